@@ -1,0 +1,102 @@
+"""The errors that reach a user, each with its exit code.
+
+    VeditError                1   a bug, if it reaches the user unclassified
+      CheckFailed             1   ran, but the answer is no (damage found, score below the bar)
+      UsageError              2   wrong option or preset value, impossible geometry
+      InputError              3   cannot read or understand the media
+      OutputError             4   cannot write, or would overwrite
+      ModelError              5   weights or an extra missing, gated, offline, wrong family
+      LimitError              6   over a limit: decompression bomb
+        MemoryBudgetError     6   does not fit the device
+      RemoteError             7   hosted service refused or timed out
+      PartialFailure          8   a batch finished, some items failed
+    Stopped                  75   stopped by a signal with its state saved: call again
+    Interrupted             130   stopped by Ctrl-C
+
+A message has up to three parts, each given only where it helps: what happened (with the
+value), what would be right, and what to type next. `VeditError("what", "right", "next")`
+prints them as lines after `vedit: `.
+"""
+
+
+class VeditError(Exception):
+    """Anything vedit reports to the user instead of a traceback."""
+
+    exit_code = 1
+
+    def __init__(self, what: str, right: str = "", next_step: str = "") -> None:
+        super().__init__(what, right, next_step)
+        self.what = what
+        self.right = right
+        self.next_step = next_step
+
+    def __str__(self) -> str:
+        return "\n".join(part for part in (self.what, self.right, self.next_step) if part)
+
+    def in_file(self, name: str) -> "VeditError":
+        """Name the file this happened in, where the loop over files is; once is enough."""
+        if not self.what.startswith(f"{name}: "):
+            self.what = f"{name}: {self.what}"
+        return self
+
+
+class CheckFailed(VeditError):
+    """The command ran, and the answer to the question asked is no."""
+
+
+class UsageError(VeditError):
+    """An option, a preset value or a combination of them is wrong."""
+
+    exit_code = 2
+
+
+class InputError(VeditError):
+    """The input is missing, unreadable, or damaged beyond use."""
+
+    exit_code = 3
+
+
+class OutputError(VeditError):
+    """The output exists and may not be replaced, or cannot be written."""
+
+    exit_code = 4
+
+
+class ModelError(VeditError):
+    """Weights or an optional dependency are missing, or do not fit together."""
+
+    exit_code = 5
+
+
+class LimitError(VeditError):
+    """The input asks for more than a limit allows; the limits are options."""
+
+    exit_code = 6
+
+
+class MemoryBudgetError(LimitError):
+    """The job does not fit the device's memory."""
+
+
+class RemoteError(VeditError):
+    """A hosted service refused, failed or timed out."""
+
+    exit_code = 7
+
+
+class PartialFailure(VeditError):
+    """A batch finished, and some of its items failed."""
+
+    exit_code = 8
+
+
+class Stopped(VeditError):
+    """A signal arrived, the state is saved, and the same call continues."""
+
+    exit_code = 75
+
+
+class Interrupted(VeditError):
+    """The user pressed Ctrl-C."""
+
+    exit_code = 130
