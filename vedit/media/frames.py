@@ -1,0 +1,184 @@
+"""What flows through the pipeline: the facts of a clip, and its frames one at a time.
+
+A frame travels in one of four kinds, from cheap to dear to make:
+
+    packed   a compressed GIF image: `pixels` is its LZW payload (sub-blocks and terminator)
+    index    palette indices: `pixels` is a Pillow image of mode "P"
+    rgba     the composed canvas with binary or soft alpha: a Pillow image of mode "RGBA"
+    rgb      the composed canvas where every pixel is opaque: a Pillow image of mode "RGB"
+
+A packed or index frame covers only `rect` and needs what lies under it; an rgba or rgb frame is
+the whole canvas, and `rect` says which part of it may differ from the frame before.
+Pillow images are the buffers because its codec, resampler and quantiser release the GIL;
+nothing here imports Pillow, so a command that never looks at pixels never loads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+GIF_TIMEBASE = Fraction(1, 100)  # GIF delays are in centiseconds
+
+
+class Rect(NamedTuple):
+    """A rectangle of pixels: left, top, width, height. May reach outside the canvas."""
+
+    x: int
+    y: int
+    w: int
+    h: int
+
+    @property
+    def right(self) -> int:
+        return self.x + self.w
+
+    @property
+    def bottom(self) -> int:
+        return self.y + self.h
+
+    @property
+    def box(self) -> tuple[int, int, int, int]:
+        """Left, top, right, bottom, as Pillow wants it."""
+        return self.x, self.y, self.x + self.w, self.y + self.h
+
+    @property
+    def is_empty(self) -> bool:
+        return self.w <= 0 or self.h <= 0
+
+    def moved(self, dx: int, dy: int) -> Rect:
+        return Rect(self.x + dx, self.y + dy, self.w, self.h)
+
+    def clipped(self, other: Rect) -> Rect:
+        """The part inside `other`; width and height 0 when they do not meet."""
+        x, y = max(self.x, other.x), max(self.y, other.y)
+        return Rect(x, y, max(0, min(self.right, other.right) - x), max(0, min(self.bottom, other.bottom) - y))
+
+    def joined(self, other: Rect) -> Rect:
+        """The smallest rectangle around both; an empty one adds nothing."""
+        if self.is_empty:
+            return other
+        if other.is_empty:
+            return self
+        x, y = min(self.x, other.x), min(self.y, other.y)
+        return Rect(x, y, max(self.right, other.right) - x, max(self.bottom, other.bottom) - y)
+
+
+class Palette:
+    """A colour table, shared between frames by identity: map it once, not per frame.
+
+    rgb: 3 bytes per colour, 1 to 256 colours.
+    """
+
+    __slots__ = ("rgb",)
+
+    def __init__(self, rgb: bytes) -> None:
+        self.rgb = rgb
+
+    def __len__(self) -> int:
+        return len(self.rgb) // 3
+
+
+class Block(NamedTuple):
+    """A GIF extension block that is not a control block, byte for byte.
+
+    label: 0xFE comment, 0xFF application, 0x01 plain text, anything else unknown.
+    data: what follows the label in the file: size byte, header, sub-blocks and terminator.
+    """
+
+    label: int
+    data: bytes
+
+    @property
+    def app(self) -> bytes:
+        """Identifier and authentication code of an application block, else nothing."""
+        return self.data[1:12] if self.label == 0xFF and self.data[:1] == b"\x0b" else b""
+
+
+class Container(NamedTuple):
+    """GIF header facts that a rewrite keeps: they have no effect on the pixels."""
+
+    version: bytes = b"GIF89a"
+    flags: int = 0x70  # colour resolution and sort flag; palette bits are set by the writer
+    background: int = 0
+    aspect: int = 0
+
+
+class Audio(NamedTuple):
+    """A sound track to copy: the file it is in, where the clip starts in it, and its tempo."""
+
+    path: str
+    start_s: Fraction = Fraction(0)
+    duration_s: Fraction | None = None
+    tempo: Fraction = Fraction(1)
+
+
+@dataclass(slots=True)
+class Clip:
+    """The facts of a clip that hold for all its frames.
+
+    timebase: seconds per tick of `Frame.pts` and `Frame.duration`.
+    rate: frames per second when it is constant, else None.
+    loop: how often the clip repeats: 0 forever, n > 0 that many, None when it does not say.
+    blocks: metadata that stands before the first image; `Frame.before` holds later ones.
+    tail: metadata after the last image; filled by the reader once the last frame has left it.
+    """
+
+    width: int
+    height: int
+    name: str = "-"
+    timebase: Fraction = GIF_TIMEBASE
+    rate: Fraction | None = None
+    loop: int | None = None
+    palette: Palette | None = None
+    container: Container = Container()
+    blocks: list[Block] = field(default_factory=list)
+    tail: list[Block] = field(default_factory=list)
+    frames_hint: int | None = None
+    audio: Audio | None = None
+    warn: Callable[[str], None] = lambda message: None
+
+    @property
+    def canvas(self) -> Rect:
+        return Rect(0, 0, self.width, self.height)
+
+
+@dataclass(slots=True)
+class Frame:
+    """One frame; see the top of this module for what `pixels` and `rect` mean for each kind.
+
+    pts, duration: in ticks of the clip's timebase.
+    disposal: what happens to `rect` after showing (packed and index only): 2 clears, 3 restores.
+    transparent: palette index that is not drawn, or None.
+    palette: own colour table, or None for the clip's.
+    code_size: LZW minimum code size of a packed frame.
+    before: metadata blocks that stand before this image.
+    """
+
+    index: int
+    pts: int
+    duration: int
+    kind: str
+    rect: Rect
+    pixels: Any
+    disposal: int = 0
+    transparent: int | None = None
+    palette: Palette | None = None
+    code_size: int = 8
+    interlaced: bool = False
+    has_control: bool = True
+    user_input: bool = False
+    before: tuple[Block, ...] = ()
+
+    def but(self, **changes: Any) -> Frame:
+        """A copy with some fields changed; the pixels are shared."""
+        new = object.__new__(Frame)
+        for name in Frame.__slots__:
+            setattr(new, name, changes.pop(name) if name in changes else getattr(self, name))
+        assert not changes, changes
+        return new
+
+
+Frames = Iterator[Frame]
