@@ -1,0 +1,99 @@
+"""Plan a chain of stages: pick the cheapest exact kind of frame for each, and convert between.
+
+A stage names the kinds of frame it accepts. Between two stages that want different kinds the
+planner inserts a conversion:
+
+    packed --unpack--> index --compose--> rgba --quantise--> index --pack--> packed
+
+Two full-colour stages in a row stay in full colour, so a chain quantises once. Anything else
+runs on the cheapest kind it accepts, which makes a chain give the same composed frames as its
+stages run one after another through a pipe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple, Protocol, runtime_checkable
+
+from vedit.media.frames import Clip, Frames
+
+# What one image costs, in units of unpacking one; measured in benchmarks/, only the order matters.
+CONVERSIONS = {
+    ("packed", "index"): 10,
+    ("index", "rgba"): 30,
+    ("rgba", "index"): 300,
+    ("index", "packed"): 15,
+}
+STAGE_COST = {"packed": 0, "index": 2, "rgba": 5}
+
+
+@runtime_checkable
+class Stage(Protocol):
+    """One transform of a stream of frames.
+
+    accepts: kinds of frame it can work on; it gives the kind that it gets. "rgba" includes "rgb".
+    """
+
+    name: str
+    accepts: tuple[str, ...]
+
+    def open(self, clip: Clip) -> Clip:
+        """The facts of the clip behind this stage; called once, before any frame."""
+        ...
+
+    def run(self, frames: Frames) -> Frames:
+        """Transform the frames, keeping only those still needed."""
+        ...
+
+
+class Step(NamedTuple):
+    """One edge or node of a plan: a stage on frames of `kind`, or a conversion to `kind`."""
+
+    name: str
+    kind: str
+    stage: Stage | None = None
+
+
+def plan(stages: Sequence[Stage], source: str, sink: str) -> list[Step]:
+    """The cheapest sequence of conversions and stages from the source's kind to the sink's."""
+    best: dict[str, tuple[int, list[Step]]] = _spread({source: (0, [])})
+    for stage in stages:
+        reached = {}
+        for kind, (cost, steps) in best.items():
+            if kind in stage.accepts:
+                reached[kind] = (cost + STAGE_COST[kind], [*steps, Step(stage.name, kind, stage)])
+        best = _spread(reached)
+    return best[sink][1]
+
+
+def _spread(best: dict[str, tuple[int, list[Step]]]) -> dict[str, tuple[int, list[Step]]]:
+    """Add the kinds that conversions reach from those already reached, at their cost."""
+    names = {("packed", "index"): "unpack", ("index", "rgba"): "compose", ("rgba", "index"): "quantise", ("index", "packed"): "pack"}
+    changed = True
+    while changed:
+        changed = False
+        for (start, end), cost in CONVERSIONS.items():
+            if start in best and (end not in best or best[end][0] > best[start][0] + cost):
+                best[end] = (best[start][0] + cost, [*best[start][1], Step(names[start, end], end)])
+                changed = True
+    return best
+
+
+def path_name(steps: Iterable[Step]) -> str:
+    """The word `--info` prints: copy, index or full."""
+    kinds = {step.kind for step in steps}
+    return "full" if "rgba" in kinds else "index" if "index" in kinds else "copy"
+
+
+Converter = Callable[[Clip, Frames], Frames]
+
+
+def connect(clip: Clip, frames: Frames, steps: Sequence[Step], converters: dict[str, Converter]) -> tuple[Clip, Frames]:
+    """Build the generator chain of a plan; nothing runs until frames are drawn from it."""
+    for step in steps:
+        if step.stage is not None:
+            clip = step.stage.open(clip)
+            frames = step.stage.run(frames)
+        else:
+            frames = converters[step.name](clip, frames)
+    return clip, frames
