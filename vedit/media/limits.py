@@ -1,0 +1,90 @@
+"""Limits that stop decompression bombs before any pixel is allocated."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+from vedit.errors import LimitError, UsageError
+
+_UNITS = {"k": 10**3, "M": 10**6, "G": 10**9}
+
+
+class Limits(NamedTuple):
+    """How much a file may ask for; 0 lifts a limit.
+
+    canvas, image: pixels of the logical screen and of one image.
+    total: pixels of all images together.
+    images: number of images.
+    comment: bytes of one extension block.
+    expansion: decoded pixels per compressed byte, looked at once a billion pixels are passed.
+    """
+
+    canvas: int = 100 * 10**6
+    image: int = 100 * 10**6
+    total: int = 20 * 10**9
+    images: int = 100_000
+    comment: int = 16 * 10**6
+    expansion: int = 10_000
+
+    def check(self, key: str, value: int, what: str) -> None:
+        """Raise LimitError when `value` is over the limit `key`."""
+        limit = getattr(self, key)
+        if limit and value > limit:
+            raise LimitError(
+                f"{what} is over the limit of {short_number(limit)} for {key}.",
+                "Files like this one are often made to exhaust a machine.",
+                f"If you trust it: --limit {key}={short_number(value, up=True)} (or {key}=0 for no limit)",
+            )
+
+    def check_expansion(self, pixels: int, compressed: int) -> None:
+        """Refuse a stream that would swell beyond what honest GIF data can."""
+        if self.expansion and pixels > 10**9 and pixels > self.expansion * max(1, compressed):
+            raise LimitError(
+                f"{short_number(pixels)} pixels from {compressed} bytes is over the limit of {self.expansion} to 1 for expansion.",
+                "Files like this one are often made to exhaust a machine.",
+                "If you trust it: --limit expansion=0",
+            )
+
+
+def short_number(value: int, up: bool = False) -> str:
+    """Write 100000000 as 100M; `up` rounds up so that the result used as a limit admits the value."""
+    for unit in ("G", "M", "k"):
+        if value >= _UNITS[unit]:
+            scaled = -(-value // _UNITS[unit]) if up else value / _UNITS[unit]
+            return f"{scaled:.4g}{unit}" if not up else f"{scaled}{unit}"
+    return str(value)
+
+
+def parse_limits(settings: tuple[str, ...] | list[str], base: Limits = Limits()) -> Limits:
+    """Read `key=value` settings (100M, 20G, 0) over `base`."""
+    values: dict[str, int] = {}
+    for setting in settings:
+        key, _, text = setting.partition("=")
+        if key not in Limits._fields:
+            raise UsageError(f"no limit is called {key!r}.", f"Limits are {', '.join(Limits._fields)}.", "Example: --limit canvas=200M")
+        values[key] = _number(setting, text)
+    return base._replace(**values)
+
+
+def _number(setting: str, text: str) -> int:
+    factor = _UNITS.get(text[-1:], 1)
+    digits = text[:-1] if factor > 1 else text
+    if not digits.isdigit():
+        raise UsageError(f"{setting!r} is not a limit.", "A limit is a whole number, with k, M or G if you like.", "Example: --limit canvas=200M")
+    return int(digits) * factor
+
+
+def environment_limits() -> Limits:
+    """The default limits, changed by the TOML file that VEDIT_LIMITS names."""
+    path = os.environ.get("VEDIT_LIMITS")
+    if not path:
+        return Limits()
+    import tomllib
+
+    try:
+        with open(path, "rb") as file:
+            table = tomllib.load(file)
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"VEDIT_LIMITS={path}: {error}", "It names a TOML file such as: canvas = 200000000") from None
+    return parse_limits([f"{key}={value}" for key, value in table.items()])
