@@ -55,7 +55,7 @@ def decode(payload: bytes, width: int, height: int, code_size: int, interlaced: 
     complaint = ""
     if consumed < 0 or pixels.getpixel((0, height)) != sentinel:
         complaint = "has more pixels than fit in it"
-    elif consumed >= len(payload) and not _may_end(payload, code_size):
+    elif consumed >= len(payload) and _lacks_end_code(payload, width, height, code_size):
         complaint = "has no end code"
     return Decoded(_image(pixels.crop((0, 0, width, height))), None, complaint)
 
@@ -72,21 +72,26 @@ def _fills(payload: bytes, width: int, height: int, code_size: int) -> bool:
     return consumed < 0 and not error
 
 
-def _may_end(payload: bytes, code_size: int) -> bool:
-    """Whether the last bits look like an end code of any width.
+def _lacks_end_code(payload: bytes, width: int, height: int, code_size: int) -> bool:
+    """Whether the stream stops with its last pixel.
 
-    Encoders (Pillow's among them) write it one bit too narrow when the table has just grown, so
-    the decoder misses it; no reader minds, and neither do we.
+    Encoders (Pillow's among them) write the end code one bit too narrow when the table has just
+    grown, and the decoder then misses it; no reader minds, and neither do we. So the last
+    sub-block is fed byte by byte: bits enough for an end code must follow the last pixel.
     """
-    tail = int.from_bytes(payload[-4:-1], "little")
-    bits = 8 * len(payload[-4:-1])
-    end = (1 << code_size) + 1
-    return any(
-        tail >> bits - padding == 0 and tail >> bits - padding - width & (1 << width) - 1 == end
-        for width in range(code_size + 1, 13)
-        for padding in range(8)
-        if bits >= padding + width
-    )
+    start = last = 0
+    while payload[start]:
+        last, start = start, start + payload[start] + 1
+    decoder = core.gif_decoder("L", code_size, 0, -1)
+    decoder.setimage(core.new("L", (width, height)), (0, 0, width, height))
+    if decoder.decode(payload[:last])[0] < 0:
+        return False
+    tail = payload[last + 1 : -1]
+    for i, byte in enumerate(tail):
+        if decoder.decode(bytes((1, byte)))[0] < 0:
+            # a code of up to 7 bits may share the byte of the last pixel: then it is not zero padding
+            return i + 1 == len(tail) and byte >> 8 - code_size == 0
+    return False
 
 
 def _image(pixels: Any) -> Image.Image:
