@@ -18,6 +18,8 @@ value), what would be right, and what to type next. `VeditError("what", "right",
 prints them as lines after `vedit: `.
 """
 
+from collections.abc import Iterable
+
 
 class VeditError(Exception):
     """Anything vedit reports to the user instead of a traceback."""
@@ -100,3 +102,11 @@ class Interrupted(VeditError):
     """The user pressed Ctrl-C."""
 
     exit_code = 130
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """`; did you mean X?` when something known is spelt like the word, else nothing."""
+    from difflib import get_close_matches
+
+    close = get_close_matches(word, list(known), n=1)
+    return f"; did you mean {close[0]}?" if close else ""

@@ -124,6 +124,7 @@ class Clip:
     loop: how often the clip repeats: 0 forever, n > 0 that many, None when it does not say.
     blocks: metadata that stands before the first image; `Frame.before` holds later ones.
     tail: metadata after the last image; filled by the reader once the last frame has left it.
+    frames_hint, duration_hint: number of frames and ticks in all, where the source told.
     """
 
     width: int
@@ -137,6 +138,7 @@ class Clip:
     blocks: list[Block] = field(default_factory=list)
     tail: list[Block] = field(default_factory=list)
     frames_hint: int | None = None
+    duration_hint: int | None = None
     audio: Audio | None = None
     warn: Callable[[str], None] = lambda message: None
 

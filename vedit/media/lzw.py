@@ -208,13 +208,12 @@ def unpack(clip: Clip, frames: Frames, *, limits: Limits = Limits(), hurt: Calla
     return ordered_map(unpacker, map(unpacker.admit, frames), jobs)
 
 
-def pack(clip: Clip, frames: Frames, *, keep_interlace: bool = False, jobs: int = 1) -> Frames:
+def pack(clip: Clip, frames: Frames, *, jobs: int = 1) -> Frames:
     """Index frames to packed frames, in order, on `jobs` threads."""
 
     def pack_one(frame: Frame) -> Frame:
         colours = frame.palette or clip.palette or GREYS
         code_size = max(2, min(frame.code_size, 8), (len(colours) - 1).bit_length())
-        interlaced = keep_interlace and frame.interlaced
-        return frame.but(kind="packed", pixels=encode(frame.pixels, code_size, interlaced), code_size=code_size, interlaced=interlaced)
+        return frame.but(kind="packed", pixels=encode(frame.pixels, code_size, frame.interlaced), code_size=code_size)
 
     return ordered_map(pack_one, frames, jobs)

@@ -1,1 +1,19 @@
 """Streaming frame transforms, one file each; the registry finds them by listing this folder."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+from vedit.registry import Registry
+
+registry = Registry(__name__, __path__, "vedit.stages", skip=("options",))
+
+
+def names() -> list[str]:
+    """The stages there are, ours and those of other distributions."""
+    return registry.names()
+
+
+def load(name: str) -> ModuleType:
+    """The module of a stage; raises UsageError with the nearest spelling."""
+    return registry.load(name)

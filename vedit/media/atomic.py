@@ -1,0 +1,101 @@
+"""Outputs that appear under their name only when complete."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO
+
+from vedit.errors import OutputError, UsageError
+
+
+def check_output(path: str, inputs: tuple[str, ...], overwrite: bool | None, in_place: bool = False) -> None:
+    """Refuse an output before any work is done.
+
+    overwrite: True replaces, False refuses, None asks once when a person is there, else refuses.
+    Raises UsageError when the output is the input, OutputError when it may not or cannot be written.
+    """
+    if path == "-" or is_special(path):
+        return
+    folder = os.path.dirname(path) or "."
+    if not os.path.isdir(folder):
+        raise OutputError(f"{path}: there is no folder {folder}.", "", f"Make it with: mkdir -p {folder}")
+    if not os.path.exists(path):
+        return
+    if os.path.isdir(path):
+        raise OutputError(f"{path} is a folder.", "", f"Write into it with: -O {path}")
+    if in_place or overwrite:
+        return
+    if any(_same_file(path, source) for source in inputs):
+        raise UsageError(f"{path} is both input and output.", "", "To rewrite it: --in-place (or -y)")
+    if overwrite is None and sys.stdin.isatty() and sys.stderr.isatty():
+        sys.stderr.write(f"{path} exists. Replace it? [y/N] ")
+        sys.stderr.flush()
+        if sys.stdin.readline().strip().lower() in ("y", "yes"):
+            return
+    raise OutputError(f"{path} exists.", "", "Add -y to replace it, or name another output with -o")
+
+
+def _same_file(path: str, other: str) -> bool:
+    try:
+        return os.path.samefile(path, other)
+    except OSError:
+        return False
+
+
+def is_special(path: str) -> bool:
+    """Whether a path is a device, a pipe or a socket: written directly, never renamed over."""
+    try:
+        return not stat.S_ISREG(mode := os.stat(path).st_mode) and not stat.S_ISDIR(mode)
+    except OSError:
+        return False
+
+
+@contextmanager
+def atomic_path(path: str) -> Iterator[str]:
+    """A name beside `path` to write to; renamed to `path` on success, removed on any failure.
+
+    The permissions of a file that is replaced are kept. A symbolic link is followed, so the file
+    it points to is replaced and the link stays.
+    """
+    target = os.path.realpath(path)
+    folder, name = os.path.split(target)
+    part = os.path.join(folder, f".{name[:200]}.{os.urandom(4).hex()}.part")
+    try:
+        yield part
+        if os.path.exists(target):
+            os.chmod(part, stat.S_IMODE(os.stat(target).st_mode))
+        os.replace(part, target)
+    except BaseException as error:
+        try:
+            os.unlink(part)
+        except OSError:
+            pass
+        if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
+            raise OutputError(f"{path}: cannot write: {(error.strerror or str(error)).lower()}.") from error
+        raise
+
+
+@contextmanager
+def open_output(path: str) -> Iterator[BinaryIO]:
+    """Open an output for writing: `-` and special files directly, others atomically."""
+    if path == "-":
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+    elif is_special(path):
+        try:
+            with open(path, "wb") as stream:
+                yield stream
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise OutputError(f"{path}: cannot write: {(error.strerror or str(error)).lower()}.") from error
+    else:
+        with atomic_path(path) as part:
+            # not created for others to read while it may replace a private file
+            descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+            with open(descriptor, "wb", buffering=1 << 18) as stream:
+                yield stream

@@ -1,0 +1,94 @@
+"""Change what a GIF says about itself: loop count, comments, application blocks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from vedit.media.frames import Block, Clip, Frames
+from vedit.stages.options import Option, text
+
+SUMMARY = "Set the loop count and comments, strip metadata; pixels are never decoded."
+POSITIONAL = None
+EXAMPLES = (
+    ("vedit gif metadata --loop forever in.gif -o out.gif", "make it repeat"),
+    ("vedit gif metadata --strip all in.gif -o out.gif", "remove comments, XMP, ICC and other application blocks"),
+)
+GROUPS = ("comments", "xmp", "icc", "apps", "all")
+
+
+def loop_count(value: str) -> int | str:
+    """`forever`, `once`, `keep`, or the repeat count from 1 to 65535."""
+    if value in ("forever", "once", "keep"):
+        return value
+    if value.isdigit() and 0 <= int(value) <= 65535:
+        return int(value)
+    raise ValueError("expected forever, once, keep, or a number from 0 (forever) to 65535")
+
+
+def groups(value: str) -> tuple[str, ...]:
+    """Groups of blocks to strip, with commas between."""
+    chosen = tuple(part.strip() for part in value.split(",") if part.strip())
+    wrong = [part for part in chosen if part not in GROUPS]
+    if wrong or not chosen:
+        raise ValueError(f"expected some of {','.join(GROUPS)}")
+    return chosen
+
+
+OPTIONS = (
+    Option("loop", loop_count, "repeats: a number (0 forever), forever, once (no loop block) or keep", "N|forever|once|keep", "keep"),
+    Option("strip", groups, "remove blocks: comments,xmp,icc,apps,all", "GROUPS"),
+    Option("comment", text, "add a comment", "TEXT"),
+)
+
+
+def make(**values: Any) -> Metadata:
+    return Metadata(**values)
+
+
+def group_of(block: Block) -> str | None:
+    """The strip group a block belongs to; None for what is never stripped (plain text)."""
+    if block.label == 0xFE:
+        return "comments"
+    if block.label != 0xFF:
+        return None
+    if block.app == b"XMP DataXMP":
+        return "xmp"
+    return "icc" if block.app == b"ICCRGBG1012" else "apps"
+
+
+class Metadata:
+    """Change loop, comments and application blocks of a clip; frames pass through."""
+
+    name = "metadata"
+    accepts: tuple[str, ...] = ("packed", "index", "rgba")
+
+    def __init__(self, loop: int | str = "keep", strip: tuple[str, ...] | None = None, comment: str | None = None) -> None:
+        self.loop = loop
+        self.strip = strip or ()
+        self.comment = comment
+
+    def open(self, clip: Clip) -> Clip:
+        loop = {"keep": clip.loop, "forever": 0, "once": None}.get(str(self.loop), self.loop)
+        blocks = self._kept(clip.blocks)
+        if self.comment:
+            blocks.append(comment_block(self.comment))
+        self.tail = clip.tail
+        return replace(clip, loop=loop, blocks=blocks)
+
+    def _kept(self, blocks: list[Block] | tuple[Block, ...]) -> list[Block]:
+        if not self.strip:
+            return list(blocks)
+        return [block for block in blocks if (group := group_of(block)) is None or not ({group, "all"} & set(self.strip))]
+
+    def run(self, frames: Frames) -> Frames:
+        for frame in frames:
+            yield frame.but(before=tuple(self._kept(frame.before))) if frame.before and self.strip else frame
+        self.tail[:] = self._kept(self.tail)  # known only once the last frame has passed
+
+
+def comment_block(comment: str) -> Block:
+    """A comment extension of UTF-8 text in sub-blocks of at most 255 bytes."""
+    data = comment.encode()
+    parts = (data[i : i + 255] for i in range(0, len(data), 255))
+    return Block(0xFE, b"".join(bytes((len(part),)) + part for part in parts) + b"\x00")
