@@ -13,7 +13,7 @@ stages run one after another through a pipe.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol
 
 from vedit.media.frames import Clip, Frames
 
@@ -27,15 +27,17 @@ CONVERSIONS = {
 STAGE_COST = {"packed": 0, "index": 2, "rgba": 5}
 
 
-@runtime_checkable
 class Stage(Protocol):
     """One transform of a stream of frames.
 
     accepts: kinds of frame it can work on; it gives the kind that it gets. "rgba" includes "rgb".
+    prepass: the kind of frames that it must see once before it opens, through
+        `observe(clip, frames)`, as what a border common to all frames is; None for most.
     """
 
     name: str
     accepts: tuple[str, ...]
+    prepass: str | None
 
     def open(self, clip: Clip) -> Clip:
         """The facts of the clip behind this stage; called once, before any frame."""

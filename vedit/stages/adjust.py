@@ -44,7 +44,7 @@ class Adjust:
         self.saturation, self.gamma = float(saturation), float(gamma)
         self.pivot = pivot if contrast != 1 else "middle"
         self.accepts: tuple[str, ...] = ("rgba",) if self.pivot == "frame-mean" else ("packed", "index", "rgba")
-        self.prepass = "rgba" if self.pivot == "mean" else None
+        self.prepass: str | None = "rgba" if self.pivot == "mean" else None
         self.level = 128.0
 
     def observe(self, clip: Clip, frames: Frames) -> None:

@@ -64,7 +64,7 @@ class Crop:
         self.rect = rect
         self.sides = (left, right, top, bottom)
         self.centre = centre
-        self.prepass = "rgba" if auto else None
+        self.prepass: str | None = "rgba" if auto else None
         self.border: Rect | None = None
 
     def observe(self, clip: Clip, frames: Frames) -> None:

@@ -61,6 +61,7 @@ class Metadata:
     """Change loop, comments and application blocks of a clip; frames pass through."""
 
     name = "metadata"
+    prepass: str | None = None
     accepts: tuple[str, ...] = ("packed", "index", "rgba")
 
     def __init__(self, loop: int | str = "keep", strip: tuple[str, ...] | None = None, comment: str | None = None) -> None:

@@ -50,6 +50,7 @@ class Rotate:
     """
 
     name = "rotate"
+    prepass: str | None = None
     accepts: tuple[str, ...] = ("index", "rgba")
 
     def __init__(self, angle: int = 0, flip: str | None = None, keep_interlace: bool = False) -> None:

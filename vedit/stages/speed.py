@@ -78,7 +78,7 @@ class Speed:
         self.min_delay, self.raw_delays, self.drop = min_delay, bool(raw_delays), bool(drop)
         is_whole = self.reverse or self.boomerang or self.drop
         self.accepts: tuple[str, ...] = ("rgba",) if is_whole else ("packed", "index", "rgba")
-        self.prepass = "packed" if duration is not None else None
+        self.prepass: str | None = "packed" if duration is not None else None
         self.total = 0
 
     def observe(self, clip: Clip, frames: Frames) -> None:

@@ -1,0 +1,1 @@
+"""One function per job: what the command line does, callable from Python."""

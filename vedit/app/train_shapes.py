@@ -1,0 +1,200 @@
+"""Train the embedded models in one run folder, stage after stage, from nothing to a package.
+
+RUN/codec, RUN/judge, RUN/unet and RUN/scorer hold the state of each stage; a stage that has
+reached its steps is not touched again. The denoiser has no last step: `shapes-all` ends in it
+and trains until it is stopped, and the next call goes on. `anneal` copies the denoiser's newest
+state to RUN/unet-annealed and lets its rate fall to zero there; the run itself stays as it is.
+"""
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vedit.errors import ModelError, UsageError
+
+if TYPE_CHECKING:
+    from vedit.train.loop import Options, Report
+
+PRESETS: dict[str, tuple[tuple[str, int | None], ...]] = {
+    "shapes-codec": (("codec", None),),
+    "shapes-judge": (("judge", None),),
+    "shapes": (("unet", None),),
+    "shapes-scorer": (("scorer", None),),
+    "shapes-all": (("codec", None), ("judge", None), ("scorer", None), ("unet", None)),
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a user may choose; everything else is the recipe below."""
+
+    device: str = "cpu"
+    precision: str = "auto"
+    threads: int | None = None
+    compiled: bool = False
+    seed: int = 0
+    steps: int | None = None
+    anneal: int = 0
+
+
+def recipe(stage: str) -> "Options":
+    """Return how each stage is trained. Steps None: no end."""
+    from vedit.train.loop import Options
+
+    return {
+        "codec": Options(
+            rate=3e-3, steps=4000, anneal=1500, ema_decay=0.995, save_every=250, measure_every=16_000
+        ),
+        "judge": Options(
+            rate=2e-3, steps=2400, anneal=1000, ema_decay=0.995, save_every=500, measure_every=32_000
+        ),
+        "scorer": Options(
+            rate=1e-3, steps=6000, anneal=2500, ema_decay=0.998, save_every=250, measure_every=64_000
+        ),
+        "unet": Options(rate=1.5e-3, ema_decay=0.9995, save_every=250, measure_every=100_000),
+    }[stage]
+
+
+def train_shapes(
+    preset: str,
+    folder: Path,
+    settings: Settings | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Iterator[tuple[str, "Report"]]:
+    """Go through the stages of a preset; yield (stage, report) as the loop reports.
+
+    Raises Stopped, with everything saved, soon after `should_stop` turns true.
+    """
+    import torch
+
+    from vedit.train.loop import train
+
+    settings = settings or Settings()
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    for stage, _ in PRESETS[preset]:
+        options = _options(stage, settings, one_stage=len(PRESETS[preset]) == 1)
+        if settings.anneal:
+            options = _fork(stage, folder, options, settings)
+            place = folder / f"{stage}-annealed"
+        else:
+            place = folder / stage
+        if _is_finished(place, options):
+            continue
+        task = build_task(stage, folder, settings)
+        for report in train(task, options, place, should_stop):
+            yield stage, report
+        if stage == "codec":
+            _freeze_codec(folder, settings)
+
+
+def _options(stage: str, settings: Settings, *, one_stage: bool) -> "Options":
+    options = replace(recipe(stage), seed=settings.seed)
+    if settings.steps is not None and (one_stage or options.steps is None):
+        return replace(options, steps=settings.steps, anneal=min(options.anneal, settings.steps))
+    return options
+
+
+def _fork(stage: str, folder: Path, options: "Options", settings: Settings) -> "Options":
+    """Copy the newest state aside once, and end the copy `anneal` steps later."""
+    from vedit.train.loop import latest_state, state_of, write_atomically
+
+    if options.steps is not None and settings.steps is None:
+        raise UsageError(f"stage {stage} anneals by itself at its end.", "Only the denoiser is open-ended.")
+    place = folder / f"{stage}-annealed"
+    newest = latest_state(folder / stage)
+    if newest is None:
+        raise ModelError(f"{folder}: nothing to anneal yet; stage {stage} has no saved state.")
+    start = state_of(newest)["step"]
+    if latest_state(place) is None:
+        target = place / "state" / newest.name
+        shutil.copytree(newest, target.with_suffix(".tmp"), dirs_exist_ok=True)
+        target.with_suffix(".tmp").rename(target)
+        write_atomically(place / "start", f"{start}\n")
+        write_atomically(place / "state" / "latest", newest.name + "\n")
+    start = int((place / "start").read_text())
+    return replace(options, steps=start + settings.anneal, anneal=settings.anneal)
+
+
+def _is_finished(place: Path, options: "Options") -> bool:
+    from vedit.train.loop import latest_state, state_of
+
+    newest = latest_state(place)
+    return newest is not None and options.steps is not None and state_of(newest)["step"] >= options.steps
+
+
+def build_task(stage: str, folder: Path, settings: Settings) -> Any:
+    """Build the task of a stage, with the finished stages that it stands on."""
+    precision = settings.precision if settings.precision != "auto" else best_precision(settings.device)
+    common = {"seed": settings.seed, "device": settings.device, "precision": precision}
+    if stage == "codec":
+        from vedit.train.shapes_codec import CodecTask
+
+        return CodecTask(crop_steps=3000, **common)
+    if stage == "judge":
+        from vedit.train.shapes_judge import JudgeTask
+
+        return JudgeTask(**{**common, "seed": settings.seed + 1})
+    if stage == "scorer":
+        from vedit.train.shapes_scorer import ScorerTask
+
+        return ScorerTask(**common)
+    from vedit.train.shapes_unet import UNetTask
+
+    return UNetTask(load_codec(folder), load_judge(folder), compiled=settings.compiled, **common)
+
+
+def best_precision(device: str) -> str:
+    """Return bf16 where the hardware multiplies it, else fp32."""
+    import torch
+
+    if device.startswith("cuda"):
+        return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
+    return "bf16" if torch.cpu.get_capabilities().get("avx512_bf16") else "fp32"
+
+
+def _freeze_codec(folder: Path, settings: Settings) -> None:
+    """Standardise the averaged codec and write it to RUN/vae; later stages build on these bits."""
+    from safetensors.torch import load_file
+
+    from vedit.train import shapes
+    from vedit.train.loop import latest_state
+    from vedit.train.shapes_codec import standardise
+
+    newest = latest_state(folder / "codec")
+    assert newest is not None
+    codec = shapes.codec()
+    codec.load_state_dict(load_file(newest / "ema.safetensors"))
+    standardise(codec, seed=settings.seed)
+    partial = folder / "vae.tmp"
+    codec.save_pretrained(partial)
+    partial.rename(folder / "vae")
+
+
+def load_codec(folder: Path) -> Any:
+    """Load the frozen codec of a run."""
+    if not (folder / "vae").exists():
+        raise ModelError(
+            f"{folder}: the codec is not trained yet.",
+            next_step=f"Run first: vedit train --preset shapes-codec --out {folder}",
+        )
+    from diffusers import AutoencoderKL
+
+    return AutoencoderKL.from_pretrained(folder / "vae").eval()
+
+
+def load_judge(folder: Path) -> Any:
+    """Load the newest averaged judge of a run, or None before it has a state."""
+    from safetensors.torch import load_file
+
+    from vedit.train.loop import latest_state
+    from vedit.train.shapes_judge import Judge
+
+    newest = latest_state(folder / "judge")
+    if newest is None:
+        return None
+    judge = Judge()
+    judge.load_state_dict(load_file(newest / "ema.safetensors"))
+    return judge.eval()

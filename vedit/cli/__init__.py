@@ -1,0 +1,133 @@
+"""The command line: parse, call `app`, print. One module per command, imported when it is asked for.
+
+`COMMANDS` names every command with its one line of help, so that `vedit --help` imports none;
+a test holds the table against the modules.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from vedit import __version__
+from vedit.errors import UsageError, VeditError, nearest
+
+COMMANDS = {
+    "convert": "Convert between GIF, video, pictures and frame streams.",
+    "env": "Show versions, devices, ffmpeg and caches, for bug reports.",
+    "gif": "Resize, crop, rotate, watermark, adjust, speed up, chain, preview.",
+    "presets": "List, show and save presets.",
+    "probe": "Tell what is in a GIF or a video.",
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are modules named in a table, each with an attribute `command`."""
+
+    def __init__(self, *args: Any, table: Mapping[str, str], modules: Mapping[str, str] | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.table = table
+        self.modules = modules or {}
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(self.table)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in self.table:
+            return None
+        module = self.modules.get(name, f"{__name__}.{name.replace('-', '_')}")
+        return importlib.import_module(module).command  # type: ignore[no-any-return]
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and not args[0].startswith("-") and args[0] not in self.list_commands(ctx):
+            path = ctx.command_path
+            raise UsageError(f"there is no command {path} {args[0]}{nearest(args[0], self.list_commands(ctx))}", "", f"See: {path} --help")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, self.table[name]) for name in self.list_commands(ctx)])
+
+
+@click.group(cls=LazyGroup, table=COMMANDS, context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "VEDIT", "max_content_width": 100})
+@click.version_option(__version__, "-V", "--version", prog_name="vedit", message="%(prog)s %(version)s")
+@click.option("--debug", is_flag=True, help="Show a traceback with an error.")
+@click.pass_context
+def main(ctx: click.Context, debug: bool) -> None:
+    """Exact GIF and video tools, and text-driven video editing.
+
+    Data goes to standard output, words to standard error; "-" is standard input or output.
+    Every command explains itself: vedit COMMAND --help, or man vedit-COMMAND.
+    """
+    from vedit.config import user_config
+
+    ctx.default_map = user_config()
+
+
+def run() -> None:
+    """Entry point: run the command line and leave with the exit code of what happened."""
+    sys.exit(execute(sys.argv[1:]))
+
+
+def execute(args: list[str]) -> int:
+    """Run one command line; returns its exit code. Never lets a traceback through without --debug."""
+    debug = "--debug" in args or bool(os.environ.get("VEDIT_DEBUG"))
+    args = [arg for arg in args if arg != "--debug"]  # wherever it stands
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        main.main(args, prog_name="vedit", standalone_mode=False)
+        sys.stdout.flush()
+        return 0
+    except BaseException as error:  # every way out is turned into an exit code here, and only here
+        if debug and not isinstance(error, (click.exceptions.Exit, SystemExit, BrokenPipeError)):
+            import traceback
+
+            traceback.print_exc()
+        return _exit_code(error)
+
+
+def _terminate(number: int, frame: Any) -> None:
+    raise SystemExit(128 + number)
+
+
+def _exit_code(error: BaseException) -> int:
+    """Say what went wrong, once, and give the exit code for it."""
+    if isinstance(error, click.exceptions.Exit):
+        return error.exit_code
+    if isinstance(error, VeditError):
+        _say(str(error))
+        return error.exit_code
+    if isinstance(error, click.UsageError):
+        where = error.ctx.command_path if error.ctx else "vedit"
+        _say(f"{error.format_message()}\nSee: {where} --help")
+        return UsageError.exit_code
+    if isinstance(error, click.ClickException):
+        _say(error.format_message())
+        return error.exit_code
+    if isinstance(error, (KeyboardInterrupt, click.Abort)):
+        _say("interrupted.")
+        return 130
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else 1
+    if isinstance(error, BrokenPipeError):
+        # who reads our output has gone: be quiet, also when the interpreter flushes at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 141
+    if isinstance(error, MemoryError):
+        _say("out of memory.\nWork on fewer frames at once (-j 1), or on a smaller clip.")
+        return 6
+    _say(f"bug: {type(error).__name__}: {error}\nPlease report it with the output of: vedit env\nA traceback is shown by: VEDIT_DEBUG=1")
+    return 1
+
+
+def _say(message: str) -> None:
+    try:
+        sys.stderr.write(f"vedit: {message}\n")
+    except (OSError, ValueError):  # standard error is closed: there is nobody to tell
+        pass

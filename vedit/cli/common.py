@@ -1,0 +1,116 @@
+"""Options and manners that commands share: outputs, overwriting, verbosity, progress, warnings."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import click
+
+from vedit.media.frames import Frame, Frames
+
+Decorator = Callable[[Any], Any]
+
+
+def options(*decorators: Decorator) -> Decorator:
+    """Stack click options in the order that help should show them."""
+
+    def apply(function: Any) -> Any:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return apply
+
+
+output_options = options(
+    click.option("-o", "--output", metavar="FILE", help="Write here; - is standard output."),
+    click.option("-O", "--output-dir", metavar="DIR", help="Write each output into this folder under its input's name."),
+    click.option("--in-place", is_flag=True, help="Rewrite each input."),
+    click.option("--suffix", default="", metavar="TEXT", help="Add to the names that -O writes: a.gif becomes a_small.gif with _small."),
+    click.option("-y", "--overwrite/", "overwrite", flag_value=True, default=None, is_flag=True, help="Replace outputs that exist."),
+    click.option("-n", "--no-overwrite", "keep", is_flag=True, help="Never replace an output, and never ask."),
+)
+manner_options = options(
+    click.option("-j", "--jobs", type=click.IntRange(1), envvar="VEDIT_JOBS", metavar="N", help="Threads; as many as there are cores by default. Any number gives the same bytes."),
+    click.option("--dry-run", is_flag=True, help="Show what would be done, and write nothing."),
+    click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, one object per input."),
+    click.option("-q", "--quiet", is_flag=True, help="No progress and no warnings."),
+    click.option("-v", "--verbose", is_flag=True, help="Say how each input is processed."),
+    click.option("--progress", type=click.Choice(["auto", "jsonl", "none"]), default="auto", help="Progress on standard error: a bar on a terminal, JSON lines for programs."),
+)
+
+
+class Voice:
+    """What the command says on standard error besides errors: warnings, each once, and progress."""
+
+    def __init__(self, quiet: bool = False, progress: str = "auto") -> None:
+        self.quiet = quiet
+        self.progress = progress
+        self.said: dict[str, int] = {}
+
+    def warn(self, message: str) -> None:
+        """Print a warning, once; from the 11th on they are only counted."""
+        if self.quiet or message in self.said:
+            return
+        self.said[message] = 1
+        if len(self.said) <= 10:
+            sys.stderr.write(f"vedit: {message}\n")
+        elif len(self.said) == 11:
+            sys.stderr.write("vedit: further warnings are not shown\n")
+
+    def named(self, name: str) -> Callable[[str], None]:
+        """A `warn` that puts the name of an input in front."""
+        return lambda message: self.warn(f"{name}: {message}")
+
+    def say(self, message: str) -> None:
+        if not self.quiet:
+            sys.stderr.write(f"vedit: {message}\n")
+
+    @property
+    def shows_bar(self) -> bool:
+        is_plain = os.environ.get("CI") or (os.environ.get("NO_COLOR") and os.environ.get("TERM") == "dumb")
+        return self.progress == "auto" and not self.quiet and not is_plain and sys.stderr.isatty()
+
+    def watch(self, frames: Frames, total: int | None) -> Frames:
+        """Pass frames on, showing how far they are: a bar after half a second, or JSON lines."""
+        if self.progress == "jsonl":
+            return self._watch_json(frames, total)
+        return self._watch_bar(frames, total) if self.shows_bar else frames
+
+    def _watch_json(self, frames: Frames, total: int | None) -> Frames:
+        for done, frame in enumerate(frames, 1):
+            sys.stderr.write(json.dumps({"frame": done, "total": total}) + "\n")
+            yield frame
+
+    def _watch_bar(self, frames: Frames, total: int | None) -> Frames:
+        start, bar = time.monotonic(), None
+        try:
+            for done, frame in enumerate(frames, 1):
+                if bar is None and time.monotonic() - start > 0.5:
+                    from tqdm import tqdm
+
+                    bar = tqdm(total=total, initial=done, unit=" images", leave=False, file=sys.stderr)
+                elif bar is not None:
+                    bar.update()
+                yield frame
+        finally:
+            if bar is not None:
+                bar.close()
+
+
+def print_json(value: Any) -> None:
+    """One JSON object on one line of standard output."""
+    click.echo(json.dumps(value, ensure_ascii=False, default=str))
+
+
+def examples(lines: Sequence[tuple[str, str]]) -> str:
+    """The EXAMPLES section of a help text, kept line by line."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}\n      {what}" for line, what in lines)
+
+
+__all__ = ["Frame", "Voice", "examples", "manner_options", "options", "output_options", "print_json"]
