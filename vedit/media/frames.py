@@ -107,12 +107,16 @@ class Container(NamedTuple):
 
 
 class Audio(NamedTuple):
-    """A sound track to copy: the file it is in, where the clip starts in it, and its tempo."""
+    """A sound track to copy: the file it is in, where the clip starts in it, and its tempo.
+
+    live: sound that arrives with the frames instead (from a NUT pipe), a `media.nut.Sound`.
+    """
 
     path: str
     start_s: Fraction = Fraction(0)
     duration_s: Fraction | None = None
     tempo: Fraction = Fraction(1)
+    live: Any = None
 
 
 @dataclass(slots=True)
