@@ -17,12 +17,12 @@ from vedit.errors import ModelError, UsageError
 if TYPE_CHECKING:
     from vedit.train.loop import Options, Report
 
-PRESETS: dict[str, tuple[tuple[str, int | None], ...]] = {
-    "shapes-codec": (("codec", None),),
-    "shapes-judge": (("judge", None),),
-    "shapes": (("unet", None),),
-    "shapes-scorer": (("scorer", None),),
-    "shapes-all": (("codec", None), ("judge", None), ("scorer", None), ("unet", None)),
+PRESETS: dict[str, tuple[str, ...]] = {
+    "shapes-codec": ("codec",),
+    "shapes-judge": ("judge",),
+    "shapes-scorer": ("scorer",),
+    "shapes": ("unet",),
+    "shapes-all": ("codec", "judge", "scorer", "unet"),
 }
 
 
@@ -74,19 +74,18 @@ def train_shapes(
     settings = settings or Settings()
     if settings.threads:
         torch.set_num_threads(settings.threads)
-    for stage, _ in PRESETS[preset]:
+    for stage in PRESETS[preset]:
         options = _options(stage, settings, one_stage=len(PRESETS[preset]) == 1)
         if settings.anneal:
             options = _fork(stage, folder, options, settings)
             place = folder / f"{stage}-annealed"
         else:
             place = folder / stage
-        if _is_finished(place, options):
-            continue
-        task = build_task(stage, folder, settings)
-        for report in train(task, options, place, should_stop):
-            yield stage, report
-        if stage == "codec":
+        if not _is_finished(place, options):
+            task = build_task(stage, folder, settings)
+            for report in train(task, options, place, should_stop):
+                yield stage, report
+        if stage == "codec" and not (folder / "vae").exists():
             _freeze_codec(folder, settings)
 
 

@@ -1,0 +1,1 @@
+"""Data sets, and the drawn scenes that the embedded models are trained and measured on."""
