@@ -1,0 +1,250 @@
+"""Named settings: TOML files that ship with vedit or lie in the user's folder.
+
+    # ~/.config/vedit/presets/web-small.toml
+    kind = "chain"
+    summary = "At most 480 pixels wide, without metadata."
+
+    [[stage]]
+    name = "resize"
+    width = 480
+    only-shrink = true
+
+A preset of kind "chain" lists stages of `vedit gif chain`; the keys of a stage table are the
+options of the command with that name. A file is read with every mistake in it reported at once.
+
+Where a value comes from, strongest first: option, environment (VEDIT_GIF_RESIZE_FILTER),
+preset, user config, built-in default.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from vedit.config import config_folder, user_config
+from vedit.errors import UsageError, VeditError, nearest
+
+if TYPE_CHECKING:
+    from vedit.stages.options import Option
+
+Chain = list[tuple[str, dict[str, str]]]
+SUFFIX = ".toml"
+
+
+class Setting(NamedTuple):
+    """A value as text, and where it comes from: environment, preset, user config or default."""
+
+    text: str
+    origin: str
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A preset file that has been read and found right.
+
+    table: what the file says. is_shipped: whether it came with vedit.
+    """
+
+    name: str
+    path: str
+    table: Mapping[str, Any]
+    is_shipped: bool
+
+    @property
+    def kind(self) -> str:
+        return str(self.table["kind"])
+
+    @property
+    def summary(self) -> str:
+        return str(self.table.get("summary", ""))
+
+
+def shipped_folder() -> str:
+    """The presets of the package: inside it when installed, beside it in a checkout."""
+    package = os.path.dirname(os.path.abspath(__file__))
+    inside = os.path.join(package, "presets")
+    return inside if os.path.isdir(inside) else os.path.join(os.path.dirname(package), "presets")
+
+
+def user_folder() -> str:
+    """Where the user's presets lie; one here hides a shipped one of the same name."""
+    return os.path.join(config_folder(), "presets")
+
+
+def paths() -> dict[str, str]:
+    """Every preset by name, and its file."""
+    found = {}
+    for folder in (shipped_folder(), user_folder()):
+        files = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+        found.update({file.removesuffix(SUFFIX): os.path.join(folder, file) for file in files if file.endswith(SUFFIX)})
+    return dict(sorted(found.items()))
+
+
+def find(name_or_path: str) -> str:
+    """The file of a preset, by its name or its path."""
+    if os.sep in name_or_path or name_or_path.endswith(SUFFIX):
+        return name_or_path
+    known = paths()
+    if name_or_path not in known:
+        raise UsageError(
+            f"there is no preset called {name_or_path!r}{nearest(name_or_path, known)}",
+            f"There are: {', '.join(known)}; or name a file ending in {SUFFIX}.",
+            "See: vedit presets list",
+        )
+    return known[name_or_path]
+
+
+def load(name_or_path: str, kind: str | None = None) -> Preset:
+    """Read and check a preset.
+
+    kind: refuse a preset of another kind. Raises UsageError with every mistake of the file.
+    """
+    path = find(name_or_path)
+    table = _read(path)
+    check(path, table)
+    preset = Preset(os.path.basename(path).removesuffix(SUFFIX), path, table, os.path.dirname(path) == shipped_folder())
+    if kind is not None and preset.kind != kind:
+        raise UsageError(f"{path}: this preset is a {preset.kind}, not a {kind}.", "", "See: vedit presets list")
+    return preset
+
+
+def load_chain(name_or_path: str) -> Chain:
+    """The stages of a chain preset: each one's name and its option texts by key.
+
+    Options set in the environment or the user's config are there too, in the order of
+    precedence; those that nobody set are left to the stage's defaults.
+    """
+    return [
+        (stage, {key: setting.text for key, setting in settings.items() if setting.origin != "default"})
+        for stage, settings in resolve_chain(load(name_or_path, "chain"))
+    ]
+
+
+def resolve_chain(preset: Preset) -> list[tuple[str, dict[str, Setting]]]:
+    """The stages of a chain with every value that is set, and where each comes from."""
+    from vedit import stages
+
+    config = user_config().get("gif", {})
+    result = []
+    for table in preset.table["stage"]:
+        stage = table["name"]
+        options = stages.load(stage).OPTIONS
+        prefix = f"VEDIT_GIF_{stage.replace('-', '_').upper()}_"
+        own = config.get(stage.replace("-", "_"), {})
+        layers = (
+            ("environment", {option.key: os.environ[prefix + option.key.upper()] for option in options if os.environ.get(prefix + option.key.upper())}),
+            ("preset", _given(table)),
+            ("user config", {option.key: as_text(own[option.key]) for option in options if option.key in own}),
+            ("default", {option.key: as_text(option.default) for option in options if option.default is not None}),
+        )
+        result.append((stage, {option.key: setting for option in options if (setting := first_set(option.key, layers))}))
+    return result
+
+
+def first_set(key: str, layers: tuple[tuple[str, Mapping[str, str]], ...]) -> Setting | None:
+    """The value of the first layer that has the key; layers go from strong to weak."""
+    return next((Setting(values[key], origin) for origin, values in layers if key in values), None)
+
+
+def as_text(value: Any) -> str:
+    """A TOML value or a stage's default as it would be typed."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, tuple) and len(value) == 3:  # the default of a colour
+        return "#{:02x}{:02x}{:02x}".format(*value)
+    if isinstance(value, (list, tuple)):
+        return ",".join(as_text(part) for part in value)
+    return f"{float(value):g}" if hasattr(value, "numerator") and not isinstance(value, int) else str(value)
+
+
+def _read(path: str) -> dict[str, Any]:
+    import tomllib
+
+    try:
+        with open(path, "rb") as file:
+            return tomllib.load(file)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot read the preset: {(error.strerror or str(error)).lower()}.", "", "See: vedit presets list") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: {error}.", "A preset is a TOML file.") from None
+
+
+def check(path: str, table: Mapping[str, Any]) -> None:
+    """Raise one UsageError that names every mistake in a preset's table."""
+    mistakes = list(_mistakes(table))
+    if mistakes:
+        count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
+        raise UsageError(f"{path}: {count}.\n" + "\n".join(f"  {mistake}" for mistake in mistakes))
+
+
+def _mistakes(table: Mapping[str, Any]) -> Iterator[str]:
+    kind = table.get("kind")
+    if kind not in CHECKS:
+        what = "there is no kind" if kind is None else f"no kind is called {kind!r}"
+        yield f"top level: {what}{_nearest(str(kind), CHECKS)} Add: {' or '.join(f'kind = "{known}"' for known in CHECKS)}"
+        return
+    if not isinstance(table.get("summary", ""), str):
+        yield "top level: summary is not a text."
+    yield from CHECKS[kind](table)
+
+
+def _chain_mistakes(table: Mapping[str, Any]) -> Iterator[str]:
+    known = ("kind", "summary", "stage")
+    for key in table:
+        if key not in known:
+            yield f"top level: no key {key!r}{_nearest(key, known)} There are {', '.join(known)}."
+    rows = table.get("stage")
+    if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
+        yield "top level: a chain has one [[stage]] table or more."
+        return
+    for place, row in enumerate(rows, 1):
+        yield from _stage_mistakes(f"[[stage]] {place}", row)
+
+
+def _stage_mistakes(where: str, row: Mapping[str, Any]) -> Iterator[str]:
+    from vedit import stages
+    from vedit.stages.options import read_options
+
+    name = row.get("name")
+    if name not in stages.names():
+        what = "there is no name" if name is None else f"no stage is called {name!r}"
+        yield f"{where}: {what}{_nearest(str(name), stages.names())} There are {', '.join(stages.names())}."
+        return
+    module, given = stages.load(str(name)), _given(row)
+    wrong = list(_option_mistakes(module.OPTIONS, given))
+    yield from (f"{where} ({name}): {mistake}" for mistake in wrong)
+    if wrong:
+        return
+    try:  # a wrong combination is the stage's own to find
+        module.make(**read_options(str(name), module.OPTIONS, given))
+    except VeditError as error:
+        yield f"{where}: {' '.join(part for part in (error.what, error.right) if part)}"
+
+
+def _option_mistakes(options: tuple[Option, ...], given: Mapping[str, str]) -> Iterator[str]:
+    known = {option.key: option for option in options}
+    for key, text in given.items():
+        if key not in known:
+            typed, names = key.replace("_", "-"), [option.name for option in options]
+            yield f"no option {typed!r}{_nearest(typed, names)} There are {', '.join(names)}."
+            continue
+        try:
+            known[key].parse(text)
+        except ValueError as error:
+            yield f"{known[key].name} = {text!r}: {str(error).removesuffix('?')}{'?' if str(error).endswith('?') else '.'}"
+
+
+def _nearest(word: str, known: Iterable[str]) -> str:
+    """The nearest spelling, or the end of the sentence."""
+    return nearest(word, known) or "."
+
+
+def _given(row: Mapping[str, Any]) -> dict[str, str]:
+    """The option texts of a stage table, by key."""
+    return {key.replace("-", "_"): as_text(value) for key, value in row.items() if key != "name"}
+
+
+# What a kind of preset may hold, checked by: the table to a sentence for each mistake.
+CHECKS: dict[str, Callable[[Mapping[str, Any]], Iterator[str]]] = {"chain": _chain_mistakes}
