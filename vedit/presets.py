@@ -183,7 +183,8 @@ def _mistakes(table: Mapping[str, Any]) -> Iterator[str]:
     kind = table.get("kind")
     if kind not in CHECKS:
         what = "there is no kind" if kind is None else f"no kind is called {kind!r}"
-        yield f"top level: {what}{_nearest(str(kind), CHECKS)} Add: {' or '.join(f'kind = "{known}"' for known in CHECKS)}"
+        right = " or ".join(f'kind = "{known}"' for known in CHECKS)
+        yield f"top level: {what}{_nearest(str(kind), CHECKS)} Write {right}."
         return
     if not isinstance(table.get("summary", ""), str):
         yield "top level: summary is not a text."
