@@ -1,0 +1,97 @@
+"""Read a stream of known structure: exact counts, frames without a copy, bytes already sniffed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+CHUNK = 1 << 16
+
+
+class EndOfStream(Exception):
+    """The stream ended inside something; `rest` is what there was of it."""
+
+    def __init__(self, rest: bytes = b"") -> None:
+        super().__init__("the stream ended")
+        self.rest = rest
+
+
+class ByteSource:
+    """A raw stream with a small window in front, which starts with the bytes in `start`.
+
+    raw: anything with `readinto`; short reads of a pipe are continued.
+    `seen` holds every byte taken so far until it is set to None: with it and `unread` a reader
+    that finds it cannot read the format hands the whole stream on.
+    """
+
+    __slots__ = ("raw", "window", "pos", "seen")
+
+    def __init__(self, raw: Any, start: bytes = b"") -> None:
+        self.raw = raw
+        self.window = start
+        self.pos = 0
+        self.seen: bytearray | None = bytearray()
+
+    @property
+    def unread(self) -> bytes:
+        """What was read from the raw stream and not taken."""
+        return self.window[self.pos :]
+
+    def _fill(self) -> bool:
+        chunk = bytearray(CHUNK)
+        count = self.raw.readinto(chunk)
+        self.window = self.window[self.pos :] + bytes(chunk[: count or 0])
+        self.pos = 0
+        return bool(count)
+
+    def at_end(self) -> bool:
+        return self.pos >= len(self.window) and not self._fill()
+
+    def take(self, count: int) -> bytes:
+        """The next `count` bytes; raises EndOfStream when there are fewer."""
+        if count > CHUNK:
+            return bytes(self.take_buffer(count))
+        while len(self.window) - self.pos < count:
+            if not self._fill():
+                rest = self.unread
+                self.pos = len(self.window)
+                raise EndOfStream(rest)
+        start = self.pos
+        self.pos += count
+        taken = self.window[start : self.pos]
+        if self.seen is not None:
+            self.seen += taken
+        return taken
+
+    def byte(self) -> int:
+        if self.pos < len(self.window) and self.seen is None:
+            self.pos += 1
+            return self.window[self.pos - 1]
+        return self.take(1)[0]
+
+    def take_line(self, longest: int = CHUNK) -> bytes:
+        """Bytes up to and including the next newline."""
+        while (end := self.window.find(b"\n", self.pos)) < 0:
+            if len(self.window) - self.pos > longest or not self._fill():
+                raise EndOfStream(self.unread)
+        return self.take(end + 1 - self.pos)
+
+    def take_buffer(self, count: int) -> bytearray:
+        """The next `count` bytes in a buffer of their own, read straight from the raw stream."""
+        buffer = bytearray(count)
+        have = min(count, len(self.window) - self.pos)
+        buffer[:have] = self.window[self.pos : self.pos + have]
+        self.pos += have
+        view = memoryview(buffer)
+        while have < count:
+            more = self.raw.readinto(view[have:])
+            if not more:
+                raise EndOfStream(bytes(view[:have]))
+            have += more
+        if self.seen is not None:
+            self.seen += buffer
+        return buffer
+
+    def skip(self, count: int) -> None:
+        while count > 0:
+            self.take(step := min(count, CHUNK))
+            count -= step
