@@ -10,6 +10,7 @@ import importlib
 import os
 import sys
 from collections.abc import Iterable
+from functools import cache
 from types import ModuleType
 
 from vedit.errors import UsageError, nearest
@@ -31,6 +32,10 @@ class Registry:
         """All names, sorted; as typed, so with dashes."""
         return sorted({*self._own(), *self._foreign()})
 
+    def has(self, name: str) -> bool:
+        """Whether the name is known; our own are looked up without reading entry points."""
+        return name in self._own() or name in self._foreign()
+
     def load(self, name: str) -> ModuleType:
         """Import the module of that name; a UsageError suggests the nearest one."""
         if name in self._own():
@@ -41,6 +46,7 @@ class Registry:
         noun = self.package.rpartition(".")[2].removesuffix("s")
         raise UsageError(f"there is no {noun} called {name!r}{nearest(name, self.names())}", f"There are: {', '.join(self.names())}.")
 
+    @cache  # noqa: B019  # one per package, for the life of the process
     def _own(self) -> list[str]:
         found = []
         for folder in self.path:
@@ -50,6 +56,7 @@ class Registry:
                     found.append(stem.replace("_", "-"))
         return found
 
+    @cache  # noqa: B019
     def _foreign(self) -> dict[str, str]:
         """Entry points of the group: name to module. `sys.path` folders hold `*.dist-info`."""
         found = {}

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from vedit.errors import OutputError, PartialFailure, UsageError, VeditError
 from vedit.media.atomic import check_output
@@ -15,16 +14,14 @@ T = TypeVar("T")
 CLIP_SUFFIXES = (".gif", ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".apng", ".webp")
 
 
-@dataclass(frozen=True)
-class Item:
+class Item(NamedTuple):
     """One input and where its result goes."""
 
     input: str
     output: str
 
 
-@dataclass(frozen=True)
-class Outcome(Generic[T]):
+class Outcome(NamedTuple, Generic[T]):
     """The result of one item, or the error that it ended with."""
 
     item: Item

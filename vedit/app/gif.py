@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
-from typing import Any, BinaryIO
+from types import MappingProxyType
+from typing import Any, BinaryIO, NamedTuple
 
 from vedit.errors import InputError, UsageError, VeditError
 from vedit.media import gif
@@ -23,8 +23,7 @@ PICTURE_SUFFIXES = (".png", ".apng", ".webp")
 STREAMS = ("nut", "y4m", "rgb24", "rgba")
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(NamedTuple):
     """What holds for every input of a call.
 
     jobs: threads for the frames of one clip. to: output format, None to go by the output's name.
@@ -36,15 +35,14 @@ class Settings:
     limits: Limits = Limits()
     strict: bool = False
     to: str | None = None
-    quantise: dict[str, Any] = field(default_factory=dict)
-    read: dict[str, Any] = field(default_factory=dict)
-    write: dict[str, Any] = field(default_factory=dict)
+    quantise: Mapping[str, Any] = MappingProxyType({})
+    read: Mapping[str, Any] = MappingProxyType({})
+    write: Mapping[str, Any] = MappingProxyType({})
     warn: Callable[[str], None] = lambda message: None
     watch: Callable[[Frames, int | None], Frames] = lambda frames, total: frames
 
 
-@dataclass(frozen=True)
-class Report:
+class Report(NamedTuple):
     """What was done, or would be done in a dry run, to one input."""
 
     input: str
@@ -153,7 +151,7 @@ class Source:
         reader = gif.GifReader(self.read, self.name, start, limits=settings.limits, strict=settings.strict and not quiet, warn=warn)
         clip = reader.clip
         if self.facts is not None:
-            clip = replace(clip, loop=self.facts.loop, frames_hint=self.facts.images, duration_hint=self.facts.duration_cs, tail=clip.tail)
+            clip = clip.but(loop=self.facts.loop, frames_hint=self.facts.images, duration_hint=self.facts.duration_cs, tail=clip.tail)
             reader.clip = clip
         return clip, reader.frames(), "packed", reader.hurt
 
@@ -260,7 +258,7 @@ def _write(clip: Clip, frames: Frames, output: str, sink: str, settings: Setting
 
         write_clip(clip, tally.count(frames), output, format=settings.to, **settings.write)
         size = os.path.getsize(output) if os.path.isfile(output) else None
-    return replace(report, images=tally.images, duration_s=float(tally.ticks * clip.timebase), bytes_out=size)
+    return report._replace(images=tally.images, duration_s=float(tally.ticks * clip.timebase), bytes_out=size)
 
 
 class Tally:
@@ -296,4 +294,4 @@ def _dry(report: Report, clip: Clip, frames: Frames, path: str) -> Report:
     if path != "copy":
         return report
     delays = [frame.duration for frame in frames]
-    return replace(report, images=len(delays), delays=delays, duration_s=float(sum(delays) * clip.timebase))
+    return report._replace(images=len(delays), delays=delays, duration_s=float(sum(delays) * clip.timebase))

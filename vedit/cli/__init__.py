@@ -45,7 +45,7 @@ class LazyGroup(click.Group):
         return importlib.import_module(module).command  # type: ignore[no-any-return]
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and not args[0].startswith("-") and args[0] not in self.list_commands(ctx):
+        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
             path = ctx.command_path
             raise UsageError(f"there is no command {path} {args[0]}{nearest(args[0], self.list_commands(ctx))}", "", f"See: {path} --help")
         return super().resolve_command(ctx, args)

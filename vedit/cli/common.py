@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
@@ -11,7 +10,7 @@ from typing import Any
 
 import click
 
-from vedit.media.frames import Frame, Frames
+from vedit.media.frames import Frames
 
 Decorator = Callable[[Any], Any]
 
@@ -83,6 +82,8 @@ class Voice:
         return self._watch_bar(frames, total) if self.shows_bar else frames
 
     def _watch_json(self, frames: Frames, total: int | None) -> Frames:
+        import json
+
         for done, frame in enumerate(frames, 1):
             sys.stderr.write(json.dumps({"frame": done, "total": total}) + "\n")
             yield frame
@@ -105,12 +106,11 @@ class Voice:
 
 def print_json(value: Any) -> None:
     """One JSON object on one line of standard output."""
+    import json
+
     click.echo(json.dumps(value, ensure_ascii=False, default=str))
 
 
 def examples(lines: Sequence[tuple[str, str]]) -> str:
     """The EXAMPLES section of a help text, kept line by line."""
     return "\b\nExamples:\n" + "\n".join(f"  {line}\n      {what}" for line, what in lines)
-
-
-__all__ = ["Frame", "Voice", "examples", "manner_options", "options", "output_options", "print_json"]

@@ -48,7 +48,7 @@ class GifGroup(LazyGroup):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name in OWN:
             return super().get_command(ctx, name)
-        return stage_command(name) if name in stages.names() else None
+        return stage_command(name) if stages.has(name) else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -206,7 +206,7 @@ def run_inputs(inputs: Sequence[str], build: Callable[[], Sequence[Any]], voice:
 
 def show_report(report: Any, voice: Voice, as_json: bool, verbose: bool, info: bool, dry_run: bool) -> None:
     if as_json:
-        print_json({key: getattr(report, key) for key in report.__dataclass_fields__ if getattr(report, key) is not None})
+        print_json({key: getattr(report, key) for key in report._fields if getattr(report, key) is not None})
         return
     if info:
         sys.stderr.write(f"{report.path}\n")

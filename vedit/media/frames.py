@@ -119,7 +119,7 @@ class Audio(NamedTuple):
     live: Any = None
 
 
-@dataclass(slots=True)
+@dataclass
 class Clip:
     """The facts of a clip that hold for all its frames.
 
@@ -150,9 +150,12 @@ class Clip:
     def canvas(self) -> Rect:
         return Rect(0, 0, self.width, self.height)
 
+    def but(self, **changes: Any) -> Clip:
+        """A copy with some facts changed; lists are shared, so `tail` still fills up."""
+        return Clip(**{**vars(self), **changes})
 
-@dataclass(slots=True)
-class Frame:
+
+class Frame(NamedTuple):
     """One frame; see the top of this module for what `pixels` and `rect` mean for each kind.
 
     pts, duration: in ticks of the clip's timebase.
@@ -163,7 +166,7 @@ class Frame:
     before: metadata blocks that stand before this image.
     """
 
-    index: int
+    index: int  # type: ignore[assignment]  # a frame is not searched like a tuple
     pts: int
     duration: int
     kind: str
@@ -180,11 +183,7 @@ class Frame:
 
     def but(self, **changes: Any) -> Frame:
         """A copy with some fields changed; the pixels are shared."""
-        new = object.__new__(Frame)
-        for name in Frame.__slots__:
-            setattr(new, name, changes.pop(name) if name in changes else getattr(self, name))
-        assert not changes, changes
-        return new
+        return self._replace(**changes)
 
 
 Frames = Iterator[Frame]

@@ -206,7 +206,7 @@ class GifReader:
                 if self._count == 0:  # what stands before the first image belongs to the clip
                     self.clip.blocks.extend(blocks)
                 else:
-                    frame.before = tuple(blocks)
+                    frame = frame.but(before=tuple(blocks))
                 self._count += 1
                 self.limits.check("images", self._count, f"{self._count} images")
                 pts += frame.duration

@@ -17,6 +17,7 @@ from vedit.media.limits import Limits
 from vedit.media.window import ordered_map
 
 core = Image.core
+ENCODE_BUFFER = 1 << 18
 NOTHING = Palette(b"\0\0\0\xff\xff\xff")
 
 
@@ -111,7 +112,16 @@ def _damaged(payload: bytes, width: int, height: int, code_size: int, interlaced
 
 def encode(pixels: Image.Image, code_size: int, interlaced: bool = False) -> bytes:
     """Encode indices ("L" or "P") to sub-blocks with their terminator."""
-    return pixels.tobytes("gif", pixels.mode, code_size, int(interlaced)) + b"\0"
+    encoder = core.gif_encoder(pixels.mode, pixels.mode, code_size, int(interlaced))
+    encoder.setimage(pixels.im, (0, 0, *pixels.size))
+    parts = []
+    error = 0
+    while not error:
+        _, error, data = encoder.encode(ENCODE_BUFFER)
+        parts.append(data)
+    encoder.cleanup()
+    assert error > 0, error
+    return b"".join(parts) + b"\0"
 
 
 def nothing(frame: Frame, palette: Palette | None) -> Frame:

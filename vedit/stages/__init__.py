@@ -14,6 +14,11 @@ def names() -> list[str]:
     return registry.names()
 
 
+def has(name: str) -> bool:
+    """Whether there is a stage of that name; cheaper than listing them all."""
+    return registry.has(name)
+
+
 def load(name: str) -> ModuleType:
     """The module of a stage; raises UsageError with the nearest spelling."""
     return registry.load(name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -59,7 +58,7 @@ class Adjust:
         self.seen: dict[int, tuple[Palette, Palette]] = {}
         self.has_global = clip.palette is not None
         # an image without any palette shows 256 greys: write them down, mapped
-        return replace(clip, palette=self._map_palette(clip.palette or GREYS))
+        return clip.but(palette=self._map_palette(clip.palette or GREYS))
 
     def run(self, frames: Frames) -> Frames:
         for frame in frames:

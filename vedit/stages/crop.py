@@ -88,11 +88,9 @@ class Crop:
         self.border = inside
 
     def open(self, clip: Clip) -> Clip:
-        from dataclasses import replace
-
         self.kept = self._resolve(clip)
         self.palette = clip.palette
-        return replace(clip, width=self.kept.w, height=self.kept.h)
+        return clip.but(width=self.kept.w, height=self.kept.h)
 
     def _resolve(self, clip: Clip) -> Rect:
         width, height = clip.width, clip.height

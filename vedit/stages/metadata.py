@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from vedit.media.frames import Block, Clip, Frames
@@ -75,7 +74,7 @@ class Metadata:
         if self.comment:
             blocks.append(comment_block(self.comment))
         self.tail = clip.tail
-        return replace(clip, loop=loop, blocks=blocks)
+        return clip.but(loop=loop, blocks=blocks)
 
     def _kept(self, blocks: list[Block] | tuple[Block, ...]) -> list[Block]:
         if not self.strip:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from vedit.media.frames import Clip, Frame, Frames, Rect
@@ -64,7 +63,7 @@ class Rotate:
         if self.turns % 2 == 0:
             return clip
         container = clip.container._replace(aspect=reciprocal_aspect(clip.container.aspect))
-        return replace(clip, width=clip.height, height=clip.width, container=container)
+        return clip.but(width=clip.height, height=clip.width, container=container)
 
     def run(self, frames: Frames) -> Frames:
         for frame in frames:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from fractions import Fraction
 from typing import IO, Any
 
@@ -96,7 +95,7 @@ class Speed:
         if audio is not None:
             is_even = self.scale is not None and not self.reverse and not self.boomerang
             audio = audio._replace(tempo=audio.tempo / self.scale) if is_even and self.scale else None
-        return replace(clip, frames_hint=images, duration_hint=None, rate=rate, audio=audio)
+        return clip.but(frames_hint=images, duration_hint=None, rate=rate, audio=audio)
 
     def _scale(self, clip: Clip) -> Fraction | None:
         """What old durations are multiplied with; None when they are replaced."""
