@@ -24,9 +24,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vedit.config import config_folder, user_config
-from vedit.errors import UsageError, VeditError, nearest
+from vedit.errors import OutputError, UsageError, VeditError, nearest
 
 if TYPE_CHECKING:
+    from tomlkit import TOMLDocument
+
     from vedit.stages.options import Option
 
 Chain = list[tuple[str, dict[str, str]]]
@@ -89,7 +91,7 @@ def find(name_or_path: str) -> str:
     known = paths()
     if name_or_path not in known:
         raise UsageError(
-            f"there is no preset called {name_or_path!r}{nearest(name_or_path, known)}",
+            f"there is no preset called {name_or_path!r}{_nearest(name_or_path, known)}",
             f"There are: {', '.join(known)}; or name a file ending in {SUFFIX}.",
             "See: vedit presets list",
         )
@@ -124,28 +126,24 @@ def load_chain(name_or_path: str) -> Chain:
 
 def resolve_chain(preset: Preset) -> list[tuple[str, dict[str, Setting]]]:
     """The stages of a chain with every value that is set, and where each comes from."""
+    return [(table["name"], resolve_stage(table["name"], _given(table))) for table in preset.table["stage"]]
+
+
+def resolve_stage(stage: str, given: Mapping[str, str]) -> dict[str, Setting]:
+    """A stage's options by key, with what the preset gives in its place of the precedence."""
     from vedit import stages
 
-    config = user_config().get("gif", {})
-    result = []
-    for table in preset.table["stage"]:
-        stage = table["name"]
-        options = stages.load(stage).OPTIONS
-        prefix = f"VEDIT_GIF_{stage.replace('-', '_').upper()}_"
-        own = config.get(stage.replace("-", "_"), {})
-        layers = (
-            ("environment", {option.key: os.environ[prefix + option.key.upper()] for option in options if os.environ.get(prefix + option.key.upper())}),
-            ("preset", _given(table)),
-            ("user config", {option.key: as_text(own[option.key]) for option in options if option.key in own}),
-            ("default", {option.key: as_text(option.default) for option in options if option.default is not None}),
-        )
-        result.append((stage, {option.key: setting for option in options if (setting := first_set(option.key, layers))}))
-    return result
-
-
-def first_set(key: str, layers: tuple[tuple[str, Mapping[str, str]], ...]) -> Setting | None:
-    """The value of the first layer that has the key; layers go from strong to weak."""
-    return next((Setting(values[key], origin) for origin, values in layers if key in values), None)
+    options = stages.load(stage).OPTIONS
+    variable = {option.key: f"VEDIT_GIF_{stage}_{option.key}".replace("-", "_").upper() for option in options}
+    own = user_config().get("gif", {}).get(stage.replace("-", "_"), {})
+    layers: dict[str, Mapping[str, str]] = {  # from weak to strong
+        "default": {option.key: as_text(option.default) for option in options if option.default is not None},
+        "user config": {key: as_text(value) for key, value in own.items() if key in variable},
+        "preset": given,
+        "environment": {key: os.environ[name] for key, name in variable.items() if os.environ.get(name)},
+    }
+    settings = {key: Setting(text, origin) for origin, layer in layers.items() for key, text in layer.items()}
+    return {key: settings[key] for key in variable if key in settings}
 
 
 def as_text(value: Any) -> str:
@@ -245,6 +243,89 @@ def _nearest(word: str, known: Iterable[str]) -> str:
 def _given(row: Mapping[str, Any]) -> dict[str, str]:
     """The option texts of a stage table, by key."""
     return {key.replace("-", "_"): as_text(value) for key, value in row.items() if key != "name"}
+
+
+def save(name: str, document: TOMLDocument, overwrite: bool | None = None) -> str:
+    """Write a preset into the user's folder, once it is found right; returns its path.
+
+    overwrite: as `check_output` takes it.
+    """
+    import re
+
+    from vedit.media.atomic import check_output, open_output
+
+    if not re.fullmatch(r"[\w][\w.-]*", name) or name.endswith(SUFFIX):
+        raise UsageError(
+            f"{name!r} is no name for a preset.",
+            "A name has letters, digits, dashes, dots and underscores, and no ending.",
+            "Example: vedit presets save tiny --from web-small",
+        )
+    path = os.path.join(user_folder(), name + SUFFIX)
+    check(path, document.unwrap())
+    try:
+        os.makedirs(user_folder(), exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{user_folder()}: cannot make the folder: {(error.strerror or str(error)).lower()}.", "", "VEDIT_CONFIG_DIR names another") from None
+    check_output(path, (), overwrite)
+    with open_output(path) as stream:
+        stream.write(document.as_string().encode())
+    return path
+
+
+def document_of(preset: Preset) -> TOMLDocument:
+    """A preset's file with its comments, to be changed and saved under another name."""
+    import tomlkit
+
+    with open(preset.path, encoding="utf-8") as file:
+        return tomlkit.parse(file.read())
+
+
+def document_from(specs: Iterable[tuple[str, Mapping[str, str]]]) -> TOMLDocument:
+    """A chain preset of stages with their option texts."""
+    import tomlkit
+
+    document, rows = tomlkit.document(), tomlkit.aot()
+    document["kind"], document["summary"] = "chain", ""
+    for stage, given in specs:
+        row = tomlkit.table()
+        row["name"] = stage
+        row.update({key.replace("_", "-"): as_value(text) for key, text in given.items()})
+        rows.append(row)
+    document["stage"] = rows
+    return document
+
+
+def change(document: TOMLDocument, setting: str) -> None:
+    """Apply `STAGE.OPTION=VALUE` to a chain; the stage by name, or by place from 1."""
+    where, equals, text = setting.partition("=")
+    stage, dot, key = where.partition(".")
+    rows = document.unwrap().get("stage", [])
+    places = [place for place, row in enumerate(rows) if stage in (row.get("name"), str(place + 1))]
+    if not (equals and dot and key):
+        raise UsageError(f"--set {setting}: expected STAGE.OPTION=VALUE.", "", "Example: --set resize.width=320")
+    if len(places) != 1:
+        names = [str(row.get("name")) for row in rows]
+        what = f"{len(places)} stages are called {stage}." if places else f"no stage is called {stage!r}{_nearest(stage, names)}"
+        raise UsageError(
+            f"--set {setting}: {what}", f"The stages are {', '.join(f'{place} {name}' for place, name in enumerate(names, 1))}; a number names one of them."
+        )
+    table = document["stage"][places[0]]
+    alike = next((known for known in table if known.replace("_", "-") == key.replace("_", "-")), key)  # as the file spells it
+    table[alike] = as_value(text)
+
+
+def as_value(text: str) -> bool | int | float | str:
+    """What a person would write in TOML for a text: true, 480 and 1.5 without quotes."""
+    if text in ("true", "false"):
+        return text == "true"
+    for number in (int, float):
+        try:
+            value = number(text)
+        except ValueError:
+            continue
+        if str(value) == text and abs(value) != float("inf") and value == value:
+            return value
+    return text
 
 
 # What a kind of preset may hold, checked by: the table to a sentence for each mistake.
