@@ -224,7 +224,8 @@ def _converters(settings: Settings, hurt: Callable[[str], None]) -> dict[str, Ca
     def quantise(clip: Clip, frames: Frames) -> Frames:
         from vedit.media.quantise import QuantiseOptions, quantise
 
-        return _primed(quantise(clip, frames, QuantiseOptions(**settings.quantise), jobs))
+        chosen = {name: value for name, value in settings.quantise.items() if value is not None}
+        return _primed(quantise(clip, frames, QuantiseOptions(**chosen), jobs))
 
     return {"unpack": unpack, "pack": pack, "compose": compose, "quantise": quantise}
 
