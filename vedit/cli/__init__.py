@@ -103,6 +103,9 @@ def _exit_code(error: BaseException) -> int:
     if isinstance(error, VeditError):
         _say(str(error))
         return error.exit_code
+    if isinstance(error, click.exceptions.NoArgsIsHelpError) and error.ctx:
+        click.echo(error.ctx.get_help(), err=True)
+        return UsageError.exit_code
     if isinstance(error, click.UsageError):
         where = error.ctx.command_path if error.ctx else "vedit"
         _say(f"{error.format_message()}\nSee: {where} --help")

@@ -134,11 +134,12 @@ class Speed:
         floor = self.min_delay if self.is_gif and self.scale != 1 else 0
         longest = LONGEST_CS if self.is_gif else None
         due = Fraction(0)  # when the frame should end
-        pts = clamped = 0
+        pts = clamped = lifted = 0
         for index, frame in enumerate(frames):
             due += self._wanted(frame)
             ticks = max(0, int(due + Fraction(1, 2)) - pts)
             if ticks < floor:
+                lifted += floor - ticks
                 ticks = 0 if self.drop else floor
             if longest is not None and ticks > longest:
                 clamped, ticks = clamped + 1, longest
@@ -146,7 +147,7 @@ class Speed:
             pts += ticks
         if clamped:
             self.clip.warn(f"{clamped} delays are longer than a GIF can say and are cut to {LONGEST_CS} cs")
-        if floor and pts > due * Fraction(102, 100):
+        if lifted and pts > due * Fraction(102, 100):
             self._explain(pts, due)
 
     def _merged(self, frames: Frames) -> Frames:
