@@ -55,6 +55,7 @@ class Adjust:
 
     def open(self, clip: Clip) -> Clip:
         self.tables = self._tables(self.level)
+        self.canvas = clip.canvas
         self.seen: dict[int, tuple[Palette, Palette]] = {}
         self.has_global = clip.palette is not None
         # an image without any palette shows 256 greys: write them down, mapped
@@ -65,8 +66,10 @@ class Adjust:
             if frame.kind in ("packed", "index"):
                 yield frame.but(palette=self._map_palette(frame.palette)) if frame.palette else frame
             else:
-                tables = self._tables(self._mean(frame)) if self.pivot == "frame-mean" else self.tables
-                yield frame.but(pixels=self._map_pixels(frame.pixels, tables), palette=None)
+                changes_all = self.pivot == "frame-mean"  # also where the frame repeats the one before
+                tables = self._tables(self._mean(frame)) if changes_all else self.tables
+                rect = self.canvas if changes_all else frame.rect
+                yield frame.but(pixels=self._map_pixels(frame.pixels, tables), palette=None, rect=rect)
 
     def _tables(self, level: float) -> tuple[bytes, bytes]:
         """256-entry tables of what comes before saturation, and of what comes after it."""
