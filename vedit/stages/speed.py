@@ -142,6 +142,7 @@ class Speed:
                 lifted += floor - ticks
                 ticks = 0 if self.drop else floor
             if longest is not None and ticks > longest:
+                due -= ticks - longest  # what is cut off here is not owed to the next frame
                 clamped, ticks = clamped + 1, longest
             yield frame.but(index=index, pts=pts, duration=ticks, has_control=True)
             pts += ticks
