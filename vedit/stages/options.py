@@ -13,6 +13,7 @@ and the folder listing does the rest.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 from typing import Any, NamedTuple
@@ -76,13 +77,23 @@ def integer(low: int, high: int) -> Parser:
     return parse
 
 
+def fraction(value: str) -> Fraction:
+    """A number as written, exact; raises ValueError."""
+    if len(value) > 100 or re.search(r"e[+-]?\d{4}", value, re.IGNORECASE):  # 1e999999999 would fill the memory with digits
+        raise ValueError("too many digits")
+    try:
+        return Fraction(value)
+    except ZeroDivisionError:
+        raise ValueError("a share of nothing") from None
+
+
 def number(low: float, high: float) -> Parser:
     """A decimal number in [low, high], exact: a Fraction."""
 
     def parse(value: str) -> Fraction:
         try:
-            result = Fraction(value)
-        except (ValueError, ZeroDivisionError):
+            result = fraction(value)
+        except ValueError:
             raise ValueError(f"expected a number from {low:g} to {high:g}") from None
         if not Fraction(str(low)) <= result <= Fraction(str(high)):
             raise ValueError(f"expected a number from {low:g} to {high:g}")
@@ -119,8 +130,8 @@ class Length(NamedTuple):
 def length(value: str) -> Length:
     """`12` pixels or `10%`."""
     try:
-        result = Length(Fraction(value.rstrip("%")), value.endswith("%"))
-    except (ValueError, ZeroDivisionError):
+        result = Length(fraction(value.removesuffix("%")), value.endswith("%"))
+    except ValueError:
         raise ValueError("expected pixels such as 12, or a share such as 10%") from None
     if result.value < 0 or (result.is_percent and result.value > 100) or (not result.is_percent and result.value.denominator > 1):
         raise ValueError("expected whole pixels such as 12, or a share from 0% to 100%")
