@@ -1,0 +1,312 @@
+"""Change the size of a clip: nearest on palette indices, or filtered in full colour."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+from math import ceil, floor
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from vedit.errors import UsageError
+from vedit.media.frames import Clip, Frame, Frames, Rect
+from vedit.media.window import ordered_map
+from vedit.stages.options import Option, choice, flag
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+LARGEST = 16384
+FILTERS = ("nearest", "box", "bilinear", "bicubic", "lanczos")
+SUPPORT = {"box": 0.5, "bilinear": 1.0, "bicubic": 2.0, "lanczos": 3.0}  # in output pixels, when shrinking
+
+SUMMARY = "Change the size, with good colours."
+POSITIONAL = "size"
+EXAMPLES = (
+    ("vedit gif resize --width 320 in.gif -o out.gif", "320 pixels wide, height from the aspect"),
+    ("vedit gif resize --scale 50% --filter nearest in.gif -o out.gif", "half size, keeping the very colours"),
+    ("vedit gif resize --fill 200x200 in.gif -o out.gif", "a square thumbnail cut from the centre"),
+)
+
+
+class Size(NamedTuple):
+    """A width and height in pixels; None where the aspect decides."""
+
+    width: int | None
+    height: int | None
+
+
+def parse_size(text: str) -> Size:
+    """`WxH` in pixels; one of the two may be -1: from the aspect."""
+    width, separator, height = text.lower().partition("x")
+    message = f"expected WIDTHxHEIGHT such as 320x240, each from 1 to {LARGEST}, or -1 for one of them"
+    try:
+        numbers = [int(width), int(height)]
+    except ValueError:
+        raise ValueError(message) from None
+    if not separator or any(not (1 <= number <= LARGEST or number == -1) for number in numbers) or numbers == [-1, -1]:
+        raise ValueError(message)
+    return Size(*(None if number == -1 else number for number in numbers))
+
+
+def parse_box(text: str) -> Size:
+    """`WxH` in pixels, both given."""
+    size = parse_size(text)
+    if None in size:
+        raise ValueError(f"expected WIDTHxHEIGHT such as 320x240, each from 1 to {LARGEST}")
+    return size
+
+
+def parse_side(text: str) -> int:
+    """A number of pixels, or -1: from the aspect."""
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if not (1 <= number <= LARGEST or number == -1):
+        raise ValueError(f"expected a whole number of pixels from 1 to {LARGEST}, or -1 for the aspect")
+    return number
+
+
+def parse_scale(text: str) -> Fraction:
+    """`0.5` or `50%`, exact."""
+    try:
+        factor = Fraction(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except (ValueError, ZeroDivisionError):
+        factor = Fraction(0)
+    if not 0 < factor <= LARGEST:
+        raise ValueError("expected a factor such as 0.5, or a share such as 50%")
+    return factor
+
+
+OPTIONS = (
+    Option("size", parse_size, "this size exactly; -1 for one of the two: from the aspect", "WxH"),
+    Option("width", parse_side, "this width, 1 to 16384; the height follows the aspect", "W"),
+    Option("height", parse_side, "this height, 1 to 16384; the width follows the aspect", "H"),
+    Option("scale", parse_scale, "this many times the size", "F|P%"),
+    Option("fit", parse_box, "as large as fits inside, keeping the aspect", "WxH"),
+    Option("fill", parse_box, "cover this size and cut off what hangs over, from the centre", "WxH"),
+    Option("keep-aspect", flag, "with both sides given: fit inside them; false: a side not given stays as it is"),
+    Option("filter", choice(*FILTERS), "how pixels are made; nearest keeps colours and file structure", "|".join(FILTERS), "bilinear", FILTERS),
+    Option("only-shrink", flag, "never enlarge"),
+)
+
+
+class Target(NamedTuple):
+    """Resize to full_width x full_height, and keep `view` of that."""
+
+    full_width: int
+    full_height: int
+    view: Rect
+
+
+def make(**values: Any) -> Resize:
+    """Build the stage from its options; exactly one way of naming the size."""
+    sides = values["width"] is not None or values["height"] is not None
+    given = {"--size": values["size"], "--width/--height": sides, "--scale": values["scale"], "--fit": values["fit"], "--fill": values["fill"]}
+    ways = [name for name, value in given.items() if value]
+    if len(ways) != 1:
+        raise UsageError(
+            f"resize got {' and '.join(ways)}." if ways else "resize does not say to which size.",
+            "Give one of --size WxH, --width W and/or --height H, --scale P%, --fit WxH, --fill WxH.",
+            "Example: vedit gif resize --width 320 in.gif -o out.gif",
+        )
+    if (values["width"] in (None, -1)) and (values["height"] in (None, -1)) and sides:
+        raise UsageError("resize --width -1 and --height -1 leave the size open.", f"One of the two is a number from 1 to {LARGEST}.")
+    return Resize(**values)
+
+
+def rounded(value: Fraction) -> int:
+    """To the nearest whole number, halves up, at least 1."""
+    return max(1, floor(value + Fraction(1, 2)))
+
+
+def source_pixel(x: int, source: int, target: int) -> int:
+    """The source column of output column `x` under nearest: floor((x + 0.5) * source / target)."""
+    return (2 * x + 1) * source // (2 * target)
+
+
+def first_from(edge: int, source: int, target: int) -> int:
+    """The first output column whose nearest source column is `edge` or beyond."""
+    return (2 * target * edge + source - 1) // (2 * source)
+
+
+class Resize:
+    """Scale every frame; see OPTIONS for what names the size.
+
+    With filter "nearest" it works on index frames: the composed result equals the nearest resize of
+    the composed canvas. Other filters resample the canvas with premultiplied alpha, and only
+    the part of it that changed. `jobs`: threads for that.
+    """
+
+    name = "resize"
+    prepass: str | None = None
+
+    def __init__(
+        self,
+        size: tuple[int | None, int | None] | None = None,
+        width: int | None = None,
+        height: int | None = None,
+        scale: Fraction | None = None,
+        fit: tuple[int | None, int | None] | None = None,
+        fill: tuple[int | None, int | None] | None = None,
+        keep_aspect: bool | None = None,
+        filter: str = "bilinear",
+        only_shrink: bool | None = False,
+        jobs: int = 1,
+    ) -> None:
+        sides = [None if side == -1 else side for side in (size or (width, height))]
+        self.width, self.height = sides
+        self.is_exact = size is not None and not keep_aspect
+        self.scale, self.fit, self.fill = scale, fit, fill
+        self.keep_aspect = keep_aspect
+        self.filter = filter
+        self.only_shrink = bool(only_shrink)
+        self.jobs = jobs
+        self.accepts: tuple[str, ...] = ("index", "rgba") if filter == "nearest" else ("rgba",)
+
+    def open(self, clip: Clip) -> Clip:
+        self.canvas = clip.canvas
+        self.palette = clip.palette
+        self.target = self.resolve(clip.width, clip.height)
+        if max(self.target.full_width, self.target.full_height) > LARGEST:
+            raise UsageError(
+                f"resize would make {self.target.full_width}x{self.target.full_height} pixels of {clip.width}x{clip.height}.",
+                f"Each side may have up to {LARGEST}.",
+            )
+        return replace(clip, width=self.target.view.w, height=self.target.view.h)
+
+    def resolve(self, width: int, height: int) -> Target:
+        """The new size of a `width` x `height` canvas."""
+        if self.fill is not None:
+            return self._covering(*self.fill, width, height)
+        w, h = self._size(width, height)
+        if self.only_shrink:
+            w, h = min(w, width), min(h, height)
+        return Target(w, h, Rect(0, 0, w, h))
+
+    def _size(self, width: int, height: int) -> tuple[int, int]:
+        if self.scale is not None:
+            return rounded(self.scale * width), rounded(self.scale * height)
+        inside = self.fit
+        w, h = self.width, self.height
+        if inside is None and w is not None and h is not None:
+            if not self.keep_aspect:
+                return w, h
+            inside = w, h
+        if inside is not None:
+            factor = min(Fraction(inside[0] or 1, width), Fraction(inside[1] or 1, height))
+            if self.only_shrink:
+                factor = min(factor, Fraction(1))
+            return rounded(factor * width), rounded(factor * height)
+        if self.keep_aspect is False:
+            return w or width, h or height
+        if w is not None:
+            return w, rounded(Fraction(w, width) * height)
+        assert h is not None, "make() asks for a size"
+        return rounded(Fraction(h, height) * width), h
+
+    def _covering(self, w: int | None, h: int | None, width: int, height: int) -> Target:
+        assert w is not None and h is not None, "parse_box() asks for both"
+        if self.only_shrink:
+            w, h = min(w, width), min(h, height)
+        factor = max(Fraction(w, width), Fraction(h, height))
+        full = max(w, rounded(factor * width)), max(h, rounded(factor * height))
+        return Target(*full, Rect((full[0] - w) // 2, (full[1] - h) // 2, w, h))
+
+    def run(self, frames: Frames) -> Frames:
+        first = next(frames, None)
+        if first is None:
+            return
+        frames = _again(first, frames)
+        if self._is_identity():
+            yield from frames
+        elif first.kind == "index":
+            yield from map(self._resize_index, frames)
+        else:
+            yield from self._resize_canvases(frames)
+
+    def _is_identity(self) -> bool:
+        return Rect(0, 0, self.target.full_width, self.target.full_height) == self.target.view == self.canvas
+
+    # nearest, on indices
+
+    def _resize_index(self, frame: Frame) -> Frame:
+        """One image: the output pixels whose source pixel lies in it."""
+        full_width, full_height, view = self.target
+        rect = frame.rect.clipped(self.canvas)
+        left, right = (first_from(edge, self.canvas.w, full_width) for edge in (rect.x, rect.right))
+        top, bottom = (first_from(edge, self.canvas.h, full_height) for edge in (rect.y, rect.bottom))
+        place = Rect(left, top, right - left, bottom - top).clipped(view)
+        if rect.is_empty or place.is_empty:
+            from vedit.media.lzw import nothing
+
+            return nothing(frame, frame.palette or self.palette)
+        pixels = self._nearest(frame.pixels, place, frame.rect)
+        return frame.but(rect=place.moved(-view.x, -view.y), pixels=pixels)
+
+    def _nearest(self, pixels: Image.Image, place: Rect, origin: Rect) -> Image.Image:
+        """The output pixels of `place`, from an image that lies at `origin` on the canvas."""
+        from PIL import Image
+
+        steps = []
+        for start, offset, source, target in (
+            (place.x, origin.x, self.canvas.w, self.target.full_width),
+            (place.y, origin.y, self.canvas.h, self.target.full_height),
+        ):
+            # Pillow adds up steps in floating point. A sampling point is on a pixel edge or at least
+            # 1 / (2 * target) off it: half of that on top keeps it on the right side.
+            nudge = 1 / (4 * target)
+            steps += [source / target, start * source / target - offset + nudge]
+        across, left, down, top = steps
+        return pixels.transform((place.w, place.h), Image.Transform.AFFINE, (across, 0, left, 0, down, top), Image.Resampling.NEAREST)
+
+    # on composed canvases
+
+    def _resize_canvases(self, frames: Frames) -> Frames:
+        shown: Image.Image | None = None
+        for frame, place, part in ordered_map(self._part, frames, self.jobs):
+            if part is None:
+                assert shown is not None, "the first frame changes the whole canvas"
+                part = shown
+            elif part.size != (self.target.view.w, self.target.view.h):
+                assert shown is not None, "the first frame changes the whole canvas"
+                shown = shown.convert(part.mode) if shown.mode != part.mode else shown.copy()
+                shown.paste(part, place.box)
+                part = shown
+            shown = part
+            yield frame.but(rect=place, pixels=part, kind="rgb" if part.mode == "RGB" else "rgba")
+
+    def _part(self, frame: Frame) -> tuple[Frame, Rect, Image.Image | None]:
+        """The output pixels that depend on what changed in the frame, and where they are."""
+        view = self.target.view
+        place = self._affected(frame.rect.clipped(self.canvas)).clipped(view)
+        if place.is_empty:
+            return frame, Rect(0, 0, 0, 0), None
+        return frame, place.moved(-view.x, -view.y), self._resample(frame.pixels, place)
+
+    def _affected(self, rect: Rect) -> Rect:
+        if rect.is_empty:
+            return Rect(0, 0, 0, 0)
+        support = SUPPORT.get(self.filter, 0.5)
+        spans = []
+        columns = rect.x, rect.right, self.canvas.w, self.target.full_width
+        rows = rect.y, rect.bottom, self.canvas.h, self.target.full_height
+        for start, end, source, target in (columns, rows):
+            reach = max(support, support * target / source) + 1  # one more for rounding
+            first = max(0, floor(start * target / source - reach))
+            spans += [first, min(target, ceil(end * target / source + reach)) - first]
+        return Rect(spans[0], spans[2], spans[1], spans[3])
+
+    def _resample(self, pixels: Image.Image, place: Rect) -> Image.Image:
+        from PIL import Image
+
+        if self.filter == "nearest":
+            return self._nearest(pixels, place, self.canvas)
+        across, down = self.canvas.w / self.target.full_width, self.canvas.h / self.target.full_height
+        box = (place.x * across, place.y * down, min(place.right * across, self.canvas.w), min(place.bottom * down, self.canvas.h))
+        return pixels.resize((place.w, place.h), Image.Resampling[self.filter.upper()], box)
+
+
+def _again(first: Frame, frames: Frames) -> Frames:
+    yield first
+    yield from frames
