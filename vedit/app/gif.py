@@ -173,6 +173,9 @@ def edit_gif(name: str, output: str, build: BuildStages, settings: Settings, dry
 
 def _edit(source: Source, output: str, stages: Sequence[Stage], settings: Settings, dry_run: bool) -> Report:
     sink = output_format(output, settings.to)
+    for stage in stages:
+        if hasattr(stage, "jobs"):
+            stage.jobs = settings.jobs
     sink_kind = "packed" if sink == "gif" else "rgba"
     source_kind = "packed" if source.is_gif or source.is_text else "rgba"
     steps = plan(stages, source_kind, sink_kind)

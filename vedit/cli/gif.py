@@ -24,7 +24,7 @@ MINUS = "\N{MINUS SIGN}"  # stands for the dash of a negative number while click
 palette_options = options(
     click.option("--palette", type=click.Choice(["auto", "keep", "global", "frame"]), default="auto", help="Colours of full-colour results: few palettes, the source's, one, or one per image."),
     click.option("--colors", type=click.IntRange(2, 256), default=256, metavar="2-256", help="Colours per palette."),
-    click.option("--dither", type=click.Choice(["none", "bayer", "fs"]), default=None, help="Dithering; chosen by the clip when not given."),
+    click.option("--dither", type=click.Choice(["none", "bayer", "fs"]), default="none", help="Dithering of full-colour results."),
 )
 clip_options = options(
     click.option("--strict", is_flag=True, help="Treat recoverable damage as an error."),
@@ -184,7 +184,7 @@ def run_inputs(inputs: Sequence[str], build: Callable[[], Sequence[Any]], voice:
         raise UsageError("--json and the result would both go to standard output.", "", "Add -o FILE")
     cores = common["jobs"] or usable_cores()
     limits = parse_limits(common["limits"], environment_limits())
-    quantise = {"palette": common["palette"], "colors": common["colors"], "dither": common["dither"]}
+    quantise = {key: common[key] for key in ("palette", "colors", "dither")}
 
     def work(item: Item) -> Report:
         watch = voice.watch if len(items) == 1 else lambda frames, total: frames
