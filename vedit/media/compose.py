@@ -74,9 +74,11 @@ class Canvas:
         if rect == self.rect and (hidden is None or not _occurs(indices, hidden)):
             return _coloured(indices, palette)  # covers everything: nothing under it matters
         canvas = under.copy()
-        image = _coloured(indices, palette, hidden)
+        image = _coloured(indices, palette)
         mask = None if hidden is None else indices.point([0 if index == hidden else 255 for index in range(256)], "1")
         canvas.paste(image, rect.box, mask)
+        if canvas.mode == "RGBA" and canvas.getchannel("A").getextrema()[0] == 255:
+            return canvas.convert("RGB")
         return canvas
 
 
@@ -84,8 +86,8 @@ def _occurs(indices: Image.Image, index: int) -> bool:
     return bool(indices.histogram()[index])
 
 
-def _coloured(indices: Image.Image, palette: Palette, hidden: int | None = None) -> Image.Image:
-    """Indices as colours, "RGB"; what is hidden gets any colour."""
+def _coloured(indices: Image.Image, palette: Palette) -> Image.Image:
+    """Indices as colours, "RGB"; black beyond the palette."""
     image = indices.copy() if indices.mode == "L" else indices
     image.putpalette(palette.rgb[:768].ljust(768, b"\0"))
     return image.convert("RGB")
