@@ -28,7 +28,7 @@ class Table:
     error: root mean square per channel on the sample it was chosen for.
     """
 
-    __slots__ = ("_ambiguous", "_exact", "_shifted", "_true", "colours", "error", "palette", "source", "transparent")
+    __slots__ = ("_ambiguous", "_index", "_shifted", "_true", "colours", "error", "palette", "source", "transparent")
 
     def __init__(self, colours: bytes, *, slot: bool = True, source: Palette | None = None) -> None:
         count = len(colours) // 3
@@ -40,7 +40,7 @@ class Table:
         self._shifted = _palette_image(bytes(max(0, level - CELL) for level in colours))
         self._true: Image.Image | None = None
         self._ambiguous: bool | None = None
-        self._exact: dict[bytes, int] | None = None
+        self._index: dict[bytes, int] | None = None
 
     def map(self, rgb: Image.Image, *, diffuse: bool = False) -> Image.Image:
         """The indices of the nearest colours ("P" with this palette); error-diffused on request."""
@@ -54,6 +54,13 @@ class Table:
             indices = rgb._new(rgb.im.convert("P", 0, self._shifted.im))
         indices.putpalette(self.colours)
         return indices
+
+    @property
+    def index(self) -> dict[bytes, int]:
+        """Where each colour is."""
+        if self._index is None:
+            self._index = {colour: i for i, colour in reversed(list(enumerate(split(self.colours))))}
+        return self._index
 
     @property
     def is_ambiguous(self) -> bool:
@@ -72,10 +79,8 @@ class Table:
         else:  # median cut gives each colour its own entry
             indices = rgb.quantize(256, Image.Quantize.MEDIANCUT)
             found = split(_colours_of(indices))
-        if self._exact is None:
-            self._exact = {colour: i for i, colour in reversed(list(enumerate(split(self.colours))))}
         near = Image.frombytes("RGB", (len(found), 1), b"".join(found)).im.convert("P", 0, self._shifted.im)
-        lut = [self._exact.get(colour, near.getpixel((i, 0))) for i, colour in enumerate(found)]
+        lut = [self.index.get(colour, near.getpixel((i, 0))) for i, colour in enumerate(found)]
         return rgb._new(indices.im.point(lut + [0] * (256 - len(lut)), "L"))
 
 
@@ -103,9 +108,7 @@ class Sample(NamedTuple):
 
     def error(self, table: Table) -> float:
         """Root mean square difference per channel between the sample and its mapping."""
-        indices = self.rgb._new(self.rgb.im.convert("P", 0, table._shifted.im))
-        indices.putpalette(table.colours)
-        counts = ImageChops.difference(self.rgb, indices.convert("RGB")).histogram(self.drawn)
+        counts = ImageChops.difference(self.rgb, table.map(self.rgb).convert("RGB")).histogram(self.drawn)
         return float((sum(map(mul, counts, SQUARES)) / max(1, sum(counts))) ** 0.5)
 
     def opaque(self) -> Image.Image:

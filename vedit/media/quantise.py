@@ -12,13 +12,13 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from PIL import Image, ImageChops
 
 from vedit.errors import UsageError
 from vedit.media.frames import Clip, Frame, Frames, Palette, Rect
-from vedit.media.palettes import IS_ZERO, SAMPLE, Sample, Table, distance, distinct, most_used, sample, with_blends
+from vedit.media.palettes import IS_ZERO, SAMPLE, Sample, Table, distance, distinct, most_used, sample, split, with_blends
 from vedit.media.window import ordered_map
 
 PALETTES = ("auto", "keep", "global", "frame")
@@ -189,7 +189,30 @@ class _Director:
         if policy == "frame":
             error, table = self._build(some)
             return self._adopt(table, error)
+        exact = self._exact_table(rgb, drawn, source, some)
+        if exact is not None:
+            self.keeps_source = True
+            return self._adopt(exact, 0.0)
         return self._choose_first(some, source) if self.first is None else self._choose_next(some, source, rgb.width * rgb.height)
+
+    def _exact_table(self, rgb: Image.Image, drawn: Image.Image | None, source: Palette | None, some: Sample) -> Table | None:
+        """A palette at hand that has every colour of the region, as after stages that blend nothing."""
+        if source is None:
+            return None
+        few: Any = rgb.getcolors(256)
+        if few is None:
+            return None
+        colours = {bytes(colour) for count, colour in few if drawn is None or colour != (0, 0, 0) or count > drawn.histogram()[0]}
+        for table in (self.first, self.current):
+            if table is not None and colours <= table.index.keys():
+                return table
+        # a full palette of greys or the like loses a colour to the transparent entry, and none is missed
+        if self.first is not None and len(colours - self.first.index.keys()) == 1 and some.error(self.first) < 0.5:
+            return self.first
+        if not colours <= set(split(source.rgb)):
+            return None
+        table = self._source_table(source, some)
+        return table if colours <= table.index.keys() else None
 
     def _choose_first(self, some: Sample, source: Palette | None) -> Table:
         """The clip's palette: the source's, unless one made for this frame is clearly better."""
