@@ -6,7 +6,7 @@ from fractions import Fraction
 from typing import IO, Any
 
 from vedit.errors import UsageError
-from vedit.media.frames import GIF_TIMEBASE, Clip, Frame, Frames, Rect
+from vedit.media.frames import GIF_TIMEBASE, Block, Clip, Frame, Frames, Rect
 from vedit.stages.options import Option, flag, integer, number
 
 SUMMARY = "Play faster or slower, by exact delays; reverse; boomerang."
@@ -159,19 +159,21 @@ class Speed:
         held: Frame | None = None
         skipped: Frame | None = None
         changed = Rect(0, 0, 0, 0)
+        blocks: tuple[Block, ...] = ()  # metadata stays, also that before images left out
         index = 0
         for frame in self._timed(frames):
             changed = changed.joined(frame.rect)
+            blocks += frame.before
             if frame.duration == 0:
                 skipped = frame
                 continue
             if held is not None:
                 yield held.but(index=index)
                 index += 1
-            held, skipped, changed = frame.but(rect=changed), None, Rect(0, 0, 0, 0)
+            held, skipped, changed, blocks = frame.but(rect=changed, before=blocks), None, Rect(0, 0, 0, 0), ()
         if skipped is not None:
-            last = held or skipped.but(duration=self.min_delay)
-            held = last.but(pixels=skipped.pixels, rect=last.rect.joined(changed))
+            last = held or skipped.but(duration=self.min_delay, before=())
+            held = last.but(pixels=skipped.pixels, rect=last.rect.joined(changed), before=last.before + blocks)
         if held is not None:
             yield held.but(index=index)
 
