@@ -70,7 +70,7 @@ def parse_limits(settings: tuple[str, ...] | list[str], base: Limits = Limits())
 def _number(setting: str, text: str) -> int:
     factor = _UNITS.get(text[-1:], 1)
     digits = text[:-1] if factor > 1 else text
-    if not digits.isdigit():
+    if not digits.isdecimal():
         raise UsageError(f"{setting!r} is not a limit.", "A limit is a whole number, with k, M or G if you like.", "Example: --limit canvas=200M")
     return int(digits) * factor
 

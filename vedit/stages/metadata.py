@@ -20,7 +20,7 @@ def loop_count(value: str) -> int | str:
     """`forever`, `once`, `keep`, or the repeat count from 1 to 65535."""
     if value in ("forever", "once", "keep"):
         return value
-    if value.isdigit() and 0 <= int(value) <= 65535:
+    if value.isdecimal() and 0 <= int(value) <= 65535:
         return int(value)
     raise ValueError("expected forever, once, keep, or a number from 0 (forever) to 65535")
 

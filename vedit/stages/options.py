@@ -141,7 +141,7 @@ def length(value: str) -> Length:
 def size(value: str) -> tuple[int, int]:
     """`WxH` in pixels, each from 1 to 16384."""
     width, _, height = value.lower().partition("x")
-    if not (width.isdigit() and height.isdigit() and 1 <= int(width) <= 16384 and 1 <= int(height) <= 16384):
+    if not (width.isdecimal() and height.isdecimal() and 1 <= int(width) <= 16384 and 1 <= int(height) <= 16384):
         raise ValueError("expected WIDTHxHEIGHT such as 320x240, each from 1 to 16384")
     return int(width), int(height)
 
