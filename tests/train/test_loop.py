@@ -46,6 +46,11 @@ def same(a, b):
     return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
 
 
+def stop_after(count):
+    steps = iter(range(count))
+    return lambda: next(steps, None) is None
+
+
 def run_to_the_end(folder, options=OPTIONS):
     return list(train(Toy(), options, folder))
 
@@ -54,10 +59,8 @@ def test_a_run_stopped_at_random_steps_ends_with_the_same_bits(tmp_path):
     run_to_the_end(tmp_path / "whole")
     rng, stops = random.Random(1), 0
     while True:
-        left = rng.randint(1, 9)
-        countdown = iter(range(left))
         try:
-            list(train(Toy(), OPTIONS, tmp_path / "cut", lambda: next(countdown, None) is None))
+            list(train(Toy(), OPTIONS, tmp_path / "cut", stop_after(rng.randint(1, 9))))
             break
         except Stopped as stopped:
             assert stopped.exit_code == 75

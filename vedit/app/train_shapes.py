@@ -53,7 +53,9 @@ def recipe(stage: str) -> "Options":
         "scorer": Options(
             rate=1e-3, steps=6000, anneal=2500, ema_decay=0.998, save_every=250, measure_every=64_000
         ),
-        "unet": Options(rate=1.5e-3, ema_decay=0.9995, save_every=250, measure_every=100_000),
+        "unet": Options(
+            rate=1.2e-3, warmup=200, ema_decay=0.9998, log_every=100, save_every=500, measure_every=100_000
+        ),
     }[stage]
 
 
@@ -127,7 +129,7 @@ def _is_finished(place: Path, options: "Options") -> bool:
 def build_task(stage: str, folder: Path, settings: Settings) -> Any:
     """Build the task of a stage, with the finished stages that it stands on."""
     precision = settings.precision if settings.precision != "auto" else best_precision(settings.device)
-    common = {"seed": settings.seed, "device": settings.device, "precision": precision}
+    common: dict[str, Any] = {"seed": settings.seed, "device": settings.device, "precision": precision}
     if stage == "codec":
         from vedit.train.shapes_codec import CodecTask
 
@@ -149,9 +151,11 @@ def best_precision(device: str) -> str:
     """Return bf16 where the hardware multiplies it, else fp32."""
     import torch
 
+    from vedit.train.loop import cpu_features
+
     if device.startswith("cuda"):
         return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
-    return "bf16" if torch.cpu.get_capabilities().get("avx512_bf16") else "fp32"
+    return "bf16" if cpu_features().get("avx512_bf16") else "fp32"
 
 
 def _freeze_codec(folder: Path, settings: Settings) -> None:

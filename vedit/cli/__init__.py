@@ -19,11 +19,15 @@ from vedit import __version__
 from vedit.errors import UsageError, VeditError, nearest
 
 COMMANDS = {
+    "bench": "Measure models and methods where the right answer is known.",
     "convert": "Convert between GIF, video, pictures and frame streams.",
     "env": "Show versions, devices, ffmpeg and caches, for bug reports.",
     "gif": "Resize, crop, rotate, watermark, adjust, speed up, chain, preview.",
+    "models": "Make model folders from training runs.",
     "presets": "List, show and save presets.",
     "probe": "Tell what is in a GIF or a video.",
+    "scene": "Draw a clip from a caption, and the true result of an edit.",
+    "train": "Train the embedded models, or go on training them.",
 }
 
 

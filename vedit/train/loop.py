@@ -222,6 +222,7 @@ class Run:
             "ema_update_count": self.ema.count,
             "bad_steps": self.bad_steps,
             "seconds": self.seconds,
+            "device": _device_name(self.parameters[0].device),
             "options": asdict(self.options),
             "config": self.task.config,
         }
@@ -282,6 +283,18 @@ class Run:
             state.setdefault(self.names.index(name), {})[moment] = value
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{cpu_features().get('cpu_name', 'cpu')}, {torch.get_num_threads()} threads"
+
+
+def cpu_features() -> dict[str, Any]:
+    """Return what torch knows of the processor; nothing with an older torch."""
+    features: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return features
 
 
 def _flat(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

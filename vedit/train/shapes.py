@@ -5,6 +5,7 @@ opens in anybody's tool. The tokenizer is a real CLIPTokenizer whose every gramm
 token; a word that it does not know falls apart into letters.
 """
 
+import itertools
 from functools import cache
 from typing import Any
 
@@ -65,10 +66,11 @@ SCHEDULER = {
     "steps_offset": 1,
     "timestep_spacing": "leading",
 }
-SCORER = {
+SCORER_TEXT = {"context_length": TEXT_LENGTH, "width": 96, "heads": 4, "layers": 2}
+SCORER: dict[str, Any] = {
     "embed_dim": 96,
     "vision_cfg": {"image_size": 64, "layers": [1, 1, 1, 1], "width": 12},
-    "text_cfg": {"context_length": TEXT_LENGTH, "width": 96, "heads": 4, "layers": 2},
+    "text_cfg": SCORER_TEXT,
 }
 
 
@@ -108,7 +110,7 @@ def _byte_alphabet() -> list[str]:
 def _pairs(words: Any) -> dict[tuple[str, str], int]:
     counts: dict[tuple[str, str], int] = {}
     for symbols in words:
-        for pair in zip(symbols, symbols[1:], strict=False):
+        for pair in itertools.pairwise(symbols):
             counts[pair] = counts.get(pair, 0) + 1
     return counts
 
@@ -183,5 +185,5 @@ def scorer() -> nn.Module:
     import open_clip
 
     words, _ = vocabulary()
-    text = {**SCORER["text_cfg"], "vocab_size": len(words), "pad_id": words[END]}
+    text = {**SCORER_TEXT, "vocab_size": len(words), "pad_id": words[END]}
     return open_clip.model.CLIP(SCORER["embed_dim"], SCORER["vision_cfg"], text)

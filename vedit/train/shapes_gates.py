@@ -37,13 +37,14 @@ def interval(right: int, trials: int, z: float = 1.96) -> tuple[float, float]:
 def sample_latents(
     unet: Any,
     text_encoder: Any,
+    scheduler: Any,
     captions: list[str],
     *,
     steps: int,
     seed: int = SAMPLE_SEED,
     guidance: float = GUIDANCE,
 ) -> Tensor:
-    """Draw one latent per caption with DDIM; noise i depends on the seed and i only."""
+    """Sample one latent per caption with DDIM; noise i depends on the seed and i only."""
     device = next(unet.parameters()).device
     noise = [
         torch.randn(shapes.LATENT_CHANNELS, 16, 16, generator=torch.Generator().manual_seed(seed + i))
@@ -52,7 +53,6 @@ def sample_latents(
     latents = torch.stack(noise).to(device)
     ids = shapes.token_ids(captions + [""] * len(captions)).to(device)
     text = text_encoder(ids).last_hidden_state
-    scheduler = shapes.scheduler()
     scheduler.set_timesteps(steps, device=device)
     for timestep in scheduler.timesteps:
         both = unet(torch.cat([latents, latents]), timestep, encoder_hidden_states=text).sample
@@ -73,6 +73,7 @@ def samples(
     unet: Any,
     text_encoder: Any,
     codec: Any,
+    scheduler: Any,
     count: int,
     *,
     steps: int,
@@ -86,7 +87,9 @@ def samples(
     parts = []
     for start in range(0, count, 48):
         part = captions[start : start + 48]
-        latents = sample_latents(unet, text_encoder, part, steps=steps, seed=seed + start, guidance=guidance)
+        latents = sample_latents(
+            unet, text_encoder, scheduler, part, steps=steps, seed=seed + start, guidance=guidance
+        )
         parts.append(decode(codec, latents))
     return records, torch.cat(parts)
 

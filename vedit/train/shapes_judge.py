@@ -5,6 +5,7 @@ scenes. Its pictures are blurred and noisy to a random degree, since what it wil
 as crisp as what it learns from. Its accuracy is printed beside every verdict.
 """
 
+import itertools
 from typing import Any
 
 import torch
@@ -26,7 +27,7 @@ class Judge(nn.Module):
         super().__init__()
         widths = [3, width, 2 * width, 3 * width, 4 * width]
         layers: list[nn.Module] = []
-        for before, after in zip(widths, widths[1:], strict=False):
+        for before, after in itertools.pairwise(widths):
             layers += [
                 nn.Conv2d(before, after, 4 if before > 3 else 5, stride=2, padding=1 if before > 3 else 2),
                 nn.GroupNorm(8, after),

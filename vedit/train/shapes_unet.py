@@ -44,8 +44,8 @@ class UNetTask:
         judge: Judge | None,
         *,
         seed: int,
-        batch: int = 64,
-        blocks_of: int = 16,
+        batch: int = 32,
+        blocks_of: int = 32,
         reuse: int = 4,
         device: str = "cpu",
         precision: str = "fp32",
@@ -137,7 +137,9 @@ class UNetTask:
     def measure(self, model: Any, step: int) -> dict[str, Any]:
         if self.judge is None:
             return {}
-        records, pictures_BCYX = samples(model.unet, model.text_encoder, self.codec, 144, steps=25)
+        records, pictures_BCYX = samples(
+            model.unet, model.text_encoder, self.codec, shapes.scheduler(), 144, steps=25
+        )
         table = shares(judged(self.judge, records, pictures_BCYX))
         return {name: row["share"] for name, row in table.items()}
 

@@ -1,0 +1,215 @@
+"""The embedded model's folder: find it, load it, pack a training run into it.
+
+The folder is an ordinary Stable Diffusion pipeline with three things beside it: `scorer/`
+(open_clip), `judge/` (the classifier of the gates) and `training.json` (how it came about).
+"""
+
+import hashlib
+import json
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vedit.errors import ModelError, OutputError
+
+BUILTIN = Path(__file__).resolve().parent.parent / "builtin" / "shapes"
+MAX_CURVE_POINTS = 40
+
+
+@dataclass(frozen=True)
+class ShapesModel:
+    """The loaded parts, float32, on one device."""
+
+    folder: Path
+    unet: Any
+    text_encoder: Any
+    vae: Any
+    scheduler: Any
+    scorer: Any
+    judge: Any
+
+
+def load(folder: Path = BUILTIN, device: str = "cpu") -> ShapesModel:
+    """Load a packed folder; the weights are stored in half and used in float32."""
+    if not (folder / "model_index.json").exists():
+        raise ModelError(
+            f"{folder} holds no packed model.", next_step="Pack a training run with: vedit models pack RUN"
+        )
+    import torch
+    from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+    from safetensors.torch import load_file
+    from transformers import CLIPTextModel
+
+    from vedit.train import shapes
+    from vedit.train.shapes_judge import Judge
+
+    scorer, judge = shapes.scorer(), Judge()
+    scorer.load_state_dict(load_file(folder / "scorer" / "model.safetensors"))
+    judge.load_state_dict(load_file(folder / "judge" / "model.safetensors"))
+    parts = {
+        "unet": UNet2DConditionModel.from_pretrained(folder / "unet", torch_dtype=torch.float32),
+        "text_encoder": CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32),
+        "vae": AutoencoderKL.from_pretrained(folder / "vae", torch_dtype=torch.float32),
+        "scorer": scorer,
+        "judge": judge,
+    }
+    ready = {name: part.to(device).requires_grad_(False).eval() for name, part in parts.items()}
+    return ShapesModel(folder=folder, scheduler=DDIMScheduler.from_pretrained(folder / "scheduler"), **ready)
+
+
+def pack(run: Path, folder: Path, *, stage: str = "unet", overwrite: bool = False) -> dict[str, Any]:
+    """Write the averaged weights of a run in half precision; return what training.json says.
+
+    stage: "unet" packs the newest state of the open-ended run, "unet-annealed" its annealed copy.
+    A folder that exists keeps its README.md; everything else in it is replaced.
+    """
+    if folder.exists() and any(folder.iterdir()) and not overwrite:
+        raise OutputError(f"{folder} is not empty.", next_step="Add -y to replace what it holds.")
+    partial = folder.with_name(folder.name + ".tmp")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    _write_parts(run, partial, stage)
+    record = training_record(run, partial, stage)
+    write_record(partial, record)
+    if (folder / "README.md").exists():
+        shutil.copy(folder / "README.md", partial / "README.md")
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)
+    return record
+
+
+def _write_parts(run: Path, folder: Path, stage: str) -> None:
+    import torch
+    from diffusers import StableDiffusionPipeline
+    from safetensors.torch import save_file
+
+    from vedit.app.train_shapes import load_codec
+    from vedit.train import shapes
+    from vedit.train.shapes_judge import Judge
+    from vedit.train.shapes_scorer import Scorer
+    from vedit.train.shapes_unet import Denoiser
+
+    denoiser = _averaged(Denoiser(), run / stage)
+    pipeline = StableDiffusionPipeline(
+        vae=load_codec(run),
+        text_encoder=denoiser.text_encoder,
+        tokenizer=shapes.tokenizer(),
+        unet=denoiser.unet,
+        scheduler=shapes.scheduler(),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipeline.to(torch.float16).save_pretrained(folder)
+    for name, module in {
+        "scorer": _averaged(Scorer(), run / "scorer").clip,
+        "judge": _averaged(Judge(), run / "judge"),
+    }.items():
+        (folder / name).mkdir()
+        halves = {
+            key: value.half() if value.is_floating_point() else value
+            for key, value in module.state_dict().items()
+        }
+        save_file(halves, folder / name / "model.safetensors")
+    (folder / "scorer" / "open_clip_config.json").write_text(json.dumps(_scorer_config(), indent=2) + "\n")
+
+
+def _averaged(module: Any, stage_folder: Path) -> Any:
+    from safetensors.torch import load_file
+
+    from vedit.train.loop import latest_state
+
+    newest = latest_state(stage_folder)
+    if newest is None:
+        raise ModelError(
+            f"{stage_folder}: this stage is not trained yet.",
+            next_step=f"Run: vedit train --preset shapes-all --out {stage_folder.parent}",
+        )
+    module.load_state_dict(load_file(newest / "ema.safetensors"))
+    return module.eval()
+
+
+def _scorer_config() -> dict[str, Any]:
+    """Return the scorer in the form that open_clip's `local-dir:` loading reads."""
+    from vedit.train import shapes
+
+    words, _ = shapes.vocabulary()
+    text = {**shapes.SCORER_TEXT, "vocab_size": len(words), "pad_id": words[shapes.END]}
+    return {
+        "model_cfg": {**shapes.SCORER, "text_cfg": text},
+        "preprocess_cfg": {"mean": [0.5] * 3, "std": [0.5] * 3, "size": 64, "interpolation": "bicubic"},
+    }
+
+
+def training_record(run: Path, folder: Path, stage: str) -> dict[str, Any]:
+    """Return how each part was trained, and the hash of every weight file."""
+    return {
+        "format": "vedit-shapes",
+        "version": 1,
+        "code": code_revision(),
+        "stages": {name: _stage_record(run / name) for name in ("codec", "judge", "scorer", stage)},
+        "gates": {},
+        "files": hashes(folder),
+    }
+
+
+def _stage_record(folder: Path) -> dict[str, Any]:
+    from vedit.train.loop import latest_state, state_of
+
+    newest = latest_state(folder)
+    assert newest is not None
+    state = state_of(newest)
+    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    lines = [line for line in lines if line["step"] <= state["step"]]
+    every = max(1, len(lines) // MAX_CURVE_POINTS)
+    return {
+        "steps": state["step"],
+        "pictures": state["pictures"],
+        "seconds": round(state["seconds"]),
+        "device": state.get("device", "cpu"),
+        "seed": state["options"]["seed"],
+        "options": state["options"],
+        "config": {key: value for key, value in state["config"].items() if not isinstance(value, dict)},
+        "loss_curve": [[line["pictures"], round(line["losses"]["loss"], 5)] for line in lines[::every]],
+        "measured": [[line["pictures"], line["measured"]] for line in lines if line["measured"]],
+    }
+
+
+def code_revision() -> str:
+    """Return the git revision of the code, with a plus sign when the tree differs from it."""
+    try:
+        here = Path(__file__).resolve().parent
+        head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True)
+        dirty = subprocess.run(
+            ["git", "status", "--porcelain", "--", "../data", "../train", "."],
+            cwd=here,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return head.stdout.strip() + ("+" if dirty.stdout.strip() else "")
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of every weight and configuration file of a packed folder."""
+    return {
+        file.relative_to(folder).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in sorted(folder.rglob("*"))
+        if file.is_file() and file.name not in ("training.json", "README.md")
+    }
+
+
+def record_of(folder: Path) -> dict[str, Any]:
+    """Return what training.json says."""
+    record: dict[str, Any] = json.loads((folder / "training.json").read_text())
+    return record
+
+
+def write_record(folder: Path, record: dict[str, Any]) -> None:
+    from vedit.train.loop import write_atomically
+
+    write_atomically(folder / "training.json", json.dumps(record, indent=1) + "\n")

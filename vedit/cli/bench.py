@@ -1,0 +1,14 @@
+"""`vedit bench`: measure models and methods."""
+
+from __future__ import annotations
+
+import click
+
+from vedit.cli import LazyGroup
+
+OWN = {"model": "Measure the embedded model against its gates."}
+
+
+@click.group(cls=LazyGroup, table=OWN, modules={name: f"vedit.cli.bench_{name}" for name in OWN})
+def command() -> None:
+    """Measure models and methods where the right answer is known."""

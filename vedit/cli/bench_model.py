@@ -1,0 +1,59 @@
+"""`vedit bench model`: measure the embedded model against its gates."""
+
+from __future__ import annotations
+
+import click
+
+from vedit.cli.common import Voice, examples, print_json
+from vedit.errors import CheckFailed
+
+EXAMPLES = (
+    ("vedit bench model", "the model that ships with vedit"),
+    ("vedit bench model RUN/package --store", "write the figures into the folder's training.json"),
+    ("vedit bench model --samples 60 --strict", "a quick look; exit 1 when a gate is missed"),
+)
+
+
+@click.command(help=f"""Measure an embedded model: codec, inversion, samples, scorer, size and speed.
+
+Everything is measured on compositions that training never drew. Shares carry Wilson's 95 %
+interval; whether a sample shows what its caption says is read by a classifier that shares
+nothing with the model, and whose own accuracy is printed first.
+
+{examples(EXAMPLES)}""")
+@click.argument("folder", required=False, metavar="[DIR]")
+@click.option("--samples", type=click.IntRange(1), default=300, show_default=True, help="Captions to sample.")
+@click.option("--steps", type=click.IntRange(2, 1000), default=50, show_default=True, help="DDIM steps of samples and inversions.")
+@click.option("--device", default="cpu", show_default=True, metavar="NAME", help="cpu, cuda, mps.")
+@click.option("--threads", type=click.IntRange(1), default=None, metavar="N", help="Threads on a CPU.")
+@click.option("--store", is_flag=True, help="Write the figures into DIR/training.json.")
+@click.option("--strict", is_flag=True, help="Exit 1 when a gate is missed.")
+@click.option("--json", "as_json", is_flag=True, help="Print each figure as one JSON object.")
+def command(folder: str | None, samples: int, steps: int, device: str, threads: int | None, store: bool, strict: bool, as_json: bool) -> None:
+    from dataclasses import asdict
+    from pathlib import Path
+
+    from vedit.app.extras import need
+
+    need("diffusion")
+    import torch
+
+    from vedit.app import bench_model
+    from vedit.app.shapes_model import BUILTIN
+
+    if threads:
+        torch.set_num_threads(threads)
+    place = Path(folder) if folder else BUILTIN
+    figures = []
+    for figure in bench_model.bench_model(place, bench_model.Trials(samples=samples, steps=steps), device):
+        figures.append(figure)
+        if as_json:
+            print_json({**asdict(figure), "passed": figure.passed})
+        else:
+            click.echo(bench_model.table([figure]))
+    if store:
+        bench_model.store(place, figures)
+        Voice().say(f"the figures are in {place / 'training.json'}")
+    missed = [f"{figure.group} {figure.name}" for figure in figures if figure.passed is False]
+    if strict and missed:
+        raise CheckFailed(f"{len(missed)} gates missed: {', '.join(missed)}.")
