@@ -64,10 +64,10 @@ def _row(name: str, path: str) -> dict[str, Any]:
 
 The origin is the environment, the preset, the user config or the default, in this order of
 precedence; an option given on the command line goes before them all. What is printed is itself a
-preset. NAME is a preset or a TOML file.
+preset. PRESET is a name or a TOML file.
 
 {examples(SHOW_EXAMPLES)}""", short_help="Show the values of a preset and where each comes from.")  # fmt: skip
-@click.argument("name", metavar="NAME")
+@click.argument("name", metavar="PRESET")
 @json_option
 def show_preset(name: str, as_json: bool) -> None:
     preset = presets.load(name, "chain")

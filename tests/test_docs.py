@@ -1,0 +1,320 @@
+"""Documents say what the command line does: generated files are fresh, complete, and work in real shells."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pty
+import re
+import select
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import ModuleType
+
+import click
+import pytest
+
+from vedit import presets
+from vedit.cli import COMMANDS, main
+from vedit.errors import VeditError
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def script(name: str) -> ModuleType:
+    """A module of scripts/, which is no package."""
+    sys.path.insert(0, str(ROOT / "scripts"))
+    try:
+        return importlib.import_module(name)
+    finally:
+        sys.path.pop(0)
+
+
+generate_docs = script("generate_docs")
+man_pages = script("man_pages")
+TREE = script("tree").build()
+NODES = list(TREE.all())
+LEAVES = [node for node in NODES if not node.is_group]
+PAGES = sorted((ROOT / "man").glob("*.1"))
+
+
+def needs(program: str) -> pytest.MarkDecorator:
+    return pytest.mark.skipif(shutil.which(program) is None, reason=f"{program} is not installed")
+
+
+def each(nodes: list) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("node", nodes, ids=[node.page for node in nodes])
+
+
+def test_generated_files_are_what_the_command_line_says_now() -> None:
+    done = subprocess.run([sys.executable, ROOT / "scripts" / "generate_docs.py", "--check"], capture_output=True, text=True, cwd=ROOT)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_check_names_stale_files_and_pages_of_commands_that_are_gone() -> None:
+    files = generate_docs.generated()
+    page = ROOT / "man" / "vedit.1"
+    assert generate_docs.stale({**files, page: files[page] + "x"}) == [page]
+    assert generate_docs.stale({path: text for path, text in files.items() if path != page}) == [page]
+
+
+def test_the_tree_holds_every_command_that_help_lists() -> None:
+    assert {node.words[1] for node in NODES if len(node.words) == 2} == set(COMMANDS)
+
+
+@each(LEAVES)
+def test_every_command_has_help_and_an_example_of_itself(node) -> None:
+    assert node.summary and node.examples
+    own = re.compile(rf"\b{re.escape(node.typed)}\b")
+    assert all(own.search(line) for line, _ in node.examples)
+    assert all(what for _, what in node.examples)
+
+
+@each(NODES)
+def test_every_option_has_help_that_is_a_sentence(node) -> None:
+    for flag in node.flags:
+        assert flag.help.endswith((".", ")")), f"{node.typed} {flag.names[0]}: {flag.help!r}"
+
+
+@each(NODES)
+def test_every_example_uses_options_that_exist(node) -> None:
+    known = {name for flag in node.flags for name in flag.names}
+    for line, _ in node.examples:
+        for command in line.split("|"):
+            if node.typed in command:
+                typed = re.findall(r"(?<=\s)(--[a-z][a-z-]*|-[a-zA-Z])(?=[\s=]|$)", command.partition(node.typed)[2])
+                assert set(typed) <= known, line
+
+
+@each(NODES)
+def test_every_command_has_a_man_page_with_its_sections(node) -> None:
+    text = (ROOT / "man" / f"{node.page}.1").read_text(encoding="utf-8")
+    wanted = {"NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "EXIT STATUS", "ENVIRONMENT", "FILES", "SEE ALSO"} | (
+        {"COMMANDS"} if node.is_group else {"EXAMPLES"}
+    )
+    assert set(re.findall(r"^\.SH (.*)$", text, re.M)) == wanted
+    for flag in node.flags:
+        assert all(man_pages.bold(name) in text for name in flag.names)
+
+
+def test_exit_status_names_the_code_of_every_error() -> None:
+    classes = [VeditError]
+    for cls in classes:
+        classes += cls.__subclasses__()
+    assert {cls.exit_code for cls in classes} <= {code for code, _ in man_pages.exit_table()}
+
+
+def test_every_variable_that_the_program_reads_is_documented() -> None:
+    read = set()
+    for path in (ROOT / "vedit").rglob("*.py"):
+        read |= set(re.findall(r"""environ(?:\.get\(|\[|\.setdefault\()\s*["']([A-Z_]+)["']""", path.read_text(encoding="utf-8")))
+    # what other libraries define is theirs to document
+    ours = {name for name in read if not re.match(r"(HF|TORCH|CUDA|OMP|PYTORCH|XLA|MKL)_", name)}
+    assert ours <= set(man_pages.ENVIRONMENT), "add it to ENVIRONMENT in scripts/man_pages.py"
+
+
+@needs("mandoc")
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_mandoc_finds_nothing_to_warn_of(page: Path) -> None:
+    done = subprocess.run(["mandoc", "-Tlint", "-W", "warning", page], capture_output=True, text=True)
+    # pages carry no date on purpose: they change only with the program
+    assert [line for line in (done.stdout + done.stderr).splitlines() if "missing date" not in line] == []
+
+
+@needs("groff")
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_groff_finds_nothing_to_warn_of(page: Path) -> None:
+    done = subprocess.run(["groff", "-man", "-ww", "-z", "-Tascii", page], capture_output=True, text=True)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+@needs("groff")
+def test_a_page_shows_dashes_that_can_be_copied() -> None:
+    done = subprocess.run(["groff", "-man", "-P-cbou", "-Tutf8", ROOT / "man" / "vedit-gif-crop.1"], capture_output=True, text=True)
+    assert "vedit gif crop --left 10% --right 10% in.gif -o out.gif" in done.stdout
+
+
+@needs("man")
+def test_man_finds_the_page() -> None:
+    done = subprocess.run(["man", "-l", ROOT / "man" / "vedit-gif.1"], capture_output=True, text=True, env={**os.environ, "MANPAGER": "cat", "MANWIDTH": "80"})
+    assert done.returncode == 0 and "vedit-gif - " in " ".join(done.stdout.split())
+
+
+@each(NODES)
+def test_completions_name_every_subcommand_and_option(node) -> None:
+    bash, zsh, fish = ((ROOT / "completions" / name).read_text(encoding="utf-8") for name in ("vedit.bash", "_vedit", "vedit.fish"))
+    names = [name for flag in node.flags for name in flag.names]
+    assert f"'{node.typed}') words='{' '.join(names)}' ;;" in bash
+    function = zsh.partition(f"\n_{'_'.join(node.words).replace('-', '_')}() {{")[2].partition("\n}")[0]
+    lines = [line for line in fish.splitlines() if f"\\'{node.typed}\\''" in line]
+    for name in names:
+        assert re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", function), name
+        assert any(re.search(rf" -{'l' if name.startswith('--') else 's'} {re.escape(name.lstrip('-'))}(?![\w-])", line) for line in lines), name
+    for child in node.children:
+        assert f"'{child.words[-1]}:" in function
+        assert any(f" -a {child.words[-1]} " in line for line in lines)
+
+
+# A command line cut at the cursor, and what completes it: some words that must be offered.
+CASES = [
+    ("vedit ", {"gif", "probe", "presets"}),
+    ("vedit gif cr", {"crop"}),
+    ("vedit gif crop --pal", {"--palette"}),
+    ("vedit gif crop --palette ", {"auto", "keep", "global", "frame"}),
+    ("vedit gif crop -q --dither b", {"bayer"}),
+    ("vedit gif chain --preset web", {"web-small"}),
+    ("vedit gif chain --preset ow", {"own"}),
+    ("vedit presets show pix", {"pixel-art"}),
+    ("vedit gif crop a", {"a clip.gif"}),
+    ("vedit gif crop -o a", {"a clip.gif"}),
+    ("vedit gif crop -O fol", {"folder"}),
+    ("vedit presets s", {"save", "show"}),
+]
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a clip and a sub-folder, an own preset, and a `vedit` and `python` that must not be started."""
+    (tmp_path / "a clip.gif").touch()
+    (tmp_path / "folder").mkdir()
+    own = tmp_path / "config" / "presets"
+    own.mkdir(parents=True)
+    (own / "own.toml").touch()
+    monkeypatch.setenv("VEDIT_CONFIG_DIR", str(tmp_path / "config"))
+    fake = tmp_path / ".bin"
+    fake.mkdir()
+    for name in ("vedit", "python", "python3"):
+        (fake / name).write_text(f"#!/bin/sh\necho started >> {tmp_path}/.started\n")
+        (fake / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{fake}:{os.environ['PATH']}")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+    assert not (tmp_path / ".started").exists()
+
+
+@needs("bash")
+@pytest.mark.parametrize(("line", "offered"), CASES, ids=[line for line, _ in CASES])
+def test_bash_completes(place: Path, line: str, offered: set[str]) -> None:
+    if "a clip.gif" in offered:
+        offered = {"<files>"}  # left to readline, which the test below drives
+    program = """
+        source "$1"; shift
+        COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
+        _vedit
+        [ ${#COMPREPLY[@]} -gt 0 ] && printf '%s\\n' "${COMPREPLY[@]}" || echo '<files>'
+    """
+    words = [*line.split(), ""] if line.endswith(" ") else line.split()
+    done = subprocess.run(["bash", "-uc", program, "bash", ROOT / "completions" / "vedit.bash", *words], capture_output=True, text=True)
+    assert done.stderr == ""
+    assert offered <= set(done.stdout.splitlines())
+
+
+@needs("fish")
+@pytest.mark.parametrize(("line", "offered"), CASES, ids=[line for line, _ in CASES])
+def test_fish_completes(place: Path, line: str, offered: set[str]) -> None:
+    program = f"source {ROOT}/completions/vedit.fish; complete -C '{line}'"
+    done = subprocess.run(["fish", "-N", "-c", program], capture_output=True, text=True)
+    assert done.stderr == ""
+    assert offered <= {row.partition("\t")[0].rstrip("/").replace("\\", "") for row in done.stdout.splitlines()}
+
+
+# What a tab makes of a line in an interactive shell: the unique completion, typed out.
+TYPED = [
+    ("vedit gif cro", "gif crop"),
+    ("vedit gif crop --pal\tglo", "gif crop --palette global"),
+    ("vedit gif crop --output a", "gif crop --output a clip.gif"),
+    ("vedit gif crop --left 10% a", "gif crop --left 10% a clip.gif"),
+    ("vedit gif chain --preset ow", "gif chain --preset own"),
+    ("vedit presets show pix", "presets show pixel-art"),
+]
+SHELLS = {
+    "bash": (["--norc", "--noprofile", "-i"], f"source {ROOT}/completions/vedit.bash"),
+    "zsh": (["-f", "-i"], f"fpath=({ROOT}/completions $fpath); autoload -U compinit; compinit -u -D; unsetopt zle_bracketed_paste"),
+}
+
+
+@pytest.mark.parametrize("shell", [pytest.param(name, marks=needs(name)) for name in SHELLS])
+def test_a_tab_in_an_interactive_shell_completes(place: Path, shell: str) -> None:
+    arguments, setup = SHELLS[shell]
+    show = "vedit() { printf 'GOT<%s>\\n' \"$*\"; }"
+    with Terminal([shell, *arguments]) as terminal:
+        terminal.type(f"PS1=; {setup}; {show}; vedit ready\n")
+        terminal.wait_for("GOT<ready>")
+        for line, expected in TYPED:
+            terminal.type(f"{line}\t")
+            time.sleep(0.2)  # the shell drops what is typed while it completes
+            terminal.type("\n")
+            terminal.wait_for(f"GOT<{expected}>")
+
+
+class Terminal:
+    """A shell in a pseudo-terminal."""
+
+    def __init__(self, command: list[str]) -> None:
+        self.child, self.descriptor = pty.fork()
+        if self.child == 0:
+            os.environ.update(TERM="dumb", INPUTRC="/dev/null")
+            os.execvp(command[0], command)
+        self.seen = ""
+
+    def __enter__(self) -> Terminal:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        os.kill(self.child, 9)
+        os.waitpid(self.child, 0)
+        os.close(self.descriptor)
+
+    def type(self, text: str) -> None:
+        os.write(self.descriptor, text.encode())
+
+    def wait_for(self, text: str, seconds: float = 20) -> None:
+        """Read on until the text is there; --option=value counts as --option value."""
+        end = time.monotonic() + seconds
+        while text not in re.sub(r"(--\w+)=", r"\1 ", self.seen):
+            ready, _, _ = select.select([self.descriptor], [], [], max(0, end - time.monotonic()))
+            assert ready, f"{text!r} did not come; the terminal shows: {self.seen!r}"
+            self.seen += os.read(self.descriptor, 4096).decode(errors="replace")
+        self.seen = ""
+
+
+@needs("shellcheck")
+def test_bash_completion_passes_shellcheck() -> None:
+    done = subprocess.run(["shellcheck", ROOT / "completions" / "vedit.bash"], capture_output=True, text=True)
+    assert done.stdout == ""
+
+
+def test_completions_know_every_shipped_preset() -> None:
+    for file in (ROOT / "completions").iterdir():
+        text = file.read_text(encoding="utf-8")
+        assert all(name in text for name, path in presets.paths().items() if path.startswith(presets.shipped_folder()))
+
+
+@pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\(([^)#]+)\)|src=\"([^\"]+)\"", (ROOT / "README.md").read_text(encoding="utf-8")))))
+def test_what_the_readme_links_to_exists(link: tuple[str, str]) -> None:
+    target = link[0] or link[1]
+    assert "://" in target or (ROOT / target).exists()
+
+
+def test_the_readme_and_help_name_the_same_options() -> None:
+    """Every `vedit ...` line of a code block parses: its command and options exist."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    lines = [line.strip() for block in re.findall(r"```(?:sh|console)\n(.*?)```", text, re.S) for line in block.splitlines()]
+    commands = [part.strip() for line in lines for part in re.split(r"\||&&|;(?=\s*vedit)", line) if part.strip().startswith("vedit ")]
+    assert commands
+    for command in commands:
+        words = command.split()
+        node = next(node for node in sorted(NODES, key=lambda node: -len(node.words)) if tuple(words[: len(node.words)]) == node.words)
+        assert not node.is_group or "-" in words[-1], command
+        known = {name for flag in node.flags for name in flag.names}
+        assert {word.partition("=")[0] for word in words if re.match(r"--?[a-zA-Z]", word)} <= known, command
+
+
+def test_help_fits_into_a_terminal_and_starts_with_its_usage() -> None:
+    for node in NODES:
+        text = node.command.get_help(click.Context(node.command, info_name=node.typed, **main.context_settings))
+        assert text.startswith(f"Usage: {node.typed}")
