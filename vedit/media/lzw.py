@@ -41,6 +41,8 @@ def decode(payload: bytes, width: int, height: int, code_size: int, interlaced: 
     """
     if not 1 <= code_size <= 11:
         return Decoded(Image.new("L", (width, height)), Image.new("L", (width, height), 255))
+    if not 2 <= code_size <= 8:
+        return _decode_in_python(payload, width, height, code_size, interlaced)
     # One row too many: a whole stream then runs on to its end code, which tells a missing end
     # code and surplus pixels from a clean end. It would change the row order of interlaced ones.
     rows = height if interlaced else height + 1
@@ -97,6 +99,20 @@ def _lacks_end_code(payload: bytes, width: int, height: int, code_size: int) -> 
 
 def _image(pixels: Any) -> Image.Image:
     return Image.Image()._new(pixels)
+
+
+def _decode_in_python(payload: bytes, width: int, height: int, code_size: int, interlaced: bool) -> Decoded:
+    """Code sizes that Pillow's decoder gets wrong: at 1 the first code after a clear is too narrow."""
+    from vedit.media import lzw_python
+
+    found = lzw_python.decode(payload, code_size, width * height)
+    pixels, mask = found.indices.ljust(width * height, b"\0"), (b"\0" * len(found.indices)).ljust(width * height, b"\xff")
+    if interlaced:
+        order = [y for start, step in ((0, 8), (4, 8), (2, 4), (1, 2)) for y in range(start, height, step)]
+        places = sorted(range(height), key=order.__getitem__)  # row y of the picture is row places[y] of the stream
+        pixels, mask = (b"".join(rows[place * width : (place + 1) * width] for place in places) for rows in (pixels, mask))
+    missing = Image.frombytes("L", (width, height), mask) if len(found.indices) < width * height else None
+    return Decoded(Image.frombytes("L", (width, height), pixels), missing, found.complaint)
 
 
 def _damaged(payload: bytes, width: int, height: int, code_size: int, interlaced: bool) -> Decoded:
