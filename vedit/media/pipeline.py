@@ -82,9 +82,13 @@ def _spread(best: dict[str, tuple[int, list[Step]]]) -> dict[str, tuple[int, lis
 
 
 def path_name(steps: Iterable[Step]) -> str:
-    """The word `--info` prints: copy, index or full."""
+    """The word `--info` prints: copy, index, recolour (index with new colours in palettes) or full."""
+    steps = list(steps)
     kinds = {step.kind for step in steps}
-    return "full" if "rgba" in kinds else "index" if "index" in kinds else "copy"
+    if "rgba" in kinds:
+        return "full"
+    recolours = any(getattr(step.stage, "recolours", False) and step.kind == "index" for step in steps)
+    return "recolour" if recolours else "index" if "index" in kinds else "copy"
 
 
 Converter = Callable[[Clip, Frames], Frames]

@@ -1,0 +1,211 @@
+"""A picture laid over frames: lettering or a logo, how opaque it is where, and the exact blend.
+
+    out = under + (colour - under) * coverage * opacity / 255**2, rounded
+
+Pillow is imported here and fonts only when text is drawn, so naming the options costs nothing.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+from PIL import Image, ImageChops, ImageMath
+
+from vedit.errors import InputError
+from vedit.media.frames import Rect
+
+FULL = 255 * 255  # coverage times opacity of a pixel that hides what is under it
+SOLID = 128  # over nothing, a pixel of a GIF is drawn from this opacity on
+MISSING = "\U0010ffff"  # a code point that no font has: it shows how the font draws what it lacks
+NOT_ZERO = [0] + [255] * 255
+Colour = tuple[int, int, int]
+
+
+class Drawing(NamedTuple):
+    """What to lay over: colours "RGB", and coverage "L" of the same size, without empty borders."""
+
+    colours: Image.Image
+    coverage: Image.Image
+
+
+class Piece(NamedTuple):
+    """The part of an overlay in some rectangle, as images of that size.
+
+    alpha: coverage times opacity in 0-255. visible, solid: masks 0 or 255 of the pixels that it
+    changes, and of those that are drawn where nothing is under them.
+    """
+
+    colours: Image.Image
+    alpha: Image.Image
+    visible: Image.Image
+    solid: Image.Image
+
+
+class Overlay:
+    """A drawing at its place on a canvas, with one opacity for all of it.
+
+    rect: the part of the canvas it may change; `solid` the part that shows over nothing.
+    """
+
+    def __init__(self, drawing: Drawing, canvas: Rect, x: int, y: int, opacity: int) -> None:
+        place = Rect(x, y, *drawing.coverage.size)
+        inside = place.clipped(canvas)
+        coverage = drawing.coverage.crop(inside.moved(-x, -y).box)
+        shown = coverage.point(NOT_ZERO).getbbox() if opacity and not inside.is_empty else None
+        box = shown or (0, 0, 0, 0)
+        self.rect = Rect(inside.x + box[0], inside.y + box[1], box[2] - box[0], box[3] - box[1])
+        self.opacity = opacity
+        self.coverage = coverage.crop(box)
+        self.colours = drawing.colours.crop(self.rect.moved(-x, -y).box)
+        self.alpha = self.coverage.point([(level * opacity + 127) // 255 for level in range(256)])
+        self._solid = self.coverage.point([255 if level * opacity >= SOLID * 255 else 0 for level in range(256)])
+        box = self._solid.getbbox() or (0, 0, 0, 0)
+        self.solid = Rect(self.rect.x + box[0], self.rect.y + box[1], box[2] - box[0], box[3] - box[1])
+        self._last: tuple[Rect, Piece] | None = None
+        self._exact: tuple[Any, Any, list[Any]] | None = None
+
+    def piece(self, rect: Rect) -> Piece:
+        """The part in a rectangle of the canvas, which may reach beyond it."""
+        if self._last is None or self._last[0] != rect:
+            box = rect.moved(-self.rect.x, -self.rect.y).box
+            alpha = self.alpha.crop(box)
+            self._last = rect, Piece(self.colours.crop(box), alpha, alpha.point(NOT_ZERO), self._solid.crop(box))
+        return self._last[1]
+
+    def blend(self, picture: Image.Image) -> Image.Image:
+        """A copy of the whole canvas, "RGB" or "RGBA", with the overlay on it, exact to the rounding."""
+        part = picture.crop(self.rect.box)
+        result = picture.copy()
+        result.paste(self._blend_soft(part) if part.mode == "RGBA" else self._blend_opaque(part), self.rect.box)
+        return result
+
+    def _weights(self) -> tuple[Any, Any, list[Any]]:
+        """What covers each pixel (of FULL), what is left, and each channel's share with rounding."""
+        if self._exact is None:
+            opacity = self.opacity
+            cover = ImageMath.lambda_eval(lambda a: a["int"](a["c"]) * opacity, c=self.coverage)
+            rest = ImageMath.lambda_eval(lambda a: FULL - a["m"], m=cover)
+            shares = [ImageMath.lambda_eval(lambda a: a["int"](a["c"]) * a["m"] + FULL // 2, c=channel, m=cover) for channel in self.colours.split()]
+            self._exact = cover, rest, shares
+        return self._exact
+
+    def _blend_opaque(self, part: Image.Image) -> Image.Image:
+        _, rest, shares = self._weights()
+        mixed = [
+            ImageMath.lambda_eval(lambda a: a["convert"]((a["int"](a["v"]) * a["r"] + a["s"]) / FULL, "L"), v=channel, r=rest, s=share)
+            for channel, share in zip(part.split(), shares, strict=True)
+        ]
+        return Image.merge("RGB", mixed)
+
+    def _blend_soft(self, part: Image.Image) -> Image.Image:
+        """Over transparency: the alpha of both together, and colours weighted by what each adds to it."""
+        *channels, alpha = part.split()
+        opaque = self._blend_opaque(Image.merge("RGB", channels))
+        if alpha.getextrema()[0] == 255:
+            return Image.merge("RGBA", (*opaque.split(), alpha))
+        cover, rest, _ = self._weights()
+        total = ImageMath.lambda_eval(lambda a: a["m"] * 255 + a["int"](a["v"]) * a["r"], m=cover, v=alpha, r=rest)
+        joint = ImageMath.lambda_eval(lambda a: a["convert"]((a["t"] + FULL // 2) / FULL, "L"), t=total)
+        mixed = [
+            ImageMath.lambda_eval(
+                lambda a: a["convert"]((a["float"](a["c"]) * a["m"] * 255 + a["float"](a["s"]) * a["v"] * a["r"]) / a["float"](a["t"]) + 0.5, "L"),
+                c=colour, m=cover, s=channel, v=alpha, r=rest, t=total,
+            )
+            for colour, channel in zip(self.colours.split(), channels, strict=True)
+        ]  # fmt: skip
+        soft = Image.merge("RGB", mixed)
+        soft.paste(opaque, (0, 0), alpha.point([0] * 255 + [255]))
+        return Image.merge("RGBA", (*soft.split(), joint))
+
+
+def draw_text(text: str, font_file: str | None, size: int, colour: Colour, outline: int = 0, outline_colour: Colour = (0, 0, 0)) -> Drawing:
+    """Lettering of one or more lines, with an outline of that many pixels behind it.
+
+    The default font is the scalable one in Pillow, so the result does not depend on the machine.
+    """
+    from PIL import ImageDraw
+
+    font = load_font(font_file, size)
+    ruler = ImageDraw.Draw(Image.new("L", (1, 1)))
+    left, top, right, bottom = (round(edge) for edge in ruler.multiline_textbbox((0, 0), text, font=font, stroke_width=outline))
+    extent = max(1, right - left + 4), max(1, bottom - top + 4)  # glyphs may lean out of their box by a pixel
+
+    def coverage(stroke: int) -> Image.Image:
+        image = Image.new("L", extent)
+        ImageDraw.Draw(image).multiline_text((2 - left, 2 - top), text, 255, font, stroke_width=stroke)
+        return image
+
+    letters = coverage(0)
+    colours = Image.new("RGB", extent, colour)
+    if outline:
+        whole = ImageChops.lighter(coverage(outline), letters)
+        # where letters end, their edge is mixed with the outline that shows behind it
+        behind = Image.new("RGB", extent, outline_colour)
+        colours = Image.composite(colours, behind, letters)
+        letters = whole
+    return _trimmed(Drawing(colours, letters))
+
+
+def load_font(font_file: str | None, size: int) -> Any:
+    """A font at a pixel size; raises InputError naming the file."""
+    from PIL import ImageFont
+
+    try:
+        return ImageFont.load_default(size) if font_file is None else ImageFont.truetype(font_file, size)
+    except OSError as error:
+        reason = error.strerror or ("not a font" if "unknown file format" in str(error) else str(error))
+        raise InputError(f"cannot read the font {font_file}: {reason.lower()}.", "A TrueType or OpenType file is needed, such as DejaVuSans.ttf.", "Leave out --font for the one built in.") from None
+
+
+def missing_glyphs(text: str, font: Any) -> str:
+    """The characters of the text that the font has no picture for, each once, in order."""
+
+    def shape(character: str) -> tuple[Any, bytes]:
+        mask, offset = font.getmask2(character, mode="L")
+        return (mask.size, *offset), bytes(mask)
+
+    absent = shape(MISSING)
+    drawn = [character for character in dict.fromkeys(text) if unicodedata.category(character)[0] not in "CZ"]
+    return "".join(character for character in drawn if shape(character) == absent)
+
+
+def largest_size(fits: Callable[[int], bool], below: int) -> int | None:
+    """The largest font size under `below` that fits; None when not even 1 does."""
+    low, high = 0, below
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return low or None
+
+
+def load_picture(path: str, scale: Fraction) -> Drawing:
+    """A logo with its own transparency, times `scale`; raises InputError naming the file."""
+    import warnings
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as file:
+                picture = file.convert("RGBA")
+    except Image.UnidentifiedImageError:
+        raise InputError(f"cannot read the picture {path}: not a picture.", "Any format that Pillow reads will do, such as PNG.") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise InputError(f"the picture {path} is too large for a logo.", "", "Shrink it first.") from None
+    except (OSError, SyntaxError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError(f"cannot read the picture {path}: {reason.lower()}.") from None
+    if scale != 1:
+        width, height = (max(1, int(side * scale + Fraction(1, 2))) for side in picture.size)
+        # weighted by alpha, so that the colours of transparent pixels do not bleed into edges
+        picture = picture.convert("RGBa").resize((width, height), Image.Resampling.LANCZOS).convert("RGBA")
+    if picture.getchannel("A").getextrema()[1] == 0:
+        raise InputError(f"the picture {path} is transparent everywhere.", "A logo needs visible pixels.")
+    return _trimmed(Drawing(picture.convert("RGB"), picture.getchannel("A")))
+
+
+def _trimmed(drawing: Drawing) -> Drawing:
+    box = drawing.coverage.getbbox() or (0, 0, 1, 1)
+    return Drawing(drawing.colours.crop(box), drawing.coverage.crop(box))

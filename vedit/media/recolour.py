@@ -1,0 +1,420 @@
+"""Lay an overlay over index frames: new palette entries, and no other pixel touched.
+
+Each image is blended in its own rectangle, as what lies under it was blended before. That holds
+while the canvas under the overlay stays as images left it. Where it does not (nothing there yet,
+disposal 2, the first and last frame of a range) a rectangle is `stale`: what is shown there may
+differ from what should be, and the next image redraws it, growing if it must. Only then is the
+source composed (`Backdrop`), which otherwise just remembers the images that it would take.
+"""
+
+from __future__ import annotations
+
+from itertools import chain
+from operator import mul
+from typing import NamedTuple
+
+from PIL import Image, ImageChops
+
+from vedit.media.compose import CLEAR, RESTORE
+from vedit.media.frames import Clip, Frame, Frames, Palette, Rect
+from vedit.media.gif import GREYS
+from vedit.media.overlay import Overlay
+from vedit.media.palettes import SQUARES, Table, split
+
+NOWHERE = Rect(0, 0, 0, 0)
+GOOD = 1.0  # root mean square error in the overlay that needs no new colours
+GAIN = 0.8  # new colours must reach this part of the error without them
+DRIFT = 1.25  # after new colours did not help, try again once the error has grown by this factor
+MOST_NEW = 64  # new colours for one palette
+POOR = [0] * 3 + [255] * 253  # a pixel this far from its palette colour wants a better one
+METHOD = Image.Quantize.MEDIANCUT
+
+
+class Drawn(NamedTuple):
+    """Pixels to put into an image: their place, colours "RGB", and mask "L" of 0 and 255.
+
+    exact: those of them that show the source itself, which no palette may change.
+    """
+
+    rect: Rect
+    colours: Image.Image
+    mask: Image.Image
+    exact: Image.Image | None = None
+
+
+class Colours:
+    """A palette of the source, perhaps with new entries in slots that some image did not use.
+
+    hidden: the transparent index, never mapped to. stolen: the slots with new entries: an image
+    that uses one of them in the source cannot have this palette. tolerated: the error up to which
+    it is not worth looking for better colours.
+    """
+
+    def __init__(self, source: Palette, hidden: int | None, palette: Palette | None = None, stolen: tuple[int, ...] = (), tolerated: float = GOOD) -> None:
+        self.source = source
+        self.hidden = hidden
+        self.palette = palette or source
+        self.stolen = stolen
+        self.tolerated = tolerated
+        self.slots = [i for i in range(len(self.palette)) if i != hidden] or [0]
+        entries = split(self.palette.rgb)
+        self.table = Table(b"".join(entries[i] for i in self.slots), slot=False)
+        self.lookup = bytes(self.slots).ljust(256, b"\0")
+
+    def map(self, drawn: Drawn) -> tuple[Image.Image, float]:
+        """The nearest entries ("L"), and the root mean square error per channel within the mask."""
+        compact = self.table.map(drawn.colours)
+        counts = ImageChops.difference(drawn.colours, compact.convert("RGB")).histogram(drawn.mask)
+        error = (sum(map(mul, counts, SQUARES)) / max(1, sum(counts))) ** 0.5
+        return _plane(compact).point(self.lookup), error
+
+    def suits(self, used: list[int], hidden: int | None) -> bool:
+        """Whether an image that uses these indices looks the same with this palette."""
+        return hidden not in self.stolen and not any(used[slot] for slot in self.stolen)
+
+    def hiding(self, hidden: int | None) -> Colours:
+        """The same palette for images with another transparent index."""
+        return self if hidden == self.hidden else Colours(self.source, hidden, self.palette, self.stolen, self.tolerated)
+
+
+class Recolourer:
+    """Lay an overlay over the frames from `first` to `last` (counted from 0) of a stream of index frames.
+
+    clip: its palette is replaced before the first frame is given, when that one gets new entries.
+    """
+
+    def __init__(self, clip: Clip, overlay: Overlay, first: int = 0, last: int | None = None) -> None:
+        self.clip = clip
+        self.overlay = overlay
+        self.first, self.last = first, last
+        self.source = clip.palette or GREYS  # what frames without a palette of their own are drawn with
+        self.written = Colours(self.source, None)  # the result's global palette
+        self.recent: dict[tuple[int, int | None], Colours] = {}
+        self.backdrop = Backdrop(clip.canvas)
+        self.stale = NOWHERE
+        self.has_turned = False  # the overlay has come or gone, and no image that stays shows it yet
+        self.was_active = False
+        self.count = 0
+
+    def run(self, frames: Frames) -> Frames:
+        """The frames with the overlay. The first is drawn at once, so that who asks the clip finds its new palette."""
+        start = next(frames, None)
+        return iter(()) if start is None else chain((self.draw(start),), map(self.draw, frames))
+
+    def draw(self, frame: Frame) -> Frame:
+        """One frame with the overlay; called once for each, in order."""
+        number = self.count
+        self.count += 1
+        active = number >= self.first and (self.last is None or number <= self.last)
+        if active != self.was_active:
+            self.was_active, self.has_turned = active, True
+        is_settled = self.stale.is_empty and not self.has_turned
+        palette = frame.palette or self.source
+        hidden = frame.transparent if frame.transparent is not None and frame.transparent < len(palette) else None
+        part = frame.rect.clipped(self.overlay.rect) if active else NOWHERE
+        if is_settled and part.is_empty and number != self.last:
+            self.backdrop.add(frame, palette, hidden)
+            return self._kept(frame)
+        counts = frame.pixels.histogram()
+        if hidden is not None and not counts[hidden]:
+            hidden = None
+        drawn = self._blended(frame, palette, hidden, part) if is_settled else self._restored(frame, palette, hidden, part)
+        needed = frame.rect if drawn is None or is_settled else frame.rect.joined(_bounds(drawn))
+        disposal = frame.disposal
+        if number == self.last and self.backdrop.is_bare_after(frame, palette, hidden, self.overlay):
+            # letters over nothing are still there after this image, and only clearing takes them away
+            needed, disposal = needed.joined(self.overlay.solid), CLEAR
+        result = self._painted(frame, palette, hidden, needed, drawn, counts)
+        self.backdrop.add(frame, palette, hidden)
+        self._dispose(result.rect, disposal, result.rect != frame.rect or disposal != frame.disposal)
+        return result if disposal == result.disposal else result.but(disposal=disposal, has_control=True)
+
+    def _dispose(self, rect: Rect, disposal: int, is_more: bool) -> None:
+        """Note what is stale once an image shown in `rect` is disposed of; is_more: unlike the source's."""
+        if disposal == RESTORE:
+            return
+        self.has_turned = False
+        self.stale = NOWHERE
+        if disposal == CLEAR:
+            self.stale = rect.clipped(self.overlay.rect) if self.was_active else NOWHERE
+            if is_more and not self.backdrop.painted.clipped(rect).is_empty:
+                self.stale = rect  # the source keeps there what the result has cleared
+
+    def _blended(self, frame: Frame, palette: Palette, hidden: int | None, part: Rect) -> Drawn | None:
+        """The image's own pixels under the overlay, blended."""
+        if part.is_empty:
+            return None
+        colours, mask = _coloured(frame, palette, hidden, part)
+        piece = self.overlay.piece(part)
+        colours.paste(piece.colours, (0, 0), piece.alpha)
+        mask = piece.visible if mask is None else ImageChops.multiply(mask, piece.visible)
+        return Drawn(part, colours, mask) if mask.getbbox() else None
+
+    def _restored(self, frame: Frame, palette: Palette, hidden: int | None, part: Rect) -> Drawn | None:
+        """The image's own pixels blended, and what is stale beside them as it should be."""
+        rect = part.joined(self.stale).joined(self.overlay.rect if self.has_turned else NOWHERE)
+        piece = self.overlay.piece(rect)
+        colours, under = self.backdrop.crop(rect)
+        own = Image.new("L", (rect.w, rect.h))
+        here = frame.rect.clipped(rect)
+        if not here.is_empty:
+            pixels, mask = _coloured(frame, palette, hidden, here)
+            box = here.moved(-rect.x, -rect.y).box
+            colours.paste(pixels, box, mask)
+            own.paste(255, box, mask)
+        stale = piece.visible.copy() if self.has_turned else Image.new("L", (rect.w, rect.h))
+        if not self.stale.is_empty:
+            stale.paste(255, self.stale.moved(-rect.x, -rect.y).box)
+        beside = ImageChops.subtract(stale, own)
+        below = ImageChops.darker(beside, under)  # the source's, to be drawn once more
+        exact = below
+        mask = below
+        if self.was_active:
+            bare = ImageChops.darker(ImageChops.subtract(beside, under), piece.solid)
+            colours.paste(piece.colours, (0, 0), piece.alpha)
+            colours.paste(piece.colours, (0, 0), bare)
+            exact = ImageChops.subtract(below, piece.visible)
+            mask = ImageChops.lighter(ImageChops.lighter(ImageChops.darker(own, piece.visible), below), bare)
+        return Drawn(rect, colours, mask, exact if exact.getbbox() else None) if mask.getbbox() else None
+
+    def _painted(self, frame: Frame, palette: Palette, hidden: int | None, needed: Rect, drawn: Drawn | None, counts: list[int]) -> Frame:
+        """The image grown to the rectangle needed, with the pixels to be drawn in the best colours there are."""
+        if drawn is None and needed == frame.rect:
+            return self._kept(frame)
+        used = counts if drawn is None else _left(counts, frame, drawn)
+        if needed != frame.rect and hidden is None:
+            hidden = next((i for i in chain(range(len(palette), 256), range(len(palette))) if not used[i]), None)
+            if hidden is None:
+                self.clip.warn(f"image {frame.index + 1} uses all 256 colours: the watermark is drawn only where this image is")
+                needed = frame.rect
+        if hidden is not None:
+            used[hidden] += 1
+        plane = _plane(frame.pixels)
+        if needed != frame.rect:
+            grown = Image.new("L", (needed.w, needed.h), hidden or 0)
+            grown.paste(plane, (frame.rect.x - needed.x, frame.rect.y - needed.y))
+            plane = grown
+        colours = self._base(palette, hidden, used)
+        if drawn is not None:
+            colours, indices = self._fitted(frame, colours, used, drawn)
+            plane.paste(indices, (drawn.rect.x - needed.x, drawn.rect.y - needed.y), drawn.mask)
+        if self.count == 1 and frame.palette is None:
+            self.written = colours
+            if colours.palette is not self.source:
+                self.clip.palette = colours.palette
+        own = None if colours.palette is self.written.palette else colours.palette
+        return frame.but(rect=needed, pixels=plane, palette=own, transparent=hidden, has_control=frame.has_control or hidden is not None)
+
+    def _kept(self, frame: Frame) -> Frame:
+        """A frame without a pixel changed, for the global palette that the result has."""
+        if frame.palette is not None or self.written.palette is self.source:
+            return frame
+        hidden = frame.transparent
+        if hidden is not None and hidden >= len(self.source):  # nothing was hidden by it, and nothing must be
+            frame = frame.but(transparent=None)
+        return frame if self.written.suits(frame.pixels.histogram(), frame.transparent) else frame.but(palette=self.source)
+
+    def _base(self, palette: Palette, hidden: int | None, used: list[int]) -> Colours:
+        """The palette that is there already: the result's global one, the last made from this one, or itself."""
+        known = self.recent.get((id(palette), hidden))
+        for colours in (self.written, known):
+            if colours is not None and colours.source is palette and colours.suits(used, hidden) and (hidden is None or hidden < len(colours.palette)):
+                return colours.hiding(hidden)
+        entries = palette if hidden is None or hidden < len(palette) else Palette(palette.rgb.ljust(3 * hidden + 3, b"\0"))
+        return Colours(palette, hidden, entries)
+
+    def _fitted(self, frame: Frame, colours: Colours, used: list[int], drawn: Drawn) -> tuple[Colours, Image.Image]:
+        """A palette for the pixels to be drawn, and their indices: as it is, or with new colours where that pays."""
+        indices, error = colours.map(drawn)
+        exact = _colours_in(drawn) if drawn.exact else set()
+        if error > colours.tolerated or not exact <= {*split(colours.palette.rgb)}:
+            better = self._enriched(frame, colours, used, drawn, exact)
+            better_indices, better_error = better.map(drawn)
+            if exact or better_error <= GAIN * error:
+                better.tolerated = max(GOOD, DRIFT * better_error)
+                self.recent[id(better.source), better.hidden] = better
+                if len(self.recent) > 16:
+                    self.recent.pop(next(iter(self.recent)))
+                colours, indices = better, better_indices
+            else:
+                colours.tolerated = DRIFT * error
+        if drawn.exact:
+            indices.paste(_exact_indices(colours, drawn), (0, 0), drawn.exact)
+        return colours, indices
+
+    def _enriched(self, frame: Frame, base: Colours, used: list[int], drawn: Drawn, exact: set[bytes]) -> Colours:
+        """The source's palette with new colours in slots that this image leaves free."""
+        source, hidden = base.source, base.hidden
+        size = max(len(source), 0 if hidden is None else hidden + 1)
+        entries = split(source.rgb.ljust(3 * size, b"\0"))
+        plain = Colours(source, hidden, Palette(b"".join(entries)))
+        indices, _ = plain.map(drawn)
+        used = [count + seen for count, seen in zip(used, indices.histogram(drawn.mask), strict=True)]  # they serve well already
+        if source is self.source and self.clip.container.background < len(source):
+            used[self.clip.container.background] += 1  # some viewers paint it
+        missing = []
+        for colour in exact:
+            slot = next((i for i, entry in enumerate(entries) if entry == colour and i != hidden and i < len(source)), None)
+            if slot is None:
+                missing.append(colour)
+            else:
+                used[slot] += 1
+        free = _free_slots(entries, used)
+        if len(missing) > len(free):
+            self.clip.warn(f"image {frame.index + 1} has no room for {len(missing) - len(free)} colours around the watermark: the nearest are taken")
+        new = [*missing, *_better_colours(drawn, plain, min(MOST_NEW, len(free) - len(missing)))]
+        stolen = tuple(free[: len(new)])
+        entries += [b"\0\0\0"] * (max(stolen, default=0) + 1 - len(entries))
+        for slot, colour in zip(stolen, new, strict=False):
+            entries[slot] = colour
+        return Colours(source, hidden, Palette(b"".join(entries)), stolen) if stolen else plain
+
+
+class Backdrop:
+    """What the source shows under its next image; composed only when somebody asks.
+
+    painted: a rectangle that holds every pixel that may be opaque.
+    """
+
+    def __init__(self, canvas: Rect) -> None:
+        self.canvas = canvas
+        self.painted = NOWHERE
+        self.waiting: list[tuple[Frame, Palette, int | None]] = []
+        self.area = 0
+        self.colours: Image.Image | None = None
+        self.opaque: Image.Image | None = None
+
+    def add(self, frame: Frame, palette: Palette, hidden: int | None) -> None:
+        """Take one image, after its disposal."""
+        if frame.disposal == RESTORE:
+            return
+        if frame.disposal == CLEAR:
+            if self.painted.clipped(frame.rect) == self.painted:
+                self._forget()
+                self.painted = NOWHERE
+                return
+        else:
+            self.painted = self.painted.joined(frame.rect)
+            if frame.rect == self.canvas and hidden is None:  # covers everything before
+                self._forget()
+        self.waiting.append((frame, palette, hidden))
+        self.area += frame.rect.w * frame.rect.h
+        if self.area > 2 * self.canvas.w * self.canvas.h:
+            self._compose()
+
+    def _forget(self) -> None:
+        self.waiting.clear()
+        self.area = 0
+        self.colours = self.opaque = None
+
+    def _compose(self) -> tuple[Image.Image, Image.Image]:
+        if self.colours is None or self.opaque is None:
+            size = self.canvas.w, self.canvas.h
+            self.colours, self.opaque = Image.new("RGB", size), Image.new("L", size)
+        for frame, palette, hidden in self.waiting:
+            if frame.disposal == CLEAR:
+                self.opaque.paste(0, frame.rect.box)
+                continue
+            colours, mask = _coloured(frame, palette, hidden, frame.rect)
+            self.colours.paste(colours, frame.rect.box, mask)
+            self.opaque.paste(255, frame.rect.box, mask)
+        self.waiting.clear()
+        self.area = 0
+        return self.colours, self.opaque
+
+    def crop(self, rect: Rect) -> tuple[Image.Image, Image.Image]:
+        """Colours, and a mask of what is opaque, as fresh images."""
+        if self.painted.clipped(rect).is_empty:
+            return Image.new("RGB", (rect.w, rect.h)), Image.new("L", (rect.w, rect.h))
+        colours, opaque = self._compose()
+        return colours.crop(rect.box), opaque.crop(rect.box)
+
+    def is_bare_after(self, frame: Frame, palette: Palette, hidden: int | None, overlay: Overlay) -> bool:
+        """Whether the overlay shows over nothing once this image is disposed of."""
+        rect = overlay.solid
+        if rect.is_empty:
+            return False
+        _, opaque = self.crop(rect)
+        here = frame.rect.clipped(rect)
+        if not here.is_empty and frame.disposal != RESTORE:
+            box = here.moved(-rect.x, -rect.y).box
+            is_cleared = frame.disposal == CLEAR
+            opaque.paste(0 if is_cleared else 255, box, None if is_cleared else _coloured(frame, palette, hidden, here)[1])
+        return ImageChops.subtract(overlay.piece(rect).solid, opaque).getbbox() is not None
+
+
+def _plane(pixels: Image.Image) -> Image.Image:
+    """Palette indices as a fresh "L" image."""
+    return pixels.getchannel(0) if pixels.mode == "P" else pixels.copy()
+
+
+def _coloured(frame: Frame, palette: Palette, hidden: int | None, rect: Rect) -> tuple[Image.Image, Image.Image | None]:
+    """Part of an image as "RGB", and the mask of what is drawn ("L"), None when all of it is."""
+    part = frame.pixels.crop(rect.moved(-frame.rect.x, -frame.rect.y).box)
+    if part.mode == "P":
+        part = part.getchannel(0)
+    mask = None if hidden is None else part.point([0 if index == hidden else 255 for index in range(256)])
+    part.putpalette(palette.rgb[:768].ljust(768, b"\0"))  # an index outside the palette is black
+    return part.convert("RGB"), mask
+
+
+def _bounds(drawn: Drawn) -> Rect:
+    """The smallest rectangle on the canvas that holds the pixels to be drawn."""
+    left, top, right, bottom = drawn.mask.getbbox() or (0, 0, 0, 0)
+    return Rect(left + drawn.rect.x, top + drawn.rect.y, right - left, bottom - top)
+
+
+def _left(counts: list[int], frame: Frame, drawn: Drawn) -> list[int]:
+    """How often an image uses each index outside the pixels to be drawn."""
+    here = frame.rect.clipped(drawn.rect)
+    if here.is_empty:
+        return counts
+    part = frame.pixels.crop(here.moved(-frame.rect.x, -frame.rect.y).box)
+    mask = drawn.mask if here == drawn.rect else drawn.mask.crop(here.moved(-drawn.rect.x, -drawn.rect.y).box)
+    return [count - gone for count, gone in zip(counts, part.histogram(mask), strict=True)]
+
+
+def _free_slots(entries: list[bytes], used: list[int]) -> list[int]:
+    """Slots that an image can do without, best first: beyond the table, doubles, then from its end."""
+    first = {entry: i for i, entry in reversed(list(enumerate(entries)))}
+    beyond = [i for i in range(len(entries), 256) if not used[i]]
+    inside = [i for i in range(len(entries) - 1, -1, -1) if not used[i]]
+    doubles = [i for i in inside if first[entries[i]] != i]
+    return [*beyond, *doubles, *(i for i in inside if first[entries[i]] == i)]
+
+
+def _better_colours(drawn: Drawn, plain: Colours, count: int) -> list[bytes]:
+    """New colours for the pixels that the palette serves badly."""
+    if count <= 0:
+        return []
+    nearest = plain.table.map(drawn.colours).convert("RGB")
+    red, green, blue = ImageChops.difference(drawn.colours, nearest).split()
+    poor = ImageChops.darker(ImageChops.lighter(ImageChops.lighter(red, green), blue).point(POOR), drawn.mask)
+    total = poor.histogram()[255]
+    if not total:
+        return []
+    sums = drawn.colours.histogram(poor)
+    mean = tuple(sum(map(mul, sums[i : i + 256], range(256))) // total for i in (0, 256, 512))
+    sample = Image.new("RGB", drawn.colours.size, mean)  # what is served well hides behind the mean of the rest
+    sample.paste(drawn.colours, (0, 0), poor)
+    few = sample.getcolors(count)
+    if few is not None:
+        return [bytes(colour) for _, colour in sorted(few, reverse=True)]
+    return split(bytes(sample.quantize(count, METHOD).getpalette() or ())[: 3 * count])
+
+
+def _colours_in(drawn: Drawn) -> set[bytes]:
+    """The colours that no palette may change."""
+    assert drawn.exact is not None
+    shown = drawn.colours.convert("RGBA")
+    shown.putalpha(drawn.exact)
+    return {bytes(colour[:3]) for _, colour in shown.getcolors(shown.width * shown.height) if colour[3]}
+
+
+def _exact_indices(colours: Colours, drawn: Drawn) -> Image.Image:
+    """The index of each pixel's very colour; of the nearest one where the palette lacks it."""
+    entries = split(colours.palette.rgb)
+    found = {entries[slot]: slot for slot in reversed(colours.slots)}
+    indices, _ = colours.map(drawn)
+    pixels, near = drawn.colours.tobytes(), indices.tobytes()
+    return Image.frombytes("L", indices.size, bytes(found.get(pixels[3 * i : 3 * i + 3], near[i]) for i in range(len(near))))
