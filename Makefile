@@ -1,0 +1,58 @@
+# make demo      draw a clip and run the GIF commands on it
+# make test      run the tests
+# make docs      write man pages, completions and the tables of the README again
+# make lint      ruff and mypy
+# make bench     time the GIF commands against gifsicle, ffmpeg, ImageMagick and Pillow
+# make clean     remove what was made, but not .venv
+#
+# demo and test make .venv if it is absent, and install into it what they need, at the versions
+# in constraints.txt. Another interpreter: make test PYTHON=python3.12
+
+.POSIX:
+
+PYTHON = python3
+VENV = .venv
+BIN = $(VENV)/bin
+PIP = $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
+REQUIREMENTS = pyproject.toml constraints.txt
+
+demo: $(VENV)/installed-base
+	$(BIN)/python scripts/demo.py demo
+
+test: $(VENV)/installed-test
+	$(BIN)/python -m pytest
+
+docs: $(VENV)/installed-base
+	$(BIN)/python scripts/generate_docs.py
+
+lint: $(VENV)/installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/installed-base
+	$(BIN)/python benchmarks/gif_peers.py
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+# The rest of the program, without model libraries.
+$(VENV)/installed-base: $(VENV)/bin/python $(REQUIREMENTS)
+	$(PIP) --editable .
+	touch $@
+
+# Tests of training and of models need torch; it is the long part of the first run.
+$(VENV)/installed-test: $(VENV)/bin/python $(REQUIREMENTS)
+	$(PIP) --editable '.[diffusion,test]'
+	touch $@ $(VENV)/installed-base
+
+# The versions of an environment in which the suite has just passed. What torch brings for one
+# kind of GPU is its own to choose.
+constraints: $(VENV)/installed-test
+	$(BIN)/python -m pip freeze --exclude-editable | grep -Ev '^(nvidia-|cuda-|triton)' > constraints.txt
+
+clean:
+	rm -rf demo vedit-demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find vedit tests scripts benchmarks -name __pycache__ -prune -exec rm -rf {} +
+
+.PHONY: demo test docs lint bench constraints clean
