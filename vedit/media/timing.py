@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import replace
 from fractions import Fraction
+from itertools import chain
 from math import gcd
 
 from vedit.media.frames import GIF_TIMEBASE, Clip, Frame, Frames, Rect
@@ -61,7 +61,7 @@ class GifTiming:
             images = rounded(images * self.limit / clip.rate)
         ticks = clip.duration_hint and rounded(clip.duration_hint * clip.timebase / GIF_TIMEBASE)
         loop = clip.loop if clip.loop is not None or is_gif_timed(clip) else 0
-        return replace(clip, timebase=GIF_TIMEBASE, rate=None, loop=loop, frames_hint=images, duration_hint=ticks, audio=None)
+        return clip.but(timebase=GIF_TIMEBASE, rate=None, loop=loop, frames_hint=images, duration_hint=ticks, audio=None)
 
     def run(self, frames: Frames) -> Frames:
         return frames if self.is_idle else self._timed(frames)
@@ -116,7 +116,7 @@ class Trim:
         audio = clip.audio
         if audio is not None:
             audio = audio._replace(start_s=audio.start_s + self.start_s * audio.tempo, duration_s=self.duration_s and self.duration_s * audio.tempo)
-        return replace(clip, frames_hint=None, duration_hint=None, audio=audio)
+        return clip.but(frames_hint=None, duration_hint=None, audio=audio)
 
     def run(self, frames: Frames) -> Frames:
         index = 0
@@ -151,6 +151,16 @@ def constant_rate(clip: Clip, frames: Frames, rate: Fraction | None = None) -> I
         while done < until:
             yield frame.but(index=done, pts=done, duration=1), rate
             done += 1
+
+
+def at_constant_rate(clip: Clip, frames: Frames) -> tuple[Clip, Frames]:
+    """The clip and its frames with one tick for each frame."""
+    paired = constant_rate(clip, frames)
+    first = next(paired, None)
+    if first is None:
+        return clip, iter(())
+    rate = first[1]
+    return clip.but(timebase=1 / rate, rate=rate), (frame for frame, _ in chain((first,), paired))
 
 
 def _queued(waiting: deque[Frame], frames: Frames) -> Frames:
