@@ -27,6 +27,7 @@ GAIN = 0.8  # new colours must reach this part of the error without them
 DRIFT = 1.25  # after new colours did not help, try again once the error has grown by this factor
 MOST_NEW = 64  # new colours for one palette
 POOR = [0] * 3 + [255] * 253  # a pixel this far from its palette colour wants a better one
+SAME = list(range(256))
 METHOD = Image.Quantize.MEDIANCUT
 
 
@@ -59,14 +60,14 @@ class Colours:
         self.slots = [i for i in range(len(self.palette)) if i != hidden] or [0]
         entries = split(self.palette.rgb)
         self.table = Table(b"".join(entries[i] for i in self.slots), slot=False)
-        self.lookup = bytes(self.slots).ljust(256, b"\0")
+        self.lookup = self.slots + [0] * (256 - len(self.slots))
 
     def map(self, drawn: Drawn) -> tuple[Image.Image, float]:
         """The nearest entries ("L"), and the root mean square error per channel within the mask."""
         compact = self.table.map(drawn.colours)
         counts = ImageChops.difference(drawn.colours, compact.convert("RGB")).histogram(drawn.mask)
         error = (sum(map(mul, counts, SQUARES)) / max(1, sum(counts))) ** 0.5
-        return _plane(compact).point(self.lookup), error
+        return compact.point(self.lookup, "L"), error
 
     def suits(self, used: list[int], hidden: int | None) -> bool:
         """Whether an image that uses these indices looks the same with this palette."""
@@ -345,15 +346,13 @@ class Backdrop:
 
 def _plane(pixels: Image.Image) -> Image.Image:
     """Palette indices as a fresh "L" image."""
-    return pixels.getchannel(0) if pixels.mode == "P" else pixels.copy()
+    return pixels.point(SAME, "L") if pixels.mode == "P" else pixels.copy()
 
 
 def _coloured(frame: Frame, palette: Palette, hidden: int | None, rect: Rect) -> tuple[Image.Image, Image.Image | None]:
     """Part of an image as "RGB", and the mask of what is drawn ("L"), None when all of it is."""
     part = frame.pixels.crop(rect.moved(-frame.rect.x, -frame.rect.y).box)
-    if part.mode == "P":
-        part = part.getchannel(0)
-    mask = None if hidden is None else part.point([0 if index == hidden else 255 for index in range(256)])
+    mask = None if hidden is None else part.point([0 if index == hidden else 255 for index in range(256)], "L")
     part.putpalette(palette.rgb[:768].ljust(768, b"\0"))  # an index outside the palette is black
     return part.convert("RGB"), mask
 
