@@ -120,12 +120,17 @@ class Source:
 
     @property
     def is_gif(self) -> bool:
-        return self.start[:4] == b"GIF8"
+        return self.start[:4] == b"GIF8" and not self.is_named
 
     @property
     def is_text(self) -> bool:
         """Empty, or words where a clip should be: the GIF reader says so best."""
-        return not self.start or self.start.lstrip()[:1] in (b"<", b"{")
+        return not self.is_named and (not self.start or self.start.lstrip()[:1] in (b"<", b"{"))
+
+    @property
+    def is_named(self) -> bool:
+        """Whether the format was named, so that the first bytes are not looked at: raw frames are any."""
+        return self.settings.read.get("format") not in (None, "gif")
 
     def scan(self, touches_pixels: bool) -> None:
         """Walk a GIF file's blocks: limits before any pixel is decoded, and facts for what follows."""
@@ -142,7 +147,7 @@ class Source:
         if not self.is_gif and not self.is_text:
             from vedit.media.open import open_clip
 
-            clip, frames, kind = open_clip(self.name, stream=self.stream, start=self.start, warn=warn, **settings.read)
+            clip, frames, kind = open_clip(self.name, stream=self.stream, start=self.start, limits=settings.limits, warn=warn, **settings.read)
             return clip, frames, kind, warn
         start = self.start
         if self.is_file:
@@ -178,6 +183,10 @@ def _edit(source: Source, output: str, stages: Sequence[Stage], settings: Settin
             stage.jobs = settings.jobs
     sink_kind = "packed" if sink == "gif" else "rgba"
     source_kind = "packed" if source.is_gif or source.is_text else "rgba"
+    if sink == "gif" and source_kind == "rgba":
+        from vedit.media.timing import GifTiming
+
+        stages = [*stages, GifTiming()]
     steps = plan(stages, source_kind, sink_kind)
     path = path_name(steps)
     if any(stage.prepass for stage in stages):
