@@ -171,12 +171,16 @@ def edit_gif(name: str, output: str, build: BuildStages, settings: Settings, dry
     """
     try:
         with ExitStack() as stack:
-            return _edit(Source(name, settings, stack), output, build(), settings, dry_run)
+            return edit_clip(Source(name, settings, stack), output, build(), settings, dry_run)
     except VeditError as error:
         raise error.in_file(name)
 
 
-def _edit(source: Source, output: str, stages: Sequence[Stage], settings: Settings, dry_run: bool) -> Report:
+def edit_clip(source: Any, output: str, stages: Sequence[Stage], settings: Settings, dry_run: bool) -> Report:
+    """Run stages over an opened input; see `edit_gif`.
+
+    source: a `Source`, or anything with its name, size, is_gif, is_text, spool, scan and open.
+    """
     sink = output_format(output, settings.to)
     for stage in stages:
         if hasattr(stage, "jobs"):
@@ -203,7 +207,7 @@ def _edit(source: Source, output: str, stages: Sequence[Stage], settings: Settin
     return _write(clip, frames, output, sink, settings, report)
 
 
-def _look_ahead(source: Source, stages: Sequence[Stage], source_kind: str, settings: Settings) -> None:
+def _look_ahead(source: Any, stages: Sequence[Stage], source_kind: str, settings: Settings) -> None:
     """Let each stage that must know the whole clip observe it, behind the stages before it."""
     for place, stage in enumerate(stages):
         if stage.prepass:

@@ -326,18 +326,16 @@ def measure(file: BinaryIO) -> Timeline:
 class ReadOptions:
     """What to read of a video; frames outside `start_s` and `duration_s` may be left out.
 
-    Time stamps stay those of the source. size: (width, height) to scale to, None in one place for the
+    Time stamps stay those of the source. scale: (width, height) to scale to, None in one place for the
     aspect. fps: a faster constant rate is thinned out to this one. is_quick: the
-    fastest conversion to RGB (chroma is not interpolated: about 1/255 off, more at sharp edges).
-    with_sound: send sound as PCM along with the frames (`Clip.audio.live`) instead of naming the file.
+    fastest conversion to RGB, which does not interpolate colour between its samples.
     """
 
     start_s: Fraction = Fraction(0)
     duration_s: Fraction | None = None
-    size: tuple[int | None, int | None] | None = None
+    scale: tuple[int | None, int | None] | None = None
     fps: Fraction | None = None
     is_quick: bool = False
-    with_sound: bool = False
 
 
 def read_video(
@@ -364,12 +362,11 @@ def read_video(
         raise InputError("the file holds no video stream.", "", "To see what it holds: vedit probe FILE")
     if video.is_constant and not facts.format.startswith("mov,"):  # others tell no true average in front
         video = replace(video, is_constant=measure(file).is_constant)
-    width, height = _fit(video.shown, options.size)
+    width, height = _fit(video.shown, options.scale)
     limits.check("canvas", video.width * video.height, f"a frame of {video.width}x{video.height}")
     limits.check("canvas", width * height, f"a frame of {width}x{height}")
-    with_sound = options.with_sound and facts.audio is not None
     os.lseek(file.fileno(), 0, os.SEEK_SET)
-    child = Child(_read_arguments(video, options, format, width, height, with_sound), stdin=file, stdout=subprocess.PIPE)
+    child = Child(_read_arguments(video, options, format, width, height), stdin=file, stdout=subprocess.PIPE)
     try:
         reader = NutReader(child.process.stdout, name, has_end_marker=True, limits=Limits(0, 0, 0, 0, 0, 0), warn=warn)
     except InputError:
@@ -386,7 +383,7 @@ def read_video(
     if facts.duration_s is not None:
         span = min(max(Fraction(0), facts.duration_s - options.start_s), span if span is not None else facts.duration_s)
     clip.frames_hint = rounded(span * (clip.rate or video.fps or 0)) or None if span is not None else None
-    if facts.audio is not None and sound_path is not None and not with_sound:
+    if facts.audio is not None and sound_path is not None:
         clip.audio = Audio(sound_path)
     shift = rounded(options.start_s / clip.timebase)
     return clip, ClosingFrames(_frames(child, reader, shift, warn), child.close)
@@ -404,7 +401,7 @@ def _fit(shown: tuple[int, int], size: tuple[int | None, int | None] | None) -> 
     )
 
 
-def _read_arguments(video: VideoFacts, options: ReadOptions, format: str | None, width: int, height: int, with_sound: bool) -> list[str]:
+def _read_arguments(video: VideoFacts, options: ReadOptions, format: str | None, width: int, height: int) -> list[str]:
     arguments = ["-loglevel", "error", "-protocol_whitelist", "fd,pipe"]
     if video.has_alpha and video.codec in ("vp8", "vp9"):
         arguments += ["-c:v", "libvpx-vp9" if video.codec == "vp9" else "libvpx"]  # ffmpeg's own decoders drop alpha
@@ -422,8 +419,6 @@ def _read_arguments(video: VideoFacts, options: ReadOptions, format: str | None,
         filters = f"fps={options.fps}," + filters
     filters += ",tpad=stop=1:stop_mode=clone"
     arguments += ["-i", "fd:", "-map", "0:V:0", "-vf", filters, "-c:v", "rawvideo", "-fps_mode", "passthrough", "-enc_time_base", "demux"]
-    if with_sound:
-        arguments += ["-map", "0:a:0", "-c:a", "pcm_s16le"]
     return [*arguments, "-map_metadata", "-1", "-write_index", "0", "-f", "nut", "pipe:1"]
 
 

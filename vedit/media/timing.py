@@ -174,6 +174,26 @@ def _common_rate(clip: Clip, frames: deque[Frame]) -> Fraction:
     return min(1 / step, FASTEST) if step else Fraction(10)
 
 
+class ConstantRate:
+    """Repeat and leave out frames until the clip has `rate` frames per second."""
+
+    name = "rate"
+    accepts = ("rgba",)
+    prepass: str | None = None
+
+    def __init__(self, rate: Fraction) -> None:
+        self.rate = rate
+
+    def open(self, clip: Clip) -> Clip:
+        self.source = clip
+        seconds = clip.duration_hint and clip.duration_hint * clip.timebase
+        images = rounded(seconds * self.rate) if seconds else clip.rate and clip.frames_hint and rounded(clip.frames_hint * self.rate / clip.rate)
+        return clip.but(timebase=1 / self.rate, rate=self.rate, frames_hint=images or None, duration_hint=images or None)
+
+    def run(self, frames: Frames) -> Frames:
+        return (frame for frame, _ in constant_rate(self.source, frames, self.rate))
+
+
 def playable(clip: Clip, frames: Frames) -> Frames:
     """The frames with the delays that browsers play: a GIF's 0 and 1 become 10 centiseconds.
 
