@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from vedit.app.gif import Report, Settings, edit_clip
+from vedit.app.gif import BuildStages, Report, Settings, Source, edit_clip
 from vedit.errors import UsageError, VeditError
 from vedit.media.frames import Clip, Frames
 from vedit.media.open import VIDEO, format_of, open_clip
@@ -59,24 +60,21 @@ class FolderSource:
         return clip, frames, kind, warn
 
 
-def convert(name: str, output: str, conversion: Conversion, settings: Settings, dry_run: bool = False) -> Report:
+def convert(name: str, output: str, conversion: Conversion, settings: Settings, *, stages: BuildStages = tuple, dry_run: bool = False) -> Report:
     """Convert one clip; the output appears only when complete.
 
-    name: a path, "-", or a folder of pictures. settings.read, write and to are filled in from
-    the conversion. Raises VeditError with the name of the input in front.
+    name: a path, "-", or a folder of pictures. settings: its read, write and to are filled in from
+    the conversion. stages: makes stages to run last.
+    Raises VeditError with the name of the input in front.
     """
-    import os
-
     to = conversion.to or format_of(output)
     settings = settings._replace(to=to, read=_read_options(conversion, to), write={**conversion.write, "rate": conversion.fps})
     try:
-        stages = build_stages(conversion, to)
+        chain = [*build_stages(conversion, to), *stages()]
         if name != "-" and os.path.isdir(name):
-            return edit_clip(FolderSource(name, settings), output, stages, settings, dry_run)
-        from vedit.app.gif import Source
-
+            return edit_clip(FolderSource(name, settings), output, chain, settings, dry_run)
         with ExitStack() as stack:
-            return edit_clip(Source(name, settings, stack), output, stages, settings, dry_run)
+            return edit_clip(Source(name, settings, stack), output, chain, settings, dry_run)
     except VeditError as error:
         raise error.in_file(name)
 

@@ -42,11 +42,11 @@ class GifTiming:
     """
 
     name = "timing"
+    accepts = ("rgba",)  # images that are left out must be whole pictures
     prepass: str | None = None
 
     def __init__(self, fps: Fraction | None = None) -> None:
         self.fps = fps
-        self.accepts: tuple[str, ...] = ("rgba",) if fps else ("packed", "index", "rgba")
 
     def open(self, clip: Clip) -> Clip:
         self.base = clip.timebase
