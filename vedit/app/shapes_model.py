@@ -91,9 +91,10 @@ def _write_parts(run: Path, folder: Path, stage: str) -> None:
     from vedit.train.shapes_scorer import Scorer
     from vedit.train.shapes_unet import Denoiser
 
-    denoiser = _averaged(Denoiser(), run / stage)
+    codec = load_codec(run)
+    denoiser = _averaged(Denoiser(codec.config.latent_channels), run / stage)
     pipeline = StableDiffusionPipeline(
-        vae=load_codec(run),
+        vae=codec,
         text_encoder=denoiser.text_encoder,
         tokenizer=shapes.tokenizer(),
         unet=denoiser.unet,

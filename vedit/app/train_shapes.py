@@ -51,7 +51,7 @@ def recipe(stage: str) -> "Options":
             rate=2e-3, steps=2400, anneal=1000, ema_decay=0.995, save_every=500, measure_every=32_000
         ),
         "scorer": Options(
-            rate=1e-3, steps=6000, anneal=2500, ema_decay=0.998, save_every=250, measure_every=64_000
+            rate=1e-3, steps=7000, anneal=2500, ema_decay=0.998, save_every=250, measure_every=64_000
         ),
         "unet": Options(
             rate=1.2e-3, warmup=200, ema_decay=0.9998, log_every=100, save_every=500, measure_every=100_000
@@ -159,20 +159,19 @@ def best_precision(device: str) -> str:
 
 
 def _freeze_codec(folder: Path, settings: Settings) -> None:
-    """Standardise the averaged codec and write it to RUN/vae; later stages build on these bits."""
+    """Write the averaged codec to RUN/vae, ready to build on: later stages need these bits."""
     from safetensors.torch import load_file
 
     from vedit.train import shapes
     from vedit.train.loop import latest_state
-    from vedit.train.shapes_codec import standardise
+    from vedit.train.shapes_codec import frozen
 
     newest = latest_state(folder / "codec")
     assert newest is not None
     codec = shapes.codec()
     codec.load_state_dict(load_file(newest / "ema.safetensors"))
-    standardise(codec, seed=settings.seed)
     partial = folder / "vae.tmp"
-    codec.save_pretrained(partial)
+    frozen(codec.eval(), seed=settings.seed).save_pretrained(partial)
     partial.rename(folder / "vae")
 
 

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from vedit.data import grammar
 
 TEXT_LENGTH = 24
-LATENT_CHANNELS = 8
+LATENT_CHANNELS = 8  # while the codec trains; those it does not use are cut out afterwards
 START, END = "<|startoftext|>", "<|endoftext|>"
 
-CODEC = {
+CODEC: dict[str, Any] = {
     "in_channels": 3,
     "out_channels": 3,
     "down_block_types": ["DownEncoderBlock2D"] * 3,
@@ -32,10 +32,8 @@ CODEC = {
     "mid_block_add_attention": False,
 }
 # Two attention heads; diffusers calls their number `attention_head_dim` for this class.
-UNET = {
+UNET: dict[str, Any] = {
     "sample_size": 16,
-    "in_channels": LATENT_CHANNELS,
-    "out_channels": LATENT_CHANNELS,
     "block_out_channels": [32, 64, 96, 96],
     "layers_per_block": 1,
     "down_block_types": ["CrossAttnDownBlock2D"] * 3 + ["DownBlock2D"],
@@ -146,16 +144,17 @@ def token_ids(captions: list[str]) -> Tensor:
     return torch.tensor([row + [end] * (TEXT_LENGTH - len(row)) for row in rows])
 
 
-def codec() -> Any:
+def codec(channels: int = LATENT_CHANNELS) -> Any:
     from diffusers import AutoencoderKL
 
-    return AutoencoderKL(**CODEC)
+    return AutoencoderKL(**{**CODEC, "latent_channels": channels})
 
 
-def unet() -> Any:
+def unet(channels: int) -> Any:
+    """Build a denoiser of latents with this many channels."""
     from diffusers import UNet2DConditionModel
 
-    return UNet2DConditionModel(**UNET)
+    return UNet2DConditionModel(**UNET, in_channels=channels, out_channels=channels)
 
 
 def scheduler() -> Any:

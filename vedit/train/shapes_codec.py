@@ -1,9 +1,9 @@
 """Train the codec of the embedded models: an AutoencoderKL over drawn scenes.
 
 First 32x32 crops around the object, where the detail is, at a quarter of the cost; then whole
-pictures, because group norm sees other statistics there. At the end each latent channel is
-brought to mean 0 and deviation 1 inside the 1x1 convolutions that exist for this
-(`standardise`), so that the scaling factor is 1.
+pictures, because group norm sees other statistics there. At the end channels that the codec
+does not use are cut out and the others brought to mean 0 and deviation 1 (`frozen`), so that
+the scaling factor is 1.
 
 Tensor names: B pictures, C channels, Y X rows and columns.
 """
@@ -100,16 +100,69 @@ def codec_psnrs(model: Any, count: int, seed: int = 9_000_001) -> Tensor:
 
 
 @torch.no_grad()
-def standardise(model: Any, *, seed: int, count: int = 2048) -> None:
-    """Bring each latent channel to mean 0 and deviation 1, without changing what is decoded."""
+def frozen(model: Any, *, seed: int, count: int = 2048) -> Any:
+    """Return the codec to build on: unused channels gone, the others at mean 0 and deviation 1.
+
+    The KL term switches channels off that the codec does not need: their posterior is wider
+    than their mean moves. A denoiser would only learn noise there, so they are cut out; what is
+    decoded stays the same up to the picture's border, where a constant meets zero padding.
+    """
     device = next(model.parameters()).device
     generator = seeded(seed, 2, 0, device)
-    latents = [
-        model.encode(2 * training_pictures(64, generator, crop=False) - 1).latent_dist.mean
+    posteriors = [
+        model.encode(2 * training_pictures(64, generator, crop=False) - 1).latent_dist
         for _ in range(count // 64)
     ]
-    latents_NC = torch.cat(latents).permute(0, 2, 3, 1).flatten(0, 2)
-    mean_C, std_C = latents_NC.mean(dim=0), latents_NC.std(dim=0)
+    mean_NC = torch.cat([p.mean for p in posteriors]).permute(0, 2, 3, 1).flatten(0, 2)
+    noise_C = torch.cat([p.var for p in posteriors]).mean(dim=(0, 2, 3))
+    kept = (mean_NC.var(dim=0) > noise_C).nonzero()[:, 0]
+    small = without_channels(model, kept, mean_NC.mean(dim=0))
+    standardise(small, mean_NC[:, kept].mean(dim=0), (mean_NC.var(dim=0) + noise_C)[kept].sqrt())
+    return small
+
+
+@torch.no_grad()
+def without_channels(model: Any, kept: Tensor, mean_C: Tensor) -> Any:
+    """Return a copy with only the `kept` latent channels; the others are held at their means.
+
+    The 1x1 convolutions on both sides of the latents are folded into their 3x3 neighbours. A
+    constant that they carried goes into the first decoder bias.
+    """
+    channels = len(mean_C)
+    small = shapes.codec(len(kept)).to(mean_C)
+    weights = {
+        name: value
+        for name, value in model.state_dict().items()
+        if not name.startswith(("encoder.conv_out", "quant_conv", "post_quant_conv", "decoder.conv_in"))
+    }
+    small.load_state_dict(weights, strict=False)
+    rows = torch.cat([kept, kept + channels])
+    into = model.quant_conv.weight[rows, :, 0, 0]
+    small.encoder.conv_out.weight.copy_(torch.einsum("ij,jkyx->ikyx", into, model.encoder.conv_out.weight))
+    small.encoder.conv_out.bias.copy_(into @ model.encoder.conv_out.bias + model.quant_conv.bias[rows])
+    _set_identity(small.quant_conv)
+    out, after = model.post_quant_conv.weight[:, :, 0, 0], model.decoder.conv_in
+    small.decoder.conv_in.weight.copy_(torch.einsum("okyx,kc->ocyx", after.weight, out[:, kept]))
+    is_cut = torch.ones(channels, dtype=torch.bool, device=mean_C.device)
+    is_cut[kept] = False
+    constant = model.post_quant_conv.bias + out[:, is_cut] @ mean_C[is_cut]
+    # What the kept channels can express goes through them, and is right at the border too.
+    within = torch.linalg.lstsq(out[:, kept], constant[:, None]).solution[:, 0]
+    rest = constant - out[:, kept] @ within
+    small.decoder.conv_in.bias.copy_(after.bias + after.weight.sum(dim=(2, 3)) @ rest)
+    _set_identity(small.post_quant_conv)
+    small.post_quant_conv.bias.copy_(within)
+    return small.eval()
+
+
+def _set_identity(convolution: Any) -> None:
+    convolution.weight.copy_(torch.eye(convolution.out_channels)[:, :, None, None])
+    convolution.bias.zero_()
+
+
+@torch.no_grad()
+def standardise(model: Any, mean_C: Tensor, std_C: Tensor) -> None:
+    """Bring latents of this mean and deviation to 0 and 1, without changing what is decoded."""
     into, out, channels = model.quant_conv, model.post_quant_conv, len(mean_C)
     into.weight[:channels] /= std_C[:, None, None, None]
     into.bias[:channels] = (into.bias[:channels] - mean_C) / std_C

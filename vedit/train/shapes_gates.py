@@ -47,7 +47,7 @@ def sample_latents(
     """Sample one latent per caption with DDIM; noise i depends on the seed and i only."""
     device = next(unet.parameters()).device
     noise = [
-        torch.randn(shapes.LATENT_CHANNELS, 16, 16, generator=torch.Generator().manual_seed(seed + i))
+        torch.randn(unet.config.in_channels, 16, 16, generator=torch.Generator().manual_seed(seed + i))
         for i in range(len(captions))
     ]
     latents = torch.stack(noise).to(device)

@@ -29,9 +29,9 @@ MASK_WEIGHT = 5.0
 class Denoiser(nn.Module):
     """The two parts that train together, under the names of the packed folder."""
 
-    def __init__(self) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
-        self.unet = shapes.unet()
+        self.unet = shapes.unet(channels)
         self.text_encoder = shapes.text_encoder()
 
 
@@ -55,7 +55,7 @@ class UNetTask:
         self.device = torch.device(device)
         self.codec = codec.to(device).requires_grad_(False).eval()
         self.judge = judge.to(device) if judge is not None else None
-        self.model = Denoiser().to(device)
+        self.model = Denoiser(codec.config.latent_channels).to(device)
         use_plain_attention(self.model.unet)
         self.unet = torch.compile(self.model.unet) if compiled else self.model.unet
         self.seed, self.batch, self.blocks_of, self.reuse = seed, batch, blocks_of, reuse
@@ -65,6 +65,7 @@ class UNetTask:
         self.block_index = -1
         self.config: dict[str, Any] = {
             "unet": shapes.UNET,
+            "channels": codec.config.latent_channels,
             "text": shapes.TEXT,
             "scheduler": shapes.SCHEDULER,
             "batch": batch,
