@@ -23,12 +23,13 @@ from vedit.media.palettes import SQUARES, Table, split
 
 NOWHERE = Rect(0, 0, 0, 0)
 GOOD = 1.0  # root mean square error in the overlay that needs no new colours
-GAIN = 0.8  # new colours must reach this part of the error without them
+FINE = 2.0  # an error that needs no more of them
+GAIN = 0.8  # new colours must reach this part of the error, or they are not worth a palette of their own
 DRIFT = 1.25  # after new colours did not help, try again once the error has grown by this factor
-MOST_NEW = 64  # new colours for one palette
+KMEANS = 1  # rounds that improve on median cut; more gain nothing
+MANY, MOST = 48, 256  # new colours for one palette: so many, and more only where that is not fine
 POOR = [0] * 3 + [255] * 253  # a pixel this far from its palette colour wants a better one
 SAME = list(range(256))
-METHOD = Image.Quantize.MEDIANCUT
 
 
 class Drawn(NamedTuple):
@@ -229,9 +230,9 @@ class Recolourer:
         indices, error = colours.map(drawn)
         exact = _colours_in(drawn) if drawn.exact else set()
         if error > colours.tolerated or not exact <= {*split(colours.palette.rgb)}:
-            better = self._enriched(frame, colours, used, drawn, exact)
-            better_indices, better_error = better.map(drawn)
-            if exact or better_error <= GAIN * error:
+            better, better_indices, better_error = self._enriched(frame, colours, used, drawn, exact)
+            is_free = frame.palette is not None or self.count == 1  # a palette is written anyway
+            if exact or better_error < (error if is_free else GAIN * error):
                 better.tolerated = max(GOOD, DRIFT * better_error)
                 self.recent[id(better.source), better.hidden] = better
                 if len(self.recent) > 16:
@@ -243,13 +244,13 @@ class Recolourer:
             indices.paste(_exact_indices(colours, drawn), (0, 0), drawn.exact)
         return colours, indices
 
-    def _enriched(self, frame: Frame, base: Colours, used: list[int], drawn: Drawn, exact: set[bytes]) -> Colours:
-        """The source's palette with new colours in slots that this image leaves free."""
+    def _enriched(self, frame: Frame, base: Colours, used: list[int], drawn: Drawn, exact: set[bytes]) -> tuple[Colours, Image.Image, float]:
+        """The source's palette with new colours in slots that this image leaves free, and what mapping to it gives."""
         source, hidden = base.source, base.hidden
         size = max(len(source), 0 if hidden is None else hidden + 1)
         entries = split(source.rgb.ljust(3 * size, b"\0"))
         plain = Colours(source, hidden, Palette(b"".join(entries)))
-        indices, _ = plain.map(drawn)
+        indices, error = plain.map(drawn)
         used = [count + seen for count, seen in zip(used, indices.histogram(drawn.mask), strict=True)]  # they serve well already
         if source is self.source and self.clip.container.background < len(source):
             used[self.clip.container.background] += 1  # some viewers paint it
@@ -263,12 +264,25 @@ class Recolourer:
         free = _free_slots(entries, used)
         if len(missing) > len(free):
             self.clip.warn(f"image {frame.index + 1} has no room for {len(missing) - len(free)} colours around the watermark: the nearest are taken")
-        new = [*missing, *_better_colours(drawn, plain, min(MOST_NEW, len(free) - len(missing)))]
-        stolen = tuple(free[: len(new)])
-        entries += [b"\0\0\0"] * (max(stolen, default=0) + 1 - len(entries))
-        for slot, colour in zip(stolen, new, strict=False):
-            entries[slot] = colour
-        return Colours(source, hidden, Palette(b"".join(entries)), stolen) if stolen else plain
+        best = plain, indices, error
+        for most in (MANY, MOST):
+            count = min(most, len(free) - len(missing))
+            new = _with_new(plain, entries, free, [*missing, *_better_colours(drawn, plain, count)])
+            best = new, *new.map(drawn)
+            if best[2] <= FINE or count < most:
+                break
+        return best
+
+
+def _with_new(plain: Colours, entries: list[bytes], free: list[int], new: list[bytes]) -> Colours:
+    """A palette with new colours in free slots."""
+    stolen = tuple(free[: len(new)])
+    if not stolen:
+        return plain
+    entries = entries + [b"\0\0\0"] * (max(stolen) + 1 - len(entries))
+    for slot, colour in zip(stolen, new, strict=False):
+        entries[slot] = colour
+    return Colours(plain.source, plain.hidden, Palette(b"".join(entries)), stolen)
 
 
 class Backdrop:
@@ -399,7 +413,7 @@ def _better_colours(drawn: Drawn, plain: Colours, count: int) -> list[bytes]:
     few = sample.getcolors(count)
     if few is not None:
         return [bytes(colour) for _, colour in sorted(few, reverse=True)]
-    return split(bytes(sample.quantize(count, METHOD).getpalette() or ())[: 3 * count])
+    return split(bytes(sample.quantize(count, Image.Quantize.MEDIANCUT, KMEANS).getpalette() or ())[: 3 * count])
 
 
 def _colours_in(drawn: Drawn) -> set[bytes]:
