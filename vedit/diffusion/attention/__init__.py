@@ -1,0 +1,1 @@
+"""One attention-control engine: find sites, capture and inject at them, restore the model."""

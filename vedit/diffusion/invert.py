@@ -1,0 +1,64 @@
+"""DDIM inversion: from a clip's latents to the noise that samples back to it.
+
+    for t ascending:  e = eps(z, t, c);  z = DDIM(z, e, abar_previous -> abar_t);  store z as z*_t
+
+Source: Song et al. 2020; `methods.md` 1.1. The network is asked at the level being reached, as in
+all public code. `fixed_point` passes ask it again at the latent just reached and redo the step,
+which makes the round trip exact as they converge (Pan et al. 2023, AIDI; Garibi et al. 2024, ReNoise).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vedit.diffusion.sample import Stream, check_finite, predict
+from vedit.diffusion.schedule import Schedule, move
+
+
+@dataclass(frozen=True)
+class Inverted:
+    """One level reached: `latents` (F, C, Y, X) at timestep `timestep`; index counts from the noise end."""
+
+    index: int
+    timestep: int
+    latents: Tensor
+
+
+@torch.inference_mode()
+def invert(
+    unet: Any,
+    schedule: Schedule,
+    timesteps: Sequence[int],
+    latents_FCYX: Tensor,
+    text_1LE: Tensor,
+    *,
+    fixed_point: int = 0,
+    frames_per_call: int = 8,
+) -> Iterator[Inverted]:
+    """Yield the latents of every timestep, cleanest first. Guidance is 1.
+
+    timesteps: descending, as sampling takes them. latents_FCYX: of the clip, float32.
+    fixed_point: further passes per step; each costs one evaluation.
+    """
+    before = schedule.final_alpha_bar
+    latents = latents_FCYX.float()
+    for index in reversed(range(len(timesteps))):
+        timestep = timesteps[index]
+        level = schedule.level(timestep)
+        arrived, asked_level = latents, before
+        for _ in range(fixed_point + 1):
+            stream = Stream("src", arrived, text_1LE)
+            output = predict(unet, [stream], timestep, index, None, frames_per_call)["src"]
+            # a v-prediction becomes noise at the level the latents are at: the old one in the first
+            # pass (as DDIMInverseScheduler), the new one from then on
+            eps = schedule.eps(output, arrived, asked_level)
+            arrived, asked_level = move(latents, eps, before, level), level
+        latents, before = arrived, level
+        check_finite(latents, index, unet.dtype)
+        yield Inverted(index, timestep, latents)
+

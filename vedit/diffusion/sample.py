@@ -1,0 +1,147 @@
+"""Sampling as a generator of steps, over several branches that attention rules may join.
+
+Shape letters: B branches, F frames, C channels, Y X rows and columns, L text tokens, E embedding width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vedit.diffusion.attention.control import Controller
+from vedit.diffusion.schedule import Schedule, move
+from vedit.errors import VeditError
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step done: its index, timestep, and the latents of each stream after it.
+
+    latents: by stream name, each (F, C, Y, X). x0: the clean latents foreseen, for propagated streams.
+    """
+
+    index: int
+    timestep: int
+    latents: dict[str, Tensor]
+    x0: dict[str, Tensor]
+
+
+@dataclass
+class Stream:
+    """Latents that move through the noise levels, and the branches that carry them.
+
+    cond, uncond: text embeddings (1 or F, L, E), or a function of the step index giving them.
+    Without `uncond` (or with guidance 1) one branch does: it is called `name`; the other `name/uncond`.
+    replay: gives the stored latents of a step index instead of propagating them; one past the
+    last index is the clean clip. A replayed stream needs no guidance: its branch is `cond` alone.
+    """
+
+    name: str
+    latents: Tensor
+    cond: Any
+    uncond: Any = None
+    guidance: float = 1.0
+    replay: Callable[[int], Tensor] | None = None
+
+    @property
+    def branches(self) -> list[str]:
+        guided = self.uncond is not None and self.guidance != 1.0 and self.replay is None
+        return [f"{self.name}/uncond", self.name] if guided else [self.name]
+
+    def text(self, branch: str, step: int) -> Tensor:
+        value = self.uncond if branch.endswith("/uncond") else self.cond
+        return value(step) if callable(value) else value
+
+
+def branch_names(streams: Sequence[Stream]) -> list[str]:
+    """All branches in batch order."""
+    return [branch for stream in streams for branch in stream.branches]
+
+
+def predict(unet: Any, streams: Sequence[Stream], timestep: int, step: int, controller: Controller | None, frames_per_call: int) -> dict[str, Tensor]:
+    """The network's output for every branch, (F, C, Y, X) each; frames go through in chunks."""
+    names = branch_names(streams)
+    total = streams[0].latents.shape[0]
+    pieces: dict[str, list[Tensor]] = {name: [] for name in names}
+    for first in range(0, total, frames_per_call):
+        frames = slice(first, min(total, first + frames_per_call))
+        latents, texts = [], []
+        for stream in streams:
+            part = stream.latents[frames]
+            for branch in stream.branches:
+                latents.append(part)
+                text = stream.text(branch, step)
+                texts.append(text.expand(len(part), -1, -1) if len(text) == 1 else text[frames])
+        batch, text_batch = torch.cat(latents).to(unet.dtype), torch.cat(texts).to(unet.dtype)
+        if controller is None:
+            output = unet(batch, timestep, encoder_hidden_states=text_batch).sample
+        else:
+            with controller.call(step, frames):
+                output = unet(batch, timestep, encoder_hidden_states=text_batch).sample
+        for name, piece in zip(names, output.float().chunk(len(names)), strict=True):
+            pieces[name].append(piece)
+    return {name: torch.cat(parts) for name, parts in pieces.items()}
+
+
+@torch.inference_mode()
+def sample(
+    unet: Any,
+    schedule: Schedule,
+    timesteps: Sequence[int],
+    streams: Sequence[Stream],
+    controller: Controller | None = None,
+    *,
+    frames_per_call: int = 8,
+    start: int = 0,
+    edit: Callable[[int, dict[str, Tensor]], None] | None = None,
+) -> Iterator[Step]:
+    """Take the DDIM steps `start`..N-1; yields after each.
+
+    streams: their `latents` are moved along and hold the result at the end.
+    edit: called with the step index and the latents by stream after each step; may replace
+    entries (a local blend does).
+    Raises VeditError when a latent stops being finite, naming step, frame and dtype.
+    """
+    for index in range(start, len(timesteps)):
+        timestep = timesteps[index]
+        level, after = schedule.level(timestep), schedule.after(timesteps, index)
+        for stream in streams:
+            if stream.replay is not None:
+                stream.latents = stream.replay(index)
+        outputs = predict(unet, streams, timestep, index, controller, frames_per_call)
+        x0: dict[str, Tensor] = {}
+        for stream in streams:
+            if stream.replay is not None:
+                stream.latents = stream.replay(index + 1)
+                continue
+            output = outputs[stream.name]
+            if len(stream.branches) == 2:
+                uncond = outputs[f"{stream.name}/uncond"]
+                output = uncond + stream.guidance * (output - uncond)
+            eps = schedule.eps(output, stream.latents, level)
+            x0[stream.name] = schedule.x0(output, stream.latents, level)
+            stream.latents = move(stream.latents, eps, level, after)
+            check_finite(stream.latents, index, unet.dtype)
+        latents = {stream.name: stream.latents for stream in streams}
+        if edit is not None:
+            edit(index, latents)
+            for stream in streams:
+                stream.latents = latents[stream.name]
+        yield Step(index, timestep, latents, x0)
+
+
+def check_finite(latents_FCYX: Tensor, step: int, dtype: torch.dtype) -> None:
+    """Raise where a latent first stops being a number; it is never decoded to a black frame."""
+    finite = latents_FCYX.isfinite().flatten(1).all(1)
+    if not bool(finite.all()):
+        frame = int((~finite).nonzero()[0])
+        name = str(dtype).removeprefix("torch.")
+        raise VeditError(
+            f"the latent of frame {frame + 1} is not finite after step {step + 1} (network in {name}).",
+            "Half precision overflows in some checkpoints.",
+            "Try --dtype bf16 or --dtype fp32",
+        )

@@ -1,0 +1,150 @@
+"""Noise levels and the DDIM step, read from a checkpoint's scheduler config.
+
+    z_t = sqrt(abar_t) x0 + sqrt(1 - abar_t) eps
+
+Source: Song et al. 2020 (DDIM), eq. 12 with eta = 0; conventions of `methods.md` section 0.
+Checked against diffusers' DDIMScheduler and DDIMInverseScheduler to 1e-6.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vedit.errors import ModelError, UsageError
+
+PREDICTIONS = ("epsilon", "v_prediction", "sample")
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The noise levels of a model, and what its network predicts.
+
+    alpha_bar: signal power at each training timestep, float64, falling.
+    final_alpha_bar: the level "below" timestep 0, which sampling ends at.
+    prediction: "epsilon", "v_prediction" or "sample" (x0).
+    spacing: "leading" (t = k * (T // N) + offset), "trailing" or "linspace".
+    offset: added to leading timesteps; Stable Diffusion has 1.
+    identity: the constants above as the inversion artefact records them.
+    """
+
+    alpha_bar: Tensor
+    final_alpha_bar: float
+    prediction: str
+    spacing: str
+    offset: int
+    identity: Mapping[str, Any]
+
+    @property
+    def train_steps(self) -> int:
+        return len(self.alpha_bar)
+
+    def timesteps(self, steps: int) -> list[int]:
+        """The sampling timesteps, noisiest first; raises UsageError for a count that does not fit."""
+        total = self.train_steps
+        if not 1 <= steps <= total:
+            raise UsageError(f"{steps} steps do not fit a schedule of {total}.", f"Give 1 to {total} steps.")
+        if self.spacing == "leading":
+            stride = total // steps
+            chosen = [k * stride + self.offset for k in reversed(range(steps))]
+            if chosen[0] >= total:  # the offset pushes the first step off the table
+                raise UsageError(f"{steps} steps with offset {self.offset} would start at timestep {chosen[0]} of {total}.", f"Give fewer than {steps} steps.")
+            return chosen
+        if self.spacing == "trailing":
+            return [round(total - k * total / steps) - 1 for k in range(steps)]
+        return [int(t) for t in torch.linspace(0, total - 1, steps, dtype=torch.float64).round().flip(0).long()]
+
+    def level(self, timestep: int) -> float:
+        """abar at a timestep; below the first it is the final level."""
+        return float(self.alpha_bar[timestep]) if timestep >= 0 else self.final_alpha_bar
+
+    def after(self, timesteps: Sequence[int], index: int) -> float:
+        """abar of the level that step `index` of a descending sequence arrives at."""
+        return self.level(timesteps[index + 1]) if index + 1 < len(timesteps) else self.final_alpha_bar
+
+    def eps(self, output: Tensor, latents: Tensor, level: float) -> Tensor:
+        """The noise that the network's output stands for, at latents of noise level abar = `level`."""
+        if self.prediction == "epsilon":
+            return output
+        signal, noise = level**0.5, (1 - level) ** 0.5
+        if self.prediction == "v_prediction":
+            return signal * output + noise * latents
+        return (latents - signal * output) / max(noise, 1e-8)
+
+    def x0(self, output: Tensor, latents: Tensor, level: float) -> Tensor:
+        """The clean latents that the network's output stands for."""
+        signal, noise = level**0.5, (1 - level) ** 0.5
+        if self.prediction == "v_prediction":
+            return signal * latents - noise * output
+        if self.prediction == "sample":
+            return output
+        return (latents - noise * output) / signal
+
+
+def move(latents: Tensor, eps: Tensor, start: float, end: float) -> Tensor:
+    """The DDIM step from level abar = `start` to `end` along one noise prediction; either direction."""
+    x0 = (latents - (1 - start) ** 0.5 * eps) / start**0.5
+    return end**0.5 * x0 + (1 - end) ** 0.5 * eps
+
+
+def add_noise(latents: Tensor, noise: Tensor, level: float) -> Tensor:
+    """Latents at level abar = `level`: the forward process with a given noise."""
+    return level**0.5 * latents + (1 - level) ** 0.5 * noise
+
+
+def read_schedule(config: Mapping[str, Any]) -> Schedule:
+    """A schedule from a diffusers scheduler config (scheduler/scheduler_config.json).
+
+    The sampler class named there does not matter: DDIM is used with its constants, as for every
+    Stable Diffusion checkpoint. Raises ModelError for a family that has no such constants.
+    """
+    if "beta_start" not in config and "trained_betas" not in config:
+        raise ModelError(
+            f"the scheduler {config.get('_class_name', '?')} has no noise table.",
+            "These methods need a model trained with discrete noise levels, such as Stable Diffusion 1.x or 2.x.",
+        )
+    betas = _betas(config)
+    alpha_bar = torch.cumprod(1 - betas, 0)
+    if config.get("rescale_betas_zero_snr"):
+        alpha_bar = _zero_terminal_snr(alpha_bar)
+    prediction = config.get("prediction_type", "epsilon")
+    if prediction not in PREDICTIONS:
+        raise ModelError(f"the checkpoint predicts {prediction!r}.", f"Known are {', '.join(PREDICTIONS)}.")
+    to_one = bool(config.get("set_alpha_to_one", True))
+    spacing, offset = config.get("timestep_spacing", "leading"), int(config.get("steps_offset", 0))
+    identity = {
+        "name": "DDIM",
+        "beta": [config.get("beta_start"), config.get("beta_end"), config.get("beta_schedule", "linear")],
+        "zero_snr": bool(config.get("rescale_betas_zero_snr")),
+        "offset": offset,
+        "spacing": spacing,
+        "alpha_to_one": to_one,
+        "prediction": prediction,
+    }
+    return Schedule(alpha_bar, 1.0 if to_one else float(alpha_bar[0]), prediction, spacing, offset, identity)
+
+
+def _betas(config: Mapping[str, Any]) -> Tensor:
+    if config.get("trained_betas") is not None:
+        return torch.tensor(config["trained_betas"], dtype=torch.float32).double()
+    total = int(config.get("num_train_timesteps", 1000))
+    start, end, kind = config["beta_start"], config["beta_end"], config.get("beta_schedule", "linear")
+    # tables are made in float32, as when the checkpoints were trained; sums are then exact in float64
+    if kind == "scaled_linear":
+        return (torch.linspace(start**0.5, end**0.5, total, dtype=torch.float32) ** 2).double()
+    if kind == "linear":
+        return torch.linspace(start, end, total, dtype=torch.float32).double()
+    raise ModelError(f"the beta schedule {kind!r} is not known.", "Known are linear and scaled_linear.")
+
+
+def _zero_terminal_snr(alpha_bar: Tensor) -> Tensor:
+    """Shift and scale so that the last level holds no signal (Lin et al. 2023, algorithm 1)."""
+    root = alpha_bar.sqrt()
+    first, last = root[0].clone(), root[-1].clone()
+    rescaled = ((root - last) * first / (first - last)) ** 2
+    rescaled[-1] = 2.0**-24  # as diffusers: a step from zero signal would divide by zero
+    return rescaled
