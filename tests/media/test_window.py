@@ -1,0 +1,102 @@
+"""Ordered work on threads: in order, bounded, and honest about errors."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from vedit.media.window import ordered_map, usable_cores
+
+
+@pytest.mark.parametrize("jobs", [1, 2, 4])
+def test_results_come_in_the_order_of_the_items(jobs: int) -> None:
+    def slow_when_even(n: int) -> int:
+        time.sleep(0.003 if n % 2 == 0 else 0)
+        return n * n
+
+    assert list(ordered_map(slow_when_even, range(40), jobs)) == [n * n for n in range(40)]
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_at_most_two_per_job_and_two_more_items_are_alive(jobs: int) -> None:
+    drawn = given = 0
+    most = 0
+
+    def items() -> Iterator[int]:
+        nonlocal drawn, most
+        for n in range(60):
+            drawn += 1
+            most = max(most, drawn - given)
+            yield n
+
+    for _ in ordered_map(lambda n: time.sleep(0.001), items(), jobs):
+        given += 1
+    assert most <= 2 * jobs + 2
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_an_error_comes_where_its_result_would_have_come(jobs: int) -> None:
+    def fail_at_5(n: int) -> int:
+        if n == 5:
+            raise ValueError("five")
+        return n
+
+    seen: list[int] = []
+    with pytest.raises(ValueError, match="five"):
+        seen.extend(iter(ordered_map(fail_at_5, range(20), jobs)))
+    results = ordered_map(fail_at_5, range(20), jobs)
+    assert [next(results) for _ in range(5)] == [0, 1, 2, 3, 4]
+    with pytest.raises(ValueError, match="five"):
+        next(results)
+
+
+def test_an_error_of_the_source_is_not_swallowed() -> None:
+    def broken() -> Iterator[int]:
+        yield 1
+        raise OSError("gone")
+
+    with pytest.raises(OSError, match="gone"):
+        list(ordered_map(lambda n: n, broken(), 2))
+
+
+def test_threads_end_when_the_consumer_stops_early() -> None:
+    before = threading.active_count()
+    results = ordered_map(lambda n: n, iter(range(1000)), 3)
+    assert next(results) == 0
+    results.close()  # type: ignore[attr-defined]
+    deadline = time.monotonic() + 5
+    while threading.active_count() > before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert threading.active_count() == before
+
+
+def test_one_job_works_in_the_callers_thread() -> None:
+    assert list(ordered_map(lambda _: threading.get_ident(), range(3), 1)) == [threading.get_ident()] * 3
+
+
+def test_a_slow_source_does_not_hold_back_results_that_are_ready() -> None:
+    """What a pipe needs: the first image leaves before the last has arrived."""
+    gate = threading.Event()
+
+    def items() -> Iterator[int]:
+        yield 0
+        time.sleep(0.3)  # long enough for the worker; the result then leaves with the next item
+        yield 1
+        gate.wait(10)
+        yield 2
+
+    results = ordered_map(lambda n: n, items(), 2)
+    assert next(results) == 0
+    gate.set()
+    assert list(results) == [1, 2]
+
+
+def test_nothing_in_gives_nothing_out() -> None:
+    assert list(ordered_map(lambda n: n, [], 4)) == []
+
+
+def test_there_is_at_least_one_core() -> None:
+    assert usable_cores() >= 1
