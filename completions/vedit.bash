@@ -44,7 +44,7 @@ _vedit() {
     while [ "$i" -lt "$COMP_CWORD" ]; do
         word=${COMP_WORDS[i]}
         case "$path $word" in
-            'vedit bench' | 'vedit bench model' | 'vedit env' | 'vedit gif' | 'vedit gif adjust' | 'vedit gif chain' | 'vedit gif crop' | 'vedit gif metadata' | 'vedit gif resize' | 'vedit gif rotate' | 'vedit gif speed' | 'vedit models' | 'vedit models pack' | 'vedit presets' | 'vedit presets list' | 'vedit presets save' | 'vedit presets show' | 'vedit probe' | 'vedit scene' | 'vedit train') path="$path $word" ;;
+            'vedit bench' | 'vedit bench model' | 'vedit convert' | 'vedit env' | 'vedit gif' | 'vedit gif adjust' | 'vedit gif chain' | 'vedit gif crop' | 'vedit gif metadata' | 'vedit gif resize' | 'vedit gif rotate' | 'vedit gif speed' | 'vedit gif watermark' | 'vedit models' | 'vedit models pack' | 'vedit presets' | 'vedit presets list' | 'vedit presets save' | 'vedit presets show' | 'vedit probe' | 'vedit scene' | 'vedit train') path="$path $word" ;;
         esac
         i=$((i + 1))
     done
@@ -59,6 +59,16 @@ _vedit() {
 
 
         'vedit bench model --samples' | 'vedit bench model --steps' | 'vedit bench model --device' | 'vedit bench model --threads') _vedit_value text "$cur"; return ;;
+        'vedit convert --to' | 'vedit convert -f' | 'vedit convert --from') _vedit_value words "$cur" 'gif nut y4m mono rgb24 rgba mp4 m4v mov mkv webm avi apng png webp folder'; return ;;
+        'vedit convert --start' | 'vedit convert --duration' | 'vedit convert --width' | 'vedit convert --height' | 'vedit convert --fps' | 'vedit convert --size' | 'vedit convert --rate' | 'vedit convert --background' | 'vedit convert --crf' | 'vedit convert --quality' | 'vedit convert --repeat' | 'vedit convert --colors' | 'vedit convert --limit' | 'vedit convert --suffix' | 'vedit convert -j' | 'vedit convert --jobs') _vedit_value text "$cur"; return ;;
+        'vedit convert --raw-info' | 'vedit convert -o' | 'vedit convert --output') _vedit_value file "$cur"; return ;;
+        'vedit convert --even') _vedit_value words "$cur" 'pad crop scale'; return ;;
+        'vedit convert --encoder-preset') _vedit_value words "$cur" 'ultrafast superfast veryfast faster fast medium slow slower veryslow'; return ;;
+        'vedit convert --loop') _vedit_value words "$cur" 'forever once keep'; return ;;
+        'vedit convert --palette') _vedit_value words "$cur" 'auto keep global frame'; return ;;
+        'vedit convert --dither') _vedit_value words "$cur" 'none bayer fs'; return ;;
+        'vedit convert -O' | 'vedit convert --output-dir') _vedit_value folder "$cur"; return ;;
+        'vedit convert --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
 
 
         'vedit gif adjust --brightness' | 'vedit gif adjust --contrast' | 'vedit gif adjust --saturation' | 'vedit gif adjust --gamma' | 'vedit gif adjust --suffix' | 'vedit gif adjust --strip' | 'vedit gif adjust --comment' | 'vedit gif adjust --colors' | 'vedit gif adjust --limit' | 'vedit gif adjust -j' | 'vedit gif adjust --jobs') _vedit_value text "$cur"; return ;;
@@ -121,6 +131,15 @@ _vedit() {
         'vedit gif speed --dither') _vedit_value words "$cur" 'none bayer fs'; return ;;
         'vedit gif speed --to') _vedit_value words "$cur" 'gif nut y4m rgb24 rgba'; return ;;
         'vedit gif speed --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
+        'vedit gif watermark --text' | 'vedit gif watermark --font-size' | 'vedit gif watermark --opacity' | 'vedit gif watermark --color' | 'vedit gif watermark --margin' | 'vedit gif watermark --outline' | 'vedit gif watermark --outline-color' | 'vedit gif watermark --scale' | 'vedit gif watermark --frames' | 'vedit gif watermark --suffix' | 'vedit gif watermark --strip' | 'vedit gif watermark --comment' | 'vedit gif watermark --colors' | 'vedit gif watermark --limit' | 'vedit gif watermark -j' | 'vedit gif watermark --jobs') _vedit_value text "$cur"; return ;;
+        'vedit gif watermark --position') _vedit_value words "$cur" 'top-left top-right bottom-left bottom-right center'; return ;;
+        'vedit gif watermark --font' | 'vedit gif watermark --image' | 'vedit gif watermark -o' | 'vedit gif watermark --output') _vedit_value file "$cur"; return ;;
+        'vedit gif watermark -O' | 'vedit gif watermark --output-dir') _vedit_value folder "$cur"; return ;;
+        'vedit gif watermark --loop') _vedit_value words "$cur" 'forever once keep'; return ;;
+        'vedit gif watermark --palette') _vedit_value words "$cur" 'auto keep global frame'; return ;;
+        'vedit gif watermark --dither') _vedit_value words "$cur" 'none bayer fs'; return ;;
+        'vedit gif watermark --to') _vedit_value words "$cur" 'gif nut y4m rgb24 rgba'; return ;;
+        'vedit gif watermark --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
 
         'vedit models pack -o' | 'vedit models pack --output') _vedit_value folder "$cur"; return ;;
 
@@ -141,6 +160,7 @@ _vedit() {
         'vedit') words='-V --version --debug -h --help' ;;
         'vedit bench') words='-h --help' ;;
         'vedit bench model') words='--samples --steps --device --threads --store --strict --json -h --help' ;;
+        'vedit convert') words='--to -f --from --start --duration --width --height --fps --size --rate --raw-info --background --even --crf --encoder-preset --quality --repeat --no-audio --loop --palette --colors --dither --limit -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
         'vedit env') words='--json -h --help' ;;
         'vedit gif') words='-h --help' ;;
         'vedit gif adjust') words='--brightness --contrast --saturation --gamma --pivot -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
@@ -150,6 +170,7 @@ _vedit() {
         'vedit gif resize') words='--width --height --scale --fit --fill --keep-aspect --filter --only-shrink -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
         'vedit gif rotate') words='--flip --keep-interlace -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
         'vedit gif speed') words='--delay --fps --duration --reverse --boomerang --any --min-delay --raw-delays --drop -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
+        'vedit gif watermark') words='--text --font-size --opacity --position --color --margin --font --outline --outline-color --image --scale --frames -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
         'vedit models') words='-h --help' ;;
         'vedit models pack') words='-o --output --annealed -y --overwrite --json -h --help' ;;
         'vedit presets') words='-h --help' ;;
@@ -164,12 +185,13 @@ _vedit() {
         return
     fi
     case $path in
-        'vedit') words='bench env gif models presets probe scene train' ;;
+        'vedit') words='bench convert env gif models presets probe scene train' ;;
         'vedit bench') words='model' ;;
-        'vedit gif') words='adjust chain crop metadata resize rotate speed' ;;
+        'vedit gif') words='adjust chain crop metadata resize rotate speed watermark' ;;
         'vedit models') words='pack' ;;
         'vedit presets') words='list save show' ;;
         'vedit bench model') _vedit_value folder "$cur"; return ;;
+        'vedit convert') _vedit_value file "$cur"; return ;;
         'vedit env') ;;
         'vedit gif adjust') _vedit_value file "$cur"; return ;;
         'vedit gif chain') _vedit_value file "$cur"; return ;;
@@ -178,6 +200,7 @@ _vedit() {
         'vedit gif resize') _vedit_value file "$cur"; return ;;
         'vedit gif rotate') _vedit_word_or_file '0 90 180 270' "$prev" "$cur"; return ;;
         'vedit gif speed') _vedit_value file "$cur"; return ;;
+        'vedit gif watermark') _vedit_value file "$cur"; return ;;
         'vedit models pack') _vedit_value file "$cur"; return ;;
         'vedit presets list') ;;
         'vedit presets save') _vedit_value file "$cur"; return ;;

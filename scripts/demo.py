@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Draw a clip and run vedit's GIF commands on it, each printed before it runs: what `make demo` shows.
 
-    python scripts/demo.py [FOLDER]            default: demo
+python scripts/demo.py [FOLDER]            default: demo
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from PIL import Image, ImageDraw
 SIZE = (320, 180)
 FRAMES = 24
 SCALE = 3  # drawn larger and shrunk, so that edges are smooth
+CHAIN = "crop:left=10%,right=10%; resize:scale=60%; speed:1.5"
 STEPS = (
     ("What is in it?", "vedit probe clip.gif"),
     ("Cut a tenth off the left and right: no pixel that stays changes", "vedit gif crop --left 10% --right 10% clip.gif -o cropped.gif -y -v"),
@@ -26,8 +27,8 @@ STEPS = (
     ("Twice as fast, and not one image lost", "vedit gif speed 2 clip.gif -o fast.gif -y -v"),
     ("Brighter and stronger: only colour tables change", "vedit gif adjust --brightness 1.15 --contrast 1.2 clip.gif -o bright.gif -y -v"),
     ("Sign it: pixels outside the text stay as they are", "vedit gif watermark --text 'made with vedit' --font-size 18 clip.gif -o signed.gif -y -v"),
-    ("Several steps at once, decoded and coloured once", "vedit gif chain 'crop:left=10%,right=10%; resize:width=160; speed:1.5' clip.gif -o chained.gif -y -v"),
-    ("The same through a pipe", "cat clip.gif | vedit gif crop --left 10% --right 10% | vedit gif resize --width 160 | vedit gif speed 1.5 > piped.gif"),
+    ("Several steps at once, decoded and coloured once", f"vedit gif chain '{CHAIN}' clip.gif -o chained.gif -y -v"),
+    ("The same through a pipe", "cat clip.gif | vedit gif crop --left 10% --right 10% | vedit gif resize --scale 60% | vedit gif speed 1.5 > piped.gif"),
     ("A preset, and where its values come from", "vedit presets show web-small"),
     ("What became of the clip?", "vedit probe chained.gif"),
 )
@@ -68,7 +69,8 @@ def _balloon(pen: ImageDraw.ImageDraw, x: float, y: float, unit: float) -> None:
     for stripe in range(5):  # nested ellipses read as the gores of a balloon
         half = radius * (1 - stripe * 0.22)
         pen.ellipse([x - half, y - radius, x + half, y + radius], fill=colours[stripe % 2])
-    pen.polygon([(x - radius * 0.62, y + radius * 0.76), (x + radius * 0.62, y + radius * 0.76), (x + 7 * unit, y + 47 * unit), (x - 7 * unit, y + 47 * unit)], fill=colours[0])
+    top, bottom = y + radius * 0.76, y + 47 * unit
+    pen.polygon([(x - radius * 0.62, top), (x + radius * 0.62, top), (x + 7 * unit, bottom), (x - 7 * unit, bottom)], fill=colours[0])
     for side in (-1, 1):
         pen.line([(x + side * 6 * unit, y + 46 * unit), (x + side * 6 * unit, y + 54 * unit)], fill=(60, 40, 40), width=round(1.6 * unit))
     pen.rectangle([x - 8 * unit, y + 53 * unit, x + 8 * unit, y + 64 * unit], fill=(120, 78, 48))

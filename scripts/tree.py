@@ -134,10 +134,27 @@ def _flag(option: click.Option, context: click.Context) -> Flag:
     takes_value = not option.is_flag and not option.count
     metavar = option.make_metavar(context) if takes_value else ""
     variable = option.envvar if isinstance(option.envvar, str) else None
-    text, _, extra = record[1].partition("  [")  # click adds a range, which our texts say, a default, and required
-    facts = [fact for fact in extra.removesuffix("]").split("; ") if fact.startswith(("default", "required"))]
-    text = " ".join([text, *(f"{fact.capitalize() if fact == 'required' else fact.replace('default', 'Default', 1)}." for fact in facts)]).strip()
+    text, _, extra = record[1].partition("  [")  # click's own additions, said in words below
+    facts = [_range(option.type, metavar)] if takes_value else []
+    facts += [fact.replace("default", "Default", 1) + "." for fact in extra.removesuffix("]").split("; ") if fact.startswith("default")]
+    facts += ["Required."] if option.required else []
+    text = " ".join(part for part in (text, *facts) if part)
+    if takes_value and option.metavar is None and _is_range(option.type):
+        metavar = "N"
     return Flag(names, metavar, text, _option_value(option, metavar) if takes_value else None, option.multiple, variable)
+
+
+def _is_range(kind: click.ParamType) -> bool:
+    return isinstance(kind, (click.IntRange, click.FloatRange))
+
+
+def _range(kind: click.ParamType, metavar: str) -> str:
+    """A number's range as a sentence, unless its metavar shows it: 2-256."""
+    if not isinstance(kind, (click.IntRange, click.FloatRange)) or metavar == f"{kind.min}-{kind.max}":
+        return ""
+    if kind.max is None:
+        return f"At least {kind.min:g}." if kind.min is not None else ""
+    return f"At most {kind.max:g}." if kind.min is None else f"From {kind.min:g} to {kind.max:g}."
 
 
 def _option_value(option: click.Option, metavar: str) -> Value:

@@ -18,7 +18,7 @@ import click
 import pytest
 
 from vedit import presets
-from vedit.cli import COMMANDS, main
+from vedit.cli import COMMANDS, execute, main
 from vedit.errors import VeditError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -312,6 +312,55 @@ def test_the_readme_and_help_name_the_same_options() -> None:
         assert not node.is_group or "-" in words[-1], command
         known = {name for flag in node.flags for name in flag.names}
         assert {word.partition("=")[0] for word in words if re.match(r"--?[a-zA-Z]", word)} <= known, command
+
+
+def test_the_commands_of_the_readme_work_in_order(tmp_path: Path) -> None:
+    pictures = script("pictures")
+    pictures.run_all(tmp_path)
+    assert pictures.pictured()
+    assert all((tmp_path / name).is_file() and (ROOT / "docs" / "img" / name).is_file() for name in pictures.pictured())
+
+
+def test_the_demo_runs(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / "scripts" / "demo.py", tmp_path / "demo"], capture_output=True, text=True, env={**os.environ, "VEDIT_CONFIG_DIR": str(tmp_path)}
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "The results are in" in done.stdout and (tmp_path / "demo" / "chained.gif").stat().st_size
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every file that an example of help reads."""
+    from PIL import Image, ImageFont
+
+    folder = tmp_path_factory.mktemp("inputs")
+    script("demo").draw(folder / "in.gif", frames=4)
+    Image.new("RGBA", (20, 20), (255, 0, 0, 128)).save(folder / "logo.png")
+    (folder / "DejaVuSans.ttf").write_bytes(ImageFont.load_default(10).font_bytes)
+    (folder / "steps.txt").write_text("crop:left=10%\nrotate:90\n", encoding="utf-8")
+    (folder / "frames").mkdir()
+    with Image.open(folder / "in.gif") as clip:
+        for place in range(clip.n_frames):
+            clip.seek(place)
+            clip.convert("RGB").save(folder / "frames" / f"{place:05d}.png")
+    assert execute(["convert", str(folder / "in.gif"), "-o", str(folder / "in.mp4")]) == 0
+    return folder
+
+
+@each([node for node in LEAVES if node.words[1] in ("gif", "probe", "presets", "env", "convert")])
+def test_every_example_of_help_works(node, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VEDIT_CONFIG_DIR", str(tmp_path / "config"))
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    for place, (line, _) in enumerate(node.examples):
+        folder = tmp_path / str(place)
+        shutil.copytree(inputs, folder)
+        if "frames/%" in line:  # writes what another example reads
+            shutil.rmtree(folder / "frames")
+        if "--start" in line:  # reads from the third second on, and the drawn clip ends before
+            line = line.replace("--start 2", "--start 0.1")
+        done = subprocess.run(line, shell=True, cwd=folder, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        assert done.returncode == 0, f"$ {line}\n{done.stderr}"
 
 
 def test_help_fits_into_a_terminal_and_starts_with_its_usage() -> None:

@@ -1,0 +1,58 @@
+#!/usr/bin/env python3
+"""Make the pictures of the README by running the README's own commands on the demo clip.
+
+python scripts/pictures.py         writes docs/img/*.gif
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from pathlib import Path
+
+import demo
+
+ROOT = Path(__file__).resolve().parent.parent
+PICTURES = ROOT / "docs" / "img"
+CLIP_SIZE = (240, 135)
+
+
+def commands() -> list[str]:
+    """The command lines of the README's `sh` blocks, in order."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    return [line for block in re.findall(r"```sh\n(.*?)```", text, re.S) for line in block.splitlines() if line.strip()]
+
+
+def pictured() -> list[str]:
+    """Names of the pictures that the README shows and its commands make."""
+    return re.findall(r"\(docs/img/([\w-]+\.(?:gif|png))\)", (ROOT / "README.md").read_text(encoding="utf-8"))
+
+
+def run_all(folder: Path) -> None:
+    """Draw the clip into a folder and run every command there; raises on the first that fails."""
+    demo.draw(folder / "clip.gif", size=CLIP_SIZE)
+    path = os.pathsep.join([sysconfig.get_path("scripts"), os.environ["PATH"]])
+    environment = {**os.environ, "PATH": path, "VEDIT_CONFIG_DIR": str(folder / ".config")}
+    for command in commands():
+        done = subprocess.run(command, shell=True, cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(f"$ {command}\n{done.stderr}")
+
+
+def main() -> int:
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as name:
+        run_all(Path(name))
+        for picture in pictured():
+            shutil.copy(Path(name) / picture, PICTURES / picture)
+            print(f"docs/img/{picture}: {(PICTURES / picture).stat().st_size} bytes")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
