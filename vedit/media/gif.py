@@ -145,7 +145,7 @@ class GifReader:
             raise InputError("GIF without images.", "A GIF needs at least one image block.")
         if not (self.clip.width and self.clip.height):  # no logical screen: the first image's extent
             rect = self._first.rect
-            self.clip.width, self.clip.height = rect.right, rect.bottom
+            self.clip.width, self.clip.height = min(rect.right, 65535), min(rect.bottom, 65535)
         if not (self.clip.width and self.clip.height):
             raise InputError("GIF without a single pixel: its screen and its first image are empty.")
 
