@@ -1,0 +1,159 @@
+"""From a clip on disk to the pixels an edit works on, and back: selection, crop, size, times."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from vedit.app.gif import Settings, Source, _converters
+from vedit.errors import InputError, UsageError, VeditError
+from vedit.media.frames import Clip, Frame, Frames, Rect
+from vedit.media.pipeline import connect, plan
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+class Selection(NamedTuple):
+    """Which frames of a clip are taken, and how large.
+
+    start: first frame, from 0. stride: every so many. count: at most so many, None for all.
+    size: side of the square in pixels that the centre is cut and scaled to, or (width, height)
+    that the frame is scaled to without cutting.
+    """
+
+    start: int = 0
+    stride: int = 1
+    count: int | None = None
+    size: int | tuple[int, int] = 512
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Width and height of the result."""
+        return (self.size, self.size) if isinstance(self.size, int) else self.size
+
+
+class Pixels(NamedTuple):
+    """The frames taken: uint8 RGB, and what is needed to write a clip like the source.
+
+    frames_FYX3: NumPy array. durations: ticks of `clip.timebase`; a frame that stands for those the
+    stride skipped lasts as long as all of them.
+    """
+
+    frames_FYX3: np.ndarray
+    durations: list[int]
+    clip: Clip
+    selection: Selection
+    source_sha256: str
+    pixels_sha256: str
+
+    def facts(self) -> dict[str, Any]:
+        """The source as an inversion's identity records it."""
+        width, height = self.selection.shape
+        return {
+            "sha256": self.source_sha256,
+            "pixels_sha256": self.pixels_sha256,
+            "frames": [self.selection.start, self.selection.stride, len(self.frames_FYX3)],
+            "size": [width, height],
+            "crop": "centre" if isinstance(self.selection.size, int) else "none",
+        }
+
+
+def read_pixels(name: str, selection: Selection, *, warn: Callable[[str], None] = lambda message: None) -> Pixels:
+    """Decode the selected frames of any clip. Raises InputError when there are none."""
+    import numpy as np
+
+    try:
+        with ExitStack() as stack:
+            source = Source(name, Settings(warn=warn), stack)
+            source.spool()
+            source.scan(touches_pixels=True)
+            digest = _digest(source)
+            clip, frames, kind, hurt = source.open()
+            steps = plan((), "packed" if kind == "packed" else "rgba", "rgba")
+            clip, frames = connect(clip, frames, steps, _converters(Settings(warn=warn), hurt))
+            pictures, durations = _take(clip, frames, selection)
+    except VeditError as error:
+        raise error.in_file(name)
+    if not pictures:
+        raise InputError(f"{name}: no frames from frame {selection.start} on.", f"The clip has {clip.frames_hint or 'fewer'} frames.", "Use a smaller --start")
+    array = np.stack(pictures)
+    return Pixels(array, durations, clip, selection._replace(count=len(array)), digest, hashlib.sha256(array.tobytes()).hexdigest())
+
+
+def _digest(source: Source) -> str:
+    digest = hashlib.sha256()
+    source.stream.seek(0)
+    while chunk := source.read(1 << 20):
+        digest.update(chunk)
+    source.stream.seek(0)
+    return digest.hexdigest()
+
+
+def _take(clip: Clip, frames: Frames, selection: Selection) -> tuple[list[Any], list[int]]:
+    """The selected frames as arrays, with the time of those they stand for."""
+    import numpy as np
+
+    pictures: list[Any] = []
+    durations: list[int] = []
+    for number, frame in enumerate(frames):
+        place = number - selection.start
+        if place < 0:
+            continue
+        if place % selection.stride == 0:
+            if selection.count is not None and len(pictures) == selection.count:
+                break
+            pictures.append(np.asarray(fitted(frame.pixels, selection)))
+            durations.append(frame.duration)
+        else:
+            durations[-1] += frame.duration
+    return pictures, durations
+
+
+def fitted(pixels: Any, selection: Selection) -> Any:
+    """One frame as RGB at the selection's size; transparency is shown over white."""
+    from PIL import Image
+
+    if pixels.mode == "RGBA":
+        ground = Image.new("RGBA", pixels.size, (255, 255, 255, 255))
+        pixels = Image.alpha_composite(ground, pixels)
+    pixels = pixels.convert("RGB")
+    if isinstance(selection.size, int):
+        side = min(pixels.size)
+        left, top = (pixels.width - side) // 2, (pixels.height - side) // 2
+        pixels = pixels.crop((left, top, left + side, top + side))
+    return pixels if pixels.size == selection.shape else pixels.resize(selection.shape, Image.Resampling.LANCZOS)
+
+
+def check_size(size: int | tuple[int, int], multiple: int) -> None:
+    """Sides must fit the latent grid of the model."""
+    for side in (size,) if isinstance(size, int) else size:
+        if side < multiple or side % multiple:
+            near = max(multiple, round(side / multiple) * multiple)
+            raise UsageError(f"a side of {side} pixels does not fit the model.", f"Sides are multiples of {multiple}.", f"Try --size {near}")
+
+
+def frames_of(pixels: Pixels, result_FYX3: np.ndarray) -> tuple[Clip, Iterator[Frame]]:
+    """A clip of edited pixels with the source's times, loop count and sound."""
+    from PIL import Image
+
+    height, width = result_FYX3.shape[1:3]
+    source = pixels.clip
+    audio = source.audio
+    if audio is not None and (pixels.selection.start or pixels.selection.count):
+        before = Fraction(0)
+        audio = audio._replace(start_s=audio.start_s + before, duration_s=sum(pixels.durations) * source.timebase)
+    clip = source.but(width=width, height=height, palette=None, audio=audio, frames_hint=len(result_FYX3), duration_hint=sum(pixels.durations), blocks=list(source.blocks), tail=[])
+    if pixels.selection.stride > 1 and source.rate:
+        clip = clip.but(rate=source.rate / pixels.selection.stride)
+
+    def frames() -> Iterator[Frame]:
+        pts = 0
+        for index, (array, duration) in enumerate(zip(result_FYX3, pixels.durations, strict=True)):
+            yield Frame(index, pts, duration, "rgb", Rect(0, 0, width, height), Image.fromarray(array))
+            pts += duration
+
+    return clip, frames()
