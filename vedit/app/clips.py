@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from fractions import Fraction
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vedit.app.gif import Settings, Source, _converters
@@ -40,11 +39,12 @@ class Pixels(NamedTuple):
     """The frames taken: uint8 RGB, and what is needed to write a clip like the source.
 
     frames_FYX3: NumPy array. durations: ticks of `clip.timebase`; a frame that stands for those the
-    stride skipped lasts as long as all of them.
+    stride skipped lasts as long as all of them. skipped: ticks before the first frame taken.
     """
 
     frames_FYX3: np.ndarray
     durations: list[int]
+    skipped: int
     clip: Clip
     selection: Selection
     source_sha256: str
@@ -75,13 +75,13 @@ def read_pixels(name: str, selection: Selection, *, warn: Callable[[str], None] 
             clip, frames, kind, hurt = source.open()
             steps = plan((), "packed" if kind == "packed" else "rgba", "rgba")
             clip, frames = connect(clip, frames, steps, _converters(Settings(warn=warn), hurt))
-            pictures, durations = _take(clip, frames, selection)
+            pictures, durations, skipped = _take(clip, frames, selection)
     except VeditError as error:
         raise error.in_file(name)
     if not pictures:
         raise InputError(f"{name}: no frames from frame {selection.start} on.", f"The clip has {clip.frames_hint or 'fewer'} frames.", "Use a smaller --start")
     array = np.stack(pictures)
-    return Pixels(array, durations, clip, selection._replace(count=len(array)), digest, hashlib.sha256(array.tobytes()).hexdigest())
+    return Pixels(array, durations, skipped, clip, selection._replace(count=len(array)), digest, hashlib.sha256(array.tobytes()).hexdigest())
 
 
 def _digest(source: Source) -> str:
@@ -93,15 +93,17 @@ def _digest(source: Source) -> str:
     return digest.hexdigest()
 
 
-def _take(clip: Clip, frames: Frames, selection: Selection) -> tuple[list[Any], list[int]]:
-    """The selected frames as arrays, with the time of those they stand for."""
+def _take(clip: Clip, frames: Frames, selection: Selection) -> tuple[list[Any], list[int], int]:
+    """The selected frames as arrays, with the time of those they stand for, and the time before them."""
     import numpy as np
 
     pictures: list[Any] = []
     durations: list[int] = []
+    skipped = 0
     for number, frame in enumerate(frames):
         place = number - selection.start
         if place < 0:
+            skipped += frame.duration
             continue
         if place % selection.stride == 0:
             if selection.count is not None and len(pictures) == selection.count:
@@ -110,7 +112,7 @@ def _take(clip: Clip, frames: Frames, selection: Selection) -> tuple[list[Any], 
             durations.append(frame.duration)
         else:
             durations[-1] += frame.duration
-    return pictures, durations
+    return pictures, durations, skipped
 
 
 def fitted(pixels: Any, selection: Selection) -> Any:
@@ -143,9 +145,9 @@ def frames_of(pixels: Pixels, result_FYX3: np.ndarray) -> tuple[Clip, Iterator[F
     height, width = result_FYX3.shape[1:3]
     source = pixels.clip
     audio = source.audio
-    if audio is not None and (pixels.selection.start or pixels.selection.count):
-        before = Fraction(0)
-        audio = audio._replace(start_s=audio.start_s + before, duration_s=sum(pixels.durations) * source.timebase)
+    if audio is not None:  # the sound of the part that was taken
+        length = sum(pixels.durations) * source.timebase
+        audio = audio._replace(start_s=audio.start_s + pixels.skipped * source.timebase, duration_s=length)
     clip = source.but(width=width, height=height, palette=None, audio=audio, frames_hint=len(result_FYX3), duration_hint=sum(pixels.durations), blocks=list(source.blocks), tail=[])
     if pixels.selection.stride > 1 and source.rate:
         clip = clip.but(rate=source.rate / pixels.selection.stride)
