@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -54,7 +56,7 @@ def test_every_composed_frame_equals_the_reference_compositor(name: str) -> None
 def test_nothing_changes_outside_the_rectangle_that_a_frame_names(name: str) -> None:
     clip, frames = frames_of(name)
     assert frames[0].rect == clip.canvas
-    for before, frame in zip(frames, frames[1:]):
+    for before, frame in pairwise(frames):
         changed = np.argwhere((seen(before) != seen(frame)).any(axis=2))
         for y, x in changed:
             assert frame.rect.x <= x < frame.rect.right and frame.rect.y <= y < frame.rect.bottom

@@ -11,6 +11,7 @@ from PIL import Image
 
 from vedit.media.frames import Clip, Frame, Frames, Palette, Rect
 from vedit.media.gif import GREYS
+from vedit.media.palettes import lookup
 
 CLEAR, RESTORE = 2, 3
 
@@ -75,7 +76,7 @@ class Canvas:
             return _coloured(indices, palette)  # covers everything: nothing under it matters
         canvas = under.copy()
         image = _coloured(indices, palette)
-        mask = None if hidden is None else indices.point([0 if index == hidden else 255 for index in range(256)], "1")
+        mask = None if hidden is None else lookup(indices, [255] * hidden + [0] + [255] * (255 - hidden), "1")
         canvas.paste(image, rect.box, mask)
         if canvas.mode == "RGBA" and canvas.getchannel("A").getextrema()[0] == 255:
             return canvas.convert("RGB")

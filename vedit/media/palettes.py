@@ -81,7 +81,7 @@ class Table:
             found = split(_colours_of(indices))
         near = Image.frombytes("RGB", (len(found), 1), b"".join(found)).im.convert("P", 0, self._shifted.im)
         lut = [self.index.get(colour, near.getpixel((i, 0))) for i, colour in enumerate(found)]
-        return rgb._new(indices.im.point(lut + [0] * (256 - len(lut)), "L"))
+        return lookup(indices, lut + [0] * (256 - len(lut)))
 
 
 def split(colours: bytes) -> list[bytes]:
@@ -119,7 +119,7 @@ class Sample(NamedTuple):
         pixels = max(1, sum(counts[:256]))
         mean = tuple(sum(map(mul, counts[i : i + 256], range(256))) // pixels for i in (0, 256, 512))
         rgb = self.rgb.copy()
-        rgb.paste(mean, (0, 0, *rgb.size), self.drawn.point(IS_ZERO))
+        rgb.paste(mean, (0, 0, *rgb.size), lookup(self.drawn, IS_ZERO))
         return rgb
 
     def best_colours(self, count: int) -> bytes:
@@ -168,7 +168,7 @@ def with_blends(colours: bytes, limit: int) -> bytes:
     missed = distance(some.rgb, Table(colours).map(some.rgb).convert("RGB"))
     free = limit - count
     for near in (48, 32, 24, 16, 8):
-        new = missed.point([0] * near + [255] * (256 - near))
+        new = lookup(missed, [0] * near + [255] * (256 - near))
         if new.histogram()[255] > 2 * free:
             break
     return distinct(colours + Sample(some.rgb, new).best_colours(free))
@@ -179,6 +179,11 @@ def most_used(colours: bytes, count: int, some: Sample) -> bytes:
     used = some.rgb.im.convert("P", 0, _palette_image(colours).im).histogram()
     kept = sorted(sorted(range(len(colours) // 3), key=used.__getitem__, reverse=True)[:count])
     return b"".join(colours[3 * i : 3 * i + 3] for i in kept)
+
+
+def lookup(image: Image.Image, levels: list[int], mode: str = "L") -> Image.Image:
+    """Each pixel replaced by its entry; without the rounding of all 256 that `Image.point` does first."""
+    return image._new(image.im.point(levels, mode))
 
 
 def distance(a: Image.Image, b: Image.Image) -> Image.Image:

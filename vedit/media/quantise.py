@@ -18,7 +18,7 @@ from PIL import Image, ImageChops
 
 from vedit.errors import UsageError
 from vedit.media.frames import Clip, Frame, Frames, Palette, Rect
-from vedit.media.palettes import IS_ZERO, SAMPLE, Sample, Table, distance, distinct, most_used, sample, split, with_blends
+from vedit.media.palettes import IS_ZERO, SAMPLE, Sample, Table, distance, distinct, lookup, most_used, sample, split, with_blends
 from vedit.media.window import ordered_map
 
 PALETTES = ("auto", "keep", "global", "frame")
@@ -30,7 +30,7 @@ FINE = 1.6  # fewer colours do when they stay below this error
 SAVING = 1.5  # what a palette of our own must save in error to replace the source's
 GAIN = 0.75  # what it must reach, as a share of the error, to replace the one in use
 SHOTS = 32  # frames that a global palette is made from
-BYTE_PIXELS = 6  # what a byte of palette must improve: see _Director._choose_next
+BYTE_PIXELS = 10  # a byte of palette weighs as much as a bit on so many pixels, three quarters of 8
 NOT_ZERO = [0] + [255] * 255
 
 
@@ -99,9 +99,9 @@ def _picture(frame: Frame) -> _Picture:
     alpha = image.getchannel("A")
     if alpha.getextrema()[0] >= OPAQUE:
         return _Picture(frame, image.convert("RGB"), None)
-    drawn = alpha.point([0] * OPAQUE + [255] * (256 - OPAQUE))
+    drawn = lookup(alpha, [0] * OPAQUE + [255] * (256 - OPAQUE))
     rgb = Image.new("RGB", image.size)
-    rgb.paste(image.convert("RGB"), (0, 0), drawn.point(NOT_ZERO, "1"))
+    rgb.paste(image.convert("RGB"), (0, 0), lookup(drawn, NOT_ZERO, "1"))
     return _Picture(frame, rgb, drawn)
 
 
@@ -187,13 +187,13 @@ class _Director:
         if policy == "keep" and self.current is not None:
             return self.current
         if policy == "frame":
-            error, table = self._build(some)
+            error, table = self._build(some, rgb)
             return self._adopt(table, error)
         exact = self._exact_table(rgb, drawn, source, some)
         if exact is not None:
             self.keeps_source = True
             return self._adopt(exact, 0.0)
-        return self._choose_first(some, source) if self.first is None else self._choose_next(some, source, rgb.width * rgb.height)
+        return self._choose_first(some, rgb, source) if self.first is None else self._choose_next(some, rgb, source)
 
     def _exact_table(self, rgb: Image.Image, drawn: Image.Image | None, source: Palette | None, some: Sample) -> Table | None:
         """A palette at hand that has every colour of the region, as after stages that blend nothing."""
@@ -207,37 +207,47 @@ class _Director:
             if table is not None and colours <= table.index.keys():
                 return table
         # a full palette of greys or the like loses a colour to the transparent entry, and none is missed
-        if self.first is not None and len(colours - self.first.index.keys()) == 1 and some.error(self.first) < 0.5:
+        if self.first is not None and len(self.first.index) == self._limit() and len(colours - self.first.index.keys()) == 1 and some.error(self.first) < 0.5:
             return self.first
         if not colours <= set(split(source.rgb)):
             return None
         table = self._source_table(source, some)
         return table if colours <= table.index.keys() else None
 
-    def _choose_first(self, some: Sample, source: Palette | None) -> Table:
+    def _choose_first(self, some: Sample, rgb: Image.Image, source: Palette | None) -> Table:
         """The clip's palette: the source's, unless one made for this frame is clearly better."""
         error, best = 1e9, None
         if source is not None:
             best = self._source_table(source, some)
             error = some.error(best)
         if best is None or error > GOOD:
-            built_error, built = self._build(some)
+            built_error, built = self._build(some, rgb)
             if best is None or built_error < error - SAVING:
-                error, best = built_error, built
+                error, best = self._joined(built, built_error, source, some)
         self.keeps_source = best.source is not None
         return self._adopt(best, error)
 
-    def _choose_next(self, some: Sample, source: Palette | None, pixels: int) -> Table:
+    def _joined(self, built: Table, error: float, source: Palette | None, some: Sample) -> tuple[float, Table]:
+        """A small palette of our own, with the source's colours and blends, for frames still to come."""
+        colours = distinct(built.colours + (source.rgb[:768] if source is not None else b""))
+        if source is None or self._limit() - len(colours) // 3 < 64:
+            return error, built
+        table = Table(with_blends(colours, self._limit()), slot=self.slot)
+        return some.error(table), table
+
+    def _choose_next(self, some: Sample, rgb: Image.Image, source: Palette | None) -> Table:
         """The clip's palette while it serves; else one of the frame's own, where that pays."""
         assert self.first is not None and self.current is not None
+        pixels = rgb.width * rgb.height
         first_error = some.error(self.first)
         if first_error <= GOOD:
             return self.first
 
         def pays(error: float, table: Table) -> bool:
-            # one bit per pixel more would halve the error, or take three quarters off its square:
-            # a palette's bits are well spent when they take more than that share off
-            return (1 - (error / first_error) ** 2) * pixels > BYTE_PIXELS * len(table.palette.rgb)
+            # One bit per pixel more would halve an error, or take three quarters off its square. A
+            # palette's bits are well spent when they take off more, at the error halfway between.
+            saved = (first_error * first_error - error * error) * pixels
+            return saved > BYTE_PIXELS * len(table.palette.rgb) * first_error * max(error, 1)
 
         own = [] if self.current is self.first else [self.current]
         if self.keeps_source and source is not None and source not in (self.first.source, self.current.source):
@@ -248,8 +258,8 @@ class _Director:
             if own_error < error and pays(own_error, table):
                 error, best = own_error, table
         waste = error * error * pixels
-        if pixels > BYTE_PIXELS * 96 and error > max(GOOD, DRIFT * best.error) and waste > DRIFT * self.tried:
-            built_error, built = self._build(some)
+        if error > max(GOOD, DRIFT * best.error) and waste > DRIFT * self.tried:
+            built_error, built = self._build(some, rgb)
             if built_error < GAIN * error and pays(built_error, built):
                 error, best = built_error, built
                 self.tried = 0.0
@@ -257,9 +267,11 @@ class _Director:
                 self.tried = waste
         return self._adopt(best, error)
 
-    def _build(self, some: Sample) -> tuple[float, Table]:
-        """The smallest palette that is fine, or the largest allowed; and its error."""
+    def _build(self, some: Sample, rgb: Image.Image) -> tuple[float, Table]:
+        """The smallest palette that is fine, or the largest allowed; and its error. Few colours are all kept."""
         limit = self._limit()
+        if rgb.getcolors(limit) is not None:
+            return 0.0, Table(Sample(rgb, some.drawn if rgb is some.rgb else None).best_colours(limit), slot=self.slot)
         for count in (31, 63, 127, limit):
             table = Table(some.best_colours(min(count, limit)), slot=self.slot)
             error = some.error(table)
@@ -274,10 +286,9 @@ class _Director:
             free = self._limit() - len(colours) // 3
             if free < 0:
                 colours = most_used(colours, self._limit(), some)
-            table = Table(colours, slot=self.slot, source=source)
-            if free >= 64 and self.options.palette == "auto" and some.error(table) > 0:
-                table = Table(with_blends(colours, self._limit()), slot=self.slot, source=source)
-            self.hint = table
+            elif free >= 64 and self.slot and self.options.palette == "auto":
+                colours = with_blends(colours, self._limit())
+            self.hint = Table(colours, slot=self.slot, source=source)
         return self.hint
 
     def _survey(self, frames: Frames) -> Frames:
@@ -299,7 +310,8 @@ class _Director:
                 if len(shots) > SHOTS:  # every second one, from here on too
                     shots, stride = shots[::2], stride * 2
             self.slot = spool.count > 1 or not shots or spool.has_alpha
-            error, table = self._build(sample(_sheet(shots)))
+            sheet = _sheet(shots)
+            error, table = self._build(sample(sheet), sheet)
             self._adopt(table, error)
             yield from spool.replay()
 
@@ -385,7 +397,7 @@ class _Painter:
         height = min(64, round(2 * error))  # full dithering would take 3.5 times the error
         if height < 1:
             return rgb
-        pattern = self.pattern.crop(region.box).point([level * height // 256 for level in range(256)])
+        pattern = lookup(self.pattern.crop(region.box), [level * height // 256 for level in range(256)])
         return ImageChops.add(rgb, Image.merge("RGB", (pattern,) * 3), 1, -(height // 2))
 
 
@@ -447,7 +459,7 @@ class _Screen:
         self._update(task, mapped, better, drawn)
         if rect.is_empty:
             return self._nothing(task)
-        indices.paste(slot, (0, 0, region.w, region.h), better.point(IS_ZERO, "1"))
+        indices.paste(slot, (0, 0, region.w, region.h), lookup(better, IS_ZERO, "1"))
         if rect != region:
             indices = indices.crop(box.box)
         return self._frame(task, rect, indices)
@@ -464,7 +476,7 @@ class _Screen:
 
     def _update(self, task: Task, mapped: Image.Image, better: Image.Image, drawn: Image.Image | None) -> None:
         region = task.region
-        self.rgb.paste(mapped, region.box, better.point(NOT_ZERO, "1"))
+        self.rgb.paste(mapped, region.box, lookup(better, NOT_ZERO, "1"))
         if task.disposal == 2:
             self.shown.paste(0, region.box)
             self.is_full = False

@@ -292,6 +292,9 @@ class Resize:
         columns = rect.x, rect.right, self.canvas.w, self.target.full_width
         rows = rect.y, rect.bottom, self.canvas.h, self.target.full_height
         for start, end, source, target in (columns, rows):
+            if self.filter == "box" and target > source:  # picks one pixel: a part's rounding could pick its neighbour
+                spans += [0, target]
+                continue
             reach = max(support, support * target / source) + 1  # one more for rounding
             first = max(0, floor(start * target / source - reach))
             spans += [first, min(target, ceil(end * target / source + reach)) - first]
