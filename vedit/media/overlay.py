@@ -2,7 +2,7 @@
 
     out = under + (colour - under) * coverage * opacity / 255**2, rounded
 
-Pillow is imported here and fonts only when text is drawn, so naming the options costs nothing.
+Fonts are imported when text is drawn, and arithmetic on images when full colour is blended.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from PIL import Image, ImageChops, ImageMath
+from PIL import Image, ImageChops, UnidentifiedImageError
 
 from vedit.errors import InputError
 from vedit.media.frames import Rect
@@ -84,6 +84,8 @@ class Overlay:
 
     def _weights(self) -> tuple[Any, Any, list[Any]]:
         """What covers each pixel (of FULL), what is left, and each channel's share with rounding."""
+        from PIL import ImageMath
+
         if self._exact is None:
             opacity = self.opacity
             cover = ImageMath.lambda_eval(lambda a: a["int"](a["c"]) * opacity, c=self.coverage)
@@ -93,6 +95,8 @@ class Overlay:
         return self._exact
 
     def _blend_opaque(self, part: Image.Image) -> Image.Image:
+        from PIL import ImageMath
+
         _, rest, shares = self._weights()
         mixed = [
             ImageMath.lambda_eval(lambda a: a["convert"]((a["int"](a["v"]) * a["r"] + a["s"]) / FULL, "L"), v=channel, r=rest, s=share)
@@ -102,6 +106,8 @@ class Overlay:
 
     def _blend_soft(self, part: Image.Image) -> Image.Image:
         """Over transparency: the alpha of both together, and colours weighted by what each adds to it."""
+        from PIL import ImageMath
+
         *channels, alpha = part.split()
         opaque = self._blend_opaque(Image.merge("RGB", channels))
         if alpha.getextrema()[0] == 255:
@@ -157,7 +163,11 @@ def load_font(font_file: str | None, size: int) -> Any:
         return ImageFont.load_default(size) if font_file is None else ImageFont.truetype(font_file, size)
     except OSError as error:
         reason = error.strerror or ("not a font" if "unknown file format" in str(error) else str(error))
-        raise InputError(f"cannot read the font {font_file}: {reason.lower()}.", "A TrueType or OpenType file is needed, such as DejaVuSans.ttf.", "Leave out --font for the one built in.") from None
+        raise InputError(
+            f"cannot read the font {font_file}: {reason.lower()}.",
+            "A TrueType or OpenType file is needed, such as DejaVuSans.ttf.",
+            "Leave out --font for the one built in.",
+        ) from None
 
 
 def missing_glyphs(text: str, font: Any) -> str:
@@ -190,7 +200,7 @@ def load_picture(path: str, scale: Fraction) -> Drawing:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as file:
                 picture = file.convert("RGBA")
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         raise InputError(f"cannot read the picture {path}: not a picture.", "Any format that Pillow reads will do, such as PNG.") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise InputError(f"the picture {path} is too large for a logo.", "", "Shrink it first.") from None

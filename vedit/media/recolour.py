@@ -9,9 +9,10 @@ source composed (`Backdrop`), which otherwise just remembers the images that it 
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import chain
 from operator import mul
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from PIL import Image, ImageChops
 
@@ -19,7 +20,7 @@ from vedit.media.compose import CLEAR, RESTORE
 from vedit.media.frames import Clip, Frame, Frames, Palette, Rect
 from vedit.media.gif import GREYS
 from vedit.media.overlay import Overlay
-from vedit.media.palettes import SQUARES, Table, split
+from vedit.media.palettes import CELL, SQUARES, split
 
 NOWHERE = Rect(0, 0, 0, 0)
 GOOD = 1.0  # root mean square error in the overlay that needs no new colours
@@ -30,6 +31,7 @@ KMEANS = 1  # rounds that improve on median cut; more gain nothing
 MANY, MOST = 48, 256  # new colours for one palette: so many, and more only where that is not fine
 POOR = [0] * 3 + [255] * 253  # a pixel this far from its palette colour wants a better one
 SAME = list(range(256))
+SHIFTED = bytes(max(0, level - CELL) for level in range(256))
 
 
 class Drawn(NamedTuple):
@@ -42,6 +44,17 @@ class Drawn(NamedTuple):
     colours: Image.Image
     mask: Image.Image
     exact: Image.Image | None = None
+
+
+class Fit(NamedTuple):
+    """Pixels in the colours of a palette: indices "L", what they look like "RGB", and how far off.
+
+    error: root mean square difference per channel within the mask.
+    """
+
+    indices: Image.Image
+    seen: Image.Image
+    error: float
 
 
 class Colours:
@@ -58,17 +71,32 @@ class Colours:
         self.palette = palette or source
         self.stolen = stolen
         self.tolerated = tolerated
-        self.slots = [i for i in range(len(self.palette)) if i != hidden] or [0]
-        entries = split(self.palette.rgb)
-        self.table = Table(b"".join(entries[i] for i in self.slots), slot=False)
-        self.lookup = self.slots + [0] * (256 - len(self.slots))
+        self._shifted: Any = None
 
-    def map(self, drawn: Drawn) -> tuple[Image.Image, float]:
-        """The nearest entries ("L"), and the root mean square error per channel within the mask."""
-        compact = self.table.map(drawn.colours)
-        counts = ImageChops.difference(drawn.colours, compact.convert("RGB")).histogram(drawn.mask)
-        error = (sum(map(mul, counts, SQUARES)) / max(1, sum(counts))) ** 0.5
-        return compact.point(self.lookup, "L"), error
+    def map(self, drawn: Drawn) -> Fit:
+        """The nearest entries; through Pillow's table of cells, as in `vedit.media.palettes`."""
+        pixels = drawn.colours
+        if self._shifted is None:
+            self.rgb = self._visible()
+            image = Image.new("P", (1, 1))
+            image.putpalette(self.rgb.translate(SHIFTED))
+            image.load()  # hands the palette to the core image
+            self._shifted = image.im
+        mapped = pixels.im.convert("P", 0, self._shifted)
+        indices = pixels._new(mapped.point(self._lookup, "L"))
+        mapped.putpalette("RGB", "RGB", self.rgb)
+        seen = pixels._new(mapped.convert("RGB", 0))
+        counts = ImageChops.difference(pixels, seen).histogram(drawn.mask)
+        return Fit(indices, seen, (sum(map(mul, counts, SQUARES)) / max(1, sum(counts))) ** 0.5)
+
+    def _visible(self) -> bytes:
+        """The colours, with that of the transparent index hidden behind another one."""
+        rgb, hidden, self._lookup = self.palette.rgb, self.hidden, SAME
+        if hidden is None or len(rgb) < 6:
+            return rgb
+        other = 1 if hidden == 0 else 0
+        self._lookup = [*SAME[:hidden], other, *SAME[hidden + 1 :]]
+        return rgb[: 3 * hidden] + rgb[3 * other : 3 * other + 3] + rgb[3 * hidden + 3 :]
 
     def suits(self, used: list[int], hidden: int | None) -> bool:
         """Whether an image that uses these indices looks the same with this palette."""
@@ -91,7 +119,7 @@ class Recolourer:
         self.first, self.last = first, last
         self.source = clip.palette or GREYS  # what frames without a palette of their own are drawn with
         self.written = Colours(self.source, None)  # the result's global palette
-        self.recent: dict[tuple[int, int | None], Colours] = {}
+        self.recent: dict[tuple[bytes, int | None], Colours] = {}
         self.backdrop = Backdrop(clip.canvas)
         self.stale = NOWHERE
         self.has_turned = False  # the overlay has come or gone, and no image that stays shows it yet
@@ -218,40 +246,43 @@ class Recolourer:
 
     def _base(self, palette: Palette, hidden: int | None, used: list[int]) -> Colours:
         """The palette that is there already: the result's global one, the last made from this one, or itself."""
-        known = self.recent.get((id(palette), hidden))
+        known = self.recent.get((palette.rgb, hidden))
         for colours in (self.written, known):
-            if colours is not None and colours.source is palette and colours.suits(used, hidden) and (hidden is None or hidden < len(colours.palette)):
+            if colours is not None and colours.source.rgb == palette.rgb and colours.suits(used, hidden) and (hidden is None or hidden < len(colours.palette)):
                 return colours.hiding(hidden)
         entries = palette if hidden is None or hidden < len(palette) else Palette(palette.rgb.ljust(3 * hidden + 3, b"\0"))
         return Colours(palette, hidden, entries)
 
     def _fitted(self, frame: Frame, colours: Colours, used: list[int], drawn: Drawn) -> tuple[Colours, Image.Image]:
         """A palette for the pixels to be drawn, and their indices: as it is, or with new colours where that pays."""
-        indices, error = colours.map(drawn)
+        fit = colours.map(drawn)
         exact = _colours_in(drawn) if drawn.exact else set()
-        if error > colours.tolerated or not exact <= {*split(colours.palette.rgb)}:
-            better, better_indices, better_error = self._enriched(frame, colours, used, drawn, exact)
+        if fit.error > colours.tolerated or not exact <= {*split(colours.palette.rgb)}:
+            better, better_fit = self._enriched(frame, colours, fit, used, drawn, exact)
             is_free = frame.palette is not None or self.count == 1  # a palette is written anyway
-            if exact or better_error < (error if is_free else GAIN * error):
-                better.tolerated = max(GOOD, DRIFT * better_error)
-                self.recent[id(better.source), better.hidden] = better
+            if exact or better_fit.error < (fit.error if is_free else GAIN * fit.error):
+                colours, fit = better, better_fit
+                self.recent[better.source.rgb, better.hidden] = better
                 if len(self.recent) > 16:
                     self.recent.pop(next(iter(self.recent)))
-                colours, indices = better, better_indices
-            else:
-                colours.tolerated = DRIFT * error
+            colours.tolerated = max(GOOD, DRIFT * fit.error)
+        indices = fit.indices
         if drawn.exact:
-            indices.paste(_exact_indices(colours, drawn), (0, 0), drawn.exact)
+            indices.paste(_exact_indices(colours, drawn, indices), (0, 0), drawn.exact)
         return colours, indices
 
-    def _enriched(self, frame: Frame, base: Colours, used: list[int], drawn: Drawn, exact: set[bytes]) -> tuple[Colours, Image.Image, float]:
-        """The source's palette with new colours in slots that this image leaves free, and what mapping to it gives."""
+    def _enriched(self, frame: Frame, base: Colours, fit: Fit, used: list[int], drawn: Drawn, exact: set[bytes]) -> tuple[Colours, Fit]:
+        """The source's palette with new colours in slots that this image leaves free, and the pixels in them."""
         source, hidden = base.source, base.hidden
         size = max(len(source), 0 if hidden is None else hidden + 1)
+        if len(used) - used.count(0) == size == 256 and not exact:
+            return base, fit
         entries = split(source.rgb.ljust(3 * size, b"\0"))
-        plain = Colours(source, hidden, Palette(b"".join(entries)))
-        indices, error = plain.map(drawn)
-        used = [count + seen for count, seen in zip(used, indices.histogram(drawn.mask), strict=True)]  # they serve well already
+        plain = base
+        if base.stolen:
+            plain = Colours(source, hidden, Palette(b"".join(entries)))
+            fit = plain.map(drawn)
+        used = [count + seen for count, seen in zip(used, fit.indices.histogram(drawn.mask), strict=True)]  # they serve well already
         if source is self.source and self.clip.container.background < len(source):
             used[self.clip.container.background] += 1  # some viewers paint it
         missing = []
@@ -264,12 +295,13 @@ class Recolourer:
         free = _free_slots(entries, used)
         if len(missing) > len(free):
             self.clip.warn(f"image {frame.index + 1} has no room for {len(missing) - len(free)} colours around the watermark: the nearest are taken")
-        best = plain, indices, error
+        best = plain, fit
+        poor = _poor(drawn, fit)
         for most in (MANY, MOST):
             count = min(most, len(free) - len(missing))
-            new = _with_new(plain, entries, free, [*missing, *_better_colours(drawn, plain, count)])
-            best = new, *new.map(drawn)
-            if best[2] <= FINE or count < most:
+            new = _with_new(plain, entries, free, [*missing, *_better_colours(poor, count)])
+            best = new, fit if new is plain else new.map(drawn)
+            if best[1].error <= FINE or count < most:
                 break
         return best
 
@@ -366,9 +398,14 @@ def _plane(pixels: Image.Image) -> Image.Image:
 def _coloured(frame: Frame, palette: Palette, hidden: int | None, rect: Rect) -> tuple[Image.Image, Image.Image | None]:
     """Part of an image as "RGB", and the mask of what is drawn ("L"), None when all of it is."""
     part = frame.pixels.crop(rect.moved(-frame.rect.x, -frame.rect.y).box)
-    mask = None if hidden is None else part.point([0 if index == hidden else 255 for index in range(256)], "L")
+    mask = None if hidden is None else part._new(part.im.point(_all_but(hidden), "L"))
     part.putpalette(palette.rgb[:768].ljust(768, b"\0"))  # an index outside the palette is black
     return part.convert("RGB"), mask
+
+
+@lru_cache
+def _all_but(index: int) -> list[int]:
+    return [255] * index + [0] + [255] * (255 - index)
 
 
 def _bounds(drawn: Drawn) -> Rect:
@@ -396,24 +433,28 @@ def _free_slots(entries: list[bytes], used: list[int]) -> list[int]:
     return [*beyond, *doubles, *(i for i in inside if first[entries[i]] == i)]
 
 
-def _better_colours(drawn: Drawn, plain: Colours, count: int) -> list[bytes]:
-    """New colours for the pixels that the palette serves badly."""
-    if count <= 0:
-        return []
-    nearest = plain.table.map(drawn.colours).convert("RGB")
-    red, green, blue = ImageChops.difference(drawn.colours, nearest).split()
+def _poor(drawn: Drawn, fit: Fit) -> Image.Image | None:
+    """The pixels that a palette serves badly, with the others hidden behind their mean."""
+    red, green, blue = ImageChops.difference(drawn.colours, fit.seen).split()
     poor = ImageChops.darker(ImageChops.lighter(ImageChops.lighter(red, green), blue).point(POOR), drawn.mask)
     total = poor.histogram()[255]
     if not total:
-        return []
+        return None
     sums = drawn.colours.histogram(poor)
-    mean = tuple(sum(map(mul, sums[i : i + 256], range(256))) // total for i in (0, 256, 512))
-    sample = Image.new("RGB", drawn.colours.size, mean)  # what is served well hides behind the mean of the rest
+    mean = tuple(sum(map(mul, sums[i : i + 256], SAME)) // total for i in (0, 256, 512))
+    sample = Image.new("RGB", drawn.colours.size, mean)
     sample.paste(drawn.colours, (0, 0), poor)
-    few = sample.getcolors(count)
+    return sample
+
+
+def _better_colours(poor: Image.Image | None, count: int) -> list[bytes]:
+    """At most so many new colours for pixels that are served badly."""
+    if poor is None or count <= 0:
+        return []
+    few: Any = poor.getcolors(count)
     if few is not None:
         return [bytes(colour) for _, colour in sorted(few, reverse=True)]
-    return split(bytes(sample.quantize(count, Image.Quantize.MEDIANCUT, KMEANS).getpalette() or ())[: 3 * count])
+    return split(bytes(poor.quantize(count, Image.Quantize.MEDIANCUT, KMEANS).getpalette() or ())[: 3 * count])
 
 
 def _colours_in(drawn: Drawn) -> set[bytes]:
@@ -421,13 +462,13 @@ def _colours_in(drawn: Drawn) -> set[bytes]:
     assert drawn.exact is not None
     shown = drawn.colours.convert("RGBA")
     shown.putalpha(drawn.exact)
-    return {bytes(colour[:3]) for _, colour in shown.getcolors(shown.width * shown.height) if colour[3]}
+    found: Any = shown.getcolors(shown.width * shown.height)
+    return {bytes(colour[:3]) for _, colour in found if colour[3]}
 
 
-def _exact_indices(colours: Colours, drawn: Drawn) -> Image.Image:
+def _exact_indices(colours: Colours, drawn: Drawn, nearest: Image.Image) -> Image.Image:
     """The index of each pixel's very colour; of the nearest one where the palette lacks it."""
     entries = split(colours.palette.rgb)
-    found = {entries[slot]: slot for slot in reversed(colours.slots)}
-    indices, _ = colours.map(drawn)
-    pixels, near = drawn.colours.tobytes(), indices.tobytes()
-    return Image.frombytes("L", indices.size, bytes(found.get(pixels[3 * i : 3 * i + 3], near[i]) for i in range(len(near))))
+    found = {entry: slot for slot, entry in reversed(list(enumerate(entries))) if slot != colours.hidden}
+    pixels, near = drawn.colours.tobytes(), nearest.tobytes()
+    return Image.frombytes("L", nearest.size, bytes(found.get(pixels[3 * i : 3 * i + 3], near[i]) for i in range(len(near))))

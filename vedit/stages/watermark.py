@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
@@ -16,7 +15,7 @@ POSITIONAL = None
 EXAMPLES = (
     ('vedit gif watermark --text "(c) me" in.gif -o out.gif', "half-opaque white letters at the bottom right"),
     ("vedit gif watermark --text Draft --font-size 40 --opacity 255 --color red --position center in.gif -o out.gif", "large and opaque in the middle"),
-    ("vedit gif watermark --text 'Line one\\nline two' --outline 2 --font DejaVuSans.ttf in.gif -o out.gif", "two lines with an outline, in a font of your own"),
+    ("vedit gif watermark --text 'Line one\\nline two' --outline 2 --font DejaVuSans.ttf in.gif -o out.gif", "two outlined lines in a font of your own"),
     ("vedit gif watermark --image logo.png --scale 50% --position top-left in.gif -o out.gif", "a logo at half its size"),
 )
 POSITIONS = ("top-left", "top-right", "bottom-left", "bottom-right", "center")
@@ -190,9 +189,15 @@ class Watermark:
 
         if width <= clip.width and height <= clip.height:
             return
-        fits: Callable[[int], bool] = lambda size: all(side <= whole for side, whole in zip(self._letters(size).coverage.size, (clip.width, clip.height), strict=True))
+
+        def fits(size: int) -> bool:
+            wide, high = self._letters(size).coverage.size
+            return wide <= clip.width and high <= clip.height
+
         size = largest_size(fits, self.font_size)
-        advice = f"--font-size {size} would fit" if size is not None and size >= SMALLEST else f"no size from {SMALLEST} fits; break the text with \\n or shorten it"
+        advice = f"--font-size {size} would fit"
+        if size is None or size < SMALLEST:
+            advice = f"no size from {SMALLEST} fits; break the text with \\n or shorten it"
         clip.warn(f"the text of {width}x{height} pixels is clipped to the {clip.width}x{clip.height} canvas; {advice}")
 
     def _place(self, clip: Clip, width: int, height: int) -> tuple[int, int]:
