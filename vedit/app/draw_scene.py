@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from vedit.media.frames import Clip, Frame
 
 DURATION_CS = 10
-MAX_TRIES = 4096
+MAX_CHUNKS = 128  # of 32 scenes, until one has room for the objects asked for
 
 
 def scene_for(caption: str, seed: int = 0, truth: str | None = None) -> tuple["Scene", "Scene | None"]:
@@ -32,11 +32,12 @@ def scene_for(caption: str, seed: int = 0, truth: str | None = None) -> tuple["S
     changed = grammar.parse_caption(truth) if truth is not None else {}
     changed = _with_implied(changed, said) if truth is not None else {}
     defaults = {"size": "medium", "texture": "plain", "pattern": "plain"}
-    for record in scenes.sample_records(MAX_TRIES, seed, held_out=None):
-        scene = _with(record, {**defaults, **said})
-        edited = _with(scene, changed)
-        if scene.is_inside and edited.is_inside:
-            return scene, edited if truth is not None else None
+    for chunk in range(MAX_CHUNKS):
+        for record in scenes.sample_records(32, seed * MAX_CHUNKS + chunk, held_out=None):
+            scene = _with(record, {**defaults, **said})
+            edited = _with(scene, changed)
+            if scene.is_inside and edited.is_inside:
+                return scene, edited if truth is not None else None
     raise UsageError(f'no place in the picture fits both "{caption}" and "{truth}".')
 
 
