@@ -23,11 +23,11 @@ from vedit.media.overlay import Overlay
 from vedit.media.palettes import CELL, SQUARES, split
 
 NOWHERE = Rect(0, 0, 0, 0)
-GOOD = 1.0  # root mean square error in the overlay that needs no new colours
-FINE = 2.0  # an error that needs no more of them
+GOOD = 2.0  # root mean square error in the overlay that needs no new colours
 GAIN = 0.8  # new colours must reach this part of the error, or they are not worth a palette of their own
 DRIFT = 1.25  # after new colours did not help, try again once the error has grown by this factor
 KMEANS = 1  # rounds that improve on median cut; more gain nothing
+PATIENCE = 32  # images without disposal 2 after which none is expected
 MANY, MOST = 48, 256  # new colours for one palette: so many, and more only where that is not fine
 POOR = [0] * 3 + [255] * 253  # a pixel this far from its palette colour wants a better one
 SAME = list(range(256))
@@ -120,7 +120,7 @@ class Recolourer:
         self.source = clip.palette or GREYS  # what frames without a palette of their own are drawn with
         self.written = Colours(self.source, None)  # the result's global palette
         self.recent: dict[tuple[bytes, int | None], Colours] = {}
-        self.backdrop = Backdrop(clip.canvas)
+        self.backdrop = Backdrop(clip.canvas, PATIENCE if first == 0 and last is None else None)
         self.stale = NOWHERE
         self.has_turned = False  # the overlay has come or gone, and no image that stays shows it yet
         self.was_active = False
@@ -151,6 +151,9 @@ class Recolourer:
         drawn = self._blended(frame, palette, hidden, part) if is_settled else self._restored(frame, palette, hidden, part)
         needed = frame.rect if drawn is None or is_settled else frame.rect.joined(_bounds(drawn))
         disposal = frame.disposal
+        if disposal == CLEAR and needed != frame.rect and self.backdrop.is_lost:
+            self.clip.warn(f"image {frame.index + 1} clears part of the canvas for the first time: over nothing, the watermark is drawn only where this image is")
+            needed = frame.rect
         if number == self.last and self.backdrop.is_bare_after(frame, palette, hidden, self.overlay):
             # letters over nothing are still there after this image, and only clearing takes them away
             needed, disposal = needed.joined(self.overlay.solid), CLEAR
@@ -242,6 +245,8 @@ class Recolourer:
         hidden = frame.transparent
         if hidden is not None and hidden >= len(self.source):  # nothing was hidden by it, and nothing must be
             frame = frame.but(transparent=None)
+        if all(slot >> frame.code_size for slot in self.written.stolen):  # beyond what its pixels can say
+            return frame
         return frame if self.written.suits(frame.pixels.histogram(), frame.transparent) else frame.but(palette=self.source)
 
     def _base(self, palette: Palette, hidden: int | None, used: list[int]) -> Colours:
@@ -301,7 +306,7 @@ class Recolourer:
             count = min(most, len(free) - len(missing))
             new = _with_new(plain, entries, free, [*missing, *_better_colours(poor, count)])
             best = new, fit if new is plain else new.map(drawn)
-            if best[1].error <= FINE or count < most:
+            if best[1].error <= GOOD or count < most:
                 break
         return best
 
@@ -320,11 +325,16 @@ def _with_new(plain: Colours, entries: list[bytes], free: list[int], new: list[b
 class Backdrop:
     """What the source shows under its next image; composed only when somebody asks.
 
+    It is asked for where images clear what others have painted. A clip that has not cleared
+    anything for `patience` images (None: forever) seldom begins to, and remembering costs up to
+    half as much as all the rest: from then on the backdrop `is_lost`, and taken for transparent.
     painted: a rectangle that holds every pixel that may be opaque.
     """
 
-    def __init__(self, canvas: Rect) -> None:
+    def __init__(self, canvas: Rect, patience: int | None = None) -> None:
         self.canvas = canvas
+        self.patience = patience
+        self.is_lost = False
         self.painted = NOWHERE
         self.waiting: list[tuple[Frame, Palette, int | None]] = []
         self.area = 0
@@ -333,9 +343,16 @@ class Backdrop:
 
     def add(self, frame: Frame, palette: Palette, hidden: int | None) -> None:
         """Take one image, after its disposal."""
-        if frame.disposal == RESTORE:
+        if self.is_lost or frame.disposal == RESTORE:
             return
+        if self.patience is not None and frame.disposal != CLEAR:
+            self.patience -= 1
+            if not self.patience:
+                self._forget()
+                self.is_lost, self.painted = True, NOWHERE
+                return
         if frame.disposal == CLEAR:
+            self.patience = None
             if self.painted.clipped(frame.rect) == self.painted:
                 self._forget()
                 self.painted = NOWHERE

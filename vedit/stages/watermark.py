@@ -192,7 +192,7 @@ class Watermark:
 
         def fits(size: int) -> bool:
             wide, high = self._letters(size).coverage.size
-            return wide <= clip.width and high <= clip.height
+            return bool(wide <= clip.width and high <= clip.height)
 
         size = largest_size(fits, self.font_size)
         advice = f"--font-size {size} would fit"
