@@ -105,7 +105,7 @@ _vedit() {
         'vedit gif metadata --dither') _vedit_value words "$cur" 'none bayer fs'; return ;;
         'vedit gif metadata --to') _vedit_value words "$cur" 'gif nut y4m rgb24 rgba'; return ;;
         'vedit gif metadata --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
-        'vedit gif resize --width' | 'vedit gif resize --height' | 'vedit gif resize --scale' | 'vedit gif resize --fit' | 'vedit gif resize --fill' | 'vedit gif resize --suffix' | 'vedit gif resize --strip' | 'vedit gif resize --comment' | 'vedit gif resize --colors' | 'vedit gif resize --limit' | 'vedit gif resize -j' | 'vedit gif resize --jobs') _vedit_value text "$cur"; return ;;
+        'vedit gif resize --size' | 'vedit gif resize --width' | 'vedit gif resize --height' | 'vedit gif resize --scale' | 'vedit gif resize --fit' | 'vedit gif resize --fill' | 'vedit gif resize --suffix' | 'vedit gif resize --strip' | 'vedit gif resize --comment' | 'vedit gif resize --colors' | 'vedit gif resize --limit' | 'vedit gif resize -j' | 'vedit gif resize --jobs') _vedit_value text "$cur"; return ;;
         'vedit gif resize --filter') _vedit_value words "$cur" 'nearest box bilinear bicubic lanczos'; return ;;
         'vedit gif resize -o' | 'vedit gif resize --output') _vedit_value file "$cur"; return ;;
         'vedit gif resize -O' | 'vedit gif resize --output-dir') _vedit_value folder "$cur"; return ;;
@@ -114,6 +114,7 @@ _vedit() {
         'vedit gif resize --dither') _vedit_value words "$cur" 'none bayer fs'; return ;;
         'vedit gif resize --to') _vedit_value words "$cur" 'gif nut y4m rgb24 rgba'; return ;;
         'vedit gif resize --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
+        'vedit gif rotate --angle') _vedit_value words "$cur" '0 90 180 270'; return ;;
         'vedit gif rotate --flip') _vedit_value words "$cur" 'h v'; return ;;
         'vedit gif rotate -o' | 'vedit gif rotate --output') _vedit_value file "$cur"; return ;;
         'vedit gif rotate -O' | 'vedit gif rotate --output-dir') _vedit_value folder "$cur"; return ;;
@@ -123,7 +124,7 @@ _vedit() {
         'vedit gif rotate --dither') _vedit_value words "$cur" 'none bayer fs'; return ;;
         'vedit gif rotate --to') _vedit_value words "$cur" 'gif nut y4m rgb24 rgba'; return ;;
         'vedit gif rotate --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
-        'vedit gif speed --delay' | 'vedit gif speed --fps' | 'vedit gif speed --duration' | 'vedit gif speed --min-delay' | 'vedit gif speed --suffix' | 'vedit gif speed --strip' | 'vedit gif speed --comment' | 'vedit gif speed --colors' | 'vedit gif speed --limit' | 'vedit gif speed -j' | 'vedit gif speed --jobs') _vedit_value text "$cur"; return ;;
+        'vedit gif speed --factor' | 'vedit gif speed --delay' | 'vedit gif speed --fps' | 'vedit gif speed --duration' | 'vedit gif speed --min-delay' | 'vedit gif speed --suffix' | 'vedit gif speed --strip' | 'vedit gif speed --comment' | 'vedit gif speed --colors' | 'vedit gif speed --limit' | 'vedit gif speed -j' | 'vedit gif speed --jobs') _vedit_value text "$cur"; return ;;
         'vedit gif speed -o' | 'vedit gif speed --output') _vedit_value file "$cur"; return ;;
         'vedit gif speed -O' | 'vedit gif speed --output-dir') _vedit_value folder "$cur"; return ;;
         'vedit gif speed --loop') _vedit_value words "$cur" 'forever once keep'; return ;;
@@ -167,9 +168,9 @@ _vedit() {
         'vedit gif chain') words='-f --file --preset -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
         'vedit gif crop') words='--rect --left --right --top --bottom --centre --auto -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
         'vedit gif metadata') words='--loop --strip --comment -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --palette --colors --dither --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
-        'vedit gif resize') words='--width --height --scale --fit --fill --keep-aspect --filter --only-shrink -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
-        'vedit gif rotate') words='--flip --keep-interlace -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
-        'vedit gif speed') words='--delay --fps --duration --reverse --boomerang --any --min-delay --raw-delays --drop -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
+        'vedit gif resize') words='--size --width --height --scale --fit --fill --keep-aspect --no-keep-aspect --filter --only-shrink -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
+        'vedit gif rotate') words='--angle --flip --keep-interlace -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
+        'vedit gif speed') words='--factor --delay --fps --duration --reverse --boomerang --any --min-delay --raw-delays --drop -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
         'vedit gif watermark') words='--text --font-size --opacity --position --color --margin --font --outline --outline-color --image --scale --frames -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
         'vedit models') words='-h --help' ;;
         'vedit models pack') words='-o --output --annealed -y --overwrite --json -h --help' ;;
