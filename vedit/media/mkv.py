@@ -14,6 +14,7 @@ from typing import Any
 
 from vedit.media.frames import Clip
 from vedit.media.nut import SoundSource
+from vedit.media.raw import pixel_bytes
 from vedit.media.timing import rounded
 
 SECOND = 10**9
@@ -62,7 +63,7 @@ class MkvWriter:
     def write_frame(self, pts: int, duration: int, picture: Any) -> None:
         """pts, duration: in ticks of the clip."""
         self._write_sound(pts * self.timebase)
-        data = picture.tobytes()
+        data = pixel_bytes(picture)
         begin, end = self._stamp(pts * self.timebase), self._stamp((pts + duration) * self.timebase)
         self._block(1, begin, data, _element("9b", end - begin))
 

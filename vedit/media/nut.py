@@ -22,6 +22,7 @@ from vedit.errors import InputError
 from vedit.media.bytesource import ByteSource, EndOfStream
 from vedit.media.frames import Audio, Clip, Frame, Frames
 from vedit.media.limits import Limits
+from vedit.media.raw import pixel_bytes
 
 MAGIC = b"nut/multimedia container\0"
 MAIN, STREAM, SYNC, INFO, INDEX = (
@@ -161,7 +162,7 @@ class NutWriter:
     def write_frame(self, frame: Frame) -> None:
         pixels = frame.pixels if frame.pixels.mode == self.mode else frame.pixels.convert(self.mode)
         self._write_sound(frame.pts * self.timebase)
-        data = pixels.tobytes()
+        data = pixel_bytes(pixels)
         self._frame(0, self.timebase, frame.pts, len(data))
         self.write(data)
 

@@ -7,10 +7,9 @@ avi, apng, png (one still, or an animation), webp, folder (one picture per frame
 from __future__ import annotations
 
 import os
-import shutil
+import re
 import stat
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from fractions import Fraction
@@ -41,10 +40,13 @@ def sniff(start: bytes) -> str:
     return "video"
 
 
+def is_pattern(path: str) -> bool:
+    """Whether a path names one file per frame: a folder, or a name with %d or %05d."""
+    return path.endswith(("/", os.sep)) or os.path.isdir(path) or re.search(r"%0?\d*d", os.path.basename(path)) is not None
+
+
 def format_of(path: str) -> str:
     """The format that the name of an output asks for; "-" and unknown suffixes are errors."""
-    from vedit.media.sequence import is_pattern
-
     if path != "-" and is_pattern(path):
         return "folder"
     suffix = os.path.splitext(path)[1].lower().removeprefix(".")
@@ -188,6 +190,9 @@ def _seekable(stream: BinaryIO, start: bytes, opened: ExitStack) -> BinaryIO:
     if stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
         stream.seek(0)
         return stream
+    import shutil
+    import tempfile
+
     spool = opened.enter_context(tempfile.TemporaryFile(prefix="vedit-"))
     spool.write(start)
     shutil.copyfileobj(stream, spool, 1 << 20)
@@ -215,6 +220,9 @@ def _seekable_output(path: str) -> Iterator[BinaryIO]:
         with open_output(path) as stream:
             yield stream
         return
+    import shutil
+    import tempfile
+
     with tempfile.TemporaryFile(prefix="vedit-") as spool, open_output(path) as stream:
         yield spool  # type: ignore[misc]
         spool.seek(0)

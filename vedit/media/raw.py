@@ -142,10 +142,10 @@ def write_y4m(clip: Clip, frames: Frames, stream: BinaryIO, *, mono: bool = Fals
         picture = flatten(frame.pixels, background)
         write(b"FRAME\n")
         if mono:
-            write(picture.convert("L").tobytes())
+            write(pixel_bytes(picture.convert("L")))
         else:
             for band in picture.convert("YCbCr").split():
-                write(band.tobytes())
+                write(pixel_bytes(band))
         count += 1
         if flush:
             stream.flush()
@@ -153,6 +153,24 @@ def write_y4m(clip: Clip, frames: Frames, stream: BinaryIO, *, mono: bool = Fals
         raise InputError("no frames to write.", "Every frame was dropped or the range selects none.")
     stream.flush()
     return count
+
+
+def pixel_bytes(picture: Any) -> bytes:
+    """`picture.tobytes()` in one piece: Pillow makes pieces of 64 KiB and joins them, 6 times slower."""
+    from PIL import Image
+
+    size = len(picture.getbands()) * picture.width * picture.height
+    make = getattr(Image, "_getencoder", None)
+    if make is None or size < 1 << 16:
+        return picture.tobytes()  # type: ignore[no-any-return]
+    picture.load()
+    encoder = make(picture.mode, "raw", picture.mode)
+    try:
+        encoder.setimage(picture.im, (0, 0, *picture.size))
+        _, _, data = encoder.encode(size)
+    finally:
+        encoder.cleanup()
+    return data if len(data) == size else picture.tobytes()  # type: ignore[no-any-return]
 
 
 def flatten(pixels: Any, background: str) -> Any:
@@ -226,7 +244,7 @@ def write_raw(
         if count == 0:
             tell(RawInfo(clip.width, clip.height, fps, format).to_json())
         pixels = frame.pixels.convert("RGBA") if mode == "RGBA" else flatten(frame.pixels, background)
-        stream.write(pixels.tobytes())
+        stream.write(pixel_bytes(pixels))
         count += 1
         if flush:
             stream.flush()

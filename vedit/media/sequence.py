@@ -152,11 +152,6 @@ def _needs_alpha(frame: Frame) -> bool:
     return frame.kind == "rgba" or frame.palette is not None
 
 
-def is_pattern(path: str) -> bool:
-    """Whether a path names one file per frame: a folder, or a name with %d or %05d."""
-    return path.endswith(("/", os.sep)) or os.path.isdir(path) or re.search(r"%0?\d*d", os.path.basename(path)) is not None
-
-
 def split_pattern(path: str) -> tuple[str, str]:
     """The folder, and the name with its one %05d."""
     if path.endswith(("/", os.sep)) or os.path.isdir(path):
