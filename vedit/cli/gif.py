@@ -92,8 +92,8 @@ def click_option(stage: str, option: Option) -> click.Option:
     """One option of a stage as a click option."""
     text = option.help[:1].upper() + option.help[1:]
     if option.is_flag:
-        names = f"--{option.name}/--no-{option.name}" if option.default else f"--{option.name}"
-        return click.Option([names, option.key], is_flag=True, default=bool(option.default), help=text + ".")
+        names = f"--{option.name}/--no-{option.name}" if option.default or option.negatable else f"--{option.name}"
+        return click.Option([names, option.key], is_flag=True, default=None if option.negatable else bool(option.default), help=text + ".")
     shown = "" if option.default is None or option.metavar == "" else f" (default {_shown(option.default)})"
     return click.Option([f"--{option.name}", option.key], type=StageOption(stage, option), metavar=option.metavar, help=f"{text}{shown}.")
 
@@ -107,7 +107,7 @@ def _shown(value: Any) -> str:
 def stage_command(name: str) -> click.Command:
     """The click command of one stage."""
     module = stages.load(name)
-    params: list[click.Parameter] = [click_option(name, option) for option in module.OPTIONS if option.name != module.POSITIONAL or name == "crop"]
+    params: list[click.Parameter] = [click_option(name, option) for option in module.OPTIONS]
     positional = next((option for option in module.OPTIONS if option.name == module.POSITIONAL), None)
 
     def callback(arguments: tuple[str, ...], **given: Any) -> None:

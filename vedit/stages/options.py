@@ -30,6 +30,7 @@ class Option(NamedTuple):
     parse: from the text to the value; raises ValueError with what would be right.
     metavar: how help shows the value; nothing for a flag.
     default: used when the option is not given; help shows it.
+    negatable: a flag that also has --no-NAME; when neither is given it is None.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Option(NamedTuple):
     metavar: str = ""
     default: Any = None
     choices: tuple[str, ...] = ()
+    negatable: bool = False
 
     @property
     def key(self) -> str:

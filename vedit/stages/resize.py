@@ -85,7 +85,7 @@ OPTIONS = (
     Option("scale", parse_scale, "this many times the size", "F|P%"),
     Option("fit", parse_box, "as large as fits inside, keeping the aspect", "WxH"),
     Option("fill", parse_box, "cover this size and cut off what hangs over, from the centre", "WxH"),
-    Option("keep-aspect", flag, "with both sides given: fit inside them; false: a side not given stays as it is"),
+    Option("keep-aspect", flag, "with both sides given: fit inside them; no: a side not given stays as it is", negatable=True),
     Option("filter", choice(*FILTERS), "how pixels are made; nearest keeps colours and file structure", "|".join(FILTERS), "bilinear", FILTERS),
     Option("only-shrink", flag, "never enlarge"),
 )
