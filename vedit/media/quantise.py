@@ -272,11 +272,15 @@ class _Director:
         limit = self._limit()
         if rgb.getcolors(limit) is not None:
             return 0.0, Table(Sample(rgb, some.drawn if rgb is some.rgb else None).best_colours(limit), slot=self.slot)
+        wanted = 0.0
         for count in (31, 63, 127, limit):
+            if count < min(wanted, limit):
+                continue
             table = Table(some.best_colours(min(count, limit)), slot=self.slot)
             error = some.error(table)
             if error <= FINE or count >= limit:
                 break
+            wanted = count * (error / FINE) ** 1.5 / 2  # errors shrink about so; half of it, to be sure
         return error, table
 
     def _source_table(self, source: Palette, some: Sample) -> Table:
