@@ -115,7 +115,10 @@ def frozen(model: Any, *, seed: int, count: int = 2048) -> Any:
     ]
     mean_NC = torch.cat([p.mean for p in posteriors]).permute(0, 2, 3, 1).flatten(0, 2)
     noise_C = torch.cat([p.var for p in posteriors]).mean(dim=(0, 2, 3))
-    kept = (mean_NC.var(dim=0) > noise_C).nonzero()[:, 0]
+    is_used = mean_NC.var(dim=0) > noise_C
+    if not is_used.any():  # hardly trained
+        is_used[:] = True
+    kept = is_used.nonzero()[:, 0]
     small = without_channels(model, kept, mean_NC.mean(dim=0))
     standardise(small, mean_NC[:, kept].mean(dim=0), (mean_NC.var(dim=0) + noise_C)[kept].sqrt())
     return small
