@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from contextlib import ExitStack
 from fractions import Fraction
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from vedit.app.gif import BuildStages, Report, Settings, Source, edit_clip
@@ -36,7 +38,7 @@ class Conversion(NamedTuple):
     width: int | None = None
     height: int | None = None
     fps: Fraction | None = None
-    write: dict[str, Any] = {}
+    write: Mapping[str, Any] = MappingProxyType({})
 
 
 class FolderSource:
@@ -76,7 +78,7 @@ def convert(name: str, output: str, conversion: Conversion, settings: Settings, 
         with ExitStack() as stack:
             return edit_clip(Source(name, settings, stack), output, chain, settings, dry_run)
     except VeditError as error:
-        raise error.in_file(name)
+        raise error.in_file(name) from None
 
 
 def _read_options(conversion: Conversion, to: str) -> dict[str, Any]:
@@ -108,7 +110,9 @@ def build_stages(conversion: Conversion, to: str) -> list[Stage]:
         stages.append(Resize(size=(conversion.width, conversion.height)) if both else Resize(width=conversion.width, height=conversion.height))
     if conversion.fps is not None and to == "gif":
         if conversion.fps > FASTEST_GIF:
-            raise UsageError(f"--fps {float(conversion.fps):g} is too fast for a GIF.", f"Browsers play at most {FASTEST_GIF} images per second.", f"Use --fps {FASTEST_GIF}")
+            raise UsageError(
+                f"--fps {float(conversion.fps):g} is too fast for a GIF.", f"Browsers play at most {FASTEST_GIF} images per second.", f"Use --fps {FASTEST_GIF}"
+            )
         stages.append(GifTiming(conversion.fps))
     elif conversion.fps is not None and to in (*VIDEO, "nut", "apng", "png", "webp", "folder"):
         stages.append(ConstantRate(conversion.fps))

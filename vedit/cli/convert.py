@@ -25,7 +25,7 @@ EXAMPLES = (
 )
 
 
-class Seconds(click.ParamType):
+class Seconds(click.ParamType[Fraction]):
     """Seconds, or minutes and seconds as 1:02.5, exact."""
 
     name = "seconds"
@@ -44,7 +44,7 @@ class Seconds(click.ParamType):
             self.fail(f"{value!r} is no time. Write seconds (2.5), or minutes and seconds (1:02.5).", param, ctx)
 
 
-class Rate(click.ParamType):
+class Rate(click.ParamType[Fraction]):
     """Frames per second, such as 25, 29.97 or 30000/1001."""
 
     name = "rate"
@@ -61,7 +61,7 @@ class Rate(click.ParamType):
         return rate
 
 
-class FrameSize(click.ParamType):
+class FrameSize(click.ParamType[tuple[int, int]]):
     """WIDTHxHEIGHT."""
 
     name = "size"
@@ -75,7 +75,8 @@ class FrameSize(click.ParamType):
         return int(width), int(height)
 
 
-@click.command(help=f"""Convert between GIF, video, animated pictures, frame folders and frame streams.
+@click.command(
+    help=f"""Convert between GIF, video, animated pictures, frame folders and frame streams.
 
 INPUT is a GIF, any video that ffmpeg reads, an animated PNG or WebP, a folder of pictures, or a
 NUT, y4m, rgb24 or rgba stream. The name of the output, or --to, tells what to write. Times are
@@ -83,10 +84,18 @@ kept: varying delays stay as they are in video, and come back the same.
 
 With two names and no -o the second is the output.
 
-{examples(EXAMPLES)}""")
+{examples(EXAMPLES)}"""
+)
 @click.argument("inputs", nargs=-1, metavar="INPUT... [OUTPUT]")
 @click.option("--to", type=click.Choice(FORMATS), metavar="FORMAT", help=f"Output format when the name does not tell: {', '.join(FORMATS)}.")
-@click.option("-f", "--from", "source_format", type=click.Choice(FORMATS), metavar="FORMAT", help="Input format, instead of a look at its first bytes; needed for rgb24 and rgba.")
+@click.option(
+    "-f",
+    "--from",
+    "source_format",
+    type=click.Choice(FORMATS),
+    metavar="FORMAT",
+    help="Input format, instead of a look at its first bytes; needed for rgb24 and rgba.",
+)
 @click.option("--start", "start_s", type=Seconds(), default="0", metavar="TIME", help="Begin here: seconds, or 1:02.5.")
 @click.option("--duration", "duration_s", type=Seconds(), metavar="TIME", help="Take this much.")
 @click.option("--width", type=click.IntRange(1, 16384), metavar="W", help="Scale to this width; the height follows unless given.")
@@ -96,9 +105,20 @@ With two names and no -o the second is the output.
 @click.option("--rate", type=Rate(), metavar="R", help="Frame rate of a raw input, or of a folder (25 by default).")
 @click.option("--raw-info", metavar="FILE", help="Size and rate of raw frames: read for a raw input, written for a raw output.")
 @click.option("--background", metavar="COLOR", help="Shown where the clip is transparent and the format is not (white; black in y4m and rgb24).")
-@click.option("--even", type=click.Choice(["pad", "crop", "scale"]), default="pad", help="Odd sizes, which video cannot have: repeat the last row, cut it off, or stretch.")
+@click.option(
+    "--even",
+    type=click.Choice(["pad", "crop", "scale"]),
+    default="pad",
+    help="Odd sizes, which video cannot have: repeat the last row, cut it off, or stretch.",
+)
 @click.option("--crf", type=click.IntRange(0, 63), metavar="N", help="Quality of video: lower is better (18; webm 24).")
-@click.option("--encoder-preset", type=click.Choice(["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"]), default="medium", metavar="NAME", help="Time against size of H.264 video: ultrafast to veryslow (medium).")
+@click.option(
+    "--encoder-preset",
+    type=click.Choice(["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"]),
+    default="medium",
+    metavar="NAME",
+    help="Time against size of H.264 video: ultrafast to veryslow (medium).",
+)
 @click.option("--quality", type=click.IntRange(0, 100), metavar="N", help="Quality of WebP (exact for a GIF's frames, else 90).")
 @click.option("--repeat", type=click.IntRange(1, 1000), default=1, metavar="N", help="Write the clip this many times over, in video, which cannot loop.")
 @click.option("--no-audio", is_flag=True, help="Leave the sound out.")
@@ -128,10 +148,13 @@ def command(inputs: tuple[str, ...], loop: str | None, **common: Any) -> None:
         **{key: common[key] for key in ("to", "source_format", "raw_size", "rate", "start_s", "duration_s", "width", "height", "fps")},
         raw_info=common["raw_info"] if reads_info else None,
         write={
-            "background": common["background"], "quality": common["quality"], "keep_audio": not common["no_audio"], "overwrite": bool(common["overwrite"]),
-            "raw_info": None if reads_info else common["raw_info"], "even": common["even"], "crf": common["crf"], "preset": common["encoder_preset"], "repeat": common["repeat"],
+            **{key: common[key] for key in ("background", "quality", "even", "crf", "repeat")},
+            "keep_audio": not common["no_audio"],
+            "overwrite": bool(common["overwrite"]),
+            "raw_info": None if reads_info else common["raw_info"],
+            "preset": common["encoder_preset"],
         },
-    )  # fmt: skip
+    )
     cores = common["jobs"] or usable_cores()
     limits = parse_limits(common["limits"], environment_limits())
     stages = _loop_stage(loop)

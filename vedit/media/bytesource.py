@@ -15,6 +15,17 @@ class EndOfStream(Exception):
         self.rest = rest
 
 
+class NotOurs(Exception):
+    """A stream whose reader here does not know what is in it; ffmpeg does.
+
+    taken: every byte that was read from the raw stream, to hand on.
+    """
+
+    def __init__(self, taken: bytes) -> None:
+        super().__init__("a stream for ffmpeg")
+        self.taken = taken
+
+
 class ByteSource:
     """A raw stream with a small window in front, which starts with the bytes in `start`.
 
@@ -23,7 +34,7 @@ class ByteSource:
     that finds it cannot read the format hands the whole stream on.
     """
 
-    __slots__ = ("raw", "window", "pos", "seen")
+    __slots__ = ("pos", "raw", "seen", "window")
 
     def __init__(self, raw: Any, start: bytes = b"") -> None:
         self.raw = raw
@@ -35,6 +46,11 @@ class ByteSource:
     def unread(self) -> bytes:
         """What was read from the raw stream and not taken."""
         return self.window[self.pos :]
+
+    @property
+    def so_far(self) -> bytes:
+        """Everything read from the raw stream, while `seen` is kept."""
+        return bytes(self.seen or b"") + self.unread
 
     def _fill(self) -> bool:
         chunk = bytearray(CHUNK)

@@ -47,7 +47,16 @@ class MkvWriter:
         self.write(self._header(clip))
 
     def _header(self, clip: Clip) -> bytes:
-        head = _element("1a45dfa3", _element("4286", 1), _element("42f7", 1), _element("42f2", 4), _element("42f3", 8), _element("4282", "matroska"), _element("4287", 4), _element("4285", 2))
+        head = _element(
+            "1a45dfa3",
+            _element("4286", 1),
+            _element("42f7", 1),
+            _element("42f2", 4),
+            _element("42f3", 8),
+            _element("4282", "matroska"),
+            _element("4287", 4),
+            _element("4285", 2),
+        )
         info = _element("1549a966", _element("2ad7b1", self.scale), _element("4d80", "vedit"), _element("5741", "vedit"))
         video = _element("e0", _element("b0", clip.width), _element("ba", clip.height), _element("2eb524", b"RGB\x18"))
         length = _element("23e383", rounded(SECOND / clip.rate)) if clip.rate else b""

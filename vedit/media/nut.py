@@ -19,7 +19,7 @@ from fractions import Fraction
 from typing import Any, BinaryIO, NamedTuple, Protocol
 
 from vedit.errors import InputError
-from vedit.media.bytesource import ByteSource, EndOfStream
+from vedit.media.bytesource import ByteSource, EndOfStream, NotOurs
 from vedit.media.frames import Audio, Clip, Frame, Frames
 from vedit.media.limits import Limits
 from vedit.media.raw import pixel_bytes
@@ -35,10 +35,6 @@ PTS_SHIFT = 7  # time stamps are written whole, so the size of the short form do
 PIXELS = {b"RGB\x18": ("RGB", "RGB"), b"RGBA": ("RGBA", "RGBA"), b"BGR\x18": ("RGB", "BGR"), b"BGRA": ("RGBA", "BGRA")}
 PCM = b"PSD\x10"  # 16 bit little endian
 LONGEST_HEADER = 1 << 20
-
-
-class NotPlain(Exception):
-    """A NUT stream that holds something other than raw RGB and PCM; ffmpeg can read it."""
 
 
 class Sound:
@@ -267,8 +263,7 @@ class NutReader:
 
     raw: anything with `readinto`; start: bytes of it already taken.
     has_end_marker: the last frame only says when the one before ends, and is not given.
-    Raises InputError for damage in front, and NotPlain when ffmpeg has to read this stream;
-    `source.seen` and `source.unread` are then all that was taken from `raw`.
+    Raises InputError for damage in front, NotOurs when it holds something else than raw RGB and PCM.
     """
 
     def __init__(
@@ -297,10 +292,10 @@ class NutReader:
             raise InputError("the NUT stream has a damaged header.") from None
         self.video_number, self.video = self._only(0)
         if self.video is None or self.video.code not in PIXELS or self.video.aspect != 1:
-            raise NotPlain
+            raise NotOurs(self.source.so_far)
         self.sound_number, sound = self._only(1)
         if sound is not None and sound.code != PCM:
-            raise NotPlain
+            raise NotOurs(self.source.so_far)
         self.source.seen = None
         self.sound = Sound(sound.rate, sound.channels) if sound else None
         limits.check("canvas", self.video.width * self.video.height, f"a frame of {self.video.width}x{self.video.height}")
@@ -362,7 +357,7 @@ class NutReader:
     def _main(self, packet: _Packet) -> None:
         version = packet.v()
         if version not in (2, 3, 4):
-            raise NotPlain
+            raise NotOurs(self.source.so_far)
         if version > 3:
             packet.v()
         packet.v()  # number of streams: their headers follow
@@ -439,14 +434,12 @@ class NutReader:
         size = (video.width, video.height)
         whole = self.clip.canvas
         held: Frame | None = None
-        index = 0
-        for pts, data in self._video_frames():
+        for index, (pts, data) in enumerate(self._video_frames()):
             if held is not None:
                 yield held.but(duration=max(0, pts - held.pts))
             if len(data) != len(mode) * video.width * video.height:
                 raise InputError(f"frame {index + 1} of the NUT stream has {len(data)} bytes instead of {len(mode) * video.width * video.height}.")
             held = Frame(index, pts, 0, mode.lower(), whole, _image(mode, size, data, raw_mode))
-            index += 1
         if held is not None and not self.has_end_marker:
             yield held.but(duration=self._last_duration(held.pts))
 
@@ -596,4 +589,4 @@ class _LiveSound:
                 yield at + Fraction(first, self.rate) - self.start_s, data[first * width : last * width]
 
 
-__all__ = ["MAGIC", "NotPlain", "NutReader", "NutWriter", "Sound", "SoundSource", "crc", "cut_sound", "write_nut"]
+__all__ = ["MAGIC", "NutReader", "NutWriter", "Sound", "SoundSource", "crc", "cut_sound", "write_nut"]

@@ -35,7 +35,7 @@ def sniff(start: bytes) -> str:
         return "nut"
     if start.startswith(b"YUV4MPEG2"):
         return "y4m"
-    if start.startswith(b"\x89PNG\r\n\x1a\n") or start[:4] == b"RIFF" and start[8:12] == b"WEBP" or start.startswith(STILL_MAGICS):
+    if start.startswith(b"\x89PNG\r\n\x1a\n") or (start[:4] == b"RIFF" and start[8:12] == b"WEBP") or start.startswith(STILL_MAGICS):
         return "picture"
     return "video"
 
@@ -54,7 +54,9 @@ def format_of(path: str) -> str:
         return suffix
     if path == "-":
         raise UsageError("standard output has no suffix to tell the format.", f"The formats are: {', '.join(FORMATS)}.", "Add --to FORMAT")
-    raise UsageError(f"{path}: no format is known for this name{nearest(suffix, FORMATS)}", f"The formats are: {', '.join(FORMATS)}.", "Rename it, or add --to FORMAT")
+    raise UsageError(
+        f"{path}: no format is known for this name{nearest(suffix, FORMATS)}", f"The formats are: {', '.join(FORMATS)}.", "Rename it, or add --to FORMAT"
+    )
 
 
 # --- reading -------------------------------------------------------------------------------------
@@ -79,7 +81,7 @@ def open_clip(
     of which `start` has been read already; without it `name` is opened.
     format: skips the look at the first bytes; needed for rgb24 and rgba, with `size` and `rate` or
     with `raw_info`, a file that `--raw-info` wrote. rate is also that of a folder.
-    video: fields of `ffmpeg.ReadOptions`, which only a video file heeds.
+    video: fields of `decode.ReadOptions`, which only a video file heeds.
     The input is closed when the frames are exhausted or closed, unless it was handed in.
     """
     if format is not None and format not in FORMATS:
@@ -134,21 +136,23 @@ def _read(
         gif = GifReader(lambda count: stream.read(count) or b"", name, start, limits=limits, warn=warn)
         return gif.clip, gif.frames()
     if kind == "nut":
-        from vedit.media.nut import NotPlain, NutReader
+        from vedit.media.bytesource import NotOurs
+        from vedit.media.nut import NutReader
 
         try:
             nut = NutReader(stream, name, start, limits=limits, warn=warn)
             return nut.clip, nut.frames()
-        except NotPlain:
-            return _read_video(name, stream, start, "nut", limits, warn, video, opened)
+        except NotOurs as error:
+            return _read_video(name, stream, error.taken, "nut", limits, warn, video, opened)
     if kind in ("y4m", "mono"):
-        from vedit.media.raw import NotOurs, Y4mReader
+        from vedit.media.bytesource import NotOurs
+        from vedit.media.raw import Y4mReader
 
         try:
             y4m = Y4mReader(stream, name, start, limits=limits, warn=warn)
             return y4m.clip, y4m.frames()
-        except NotOurs:
-            return _read_video(name, stream, start, "yuv4mpegpipe", limits, warn, video, opened)
+        except NotOurs as error:
+            return _read_video(name, stream, error.taken, "yuv4mpegpipe", limits, warn, video, opened)
     if kind in ("rgb24", "rgba"):
         from vedit.media.raw import RawReader
 
@@ -173,12 +177,19 @@ def _raw_info(format: str, rate: Fraction | None, size: tuple[int, int] | None, 
             raise InputError(f"{raw_info}: cannot read: {error}.") from None
     if size is None or rate is None:
         missing = " and ".join(option for option, value in (("--size WxH", size), ("--rate R", rate)) if value is None)
-        raise UsageError(f"raw {format} frames do not tell their size or rate.", f"Give {missing}, or --raw-info FILE with what the writer told.", f"Example: vedit convert -f {format} --size 640x480 --rate 25 in.raw -o out.mp4")
+        raise UsageError(
+            f"raw {format} frames do not tell their size or rate.",
+            f"Give {missing}, or --raw-info FILE with what the writer told.",
+            f"Example: vedit convert -f {format} --size 640x480 --rate 25 in.raw -o out.mp4",
+        )
     return RawInfo(*size, rate, format)
 
 
-def _read_video(name: str, stream: BinaryIO, start: bytes, format: str | None, limits: Limits, warn: Callable[[str], None], video: dict[str, Any], opened: ExitStack) -> tuple[Clip, Frames]:
-    from vedit.media.ffmpeg import ReadOptions, read_video, refuse_playlist
+def _read_video(
+    name: str, stream: BinaryIO, start: bytes, format: str | None, limits: Limits, warn: Callable[[str], None], video: dict[str, Any], opened: ExitStack
+) -> tuple[Clip, Frames]:
+    from vedit.media.decode import ReadOptions, read_video
+    from vedit.media.ffmpeg import refuse_playlist
 
     refuse_playlist(start)
     file = _seekable(stream, start, opened)
@@ -193,11 +204,11 @@ def _seekable(stream: BinaryIO, start: bytes, opened: ExitStack) -> BinaryIO:
     import shutil
     import tempfile
 
-    spool = opened.enter_context(tempfile.TemporaryFile(prefix="vedit-"))
+    spool = opened.enter_context(tempfile.TemporaryFile(prefix="vedit-"))  # noqa: SIM115
     spool.write(start)
     shutil.copyfileobj(stream, spool, 1 << 20)
     spool.seek(0)
-    return spool  # type: ignore[return-value]
+    return spool
 
 
 def _path_of(file: BinaryIO, name: str) -> str | None:
@@ -224,7 +235,7 @@ def _seekable_output(path: str) -> Iterator[BinaryIO]:
     import tempfile
 
     with tempfile.TemporaryFile(prefix="vedit-") as spool, open_output(path) as stream:
-        yield spool  # type: ignore[misc]
+        yield spool
         spool.seek(0)
         shutil.copyfileobj(spool, stream, 1 << 20)
 
@@ -248,7 +259,7 @@ def write_clip(
     format: one of FORMATS, None to go by the name. rate: of formats with a constant one.
     background: shown where the clip is transparent and the format is not: black in
     y4m and rgb24, white in video. raw_info: a file for the JSON line about raw frames, which
-    otherwise goes to standard error. video: fields of `ffmpeg.WriteOptions`.
+    otherwise goes to standard error. video: fields of `encode.WriteOptions`.
     """
     format = format_of(output) if format in (None, "video", "picture") else format
     flush = output == "-"
@@ -268,7 +279,7 @@ def write_clip(
 
             return write_gif(clip, frames, stream, flush=flush)
         if format == "nut":
-            from vedit.media.ffmpeg import pcm
+            from vedit.media.decode import pcm
             from vedit.media.nut import write_nut
 
             with pcm(clip if keep_audio else clip.but(audio=None)) as sound:
@@ -297,7 +308,7 @@ def _teller(path: str | None) -> Callable[[str], None]:
 
 def _write_video(clip: Clip, frames: Frames, output: str, format: str, options: dict[str, Any]) -> int:
     from vedit.media.atomic import atomic_path, is_special
-    from vedit.media.ffmpeg import WriteOptions, write_video
+    from vedit.media.encode import WriteOptions, write_video
 
     if output == "-" or is_special(output):
         return write_video(clip, frames, output, format, WriteOptions(**options))

@@ -16,7 +16,7 @@ from fractions import Fraction
 from typing import Any, BinaryIO, NamedTuple
 
 from vedit.errors import InputError, UsageError
-from vedit.media.bytesource import ByteSource, EndOfStream
+from vedit.media.bytesource import ByteSource, EndOfStream, NotOurs
 from vedit.media.frames import Clip, Frame, Frames
 from vedit.media.limits import Limits
 from vedit.media.timing import constant_rate
@@ -24,10 +24,6 @@ from vedit.media.timing import constant_rate
 Y4M_MAGIC = b"YUV4MPEG2"
 MODES = {"rgb24": ("RGB", 3), "rgba": ("RGBA", 4)}
 """Of each raw format: Pillow's mode, and bytes per pixel."""
-
-
-class NotOurs(Exception):
-    """A y4m stream with a chroma layout that ffmpeg has to read."""
 
 
 class RawInfo(NamedTuple):
@@ -58,8 +54,7 @@ class RawInfo(NamedTuple):
 class Y4mReader:
     """Read y4m with full or no chroma.
 
-    Raises InputError for damage, NotOurs when ffmpeg has to read it; then `source.seen` and
-    `source.unread` are all that was taken from `raw`.
+    Raises InputError for damage in front, NotOurs for a chroma layout that ffmpeg has to read.
     """
 
     def __init__(self, raw: Any, name: str = "-", start: bytes = b"", *, limits: Limits = Limits(), warn: Callable[[str], None] = lambda message: None) -> None:
@@ -77,7 +72,7 @@ class Y4mReader:
         self.is_full = "XCOLORRANGE=FULL" in extra
         width, height, rate, aspect = self._facts(facts)
         if self.chroma not in ("444", "mono") or aspect != 1 or facts.get("I", "p") not in ("p", "?"):
-            raise NotOurs
+            raise NotOurs(self.source.so_far)
         self.source.seen = None
         limits.check("canvas", width * height, f"a frame of {width}x{height}")
         self.clip = Clip(width, height, name, timebase=1 / rate, rate=rate, warn=warn)
@@ -119,8 +114,7 @@ def _from_planes(data: bytearray, size: tuple[int, int], planes: int, is_full: b
     from PIL import Image
 
     area = size[0] * size[1]
-    view = memoryview(data)
-    bands = [Image.frombuffer("L", size, view[plane * area : (plane + 1) * area], "raw", "L", 0, 1) for plane in range(planes)]
+    bands = [Image.frombuffer("L", size, data[plane * area : (plane + 1) * area], "raw", "L", 0, 1) for plane in range(planes)]
     if not is_full:
         bands = [band.point(_TO_FULL if place == 0 else _CHROMA_TO_FULL) for place, band in enumerate(bands)]
     if planes == 1:
@@ -128,7 +122,9 @@ def _from_planes(data: bytearray, size: tuple[int, int], planes: int, is_full: b
     return Image.merge("YCbCr", bands).convert("RGB")
 
 
-def write_y4m(clip: Clip, frames: Frames, stream: BinaryIO, *, mono: bool = False, rate: Fraction | None = None, background: str = "black", flush: bool = False) -> int:
+def write_y4m(
+    clip: Clip, frames: Frames, stream: BinaryIO, *, mono: bool = False, rate: Fraction | None = None, background: str = "black", flush: bool = False
+) -> int:
     """Write composed frames as y4m, C444 or Cmono; returns how many.
 
     rate: frames per second, by default the clip's, else chosen from its first delays.
@@ -194,7 +190,9 @@ def flatten(pixels: Any, background: str) -> Any:
 class RawReader:
     """Read frames that follow one another without any header."""
 
-    def __init__(self, raw: Any, info: RawInfo, name: str = "-", start: bytes = b"", *, limits: Limits = Limits(), warn: Callable[[str], None] = lambda message: None) -> None:
+    def __init__(
+        self, raw: Any, info: RawInfo, name: str = "-", start: bytes = b"", *, limits: Limits = Limits(), warn: Callable[[str], None] = lambda message: None
+    ) -> None:
         if info.format not in MODES:
             raise UsageError(f"the raw format {info.format} is unknown.", f"It is one of: {', '.join(MODES)}.")
         limits.check("canvas", info.width * info.height, f"a frame of {info.width}x{info.height}")

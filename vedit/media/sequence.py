@@ -107,7 +107,9 @@ def natural_key(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part.lower()) for part in re.split(r"(\d+)", name)]
 
 
-def read_folder(folder: str, *, rate: Fraction | None = None, limits: Limits = Limits(), warn: Callable[[str], None] = lambda message: None) -> tuple[Clip, Frames]:
+def read_folder(
+    folder: str, *, rate: Fraction | None = None, limits: Limits = Limits(), warn: Callable[[str], None] = lambda message: None
+) -> tuple[Clip, Frames]:
     """Read a folder of equally large pictures in natural order, each shown for 1 / rate seconds."""
     try:
         names = sorted((name for name in os.listdir(folder) if name.lower().endswith(SUFFIXES) and not name.startswith(".")), key=natural_key)
@@ -129,7 +131,7 @@ def _picture_of(folder: str, name: str, limits: Limits) -> Any:
     except OSError as error:
         raise InputError(f"{name}: cannot read: {(error.strerror or str(error)).lower()}.") from None
     except InputError as error:
-        raise error.in_file(name)
+        raise error.in_file(name) from None
 
 
 def _pictures(folder: str, names: list[str], clip: Clip, limits: Limits) -> Frames:

@@ -42,7 +42,7 @@ class GifTiming:
     """
 
     name = "timing"
-    accepts = ("rgba",)  # images that are left out must be whole pictures
+    accepts: tuple[str, ...] = ("rgba",)  # images that are left out must be whole pictures
     prepass: str | None = None
 
     def __init__(self, fps: Fraction | None = None) -> None:
@@ -104,7 +104,7 @@ class Trim:
     """Keep what is shown from `start_s` on, for `duration_s` seconds."""
 
     name = "trim"
-    accepts = ("rgba",)
+    accepts: tuple[str, ...] = ("rgba",)
     prepass: str | None = None
 
     def __init__(self, start_s: Fraction = Fraction(0), duration_s: Fraction | None = None) -> None:
@@ -178,7 +178,7 @@ class ConstantRate:
     """Repeat and leave out frames until the clip has `rate` frames per second."""
 
     name = "rate"
-    accepts = ("rgba",)
+    accepts: tuple[str, ...] = ("rgba",)
     prepass: str | None = None
 
     def __init__(self, rate: Fraction) -> None:

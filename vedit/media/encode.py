@@ -1,0 +1,271 @@
+"""Encode video files: exact times, the last frame's too, and colours that players show right.
+
+The child gets Matroska with raw frames, since that has a duration for every frame. Frames are RGB;
+they become BT.709 video range by an explicit conversion with tags, because players show
+untagged or wrongly tagged video up to 40/255 off.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+from vedit.errors import InputError, OutputError, UsageError
+from vedit.media.decode import sound_range, tempo_filters
+from vedit.media.ffmpeg import Child, probe
+from vedit.media.frames import Audio, Clip, Frame, Frames
+from vedit.media.mkv import MkvWriter
+from vedit.media.nut import SoundSource, cut_sound
+from vedit.media.raw import flatten
+from vedit.media.timing import at_constant_rate, playable
+
+
+@dataclass(frozen=True)
+class Container:
+    """How a kind of file is written: ffmpeg's muxer, encoders, and the sound it can take as it is."""
+
+    muxer: str
+    video: tuple[str, ...]
+    audio: tuple[str, ...]
+    copies: tuple[str, ...]
+
+
+_X264 = ("-c:v", "libx264", "-crf", "{crf}", "-preset", "{preset}")
+_VP9 = ("-c:v", "libvpx-vp9", "-crf", "{crf}", "-b:v", "0", "-row-mt", "1", "-deadline", "good", "-cpu-used", "3")
+_AAC = ("-c:a", "aac", "-b:a", "160k")
+_OPUS = ("-c:a", "libopus", "-b:a", "128k")
+CONTAINERS = {
+    "mp4": Container("mp4", _X264, _AAC, ("aac", "mp3", "ac3", "eac3", "alac", "opus")),
+    "mov": Container("mov", _X264, _AAC, ("aac", "mp3", "ac3", "alac", "pcm_s16le")),
+    "mkv": Container("matroska", _X264, _AAC, ("aac", "mp3", "ac3", "eac3", "opus", "vorbis", "flac", "pcm_s16le")),
+    "webm": Container("webm", _VP9, _OPUS, ("opus", "vorbis")),
+    "avi": Container("avi", _X264, ("-c:a", "libmp3lame", "-q:a", "3"), ("mp3", "ac3")),
+}
+CONTAINERS["m4v"] = CONTAINERS["mp4"]
+
+
+@dataclass(frozen=True)
+class WriteOptions:
+    """How to write a video.
+
+    even: what to do with odd sizes, which 4:2:0 video cannot have: "pad" repeats the last row or
+    column, "crop" leaves it out, "scale" stretches the picture to the even size above.
+    background: shown where the clip is transparent. repeat: play the clip this many times.
+    """
+
+    crf: int | None = None
+    preset: str = "medium"
+    even: str = "pad"
+    background: str = "white"
+    repeat: int = 1
+    keep_audio: bool = True
+
+    def __post_init__(self) -> None:
+        if self.even not in ("pad", "crop", "scale"):
+            raise UsageError(f"--even {self.even} is unknown.", "It is one of: pad, crop, scale.")
+        if self.repeat < 1:
+            raise UsageError(f"--repeat {self.repeat} is impossible.", "A clip plays at least once.")
+        if self.crf is not None and not 0 <= self.crf <= 63:
+            raise UsageError(f"--crf {self.crf} is out of range.", "It is 0 (exact) to 51, for webm to 63; 18 looks like the source.")
+
+
+def write_video(clip: Clip, frames: Frames, path: str, format: str, options: WriteOptions = WriteOptions(), *, shown: str | None = None) -> int:
+    """Encode composed frames; returns how many images were written (once, without repeats).
+
+    path: where to write; "-" is standard output, as a stream that needs no seeking. Callers give
+    a temporary name and rename it: nothing here is atomic. shown: the name for messages.
+    Raises OutputError with ffmpeg's last line when the encoder fails.
+    """
+    try:
+        return _write_video(clip, frames, path, CONTAINERS[format], options)
+    except OutputError as error:
+        raise error.in_file(shown or path) from None
+
+
+def _write_video(clip: Clip, frames: Frames, path: str, container: Container, options: WriteOptions) -> int:
+    if options.repeat == 1:
+        return _encode(clip, frames, path, container, options)
+    import tempfile
+
+    folder = os.path.dirname(os.path.abspath(path)) if path != "-" else None
+    with tempfile.TemporaryDirectory(prefix=".vedit-", dir=folder) as spare:
+        once = os.path.join(spare, "once")
+        count = _encode(clip, frames, once, container, options)
+        _repeat(once, path, container, options.repeat)
+        return count
+
+
+def _repeat(once: str, path: str, container: Container, times: int) -> None:
+    with open(once, "rb") as file:
+        arguments = ["-loglevel", "error", "-y", "-stream_loop", str(times - 1), "-protocol_whitelist", "fd", "-i", "fd:", "-map", "0", "-c", "copy"]
+        with _standard_output(path) as stdout, Child([*arguments, *_target(path, container)], stdin=file, stdout=stdout) as child:
+            if child.wait():
+                raise OutputError(f"cannot write the repeats: {child.complaint()}.")
+
+
+def _target(path: str, container: Container) -> list[str]:
+    """Output options: the index in front for a file, fragments where seeking is impossible."""
+    flags: list[str] = []
+    if container.muxer in ("mp4", "mov"):
+        flags = ["-movflags", "frag_keyframe+empty_moov+default_base_moof" if _is_stream(path) else "+faststart"]
+    return [*flags, "-map_metadata", "-1", "-f", container.muxer, "pipe:1" if path == "-" else f"file:{os.path.abspath(path)}"]
+
+
+@contextmanager
+def _standard_output(path: str) -> Iterator[Any]:
+    """What the child writes to: our own standard output for "-", else nothing."""
+    if path != "-":
+        yield subprocess.DEVNULL
+        return
+    sys.stdout.flush()
+    try:
+        sys.stdout.fileno()
+    except (OSError, ValueError):  # replaced by something in memory, as tests and notebooks do
+        import tempfile
+
+        with tempfile.TemporaryFile() as spool:
+            yield spool
+            spool.seek(0)
+            sys.stdout.buffer.write(spool.read())
+    else:
+        yield sys.stdout
+
+
+def _is_stream(path: str) -> bool:
+    return path == "-" or (os.path.exists(path) and not os.path.isfile(path))
+
+
+def _encode(clip: Clip, frames: Frames, path: str, container: Container, options: WriteOptions) -> int:
+    frames = playable(clip, frames)
+    if container.muxer == "avi":  # it has no time stamps
+        clip, frames = at_constant_rate(clip, frames)
+    audio = clip.audio if options.keep_audio else None
+    # before the first frame is drawn: sound that comes with it must not be dropped
+    live = (
+        cut_sound(audio.live, audio.start_s, audio.start_s + audio.duration_s if audio.duration_s is not None else None)
+        if audio and audio.live is not None
+        else None
+    )
+    first = next(frames, None)
+    if first is None:
+        raise InputError("no frames to write.", "Every frame was dropped or the range selects none.")
+    width, height = _even_size(clip.width, clip.height, options.even)
+    sound_file = _open_sound(clip, audio) if audio and live is None else None
+    try:
+        arguments = _write_arguments(clip, (width, height), container, options, audio, live, sound_file)
+        fds = [sound_file.fileno()] if sound_file else []
+        with _standard_output(path) as stdout, Child([*arguments, *_target(path, container)], stdin=subprocess.PIPE, stdout=stdout, fds=fds) as child:
+            return _feed(child, clip, first, frames, (width, height), options, live, path)
+    finally:
+        if sound_file:
+            sound_file.close()
+
+
+def _open_sound(clip: Clip, audio: Audio) -> BinaryIO | None:
+    try:
+        return open(audio.path, "rb")
+    except OSError as error:
+        clip.warn(f"the sound of {audio.path} cannot be read and is left out ({(error.strerror or str(error)).lower()})")
+        return None
+
+
+def _write_arguments(
+    clip: Clip, size: tuple[int, int], container: Container, options: WriteOptions, audio: Audio | None, live: SoundSource | None, sound_file: BinaryIO | None
+) -> list[str]:
+    arguments = ["-loglevel", "error", "-y", "-protocol_whitelist", "pipe", "-f", "matroska", "-i", "pipe:0"]
+    sound: list[str] = []
+    if sound_file is not None and audio is not None:
+        arguments += [*sound_range(audio), "-protocol_whitelist", "fd", "-fd", str(sound_file.fileno()), "-i", "fd:"]
+        sound = ["-map", "1:a:0", *_sound_options(sound_file, audio, container)]
+    elif live is not None and audio is not None:
+        filters = tempo_filters(audio.tempo)
+        sound = ["-map", "0:a:0", *(["-af", filters] if filters else []), *container.audio]
+    scale = "scale=out_color_matrix=bt709:out_range=tv:flags=bicubic+accurate_rnd+full_chroma_inp"
+    tags = "setparams=range=tv:colorspace=bt709:color_primaries=bt709:color_trc=bt709"
+    crf = options.crf if options.crf is not None else 18 if "libx264" in container.video else 24
+    video = [part.format(crf=crf, preset=options.preset) for part in container.video]
+    arguments += ["-map", "0:v:0", "-vf", f"{scale},format=yuv420p,{tags}", *video]
+    arguments += ["-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709", "-color_range", "tv"]
+    if (clip.rate is None and container.muxer in ("mp4", "mov")) or container.muxer == "avi":
+        # with B-frames the durations in these containers belong to other frames than they show
+        arguments += ["-bf", "0"]
+    base = clip.timebase
+    return [*arguments, "-fps_mode", "passthrough", "-enc_time_base", f"{base.numerator}/{base.denominator}", *sound]
+
+
+def _sound_options(file: BinaryIO, audio: Audio, container: Container) -> list[str]:
+    """Copy the sound when its time is unchanged and the container takes it; else encode it again."""
+    if filters := tempo_filters(audio.tempo):
+        return ["-af", filters, *container.audio]
+    facts = probe(file)
+    os.lseek(file.fileno(), 0, os.SEEK_SET)
+    return ["-c:a", "copy"] if facts.audio and facts.audio.codec in container.copies else list(container.audio)
+
+
+def _feed(child: Child, clip: Clip, first: Frame, frames: Frames, size: tuple[int, int], options: WriteOptions, live: SoundSource | None, path: str) -> int:
+    """Send the frames, and wait until the child has written them."""
+    stdin = child.process.stdin
+    assert stdin is not None
+    count = 0
+    try:
+        writer = MkvWriter(_Whole(stdin), clip.but(width=size[0], height=size[1]), live)
+        frame: Frame | None = first
+        while frame is not None:
+            picture = flatten(frame.pixels, options.background)
+            writer.write_frame(frame.pts, frame.duration, even(picture, size, options.even))
+            count += 1
+            frame = next(frames, None)
+        writer.finish()
+        stdin.close()
+    except (BrokenPipeError, ConnectionResetError):
+        pass  # it has given up; it says why
+    if child.wait():
+        complaint = child.complaint()
+        if path == "-" and "Broken pipe" in complaint:
+            raise BrokenPipeError
+        raise OutputError(f"the encoder failed: {complaint}.")
+    return count
+
+
+class _Whole:
+    """Write all of it: a raw pipe may take less."""
+
+    def __init__(self, raw: Any) -> None:
+        self.raw = raw
+
+    def write(self, data: bytes) -> int:
+        done: int = self.raw.write(data)
+        if done < len(data):
+            view = memoryview(data)
+            while done < len(data):
+                done += self.raw.write(view[done:])
+        return done
+
+
+def _even_size(width: int, height: int, even: str) -> tuple[int, int]:
+    """4:2:0 video has even sides; "crop" takes a pixel away, but never the last one."""
+    if even == "crop":
+        return max(2, width & ~1), max(2, height & ~1)
+    return width + (width & 1), height + (height & 1)
+
+
+def even(picture: Any, size: tuple[int, int], how: str) -> Any:
+    """The picture at an even size: last row and column repeated, left out, or all of it stretched."""
+    if picture.size == size:
+        return picture
+    if how == "scale":
+        from PIL import Image
+
+        return picture.resize(size, Image.Resampling.BICUBIC)
+    width, height = picture.size
+    grown = picture.crop((0, 0, *size))
+    if size[0] > width:
+        grown.paste(picture.crop((width - 1, 0, width, height)), (width, 0))
+    if size[1] > height:
+        grown.paste(grown.crop((0, height - 1, size[0], height)), (0, height))
+    return grown
