@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vedit.diffusion.sample import Stream, check_finite, predict
+from vedit.diffusion.sample import Stream, at_least_float32, check_finite, predict
 from vedit.diffusion.schedule import Schedule, move
 
 
@@ -42,11 +42,11 @@ def invert(
 ) -> Iterator[Inverted]:
     """Yield the latents of every timestep, cleanest first. Guidance is 1.
 
-    timesteps: descending, as sampling takes them. latents_FCYX: of the clip, float32.
+    timesteps: descending, as sampling takes them. latents_FCYX: of the clip, float32 or finer.
     fixed_point: further passes per step; each costs one evaluation.
     """
     before = schedule.final_alpha_bar
-    latents = latents_FCYX.float()
+    latents = at_least_float32(latents_FCYX)
     for index in reversed(range(len(timesteps))):
         timestep = timesteps[index]
         level = schedule.level(timestep)

@@ -82,7 +82,7 @@ def predict(unet: Any, streams: Sequence[Stream], timestep: int, step: int, cont
         else:
             with controller.call(step, frames):
                 output = unet(batch, timestep, encoder_hidden_states=text_batch).sample
-        for name, piece in zip(names, output.float().chunk(len(names)), strict=True):
+        for name, piece in zip(names, at_least_float32(output).chunk(len(names)), strict=True):
             pieces[name].append(piece)
     return {name: torch.cat(parts) for name, parts in pieces.items()}
 
@@ -132,6 +132,11 @@ def sample(
             for stream in streams:
                 stream.latents = latents[stream.name]
         yield Step(index, timestep, latents, x0)
+
+
+def at_least_float32(tensor: Tensor) -> Tensor:
+    """Half precision becomes float32; float64, which tests of exactness use, stays."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
 def check_finite(latents_FCYX: Tensor, step: int, dtype: torch.dtype) -> None:

@@ -160,7 +160,7 @@ class _Processor:
         if fused:
             out[fused] = _fused(q[fused], k[fused], v[fused], attn.scale)
         for name in written:
-            out[place[name]] = (maps[name] @ v[place[name]].float()).to(v)
+            out[place[name]] = (maps[name] @ v[place[name]].to(maps[name])).to(v)
         return out
 
 
@@ -169,5 +169,6 @@ def _fused(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
 
 
 def _softmax(q_FNQD: Tensor, k_FNKD: Tensor, scale: float) -> Tensor:
-    """Attention maps in float32, each row with its own maximum taken off (half precision gives NaN otherwise)."""
-    return torch.softmax((q_FNQD.float() @ k_FNKD.float().transpose(-1, -2)) * scale, dim=-1)
+    """Attention maps in float32 at least, each row with its own maximum taken off (half precision gives NaN otherwise)."""
+    precise = torch.promote_types(q_FNQD.dtype, torch.float32)
+    return torch.softmax((q_FNQD.to(precise) @ k_FNKD.to(precise).transpose(-1, -2)) * scale, dim=-1)
