@@ -33,6 +33,18 @@ def command() -> None:
 
     Those that ship with vedit are read-only; your own lie in ~/.config/vedit/presets, and hide a
     shipped one of the same name. Run a chain preset with: vedit gif chain --preset NAME
+
+    A file such as half.toml there holds the stages of a chain, each with its command's options:
+
+    \b
+    kind = "chain"
+    summary = "Half the size, on the web."
+    [[stage]]
+    name = "resize"
+    scale = "50%"
+    [[stage]]
+    name = "metadata"
+    strip = "all"
     """
 
 
