@@ -8,10 +8,13 @@ from collections.abc import Iterator
 
 from tree import Flag, Node
 
-# Variables that vedit reads: their text, and the option that a command must have to be touched by it.
+# Variables that vedit reads: their text, and the option that a command must have to be touched by
+# it; vedit(1) shows them all.
 ENVIRONMENT = {
     "VEDIT_CONFIG_DIR": ("Folder of the config file and of your presets, instead of the one under FILES.", None),
     "XDG_CONFIG_HOME": ("Base of that folder when VEDIT_CONFIG_DIR is not set; ~/.config by default.", None),
+    "VEDIT_CACHE_DIR": ("Folder of what can be computed again, such as inversions.", "--model"),
+    "XDG_CACHE_HOME": ("Base of that folder when VEDIT_CACHE_DIR is not set; ~/.cache by default.", "--model"),
     "VEDIT_DEBUG": ("When set, an error shows its traceback, as with --debug.", None),
     "VEDIT_LIMITS": ("TOML file with other limits, such as: canvas = 200000000", "--limit"),
     "VEDIT_FFMPEG": ("Path of an ffmpeg to use for video, 6.1 or later, instead of the one that imageio-ffmpeg brings.", "--limit"),
@@ -92,7 +95,7 @@ def _quoted(line: str) -> str:
 
 def _variables(node: Node) -> list[tuple[str, str]]:
     names = {name for flag in node.flags for name in flag.names}
-    shown = [(name, text) for name, (text, needed) in ENVIRONMENT.items() if needed is None or needed in names]
+    shown = [(name, text) for name, (text, needed) in ENVIRONMENT.items() if needed in (None, *names) or len(node.words) == 1]
     shown += [(flag.variable, f"Default of {flag.names[-1]}.") for flag in node.flags if flag.variable]
     prefix = node.context.auto_envvar_prefix
     long = next((name for flag in node.flags for name in flag.names if flag.value and name.startswith("--")), None)

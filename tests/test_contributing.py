@@ -10,6 +10,7 @@ import pytest
 
 from vedit import stages
 from vedit.cli import execute
+from vedit.registry import Registry
 
 TEXT = (Path(__file__).resolve().parent.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
 
@@ -25,7 +26,7 @@ def posterise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "stages").mkdir()
     (tmp_path / "stages" / "posterise.py").write_text(block("stage"), encoding="utf-8")
     monkeypatch.setattr(stages, "__path__", [*stages.__path__, str(tmp_path / "stages")])
-    monkeypatch.setattr(stages.registry, "path", stages.__path__)
+    monkeypatch.setattr(stages, "registry", Registry(stages.__name__, stages.__path__, "vedit.stages", stages.registry.skip))
     yield
     sys.modules.pop("vedit.stages.posterise", None)
 
