@@ -95,7 +95,7 @@ def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 
 def replaced(text: str, name: str, table: str) -> str:
     """The text with what stands between the two markers of a name replaced."""
-    begin, end = f"<!-- {name}: begin, written by scripts/generate_docs.py -->\n", f"\n<!-- {name}: end -->"
+    begin, end = f"<!-- {name}: begin, written by scripts/generate_docs.py -->\n\n", f"\n\n<!-- {name}: end -->"
     before, found, rest = text.partition(begin)
     _, closed, after = rest.partition(end)
     assert found and closed, f"README.md has no markers for {name}"
