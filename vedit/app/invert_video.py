@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -108,22 +109,33 @@ def reconstruct(model: Model, artefact: Artefact, steps: int, frames_per_call: i
     return stream.latents
 
 
-def cached_inversion(model: Model, pixels: Pixels, settings: InversionSettings, *, given: str | None = None, same_prompt: bool = True, keep: bool = True, watch: Watch = unwatched) -> tuple[Artefact, dict[str, Any]]:
+def measure(model: Model, pixels: Pixels, path: str, settings: InversionSettings) -> dict[str, float]:
+    """How well an inversion samples back, in dB: to the clip, and to the autoencoder's own round trip."""
+    from vedit.diffusion.artefact import Artefact
+
+    artefact = Artefact(path)
+    result = model.decode_latents(reconstruct(model, artefact, settings.steps, settings.frames_per_call))
+    codec = model.decode_latents(artefact.latents(None))
+    return {"psnr": round(psnr(result.cpu(), to_tensor(pixels)), 2), "psnr_vae": round(psnr(result, codec), 2)}
+
+
+def cached_inversion(model: Model, pixels: Pixels, settings: InversionSettings, *, given: str | None = None, same_prompt: bool = True, watch: Watch = unwatched) -> tuple[Artefact, dict[str, Any]]:
     """The inversion to edit from: the file given, else the cache's, else a new one put there."""
-    from vedit.diffusion.artefact import Artefact, cache_folder, identity_key
+    from vedit.app import cache
+    from vedit.diffusion.artefact import Artefact, identity_key
 
     facts = inversion_facts(model, pixels, settings)
     if given is not None:
         artefact = Artefact(given)
         artefact.check_against(facts, same_prompt=same_prompt)
         return artefact, {"key": artefact.key, "path": given, "seconds": 0.0}
-    folder = cache_folder()
-    path = folder / f"{identity_key(facts)}.inv.safetensors"
-    if path.exists():
-        return Artefact(str(path)), {"key": path.name.split(".")[0], "path": str(path), "seconds": 0.0, "cached": True}
+    key = identity_key(facts)
+    path = os.path.join(cache.folder(), f"{key}.inv.safetensors")
+    if os.path.exists(path):
+        return Artefact(path), {"key": key, "path": path, "seconds": 0.0, "cached": True}
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        os.makedirs(cache.folder(), exist_ok=True)
     except OSError as error:
-        raise UsageError(f"the cache folder {folder} cannot be made: {error.strerror}.", "", "Set VEDIT_CACHE_DIR to a folder of yours") from None
-    report = invert_video(model, pixels, str(path), settings, watch=watch)
-    return Artefact(str(path)), report
+        raise UsageError(f"the cache folder {cache.folder()} cannot be made: {error.strerror}.", "", "Set VEDIT_CACHE_DIR to a folder of yours") from None
+    report = invert_video(model, pixels, path, settings, watch=watch)
+    return Artefact(path), report

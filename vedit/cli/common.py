@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import click
@@ -102,6 +102,22 @@ class Voice:
         finally:
             if bar is not None:
                 bar.close()
+
+
+    def steps(self, steps: Iterable[Any], total: int, what: str) -> Iterator[Any]:
+        """Pass the steps of long work on, showing how far it is."""
+        if self.progress == "jsonl":
+            import json
+
+            for done, step in enumerate(steps, 1):
+                sys.stderr.write(json.dumps({"task": what, "step": done, "total": total}) + "\n")
+                yield step
+        elif self.shows_bar:
+            from tqdm import tqdm
+
+            yield from tqdm(steps, total=total, desc=what, leave=False, file=sys.stderr)
+        else:
+            yield from steps
 
 
 def print_json(value: Any) -> None:

@@ -12,7 +12,6 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
@@ -145,9 +144,3 @@ def _differences(ours: Mapping[str, Any], theirs: Mapping[str, Any], prefix: str
             yield from _differences(a, b, f"{prefix}{key}.")
         elif a != b:
             yield f"{prefix}{key}", a, b
-
-
-def cache_folder() -> Path:
-    """Where inversions are kept between edits: VEDIT_CACHE_DIR, or the XDG place."""
-    base = os.environ.get("VEDIT_CACHE_DIR") or os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "vedit")
-    return Path(base) / "inversions"

@@ -176,6 +176,7 @@ def load_model(name: str = EMBEDDED, revision: str | None = None, *, device: str
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPTextModel, CLIPTokenizer
 
+    _quiet_libraries()
     folder = find_folder(name, revision)
     check_family(name, folder)
     place, precision = choose_device(device), choose_dtype(dtype, choose_device(device))
@@ -199,6 +200,16 @@ def load_model(name: str = EMBEDDED, revision: str | None = None, *, device: str
 
         cpu_offload(parts["unet"], place)
     return Model(name, revision, folder, **parts, tokenizer=tokenizer, schedule=schedule, device=place, dtype=precision)
+
+
+def _quiet_libraries() -> None:
+    """Loading takes under a second from disk: their bars and notices would only be noise."""
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
+
+    for logging in (diffusers_logging, transformers_logging):
+        logging.disable_progress_bar()
+        logging.set_verbosity_error()
 
 
 def _part(kind: Any, folder: Path, **options: Any) -> Any:

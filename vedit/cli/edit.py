@@ -1,0 +1,152 @@
+"""`vedit edit`: change what a clip shows by text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from vedit import methods
+from vedit.cli.common import Voice, examples, options, print_json
+from vedit.errors import UsageError
+
+EXAMPLES = (
+    ('vedit edit clip.gif -o blue.gif --source "a red circle on a grey background" --prompt "a blue circle on a grey background"', "change a colour with the embedded model"),
+    ('vedit edit clip.gif -o out.gif --method pnp --source "a red circle on a grey background" --prompt "a green circle on a grey background"', "the same with plug-and-play features"),
+    ('vedit edit wolf.mp4 -o fox.mp4 --model stable-diffusion-v1-5/stable-diffusion-v1-5 --frames 8 --stride 3 --size 512 --source "a grey wolf" --prompt "a grey fox"', "a real clip with a real model"),
+    ("vedit edit --list-methods", "the methods and their parameters"),
+)
+
+model_options = options(
+    click.option("--model", default="shapes", metavar="NAME", help="shapes (embedded), a folder, or a Hub id such as OWNER/NAME."),
+    click.option("--revision", metavar="REV", help="Branch, tag or commit of a Hub model."),
+    click.option("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:N or mps."),
+    click.option("--dtype", type=click.Choice(["auto", "fp32", "fp16", "bf16"]), default="auto", help="Precision of the network."),
+    click.option("--offload", type=click.Choice(["none", "model", "sequential"]), default="none", help="Keep parts on the CPU between their uses."),
+    click.option("--frames-per-call", type=click.IntRange(1), default=8, metavar="N", help="Frames that go through the network at once."),
+)
+clip_options = options(
+    click.option("--frames", "count", type=click.IntRange(1), metavar="N", help="Take at most so many frames."),
+    click.option("--stride", type=click.IntRange(1), default=1, metavar="N", help="Take every so many-th frame; each lasts as long as those it stands for."),
+    click.option("--start", type=click.IntRange(0), default=0, metavar="N", help="First frame, from 0."),
+    click.option("--size", metavar="S|WxH", help="Side of the centre square, or width and height without cutting; the model's own by default."),
+)
+
+
+@click.command(help=f"""Change what a clip shows by text.
+
+{examples(EXAMPLES)}""")
+@click.argument("input", required=False, metavar="INPUT")
+@click.option("-o", "--output", metavar="FILE", help="Write here: GIF, or video by the name.")
+@click.option("--source", default="", metavar="TEXT", help="What the clip shows.")
+@click.option("--prompt", "target", metavar="TEXT", help="What it should show.")
+@click.option("--method", default="p2p", metavar="NAME", help="Editing method (see --list-methods).")
+@click.option("--preset", metavar="NAME", help="Preset of parameters; METHOD-shapes with the embedded model by default, else METHOD.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Set a parameter of the method.")
+@click.option("--steps", type=click.IntRange(1), metavar="N", help="Sampling steps.")
+@click.option("--seed", type=int, default=0, metavar="N", help="Seed of everything random.")
+@click.option("--inversion", metavar="FILE", help="Use this inversion instead of the cache.")
+@click.option("--mask", metavar="FILE|L,T,R,B", help="Where to edit: a picture or clip (white is edited), or a box.")
+@click.option("--keep-outside", is_flag=True, help="Put the source's own pixels back outside the mask.")
+@click.option("--preview", metavar="FILE", help="Also write source and edit side by side.")
+@click.option("--explain", is_flag=True, help="Print the plan (rules, sites, steps, evaluations) and stop.")
+@click.option("--list-methods", is_flag=True, help="List the methods and their parameters, and stop.")
+@click.option("--no-metadata", is_flag=True, help="Write no run record.")
+@model_options
+@clip_options
+@click.option("-y", "--overwrite", is_flag=True, help="Replace the output if it exists.")
+@click.option("--json", "as_json", is_flag=True, help="Print the run record.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress and no warnings.")
+@click.option("--progress", type=click.Choice(["auto", "jsonl", "none"]), default="auto", help="Progress on standard error.")
+def command(input: str | None, output: str | None, source: str, target: str | None, list_methods: bool, **given: Any) -> None:
+    if list_methods:
+        show_methods()
+        return
+    from vedit.app.extras import need
+
+    if input is None or target is None:
+        missing = "an input" if input is None else "--prompt"
+        raise UsageError(f"edit needs {missing}.", "It takes a clip, what it shows (--source) and what it should show (--prompt).", f"Example: {EXAMPLES[0][0]}")
+    if output is None and not given["explain"]:
+        raise UsageError("no output named.", "", "Add -o FILE")
+    need("diffusion")
+    run_edit(input, output or "-", source, target, given)
+
+
+def run_edit(input: str, output: str, source: str, target: str, given: dict[str, Any]) -> None:
+    from vedit.app.clips import Selection, read_pixels
+    from vedit.app.edit_video import Job, edit_video
+    from vedit.app.gif import Settings
+    from vedit.diffusion.models import load_model
+    from vedit.media.atomic import check_output
+    from vedit.media.window import usable_cores
+
+    voice = Voice(given["quiet"], given["progress"])
+    for path in (output, given["preview"]):
+        if path:
+            check_output(path, (input,), True if given["overwrite"] else None)
+    params = method_params(given["method"], given["preset"], given["settings"], given["model"], given["steps"])
+    model = load_model(given["model"], given["revision"], device=given["device"], dtype=given["dtype"], offload=given["offload"])
+    if model.is_embedded:
+        voice.say("the embedded model only knows the scenes that `vedit scene` draws; name a real one with --model OWNER/NAME")
+    selection = Selection(given["start"], given["stride"], given["count"], parse_size(given["size"]) or model.native_size)
+    if given["explain"]:
+        from vedit.app.explain import explain
+
+        frames = len(read_pixels(input, selection).frames_FYX3)
+        click.echo(explain(model, given["method"], params, source, target, frames, selection.shape))
+        return
+    job = Job(
+        input, output, given["method"], source, target, selection, params, given["seed"], given["inversion"],
+        given["mask"], given["keep_outside"], given["frames_per_call"], given["preview"], not given["no_metadata"],
+    )  # fmt: skip
+    record = edit_video(job, model, Settings(jobs=usable_cores(), warn=voice.warn), watch=voice.steps)
+    if given["as_json"]:
+        print_json(record)
+
+
+def parse_size(text: str | None) -> int | tuple[int, int] | None:
+    """`512` for a centre square, `640x384` for the whole frame."""
+    if text is None:
+        return None
+    width, cross, height = text.lower().partition("x")
+    if not width.isdigit() or (cross and not height.isdigit()):
+        raise UsageError(f"--size {text} is not a size.", "Give a side such as 512, or WIDTHxHEIGHT such as 640x384.")
+    return (int(width), int(height)) if cross else int(width)
+
+
+def method_params(method: str, preset: str | None, settings: tuple[str, ...], model: str, steps: int | None) -> dict[str, Any]:
+    """The method's parameters: preset, then --set, then --steps; checked before a model is loaded."""
+    from vedit.methods.base import read_params
+    from vedit.presets import load_method
+
+    module = methods.load(method)
+    values = load_method(method, preset or (f"{method}-shapes" if model == "shapes" else method), required=preset is not None)
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals:
+            raise UsageError(f"--set {setting} has no value.", "Write KEY=VALUE.", f"Parameters of {method}: {', '.join(module.Params.model_fields)}")
+        values[key.replace("-", "_")] = _value(text)
+    if steps is not None:
+        values["steps"] = steps
+    read_params(module.Params, values, f"{method} parameters")
+    return values
+
+
+def _value(text: str) -> Any:
+    """A parameter's text as TOML reads it, else as it stands."""
+    import tomllib
+
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def show_methods() -> None:
+    """Each method with its parameters, defaults and what they mean."""
+    for name in methods.names():
+        module = methods.load(name)
+        click.echo(f"{name}: {module.SUMMARY}")
+        for key, field in module.Params.model_fields.items():
+            click.echo(f"    {key} = {field.default!r}: {field.description}")
