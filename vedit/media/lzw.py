@@ -191,11 +191,13 @@ class Unpacker:
         palette = frame.palette or self.palette
         if rect.is_empty:
             return nothing(frame, palette)
+        whole = frame.rect.w * frame.rect.h
+        if (rows := filled_rows(frame)) < frame.rect.h:
+            frame = frame.but(rect=frame.rect._replace(h=rows))
         decoded = decode(frame.pixels, frame.rect.w, frame.rect.h, frame.code_size, frame.interlaced)
         frame = frame.but(kind="index", pixels=decoded.pixels)
         if decoded.missing is not None:
-            whole = frame.rect.w * frame.rect.h
-            kept = whole - decoded.missing.histogram()[255]
+            kept = decoded.missing.histogram()[0]
             self.hurt(f"image {frame.index + 1}: damaged data, {kept} of {whole} pixels kept")
             frame = _hide(frame, decoded.missing, palette)
             if frame.rect.is_empty:
@@ -208,6 +210,18 @@ class Unpacker:
             rect = frame.rect.clipped(self.canvas)
             frame = frame.but(rect=rect, pixels=frame.pixels.crop(rect.moved(-frame.rect.x, -frame.rect.y).box))
         return frame
+
+
+def filled_rows(frame: Frame) -> int:
+    """The rows of an image that its compressed bytes can reach, and one more; those below hold nothing.
+
+    Codes stand for one more pixel each than the longest before, up to 4096. So a few bytes that
+    claim to be a huge image cost little. All rows where that would change what is shown.
+    """
+    if frame.interlaced or frame.disposal == 2:  # rows come in another order; the whole rectangle is cleared
+        return frame.rect.h
+    codes = 8 * len(frame.pixels) // (frame.code_size + 1) + 1
+    return min(frame.rect.h, min(codes * (codes + 1) // 2, 4096 * codes) // frame.rect.w + 1)
 
 
 def _hide(frame: Frame, missing: Image.Image, palette: Palette | None) -> Frame:
