@@ -11,7 +11,7 @@ from PIL import Image
 from tests import reference
 from tests.random_gifs import nasty, pixels
 from vedit.media.frames import Clip, Frame, Palette, Rect
-from vedit.media.lzw import decode, encode, nothing, pack, unpack
+from vedit.media.lzw import decode, encode, filled_rows, nothing, pack, unpack
 
 
 def unblocked(payload: bytes) -> bytes:
@@ -155,3 +155,20 @@ def test_nothing_is_one_transparent_pixel_that_keeps_its_time() -> None:
     frame = nothing(frame_of(b"\0", 1, 1, disposal=2, duration=7), Palette(bytes(768)))
     assert (frame.rect.w, frame.rect.h, frame.duration, frame.disposal) == (1, 1, 7, 1)
     assert frame.pixels.getpixel((0, 0)) == frame.transparent
+
+
+@pytest.mark.parametrize(("code_size", "colour"), [(2, 0), (8, 7), (5, 3)])
+def test_no_row_that_the_bytes_can_fill_is_given_up(code_size: int, colour: int) -> None:
+    """One colour compresses best: every code stands for one more pixel than the one before."""
+    for w, h in ((1, 5000), (100, 100), (640, 480), (3000, 2), (1000, 3000)):
+        payload = nasty.sub(nasty.lzw(bytes((colour,)) * (w * h), code_size))
+        assert filled_rows(Frame(0, 0, 0, "packed", Rect(0, 0, w, h), payload, code_size=code_size)) == h
+
+
+def test_a_huge_image_of_few_bytes_is_decoded_only_as_far_as_they_reach() -> None:
+    damage: list[str] = []
+    packed = frame_of(b"\1\2\3" * 5, 5, 3, rect=Rect(0, 0, 5, 60_000))
+    (frame,) = unpack(Clip(5, 60_000, palette=Palette(bytes(12))), iter([packed]), hurt=damage.append)
+    assert frame.rect.h < 100
+    assert damage == ["image 1: damaged data, 15 of 300000 pixels kept"]
+    assert frame.pixels.tobytes()[:15] == b"\1\2\3" * 5 and set(frame.pixels.tobytes()[15:]) == {frame.transparent}
