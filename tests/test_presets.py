@@ -160,6 +160,45 @@ def test_show_prints_a_preset_that_gives_the_same_chain(tmp_path: Path, capsys: 
     assert "# preset" in shown and "# default" in shown
 
 
+@pytest.fixture
+def p2p() -> None:
+    """Skip where the method's libraries are missing."""
+    pytest.importorskip("torch")
+    pytest.importorskip("vedit.methods.p2p")
+
+
+def test_load_method_gives_the_parameters_of_its_preset(p2p: None, config: Path) -> None:
+    write(config / "presets" / "mine.toml", 'kind = "method"\nmethod = "p2p"\nsteps = 20\nself-replace = 0.3\n')
+    assert presets.load_method("p2p", "mine") == {"steps": 20, "self_replace": 0.3}
+    with pytest.raises(UsageError, match="for the method p2p, not for pnp"):
+        presets.load_method("pnp", "mine")
+
+
+def test_load_method_names_every_mistake_at_once(p2p: None, tmp_path: Path) -> None:
+    path = write(tmp_path / "x.toml", 'kind = "method"\nmethod = "p2p"\nsummary = 3\nstepz = 20\nself_replace = 3\n')
+    with pytest.raises(UsageError) as caught:
+        presets.load_method("p2p", path)
+    text = str(caught.value)
+    assert text.startswith(f"{path}: 3 mistakes.") and "summary is not a text" in text and "did you mean steps?" in text and "self_replace = 3" in text
+
+
+def test_a_method_preset_may_be_absent_unless_it_is_asked_for(p2p: None) -> None:
+    assert presets.load_method("p2p", "no-such-preset", required=False) == {}
+    with pytest.raises(UsageError, match="there is no preset called"):
+        presets.load_method("p2p", "no-such-preset")
+    with pytest.raises(UsageError, match="is a chain, not a method"):
+        presets.load_method("p2p", "web-small")
+
+
+def test_a_method_preset_is_listed_and_shown_without_loading_its_method(p2p: None, config: Path) -> None:
+    path = write(config / "presets" / "mine.toml", 'kind = "method"\nmethod = "p2p"\nsummary = "Mine."\nsteps = 20 # few\n')
+    code = "import sys; from vedit.cli import execute; execute(['presets', 'list']); execute(['presets', 'show', 'mine']); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "mine         method  Mine. (yours)" in done.stdout
+    assert f"# {path}\nkind" in done.stdout and "steps = 20 # few" in done.stdout
+    assert done.stdout.endswith("False\n")
+
+
 def test_list_shows_own_and_shipped_and_survives_a_broken_one(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(config / "presets" / "broken.toml", "kind = 'chain'\n")
     assert execute(["presets", "list", "--json"]) == 0

@@ -10,7 +10,8 @@
     only-shrink = true
 
 A preset of kind "chain" lists stages of `vedit gif chain`; the keys of a stage table are the
-options of the command with that name. A file is read with every mistake in it reported at once.
+options of the command with that name. One of kind "method" names an editing method, and its other
+keys are the method's parameters. A file is read with every mistake in it reported at once.
 
 Where a value comes from, strongest first: option, environment (VEDIT_GIF_RESIZE_FILTER),
 preset, user config, built-in default.
@@ -124,6 +125,36 @@ def load_chain(name_or_path: str) -> Chain:
     ]
 
 
+def load_method(method: str, name_or_path: str, required: bool = True) -> dict[str, Any]:
+    """The parameters that a preset gives an editing method, by key.
+
+    required: when it is not, a preset that does not exist gives none. Loads the method's module,
+    since only its class knows what is right.
+    """
+    if not required and os.sep not in name_or_path and name_or_path not in paths():
+        return {}
+    from vedit import methods
+    from vedit.methods.base import mistakes
+
+    path = find(name_or_path)
+    table = _read(path)
+    wrong = list(_mistakes(table))
+    if table.get("kind", "method") != "method":
+        raise UsageError(f"{path}: this preset is a {table['kind']}, not a method.", "", "See: vedit presets list")
+    named = table.get("method", method)
+    if methods.has(str(named)):
+        wrong += mistakes(methods.load(named).Params, parameters(table))
+    _refuse(path, wrong)
+    if named != method:
+        raise UsageError(f"{path}: this preset is for the method {named}, not for {method}.", "", "See: vedit presets list")
+    return parameters(table)
+
+
+def parameters(table: Mapping[str, Any]) -> dict[str, Any]:
+    """The method's own keys of a method preset."""
+    return {key.replace("-", "_"): value for key, value in table.items() if key not in ("kind", "summary", "method")}
+
+
 def resolve_chain(preset: Preset) -> list[tuple[str, dict[str, Setting]]]:
     """The stages of a chain with every value that is set, and where each comes from."""
     return [(table["name"], resolve_stage(table["name"], _given(table))) for table in preset.table["stage"]]
@@ -170,8 +201,14 @@ def _read(path: str) -> dict[str, Any]:
 
 
 def check(path: str, table: Mapping[str, Any]) -> None:
-    """Raise one UsageError that names every mistake in a preset's table."""
-    mistakes = list(_mistakes(table))
+    """Raise one UsageError that names every mistake in a preset's table.
+
+    Of a method preset this is what can be known without loading the method.
+    """
+    _refuse(path, list(_mistakes(table)))
+
+
+def _refuse(path: str, mistakes: list[str]) -> None:
     if mistakes:
         count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
         raise UsageError(f"{path}: {count}.\n" + "\n".join(f"  {mistake}" for mistake in mistakes))
@@ -200,6 +237,15 @@ def _chain_mistakes(table: Mapping[str, Any]) -> Iterator[str]:
         return
     for place, row in enumerate(rows, 1):
         yield from _stage_mistakes(f"[[stage]] {place}", row)
+
+
+def _method_mistakes(table: Mapping[str, Any]) -> Iterator[str]:
+    from vedit import methods
+
+    name = table.get("method")
+    if not isinstance(name, str) or not methods.has(name):
+        what = "there is no method" if name is None else f"no method is called {name!r}"
+        yield f"top level: {what}{_nearest(str(name), methods.names())} There are {', '.join(methods.names())}."
 
 
 def _stage_mistakes(where: str, row: Mapping[str, Any]) -> Iterator[str]:
@@ -329,4 +375,4 @@ def as_value(text: str) -> bool | int | float | str:
 
 
 # What a kind of preset may hold, checked by: the table to a sentence for each mistake.
-CHECKS: dict[str, Callable[[Mapping[str, Any]], Iterator[str]]] = {"chain": _chain_mistakes}
+CHECKS: dict[str, Callable[[Mapping[str, Any]], Iterator[str]]] = {"chain": _chain_mistakes, "method": _method_mistakes}
