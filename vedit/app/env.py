@@ -65,10 +65,10 @@ def _ffmpeg() -> dict[str, Any]:
     import subprocess
 
     from vedit.errors import VeditError
-    from vedit.media.ffmpeg import ffmpeg_path
+    from vedit.media.ffmpeg import find_ffmpeg
 
     try:
-        path = ffmpeg_path()
+        path = find_ffmpeg()
         first = subprocess.run([path, "-version"], capture_output=True, text=True, check=True).stdout.splitlines()[0]
     except (VeditError, OSError, subprocess.CalledProcessError) as error:
         return {"ffmpeg": f"not usable: {error}"}
