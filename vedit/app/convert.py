@@ -15,8 +15,6 @@ from vedit.media.frames import Clip, Frames
 from vedit.media.open import VIDEO, format_of, open_clip
 from vedit.media.pipeline import Stage
 
-FASTEST_GIF = 50  # browsers play no delay below 2 cs
-
 
 class Conversion(NamedTuple):
     """What to take from the input, and what to make of it; None leaves a thing as it is.
@@ -96,7 +94,7 @@ def _read_options(conversion: Conversion, to: str) -> dict[str, Any]:
 
 def build_stages(conversion: Conversion, to: str) -> list[Stage]:
     """Trim, scale, and set the rate; each does nothing where the reader has done it."""
-    from vedit.media.timing import ConstantRate, GifTiming, Trim
+    from vedit.media.timing import FASTEST_GIF, ConstantRate, GifTiming, Trim
 
     stages: list[Stage] = []
     if conversion.start_s or conversion.duration_s is not None:

@@ -64,7 +64,8 @@ def read_video(
     if video is None:
         raise InputError("the file holds no video stream.", "", "To see what it holds: vedit probe FILE")
     if video.is_constant and not facts.format.startswith("mov,"):  # others tell no true average in front
-        video = replace(video, is_constant=measure(file).is_constant)
+        rate = measure(file).rate
+        video = replace(video, is_constant=rate is not None, fps=rate or video.fps)
     width, height = _fit(video.shown, options.scale)
     limits.check("canvas", video.width * video.height, f"a frame of {video.width}x{video.height}")
     limits.check("canvas", width * height, f"a frame of {width}x{height}")

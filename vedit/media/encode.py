@@ -112,7 +112,8 @@ def _target(path: str, container: Container) -> list[str]:
     """Output options: the index in front for a file, fragments where seeking is impossible."""
     flags: list[str] = []
     if container.muxer in ("mp4", "mov"):
-        flags = ["-movflags", "frag_keyframe+empty_moov+default_base_moof" if _is_stream(path) else "+faststart"]
+        # delay_moov: an empty one could not say that B-frames are not a delay of the picture
+        flags = ["-movflags", "frag_keyframe+delay_moov+default_base_moof" if _is_stream(path) else "+faststart"]
     return [*flags, "-map_metadata", "-1", "-f", container.muxer, "pipe:1" if path == "-" else f"file:{os.path.abspath(path)}"]
 
 

@@ -254,7 +254,7 @@ def _video_facts(lines: list[str]) -> VideoFacts | None:
     if size is None:
         return None
     sar = re.search(r"\bSAR (\d+):(\d+)", lines[0])
-    rotated = next((match for line in lines if (match := re.search(r"displaymatrix: rotation of (-?[\d.]+) degrees", line))), None)
+    rotated = next((match for line in lines if (match := re.search(r"(?i)display ?matrix: rotation of (-?[\d.]+) degrees", line))), None)
     codec = fields[0].split()[0]
     format_field = fields[1] if len(fields) > 1 else ""
     pix_fmt, _, tags = format_field.partition("(")
@@ -268,7 +268,7 @@ def _video_facts(lines: list[str]) -> VideoFacts | None:
         Fraction(int(sar[1]), int(sar[2])) if sar and int(sar[1]) and int(sar[2]) else Fraction(1),
         round(-float(rotated[1])) % 360 if rotated else 0,
         fps or tbr,
-        fps is not None and fps == tbr,
+        fps is not None and tbr is not None and abs(fps - tbr) * 100 <= tbr,
         has_alpha_side or bool(ALPHA.match(pix_fmt)),
         ", ".join(tag for tag in tags.rstrip(")").split(", ") if tag and tag not in ("progressive", "unknown")),
     )
@@ -293,11 +293,11 @@ def _audio_facts(line: str) -> AudioFacts:
 
 @dataclass(frozen=True)
 class Timeline:
-    """The packets of a video stream: how many, when the last ends, and whether all are equally long."""
+    """The packets of a video stream: how many, how long together, and their rate when it is constant."""
 
     images: int
     duration_s: Fraction
-    is_constant: bool
+    rate: Fraction | None
 
 
 def measure(file: BinaryIO) -> Timeline:
@@ -324,5 +324,13 @@ def measure(file: BinaryIO) -> Timeline:
     times.sort()
     gaps = [after - before for before, after in pairwise(times)]
     # containers with millisecond stamps jitter by one tick
-    is_constant = bool(gaps) and max(gaps) - min(gaps) <= 1
-    return Timeline(len(times), (last - times[0]) * base if times else Fraction(0), is_constant)
+    is_constant = bool(gaps) and max(gaps) - min(gaps) <= 1 and times[-1] > times[0]
+    rate = _known_rate(len(gaps) / ((times[-1] - times[0]) * base)) if is_constant else None
+    return Timeline(len(times), (last - times[0]) * base if times else Fraction(0), rate)
+
+
+def _known_rate(rate: Fraction) -> Fraction:
+    """The whole or NTSC rate that rounded time stamps stand for, else the rate as it is."""
+    whole = Fraction(rounded(rate))
+    known = next((known for known in (whole, whole * Fraction(1000, 1001)) if abs(known - rate) * 2000 < rate), None)
+    return known or rate.limit_denominator(1001)

@@ -46,7 +46,7 @@ def _probe_movie(name: str, start: bytes) -> dict[str, Any]:
         "loop": None,
         "rate": {
             "avg": _number(Fraction(timeline.images) / timeline.duration_s) if timeline and timeline.duration_s else None,
-            "const": bool(timeline and timeline.is_constant),
+            "const": bool(timeline and timeline.rate),
         },
         "transparency": bool(video and video.has_alpha),
         "video": video

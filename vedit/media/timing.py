@@ -14,6 +14,7 @@ from math import gcd
 from vedit.media.frames import GIF_TIMEBASE, Clip, Frame, Frames, Rect
 
 GIF_RATE = Fraction(25)  # frames per second of a GIF that is made from a faster video
+FASTEST_GIF = Fraction(50)  # browsers play no delay below 2 cs
 SHORTEST_CS = 2  # browsers slow down shorter delays
 LONGEST_CS = 65535
 BROWSER_DELAY_CS = 10  # what browsers play for a delay of 0 or 1
@@ -35,7 +36,8 @@ def is_gif_timed(clip: Clip) -> bool:
 class GifTiming:
     """Turn a clip's times into centiseconds, thinned out to a rate that a GIF plays well.
 
-    fps: most frames per second; None leaves a GIF as it is and means 25 for the rest.
+    fps: most frames per second; None leaves a GIF as it is, and means 25 for a constant rate
+    and 50, the fastest that browsers play, for varying times.
     A clip with a faster constant rate is thinned evenly and plays at `fps` exactly, by error
     diffusion (30 plays 3, 3, 4). Frames are never doubled: a slower clip keeps its own times,
     each right to half a centisecond. The first frame starts at 0, and a clip that is no GIF loops.
@@ -53,7 +55,7 @@ class GifTiming:
         self.is_idle = is_gif_timed(clip) and not self.fps
         if self.is_idle:
             return clip
-        self.limit = self.fps or GIF_RATE
+        self.limit = self.fps or (GIF_RATE if clip.rate else FASTEST_GIF)
         self.is_even = clip.rate is not None and clip.rate > self.limit
         self.is_slow = clip.rate is not None and not self.is_even
         images = clip.frames_hint
@@ -71,6 +73,7 @@ class GifTiming:
         held: Frame | None = None
         start = slot = index = 0
         end = Fraction(0)
+        left_out = NOTHING
         for frame in frames:
             at = frame.pts * self.base
             end = at + frame.duration * self.base
@@ -79,7 +82,9 @@ class GifTiming:
                 held, slot = frame, now
                 continue
             if self.is_even and now / self.limit >= end:  # over before its slot begins
+                left_out = left_out.joined(frame.rect)
                 continue
+            frame, left_out = frame.but(rect=frame.rect.joined(left_out)), NOTHING
             if now <= slot and not self.is_slow:
                 held = frame.but(rect=frame.rect.joined(held.rect))
                 continue
