@@ -28,7 +28,7 @@ class Table:
     error: root mean square per channel on the sample it was chosen for.
     """
 
-    __slots__ = ("_ambiguous", "_index", "_shifted", "_true", "colours", "error", "palette", "source", "transparent")
+    __slots__ = ("_ambiguous", "_greys", "_index", "_shifted", "_true", "colours", "error", "palette", "source", "transparent")
 
     def __init__(self, colours: bytes, *, slot: bool = True, source: Palette | None = None) -> None:
         count = len(colours) // 3
@@ -40,7 +40,8 @@ class Table:
         self._shifted = _palette_image(bytes(max(0, level - CELL) for level in colours))
         self._true: Image.Image | None = None
         self._ambiguous: bool | None = None
-        self._index: dict[bytes, int] | None = None
+        self._index: dict[Any, int] | None = None
+        self._greys: list[int] | None = None
 
     def map(self, rgb: Image.Image, *, diffuse: bool = False) -> Image.Image:
         """The indices of the nearest colours ("P" with this palette); error-diffused on request."""
@@ -48,18 +49,21 @@ class Table:
             if self._true is None:  # diffusion measures against the palette itself, so no shift
                 self._true = _palette_image(self.colours)
             indices = rgb._new(rgb.im.convert("P", 1, self._true.im))
-        elif self.is_ambiguous and (few := rgb.getcolors(256)) is not None:
-            indices = self._map_few(rgb, [colour for _, colour in few])
+        elif not self.is_ambiguous or (few := rgb.getcolors(256)) is None:
+            indices = self._map_cells(rgb)
         else:
-            indices = rgb._new(rgb.im.convert("P", 0, self._shifted.im))
+            indices = self._map_few(rgb, {colour for _, colour in few})
         indices.putpalette(self.colours)
         return indices
 
+    def _map_cells(self, rgb: Image.Image) -> Image.Image:
+        return rgb._new(rgb.im.convert("P", 0, self._shifted.im))
+
     @property
-    def index(self) -> dict[bytes, int]:
-        """Where each colour is."""
+    def index(self) -> dict[Any, int]:
+        """Where each colour, a tuple of three, is."""
         if self._index is None:
-            self._index = {colour: i for i, colour in reversed(list(enumerate(split(self.colours))))}
+            self._index = {tuple(colour): i for i, colour in reversed(list(enumerate(split(self.colours))))}
         return self._index
 
     @property
@@ -72,16 +76,19 @@ class Table:
             self._ambiguous = ImageChops.difference(own._new(indices).convert("RGB"), own).getbbox() is not None
         return self._ambiguous
 
-    def _map_few(self, rgb: Image.Image, few: list[Any]) -> Image.Image:
-        """Map an image of at most 256 colours exactly."""
+    def _map_few(self, rgb: Image.Image, few: set[Any]) -> Image.Image:
+        """Map an image of at most 256 colours, exactly where the palette has them or all are greys."""
         if all(red == green == blue for red, green, blue in few):
-            indices, found = rgb.getchannel(0), [bytes((level,) * 3) for level in range(256)]
-        else:  # median cut gives each colour its own entry
-            indices = rgb.quantize(256, Image.Quantize.MEDIANCUT)
-            found = split(_colours_of(indices))
-        near = Image.frombytes("RGB", (len(found), 1), b"".join(found)).im.convert("P", 0, self._shifted.im)
-        lut = [self.index.get(colour, near.getpixel((i, 0))) for i, colour in enumerate(found)]
-        return lookup(indices, lut + [0] * (256 - len(lut)))
+            if self._greys is None:
+                greys = [(level,) * 3 for level in range(256)]
+                near = self._map_cells(Image.frombytes("RGB", (256, 1), bytes(v for grey in greys for v in grey))).tobytes()
+                self._greys = [self.index.get(grey, near[level]) for level, grey in enumerate(greys)]
+            return lookup(rgb.getchannel(0), self._greys)
+        if not few <= self.index.keys():
+            return self._map_cells(rgb)
+        indices = rgb.quantize(256, Image.Quantize.MEDIANCUT)  # gives each colour its own entry
+        found = [self.index.get(tuple(colour), 0) for colour in split(_colours_of(indices))]
+        return lookup(indices, found + [0] * (256 - len(found)))
 
 
 def split(colours: bytes) -> list[bytes]:

@@ -202,14 +202,14 @@ class _Director:
         few: Any = rgb.getcolors(256)
         if few is None:
             return None
-        colours = {bytes(colour) for count, colour in few if drawn is None or colour != (0, 0, 0) or count > drawn.histogram()[0]}
+        colours = {colour for count, colour in few if drawn is None or colour != (0, 0, 0) or count > drawn.histogram()[0]}
         for table in (self.first, self.current):
             if table is not None and colours <= table.index.keys():
                 return table
         # a full palette of greys or the like loses a colour to the transparent entry, and none is missed
         if self.first is not None and len(self.first.index) == self._limit() and len(colours - self.first.index.keys()) == 1 and some.error(self.first) < 0.5:
             return self.first
-        if not colours <= set(split(source.rgb)):
+        if not colours <= {tuple(colour) for colour in split(source.rgb)}:
             return None
         table = self._source_table(source, some)
         return table if colours <= table.index.keys() else None
@@ -221,7 +221,7 @@ class _Director:
             best = self._source_table(source, some)
             error = some.error(best)
         if best is None or error > GOOD:
-            built_error, built = self._build(some, rgb)
+            built_error, built = self._build(some, rgb, error - SAVING if best is not None else 255.0)
             if best is None or built_error < error - SAVING:
                 error, best = self._joined(built, built_error, source, some)
         self.keeps_source = best.source is not None
@@ -258,8 +258,9 @@ class _Director:
             if own_error < error and pays(own_error, table):
                 error, best = own_error, table
         waste = error * error * pixels
-        if error > max(GOOD, DRIFT * best.error) and waste > DRIFT * self.tried:
-            built_error, built = self._build(some, rgb)
+        could_pay = waste > BYTE_PIXELS * 96 * error
+        if could_pay and error > max(GOOD, DRIFT * best.error) and waste > DRIFT * self.tried:
+            built_error, built = self._build(some, rgb, GAIN * error)
             if built_error < GAIN * error and pays(built_error, built):
                 error, best = built_error, built
                 self.tried = 0.0
@@ -267,8 +268,11 @@ class _Director:
                 self.tried = waste
         return self._adopt(best, error)
 
-    def _build(self, some: Sample, rgb: Image.Image) -> tuple[float, Table]:
-        """The smallest palette that is fine, or the largest allowed; and its error. Few colours are all kept."""
+    def _build(self, some: Sample, rgb: Image.Image, needed: float = 255.0) -> tuple[float, Table]:
+        """The smallest palette that is fine, or the largest allowed; and its error. Few colours are all kept.
+
+        needed: the error to reach; a trial that shows this to be out of reach is given back as it is.
+        """
         limit = self._limit()
         if rgb.getcolors(limit) is not None:
             return 0.0, Table(Sample(rgb, some.drawn if rgb is some.rgb else None).best_colours(limit), slot=self.slot)
@@ -278,7 +282,7 @@ class _Director:
                 continue
             table = Table(some.best_colours(min(count, limit)), slot=self.slot)
             error = some.error(table)
-            if error <= FINE or count >= limit:
+            if error <= FINE or count >= limit or error * (count / limit) ** 0.7 > needed:
                 break
             wanted = count * (error / FINE) ** 1.5 / 2  # errors shrink about so; half of it, to be sure
         return error, table
