@@ -19,6 +19,7 @@ SAMPLE = 64  # a region is judged by at most this many pixels squared
 CELL = 2  # half the side of a cell of Pillow's mapping table
 SQUARES = [level * level for level in range(256)] * 3
 IS_ZERO = [255] + [0] * 255
+GREYS = frozenset((level, level, level) for level in range(256))
 SUM = (1.0, 1.0, 1.0, 0.0)  # red + green + blue, as a conversion matrix
 
 
@@ -78,7 +79,7 @@ class Table:
 
     def _map_few(self, rgb: Image.Image, few: set[Any]) -> Image.Image:
         """Map an image of at most 256 colours, exactly where the palette has them or all are greys."""
-        if all(red == green == blue for red, green, blue in few):
+        if few <= GREYS:
             if self._greys is None:
                 greys = [(level,) * 3 for level in range(256)]
                 near = self._map_cells(Image.frombytes("RGB", (256, 1), bytes(v for grey in greys for v in grey))).tobytes()

@@ -34,7 +34,7 @@ BYTE_PIXELS = 10  # a byte of palette weighs as much as a bit on so many pixels,
 NOT_ZERO = [0] + [255] * 255
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class QuantiseOptions:
     """How full colour becomes palette colours.
 

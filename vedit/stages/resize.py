@@ -28,11 +28,7 @@ EXAMPLES = (
 )
 
 
-class Size(NamedTuple):
-    """A width and height in pixels; None where the aspect decides."""
-
-    width: int | None
-    height: int | None
+Size = tuple[int | None, int | None]  # None where the aspect decides
 
 
 def parse_size(text: str) -> Size:
@@ -45,7 +41,8 @@ def parse_size(text: str) -> Size:
         raise ValueError(message) from None
     if not separator or any(not (1 <= number <= LARGEST or number == -1) for number in numbers) or numbers == [-1, -1]:
         raise ValueError(message)
-    return Size(*(None if number == -1 else number for number in numbers))
+    width_px, height_px = (None if number == -1 else number for number in numbers)
+    return width_px, height_px
 
 
 def parse_box(text: str) -> Size:
@@ -143,12 +140,12 @@ class Resize:
 
     def __init__(
         self,
-        size: tuple[int | None, int | None] | None = None,
+        size: Size | None = None,
         width: int | None = None,
         height: int | None = None,
         scale: Fraction | None = None,
-        fit: tuple[int | None, int | None] | None = None,
-        fill: tuple[int | None, int | None] | None = None,
+        fit: Size | None = None,
+        fill: Size | None = None,
         keep_aspect: bool | None = None,
         filter: str = "bilinear",
         only_shrink: bool | None = False,
