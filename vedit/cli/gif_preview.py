@@ -47,7 +47,7 @@ frame is drawn with characters. With -o it writes a picture: PNG or WebP, no pix
     click.option("--grid", type=Grid(), default=None, metavar="COLUMNSxROWS", help="Shape of the contact sheet (default 4x3)."),
     click.option("--tile", type=click.IntRange(16, 4096), default=240, metavar="N", help="Longer side of its pictures in pixels (default 240)."),
     click.option("--frame", type=click.IntRange(1), default=None, metavar="N", help="Only this frame, counted from 1."),
-    click.option("--style", type=click.Choice(["auto", "blocks", "kitty", "sixel"]), default="auto", help="How to draw; auto goes by what the terminal says of itself."),
+    click.option("--style", type=click.Choice(["auto", "blocks", "kitty", "sixel"]), default="auto", help="How to draw; auto: as well as the terminal can."),
     click.option("-y", "--overwrite/", "overwrite", flag_value=True, default=None, is_flag=True, help="Replace an output that exists."),
     click.option("-n", "--no-overwrite", "keep", is_flag=True, help="Never replace an output, and never ask."),
     click.option("--limit", "limits", multiple=True, metavar="KEY=N", help="Change a limit: canvas, image, total, images, comment, expansion; 0 lifts it."),
