@@ -6,6 +6,7 @@ a test holds the table against the modules.
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import signal
@@ -16,7 +17,7 @@ from typing import Any
 import click
 
 from vedit import __version__
-from vedit.errors import UsageError, VeditError, nearest
+from vedit.errors import OutputError, UsageError, VeditError, nearest
 
 COMMANDS = {
     "bench": "Measure models and methods where the right answer is known.",
@@ -29,6 +30,8 @@ COMMANDS = {
     "scene": "Draw a clip from a caption, and the true result of an edit.",
     "train": "Train the embedded models, or go on training them.",
 }
+
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 class LazyGroup(click.Group):
@@ -59,7 +62,21 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, self.table[name]) for name in self.list_commands(ctx)])
 
 
-@click.group(cls=LazyGroup, table=COMMANDS, context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "VEDIT", "max_content_width": 100})
+class OutputClosed(Exception):
+    """Who reads our output has gone."""
+
+
+class Main(LazyGroup):
+    """All commands. A broken pipe leaves it by a name that click does not turn into exit code 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise OutputClosed from None
+
+
+@click.group(cls=Main, table=COMMANDS, context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "VEDIT", "max_content_width": 100})
 @click.version_option(__version__, "-V", "--version", prog_name="vedit", message="%(prog)s %(version)s")
 @click.option("--debug", is_flag=True, help="Show a traceback with an error.")
 @click.pass_context
@@ -89,10 +106,12 @@ def execute(args: list[str]) -> int:
         sys.stdout.flush()
         return 0
     except BaseException as error:  # every way out is turned into an exit code here, and only here
-        if debug and not isinstance(error, (click.exceptions.Exit, SystemExit, BrokenPipeError)):
+        if debug and not isinstance(error, (click.exceptions.Exit, SystemExit, OutputClosed, BrokenPipeError)):
             import traceback
 
             traceback.print_exc()
+        if "vedit.media.atomic" in sys.modules:
+            sys.modules["vedit.media.atomic"].remove_unfinished()
         return _exit_code(error)
 
 
@@ -106,6 +125,10 @@ def _exit_code(error: BaseException) -> int:
         return error.exit_code
     if isinstance(error, VeditError):
         _say(str(error))
+        try:
+            sys.stdout.flush()
+        except (OSError, ValueError):  # the error was about standard output, and was told
+            _drop_output()
         return error.exit_code
     if isinstance(error, click.exceptions.NoArgsIsHelpError) and error.ctx:
         click.echo(error.ctx.get_help(), err=True)
@@ -120,17 +143,28 @@ def _exit_code(error: BaseException) -> int:
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
         _say("interrupted.")
         return 130
+    if isinstance(error, (OutputClosed, BrokenPipeError)):
+        _drop_output()
+        return 141
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else 1
-    if isinstance(error, BrokenPipeError):
-        # who reads our output has gone: be quiet, also when the interpreter flushes at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 141
+    if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+        _say(f"cannot write: {os.strerror(error.errno).lower()}.")
+        _drop_output()
+        return OutputError.exit_code
     if isinstance(error, MemoryError):
         _say("out of memory.\nWork on fewer frames at once (-j 1), or on a smaller clip.")
         return 6
     _say(f"bug: {type(error).__name__}: {error}\nPlease report it with the output of: vedit env\nA traceback is shown by: VEDIT_DEBUG=1")
     return 1
+
+
+def _drop_output() -> None:
+    """Send what standard output still holds nowhere, or the interpreter complains at exit."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, ValueError):  # it is no file, or closed
+        pass
 
 
 def _say(message: str) -> None:

@@ -11,6 +11,8 @@ from typing import BinaryIO
 
 from vedit.errors import OutputError, UsageError
 
+_unfinished: set[str] = set()  # part files that are being written
+
 
 def check_output(path: str, inputs: tuple[str, ...], overwrite: bool | None, in_place: bool = False) -> None:
     """Refuse an output before any work is done.
@@ -63,7 +65,8 @@ def atomic_path(path: str) -> Iterator[str]:
     """
     target = os.path.realpath(path)
     folder, name = os.path.split(target)
-    part = os.path.join(folder, f".{name[:200]}.{os.urandom(4).hex()}.part")
+    part = os.path.join(folder, f".{name[:60]}.{os.urandom(4).hex()}.part")  # 60 characters are at most 240 of 255 bytes
+    _unfinished.add(part)
     try:
         yield part
         if os.path.exists(target):
@@ -75,16 +78,36 @@ def atomic_path(path: str) -> Iterator[str]:
         except OSError:
             pass
         if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
-            raise OutputError(f"{path}: cannot write: {(error.strerror or str(error)).lower()}.") from error
+            raise _cannot_write(path, error) from error
         raise
+    finally:
+        _unfinished.discard(part)
+
+
+def remove_unfinished() -> None:
+    """Remove the part files of threads that the end of the process, after a signal, leaves no time to finish."""
+    for part in list(_unfinished):
+        try:
+            os.unlink(part)
+        except OSError:
+            pass
+
+
+def _cannot_write(path: str, error: OSError) -> OutputError:
+    return OutputError(f"{path}: cannot write: {(error.strerror or str(error)).lower()}.")
 
 
 @contextmanager
 def open_output(path: str) -> Iterator[BinaryIO]:
     """Open an output for writing: `-` and special files directly, others atomically."""
     if path == "-":
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
+        try:
+            yield sys.stdout.buffer
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise _cannot_write("standard output", error) from error
     elif is_special(path):
         try:
             with open(path, "wb") as stream:
@@ -92,7 +115,7 @@ def open_output(path: str) -> Iterator[BinaryIO]:
         except BrokenPipeError:
             raise
         except OSError as error:
-            raise OutputError(f"{path}: cannot write: {(error.strerror or str(error)).lower()}.") from error
+            raise _cannot_write(path, error) from error
     else:
         with atomic_path(path) as part:
             # not created for others to read while it may replace a private file

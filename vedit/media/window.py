@@ -10,7 +10,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -75,5 +75,10 @@ def ordered_map(function: Callable[[T], R], items: Iterable[T], jobs: int) -> It
         while window:
             yield finish(window.popleft())
     finally:
+        while not tasks.empty():  # after an error or a signal, what has not been begun is not begun
+            try:
+                tasks.get_nowait()
+            except Empty:
+                break
         for _ in threads:
             tasks.put(None)
