@@ -93,7 +93,7 @@ def test_a_folder_that_is_a_file_is_an_output_error(tmp_path: Path) -> None:
         pass
 
 
-@pytest.mark.parametrize("name", ["caf\u00e9 \u52a8\u753b.gif", "-dash.gif", "two\nlines.gif", "n" * 251 + ".gif", "%d.gif", "\U0001f4a1.gif"])
+@pytest.mark.parametrize("name", ["caf\u00e9 \u52a8\u753b.gif", "-dash.gif", "two\nlines.gif", "n" * 251 + ".gif", "\u52a8" * 83 + ".gif", "%d.gif", "\U0001f4a1.gif"])
 def test_any_name_that_the_system_allows(tmp_path: Path, name: str) -> None:
     with open_output(str(tmp_path / name)) as stream:
         stream.write(b"x")

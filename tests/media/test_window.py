@@ -70,7 +70,7 @@ def test_threads_end_when_the_consumer_stops_early() -> None:
     deadline = time.monotonic() + 5
     while threading.active_count() > before and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert threading.active_count() == before
+    assert threading.active_count() <= before
 
 
 def test_one_job_works_in_the_callers_thread() -> None:
