@@ -148,6 +148,7 @@ class Source:
             from vedit.media.open import open_clip
 
             clip, frames, kind = open_clip(self.name, stream=self.stream, start=self.start, limits=settings.limits, warn=warn, **settings.read)
+            self.stack.callback(frames.close)  # a decoder must not outlive a failure, whatever still refers to it
             return clip, frames, kind, warn
         start = self.start
         if self.is_file:

@@ -66,6 +66,8 @@ def read_video(
     if video.is_constant and not facts.format.startswith("mov,"):  # others tell no true average in front
         rate = measure(file).rate
         video = replace(video, is_constant=rate is not None, fps=rate or video.fps)
+    if facts.duration_s is not None and 0 < facts.duration_s <= options.start_s:
+        raise InputError(f"the part begins at {float(options.start_s):g} s, behind the end at {float(facts.duration_s):g} s.")
     width, height = _fit(video.shown, options.scale)
     limits.check("canvas", video.width * video.height, f"a frame of {video.width}x{video.height}")
     limits.check("canvas", width * height, f"a frame of {width}x{height}")

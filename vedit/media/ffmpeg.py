@@ -119,7 +119,7 @@ class Child:
             "Terminating thread",
         )
         telling = [line for line in lines if line and not line.startswith(empty)]
-        return (telling or lines or ["it said nothing"])[-1]
+        return (telling or lines or ["ffmpeg gives no reason"])[-1]
 
     def close(self) -> None:
         """End the process if it runs, and take back everything it holds."""

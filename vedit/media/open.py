@@ -74,7 +74,7 @@ def open_clip(
     limits: Limits = Limits(),
     warn: Callable[[str], None] = lambda message: None,
     **video: Any,
-) -> tuple[Clip, Frames, str]:
+) -> tuple[Clip, ClosingFrames, str]:
     """Open a clip: its facts, its frames, and their kind ("packed" for GIF, else "rgba").
 
     name: a path, "-" for standard input, or a folder of pictures. stream: the opened input, raw,
@@ -89,7 +89,8 @@ def open_clip(
     if stream is None and name != "-" and os.path.isdir(name):
         from vedit.media.sequence import read_folder
 
-        return *read_folder(name, rate=rate, limits=limits, warn=warn), "rgba"
+        clip, frames = read_folder(name, rate=rate, limits=limits, warn=warn)
+        return clip, ClosingFrames(frames, lambda: None), "rgba"
     with ExitStack() as opened:
         if stream is None:
             stream = opened.enter_context(_open(name))
@@ -263,6 +264,10 @@ def write_clip(
     """
     format = format_of(output) if format in (None, "video", "picture") else format
     flush = output == "-"
+    if background:
+        from vedit.media.raw import parse_colour
+
+        parse_colour(background)  # before any work, and also where nothing is transparent
     if format in VIDEO:
         return _write_video(clip, frames, output, str(format), {**video, "keep_audio": keep_audio, **({"background": background} if background else {})})
     if format == "folder":

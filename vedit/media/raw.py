@@ -173,15 +173,21 @@ def flatten(pixels: Any, background: str) -> Any:
     """An opaque picture: what is transparent shows the background."""
     if pixels.mode == "RGB":
         return pixels
-    from PIL import Image, ImageColor
+    from PIL import Image
 
-    try:
-        colour = ImageColor.getrgb(background)[:3]
-    except ValueError:
-        raise UsageError(f"--background {background} is not a colour.", "", "Write it as #rrggbb, or by name: white") from None
-    under = Image.new("RGB", pixels.size, colour)
+    under = Image.new("RGB", pixels.size, parse_colour(background))
     under.paste(pixels, None, pixels)
     return under
+
+
+def parse_colour(background: str) -> tuple[int, ...]:
+    """A colour such as #ff8800 or white; raises UsageError."""
+    from PIL import ImageColor
+
+    try:
+        return ImageColor.getrgb(background)[:3]
+    except ValueError:
+        raise UsageError(f"--background {background} is not a colour.", "", "Write it as #rrggbb, or by name: white") from None
 
 
 # --- rgb24, rgba ---------------------------------------------------------------------------------
