@@ -1,0 +1,88 @@
+"""The folder list is the architecture: imports point downwards only."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+LAYERS = [  # a module may import from its own row and from rows below
+    {"cli", "ui", "__main__"},
+    {"app", "presets"},  # a preset is checked against the options of stages and methods
+    {"methods", "metrics", "train", "data", "language", "remote"},
+    {"diffusion"},
+    {"stages"},
+    {"media"},
+    {"errors", "config", "registry", ""},  # "" is the package itself: its version
+]
+LEVEL = {name: level for level, row in enumerate(LAYERS) for name in row}
+HEAVY = {"torch", "diffusers", "transformers", "open_clip", "torchvision", "accelerate", "peft", "timm", "huggingface_hub"}
+MODULES = sorted((ROOT / "vedit").rglob("*.py"))
+
+
+def imports(path: Path) -> list[tuple[str, bool]]:
+    """The modules that a file imports, with whether that happens when the file itself is imported."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    package = ".".join(path.relative_to(ROOT).with_suffix("").parts[:-1])
+    found: list[tuple[str, bool]] = []
+
+    def walk(node: ast.AST, at_import: bool) -> None:
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            for child in node.orelse:
+                walk(child, at_import)
+            return
+        if isinstance(node, ast.Import):
+            found.extend((alias.name, at_import) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parts = package.split(".")
+                base = ".".join([*parts[: len(parts) - node.level + 1], *([base] if base else [])])
+            if base == "vedit":  # `from vedit import stages` names a part of the package
+                found.extend((f"vedit.{alias.name}", at_import) for alias in node.names)
+            else:
+                found.append((base, at_import))
+        inside = at_import and not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+        for child in ast.iter_child_nodes(node):
+            walk(child, inside)
+
+    walk(tree, True)
+    return found
+
+
+def layer(module: str) -> str:
+    """The row's member that a module of ours belongs to."""
+    name = module.split(".")[1] if "." in module else ""
+    return name if name in LEVEL else "" if name.startswith("__") else name
+
+
+def test_the_walk_sees_imports_inside_functions_too() -> None:
+    found = imports(ROOT / "vedit" / "app" / "gif.py")
+    assert ("vedit.media.gif", True) in found or ("vedit.media", True) in found
+    assert any(name.startswith("vedit.media.lzw") or name == "vedit.media" for name, at_import in found if not at_import)
+
+
+def test_every_module_has_its_place() -> None:
+    unknown = {layer(".".join(path.relative_to(ROOT).with_suffix("").parts)) for path in MODULES} - set(LEVEL)
+    assert not unknown
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_point_downwards_only(path: Path) -> None:
+    own = layer(".".join(path.relative_to(ROOT).with_suffix("").parts))
+    upward = [name for name, _ in imports(path) if name.split(".")[0] == "vedit" and LEVEL.get(layer(name), len(LAYERS)) < LEVEL[own]]
+    assert upward == []
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if path.relative_to(ROOT).parts[1] in ("cli", "app", "stages", "media", "errors.py", "presets.py", "config.py", "registry.py")], ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_plain_half_never_imports_the_heavy_libraries_when_it_is_imported(path: Path) -> None:
+    assert [name for name, at_import in imports(path) if at_import and name.split(".")[0] in HEAVY] == []
+
+
+@pytest.mark.parametrize("folder", ["media", "stages"])
+def test_media_and_stages_never_import_torch_at_all(folder: str) -> None:
+    for path in (ROOT / "vedit" / folder).rglob("*.py"):
+        assert [name for name, _ in imports(path) if name.split(".")[0] in HEAVY] == [], path
