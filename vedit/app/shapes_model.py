@@ -45,6 +45,7 @@ def load(folder: Path = BUILTIN, device: str = "cpu") -> ShapesModel:
     from vedit.train import shapes
     from vedit.train.shapes_judge import Judge
 
+    be_quiet()
     scorer, judge = shapes.scorer(), Judge()
     scorer.load_state_dict(load_file(folder / "scorer" / "model.safetensors"))
     judge.load_state_dict(load_file(folder / "judge" / "model.safetensors"))
@@ -57,6 +58,15 @@ def load(folder: Path = BUILTIN, device: str = "cpu") -> ShapesModel:
     }
     ready = {name: part.to(device).requires_grad_(False).eval() for name, part in parts.items()}
     return ShapesModel(folder=folder, scheduler=DDIMScheduler.from_pretrained(folder / "scheduler"), **ready)
+
+
+def be_quiet() -> None:
+    """Keep the progress bars of loading and saving off standard error; they take milliseconds."""
+    import diffusers.utils.logging
+    import transformers.utils.logging
+
+    diffusers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.disable_progress_bar()
 
 
 def pack(run: Path, folder: Path, *, stage: str = "unet", overwrite: bool = False) -> dict[str, Any]:
@@ -81,7 +91,6 @@ def pack(run: Path, folder: Path, *, stage: str = "unet", overwrite: bool = Fals
 
 
 def _write_parts(run: Path, folder: Path, stage: str) -> None:
-    import torch
     from diffusers import StableDiffusionPipeline
     from safetensors.torch import save_file
 
@@ -93,17 +102,19 @@ def _write_parts(run: Path, folder: Path, stage: str) -> None:
 
     codec = load_codec(run)
     denoiser = _averaged(Denoiser(codec.config.latent_channels), run / stage)
+    be_quiet()
     pipeline = StableDiffusionPipeline(
-        vae=codec,
-        text_encoder=denoiser.text_encoder,
+        vae=codec.half(),
+        text_encoder=denoiser.text_encoder.half(),
         tokenizer=shapes.tokenizer(),
-        unet=denoiser.unet,
+        unet=denoiser.unet.half(),
         scheduler=shapes.scheduler(),
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
     )
-    pipeline.to(torch.float16).save_pretrained(folder)
+    pipeline.save_pretrained(folder)
+    _write_vocabulary(folder / "tokenizer")
     for name, module in {
         "scorer": _averaged(Scorer(), run / "scorer").clip,
         "judge": _averaged(Judge(), run / "judge"),
@@ -115,6 +126,15 @@ def _write_parts(run: Path, folder: Path, stage: str) -> None:
         }
         save_file(halves, folder / name / "model.safetensors")
     (folder / "scorer" / "open_clip_config.json").write_text(json.dumps(_scorer_config(), indent=2) + "\n")
+
+
+def _write_vocabulary(folder: Path) -> None:
+    """Write vocab.json and merges.txt as well: tools with older tokenizers read those."""
+    from vedit.train import shapes
+
+    words, merges = shapes.vocabulary()
+    (folder / "vocab.json").write_text(json.dumps(words, ensure_ascii=False) + "\n")
+    (folder / "merges.txt").write_text("#version: 0.2\n" + "".join(f"{a} {b}\n" for a, b in merges))
 
 
 def _averaged(module: Any, stage_folder: Path) -> Any:
