@@ -98,6 +98,10 @@ class Colours:
         self._lookup = [*SAME[:hidden], other, *SAME[hidden + 1 :]]
         return rgb[: 3 * hidden] + rgb[3 * other : 3 * other + 3] + rgb[3 * hidden + 3 :]
 
+    def visible(self) -> set[bytes]:
+        """The colours that can be drawn."""
+        return {entry for slot, entry in enumerate(split(self.palette.rgb)) if slot != self.hidden}
+
     def suits(self, used: list[int], hidden: int | None) -> bool:
         """Whether an image that uses these indices looks the same with this palette."""
         return hidden not in self.stolen and not any(used[slot] for slot in self.stolen)
@@ -152,7 +156,7 @@ class Recolourer:
         needed = frame.rect if drawn is None or is_settled else frame.rect.joined(_bounds(drawn))
         disposal = frame.disposal
         if disposal == CLEAR and needed != frame.rect and self.backdrop.is_lost:
-            self.clip.warn(f"image {frame.index + 1} clears part of the canvas for the first time: over nothing, the watermark is drawn only where this image is")
+            self.clip.warn(f"image {frame.index + 1} clears for the first time: where nothing is, the watermark is drawn only on this image")
             needed = frame.rect
         if number == self.last and self.backdrop.is_bare_after(frame, palette, hidden, self.overlay):
             # letters over nothing are still there after this image, and only clearing takes them away
@@ -262,7 +266,7 @@ class Recolourer:
         """A palette for the pixels to be drawn, and their indices: as it is, or with new colours where that pays."""
         fit = colours.map(drawn)
         exact = _colours_in(drawn) if drawn.exact else set()
-        if fit.error > colours.tolerated or not exact <= {*split(colours.palette.rgb)}:
+        if fit.error > colours.tolerated or not exact <= colours.visible():
             better, better_fit = self._enriched(frame, colours, fit, used, drawn, exact)
             is_free = frame.palette is not None or self.count == 1  # a palette is written anyway
             if exact or better_fit.error < (fit.error if is_free else GAIN * fit.error):
