@@ -15,6 +15,7 @@ from torch import Tensor
 from vedit.diffusion.prompts import read_prompt
 from vedit.diffusion.schedule import Schedule, read_schedule
 
+torch.set_num_threads(1)  # on tensors this small threads cost ten times what they give
 WORDS = [
     "a",
     "cat",

@@ -19,6 +19,7 @@ from torch import Tensor
 from vedit.diffusion.attention.locate import Site, find_sites, select_sites
 from vedit.diffusion.attention.rules import MapColumns, Plan, Probe, Replace
 from vedit.diffusion.attention.store import MapSize, MapStore
+from vedit.diffusion.blend import resize_mask
 
 
 class Controller:
@@ -35,6 +36,7 @@ class Controller:
         self.rules: dict[str, list[Replace | MapColumns]] = defaultdict(list)
         self.probes: dict[str, list[Probe]] = defaultdict(list)
         self.shares: dict[str, float] = {}
+        self.grids: dict[str, tuple[int, int]] = {}
         sites = find_sites(unet)
         self.matched: list[tuple[str, list[Site]]] = []
         for rule in plan.rules:
@@ -42,12 +44,14 @@ class Controller:
             self.matched.append((rule.name, found))
             for site in found:
                 self.rules[site.path].append(rule)
+                self.grids[site.path] = site.grid(latent_size)
         sizes = []
         for probe in plan.probes:
             found = select_sites(sites, probe.select, probe.name)
             self.matched.append((probe.name, found))
+            assert len({site.scale for site in found}) == 1, f"{probe.name}: maps of several sizes cannot be summed; one probe for each scale"
             self.shares[probe.key] = 1 / len(found)
-            rows, columns = (-(-side // found[0].scale) for side in latent_size)
+            rows, columns = found[0].grid(latent_size)
             sizes.append(MapSize(probe.key, frames, rows * columns, text_tokens if probe.select.kind == "cross" else rows * columns))
             for site in found:
                 self.probes[site.path].append(probe)
@@ -85,6 +89,11 @@ class Controller:
         finally:
             self.step = -1
 
+    def keep(self, rule: Replace, path: str) -> Tensor:
+        """A rule's mask for the frames of this call at a module's grid, bool (F, 1, y, x)."""
+        assert rule.keep is not None
+        return resize_mask(rule.keep[self.frames] > 0.5, self.grids[path]).to(next(self.unet.parameters()).device)
+
     def active(self, path: str) -> list[Replace | MapColumns]:
         """The rules that act at a module in the current step."""
         assert self.step >= 0, "the UNet is called outside Controller.call"
@@ -106,7 +115,8 @@ class _FeatureHook:
         for rule in rules:
             assert isinstance(rule, Replace), "only Replace acts on features"
             for target in rule.targets:
-                out[self.controller.branches[target]] = out[self.controller.branches[rule.source]]
+                place, given = self.controller.branches[target], out[self.controller.branches[rule.source]]
+                out[place] = given if rule.keep is None else torch.where(self.controller.keep(rule, self.path), out[place], given)
         return out.flatten(0, 1)
 
 
@@ -140,7 +150,10 @@ class _Processor:
         for name in rule.tensors:
             rows = list(parts[name].unbind(0))
             for target in rule.targets:
-                rows[place[target]] = rows[place[rule.source]]
+                given = rows[place[rule.source]]
+                if rule.keep is not None:  # rows are (F, N, T, D), the mask (F, 1, Y, X)
+                    given = torch.where(self.controller.keep(rule, self.path).flatten(1)[:, None, :, None], rows[place[target]], given)
+                rows[place[target]] = given
             parts[name] = torch.stack(rows)
 
     def _attend(self, attn: Any, q: Tensor, k: Tensor, v: Tensor, rules: list[MapColumns]) -> Tensor:

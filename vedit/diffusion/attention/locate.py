@@ -30,6 +30,10 @@ class Site:
     layer: int
     scale: int
 
+    def grid(self, latent_size: tuple[int, int]) -> tuple[int, int]:
+        """Rows and columns here; a stride-2 convolution rounds a half up."""
+        return -(-latent_size[0] // self.scale), -(-latent_size[1] // self.scale)
+
 
 @dataclass(frozen=True)
 class Select:

@@ -31,6 +31,7 @@ class Replace:
 
     tensors: of "q", "k", "v" at attention sites; at conv sites the module's output.
     Replacing q and k replaces the whole attention map, without making it.
+    keep: mask (F, 1, Y, X) of any size, 1 where the targets keep their own; None replaces everywhere.
     """
 
     select: Select
@@ -39,6 +40,7 @@ class Replace:
     steps: Steps
     tensors: tuple[str, ...] = ("q", "k")
     name: str = "replace"
+    keep: Tensor | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
