@@ -1,0 +1,24 @@
+"""Editing methods, one file each; the registry finds them by listing this folder."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+from vedit.registry import Registry
+
+registry = Registry(__name__, __path__, "vedit.methods", skip=("base",))
+
+
+def names() -> list[str]:
+    """The methods there are, ours and those of other distributions."""
+    return registry.names()
+
+
+def has(name: str) -> bool:
+    """Whether there is a method of that name; cheaper than listing them all."""
+    return registry.has(name)
+
+
+def load(name: str) -> ModuleType:
+    """The module of a method; raises UsageError with the nearest spelling."""
+    return registry.load(name)

@@ -1,0 +1,34 @@
+"""DDIM inversion and a new prompt: sample from the clip's own noise with other words.
+
+Source: Song et al. 2020; the baseline that every attention-control paper starts from. The layout
+survives as far as the noise holds it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import Field
+
+from vedit.diffusion.attention.rules import Plan
+from vedit.diffusion.sample import Step
+from vedit.methods.base import EditInput, InversionParams, Outline, branches_of, control, guided_stream, hold_outside, sample_with
+
+SUMMARY = "Invert the clip and sample again with the new prompt."
+NEEDS = frozenset({"inversion"})
+
+
+class Params(InversionParams):
+    start_index: int = Field(0, ge=0, description="sampling step to start at; later keeps more of the clip")
+
+
+def outline(model: Any, clip: EditInput, params: Params) -> Outline:
+    start = min(params.start_index, len(clip.timesteps) - 1)
+    return Outline(branches_of(params.guidance), Plan(), len(clip.timesteps) - start, start)
+
+
+def run(model: Any, clip: EditInput, params: Params) -> Iterator[Step]:
+    announced = outline(model, clip, params)
+    streams = [guided_stream(model, clip, params, clip.trajectory(announced.start))]
+    yield from sample_with(model, clip, streams, control(model, clip, streams, announced.plan), announced.start, hold_outside(clip))

@@ -1,0 +1,283 @@
+"""Prompt-to-Prompt: edit the cross-attention maps of the target with those of the source.
+
+    M_tgt <- alpha_i(w) c_w R(M_src, M_tgt) + (1 - alpha_i(w)) M_tgt        for each token w
+
+Source: Hertz et al. 2022 and google/prompt-to-prompt; `methods.md` 2. R is a word swap (M_src A), a
+refinement (the aligned columns of M_src), or M_src itself; c re-weights words and rows are not
+normalised again. Only the target's conditional branch is edited; its values stay its own.
+Self-attention of the source is taken over whole, by its queries and keys.
+
+Deviations: the source branch is replayed from the inversion (exact at any guidance; the paper
+samples it again: source_branch = "resample"); words behind a swap of different length stay with
+their own maps (the reference's positions drift: compat = true); maxima of the blend are per frame.
+Shape letters: F frames, N heads, Q query tokens, T text tokens, Y X latent rows and columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import AliasChoices, Field
+from torch import Tensor
+
+from vedit.diffusion.attention.locate import Select, find_sites, select_sites
+from vedit.diffusion.attention.rules import MapColumns, Plan, Probe, Replace, step_range
+from vedit.diffusion.attention.store import MapStore
+from vedit.diffusion.blend import MaskWatch, blend, finest, grow, threshold_map, word_map
+from vedit.diffusion.prompts import Prompt, alignment, as_pair, column_schedule, equalizer, read_prompt, replacement_map
+from vedit.diffusion.sample import Step, Stream
+from vedit.errors import UsageError, nearest
+from vedit.methods.base import (
+    EditInput,
+    InversionParams,
+    LatentEdit,
+    Outline,
+    Share,
+    Span,
+    branches_of,
+    control,
+    guided_stream,
+    hold_outside,
+    replayed_stream,
+    sample_with,
+)
+
+SUMMARY = "Swap, add or re-weight words of the prompt; everything else keeps its place."
+NEEDS = frozenset({"inversion"})
+Mode = Literal["auto", "swap", "refine", "reweight"]
+
+
+class Params(InversionParams):
+    mode: Mode = Field("auto", validation_alias=AliasChoices("mode", "edit"), description="auto swaps words if the prompts have equally many, else refines")
+    cross_replace: Span | dict[str, Span] = Field(
+        0.8,
+        validation_alias=AliasChoices("cross_replace", "cross_replace_steps"),
+        description="share of steps, or a pair of shares, that edit cross-attention; or a table of them by word, default_ for the others",
+    )
+    self_replace: Span = Field(
+        0.4,
+        validation_alias=AliasChoices("self_replace", "self_replace_steps"),
+        description="share of steps, or a pair, that take over the source's self-attention",
+    )
+    self_max_tokens: int = Field(
+        1024, ge=1, description="self-attention is taken over at modules of so many tokens at most; 1024 is half of Stable Diffusion's side"
+    )
+    equalizer: dict[str, Annotated[float, Field(ge=-10, le=20)]] = Field({}, description="factors of words of the new prompt, such as origami = 4")
+    compat: bool = Field(False, description="let positions drift behind a word of another length, as the published code does")
+    source_branch: Literal["replay", "resample"] = Field("replay", description="feed the source from its inversion, or sample it again")
+    blend_words: tuple[str, ...] = Field((), description="change the picture only where these words of either prompt look")
+    subtract_words: tuple[str, ...] = Field(
+        (), validation_alias=AliasChoices("subtract_words", "substruct_words"), description="and not where these words look"
+    )
+    blend_threshold: Share | tuple[Share, Share] = Field(0.3, description="share of a map's maximum that counts; the second for subtract_words")
+    start_blend: Share = Field(0.2, description="share of steps before the first blend")
+    blend_scales: tuple[int, ...] = Field((4,), min_length=1, description="map sizes that the mask is made of: the latent's side divided by these")
+    blend_stretch: bool = Field(False, description="subtract a map's minimum too before the threshold")
+    blend_grow: int = Field(0, ge=-16, le=16, description="widen the mask by so many latent cells; a negative number makes it narrower")
+    blend_invert: bool = Field(False, description="change the picture where the words do not look, for a new background")
+
+    @property
+    def thresholds(self) -> tuple[float, float]:
+        """Of the words that are added and of those subtracted."""
+        return self.blend_threshold if isinstance(self.blend_threshold, tuple) else (self.blend_threshold, self.blend_threshold)
+
+
+@dataclass(frozen=True)
+class ColumnEdit:
+    """R, c and alpha as one function of two sets of maps.
+
+    map_ST: of a swap. m_T, beta_T: of a refinement. Neither: R is the source's maps.
+    """
+
+    c_T: Tensor
+    alpha_NT: Tensor
+    map_ST: Tensor | None = None
+    m_T: Tensor | None = None
+    beta_T: Tensor | None = None
+
+    def __call__(self, source_FNQT: Tensor, target_FNQT: Tensor, step: int) -> Tensor:
+        replaced = source_FNQT
+        if self.map_ST is not None:
+            replaced = source_FNQT @ self.map_ST.to(source_FNQT)
+        elif self.m_T is not None and self.beta_T is not None:
+            # -1 would gather the last column: it is masked, never used
+            gathered = source_FNQT[..., self.m_T.clamp(min=0).to(source_FNQT.device)]
+            replaced = torch.where(self.beta_T.to(source_FNQT.device) > 0, gathered, target_FNQT)
+        alpha_T = self.alpha_NT[step].to(source_FNQT.device)
+        return torch.where(alpha_T > 0, replaced * self.c_T.to(source_FNQT), target_FNQT)
+
+
+def choose_mode(params: Params, source: Prompt, target: Prompt) -> Mode:
+    """What "auto" means for these prompts."""
+    if params.mode != "auto":
+        return params.mode
+    return "swap" if len(source.words) == len(target.words) else "refine"
+
+
+def column_edit(params: Params, source: Prompt, target: Prompt, steps: int) -> ColumnEdit:
+    """The edit of cross-attention maps that two prompts and the settings ask for."""
+    c_T, alpha_NT = equalizer(target, params.equalizer), column_schedule(target, steps, params.cross_replace)
+    mode = choose_mode(params, source, target)
+    if mode == "swap":
+        return ColumnEdit(c_T, alpha_NT, map_ST=replacement_map(source, target, compat=params.compat))
+    if mode == "refine":
+        m_T, beta_T = alignment(source, target)
+        return ColumnEdit(c_T, alpha_NT, m_T=m_T, beta_T=beta_T)
+    return ColumnEdit(c_T, alpha_NT)
+
+
+def outline(model: Any, clip: EditInput, params: Params) -> Outline:
+    """The rules and probes; raises UsageError for words that do not occur and prompts that do not fit."""
+    steps = len(clip.timesteps)
+    source, target = read_prompt(model.tokenizer, clip.source_prompt), read_prompt(model.tokenizer, clip.target_prompt)
+    sources = ("src",) if params.source_branch == "replay" or params.guidance == 1 else ("src/uncond", "src")
+    branches = branches_of(params.guidance, *sources)
+    rules = tuple(injections(model.unet, params, source, target, clip.size, range(steps), steps))
+    probes = tuple(_probes(params, source, target, wants_attention=clip.save is not None))
+    return Outline(branches, Plan(rules, probes), steps, 0, tuple(describe(params, source, target)))
+
+
+def injections(
+    unet: Any, params: Params, source: Prompt, target: Prompt, size: tuple[int, int], positions: range | list[int], steps: int
+) -> Iterator[MapColumns | Replace]:
+    """Cross maps edited in the branch "tgt", and self-attention taken over from "src".
+
+    positions: where in the schedule of `steps` steps each call lies; range(steps) when sampling.
+    """
+    edit = column_edit(params, source, target, steps)
+    edit = ColumnEdit(edit.c_T, edit.alpha_NT[list(positions)], edit.map_ST, edit.m_T, edit.beta_T)
+    crossing = tuple(bool(row.any()) for row in edit.alpha_NT)
+    if any(crossing):
+        yield MapColumns(Select("cross"), "src", "tgt", edit, crossing, f"cross-attention ({choose_mode(params, source, target)})")
+    table = step_range(steps, *as_pair(params.self_replace))
+    injecting = tuple(table[position] for position in positions)
+    if any(injecting):
+        yield Replace(_self_sites(unet, params.self_max_tokens, size), "src", ("tgt",), injecting, name="self-attention")
+
+
+def _self_sites(unet: Any, max_tokens: int, size: tuple[int, int]) -> Select:
+    """Self-attention modules with at most so many tokens."""
+    sites = [site for site in find_sites(unet) if site.kind == "self"]
+    tokens = {site.scale: site.grid(size)[0] * site.grid(size)[1] for site in sites}
+    scales = tuple(sorted(scale for scale, count in tokens.items() if count <= max_tokens))
+    if not scales:
+        raise UsageError(
+            f"self_max_tokens = {max_tokens} leaves no self-attention module: this clip has {', '.join(map(str, sorted(tokens.values())))} tokens.",
+            "Raise it, or set self_replace to 0.",
+        )
+    return Select("self", scales=scales, expect=sum(site.scale in scales for site in sites))
+
+
+def _probes(params: Params, source: Prompt, target: Prompt, wants_attention: bool) -> Iterator[Probe]:
+    for word in (*params.blend_words, *params.subtract_words):
+        if not source.find(word) and not target.find(word):
+            known = dict.fromkeys((*source.words, *target.words))
+            raise UsageError(f"the word {word!r} does not occur in either prompt{nearest(word, known)}", f"Their words are {', '.join(known)}.")
+    if params.blend_words or params.subtract_words or wants_attention:
+        for branch in ("src", "tgt"):
+            for scale in params.blend_scales:
+                yield Probe(Select("cross", scales=(scale,)), branch, f"{branch}/{scale}", f"maps of {branch} at 1/{scale}")
+
+
+def describe(params: Params, source: Prompt, target: Prompt) -> Iterator[str]:
+    """How the words correspond, for people."""
+    mode = choose_mode(params, source, target)
+    if mode == "swap":
+        pairs = [f"{old} -> {new}" for old, new in zip(source.words, target.words, strict=True) if old != new]
+        yield f"swap: {', '.join(pairs)}" if pairs else "swap: the prompts are equal"
+    elif mode == "refine":
+        kept = set(alignment(source, target)[0].tolist())
+        m_T = alignment(source, target)[0]
+        added = [word for word, places in zip(target.words, target.places, strict=True) if any(m_T[place] < 0 for place in places)]
+        dropped = [word for word, places in zip(source.words, source.places, strict=True) if not kept.intersection(places)]
+        yield f"refine: new {', '.join(added) or 'none'}; dropped {', '.join(dropped) or 'none'}"
+    for word, factor in params.equalizer.items():
+        yield f"re-weight: {word} x {factor:g}"
+    if params.compat and mode == "swap" and len(source.ids) != len(target.ids):
+        yield "compat: words behind the swap take the maps of their position, not of their word"
+
+
+class LocalBlend:
+    """Put the source's latents back where the words do not look, after each step from `start_blend` on."""
+
+    def __init__(self, params: Params, source: Prompt, target: Prompt, clip: EditInput, sites_per_scale: dict[int, tuple[int, tuple[int, int]]]) -> None:
+        self.params, self.clip, self.scales = params, clip, sites_per_scale
+        self.prompts = {"src": source, "tgt": target}
+        self.first = int(params.start_blend * len(clip.timesteps) + 1e-9)
+        self.watch = MaskWatch(len(clip.timesteps), clip.warn, "Try another blend_threshold, or other blend_words.")
+        self.mask: Tensor | None = None
+
+    def map_of(self, store: MapStore, branch: str, tokens: tuple[int, ...]) -> Tensor:
+        """The summed map (F, 1, y, x) of some tokens of a branch, over modules, heads and steps so far."""
+        maps = [word_map(store.sums[f"{branch}/{scale}"], tokens, grid) for scale, (_, grid) in self.scales.items()]
+        return finest(maps, [count for count, _ in self.scales.values()])
+
+    def mask_of(self, store: MapStore) -> Tensor:
+        """1 where the picture may change: bool (F, 1, Y, X)."""
+        mask = self._union(store, self.params.blend_words, self.params.thresholds[0], pool=True)
+        if self.params.subtract_words:
+            mask = mask & ~self._union(store, self.params.subtract_words, self.params.thresholds[1], pool=False)
+        if self.params.blend_invert:
+            mask = ~mask
+        mask = grow(mask, self.params.blend_grow)
+        if self.clip.mask_F1YX is not None:
+            mask = mask & (self.clip.mask_F1YX.to(mask.device) > 0.5)
+        return mask
+
+    def _union(self, store: MapStore, words: tuple[str, ...], threshold: float, pool: bool) -> Tensor:
+        """Where any word looks in either branch; the words of one prompt are summed first, as published."""
+        mask = None
+        for branch, prompt in self.prompts.items():
+            tokens = tuple(token for word in words for token in prompt.find(word))
+            if tokens:
+                found = threshold_map(self.map_of(store, branch, tokens), self.clip.size, threshold, pool=pool, stretch=self.params.blend_stretch)
+                mask = found if mask is None else mask | found
+        if mask is not None:
+            return mask
+        like = next(iter(store.sums.values()))  # only subtract_words were given: everywhere but there
+        return torch.ones(self.clip.frames, 1, *self.clip.size, dtype=torch.bool, device=like.device)
+
+    def edit(self, store: MapStore) -> LatentEdit:
+        """The function that `sample` calls after each step."""
+
+        def after(index: int, latents: dict[str, Tensor]) -> None:
+            if index < self.first:
+                return
+            self.mask = self.mask_of(store)
+            self.watch.see(self.mask)
+            latents["tgt"] = blend(latents["src"].to(latents["tgt"]), latents["tgt"], self.mask)
+
+        return after
+
+
+def _source_stream(model: Any, clip: EditInput, params: Params) -> Stream:
+    start = clip.trajectory(0)
+    if params.source_branch == "replay":
+        return replayed_stream(model, clip, start)
+    cond, uncond = (model.encode_prompt(text).to(model.device) for text in (clip.source_prompt, params.negative_prompt))
+    return Stream("src", start.to(model.device), cond, uncond, params.guidance)
+
+
+def run(model: Any, clip: EditInput, params: Params) -> Iterator[Step]:
+    announced = outline(model, clip, params)
+    source, target = read_prompt(model.tokenizer, clip.source_prompt), read_prompt(model.tokenizer, clip.target_prompt)
+    streams = [_source_stream(model, clip, params), guided_stream(model, clip, params, clip.trajectory(0))]
+    controller = control(model, clip, streams, announced.plan)
+    sites = find_sites(model.unet)
+    scales = {}
+    for scale in params.blend_scales if announced.plan.probes else ():
+        found = select_sites(sites, Select("cross", scales=(scale,)), "blend_scales")
+        scales[scale] = (len(found), found[0].grid(clip.size))
+    local = LocalBlend(params, source, target, clip, scales)
+    has_words = bool(params.blend_words or params.subtract_words)
+    edit = local.edit(controller.store) if has_words else hold_outside(clip)
+    yield from sample_with(model, clip, streams, controller, 0, edit)
+    if clip.save is not None:
+        for branch, prompt in local.prompts.items():
+            for word in dict.fromkeys(prompt.words):
+                clip.save[f"attention/{branch}/{word}"] = local.map_of(controller.store, branch, prompt.tokens_of(word)) / len(clip.timesteps)
+        if local.mask is not None:
+            clip.save["mask"] = local.mask

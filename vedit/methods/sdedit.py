@@ -1,0 +1,51 @@
+"""SDEdit: add noise up to a level, and sample from there with the new prompt.
+
+Source: Meng et al. 2021. `strength` s keeps the last floor(s N) steps, as in diffusers. All frames
+take the same noise unless `shared_noise` is off, when frame i of a clip has its own whatever the window.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import Field
+from torch import Tensor
+
+from vedit.diffusion.attention.rules import Plan
+from vedit.diffusion.noise import noise_like
+from vedit.diffusion.sample import Step
+from vedit.diffusion.schedule import add_noise
+from vedit.errors import UsageError
+from vedit.methods.base import EditInput, Outline, SamplingParams, branches_of, control, guided_stream, hold_outside, sample_with
+
+SUMMARY = "Add noise to the clip and sample it away with the new prompt."
+NEEDS: frozenset[str] = frozenset()
+
+
+class Params(SamplingParams):
+    strength: float = Field(0.6, gt=0, le=1, description="share of the steps that are taken; 1 keeps nothing but the layout's average")
+    shared_noise: bool = Field(True, description="the same noise for all frames, against flicker")
+
+
+def outline(model: Any, clip: EditInput, params: Params) -> Outline:
+    steps = len(clip.timesteps)
+    taken = int(params.strength * steps + 1e-9)
+    if taken < 1:
+        raise UsageError(f"strength {params.strength:g} of {steps} steps is no step at all.", f"Give at least {1 / steps:.2g}, or more steps.")
+    return Outline(branches_of(params.guidance), Plan(), taken, steps - taken)
+
+
+def run(model: Any, clip: EditInput, params: Params) -> Iterator[Step]:
+    announced = outline(model, clip, params)
+    clean = clip.latents_FCYX.to(model.device)
+    noise = noise_like(clean, clip.seed, 0, shared=params.shared_noise, first_frame=clip.first_frame)
+
+    def source(index: int) -> Tensor:
+        if index == len(clip.timesteps):
+            return clean
+        return add_noise(clean, noise, model.schedule.level(clip.timesteps[index]))
+
+    streams = [guided_stream(model, clip, params, source(announced.start))]
+    controller = control(model, clip, streams, announced.plan)
+    yield from sample_with(model, clip, streams, controller, announced.start, hold_outside(clip, source))
