@@ -147,6 +147,8 @@ class Source:
         if not self.is_gif and not self.is_text:
             from vedit.media.open import open_clip
 
+            if self.is_file:  # opened a second time: behind what was looked at
+                self.stream.seek(len(self.start))
             clip, frames, kind = open_clip(self.name, stream=self.stream, start=self.start, limits=settings.limits, warn=warn, **settings.read)
             self.stack.callback(frames.close)  # a decoder must not outlive a failure, whatever still refers to it
             return clip, frames, kind, warn

@@ -21,10 +21,13 @@ from vedit.errors import OutputError, UsageError, VeditError, nearest
 
 COMMANDS = {
     "bench": "Measure models and methods where the right answer is known.",
+    "cache": "List and clear the inversions that edits keep.",
     "convert": "Convert between GIF, video, pictures and frame streams.",
+    "edit": "Change what a clip shows by text.",
     "env": "Show versions, devices, ffmpeg and caches, for bug reports.",
     "gif": "Resize, crop, rotate, watermark, adjust, speed up, chain, preview.",
     "models": "Make model folders from training runs.",
+    "invert": "Compute the noise that samples back to a clip.",
     "presets": "List, show and save presets.",
     "probe": "Tell what is in a GIF or a video.",
     "scene": "Draw a clip from a caption, and the true result of an edit.",

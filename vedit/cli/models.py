@@ -6,9 +6,14 @@ import click
 
 from vedit.cli import LazyGroup
 
-OWN = {"pack": "Pack a training run into a model folder."}
+OWN = {
+    "fetch": "Download a model from the Hub into the cache.",
+    "info": "Tell what a model is: parts, sizes, schedule, attention sites.",
+    "list": "List the models on this machine.",
+    "pack": "Pack a training run into a model folder.",
+}
 
 
 @click.group(cls=LazyGroup, table=OWN, modules={name: f"vedit.cli.models_{name}" for name in OWN})
 def command() -> None:
-    """Make model folders from training runs."""
+    """List, fetch and look into models; make model folders from training runs."""

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch")
+import torch
+
+from vedit.diffusion.artefact import Artefact, canonical, identity_key, writing
+from vedit.errors import InputError, UsageError
+
+FACTS: dict[str, Any] = {"kind": "ddim", "prompt": "a cat", "steps": 2, "model": {"id": "m", "unet_sha256": "1"}, "source": {"size": [8, 8], "sha256": "x"}}
+SHAPES = {"z0": (2, 4, 3, 3), "text/source": (1, 5, 6), "latents/0001": (2, 4, 3, 3), "latents/0501": (2, 4, 3, 3)}
+
+
+def write(path: Path, facts: dict[str, Any] = FACTS) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    tensors = {name: torch.randn(shape, generator=generator) for name, shape in SHAPES.items()}
+    with writing(str(path), SHAPES, facts) as writer:
+        for name, tensor in tensors.items():
+            writer.append(name, tensor)
+    return tensors
+
+
+def test_what_is_written_comes_back_bit_for_bit(tmp_path: Path) -> None:
+    tensors = write(tmp_path / "a.safetensors")
+    artefact = Artefact(str(tmp_path / "a.safetensors"))
+    assert torch.equal(artefact.latents(None), tensors["z0"])
+    assert torch.equal(artefact.latents(501), tensors["latents/0501"])
+    assert torch.equal(artefact.text(), tensors["text/source"])
+    assert artefact.saved == [501, 1]
+    assert artefact.uncond(501) is None
+
+
+def test_the_file_is_plain_safetensors(tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    tensors = write(tmp_path / "a.safetensors")
+    loaded = load_file(tmp_path / "a.safetensors")
+    assert loaded.keys() == tensors.keys()
+    assert all(torch.equal(loaded[name], tensors[name]) for name in tensors)
+
+
+def test_nothing_is_left_when_writing_fails(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="half way"), writing(str(tmp_path / "a.safetensors"), SHAPES, FACTS) as writer:
+        writer.append("z0", torch.zeros(2, 4, 3, 3))
+        raise RuntimeError("half way")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_key_is_the_hash_of_what_latents_depend_on() -> None:
+    assert canonical({"b": 1, "a": [1.5, None]}) == '{"a":[1.5,null],"b":1}'
+    key = identity_key(FACTS)
+    assert key == identity_key({**FACTS, "seed": 7, "vedit": "9.9", "reconstruction": {"psnr": 1}})
+    assert key != identity_key({**FACTS, "prompt": "a dog"})
+
+
+def test_steps_that_do_not_fit_are_refused_with_those_that_do(tmp_path: Path) -> None:
+    write(tmp_path / "a.safetensors")
+    artefact = Artefact(str(tmp_path / "a.safetensors"))
+    artefact.check_steps([501, 1])
+    with pytest.raises(UsageError) as error:
+        artefact.check_steps([667, 334, 1])
+    assert "667" in error.value.what and error.value.right == "Step counts that fit: 1, 2."
+
+
+@pytest.mark.parametrize(
+    "change, field",
+    [({"model": {"id": "m", "unet_sha256": "2"}}, "model.unet_sha256"), ({"source": {"size": [16, 8], "sha256": "x"}}, "source.size"), ({"prompt": "a dog"}, "prompt")],
+)
+def test_an_inversion_of_something_else_is_refused_naming_the_field(tmp_path: Path, change: dict[str, Any], field: str) -> None:
+    write(tmp_path / "a.safetensors")
+    artefact = Artefact(str(tmp_path / "a.safetensors"))
+    with pytest.raises(UsageError, match=field.replace(".", r"\.")):
+        artefact.check_against({**FACTS, **change}, same_prompt=True)
+
+
+def test_the_same_pixels_in_another_file_and_a_free_prompt_are_accepted(tmp_path: Path) -> None:
+    write(tmp_path / "a.safetensors")
+    artefact = Artefact(str(tmp_path / "a.safetensors"))
+    artefact.check_against({**FACTS, "source": {"size": [8, 8], "sha256": "y"}}, same_prompt=True)
+    artefact.check_against({**FACTS, "prompt": "a dog"}, same_prompt=False)
+
+
+@pytest.mark.parametrize("content", [b"", b"GIF89a and more", (8).to_bytes(8, "little") + b"{}      "])
+def test_a_file_that_is_no_inversion_is_an_input_error(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "x").write_bytes(content)
+    with pytest.raises(InputError, match="not an inversion"):
+        Artefact(str(tmp_path / "x"))
