@@ -22,7 +22,7 @@ def trajectory_of(model: TinyModel, clean: Tensor, prompt: str, timesteps: list[
 def edit_input(model: TinyModel, source: str, target: str, steps: int, *, frames: int = 2, trajectory: list[Tensor] | None = None, **more: Any) -> EditInput:
     clean = more.pop("latents_FCYX", latents(frames))
     timesteps = model.schedule.timesteps(steps)
-    stored = trajectory or trajectory_of(model, clean, source, timesteps)
+    stored = trajectory if trajectory is not None else trajectory_of(model, clean, source, timesteps)
     return EditInput(clean, stored.__getitem__, timesteps, source, target, **more)
 
 
