@@ -44,7 +44,7 @@ _vedit() {
     while [ "$i" -lt "$COMP_CWORD" ]; do
         word=${COMP_WORDS[i]}
         case "$path $word" in
-            'vedit bench' | 'vedit bench model' | 'vedit convert' | 'vedit env' | 'vedit gif' | 'vedit gif adjust' | 'vedit gif chain' | 'vedit gif crop' | 'vedit gif metadata' | 'vedit gif resize' | 'vedit gif rotate' | 'vedit gif speed' | 'vedit gif watermark' | 'vedit models' | 'vedit models pack' | 'vedit presets' | 'vedit presets list' | 'vedit presets save' | 'vedit presets show' | 'vedit probe' | 'vedit scene' | 'vedit train') path="$path $word" ;;
+            'vedit bench' | 'vedit bench model' | 'vedit cache' | 'vedit cache clear' | 'vedit cache list' | 'vedit convert' | 'vedit edit' | 'vedit env' | 'vedit gif' | 'vedit gif adjust' | 'vedit gif chain' | 'vedit gif crop' | 'vedit gif metadata' | 'vedit gif preview' | 'vedit gif resize' | 'vedit gif rotate' | 'vedit gif speed' | 'vedit gif watermark' | 'vedit invert' | 'vedit models' | 'vedit models fetch' | 'vedit models info' | 'vedit models list' | 'vedit models pack' | 'vedit presets' | 'vedit presets list' | 'vedit presets save' | 'vedit presets show' | 'vedit probe' | 'vedit scene' | 'vedit train') path="$path $word" ;;
         esac
         i=$((i + 1))
     done
@@ -59,6 +59,9 @@ _vedit() {
 
 
         'vedit bench model --samples' | 'vedit bench model --steps' | 'vedit bench model --device' | 'vedit bench model --threads') _vedit_value text "$cur"; return ;;
+
+
+
         'vedit convert --to' | 'vedit convert -f' | 'vedit convert --from') _vedit_value words "$cur" 'gif nut y4m mono rgb24 rgba mp4 m4v mov mkv webm avi apng png webp folder'; return ;;
         'vedit convert --start' | 'vedit convert --duration' | 'vedit convert --width' | 'vedit convert --height' | 'vedit convert --fps' | 'vedit convert --size' | 'vedit convert --rate' | 'vedit convert --background' | 'vedit convert --crf' | 'vedit convert --quality' | 'vedit convert --repeat' | 'vedit convert --colors' | 'vedit convert --limit' | 'vedit convert --suffix' | 'vedit convert -j' | 'vedit convert --jobs') _vedit_value text "$cur"; return ;;
         'vedit convert --raw-info' | 'vedit convert -o' | 'vedit convert --output') _vedit_value file "$cur"; return ;;
@@ -69,6 +72,12 @@ _vedit() {
         'vedit convert --dither') _vedit_value words "$cur" 'none bayer fs'; return ;;
         'vedit convert -O' | 'vedit convert --output-dir') _vedit_value folder "$cur"; return ;;
         'vedit convert --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
+        'vedit edit -o' | 'vedit edit --output' | 'vedit edit --inversion' | 'vedit edit --mask' | 'vedit edit --preview') _vedit_value file "$cur"; return ;;
+        'vedit edit --source' | 'vedit edit --prompt' | 'vedit edit --method' | 'vedit edit --set' | 'vedit edit --steps' | 'vedit edit --seed' | 'vedit edit --model' | 'vedit edit --revision' | 'vedit edit --device' | 'vedit edit --frames-per-call' | 'vedit edit --frames' | 'vedit edit --stride' | 'vedit edit --start' | 'vedit edit --size') _vedit_value text "$cur"; return ;;
+        'vedit edit --preset') _vedit_value preset "$cur"; return ;;
+        'vedit edit --dtype') _vedit_value words "$cur" 'auto fp32 fp16 bf16'; return ;;
+        'vedit edit --offload') _vedit_value words "$cur" 'none model sequential'; return ;;
+        'vedit edit --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
 
 
         'vedit gif adjust --brightness' | 'vedit gif adjust --contrast' | 'vedit gif adjust --saturation' | 'vedit gif adjust --gamma' | 'vedit gif adjust --suffix' | 'vedit gif adjust --strip' | 'vedit gif adjust --comment' | 'vedit gif adjust --colors' | 'vedit gif adjust --limit' | 'vedit gif adjust -j' | 'vedit gif adjust --jobs') _vedit_value text "$cur"; return ;;
@@ -105,6 +114,9 @@ _vedit() {
         'vedit gif metadata --dither') _vedit_value words "$cur" 'none bayer fs'; return ;;
         'vedit gif metadata --to') _vedit_value words "$cur" 'gif nut y4m rgb24 rgba'; return ;;
         'vedit gif metadata --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
+        'vedit gif preview -o' | 'vedit gif preview --output') _vedit_value file "$cur"; return ;;
+        'vedit gif preview --grid' | 'vedit gif preview --tile' | 'vedit gif preview --frame' | 'vedit gif preview --limit') _vedit_value text "$cur"; return ;;
+        'vedit gif preview --style') _vedit_value words "$cur" 'auto blocks kitty sixel'; return ;;
         'vedit gif resize --size' | 'vedit gif resize --width' | 'vedit gif resize --height' | 'vedit gif resize --scale' | 'vedit gif resize --fit' | 'vedit gif resize --fill' | 'vedit gif resize --suffix' | 'vedit gif resize --strip' | 'vedit gif resize --comment' | 'vedit gif resize --colors' | 'vedit gif resize --limit' | 'vedit gif resize -j' | 'vedit gif resize --jobs') _vedit_value text "$cur"; return ;;
         'vedit gif resize --filter') _vedit_value words "$cur" 'nearest box bilinear bicubic lanczos'; return ;;
         'vedit gif resize -o' | 'vedit gif resize --output') _vedit_value file "$cur"; return ;;
@@ -141,6 +153,14 @@ _vedit() {
         'vedit gif watermark --dither') _vedit_value words "$cur" 'none bayer fs'; return ;;
         'vedit gif watermark --to') _vedit_value words "$cur" 'gif nut y4m rgb24 rgba'; return ;;
         'vedit gif watermark --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
+        'vedit invert -o' | 'vedit invert --output') _vedit_value file "$cur"; return ;;
+        'vedit invert --prompt' | 'vedit invert --steps' | 'vedit invert --fixed-point' | 'vedit invert --model' | 'vedit invert --revision' | 'vedit invert --device' | 'vedit invert --frames-per-call' | 'vedit invert --frames' | 'vedit invert --stride' | 'vedit invert --start' | 'vedit invert --size') _vedit_value text "$cur"; return ;;
+        'vedit invert --dtype') _vedit_value words "$cur" 'auto fp32 fp16 bf16'; return ;;
+        'vedit invert --offload') _vedit_value words "$cur" 'none model sequential'; return ;;
+        'vedit invert --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
+
+        'vedit models fetch --revision') _vedit_value text "$cur"; return ;;
+        'vedit models info --revision') _vedit_value text "$cur"; return ;;
 
         'vedit models pack -o' | 'vedit models pack --output') _vedit_value folder "$cur"; return ;;
 
@@ -161,18 +181,27 @@ _vedit() {
         'vedit') words='-V --version --debug -h --help' ;;
         'vedit bench') words='-h --help' ;;
         'vedit bench model') words='--samples --steps --device --threads --store --strict --json -h --help' ;;
+        'vedit cache') words='-h --help' ;;
+        'vedit cache clear') words='-h --help' ;;
+        'vedit cache list') words='-h --help' ;;
         'vedit convert') words='--to -f --from --start --duration --width --height --fps --size --rate --raw-info --background --even --crf --encoder-preset --quality --repeat --no-audio --loop --palette --colors --dither --limit -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
+        'vedit edit') words='-o --output --source --prompt --method --preset --set --steps --seed --inversion --mask --keep-outside --preview --explain --list-methods --no-metadata --model --revision --device --dtype --offload --frames-per-call --frames --stride --start --size -y --overwrite --json -q --quiet --progress -h --help' ;;
         'vedit env') words='--json -h --help' ;;
         'vedit gif') words='-h --help' ;;
         'vedit gif adjust') words='--brightness --contrast --saturation --gamma --pivot -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
         'vedit gif chain') words='-f --file --preset -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
         'vedit gif crop') words='--rect --left --right --top --bottom --centre --auto -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
         'vedit gif metadata') words='--loop --strip --comment -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --palette --colors --dither --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
+        'vedit gif preview') words='-o --output --grid --tile --frame --style -y --overwrite -n --no-overwrite --limit --strict -q --quiet -h --help' ;;
         'vedit gif resize') words='--size --width --height --scale --fit --fill --keep-aspect --no-keep-aspect --filter --only-shrink -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
         'vedit gif rotate') words='--angle --flip --keep-interlace -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
         'vedit gif speed') words='--factor --delay --fps --duration --reverse --boomerang --any --min-delay --raw-delays --drop -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
         'vedit gif watermark') words='--text --font-size --opacity --position --color --margin --font --outline --outline-color --image --scale --frames -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
+        'vedit invert') words='-o --output --prompt --steps --fixed-point --check --no-check --model --revision --device --dtype --offload --frames-per-call --frames --stride --start --size -y --overwrite --json -q --quiet --progress -h --help' ;;
         'vedit models') words='-h --help' ;;
+        'vedit models fetch') words='--revision -h --help' ;;
+        'vedit models info') words='--revision --sites --json -h --help' ;;
+        'vedit models list') words='--json -h --help' ;;
         'vedit models pack') words='-o --output --annealed -y --overwrite --json -h --help' ;;
         'vedit presets') words='-h --help' ;;
         'vedit presets list') words='--json -h --help' ;;
@@ -186,22 +215,31 @@ _vedit() {
         return
     fi
     case $path in
-        'vedit') words='bench convert env gif models presets probe scene train' ;;
+        'vedit') words='bench cache convert edit env gif invert models presets probe scene train' ;;
         'vedit bench') words='model' ;;
-        'vedit gif') words='adjust chain crop metadata resize rotate speed watermark' ;;
-        'vedit models') words='pack' ;;
+        'vedit cache') words='clear list' ;;
+        'vedit gif') words='adjust chain crop metadata preview resize rotate speed watermark' ;;
+        'vedit models') words='fetch info list pack' ;;
         'vedit presets') words='list save show' ;;
         'vedit bench model') _vedit_value folder "$cur"; return ;;
+        'vedit cache clear') ;;
+        'vedit cache list') ;;
         'vedit convert') _vedit_value file "$cur"; return ;;
+        'vedit edit') _vedit_value file "$cur"; return ;;
         'vedit env') ;;
         'vedit gif adjust') _vedit_value file "$cur"; return ;;
         'vedit gif chain') _vedit_value file "$cur"; return ;;
         'vedit gif crop') _vedit_value file "$cur"; return ;;
         'vedit gif metadata') _vedit_value file "$cur"; return ;;
+        'vedit gif preview') _vedit_value file "$cur"; return ;;
         'vedit gif resize') _vedit_value file "$cur"; return ;;
         'vedit gif rotate') _vedit_word_or_file '0 90 180 270' "$prev" "$cur"; return ;;
         'vedit gif speed') _vedit_value file "$cur"; return ;;
         'vedit gif watermark') _vedit_value file "$cur"; return ;;
+        'vedit invert') _vedit_value file "$cur"; return ;;
+        'vedit models fetch') _vedit_value file "$cur"; return ;;
+        'vedit models info') _vedit_value file "$cur"; return ;;
+        'vedit models list') ;;
         'vedit models pack') _vedit_value file "$cur"; return ;;
         'vedit presets list') ;;
         'vedit presets save') _vedit_value file "$cur"; return ;;

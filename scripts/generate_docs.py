@@ -39,6 +39,7 @@ REASONS = {
     "ray": "batches over several machines",
     "pytest": "the tests",
     "hypothesis": "tests of properties over many drawn inputs",
+    "hatchling": "the build backend; tests look into the wheel",
     "mypy": "types, strict where data crosses modules",
     "ruff": "lint and format",
 }
