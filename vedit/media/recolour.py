@@ -25,10 +25,9 @@ from vedit.media.palettes import CELL, SQUARES, split
 NOWHERE = Rect(0, 0, 0, 0)
 GOOD = 2.0  # root mean square error in the overlay that needs no new colours
 GAIN = 0.8  # new colours must reach this part of the error, or they are not worth a palette of their own
-DRIFT = 1.25  # after new colours did not help, try again once the error has grown by this factor
+DRIFT = 1.5  # a palette serves, and is the best there is, until its error has grown by this factor
 KMEANS = 1  # rounds that improve on median cut; more gain nothing
 PATIENCE = 32  # images without disposal 2 after which none is expected
-MANY, MOST = 48, 256  # new colours for one palette: so many, and more only where that is not fine
 POOR = [0] * 3 + [255] * 253  # a pixel this far from its palette colour wants a better one
 SAME = list(range(256))
 SHIFTED = bytes(max(0, level - CELL) for level in range(256))
@@ -304,15 +303,8 @@ class Recolourer:
         free = _free_slots(entries, used)
         if len(missing) > len(free):
             self.clip.warn(f"image {frame.index + 1} has no room for {len(missing) - len(free)} colours around the watermark: the nearest are taken")
-        best = plain, fit
-        poor = _poor(drawn, fit)
-        for most in (MANY, MOST):
-            count = min(most, len(free) - len(missing))
-            new = _with_new(plain, entries, free, [*missing, *_better_colours(poor, count)])
-            best = new, fit if new is plain else new.map(drawn)
-            if best[1].error <= GOOD or count < most:
-                break
-        return best
+        new = _with_new(plain, entries, free, [*missing, *_better_colours(_poor(drawn, fit), len(free) - len(missing))])
+        return new, fit if new is plain else new.map(drawn)
 
 
 def _with_new(plain: Colours, entries: list[bytes], free: list[int], new: list[bytes]) -> Colours:
