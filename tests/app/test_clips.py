@@ -20,7 +20,7 @@ def clip(tmp_path: Path) -> str:
 
 
 def test_a_frame_lasts_as_long_as_those_the_stride_skips(clip: str) -> None:
-    pixels = read_pixels(clip, Selection(start=1, stride=2, count=None, size=(8, 8)))
+    pixels = read_pixels(clip, Selection(start=1, stride=2, frames=None, size=(8, 8)))
     assert pixels.durations == [2 + 3, 4 + 5, 6 + 7]
     assert pixels.skipped == 1
     assert [int(frame[0, 0, 0]) for frame in pixels.frames_FYX3] == [60, 120, 180]
@@ -28,7 +28,7 @@ def test_a_frame_lasts_as_long_as_those_the_stride_skips(clip: str) -> None:
 
 
 def test_the_last_frame_of_a_count_also_stands_for_those_skipped(clip: str) -> None:
-    assert read_pixels(clip, Selection(stride=3, count=2, size=(8, 8))).durations == [1 + 2 + 3, 4 + 5 + 6]
+    assert read_pixels(clip, Selection(stride=3, frames=2, size=(8, 8))).durations == [1 + 2 + 3, 4 + 5 + 6]
 
 
 def test_a_side_cuts_the_centre_square_and_a_size_keeps_all(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from vedit.app.shapes_model import BUILTIN, ShapesModel, load, record_of, write_record
+from vedit.app.shapes_model import BUILTIN, ShapesModel, check_folder, load, record_of, write_record
 
 SAMPLE_BARS = {"ground": 0.99, "colour": 0.97, "pattern": 0.95, "texture": 0.95, "shape": 0.90, "size": 0.85}
 SCORER_BAR = 0.95
@@ -59,6 +59,7 @@ def bench_model(
     folder: Path = BUILTIN, trials: Trials = Trials(), device: str = "cpu"
 ) -> Iterator[Figure]:
     """Measure every gate of a packed model, cheap ones first; yield each figure as it is known."""
+    check_folder(folder)
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     yield Figure("package", "size", size, bar=MAX_BYTES, at_most=True, unit="bytes")
     _import_libraries()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Entry(NamedTuple):
@@ -36,7 +36,7 @@ def entries() -> list[Entry]:
     return found
 
 
-def _facts(path: str) -> dict[str, dict[str, str]]:
+def _facts(path: str) -> dict[str, Any]:
     """The `vedit` object of a safetensors header."""
     try:
         with open(path, "rb") as stream:

@@ -43,8 +43,11 @@ def build_chain(specs: Sequence[Spec]) -> Callable[[], list[Any]]:
     for name, given in specs:
         module = stages.load(name)
         made.append((module, read_options(name, module.OPTIONS, given)))
-    # make changes nothing of the values it gets, but a stage is free to: hand out copies
-    build = lambda: [module.make(**dict(values)) for module, values in made]
+
+    def build() -> list[Any]:
+        # make changes nothing of the values it gets, but a stage is free to: hand out copies
+        return [module.make(**dict(values)) for module, values in made]
+
     build()
     return build
 

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 class Selection(NamedTuple):
     """Which frames of a clip are taken, and how large.
 
-    start: first frame, from 0. stride: every so many. count: at most so many, None for all.
+    start: first frame, from 0. stride: every so many. frames: at most so many, None for all.
     size: side of the square in pixels that the centre is cut and scaled to, or (width, height)
     that the frame is scaled to without cutting.
     """
 
     start: int = 0
     stride: int = 1
-    count: int | None = None
+    frames: int | None = None
     size: int | tuple[int, int] = 512
 
     @property
@@ -81,7 +81,7 @@ def read_pixels(name: str, selection: Selection, *, warn: Callable[[str], None] 
     if not pictures:
         raise InputError(f"{name}: no frames from frame {selection.start} on.", f"The clip has {clip.frames_hint or 'fewer'} frames.", "Use a smaller --start")
     array = np.stack(pictures)
-    return Pixels(array, durations, skipped, clip, selection._replace(count=len(array)), digest, hashlib.sha256(array.tobytes()).hexdigest())
+    return Pixels(array, durations, skipped, clip, selection._replace(frames=len(array)), digest, hashlib.sha256(array.tobytes()).hexdigest())
 
 
 def _digest(source: Source) -> str:
@@ -106,7 +106,7 @@ def _take(clip: Clip, frames: Frames, selection: Selection) -> tuple[list[Any], 
             skipped += frame.duration
             continue
         if place % selection.stride == 0:
-            if selection.count is not None and len(pictures) == selection.count:
+            if selection.frames is not None and len(pictures) == selection.frames:
                 break
             pictures.append(np.asarray(fitted(frame.pixels, selection)))
             durations.append(frame.duration)

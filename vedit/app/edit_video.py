@@ -170,14 +170,16 @@ def no_latents(index: int) -> Tensor:
 
 def latent_multiple(model: Model) -> int:
     """Sides of the picture must be multiples of this: every level of the UNet halves the latent."""
-    return model.scale * 2 ** (len(model.unet.config.block_out_channels) - 1)
+    return int(model.scale * 2 ** (len(model.unet.config.block_out_channels) - 1))
 
 
 def to_frames(pixels_F3YX: Tensor) -> np.ndarray:
     """Pixels in [-1, 1] as uint8 frames (F, Y, X, 3)."""
     import torch
 
-    return ((pixels_F3YX.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+    shown = ((pixels_F3YX.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    array: np.ndarray = shown.permute(0, 2, 3, 1).cpu().numpy()
+    return array
 
 
 def read_mask(name: str, pixels: Pixels, scale: int) -> Tensor:
@@ -208,7 +210,7 @@ def mask_pixels(name: str, pixels: Pixels) -> np.ndarray:
         mask = np.zeros((count, height, width), np.uint8)
         mask[:, top:bottom, left:right] = 255
         return mask
-    masks = read_pixels(name, pixels.selection._replace(count=None, start=0, stride=1)).frames_FYX3[..., 0]
+    masks = read_pixels(name, pixels.selection._replace(frames=None, start=0, stride=1)).frames_FYX3[..., 0]
     if len(masks) == 1:
         return np.repeat(masks, count, 0)
     start, stride, _ = pixels.facts()["frames"]

@@ -114,7 +114,7 @@ class Source:
         while chunk:
             copy.write(chunk)
             chunk = self.read(1 << 20)
-        self.stream, self.is_file, self.size = copy, True, copy.tell()  # type: ignore[assignment]
+        self.stream, self.is_file, self.size = copy, True, copy.tell()
         copy.seek(0)
         self.start = self._peek()
 

@@ -33,10 +33,7 @@ class ShapesModel:
 
 def load(folder: Path = BUILTIN, device: str = "cpu") -> ShapesModel:
     """Load a packed folder; the weights are stored in half and used in float32."""
-    if not (folder / "model_index.json").exists():
-        raise ModelError(
-            f"{folder} holds no packed model.", next_step="Pack a training run with: vedit models pack RUN"
-        )
+    check_folder(folder)
     import torch
     from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
     from safetensors.torch import load_file
@@ -60,6 +57,14 @@ def load(folder: Path = BUILTIN, device: str = "cpu") -> ShapesModel:
     return ShapesModel(folder=folder, scheduler=DDIMScheduler.from_pretrained(folder / "scheduler"), **ready)
 
 
+def check_folder(folder: Path) -> None:
+    """Raise ModelError unless the folder holds a packed model."""
+    if not (folder / "model_index.json").exists():
+        raise ModelError(
+            f"{folder} holds no packed model.", next_step="Pack a training run with: vedit models pack RUN"
+        )
+
+
 def be_quiet() -> None:
     """Keep the progress bars of loading and saving off standard error; they take milliseconds."""
     import diffusers.utils.logging
@@ -80,13 +85,16 @@ def pack(run: Path, folder: Path, *, stage: str = "unet", overwrite: bool = Fals
     partial = folder.with_name(folder.name + ".tmp")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    _write_parts(run, partial, stage)
-    record = training_record(run, partial, stage)
-    write_record(partial, record)
-    if (folder / "README.md").exists():
-        shutil.copy(folder / "README.md", partial / "README.md")
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
+    try:
+        _write_parts(run, partial, stage)
+        record = training_record(run, partial, stage)
+        write_record(partial, record)
+        if (folder / "README.md").exists():
+            shutil.copy(folder / "README.md", partial / "README.md")
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
     return record
 
 

@@ -26,7 +26,7 @@ model_options = options(
     click.option("--frames-per-call", type=click.IntRange(1), default=8, metavar="N", help="Frames that go through the network at once."),
 )
 clip_options = options(
-    click.option("--frames", "count", type=click.IntRange(1), metavar="N", help="Take at most so many frames."),
+    click.option("--frames", "frames", type=click.IntRange(1), metavar="N", help="Take at most so many frames."),
     click.option("--stride", type=click.IntRange(1), default=1, metavar="N", help="Take every so many-th frame; each lasts as long as those it stands for."),
     click.option("--start", type=click.IntRange(0), default=0, metavar="N", help="First frame, from 0."),
     click.option("--size", metavar="S|WxH", help="Side of the centre square, or width and height without cutting; the model's own by default."),
@@ -89,7 +89,7 @@ def run_edit(input: str, output: str, source: str, target: str, given: dict[str,
     model = load_model(given["model"], given["revision"], device=given["device"], dtype=given["dtype"], offload=given["offload"])
     if model.is_embedded:
         voice.say("the embedded model only knows the scenes that `vedit scene` draws; name a real one with --model OWNER/NAME")
-    selection = Selection(given["start"], given["stride"], given["count"], parse_size(given["size"]) or model.native_size)
+    selection = Selection(given["start"], given["stride"], given["frames"], parse_size(given["size"]) or model.native_size)
     if given["explain"]:
         from vedit.app.explain import explain
 

@@ -76,7 +76,7 @@ class StageCommand(click.Command):
         return super().parse_args(ctx, args)
 
 
-class StageOption(click.ParamType):
+class StageOption(click.ParamType):  # type: ignore[type-arg]
     """A stage option's own parser as a click type."""
 
     def __init__(self, stage: str, option: Option) -> None:

@@ -56,7 +56,7 @@ def run(input: str, output: str, given: dict[str, Any]) -> dict[str, Any]:
 
     voice = Voice(given["quiet"], given["progress"])
     model = load_model(given["model"], given["revision"], device=given["device"], dtype=given["dtype"], offload=given["offload"])
-    selection = Selection(given["start"], given["stride"], given["count"], parse_size(given["size"]) or model.native_size)
+    selection = Selection(given["start"], given["stride"], given["frames"], parse_size(given["size"]) or model.native_size)
     check_size(selection.size, latent_multiple(model))
     pixels = read_pixels(input, selection, warn=voice.warn)
     settings = InversionSettings(given["prompt"], given["steps"], given["fixed_point"], given["frames_per_call"])

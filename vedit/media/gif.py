@@ -251,7 +251,9 @@ class GifReader:
         if label is None:
             self.hurt(f"truncated after image {self._count}: inside an extension block")
             return None
-        check = lambda size: self.limits.check("comment", size, f"an extension block of {size} bytes")  # noqa: E731
+        def check(size: int) -> None:
+            self.limits.check("comment", size, f"an extension block of {size} bytes")
+
         data, _, whole = window.sub_blocks(keep=True, limit=check)
         if not whole:
             name = "a control block" if label[0] == CONTROL else "an extension block"

@@ -10,13 +10,13 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from PIL import Image, ImageChops
+from PIL import _imaging as core
 
 from vedit.media.frames import Clip, Frame, Frames, Palette, Rect
 from vedit.media.gif import GREYS, check_image
 from vedit.media.limits import Limits
 from vedit.media.window import ordered_map
 
-core = Image.core
 ENCODE_BUFFER = 1 << 18
 NOTHING = Palette(b"\0\0\0\xff\xff\xff")
 
@@ -232,7 +232,8 @@ def _hide(frame: Frame, missing: Image.Image, palette: Palette | None) -> Frame:
         used = frame.pixels.histogram(missing.point([255] + [0] * 255))
         index = next((i for i in range(256) if not used[i]), None)
     if index is None:  # all 256 are in use: keep the whole rows above the damage
-        rows = missing.getbbox()[1]
+        box = missing.getbbox()
+        rows = box[1] if box else frame.rect.h
         return frame.but(rect=frame.rect._replace(h=rows), pixels=frame.pixels.crop((0, 0, frame.rect.w, rows)))
     pixels = frame.pixels.copy()
     pixels.paste(index, (0, 0), missing)
