@@ -105,32 +105,145 @@ CHAIN = "crop:left=10%,right=10%; resize:scale=50%; rotate:90; speed:2"
 
 def cases(folder: Path) -> list[Case]:
     """The operations of the goals, on inputs that exist."""
-    full, delta, long, small = (str(path) for path in (folder / "big_full_300.gif", folder / "big_delta_300.gif", folder / "long_3000.gif", REAL / "t2v_holdcam_1024.gif"))
+    full, delta, long, small = (
+        str(path) for path in (folder / "big_full_300.gif", folder / "big_delta_300.gif", folder / "long_3000.gif", REAL / "t2v_holdcam_1024.gif")
+    )
     found = [
         Case("speed, 56 MB", full, "same", {"vedit": ours("speed", "0.5"), **peers(["-d", "8"])}, [Goal("gifsicle", 0.15)], peak_mb=45 + 3 * 0.3),
-        Case("speed, 1.3 MB", small, "same", {"vedit": ours("speed", "2"), **peers(["-d", "6"], f"setpts=0.5*PTS,{NEW_COLOURS}", ["-set", "delay", "6"], "speed")}, [Goal("gifsicle", 1.0), Goal("ffmpeg", 0.15), Goal("Pillow script", 0.6)]),
-        Case("adjust, 1.3 MB", small, "adjust", {"vedit": ours("adjust", "--brightness", "1.2"), **peers(None, f"lutrgb=r=val*1.2:g=val*1.2:b=val*1.2,{NEW_COLOURS}", ["-evaluate", "multiply", "1.2"], "adjust")}, [Goal("ffmpeg", 0.1), Goal("convert", 0.1), Goal("Pillow script", 0.6)]),
-        Case("rotate 90, 56 MB", full, "rotate", {"vedit": ours("rotate", "90"), "vedit -j 2": ours("rotate", "90", jobs=2), **peers(["--rotate-90"])}, [Goal("gifsicle", 0.85), Goal("gifsicle", 0.6, of="wall -j 2")]),
-        Case("rotate 90, 1.3 MB", small, "rotate", {"vedit": ours("rotate", "90"), **peers(["--rotate-90"], f"transpose=1,{NEW_COLOURS}", ["-coalesce", "-rotate", "90", "+repage"], "rotate")}, [Goal("gifsicle", 1.1, "S"), Goal("ffmpeg", 0.2), Goal("convert", 0.12), Goal("Pillow script", 0.6)]),
-        Case("crop 25 %, 1.3 MB", small, "crop", {"vedit": ours("crop", "--left", "25%"), **peers(["--crop", "256,0+-0x-0"], f"crop=iw*3/4:ih:iw/4:0,{NEW_COLOURS}", ["-coalesce", "-crop", "768x256+256+0", "+repage"], "crop")}, [Goal("gifsicle", 1.2, "S"), Goal("ffmpeg", 0.4), Goal("Pillow script", 0.6)]),
+        Case(
+            "speed, 1.3 MB",
+            small,
+            "same",
+            {"vedit": ours("speed", "2"), **peers(["-d", "6"], f"setpts=0.5*PTS,{NEW_COLOURS}", ["-set", "delay", "6"], "speed")},
+            [Goal("gifsicle", 1.0), Goal("ffmpeg", 0.15), Goal("Pillow script", 0.6)],
+        ),
+        Case(
+            "adjust, 1.3 MB",
+            small,
+            "adjust",
+            {
+                "vedit": ours("adjust", "--brightness", "1.2"),
+                **peers(None, f"lutrgb=r=val*1.2:g=val*1.2:b=val*1.2,{NEW_COLOURS}", ["-evaluate", "multiply", "1.2"], "adjust"),
+            },
+            [Goal("ffmpeg", 0.1), Goal("convert", 0.1), Goal("Pillow script", 0.6)],
+        ),
+        Case(
+            "rotate 90, 56 MB",
+            full,
+            "rotate",
+            {"vedit": ours("rotate", "90"), "vedit -j 2": ours("rotate", "90", jobs=2), **peers(["--rotate-90"])},
+            [Goal("gifsicle", 0.85), Goal("gifsicle", 0.6, of="wall -j 2")],
+        ),
+        Case(
+            "rotate 90, 1.3 MB",
+            small,
+            "rotate",
+            {"vedit": ours("rotate", "90"), **peers(["--rotate-90"], f"transpose=1,{NEW_COLOURS}", ["-coalesce", "-rotate", "90", "+repage"], "rotate")},
+            [Goal("gifsicle", 1.1, "S"), Goal("ffmpeg", 0.2), Goal("convert", 0.12), Goal("Pillow script", 0.6)],
+        ),
+        Case(
+            "crop 25 %, 1.3 MB",
+            small,
+            "crop",
+            {
+                "vedit": ours("crop", "--left", "25%"),
+                **peers(["--crop", "256,0+-0x-0"], f"crop=iw*3/4:ih:iw/4:0,{NEW_COLOURS}", ["-coalesce", "-crop", "768x256+256+0", "+repage"], "crop"),
+            },
+            [Goal("gifsicle", 1.2, "S"), Goal("ffmpeg", 0.4), Goal("Pillow script", 0.6)],
+        ),
     ]
-    for label, path in (("1.3 MB", small), ("muybridge", str(REAL / "imagegif_gifplayer-muybridge.gif")), ("noise, 51 images", str(REAL / "minrf_51.gif")), ("photographs", str(REAL / "fatezero_goldfish_1024.gif")), ("big_delta", delta)):
-        goals = [Goal("ffmpeg", 0.15 if label == "big_delta" else 1.0, "" if label == "big_delta" else "S"), Goal("gifsicle", 4.0, "S"), Goal("Pillow script", 0.6), Goal("smaller", 1.15, of="bytes"), Goal("quality", 1.05, of="rmse")]
+    for label, path in (
+        ("1.3 MB", small),
+        ("muybridge", str(REAL / "imagegif_gifplayer-muybridge.gif")),
+        ("noise, 51 images", str(REAL / "minrf_51.gif")),
+        ("photographs", str(REAL / "fatezero_goldfish_1024.gif")),
+        ("big_delta", delta),
+    ):
+        goals = [
+            Goal("ffmpeg", 0.15 if label == "big_delta" else 1.0, "" if label == "big_delta" else "S"),
+            Goal("gifsicle", 4.0, "S"),
+            Goal("Pillow script", 0.6),
+            Goal("smaller", 1.15, of="bytes"),
+            Goal("quality", 1.05, of="rmse"),
+        ]
         # the reduction is bilinear over the area in all of them but gifsicle, which has its own
-        found.append(Case(f"resize 50 %, {label}", path, "resize", {"vedit": ours("resize", "--scale", "50%"), **peers(["--scale", "0.5"], f"scale=trunc(iw/2):trunc(ih/2):flags=bilinear,{NEW_COLOURS}", None, "resize")}, goals))
+        found.append(
+            Case(
+                f"resize 50 %, {label}",
+                path,
+                "resize",
+                {
+                    "vedit": ours("resize", "--scale", "50%"),
+                    **peers(["--scale", "0.5"], f"scale=trunc(iw/2):trunc(ih/2):flags=bilinear,{NEW_COLOURS}", None, "resize"),
+                },
+                goals,
+            )
+        )
     drawtext = "drawtext=text=vedit:fontsize=24:fontcolor=white@0.5:x=w-tw-10:y=h-th-10"
     found += [
-        Case("watermark, 1.3 MB", small, "", {"vedit": ours("watermark", "--text", "vedit"), "vedit rotate": ours("rotate", "90"), **peers(None, f"{drawtext},{NEW_COLOURS}", ["-coalesce", "-gravity", "southeast", "-pointsize", "24", "-fill", "#ffffff80", "-annotate", "+10+10", "vedit"], "watermark")}, [Goal("ffmpeg", 0.3), Goal("convert", 0.15), Goal("vedit rotate", 1.2), Goal("Pillow script", 0.6)]),
-        Case("chain, 1.3 MB", small, "", {"vedit": ours("chain", CHAIN), "vedit resize": ours("resize", "--scale", "50%"), **peers(None, f"crop=iw*4/5:ih,scale=trunc(iw/2):trunc(ih/2):flags=bilinear,transpose=1,setpts=0.5*PTS,{NEW_COLOURS}")}, [Goal("vedit resize", 1.1), Goal("ffmpeg", 1.0, "S")]),
-        Case("rotate 90, 3000 images", long, "rotate", {"vedit": ours("rotate", "90"), **peers(["--rotate-90"], "", None, "rotate")}, [Goal("Pillow script", 0.6), Goal("Pillow script", 0.1, of="memory")], peak_mb=45 + 3 * 0.02),
+        Case(
+            "watermark, 1.3 MB",
+            small,
+            "",
+            {
+                "vedit": ours("watermark", "--text", "vedit"),
+                "vedit rotate": ours("rotate", "90"),
+                **peers(
+                    None,
+                    f"{drawtext},{NEW_COLOURS}",
+                    ["-coalesce", "-gravity", "southeast", "-pointsize", "24", "-fill", "#ffffff80", "-annotate", "+10+10", "vedit"],
+                    "watermark",
+                ),
+            },
+            [Goal("ffmpeg", 0.3), Goal("convert", 0.15), Goal("vedit rotate", 1.2), Goal("Pillow script", 0.6)],
+        ),
+        Case(
+            "chain, 1.3 MB",
+            small,
+            "",
+            {
+                "vedit": ours("chain", CHAIN),
+                "vedit resize": ours("resize", "--scale", "50%"),
+                **peers(None, f"crop=iw*4/5:ih,scale=trunc(iw/2):trunc(ih/2):flags=bilinear,transpose=1,setpts=0.5*PTS,{NEW_COLOURS}"),
+            },
+            [Goal("vedit resize", 1.1), Goal("ffmpeg", 1.0, "S")],
+        ),
+        Case(
+            "rotate 90, 3000 images",
+            long,
+            "rotate",
+            {"vedit": ours("rotate", "90"), **peers(["--rotate-90"], "", None, "rotate")},
+            [Goal("Pillow script", 0.6), Goal("Pillow script", 0.1, of="memory")],
+            peak_mb=45 + 3 * 0.02,
+        ),
     ]
     video = str(REAL / "tokenflow_wolf.mp4")
     if os.path.exists(ROOT / "vedit" / "cli" / "convert.py") and static_ffmpeg():
-        to_video = [static_ffmpeg(), "-v", "error", "-y", "-i", "IN", "-vf", "format=rgb24,scale=trunc(iw/2)*2:trunc(ih/2)*2:out_color_matrix=bt709:out_range=tv,format=yuv420p", "-crf", "18", "-movflags", "+faststart", "OUT"]
+        to_video = [
+            static_ffmpeg(),
+            "-v",
+            "error",
+            "-y",
+            "-i",
+            "IN",
+            "-vf",
+            "format=rgb24,scale=trunc(iw/2)*2:trunc(ih/2)*2:out_color_matrix=bt709:out_range=tv,format=yuv420p",
+            "-crf",
+            "18",
+            "-movflags",
+            "+faststart",
+            "OUT",
+        ]
         to_gif = [static_ffmpeg(), "-v", "error", "-y", "-i", "IN", "-filter_complex", NEW_COLOURS, "OUT"]
         found += [
             Case("gif to mp4, 1.3 MB", small, "", {"vedit": [*VEDIT, "convert", "IN", "-y", "-o", "OUT"], "ffmpeg": to_video}, [Goal("ffmpeg", 1.15)], ".mp4"),
-            Case("mp4 to gif, wolf", video, "same", {"vedit": [*VEDIT, "convert", "IN", "-y", "-o", "OUT"], "ffmpeg": to_gif}, [Goal("ffmpeg", 1.0), Goal("", 1.0, of="own rmse")]),
+            Case(
+                "mp4 to gif, wolf",
+                video,
+                "same",
+                {"vedit": [*VEDIT, "convert", "IN", "-y", "-o", "OUT"], "ffmpeg": to_gif},
+                [Goal("ffmpeg", 1.0), Goal("", 1.0, of="own rmse")],
+            ),
         ]
     return [case for case in found if os.path.exists(case.source)]
 
@@ -162,7 +275,9 @@ def measure(case: Case, runs: int, folder: Path) -> dict[str, Run]:
         out = folder / f"out{number}{case.suffix}"
         results[name].bytes = out.stat().st_size
         if case.operation and case.suffix == ".gif":
-            told = subprocess.run([PYTHON, str(HERE / "gif_rmse.py"), case.operation, case.source, str(out), static_ffmpeg()], capture_output=True, text=True, check=False).stdout.split()
+            told = subprocess.run(
+                [PYTHON, str(HERE / "gif_rmse.py"), case.operation, case.source, str(out), static_ffmpeg()], capture_output=True, text=True, check=False
+            ).stdout.split()
             if len(told) == 3:
                 results[name].images, results[name].rmse = f"{told[1]} of {told[0]}", float(told[2])
         out.unlink()
@@ -199,10 +314,15 @@ def start_ups(runs: int) -> dict[str, Run]:
     """Start-up of the interpreter with what vedit cannot do without, and of vedit's smallest commands."""
     small = str(ROOT / "tests" / "data" / "nasty" / "ok_plain.gif")
     commands = {
-        "python": [PYTHON, "-c", "pass"], "import click": [PYTHON, "-c", "import click"], "import click, PIL.Image": [PYTHON, "-c", "import click, PIL.Image"],
-        "vedit --version": [*VEDIT, "--version"], "vedit gif --help": [*VEDIT, "gif", "--help"], "vedit probe": [*VEDIT, "probe", small],
-        "vedit gif speed": [*VEDIT, "gif", "speed", "2", small], "vedit gif rotate": [*VEDIT, "gif", "rotate", "90", "-j", "1", small],
-    }  # fmt: skip
+        "python": [PYTHON, "-c", "pass"],
+        "import click": [PYTHON, "-c", "import click"],
+        "import click, PIL.Image": [PYTHON, "-c", "import click, PIL.Image"],
+        "vedit --version": [*VEDIT, "--version"],
+        "vedit gif --help": [*VEDIT, "gif", "--help"],
+        "vedit probe": [*VEDIT, "probe", small],
+        "vedit gif speed": [*VEDIT, "gif", "speed", "2", small],
+        "vedit gif rotate": [*VEDIT, "gif", "rotate", "90", "-j", "1", small],
+    }
     results = {name: Run() for name in commands}
     for _ in range(max(runs, 5) * 3):
         for name, command in commands.items():
@@ -224,7 +344,12 @@ def batch(runs: int, folder: Path) -> dict[str, Run]:
             for path in names:
                 shutil.copyfile(source, path)
             jobs = "2" if name.endswith("2") else "1"
-            timed(["gifsicle", "--no-warnings", "--batch", "--rotate-90", *names] if name == "gifsicle" else [*VEDIT, "gif", "rotate", "90", "-j", jobs, "--in-place", *names], run)
+            timed(
+                ["gifsicle", "--no-warnings", "--batch", "--rotate-90", *names]
+                if name == "gifsicle"
+                else [*VEDIT, "gif", "rotate", "90", "-j", jobs, "--in-place", *names],
+                run,
+            )
     return results
 
 
@@ -237,11 +362,25 @@ def inputs(folder: Path | None) -> Path:
     return folder
 
 
+def processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())
+
+
 def machine() -> str:
     """Date, processor, cores and versions of all tools."""
-    model = next((line.partition(":")[2].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), platform.processor()) if os.path.exists("/proc/cpuinfo") else platform.processor()
-    lines = [f"{datetime.date.today()}, {model}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, Python {platform.python_version()}"]
-    for name, command in (("vedit", [*VEDIT, "--version"]), ("Pillow", [PYTHON, "-c", "import PIL; print(PIL.__version__)"]), ("gifsicle", ["gifsicle", "--version"]), ("ffmpeg", [static_ffmpeg(), "-version"]), ("ffmpeg (distribution)", ["ffmpeg", "-version"]), ("convert", ["convert", "-version"])):
+    lines = [f"{datetime.date.today()}, {processor()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, Python {platform.python_version()}"]
+    for name, command in (
+        ("vedit", [*VEDIT, "--version"]),
+        ("Pillow", [PYTHON, "-c", "import PIL; print(PIL.__version__)"]),
+        ("gifsicle", ["gifsicle", "--version"]),
+        ("ffmpeg", [static_ffmpeg(), "-version"]),
+        ("ffmpeg (distribution)", ["ffmpeg", "-version"]),
+        ("convert", ["convert", "-version"]),
+    ):
         if command[0] and shutil.which(command[0]):
             words = subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines()
             lines.append(f"{name}: {words[0][:90] if words else '?'}")
@@ -277,8 +416,16 @@ def main() -> None:
     say("| start-up | CPU ms |\n| --- | --- |")
     for name, run in started.items():
         say(f"| {name} | {1000 * run.cpu_s:.0f} |")
-    for name, base, budget in (("vedit --version", "click", 20), ("vedit gif --help", "click", 20), ("vedit probe", "click", 20), ("vedit gif speed", "click", 20), ("vedit gif rotate", "S", 25)):
-        goals.append((f"start-up: {name}", 1000 * (started[name].cpu_s - start_up[base]), budget, f"ms of CPU over {'click' if base == 'click' else 'click and Pillow'}"))
+    for name, base, budget in (
+        ("vedit --version", "click", 20),
+        ("vedit gif --help", "click", 20),
+        ("vedit probe", "click", 20),
+        ("vedit gif speed", "click", 20),
+        ("vedit gif rotate", "S", 25),
+    ):
+        goals.append(
+            (f"start-up: {name}", 1000 * (started[name].cpu_s - start_up[base]), budget, f"ms of CPU over {'click' if base == 'click' else 'click and Pillow'}")
+        )
     say("\n| case | tool | CPU s | wall s | peak MB | bytes | images | RMSE |\n| --- | --- | --- | --- | --- | --- | --- | --- |")
     with tempfile.TemporaryDirectory(prefix="vedit-bench-") as name:
         folder = Path(name)
@@ -301,7 +448,9 @@ def main() -> None:
             for tool_name, run in results.items():
                 say(f"| batch of 200 | {tool_name} | {run.cpu_s:.3f} | {run.wall_s:.3f} | {run.peak_mb:.0f} | | | |")
             if "gifsicle" in results:
-                goals.append(("batch of 200", (results["vedit"].cpu_s - start_up["S"]) / results["gifsicle"].cpu_s, 1.5, "CPU of gifsicle --batch, start-up subtracted"))
+                goals.append(
+                    ("batch of 200", (results["vedit"].cpu_s - start_up["S"]) / results["gifsicle"].cpu_s, 1.5, "CPU of gifsicle --batch, start-up subtracted")
+                )
     say("\n| goal | reached |\n| --- | --- |")
     for case_name, value, limit, words in goals:
         unit = "" if words.startswith(("MB", "ms", "RMSE")) else "x"

@@ -30,12 +30,29 @@ EXPECTED: dict[str, dict[str, Any]] = json.loads((NASTY / "expected.json").read_
 OK = sorted(path.name for path in NASTY.glob("ok_*.gif"))
 WARN = sorted(path.name for path in NASTY.glob("warn_*.gif"))
 LIGHT_REAL = (  # well-formed and quick: on these every operation runs
-    "httpx_rich-progress.gif", "imagegif_alpha_gif_a.gif", "imagegif_anim-gr.gif", "imagegif_beacon.gif", "imagegif_beacon_xmp.gif",
-    "imagegif_block-type.gif", "imagegif_interlaced.gif", "minrf_51.gif", "pillow_background_outside_palette.gif", "pillow_chi.gif",
-    "pillow_different_transparency.gif", "pillow_dispose_bgnd.gif", "pillow_dispose_bgnd_transparency.gif", "pillow_dispose_none.gif",
-    "pillow_dispose_prev_first_frame.gif", "pillow_duplicate_number_of_loops.gif", "pillow_multiple_comments.gif", "pillow_no_palette.gif",
-    "pillow_no_palette_with_transparency.gif", "pillow_transparent_dispose.gif", "t2v_move_mnist.gif", "vdp_moving-mnist.gif",
-)  # fmt: skip
+    "httpx_rich-progress.gif",
+    "imagegif_alpha_gif_a.gif",
+    "imagegif_anim-gr.gif",
+    "imagegif_beacon.gif",
+    "imagegif_beacon_xmp.gif",
+    "imagegif_block-type.gif",
+    "imagegif_interlaced.gif",
+    "minrf_51.gif",
+    "pillow_background_outside_palette.gif",
+    "pillow_chi.gif",
+    "pillow_different_transparency.gif",
+    "pillow_dispose_bgnd.gif",
+    "pillow_dispose_bgnd_transparency.gif",
+    "pillow_dispose_none.gif",
+    "pillow_dispose_prev_first_frame.gif",
+    "pillow_duplicate_number_of_loops.gif",
+    "pillow_multiple_comments.gif",
+    "pillow_no_palette.gif",
+    "pillow_no_palette_with_transparency.gif",
+    "pillow_transparent_dispose.gif",
+    "t2v_move_mnist.gif",
+    "vdp_moving-mnist.gif",
+)
 HEAVY_REAL = ("fatezero_fox_512.gif", "fatezero_goldfish_1024.gif", "imagegif_gifplayer-muybridge.gif", "imagegif_sample_big.gif", "t2v_holdcam_1024.gif")
 WELL_FORMED = [*OK, *LIGHT_REAL, *(pytest.param(name, marks=pytest.mark.slow) for name in HEAVY_REAL)]
 
@@ -137,7 +154,8 @@ try:
 except OSError:
     peak = usage.ru_maxrss
 modules = sorted({name.partition(".")[0] for name in sys.modules} | {name for name in sys.modules if name.startswith(("vedit", "PIL"))})
-sys.stderr.write("\nMEASURED " + json.dumps([usage.ru_utime + usage.ru_stime, usage.ru_utime + usage.ru_stime - before.ru_utime - before.ru_stime, peak / 1024, modules]))
+spent = usage.ru_utime + usage.ru_stime - before.ru_utime - before.ru_stime
+sys.stderr.write("\nMEASURED " + json.dumps([spent, peak / 1024, modules]))
 sys.stderr.flush()
 os._exit(code)
 """
@@ -147,12 +165,19 @@ def measured(*args: str | Path, stdin: bytes | None = None, output: Any = subpro
     """Run a command line in a fresh interpreter, under resource limits such as AS and CPU."""
     command = [sys.executable, "-c", MEASURE, json.dumps(limits or {}), *map(str, args)]
     done = subprocess.run(
-        command, input=b"" if stdin is None else stdin, stdout=output, stderr=subprocess.PIPE, env={**os.environ, "VEDIT_JOBS": str(jobs)}, check=False, cwd=ROOT, timeout=120
+        command,
+        input=b"" if stdin is None else stdin,
+        stdout=output,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "VEDIT_JOBS": str(jobs)},
+        check=False,
+        cwd=ROOT,
+        timeout=120,
     )
     words, _, numbers = done.stderr.decode(errors="replace").rpartition("\nMEASURED ")
     result = Result(done.returncode, done.stdout or b"", words)
     if numbers:
-        _, result.cpu_s, result.peak_mb, modules = json.loads(numbers)
+        result.cpu_s, result.peak_mb, modules = json.loads(numbers)
         result.modules = set(modules)
     else:
         result.err = done.stderr.decode(errors="replace")
@@ -173,7 +198,8 @@ def same_frames(result: bytes, source: reference.Gif, change: Callable[[np.ndarr
         assert frame.shape == wanted.shape, f"image {number}"
         if not np.array_equal(frame, wanted):
             rows, columns = np.nonzero((frame != wanted).any(axis=2))
-            raise AssertionError(f"image {number}: {len(rows)} pixels differ, first {frame[rows[0], columns[0]]} for {wanted[rows[0], columns[0]]} at column {columns[0]}, row {rows[0]}")
+            row, column = rows[0], columns[0]
+            raise AssertionError(f"image {number}: {len(rows)} pixels differ, first {frame[row, column]} for {wanted[row, column]} at {column}, {row}")
 
 
 def same_facts(result: bytes, source: reference.Gif, delays: bool = True) -> None:

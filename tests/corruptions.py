@@ -19,10 +19,20 @@ from tests.conftest import NASTY, OK, vedit
 from tests.random_gifs import corrupted, random_gif
 
 COMMANDS = (
-    ("gif", "crop", "--left", "10%"), ("gif", "rotate", "90"), ("gif", "adjust", "--brightness", "1.2"), ("gif", "speed", "2"), ("gif", "metadata", "--loop", "1"),
-    ("gif", "resize", "--fit", "40x30", "--filter", "nearest"), ("gif", "resize", "--fit", "40x30"), ("gif", "speed", "--reverse"), ("gif", "crop", "--auto"),
-    ("gif", "watermark", "--text", "a"), ("gif", "chain", "rotate:90; resize:fit=30x30; speed:2"), ("probe", "--json"), ("gif", "adjust", "--pivot", "mean", "--contrast", "2"),
-)  # fmt: skip
+    ("gif", "crop", "--left", "10%"),
+    ("gif", "rotate", "90"),
+    ("gif", "adjust", "--brightness", "1.2"),
+    ("gif", "speed", "2"),
+    ("gif", "metadata", "--loop", "1"),
+    ("gif", "resize", "--fit", "40x30", "--filter", "nearest"),
+    ("gif", "resize", "--fit", "40x30"),
+    ("gif", "speed", "--reverse"),
+    ("gif", "crop", "--auto"),
+    ("gif", "watermark", "--text", "a"),
+    ("gif", "chain", "rotate:90; resize:fit=30x30; speed:2"),
+    ("probe", "--json"),
+    ("gif", "adjust", "--pivot", "mean", "--contrast", "2"),
+)
 CPU_S, PEAK_MB = 2.0, 200
 START_MB = 35  # a process of its own starts with so much; here the growth is measured
 

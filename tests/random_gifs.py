@@ -44,7 +44,9 @@ def random_gif(seed: int) -> bytes:
     rng = random.Random(seed)
     width, height = rng.randrange(1, 48), rng.randrange(1, 40)
     global_bits = rng.choice([0, 1, 2, 4, 8])
-    data = nasty.header(width, height, colours(rng, global_bits) if global_bits else None, global_bits, bg=rng.randrange(256), aspect=rng.choice([0, 0, 49, 100]))
+    data = nasty.header(
+        width, height, colours(rng, global_bits) if global_bits else None, global_bits, bg=rng.randrange(256), aspect=rng.choice([0, 0, 49, 100])
+    )
     if rng.random() < 0.6:
         data += nasty.netscape(rng.choice([0, 1, 7, 65535]))
     for _ in range(rng.randrange(1, 9)):

@@ -77,7 +77,11 @@ def test_imports_point_downwards_only(path: Path) -> None:
     assert upward == []
 
 
-@pytest.mark.parametrize("path", [path for path in MODULES if path.relative_to(ROOT).parts[1] in ("cli", "app", "stages", "media", "errors.py", "presets.py", "config.py", "registry.py")], ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "path",
+    [path for path in MODULES if path.relative_to(ROOT).parts[1] in ("cli", "app", "stages", "media", "errors.py", "presets.py", "config.py", "registry.py")],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
 def test_the_plain_half_never_imports_the_heavy_libraries_when_it_is_imported(path: Path) -> None:
     assert [name for name, at_import in imports(path) if at_import and name.split(".")[0] in HEAVY] == []
 

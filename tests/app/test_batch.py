@@ -48,10 +48,14 @@ def test_a_dry_run_makes_no_folder(clips: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("inputs", "output", "output_dir", "in_place", "words"),
     [
-        (["a.gif"], "b.gif", "d", False, "-o and -O"), (["a.gif"], "b.gif", None, True, "-o and --in-place"), (["a.gif", "b.gif"], None, None, False, "-O DIR or --in-place"),
-        (["a.gif", "b.gif"], "c.gif", None, False, "-O DIR or --in-place"), (["a.gif"], None, None, False, "standard output is a terminal"), (["-"], None, None, True, "in place"),
+        (["a.gif"], "b.gif", "d", False, "-o and -O"),
+        (["a.gif"], "b.gif", None, True, "-o and --in-place"),
+        (["a.gif", "b.gif"], None, None, False, "-O DIR or --in-place"),
+        (["a.gif", "b.gif"], "c.gif", None, False, "-O DIR or --in-place"),
+        (["a.gif"], None, None, False, "standard output is a terminal"),
+        (["-"], None, None, True, "in place"),
     ],
-)  # fmt: skip
+)
 def test_combinations_that_make_no_sense(inputs: list[str], output: str | None, output_dir: str | None, in_place: bool, words: str) -> None:
     with pytest.raises(UsageError, match=words):
         name_outputs(inputs, output, output_dir, in_place)

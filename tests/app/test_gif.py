@@ -72,10 +72,26 @@ def test_random_gifs_give_what_the_slow_compositor_gives(operation: str, tens: i
 
 
 CHAIN = "crop:left=10%,right=10%; rotate:90; resize:size=23x31,filter=nearest; adjust:brightness=1.2; speed:0.5"
-SINGLE = (("crop", "--left", "10%", "--right", "10%"), ("rotate", "90"), ("resize", "--size", "23x31", "--filter", "nearest"), ("adjust", "--brightness", "1.2"), ("speed", "0.5"))
+SINGLE = (
+    ("crop", "--left", "10%", "--right", "10%"),
+    ("rotate", "90"),
+    ("resize", "--size", "23x31", "--filter", "nearest"),
+    ("adjust", "--brightness", "1.2"),
+    ("speed", "0.5"),
+)
 
 
-@pytest.mark.parametrize("name", ["ok_disposal_mix.gif", "ok_local_palettes.gif", "ok_outside_part.gif", "ok_transparent_first.gif", "ok_metadata.gif", "pillow_dispose_bgnd_transparency.gif"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ok_disposal_mix.gif",
+        "ok_local_palettes.gif",
+        "ok_outside_part.gif",
+        "ok_transparent_first.gif",
+        "ok_metadata.gif",
+        "pillow_dispose_bgnd_transparency.gif",
+    ],
+)
 def test_a_chain_shows_what_single_commands_show(name: str) -> None:
     data = gif(name).read_bytes()
     for arguments in SINGLE:
@@ -95,9 +111,19 @@ def test_a_pipe_of_commands_shows_what_a_chain_shows() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [("crop", "--left", "10%"), ("rotate", "90"), ("speed", "2"), ("adjust", "--brightness", "2"), ("resize", "--scale", "50%"), ("resize", "--scale", "70%", "--filter", "nearest"), ("speed", "--reverse"), ("chain", CHAIN), ("chain", "resize:scale=60%; rotate:90")],
+    [
+        ("crop", "--left", "10%"),
+        ("rotate", "90"),
+        ("speed", "2"),
+        ("adjust", "--brightness", "2"),
+        ("resize", "--scale", "50%"),
+        ("resize", "--scale", "70%", "--filter", "nearest"),
+        ("speed", "--reverse"),
+        ("chain", CHAIN),
+        ("chain", "resize:scale=60%; rotate:90"),
+    ],
     ids=lambda arguments: " ".join(arguments)[:24],
-)  # fmt: skip
+)
 def test_any_number_of_jobs_gives_the_same_bytes(arguments: tuple[str, ...]) -> None:
     for name in ("ok_disposal_mix.gif", "ok_odd_delays_3cs.gif", "ok_local_palettes.gif"):
         one, four = (vedit("gif", *arguments, "-j", jobs, gif(name)) for jobs in ("1", "4"))
@@ -197,7 +223,9 @@ def start_up_s() -> float:
 
 @pytest.mark.parametrize("name", ["err_bomb_canvas.gif", "err_bomb_image.gif", "err_bomb_frames.gif"])
 @pytest.mark.parametrize("command", [("gif", "rotate", "90"), ("gif", "resize", "--width", "100")], ids=["rotate", "resize"])
-def test_bombs_are_refused_at_once_and_the_message_names_the_option(name: str, command: tuple[str, ...], bombs: dict[str, Path], start_up_s: float, tmp_path: Path) -> None:
+def test_bombs_are_refused_at_once_and_the_message_names_the_option(
+    name: str, command: tuple[str, ...], bombs: dict[str, Path], start_up_s: float, tmp_path: Path
+) -> None:
     runs = [measured(*command, bombs[name], "-o", tmp_path / "out.gif", limits={"AS": 600 << 20, "CPU": 20}) for _ in range(2)]
     assert [run.code for run in runs] == [6, 6]
     assert "--limit" in runs[0].err and "over the limit" in runs[0].err
@@ -234,7 +262,9 @@ def test_two_thousand_corruptions_break_no_promise(first: int) -> None:
     """No traceback, at most 2 s of CPU and 200 MB each, exit code 0, 3 or 6. To see one: python -m tests.corruptions SEED 1"""
     if not Path("/proc/self/clear_refs").exists():
         pytest.skip("measures memory through /proc")
-    done = subprocess.run([sys.executable, "-W", "error", "-m", "tests.corruptions", str(first), "500"], capture_output=True, text=True, cwd=ROOT, timeout=600, check=False)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "tests.corruptions", str(first), "500"], capture_output=True, text=True, cwd=ROOT, timeout=600, check=False
+    )
     *broken, codes = done.stdout.splitlines()
     assert (done.returncode, done.stderr, broken) == (0, "", [])
     counts = json.loads(codes)["codes"]
@@ -244,7 +274,9 @@ def test_two_thousand_corruptions_break_no_promise(first: int) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("first", range(10_000, 30_000, 2500))
 def test_many_more_corruptions_break_no_promise(first: int) -> None:
-    done = subprocess.run([sys.executable, "-W", "error", "-m", "tests.corruptions", str(first), "2500"], capture_output=True, text=True, cwd=ROOT, timeout=1200, check=False)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "tests.corruptions", str(first), "2500"], capture_output=True, text=True, cwd=ROOT, timeout=1200, check=False
+    )
     assert done.stdout.count("\n") == 1, done.stdout
 
 
@@ -258,12 +290,17 @@ def long_clip(images: int) -> bytes:
 @pytest.mark.parametrize(
     ("arguments", "few", "many", "jobs", "limit_mb"),
     [
-        (("rotate", "90"), 100, 3000, 1, 45), (("rotate", "90"), 100, 3000, 2, 45), (("speed", "0.5"), 100, 3000, 1, 45), (("crop", "--left", "25%"), 100, 3000, 1, 45),
-        (("resize", "--scale", "50%"), 60, 600, 1, 60), (("resize", "--scale", "50%", "--filter", "nearest"), 60, 600, 1, 45),
-        (("speed", "--reverse"), 60, 600, 1, 60), (("crop", "--auto"), 60, 600, 1, 60),
+        (("rotate", "90"), 100, 3000, 1, 45),
+        (("rotate", "90"), 100, 3000, 2, 45),
+        (("speed", "0.5"), 100, 3000, 1, 45),
+        (("crop", "--left", "25%"), 100, 3000, 1, 45),
+        (("resize", "--scale", "50%"), 60, 600, 1, 60),
+        (("resize", "--scale", "50%", "--filter", "nearest"), 60, 600, 1, 45),
+        (("speed", "--reverse"), 60, 600, 1, 60),
+        (("crop", "--auto"), 60, 600, 1, 60),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, tuple) else str(value),
-)  # fmt: skip
+)
 def test_memory_does_not_grow_with_the_number_of_images(arguments: tuple[str, ...], few: int, many: int, jobs: int, limit_mb: int, tmp_path: Path) -> None:
     peaks = []
     for images in (few, many):
@@ -309,7 +346,13 @@ def test_full_colour_work_that_changes_nothing_shows_the_same_frames() -> None:
 
 
 def test_real_files_that_are_damaged_are_recovered_or_refused() -> None:
-    for name, code in (("imagegif_moon_impact.gif", 0), ("imagegif_out-of-range.gif", 0), ("imagegif_infinite-empty-loop.gif", 6), ("pillow_decompression_bomb.gif", 0), ("pillow_zero_width.gif", 3)):
+    for name, code in (
+        ("imagegif_moon_impact.gif", 0),
+        ("imagegif_out-of-range.gif", 0),
+        ("imagegif_infinite-empty-loop.gif", 6),
+        ("pillow_decompression_bomb.gif", 0),
+        ("pillow_zero_width.gif", 3),
+    ):
         path = shared(f"data/gifs/real/{name}")
         done = vedit("gif", "rotate", "90", path)
         assert done.code == code, (name, done.err)

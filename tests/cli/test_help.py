@@ -12,12 +12,17 @@ from vedit import __version__
 from vedit.cli import COMMANDS
 from vedit.cli.gif import OWN
 
-COMMON = "--output --output-dir --in-place --suffix --overwrite --no-overwrite --jobs --quiet --verbose --dry-run --json --strict --info --limit --loop --strip --comment --palette --colors --dither"
+COMMON = (
+    "--output --output-dir --in-place --suffix --overwrite --no-overwrite --jobs --quiet --verbose --dry-run --json "
+    "--strict --info --limit --loop --strip --comment --palette --colors --dither"
+)
 OPTIONS = {  # every option that gif.md names, by command
-    "gif resize": "--size --width --height --scale --fit --fill --keep-aspect --no-keep-aspect --filter --only-shrink nearest box bilinear bicubic lanczos " + COMMON,
+    "gif resize": "--size --width --height --scale --fit --fill --keep-aspect --no-keep-aspect --filter --only-shrink nearest box bilinear bicubic lanczos "
+    + COMMON,
     "gif crop": "--rect --left --right --top --bottom --centre --auto " + COMMON,
     "gif rotate": "0|90|180|270|-90 --flip --keep-interlace " + COMMON,
-    "gif watermark": "--text --font-size --opacity --position --color --margin --font --outline --outline-color --image --scale --frames top-left bottom-right center " + COMMON,
+    "gif watermark": "--text --font-size --opacity --position --color --margin --font --outline --outline-color --image --scale --frames top-left bottom-right center "
+    + COMMON,
     "gif adjust": "--brightness --contrast --saturation --gamma --pivot frame-mean " + COMMON,
     "gif speed": "--any --delay --fps --duration --reverse --boomerang --min-delay --raw-delays --drop " + COMMON,
     "gif metadata": "--loop --strip --comment --in-place",
@@ -73,10 +78,13 @@ def test_the_version_is_that_of_the_package() -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["gfi"], "did you mean gif?"), (["gif", "rotat"], "did you mean rotate?"), (["gif", "speed", "2", "--dely", "3"], "--delay"),
-        (["gif", "resize", "--filter", "nearst", "--width", "9"], "did you mean nearest?"), (["gif", "chain", "rotat:90"], "did you mean rotate?"),
+        (["gfi"], "did you mean gif?"),
+        (["gif", "rotat"], "did you mean rotate?"),
+        (["gif", "speed", "2", "--dely", "3"], "--delay"),
+        (["gif", "resize", "--filter", "nearst", "--width", "9"], "did you mean nearest?"),
+        (["gif", "chain", "rotat:90"], "did you mean rotate?"),
     ],
-)  # fmt: skip
+)
 def test_a_word_typed_wrong_gets_the_nearest_right_one(arguments: list[str], words: str) -> None:
     done = vedit(*arguments, *([gif("ok_1x1.gif")] if len(arguments) > 1 else []))
     assert (done.code, done.out) == (2, b"")

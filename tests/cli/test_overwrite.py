@@ -15,10 +15,18 @@ from tests import reference
 from tests.conftest import ROOT, edited, gif, leftovers, vedit
 
 MATRIX = [  # (output exists, it is the input, options, exit code)
-    (False, False, (), 0), (False, False, ("-y",), 0), (False, False, ("-n",), 0),
-    (True, False, (), 4), (True, False, ("-y",), 0), (True, False, ("-n",), 4), (True, False, ("--overwrite",), 0), (True, False, ("--no-overwrite",), 4),
-    (True, True, (), 2), (True, True, ("-y",), 0), (True, True, ("-n",), 2),
-]  # fmt: skip
+    (False, False, (), 0),
+    (False, False, ("-y",), 0),
+    (False, False, ("-n",), 0),
+    (True, False, (), 4),
+    (True, False, ("-y",), 0),
+    (True, False, ("-n",), 4),
+    (True, False, ("--overwrite",), 0),
+    (True, False, ("--no-overwrite",), 4),
+    (True, True, (), 2),
+    (True, True, ("-y",), 0),
+    (True, True, ("-n",), 2),
+]
 
 
 @pytest.mark.parametrize(("exists", "is_input", "options", "code"), MATRIX)
@@ -69,7 +77,13 @@ def test_a_person_at_a_terminal_is_asked_once(answer: str, code: int, tmp_path: 
     out = tmp_path / "out.gif"
     out.write_bytes(b"old")
     master, slave = pty.openpty()
-    process = subprocess.Popen([sys.executable, "-m", "vedit", "gif", "rotate", "90", str(gif("ok_plain.gif")), "-o", str(out)], stdin=slave, stderr=slave, stdout=subprocess.DEVNULL, cwd=ROOT)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "vedit", "gif", "rotate", "90", str(gif("ok_plain.gif")), "-o", str(out)],
+        stdin=slave,
+        stderr=slave,
+        stdout=subprocess.DEVNULL,
+        cwd=ROOT,
+    )
     os.write(master, f"{answer}\n".encode())
     assert process.wait(60) == code
     said = os.read(master, 10_000)
@@ -83,7 +97,13 @@ def test_nobody_is_asked_with_no_overwrite(tmp_path: Path) -> None:
     out = tmp_path / "out.gif"
     out.write_bytes(b"old")
     master, slave = pty.openpty()
-    process = subprocess.Popen([sys.executable, "-m", "vedit", "gif", "rotate", "90", "-n", str(gif("ok_plain.gif")), "-o", str(out)], stdin=slave, stderr=slave, stdout=subprocess.DEVNULL, cwd=ROOT)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "vedit", "gif", "rotate", "90", "-n", str(gif("ok_plain.gif")), "-o", str(out)],
+        stdin=slave,
+        stderr=slave,
+        stdout=subprocess.DEVNULL,
+        cwd=ROOT,
+    )
     assert process.wait(60) == 4
     assert b"Replace it?" not in os.read(master, 10_000)
     os.close(master)
@@ -92,7 +112,13 @@ def test_nobody_is_asked_with_no_overwrite(tmp_path: Path) -> None:
 
 def test_a_gif_is_never_written_to_a_terminal() -> None:
     master, slave = pty.openpty()
-    process = subprocess.Popen([sys.executable, "-m", "vedit", "gif", "rotate", "90", str(gif("ok_plain.gif"))], stdin=subprocess.DEVNULL, stdout=slave, stderr=subprocess.PIPE, cwd=ROOT)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "vedit", "gif", "rotate", "90", str(gif("ok_plain.gif"))],
+        stdin=subprocess.DEVNULL,
+        stdout=slave,
+        stderr=subprocess.PIPE,
+        cwd=ROOT,
+    )
     _, err = process.communicate(timeout=60)
     assert process.returncode == 2 and b"standard output is a terminal" in err
     os.set_blocking(master, False)
@@ -111,7 +137,18 @@ def test_no_input_at_a_terminal_is_a_usage_error() -> None:
     os.close(slave)
 
 
-NAMES = ["caf\u00e9 \u52a8\u753b.gif", "-dash.gif", "--help", "two\nlines.gif", " space .gif", "'quote\".gif", "%d.gif", "\U0001f4a1.gif", "a:b.gif", "$(id).gif"]
+NAMES = [
+    "caf\u00e9 \u52a8\u753b.gif",
+    "-dash.gif",
+    "--help",
+    "two\nlines.gif",
+    " space .gif",
+    "'quote\".gif",
+    "%d.gif",
+    "\U0001f4a1.gif",
+    "a:b.gif",
+    "$(id).gif",
+]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -139,7 +176,9 @@ def test_a_name_that_is_not_utf8_can_be_read_and_written(tmp_path: Path) -> None
     name = os.fsencode(tmp_path) + b"/caf\xe9.gif"
     with open(name, "wb") as file:
         file.write(gif("ok_plain.gif").read_bytes())
-    done = subprocess.run([sys.executable, "-m", "vedit", "gif", "rotate", "90", name, "-o", name + b".out.gif"], cwd=ROOT, capture_output=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "vedit", "gif", "rotate", "90", name, "-o", name + b".out.gif"], cwd=ROOT, capture_output=True, timeout=60, check=False
+    )
     assert (done.returncode, done.stderr) == (0, b"")
     with open(name + b".out.gif", "rb") as file:
         assert reference.read(file.read()).size == (48, 64)

@@ -164,7 +164,7 @@ def test_no_name_is_taken_before_the_output_is_complete(tmp_path: Path) -> None:
 def test_a_run_started_with_interrupts_ignored_is_not_disturbed_by_them(tmp_path: Path) -> None:
     """`nohup` and background jobs of a script: the shell has set SIGINT to be ignored."""
     out = tmp_path / "out.gif"
-    shell = f"trap '' INT; exec \"{sys.executable}\" -m vedit gif rotate 90 \"{slow_clip(tmp_path, count=20)}\" -o \"{out}\""
+    shell = f'trap \'\' INT; exec "{sys.executable}" -m vedit gif rotate 90 "{slow_clip(tmp_path, count=20)}" -o "{out}"'
     process = subprocess.Popen(["sh", "-c", shell], cwd=ROOT)
     wait_for_part(tmp_path, process)
     process.send_signal(signal.SIGINT)
@@ -177,7 +177,9 @@ def test_a_full_disk_behind_standard_output_is_an_output_error(command: tuple[st
     if not os.path.exists("/dev/full"):
         pytest.skip("needs /dev/full")
     with open("/dev/full", "wb") as full:
-        done = subprocess.run([sys.executable, "-m", "vedit", *command, str(gif("ok_plain.gif"))], stdout=full, stderr=subprocess.PIPE, cwd=ROOT, timeout=PATIENCE_S, check=False)
+        done = subprocess.run(
+            [sys.executable, "-m", "vedit", *command, str(gif("ok_plain.gif"))], stdout=full, stderr=subprocess.PIPE, cwd=ROOT, timeout=PATIENCE_S, check=False
+        )
     assert done.returncode == 4
     assert b"no space left" in done.stderr.lower() and b"Traceback" not in done.stderr and b"bug" not in done.stderr
 

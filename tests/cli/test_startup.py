@@ -12,16 +12,49 @@ import pytest
 
 from tests.conftest import NASTY, ROOT, measured, start
 
-NEVER = {"torch", "torchvision", "diffusers", "transformers", "open_clip", "huggingface_hub", "accelerate", "peft", "timm", "numba", "scipy", "imageio_ffmpeg", "pydantic"}
+NEVER = {
+    "torch",
+    "torchvision",
+    "diffusers",
+    "transformers",
+    "open_clip",
+    "huggingface_hub",
+    "accelerate",
+    "peft",
+    "timm",
+    "numba",
+    "scipy",
+    "imageio_ffmpeg",
+    "pydantic",
+}
 PLAIN = str(NASTY / "ok_plain.gif")
 WITHOUT_PILLOW = {  # help, facts, and the copy path: no pixel is looked at
-    "--version": (), "--help": (), "gif --help": (), "gif chain --help": (), "gif rotate --help": (), "probe": (PLAIN,), "probe --json": (PLAIN,), "gif speed 2": (PLAIN,), "gif metadata --loop 3": (PLAIN,),
-    "gif adjust --brightness 2 --saturation 2": (PLAIN,), "gif chain speed:2;adjust:gamma=2": (PLAIN,), "env --help": (), "convert --help": (), "presets --help": (),
-}  # fmt: skip
+    "--version": (),
+    "--help": (),
+    "gif --help": (),
+    "gif chain --help": (),
+    "gif rotate --help": (),
+    "probe": (PLAIN,),
+    "probe --json": (PLAIN,),
+    "gif speed 2": (PLAIN,),
+    "gif metadata --loop 3": (PLAIN,),
+    "gif adjust --brightness 2 --saturation 2": (PLAIN,),
+    "gif chain speed:2;adjust:gamma=2": (PLAIN,),
+    "env --help": (),
+    "convert --help": (),
+    "presets --help": (),
+}
 WITHOUT_NUMPY = {
-    "gif rotate 90": (PLAIN,), "gif crop --left 10%": (PLAIN,), "gif resize --width 20 --filter nearest": (PLAIN,), "gif resize --width 20": (PLAIN,), "gif speed --reverse": (PLAIN,),
-    "gif crop --auto": (str(NASTY / "ok_first_smaller.gif"),), "gif chain rotate:90;resize:width=20": (PLAIN,), "probe --check": (PLAIN,), "gif adjust --pivot mean --contrast 2": (PLAIN,),
-}  # fmt: skip
+    "gif rotate 90": (PLAIN,),
+    "gif crop --left 10%": (PLAIN,),
+    "gif resize --width 20 --filter nearest": (PLAIN,),
+    "gif resize --width 20": (PLAIN,),
+    "gif speed --reverse": (PLAIN,),
+    "gif crop --auto": (str(NASTY / "ok_first_smaller.gif"),),
+    "gif chain rotate:90;resize:width=20": (PLAIN,),
+    "probe --check": (PLAIN,),
+    "gif adjust --pivot mean --contrast 2": (PLAIN,),
+}
 MAY_LOAD_NUMPY = {"gif watermark --text hi": (PLAIN,)}
 
 
@@ -72,11 +105,15 @@ def cpu_s(command: list[str]) -> float:
 @pytest.mark.parametrize(
     ("command", "base", "budget_s"),
     [
-        (["--version"], "import click", 0.020), (["gif", "--help"], "import click", 0.020), (["probe", PLAIN], "import click", 0.020), (["gif", "speed", "2", PLAIN], "import click", 0.020),
-        (["gif", "rotate", "90", PLAIN], "import click, PIL.Image", 0.025), (["gif", "crop", "--left", "10%", PLAIN], "import click, PIL.Image", 0.025),
+        (["--version"], "import click", 0.020),
+        (["gif", "--help"], "import click", 0.020),
+        (["probe", PLAIN], "import click", 0.020),
+        (["gif", "speed", "2", PLAIN], "import click", 0.020),
+        (["gif", "rotate", "90", PLAIN], "import click, PIL.Image", 0.025),
+        (["gif", "crop", "--left", "10%", PLAIN], "import click, PIL.Image", 0.025),
     ],
     ids=lambda value: Path(value[-1]).name if isinstance(value, list) else "",
-)  # fmt: skip
+)
 def test_starting_costs_little_more_than_importing_click(command: list[str], base: str, budget_s: float) -> None:
     """Best of several interleaved runs, with a generous margin for a busy machine: the budget is measured in benchmarks/."""
     ours, theirs, bare = [], [], []

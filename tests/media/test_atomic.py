@@ -93,7 +93,9 @@ def test_a_folder_that_is_a_file_is_an_output_error(tmp_path: Path) -> None:
         pass
 
 
-@pytest.mark.parametrize("name", ["caf\u00e9 \u52a8\u753b.gif", "-dash.gif", "two\nlines.gif", "n" * 251 + ".gif", "\u52a8" * 83 + ".gif", "%d.gif", "\U0001f4a1.gif"])
+@pytest.mark.parametrize(
+    "name", ["caf\u00e9 \u52a8\u753b.gif", "-dash.gif", "two\nlines.gif", "n" * 251 + ".gif", "\u52a8" * 83 + ".gif", "%d.gif", "\U0001f4a1.gif"]
+)
 def test_any_name_that_the_system_allows(tmp_path: Path, name: str) -> None:
     with open_output(str(tmp_path / name)) as stream:
         stream.write(b"x")
@@ -103,12 +105,19 @@ def test_any_name_that_the_system_allows(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("exists", "overwrite", "is_input", "in_place", "error"),
     [
-        (False, None, False, False, None), (False, True, False, False, None), (False, False, False, False, None),
-        (True, None, False, False, OutputError), (True, True, False, False, None), (True, False, False, False, OutputError),
-        (True, None, True, False, UsageError), (True, True, True, False, None), (True, False, True, False, UsageError),
-        (True, None, True, True, None), (True, True, True, True, None),
+        (False, None, False, False, None),
+        (False, True, False, False, None),
+        (False, False, False, False, None),
+        (True, None, False, False, OutputError),
+        (True, True, False, False, None),
+        (True, False, False, False, OutputError),
+        (True, None, True, False, UsageError),
+        (True, True, True, False, None),
+        (True, False, True, False, UsageError),
+        (True, None, True, True, None),
+        (True, True, True, True, None),
     ],
-)  # fmt: skip
+)
 def test_the_overwrite_matrix(tmp_path: Path, exists: bool, overwrite: bool | None, is_input: bool, in_place: bool, error: type[Exception] | None) -> None:
     target = tmp_path / "x.gif"
     if exists:

@@ -134,7 +134,15 @@ def test_what_cannot_be_shown_is_refused_with_what_it_is(data: bytes, message: s
 
 
 def test_a_control_block_belongs_to_the_next_image_only_and_the_last_one_wins() -> None:
-    data = nasty.header(4, 4, nasty.FOUR) + nasty.gce(50, 1) + nasty.gce(7, 2) + nasty.image(4, 4, bytes(16)) + nasty.image(4, 4, bytes(16)) + nasty.gce(9) + nasty.END
+    data = (
+        nasty.header(4, 4, nasty.FOUR)
+        + nasty.gce(50, 1)
+        + nasty.gce(7, 2)
+        + nasty.image(4, 4, bytes(16))
+        + nasty.image(4, 4, bytes(16))
+        + nasty.gce(9)
+        + nasty.END
+    )
     assert [(frame.duration, frame.disposal, frame.has_control) for frame in reader(data).frames()] == [(7, 2, True), (0, 0, False)]
 
 
@@ -145,7 +153,15 @@ def test_a_zero_screen_takes_the_extent_of_the_first_image() -> None:
 
 
 def test_metadata_keeps_its_place_between_images() -> None:
-    data = nasty.header(2, 2, nasty.FOUR) + nasty.comment(b"a") + nasty.image(2, 2, bytes(4)) + nasty.comment(b"b") + nasty.image(2, 2, bytes(4)) + nasty.comment(b"c") + nasty.END
+    data = (
+        nasty.header(2, 2, nasty.FOUR)
+        + nasty.comment(b"a")
+        + nasty.image(2, 2, bytes(4))
+        + nasty.comment(b"b")
+        + nasty.image(2, 2, bytes(4))
+        + nasty.comment(b"c")
+        + nasty.END
+    )
     source = reader(data)
     frames = list(source.frames())
     assert [block.data for block in source.clip.blocks] == [b"\x01a\0"]

@@ -67,12 +67,19 @@ def test_full_colour_sources_and_sinks_are_not_converted() -> None:
 @pytest.mark.parametrize(
     ("name", "options", "path"),
     [
-        ("speed", {"factor": "2"}, "copy"), ("speed", {"duration": "2"}, "copy"), ("speed", {"reverse": "true"}, "full"),
-        ("metadata", {"loop": "once"}, "copy"), ("adjust", {"brightness": "2"}, "copy"), ("adjust", {"contrast": "2", "pivot": "mean"}, "copy"),
-        ("crop", {"left": "1"}, "index"), ("rotate", {"angle": "90"}, "index"), ("rotate", {"flip": "h"}, "index"),
-        ("resize", {"width": "9", "filter": "nearest"}, "index"), ("resize", {"width": "9"}, "full"),
+        ("speed", {"factor": "2"}, "copy"),
+        ("speed", {"duration": "2"}, "copy"),
+        ("speed", {"reverse": "true"}, "full"),
+        ("metadata", {"loop": "once"}, "copy"),
+        ("adjust", {"brightness": "2"}, "copy"),
+        ("adjust", {"contrast": "2", "pivot": "mean"}, "copy"),
+        ("crop", {"left": "1"}, "index"),
+        ("rotate", {"angle": "90"}, "index"),
+        ("rotate", {"flip": "h"}, "index"),
+        ("resize", {"width": "9", "filter": "nearest"}, "index"),
+        ("resize", {"width": "9"}, "full"),
     ],
-)  # fmt: skip
+)
 def test_each_stage_takes_its_documented_path(name: str, options: dict[str, str], path: str) -> None:
     module = stages.load(name)
     stage = module.make(**read_options(name, module.OPTIONS, options))
@@ -90,7 +97,7 @@ def test_connecting_runs_nothing_until_frames_are_drawn() -> None:
     def convert(clip: Clip, frames: Frames) -> Frames:
         return (frame.but(kind="index") for frame in frames)
 
-    clip, frames = connect(Clip(1, 1), source(), plan([INDEX], "packed", "index"), {"unpack": convert})
+    _, frames = connect(Clip(1, 1), source(), plan([INDEX], "packed", "index"), {"unpack": convert})
     assert drawn == []
     assert next(frames).kind == "index"
     assert drawn == [0]

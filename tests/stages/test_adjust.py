@@ -63,7 +63,12 @@ def test_each_option_at_its_ends(name: str, options: tuple[str, ...], change: Ca
 
 def test_the_order_is_brightness_contrast_saturation_gamma() -> None:
     def change(frame: np.ndarray) -> np.ndarray:
-        for step in (reference.mapped(lambda v: v * 1.5), reference.mapped(contrast(1.4)), saturated(1.7), reference.mapped(lambda v: 255 * (v / 255) ** (1 / 1.3))):
+        for step in (
+            reference.mapped(lambda v: v * 1.5),
+            reference.mapped(contrast(1.4)),
+            saturated(1.7),
+            reference.mapped(lambda v: 255 * (v / 255) ** (1 / 1.3)),
+        ):
             frame = step(frame)
         return frame
 
@@ -109,7 +114,19 @@ def test_the_frame_mean_pivot_follows_each_frame() -> None:
     assert all(np.array_equal(a, b) for a, b in zip(reference.read(result).frames(), wanted, strict=True))
 
 
-@pytest.mark.parametrize("options", [("--brightness", "0.09"), ("--brightness", "3.01"), ("--contrast", "0"), ("--saturation", "-1"), ("--gamma", "10.1"), ("--gamma", "nan"), ("--brightness", "inf"), ("--pivot", "centre")])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--brightness", "0.09"),
+        ("--brightness", "3.01"),
+        ("--contrast", "0"),
+        ("--saturation", "-1"),
+        ("--gamma", "10.1"),
+        ("--gamma", "nan"),
+        ("--brightness", "inf"),
+        ("--pivot", "centre"),
+    ],
+)
 def test_values_outside_their_range_are_refused(options: tuple[str, str]) -> None:
     done = vedit("gif", "adjust", *options, gif("ok_plain.gif"))
     assert (done.code, done.out) == (2, b"")

@@ -7,7 +7,14 @@ import pytest
 from tests import reference
 from tests.conftest import OK, edited, gif, parsed, same_facts, same_frames, vedit
 
-ALL_OPERATIONS = [("metadata",), ("crop", "--left", "1"), ("rotate", "90"), ("adjust", "--brightness", "1.1"), ("speed", "0.5"), ("resize", "--width", "20", "--filter", "nearest")]
+ALL_OPERATIONS = [
+    ("metadata",),
+    ("crop", "--left", "1"),
+    ("rotate", "90"),
+    ("adjust", "--brightness", "1.1"),
+    ("speed", "0.5"),
+    ("resize", "--width", "20", "--filter", "nearest"),
+]
 
 
 @pytest.mark.parametrize("name", OK)

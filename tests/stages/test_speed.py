@@ -20,8 +20,18 @@ from vedit.stages.options import read_options
 
 FACTORS = ["0.1", "0.3", "0.5", "1", "1.5", "2", "3.7", "5"]
 PATTERNS = [
-    [10] * 7, [3] * 50, [7] * 33, [0, 1, 2, 3, 5, 7, 100, 65535, 10], [0] * 5, [1] * 9, [2] * 40, [4, 3, 3] * 20, [100], [1, 10000], [36, 4, 4, 39, 4] * 11,
-]  # fmt: skip
+    [10] * 7,
+    [3] * 50,
+    [7] * 33,
+    [0, 1, 2, 3, 5, 7, 100, 65535, 10],
+    [0] * 5,
+    [1] * 9,
+    [2] * 40,
+    [4, 3, 3] * 20,
+    [100],
+    [1, 10000],
+    [36, 4, 4, 39, 4] * 11,
+]
 
 
 def retimed(delays: list[int], **options: Any) -> tuple[list[int], list[str]]:
@@ -231,7 +241,25 @@ def test_what_is_cut_off_at_the_ceiling_is_not_owed_to_the_next_image() -> None:
     assert len(warnings) == 1 and "65535" in warnings[0]
 
 
-@pytest.mark.parametrize("arguments", [["0.09"], ["5.01"], ["0"], ["-2"], ["--any", "101"], ["--any", "0.001"], ["2", "--delay", "5"], ["--fps", "0"], ["--reverse", "--boomerang"], [], ["--delay", "65536"], ["--delay", "2.5"], ["1e999999999"], ["nan"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["0.09"],
+        ["5.01"],
+        ["0"],
+        ["-2"],
+        ["--any", "101"],
+        ["--any", "0.001"],
+        ["2", "--delay", "5"],
+        ["--fps", "0"],
+        ["--reverse", "--boomerang"],
+        [],
+        ["--delay", "65536"],
+        ["--delay", "2.5"],
+        ["1e999999999"],
+        ["nan"],
+    ],
+)
 def test_what_makes_no_sense_is_refused(arguments: list[str]) -> None:
     done = vedit("gif", "speed", *arguments, gif("ok_plain.gif"))
     assert (done.code, done.out) == (2, b"")
