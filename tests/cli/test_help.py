@@ -21,8 +21,8 @@ OPTIONS = {  # every option that gif.md names, by command
     + COMMON,
     "gif crop": "--rect --left --right --top --bottom --centre --auto " + COMMON,
     "gif rotate": "0|90|180|270|-90 --flip --keep-interlace " + COMMON,
-    "gif watermark": "--text --font-size --opacity --position --color --margin --font --outline --outline-color --image --scale --frames top-left bottom-right center "
-    + COMMON,
+    "gif watermark": "--text --font-size --opacity --position --color --margin --font --outline --outline-color --image --scale --frames top-left "
+    "bottom-right center " + COMMON,
     "gif adjust": "--brightness --contrast --saturation --gamma --pivot frame-mean " + COMMON,
     "gif speed": "--any --delay --fps --duration --reverse --boomerang --min-delay --raw-delays --drop " + COMMON,
     "gif metadata": "--loop --strip --comment --in-place",
