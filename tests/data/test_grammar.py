@@ -102,9 +102,7 @@ def test_a_caption_may_leave_out_everything_but_the_shape():
 
 
 def test_one_triple_in_eleven_is_held_out_and_no_pair_is():
-    triples = [
-        (shape, colour, ground) for shape in range(6) for colour in range(7) for ground in range(6)
-    ]
+    triples = [(shape, colour, ground) for shape in range(6) for colour in range(7) for ground in range(6)]
     trained = [triple for triple in triples if not grammar.is_held_out_triple(*triple)]
     assert len(triples) - len(trained) == 23  # of 252
     pairs = {(shape, colour) for shape, colour, _ in trained}

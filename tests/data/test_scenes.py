@@ -80,9 +80,7 @@ def test_a_plain_scene_shows_exactly_its_two_colours_away_from_the_edge():
     assert picture[:, 2, 2].tolist() == pytest.approx([0.5, 0.5, 0.5])
 
 
-@pytest.mark.parametrize(
-    ("motion", "step"), [("left", (-1, 0)), ("right", (1, 0)), ("up", (0, -1)), ("down", (0, 1)), ("still", (0, 0))]
-)
+@pytest.mark.parametrize(("motion", "step"), [("left", (-1, 0)), ("right", (1, 0)), ("up", (0, -1)), ("down", (0, 1)), ("still", (0, 0))])
 def test_the_object_travels_its_span_in_the_direction_of_its_motion(motion, step):
     scene = dataclasses.replace(STILL, size="small", motion=motion)
     x0, y0 = centre(mask(scene, 0.0))

@@ -55,9 +55,7 @@ class Figure:
         return self.value <= self.bar if self.at_most else self.value >= self.bar
 
 
-def bench_model(
-    folder: Path = BUILTIN, trials: Trials = Trials(), device: str = "cpu"
-) -> Iterator[Figure]:
+def bench_model(folder: Path = BUILTIN, trials: Trials = Trials(), device: str = "cpu") -> Iterator[Figure]:
     """Measure every gate of a packed model, cheap ones first; yield each figure as it is known."""
     check_folder(folder)
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
@@ -65,9 +63,7 @@ def bench_model(
     _import_libraries()
     started = time.perf_counter()
     model = load(folder, device)
-    yield Figure(
-        "package", "load", round(time.perf_counter() - started, 2), bar=MAX_LOAD_S, at_most=True, unit="s"
-    )
+    yield Figure("package", "load", round(time.perf_counter() - started, 2), bar=MAX_LOAD_S, at_most=True, unit="s")
     yield from _judge(model, trials)
     yield from _codec(model, trials)
     yield from _scorer(model, trials)
@@ -121,9 +117,7 @@ def _sample_time(model: ShapesModel) -> Iterator[Figure]:
 def _samples(model: ShapesModel, trials: Trials) -> Iterator[Figure]:
     from vedit.train.shapes_gates import judged, samples
 
-    records, pictures = samples(
-        model.unet, model.text_encoder, model.vae, model.scheduler, trials.samples, steps=trials.steps
-    )
+    records, pictures = samples(model.unet, model.text_encoder, model.vae, model.scheduler, trials.samples, steps=trials.steps)
     for name, right in judged(model.judge, records, pictures).items():
         yield _share("samples", name, int(right.sum()), trials.samples, SAMPLE_BARS[name])
 
@@ -165,9 +159,7 @@ def _inversion_of(model: ShapesModel, trials: Trials, grain: bool) -> Iterator[F
         yield _mean(group, f"{name} noise deviation", noise.flatten(1).std(dim=1), unit="")
         lost = psnr(coded, source) - psnr(back, source)
         is_gate = name == "fixed-point"
-        yield _mean(
-            group, f"{name} loss to source", lost, bar=INVERSION_LOSS_BAR_DB if is_gate else None, at_most=True
-        )
+        yield _mean(group, f"{name} loss to source", lost, bar=INVERSION_LOSS_BAR_DB if is_gate else None, at_most=True)
 
 
 def _share(group: str, name: str, right: int, trials: int, bar: float | None = None) -> Figure:
@@ -177,13 +169,9 @@ def _share(group: str, name: str, right: int, trials: int, bar: float | None = N
     return Figure(group, name, round(right / trials, 4), round(low, 4), round(high, 4), trials, bar)
 
 
-def _mean(
-    group: str, name: str, values: Any, bar: float | None = None, at_most: bool = False, unit: str = "dB"
-) -> Figure:
+def _mean(group: str, name: str, values: Any, bar: float | None = None, at_most: bool = False, unit: str = "dB") -> Figure:
     mean, half = float(values.mean()), 1.96 * float(values.std()) / len(values) ** 0.5
-    return Figure(
-        group, name, round(mean, 3), round(mean - half, 3), round(mean + half, 3), len(values), bar, at_most, unit
-    )
+    return Figure(group, name, round(mean, 3), round(mean - half, 3), round(mean + half, 3), len(values), bar, at_most, unit)
 
 
 def store(folder: Path, figures: list[Figure]) -> None:
@@ -201,7 +189,5 @@ def table(figures: list[Figure]) -> str:
         bar = "" if f.bar is None else f"{'<=' if f.at_most else '>='} {f.bar:g}"
         verdict = {None: "", True: "passed", False: "MISSED"}[f.passed]
         trials = "" if f.trials is None else f"n {f.trials}"
-        lines.append(
-            f"{f.group:24} {f.name:26} {f'{f.value:g} {f.unit}':>14} {spread:18} {trials:8} {bar:12} {verdict}".rstrip()
-        )
+        lines.append(f"{f.group:24} {f.name:26} {f'{f.value:g} {f.unit}':>14} {spread:18} {trials:8} {bar:12} {verdict}".rstrip())
     return "\n".join(lines)

@@ -70,10 +70,7 @@ def frames_of(scene: "Scene", count: int) -> tuple["Clip", Iterator["Frame"]]:
         frames_hint=count,
         duration_hint=count * DURATION_CS,
     )
-    frames = (
-        Frame(i, i * DURATION_CS, DURATION_CS, "rgb", clip.canvas, Image.fromarray(picture))
-        for i, picture in enumerate(pictures)
-    )
+    frames = (Frame(i, i * DURATION_CS, DURATION_CS, "rgb", clip.canvas, Image.fromarray(picture)) for i, picture in enumerate(pictures))
     return clip, frames
 
 
@@ -145,7 +142,5 @@ def read_record(path: str) -> tuple["Scene", "Scene | None"]:
         drawn = json.loads(Path(path).read_text())
         scene, truth = drawn["scene"], drawn.get("truth")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(
-            f"{path}: not a scene record: {error}.", next_step="vedit scene CAPTION --record FILE writes one."
-        ) from None
+        raise InputError(f"{path}: not a scene record: {error}.", next_step="vedit scene CAPTION --record FILE writes one.") from None
     return Scene.from_dict(scene), Scene.from_dict(truth) if truth else None

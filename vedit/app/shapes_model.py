@@ -60,9 +60,7 @@ def load(folder: Path = BUILTIN, device: str = "cpu") -> ShapesModel:
 def check_folder(folder: Path) -> None:
     """Raise ModelError unless the folder holds a packed model."""
     if not (folder / "model_index.json").exists():
-        raise ModelError(
-            f"{folder} holds no packed model.", next_step="Pack a training run with: vedit models pack RUN"
-        )
+        raise ModelError(f"{folder} holds no packed model.", next_step="Pack a training run with: vedit models pack RUN")
 
 
 def be_quiet() -> None:
@@ -128,10 +126,7 @@ def _write_parts(run: Path, folder: Path, stage: str) -> None:
         "judge": _averaged(Judge(), run / "judge"),
     }.items():
         (folder / name).mkdir()
-        halves = {
-            key: value.half() if value.is_floating_point() else value
-            for key, value in module.state_dict().items()
-        }
+        halves = {key: value.half() if value.is_floating_point() else value for key, value in module.state_dict().items()}
         save_file(halves, folder / name / "model.safetensors")
     (folder / "scorer" / "open_clip_config.json").write_text(json.dumps(_scorer_config(), indent=2) + "\n")
 

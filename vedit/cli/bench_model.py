@@ -14,13 +14,15 @@ EXAMPLES = (
 )
 
 
-@click.command(help=f"""Measure an embedded model: codec, inversion, samples, scorer, size and speed.
+@click.command(
+    help=f"""Measure an embedded model: codec, inversion, samples, scorer, size and speed.
 
 Everything is measured on compositions that training never drew. Shares carry Wilson's 95 %
 interval; whether a sample shows what its caption says is read by a classifier that shares
 nothing with the model, and whose own accuracy is printed first.
 
-{examples(EXAMPLES)}""")
+{examples(EXAMPLES)}"""
+)
 @click.argument("folder", required=False, metavar="[DIR]")
 @click.option("--samples", type=click.IntRange(1), default=300, show_default=True, help="Captions to sample.")
 @click.option("--steps", type=click.IntRange(2, 1000), default=50, show_default=True, help="DDIM steps of samples and inversions.")

@@ -12,13 +12,15 @@ EXAMPLES = (
 )
 
 
-@click.command(help=f"""Pack a run of vedit train --preset shapes-all into a model folder.
+@click.command(
+    help=f"""Pack a run of vedit train --preset shapes-all into a model folder.
 
 The folder opens with diffusers' StableDiffusionPipeline.from_pretrained; the scorer and the
 judge lie beside it, and training.json says how everything was trained, with a hash of every
 file. Measure it with: vedit bench model DIR --store
 
-{examples(EXAMPLES)}""")
+{examples(EXAMPLES)}"""
+)
 @click.argument("run")
 @click.option("-o", "--output", required=True, metavar="DIR", help="The folder to write.")
 @click.option("--annealed", is_flag=True, help="Pack the annealed copy of the denoiser.")

@@ -14,14 +14,16 @@ EXAMPLES = (
 )
 
 
-@click.command(help=f"""Draw a clip from a caption.
+@click.command(
+    help=f"""Draw a clip from a caption.
 
 The caption is made of the words that the embedded model knows: a size, a texture, a colour, a
 shape, a motion, a background pattern and colour. What it leaves out is drawn from the seed;
 size, texture and pattern have defaults (medium, plain, plain). --truth names fields to change:
 everything else stays as it is, to the pixel.
 
-{examples(EXAMPLES)}""")
+{examples(EXAMPLES)}"""
+)
 @click.argument("caption", required=False)
 @click.option("-o", "--output", metavar="FILE", help="Write the clip here; - is standard output.")
 @click.option("--truth", metavar="CAPTION", help="The caption of an edit of this scene.")
@@ -34,8 +36,20 @@ everything else stays as it is, to the pixel.
 @click.option("--to", type=click.Choice(["gif", "nut", "y4m", "rgb24", "rgba"]), default=None, help="Output format when the name does not tell.")
 @click.option("-y", "--overwrite", is_flag=True, default=None, help="Replace outputs that exist.")
 @click.option("--json", "as_json", is_flag=True, help="Print the record as one JSON object.")
-def command(caption: str | None, output: str | None, truth: str | None, truth_output: str | None, seed: int, frames: int,
-            grain: float | None, record: str | None, from_record: str | None, to: str | None, overwrite: bool | None, as_json: bool) -> None:
+def command(
+    caption: str | None,
+    output: str | None,
+    truth: str | None,
+    truth_output: str | None,
+    seed: int,
+    frames: int,
+    grain: float | None,
+    record: str | None,
+    from_record: str | None,
+    to: str | None,
+    overwrite: bool | None,
+    as_json: bool,
+) -> None:
     from vedit.app.draw_scene import draw_scene
     from vedit.media.atomic import check_output
 
@@ -52,7 +66,8 @@ def command(caption: str | None, output: str | None, truth: str | None, truth_ou
         raise OutputError("two outputs have the same name.", "Name a file for each of -o, -t and --record.")
     for path in outputs:
         check_output(path, (), overwrite)
-    drawn = draw_scene(caption, seed=seed, truth=truth, grain=grain, from_record=from_record, frames=frames, to=to,
-                       output=output, truth_output=truth_output, record=record)
+    drawn = draw_scene(
+        caption, seed=seed, truth=truth, grain=grain, from_record=from_record, frames=frames, to=to, output=output, truth_output=truth_output, record=record
+    )
     if as_json:
         print_json(drawn)

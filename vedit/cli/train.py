@@ -21,14 +21,16 @@ EXAMPLES = (
 )
 
 
-@click.command(help=f"""Train the embedded models on scenes drawn as they are needed.
+@click.command(
+    help=f"""Train the embedded models on scenes drawn as they are needed.
 
 The presets are stages: shapes-codec, shapes-judge (the classifier that reads samples),
 shapes-scorer, shapes (denoiser and text encoder, without end), and shapes-all, which goes
 through them in this order. The run folder holds everything; the same command goes on where it
 was stopped, exactly. SIGTERM and Ctrl-C save first and exit with 75.
 
-{examples(EXAMPLES)}""")
+{examples(EXAMPLES)}"""
+)
 @click.option("--preset", type=click.Choice(PRESETS), required=True, help="What to train.")
 @click.option("--out", "folder", required=True, metavar="RUN", help="The run folder: state, log and frozen parts.")
 @click.option("--device", default="cpu", show_default=True, metavar="NAME", help="cpu, cuda, cuda:1, mps.")
@@ -40,8 +42,19 @@ was stopped, exactly. SIGTERM and Ctrl-C save first and exit with 75.
 @click.option("--anneal", type=click.IntRange(1), default=None, metavar="N", help="Train a copy N steps further, its rate falling to zero.")
 @click.option("--json", "as_json", is_flag=True, help="Print each report as one JSON object.")
 @click.option("-q", "--quiet", is_flag=True, help="No reports.")
-def command(preset: str, folder: str, device: str, precision: str, threads: int | None, compiled: bool, seed: int,
-            steps: int | None, anneal: int | None, as_json: bool, quiet: bool) -> None:
+def command(
+    preset: str,
+    folder: str,
+    device: str,
+    precision: str,
+    threads: int | None,
+    compiled: bool,
+    seed: int,
+    steps: int | None,
+    anneal: int | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
     from dataclasses import asdict
     from pathlib import Path
 

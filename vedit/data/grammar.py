@@ -34,11 +34,7 @@ FIELDS: Mapping[str, tuple[str, ...]] = {
 SYNONYMS = {"gray": "grey"}
 OPENINGS = ("", "", "a video of ", "a picture of ")
 FRAME_WORDS = ("a", "an", "the", "on", "over", "background", "moving", "standing", "video", "picture", "of")
-WORDS = tuple(
-    dict.fromkeys(
-        [*FRAME_WORDS, *(word for values in FIELDS.values() for word in values), *SYNONYMS]
-    )
-)
+WORDS = tuple(dict.fromkeys([*FRAME_WORDS, *(word for values in FIELDS.values() for word in values), *SYNONYMS]))
 
 
 def article(word: str) -> str:
@@ -129,9 +125,7 @@ def parse_caption(prompt: str) -> dict[str, str]:
     thing = _read(words[:split], ("shape", "colour", "texture", "size", "motion"), "the object", prompt)
     ground = _read(words[split:], ("ground", "pattern"), "the background", prompt)
     if "shape" not in thing:
-        raise UsageError(
-            f'"{prompt}" names no shape.', f"A scene shows one of: {', '.join(SHAPES)}."
-        )
+        raise UsageError(f'"{prompt}" names no shape.', f"A scene shows one of: {', '.join(SHAPES)}.")
     return {name: {**thing, **ground}[name] for name in FIELDS if name in thing or name in ground}
 
 

@@ -129,9 +129,7 @@ class Scene:
             raise InputError(f"not a scene record: unknown or missing keys {', '.join(wrong)}.")
         for name, values in grammar.FIELDS.items():
             if record[name] not in values:
-                raise InputError(
-                    f"not a scene record: {name} is {record[name]!r}.", f"Known: {', '.join(values)}."
-                )
+                raise InputError(f"not a scene record: {name} is {record[name]!r}.", f"Known: {', '.join(values)}.")
         record = {**record}
         for name in ("colour_shift", "ground_shift"):
             record[name] = tuple(record[name])
@@ -171,29 +169,16 @@ class Scenes:
     def words(self) -> list[dict[str, str]]:
         """Return the fields of each scene as words."""
         columns = {name: self.fields[name].tolist() for name in grammar.FIELDS}
-        return [
-            {name: values[columns[name][row]] for name, values in grammar.FIELDS.items()}
-            for row in range(len(self))
-        ]
+        return [{name: values[columns[name][row]] for name, values in grammar.FIELDS.items()} for row in range(len(self))]
 
 
-FLOATS = tuple(
-    field.name
-    for field in dataclasses.fields(Scene)
-    if field.name not in grammar.FIELDS and field.name != "grain_seed"
-)
+FLOATS = tuple(field.name for field in dataclasses.fields(Scene) if field.name not in grammar.FIELDS and field.name != "grain_seed")
 
 
 def stack(scenes: Sequence[Scene], device: torch.device | str = "cpu") -> Scenes:
     """Put records into one batch."""
-    fields = {
-        name: torch.tensor([values.index(getattr(scene, name)) for scene in scenes], device=device)
-        for name, values in grammar.FIELDS.items()
-    }
-    floats = {
-        name: torch.tensor([getattr(scene, name) for scene in scenes], device=device, dtype=torch.float32)
-        for name in FLOATS
-    }
+    fields = {name: torch.tensor([values.index(getattr(scene, name)) for scene in scenes], device=device) for name, values in grammar.FIELDS.items()}
+    floats = {name: torch.tensor([getattr(scene, name) for scene in scenes], device=device, dtype=torch.float32) for name in FLOATS}
     return Scenes(fields, floats)
 
 
@@ -211,9 +196,7 @@ def sample(count: int, generator: torch.Generator, *, held_out: bool | None = Fa
         return low + (high - low) * torch.rand(count, *shape, generator=generator, device=device)
 
     def choice(weights: Sequence[float]) -> Tensor:
-        return torch.multinomial(
-            torch.tensor(weights, device=device), count, replacement=True, generator=generator
-        )
+        return torch.multinomial(torch.tensor(weights, device=device), count, replacement=True, generator=generator)
 
     triples = torch.tensor(_triples(held_out), device=device)
     triple = triples[torch.randint(len(triples), (count,), generator=generator, device=device)]
@@ -435,9 +418,7 @@ def _ground(scenes: Scenes) -> Tensor:
     floats, grid = scenes.floats, _grid(scenes)
     base_BC = scenes._table(GROUND_RGB.values())[scenes.fields["ground"]] + floats["ground_shift"]
     centred = (grid - SIDE / 2) / SIDE
-    slope_x, slope_y = (
-        (floats["slope"] * wave(floats["slope_angle"]))[:, None] * centred[None] for wave in (torch.cos, torch.sin)
-    )
+    slope_x, slope_y = ((floats["slope"] * wave(floats["slope_angle"]))[:, None] * centred[None] for wave in (torch.cos, torch.sin))
     slope_BYX = slope_y[:, :, None] + slope_x[:, None, :]
     # Dark grounds get lighter squares or waves, light grounds darker ones.
     is_light_B1 = base_BC.mean(dim=1, keepdim=True) > 0.4

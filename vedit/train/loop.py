@@ -98,9 +98,7 @@ def seeded(seed: int, stream: int, step: int, device: torch.device | str = "cpu"
     return torch.Generator(device).manual_seed(int.from_bytes(key, "little") >> 1)
 
 
-def train(
-    task: Task, options: Options, folder: Path, should_stop: Callable[[], bool] = lambda: False
-) -> Iterator[Report]:
+def train(task: Task, options: Options, folder: Path, should_stop: Callable[[], bool] = lambda: False) -> Iterator[Report]:
     """Train, or go on training, the task in `folder`; yield a report every `log_every` steps.
 
     Raises Stopped, with the state saved, after the step in which `should_stop` turns true.
@@ -173,10 +171,7 @@ class Run:
     def _count_bad_step(self) -> None:
         self.bad_steps += 1
         if self.bad_steps >= MAX_BAD_STEPS:
-            raise FloatingPointError(
-                f"{MAX_BAD_STEPS} steps in a row without a finite gradient, up to step {self.step}; "
-                "the last saved state is good"
-            )
+            raise FloatingPointError(f"{MAX_BAD_STEPS} steps in a row without a finite gradient, up to step {self.step}; the last saved state is good")
 
     def _report(self) -> Report | None:
         is_last = self.step == self.options.steps
@@ -268,13 +263,7 @@ class Run:
 
     def _optimizer_tensors(self) -> dict[str, Tensor]:
         entries = self.optimizer.state_dict()["state"]
-        return _flat(
-            {
-                f"{self.names[index]}:{key}": value
-                for index, moments in entries.items()
-                for key, value in moments.items()
-            }
-        )
+        return _flat({f"{self.names[index]}:{key}": value for index, moments in entries.items() for key, value in moments.items()})
 
     def _load_optimizer(self, tensors: dict[str, Tensor]) -> None:
         state: dict[int, dict[str, Tensor]] = {}

@@ -24,9 +24,7 @@ KL_WEIGHT = 1e-3
 class CodecTask:
     """L1 + 2 L2 + 1e-3 KL on crops, then on whole pictures from step `crop_steps`."""
 
-    def __init__(
-        self, *, seed: int, crop_steps: int, batch: int = 64, device: str = "cpu", precision: str = "fp32"
-    ) -> None:
+    def __init__(self, *, seed: int, crop_steps: int, batch: int = 64, device: str = "cpu", precision: str = "fp32") -> None:
         torch.manual_seed(seed)
         self.model = shapes.codec().to(device)
         self.precision = precision
@@ -109,10 +107,7 @@ def frozen(model: Any, *, seed: int, count: int = 2048) -> Any:
     """
     device = next(model.parameters()).device
     generator = seeded(seed, 2, 0, device)
-    posteriors = [
-        model.encode(2 * training_pictures(64, generator, crop=False) - 1).latent_dist
-        for _ in range(count // 64)
-    ]
+    posteriors = [model.encode(2 * training_pictures(64, generator, crop=False) - 1).latent_dist for _ in range(count // 64)]
     mean_NC = torch.cat([p.mean for p in posteriors]).permute(0, 2, 3, 1).flatten(0, 2)
     noise_C = torch.cat([p.var for p in posteriors]).mean(dim=(0, 2, 3))
     is_used = mean_NC.var(dim=0) > noise_C

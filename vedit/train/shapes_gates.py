@@ -46,10 +46,7 @@ def sample_latents(
 ) -> Tensor:
     """Sample one latent per caption with DDIM; noise i depends on the seed and i only."""
     device = next(unet.parameters()).device
-    noise = [
-        torch.randn(unet.config.in_channels, 16, 16, generator=torch.Generator().manual_seed(seed + i))
-        for i in range(len(captions))
-    ]
+    noise = [torch.randn(unet.config.in_channels, 16, 16, generator=torch.Generator().manual_seed(seed + i)) for i in range(len(captions))]
     latents = torch.stack(noise).to(device)
     ids = shapes.token_ids(captions + [""] * len(captions)).to(device)
     text = text_encoder(ids).last_hidden_state
@@ -87,9 +84,7 @@ def samples(
     parts = []
     for start in range(0, count, 48):
         part = captions[start : start + 48]
-        latents = sample_latents(
-            unet, text_encoder, scheduler, part, steps=steps, seed=seed + start, guidance=guidance
-        )
+        latents = sample_latents(unet, text_encoder, scheduler, part, steps=steps, seed=seed + start, guidance=guidance)
         parts.append(decode(codec, latents))
     return records, torch.cat(parts)
 
@@ -120,9 +115,7 @@ def shares(right: dict[str, Tensor]) -> dict[str, dict[str, Any]]:
 
 
 @torch.no_grad()
-def invert(
-    predict: Callable[[Tensor, int], Tensor], scheduler: Any, latents: Tensor, passes: int
-) -> Iterator[Tensor]:
+def invert(predict: Callable[[Tensor, int], Tensor], scheduler: Any, latents: Tensor, passes: int) -> Iterator[Tensor]:
     """Walk DDIM backwards from clean latents to noise; yield the latents after each step.
 
     predict(latents, timestep) returns v. Each step solves x_t = a x_s + b eps(x_t, t) by

@@ -70,9 +70,7 @@ class JudgeTask:
         pictures_BCYX = soften(scenes.draw(batch, time_B), generator)
         with shapes.precision(self.device, self.precision):
             logits = self.model(pictures_BCYX)
-        losses = {
-            name: functional.cross_entropy(logits[name].float(), batch.fields[name]) for name in JUDGED
-        }
+        losses = {name: functional.cross_entropy(logits[name].float(), batch.fields[name]) for name in JUDGED}
         return {"loss": torch.stack(list(losses.values())).sum(), **losses}
 
     def measure(self, model: Any, step: int) -> dict[str, Any]:

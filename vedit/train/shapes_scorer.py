@@ -142,9 +142,7 @@ def contrastive_loss(image_BD: Tensor, text_BD: Tensor, scale: Tensor, same_BB: 
     image_BD, text_BD = functional.normalize(image_BD, dim=1), functional.normalize(text_BD, dim=1)
     logits_BB = (scale.clamp(max=100) * image_BD @ text_BD.T).masked_fill(same_BB, -torch.inf)
     target_B = torch.arange(len(logits_BB), device=logits_BB.device)
-    return 0.5 * (
-        functional.cross_entropy(logits_BB, target_B) + functional.cross_entropy(logits_BB.T, target_B)
-    )
+    return 0.5 * (functional.cross_entropy(logits_BB, target_B) + functional.cross_entropy(logits_BB.T, target_B))
 
 
 @torch.no_grad()
@@ -161,11 +159,7 @@ def scorer_right(clip: Any, count: int, seed: int = 9_000_004) -> dict[str, Tens
     image_BD = functional.normalize(clip.encode_image(normalise(grainy(batch, generator))), dim=1)
     right = {}
     for name in JUDGED:
-        captions = [
-            grammar.caption({**words, name: value}, show_motion=False)
-            for words in batch.words()
-            for value in grammar.FIELDS[name]
-        ]
+        captions = [grammar.caption({**words, name: value}, show_motion=False) for words in batch.words() for value in grammar.FIELDS[name]]
         text = functional.normalize(clip.encode_text(shapes.token_ids(captions).to(device)), dim=1)
         scores = torch.einsum("bd,bvd->bv", image_BD, text.view(count, -1, text.shape[1]))
         right[name] = scores.argmax(dim=1) == batch.fields[name]

@@ -138,9 +138,7 @@ class UNetTask:
     def measure(self, model: Any, step: int) -> dict[str, Any]:
         if self.judge is None:
             return {}
-        records, pictures_BCYX = samples(
-            model.unet, model.text_encoder, self.codec, shapes.scheduler(), 144, steps=25
-        )
+        records, pictures_BCYX = samples(model.unet, model.text_encoder, self.codec, shapes.scheduler(), 144, steps=25)
         table = shares(judged(self.judge, records, pictures_BCYX))
         return {name: row["share"] for name, row in table.items()}
 
