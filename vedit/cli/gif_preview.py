@@ -17,7 +17,7 @@ EXAMPLES = (
     ("vedit gif preview in.gif", "play it once in the terminal"),
     ("vedit gif preview in.gif -o sheet.png --grid 4x3", "twelve evenly spread frames with their times in one picture"),
     ("vedit gif preview in.gif --frame 3 -o f.png", "the third frame as it is shown, with its transparency"),
-    ("vedit gif preview clip.mp4 --frame 1 --style blocks", "the first frame of a video, drawn with characters"),
+    ("vedit gif preview in.mp4 --frame 1 --style blocks", "the first frame of a video, drawn with characters"),
 )
 
 
