@@ -1,0 +1,129 @@
+"""GLP: a delta denoising score whose gradients, and whose last latents, keep their stable directions only.
+
+Source: the GLP thesis, reconstructed; `methods.md` 5 names every choice, and which switch gives the
+other reading. Each iteration's gradient joins a window of the last J; the leading axes of the windows
+of neighbouring frames (`axes.energy` of their power) rebuild it (gradient purification, GP). At the
+end the displacement from the clip, over the last `latent_window` iterations, is weighted axis by
+axis (latent purification, LP).
+
+Expectation, measured on an analytic toy model: GP does not beat a plain delta denoising score at the
+same step size, LP helps by a few percent, shared noise helps against flicker by far the most.
+`ABLATIONS` are there to measure it on a real one.
+Shape letters: F frames, R rows of a window, D entries of a frame's latent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import AliasChoices, Field, model_validator
+from torch import Tensor
+
+from vedit.diffusion.attention.rules import Plan
+from vedit.diffusion.blend import resize_mask
+from vedit.diffusion.purify import Axes, Window, frame_axes, purify, purify_latents
+from vedit.diffusion.sample import Step
+from vedit.methods import dds
+from vedit.methods.base import EditInput, Outline
+
+SUMMARY = "Move the clip's latents towards the new prompt along directions that stay the same."
+NEEDS: frozenset[str] = frozenset()
+ABLATIONS: dict[str, dict[str, bool]] = {
+    "DDS": {"purify_gradients": False, "purify_latents": False},
+    "GP only": {"purify_gradients": True, "purify_latents": False},
+    "LP only": {"purify_gradients": False, "purify_latents": True},
+    "GLP": {"purify_gradients": True, "purify_latents": True},
+}
+Weight = Annotated[float, Field(ge=0)]
+
+
+class Params(dds.ScoreParams):
+    iterations: int = Field(500, ge=1, le=5000, description="optimisation steps")
+    lr: float = Field(0.07, gt=0, lt=1, description="step size")
+    w1: float = Field(2.0, ge=0, description="weight of the text's gradient")
+    w2: float = Field(2.0, ge=0, description="weight that pulls places outside the edit mask back to the clip")
+    purify_gradients: bool = Field(True, description="keep the stable directions of the last gradients")
+    purify_latents: bool = Field(True, description="weaken the unstable directions of the last latents at the end")
+    window: int = Field(8, ge=1, le=64, validation_alias=AliasChoices("window", "J"), description="gradients in a window")
+    period: int = Field(1, ge=1, le=64, description="iterations between two searches for axes")
+    energy: float = Field(0.9, gt=0, le=1, validation_alias=AliasChoices("energy", "rho"), description="share of the gradients' power that the axes hold")
+    kmax: int | None = Field(None, ge=1, description="axes at most; equally strong ones stay together")
+    gamma: float = Field(0.01, ge=0, description="weight of skewness and kurtosis in the choice of coefficients")
+    target: Literal["mean", "latest"] = Field("mean", description="what is projected on the axes: the window's mean or the newest gradient")
+    omega: tuple[Weight, Weight, Weight] = Field((0.5, 1.0, 0.5), description="weights of the frame before, the frame, and the frame after")
+    latent_window: int = Field(10, ge=1, le=100, validation_alias=AliasChoices("latent_window", "L"), description="latents in the last purification")
+    latent_energy: float = Field(0.99, gt=0, le=1, description="share of the latents' power that their axes hold")
+    latent_kmax: int | None = Field(None, ge=1, description="axes of latents at most")
+    latent_noise: float | None = Field(None, ge=0, description="power at which an axis is halved; the median of all axes when not given")
+    latent_space: Literal["displacement", "latent"] = Field("displacement", description="decompose displacements from the clip, or latents themselves")
+    average_frames: bool = Field(False, description="average the last displacement over neighbouring frames too")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Params:
+        if self.omega[1] == 0:
+            raise ValueError("omega gives the frame itself no weight")
+        if self.period > self.window:
+            raise ValueError(f"period = {self.period} is longer than the window of {self.window}")
+        return self
+
+
+def outline(model: Any, clip: EditInput, params: Params) -> Outline:
+    plain = dds.outline(model, clip, params)
+    rows, entries = params.window * params.purify_gradients + params.latent_window * params.purify_latents, clip.latents_FCYX[0].numel()
+    note = f"windows take {4 * rows * entries * clip.frames / 2**20:.1f} MiB"
+    return Outline(plain.branches, plain.plan, plain.iterations, 0, (*plain.notes, note))
+
+
+@torch.inference_mode()
+def run(model: Any, clip: EditInput, params: Params, plan: Plan | None = None) -> Iterator[Step]:
+    """plan: attention rules that act inside the calls, by iteration."""
+    score = dds.Score(model, clip, params)
+    latents = score.source_FCYX
+    gradients, positions = Gradients(params, _inside(clip, latents)), Window(params.latent_window)
+    with dds.score_control(model, clip, score, plan or Plan()).installed() as controller:
+        for iteration in range(params.iterations):
+            timestep, gradient = score.gradient(latents, iteration, controller)
+            semantic = gradients.purified(gradient) if params.purify_gradients else gradient
+            latents = dds.moved(score, latents, semantic, clip.mask_F1YX, iteration)
+            positions.add(latents)
+            if params.purify_latents and iteration == params.iterations - 1:
+                latents = last_purification(positions, score.source_FCYX, params)
+            yield Step(iteration, timestep, {"tgt": latents}, {"tgt": latents})
+
+
+class Gradients:
+    """The windows of gradients, and the axes found in them last."""
+
+    def __init__(self, params: Params, inside_FD: Tensor | None) -> None:
+        self.params, self.inside_FD = params, inside_FD
+        self.window = Window(params.window)
+        self.axes: list[Axes] = []
+        self.seen = 0
+
+    def purified(self, gradient_FCYX: Tensor) -> Tensor:
+        """Add the newest gradient; the one to step along."""
+        self.window.add(gradient_FCYX)
+        rows_FRD = self.window.stack()
+        if self.seen % self.params.period == 0:
+            self.axes = frame_axes(rows_FRD, self.params.energy, self.params.kmax, self.params.omega)
+        self.seen += 1
+        return purify(rows_FRD, self.axes, self.params.gamma, self.params.target, self.inside_FD).reshape(gradient_FCYX.shape)
+
+
+def last_purification(positions: Window, source_FCYX: Tensor, params: Params) -> Tensor:
+    """The latents that the last iterations agree on."""
+    purified_FD = purify_latents(
+        positions.stack(), source_FCYX.flatten(1), params.omega,
+        energy=params.latent_energy, kmax=params.latent_kmax, noise=params.latent_noise, average_frames=params.average_frames, space=params.latent_space,
+    )  # fmt: skip
+    return purified_FD.reshape(source_FCYX.shape)
+
+
+def _inside(clip: EditInput, like_FCYX: Tensor) -> Tensor | None:
+    """The entries (F, D) that the moments of a gradient are taken over: those inside the edit mask."""
+    if clip.mask_F1YX is None:
+        return None
+    inside = resize_mask(clip.mask_F1YX.to(like_FCYX.device), clip.size) > 0.5
+    return inside.expand(-1, like_FCYX.shape[1], -1, -1).flatten(1)
