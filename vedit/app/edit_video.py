@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from vedit import methods
 from vedit.app.clips import Pixels, Selection, check_size, frames_of, read_pixels
 from vedit.app.gif import Settings, edit_clip
-from vedit.app.invert_video import InversionSettings, Watch, cached_inversion, to_tensor, unwatched
+from vedit.app.invert_video import InversionSettings, Watch, cached_inversion, check_prompt, to_tensor, unwatched
 from vedit.app.record import peak_memory_mib, versions, write_record
 from vedit.errors import UsageError
 from vedit.media.frames import Clip, Frames
@@ -76,8 +76,8 @@ def edit_video(job: Job, model: Model, settings: Settings, *, watch: Watch = unw
     started = time.perf_counter()
     module = methods.load(job.method)
     params = read_params(module.Params, job.params, job.method)
-    model.check_prompt(job.source)
-    model.check_prompt(job.target)
+    for prompt in (job.source, job.target):
+        check_prompt(model, prompt)
     check_size(job.selection.size, latent_multiple(model))
     pixels = read_pixels(job.input, job.selection, warn=settings.warn)
     spans = {"read": _since(started)}

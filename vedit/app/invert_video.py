@@ -52,6 +52,14 @@ def inversion_facts(model: Model, pixels: Pixels, settings: InversionSettings) -
     }
 
 
+def check_prompt(model: Model, prompt: str) -> None:
+    """Refuse words that the embedded model has never seen, before it makes a smear of them."""
+    if model.is_embedded and prompt:
+        from vedit.data.grammar import check_words
+
+        check_words(prompt)
+
+
 def to_tensor(pixels: Pixels) -> Tensor:
     """Pixels as the autoencoder wants them: (F, 3, Y, X) in [-1, 1]."""
     import torch
@@ -80,7 +88,7 @@ def invert_video(model: Model, pixels: Pixels, path: str, settings: InversionSet
     from vedit.diffusion.invert import invert
 
     started = time.perf_counter()
-    model.check_prompt(settings.prompt)
+    check_prompt(model, settings.prompt)
     facts = inversion_facts(model, pixels, settings)
     z0 = model.encode_frames(to_tensor(pixels))
     text = model.encode_prompt(settings.prompt)

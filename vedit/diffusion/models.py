@@ -88,21 +88,6 @@ class Model:
     def _in_use(self, part: Any) -> Any:
         return _OnDevice(part, self.device)
 
-    def check_prompt(self, prompt: str) -> None:
-        """Refuse words that the embedded model has never seen, before it makes a smear of them."""
-        if not self.is_embedded:
-            return
-        words = [word for word in self.tokenizer.get_vocab() if word.endswith("</w>") and len(word) > 5]
-        known = sorted(word.removesuffix("</w>") for word in words)
-        known.append("a")
-        for word in prompt.lower().replace(",", " ").split():
-            if len(self.tokenizer(word).input_ids) != 3:
-                raise UsageError(
-                    f"the embedded model does not know the word {word!r}{nearest(word, known)}",
-                    f"It only knows drawn scenes: {' '.join(known)}.",
-                    "For anything else name a real model: --model stable-diffusion-v1-5/stable-diffusion-v1-5",
-                )
-
     def identity(self) -> dict[str, Any]:
         """What an inversion depends on, by content: hashes of the weights that made it."""
         for part in ("unet", "vae", "text_encoder"):
