@@ -6,11 +6,12 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from vedit.media.frames import Frames
+if TYPE_CHECKING:
+    from vedit.media.frames import Frames
 
 Decorator = Callable[[Any], Any]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,7 +13,9 @@ from vedit import stages
 from vedit.cli import LazyGroup
 from vedit.cli.common import Voice, examples, manner_options, options, output_options, print_json
 from vedit.errors import UsageError
-from vedit.stages.options import Option, parse_option
+
+if TYPE_CHECKING:
+    from vedit.stages.options import Option
 
 OWN = {
     "chain": "Run several stages in one process.",
@@ -52,7 +54,7 @@ class GifGroup(LazyGroup):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, OWN.get(name) or stages.load(name).SUMMARY) for name in self.list_commands(ctx)])
+            formatter.write_dl([(name, OWN.get(name) or stages.summary(name)) for name in self.list_commands(ctx)])
 
 
 @click.group(cls=GifGroup, table=OWN, modules={name: f"vedit.cli.gif_{name}" for name in OWN})
@@ -85,7 +87,7 @@ class StageOption(click.ParamType):  # type: ignore[type-arg]
         self.option = option
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return parse_option(self.stage, self.option, value) if isinstance(value, str) else value
+        return self.option.read(self.stage, value) if isinstance(value, str) else value
 
 
 def click_option(stage: str, option: Option) -> click.Option:
@@ -114,7 +116,7 @@ def stage_command(name: str) -> click.Command:
         values = {option.key: given.pop(option.key, None) for option in module.OPTIONS}
         inputs = [argument.replace(MINUS, "-", 1) if argument.startswith(MINUS) else argument for argument in arguments]
         if positional is not None and inputs and values[positional.key] is None and _is_value(inputs[0], positional):
-            values[positional.key] = parse_option(name, positional, inputs.pop(0))
+            values[positional.key] = positional.read(name, inputs.pop(0))
         values = {option.key: option.default if values[option.key] is None else values[option.key] for option in module.OPTIONS}
         if name == "metadata":
             given.update(loop=None, strip=None, comment=None)

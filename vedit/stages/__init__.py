@@ -19,6 +19,11 @@ def has(name: str) -> bool:
     return registry.has(name)
 
 
+def summary(name: str) -> str:
+    """A stage's one line of help, without importing it where it is ours."""
+    return registry.summary(name)
+
+
 def load(name: str) -> ModuleType:
     """The module of a stage; raises UsageError with the nearest spelling."""
     return registry.load(name)

@@ -49,6 +49,13 @@ class Option(NamedTuple):
     def is_flag(self) -> bool:
         return self.parse is flag
 
+    def read(self, stage: str, value: str) -> Any:
+        """The value from its text; a UsageError names the stage and the option."""
+        try:
+            return self.parse(value)
+        except ValueError as error:
+            raise UsageError(f"{stage} --{self.name} {value}: {error}.", "", f"See: vedit gif {stage} --help") from None
+
 
 def flag(text: str) -> bool:
     """A switch; as text, for chains and presets: true or false."""
@@ -172,13 +179,5 @@ def read_options(stage: str, options: tuple[Option, ...], given: Mapping[str, st
                 f"{stage} has no option {name!r}{nearest(name, [option.name for option in options])}",
                 f"Its options are {', '.join(option.name for option in options)}.",
             )
-        values[key] = parse_option(stage, known[key], value)
+        values[key] = known[key].read(stage, value)
     return values
-
-
-def parse_option(stage: str, option: Option, value: str) -> Any:
-    """One option's value from its text."""
-    try:
-        return option.parse(value)
-    except ValueError as error:
-        raise UsageError(f"{stage} --{option.name} {value}: {error}.", "", f"See: vedit gif {stage} --help") from None
