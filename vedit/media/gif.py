@@ -9,6 +9,7 @@ so memory does not grow with the clip.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import BinaryIO, NamedTuple
 
@@ -17,6 +18,7 @@ from vedit.media.frames import Block, Clip, Container, Frame, Frames, Palette, R
 from vedit.media.limits import Limits
 
 IMAGE, EXTENSION, TRAILER = 0x2C, 0x21, 0x3B
+BLOCK_START = re.compile(rb"[\x21\x2c\x3b]")
 CONTROL, COMMENT, APPLICATION, PLAIN_TEXT = 0xF9, 0xFE, 0xFF, 0x01
 LOOP_APPS = (b"NETSCAPE2.0", b"ANIMEXTS1.0")
 CHUNK = 1 << 18
@@ -236,13 +238,17 @@ class GifReader:
         """The byte that starts the next block, skipping junk; None at the end."""
         window = self.window
         skipped = 0
-        while (byte := window.take(1)) is not None:
-            if byte[0] in (EXTENSION, IMAGE, TRAILER):
+        while window.need(1):
+            found = BLOCK_START.search(window.data, window.pos)
+            start = found.start() if found else len(window.data)
+            skipped += start - window.pos
+            window.pos = start
+            if found:
+                window.pos += 1
                 if skipped:
                     self.hurt(f"{skipped} bytes of junk between blocks after image {self._count} are skipped")
-                self.has_trailer = byte[0] == TRAILER
-                return byte[0]
-            skipped += 1
+                self.has_trailer = found[0] == b"\x3b"
+                return found[0][0]
         return None
 
     def _extension(self) -> Block | None:
