@@ -6,7 +6,10 @@ import click
 
 from vedit.cli import LazyGroup
 
-OWN = {"model": "Measure the embedded model against its gates."}
+OWN = {
+    "model": "Measure the embedded model against its gates.",
+    "scenes": "Score editing methods where the true edited clip is known.",
+}
 
 
 @click.group(cls=LazyGroup, table=OWN, modules={name: f"vedit.cli.bench_{name}" for name in OWN})
