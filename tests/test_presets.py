@@ -150,7 +150,7 @@ def test_environment_goes_before_preset_before_user_config_before_default(config
 
 
 def test_show_prints_a_preset_that_gives_the_same_chain(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for name in presets.paths():
+    for name in [name for name in presets.paths() if presets.load(name).kind == "chain"]:
         assert execute(["presets", "show", name]) == 0
         shown = capsys.readouterr().out
         path = write(tmp_path / f"{name}-shown.toml", shown)
@@ -194,7 +194,7 @@ def test_a_method_preset_is_listed_and_shown_without_loading_its_method(p2p: Non
     path = write(config / "presets" / "mine.toml", 'kind = "method"\nmethod = "p2p"\nsummary = "Mine."\nsteps = 20 # few\n')
     code = "import sys; from vedit.cli import execute; execute(['presets', 'list']); execute(['presets', 'show', 'mine']); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "mine         method  Mine. (yours)" in done.stdout
+    assert ["mine", "method", "Mine.", "(yours)"] in [line.split() for line in done.stdout.splitlines()]
     assert f"# {path}\nkind" in done.stdout and "steps = 20 # few" in done.stdout
     assert done.stdout.endswith("False\n")
 

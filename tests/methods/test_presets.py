@@ -1,0 +1,44 @@
+"""The presets of editing methods that ship with vedit."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from tests.diffusion.tiny import TinyModel
+from vedit import methods, presets
+from vedit.methods.base import EditInput, Outline, read_params
+from vedit.train import shapes
+
+METHOD_PRESETS = [name for name in presets.paths() if presets.load(name).kind == "method"]
+
+
+@pytest.mark.parametrize("name", METHOD_PRESETS)
+def test_a_preset_is_right_for_its_method_and_fits_its_model(name: str) -> None:
+    """Every layer, step count and scale that it names is there: in Stable Diffusion, or in the embedded model."""
+    method = name.partition("-")[0]
+    module = methods.load(method)
+    params = read_params(module.Params, presets.load_method(method, name), name)
+    model = TinyModel()
+    if name.endswith("-shapes"):
+        model.unet = shapes.unet(4)
+    clip = EditInput(
+        torch.zeros(2, 4, 16, 16), lambda index: torch.zeros(2, 4, 16, 16), model.schedule.timesteps(getattr(params, "steps", 1)), "a cat", "a dog"
+    )
+    outline = module.outline(model, clip, params)
+    assert isinstance(outline, Outline) and outline.evaluations > 0
+    if method in ("p2p", "pnp"):
+        assert len(outline.plan.rules) == 2
+
+
+def test_every_method_has_a_preset_for_both_models() -> None:
+    for name in methods.names():
+        assert {name, f"{name}-shapes"} <= set(METHOD_PRESETS)
+
+
+def test_thesis_presets_hold_the_values_of_the_thesis() -> None:
+    p2p, pnp, glp = (presets.load_method(name, f"{name}-thesis") for name in ("p2p", "pnp", "glp"))
+    assert (p2p["steps"], p2p["guidance"]) == (50, 12.5)
+    assert (pnp["steps"], pnp["inversion_steps"], pnp["guidance"], pnp["skip_layer_structure"]) == (500, 500, 7.5, 25)
+    assert [pnp[key] for key in ("content_from", "motion_from", "structure_from", "start_index", "skip_layer_content", "skip_layer_motion")] == [0] * 6
+    assert (glp["iterations"], glp["lr"], glp["w1"], glp["w2"], glp["guidance"]) == (500, 0.07, 2.0, 2.0, 7.5)
