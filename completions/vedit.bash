@@ -3,7 +3,7 @@
 
 __vedit_presets() {
     local folder=${VEDIT_CONFIG_DIR:-${XDG_CONFIG_HOME:-$HOME/.config}/vedit}/presets file
-    printf '%s\n' boomerang pixel-art slack-emoji thumbnail web-small
+    printf '%s\n' boomerang ddim ddim-shapes dds dds-shapes glp glp-shapes glp-thesis p2p p2p-shapes p2p-thesis pixel-art pnp pnp-shapes pnp-thesis sdedit sdedit-shapes slack-emoji thumbnail web-small
     for file in "$folder"/*.toml; do
         [ -e "$file" ] || continue
         file=${file##*/}
@@ -44,7 +44,7 @@ _vedit() {
     while [ "$i" -lt "$COMP_CWORD" ]; do
         word=${COMP_WORDS[i]}
         case "$path $word" in
-            'vedit bench' | 'vedit bench model' | 'vedit cache' | 'vedit cache clear' | 'vedit cache list' | 'vedit convert' | 'vedit edit' | 'vedit env' | 'vedit gif' | 'vedit gif adjust' | 'vedit gif chain' | 'vedit gif crop' | 'vedit gif metadata' | 'vedit gif preview' | 'vedit gif resize' | 'vedit gif rotate' | 'vedit gif speed' | 'vedit gif watermark' | 'vedit invert' | 'vedit models' | 'vedit models fetch' | 'vedit models info' | 'vedit models list' | 'vedit models pack' | 'vedit presets' | 'vedit presets list' | 'vedit presets save' | 'vedit presets show' | 'vedit probe' | 'vedit scene' | 'vedit train') path="$path $word" ;;
+            'vedit bench' | 'vedit bench model' | 'vedit bench scenes' | 'vedit cache' | 'vedit cache clear' | 'vedit cache list' | 'vedit convert' | 'vedit edit' | 'vedit env' | 'vedit gif' | 'vedit gif adjust' | 'vedit gif chain' | 'vedit gif crop' | 'vedit gif metadata' | 'vedit gif preview' | 'vedit gif resize' | 'vedit gif rotate' | 'vedit gif speed' | 'vedit gif watermark' | 'vedit invert' | 'vedit models' | 'vedit models fetch' | 'vedit models info' | 'vedit models list' | 'vedit models pack' | 'vedit presets' | 'vedit presets list' | 'vedit presets save' | 'vedit presets show' | 'vedit probe' | 'vedit replay' | 'vedit scene' | 'vedit train') path="$path $word" ;;
         esac
         i=$((i + 1))
     done
@@ -59,6 +59,12 @@ _vedit() {
 
 
         'vedit bench model --samples' | 'vedit bench model --steps' | 'vedit bench model --device' | 'vedit bench model --threads') _vedit_value text "$cur"; return ;;
+        'vedit bench scenes --methods' | 'vedit bench scenes --set' | 'vedit bench scenes --limit' | 'vedit bench scenes --frames' | 'vedit bench scenes --model' | 'vedit bench scenes --revision' | 'vedit bench scenes --device' | 'vedit bench scenes --frames-per-call') _vedit_value text "$cur"; return ;;
+        'vedit bench scenes --cases') _vedit_value words "$cur" 'drawn-scenes drawn-scenes-tuning'; return ;;
+        'vedit bench scenes -o' | 'vedit bench scenes --output') _vedit_value file "$cur"; return ;;
+        'vedit bench scenes --dtype') _vedit_value words "$cur" 'auto fp32 fp16 bf16'; return ;;
+        'vedit bench scenes --offload') _vedit_value words "$cur" 'none model sequential'; return ;;
+        'vedit bench scenes --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
 
 
 
@@ -169,6 +175,8 @@ _vedit() {
         'vedit presets save --set' | 'vedit presets save --summary') _vedit_value text "$cur"; return ;;
 
         'vedit probe -e' | 'vedit probe --entry' | 'vedit probe --limit') _vedit_value text "$cur"; return ;;
+        'vedit replay -o' | 'vedit replay --output') _vedit_value file "$cur"; return ;;
+        'vedit replay --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
         'vedit scene -o' | 'vedit scene --output' | 'vedit scene -t' | 'vedit scene --truth-output' | 'vedit scene --record' | 'vedit scene --from-record') _vedit_value file "$cur"; return ;;
         'vedit scene --truth' | 'vedit scene --seed' | 'vedit scene --frames' | 'vedit scene --grain') _vedit_value text "$cur"; return ;;
         'vedit scene --to') _vedit_value words "$cur" 'gif nut y4m rgb24 rgba'; return ;;
@@ -181,6 +189,7 @@ _vedit() {
         'vedit') words='-V --version --debug -h --help' ;;
         'vedit bench') words='-h --help' ;;
         'vedit bench model') words='--samples --steps --device --threads --store --strict --json -h --help' ;;
+        'vedit bench scenes') words='--methods --set --cases --limit --frames --markdown --json -o --output -y --overwrite --model --revision --device --dtype --offload --frames-per-call -q --quiet --progress -h --help' ;;
         'vedit cache') words='-h --help' ;;
         'vedit cache clear') words='-h --help' ;;
         'vedit cache list') words='-h --help' ;;
@@ -208,6 +217,7 @@ _vedit() {
         'vedit presets save') words='--from --set --summary -y --overwrite -n --no-overwrite -h --help' ;;
         'vedit presets show') words='--json -h --help' ;;
         'vedit probe') words='--json -e --entry --check --limit -h --help' ;;
+        'vedit replay') words='-o --output -y --overwrite -q --quiet --progress -h --help' ;;
         'vedit scene') words='-o --output --truth -t --truth-output --seed --frames --grain --record --from-record --to -y --overwrite --json -h --help' ;;
         'vedit train') words='--preset --out --device --precision --threads --compile --seed --steps --anneal --json -q --quiet -h --help' ;;
         esac
@@ -215,13 +225,14 @@ _vedit() {
         return
     fi
     case $path in
-        'vedit') words='bench cache convert edit env gif invert models presets probe scene train' ;;
-        'vedit bench') words='model' ;;
+        'vedit') words='bench cache convert edit env gif invert models presets probe replay scene train' ;;
+        'vedit bench') words='model scenes' ;;
         'vedit cache') words='clear list' ;;
         'vedit gif') words='adjust chain crop metadata preview resize rotate speed watermark' ;;
         'vedit models') words='fetch info list pack' ;;
         'vedit presets') words='list save show' ;;
         'vedit bench model') _vedit_value folder "$cur"; return ;;
+        'vedit bench scenes') ;;
         'vedit cache clear') ;;
         'vedit cache list') ;;
         'vedit convert') _vedit_value file "$cur"; return ;;
@@ -245,6 +256,7 @@ _vedit() {
         'vedit presets save') _vedit_value file "$cur"; return ;;
         'vedit presets show') _vedit_value preset "$cur"; return ;;
         'vedit probe') _vedit_value file "$cur"; return ;;
+        'vedit replay') _vedit_value file "$cur"; return ;;
         'vedit scene') _vedit_value file "$cur"; return ;;
         'vedit train') ;;
     esac

@@ -3,7 +3,7 @@
 function __vedit_at --description 'Whether the words so far name this very command'
     set -l path vedit
     for word in (commandline -opc)[2..-1]
-        if contains -- "$path $word" 'vedit' 'vedit bench' 'vedit bench model' 'vedit cache' 'vedit cache clear' 'vedit cache list' 'vedit convert' 'vedit edit' 'vedit env' 'vedit gif' 'vedit gif adjust' 'vedit gif chain' 'vedit gif crop' 'vedit gif metadata' 'vedit gif preview' 'vedit gif resize' 'vedit gif rotate' 'vedit gif speed' 'vedit gif watermark' 'vedit invert' 'vedit models' 'vedit models fetch' 'vedit models info' 'vedit models list' 'vedit models pack' 'vedit presets' 'vedit presets list' 'vedit presets save' 'vedit presets show' 'vedit probe' 'vedit scene' 'vedit train'
+        if contains -- "$path $word" 'vedit' 'vedit bench' 'vedit bench model' 'vedit bench scenes' 'vedit cache' 'vedit cache clear' 'vedit cache list' 'vedit convert' 'vedit edit' 'vedit env' 'vedit gif' 'vedit gif adjust' 'vedit gif chain' 'vedit gif crop' 'vedit gif metadata' 'vedit gif preview' 'vedit gif resize' 'vedit gif rotate' 'vedit gif speed' 'vedit gif watermark' 'vedit invert' 'vedit models' 'vedit models fetch' 'vedit models info' 'vedit models list' 'vedit models pack' 'vedit presets' 'vedit presets list' 'vedit presets save' 'vedit presets show' 'vedit probe' 'vedit replay' 'vedit scene' 'vedit train'
             set path "$path $word"
         end
     end
@@ -14,7 +14,7 @@ function __vedit_presets
     set -l folder ~/.config/vedit
     set -q XDG_CONFIG_HOME; and set folder $XDG_CONFIG_HOME/vedit
     set -q VEDIT_CONFIG_DIR; and set folder $VEDIT_CONFIG_DIR
-    printf '%s\n' boomerang pixel-art slack-emoji thumbnail web-small
+    printf '%s\n' boomerang ddim ddim-shapes dds dds-shapes glp glp-shapes glp-thesis p2p p2p-shapes p2p-thesis pixel-art pnp pnp-shapes pnp-thesis sdedit sdedit-shapes slack-emoji thumbnail web-small
     for file in $folder/presets/*.toml
         string replace -r '^.*/(.*)\.toml$' '$1' -- $file
     end
@@ -31,6 +31,7 @@ complete -c vedit -n '__vedit_at \'vedit\'' -a invert -d 'Invert a clip: compute
 complete -c vedit -n '__vedit_at \'vedit\'' -a models -d 'List, fetch and look into models; make model folders from training runs'
 complete -c vedit -n '__vedit_at \'vedit\'' -a presets -d 'List, show and save presets: named settings in TOML files'
 complete -c vedit -n '__vedit_at \'vedit\'' -a probe -d 'Tell what is in GIFs and videos, without decoding them'
+complete -c vedit -n '__vedit_at \'vedit\'' -a replay -d 'Repeat an edit from the run record beside its output'
 complete -c vedit -n '__vedit_at \'vedit\'' -a scene -d 'Draw a clip from a caption'
 complete -c vedit -n '__vedit_at \'vedit\'' -a train -d 'Train the embedded models on scenes drawn as they are needed'
 complete -c vedit -n '__vedit_at \'vedit\'' -s V -l version -d 'Show the version and exit.'
@@ -38,6 +39,7 @@ complete -c vedit -n '__vedit_at \'vedit\'' -l debug -d 'Show a traceback with a
 complete -c vedit -n '__vedit_at \'vedit\'' -s h -l help -d 'Show this message and exit.'
 complete -c vedit -n '__vedit_at \'vedit bench\'' -f
 complete -c vedit -n '__vedit_at \'vedit bench\'' -a model -d 'Measure an embedded model: codec, inversion, samples, scorer, size and speed'
+complete -c vedit -n '__vedit_at \'vedit bench\'' -a scenes -d 'Score editing methods on drawn scenes, where the true edited clip is known'
 complete -c vedit -n '__vedit_at \'vedit bench\'' -s h -l help -d 'Show this message and exit.'
 complete -c vedit -n '__vedit_at \'vedit bench model\'' -f
 complete -c vedit -n '__vedit_at \'vedit bench model\'' -a '(__fish_complete_directories)'
@@ -49,6 +51,25 @@ complete -c vedit -n '__vedit_at \'vedit bench model\'' -l store -d 'Write the f
 complete -c vedit -n '__vedit_at \'vedit bench model\'' -l strict -d 'Exit 1 when a gate is missed.'
 complete -c vedit -n '__vedit_at \'vedit bench model\'' -l json -d 'Print each figure as one JSON object.'
 complete -c vedit -n '__vedit_at \'vedit bench model\'' -s h -l help -d 'Show this message and exit.'
+complete -c vedit -n '__vedit_at \'vedit bench scenes\'' -f
+complete -c vedit -n '__vedit_at \'vedit bench scenes\'' -l methods -x -d 'Methods to score; all by default.'
+complete -c vedit -n '__vedit_at \'vedit bench scenes\'' -l set -x -d 'Set a parameter of a method.'
+complete -c vedit -n '__vedit_at \'vedit bench scenes\'' -l cases -x -a 'drawn-scenes drawn-scenes-tuning' -d 'The frozen set; presets may be tuned on the second only.'
+complete -c vedit -n '__vedit_at \'vedit bench scenes\'' -l limit -x -d 'Cases of each kind; all by default. At least 1.'
+complete -c vedit -n '__vedit_at \'vedit bench scenes\'' -l frames -x -d 'Frames of each clip. From 2 to 8.'
+complete -c vedit -n '__vedit_at \'vedit bench scenes\'' -l markdown -d 'Print a Markdown table.'
+complete -c vedit -n '__vedit_at \'vedit bench scenes\'' -l json -d 'Print rows and the scores of every case as JSON.'
+complete -c vedit -n '__vedit_at \'vedit bench scenes\'' -s o -l output -r -F -d 'Write the table here too.'
+complete -c vedit -n '__vedit_at \'vedit bench scenes\'' -s y -l overwrite -d 'Replace the output if it exists.'
+complete -c vedit -n '__vedit_at \'vedit bench scenes\'' -l model -x -d 'shapes (embedded), a folder, or a Hub id such as OWNER/NAME.'
+complete -c vedit -n '__vedit_at \'vedit bench scenes\'' -l revision -x -d 'Branch, tag or commit of a Hub model.'
+complete -c vedit -n '__vedit_at \'vedit bench scenes\'' -l device -x -d 'auto, cpu, cuda, cuda:N or mps.'
+complete -c vedit -n '__vedit_at \'vedit bench scenes\'' -l dtype -x -a 'auto fp32 fp16 bf16' -d 'Precision of the network.'
+complete -c vedit -n '__vedit_at \'vedit bench scenes\'' -l offload -x -a 'none model sequential' -d 'Keep parts on the CPU between their uses.'
+complete -c vedit -n '__vedit_at \'vedit bench scenes\'' -l frames-per-call -x -d 'Frames that go through the network at once. At least 1.'
+complete -c vedit -n '__vedit_at \'vedit bench scenes\'' -s q -l quiet -d 'No progress and no warnings.'
+complete -c vedit -n '__vedit_at \'vedit bench scenes\'' -l progress -x -a 'auto jsonl none' -d 'Progress on standard error.'
+complete -c vedit -n '__vedit_at \'vedit bench scenes\'' -s h -l help -d 'Show this message and exit.'
 complete -c vedit -n '__vedit_at \'vedit cache\'' -f
 complete -c vedit -n '__vedit_at \'vedit cache\'' -a clear -d 'Remove the inversions kept; the next edit of a clip inverts it again'
 complete -c vedit -n '__vedit_at \'vedit cache\'' -a list -d 'List the inversions kept: key, size, prompt and model'
@@ -443,6 +464,11 @@ complete -c vedit -n '__vedit_at \'vedit probe\'' -s e -l entry -x -d 'Print one
 complete -c vedit -n '__vedit_at \'vedit probe\'' -l check -d 'Decode every image, and exit 1 when anything is damaged.'
 complete -c vedit -n '__vedit_at \'vedit probe\'' -l limit -x -d 'Change a limit: canvas, image, total, images, comment, expansion; 0 lifts it.'
 complete -c vedit -n '__vedit_at \'vedit probe\'' -s h -l help -d 'Show this message and exit.'
+complete -c vedit -n '__vedit_at \'vedit replay\'' -s o -l output -r -F -d 'Write the repetition here. Required.'
+complete -c vedit -n '__vedit_at \'vedit replay\'' -s y -l overwrite -d 'Replace the output if it exists.'
+complete -c vedit -n '__vedit_at \'vedit replay\'' -s q -l quiet -d 'No progress and no warnings.'
+complete -c vedit -n '__vedit_at \'vedit replay\'' -l progress -x -a 'auto jsonl none' -d 'Progress on standard error.'
+complete -c vedit -n '__vedit_at \'vedit replay\'' -s h -l help -d 'Show this message and exit.'
 complete -c vedit -n '__vedit_at \'vedit scene\'' -s o -l output -r -F -d 'Write the clip here; - is standard output.'
 complete -c vedit -n '__vedit_at \'vedit scene\'' -l truth -x -d 'The caption of an edit of this scene.'
 complete -c vedit -n '__vedit_at \'vedit scene\'' -s t -l truth-output -r -F -d 'Write the true result of the edit here.'

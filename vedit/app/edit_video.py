@@ -100,6 +100,8 @@ def edit_video(job: Job, model: Model, settings: Settings, *, watch: Watch = unw
         "device": str(model.device),
         "dtype": str(model.dtype).removeprefix("torch."),
         "clip": pixels.facts(),
+        "selection": job.selection._asdict(),
+        "preview": job.preview,
         "frames_per_call": job.frames_per_call,
         "mask": job.mask,
         "keep_outside": job.keep_outside,
@@ -112,6 +114,26 @@ def edit_video(job: Job, model: Model, settings: Settings, *, watch: Watch = unw
     if job.record and job.output != "-":
         write_record(job.output, record)
     return record
+
+
+def job_of(record: dict[str, Any], output: str) -> Job:
+    """The job that a run record describes, for another output."""
+    selection = record["selection"]
+    size = selection["size"]
+    return Job(
+        record["input"],
+        output,
+        record["method"],
+        record["source_prompt"],
+        record["target_prompt"],
+        Selection(selection["start"], selection["stride"], selection["frames"], tuple(size) if isinstance(size, list) else size),
+        record["params"],
+        record["seed"],
+        None,
+        record["mask"],
+        record["keep_outside"],
+        record["frames_per_call"],
+    )
 
 
 def edit_pixels(job: Job, model: Model, module: Any, params: Any, pixels: Pixels, warn: Callable[[str], None], watch: Watch, spans: dict[str, float]) -> tuple[np.ndarray, dict[str, Any]]:
