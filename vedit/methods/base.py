@@ -168,6 +168,12 @@ def sites_of_layers(unet: Any, kind: str, paths: Sequence[str], what: str) -> li
     return [site for site in sites if Select(kind, tuple(paths)).matches(site)]
 
 
+def check_start(start_index: int, steps: int) -> None:
+    """Refuse to start behind the last step."""
+    if start_index >= steps:
+        raise UsageError(f"start_index {start_index} is behind the last of {steps} steps.", f"Give 0 to {steps - 1}.")
+
+
 def guided_stream(model: Any, clip: EditInput, params: MethodParams, latents: Tensor) -> Stream:
     """The stream "tgt": the target prompt, guided away from the negative prompt."""
     cond, uncond = (model.encode_prompt(text).to(model.device) for text in (clip.target_prompt, params.negative_prompt))

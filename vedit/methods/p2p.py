@@ -15,7 +15,7 @@ Shape letters: F frames, N heads, Q query tokens, T text tokens, Y X latent rows
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -38,6 +38,7 @@ from vedit.methods.base import (
     Share,
     Span,
     branches_of,
+    check_start,
     control,
     guided_stream,
     hold_outside,
@@ -67,6 +68,12 @@ class Params(InversionParams):
     )
     equalizer: dict[str, Annotated[float, Field(ge=-10, le=20)]] = Field({}, description="factors of words of the new prompt, such as origami = 4")
     compat: bool = Field(False, description="let positions drift behind a word of another length, as the published code does")
+    start_index: int = Field(
+        0,
+        ge=0,
+        validation_alias=AliasChoices("start_index", "ddim_init_latents_t_idx"),
+        description="sampling step to start at; later keeps more of the clip",
+    )
     source_branch: Literal["replay", "resample"] = Field("replay", description="feed the source from its inversion, or sample it again")
     blend_words: tuple[str, ...] = Field((), description="change the picture only where these words of either prompt look")
     subtract_words: tuple[str, ...] = Field(
@@ -132,16 +139,17 @@ def column_edit(params: Params, source: Prompt, target: Prompt, steps: int) -> C
 def outline(model: Any, clip: EditInput, params: Params) -> Outline:
     """The rules and probes; raises UsageError for words that do not occur and prompts that do not fit."""
     steps = len(clip.timesteps)
+    check_start(params.start_index, steps)
     source, target = read_prompt(model.tokenizer, clip.source_prompt), read_prompt(model.tokenizer, clip.target_prompt)
     sources = ("src",) if params.source_branch == "replay" or params.guidance == 1 else ("src/uncond", "src")
     branches = branches_of(params.guidance, *sources)
     rules = tuple(injections(model.unet, params, source, target, clip.size, range(steps), steps))
     probes = tuple(_probes(params, source, target, wants_attention=clip.save is not None))
-    return Outline(branches, Plan(rules, probes), steps, 0, tuple(describe(params, source, target)))
+    return Outline(branches, Plan(rules, probes), steps - params.start_index, params.start_index, tuple(describe(params, source, target)))
 
 
 def injections(
-    unet: Any, params: Params, source: Prompt, target: Prompt, size: tuple[int, int], positions: range | list[int], steps: int
+    unet: Any, params: Params, source: Prompt, target: Prompt, size: tuple[int, int], positions: Sequence[int], steps: int
 ) -> Iterator[MapColumns | Replace]:
     """Cross maps edited in the branch "tgt", and self-attention taken over from "src".
 
@@ -254,17 +262,19 @@ class LocalBlend:
 
 
 def _source_stream(model: Any, clip: EditInput, params: Params) -> Stream:
-    start = clip.trajectory(0)
+    start = clip.trajectory(params.start_index)
     if params.source_branch == "replay":
         return replayed_stream(model, clip, start)
     cond, uncond = (model.encode_prompt(text).to(model.device) for text in (clip.source_prompt, params.negative_prompt))
     return Stream("src", start.to(model.device), cond, uncond, params.guidance)
 
 
-def run(model: Any, clip: EditInput, params: Params) -> Iterator[Step]:
+def run(model: Any, clip: EditInput, params: Params, latents: Tensor | None = None) -> Iterator[Step]:
+    """latents: what the target starts as; the source's own inversion by default."""
     announced = outline(model, clip, params)
     source, target = read_prompt(model.tokenizer, clip.source_prompt), read_prompt(model.tokenizer, clip.target_prompt)
-    streams = [_source_stream(model, clip, params), guided_stream(model, clip, params, clip.trajectory(0))]
+    begun = clip.trajectory(announced.start) if latents is None else latents
+    streams = [_source_stream(model, clip, params), guided_stream(model, clip, params, begun)]
     controller = control(model, clip, streams, announced.plan)
     sites = find_sites(model.unet)
     scales = {}
@@ -274,10 +284,10 @@ def run(model: Any, clip: EditInput, params: Params) -> Iterator[Step]:
     local = LocalBlend(params, source, target, clip, scales)
     has_words = bool(params.blend_words or params.subtract_words)
     edit = local.edit(controller.store) if has_words else hold_outside(clip)
-    yield from sample_with(model, clip, streams, controller, 0, edit)
+    yield from sample_with(model, clip, streams, controller, announced.start, edit)
     if clip.save is not None:
         for branch, prompt in local.prompts.items():
             for word in dict.fromkeys(prompt.words):
-                clip.save[f"attention/{branch}/{word}"] = local.map_of(controller.store, branch, prompt.tokens_of(word)) / len(clip.timesteps)
+                clip.save[f"attention/{branch}/{word}"] = local.map_of(controller.store, branch, prompt.tokens_of(word)) / announced.iterations
         if local.mask is not None:
             clip.save["mask"] = local.mask

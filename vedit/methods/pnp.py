@@ -11,21 +11,22 @@ attention modules in forward order (`methods.md` 4.1).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pydantic import AliasChoices, Field
+from torch import Tensor
 
 from vedit.diffusion.attention.locate import Select
 from vedit.diffusion.attention.rules import Plan, Replace, Steps, step_range
 from vedit.diffusion.sample import Step
-from vedit.errors import UsageError
 from vedit.methods.base import (
     EditInput,
     InversionParams,
     Outline,
     Share,
     branches_of,
+    check_start,
     control,
     guided_stream,
     hold_outside,
@@ -71,18 +72,28 @@ class Params(InversionParams):
 def outline(model: Any, clip: EditInput, params: Params) -> Outline:
     """The rules; raises ModelError for a layer that the model does not have."""
     steps = len(clip.timesteps)
-    if params.start_index >= steps:
-        raise UsageError(f"start_index {params.start_index} is behind the last of {steps} steps.", f"Give 0 to {steps - 1}.")
+    check_start(params.start_index, steps)
     branches = branches_of(params.guidance, "src")
     notes: list[str] = []
-    rules = tuple(injections(model.unet, params, steps, branches[1:], clip, notes))
+    rules = tuple(injections(model.unet, params, branches[1:], clip, notes, range(steps), steps))
     return Outline(branches, Plan(rules), steps - params.start_index, params.start_index, tuple(notes))
 
 
-def injections(unet: Any, params: Params, steps: int, targets: tuple[str, ...], clip: EditInput, notes: list[str]) -> Iterator[Replace]:
-    """What the targets take from "src"; notes is told of settings that have no effect."""
-    features = _span(steps, params.structure_from, params.feature_until)
-    attention = _span(steps, params.structure_from, params.attention_until)
+def injections(
+    unet: Any, params: Params, targets: tuple[str, ...], clip: EditInput, notes: list[str], positions: Sequence[int], steps: int
+) -> Iterator[Replace]:
+    """What the targets take from "src".
+
+    notes: is told of settings that have no effect. positions: where in the schedule of `steps` steps
+    each call lies; range(steps) when sampling.
+    """
+
+    def span(first: int, until: float) -> Steps:
+        table = step_range(steps, 0.0, until)
+        return tuple(position >= first and table[position] for position in positions)
+
+    features = span(params.structure_from, params.feature_until)
+    attention = span(params.structure_from, params.attention_until)
     if any(features) and params.feature_layers:
         found = sites_of_layers(unet, "conv", params.feature_layers, "feature_layers")
         yield Replace(Select("conv", params.feature_layers, expect=len(found)), "src", targets, features, name="features")
@@ -96,19 +107,16 @@ def injections(unet: Any, params: Params, steps: int, targets: tuple[str, ...], 
             notes.append("content_from: there is no edit mask, so no content is injected; give one with --mask")
         else:
             select = Select("self", first_layer=params.skip_layer_content)
-            yield Replace(select, "src", targets, _span(steps, params.content_from, 1.0), ("v",), "content outside the mask", clip.mask_F1YX)
+            yield Replace(select, "src", targets, span(params.content_from, 1.0), ("v",), "content outside the mask", clip.mask_F1YX)
     if params.motion_from is not None:
         notes.append("motion_from: the model has no temporal attention, so no motion is injected")
 
 
-def _span(steps: int, first: int, until: float) -> Steps:
-    return tuple(index >= first and inside for index, inside in enumerate(step_range(steps, 0.0, until)))
-
-
-def run(model: Any, clip: EditInput, params: Params) -> Iterator[Step]:
+def run(model: Any, clip: EditInput, params: Params, latents: Tensor | None = None) -> Iterator[Step]:
+    """latents: what the target starts as; the source's own inversion by default."""
     announced = outline(model, clip, params)
     for note in announced.notes:
         clip.warn(note)
     start = clip.trajectory(announced.start)
-    streams = [replayed_stream(model, clip, start), guided_stream(model, clip, params, start)]
+    streams = [replayed_stream(model, clip, start), guided_stream(model, clip, params, start if latents is None else latents)]
     yield from sample_with(model, clip, streams, control(model, clip, streams, announced.plan), announced.start, hold_outside(clip))

@@ -1,0 +1,95 @@
+"""GLP with a forward method: each form against its parts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from tests.diffusion.tiny import TinyModel
+from tests.methods.inputs import edit_input, plain_ddim, result, trajectory_of
+from vedit.errors import UsageError
+from vedit.methods import combine, dds, glp
+from vedit.methods.base import mistakes, read_params
+
+STEPS = 4
+SOURCE, TARGET = "a cat on a mirror", "a dog on a mirror"
+QUICK = {"iterations": 6, "lr": 0.2, "w1": 1.0, "w2": 1.0}
+NOTHING = {"p2p": {"cross_replace": 0.0, "self_replace": 0.0}, "pnp": {"feature_until": 0.0, "attention_until": 0.0}}
+
+
+@pytest.fixture(scope="module")
+def model() -> TinyModel:
+    return TinyModel()
+
+
+def params(**table: Any) -> combine.Params:
+    return read_params(combine.Params, {"steps": STEPS, "guidance": 3.0, "glp": QUICK, **table}, "test")
+
+
+@pytest.mark.parametrize("forward", ["p2p", "pnp"])
+@pytest.mark.parametrize("start", [0, 2])
+def test_sequential_inverts_what_glp_made_and_samples_from_there(model: TinyModel, forward: str, start: int) -> None:
+    clip = edit_input(model, SOURCE, TARGET, STEPS)
+    settings = params(forward=forward, start_index=start, **{forward: NOTHING[forward]})
+    made = result(glp, model, clip, settings.backward)
+    again = edit_input(model, SOURCE, TARGET, STEPS, trajectory=trajectory_of(model, made, TARGET, clip.timesteps))
+    steps = list(combine.run(model, clip, settings))
+    torch.testing.assert_close(steps[-1].latents["tgt"], plain_ddim(model, again, TARGET, 3.0, start=start), rtol=0, atol=1e-10)
+    assert len(steps) == settings.iterations == 6 + 2 * (STEPS - start)
+
+
+@pytest.mark.parametrize("forward", ["p2p", "pnp"])
+def test_the_forward_method_reads_the_clips_own_inversion(model: TinyModel, forward: str) -> None:
+    clip = edit_input(model, SOURCE, TARGET, STEPS)
+    assert (
+        float(
+            (result(combine, model, clip, params(forward=forward)) - result(combine, model, clip, params(forward=forward, **{forward: NOTHING[forward]})))
+            .abs()
+            .max()
+        )
+        > 1e-4
+    )
+    *_, step = combine.run(model, clip, params(forward=forward))
+    assert torch.equal(step.latents["src"], clip.latents_FCYX)
+
+
+@pytest.mark.parametrize("forward", ["p2p", "pnp"])
+def test_in_loop_without_injection_is_glp(model: TinyModel, forward: str) -> None:
+    clip = edit_input(model, SOURCE, TARGET, STEPS)
+    settings = params(forward=forward, form="in-loop", **{forward: NOTHING[forward]})
+    assert torch.equal(result(combine, model, clip, settings), result(glp, model, clip, settings.backward))
+    injecting = params(forward=forward, form="in-loop")
+    assert float((result(combine, model, clip, injecting) - result(glp, model, clip, settings.backward)).abs().max()) > 1e-5
+    assert injecting.iterations == 6
+
+
+def test_in_loop_with_equal_prompts_is_the_source(model: TinyModel) -> None:
+    clip = edit_input(model, SOURCE, SOURCE, STEPS)
+    found = result(combine, model, clip, params(form="in-loop", forward="p2p", p2p={"cross_replace": 1.0, "self_replace": 1.0}))
+    torch.testing.assert_close(found, clip.latents_FCYX, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize(("forward", "table"), [("p2p", {"cross_replace": 0.3, "self_replace": 0.3}), ("pnp", {"feature_until": 0.3, "attention_until": 0.3})])
+def test_in_loop_rules_act_at_the_noisy_timesteps(model: TinyModel, forward: str, table: dict[str, float]) -> None:
+    clip = edit_input(model, SOURCE, TARGET, STEPS)
+    settings = params(form="in-loop", forward=forward, glp={**QUICK, "iterations": 80}, **{forward: table})
+    drawn = [dds.timestep_of(settings.backward, clip, iteration, 1000) for iteration in range(80)]
+    rules = combine.outline(model, clip, settings).plan.rules
+    assert len(rules) == 2
+    for rule in rules:
+        assert list(rule.steps) == [timestep >= 700 for timestep in drawn]
+
+
+def test_mistakes_in_inner_tables_are_reported_with_their_table() -> None:
+    (found,) = mistakes(combine.Params, {"glp": {"iteratons": 3}, "pnp": {"steps": 20, "attention_until": 2}})
+    assert "glp: no key 'iteratons'; did you mean iterations?" in found and "pnp: attention_until = 2" in found and "pnp: steps is set for the whole" in found
+    with pytest.raises(UsageError, match="local blend needs sampling"):
+        params(form="in-loop", p2p={"blend_words": ["cat"]})
+
+
+def test_a_mistake_of_the_forward_method_shows_before_the_optimisation(model: TinyModel) -> None:
+    clip = edit_input(model, SOURCE, TARGET, STEPS)
+    with pytest.raises(UsageError, match="does not occur"):
+        next(combine.run(model, clip, params(forward="p2p", p2p={"equalizer": {"dragon": 2.0}})))
