@@ -1,0 +1,59 @@
+"""The demonstration: draw a clip, edit it three ways, hold the results against the truth."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from vedit.app.bench_scenes import COPY, Score, score
+from vedit.app.clips import Pixels, Selection, read_pixels
+from vedit.app.draw_scene import scene_for, write_scene
+from vedit.app.edit_video import Job, edit_video
+from vedit.app.gif import Settings
+from vedit.app.invert_video import Watch, to_tensor, unwatched
+from vedit.data.cases import Case
+
+if TYPE_CHECKING:
+    from vedit.diffusion.models import Model
+
+SOURCE = "a red circle moving left on a grey background"
+TARGET = "a blue circle moving left on a grey background"
+METHODS = ("p2p", "pnp", "glp")
+
+
+def run_demo(folder: str, model: Model, presets: dict[str, dict[str, Any]], *, say: Callable[[str], None], watch: Watch = unwatched) -> list[Score]:
+    """Write clip, truth, edits and side-by-side GIFs into a folder; returns the scores.
+
+    presets: parameters by method; `say` is told of each file as it is written.
+    """
+    os.makedirs(folder, exist_ok=True)
+    scene, truth = scene_for(SOURCE, seed=0, truth=TARGET)
+    assert truth is not None, "scene_for draws the truth that it is asked for"
+    clip = os.path.join(folder, "clip.gif")
+    for path, drawn in ((clip, scene), (os.path.join(folder, "truth.gif"), truth)):
+        write_scene(drawn, path)
+        say(path)
+    case = Case("demo", "colour", truth.colour, scene)
+    source = read_pixels(clip, Selection(size=model.native_size))
+    scores = [score(COPY, case, to_tensor(source), len(source.frames_FYX3))]
+    for method in METHODS:
+        output = os.path.join(folder, f"{method}.nut")
+        preview = os.path.join(folder, f"{method}.gif")
+        job = Job(clip, output, method, SOURCE, TARGET, source.selection, presets[method], preview=preview)
+        edit_video(job, model, Settings(), watch=watch)
+        made: Pixels = read_pixels(output, source.selection)
+        scores.append(score(method, case, to_tensor(made), len(made.frames_FYX3)))
+        os.unlink(output)
+        os.replace(output + ".vedit.json", preview + ".vedit.json")
+        say(f"{preview} (source | edit)")
+    return scores
+
+
+def scores_text(scores: list[Score]) -> str:
+    """One line per method."""
+    lines = [f"{'method':<12} {'whole dB':>9} {'unchanged dB':>13} {'edited dB':>10}  right colour"]
+    for entry in scores:
+        answer = "yes" if entry.success else "no"
+        lines.append(f"{entry.method:<12} {entry.whole:9.1f} {entry.unchanged:13.1f} {entry.edited:10.1f}  {answer}")
+    return "\n".join(lines)

@@ -1,0 +1,37 @@
+"""`vedit demo`: draw a clip, edit it, compare with the truth."""
+
+from __future__ import annotations
+
+import click
+
+from vedit.cli.common import Voice, examples
+
+EXAMPLES = (("vedit demo", "clips, side-by-side GIFs and a table in vedit-demo/"),)
+
+
+@click.command(help=f"""Draw a clip, edit it by text with three methods, and compare with the true answer.
+
+Works offline with the embedded model. The clip is a drawn scene, so the right answer is known.
+
+{examples(EXAMPLES)}""")
+@click.option("-O", "--output-dir", default="vedit-demo", metavar="DIR", help="Write here (vedit-demo).")
+@click.option("-q", "--quiet", is_flag=True, help="No progress and no warnings.")
+@click.option("--progress", type=click.Choice(["auto", "jsonl", "none"]), default="auto", help="Progress on standard error.")
+def command(output_dir: str, quiet: bool, progress: str) -> None:
+    from vedit.app.extras import need
+    from vedit.cli.edit import method_params
+
+    need("diffusion")
+    from vedit.app.demo import METHODS, SOURCE, TARGET, run_demo, scores_text
+    from vedit.diffusion.models import EMBEDDED, load_model
+    from vedit.media.atomic import open_output
+
+    voice = Voice(quiet, progress)
+    presets = {method: method_params(method, None, (), EMBEDDED, None) for method in METHODS}
+    click.echo(f'"{SOURCE}" becomes "{TARGET}"')
+    text = scores_text(run_demo(output_dir, load_model(EMBEDDED), presets, say=click.echo, watch=voice.steps))
+    with open_output(f"{output_dir}/table.txt") as stream:
+        stream.write(text.encode() + b"\n")
+    click.echo(text)
+    click.echo("the same with a real model:")
+    click.echo('  vedit edit clip.mp4 -o out.mp4 --model stable-diffusion-v1-5/stable-diffusion-v1-5 --frames 8 --source "a grey wolf" --prompt "a grey fox"')
