@@ -3,7 +3,7 @@
 
 __vedit_presets() {
     local folder=${VEDIT_CONFIG_DIR:-${XDG_CONFIG_HOME:-$HOME/.config}/vedit}/presets file
-    printf '%s\n' boomerang ddim ddim-shapes dds dds-shapes glp glp-shapes glp-thesis p2p p2p-shapes p2p-thesis pixel-art pnp pnp-shapes pnp-thesis sdedit sdedit-shapes slack-emoji thumbnail web-small
+    printf '%s\n' boomerang combine combine-shapes ddim ddim-shapes dds dds-shapes glp glp-shapes glp-thesis p2p p2p-shapes p2p-thesis pixel-art pnp pnp-shapes pnp-thesis sdedit sdedit-shapes slack-emoji thumbnail web-small
     for file in "$folder"/*.toml; do
         [ -e "$file" ] || continue
         file=${file##*/}
@@ -44,7 +44,7 @@ _vedit() {
     while [ "$i" -lt "$COMP_CWORD" ]; do
         word=${COMP_WORDS[i]}
         case "$path $word" in
-            'vedit bench' | 'vedit bench model' | 'vedit bench scenes' | 'vedit cache' | 'vedit cache clear' | 'vedit cache list' | 'vedit convert' | 'vedit edit' | 'vedit env' | 'vedit gif' | 'vedit gif adjust' | 'vedit gif chain' | 'vedit gif crop' | 'vedit gif metadata' | 'vedit gif preview' | 'vedit gif resize' | 'vedit gif rotate' | 'vedit gif speed' | 'vedit gif watermark' | 'vedit invert' | 'vedit models' | 'vedit models fetch' | 'vedit models info' | 'vedit models list' | 'vedit models pack' | 'vedit presets' | 'vedit presets list' | 'vedit presets save' | 'vedit presets show' | 'vedit probe' | 'vedit replay' | 'vedit scene' | 'vedit train') path="$path $word" ;;
+            'vedit bench' | 'vedit bench model' | 'vedit bench scenes' | 'vedit cache' | 'vedit cache clear' | 'vedit cache list' | 'vedit convert' | 'vedit demo' | 'vedit edit' | 'vedit env' | 'vedit gif' | 'vedit gif adjust' | 'vedit gif chain' | 'vedit gif crop' | 'vedit gif metadata' | 'vedit gif preview' | 'vedit gif resize' | 'vedit gif rotate' | 'vedit gif speed' | 'vedit gif watermark' | 'vedit invert' | 'vedit models' | 'vedit models fetch' | 'vedit models info' | 'vedit models list' | 'vedit models pack' | 'vedit presets' | 'vedit presets list' | 'vedit presets save' | 'vedit presets show' | 'vedit probe' | 'vedit replay' | 'vedit scene' | 'vedit train') path="$path $word" ;;
         esac
         i=$((i + 1))
     done
@@ -78,6 +78,8 @@ _vedit() {
         'vedit convert --dither') _vedit_value words "$cur" 'none bayer fs'; return ;;
         'vedit convert -O' | 'vedit convert --output-dir') _vedit_value folder "$cur"; return ;;
         'vedit convert --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
+        'vedit demo -O' | 'vedit demo --output-dir') _vedit_value folder "$cur"; return ;;
+        'vedit demo --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
         'vedit edit -o' | 'vedit edit --output' | 'vedit edit --inversion' | 'vedit edit --mask' | 'vedit edit --preview') _vedit_value file "$cur"; return ;;
         'vedit edit --source' | 'vedit edit --prompt' | 'vedit edit --method' | 'vedit edit --set' | 'vedit edit --steps' | 'vedit edit --seed' | 'vedit edit --model' | 'vedit edit --revision' | 'vedit edit --device' | 'vedit edit --frames-per-call' | 'vedit edit --frames' | 'vedit edit --stride' | 'vedit edit --start' | 'vedit edit --size') _vedit_value text "$cur"; return ;;
         'vedit edit --preset') _vedit_value preset "$cur"; return ;;
@@ -194,6 +196,7 @@ _vedit() {
         'vedit cache clear') words='-h --help' ;;
         'vedit cache list') words='-h --help' ;;
         'vedit convert') words='--to -f --from --start --duration --width --height --fps --size --rate --raw-info --background --even --crf --encoder-preset --quality --repeat --no-audio --loop --palette --colors --dither --limit -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
+        'vedit demo') words='-O --output-dir -q --quiet --progress -h --help' ;;
         'vedit edit') words='-o --output --source --prompt --method --preset --set --steps --seed --inversion --mask --keep-outside --preview --explain --list-methods --no-metadata --model --revision --device --dtype --offload --frames-per-call --frames --stride --start --size -y --overwrite --json -q --quiet --progress -h --help' ;;
         'vedit env') words='--json -h --help' ;;
         'vedit gif') words='-h --help' ;;
@@ -225,7 +228,7 @@ _vedit() {
         return
     fi
     case $path in
-        'vedit') words='bench cache convert edit env gif invert models presets probe replay scene train' ;;
+        'vedit') words='bench cache convert demo edit env gif invert models presets probe replay scene train' ;;
         'vedit bench') words='model scenes' ;;
         'vedit cache') words='clear list' ;;
         'vedit gif') words='adjust chain crop metadata preview resize rotate speed watermark' ;;
@@ -236,6 +239,7 @@ _vedit() {
         'vedit cache clear') ;;
         'vedit cache list') ;;
         'vedit convert') _vedit_value file "$cur"; return ;;
+        'vedit demo') ;;
         'vedit edit') _vedit_value file "$cur"; return ;;
         'vedit env') ;;
         'vedit gif adjust') _vedit_value file "$cur"; return ;;

@@ -3,7 +3,7 @@
 function __vedit_at --description 'Whether the words so far name this very command'
     set -l path vedit
     for word in (commandline -opc)[2..-1]
-        if contains -- "$path $word" 'vedit' 'vedit bench' 'vedit bench model' 'vedit bench scenes' 'vedit cache' 'vedit cache clear' 'vedit cache list' 'vedit convert' 'vedit edit' 'vedit env' 'vedit gif' 'vedit gif adjust' 'vedit gif chain' 'vedit gif crop' 'vedit gif metadata' 'vedit gif preview' 'vedit gif resize' 'vedit gif rotate' 'vedit gif speed' 'vedit gif watermark' 'vedit invert' 'vedit models' 'vedit models fetch' 'vedit models info' 'vedit models list' 'vedit models pack' 'vedit presets' 'vedit presets list' 'vedit presets save' 'vedit presets show' 'vedit probe' 'vedit replay' 'vedit scene' 'vedit train'
+        if contains -- "$path $word" 'vedit' 'vedit bench' 'vedit bench model' 'vedit bench scenes' 'vedit cache' 'vedit cache clear' 'vedit cache list' 'vedit convert' 'vedit demo' 'vedit edit' 'vedit env' 'vedit gif' 'vedit gif adjust' 'vedit gif chain' 'vedit gif crop' 'vedit gif metadata' 'vedit gif preview' 'vedit gif resize' 'vedit gif rotate' 'vedit gif speed' 'vedit gif watermark' 'vedit invert' 'vedit models' 'vedit models fetch' 'vedit models info' 'vedit models list' 'vedit models pack' 'vedit presets' 'vedit presets list' 'vedit presets save' 'vedit presets show' 'vedit probe' 'vedit replay' 'vedit scene' 'vedit train'
             set path "$path $word"
         end
     end
@@ -14,7 +14,7 @@ function __vedit_presets
     set -l folder ~/.config/vedit
     set -q XDG_CONFIG_HOME; and set folder $XDG_CONFIG_HOME/vedit
     set -q VEDIT_CONFIG_DIR; and set folder $VEDIT_CONFIG_DIR
-    printf '%s\n' boomerang ddim ddim-shapes dds dds-shapes glp glp-shapes glp-thesis p2p p2p-shapes p2p-thesis pixel-art pnp pnp-shapes pnp-thesis sdedit sdedit-shapes slack-emoji thumbnail web-small
+    printf '%s\n' boomerang combine combine-shapes ddim ddim-shapes dds dds-shapes glp glp-shapes glp-thesis p2p p2p-shapes p2p-thesis pixel-art pnp pnp-shapes pnp-thesis sdedit sdedit-shapes slack-emoji thumbnail web-small
     for file in $folder/presets/*.toml
         string replace -r '^.*/(.*)\.toml$' '$1' -- $file
     end
@@ -24,6 +24,7 @@ complete -c vedit -n '__vedit_at \'vedit\'' -f
 complete -c vedit -n '__vedit_at \'vedit\'' -a bench -d 'Measure models and methods where the right answer is known'
 complete -c vedit -n '__vedit_at \'vedit\'' -a cache -d 'List and clear the inversions that edits keep'
 complete -c vedit -n '__vedit_at \'vedit\'' -a convert -d 'Convert between GIF, video, animated pictures, frame folders and frame streams'
+complete -c vedit -n '__vedit_at \'vedit\'' -a demo -d 'Draw a clip, edit it by text with three methods, and compare with the true answer'
 complete -c vedit -n '__vedit_at \'vedit\'' -a edit -d 'Change what a clip shows by text'
 complete -c vedit -n '__vedit_at \'vedit\'' -a env -d 'Show versions, devices, ffmpeg and caches, for bug reports'
 complete -c vedit -n '__vedit_at \'vedit\'' -a gif -d 'Edit GIFs exactly: what an operation does not change stays as it is, bit for bit'
@@ -113,6 +114,11 @@ complete -c vedit -n '__vedit_at \'vedit convert\'' -s q -l quiet -d 'No progres
 complete -c vedit -n '__vedit_at \'vedit convert\'' -s v -l verbose -d 'Say how each input is processed.'
 complete -c vedit -n '__vedit_at \'vedit convert\'' -l progress -x -a 'auto jsonl none' -d 'Progress on standard error: a bar on a terminal, JSON lines for programs.'
 complete -c vedit -n '__vedit_at \'vedit convert\'' -s h -l help -d 'Show this message and exit.'
+complete -c vedit -n '__vedit_at \'vedit demo\'' -f
+complete -c vedit -n '__vedit_at \'vedit demo\'' -s O -l output-dir -x -a '(__fish_complete_directories)' -d 'Write here (vedit-demo).'
+complete -c vedit -n '__vedit_at \'vedit demo\'' -s q -l quiet -d 'No progress and no warnings.'
+complete -c vedit -n '__vedit_at \'vedit demo\'' -l progress -x -a 'auto jsonl none' -d 'Progress on standard error.'
+complete -c vedit -n '__vedit_at \'vedit demo\'' -s h -l help -d 'Show this message and exit.'
 complete -c vedit -n '__vedit_at \'vedit edit\'' -s o -l output -r -F -d 'Write here: GIF, or video by the name.'
 complete -c vedit -n '__vedit_at \'vedit edit\'' -l source -x -d 'What the clip shows.'
 complete -c vedit -n '__vedit_at \'vedit edit\'' -l prompt -x -d 'What it should show.'
