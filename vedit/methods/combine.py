@@ -22,6 +22,7 @@ from vedit.diffusion.prompts import read_prompt
 from vedit.diffusion.sample import Step
 from vedit.methods import dds, glp, p2p, pnp
 from vedit.methods.base import EditInput, InversionParams, MethodParams, Outline, mistakes
+from vedit.methods.glp import Params as GlpParams
 
 SUMMARY = "Optimise the clip's latents with GLP, and sample or guide them with p2p or pnp."
 NEEDS = frozenset({"inversion"})
@@ -54,9 +55,9 @@ class Params(InversionParams):
         return self
 
     @property
-    def backward(self) -> glp.Params:
+    def backward(self) -> GlpParams:
         """The settings that GLP runs with."""
-        return glp.Params.model_validate({"guidance": self.guidance, "negative_prompt": self.negative_prompt, **_plain(self.glp)})
+        return GlpParams.model_validate({"guidance": self.guidance, "negative_prompt": self.negative_prompt, **_plain(self.glp)})
 
     @property
     def onward(self) -> Any:
