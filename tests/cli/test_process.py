@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -16,7 +17,7 @@ from tests import reference
 from tests.conftest import ROOT, edited, gif, leftovers, start
 from tests.random_gifs import nasty
 
-PATIENCE_S = 60  # generous: the machine may be busy
+PATIENCE_S = 40  # generous: the machine may be busy
 
 
 def images(count: int, side: int = 120) -> list[bytes]:
@@ -42,6 +43,16 @@ def slow_clip(tmp_path: Path, side: int = 1000, count: int = 60) -> Path:
     return path
 
 
+def read_some(process: subprocess.Popen[bytes]) -> bytes:
+    """What has left a process so far; fails when nothing does although it is waited for."""
+    assert process.stdout is not None
+    if not select.select([process.stdout], [], [], PATIENCE_S)[0]:
+        process.kill()
+        process.communicate()
+        raise AssertionError("nothing has left the process")
+    return os.read(process.stdout.fileno(), 65536)
+
+
 def wait_for_part(folder: Path, process: subprocess.Popen[bytes], least: int = 1) -> str:
     """Wait until the part file of a run has some bytes."""
     end = time.monotonic() + PATIENCE_S
@@ -65,7 +76,7 @@ def test_the_first_image_leaves_before_the_last_has_arrived(command: tuple[str, 
         process.stdin.write(block)
         process.stdin.flush()
     while b"\x2c" not in got[60:]:
-        got += os.read(process.stdout.fileno(), 65536)  # blocks for ever if nothing leaves: the time limit of the runner tells
+        got += read_some(process)
     assert process.poll() is None
     rest, _ = process.communicate(b"".join(blocks[4:]) + nasty.END, timeout=PATIENCE_S)
     assert process.returncode == 0
@@ -79,7 +90,7 @@ def test_pipes_between_vedit_processes_stream_too() -> None:
     blocks = images(12)
     process.stdin.write(HEAD + b"".join(blocks[:10]))
     process.stdin.flush()
-    first = os.read(process.stdout.fileno(), 65536)
+    first = read_some(process)
     assert first.startswith(b"GIF89a") and process.poll() is None
     rest, _ = process.communicate(b"".join(blocks[10:]) + nasty.END, timeout=PATIENCE_S)
     assert len(reference.read(first + rest).images) == 12
