@@ -166,6 +166,25 @@ def test_frames_in_chunks_give_the_same(model: TinyModel, frames_per_call: int) 
     torch.testing.assert_close(part_maps.store.sums["maps"], all_maps.store.sums["maps"], rtol=0, atol=1e-6)
 
 
+def test_maps_made_frame_by_frame_give_the_same(model: TinyModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+
+    def edit(source: Tensor, target: Tensor, step: int) -> Tensor:
+        seen.append(len(source))
+        return source * 0.5
+
+    plan = Plan((MapColumns(Select("cross"), "src", "tgt", edit, ALWAYS),), (Probe(Select("cross", scales=(4,)), "tgt", "maps"),))
+    whole, all_maps = outputs(model, plan, two(model, 3))
+    assert set(seen) == {3}
+    seen.clear()
+    monkeypatch.setattr("vedit.diffusion.attention.control.MAP_BYTES", 1)
+    parts, part_maps = outputs(model, plan, two(model, 3))
+    assert set(seen) == {1}
+    for name in whole:
+        torch.testing.assert_close(parts[name], whole[name], rtol=0, atol=1e-13)
+    torch.testing.assert_close(part_maps.store.sums["maps"], all_maps.store.sums["maps"], rtol=0, atol=1e-6)
+
+
 def test_a_probe_reads_maps_averaged_over_heads_and_sites_after_the_edit(model: TinyModel) -> None:
     select = Select("cross", scales=(4,))
     _, controller = outputs(model, Plan((), (Probe(select, "src", "src"), Probe(select, "tgt", "tgt"))))

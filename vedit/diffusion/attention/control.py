@@ -21,6 +21,8 @@ from vedit.diffusion.attention.rules import MapColumns, Plan, Probe, Replace
 from vedit.diffusion.attention.store import MapSize, MapStore
 from vedit.diffusion.blend import resize_mask
 
+MAP_BYTES = 16 * 2**20  # explicit maps of one branch made at a time; at least those of a frame
+
 
 class Controller:
     """A plan bound to a model: which rules act at which module.
@@ -162,19 +164,29 @@ class _Processor:
         wanted = {rule.source for rule in rules} | {rule.target for rule in rules} | {probe.branch for probe in probes}
         if not wanted:
             return _fused(q, k, v, attn.scale)
-        maps = {name: _softmax(q[place[name]], k[place[name]], attn.scale) for name in wanted}
-        for rule in rules:
-            maps[rule.target] = rule.edit(maps[rule.source], maps[rule.target], self.controller.step)
-        for probe in probes:
-            self.controller.store.add(probe.key, self.controller.frames, maps[probe.branch].mean(1) * self.controller.shares[probe.key])
         out = torch.empty_like(q)
         written = {rule.target for rule in rules}  # what is only read keeps the fused result, bit for bit
         fused = [place[name] for name in place if name not in written]
         if fused:
             out[fused] = _fused(q[fused], k[fused], v[fused], attn.scale)
-        for name in written:
-            out[place[name]] = (maps[name] @ v[place[name]].to(maps[name])).to(v)
+        for frames in self._groups(q, k):
+            maps = {name: _softmax(q[place[name], frames], k[place[name], frames], attn.scale) for name in wanted}
+            for rule in rules:
+                maps[rule.target] = rule.edit(maps[rule.source], maps[rule.target], self.controller.step)
+            for probe in probes:
+                first = self.controller.frames.start
+                seen = slice(first + frames.start, first + frames.stop)
+                self.controller.store.add(probe.key, seen, maps[probe.branch].mean(1) * self.controller.shares[probe.key])
+            for name in written:
+                out[place[name], frames] = (maps[name] @ v[place[name], frames].to(maps[name])).to(v)
         return out
+
+    def _groups(self, q_BFNQD: Tensor, k_BFNKD: Tensor) -> Iterator[slice]:
+        """Frames whose maps are made together: edits act within a frame, so memory need not grow with their number."""
+        frames, one = q_BFNQD.shape[1], 4 * q_BFNQD.shape[2] * q_BFNQD.shape[3] * k_BFNKD.shape[3]
+        size = max(1, MAP_BYTES // one)
+        for first in range(0, frames, size):
+            yield slice(first, min(first + size, frames))
 
 
 def _fused(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
