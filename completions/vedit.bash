@@ -183,7 +183,7 @@ _vedit() {
         'vedit scene --truth' | 'vedit scene --seed' | 'vedit scene --frames' | 'vedit scene --grain') _vedit_value text "$cur"; return ;;
         'vedit scene --to') _vedit_value words "$cur" 'gif nut y4m rgb24 rgba'; return ;;
         'vedit train --preset') _vedit_value words "$cur" 'shapes-all shapes-codec shapes-judge shapes-scorer shapes'; return ;;
-        'vedit train --out' | 'vedit train --device' | 'vedit train --threads' | 'vedit train --seed' | 'vedit train --steps' | 'vedit train --anneal') _vedit_value text "$cur"; return ;;
+        'vedit train --out' | 'vedit train --device' | 'vedit train --threads' | 'vedit train --seed' | 'vedit train --steps' | 'vedit train --anneal' | 'vedit train --batch' | 'vedit train --rate') _vedit_value text "$cur"; return ;;
         'vedit train --precision') _vedit_value words "$cur" 'auto fp32 bf16'; return ;;
     esac
     if [[ $cur == -* ]]; then
@@ -222,7 +222,7 @@ _vedit() {
         'vedit probe') words='--json -e --entry --check --limit -h --help' ;;
         'vedit replay') words='-o --output -y --overwrite -q --quiet --progress -h --help' ;;
         'vedit scene') words='-o --output --truth -t --truth-output --seed --frames --grain --record --from-record --to -y --overwrite --json -h --help' ;;
-        'vedit train') words='--preset --out --device --precision --threads --compile --seed --steps --anneal --json -q --quiet -h --help' ;;
+        'vedit train') words='--preset --out --device --precision --threads --compile --seed --steps --anneal --batch --rate --json -q --quiet -h --help' ;;
         esac
         _vedit_value words "$cur" "$words"
         return

@@ -497,6 +497,8 @@ complete -c vedit -n '__vedit_at \'vedit train\'' -l compile -d 'Compile the den
 complete -c vedit -n '__vedit_at \'vedit train\'' -l seed -x -d 'Decides weights at the start and everything drawn. At least 0. Default: 0.'
 complete -c vedit -n '__vedit_at \'vedit train\'' -l steps -x -d 'Train up to this step in all. At least 1.'
 complete -c vedit -n '__vedit_at \'vedit train\'' -l anneal -x -d 'Train a copy N steps further, its rate falling to zero. At least 1.'
+complete -c vedit -n '__vedit_at \'vedit train\'' -l batch -x -d 'Pictures per step of the denoiser (default 32). At least 1.'
+complete -c vedit -n '__vedit_at \'vedit train\'' -l rate -x -d 'Learning rate of the denoiser (default 0.0012). At least 0.'
 complete -c vedit -n '__vedit_at \'vedit train\'' -l json -d 'Print each report as one JSON object.'
 complete -c vedit -n '__vedit_at \'vedit train\'' -s q -l quiet -d 'No reports.'
 complete -c vedit -n '__vedit_at \'vedit train\'' -s h -l help -d 'Show this message and exit.'

@@ -77,3 +77,9 @@ def test_annealing_before_training_is_refused(tmp_path):
 def test_a_stage_that_anneals_by_itself_refuses_another(tmp_path):
     with pytest.raises(UsageError, match="anneals by itself"):
         list(train_shapes.train_shapes("shapes-codec", tmp_path, Settings(anneal=5)))
+
+
+def test_batch_and_rate_of_the_denoiser_can_be_chosen(tmp_path):
+    options = train_shapes._options("unet", Settings(rate=2e-3), one_stage=True)
+    assert options.rate == 2e-3
+    assert train_shapes._options("scorer", Settings(rate=2e-3), one_stage=True).rate == 1e-3

@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import json
 import math
+import time
 
 import pytest
 import torch
@@ -192,3 +193,15 @@ def test_frame_count_changes_the_pace_and_not_the_path():
     scene = dataclasses.replace(STILL, motion="left")
     long, short = scenes.clip(scene, 15), scenes.clip(scene, 8)
     assert torch.allclose(long[::2], short, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_drawing_makes_1500_pictures_in_a_second_of_one_core():
+    torch.set_num_threads(1)
+    generator = torch.Generator().manual_seed(0)
+    started = time.process_time()
+    for _ in range(20):
+        batch = scenes.sample(64, generator)
+        pictures = scenes.draw(batch, torch.rand(64, generator=generator))
+        scenes.add_grain(pictures, batch, torch.randn(pictures.shape, generator=generator))
+    assert 20 * 64 / (time.process_time() - started) >= 1500

@@ -17,7 +17,7 @@ EXAMPLES = (
     ("vedit train --preset shapes-all --out RUN", "every stage of the embedded model; stop and call again as you like"),
     ("vedit train --preset shapes --out RUN --steps 20000", "the denoiser alone, up to a step"),
     ("vedit train --preset shapes --out RUN --anneal 1500", "a copy of the newest state, its rate falling to zero: weights to ship"),
-    ("vedit train --preset shapes-all --out RUN --device cuda --compile", "on a GPU, drawing included"),
+    ("vedit train --preset shapes-all --out RUN --device cuda --compile --batch 1024 --rate 2e-3", "on a GPU, drawing included"),
 )
 
 
@@ -40,6 +40,8 @@ was stopped, exactly. SIGTERM and Ctrl-C save first and exit with 75.
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Decides weights at the start and everything drawn.")
 @click.option("--steps", type=click.IntRange(1), default=None, metavar="N", help="Train up to this step in all.")
 @click.option("--anneal", type=click.IntRange(1), default=None, metavar="N", help="Train a copy N steps further, its rate falling to zero.")
+@click.option("--batch", type=click.IntRange(1), default=None, metavar="N", help="Pictures per step of the denoiser (default 32).")
+@click.option("--rate", type=click.FloatRange(0, min_open=True), default=None, metavar="X", help="Learning rate of the denoiser (default 0.0012).")
 @click.option("--json", "as_json", is_flag=True, help="Print each report as one JSON object.")
 @click.option("-q", "--quiet", is_flag=True, help="No reports.")
 def command(
@@ -52,6 +54,8 @@ def command(
     seed: int,
     steps: int | None,
     anneal: int | None,
+    batch: int | None,
+    rate: float | None,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -63,7 +67,8 @@ def command(
     need("diffusion")
     from vedit.app.train_shapes import Settings, train_shapes
 
-    settings = Settings(device=device, precision=precision, threads=threads, compiled=compiled, seed=seed, steps=steps, anneal=anneal or 0)
+    chosen: dict[str, Any] = {"steps": steps, "anneal": anneal or 0, "batch": batch, "rate": rate}
+    settings = Settings(device=device, precision=precision, threads=threads, compiled=compiled, seed=seed, **chosen)
     voice = Voice(quiet)
     with stop_flag() as should_stop:
         for stage, report in train_shapes(preset, Path(folder), settings, should_stop):
