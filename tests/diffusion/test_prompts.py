@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,9 @@ from hypothesis import strategies as st
 from tests.diffusion.tiny import LENGTH, tokenizer
 from vedit.diffusion.prompts import Prompt, alignment, column_schedule, equalizer, read_prompt, replacement_map
 from vedit.errors import UsageError
+from vedit.train import shapes
 
+embedded_tokenizer = cache(shapes.tokenizer)  # knows every byte
 SOURCE = "a cat sitting next to a mirror"
 
 
@@ -48,6 +52,13 @@ def test_a_word_covers_the_pieces_it_falls_into() -> None:
     assert found.words == ("a", "Spider-Man", "sitting,", "at", "night")
     assert found.places == ((1,), (2, 3, 4), (5, 6), (7,), (8,))
     assert len(found.ids) == 10 and found.length == LENGTH
+
+
+@given(st.text(st.sampled_from("ab'cs,.-!éßİ漢字\u00a0\u2003\t\n\x1c\u200b\u0301🙂 <|>_09ﬁ"), max_size=12))
+@settings(max_examples=150, deadline=None)
+def test_any_text_falls_into_words_that_cover_its_tokens_in_order(text: str) -> None:
+    found = read_prompt(embedded_tokenizer(), text[:6])
+    assert [place for places in found.places for place in places] == list(range(1, len(found.ids) - 1))
 
 
 def test_words_are_found_in_any_case_and_beside_punctuation() -> None:

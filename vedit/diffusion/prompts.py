@@ -6,6 +6,7 @@ Shape letters: L text tokens, S source tokens, T target tokens (S = T = L here),
 
 from __future__ import annotations
 
+import re
 import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from vedit.diffusion.attention.rules import step_range
 from vedit.errors import ModelError, UsageError, nearest
 
 Span = float | tuple[float, float]
+BLANKS = re.compile(r"[^\S\x1c-\x1f]+")  # where tokenizers split; Python counts four more characters as blanks
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ def read_prompt(tokenizer: Any, text: str) -> Prompt:
     A word covers the pieces it falls into by itself: byte-pair encoding never crosses a blank.
     Raises UsageError for a prompt longer than the model reads; nothing is cut off.
     """
-    words = tuple(text.split())
+    words = tuple(word for word in BLANKS.split(text) if word)
     length = int(tokenizer.model_max_length)
     ids = tuple(tokenizer(text, truncation=False).input_ids)
     if len(ids) > length:
