@@ -12,9 +12,7 @@ EXAMPLES = (
 )
 
 
-@click.group(help=f"""List and clear the inversions that edits keep.
-
-{examples(EXAMPLES)}""")
+@click.group(help="List and clear the inversions that edits keep.")
 def command() -> None:
     pass
 

@@ -11,7 +11,7 @@ from vedit.cli.edit import clip_options, model_options, parse_size
 
 EXAMPLES = (
     ('vedit invert clip.gif -o clip.inv.safetensors --prompt "a red circle on a grey background"', "invert with the embedded model"),
-    ('vedit edit clip.gif -o out.gif --inversion clip.inv.safetensors --source "a red circle on a grey background" --prompt "a blue circle on a grey background"', "and edit from it"),
+    ('vedit invert wolf.mp4 -o wolf.inv.safetensors --model FOLDER --prompt "a grey wolf" --frames 8 --stride 3', "eight frames of a real clip, with a model of yours"),
 )
 
 
