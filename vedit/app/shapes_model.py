@@ -185,8 +185,7 @@ def _stage_record(folder: Path) -> dict[str, Any]:
     newest = latest_state(folder)
     assert newest is not None
     state = state_of(newest)
-    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-    lines = [line for line in lines if line["step"] <= state["step"]]
+    lines = [line for line in _log(folder) if line["step"] <= state["step"]]
     every = max(1, len(lines) // MAX_CURVE_POINTS)
     return {
         "steps": state["step"],
@@ -199,6 +198,16 @@ def _stage_record(folder: Path) -> dict[str, Any]:
         "loss_curve": [[line["pictures"], round(line["losses"]["loss"], 5)] for line in lines[::every]],
         "measured": [[line["pictures"], line["measured"]] for line in lines if line["measured"]],
     }
+
+
+def _log(folder: Path) -> list[dict[str, Any]]:
+    """Return the lines of a stage's log; an annealed copy begins with those of what it copied."""
+    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    start = folder / "start"
+    if start.exists():
+        before = _log(folder.with_name(folder.name.removesuffix("-annealed")))
+        lines = [line for line in before if line["step"] <= int(start.read_text())] + lines
+    return lines
 
 
 def code_revision() -> str:
