@@ -22,7 +22,11 @@ def write_folder(path: Path, **index: object) -> Path:
         max_position_embeddings=tiny.LENGTH, bos_token_id=words.bos_token_id, eos_token_id=words.eos_token_id, pad_token_id=words.pad_token_id,
     )  # fmt: skip
     vae = AutoencoderKL(
-        down_block_types=("DownEncoderBlock2D",) * 3, up_block_types=("UpDecoderBlock2D",) * 3, block_out_channels=(8, 8, 8), norm_num_groups=4, latent_channels=4
+        down_block_types=("DownEncoderBlock2D",) * 3,
+        up_block_types=("UpDecoderBlock2D",) * 3,
+        block_out_channels=(8, 8, 8),
+        norm_num_groups=4,
+        latent_channels=4,
     )
     with torch.no_grad():  # latents of unit size, as a trained autoencoder's are
         latents = vae.encode(torch.rand(4, 3, 32, 32) * 2 - 1).latent_dist.mean

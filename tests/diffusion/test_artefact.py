@@ -68,7 +68,11 @@ def test_steps_that_do_not_fit_are_refused_with_those_that_do(tmp_path: Path) ->
 
 @pytest.mark.parametrize(
     "change, field",
-    [({"model": {"id": "m", "unet_sha256": "2"}}, "model.unet_sha256"), ({"source": {"size": [16, 8], "sha256": "x"}}, "source.size"), ({"prompt": "a dog"}, "prompt")],
+    [
+        ({"model": {"id": "m", "unet_sha256": "2"}}, "model.unet_sha256"),
+        ({"source": {"size": [16, 8], "sha256": "x"}}, "source.size"),
+        ({"prompt": "a dog"}, "prompt"),
+    ],
 )
 def test_an_inversion_of_something_else_is_refused_naming_the_field(tmp_path: Path, change: dict[str, Any], field: str) -> None:
     write(tmp_path / "a.safetensors")

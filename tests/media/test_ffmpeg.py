@@ -306,7 +306,7 @@ def test_a_cut_video_keeps_its_whole_frames_and_warns(movie: Path, tmp_path: Pat
     warnings: list[str] = []
     data = movie.read_bytes()
     (tmp_path / "cut.mkv").write_bytes(data[: len(data) * 2 // 3])
-    clip, frames, _ = open_clip(str(tmp_path / "cut.mkv"), warn=warnings.append)
+    _, frames, _ = open_clip(str(tmp_path / "cut.mkv"), warn=warnings.append)
     assert 5 < len(list(frames)) < 30
     assert len(warnings) <= 1
 

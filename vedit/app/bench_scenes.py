@@ -87,7 +87,9 @@ def score(method: str, case: Case, output_F3YX: Tensor, frames: int) -> Score:
     )
 
 
-def edit_case(model: Model, case: Case, method: str, values: dict[str, Any], frames: int, seed: int = 0, inversions: dict[Any, list[Tensor]] | None = None) -> Tensor:
+def edit_case(
+    model: Model, case: Case, method: str, values: dict[str, Any], frames: int, seed: int = 0, inversions: dict[Any, list[Tensor]] | None = None
+) -> Tensor:
     """One method on one case: pixels (F, 3, Y, X) in [-1, 1].
 
     inversions: kept by their settings, so that methods share those of a case.
@@ -104,7 +106,9 @@ def edit_case(model: Model, case: Case, method: str, values: dict[str, Any], fra
         key = (params.inversion_steps or params.steps, params.fixed_point)
         kept = inversions if inversions is not None else {}
         if key not in kept:
-            levels = list(invert(model.unet, model.schedule, model.schedule.timesteps(key[0]), latents, model.encode_prompt(case.source_prompt), fixed_point=key[1]))
+            levels = list(
+                invert(model.unet, model.schedule, model.schedule.timesteps(key[0]), latents, model.encode_prompt(case.source_prompt), fixed_point=key[1])
+            )
             kept[key] = [*({level.timestep: level.latents for level in levels}[t] for t in timesteps), latents]
         trajectory = kept[key].__getitem__
     clip = EditInput(latents, trajectory, timesteps, case.source_prompt, case.target_prompt, seed=seed)
@@ -115,7 +119,16 @@ def edit_case(model: Model, case: Case, method: str, values: dict[str, Any], fra
     return model.decode_latents(last.latents["tgt"]).clamp(-1, 1)
 
 
-def run_scenes(model: Model, names: Sequence[str], presets: dict[str, dict[str, Any]], *, cases: str = "drawn-scenes", limit: int | None = None, frames: int = 8, watch: Watch = unwatched) -> list[Score]:
+def run_scenes(
+    model: Model,
+    names: Sequence[str],
+    presets: dict[str, dict[str, Any]],
+    *,
+    cases: str = "drawn-scenes",
+    limit: int | None = None,
+    frames: int = 8,
+    watch: Watch = unwatched,
+) -> list[Score]:
     """Score methods on the frozen cases, with the two rows every table needs.
 
     presets: parameters by method. limit: cases of each kind, None for all.

@@ -33,7 +33,9 @@ def parse_chain(text: str) -> list[Spec]:
                 _add(specs[-1], piece)
         result += specs
     if not result:
-        raise UsageError("the chain is empty.", "It names stages, with ; between them.", 'Example: vedit gif chain "crop:left=10%; rotate:90" in.gif -o out.gif')
+        raise UsageError(
+            "the chain is empty.", "It names stages, with ; between them.", 'Example: vedit gif chain "crop:left=10%; rotate:90" in.gif -o out.gif'
+        )
     return result
 
 
@@ -109,7 +111,10 @@ def _add(spec: Spec, piece: str) -> None:
             key, value = module.POSITIONAL, piece
         else:
             meant = nearest(_stage_name(piece), [*stages.names(), *(option.name for option in module.OPTIONS)])
-            raise UsageError(f"{name}: {piece!r} is neither an option of {name} nor a stage{meant}", f"Options are key=value; {name} knows {', '.join(option.name for option in module.OPTIONS)}.")
+            raise UsageError(
+                f"{name}: {piece!r} is neither an option of {name} nor a stage{meant}",
+                f"Options are key=value; {name} knows {', '.join(option.name for option in module.OPTIONS)}.",
+            )
     key = key.strip().replace("_", "-")
     if key in given:
         raise UsageError(f"{name}: {key} is given twice.")

@@ -77,7 +77,7 @@ def read_pixels(name: str, selection: Selection, *, warn: Callable[[str], None] 
             clip, frames = connect(clip, frames, steps, _converters(Settings(warn=warn), hurt))
             pictures, durations, skipped = _take(clip, frames, selection)
     except VeditError as error:
-        raise error.in_file(name)
+        raise error.in_file(name) from error.__cause__
     if not pictures:
         raise InputError(f"{name}: no frames from frame {selection.start} on.", f"The clip has {clip.frames_hint or 'fewer'} frames.", "Use a smaller --start")
     array = np.stack(pictures)
@@ -148,7 +148,16 @@ def frames_of(pixels: Pixels, result_FYX3: np.ndarray) -> tuple[Clip, Iterator[F
     if audio is not None:  # the sound of the part that was taken
         length = sum(pixels.durations) * source.timebase
         audio = audio._replace(start_s=audio.start_s + pixels.skipped * source.timebase, duration_s=length)
-    clip = source.but(width=width, height=height, palette=None, audio=audio, frames_hint=len(result_FYX3), duration_hint=sum(pixels.durations), blocks=list(source.blocks), tail=[])
+    clip = source.but(
+        width=width,
+        height=height,
+        palette=None,
+        audio=audio,
+        frames_hint=len(result_FYX3),
+        duration_hint=sum(pixels.durations),
+        blocks=list(source.blocks),
+        tail=[],
+    )
     if pixels.selection.stride > 1 and source.rate:
         clip = clip.but(rate=source.rate / pixels.selection.stride)
 

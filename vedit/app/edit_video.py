@@ -136,7 +136,9 @@ def job_of(record: dict[str, Any], output: str) -> Job:
     )
 
 
-def edit_pixels(job: Job, model: Model, module: Any, params: Any, pixels: Pixels, warn: Callable[[str], None], watch: Watch, spans: dict[str, float]) -> tuple[np.ndarray, dict[str, Any]]:
+def edit_pixels(
+    job: Job, model: Model, module: Any, params: Any, pixels: Pixels, warn: Callable[[str], None], watch: Watch, spans: dict[str, float]
+) -> tuple[np.ndarray, dict[str, Any]]:
     """The edited frames (F, Y, X, 3) uint8, and facts for the record."""
     facts: dict[str, Any] = {}
     timesteps = model.schedule.timesteps(params.steps) if hasattr(params, "steps") else []

@@ -15,7 +15,7 @@ from vedit.media import gif
 from vedit.media.atomic import open_output
 from vedit.media.frames import Clip, Frames
 from vedit.media.limits import Limits
-from vedit.media.pipeline import Stage, Step, connect, path_name, plan
+from vedit.media.pipeline import Stage, connect, path_name, plan
 
 BuildStages = Callable[[], Sequence[Stage]]
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi")
@@ -164,7 +164,6 @@ class Source:
         return clip, reader.frames(), "packed", reader.hurt
 
 
-
 def edit_gif(name: str, output: str, build: BuildStages, settings: Settings, dry_run: bool = False) -> Report:
     """Run the stages over one clip and write the result, which appears only when complete.
 
@@ -176,7 +175,7 @@ def edit_gif(name: str, output: str, build: BuildStages, settings: Settings, dry
         with ExitStack() as stack:
             return edit_clip(Source(name, settings, stack), output, build(), settings, dry_run)
     except VeditError as error:
-        raise error.in_file(name)
+        raise error.in_file(name) from error.__cause__
 
 
 def edit_clip(source: Any, output: str, stages: Sequence[Stage], settings: Settings, dry_run: bool) -> Report:
@@ -204,7 +203,9 @@ def edit_clip(source: Any, output: str, stages: Sequence[Stage], settings: Setti
     size_in = clip.width, clip.height
     images_in = clip.frames_hint
     clip, frames = connect(clip, frames, steps, _converters(settings, hurt))
-    report = Report(source.name, output, path, [step.name for step in steps], size_in, (clip.width, clip.height), clip.frames_hint or images_in, bytes_in=source.size)
+    report = Report(
+        source.name, output, path, [step.name for step in steps], size_in, (clip.width, clip.height), clip.frames_hint or images_in, bytes_in=source.size
+    )
     if dry_run:
         return _dry(report, clip, frames, path)
     return _write(clip, frames, output, sink, settings, report)
@@ -262,7 +263,17 @@ def output_format(output: str, to: str | None) -> str:
     if to:
         return to
     suffix = os.path.splitext(output)[1].lower()
-    return "video" if suffix in VIDEO_SUFFIXES else "picture" if suffix in PICTURE_SUFFIXES else "nut" if suffix == ".nut" else "y4m" if suffix == ".y4m" else "gif"
+    return (
+        "video"
+        if suffix in VIDEO_SUFFIXES
+        else "picture"
+        if suffix in PICTURE_SUFFIXES
+        else "nut"
+        if suffix == ".nut"
+        else "y4m"
+        if suffix == ".y4m"
+        else "gif"
+    )
 
 
 def _write(clip: Clip, frames: Frames, output: str, sink: str, settings: Settings, report: Report) -> Report:

@@ -127,7 +127,9 @@ def measure(model: Model, pixels: Pixels, path: str, settings: InversionSettings
     return {"psnr": round(psnr(result.cpu(), to_tensor(pixels)), 2), "psnr_vae": round(psnr(result, codec), 2)}
 
 
-def cached_inversion(model: Model, pixels: Pixels, settings: InversionSettings, *, given: str | None = None, same_prompt: bool = True, watch: Watch = unwatched) -> tuple[Artefact, dict[str, Any]]:
+def cached_inversion(
+    model: Model, pixels: Pixels, settings: InversionSettings, *, given: str | None = None, same_prompt: bool = True, watch: Watch = unwatched
+) -> tuple[Artefact, dict[str, Any]]:
     """The inversion to edit from: the file given, else the cache's, else a new one put there."""
     from vedit.app import cache
     from vedit.diffusion.artefact import Artefact, identity_key

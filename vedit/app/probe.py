@@ -32,7 +32,7 @@ def probe(name: str, *, check: bool = False, limits: Limits = Limits(), warn: Ca
                 raise InputError("only GIF can be probed from a pipe.", "", "Save the video to a file first")
             return probe_video(name, start=source.start)
     except VeditError as error:
-        raise error.in_file(name)
+        raise error.in_file(name) from error.__cause__
 
 
 def probe_gif(source: Source, check: bool) -> Facts:

@@ -24,7 +24,9 @@ def replay(record: dict[str, Any], output: str, *, warn: Callable[[str], None] =
         raise InputError("this run record is not of an edit.", "Only `vedit edit` outputs can be repeated.")
     model = load_model(record["model"]["id"], record["model"]["revision"], device=record["device"], dtype=_short(record["dtype"]))
     if model.identity() != record["model"]:
-        raise ModelError(f"the weights of {model.name} are not those of the record.", "Their hashes differ, so the result would too.", "Name the revision that was used")
+        raise ModelError(
+            f"the weights of {model.name} are not those of the record.", "Their hashes differ, so the result would too.", "Name the revision that was used"
+        )
     ours = versions(*record["versions"])
     changed = [f"{name} {ours.get(name, 'none')} (was {old})" for name, old in record["versions"].items() if ours.get(name) != old]
     if changed:

@@ -16,7 +16,8 @@ EXAMPLES = (
 )
 
 
-@click.command(help=f"""Score editing methods on drawn scenes, where the true edited clip is known.
+@click.command(
+    help=f"""Score editing methods on drawn scenes, where the true edited clip is known.
 
 Every case changes one field of a scene and keeps the rest. The table shows PSNR in dB to the truth
 (whole), to the source where nothing should change (unchanged), to the truth elsewhere
@@ -24,10 +25,16 @@ Every case changes one field of a scene and keeps the rest. The table shows PSNR
 wanted one is nearest; and flicker. copy-source is what doing nothing scores, codec-of-truth the
 most that can be reached. Intervals are 95 % bootstrap intervals over cases.
 
-{examples(EXAMPLES)}""")
+{examples(EXAMPLES)}"""
+)
 @click.option("--methods", "names", metavar="A,B", help="Methods to score; all by default.")
 @click.option("--set", "settings", multiple=True, metavar="METHOD.KEY=VALUE", help="Set a parameter of a method.")
-@click.option("--cases", type=click.Choice(["drawn-scenes", "drawn-scenes-tuning"]), default="drawn-scenes", help="The frozen set; presets may be tuned on the second only.")
+@click.option(
+    "--cases",
+    type=click.Choice(["drawn-scenes", "drawn-scenes-tuning"]),
+    default="drawn-scenes",
+    help="The frozen set; presets may be tuned on the second only.",
+)
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Cases of each kind; all by default.")
 @click.option("--frames", type=click.IntRange(2, 8), default=8, metavar="N", help="Frames of each clip.")
 @click.option("--markdown", is_flag=True, help="Print a Markdown table.")

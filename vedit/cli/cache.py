@@ -17,9 +17,12 @@ def command() -> None:
     pass
 
 
-@command.command("list", help=f"""List the inversions kept: key, size, prompt and model.
+@command.command(
+    "list",
+    help=f"""List the inversions kept: key, size, prompt and model.
 
-{examples(EXAMPLES[:1])}""")
+{examples(EXAMPLES[:1])}""",
+)
 def list_() -> None:
     from vedit.app.cache import entries
 
@@ -30,9 +33,11 @@ def list_() -> None:
     click.echo(f"{total / 2**20:.1f} MiB in all")
 
 
-@command.command(help=f"""Remove the inversions kept; the next edit of a clip inverts it again.
+@command.command(
+    help=f"""Remove the inversions kept; the next edit of a clip inverts it again.
 
-{examples(EXAMPLES[1:])}""")
+{examples(EXAMPLES[1:])}"""
+)
 def clear() -> None:
     from vedit.app.cache import clear as clear_cache
 

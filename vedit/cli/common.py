@@ -36,12 +36,24 @@ output_options = options(
     click.option("-n", "--no-overwrite", "keep", is_flag=True, help="Never replace an output, and never ask."),
 )
 manner_options = options(
-    click.option("-j", "--jobs", type=click.IntRange(1), envvar="VEDIT_JOBS", metavar="N", help="Threads; as many as there are cores by default. Any number gives the same bytes."),
+    click.option(
+        "-j",
+        "--jobs",
+        type=click.IntRange(1),
+        envvar="VEDIT_JOBS",
+        metavar="N",
+        help="Threads; as many as there are cores by default. Any number gives the same bytes.",
+    ),
     click.option("--dry-run", is_flag=True, help="Show what would be done, and write nothing."),
     click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, one object per input."),
     click.option("-q", "--quiet", is_flag=True, help="No progress and no warnings."),
     click.option("-v", "--verbose", is_flag=True, help="Say how each input is processed."),
-    click.option("--progress", type=click.Choice(["auto", "jsonl", "none"]), default="auto", help="Progress on standard error: a bar on a terminal, JSON lines for programs."),
+    click.option(
+        "--progress",
+        type=click.Choice(["auto", "jsonl", "none"]),
+        default="auto",
+        help="Progress on standard error: a bar on a terminal, JSON lines for programs.",
+    ),
 )
 
 
@@ -103,7 +115,6 @@ class Voice:
         finally:
             if bar is not None:
                 bar.close()
-
 
     def steps(self, steps: Iterable[Any], total: int, what: str) -> Iterator[Any]:
         """Pass the steps of long work on, showing how far it is."""

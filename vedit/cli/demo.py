@@ -9,11 +9,13 @@ from vedit.cli.common import Voice, examples
 EXAMPLES = (("vedit demo", "clips, side-by-side GIFs and a table in vedit-demo/"),)
 
 
-@click.command(help=f"""Draw a clip, edit it by text with three methods, and compare with the true answer.
+@click.command(
+    help=f"""Draw a clip, edit it by text with three methods, and compare with the true answer.
 
 Works offline with the embedded model. The clip is a drawn scene, so the right answer is known.
 
-{examples(EXAMPLES)}""")
+{examples(EXAMPLES)}"""
+)
 @click.option("-O", "--output-dir", default="vedit-demo", metavar="DIR", help="Write here (vedit-demo).")
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no warnings.")
 @click.option("--progress", type=click.Choice(["auto", "jsonl", "none"]), default="auto", help="Progress on standard error.")

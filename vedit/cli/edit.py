@@ -11,9 +11,18 @@ from vedit.cli.common import Voice, examples, options, print_json
 from vedit.errors import UsageError
 
 EXAMPLES = (
-    ('vedit edit clip.gif -o blue.gif --source "a red circle on a grey background" --prompt "a blue circle on a grey background"', "change a colour with the embedded model"),
-    ('vedit edit clip.gif -o out.gif --method pnp --source "a red circle on a grey background" --prompt "a green circle on a grey background"', "the same with plug-and-play features"),
-    ('vedit edit wolf.mp4 -o fox.mp4 --model stable-diffusion-v1-5/stable-diffusion-v1-5 --frames 8 --stride 3 --size 512 --source "a grey wolf" --prompt "a grey fox"', "a real clip with a real model"),
+    (
+        'vedit edit clip.gif -o blue.gif --source "a red circle on a grey background" --prompt "a blue circle on a grey background"',
+        "change a colour with the embedded model",
+    ),
+    (
+        'vedit edit clip.gif -o out.gif --method pnp --source "a red circle on a grey background" --prompt "a green circle on a grey background"',
+        "the same with plug-and-play features",
+    ),
+    (
+        'vedit edit wolf.mp4 -o fox.mp4 --model stable-diffusion-v1-5/stable-diffusion-v1-5 --frames 8 --stride 3 --size 512 --source "a grey wolf" --prompt "a grey fox"',
+        "a real clip with a real model",
+    ),
     ("vedit edit --list-methods", "the methods and their parameters"),
 )
 
@@ -33,9 +42,11 @@ clip_options = options(
 )
 
 
-@click.command(help=f"""Change what a clip shows by text.
+@click.command(
+    help=f"""Change what a clip shows by text.
 
-{examples(EXAMPLES)}""")
+{examples(EXAMPLES)}"""
+)
 @click.argument("input", required=False, metavar="INPUT")
 @click.option("-o", "--output", metavar="FILE", help="Write here: GIF, or video by the name.")
 @click.option("--source", default="", metavar="TEXT", help="What the clip shows.")
@@ -66,7 +77,9 @@ def command(input: str | None, output: str | None, source: str, target: str | No
 
     if input is None or target is None:
         missing = "an input" if input is None else "--prompt"
-        raise UsageError(f"edit needs {missing}.", "It takes a clip, what it shows (--source) and what it should show (--prompt).", f"Example: {EXAMPLES[0][0]}")
+        raise UsageError(
+            f"edit needs {missing}.", "It takes a clip, what it shows (--source) and what it should show (--prompt).", f"Example: {EXAMPLES[0][0]}"
+        )
     if output is None and not given["explain"]:
         raise UsageError("no output named.", "", "Add -o FILE")
     need("diffusion")

@@ -12,9 +12,11 @@ EXAMPLES = (
 )
 
 
-@click.command(help=f"""Show versions, devices, ffmpeg and caches, for bug reports.
+@click.command(
+    help=f"""Show versions, devices, ffmpeg and caches, for bug reports.
 
-{examples(EXAMPLES)}""")
+{examples(EXAMPLES)}"""
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(as_json: bool) -> None:
     from vedit.app.env import environment

@@ -24,7 +24,12 @@ OWN = {
 MINUS = "\N{MINUS SIGN}"  # stands for the dash of a negative number while click looks for options
 
 palette_options = options(
-    click.option("--palette", type=click.Choice(["auto", "keep", "global", "frame"]), default="auto", help="Colours of full-colour results: few palettes, the source's, one, or one per image."),
+    click.option(
+        "--palette",
+        type=click.Choice(["auto", "keep", "global", "frame"]),
+        default="auto",
+        help="Colours of full-colour results: few palettes, the source's, one, or one per image.",
+    ),
     click.option("--colors", type=click.IntRange(2, 256), default=256, metavar="2-256", help="Colours per palette."),
     click.option("--dither", type=click.Choice(["none", "bayer", "fs"]), default="none", help="Dithering of full-colour results."),
 )
@@ -102,7 +107,7 @@ def click_option(stage: str, option: Option) -> click.Option:
 
 def _shown(value: Any) -> str:
     if isinstance(value, tuple) and len(value) == 3:
-        return "#%02x%02x%02x" % value
+        return f"#{bytes(value).hex()}"
     return f"{float(value):g}" if hasattr(value, "numerator") else str(value)
 
 
@@ -224,4 +229,3 @@ def show_report(report: Any, voice: Voice, as_json: bool, verbose: bool, info: b
                 click.echo(f"delays (cs): {' '.join(map(str, report.delays))}")
         else:
             voice.say(line)
-

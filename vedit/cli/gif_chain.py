@@ -17,14 +17,16 @@ EXAMPLES = (
 )
 
 
-@click.command(help=f"""Run several stages in one process, in the order written.
+@click.command(
+    help=f"""Run several stages in one process, in the order written.
 
 CHAIN is a line such as "crop:left=10%,right=10%; resize:scale=50%; rotate:90; speed:2":
 stages with ; between them, each with its options after a colon. Options and defaults are those
 of the single commands. The result shows the same frames as the single commands one after
 another, but is decoded once and gets new colours at most once.
 
-{examples(EXAMPLES)}""")
+{examples(EXAMPLES)}"""
+)
 @click.argument("arguments", nargs=-1, metavar="[CHAIN] [INPUT]...")
 @click.option("-f", "--file", "file", metavar="FILE", help="Read the stages from a file, one per line; # starts a comment.")
 @click.option("--preset", metavar="NAME", help="Take the stages of a preset (see: vedit presets list).")

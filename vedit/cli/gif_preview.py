@@ -35,12 +35,14 @@ class Grid(click.ParamType):  # type: ignore[type-arg]
         return int(match[1]), int(match[2])
 
 
-@click.command(help=f"""Show a GIF or a video: in the terminal, as a contact sheet, or one frame of it.
+@click.command(
+    help=f"""Show a GIF or a video: in the terminal, as a contact sheet, or one frame of it.
 
 Without -o it plays once in the terminal, with its delays; where output is not a terminal, one
 frame is drawn with characters. With -o it writes a picture: PNG or WebP, no pixel lost.
 
-{examples(EXAMPLES)}""")
+{examples(EXAMPLES)}"""
+)
 @click.argument("input", default="-", metavar="[INPUT]")
 @options(
     click.option("-o", "--output", metavar="FILE", help="Write a picture here; - is standard output."),

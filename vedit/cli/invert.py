@@ -11,16 +11,21 @@ from vedit.cli.edit import clip_options, model_options, parse_size
 
 EXAMPLES = (
     ('vedit invert clip.gif -o clip.inv.safetensors --prompt "a red circle on a grey background"', "invert with the embedded model"),
-    ('vedit invert wolf.mp4 -o wolf.inv.safetensors --model FOLDER --prompt "a grey wolf" --frames 8 --stride 3', "eight frames of a real clip, with a model of yours"),
+    (
+        'vedit invert wolf.mp4 -o wolf.inv.safetensors --model FOLDER --prompt "a grey wolf" --frames 8 --stride 3',
+        "eight frames of a real clip, with a model of yours",
+    ),
 )
 
 
-@click.command(help=f"""Invert a clip: compute the noise that samples back to it, for edits to start from.
+@click.command(
+    help=f"""Invert a clip: compute the noise that samples back to it, for edits to start from.
 
 `vedit edit` does this by itself and keeps the result in a cache; a file of one's own can be moved
 to another machine. Prints the identity key and how well the clip is reconstructed.
 
-{examples(EXAMPLES)}""")
+{examples(EXAMPLES)}"""
+)
 @click.argument("input", metavar="INPUT")
 @click.option("-o", "--output", metavar="FILE", required=True, help="Write the inversion here (NAME.inv.safetensors).")
 @click.option("--prompt", default="", metavar="TEXT", help="What the clip shows.")

@@ -9,12 +9,14 @@ from vedit.cli.common import examples
 EXAMPLES = (("vedit models fetch stable-diffusion-v1-5/stable-diffusion-v1-5", "into the Hub cache; a broken download continues"),)
 
 
-@click.command(help=f"""Download what vedit needs of a Hub model into the cache, for use without network.
+@click.command(
+    help=f"""Download what vedit needs of a Hub model into the cache, for use without network.
 
 Only the files of the parts are taken: network, autoencoder, text encoder, tokenizer, scheduler.
 A token for gated models is read from HF_TOKEN.
 
-{examples(EXAMPLES)}""")
+{examples(EXAMPLES)}"""
+)
 @click.argument("name", metavar="OWNER/NAME")
 @click.option("--revision", metavar="REV", help="Branch, tag or commit.")
 def command(name: str, revision: str | None) -> None:

@@ -12,9 +12,11 @@ EXAMPLES = (
 )
 
 
-@click.command(help=f"""Tell what a model is: parts, sizes, noise schedule, and the sites that methods can name.
+@click.command(
+    help=f"""Tell what a model is: parts, sizes, noise schedule, and the sites that methods can name.
 
-{examples(EXAMPLES)}""")
+{examples(EXAMPLES)}"""
+)
 @click.argument("name", metavar="MODEL")
 @click.option("--revision", metavar="REV", help="Branch, tag or commit of a Hub model.")
 @click.option("--sites", is_flag=True, help="List attention and residual sites in forward order.")

@@ -9,9 +9,12 @@ from vedit.cli.common import examples, print_json
 EXAMPLES = (("vedit models list", "the embedded model, and those in the Hub cache that these methods can use"),)
 
 
-@click.command("list", help=f"""List the models on this machine that `vedit edit` can use.
+@click.command(
+    "list",
+    help=f"""List the models on this machine that `vedit edit` can use.
 
-{examples(EXAMPLES)}""")
+{examples(EXAMPLES)}""",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per model.")
 def command(as_json: bool) -> None:
     from vedit.app.models import list_models

@@ -17,9 +17,11 @@ EXAMPLES = (
 )
 
 
-@click.command(help=f"""Tell what is in GIFs and videos, without decoding them.
+@click.command(
+    help=f"""Tell what is in GIFs and videos, without decoding them.
 
-{examples(EXAMPLES)}""")
+{examples(EXAMPLES)}"""
+)
 @click.argument("inputs", nargs=-1, metavar="INPUT...")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per input.")
 @click.option("-e", "--entry", metavar="KEY", help="Print one value, such as width, images or palettes.local.")

@@ -9,12 +9,14 @@ from vedit.cli.common import Voice, examples
 EXAMPLES = (("vedit replay blue.gif -o again.gif", "the same edit: the same bytes, on the same device with the same versions"),)
 
 
-@click.command(help=f"""Repeat an edit from the run record beside its output.
+@click.command(
+    help=f"""Repeat an edit from the run record beside its output.
 
 The model must be the one recorded, by the hash of its weights. Versions that differ are named,
 since they may change the last bits.
 
-{examples(EXAMPLES)}""")
+{examples(EXAMPLES)}"""
+)
 @click.argument("made", metavar="OUTPUT")
 @click.option("-o", "--output", metavar="FILE", required=True, help="Write the repetition here.")
 @click.option("-y", "--overwrite", is_flag=True, help="Replace the output if it exists.")

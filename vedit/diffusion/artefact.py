@@ -84,7 +84,9 @@ class Artefact:
             self.file = safe_open(path, framework="pt")
             text = (self.file.metadata() or {}).get("vedit")
         except (OSError, SafetensorError) as error:
-            raise InputError(f"{path}: not an inversion: {str(error).splitlines()[0]}.", "", "Make one with: vedit invert CLIP -o NAME.inv.safetensors") from None
+            raise InputError(
+                f"{path}: not an inversion: {str(error).splitlines()[0]}.", "", "Make one with: vedit invert CLIP -o NAME.inv.safetensors"
+            ) from None
         if text is None:
             raise InputError(f"{path}: a safetensors file, but not an inversion.", "", "Make one with: vedit invert CLIP -o NAME.inv.safetensors")
         self.facts: dict[str, Any] = json.loads(text)
@@ -132,7 +134,11 @@ class Artefact:
                 continue
             if field in ("source.sha256", "steps", "saved") or field.split(".")[0] in NOT_IDENTITY or field in ("dtype", "latent_dtype", "kind", "fixed_point"):
                 continue  # another file with the same pixels will do, and so will a finer inversion
-            raise UsageError(f"{self.path}: inverted with {field} = {ours!r}, this edit has {theirs!r}.", "An inversion fits one model, clip, size and source prompt.", "Invert again, or leave out --inversion")
+            raise UsageError(
+                f"{self.path}: inverted with {field} = {ours!r}, this edit has {theirs!r}.",
+                "An inversion fits one model, clip, size and source prompt.",
+                "Invert again, or leave out --inversion",
+            )
 
 
 def _differences(ours: Mapping[str, Any], theirs: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any, Any]]:

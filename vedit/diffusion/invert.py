@@ -61,4 +61,3 @@ def invert(
         latents, before = arrived, level
         check_finite(latents, index, unet.dtype)
         yield Inverted(index, timestep, latents)
-

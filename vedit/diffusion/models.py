@@ -66,7 +66,9 @@ class Model:
         limit = self.tokenizer.model_max_length
         count = len(self.tokenizer(prompt).input_ids)
         if count > limit:
-            raise UsageError(f"the prompt has {count - 2} tokens, the model reads {limit - 2}: {prompt!r}.", "A longer prompt would be cut in silence.", "Shorten it")
+            raise UsageError(
+                f"the prompt has {count - 2} tokens, the model reads {limit - 2}: {prompt!r}.", "A longer prompt would be cut in silence.", "Shorten it"
+            )
         ids = self.tokenizer(prompt, padding="max_length", max_length=limit, return_tensors="pt").input_ids
         with self._in_use(self.text_encoder):
             return self.text_encoder(ids.to(self.device))[0].float()
@@ -82,7 +84,9 @@ class Model:
     def decode_latents(self, latents_FCYX: Tensor, chunk: int = 8) -> Tensor:
         """Pixels (F, 3, Y, X) in [-1, 1], float32, not clipped."""
         with self._in_use(self.vae):
-            parts = [self.vae.decode((part / self.vae.config.scaling_factor).to(self.device, self.vae.dtype)).sample.float() for part in latents_FCYX.split(chunk)]
+            parts = [
+                self.vae.decode((part / self.vae.config.scaling_factor).to(self.device, self.vae.dtype)).sample.float() for part in latents_FCYX.split(chunk)
+            ]
         return torch.cat(parts)
 
     def _in_use(self, part: Any) -> Any:
@@ -138,7 +142,9 @@ def choose_device(name: str = "auto") -> torch.device:
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise UsageError(f"the device {name} cannot be used: {str(error).splitlines()[0]}.", "It is one of auto, cpu, cuda, cuda:N, mps.", "See: vedit env") from None
+        raise UsageError(
+            f"the device {name} cannot be used: {str(error).splitlines()[0]}.", "It is one of auto, cpu, cuda, cuda:N, mps.", "See: vedit env"
+        ) from None
     return device
 
 
@@ -211,7 +217,9 @@ def _json(path: Path, name: str) -> dict[str, Any]:
     try:
         return json.loads(path.read_text())  # type: ignore[no-any-return]
     except (OSError, ValueError) as error:
-        raise ModelError(f"{name}: {path.name} cannot be read: {_first_line(error)}.", "A model is a folder in the layout of diffusers' StableDiffusionPipeline.") from None
+        raise ModelError(
+            f"{name}: {path.name} cannot be read: {_first_line(error)}.", "A model is a folder in the layout of diffusers' StableDiffusionPipeline."
+        ) from None
 
 
 def find_folder(name: str, revision: str | None = None) -> Path:
@@ -224,19 +232,23 @@ def find_folder(name: str, revision: str | None = None) -> Path:
     if os.path.isdir(name):
         return Path(name)
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
-        raise ModelError(f"there is no model {name!r}{nearest(name, [EMBEDDED])}", f"A model is {EMBEDDED} (embedded), a folder, or a Hub id such as OWNER/NAME.")
+        raise ModelError(
+            f"there is no model {name!r}{nearest(name, [EMBEDDED])}", f"A model is {EMBEDDED} (embedded), a folder, or a Hub id such as OWNER/NAME."
+        )
     return fetch(name, revision)
 
 
 def fetch(name: str, revision: str | None = None) -> Path:
     """The snapshot of a Hub model, downloaded as far as it is not in the cache."""
-    from huggingface_hub import snapshot_download
     from huggingface_hub import errors as hub
+    from huggingface_hub import snapshot_download
 
     try:
         return Path(snapshot_download(name, revision=revision, allow_patterns=FILES))
     except hub.GatedRepoError:
-        raise ModelError(f"{name} is gated.", f"Accept its licence at https://huggingface.co/{name}.", "Then set HF_TOKEN to a token of yours and try again") from None
+        raise ModelError(
+            f"{name} is gated.", f"Accept its licence at https://huggingface.co/{name}.", "Then set HF_TOKEN to a token of yours and try again"
+        ) from None
     except hub.RevisionNotFoundError:
         raise ModelError(f"{name} has no revision {revision!r}.", "", "Leave out --revision, or name a branch, tag or commit") from None
     except hub.RepositoryNotFoundError:
@@ -245,7 +257,9 @@ def fetch(name: str, revision: str | None = None) -> Path:
         why = "HF_HUB_OFFLINE is set" if os.environ.get("HF_HUB_OFFLINE") else "the Hub cannot be reached"
         raise ModelError(f"{name} is not in the local cache, and {why}.", "", f"On a machine with network run: vedit models fetch {name}") from None
     except (hub.HfHubHTTPError, hub.HFValidationError, OSError) as error:
-        raise ModelError(f"{name} cannot be fetched: {_first_line(error)}.", "", f"Try again, it continues where it stopped: vedit models fetch {name}") from None
+        raise ModelError(
+            f"{name} cannot be fetched: {_first_line(error)}.", "", f"Try again, it continues where it stopped: vedit models fetch {name}"
+        ) from None
 
 
 def check_family(name: str, folder: Path) -> None:
@@ -253,7 +267,13 @@ def check_family(name: str, folder: Path) -> None:
     index = _json(folder / "model_index.json", name)
     if "text_encoder_2" in index or "transformer" in index or index.get("unet", [None, None])[1] != "UNet2DConditionModel":
         kind = index.get("_class_name", "another family")
-        raise ModelError(f"{name} is a {kind}.", "These methods need the UNet and the one text encoder of Stable Diffusion 1.x or 2.x.", "See: vedit models list")
+        raise ModelError(
+            f"{name} is a {kind}.", "These methods need the UNet and the one text encoder of Stable Diffusion 1.x or 2.x.", "See: vedit models list"
+        )
     missing = [part for part in PARTS if not (folder / part).is_dir()]
     if missing:
-        raise ModelError(f"{name} lacks {', '.join(missing)}.", "A model is a folder in the layout of diffusers' StableDiffusionPipeline.", f"Fetch it again: vedit models fetch {name}")
+        raise ModelError(
+            f"{name} lacks {', '.join(missing)}.",
+            "A model is a folder in the layout of diffusers' StableDiffusionPipeline.",
+            f"Fetch it again: vedit models fetch {name}",
+        )

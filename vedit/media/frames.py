@@ -106,6 +106,9 @@ class Container(NamedTuple):
     aspect: int = 0
 
 
+PLAIN_CONTAINER = Container()
+
+
 class Audio(NamedTuple):
     """A sound track to copy: the file it is in, where the clip starts in it, and its tempo.
 
@@ -138,7 +141,7 @@ class Clip:
     rate: Fraction | None = None
     loop: int | None = None
     palette: Palette | None = None
-    container: Container = Container()
+    container: Container = PLAIN_CONTAINER
     blocks: list[Block] = field(default_factory=list)
     tail: list[Block] = field(default_factory=list)
     frames_hint: int | None = None

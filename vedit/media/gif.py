@@ -35,7 +35,7 @@ class Damage(NamedTuple):
 class _Window:
     """A view that slides over a stream: `data[pos:]` is what has been read but not used."""
 
-    __slots__ = ("read", "data", "pos", "base", "ended")
+    __slots__ = ("base", "data", "ended", "pos", "read")
 
     def __init__(self, read: Callable[[int], bytes], start: bytes = b"") -> None:
         self.read = read
@@ -184,7 +184,6 @@ class GifReader:
 
     def _images(self) -> Iterator[Frame]:
         """Walk the blocks; yield one packed frame per image block."""
-        window = self.window
         control: bytes | None = None
         blocks: list[Block] = []
         pts = 0
@@ -257,6 +256,7 @@ class GifReader:
         if label is None:
             self.hurt(f"truncated after image {self._count}: inside an extension block")
             return None
+
         def check(size: int) -> None:
             self.limits.check("comment", size, f"an extension block of {size} bytes")
 

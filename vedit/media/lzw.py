@@ -240,7 +240,9 @@ def _hide(frame: Frame, missing: Image.Image, palette: Palette | None) -> Frame:
     own = frame.palette
     if index >= len(colours):
         own = Palette(colours.rgb.ljust(3 * index + 3, b"\0"))
-    return frame.but(pixels=pixels, transparent=index, palette=own, code_size=max(frame.code_size if frame.code_size < 9 else 8, index.bit_length(), 2), has_control=True)
+    return frame.but(
+        pixels=pixels, transparent=index, palette=own, code_size=max(frame.code_size if frame.code_size < 9 else 8, index.bit_length(), 2), has_control=True
+    )
 
 
 def unpack(clip: Clip, frames: Frames, *, limits: Limits = Limits(), hurt: Callable[[str], None] | None = None, jobs: int = 1) -> Frames:

@@ -23,7 +23,7 @@ def usable_cores() -> int:
 
 
 class _Task:
-    __slots__ = ("item", "result", "error", "done")
+    __slots__ = ("done", "error", "item", "result")
 
     def __init__(self, item: Any) -> None:
         self.item = item

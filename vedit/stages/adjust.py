@@ -21,7 +21,14 @@ OPTIONS = (
     Option("contrast", number(0.1, 3.0), "factor on the distance from the pivot", "0.1-3.0", Fraction(1)),
     Option("saturation", number(0, 3), "factor on the distance from grey", "0-3", Fraction(1)),
     Option("gamma", number(0.1, 10), "exponent 1/GAMMA: more than 1 lightens the middle", "0.1-10", Fraction(1)),
-    Option("pivot", choice("middle", "mean", "frame-mean"), "what contrast leaves alone: grey 128, the mean luma of the first frame, or of each frame (flickers)", "middle|mean|frame-mean", "middle", ("middle", "mean", "frame-mean")),
+    Option(
+        "pivot",
+        choice("middle", "mean", "frame-mean"),
+        "what contrast leaves alone: grey 128, the mean luma of the first frame, or of each frame (flickers)",
+        "middle|mean|frame-mean",
+        "middle",
+        ("middle", "mean", "frame-mean"),
+    ),
 )
 
 
@@ -38,7 +45,14 @@ class Adjust:
 
     name = "adjust"
 
-    def __init__(self, brightness: Fraction = Fraction(1), contrast: Fraction = Fraction(1), saturation: Fraction = Fraction(1), gamma: Fraction = Fraction(1), pivot: str = "middle") -> None:
+    def __init__(
+        self,
+        brightness: Fraction = Fraction(1),
+        contrast: Fraction = Fraction(1),
+        saturation: Fraction = Fraction(1),
+        gamma: Fraction = Fraction(1),
+        pivot: str = "middle",
+    ) -> None:
         self.brightness, self.contrast = float(brightness), float(contrast)
         self.saturation, self.gamma = float(saturation), float(gamma)
         self.pivot = pivot if contrast != 1 else "middle"

@@ -40,7 +40,11 @@ OPTIONS = (
 def make(**values: Any) -> Crop:
     """Build the stage from its options; exactly one way of naming the rectangle."""
     sides = any(values[side] is not None for side in ("left", "right", "top", "bottom"))
-    ways = [name for name, used in (("--rect", values["rect"]), ("--left/--right/--top/--bottom", sides), ("--centre", values["centre"]), ("--auto", values["auto"])) if used]
+    ways = [
+        name
+        for name, used in (("--rect", values["rect"]), ("--left/--right/--top/--bottom", sides), ("--centre", values["centre"]), ("--auto", values["auto"]))
+        if used
+    ]
     if len(ways) != 1:
         raise UsageError(
             f"crop got {' and '.join(ways)}." if ways else "crop does not say what to keep.",
@@ -60,7 +64,16 @@ class Crop:
     name = "crop"
     accepts: tuple[str, ...] = ("index", "rgba")
 
-    def __init__(self, rect: Rect | None = None, left: Any = None, right: Any = None, top: Any = None, bottom: Any = None, centre: tuple[int, int] | None = None, auto: bool = False) -> None:
+    def __init__(
+        self,
+        rect: Rect | None = None,
+        left: Any = None,
+        right: Any = None,
+        top: Any = None,
+        bottom: Any = None,
+        centre: tuple[int, int] | None = None,
+        auto: bool = False,
+    ) -> None:
         self.rect = rect
         self.sides = (left, right, top, bottom)
         self.centre = centre

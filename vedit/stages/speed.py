@@ -42,7 +42,11 @@ def make(**values: Any) -> Speed:
     if values["reverse"] and values["boomerang"]:
         raise UsageError("speed got --reverse and --boomerang.", "Give one of them.")
     if not ways and not values["reverse"] and not values["boomerang"]:
-        raise UsageError("speed does not say how fast.", "Give a factor, --delay, --fps, --duration, --reverse or --boomerang.", "Example: vedit gif speed 2 in.gif -o out.gif")
+        raise UsageError(
+            "speed does not say how fast.",
+            "Give a factor, --delay, --fps, --duration, --reverse or --boomerang.",
+            "Example: vedit gif speed 2 in.gif -o out.gif",
+        )
     factor = values["factor"]
     if factor is not None and not values.pop("any") and not Fraction(1, 10) <= factor <= 5:
         raise UsageError(f"speed {float(factor):g} is outside 0.1 to 5.", "", f"If you mean it: vedit gif speed --any {float(factor):g}")

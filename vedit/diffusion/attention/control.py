@@ -31,7 +31,9 @@ class Controller:
     latent_size: rows and columns of the latent. frames: of the clip. text_tokens: length L.
     """
 
-    def __init__(self, unet: Any, plan: Plan, branches: Sequence[str], frames: int, latent_size: tuple[int, int], text_tokens: int, budget: int = 2 * 2**30) -> None:
+    def __init__(
+        self, unet: Any, plan: Plan, branches: Sequence[str], frames: int, latent_size: tuple[int, int], text_tokens: int, budget: int = 2 * 2**30
+    ) -> None:
         plan.check_branches(branches)
         self.unet = unet
         self.branches = {name: place for place, name in enumerate(branches)}
@@ -129,7 +131,15 @@ class _Processor:
         self.controller = controller
         self.path = path
 
-    def __call__(self, attn: Any, hidden_states: Tensor, encoder_hidden_states: Tensor | None = None, attention_mask: Tensor | None = None, temb: Tensor | None = None, **kwargs: Any) -> Tensor:
+    def __call__(
+        self,
+        attn: Any,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        temb: Tensor | None = None,
+        **kwargs: Any,
+    ) -> Tensor:
         assert hidden_states.ndim == 3 and attention_mask is None, "a transformer block of Stable Diffusion"
         context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
         branches = len(self.controller.branches)
