@@ -170,7 +170,7 @@ class _FileSound:
     def __init__(self, audio: Audio) -> None:
         self.rate, self.channels = 48000, 2
         self.done = 0
-        self.file = open(audio.path, "rb")  # noqa: SIM115  # closed by close()
+        self.file = open(audio.path, "rb")  # closed by close()
         arguments = ["-loglevel", "error", "-protocol_whitelist", "fd,pipe", *sound_range(audio), "-i", "fd:", "-map", "0:a:0"]
         if filters := tempo_filters(audio.tempo):
             arguments += ["-af", filters]

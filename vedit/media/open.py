@@ -205,7 +205,7 @@ def _seekable(stream: BinaryIO, start: bytes, opened: ExitStack) -> BinaryIO:
     import shutil
     import tempfile
 
-    spool = opened.enter_context(tempfile.TemporaryFile(prefix="vedit-"))  # noqa: SIM115
+    spool = opened.enter_context(tempfile.TemporaryFile(prefix="vedit-"))
     spool.write(start)
     shutil.copyfileobj(stream, spool, 1 << 20)
     spool.seek(0)
