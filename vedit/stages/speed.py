@@ -143,7 +143,7 @@ class Speed:
             due += self._wanted(frame)
             ticks = max(0, int(due + Fraction(1, 2)) - pts)
             if ticks < floor:
-                lifted += floor - ticks
+                lifted += 0 if self.drop else floor - ticks
                 ticks = 0 if self.drop else floor
             if longest is not None and ticks > longest:
                 due -= ticks - longest  # what is cut off here is not owed to the next frame
