@@ -119,6 +119,14 @@ def edit_case(
     return model.decode_latents(last.latents["tgt"]).clamp(-1, 1)
 
 
+def with_blend(method: str, case: Case, values: dict[str, Any]) -> dict[str, Any]:
+    """P2P is told what its local blend may change: the object's word. A new background has no such word."""
+    if method != "p2p" or case.kind in ("ground", "pattern") or "blend_words" in values:
+        return values
+    words = dict.fromkeys((case.scene.shape, case.truth.shape))
+    return {**values, "blend_words": list(words)}
+
+
 def run_scenes(
     model: Model,
     names: Sequence[str],
@@ -144,7 +152,8 @@ def run_scenes(
             yield score(CODEC, case, model.decode_latents(model.encode_frames(truth)).clamp(-1, 1), frames)
             inversions: dict[Any, list[Tensor]] = {}
             for name in names:
-                yield score(name, case, edit_case(model, case, name, presets[name], frames, inversions=inversions), frames)
+                values = with_blend(name, case, presets[name])
+                yield score(name, case, edit_case(model, case, name, values, frames, inversions=inversions), frames)
 
     return list(watch(work(), len(chosen) * (len(names) + 2), "cases"))
 
