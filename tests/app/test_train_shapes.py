@@ -62,6 +62,10 @@ def test_all_stages_run_in_order_then_the_denoiser_goes_on_until_stopped(tmp_pat
     assert rates == sorted(rates, reverse=True) and len(rates) == 2
     assert state_of(latest_state(tmp_path / "unet"))["step"] == before
     assert state_of(latest_state(tmp_path / "unet-annealed"))["step"] == before + 2
+    list(train_shapes.train_shapes("shapes", tmp_path, Settings(precision="fp32", steps=before + 1)))
+    list(train_shapes.train_shapes("shapes", tmp_path, Settings(precision="fp32", anneal=1)))
+    assert state_of(latest_state(tmp_path / "unet-annealed"))["step"] == before + 2
+    assert (tmp_path / f"unet-annealed-{before}").exists()
 
 
 def test_the_denoiser_without_a_codec_says_what_to_run_first(tmp_path):

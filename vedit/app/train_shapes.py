@@ -4,6 +4,7 @@ RUN/codec, RUN/judge, RUN/unet and RUN/scorer hold the state of each stage; a st
 reached its steps is not touched again. The denoiser has no last step: `shapes-all` ends in it
 and trains until it is stopped, and the next call goes on. `anneal` copies the denoiser's newest
 state to RUN/unet-annealed and lets its rate fall to zero there; the run itself stays as it is.
+Asked again after the run has gone on, it sets the old copy aside under its step and makes another.
 """
 
 import shutil
@@ -108,14 +109,21 @@ def _fork(stage: str, folder: Path, options: "Options", settings: Settings) -> "
     if newest is None:
         raise ModelError(f"{folder}: nothing to anneal yet; stage {stage} has no saved state.")
     start = state_of(newest)["step"]
+    annealed = latest_state(place)
+    if annealed is not None and start > _start(place) and state_of(annealed)["step"] >= state_of(annealed)["options"]["steps"]:
+        place.rename(place.with_name(f"{place.name}-{_start(place)}"))  # done; the run has gone on since
     if latest_state(place) is None:
         target = place / "state" / newest.name
         shutil.copytree(newest, target.with_suffix(".tmp"), dirs_exist_ok=True)
         target.with_suffix(".tmp").rename(target)
         write_atomically(place / "start", f"{start}\n")
         write_atomically(place / "state" / "latest", newest.name + "\n")
-    start = int((place / "start").read_text())
-    return replace(options, steps=start + settings.anneal, anneal=settings.anneal)
+    return replace(options, steps=_start(place) + settings.anneal, anneal=settings.anneal)
+
+
+def _start(place: Path) -> int:
+    """Return the step at which an annealed copy left its run."""
+    return int((place / "start").read_text())
 
 
 def _is_finished(place: Path, options: "Options") -> bool:
