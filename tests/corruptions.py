@@ -62,7 +62,7 @@ def run(seed: int) -> tuple[int, str]:
     canvas_mpx = _canvas_mpx(data) if seed >= 2000 and result.code == 0 else 0
     if spent > CPU_S + canvas_mpx / 10:
         wrong.append(f"{spent:.1f} s")
-    if grown > PEAK_MB - START_MB + 24 * canvas_mpx:
+    if grown > PEAK_MB - START_MB + 50 * canvas_mpx:
         wrong.append(f"{grown + START_MB:.0f} MB")
     return result.code, "; ".join(wrong)
 
