@@ -6,6 +6,8 @@ and encoder work on one image's sub-blocks, and release the GIL while they do.
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -128,8 +130,7 @@ def _damaged(payload: bytes, width: int, height: int, code_size: int, interlaced
 
 def encode(pixels: Image.Image, code_size: int, interlaced: bool = False) -> bytes:
     """Encode indices ("L" or "P") to sub-blocks with their terminator."""
-    encoder = core.gif_encoder(pixels.mode, pixels.mode, code_size, int(interlaced))
-    encoder.setimage(pixels.im, (0, 0, *pixels.size))
+    encoder = _encoder(pixels, code_size, interlaced)
     parts = []
     error = 0
     while not error:
@@ -138,6 +139,52 @@ def encode(pixels: Image.Image, code_size: int, interlaced: bool = False) -> byt
     encoder.cleanup()
     assert error > 0, error
     return b"".join(parts) + b"\0"
+
+
+def _encoder(pixels: Image.Image, code_size: int, interlaced: bool) -> Any:
+    encoder = core.gif_encoder(pixels.mode, pixels.mode, code_size, int(interlaced))
+    encoder.setimage(pixels.im, (0, 0, *pixels.size))
+    return encoder
+
+
+class _Scratch(threading.local):
+    """A file of one thread's own, in memory where the system has such files.
+
+    Pillow holds the GIL while it encodes to memory and releases it while it encodes to a file, so
+    this is what lets encoders run side by side; the bytes are the same.
+    """
+
+    def __init__(self) -> None:
+        self.file: _MemoryFile | None = None
+
+    def encode(self, pixels: Image.Image, code_size: int, interlaced: bool = False) -> bytes:
+        if self.file is None:
+            self.file = _MemoryFile()
+        descriptor = self.file.descriptor
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        encoder = _encoder(pixels, code_size, interlaced)
+        error = encoder.encode_to_file(descriptor, ENCODE_BUFFER)
+        encoder.cleanup()
+        assert error > 0, error
+        size = os.lseek(descriptor, 0, os.SEEK_CUR)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        return os.read(descriptor, size) + b"\0"
+
+
+class _MemoryFile:
+    """A descriptor that closes with its owner."""
+
+    def __init__(self) -> None:
+        if hasattr(os, "memfd_create"):
+            self.descriptor = os.memfd_create("vedit")
+        else:
+            import tempfile
+
+            self.descriptor, name = tempfile.mkstemp(prefix="vedit-")
+            os.unlink(name)
+
+    def __del__(self) -> None:
+        os.close(self.descriptor)
 
 
 def nothing(frame: Frame, palette: Palette | None) -> Frame:
@@ -253,10 +300,11 @@ def unpack(clip: Clip, frames: Frames, *, limits: Limits = Limits(), hurt: Calla
 
 def pack(clip: Clip, frames: Frames, *, jobs: int = 1) -> Frames:
     """Index frames to packed frames, in order, on `jobs` threads."""
+    encode_one = encode if jobs <= 1 else _Scratch().encode
 
     def pack_one(frame: Frame) -> Frame:
         colours = frame.palette or clip.palette or GREYS
         code_size = max(2, min(frame.code_size, 8), (len(colours) - 1).bit_length())
-        return frame.but(kind="packed", pixels=encode(frame.pixels, code_size, frame.interlaced), code_size=code_size)
+        return frame.but(kind="packed", pixels=encode_one(frame.pixels, code_size, frame.interlaced), code_size=code_size)
 
     return ordered_map(pack_one, frames, jobs)
