@@ -191,7 +191,7 @@ complete -c vedit -n '__vedit_at \'vedit gif adjust\'' -s q -l quiet -d 'No prog
 complete -c vedit -n '__vedit_at \'vedit gif adjust\'' -s v -l verbose -d 'Say how each input is processed.'
 complete -c vedit -n '__vedit_at \'vedit gif adjust\'' -l progress -x -a 'auto jsonl none' -d 'Progress on standard error: a bar on a terminal, JSON lines for programs.'
 complete -c vedit -n '__vedit_at \'vedit gif adjust\'' -s h -l help -d 'Show this message and exit.'
-complete -c vedit -n '__vedit_at \'vedit gif chain\'' -s f -l file -r -F -d 'Read the stages from a file, one per line; # starts a comment.'
+complete -c vedit -n '__vedit_at \'vedit gif chain\'' -s f -l file -r -F -d 'Read the stages from a file, one per line; lines that begin with # are comments.'
 complete -c vedit -n '__vedit_at \'vedit gif chain\'' -l preset -x -a '(__vedit_presets)' -d 'Take the stages of a preset (see: vedit presets list).'
 complete -c vedit -n '__vedit_at \'vedit gif chain\'' -s o -l output -r -F -d 'Write here; - is standard output.'
 complete -c vedit -n '__vedit_at \'vedit gif chain\'' -s O -l output-dir -x -a '(__fish_complete_directories)' -d 'Write each output into this folder under its input\'s name.'

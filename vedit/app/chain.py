@@ -3,7 +3,7 @@
     crop:left=10%,right=10%; resize:scale=50%; rotate:90; speed:2
 
 `;`, a new line, or `,` before the name of a stage separates stages; `name:positional,key=value`
-gives options, a flag stands alone (`no-` in front turns it off), `#` starts a comment in a file, and
+gives options, a flag stands alone (`no-` in front turns it off), a line that begins with `#` is a comment, and
 quotes keep separators inside a value: watermark:text="a; b".
 """
 

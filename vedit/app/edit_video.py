@@ -164,7 +164,6 @@ def edit_pixels(
         mask_F1YX=None if mask_F1YX is None else mask_F1YX.to(model.device),
         seed=job.seed,
         frames_per_call=job.frames_per_call,
-        save={},
         warn=warn,
     )
     steps = module.run(model, clip, params)

@@ -20,7 +20,6 @@ from vedit.media.pipeline import Stage, connect, path_name, plan
 BuildStages = Callable[[], Sequence[Stage]]
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi")
 PICTURE_SUFFIXES = (".png", ".apng", ".webp")
-STREAMS = ("nut", "y4m", "rgb24", "rgba")
 
 
 class Settings(NamedTuple):

@@ -128,7 +128,7 @@ def measure(model: Model, pixels: Pixels, path: str, settings: InversionSettings
 
 
 def cached_inversion(
-    model: Model, pixels: Pixels, settings: InversionSettings, *, given: str | None = None, same_prompt: bool = True, watch: Watch = unwatched
+    model: Model, pixels: Pixels, settings: InversionSettings, *, given: str | None = None, watch: Watch = unwatched
 ) -> tuple[Artefact, dict[str, Any]]:
     """The inversion to edit from: the file given, else the cache's, else a new one put there."""
     from vedit.app import cache
@@ -137,7 +137,7 @@ def cached_inversion(
     facts = inversion_facts(model, pixels, settings)
     if given is not None:
         artefact = Artefact(given)
-        artefact.check_against(facts, same_prompt=same_prompt)
+        artefact.check_against(facts, same_prompt=True)
         return artefact, {"key": artefact.key, "path": given, "seconds": 0.0}
     key = identity_key(facts)
     path = os.path.join(cache.folder(), f"{key}.inv.safetensors")

@@ -28,7 +28,7 @@ another, but is decoded once and gets new colours at most once.
 {examples(EXAMPLES)}"""
 )
 @click.argument("arguments", nargs=-1, metavar="[CHAIN] [INPUT]...")
-@click.option("-f", "--file", "file", metavar="FILE", help="Read the stages from a file, one per line; # starts a comment.")
+@click.option("-f", "--file", "file", metavar="FILE", help="Read the stages from a file, one per line; lines that begin with # are comments.")
 @click.option("--preset", metavar="NAME", help="Take the stages of a preset (see: vedit presets list).")
 @output_options
 @metadata_options

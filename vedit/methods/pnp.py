@@ -108,8 +108,8 @@ def injections(
         else:
             select = Select("self", first_layer=params.skip_layer_content)
             yield Replace(select, "src", targets, span(params.content_from, 1.0), ("v",), "content outside the mask", clip.mask_F1YX)
-    if params.motion_from is not None:
-        notes.append("motion_from: the model has no temporal attention, so no motion is injected")
+    if params.motion_from is not None or params.skip_layer_motion:
+        notes.append("motion_from, skip_layer_motion: the model has no temporal attention, so no motion is injected")
 
 
 def run(model: Any, clip: EditInput, params: Params, latents: Tensor | None = None) -> Iterator[Step]:

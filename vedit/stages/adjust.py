@@ -71,7 +71,6 @@ class Adjust:
         self.tables = self._tables(self.level)
         self.canvas = clip.canvas
         self.seen: dict[int, tuple[Palette, Palette]] = {}
-        self.has_global = clip.palette is not None
         # an image without any palette shows 256 greys: write them down, mapped
         return clip.but(palette=self._map_palette(clip.palette or GREYS))
 
