@@ -1,0 +1,225 @@
+"""What a metric module has, what it is given, and what it gives back.
+
+A metric module holds
+
+    SUMMARY      one line of help
+    VERSION      a number that grows when the same input would give another value
+    VALUES       a tuple of `Value`, one per key that `score` can give
+    NEEDS        a frozenset out of `NEEDS_OF`: the inputs without which it cannot be computed
+    GROUPS       a frozenset out of `GROUPS`
+    TOWERS       names of the networks it reads; empty when it needs no weights
+    towers       optional, from `Options` to such a tuple, where an option chooses the network
+    score        from (clip, towers, options) to a dict from key to `Score`
+
+Importing such a module loads no torch. Shape letters: T frames, Y X rows and columns, 3 or C
+channels, E embedding width, P pairs of neighbouring frames (T - 1).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+if TYPE_CHECKING:
+    from vedit.metrics.towers import Towers
+
+Pixels = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+
+GROUPS = frozenset({"v2vbench", "quality", "alignment", "temporal", "reference", "background", "method"})
+
+
+@dataclass(frozen=True)
+class Value:
+    """A number that a metric gives: its key in tables, how to read it, and the names others give it."""
+
+    key: str
+    unit: str
+    higher_is_better: bool
+    usual: str
+    explanation: str
+    aliases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Score:
+    """One number of one clip.
+
+    value: NaN when it does not exist for this clip; `extra["why"]` then says why.
+    per_frame: what `value` is the mean of, by frame or by pair of frames, where there is such a thing.
+    extra: further facts for the report: raw branches, frame indices, rules taken, warnings.
+    """
+
+    value: float
+    per_frame: tuple[float, ...] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+def mean_score(per_frame: Iterable[float], **extra: Any) -> Score:
+    """The plain mean over frames or pairs."""
+    values = tuple(float(value) for value in per_frame)
+    return Score(float(np.mean(np.asarray(values, np.float64))) if values else float("nan"), values, extra)
+
+
+class Video:
+    """Ordered RGB frames and what several metrics derive from them, each computed once.
+
+    frames_TYX3: uint8.
+    """
+
+    def __init__(self, frames_TYX3: Pixels) -> None:
+        assert frames_TYX3.ndim == 4 and frames_TYX3.shape[3] == 3 and frames_TYX3.dtype == np.uint8, (frames_TYX3.shape, frames_TYX3.dtype)
+        self.frames_TYX3 = frames_TYX3
+
+    def __len__(self) -> int:
+        return len(self.frames_TYX3)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.frames_TYX3.shape[1], self.frames_TYX3.shape[2]
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the shape and the pixels."""
+        digest = hashlib.sha256(repr(self.frames_TYX3.shape).encode())
+        digest.update(np.ascontiguousarray(self.frames_TYX3).data)
+        return digest.hexdigest()
+
+    @cached_property
+    def clip224_TYX3(self) -> Pixels:
+        """The input of the CLIP towers before normalisation: shorter side bicubic to 224, centre crop."""
+        return np.stack([shrink_and_crop(frame, 224, 224) for frame in self.frames_TYX3])
+
+    @cached_property
+    def dino224_TYX3(self) -> Pixels:
+        """The input of the DINO towers before normalisation: shorter side bicubic to 256, centre crop 224."""
+        return np.stack([shrink_and_crop(frame, 256, 224) for frame in self.frames_TYX3])
+
+
+def shrink(frame_YX3: Pixels, side: int) -> Pixels:
+    """Pillow's bicubic resize of the shorter side to `side`; the longer one is rounded down.
+
+    Pillow and not a tensor resize: the published preprocessing came from it, and the numbers do not
+    move with a library's choice of backend.
+    """
+    rows, columns = frame_YX3.shape[:2]
+    new_rows, new_columns = (side, int(side * columns / rows)) if rows <= columns else (int(side * rows / columns), side)
+    if (new_rows, new_columns) == (rows, columns):
+        return frame_YX3
+    return np.asarray(Image.fromarray(frame_YX3).resize((new_columns, new_rows), Image.Resampling.BICUBIC))
+
+
+def shrink_and_crop(frame_YX3: Pixels, side: int, crop: int) -> Pixels:
+    """`shrink`, then the central `crop` x `crop` pixels."""
+    small = shrink(frame_YX3, side)
+    top, left = (small.shape[0] - crop) // 2, (small.shape[1] - crop) // 2
+    return small[top : top + crop, left : left + crop]
+
+
+@dataclass(frozen=True)
+class Clip:
+    """An edited video and what it is judged by.
+
+    id: names it in tables and messages. mask_TYX: uint8, > 127 where the edit may change pixels.
+    record: its run record as read from the sidecar.
+    """
+
+    id: str
+    edited: Video
+    source: Video | None = None
+    truth: Video | None = None
+    mask_TYX: Pixels | None = None
+    prompt: str | None = None
+    source_prompt: str | None = None
+    record: Mapping[str, Any] | None = None
+
+    @property
+    def edited_TYX3(self) -> Pixels:
+        return self.edited.frames_TYX3
+
+    @property
+    def source_TYX3(self) -> Pixels | None:
+        return None if self.source is None else self.source.frames_TYX3
+
+    @property
+    def truth_TYX3(self) -> Pixels | None:
+        return None if self.truth is None else self.truth.frames_TYX3
+
+
+# what a metric may need, and what to say when it is not there
+NEEDS_OF = {
+    "source": "the source clip (--source)",
+    "prompt": "the target prompt (--prompt)",
+    "source_prompt": "the source prompt (--source-prompt)",
+    "truth": "the ideal edit (--truth)",
+    "mask": "a mask (--mask)",
+    "pairs": "two frames or more",
+    "record": "the run record beside the edited clip",
+}
+
+
+def missing(needs: Iterable[str], clip: Clip) -> list[str]:
+    """Which of a metric's needs a clip does not have, in the words of `NEEDS_OF`."""
+    present = {
+        "source": clip.source is not None,
+        "prompt": clip.prompt is not None,
+        "source_prompt": clip.source_prompt is not None,
+        "truth": clip.truth is not None,
+        "mask": clip.mask_TYX is not None,
+        "pairs": len(clip.edited) >= 2,
+        "record": clip.record is not None,
+    }
+    return [NEEDS_OF[need] for need in NEEDS_OF if need in set(needs) and not present[need]]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a user can choose about the numbers; part of every report.
+
+    profile: "v2vbench" follows the public code with its quirks, "strict" repairs them.
+    device, dtype: as `vedit.diffusion.models` reads them; float32 unless asked otherwise.
+    batch: frames per network call. dino: "dinov2" or "dino-vitb16"; None for each metric's own.
+    dover_antialias: of DOVER's resize to 224. success_model: "clip_l" or "clip_b32".
+    """
+
+    profile: str = "v2vbench"
+    device: str = "auto"
+    dtype: str = "fp32"
+    batch: int = 16
+    dino: str | None = None
+    dover_antialias: bool = False
+    success_model: str = "clip_l"
+    lpips_net: str = "alex"
+
+    @property
+    def is_strict(self) -> bool:
+        return self.profile == "strict"
+
+
+class Metric(Protocol):
+    """The shape of a metric module, for type checkers."""
+
+    SUMMARY: str
+    VERSION: int
+    VALUES: tuple[Value, ...]
+    NEEDS: frozenset[str]
+    GROUPS: frozenset[str]
+    TOWERS: tuple[str, ...]
+
+    def score(self, clip: Clip, towers: Towers, options: Options) -> dict[str, Score]: ...
+
+
+def towers_of(metric: ModuleType, options: Options) -> tuple[str, ...]:
+    """The networks that a metric reads under these options."""
+    choose = getattr(metric, "towers", None)
+    names: tuple[str, ...] = choose(options) if choose is not None else metric.TOWERS
+    return names
