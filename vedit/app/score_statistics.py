@@ -1,0 +1,173 @@
+"""What a table of scores shows beyond chance: intervals, paired tests, and their correction.
+
+Videos are the sampling unit everywhere: intervals resample videos, and two sets of scores are
+compared video by video. Rows are taken in the order given; callers sort them by name, so that the
+same seed gives the same interval whatever order the videos were scored in.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import numpy as np
+
+RESAMPLES = 10_000
+LEAST = 5  # fewer videos carry no interval
+EXACT_UP_TO = 25  # the Wilcoxon distribution is counted out up to this many differences
+LEVEL = 0.05
+
+
+class Summary(NamedTuple):
+    """One metric over the videos of a suite.
+
+    n: finite values. n_failed: values that were missing or not finite. deviation: with n - 1, None for one
+    value. interval: 95 % of the mean, None when there are fewer than LEAST values.
+    """
+
+    n: int
+    n_failed: int
+    mean: float | None
+    deviation: float | None
+    median: float | None
+    interval: tuple[float, float] | None
+
+
+class Paired(NamedTuple):
+    """Scores of A minus scores of B on the same videos.
+
+    wins, losses: videos on which A, or B, is better by the metric's direction. interval: of the mean
+    difference, None for fewer than LEAST videos. sign_p, wilcoxon_p: exact, two-sided.
+    """
+
+    n: int
+    mean: float
+    deviation: float | None
+    interval: tuple[float, float] | None
+    wins: int
+    losses: int
+    ties: int
+    sign_p: float
+    wilcoxon_p: float
+
+
+def summarise(values: Sequence[float | None], seed: int = 0) -> Summary:
+    """Mean, spread and interval of the finite values; the others are only counted."""
+    import numpy as np
+
+    finite = np.array([value for value in values if value is not None and math.isfinite(value)], dtype=float)
+    n = len(finite)
+    if not n:
+        return Summary(0, len(values), None, None, None, None)
+    deviation = float(finite.std(ddof=1)) if n > 1 else None
+    return Summary(n, len(values) - n, float(finite.mean()), deviation, float(np.median(finite)), bootstrap_interval(finite, seed))
+
+
+def bootstrap_interval(values: Sequence[float] | np.ndarray, seed: int = 0) -> tuple[float, float] | None:
+    """The percentile bootstrap's middle 95 % of the mean; None for fewer than LEAST values.
+
+    Rule: 10000 rows of `default_rng(seed).integers(0, n, (10000, n))`, percentiles 2.5 and 97.5, linear.
+    """
+    import numpy as np
+
+    array = np.asarray(values, dtype=float)
+    if len(array) < LEAST:
+        return None
+    picked = np.random.default_rng(seed).integers(0, len(array), (RESAMPLES, len(array)))
+    low, high = np.percentile(array[picked].mean(axis=1), [2.5, 97.5])
+    return float(low), float(high)
+
+
+def paired(a: Sequence[float], b: Sequence[float], *, higher_is_better: bool = True, seed: int = 0) -> Paired:
+    """Compare two methods on the same videos. a, b: finite, one value per video, in the same order, at least one."""
+    import numpy as np
+
+    differences = np.asarray(a, dtype=float) - np.asarray(b, dtype=float)
+    better, worse = int((differences > 0).sum()), int((differences < 0).sum())
+    if not higher_is_better:
+        better, worse = worse, better
+    n = len(differences)
+    return Paired(
+        n,
+        float(differences.mean()),
+        float(differences.std(ddof=1)) if n > 1 else None,
+        bootstrap_interval(differences, seed),
+        better,
+        worse,
+        n - better - worse,
+        sign_test(better, worse),
+        wilcoxon(differences),
+    )
+
+
+def sign_test(wins: int, losses: int) -> float:
+    """Two-sided exact p-value of wins against losses under a fair coin; ties were left out before."""
+    n = wins + losses
+    tail = sum(math.comb(n, k) for k in range(min(wins, losses) + 1))
+    return float(min(1.0, 2 * tail / 2**n))
+
+
+def wilcoxon(differences: Sequence[float] | np.ndarray) -> float:
+    """Two-sided p-value of Wilcoxon's signed-rank test; zero differences are left out, ties get mean ranks.
+
+    Up to EXACT_UP_TO differences every sign pattern is counted, given the ranks as they are, ties
+    included; above, the normal approximation with tie and continuity correction.
+    Source: Wilcoxon 1945; Pratt's treatment of zeros is not used.
+    """
+    import numpy as np
+
+    array = np.asarray(differences, dtype=float)
+    array = array[array != 0]
+    if not len(array):
+        return 1.0
+    sizes = np.abs(array)
+    doubled = double_ranks(np.round(sizes / sizes.max(), 12))  # 0.3 - 0.2 and 0.2 - 0.1 tie
+    positive = int(doubled[array > 0].sum())
+    return _exact_tail(doubled, positive) if len(array) <= EXACT_UP_TO else _normal_tail(doubled, positive)
+
+
+def double_ranks(values: np.ndarray) -> np.ndarray:
+    """Twice the mean rank of each value, a whole number also among ties; the smallest rank is 1."""
+    import numpy as np
+
+    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(count)
+    ranks: np.ndarray = (2 * last - count + 1)[place]
+    return ranks
+
+
+def _exact_tail(doubled: np.ndarray, positive: int) -> float:
+    total = int(doubled.sum())
+    ways = [1] + [0] * total  # ways[s]: sign patterns whose positive ranks sum to s / 2
+    for rank in map(int, doubled):
+        for s in range(total, rank - 1, -1):
+            ways[s] += ways[s - rank]
+    below = sum(ways[: positive + 1])
+    above = sum(ways[positive:])
+    return float(min(1.0, 2 * min(below, above) / 2 ** len(doubled)))
+
+
+def _normal_tail(doubled: np.ndarray, positive: int) -> float:
+    ranks = doubled / 2
+    distance = abs(positive / 2 - ranks.sum() / 2)
+    # without ties the sum of squared ranks is n(n+1)(2n+1)/6; ties make it smaller by their correction
+    deviation = math.sqrt(float((ranks**2).sum()) / 4)
+    return math.erfc(max(0.0, distance - 0.5) / deviation / math.sqrt(2))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down adjustment, in the order given. Source: Holm 1979."""
+    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    adjusted = [0.0] * len(p_values)
+    largest = 0.0
+    for step, i in enumerate(order):
+        largest = max(largest, min(1.0, (len(p_values) - step) * p_values[i]))
+        adjusted[i] = largest
+    return adjusted
+
+
+def excludes_zero(interval: tuple[float, float] | None) -> bool:
+    """Whether an interval of a difference lies on one side of 0."""
+    return interval is not None and (interval[0] > 0 or interval[1] < 0)
