@@ -64,7 +64,7 @@ def wait_for_part(folder: Path, process: subprocess.Popen[bytes], least: int = 1
     raise AssertionError("no part file was seen while writing")
 
 
-@pytest.mark.parametrize("command", [("speed", "0.5"), ("rotate", "90"), ("crop", "--left", "10%")], ids=" ".join)
+@pytest.mark.parametrize("command", [("speed", "0.5"), ("rotate", "90"), ("crop", "--left", "10%"), ("rotate", "90", "-j", "8")], ids=" ".join)
 def test_the_first_image_leaves_before_the_last_has_arrived(command: tuple[str, ...]) -> None:
     blocks = images(6)
     process = start("gif", *command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)

@@ -77,21 +77,35 @@ def test_one_job_works_in_the_callers_thread() -> None:
     assert list(ordered_map(lambda _: threading.get_ident(), range(3), 1)) == [threading.get_ident()] * 3
 
 
-def test_a_slow_source_does_not_hold_back_results_that_are_ready() -> None:
-    """What a pipe needs: the first image leaves before the last has arrived."""
+@pytest.mark.parametrize("jobs", [2, 3, 8])
+def test_results_that_are_ready_leave_while_the_source_waits(jobs: int) -> None:
+    """What a pipe needs: the images that have come are out before the next one arrives."""
     gate = threading.Event()
 
     def items() -> Iterator[int]:
-        yield 0
-        time.sleep(0.3)  # long enough for the worker; the result then leaves with the next item
-        yield 1
-        gate.wait(10)
-        yield 2
+        yield from range(3)  # so quickly that no worker has finished when the source begins to wait
+        assert gate.wait(10)
+        yield 3
+
+    results = ordered_map(lambda n: n, items(), jobs)
+    assert [next(results) for _ in range(3)] == [0, 1, 2]
+    gate.set()
+    assert list(results) == [3]
+
+
+def test_a_source_is_closed_when_the_consumer_stops_early() -> None:
+    closed = threading.Event()
+
+    def items() -> Iterator[int]:
+        try:
+            yield from range(1000)
+        finally:
+            closed.set()
 
     results = ordered_map(lambda n: n, items(), 2)
     assert next(results) == 0
-    gate.set()
-    assert list(results) == [1, 2]
+    results.close()  # type: ignore[attr-defined]
+    assert closed.wait(5)
 
 
 def test_nothing_in_gives_nothing_out() -> None:

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -23,62 +22,78 @@ def usable_cores() -> int:
 
 
 class _Task:
+    """One item on its way: what is to be done with it, then what came of it."""
+
     __slots__ = ("done", "error", "item", "result")
 
-    def __init__(self, item: Any) -> None:
+    def __init__(self, item: Any = None, error: BaseException | None = None) -> None:
         self.item = item
         self.result: Any = None
-        self.error: BaseException | None = None
+        self.error = error
         self.done = threading.Event()
+        if error is not None:
+            self.done.set()
+
+    def finish(self, function: Callable[[Any], Any]) -> None:
+        try:
+            self.result = function(self.item)
+        except BaseException as error:  # handed to the consumer, which raises it
+            self.error = error
+        self.item = None
+        self.done.set()
+
+    def wait(self) -> Any:
+        self.done.wait()
+        if self.error is not None:
+            raise self.error
+        return self.result
 
 
 def ordered_map(function: Callable[[T], R], items: Iterable[T], jobs: int) -> Iterator[R]:
     """Yield `function(item)` for each item, in the order of the items.
 
     jobs: threads to use; 1 works in the caller's thread. At most 2*jobs+2 items are alive.
-    An exception of the function is raised where its result would have come.
+    With more, a thread of its own draws the items, so that a result which is ready leaves
+    while the source waits for more: a pipe streams. An exception of the function, or of the
+    source, is raised where its result would have come.
     """
     if jobs <= 1:
         yield from map(function, items)
         return
-    tasks: SimpleQueue[_Task | None] = SimpleQueue()
+    todo: SimpleQueue[_Task | None] = SimpleQueue()
+    promised: SimpleQueue[_Task | None] = SimpleQueue()
+    room = threading.Semaphore(2 * jobs + 1)
+    stopped = threading.Event()
 
     def work() -> None:
-        while (task := tasks.get()) is not None:
-            try:
-                task.result = function(task.item)
-            except BaseException as error:  # handed to the consumer, which raises it
-                task.error = error
-            task.item = None
-            task.done.set()
+        while (task := todo.get()) is not None:
+            if not stopped.is_set():  # after an error or a signal, what has not been begun is not begun
+                task.finish(function)
 
-    threads: list[threading.Thread] = []
-    window: deque[_Task] = deque()
+    def feed() -> None:
+        threads = 0
+        try:
+            for item in items:
+                task = _Task(item)
+                promised.put(task)
+                todo.put(task)
+                if threads < jobs:
+                    threads += 1
+                    threading.Thread(target=work, daemon=True).start()
+                room.acquire()
+                if stopped.is_set():
+                    break
+        except BaseException as error:  # handed to the consumer, which raises it
+            promised.put(_Task(error=error))
+        promised.put(None)
+        for _ in range(threads):
+            todo.put(None)
 
-    def finish(task: _Task) -> R:
-        task.done.wait()
-        if task.error is not None:
-            raise task.error
-        return task.result  # type: ignore[no-any-return]
-
+    threading.Thread(target=feed, daemon=True).start()
     try:
-        for item in items:
-            task = _Task(item)
-            window.append(task)
-            tasks.put(task)
-            if len(threads) < min(jobs, len(window)):
-                threads.append(threading.Thread(target=work, daemon=True))
-                threads[-1].start()
-            # a result that is ready leaves at once, so that a pipe streams; else fill the window
-            while window and (len(window) > 2 * jobs or window[0].done.is_set()):
-                yield finish(window.popleft())
-        while window:
-            yield finish(window.popleft())
+        while (task := promised.get()) is not None:
+            yield task.wait()
+            room.release()
     finally:
-        while not tasks.empty():  # after an error or a signal, what has not been begun is not begun
-            try:
-                tasks.get_nowait()
-            except Empty:
-                break
-        for _ in threads:
-            tasks.put(None)
+        stopped.set()
+        room.release()
