@@ -1,12 +1,13 @@
-# make demo      draw a clip and run the GIF commands on it
+# make demo      draw a clip, edit it by text on the embedded model, compare with the truth
 # make test      run the tests
+# make tour      draw a clip and run the GIF commands on it; needs no model library
 # make docs      write man pages, completions and the tables of the README again
 # make lint      ruff and mypy
 # make bench     time the GIF commands against gifsicle, ffmpeg, ImageMagick and Pillow
 # make clean     remove what was made, but not .venv
 #
-# demo and test make .venv if it is absent, and install into it what they need, at the versions
-# in constraints.txt. Another interpreter: make test PYTHON=python3.12
+# Each makes .venv if it is absent, and installs into it what it needs, at the versions in
+# constraints.txt. Another interpreter: make test PYTHON=python3.12
 
 .POSIX:
 
@@ -16,11 +17,14 @@ BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
 REQUIREMENTS = pyproject.toml constraints.txt
 
-demo: $(VENV)/installed-base
-	$(BIN)/python scripts/demo.py demo
+demo: $(VENV)/installed-diffusion
+	$(BIN)/vedit demo -O vedit-demo
 
 test: $(VENV)/installed-test
 	$(BIN)/python -m pytest
+
+tour: $(VENV)/installed-base
+	$(BIN)/python scripts/demo.py tour
 
 docs: $(VENV)/installed-base
 	$(BIN)/python scripts/generate_docs.py
@@ -41,10 +45,14 @@ $(VENV)/installed-base: $(VENV)/bin/python $(REQUIREMENTS)
 	$(PIP) --editable .
 	touch $@
 
-# Tests of training and of models need torch; it is the long part of the first run.
+# torch is the long part of the first run.
+$(VENV)/installed-diffusion: $(VENV)/bin/python $(REQUIREMENTS)
+	$(PIP) --editable '.[diffusion]'
+	touch $@ $(VENV)/installed-base
+
 $(VENV)/installed-test: $(VENV)/bin/python $(REQUIREMENTS)
 	$(PIP) --editable '.[diffusion,test]'
-	touch $@ $(VENV)/installed-base
+	touch $@ $(VENV)/installed-base $(VENV)/installed-diffusion
 
 # The versions of an environment in which the suite has just passed. What torch brings for one
 # kind of GPU is its own to choose.
@@ -52,7 +60,7 @@ constraints: $(VENV)/installed-test
 	$(BIN)/python -m pip freeze --exclude-editable | grep -Ev '^(nvidia-|cuda-|triton)' > constraints.txt
 
 clean:
-	rm -rf demo vedit-demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf tour vedit-demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find vedit tests scripts benchmarks -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: demo test docs lint bench constraints clean
+.PHONY: demo test tour docs lint bench constraints clean

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Draw a clip and run vedit's GIF commands on it, each printed before it runs: what `make demo` shows.
+"""Draw a clip and run vedit's GIF commands on it, each printed before it runs: what `make tour` shows.
 
-python scripts/demo.py [FOLDER]            default: demo
+python scripts/demo.py [FOLDER]            default: tour
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def _balloon(pen: ImageDraw.ImageDraw, x: float, y: float, unit: float) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    folder = Path(arguments[0] if arguments else "demo")
+    folder = Path(arguments[0] if arguments else "tour")
     folder.mkdir(parents=True, exist_ok=True)
     draw(folder / "clip.gif")
     print(f"Drew {folder}/clip.gif: {FRAMES} images of {SIZE[0]}x{SIZE[1]}. Now vedit, in {folder}/:")
