@@ -1,0 +1,171 @@
+"""What the towers share: weights read strictly, a network built when the first feature is missing, features kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from vedit.errors import ModelError
+from vedit.metrics.base import Floats, Options, Pixels
+from vedit.metrics.towers.features import Features, FeatureStore, feature_key
+from vedit.metrics.towers.files import Found, WeightFinder
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    State = dict[str, Tensor]
+
+
+class Tower:
+    """One network of the metrics.
+
+    A subclass has `build(state)`, which makes its networks out of the file's tensors, and methods
+    that give features through `kept`. The networks are built when the first feature is missing and
+    dropped by `free`; before that `make_room` is told, so that one large tower is in memory at a time.
+    """
+
+    is_light: ClassVar[bool] = False  # small enough to stay beside another one
+
+    def __init__(self, name: str, finder: WeightFinder, options: Options, store: FeatureStore, make_room: Callable[[Tower], None]) -> None:
+        self.name, self.finder, self.options, self.store, self.make_room = name, finder, options, store, make_room
+        self._net: Any = None
+
+    def build(self, state: State) -> Any:
+        """The networks, made from the tensors of the file. Raises ModelError naming a key that does not fit."""
+        raise NotImplementedError
+
+    @cached_property
+    def found(self) -> Found:
+        return self.finder.find(self.name)
+
+    @cached_property
+    def sha256(self) -> str:
+        return self.finder.sha256(self.found.path)
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        return {**self.finder.provenance(self.found), "dtype": self.options.dtype}
+
+    @property
+    def is_loaded(self) -> bool:
+        return self._net is not None
+
+    @property
+    def net(self) -> Any:
+        """The networks, in memory from the first use on."""
+        if self._net is None:
+            self.make_room(self)
+            state = read_state(self.found.path)
+            try:
+                self._net = self.build(state)
+            except ModelError as error:
+                raise error.in_file(str(self.found.path)) from None
+        return self._net
+
+    def free(self) -> None:
+        """Drop the networks; features stay."""
+        self._net = None
+
+    @cached_property
+    def device(self) -> torch.device:
+        from vedit.diffusion.models import choose_device
+
+        return choose_device(self.options.device)
+
+    @cached_property
+    def dtype(self) -> torch.dtype:
+        from vedit.diffusion.models import choose_dtype
+
+        return choose_dtype(self.options.dtype, self.device)
+
+    def kept(self, compute: Callable[[], Features], *what: str) -> Features:
+        """Features that depend on this file, the dtype and `what`: the kept ones, or those computed now."""
+        import torch
+
+        key = feature_key(self.name, self.sha256, self.options.dtype, *what)
+        found = self.store.get(key)
+        if found is None:
+            with torch.inference_mode():
+                found = compute()
+            self.store.put(key, found)
+        return found
+
+    def ready(self, net: nn.Module, state: State, ignore: Iterable[str] = ()) -> nn.Module:
+        """A network made on the meta device, filled from `state`, on the device and in the dtype of the options."""
+        fill(net, {name: value.to(self.device, self.dtype) if value.is_floating_point() else value for name, value in state.items()}, ignore)
+        return net.eval().requires_grad_(False)
+
+    def batches(self, frames_TYX3: Pixels, mean: tuple[float, ...], std: tuple[float, ...]) -> Iterator[Tensor]:
+        """Frames as normalised batches (t, 3, Y, X), `options.batch` at a time."""
+        import torch
+
+        shift, scale = (torch.tensor(value, device=self.device).view(3, 1, 1) for value in (mean, std))
+        for start in range(0, len(frames_TYX3), self.options.batch):
+            part = torch.from_numpy(np.ascontiguousarray(frames_TYX3[start : start + self.options.batch].transpose(0, 3, 1, 2))).to(self.device)
+            yield ((part.float() / 255 - shift) / scale).to(self.dtype)
+
+
+def to_numpy(tensor: Tensor) -> Floats:
+    """A tensor as float32 in memory of its own."""
+    found: Floats = tensor.detach().float().cpu().numpy().copy()
+    return found
+
+
+def read_state(path: Path) -> State:
+    """The tensors of a safetensors file or a pickle, mapped rather than read; a wrapping {"model": ...} is taken off.
+
+    Raises ModelError for a file that is neither, or that holds more than tensors.
+    """
+    import pickle
+
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except (OSError, RuntimeError, SafetensorError, pickle.UnpicklingError, EOFError, KeyError, ValueError) as error:
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ModelError(f"{path}: the weights cannot be read: {first}", "", "Fetch the file again.") from None
+    while isinstance(state, dict) and len(state) == 1 and isinstance(inner := next(iter(state.values())), dict):
+        state = inner
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise ModelError(f"{path}: not a file of tensors by name.", "", "Fetch the file again.")
+    return state
+
+
+def empty(make: Callable[[], nn.Module]) -> nn.Module:
+    """A network without memory for its weights and without the time of their initialisation."""
+    import torch
+
+    with torch.device("meta"):
+        return make()
+
+
+def fill(net: nn.Module, state: Mapping[str, Tensor], ignore: Iterable[str] = ()) -> None:
+    """Put tensors into a network made by `empty`. Raises ModelError naming a missing, an unexpected or a misshapen key.
+
+    ignore: keys of the file that are no weights.
+    """
+    wanted = {name: tuple(value.shape) for name, value in net.state_dict().items()}
+    given = {name: tuple(value.shape) for name, value in state.items() if name not in set(ignore)}
+    refuse_misfit(wanted, given)
+    net.load_state_dict({name: state[name] for name in wanted}, strict=True, assign=True)
+
+
+def refuse_misfit(wanted: Mapping[str, tuple[int, ...]], given: Mapping[str, tuple[int, ...]]) -> None:
+    """Raise ModelError for the first key in which a file and a network differ."""
+    for what, names in (("is missing", wanted.keys() - given.keys()), ("is unexpected", given.keys() - wanted.keys())):
+        if names:
+            more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
+            raise ModelError(f"the key {min(names)} {what}{more}.", "The weights are not the published ones for this tower.")
+    for name, shape in wanted.items():
+        if given[name] != shape:
+            raise ModelError(f"the key {name} has shape {list(given[name])}, not {list(shape)}.", "The weights are not the published ones for this tower.")
