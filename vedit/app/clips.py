@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from vedit.app.gif import Settings, Source, _converters
+from vedit.app.gif import Report, Settings, Source, _converters, edit_clip
 from vedit.errors import InputError, UsageError, VeditError
 from vedit.media.frames import Clip, Frame, Frames, Rect
 from vedit.media.pipeline import connect, plan
+from vedit.media.timing import rounded
 
 if TYPE_CHECKING:
     import numpy as np
@@ -136,6 +138,62 @@ def check_size(size: int | tuple[int, int], multiple: int) -> None:
         if side < multiple or side % multiple:
             near = max(multiple, round(side / multiple) * multiple)
             raise UsageError(f"a side of {side} pixels does not fit the model.", f"Sides are multiples of {multiple}.", f"Try --size {near}")
+
+
+class MadeSource:
+    """Computed frames as an input of the media pipeline, see `app.gif.edit_clip`.
+
+    build: gives the clip and its frames, each time anew.
+    """
+
+    is_gif = is_text = False
+    size: int | None = None
+
+    def __init__(self, name: str, build: Callable[[], tuple[Clip, Iterator[Frame]]], warn: Callable[[str], None] = lambda message: None) -> None:
+        self.name, self.build, self.warn = name, build, warn
+
+    def spool(self) -> None:
+        """The pixels are in memory."""
+
+    def scan(self, touches_pixels: bool) -> None:
+        """Nothing to check: the size was chosen by us."""
+
+    def open(self, quiet: bool = False) -> tuple[Clip, Frames, str, Callable[[str], None]]:
+        clip, frames = self.build()
+        return clip, frames, "rgba", self.warn
+
+
+def write_frames(frames_FYX3: np.ndarray, delays_cs: Sequence[int], output: str, settings: Settings | None = None, *, name: str = "-") -> Report:
+    """Write uint8 RGB frames as a GIF, a video or whatever the output's name says; it loops.
+
+    delays_cs: how long each frame is shown, in centiseconds. name: of the clip, for messages.
+    The output appears only when complete. Raises OutputError.
+    """
+    settings = settings or Settings()
+    source = MadeSource(name, lambda: made_clip(frames_FYX3, delays_cs, name), settings.warn)
+    return edit_clip(source, output, [], settings, False)
+
+
+def made_clip(frames_FYX3: np.ndarray, delays_cs: Sequence[int], name: str) -> tuple[Clip, Iterator[Frame]]:
+    """Computed frames as a clip with a GIF's times, looping for ever."""
+    from PIL import Image
+
+    count, height, width = frames_FYX3.shape[:3]
+    clip = Clip(width=width, height=height, name=name, loop=0, frames_hint=count, duration_hint=sum(delays_cs))
+
+    def frames() -> Iterator[Frame]:
+        pts = 0
+        for index, (array, delay) in enumerate(zip(frames_FYX3, delays_cs, strict=True)):
+            yield Frame(index, pts, delay, "rgb", clip.canvas, Image.fromarray(array))
+            pts += delay
+
+    return clip, frames()
+
+
+def even_delays(count: int, fps: Fraction) -> list[int]:
+    """Delays in centiseconds of `count` frames at a rate, right to half a centisecond at every frame."""
+    ends = [rounded((number + 1) * 100 / fps) for number in range(count)]
+    return [end - start for start, end in zip([0, *ends], ends)]
 
 
 def frames_of(pixels: Pixels, result_FYX3: np.ndarray) -> tuple[Clip, Iterator[Frame]]:

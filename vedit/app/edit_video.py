@@ -7,12 +7,11 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vedit import methods
-from vedit.app.clips import Pixels, Selection, check_size, frames_of, read_pixels
+from vedit.app.clips import MadeSource, Pixels, Selection, check_size, frames_of, read_pixels
 from vedit.app.gif import Settings, edit_clip
 from vedit.app.invert_video import InversionSettings, Watch, cached_inversion, check_prompt, to_tensor, unwatched
 from vedit.app.record import peak_memory_mib, versions, write_record
 from vedit.errors import UsageError
-from vedit.media.frames import Clip, Frames
 from vedit.methods.base import EditInput, read_params
 
 if TYPE_CHECKING:
@@ -47,27 +46,6 @@ class Job(NamedTuple):
     record: bool = True
 
 
-class MadeSource:
-    """Edited pixels as an input of the media pipeline."""
-
-    is_gif = is_text = False
-    size: int | None = None
-
-    def __init__(self, name: str, pixels: Pixels, result_FYX3: np.ndarray, warn: Callable[[str], None]) -> None:
-        self.name, self.warn = name, warn
-        self.pixels, self.result = pixels, result_FYX3
-
-    def spool(self) -> None:
-        """The pixels are in memory."""
-
-    def scan(self, touches_pixels: bool) -> None:
-        """Nothing to check: the size was chosen by us."""
-
-    def open(self, quiet: bool = False) -> tuple[Clip, Frames, str, Callable[[str], None]]:
-        clip, frames = frames_of(self.pixels, self.result)
-        return clip, frames, "rgba", self.warn
-
-
 def edit_video(job: Job, model: Model, settings: Settings, *, watch: Watch = unwatched) -> dict[str, Any]:
     """Run one edit and write its output; returns the run record.
 
@@ -83,9 +61,10 @@ def edit_video(job: Job, model: Model, settings: Settings, *, watch: Watch = unw
     spans = {"read": _since(started)}
     result, facts = edit_pixels(job, model, module, params, pixels, settings.warn, watch, spans)
     begin = time.perf_counter()
-    report = edit_clip(MadeSource(job.input, pixels, result, settings.warn), job.output, [], settings, False)
+    report = edit_clip(MadeSource(job.input, lambda: frames_of(pixels, result), settings.warn), job.output, [], settings, False)
     if job.preview:
-        edit_clip(MadeSource(job.input, pixels, side_by_side(pixels.frames_FYX3, result), settings.warn), job.preview, [], settings, False)
+        pair = side_by_side(pixels.frames_FYX3, result)
+        edit_clip(MadeSource(job.input, lambda: frames_of(pixels, pair), settings.warn), job.preview, [], settings, False)
     spans["write"] = _since(begin)
     record = {
         "command": "edit",
