@@ -1,14 +1,15 @@
-"""The worked example of CONTRIBUTING.md is a stage that works, and its test a test that passes."""
+"""The worked examples of CONTRIBUTING.md work, and their tests pass."""
 
 from __future__ import annotations
 
 import re
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-from vedit import stages
+from vedit import methods, metrics, stages
 from vedit.cli import execute
 from vedit.registry import Registry
 
@@ -31,13 +32,28 @@ def posterise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sys.modules.pop("vedit.stages.posterise", None)
 
 
-def test_the_example_stage_passes_the_example_test(posterise: None, tmp_path: Path) -> None:
+def run_tests(name: str, *arguments: object) -> None:
     names: dict[str, object] = {}
-    exec(compile(block("test"), "CONTRIBUTING.md", "exec"), names)
-    tests = [value for name, value in names.items() if name.startswith("test_")]
+    exec(compile(block(name), "CONTRIBUTING.md", "exec"), names)
+    tests = [value for key, value in names.items() if key.startswith("test_")]
     assert tests
     for test in tests:
-        test(tmp_path)  # type: ignore[operator]
+        test(*arguments)  # type: ignore[operator]
+
+
+def test_the_example_stage_passes_the_example_test(posterise: None, tmp_path: Path) -> None:
+    run_tests("test", tmp_path)
+
+
+@pytest.mark.parametrize(("kind", "package", "name"), [("method", methods, "mix"), ("metric", metrics, "contrast")], ids=["method", "metric"])
+def test_the_example_passes_its_test(kind: str, package: ModuleType, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / f"{name}.py").write_text(block(kind), encoding="utf-8")
+    path = [*package.__path__, str(tmp_path)]
+    monkeypatch.setattr(package, "__path__", path)
+    monkeypatch.setattr(package, "registry", Registry(package.__name__, path, f"vedit.{kind}s", package.registry.skip))
+    assert name in package.names()
+    run_tests(f"{kind} test")
+    sys.modules.pop(f"{package.__name__}.{name}", None)
 
 
 def test_the_example_stage_has_help_a_chain_grammar_and_checked_options(posterise: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
