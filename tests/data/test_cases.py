@@ -20,6 +20,12 @@ def test_the_frozen_file_has_not_changed(name, expected):
     assert hashlib.sha256((cases.FOLDER / f"{name}.jsonl").read_bytes()).hexdigest() == expected
 
 
+@pytest.mark.parametrize("name", FROZEN)
+def test_the_frozen_file_is_what_its_seed_draws(name):
+    lines = "".join(case.to_json() + "\n" for case in cases.make_cases(name))
+    assert hashlib.sha256(lines.encode()).hexdigest() == FROZEN[name]
+
+
 def test_there_are_twenty_cases_of_each_kind_and_ten_for_tuning():
     for name, count in (("drawn-scenes", 20), ("drawn-scenes-tuning", 10)):
         kinds = collections.Counter(case.kind for case in cases.load_cases(name))

@@ -109,3 +109,31 @@ def test_one_triple_in_eleven_is_held_out_and_no_pair_is():
     assert len(pairs) == 42
     assert len({(shape, ground) for shape, _, ground in trained}) == 36
     assert len({(colour, ground) for _, colour, ground in trained}) == 42
+
+
+def test_a_digit_is_a_shape_in_two_words():
+    assert grammar.parse_caption("digit 5 moving left") == {"shape": "digit 5", "motion": "left"}
+    fields = {**RED_CIRCLE, "shape": "digit 0", "colour": "orange"}
+    assert grammar.caption(fields) == "an orange digit 0 moving left on a grey background"
+    assert grammar.parse_caption(grammar.caption(fields)) == {**grammar.parse_caption(grammar.caption(RED_CIRCLE)), "shape": "digit 0", "colour": "orange"}
+
+
+@pytest.mark.parametrize("prompt", ["a red digit on a grey background", "a red 5", "digit 5 digit", "digit red 5"])
+def test_half_the_name_of_a_digit_is_refused(prompt):
+    with pytest.raises(UsageError, match="two words: digit 5"):
+        grammar.parse_caption(prompt)
+
+
+def test_a_number_of_two_numerals_and_two_digits_are_refused():
+    with pytest.raises(UsageError, match="do not know"):
+        grammar.parse_caption("digit 55")
+    with pytest.raises(UsageError, match="two values of shape: digit 5 and digit 6"):
+        grammar.parse_caption("digit 5 digit 6")
+
+
+def test_some_captions_say_little_more_than_the_shape_and_complete_ones_never_do():
+    fields, rng = {**RED_CIRCLE, "shape": "digit 5"}, random.Random(0)
+    short = [caption for caption in (grammar.varied_caption(fields, rng) for _ in range(400)) if "background" not in caption]
+    assert {"digit 5", "digit 5 moving left", "a digit 5 moving left", "red digit 5 moving left"} <= set(short)
+    assert 0.3 < len(short) / 400 < 0.55  # 0.35, and a tenth of the others
+    assert all("background" in grammar.varied_caption(fields, rng, complete=True) for _ in range(100))

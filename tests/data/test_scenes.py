@@ -39,6 +39,15 @@ STILL = scenes.Scene(
 )
 RADIUS = 17.0
 TIP = 1.15 * RADIUS
+
+
+def stroke_area(a, b, c, half_width=0.18):
+    """Two bars, two half discs at the ends; at the bend a sector outside and a kite counted twice inside."""
+    turn = abs(math.remainder(math.atan2(c[1] - b[1], c[0] - b[0]) - math.atan2(b[1] - a[1], b[0] - a[0]), 2 * math.pi))
+    bars = 2 * half_width * (math.dist(a, b) + math.dist(b, c))
+    return bars + half_width**2 * (math.pi + turn / 2 - math.tan(turn / 2))
+
+
 AREAS = {
     "circle": math.pi * RADIUS**2,
     "square": (2 * 0.81 * RADIUS) ** 2,
@@ -48,6 +57,10 @@ AREAS = {
     # two bars less their overlap
     "cross": 2 * (2 * RADIUS) * (0.68 * RADIUS) - (0.68 * RADIUS) ** 2,
     "ring": math.pi * (RADIUS**2 - (0.48 * RADIUS) ** 2),
+    # a stroke of width 0.36 along an ellipse; Ramanujan's perimeter
+    "digit 0": 0.36 * math.pi * (3 * 1.22 - math.sqrt((3 * 0.42 + 0.8) * (0.42 + 3 * 0.8))) * RADIUS**2,
+    "digit 1": stroke_area((-0.3, -0.46), (0.08, -0.8), (0.08, 0.8)) * RADIUS**2,
+    "digit 7": stroke_area((-0.42, -0.8), (0.42, -0.8), (-0.1, 0.8)) * RADIUS**2,
 }
 
 
@@ -61,18 +74,29 @@ def centre(weights):
     return float((weights.sum(0) * grid).sum() / total), float((weights.sum(1) * grid).sum() / total)
 
 
-@pytest.mark.parametrize("shape", grammar.SHAPES)
+@pytest.mark.parametrize("shape", AREAS)
 @pytest.mark.parametrize("rotation", [0.0, 0.2])
 def test_each_shape_covers_the_area_of_its_formula(shape, rotation):
     scene = dataclasses.replace(STILL, shape=shape, rotation=rotation)
     assert float(mask(scene).sum()) == pytest.approx(AREAS[shape], rel=0.015)
 
 
-@pytest.mark.parametrize("shape", grammar.SHAPES)
+@pytest.mark.parametrize("shape", grammar.FIELDS["shape"])
 def test_no_shape_reaches_beyond_its_reach(shape):
     grid = torch.arange(scenes.SIDE) + 0.5
     outside = torch.hypot(grid[None] - 32.0, grid[:, None] - 31.0) > scenes.REACH * RADIUS + 1
     assert float(mask(dataclasses.replace(STILL, shape=shape))[outside].sum()) == 0
+
+
+def test_a_nine_is_a_six_turned_half_around():
+    six, nine = (mask(dataclasses.replace(STILL, shape=shape, y=32.0)) for shape in ("digit 6", "digit 9"))
+    assert torch.allclose(six.flip(0, 1), nine, atol=1e-4)
+
+
+def test_no_two_digits_are_drawn_alike_even_when_small():
+    masks = [mask(dataclasses.replace(STILL, shape=digit, size="small")) for digit in grammar.DIGITS]
+    for one, other in itertools.combinations(masks, 2):
+        assert float((one - other).abs().sum()) > 0.2 * float(torch.maximum(one, other).sum())
 
 
 def test_a_plain_scene_shows_exactly_its_two_colours_away_from_the_edge():
@@ -133,6 +157,21 @@ def test_sampled_objects_stay_inside_and_follow_the_split():
         records = scenes.sample_records(300, seed=11, held_out=held_out)
         assert all(record.is_inside for record in records)
         assert {grammar.is_held_out(record.fields) for record in records} == {held_out}
+
+
+def test_digits_join_without_changing_the_other_scenes_of_a_seed():
+    without, some = (scenes.sample(500, torch.Generator().manual_seed(4), digits=share) for share in (0.0, 0.2))
+    is_digit = some.fields["shape"] >= len(grammar.SHAPES)
+    assert 0.14 < float(is_digit.float().mean()) < 0.26
+    for name in grammar.FIELDS:
+        assert torch.equal(without.fields[name][~is_digit], some.fields[name][~is_digit])
+    for name, values in without.floats.items():
+        assert torch.equal(values, some.floats[name])
+    assert (some.fields["texture"][is_digit] == 0).all()
+    for held_out in (True, False):
+        digits = scenes.sample_records(200, seed=5, held_out=held_out, digits=1.0)
+        assert {record.shape for record in digits} <= set(grammar.DIGITS)
+        assert {grammar.is_held_out(record.fields) for record in digits} == {held_out}
 
 
 def test_sampling_is_a_function_of_the_seed():

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from vedit.errors import Stopped, UsageError
+from vedit.errors import CheckFailed, Stopped, UsageError
 from vedit.train import loop
 from vedit.train.loop import Options, latest_state, seeded, train
 
@@ -147,7 +147,7 @@ def test_a_step_without_a_finite_gradient_is_skipped_and_counted(tmp_path):
 
 
 def test_twenty_bad_steps_in_a_row_end_the_run(tmp_path):
-    with pytest.raises(FloatingPointError, match="20 steps in a row"):
+    with pytest.raises(CheckFailed, match="20 steps in a row"):
         list(train(Toy(spoil=range(100)), OPTIONS, tmp_path))
 
 

@@ -210,6 +210,13 @@ def test_variants_share_every_nuisance_and_differ_where_asked():
     assert (size[:, 5] != size[:, 0]).all()
 
 
+def test_the_other_shape_of_a_digit_is_a_digit_and_of_a_shape_a_shape():
+    batch = shapes_scorer.variants(64, seeded(1, 0, 0), shapes_scorer.SHAPE_FIRST)
+    is_digit = (batch.fields["shape"] >= len(grammar.SHAPES)).view(64, 8)
+    assert (is_digit == is_digit[:, :1]).all() and is_digit[:, 0].any() and not is_digit[:, 0].all()
+    assert int(batch.fields["shape"].max()) < len(grammar.FIELDS["shape"])
+
+
 def test_contrastive_loss_is_that_of_open_clip_when_no_pair_is_masked():
     from open_clip.loss import ClipLoss
 

@@ -27,6 +27,7 @@ class Trials:
     """How much is measured; the default is what the gates ask for."""
 
     samples: int = 300
+    digits: int = 100
     steps: int = 50
     codec: int = 256
     inversions: int = 48
@@ -94,7 +95,8 @@ def _load(folder: Path, device: str) -> tuple[ShapesModel, float]:
 def _judge(model: ShapesModel, trials: Trials) -> Iterator[Figure]:
     from vedit.train.shapes_judge import judge_accuracy
 
-    for name, value in judge_accuracy(model.judge, trials.judge).items():
+    shares = {**judge_accuracy(model.judge, trials.judge), "digit": judge_accuracy(model.judge, trials.judge, digits=1.0)["shape"]}
+    for name, value in shares.items():
         yield _share("judge on drawn scenes", name, round(value * trials.judge), trials.judge)
 
 
@@ -105,9 +107,9 @@ def _codec(model: ShapesModel, trials: Trials) -> Iterator[Figure]:
 
 
 def _scorer(model: ShapesModel, trials: Trials) -> Iterator[Figure]:
-    from vedit.train.shapes_scorer import scorer_right
+    from vedit.train.shapes_scorer import digits_right, scorer_right
 
-    for name, right in scorer_right(model.scorer, trials.scorer).items():
+    for name, right in {**scorer_right(model.scorer, trials.scorer), "digit": digits_right(model.scorer, trials.scorer)}.items():
         yield _share("scorer", name, int(right.sum()), trials.scorer, SCORER_BAR)
 
 
@@ -129,6 +131,10 @@ def _samples(model: ShapesModel, trials: Trials) -> Iterator[Figure]:
     records, pictures = samples(model.unet, model.text_encoder, model.vae, model.scheduler, trials.samples, steps=trials.steps)
     for name, right in judged(model.judge, records, pictures).items():
         yield _share("samples", name, int(right.sum()), trials.samples, SAMPLE_BARS[name])
+    records, pictures = samples(model.unet, model.text_encoder, model.vae, model.scheduler, trials.digits, steps=trials.steps, digits=1.0)
+    for name, right in judged(model.judge, records, pictures).items():
+        if name in ("shape", "colour", "ground"):
+            yield _share("samples of digits", name, int(right.sum()), trials.digits)
 
 
 def _inversion(model: ShapesModel, trials: Trials) -> Iterator[Figure]:

@@ -17,6 +17,7 @@ from vedit.errors import InputError, UsageError
 
 FOLDER = Path(__file__).resolve().parent.parent / "builtin" / "cases"
 KINDS = ("colour", "shape", "texture", "ground", "pattern", "size")
+VALUES = {**grammar.FIELDS, "shape": grammar.SHAPES}  # no digits
 SEEDS = {"drawn-scenes": 8_000_001, "drawn-scenes-tuning": 8_000_002}
 PER_KIND = {"drawn-scenes": 20, "drawn-scenes-tuning": 10}
 
@@ -53,7 +54,7 @@ class Case:
 
     def alternatives(self) -> dict[str, Scene]:
         """Return the scene once for each value of the changed field, the unchanged one included."""
-        return {value: self.scene.edited(**{self.kind: value}) for value in grammar.FIELDS[self.kind]}
+        return {value: self.scene.edited(**{self.kind: value}) for value in VALUES[self.kind]}
 
     def to_json(self) -> str:
         prompts = {"source_prompt": self.source_prompt, "target_prompt": self.target_prompt}
@@ -76,7 +77,7 @@ def make_cases(name: str) -> list[Case]:
     pool: Iterator[Scene] = iter(sample_records(40 * per_kind * len(KINDS), SEEDS[name], held_out=True))
     cases = []
     for kind in KINDS:
-        values = grammar.FIELDS[kind]
+        values = VALUES[kind]
         for number in range(per_kind):
             value = values[number % len(values)]
             scene = next(scene for scene in pool if getattr(scene, kind) != value and _has_room(scene, kind))
@@ -86,7 +87,7 @@ def make_cases(name: str) -> list[Case]:
 
 def _has_room(scene: Scene, kind: str) -> bool:
     try:
-        return all(scene.edited(**{kind: value}) for value in grammar.FIELDS[kind])
+        return all(scene.edited(**{kind: value}) for value in VALUES[kind])
     except InputError:
         return False
 

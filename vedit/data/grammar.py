@@ -1,7 +1,8 @@
 """The words of a drawn scene: what a caption can say, and back from a caption to its fields.
 
 A caption reads `a small striped red circle moving left on a checkered grey background`. Size,
-texture, motion, pattern and the whole `on ... background` may be left out; shape may not.
+texture, motion, pattern and the whole `on ... background` may be left out; shape may not. A
+shape may be a digit, in two words: `digit 5 moving left`.
 This module is plain Python: checking a prompt against the vocabulary needs no torch.
 """
 
@@ -13,6 +14,7 @@ from collections.abc import Mapping
 from vedit.errors import UsageError
 
 SHAPES = ("circle", "square", "triangle", "star", "cross", "ring")
+DIGITS = tuple(f"digit {numeral}" for numeral in range(10))
 COLOURS = ("red", "green", "blue", "yellow", "purple", "orange", "white")
 TEXTURES = ("plain", "striped", "dotted")
 SIZES = ("small", "medium", "large")
@@ -22,7 +24,7 @@ MOTIONS = ("left", "right", "up", "down", "still")
 
 # In this order everywhere: records, tables, reports.
 FIELDS: Mapping[str, tuple[str, ...]] = {
-    "shape": SHAPES,
+    "shape": SHAPES + DIGITS,
     "colour": COLOURS,
     "texture": TEXTURES,
     "size": SIZES,
@@ -34,7 +36,8 @@ FIELDS: Mapping[str, tuple[str, ...]] = {
 SYNONYMS = {"gray": "grey"}
 OPENINGS = ("", "", "a video of ", "a picture of ")
 FRAME_WORDS = ("a", "an", "the", "on", "over", "background", "moving", "standing", "video", "picture", "of")
-WORDS = tuple(dict.fromkeys([*FRAME_WORDS, *(word for values in FIELDS.values() for word in values), *SYNONYMS]))
+WORDS = tuple(dict.fromkeys([*FRAME_WORDS, *(word for values in FIELDS.values() for value in values for word in value.split()), *SYNONYMS]))
+FEW_WORDS = {"shape": 0.05, "digit": 0.35}  # how often a caption says little more than the shape
 
 
 def article(word: str) -> str:
@@ -57,8 +60,11 @@ def varied_caption(fields: Mapping[str, str], rng: random.Random, *, complete: b
     """Write a caption as a user might: articles mixed, some words and phrases left out.
 
     Size is said in 80 % of the captions of small and large objects, motion in 60 %; the
-    background is left out in 10 %. A complete caption leaves out motion alone.
+    background is left out in 10 %. Some say next to nothing: `digit 5 moving left`. A complete
+    caption leaves out motion alone.
     """
+    if not complete and rng.random() < FEW_WORDS["digit" if fields["shape"] in DIGITS else "shape"]:
+        return _few_words(fields, rng)
     says_size = complete or rng.random() < 0.8
     size = fields["size"] if fields["size"] != "medium" and says_size else ""
     if fields["size"] == "medium" and rng.random() < 0.1:
@@ -78,6 +84,13 @@ def varied_caption(fields: Mapping[str, str], rng: random.Random, *, complete: b
     return " ".join(parts)
 
 
+def _few_words(fields: Mapping[str, str], rng: random.Random) -> str:
+    """Name the shape, perhaps its colour, perhaps its motion; half of the time without an article."""
+    words = [fields["colour"], fields["shape"]] if rng.random() < 0.3 else [fields["shape"]]
+    thing = _phrase(_determiner(rng), *words) if rng.random() < 0.5 else " ".join(words)
+    return f"{thing} {_motion(fields['motion'])}" if rng.random() < 0.7 else thing
+
+
 def _determiner(rng: random.Random) -> str:
     return "the" if rng.random() < 0.2 else ""
 
@@ -93,7 +106,7 @@ def _phrase(determiner: str, *words: str) -> str:
 
 def check_words(prompt: str) -> list[str]:
     """Split a prompt into the grammar's words; refuse it when it holds another word."""
-    words = re.findall(r"[a-z]+|[^\sa-z.,!]", prompt.lower())
+    words = re.findall(r"[a-z]+|[0-9]+|[^\sa-z0-9.,!]", prompt.lower())
     unknown = [word for word in words if word not in WORDS]
     if unknown:
         raise UsageError(
@@ -120,13 +133,23 @@ def parse_caption(prompt: str) -> dict[str, str]:
     Raises UsageError for a word outside the grammar, for two values of one field, for a word
     on the wrong side of `on` and for a caption without a shape.
     """
-    words = check_words(prompt)
+    words = _join_digits(check_words(prompt), prompt)
     split = next((i for i, word in enumerate(words) if word in ("on", "over")), len(words))
     thing = _read(words[:split], ("shape", "colour", "texture", "size", "motion"), "the object", prompt)
     ground = _read(words[split:], ("ground", "pattern"), "the background", prompt)
     if "shape" not in thing:
         raise UsageError(f'"{prompt}" names no shape.', f"A scene shows one of: {', '.join(SHAPES)}.")
     return {name: {**thing, **ground}[name] for name in FIELDS if name in thing or name in ground}
+
+
+def _join_digits(words: list[str], prompt: str) -> list[str]:
+    """Join `digit` with the numeral after it; refuse one without the other."""
+    text = re.sub(r"\bdigit ([0-9])\b", r"digit_\1", " ".join(words))
+    joined = [word.replace("_", " ") for word in text.split()]
+    alone = [word for word in joined if word == "digit" or word.isdecimal()]
+    if alone:
+        raise UsageError(f'"{prompt}": "{alone[0]}" says no shape by itself.', "A digit is named in two words: digit 5.")
+    return joined
 
 
 def _read(words: list[str], names: tuple[str, ...], what: str, prompt: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Drawn scenes: one coloured shape on a background, in batches of tensors on any device.
+"""Drawn scenes: one coloured shape or digit on a background, in batches of tensors on any device.
 
 A scene is a record; `draw` turns a batch of records into pictures, `clip` one record into
 frames. Edges are anti-aliased from a signed distance (coverage = clamp(0.5 - d, 0, 1)), so a
@@ -9,10 +9,11 @@ Tensor names: B scenes, F frames, C colours, Y X rows and columns.
 """
 
 import dataclasses
+import itertools
 import json
 import math
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -185,10 +186,12 @@ def stack(scenes: Sequence[Scene], device: torch.device | str = "cpu") -> Scenes
 # --- drawing scenes from their distribution ---------------------------------------------------
 
 
-def sample(count: int, generator: torch.Generator, *, held_out: bool | None = False) -> Scenes:
+def sample(count: int, generator: torch.Generator, *, held_out: bool | None = False, digits: float = 0.0) -> Scenes:
     """Draw scenes at random, on the generator's device.
 
     held_out: False gives training triples, True held-out ones, None both.
+    digits: the share of scenes that show a digit, always plain; their texture would be wider
+    than their strokes. The other scenes of a seed are the same for any share.
     """
     device = generator.device
 
@@ -198,8 +201,11 @@ def sample(count: int, generator: torch.Generator, *, held_out: bool | None = Fa
     def choice(weights: Sequence[float]) -> Tensor:
         return torch.multinomial(torch.tensor(weights, device=device), count, replacement=True, generator=generator)
 
-    triples = torch.tensor(_triples(held_out), device=device)
-    triple = triples[torch.randint(len(triples), (count,), generator=generator, device=device)]
+    def pick(shapes: Sequence[str]) -> Tensor:
+        triples = torch.tensor(_triples(held_out, shapes), device=device)
+        return triples[torch.randint(len(triples), (count,), generator=generator, device=device)]
+
+    triple = pick(grammar.SHAPES)
     fields = {
         "shape": triple[:, 0],
         "colour": triple[:, 1],
@@ -224,29 +230,35 @@ def sample(count: int, generator: torch.Generator, *, held_out: bool | None = Fa
         "stripe_period": uniform(6.0, 7.0),
         "grain": uniform(0.0, MAX_GRAIN),
     }
+    place = uniform(0.0, 1.0, 2)
+    if digits:
+        is_digit = uniform(0.0, 1.0) < digits
+        triple = torch.where(is_digit[:, None], pick(grammar.DIGITS), triple)
+        fields |= {"shape": triple[:, 0], "colour": triple[:, 1], "ground": triple[:, 2]}
+        fields["texture"] = fields["texture"].masked_fill(is_digit, grammar.TEXTURES.index("plain"))
     scenes = Scenes(fields, floats)
     reach_B = REACH * scenes.radius_B + MARGIN
     travel_BC = _step_B2(scenes) * floats["span"][:, None]
     low_BC = reach_B[:, None] - travel_BC.clamp(max=0)
     high_BC = SIDE - reach_B[:, None] - travel_BC.clamp(min=0)
-    start_BC = low_BC + (high_BC - low_BC) * uniform(0.0, 1.0, 2)
+    start_BC = low_BC + (high_BC - low_BC) * place
     return Scenes(fields, {**floats, "x": start_BC[:, 0], "y": start_BC[:, 1]})
 
 
-def _triples(held_out: bool | None) -> list[tuple[int, int, int]]:
+def _triples(held_out: bool | None, shapes: Sequence[str]) -> list[tuple[int, int, int]]:
     return [
         (shape, colour, ground)
-        for shape in range(len(grammar.SHAPES))
+        for shape in map(grammar.FIELDS["shape"].index, shapes)
         for colour in range(len(grammar.COLOURS))
         for ground in range(len(grammar.GROUNDS))
         if held_out is None or grammar.is_held_out_triple(shape, colour, ground) is held_out
     ]
 
 
-def sample_records(count: int, seed: int, *, held_out: bool | None = False) -> list[Scene]:
+def sample_records(count: int, seed: int, *, held_out: bool | None = False, digits: float = 0.0) -> list[Scene]:
     """Draw records from a seed, nuisances rounded to four digits so that a record stays short."""
     generator = torch.Generator().manual_seed(seed)
-    scenes = sample(count, generator, held_out=held_out)
+    scenes = sample(count, generator, held_out=held_out, digits=digits)
     grain_seeds = torch.randint(2**31, (count,), generator=generator).tolist()
     floats = {name: scenes.floats[name].tolist() for name in FLOATS}
     return [
@@ -334,7 +346,7 @@ def _object(scenes: Scenes, time_B: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     v_BYX = (cos * y_BY)[:, :, None] - (sin * x_BX)[:, None, :]
     radius_B11 = scenes.radius_B[:, None, None]
     distance_BYX = torch.empty_like(u_BYX)
-    for index, shape in enumerate(grammar.SHAPES):
+    for index, shape in enumerate(grammar.FIELDS["shape"]):
         rows = (scenes.fields["shape"] == index).nonzero()[:, 0]
         if len(rows):
             distance_BYX[rows] = DISTANCES[shape](u_BYX[rows], v_BYX[rows], radius_B11[rows])
@@ -381,6 +393,45 @@ def _ring(u: Tensor, v: Tensor, radius: Tensor) -> Tensor:
     return (torch.hypot(u, v) - 0.74 * radius).abs() - 0.26 * radius
 
 
+def _arc(x: float, y: float, half_width: float, half_height: float, start: int, end: int) -> list[tuple[float, float]]:
+    """Return a polyline along an ellipse from one angle to another, degrees clockwise from the right."""
+    steps = max(2, round(abs(end - start) / 22.5))
+    angles = [math.radians(start + (end - start) * i / steps) for i in range(steps + 1)]
+    return [(x + half_width * math.cos(a), y + half_height * math.sin(a)) for a in angles]
+
+
+# The middle of each digit's strokes, in radii, y downwards; a digit is 1.2 wide and 2 high.
+STROKE = 0.18
+SIX = [_arc(0, 0.36, 0.42, 0.44, 0, 360), _arc(0.42, 0.36, 0.84, 1.16, 180, 262)]
+GLYPHS: dict[str, list[list[tuple[float, float]]]] = {
+    "digit 0": [_arc(0, 0, 0.42, 0.8, 0, 360)],
+    "digit 1": [[(-0.3, -0.46), (0.08, -0.8), (0.08, 0.8)]],
+    "digit 2": [[*_arc(0, -0.4, 0.42, 0.4, -170, 30), (-0.42, 0.8), (0.42, 0.8)]],
+    "digit 3": [_arc(-0.04, -0.41, 0.42, 0.39, -150, 90), _arc(-0.04, 0.39, 0.46, 0.41, -90, 150)],
+    "digit 4": [[(0.2, 0.8), (0.2, -0.8), (-0.42, 0.34), (0.44, 0.34)]],
+    "digit 5": [[(0.36, -0.8), (-0.3, -0.8), (-0.36, -0.06), *_arc(-0.04, 0.3, 0.46, 0.5, -135, 140)]],
+    "digit 6": SIX,
+    "digit 7": [[(-0.42, -0.8), (0.42, -0.8), (-0.1, 0.8)]],
+    "digit 8": [_arc(0, -0.43, 0.36, 0.37, 0, 360), _arc(0, 0.37, 0.42, 0.43, 0, 360)],
+    "digit 9": [[(-x, -y) for x, y in line] for line in SIX],
+}
+
+
+def _glyph(digit: str) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    segments = [ends for line in GLYPHS[digit] for ends in itertools.pairwise(line)]
+
+    def distance(u: Tensor, v: Tensor, radius: Tensor) -> Tensor:
+        x, y = u / radius, v / radius
+        squared = torch.full_like(x, torch.inf)
+        for (x0, y0), (x1, y1) in segments:
+            dx, dy = x1 - x0, y1 - y0
+            along = (((x - x0) * dx + (y - y0) * dy) / (dx * dx + dy * dy)).clamp_(0, 1)
+            squared = torch.minimum(squared, (x - x0 - dx * along).square() + (y - y0 - dy * along).square())
+        return (squared.sqrt() - STROKE) * radius
+
+    return distance
+
+
 DISTANCES = {
     "circle": _circle,
     "square": _square,
@@ -388,6 +439,7 @@ DISTANCES = {
     "star": _star,
     "cross": _cross,
     "ring": _ring,
+    **{digit: _glyph(digit) for digit in grammar.DIGITS},
 }
 
 

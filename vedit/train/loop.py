@@ -2,8 +2,12 @@
 
 A task brings the model, the loss of step n and what is worth measuring; the loop brings the
 optimizer, the learning rate, the moving average, the log and the saved state. Whatever is
-random in step n is seeded from (seed, n), so a resumed run repeats an uninterrupted one exactly
+random in batch n is seeded from (seed, n), so a resumed run repeats an uninterrupted one exactly
 and no data position has to be saved.
+
+A step is made of `accumulate` batches in each of `world` processes (see `place`); batch numbers
+run through processes and parts of a step, so that the same steps are taken however they are
+shared out. Rank 0 writes.
 
 Learning rate: warm-up, then constant for as long as the run goes on, then, only when asked
 for, a linear anneal to zero over the last `anneal` steps. A run can so be continued next week,
@@ -11,7 +15,8 @@ and a copy of it annealed at any time for weights to ship.
 
 On disk: RUN/state/step-000012000/{model,ema,optimizer,rng}.safetensors and state.json, written
 beside, synced and renamed; RUN/state/latest names the newest; RUN/log.jsonl has one line per
-`log_every` steps. No pickle anywhere.
+`log_every` steps. No pickle anywhere. A process that dies at any moment leaves the state before;
+lines of the log that lie after it are dropped when the run goes on.
 """
 
 import hashlib
@@ -21,31 +26,37 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from vedit.errors import Stopped, UsageError
+from vedit.errors import CheckFailed, ModelError, OutputError, Stopped, UsageError
 from vedit.train.ema import Ema
+from vedit.train.place import Place
 
 MAX_BAD_STEPS = 20
 
 
 class Task(Protocol):
-    """What is trained. `config` is stored with the state; a changed one refuses to resume."""
+    """What is trained. `config` is stored with the state; a changed one refuses to resume.
+
+    A task that trains in several processes has `network` as well, and calls it instead of
+    `model`: the loop puts the model there, wrapped so that gradients are averaged.
+    """
 
     model: nn.Module
     config: dict[str, Any]
 
     def losses(self, step: int) -> dict[str, Tensor]:
-        """Return the loss of a step under "loss", and parts of it worth logging."""
+        """Return the loss of batch `step` under "loss", and parts of it worth logging."""
 
     def pictures(self, step: int) -> int:
-        """Return how many pictures step `step` looks at."""
+        """Return how many pictures batch `step` looks at."""
 
     def measure(self, model: nn.Module, step: int) -> dict[str, Any]:
         """Measure the averaged model; called every `measure_every` pictures."""
@@ -53,7 +64,12 @@ class Task(Protocol):
 
 @dataclass(frozen=True)
 class Options:
-    """How a task is trained. `steps` None runs until stopped; `anneal` needs `steps`."""
+    """How a task is trained. `steps` None runs until stopped; `anneal` needs `steps`.
+
+    accumulate: batches per step and process. ema_every: steps between updates of the average.
+    keep: newest states that stay, besides those at multiples of `milestone_every` (0: none).
+    precision: "fp16" scales the loss; how a task computes is its own matter.
+    """
 
     rate: float
     steps: int | None = None
@@ -63,11 +79,17 @@ class Options:
     weight_decay: float = 1e-3
     clip: float = 1.0
     ema_decay: float = 0.999
+    ema_decay_min: float = 0.0
+    ema_power: float | None = None
+    ema_every: int = 1
+    accumulate: int = 1
     seed: int = 0
     log_every: int = 50
     save_every: int = 500
     measure_every: int = 100_000
     keep: int = 2
+    milestone_every: int = 0
+    precision: str = "fp32"
 
     def rate_at(self, step: int) -> float:
         rate = self.rate * min(1.0, (step + 1) / max(1, self.warmup))
@@ -77,12 +99,13 @@ class Options:
 
 
 # What a resumed run may change: where it ends, what it reports, and how it rounds.
-FREE_OPTIONS = {"steps", "anneal", "log_every", "save_every", "measure_every", "keep", "precision"}
+FREE_OPTIONS = {"steps", "anneal", "log_every", "save_every", "measure_every", "keep", "milestone_every", "precision", "accumulate"}
+DEFAULTS = {field.name: field.default for field in fields(Options) if field.default is not MISSING}  # of states older than an option
 
 
 @dataclass(frozen=True)
 class Report:
-    """One line of the log: means since the line before."""
+    """One line of the log: means since the line before. seconds: of training in all, without measuring."""
 
     step: int
     pictures: int
@@ -90,6 +113,8 @@ class Report:
     rate: float
     pictures_per_s: float
     measured: dict[str, Any]
+    ema_decay: float = 0.0
+    seconds: float = 0.0
 
 
 def seeded(seed: int, stream: int, step: int, device: torch.device | str = "cpu") -> torch.Generator:
@@ -98,18 +123,21 @@ def seeded(seed: int, stream: int, step: int, device: torch.device | str = "cpu"
     return torch.Generator(device).manual_seed(int.from_bytes(key, "little") >> 1)
 
 
-def train(task: Task, options: Options, folder: Path, should_stop: Callable[[], bool] = lambda: False) -> Iterator[Report]:
+def train(
+    task: Task, options: Options, folder: Path, should_stop: Callable[[], bool] = lambda: False, place: Place | None = None
+) -> Iterator[Report]:
     """Train, or go on training, the task in `folder`; yield a report every `log_every` steps.
 
-    Raises Stopped, with the state saved, after the step in which `should_stop` turns true.
+    Raises Stopped, with the state saved, after the step in which `should_stop` turns true in any
+    process; CheckFailed when the gradient stays infinite; OutputError when a state cannot be saved.
     """
-    run = Run(task, options, folder)
+    run = Run(task, options, folder, place)
     run.resume()
     while options.steps is None or run.step < options.steps:
         report = run.advance()
         if report:
             yield report
-        if should_stop():
+        if run.place.any(should_stop()):
             run.save()
             raise Stopped(
                 f"stopped at step {run.step}; the state is saved in {folder}.",
@@ -121,11 +149,15 @@ def train(task: Task, options: Options, folder: Path, should_stop: Callable[[], 
 class Run:
     """The moving parts of one training run."""
 
-    def __init__(self, task: Task, options: Options, folder: Path) -> None:
+    def __init__(self, task: Task, options: Options, folder: Path, place: Place | None = None) -> None:
         if options.anneal and options.steps is None:
             raise UsageError("an anneal needs an end: give steps as well.")
         self.task, self.options, self.folder = task, options, folder
-        self.ema = Ema(task.model, options.ema_decay)
+        self.place = place or Place()
+        self.network = self.place.wrap(task.model)
+        if hasattr(task, "network"):
+            task.network = self.network
+        self.ema = Ema(task.model, options.ema_decay, options.ema_decay_min, options.ema_power)
         self.names = [name for name, p in task.model.named_parameters() if p.requires_grad]
         self.parameters = [p for p in task.model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(
@@ -135,9 +167,12 @@ class Run:
             weight_decay=options.weight_decay,
             fused=True,
         )
+        device = self.parameters[0].device.type
+        self.scaler = torch.amp.GradScaler(device, enabled=options.precision == "fp16")
         self.step = self.pictures = self.bad_steps = 0
         self.seconds = 0.0
         self.measured_at = 0
+        self.last_losses: dict[str, float] = {}
         self._clear()
 
     def _clear(self) -> None:
@@ -151,27 +186,46 @@ class Run:
         started = time.perf_counter()
         for group in self.optimizer.param_groups:
             group["lr"] = self.options.rate_at(self.step)
-        losses = self.task.losses(self.step)
-        losses["loss"].backward()
+        for part in range(self.options.accumulate):
+            self._add_gradient(part)
+        self.scaler.unscale_(self.optimizer)
         norm = nn.utils.clip_grad_norm_(self.parameters, self.options.clip)
         if math.isfinite(norm.item()):
-            self.optimizer.step()
-            self.ema.update(self.task.model)
+            self.scaler.step(self.optimizer)
+            if (self.step + 1) % self.options.ema_every == 0:
+                self.ema.update(self.task.model)
             self.bad_steps = 0
         else:
             self._count_bad_step()
+        self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
-        for name, value in {**losses, "norm": norm}.items():
-            self.sums[name] = self.sums.get(name, 0.0) + float(value.detach())
-        self.pictures += self.task.pictures(self.step)
+        self._add_sum("norm", norm)
         self.step += 1
         self.seconds += time.perf_counter() - started
         return self._report()
 
+    def _add_gradient(self, part: int) -> None:
+        """Go back through one of the batches of this step."""
+        place, count = self.place, self.options.accumulate
+        number = (self.step * count + part) * place.world + place.rank
+        with place.without_sync(self.network, keep=part == count - 1):
+            losses = self.task.losses(number)
+            self.scaler.scale(losses["loss"] / count).backward()
+        for name, value in losses.items():
+            self._add_sum(name, value / count)
+        self.pictures += self.task.pictures(number) * place.world
+
+    def _add_sum(self, name: str, value: Tensor) -> None:
+        self.sums[name] = self.sums.get(name, 0.0) + float(value.detach())
+
     def _count_bad_step(self) -> None:
         self.bad_steps += 1
         if self.bad_steps >= MAX_BAD_STEPS:
-            raise FloatingPointError(f"{MAX_BAD_STEPS} steps in a row without a finite gradient, up to step {self.step}; the last saved state is good")
+            raise CheckFailed(
+                f"{MAX_BAD_STEPS} steps in a row without a finite gradient, up to step {self.step}.",
+                f"The last saved state in {self.folder} is good.",
+                "Start another run with a lower rate, or with --precision fp32",
+            )
 
     def _report(self) -> Report | None:
         is_last = self.step == self.options.steps
@@ -180,36 +234,68 @@ class Run:
         measured: dict[str, Any] = {}
         if is_measure:
             self.measured_at = self.pictures
-            measured = self.task.measure(self.ema.model, self.step)
+            measured = self.task.measure(self.ema.model, self.step) if self.place.writes else {}
         report = None
         if is_log or is_measure:
             step, pictures, seconds = self.since
             report = Report(
                 step=self.step,
                 pictures=self.pictures,
-                losses={name: total / (self.step - step) for name, total in self.sums.items()},
+                losses=self._means(self.step - step),
                 rate=self.optimizer.param_groups[0]["lr"],
                 pictures_per_s=(self.pictures - pictures) / max(1e-9, self.seconds - seconds),
                 measured=measured,
+                ema_decay=self.ema.decay(self.ema.count),
+                seconds=self.seconds,
             )
-            append_line(self.folder / "log.jsonl", asdict(report))
+            if self.place.writes:
+                append_line(self.folder / "log.jsonl", asdict(report))
             self._clear()
         if self.step % self.options.save_every == 0 and not is_last:
             self.save()
         return report
 
+    def _means(self, steps: int) -> dict[str, float]:
+        means = self.place.mean(torch.tensor(list(self.sums.values()), dtype=torch.float64, device="cpu" if self.place.world == 1 else self.place.device))
+        return dict(zip(self.sums, (means / steps).tolist(), strict=True))
+
     # --- state ---
 
     def save(self) -> None:
-        """Write the whole state under its step number, then point `latest` at it."""
+        """Write the whole state under its step number, then point `latest` at it.
+
+        Raises OutputError when there is no room; the state before stays as it is.
+        """
         target = self.folder / "state" / f"step-{self.step:09d}"
-        partial = target.with_suffix(".tmp")
+        if self.place.writes and latest_state(self.folder) != target:  # saved in this very step: the same bits
+            partial = target.with_suffix(".tmp")
+            try:
+                self._write(partial)
+                shutil.rmtree(target, ignore_errors=True)  # `latest` does not name it
+                partial.rename(target)
+                sync(target.parent)
+                write_atomically(self.folder / "state" / "latest", target.name + "\n")
+            except OSError as error:
+                shutil.rmtree(partial, ignore_errors=True)
+                raise OutputError(
+                    f"{target}: the state cannot be saved: {(error.strerror or str(error)).lower()}.",
+                    "The state saved before it is whole.",
+                    "Make room and give the same command: it goes on from there",
+                ) from None
+            self._remove_old()
+        self.place.wait()
+
+    def _write(self, partial: Path) -> None:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        save_file(_flat(self.task.model.state_dict()), partial / "model.safetensors")
-        save_file(_flat(self.ema.model.state_dict()), partial / "ema.safetensors")
-        save_file(self._optimizer_tensors(), partial / "optimizer.safetensors")
-        save_file({"torch": torch.get_rng_state()}, partial / "rng.safetensors")
+        tensors = {
+            "model": _flat(self.task.model.state_dict()),
+            "ema": _flat(self.ema.model.state_dict()),
+            "optimizer": self._optimizer_tensors(),
+            "rng": {"torch": torch.get_rng_state()},
+        }
+        for name, table in tensors.items():
+            (partial / f"{name}.safetensors").write_bytes(save(table))  # save_file dies of a full disk with an error of its own
         state = {
             "step": self.step,
             "pictures": self.pictures,
@@ -218,18 +304,22 @@ class Run:
             "bad_steps": self.bad_steps,
             "seconds": self.seconds,
             "device": _device_name(self.parameters[0].device),
+            "world": self.place.world,
+            "scaler": self.scaler.state_dict(),
+            "losses": {name: total / max(1, self.step - self.since[0]) for name, total in self.sums.items()} or self.last_losses,
             "options": asdict(self.options),
             "config": self.task.config,
         }
         (partial / "state.json").write_text(json.dumps(state, indent=1) + "\n")
         for file in partial.iterdir():
             sync(file)
-        shutil.rmtree(target, ignore_errors=True)
-        partial.rename(target)
-        write_atomically(self.folder / "state" / "latest", target.name + "\n")
+
+    def _remove_old(self) -> None:
         states = sorted(self.folder.glob("state/step-?????????"))
         for old in states[: -self.options.keep]:
-            shutil.rmtree(old)
+            every = self.options.milestone_every
+            if not every or int(old.name.removeprefix("step-")) % every:
+                shutil.rmtree(old, ignore_errors=True)
 
     def resume(self) -> None:
         """Load the newest state of the folder, if there is one."""
@@ -238,22 +328,29 @@ class Run:
             return
         state = state_of(source)
         self._check_unchanged(state)
-        self.task.model.load_state_dict(load_file(source / "model.safetensors"))
-        self.ema.model.load_state_dict(load_file(source / "ema.safetensors"))
-        self._load_optimizer(load_file(source / "optimizer.safetensors"))
-        torch.set_rng_state(load_file(source / "rng.safetensors")["torch"])
+        self.task.model.load_state_dict(tensors_of(source, "model"))
+        self.ema.model.load_state_dict(tensors_of(source, "ema"))
+        self._load_optimizer(tensors_of(source, "optimizer"))
+        torch.set_rng_state(tensors_of(source, "rng")["torch"])
         self.step, self.pictures = state["step"], state["pictures"]
         self.measured_at, self.seconds = state["measured_at"], state["seconds"]
         self.ema.count, self.bad_steps = state["ema_update_count"], state["bad_steps"]
+        self.last_losses = state.get("losses", {})
+        if state.get("scaler"):
+            self.scaler.load_state_dict(state["scaler"])
         self._clear()
+        if self.place.writes:
+            drop_lines_after(self.folder / "log.jsonl", self.step)
 
     def _check_unchanged(self, state: dict[str, Any]) -> None:
         now = json.loads(json.dumps({"options": asdict(self.options), "config": self.task.config}))
+        before = {"options": {**DEFAULTS, **state["options"]}, "config": state["config"]}
+        before = json.loads(json.dumps(before))
         changed = [
-            f"{part}.{key} was {state[part].get(key)!r}, is {now[part].get(key)!r}"
+            f"{part}.{key} was {before[part].get(key)!r}, is {now[part].get(key)!r}"
             for part in ("options", "config")
-            for key in sorted({*state[part], *now[part]} - FREE_OPTIONS)
-            if state[part].get(key) != now[part].get(key)
+            for key in sorted({*before[part], *now[part]} - FREE_OPTIONS)
+            if before[part].get(key) != now[part].get(key)
         ]
         if changed:
             raise UsageError(
@@ -297,9 +394,46 @@ def latest_state(folder: Path) -> Path | None:
 
 
 def state_of(saved: Path) -> dict[str, Any]:
-    """Return the plain part of a saved state: step, pictures, seconds, options, config."""
-    state: dict[str, Any] = json.loads((saved / "state.json").read_text())
+    """Return the plain part of a saved state: step, pictures, seconds, losses, options, config."""
+    try:
+        state: dict[str, Any] = json.loads((saved / "state.json").read_text())
+    except (OSError, ValueError) as error:
+        raise _damaged(saved / "state.json", error) from None
     return state
+
+
+def tensors_of(saved: Path, name: str) -> dict[str, Tensor]:
+    """Return the tensors of a saved state: "model", "ema", "optimizer" or "rng"."""
+    path = saved / f"{name}.safetensors"
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise _damaged(path, error) from None
+
+
+def _damaged(path: Path, error: Exception) -> ModelError:
+    return ModelError(
+        f"{path}: the saved state cannot be read: {str(error).strip().splitlines()[0]}.",
+        "A state is whole when vedit has written it, so something else has changed it.",
+        f"To go on from an older one, write its name into {path.parent.parent / 'latest'}",
+    )
+
+
+def drop_lines_after(path: Path, step: int) -> None:
+    """Keep the lines of a log up to `step`: those after it, and a torn one, are of work that was lost."""
+    if not path.exists():
+        return
+    lines = path.read_text().splitlines()
+    kept = [line for line in lines if _step_of(line) <= step]
+    if kept != lines:
+        write_atomically(path, "".join(f"{line}\n" for line in kept))
+
+
+def _step_of(line: str) -> float:
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return math.inf
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from vedit.data import grammar
 
 TEXT_LENGTH = 24
+DIGIT_SHARE = 0.18  # of the scenes of every stage
 LATENT_CHANNELS = 8  # while the codec trains; those it does not use are cut out afterwards
 START, END = "<|startoftext|>", "<|endoftext|>"
 

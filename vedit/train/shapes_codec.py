@@ -35,6 +35,7 @@ class CodecTask:
             "batch": batch,
             "crop_steps": crop_steps,
             "kl_weight": KL_WEIGHT,
+            "digits": shapes.DIGIT_SHARE,
             "precision": precision,
         }
 
@@ -60,7 +61,7 @@ class CodecTask:
 def training_pictures(count: int, generator: torch.Generator, *, crop: bool) -> Tensor:
     """Draw grainy training pictures, whole or cropped around the object: BCYX in 0..1."""
     device = generator.device
-    batch = scenes.sample(count, generator)
+    batch = scenes.sample(count, generator, digits=shapes.DIGIT_SHARE)
     time_B = torch.rand(count, generator=generator, device=device)
     pictures_BCYX = scenes.draw(batch, time_B)
     noise = torch.randn(pictures_BCYX.shape, generator=generator, device=device)

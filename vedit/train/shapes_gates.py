@@ -77,9 +77,13 @@ def samples(
     seed: int = SAMPLE_SEED,
     guidance: float = GUIDANCE,
     held_out: bool | None = True,
+    digits: float = 0.0,
 ) -> tuple[list[scenes.Scene], Tensor]:
-    """Sample one picture for each of `count` plain captions of (held-out) scenes."""
-    records = scenes.sample_records(count, seed, held_out=held_out)
+    """Sample one picture for each of `count` plain captions of (held-out) scenes.
+
+    digits: the share of scenes that show a digit.
+    """
+    records = scenes.sample_records(count, seed, held_out=held_out, digits=digits)
     captions = [grammar.caption(record.fields, show_motion=False) for record in records]
     parts = []
     for start in range(0, count, 48):

@@ -58,14 +58,14 @@ class JudgeTask:
         self.model = Judge().to(device)
         self.seed, self.batch, self.precision = seed, batch, precision
         self.device = torch.device(device)
-        self.config: dict[str, Any] = {"batch": batch, "precision": precision}
+        self.config: dict[str, Any] = {"batch": batch, "digits": shapes.DIGIT_SHARE, "precision": precision}
 
     def pictures(self, step: int) -> int:
         return self.batch
 
     def losses(self, step: int) -> dict[str, Tensor]:
         generator = seeded(self.seed, 6, step, self.device)
-        batch = scenes.sample(self.batch, generator, held_out=None)
+        batch = scenes.sample(self.batch, generator, held_out=None, digits=shapes.DIGIT_SHARE)
         time_B = torch.rand(self.batch, generator=generator, device=self.device)
         pictures_BCYX = soften(scenes.draw(batch, time_B), generator)
         with shapes.precision(self.device, self.precision):
@@ -74,7 +74,8 @@ class JudgeTask:
         return {"loss": torch.stack(list(losses.values())).sum(), **losses}
 
     def measure(self, model: Any, step: int) -> dict[str, Any]:
-        return {name: round(value, 4) for name, value in judge_accuracy(model, 512).items()}
+        shares = {**judge_accuracy(model, 512), "digit": judge_accuracy(model, 512, digits=1.0)["shape"]}
+        return {name: round(value, 4) for name, value in shares.items()}
 
 
 def soften(pictures_BCYX: Tensor, generator: torch.Generator) -> Tensor:
@@ -93,11 +94,14 @@ def soften(pictures_BCYX: Tensor, generator: torch.Generator) -> Tensor:
 
 
 @torch.no_grad()
-def judge_accuracy(model: Judge, count: int, seed: int = 9_000_002) -> dict[str, float]:
-    """Return the share of held-out scenes, as drawn, whose fields the judge reads right."""
+def judge_accuracy(model: Judge, count: int, seed: int = 9_000_002, digits: float = 0.0) -> dict[str, float]:
+    """Return the share of held-out scenes, as drawn, whose fields the judge reads right.
+
+    digits: the share of scenes that show a digit.
+    """
     device = next(model.parameters()).device
     generator = seeded(seed, 0, 0, device)
-    batch = scenes.sample(count, generator, held_out=True)
+    batch = scenes.sample(count, generator, held_out=True, digits=digits)
     pictures_BCYX = scenes.draw(batch, torch.rand(count, generator=generator, device=device))
     noise = torch.randn(pictures_BCYX.shape, generator=generator, device=device)
     said = model.verdict(scenes.add_grain(pictures_BCYX, batch, noise))

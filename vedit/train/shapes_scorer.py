@@ -4,14 +4,15 @@ Each batch holds scenes in variants that share every nuisance and differ in one 
 so the in-batch negatives are the hard ones. Pairs that say the same are masked out of the
 softmax. At first half of the variants change the shape and one always the size: a contrastive
 loss is content with colour otherwise. Shape is then right and texture is not (.98 and .68 of
-256 after 0.19 million pairs), so from step TEXTURE_FROM on half of them change the texture. Linear read-outs of each field help during training and are
+256 after 0.19 million pairs), so from step TEXTURE_FROM on half of them change the texture.
+A digit's other shapes are digits. Linear read-outs of each field help during training and are
 dropped afterwards.
 
 Tensor names: B pictures (= captions), C colours, Y X rows and columns, D embedding, L tokens.
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -26,6 +27,7 @@ from vedit.train.shapes_judge import JUDGED, soften
 VARIANTS = 8
 READOUT_WEIGHT = 0.2
 TEXTURE_FROM = 3750
+VALUES = {name: grammar.SHAPES if name == "shape" else grammar.FIELDS[name] for name in JUDGED}
 # Which field each variant changes; the last two change one more at random.
 SHAPE_FIRST = (None, "shape", "shape", "shape", "shape", "size", "texture", None)
 TEXTURE_LATER = (None, "texture", "texture", "texture", "texture", "size", "shape", "shape")
@@ -56,6 +58,7 @@ class ScorerTask:
             "batch": batch,
             "variants": VARIANTS,
             "readout_weight": READOUT_WEIGHT,
+            "digits": shapes.DIGIT_SHARE,
             "precision": precision,
         }
 
@@ -83,7 +86,7 @@ class ScorerTask:
         return {"loss": contrast + READOUT_WEIGHT * readout, "contrast": contrast, "readout": readout}
 
     def measure(self, model: Any, step: int) -> dict[str, Any]:
-        right = scorer_right(model.clip, 256)
+        right = {**scorer_right(model.clip, 256), "digit": digits_right(model.clip, 256)}
         return {name: round(float(values.float().mean()), 4) for name, values in right.items()}
 
 
@@ -100,7 +103,7 @@ def grainy(batch: scenes.Scenes, generator: torch.Generator) -> Tensor:
 
 def variants(count: int, generator: torch.Generator, changed: Sequence[str | None]) -> scenes.Scenes:
     """Draw scenes, each in VARIANTS that change the fields named; None is the scene itself."""
-    batch = with_room(scenes.sample(count, generator), generator)
+    batch = with_room(scenes.sample(count, generator, digits=shapes.DIGIT_SHARE), generator)
     rows = torch.arange(count, device=generator.device).repeat_interleave(VARIANTS)
     batch = batch[rows]
     fields = {name: values.view(count, VARIANTS).clone() for name, values in batch.fields.items()}
@@ -116,10 +119,13 @@ def variants(count: int, generator: torch.Generator, changed: Sequence[str | Non
 
 
 def _other(values: Tensor, name: str, generator: torch.Generator) -> Tensor:
-    """Return, for each value of a field, a different one."""
-    total = len(grammar.FIELDS[name])
-    step = torch.randint(1, total, values.shape, generator=generator, device=values.device)
-    return (values + step) % total
+    """Return, for each value of a field, a different one; a digit for a digit."""
+    shapes_count = len(grammar.SHAPES)
+    is_digit = (values >= shapes_count) & (name == "shape")
+    first = torch.where(is_digit, shapes_count, 0)
+    total = torch.where(is_digit, len(grammar.DIGITS), len(VALUES[name]))
+    step = 1 + (torch.rand(values.shape, generator=generator, device=values.device) * (total - 1)).long()
+    return first + (values - first + step) % total
 
 
 def with_room(batch: scenes.Scenes, generator: torch.Generator) -> scenes.Scenes:
@@ -145,23 +151,33 @@ def contrastive_loss(image_BD: Tensor, text_BD: Tensor, scale: Tensor, same_BB: 
     return 0.5 * (functional.cross_entropy(logits_BB, target_B) + functional.cross_entropy(logits_BB.T, target_B))
 
 
-@torch.no_grad()
 def scorer_right(clip: Any, count: int, seed: int = 9_000_004) -> dict[str, Tensor]:
     """Choose among all values of one field with the rest of the caption fixed: the hard test.
 
-    Returns per field, for held-out scenes, whether the right caption scores highest.
+    Returns per field, for held-out scenes without digits, whether the right caption scores highest.
     """
+    return _chosen(clip, count, seed, VALUES, digits=0.0)
+
+
+def digits_right(clip: Any, count: int, seed: int = 9_000_004) -> Tensor:
+    """Choose among the ten digits for held-out scenes of digits: bool, B."""
+    return _chosen(clip, count, seed, {"shape": grammar.DIGITS}, digits=1.0)["shape"]
+
+
+@torch.no_grad()
+def _chosen(clip: Any, count: int, seed: int, values: Mapping[str, Sequence[str]], digits: float) -> dict[str, Tensor]:
     was_training = clip.training
     clip.eval()
     device = next(clip.parameters()).device
     generator = seeded(seed, 0, 0, device)
-    batch = with_room(scenes.sample(count, generator, held_out=True), generator)
+    batch = with_room(scenes.sample(count, generator, held_out=True, digits=digits), generator)
     image_BD = functional.normalize(clip.encode_image(normalise(grainy(batch, generator))), dim=1)
     right = {}
-    for name in JUDGED:
-        captions = [grammar.caption({**words, name: value}, show_motion=False) for words in batch.words() for value in grammar.FIELDS[name]]
+    for name in values:
+        captions = [grammar.caption({**words, name: value}, show_motion=False) for words in batch.words() for value in values[name]]
         text = functional.normalize(clip.encode_text(shapes.token_ids(captions).to(device)), dim=1)
         scores = torch.einsum("bd,bvd->bv", image_BD, text.view(count, -1, text.shape[1]))
-        right[name] = scores.argmax(dim=1) == batch.fields[name]
+        said = scores.argmax(dim=1) + grammar.FIELDS[name].index(values[name][0])
+        right[name] = said == batch.fields[name]
     clip.train(was_training)
     return right

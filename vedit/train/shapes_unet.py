@@ -73,6 +73,7 @@ class UNetTask:
             "reuse": reuse,
             "mask_weight": MASK_WEIGHT,
             "dropped_captions": DROPPED_CAPTIONS,
+            "digits": shapes.DIGIT_SHARE,
             "precision": precision,
         }
 
@@ -113,7 +114,7 @@ class UNetTask:
     def _draw_block(self) -> None:
         generator = seeded(self.seed, 5, self.block_index, self.device)
         count = self.batch * self.blocks_of
-        self.scenes = scenes.sample(count, generator)
+        self.scenes = scenes.sample(count, generator, digits=shapes.DIGIT_SHARE)
         time_B = torch.rand(count, generator=generator, device=self.device)
         means, stds, masks = [], [], []
         for start in range(0, count, self.batch):
@@ -138,9 +139,12 @@ class UNetTask:
     def measure(self, model: Any, step: int) -> dict[str, Any]:
         if self.judge is None:
             return {}
-        records, pictures_BCYX = samples(model.unet, model.text_encoder, self.codec, shapes.scheduler(), 144, steps=25)
-        table = shares(judged(self.judge, records, pictures_BCYX))
-        return {name: row["share"] for name, row in table.items()}
+        shown: dict[str, Any] = {}
+        for digits, count in ((0.0, 144), (1.0, 48)):
+            records, pictures_BCYX = samples(model.unet, model.text_encoder, self.codec, shapes.scheduler(), count, steps=25, digits=digits)
+            table = shares(judged(self.judge, records, pictures_BCYX))
+            shown |= {"digit": table["shape"]["share"]} if digits else {name: row["share"] for name, row in table.items()}
+        return shown
 
 
 def latent_mask(cover_BYX: Tensor) -> Tensor:
