@@ -4,22 +4,13 @@ from __future__ import annotations
 
 import itertools
 import math
-import tomllib
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tests.app.scores import THESIS, column
 from vedit.app.score_statistics import bootstrap_interval, double_ranks, excludes_zero, holm, paired, sign_test, summarise, wilcoxon
-
-THESIS: dict[str, Any] = tomllib.loads((Path(__file__).parent.parent / "data" / "thesis_tables.toml").read_text())
-
-
-def column(method: str, metric: str) -> list[float]:
-    """The twenty values of a metric in the thesis' tables, in the order of their rows."""
-    table = next(table for table in THESIS["table"] if table.get("method") == method and metric in table["metric"])
-    return [row[1 + table["metric"].index(metric)] for row in table["rows"]]
 
 
 @pytest.mark.parametrize("entry", THESIS["paired"], ids=lambda entry: entry["metric"])

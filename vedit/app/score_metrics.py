@@ -1,0 +1,152 @@
+"""The metrics there are: every number's facts, names that others use, groups, and lists such as `v2vbench,psnr,-dover_score`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from types import ModuleType
+
+from vedit import metrics
+from vedit.errors import UsageError, nearest
+from vedit.metrics.base import GROUPS, Value
+
+# Columns stand in this order everywhere; numbers not named here follow in the order of their modules.
+ORDER = (
+    "aesthetic_score",
+    "clip_consistency",
+    "dino_consistency",
+    "dover_score",
+    "clip_text_alignment",
+    "pick_score",
+    "viclip_text_alignment",
+    "motion_alignment",
+    "shapes_text_alignment",
+    "shapes_edit_success",
+    "shapes_direction",
+    "psnr",
+    "ssim",
+    "lpips",
+    "bg_psnr",
+    "bg_ssim",
+    "bg_lpips",
+    "bg_mae",
+    "bg_maxabs",
+    "flicker_mae",
+    "temporal_flickering",
+    "warp_error",
+    "warp_error_ratio",
+    "ff_alpha",
+    "ff_beta",
+)
+EMBEDDED = "embedded"  # the metrics that need no weights from outside
+
+
+@dataclass(frozen=True)
+class Fact:
+    """What is known about a number before it is computed. metric: the module that gives it."""
+
+    value: Value
+    metric: str
+    version: int
+
+    @property
+    def key(self) -> str:
+        return self.value.key
+
+    @property
+    def arrow(self) -> str:
+        return "↑" if self.value.higher_is_better else "↓"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which metrics to compute. named: keys or modules that were asked for by name, so that missing inputs are errors."""
+
+    keys: tuple[str, ...]
+    named: frozenset[str] = frozenset()
+
+    def modules(self) -> list[str]:
+        """The modules that give the chosen numbers, in the order of the columns."""
+        facts = catalogue()
+        return list(dict.fromkeys(facts[key].metric for key in self.keys))
+
+
+def catalogue() -> dict[str, Fact]:
+    """Every number by its key, in column order; loads no torch."""
+    found: dict[str, Fact] = {}
+    for name in metrics.names():
+        module = metrics.load(name)
+        for value in module.VALUES:
+            found[value.key] = Fact(value, name, module.VERSION)
+    return {key: found[key] for key in ordered(found)}
+
+
+def ordered(keys: Iterable[str]) -> list[str]:
+    """Keys in column order."""
+    place = {key: number for number, key in enumerate(ORDER)}
+    return sorted(keys, key=lambda key: place.get(key, len(ORDER)))
+
+
+def choose(text: str | None, profile: str) -> Choice:
+    """Read a comma list of metrics and groups; `-name` takes away what stands before it.
+
+    Without a list: the group `v2vbench`, or with the embedded profile everything that needs no
+    weights. Raises UsageError for unknown names.
+    """
+    facts = catalogue()
+    parts = [part.strip() for part in (text or (EMBEDDED if profile == EMBEDDED else "v2vbench")).split(",") if part.strip()]
+    keys: list[str] = list(facts) if parts and all(part.startswith("-") for part in parts) else []
+    named: set[str] = set()
+    for part in parts:
+        meant = _meaning(part.removeprefix("-"), facts)
+        if part.startswith("-"):
+            keys = [key for key in keys if key not in meant]
+            named -= set(meant)
+        else:
+            keys += [key for key in meant if key not in keys]
+            if part not in {*GROUPS, EMBEDDED, "all"}:
+                named |= set(meant)
+    if not keys:
+        raise UsageError(f"--metrics {text} leaves no metric.", "", f"Groups: {', '.join(group_names())}")
+    return Choice(tuple(ordered(keys)), frozenset(named))
+
+
+def group_names() -> list[str]:
+    return [*sorted(GROUPS), EMBEDDED, "all"]
+
+
+def _meaning(word: str, facts: dict[str, Fact]) -> list[str]:
+    """The keys that a group, a module, a key or another project's name stands for."""
+    name = word.replace("-", "_").lower()
+    if name == "all":
+        return list(facts)
+    if name == EMBEDDED:
+        return [key for key, fact in facts.items() if needs_no_weights(metrics.load(fact.metric))]
+    if name in GROUPS:
+        return [key for key, fact in facts.items() if name in metrics.load(fact.metric).GROUPS]
+    if name in facts:
+        return [name]
+    of_module = [key for key, fact in facts.items() if fact.metric.replace("-", "_") == name]
+    if of_module:
+        return of_module
+    plain = name.replace("_", " ")
+    for key, fact in facts.items():
+        if plain in (alias.lower().replace("_", " ") for alias in fact.value.aliases):
+            return [key]
+    known = [*facts, *group_names()]
+    raise UsageError(
+        f"there is no metric or group called {word!r}{nearest(name, known)}", f"Groups: {', '.join(group_names())}.", "List them with: vedit score --explain"
+    )
+
+
+def needs_no_weights(module: ModuleType) -> bool:
+    """Whether a metric reads no network from outside the package."""
+    return not module.TOWERS
+
+
+def check_keys(keys: Sequence[str], known: Iterable[str], where: str) -> None:
+    """Raise UsageError unless every key is among the known ones."""
+    there = list(known)
+    for key in keys:
+        if key not in there:
+            raise UsageError(f"{where}: there is no metric {key!r}{nearest(key, there)}", f"There are: {', '.join(there)}.")

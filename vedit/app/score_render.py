@@ -1,0 +1,155 @@
+"""A table of scores as text, Markdown, LaTeX, CSV or HTML."""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import re
+import unicodedata
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell. is_best: best and beyond chance, set bold. is_first: best mean alone, underlined."""
+
+    text: str
+    is_best: bool = False
+    is_first: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """head: column headings. rows: cells; the first `left` columns are words, the others numbers.
+
+    rules: rows above which a line is drawn. notes: sentences under the table.
+    """
+
+    title: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    left: int = 1
+    rules: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def cells(*texts: str) -> tuple[Cell, ...]:
+    return tuple(Cell(text) for text in texts)
+
+
+def width(text: str) -> int:
+    """Columns that a terminal gives a text: Chinese characters take two."""
+    return sum(0 if unicodedata.combining(letter) else 2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
+
+
+def _padded(text: str, columns: int, is_left: bool) -> str:
+    space = " " * (columns - width(text))
+    return text + space if is_left else space + text
+
+
+def as_text(table: Table) -> str:
+    """Columns under headings; **best** and _first_ as in Markdown."""
+    lines = [table.head, *(tuple(_marked(cell, str) for cell in row) for row in table.rows)]
+    widths = [max(width(line[i]) for line in lines) for i in range(len(table.head))]
+    rows = ["  ".join(_padded(text, widths[i], i < table.left) for i, text in enumerate(line)).rstrip() for line in lines]
+    rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
+    body = [part for number, row in enumerate(rows[1:]) for part in ((rule, row) if number in table.rules else (row,))]
+    return "\n".join([*([table.title] if table.title else []), rows[0], rule, *body, *table.notes])
+
+
+def _marked(cell: Cell, escape: Callable[[str], str]) -> str:
+    text = escape(cell.text)
+    return f"**{text}**" if cell.is_best else f"_{text}_" if cell.is_first else text
+
+
+def as_markdown(table: Table) -> str:
+    """A pipe table; an underlined number is <u>, since Markdown has no underline."""
+
+    def escape(text: str) -> str:
+        return text.replace("\\", "\\\\").replace("|", "\\|").replace("*", "\\*").replace("<", "&lt;").replace("\n", " ")
+
+    def shown(cell: Cell) -> str:
+        text = escape(cell.text)
+        return f"**{text}**" if cell.is_best else f"<u>{text}</u>" if cell.is_first else text
+
+    lines = ["| " + " | ".join(map(escape, table.head)) + " |"]
+    lines.append("| " + " | ".join(":--" if i < table.left else "--:" for i in range(len(table.head))) + " |")
+    lines += ["| " + " | ".join(map(shown, row)) + " |" for row in table.rows]
+    title = [f"**{escape(table.title)}**", ""] if table.title else []
+    notes = ["", *(escape(note) for note in table.notes)] if table.notes else []
+    return "\n".join([*title, *lines, *notes])
+
+
+TEX = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}", "↑": r"$\uparrow$", "↓": r"$\downarrow$", "−": "$-$", "–": "--",
+    "±": r"$\pm$", "×": r"$\times$", "…": r"\ldots{}",
+}  # fmt: skip
+
+
+def tex(text: str) -> str:
+    """Text with LaTeX's special characters escaped; the dash of a negative number is a minus."""
+    with_minus = re.sub(r"(?<![\w.-])-(?=\d)", "−", text)
+    return "".join(TEX.get(letter, letter) for letter in with_minus)
+
+
+def as_latex(table: Table) -> str:
+    """One booktabs tabular with a caption."""
+
+    def shown(cell: Cell) -> str:
+        text = tex(cell.text)
+        return rf"\textbf{{{text}}}" if cell.is_best else rf"\underline{{{text}}}" if cell.is_first else text
+
+    columns = "l" * table.left + "r" * (len(table.head) - table.left)
+    lines = [r"\begin{table}[ht]", r"\centering"]
+    if table.title:
+        lines.append(rf"\caption{{{tex(table.title)}}}")
+    lines += [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", " & ".join(map(tex, table.head)) + r" \\", r"\midrule"]
+    for number, row in enumerate(table.rows):
+        lines += [r"\midrule"] if number in table.rules else []
+        lines.append(" & ".join(map(shown, row)) + r" \\")
+    lines += [r"\bottomrule", r"\end{tabular}"]
+    lines += [rf"\par\smallskip{{\footnotesize {tex(note)}\par}}" for note in table.notes]
+    return "\n".join([*lines, r"\end{table}"])
+
+
+def standalone(body: str) -> str:
+    """A LaTeX document around tables; Chinese headings bring the class that can set them."""
+    is_chinese = any("\u4e00" <= letter <= "\u9fff" for letter in body)
+    head = r"\documentclass[UTF8]{ctexart}" if is_chinese else "\\documentclass{article}\n\\usepackage[T1]{fontenc}"
+    return "\n".join([head, r"\usepackage{booktabs}", r"\begin{document}", body, r"\end{document}"])
+
+
+def as_csv(table: Table) -> str:
+    """Headings and rows; the title and the notes stay out, so that a program reads it."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(table.head)
+    writer.writerows([cell.text for cell in row] for row in table.rows)
+    return out.getvalue().rstrip("\n")
+
+
+def as_html(table: Table) -> str:
+    """A table element; numbers carry their value for the sorting script of the report."""
+
+    def shown(cell: Cell, place: int) -> str:
+        text = html.escape(cell.text)
+        text = f"<strong>{text}</strong>" if cell.is_best else f"<u>{text}</u>" if cell.is_first else text
+        return f'<th scope="row">{text}</th>' if place == 0 else f"<td>{text}</td>"
+
+    head = "".join(f'<th scope="col">{html.escape(text)}</th>' for text in table.head)
+    rows = ["<tr>" + "".join(shown(cell, place) for place, cell in enumerate(row)) + "</tr>" for row in table.rows]
+    caption = f"<caption>{html.escape(table.title)}</caption>" if table.title else ""
+    notes = "".join(f'<p class="note">{html.escape(note)}</p>' for note in table.notes)
+    return f'<div class="scroll"><table class="sortable">{caption}<thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>{notes}'
+
+
+RENDERERS = {"text": as_text, "md": as_markdown, "latex": as_latex, "csv": as_csv}
+
+
+def rendered(tables: Sequence[Table], form: str, *, alone: bool = False) -> str:
+    """Several tables in one form, a blank line between; `alone` makes LaTeX a document."""
+    body = "\n\n".join(RENDERERS[form](table) for table in tables)
+    return (standalone(body) if alone and form == "latex" else body) + "\n"
