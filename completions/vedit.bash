@@ -211,7 +211,7 @@ _vedit() {
         'vedit gif watermark') words='--text --font-size --opacity --position --color --margin --font --outline --outline-color --image --scale --frames -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
         'vedit invert') words='-o --output --prompt --steps --fixed-point --check --no-check --model --revision --device --dtype --offload --frames-per-call --frames --stride --start --size -y --overwrite --json -q --quiet --progress -h --help' ;;
         'vedit models') words='-h --help' ;;
-        'vedit models fetch') words='--revision -h --help' ;;
+        'vedit models fetch') words='--revision --force -h --help' ;;
         'vedit models info') words='--revision --sites --json -h --help' ;;
         'vedit models list') words='--json -h --help' ;;
         'vedit models pack') words='-o --output --annealed -y --overwrite --json -h --help' ;;

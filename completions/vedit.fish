@@ -434,6 +434,7 @@ complete -c vedit -n '__vedit_at \'vedit models\'' -a list -d 'List the models o
 complete -c vedit -n '__vedit_at \'vedit models\'' -a pack -d 'Pack a run of vedit train --preset shapes-all into a model folder'
 complete -c vedit -n '__vedit_at \'vedit models\'' -s h -l help -d 'Show this message and exit.'
 complete -c vedit -n '__vedit_at \'vedit models fetch\'' -l revision -x -d 'Branch, tag or commit.'
+complete -c vedit -n '__vedit_at \'vedit models fetch\'' -l force -d 'Download again what is in the cache.'
 complete -c vedit -n '__vedit_at \'vedit models fetch\'' -s h -l help -d 'Show this message and exit.'
 complete -c vedit -n '__vedit_at \'vedit models info\'' -l revision -x -d 'Branch, tag or commit of a Hub model.'
 complete -c vedit -n '__vedit_at \'vedit models info\'' -l sites -d 'List attention and residual sites in forward order.'

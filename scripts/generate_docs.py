@@ -59,7 +59,14 @@ def generated() -> dict[Path, str]:
     }
     readme = ROOT / "README.md"
     text = readme.read_text(encoding="utf-8")
-    for name, table in (("commands", command_table(root)), ("dependencies", dependency_table()), ("exit codes", exit_table())):
+    tables = {
+        "commands": command_table(root),
+        "methods": method_table(shipped),
+        "metrics": metric_table(),
+        "dependencies": dependency_table(),
+        "exit codes": exit_table(),
+    }
+    for name, table in tables.items():
         text = replaced(text, name, table)
     return files | {readme: text}
 
@@ -68,6 +75,34 @@ def command_table(root: Node) -> str:
     """Every command that does something, with its summary."""
     rows = [(f"`{node.typed}`", node.summary) for node in root.all() if not node.is_group]
     return _table(("command", "what it does"), rows)
+
+
+def method_table(shipped: list[str]) -> str:
+    """Every editing method with its presets."""
+    from vedit import methods, presets
+
+    def of(name: str) -> str:
+        with open(presets.paths()[name], "rb") as file:
+            return str(tomllib.load(file).get("method"))
+
+    made = {preset: of(preset) for preset in shipped}
+    rows = []
+    for name in methods.names():
+        summary = methods.registry.summary(name).removesuffix(".")
+        rows.append((f"`{name}`", summary, ", ".join(f"`{preset}`" for preset, method in sorted(made.items()) if method == name)))
+    return _table(("method", "what it does", "presets"), rows)
+
+
+def metric_table() -> str:
+    """Every number that `vedit score` gives."""
+    from vedit import metrics
+
+    rows = []
+    for name in metrics.names():
+        for value in metrics.load(name).VALUES:
+            better = "higher" if value.higher_is_better else "lower"
+            rows.append((f"`{value.key}`", value.explanation.removesuffix("."), value.unit, better, value.usual))
+    return _table(("number", "what it says", "unit", "better", "usual"), sorted(rows))
 
 
 def dependency_table() -> str:
