@@ -8,6 +8,7 @@ Checked against diffusers' DDIMScheduler and DDIMInverseScheduler to 1e-6.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -75,14 +76,25 @@ class Schedule:
             return signal * output + noise * latents
         return (latents - signal * output) / max(noise, 1e-8)
 
-    def x0(self, output: Tensor, latents: Tensor, level: float) -> Tensor:
-        """The clean latents that the network's output stands for."""
+    def x0(self, output: Tensor, latents: Tensor, level: Tensor | float) -> Tensor:
+        """The clean latents that the network's output stands for.
+
+        level: abar, a number or a tensor that broadcasts, here and in `target`.
+        """
         signal, noise = level**0.5, (1 - level) ** 0.5
         if self.prediction == "v_prediction":
             return signal * latents - noise * output
         if self.prediction == "sample":
             return output
         return (latents - noise * output) / signal
+
+    def target(self, x0: Tensor, noise: Tensor, level: Tensor | float) -> Tensor:
+        """What the network should say of `add_noise(x0, noise, level)`: the inverse of `x0`."""
+        if self.prediction == "epsilon":
+            return noise
+        if self.prediction == "v_prediction":
+            return level**0.5 * noise - (1 - level) ** 0.5 * x0
+        return x0
 
 
 def move(latents: Tensor, eps: Tensor, start: float, end: float) -> Tensor:
@@ -91,9 +103,22 @@ def move(latents: Tensor, eps: Tensor, start: float, end: float) -> Tensor:
     return end**0.5 * x0 + (1 - end) ** 0.5 * eps
 
 
-def add_noise(latents: Tensor, noise: Tensor, level: float) -> Tensor:
+def add_noise(latents: Tensor, noise: Tensor, level: Tensor | float) -> Tensor:
     """Latents at level abar = `level`: the forward process with a given noise."""
     return level**0.5 * latents + (1 - level) ** 0.5 * noise
+
+
+def cosine(total: int, prediction: str, spacing: str = "leading", beta_max: float = 0.999) -> Schedule:
+    """The cosine schedule: abar_t = f(t / T) / f(0), f(u) = cos^2((u + s) / (1 + s) pi / 2), s = 0.008.
+
+    abar is made again from beta_t = 1 - abar_t / abar_{t-1}, clipped at `beta_max`.
+    Source: Nichol & Dhariwal 2021, eq. 17.
+    """
+    u = torch.arange(total + 1, dtype=torch.float64) / total
+    wave = torch.cos((u + 0.008) / 1.008 * math.pi / 2) ** 2
+    betas = (1 - wave[1:] / wave[:-1]).clamp(max=beta_max)
+    identity = {"name": "DDIM", "beta": "cosine", "beta_max": beta_max, "steps": total, "spacing": spacing, "prediction": prediction}
+    return Schedule(torch.cumprod(1 - betas, 0), 1.0, prediction, spacing, 0, identity)
 
 
 def read_schedule(config: Mapping[str, Any]) -> Schedule:

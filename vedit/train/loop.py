@@ -123,9 +123,7 @@ def seeded(seed: int, stream: int, step: int, device: torch.device | str = "cpu"
     return torch.Generator(device).manual_seed(int.from_bytes(key, "little") >> 1)
 
 
-def train(
-    task: Task, options: Options, folder: Path, should_stop: Callable[[], bool] = lambda: False, place: Place | None = None
-) -> Iterator[Report]:
+def train(task: Task, options: Options, folder: Path, should_stop: Callable[[], bool] = lambda: False, place: Place | None = None) -> Iterator[Report]:
     """Train, or go on training, the task in `folder`; yield a report every `log_every` steps.
 
     Raises Stopped, with the state saved, after the step in which `should_stop` turns true in any
@@ -248,6 +246,7 @@ class Run:
                 ema_decay=self.ema.decay(self.ema.count),
                 seconds=self.seconds,
             )
+            self.last_losses = report.losses
             if self.place.writes:
                 append_line(self.folder / "log.jsonl", asdict(report))
             self._clear()
@@ -306,7 +305,7 @@ class Run:
             "device": _device_name(self.parameters[0].device),
             "world": self.place.world,
             "scaler": self.scaler.state_dict(),
-            "losses": {name: total / max(1, self.step - self.since[0]) for name, total in self.sums.items()} or self.last_losses,
+            "losses": self.last_losses,
             "options": asdict(self.options),
             "config": self.task.config,
         }
@@ -444,8 +443,12 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def sync(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
+    """Bring a file, or the entries of a folder, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def append_line(path: Path, record: dict[str, Any]) -> None:

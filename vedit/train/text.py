@@ -9,6 +9,7 @@ An encoder is made once for all captions and then let go: training reads a table
 """
 
 import hashlib
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -34,8 +35,9 @@ class TextEncoder:
         if kind not in KINDS:
             raise UsageError(f"there is no text encoder called {kind!r}{nearest(kind, KINDS)}", f"There are {', '.join(KINDS)}.")
         self.kind, self.model = kind, model or DEFAULT_MODELS.get(kind)
+        self._encode: Callable[[str], Tensor] = hashed
         if self.model is None:
-            self.width, self._encode = HASH_WIDTH, hashed
+            self.width = HASH_WIDTH
         else:
             self.width, self._encode = _pretrained(kind, self.model, device)
 
@@ -50,7 +52,7 @@ def hashed(caption: str) -> Tensor:
     """
     words = "".join(letter if letter.isalnum() else " " for letter in caption.lower()).split()
     vector = torch.zeros(HASH_WIDTH)
-    for feature in [*words, *(f"{first} {second}" for first, second in zip(words, words[1:]))]:
+    for feature in [*words, *(f"{first} {second}" for first, second in itertools.pairwise(words))]:
         number = int.from_bytes(hashlib.blake2b(feature.encode(), digest_size=8).digest(), "little")
         vector[number % HASH_WIDTH] += 1.0 if number >> 63 else -1.0
     return functional.normalize(vector, dim=0)

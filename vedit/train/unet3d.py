@@ -9,6 +9,7 @@ Shape letters: B clips, C channels, F frames, Y X rows and columns, N heads, S p
 attended over, D head width, E embedding width.
 """
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -72,7 +73,7 @@ class UNet3D(nn.Module):
         self.stem = nn.Conv3d(channels, dim, (1, 7, 7), padding=(0, 3, 3))
         self.stem_attention = TemporalAttention(dim, heads, head_width, turns)
         widths = [dim, *(dim * mult for mult in mults)]
-        pairs = list(zip(widths[:-1], widths[1:], strict=True))
+        pairs = list(itertools.pairwise(widths))
         self.down = nn.ModuleList(level(start, -1 if end_index < len(pairs) - 1 else 0, end) for end_index, (start, end) in enumerate(pairs))
         deepest = widths[-1]
         self.middle = Level(
