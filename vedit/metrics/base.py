@@ -28,6 +28,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from vedit.errors import InputError
+
 if TYPE_CHECKING:
     from vedit.metrics.towers import Towers
 
@@ -67,6 +69,24 @@ def mean_score(per_frame: Iterable[float], **extra: Any) -> Score:
     """The plain mean over frames or pairs."""
     values = tuple(float(value) for value in per_frame)
     return Score(float(np.mean(np.asarray(values, np.float64))) if values else float("nan"), values, extra)
+
+
+def unit(vectors_TE: Floats) -> NDArray[np.float64]:
+    """Vectors divided by their L2 norms; a zero vector stays zero."""
+    wide = np.asarray(vectors_TE, np.float64)
+    norm = np.linalg.norm(wide, axis=-1, keepdims=True)
+    return wide / np.where(norm == 0, 1, norm)
+
+
+def cosines(first_TE: Floats, second_TE: Floats) -> NDArray[np.float64]:
+    """The cosine of each row with the row of the same number; a single row is compared with all."""
+    found: NDArray[np.float64] = (unit(first_TE) * unit(second_TE)).sum(-1)
+    return found
+
+
+def adjacent_cosines(features_TE: Floats) -> NDArray[np.float64]:
+    """Cosines of neighbouring frames, (P,), negative ones as 0 (as V2VBench has it)."""
+    return np.maximum(cosines(features_TE[1:], features_TE[:-1]), 0)
 
 
 class Video:
@@ -181,14 +201,35 @@ def missing(needs: Iterable[str], clip: Clip) -> list[str]:
     return [NEEDS_OF[need] for need in NEEDS_OF if need in set(needs) and not present[need]]
 
 
+def source_like_edit(clip: Clip) -> Video:
+    """The source of a clip, as long and as large as its edit. Raises InputError."""
+    assert clip.source is not None
+    if len(clip.source) != len(clip.edited):
+        raise InputError(
+            f"{clip.id}: the edited clip has {len(clip.edited)} frames, its source {len(clip.source)}.",
+            "",
+            "Choose the frames to compare with --align first|stride",
+        )
+    if clip.source.size != clip.edited.size:
+        edited, source = (f"{video.size[1]}x{video.size[0]}" for video in (clip.edited, clip.source))
+        raise InputError(
+            f"{clip.id}: the edited clip has {edited} pixels, its source {source}.", "", "Bring the source to the edited size with --resize-source"
+        )
+    return clip.source
+
+
 @dataclass(frozen=True)
 class Options:
     """What a user can choose about the numbers; part of every report.
 
-    profile: "v2vbench" follows the public code with its quirks, "strict" repairs them.
+    profile: "v2vbench" follows the public code with its quirks, "strict" repairs them, "embedded"
+    needs no weights from outside.
     device, dtype: as `vedit.diffusion.models` reads them; float32 unless asked otherwise.
     batch: frames per network call. dino: "dinov2" or "dino-vitb16"; None for each metric's own.
     dover_antialias: of DOVER's resize to 224. success_model: "clip_l" or "clip_b32".
+    flow: "gmflow", "tvl1", "dis" or "file:F.npz"; None for GMFlow, and for TV-L1 in the embedded profile.
+    mask_dilate: pixels by which the edit region grows. bg_norm: "background", or "full" to divide the
+    background's squared error by the area of the frame.
     """
 
     profile: str = "v2vbench"
@@ -199,6 +240,14 @@ class Options:
     dover_antialias: bool = False
     success_model: str = "clip_l"
     lpips_net: str = "alex"
+    flow: str | None = None
+    mask_dilate: int = 0
+    bg_norm: str = "background"
+
+    @property
+    def flow_engine(self) -> str:
+        """What estimates flow for the warping error."""
+        return self.flow or ("tvl1" if self.profile == "embedded" else "gmflow")
 
     @property
     def is_strict(self) -> bool:
