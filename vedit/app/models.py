@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vedit.app.shapes_model import BUILTIN
+from vedit.diffusion.hub import BUILTIN, EMBEDDED, missing_parts, other_family, read_json
+from vedit.errors import ModelError
 
 
 class Entry(NamedTuple):
@@ -23,39 +23,29 @@ def list_models() -> list[Entry]:
     from huggingface_hub import constants
 
     found = []
-    if (BUILTIN / "model_index.json").exists():
-        found.append(Entry("shapes", _size(BUILTIN), "embedded: drawn scenes only"))
-    cache = Path(constants.HF_HUB_CACHE)
-    for folder in sorted(cache.glob("models--*")):
-        for snapshot in sorted((folder / "snapshots").glob("*")):
-            kind = _kind(snapshot)
-            if kind is not None:
-                name = folder.name.removeprefix("models--").replace("--", "/")
-                found.append(Entry(name, _size(snapshot), f"{kind}, revision {snapshot.name[:12]}"))
+    if (BUILTIN / EMBEDDED / "model_index.json").exists():
+        found.append(Entry(EMBEDDED, _size(BUILTIN / EMBEDDED), "embedded: drawn scenes only"))
+    for snapshot in sorted(Path(constants.HF_HUB_CACHE).glob("models--*/snapshots/*")):
+        kind = _kind(snapshot)
+        if kind is not None:
+            name = snapshot.parent.parent.name.removeprefix("models--").replace("--", "/")
+            lacks = ", ".join(missing_parts(snapshot))
+            note = f"{kind}, revision {snapshot.name[:12]}" + (f"; incomplete, lacks {lacks}: vedit models fetch {name}" if lacks else "")
+            found.append(Entry(name, _size(snapshot), note))
     return found
 
 
 def _kind(folder: Path) -> str | None:
     """The pipeline class of a snapshot, when it is one these methods can use."""
     try:
-        index = json.loads((folder / "model_index.json").read_text())
-    except (OSError, ValueError):
+        index = read_json(folder / "model_index.json", folder.name)
+    except ModelError:
         return None
-    is_ours = index.get("unet", [None, None])[1] == "UNet2DConditionModel" and "text_encoder_2" not in index
-    return str(index.get("_class_name")) if is_ours else None
+    return str(index.get("_class_name")) if other_family(index) is None else None
 
 
 def _size(folder: Path) -> int:
     return sum(os.path.getsize(path) for path in folder.rglob("*") if path.is_file())
-
-
-def fetch_model(name: str, revision: str | None) -> Path:
-    """Download a model and check its family; gives its folder. Raises ModelError."""
-    from vedit.diffusion.models import check_family, fetch
-
-    folder = fetch(name, revision)
-    check_family(name, folder)
-    return folder
 
 
 def describe(name: str, revision: str | None = None, sites: bool = False) -> dict[str, Any]:

@@ -90,11 +90,14 @@ def run_edit(input: str, output: str, source: str, target: str, given: dict[str,
     from vedit.app.clips import Selection, read_pixels
     from vedit.app.edit_video import Job, edit_video
     from vedit.app.gif import Settings
+    from vedit.diffusion.hub import hide_downloads
     from vedit.diffusion.models import load_model
     from vedit.media.atomic import check_output
     from vedit.media.window import usable_cores
 
     voice = Voice(given["quiet"], given["progress"])
+    if not voice.shows_bar:
+        hide_downloads()
     for path in (output, given["preview"]):
         if path:
             check_output(path, (input,), True if given["overwrite"] else None)

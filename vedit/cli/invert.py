@@ -57,9 +57,12 @@ def run(input: str, output: str, given: dict[str, Any]) -> dict[str, Any]:
     from vedit.app.clips import Selection, check_size, read_pixels
     from vedit.app.edit_video import latent_multiple
     from vedit.app.invert_video import InversionSettings, invert_video, measure
+    from vedit.diffusion.hub import hide_downloads
     from vedit.diffusion.models import load_model
 
     voice = Voice(given["quiet"], given["progress"])
+    if not voice.shows_bar:
+        hide_downloads()
     model = load_model(given["model"], given["revision"], device=given["device"], dtype=given["dtype"], offload=given["offload"])
     selection = Selection(given["start"], given["stride"], given["frames"], parse_size(given["size"]) or model.native_size)
     check_size(selection.size, latent_multiple(model))

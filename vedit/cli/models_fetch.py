@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import click
 
-from vedit.cli.common import examples
+from vedit.cli.common import Voice, examples
 
-EXAMPLES = (("vedit models fetch stable-diffusion-v1-5/stable-diffusion-v1-5", "into the Hub cache; a broken download continues"),)
+EXAMPLES = (
+    ("vedit models fetch stable-diffusion-v1-5/stable-diffusion-v1-5", "into the Hub cache; called again, it takes what is still missing"),
+    ("vedit models fetch stable-diffusion-v1-5/stable-diffusion-v1-5 --force", "again, when files in the cache are damaged"),
+)
 
 
 @click.command(
     help=f"""Download what vedit needs of a Hub model into the cache, for use without network.
 
-Only the files of the parts are taken: network, autoencoder, text encoder, tokenizer, scheduler.
-A token for gated models is read from HF_TOKEN.
+Only what vedit reads is taken: network, autoencoder, text encoder, tokenizer and scheduler, and
+of weights that a repository holds in several formats only one: safetensors before pickle, full
+before half precision. A connection that breaks is taken up where it broke. A token for gated and
+private models is read from HF_TOKEN.
 
 {examples(EXAMPLES)}"""
 )
 @click.argument("name", metavar="OWNER/NAME")
 @click.option("--revision", metavar="REV", help="Branch, tag or commit.")
-def command(name: str, revision: str | None) -> None:
-    from vedit.app.models import fetch_model
+@click.option("--force", is_flag=True, help="Download again what is in the cache.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+def command(name: str, revision: str | None, force: bool, quiet: bool) -> None:
+    from vedit.diffusion.hub import fetch, hide_downloads
 
-    click.echo(fetch_model(name, revision))
+    if not Voice(quiet).shows_bar:
+        hide_downloads()
+    click.echo(fetch(name, revision, force=force))

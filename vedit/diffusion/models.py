@@ -6,9 +6,6 @@ weights are safetensors, or pickles read with `weights_only`.
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,22 +13,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vedit.diffusion.hub import BUILTIN, EMBEDDED, WEIGHED, commit_of, find_folder, first_line, hash_weights, read_json, weights_in
 from vedit.diffusion.schedule import Schedule, read_schedule
 from vedit.errors import ModelError, UsageError, nearest
 
-EMBEDDED = "shapes"
-BUILTIN = Path(__file__).resolve().parent.parent / "builtin"
-PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-FILES = ["model_index.json", *(f"{part}/*.{suffix}" for part in PARTS for suffix in ("json", "txt", "safetensors", "bin"))]
 
 
 @dataclass
 class Model:
     """A loaded model. Latents are float32 whatever the network's dtype.
 
-    name, revision, folder: where it came from. Everything lies on `device`; with an offload,
-    parts are moved there for their use.
+    name, folder: where it came from. revision: the commit of a Hub model, else None.
+    Everything lies on `device`; with an offload, parts are moved there for their use.
     """
 
     name: str
@@ -94,9 +88,9 @@ class Model:
 
     def identity(self) -> dict[str, Any]:
         """What an inversion depends on, by content: hashes of the weights that made it."""
-        for part in ("unet", "vae", "text_encoder"):
+        for part in WEIGHED:
             if part not in self.hashes:
-                self.hashes[part] = hash_folder(self.folder / part)
+                self.hashes[part] = hash_weights(self.folder / part)
         return {
             "id": self.name,
             "revision": self.revision,
@@ -122,16 +116,6 @@ class _OnDevice:
     def __exit__(self, *error: object) -> None:
         if self.home != self.device:
             self.part.to(self.home)
-
-
-def hash_folder(folder: Path) -> str:
-    """SHA-256 over the weight files of a part, in name order."""
-    digest = hashlib.sha256()
-    for file in sorted(folder.iterdir()):
-        if file.suffix in (".safetensors", ".bin"):
-            with file.open("rb") as stream:
-                digest.update(hashlib.file_digest(stream, "sha256").digest())
-    return digest.hexdigest()
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -169,9 +153,8 @@ def load_model(name: str = EMBEDDED, revision: str | None = None, *, device: str
 
     _quiet_libraries()
     folder = find_folder(name, revision)
-    check_family(name, folder)
     place, precision = choose_device(device), choose_dtype(dtype, choose_device(device))
-    schedule = read_schedule(_json(folder / "scheduler" / "scheduler_config.json", name))
+    schedule = read_schedule(read_json(folder / "scheduler" / "scheduler_config.json", name))
     try:
         parts = {
             "unet": _part(UNet2DConditionModel, folder / "unet", torch_dtype=precision),
@@ -181,7 +164,8 @@ def load_model(name: str = EMBEDDED, revision: str | None = None, *, device: str
         }
         tokenizer = CLIPTokenizer.from_pretrained(str(folder / "tokenizer"))
     except (OSError, ValueError, RuntimeError, KeyError) as error:
-        raise ModelError(f"{name}: the weights cannot be loaded: {_first_line(error)}.", "", f"Fetch them again: vedit models fetch {name}") from None
+        step = f"Fetch them again: vedit models fetch {name} --force" if commit_of(folder) else "Name another folder, or a Hub id: --model OWNER/NAME"
+        raise ModelError(f"{name}: the weights cannot be loaded: {first_line(error)}.", "", step) from None
     for part_name, part in parts.items():
         part.eval().requires_grad_(False)
         if offload == "none" or (offload == "model" and part_name == "unet"):
@@ -190,7 +174,7 @@ def load_model(name: str = EMBEDDED, revision: str | None = None, *, device: str
         from accelerate import cpu_offload
 
         cpu_offload(parts["unet"], place)
-    return Model(name, revision, folder, **parts, tokenizer=tokenizer, schedule=schedule, device=place, dtype=precision)
+    return Model(name, commit_of(folder), folder, **parts, tokenizer=tokenizer, schedule=schedule, device=place, dtype=precision)
 
 
 def _quiet_libraries() -> None:
@@ -204,76 +188,7 @@ def _quiet_libraries() -> None:
 
 
 def _part(kind: Any, folder: Path, **options: Any) -> Any:
-    """One component from its folder; a pickle only where there are no safetensors."""
-    has_safe = any(folder.glob("*.safetensors"))
-    return kind.from_pretrained(str(folder), local_files_only=True, use_safetensors=has_safe, **options)
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
-
-
-def _json(path: Path, name: str) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text())  # type: ignore[no-any-return]
-    except (OSError, ValueError) as error:
-        raise ModelError(
-            f"{name}: {path.name} cannot be read: {_first_line(error)}.", "A model is a folder in the layout of diffusers' StableDiffusionPipeline."
-        ) from None
-
-
-def find_folder(name: str, revision: str | None = None) -> Path:
-    """Where a model's files lie; Hub ids are looked up in the cache, and fetched when online."""
-    if name == EMBEDDED:
-        folder = BUILTIN / EMBEDDED
-        if not (folder / "model_index.json").exists():
-            raise ModelError("the embedded model is not in this installation.", "", "Reinstall vedit, or name a model: --model FOLDER or --model OWNER/NAME")
-        return folder
-    if os.path.isdir(name):
-        return Path(name)
-    if name.count("/") != 1 or name.startswith((".", "/", "~")):
-        raise ModelError(
-            f"there is no model {name!r}{nearest(name, [EMBEDDED])}", f"A model is {EMBEDDED} (embedded), a folder, or a Hub id such as OWNER/NAME."
-        )
-    return fetch(name, revision)
-
-
-def fetch(name: str, revision: str | None = None) -> Path:
-    """The snapshot of a Hub model, downloaded as far as it is not in the cache."""
-    from huggingface_hub import errors as hub
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=FILES))
-    except hub.GatedRepoError:
-        raise ModelError(
-            f"{name} is gated.", f"Accept its licence at https://huggingface.co/{name}.", "Then set HF_TOKEN to a token of yours and try again"
-        ) from None
-    except hub.RevisionNotFoundError:
-        raise ModelError(f"{name} has no revision {revision!r}.", "", "Leave out --revision, or name a branch, tag or commit") from None
-    except hub.RepositoryNotFoundError:
-        raise ModelError(f"{name} does not exist on the Hub, or is private.", "Check the spelling; a private model needs HF_TOKEN.") from None
-    except (hub.LocalEntryNotFoundError, hub.OfflineModeIsEnabled):
-        why = "HF_HUB_OFFLINE is set" if os.environ.get("HF_HUB_OFFLINE") else "the Hub cannot be reached"
-        raise ModelError(f"{name} is not in the local cache, and {why}.", "", f"On a machine with network run: vedit models fetch {name}") from None
-    except (hub.HfHubHTTPError, hub.HFValidationError, OSError) as error:
-        raise ModelError(
-            f"{name} cannot be fetched: {_first_line(error)}.", "", f"Try again, it continues where it stopped: vedit models fetch {name}"
-        ) from None
-
-
-def check_family(name: str, folder: Path) -> None:
-    """Refuse what is not a Stable Diffusion 1.x or 2.x pipeline, saying what it is."""
-    index = _json(folder / "model_index.json", name)
-    if "text_encoder_2" in index or "transformer" in index or index.get("unet", [None, None])[1] != "UNet2DConditionModel":
-        kind = index.get("_class_name", "another family")
-        raise ModelError(
-            f"{name} is a {kind}.", "These methods need the UNet and the one text encoder of Stable Diffusion 1.x or 2.x.", "See: vedit models list"
-        )
-    missing = [part for part in PARTS if not (folder / part).is_dir()]
-    if missing:
-        raise ModelError(
-            f"{name} lacks {', '.join(missing)}.",
-            "A model is a folder in the layout of diffusers' StableDiffusionPipeline.",
-            f"Fetch it again: vedit models fetch {name}",
-        )
+    """One component from its folder; a pickle only where there are no safetensors, half precision only where there is no full."""
+    weights = weights_in(folder)
+    assert weights is not None, "find_folder has seen the weights"
+    return kind.from_pretrained(str(folder), local_files_only=True, use_safetensors=weights.is_safe, variant=weights.variant, **options)

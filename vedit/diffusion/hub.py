@@ -1,0 +1,253 @@
+"""Where a model's files lie: in the package, in a folder, or in the Hub's cache, fetched when online.
+
+Loads no torch, so a model can be fetched before the rest is installed. Of a Hub model only the
+files that `load_model` reads are taken: one file of weights per part, though a repository often
+holds the same weights six times over (safetensors, pickle, half precision, before averaging).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from vedit.errors import ModelError, nearest
+
+EMBEDDED = "shapes"
+BUILTIN = Path(__file__).resolve().parent.parent / "builtin"
+WEIGHED = ("unet", "vae", "text_encoder")
+PARTS = (*WEIGHED, "tokenizer", "scheduler")
+CONFIGS = ["model_index.json", *(f"{part}/*.{suffix}" for part in PARTS for suffix in ("json", "txt"))]
+LAYOUT = "A model is a folder in the layout of diffusers' StableDiffusionPipeline."
+WEIGHT_FILE = re.compile(r"(?:diffusion_pytorch_model|model|pytorch_model)(?:\.(?P<variant>fp16))?\.(?P<suffix>safetensors|bin)")
+
+
+class Weights(NamedTuple):
+    """The file of a part's weights that is read, and how diffusers names it."""
+
+    file: str
+    variant: str | None
+    is_safe: bool
+
+
+def weights_of(names: Iterable[str]) -> Weights | None:
+    """Choose among the names of a part's folder: safetensors before pickle, then full precision before half."""
+    found = []
+    for name in names:
+        match = WEIGHT_FILE.fullmatch(name)
+        if match:
+            found.append(Weights(name, match["variant"], match["suffix"] == "safetensors"))
+    return min(found, key=lambda weights: (not weights.is_safe, weights.variant is not None), default=None)
+
+
+def weights_in(folder: Path) -> Weights | None:
+    """The weights in a part's folder; None also where there is no folder."""
+    return weights_of(os.listdir(folder)) if folder.is_dir() else None
+
+
+def hash_weights(folder: Path) -> str:
+    """SHA-256 over the digest of the weights that are read from a part's folder."""
+    digest = hashlib.sha256()
+    weights = weights_in(folder)
+    if weights is not None:
+        with (folder / weights.file).open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()
+
+
+def find_folder(name: str, revision: str | None = None) -> Path:
+    """Where a model's files lie; Hub ids are looked up in the cache, and fetched when online.
+
+    Raises ModelError for a name that is neither, and for a model of another family.
+    """
+    if name == EMBEDDED:
+        folder = BUILTIN / EMBEDDED
+        if not (folder / "model_index.json").exists():
+            raise ModelError("the embedded model is not in this installation.", "", "Reinstall vedit, or name a model: --model FOLDER or --model OWNER/NAME")
+    elif os.path.isdir(name):
+        folder = Path(name)
+    else:
+        return fetch(name, revision)
+    check_family(name, folder)
+    check_complete(name, folder)
+    return folder
+
+
+def commit_of(folder: Path) -> str | None:
+    """The commit that a folder of the Hub's cache is a snapshot of; None for any other folder."""
+    return folder.name if folder.parent.name == "snapshots" else None
+
+
+def fetch(name: str, revision: str | None = None, *, force: bool = False) -> Path:
+    """The snapshot of a Hub model, downloaded as far as it is not in the cache.
+
+    The small files come first: a model of another family is refused before its weights are fetched.
+    A connection that breaks is taken up at the byte it broke at; a run that breaks keeps its complete files.
+    force: download what is in the cache again, for files that are damaged.
+    """
+    from huggingface_hub import HfApi, snapshot_download
+
+    if name == EMBEDDED:
+        return find_folder(name)
+    if name.count("/") != 1 or name.startswith((".", "/", "~")):
+        raise ModelError(
+            f"there is no model {name!r} to fetch{nearest(name, [EMBEDDED])}",
+            f"A model is {EMBEDDED} (embedded), a folder, or a Hub id such as OWNER/NAME.",
+            "See: vedit models list",
+        )
+    with _explained(name, revision):
+        folder = Path(snapshot_download(name, revision=revision, allow_patterns=CONFIGS, force_download=force))
+    check_family(name, folder)
+    if missing_parts(folder) or force:
+        with _explained(name, revision):
+            names = [entry.rfilename for entry in HfApi().model_info(name, revision=folder.name).siblings or ()]
+            snapshot_download(name, revision=folder.name, allow_patterns=_weight_paths(names), force_download=force)
+    check_complete(name, folder)
+    return folder
+
+
+def hide_downloads() -> None:
+    """No bars and no notices of the Hub's client from here on; errors still raise."""
+    import logging
+
+    from huggingface_hub.utils.tqdm import disable_progress_bars
+
+    disable_progress_bars()
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+
+
+def _weight_paths(names: Iterable[str]) -> list[str]:
+    """The one weight file of each part, among all file names of a repository."""
+    split = [name.split("/") for name in names]
+    chosen = {part: weights_of(path[1] for path in split if len(path) == 2 and path[0] == part) for part in WEIGHED}
+    return [f"{part}/{weights.file}" for part, weights in chosen.items() if weights is not None]
+
+
+def missing_parts(folder: Path) -> list[str]:
+    """The parts that have no folder or, where they should, no weights."""
+    return [part for part in PARTS if not (folder / part).is_dir() or (part in WEIGHED and weights_in(folder / part) is None)]
+
+
+def check_complete(name: str, folder: Path) -> None:
+    """Refuse a folder that lacks a part or its weights."""
+    missing = missing_parts(folder)
+    if missing:
+        step = f"Fetch it again: vedit models fetch {name}" if commit_of(folder) else "Name another folder, or a Hub id: --model OWNER/NAME"
+        raise ModelError(f"{name} lacks {', '.join(missing)}.", LAYOUT, step)
+
+
+def read_json(path: Path, name: str) -> dict[str, Any]:
+    """A configuration file of the model `name`; raises ModelError."""
+    try:
+        facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return facts
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{name}: {path.name} cannot be read: {first_line(error)}.", LAYOUT, "See: vedit models list") from None
+
+
+def first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
+
+
+def other_family(index: dict[str, Any]) -> str | None:
+    """What a pipeline is, by its model_index.json, when it is not a Stable Diffusion 1.x or 2.x."""
+
+    classes = {part: (index.get(part) or [None, None])[1] for part in ("unet", "vae", "text_encoder", "text_encoder_2", "transformer")}
+    is_ours = (
+        classes["unet"] == "UNet2DConditionModel"
+        and classes["vae"] in (None, "AutoencoderKL")
+        and classes["text_encoder"] in (None, "CLIPTextModel")
+        and classes["text_encoder_2"] is classes["transformer"] is None
+    )
+    return None if is_ours else str(index.get("_class_name", "pipeline of another family"))
+
+
+def check_family(name: str, folder: Path) -> None:
+    """Refuse what is not a Stable Diffusion 1.x or 2.x pipeline, saying what it is."""
+    kind = other_family(read_json(folder / "model_index.json", name))
+    if kind is not None:
+        raise ModelError(
+            f"{name} is a {kind}.", "These methods need the UNet and the one text encoder of Stable Diffusion 1.x or 2.x.", "See: vedit models list"
+        )
+    configs = {part: folder / part / "config.json" for part in ("unet", "vae")}
+    if not all(path.exists() for path in configs.values()):
+        return  # for check_complete to say
+    takes, gives = read_json(configs["unet"], name).get("in_channels", 4), read_json(configs["vae"], name).get("latent_channels", 4)
+    if takes != gives:
+        raise ModelError(
+            f"{name}: the network takes {takes} channels, the autoencoder gives {gives}.",
+            "A network that also reads a mask, a depth map or a small picture cannot be edited with.",
+            "Name the plain text-to-image model: --model OWNER/NAME",
+        )
+
+
+@contextmanager
+def _explained(name: str, revision: str | None) -> Iterator[None]:
+    """Turn what the Hub's client raises into a ModelError with the next step."""
+    from huggingface_hub import errors as hub
+
+    again = f"vedit models fetch {name}" + (f" --revision {revision}" if revision else "")
+    try:
+        yield
+    except hub.GatedRepoError:
+        raise _gated(name) from None
+    except hub.RevisionNotFoundError:
+        raise ModelError(f"{name} has no revision {revision!r}.", "", "Leave out --revision, or name a branch, tag or commit") from None
+    except hub.RepositoryNotFoundError:
+        step = "Check the token in HF_TOKEN" if _has_token() else "If it is private, set HF_TOKEN to a token that may read it"
+        raise ModelError(f"{name} does not exist on the Hub, or is private.", "Check the spelling.", step) from None
+    except hub.LocalEntryNotFoundError as error:
+        where = "only in part in the local cache" if _is_partial(error) else "not in the local cache"
+        raise ModelError(f"{name} is {where}, and {_why_not(error.__cause__)}.", "", f"On a machine with network run: {again}") from None
+    except hub.OfflineModeIsEnabled as error:
+        raise ModelError(f"{name} is only in part in the local cache, and {_why_not(error)}.", "", f"On a machine with network run: {again}") from None
+    except hub.HFValidationError as error:
+        raise ModelError(f"{name} is not a Hub id: {first_line(error)}.", "It is OWNER/NAME, as in the model's address.", "See: vedit models list") from None
+    except (hub.HTTPError, OSError, ValueError, RuntimeError) as error:  # type: ignore[attr-defined]  # of httpx or httpx2, by version
+        if _status(error) == 401:
+            raise ModelError(f"the Hub refuses the token it was given for {name}.", "", "Set HF_TOKEN to a valid token, or unset it") from None
+        raise ModelError(f"{name} cannot be fetched: {first_line(error)}.", "Files that are complete stay in the cache.", f"Try again: {again}") from None
+
+
+def _gated(name: str) -> ModelError:
+    from huggingface_hub import constants
+
+    step = (
+        "Then try again: the token in HF_TOKEN must be of the account that accepted it"
+        if _has_token()
+        else "Then set HF_TOKEN to a token of yours and try again"
+    )
+    return ModelError(f"{name} is gated.", f"Accept its licence at {constants.ENDPOINT}/{name}.", step)
+
+
+def _has_token() -> bool:
+    from huggingface_hub import get_token
+
+    return get_token() is not None
+
+
+def _status(error: BaseException | None) -> int | None:
+    """The HTTP status that an error of the Hub's client carries."""
+    return getattr(getattr(error, "response", None), "status_code", None)
+
+
+def _is_partial(error: BaseException) -> bool:
+    # the class came with huggingface_hub 2
+    return type(error).__name__ == "IncompleteSnapshotError"
+
+
+def _why_not(cause: BaseException | None) -> str:
+    """Why the Hub did not give a file."""
+    from huggingface_hub import constants
+    from huggingface_hub import errors as hub
+
+    if isinstance(cause, hub.OfflineModeIsEnabled):
+        return "HF_HUB_OFFLINE is set"
+    if _status(cause) is not None:
+        return f"the Hub at {constants.ENDPOINT} answers {_status(cause)}"
+    return f"the Hub at {constants.ENDPOINT} cannot be reached"
