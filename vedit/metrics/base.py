@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from vedit.metrics.towers import Towers
 
 Pixels = NDArray[np.uint8]
-Floats = NDArray[np.float32]
+Floats = NDArray[np.floating[Any]]
 
 GROUPS = frozenset({"v2vbench", "quality", "alignment", "temporal", "reference", "background", "method"})
 
@@ -71,20 +71,20 @@ def mean_score(per_frame: Iterable[float], **extra: Any) -> Score:
     return Score(float(np.mean(np.asarray(values, np.float64))) if values else float("nan"), values, extra)
 
 
-def unit(vectors_TE: Floats) -> NDArray[np.float64]:
+def unit(vectors_TE: Floats) -> Floats:
     """Vectors divided by their L2 norms; a zero vector stays zero."""
     wide = np.asarray(vectors_TE, np.float64)
     norm = np.linalg.norm(wide, axis=-1, keepdims=True)
     return wide / np.where(norm == 0, 1, norm)
 
 
-def cosines(first_TE: Floats, second_TE: Floats) -> NDArray[np.float64]:
+def cosines(first_TE: Floats, second_TE: Floats) -> Floats:
     """The cosine of each row with the row of the same number; a single row is compared with all."""
-    found: NDArray[np.float64] = (unit(first_TE) * unit(second_TE)).sum(-1)
+    found: Floats = (unit(first_TE) * unit(second_TE)).sum(-1)
     return found
 
 
-def adjacent_cosines(features_TE: Floats) -> NDArray[np.float64]:
+def adjacent_cosines(features_TE: Floats) -> Floats:
     """Cosines of neighbouring frames, (P,), negative ones as 0 (as V2VBench has it)."""
     return np.maximum(cosines(features_TE[1:], features_TE[:-1]), 0)
 

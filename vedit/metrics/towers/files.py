@@ -132,8 +132,8 @@ class WeightFinder:
                     if (path := self.folder / parent / file.path).is_file():
                         return Found(file, path, "folder")
         for file in FILES[tower]:
-            if (path := self._cached(file)) is not None:
-                return Found(file, path, "cache", None if file.url else _revision(path))
+            if (kept := self._cached(file)) is not None:
+                return Found(file, kept, "cache", None if file.url else _revision(kept))
         return None
 
     def find(self, tower: str) -> Found:

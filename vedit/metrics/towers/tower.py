@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import cached_property
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -30,6 +32,7 @@ class Tower:
     """
 
     is_light: ClassVar[bool] = False  # small enough to stay beside another one
+    half_is_safe: ClassVar[bool] = True  # whether `--dtype` holds; else always float32
 
     def __init__(self, name: str, finder: WeightFinder, options: Options, store: FeatureStore, make_room: Callable[[Tower], None]) -> None:
         self.name, self.finder, self.options, self.store, self.make_room = name, finder, options, store, make_room
@@ -49,7 +52,7 @@ class Tower:
 
     @property
     def provenance(self) -> dict[str, Any]:
-        return {**self.finder.provenance(self.found), "dtype": self.options.dtype}
+        return {**self.finder.provenance(self.found), "dtype": self.precision}
 
     @property
     def is_loaded(self) -> bool:
@@ -81,23 +84,34 @@ class Tower:
     def dtype(self) -> torch.dtype:
         from vedit.diffusion.models import choose_dtype
 
-        return choose_dtype(self.options.dtype, self.device)
+        return choose_dtype(self.options.dtype if self.half_is_safe else "fp32", self.device)
+
+    @cached_property
+    def precision(self) -> str:
+        """The name of the dtype; known without torch where it does not depend on the device."""
+        if not self.half_is_safe:
+            return "fp32"
+        return (
+            {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}[str(self.dtype).removeprefix("torch.")]
+            if self.options.dtype == "auto"
+            else self.options.dtype
+        )
 
     def kept(self, compute: Callable[[], Features], *what: str) -> Features:
         """Features that depend on this file, the dtype and `what`: the kept ones, or those computed now."""
-        import torch
-
-        key = feature_key(self.name, self.sha256, self.options.dtype, *what)
+        key = feature_key(self.name, self.sha256, self.precision, *what)
         found = self.store.get(key)
         if found is None:
+            import torch
+
             with torch.inference_mode():
                 found = compute()
             self.store.put(key, found)
         return found
 
-    def ready(self, net: nn.Module, state: State, ignore: Iterable[str] = ()) -> nn.Module:
-        """A network made on the meta device, filled from `state`, on the device and in the dtype of the options."""
-        fill(net, {name: value.to(self.device, self.dtype) if value.is_floating_point() else value for name, value in state.items()}, ignore)
+    def ready(self, net: nn.Module, state: State, layout: Layout | None = None, ignore: tuple[str, ...] = ()) -> nn.Module:
+        """A network made by `empty`, filled from a file's tensors, on the device and in the dtype of the options."""
+        fill(net, state, layout or same_names, ignore, self.device, self.dtype)
         return net.eval().requires_grad_(False)
 
     def batches(self, frames_TYX3: Pixels, mean: tuple[float, ...], std: tuple[float, ...]) -> Iterator[Tensor]:
@@ -149,23 +163,61 @@ def empty(make: Callable[[], nn.Module]) -> nn.Module:
         return make()
 
 
-def fill(net: nn.Module, state: Mapping[str, Tensor], ignore: Iterable[str] = ()) -> None:
-    """Put tensors into a network made by `empty`. Raises ModelError naming a missing, an unexpected or a misshapen key.
+@dataclass(frozen=True)
+class Part:
+    """How a network's tensor lies in a file: under which names, each of which shape, and how they become it."""
 
-    ignore: keys of the file that are no weights.
+    names: tuple[str, ...]
+    shape: tuple[int, ...]
+    make: Callable[..., Tensor] = lambda tensor: tensor
+
+
+# from a network's key and shape to its part of the file
+Layout = Callable[[str, tuple[int, ...]], Part]
+
+
+def same_names(name: str, shape: tuple[int, ...]) -> Part:
+    """The layout of a file whose keys are the network's."""
+    return Part((name,), shape)
+
+
+def renamed(table: Sequence[tuple[str, str]]) -> Callable[[str], str]:
+    """Replace the first pattern of each pair that matches, one pair after another."""
+    return lambda name: reduce(lambda text, pair: re.sub(pair[0], pair[1], text), table, name)
+
+
+def joined(names: Sequence[str], shape: tuple[int, ...]) -> Part:
+    """Queries, keys and values that lie apart in the file and one below the other in the network."""
+    import torch
+
+    return Part(tuple(names), (shape[0] // len(names), *shape[1:]), lambda *tensors: torch.cat(tensors))
+
+
+def transposed(name: str, shape: tuple[int, ...]) -> Part:
+    """A projection that is x @ W in the network and a linear layer in the file."""
+    return Part((name,), shape[::-1], lambda tensor: tensor.T)
+
+
+def fill(net: nn.Module, state: Mapping[str, Tensor], layout: Layout, ignore: Sequence[str], device: torch.device, dtype: torch.dtype) -> None:
+    """Put a file's tensors into a network. Raises ModelError naming a missing, an unexpected or a misshapen key of the file.
+
+    ignore: patterns of keys that may be there and are no weights.
     """
-    wanted = {name: tuple(value.shape) for name, value in net.state_dict().items()}
-    given = {name: tuple(value.shape) for name, value in state.items() if name not in set(ignore)}
+    parts = {name: layout(name, tuple(value.shape)) for name, value in net.state_dict().items()}
+    wanted = {name: part.shape for part in parts.values() for name in part.names}
+    given = {name: tuple(value.shape) for name, value in state.items() if name in wanted or not any(re.fullmatch(pattern, name) for pattern in ignore)}
     refuse_misfit(wanted, given)
-    net.load_state_dict({name: state[name] for name in wanted}, strict=True, assign=True)
+    made = {name: part.make(*(state[source] for source in part.names)).to(device, dtype) for name, part in parts.items()}
+    net.load_state_dict(made, strict=True, assign=True)
 
 
 def refuse_misfit(wanted: Mapping[str, tuple[int, ...]], given: Mapping[str, tuple[int, ...]]) -> None:
     """Raise ModelError for the first key in which a file and a network differ."""
+    right = "It is not the published file of this tower."
     for what, names in (("is missing", wanted.keys() - given.keys()), ("is unexpected", given.keys() - wanted.keys())):
         if names:
             more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
-            raise ModelError(f"the key {min(names)} {what}{more}.", "The weights are not the published ones for this tower.")
+            raise ModelError(f"the key {min(names)} {what}{more}.", right)
     for name, shape in wanted.items():
         if given[name] != shape:
-            raise ModelError(f"the key {name} has shape {list(given[name])}, not {list(shape)}.", "The weights are not the published ones for this tower.")
+            raise ModelError(f"the key {name} has shape {list(given[name])}, not {list(shape)}.", right)

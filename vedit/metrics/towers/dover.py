@@ -1,0 +1,312 @@
+"""DOVER: technical and aesthetic quality of a video.
+
+Source: Wu et al. 2023 (VQAssessment/DOVER). The technical branch is a Video Swin-T over fragments, small
+squares cut out at native resolution, built on torchvision's; the aesthetic branch is a ConvNeXt-T with time.
+Shape letters: N clips, W windows, H heads, M tokens of a window, D Y X frames (in pairs), rows, columns.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vedit.metrics.towers.features import Features
+from vedit.metrics.towers.tower import Part, Tower, empty, renamed, same_names
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from vedit.metrics.base import Pixels, Video
+    from vedit.metrics.towers.tower import State
+
+MEAN = (123.675, 116.28, 103.53)
+STD = (58.395, 57.12, 57.375)
+FRAMES, CLIPS, CELLS, CELL = 32, 3, 7, 32
+SIDE = CELLS * CELL
+
+
+@dataclass(frozen=True)
+class DoverConfig:
+    """Sizes of both branches."""
+
+    swin_width: int = 96
+    swin_depths: tuple[int, ...] = (2, 2, 6, 2)
+    swin_heads: tuple[int, ...] = (3, 6, 12, 24)
+    window: tuple[int, int, int] = (8, 7, 7)
+    conv_widths: tuple[int, ...] = (96, 192, 384, 768)
+    conv_depths: tuple[int, ...] = (3, 3, 9, 3)
+    hidden: int = 64
+
+
+CONFIG = DoverConfig()
+
+
+class Views(NamedTuple):
+    """Frame indices of both branches, and what they were drawn by."""
+
+    technical_NT: list[list[int]]
+    aesthetic_T: list[int]
+
+
+def choose_frames(total: int, is_strict: bool) -> Views:
+    """Which frames each branch sees.
+
+    As V2VBench: three clips of every other frame, and one frame out of each 32nd of the video; indices wrap
+    around, so that the aesthetic branch sees only the first frame of a video shorter than 32.
+    Strict: 32 frames spread over the video for both, one clip (three would be equal).
+    """
+    if is_strict:
+        spread = [index * total // FRAMES for index in range(FRAMES)]
+        return Views([spread], spread)
+    random = np.random.RandomState(0)
+    third, share = total // CLIPS, total // FRAMES
+    starts = random.randint(0, third - 2 * FRAMES, CLIPS) if third > 2 * FRAMES else np.zeros(CLIPS, int)
+    offsets = random.randint(0, share - 2, FRAMES) if share > 2 else np.zeros(FRAMES, int)
+    technical = [[int((2 * k + c * third + starts[c]) % total) for k in range(FRAMES)] for c in range(CLIPS)]
+    return Views(technical, [int((share * i + offsets[i]) % total) for i in range(FRAMES)])
+
+
+def normalised(frames_TYX3: Pixels) -> Tensor:
+    """Frames of any size as (3, T, Y, X), float32."""
+    pixels_3TYX = torch.from_numpy(np.ascontiguousarray(frames_TYX3)).permute(3, 0, 1, 2).float()
+    return (pixels_3TYX - torch.tensor(MEAN).view(3, 1, 1, 1)) / torch.tensor(STD).view(3, 1, 1, 1)
+
+
+def fragments(frames_TYX3: Pixels, clips_NT: Sequence[Sequence[int]]) -> Iterator[Tensor]:
+    """Cut 7 x 7 cells of 32 x 32 pixels out of each clip at native resolution and join them: (3, T, 224, 224).
+
+    Each cell and clip has an offset of its own, from one generator seeded with 0, rows before columns; the
+    published code draws from an unseeded one, so that its scores change from run to run.
+    """
+    generator = torch.Generator().manual_seed(0)
+    down = right = None
+    for n, indices in enumerate(clips_NT):
+        distinct, back = np.unique(indices, return_inverse=True)
+        clip = enlarged(normalised(frames_TYX3[distinct]))
+        if down is None or right is None:
+            down, right = (_offsets(side // CELLS - CELL, len(clips_NT), generator) for side in clip.shape[2:])
+        yield _join(clip, down[:, :, n], right[:, :, n])[:, back]
+
+
+def enlarged(clip_3TYX: Tensor) -> Tensor:
+    """A clip whose shorter side is below 224 enlarged to that, bilinearly, by one factor for both sides."""
+    ratio = min(clip_3TYX.shape[2] / SIDE, clip_3TYX.shape[3] / SIDE)
+    return F.interpolate(clip_3TYX, scale_factor=1 / ratio, mode="bilinear") if ratio < 1 else clip_3TYX
+
+
+def _offsets(free: int, clips: int, generator: torch.Generator) -> Tensor:
+    shape = (CELLS, CELLS, clips)
+    return torch.randint(free, shape, generator=generator) if free > 0 else torch.zeros(shape, dtype=torch.long)
+
+
+def _join(clip_3TYX: Tensor, down_IJ: Tensor, right_IJ: Tensor) -> Tensor:
+    rows, columns = clip_3TYX.shape[2:]
+    joined = clip_3TYX.new_empty(*clip_3TYX.shape[:2], SIDE, SIDE)
+    for i in range(CELLS):
+        for j in range(CELLS):
+            top = min(rows // CELLS * i, rows - CELL) + int(down_IJ[i, j])
+            left = min(columns // CELLS * j, columns - CELL) + int(right_IJ[i, j])
+            joined[:, :, i * CELL : (i + 1) * CELL, j * CELL : (j + 1) * CELL] = clip_3TYX[:, :, top : top + CELL, left : left + CELL]
+    return joined
+
+
+def cell_distance(size: tuple[int, int, int], window: Sequence[int], shift: Sequence[int]) -> Tensor:
+    """How many cells of the 7 x 7 grid lie between any two tokens of each window, (W, M, M), as a sum over both axes."""
+    rows, columns = (torch.arange(side) * CELLS // side for side in size[1:])
+    cells_2DYX = torch.stack([rows[:, None].expand(*size[1:]), columns[None].expand(*size[1:])])[:, None].expand(-1, size[0], -1, -1)
+    if any(shift):
+        cells_2DYX = torch.roll(cells_2DYX, [-step for step in shift], (1, 2, 3))
+    for axis in range(3):
+        cells_2DYX = cells_2DYX.unflatten(1 + 2 * axis, (-1, window[axis]))
+    cells_2WM = cells_2DYX.permute(0, 1, 3, 5, 2, 4, 6).flatten(4).flatten(1, 3)
+    return (cells_2WM[:, :, :, None] - cells_2WM[:, :, None]).abs().sum(0)
+
+
+def fragment_attention_class() -> type[nn.Module]:
+    """torchvision's window attention with a second bias for tokens of different fragments."""
+    from torchvision.models.video.swin_transformer import ShiftedWindowAttention3d, shifted_window_attention_3d
+
+    class FragmentAttention(ShiftedWindowAttention3d):
+        """The bias is g * relative + (1 - g) * fragment, g the distance of the cells: not clamped to 1, as in the trained weights."""
+
+        def forward(self, x_NDYXC: Tensor) -> Tensor:
+            sides = x_NDYXC.shape[1:4]
+            window = [min(*pair) for pair in zip(sides, self.window_size)]
+            shift = [step if side > size else 0 for step, side, size in zip(self.shift_size, sides, self.window_size)]
+            return shifted_window_attention_3d(
+                x_NDYXC,
+                self.qkv.weight,
+                self.proj.weight,
+                self._bias(tuple(sides), window, shift).repeat(len(x_NDYXC), 1, 1, 1),
+                window,
+                self.num_heads,
+                shift_size=shift,
+                qkv_bias=self.qkv.bias,
+                proj_bias=self.proj.bias,
+                training=False,
+            )
+
+        def _bias(self, sides: tuple[int, ...], window: list[int], shift: list[int]) -> Tensor:
+            relative_1HMM = self.get_relative_position_bias(window)
+            if not hasattr(self, "fragment_position_bias_table"):
+                return relative_1HMM
+            tokens = int(np.prod(window))
+            index = self.relative_position_index[:tokens, :tokens]
+            fragment_1HMM = self.fragment_position_bias_table[index].permute(2, 0, 1)[None]
+            padded = tuple(-(-side // size) * size for side, size in zip(sides, window))
+            gate_W1MM = cell_distance(padded, window, shift)[:, None].to(relative_1HMM)  # type: ignore[arg-type]
+            return gate_W1MM * relative_1HMM + (1 - gate_W1MM) * fragment_1HMM
+
+    return FragmentAttention
+
+
+class Technical(nn.Module):
+    """Video Swin-T with fragment biases in all stages but the last; gives the normed map, channels last."""
+
+    def __init__(self, config: DoverConfig) -> None:
+        from torchvision.models.swin_transformer import PatchMerging, SwinTransformerBlock
+        from torchvision.models.video.swin_transformer import PatchEmbed3d
+
+        super().__init__()
+        norm = partial(nn.LayerNorm, eps=1e-5)
+        attention = fragment_attention_class()
+        last = len(config.swin_depths) - 1
+        self.patch_embed = PatchEmbed3d(patch_size=[2, 4, 4], embed_dim=config.swin_width, norm_layer=norm)
+        self.features = nn.Sequential()
+        for stage, (depth, heads) in enumerate(zip(config.swin_depths, config.swin_heads)):
+            width = config.swin_width * 2**stage
+            shifts = [[0, 0, 0] if block % 2 == 0 else [side // 2 for side in config.window] for block in range(depth)]
+            blocks = [SwinTransformerBlock(width, heads, list(config.window), shift, norm_layer=norm, attn_layer=attention) for shift in shifts]
+            if stage < last:
+                for block in blocks:
+                    table = block.attn.relative_position_bias_table
+                    block.attn.fragment_position_bias_table = nn.Parameter(torch.empty_like(table))
+            self.features.append(nn.Sequential(*blocks))
+            if stage < last:
+                self.features.append(PatchMerging(width, norm))
+        self.norm = norm(config.swin_width * 2**last)
+
+    def forward(self, clips_N3TYX: Tensor) -> Tensor:
+        return self.norm(self.features(self.patch_embed(clips_N3TYX)))
+
+
+class ChannelNorm(nn.LayerNorm):
+    """LayerNorm over the channels of a map, (N, C, D, Y, X)."""
+
+    def forward(self, map_NCDYX: Tensor) -> Tensor:
+        return super().forward(map_NCDYX.movedim(1, -1)).movedim(-1, 1)
+
+
+class ConvBlock(nn.Module):
+    """A ConvNeXt block; every third one, from the second on, sees the neighbouring frames."""
+
+    def __init__(self, width: int, index: int) -> None:
+        super().__init__()
+        depth = 3 if index % 3 == 1 else 1
+        self.dwconv = nn.Conv3d(width, width, (depth, 7, 7), padding=(depth // 2, 3, 3), groups=width)
+        self.norm = nn.LayerNorm(width, eps=1e-6)
+        self.pwconv1 = nn.Linear(width, 4 * width)
+        self.pwconv2 = nn.Linear(4 * width, width)
+        self.gamma = nn.Parameter(torch.empty(width))
+
+    def forward(self, map_NCDYX: Tensor) -> Tensor:
+        mixed = self.norm(self.dwconv(map_NCDYX).movedim(1, -1))
+        return map_NCDYX + (self.gamma * self.pwconv2(F.gelu(self.pwconv1(mixed)))).movedim(-1, 1)
+
+
+class Aesthetic(nn.Module):
+    """ConvNeXt-T over (time, rows, columns); gives the normed map, channels last."""
+
+    def __init__(self, config: DoverConfig) -> None:
+        super().__init__()
+        widths = config.conv_widths
+        self.downsample_layers = nn.ModuleList([nn.Sequential(nn.Conv3d(3, widths[0], (2, 4, 4), (2, 4, 4)), ChannelNorm(widths[0], eps=1e-6))])
+        for before, after in pairwise(widths):
+            self.downsample_layers.append(nn.Sequential(ChannelNorm(before, eps=1e-6), nn.Conv3d(before, after, (1, 2, 2), (1, 2, 2))))
+        self.stages = nn.ModuleList(nn.Sequential(*(ConvBlock(width, j) for j in range(depth))) for width, depth in zip(widths, config.conv_depths))
+        self.norm = nn.LayerNorm(widths[-1], eps=1e-6)
+
+    def forward(self, clips_N3TYX: Tensor) -> Tensor:
+        for downsample, stage in zip(self.downsample_layers, self.stages):
+            clips_N3TYX = stage(downsample(clips_N3TYX))
+        return self.norm(clips_N3TYX.movedim(1, -1))
+
+
+class Head(nn.Module):
+    """Two layers at each position of the map, then their mean."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.fc_hid = nn.Linear(width, hidden)
+        self.fc_last = nn.Linear(hidden, 1)
+
+    def forward(self, map_NDYXC: Tensor) -> Tensor:
+        """A score by clip, (N,)."""
+        return self.fc_last(F.gelu(self.fc_hid(map_NDYXC))).float().mean((1, 2, 3, 4))
+
+
+class DoverNet(nn.Module):
+    def __init__(self, config: DoverConfig) -> None:
+        super().__init__()
+        self.technical_backbone = Technical(config)
+        self.aesthetic_backbone = Aesthetic(config)
+        self.technical_head = Head(config.swin_width * 2 ** (len(config.swin_depths) - 1), config.hidden)
+        self.aesthetic_head = Head(config.conv_widths[-1], config.hidden)
+
+
+class DoverTower(Tower):
+    half_is_safe = False
+
+    def build(self, state: State) -> nn.Module:
+        net: Any = empty(lambda: DoverNet(CONFIG))
+        for module in net.modules():  # computed here, so that the file's copies need not be trusted
+            if hasattr(module, "relative_position_index"):
+                del module.relative_position_index
+        self.ready(net, state, layout, ignore=(r".*\.relative_position_index",))
+        for module in net.modules():
+            if hasattr(module, "relative_position_bias_table"):
+                module.define_relative_position_index()
+        return net.to(self.device)
+
+    def scores(self, video: Video) -> Features:
+        """Raw scores: `technical` by clip, (1 or 3,), and `aesthetic` (1,)."""
+        how = f"{'strict' if self.options.is_strict else 'v2vbench'}, antialias {self.options.dover_antialias}, fragments seeded 0"
+        return self.kept(lambda: self._scores(video.frames_TYX3), "scores", how, video.digest)
+
+    def _scores(self, frames_TYX3: Pixels) -> Features:
+        views = choose_frames(len(frames_TYX3), self.options.is_strict)
+        net = self.net
+        technical = [net.technical_head(net.technical_backbone(self._batch(clip))) for clip in fragments(frames_TYX3, views.technical_NT)]
+        aesthetic = net.aesthetic_head(net.aesthetic_backbone(self._batch(self._small(frames_TYX3, views.aesthetic_T))))
+        return {"technical": torch.cat(technical).cpu().numpy(), "aesthetic": aesthetic.cpu().numpy()}
+
+    def _small(self, frames_TYX3: Pixels, indices: Sequence[int]) -> Tensor:
+        """The frames of the aesthetic branch, (3, T, 224, 224), the aspect not kept."""
+        distinct, back = np.unique(indices, return_inverse=True)
+        small = F.interpolate(normalised(frames_TYX3[distinct]), size=(SIDE, SIDE), mode="bilinear", antialias=self.options.dover_antialias)
+        return small[:, back]
+
+    def _batch(self, clip_3TYX: Tensor) -> Tensor:
+        return clip_3TYX[None].to(self.device, self.dtype)
+
+
+_NAMES = renamed([(r"\.mlp\.0\.", ".mlp.fc1."), (r"\.mlp\.3\.", ".mlp.fc2.")])
+
+
+def layout(name: str, shape: tuple[int, ...]) -> Part:
+    """The file's names: `layers.L.blocks.B` and `layers.L.downsample`; heads are 1 x 1 x 1 convolutions."""
+    part, _, rest = name.partition(".features.")
+    if rest:
+        index, _, rest = rest.partition(".")
+        stage, is_merge = divmod(int(index), 2)
+        return same_names(_NAMES(f"{part}.layers.{stage}.{'downsample' if is_merge else 'blocks'}.{rest}"), shape)
+    if "_head." in name and name.endswith("weight"):
+        return Part((name,), (*shape, 1, 1, 1), lambda tensor: tensor[:, :, 0, 0, 0])
+    return same_names(name, shape)
