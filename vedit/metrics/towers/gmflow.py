@@ -20,7 +20,7 @@ from vedit.metrics.towers.features import Features
 from vedit.metrics.towers.tower import Tower, empty, to_numpy
 
 if TYPE_CHECKING:
-    from vedit.metrics.base import Video
+    from vedit.metrics.base import Floats, Video
     from vedit.metrics.towers.tower import State
 
 WIDTHS, BLOCKS, MULTIPLE, SPLITS = (64, 96, 128), 6, 16, 2
@@ -188,26 +188,33 @@ class GmflowTower(Tower):
     def build(self, state: State) -> nn.Module:
         return self.ready(empty(GmflowNet), state)
 
-    def flow(self, video: Video, is_backward: bool = False) -> Features:
-        """`flow` (P, 2, Y, X): pixels that each pixel of frame t moves, column first, on its way to frame t + 1.
+    def flow(self, video: Video, backward: bool = False) -> Floats:
+        """How many pixels each pixel of frame t moves on its way to frame t + 1, (P, 2, Y, X), column first.
 
-        is_backward: from frame t + 1 to frame t instead. Sides that are not multiples of 16 are padded by
-        repeating the border, and the flow is cropped back.
+        backward: from frame t + 1 to frame t instead; the forward flow is then kept too, since both share
+        most of the work. Sides that are not multiples of 16 are padded by repeating the border, and the
+        flow is cropped back.
         """
-        direction = "backward" if is_backward else "forward"
-        return self.kept(lambda: self._flow(video, is_backward), "flow", direction, video.digest)
+        return self.kept(lambda: self._flows(video, backward), *_what(video, backward))["flow"]
 
-    def _flow(self, video: Video, is_backward: bool) -> Features:
-        flows = []
-        left, right, above, below = padding(*video.size)
+    def _flows(self, video: Video, backward: bool) -> Features:
         rows, columns = video.size
+        left, right, above, below = padding(rows, columns)
         net: Any = self.net
         encoded = [net.backbone(F.pad(frame, (left, right, above, below), mode="replicate")) for frame in self._frames(video)]
+        found: dict[bool, list[Floats]] = {direction: [] for direction in {False, backward}}
         for first, second in pairwise(encoded):
             mixed = net.mix(first, second)
-            pair = mixed.flip(0) if is_backward else mixed
-            flows.append(to_numpy(net.match(*pair)[:, above : above + rows, left : left + columns]))
-        return {"flow": np.stack(flows)}
+            for direction, flows in found.items():
+                flow_2YX = net.match(*(mixed.flip(0) if direction else mixed))
+                flows.append(to_numpy(flow_2YX[:, above : above + rows, left : left + columns]))
+        if backward:
+            self.store.put(self.key(*_what(video, False)), {"flow": np.stack(found[False])})
+        return {"flow": np.stack(found[backward])}
 
     def _frames(self, video: Video) -> list[Tensor]:
         return [frame for batch in self.batches(video.frames_TYX3, MEAN, STD) for frame in batch.split(1)]
+
+
+def _what(video: Video, backward: bool) -> tuple[str, ...]:
+    return "flow", "backward" if backward else "forward", video.digest

@@ -97,9 +97,13 @@ class Tower:
             else self.options.dtype
         )
 
+    def key(self, *what: str) -> str:
+        """The name under which features of this file and dtype are kept."""
+        return feature_key(self.name, self.sha256, self.precision, *what)
+
     def kept(self, compute: Callable[[], Features], *what: str) -> Features:
         """Features that depend on this file, the dtype and `what`: the kept ones, or those computed now."""
-        key = feature_key(self.name, self.sha256, self.precision, *what)
+        key = self.key(*what)
         found = self.store.get(key)
         if found is None:
             import torch
