@@ -85,6 +85,18 @@ def test_damaged_and_missing_weights_of_a_folder_say_what_to_type_next(tmp_path:
         load_model(str(folder))
 
 
+@pytest.mark.parametrize("part, file", [("unet", "diffusion_pytorch_model"), ("vae", "diffusion_pytorch_model"), ("text_encoder", "model")])
+def test_weights_that_lack_a_tensor_are_refused_not_made_up(tmp_path: Path, part: str, file: str) -> None:
+    from safetensors.torch import load_file, save_file
+
+    path = write_folder(tmp_path / "short") / part / f"{file}.safetensors"
+    weights = load_file(path)
+    gone = sorted(weights)[0]
+    save_file({name: value for name, value in weights.items() if name != gone}, path, metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=f"{part} lacks 1 tensors, such as .*{gone.removeprefix('text_model.')}"):
+        load_model(str(tmp_path / "short"))
+
+
 def test_a_name_that_is_neither_folder_nor_hub_id_is_refused_with_the_nearest() -> None:
     with pytest.raises(ModelError, match="did you mean shapes"):
         find_folder("shape")

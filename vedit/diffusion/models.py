@@ -191,4 +191,9 @@ def _part(kind: Any, folder: Path, **options: Any) -> Any:
     """One component from its folder; a pickle only where there are no safetensors, half precision only where there is no full."""
     weights = weights_in(folder)
     assert weights is not None, "find_folder has seen the weights"
-    return kind.from_pretrained(str(folder), local_files_only=True, use_safetensors=weights.is_safe, variant=weights.variant, **options)
+    part, report = kind.from_pretrained(
+        str(folder), local_files_only=True, use_safetensors=weights.is_safe, variant=weights.variant, output_loading_info=True, **options
+    )
+    if missing := sorted(report["missing_keys"]):  # the libraries would fill them with random numbers, and say so in a log
+        raise ValueError(f"{folder.name} lacks {len(missing)} tensors, such as {missing[0]}")
+    return part
