@@ -11,7 +11,8 @@
 
 A preset of kind "chain" lists stages of `vedit gif chain`; the keys of a stage table are the
 options of the command with that name. One of kind "method" names an editing method, and its other
-keys are the method's parameters. A file is read with every mistake in it reported at once.
+keys are the method's parameters. One of kind "train" has the tables that decide a generator and its
+training. A file is read with every mistake in it reported at once.
 
 Where a value comes from, strongest first: option, environment (VEDIT_GIF_RESIZE_FILTER),
 preset, user config, built-in default.
@@ -248,6 +249,28 @@ def _method_mistakes(table: Mapping[str, Any]) -> Iterator[str]:
         yield f"top level: {what}{_nearest(str(name), methods.names())} There are {', '.join(methods.names())}."
 
 
+def _train_mistakes(table: Mapping[str, Any]) -> Iterator[str]:
+    """What can be known without loading pydantic; `load_train` finds the rest."""
+    for key, value in tables_of(table).items():
+        if not isinstance(value, dict):
+            yield f"top level: {key} is not a table."
+
+
+def tables_of(table: Mapping[str, Any]) -> dict[str, Any]:
+    """The tables of a training preset."""
+    return {key: value for key, value in table.items() if key not in ("kind", "summary")}
+
+
+def load_train(name_or_path: str) -> dict[str, Any]:
+    """The tables of a training preset, found right."""
+    from vedit.train.params import mistakes
+
+    preset = load(name_or_path, "train")
+    tables = tables_of(preset.table)
+    _refuse(preset.path, list(mistakes(tables)))
+    return tables
+
+
 def _stage_mistakes(where: str, row: Mapping[str, Any]) -> Iterator[str]:
     from vedit import stages
     from vedit.stages.options import read_options
@@ -375,4 +398,4 @@ def as_value(text: str) -> bool | int | float | str:
 
 
 # What a kind of preset may hold, checked by: the table to a sentence for each mistake.
-CHECKS: dict[str, Callable[[Mapping[str, Any]], Iterator[str]]] = {"chain": _chain_mistakes, "method": _method_mistakes}
+CHECKS: dict[str, Callable[[Mapping[str, Any]], Iterator[str]]] = {"chain": _chain_mistakes, "method": _method_mistakes, "train": _train_mistakes}

@@ -142,3 +142,13 @@ def print_json(value: Any) -> None:
 def examples(lines: Sequence[tuple[str, str]]) -> str:
     """The EXAMPLES section of a help text, kept line by line."""
     return "\b\nExamples:\n" + "\n".join(f"  {line}\n      {what}" for line, what in lines)
+
+
+def toml_value(text: str) -> Any:
+    """A parameter's text as TOML reads it, else as it stands."""
+    import tomllib
+
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from vedit import methods
-from vedit.cli.common import Voice, examples, options, print_json
+from vedit.cli.common import Voice, examples, options, print_json, toml_value
 from vedit.errors import UsageError
 
 EXAMPLES = (
@@ -142,21 +142,11 @@ def method_params(method: str, preset: str | None, settings: tuple[str, ...], mo
         key, equals, text = setting.partition("=")
         if not equals:
             raise UsageError(f"--set {setting} has no value.", "Write KEY=VALUE.", f"Parameters of {method}: {', '.join(module.Params.model_fields)}")
-        values[key.replace("-", "_")] = _value(text)
+        values[key.replace("-", "_")] = toml_value(text)
     if steps is not None:
         values["steps"] = steps
     read_params(module.Params, values, f"{method} parameters")
     return values
-
-
-def _value(text: str) -> Any:
-    """A parameter's text as TOML reads it, else as it stands."""
-    import tomllib
-
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
 
 
 def show_methods() -> None:

@@ -76,15 +76,15 @@ def _row(name: str, path: str) -> dict[str, Any]:
 
 The origin is the environment, the preset, the user config or the default, in this order of
 precedence; an option given on the command line goes before them all. What is printed is itself a
-preset. PRESET is a name or a TOML file. Of a preset for an editing method its file is shown.
+preset. PRESET is a name or a TOML file. Of a preset for an editing method or for training its file is shown.
 
 {examples(SHOW_EXAMPLES)}""", short_help="Show the values of a preset and where each comes from.")  # fmt: skip
 @click.argument("name", metavar="PRESET")
 @json_option
 def show_preset(name: str, as_json: bool) -> None:
     preset = presets.load(name)
-    if preset.kind == "method":
-        _show_method(preset, as_json)
+    if preset.kind != "chain":
+        _show_file(preset, as_json)
         return
     stages = presets.resolve_chain(preset)
     if as_json:
@@ -94,8 +94,8 @@ def show_preset(name: str, as_json: bool) -> None:
     click.echo(f"# {preset.path}\n" + "\n".join(_show(preset, stages)))
 
 
-def _show_method(preset: presets.Preset, as_json: bool) -> None:
-    """What the file says; the defaults of a method are listed by vedit edit, which loads it."""
+def _show_file(preset: presets.Preset, as_json: bool) -> None:
+    """What the file says; the defaults are listed by vedit edit --list-methods and vedit train --describe."""
     if as_json:
         print_json({"name": preset.name, "path": preset.path, **preset.table})
         return

@@ -1,7 +1,8 @@
-"""`vedit train`: train the models that ship with the package, or go on training them."""
+"""`vedit train`: train the models that ship with the package, or a generator on your own clips."""
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -10,73 +11,144 @@ from typing import Any
 
 import click
 
-from vedit.cli.common import Voice, examples, print_json
+from vedit.cli.common import Voice, examples, print_json, toml_value
+from vedit.errors import Stopped, UsageError
 
-PRESETS = ("shapes-all", "shapes-codec", "shapes-judge", "shapes-scorer", "shapes")
+STAGES = ("shapes-all", "shapes-codec", "shapes-judge", "shapes-scorer", "shapes")
 EXAMPLES = (
     ("vedit train --preset shapes-all --out RUN", "every stage of the embedded model; stop and call again as you like"),
     ("vedit train --preset shapes --out RUN --steps 20000", "the denoiser alone, up to a step"),
     ("vedit train --preset shapes --out RUN --anneal 1500", "a copy of the newest state, its rate falling to zero: weights to ship"),
     ("vedit train --preset shapes-all --out RUN --device cuda --compile --batch 1024 --rate 2e-3", "on a GPU, drawing included"),
+    ("vedit train --preset moving-mnist --data DIR --out RUN", "a text-to-video generator on a folder of NAME.gif and NAME.txt"),
+    ("vedit train --preset improved --data DIR --out RUN --set loss.perceptual=0 --launch 2", "without the VGG loss, in two processes"),
+    ("vedit train --describe", "every setting of a generator, for --set and presets of your own"),
 )
+ONLY_SHAPES = {"anneal": "--anneal", "compiled": "--compile"}
+ONLY_GENERATOR = {"data": "--data", "settings": "--set", "launch": "--launch", "fresh": "--fresh", "overwrite": "-y", "vgg_weights": "--vgg-weights"}
 
 
 @click.command(
-    help=f"""Train the embedded models on scenes drawn as they are needed.
+    help=f"""Train the embedded models on scenes drawn as they are needed, or a generator on your clips.
 
-The presets are stages: shapes-codec, shapes-judge (the classifier that reads samples),
-shapes-scorer, shapes (denoiser and text encoder, without end), and shapes-all, which goes
-through them in this order. The run folder holds everything; the same command goes on where it
-was stopped, exactly. SIGTERM and Ctrl-C save first and exit with 75.
+Of the embedded models the presets are stages: shapes-codec, shapes-judge (the classifier that
+reads samples), shapes-scorer, shapes (denoiser and text encoder, without end), and shapes-all,
+which goes through them in this order.
+
+A text-to-video generator trains on --data, a folder of NAME.gif and NAME.txt, by a preset of kind
+"train": tiny, moving-mnist, improved, or a TOML file of your own. Loss curve, log and sample strips
+appear in the run folder. Several machines: accelerate launch -m vedit train ...
+
+The run folder holds everything; the same command goes on where it was stopped, exactly. SIGTERM
+and Ctrl-C save first and exit with 75: call again to continue.
 
 {examples(EXAMPLES)}"""
 )
-@click.option("--preset", type=click.Choice(PRESETS), required=True, help="What to train.")
-@click.option("--out", "folder", required=True, metavar="RUN", help="The run folder: state, log and frozen parts.")
+@click.option("--preset", metavar="NAME", help=f"What to train: {', '.join(STAGES)}; or a training preset or TOML file.")
+@click.option("--out", "folder", metavar="RUN", help="The run folder: state, log and frozen parts.")
+@click.option("--data", metavar="DIR", help="Folder of clips with captions, for a generator.")
+@click.option("--set", "settings", multiple=True, metavar="TABLE.KEY=VALUE", help="Change a setting of a generator; repeatable.")
+@click.option("--describe", is_flag=True, help="Explain every setting of a generator, and stop.")
 @click.option("--device", default="cpu", show_default=True, metavar="NAME", help="cpu, cuda, cuda:1, mps.")
-@click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", show_default=True, help="Arithmetic; weights stay in fp32.")
+@click.option("--launch", type=click.IntRange(1), default=None, metavar="N", help="Train a generator in N processes, one per GPU.")
+@click.option("--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), default="auto", show_default=True, help="Arithmetic; weights stay in fp32.")
 @click.option("--threads", type=click.IntRange(1), default=None, metavar="N", help="Threads on a CPU.")
-@click.option("--compile", "compiled", is_flag=True, help="Compile the denoiser; takes minutes, then saves a tenth of the time on a CPU.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Decides weights at the start and everything drawn.")
+@click.option("--compile", "compiled", is_flag=True, help="Compile the embedded denoiser; takes minutes, then saves a tenth of the time on a CPU.")
+@click.option("--seed", type=click.IntRange(0), default=None, metavar="N", help="Decides weights at the start and everything drawn; 0 by default.")
 @click.option("--steps", type=click.IntRange(1), default=None, metavar="N", help="Train up to this step in all.")
 @click.option("--anneal", type=click.IntRange(1), default=None, metavar="N", help="Train a copy N steps further, its rate falling to zero.")
-@click.option("--batch", type=click.IntRange(1), default=None, metavar="N", help="Pictures per step of the denoiser (default 32).")
-@click.option("--rate", type=click.FloatRange(0, min_open=True), default=None, metavar="X", help="Learning rate of the denoiser (default 0.0012).")
+@click.option("--batch", type=click.IntRange(1), default=None, metavar="N", help="Pictures or clips at once (embedded denoiser: 32).")
+@click.option("--rate", type=click.FloatRange(0, min_open=True), default=None, metavar="X", help="Learning rate (embedded denoiser: 0.0012).")
+@click.option("--vgg-weights", metavar="FILE|random:SEED", help="VGG16-BN of the perceptual loss; from the Hub by default.")
+@click.option("--fresh", is_flag=True, help="Begin anew in the run folder; with -y what is there is removed.")
+@click.option("-y", "--overwrite", is_flag=True, help="Let --fresh remove an earlier run.")
 @click.option("--json", "as_json", is_flag=True, help="Print each report as one JSON object.")
 @click.option("-q", "--quiet", is_flag=True, help="No reports.")
-def command(
-    preset: str,
-    folder: str,
-    device: str,
-    precision: str,
-    threads: int | None,
-    compiled: bool,
-    seed: int,
-    steps: int | None,
-    anneal: int | None,
-    batch: int | None,
-    rate: float | None,
-    as_json: bool,
-    quiet: bool,
-) -> None:
+def command(preset: str | None, folder: str | None, describe: bool, as_json: bool, quiet: bool, **given: Any) -> None:
+    if describe:
+        from vedit.train.params import described
+
+        click.echo("\n".join(described()))
+        return
+    if preset is None or folder is None:
+        missing = "--preset" if preset is None else "--out"
+        raise UsageError(f"{missing} is missing.", "Training needs a preset and a run folder.", f"Example: {EXAMPLES[0][0]}")
+    from vedit.app.extras import need
+
+    is_stage = preset in STAGES
+    for name, option in (ONLY_GENERATOR if is_stage else ONLY_SHAPES).items():
+        if given[name]:
+            raise UsageError(f"{option} is not for the preset {preset}.", f"It is for {'a generator' if is_stage else 'the embedded models'}.")
+    need("diffusion")
+    voice = Voice(quiet)
+    with stop_flag() as should_stop:
+        reports = _shapes(preset, folder, given, should_stop) if is_stage else _generator(preset, folder, given, should_stop, voice)
+        for stage, report in reports:
+            if as_json:
+                print_json({"stage": stage, **report})
+            else:
+                voice.say(_line(stage, report))
+            sys.stdout.flush()
+
+
+def _shapes(preset: str, folder: str, given: dict[str, Any], should_stop: Any) -> Iterator[tuple[str, dict[str, Any]]]:
     from dataclasses import asdict
     from pathlib import Path
 
-    from vedit.app.extras import need
-
-    need("diffusion")
     from vedit.app.train_shapes import Settings, train_shapes
 
-    chosen: dict[str, Any] = {"steps": steps, "anneal": anneal or 0, "batch": batch, "rate": rate}
-    settings = Settings(device=device, precision=precision, threads=threads, compiled=compiled, seed=seed, **chosen)
-    voice = Voice(quiet)
-    with stop_flag() as should_stop:
-        for stage, report in train_shapes(preset, Path(folder), settings, should_stop):
-            if as_json:
-                print_json({"stage": stage, **asdict(report)})
-            else:
-                voice.say(_line(stage, asdict(report)))
-            sys.stdout.flush()
+    if given["precision"] == "fp16":
+        raise UsageError("--precision fp16 is not for the embedded models.", "They train in fp32 or bf16.")
+    chosen: dict[str, Any] = {name: given[name] for name in ("device", "precision", "threads", "compiled", "steps", "batch", "rate")}
+    settings = Settings(seed=given["seed"] or 0, anneal=given["anneal"] or 0, **chosen)
+    for stage, report in train_shapes(preset, Path(folder), settings, should_stop):
+        yield stage, asdict(report)
+
+
+def _generator(preset: str, folder: str, given: dict[str, Any], should_stop: Any, voice: Voice) -> Iterator[tuple[str, dict[str, Any]]]:
+    from dataclasses import asdict
+    from pathlib import Path
+
+    from vedit import presets
+    from vedit.app import train_generator as app
+
+    if preset not in presets.paths() and os.sep not in preset and not preset.endswith(".toml"):
+        known = [*STAGES, *(name for name, path in presets.paths().items() if presets.load(path).kind == "train")]
+        from vedit.errors import nearest
+
+        raise UsageError(f"there is nothing to train called {preset!r}{nearest(preset, known)}", f"There are: {', '.join(known)}; or name a TOML file.")
+    if given["data"] is None:
+        raise UsageError("--data is missing.", "A generator trains on a folder of NAME.gif and NAME.txt.", f"Example: {EXAMPLES[4][0]}")
+    options = {"run.steps": given["steps"], "run.seed": given["seed"], "optim.batch": given["batch"], "optim.rate": given["rate"]}
+    changes = {**_settings(given["settings"]), **{path: value for path, value in options.items() if value is not None}}
+    if given["precision"] != "auto":
+        changes["run.precision"] = given["precision"]
+    params = app.settings_of(presets.load_train(preset), changes, f"{preset} with --set" if changes else preset)
+    run = Path(folder)
+    if given["fresh"] and not app.world_is_set():
+        app.start_afresh(run, given["overwrite"])
+    if (given["launch"] or 1) > 1 and not app.world_is_set():
+        app.launch([word for word in sys.argv[1:] if word != "--fresh"], given["launch"])
+        return
+    job = app.Job(params, Path(given["data"]), run, given["device"], given["threads"], given["vgg_weights"])
+    try:
+        for report in app.train_generator(job, should_stop, warn=voice.warn):
+            yield preset, asdict(report)
+    except Stopped:
+        if os.environ.get("RANK", "0") != "0":  # the first process says it for all
+            raise SystemExit(Stopped.exit_code) from None
+        raise
+
+
+def _settings(texts: tuple[str, ...]) -> dict[str, Any]:
+    """`TABLE.KEY=VALUE` by TABLE.KEY."""
+    changes = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise UsageError(f"--set {text} has no value.", "Write TABLE.KEY=VALUE, such as optim.rate=3e-4.", "See: vedit train --describe")
+        changes[key.replace("-", "_")] = toml_value(value)
+    return changes
 
 
 def _line(stage: str, report: dict[str, Any]) -> str:

@@ -5,7 +5,7 @@ torchvision's `vgg16_bn().features`, so that its weights load as they are.
 
 The seed takes layers 3, 8, 15 and 22. In this network these are a convolution, two batch norms
 and relu3_3; the ReLUs relu1_2, relu2_2, relu3_3 and relu4_3, which the numbers mean in VGG16
-*without* batch normalisation, are 5, 12, 22 and 32 here (`RELU_LAYERS`). Our ReLUs do not work
+*without* batch normalisation, are 5, 12, 22 and 32 here (`params.RELU_LAYERS`). Our ReLUs do not work
 in place: torchvision's would rectify layers 8 and 15 behind the back of who kept them.
 """
 
@@ -19,8 +19,6 @@ from vedit.errors import ModelError, UsageError
 from vedit.train.loop import seeded
 
 CONVOLUTIONS = (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512, 0)  # 0: halve the sides
-SEED_LAYERS = (3, 8, 15, 22)
-RELU_LAYERS = (5, 12, 22, 32)
 HUB_ID, HUB_FILE = "timm/vgg16_bn.tv_in1k", "model.safetensors"
 TORCHVISION_URL = "https://download.pytorch.org/models/vgg16_bn-6c64b313.pth"
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -1,0 +1,140 @@
+"""Read a folder of NAME.gif with NAME.txt, decoded once for all runs of one training."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from vedit.app.clips import Pixels, Selection, read_pixels
+from vedit.errors import InputError, OutputError, VeditError
+from vedit.media.open import PICTURES, VIDEO
+
+if TYPE_CHECKING:
+    from vedit.train.clips import Clips
+    from vedit.train.params import DataTable
+
+SUFFIXES = {".gif", *(f".{suffix}" for suffix in (*VIDEO, *PICTURES))}
+
+
+class Pair(NamedTuple):
+    """A clip and its captions, one per line of its text file."""
+
+    path: Path
+    captions: list[str]
+
+
+def read_folder(folder: Path, data: DataTable, cache: Path, *, warn: Callable[[str], None] = lambda message: None) -> Clips:
+    """Every clip of a folder that has a caption, as uint8 frames of the settings' size.
+
+    cache: a folder for the decoded clips; used again as long as files and settings stay the same.
+    A clip that cannot be used is named through `warn` and left out. Raises InputError when none can.
+    """
+    import numpy as np
+
+    from vedit.train.clips import Clips
+
+    pairs, reasons = find_pairs(folder)
+    fingerprint = _fingerprint(pairs, data)
+    facts = _cached(cache, fingerprint)
+    if facts is None:
+        facts = {**_decode(pairs, data, cache, fingerprint, reasons), "skipped": reasons}
+        _write(cache / "clips.json", json.dumps(facts, indent=1, ensure_ascii=False).encode())
+    for reason in facts["skipped"]:
+        warn(f"left out: {reason}")
+    if not facts["captions"]:
+        raise InputError(
+            f"{folder}: no clip of the folder can be used.",
+            "A clip is NAME.gif beside NAME.txt, which holds its caption.",
+            "Make some without a download: vedit data moving-mnist --synth 100 -O DIR",
+        )
+    width, height = data.shape
+    shape = (len(facts["captions"]), data.frames, height, width, 3)
+    return Clips(np.memmap(cache / "clips.u8", np.uint8, "r", shape=shape), facts["captions"], facts["fps"], fingerprint)
+
+
+def find_pairs(folder: Path) -> tuple[list[Pair], list[str]]:
+    """The clips of a folder with their captions, by name, and why others have none."""
+    if not folder.is_dir():
+        raise InputError(f"{folder}: there is no such folder.", "It would hold NAME.gif beside NAME.txt.", "Name it with: --data DIR")
+    pairs, reasons = [], []
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() not in SUFFIXES or not path.is_file():
+            continue
+        try:
+            lines = path.with_suffix(".txt").read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            reasons.append(f"{path.name}: it has no {path.stem}.txt with its caption.")
+            continue
+        except (OSError, UnicodeDecodeError) as error:
+            reasons.append(f"{path.stem}.txt: cannot be read: {error}.")
+            continue
+        captions = [line.strip() for line in lines if line.strip()]
+        if captions:
+            pairs.append(Pair(path, captions))
+        else:
+            reasons.append(f"{path.stem}.txt: it is empty.")
+    return pairs, reasons
+
+
+def _fingerprint(pairs: list[Pair], data: DataTable) -> str:
+    digest = hashlib.sha256(data.model_dump_json().encode())
+    for pair in pairs:
+        digest.update(json.dumps([pair.path.name, pair.captions]).encode())
+        with pair.path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+def _cached(cache: Path, fingerprint: str) -> dict[str, Any] | None:
+    try:
+        facts: dict[str, Any] = json.loads((cache / "clips.json").read_bytes())
+    except (OSError, ValueError):
+        return None
+    return facts if facts.get("fingerprint") == fingerprint and (cache / "clips.u8").exists() else None
+
+
+def _decode(pairs: list[Pair], data: DataTable, cache: Path, fingerprint: str, reasons: list[str]) -> dict[str, Any]:
+    """Write the frames of every usable clip, and tell what the file holds; adds to `reasons` why others are not in it."""
+    import numpy as np
+
+    captions, rates = [], []
+    partial = cache / "clips.u8.tmp"
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            for pair in pairs:
+                try:
+                    frames, rate = _frames(pair.path, data)
+                except VeditError as error:
+                    reasons.append(error.in_file(pair.path.name).what)
+                    continue
+                file.write(frames.tobytes())
+                captions.append(pair.captions)
+                rates.append(rate)
+        (cache / "clips.json").unlink(missing_ok=True)  # it describes the file that is replaced now
+        partial.replace(cache / "clips.u8")
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise OutputError(f"{cache}: the decoded clips cannot be written: {(error.strerror or str(error)).lower()}.") from None
+    return {"fingerprint": fingerprint, "captions": captions, "fps": round(float(np.median(rates)), 3) if rates else 0.0}
+
+
+def _frames(path: Path, data: DataTable) -> tuple[Any, float]:
+    """The frames that training sees of one clip, and how many of them make a second."""
+    from vedit.train.clips import chosen_frames
+
+    pixels: Pixels = read_pixels(str(path), Selection(size=data.size))
+    chosen = chosen_frames(pixels.durations, data.frames, data.extend)
+    seconds = float(sum(pixels.durations) * pixels.clip.timebase)
+    shown = max(1, min(data.frames, len(pixels.durations)))
+    return pixels.frames_FYX3[chosen], shown / seconds if seconds else 10.0
+
+
+def _write(path: Path, content: bytes) -> None:
+    from vedit.media.atomic import open_output
+
+    with open_output(str(path)) as stream:
+        stream.write(content)
