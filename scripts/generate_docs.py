@@ -26,6 +26,7 @@ REASONS = {
     "pydantic": "presets of editing methods: ranges, and every wrong key in one report",
     "tomlkit": "presets are saved with their comments",
     "huggingface_hub": "models by name and revision, resumed downloads, the cache",
+    "pyyaml": "lists of benchmarks; huggingface_hub brings it anyway",
     "torch": "tensors, on a CPU, CUDA or Apple GPU",
     "torchvision": "blocks of the backbones that metrics use; open_clip needs it",
     "diffusers": "the UNet, autoencoder and schedulers of Stable Diffusion checkpoints",

@@ -23,6 +23,7 @@ COMMANDS = {
     "bench": "Measure models and methods where the right answer is known.",
     "cache": "List and clear the inversions that edits keep.",
     "convert": "Convert between GIF, video, pictures and frame streams.",
+    "data": "Make data sets for training and benchmarks from your own files.",
     "demo": "Draw a clip, edit it by text, compare with the truth.",
     "edit": "Change what a clip shows by text.",
     "env": "Show versions, devices, ffmpeg and caches, for bug reports.",

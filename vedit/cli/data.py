@@ -1,0 +1,93 @@
+"""`vedit data`: data sets for training and benchmarks from one's own files."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vedit.cli import LazyGroup
+from vedit.cli.common import Voice, options, print_json
+from vedit.errors import UsageError
+
+if TYPE_CHECKING:
+    from vedit.app.data_build import Summary
+    from vedit.app.data_read import Cut
+    from vedit.app.data_sets import Run
+
+OWN = {
+    "check": "Read a data set again and tell what is wrong with it.",
+    "clip": "Cut one clip out of a video, with its caption.",
+    "folder": "Make a data set of the clips in a folder.",
+    "moving-mnist": "Moving MNIST, from the public file or drawn here.",
+    "msrvtt": "MSR-VTT from your own copy.",
+    "table": "Make a data set of the clips that a table names.",
+    "v2vbench": "Clips and edits of V2VBench, or of a list like it.",
+}
+
+
+@click.group(cls=LazyGroup, table=OWN, modules={name: f"vedit.cli.data_{name.replace('-', '_')}" for name in OWN})
+def command() -> None:
+    """Make data sets for training and benchmarks from your own files.
+
+    A data set is a folder of NAME.gif with NAME.txt beside it, one caption a line, and
+    manifest.jsonl with what each clip is. A call that was stopped goes on where it was when it is
+    made again; clips that cannot be read are named and left out, and the exit code is 8.
+    """
+
+
+set_options = options(
+    click.option("--to", type=click.Choice(["gif", "mp4"]), default="gif", show_default=True, help="Format of the clips."),
+    click.option("--limit", type=click.IntRange(1), metavar="N", help="Take at most so many clips; a later call without it adds the rest."),
+    click.option("-j", "--jobs", type=click.IntRange(1), envvar="VEDIT_JOBS", metavar="N", help="Threads; as many as there are cores by default."),
+    click.option("-y", "--overwrite", is_flag=True, help="Make it anew where the folder holds one with other settings."),
+    click.option("--json", "as_json", is_flag=True, help="Print what came of it as one JSON object."),
+    click.option("-q", "--quiet", is_flag=True, help="No progress and no warnings."),
+    click.option("--progress", type=click.Choice(["auto", "jsonl", "none"]), default="auto", help="Progress on standard error."),
+)
+cut_options = options(
+    click.option("--frames", type=click.IntRange(1), metavar="N", help="Frames of each clip, at even times over its length; all by default."),
+    click.option("--size", metavar="S|WxH", help="Side of the square cut from the middle, or width and height without cutting."),
+    click.option("--fps", metavar="R", help="Frames a second that the clips play at; the time they stand for by default."),
+)
+
+
+def run_of(folder: str, given: dict[str, Any]) -> tuple[Run, Voice]:
+    """How a data set is made, from the shared options."""
+    from pathlib import Path
+
+    from vedit.app.data_sets import Run
+    from vedit.media.window import usable_cores
+
+    voice = Voice(given["quiet"], given["progress"])
+    run = Run(Path(folder), given["to"], given["limit"], given["jobs"] or usable_cores(), given["overwrite"], voice.warn, voice.steps)
+    return run, voice
+
+
+def cut_of(given: dict[str, Any]) -> Cut:
+    """Which frames are taken and how they are fitted, from the shared options."""
+    from vedit.app.data_read import Cut
+    from vedit.cli.edit import parse_size
+
+    return Cut(frames=given["frames"], size=parse_size(given["size"]), fps=rate_of(given["fps"]))
+
+
+def rate_of(text: str | None) -> Fraction | None:
+    """Frames a second, such as 8, 12.5 or 30000/1001."""
+    try:
+        rate = None if text is None else Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        rate = Fraction(0)
+    if rate is not None and not 0 < rate <= 100:
+        raise UsageError(f"--fps {text} is no rate.", "Give frames a second up to 100, such as 8, 12.5 or 30000/1001.")
+    return rate
+
+
+def tell(summary: Summary, voice: Voice, as_json: bool) -> None:
+    """Print what came of it; a PartialFailure when clips could not be read."""
+    if as_json:
+        print_json({**summary._asdict(), "failed": list(summary.failed)})
+    else:
+        voice.say(summary.line)
+    summary.check()
