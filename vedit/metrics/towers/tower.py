@@ -199,7 +199,7 @@ def joined(names: Sequence[str], shape: tuple[int, ...]) -> Part:
 
 def transposed(name: str, shape: tuple[int, ...]) -> Part:
     """A projection that is x @ W in the network and a linear layer in the file."""
-    return Part((name,), shape[::-1], lambda tensor: tensor.T)
+    return Part((name,), shape[::-1], lambda tensor: tensor.T.contiguous())
 
 
 def fill(net: nn.Module, state: Mapping[str, Tensor], layout: Layout, ignore: Sequence[str], device: torch.device, dtype: torch.dtype) -> None:
