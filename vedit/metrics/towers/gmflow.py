@@ -198,6 +198,7 @@ class GmflowTower(Tower):
         return self.kept(lambda: self._flows(video, backward), *_what(video, backward))["flow"]
 
     def _flows(self, video: Video, backward: bool) -> Features:
+        assert len(video) > 1
         rows, columns = video.size
         left, right, above, below = padding(rows, columns)
         net: Any = self.net
