@@ -14,6 +14,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -51,6 +52,11 @@ class Repository:
 
 
 def sha256(path: Path) -> str:
+    return _sha256(path, path.stat().st_mtime_ns)
+
+
+@cache
+def _sha256(path: Path, changed: int) -> str:
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
@@ -218,25 +224,28 @@ class _Handler(BaseHTTPRequestHandler):
 
     def contents(self, path: Path, repository: Repository | None) -> None:
         """A file or the end of it; broken off where `breaks` says so."""
-        data, status, first = path.read_bytes(), 200, 0
+        size, status, first = path.stat().st_size, 200, 0
         headers = {"ETag": f'"{blob_id(path) if repository else sha256(path)}"', "Accept-Ranges": "bytes"}
         if repository is not None:
             headers["X-Repo-Commit"] = repository.commit
         if asked := self.headers.get("Range"):
             first, status = int(asked.removeprefix("bytes=").partition("-")[0]), 206
-            headers["Content-Range"] = f"bytes {first}-{len(data) - 1}/{len(data)}"
-        pending = self.hub.breaks.get(path.name, [])
-        if self.command == "GET" and pending:
-            end = pending.pop(0)
-            self.note(status)
-            self.send_response(status)
-            for name, value in {"Content-Length": str(len(data) - first), **headers}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(data[first : first + end])
-            self.close_connection = True
+            headers["Content-Range"] = f"bytes {first}-{size - 1}/{size}"
+        self.note(status)
+        self.send_response(status)
+        for name, value in {"Content-Length": str(size - first), **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command == "HEAD":
             return
-        self.reply(status, data[first:], headers)
+        left = size - first
+        if pending := self.hub.breaks.get(path.name):
+            left, self.close_connection = min(left, pending.pop(0)), True
+        with path.open("rb") as stream:
+            stream.seek(first)
+            while piece := stream.read(min(left, 1 << 20)):
+                self.wfile.write(piece)
+                left -= len(piece)
 
 
 def blob_id(path: Path) -> str:

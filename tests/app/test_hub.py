@@ -77,10 +77,18 @@ def test_fetch_list_info_and_edit_by_name_and_then_all_of_it_without_a_network(f
     assert fetched == len(hub.repositories[NAME].files)
     record = json.loads((tmp_path / "a.gif.vedit.json").read_text())
     assert (record["model"]["id"], record["model"]["revision"]) == (NAME, commit)
-    for environment in ({"HF_HUB_OFFLINE": "1"}, {}):  # told to stay offline; and with a server that is gone
-        offline = in_a_shell(tmp_path, hub.endpoint, edit_line(clip, tmp_path / "b.gif") + ["-y"], **environment)
-        assert (offline.returncode, offline.stderr) == (0, "")
-        assert (tmp_path / "a.gif").read_bytes() == (tmp_path / "b.gif").read_bytes()
+    offline = in_a_shell(tmp_path, hub.endpoint, edit_line(clip, tmp_path / "b.gif"), HF_HUB_OFFLINE="1")
+    assert (offline.returncode, offline.stderr) == (0, "")
+    assert (tmp_path / "a.gif").read_bytes() == (tmp_path / "b.gif").read_bytes()
+
+
+def test_what_is_cached_serves_when_the_hub_is_down_or_gone(hub: StubHub, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub.add(NAME, folder)
+    snapshot = fetch(NAME)
+    hub.down = 503
+    assert fetch(NAME) == snapshot
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    assert fetch(NAME) == snapshot
 
 
 def test_a_connection_that_breaks_is_taken_up_at_the_byte_it_broke_at(hub: StubHub, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
