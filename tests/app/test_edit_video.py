@@ -14,7 +14,8 @@ from PIL import Image
 from tests.diffusion.folder import write_folder
 from vedit.app import cache
 from vedit.app.clips import Selection, read_pixels
-from vedit.app.edit_video import Job, edit_video, to_frames
+from vedit.app.edit_video import Job, edit_video
+from vedit.app.edit_windows import to_frames
 from vedit.app.gif import Settings
 from vedit.app.invert_video import InversionSettings, invert_video, measure, to_tensor
 from vedit.diffusion.models import Model, load_model
@@ -71,7 +72,7 @@ def test_times_survive_and_the_record_says_how_it_was_made(model: Model, clip: s
 
 
 def test_outside_the_mask_the_pixels_are_the_source_s_own(model: Model, clip: str, tmp_path: Path) -> None:
-    edit_video(job(clip, tmp_path / "a.nut", target="a blue dog", mask="0,0,16,32", keep_outside=True), model, Settings())
+    edit_video(job(clip, tmp_path / "a.nut", target="a blue dog", mask=("0,0,16,32",), keep_outside=True), model, Settings())
     result = read_pixels(str(tmp_path / "a.nut"), Selection(size=32)).frames_FYX3
     source = read_pixels(clip, Selection(size=32)).frames_FYX3
     assert (result[:, :, 16:] == source[:, :, 16:]).all()
@@ -94,7 +95,7 @@ def test_an_inversion_samples_back_to_the_codec_s_picture(model: Model, clip: st
 
 def test_a_mask_outside_the_frame_and_keep_outside_without_a_mask_are_refused(model: Model, clip: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="does not lie in the 32x32 frame"):
-        edit_video(job(clip, tmp_path / "a.gif", mask="0,0,99,10"), model, Settings())
+        edit_video(job(clip, tmp_path / "a.gif", mask=("0,0,99,10",)), model, Settings())
     with pytest.raises(UsageError, match="needs a --mask"):
         edit_video(job(clip, tmp_path / "a.gif", keep_outside=True), model, Settings())
     assert not (tmp_path / "a.gif").exists()

@@ -18,7 +18,7 @@ __all__ = ["clip", "model"]
 
 
 def test_a_replayed_edit_gives_the_same_bytes(model: Model, clip: str, tmp_path: Path) -> None:
-    edit_video(job(clip, tmp_path / "a.gif", target="a blue dog", seed=3, mask="0,0,16,16", keep_outside=True), model, Settings())
+    edit_video(job(clip, tmp_path / "a.gif", target="a blue dog", seed=3, mask=("0,0,16,16",), keep_outside=True), model, Settings())
     replay(read_record(str(tmp_path / "a.gif")), str(tmp_path / "b.gif"))
     assert (tmp_path / "a.gif").read_bytes() == (tmp_path / "b.gif").read_bytes()
 

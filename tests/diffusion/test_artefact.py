@@ -20,7 +20,7 @@ def write(path: Path, facts: dict[str, Any] = FACTS) -> dict[str, torch.Tensor]:
     tensors = {name: torch.randn(shape, generator=generator) for name, shape in SHAPES.items()}
     with writing(str(path), SHAPES, facts) as writer:
         for name, tensor in tensors.items():
-            writer.append(name, tensor)
+            writer.write(name, tensor)
     return tensors
 
 
@@ -31,7 +31,7 @@ def test_what_is_written_comes_back_bit_for_bit(tmp_path: Path) -> None:
     assert torch.equal(artefact.latents(501), tensors["latents/0501"])
     assert torch.equal(artefact.text(), tensors["text/source"])
     assert artefact.saved == [501, 1]
-    assert artefact.uncond(501) is None
+    assert artefact.null_steps == []
 
 
 def test_the_file_is_plain_safetensors(tmp_path: Path) -> None:
@@ -45,7 +45,7 @@ def test_the_file_is_plain_safetensors(tmp_path: Path) -> None:
 
 def test_nothing_is_left_when_writing_fails(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="half way"), writing(str(tmp_path / "a.safetensors"), SHAPES, FACTS) as writer:
-        writer.append("z0", torch.zeros(2, 4, 3, 3))
+        writer.write("z0", torch.zeros(2, 4, 3, 3))
         raise RuntimeError("half way")
     assert list(tmp_path.iterdir()) == []
 

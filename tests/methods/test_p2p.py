@@ -191,7 +191,7 @@ def test_a_local_blend_that_is_everywhere_is_the_identity_and_one_nowhere_gives_
 
 def test_a_local_blend_keeps_the_clip_outside_the_mask_bit_for_bit(model: TinyModel) -> None:
     save: dict[str, Tensor] = {}
-    clip = edit_input(model, SOURCE, SWAPPED, STEPS, save=save)
+    clip = edit_input(model, SOURCE, SWAPPED, STEPS, save=save, save_attention=True)
     found = result(p2p, model, clip, params(blend_words=("cat", "Spider-Man"), blend_threshold=0.9, blend_scales=(2,)))
     mask = save["mask"]
     assert mask.shape == (2, 1, SIDE, SIDE) and bool(mask.flatten(1).any(1).all()) and not bool(mask.flatten(1).all(1).any())

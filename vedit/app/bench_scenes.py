@@ -18,7 +18,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from vedit import methods
-from vedit.app.edit_video import no_latents
+from vedit.app.edit_windows import no_latents
 from vedit.app.invert_video import Watch, unwatched
 from vedit.data.cases import KINDS, Case, load_cases
 from vedit.methods.base import EditInput, read_params

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from fractions import Fraction
@@ -40,7 +41,7 @@ class Selection(NamedTuple):
 class Pixels(NamedTuple):
     """The frames taken: uint8 RGB, and what is needed to write a clip like the source.
 
-    frames_FYX3: NumPy array. durations: ticks of `clip.timebase`; a frame that stands for those the
+    frames_FYX3: NumPy array, mapped from a temporary file, so that memory holds the frames in use. durations: ticks of `clip.timebase`; a frame that stands for those the
     stride skipped lasts as long as all of them. skipped: ticks before the first frame taken.
     """
 
@@ -51,6 +52,14 @@ class Pixels(NamedTuple):
     selection: Selection
     source_sha256: str
     pixels_sha256: str
+
+    def times(self) -> list[tuple[float, float]]:
+        """Begin and end of each frame taken, in seconds of the source."""
+        base, at, spans = self.clip.timebase, self.skipped, []
+        for ticks in self.durations:
+            spans.append((float(at * base), float((at + ticks) * base)))
+            at += ticks
+        return spans
 
     def facts(self) -> dict[str, Any]:
         """The source as an inversion's identity records it."""
@@ -66,8 +75,6 @@ class Pixels(NamedTuple):
 
 def read_pixels(name: str, selection: Selection, *, warn: Callable[[str], None] = lambda message: None) -> Pixels:
     """Decode the selected frames of any clip. Raises InputError when there are none."""
-    import numpy as np
-
     try:
         with ExitStack() as stack:
             source = Source(name, Settings(warn=warn), stack)
@@ -77,13 +84,12 @@ def read_pixels(name: str, selection: Selection, *, warn: Callable[[str], None] 
             clip, frames, kind, hurt = source.open()
             steps = plan((), "packed" if kind == "packed" else "rgba", "rgba")
             clip, frames = connect(clip, frames, steps, _converters(Settings(warn=warn), hurt))
-            pictures, durations, skipped = _take(clip, frames, selection)
+            pictures, digest_of_pixels, durations, skipped = _take(clip, frames, selection)
     except VeditError as error:
         raise error.in_file(name) from error.__cause__
-    if not pictures:
+    if not durations:
         raise InputError(f"{name}: no frames from frame {selection.start} on.", f"The clip has {clip.frames_hint or 'fewer'} frames.", "Use a smaller --start")
-    array = np.stack(pictures)
-    return Pixels(array, durations, skipped, clip, selection._replace(frames=len(array)), digest, hashlib.sha256(array.tobytes()).hexdigest())
+    return Pixels(pictures, durations, skipped, clip, selection._replace(frames=len(durations)), digest, digest_of_pixels)
 
 
 def _digest(source: Source) -> str:
@@ -95,26 +101,40 @@ def _digest(source: Source) -> str:
     return digest.hexdigest()
 
 
-def _take(clip: Clip, frames: Frames, selection: Selection) -> tuple[list[Any], list[int], int]:
-    """The selected frames as arrays, with the time of those they stand for, and the time before them."""
+def _take(clip: Clip, frames: Frames, selection: Selection) -> tuple[np.ndarray, str, list[int], int]:
+    """The selected frames, their hash, the time of those they stand for, and the time before them."""
     import numpy as np
 
-    pictures: list[Any] = []
+    width, height = selection.shape
+    digest = hashlib.sha256()
     durations: list[int] = []
     skipped = 0
-    for number, frame in enumerate(frames):
-        place = number - selection.start
-        if place < 0:
-            skipped += frame.duration
-            continue
-        if place % selection.stride == 0:
-            if selection.frames is not None and len(pictures) == selection.frames:
+    with tempfile.TemporaryFile(prefix="vedit-") as spool:
+        for number, frame in enumerate(frames):
+            place = number - selection.start
+            if place < 0:
+                skipped += frame.duration
+            elif place % selection.stride:
+                durations[-1] += frame.duration
+            elif selection.frames is not None and len(durations) == selection.frames:
                 break
-            pictures.append(np.asarray(fitted(frame.pixels, selection)))
-            durations.append(frame.duration)
-        else:
-            durations[-1] += frame.duration
-    return pictures, durations, skipped
+            else:
+                content = fitted(frame.pixels, selection).tobytes()
+                spool.write(content)
+                digest.update(content)
+                durations.append(frame.duration)
+        spool.flush()
+        # read from the file as needed, and written to memory only
+        pictures = np.memmap(spool, np.uint8, "c", shape=(len(durations), height, width, 3)) if durations else np.empty((0, height, width, 3), np.uint8)
+    return np.asarray(pictures), digest.hexdigest(), durations, skipped
+
+
+def blank_frames(shape: tuple[int, ...]) -> np.ndarray:
+    """An array in a temporary file, to be filled some frames at a time."""
+    import numpy as np
+
+    with tempfile.TemporaryFile(prefix="vedit-") as spool:
+        return np.asarray(np.memmap(spool, np.uint8, "w+", shape=shape))
 
 
 def fitted(pixels: Any, selection: Selection) -> Any:

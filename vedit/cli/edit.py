@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import click
 
 from vedit import methods
 from vedit.cli.common import Voice, examples, options, print_json, toml_value
-from vedit.errors import UsageError
+from vedit.errors import OutputError, UsageError
 
 EXAMPLES = (
     (
@@ -23,6 +24,14 @@ EXAMPLES = (
         'vedit edit wolf.mp4 -o fox.mp4 --model stable-diffusion-v1-5/stable-diffusion-v1-5 --frames 8 --stride 3 --size 512 --source "a grey wolf" --prompt "a grey fox"',
         "a real clip with a real model",
     ),
+    (
+        'vedit edit clip.gif -o blue.gif --source "a red circle" --prompt "a blue circle" --mask box:10%,10%,40%,60% --mask time:1.5s- --save-masks mask.gif --save-attention heat/',
+        "only in a box, or after a second and a half; with the mask, and a picture for each word",
+    ),
+    (
+        'vedit edit clip.gif -o all.gif --method glp --ablate --source "a red circle" --prompt "a blue circle" --truth truth.gif',
+        "GLP and its parts side by side, with a table",
+    ),
     ("vedit edit --list-methods", "the methods and their parameters"),
 )
 
@@ -32,8 +41,8 @@ model_options = options(
     click.option("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:N or mps."),
     click.option("--dtype", type=click.Choice(["auto", "fp32", "fp16", "bf16"]), default="auto", help="Precision of the network."),
     click.option("--offload", type=click.Choice(["none", "model", "sequential"]), default="none", help="Keep parts on the CPU between their uses."),
-    click.option("--frames-per-call", type=click.IntRange(1), default=8, metavar="N", help="Frames that go through the network at once."),
 )
+call_option = click.option("--frames-per-call", type=click.IntRange(1), default=8, metavar="N", help="Frames that go through the network at once.")
 clip_options = options(
     click.option("--frames", "frames", type=click.IntRange(1), metavar="N", help="Take at most so many frames."),
     click.option("--stride", type=click.IntRange(1), default=1, metavar="N", help="Take every so many-th frame; each lasts as long as those it stands for."),
@@ -57,13 +66,25 @@ clip_options = options(
 @click.option("--steps", type=click.IntRange(1), metavar="N", help="Sampling steps.")
 @click.option("--seed", type=int, default=0, metavar="N", help="Seed of everything random.")
 @click.option("--inversion", metavar="FILE", help="Use this inversion instead of the cache.")
-@click.option("--mask", metavar="FILE|L,T,R,B", help="Where to edit: a picture or clip (white is edited), or a box.")
+@click.option(
+    "--mask",
+    "masks",
+    multiple=True,
+    metavar="FILE|box:X,Y,W,H[@T-T]|time:T-T|frames:N-N",
+    help="Where and when to edit: a picture or clip (white is edited), a box, a range of time or frames; several are united.",
+)
 @click.option("--keep-outside", is_flag=True, help="Put the source's own pixels back outside the mask.")
+@click.option("--save-masks", metavar="FILE|DIR", help="Also write the mask that the edit acted in, as a clip or as pictures.")
+@click.option("--save-attention", metavar="DIR", help="Also write a picture for each word: where it looked.")
 @click.option("--preview", metavar="FILE", help="Also write source and edit side by side.")
+@click.option("--ablate", is_flag=True, help="Run the method with its parts switched off in turn: the output shows all side by side, with a table.")
+@click.option("--truth", metavar="FILE", help="The true edited clip, for the table of --ablate.")
 @click.option("--explain", is_flag=True, help="Print the plan (rules, sites, steps, evaluations) and stop.")
 @click.option("--list-methods", is_flag=True, help="List the methods and their parameters, and stop.")
 @click.option("--no-metadata", is_flag=True, help="Write no run record.")
 @model_options
+@call_option
+@click.option("--window", type=click.IntRange(1), metavar="N", help="Frames of a long clip that are edited together; those of a call by default.")
 @clip_options
 @click.option("-y", "--overwrite", is_flag=True, help="Replace the output if it exists.")
 @click.option("--json", "as_json", is_flag=True, help="Print the run record.")
@@ -82,11 +103,14 @@ def command(input: str | None, output: str | None, source: str, target: str | No
         )
     if output is None and not given["explain"]:
         raise UsageError("no output named.", "", "Add -o FILE")
+    if given["truth"] and not given["ablate"]:
+        raise UsageError("--truth is for the table of --ablate.", "", "Add --ablate, or score the output: vedit score OUT --truth FILE")
     need("diffusion")
     run_edit(input, output or "-", source, target, given)
 
 
 def run_edit(input: str, output: str, source: str, target: str, given: dict[str, Any]) -> None:
+    from vedit.app.ablate import ablate, ablations, table_text
     from vedit.app.clips import Selection, read_pixels
     from vedit.app.edit_video import Job, edit_video
     from vedit.app.gif import Settings
@@ -98,9 +122,14 @@ def run_edit(input: str, output: str, source: str, target: str, given: dict[str,
     voice = Voice(given["quiet"], given["progress"])
     if not voice.shows_bar:
         hide_downloads()
-    for path in (output, given["preview"]):
-        if path:
+    for path in (output, given["preview"], given["save_masks"], given["save_attention"]):
+        if path and is_folder(path, given["save_attention"]):
+            check_folder(path, given["overwrite"])
+        elif path:
             check_output(path, (input,), True if given["overwrite"] else None)
+    if given["ablate"]:
+        check_ablation(given)
+        ablations(given["method"])
     params = method_params(given["method"], given["preset"], given["settings"], given["model"], given["steps"])
     model = load_model(given["model"], given["revision"], device=given["device"], dtype=given["dtype"], offload=given["offload"])
     if model.is_embedded:
@@ -114,11 +143,38 @@ def run_edit(input: str, output: str, source: str, target: str, given: dict[str,
         return
     job = Job(
         input, output, given["method"], source, target, selection, params, given["seed"], given["inversion"],
-        given["mask"], given["keep_outside"], given["frames_per_call"], given["preview"], not given["no_metadata"],
+        given["masks"], given["keep_outside"], given["frames_per_call"], given["preview"], not given["no_metadata"],
+        given["window"], given["save_masks"], given["save_attention"],
     )  # fmt: skip
-    record = edit_video(job, model, Settings(jobs=usable_cores(), warn=voice.warn), watch=voice.steps)
+    settings = Settings(jobs=usable_cores(), warn=voice.warn)
+    if given["ablate"]:
+        record = ablate(job, model, settings, truth=given["truth"], watch=voice.steps)
+    else:
+        record = edit_video(job, model, settings, watch=voice.steps)
     if given["as_json"]:
         print_json(record)
+    elif given["ablate"]:
+        click.echo(table_text(record["rows"]))
+
+
+def is_folder(path: str, always: str | None) -> bool:
+    """Whether an output is a folder of pictures."""
+    return path == always or os.path.isdir(path) or path.endswith(("/", os.sep))
+
+
+def check_folder(path: str, overwrite: bool) -> None:
+    """Refuse a folder that holds pictures already, and a name that is a file."""
+    if os.path.exists(path) and not os.path.isdir(path):
+        raise OutputError(f"{path} is a file, and a folder of pictures is asked for.", "", "Name another folder")
+    if not overwrite and os.path.isdir(path) and any(name.endswith(".png") for name in os.listdir(path)):
+        raise OutputError(f"{path} holds pictures already.", "", "Add -y to write into it, or name another folder")
+
+
+def check_ablation(given: dict[str, Any]) -> None:
+    """What belongs to one result has no place where there are several."""
+    for name in ("preview", "save_masks", "save_attention", "explain"):
+        if given[name]:
+            raise UsageError(f"--{name.replace('_', '-')} does not go with --ablate, which writes all variants side by side.")
 
 
 def parse_size(text: str | None) -> int | tuple[int, int] | None:

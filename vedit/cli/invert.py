@@ -7,13 +7,17 @@ from typing import Any
 import click
 
 from vedit.cli.common import Voice, examples, print_json
-from vedit.cli.edit import clip_options, model_options, parse_size
+from vedit.cli.edit import call_option, clip_options, model_options, parse_size
 
 EXAMPLES = (
     ('vedit invert clip.gif -o clip.inv.safetensors --prompt "a red circle on a grey background"', "invert with the embedded model"),
     (
         'vedit invert wolf.mp4 -o wolf.inv.safetensors --model FOLDER --prompt "a grey wolf" --frames 8 --stride 3',
         "eight frames of a real clip, with a model of yours",
+    ),
+    (
+        'vedit invert clip.gif -o clip.inv.safetensors --method null-text --guidance 4 --prompt "a red circle on a grey background"',
+        "embeddings that hold sampling at guidance 4 on the clip; edit with: --inversion clip.inv.safetensors --set guidance=4",
     ),
 )
 
@@ -31,8 +35,17 @@ to another machine. Prints the identity key and how well the clip is reconstruct
 @click.option("--prompt", default="", metavar="TEXT", help="What the clip shows.")
 @click.option("--steps", type=click.IntRange(1), default=50, metavar="N", help="Noise levels computed.")
 @click.option("--fixed-point", type=click.IntRange(0, 10), default=1, metavar="N", help="Further evaluations per step, which make the round trip exact.")
+@click.option(
+    "--method", type=click.Choice(["ddim", "null-text"]), default="ddim", help="null-text also optimises embeddings that hold guided sampling on the clip."
+)
+@click.option("--guidance", type=click.FloatRange(1, 100), default=7.5, metavar="X", help="null-text: guidance of the edits to come.")
+@click.option("--inner-steps", type=click.IntRange(0, 50), default=10, metavar="N", help="null-text: steps of Adam per noise level, at most.")
+@click.option("--lr", type=click.FloatRange(1e-5, 1), default=1e-2, metavar="X", help="null-text: step size of the first level.")
+@click.option("--early-stop", type=click.FloatRange(0), default=1e-5, metavar="X", help="null-text: mean squared error to stop at in the first level.")
+@click.option("--shared/--per-frame", default=True, help="null-text: one embedding for all frames, or one for each.")
 @click.option("--check/--no-check", default=True, help="Sample the inversion back and print the error in dB.")
 @model_options
+@call_option
 @clip_options
 @click.option("-y", "--overwrite", is_flag=True, help="Replace the output if it exists.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
@@ -48,9 +61,14 @@ def command(input: str, output: str, **given: Any) -> None:
     if given["as_json"]:
         print_json(report)
         return
-    click.echo(f"{output}: key {report['key'][:16]}, {report['seconds']:.1f} s, noise std {report['noise_std']:.2f}")
+    click.echo(f"{output}: key {report['key'][:16]}, {report['seconds']:.1f} s, {quality(report)}")
     if "psnr" in report:
-        click.echo(f"sampled back: {report['psnr']:.1f} dB to the clip, {report['psnr_vae']:.1f} dB to what the autoencoder can show of it")
+        how = f" at guidance {given['guidance']:g}" if given["method"] == "null-text" else ""
+        click.echo(f"sampled back{how}: {report['psnr']:.1f} dB to the clip, {report['psnr_vae']:.1f} dB to what the autoencoder can show of it")
+
+
+def quality(report: dict[str, Any]) -> str:
+    return f"noise rms {report['noise_rms']:.2f}" if "noise_rms" in report else f"distance from the path {report['null_error']:.2g}"
 
 
 def run(input: str, output: str, given: dict[str, Any]) -> dict[str, Any]:
@@ -59,6 +77,7 @@ def run(input: str, output: str, given: dict[str, Any]) -> dict[str, Any]:
     from vedit.app.invert_video import InversionSettings, invert_video, measure
     from vedit.diffusion.hub import hide_downloads
     from vedit.diffusion.models import load_model
+    from vedit.diffusion.null_text import NullText
 
     voice = Voice(given["quiet"], given["progress"])
     if not voice.shows_bar:
@@ -67,6 +86,9 @@ def run(input: str, output: str, given: dict[str, Any]) -> dict[str, Any]:
     selection = Selection(given["start"], given["stride"], given["frames"], parse_size(given["size"]) or model.native_size)
     check_size(selection.size, latent_multiple(model))
     pixels = read_pixels(input, selection, warn=voice.warn)
-    settings = InversionSettings(given["prompt"], given["steps"], given["fixed_point"], given["frames_per_call"])
+    null = None
+    if given["method"] == "null-text":
+        null = NullText(given["guidance"], given["inner_steps"], given["lr"], given["early_stop"], given["shared"])
+    settings = InversionSettings(given["prompt"], given["steps"], given["fixed_point"], given["frames_per_call"], null)
     report = invert_video(model, pixels, output, settings, watch=voice.steps)
     return {**report, **measure(model, pixels, output, settings)} if given["check"] else report

@@ -2,7 +2,8 @@
 
 Layout of `methods.md` 1.3: tensors `z0`, `latents/TTTT` (zero-padded timestep), `text/source`, and
 `uncond/TTTT` after null-text optimisation; the header's metadata key `vedit` holds one canonical
-JSON object. Levels are appended as they are computed, and the file appears complete or not at all.
+JSON object. Levels are written as they are computed, some frames at a time, and the file appears
+complete or not at all.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, BinaryIO
 
@@ -36,53 +37,63 @@ def identity_key(facts: Mapping[str, Any]) -> str:
 
 
 class Writer:
-    """Append tensors in the order their names were announced."""
+    """Write announced tensors, whole or some frames at a time, in any order."""
 
     def __init__(self, stream: BinaryIO, shapes: Mapping[str, tuple[int, ...]], facts: Mapping[str, Any], dtype: torch.dtype = torch.float32) -> None:
         name, width = DTYPE_NAMES[dtype]
         header: dict[str, Any] = {"__metadata__": {"vedit": canonical({**facts, "vedit": __version__, "format": FORMAT})}}
+        self.offsets: dict[str, int] = {}
         offset = 0
         for key, shape in shapes.items():
             size = width * int(torch.Size(shape).numel())
             header[key] = {"dtype": name, "shape": list(shape), "data_offsets": [offset, offset + size]}
+            self.offsets[key] = offset
             offset += size
         text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
         text += b" " * (-len(text) % 8)
         stream.write(len(text).to_bytes(8, "little") + text)
-        self.stream, self.dtype = stream, dtype
-        self.expected = list(shapes.items())
+        self.stream, self.dtype, self.shapes = stream, dtype, dict(shapes)
+        self.start, self.missing = 8 + len(text), {key: shape[0] for key, shape in shapes.items()}
 
-    def append(self, name: str, tensor: Tensor) -> None:
-        """Write the next tensor; it must be the one announced next."""
-        key, shape = self.expected.pop(0)
-        assert (key, tuple(shape)) == (name, tuple(tensor.shape)), (key, shape, name, tuple(tensor.shape))
-        self.stream.write(tensor.detach().to("cpu", self.dtype).contiguous().numpy().tobytes())
+    def write(self, name: str, tensor: Tensor, first: int = 0) -> None:
+        """Write rows of a tensor, the first of them with index `first`; each row is written once."""
+        assert tuple(tensor.shape[1:]) == tuple(self.shapes[name][1:]), (name, self.shapes[name], tuple(tensor.shape))
+        content = tensor.detach().to("cpu", self.dtype).contiguous().numpy().tobytes()
+        self.stream.seek(self.start + self.offsets[name] + first * (len(content) // len(tensor)))
+        self.stream.write(content)
+        self.missing[name] -= len(tensor)
 
 
 @contextmanager
 def writing(path: str, shapes: Mapping[str, tuple[int, ...]], facts: Mapping[str, Any], dtype: torch.dtype = torch.float32) -> Iterator[Writer]:
     """Write an artefact that appears under its name only when every announced tensor is in it."""
-    from vedit.media.atomic import open_output
+    from vedit.media.open import seekable_output
 
-    with open_output(path) as stream:
+    with seekable_output(path) as stream:
         writer = Writer(stream, shapes, facts, dtype)
         yield writer
-        assert not writer.expected, [name for name, _ in writer.expected]
+        assert not any(writer.missing.values()), {name: rows for name, rows in writer.missing.items() if rows}
         stream.flush()
-        if stream.seekable():
-            os.fsync(stream.fileno())
+        os.fsync(stream.fileno())
 
 
 class Artefact:
-    """An artefact opened for reading: levels are read one at a time from the memory map."""
+    """An artefact opened for reading: some frames of one level at a time.
+
+    Read by position, not through a memory map: pages of a map stay resident, and memory would grow
+    with the length of the clip.
+    """
 
     def __init__(self, path: str) -> None:
         from safetensors import SafetensorError, safe_open
 
         self.path = path
         try:
-            self.file = safe_open(path, framework="pt")
-            text = (self.file.metadata() or {}).get("vedit")
+            with safe_open(path, framework="pt") as checked:  # refuses a header that does not fit the file
+                text = (checked.metadata() or {}).get("vedit")
+            with open(path, "rb") as stream:
+                self.start = 8 + int.from_bytes(stream.read(8), "little")
+                self.tensors: dict[str, Any] = json.loads(stream.read(self.start - 8))
         except (OSError, SafetensorError) as error:
             raise InputError(
                 f"{path}: not an inversion: {str(error).splitlines()[0]}.", "", "Make one with: vedit invert CLIP -o NAME.inv.safetensors"
@@ -90,9 +101,23 @@ class Artefact:
         if text is None:
             raise InputError(f"{path}: a safetensors file, but not an inversion.", "", "Make one with: vedit invert CLIP -o NAME.inv.safetensors")
         self.facts: dict[str, Any] = json.loads(text)
+        if unknown := {entry["dtype"] for name, entry in self.tensors.items() if name != "__metadata__"} - {spelling for spelling, _ in DTYPE_NAMES.values()}:
+            raise InputError(f"{path}: an inversion in {', '.join(sorted(unknown))}, this vedit reads F32 and F16.", "", "Invert again with: vedit invert")
         if self.facts.get("format") != FORMAT:
             raise InputError(f"{path}: inversion format {self.facts.get('format')}, this vedit reads {FORMAT}.", "", "Invert again with: vedit invert")
-        self.keys = set(self.file.keys())
+        self.names = [name for name in self.tensors if name != "__metadata__"]
+
+    def read(self, name: str, rows: slice = slice(None)) -> Tensor:
+        """Some rows of a tensor, float32."""
+        facts = self.tensors[name]
+        first, stop, _ = rows.indices(facts["shape"][0])
+        dtype = next(kind for kind, (spelling, _) in DTYPE_NAMES.items() if spelling == facts["dtype"])
+        begin, end = facts["data_offsets"]
+        row = (end - begin) // facts["shape"][0]
+        with open(self.path, "rb") as stream:
+            stream.seek(self.start + begin + first * row)
+            content = bytearray(stream.read((stop - first) * row))
+        return torch.frombuffer(content, dtype=dtype).reshape(stop - first, *facts["shape"][1:]).float()
 
     @property
     def key(self) -> str:
@@ -101,19 +126,24 @@ class Artefact:
     @property
     def saved(self) -> list[int]:
         """The timesteps whose latents are stored, noisiest first."""
-        return sorted((int(key.split("/")[1]) for key in self.keys if key.startswith("latents/")), reverse=True)
+        return sorted((int(key.split("/")[1]) for key in self.names if key.startswith("latents/")), reverse=True)
 
-    def latents(self, timestep: int | None) -> Tensor:
-        """The latents at a timestep, (F, C, Y, X) float32; None gives those of the clip."""
-        return self.file.get_tensor("z0" if timestep is None else f"latents/{timestep:04d}").float()  # type: ignore[no-any-return]
+    def latents(self, timestep: int | None, frames: slice = slice(None)) -> Tensor:
+        """The latents of some frames at a timestep, (F, C, Y, X) float32; None gives those of the clip."""
+        return self.read("z0" if timestep is None else f"latents/{timestep:04d}", frames)
 
     def text(self) -> Tensor:
-        return self.file.get_tensor("text/source").float()  # type: ignore[no-any-return]
+        return self.read("text/source")
 
-    def uncond(self, timestep: int) -> Tensor | None:
-        """The optimised null embedding of a timestep, (1 or F, L, E); None without null-text optimisation."""
+    @property
+    def null_steps(self) -> list[int]:
+        """The timesteps with an optimised null embedding, noisiest first; none without null-text optimisation."""
+        return sorted((int(key.split("/")[1]) for key in self.names if key.startswith("uncond/")), reverse=True)
+
+    def uncond(self, timestep: int, frames: slice = slice(None)) -> Tensor:
+        """The optimised null embedding of a timestep: (1, L, E) where the frames share it, else (F, L, E)."""
         name = f"uncond/{timestep:04d}"
-        return self.file.get_tensor(name).float() if name in self.keys else None
+        return self.read(name, frames if self.tensors[name]["shape"][0] > 1 else slice(None))
 
     def check_steps(self, timesteps: list[int]) -> None:
         """Every sampling timestep must be stored; says which step counts fit."""
@@ -127,12 +157,30 @@ class Artefact:
                 f"Try --steps {saved}",
             )
 
+    def check_null_text(self, timesteps: Sequence[int], guidance: float) -> None:
+        """Null embeddings serve the steps and the guidance that they were optimised for."""
+        if self.null_steps != list(timesteps):
+            raise UsageError(
+                f"{self.path}: its null embeddings were optimised for {len(self.null_steps)} steps, this edit takes {len(timesteps)}.",
+                "", f"Try --steps {len(self.null_steps)}, or --set null_text=none",
+            )  # fmt: skip
+        wanted = float(self.facts["null"]["guidance"])
+        if wanted != guidance:
+            raise UsageError(
+                f"{self.path}: its null embeddings were optimised for guidance {wanted:g}, this edit has {guidance:g}.",
+                "", f"Try --set guidance={wanted:g}, or --set null_text=none",
+            )  # fmt: skip
+
     def check_against(self, facts: Mapping[str, Any], *, same_prompt: bool) -> None:
         """Refuse an inversion of another model, clip, size or prompt, naming the field."""
         for field, ours, theirs in _differences(self.facts, facts):
-            if field.startswith("prompt") and not same_prompt:
+            if field == "prompt" and not same_prompt:
                 continue
-            if field in ("source.sha256", "steps", "saved") or field.split(".")[0] in NOT_IDENTITY or field in ("dtype", "latent_dtype", "kind", "fixed_point"):
+            if (
+                field in ("source.sha256", "steps", "saved")
+                or field.split(".")[0] in NOT_IDENTITY
+                or field in ("dtype", "latent_dtype", "kind", "fixed_point", "null")
+            ):
                 continue  # another file with the same pixels will do, and so will a finer inversion
             raise UsageError(
                 f"{self.path}: inverted with {field} = {ours!r}, this edit has {theirs!r}.",

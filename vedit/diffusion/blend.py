@@ -67,8 +67,8 @@ def blend(source_FCYX: Tensor, target_FCYX: Tensor, mask_F1YX: Tensor) -> Tensor
 class MaskWatch:
     """Warn once when masks are empty, or full, in more than half of the steps."""
 
-    def __init__(self, steps: int, warn: Callable[[str], None], advice: str) -> None:
-        self.half, self.warn, self.advice = steps / 2, warn, advice
+    def __init__(self, steps: int, warn: Callable[[str], None], advice: str, first_frame: int = 0) -> None:
+        self.half, self.warn, self.advice, self.first_frame = steps / 2, warn, advice, first_frame
         self.counts = {"empty": 0, "full": 0}
 
     def see(self, mask_F1YX: Tensor) -> None:
@@ -79,5 +79,5 @@ class MaskWatch:
                 continue
             self.counts[kind] += 1
             if self.half < self.counts[kind] <= self.half + 1:
-                frame = int(found.nonzero()[0]) + 1
+                frame = self.first_frame + int(found.nonzero()[0]) + 1
                 self.warn(f"the edit mask of frame {frame} is {kind} in more than half of the steps. {self.advice}")

@@ -39,11 +39,13 @@ def invert(
     *,
     fixed_point: int = 0,
     frames_per_call: int = 8,
+    first_frame: int = 0,
 ) -> Iterator[Inverted]:
     """Yield the latents of every timestep, cleanest first. Guidance is 1.
 
     timesteps: descending, as sampling takes them. latents_FCYX: of the clip, float32 or finer.
-    fixed_point: further passes per step; each costs one evaluation.
+    fixed_point: further passes per step; each costs one evaluation. first_frame: the clip's number
+    of frame 0, for messages.
     """
     before = schedule.final_alpha_bar
     latents = at_least_float32(latents_FCYX)
@@ -59,5 +61,5 @@ def invert(
             eps = schedule.eps(output, arrived, asked_level)
             arrived, asked_level = move(latents, eps, before, level), level
         latents, before = arrived, level
-        check_finite(latents, index, unet.dtype)
+        check_finite(latents, index, unet.dtype, first_frame)
         yield Inverted(index, timestep, latents)

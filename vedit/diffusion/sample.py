@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vedit.diffusion.attention.control import Controller
 from vedit.diffusion.schedule import Schedule, move
-from vedit.errors import VeditError
+from vedit.errors import ModelError
 
 
 @dataclass(frozen=True)
@@ -98,13 +98,14 @@ def sample(
     frames_per_call: int = 8,
     start: int = 0,
     edit: Callable[[int, dict[str, Tensor]], None] | None = None,
+    first_frame: int = 0,
 ) -> Iterator[Step]:
     """Take the DDIM steps `start`..N-1; yields after each.
 
     streams: their `latents` are moved along and hold the result at the end.
     edit: called with the step index and the latents by stream after each step; may replace
-    entries (a local blend does).
-    Raises VeditError when a latent stops being finite, naming step, frame and dtype.
+    entries (a local blend does). first_frame: the clip's number of frame 0, for messages.
+    Raises ModelError when a latent stops being finite, naming step, frame and dtype.
     """
     for index in range(start, len(timesteps)):
         timestep = timesteps[index]
@@ -125,7 +126,7 @@ def sample(
             eps = schedule.eps(output, stream.latents, level)
             x0[stream.name] = schedule.x0(output, stream.latents, level)
             stream.latents = move(stream.latents, eps, level, after)
-            check_finite(stream.latents, index, unet.dtype)
+            check_finite(stream.latents, index, unet.dtype, first_frame)
         latents = {stream.name: stream.latents for stream in streams}
         if edit is not None:
             edit(index, latents)
@@ -139,13 +140,13 @@ def at_least_float32(tensor: Tensor) -> Tensor:
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
-def check_finite(latents_FCYX: Tensor, step: int, dtype: torch.dtype) -> None:
+def check_finite(latents_FCYX: Tensor, step: int, dtype: torch.dtype, first_frame: int = 0) -> None:
     """Raise where a latent first stops being a number; it is never decoded to a black frame."""
     finite = latents_FCYX.isfinite().flatten(1).all(1)
     if not bool(finite.all()):
-        frame = int((~finite).nonzero()[0])
+        frame = first_frame + int((~finite).nonzero()[0])
         name = str(dtype).removeprefix("torch.")
-        raise VeditError(
+        raise ModelError(
             f"the latent of frame {frame + 1} is not finite after step {step + 1} (network in {name}).",
             "Half precision overflows in some checkpoints.",
             "Try --dtype bf16 or --dtype fp32",

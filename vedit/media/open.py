@@ -224,7 +224,7 @@ def _path_of(file: BinaryIO, name: str) -> str | None:
 
 
 @contextmanager
-def _seekable_output(path: str) -> Iterator[BinaryIO]:
+def seekable_output(path: str) -> Iterator[BinaryIO]:
     """An output that can seek, also where the target cannot."""
     from vedit.media.atomic import is_special, open_output
 
@@ -324,7 +324,7 @@ def _write_video(clip: Clip, frames: Frames, output: str, format: str, options: 
 def _write_picture(clip: Clip, frames: Frames, output: str, format: str, quality: int | None) -> int:
     from vedit.media import sequence
 
-    with _seekable_output(output) as stream:
+    with seekable_output(output) as stream:
         if format == "webp":
             return sequence.write_webp(clip, frames, stream, quality=quality)
         return sequence.write_apng(clip, frames, stream)

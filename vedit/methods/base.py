@@ -3,11 +3,14 @@
 A method module holds
 
     SUMMARY      one line of help
-    NEEDS        a frozenset; "inversion" when `EditInput.trajectory` is read
+    NEEDS        a frozenset; "inversion" when `EditInput.trajectory` is read, "source prompt" when the
+                 inversion must have been made with this very prompt
     Params       its settings, a `MethodParams`; presets and options are checked by it
     outline      from (model, clip, params) to an `Outline`, all that --explain prints
     run          from (model, clip, params) to an iterator of `Step`; the last one's
                  `latents["tgt"]` is the result
+    couples      may be left out: from params to whether frames act on each other. Without it a long
+                 clip is edited window by window, and memory does not grow with its frames
 
 `model` offers unet, schedule, encode_prompt(text), tokenizer, device and dtype.
 Shape letters: F frames, C channels, Y X latent rows and columns.
@@ -17,15 +20,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
 from vedit.diffusion.attention.control import Controller
 from vedit.diffusion.attention.locate import Select, Site, find_sites, select_sites
-from vedit.diffusion.attention.rules import Plan
+from vedit.diffusion.attention.rules import MapColumns, Plan, Replace
+from vedit.diffusion.attention.words import WordMaps, published_scale
 from vedit.diffusion.blend import blend
+from vedit.diffusion.prompts import read_prompt
 from vedit.diffusion.sample import Step, Stream, branch_names, sample
 from vedit.errors import UsageError, nearest
 
@@ -56,6 +61,9 @@ class InversionParams(SamplingParams):
 
     inversion_steps: int | None = Field(None, ge=1, le=1000, description="DDIM steps of the inversion; without it those of sampling")
     fixed_point: int = Field(0, ge=0, le=10, description="further evaluations per inversion step, for an exact round trip")
+    null_text: Literal["both", "source", "none"] = Field(
+        "both", description="branches that are guided away from the null embeddings of the inversion, where it has them; source keeps the edit freer"
+    )
 
 
 @dataclass(frozen=True)
@@ -66,8 +74,10 @@ class EditInput:
     one past the last index gives z0. timesteps: of sampling, noisiest first.
     source_prompt: what the clip was inverted with. mask_F1YX: 1 inside the edit, or None.
     first_frame: the clip's number of frame 0, where only a window of it is edited.
-    save: filled with masks ("mask") and attention maps ("attention/WORD"), (F, 1, y, x) each;
-    None when nobody wants them. warn: told of what the user should know.
+    save: filled with the last edit mask ("mask") and, with save_attention, with where each word looks
+    ("attention/BRANCH/WORD", the mean over steps), (F, 1, y, x) each; None when nobody wants them.
+    uncond: optimised null embeddings (1 or F, L, E) by step index, of a null-text inversion.
+    warn: told of what the user should know.
     """
 
     latents_FCYX: Tensor
@@ -80,6 +90,8 @@ class EditInput:
     frames_per_call: int = 8
     first_frame: int = 0
     save: dict[str, Tensor] | None = None
+    save_attention: bool = False
+    uncond: Callable[[int], Tensor] | None = None
     warn: Callable[[str], None] = field(default=lambda message: None)
 
     @property
@@ -98,6 +110,7 @@ class Outline:
 
     branches: of each network call. plan: rules and probes. iterations: steps taken, the first of
     them with index `start`. notes: sentences for the user, such as how words correspond.
+    makes_mask: whether `EditInput.save` is given a mask of the method's own.
     """
 
     branches: tuple[str, ...]
@@ -105,6 +118,7 @@ class Outline:
     iterations: int
     start: int = 0
     notes: tuple[str, ...] = ()
+    makes_mask: bool = False
 
     @property
     def evaluations(self) -> int:
@@ -175,8 +189,10 @@ def check_start(start_index: int, steps: int) -> None:
 
 
 def guided_stream(model: Any, clip: EditInput, params: MethodParams, latents: Tensor) -> Stream:
-    """The stream "tgt": the target prompt, guided away from the negative prompt."""
+    """The stream "tgt": the target prompt, guided away from the negative prompt or the inversion's null embeddings."""
     cond, uncond = (model.encode_prompt(text).to(model.device) for text in (clip.target_prompt, params.negative_prompt))
+    if clip.uncond is not None and isinstance(params, InversionParams) and params.null_text == "both":
+        uncond = clip.uncond
     return Stream("tgt", latents.to(model.device), cond, uncond, params.guidance)
 
 
@@ -191,6 +207,33 @@ def branches_of(guidance: float, *sources: str) -> tuple[str, ...]:
     return (*sources, *(("tgt/uncond", "tgt") if guidance != 1 else ("tgt",)))
 
 
+def watched_words(model: Any, clip: EditInput, branches: Sequence[str], scales: Sequence[int] | None = None) -> WordMaps:
+    """Where the words of source and target look, at scales of the method's or the published 16x16 maps."""
+    named = [branch for branch in ("src", "tgt") if branch in branches]
+    return WordMaps(model.unet, named, scales or (published_scale(model.unet, clip.size),), clip.size)
+
+
+def plan_of(model: Any, clip: EditInput, branches: Sequence[str], rules: Sequence[MapColumns | Replace] = ()) -> Plan:
+    """Rules, and probes of the attention that the user wants to see."""
+    return Plan(tuple(rules), watched_words(model, clip, branches).probes() if clip.save_attention else ())
+
+
+def save_words(model: Any, clip: EditInput, controller: Controller, steps: int, words: WordMaps | None = None) -> None:
+    """Put where each word looked into `clip.save`, when the user wants to see it."""
+    if clip.save is None or not clip.save_attention:
+        return
+    words = words or watched_words(model, clip, list(controller.branches))
+    for branch in words.branches:
+        prompt = read_prompt(model.tokenizer, clip.source_prompt if branch == "src" else clip.target_prompt)
+        for word in dict.fromkeys(prompt.words):
+            clip.save[f"attention/{branch}/{word}"] = words.of(controller.store, branch, prompt.tokens_of(word)) / steps
+
+
+def bind(model: Any, clip: EditInput, outline: Outline) -> Controller:
+    """An outline bound to the model and the clip's size; raises for sites that are missing and maps that do not fit."""
+    return Controller(model.unet, outline.plan, outline.branches, clip.frames, clip.size, model.tokenizer.model_max_length)
+
+
 def control(model: Any, clip: EditInput, streams: Sequence[Stream], plan: Plan) -> Controller:
     """A plan bound to the model and the clip's size."""
     names = branch_names(streams)
@@ -199,11 +242,21 @@ def control(model: Any, clip: EditInput, streams: Sequence[Stream], plan: Plan) 
 
 
 def sample_with(
-    model: Any, clip: EditInput, streams: Sequence[Stream], controller: Controller, start: int = 0, edit: LatentEdit | None = None
+    model: Any,
+    clip: EditInput,
+    streams: Sequence[Stream],
+    controller: Controller,
+    start: int = 0,
+    edit: LatentEdit | None = None,
+    words: WordMaps | None = None,
 ) -> Iterator[Step]:
-    """Sample under a controller; the model is itself again whatever happens."""
+    """Sample under a controller; the model is itself again whatever happens. words: what the probes of the plan sum."""
     with controller.installed():
-        yield from sample(model.unet, model.schedule, clip.timesteps, streams, controller, frames_per_call=clip.frames_per_call, start=start, edit=edit)
+        yield from sample(
+            model.unet, model.schedule, clip.timesteps, streams, controller,
+            frames_per_call=clip.frames_per_call, start=start, edit=edit, first_frame=clip.first_frame,
+        )  # fmt: skip
+    save_words(model, clip, controller, len(clip.timesteps) - start, words)
 
 
 def hold_outside(clip: EditInput, source: Callable[[int], Tensor] | None = None) -> LatentEdit | None:

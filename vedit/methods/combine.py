@@ -25,9 +25,9 @@ from vedit.methods.base import EditInput, InversionParams, MethodParams, Outline
 from vedit.methods.glp import Params as GlpParams
 
 SUMMARY = "Optimise the clip's latents with GLP, and sample or guide them with p2p or pnp."
-NEEDS = frozenset({"inversion"})
+NEEDS = frozenset({"inversion", "source prompt"})
 FORWARD: dict[str, ModuleType] = {"p2p": p2p, "pnp": pnp}
-OWN = ("steps", "inversion_steps", "fixed_point", "start_index")
+OWN = ("steps", "inversion_steps", "fixed_point", "start_index", "null_text")
 
 
 class Params(InversionParams):
@@ -80,10 +80,15 @@ def outline(model: Any, clip: EditInput, params: Params) -> Outline:
     first = glp.outline(model, clip, params.backward)
     if params.form == "in-loop":
         plan, notes = in_loop_plan(model, clip, params)
-        return Outline(first.branches, plan, first.iterations, 0, (*first.notes, *notes))
+        return Outline(first.branches, plan, first.iterations, 0, (*first.notes, *notes), first.makes_mask)
     then = FORWARD[params.forward].outline(model, clip, params.onward)
     note = f"before these steps: {first.iterations} iterations of glp with {first.evaluations} evaluations per frame, and {then.iterations} of inversion"
-    return Outline(then.branches, then.plan, then.iterations, then.start, (note, *first.notes, *then.notes))
+    return Outline(then.branches, then.plan, then.iterations, then.start, (note, *first.notes, *then.notes), first.makes_mask or then.makes_mask)
+
+
+def couples(params: Params) -> bool:
+    """Whether frames act on each other."""
+    return glp.couples(params.backward)
 
 
 def in_loop_plan(model: Any, clip: EditInput, params: Params) -> tuple[Plan, list[str]]:
@@ -91,14 +96,16 @@ def in_loop_plan(model: Any, clip: EditInput, params: Params) -> tuple[Plan, lis
     total, notes = model.schedule.train_steps, list[str]()
     positions = [total - 1 - dds.timestep_of(params.backward, clip, iteration, total) for iteration in range(params.backward.iterations)]
     settings: MethodParams = params.onward
+    probes = glp.outline(model, clip, params.backward).plan.probes
     if isinstance(settings, pnp.Params):
         scaled = {key: getattr(settings, key) * total // params.steps for key in ("structure_from", "content_from") if getattr(settings, key) is not None}
         targets = ("tgt/uncond", "tgt") if params.backward.guidance != 1 else ("tgt",)
-        return Plan(tuple(pnp.injections(model.unet, settings.model_copy(update=scaled), targets, clip, notes, positions, total))), notes
+        rules: list[Any] = list(pnp.injections(model.unet, settings.model_copy(update=scaled), targets, clip, notes, positions, total))
+        return Plan(tuple(rules), probes), notes
     assert isinstance(settings, p2p.Params)
     source, target = read_prompt(model.tokenizer, clip.source_prompt), read_prompt(model.tokenizer, clip.target_prompt)
     notes += p2p.describe(settings, source, target)
-    return Plan(tuple(p2p.injections(model.unet, settings, source, target, clip.size, positions, total))), notes
+    return Plan(tuple(p2p.injections(model.unet, settings, source, target, clip.size, positions, total)), probes), notes
 
 
 def run(model: Any, clip: EditInput, params: Params) -> Iterator[Step]:

@@ -11,9 +11,8 @@ from typing import Any
 
 from pydantic import Field
 
-from vedit.diffusion.attention.rules import Plan
 from vedit.diffusion.sample import Step
-from vedit.methods.base import EditInput, InversionParams, Outline, branches_of, check_start, control, guided_stream, hold_outside, sample_with
+from vedit.methods.base import EditInput, InversionParams, Outline, branches_of, check_start, control, guided_stream, hold_outside, plan_of, sample_with
 
 SUMMARY = "Invert the clip and sample again with the new prompt."
 NEEDS = frozenset({"inversion"})
@@ -25,7 +24,8 @@ class Params(InversionParams):
 
 def outline(model: Any, clip: EditInput, params: Params) -> Outline:
     check_start(params.start_index, len(clip.timesteps))
-    return Outline(branches_of(params.guidance), Plan(), len(clip.timesteps) - params.start_index, params.start_index)
+    branches = branches_of(params.guidance)
+    return Outline(branches, plan_of(model, clip, branches), len(clip.timesteps) - params.start_index, params.start_index)
 
 
 def run(model: Any, clip: EditInput, params: Params) -> Iterator[Step]:

@@ -12,7 +12,7 @@ Shape letters: F frames, C channels, Y X latent rows and columns.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import torch
@@ -20,13 +20,15 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from vedit.diffusion.attention.control import Controller
-from vedit.diffusion.attention.rules import Plan
+from vedit.diffusion.attention.rules import Plan, Probe
+from vedit.diffusion.blend import MaskWatch, threshold_map
 from vedit.diffusion.noise import noise_like, substream
+from vedit.diffusion.prompts import read_prompt
 from vedit.diffusion.purify import clip_rms, dds_gradient, structure_gradient, update
 from vedit.diffusion.sample import Step, Stream, branch_names, predict
 from vedit.diffusion.schedule import add_noise
-from vedit.errors import VeditError
-from vedit.methods.base import EditInput, MethodParams, Outline, control, guided_stream
+from vedit.errors import ModelError
+from vedit.methods.base import EditInput, MethodParams, Outline, Share, control, guided_stream, plan_of, save_words, watched_words
 
 SUMMARY = "Move the clip's latents towards the new prompt, step by step, without inversion."
 NEEDS: frozenset[str] = frozenset()
@@ -45,9 +47,18 @@ class ScoreParams(MethodParams):
     reference: Literal["source", "uncond"] = Field("source", description="what is subtracted: the clip with its prompt, or the empty prompt")
     lr_decay: Literal["none", "cosine"] = Field("none", description="let the step size fall to zero along a cosine")
     grad_rms_max: float | None = Field(None, gt=0, description="largest root mean square of a frame's gradient")
+    mask_words: tuple[str, ...] = Field((), description="the edit mask is where these words of the source prompt look")
+    mask_threshold: Share = Field(0.3, description="share of a map's maximum that counts as looking")
+    mask_stretch: bool = Field(False, description="subtract a map's minimum too before the threshold")
+    mask_scales: tuple[int, ...] = Field((4,), min_length=1, description="map sizes that the mask is made of: the latent's side divided by these")
+    mask_after: int = Field(10, ge=1, description="iterations that are only looked at, before the mask of mask_words holds")
 
     @model_validator(mode="after")
     def _is_stable(self) -> ScoreParams:
+        if self.mask_words and self.reference == "uncond":
+            raise ValueError('mask_words read the source branch, which reference = "uncond" leaves out')
+        if self.mask_words and self.mask_after >= self.iterations:
+            raise ValueError(f"mask_after = {self.mask_after} leaves none of {self.iterations} iterations to the mask of mask_words")
         if self.lr * self.w2 >= 1:
             raise ValueError(f"lr * w2 is {self.lr * self.w2:g}; from 1 on the pull back overshoots")
         if self.t_min >= self.t_max:
@@ -80,7 +91,7 @@ class Score:
         self.bad = 0
 
     def gradient(self, latents_FCYX: Tensor, iteration: int, controller: Controller) -> tuple[int, Tensor]:
-        """The timestep and g (F, C, Y, X). Raises VeditError when three in a row are not finite."""
+        """The timestep and g (F, C, Y, X). Raises ModelError when three in a row are not finite."""
         clip, schedule = self.clip, self.model.schedule
         timestep = timestep_of(self.params, clip, iteration, schedule.train_steps)
         level = schedule.level(timestep)
@@ -96,7 +107,7 @@ class Score:
         self.bad = 0 if bool(gradient.isfinite().all()) else self.bad + 1
         if self.bad == 3:
             name = str(self.model.unet.dtype).removeprefix("torch.")
-            raise VeditError(
+            raise ModelError(
                 f"gradients are not finite, three times in a row (iteration {iteration + 1}, timestep {timestep}, network in {name}).",
                 "Half precision overflows in some checkpoints, mostly at low timesteps.",
                 "Try --dtype fp32, or a larger t_min",
@@ -117,6 +128,38 @@ def rate(params: ScoreParams, iteration: int) -> float:
     return params.lr * share
 
 
+class EditMask:
+    """Where the picture may change: the user's mask, and where `mask_words` have looked in the source so far."""
+
+    def __init__(self, model: Any, clip: EditInput, params: ScoreParams, controller: Controller) -> None:
+        self.clip, self.params, self.store = clip, params, controller.store
+        self.tokens: tuple[int, ...] = ()
+        if params.mask_words:
+            self.tokens = mask_tokens(model, clip, params)
+            self.words = watched_words(model, clip, ["src"], params.mask_scales)
+        self.watch = MaskWatch(params.iterations, clip.warn, "Try another mask_threshold, or other mask_words.", clip.first_frame)
+
+    def at(self, iteration: int) -> Tensor | None:
+        """The mask (F, 1, Y, X) that holds in an iteration; None for everywhere."""
+        if not self.tokens or iteration < self.params.mask_after:
+            return self.clip.mask_F1YX
+        looked = self.words.of(self.store, "src", self.tokens)
+        mask = threshold_map(looked, self.clip.size, self.params.mask_threshold, stretch=self.params.mask_stretch).float()
+        self.watch.see(mask)
+        return mask if self.clip.mask_F1YX is None else mask * self.clip.mask_F1YX.to(mask)
+
+    def save(self) -> None:
+        """Give the last mask to the user who wants to see it."""
+        if self.clip.save is not None and (mask := self.at(self.params.iterations)) is not None:
+            self.clip.save["mask"] = mask
+
+
+def mask_tokens(model: Any, clip: EditInput, params: ScoreParams) -> tuple[int, ...]:
+    """The source's tokens of `mask_words`; raises UsageError for a word that is not there."""
+    source = read_prompt(model.tokenizer, clip.source_prompt)
+    return tuple(token for word in params.mask_words for token in source.tokens_of(word))
+
+
 def moved(score: Score, latents_FCYX: Tensor, semantic_FCYX: Tensor, mask_F1YX: Tensor | None, iteration: int) -> Tensor:
     """The latents after one update with a gradient that may have been purified."""
     params = score.params
@@ -128,8 +171,25 @@ def outline(model: Any, clip: EditInput, params: ScoreParams) -> Outline:
     names = ("src", "tgt") if params.reference == "source" else ("tgt",)
     guided = params.guidance != 1 or params.reference == "uncond"
     branches = tuple(branch for name in names for branch in ((f"{name}/uncond", name) if guided else (name,)))
-    notes = () if clip.mask_F1YX is not None else ("no edit mask: nothing pulls the background back; w2 has no effect",)
-    return Outline(branches, Plan(), params.iterations, 0, notes)
+    if params.mask_words:
+        mask_tokens(model, clip, params)
+    has_mask = clip.mask_F1YX is not None or bool(params.mask_words)
+    notes = () if has_mask else ("no edit mask: nothing pulls the background back; w2 has no effect",)
+    return Outline(branches, Plan(probes=probes(model, clip, params, branches)), params.iterations, 0, notes, bool(params.mask_words))
+
+
+def probes(model: Any, clip: EditInput, params: ScoreParams, branches: Sequence[str]) -> tuple[Probe, ...]:
+    """Maps of the source for the mask, and of both sides for the user to see."""
+    if not params.mask_words:
+        return plan_of(model, clip, branches).probes
+    return watched_words(model, clip, branches if clip.save_attention else ["src"], params.mask_scales).probes()
+
+
+def finish(model: Any, clip: EditInput, params: ScoreParams, controller: Controller, mask: EditMask) -> None:
+    """Hand over what the user wants to see."""
+    mask.save()
+    words = watched_words(model, clip, list(controller.branches), params.mask_scales) if params.mask_words else None
+    save_words(model, clip, controller, params.iterations, words)
 
 
 def score_control(model: Any, clip: EditInput, score: Score, plan: Plan) -> Controller:
@@ -143,8 +203,10 @@ def score_control(model: Any, clip: EditInput, score: Score, plan: Plan) -> Cont
 def run(model: Any, clip: EditInput, params: Params) -> Iterator[Step]:
     score = Score(model, clip, params)
     latents = score.source_FCYX
-    with score_control(model, clip, score, Plan()).installed() as controller:
+    with score_control(model, clip, score, outline(model, clip, params).plan).installed() as controller:
+        mask = EditMask(model, clip, params, controller)
         for iteration in range(params.iterations):
             timestep, gradient = score.gradient(latents, iteration, controller)
-            latents = moved(score, latents, gradient, clip.mask_F1YX, iteration)
+            latents = moved(score, latents, gradient, mask.at(iteration), iteration)
             yield Step(iteration, timestep, {"tgt": latents}, {"tgt": latents})
+    finish(model, clip, params, controller, mask)

@@ -73,7 +73,7 @@ def outline(model: Any, clip: EditInput, params: Params) -> Outline:
     plain = dds.outline(model, clip, params)
     rows, entries = params.window * params.purify_gradients + params.latent_window * params.purify_latents, clip.latents_FCYX[0].numel()
     note = f"windows take {4 * rows * entries * clip.frames / 2**20:.1f} MiB"
-    return Outline(plain.branches, plain.plan, plain.iterations, 0, (*plain.notes, note))
+    return Outline(plain.branches, plain.plan, plain.iterations, 0, (*plain.notes, note), plain.makes_mask)
 
 
 @torch.inference_mode()
@@ -81,35 +81,38 @@ def run(model: Any, clip: EditInput, params: Params, plan: Plan | None = None) -
     """plan: attention rules that act inside the calls, by iteration."""
     score = dds.Score(model, clip, params)
     latents = score.source_FCYX
-    gradients, positions = Gradients(params, _inside(clip, latents)), Window(params.latent_window)
-    with dds.score_control(model, clip, score, plan or Plan()).installed() as controller:
+    gradients, positions = Gradients(params), Window(params.latent_window)
+    with dds.score_control(model, clip, score, plan or outline(model, clip, params).plan).installed() as controller:
+        mask = dds.EditMask(model, clip, params, controller)
         for iteration in range(params.iterations):
             timestep, gradient = score.gradient(latents, iteration, controller)
-            semantic = gradients.purified(gradient) if params.purify_gradients else gradient
-            latents = dds.moved(score, latents, semantic, clip.mask_F1YX, iteration)
+            mask_F1YX = mask.at(iteration)
+            semantic = gradients.purified(gradient, inside(mask_F1YX, latents)) if params.purify_gradients else gradient
+            latents = dds.moved(score, latents, semantic, mask_F1YX, iteration)
             positions.add(latents)
             if params.purify_latents and iteration == params.iterations - 1:
                 latents = last_purification(positions, score.source_FCYX, params)
             yield Step(iteration, timestep, {"tgt": latents}, {"tgt": latents})
+    dds.finish(model, clip, params, controller, mask)
 
 
 class Gradients:
     """The windows of gradients, and the axes found in them last."""
 
-    def __init__(self, params: Params, inside_FD: Tensor | None) -> None:
-        self.params, self.inside_FD = params, inside_FD
+    def __init__(self, params: Params) -> None:
+        self.params = params
         self.window = Window(params.window)
         self.axes: list[Axes] = []
         self.seen = 0
 
-    def purified(self, gradient_FCYX: Tensor) -> Tensor:
-        """Add the newest gradient; the one to step along."""
+    def purified(self, gradient_FCYX: Tensor, inside_FD: Tensor | None) -> Tensor:
+        """Add the newest gradient; the one to step along. inside_FD: entries that moments are taken over, None for all."""
         self.window.add(gradient_FCYX)
         rows_FRD = self.window.stack()
         if self.seen % self.params.period == 0:
             self.axes = frame_axes(rows_FRD, self.params.energy, self.params.kmax, self.params.omega)
         self.seen += 1
-        return purify(rows_FRD, self.axes, self.params.gamma, self.params.target, self.inside_FD).reshape(gradient_FCYX.shape)
+        return purify(rows_FRD, self.axes, self.params.gamma, self.params.target, inside_FD).reshape(gradient_FCYX.shape)
 
 
 def last_purification(positions: Window, source_FCYX: Tensor, params: Params) -> Tensor:
@@ -121,9 +124,16 @@ def last_purification(positions: Window, source_FCYX: Tensor, params: Params) ->
     return purified_FD.reshape(source_FCYX.shape)
 
 
-def _inside(clip: EditInput, like_FCYX: Tensor) -> Tensor | None:
+def inside(mask_F1YX: Tensor | None, like_FCYX: Tensor) -> Tensor | None:
     """The entries (F, D) that the moments of a gradient are taken over: those inside the edit mask."""
-    if clip.mask_F1YX is None:
+    if mask_F1YX is None:
         return None
-    inside = resize_mask(clip.mask_F1YX.to(like_FCYX.device), clip.size) > 0.5
-    return inside.expand(-1, like_FCYX.shape[1], -1, -1).flatten(1)
+    within = resize_mask(mask_F1YX.to(like_FCYX.device), (like_FCYX.shape[-2], like_FCYX.shape[-1])) > 0.5
+    return within.expand(-1, like_FCYX.shape[1], -1, -1).flatten(1)
+
+
+def couples(params: Params) -> bool:
+    """Whether frames act on each other, so that the clip is edited as one."""
+    shares_rows = params.omega[0] > 0 or params.omega[2] > 0
+    by_gradients = params.purify_gradients and shares_rows
+    return by_gradients or (params.purify_latents and (shares_rows or params.average_frames or params.latent_noise is None))

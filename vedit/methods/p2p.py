@@ -23,10 +23,11 @@ import torch
 from pydantic import AliasChoices, Field
 from torch import Tensor
 
-from vedit.diffusion.attention.locate import Select, find_sites, select_sites
+from vedit.diffusion.attention.locate import Select, find_sites
 from vedit.diffusion.attention.rules import MapColumns, Plan, Probe, Replace, step_range
 from vedit.diffusion.attention.store import MapStore
-from vedit.diffusion.blend import MaskWatch, blend, finest, grow, threshold_map, word_map
+from vedit.diffusion.attention.words import WordMaps
+from vedit.diffusion.blend import MaskWatch, blend, grow, threshold_map
 from vedit.diffusion.prompts import Prompt, alignment, as_pair, column_schedule, equalizer, read_prompt, replacement_map
 from vedit.diffusion.sample import Step, Stream
 from vedit.errors import UsageError, nearest
@@ -44,10 +45,11 @@ from vedit.methods.base import (
     hold_outside,
     replayed_stream,
     sample_with,
+    watched_words,
 )
 
 SUMMARY = "Swap, add or re-weight words of the prompt; everything else keeps its place."
-NEEDS = frozenset({"inversion"})
+NEEDS = frozenset({"inversion", "source prompt"})
 Mode = Literal["auto", "swap", "refine", "reweight"]
 
 
@@ -85,6 +87,11 @@ class Params(InversionParams):
     blend_stretch: bool = Field(False, description="subtract a map's minimum too before the threshold")
     blend_grow: int = Field(0, ge=-16, le=16, description="widen the mask by so many latent cells; a negative number makes it narrower")
     blend_invert: bool = Field(False, description="change the picture where the words do not look, for a new background")
+
+    @property
+    def blends(self) -> bool:
+        """Whether words say where the picture may change."""
+        return bool(self.blend_words or self.subtract_words)
 
     @property
     def thresholds(self) -> tuple[float, float]:
@@ -144,8 +151,14 @@ def outline(model: Any, clip: EditInput, params: Params) -> Outline:
     sources = ("src",) if params.source_branch == "replay" or params.guidance == 1 else ("src/uncond", "src")
     branches = branches_of(params.guidance, *sources)
     rules = tuple(injections(model.unet, params, source, target, clip.size, range(steps), steps))
-    probes = tuple(_probes(params, source, target, wants_attention=clip.save is not None))
-    return Outline(branches, Plan(rules, probes), steps - params.start_index, params.start_index, tuple(describe(params, source, target)))
+    check_words(params, source, target)
+    notes = tuple(describe(params, source, target))
+    return Outline(branches, Plan(rules, probes(model, clip, params, branches)), steps - params.start_index, params.start_index, notes, params.blends)
+
+
+def probes(model: Any, clip: EditInput, params: Params, branches: Sequence[str]) -> tuple[Probe, ...]:
+    """Maps of both conditional branches, for the mask or for the user to see."""
+    return watched_words(model, clip, branches, params.blend_scales).probes() if params.blends or clip.save_attention else ()
 
 
 def injections(
@@ -179,15 +192,12 @@ def _self_sites(unet: Any, max_tokens: int, size: tuple[int, int]) -> Select:
     return Select("self", scales=scales, expect=sum(site.scale in scales for site in sites))
 
 
-def _probes(params: Params, source: Prompt, target: Prompt, wants_attention: bool) -> Iterator[Probe]:
+def check_words(params: Params, source: Prompt, target: Prompt) -> None:
+    """Every word of the blend must occur in a prompt."""
     for word in (*params.blend_words, *params.subtract_words):
         if not source.find(word) and not target.find(word):
             known = dict.fromkeys((*source.words, *target.words))
             raise UsageError(f"the word {word!r} does not occur in either prompt{nearest(word, known)}", f"Their words are {', '.join(known)}.")
-    if params.blend_words or params.subtract_words or wants_attention:
-        for branch in ("src", "tgt"):
-            for scale in params.blend_scales:
-                yield Probe(Select("cross", scales=(scale,)), branch, f"{branch}/{scale}", f"maps of {branch} at 1/{scale}")
 
 
 def describe(params: Params, source: Prompt, target: Prompt) -> Iterator[str]:
@@ -211,17 +221,12 @@ def describe(params: Params, source: Prompt, target: Prompt) -> Iterator[str]:
 class LocalBlend:
     """Put the source's latents back where the words do not look, after each step from `start_blend` on."""
 
-    def __init__(self, params: Params, source: Prompt, target: Prompt, clip: EditInput, sites_per_scale: dict[int, tuple[int, tuple[int, int]]]) -> None:
-        self.params, self.clip, self.scales = params, clip, sites_per_scale
+    def __init__(self, params: Params, source: Prompt, target: Prompt, clip: EditInput, words: WordMaps) -> None:
+        self.params, self.clip, self.words = params, clip, words
         self.prompts = {"src": source, "tgt": target}
         self.first = int(params.start_blend * len(clip.timesteps) + 1e-9)
-        self.watch = MaskWatch(len(clip.timesteps), clip.warn, "Try another blend_threshold, or other blend_words.")
+        self.watch = MaskWatch(len(clip.timesteps), clip.warn, "Try another blend_threshold, or other blend_words.", clip.first_frame)
         self.mask: Tensor | None = None
-
-    def map_of(self, store: MapStore, branch: str, tokens: tuple[int, ...]) -> Tensor:
-        """The summed map (F, 1, y, x) of some tokens of a branch, over modules, heads and steps so far."""
-        maps = [word_map(store.sums[f"{branch}/{scale}"], tokens, grid) for scale, (_, grid) in self.scales.items()]
-        return finest(maps, [count for count, _ in self.scales.values()])
 
     def mask_of(self, store: MapStore) -> Tensor:
         """1 where the picture may change: bool (F, 1, Y, X)."""
@@ -241,7 +246,7 @@ class LocalBlend:
         for branch, prompt in self.prompts.items():
             tokens = tuple(token for word in words for token in prompt.find(word))
             if tokens:
-                found = threshold_map(self.map_of(store, branch, tokens), self.clip.size, threshold, pool=pool, stretch=self.params.blend_stretch)
+                found = threshold_map(self.words.of(store, branch, tokens), self.clip.size, threshold, pool=pool, stretch=self.params.blend_stretch)
                 mask = found if mask is None else mask | found
         if mask is not None:
             return mask
@@ -266,6 +271,8 @@ def _source_stream(model: Any, clip: EditInput, params: Params) -> Stream:
     if params.source_branch == "replay":
         return replayed_stream(model, clip, start)
     cond, uncond = (model.encode_prompt(text).to(model.device) for text in (clip.source_prompt, params.negative_prompt))
+    if clip.uncond is not None and params.null_text != "none":
+        uncond = clip.uncond
     return Stream("src", start.to(model.device), cond, uncond, params.guidance)
 
 
@@ -276,18 +283,9 @@ def run(model: Any, clip: EditInput, params: Params, latents: Tensor | None = No
     begun = clip.trajectory(announced.start) if latents is None else latents
     streams = [_source_stream(model, clip, params), guided_stream(model, clip, params, begun)]
     controller = control(model, clip, streams, announced.plan)
-    sites = find_sites(model.unet)
-    scales = {}
-    for scale in params.blend_scales if announced.plan.probes else ():
-        found = select_sites(sites, Select("cross", scales=(scale,)), "blend_scales")
-        scales[scale] = (len(found), found[0].grid(clip.size))
-    local = LocalBlend(params, source, target, clip, scales)
-    has_words = bool(params.blend_words or params.subtract_words)
-    edit = local.edit(controller.store) if has_words else hold_outside(clip)
-    yield from sample_with(model, clip, streams, controller, announced.start, edit)
-    if clip.save is not None:
-        for branch, prompt in local.prompts.items():
-            for word in dict.fromkeys(prompt.words):
-                clip.save[f"attention/{branch}/{word}"] = local.map_of(controller.store, branch, prompt.tokens_of(word)) / announced.iterations
-        if local.mask is not None:
-            clip.save["mask"] = local.mask
+    words = watched_words(model, clip, announced.branches, params.blend_scales)
+    local = LocalBlend(params, source, target, clip, words)
+    edit = local.edit(controller.store) if params.blends else hold_outside(clip)
+    yield from sample_with(model, clip, streams, controller, announced.start, edit, words)
+    if clip.save is not None and local.mask is not None:
+        clip.save["mask"] = local.mask

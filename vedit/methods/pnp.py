@@ -18,7 +18,7 @@ from pydantic import AliasChoices, Field
 from torch import Tensor
 
 from vedit.diffusion.attention.locate import Select
-from vedit.diffusion.attention.rules import Plan, Replace, Steps, step_range
+from vedit.diffusion.attention.rules import Replace, Steps, step_range
 from vedit.diffusion.sample import Step
 from vedit.methods.base import (
     EditInput,
@@ -30,6 +30,7 @@ from vedit.methods.base import (
     control,
     guided_stream,
     hold_outside,
+    plan_of,
     replayed_stream,
     sample_with,
     sites_of_layers,
@@ -76,7 +77,7 @@ def outline(model: Any, clip: EditInput, params: Params) -> Outline:
     branches = branches_of(params.guidance, "src")
     notes: list[str] = []
     rules = tuple(injections(model.unet, params, branches[1:], clip, notes, range(steps), steps))
-    return Outline(branches, Plan(rules), steps - params.start_index, params.start_index, tuple(notes))
+    return Outline(branches, plan_of(model, clip, branches, rules), steps - params.start_index, params.start_index, tuple(notes))
 
 
 def injections(

@@ -12,12 +12,11 @@ from typing import Any
 from pydantic import Field
 from torch import Tensor
 
-from vedit.diffusion.attention.rules import Plan
 from vedit.diffusion.noise import noise_like
 from vedit.diffusion.sample import Step
 from vedit.diffusion.schedule import add_noise
 from vedit.errors import UsageError
-from vedit.methods.base import EditInput, Outline, SamplingParams, branches_of, control, guided_stream, hold_outside, sample_with
+from vedit.methods.base import EditInput, Outline, SamplingParams, branches_of, control, guided_stream, hold_outside, plan_of, sample_with
 
 SUMMARY = "Add noise to the clip and sample it away with the new prompt."
 NEEDS: frozenset[str] = frozenset()
@@ -33,7 +32,8 @@ def outline(model: Any, clip: EditInput, params: Params) -> Outline:
     taken = int(params.strength * steps + 1e-9)
     if taken < 1:
         raise UsageError(f"strength {params.strength:g} of {steps} steps is no step at all.", f"Give at least {1 / steps:.2g}, or more steps.")
-    return Outline(branches_of(params.guidance), Plan(), taken, steps - taken)
+    branches = branches_of(params.guidance)
+    return Outline(branches, plan_of(model, clip, branches), taken, steps - taken)
 
 
 def run(model: Any, clip: EditInput, params: Params) -> Iterator[Step]:
