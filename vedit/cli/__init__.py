@@ -27,6 +27,7 @@ COMMANDS = {
     "demo": "Draw a clip, edit it by text, compare with the truth.",
     "edit": "Change what a clip shows by text.",
     "env": "Show versions, devices, ffmpeg and caches, for bug reports.",
+    "generate": "Make clips from text.",
     "gif": "Resize, crop, rotate, watermark, adjust, speed up, chain, preview.",
     "models": "Make model folders from training runs.",
     "invert": "Compute the noise that samples back to a clip.",
@@ -34,7 +35,7 @@ COMMANDS = {
     "probe": "Tell what is in a GIF or a video.",
     "replay": "Repeat an edit from its run record.",
     "scene": "Draw a clip from a caption, and the true result of an edit.",
-    "train": "Train the embedded models, or go on training them.",
+    "train": "Train the embedded models, or a generator on your clips.",
 }
 
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)

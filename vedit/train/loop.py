@@ -99,7 +99,7 @@ class Options:
 
 
 # What a resumed run may change: where it ends, what it reports, and how it rounds.
-FREE_OPTIONS = {"steps", "anneal", "log_every", "save_every", "measure_every", "keep", "milestone_every", "precision", "accumulate"}
+FREE_OPTIONS = {"steps", "anneal", "log_every", "save_every", "measure_every", "keep", "milestone_every", "precision", "accumulate", "base"}
 DEFAULTS = {field.name: field.default for field in fields(Options) if field.default is not MISSING}  # of states older than an option
 
 

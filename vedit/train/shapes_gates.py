@@ -15,6 +15,7 @@ from torch import Tensor
 from vedit.data import grammar, scenes
 from vedit.train import shapes
 from vedit.train.shapes_judge import JUDGED, Judge
+from vedit.train.shapes_truth import read_clip
 
 SAMPLE_SEED = 9_000_003
 GUIDANCE = 3.0
@@ -45,15 +46,62 @@ def sample_latents(
     guidance: float = GUIDANCE,
 ) -> Tensor:
     """Sample one latent per caption with DDIM; noise i depends on the seed and i only."""
-    device = next(unet.parameters()).device
-    noise = [torch.randn(unet.config.in_channels, 16, 16, generator=torch.Generator().manual_seed(seed + i)) for i in range(len(captions))]
-    latents = torch.stack(noise).to(device)
-    ids = shapes.token_ids(captions + [""] * len(captions)).to(device)
-    text = text_encoder(ids).last_hidden_state
-    scheduler.set_timesteps(steps, device=device)
+
+    def predict(latents: Tensor, timestep: Tensor, text: Tensor) -> Tensor:
+        v: Tensor = unet(latents, timestep, encoder_hidden_states=text).sample
+        return v
+
+    noise = unit_noise(len(captions), (unet.config.in_channels, 16, 16), seed).to(unet.device)
+    return guided(predict, scheduler, noise, text_states(text_encoder, captions), steps, guidance)
+
+
+@torch.no_grad()
+def sample_clips(
+    unet: Any,
+    text_encoder: Any,
+    scheduler: Any,
+    captions: list[str],
+    *,
+    steps: int,
+    frames: int = scenes.FRAMES,
+    seed: int = SAMPLE_SEED,
+    guidance: float = GUIDANCE,
+) -> Tensor:
+    """Sample one clip of latents per caption with a UNetMotionModel: BFCYX; noise i depends on the seed and i only."""
+
+    def predict(latents: Tensor, timestep: Tensor, text: Tensor) -> Tensor:
+        return clip_prediction(unet, latents, timestep, text)
+
+    noise = unit_noise(len(captions), (frames, unet.config.in_channels, 16, 16), seed).to(unet.device)
+    latents = guided(predict, scheduler, noise.flatten(0, 1), text_states(text_encoder, captions), steps, guidance)
+    return latents.unflatten(0, (len(captions), frames))
+
+
+def clip_prediction(unet: Any, noisy_NCYX: Tensor, timestep: Tensor, text_BLE: Tensor) -> Tensor:
+    """Predict v for clips whose frames follow each other in the batch; text is given once per clip."""
+    noisy_BCFYX = noisy_NCYX.unflatten(0, (len(text_BLE), -1)).transpose(1, 2)
+    text_NLE = text_BLE.repeat_interleave(noisy_BCFYX.shape[2], dim=0)
+    v_BCFYX: Tensor = unet(noisy_BCFYX, timestep, encoder_hidden_states=text_NLE).sample
+    return v_BCFYX.transpose(1, 2).flatten(0, 1)
+
+
+def unit_noise(count: int, shape: tuple[int, ...], seed: int) -> Tensor:
+    """Return unit Gaussian noise, one row per sample; row i is drawn from `seed` + i."""
+    return torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed + i)) for i in range(count)])
+
+
+def text_states(text_encoder: Any, captions: list[str]) -> Tensor:
+    """Return the text states of captions, then as many of the empty caption."""
+    ids = shapes.token_ids(captions + [""] * len(captions)).to(text_encoder.device)
+    states: Tensor = text_encoder(ids).last_hidden_state
+    return states
+
+
+def guided(predict: Callable[[Tensor, Tensor, Tensor], Tensor], scheduler: Any, latents: Tensor, text: Tensor, steps: int, guidance: float) -> Tensor:
+    """Walk from noise to clean latents with DDIM and classifier-free guidance, both halves in one batch."""
+    scheduler.set_timesteps(steps, device=latents.device)
     for timestep in scheduler.timesteps:
-        both = unet(torch.cat([latents, latents]), timestep, encoder_hidden_states=text).sample
-        said, unsaid = both.chunk(2)
+        said, unsaid = predict(torch.cat([latents, latents]), timestep, text).chunk(2)
         latents = scheduler.step(unsaid + guidance * (said - unsaid), timestep, latents).prev_sample
     return latents
 
@@ -113,6 +161,28 @@ def shares(right: dict[str, Tensor]) -> dict[str, dict[str, Any]]:
             "trials": trials,
         }
     return table
+
+
+def clip_shares(
+    unet: Any, text_encoder: Any, codec: Any, scheduler: Any, count: int, *, steps: int, seed: int = SAMPLE_SEED + 1, guidance: float = GUIDANCE
+) -> dict[str, dict[str, Any]]:
+    """Sample a clip for each of `count` captions of held-out scenes and read it: the shares that show what was asked.
+
+    A fifth of the captions name a digit; no learned judge takes part (see shapes_truth).
+    """
+    records = scenes.sample_records(count, seed, held_out=True, digits=0.2)
+    clips = []
+    for start in range(0, count, 8):
+        captions = [record.caption for record in records[start : start + 8]]
+        latents_BFCYX = sample_clips(unet, text_encoder, scheduler, captions, steps=steps, seed=seed + start, guidance=guidance)
+        clips += [decode(codec, latents_FCYX).cpu() for latents_FCYX in latents_BFCYX]
+    return shares(read_right(records, clips))
+
+
+def read_right(records: list[scenes.Scene], clips: list[Tensor]) -> dict[str, Tensor]:
+    """Return whether each clip shows the motion, shape, colour and ground of its record: bool, B."""
+    read = [read_clip(clip_FCYX, record.fields) for record, clip_FCYX in zip(records, clips, strict=True)]
+    return {name: torch.tensor([said[name] == getattr(record, name) for said, record in zip(read, records, strict=True)]) for name in read[0]}
 
 
 # --- inversion -------------------------------------------------------------------------------

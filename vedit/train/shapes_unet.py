@@ -8,7 +8,8 @@ editing methods have something to hold.
 Drawing and coding are a fifth of a step on a CPU. So scenes are drawn and coded in blocks, and
 each block is used `reuse` times, with new noise, noise levels, posterior samples and captions.
 
-Tensor names: B pictures, C latent channels, Y X latent rows and columns, L text tokens.
+Tensor names: B scenes, F frames of each, N pictures (B x F), C latent channels, Y X latent rows
+and columns, L text tokens.
 """
 
 from typing import Any
@@ -35,29 +36,20 @@ class Denoiser(nn.Module):
         self.text_encoder = shapes.text_encoder()
 
 
-class UNetTask:
-    """v-prediction on stratified noise levels, loss weighted 1 + 5 x object mask."""
+class LatentTask:
+    """v-prediction over latents of drawn scenes, loss weighted 1 + 5 x object mask.
 
-    def __init__(
-        self,
-        codec: Any,
-        judge: Judge | None,
-        *,
-        seed: int,
-        batch: int = 32,
-        blocks_of: int = 32,
-        reuse: int = 4,
-        device: str = "cpu",
-        precision: str = "fp32",
-        compiled: bool = False,
-    ) -> None:
-        torch.manual_seed(seed)
+    What a denoiser of single pictures and one of clips share: drawing, coding, noise, loss. A
+    clip's frames follow each other in a batch: N = B scenes x F frames.
+    """
+
+    frames = 1
+    model: nn.Module
+
+    def __init__(self, codec: Any, judge: Judge | None, *, seed: int, batch: int, blocks_of: int, reuse: int, device: str, precision: str) -> None:
         self.device = torch.device(device)
         self.codec = codec.to(device).requires_grad_(False).eval()
         self.judge = judge.to(device) if judge is not None else None
-        self.model = Denoiser(codec.config.latent_channels).to(device)
-        use_plain_attention(self.model.unet)
-        self.unet = torch.compile(self.model.unet) if compiled else self.model.unet
         self.seed, self.batch, self.blocks_of, self.reuse = seed, batch, blocks_of, reuse
         self.precision = precision
         alpha_bar = shapes.scheduler().alphas_cumprod.to(device)
@@ -77,25 +69,39 @@ class UNetTask:
             "precision": precision,
         }
 
+    def predict(self, noisy_NCYX: Tensor, timestep_B: Tensor, ids_BL: Tensor) -> Tensor:
+        """Return v for noisy latents."""
+        raise NotImplementedError
+
+    def times(self, count: int, generator: torch.Generator) -> Tensor:
+        """Return the moments, 0..1 of its path, at which each scene is drawn: BF."""
+        raise NotImplementedError
+
+    def timesteps(self, generator: torch.Generator) -> Tensor:
+        return stratified_timesteps(self.batch, len(self.signal_T), generator)
+
+    def captions(self, batch: scenes.Scenes, seed: int) -> list[str]:
+        return scenes.varied_captions(batch, seed)
+
     def pictures(self, step: int) -> int:
-        return self.batch
+        return self.batch * self.frames
 
     def losses(self, step: int) -> dict[str, Tensor]:
         generator = seeded(self.seed, 3, step, self.device)
-        latents_BCYX, mask_BYX, batch = self._batch(step, generator)
-        noise_BCYX = torch.randn(latents_BCYX.shape, generator=generator, device=self.device)
-        timestep_B = stratified_timesteps(self.batch, len(self.signal_T), generator)
-        signal, noise = (table[timestep_B][:, None, None, None] for table in (self.signal_T, self.noise_T))
-        noisy_BCYX = signal * latents_BCYX + noise * noise_BCYX
-        wanted_BCYX = signal * noise_BCYX - noise * latents_BCYX
+        latents_NCYX, mask_NYX, batch = self._batch(step, generator)
+        noise_NCYX = torch.randn(latents_NCYX.shape, generator=generator, device=self.device)
+        timestep_B = self.timesteps(generator)
+        timestep_N = timestep_B.repeat_interleave(self.frames)
+        signal, noise = (table[timestep_N][:, None, None, None] for table in (self.signal_T, self.noise_T))
+        noisy_NCYX = signal * latents_NCYX + noise * noise_NCYX
+        wanted_NCYX = signal * noise_NCYX - noise * latents_NCYX
         ids_BL = self._token_ids(batch, step, generator)
         with shapes.precision(self.device, self.precision):
-            text_BLE = self.model.text_encoder(ids_BL).last_hidden_state
-            v_BCYX = self.unet(noisy_BCYX, timestep_B, encoder_hidden_states=text_BLE).sample
-        error_BYX = (v_BCYX.float() - wanted_BCYX).square().mean(dim=1)
-        weight_BYX = 1 + MASK_WEIGHT * mask_BYX
-        weight_BYX = weight_BYX / weight_BYX.mean()
-        return {"loss": (weight_BYX * error_BYX).mean(), "plain": error_BYX.mean()}
+            v_NCYX = self.predict(noisy_NCYX, timestep_B, ids_BL)
+        error_NYX = (v_NCYX.float() - wanted_NCYX).square().mean(dim=1)
+        weight_NYX = 1 + MASK_WEIGHT * mask_NYX
+        weight_NYX = weight_NYX / weight_NYX.mean()
+        return {"loss": (weight_NYX * error_NYX).mean(), "plain": error_NYX.mean()}
 
     def _batch(self, step: int, generator: torch.Generator) -> tuple[Tensor, Tensor, scenes.Scenes]:
         """Return posterior samples, object masks on the latent grid, and the scenes of a step."""
@@ -107,34 +113,68 @@ class UNetTask:
         shuffle = seeded(self.seed, 4, self.block_index * self.reuse + turn)
         order = torch.randperm(self.batch * self.blocks_of, generator=shuffle)
         rows = order[place * self.batch : (place + 1) * self.batch].to(self.device)
-        spread = torch.randn(self.mean[rows].shape, generator=generator, device=self.device)
-        return self.mean[rows] + self.std[rows] * spread, self.mask[rows], self.scenes[rows]
+        mean_NCYX, std_NCYX, mask_NYX = (table[rows].flatten(0, 1) for table in (self.mean, self.std, self.mask))
+        spread = torch.randn(mean_NCYX.shape, generator=generator, device=self.device)
+        return mean_NCYX + std_NCYX * spread, mask_NYX, self.scenes[rows]
 
     @torch.no_grad()
     def _draw_block(self) -> None:
         generator = seeded(self.seed, 5, self.block_index, self.device)
         count = self.batch * self.blocks_of
         self.scenes = scenes.sample(count, generator, digits=shapes.DIGIT_SHARE)
-        time_B = torch.rand(count, generator=generator, device=self.device)
+        time_BF = self.times(count, generator)
         means, stds, masks = [], [], []
         for start in range(0, count, self.batch):
-            rows = slice(start, start + self.batch)
-            batch, time = self.scenes[rows], time_B[rows]
-            pictures_BCYX = scenes.draw(batch, time)
-            noise = torch.randn(pictures_BCYX.shape, generator=generator, device=self.device)
-            pictures_BCYX = scenes.add_grain(pictures_BCYX, batch, noise)
+            rows = torch.arange(start, start + self.batch, device=self.device)
+            batch, time = self.scenes[rows.repeat_interleave(self.frames)], time_BF[rows].flatten()
+            pictures_NCYX = scenes.draw(batch, time)
+            noise = torch.randn(pictures_NCYX.shape, generator=generator, device=self.device)
+            pictures_NCYX = scenes.add_grain(pictures_NCYX, batch, noise)
             with shapes.precision(self.device, self.precision):
-                posterior = self.codec.encode(2 * pictures_BCYX - 1).latent_dist
+                posterior = self.codec.encode(2 * pictures_NCYX - 1).latent_dist
             means.append(posterior.mean.float())
             stds.append(posterior.std.float())
             masks.append(latent_mask(scenes.object_mask(batch, time)))
-        self.mean, self.std, self.mask = torch.cat(means), torch.cat(stds), torch.cat(masks)
+        self.mean, self.std, self.mask = (torch.cat(parts).unflatten(0, (count, self.frames)) for parts in (means, stds, masks))
 
     def _token_ids(self, batch: scenes.Scenes, step: int, generator: torch.Generator) -> Tensor:
-        captions = scenes.varied_captions(batch, seed=self.seed * 1_000_000_007 + step)
+        captions = self.captions(batch, seed=self.seed * 1_000_000_007 + step)
         drops = torch.rand(self.batch, generator=generator, device=self.device) < DROPPED_CAPTIONS
         said = ["" if dropped else text for dropped, text in zip(drops.tolist(), captions, strict=True)]
         return shapes.token_ids(said).to(self.device)
+
+
+class UNetTask(LatentTask):
+    """The denoiser of single pictures and its text encoder, on stratified noise levels."""
+
+    model: Denoiser
+
+    def __init__(
+        self,
+        codec: Any,
+        judge: Judge | None,
+        *,
+        seed: int,
+        batch: int = 32,
+        blocks_of: int = 32,
+        reuse: int = 4,
+        device: str = "cpu",
+        precision: str = "fp32",
+        compiled: bool = False,
+    ) -> None:
+        super().__init__(codec, judge, seed=seed, batch=batch, blocks_of=blocks_of, reuse=reuse, device=device, precision=precision)
+        torch.manual_seed(seed)
+        self.model = Denoiser(codec.config.latent_channels).to(device)
+        use_plain_attention(self.model.unet)
+        self.unet = torch.compile(self.model.unet) if compiled else self.model.unet
+
+    def predict(self, noisy_NCYX: Tensor, timestep_B: Tensor, ids_BL: Tensor) -> Tensor:
+        text_BLE = self.model.text_encoder(ids_BL).last_hidden_state
+        v_NCYX: Tensor = self.unet(noisy_NCYX, timestep_B, encoder_hidden_states=text_BLE).sample
+        return v_NCYX
+
+    def times(self, count: int, generator: torch.Generator) -> Tensor:
+        return torch.rand(count, 1, generator=generator, device=self.device)
 
     def measure(self, model: Any, step: int) -> dict[str, Any]:
         if self.judge is None:

@@ -1,0 +1,176 @@
+"""Train the motion adapter: the denoiser of single pictures learns to draw clips of eight frames.
+
+Between the blocks of the denoiser come motion modules, transformers along time
+(diffusers' UNetMotionModel and MotionAdapter). The denoiser itself stays frozen, with one
+exception. Motion modules do not see the text; what they know of it comes through the frozen
+text attention, and that learnt from single pictures, which do not show motion: a linear read-out
+of its features told left from right no better than chance. So its keys and values get a change
+of low rank, which the modules train with. It is stored beside the adapter in the form of a LoRA.
+
+Source: Guo et al. 2023 (AnimateDiff), motion module and domain adapter; Hu et al. 2021 (LoRA),
+W + B A with B = 0 at the start, scale 1. Deviations: the LoRA trains together with the modules,
+not before them, and only on keys and values of the text attention.
+
+Tensor names: B clips, F frames, N pictures (B x F), C channels, Y X rows and columns.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from vedit.data import scenes
+from vedit.train import shapes
+from vedit.train.shapes_gates import clip_prediction, clip_shares
+from vedit.train.shapes_unet import Denoiser, LatentTask, stratified_timesteps, use_plain_attention
+
+FRAMES = scenes.FRAMES
+RANK = 8
+SAYS_MOTION = 0.9
+NOISE_POWER = 0.75  # timestep = 1000 u^0.75: where an object is, is decided at high noise
+ADAPTER: dict[str, Any] = {
+    "block_out_channels": shapes.UNET["block_out_channels"],
+    "motion_layers_per_block": shapes.UNET["layers_per_block"],
+    "motion_num_attention_heads": 2,
+    "motion_norm_num_groups": shapes.UNET["norm_num_groups"],
+    "motion_max_seq_length": FRAMES,
+    "use_motion_mid_block": True,
+}
+
+
+class LowRank(nn.Module):
+    """A change of a weight matrix: W + B A."""
+
+    def __init__(self, rows: int, columns: int, rank: int = RANK) -> None:
+        super().__init__()
+        self.lora_A = nn.Parameter(torch.randn(rank, columns) / columns**0.5)
+        self.lora_B = nn.Parameter(torch.zeros(rows, rank))
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return weight + self.lora_B @ self.lora_A
+
+
+class Motion(nn.Module):
+    """What this stage trains; `adapter` shares its modules with the clip denoiser they work in."""
+
+    def __init__(self, unet: Any) -> None:
+        """Take over the motion modules of a UNetMotionModel and put low-rank changes in its text attention."""
+        from diffusers import MotionAdapter
+
+        super().__init__()
+        self.adapter = MotionAdapter(**ADAPTER)
+        for mine, theirs in zip([*self.adapter.down_blocks, *self.adapter.up_blocks], [*unet.down_blocks, *unet.up_blocks], strict=True):
+            mine.motion_modules = theirs.motion_modules
+        self.adapter.mid_block.motion_modules = unet.mid_block.motion_modules
+        self.lora = nn.ModuleDict()
+        for name, layer in text_projections(unet).items():
+            change = LowRank(*layer.weight.shape).to(layer.weight)
+            self.lora[name.replace(".", "-")] = change
+            parametrize.register_parametrization(layer, "weight", change)
+
+    def save(self, folder: Path) -> None:
+        """Write the adapter in half precision as diffusers reads it, and the LoRA beside it as `load_lora_weights` does."""
+        self.adapter.half().save_pretrained(folder)
+        tensors = {
+            f"unet.{name.replace('-', '.')}.{key}.weight": value.half().contiguous()
+            for name, change in self.lora.items()
+            for key, value in change.state_dict().items()
+        }
+        save_file(tensors, folder / "pytorch_lora_weights.safetensors")
+
+
+def text_projections(unet: Any) -> dict[str, nn.Linear]:
+    """Return the layers that make keys and values of text, by name."""
+    return {name: layer for name, layer in unet.named_modules() if name.endswith(("attn2.to_k", "attn2.to_v"))}
+
+
+def clip_denoiser(unet: Any) -> Any:
+    """Build a UNetMotionModel around a denoiser of pictures; fresh motion modules change nothing yet."""
+    from diffusers import MotionAdapter, UNetMotionModel
+
+    model = UNetMotionModel.from_unet2d(unet, MotionAdapter(**ADAPTER))
+    for name, parameter in model.named_parameters():
+        if "motion_modules" in name and ".proj_out." in name:
+            nn.init.zeros_(parameter)
+    return model
+
+
+def load_clip_denoiser(unet: Any, folder: Path) -> Any:
+    """Build a UNetMotionModel from a denoiser of pictures and a stored adapter, LoRA merged, float32."""
+    from diffusers import MotionAdapter, UNetMotionModel
+
+    adapter = MotionAdapter.from_pretrained(folder, torch_dtype=torch.float32)
+    model = UNetMotionModel.from_unet2d(unet, adapter)
+    tensors = load_file(folder / "pytorch_lora_weights.safetensors")
+    with torch.no_grad():
+        for name, layer in text_projections(model).items():
+            a, b = (tensors[f"unet.{name}.{key}.weight"].to(layer.weight) for key in ("lora_A", "lora_B"))
+            layer.weight += b @ a
+    return model.eval()
+
+
+class MotionTask(LatentTask):
+    """v-prediction of whole clips; one noise level per clip, noise drawn anew for each frame."""
+
+    frames = FRAMES
+    model: Motion
+
+    def __init__(
+        self,
+        codec: Any,
+        base: Denoiser,
+        *,
+        base_name: str,
+        seed: int,
+        batch: int = 4,
+        blocks_of: int = 32,
+        reuse: int = 4,
+        device: str = "cpu",
+        precision: str = "fp32",
+    ) -> None:
+        """base: the denoiser to build on; base_name: which one that is, for the record."""
+        super().__init__(codec, None, seed=seed, batch=batch, blocks_of=blocks_of, reuse=reuse, device=device, precision=precision)
+        torch.manual_seed(seed)
+        base.requires_grad_(False)
+        self.unet = clip_denoiser(base.unet).to(device).requires_grad_(False)
+        self.text_encoder = base.text_encoder.to(device).eval()
+        use_plain_attention(self.unet)
+        self.model = Motion(self.unet).requires_grad_(True)
+        adapter = {"adapter": ADAPTER, "rank": RANK, "says_motion": SAYS_MOTION, "noise_power": NOISE_POWER, "frames": FRAMES}
+        self.config |= {**adapter, "base": base_name}
+
+    def predict(self, noisy_NCYX: Tensor, timestep_B: Tensor, ids_BL: Tensor) -> Tensor:
+        with torch.no_grad():
+            text_BLE = self.text_encoder(ids_BL).last_hidden_state
+        return clip_prediction(self.unet, noisy_NCYX, timestep_B, text_BLE)
+
+    def times(self, count: int, generator: torch.Generator) -> Tensor:
+        return torch.linspace(0, 1, FRAMES, device=self.device).expand(count, FRAMES)
+
+    def timesteps(self, generator: torch.Generator) -> Tensor:
+        total = len(self.signal_T)
+        share_B = (stratified_timesteps(self.batch, total, generator) + 0.5) / total
+        return (share_B**NOISE_POWER * total).long()
+
+    def captions(self, batch: scenes.Scenes, seed: int) -> list[str]:
+        return scenes.varied_captions(batch, seed, SAYS_MOTION)
+
+    def measure(self, model: Any, step: int) -> dict[str, Any]:
+        with self._with_weights(model):
+            table = clip_shares(self.unet, self.text_encoder, self.codec, shapes.scheduler(), 32, steps=25)
+        return {name: row["share"] for name, row in table.items()}
+
+    @contextmanager
+    def _with_weights(self, model: nn.Module) -> Iterator[None]:
+        """Put the averaged weights into the clip denoiser for a moment."""
+        mine = {name: value.clone() for name, value in self.model.state_dict().items()}
+        self.model.load_state_dict(model.state_dict())
+        try:
+            yield
+        finally:
+            self.model.load_state_dict(mine)
