@@ -17,12 +17,14 @@ from vedit.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
     from vedit.train.loop import Options, Report
+    from vedit.train.shapes_unet import Denoiser
 
 PRESETS: dict[str, tuple[str, ...]] = {
     "shapes-codec": ("codec",),
     "shapes-judge": ("judge",),
     "shapes-scorer": ("scorer",),
     "shapes": ("unet",),
+    "shapes-motion": ("motion",),
     "shapes-all": ("codec", "judge", "scorer", "unet"),
 }
 
@@ -31,7 +33,8 @@ PRESETS: dict[str, tuple[str, ...]] = {
 class Settings:
     """What a user may choose; everything else is the recipe below.
 
-    batch, rate: of the denoiser; on a GPU 1024 and 2e-3 keep it busy. The other stages keep theirs.
+    batch, rate: of the denoiser (on a GPU 1024 and 2e-3 keep it busy) or of the motion adapter, in
+    clips. The other stages keep theirs.
     """
 
     device: str = "cpu"
@@ -53,6 +56,7 @@ def recipe(stage: str) -> "Options":
         "codec": Options(rate=3e-3, steps=4000, anneal=1500, ema_decay=0.995, save_every=250, measure_every=16_000),
         "judge": Options(rate=2e-3, steps=3200, anneal=1000, ema_decay=0.995, save_every=500, measure_every=32_000),
         "scorer": Options(rate=1e-3, steps=8200, anneal=2500, ema_decay=0.998, save_every=250, measure_every=64_000),
+        "motion": Options(rate=1e-3, warmup=100, ema_decay=0.998, log_every=50, save_every=200, measure_every=48_000),
         "unet": Options(rate=1.2e-3, warmup=200, ema_decay=0.9998, log_every=100, save_every=500, measure_every=100_000),
     }[stage]
 
@@ -91,7 +95,7 @@ def train_shapes(
 
 def _options(stage: str, settings: Settings, *, one_stage: bool) -> "Options":
     options = replace(recipe(stage), seed=settings.seed)
-    if stage == "unet" and settings.rate is not None:
+    if stage in ("unet", "motion") and settings.rate is not None:
         options = replace(options, rate=settings.rate)
     if settings.steps is not None and (one_stage or options.steps is None):
         return replace(options, steps=settings.steps, anneal=min(options.anneal, settings.steps))
@@ -103,7 +107,7 @@ def _fork(stage: str, folder: Path, options: "Options", settings: Settings) -> "
     from vedit.train.loop import latest_state, state_of, write_atomically
 
     if options.steps is not None and settings.steps is None:
-        raise UsageError(f"stage {stage} anneals by itself at its end.", "Only the denoiser is open-ended.")
+        raise UsageError(f"stage {stage} anneals by itself at its end.", "Only the denoiser and the motion adapter are open-ended.")
     place = folder / f"{stage}-annealed"
     newest = latest_state(folder / stage)
     if newest is None:
@@ -149,6 +153,12 @@ def build_task(stage: str, folder: Path, settings: Settings) -> Any:
         from vedit.train.shapes_scorer import ScorerTask
 
         return ScorerTask(**common)
+    if stage == "motion":
+        from vedit.train.shapes_motion import MotionTask
+
+        base, name = load_denoiser(folder)
+        batch = settings.batch or 4
+        return MotionTask(load_codec(folder), base, base_name=name, batch=batch, blocks_of=max(1, 128 // batch), **common)
     from vedit.train.shapes_unet import UNetTask
 
     batch = settings.batch or 32
@@ -194,6 +204,23 @@ def load_codec(folder: Path) -> Any:
     from diffusers import AutoencoderKL
 
     return AutoencoderKL.from_pretrained(folder / "vae").eval()
+
+
+def load_denoiser(folder: Path) -> tuple["Denoiser", str]:
+    """Load the averaged denoiser that has trained longest, annealed or not, and say which it is."""
+    from vedit.train.loop import latest_state, tensors_of
+    from vedit.train.shapes_unet import Denoiser
+
+    states = [state for stage in ("unet", "unet-annealed") if (state := latest_state(folder / stage)) is not None]
+    if not states:
+        raise ModelError(
+            f"{folder}: the denoiser is not trained yet.",
+            next_step=f"Run first: vedit train --preset shapes-all --out {folder}",
+        )
+    newest = max(states, key=lambda state: state.name)
+    denoiser = Denoiser(load_codec(folder).config.latent_channels)
+    denoiser.load_state_dict(tensors_of(newest, "ema"))
+    return denoiser.eval(), f"{newest.parent.parent.name}/{newest.name}"
 
 
 def load_judge(folder: Path) -> Any:

@@ -14,7 +14,7 @@ import click
 from vedit.cli.common import Voice, examples, print_json, toml_value
 from vedit.errors import Stopped, UsageError
 
-STAGES = ("shapes-all", "shapes-codec", "shapes-judge", "shapes-scorer", "shapes")
+STAGES = ("shapes-all", "shapes-codec", "shapes-judge", "shapes-scorer", "shapes", "shapes-motion")
 EXAMPLES = (
     ("vedit train --preset shapes-all --out RUN", "every stage of the embedded model; stop and call again as you like"),
     ("vedit train --preset shapes --out RUN --steps 20000", "the denoiser alone, up to a step"),

@@ -56,15 +56,15 @@ def caption(fields: Mapping[str, str], *, show_motion: bool = True) -> str:
     return " ".join(filter(None, [thing, motion, "on", ground]))
 
 
-def varied_caption(fields: Mapping[str, str], rng: random.Random, *, complete: bool = False) -> str:
+def varied_caption(fields: Mapping[str, str], rng: random.Random, *, complete: bool = False, says_motion: float = 0.6) -> str:
     """Write a caption as a user might: articles mixed, some words and phrases left out.
 
-    Size is said in 80 % of the captions of small and large objects, motion in 60 %; the
-    background is left out in 10 %. Some say next to nothing: `digit 5 moving left`. A complete
+    Size is said in 80 % of the captions of small and large objects, motion in a share of
+    `says_motion`; the background is left out in 10 %. Some say next to nothing: `digit 5 moving left`. A complete
     caption leaves out motion alone.
     """
     if not complete and rng.random() < FEW_WORDS["digit" if fields["shape"] in DIGITS else "shape"]:
-        return _few_words(fields, rng)
+        return _few_words(fields, rng, says_motion)
     says_size = complete or rng.random() < 0.8
     size = fields["size"] if fields["size"] != "medium" and says_size else ""
     if fields["size"] == "medium" and rng.random() < 0.1:
@@ -76,7 +76,7 @@ def varied_caption(fields: Mapping[str, str], rng: random.Random, *, complete: b
         colour = "gray"
     opening, determiner = rng.choice(OPENINGS), _determiner(rng)
     parts = [opening + _phrase(determiner, size, texture, fields["colour"], fields["shape"])]
-    if rng.random() < 0.6:
+    if rng.random() < says_motion:
         parts.append(_motion(fields["motion"]))
     if complete or rng.random() >= 0.1:
         preposition = "over" if rng.random() < 0.2 else "on"
@@ -84,11 +84,11 @@ def varied_caption(fields: Mapping[str, str], rng: random.Random, *, complete: b
     return " ".join(parts)
 
 
-def _few_words(fields: Mapping[str, str], rng: random.Random) -> str:
+def _few_words(fields: Mapping[str, str], rng: random.Random, says_motion: float) -> str:
     """Name the shape, perhaps its colour, perhaps its motion; half of the time without an article."""
     words = [fields["colour"], fields["shape"]] if rng.random() < 0.3 else [fields["shape"]]
     thing = _phrase(_determiner(rng), *words) if rng.random() < 0.5 else " ".join(words)
-    return f"{thing} {_motion(fields['motion'])}" if rng.random() < 0.7 else thing
+    return f"{thing} {_motion(fields['motion'])}" if rng.random() < says_motion else thing
 
 
 def _determiner(rng: random.Random) -> str:

@@ -275,10 +275,10 @@ def _rounded(value: Any) -> Any:
     return tuple(round(v, 4) for v in value) if isinstance(value, list) else round(value, 4)
 
 
-def varied_captions(scenes: Scenes, seed: int) -> list[str]:
-    """Write one caption per scene the way training captions vary."""
+def varied_captions(scenes: Scenes, seed: int, says_motion: float = 0.6) -> list[str]:
+    """Write one caption per scene the way training captions vary; `says_motion`: how many say how it moves."""
     rng = random.Random(seed)
-    return [grammar.varied_caption(words, rng) for words in scenes.words()]
+    return [grammar.varied_caption(words, rng, says_motion=says_motion) for words in scenes.words()]
 
 
 # --- drawing pictures ------------------------------------------------------------------------
@@ -472,12 +472,16 @@ def _ground(scenes: Scenes) -> Tensor:
     centred = (grid - SIDE / 2) / SIDE
     slope_x, slope_y = ((floats["slope"] * wave(floats["slope_angle"]))[:, None] * centred[None] for wave in (torch.cos, torch.sin))
     slope_BYX = slope_y[:, :, None] + slope_x[:, None, :]
-    # Dark grounds get lighter squares or waves, light grounds darker ones.
-    is_light_B1 = base_BC.mean(dim=1, keepdim=True) > 0.4
-    shift_BC = torch.where(is_light_B1, -0.25 * base_BC, torch.full_like(base_BC, 0.15))
+    shift_BC = pattern_shift(base_BC)
     pattern_BYX = _pattern(scenes, grid)
     ground_BCYX = base_BC[:, :, None, None] + shift_BC[:, :, None, None] * pattern_BYX[:, None]
     return ground_BCYX + slope_BYX[:, None]
+
+
+def pattern_shift(base_BC: Tensor) -> Tensor:
+    """Return what a pattern adds to its ground: dark grounds get lighter squares or waves, light grounds darker ones."""
+    is_light_B1 = base_BC.mean(dim=-1, keepdim=True) > 0.4
+    return torch.where(is_light_B1, -0.25 * base_BC, torch.full_like(base_BC, 0.15))
 
 
 def _pattern(scenes: Scenes, grid: Tensor) -> Tensor:
