@@ -91,7 +91,7 @@ def build(
         for item, row, error in watch(_made(items, plan, settings, done, jobs), total or 0, plan.kind):
             if error is not None:
                 failed.append((item.source, _reason(error)))
-                warn(f"{_reason(error, item.source)}: left out")
+                warn(f"{_reason(error)}: left out")
                 continue
             if row is not done.get(item.name):
                 journal.write(as_lines([row]))
@@ -225,10 +225,9 @@ def _finish(folder: Path, rows: list[dict[str, Any]], rejected: tuple[tuple[str,
     (folder / JOURNAL).unlink(missing_ok=True)
 
 
-def _reason(error: VeditError, name: str = "") -> str:
-    """An error in one line, with the name of the source in front where it is not there yet."""
-    text = tidy(error.what).rstrip(".")
-    return text if not name or text.startswith(f"{name}: ") else f"{name}: {text}"
+def _reason(error: VeditError) -> str:
+    """An error in one line."""
+    return tidy(error.what).rstrip(".")
 
 
 def limited(items: Iterable[Item], limit: int | None) -> Iterator[Item]:

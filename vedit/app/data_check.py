@@ -71,7 +71,7 @@ def check_set(folder: str, *, watch: Watch = lambda steps, total, what: steps) -
         count, height, width = pictures.frames_FYX3.shape[:3]
         frames[count] += 1
         sizes[f"{width}x{height}"] += 1
-        if (uneven := uneven_share(pictures.delays_cs)) > UNEVEN:
+        if (uneven := uneven_share([delay / 100 for delay in pictures.delays_cs])) > UNEVEN:
             faults.append((name, f"{uneven:.0%} of the frames have another delay than the rest"))
     faults += [(str(name), "in the manifest, and not there") for name in rows if name not in clips]
     return Findings(folder, len(clips), dict(frames.most_common()), dict(sizes.most_common()), captions, tuple(faults))

@@ -19,6 +19,7 @@ from vedit.media.pipeline import connect, plan
 from vedit.media.timing import playable, rounded
 
 FRAME_FILES_RATE = Fraction(8)  # frames a second of a folder of pictures, which has no times: V2VBench's
+HARMLESS = "after the end of the GIF are ignored"  # the pixels are whole
 
 
 class Cut(NamedTuple):
@@ -41,16 +42,17 @@ class Cut(NamedTuple):
 
 
 @contextmanager
-def composed(name: str) -> Iterator[tuple[Clip, Frames]]:
+def composed(name: str, **read: Any) -> Iterator[tuple[Clip, Frames]]:
     """A clip, or a folder of pictures, as whole RGBA or RGB frames with the times that players show.
 
-    Raises InputError for a clip that is damaged: a data set is no place for half a clip.
+    read: options of `media.open.open_clip`.
+    Raises InputError behind the last frame of a clip that is damaged: a data set is no place for half a clip.
     """
     damage: list[str] = []
-    settings = Settings(strict=True, warn=damage.append)
+    settings = Settings(read=read, warn=lambda message: None if HARMLESS in message else damage.append(message))
     with ExitStack() as stack:
         if os.path.isdir(name):
-            source: Any = FolderSource(name, settings._replace(read={"rate": FRAME_FILES_RATE}))
+            source: Any = FolderSource(name, settings._replace(read={**read, "rate": FRAME_FILES_RATE}))
         else:
             source = Source(name, settings, stack)
             source.spool()
@@ -61,12 +63,12 @@ def composed(name: str) -> Iterator[tuple[Clip, Frames]]:
         clip.warn = lambda message: None  # that delays of 0 play as 10 cs is no damage
         yield clip, playable(clip, frames)
     if damage:
-        raise InputError(f"{damage[0].rstrip('.')}.", "The clip is damaged.")
+        raise InputError(f"{damage[0].rstrip('.')}: the clip is damaged.")
 
 
 def times(name: str) -> list[Fraction]:
     """When each frame of a clip ends, in seconds."""
-    with composed(name) as (clip, frames):
+    with composed(name, scale=(16, 16)) as (clip, frames):  # a video is scaled by its decoder: only times are wanted
         ends = [(frame.pts + frame.duration) * clip.timebase for frame in frames]
     if not ends:
         raise InputError("the clip has no frames.")
@@ -94,7 +96,9 @@ def choose(ends_s: Sequence[Fraction], cut: Cut) -> tuple[list[int], list[int]]:
         if not numbers or (cut.frames is not None and len(numbers) < cut.frames):
             stride = cut.stride or 1
             wanted = cut.first + ((cut.frames or 1) - 1) * stride + 1
-            raise InputError(f"the clip has {len(ends_s)} frames, and {wanted} are needed.", f"{cut.frames} frames, every {stride}. from frame {cut.first} on.")
+            raise InputError(
+                f"the clip has {len(ends_s)} frames, and {wanted} are needed.", f"Asked for are {cut.frames} frames from frame {cut.first} on, one in {stride}."
+            )
         until = [ends_s[min(number + (cut.stride or 1), len(ends_s)) - 1] for number in numbers]
         start = ends_s[cut.first - 1] if cut.first else Fraction(0)
     else:

@@ -114,14 +114,15 @@ def own_folder(source: str, run: Run, cut: Cut, limits: folder.Limits, captions:
     rejected = [(path, why) for path, clip in inspected.items() if (why := folder.fault(clip, limits))]
     refused = {path for path, _ in rejected}
     same = {} if keep_doubles else folder.doubles(clip for path, clip in inspected.items() if path not in refused)
-    rejected += [(path, f"shows the same as {other}") for path, other in same.items()]
+    rejected += [(path, f"shows the same as {os.path.relpath(other, source)}") for path, other in same.items()]
     taken = [path for path in paths if path not in refused and path not in same]
     texts = {path: captions.of(path) for path in taken}
     rejected += [(path, "no caption: no NAME.txt beside it, and the name has no words") for path in taken if path not in corrupt and not texts[path]]
     wanted = [path for path in taken if path in corrupt or texts[path]]  # what is corrupt is read again, and told
     names = unique(clip_name(os.path.splitext(os.path.relpath(path, source))[0]) for path in wanted)
     items = (Item(name, texts[path], os.path.relpath(path, source), file_stamp(path), reader(path, cut)) for name, path in zip(names, wanted))
-    return run.make(items, len(wanted), plan._replace(rejected=tuple(rejected)))
+    listed = tuple((os.path.relpath(path, source), why) for path, why in rejected)
+    return run.make(items, len(wanted), plan._replace(rejected=listed))
 
 
 def inspect_all(paths: Sequence[str], run: Run) -> tuple[dict[str, folder.Inspection], set[str]]:

@@ -23,6 +23,7 @@ import numpy as np
 
 from vedit.errors import InputError
 
+DRAWN_INSTEAD = "To draw clips without a download: vedit data moving-mnist --synth 2000 OUT"
 CANVAS, DIGIT, STEP = 64, 28, 0.1
 FREE = CANVAS - DIGIT
 DIRECTIONS = ("right", "up and right", "up", "up and left", "left", "down and left", "down", "down and right")
@@ -45,11 +46,13 @@ def open_file(path: str | Path) -> np.ndarray:
     """
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except OSError as error:
+        raise InputError(f"{path}: cannot read: {(error.strerror or str(error)).lower()}.", "", DRAWN_INSTEAD) from None
+    except (ValueError, EOFError):
         raise InputError(
-            f"{path}: not a NumPy file: {str(error).splitlines()[0].rstrip('.')}.",
+            f"{path}: not an array in NumPy's format.",
             "The public file is mnist_test_seq.npy, 819 MB.",
-            "To draw clips without a download: vedit data moving-mnist --synth 2000 OUT",
+            DRAWN_INSTEAD,
         ) from None
     if not isinstance(array, np.ndarray) or array.ndim != 4 or array.dtype != np.uint8 or 0 in array.shape:
         found = f"{getattr(array, 'shape', '?')} {getattr(array, 'dtype', '')}".strip()
