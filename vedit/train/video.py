@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from vedit.diffusion.denoise import denoise, guided, read_clip
 from vedit.diffusion.schedule import Schedule, add_noise, cosine
+from vedit.errors import UsageError
 from vedit.train.clips import Clips, Order
 from vedit.train.loop import Options, seeded
 from vedit.train.losses import HybridLoss
@@ -103,6 +104,12 @@ class VideoTask:
     def _build_loss(self, vgg_weights: str | None) -> HybridLoss:
         table = self.params.loss
         vgg = load_vgg(table.layer_numbers, vgg_weights).to(self.device) if table.perceptual else None
+        if vgg is not None and min(self.params.data.shape) < vgg.smallest_side:
+            raise UsageError(
+                f"layer {vgg.layers[-1]} of VGG needs pictures of {vgg.smallest_side} pixels, data.size is {self.params.data.size}.",
+                "",
+                "Leave the last of loss.layers out",
+            )
         return HybridLoss(self.schedule, table.pixel, table.perceptual, table.mode, table.timesteps, table.cut_below, table.layer_weights, vgg)
 
     def _encode_captions(self) -> tuple[dict[str, Tensor], int]:
