@@ -17,7 +17,7 @@ from vedit.errors import ModelError
 from vedit.metrics.base import Options, Video
 from vedit.metrics.towers import dover
 
-TINY = dover.DoverConfig(8, (2, 2, 2, 2), (1, 2, 2, 4), conv_widths=(8, 12, 16, 24), conv_depths=(2, 3, 1, 2), hidden=10)
+TINY = dover.DoverConfig(4, (2, 1, 1, 2), (1, 2, 2, 4), conv_widths=(8, 12, 16, 24), conv_depths=(2, 3, 1, 2), hidden=10)
 STRICT = Options(device="cpu", profile="strict")
 State = dict[str, Tensor]
 
@@ -91,19 +91,22 @@ def attend(x_DYXC: Tensor, state: State, name: str, heads: int, is_shifted: bool
     shift = [w // 2 if is_shifted and side > w else 0 for w, side in zip(window, size)]
     qkv = linear(x_DYXC, state, f"{name}.qkv").unflatten(-1, (3, heads, -1))
     found = torch.zeros_like(x_DYXC)
+    local = np.array(list(product(*(range(w) for w in window))))
+    step = local[:, None] - local[None] + np.array([7, 6, 6])
+    index = torch.tensor(step[..., 0] * 13 * 13 + step[..., 1] * 13 + step[..., 2])
+    relative, fragment = (
+        state[key][index] if key in state else None for key in (f"{name}.relative_position_bias_table", f"{name}.fragment_position_bias_table")
+    )
     for start in product(*(range(0, side, w) for side, w in zip(size, window))):
-        local = np.array(list(product(*(range(w) for w in window))))
         place = local + start + np.array(shift)
         wrapped = torch.tensor(place >= size)
         place %= np.array(size)
         q, k, v = qkv[tuple(place.T)].unbind(1)
-        step = local[:, None] - local[None] + np.array([7, 6, 6])
-        index = step[..., 0] * 13 * 13 + step[..., 1] * 13 + step[..., 2]
-        bias = state[f"{name}.relative_position_bias_table"][index]
-        if f"{name}.fragment_position_bias_table" in state:
-            cell = place[:, 1:] * 7 // np.array(size[1:])
-            gate = torch.tensor(np.abs(cell[:, None] - cell[None]).sum(-1))[..., None]
-            bias = gate * bias + (1 - gate) * state[f"{name}.fragment_position_bias_table"][index]
+        bias = relative
+        if fragment is not None:
+            cell = torch.tensor(place[:, 1:] * 7 // np.array(size[1:]))
+            gate = (cell[:, None] - cell[None]).abs().sum(-1)[..., None]
+            bias = gate * relative + (1 - gate) * fragment
         scores = torch.einsum("qhd,khd->qkh", q, k) / q.shape[-1] ** 0.5 + bias
         scores = scores - 100.0 * (wrapped[:, None] != wrapped[None]).any(-1)[..., None]
         found[tuple(place.T)] = torch.einsum("qkh,khd->qhd", scores.softmax(1), v).flatten(1)
