@@ -102,6 +102,12 @@ def test_a_name_that_is_neither_folder_nor_hub_id_is_refused_with_the_nearest() 
         find_folder("shape")
 
 
+def test_a_revision_of_a_model_that_has_none_is_refused(folder: Path) -> None:
+    for name in ("shapes", str(folder)):
+        with pytest.raises(UsageError, match="Leave out --revision"):
+            find_folder(name, "v1")
+
+
 def test_the_identity_follows_the_weights_not_their_place(tmp_path: Path) -> None:
     one, two = load_model(str(write_folder(tmp_path / "one"))), load_model(str(write_folder(tmp_path / "two")))
     same = {key: value for key, value in one.identity().items() if key != "id"}

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vedit.errors import ModelError, nearest
+from vedit.errors import ModelError, UsageError, nearest
 
 EMBEDDED = "shapes"
 BUILTIN = Path(__file__).resolve().parent.parent / "builtin"
@@ -63,8 +63,11 @@ def hash_weights(folder: Path) -> str:
 def find_folder(name: str, revision: str | None = None) -> Path:
     """Where a model's files lie; Hub ids are looked up in the cache, and fetched when online.
 
-    Raises ModelError for a name that is neither, and for a model of another family.
+    Raises ModelError for a name that is neither, and for a model of another family; UsageError for
+    the revision of a model that has none.
     """
+    if revision is not None and (name == EMBEDDED or os.path.isdir(name)):
+        raise UsageError(f"{name} has no revisions.", "They are versions of a model on the Hub.", "Leave out --revision")
     if name == EMBEDDED:
         folder = BUILTIN / EMBEDDED
         if not (folder / "model_index.json").exists():
