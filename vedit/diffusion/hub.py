@@ -103,11 +103,11 @@ def fetch(name: str, revision: str | None = None, *, force: bool = False) -> Pat
             f"A model is {EMBEDDED} (embedded), a folder, or a Hub id such as OWNER/NAME.",
             "See: vedit models list",
         )
-    with _explained(name, revision):
+    with explained(name, revision):
         folder = Path(snapshot_download(name, revision=revision, allow_patterns=CONFIGS, force_download=force))
     check_family(name, folder)
     if missing_parts(folder) or force:
-        with _explained(name, revision):
+        with explained(name, revision):
             names = [entry.rfilename for entry in HfApi().model_info(name, revision=folder.name).siblings or ()]
             snapshot_download(name, revision=folder.name, allow_patterns=_weight_paths(names), force_download=force)
     check_complete(name, folder)
@@ -190,7 +190,7 @@ def check_family(name: str, folder: Path) -> None:
 
 
 @contextmanager
-def _explained(name: str, revision: str | None) -> Iterator[None]:
+def explained(name: str, revision: str | None) -> Iterator[None]:
     """Turn what the Hub's client raises into a ModelError with the next step."""
     from huggingface_hub import errors as hub
 
