@@ -23,6 +23,13 @@ from vedit.errors import InputError, UsageError
 
 FORMAT = 1
 NOT_IDENTITY = ("vedit", "reconstruction", "seed")
+FREE = ("source.sha256", "model.id", "model.revision", "steps", "saved", "dtype", "latent_dtype", "kind", "fixed_point", "null")
+OTHERS = {
+    "model.unet_sha256": "another network",
+    "model.vae_sha256": "another autoencoder",
+    "model.text_sha256": "another text encoder",
+    "source.pixels_sha256": "another clip",
+}
 DTYPE_NAMES = {torch.float32: ("F32", 4), torch.float16: ("F16", 2)}
 
 
@@ -172,21 +179,17 @@ class Artefact:
             )  # fmt: skip
 
     def check_against(self, facts: Mapping[str, Any], *, same_prompt: bool) -> None:
-        """Refuse an inversion of another model, clip, size or prompt, naming the field."""
-        for field, ours, theirs in _differences(self.facts, facts):
+        """Refuse an inversion of another model, clip, size or prompt, naming the first field that differs, hashes last.
+
+        Not compared: what a finer inversion may have otherwise, and names. Weights and pixels with
+        the same hash are the same, whatever folder, revision or file they lie in.
+        """
+        found = [difference for difference in _differences(self.facts, facts) if difference[0] not in FREE and difference[0].split(".")[0] not in NOT_IDENTITY]
+        for field, ours, theirs in sorted(found, key=lambda difference: difference[0].endswith("sha256")):
             if field == "prompt" and not same_prompt:
                 continue
-            if (
-                field in ("source.sha256", "steps", "saved")
-                or field.split(".")[0] in NOT_IDENTITY
-                or field in ("dtype", "latent_dtype", "kind", "fixed_point", "null")
-            ):
-                continue  # another file with the same pixels will do, and so will a finer inversion
-            raise UsageError(
-                f"{self.path}: inverted with {field} = {ours!r}, this edit has {theirs!r}.",
-                "An inversion fits one model, clip, size and source prompt.",
-                "Invert again, or leave out --inversion",
-            )
+            told = f"made with {OTHERS[field]} ({field} differs)" if field in OTHERS else f"inverted with {field} = {ours!r}, this edit has {theirs!r}"
+            raise UsageError(f"{self.path}: {told}.", "An inversion fits one model, clip, size and source prompt.", "Invert again, or leave out --inversion")
 
 
 def _differences(ours: Mapping[str, Any], theirs: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
