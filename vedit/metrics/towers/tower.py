@@ -140,6 +140,7 @@ def read_state(path: Path) -> State:
     Raises ModelError for a file that is neither, or that holds more than tensors.
     """
     import pickle
+    import zipfile
 
     import torch
     from safetensors import SafetensorError
@@ -148,7 +149,7 @@ def read_state(path: Path) -> State:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))  # files of torch before 1.6 are no zip files
     except (OSError, RuntimeError, SafetensorError, pickle.UnpicklingError, EOFError, KeyError, ValueError) as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ModelError(f"{path}: the weights cannot be read: {first}", "", "Fetch the file again.") from None
