@@ -8,7 +8,7 @@ from types import ModuleType
 
 from vedit import metrics
 from vedit.errors import UsageError, nearest
-from vedit.metrics.base import GROUPS, Value
+from vedit.metrics.base import GROUPS, Options, Value, towers_of
 
 # Columns stand in this order everywhere; numbers not named here follow in the order of their modules.
 ORDER = (
@@ -77,7 +77,7 @@ def catalogue() -> dict[str, Fact]:
     for name in metrics.names():
         module = metrics.load(name)
         for value in module.VALUES:
-            found[value.key] = Fact(value, name, module.VERSION)
+            found[value.key] = Fact(value, name.replace("-", "_"), module.VERSION)
     return {key: found[key] for key in ordered(found)}
 
 
@@ -126,7 +126,7 @@ def _meaning(word: str, facts: dict[str, Fact]) -> list[str]:
         return [key for key, fact in facts.items() if name in metrics.load(fact.metric).GROUPS]
     if name in facts:
         return [name]
-    of_module = [key for key, fact in facts.items() if fact.metric.replace("-", "_") == name]
+    of_module = [key for key, fact in facts.items() if fact.metric == name]
     if of_module:
         return of_module
     plain = name.replace("_", " ")
@@ -140,8 +140,8 @@ def _meaning(word: str, facts: dict[str, Fact]) -> list[str]:
 
 
 def needs_no_weights(module: ModuleType) -> bool:
-    """Whether a metric reads no network from outside the package."""
-    return not module.TOWERS
+    """Whether a metric reads no network from outside the package, with the embedded profile's flow."""
+    return not towers_of(module, Options(profile=EMBEDDED))
 
 
 def check_keys(keys: Sequence[str], known: Iterable[str], where: str) -> None:

@@ -9,7 +9,10 @@ A metric module holds
     GROUPS       a frozenset out of `GROUPS`
     TOWERS       names of the networks it reads; empty when it needs no weights
     towers       optional, from `Options` to such a tuple, where an option chooses the network
-    score        from (clip, towers, options) to a dict from key to `Score`
+    score        from (clip, towers, options) to a dict from key to `Score`; a key that does not
+                 exist for a clip may be absent
+    unfit        optional, from (clip, options) to why the metric means nothing for this clip, or ""
+    provenance   optional, from `Options` to what a report says about files of its own
 
 Importing such a module loads no torch. Shape letters: T frames, Y X rows and columns, 3 or C
 channels, E embedding width, P pairs of neighbouring frames (T - 1).

@@ -1,0 +1,335 @@
+"""`vedit score`: judge edited clips. The command itself scores; compare, table and weights stand beside it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vedit.cli import LazyGroup
+from vedit.cli.common import Voice, examples, options
+from vedit.errors import CheckFailed, Interrupted, PartialFailure, UsageError, nearest
+
+if TYPE_CHECKING:
+    from vedit.app.score_results import Results
+    from vedit.app.score_run import Plan
+    from vedit.metrics.base import Options
+
+OWN = {
+    "compare": "Compare two methods on the same videos.",
+    "table": "Lay reports out as tables.",
+    "weights": "List the weights of the metrics, check or fetch them.",
+}
+EXAMPLES = (
+    ('vedit score edited.gif --source clip.gif --prompt "a blue circle on a grey background"', "right after installation, without any download"),
+    ("vedit score edited.gif --explain", "prompts, source and mask out of the run record; what each number says"),
+    ("vedit score out.mp4 --source in.mp4 --metrics background,temporal --mask mask.png --json out.json", "some groups of metrics, and a report"),
+    ("vedit score --index suite.toml --edited out --source-dir in --html report.html --json glp.json --resume", "a suite; goes on where it was stopped"),
+    ("vedit score edited.gif --truth ideal.gif --fail-under psnr=30", "exit code 1 below 30 dB"),
+)
+
+input_options = options(
+    click.option("--source", metavar="FILE", help="The clip before the edit; from the run record by default."),
+    click.option("--prompt", metavar="TEXT", help="What the edit should show; from the run record by default."),
+    click.option("--source-prompt", metavar="TEXT", help="What the source shows; from the run record by default."),
+    click.option("--truth", metavar="FILE", help="The ideal edit, for psnr, ssim and lpips."),
+    click.option("--mask", default="auto", metavar="FILE|L,T,R,B|auto|none", help="Where the edit may act (white); auto takes the run record's."),
+    click.option("--index", metavar="FILE", help="A suite: TOML with [[video]] tables, or V2VBench's YAML."),
+    click.option("--edited", "edited_dir", metavar="DIR", help="Edited clips of a suite, DIR/VIDEO/EDIT; without --index every clip in DIR."),
+    click.option("--source-dir", metavar="DIR", help="Source clips of a suite; beside the index by default."),
+    click.option("--align", type=click.Choice(["first", "stride"]), help="For a source of another length: its first frames, or frames over all of it."),
+    click.option("--resize-source", is_flag=True, help="Bring source and truth to the edited size."),
+)
+metric_options = options(
+    click.option(
+        "--metrics",
+        metavar="LIST",
+        help="Metrics and groups (v2vbench, quality, alignment, temporal, reference, background, method, embedded, all); -NAME removes.",
+    ),
+    click.option(
+        "--profile",
+        type=click.Choice(["v2vbench", "strict", "embedded"]),
+        help="As published, with its quirks repaired, or without weights; embedded when none are found.",
+    ),
+    click.option("--weights", metavar="DIR", help="Look for weights as DIR/OWNER/REPO/FILE first."),
+    click.option("--flow", metavar="gmflow|tvl1|dis|file:F.npz", help="What estimates motion for the warping error; tvl1 needs no weights, dis needs OpenCV."),
+    click.option("--mask-dilate", type=click.IntRange(0, 256), default=0, metavar="N", help="Grow the edit region by N pixels."),
+    click.option(
+        "--bg-norm", type=click.Choice(["background", "full"]), default="background", help="Divide the background's error by its own area, or by the frame's."
+    ),
+    click.option("--dino", type=click.Choice(["dinov2", "dino-vitb16"]), help="Backbone of the DINO metrics; each its own by default."),
+    click.option("--dover-antialias", is_flag=True, help="Smooth before DOVER's resize, as newer libraries do."),
+    click.option("--lpips-net", type=click.Choice(["alex", "vgg", "squeeze"]), default="alex", help="Backbone of lpips."),
+    click.option("--success-model", type=click.Choice(["clip_l", "clip_b32"]), default="clip_l", help="Backbone of edit_success."),
+    click.option("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:N or mps."),
+    click.option("--dtype", type=click.Choice(["fp32", "fp16", "bf16"]), default="fp32", help="Precision of the networks; bf16 changes digits."),
+    click.option("--batch", type=click.IntRange(1), default=16, metavar="N", help="Frames per network call."),
+    click.option("-j", "--jobs", type=click.IntRange(1), metavar="N", help="Threads of the networks."),
+    click.option("--cache", is_flag=True, help="Keep what networks computed on disk, for the next method on the same source."),
+)
+report_options = options(
+    click.option("--explain", is_flag=True, help="Say what each number means; without a clip, list all metrics."),
+    click.option("--json", "json_file", metavar="FILE", help="Write the report as JSON; - is standard output."),
+    click.option("--csv", "csv_file", metavar="FILE", help="Write one row per video, and for a suite the means to *.summary.csv."),
+    click.option("--md", "md_file", metavar="FILE", help="Write the table as Markdown."),
+    click.option("--latex", "latex_file", metavar="FILE", help="Write the table as LaTeX."),
+    click.option("--html", "html_file", metavar="FILE", help="Write a page with the clips side by side and charts."),
+    click.option("--link-media", is_flag=True, help="Link the clips in the page instead of embedding frames."),
+    click.option("--standalone", is_flag=True, help="Make the LaTeX a document that compiles alone."),
+    click.option("--name", metavar="TEXT", help="Name of the method in tables; from the run record by default."),
+    click.option("--seed", type=click.IntRange(0), default=0, help="Seed of the bootstrap."),
+    click.option("--baseline", type=click.Choice(["identity"]), help="Score the unchanged source too, as a reference row."),
+    click.option("--fail-under", multiple=True, metavar="METRIC=VALUE", help="Exit with 1 when the mean is lower."),
+    click.option("--fail-over", multiple=True, metavar="METRIC=VALUE", help="Exit with 1 when the mean is higher."),
+    click.option("--journal", metavar="FILE", help="Journal of a suite; DIR/vedit-score.jsonl by default."),
+    click.option("--resume", is_flag=True, help="Take from the journal what has not changed."),
+    click.option("-y", "--overwrite", is_flag=True, help="Replace outputs that exist."),
+    click.option("-q", "--quiet", is_flag=True, help="No progress and no warnings."),
+    click.option("--progress", type=click.Choice(["auto", "jsonl", "none"]), default="auto", help="Progress on standard error."),
+)
+
+
+class ScoreGroup(LazyGroup):
+    """`vedit score CLIP` with options of its own, and commands by their name as first word.
+
+    A clip called like a command is written ./compare.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args and args[0] in self.table:
+            ctx.args = list(args)
+            return ctx.args
+        rest = click.Command.parse_args(self, ctx, args)
+        if rest:
+            first = ctx.params.get("clip") or rest[0]
+            what = f"one clip is scored at a time, and {' '.join(rest)} came behind it"
+            raise UsageError(f"{what}{nearest(first, self.table)}", "Score several with --edited DIR.", "See: vedit score --help")
+        return rest
+
+    def invoke(self, ctx: click.Context) -> Any:
+        if not ctx.args:
+            return click.Command.invoke(self, ctx)
+        name, *rest = ctx.args
+        command = self.get_command(ctx, name)
+        assert command is not None, "parse_args looked it up"
+        ctx.invoked_subcommand = name
+        with command.make_context(name, list(rest), parent=ctx) as inner:
+            return inner.command.invoke(inner)
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        return ["[OPTIONS]", "CLIP | --edited DIR | COMMAND ..."]
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        click.Command.format_options(self, ctx, formatter)
+        self.format_commands(ctx, formatter)
+
+
+@click.command(
+    cls=ScoreGroup,
+    table=OWN,
+    modules={name: f"vedit.cli.score_{name}" for name in OWN},
+    context_settings={"allow_interspersed_args": True},
+    no_args_is_help=True,
+    invoke_without_command=True,
+    help=f"""Judge edited clips: quality, fidelity to text and source, steadiness.
+
+CLIP is a GIF, a video, a folder of frames, or - for what another vedit command writes. Without
+weights the embedded profile is computed, which needs no download; the eight metrics of V2VBench
+need those that vedit score weights lists. Metrics of a group whose inputs are absent are
+skipped and said so.
+
+{examples(EXAMPLES)}""",
+)
+@click.argument("clip", required=False, metavar="CLIP")
+@input_options
+@metric_options
+@report_options
+def command(clip: str | None, **given: Any) -> None:
+    from vedit.app.extras import need
+    from vedit.cli.score_outputs import check_outputs
+
+    if clip is None and not given["edited_dir"]:
+        if given["explain"]:
+            show_metrics(given["metrics"])
+            return
+        raise UsageError("no clip to score.", "Name an edited clip, or a folder of them with --edited.", f"Example: {EXAMPLES[0][0]}")
+    if clip is not None and given["edited_dir"]:
+        raise UsageError("CLIP and --edited were both given.", "One clip, or a folder of edited clips.")
+    if given["index"] and not given["edited_dir"]:
+        raise UsageError("--index needs --edited, the folder of the edited clips.", "", f"Example: {EXAMPLES[3][0]}")
+    if clip is not None and clip != "-" and not os.path.exists(clip):
+        raise UsageError(f"there is neither a clip nor a command called {clip}{nearest(clip, OWN)}", "", "See: vedit score --help")
+    inputs = [path for path in (clip, given["source"], given["truth"]) if path]
+    check_outputs(given, inputs)
+    need("diffusion")
+    run_score(clip, given)
+
+
+def show_metrics(text: str | None) -> None:
+    """Every metric, or those of a list, in words."""
+    from vedit.app.score_metrics import catalogue, choose
+    from vedit.app.score_summary import explained
+
+    facts = catalogue()
+    click.echo(explained(facts[key] for key in choose(text or "all", "v2vbench").keys))
+
+
+def run_score(clip: str | None, given: dict[str, Any]) -> None:
+    from pathlib import Path
+
+    from vedit.app.cache import folder
+    from vedit.app.score_journal import Journal
+    from vedit.app.score_run import run
+    from vedit.metrics.towers import FeatureStore, Towers, WeightFinder
+
+    voice = Voice(given["quiet"], given["progress"])
+    kept = Path(folder()).parent / "score"
+    finder = WeightFinder(Path(given["weights"]) if given["weights"] else None, kept, bool(os.environ.get("HF_HUB_OFFLINE")))
+    plan = make_plan(clip, given, finder, voice)
+    thresholds = [(name, *threshold(text, plan)) for name in ("fail_under", "fail_over") for text in given[name]]
+    if given["jobs"]:
+        import torch
+
+        torch.set_num_threads(given["jobs"])
+    towers = Towers(plan.options, finder, FeatureStore(kept / "features" if given["cache"] else None))
+    journal = Journal(journal_path(given) if plan.is_suite or given["journal"] else None, given["resume"])
+    results, is_stopped = run(plan, towers, journal, warn=voice.warn, watch=voice.steps)
+    report(results, plan, given, towers)
+    verdict(results, plan, thresholds, is_stopped, journal.path)
+
+
+def make_plan(clip: str | None, given: dict[str, Any], finder: Any, voice: Voice) -> Plan:
+    """What to score and how, out of the options; the profile is chosen by the weights that are there."""
+    from vedit.app.score_clips import Item, Reading
+    from vedit.app.score_index import read_folder, read_index
+    from vedit.app.score_metrics import choose
+    from vedit.app.score_run import Plan
+
+    profile, skips = choose_profile(given, finder, voice)
+    choice = choose(given["metrics"], profile)
+    if given["index"]:
+        items = read_index(given["index"], given["edited_dir"], given["source_dir"])
+    elif given["edited_dir"]:
+        items = read_folder(given["edited_dir"], given["source_dir"])
+    else:
+        assert clip is not None
+        label = "stdin" if clip == "-" else os.path.splitext(os.path.basename(clip.rstrip("/")))[0]
+        items = [Item(label, "0", clip, given["source"], given["prompt"], given["source_prompt"], given["truth"], given["mask"])]
+    reading = Reading(given["align"], given["resize_source"])
+    fallback = os.path.basename(os.path.normpath(given["edited_dir"] or items[0].video_id))
+    return Plan(
+        tuple(items), choice, make_options(given, profile), reading, given["name"], fallback, given["seed"], given["baseline"], bool(given["edited_dir"]), skips
+    )
+
+
+def make_options(given: dict[str, Any], profile: str) -> Options:
+    from vedit.metrics.base import Options
+
+    names = ("device", "dtype", "batch", "dino", "dover_antialias", "success_model", "lpips_net", "flow", "mask_dilate", "bg_norm")
+    return Options(profile, **{name: given[name] for name in names})
+
+
+def choose_profile(given: dict[str, Any], finder: Any, voice: Voice) -> tuple[str, dict[str, str]]:
+    """The profile, and modules that are skipped since their weights are not on this machine.
+
+    Nothing is downloaded unless a profile or a metric that needs weights is named.
+    """
+    from vedit import metrics
+    from vedit.app.score_metrics import catalogue, choose
+    from vedit.metrics.base import towers_of
+
+    if given["profile"]:
+        return given["profile"], {}
+    options = make_options(given, "v2vbench")
+    choice = choose(given["metrics"], "v2vbench")
+    facts = catalogue()
+    lacking = {}
+    for module in choice.modules():
+        towers = [tower for tower in towers_of(metrics.load(module), options) if finder.look(tower) is None]
+        if towers and not any(facts[key].metric == module for key in choice.named):
+            lacking[module] = f"no weights on this machine; fetch them with: vedit score weights --fetch {towers[0]}"
+    if given["metrics"]:
+        is_needed = any(towers_of(metrics.load(module), options) for module in choice.modules() if module not in lacking)
+        return (
+            ("v2vbench", lacking)
+            if is_needed
+            else ("embedded", {m: why for m, why in lacking.items() if towers_of(metrics.load(m), make_options(given, "embedded"))})
+        )
+    if len(lacking) < len(choice.modules()):
+        return "v2vbench", lacking
+    voice.say("no weights found, so this is the embedded profile, which needs none; the eight metrics of V2VBench: vedit score weights")
+    return "embedded", {}
+
+
+def threshold(text: str, plan: Plan) -> tuple[str, float]:
+    """METRIC=VALUE of --fail-under and --fail-over."""
+    key, equals, number = text.partition("=")
+    try:
+        value = float(number)
+    except ValueError:
+        value = float("nan")
+    if not equals or value != value:
+        raise UsageError(f"--fail-under {text} is no threshold.", "Write METRIC=VALUE, for example psnr=30.")
+    key = key.strip().replace("-", "_")
+    if key not in plan.choice.keys:
+        raise UsageError(f"--fail-under {text}: {key} is not among the metrics{nearest(key, plan.choice.keys)}", f"They are: {', '.join(plan.choice.keys)}.")
+    return key, value
+
+
+def journal_path(given: dict[str, Any]) -> str:
+    return str(given["journal"] or os.path.join(given["edited_dir"], "vedit-score.jsonl"))
+
+
+def report(results: Results, plan: Plan, given: dict[str, Any], towers: Any) -> None:
+    """Write every form that was asked for, and the text table."""
+    import json
+
+    from vedit.app.score_html import report_page
+    from vedit.app.score_render import rendered
+    from vedit.app.score_results import summary_csv, to_csv, to_json
+    from vedit.app.score_summary import explained, report_table
+    from vedit.cli.score_outputs import write_outputs
+    from vedit.media.atomic import open_output
+
+    table = report_table(results)
+
+    def text() -> str:
+        words = explained(results.metrics[key] for key in results.keys)
+        return rendered([table], "text") + (f"\n{words}\n" if given["explain"] else "")
+
+    write_outputs(
+        given,
+        {
+            "json": lambda: json.dumps(to_json(results), indent=1, ensure_ascii=False) + "\n",
+            "csv": lambda: to_csv(results),
+            "md": lambda: rendered([table], "md"),
+            "latex": lambda: rendered([table], "latex", alone=given["standalone"]),
+            "html": lambda: report_page(results, plan, towers, link_media=given["link_media"]),
+        },
+        text,
+    )
+    path = given["csv_file"]
+    if path and path != "-" and plan.is_suite:
+        with open_output(os.path.splitext(path)[0] + ".summary.csv") as stream:
+            stream.write(summary_csv(results).encode())
+
+
+def verdict(results: Results, plan: Plan, thresholds: list[tuple[str, str, float]], is_stopped: bool, journal: str | None) -> None:
+    """The exit code: an interruption, failed videos, missed thresholds, in this order."""
+    if is_stopped:
+        done = sum(1 for row in results.rows if not any(why.startswith("interrupted") for why in row.skipped.values()))
+        raise Interrupted(f"interrupted; {done} of {len(results.rows)} videos are complete.", f"What is done is kept in {journal}.", "Go on with: --resume")
+    failed = [row for row in results.rows if row.failed]
+    if failed:
+        first = failed[0]
+        what = f"{first.label}: {next(iter(first.failed.values()))}"
+        more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+        raise PartialFailure(f"{len(failed)} of {len(results.rows)} videos were not scored completely.", what + more)
+    missed = []
+    for name, key, value in thresholds:
+        mean = results.summary(key).mean if key in results.metrics else None
+        if mean is None or (mean < value if name == "fail_under" else mean > value):
+            missed.append(f"{key} is {'undefined' if mean is None else f'{mean:.4f}'}, {'under' if name == 'fail_under' else 'over'} {value:g}")
+    if missed:
+        raise CheckFailed("; ".join(missed) + ".")

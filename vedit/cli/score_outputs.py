@@ -1,0 +1,35 @@
+"""The report options that score commands share: --json, --csv, --md, --latex, --html."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import click
+
+from vedit.errors import UsageError
+
+FORMS = ("json", "csv", "md", "latex", "html")
+
+
+def check_outputs(outputs: Mapping[str, Any], inputs: Sequence[str]) -> None:
+    """Refuse outputs that exist or clash, before any work is done."""
+    from vedit.media.atomic import check_output
+
+    paths = [outputs[f"{form}_file"] for form in FORMS if outputs[f"{form}_file"]]
+    if twice := next((path for path in paths if paths.count(path) > 1), None):
+        raise UsageError(f"two outputs have the same name, {twice}.", "Name a file for each of --json, --csv, --md, --latex and --html.")
+    for path in paths:
+        check_output(path, tuple(inputs), True if outputs["overwrite"] else None)
+
+
+def write_outputs(outputs: Mapping[str, Any], makers: Mapping[str, Callable[[], str]], text: Callable[[], str]) -> None:
+    """Write each form that was asked for; the text table goes to standard output unless a form goes there."""
+    from vedit.media.atomic import open_output
+
+    asked = {form: outputs[f"{form}_file"] for form in FORMS if outputs[f"{form}_file"]}
+    for form, path in asked.items():
+        with open_output(path) as stream:
+            stream.write(makers[form]().encode())
+    if "-" not in asked.values():
+        click.echo(text(), nl=False)

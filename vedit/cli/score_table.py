@@ -1,0 +1,46 @@
+"""`vedit score table`: reports laid out as tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from vedit.cli.common import examples
+
+EXAMPLES = (
+    ("vedit score table glp.json p2p.json --layout thesis", "tables per method and group, and the comparison of both"),
+    ("vedit score table *.json --layout v2vbench --format md", "one row per method"),
+    ("vedit score table v2.json v4.json v6.json --layout thesis --column-from preset:values", "a sweep over one parameter"),
+)
+
+
+@click.command(
+    help=f"""Lay reports out as tables.
+
+thesis: per method a table for each group of metrics, rows by video, and with several methods one
+that compares them. v2vbench: one row per method under the survey's names. wide: one row per
+method, a column for each metric that any report holds.
+
+{examples(EXAMPLES)}"""
+)
+@click.argument("reports", nargs=-1, required=True, metavar="REPORT.json...")
+@click.option("--layout", type=click.Choice(["thesis", "v2vbench", "wide"]), default="wide", help="Which tables.")
+@click.option("--format", "form", type=click.Choice(["text", "md", "latex", "csv"]), default="text", help="How they are written.")
+@click.option("--lang", type=click.Choice(["en", "zh"]), default="en", help="Language of the thesis' group headings.")
+@click.option("--column-from", metavar="preset:KEY", help="Head each column with a parameter's value out of the run records.")
+@click.option("--standalone", is_flag=True, help="Make the LaTeX a document that compiles alone.")
+@click.option("--force", is_flag=True, help="Put reports of different profiles into one table.")
+@click.option("-o", "--output", metavar="FILE", help="Write here instead of to standard output.")
+@click.option("-y", "--overwrite", is_flag=True, help="Replace the output if it exists.")
+def command(reports: tuple[str, ...], layout: str, form: str, lang: str, column_from: str | None, standalone: bool, force: bool, **given: Any) -> None:
+    from vedit.app.score_render import rendered
+    from vedit.app.score_results import read_results
+    from vedit.app.score_tables import tables
+    from vedit.media.atomic import check_output, open_output
+
+    output = given["output"] or "-"
+    check_output(output, reports, True if given["overwrite"] else None)
+    found = tables([read_results(path) for path in reports], layout, lang=lang, column_from=column_from, force=force)
+    with open_output(output) as stream:
+        stream.write(rendered(found, form, alone=standalone).encode())
