@@ -97,7 +97,7 @@ def _judge(model: ShapesModel, trials: Trials) -> Iterator[Figure]:
 
     shares = {**judge_accuracy(model.judge, trials.judge), "digit": judge_accuracy(model.judge, trials.judge, digits=1.0)["shape"]}
     for name, value in shares.items():
-        yield _share("judge on drawn scenes", name, round(value * trials.judge), trials.judge)
+        yield share_of("judge on drawn scenes", name, round(value * trials.judge), trials.judge)
 
 
 def _codec(model: ShapesModel, trials: Trials) -> Iterator[Figure]:
@@ -110,7 +110,7 @@ def _scorer(model: ShapesModel, trials: Trials) -> Iterator[Figure]:
     from vedit.train.shapes_scorer import digits_right, scorer_right
 
     for name, right in {**scorer_right(model.scorer, trials.scorer), "digit": digits_right(model.scorer, trials.scorer)}.items():
-        yield _share("scorer", name, int(right.sum()), trials.scorer, SCORER_BAR)
+        yield share_of("scorer", name, int(right.sum()), trials.scorer, SCORER_BAR)
 
 
 def _sample_time(model: ShapesModel) -> Iterator[Figure]:
@@ -130,11 +130,11 @@ def _samples(model: ShapesModel, trials: Trials) -> Iterator[Figure]:
 
     records, pictures = samples(model.unet, model.text_encoder, model.vae, model.scheduler, trials.samples, steps=trials.steps)
     for name, right in judged(model.judge, records, pictures).items():
-        yield _share("samples", name, int(right.sum()), trials.samples, SAMPLE_BARS[name])
+        yield share_of("samples", name, int(right.sum()), trials.samples, SAMPLE_BARS[name])
     records, pictures = samples(model.unet, model.text_encoder, model.vae, model.scheduler, trials.digits, steps=trials.steps, digits=1.0)
     for name, right in judged(model.judge, records, pictures).items():
         if name in ("shape", "colour", "ground"):
-            yield _share("samples of digits", name, int(right.sum()), trials.digits)
+            yield share_of("samples of digits", name, int(right.sum()), trials.digits)
 
 
 def _inversion(model: ShapesModel, trials: Trials) -> Iterator[Figure]:
@@ -177,7 +177,7 @@ def _inversion_of(model: ShapesModel, trials: Trials, grain: bool) -> Iterator[F
         yield _mean(group, f"{name} loss to source", lost, bar=INVERSION_LOSS_BAR_DB if is_gate else None, at_most=True)
 
 
-def _share(group: str, name: str, right: int, trials: int, bar: float | None = None) -> Figure:
+def share_of(group: str, name: str, right: int, trials: int, bar: float | None = None) -> Figure:
     from vedit.train.shapes_gates import interval
 
     low, high = interval(right, trials)

@@ -29,7 +29,7 @@ from vedit.errors import InputError, ModelError, UsageError, VeditError
 if TYPE_CHECKING:
     import numpy as np
 
-BACKENDS = ("generate_checkpoint",)  # asked in this order
+BACKENDS = ("generate_shapes", "generate_checkpoint")  # asked in this order
 
 
 class Choices(NamedTuple):

@@ -1,13 +1,15 @@
 """The embedded model's folder: find it, load it, pack a training run into it.
 
 The folder is an ordinary Stable Diffusion pipeline with three things beside it: `scorer/`
-(open_clip), `judge/` (the classifier of the gates) and `training.json` (how it came about).
+(open_clip), `judge/` (the classifier of the gates) and `training.json` (how it came about). The
+motion adapter that makes clips with it has a folder of its own, with its own training.json.
 """
 
 import hashlib
 import json
 import shutil
 import subprocess
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from typing import Any
 from vedit.errors import ModelError, OutputError
 
 BUILTIN = Path(__file__).resolve().parent.parent / "builtin" / "shapes"
+MOTION = BUILTIN.with_name("shapes-motion")
 MAX_CURVE_POINTS = 40
 
 
@@ -63,6 +66,12 @@ def check_folder(folder: Path) -> None:
         raise ModelError(f"{folder} holds no packed model.", next_step="Pack a training run with: vedit models pack RUN")
 
 
+def check_motion(folder: Path) -> None:
+    """Raise ModelError unless the folder holds a packed motion adapter."""
+    if not (folder / "pytorch_lora_weights.safetensors").exists():
+        raise ModelError(f"{folder} holds no packed motion adapter.", next_step="Pack a training run with: vedit models pack RUN --motion")
+
+
 def be_quiet() -> None:
     """Keep the progress bars of loading and saving off standard error; they take milliseconds."""
     import diffusers.utils.logging
@@ -78,14 +87,40 @@ def pack(run: Path, folder: Path, *, stage: str = "unet", overwrite: bool = Fals
     stage: "unet" packs the newest state of the open-ended run, "unet-annealed" its annealed copy.
     A folder that exists keeps its README.md; everything else in it is replaced.
     """
+
+    def write(partial: Path) -> dict[str, Any]:
+        _write_parts(run, partial, stage)
+        return training_record("vedit-shapes", run, partial, ("codec", "judge", "scorer", stage))
+
+    return _replaced(folder, write, overwrite)
+
+
+def pack_motion(run: Path, folder: Path, *, stage: str = "motion", overwrite: bool = False) -> dict[str, Any]:
+    """Write the averaged motion adapter of a run in half precision; return what training.json says.
+
+    stage: "motion", or "motion-annealed" for its annealed copy.
+    """
+    from vedit.app.train_shapes import load_codec
+    from vedit.train import shapes
+    from vedit.train.shapes_motion import Motion, clip_denoiser
+
+    def write(partial: Path) -> dict[str, Any]:
+        channels = load_codec(run).config.latent_channels
+        _averaged(Motion(clip_denoiser(shapes.unet(channels))), run / stage).save(partial)
+        return training_record("vedit-shapes-motion", run, partial, (stage,))
+
+    return _replaced(folder, write, overwrite)
+
+
+def _replaced(folder: Path, write: Callable[[Path], dict[str, Any]], overwrite: bool) -> dict[str, Any]:
+    """Write a folder beside its name and put it there when it is whole; its README.md stays."""
     if folder.exists() and any(folder.iterdir()) and not overwrite:
         raise OutputError(f"{folder} is not empty.", next_step="Add -y to replace what it holds.")
     partial = folder.with_name(folder.name + ".tmp")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        _write_parts(run, partial, stage)
-        record = training_record(run, partial, stage)
+        record = write(partial)
         write_record(partial, record)
         if (folder / "README.md").exists():
             shutil.copy(folder / "README.md", partial / "README.md")
@@ -149,7 +184,7 @@ def _averaged(module: Any, stage_folder: Path) -> Any:
     if newest is None:
         raise ModelError(
             f"{stage_folder}: this stage is not trained yet.",
-            next_step=f"Run: vedit train --preset shapes-all --out {stage_folder.parent}",
+            next_step=f"Run: vedit train --preset {'shapes-motion' if stage_folder.name.startswith('motion') else 'shapes-all'} --out {stage_folder.parent}",
         )
     module.load_state_dict(load_file(newest / "ema.safetensors"))
     return module.eval()
@@ -167,13 +202,13 @@ def _scorer_config() -> dict[str, Any]:
     }
 
 
-def training_record(run: Path, folder: Path, stage: str) -> dict[str, Any]:
+def training_record(form: str, run: Path, folder: Path, stages: Sequence[str]) -> dict[str, Any]:
     """Return how each part was trained, and the hash of every weight file."""
     return {
-        "format": "vedit-shapes",
+        "format": form,
         "version": 1,
         "code": code_revision(),
-        "stages": {name: _stage_record(run / name) for name in ("codec", "judge", "scorer", stage)},
+        "stages": {name: _stage_record(run / name) for name in stages},
         "gates": {},
         "files": hashes(folder),
     }

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
 import click
 
 from vedit.cli.common import Voice, examples, print_json
 from vedit.errors import CheckFailed
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from vedit.app.bench_model import Figure
 
 EXAMPLES = (
     ("vedit bench model", "the model that ships with vedit"),
@@ -32,7 +40,6 @@ nothing with the model, and whose own accuracy is printed first.
 @click.option("--strict", is_flag=True, help="Exit 1 when a gate is missed.")
 @click.option("--json", "as_json", is_flag=True, help="Print each figure as one JSON object.")
 def command(folder: str | None, samples: int, steps: int, device: str, threads: int | None, store: bool, strict: bool, as_json: bool) -> None:
-    from dataclasses import asdict
     from pathlib import Path
 
     from vedit.app.extras import need
@@ -46,16 +53,26 @@ def command(folder: str | None, samples: int, steps: int, device: str, threads: 
     if threads:
         torch.set_num_threads(threads)
     place = Path(folder) if folder else BUILTIN
-    figures = []
-    for figure in bench_model.bench_model(place, bench_model.Trials(samples=samples, steps=steps), device):
-        figures.append(figure)
+    trials = bench_model.Trials(samples=samples, steps=steps)
+    report(bench_model.bench_model(place, trials, device), place, store=store, strict=strict, as_json=as_json)
+
+
+def report(figures: Iterable[Figure], place: Path, *, store: bool, strict: bool, as_json: bool) -> None:
+    """Print figures as they come; then store them, and raise CheckFailed for those that miss their bars, as asked."""
+    from dataclasses import asdict
+
+    from vedit.app import bench_model
+
+    seen = []
+    for figure in figures:
+        seen.append(figure)
         if as_json:
             print_json({**asdict(figure), "passed": figure.passed})
         else:
             click.echo(bench_model.table([figure]))
     if store:
-        bench_model.store(place, figures)
+        bench_model.store(place, seen)
         Voice().say(f"the figures are in {place / 'training.json'}")
-    missed = [f"{figure.group} {figure.name}" for figure in figures if figure.passed is False]
+    missed = [f"{figure.group} {figure.name}" for figure in seen if figure.passed is False]
     if strict and missed:
         raise CheckFailed(f"{len(missed)} gates missed: {', '.join(missed)}.")

@@ -10,6 +10,7 @@ from vedit.cli.common import Voice, examples, options, print_json
 from vedit.errors import UsageError
 
 EXAMPLES = (
+    ('vedit generate "digit 5 moving left" -o five.gif', "with the embedded model: shapes and digits on plain or patterned ground"),
     ('vedit generate "digit 5 moving left" --model RUN -o five.gif', "with what vedit train has made so far"),
     ('vedit generate "digit 5 moving left" --model RUN -o four.gif --count 4 --ddim-num-steps 50', "four seeds side by side"),
     ("vedit generate --prompts prompts.txt --model RUN -O clips", "a clip for each line of a file"),
@@ -43,7 +44,13 @@ EXTRA = ("weights", "eta", "clip", "spacing", "save_x_start", "save_every", "fro
 @click.option("-o", "--output", metavar="FILE", help="Write here; - is standard output. Several clips become a grid.")
 @click.option("-O", "--output-dir", metavar="DIR", help="Write each clip into this folder.")
 @click.option("--to", metavar="FORMAT", help="Output format when the name does not tell; of the files of -O, gif by default.")
-@click.option("--model", metavar="NAME", required=True, help="A run of vedit train, a packed generator, or a Hub id.")
+@click.option(
+    "--model",
+    metavar="NAME",
+    default="shapes",
+    show_default=True,
+    help="shapes (embedded, drawn scenes), a run of vedit train, a packed generator, or a Hub id.",
+)
 @click.option("--revision", metavar="REV", help="Branch, tag or commit of a Hub model.")
 @click.option("--prompts", metavar="FILE", help="Prompts from a file, one per line.")
 @click.option("--negative", metavar="TEXT", help="What guidance leads away from.")

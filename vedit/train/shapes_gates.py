@@ -19,6 +19,7 @@ from vedit.train.shapes_truth import read_clip
 
 SAMPLE_SEED = 9_000_003
 GUIDANCE = 3.0
+CLIP_DIGITS = 0.2  # of the captions of clips
 
 
 def interval(right: int, trials: int, z: float = 1.96) -> tuple[float, float]:
@@ -52,10 +53,10 @@ def sample_latents(
         return v
 
     noise = unit_noise(len(captions), (unet.config.in_channels, 16, 16), seed).to(unet.device)
-    return guided(predict, scheduler, noise, text_states(text_encoder, captions), steps, guidance)
+    *_, latents = guided(predict, scheduler, noise, text_states(text_encoder, captions), steps, guidance)
+    return latents
 
 
-@torch.no_grad()
 def sample_clips(
     unet: Any,
     text_encoder: Any,
@@ -63,18 +64,23 @@ def sample_clips(
     captions: list[str],
     *,
     steps: int,
-    frames: int = scenes.FRAMES,
     seed: int = SAMPLE_SEED,
     guidance: float = GUIDANCE,
-) -> Tensor:
-    """Sample one clip of latents per caption with a UNetMotionModel: BFCYX; noise i depends on the seed and i only."""
+    negative: str = "",
+) -> Iterator[Tensor]:
+    """Sample one clip of latents per caption with a UNetMotionModel; yield BFCYX after each step.
 
+    Noise i depends on the seed and i only. negative: what guidance leads away from.
+    """
+
+    @torch.no_grad()
     def predict(latents: Tensor, timestep: Tensor, text: Tensor) -> Tensor:
         return clip_prediction(unet, latents, timestep, text)
 
-    noise = unit_noise(len(captions), (frames, unet.config.in_channels, 16, 16), seed).to(unet.device)
-    latents = guided(predict, scheduler, noise.flatten(0, 1), text_states(text_encoder, captions), steps, guidance)
-    return latents.unflatten(0, (len(captions), frames))
+    noise = unit_noise(len(captions), (scenes.FRAMES, unet.config.in_channels, 16, 16), seed).to(unet.device)
+    text = text_states(text_encoder, captions, negative)
+    for latents_NCYX in guided(predict, scheduler, noise.flatten(0, 1), text, steps, guidance):
+        yield latents_NCYX.unflatten(0, (len(captions), scenes.FRAMES))
 
 
 def clip_prediction(unet: Any, noisy_NCYX: Tensor, timestep: Tensor, text_BLE: Tensor) -> Tensor:
@@ -90,20 +96,21 @@ def unit_noise(count: int, shape: tuple[int, ...], seed: int) -> Tensor:
     return torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed + i)) for i in range(count)])
 
 
-def text_states(text_encoder: Any, captions: list[str]) -> Tensor:
-    """Return the text states of captions, then as many of the empty caption."""
-    ids = shapes.token_ids(captions + [""] * len(captions)).to(text_encoder.device)
+@torch.no_grad()
+def text_states(text_encoder: Any, captions: list[str], negative: str = "") -> Tensor:
+    """Return the text states of captions, then as many of the negative caption."""
+    ids = shapes.token_ids(captions + [negative] * len(captions)).to(text_encoder.device)
     states: Tensor = text_encoder(ids).last_hidden_state
     return states
 
 
-def guided(predict: Callable[[Tensor, Tensor, Tensor], Tensor], scheduler: Any, latents: Tensor, text: Tensor, steps: int, guidance: float) -> Tensor:
-    """Walk from noise to clean latents with DDIM and classifier-free guidance, both halves in one batch."""
+def guided(predict: Callable[[Tensor, Tensor, Tensor], Tensor], scheduler: Any, latents: Tensor, text: Tensor, steps: int, guidance: float) -> Iterator[Tensor]:
+    """Walk from noise to clean latents with DDIM and classifier-free guidance, both halves in one batch; yield each step."""
     scheduler.set_timesteps(steps, device=latents.device)
     for timestep in scheduler.timesteps:
         said, unsaid = predict(torch.cat([latents, latents]), timestep, text).chunk(2)
         latents = scheduler.step(unsaid + guidance * (said - unsaid), timestep, latents).prev_sample
-    return latents
+        yield latents
 
 
 @torch.no_grad()
@@ -163,20 +170,18 @@ def shares(right: dict[str, Tensor]) -> dict[str, dict[str, Any]]:
     return table
 
 
-def clip_shares(
+@torch.no_grad()
+def sampled_clips(
     unet: Any, text_encoder: Any, codec: Any, scheduler: Any, count: int, *, steps: int, seed: int = SAMPLE_SEED + 1, guidance: float = GUIDANCE
-) -> dict[str, dict[str, Any]]:
-    """Sample a clip for each of `count` captions of held-out scenes and read it: the shares that show what was asked.
-
-    A fifth of the captions name a digit; no learned judge takes part (see shapes_truth).
-    """
-    records = scenes.sample_records(count, seed, held_out=True, digits=0.2)
+) -> tuple[list[scenes.Scene], list[Tensor]]:
+    """Sample a clip, FCYX in 0..1, for each of `count` captions of held-out scenes; a fifth of them name a digit."""
+    records = scenes.sample_records(count, seed, held_out=True, digits=CLIP_DIGITS)
     clips = []
     for start in range(0, count, 8):
         captions = [record.caption for record in records[start : start + 8]]
-        latents_BFCYX = sample_clips(unet, text_encoder, scheduler, captions, steps=steps, seed=seed + start, guidance=guidance)
+        *_, latents_BFCYX = sample_clips(unet, text_encoder, scheduler, captions, steps=steps, seed=seed + start, guidance=guidance)
         clips += [decode(codec, latents_FCYX).cpu() for latents_FCYX in latents_BFCYX]
-    return shares(read_right(records, clips))
+    return records, clips
 
 
 def read_right(records: list[scenes.Scene], clips: list[Tensor]) -> dict[str, Tensor]:

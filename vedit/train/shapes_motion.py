@@ -26,13 +26,13 @@ from torch.nn.utils import parametrize
 
 from vedit.data import scenes
 from vedit.train import shapes
-from vedit.train.shapes_gates import clip_prediction, clip_shares
+from vedit.train.shapes_gates import clip_prediction, read_right, sampled_clips, shares
 from vedit.train.shapes_unet import Denoiser, LatentTask, stratified_timesteps, use_plain_attention
 
 FRAMES = scenes.FRAMES
 RANK = 8
 SAYS_MOTION = 0.9
-NOISE_POWER = 0.75  # timestep = 1000 u^0.75: where an object is, is decided at high noise
+NOISE_POWER = 0.5  # timestep = 1000 u^0.5: where an object is, is decided at high noise
 ADAPTER: dict[str, Any] = {
     "block_out_channels": shapes.UNET["block_out_channels"],
     "motion_layers_per_block": shapes.UNET["layers_per_block"],
@@ -86,14 +86,15 @@ class Motion(nn.Module):
 
 def text_projections(unet: Any) -> dict[str, nn.Linear]:
     """Return the layers that make keys and values of text, by name."""
-    return {name: layer for name, layer in unet.named_modules() if name.endswith(("attn2.to_k", "attn2.to_v"))}
+    wanted = ("attn2.to_k", "attn2.to_v")  # motion modules have an attn2 too, and no text
+    return {name: layer for name, layer in unet.named_modules() if name.endswith(wanted) and "motion_modules" not in name}
 
 
 def clip_denoiser(unet: Any) -> Any:
     """Build a UNetMotionModel around a denoiser of pictures; fresh motion modules change nothing yet."""
-    from diffusers import MotionAdapter, UNetMotionModel
+    from diffusers import MotionAdapter
 
-    model = UNetMotionModel.from_unet2d(unet, MotionAdapter(**ADAPTER))
+    model = _with_adapter(unet, MotionAdapter(**ADAPTER))
     for name, parameter in model.named_parameters():
         if "motion_modules" in name and ".proj_out." in name:
             nn.init.zeros_(parameter)
@@ -102,16 +103,28 @@ def clip_denoiser(unet: Any) -> Any:
 
 def load_clip_denoiser(unet: Any, folder: Path) -> Any:
     """Build a UNetMotionModel from a denoiser of pictures and a stored adapter, LoRA merged, float32."""
-    from diffusers import MotionAdapter, UNetMotionModel
+    from diffusers import MotionAdapter
 
-    adapter = MotionAdapter.from_pretrained(folder, torch_dtype=torch.float32)
-    model = UNetMotionModel.from_unet2d(unet, adapter)
+    model = _with_adapter(unet, MotionAdapter.from_pretrained(folder, torch_dtype=torch.float32))
     tensors = load_file(folder / "pytorch_lora_weights.safetensors")
     with torch.no_grad():
         for name, layer in text_projections(model).items():
             a, b = (tensors[f"unet.{name}.{key}.weight"].to(layer.weight) for key in ("lora_A", "lora_B"))
             layer.weight += b @ a
     return model.eval()
+
+
+def _with_adapter(unet: Any, adapter: Any) -> Any:
+    """Join both without the warning of diffusers that no module has to stay in float32."""
+    from diffusers import UNetMotionModel
+    from diffusers.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        return UNetMotionModel.from_unet2d(unet, adapter)
+    finally:
+        logging.set_verbosity(before)
 
 
 class MotionTask(LatentTask):
@@ -162,8 +175,8 @@ class MotionTask(LatentTask):
 
     def measure(self, model: Any, step: int) -> dict[str, Any]:
         with self._with_weights(model):
-            table = clip_shares(self.unet, self.text_encoder, self.codec, shapes.scheduler(), 32, steps=25)
-        return {name: row["share"] for name, row in table.items()}
+            records, clips = sampled_clips(self.unet, self.text_encoder, self.codec, shapes.scheduler(), 32, steps=25)
+        return {name: row["share"] for name, row in shares(read_right(records, clips)).items()}
 
     @contextmanager
     def _with_weights(self, model: nn.Module) -> Iterator[None]:

@@ -4,7 +4,7 @@ The caption says which two colours to tell apart, so the object is where the nea
 is the object's. Its centroid is tracked through the frames. What the middle frame shows is the
 shape, colour and background whose plain drawing at that place is nearest in squared error.
 
-Tensor names: F frames, C colours, Y X rows and columns, M candidate outlines, P pixels x colours.
+Tensor names: F frames, C colours, Y X rows and columns, M outlines, O object tones, G ground tones.
 """
 
 from collections.abc import Mapping
@@ -67,11 +67,26 @@ def nearest_drawing(picture_CYX: Tensor, words: Mapping[str, str], centre_2: Ten
     shapes, masks_MYX = outlines(words, centre_2)
     objects = torch.stack([object_tone(colour, SHADE[words["texture"]]) for colour in grammar.COLOURS])
     grounds = torch.stack([ground_tone(ground, 0.0 if words["pattern"] == "plain" else 0.5) for ground in grammar.GROUNDS])
-    mask_MYX = masks_MYX[:, None, None, None]
-    drawn = mask_MYX * objects[None, :, None, :, None, None] + (1 - mask_MYX) * grounds[None, None, :, :, None, None]
-    error = (drawn - picture_CYX).square().mean(dim=(3, 4, 5))
+    error = drawing_errors(picture_CYX, masks_MYX, objects, grounds)
     outline, colour, ground = (int(i) for i in torch.unravel_index(error.argmin(), error.shape))
     return {"shape": shapes[outline], "colour": grammar.COLOURS[colour], "ground": grammar.GROUNDS[ground]}
+
+
+def drawing_errors(picture_CYX: Tensor, masks_MYX: Tensor, objects_OC: Tensor, grounds_GC: Tensor) -> Tensor:
+    """Return the squared error of a picture p to every drawing m o + (1 - m) g, less the sum of p^2: MOG.
+
+    With d = o - g it is the sum over colours of d^2 sum(m^2) + 2 d (g sum(m) - sum(m p)) + g (n g - 2 sum(p)),
+    so no drawing is made.
+    """
+    pixels = picture_CYX[0].numel()
+    square_M, area_M = masks_MYX.square().sum(dim=(1, 2)), masks_MYX.sum(dim=(1, 2))
+    covered_MC = torch.einsum("myx,cyx->mc", masks_MYX, picture_CYX)
+    total_C = picture_CYX.sum(dim=(1, 2))
+    step_OGC = objects_OC[:, None] - grounds_GC
+    error_MOG = torch.einsum("ogc,m->mog", step_OGC.square(), square_M)
+    error_MOG += 2 * torch.einsum("ogc,gc,m->mog", step_OGC, grounds_GC, area_M)
+    error_MOG -= 2 * torch.einsum("ogc,mc->mog", step_OGC, covered_MC)
+    return error_MOG + (grounds_GC * (pixels * grounds_GC - 2 * total_C)).sum(dim=1)
 
 
 def outlines(words: Mapping[str, str], centre_2: Tensor) -> tuple[list[str], Tensor]:

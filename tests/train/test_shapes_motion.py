@@ -1,0 +1,108 @@
+"""Protects vedit/train/shapes_motion.py: the adapter starts as nothing, trains alone, and opens in diffusers."""
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from vedit.data import grammar
+from vedit.train import shapes, shapes_motion
+from vedit.train.loop import seeded
+from vedit.train.shapes_gates import clip_prediction, sample_clips
+from vedit.train.shapes_unet import Denoiser
+
+torch.set_num_threads(1)  # ten times faster for small tensors on a busy machine
+CHANNELS = 6
+
+
+@pytest.fixture(scope="module")
+def base():
+    torch.manual_seed(0)
+    return Denoiser(CHANNELS).eval()
+
+
+@pytest.fixture
+def task(base):
+    torch.manual_seed(1)
+    return shapes_motion.MotionTask(shapes.codec(CHANNELS).eval(), base, base_name="test", seed=0, batch=2, blocks_of=1)
+
+
+def predicted(unet, base, frames=3):
+    generator = torch.Generator().manual_seed(3)
+    noisy = torch.randn(2 * frames, CHANNELS, 16, 16, generator=generator)
+    text = base.text_encoder(shapes.token_ids(["digit 5 moving left", "a red ring"])).last_hidden_state
+    with torch.no_grad():
+        return noisy, text, clip_prediction(unet, noisy, torch.tensor([900, 400]), text)
+
+
+def test_a_fresh_adapter_leaves_every_frame_as_the_denoiser_of_pictures_draws_it(base):
+    noisy, text, v = predicted(shapes_motion.clip_denoiser(base.unet), base)
+    with torch.no_grad():
+        alone = base.unet(noisy, torch.tensor([900] * 3 + [400] * 3), encoder_hidden_states=text.repeat_interleave(3, dim=0)).sample
+    assert torch.allclose(v, alone, atol=1e-4)
+
+
+def test_only_motion_modules_and_the_low_rank_change_train(task):
+    task.losses(0)["loss"].backward()
+    trained = {name for name, parameter in task.unet.named_parameters() if parameter.requires_grad}
+    assert all("motion_modules" in name or "lora_" in name for name in trained)
+    assert len(trained) == len(list(task.model.parameters()))
+    moved = {name for name, parameter in task.unet.named_parameters() if parameter.grad is not None and parameter.grad.abs().sum() > 0}
+    # what follows a zero matrix gets no gradient at first
+    assert moved == {name for name in trained if ".proj_out." in name or "lora_B" in name}
+
+
+def test_what_is_saved_gives_what_was_trained_and_the_base_stays(task, base, tmp_path):
+    before = {name: value.clone() for name, value in base.unet.state_dict().items()}
+    torch.manual_seed(2)
+    for parameter in task.model.parameters():
+        parameter.data += 0.05 * torch.randn_like(parameter)
+    *_, trained = predicted(task.unet, base)
+    task.model.save(tmp_path)
+    *_, loaded = predicted(shapes_motion.load_clip_denoiser(base.unet, tmp_path), base)
+    *_, fresh = predicted(shapes_motion.clip_denoiser(base.unet), base)
+    assert float((loaded - trained).abs().max()) < 0.02 < float((fresh - trained).abs().max())  # half precision
+    assert all(torch.equal(value, before[name]) for name, value in base.unet.state_dict().items())
+
+
+def test_the_stored_lora_is_what_peft_calls_one(task, tmp_path):
+    from diffusers import UNet2DConditionModel
+
+    task.model.save(tmp_path)
+    tensors = load_file(tmp_path / "pytorch_lora_weights.safetensors")
+    config = {key: value for key, value in shapes.UNET.items()}
+    names = set(dict(UNet2DConditionModel(**config, in_channels=CHANNELS, out_channels=CHANNELS).named_modules()))
+    layers = {name.removeprefix("unet.").rpartition(".lora_")[0] for name in tensors}
+    assert layers < names and all(name.endswith(("attn2.to_k", "attn2.to_v")) for name in layers)
+    assert len(tensors) == 2 * len(layers)
+
+
+def test_clips_train_on_all_moments_of_a_path_and_mostly_on_high_noise(task):
+    assert torch.allclose(task.times(2, seeded(0, 0, 0))[1], torch.arange(8) / 7)
+    task.batch = 1000
+    timesteps = task.timesteps(seeded(0, 0, 1))
+    assert int(timesteps.max()) < 1000
+    assert float((timesteps < 250).float().mean()) == pytest.approx(0.25**2, abs=0.005)  # P(1000 u^.5 < 250)
+
+
+def test_sampling_a_clip_is_a_function_of_prompt_and_seed(base):
+    unet = shapes_motion.clip_denoiser(base.unet)
+
+    def clip(seed, **settings):
+        (latents,) = sample_clips(unet, base.text_encoder, shapes.scheduler(), ["digit 5"], steps=1, seed=seed, **settings)
+        return latents
+
+    first = clip(0)
+    assert first.shape == (1, 8, CHANNELS, 16, 16)
+    assert torch.equal(clip(0), first) and not torch.equal(clip(1), first)
+    alone = clip(0, guidance=1.0)
+    assert not torch.allclose(first, alone, atol=1e-3)
+    # led away from its own prompt, guidance changes nothing
+    assert torch.allclose(clip(0, negative="digit 5", guidance=5.0), alone, atol=1e-3)
+
+
+def test_motion_is_said_more_often_than_to_the_denoiser_of_pictures(task):
+    from vedit.data import scenes
+
+    batch = scenes.sample(300, seeded(0, 0, 2))
+    said = [set(caption.split()) & {*grammar.MOTIONS} for caption in task.captions(batch, 0)]
+    assert 0.85 < sum(map(bool, said)) / 300 < 0.95
