@@ -29,8 +29,7 @@ TOWERS = ("gmflow",)
 
 
 def score(clip: Clip, towers: Towers, options: Options) -> dict[str, Score]:
-    tower = towers.get("gmflow")
-    source = tower.flow(source_like_edit(clip))
-    edited = tower.flow(clip.edited)
+    like = source_like_edit(clip)
+    source, edited = (towers.get("gmflow").flow(video) for video in (like, clip.edited))
     distance = np.linalg.norm(edited - source, axis=1).mean((1, 2), np.float64)
     return {"motion_alignment": mean_score(-distance, width=clip.edited.size[1], height=clip.edited.size[0])}

@@ -110,11 +110,12 @@ class WeightFinder:
     """Look for weights in the user's folder, then in the Hub's cache, then on the Hub.
 
     folder: holds ORG/REPO/FILE or REPO/FILE, as published. cache: where fetched files that are not
-    on the Hub and known hashes are kept; None keeps none. offline: never fetch.
+    on the Hub and known hashes are kept; None keeps none. offline: never fetch. hub_cache: the Hub's
+    own cache unless given.
     """
 
-    def __init__(self, folder: Path | None = None, cache: Path | None = None, offline: bool = False) -> None:
-        self.folder, self.cache, self.offline = folder, cache, offline
+    def __init__(self, folder: Path | None = None, cache: Path | None = None, offline: bool = False, hub_cache: Path | None = None) -> None:
+        self.folder, self.cache, self.offline, self.hub_cache = folder, cache, offline, hub_cache
 
     def places(self, tower: str) -> list[str]:
         """Where a tower's weights are looked for, in order, for people to read."""
@@ -147,12 +148,16 @@ class WeightFinder:
         reasons = []
         for file in FILES[tower]:
             try:
-                path = self._download_url(file) if file.url else _download_hub(file)
+                path = self._download_url(file) if file.url else _download_hub(file, self.hub_cache)
             except ModelError as error:
                 reasons.append(f"{file.name}: {error.what}")
                 continue
             found = Found(file, path, "download", None if file.url else _revision(path))
-            self._refuse_another(found)
+            try:
+                self._refuse_another(found)
+            except ModelError as error:
+                reasons.append(f"{error.what} {error.right}")
+                continue
             return found
         raise ModelError(f"the weights of {tower} cannot be fetched.", "\n".join(reasons), _put(tower))
 
@@ -162,7 +167,7 @@ class WeightFinder:
             return path if path is not None and path.is_file() else None
         from huggingface_hub import try_to_load_from_cache
 
-        path_text = try_to_load_from_cache(file.repo, file.path)
+        path_text = try_to_load_from_cache(file.repo, file.path, cache_dir=self.hub_cache)
         return Path(path_text) if isinstance(path_text, str) else None
 
     def _place(self, file: WeightFile) -> Path | None:
@@ -181,13 +186,11 @@ class WeightFinder:
         return place
 
     def _refuse_another(self, found: Found) -> None:
-        """A fetched file whose hash is not the published one is somebody else's."""
+        """A fetched file whose hash is not the published one is somebody else's: removed, so that it is not found next time."""
         if self.is_published(found) is False:
-            raise ModelError(
-                f"{found.path}: its hash is not that of the published {found.file.path}.",
-                f"It is sha256 {self.sha256(found.path)}.",
-                "Remove the file, and put the original under --weights DIR.",
-            )
+            sha256 = self.sha256(found.path)
+            found.path.unlink()
+            raise ModelError(f"what {found.file.repo} gave as {found.file.path}: its hash is not that of the published file.", f"Its sha256 is {sha256}.")
 
     def is_published(self, found: Found) -> bool | None:
         """Whether a file has the published hash; None where that is not known."""
@@ -258,12 +261,12 @@ def _revision(path: Path) -> str | None:
     return parts[parts.index("snapshots") + 1] if "snapshots" in parts else None
 
 
-def _download_hub(file: WeightFile) -> Path:
+def _download_hub(file: WeightFile, cache: Path | None) -> Path:
     from huggingface_hub import errors as hub
     from huggingface_hub import hf_hub_download
 
     try:
-        return Path(hf_hub_download(file.repo, file.path))
+        return Path(hf_hub_download(file.repo, file.path, cache_dir=cache))
     except hub.GatedRepoError:
         raise ModelError(f"it is gated: accept its licence at https://huggingface.co/{file.repo} and set HF_TOKEN.") from None
     except (hub.HfHubHTTPError, hub.LocalEntryNotFoundError, hub.OfflineModeIsEnabled, OSError, ValueError) as error:
