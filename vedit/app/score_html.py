@@ -39,6 +39,7 @@ CIVIDIS = (
     (148, 142, 119), (174, 163, 113), (200, 184, 102), (228, 207, 84), (254, 232, 56),
 )  # fmt: skip
 NOT_SEEN = (128, 128, 128)
+_WORDS = ' class="words"'
 
 
 def page(heading: str, body: str) -> str:
@@ -62,7 +63,7 @@ def report_page(results: Results, plan: Plan, towers: Any, *, link_media: bool =
     """
     parts = [summary_section(results)]
     if len(results.rows) > 1:
-        parts += ["<h2>Videos</h2>", as_html(rows_table(results))]
+        parts += ["<h2>Videos</h2>", as_html(rows_table(results), is_linked=True)]
     items = {(item.video_id, item.edit_id): item for item in plan.items}
     for row in results.rows:
         clip = None
@@ -84,7 +85,7 @@ def summary_section(results: Results) -> str:
     head = ["metric", "mean" if len(results.rows) > 1 else "value", *(["95% interval", "videos", "n"] if len(results.rows) > 1 else [])]
     head += [*results.baselines, "better", "usual range", "what it says"]
     rows = "".join(f"<tr>{''.join(_metric_cells(results, key))}</tr>" for key in results.keys)
-    columns = "".join(f'<th scope="col">{html.escape(text)}</th>' for text in head)
+    columns = "".join(f'<th scope="col"{_WORDS if text == head[-1] else ""}>{html.escape(text)}</th>' for text in head)
     said = "".join(f'<p class="note">{html.escape(note)}</p>' for note in skipped_notes(results.rows))
     lost = "".join(f'<p class="flag">{html.escape(label)}: not scored: {html.escape(why)}</p>' for label, why in failures(results.rows))
     return f'<div class="scroll"><table class="sortable"><thead><tr>{columns}</tr></thead><tbody>{rows}</tbody></table></div>{lost}{said}'
@@ -245,7 +246,7 @@ def chart(key: str, number: Number, baselines: Mapping[str, Row | None]) -> str:
     if not values:
         return ""
     low, high = min(values), max(values)
-    xs = [30 + 230 * place / max(1, len(number.per_frame) - 1) for place in range(len(number.per_frame))]
+    xs = [52 + 208 * place / max(1, len(number.per_frame) - 1) for place in range(len(number.per_frame))]
 
     def y(value: float) -> float:
         return 78 - 62 * ((value - low) / (high - low) if high > low else 0.5)
@@ -265,9 +266,9 @@ def chart(key: str, number: Number, baselines: Mapping[str, Row | None]) -> str:
     return (
         f'<figure class="chart"><figcaption>{html.escape(key)}{html.escape(note)}</figcaption>'
         f'<svg viewBox="0 0 270 100" role="img" aria-label="{html.escape(key)} by frame, from {low:.4g} to {high:.4g}">'
-        f'<line class="axis" x1="26" x2="266" y1="82" y2="82"/><line class="now" x1="{xs[0]:.1f}" x2="{xs[0]:.1f}" y1="10" y2="82" data-places="{places}"/>'
+        f'<line class="axis" x1="48" x2="266" y1="82" y2="82"/><line class="now" x1="{xs[0]:.1f}" x2="{xs[0]:.1f}" y1="10" y2="82" data-places="{places}"/>'
         f'{bases}{line(number.per_frame, "line")}{dots}<text x="2" y="12">{high:.4g}</text><text x="2" y="80">{low:.4g}</text>'
-        f'<text x="30" y="96">1</text><text x="262" y="96" text-anchor="end">{len(number.per_frame)}</text></svg></figure>'
+        f'<text x="52" y="96">1</text><text x="262" y="96" text-anchor="end">{len(number.per_frame)}</text></svg></figure>'
     )
 
 

@@ -131,13 +131,15 @@ def as_csv(table: Table) -> str:
     return out.getvalue().rstrip("\n")
 
 
-def as_html(table: Table) -> str:
-    """A table element; numbers carry their value for the sorting script of the report."""
+def as_html(table: Table, *, is_linked: bool = False) -> str:
+    """A table element that the page's script can sort. is_linked: the first cell leads to the section of its name."""
 
     def shown(cell: Cell, place: int) -> str:
         text = html.escape(cell.text)
         text = f"<strong>{text}</strong>" if cell.is_best else f"<u>{text}</u>" if cell.is_first else text
-        return f'<th scope="row">{text}</th>' if place == 0 else f"<td>{text}</td>"
+        if place == 0:
+            return f'<th scope="row"><a href="#{text}">{text}</a></th>' if is_linked else f'<th scope="row">{text}</th>'
+        return f"<td>{text}</td>"
 
     head = "".join(f'<th scope="col">{html.escape(text)}</th>' for text in table.head)
     rows = ["<tr>" + "".join(shown(cell, place) for place, cell in enumerate(row)) + "</tr>" for row in table.rows]
