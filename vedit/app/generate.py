@@ -29,7 +29,9 @@ from vedit.errors import InputError, ModelError, UsageError, VeditError
 if TYPE_CHECKING:
     import numpy as np
 
-BACKENDS = ("generate_shapes", "generate_checkpoint")  # asked in this order
+BACKENDS = ("generate_shapes", "generate_remote", "generate_provider", "generate_checkpoint", "generate_hub")  # asked in this order
+
+PENDING = ".pending.json"  # behind an output's name: a job at a hosted generator that is not fetched yet
 
 
 class Choices(NamedTuple):
@@ -44,7 +46,10 @@ class Choices(NamedTuple):
 
 
 class Request(NamedTuple):
-    """One clip to make; None leaves a value to the model. size: width and height."""
+    """One clip to make; None leaves a value to the model. size: width and height.
+
+    pending: a file for what a second call needs to go on with work that was begun elsewhere.
+    """
 
     prompt: str
     negative: str | None = None
@@ -55,6 +60,7 @@ class Request(NamedTuple):
     guidance: float | None = None
     fps: Fraction | None = None
     extra: Mapping[str, Any] = MappingProxyType({})
+    pending: str | None = None
 
 
 class Made(NamedTuple):
@@ -113,20 +119,31 @@ def generate(job: Job, *, warn: Callable[[str], None] = lambda message: None, wa
     maker: Maker = module.load(job.choices)
     records = []
     grid: list[list[Made]] = []
+    waiting: list[str | None] = []
     for number, row in enumerate(job.requests):
         grid.append([])
-        for request in row:
-            made = _made(maker, request, watch)
+        for place, request in enumerate(row):
+            path = job.output if job.output is not None else os.path.join(job.folder or ".", file_name(number, request, job))
+            pending = f"{path}.{number}-{place}{PENDING}" if path != "-" else None
+            made = _made(maker, request._replace(pending=pending), watch)
             if job.output is None:
-                assert job.folder is not None
-                path = os.path.join(job.folder, file_name(number, request, job))
                 records.append(_finish(job, path, made.frames_FYX3, made.fps, [[request]], [[made]], maker, started, warn))
+                _drop(pending)
             else:
                 grid[-1].append(made)
+                waiting.append(pending)
     if job.output is not None:
         frames, fps = tiled([[made.frames_FYX3 for made in row] for row in grid]), grid[0][0].fps
         records.append(_finish(job, job.output, frames, fps, job.requests, grid, maker, started, warn))
+        for pending in waiting:
+            _drop(pending)
     return records
+
+
+def _drop(pending: str | None) -> None:
+    """The clip is written: what a second call would have needed is not needed any more."""
+    if pending is not None and os.path.exists(pending):
+        os.unlink(pending)
 
 
 def _made(maker: Maker, request: Request, watch: Watch) -> Made:
@@ -150,7 +167,10 @@ def _finish(
     settings = Settings(to=job.to, warn=warn)
     write_frames(frames, even_delays(len(frames), fps), path, settings)
     rows = [
-        [{**request._asdict(), "extra": dict(request.extra), "fps": float(made.fps), **made.facts} for request, made in zip(*pair, strict=True)]
+        [
+            {**request._replace(pending=None)._asdict(), "extra": dict(request.extra), "fps": float(made.fps), **made.facts}
+            for request, made in zip(*pair, strict=True)
+        ]
         for pair in zip(requests, grid, strict=True)
     ]
     record = {
@@ -166,6 +186,13 @@ def _finish(
     if job.record and path != "-":
         write_record(path, record)
     return record
+
+
+def _told(request: Request) -> dict[str, Any]:
+    """A request as the record tells it."""
+    told = {**request._asdict(), "extra": dict(request.extra)}
+    del told["pending"]
+    return told
 
 
 def file_name(number: int, request: Request, job: Job) -> str:

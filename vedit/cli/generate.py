@@ -14,6 +14,15 @@ EXAMPLES = (
     ('vedit generate "digit 5 moving left" --model RUN -o five.gif', "with what vedit train has made so far"),
     ('vedit generate "digit 5 moving left" --model RUN -o four.gif --count 4 --ddim-num-steps 50', "four seeds side by side"),
     ("vedit generate --prompts prompts.txt --model RUN -O clips", "a clip for each line of a file"),
+    (
+        'vedit generate "a cat on a beach" --model Wan-AI/Wan2.1-T2V-1.3B-Diffusers -o cat.mp4 --frames 33 --size 832x480 --offload model',
+        "any text-to-video pipeline of the Hub",
+    ),
+    ('vedit generate "a cat on a beach" --provider fal-ai --model Wan-AI/Wan2.2-TI2V-5B -o cat.mp4', "the same at an inference provider"),
+    (
+        'vedit generate "a cat on a beach" --model remote:videos --base-url http://127.0.0.1:8000/v1 --remote-model wan -o cat.mp4',
+        "a server of one's own, such as vLLM-Omni",
+    ),
     ('vedit generate "digit 5 moving left" --model RUN -o five.gif --save-x-start x0', "keep what each step foresees"),
     (
         'vedit generate "digit 3 moving left" --model RUN -o three.gif --from-x-start x0/step-019.safetensors --from-step 8 --mask 0,0,32,64',
@@ -32,7 +41,27 @@ checkpoint_options = options(
     click.option("--from-step", type=click.IntRange(0), metavar="K", help="The step to go on from; the later, the less changes."),
     click.option("--mask", multiple=True, metavar="MASK", help="Where to make it anew: white of a picture or clip, box:x,y,w,h, time:1s-2s."),
 )
-EXTRA = ("weights", "eta", "clip", "spacing", "save_x_start", "save_every", "from_x_start", "from_step", "mask")
+hub_options = options(
+    click.option(
+        "--offload", type=click.Choice(["model", "sequential", "group"]), help="Keep parts of a Hub pipeline in memory and move them to the GPU for their use."
+    ),
+    click.option("--vae-tiling", is_flag=True, default=None, help="Decode in tiles: less memory, a Hub pipeline's own seams."),
+    click.option("--variant", metavar="NAME", help="Variant of a Hub pipeline's weights, such as fp16."),
+    click.option("--motion-adapter", metavar="NAME", help="Make an AnimateDiff of a Stable Diffusion model: a folder or Hub id."),
+    click.option("--pipe", multiple=True, metavar="KEY=VALUE", help="A further argument of the pipeline's call, or of the provider's model."),
+)
+remote_options = options(
+    click.option("--provider", metavar="NAME", help="Ask an inference provider of the Hub, such as fal-ai or replicate, for --model; token from HF_TOKEN."),
+    click.option("--base-url", metavar="URL", help="Address of a hosted generator, for --model remote:videos; there is no default."),
+    click.option("--remote-model", metavar="NAME", help="What the hosted generator calls its model."),
+    click.option("--key-env", metavar="NAME", help="Variable that holds the API key; VEDIT_REMOTE_KEY, for a provider HF_TOKEN, by default."),
+    click.option("--form", type=click.Choice(["multipart", "json"]), help="How fields are sent to a hosted generator; multipart by default."),
+    click.option("--field", multiple=True, metavar="NAME=VALUE", help="A further field for a hosted generator, such as seconds=4; NAME= leaves one out."),
+    click.option("--timeout", type=click.FloatRange(1), metavar="S", help="Longest wait for a hosted clip; 1800 by default."),
+)
+HUB_EXTRA = ("offload", "vae_tiling", "variant", "motion_adapter", "pipe")
+REMOTE_EXTRA = ("base_url", "remote_model", "key_env", "form", "field", "timeout")
+EXTRA = (*HUB_EXTRA, *REMOTE_EXTRA, "weights", "eta", "clip", "spacing", "save_x_start", "save_every", "from_x_start", "from_step", "mask")
 
 
 @click.command(
@@ -64,6 +93,8 @@ EXTRA = ("weights", "eta", "clip", "spacing", "save_x_start", "save_every", "fro
 @click.option("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:N or mps.")
 @click.option("--dtype", type=click.Choice(["auto", "fp32", "fp16", "bf16"]), default="auto", help="Precision of the network.")
 @checkpoint_options
+@hub_options
+@remote_options
 @click.option("--no-metadata", is_flag=True, help="Write no run record.")
 @click.option("-y", "--overwrite", is_flag=True, help="Replace outputs that exist.")
 @click.option("--json", "as_json", is_flag=True, help="Print the run record of each output.")
@@ -77,21 +108,44 @@ def command(prompt: str | None, output: str | None, output_dir: str | None, as_j
         raise UsageError("give a prompt or --prompts FILE, one of them.", "", f"Example: {EXAMPLES[0][0]}")
     if (output is None) == (output_dir is None):
         raise UsageError("give -o FILE or -O DIR, one of them.", "", f"Example: {EXAMPLES[0][0]}")
-    need("diffusion")
+    given["model"] = _named(given["model"], given["provider"])
+    if not given["model"].startswith(("remote:", "provider:")):
+        need("diffusion")
     voice = Voice(quiet, progress)
     prompts = read_prompts(given["prompts"]) if given["prompts"] else [prompt or ""]
     extra = {name: given[name] for name in EXTRA if given[name] not in (None, ())}
+    if "pipe" in extra:
+        extra["pipe"] = _arguments(extra["pipe"])
     rows = requests_for(prompts, _request(given, extra), given["count"])
     if "save_x_start" in extra and len(rows) * given["count"] > 1:
         raise UsageError("--save-x-start keeps the steps of one clip.", f"{len(rows) * given['count']} are asked for.", "Leave out --count and --prompts")
-    choices = Choices(given["model"], given["revision"], given["device"], given["dtype"], {}, voice.warn)
-    if "weights" in extra:
-        choices = choices._replace(extra={"weights": extra["weights"]})
+    choices = Choices(given["model"], given["revision"], given["device"], given["dtype"], extra, voice.warn)
     job = Job(choices, rows, output, output_dir, f".{given['to'] or 'gif'}", given["to"], not given["no_metadata"])
     _check_outputs(job, given["overwrite"])
     for record in generate(job, warn=voice.warn, watch=voice.steps):
         if as_json:
             print_json(record)
+
+
+def _named(model: str, provider: str | None) -> str:
+    """The model with the provider that is asked for it; without --model the provider's own choice."""
+    if provider is None:
+        return model
+    own = click.get_current_context().get_parameter_source("model") == click.core.ParameterSource.DEFAULT
+    return f"provider:{provider}:{'' if own else model}"
+
+
+def _arguments(texts: tuple[str, ...]) -> dict[str, Any]:
+    """The `KEY=VALUE` of --pipe, values as TOML reads them."""
+    from vedit.cli.common import toml_value
+
+    found = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip():
+            raise UsageError(f"--pipe {text} has no value.", "Write KEY=VALUE.", "Example: --pipe max_sequence_length=256")
+        found[key.strip().replace("-", "_")] = toml_value(value)
+    return found
 
 
 def _request(given: dict[str, Any], extra: dict[str, Any]) -> Any:

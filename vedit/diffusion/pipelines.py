@@ -1,0 +1,348 @@
+"""Any text-to-video pipeline of diffusers by folder or Hub id, called through one adapter.
+
+The adapter reads the signature of the pipeline's call: what it takes is handed over under its own
+name, what it lacks is an error when the user asked for it. The rules for frames and sides come from
+the autoencoder and the patches of the network, and a value that breaks them is refused with the
+nearest ones that fit. Nothing of a checkpoint is executed: the class must be one of diffusers' own.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from vedit.diffusion.hub import explained, first_line
+from vedit.diffusion.models import DTYPES, _quiet_libraries, choose_device
+from vedit.errors import MemoryBudgetError, ModelError, UsageError, nearest
+
+INDEX = "model_index.json"
+FRAMES = ("num_frames", "video_length", "frames")
+RATES = ("frame_rate", "fps")
+TEMPORAL = ("vae_scale_factor_temporal", "vae_temporal_compression_ratio", "vae_temporal_scale_factor")
+SPATIAL = ("vae_scale_factor_spatial", "vae_spatial_compression_ratio", "vae_spatial_scale_factor", "vae_scale_factor")
+OFFLOADS = ("none", "model", "sequential", "group")
+# Frames a second that a family was trained at, as its own examples export it; the call does not tell.
+TRAINED_FPS = {"Wan": 16, "SkyReelsV2": 24, "HunyuanVideo15": 24, "HunyuanVideo": 15, "CogVideoX": 8, "Mochi": 30, "Allegro": 15, "EasyAnimate": 8, "SanaVideo": 16, "Kandinsky5": 24}  # fmt: skip
+OTHER_FPS = 8
+
+
+class Rules(NamedTuple):
+    """What a model asks of a clip: frames = factor * k + rest, at most `longest`; sides are multiples of `multiple`."""
+
+    factor: int = 1
+    rest: int = 0
+    longest: int | None = None
+    multiple: int = 8
+
+    def check_frames(self, frames: int) -> None:
+        """Raise UsageError, with the counts that fit, unless this many frames do."""
+        if self.longest is not None and frames > self.longest:
+            raise UsageError(f"{frames} frames are too many.", f"The model's motion layers know {self.longest} places in time.", f"Try --frames {self.longest}")
+        if frames % self.factor == self.rest % self.factor:
+            return
+        below = (frames - self.rest) // self.factor * self.factor + self.rest
+        near = [count for count in (below, below + self.factor) if count > 0]
+        why = f"Its autoencoder packs {self.factor} frames into one" + (", the first alone" if self.rest else "")
+        raise UsageError(
+            f"{frames} frames do not fit the model.",
+            f"{why}: it makes {self.factor}k{' + 1' * self.rest}.",
+            f"Try {' or '.join(f'--frames {count}' for count in near)}",
+        )
+
+    def check_size(self, width: int, height: int) -> None:
+        """Raise UsageError, with the nearest size that fits, unless this one does."""
+        if width % self.multiple == 0 == height % self.multiple and min(width, height) > 0:
+            return
+        near = [max(self.multiple, round(side / self.multiple) * self.multiple) for side in (width, height)]
+        raise UsageError(
+            f"{width}x{height} pixels do not fit the model.",
+            f"Both sides are multiples of {self.multiple}: its latents and patches.",
+            f"Try --size {near[0]}x{near[1]}",
+        )
+
+
+class Order(NamedTuple):
+    """What to make; None leaves a value to the pipeline. more: further arguments of its call, by name."""
+
+    prompt: str
+    seed: int = 0
+    frames: int | None = None
+    size: tuple[int, int] | None = None
+    steps: int | None = None
+    guidance: float | None = None
+    negative: str | None = None
+    fps: float | None = None
+    more: Mapping[str, Any] = {}
+
+
+class TextToVideo:
+    """A loaded pipeline."""
+
+    def __init__(self, name: str, pipe: Any, device: torch.device) -> None:
+        self.name, self.pipe, self.device = name, pipe, device
+        self.parameters = call_parameters(type(pipe))
+        self.rules = rules_of(pipe, self.parameters)
+
+    @property
+    def kind(self) -> str:
+        return type(self.pipe).__name__
+
+    def default(self, name: str) -> Any:
+        """The pipeline's own value of a parameter, None when it has none."""
+        value = self.parameters[name].default if name in self.parameters else None
+        return None if value is inspect.Parameter.empty else value
+
+    def rate(self, asked: float | None) -> float:
+        """Frames a second of the clip: as asked, the pipeline's default, or what its family was trained at."""
+        own = next((self.default(name) for name in RATES if self.default(name)), None)
+        family = next((fps for family, fps in TRAINED_FPS.items() if self.kind.startswith(family)), OTHER_FPS)
+        return float(asked or own or family)
+
+    def arguments(self, order: Order) -> dict[str, Any]:
+        """The call's arguments for an order. Raises UsageError for what the pipeline lacks or its rules forbid."""
+        if order.frames is not None:
+            self.rules.check_frames(order.frames)
+        if order.size is not None:
+            self.rules.check_size(*order.size)
+        width, height = order.size or (None, None)
+        asked = {
+            "--frames": (FRAMES, order.frames),
+            "--size": (("width",), width),
+            "--size WxH": (("height",), height),
+            "--steps": (("num_inference_steps",), order.steps),
+            "--guidance": (("guidance_scale",), order.guidance),
+            "--negative": (("negative_prompt",), order.negative),
+        }
+        found: dict[str, Any] = {"prompt": order.prompt, "generator": torch.Generator().manual_seed(order.seed)}
+        for option, (names, value) in asked.items():
+            if value is None:
+                continue
+            name = next((name for name in names if name in self.parameters), None)
+            if name is None:
+                raise UsageError(f"{self.kind} has no {option}.", f"Its call takes: {', '.join(self.settable())}.", f"Leave out {option.split()[0]}")
+            found[name] = value
+        if order.fps is not None:
+            found.update({name: order.fps for name in RATES if name in self.parameters})
+        if "output_type" in self.parameters:
+            found["output_type"] = "np" if self.default("output_type") != "tensor" else "tensor"
+        return {**found, **self._more(order.more, found)}
+
+    def _more(self, more: Mapping[str, Any], taken: Mapping[str, Any]) -> dict[str, Any]:
+        for name in more:
+            if name not in self.settable():
+                raise UsageError(f"{self.kind} takes no {name!r}{nearest(name, self.settable())}", f"Its call takes: {', '.join(self.settable())}.")
+            if name in taken:
+                raise UsageError(f"{name} is set by an option of its own.", "", f"Leave out --pipe {name}")
+        return dict(more)
+
+    def settable(self) -> list[str]:
+        """Parameters that a user can set by text: no tensors, callbacks or formats."""
+        own = ("prompt", "generator", "output_type", "return_dict", "latents", "attention_kwargs", "cross_attention_kwargs")
+        return [name for name in self.parameters if name not in own and "callback" not in name and not name.endswith(("_embeds", "_mask", "_image"))]
+
+    def make(self, order: Order, on_step: Callable[[], None] = lambda: None) -> np.ndarray:
+        """The clip as uint8 (F, Y, X, 3); equal seeds give equal noise on every device.
+
+        on_step: called after each sampling step, where the pipeline tells of them.
+        Raises UsageError for what the pipeline refuses, MemoryBudgetError when it does not fit.
+        """
+        arguments = {**self.arguments(order), **self._callback(on_step)}
+        try:
+            with torch.inference_mode():
+                result = self.pipe(**arguments)
+        except torch.OutOfMemoryError:
+            raise MemoryBudgetError(
+                f"{self.name} does not fit {self.device} with this clip.", "", "Try --offload model, --vae-tiling, or fewer --frames"
+            ) from None
+        except ValueError as error:  # the pipeline's own checks
+            raise UsageError(f"{self.kind} refuses this: {first_line(error)}.", "", "See: vedit generate --help") from None
+        return to_frames(result.frames if hasattr(result, "frames") else result.images)
+
+    def _callback(self, on_step: Callable[[], None]) -> dict[str, Any]:
+        def at_end(pipe: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+            on_step()
+            return {}
+
+        if "callback_on_step_end" in self.parameters:
+            return {"callback_on_step_end": at_end}
+        if "callback" in self.parameters:
+            return {"callback": lambda step, timestep, latents: on_step(), "callback_steps": 1}
+        return {}
+
+
+def call_parameters(kind: type) -> dict[str, inspect.Parameter]:
+    """The parameters of a pipeline's call by name."""
+    found = inspect.signature(kind.__call__).parameters  # type: ignore[operator]
+    return {name: parameter for name, parameter in found.items() if name != "self" and parameter.kind is not inspect.Parameter.VAR_KEYWORD}
+
+
+def rules_of(pipe: Any, parameters: Mapping[str, inspect.Parameter]) -> Rules:
+    """Read a pipeline's rules from its autoencoder, its network and the default of its call.
+
+    Autoencoders that keep the first frame apart have defaults of k * factor + 1; others, such as
+    Allegro's, of k * factor.
+    """
+    factor = next((int(getattr(pipe, name)) for name in TEMPORAL if getattr(pipe, name, None)), 1)
+    spatial = next((int(getattr(pipe, name)) for name in SPATIAL if getattr(pipe, name, None)), 8)
+    network = getattr(pipe, "transformer", None) or getattr(pipe, "transformer_2", None)
+    patch = _setting(network, "patch_size") or 1
+    default = next((parameters[name].default for name in FRAMES if name in parameters), None) or _setting(network, "sample_frames") or 1
+    motion = _setting(getattr(pipe, "motion_adapter", None), "motion_max_seq_length")
+    multiple = spatial * int(patch[-1] if isinstance(patch, (list, tuple)) else patch)
+    return Rules(factor, int(default % factor == 1), motion, max(8, multiple))  # the calls themselves ask for 8 at least
+
+
+def _setting(part: Any, name: str) -> Any:
+    return getattr(getattr(part, "config", None), name, None)
+
+
+def to_frames(result: Any) -> np.ndarray:
+    """A pipeline's result as uint8 (F, Y, X, 3): the first clip of arrays or tensors in [0, 1], or of pictures."""
+    clip = result.float().cpu().numpy() if isinstance(result, torch.Tensor) else result
+    if isinstance(clip, list) and clip and isinstance(clip[0], (list, np.ndarray)) and np.ndim(clip[0]) != 3:
+        clip = clip[0]
+    clip = np.stack([np.asarray(frame) for frame in clip])
+    clip = clip[0] if clip.ndim == 5 else clip
+    if clip.dtype != np.uint8:
+        clip = np.rint(np.nan_to_num(clip).clip(0, 1) * 255).astype(np.uint8)
+    return np.ascontiguousarray(clip[..., :3])
+
+
+# --- loading -------------------------------------------------------------------------------------
+
+
+def load_pipeline(
+    name: str,
+    revision: str | None = None,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    offload: str = "none",
+    vae_tiling: bool = False,
+    variant: str | None = None,
+    motion_adapter: str | None = None,
+) -> TextToVideo:
+    """Load a text-to-video pipeline by folder or Hub id.
+
+    dtype: auto is bf16 on a GPU, since fp16 overflows in the large text encoders, and fp32 on a CPU.
+    variant: of the weights, such as fp16. motion_adapter: makes a Stable Diffusion model an AnimateDiff.
+    Raises ModelError for weights missing, gated, offline, damaged, or of another family.
+    """
+    _quiet_libraries()
+    kind = check_text_to_video(name, read_index(name, revision), motion_adapter)
+    place = choose_device(device)
+    if offload != "none" and place.type == "cpu":
+        raise UsageError(f"--offload {offload} moves weights between a GPU and memory, and the device is the CPU.", "", "Leave out --offload")
+    precision = DTYPES[dtype] if dtype != "auto" else torch.float32 if place.type == "cpu" else torch.bfloat16
+    folder = name if os.path.isdir(name) else fetch_pipeline(name, revision, variant)
+    extra = _animated(str(folder), motion_adapter, precision) if motion_adapter else {}
+    try:
+        pipe = kind.from_pretrained(str(folder), variant=variant, local_files_only=True, **{_dtype_name(): precision}, **extra)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # damaged files raise what their parsers raise
+        raise ModelError(f"{name}: the pipeline cannot be loaded: {first_line(error)}.", "", f"Fetch it again: vedit models fetch {name}") from None
+    pipe.set_progress_bar_config(disable=True)
+    _place(pipe, place, offload)
+    if vae_tiling:
+        if not hasattr(getattr(pipe, "vae", None), "enable_tiling"):
+            raise UsageError(f"the autoencoder of {kind.__name__} has no tiling.", "", "Leave out --vae-tiling")
+        pipe.vae.enable_tiling()
+    return TextToVideo(name, pipe, place)
+
+
+def _dtype_name() -> str:
+    """What the precision is called: pipelines renamed the argument in diffusers 0.42, and warn of the old name."""
+    from diffusers.utils import deprecation_utils
+
+    return "dtype" if hasattr(deprecation_utils, "_resolve_dtype") else "torch_dtype"
+
+
+def _place(pipe: Any, device: torch.device, offload: str) -> None:
+    if offload == "model":
+        pipe.enable_model_cpu_offload(device=device)
+    elif offload == "sequential":
+        pipe.enable_sequential_cpu_offload(device=device)
+    elif offload == "group":
+        pipe.enable_group_offload(onload_device=device, offload_type="leaf_level", use_stream=device.type == "cuda")
+    else:
+        pipe.to(device)
+
+
+def read_index(name: str, revision: str | None = None) -> dict[str, Any]:
+    """The model_index.json of a folder or a Hub id. Raises ModelError when there is none."""
+    if os.path.isdir(name):
+        path = Path(name, INDEX)
+    else:
+        from huggingface_hub import errors, hf_hub_download
+
+        with explained(name, revision):
+            try:
+                path = Path(hf_hub_download(name, INDEX, revision=revision))
+            except errors.RemoteEntryNotFoundError:
+                raise ModelError(
+                    f"{name} holds no pipeline of diffusers: it has no {INDEX}.", "", "Look for a repository whose name ends in -Diffusers"
+                ) from None
+    try:
+        index: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return index
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"{name}: {INDEX} cannot be read: {first_line(error)}.", "A text-to-video model is a folder in the layout of diffusers, or a Hub id."
+        ) from None
+
+
+def check_text_to_video(name: str, index: Mapping[str, Any], motion_adapter: str | None = None) -> Any:
+    """The pipeline's class. Raises ModelError unless it is one of diffusers that makes clips from text alone."""
+    import diffusers
+
+    kind_name = index.get("_class_name")
+    if not isinstance(kind_name, str):
+        raise ModelError(f"{name} brings code of its own for its pipeline.", "vedit runs no code from the Hub.", "Use a model with a pipeline of diffusers")
+    if motion_adapter is not None:
+        if kind_name != "StableDiffusionPipeline":
+            raise ModelError(f"{name} is a {kind_name}.", "A motion adapter goes into a StableDiffusionPipeline.", "Leave out --motion-adapter")
+        return diffusers.AnimateDiffPipeline
+    kind = getattr(diffusers, kind_name, None)
+    if kind is None:
+        raise ModelError(f"{name} is a {kind_name}, which diffusers {diffusers.__version__} does not have.", "", "Update diffusers, or use another model")
+    parameters = call_parameters(kind)
+    needs = [name for name, parameter in parameters.items() if parameter.default is inspect.Parameter.empty and name != "prompt"]
+    if "prompt" in parameters and any(frames in parameters for frames in FRAMES) and not needs:
+        return kind
+    if needs:
+        raise ModelError(f"{name} is a {kind_name}: it needs {', '.join(needs)}.", "vedit generate makes clips from text alone.")
+    hint = "Add --motion-adapter guoyww/animatediff-motion-adapter-v1-5-2" if kind_name == "StableDiffusionPipeline" else "See: vedit generate --help"
+    raise ModelError(f"{name} is a {kind_name}: it makes pictures, not clips.", "A text-to-video pipeline takes a prompt and a number of frames.", hint)
+
+
+def fetch_pipeline(name: str, revision: str | None = None, variant: str | None = None) -> Path:
+    """The snapshot of a Hub pipeline, downloaded as far as it is not in the cache: only the files its class needs."""
+    from diffusers import DiffusionPipeline
+
+    with explained(name, revision):
+        try:
+            return Path(DiffusionPipeline.download(name, revision=revision, variant=variant))
+        except ValueError as error:
+            raise ModelError(f"{name} cannot be fetched: {first_line(error)}.") from None
+
+
+def _animated(folder: str, adapter: str, precision: torch.dtype) -> dict[str, Any]:
+    """The parts that make an AnimateDiff of a Stable Diffusion: a motion adapter, by folder or Hub id,
+    and the schedule that the published adapters were trained with (linear, from their model cards)."""
+    from diffusers import DDIMScheduler, MotionAdapter
+
+    with explained(adapter, None):
+        try:
+            motion = MotionAdapter.from_pretrained(adapter, torch_dtype=precision)
+        except (OSError, ValueError, KeyError) as error:
+            raise ModelError(f"{adapter}: no motion adapter can be loaded: {first_line(error)}.", "It is a folder or a Hub id such as OWNER/NAME.") from None
+    schedule = {"beta_schedule": "linear", "clip_sample": False, "timestep_spacing": "linspace", "steps_offset": 1}
+    return {"motion_adapter": motion, "scheduler": DDIMScheduler.from_pretrained(folder, subfolder="scheduler", **schedule)}
