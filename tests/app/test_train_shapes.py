@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 import torch
 
-from vedit.app import train_shapes
+from vedit.app import shapes_model, train_shapes
 from vedit.app.train_shapes import Settings
 from vedit.errors import ModelError, Stopped, UsageError
 from vedit.train import shapes_codec
@@ -29,7 +29,7 @@ def tiny(monkeypatch):
         task = build(stage, folder, settings)
         task.batch = 8
         task.measure = lambda model, step: {}
-        if stage == "unet":
+        if stage in ("unet", "motion"):
             task.blocks_of, task.reuse = 1, 1
         return task
 
@@ -61,11 +61,27 @@ def test_all_stages_run_in_order_then_the_denoiser_goes_on_until_stopped(tmp_pat
     rates = [report.rate for _, report in annealed]
     assert rates == sorted(rates, reverse=True) and len(rates) == 2
     assert state_of(latest_state(tmp_path / "unet"))["step"] == before
-    assert state_of(latest_state(tmp_path / "unet-annealed"))["step"] == before + 2
+    annealed_state = state_of(latest_state(tmp_path / "unet-annealed"))
+    assert annealed_state["step"] == before + 2
+    assert annealed_state["ema_update_count"] == 2  # the average of the copy began anew
     list(train_shapes.train_shapes("shapes", tmp_path, Settings(precision="fp32", steps=before + 1)))
     list(train_shapes.train_shapes("shapes", tmp_path, Settings(precision="fp32", anneal=1)))
     assert state_of(latest_state(tmp_path / "unet-annealed"))["step"] == before + 2
     assert (tmp_path / f"unet-annealed-{before}").exists()
+    the_motion_adapter_stands_on_the_denoiser_that_trained_longest(tmp_path, before)
+
+
+def the_motion_adapter_stands_on_the_denoiser_that_trained_longest(run, step):
+    list(train_shapes.train_shapes("shapes-motion", run, Settings(precision="fp32", steps=1)))
+    assert state_of(latest_state(run / "motion"))["config"]["base"] == f"unet-annealed/step-{step + 2:09d}"
+    list(train_shapes.train_shapes("shapes", run, Settings(precision="fp32", steps=step + 3)))
+    list(train_shapes.train_shapes("shapes-motion", run, Settings(precision="fp32", steps=2)))  # goes on, on the new one
+    state = state_of(latest_state(run / "motion"))
+    assert state["config"]["base"] == f"unet/step-{step + 3:09d}" and state["step"] == 2
+    assert state["pictures"] == 2 * 8 * 8
+    shapes_model.pack_motion(run, run / "packed")
+    record = shapes_model.record_of(run / "packed")
+    assert record["files"] == shapes_model.hashes(run / "packed") and "pytorch_lora_weights.safetensors" in record["files"]
 
 
 def test_the_denoiser_without_a_codec_says_what_to_run_first(tmp_path):

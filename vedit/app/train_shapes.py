@@ -7,6 +7,7 @@ state to RUN/unet-annealed and lets its rate fall to zero there; the run itself 
 Asked again after the run has gone on, it sets the old copy aside under its step and makes another.
 """
 
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -119,10 +120,18 @@ def _fork(stage: str, folder: Path, options: "Options", settings: Settings) -> "
     if latest_state(place) is None:
         target = place / "state" / newest.name
         shutil.copytree(newest, target.with_suffix(".tmp"), dirs_exist_ok=True)
+        _begin_average_anew(target.with_suffix(".tmp"))
         target.with_suffix(".tmp").rename(target)
         write_atomically(place / "start", f"{start}\n")
         write_atomically(place / "state" / "latest", newest.name + "\n")
     return replace(options, steps=_start(place) + settings.anneal, anneal=settings.anneal)
+
+
+def _begin_average_anew(saved: Path) -> None:
+    """Let the average of an annealed copy begin with its first step: a long one would remember the high rate."""
+    from vedit.train.loop import state_of, write_atomically
+
+    write_atomically(saved / "state.json", json.dumps({**state_of(saved), "ema_update_count": 0}, indent=1) + "\n")
 
 
 def _start(place: Path) -> int:
