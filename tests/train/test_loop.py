@@ -1,49 +1,28 @@
 """Protects vedit/train/loop.py: exact resume, saved state without pickle, rates, refusals."""
 
 import json
+import multiprocessing
 import random
+import resource
+import socket
+import time
 from dataclasses import replace
 
 import pytest
 import torch
-from safetensors.torch import load_file
-from torch import nn
 
-from vedit.errors import CheckFailed, Stopped, UsageError
+from tests.train.toy import OPTIONS, Toy, same, train_rank, train_saving_always, weights
+from vedit.errors import CheckFailed, ModelError, OutputError, Stopped, UsageError
 from vedit.train import loop
-from vedit.train.loop import Options, latest_state, seeded, train
-
-OPTIONS = Options(rate=0.01, steps=24, anneal=6, warmup=4, log_every=5, save_every=7, measure_every=60, seed=3)
+from vedit.train.loop import latest_state, seeded, state_of, train
 
 
-class Toy:
-    """Fit a line to seeded noise: 8 pictures a step."""
-
-    def __init__(self, width=2, spoil=()):
-        torch.manual_seed(0)
-        self.model = nn.Sequential(nn.Linear(width, 4), nn.SiLU(), nn.Linear(4, 1))
-        self.config = {"width": width}
-        self.width, self.spoil, self.measured = width, spoil, []
-
-    def pictures(self, step):
-        return 8
-
-    def losses(self, step):
-        x = torch.randn(8, self.width, generator=seeded(3, 0, step))
-        loss = (self.model(x) - x.sum(1, keepdim=True)).square().mean()
-        return {"loss": loss * torch.nan if step in self.spoil else loss}
-
-    def measure(self, model, step):
-        self.measured.append(step)
-        return {"score": step}
-
-
-def weights(folder, name="model"):
-    return load_file(latest_state(folder) / f"{name}.safetensors")
-
-
-def same(a, b):
-    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+@pytest.fixture(scope="module")
+def processes():
+    """Processes forked from one that has torch and nothing else."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.train.toy", "accelerate"])
+    return context
 
 
 def stop_after(count):
@@ -154,3 +133,166 @@ def test_twenty_bad_steps_in_a_row_end_the_run(tmp_path):
 def test_streams_of_randomness_differ_by_seed_stream_and_step():
     draws = {float(torch.rand(1, generator=seeded(*key))) for key in [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1)]}
     assert len(draws) == 4
+
+
+# --- states that survive ---
+
+
+def test_a_run_killed_at_fifty_moments_goes_on_from_a_whole_state_each_time(tmp_path, processes):
+    options = replace(OPTIONS, steps=100_000, anneal=0, save_every=1, keep=2)
+    rng, last, reached = random.Random(4), -1, set()
+    for _ in range(50):
+        child = processes.Process(target=train_saving_always, args=(str(tmp_path), options))
+        child.start()
+        while not (tmp_path / "resumed").exists():
+            assert child.is_alive()
+            time.sleep(0.001)
+        (tmp_path / "resumed").unlink()
+        time.sleep(rng.uniform(0, 0.04))
+        child.kill()
+        child.join()
+        reached.add(len(list(tmp_path.glob("state/*.tmp"))))
+        newest = latest_state(tmp_path)
+        if newest is None:
+            continue
+        run = loop.Run(Toy(), options, tmp_path)
+        run.resume()
+        assert run.step == int(newest.name.removeprefix("step-")) >= last
+        last = run.step
+    assert 1 in reached  # some were killed while they wrote
+    straight = loop.Run(Toy(), options, tmp_path / "straight")
+    while straight.step < last:
+        straight.advance()
+    straight.save()
+    for name in ("model", "ema", "optimizer"):
+        assert same(weights(tmp_path, name), weights(tmp_path / "straight", name))
+
+
+def test_a_full_disk_leaves_the_state_before_and_says_what_to_do(tmp_path):
+    run = loop.Run(Toy(), OPTIONS, tmp_path)
+    run.advance()
+    run.save()
+    run.advance()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300, hard))
+    try:
+        with pytest.raises(OutputError, match=r"step-000000002: the state cannot be saved: file too large"):
+            run.save()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert sorted(file.name for file in (tmp_path / "state").iterdir()) == ["latest", "step-000000001"]
+    fresh = loop.Run(Toy(), OPTIONS, tmp_path)
+    fresh.resume()
+    assert fresh.step == 1
+
+
+def test_saving_twice_in_a_step_touches_nothing(tmp_path):
+    run = loop.Run(Toy(), OPTIONS, tmp_path)
+    run.advance()
+    run.save()
+    before = (latest_state(tmp_path) / "state.json").stat()
+    run.save()
+    assert (latest_state(tmp_path) / "state.json").stat() == before
+
+
+def test_milestones_stay_beside_the_newest_states(tmp_path):
+    list(train(Toy(), replace(OPTIONS, save_every=2, keep=2, milestone_every=8), tmp_path))
+    assert sorted(path.name for path in tmp_path.glob("state/step-*")) == [f"step-{step:09d}" for step in (8, 16, 22, 24)]
+
+
+def test_a_damaged_state_is_named(tmp_path):
+    list(train(Toy(), OPTIONS, tmp_path))
+    (latest_state(tmp_path) / "ema.safetensors").write_bytes(b"torn")
+    with pytest.raises(ModelError, match=r"ema\.safetensors: the saved state cannot be read"):
+        list(train(Toy(), replace(OPTIONS, steps=30), tmp_path))
+    (latest_state(tmp_path) / "state.json").write_text("{")
+    with pytest.raises(ModelError, match=r"state\.json: the saved state cannot be read"):
+        list(train(Toy(), replace(OPTIONS, steps=30), tmp_path))
+
+
+def test_the_log_of_lost_work_and_a_torn_line_are_dropped_when_a_run_goes_on(tmp_path):
+    run = loop.Run(Toy(), OPTIONS, tmp_path / "cut")
+    for _ in range(12):
+        run.advance()
+    with (tmp_path / "cut" / "log.jsonl").open("a") as log:
+        log.write('{"step": 1')
+    list(train(Toy(), OPTIONS, tmp_path / "cut"))
+    list(train(Toy(), OPTIONS, tmp_path / "whole"))
+    steps = [[json.loads(line)["step"] for line in (tmp_path / name / "log.jsonl").read_text().splitlines()] for name in ("cut", "whole")]
+    assert steps[0] == steps[1]
+
+
+def test_a_state_of_before_an_option_existed_goes_on_with_its_default(tmp_path):
+    run = loop.Run(Toy(), OPTIONS, tmp_path)
+    run.advance()
+    run.save()
+    state = latest_state(tmp_path) / "state.json"
+    old = state_of(latest_state(tmp_path))
+    for name in ("accumulate", "ema_every", "ema_decay_min", "ema_power", "milestone_every", "precision"):
+        del old["options"][name]
+    for name in ("world", "scaler", "losses"):
+        del old[name]
+    state.write_text(json.dumps(old))
+    loop.Run(Toy(), OPTIONS, tmp_path).resume()
+    with pytest.raises(UsageError, match=r"options\.ema_every was 1, is 2"):
+        loop.Run(Toy(), replace(OPTIONS, ema_every=2), tmp_path).resume()
+
+
+# --- one step in parts ---
+
+
+def largest_difference(a, b):
+    return max(float((a[key] - b[key]).abs().max()) for key in a)
+
+
+@pytest.mark.parametrize("parts", [2, 4])
+def test_accumulated_batches_make_the_step_of_one_large_batch(tmp_path, parts):
+    list(train(Toy(), OPTIONS, tmp_path / "one"))
+    reports = list(train(Toy(share=parts), replace(OPTIONS, accumulate=parts), tmp_path / "parts"))
+    assert largest_difference(weights(tmp_path / "one"), weights(tmp_path / "parts")) < 1e-5
+    assert reports[-1].pictures == 24 * 8
+
+
+def test_two_processes_make_the_steps_of_one(tmp_path, processes):
+    list(train(Toy(), OPTIONS, tmp_path / "one"))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    ranks = [processes.Process(target=train_rank, args=(rank, 2, port, str(tmp_path / "two"), OPTIONS, 2)) for rank in range(2)]
+    for rank in ranks:
+        rank.start()
+    for rank in ranks:
+        rank.join(120)
+    assert [rank.exitcode for rank in ranks] == [0, 0]
+    for name in ("model", "ema"):
+        assert largest_difference(weights(tmp_path / "one", name), weights(tmp_path / "two", name)) < 1e-5
+    assert state_of(latest_state(tmp_path / "two"))["world"] == 2
+    logs = [[json.loads(line) for line in (tmp_path / name / "log.jsonl").read_text().splitlines()] for name in ("one", "two")]
+    assert [line["pictures"] for line in logs[0]] == [line["pictures"] for line in logs[1]]
+    assert all(abs(a["losses"]["loss"] - b["losses"]["loss"]) < 1e-4 for a, b in zip(*logs))
+
+
+def test_the_average_is_updated_every_so_many_steps(tmp_path):
+    run = loop.Run(Toy(), replace(OPTIONS, ema_every=4, ema_decay_min=0.5), tmp_path)
+    for _ in range(11):
+        run.advance()
+    assert run.ema.count == 2 and run.ema.decay(1) == 0.5
+
+
+def test_half_precision_scales_the_loss_and_keeps_its_scale_in_the_state(tmp_path):
+    options = replace(OPTIONS, precision="fp16")
+    run = loop.Run(Toy(spoil=(3,)), options, tmp_path)
+    for _ in range(4):
+        run.advance()
+    assert run.bad_steps == 1 and run.scaler.get_scale() == 2.0**15  # half of where it starts
+    run.save()
+    fresh = loop.Run(Toy(), options, tmp_path)
+    fresh.resume()
+    assert fresh.scaler.get_scale() == 2.0**15
+    plain = loop.Run(Toy(), OPTIONS, tmp_path / "plain")
+    scaled = loop.Run(Toy(), options, tmp_path / "scaled")
+    for run in (plain, scaled):
+        for _ in range(5):
+            run.advance()
+    a, b = plain.task.model.state_dict(), scaled.task.model.state_dict()
+    assert largest_difference(a, b) < 1e-6
