@@ -15,6 +15,8 @@ Shape letters: P pairs of frames, 2 for x and y, Y X rows and columns, C colours
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -34,6 +36,7 @@ ENGINES = ("gmflow", "tvl1", "dis", "file:F.npz")
 VERSION = 1
 DATA_WEIGHT, COUPLING, STEP = 40.0, 0.3, 0.25  # lambda, theta and tau of the paper, for colours in 0..1
 WARPS, ITERATIONS = 5, 20
+PIXELS_FOR_THREADS = 2**17
 SMALLEST = 12  # rows or columns of the coarsest level
 
 
@@ -114,10 +117,23 @@ def tvl1_pair(a_YX3: Pixels, b_YX3: Pixels) -> Floats:
     """Flow from one frame to another, (2, Y, X) in pixels."""
     import torch
 
-    with torch.inference_mode():
+    with torch.inference_mode(), few_threads(a_YX3.shape[0] * a_YX3.shape[1]):
         a_CYX, b_CYX = (torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).float()[None] / 255 for image in (a_YX3, b_YX3))
         found: Floats = tvl1(a_CYX, b_CYX)[0].numpy()
     return found
+
+
+@contextmanager
+def few_threads(pixels: int) -> Iterator[None]:
+    """One thread for small pictures: thousands of short operations wait longer for each other than they work."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1 if pixels < PIXELS_FOR_THREADS else before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def tvl1(a_1CYX: Tensor, b_1CYX: Tensor) -> Tensor:
