@@ -26,6 +26,7 @@ LARGEST_ANSWER = 4 << 20  # bytes of JSON
 LARGEST_FILE = 1 << 30
 REDIRECTS = 5
 WORDS = 400  # characters of a service's own words that are shown
+FIRST_PAUSE_S = 1.0  # doubled from try to try
 SLOWEST_S = 30.0  # longest pause between tries that no Retry-After asks for
 BROKEN = (http.client.HTTPException, OSError)
 
@@ -120,7 +121,7 @@ class Service:
                 worth, pause = is_worth(None), None
             if not left or not worth:
                 raise error
-            self.pause(pause if pause is not None else min(2.0 ** (tries - 1 - left), SLOWEST_S), error)
+            self.pause(pause if pause is not None else min(FIRST_PAUSE_S * 2 ** (tries - 1 - left), SLOWEST_S), error)
         raise AssertionError("the last try returns or raises")
 
     def pause(self, seconds: float, error: RemoteError | None = None) -> None:
