@@ -12,6 +12,7 @@ from vedit.diffusion.purify import (
     clip_rms,
     dds_gradient,
     frame_axes,
+    moment_gradient,
     moment_loss,
     moments,
     purify,
@@ -151,6 +152,26 @@ def test_moments_are_those_of_scipys_definition() -> None:
     assert float(skewness) == pytest.approx(2 / 3**0.5) and float(kurtosis) == pytest.approx(7 / 3)
     gaussian = moments(torch.randn(200_000, generator=torch.Generator().manual_seed(0), dtype=torch.float64))
     assert float(gaussian[0]) == pytest.approx(0, abs=0.03) and float(gaussian[1]) == pytest.approx(3, abs=0.06)
+
+
+def test_the_derivative_of_the_moment_loss_is_autograds() -> None:
+    axes, at = window_axes(rows(4, 50) ** 3, 1.0).axes_KD, torch.tensor([0.5, -1.0, 2.0, 0.3], dtype=torch.float64, requires_grad=True)
+    (expected,) = torch.autograd.grad(moment_loss(at, axes), at)
+    torch.testing.assert_close(moment_gradient(at.detach(), axes), expected, rtol=1e-9, atol=1e-12)
+
+
+def test_the_regulariser_takes_the_steps_of_torchs_adam() -> None:
+    window = rows(4, 60) ** 3
+    axes = window_axes(window, 1.0).axes_KD
+    start = axes @ window.mean(0)
+    turned = (start / start.norm()).clone().requires_grad_(True)
+    optimiser = torch.optim.Adam([turned], lr=0.02)
+    for _ in range(3):
+        loss = (turned - start / start.norm()).pow(2).sum() / 2 + 0.01 * moment_loss(turned, axes)
+        (turned.grad,) = torch.autograd.grad(loss, turned)
+        optimiser.step()
+    expected = turned.detach() * start.norm() / turned.detach().norm()
+    torch.testing.assert_close(regularise(start, axes, steps=3, radius=9.0), expected, rtol=1e-9, atol=1e-12)
 
 
 def test_the_regulariser_lowers_the_loss_and_keeps_norm_and_direction() -> None:
