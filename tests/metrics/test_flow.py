@@ -106,9 +106,11 @@ def test_both_directions_are_computed_and_kept() -> None:
     assert first.forward_P2YX is not None
     assert first.forward_P2YX[0, 0, 8:-8, 8:-8].mean() == pytest.approx(2, abs=0.1)
     assert first.backward_P2YX[0, 0, 8:-8, 8:-8].mean() == pytest.approx(-2, abs=0.1)
-    (key,) = towers.store._recent
-    towers.store.put(key, {"backward": first.backward_P2YX + 1, "forward": first.forward_P2YX})
+    assert len(towers.store._recent) == 2
+    key = next(iter(towers.store._recent))
+    towers.store.put(key, {"flow": first.backward_P2YX + 1})
     assert (flow.flows(video, towers, TVL1).backward_P2YX == first.backward_P2YX + 1).all()
+    assert flow.flows(video, towers, TVL1, of_source=False).forward_P2YX is None
 
 
 def test_a_flow_file_must_fit_the_source(tmp_path: Path) -> None:

@@ -82,6 +82,7 @@ def notes(results: Results) -> list[str]:
     said = list(skipped_notes(results.rows))
     for row in results.rows:
         said += [f"{row.label}: {flag}" for flag in row.flags]
+        said += [f"{row.label}: {key}: {number.extra[word]}." for key, number in row.numbers.items() for word in ("note", "warning") if number.extra.get(word)]
     said += [f"{label}: not scored: {why}" for label, why in failures(results.rows)]
     return said
 

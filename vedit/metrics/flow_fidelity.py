@@ -38,8 +38,11 @@ def score(clip: Clip, towers: Any, options: Options) -> dict[str, Score]:
     of_source = flows(source, towers, options)
     pairs = range(len(source) - 1)
     alpha = [alpha_of(clip.edited_TYX3, source.frames_TYX3, pair, of_source.backward_P2YX[pair]) for pair in pairs]
-    too_few = sum(share < LEAST_SHARE for _, share in alpha)
-    found = {"ff_alpha": mean_score((value for value, _ in alpha), flow=options.flow_engine, pairs_counted_0=int(too_few))}
+    too_few = int(sum(share < LEAST_SHARE for _, share in alpha))
+    extra: dict[str, Any] = {"flow": options.flow_engine, "pairs_counted_0": too_few}
+    if too_few:
+        extra["note"] = f"{too_few} of {len(alpha)} pairs count 0 by EditBoard's rule, since the source is steady at fewer than 70% of the pixels"
+    found = {"ff_alpha": mean_score((value for value, _ in alpha), **extra)}
     if options.flow_engine.startswith("file:"):
         return found  # the edit's own flow is not in the file
     of_edit = flows(clip.edited, towers, options, of_source=False)

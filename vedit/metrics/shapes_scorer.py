@@ -38,7 +38,7 @@ def unreadable(prompt: str) -> str:
     try:
         words = grammar.check_words(prompt)
     except UsageError as error:
-        return f"the embedded scorer knows drawn scenes only: {error.what.splitlines()[0].removeprefix('the drawn scenes ')}"
+        return f"the embedded scorer reads prompts of drawn scenes only ({error.what.partition('.')[0]})"
     return "" if len(words) <= MOST_WORDS else f"the embedded scorer reads at most {MOST_WORDS} words, the prompt has {len(words)}"
 
 
