@@ -1,0 +1,334 @@
+"""Time edits against bare evaluations of their network, and measure what they hold in memory.
+
+    python benchmarks/edit.py [--only PART] [--rounds N] [--append]
+
+Parts: embedded, sd15 (time of every method with random weights, at the size of the embedded model and of Stable Diffusion 1.5),
+maps (memory of Prompt-to-Prompt at 512x512 in half precision), windows (peak memory of clips of 8 and of 64 frames).
+
+time: a method is a generator of steps. Before each step the calls of the network are recorded by a hook; after it the same calls,
+batch for batch, are made on the bare network with its stock attention. What counts is CPU time of this process, one thread, so that
+a busy machine is as busy for both; the ratio is of the sums over all steps and rounds, with everything a method does in it except
+reading, decoding and writing the clip.
+maps: one network call of three branches and eight frames with and without the rules, on tensors without contents (FakeTensorMode):
+sizes, lifetimes and dtypes are those of a real run, so the peak of live bytes is exact; no GPU allocator is measured.
+windows: `vedit edit` itself in a fresh process, as much resident memory as it held at its peak less what it held with the model loaded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import gc
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import weakref
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent
+sys.path[:0] = [str(ROOT)]
+CLIPS = ROOT.parent / "shared" / "data" / "clips"
+SOURCE, TARGET = "a red circle on a grey background", "a blue circle on a grey background"
+RATIO_GOAL, MAPS_GOAL_MIB, GROWTH_GOAL = 1.15, 8.0, 1.10
+MAPS = {"blend_words": ["circle"], "equalizer": {"blue": 2.0}}  # a local blend and a re-weighting: what costs most
+CHANGES: dict[str, dict[str, Any]] = {  # to the presets
+    "ddim": {},
+    "sdedit": {"strength": 1.0},
+    "p2p": MAPS,
+    "pnp": {"inversion_steps": None},
+    "dds": {},
+    "glp": {},
+    "combine": {"inversion_steps": None, "start_index": 0, "glp": {"iterations": 2}},
+}
+SD15 = {
+    "block_out_channels": (320, 640, 1280, 1280), "cross_attention_dim": 768, "attention_head_dim": 8, "sample_size": 64,
+    "down_block_types": ("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",), "up_block_types": ("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3,
+}  # fmt: skip
+
+
+@dataclass
+class RandomModel:
+    """What methods are given, with random weights and random text embeddings."""
+
+    unet: Any
+    tokenizer: Any
+    schedule: Any
+    device: Any
+    dtype: Any
+    texts: dict[str, Any] = field(default_factory=dict)
+
+    def encode_prompt(self, prompt: str) -> Any:
+        import torch
+
+        if prompt not in self.texts:
+            generator = torch.Generator().manual_seed(len(self.texts))
+            shape = (1, self.tokenizer.model_max_length, self.unet.config.cross_attention_dim)
+            self.texts[prompt] = torch.randn(shape, generator=generator).to(self.device)
+        return self.texts[prompt]
+
+
+def random_model(size: str) -> RandomModel:
+    """size: "embedded" or "sd15"."""
+    import torch
+    from diffusers import UNet2DConditionModel
+
+    from vedit.diffusion.hub import BUILTIN, EMBEDDED
+    from vedit.diffusion.schedule import read_schedule
+
+    folder = BUILTIN / EMBEDDED
+    torch.manual_seed(0)
+    config = UNet2DConditionModel.load_config(str(folder / "unet")) if size == "embedded" else SD15
+    unet = UNet2DConditionModel.from_config(config).eval().requires_grad_(False)
+    with torch.no_grad():
+        unet.conv_out.weight *= 0.1  # latents stay of unit size over many steps
+    schedule = read_schedule(json.loads((folder / "scheduler" / "scheduler_config.json").read_text()))
+    return RandomModel(unet, tokenizer(size), schedule, torch.device("cpu"), torch.float32)
+
+
+def tokenizer(size: str) -> Any:
+    """The embedded model's words, in prompts of its own length or of Stable Diffusion's."""
+    from transformers import CLIPTokenizer
+
+    from vedit.diffusion.hub import BUILTIN, EMBEDDED
+
+    own = CLIPTokenizer.from_pretrained(str(BUILTIN / EMBEDDED / "tokenizer"))
+    own.model_max_length = 77 if size == "sd15" else own.model_max_length
+    return own
+
+
+def recorded_calls(unet: Any, calls: list[tuple[Any, Any, Any]]) -> Any:
+    """Keep what the network is called with."""
+    return unet.register_forward_pre_hook(lambda module, args, kwargs: calls.append((args[0], args[1], kwargs["encoder_hidden_states"])), with_kwargs=True)
+
+
+def method_run(model: RandomModel, size: str, method: str, frames: int, side: int, steps: int) -> Any:
+    """Start a method on a random clip, with the settings of its preset but for CHANGES."""
+    import torch
+
+    from vedit import methods
+    from vedit.methods.base import EditInput, read_params
+    from vedit.presets import load_method
+
+    module = methods.load(method)
+    length = {"iterations": steps} if "iterations" in module.Params.model_fields else {"steps": steps}
+    params = read_params(module.Params, {**load_method(method, f"{method}-shapes" if size == "embedded" else method), **CHANGES[method], **length}, method)
+    latents = torch.randn(frames, model.unet.config.in_channels, side, side, generator=torch.Generator().manual_seed(1))
+    clip = EditInput(latents, lambda index: latents, model.schedule.timesteps(steps), SOURCE, TARGET, frames_per_call=frames, warn=lambda message: None)
+    return module.run(model, clip, params)
+
+
+def time_run(model: RandomModel, running: Iterator[Any]) -> tuple[float, float, int]:
+    """CPU seconds of a method's steps and of their network calls alone, and the evaluations."""
+    import torch
+
+    edit_s, bare_s, evaluations = 0.0, 0.0, 0
+    step: Any = True
+    while step is not None:
+        calls: list[tuple[Any, Any, Any]] = []
+        hook = recorded_calls(model.unet, calls)
+        begin = time.process_time()
+        step = next(running, None)
+        edit_s += time.process_time() - begin
+        hook.remove()
+        with stock_attention(model.unet), torch.inference_mode():
+            begin = time.process_time()
+            for batch, timestep, text in calls:
+                model.unet(batch, timestep, encoder_hidden_states=text)
+            bare_s += time.process_time() - begin
+        evaluations += sum(len(batch) for batch, _, _ in calls)
+    return edit_s, bare_s, evaluations
+
+
+@contextlib.contextmanager
+def stock_attention(unet: Any) -> Iterator[None]:
+    """The network as diffusers made it, while a method that controls it waits between two steps."""
+    from diffusers.models.attention_processor import AttnProcessor2_0
+
+    kept: dict[Any, tuple[Any, Any]] = {}
+    for module in unet.modules():
+        if hasattr(module, "processor"):
+            kept[module] = (module.processor, None)
+            module.processor = AttnProcessor2_0()
+        elif module._forward_hooks:
+            kept[module] = (None, dict(module._forward_hooks))
+            module._forward_hooks.clear()
+    try:
+        yield
+    finally:
+        for module, (processor, hooks) in kept.items():
+            if processor is not None:
+                module.processor = processor
+            if hooks is not None:
+                module._forward_hooks.update(hooks)
+
+
+def report_time(size: str, rounds: int) -> Iterator[str]:
+    frames, side, steps = (8, 16, 10) if size == "embedded" else (2, 8, 2)
+    model = random_model(size)
+    pixels = side * (4 if size == "embedded" else 8)
+    yield f"\n{size}: {frames} frames, latents {side}x{side} ({pixels}x{pixels} pixels), {steps} steps or iterations, {rounds} rounds, float32, one thread\n"
+    yield "| method | evaluations | edit, CPU s | bare network, CPU s | ratio (goal 1.15) |"
+    yield "| --- | --- | --- | --- | --- |"
+    time_run(model, method_run(model, size, "ddim", frames, side, 1))  # warm
+    for method in CHANGES:
+        taken = [time_run(model, method_run(model, size, method, frames, side, steps)) for _ in range(rounds)]
+        edit_s, bare_s = (sum(one[place] for one in taken) for place in (0, 1))
+        yield f"| {method} | {taken[0][2]} | {edit_s / rounds:.3f} | {bare_s / rounds:.3f} | {edit_s / bare_s:.3f}: {verdict(edit_s / bare_s <= RATIO_GOAL)} |"
+
+
+def verdict(is_met: bool) -> str:
+    return "met" if is_met else "MISSED"
+
+
+class LiveBytes:
+    """Bytes of all tensor storages that are alive, and the most there were, seen by dispatch."""
+
+    def __init__(self) -> None:
+        from torch.utils._python_dispatch import TorchDispatchMode
+
+        tracker = self
+        self.now = self.peak = 0
+        self.seen: set[int] = set()
+
+        class Mode(TorchDispatchMode):
+            def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+                made = function(*args, **(kwargs or {}))
+                tracker.add(made)
+                return made
+
+        self.mode = Mode()
+
+    def add(self, made: Any) -> None:
+        import torch
+        from torch.utils._pytree import tree_leaves
+
+        for tensor in tree_leaves(made):
+            if isinstance(tensor, torch.Tensor):
+                storage = tensor.untyped_storage()
+                if storage._cdata not in self.seen:
+                    self.seen.add(storage._cdata)
+                    self.now += storage.nbytes()
+                    self.peak = max(self.peak, self.now)
+                    weakref.finalize(storage, self.drop, storage._cdata, storage.nbytes())
+
+    def drop(self, key: int, size: int) -> None:
+        self.seen.discard(key)
+        self.now -= size
+
+
+def report_maps() -> Iterator[str]:
+    """Live bytes of one call of Prompt-to-Prompt with a local blend, less those of the same call without rules."""
+    import torch
+    from diffusers import UNet2DConditionModel
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    from vedit import methods
+    from vedit.diffusion.sample import predict
+    from vedit.methods.base import EditInput, bind, guided_stream, read_params, replayed_stream
+
+    frames, side = 8, 64
+    schedule = random_model("embedded").schedule
+    module = methods.load("p2p")
+    params = read_params(module.Params, MAPS, "p2p")
+    fake = FakeTensorMode(allow_non_fake_inputs=True)
+    with fake:
+        torch.set_default_dtype(torch.float16)
+        unet = UNet2DConditionModel.from_config(SD15).eval().requires_grad_(False)
+        torch.set_default_dtype(torch.float32)
+    model = RandomModel(unet, tokenizer("sd15"), schedule, torch.device("cpu"), torch.float16)
+    latents = torch.zeros(frames, 4, side, side)
+    clip = EditInput(latents, lambda index: latents, model.schedule.timesteps(50), SOURCE, TARGET, frames_per_call=frames)
+    streams = [replayed_stream(model, clip, latents), guided_stream(model, clip, params, latents)]
+    control = bind(model, clip, module.outline(model, clip, params))
+    peaks = {}
+    for name, controller in (("plain", None), ("p2p", control)):
+        gc.collect()
+        live = LiveBytes()
+        with fake, torch.inference_mode(), live.mode, controller.installed() if controller else contextlib.nullcontext():
+            predict(unet, streams, 500, 0, controller, frames)
+        peaks[name] = live.peak
+    kept = control.store.predicted_bytes()
+    above = (peaks["p2p"] - peaks["plain"]) / frames / 2**20
+    yield f"\nmaps: {frames} frames, 512x512, half precision, Stable Diffusion 1.5, three branches; live bytes of one call by shapes\n"
+    yield "| what | MiB |"
+    yield "| --- | --- |"
+    yield f"| peak of the call without rules | {peaks['plain'] / 2**20:.1f} |"
+    yield f"| peak of the call with p2p and a local blend | {peaks['p2p'] / 2**20:.1f} |"
+    yield f"| of this kept from step to step (sums of maps) | {kept / 2**20:.2f} |"
+    yield f"| above plain sampling, per frame (goal {MAPS_GOAL_MIB:g}) | {above:.2f}: {verdict(above <= MAPS_GOAL_MIB)} |"
+
+
+# Loads the model, runs one edit, and prints resident memory with the model loaded and at the peak, in MiB.
+MEASURE = """
+import sys
+sys.path[:0] = [sys.argv[1]]
+import torch
+torch.set_num_threads(1)
+from vedit.app.clips import Selection
+from vedit.app.edit_video import Job, edit_video
+from vedit.app.gif import Settings
+from vedit.diffusion.models import load_model
+from vedit.presets import load_method
+def status(field):
+    return next(int(line.split()[1]) / 1024 for line in open("/proc/self/status") if line.startswith(field))
+clip, frames, method, output = sys.argv[2:]
+model = load_model("shapes", device="cpu")
+def job(count):
+    params = {**load_method(method, method + "-shapes"), **({"iterations": 6} if method in ("dds", "glp") else {"steps": 4})}
+    return Job(clip, output, method, "a red circle", "a blue circle", Selection(frames=count, size=256), params, window=8, record=False)
+edit_video(job(1), model, Settings())  # what is imported and allocated once
+before = status("VmRSS")
+open("/proc/self/clear_refs", "w").write("5")  # the peak starts anew
+edit_video(job(int(frames)), model, Settings())
+print(before, status("VmHWM"))
+"""
+
+
+def report_windows() -> Iterator[str]:
+    yield "\nwindows: the embedded model, 256x256, windows of 8 frames; resident memory above that with the model loaded and one frame edited\n"
+    yield "| method | 8 frames, MiB | 64 frames, MiB | whole process, 64 over 8 (goal 1.10) |"
+    yield "| --- | --- | --- | --- |"
+    for method in ("ddim", "p2p", "pnp", "sdedit", "dds", "glp"):
+        peaks = {}
+        for frames in (8, 64):
+            with tempfile.TemporaryDirectory() as folder:
+                command = [sys.executable, "-c", MEASURE, str(ROOT), str(CLIPS / "woman-running.mp4"), str(frames), method, f"{folder}/out.mp4"]
+                done = subprocess.run(
+                    command, capture_output=True, text=True, check=True, env={**os.environ, "VEDIT_CACHE_DIR": folder, "OMP_NUM_THREADS": "1"}
+                )
+                peaks[frames] = [float(word) for word in done.stdout.split()]
+        growth = peaks[64][1] / peaks[8][1]
+        yield f"| {method} | {peaks[8][1] - peaks[8][0]:.0f} | {peaks[64][1] - peaks[64][0]:.0f} | {growth:.3f}: {verdict(growth <= GROWTH_GOAL)} |"
+
+
+PARTS = {"embedded": lambda rounds: report_time("embedded", rounds), "sd15": lambda rounds: report_time("sd15", rounds), "maps": lambda _: report_maps(), "windows": lambda _: report_windows()}  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", choices=PARTS, action="append", help="this part; may be given several times")
+    parser.add_argument("--rounds", type=int, default=3, help="repetitions of each method")
+    parser.add_argument("--append", action="store_true", help="add what is printed to benchmarks/README.md")
+    options = parser.parse_args()
+    import torch
+
+    torch.set_num_threads(1)
+    lines: list[str] = []
+    for part in options.only or PARTS:
+        for line in PARTS[part](options.rounds):
+            print(line, flush=True)
+            lines.append(line)
+    if options.append:
+        with (HERE / "README.md").open("a") as page:
+            page.write("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()
