@@ -149,6 +149,20 @@ def test_a_mask_keeps_the_targets_own_values_where_it_is_one(model: TinyModel) -
     torch.testing.assert_close(features["tgt"], plain["tgt"], rtol=0, atol=1e-13)
 
 
+def test_a_network_that_is_streamed_layer_by_layer_gives_the_same() -> None:
+    from accelerate import cpu_offload
+
+    model = TinyModel()
+    mask = torch.cat([torch.ones(1, 1, SIDE, SIDE), torch.zeros(1, 1, SIDE, SIDE)])
+    rules = [Replace(Select(kind), "src", ("tgt",), ALWAYS, ("v",), keep=mask) for kind in ("self", "conv")]
+    plan = Plan((*rules, MapColumns(Select("cross"), "src", "tgt", lambda source, target, step: source, ALWAYS)))
+    whole, _ = outputs(model, plan)
+    cpu_offload(model.unet, torch.device("cpu"))
+    assert {weight.device.type for weight in model.unet.parameters()} == {"meta"}
+    streamed, _ = outputs(model, plan)
+    torch.testing.assert_close(streamed["tgt"], whole["tgt"], rtol=0, atol=1e-13)
+
+
 @pytest.mark.parametrize("frames_per_call", [1, 2, 3])
 def test_frames_in_chunks_give_the_same(model: TinyModel, frames_per_call: int) -> None:
     plan = Plan(

@@ -93,10 +93,10 @@ class Controller:
         finally:
             self.step = -1
 
-    def keep(self, rule: Replace, path: str) -> Tensor:
+    def keep(self, rule: Replace, path: str, device: torch.device) -> Tensor:
         """A rule's mask for the frames of this call at a module's grid, bool (F, 1, y, x)."""
         assert rule.keep is not None
-        return resize_mask(rule.keep[self.frames] > 0.5, self.grids[path]).to(next(self.unet.parameters()).device)
+        return resize_mask(rule.keep[self.frames] > 0.5, self.grids[path]).to(device)
 
     def active(self, path: str) -> list[Replace | MapColumns]:
         """The rules that act at a module in the current step."""
@@ -120,7 +120,7 @@ class _FeatureHook:
             assert isinstance(rule, Replace), "only Replace acts on features"
             for target in rule.targets:
                 place, given = self.controller.branches[target], out[self.controller.branches[rule.source]]
-                out[place] = given if rule.keep is None else torch.where(self.controller.keep(rule, self.path), out[place], given)
+                out[place] = given if rule.keep is None else torch.where(self.controller.keep(rule, self.path, out.device), out[place], given)
         return out.flatten(0, 1)
 
 
@@ -164,7 +164,7 @@ class _Processor:
             for target in rule.targets:
                 given = rows[place[rule.source]]
                 if rule.keep is not None:  # rows are (F, N, T, D), the mask (F, 1, Y, X)
-                    given = torch.where(self.controller.keep(rule, self.path).flatten(1)[:, None, :, None], rows[place[target]], given)
+                    given = torch.where(self.controller.keep(rule, self.path, given.device).flatten(1)[:, None, :, None], rows[place[target]], given)
                 rows[place[target]] = given
             parts[name] = torch.stack(rows)
 
