@@ -31,9 +31,14 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def nothing_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def nothing_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     """No weights of the person who runs the tests, and no network."""
+    import torch
+
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)  # tiny networks only lose time to threads on a machine that does other things
+    request.addfinalizer(lambda: torch.set_num_threads(before))
     monkeypatch.setenv("VEDIT_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setattr("vedit.metrics.towers.files.WeightFinder._cached", lambda self, file: None)
 

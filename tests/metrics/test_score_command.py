@@ -22,8 +22,13 @@ QUALITY = ("aesthetic_score", "clip_consistency", "dino_consistency")
 
 
 @pytest.fixture(autouse=True)
-def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    import torch
+
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)  # tiny networks only lose time to threads on a machine that does other things
+    request.addfinalizer(lambda: torch.set_num_threads(before))
     monkeypatch.setenv("VEDIT_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setattr(WeightFinder, "_cached", lambda self, file: None)
 
