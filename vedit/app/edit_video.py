@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vedit import methods
 from vedit.app.clips import MadeSource, Selection, blank_frames, check_size, frames_of, read_pixels
+from vedit.app.edit_memory import check_memory
 from vedit.app.edit_windows import Edit, since
 from vedit.app.gif import Settings, edit_clip
 from vedit.app.invert_video import Watch, check_prompt, unwatched
@@ -30,7 +31,7 @@ class Job(NamedTuple):
     mask: forms of `vedit.app.masks`, united. keep_outside: put the source's own pixels back outside
     the mask. window: frames edited together, None to choose. save_masks: a clip, or a folder of
     pictures, of the mask that the edit acted in. save_attention: a folder for a picture per word.
-    invert_like: the inversion of a run record, to be found or made again.
+    invert_like: the inversion of a run record, to be found or made again. memory_mib: what may be used.
     """
 
     input: str
@@ -51,6 +52,7 @@ class Job(NamedTuple):
     save_masks: str | None = None
     save_attention: str | None = None
     invert_like: dict[str, Any] | None = None
+    memory_mib: int | None = None
 
 
 def edit_video(job: Job, model: Model, settings: Settings, *, watch: Watch = unwatched) -> dict[str, Any]:
@@ -62,6 +64,7 @@ def edit_video(job: Job, model: Model, settings: Settings, *, watch: Watch = unw
     check_job(job, model)
     pixels = read_pixels(job.input, job.selection, warn=settings.warn)
     edit = Edit(job, model, pixels, settings.warn)
+    check_memory(edit, job.memory_mib)
     edit.spans["read"] = since(started)
     edit.run(watch)
     begin = time.perf_counter()

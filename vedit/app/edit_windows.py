@@ -47,6 +47,8 @@ class Edit:
         self.timesteps = model.schedule.timesteps(self.params.steps) if hasattr(self.params, "steps") else []
         self.mask = EditMask(job.mask, pixels) if job.mask else None
         self.frames, self.source = len(pixels.durations), job.source
+        couples = getattr(self.module, "couples", None)
+        self.is_whole = couples is not None and couples(self.params)
         self.window = self._window()
         self.artefact: Artefact | None = None
         self.inversion: dict[str, Any] | None = None
@@ -62,23 +64,25 @@ class Edit:
             )
 
     def _window(self) -> int:
-        couples = getattr(self.module, "couples", None)
-        is_whole = couples is not None and couples(self.params)
-        if is_whole and self.job.window and self.job.window < self.frames:
+        if self.is_whole and self.job.window and self.job.window < self.frames:
             self.warn(f"{self.job.method} joins frames with these settings: cut into windows of {self.job.window} it may jump between them")
-        return min(self.frames, self.job.window or (self.frames if is_whole else self.job.frames_per_call))
+        return min(self.frames, self.job.window or (self.frames if self.is_whole else self.job.frames_per_call))
 
     def _outline(self) -> Outline:
         """What the method will do to a window; raises for settings that do not fit the prompts or the model."""
+        clip = self.empty_window()
+        outline: Outline = self.module.outline(self.model, clip, self.params)
+        bind(self.model, clip, outline)
+        return outline
+
+    def empty_window(self) -> EditInput:
+        """A window as large as the largest, without contents."""
         import torch
 
         width, height = self.job.selection.shape
         one = torch.zeros(1, int(self.model.unet.config.in_channels), height // self.model.scale, width // self.model.scale)
         latents = one.expand(self.window, -1, -1, -1)
-        clip = self._input(slice(0, self.window), latents, lambda index: latents, {})
-        outline: Outline = self.module.outline(self.model, clip, self.params)
-        bind(self.model, clip, outline)
-        return outline
+        return self._input(slice(0, self.window), latents, lambda index: latents, {})
 
     def run(self, watch: Watch) -> None:
         """Invert, and edit every window."""
@@ -127,7 +131,7 @@ class Edit:
     def _window_input(self, frames: slice, save: dict[str, Any]) -> EditInput:
         artefact, timesteps = self.artefact, self.timesteps
         if artefact is None:
-            return self._input(frames, self.model.encode_frames(to_tensor(self.pixels, frames)), no_latents, save)
+            return self._input(frames, self.model.encode_frames(to_tensor(self.pixels, frames), self.job.frames_per_call), no_latents, save)
 
         def stored(index: int) -> Tensor:
             """The source's latents by step index; one past the last gives the clip's own."""
@@ -162,7 +166,7 @@ class Edit:
 
     def _keep(self, frames: slice, latents: Tensor, save: dict[str, Any]) -> None:
         """Decode a window, and keep its mask and attention if they are wanted."""
-        result = to_frames(self.model.decode_latents(latents))
+        result = to_frames(self.model.decode_latents(latents, self.job.frames_per_call))
         if self.job.keep_outside and self.mask is not None:
             result = kept_outside(self.pixels.frames_FYX3[frames], result, self.mask.pixels(frames))
         self.result[frames] = result

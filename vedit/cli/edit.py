@@ -85,6 +85,7 @@ clip_options = options(
 @model_options
 @call_option
 @click.option("--window", type=click.IntRange(1), metavar="N", help="Frames of a long clip that are edited together; those of a call by default.")
+@click.option("--memory", type=click.IntRange(1), metavar="MIB", help="Refuse a run that would need more; by default, what the device has free.")
 @clip_options
 @click.option("-y", "--overwrite", is_flag=True, help="Replace the output if it exists.")
 @click.option("--json", "as_json", is_flag=True, help="Print the run record.")
@@ -112,7 +113,7 @@ def command(input: str | None, output: str | None, source: str, target: str | No
 def run_edit(input: str, output: str, source: str, target: str, given: dict[str, Any]) -> None:
     from vedit.app.ablate import ablate, ablations, table_text
     from vedit.app.clips import Selection, read_pixels
-    from vedit.app.edit_video import Job, edit_video
+    from vedit.app.edit_video import Job, check_job, edit_video
     from vedit.app.gif import Settings
     from vedit.diffusion.hub import hide_downloads
     from vedit.diffusion.models import load_model
@@ -135,17 +136,17 @@ def run_edit(input: str, output: str, source: str, target: str, given: dict[str,
     if model.is_embedded:
         voice.say("the embedded model only knows the scenes that `vedit scene` draws; name a real one with --model OWNER/NAME")
     selection = Selection(given["start"], given["stride"], given["frames"], parse_size(given["size"]) or model.native_size)
-    if given["explain"]:
-        from vedit.app.explain import explain
-
-        frames = len(read_pixels(input, selection).frames_FYX3)
-        click.echo(explain(model, given["method"], params, source, target, frames, selection.shape))
-        return
     job = Job(
         input, output, given["method"], source, target, selection, params, given["seed"], given["inversion"],
         given["masks"], given["keep_outside"], given["frames_per_call"], given["preview"], not given["no_metadata"],
-        given["window"], given["save_masks"], given["save_attention"],
+        given["window"], given["save_masks"], given["save_attention"], memory_mib=given["memory"],
     )  # fmt: skip
+    if given["explain"]:
+        from vedit.app.explain import explain
+
+        check_job(job, model)
+        click.echo(explain(job, model, read_pixels(input, selection, warn=voice.warn), voice.warn))
+        return
     settings = Settings(jobs=usable_cores(), warn=voice.warn)
     if given["ablate"]:
         record = ablate(job, model, settings, truth=given["truth"], watch=voice.steps)

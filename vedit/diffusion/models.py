@@ -39,6 +39,7 @@ class Model:
     device: torch.device
     dtype: torch.dtype
     hashes: dict[str, str] = field(default_factory=dict)
+    offload: str = "none"
 
     @property
     def is_embedded(self) -> bool:
@@ -174,7 +175,7 @@ def load_model(name: str = EMBEDDED, revision: str | None = None, *, device: str
         from accelerate import cpu_offload
 
         cpu_offload(parts["unet"], place)
-    return Model(name, commit_of(folder), folder, **parts, tokenizer=tokenizer, schedule=schedule, device=place, dtype=precision)
+    return Model(name, commit_of(folder), folder, **parts, tokenizer=tokenizer, schedule=schedule, device=place, dtype=precision, offload=offload)
 
 
 def _quiet_libraries() -> None:

@@ -110,7 +110,8 @@ class Outline:
 
     branches: of each network call. plan: rules and probes. iterations: steps taken, the first of
     them with index `start`. notes: sentences for the user, such as how words correspond.
-    makes_mask: whether `EditInput.save` is given a mask of the method's own.
+    makes_mask: whether `EditInput.save` is given a mask of the method's own. held_bytes: what the
+    method keeps between calls, besides latents and attention maps.
     """
 
     branches: tuple[str, ...]
@@ -119,6 +120,7 @@ class Outline:
     start: int = 0
     notes: tuple[str, ...] = ()
     makes_mask: bool = False
+    held_bytes: int = 0
 
     @property
     def evaluations(self) -> int:

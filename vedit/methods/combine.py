@@ -80,10 +80,12 @@ def outline(model: Any, clip: EditInput, params: Params) -> Outline:
     first = glp.outline(model, clip, params.backward)
     if params.form == "in-loop":
         plan, notes = in_loop_plan(model, clip, params)
-        return Outline(first.branches, plan, first.iterations, 0, (*first.notes, *notes), first.makes_mask)
+        return Outline(first.branches, plan, first.iterations, 0, (*first.notes, *notes), first.makes_mask, first.held_bytes)
     then = FORWARD[params.forward].outline(model, clip, params.onward)
     note = f"before these steps: {first.iterations} iterations of glp with {first.evaluations} evaluations per frame, and {then.iterations} of inversion"
-    return Outline(then.branches, then.plan, then.iterations, then.start, (note, *first.notes, *then.notes), first.makes_mask or then.makes_mask)
+    return Outline(
+        then.branches, then.plan, then.iterations, then.start, (note, *first.notes, *then.notes), first.makes_mask or then.makes_mask, first.held_bytes
+    )
 
 
 def couples(params: Params) -> bool:

@@ -72,8 +72,10 @@ class Params(dds.ScoreParams):
 def outline(model: Any, clip: EditInput, params: Params) -> Outline:
     plain = dds.outline(model, clip, params)
     rows, entries = params.window * params.purify_gradients + params.latent_window * params.purify_latents, clip.latents_FCYX[0].numel()
-    note = f"windows take {4 * rows * entries * clip.frames / 2**20:.1f} MiB"
-    return Outline(plain.branches, plain.plan, plain.iterations, 0, (*plain.notes, note), plain.makes_mask)
+    size = 4 * rows * entries * clip.frames
+    note = f"windows take {size / 2**20:.1f} MiB"
+    # stacked once more while axes are sought, of which each frame has as many in float64
+    return Outline(plain.branches, plain.plan, plain.iterations, 0, (*plain.notes, note), plain.makes_mask, 4 * size)
 
 
 @torch.inference_mode()

@@ -1,0 +1,155 @@
+"""How much memory a run will take, before it takes any: the same calls on tensors without contents.
+
+Networks are rebuilt on the `meta` device, where tensors have shapes and no storage, and one call is
+made with the rules of the plan in place; what lives at once is counted. Convolutions and
+matrix products also borrow workspace that no tensor shows: `MARGIN` allows for it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from vedit.diffusion.attention.control import Controller
+from vedit.diffusion.attention.rules import Plan
+
+MARGIN = 1.25
+
+
+class Live(TorchDispatchMode):
+    """Count the bytes of tensors made inside that are alive at once; `peak` is the most."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.storages: dict[int, tuple[StorageWeakRef, int]] = {}
+        self.peak = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = {part.untyped_storage()._cdata for part in _tensors((args, kwargs))}
+        out = func(*args, **(kwargs or {}))
+        for part in _tensors(out):
+            storage = part.untyped_storage()
+            if storage._cdata not in given:
+                self.storages[storage._cdata] = (StorageWeakRef(storage), storage.nbytes())
+        self.storages = {key: entry for key, entry in self.storages.items() if not entry[0].expired()}
+        self.peak = max(self.peak, sum(size for _, size in self.storages.values()))
+        return out
+
+
+def _tensors(tree: Any) -> list[Tensor]:
+    if isinstance(tree, Tensor):
+        return [tree]
+    if isinstance(tree, dict):
+        return [found for value in tree.values() for found in _tensors(value)]
+    if isinstance(tree, (list, tuple)):
+        return [found for value in tree for found in _tensors(value)]
+    return []
+
+
+class _Fused(TorchFunctionMode):
+    """Fused attention, which the `meta` device lacks: its result, without the map."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is F.scaled_dot_product_attention:
+            return torch.empty_like(args[0])
+        return func(*args, **(kwargs or {}))
+
+
+def peak_of(call: Callable[[], Any]) -> int:
+    """Bytes that live at once while a function of `meta` tensors runs."""
+    live = Live()
+    with torch.no_grad(), _Fused(), live:
+        call()
+    return live.peak
+
+
+def rebuilt(part: Any) -> Any:
+    """A network's shape on the `meta` device, in its dtype."""
+    with torch.device("meta"):
+        copy = type(part).from_config(part.config)
+    return copy.to(part.dtype).eval().requires_grad_(False)
+
+
+def weight_bytes(part: Any) -> int:
+    return sum(weight.numel() * weight.element_size() for weight in part.parameters())
+
+
+class Need(NamedTuple):
+    """Bytes: weights on the device, what one call takes at most, and what is held between calls."""
+
+    weights: int
+    working: int
+    held: int
+
+    @property
+    def total(self) -> int:
+        return self.weights + self.working + self.held
+
+
+def network_peak(model: Any, plan: Plan, branches: tuple[str, ...], frames: int, latent_size: tuple[int, int]) -> int:
+    """What a call of the UNet with the plan's rules takes, at the step with the most of them.
+
+    frames: that go through at once.
+    """
+    unet, channels, tokens = rebuilt(model.unet), int(model.unet.config.in_channels), int(model.tokenizer.model_max_length)
+    controller = Controller(unet, plan, branches, frames, latent_size, tokens)
+    steps = max((len(rule.steps) for rule in plan.rules), default=1)
+    busiest = max(range(steps), key=lambda step: sum(rule.steps[step] for rule in plan.rules))
+
+    def call() -> None:
+        rows = len(branches) * frames
+        batch = torch.empty(rows, channels, *latent_size, device="meta", dtype=model.unet.dtype)
+        text = torch.empty(rows, tokens, int(model.unet.config.cross_attention_dim), device="meta", dtype=model.unet.dtype)
+        with controller.installed(), controller.call(busiest, slice(0, frames)):
+            unet(batch, 1, encoder_hidden_states=text)
+
+    return peak_of(call) - controller.store.predicted_bytes()
+
+
+def codec_peak(model: Any, frames: int, latent_size: tuple[int, int]) -> int:
+    """What the autoencoder takes for some frames, in whichever direction takes more."""
+    vae, (rows, columns) = rebuilt(model.vae), latent_size
+    pixels = torch.empty(frames, 3, rows * model.scale, columns * model.scale, device="meta", dtype=vae.dtype)
+    latents = torch.empty(frames, int(vae.config.latent_channels), rows, columns, device="meta", dtype=vae.dtype)
+    return max(peak_of(lambda: vae.encode(pixels)), peak_of(lambda: vae.decode(latents)))
+
+
+def available(device: torch.device) -> int | None:
+    """Bytes that are free on a device, or None where nothing tells."""
+    if device.type == "cuda":
+        free = torch.cuda.mem_get_info(device)[0]
+        return int(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
+    if device.type == "mps":
+        return int(torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory())
+    limits = [found for found in (_host_free(), _group_free()) if found is not None]
+    return min(limits) if limits else None
+
+
+def _host_free() -> int | None:
+    try:
+        with open("/proc/meminfo", encoding="ascii") as stream:
+            return next(int(line.split()[1]) * 1024 for line in stream if line.startswith("MemAvailable"))
+    except (OSError, StopIteration):
+        return None
+
+
+def _group_free(folder: str = "/sys/fs/cgroup") -> int | None:
+    """What a container's limit leaves; file pages that can be dropped count as free."""
+    try:
+        with open(os.path.join(folder, "memory.max"), encoding="ascii") as stream:
+            limit = int(stream.read())
+        with open(os.path.join(folder, "memory.current"), encoding="ascii") as stream:
+            used = int(stream.read())
+        with open(os.path.join(folder, "memory.stat"), encoding="ascii") as stream:
+            droppable = next(int(line.split()[1]) for line in stream if line.startswith("inactive_file"))
+    except (OSError, ValueError, StopIteration):  # no group, or "max"
+        return None
+    return limit - used + droppable
