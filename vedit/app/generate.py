@@ -167,11 +167,7 @@ def _finish(
     settings = Settings(to=job.to, warn=warn)
     write_frames(frames, even_delays(len(frames), fps), path, settings)
     rows = [
-        [
-            {**request._replace(pending=None)._asdict(), "extra": dict(request.extra), "fps": float(made.fps), **made.facts}
-            for request, made in zip(*pair, strict=True)
-        ]
-        for pair in zip(requests, grid, strict=True)
+        [{**_told(request), "fps": float(made.fps), **made.facts} for request, made in zip(*pair, strict=True)] for pair in zip(requests, grid, strict=True)
     ]
     record = {
         "command": "generate",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vedit.diffusion.hub import BUILTIN, EMBEDDED, missing_parts, other_family, read_json
+from vedit.diffusion.hub import BUILTIN, EMBEDDED, fetch, missing_parts, other_family, read_json
 from vedit.errors import ModelError
 
 
@@ -46,6 +47,22 @@ def _kind(folder: Path) -> str | None:
 
 def _size(folder: Path) -> int:
     return sum(os.path.getsize(path) for path in folder.rglob("*") if path.is_file())
+
+
+def fetch_model(name: str, revision: str | None = None, *, force: bool = False) -> Path:
+    """Download a model that clips are edited with, or a text-to-video pipeline. Raises ModelError."""
+    try:
+        return fetch(name, revision, force=force)
+    except ModelError as refused:
+        if find_spec("diffusers") is None:
+            raise
+        from vedit.diffusion.pipelines import check_text_to_video, fetch_pipeline, read_index
+
+        try:
+            check_text_to_video(name, read_index(name, revision))
+        except ModelError:
+            raise refused from None
+        return fetch_pipeline(name, revision, force=force)
 
 
 def describe(name: str, revision: str | None = None, sites: bool = False) -> dict[str, Any]:

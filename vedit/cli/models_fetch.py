@@ -8,6 +8,7 @@ from vedit.cli.common import Voice, examples
 
 EXAMPLES = (
     ("vedit models fetch stable-diffusion-v1-5/stable-diffusion-v1-5", "into the Hub cache; called again, it takes what is still missing"),
+    ("vedit models fetch Wan-AI/Wan2.1-T2V-1.3B-Diffusers", "a text-to-video pipeline for vedit generate"),
     ("vedit models fetch stable-diffusion-v1-5/stable-diffusion-v1-5 --force", "again, when files in the cache are damaged"),
 )
 
@@ -18,7 +19,8 @@ EXAMPLES = (
 Only what vedit reads is taken: network, autoencoder, text encoder, tokenizer and scheduler, and
 of weights that a repository holds in several formats only one: safetensors before pickle, full
 before half precision. A connection that breaks is taken up where it broke. A token for gated and
-private models is read from HF_TOKEN.
+private models is read from HF_TOKEN. Of a text-to-video pipeline, for vedit generate, all parts
+that its class names are taken.
 
 {examples(EXAMPLES)}"""
 )
@@ -27,8 +29,9 @@ private models is read from HF_TOKEN.
 @click.option("--force", is_flag=True, help="Download again what is in the cache.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 def command(name: str, revision: str | None, force: bool, quiet: bool) -> None:
-    from vedit.diffusion.hub import fetch, hide_downloads
+    from vedit.app.models import fetch_model
+    from vedit.diffusion.hub import hide_downloads
 
     if not Voice(quiet).shows_bar:
         hide_downloads()
-    click.echo(fetch(name, revision, force=force))
+    click.echo(fetch_model(name, revision, force=force))

@@ -248,7 +248,8 @@ def load_pipeline(
     except torch.OutOfMemoryError:
         raise
     except Exception as error:  # damaged files raise what their parsers raise
-        raise ModelError(f"{name}: the pipeline cannot be loaded: {first_line(error)}.", "", f"Fetch it again: vedit models fetch {name}") from None
+        raise ModelError(f"{name}: the pipeline cannot be loaded: {first_line(error)}.", "", f"Fetch it again: vedit models fetch {name} --force") from None
+    check_whole(name, Path(folder), pipe)
     pipe.set_progress_bar_config(disable=True)
     _place(pipe, place, offload)
     if vae_tiling:
@@ -256,6 +257,36 @@ def load_pipeline(
             raise UsageError(f"the autoencoder of {kind.__name__} has no tiling.", "", "Leave out --vae-tiling")
         pipe.vae.enable_tiling()
     return TextToVideo(name, pipe, place)
+
+
+def check_whole(name: str, folder: Path, pipe: Any) -> None:
+    """Raise ModelError when a network's file lacks tensors: the libraries would fill them with random numbers.
+
+    Looks at networks of diffusers in safetensors. A file that also holds names the network does not
+    know is an older spelling, which diffusers translates.
+    """
+    from safetensors import safe_open
+
+    for part, network in pipe.components.items():
+        files = sorted((folder / part).glob("*.safetensors"))
+        if not files or type(network).__name__ != _class_in(folder / part):
+            continue  # none of diffusers, or made of more than this file, such as AnimateDiff's network
+        held: set[str] = set()
+        for file in files:
+            with safe_open(file, "pt") as tensors:
+                held.update(tensors.keys())
+        wanted = set(network.state_dict())
+        if held < wanted:
+            lacking = sorted(wanted - held)
+            raise ModelError(f"{name}: {part} lacks {len(lacking)} tensors, such as {lacking[0]}.", "", f"Fetch it again: vedit models fetch {name} --force")
+
+
+def _class_in(folder: Path) -> str | None:
+    """The class of diffusers that a part's config.json names."""
+    try:
+        return str(json.loads((folder / "config.json").read_text(encoding="utf-8"))["_class_name"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _dtype_name() -> str:
@@ -323,13 +354,16 @@ def check_text_to_video(name: str, index: Mapping[str, Any], motion_adapter: str
     raise ModelError(f"{name} is a {kind_name}: it makes pictures, not clips.", "A text-to-video pipeline takes a prompt and a number of frames.", hint)
 
 
-def fetch_pipeline(name: str, revision: str | None = None, variant: str | None = None) -> Path:
+def fetch_pipeline(name: str, revision: str | None = None, variant: str | None = None, *, force: bool = False) -> Path:
     """The snapshot of a Hub pipeline, downloaded as far as it is not in the cache: only the files its class needs."""
+    import logging
+
     from diffusers import DiffusionPipeline
 
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # that the cache was used offline is no news
     with explained(name, revision):
         try:
-            return Path(DiffusionPipeline.download(name, revision=revision, variant=variant))
+            return Path(DiffusionPipeline.download(name, revision=revision, variant=variant, force_download=force))
         except ValueError as error:
             raise ModelError(f"{name} cannot be fetched: {first_line(error)}.") from None
 
