@@ -60,8 +60,8 @@ def suite(folder: Path, levels: dict[str, int], *, sources: bool = True) -> list
 
 def score(items: list[Item], journal: Journal | None = None, **changes: Any) -> Results:
     plan = Plan(tuple(items), choose(changes.pop("metrics", "quality"), "embedded"), EMBEDDED, **{"is_suite": True, "fallback_name": "suite", **changes})
-    results, is_stopped = run(plan, Towers(EMBEDDED), journal or Journal(None, False))
-    assert not is_stopped
+    results, stopped_by = run(plan, Towers(EMBEDDED), journal or Journal(None, False))
+    assert stopped_by == ""
     return results
 
 
@@ -140,18 +140,19 @@ def test_without_resume_the_journal_starts_again(calls: list[str], tmp_path: Pat
     assert calls == ["level a", "gap a"] * 2 and len(Path(path).read_text().splitlines()) == 2
 
 
-def test_an_interruption_keeps_what_is_done(calls: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("signal, name", [(KeyboardInterrupt, "interrupt"), (SystemExit, "terminate")])
+def test_a_signal_keeps_what_is_done(signal: type[BaseException], name: str, calls: list[str], tmp_path: Path) -> None:
     items, path = suite(tmp_path, {"a": 10, "b": 20}), str(tmp_path / "journal.jsonl")
     plan = Plan(tuple(items), choose("quality", "embedded"), EMBEDDED, is_suite=True, fallback_name="suite")
 
     def watch(tasks: Any, total: int, what: str) -> Any:
         for number, task in enumerate(tasks):
             if number == 3:
-                raise KeyboardInterrupt
+                raise signal
             yield task
 
-    results, is_stopped = run(plan, Towers(EMBEDDED), Journal(path, False), watch=watch)
-    assert is_stopped and results.values("level") == [10, 20]
+    results, stopped_by = run(plan, Towers(EMBEDDED), Journal(path, False), watch=watch)
+    assert stopped_by == name and results.values("level") == [10, 20]
     assert results.rows[1].skipped == {"gap": "interrupted before it was computed"}
     calls.clear()
     assert score(items, Journal(path, True)).values("gap") == [3, 3]

@@ -98,8 +98,10 @@ def _bytes(clip: Clip) -> int:
     return sum(video.frames_TYX3.nbytes for video in videos if video is not None)
 
 
-def run(plan: Plan, towers: Towers, journal: Journal, *, warn: Warn = lambda message: None, watch: Watch | None = None) -> tuple[Results, bool]:
-    """Score every item; gives the results, and whether a signal ended it early (what is done is then in them).
+def run(plan: Plan, towers: Towers, journal: Journal, *, warn: Warn = lambda message: None, watch: Watch | None = None) -> tuple[Results, str]:
+    """Score every item; gives the results, and what ended a suite early: "interrupt", "terminate" or "".
+
+    What was done before a signal is in the results.
 
     Raises ModelError before any work when weights are missing, UsageError when a metric that was
     named has not its inputs, and, for a single video, the error of reading or scoring it.
@@ -110,23 +112,23 @@ def run(plan: Plan, towers: Towers, journal: Journal, *, warn: Warn = lambda mes
     same = {_id(item): Draft(item) for item in plan.items} if plan.baseline == IDENTITY else {}
     clips = Clips(plan, warn)
     tasks = [(module, item) for module in modules for item in plan.items]
-    is_stopped = False
+    stopped_by = ""
     try:
         for module, item in watch(tasks, len(tasks), "metrics") if watch else tasks:
             work = Work(plan, module, towers, journal, clips, weights)
             work.score(drafts[_id(item)])
             if same:
                 work.score(same[_id(item)], is_identity=True)
-    except (KeyboardInterrupt, SystemExit):
+    except (KeyboardInterrupt, SystemExit) as error:
         if not plan.is_suite:
             raise
-        is_stopped = True
+        stopped_by = "interrupt" if isinstance(error, KeyboardInterrupt) else "terminate"
         for draft in (*drafts.values(), *same.values()):
             left_over(draft, plan.choice.keys)
     finally:
         towers.free()
         journal.close()
-    return results_of(plan, drafts.values(), same.values(), weights), is_stopped
+    return results_of(plan, drafts.values(), same.values(), weights), stopped_by
 
 
 def _id(item: Item) -> tuple[str, str]:

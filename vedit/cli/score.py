@@ -9,7 +9,7 @@ import click
 
 from vedit.cli import LazyGroup
 from vedit.cli.common import Voice, examples, options
-from vedit.errors import CheckFailed, Interrupted, PartialFailure, UsageError, nearest
+from vedit.errors import CheckFailed, Interrupted, PartialFailure, Stopped, UsageError, nearest
 
 if TYPE_CHECKING:
     from vedit.app.score_results import Results
@@ -90,6 +90,9 @@ report_options = options(
 )
 
 
+PAGE_MEMORY_MIB = 1024  # flows kept for the maps of the page
+
+
 class ScoreGroup(LazyGroup):
     """`vedit score CLIP` with options of its own, and commands by their name as first word.
 
@@ -139,6 +142,15 @@ weights the embedded profile is computed, which needs no download; the eight met
 need those that vedit score weights lists. Metrics of a group whose inputs are absent are
 skipped and said so.
 
+\b
+An index is TOML (or the YAML of V2VBench):
+  [[video]]
+  id = "cat"                 # the edited clip is DIR/cat/0.gif, .mp4 ... or a frame folder
+  source = "cat.mp4"         # under --source-dir; also: mask, truth
+  source_prompt = "a cat"
+  [[video.edit]]
+  prompt = "a dog"
+
 {examples(EXAMPLES)}""",
 )
 @click.argument("clip", required=False, metavar="CLIP")
@@ -160,10 +172,28 @@ def command(clip: str | None, **given: Any) -> None:
         raise UsageError("--index needs --edited, the folder of the edited clips.", "", f"Example: {EXAMPLES[3][0]}")
     if clip is not None and clip != "-" and not os.path.exists(clip):
         raise UsageError(f"there is neither a clip nor a command called {clip}{nearest(clip, OWN)}", "", "See: vedit score --help")
+    refuse_unread(clip, given)
     inputs = [path for path in (clip, given["source"], given["truth"]) if path]
     check_outputs(given, inputs)
     need("diffusion")
     run_score(clip, given)
+
+
+def refuse_unread(clip: str | None, given: dict[str, Any]) -> None:
+    """Options that this call would not read are mistakes."""
+    if clip is None:
+        single = [name for name in ("source", "prompt", "source_prompt", "truth") if given[name] is not None]
+        single += ["mask"] if given["mask"] not in ("auto", "none") else []
+        if single:
+            option = single[0].replace("_", "-")
+            raise UsageError(
+                f"--{option} is for one clip.", "In a suite the index says it for each video, or the run record.", "The form of an index: vedit score --help"
+            )
+        return
+    if given["source_dir"]:
+        raise UsageError("--source-dir is for a suite.", "", "For one clip: --source FILE")
+    if given["resume"] and not given["journal"]:
+        raise UsageError("--resume has no journal to go on with.", "A suite has one; a single clip has one when it is named.", "Add --journal FILE")
 
 
 def show_metrics(text: str | None) -> None:
@@ -192,15 +222,19 @@ def run_score(clip: str | None, given: dict[str, Any]) -> None:
         import torch
 
         torch.set_num_threads(given["jobs"])
-    towers = Towers(plan.options, finder, FeatureStore(kept / "features" if given["cache"] else None))
+    towers = Towers(
+        plan.options, finder, FeatureStore(kept / "features" if given["cache"] else None, memory_mib=PAGE_MEMORY_MIB if given["html_file"] else 256)
+    )
     journal = Journal(journal_path(given) if plan.is_suite or given["journal"] else None, given["resume"])
-    results, is_stopped = run(plan, towers, journal, warn=voice.warn, watch=voice.steps)
+    results, stopped_by = run(plan, towers, journal, warn=voice.warn, watch=voice.steps)
     report(results, plan, given, towers)
-    verdict(results, plan, thresholds, is_stopped, journal.path)
+    verdict(results, plan, thresholds, stopped_by, journal.path)
 
 
 def make_plan(clip: str | None, given: dict[str, Any], finder: Any, voice: Voice) -> Plan:
     """What to score and how, out of the options; the profile is chosen by the weights that are there."""
+    from dataclasses import replace
+
     from vedit.app.score_clips import Item, Reading
     from vedit.app.score_index import read_folder, read_index
     from vedit.app.score_metrics import choose
@@ -216,6 +250,8 @@ def make_plan(clip: str | None, given: dict[str, Any], finder: Any, voice: Voice
         assert clip is not None
         label = "stdin" if clip == "-" else os.path.splitext(os.path.basename(clip.rstrip("/")))[0]
         items = [Item(label, "0", clip, given["source"], given["prompt"], given["source_prompt"], given["truth"], given["mask"])]
+    if given["mask"] == "none":
+        items = [replace(item, mask="none") for item in items]
     reading = Reading(given["align"], given["resize_source"])
     fallback = os.path.basename(os.path.normpath(given["edited_dir"] or items[0].video_id))
     return Plan(
@@ -315,11 +351,14 @@ def report(results: Results, plan: Plan, given: dict[str, Any], towers: Any) -> 
             stream.write(summary_csv(results).encode())
 
 
-def verdict(results: Results, plan: Plan, thresholds: list[tuple[str, str, float]], is_stopped: bool, journal: str | None) -> None:
-    """The exit code: an interruption, failed videos, missed thresholds, in this order."""
-    if is_stopped:
+def verdict(results: Results, plan: Plan, thresholds: list[tuple[str, str, float]], stopped_by: str, journal: str | None) -> None:
+    """The exit code: a signal, failed videos, missed thresholds, in this order."""
+    if stopped_by:
         done = sum(1 for row in results.rows if not any(why.startswith("interrupted") for why in row.skipped.values()))
-        raise Interrupted(f"interrupted; {done} of {len(results.rows)} videos are complete.", f"What is done is kept in {journal}.", "Go on with: --resume")
+        kind = Interrupted if stopped_by == "interrupt" else Stopped
+        raise kind(
+            f"interrupted; {done} of {len(results.rows)} videos are complete.", f"What is done is kept in {journal}.", "Go on with the same line and --resume"
+        )
     failed = [row for row in results.rows if row.failed]
     if failed:
         first = failed[0]
