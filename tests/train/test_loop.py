@@ -4,14 +4,14 @@ import json
 import multiprocessing
 import random
 import resource
+import signal
 import socket
-import time
 from dataclasses import replace
 
 import pytest
 import torch
 
-from tests.train.toy import OPTIONS, Toy, same, train_rank, train_saving_always, weights
+from tests.train.toy import OPTIONS, Toy, same, train_rank, train_until_killed, weights
 from vedit.errors import CheckFailed, ModelError, OutputError, Stopped, UsageError
 from vedit.train import loop
 from vedit.train.loop import latest_state, seeded, state_of, train
@@ -21,7 +21,7 @@ from vedit.train.loop import latest_state, seeded, state_of, train
 def processes():
     """Processes forked from one that has torch and nothing else."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.train.toy", "accelerate"])
+    context.set_forkserver_preload(["tests.train.toy", "torch._dynamo", "accelerate"])  # what the first step would load
     return context
 
 
@@ -138,28 +138,22 @@ def test_streams_of_randomness_differ_by_seed_stream_and_step():
 # --- states that survive ---
 
 
-def test_a_run_killed_at_fifty_moments_goes_on_from_a_whole_state_each_time(tmp_path, processes):
-    options = replace(OPTIONS, steps=100_000, anneal=0, save_every=1, keep=2)
-    rng, last, reached = random.Random(4), -1, set()
+def test_a_run_killed_at_fifty_moments_of_saving_goes_on_from_a_whole_state_each_time(tmp_path, processes):
+    options = replace(OPTIONS, steps=100_000, anneal=0, save_every=100_000, keep=2)
+    rng, last, torn = random.Random(4), 0, 0
     for _ in range(50):
-        child = processes.Process(target=train_saving_always, args=(str(tmp_path), options))
+        child = processes.Process(target=train_until_killed, args=(str(tmp_path), options, rng.randint(1, 3000)))
         child.start()
-        while not (tmp_path / "resumed").exists():
-            assert child.is_alive()
-            time.sleep(0.001)
-        (tmp_path / "resumed").unlink()
-        time.sleep(rng.uniform(0, 0.04))
-        child.kill()
-        child.join()
-        reached.add(len(list(tmp_path.glob("state/*.tmp"))))
+        child.join(60)
+        assert child.exitcode == -signal.SIGKILL
+        torn += bool(list(tmp_path.glob("state/*.tmp")))
         newest = latest_state(tmp_path)
-        if newest is None:
-            continue
-        run = loop.Run(Toy(), options, tmp_path)
-        run.resume()
-        assert run.step == int(newest.name.removeprefix("step-")) >= last
-        last = run.step
-    assert 1 in reached  # some were killed while they wrote
+        if newest is not None:
+            run = loop.Run(Toy(), options, tmp_path)
+            run.resume()
+            assert run.step == int(newest.name.removeprefix("step-")) >= last
+            last = run.step
+    assert last > 10 and torn > 10  # the run came on, and many a save was cut off
     straight = loop.Run(Toy(), options, tmp_path / "straight")
     while straight.step < last:
         straight.advance()
