@@ -19,6 +19,8 @@ ENVIRONMENT = {
     "VEDIT_LIMITS": ("TOML file with other limits, such as: canvas = 200000000", "--limit"),
     "VEDIT_FFMPEG": ("Path of an ffmpeg to use for video, 6.1 or later, instead of the one that imageio-ffmpeg brings.", "--limit"),
     "IMAGEIO_FFMPEG_EXE": ("The same for every program that uses imageio-ffmpeg.", "--limit"),
+    "HF_TOKEN": ("Token for the Hub: gated and private models, inference providers.", "--revision"),
+    "VEDIT_REMOTE_KEY": ("API key of the hosted generator at --base-url; no option takes a key.", "--base-url"),
     "NO_COLOR": ("With TERM=dumb: no progress bar.", "--progress"),
     "TERM": ("With NO_COLOR: dumb means no progress bar.", "--progress"),
     "CI": ("When set, no progress bar.", "--progress"),

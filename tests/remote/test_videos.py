@@ -226,6 +226,23 @@ def test_several_prompts_are_jobs_of_their_own(stub: Stub, clip: bytes, tmp_path
     ]  # fmt: skip
 
 
+def test_a_batch_that_broke_off_makes_only_the_rest(stub: Stub, clip: bytes, tmp_path: Path) -> None:
+    stub.on("POST", "/v1/videos", {"id": "video_1"}, {"id": "video_2"})
+    finished(stub, clip)
+    stub.on("GET", "/v1/videos/video_2", Answer(500))
+    (tmp_path / "prompts.txt").write_text("a cat\na dog\n")
+    arguments = ("generate", "--prompts", tmp_path / "prompts.txt", "--model", "remote:videos", "--base-url", stub.url, "-O", tmp_path / "out", "-q")
+    assert vedit(*arguments).code == 7
+    assert vedit(*arguments).code == 4
+    stub.on("GET", "/v1/videos/video_2", {"status": "completed"})
+    stub.on("GET", "/v1/videos/video_2/content", Answer(body=clip))
+    for _ in range(2):
+        assert vedit(*arguments, "--skip-existing").code == 0
+    assert stub.count("POST") == 2
+    assert sorted(path.name for path in (tmp_path / "out").glob("*.gif")) == ["001-a-cat-seed0.gif", "002-a-dog-seed0.gif"]
+    assert vedit(*arguments[:-3], "-o", tmp_path / "a.gif", "--skip-existing").code == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -115,6 +115,8 @@ def generate(job: Job, *, warn: Callable[[str], None] = lambda message: None, wa
             f"--{name.replace('_', '-')} has no meaning for {job.choices.model}.",
             f"Who makes these clips is {module.__name__.rpartition('_')[2]}: {module.SUMMARY}.",
         )
+    if not any(job.requests):
+        return []
     started = time.perf_counter()
     maker: Maker = module.load(job.choices)
     records = []
@@ -124,7 +126,8 @@ def generate(job: Job, *, warn: Callable[[str], None] = lambda message: None, wa
         grid.append([])
         for place, request in enumerate(row):
             path = job.output if job.output is not None else os.path.join(job.folder or ".", file_name(number, request, job))
-            pending = f"{path}.{number}-{place}{PENDING}" if path != "-" else None
+            tile = f".{number}-{place}" if job.output is not None else ""
+            pending = f"{path}{tile}{PENDING}" if path != "-" else None
             made = _made(maker, request._replace(pending=pending), watch)
             if job.output is None:
                 records.append(_finish(job, path, made.frames_FYX3, made.fps, [[request]], [[made]], maker, started, warn))
@@ -195,6 +198,15 @@ def file_name(number: int, request: Request, job: Job) -> str:
     """`001-digit-5-moving-left-seed7.gif`: the prompt's place, its words, the seed."""
     words = "-".join(re.findall(r"[^\W_]+", request.prompt.lower()))[:60].strip("-")
     return f"{number + 1:03d}-{words or 'clip'}-seed{request.seed}{job.suffix}"
+
+
+def without_finished(job: Job) -> Job:
+    """A job for a folder without the clips that are there: outputs appear only when complete."""
+    assert job.folder is not None
+    rows = [
+        [request for request in row if not os.path.exists(os.path.join(job.folder, file_name(number, request, job)))] for number, row in enumerate(job.requests)
+    ]
+    return job._replace(requests=rows)
 
 
 def tiled(rows: Sequence[Sequence[np.ndarray]]) -> np.ndarray:

@@ -97,12 +97,13 @@ EXTRA = (*HUB_EXTRA, *REMOTE_EXTRA, "weights", "eta", "clip", "spacing", "save_x
 @remote_options
 @click.option("--no-metadata", is_flag=True, help="Write no run record.")
 @click.option("-y", "--overwrite", is_flag=True, help="Replace outputs that exist.")
+@click.option("--skip-existing", is_flag=True, help="With -O: make only the clips that are not there yet, as after a call that was stopped.")
 @click.option("--json", "as_json", is_flag=True, help="Print the run record of each output.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no warnings.")
 @click.option("--progress", type=click.Choice(["auto", "jsonl", "none"]), default="auto", help="Progress on standard error.")
 def command(prompt: str | None, output: str | None, output_dir: str | None, as_json: bool, quiet: bool, progress: str, **given: Any) -> None:
     from vedit.app.extras import need
-    from vedit.app.generate import Choices, Job, generate, read_prompts, requests_for
+    from vedit.app.generate import Choices, Job, generate, read_prompts, requests_for, without_finished
 
     if (prompt is None) == (given["prompts"] is None):
         raise UsageError("give a prompt or --prompts FILE, one of them.", "", f"Example: {EXAMPLES[0][0]}")
@@ -120,8 +121,12 @@ def command(prompt: str | None, output: str | None, output_dir: str | None, as_j
     if "save_x_start" in extra and len(rows) * given["count"] > 1:
         raise UsageError("--save-x-start keeps the steps of one clip.", f"{len(rows) * given['count']} are asked for.", "Leave out --count and --prompts")
     choices = Choices(given["model"], given["revision"], given["device"], given["dtype"], extra, voice.warn)
+    if given["skip_existing"] and output_dir is None:
+        raise UsageError("--skip-existing is for the files of -O.", "", "Leave it out, or write into a folder with -O DIR")
     job = Job(choices, rows, output, output_dir, f".{given['to'] or 'gif'}", given["to"], not given["no_metadata"])
-    _check_outputs(job, given["overwrite"])
+    _check_outputs(job, given["overwrite"] or given["skip_existing"])
+    if given["skip_existing"]:
+        job = without_finished(job)
     for record in generate(job, warn=voice.warn, watch=voice.steps):
         if as_json:
             print_json(record)
