@@ -102,6 +102,12 @@ def test_a_mask_outside_the_frame_and_keep_outside_without_a_mask_are_refused(mo
     assert not (tmp_path / "a.gif").exists()
 
 
+def test_steps_that_the_inversion_will_not_store_are_refused_before_it_is_made(model: Model, clip: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="an inversion of 7 steps holds 7 levels, and 5 steps need timestep 801"):
+        edit_video(job(clip, tmp_path / "a.gif", params={"steps": 5, "inversion_steps": 7}), model, Settings())
+    assert cache.entries() == []
+
+
 P2P = {"steps": 4, "guidance": 3.0, "blend_words": ["cat"], "blend_scales": [1], "blend_threshold": 0.9, "start_blend": 0.0}
 
 

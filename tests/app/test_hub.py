@@ -67,6 +67,7 @@ def test_fetch_list_info_and_edit_by_name_and_then_all_of_it_without_a_network(f
     clip = str(ROOT / "tests" / "data" / "nasty" / "ok_delays.gif")
     with stub_hub() as hub:
         hub.add(NAME, folder)
+        hub.breaks["model.safetensors"] = [100]
         online = in_a_shell(
             tmp_path, hub.endpoint, ["models", "fetch", NAME], ["models", "list"], ["models", "info", NAME], edit_line(clip, tmp_path / "a.gif")
         )
@@ -74,7 +75,7 @@ def test_fetch_list_info_and_edit_by_name_and_then_all_of_it_without_a_network(f
     assert (online.returncode, online.stderr) == (0, "")
     assert online.stdout.splitlines()[0] == str(tmp_path / "hub" / "models--somebody--small-diffusion" / "snapshots" / commit)
     assert f"StableDiffusionPipeline, revision {commit[:12]}" in online.stdout and "picture       32x32" in online.stdout
-    assert fetched == len(hub.repositories[NAME].files)
+    assert fetched == len(hub.repositories[NAME].files) + 1  # one broke, was taken up, and nobody was told
     record = json.loads((tmp_path / "a.gif.vedit.json").read_text())
     assert (record["model"]["id"], record["model"]["revision"]) == (NAME, commit)
     offline = in_a_shell(tmp_path, hub.endpoint, edit_line(clip, tmp_path / "b.gif"), HF_HUB_OFFLINE="1")

@@ -138,3 +138,15 @@ def test_other_families_are_refused_by_name(wrong: dict[str, Any] | None, messag
 def test_a_trained_table_is_used_as_it_is() -> None:
     schedule = read_schedule({"trained_betas": [0.1, 0.5], "set_alpha_to_one": True})
     assert schedule.alpha_bar.tolist() == pytest.approx([0.9, 0.45])
+
+
+def test_steps_that_an_inversion_has_not_stored_are_refused_with_those_that_fit() -> None:
+    schedule = read_schedule(SD_SCHEDULER)
+    schedule.check_stored(schedule.timesteps(50), schedule.timesteps(500), "it")
+    with pytest.raises(UsageError) as error:
+        schedule.check_stored(schedule.timesteps(8), schedule.timesteps(12), "an inversion of 12 steps")
+    assert error.value.what == "an inversion of 12 steps holds 12 levels, and 8 steps need timestep 876, which is not among them."
+    # 6 is no divisor's luck: 1000 // 6 = 166 is twice 1000 // 12 = 83, while 1000 // 4 = 250 is not thrice
+    assert (error.value.right, error.value.next_step) == ("Step counts that fit: 1, 6, 12.", "Try --steps 12")
+    for count in (1, 6, 12):
+        schedule.check_stored(schedule.timesteps(count), schedule.timesteps(12), "it")

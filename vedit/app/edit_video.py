@@ -92,7 +92,11 @@ def edit_video(job: Job, model: Model, settings: Settings, *, watch: Watch = unw
 
 def check_job(job: Job, model: Model) -> None:
     """Refuse what is wrong with a job before its clip is read."""
-    read_params(methods.load(job.method).Params, job.params, job.method)
+    module = methods.load(job.method)
+    params = read_params(module.Params, job.params, job.method)
+    if "inversion" in module.NEEDS and job.inversion is None and job.invert_like is None:  # those are asked what they hold
+        inverted = params.inversion_steps or params.steps
+        model.schedule.check_stored(model.schedule.timesteps(params.steps), model.schedule.timesteps(inverted), f"an inversion of {inverted} steps")
     for prompt in (job.source, job.target):
         check_prompt(model, prompt)
     check_size(job.selection.size, latent_multiple(model))

@@ -103,7 +103,7 @@ class Edit:
         self.artefact, self.inversion = cached_inversion(
             self.model, self.pixels, settings.like(job.invert_like), given=given, same_prompt="source prompt" in self.module.NEEDS, watch=watch
         )
-        self.artefact.check_steps(self.timesteps)
+        self.model.schedule.check_stored(self.timesteps, self.artefact.saved, self.artefact.path)
         self.source = str(self.artefact.facts["prompt"])
         if self.artefact.null_steps and params.null_text != "none":
             self.artefact.check_null_text(self.timesteps, params.guidance)

@@ -185,7 +185,7 @@ def reconstruct(model: Model, artefact: Artefact, steps: int, frames: slice = sl
     from vedit.diffusion.sample import Stream, sample
 
     timesteps = model.schedule.timesteps(steps)
-    artefact.check_steps(timesteps)
+    model.schedule.check_stored(timesteps, artefact.saved, artefact.path)
     stream = Stream("src", artefact.latents(timesteps[0], frames).to(model.device), artefact.text().to(model.device))
     if artefact.null_steps:
         stream.guidance = float(artefact.facts["null"]["guidance"])

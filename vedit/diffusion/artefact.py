@@ -152,18 +152,6 @@ class Artefact:
         name = f"uncond/{timestep:04d}"
         return self.read(name, frames if self.tensors[name]["shape"][0] > 1 else slice(None))
 
-    def check_steps(self, timesteps: list[int]) -> None:
-        """Every sampling timestep must be stored; says which step counts fit."""
-        missing = [t for t in timesteps if t not in set(self.saved)]
-        if missing:
-            saved = len(self.saved)
-            fits = [n for n in range(1, saved + 1) if saved % n == 0]
-            raise UsageError(
-                f"{self.path}: holds {saved} levels, and {len(timesteps)} steps need timestep {missing[0]}, which is not among them.",
-                f"Step counts that fit: {', '.join(map(str, fits[-6:]))}.",
-                f"Try --steps {saved}",
-            )
-
     def check_null_text(self, timesteps: Sequence[int], guidance: float) -> None:
         """Null embeddings serve the steps and the guidance that they were optimised for."""
         if self.null_steps != list(timesteps):

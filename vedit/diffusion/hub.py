@@ -99,7 +99,7 @@ def fetch(name: str, revision: str | None = None, *, force: bool = False) -> Pat
         return find_folder(name)
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise ModelError(
-            f"there is no model {name!r} to fetch{nearest(name, [EMBEDDED])}",
+            f"there is no model {name!r} to fetch{nearest(name, [EMBEDDED]) or '.'}",
             f"A model is {EMBEDDED} (embedded), a folder, or a Hub id such as OWNER/NAME.",
             "See: vedit models list",
         )
@@ -116,12 +116,11 @@ def fetch(name: str, revision: str | None = None, *, force: bool = False) -> Pat
 
 def hide_downloads() -> None:
     """No bars and no notices of the Hub's client from here on; errors still raise."""
-    import logging
-
+    from huggingface_hub.utils import logging
     from huggingface_hub.utils.tqdm import disable_progress_bars
 
     disable_progress_bars()
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
 
 
 def _weight_paths(names: Iterable[str]) -> list[str]:

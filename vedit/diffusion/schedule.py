@@ -9,7 +9,7 @@ Checked against diffusers' DDIMScheduler and DDIMInverseScheduler to 1e-6.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,6 +58,21 @@ class Schedule:
         if self.spacing == "trailing":
             return [round(total - k * total / steps) - 1 for k in range(steps)]
         return [int(t) for t in torch.linspace(0, total - 1, steps, dtype=torch.float64).round().flip(0).long()]
+
+    def check_stored(self, timesteps: Sequence[int], stored: Collection[int], what: str) -> None:
+        """Refuse sampling timesteps of which an inversion has not stored all, naming step counts that fit.
+
+        what: "an inversion of 12 steps", say, for the message.
+        """
+        kept = set(stored)
+        missing = [t for t in timesteps if t not in kept]
+        if missing:
+            fits = [count for count in range(1, min(len(kept), self.train_steps - 1) + 1) if kept.issuperset(self.timesteps(count))]
+            raise UsageError(
+                f"{what} holds {len(kept)} levels, and {len(timesteps)} steps need timestep {missing[0]}, which is not among them.",
+                f"Step counts that fit: {', '.join(map(str, fits[-6:]))}." if fits else "",
+                f"Try --steps {fits[-1]}" if fits else "Invert again, or leave out --inversion",
+            )
 
     def level(self, timestep: int) -> float:
         """abar at a timestep; below the first it is the final level."""
