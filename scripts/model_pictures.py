@@ -1,11 +1,11 @@
-"""Draw the contact sheets of the embedded model: scenes, samples by attribute, reconstructions.
+"""Draw the contact sheets of the embedded model: scenes, samples by attribute, reconstructions, clips.
 
-    python scripts/model_pictures.py [MODEL_FOLDER] [--only scenes]
+    python scripts/model_pictures.py [MODEL_FOLDER] [--only scenes|samples|reconstructions|clips]
 
-Writes docs/img/shapes-scenes.png, shapes-samples.png and shapes-reconstructions.png.
+Writes docs/img/shapes-scenes.png, shapes-samples.png, shapes-reconstructions.png and shapes-clips.png.
 """
 
-import sys
+import argparse
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,24 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vedit.app.shapes_model import BUILTIN, load
+from vedit.app.shapes_model import BUILTIN, MOTION, load
 from vedit.data import grammar, scenes
 
 IMG = Path(__file__).resolve().parent.parent / "docs" / "img"
 BASE = {"shape": "circle", "colour": "red", "texture": "plain", "size": "large", "ground": "grey", "pattern": "plain"}
-ROWS = {**{name: values for name, values in grammar.FIELDS.items() if name != "motion"}}
+ROWS: list[tuple[str, tuple[str, ...]]] = [
+    ("shape", grammar.SHAPES),
+    ("shape", grammar.DIGITS),
+    *((name, values) for name, values in grammar.FIELDS.items() if name not in ("shape", "motion")),
+]
+CLIPS = (
+    "digit 5 moving left",
+    "a red circle moving right on a grey background",
+    "a large yellow star moving down on a navy background",
+    "a white digit 8 standing still on a black background",
+    "a small green square moving up on a pink background",
+    "a striped blue ring moving left on a checkered brown background",
+)
 
 
 def sheet(rows: list[Tensor], path: Path, gap: int = 2) -> None:
@@ -48,7 +60,7 @@ def draw_samples(model: Any) -> None:
     from vedit.train.shapes_gates import decode, sample_latents
 
     rows = []
-    for name, values in ROWS.items():
+    for name, values in ROWS:
         captions = [grammar.caption({**BASE, name: value}, show_motion=False) for value in values]
         latents = sample_latents(model.unet, model.text_encoder, model.scheduler, captions, steps=50, seed=100)
         rows.append(decode(model.vae, latents))
@@ -82,11 +94,27 @@ def draw_reconstructions(model: Any) -> None:
     sheet(rows, IMG / "shapes-reconstructions.png")
 
 
+def draw_clips(model: Any) -> None:
+    """One clip a row, eight frames; what the prompts say is in CLIPS."""
+    from vedit.train.shapes_gates import decode, sample_clips
+    from vedit.train.shapes_motion import load_clip_denoiser
+
+    unet = load_clip_denoiser(model.unet, MOTION)
+    *_, latents = sample_clips(unet, model.text_encoder, model.scheduler, list(CLIPS), steps=50, seed=0)
+    print("\n".join(CLIPS))
+    sheet([decode(model.vae, clip) for clip in latents], IMG / "shapes-clips.png")
+
+
 if __name__ == "__main__":
-    arguments = [argument for argument in sys.argv[1:] if not argument.startswith("-")]
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", nargs="?", type=Path, default=BUILTIN)
+    parser.add_argument("--only", choices=["scenes", "samples", "reconstructions", "clips"])
+    chosen = parser.parse_args()
     IMG.mkdir(parents=True, exist_ok=True)
-    draw_scenes()
-    if "--only" not in sys.argv:
-        loaded = load(Path(arguments[0]) if arguments else BUILTIN)
-        draw_samples(loaded)
-        draw_reconstructions(loaded)
+    if chosen.only in (None, "scenes"):
+        draw_scenes()
+    drawings = {"samples": draw_samples, "reconstructions": draw_reconstructions, "clips": draw_clips}
+    wanted = [draw for name, draw in drawings.items() if chosen.only in (None, name)]
+    loaded = load(chosen.folder) if wanted else None
+    for draw in wanted:
+        draw(loaded)

@@ -81,7 +81,7 @@ def the_motion_adapter_stands_on_the_denoiser_that_trained_longest(run, step):
     assert state["pictures"] == 2 * 8 * 8
     shapes_model.pack_motion(run, run / "packed")
     record = shapes_model.record_of(run / "packed")
-    assert record["files"] == shapes_model.hashes(run / "packed") and "pytorch_lora_weights.safetensors" in record["files"]
+    assert record["files"] == shapes_model.hashes(run / "packed") and "motion_words.safetensors" in record["files"]
 
 
 def test_the_denoiser_without_a_codec_says_what_to_run_first(tmp_path):

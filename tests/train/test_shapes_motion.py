@@ -26,12 +26,13 @@ def task(base):
     return shapes_motion.MotionTask(shapes.codec(CHANNELS).eval(), base, base_name="test", seed=0, batch=2, blocks_of=1)
 
 
-def predicted(unet, base, frames=3):
+def predicted(unet, base, said="digit 5", frames=3):
     generator = torch.Generator().manual_seed(3)
     noisy = torch.randn(2 * frames, CHANNELS, 16, 16, generator=generator)
-    text = base.text_encoder(shapes.token_ids(["digit 5 moving left", "a red ring"])).last_hidden_state
+    ids = shapes.token_ids([said, "a red ring"])
+    text = base.text_encoder(ids).last_hidden_state
     with torch.no_grad():
-        return noisy, text, clip_prediction(unet, noisy, torch.tensor([900, 400]), text)
+        return noisy, text, clip_prediction(unet, noisy, torch.tensor([900, 400]), text, shapes.motion_words(ids))
 
 
 def test_a_fresh_adapter_leaves_every_frame_as_the_denoiser_of_pictures_draws_it(base):
@@ -41,14 +42,29 @@ def test_a_fresh_adapter_leaves_every_frame_as_the_denoiser_of_pictures_draws_it
     assert torch.allclose(v, alone, atol=1e-4)
 
 
-def test_only_motion_modules_and_the_low_rank_change_train(task):
+def test_a_word_of_motion_is_heard_from_the_start(base):
+    unet = shapes_motion.clip_denoiser(base.unet)
+    *_, still = predicted(unet, base)
+    noisy, text, v = predicted(unet, base)
+    with torch.no_grad():
+        left = clip_prediction(unet, noisy, torch.tensor([900, 400]), text, torch.tensor([[1.0, 0, 0, 0, 0], [0, 0, 0, 0, 0]]))
+    assert torch.equal(still, v)
+    assert not torch.allclose(left[:3], v[:3], atol=1e-4) and torch.allclose(left[3:], v[3:], atol=1e-5)
+
+
+def test_motion_words_are_marked_wherever_they_stand():
+    ids = shapes.token_ids(["digit 5 moving left", "a ring standing still on a grey background", "left up", ""])
+    assert shapes.motion_words(ids).tolist() == [[1, 0, 0, 0, 0], [0, 0, 0, 0, 1], [1, 0, 1, 0, 0], [0] * 5]
+
+
+def test_only_motion_modules_and_motion_words_train(task):
     task.losses(0)["loss"].backward()
     trained = {name for name, parameter in task.unet.named_parameters() if parameter.requires_grad}
-    assert all("motion_modules" in name or "lora_" in name for name in trained)
+    assert all("motion_modules" in name or "cond_proj" in name for name in trained)
     assert len(trained) == len(list(task.model.parameters()))
     moved = {name for name, parameter in task.unet.named_parameters() if parameter.grad is not None and parameter.grad.abs().sum() > 0}
-    # what follows a zero matrix gets no gradient at first
-    assert moved == {name for name in trained if ".proj_out." in name or "lora_B" in name}
+    # what comes before a zero matrix gets no gradient at first
+    assert moved == {name for name in trained if ".proj_out." in name or "cond_proj" in name}
 
 
 def test_what_is_saved_gives_what_was_trained_and_the_base_stays(task, base, tmp_path):
@@ -64,16 +80,16 @@ def test_what_is_saved_gives_what_was_trained_and_the_base_stays(task, base, tmp
     assert all(torch.equal(value, before[name]) for name, value in base.unet.state_dict().items())
 
 
-def test_the_stored_lora_is_what_peft_calls_one(task, tmp_path):
-    from diffusers import UNet2DConditionModel
+def test_the_stored_adapter_opens_in_stock_diffusers(task, base, tmp_path):
+    from diffusers import MotionAdapter, UNetMotionModel
 
     task.model.save(tmp_path)
-    tensors = load_file(tmp_path / "pytorch_lora_weights.safetensors")
-    config = {key: value for key, value in shapes.UNET.items()}
-    names = set(dict(UNet2DConditionModel(**config, in_channels=CHANNELS, out_channels=CHANNELS).named_modules()))
-    layers = {name.removeprefix("unet.").rpartition(".lora_")[0] for name in tensors}
-    assert layers < names and all(name.endswith(("attn2.to_k", "attn2.to_v")) for name in layers)
-    assert len(tensors) == 2 * len(layers)
+    assert {str(tensor.dtype) for file in tmp_path.glob("*.safetensors") for tensor in load_file(file).values()} == {"torch.float16"}
+    unet = UNetMotionModel.from_unet2d(base.unet, MotionAdapter.from_pretrained(tmp_path, torch_dtype=torch.float32))
+    noisy, text, v = predicted(shapes_motion.load_clip_denoiser(base.unet, tmp_path), base)
+    with torch.no_grad():
+        stock = unet(noisy.unflatten(0, (2, 3)).transpose(1, 2), torch.tensor([900, 400]), encoder_hidden_states=text.repeat_interleave(3, dim=0)).sample
+    assert torch.allclose(stock.transpose(1, 2).flatten(0, 1), v, atol=1e-5)  # no motion word in these captions
 
 
 def test_clips_train_on_all_moments_of_a_path_and_mostly_on_high_noise(task):

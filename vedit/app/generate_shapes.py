@@ -51,7 +51,7 @@ class ShapesMaker:
             "text_encoder_sha256": denoiser["text_encoder/model.safetensors"],
             "vae_sha256": denoiser["vae/diffusion_pytorch_model.safetensors"],
             "motion_adapter_sha256": motion["diffusion_pytorch_model.safetensors"],
-            "lora_sha256": motion["pytorch_lora_weights.safetensors"],
+            "motion_words_sha256": motion["motion_words.safetensors"],
         }
 
     def make(self, request: Request, watch: Watch) -> Made:

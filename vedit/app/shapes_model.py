@@ -68,7 +68,7 @@ def check_folder(folder: Path) -> None:
 
 def check_motion(folder: Path) -> None:
     """Raise ModelError unless the folder holds a packed motion adapter."""
-    if not (folder / "pytorch_lora_weights.safetensors").exists():
+    if not (folder / "motion_words.safetensors").exists():
         raise ModelError(f"{folder} holds no packed motion adapter.", next_step="Pack a training run with: vedit models pack RUN --motion")
 
 

@@ -19,7 +19,7 @@ EXAMPLES = (
 The folder opens with diffusers' StableDiffusionPipeline.from_pretrained; the scorer and the
 judge lie beside it, and training.json says how everything was trained, with a hash of every
 file. Measure it with: vedit bench model DIR --store. With --motion the folder holds the adapter
-that makes clips: a MotionAdapter of diffusers and a LoRA.
+that makes clips: a MotionAdapter of diffusers and the vectors of the motion words.
 
 {examples(EXAMPLES)}"""
 )

@@ -145,6 +145,13 @@ def token_ids(captions: list[str]) -> Tensor:
     return torch.tensor([row + [end] * (TEXT_LENGTH - len(row)) for row in rows])
 
 
+def motion_words(ids_BL: Tensor) -> Tensor:
+    """Return which motion words tokenised captions hold: 0 or 1, a column for each of grammar.MOTIONS."""
+    ids, _, _ = _word_ids()
+    wanted_M = torch.tensor([ids[word] for word in grammar.MOTIONS], device=ids_BL.device)
+    return (ids_BL[:, :, None] == wanted_M).any(dim=1).float()
+
+
 def codec(channels: int = LATENT_CHANNELS) -> Any:
     from diffusers import AutoencoderKL
 

@@ -75,19 +75,20 @@ def sample_clips(
 
     @torch.no_grad()
     def predict(latents: Tensor, timestep: Tensor, text: Tensor) -> Tensor:
-        return clip_prediction(unet, latents, timestep, text)
+        return clip_prediction(unet, latents, timestep, text, words_BM)
 
+    words_BM = shapes.motion_words(shapes.token_ids(captions + [negative] * len(captions))).to(unet.device)
     noise = unit_noise(len(captions), (scenes.FRAMES, unet.config.in_channels, 16, 16), seed).to(unet.device)
     text = text_states(text_encoder, captions, negative)
     for latents_NCYX in guided(predict, scheduler, noise.flatten(0, 1), text, steps, guidance):
         yield latents_NCYX.unflatten(0, (len(captions), scenes.FRAMES))
 
 
-def clip_prediction(unet: Any, noisy_NCYX: Tensor, timestep: Tensor, text_BLE: Tensor) -> Tensor:
-    """Predict v for clips whose frames follow each other in the batch; text is given once per clip."""
+def clip_prediction(unet: Any, noisy_NCYX: Tensor, timestep: Tensor, text_BLE: Tensor, words_BM: Tensor) -> Tensor:
+    """Predict v for clips whose frames follow each other in the batch; text and motion words are given once per clip."""
     noisy_BCFYX = noisy_NCYX.unflatten(0, (len(text_BLE), -1)).transpose(1, 2)
     text_NLE = text_BLE.repeat_interleave(noisy_BCFYX.shape[2], dim=0)
-    v_BCFYX: Tensor = unet(noisy_BCFYX, timestep, encoder_hidden_states=text_NLE).sample
+    v_BCFYX: Tensor = unet(noisy_BCFYX, timestep, encoder_hidden_states=text_NLE, timestep_cond=words_BM).sample
     return v_BCFYX.transpose(1, 2).flatten(0, 1)
 
 

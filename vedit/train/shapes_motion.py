@@ -1,17 +1,16 @@
 """Train the motion adapter: the denoiser of single pictures learns to draw clips of eight frames.
 
 Between the blocks of the denoiser come motion modules, transformers along time
-(diffusers' UNetMotionModel and MotionAdapter). The denoiser itself stays frozen, with one
-exception. Motion modules do not see the text; what they know of it comes through the frozen
-text attention, and that learnt from single pictures, which do not show motion: a linear read-out
-of its features told left from right no better than chance. So its keys and values get a change
-of low rank, which the modules train with. It is stored beside the adapter in the form of a LoRA.
+(diffusers' UNetMotionModel and MotionAdapter); the denoiser itself stays frozen. Motion modules
+do not see the text, and the frozen text attention learnt from single pictures, which do not show
+motion: a linear read-out of its features told left from right no better than chance, also after
+1 100 steps of training a change of rank 8 of its keys and values. So the word that says how the
+object moves goes to the time embedding as well (`timestep_cond`, a vector per word).
 
-Source: Guo et al. 2023 (AnimateDiff), motion module and domain adapter; Hu et al. 2021 (LoRA),
-W + B A with B = 0 at the start, scale 1. Deviations: the LoRA trains together with the modules,
-not before them, and only on keys and values of the text attention.
+Source: Guo et al. 2023 (AnimateDiff), motion module. Deviation: the motion words.
 
-Tensor names: B clips, F frames, N pictures (B x F), C channels, Y X rows and columns.
+Tensor names: B clips, F frames, N pictures (B x F), C channels, Y X rows and columns, L tokens,
+M motion words.
 """
 
 from collections.abc import Iterator
@@ -22,16 +21,16 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
-from vedit.data import scenes
+from vedit.data import grammar, scenes
 from vedit.train import shapes
 from vedit.train.shapes_gates import clip_prediction, read_right, sampled_clips, shares
 from vedit.train.shapes_unet import Denoiser, LatentTask, stratified_timesteps, use_plain_attention
 
 FRAMES = scenes.FRAMES
-RANK = 8
 SAYS_MOTION = 0.9
+WORD_SCALE = 0.2  # beside a sinusoid of the timestep whose 32 values lie in -1..1
+WORDS_FILE = "motion_words.safetensors"
 NOISE_POWER = 0.5  # timestep = 1000 u^0.5: where an object is, is decided at high noise
 ADAPTER: dict[str, Any] = {
     "block_out_channels": shapes.UNET["block_out_channels"],
@@ -43,23 +42,10 @@ ADAPTER: dict[str, Any] = {
 }
 
 
-class LowRank(nn.Module):
-    """A change of a weight matrix: W + B A."""
-
-    def __init__(self, rows: int, columns: int, rank: int = RANK) -> None:
-        super().__init__()
-        self.lora_A = nn.Parameter(torch.randn(rank, columns) / columns**0.5)
-        self.lora_B = nn.Parameter(torch.zeros(rows, rank))
-
-    def forward(self, weight: Tensor) -> Tensor:
-        return weight + self.lora_B @ self.lora_A
-
-
 class Motion(nn.Module):
-    """What this stage trains; `adapter` shares its modules with the clip denoiser they work in."""
+    """What this stage trains: motion modules and words, shared with the clip denoiser they work in."""
 
     def __init__(self, unet: Any) -> None:
-        """Take over the motion modules of a UNetMotionModel and put low-rank changes in its text attention."""
         from diffusers import MotionAdapter
 
         super().__init__()
@@ -67,64 +53,50 @@ class Motion(nn.Module):
         for mine, theirs in zip([*self.adapter.down_blocks, *self.adapter.up_blocks], [*unet.down_blocks, *unet.up_blocks], strict=True):
             mine.motion_modules = theirs.motion_modules
         self.adapter.mid_block.motion_modules = unet.mid_block.motion_modules
-        self.lora = nn.ModuleDict()
-        for name, layer in text_projections(unet).items():
-            change = LowRank(*layer.weight.shape).to(layer.weight)
-            self.lora[name.replace(".", "-")] = change
-            parametrize.register_parametrization(layer, "weight", change)
+        self.words = unet.time_embedding.cond_proj
 
     def save(self, folder: Path) -> None:
-        """Write the adapter in half precision as diffusers reads it, and the LoRA beside it as `load_lora_weights` does."""
+        """Write the adapter in half precision as diffusers reads it, and the vectors of the motion words beside it."""
         self.adapter.half().save_pretrained(folder)
-        tensors = {
-            f"unet.{name.replace('-', '.')}.{key}.weight": value.half().contiguous()
-            for name, change in self.lora.items()
-            for key, value in change.state_dict().items()
-        }
-        save_file(tensors, folder / "pytorch_lora_weights.safetensors")
-
-
-def text_projections(unet: Any) -> dict[str, nn.Linear]:
-    """Return the layers that make keys and values of text, by name."""
-    wanted = ("attn2.to_k", "attn2.to_v")  # motion modules have an attn2 too, and no text
-    return {name: layer for name, layer in unet.named_modules() if name.endswith(wanted) and "motion_modules" not in name}
+        save_file({"weight": self.words.weight.detach().half().contiguous()}, folder / WORDS_FILE)
 
 
 def clip_denoiser(unet: Any) -> Any:
-    """Build a UNetMotionModel around a denoiser of pictures; fresh motion modules change nothing yet."""
+    """Build a UNetMotionModel around a denoiser of pictures; fresh motion modules change nothing yet, and words little."""
     from diffusers import MotionAdapter
 
     model = _with_adapter(unet, MotionAdapter(**ADAPTER))
     for name, parameter in model.named_parameters():
         if "motion_modules" in name and ".proj_out." in name:
             nn.init.zeros_(parameter)
+    nn.init.normal_(model.time_embedding.cond_proj.weight, std=WORD_SCALE)
     return model
 
 
 def load_clip_denoiser(unet: Any, folder: Path) -> Any:
-    """Build a UNetMotionModel from a denoiser of pictures and a stored adapter, LoRA merged, float32."""
+    """Build a UNetMotionModel from a denoiser of pictures and a stored adapter, float32."""
     from diffusers import MotionAdapter
 
     model = _with_adapter(unet, MotionAdapter.from_pretrained(folder, torch_dtype=torch.float32))
-    tensors = load_file(folder / "pytorch_lora_weights.safetensors")
-    with torch.no_grad():
-        for name, layer in text_projections(model).items():
-            a, b = (tensors[f"unet.{name}.{key}.weight"].to(layer.weight) for key in ("lora_A", "lora_B"))
-            layer.weight += b @ a
+    model.time_embedding.cond_proj.load_state_dict(load_file(folder / WORDS_FILE))
     return model.eval()
 
 
 def _with_adapter(unet: Any, adapter: Any) -> Any:
-    """Join both without the warning of diffusers that no module has to stay in float32."""
+    """Join both, without the warning of diffusers that no module has to stay in float32."""
     from diffusers import UNetMotionModel
     from diffusers.utils import logging
 
     before = logging.get_verbosity()
     logging.set_verbosity_error()
     try:
-        return UNetMotionModel.from_unet2d(unet, adapter)
+        model = UNetMotionModel.from_unet2d(unet, adapter)
     finally:
         logging.set_verbosity(before)
+    model.register_to_config(time_cond_proj_dim=len(grammar.MOTIONS))
+    width = model.time_embedding.linear_1.in_features
+    model.time_embedding.cond_proj = nn.Linear(len(grammar.MOTIONS), width, bias=False).to(unet.device)
+    return model
 
 
 class MotionTask(LatentTask):
@@ -154,13 +126,13 @@ class MotionTask(LatentTask):
         self.text_encoder = base.text_encoder.to(device).eval()
         use_plain_attention(self.unet)
         self.model = Motion(self.unet).requires_grad_(True)
-        adapter = {"adapter": ADAPTER, "rank": RANK, "says_motion": SAYS_MOTION, "noise_power": NOISE_POWER, "frames": FRAMES}
+        adapter = {"adapter": ADAPTER, "word_scale": WORD_SCALE, "says_motion": SAYS_MOTION, "noise_power": NOISE_POWER, "frames": FRAMES}
         self.config |= {**adapter, "base": base_name}
 
     def predict(self, noisy_NCYX: Tensor, timestep_B: Tensor, ids_BL: Tensor) -> Tensor:
         with torch.no_grad():
             text_BLE = self.text_encoder(ids_BL).last_hidden_state
-        return clip_prediction(self.unet, noisy_NCYX, timestep_B, text_BLE)
+        return clip_prediction(self.unet, noisy_NCYX, timestep_B, text_BLE, shapes.motion_words(ids_BL))
 
     def times(self, count: int, generator: torch.Generator) -> Tensor:
         return torch.linspace(0, 1, FRAMES, device=self.device).expand(count, FRAMES)
