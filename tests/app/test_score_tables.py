@@ -11,7 +11,9 @@ import pytest
 
 from tests.app.scores import THESIS, report, thesis
 from vedit.app.score_compare import NOTHING_SHOWN, compare, comparison_json, comparison_table
-from vedit.app.score_render import Cell, Table, as_csv, as_html, as_latex, as_markdown, as_text, cells, rendered, tex, width
+from vedit.app.score_render import Cell, Table, as_csv, as_html, as_latex, as_markdown, as_text, cells, rendered, shown, tex, width
+from vedit.app.score_results import Number, Row
+from vedit.app.score_summary import remarks
 from vedit.app.score_tables import EXCHANGED, marked, tables
 from vedit.errors import InputError, UsageError
 
@@ -240,3 +242,15 @@ def test_csv_reads_back() -> None:
 def test_html_escapes() -> None:
     text = as_html(Table("t", ("<a>",), (cells("<script>"),)))
     assert "<script>" not in text and "&lt;script&gt;" in text
+
+
+def test_numbers_too_small_for_four_decimals_keep_three_digits() -> None:
+    assert [shown(value) for value in (0.00038412, -0.00012, 0.0, 0.001, 12.3456789)] == ["0.000384", "-0.00012", "0.0000", "0.0010", "12.3457"]
+    assert [shown(value, sign=True) for value in (0.5, -0.0001)] == ["+0.5000", "-0.0001"]
+    assert (shown(None), shown(float("nan"))) == ("", "undefined")
+
+
+def test_what_a_metric_remarks_is_said_once_for_all_videos() -> None:
+    rows = [Row(f"v{i}", "0", {"ff_alpha": Number(0.0, (), {"note": f"{i} pairs count 0"})}) for i in range(3)]
+    assert list(remarks(rows)) == ["ff_alpha (3 of 3 videos): 0 pairs count 0."]
+    assert list(remarks(rows[2:])) == ["ff_alpha: 2 pairs count 0."]

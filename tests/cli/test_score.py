@@ -121,6 +121,12 @@ def test_the_report_holds_every_number_with_its_provenance(drawn: Path, tmp_path
     assert out["html"].read_text().startswith("<!DOCTYPE html>")
 
 
+def test_a_metric_of_flow_needs_no_weights_where_there_are_none(drawn: Path) -> None:
+    done = vedit("score", drawn / "edited.gif", "--source", drawn / "clip.gif", "--metrics", "warp_error", "--json", "-", "-q")
+    report = json.loads(done.text)
+    assert (done.code, report["profile"], report["options"]["flow"]) == (0, "embedded", "tvl1")
+
+
 def test_json_on_standard_output_comes_alone(drawn: Path) -> None:
     done = vedit("score", drawn / "edited.gif", "--metrics", "flicker", "--json", "-", "-q")
     assert json.loads(done.text)["summary"]["flicker_mae"]["n"] == 1

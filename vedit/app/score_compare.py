@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vedit.app.score_metrics import check_keys, ordered
-from vedit.app.score_render import Cell, Table
+from vedit.app.score_render import Cell, Table, shown
 from vedit.app.score_results import Results, Row
 from vedit.app.score_statistics import LEAST, LEVEL, Paired, excludes_zero, holm, paired
 from vedit.errors import InputError, UsageError
@@ -119,9 +119,9 @@ def comparison_table(found: Comparison) -> Table:
         rows.append(
             (
                 Cell(f"{line.key} {a.metrics[line.key].arrow}"),
-                Cell(f"{line.mean_a:.4f}", is_best=is_shown and line.verdict == a.name),
-                Cell(f"{line.mean_b:.4f}", is_best=is_shown and line.verdict == b.name),
-                Cell(f"{result.mean:+.4f}"),
+                Cell(shown(line.mean_a), is_best=is_shown and line.verdict == a.name),
+                Cell(shown(line.mean_b), is_best=is_shown and line.verdict == b.name),
+                Cell(shown(result.mean, sign=True)),
                 Cell(interval_text(result.interval, sign=True)),
                 Cell(str(result.n)),
                 Cell(f"{result.wins}/{result.losses}/{result.ties}"),
@@ -155,11 +155,8 @@ def _few(names: Sequence[str], most: int = 10) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
-def interval_text(interval: tuple[float, float] | None, *, digits: int = 4, sign: bool = False) -> str:
-    if interval is None:
-        return "n too small"
-    form = f"{{:{'+' if sign else ''}.{digits}f}}"
-    return f"[{form.format(interval[0])}, {form.format(interval[1])}]"
+def interval_text(interval: tuple[float, float] | None, *, sign: bool = False) -> str:
+    return "n too small" if interval is None else f"[{shown(interval[0], sign=sign)}, {shown(interval[1], sign=sign)}]"
 
 
 def comparison_json(found: Comparison) -> dict[str, Any]:

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vedit.app.score_clips import load
-from vedit.app.score_render import as_html
+from vedit.app.score_render import as_html, shown
 from vedit.app.score_results import Number, Results, Row, finite, number_json, values_of
-from vedit.app.score_summary import failures, number_text, rows_table, skipped_notes, title
+from vedit.app.score_summary import failures, number_text, remarks, rows_table, skipped_notes, title
 from vedit.errors import VeditError
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def summary_section(results: Results) -> str:
     head += [*results.baselines, "better", "usual range", "what it says"]
     rows = "".join(f"<tr>{''.join(_metric_cells(results, key))}</tr>" for key in results.keys)
     columns = "".join(f'<th scope="col"{_WORDS if text == head[-1] else ""}>{html.escape(text)}</th>' for text in head)
-    said = "".join(f'<p class="note">{html.escape(note)}</p>' for note in skipped_notes(results.rows))
+    said = "".join(f'<p class="note">{html.escape(note)}</p>' for note in (*skipped_notes(results.rows), *remarks(results.rows)))
     lost = "".join(f'<p class="flag">{html.escape(label)}: not scored: {html.escape(why)}</p>' for label, why in failures(results.rows))
     return f'<div class="scroll"><table class="sortable"><thead><tr>{columns}</tr></thead><tbody>{rows}</tbody></table></div>{lost}{said}'
 
@@ -96,7 +96,7 @@ def _metric_cells(results: Results, key: str) -> Iterable[str]:
     yield f'<th scope="row">{html.escape(key)}</th>'
     yield _value_cell(found.mean)
     if len(results.rows) > 1:
-        low_high = "n too small" if found.interval is None else f"{found.interval[0]:.4f} to {found.interval[1]:.4f}"
+        low_high = "n too small" if found.interval is None else f"{shown(found.interval[0])} to {shown(found.interval[1])}"
         yield f"<td>{low_high}</td><td>{interval_svg(results.values(key), found.mean, found.interval)}</td><td>{found.n}</td>"
     for rows in results.baselines.values():
         of_it = [value for value in values_of(rows, key) if value is not None and math.isfinite(value)]
@@ -106,7 +106,7 @@ def _metric_cells(results: Results, key: str) -> Iterable[str]:
 
 
 def _value_cell(value: float | None) -> str:
-    return '<td data-value=""></td>' if value is None else f'<td data-value="{value!r}">{value:.4f}</td>'
+    return '<td data-value=""></td>' if value is None else f'<td data-value="{value!r}">{shown(value)}</td>'
 
 
 def interval_svg(values: Sequence[float | None], mean: float | None, interval: tuple[float, float] | None) -> str:
@@ -144,13 +144,13 @@ def video_section(results: Results, row: Row, clip: Clip | None, towers: Any, pl
     flags = "".join(f'<p class="flag">{html.escape(flag)}</p>' for flag in row.flags)
     lost = "".join(f'<p class="flag">not scored: {html.escape(why)}</p>' for _, why in failures([row]))
     maps = flow_maps(clip, towers, plan) if clip is not None and "warp_error" in row.numbers else None
-    shown = player(row, clip, maps, link_media) if clip is not None or link_media else ""
+    clips = player(row, clip, maps, link_media) if clip is not None or link_media else ""
     baselines = {name: next((other for other in rows if other.id == row.id), None) for name, rows in results.baselines.items()}
     charts = "".join(chart(key, row.numbers[key], baselines) for key in results.keys if key in row.numbers and len(row.numbers[key].per_frame) > 1)
     numbers = "".join(f"<dt>{html.escape(key)}</dt><dd>{number_text(row, key)}</dd>" for key in results.keys if key in row.numbers)
     listed = f"<dl>{numbers}</dl>" if len(results.rows) > 1 else ""
     return (
-        f'<section id="{html.escape(row.label)}"><h2>{html.escape(row.label)}</h2>{flags}{lost}<dl>{words}</dl>{shown}{listed}'
+        f'<section id="{html.escape(row.label)}"><h2>{html.escape(row.label)}</h2>{flags}{lost}<dl>{words}</dl>{clips}{listed}'
         f'<div class="charts">{charts}</div>{details("Where each number comes from", {key: number_json(row.numbers[key]) for key in row.numbers})}</section>'
     )
 
@@ -186,10 +186,10 @@ def player(row: Row, clip: Clip | None, maps: tuple[list[str], float] | None, li
         '<label class="only-difference">gain <input type="range" data-do="gain" min="1" max="10" value="3"></label></div>'
     )
     width, height = row.facts.get("width", SHOWN), row.facts.get("height", SHOWN)
-    shown = round(min(LARGEST, max(SHOWN, width)) * min(1, 1.5 * width / max(1, height)))
+    side = round(min(LARGEST, max(SHOWN, width)) * min(1, 1.5 * width / max(1, height)))
     data = json.dumps(frames).replace("<", "\\u003c")
     return (
-        f'<div class="player" data-mode="side" style="--shown:{shown}px"><div class="stage" data-mode="side">{"".join(panes)}</div>{controls}'
+        f'<div class="player" data-mode="side" style="--shown:{side}px"><div class="stage" data-mode="side">{"".join(panes)}</div>{controls}'
         f'<script type="application/json" class="frames">{data}</script></div>'
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import html
 import io
+import math
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
@@ -39,6 +40,16 @@ def cells(*texts: str) -> tuple[Cell, ...]:
     return tuple(Cell(text) for text in texts)
 
 
+def shown(value: float | None, *, sign: bool = False) -> str:
+    """A number in a table: four decimals, three digits where those would be zeros."""
+    if value is None:
+        return ""
+    if not math.isfinite(value):
+        return "undefined"
+    plus = "+" if sign else ""
+    return f"{value:{plus}.3g}" if 0 < abs(value) < 0.001 else f"{value:{plus}.4f}"
+
+
 def width(text: str) -> int:
     """Columns that a terminal gives a text: Chinese characters take two."""
     return sum(0 if unicodedata.combining(letter) else 2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
@@ -70,13 +81,13 @@ def as_markdown(table: Table) -> str:
     def escape(text: str) -> str:
         return text.replace("\\", "\\\\").replace("|", "\\|").replace("*", "\\*").replace("<", "&lt;").replace("\n", " ")
 
-    def shown(cell: Cell) -> str:
+    def content(cell: Cell) -> str:
         text = escape(cell.text)
         return f"**{text}**" if cell.is_best else f"<u>{text}</u>" if cell.is_first else text
 
     lines = ["| " + " | ".join(map(escape, table.head)) + " |"]
     lines.append("| " + " | ".join(":--" if i < table.left else "--:" for i in range(len(table.head))) + " |")
-    lines += ["| " + " | ".join(map(shown, row)) + " |" for row in table.rows]
+    lines += ["| " + " | ".join(map(content, row)) + " |" for row in table.rows]
     title = [f"**{escape(table.title)}**", ""] if table.title else []
     notes = ["", *(escape(note) for note in table.notes)] if table.notes else []
     return "\n".join([*title, *lines, *notes])
@@ -98,7 +109,7 @@ def tex(text: str) -> str:
 def as_latex(table: Table) -> str:
     """One booktabs tabular with a caption."""
 
-    def shown(cell: Cell) -> str:
+    def content(cell: Cell) -> str:
         text = tex(cell.text)
         return rf"\textbf{{{text}}}" if cell.is_best else rf"\underline{{{text}}}" if cell.is_first else text
 
@@ -109,7 +120,7 @@ def as_latex(table: Table) -> str:
     lines += [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", " & ".join(map(tex, table.head)) + r" \\", r"\midrule"]
     for number, row in enumerate(table.rows):
         lines += [r"\midrule"] if number in table.rules else []
-        lines.append(" & ".join(map(shown, row)) + r" \\")
+        lines.append(" & ".join(map(content, row)) + r" \\")
     lines += [r"\bottomrule", r"\end{tabular}"]
     lines += [rf"\par\smallskip{{\footnotesize {tex(note)}\par}}" for note in table.notes]
     return "\n".join([*lines, r"\end{table}"])
@@ -134,7 +145,7 @@ def as_csv(table: Table) -> str:
 def as_html(table: Table, *, is_linked: bool = False) -> str:
     """A table element that the page's script can sort. is_linked: the first cell leads to the section of its name."""
 
-    def shown(cell: Cell, place: int) -> str:
+    def content(cell: Cell, place: int) -> str:
         text = html.escape(cell.text)
         text = f"<strong>{text}</strong>" if cell.is_best else f"<u>{text}</u>" if cell.is_first else text
         if place == 0:
@@ -142,7 +153,7 @@ def as_html(table: Table, *, is_linked: bool = False) -> str:
         return f"<td>{text}</td>"
 
     head = "".join(f'<th scope="col">{html.escape(text)}</th>' for text in table.head)
-    rows = ["<tr>" + "".join(shown(cell, place) for place, cell in enumerate(row)) + "</tr>" for row in table.rows]
+    rows = ["<tr>" + "".join(content(cell, place) for place, cell in enumerate(row)) + "</tr>" for row in table.rows]
     caption = f"<caption>{html.escape(table.title)}</caption>" if table.title else ""
     notes = "".join(f'<p class="note">{html.escape(note)}</p>' for note in table.notes)
     return f'<div class="scroll"><table class="sortable">{caption}<thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>{notes}'

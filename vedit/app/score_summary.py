@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import textwrap
 from collections.abc import Iterable, Sequence
 
 from vedit.app.score_compare import interval_text
 from vedit.app.score_metrics import Fact
-from vedit.app.score_render import Table, cells
+from vedit.app.score_render import Table, cells, shown
 from vedit.app.score_results import Results, Row, values_of
 from vedit.app.score_statistics import LEAST, summarise
 
@@ -42,12 +41,12 @@ def suite_table(results: Results) -> Table:
     for key in results.keys:
         fact, found = results.metrics[key].value, results.summary(key)
         interval = "" if found.n == 0 else interval_text(found.interval)
-        spread = [_number(value) for value in (found.mean, found.median, found.deviation)]
+        spread = [shown(value) for value in (found.mean, found.median, found.deviation)]
         counts = (str(found.n), str(found.n_failed) if found.n_failed else "")
         lines.append(cells(key, spread[0], interval, spread[1], spread[2], *counts, "higher" if fact.higher_is_better else "lower", fact.usual))
         for name, rows in results.baselines.items():
             of_it = summarise(values_of(rows, key), results.seed)
-            lines.append(cells(f"  {name}", _number(of_it.mean), "", _number(of_it.median), _number(of_it.deviation), str(of_it.n), "", "", ""))
+            lines.append(cells(f"  {name}", shown(of_it.mean), "", shown(of_it.median), shown(of_it.deviation), str(of_it.n), "", "", ""))
     few = [f"Fewer than {LEAST} videos carry no interval."] if len(results.rows) < LEAST else []
     return Table(title(results), head, tuple(lines), notes=tuple(few))
 
@@ -70,19 +69,14 @@ def title(results: Results) -> str:
 
 def number_text(row: Row, key: str) -> str:
     number = row.numbers.get(key)
-    return "" if number is None else _number(number.value)
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else "undefined" if not math.isfinite(value) else f"{value:.4f}"
+    return "" if number is None else shown(number.value)
 
 
 def notes(results: Results) -> list[str]:
     """What the numbers do not say: skipped metrics with their reason, flags, failures."""
-    said = list(skipped_notes(results.rows))
+    said = [*skipped_notes(results.rows), *remarks(results.rows)]
     for row in results.rows:
         said += [f"{row.label}: {flag}" for flag in row.flags]
-        said += [f"{row.label}: {key}: {number.extra[word]}." for key, number in row.numbers.items() for word in ("note", "warning") if number.extra.get(word)]
     said += [f"{label}: not scored: {why}" for label, why in failures(results.rows)]
     return said
 
@@ -99,6 +93,18 @@ def skipped_notes(rows: Sequence[Row]) -> Iterable[str]:
         where = f" ({videos} of {len(rows)} videos)" if len(rows) > 1 and videos < len(rows) else ""
         names = list(keys) if len(keys) <= 4 else [*list(keys)[:3], f"and {len(keys) - 3} more"]
         yield f"Skipped{where}: {', '.join(names)}: {why}."
+
+
+def remarks(rows: Sequence[Row]) -> Iterable[str]:
+    """What metrics say about their numbers; one sentence per metric, the first video's."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        for key, number in row.numbers.items():
+            for word in ("note", "warning"):
+                if number.extra.get(word):
+                    found.setdefault(key, []).append(str(number.extra[word]))
+    for key, said in found.items():
+        yield f"{key}{f' ({len(said)} of {len(rows)} videos)' if len(rows) > 1 else ''}: {said[0]}."
 
 
 def failures(rows: Iterable[Row]) -> list[tuple[str, str]]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from vedit.app.score_compare import check_profiles, interval_text, pair_rows, paired_values
-from vedit.app.score_render import Cell, Table, cells
+from vedit.app.score_render import Cell, Table, cells, shown
 from vedit.app.score_results import Results, Row
 from vedit.app.score_statistics import excludes_zero, paired
 from vedit.errors import InputError, UsageError
@@ -160,15 +160,16 @@ def _value(row: Row, key: str) -> str:
     return f"{number.value:.4f}" if number is not None and number.is_finite else "–"
 
 
-def _mean(report: Results, key: str, digits: int = 4) -> str:
+def _mean(report: Results, key: str, digits: int | None = 4) -> str:
+    """A mean with so many decimals; None leaves that to its size."""
     mean = report.summary(key).mean if key in report.metrics else None
-    return "–" if mean is None else f"{mean:.{digits}f}"
+    return "–" if mean is None else shown(mean) if digits is None else f"{mean:.{digits}f}"
 
 
 # --- best of several -----------------------------------------------------------------------------
 
 
-def marked(reports: Sequence[Results], key: str, digits: int = 4) -> list[Cell]:
+def marked(reports: Sequence[Results], key: str, digits: int | None = 4) -> list[Cell]:
     """The mean of each method; the best one bold when it beats the runner-up beyond chance, else underlined.
 
     Beyond chance: the bootstrap interval of the paired difference, over videos both have, excludes 0.
@@ -212,7 +213,7 @@ def wide_table(reports: Sequence[Results]) -> Table:
     """One row per method, a column per metric of any report with its direction; means, then intervals in a row below."""
     keys = list(dict.fromkeys(key for report in reports for key in report.keys))
     facts = {key: fact for report in reports for key, fact in report.metrics.items()}
-    by_key = {key: marked(reports, key) for key in keys}
+    by_key = {key: marked(reports, key, None) for key in keys}
     rows: list[tuple[Cell, ...]] = []
     for place, report in enumerate(reports):
         rows.append((Cell(report.name), Cell(str(len(report.rows))), *(by_key[key][place] for key in keys)))

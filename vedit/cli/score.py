@@ -269,7 +269,9 @@ def make_options(given: dict[str, Any], profile: str) -> Options:
 def choose_profile(given: dict[str, Any], finder: Any, voice: Voice) -> tuple[str, dict[str, str]]:
     """The profile, and modules that are skipped since their weights are not on this machine.
 
-    Nothing is downloaded unless a profile or a metric that needs weights is named.
+    Without --profile nothing is downloaded unless a metric that needs weights is named: metrics of a
+    group are skipped, flow is TV-L1 where GMFlow is not here, and where no weights are left to read
+    the profile is the embedded one.
     """
     from vedit import metrics
     from vedit.app.score_metrics import catalogue, choose
@@ -277,25 +279,22 @@ def choose_profile(given: dict[str, Any], finder: Any, voice: Voice) -> tuple[st
 
     if given["profile"]:
         return given["profile"], {}
-    options = make_options(given, "v2vbench")
+    if given["flow"] is None and finder.look("gmflow") is None:
+        given["flow"] = "tvl1"
+    options, facts = make_options(given, "v2vbench"), catalogue()
     choice = choose(given["metrics"], "v2vbench")
-    facts = catalogue()
-    lacking = {}
-    for module in choice.modules():
-        towers = [tower for tower in towers_of(metrics.load(module), options) if finder.look(tower) is None]
-        if towers and not any(facts[key].metric == module for key in choice.named):
-            lacking[module] = f"no weights on this machine; fetch them with: vedit score weights --fetch {towers[0]}"
-    if given["metrics"]:
-        is_needed = any(towers_of(metrics.load(module), options) for module in choice.modules() if module not in lacking)
-        return (
-            ("v2vbench", lacking)
-            if is_needed
-            else ("embedded", {m: why for m, why in lacking.items() if towers_of(metrics.load(m), make_options(given, "embedded"))})
-        )
-    if len(lacking) < len(choice.modules()):
-        return "v2vbench", lacking
-    voice.say("no weights found, so this is the embedded profile, which needs none; the eight metrics of V2VBench: vedit score weights")
-    return "embedded", {}
+    named = {facts[key].metric for key in choice.named}
+    towers = {module: towers_of(metrics.load(module), options) for module in choice.modules()}
+    lacking = {
+        module: missing for module, names in towers.items() if (missing := [name for name in names if finder.look(name) is None]) and module not in named
+    }
+    skips = {module: f"no weights on this machine; fetch them with: vedit score weights --fetch {missing[0]}" for module, missing in lacking.items()}
+    if any(names for module, names in towers.items() if module not in lacking):
+        return "v2vbench", skips
+    if not given["metrics"]:
+        voice.say("no weights found, so this is the embedded profile, which needs none; the eight metrics of V2VBench: vedit score weights")
+        return "embedded", {}
+    return "embedded", skips
 
 
 def threshold(text: str, plan: Plan) -> tuple[str, float]:
