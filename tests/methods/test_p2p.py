@@ -236,9 +236,9 @@ def test_masks_that_stay_empty_are_warned_of(model: TinyModel) -> None:
 @pytest.mark.parametrize(
     ("target", "table", "message"),
     [
-        (REFINED, {"mode": "swap"}, "different lengths"),
+        (REFINED, {"mode": "swap"}, r"different lengths(.*\n)+Try --set mode=refine"),
         (SWAPPED, {"equalizer": {"spidrman": 2}}, "did you mean"),
-        (SWAPPED, {"blend_words": ("dragon",)}, "does not occur in either prompt"),
+        (SWAPPED, {"blend_words": ("dragon",)}, r"does not occur in either prompt\.\nTheir words are"),
         (SWAPPED, {"cross_replace": {"dragon": 0.5}}, "does not occur"),
         (SWAPPED, {"self_max_tokens": 0.5}, "self_max_tokens"),
         (SWAPPED, {"blend_scales": (16,)}, "expected at least one"),

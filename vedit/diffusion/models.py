@@ -138,7 +138,7 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype:
     if name == "auto":
         return torch.float32 if device.type == "cpu" else torch.float16
     if name not in DTYPES:
-        raise UsageError(f"the dtype {name!r} is not known{nearest(name, DTYPES)}", f"It is auto or one of {', '.join(DTYPES)}.")
+        raise UsageError(f"the dtype {name!r} is not known{nearest(name, DTYPES) or '.'}", f"It is auto or one of {', '.join(DTYPES)}.")
     return DTYPES[name]
 
 

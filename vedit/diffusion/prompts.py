@@ -42,7 +42,7 @@ class Prompt:
         found = self.find(word)
         if not found:
             raise UsageError(
-                f"the word {word!r} does not occur in the prompt {self.text!r}{nearest(word, self.words)}",
+                f"the word {word!r} does not occur in the prompt {self.text!r}{nearest(word, self.words) or '.'}",
                 f"Its words are {', '.join(self.words)}.",
             )
         return found
@@ -93,6 +93,7 @@ def replacement_map(source: Prompt, target: Prompt, *, compat: bool = False) -> 
         raise UsageError(
             f"the prompts have different lengths (source {len(source.words)} words, target {len(target.words)}).",
             'Swapping words needs equal numbers; mode = "refine" does not.',
+            "Try --set mode=refine",
         )
     length = source.length
     map_ST = torch.zeros(length, length)

@@ -142,7 +142,8 @@ def mistakes(params: type[MethodParams], table: Mapping[str, Any]) -> Iterator[s
             if detail["type"] == "extra_forbidden":
                 yield f"no key {key!r}{nearest(key, _spellings(params)) or '.'} There are {', '.join(sorted(params.model_fields))}."
                 continue
-            what = str(detail["msg"]).removeprefix("Value error, ").rstrip(".")
+            is_list = detail["type"] in ("tuple_type", "list_type")
+            what = "it is a list, such as ['a', 'b']" if is_list else str(detail["msg"]).removeprefix("Value error, ").rstrip(".")
             yield f"{key} = {_shown(table, key)}: {what[:1].lower()}{what[1:]}." if key else f"{what}."
 
 

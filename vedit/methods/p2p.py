@@ -197,7 +197,7 @@ def check_words(params: Params, source: Prompt, target: Prompt) -> None:
     for word in (*params.blend_words, *params.subtract_words):
         if not source.find(word) and not target.find(word):
             known = dict.fromkeys((*source.words, *target.words))
-            raise UsageError(f"the word {word!r} does not occur in either prompt{nearest(word, known)}", f"Their words are {', '.join(known)}.")
+            raise UsageError(f"the word {word!r} does not occur in either prompt{nearest(word, known) or '.'}", f"Their words are {', '.join(known)}.")
 
 
 def describe(params: Params, source: Prompt, target: Prompt) -> Iterator[str]:
