@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 Warn = Callable[[str], None]
 Watch = Callable[[Iterable[Any], int, str], Iterator[Any]]
-CLIP_MEMORY = 2**30  # bytes of decoded clips that are kept for the next metric
+CLIP_MEMORY = 2**29  # bytes of decoded clips that are kept for the next metric
 LEAST_DIRECTION, LEAST_CHANGE = 0.02, 2.0  # of the no_edit_guard: cosine, and grey levels
 IDENTITY = "identity"
 PREPROCESSING = "pillow-bicubic-224-v1"

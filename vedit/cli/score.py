@@ -90,7 +90,7 @@ report_options = options(
 )
 
 
-PAGE_MEMORY_MIB = 1024  # flows kept for the maps of the page
+PAGE_MEMORY_MIB = 512  # flows kept for the maps of the page
 
 
 class ScoreGroup(LazyGroup):
