@@ -133,6 +133,23 @@ def test_damaged_files_are_an_error_with_their_name(tmp_path: Path, name: str, c
         read_state(path)
 
 
+def test_a_safetensors_file_that_was_cut_is_an_error_with_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "cut.safetensors"
+    save_file({"a": torch.arange(1000.0)}, path)
+    path.write_bytes(path.read_bytes()[:-8])
+    with pytest.raises(ModelError, match=r"cut\.safetensors"):
+        read_state(path)
+
+
+def test_all_dtypes_of_published_files_are_read(tmp_path: Path) -> None:
+    state = {str(dtype): torch.arange(6).view(2, 3).to(dtype) for dtype in (torch.float32, torch.float16, torch.bfloat16, torch.int64)}
+    state["scalar"] = torch.tensor(4.6)
+    save_file(state, tmp_path / "all.safetensors", {"format": "pt"})
+    found = read_state(tmp_path / "all.safetensors")
+    assert found.keys() == state.keys()
+    assert all(torch.equal(found[name], value) and found[name].dtype == value.dtype for name, value in state.items())
+
+
 def test_a_pickle_with_more_than_tensors_is_refused_unrun(tmp_path: Path) -> None:
     torch.save({"a": Evil()}, tmp_path / "evil.pth")
     with pytest.raises(ModelError, match="cannot be read"):

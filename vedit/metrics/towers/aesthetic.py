@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -30,7 +31,7 @@ class AestheticHead(Tower):
 
     def scores(self, embeddings_TE: Floats) -> Floats:
         """The head's output by frame, (T,), of projected embeddings; their norm plays no part."""
-        values = torch.from_numpy(unit(embeddings_TE)).to(self.device, self.dtype)
+        values = torch.from_numpy(unit(embeddings_TE).astype(np.float32)).to(self.device)
         with torch.inference_mode():
             for layer in self.net["layers"].values():
                 values = layer(values)

@@ -76,9 +76,11 @@ class ClipTower(Tower):
     def build(self, state: State) -> ClipNet:
         net: Any = empty(lambda: ClipNet(CONFIGS[self.name]))
         is_hf = any(name.startswith("vision_model.") for name in state)
+        logit_scale = state.get("logit_scale")
         self.ready(net, state, hf_layout if is_hf else open_clip_layout, ignore=(r".*\bposition_ids", "attn_mask"))
         net.text.attn_mask = net.text.build_causal_mask().to(self.device)
-        net.logit_scale = nn.Parameter(state["logit_scale"].float(), requires_grad=False)  # half of it would move the third digit
+        assert logit_scale is not None, "asked for by ready"
+        net.logit_scale = nn.Parameter(logit_scale.float(), requires_grad=False)  # half of it would move the third digit
         return net
 
     def images(self, video: Video) -> Features:

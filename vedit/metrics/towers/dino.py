@@ -70,9 +70,10 @@ class DinoTower(Tower):
         )
         is_hf = any(name.startswith("embeddings.") for name in state)
         layout = (dinov2_layout if config.has_layer_scale else vit_layout) if is_hf else same_names
+        table = state.get("embeddings.position_embeddings" if is_hf else "pos_embed")
         net = self.ready(empty(make), state, layout, ignore=(r"embeddings\.mask_token", r"pooler\..*", r"head\..*"))
-        # the table is resized in float32, whatever the network runs in
-        self.table_1ME = (state["embeddings.position_embeddings"] if is_hf else state["pos_embed"]).float().to(self.device)
+        assert table is not None, "asked for by ready"
+        self.table_1ME = table.float().to(self.device)  # resized in float32, whatever the network runs in
         return net
 
     def cropped(self, video: Video) -> Features:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -108,7 +109,8 @@ class Tower:
         if found is None:
             import torch
 
-            with torch.inference_mode():
+            # TensorFloat-32 in convolutions would move the third digit on a GPU
+            with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
                 found = compute()
             self.store.put(key, found)
         return found
@@ -143,20 +145,41 @@ def read_state(path: Path) -> State:
     import zipfile
 
     import torch
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
 
     try:
         if path.suffix == ".safetensors":
-            return load_file(path)
+            return _map_safetensors(path)
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))  # files of torch before 1.6 are no zip files
-    except (OSError, RuntimeError, SafetensorError, pickle.UnpicklingError, EOFError, KeyError, ValueError) as error:
+    except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, KeyError, ValueError, TypeError) as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ModelError(f"{path}: the weights cannot be read: {first}", "", "Fetch the file again.") from None
     while isinstance(state, dict) and len(state) == 1 and isinstance(inner := next(iter(state.values())), dict):
         state = inner
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise ModelError(f"{path}: not a file of tensors by name.", "", "Fetch the file again.")
+    return state
+
+
+def _map_safetensors(path: Path) -> State:
+    """Each tensor of a safetensors file in a mapping of its own.
+
+    The library maps the file once, and its pages stay in memory until the last tensor goes; here those of
+    tensors that are copied or converted go at once, a quarter of the largest tower.
+    """
+    import torch
+
+    dtypes = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I64": torch.int64, "I32": torch.int32}
+    with path.open("rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        if not 2 <= length <= path.stat().st_size - 8:
+            raise ValueError("its header is cut off.")
+        header = json.loads(stream.read(length))
+    state = {}
+    for name, entry in header.items():
+        if name != "__metadata__":
+            begin, end = entry["data_offsets"]
+            content = np.memmap(path, np.uint8, "c", 8 + length + begin, (end - begin,))
+            state[name] = torch.from_numpy(content).view(dtypes[entry["dtype"]]).view(entry["shape"])
     return state
 
 
@@ -203,16 +226,17 @@ def transposed(name: str, shape: tuple[int, ...]) -> Part:
     return Part((name,), shape[::-1], lambda tensor: tensor.T.contiguous())
 
 
-def fill(net: nn.Module, state: Mapping[str, Tensor], layout: Layout, ignore: Sequence[str], device: torch.device, dtype: torch.dtype) -> None:
+def fill(net: nn.Module, state: State, layout: Layout, ignore: Sequence[str], device: torch.device, dtype: torch.dtype) -> None:
     """Put a file's tensors into a network. Raises ModelError naming a missing, an unexpected or a misshapen key of the file.
 
-    ignore: patterns of keys that may be there and are no weights.
+    state: emptied on the way, so that nothing is in memory twice. ignore: patterns of keys that may be there and
+    are no weights.
     """
     parts = {name: layout(name, tuple(value.shape)) for name, value in net.state_dict().items()}
     wanted = {name: part.shape for part in parts.values() for name in part.names}
     given = {name: tuple(value.shape) for name, value in state.items() if name in wanted or not any(re.fullmatch(pattern, name) for pattern in ignore)}
     refuse_misfit(wanted, given)
-    made = {name: part.make(*(state[source] for source in part.names)).to(device, dtype) for name, part in parts.items()}
+    made = {name: part.make(*(state.pop(source) for source in part.names)).to(device, dtype) for name, part in parts.items()}
     net.load_state_dict(made, strict=True, assign=True)
 
 
