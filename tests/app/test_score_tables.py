@@ -229,6 +229,12 @@ def test_latex_without_chinese_is_a_plain_article_with_booktabs() -> None:
     assert tex("a-b [-1, 2]") == "a-b [$-$1, 2]"
 
 
+def test_latex_scales_what_is_wider_than_the_page() -> None:
+    narrow, wide = as_latex(SAMPLE), as_latex(Table("", ("x" * 40, "y" * 40), (cells("1", "2"),)))
+    assert "resizebox" not in narrow
+    assert wide.index(r"\resizebox{\textwidth}{!}{%") < wide.index(r"\begin{tabular}") and r"\end{tabular}}" in wide
+
+
 def test_markdown_keeps_cells_apart() -> None:
     lines = as_markdown(SAMPLE).splitlines()
     assert lines[3] == "| :-- | --: |"

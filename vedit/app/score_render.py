@@ -95,7 +95,7 @@ def as_markdown(table: Table) -> str:
 
 TEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}", "↑": r"$\uparrow$", "↓": r"$\downarrow$", "−": "$-$", "–": "--",
+    "^": r"\textasciicircum{}", "|": r"\textbar{}", "<": r"\textless{}", ">": r"\textgreater{}", "↑": r"$\uparrow$", "↓": r"$\downarrow$", "−": "$-$", "–": "--",
     "±": r"$\pm$", "×": r"$\times$", "…": r"\ldots{}",
 }  # fmt: skip
 
@@ -106,8 +106,11 @@ def tex(text: str) -> str:
     return "".join(TEX.get(letter, letter) for letter in with_minus)
 
 
+PAGE_LETTERS = 66  # that a line of a LaTeX article holds, with what stands between columns
+
+
 def as_latex(table: Table) -> str:
-    """One booktabs tabular with a caption."""
+    """One booktabs tabular with a caption; a wide table is scaled to the width of the text (graphicx)."""
 
     def content(cell: Cell) -> str:
         text = tex(cell.text)
@@ -117,11 +120,14 @@ def as_latex(table: Table) -> str:
     lines = [r"\begin{table}[ht]", r"\centering"]
     if table.title:
         lines.append(rf"\caption{{{tex(table.title)}}}")
+    widths = [max(width(line[i]) for line in (table.head, *(tuple(cell.text for cell in row) for row in table.rows))) for i in range(len(table.head))]
+    is_wide = sum(widths) + 2.4 * (len(widths) - 1) > PAGE_LETTERS
+    lines += [r"\resizebox{\textwidth}{!}{%"] if is_wide else []
     lines += [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", " & ".join(map(tex, table.head)) + r" \\", r"\midrule"]
     for number, row in enumerate(table.rows):
         lines += [r"\midrule"] if number in table.rules else []
         lines.append(" & ".join(map(content, row)) + r" \\")
-    lines += [r"\bottomrule", r"\end{tabular}"]
+    lines += [r"\bottomrule", r"\end{tabular}" + ("}" if is_wide else "")]
     lines += [rf"\par\smallskip{{\footnotesize {tex(note)}\par}}" for note in table.notes]
     return "\n".join([*lines, r"\end{table}"])
 
@@ -129,8 +135,8 @@ def as_latex(table: Table) -> str:
 def standalone(body: str) -> str:
     """A LaTeX document around tables; Chinese headings bring the class that can set them."""
     is_chinese = any("\u4e00" <= letter <= "\u9fff" for letter in body)
-    head = r"\documentclass[UTF8]{ctexart}" if is_chinese else "\\documentclass{article}\n\\usepackage[T1]{fontenc}"
-    return "\n".join([head, r"\usepackage{booktabs}", r"\begin{document}", body, r"\end{document}"])
+    head = r"\documentclass[UTF8]{ctexart}" if is_chinese else r"\documentclass{article}"
+    return "\n".join([head, r"\usepackage{booktabs}", r"\usepackage{graphicx}", r"\begin{document}", body, r"\end{document}"])
 
 
 def as_csv(table: Table) -> str:
