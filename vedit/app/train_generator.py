@@ -10,7 +10,6 @@ import os
 import shutil
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -120,8 +119,8 @@ def settings_of(tables: Mapping[str, Any], changes: Mapping[str, Any], where: st
 # --- several processes on one machine ---
 
 
-def launch(arguments: Sequence[str], count: int) -> None:
-    """Run `vedit ARGUMENTS` in `count` processes that train together; signals are passed on to all.
+def launch(command: Sequence[str], count: int) -> None:
+    """Run a command line in `count` processes that train together; signals are passed on to all.
 
     They find one another by the variables that `accelerate launch` and torchrun set as well, which
     are the way for several machines. Raises Stopped when they saved and stopped, VeditError when
@@ -133,7 +132,6 @@ def launch(arguments: Sequence[str], count: int) -> None:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     common = {"WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    command = [sys.executable, "-m", "vedit", *arguments]
     children = [
         subprocess.Popen(command, env={**os.environ, **common, "RANK": str(rank), "LOCAL_RANK": str(rank)}, start_new_session=True) for rank in range(count)
     ]

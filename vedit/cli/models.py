@@ -7,10 +7,11 @@ import click
 from vedit.cli import LazyGroup
 
 OWN = {
+    "export": "Write a trained generator as a folder for use.",
     "fetch": "Download a model from the Hub into the cache.",
     "info": "Tell what a model is: parts, sizes, schedule, attention sites.",
     "list": "List the models on this machine.",
-    "pack": "Pack a training run into a model folder.",
+    "pack": "Pack a run of the embedded model into a model folder.",
 }
 
 

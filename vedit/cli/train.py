@@ -128,7 +128,7 @@ def _generator(preset: str, folder: str, given: dict[str, Any], should_stop: Any
     if given["fresh"] and not app.world_is_set():
         app.start_afresh(run, given["overwrite"])
     if (given["launch"] or 1) > 1 and not app.world_is_set():
-        app.launch([word for word in sys.argv[1:] if word != "--fresh"], given["launch"])
+        app.launch([sys.executable, "-m", "vedit", *(word for word in sys.argv[1:] if word != "--fresh")], given["launch"])
         return
     job = app.Job(params, Path(given["data"]), run, given["device"], given["threads"], given["vgg_weights"])
     try:
