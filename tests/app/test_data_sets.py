@@ -176,6 +176,22 @@ def test_other_settings_need_another_folder_or_the_word(tmp_path: Path) -> None:
     assert (tmp_path / "set" / "mine.gif").read_bytes() == b"kept"
 
 
+def test_settings_may_change_as_long_as_nothing_was_made(tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    about = {"format": "vedit-dataset", "version": 1, "licence": "", "settings": {"kind": "folder"}}
+    (tmp_path / "set" / "dataset.json").write_text(json.dumps(about))
+    assert vedit("data", "moving-mnist", "--synth", "1", tmp_path / "set", "--frames", "4", "-q").code == 0
+    (tmp_path / "set" / "dataset.json").write_text(json.dumps({**about, "version": 2}))
+    newer = vedit("data", "moving-mnist", "--synth", "1", tmp_path / "set", "--frames", "4", "-q")
+    assert (newer.code, "not the description" in newer.err) == (4, True)
+
+
+@pytest.mark.parametrize("rate", ["0", "-3", "51", "fast", "1/0"])
+def test_what_is_no_rate_is_refused(tmp_path: Path, rate: str) -> None:
+    make_clip(tmp_path / "a.gif", 10)
+    assert vedit("data", "clip", tmp_path / "a.gif", tmp_path / "b.gif", "--frames", "2", "--fps", rate).code == 2
+
+
 def test_a_folder_with_other_things_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     result = vedit("data", "moving-mnist", "--synth", "2", tmp_path)

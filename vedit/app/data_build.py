@@ -118,7 +118,7 @@ def open_folder(plan: Plan, overwrite: bool) -> dict[str, Any]:
         before = read_settings(plan.folder)
         if before == settings:
             return settings
-        if not overwrite:
+        if not overwrite and _rows(plan.folder):
             changed = [f"{key} was {before.get(key)}, now {settings.get(key)}" for key in sorted({*before, *settings}) if before.get(key) != settings.get(key)]
             raise OutputError(
                 f"{plan.folder} holds a data set with other settings: {'; '.join(changed)}.", "", "Name another folder, or add -y to make it anew"

@@ -79,8 +79,8 @@ def rate_of(text: str | None) -> Fraction | None:
         rate = None if text is None else Fraction(text)
     except (ValueError, ZeroDivisionError):
         rate = Fraction(0)
-    if rate is not None and not 0 < rate <= 100:
-        raise UsageError(f"--fps {text} is no rate.", "Give frames a second up to 100, such as 8, 12.5 or 30000/1001.")
+    if rate is not None and not 0 < rate <= 50:
+        raise UsageError(f"--fps {text} is no rate.", "Give frames a second up to 50, the fastest that browsers play a GIF, such as 8, 12.5 or 30000/1001.")
     return rate
 
 
