@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,15 @@ def test_a_source_that_has_gone_is_no_source(tmp_path: Path) -> None:
     write_gif(tmp_path / "moved.gif", greys(2))
     found = complete(Item("out", "0", edited), {"input": "/elsewhere/moved.gif"}).source
     assert found == str(tmp_path / "moved.gif")  # it lies beside the output now
+
+
+def test_another_file_under_the_recorded_name_is_not_the_source(tmp_path: Path) -> None:
+    source, edited = write_gif(tmp_path / "in.gif", greys(2)), write_gif(tmp_path / "out.gif", greys(2))
+    digest = hashlib.sha256((tmp_path / "in.gif").read_bytes()).hexdigest()
+    record = {"input": source, "clip": {"sha256": digest}}
+    assert complete(Item("out", "0", edited), record).source == source
+    write_gif(tmp_path / "in.gif", greys(2, first=90))
+    assert complete(Item("out", "0", edited), record).source is None
 
 
 def test_a_damaged_record_is_left_out_with_a_word(tmp_path: Path) -> None:

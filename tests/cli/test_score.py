@@ -7,6 +7,7 @@ import io
 import json
 import re
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -177,6 +178,7 @@ def test_standard_input_from_another_vedit(drawn: Path) -> None:
         (("gone.gif",), 2, "neither a clip nor a command called gone.gif"),
         (("tabel", "x.json"), 2, "did you mean table?"),
         (("EDITED", "--metrics", "psnrr"), 2, "did you mean psnr?"),
+        (("EDITED", "--metrics", "reference"), 2, "no metric could be computed"),
         (("EDITED", "--metrics", "psnr"), 2, "psnr needs the ideal edit (--truth)"),
         (("EDITED", "--edited", "."), 2, "both given"),
         (("--index", "suite.toml"), 2, "--edited"),
@@ -283,6 +285,14 @@ def test_table_prints_the_thesis_tables_in_every_form(reports: tuple[Path, Path]
     assert "时序一致性" in latex and latex.count(r"\end{tabular}") == 7 and "ctexart" in latex
     assert vedit("score", "table", reports[0], "--layout", "v2vbench", "--format", "csv").text.splitlines()[1].startswith("glp,4.974,0.950")
     assert vedit("score", "table", reports[0], "--format", "md").text.startswith("| method |")
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no LaTeX here")
+def test_latex_tables_compile_alone(reports: tuple[Path, Path], tmp_path: Path) -> None:
+    text = vedit("score", "compare", *reports, "--latex", "-", "--standalone").text
+    (tmp_path / "t.tex").write_text(text)
+    done = subprocess.run(["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and "Overfull" not in done.stdout, done.stdout[-1500:]
 
 
 def test_a_report_that_is_none_is_an_input_error(tmp_path: Path) -> None:

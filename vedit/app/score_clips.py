@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -110,18 +111,28 @@ def record_of(edited: str, warn: Warn) -> dict[str, Any] | None:
 
 
 def complete(item: Item, record: Mapping[str, Any] | None) -> Item:
-    """The item with what it does not name taken from the run record: prompts, and the source where that file still is."""
+    """The item with what it does not name taken from the run record: prompts, and the source where that very file still is."""
     if record is None:
         return item
     source = item.source
     if source is None and isinstance(record.get("input"), str):
         places = (record["input"], os.path.join(os.path.dirname(item.edited), os.path.basename(record["input"])))
-        source = next((path for path in places if path != "-" and os.path.exists(path)), None)
+        source = next((path for path in places if path != "-" and os.path.exists(path) and is_recorded(path, record)), None)
     prompt, source_prompt = (
         given if given is not None else (record.get(key) or None)
         for given, key in ((item.prompt, "target_prompt"), (item.source_prompt, "source_prompt"))
     )  # fmt: skip
     return Item(item.video_id, item.edit_id, item.edited, source, prompt, source_prompt, item.truth, item.mask)
+
+
+def is_recorded(path: str, record: Mapping[str, Any]) -> bool:
+    """Whether a file is the source that a run record describes; by its hash, where the record has one."""
+    facts = record.get("clip")
+    wanted = facts.get("sha256") if isinstance(facts, Mapping) else None
+    if wanted is None or not os.path.isfile(path):
+        return True
+    with open(path, "rb") as file:
+        return bool(hashlib.file_digest(file, "sha256").hexdigest() == wanted)
 
 
 def load(item: Item, reading: Reading, warn: Warn = lambda message: None) -> tuple[Clip, dict[str, Any]]:

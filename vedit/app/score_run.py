@@ -265,6 +265,8 @@ def flags_of(draft: Draft) -> list[str]:
 
 def results_of(plan: Plan, drafts: Iterable[Draft], same: Iterable[Draft], weights: Mapping[str, Any]) -> Results:
     """Rows and facts together; a metric that no video has is left out of the columns, its reasons stay in the rows."""
+    from vedit.metrics.towers import FILES
+
     facts = catalogue()
     rows = [draft.row(plan.choice.keys) for draft in drafts]
     skips = {key: plan.skips[facts[key].metric] for key in plan.choice.keys if facts[key].metric in plan.skips}
@@ -274,7 +276,7 @@ def results_of(plan: Plan, drafts: Iterable[Draft], same: Iterable[Draft], weigh
     provenance = {
         "versions": versions(*packages),
         "weights": dict(weights),
-        "device": plan.options.device,
+        "device": device_name(plan.options) if set(weights) & set(FILES) else "cpu",
         "dtype": plan.options.dtype,
         "preprocessing": PREPROCESSING,
         "peak_memory_mib": peak_memory_mib(),
@@ -283,6 +285,13 @@ def results_of(plan: Plan, drafts: Iterable[Draft], same: Iterable[Draft], weigh
     return Results(
         name_of(plan, rows), plan.options.profile, tuple(rows), {key: facts[key] for key in there}, asdict(plan.options), provenance, baselines, plan.seed
     )
+
+
+def device_name(options: Options) -> str:
+    """The device that "auto" stood for."""
+    from vedit.diffusion.models import choose_device
+
+    return str(choose_device(options.device))
 
 
 def name_of(plan: Plan, rows: Sequence[Row]) -> str:

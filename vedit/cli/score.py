@@ -358,6 +358,8 @@ def verdict(results: Results, plan: Plan, thresholds: list[tuple[str, str, float
         raise kind(
             f"interrupted; {done} of {len(results.rows)} videos are complete.", f"What is done is kept in {journal}.", "Go on with the same line and --resume"
         )
+    if not results.metrics and not any(row.failed for row in results.rows):
+        raise UsageError("no metric could be computed.", "What each one needs stands above.")
     failed = [row for row in results.rows if row.failed]
     if failed:
         first = failed[0]
