@@ -13,11 +13,11 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from vedit import methods
-from vedit.app.clips import MadeSource, Pixels, frames_of, read_pixels
+from vedit.app.clips import Pixels, read_pixels
 from vedit.app.edit_memory import check_memory
-from vedit.app.edit_video import Job, check_job, in_a_row
+from vedit.app.edit_video import Job, check_job, in_a_row, write_result
 from vedit.app.edit_windows import Edit, since
-from vedit.app.gif import Settings, edit_clip
+from vedit.app.gif import Settings
 from vedit.app.invert_video import Watch, to_tensor, unwatched
 from vedit.app.record import peak_memory_mib, write_record
 from vedit.errors import UsageError
@@ -60,12 +60,10 @@ def ablate(job: Job, model: Model, settings: Settings, *, truth: str | None = No
         rows.append({**measured(name, pixels, edit.result, wanted, mask), "seconds": round(sum(edit.spans.values()), 3)})
         clips.append(edit.result)
     row = in_a_row([*clips, *([wanted.frames_FYX3] if wanted else [])])
-    report = edit_clip(MadeSource(job.input, lambda: frames_of(pixels, row), settings.warn), job.output, [], settings, False)
+    recipe = {**edit.recipe(), "command": "ablate", "truth": truth, "params": job.params}
+    report = write_result(job, pixels, row, recipe, settings)
     record = {
-        **edit.recipe(),
-        "command": "ablate",
-        "truth": truth,
-        "params": job.params,
+        **recipe,
         "output": job.output,
         "rows": rows,
         "seconds": {"total": since(started)},

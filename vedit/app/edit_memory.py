@@ -39,24 +39,23 @@ def need_of(edit: Edit, frames_per_call: int | None = None, offload: str | None 
     return Need(unet, max(network, coding + codec, text), held)
 
 
-def check_memory(edit: Edit, limit_mib: int | None = None) -> Need:
+def check_memory(edit: Edit, limit_mib: int | None = None) -> None:
     """Refuse an edit that does not fit, naming what would; raises MemoryBudgetError.
 
     limit_mib: what may be used, weights included; by default what the device has free now.
     """
     from vedit.diffusion.memory import available
 
-    need, device = need_of(edit), edit.model.device
-    free = available(device)
-    if limit_mib is not None:
-        room: int | None = limit_mib * MIB
-        where = f"--memory allows {limit_mib} MiB"
-    else:
-        # weights are loaded already, unless they come and go
-        room = None if free is None else free + (need.weights if edit.model.offload == "none" else 0)
-        where = f"{device} has {shown(room or 0)}"
-    if room is None or need.total <= room:
-        return need
+    device = edit.model.device
+    free = available(device) if limit_mib is None else limit_mib * MIB
+    if free is None:
+        return
+    need = need_of(edit)
+    # weights are loaded already, unless they come and go
+    room = free + (need.weights if limit_mib is None and edit.model.offload == "none" else 0)
+    if need.total <= room:
+        return
+    where = f"{device} has {shown(room)}" if limit_mib is None else f"--memory allows {limit_mib} MiB"
     width, height = edit.job.selection.shape
     dtype = str(edit.model.dtype).removeprefix("torch.")
     fits = [f"{what} (about {shown(less.total)})" for what, less in alternatives(edit) if less.total <= room]

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vedit import methods
-from vedit.app.clips import MadeSource, Selection, blank_frames, check_size, frames_of, read_pixels
+from vedit.app.clips import MadeSource, Pixels, Selection, blank_frames, check_size, frames_of, read_pixels
 from vedit.app.edit_memory import check_memory
 from vedit.app.edit_windows import Edit, since
-from vedit.app.gif import Settings, edit_clip
+from vedit.app.gif import Report, Settings, edit_clip
 from vedit.app.invert_video import Watch, check_prompt, unwatched
-from vedit.app.record import peak_memory_mib, write_record
+from vedit.app.record import comment_of, embedded, peak_memory_mib, write_record
 from vedit.errors import UsageError
+from vedit.media.frames import Clip, Frame
 from vedit.methods.base import read_params
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def edit_video(job: Job, model: Model, settings: Settings, *, watch: Watch = unw
     edit.spans["read"] = since(started)
     edit.run(watch)
     begin = time.perf_counter()
-    report = edit_clip(MadeSource(job.input, lambda: frames_of(pixels, edit.result), settings.warn), job.output, [], settings, False)
+    report = write_result(job, pixels, edit.result, edit.recipe(), settings)
     if job.preview:
         pair = side_by_side(pixels.frames_FYX3, edit.result)
         edit_clip(MadeSource(job.input, lambda: frames_of(pixels, pair), settings.warn), job.preview, [], settings, False)
@@ -88,6 +89,18 @@ def edit_video(job: Job, model: Model, settings: Settings, *, watch: Watch = unw
     if job.record and job.output != "-":
         write_record(job.output, record)
     return record
+
+
+def write_result(job: Job, pixels: Pixels, result_FYX3: np.ndarray, recipe: dict[str, Any], settings: Settings) -> Report:
+    """Write edited frames, which carry their recipe where the container can, unless the job leaves it out."""
+
+    def made() -> tuple[Clip, Iterator[Frame]]:
+        clip, frames = frames_of(pixels, result_FYX3)
+        return (embedded(clip, recipe) if job.record else clip), frames
+
+    if job.record:
+        settings = settings._replace(write={**settings.write, "comment": comment_of(recipe)})
+    return edit_clip(MadeSource(job.input, made, settings.warn), job.output, [], settings, False)
 
 
 def check_job(job: Job, model: Model) -> None:

@@ -9,10 +9,12 @@ from importlib import metadata
 from typing import Any
 
 from vedit import __version__
-from vedit.errors import InputError
+from vedit.errors import InputError, VeditError
 from vedit.media.atomic import open_output
+from vedit.media.frames import Block, Clip
 
 SUFFIX = ".vedit.json"
+MARK = "vedit"  # key of a recipe in the comment of a container
 
 
 def versions(*packages: str) -> dict[str, str]:
@@ -40,21 +42,81 @@ def peak_memory_mib(device: Any = None) -> dict[str, float]:
 
 
 def write_record(output: str, record: dict[str, Any]) -> str:
-    """Write the sidecar of an output; returns its path."""
+    """Write the sidecar of an output; returns its path.
+
+    Key "mask" of an edit's record names the clip of the mask that the edit acted in, as seen from the
+    folder of the sidecar, when --save-masks wrote one; else it is null. White is edited.
+    """
     path = output + SUFFIX
     with open_output(path) as stream:
         stream.write((json.dumps(record, indent=2, ensure_ascii=False, default=str) + "\n").encode())
     return path
 
 
+def embedded(clip: Clip, recipe: dict[str, Any]) -> Clip:
+    """A clip that carries a recipe in its GIF comment; one that the source carried is left out."""
+    from vedit.stages.metadata import comment_block
+
+    others = [block for block in clip.blocks if _recipe_of(_comment(block)) is None]
+    return clip.but(blocks=[*others, comment_block(comment_of(recipe))])
+
+
+def comment_of(recipe: dict[str, Any]) -> str:
+    """A recipe as one line, for the comment of a container; equal recipes give equal lines."""
+    return json.dumps({MARK: recipe}, sort_keys=True, separators=(",", ":"), default=str)
+
+
 def read_record(output: str) -> dict[str, Any]:
-    """The sidecar of an output (or the sidecar itself)."""
+    """The run record of an output: its sidecar (or the sidecar itself), else the recipe that the file carries."""
     path = output if output.endswith(SUFFIX) else output + SUFFIX
     try:
         with open(path, encoding="utf-8") as stream:
             record: dict[str, Any] = json.load(stream)
     except FileNotFoundError:
-        raise InputError(f"{output} has no run record.", f"It would be {path}; --no-metadata leaves it out.") from None
+        recipe = carried(output)
+        if recipe is None:
+            raise InputError(f"{output} has no run record.", f"It would be {path}, or in the file; --no-metadata leaves it out.") from None
+        return recipe
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: not a run record: {error}.") from None
+    if not isinstance(record, dict):
+        raise InputError(f"{path}: not a run record.")
     return record
+
+
+def carried(name: str) -> dict[str, Any] | None:
+    """The recipe in the comment of a GIF or a video; None where there is none, or no such file."""
+    from vedit.media.ffmpeg import read_comment
+    from vedit.media.gif import GifReader
+
+    try:
+        with open(name, "rb", buffering=0) as stream:
+            start = stream.read(4)
+            stream.seek(0)
+            if start != b"GIF8":
+                return _recipe_of(read_comment(stream))
+            reader = GifReader(lambda count: stream.read(count) or b"", name, b"")
+            next(reader.frames(), None)  # what stands before the first image is known with it
+            found = [recipe for block in reader.clip.blocks if (recipe := _recipe_of(_comment(block))) is not None]
+            return found[-1] if found else None
+    except (OSError, VeditError):
+        return None
+
+
+def _comment(block: Block) -> str | None:
+    """The text of a comment block, whose sub-blocks begin with their lengths."""
+    if block.label != 0xFE:
+        return None
+    parts, at = [], 0
+    while at < len(block.data) and (length := block.data[at]):
+        parts.append(block.data[at + 1 : at + 1 + length])
+        at += 1 + length
+    return b"".join(parts).decode("utf-8", "replace")
+
+
+def _recipe_of(comment: str | None) -> dict[str, Any] | None:
+    try:
+        recipe = json.loads(comment or "").get(MARK)
+    except (ValueError, AttributeError):
+        return None
+    return recipe if isinstance(recipe, dict) else None

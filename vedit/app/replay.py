@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from vedit.app.ablate import ablate
 from vedit.app.edit_video import edit_video, job_of
 from vedit.app.gif import Settings
 from vedit.app.invert_video import Watch, unwatched
@@ -20,7 +21,7 @@ def replay(record: dict[str, Any], output: str, *, warn: Callable[[str], None] =
     Raises InputError for a record of another command or an older layout, ModelError when the
     model's weights are not those recorded.
     """
-    if record.get("command") != "edit" or "selection" not in record:
+    if record.get("command") not in ("edit", "ablate") or "edit_mask" not in record:
         raise InputError("this run record is not of an edit.", "Only `vedit edit` outputs can be repeated.")
     model = load_model(record["model"]["id"], record["model"]["revision"], device=record["device"], dtype=_short(record["dtype"]))
     if model.identity() != record["model"]:
@@ -31,6 +32,8 @@ def replay(record: dict[str, Any], output: str, *, warn: Callable[[str], None] =
     changed = [f"{name} {ours.get(name, 'none')} (was {old})" for name, old in record["versions"].items() if ours.get(name) != old]
     if changed:
         warn(f"other versions may change the last bits: {', '.join(changed)}")
+    if record["command"] == "ablate":
+        return ablate(job_of(record, output), model, Settings(jobs=usable_cores(), warn=warn), truth=record["truth"], watch=watch)
     return edit_video(job_of(record, output), model, Settings(jobs=usable_cores(), warn=warn), watch=watch)
 
 

@@ -81,7 +81,7 @@ clip_options = options(
 @click.option("--truth", metavar="FILE", help="The true edited clip, for the table of --ablate.")
 @click.option("--explain", is_flag=True, help="Print the plan (rules, sites, steps, evaluations) and stop.")
 @click.option("--list-methods", is_flag=True, help="List the methods and their parameters, and stop.")
-@click.option("--no-metadata", is_flag=True, help="Write no run record.")
+@click.option("--no-metadata", is_flag=True, help="Write no run record, neither beside the output nor in it.")
 @model_options
 @call_option
 @click.option("--window", type=click.IntRange(1), metavar="N", help="Frames of a long clip that are edited together; those of a call by default.")

@@ -10,7 +10,7 @@ EXAMPLES = (("vedit replay blue.gif -o again.gif", "the same edit: the same byte
 
 
 @click.command(
-    help=f"""Repeat an edit from the run record beside its output.
+    help=f"""Repeat an edit from the run record beside its output, or from the recipe that the output carries.
 
 The model must be the one recorded, by the hash of its weights. Versions that differ are named,
 since they may change the last bits.

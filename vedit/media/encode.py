@@ -56,6 +56,7 @@ class WriteOptions:
     even: what to do with odd sizes, which 4:2:0 video cannot have: "pad" repeats the last row or
     column, "crop" leaves it out, "scale" stretches the picture to the even size above.
     background: shown where the clip is transparent. repeat: play the clip this many times.
+    comment: a tag of the file.
     """
 
     crf: int | None = None
@@ -64,6 +65,7 @@ class WriteOptions:
     background: str = "white"
     repeat: int = 1
     keep_audio: bool = True
+    comment: str | None = None
 
     def __post_init__(self) -> None:
         if self.even not in ("pad", "crop", "scale"):
@@ -96,25 +98,28 @@ def _write_video(clip: Clip, frames: Frames, path: str, container: Container, op
     with tempfile.TemporaryDirectory(prefix=".vedit-", dir=folder) as spare:
         once = os.path.join(spare, "once")
         count = _encode(clip, frames, once, container, options)
-        _repeat(once, path, container, options.repeat)
+        _repeat(once, path, container, options)
         return count
 
 
-def _repeat(once: str, path: str, container: Container, times: int) -> None:
+def _repeat(once: str, path: str, container: Container, options: WriteOptions) -> None:
     with open(once, "rb") as file:
-        arguments = ["-loglevel", "error", "-y", "-stream_loop", str(times - 1), "-protocol_whitelist", "fd", "-i", "fd:", "-map", "0", "-c", "copy"]
-        with _standard_output(path) as stdout, Child([*arguments, *_target(path, container)], stdin=file, stdout=stdout) as child:
+        arguments = ["-loglevel", "error", "-y", "-stream_loop", str(options.repeat - 1), "-protocol_whitelist", "fd", "-i", "fd:", "-map", "0", "-c", "copy"]
+        with _standard_output(path) as stdout, Child([*arguments, *_target(path, container, options.comment)], stdin=file, stdout=stdout) as child:
             if child.wait():
                 raise OutputError(f"cannot write the repeats: {child.complaint()}.")
 
 
-def _target(path: str, container: Container) -> list[str]:
+def _target(path: str, container: Container, comment: str | None) -> list[str]:
     """Output options: the index in front for a file, fragments where seeking is impossible."""
     flags: list[str] = []
     if container.muxer in ("mp4", "mov"):
         # delay_moov: an empty one could not say that B-frames are not a delay of the picture
         flags = ["-movflags", "frag_keyframe+delay_moov+default_base_moof" if _is_stream(path) else "+faststart"]
-    return [*flags, "-map_metadata", "-1", "-f", container.muxer, "pipe:1" if path == "-" else f"file:{os.path.abspath(path)}"]
+    if container.muxer in ("matroska", "webm"):
+        flags = ["-fflags", "+bitexact"]  # else a random number marks the file, and equal clips give unequal bytes
+    tags = [] if comment is None else ["-metadata", f"comment={comment}"]
+    return [*flags, "-map_metadata", "-1", *tags, "-f", container.muxer, "pipe:1" if path == "-" else f"file:{os.path.abspath(path)}"]
 
 
 @contextmanager
@@ -160,7 +165,10 @@ def _encode(clip: Clip, frames: Frames, path: str, container: Container, options
     try:
         arguments = _write_arguments(clip, (width, height), container, options, audio, live, sound_file)
         fds = [sound_file.fileno()] if sound_file else []
-        with _standard_output(path) as stdout, Child([*arguments, *_target(path, container)], stdin=subprocess.PIPE, stdout=stdout, fds=fds) as child:
+        with (
+            _standard_output(path) as stdout,
+            Child([*arguments, *_target(path, container, options.comment)], stdin=subprocess.PIPE, stdout=stdout, fds=fds) as child,
+        ):
             return _feed(child, clip, first, frames, (width, height), options, live, path)
     finally:
         if sound_file:

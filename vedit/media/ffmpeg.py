@@ -215,6 +215,19 @@ def probe(file: BinaryIO) -> MovieFacts:
         return facts
 
 
+def read_comment(file: BinaryIO) -> str | None:
+    """The comment tag of a video file; None for a file without, or that ffmpeg cannot read."""
+    os.lseek(file.fileno(), 0, os.SEEK_SET)
+    arguments = ["-loglevel", "error", "-protocol_whitelist", "fd,pipe", "-i", "fd:", "-f", "ffmetadata", "pipe:1"]
+    with Child(arguments, stdin=file, stdout=subprocess.PIPE) as child:
+        assert child.process.stdout is not None
+        text = child.process.stdout.read().decode("utf-8", "replace")
+        child.wait()
+    # a line break inside a value is written as a backslash and the break, as are = ; # and \\
+    found = re.search(r"^comment=((?:[^\\\n]|\\.)*)$", text, re.MULTILINE | re.DOTALL | re.IGNORECASE)
+    return re.sub(r"\\(.)", r"\1", found[1], flags=re.DOTALL) if found else None
+
+
 def refuse_playlist(start: bytes) -> None:
     """Raise InputError for a file that only names other files; ffmpeg would be asked to open them."""
     if start.lstrip(b"\xef\xbb\xbf \r\n\t").startswith(PLAYLISTS):
