@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.app.scores import THESIS, report, thesis
-from vedit.app.score_compare import NOTHING_SHOWN, compare, comparison_json, comparison_table
+from vedit.app.score_compare import NOTHING_SHOWN, compare, comparison_json, comparison_notes, comparison_table
 from vedit.app.score_render import Cell, Table, as_csv, as_html, as_latex, as_markdown, as_text, cells, rendered, shown, tex, width
 from vedit.app.score_results import Number, Row
 from vedit.app.score_summary import remarks
@@ -175,6 +175,15 @@ def test_a_lower_is_better_metric_is_won_by_the_smaller_values() -> None:
     a, b = (report(name, {"warp_error": [value + shift for value in values]}, lower=["warp_error"]) for name, shift in (("a", 0.0), ("b", 1.0)))
     (line,) = compare(a, b).lines
     assert (line.verdict, line.paired.wins, line.paired.mean) == ("a", 8, pytest.approx(-1.0))
+
+
+def test_too_few_videos_for_so_many_metrics_is_said() -> None:
+    def notes(videos: int, metrics: int) -> str:
+        a, b = (report(name, {f"m{k}": [shift + t for t in range(videos)] for k in range(metrics)}) for name, shift in (("a", 0.0), ("b", 1.0)))
+        return " ".join(comparison_notes(compare(a, b)))
+
+    assert "6 videos are too few for 2 metrics" in notes(6, 2)  # 2 * 2 / 2**6 = 0.0625
+    assert "too few" not in notes(6, 1) and "too few" not in notes(7, 2)
 
 
 def test_a_metric_of_one_report_only_cannot_be_compared() -> None:

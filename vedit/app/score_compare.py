@@ -141,6 +141,11 @@ def comparison_notes(found: Comparison) -> list[str]:
     ]
     if any(line.paired.n < LEAST for line in found.lines):
         notes.append(f"Fewer than {LEAST} videos carry no interval, and so no verdict.")
+    largest = max((line.paired.n for line in found.lines), default=0)
+    if largest >= LEAST and len(found.lines) * 2 / 2**largest >= LEVEL:
+        notes.append(
+            f"{largest} videos are too few for {len(found.lines)} metrics: the corrected p cannot fall below {LEVEL}. Show fewer with --metrics, or score more videos."
+        )
     if alone := found.unpaired.get(""):
         notes.append(f"In one report only, left out: {_few(alone)}.")
     notes += [f"{key}: without a number in one of the two, left out: {_few(names)}." for key, names in found.unpaired.items() if key]
