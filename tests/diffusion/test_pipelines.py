@@ -238,6 +238,22 @@ def test_offloading_needs_a_gpu_and_tiling_an_autoencoder_that_can(wan: Path, mo
     assert tiled.make(ORDER).shape == (5, 32, 32, 3)
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("offload", pipelines.OFFLOADS)
+def test_every_offload_gives_the_clip_that_the_gpu_alone_gives(wan: Path, model: TextToVideo, offload: str) -> None:
+    on_gpu = load_pipeline(str(wan), device="cuda", dtype="fp32", offload=offload)
+    assert np.abs(on_gpu.make(ORDER).astype(int) - model.make(ORDER)).max() <= 2  # the noise is that of the CPU; sums differ in their last bits
+
+
+def test_wan_2_2_of_5b_plays_faster(wan: Path, tmp_path: Path, model: TextToVideo) -> None:
+    import copy
+
+    larger = copy.copy(model)
+    larger.pipe = copy.copy(model.pipe)
+    larger.pipe.register_to_config(expand_timesteps=True)
+    assert larger.rate(None) == 24
+
+
 def test_the_precision_is_that_of_every_part(wan: Path) -> None:
     half = load_pipeline(str(wan), device="cpu", dtype="bf16")
     assert {part.dtype for part in (half.pipe.transformer, half.pipe.text_encoder)} == {torch.bfloat16}

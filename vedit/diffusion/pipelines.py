@@ -103,6 +103,8 @@ class TextToVideo:
         """Frames a second of the clip: as asked, the pipeline's default, or what its family was trained at."""
         own = next((self.default(name) for name in RATES if self.default(name)), None)
         family = next((fps for family, fps in TRAINED_FPS.items() if self.kind.startswith(family)), OTHER_FPS)
+        if self.kind == "WanPipeline" and self.pipe.config.get("expand_timesteps"):
+            family = 24  # Wan 2.2 5B, the one with a larger autoencoder
         return float(asked or own or family)
 
     def arguments(self, order: Order) -> dict[str, Any]:

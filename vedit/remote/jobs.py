@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -20,6 +21,7 @@ from vedit.remote.http import Refusal, Service, shown
 FORMAT = "vedit-remote-job"
 FIRST_S, GROWTH, LONGEST_S = 2.0, 1.5, 20.0  # pauses between questions
 WAITING, DONE = ("queued", "in_progress"), "completed"
+ID = re.compile(r"(?!\.+$)[\w.:~-]{1,200}")  # it becomes a part of addresses
 OVER = ("failed", "cancelled", "expired")
 
 
@@ -46,7 +48,8 @@ class Note(NamedTuple):
         try:
             with open(self.path or "", encoding="utf-8") as file:
                 kept = json.load(file)
-            return str(kept["id"]) if kept["format"] == FORMAT and kept["key"] == self.key else None
+            is_ours = kept["format"] == FORMAT and kept["key"] == self.key and ID.fullmatch(kept["id"])
+            return str(kept["id"]) if is_ours else None
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -68,7 +71,11 @@ def begin(protocol: ModuleType, service: Service, order: Mapping[str, Any], note
         service.warn(f"going on with job {id} at {service.host}")
         return id
     id = str(protocol.create(service, order))
+    if not ID.fullmatch(id):
+        raise RemoteError(f"{service.host} began a job without a usable id: {shown(id)!r}.", "An id is letters, digits and .:~_-", "Is --base-url right?")
     note.write(id)
+    if note.path is not None:
+        service.warn(f"job {id} is begun at {service.host}; if this call is stopped, the same call goes on with it")
     return id
 
 
