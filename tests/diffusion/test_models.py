@@ -10,7 +10,7 @@ import torch
 
 from tests.diffusion.folder import write_folder
 from vedit.diffusion.hub import check_complete, check_family, find_folder
-from vedit.diffusion.models import choose_device, choose_dtype, load_model
+from vedit.diffusion.models import check_channels, choose_device, choose_dtype, load_model
 from vedit.errors import ModelError, UsageError
 
 
@@ -122,3 +122,10 @@ def test_a_cpu_works_in_float32_and_unknown_devices_and_dtypes_are_refused() -> 
         choose_device("nonsense")
     with pytest.raises(UsageError, match="did you mean fp16"):
         choose_dtype("fp61", torch.device("cpu"))
+
+
+def test_a_network_that_takes_a_picture_beside_the_latents_is_refused() -> None:
+    check_channels("ours", 4, 4)
+    with pytest.raises(ModelError, match="the UNet takes 8 channels, and latents have 4") as error:
+        check_channels("an/editor", 8, 4)
+    assert "InstructPix2Pix" in error.value.right

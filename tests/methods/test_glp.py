@@ -11,7 +11,7 @@ from torch import Tensor
 from tests.diffusion.tiny import SIDE, TinyModel, latents, unet
 from tests.methods.inputs import edit_input
 from vedit.diffusion.noise import noise_like
-from vedit.errors import UsageError, VeditError
+from vedit.errors import ModelError, UsageError, VeditError
 from vedit.methods import dds, glp
 from vedit.methods.base import EditInput, read_params
 
@@ -202,3 +202,55 @@ def test_the_outline_counts_four_evaluations_an_iteration(model: TinyModel) -> N
     assert glp.outline(model, clip, glp.Params()).evaluations == 2000
     assert glp.outline(model, clip, glp.Params(guidance=1)).evaluations == 1000
     assert "no edit mask" in glp.outline(model, clip, glp.Params()).notes[0]
+
+
+@pytest.mark.parametrize("method", [dds, glp])
+def test_words_of_the_source_make_the_mask_that_pulls_the_rest_back(model: TinyModel, method: Any) -> None:
+    save: dict[str, Tensor] = {}
+    clip = clip_of(model, save=save)
+    table = {"mask_words": ["cat"], "mask_scales": [1], "mask_threshold": 0.9, "mask_after": 2, "lr": 0.2, "w2": 4.0, "purify_latents": False}
+    if method is dds:
+        table.pop("purify_latents")
+    word = clip.source_prompt.split().index("cat")
+    assert word >= 0
+    found = run(method, model, clip, **table)
+    mask = save["mask"].bool()
+    assert mask.shape == (clip.frames, 1, *clip.size) and 0 < int(mask.sum()) < mask.numel()
+    free = run(method, model, clip, **{**table, "mask_words": []})
+    moved, before = ((result - clip.latents_FCYX).abs() for result in (found, free))
+    outside = (~mask).expand_as(found)
+    assert float(moved[outside].mean()) < 0.7 * float(before[outside].mean())
+
+
+def test_a_mask_of_words_lies_inside_the_user_s(model: TinyModel) -> None:
+    user = torch.zeros(2, 1, SIDE, SIDE)
+    user[..., :3] = 1
+    save: dict[str, Tensor] = {}
+    run(dds, model, clip_of(model, mask_F1YX=user, save=save), mask_words=["cat"], mask_scales=[1], mask_threshold=0.0, mask_after=1)
+    assert torch.equal(save["mask"].bool(), user.bool())
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"mask_words": ["cat"], "reference": "uncond"}, "leaves out"),
+        ({"mask_words": ["cat"], "mask_after": 99}, "leaves none of"),
+        ({"mask_words": ["zebra"], "mask_after": 1}, "'zebra' does not occur"),
+    ],
+)
+def test_mask_words_that_cannot_be_are_refused(model: TinyModel, table: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        run(dds, model, clip_of(model), **table)
+
+
+def test_gradients_that_stay_broken_name_frame_iteration_and_dtype(model: TinyModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = model.unet.forward
+
+    def broken(sample: Tensor, *args: Any, **more: Any) -> Any:
+        made = plain(sample, *args, **more)
+        made.sample[1] = float("nan")
+        return made
+
+    monkeypatch.setattr(model.unet, "forward", broken)
+    with pytest.raises(ModelError, match=r"gradient of frame 12 is not finite.*\(iteration 3, timestep \d+, network in float64\)"):
+        run(dds, model, clip_of(model, first_frame=10), iterations=4)

@@ -265,3 +265,19 @@ def test_self_attention_is_taken_over_at_coarse_modules_only(model: TinyModel) -
     assert rules[1].select.scales == (2, 4, 8) and rules[1].targets == ("tgt",)
     with pytest.raises(UsageError, match="leaves no self-attention module"):
         p2p.outline(model, edit_input(model, SOURCE, SWAPPED, STEPS, latents_FCYX=latents().repeat(1, 1, 4, 4)), params(self_max_tokens=3))
+
+
+def test_a_source_that_is_sampled_again_still_leaves_the_clip_outside_a_user_s_mask(model: TinyModel) -> None:
+    mask = torch.zeros(2, 1, SIDE, SIDE)
+    mask[..., 2:5, 2:5] = 1
+    clip = edit_input(model, SOURCE, SWAPPED, STEPS, mask_F1YX=mask)
+    *_, step = p2p.run(model, clip, params(source_branch="resample"))
+    outside = (mask == 0).expand_as(clip.latents_FCYX)
+    assert torch.equal(step.latents["tgt"][outside], clip.latents_FCYX[outside])
+    assert not torch.equal(step.latents["src"], clip.latents_FCYX)  # guided sampling of the source has drifted
+    inside = mask.bool().expand_as(clip.latents_FCYX)
+    assert float((step.latents["tgt"] - clip.latents_FCYX)[inside].abs().max()) > 1e-3
+    blended = params(source_branch="resample", blend_words=("cat",), blend_threshold=0.0, start_blend=0.0)
+    *_, step = p2p.run(model, clip, blended)
+    # a local blend mixes with the branch that it was made from
+    assert torch.equal(step.latents["tgt"][outside], step.latents["src"][outside])

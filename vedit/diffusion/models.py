@@ -167,6 +167,7 @@ def load_model(name: str = EMBEDDED, revision: str | None = None, *, device: str
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         step = f"Fetch them again: vedit models fetch {name} --force" if commit_of(folder) else "Name another folder, or a Hub id: --model OWNER/NAME"
         raise ModelError(f"{name}: the weights cannot be loaded: {first_line(error)}.", "", step) from None
+    check_channels(name, int(parts["unet"].config.in_channels), int(parts["vae"].config.latent_channels))
     for part_name, part in parts.items():
         part.eval().requires_grad_(False)
         if offload == "none" or (offload == "model" and part_name == "unet"):
@@ -176,6 +177,16 @@ def load_model(name: str = EMBEDDED, revision: str | None = None, *, device: str
 
         cpu_offload(parts["unet"], place)
     return Model(name, commit_of(folder), folder, **parts, tokenizer=tokenizer, schedule=schedule, device=place, dtype=precision, offload=offload)
+
+
+def check_channels(name: str, taken: int, given: int) -> None:
+    """Refuse a UNet that wants more than latents: inpainting and image-conditioned ones take 8 or 9 channels."""
+    if taken != given:
+        raise ModelError(
+            f"{name}: the UNet takes {taken} channels, and latents have {given}.",
+            "It is conditioned on a picture as well, as inpainting models and InstructPix2Pix are; these methods need a text-to-image model.",
+            "See: vedit models list",
+        )
 
 
 def _quiet_libraries() -> None:

@@ -104,11 +104,13 @@ class Score:
         else:
             source, target = (schedule.eps(_guided(outputs, stream), stream.latents, level) for stream in self.streams)
         gradient = dds_gradient(target, source)
-        self.bad = 0 if bool(gradient.isfinite().all()) else self.bad + 1
+        finite_F = gradient.isfinite().flatten(1).all(1)
+        self.bad = 0 if bool(finite_F.all()) else self.bad + 1
         if self.bad == 3:
             name = str(self.model.unet.dtype).removeprefix("torch.")
             raise ModelError(
-                f"gradients are not finite, three times in a row (iteration {iteration + 1}, timestep {timestep}, network in {name}).",
+                f"the gradient of frame {clip.first_frame + int((~finite_F).nonzero()[0]) + 1} is not finite, the third time in a row "
+                f"(iteration {iteration + 1}, timestep {timestep}, network in {name}).",
                 "Half precision overflows in some checkpoints, mostly at low timesteps.",
                 "Try --dtype fp32, or a larger t_min",
             )
