@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -43,20 +44,31 @@ def write_seeded(folder: Path, tower: str) -> None:
     if path.exists():
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    generator, state = torch.Generator().manual_seed(0), {}
-    for name, shape, layout in shapes_of(tower):
-        part = layout(name, shape)
-        for source in part.names:
-            fan_in = int(np.prod(part.shape[1:])) if len(part.shape) > 1 else 1
-            state[source] = torch.randn(part.shape, generator=generator) * (0.02 if len(part.shape) < 2 else fan_in**-0.5)
-            if source.endswith(("norm.weight", "norm1.weight", "norm2.weight")) or "layer_norm" in source or "layernorm" in source:
-                state[source] = 1 + state[source]
+    parts = [layout(name, shape) for name, shape, layout in shapes_of(tower)]
+    shapes = {name: part.shape for part in parts for name in part.names}
+    generator = torch.Generator().manual_seed(0)
     if path.suffix == ".safetensors":
-        from safetensors.torch import save_file
-
-        save_file(state, path)
+        stream_safetensors(path, shapes, generator)
     else:
-        torch.save(state, path)
+        torch.save({name: random_weight(name, shape, generator) for name, shape in shapes.items()}, path)
+
+
+def stream_safetensors(path: Path, shapes: dict[str, tuple[int, ...]], generator: torch.Generator) -> None:
+    """Tensor by tensor: the largest file would not fit in memory twice."""
+    ends = np.cumsum([4 * int(np.prod(shape)) for shape in shapes.values()]).tolist()
+    header = {name: {"dtype": "F32", "shape": shape, "data_offsets": span} for (name, shape), span in zip(shapes.items(), pairwise([0, *ends]))}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with path.open("wb") as stream:
+        stream.write(len(text).to_bytes(8, "little") + text)
+        for name, shape in shapes.items():
+            stream.write(random_weight(name, shape, generator).numpy().tobytes())
+
+
+def random_weight(name: str, shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
+    """Scaled by the inputs of a row, so that signals neither vanish nor explode; norms near one."""
+    values = torch.randn(shape, generator=generator) * (0.02 if len(shape) < 2 else int(np.prod(shape[1:])) ** -0.5)
+    return 1 + values if "norm" in name and name.endswith("weight") else values
 
 
 def shapes_of(tower: str) -> list[tuple[str, tuple[int, ...], Layout]]:
@@ -194,7 +206,7 @@ def peaks(args: argparse.Namespace, finder: WeightFinder) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--weights", type=Path, required=True, help="folder of weights; seeded ones are written where they are absent")
-    parser.add_argument("--frames", type=int, default=4)
+    parser.add_argument("--frames", type=int, default=8)
     parser.add_argument("--side", type=int, default=512, help="pixels of each side of a frame")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--only", default="", help="cases with this in their name")

@@ -113,3 +113,23 @@ def test_positions_are_resized_by_plain_cubic_convolution(scaled: bool, rows: in
     expected = bicubic(table[0, 1:].T.reshape(3, 6, 6).numpy(), rows, columns, scale)
     np.testing.assert_allclose(found[0, 1:].T.reshape(3, rows, columns).numpy(), expected, atol=1e-5)
     assert torch.equal(found[:, 0], table[:, 0])
+
+
+@pytest.mark.usefixtures("tiny")
+def test_the_file_of_timm_gives_the_same_states_as_that_of_transformers(tmp_path: Path) -> None:
+    old = published("dino-vitb16", hf_model("dino-vitb16"), tmp_path / "saved")
+    new = {"cls_token": old["embeddings.cls_token"], "pos_embed": old["embeddings.position_embeddings"]}
+    for kind in ("weight", "bias"):
+        new[f"patch_embed.proj.{kind}"] = old[f"embeddings.patch_embeddings.projection.{kind}"]
+        new[f"norm.{kind}"] = old[f"layernorm.{kind}"]
+        for layer in range(2):
+            here, there = f"blocks.{layer}", f"encoder.layer.{layer}"
+            new[f"{here}.attn.qkv.{kind}"] = torch.cat([old[f"{there}.attention.attention.{part}.{kind}"] for part in ("query", "key", "value")])
+            new[f"{here}.attn.proj.{kind}"] = old[f"{there}.attention.output.dense.{kind}"]
+            new[f"{here}.norm1.{kind}"], new[f"{here}.norm2.{kind}"] = old[f"{there}.layernorm_before.{kind}"], old[f"{there}.layernorm_after.{kind}"]
+            new[f"{here}.mlp.fc1.{kind}"], new[f"{here}.mlp.fc2.{kind}"] = old[f"{there}.intermediate.dense.{kind}"], old[f"{there}.output.dense.{kind}"]
+    for choice, state in ((0, old), (2, new)):
+        write_weights(tmp_path / str(choice), "dino-vitb16", state, choice)
+    video = moving_video(2)
+    found = [towers_at(tmp_path / choice).get("dino-vitb16").cropped(video)["cls"] for choice in ("0", "2")]
+    np.testing.assert_allclose(*found, rtol=1e-4, atol=1e-6)
