@@ -15,6 +15,7 @@ from tests.conftest import NASTY, shared, start, vedit
 from vedit.app import data_sets
 from vedit.app.clips import even_delays, write_frames
 from vedit.app.data_read import Cut, choose, read_cut
+from vedit.app.score_index import read_index
 from vedit.data.moving_mnist import draw, font_glyphs
 from vedit.errors import InputError
 
@@ -309,6 +310,12 @@ def test_a_benchmark_of_pictures_becomes_clips_prompts_and_edits(tmp_path: Path)
         "a superman hikes",
         "a man hikes, pixel art",
     ]
+    items = read_index(str(tmp_path / "set" / "suite.toml"), str(tmp_path / "edited"))  # as vedit score does
+    assert [(item.video_id, item.prompt, item.source_prompt) for item in items] == [
+        ("hike", "a superman hikes", "a man hikes"),
+        ("hike", "a man hikes, pixel art", "a man hikes"),
+    ]
+    assert items[0].source == str(tmp_path / "set" / "hike.gif")
     assert vedit(*arguments[:3], tmp_path / "one", *arguments[4:], "--one-edit").code == 0
     assert len((tmp_path / "one" / "edits.jsonl").read_text().splitlines()) == 1
 

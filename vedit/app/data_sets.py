@@ -203,7 +203,7 @@ def msr_vtt(annotation: str, clips: str, run: Run, cut: Cut, *, captions: str, s
 
 
 def benchmark(source: str, listing: str | None, run: Run, cut: Cut, *, one_edit: bool, seed: int) -> Summary:
-    """Clips of an editing benchmark, their prompts, and edits.jsonl with what to make of them."""
+    """Clips of an editing benchmark, their prompts, and edits.jsonl and suite.toml with what to make of them."""
     entries = v2vbench.read_list(listing or _only_list(source))
     videos = v2vbench.find_videos(source)
     pairs = [(entry, videos[entry.id]) for entry in entries if entry.id in videos]
@@ -219,9 +219,11 @@ def benchmark(source: str, listing: str | None, run: Run, cut: Cut, *, one_edit:
         for name, (entry, path) in zip(names, pairs)
     ]  # fmt: skip
     summary = run.make(items, len(items), Plan("v2vbench", run.folder, {**cut_options(cut), "one_edit": one_edit, "seed": seed}, run.to, rejected=rejected))
-    rows = [row for name, (entry, _) in zip(names, pairs) for row in v2vbench.edit_rows(entry, f"{name}.{run.to}") if (run.folder / row["video"]).exists()]
-    with open_output(str(run.folder / "edits.jsonl")) as file:
-        file.write(as_lines(rows))
+    made = [(entry, file) for name, (entry, _) in zip(names, pairs) if (run.folder / (file := f"{name}.{run.to}")).exists()]
+    with open_output(str(run.folder / "edits.jsonl")) as out:
+        out.write(as_lines([row for entry, file in made for row in v2vbench.edit_rows(entry, file)]))
+    with open_output(str(run.folder / "suite.toml")) as out:
+        out.write(v2vbench.suite(made).encode())
     return summary
 
 

@@ -16,6 +16,7 @@ import hashlib
 import json
 import os
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -112,3 +113,15 @@ def find_videos(folder: str | Path) -> dict[str, str]:
 def edit_rows(entry: Entry, file: str) -> list[dict[str, str]]:
     """The rows of edits.jsonl for a clip."""
     return [{"video": file, "source_prompt": entry.prompt, "target_prompt": edit.prompt, "kind": edit.kind} for edit in entry.edits]
+
+
+def suite(entries: Sequence[tuple[Entry, str]]) -> str:
+    """The same as the index that `vedit score` reads: TOML of entries with their files."""
+    lines = []
+    for entry, file in entries:
+        named = {"id": entry.id, "source": file, "source_prompt": entry.prompt}
+        lines += ["[[video]]", *(f"{key} = {json.dumps(text, ensure_ascii=False)}" for key, text in named.items())]
+        for edit in entry.edits:
+            lines += ["[[video.edit]]", f"prompt = {json.dumps(edit.prompt, ensure_ascii=False)}"]
+        lines.append("")
+    return "\n".join(lines)
