@@ -1,4 +1,4 @@
-"""The inversions that edits keep: list and remove them, without loading torch."""
+"""What edits and scores keep for the next time: list and remove it, without loading torch."""
 
 from __future__ import annotations
 
@@ -17,10 +17,27 @@ class Entry(NamedTuple):
     prompt: str
 
 
+def base() -> str:
+    """Where everything is kept: VEDIT_CACHE_DIR, or the XDG place."""
+    return os.environ.get("VEDIT_CACHE_DIR") or os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "vedit")
+
+
 def folder() -> str:
-    """Where inversions are kept: VEDIT_CACHE_DIR, or the XDG place."""
-    base = os.environ.get("VEDIT_CACHE_DIR") or os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "vedit")
-    return os.path.join(base, "inversions")
+    """Where inversions are kept."""
+    return os.path.join(base(), "inversions")
+
+
+def features_folder() -> str:
+    """Where `vedit score --cache` keeps what its networks computed."""
+    return os.path.join(base(), "score", "features")
+
+
+def features() -> list[tuple[str, int]]:
+    """Path and size of each file of kept features."""
+    try:
+        return [(entry.path, entry.stat().st_size) for entry in os.scandir(features_folder()) if entry.name.endswith(".features.safetensors")]
+    except FileNotFoundError:
+        return []
 
 
 def entries() -> list[Entry]:
@@ -46,9 +63,9 @@ def _facts(path: str) -> dict[str, Any]:
         return {}
 
 
-def clear() -> tuple[int, int]:
-    """Remove everything kept; gives the number of files and bytes."""
-    kept = entries()
-    for entry in kept:
-        os.unlink(entry.path)
-    return len(kept), sum(entry.size for entry in kept)
+def clear() -> tuple[int, int, int]:
+    """Remove everything kept; gives the numbers of inversions and of features, and the bytes of both."""
+    kept, of_scores = entries(), features()
+    for path in [*(entry.path for entry in kept), *(path for path, _ in of_scores)]:
+        os.unlink(path)
+    return len(kept), len(of_scores), sum(entry.size for entry in kept) + sum(size for _, size in of_scores)

@@ -1,4 +1,4 @@
-"""`vedit cache`: inversions kept between edits."""
+"""`vedit cache`: what is kept between edits and between scores."""
 
 from __future__ import annotations
 
@@ -12,34 +12,37 @@ EXAMPLES = (
 )
 
 
-@click.group(help="List and clear the inversions that edits keep.")
+@click.group(help="List and clear what edits and scores keep for the next time.")
 def command() -> None:
     pass
 
 
 @command.command(
     "list",
-    help=f"""List the inversions kept: key, size, prompt and model.
+    help=f"""List the inversions kept: key, size, prompt and model; and how much vedit score --cache keeps.
 
 {examples(EXAMPLES[:1])}""",
 )
 def list_() -> None:
-    from vedit.app.cache import entries
+    from vedit.app.cache import entries, features
 
     total = 0
     for entry in entries():
         total += entry.size
         click.echo(f"{entry.key[:16]}  {entry.size / 2**20:8.1f} MiB  {entry.model}  {entry.prompt!r}")
-    click.echo(f"{total / 2**20:.1f} MiB in all")
+    sizes = [size for _, size in features()]
+    if sizes:
+        click.echo(f"features of vedit score  {sum(sizes) / 2**20:8.1f} MiB  in {len(sizes)} files")
+    click.echo(f"{(total + sum(sizes)) / 2**20:.1f} MiB in all")
 
 
 @command.command(
-    help=f"""Remove the inversions kept; the next edit of a clip inverts it again.
+    help=f"""Remove what is kept; the next edit of a clip inverts it again, the next score computes its features again.
 
 {examples(EXAMPLES[1:])}"""
 )
 def clear() -> None:
     from vedit.app.cache import clear as clear_cache
 
-    count, size = clear_cache()
-    click.echo(f"removed {count} inversions, {size / 2**20:.1f} MiB")
+    inversions, features, size = clear_cache()
+    click.echo(f"removed {inversions} inversions and {features} files of features, {size / 2**20:.1f} MiB")
