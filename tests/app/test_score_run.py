@@ -245,7 +245,7 @@ def test_large_suites_keep_only_some_clips_decoded(calls: list[str], tmp_path: P
     monkeypatch.setattr(score_run, "CLIP_MEMORY", 1)
     items = suite(tmp_path, {"a": 10, "b": 20})
     plan = Plan(tuple(items), choose("quality", "embedded"), EMBEDDED, is_suite=True)
-    clips = score_run.Clips(plan, lambda message: None)
+    clips = score_run.Clips(plan)
     assert np.array_equal(clips.get(items[0])[0].edited_TYX3, clips.get(items[0])[0].edited_TYX3)
     clips.get(items[1])
     assert len(clips._kept) == 1

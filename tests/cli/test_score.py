@@ -166,6 +166,8 @@ def test_standard_input_from_another_vedit(drawn: Path) -> None:
     piped = vedit("convert", drawn / "edited.gif", "--to", "nut", "-o", "-").out
     done = vedit("score", "-", "--metrics", "flicker", "--csv", "-", "-q", stdin=piped)
     assert done.code == 0 and done.text.splitlines()[1].startswith("stdin,0,")
+    page = vedit("score", "-", "--metrics", "flicker", "--html", "-", "-q", stdin=piped)
+    assert page.text.count("data:image/webp") > 2  # read once, shown all the same
 
 
 # --- refusals ------------------------------------------------------------------------------------
@@ -185,6 +187,7 @@ def test_standard_input_from_another_vedit(drawn: Path) -> None:
         (("--edited", ".", "--prompt", "x"), 2, "--prompt is for one clip"),
         (("--edited", ".", "--mask", "0,0,2,2"), 2, "--mask is for one clip"),
         (("EDITED", "--source-dir", "."), 2, "--source FILE"),
+        (("-", "--journal", "j.jsonl"), 2, "standard input"),
         (("EDITED", "--resume"), 2, "--journal FILE"),
         (("EDITED", "--fail-under", "psnr"), 2, "METRIC=VALUE"),
         (("EDITED", "--fail-under", "pick_score=3"), 2, "not among the metrics"),

@@ -19,7 +19,6 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vedit.app.score_clips import load
 from vedit.app.score_render import as_html, shown
 from vedit.app.score_results import Number, Results, Row, finite, number_json, values_of
 from vedit.app.score_summary import failures, number_text, remarks, rows_table, skipped_notes, title
@@ -28,7 +27,7 @@ from vedit.errors import VeditError
 if TYPE_CHECKING:
     import numpy as np
 
-    from vedit.app.score_run import Plan
+    from vedit.app.score_run import Clips, Plan
     from vedit.metrics.base import Clip
 
 LARGEST = 512  # pixels of the longer side of embedded frames
@@ -56,8 +55,8 @@ def _asset(name: str) -> str:
     return Path(__file__).with_name(name).read_text(encoding="utf-8")
 
 
-def report_page(results: Results, plan: Plan, towers: Any, *, link_media: bool = False) -> str:
-    """The page of a report; clips are read once more for their frames.
+def report_page(results: Results, plan: Plan, towers: Any, clips: Clips, *, link_media: bool = False) -> str:
+    """The page of a report, with the frames of its clips.
 
     link_media: point to the clips' files instead of embedding their frames.
     """
@@ -69,7 +68,7 @@ def report_page(results: Results, plan: Plan, towers: Any, *, link_media: bool =
         clip = None
         if not link_media or "warp_error" in row.numbers:
             try:
-                clip, _ = load(items[row.id], plan.reading)
+                clip, _ = clips.get(items[row.id])
             except VeditError:
                 clip = None  # its failure is told in the row
         parts.append(video_section(results, row, clip, towers, plan, link_media))

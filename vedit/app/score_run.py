@@ -71,7 +71,7 @@ class Draft:
 class Clips:
     """Clips of a suite, the last ones kept decoded."""
 
-    def __init__(self, plan: Plan, warn: Warn) -> None:
+    def __init__(self, plan: Plan, warn: Warn = lambda message: None) -> None:
         self.plan, self.warn = plan, warn
         self._kept: OrderedDict[tuple[str, str], tuple[Clip, dict[str, Any]]] = OrderedDict()
         self._failed: dict[tuple[str, str], VeditError] = {}
@@ -98,7 +98,7 @@ def _bytes(clip: Clip) -> int:
     return sum(video.frames_TYX3.nbytes for video in videos if video is not None)
 
 
-def run(plan: Plan, towers: Towers, journal: Journal, *, warn: Warn = lambda message: None, watch: Watch | None = None) -> tuple[Results, str]:
+def run(plan: Plan, towers: Towers, journal: Journal, *, clips: Clips | None = None, watch: Watch | None = None) -> tuple[Results, str]:
     """Score every item; gives the results, and what ended a suite early: "interrupt", "terminate" or "".
 
     What was done before a signal is in the results.
@@ -110,7 +110,7 @@ def run(plan: Plan, towers: Towers, journal: Journal, *, warn: Warn = lambda mes
     weights = find_weights(modules, plan, towers)
     drafts = {_id(item): Draft(item) for item in plan.items}
     same = {_id(item): Draft(item) for item in plan.items} if plan.baseline == IDENTITY else {}
-    clips = Clips(plan, warn)
+    clips = clips or Clips(plan)
     tasks = [(module, item) for module in modules for item in plan.items]
     stopped_by = ""
     try:

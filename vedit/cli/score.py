@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -192,6 +193,8 @@ def refuse_unread(clip: str | None, given: dict[str, Any]) -> None:
         return
     if given["source_dir"]:
         raise UsageError("--source-dir is for a suite.", "", "For one clip: --source FILE")
+    if clip == "-" and given["journal"]:
+        raise UsageError("--journal cannot tell one standard input from another.", "", "Name a file, or leave --journal out")
     if given["resume"] and not given["journal"]:
         raise UsageError("--resume has no journal to go on with.", "A suite has one; a single clip has one when it is named.", "Add --journal FILE")
 
@@ -209,8 +212,9 @@ def run_score(clip: str | None, given: dict[str, Any]) -> None:
     from pathlib import Path
 
     from vedit.app.cache import folder
+    from vedit.app.score_html import report_page
     from vedit.app.score_journal import Journal
-    from vedit.app.score_run import run
+    from vedit.app.score_run import Clips, run
     from vedit.metrics.towers import FeatureStore, Towers, WeightFinder
 
     voice = Voice(given["quiet"], given["progress"])
@@ -226,8 +230,9 @@ def run_score(clip: str | None, given: dict[str, Any]) -> None:
         plan.options, finder, FeatureStore(kept / "features" if given["cache"] else None, memory_mib=PAGE_MEMORY_MIB if given["html_file"] else 256)
     )
     journal = Journal(journal_path(given) if plan.is_suite or given["journal"] else None, given["resume"])
-    results, stopped_by = run(plan, towers, journal, warn=voice.warn, watch=voice.steps)
-    report(results, plan, given, towers)
+    clips = Clips(plan, voice.warn)
+    results, stopped_by = run(plan, towers, journal, clips=clips, watch=voice.steps)
+    report(results, given, lambda: report_page(results, plan, towers, clips, link_media=given["link_media"]), is_suite=plan.is_suite)
     verdict(results, plan, thresholds, stopped_by, journal.path)
 
 
@@ -316,11 +321,10 @@ def journal_path(given: dict[str, Any]) -> str:
     return str(given["journal"] or os.path.join(given["edited_dir"], "vedit-score.jsonl"))
 
 
-def report(results: Results, plan: Plan, given: dict[str, Any], towers: Any) -> None:
+def report(results: Results, given: dict[str, Any], page: Callable[[], str], *, is_suite: bool) -> None:
     """Write every form that was asked for, and the text table."""
     import json
 
-    from vedit.app.score_html import report_page
     from vedit.app.score_render import rendered
     from vedit.app.score_results import summary_csv, to_csv, to_json
     from vedit.app.score_summary import explained, report_table
@@ -340,12 +344,12 @@ def report(results: Results, plan: Plan, given: dict[str, Any], towers: Any) -> 
             "csv": lambda: to_csv(results),
             "md": lambda: rendered([table], "md"),
             "latex": lambda: rendered([table], "latex", alone=given["standalone"]),
-            "html": lambda: report_page(results, plan, towers, link_media=given["link_media"]),
+            "html": page,
         },
         text,
     )
     path = given["csv_file"]
-    if path and path != "-" and plan.is_suite:
+    if path and path != "-" and is_suite:
         with open_output(os.path.splitext(path)[0] + ".summary.csv") as stream:
             stream.write(summary_csv(results).encode())
 
