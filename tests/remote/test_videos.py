@@ -85,6 +85,15 @@ def test_fields_can_go_as_json(stub: Stub, clip: bytes, tmp_path: Path) -> None:
     assert "authorization" not in stub.asked[0].headers
 
 
+def test_an_mp4_stays_the_file_that_was_sent(stub: Stub, clip: bytes, tmp_path: Path) -> None:
+    finished(stub, clip)
+    assert vedit(*command(stub, tmp_path / "a.mp4", "-q")).code == 0
+    assert (tmp_path / "a.mp4").read_bytes() == clip
+    finished(stub, clip)
+    assert vedit(*command(stub, tmp_path / "two.mp4", "-q", "--count", "2")).code == 0  # a grid is made of frames
+    assert (tmp_path / "two.mp4").read_bytes() != clip
+
+
 def test_delays_and_failures_on_the_way_are_waited_out(stub: Stub, clip: bytes, tmp_path: Path) -> None:
     soon = {"Retry-After": "0.01"}
     stub.on("POST", "/v1/videos", Answer(429, headers=soon), Answer(503, headers=soon), {"id": "video_1", "status": "queued"})

@@ -25,6 +25,7 @@ from vedit.app.gif import Settings
 from vedit.app.invert_video import Watch, unwatched
 from vedit.app.record import peak_memory_mib, versions, write_record
 from vedit.errors import InputError, ModelError, UsageError, VeditError
+from vedit.media.atomic import open_output
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,11 +65,12 @@ class Request(NamedTuple):
 
 
 class Made(NamedTuple):
-    """A clip that was made. facts: the values used, for the record."""
+    """A clip that was made. facts: the values used, for the record. file: the MP4 it came in, when it came in one."""
 
     frames_FYX3: np.ndarray
     fps: Fraction
     facts: dict[str, Any]
+    file: bytes | None = None
 
 
 class Maker(Protocol):
@@ -167,8 +169,12 @@ def _finish(
     warn: Callable[[str], None],
 ) -> dict[str, Any]:
     """Write one output and its record."""
-    settings = Settings(to=job.to, warn=warn)
-    write_frames(frames, even_delays(len(frames), fps), path, settings)
+    alone = grid[0][0].file if len(grid) == len(grid[0]) == 1 else None
+    if alone is not None and (job.to or os.path.splitext(path)[1][1:].lower()) == "mp4":
+        with open_output(path) as stream:  # as it came: not encoded again, and with its sound
+            stream.write(alone)
+    else:
+        write_frames(frames, even_delays(len(frames), fps), path, Settings(to=job.to, warn=warn))
     rows = [
         [{**_told(request), "fps": float(made.fps), **made.facts} for request, made in zip(*pair, strict=True)] for pair in zip(requests, grid, strict=True)
     ]

@@ -79,8 +79,8 @@ class ProviderMaker:
             data = self._asked(request.prompt, {name: value for name, value in named.items() if value is not None})
         with tempfile.NamedTemporaryFile(prefix="vedit-", suffix=".mp4") as file:
             file.write(data if isinstance(data, bytes) else io.BytesIO(data).getvalue())
-            frames, fps = decoded(file, self.provider, "call again")
-        return Made(frames, request.fps or fps, {"frames": len(frames), "size": [frames.shape[2], frames.shape[1]], "arguments": more})
+            made = decoded(file, self.provider, "call again")
+        return made._replace(fps=request.fps or made.fps, facts={**made.facts, "arguments": more}, file=None if request.fps else made.file)
 
     def _asked(self, prompt: str, named: dict[str, Any]) -> Any:
         from huggingface_hub import errors

@@ -64,8 +64,8 @@ class RemoteMaker:
             pass
         with tempfile.NamedTemporaryFile(prefix="vedit-", suffix=".mp4") as file:
             self.protocol.fetch(service, id, file)
-            frames, fps = decoded(file, service.host, f"job {id} is kept: call again to fetch it again")
-        return Made(frames, fps, {"job": id, "frames": len(frames), "size": [frames.shape[2], frames.shape[1]]})
+            made = decoded(file, service.host, f"job {id} is kept: call again to fetch it again")
+        return made._replace(facts={"job": id, **made.facts})
 
     def fields(self, request: Request) -> dict[str, Any]:
         """What is sent: what the user set, and the --field ones, an empty one leaving a field out."""
@@ -97,8 +97,8 @@ def percents(states: Iterator[Any]) -> Iterator[int]:
             yield done
 
 
-def decoded(file: IO[bytes], host: str, next_step: str) -> tuple[Any, Fraction]:
-    """The frames of a clip that a service sent, and their rate. Raises RemoteError when it is none."""
+def decoded(file: IO[bytes], host: str, next_step: str) -> Made:
+    """The clip in a file that a service sent. Raises RemoteError when it is none."""
     file.flush()
     try:
         frames = read_cut(file.name, Cut()).frames_FYX3
@@ -106,4 +106,7 @@ def decoded(file: IO[bytes], host: str, next_step: str) -> tuple[Any, Fraction]:
     except VeditError as error:
         why = error.what.removeprefix(f"{file.name}: ").rstrip(".")
         raise RemoteError(f"what {host} sent is no clip: {why}.", "", next_step[:1].upper() + next_step[1:]) from None
-    return frames, (Fraction(len(ends)) / ends[-1]).limit_denominator(1001)
+    file.seek(0)
+    data = file.read()
+    facts = {"frames": len(frames), "size": [frames.shape[2], frames.shape[1]]}
+    return Made(frames, (Fraction(len(ends)) / ends[-1]).limit_denominator(1001), facts, data if data[4:8] == b"ftyp" else None)
