@@ -181,7 +181,7 @@ class TextToVideo:
 
 def call_parameters(kind: type) -> dict[str, inspect.Parameter]:
     """The parameters of a pipeline's call by name."""
-    found = inspect.signature(kind.__call__).parameters  # type: ignore[operator]
+    found = inspect.signature(kind.__call__).parameters
     return {name: parameter for name, parameter in found.items() if name != "self" and parameter.kind is not inspect.Parameter.VAR_KEYWORD}
 
 
