@@ -101,9 +101,7 @@ def _bytes(clip: Clip) -> int:
 def run(plan: Plan, towers: Towers, journal: Journal, *, clips: Clips | None = None, watch: Watch | None = None) -> tuple[Results, str]:
     """Score every item; gives the results, and what ended a suite early: "interrupt", "terminate" or "".
 
-    What was done before a signal is in the results.
-
-    Raises ModelError before any work when weights are missing, UsageError when a metric that was
+    What was done before a signal is in the results. Raises ModelError before any work when weights are missing, UsageError when a metric that was
     named has not its inputs, and, for a single video, the error of reading or scoring it.
     """
     modules = [metrics.load(name) for name in in_tower_order(plan)]
@@ -176,7 +174,7 @@ class Work:
     def __init__(self, plan: Plan, module: ModuleType, towers: Towers, journal: Journal, clips: Clips, weights: Mapping[str, Any]) -> None:
         self.plan, self.module, self.towers, self.journal, self.clips, self.weights = plan, module, towers, journal, clips, weights
         self.name = module.__name__.rpartition(".")[2]
-        own = set(catalogue_keys(module))
+        own = {value.key for value in module.VALUES}
         self.keys = [key for key in plan.choice.keys if key in own]
 
     def score(self, draft: Draft, is_identity: bool = False) -> None:
@@ -237,10 +235,6 @@ class Work:
         if lacking:
             return f"needs {' and '.join(lacking)}"
         return str(self.module.unfit(clip, self.plan.options)) if hasattr(self.module, "unfit") else ""
-
-
-def catalogue_keys(module: ModuleType) -> list[str]:
-    return [value.key for value in module.VALUES]
 
 
 def left_over(draft: Draft, keys: Iterable[str]) -> None:

@@ -260,7 +260,16 @@ def make_plan(clip: str | None, given: dict[str, Any], finder: Any, voice: Voice
     reading = Reading(given["align"], given["resize_source"])
     fallback = os.path.basename(os.path.normpath(given["edited_dir"] or items[0].video_id))
     return Plan(
-        tuple(items), choice, make_options(given, profile), reading, given["name"], fallback, given["seed"], given["baseline"], bool(given["edited_dir"]), skips
+        items=tuple(items),
+        choice=choice,
+        options=make_options(given, profile),
+        reading=reading,
+        name=given["name"],
+        fallback_name=fallback,
+        seed=given["seed"],
+        baseline=given["baseline"],
+        is_suite=bool(given["edited_dir"]),
+        skips=skips,
     )
 
 
