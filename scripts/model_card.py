@@ -65,10 +65,12 @@ MOTION_INTRO = """# shapes-motion: the adapter that makes clips
 Motion modules for the denoiser in `../shapes`, as in AnimateDiff: eight frames of 64x64 of a
 coloured shape or digit that moves left, right, up or down or stands still.
 `vedit generate "digit 5 moving left" -o five.gif` uses both. The folder is a `MotionAdapter` of
-diffusers; `pytorch_lora_weights.safetensors` is a LoRA of rank 8 on the keys and values of the
-text attention, and belongs to it. The denoiser had learnt from single pictures, which do not show
-motion: a linear read-out of its features told five motions apart in 18 to 26 % of cases (chance
-is 20 %), so the adapter alone could not know which way to go."""
+diffusers; `motion_words.safetensors` belongs to it: a vector for each of left, right, up, down and
+still, added to the sinusoid of the timestep when the caption holds the word. The denoiser had
+learnt from single pictures, which do not show motion: a linear read-out of its features told five
+motions apart in 18 to 26 % of cases (chance is 20 %), and no better after 1 000 steps of training
+with a LoRA on its text attention. Without the words (the stock AnimateDiffPipeline does not pass
+them, `timestep_cond`) clips move, and not where the caption says."""
 
 
 def number(value: float) -> str:
