@@ -162,11 +162,9 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(width, 3 * heads * head_width, bias=False)
         self.out = nn.Linear(heads * head_width, width)
 
-    def project(self, x_TSC: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """q, k, v, each (T, N, S, D), of T independent sequences."""
-        qkv = self.qkv(self.norm(x_TSC)).unflatten(-1, (3, self.heads, self.head_width))
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)
-        return q, k, v
+    def project(self, x_TSC: Tensor) -> Tensor:
+        """q, k, v in one, (3, T, N, S, D), of T independent sequences."""
+        return self.qkv(self.norm(x_TSC)).unflatten(-1, (3, self.heads, self.head_width)).permute(2, 0, 3, 1, 4)
 
     def join(self, heads_TNSD: Tensor) -> Tensor:
         return self.out(heads_TNSD.transpose(1, 2).flatten(2))
@@ -180,8 +178,8 @@ class SpatialLinearAttention(Attention):
 
     def forward(self, x_BCFYX: Tensor) -> Tensor:
         q, k, v = self.project(frames_as_sequences(x_BCFYX))
-        context_TNDD = k.softmax(dim=-2).transpose(-1, -2) @ v
-        out = self.join((q.softmax(dim=-1) * self.head_width**-0.5) @ context_TNDD)
+        context_TNDD = k.softmax(dim=-2).transpose(-1, -2) @ v * self.head_width**-0.5
+        out = self.join(q.softmax(dim=-1) @ context_TNDD)
         return x_BCFYX + sequences_as_frames(out, x_BCFYX)
 
 
@@ -203,10 +201,9 @@ class TemporalAttention(Attention):
     def forward(self, x_BCFYX: Tensor, bias: Tensor) -> Tensor:
         """bias: what PositionBias gives."""
         batch, _, _, rows, columns = x_BCFYX.shape
-        q, k, v = self.project(x_BCFYX.permute(0, 3, 4, 2, 1).flatten(0, 2))
-        if self.turns:
-            q, k = rotated(q), rotated(k)
-        logits = (q * self.head_width**-0.5) @ k.transpose(-1, -2)
+        qkv = self.project(x_BCFYX.permute(0, 3, 4, 2, 1).flatten(0, 2))
+        q, k = rotated(qkv[:2]) if self.turns else qkv[:2]
+        v, logits = qkv[2], (q * self.head_width**-0.5) @ k.transpose(-1, -2)
         logits = logits.unflatten(0, (-1, rows * columns)) + bias[:, None]
         out = self.join(logits.softmax(dim=-1).to(v.dtype).flatten(0, 1) @ v)
         return x_BCFYX + out.unflatten(0, (batch, rows, columns)).permute(0, 4, 3, 1, 2)
@@ -245,17 +242,16 @@ def buckets(distance: Tensor) -> Tensor:
     return torch.where(size < exact, size, far) + half * (distance > 0)
 
 
-def rotated(x_TNSD: Tensor) -> Tensor:
-    """Turn each pair of features by an angle that grows with its position.
+def rotated(x_SD: Tensor) -> Tensor:
+    """Turn each pair of features by an angle that grows with its position; any dimensions may lead.
 
-    Source: Su et al. 2021 (RoFormer), eq. 34, with base 10000.
+    Source: Su et al. 2021 (RoFormer), eq. 34, with base 10000. A pair is a complex number here.
     """
-    width, length = x_TNSD.shape[-1], x_TNSD.shape[-2]
-    frequency = 10_000 ** (-torch.arange(0, width, 2, device=x_TNSD.device, dtype=torch.float32) / width)
-    angle_SD = torch.arange(length, device=x_TNSD.device, dtype=torch.float32)[:, None] * frequency
-    cos, sin = angle_SD.cos().to(x_TNSD.dtype), angle_SD.sin().to(x_TNSD.dtype)
-    even, odd = x_TNSD[..., ::2], x_TNSD[..., 1::2]
-    return torch.stack([even * cos - odd * sin, even * sin + odd * cos], dim=-1).flatten(-2)
+    length, width = x_SD.shape[-2:]
+    frequency = 10_000 ** (-torch.arange(0, width, 2, device=x_SD.device, dtype=torch.float32) / width)
+    angle = torch.arange(length, device=x_SD.device, dtype=torch.float32)[:, None] * frequency
+    pairs = torch.view_as_complex(x_SD.to(torch.promote_types(x_SD.dtype, torch.float32)).unflatten(-1, (-1, 2)))
+    return torch.view_as_real(pairs * torch.polar(torch.ones_like(angle), angle)).flatten(-2).to(x_SD.dtype)
 
 
 class TemporalConv(nn.Module):
