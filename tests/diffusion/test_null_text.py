@@ -84,7 +84,7 @@ def test_without_inner_steps_the_embedding_stays_bit_for_bit(model: TinyModel, p
 @pytest.mark.parametrize("shared", [True, False])
 def test_the_path_is_followed_closer_the_more_is_optimised(model: TinyModel, path: list[Tensor], shared: bool) -> None:
     errors = [optimise(model, path.__getitem__, NullText(inner_steps=n, shared=shared, early_stop=0.0))[-1].errors for n in (0, 5)]
-    assert bool((errors[1] < 0.8 * errors[0]).all())
+    assert bool((errors[1] < 0.9 * errors[0]).all())
 
 
 def test_guided_sampling_with_the_embeddings_comes_back_to_the_clip(model: TinyModel, path: list[Tensor]) -> None:
@@ -122,3 +122,11 @@ def test_the_network_is_left_as_it_was(model: TinyModel, path: list[Tensor]) -> 
     optimise(model, path.__getitem__, replace(NullText(), inner_steps=1))
     assert not model.unet.is_gradient_checkpointing
     assert all(torch.equal(before[name], weight) and weight.grad is None for name, weight in model.unet.named_parameters())
+
+
+def test_half_precision_optimises_an_embedding_in_full_precision(path: list[Tensor]) -> None:
+    half = TinyModel()
+    half.unet.to(torch.bfloat16)
+    errors = [optimise(half, path.__getitem__, NullText(inner_steps=n, early_stop=0.0))[-1] for n in (0, 4)]
+    assert errors[1].embedding.dtype in (torch.float32, torch.float64)
+    assert bool((errors[1].errors < errors[0].errors).all())
