@@ -13,6 +13,7 @@ from PIL import Image
 
 from tests import reference
 from tests.conftest import gif
+from vedit.app.record import comment_of
 from vedit.app.score_clips import Item, Reading, complete, load, mask_frames, read_frames, record_of, selection_of
 from vedit.errors import InputError, UsageError
 
@@ -80,6 +81,13 @@ def test_another_file_under_the_recorded_name_is_not_the_source(tmp_path: Path) 
     assert complete(Item("out", "0", edited), record).source == source
     write_gif(tmp_path / "in.gif", greys(2, first=90))
     assert complete(Item("out", "0", edited), record).source is None
+
+
+def test_the_recipe_that_a_clip_carries_serves_where_there_is_no_sidecar(tmp_path: Path) -> None:
+    source = write_gif(tmp_path / "in.gif", greys(2))
+    edited = write_gif(tmp_path / "out.gif", greys(2, first=60), comment=comment_of({"input": source, "target_prompt": "new"}).encode())
+    clip, _ = load(Item("out", "0", edited), Reading())
+    assert clip.prompt == "new" and clip.source is not None
 
 
 def test_a_damaged_record_is_left_out_with_a_word(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from vedit.app.clips import Selection, fitted
 from vedit.app.gif import Settings, Source, _converters
-from vedit.app.record import SUFFIX, read_record
+from vedit.app.record import SUFFIX, carried, read_record
 from vedit.errors import InputError, UsageError, VeditError
 from vedit.media.frames import Clip as MediaClip
 from vedit.media.frames import Frames
@@ -98,13 +98,14 @@ def _open(name: str, stack: ExitStack, warn: Warn) -> tuple[MediaClip, Frames]:
 
 
 def record_of(edited: str, warn: Warn) -> dict[str, Any] | None:
-    """The run record beside an edited clip, if there is one that can be read."""
+    """The run record beside an edited clip, else the recipe that it carries; None where there is none that can be read."""
     path = edited.rstrip("/" + os.sep)
-    if edited == "-" or not os.path.exists(path + SUFFIX):
+    if edited == "-":
         return None
+    if not os.path.exists(path + SUFFIX):
+        return carried(path) if os.path.isfile(path) else None
     try:
-        record = read_record(path)
-        return record if isinstance(record, dict) else None
+        return read_record(path)
     except InputError as error:
         warn(f"{error.what} It is left out.")
         return None
