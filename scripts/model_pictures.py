@@ -100,7 +100,7 @@ def draw_clips(model: Any) -> None:
     from vedit.train.shapes_motion import load_clip_denoiser
 
     unet = load_clip_denoiser(model.unet, MOTION)
-    *_, latents = sample_clips(unet, model.text_encoder, model.scheduler, list(CLIPS), steps=50, seed=0)
+    *_, latents = sample_clips(unet, model.text_encoder, model.scheduler, list(CLIPS), steps=25, seed=0)
     print("\n".join(CLIPS))
     sheet([decode(model.vae, clip) for clip in latents], IMG / "shapes-clips.png")
 

@@ -7,7 +7,7 @@ from safetensors.torch import load_file
 from vedit.data import grammar
 from vedit.train import shapes, shapes_motion
 from vedit.train.loop import seeded
-from vedit.train.shapes_gates import clip_prediction, sample_clips
+from vedit.train.shapes_gates import TRAVEL, clip_prediction, moved, sample_clips
 from vedit.train.shapes_unet import Denoiser
 
 torch.set_num_threads(1)  # ten times faster for small tensors on a busy machine
@@ -114,6 +114,24 @@ def test_sampling_a_clip_is_a_function_of_prompt_and_seed(base):
     assert not torch.allclose(first, alone, atol=1e-3)
     # led away from its own prompt, guidance changes nothing
     assert torch.allclose(clip(0, negative="digit 5", guidance=5.0), alone, atol=1e-3)
+
+
+@pytest.mark.parametrize(("caption", "x", "y"), [("moving left", -1, 0), ("moving right", 1, 0), ("moving up", 0, -1), ("moving down", 0, 1), ("", 0, 0)])
+def test_latents_move_along_the_path_that_the_words_name_and_the_middle_stays(caption, x, y):
+    grid = torch.arange(16.0)
+    bump = torch.exp(-0.5 * ((grid - 7) ** 2 + (grid[:, None] - 8) ** 2) / 2)[None, None]
+    clip = moved(bump, shapes.motion_words(shapes.token_ids([caption])))[0, :, 0]
+    assert clip.shape == (8, 16, 16)
+    centres = torch.stack([(clip * grid).sum(dim=(1, 2)), (clip * grid[:, None]).sum(dim=(1, 2))], dim=1) / clip.sum(dim=(1, 2))[:, None]
+    assert torch.allclose(centres[-1] - centres[0], TRAVEL * torch.tensor([x, y]).float(), atol=0.02)
+    assert torch.allclose(centres.mean(dim=0), torch.tensor([7.0, 8.0]), atol=0.02)
+
+
+def test_frames_share_their_noise_until_the_object_has_its_place(base):
+    unet = shapes_motion.clip_denoiser(base.unet)
+    clips = sample_clips(unet, base.text_encoder, shapes.scheduler(), ["a ring moving up"], steps=4, seed=0)
+    spread = [float(latents[0].std(dim=0).mean()) for latents in clips]  # after the steps from 751, 501, 251 and 1
+    assert spread[0] < 1e-4 and min(spread[1:]) > 0.1
 
 
 def test_motion_is_said_more_often_than_to_the_denoiser_of_pictures(task):

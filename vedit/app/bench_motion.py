@@ -24,7 +24,7 @@ class Trials:
 
     clips: int = 100
     drawn: int = 100
-    steps: int = 50
+    steps: int = 25
 
 
 def bench_motion(folder: Path = MOTION, base: Path = BUILTIN, trials: Trials = Trials(), device: str = "cpu") -> Iterator[Figure]:

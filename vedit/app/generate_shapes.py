@@ -15,7 +15,7 @@ from vedit.errors import UsageError
 EMBEDDED = "shapes"
 SUMMARY = f'"{EMBEDDED}", the embedded model of drawn scenes'
 OPTIONS: frozenset[str] = frozenset()
-STEPS = 50
+STEPS = 25
 FPS = 10
 
 

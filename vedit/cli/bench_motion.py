@@ -26,7 +26,7 @@ carry Wilson's 95 % interval, and what this reading gets right on drawn clips is
 @click.argument("folder", required=False, metavar="[DIR]")
 @click.option("--base", default=None, metavar="DIR", help="The packed denoiser; the embedded one when not given.")
 @click.option("--clips", type=click.IntRange(1), default=100, show_default=True, help="Captions to sample.")
-@click.option("--steps", type=click.IntRange(2, 1000), default=50, show_default=True, help="DDIM steps.")
+@click.option("--steps", type=click.IntRange(2, 1000), default=25, show_default=True, help="DDIM steps.")
 @click.option("--device", default="cpu", show_default=True, metavar="NAME", help="cpu, cuda, mps.")
 @click.option("--threads", type=click.IntRange(1), default=None, metavar="N", help="Threads on a CPU.")
 @click.option("--store", is_flag=True, help="Write the figures into DIR/training.json.")
