@@ -54,6 +54,33 @@ def test_missing_weights_say_where_they_were_looked_for_and_what_to_type(tmp_pat
     assert "vedit score weights --fetch dover" in str(caught.value)
 
 
+def refusing(error: Exception, calls: list[str]) -> Any:
+    def download(repo: str, path: str, cache_dir: Path | None = None) -> str:
+        calls.append(repo)
+        raise error
+
+    return download
+
+
+def test_a_hub_that_cannot_be_reached_is_asked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    calls: list[str] = []
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", refusing(LocalEntryNotFoundError("no network"), calls))
+    with pytest.raises(ModelError, match="the Hub cannot be reached") as caught:
+        WeightFinder(hub_cache=tmp_path).find("viclip")
+    assert calls == ["OpenGVLab/ViCLIP"]
+    assert "--weights DIR" in str(caught.value)
+
+
+def test_a_file_that_is_not_there_sends_to_the_next_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", refusing(OSError("404: no such file"), calls))
+    with pytest.raises(ModelError, match="404: no such file"):
+        WeightFinder(hub_cache=tmp_path).find("viclip")
+    assert calls == [file.repo for file in FILES["viclip"]]
+
+
 def published_at(path: Path, monkeypatch: pytest.MonkeyPatch, **known: str) -> WeightFile:
     file = replace(FILES["aesthetic"][0], url=path.as_uri(), md5="", **known)
     monkeypatch.setitem(FILES, "aesthetic", (file,))

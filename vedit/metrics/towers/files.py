@@ -145,20 +145,20 @@ class WeightFinder:
         """Download the weights of a tower: the first of its files that can be had. Raises ModelError."""
         if self.offline:
             raise ModelError(f"the weights of {tower} are not on this machine.", "Looked in: " + "; ".join(self.places(tower)) + ".", _put(tower))
-        reasons = []
+        reasons, hub_is_reached = [], True
         for file in FILES[tower]:
+            if not file.url and not hub_is_reached:
+                continue  # each further try would wait as long as the first
             try:
                 path = self._download_url(file) if file.url else _download_hub(file, self.hub_cache)
-            except ModelError as error:
-                reasons.append(f"{file.name}: {error.what}")
-                continue
-            found = Found(file, path, "download", None if file.url else _revision(path))
-            try:
+                found = Found(file, path, "download", None if file.url else _revision(path))
                 self._refuse_another(found)
+                return found
+            except ConnectionError as error:
+                hub_is_reached = False
+                reasons.append(f"{file.name}: {error}")
             except ModelError as error:
-                reasons.append(f"{error.what} {error.right}")
-                continue
-            return found
+                reasons.append(f"{file.name}: {error.what} {error.right}".rstrip())
         raise ModelError(f"the weights of {tower} cannot be fetched.", "\n".join(reasons), _put(tower))
 
     def _cached(self, file: WeightFile) -> Path | None:
@@ -182,7 +182,7 @@ class WeightFinder:
             with urllib.request.urlopen(file.url, timeout=60) as response, atomic_path(str(place)) as part, open(part, "xb") as stream:
                 shutil.copyfileobj(response, stream)
         except (urllib.error.URLError, OutputError, OSError) as error:
-            raise ModelError(f"{file.url}: {error}") from None
+            raise ModelError(f"{error}.") from None
         return place
 
     def _refuse_another(self, found: Found) -> None:
@@ -262,6 +262,7 @@ def _revision(path: Path) -> str | None:
 
 
 def _download_hub(file: WeightFile, cache: Path | None) -> Path:
+    """Raises ConnectionError when the Hub cannot be reached, ModelError for a file that it does not give."""
     from huggingface_hub import errors as hub
     from huggingface_hub import hf_hub_download
 
@@ -269,6 +270,7 @@ def _download_hub(file: WeightFile, cache: Path | None) -> Path:
         return Path(hf_hub_download(file.repo, file.path, cache_dir=cache))
     except hub.GatedRepoError:
         raise ModelError(f"it is gated: accept its licence at https://huggingface.co/{file.repo} and set HF_TOKEN.") from None
-    except (hub.HfHubHTTPError, hub.LocalEntryNotFoundError, hub.OfflineModeIsEnabled, OSError, ValueError) as error:
-        first = str(error).strip().splitlines()
-        raise ModelError(first[0] if first else type(error).__name__) from None
+    except (hub.LocalEntryNotFoundError, hub.OfflineModeIsEnabled):
+        raise ConnectionError("the Hub cannot be reached.") from None
+    except (hub.HfHubHTTPError, OSError, ValueError) as error:
+        raise ModelError((str(error).strip().splitlines() or [type(error).__name__])[0]) from None
