@@ -10,7 +10,7 @@ from vedit.cli.common import Voice, examples, options, print_json
 from vedit.errors import UsageError
 
 EXAMPLES = (
-    ('vedit generate "digit 5 moving left" -o five.gif', "with the embedded model: shapes and digits on plain or patterned ground"),
+    ('vedit generate "a red star moving left on a grey background" -o star.gif', "with the embedded model: shapes on plain or patterned ground"),
     ('vedit generate "digit 5 moving left" --model RUN -o five.gif', "with what vedit train has made so far"),
     ('vedit generate "digit 5 moving left" --model RUN -o four.gif --count 4 --ddim-num-steps 50', "four seeds side by side"),
     ("vedit generate --prompts prompts.txt --model RUN -O clips", "a clip for each line of a file"),
