@@ -10,7 +10,7 @@ import torch
 
 from tests.diffusion.folder import write_folder
 from vedit.diffusion.hub import check_complete, check_family, find_folder
-from vedit.diffusion.models import check_channels, choose_device, choose_dtype, load_model
+from vedit.diffusion.models import check_channels, choose_device, choose_dtype, codec_frames, load_model
 from vedit.errors import ModelError, UsageError
 
 
@@ -122,6 +122,10 @@ def test_a_cpu_works_in_float32_and_unknown_devices_and_dtypes_are_refused() -> 
         choose_device("nonsense")
     with pytest.raises(UsageError, match="did you mean fp16"):
         choose_dtype("fp61", torch.device("cpu"))
+
+
+def test_the_autoencoder_takes_few_large_frames_at_once_and_many_small_ones() -> None:
+    assert [codec_frames(8, side * side) for side in (64, 256, 512, 768, 2048)] == [8, 8, 2, 1, 1]
 
 
 def test_a_network_that_takes_a_picture_beside_the_latents_is_refused() -> None:

@@ -18,6 +18,7 @@ def need_of(edit: Edit, frames_per_call: int | None = None, offload: str | None 
     """What an edit takes at most, by parts; with other settings than its own if they are given."""
     from vedit.diffusion.attention.control import Controller
     from vedit.diffusion.memory import MARGIN, Need, codec_peak, network_peak, weight_bytes
+    from vedit.diffusion.models import codec_frames
 
     model, outline = edit.model, edit.outline
     offload = offload or model.offload
@@ -32,7 +33,7 @@ def need_of(edit: Edit, frames_per_call: int | None = None, offload: str | None 
     # latents of each branch, the network's answer and what the step makes of them
     held = sums + outline.held_bytes * window // edit.window + 4 * len(outline.branches) * latents
     network = int(network_peak(model, outline.plan, outline.branches, calls, size) * MARGIN)
-    coding = int(codec_peak(model, calls, size) * MARGIN)
+    coding = int(codec_peak(model, codec_frames(calls, width * height), size) * MARGIN)
     if offload == "none":
         return Need(weight_bytes(model.unet) + codec + text, max(network, coding), held)
     unet = weight_bytes(model.unet) if offload == "model" else 0

@@ -19,6 +19,8 @@ from vedit.errors import ModelError, UsageError, nearest
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
+CODEC_PIXELS = 2 * 512 * 512  # that the autoencoder takes at once
+
 
 @dataclass
 class Model:
@@ -71,6 +73,7 @@ class Model:
     @torch.inference_mode()
     def encode_frames(self, pixels_F3YX: Tensor, chunk: int = 8) -> Tensor:
         """Latents (F, C, Y/s, X/s) of pixels in [-1, 1]: the posterior's mean, scaled."""
+        chunk = codec_frames(chunk, pixels_F3YX.shape[-2] * pixels_F3YX.shape[-1])
         with self._in_use(self.vae):
             parts = [self.vae.encode(part.to(self.device, self.vae.dtype)).latent_dist.mean.float() for part in pixels_F3YX.split(chunk)]
         return torch.cat(parts) * self.vae.config.scaling_factor
@@ -78,6 +81,7 @@ class Model:
     @torch.inference_mode()
     def decode_latents(self, latents_FCYX: Tensor, chunk: int = 8) -> Tensor:
         """Pixels (F, 3, Y, X) in [-1, 1], float32, not clipped."""
+        chunk = codec_frames(chunk, latents_FCYX.shape[-2] * latents_FCYX.shape[-1] * self.scale**2)
         with self._in_use(self.vae):
             parts = [
                 self.vae.decode((part / self.vae.config.scaling_factor).to(self.device, self.vae.dtype)).sample.float() for part in latents_FCYX.split(chunk)
@@ -100,6 +104,14 @@ class Model:
             "text_sha256": self.hashes["text_encoder"],
             "inflation": "none",
         }
+
+
+def codec_frames(most: int, area: int) -> int:
+    """Frames that the autoencoder takes at once, `most` at most; area: pixels of a frame.
+
+    Counted on shapes alone, a frame of 512x512 takes 0.75 GiB on its way, more than in the UNet.
+    """
+    return max(1, min(most, CODEC_PIXELS // area))
 
 
 class _OnDevice:
