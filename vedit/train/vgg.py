@@ -127,7 +127,7 @@ def _fetched() -> dict[str, Tensor]:
     if cached.exists():
         return _read(str(cached))
     raise ModelError(
-        f"the perceptual loss needs the weights of VGG16-BN, and they are not here: {reason}.",
+        f"the perceptual loss needs the weights of VGG16-BN, and they are not here: {reason.rstrip('.')}.",
         f"They are looked for at the Hub ({HUB_ID}) and in {cached}.",
         "Name a file with --vgg-weights FILE, take an untrained network with --vgg-weights random:0, or train without: --set loss.perceptual=0",
     )
