@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from tests.diffusion.tiny import TinyModel
 from tests.methods.inputs import edit_input, plain_ddim, result, trajectory_of
@@ -93,3 +94,18 @@ def test_a_mistake_of_the_forward_method_shows_before_the_optimisation(model: Ti
     clip = edit_input(model, SOURCE, TARGET, STEPS)
     with pytest.raises(UsageError, match="does not occur"):
         next(combine.run(model, clip, params(forward="p2p", p2p={"equalizer": {"dragon": 2.0}})))
+
+
+@pytest.mark.parametrize("form", ["sequential", "in-loop"])
+@pytest.mark.parametrize("forward", ["p2p", "pnp"])
+def test_masks_and_attention_are_handed_over_in_both_forms(model: TinyModel, form: str, forward: str) -> None:
+    save: dict[str, Tensor] = {}
+    clip = edit_input(model, SOURCE, TARGET, STEPS, save=save, save_attention=True)
+    masked = {**QUICK, "iterations": 3, "mask_words": ["cat"], "mask_scales": [1], "mask_threshold": 0.9, "mask_after": 1}
+    settings = params(form=form, forward=forward, glp=masked)
+    outline = combine.outline(model, clip, settings)
+    assert outline.makes_mask and outline.held_bytes > 0
+    result(combine, model, clip, settings)
+    assert 0 < int(save["mask"].sum()) < save["mask"].numel()
+    assert {"attention/src/cat", "attention/tgt/dog"} <= save.keys()
+    assert all(bool(maps.isfinite().all()) and float(maps.max()) > 0 for maps in save.values())

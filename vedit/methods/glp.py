@@ -9,6 +9,8 @@ axis (latent purification, LP).
 Expectation, measured on an analytic toy model: GP does not beat a plain delta denoising score at the
 same step size, LP helps by a few percent, shared noise helps against flicker by far the most.
 `ABLATIONS` are there to measure it on a real one.
+Left out: the reading of w1 and w2 as weights of text and image guidance (w2_role = "image"), which
+needs a network conditioned on a picture; those that load here are not.
 Shape letters: F frames, R rows of a window, D entries of a frame's latent.
 """
 
