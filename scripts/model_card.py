@@ -39,6 +39,9 @@ LIMITS = """Beyond that:
   drawn striped or dotted. The scorer tells digits apart in fewer than half of the cases.
 - Pictures are 64x64 with a latent of 16x16. Corners are soft, and small objects are a handful of
   latent entries.
+- A small object is sometimes drawn twice: in 3 of the 14 samples at the foot of
+  `docs/img/shapes-samples.png`. Size is the gate that it costs.
+- Checks often come out as slanting stripes.
 - One object, one background. Two objects, other words and sentences are refused.
 - The shares above are of sampled pictures. How well each editing method does with this model is
   another table: `vedit bench scenes`.

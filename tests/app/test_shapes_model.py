@@ -5,8 +5,8 @@ import json
 import pytest
 import torch
 
-from vedit.app import bench_model, shapes_model
-from vedit.app.shapes_model import BUILTIN
+from vedit.app import bench_model, bench_motion, shapes_model
+from vedit.app.shapes_model import BUILTIN, MOTION
 from vedit.errors import ModelError, OutputError
 
 MAX_BYTES = 12_000_000
@@ -23,8 +23,9 @@ def test_the_folder_is_at_most_twelve_megabytes():
     assert sum(file.stat().st_size for file in BUILTIN.rglob("*") if file.is_file()) <= MAX_BYTES
 
 
-def test_every_file_has_the_hash_that_its_training_record_states():
-    assert shapes_model.record_of(BUILTIN)["files"] == shapes_model.hashes(BUILTIN)
+@pytest.mark.parametrize("folder", [BUILTIN, MOTION])
+def test_every_file_has_the_hash_that_its_training_record_states(folder):
+    assert shapes_model.record_of(folder)["files"] == shapes_model.hashes(folder)
 
 
 def test_the_record_says_how_each_part_was_trained():
@@ -34,9 +35,12 @@ def test_the_record_says_how_each_part_was_trained():
         assert stage["pictures"] > 0 and stage["seconds"] > 0 and len(stage["loss_curve"]) > 5
 
 
-def test_every_missed_gate_is_named_in_the_card():
-    card = (BUILTIN / "README.md").read_text()
-    missed = {figure["name"] for figure in shapes_model.record_of(BUILTIN)["gates"].values() if figure["passed"] is False}
+@pytest.mark.parametrize("folder", [BUILTIN, MOTION])
+def test_every_missed_gate_is_named_in_the_card(folder):
+    card = (folder / "README.md").read_text()
+    gates = shapes_model.record_of(folder)["gates"]
+    assert gates
+    missed = {figure["name"] for figure in gates.values() if figure["passed"] is False}
     assert {name for name in missed if name not in card} == set()
 
 
@@ -102,6 +106,11 @@ def test_every_gate_gives_what_the_record_says():
         before = stored[f"{figure.group}: {figure.name}"]
         allowed = 0.03 if figure.trials and figure.value <= 1 and figure.unit == "" else 0.3
         assert figure.value == pytest.approx(before["value"], abs=allowed), figure
+
+
+def test_a_folder_without_an_adapter_is_refused_with_what_to_type(tmp_path):
+    with pytest.raises(ModelError, match="vedit models pack RUN --motion"):
+        next(bench_motion.bench_motion(tmp_path))
 
 
 def test_a_folder_without_a_model_is_refused_with_what_to_type(tmp_path):
