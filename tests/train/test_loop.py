@@ -194,6 +194,17 @@ def test_milestones_stay_beside_the_newest_states(tmp_path):
     assert sorted(path.name for path in tmp_path.glob("state/step-*")) == [f"step-{step:09d}" for step in (8, 16, 22, 24)]
 
 
+def test_the_newest_state_is_the_one_that_is_pointed_to_and_not_the_last_by_name(tmp_path):
+    """The public base takes the last file name in string order, so step 900 goes before 1000."""
+    run = loop.Run(Toy(), OPTIONS, tmp_path)
+    for step in (9, 10, 900, 1000):
+        run.step = step
+        run.save()
+        assert latest_state(tmp_path).name == f"step-{step:09d}"
+    (tmp_path / "state" / "step-000009999").mkdir()  # of a kill between rename and pointer
+    assert state_of(latest_state(tmp_path))["step"] == 1000
+
+
 def test_a_damaged_state_is_named(tmp_path):
     list(train(Toy(), OPTIONS, tmp_path))
     (latest_state(tmp_path) / "ema.safetensors").write_bytes(b"torn")

@@ -49,7 +49,7 @@ def draw_curve(rows: list[dict[str, float]], path: Path) -> None:
         canvas.text((8, y - 6), f"{tick:g}", fill="black")
     for share in (0, 0.25, 0.5, 0.75, 1):
         canvas.text((left + width * share - 10, SIZE[1] - bottom + 8), f"{round(last * share)}", fill="black")
-    for number, (name, points) in enumerate(lines.items()):
+    for number, (name, points) in reversed(list(enumerate(lines.items()))):  # the whole loss lies on top
         if len(points) > 1:
             canvas.line([place(*point) for point in points], fill=COLOURS[name], width=2)
         for point in points if len(points) == 1 else []:
