@@ -35,13 +35,16 @@ def test_the_embedded_model_is_asked_for_by_its_name_alone():
     assert not generate_shapes.claims("shapes/other") and not generate_shapes.claims("./shapes")
 
 
-def test_a_prompt_is_read_in_lower_case_without_its_full_stop():
-    assert generate_shapes.read_prompt("Digit 5, moving left.") == "digit 5 moving left"
+def test_a_prompt_becomes_a_complete_caption_and_the_seed_draws_what_it_leaves_out():
+    full = "a small striped red ring moving left on a wavy teal background"
+    assert generate_shapes.read_prompt(full.title() + ".", 0) == full
+    drawn = {generate_shapes.read_prompt("digit 5 moving left", seed) for seed in range(40)}
+    assert len(drawn) > 10 and generate_shapes.read_prompt("digit 5 moving left", 3) in drawn
+    assert all(" digit 5 moving left on a" in caption for caption in drawn)
+    assert "moving" not in generate_shapes.read_prompt("a red ring", 0)
 
 
-@pytest.mark.parametrize(
-    ("prompt", "said"), [("a cat on a sofa", '"cat", "sofa"'), ("moving left", "names no shape"), ("digit", "two words"), ("a ring " * 12, "24 words")]
-)
+@pytest.mark.parametrize(("prompt", "said"), [("a cat on a sofa", '"cat", "sofa"'), ("moving left", "names no shape"), ("digit", "two words")])
 def test_a_prompt_that_no_drawn_scene_shows_is_refused(unloaded, prompt, said):
     with pytest.raises(UsageError, match=said):
         unloaded.make(Request(prompt), watch)
@@ -55,6 +58,7 @@ def test_a_prompt_that_no_drawn_scene_shows_is_refused(unloaded, prompt, said):
         ({"steps": 2000}, "1000 noise levels"),
         ({"negative": "red", "guidance": 1.0}, "no meaning with guidance 1"),
         ({"negative": "ugly"}, '"ugly"'),
+        ({"negative": "red " * 23}, "23 words"),
     ],
 )
 def test_what_the_model_was_not_made_for_is_refused_before_sampling(unloaded, asked, said):
@@ -77,7 +81,7 @@ def test_a_few_steps_already_show_colour_and_background_and_repeat_by_seed(maker
     clip = torch.from_numpy(made.frames_FYX3).permute(0, 3, 1, 2) / 255
     read = shapes_truth.read_clip(clip, words)
     assert (read["colour"], read["ground"]) == ("red", "teal")
-    assert made.facts == {"steps": 6, "guidance": 3.0, "frames": scenes.FRAMES, "size": [64, 64]}
+    assert made.facts == {"caption": prompt, "steps": 6, "guidance": 3.0, "frames": scenes.FRAMES, "size": [64, 64]}
 
 
 def test_the_record_names_the_weights(maker):

@@ -6,6 +6,7 @@ knows the words of drawn scenes and refuses a prompt that holds others.
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 from vedit.app.generate import Choices, Made, Request
@@ -62,7 +63,7 @@ class ShapesMaker:
         from vedit.data import scenes
         from vedit.train.shapes_gates import GUIDANCE, decode, sample_clips
 
-        prompt, negative = read_prompt(request.prompt), read_negative(request.negative)
+        prompt, negative = read_prompt(request.prompt, request.seed), read_negative(request.negative)
         _check_shape(request)
         steps = request.steps or STEPS
         guidance = GUIDANCE if request.guidance is None else request.guidance
@@ -78,16 +79,23 @@ class ShapesMaker:
             *_, latents_BFCYX = watch(stream, steps, "sample")
             clip_FCYX = decode(self.model.vae, latents_BFCYX[0].float())
         frames = (clip_FCYX.float() * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
-        facts = {"steps": steps, "guidance": guidance, "frames": scenes.FRAMES, "size": [scenes.SIDE, scenes.SIDE]}
+        facts = {"caption": prompt, "steps": steps, "guidance": guidance, "frames": scenes.FRAMES, "size": [scenes.SIDE, scenes.SIDE]}
         return Made(frames, request.fps or rate_of(FPS), facts)
 
 
-def read_prompt(prompt: str) -> str:
-    """Return the prompt as the tokenizer reads it. Raises UsageError for what no drawn scene shows."""
-    from vedit.data.grammar import parse_caption
+def read_prompt(prompt: str, seed: int) -> str:
+    """Return the prompt as a complete caption. Raises UsageError for what no drawn scene shows.
 
-    parse_caption(prompt)
-    return _words(prompt)
+    A colour or background that it does not name is drawn from the seed, so that all frames have
+    the same; size, texture and pattern are medium, plain and plain, as for `vedit scene`.
+    """
+    from vedit.data import grammar
+
+    said = grammar.parse_caption(prompt)
+    rng = random.Random(seed)
+    drawn = {"colour": rng.choice(grammar.COLOURS), "ground": rng.choice(grammar.GROUNDS)}
+    defaults = {"size": "medium", "texture": "plain", "pattern": "plain", "motion": "still"}
+    return grammar.caption({**drawn, **defaults, **said}, show_motion="motion" in said)
 
 
 def read_negative(negative: str | None) -> str:
