@@ -25,7 +25,8 @@ def command(output_dir: str, quiet: bool, progress: str) -> None:
 
     need("diffusion")
     from vedit.app.demo import METHODS, SOURCE, TARGET, run_demo, scores_text
-    from vedit.diffusion.models import EMBEDDED, load_model
+    from vedit.diffusion.hub import EMBEDDED
+    from vedit.diffusion.models import load_model
     from vedit.media.atomic import open_output
 
     voice = Voice(quiet, progress)
