@@ -3,7 +3,7 @@
 
 __vedit_presets() {
     local folder=${VEDIT_CONFIG_DIR:-${XDG_CONFIG_HOME:-$HOME/.config}/vedit}/presets file
-    printf '%s\n' boomerang combine combine-shapes ddim ddim-shapes dds dds-shapes glp glp-shapes glp-thesis p2p p2p-shapes p2p-thesis pixel-art pnp pnp-shapes pnp-thesis sdedit sdedit-shapes slack-emoji thumbnail web-small
+    printf '%s\n' boomerang combine combine-shapes ddim ddim-shapes dds dds-shapes glp glp-shapes glp-thesis improved moving-mnist p2p p2p-shapes p2p-thesis pixel-art pnp pnp-shapes pnp-thesis sdedit sdedit-shapes slack-emoji thumbnail tiny web-small
     for file in "$folder"/*.toml; do
         [ -e "$file" ] || continue
         file=${file##*/}
@@ -44,7 +44,7 @@ _vedit() {
     while [ "$i" -lt "$COMP_CWORD" ]; do
         word=${COMP_WORDS[i]}
         case "$path $word" in
-            'vedit bench' | 'vedit bench model' | 'vedit bench scenes' | 'vedit cache' | 'vedit cache clear' | 'vedit cache list' | 'vedit convert' | 'vedit demo' | 'vedit edit' | 'vedit env' | 'vedit gif' | 'vedit gif adjust' | 'vedit gif chain' | 'vedit gif crop' | 'vedit gif metadata' | 'vedit gif preview' | 'vedit gif resize' | 'vedit gif rotate' | 'vedit gif speed' | 'vedit gif watermark' | 'vedit invert' | 'vedit models' | 'vedit models fetch' | 'vedit models info' | 'vedit models list' | 'vedit models pack' | 'vedit presets' | 'vedit presets list' | 'vedit presets save' | 'vedit presets show' | 'vedit probe' | 'vedit replay' | 'vedit scene' | 'vedit train') path="$path $word" ;;
+            'vedit bench' | 'vedit bench model' | 'vedit bench motion' | 'vedit bench scenes' | 'vedit cache' | 'vedit cache clear' | 'vedit cache list' | 'vedit convert' | 'vedit data' | 'vedit data check' | 'vedit data clip' | 'vedit data folder' | 'vedit data moving-mnist' | 'vedit data msrvtt' | 'vedit data table' | 'vedit data v2vbench' | 'vedit demo' | 'vedit edit' | 'vedit env' | 'vedit generate' | 'vedit gif' | 'vedit gif adjust' | 'vedit gif chain' | 'vedit gif crop' | 'vedit gif metadata' | 'vedit gif preview' | 'vedit gif resize' | 'vedit gif rotate' | 'vedit gif speed' | 'vedit gif watermark' | 'vedit invert' | 'vedit models' | 'vedit models export' | 'vedit models fetch' | 'vedit models info' | 'vedit models list' | 'vedit models pack' | 'vedit presets' | 'vedit presets list' | 'vedit presets save' | 'vedit presets show' | 'vedit probe' | 'vedit replay' | 'vedit scene' | 'vedit score' | 'vedit score compare' | 'vedit score table' | 'vedit score weights' | 'vedit train') path="$path $word" ;;
         esac
         i=$((i + 1))
     done
@@ -59,7 +59,9 @@ _vedit() {
 
 
         'vedit bench model --samples' | 'vedit bench model --steps' | 'vedit bench model --device' | 'vedit bench model --threads') _vedit_value text "$cur"; return ;;
-        'vedit bench scenes --methods' | 'vedit bench scenes --set' | 'vedit bench scenes --limit' | 'vedit bench scenes --frames' | 'vedit bench scenes --model' | 'vedit bench scenes --revision' | 'vedit bench scenes --device' | 'vedit bench scenes --frames-per-call') _vedit_value text "$cur"; return ;;
+        'vedit bench motion --base') _vedit_value folder "$cur"; return ;;
+        'vedit bench motion --clips' | 'vedit bench motion --steps' | 'vedit bench motion --device' | 'vedit bench motion --threads') _vedit_value text "$cur"; return ;;
+        'vedit bench scenes --methods' | 'vedit bench scenes --set' | 'vedit bench scenes --limit' | 'vedit bench scenes --frames' | 'vedit bench scenes --model' | 'vedit bench scenes --revision' | 'vedit bench scenes --device') _vedit_value text "$cur"; return ;;
         'vedit bench scenes --cases') _vedit_value words "$cur" 'drawn-scenes drawn-scenes-tuning'; return ;;
         'vedit bench scenes -o' | 'vedit bench scenes --output') _vedit_value file "$cur"; return ;;
         'vedit bench scenes --dtype') _vedit_value words "$cur" 'auto fp32 fp16 bf16'; return ;;
@@ -78,15 +80,47 @@ _vedit() {
         'vedit convert --dither') _vedit_value words "$cur" 'none bayer fs'; return ;;
         'vedit convert -O' | 'vedit convert --output-dir') _vedit_value folder "$cur"; return ;;
         'vedit convert --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
+
+        'vedit data check --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
+        'vedit data clip --start' | 'vedit data clip --frames' | 'vedit data clip --stride' | 'vedit data clip --size' | 'vedit data clip --offset' | 'vedit data clip --fps' | 'vedit data clip --caption') _vedit_value text "$cur"; return ;;
+        'vedit data folder --frames' | 'vedit data folder --size' | 'vedit data folder --fps' | 'vedit data folder --min-side' | 'vedit data folder --min-frames' | 'vedit data folder --min-seconds' | 'vedit data folder --max-seconds' | 'vedit data folder --max-uneven' | 'vedit data folder --caption' | 'vedit data folder --limit' | 'vedit data folder -j' | 'vedit data folder --jobs') _vedit_value text "$cur"; return ;;
+        'vedit data folder --to') _vedit_value words "$cur" 'gif mp4'; return ;;
+        'vedit data folder --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
+        'vedit data moving-mnist --synth' | 'vedit data moving-mnist --count' | 'vedit data moving-mnist --seed' | 'vedit data moving-mnist --frames' | 'vedit data moving-mnist --scale' | 'vedit data moving-mnist --caption' | 'vedit data moving-mnist --limit' | 'vedit data moving-mnist -j' | 'vedit data moving-mnist --jobs') _vedit_value text "$cur"; return ;;
+        'vedit data moving-mnist --digits') _vedit_value file "$cur"; return ;;
+        'vedit data moving-mnist --to') _vedit_value words "$cur" 'gif mp4'; return ;;
+        'vedit data moving-mnist --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
+        'vedit data msrvtt --frames' | 'vedit data msrvtt --size' | 'vedit data msrvtt --fps' | 'vedit data msrvtt --seed' | 'vedit data msrvtt --limit' | 'vedit data msrvtt -j' | 'vedit data msrvtt --jobs') _vedit_value text "$cur"; return ;;
+        'vedit data msrvtt --captions') _vedit_value words "$cur" 'first all random'; return ;;
+        'vedit data msrvtt --split') _vedit_value words "$cur" 'train val test'; return ;;
+        'vedit data msrvtt --to') _vedit_value words "$cur" 'gif mp4'; return ;;
+        'vedit data msrvtt --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
+        'vedit data table --id-column' | 'vedit data table --caption-column' | 'vedit data table --frames' | 'vedit data table --size' | 'vedit data table --fps' | 'vedit data table --limit' | 'vedit data table -j' | 'vedit data table --jobs') _vedit_value text "$cur"; return ;;
+        'vedit data table --to') _vedit_value words "$cur" 'gif mp4'; return ;;
+        'vedit data table --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
+        'vedit data v2vbench --list') _vedit_value file "$cur"; return ;;
+        'vedit data v2vbench --frames' | 'vedit data v2vbench --size' | 'vedit data v2vbench --fps' | 'vedit data v2vbench --stride' | 'vedit data v2vbench --seed' | 'vedit data v2vbench --limit' | 'vedit data v2vbench -j' | 'vedit data v2vbench --jobs') _vedit_value text "$cur"; return ;;
+        'vedit data v2vbench --to') _vedit_value words "$cur" 'gif mp4'; return ;;
+        'vedit data v2vbench --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
         'vedit demo -O' | 'vedit demo --output-dir') _vedit_value folder "$cur"; return ;;
         'vedit demo --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
-        'vedit edit -o' | 'vedit edit --output' | 'vedit edit --inversion' | 'vedit edit --mask' | 'vedit edit --preview') _vedit_value file "$cur"; return ;;
-        'vedit edit --source' | 'vedit edit --prompt' | 'vedit edit --method' | 'vedit edit --set' | 'vedit edit --steps' | 'vedit edit --seed' | 'vedit edit --model' | 'vedit edit --revision' | 'vedit edit --device' | 'vedit edit --frames-per-call' | 'vedit edit --frames' | 'vedit edit --stride' | 'vedit edit --start' | 'vedit edit --size') _vedit_value text "$cur"; return ;;
+        'vedit edit -o' | 'vedit edit --output' | 'vedit edit --inversion' | 'vedit edit --mask' | 'vedit edit --preview' | 'vedit edit --truth') _vedit_value file "$cur"; return ;;
+        'vedit edit --source' | 'vedit edit --prompt' | 'vedit edit --method' | 'vedit edit --set' | 'vedit edit --steps' | 'vedit edit --seed' | 'vedit edit --model' | 'vedit edit --revision' | 'vedit edit --device' | 'vedit edit --frames-per-call' | 'vedit edit --window' | 'vedit edit --memory' | 'vedit edit --frames' | 'vedit edit --stride' | 'vedit edit --start' | 'vedit edit --size') _vedit_value text "$cur"; return ;;
         'vedit edit --preset') _vedit_value preset "$cur"; return ;;
+        'vedit edit --save-masks' | 'vedit edit --save-attention') _vedit_value folder "$cur"; return ;;
         'vedit edit --dtype') _vedit_value words "$cur" 'auto fp32 fp16 bf16'; return ;;
         'vedit edit --offload') _vedit_value words "$cur" 'none model sequential'; return ;;
         'vedit edit --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
 
+        'vedit generate -o' | 'vedit generate --output' | 'vedit generate --prompts' | 'vedit generate --from-x-start') _vedit_value file "$cur"; return ;;
+        'vedit generate -O' | 'vedit generate --output-dir' | 'vedit generate --save-x-start') _vedit_value folder "$cur"; return ;;
+        'vedit generate --to' | 'vedit generate --model' | 'vedit generate --revision' | 'vedit generate --negative' | 'vedit generate --seed' | 'vedit generate --count' | 'vedit generate --steps' | 'vedit generate --ddim-num-steps' | 'vedit generate --guidance' | 'vedit generate --frames' | 'vedit generate --size' | 'vedit generate --fps' | 'vedit generate --device' | 'vedit generate --eta' | 'vedit generate --clip' | 'vedit generate --save-every' | 'vedit generate --from-step' | 'vedit generate --mask' | 'vedit generate --variant' | 'vedit generate --motion-adapter' | 'vedit generate --pipe' | 'vedit generate --provider' | 'vedit generate --base-url' | 'vedit generate --remote-model' | 'vedit generate --key-env' | 'vedit generate --field' | 'vedit generate --timeout') _vedit_value text "$cur"; return ;;
+        'vedit generate --dtype') _vedit_value words "$cur" 'auto fp32 fp16 bf16'; return ;;
+        'vedit generate --weights') _vedit_value words "$cur" 'ema raw'; return ;;
+        'vedit generate --spacing') _vedit_value words "$cur" 'leading trailing linspace'; return ;;
+        'vedit generate --offload') _vedit_value words "$cur" 'model sequential group'; return ;;
+        'vedit generate --form') _vedit_value words "$cur" 'multipart json'; return ;;
+        'vedit generate --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
 
         'vedit gif adjust --brightness' | 'vedit gif adjust --contrast' | 'vedit gif adjust --saturation' | 'vedit gif adjust --gamma' | 'vedit gif adjust --suffix' | 'vedit gif adjust --strip' | 'vedit gif adjust --comment' | 'vedit gif adjust --colors' | 'vedit gif adjust --limit' | 'vedit gif adjust -j' | 'vedit gif adjust --jobs') _vedit_value text "$cur"; return ;;
         'vedit gif adjust --pivot') _vedit_value words "$cur" 'middle mean frame-mean'; return ;;
@@ -162,11 +196,14 @@ _vedit() {
         'vedit gif watermark --to') _vedit_value words "$cur" 'gif nut y4m rgb24 rgba'; return ;;
         'vedit gif watermark --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
         'vedit invert -o' | 'vedit invert --output') _vedit_value file "$cur"; return ;;
-        'vedit invert --prompt' | 'vedit invert --steps' | 'vedit invert --fixed-point' | 'vedit invert --model' | 'vedit invert --revision' | 'vedit invert --device' | 'vedit invert --frames-per-call' | 'vedit invert --frames' | 'vedit invert --stride' | 'vedit invert --start' | 'vedit invert --size') _vedit_value text "$cur"; return ;;
+        'vedit invert --prompt' | 'vedit invert --steps' | 'vedit invert --fixed-point' | 'vedit invert --guidance' | 'vedit invert --inner-steps' | 'vedit invert --lr' | 'vedit invert --early-stop' | 'vedit invert --model' | 'vedit invert --revision' | 'vedit invert --device' | 'vedit invert --frames-per-call' | 'vedit invert --frames' | 'vedit invert --stride' | 'vedit invert --start' | 'vedit invert --size') _vedit_value text "$cur"; return ;;
+        'vedit invert --method') _vedit_value words "$cur" 'ddim null-text'; return ;;
         'vedit invert --dtype') _vedit_value words "$cur" 'auto fp32 fp16 bf16'; return ;;
         'vedit invert --offload') _vedit_value words "$cur" 'none model sequential'; return ;;
         'vedit invert --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
 
+        'vedit models export -o' | 'vedit models export --output') _vedit_value folder "$cur"; return ;;
+        'vedit models export --step') _vedit_value text "$cur"; return ;;
         'vedit models fetch --revision') _vedit_value text "$cur"; return ;;
         'vedit models info --revision') _vedit_value text "$cur"; return ;;
 
@@ -182,23 +219,57 @@ _vedit() {
         'vedit scene -o' | 'vedit scene --output' | 'vedit scene -t' | 'vedit scene --truth-output' | 'vedit scene --record' | 'vedit scene --from-record') _vedit_value file "$cur"; return ;;
         'vedit scene --truth' | 'vedit scene --seed' | 'vedit scene --frames' | 'vedit scene --grain') _vedit_value text "$cur"; return ;;
         'vedit scene --to') _vedit_value words "$cur" 'gif nut y4m rgb24 rgba'; return ;;
-        'vedit train --preset') _vedit_value words "$cur" 'shapes-all shapes-codec shapes-judge shapes-scorer shapes'; return ;;
-        'vedit train --out' | 'vedit train --device' | 'vedit train --threads' | 'vedit train --seed' | 'vedit train --steps' | 'vedit train --anneal' | 'vedit train --batch' | 'vedit train --rate') _vedit_value text "$cur"; return ;;
-        'vedit train --precision') _vedit_value words "$cur" 'auto fp32 bf16'; return ;;
+        'vedit score --source' | 'vedit score --truth' | 'vedit score --mask' | 'vedit score --index' | 'vedit score --json' | 'vedit score --csv' | 'vedit score --md' | 'vedit score --latex' | 'vedit score --html' | 'vedit score --journal') _vedit_value file "$cur"; return ;;
+        'vedit score --prompt' | 'vedit score --source-prompt' | 'vedit score --metrics' | 'vedit score --mask-dilate' | 'vedit score --device' | 'vedit score --batch' | 'vedit score -j' | 'vedit score --jobs' | 'vedit score --name' | 'vedit score --seed' | 'vedit score --fail-under' | 'vedit score --fail-over') _vedit_value text "$cur"; return ;;
+        'vedit score --edited' | 'vedit score --source-dir' | 'vedit score --weights') _vedit_value folder "$cur"; return ;;
+        'vedit score --align') _vedit_value words "$cur" 'first stride'; return ;;
+        'vedit score --profile') _vedit_value words "$cur" 'v2vbench strict embedded'; return ;;
+        'vedit score --flow') _vedit_value words "$cur" 'gmflow tvl1 dis'; return ;;
+        'vedit score --bg-norm') _vedit_value words "$cur" 'background full'; return ;;
+        'vedit score --dino') _vedit_value words "$cur" 'dinov2 dino-vitb16'; return ;;
+        'vedit score --lpips-net') _vedit_value words "$cur" 'alex vgg squeeze'; return ;;
+        'vedit score --success-model') _vedit_value words "$cur" 'clip_l clip_b32'; return ;;
+        'vedit score --dtype') _vedit_value words "$cur" 'fp32 fp16 bf16'; return ;;
+        'vedit score --baseline') _vedit_value words "$cur" 'identity'; return ;;
+        'vedit score --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
+        'vedit score compare --metrics' | 'vedit score compare --seed') _vedit_value text "$cur"; return ;;
+        'vedit score compare --json' | 'vedit score compare --csv' | 'vedit score compare --md' | 'vedit score compare --latex' | 'vedit score compare --html') _vedit_value file "$cur"; return ;;
+        'vedit score table --layout') _vedit_value words "$cur" 'thesis v2vbench wide'; return ;;
+        'vedit score table --format') _vedit_value words "$cur" 'text md latex csv'; return ;;
+        'vedit score table --lang') _vedit_value words "$cur" 'en zh'; return ;;
+        'vedit score table --column-from') _vedit_value text "$cur"; return ;;
+        'vedit score table -o' | 'vedit score table --output') _vedit_value file "$cur"; return ;;
+        'vedit score weights --fetch' | 'vedit score weights --metrics') _vedit_value text "$cur"; return ;;
+        'vedit score weights --weights') _vedit_value folder "$cur"; return ;;
+        'vedit train --preset') _vedit_value preset "$cur"; return ;;
+        'vedit train --out' | 'vedit train --set' | 'vedit train --device' | 'vedit train --launch' | 'vedit train --threads' | 'vedit train --seed' | 'vedit train --steps' | 'vedit train --anneal' | 'vedit train --batch' | 'vedit train --rate') _vedit_value text "$cur"; return ;;
+        'vedit train --data') _vedit_value folder "$cur"; return ;;
+        'vedit train --precision') _vedit_value words "$cur" 'auto fp32 bf16 fp16'; return ;;
+        'vedit train --vgg-weights') _vedit_value file "$cur"; return ;;
     esac
     if [[ $cur == -* ]]; then
         case $path in
         'vedit') words='-V --version --debug -h --help' ;;
         'vedit bench') words='-h --help' ;;
         'vedit bench model') words='--samples --steps --device --threads --store --strict --json -h --help' ;;
-        'vedit bench scenes') words='--methods --set --cases --limit --frames --markdown --json -o --output -y --overwrite --model --revision --device --dtype --offload --frames-per-call -q --quiet --progress -h --help' ;;
+        'vedit bench motion') words='--base --clips --steps --device --threads --store --strict --json -h --help' ;;
+        'vedit bench scenes') words='--methods --set --cases --limit --frames --markdown --json -o --output -y --overwrite --model --revision --device --dtype --offload -q --quiet --progress -h --help' ;;
         'vedit cache') words='-h --help' ;;
         'vedit cache clear') words='-h --help' ;;
         'vedit cache list') words='-h --help' ;;
         'vedit convert') words='--to -f --from --start --duration --width --height --fps --size --rate --raw-info --background --even --crf --encoder-preset --quality --repeat --no-audio --loop --palette --colors --dither --limit -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
+        'vedit data') words='-h --help' ;;
+        'vedit data check') words='--json -q --quiet --progress -h --help' ;;
+        'vedit data clip') words='--start --frames --stride --size --offset --fps --caption -y --overwrite --json -h --help' ;;
+        'vedit data folder') words='--frames --size --fps --min-side --min-frames --min-seconds --max-seconds --max-uneven --keep-uneven --keep-doubles --caption --no-name-captions --to --limit -j --jobs -y --overwrite --json -q --quiet --progress -h --help' ;;
+        'vedit data moving-mnist') words='--synth --digits --count --straight --seed --frames --scale --caption --to --limit -j --jobs -y --overwrite --json -q --quiet --progress -h --help' ;;
+        'vedit data msrvtt') words='--frames --size --fps --captions --split --seed --i-have-rights --to --limit -j --jobs -y --overwrite --json -q --quiet --progress -h --help' ;;
+        'vedit data table') words='--id-column --caption-column --frames --size --fps --to --limit -j --jobs -y --overwrite --json -q --quiet --progress -h --help' ;;
+        'vedit data v2vbench') words='--list --frames --size --fps --stride --one-edit --seed --to --limit -j --jobs -y --overwrite --json -q --quiet --progress -h --help' ;;
         'vedit demo') words='-O --output-dir -q --quiet --progress -h --help' ;;
-        'vedit edit') words='-o --output --source --prompt --method --preset --set --steps --seed --inversion --mask --keep-outside --preview --explain --list-methods --no-metadata --model --revision --device --dtype --offload --frames-per-call --frames --stride --start --size -y --overwrite --json -q --quiet --progress -h --help' ;;
+        'vedit edit') words='-o --output --source --prompt --method --preset --set --steps --seed --inversion --mask --keep-outside --save-masks --save-attention --preview --ablate --truth --explain --list-methods --no-metadata --model --revision --device --dtype --offload --frames-per-call --window --memory --frames --stride --start --size -y --overwrite --json -q --quiet --progress -h --help' ;;
         'vedit env') words='--json -h --help' ;;
+        'vedit generate') words='-o --output -O --output-dir --to --model --revision --prompts --negative --seed --count --steps --ddim-num-steps --guidance --frames --size --fps --device --dtype --weights --eta --clip --spacing --save-x-start --save-every --from-x-start --from-step --mask --offload --vae-tiling --variant --motion-adapter --pipe --provider --base-url --remote-model --key-env --form --field --timeout --no-metadata -y --overwrite --skip-existing --json -q --quiet --progress -h --help' ;;
         'vedit gif') words='-h --help' ;;
         'vedit gif adjust') words='--brightness --contrast --saturation --gamma --pivot -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
         'vedit gif chain') words='-f --file --preset -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
@@ -209,12 +280,13 @@ _vedit() {
         'vedit gif rotate') words='--angle --flip --keep-interlace -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
         'vedit gif speed') words='--factor --delay --fps --duration --reverse --boomerang --any --min-delay --raw-delays --drop -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
         'vedit gif watermark') words='--text --font-size --opacity --position --color --margin --font --outline --outline-color --image --scale --frames -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
-        'vedit invert') words='-o --output --prompt --steps --fixed-point --check --no-check --model --revision --device --dtype --offload --frames-per-call --frames --stride --start --size -y --overwrite --json -q --quiet --progress -h --help' ;;
+        'vedit invert') words='-o --output --prompt --steps --fixed-point --method --guidance --inner-steps --lr --early-stop --shared --per-frame --check --no-check --model --revision --device --dtype --offload --frames-per-call --frames --stride --start --size -y --overwrite --json -q --quiet --progress -h --help' ;;
         'vedit models') words='-h --help' ;;
-        'vedit models fetch') words='--revision --force -h --help' ;;
+        'vedit models export') words='-o --output --step --both -y --overwrite --json -h --help' ;;
+        'vedit models fetch') words='--revision --force -q --quiet -h --help' ;;
         'vedit models info') words='--revision --sites --json -h --help' ;;
         'vedit models list') words='--json -h --help' ;;
-        'vedit models pack') words='-o --output --annealed -y --overwrite --json -h --help' ;;
+        'vedit models pack') words='-o --output --annealed --motion -y --overwrite --json -h --help' ;;
         'vedit presets') words='-h --help' ;;
         'vedit presets list') words='--json -h --help' ;;
         'vedit presets save') words='--from --set --summary -y --overwrite -n --no-overwrite -h --help' ;;
@@ -222,26 +294,41 @@ _vedit() {
         'vedit probe') words='--json -e --entry --check --limit -h --help' ;;
         'vedit replay') words='-o --output -y --overwrite -q --quiet --progress -h --help' ;;
         'vedit scene') words='-o --output --truth -t --truth-output --seed --frames --grain --record --from-record --to -y --overwrite --json -h --help' ;;
-        'vedit train') words='--preset --out --device --precision --threads --compile --seed --steps --anneal --batch --rate --json -q --quiet -h --help' ;;
+        'vedit score') words='--source --prompt --source-prompt --truth --mask --index --edited --source-dir --align --resize-source --metrics --profile --weights --flow --mask-dilate --bg-norm --dino --dover-antialias --lpips-net --success-model --device --dtype --batch -j --jobs --cache --explain --json --csv --md --latex --html --link-media --standalone --name --seed --baseline --fail-under --fail-over --journal --resume -y --overwrite -q --quiet --progress -h --help' ;;
+        'vedit score compare') words='--metrics --force --seed --json --csv --md --latex --html --standalone -y --overwrite -h --help' ;;
+        'vedit score table') words='--layout --format --lang --column-from --standalone --force -o --output -y --overwrite -h --help' ;;
+        'vedit score weights') words='--check --fetch --weights --metrics --json -h --help' ;;
+        'vedit train') words='--preset --out --data --set --describe --device --launch --precision --threads --compile --seed --steps --anneal --batch --rate --vgg-weights --fresh -y --overwrite --json -q --quiet -h --help' ;;
         esac
         _vedit_value words "$cur" "$words"
         return
     fi
     case $path in
-        'vedit') words='bench cache convert demo edit env gif invert models presets probe replay scene train' ;;
-        'vedit bench') words='model scenes' ;;
+        'vedit') words='bench cache convert data demo edit env generate gif invert models presets probe replay scene score train' ;;
+        'vedit bench') words='model motion scenes' ;;
         'vedit cache') words='clear list' ;;
+        'vedit data') words='check clip folder moving-mnist msrvtt table v2vbench' ;;
         'vedit gif') words='adjust chain crop metadata preview resize rotate speed watermark' ;;
-        'vedit models') words='fetch info list pack' ;;
+        'vedit models') words='export fetch info list pack' ;;
         'vedit presets') words='list save show' ;;
+        'vedit score') words='compare table weights' ;;
         'vedit bench model') _vedit_value folder "$cur"; return ;;
+        'vedit bench motion') _vedit_value folder "$cur"; return ;;
         'vedit bench scenes') ;;
         'vedit cache clear') ;;
         'vedit cache list') ;;
         'vedit convert') _vedit_value file "$cur"; return ;;
+        'vedit data check') _vedit_value folder "$cur"; return ;;
+        'vedit data clip') _vedit_value file "$cur"; return ;;
+        'vedit data folder') _vedit_value file "$cur"; return ;;
+        'vedit data moving-mnist') _vedit_value file "$cur"; return ;;
+        'vedit data msrvtt') _vedit_value file "$cur"; return ;;
+        'vedit data table') _vedit_value file "$cur"; return ;;
+        'vedit data v2vbench') _vedit_value file "$cur"; return ;;
         'vedit demo') ;;
         'vedit edit') _vedit_value file "$cur"; return ;;
         'vedit env') ;;
+        'vedit generate') _vedit_value file "$cur"; return ;;
         'vedit gif adjust') _vedit_value file "$cur"; return ;;
         'vedit gif chain') _vedit_value file "$cur"; return ;;
         'vedit gif crop') _vedit_value file "$cur"; return ;;
@@ -252,6 +339,7 @@ _vedit() {
         'vedit gif speed') _vedit_value file "$cur"; return ;;
         'vedit gif watermark') _vedit_value file "$cur"; return ;;
         'vedit invert') _vedit_value file "$cur"; return ;;
+        'vedit models export') _vedit_value file "$cur"; return ;;
         'vedit models fetch') _vedit_value file "$cur"; return ;;
         'vedit models info') _vedit_value file "$cur"; return ;;
         'vedit models list') ;;
@@ -262,6 +350,9 @@ _vedit() {
         'vedit probe') _vedit_value file "$cur"; return ;;
         'vedit replay') _vedit_value file "$cur"; return ;;
         'vedit scene') _vedit_value file "$cur"; return ;;
+        'vedit score compare') _vedit_value file "$cur"; return ;;
+        'vedit score table') _vedit_value file "$cur"; return ;;
+        'vedit score weights') ;;
         'vedit train') ;;
     esac
     _vedit_value words "$cur" "$words"

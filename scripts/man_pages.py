@@ -24,6 +24,8 @@ ENVIRONMENT = {
     "HF_HUB_OFFLINE": ("When 1, models come from the cache alone, and nothing is asked of the Hub.", "--revision"),
     "HF_HOME": ("Folder of the Hub's cache and token; ~/.cache/huggingface by default.", "--revision"),
     "VEDIT_REMOTE_KEY": ("API key of the hosted generator at --base-url; no option takes a key.", "--base-url"),
+    "RANK": ("Number of this process among those that train together; launchers such as torchrun set it.", "--launch"),
+    "WORLD_SIZE": ("How many processes train together; set with RANK, as --launch does.", "--launch"),
     "NO_COLOR": ("With TERM=dumb: no progress bar.", "--progress"),
     "TERM": ("With NO_COLOR: dumb means no progress bar.", "--progress"),
     "CI": ("When set, no progress bar.", "--progress"),
