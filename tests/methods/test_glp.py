@@ -168,7 +168,7 @@ def test_gradients_that_are_not_numbers_stop_the_run_at_the_third() -> None:
     broken = TinyModel(unet(seed=1))
     broken.unet.conv_out.weight.data.fill_(float("nan"))
     seen = 0
-    with pytest.raises(VeditError, match=r"three times in a row \(iteration 3, timestep \d+, network in float64\)"):
+    with pytest.raises(VeditError, match=r"not finite, the third time in a row \(iteration 3, timestep \d+, network in float64\)"):
         for step in glp.run(broken, clip_of(broken), read_params(glp.Params, {"iterations": 9}, "test")):
             seen += 1
             assert torch.equal(step.latents["tgt"], latents())  # what is not a number moves nothing

@@ -75,7 +75,9 @@ def denoise(
             kept = add_noise(hold.x0, _drawn(noise), after) if after < 1 else hold.x0
             x = hold.mask * x + (1 - hold.mask) * kept
         if not bool(x.isfinite().all()):
-            raise VeditError(f"the clip is not finite after step {index + 1}.", "Its weights or its precision are at fault.", "Try --dtype fp32, or --clip static")
+            raise VeditError(
+                f"the clip is not finite after step {index + 1}.", "Its weights or its precision are at fault.", "Try --dtype fp32, or --clip static"
+            )
         yield Denoised(index, timestep, x, x0)
 
 
