@@ -18,6 +18,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from vedit import methods
+from vedit.app.bench_sheet import SOURCE, TRUTH, Sheet
 from vedit.app.edit_windows import no_latents
 from vedit.app.invert_video import Watch, unwatched
 from vedit.data.cases import KINDS, Case, load_cases
@@ -136,24 +137,34 @@ def run_scenes(
     limit: int | None = None,
     frames: int = 8,
     watch: Watch = unwatched,
+    sheet: Sheet | None = None,
 ) -> list[Score]:
     """Score methods on the frozen cases, with the two rows every table needs.
 
-    presets: parameters by method. limit: cases of each kind, None for all.
+    presets: parameters by method. limit: cases of each kind, None for all. sheet: is shown what
+    was made, after source and truth.
     """
     from vedit.data import scenes
 
     chosen = [case for kind in KINDS for case in [c for c in load_cases(cases) if c.kind == kind][:limit]]
 
+    def shown(name: str, case: Case, pixels_F3YX: Tensor) -> Tensor:
+        if sheet is not None:
+            sheet.add(name, case, pixels_F3YX)
+        return pixels_F3YX
+
     def work() -> Iterator[Score]:
         for case in chosen:
             source, truth = (scenes.clip(scene, frames) * 2 - 1 for scene in (case.scene, case.truth))
+            shown(SOURCE, case, source)
+            shown(TRUTH, case, truth)
             yield score(COPY, case, source, frames)
             yield score(CODEC, case, model.decode_latents(model.encode_frames(truth)).clamp(-1, 1), frames)
             inversions: dict[Any, list[Tensor]] = {}
             for name in names:
                 values = with_blend(name, case, presets[name])
-                yield score(name, case, edit_case(model, case, name, values, frames, inversions=inversions), frames)
+                made = edit_case(model, case, name, values, frames, inversions=inversions)
+                yield score(name, case, shown(name, case, made), frames)
 
     return list(watch(work(), len(chosen) * (len(names) + 2), "cases"))
 

@@ -12,7 +12,7 @@ from vedit.cli.edit import model_options
 
 EXAMPLES = (
     ("vedit bench scenes --methods p2p,pnp --limit 2", "two cases of each kind"),
-    ("vedit bench scenes --markdown -o table.md", "all methods on all 120 cases"),
+    ("vedit bench scenes --markdown -o table.md --sheet sheet.png", "all methods on all 120 cases, and a picture of some"),
 )
 
 
@@ -40,7 +40,8 @@ most that can be reached. Intervals are 95 % bootstrap intervals over cases.
 @click.option("--markdown", is_flag=True, help="Print a Markdown table.")
 @click.option("--json", "as_json", is_flag=True, help="Print rows and the scores of every case as JSON.")
 @click.option("-o", "--output", metavar="FILE", help="Write the table here too.")
-@click.option("-y", "--overwrite", is_flag=True, help="Replace the output if it exists.")
+@click.option("--sheet", metavar="FILE", help="Write a contact sheet: source, truth and every method, three cases of each kind.")
+@click.option("-y", "--overwrite", is_flag=True, help="Replace outputs that exist.")
 @model_options
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no warnings.")
 @click.option("--progress", type=click.Choice(["auto", "jsonl", "none"]), default="auto", help="Progress on standard error.")
@@ -50,8 +51,11 @@ def command(names: str | None, settings: tuple[str, ...], **given: Any) -> None:
     from vedit.errors import UsageError
     from vedit.media.atomic import check_output
 
-    if given["output"]:
-        check_output(given["output"], (), True if given["overwrite"] else None)
+    for path in (given["output"], given["sheet"]):
+        if path:
+            check_output(path, (), True if given["overwrite"] else None)
+    if given["sheet"] and not given["sheet"].endswith((".png", ".webp")):
+        raise UsageError(f"--sheet {given['sheet']} is no name of a picture.", "End it in .png or .webp.")
     need("diffusion")
     chosen = names.split(",") if names else methods.names()
     own: dict[str, list[str]] = {name: [] for name in chosen}
@@ -68,12 +72,16 @@ def run(chosen: list[str], presets: dict[str, dict[str, Any]], given: dict[str, 
     from dataclasses import asdict
 
     from vedit.app.bench_scenes import run_scenes, summary, table_text
+    from vedit.app.bench_sheet import Sheet
     from vedit.diffusion.models import load_model
     from vedit.media.atomic import open_output
 
     model = load_model(given["model"], given["revision"], device=given["device"], dtype=given["dtype"], offload=given["offload"])
     voice = Voice(given["quiet"], given["progress"])
-    scores = run_scenes(model, chosen, presets, cases=given["cases"], limit=given["limit"], frames=given["frames"], watch=voice.steps)
+    sheet = Sheet() if given["sheet"] else None
+    scores = run_scenes(
+        model, chosen, presets, cases=given["cases"], limit=given["limit"], frames=given["frames"], watch=voice.steps, sheet=sheet
+    )  # fmt: skip
     rows = summary(scores)
     text = table_text(rows, given["markdown"])
     if given["as_json"]:
@@ -83,3 +91,6 @@ def run(chosen: list[str], presets: dict[str, dict[str, Any]], given: dict[str, 
     if given["output"]:
         with open_output(given["output"]) as stream:
             stream.write(text.encode() + b"\n")
+    if sheet is not None:
+        with open_output(given["sheet"]) as stream:
+            sheet.picture().save(stream, given["sheet"].rpartition(".")[2])
