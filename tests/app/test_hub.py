@@ -285,3 +285,18 @@ def test_a_name_that_cannot_be_one_is_refused_without_asking_the_hub(hub: StubHu
     with pytest.raises(ModelError) as error:
         fetch(name)
     assert error.value.next_step == "See: vedit models list" and not [request for request in hub.log if "/models/" in request.path]
+
+
+def test_a_machine_without_network_is_told_so_at_once(hub: StubHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    import socket
+    import time
+
+    def unknown(*_: object) -> None:
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    monkeypatch.setattr("urllib.request.getproxies", dict)
+    monkeypatch.setattr(time, "sleep", lambda seconds: pytest.fail(f"waits for {seconds} s"))
+    with pytest.raises(ModelError, match=r"is not in the local cache, and the Hub at .* cannot be reached"):
+        fetch(NAME)
+    assert constants.HF_HUB_OFFLINE is False

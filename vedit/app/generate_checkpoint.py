@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from vedit.app.clips import Pixels, Selection, even_delays, made_clip, read_pixels, write_frames
 from vedit.app.generate import Choices, Made, Request, rate_of
 from vedit.app.invert_video import Watch
+from vedit.diffusion.hub import hub_or_cache
 from vedit.errors import InputError, ModelError, UsageError
 
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ def claims(model: str) -> bool:
     try:
         from huggingface_hub import hf_hub_download
 
-        return bool(json.loads(Path(hf_hub_download(model, CONFIG)).read_text()).get("format") == FORMAT)
+        with hub_or_cache():
+            return bool(json.loads(Path(hf_hub_download(model, CONFIG)).read_text()).get("format") == FORMAT)
     except Exception:  # gated, offline, missing, another kind of repository: then it is not known to be ours
         return False
 
@@ -62,7 +64,8 @@ def _fetched(name: str, revision: str | None) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=[CONFIG, "*.safetensors"]))
+        with hub_or_cache():
+            return Path(snapshot_download(name, revision=revision, allow_patterns=[CONFIG, "*.safetensors"]))
     except Exception as error:  # the Hub has many errors, and all mean that it is not here
         raise ModelError(f"{name} cannot be fetched: {str(error).strip().splitlines()[0]}", "", "Try again where there is network") from None
 

@@ -189,13 +189,46 @@ def check_family(name: str, folder: Path) -> None:
 
 
 @contextmanager
+def hub_or_cache() -> Iterator[None]:
+    """Within it the Hub's client asks the cache alone where the Hub's name leads nowhere.
+
+    It would try again for half a minute, file by file, and a machine without network is nothing unusual.
+    """
+    from huggingface_hub import constants
+
+    if constants.is_offline_mode() or _hub_has_address(constants.ENDPOINT):
+        yield
+        return
+    constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = False
+
+
+def _hub_has_address(endpoint: str) -> bool:
+    """Whether the name of the Hub's host can be resolved; with a proxy that is the proxy's business."""
+    import socket
+    from urllib.parse import urlsplit
+    from urllib.request import getproxies
+
+    if getproxies():
+        return True
+    try:
+        return bool(socket.getaddrinfo(urlsplit(endpoint).hostname, None))
+    except OSError:
+        return False
+
+
+@contextmanager
 def explained(name: str, revision: str | None) -> Iterator[None]:
     """Turn what the Hub's client raises into a ModelError with the next step."""
     from huggingface_hub import errors as hub
 
     again = f"vedit models fetch {name}" + (f" --revision {revision}" if revision else "")
     try:
-        yield
+        with hub_or_cache():
+            yield
     except hub.GatedRepoError:
         raise _gated(name) from None
     except hub.RevisionNotFoundError:
@@ -248,7 +281,7 @@ def _why_not(cause: BaseException | None) -> str:
     from huggingface_hub import constants
     from huggingface_hub import errors as hub
 
-    if isinstance(cause, hub.OfflineModeIsEnabled):
+    if isinstance(cause, hub.OfflineModeIsEnabled) and constants.is_offline_mode():
         return "HF_HUB_OFFLINE is set"
     if _status(cause) is not None:
         return f"the Hub at {constants.ENDPOINT} answers {_status(cause)}"

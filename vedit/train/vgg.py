@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from vedit.diffusion.hub import hub_or_cache
 from vedit.errors import ModelError, UsageError
 from vedit.train.loop import seeded
 
@@ -120,7 +121,8 @@ def _fetched() -> dict[str, Tensor]:
     from huggingface_hub import hf_hub_download
 
     try:
-        return _read(hf_hub_download(HUB_ID, HUB_FILE))
+        with hub_or_cache():
+            return _read(hf_hub_download(HUB_ID, HUB_FILE))
     except Exception as error:  # gated, offline, proxy, disk: the next source may still do
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     cached = Path(torch.hub.get_dir()) / "checkpoints" / Path(TORCHVISION_URL).name

@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from vedit.diffusion.hub import hub_or_cache
 from vedit.errors import ModelError, OutputError
 from vedit.media.atomic import atomic_path, open_output
 
@@ -267,7 +268,8 @@ def _download_hub(file: WeightFile, cache: Path | None) -> Path:
     from huggingface_hub import hf_hub_download
 
     try:
-        return Path(hf_hub_download(file.repo, file.path, cache_dir=cache))
+        with hub_or_cache():
+            return Path(hf_hub_download(file.repo, file.path, cache_dir=cache))
     except hub.GatedRepoError:
         raise ModelError(f"it is gated: accept its licence at https://huggingface.co/{file.repo} and set HF_TOKEN.") from None
     except (hub.LocalEntryNotFoundError, hub.OfflineModeIsEnabled):
