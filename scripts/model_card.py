@@ -35,7 +35,7 @@ LIMITS = """Beyond that:
 
 - Digits are not learnt yet. They came late, after 0.26 million pictures without them: a sample
   that should show one has its colour, size and place, and an outline that is read as the right
-  digit about as often as chance has it (one in ten). The codec never saw one, and none was ever
+  digit in a quarter of the cases (chance is a tenth). The codec never saw one, and none was ever
   drawn striped or dotted. The scorer tells digits apart in fewer than half of the cases.
 - Pictures are 64x64 with a latent of 16x16. Corners are soft, and small objects are a handful of
   latent entries.

@@ -8,6 +8,7 @@ motion adapter that makes clips with it has a folder of its own, with its own tr
 import hashlib
 import json
 import shutil
+import stat
 import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -122,6 +123,8 @@ def _replaced(folder: Path, write: Callable[[Path], dict[str, Any]], overwrite: 
     try:
         record = write(partial)
         write_record(partial, record)
+        for path in partial.rglob("*.safetensors"):  # its writer leaves them to their owner alone
+            path.chmod(stat.S_IMODE((partial / "training.json").stat().st_mode))
         if (folder / "README.md").exists():
             shutil.copy(folder / "README.md", partial / "README.md")
         shutil.rmtree(folder, ignore_errors=True)
