@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
+import pytest
+
 PAGE = 5  # entries of the file tree per answer: the real Hub's pages are longer, but not endless either
 LARGE = (".safetensors", ".bin")
 TOKEN = "hf_of_the_one_who_may"
@@ -260,3 +262,19 @@ def entry(name: str, path: Path) -> dict[str, Any]:
     if path.suffix in LARGE:
         facts["lfs"] = {"oid": sha256(path), "size": path.stat().st_size, "pointerSize": 135}
     return facts
+
+
+@contextmanager
+def stub_as_hub(patch: pytest.MonkeyPatch, cache: Path) -> Iterator[StubHub]:
+    """The stub as this process's Hub, with an empty cache: what HF_ENDPOINT and HF_HOME do for a fresh one."""
+    from huggingface_hub import constants, hf_api
+
+    patch.delenv("HF_TOKEN", raising=False)
+    with stub_hub() as stub:
+        patch.setattr(constants, "ENDPOINT", stub.endpoint)
+        patch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", stub.endpoint + "/{repo_id}/resolve/{revision}/{filename}")
+        patch.setattr(constants, "HF_HUB_CACHE", str(cache))
+        patch.setattr(constants, "HF_TOKEN_PATH", str(cache / "no-token"))
+        patch.setattr(constants, "HF_HUB_OFFLINE", False)
+        patch.setattr(hf_api.api, "endpoint", stub.endpoint)
+        yield stub

@@ -15,7 +15,7 @@ pytest.importorskip("torch")
 from tests.conftest import vedit
 from tests.diffusion.folder import write_folder
 from tests.diffusion.video_folder import write_wan
-from tests.hub import StubHub, stub_hub
+from tests.hub import StubHub, stub_as_hub
 from vedit.diffusion.pipelines import Order, load_pipeline
 
 SMALL = ("--frames", "5", "--size", "32", "--steps", "2", "--guidance", "1", "-q")
@@ -85,17 +85,7 @@ def test_a_folder_that_is_no_model_is_a_model_error(tmp_path: Path) -> None:
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[StubHub]:
-    """A stub as this process's Hub, with an empty cache."""
-    from huggingface_hub import constants, hf_api
-
-    monkeypatch.delenv("HF_TOKEN", raising=False)
-    with stub_hub() as stub:
-        monkeypatch.setattr(constants, "ENDPOINT", stub.endpoint)
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", stub.endpoint + "/{repo_id}/resolve/{revision}/{filename}")
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(hf_api.api, "endpoint", stub.endpoint)
+    with stub_as_hub(monkeypatch, tmp_path / "cache") as stub:
         yield stub
 
 

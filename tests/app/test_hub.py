@@ -18,7 +18,7 @@ import huggingface_hub.constants as constants
 
 from tests.conftest import ROOT, vedit
 from tests.diffusion.folder import write_folder
-from tests.hub import TOKEN, StubHub, stub_hub
+from tests.hub import TOKEN, StubHub, stub_as_hub, stub_hub
 from vedit.diffusion.hub import fetch, weights_of
 from vedit.errors import ModelError
 
@@ -39,14 +39,7 @@ def repository(folder: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[StubHub]:
-    """The stub as this process's Hub, with an empty cache: what HF_ENDPOINT and HF_HOME do for a fresh one."""
-    monkeypatch.delenv("HF_TOKEN", raising=False)
-    with stub_hub() as stub:
-        monkeypatch.setattr(constants, "ENDPOINT", stub.endpoint)
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", stub.endpoint + "/{repo_id}/resolve/{revision}/{filename}")
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    with stub_as_hub(monkeypatch, tmp_path / "cache") as stub:
         yield stub
 
 

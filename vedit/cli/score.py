@@ -233,7 +233,7 @@ def run_score(clip: str | None, given: dict[str, Any]) -> None:
     clips = Clips(plan, voice.warn)
     results, stopped_by = run(plan, towers, journal, clips=clips, watch=voice.steps)
     report(results, given, lambda: report_page(results, plan, towers, clips, link_media=given["link_media"]), is_suite=plan.is_suite)
-    verdict(results, plan, thresholds, stopped_by, journal.path)
+    verdict(results, thresholds, stopped_by, journal.path)
 
 
 def make_plan(clip: str | None, given: dict[str, Any], finder: Any, voice: Voice) -> Plan:
@@ -363,7 +363,7 @@ def report(results: Results, given: dict[str, Any], page: Callable[[], str], *, 
             stream.write(summary_csv(results).encode())
 
 
-def verdict(results: Results, plan: Plan, thresholds: list[tuple[str, str, float]], stopped_by: str, journal: str | None) -> None:
+def verdict(results: Results, thresholds: list[tuple[str, str, float]], stopped_by: str, journal: str | None) -> None:
     """The exit code: a signal, failed videos, missed thresholds, in this order."""
     if stopped_by:
         done = sum(1 for row in results.rows if not any(why.startswith("interrupted") for why in row.skipped.values()))

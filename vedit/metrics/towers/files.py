@@ -7,7 +7,6 @@ import json
 import shutil
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -242,13 +241,6 @@ class WeightFinder:
             "is_published": self.is_published(found),
             "licence": found.file.licence,
         }
-
-
-def towers_and_files() -> Iterator[tuple[str, WeightFile]]:
-    """Every file of every tower."""
-    for tower, files in FILES.items():
-        for file in files:
-            yield tower, file
 
 
 def _put(tower: str) -> str:
