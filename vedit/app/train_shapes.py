@@ -56,7 +56,7 @@ def recipe(stage: str) -> "Options":
     return {
         "codec": Options(rate=3e-3, steps=4000, anneal=1500, ema_decay=0.995, save_every=250, measure_every=16_000),
         "judge": Options(rate=2e-3, steps=3200, anneal=1000, ema_decay=0.995, save_every=500, measure_every=32_000),
-        "scorer": Options(rate=1e-3, steps=8200, anneal=2500, ema_decay=0.998, save_every=250, measure_every=64_000),
+        "scorer": Options(rate=1e-3, steps=13200, anneal=2500, ema_decay=0.998, save_every=250, measure_every=64_000),
         "motion": Options(rate=1.5e-3, warmup=100, ema_decay=0.998, log_every=50, save_every=200, measure_every=32_000),
         "unet": Options(rate=1.2e-3, warmup=200, ema_decay=0.9998, log_every=100, save_every=500, measure_every=100_000),
     }[stage]

@@ -27,10 +27,13 @@ from vedit.train.shapes_judge import JUDGED, soften
 VARIANTS = 8
 READOUT_WEIGHT = 0.2
 TEXTURE_FROM = 3750
+DIGITS_FROM = 8200
+DIGITS_LATER = 0.5  # of the scenes from then on
 VALUES = {name: grammar.SHAPES if name == "shape" else grammar.FIELDS[name] for name in JUDGED}
 # Which field each variant changes; the last two change one more at random.
 SHAPE_FIRST = (None, "shape", "shape", "shape", "shape", "size", "texture", None)
 TEXTURE_LATER = (None, "texture", "texture", "texture", "texture", "size", "shape", "shape")
+DIGITS_LAST = (None, "shape", "shape", "shape", "shape", "texture", "texture", "size")
 
 
 class Scorer(nn.Module):
@@ -67,8 +70,9 @@ class ScorerTask:
 
     def losses(self, step: int) -> dict[str, Tensor]:
         generator = seeded(self.seed, 7, step, self.device)
-        changed = SHAPE_FIRST if step < TEXTURE_FROM else TEXTURE_LATER
-        batch = variants(self.batch // VARIANTS, generator, changed)
+        changed = SHAPE_FIRST if step < TEXTURE_FROM else TEXTURE_LATER if step < DIGITS_FROM else DIGITS_LAST
+        digits = shapes.DIGIT_SHARE if step < DIGITS_FROM else DIGITS_LATER
+        batch = variants(self.batch // VARIANTS, generator, changed, digits)
         rng = random.Random(self.seed * 1_000_000_007 + step)
         captions = [grammar.varied_caption(words, rng, complete=True) for words in batch.words()]
         pictures_BCYX = normalise(soften(grainy(batch, generator), generator))
@@ -101,9 +105,12 @@ def grainy(batch: scenes.Scenes, generator: torch.Generator) -> Tensor:
     return scenes.add_grain(pictures_BCYX, batch, noise)
 
 
-def variants(count: int, generator: torch.Generator, changed: Sequence[str | None]) -> scenes.Scenes:
-    """Draw scenes, each in VARIANTS that change the fields named; None is the scene itself."""
-    batch = with_room(scenes.sample(count, generator, digits=shapes.DIGIT_SHARE), generator)
+def variants(count: int, generator: torch.Generator, changed: Sequence[str | None], digits: float = shapes.DIGIT_SHARE) -> scenes.Scenes:
+    """Draw scenes, each in VARIANTS that change the fields named; None is the scene itself.
+
+    digits: the share of scenes that show one.
+    """
+    batch = with_room(scenes.sample(count, generator, digits=digits), generator)
     rows = torch.arange(count, device=generator.device).repeat_interleave(VARIANTS)
     batch = batch[rows]
     fields = {name: values.view(count, VARIANTS).clone() for name, values in batch.fields.items()}
