@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vedit import presets
-from vedit.app.chain import build_chain
+from vedit.app.media.chain import build_chain
 from vedit.cli import execute
 from vedit.errors import UsageError
 

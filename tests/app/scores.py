@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vedit.app.score_metrics import Fact
-from vedit.app.score_results import Number, Results, Row
+from vedit.app.score.metrics import Fact
+from vedit.app.score.results import Number, Results, Row
 from vedit.metrics.base import Value
 
 THESIS: dict[str, Any] = tomllib.loads((Path(__file__).parent.parent / "data" / "thesis_tables.toml").read_text())

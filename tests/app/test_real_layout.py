@@ -20,8 +20,7 @@ from tests.diffusion.folder import write_folder
 from tests.diffusion.sd15 import PARAMETERS, write_sd15
 from tests.hub import stub_hub
 from vedit import methods
-from vedit.app.clips import Selection, read_pixels
-from vedit.app.invert_video import to_tensor
+from vedit.app.clips import Selection, read_pixels, to_tensor
 
 PROMPTS = {
     "wolf.mp4": ("a grey wolf turning its head in a forest", "a grey fox turning its head in a forest"),
@@ -130,7 +129,7 @@ def test_every_method_edits_a_real_clip(
 def test_the_same_prompt_without_guidance_gives_what_the_autoencoder_shows_of_a_real_clip(
     sd15: Path, loads_once: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from vedit.app.edit_windows import to_frames
+    from vedit.app.edit.windows import to_frames
 
     monkeypatch.setattr("vedit.diffusion.models.load_model", loads_once)
     source = PROMPTS["wolf.mp4"][0]

@@ -5,7 +5,9 @@ import json
 import pytest
 import torch
 
-from vedit.app import bench_model, bench_motion, shapes_model
+from vedit.app import shapes_model
+from vedit.app.bench import model as bench_model
+from vedit.app.bench import motion as bench_motion
 from vedit.app.shapes_model import BUILTIN, MOTION
 from vedit.errors import ModelError, OutputError
 

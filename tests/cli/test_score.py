@@ -17,7 +17,7 @@ from PIL import Image
 
 from tests.app.scores import thesis
 from tests.conftest import leftovers, vedit
-from vedit.app.score_results import to_csv, to_json
+from vedit.app.score.results import to_csv, to_json
 
 RED, BLUE = "a red circle on a grey background", "a blue circle on a grey background"
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from tests.conftest import vedit
 from tests.metrics.seeded import moving_video
-from vedit.app.score_metrics import ORDER
+from vedit.app.score.metrics import ORDER
 from vedit.errors import ModelError
 from vedit.metrics.towers import FILES
 from vedit.metrics.towers.files import WeightFinder

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from vedit.app.gif import Report, Settings, Source, _converters, edit_clip
+from vedit.app.media.gif import Report, Settings, Source, converters, edit_clip
 from vedit.errors import InputError, UsageError, VeditError
 from vedit.media.frames import Clip, Frame, Frames, Rect
 from vedit.media.pipeline import connect, plan
@@ -17,6 +17,7 @@ from vedit.media.timing import rounded
 
 if TYPE_CHECKING:
     import numpy as np
+    from torch import Tensor
 
 
 class Selection(NamedTuple):
@@ -83,7 +84,7 @@ def read_pixels(name: str, selection: Selection, *, warn: Callable[[str], None] 
             digest = _digest(source)
             clip, frames, kind, hurt = source.open()
             steps = plan((), "packed" if kind == "packed" else "rgba", "rgba")
-            clip, frames = connect(clip, frames, steps, _converters(Settings(warn=warn), hurt))
+            clip, frames = connect(clip, frames, steps, converters(Settings(warn=warn), hurt))
             pictures, digest_of_pixels, durations, skipped = _take(clip, frames, selection)
     except VeditError as error:
         raise error.in_file(name) from error.__cause__
@@ -246,3 +247,10 @@ def frames_of(pixels: Pixels, result_FYX3: np.ndarray) -> tuple[Clip, Iterator[F
             pts += duration
 
     return clip, frames()
+
+
+def to_tensor(pixels: Pixels, frames: slice = slice(None)) -> Tensor:
+    """Some frames as the autoencoder wants them: (F, 3, Y, X) in [-1, 1]."""
+    import torch
+
+    return torch.from_numpy(pixels.frames_FYX3[frames]).permute(0, 3, 1, 2).float() / 127.5 - 1

@@ -6,12 +6,12 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from vedit.app.bench_scenes import COPY, Score, score, with_blend
-from vedit.app.clips import Pixels, Selection, read_pixels
+from vedit.app.bench.scenes import COPY, Score, score, with_blend
+from vedit.app.clips import Pixels, Selection, read_pixels, to_tensor
 from vedit.app.draw_scene import scene_for, write_scene
-from vedit.app.edit_video import Job, edit_video
-from vedit.app.gif import Settings
-from vedit.app.invert_video import Watch, to_tensor, unwatched
+from vedit.app.edit.video import Job, edit_video
+from vedit.app.media.gif import Settings
+from vedit.app.watch import Watch, unwatched
 from vedit.data.cases import Case
 
 if TYPE_CHECKING:

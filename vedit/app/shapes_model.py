@@ -101,7 +101,7 @@ def pack_motion(run: Path, folder: Path, *, stage: str = "motion", overwrite: bo
 
     stage: "motion", or "motion-annealed" for its annealed copy.
     """
-    from vedit.app.train_shapes import load_codec
+    from vedit.app.train.shapes import load_codec
     from vedit.train import shapes
     from vedit.train.shapes_motion import Motion, clip_denoiser
 
@@ -138,7 +138,7 @@ def _write_parts(run: Path, folder: Path, stage: str) -> None:
     from diffusers import StableDiffusionPipeline
     from safetensors.torch import save_file
 
-    from vedit.app.train_shapes import load_codec
+    from vedit.app.train.shapes import load_codec
     from vedit.train import shapes
     from vedit.train.shapes_judge import Judge
     from vedit.train.shapes_scorer import Scorer

@@ -13,7 +13,7 @@ from vedit.errors import CheckFailed
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from vedit.app.bench_model import Figure
+    from vedit.app.bench.model import Figure
 
 EXAMPLES = (
     ("vedit bench model", "the model that ships with vedit"),
@@ -47,7 +47,7 @@ def command(folder: str | None, samples: int, steps: int, device: str, threads: 
     need("diffusion")
     import torch
 
-    from vedit.app import bench_model
+    from vedit.app.bench import model as bench_model
     from vedit.app.shapes_model import BUILTIN
 
     if threads:
@@ -61,7 +61,7 @@ def report(figures: Iterable[Figure], place: Path, *, store: bool, strict: bool,
     """Print figures as they come; then store them, and raise CheckFailed for those that miss their bars, as asked."""
     from dataclasses import asdict
 
-    from vedit.app import bench_model
+    from vedit.app.bench import model as bench_model
 
     seen = []
     for figure in figures:

@@ -40,7 +40,7 @@ def command(folder: str | None, base: str | None, clips: int, steps: int, device
     need("diffusion")
     import torch
 
-    from vedit.app import bench_motion
+    from vedit.app.bench import motion as bench_motion
     from vedit.app.shapes_model import BUILTIN, MOTION
 
     if threads:

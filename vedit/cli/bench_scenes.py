@@ -71,8 +71,8 @@ def command(names: str | None, settings: tuple[str, ...], **given: Any) -> None:
 def run(chosen: list[str], presets: dict[str, dict[str, Any]], given: dict[str, Any]) -> None:
     from dataclasses import asdict
 
-    from vedit.app.bench_scenes import run_scenes, summary, table_text
-    from vedit.app.bench_sheet import Sheet
+    from vedit.app.bench.scenes import run_scenes, summary, table_text
+    from vedit.app.bench.sheet import Sheet
     from vedit.diffusion.models import load_model
     from vedit.media.atomic import open_output
 

@@ -129,8 +129,8 @@ With two names and no -o the second is the output.
 @manner_options
 def command(inputs: tuple[str, ...], loop: str | None, **common: Any) -> None:
     from vedit.app.batch import Item, raise_failures, run_batch
-    from vedit.app.convert import Conversion, convert
-    from vedit.app.gif import Report, Settings
+    from vedit.app.media.convert import Conversion, convert
+    from vedit.app.media.gif import Report, Settings
     from vedit.media.limits import environment_limits, parse_limits
     from vedit.media.window import usable_cores
 

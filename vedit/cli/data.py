@@ -12,9 +12,9 @@ from vedit.cli.common import Voice, options, print_json
 from vedit.errors import UsageError
 
 if TYPE_CHECKING:
-    from vedit.app.data_build import Summary
-    from vedit.app.data_read import Cut
-    from vedit.app.data_sets import Run
+    from vedit.app.data.build import Summary
+    from vedit.app.data.read import Cut
+    from vedit.app.data.sets import Run
 
 OWN = {
     "check": "Read a data set again and tell what is wrong with it.",
@@ -57,7 +57,7 @@ def run_of(folder: str, given: dict[str, Any]) -> tuple[Run, Voice]:
     """How a data set is made, from the shared options."""
     from pathlib import Path
 
-    from vedit.app.data_sets import Run
+    from vedit.app.data.sets import Run
     from vedit.media.window import usable_cores
 
     voice = Voice(given["quiet"], given["progress"])
@@ -67,7 +67,7 @@ def run_of(folder: str, given: dict[str, Any]) -> tuple[Run, Voice]:
 
 def cut_of(given: dict[str, Any]) -> Cut:
     """Which frames are taken and how they are fitted, from the shared options."""
-    from vedit.app.data_read import Cut
+    from vedit.app.data.read import Cut
     from vedit.cli.edit import parse_size
 
     return Cut(frames=given["frames"], size=parse_size(given["size"]), fps=rate_of(given["fps"]))

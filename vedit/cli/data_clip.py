@@ -39,8 +39,8 @@ With --caption the text is written beside it as NAME.txt, as in a data set.
 def command(source: str, output: str, start: int, frames: int, stride: int, offset: float, caption: str | None, overwrite: bool, **given: Any) -> None:
     from pathlib import Path
 
-    from vedit.app.data_read import Cut
-    from vedit.app.data_sets import one_clip
+    from vedit.app.data.read import Cut
+    from vedit.app.data.sets import one_clip
     from vedit.cli.edit import parse_size
     from vedit.media.atomic import check_output
 

@@ -43,7 +43,7 @@ There is no downloader: what you may use is for you to know.
 @click.option("--no-name-captions", is_flag=True, help="Do not make captions from file names: leave such clips out.")
 @set_options
 def command(source: str, folder: str, keep_uneven: bool, max_uneven: float, **given: Any) -> None:
-    from vedit.app.data_sets import Captions, own_folder
+    from vedit.app.data.sets import Captions, own_folder
     from vedit.data.folder import Limits
 
     if given["max_seconds"] is not None and given["max_seconds"] < given["min_seconds"]:

@@ -39,7 +39,7 @@ whose captions are exact ("digit 5 moving left", until it bounces).
 @click.option("--caption", metavar="TEXT", help="With a file: one caption for all clips.")
 @set_options
 def command(source: str | None, folder: str | None, synth: int | None, count: int | None, frames: int | None, scale: int, **given: Any) -> None:
-    from vedit.app import data_sets
+    from vedit.app.data import sets as data_sets
 
     if synth is not None:
         if folder is not None or source is None:

@@ -35,7 +35,7 @@ may use them is for you to know, and --i-have-rights says that you do. Nothing i
 @click.option("--i-have-rights", is_flag=True, help="Say that you may use these clips.")
 @set_options
 def command(annotation: str, clips: str, folder: str, captions: str, split: str | None, seed: int, i_have_rights: bool, **given: Any) -> None:
-    from vedit.app.data_sets import msr_vtt
+    from vedit.app.data.sets import msr_vtt
 
     if not i_have_rights:
         raise UsageError(

@@ -31,7 +31,7 @@ VIDEODIR, or in folders in it, by its name without suffix. Nothing is downloaded
 @cut_options
 @set_options
 def command(source: str, clips: str, folder: str, id_column: str, caption_column: str, **given: Any) -> None:
-    from vedit.app.data_sets import own_table
+    from vedit.app.data.sets import own_table
 
     run, voice = run_of(folder, given)
     tell(own_table(source, clips, run, cut_of(given), id_column=id_column, caption_column=caption_column), voice, given["as_json"])

@@ -34,7 +34,7 @@ target_prompt, kind; suite.toml is the index that vedit score reads. The benchma
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of --one-edit.")
 @set_options
 def command(source: str, folder: str, listing: str | None, stride: int | None, one_edit: bool, seed: int, **given: Any) -> None:
-    from vedit.app.data_sets import benchmark
+    from vedit.app.data.sets import benchmark
 
     run, voice = run_of(folder, given)
     summary = benchmark(source, listing, run, cut_of(given)._replace(stride=stride), one_edit=one_edit, seed=seed)

@@ -111,10 +111,10 @@ def command(input: str | None, output: str | None, source: str, target: str | No
 
 
 def run_edit(input: str, output: str, source: str, target: str, given: dict[str, Any]) -> None:
-    from vedit.app.ablate import ablate, ablations, table_text
     from vedit.app.clips import Selection, read_pixels
-    from vedit.app.edit_video import Job, check_job, edit_video
-    from vedit.app.gif import Settings
+    from vedit.app.edit.ablate import ablate, ablations, table_text
+    from vedit.app.edit.video import Job, check_job, edit_video
+    from vedit.app.media.gif import Settings
     from vedit.diffusion.hub import hide_downloads
     from vedit.diffusion.models import load_model
     from vedit.media.atomic import check_output
@@ -142,7 +142,7 @@ def run_edit(input: str, output: str, source: str, target: str, given: dict[str,
         given["window"], given["save_masks"], given["save_attention"], memory_mib=given["memory"],
     )  # fmt: skip
     if given["explain"]:
-        from vedit.app.explain import explain
+        from vedit.app.edit.explain import explain
 
         check_job(job, model)
         click.echo(explain(job, model, read_pixels(input, selection, warn=voice.warn), voice.warn))

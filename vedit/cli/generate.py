@@ -103,7 +103,7 @@ EXTRA = (*HUB_EXTRA, *REMOTE_EXTRA, "weights", "eta", "clip", "spacing", "save_x
 @click.option("--progress", type=click.Choice(["auto", "jsonl", "none"]), default="auto", help="Progress on standard error.")
 def command(prompt: str | None, output: str | None, output_dir: str | None, as_json: bool, quiet: bool, progress: str, **given: Any) -> None:
     from vedit.app.extras import need
-    from vedit.app.generate import Choices, Job, generate, read_prompts, requests_for, without_finished
+    from vedit.app.generate.run import Choices, Job, generate, read_prompts, requests_for, without_finished
 
     if (prompt is None) == (given["prompts"] is None):
         raise UsageError("give a prompt or --prompts FILE, one of them.", "", f"Example: {EXAMPLES[0][0]}")
@@ -155,7 +155,7 @@ def _arguments(texts: tuple[str, ...]) -> dict[str, Any]:
 
 def _request(given: dict[str, Any], extra: dict[str, Any]) -> Any:
     """The options that all clips share, without prompt."""
-    from vedit.app.generate import Request, rate_of
+    from vedit.app.generate.run import Request, rate_of
     from vedit.cli.edit import parse_size
 
     size = parse_size(given["size"])
@@ -176,7 +176,7 @@ def _check_outputs(job: Any, overwrite: bool) -> None:
     """Refuse outputs that exist before anything is made."""
     import os
 
-    from vedit.app.generate import file_name
+    from vedit.app.generate.run import file_name
     from vedit.errors import OutputError
     from vedit.media.atomic import check_output
 

@@ -172,7 +172,7 @@ def _metadata(loop: str | None, strip: str | None, comment: str | None) -> Calla
 def run_inputs(inputs: Sequence[str], build: Callable[[], Sequence[Any]], voice: Voice, common: dict[str, Any]) -> None:
     """Pair inputs with outputs, run them all, print what is asked for."""
     from vedit.app.batch import Item, name_outputs, raise_failures, run_batch
-    from vedit.app.gif import Report, Settings, edit_gif
+    from vedit.app.media.gif import Report, Settings, edit_gif
     from vedit.media.limits import environment_limits, parse_limits
     from vedit.media.window import usable_cores
 

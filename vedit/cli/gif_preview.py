@@ -65,7 +65,7 @@ def command(input: str, output: str | None, grid: tuple[int, int] | None, tile: 
         raise UsageError("no input named, and standard input is a terminal.", "", "Example: vedit gif preview in.gif")
     if common["overwrite"] and common["keep"]:
         raise UsageError("-y and -n were given together.", "Give one of them.")
-    from vedit.app.gif import Settings
+    from vedit.app.media.gif import Settings
     from vedit.media.limits import environment_limits, parse_limits
 
     voice = Voice(common["quiet"])
@@ -79,7 +79,7 @@ def command(input: str, output: str | None, grid: tuple[int, int] | None, tile: 
 
 def _show(name: str, settings: Any, number: int | None, style: str) -> None:
     """Play in a terminal; one frame elsewhere, or when it is asked for."""
-    from vedit.app import preview
+    from vedit.app.media import preview
 
     is_terminal = sys.stdout.isatty()
     style = style if style != "auto" else preview.terminal_style(os.environ) if is_terminal else "blocks"
@@ -95,7 +95,7 @@ def _show(name: str, settings: Any, number: int | None, style: str) -> None:
 
 def _write(name: str, settings: Any, output: str, overwrite: bool | None, number: int | None, grid: tuple[int, int], tile: int) -> None:
     """One frame, or a contact sheet, as a picture."""
-    from vedit.app import preview
+    from vedit.app.media import preview
     from vedit.media.atomic import check_output, open_output
 
     format = preview.picture_format(output)

@@ -73,8 +73,8 @@ def quality(report: dict[str, Any]) -> str:
 
 def run(input: str, output: str, given: dict[str, Any]) -> dict[str, Any]:
     from vedit.app.clips import Selection, check_size, read_pixels
-    from vedit.app.edit_video import latent_multiple
-    from vedit.app.invert_video import InversionSettings, invert_video, measure
+    from vedit.app.edit.invert import InversionSettings, invert_video, measure
+    from vedit.app.edit.video import latent_multiple
     from vedit.diffusion.hub import hide_downloads
     from vedit.diffusion.models import load_model
     from vedit.diffusion.null_text import NullText

@@ -137,7 +137,7 @@ def save_preset(name: str, chain: str | None, source: str | None, changes: tuple
     if source is not None:
         document = presets.document_of(presets.load(source, "chain"))
     else:
-        from vedit.app.chain import parse_chain
+        from vedit.app.media.chain import parse_chain
 
         assert chain is not None
         document = presets.document_from(parse_chain(chain))

@@ -30,7 +30,7 @@ def command(made: str, output: str, overwrite: bool, quiet: bool, progress: str)
     record = read_record(made)
     check_output(output, (record.get("input", ""),), True if overwrite else None)
     need("diffusion")
-    from vedit.app.replay import replay
+    from vedit.app.edit.replay import replay
 
     voice = Voice(quiet, progress)
     replay(record, output, warn=voice.warn, watch=voice.steps)

@@ -13,8 +13,8 @@ from vedit.cli.common import Voice, examples, options
 from vedit.errors import CheckFailed, Interrupted, PartialFailure, Stopped, UsageError, nearest
 
 if TYPE_CHECKING:
-    from vedit.app.score_results import Results
-    from vedit.app.score_run import Plan
+    from vedit.app.score.results import Results
+    from vedit.app.score.run import Plan
     from vedit.metrics.base import Options
 
 OWN = {
@@ -201,8 +201,8 @@ def refuse_unread(clip: str | None, given: dict[str, Any]) -> None:
 
 def show_metrics(text: str | None) -> None:
     """Every metric, or those of a list, in words."""
-    from vedit.app.score_metrics import catalogue, choose
-    from vedit.app.score_summary import explained
+    from vedit.app.score.metrics import catalogue, choose
+    from vedit.app.score.summary import explained
 
     facts = catalogue()
     click.echo(explained(facts[key] for key in choose(text or "all", "v2vbench").keys))
@@ -212,9 +212,9 @@ def run_score(clip: str | None, given: dict[str, Any]) -> None:
     from pathlib import Path
 
     from vedit.app.cache import folder
-    from vedit.app.score_html import report_page
-    from vedit.app.score_journal import Journal
-    from vedit.app.score_run import Clips, run
+    from vedit.app.score.html import report_page
+    from vedit.app.score.journal import Journal
+    from vedit.app.score.run import Clips, run
     from vedit.metrics.towers import FeatureStore, Towers, WeightFinder
 
     voice = Voice(given["quiet"], given["progress"])
@@ -240,10 +240,10 @@ def make_plan(clip: str | None, given: dict[str, Any], finder: Any, voice: Voice
     """What to score and how, out of the options; the profile is chosen by the weights that are there."""
     from dataclasses import replace
 
-    from vedit.app.score_clips import Item, Reading
-    from vedit.app.score_index import read_folder, read_index
-    from vedit.app.score_metrics import choose
-    from vedit.app.score_run import Plan
+    from vedit.app.score.clips import Item, Reading
+    from vedit.app.score.index import read_folder, read_index
+    from vedit.app.score.metrics import choose
+    from vedit.app.score.run import Plan
 
     profile, skips = choose_profile(given, finder, voice)
     choice = choose(given["metrics"], profile)
@@ -288,7 +288,7 @@ def choose_profile(given: dict[str, Any], finder: Any, voice: Voice) -> tuple[st
     the profile is the embedded one.
     """
     from vedit import metrics
-    from vedit.app.score_metrics import catalogue, choose
+    from vedit.app.score.metrics import catalogue, choose
     from vedit.metrics.base import towers_of
 
     if given["profile"]:
@@ -334,9 +334,9 @@ def report(results: Results, given: dict[str, Any], page: Callable[[], str], *, 
     """Write every form that was asked for, and the text table."""
     import json
 
-    from vedit.app.score_render import rendered
-    from vedit.app.score_results import summary_csv, to_csv, to_json
-    from vedit.app.score_summary import explained, report_table
+    from vedit.app.score.render import rendered
+    from vedit.app.score.results import summary_csv, to_csv, to_json
+    from vedit.app.score.summary import explained, report_table
     from vedit.cli.score_outputs import write_outputs
     from vedit.media.atomic import open_output
 

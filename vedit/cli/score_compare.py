@@ -40,11 +40,11 @@ and the corrected p-value is below 0.05.
 def command(a: str, b: str, metrics: str | None, force: bool, seed: int, **outputs: Any) -> None:
     import json
 
-    from vedit.app.score_compare import compare, comparison_json, comparison_table
-    from vedit.app.score_html import page
-    from vedit.app.score_render import as_html, rendered
-    from vedit.app.score_results import finite, read_results
-    from vedit.app.score_tables import distinct
+    from vedit.app.score.compare import compare, comparison_json, comparison_table
+    from vedit.app.score.html import page
+    from vedit.app.score.render import as_html, rendered
+    from vedit.app.score.results import finite, read_results
+    from vedit.app.score.tables import distinct
     from vedit.cli.score_outputs import check_outputs, write_outputs
 
     check_outputs(outputs, (a, b))

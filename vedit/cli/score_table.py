@@ -34,9 +34,9 @@ method, a column for each metric that any report holds.
 @click.option("-o", "--output", metavar="FILE", help="Write here instead of to standard output.")
 @click.option("-y", "--overwrite", is_flag=True, help="Replace the output if it exists.")
 def command(reports: tuple[str, ...], layout: str, form: str, lang: str, column_from: str | None, standalone: bool, force: bool, **given: Any) -> None:
-    from vedit.app.score_render import rendered
-    from vedit.app.score_results import read_results
-    from vedit.app.score_tables import tables
+    from vedit.app.score.render import rendered
+    from vedit.app.score.results import read_results
+    from vedit.app.score.tables import tables
     from vedit.media.atomic import check_output, open_output
 
     output = given["output"] or "-"

@@ -33,7 +33,7 @@ def command(check: bool, fetch: tuple[str, ...], weights: str | None, metrics: s
     from pathlib import Path
 
     from vedit.app.cache import folder
-    from vedit.app.score_weights import fetch_weights, list_weights, towers_for, weights_text
+    from vedit.app.score.weights import fetch_weights, list_weights, towers_for, weights_text
     from vedit.metrics.towers.files import FILES, WeightFinder
 
     if weights and not os.path.isdir(weights):

@@ -95,7 +95,7 @@ def _shapes(preset: str, folder: str, given: dict[str, Any], should_stop: Any) -
     from dataclasses import asdict
     from pathlib import Path
 
-    from vedit.app.train_shapes import Settings, train_shapes
+    from vedit.app.train.shapes import Settings, train_shapes
 
     if given["precision"] == "fp16":
         raise UsageError("--precision fp16 is not for the embedded models.", "They train in fp32 or bf16.")
@@ -110,7 +110,7 @@ def _generator(preset: str, folder: str, given: dict[str, Any], should_stop: Any
     from pathlib import Path
 
     from vedit import presets
-    from vedit.app import train_generator as app
+    from vedit.app.train import generator as app
 
     if preset not in presets.paths() and os.sep not in preset and not preset.endswith(".toml"):
         known = [*STAGES, *(name for name, path in presets.paths().items() if presets.load(path).kind == "train")]

@@ -1,0 +1,256 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+import torch
+from PIL import Image
+
+from tests.diffusion.folder import write_folder
+from vedit.app import cache
+from vedit.app.clips import Selection, read_pixels, to_tensor
+from vedit.app.edit.invert import InversionSettings, invert_video, measure
+from vedit.app.edit.video import Job, edit_video
+from vedit.app.edit.windows import to_frames
+from vedit.app.media.gif import Settings
+from vedit.diffusion.models import Model, load_model
+from vedit.diffusion.null_text import NullText
+from vedit.errors import ModelError, UsageError
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    torch.set_num_threads(1)
+    return load_model(str(write_folder(tmp_path_factory.mktemp("model"))))
+
+
+@pytest.fixture
+def clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("VEDIT_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr("vedit.diffusion.memory.available", lambda device: None)  # tests/app/edit/test_memory.py has the prediction
+    images = []
+    for number in range(3):
+        picture = Image.new("RGB", (32, 32), (90, 120, 60))
+        picture.paste((200, 40, 40), (4 + 3 * number, 8, 16 + 3 * number, 20))
+        images.append(picture)
+    images[0].save(tmp_path / "clip.gif", save_all=True, append_images=images[1:], duration=[50, 70, 90], loop=0)
+    return str(tmp_path / "clip.gif")
+
+
+def job(clip: str, output: Path, **changes: Any) -> Job:
+    base = Job(clip, str(output), "ddim", "a red cat", "a red cat", Selection(size=32), {"steps": 3, "guidance": 1.0})
+    return base._replace(**changes)
+
+
+def test_the_same_prompt_at_guidance_1_gives_what_the_autoencoder_shows_of_the_clip(model: Model, clip: str, tmp_path: Path) -> None:
+    edit_video(job(clip, tmp_path / "out.nut", params={"steps": 5, "guidance": 1.0, "fixed_point": 8}), model, Settings())
+    pixels = read_pixels(clip, Selection(size=32))
+    codec = to_frames(model.decode_latents(model.encode_frames(to_tensor(pixels))))
+    result = read_pixels(str(tmp_path / "out.nut"), Selection(size=32)).frames_FYX3
+    assert np.abs(result.astype(int) - codec).max() <= 2
+
+
+def test_the_same_call_gives_the_same_bytes_and_uses_the_kept_inversion(model: Model, clip: str, tmp_path: Path) -> None:
+    first = edit_video(job(clip, tmp_path / "a.gif", target="a blue dog"), model, Settings())
+    second = edit_video(job(clip, tmp_path / "b.gif", target="a blue dog"), model, Settings())
+    assert (tmp_path / "a.gif").read_bytes() == (tmp_path / "b.gif").read_bytes()
+    assert "cached" not in first["inversion"] and second["inversion"]["cached"]
+    assert [entry.prompt for entry in cache.entries()] == ["a red cat"]
+    assert cache.clear()[0] == 1 and cache.entries() == []
+
+
+def test_times_survive_and_the_record_says_how_it_was_made(model: Model, clip: str, tmp_path: Path) -> None:
+    edit_video(job(clip, tmp_path / "a.gif", target="a blue dog", seed=5), model, Settings())
+    assert read_pixels(str(tmp_path / "a.gif"), Selection(size=32)).durations == [5, 7, 9]
+    record = json.loads((tmp_path / "a.gif.vedit.json").read_text())
+    assert (record["method"], record["seed"], record["target_prompt"]) == ("ddim", 5, "a blue dog")
+    assert record["params"]["steps"] == 3 and len(record["model"]["unet_sha256"]) == 64
+    assert record["seconds"].keys() >= {"invert", "edit", "decode", "total"} and record["peak_memory_mib"]["host"] > 0
+
+
+def test_outside_the_mask_the_pixels_are_the_source_s_own(model: Model, clip: str, tmp_path: Path) -> None:
+    edit_video(job(clip, tmp_path / "a.nut", target="a blue dog", mask=("0,0,16,32",), keep_outside=True), model, Settings())
+    result = read_pixels(str(tmp_path / "a.nut"), Selection(size=32)).frames_FYX3
+    source = read_pixels(clip, Selection(size=32)).frames_FYX3
+    assert (result[:, :, 16:] == source[:, :, 16:]).all()
+    assert (result[:, :, :16] != source[:, :, :16]).any()
+
+
+def test_the_preview_shows_source_and_edit_side_by_side(model: Model, clip: str, tmp_path: Path) -> None:
+    edit_video(job(clip, tmp_path / "a.nut", preview=str(tmp_path / "p.nut")), model, Settings())
+    shown = read_pixels(str(tmp_path / "p.nut"), Selection(size=(66, 32))).frames_FYX3
+    assert (shown[:, :, :32] == read_pixels(clip, Selection(size=32)).frames_FYX3).all()
+
+
+def test_an_inversion_samples_back_to_the_codec_s_picture(model: Model, clip: str, tmp_path: Path) -> None:
+    pixels = read_pixels(clip, Selection(size=32))
+    settings = InversionSettings("a red cat", steps=5, fixed_point=8)
+    report = invert_video(model, pixels, str(tmp_path / "x.inv.safetensors"), settings)
+    assert measure(model, pixels, str(tmp_path / "x.inv.safetensors"), settings)["psnr_vae"] > 45
+    assert len(report["key"]) == 64
+
+
+def test_a_mask_outside_the_frame_and_keep_outside_without_a_mask_are_refused(model: Model, clip: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="does not lie in the 32x32 frame"):
+        edit_video(job(clip, tmp_path / "a.gif", mask=("0,0,99,10",)), model, Settings())
+    with pytest.raises(UsageError, match="needs a --mask"):
+        edit_video(job(clip, tmp_path / "a.gif", keep_outside=True), model, Settings())
+    assert not (tmp_path / "a.gif").exists()
+
+
+def test_steps_that_the_inversion_will_not_store_are_refused_before_it_is_made(model: Model, clip: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="an inversion of 7 steps holds 7 levels, and 5 steps need timestep 801"):
+        edit_video(job(clip, tmp_path / "a.gif", params={"steps": 5, "inversion_steps": 7}), model, Settings())
+    assert cache.entries() == []
+
+
+P2P = {"steps": 3, "guidance": 3.0, "blend_words": ["cat"], "blend_scales": [1], "blend_threshold": 0.9, "start_blend": 0.0}
+
+
+@pytest.mark.parametrize(
+    "method, params",
+    [("ddim", {"steps": 3, "guidance": 3.0}), ("p2p", P2P), ("pnp", {"steps": 3}), ("sdedit", {"steps": 2, "shared_noise": False}),
+     ("dds", {"iterations": 2, "shared_noise": False})],
+)  # fmt: skip
+def test_frames_do_not_depend_on_how_the_clip_was_cut(model: Model, clip: str, tmp_path: Path, method: str, params: dict[str, Any]) -> None:
+    for window in (1, 2, 3):
+        edit_video(job(clip, tmp_path / f"{window}.nut", method=method, params=params, target="a red dog", window=window), model, Settings())
+        cache.clear()  # the inversion is cut too
+    one, two, three = (read_pixels(str(tmp_path / f"{window}.nut"), Selection(size=32)).frames_FYX3.astype(int) for window in (1, 2, 3))
+    assert abs(one - three).max() <= 1 and abs(two - three).max() <= 1  # rounding of sums of another shape
+    assert abs(three - read_pixels(clip, Selection(size=32)).frames_FYX3).max() > 8
+
+
+def test_methods_that_join_frames_get_the_clip_as_one_unless_told(model: Model, clip: str, tmp_path: Path) -> None:
+    said: list[str] = []
+    glp = job(clip, tmp_path / "a.nut", method="glp", params={"iterations": 2}, frames_per_call=1)
+    edit_video(glp, model, Settings(warn=said.append))
+    assert not any("may jump" in message for message in said)
+    edit_video(glp._replace(window=2), model, Settings(warn=said.append))
+    assert sum("cut into windows of 2 it may jump" in message for message in said) == 1
+
+
+def test_the_mask_of_the_blend_is_saved_and_named_in_the_record(model: Model, clip: str, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    task = job(clip, tmp_path / "out" / "a.nut", method="p2p", params=P2P, target="a red dog", save_masks=str(tmp_path / "mask.gif"), window=2)
+    edit_video(task, model, Settings())
+    record = json.loads((tmp_path / "out" / "a.nut.vedit.json").read_text())
+    assert record["mask"] == "../mask.gif"
+    mask = read_pixels(str(tmp_path / "mask.gif"), Selection(size=32)).frames_FYX3
+    assert set(np.unique(mask)) == {0, 255} and mask.shape == (3, 32, 32, 3)
+    assert (mask.reshape(3, 8, 4, 8, 4, 3) == mask[:, ::4, ::4].reshape(3, 8, 1, 8, 1, 3)).all()  # cells of the latent
+    result = read_pixels(str(tmp_path / "out" / "a.nut"), Selection(size=32)).frames_FYX3
+    codec = to_frames(model.decode_latents(model.encode_frames(to_tensor(read_pixels(clip, Selection(size=32))))))
+    far = abs(result.astype(int) - codec).max(-1)
+    assert far[(mask[..., 0] == 255)].max() > far[mask[..., 0] == 0].mean()
+
+
+def test_a_mask_of_the_user_is_saved_as_pictures(model: Model, clip: str, tmp_path: Path) -> None:
+    edit_video(job(clip, tmp_path / "a.nut", mask=("box:0,0,16,32",), save_masks=str(tmp_path / "masks") + "/"), model, Settings())
+    names = sorted(path.name for path in (tmp_path / "masks").iterdir())
+    assert names == ["00001.png", "00002.png", "00003.png"]
+    assert (np.asarray(Image.open(tmp_path / "masks" / "00002.png").convert("L"))[0] == [255] * 16 + [0] * 16).all()
+
+
+@pytest.mark.parametrize("method, params", [("ddim", {"steps": 2}), ("glp", {"iterations": 2}), ("p2p", {"steps": 2})])
+def test_a_picture_shows_where_each_word_looked(model: Model, clip: str, tmp_path: Path, method: str, params: dict[str, Any]) -> None:
+    edit_video(job(clip, tmp_path / "a.nut", method=method, params=params, target="a blue dog", save_attention=str(tmp_path / "heat")), model, Settings())
+    target = {"tgt-01-a.png", "tgt-02-blue.png", "tgt-03-dog.png"}
+    source = {"src-01-a.png", "src-02-red.png", "src-03-cat.png"} if method != "ddim" else set()
+    assert {path.name for path in (tmp_path / "heat").iterdir()} == target | source
+    picture = np.asarray(Image.open(tmp_path / "heat" / "tgt-03-dog.png"))
+    assert picture.shape == (32, 96, 3) and picture.std() > 0
+
+
+def test_a_mask_that_nobody_makes_cannot_be_saved(model: Model, clip: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="pnp makes no mask with these settings"):
+        edit_video(job(clip, tmp_path / "a.gif", method="pnp", params={"steps": 2}, save_masks=str(tmp_path / "m.gif")), model, Settings())
+
+
+def test_a_time_mask_changes_only_the_frames_it_holds(model: Model, clip: str, tmp_path: Path) -> None:
+    edit_video(job(clip, tmp_path / "a.nut", target="a blue dog", mask=("frames:1-1",), keep_outside=True), model, Settings())
+    same = (read_pixels(str(tmp_path / "a.nut"), Selection(size=32)).frames_FYX3 == read_pixels(clip, Selection(size=32)).frames_FYX3).all((1, 2, 3))
+    assert same.tolist() == [True, False, True]
+
+
+class Stop:
+    """Ctrl-C at a step of a task."""
+
+    def __init__(self, task: str, step: int) -> None:
+        self.task, self.step = task, step
+
+    def __call__(self, steps: Any, total: int, what: str) -> Any:
+        for done, step in enumerate(steps, 1):
+            yield step
+            if (what, done) == (self.task, self.step):
+                raise KeyboardInterrupt
+
+
+def test_ctrl_c_keeps_the_inversion_and_writes_nothing_half(model: Model, clip: str, tmp_path: Path) -> None:
+    task = job(
+        clip,
+        tmp_path / "out" / "a.gif",
+        target="a blue dog",
+        preview=str(tmp_path / "out" / "p.gif"),
+        save_masks=str(tmp_path / "out" / "m.gif"),
+        mask=("0,0,8,8",),
+    )
+    (tmp_path / "out").mkdir()
+    with pytest.raises(KeyboardInterrupt):
+        edit_video(task, model, Settings(), watch=Stop("invert", 2))
+    assert cache.entries() == [] and list((tmp_path / "cache" / "inversions").iterdir()) == []
+    with pytest.raises(KeyboardInterrupt):
+        edit_video(task, model, Settings(), watch=Stop("ddim", 3))
+    assert list((tmp_path / "out").iterdir()) == [] and len(cache.entries()) == 1
+    assert all("vedit" not in type(processor).__module__ for processor in model.unet.attn_processors.values())
+    assert edit_video(task, model, Settings())["inversion"]["cached"]
+
+
+def test_a_network_that_overflows_is_named_with_step_frame_and_dtype(model: Model, clip: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, calls = model.unet.forward, []
+
+    def overflowing(sample: Any, timestep: Any, **more: Any) -> Any:
+        calls.append(timestep)
+        made = plain(sample, timestep, **more)
+        if len(calls) == 4:  # frame 2 of the second step, one frame to a call
+            made.sample[0] = float("nan")
+        return made
+
+    monkeypatch.setattr(model.unet, "forward", overflowing)
+    with pytest.raises(ModelError, match=r"frame 1 is not finite after step 4 \(network in float32\)") as error:
+        edit_video(job(clip, tmp_path / "a.gif", method="sdedit", params={"steps": 4, "strength": 1.0, "guidance": 1.0}, frames_per_call=1), model, Settings())
+    assert "--dtype" in error.value.next_step and error.value.exit_code == 5
+    assert list(tmp_path.glob("a.gif*")) == []
+
+
+def test_null_text_holds_guided_sampling_on_the_clip(model: Model, clip: str, tmp_path: Path) -> None:
+    pixels, path = read_pixels(clip, Selection(size=32)), str(tmp_path / "n.inv.safetensors")
+    settings = InversionSettings("a red cat", steps=2, fixed_point=3, null=NullText(7.5, inner_steps=6, lr=0.05, early_stop=0.0, shared=False))
+    invert_video(model, pixels, path, settings)
+    same = job(clip, tmp_path / "a.nut", params={"steps": 2, "guidance": 7.5, "fixed_point": 3})
+    codec = to_frames(model.decode_latents(model.encode_frames(to_tensor(pixels)))).astype(int)
+
+    def error(task: Job) -> float:
+        edit_video(task, model, Settings())
+        return float(((read_pixels(task.output, Selection(size=32)).frames_FYX3 - codec) ** 2).mean())
+
+    assert error(same._replace(inversion=path)) < 0.5 * error(same)
+    assert measure(model, pixels, path, settings)["psnr_vae"] > 20
+    with pytest.raises(UsageError, match=r"optimised for guidance 7\.5, this edit has 4"):
+        edit_video(same._replace(inversion=path, params={**same.params, "guidance": 4.0}), model, Settings())
+    with pytest.raises(UsageError, match=r"stand where negative_prompt 'a dog' would"):
+        edit_video(same._replace(inversion=path, params={**same.params, "negative_prompt": "a dog"}), model, Settings())
+    edit_video(same._replace(inversion=path, params={**same.params, "guidance": 4.0, "null_text": "none"}), model, Settings())
+
+
+def test_a_free_prompt_of_the_inversion_is_for_methods_that_do_not_match_words(model: Model, clip: str, tmp_path: Path) -> None:
+    path = str(tmp_path / "x.inv.safetensors")
+    invert_video(model, read_pixels(clip, Selection(size=32)), path, InversionSettings("a photo", steps=3))
+    assert edit_video(job(clip, tmp_path / "a.gif", method="pnp", params={"steps": 3}, inversion=path), model, Settings())["source_prompt"] == "a photo"
+    with pytest.raises(UsageError, match="prompt = 'a photo'"):
+        edit_video(job(clip, tmp_path / "b.gif", method="p2p", params={"steps": 3}, inversion=path), model, Settings())

@@ -1,0 +1,1 @@
+"""Benchmarks against drawn truth, and the gates of the embedded models."""

@@ -1,0 +1,210 @@
+"""The drawn-scene benchmark: methods against the true edited clip, with no learned judge.
+
+Scores per case (`embedded-model.md` section 6), PSNR in dB:
+
+    whole      output against the true edited clip
+    unchanged  output against the source, where the true edit touches nothing (grown by 2 pixels)
+    edited     output against the truth, everywhere else
+    success    1 when, of the scene drawn with each value of the changed field, the wanted one is nearest
+    flicker    mean absolute error of frame differences against the true ones, x100 in [-1, 1]
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+from vedit import methods
+from vedit.app.bench.sheet import SOURCE, TRUTH, Sheet
+from vedit.app.edit.windows import no_latents
+from vedit.app.watch import Watch, unwatched
+from vedit.data.cases import KINDS, Case, load_cases
+from vedit.methods.base import EditInput, read_params
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from vedit.diffusion.models import Model
+
+SCORES = ("whole", "unchanged", "edited", "success", "flicker")
+COPY, CODEC = "copy-source", "codec-of-truth"
+RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class Score:
+    """The scores of one method on one case."""
+
+    method: str
+    case: str
+    kind: str
+    whole: float
+    unchanged: float
+    edited: float
+    success: float
+    flicker: float
+
+
+def psnr(a: Tensor, b: Tensor, mask: Tensor | None = None) -> float:
+    """Peak signal-to-noise ratio in dB of pixels in [-1, 1]; over the pixels of a mask (F, 1, Y, X)."""
+    import math
+
+    import torch
+
+    error = ((a - b) / 2).double() ** 2
+    if mask is not None:
+        share = mask.double().expand_as(error)
+        mean = float((error * share).sum() / share.sum().clamp(min=1))
+    else:
+        mean = float(torch.mean(error))
+    return 100.0 if mean <= 1e-10 else -10 * math.log10(mean)
+
+
+def score(method: str, case: Case, output_F3YX: Tensor, frames: int) -> Score:
+    """Hold a method's output against the truth; pixels in [-1, 1]."""
+    import torch
+
+    from vedit.data import scenes
+
+    def drawn(scene: Any) -> Tensor:
+        return scenes.clip(scene, frames) * 2 - 1
+
+    source, truth = drawn(case.scene), drawn(case.truth)
+    changed = scenes.changed_pixels(source, truth).float().reshape(frames, 1, *source.shape[-2:])
+    distance = {value: float(torch.mean((output_F3YX - drawn(scene)) ** 2)) for value, scene in case.alternatives().items()}
+    flicker = float(torch.mean(torch.abs(output_F3YX.diff(dim=0) - truth.diff(dim=0)))) * 100
+    return Score(
+        method,
+        case.id,
+        case.kind,
+        psnr(output_F3YX, truth),
+        psnr(output_F3YX, source, 1 - changed),
+        psnr(output_F3YX, truth, changed),
+        float(min(distance, key=lambda value: distance[value]) == case.value),
+        flicker,
+    )
+
+
+def edit_case(
+    model: Model, case: Case, method: str, values: dict[str, Any], frames: int, seed: int = 0, inversions: dict[Any, list[Tensor]] | None = None
+) -> Tensor:
+    """One method on one case: pixels (F, 3, Y, X) in [-1, 1].
+
+    inversions: kept by their settings, so that methods share those of a case.
+    """
+    from vedit.data import scenes
+    from vedit.diffusion.invert import invert
+
+    module = methods.load(method)
+    params = read_params(module.Params, values, method)
+    latents = model.encode_frames(scenes.clip(case.scene, frames) * 2 - 1)
+    timesteps = model.schedule.timesteps(params.steps) if hasattr(params, "steps") else []
+    trajectory: Callable[[int], Tensor] = no_latents
+    if "inversion" in module.NEEDS:
+        key = (params.inversion_steps or params.steps, params.fixed_point)
+        kept = inversions if inversions is not None else {}
+        if key not in kept:
+            levels = list(
+                invert(model.unet, model.schedule, model.schedule.timesteps(key[0]), latents, model.encode_prompt(case.source_prompt), fixed_point=key[1])
+            )
+            kept[key] = [*({level.timestep: level.latents for level in levels}[t] for t in timesteps), latents]
+        trajectory = kept[key].__getitem__
+    clip = EditInput(latents, trajectory, timesteps, case.source_prompt, case.target_prompt, seed=seed)
+    last = None
+    for last in module.run(model, clip, params):
+        pass
+    assert last is not None, "a method makes at least one step"
+    return model.decode_latents(last.latents["tgt"]).clamp(-1, 1)
+
+
+def with_blend(method: str, case: Case, values: dict[str, Any]) -> dict[str, Any]:
+    """P2P is told what its local blend may change: the object's word. A new background has no such word."""
+    if method != "p2p" or case.kind in ("ground", "pattern") or "blend_words" in values:
+        return values
+    words = dict.fromkeys((case.scene.shape, case.truth.shape))
+    return {**values, "blend_words": list(words)}
+
+
+def run_scenes(
+    model: Model,
+    names: Sequence[str],
+    presets: dict[str, dict[str, Any]],
+    *,
+    cases: str = "drawn-scenes",
+    limit: int | None = None,
+    frames: int = 8,
+    watch: Watch = unwatched,
+    sheet: Sheet | None = None,
+) -> list[Score]:
+    """Score methods on the frozen cases, with the two rows every table needs.
+
+    presets: parameters by method. limit: cases of each kind, None for all. sheet: is shown what
+    was made, after source and truth.
+    """
+    from vedit.data import scenes
+
+    chosen = [case for kind in KINDS for case in [c for c in load_cases(cases) if c.kind == kind][:limit]]
+
+    def shown(name: str, case: Case, pixels_F3YX: Tensor) -> Tensor:
+        if sheet is not None:
+            sheet.add(name, case, pixels_F3YX)
+        return pixels_F3YX
+
+    def work() -> Iterator[Score]:
+        for case in chosen:
+            source, truth = (scenes.clip(scene, frames) * 2 - 1 for scene in (case.scene, case.truth))
+            shown(SOURCE, case, source)
+            shown(TRUTH, case, truth)
+            yield score(COPY, case, source, frames)
+            yield score(CODEC, case, model.decode_latents(model.encode_frames(truth)).clamp(-1, 1), frames)
+            inversions: dict[Any, list[Tensor]] = {}
+            for name in names:
+                values = with_blend(name, case, presets[name])
+                made = edit_case(model, case, name, values, frames, inversions=inversions)
+                yield score(name, case, shown(name, case, made), frames)
+
+    return list(watch(work(), len(chosen) * (len(names) + 2), "cases"))
+
+
+def interval(values: Sequence[float], seed: int = 0) -> tuple[float, float]:
+    """The middle 95 % of bootstrap means over cases."""
+    rng = random.Random(seed)
+    means = sorted(fmean(rng.choices(values, k=len(values))) for _ in range(RESAMPLES))
+    return means[int(0.025 * RESAMPLES)], means[int(0.975 * RESAMPLES) - 1]
+
+
+def summary(scores: Iterable[Score]) -> list[dict[str, Any]]:
+    """A row per method: mean and interval of each score, and success by kind."""
+    rows: dict[str, list[Score]] = {}
+    for entry in scores:
+        rows.setdefault(entry.method, []).append(entry)
+    table = []
+    for method, entries in rows.items():
+        row: dict[str, Any] = {"method": method, "cases": len(entries)}
+        for name in SCORES:
+            values = [getattr(entry, name) for entry in entries]
+            low, high = interval(values)
+            row[name] = {"mean": fmean(values), "low": low, "high": high}
+        row["by_kind"] = {kind: fmean(of) for kind in KINDS if (of := [entry.success for entry in entries if entry.kind == kind])}
+        table.append(row)
+    return table
+
+
+def table_text(rows: Sequence[dict[str, Any]], markdown: bool = False) -> str:
+    """The table as text or Markdown; each score with its interval."""
+    kinds = list(rows[0]["by_kind"])
+    head = ["method", "whole dB", "unchanged dB", "edited dB", "success", "flicker", *kinds]
+    body = []
+    for row in rows:
+        cells = [row["method"]]
+        for name, digits in zip(SCORES, (1, 1, 1, 2, 2), strict=True):
+            value = row[name]
+            cells.append(f"{value['mean']:.{digits}f} [{value['low']:.{digits}f}, {value['high']:.{digits}f}]")
+        body.append([*cells, *(f"{row['by_kind'][kind]:.2f}" for kind in kinds)])
+    if markdown:
+        return "\n".join(["| " + " | ".join(line) + " |" for line in (head, ["---"] * len(head), *body)])
+    widths = [max(len(line[i]) for line in (head, *body)) for i in range(len(head))]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in (head, *body))

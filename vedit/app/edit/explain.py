@@ -1,0 +1,39 @@
+"""`--explain`: what an edit will do, before its first evaluation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vedit.app.edit.memory import need_of, told
+from vedit.app.edit.windows import Edit
+from vedit.methods.base import bind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from vedit.app.clips import Pixels
+    from vedit.app.edit.video import Job
+    from vedit.diffusion.models import Model
+
+
+def explain(job: Job, model: Model, pixels: Pixels, warn: Callable[[str], None] = lambda message: None) -> str:
+    """The plan in words: branches, rules with their sites and steps, evaluations, memory.
+
+    Raises UsageError or ModelError for a plan that does not fit the prompts or the model.
+    """
+    edit = Edit(job, model, pixels, warn)
+    outline, clip = edit.outline, edit.empty_window()
+    controller = bind(model, clip, outline)
+    width, height = job.selection.shape
+    lines = [
+        f"{job.method} on {model.name}: {edit.frames} frames of {width}x{height}, latents {'x'.join(map(str, clip.latents_FCYX.shape[1:]))}",
+        f"branches of each call: {', '.join(outline.branches)}",
+        f"steps {outline.start + 1} to {outline.start + outline.iterations}, {outline.evaluations} evaluations per frame, inversion not counted",
+    ]
+    for rule, (name, sites) in zip([*outline.plan.rules, *outline.plan.probes], controller.matched, strict=True):
+        lines.append(f"{name}: {len(sites)} sites")
+        lines += [f"    {site.path} (1/{site.scale})" for site in sites]
+        if hasattr(rule, "steps"):
+            lines.append("    steps " + "".join("#" if on else "." for on in rule.steps))
+    lines.append(f"attention maps kept: {controller.store.predicted_bytes() / 2**20:.2f} MiB")
+    return "\n".join([*lines, *outline.notes, told(need_of(edit), edit)])

@@ -1,0 +1,247 @@
+"""Invert a clip: from its pixels to the noise that samples back to it, kept for edits to come."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from vedit.app.clips import Pixels, to_tensor
+from vedit.app.watch import Watch, unwatched
+from vedit.errors import UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from vedit.diffusion.artefact import Artefact
+    from vedit.diffusion.models import Model
+    from vedit.diffusion.null_text import NullText
+
+
+class InversionSettings(NamedTuple):
+    """How to invert. steps: levels computed. fixed_point: further passes per step. null: null-text optimisation after it."""
+
+    prompt: str
+    steps: int = 50
+    fixed_point: int = 1
+    frames_per_call: int = 8
+    null: NullText | None = None
+
+    def like(self, recorded: Mapping[str, Any] | None) -> InversionSettings:
+        """With the steps of an inversion that a run record describes."""
+        if not recorded:
+            return self
+        from vedit.diffusion.null_text import NullText
+
+        null = recorded["null"]
+        return self._replace(steps=recorded["steps"], fixed_point=recorded["fixed_point"], null=NullText(**null) if null else None)
+
+
+def inversion_facts(model: Model, pixels: Pixels, settings: InversionSettings) -> dict[str, Any]:
+    """The identity of an inversion: everything its latents depend on."""
+    from dataclasses import asdict
+
+    return {
+        "kind": "null-text" if settings.null else "ddim",
+        "fixed_point": settings.fixed_point,
+        "model": model.identity(),
+        "source": pixels.facts(),
+        "prompt": settings.prompt,
+        "negative": "",
+        "steps": settings.steps,
+        "saved": model.schedule.timesteps(settings.steps),
+        "cfg": 1.0,
+        "scheduler": dict(model.schedule.identity),
+        "null": asdict(settings.null) if settings.null else None,
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "latent_dtype": "float32",
+    }
+
+
+def check_prompt(model: Model, prompt: str) -> None:
+    """Refuse words that the embedded model has never seen, before it makes a smear of them."""
+    if model.is_embedded and prompt:
+        from vedit.data.grammar import check_words
+
+        check_words(prompt)
+
+
+def windows(frames: int, size: int) -> Iterator[slice]:
+    """A clip's frames, some at a time."""
+    for first in range(0, frames, size):
+        yield slice(first, min(first + size, frames))
+
+
+def invert_video(model: Model, pixels: Pixels, path: str, settings: InversionSettings, *, watch: Watch = unwatched) -> dict[str, Any]:
+    """Invert and write the artefact at `path`; returns what was measured.
+
+    watch: wraps the steps to show progress. Frames go through in windows and each level is written
+    as it is computed, so memory grows neither with the steps nor with the frames. Null-text
+    optimisation starts from a plain inversion, which the cache keeps.
+    """
+    from vedit.diffusion.artefact import identity_key
+
+    started = time.perf_counter()
+    check_prompt(model, settings.prompt)
+    facts = inversion_facts(model, pixels, settings)
+    if settings.null:
+        plain, _ = cached_inversion(model, pixels, settings._replace(null=None), watch=watch)
+        told = _write_null_text(model, plain, path, settings, facts, watch)
+    else:
+        told = _write_ddim(model, pixels, path, settings, facts, watch)
+    return {"key": identity_key(facts), "path": path, "seconds": round(time.perf_counter() - started, 3), **told}
+
+
+def _write_ddim(model: Model, pixels: Pixels, path: str, settings: InversionSettings, facts: dict[str, Any], watch: Watch) -> dict[str, Any]:
+    from vedit.diffusion.artefact import writing
+    from vedit.diffusion.invert import invert
+
+    text = model.encode_prompt(settings.prompt)
+    timesteps = model.schedule.timesteps(settings.steps)
+    frames, (width, height) = len(pixels.durations), pixels.selection.shape
+    shape = (frames, int(model.unet.config.in_channels), height // model.scale, width // model.scale)
+    # cleanest level first, the order in which inversion makes them
+    shapes: dict[str, tuple[int, ...]] = {"z0": shape, "text/source": tuple(text.shape), **{f"latents/{t:04d}": shape for t in reversed(timesteps)}}
+    squares = 0.0
+    with writing(path, shapes, facts) as writer:
+        writer.write("text/source", text)
+
+        def steps() -> Iterator[Any]:
+            nonlocal squares
+            for part in windows(frames, settings.frames_per_call):
+                z0 = model.encode_frames(to_tensor(pixels, part))
+                writer.write("z0", z0, part.start)
+                for step in invert(
+                    model.unet, model.schedule, timesteps, z0, text,
+                    fixed_point=settings.fixed_point, frames_per_call=settings.frames_per_call, first_frame=part.start,
+                ):  # fmt: skip
+                    writer.write(f"latents/{step.timestep:04d}", step.latents, part.start)
+                    yield step
+                squares += float(step.latents.double().pow(2).mean()) * len(z0)
+
+        for _ in watch(steps(), len(timesteps) * -(-frames // settings.frames_per_call), "invert"):
+            pass
+    return {"noise_rms": round((squares / frames) ** 0.5, 4)}
+
+
+def _write_null_text(model: Model, plain: Artefact, path: str, settings: InversionSettings, facts: dict[str, Any], watch: Watch) -> dict[str, Any]:
+    """Copy a plain inversion and add the embeddings; those of single frames need only one window at a time."""
+    from vedit.diffusion.artefact import writing
+    from vedit.diffusion.null_text import null_text
+
+    null = settings.null
+    assert null is not None
+    timesteps = model.schedule.timesteps(settings.steps)
+    shapes = {name: tuple(plain.tensors[name]["shape"]) for name in plain.names}
+    frames, empty, text = shapes["z0"][0], model.encode_prompt(""), model.encode_prompt(settings.prompt)
+    shapes.update({f"uncond/{t:04d}": (1 if null.shared else frames, *empty.shape[1:]) for t in timesteps})
+    parts = [slice(0, frames)] if null.shared else list(windows(frames, settings.frames_per_call))
+    error = 0.0
+    with writing(path, shapes, facts) as writer:
+        for name in plain.names:
+            for part in windows(shapes[name][0], settings.frames_per_call):
+                writer.write(name, plain.read(name, part), part.start)
+
+        def steps() -> Iterator[Any]:
+            nonlocal error
+            for part in parts:
+
+                def trajectory(index: int, part: slice = part) -> Tensor:
+                    return plain.latents(timesteps[index] if index < len(timesteps) else None, part).to(model.device)
+
+                for step in null_text(
+                    model.unet, model.schedule, timesteps, trajectory, text, empty, null,
+                    frames_per_call=settings.frames_per_call, first_frame=part.start,
+                ):  # fmt: skip
+                    writer.write(f"uncond/{step.timestep:04d}", step.embedding, 0 if len(step.embedding) == 1 else part.start)
+                    yield step
+                error += float(step.errors.sum())
+
+        for _ in watch(steps(), len(timesteps) * len(parts), "null-text"):
+            pass
+    return {"null_error": error / frames}
+
+
+def reconstruct(model: Model, artefact: Artefact, steps: int, frames: slice = slice(None), frames_per_call: int = 8) -> Tensor:
+    """Sample some frames of an inversion back: the latents that should equal z0.
+
+    Guidance is 1, or with null embeddings what they were optimised for.
+    """
+    from vedit.diffusion.sample import Stream, sample
+
+    timesteps = model.schedule.timesteps(steps)
+    model.schedule.check_stored(timesteps, artefact.saved, artefact.path)
+    stream = Stream("src", artefact.latents(timesteps[0], frames).to(model.device), artefact.text().to(model.device))
+    if artefact.null_steps:
+        stream.guidance = float(artefact.facts["null"]["guidance"])
+        artefact.check_null_text(timesteps, stream.guidance)
+        stream.uncond = lambda index: artefact.uncond(timesteps[index], frames).to(model.device)
+    for _ in sample(model.unet, model.schedule, timesteps, [stream], frames_per_call=frames_per_call):
+        pass
+    return stream.latents
+
+
+def measure(model: Model, pixels: Pixels, path: str, settings: InversionSettings) -> dict[str, float]:
+    """How well an inversion samples back, in dB: to the clip, and to the autoencoder's own round trip."""
+    from vedit.diffusion.artefact import Artefact
+
+    artefact = Artefact(path)
+    errors = {"psnr": 0.0, "psnr_vae": 0.0}
+    for part in windows(len(pixels.durations), settings.frames_per_call):
+        result = shown(model.decode_latents(reconstruct(model, artefact, settings.steps, part, settings.frames_per_call))).cpu()
+        errors["psnr"] += float((result - shown(to_tensor(pixels, part))).double().pow(2).sum())
+        errors["psnr_vae"] += float((result - shown(model.decode_latents(artefact.latents(None, part))).cpu()).double().pow(2).sum())
+    return {name: round(decibel(error / pixels.frames_FYX3.size), 2) for name, error in errors.items()}
+
+
+def shown(pixels_F3YX: Tensor) -> Tensor:
+    """Pixels in [-1, 1] as 8-bit pictures show them, 0 to 255."""
+    return ((pixels_F3YX.clamp(-1, 1) + 1) * 127.5).round()
+
+
+def decibel(mean_square: float) -> float:
+    """Peak signal-to-noise ratio of an error in 8-bit levels."""
+    return float("inf") if mean_square == 0 else 10 * math.log10(255.0**2 / mean_square)
+
+
+def inversion_recipe(artefact: Artefact) -> dict[str, Any]:
+    """What is needed to find an inversion, or to make it again."""
+    return {"key": artefact.key, **{name: artefact.facts.get(name) for name in ("kind", "steps", "fixed_point", "null")}}
+
+
+def usable_inversion(recorded: Mapping[str, Any] | None) -> str | None:
+    """The file that a record's inversion was read from, if it is still there and the same."""
+    from vedit.diffusion.artefact import Artefact
+
+    path = (recorded or {}).get("path")
+    return str(path) if recorded and path and os.path.exists(path) and Artefact(path).key == recorded["key"] else None
+
+
+def cached_inversion(
+    model: Model, pixels: Pixels, settings: InversionSettings, *, given: str | None = None, same_prompt: bool = True, watch: Watch = unwatched
+) -> tuple[Artefact, dict[str, Any]]:
+    """The inversion to edit from, and what it took: the file given, else the cache's, else a new one put there.
+
+    Raises UsageError for a file that is of another model or clip, or, with `same_prompt`, of another prompt.
+    """
+    from vedit.app import cache
+    from vedit.diffusion.artefact import Artefact, identity_key
+
+    facts = inversion_facts(model, pixels, settings)
+    if given is not None:
+        artefact = Artefact(given)
+        artefact.check_against(facts, same_prompt=same_prompt)
+        return artefact, {**inversion_recipe(artefact), "path": given, "seconds": 0.0}
+    path = os.path.join(cache.folder(), f"{identity_key(facts)}.inv.safetensors")
+    if os.path.exists(path):
+        artefact = Artefact(path)
+        return artefact, {**inversion_recipe(artefact), "path": path, "seconds": 0.0, "cached": True}
+    try:
+        os.makedirs(cache.folder(), exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"the cache folder {cache.folder()} cannot be made: {error.strerror}.", "", "Set VEDIT_CACHE_DIR to a folder of yours") from None
+    report = invert_video(model, pixels, path, settings, watch=watch)
+    artefact = Artefact(path)
+    return artefact, {**inversion_recipe(artefact), **report}

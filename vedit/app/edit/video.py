@@ -1,0 +1,165 @@
+"""Edit a clip by text: read, invert, run a method, decode, write, record."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from vedit import methods
+from vedit.app.clips import MadeSource, Pixels, Selection, blank_frames, check_size, frames_of, read_pixels
+from vedit.app.edit.invert import check_prompt
+from vedit.app.edit.memory import check_memory
+from vedit.app.edit.windows import Edit, since
+from vedit.app.media.gif import Report, Settings, edit_clip
+from vedit.app.record import comment_of, embedded, peak_memory_mib, write_record
+from vedit.app.watch import Watch, unwatched
+from vedit.errors import UsageError
+from vedit.media.frames import Clip, Frame
+from vedit.methods.base import read_params
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from vedit.diffusion.models import Model
+
+
+class Job(NamedTuple):
+    """One edit.
+
+    method: name of a method. params: its parameters by name, validated by the method's class.
+    source: what the clip shows; target: what it should show. inversion: an artefact to use.
+    mask: forms of `vedit.app.masks`, united. keep_outside: put the source's own pixels back outside
+    the mask. window: frames edited together, None to choose. save_masks: a clip, or a folder of
+    pictures, of the mask that the edit acted in. save_attention: a folder for a picture per word.
+    invert_like: the inversion of a run record, to be found or made again. memory_mib: what may be used.
+    """
+
+    input: str
+    output: str
+    method: str
+    source: str
+    target: str
+    selection: Selection
+    params: dict[str, Any]
+    seed: int = 0
+    inversion: str | None = None
+    mask: tuple[str, ...] = ()
+    keep_outside: bool = False
+    frames_per_call: int = 8
+    preview: str | None = None
+    record: bool = True
+    window: int | None = None
+    save_masks: str | None = None
+    save_attention: str | None = None
+    invert_like: dict[str, Any] | None = None
+    memory_mib: int | None = None
+
+
+def edit_video(job: Job, model: Model, settings: Settings, *, watch: Watch = unwatched) -> dict[str, Any]:
+    """Run one edit and write its output; returns the run record.
+
+    Everything the user typed is checked before the first evaluation. Raises VeditError.
+    """
+    started = time.perf_counter()
+    check_job(job, model)
+    pixels = read_pixels(job.input, job.selection, warn=settings.warn)
+    edit = Edit(job, model, pixels, settings.warn)
+    check_memory(edit, job.memory_mib)
+    edit.spans["read"] = since(started)
+    edit.run(watch)
+    begin = time.perf_counter()
+    report = write_result(job, pixels, edit.result, edit.recipe(), settings)
+    if job.preview:
+        pair = side_by_side(pixels.frames_FYX3, edit.result)
+        edit_clip(MadeSource(job.input, lambda: frames_of(pixels, pair), settings.warn), job.preview, [], settings, False)
+    edit.write_extras(settings)
+    edit.spans["write"] = since(begin)
+    record = {
+        **edit.recipe(),
+        "output": job.output,
+        "preview": job.preview,
+        "mask": _beside(job.save_masks, job.output),
+        "attention": _beside(job.save_attention, job.output),
+        "inversion": edit.inversion,
+        "seconds": {**edit.spans, "total": since(started)},
+        "peak_memory_mib": peak_memory_mib(model.device),
+        "images": report.images,
+    }
+    if job.record and job.output != "-":
+        write_record(job.output, record)
+    return record
+
+
+def write_result(job: Job, pixels: Pixels, result_FYX3: np.ndarray, recipe: dict[str, Any], settings: Settings) -> Report:
+    """Write edited frames, which carry their recipe where the container can, unless the job leaves it out."""
+
+    def made() -> tuple[Clip, Iterator[Frame]]:
+        clip, frames = frames_of(pixels, result_FYX3)
+        return (embedded(clip, recipe) if job.record else clip), frames
+
+    if job.record:
+        settings = settings._replace(write={**settings.write, "comment": comment_of(recipe)})
+    return edit_clip(MadeSource(job.input, made, settings.warn), job.output, [], settings, False)
+
+
+def check_job(job: Job, model: Model) -> None:
+    """Refuse what is wrong with a job before its clip is read."""
+    module = methods.load(job.method)
+    params = read_params(module.Params, job.params, job.method)
+    if "inversion" in module.NEEDS and job.inversion is None and job.invert_like is None:  # those are asked what they hold
+        inverted = params.inversion_steps or params.steps
+        model.schedule.check_stored(model.schedule.timesteps(params.steps), model.schedule.timesteps(inverted), f"an inversion of {inverted} steps")
+    for prompt in (job.source, job.target):
+        check_prompt(model, prompt)
+    check_size(job.selection.size, latent_multiple(model))
+    if job.keep_outside and not job.mask:
+        raise UsageError("--keep-outside needs a --mask.", "It puts the source back outside the mask.")
+
+
+def _beside(path: str | None, output: str) -> str | None:
+    """A path as seen from the folder of the output, where the sidecar lies."""
+    return path if path is None or output == "-" else os.path.relpath(path, os.path.dirname(output) or ".")
+
+
+def job_of(record: dict[str, Any], output: str) -> Job:
+    """The job that a run record describes, for another output."""
+    selection = record["selection"]
+    size = selection["size"]
+    return Job(
+        record["input"],
+        output,
+        record["method"],
+        record["source_prompt"],
+        record["target_prompt"],
+        Selection(selection["start"], selection["stride"], selection["frames"], tuple(size) if isinstance(size, list) else size),
+        record["params"],
+        record["seed"],
+        None,
+        tuple(record["edit_mask"]),
+        record["keep_outside"],
+        record["frames_per_call"],
+        window=record["window"],
+        invert_like=record["inversion"],
+    )
+
+
+def latent_multiple(model: Model) -> int:
+    """Sides of the picture must be multiples of this: every level of the UNet halves the latent."""
+    return int(model.scale * 2 ** (len(model.unet.config.block_out_channels) - 1))
+
+
+def side_by_side(source: np.ndarray, result: np.ndarray) -> np.ndarray:
+    """Source | edit, with a thin line between."""
+    return in_a_row([source, result])
+
+
+def in_a_row(clips: Sequence[np.ndarray]) -> np.ndarray:
+    """Clips of one size beside each other, with thin lines between."""
+    count, height, width = clips[0].shape[:3]
+    row = blank_frames((count, height, len(clips) * (width + 2) - 2, 3))
+    row[:] = 255
+    for place, frames in enumerate(clips):
+        row[:, :, place * (width + 2) :][:, :, :width] = frames
+    return row

@@ -1,0 +1,267 @@
+"""The windows of an edit: a long clip goes through a method some frames at a time.
+
+What is held at a time is one window, and the rest lies in temporary files, so that memory does
+not grow with the clip. Methods whose frames act on each other get the clip as one, with the
+network still called for `frames_per_call` frames at a time.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from vedit import methods
+from vedit.app.clips import MadeSource, Pixels, blank_frames, frames_of, to_tensor
+from vedit.app.edit.invert import InversionSettings, cached_inversion, inversion_recipe, usable_inversion, windows
+from vedit.app.masks import EditMask
+from vedit.app.media.gif import Settings, edit_clip
+from vedit.app.record import versions
+from vedit.app.watch import Watch
+from vedit.errors import UsageError
+from vedit.methods.base import EditInput, Outline, bind, read_params
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from vedit.app.edit.video import Job
+    from vedit.diffusion.artefact import Artefact
+    from vedit.diffusion.models import Model
+
+
+class Edit:
+    """One edit of one clip: its windows, and what comes out of them.
+
+    result: the edited frames (F, Y, X, 3) uint8, in a temporary file. spans: seconds of each part.
+    inversion: which one was used, and what it took; None for methods without.
+    Raises UsageError for masks and settings that do not fit the clip.
+    """
+
+    result: np.ndarray
+
+    def __init__(self, job: Job, model: Model, pixels: Pixels, warn: Callable[[str], None]) -> None:
+        self.job, self.model, self.pixels, self.warn = job, model, pixels, _once(warn)
+        self.module = methods.load(job.method)
+        self.params = read_params(self.module.Params, job.params, job.method)
+        self.timesteps = model.schedule.timesteps(self.params.steps) if hasattr(self.params, "steps") else []
+        self.mask = EditMask(job.mask, pixels) if job.mask else None
+        self.frames, self.source = len(pixels.durations), job.source
+        couples = getattr(self.module, "couples", None)
+        self.is_whole = couples is not None and couples(self.params)
+        self.window = self._window()
+        self.artefact: Artefact | None = None
+        self.inversion: dict[str, Any] | None = None
+        self.masks: np.ndarray | None = None
+        self.attention: dict[str, list[Tensor]] = {}
+        self.spans = {"invert": 0.0, "edit": 0.0, "decode": 0.0}
+        self.outline = self._outline()
+        if job.save_masks and not (self.mask or self.outline.makes_mask):
+            raise UsageError(
+                f"--save-masks: {job.method} makes no mask with these settings.",
+                "Masks come from --mask, from blend_words of p2p, and from mask_words of dds and glp.",
+                "Try --set 'blend_words=[\"WORD\"]'",
+            )
+
+    def _window(self) -> int:
+        if self.is_whole and self.job.window and self.job.window < self.frames:
+            self.warn(f"{self.job.method} joins frames with these settings: cut into windows of {self.job.window} it may jump between them")
+        return min(self.frames, self.job.window or (self.frames if self.is_whole else self.job.frames_per_call))
+
+    def _outline(self) -> Outline:
+        """What the method will do to a window; raises for settings that do not fit the prompts or the model."""
+        clip = self.empty_window()
+        outline: Outline = self.module.outline(self.model, clip, self.params)
+        bind(self.model, clip, outline)
+        return outline
+
+    def empty_window(self) -> EditInput:
+        """A window as large as the largest, without contents."""
+        import torch
+
+        width, height = self.job.selection.shape
+        one = torch.zeros(1, int(self.model.unet.config.in_channels), height // self.model.scale, width // self.model.scale)
+        latents = one.expand(self.window, -1, -1, -1)
+        return self._input(slice(0, self.window), latents, lambda index: latents, {})
+
+    def run(self, watch: Watch) -> None:
+        """Invert, and edit every window."""
+        begin = time.perf_counter()
+        if "inversion" in self.module.NEEDS:
+            self._invert(watch)
+        self.spans["invert"] = since(begin)
+        self.result = blank_frames(self.pixels.frames_FYX3.shape)
+        each = getattr(self.params, "iterations", None) or self.outline.iterations
+        total = each * -(-self.frames // self.window)
+        for _ in watch(self._steps(), total, self.job.method):
+            pass
+
+    def _invert(self, watch: Watch) -> None:
+        job, params = self.job, self.params
+        settings = InversionSettings(job.source, params.inversion_steps or params.steps, params.fixed_point, job.frames_per_call)
+        given = job.inversion or usable_inversion(job.invert_like)
+        self.artefact, self.inversion = cached_inversion(
+            self.model, self.pixels, settings.like(job.invert_like), given=given, same_prompt="source prompt" in self.module.NEEDS, watch=watch
+        )
+        self.model.schedule.check_stored(self.timesteps, self.artefact.saved, self.artefact.path)
+        self.source = str(self.artefact.facts["prompt"])
+        if self.artefact.null_steps and params.null_text != "none":
+            self.artefact.check_null_text(self.timesteps, params.guidance)
+            if params.negative_prompt and params.null_text == "both":
+                raise UsageError(
+                    f"{self.artefact.path}: its null embeddings stand where negative_prompt {params.negative_prompt!r} would.",
+                    "Guidance leads away from one of them.",
+                    "Try --set negative_prompt=, or --set null_text=none",
+                )
+
+    def _steps(self) -> Iterator[Any]:
+        """The steps of all windows; each window is decoded behind its last step."""
+        for frames in windows(self.frames, self.window):
+            begin = time.perf_counter()
+            last, save = None, dict[str, Any]()
+            for last in self.module.run(self.model, self._window_input(frames, save), self.params):
+                yield last
+            if last is None:
+                raise UsageError(f"{self.job.method} made no step.", "Its step count must be at least 1.")
+            self.spans["edit"] = round(self.spans["edit"] + since(begin), 3)
+            begin = time.perf_counter()
+            self._keep(frames, last.latents["tgt"], save)
+            self.spans["decode"] = round(self.spans["decode"] + since(begin), 3)
+
+    def _window_input(self, frames: slice, save: dict[str, Any]) -> EditInput:
+        artefact, timesteps = self.artefact, self.timesteps
+        if artefact is None:
+            return self._input(frames, self.model.encode_frames(to_tensor(self.pixels, frames), self.job.frames_per_call), no_latents, save)
+
+        def stored(index: int) -> Tensor:
+            """The source's latents by step index; one past the last gives the clip's own."""
+            return artefact.latents(timesteps[index] if index < len(timesteps) else None, frames)
+
+        return self._input(frames, artefact.latents(None, frames).to(self.model.device), stored, save)
+
+    def _input(self, frames: slice, latents: Tensor, trajectory: Callable[[int], Tensor], save: dict[str, Any]) -> EditInput:
+        job, device = self.job, self.model.device
+        return EditInput(
+            latents_FCYX=latents,
+            trajectory=trajectory,
+            timesteps=self.timesteps,
+            source_prompt=self.source,
+            target_prompt=job.target,
+            mask_F1YX=None if self.mask is None else self.mask.latent(frames, self.model.scale).to(device),
+            seed=job.seed,
+            frames_per_call=job.frames_per_call,
+            first_frame=frames.start,
+            save=save if job.save_masks or job.save_attention else None,
+            save_attention=job.save_attention is not None,
+            uncond=self._null_embeddings(frames),
+            warn=self.warn,
+        )
+
+    def _null_embeddings(self, frames: slice) -> Callable[[int], Tensor] | None:
+        """The optimised null embeddings of a null-text inversion by step index, if the method is to use them."""
+        artefact = self.artefact
+        if artefact is None or not artefact.null_steps or self.params.null_text == "none":
+            return None
+        return lambda index: artefact.uncond(self.timesteps[index], frames).to(self.model.device)
+
+    def _keep(self, frames: slice, latents: Tensor, save: dict[str, Any]) -> None:
+        """Decode a window, and keep its mask and attention if they are wanted."""
+        result = to_frames(self.model.decode_latents(latents, self.job.frames_per_call))
+        if self.job.keep_outside and self.mask is not None:
+            result = kept_outside(self.pixels.frames_FYX3[frames], result, self.mask.pixels(frames))
+        self.result[frames] = result
+        if self.job.save_masks:
+            if self.masks is None:
+                self.masks = blank_frames(self.result.shape[:3])
+            self.masks[frames] = mask_frames(save["mask"], self.model.scale) if "mask" in save else self.mask.pixels(frames)  # type: ignore[union-attr]
+        for key, value in save.items():
+            if key.startswith("attention/"):
+                self.attention.setdefault(key.removeprefix("attention/"), []).append(value.float().cpu())
+
+    def write_extras(self, settings: Settings) -> None:
+        """The mask as a clip like the output, or as a folder of pictures; attention as a picture for each word."""
+        import numpy as np
+        import torch
+
+        from vedit.app.edit.heatmaps import write_heatmaps
+
+        if self.job.save_masks and self.masks is not None:
+            grey = np.broadcast_to(self.masks[..., None], self.result.shape)
+            is_folder = os.path.isdir(self.job.save_masks) or self.job.save_masks.endswith(("/", os.sep))
+            settings = settings._replace(to="folder", write={"overwrite": True}) if is_folder else settings
+            edit_clip(MadeSource(self.job.input, lambda: frames_of(self.pixels, grey), settings.warn), self.job.save_masks, [], settings, False)
+        if self.job.save_attention:
+            maps = {key: torch.cat(parts) for key, parts in self.attention.items()}
+            write_heatmaps(self.job.save_attention, maps, self.pixels.frames_FYX3)
+
+    def recipe(self) -> dict[str, Any]:
+        """What the result depends on: equal recipes give equal pixels."""
+        job, model = self.job, self.model
+        return {
+            "command": "edit",
+            "input": job.input,
+            "method": job.method,
+            "params": self.params.model_dump(mode="json"),
+            "source_prompt": self.source,
+            "target_prompt": job.target,
+            "seed": job.seed,
+            "model": model.identity(),
+            "device": str(model.device),
+            "dtype": str(model.dtype).removeprefix("torch."),
+            "clip": self.pixels.facts(),
+            "selection": job.selection._asdict(),
+            "frames_per_call": job.frames_per_call,
+            "window": job.window,
+            "edit_mask": list(job.mask),
+            "keep_outside": job.keep_outside,
+            "inversion": None if self.artefact is None else inversion_recipe(self.artefact),
+            "versions": versions("torch", "diffusers", "transformers", "pillow"),
+        }
+
+
+def no_latents(index: int) -> Tensor:
+    raise AssertionError("a method that reads the trajectory needs the inversion")
+
+
+def to_frames(pixels_F3YX: Tensor) -> np.ndarray:
+    """Pixels in [-1, 1] as uint8 frames (F, Y, X, 3)."""
+    import torch
+
+    shown = ((pixels_F3YX.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    array: np.ndarray = shown.permute(0, 2, 3, 1).cpu().numpy()
+    return array
+
+
+def mask_frames(mask_F1YX: Tensor, scale: int) -> np.ndarray:
+    """A mask at latent size as pixels, (F, Y, X) uint8."""
+    import torch
+
+    shown = (mask_F1YX.float().clamp(0, 1) * 255).round().to(torch.uint8).squeeze(1)
+    array: np.ndarray = shown.repeat_interleave(scale, 1).repeat_interleave(scale, 2).cpu().numpy()
+    return array
+
+
+def kept_outside(source_FYX3: np.ndarray, result_FYX3: np.ndarray, mask_FYX: np.ndarray) -> np.ndarray:
+    """The source's pixels where the mask is black, the edit's where it is white, mixed between."""
+    import numpy as np
+
+    share = mask_FYX[..., None].astype(np.float64) / 255
+    return np.rint(source_FYX3 * (1 - share) + result_FYX3 * share).astype(np.uint8)
+
+
+def since(begin: float) -> float:
+    """Seconds from a reading of `time.perf_counter`."""
+    return round(time.perf_counter() - begin, 3)
+
+
+def _once(warn: Callable[[str], None]) -> Callable[[str], None]:
+    """Every window says the same: once is enough."""
+    said: set[str] = set()
+
+    def told(message: str) -> None:
+        if message not in said:
+            said.add(message)
+            warn(message)
+
+    return told

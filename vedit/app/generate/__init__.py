@@ -1,0 +1,1 @@
+"""Make clips from text: one module per kind of generator."""

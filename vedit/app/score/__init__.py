@@ -1,0 +1,1 @@
+"""Judge edited clips: read, run the metrics, keep a journal, compare, print."""

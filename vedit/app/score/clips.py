@@ -1,0 +1,270 @@
+"""Everything that belongs to one edited video, read from disk: frames, source, truth, mask, run record."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from vedit.app.clips import Selection, fitted
+from vedit.app.media.gif import Settings, Source, converters
+from vedit.app.record import SUFFIX, carried, read_record
+from vedit.errors import InputError, UsageError, VeditError
+from vedit.media.frames import Clip as MediaClip
+from vedit.media.frames import Frames
+from vedit.media.pipeline import connect, plan
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from vedit.metrics.base import Clip
+
+Warn = Callable[[str], None]
+DECODER = "vedit.media: frames composed, transparency over white, Pillow RGB"
+
+
+@dataclass(frozen=True)
+class Item:
+    """An edited video as named by the user. mask: a file, a box, "auto" for what the run record has, or "none"."""
+
+    video_id: str
+    edit_id: str
+    edited: str
+    source: str | None = None
+    prompt: str | None = None
+    source_prompt: str | None = None
+    truth: str | None = None
+    mask: str = "auto"
+
+    @property
+    def label(self) -> str:
+        return self.video_id if self.edit_id in ("", "0") else f"{self.video_id}/{self.edit_id}"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How clips that do not match are matched.
+
+    align: None refuses a source of another length; "first" takes the first frames of the longer
+    one; "stride" takes source frames evenly over its whole length. resize_source: bring source and
+    truth to the edited size (Lanczos).
+    """
+
+    align: str | None = None
+    resize_source: bool = False
+
+
+def read_frames(name: str, selection: Selection | None = None, *, warn: Warn = lambda message: None) -> np.ndarray:
+    """All frames of a clip, a frame folder or standard input, (T, Y, X, 3) uint8, or those of a selection.
+
+    Frames are composed in file order with disposal honoured; folders are read in natural order.
+    Raises InputError when there are none.
+    """
+    import numpy as np
+
+    pictures: list[Any] = []
+    try:
+        with ExitStack() as stack:
+            clip, frames = _open(name, stack, warn)
+            chosen = selection or Selection(size=(clip.width, clip.height))
+            for number, frame in enumerate(frames):
+                if chosen.frames is not None and len(pictures) == chosen.frames:
+                    break
+                if number >= chosen.start and (number - chosen.start) % chosen.stride == 0:
+                    pictures.append(np.asarray(fitted(frame.pixels, chosen)))
+    except VeditError as error:
+        raise error.in_file(name) from error.__cause__
+    if not pictures:
+        raise InputError(f"{name}: no frames.", "The clip is empty, or shorter than the frames its run record names.")
+    return np.stack(pictures)
+
+
+def _open(name: str, stack: ExitStack, warn: Warn) -> tuple[MediaClip, Frames]:
+    if name != "-" and os.path.isdir(name):
+        from vedit.media.open import open_clip
+
+        clip, frames, _ = open_clip(name, warn=warn)
+        stack.callback(frames.close)
+        return clip, frames
+    settings = Settings(warn=warn)
+    source = Source(name, settings, stack)
+    source.spool()
+    source.scan(touches_pixels=True)
+    clip, packed, kind, hurt = source.open()
+    return connect(clip, packed, plan((), "packed" if kind == "packed" else "rgba", "rgba"), converters(settings, hurt))
+
+
+def record_of(edited: str, warn: Warn) -> dict[str, Any] | None:
+    """The run record beside an edited clip, else the recipe that it carries; None where there is none that can be read."""
+    path = edited.rstrip("/" + os.sep)
+    if edited == "-":
+        return None
+    if not os.path.exists(path + SUFFIX):
+        return carried(path) if os.path.isfile(path) else None
+    try:
+        return read_record(path)
+    except InputError as error:
+        warn(f"{error.what} It is left out.")
+        return None
+
+
+def complete(item: Item, record: Mapping[str, Any] | None) -> Item:
+    """The item with what it does not name taken from the run record: prompts, and the source where that very file still is."""
+    if record is None:
+        return item
+    source = item.source
+    if source is None and isinstance(record.get("input"), str):
+        places = (record["input"], os.path.join(os.path.dirname(item.edited), os.path.basename(record["input"])))
+        source = next((path for path in places if path != "-" and os.path.exists(path) and is_recorded(path, record)), None)
+    prompt, source_prompt = (
+        given if given is not None else (record.get(key) or None)
+        for given, key in ((item.prompt, "target_prompt"), (item.source_prompt, "source_prompt"))
+    )  # fmt: skip
+    return Item(item.video_id, item.edit_id, item.edited, source, prompt, source_prompt, item.truth, item.mask)
+
+
+def is_recorded(path: str, record: Mapping[str, Any]) -> bool:
+    """Whether a file is the source that a run record describes; by its hash, where the record has one."""
+    facts = record.get("clip")
+    wanted = facts.get("sha256") if isinstance(facts, Mapping) else None
+    if wanted is None or not os.path.isfile(path):
+        return True
+    with open(path, "rb") as file:
+        return bool(hashlib.file_digest(file, "sha256").hexdigest() == wanted)
+
+
+def load(item: Item, reading: Reading, warn: Warn = lambda message: None) -> tuple[Clip, dict[str, Any]]:
+    """Read an item's files; gives the clip that metrics are computed on, and facts for the report. Raises InputError."""
+    from vedit.metrics.base import Clip, Video
+
+    found: list[str] = []
+
+    def note(message: str) -> None:
+        found.append(message)
+        warn(f"{item.label}: {message}")
+
+    record = record_of(item.edited, note)
+    item = complete(item, record)
+    edited = read_frames(item.edited, warn=note)
+    facts: dict[str, Any] = {"edited": item.edited, "prompt": item.prompt, "source_prompt": item.source_prompt}
+    others: dict[str, Any] = {}
+    for name, path in (("source", item.source), ("truth", item.truth)):
+        if path is not None:
+            others[name], facts[f"{name}_read"] = read_like(path, edited, record, reading, note)
+            facts[name] = path
+    if reading.align == "first" and others:
+        shortest = min(len(edited), *map(len, others.values()))
+        edited, others = edited[:shortest], {name: frames[:shortest] for name, frames in others.items()}
+        facts["align"] = "first"
+    mask, facts["mask"] = read_mask(item, edited.shape[:3], record, note)
+    facts |= {"frames": len(edited), "width": edited.shape[2], "height": edited.shape[1], "decoder": DECODER, "warnings": found}
+    if "source" in others and others["source"].shape == edited.shape:
+        facts["change"] = mean_change(edited, others["source"])
+    if record is not None:
+        facts["run"] = {key: record[key] for key in ("method", "params", "model", "seed", "seconds", "peak_memory_mib", "versions") if key in record}
+    videos = {name: Video(frames) for name, frames in others.items()}
+    return Clip(item.label, Video(edited), videos.get("source"), videos.get("truth"), mask, item.prompt, item.source_prompt, record), facts
+
+
+def mean_change(edited: np.ndarray, source: np.ndarray) -> float:
+    """Mean absolute difference of the edit and its source over the whole frame, grey levels."""
+    import numpy as np
+
+    return float(np.mean([np.abs(a.astype(np.int16) - b).mean() for a, b in zip(edited, source, strict=True)]))
+
+
+def read_like(path: str, edited: np.ndarray, record: Mapping[str, Any] | None, reading: Reading, warn: Warn) -> tuple[np.ndarray, str]:
+    """A source or truth as the edit saw it, and how it was read.
+
+    A clip that matches the edit in size and length is taken whole. Else the run record's selection
+    applies, where there is one; else what `reading` says; what still differs is refused by the
+    metrics that need it.
+    """
+    frames = read_frames(path, warn=warn)
+    if frames.shape == edited.shape:
+        return frames, "whole"
+    selection = selection_of(record)
+    if selection is not None:
+        chosen = read_frames(path, selection, warn=warn)
+        if chosen.shape == edited.shape:
+            return chosen, f"as in the run record: frames {selection.start} and every {selection.stride}., size {selection.size}"
+    how = []
+    if reading.resize_source and frames.shape[1:3] != edited.shape[1:3]:
+        frames = read_frames(path, Selection(size=(edited.shape[2], edited.shape[1])), warn=warn)
+        how.append(f"resized to {edited.shape[2]}x{edited.shape[1]}")
+    if reading.align == "stride" and len(frames) > len(edited):
+        places = [i * len(frames) // len(edited) for i in range(len(edited))]
+        frames = frames[places]
+        how.append(f"frames {places}")
+    return frames, ", ".join(how) or "whole"
+
+
+def selection_of(record: Mapping[str, Any] | None) -> Selection | None:
+    """Which frames of the source the edit took, and how it cut and scaled them."""
+    try:
+        assert record is not None
+        (start, stride, count), (width, height), crop = record["clip"]["frames"], record["clip"]["size"], record["clip"]["crop"]
+        return Selection(int(start), max(1, int(stride)), int(count), int(width) if crop == "centre" else (int(width), int(height)))
+    except (AssertionError, KeyError, TypeError, ValueError):
+        return None
+
+
+# --- masks ---------------------------------------------------------------------------------------
+
+
+def read_mask(item: Item, shape: tuple[int, ...], record: Mapping[str, Any] | None, warn: Warn) -> tuple[np.ndarray | None, str | None]:
+    """The mask of an item, (T, Y, X) uint8 with > 127 where the edit may act, and where it came from.
+
+    "auto" takes the mask that the edit saved, else the mask it was given. Raises InputError or
+    UsageError for a mask that does not fit.
+    """
+    if item.mask == "none":
+        return None, None
+    if item.mask != "auto":
+        return mask_frames(item.mask, shape), item.mask
+    for spec in masks_of(record, os.path.dirname(item.edited)):
+        try:
+            return mask_frames(spec, shape), f"{spec} (run record)"
+        except VeditError as error:
+            warn(f"the mask of the run record is left out: {error.what}")
+    return None, None
+
+
+def masks_of(record: Mapping[str, Any] | None, folder: str) -> list[str]:
+    """The masks that a run record names, the saved one first; paths are seen from the folder of the output."""
+    found = []
+    for value in ((record or {}).get("mask"), *_strings((record or {}).get("edit_mask"))):
+        if isinstance(value, str):
+            beside = os.path.join(folder, value)
+            found.append(beside if os.path.exists(beside) else value)
+    return found[:1]
+
+
+def _strings(value: Any) -> list[str]:
+    # several masks were united in the edit; one alone would count edited pixels as background
+    return list(value) if isinstance(value, list) and len(value) == 1 else []
+
+
+def mask_frames(spec: str, shape: tuple[int, ...]) -> np.ndarray:
+    """A mask from a picture, a clip, a folder, or a box such as L,T,R,B or box:x,y,w,h, for every frame."""
+    import numpy as np
+
+    count, height, width = shape
+    if not os.path.exists(spec):
+        from vedit.app.masks import parse
+
+        box, span, _ = parse(spec, (width, height))
+        if span is not None:
+            raise UsageError(f"the mask {spec} holds for a range of time; score reads pictures, clips and boxes.")
+        mask = np.zeros(shape, np.uint8)
+        mask[:, box.top : box.bottom, box.left : box.right] = 255
+        return mask
+    found = read_frames(spec)[..., 0]
+    if found.shape[1:] != (height, width):
+        raise InputError(f"{spec}: the mask has {found.shape[2]}x{found.shape[1]} pixels, the edited clip {width}x{height}.", "Both have one size.")
+    if len(found) not in (1, count):
+        raise InputError(f"{spec}: the mask has {len(found)} frames, the edited clip {count}.", "A mask has one frame for all, or one per frame.")
+    return np.repeat(found, count, 0) if len(found) == 1 else found

@@ -1,0 +1,1 @@
+"""Train the embedded models, and generators on folders of clips."""
