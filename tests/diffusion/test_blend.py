@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
-from vedit.diffusion.blend import MaskWatch, blend, finest, grow, resize_mask, threshold_map, word_map
+from vedit.diffusion.blend import MaskWatch, blend, finest, grow, resize_mask, soft_edges, threshold_map, word_map
 
 
 def reference_mask(sums_FQL: torch.Tensor, words: torch.Tensor, side: int, size: int, threshold: float) -> torch.Tensor:
@@ -93,3 +94,11 @@ def test_good_masks_are_not_warned_of() -> None:
     for _ in range(2):
         watch.see(torch.eye(3, dtype=torch.bool)[None, None])
     assert said == []
+
+
+def test_soft_edges_fall_off_linearly_between_the_centres_of_cells():
+    row = torch.tensor([0.0, 0, 1, 1, 0])
+    soft = soft_edges(row.expand(1, 1, 5, 5), 4)
+    centres = (np.arange(5) + 0.5) * 4 - 0.5
+    assert np.allclose(soft[0, 0, 7], np.interp(np.arange(20), centres, row), atol=1e-6)
+    assert soft.shape == (1, 1, 20, 20)

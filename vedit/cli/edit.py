@@ -73,7 +73,11 @@ clip_options = options(
     metavar="FILE|box:X,Y,W,H[@T-T]|time:T-T|frames:N-N",
     help="Where and when to edit: a picture or clip (white is edited), a box, a range of time or frames; several are united.",
 )
-@click.option("--keep-outside", is_flag=True, help="Put the source's own pixels back outside the mask.")
+@click.option(
+    "--keep-outside/--no-keep-outside",
+    default=None,
+    help="Put the source's own pixels back outside the mask, yours or that of the method's words; on when there is one.",
+)
 @click.option("--save-masks", metavar="FILE|DIR", help="Also write the mask that the edit acted in, as a clip or as pictures.")
 @click.option("--save-attention", metavar="DIR", help="Also write a picture for each word: where it looked.")
 @click.option("--preview", metavar="FILE", help="Also write source and edit side by side.")

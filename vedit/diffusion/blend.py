@@ -54,6 +54,11 @@ def resize_mask(mask_F1YX: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(mask_F1YX.float(), size, mode="nearest").to(mask_F1YX.dtype)
 
 
+def soft_edges(mask_F1YX: Tensor, scale: int) -> Tensor:
+    """A mask of latents as one of pixels, `scale` times as large: it falls from 1 to 0 between the centres of two cells."""
+    return F.interpolate(mask_F1YX, scale_factor=scale, mode="bilinear", align_corners=False)
+
+
 def blend(source_FCYX: Tensor, target_FCYX: Tensor, mask_F1YX: Tensor) -> Tensor:
     """The target inside the mask (1), the source outside (0), in proportion between.
 

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from vedit.data import grammar, scenes
 from vedit.train import shapes
 from vedit.train.shapes_gates import clip_prediction, read_right, sampled_clips, shares
-from vedit.train.shapes_unet import Denoiser, LatentTask, stratified_timesteps, use_plain_attention
+from vedit.train.shapes_unet import MASK_WEIGHT, Denoiser, LatentTask, stratified_timesteps, use_plain_attention
 
 FRAMES = scenes.FRAMES
 SAYS_MOTION = 0.9
@@ -117,9 +117,10 @@ class MotionTask(LatentTask):
         reuse: int = 4,
         device: str = "cpu",
         precision: str = "fp32",
+        mask_weight: float = MASK_WEIGHT,
     ) -> None:
         """base: the denoiser to build on; base_name: which one that is, for the record."""
-        super().__init__(codec, None, seed=seed, batch=batch, blocks_of=blocks_of, reuse=reuse, device=device, precision=precision)
+        super().__init__(codec, None, seed=seed, batch=batch, blocks_of=blocks_of, reuse=reuse, device=device, precision=precision, mask_weight=mask_weight)
         torch.manual_seed(seed)
         base.requires_grad_(False)
         self.unet = clip_denoiser(base.unet).to(device).requires_grad_(False)

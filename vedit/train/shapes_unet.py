@@ -37,7 +37,10 @@ class Denoiser(nn.Module):
 
 
 class LatentTask:
-    """v-prediction over latents of drawn scenes, loss weighted 1 + 5 x object mask.
+    """v-prediction over latents of drawn scenes, loss weighted 1 + mask_weight x object mask.
+
+    The weight makes a network learn shapes early, and draws objects too large: it knows the true
+    mask, so where an object may be, one counts more than none. The end of training goes without.
 
     What a denoiser of single pictures and one of clips share: drawing, coding, noise, loss. A
     clip's frames follow each other in a batch: N = B scenes x F frames.
@@ -46,12 +49,14 @@ class LatentTask:
     frames = 1
     model: nn.Module
 
-    def __init__(self, codec: Any, judge: Judge | None, *, seed: int, batch: int, blocks_of: int, reuse: int, device: str, precision: str) -> None:
+    def __init__(
+        self, codec: Any, judge: Judge | None, *, seed: int, batch: int, blocks_of: int, reuse: int, device: str, precision: str, mask_weight: float
+    ) -> None:
         self.device = torch.device(device)
         self.codec = codec.to(device).requires_grad_(False).eval()
         self.judge = judge.to(device) if judge is not None else None
         self.seed, self.batch, self.blocks_of, self.reuse = seed, batch, blocks_of, reuse
-        self.precision = precision
+        self.precision, self.mask_weight = precision, mask_weight
         alpha_bar = shapes.scheduler().alphas_cumprod.to(device)
         self.signal_T, self.noise_T = alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
         self.block_index = -1
@@ -63,7 +68,7 @@ class LatentTask:
             "batch": batch,
             "blocks_of": blocks_of,
             "reuse": reuse,
-            "mask_weight": MASK_WEIGHT,
+            "mask_weight": mask_weight,
             "dropped_captions": DROPPED_CAPTIONS,
             "digits": shapes.DIGIT_SHARE,
             "precision": precision,
@@ -99,7 +104,7 @@ class LatentTask:
         with shapes.precision(self.device, self.precision):
             v_NCYX = self.predict(noisy_NCYX, timestep_B, ids_BL)
         error_NYX = (v_NCYX.float() - wanted_NCYX).square().mean(dim=1)
-        weight_NYX = 1 + MASK_WEIGHT * mask_NYX
+        weight_NYX = 1 + self.mask_weight * mask_NYX
         weight_NYX = weight_NYX / weight_NYX.mean()
         return {"loss": (weight_NYX * error_NYX).mean(), "plain": error_NYX.mean()}
 
@@ -160,9 +165,10 @@ class UNetTask(LatentTask):
         reuse: int = 4,
         device: str = "cpu",
         precision: str = "fp32",
+        mask_weight: float = MASK_WEIGHT,
         compiled: bool = False,
     ) -> None:
-        super().__init__(codec, judge, seed=seed, batch=batch, blocks_of=blocks_of, reuse=reuse, device=device, precision=precision)
+        super().__init__(codec, judge, seed=seed, batch=batch, blocks_of=blocks_of, reuse=reuse, device=device, precision=precision, mask_weight=mask_weight)
         torch.manual_seed(seed)
         self.model = Denoiser(codec.config.latent_channels).to(device)
         use_plain_attention(self.model.unet)

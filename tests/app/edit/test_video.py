@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("torch")
 import torch
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from tests.diffusion.folder import write_folder
 from vedit.app import cache
@@ -98,7 +98,7 @@ def test_an_inversion_samples_back_to_the_codec_s_picture(model: Model, clip: st
 def test_a_mask_outside_the_frame_and_keep_outside_without_a_mask_are_refused(model: Model, clip: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="does not lie in the 32x32 frame"):
         edit_video(job(clip, tmp_path / "a.gif", mask=("0,0,99,10",)), model, Settings())
-    with pytest.raises(UsageError, match="needs a --mask"):
+    with pytest.raises(UsageError, match="ddim makes no mask"):
         edit_video(job(clip, tmp_path / "a.gif", keep_outside=True), model, Settings())
     assert not (tmp_path / "a.gif").exists()
 
@@ -254,3 +254,17 @@ def test_a_free_prompt_of_the_inversion_is_for_methods_that_do_not_match_words(m
     assert edit_video(job(clip, tmp_path / "a.gif", method="pnp", params={"steps": 3}, inversion=path), model, Settings())["source_prompt"] == "a photo"
     with pytest.raises(UsageError, match="prompt = 'a photo'"):
         edit_video(job(clip, tmp_path / "b.gif", method="p2p", params={"steps": 3}, inversion=path), model, Settings())
+
+
+@pytest.mark.parametrize("keeps", [None, False])
+def test_outside_a_method_s_own_mask_the_source_is_put_back_unless_refused(model: Model, clip: str, tmp_path: Path, keeps: bool | None) -> None:
+    values = {"steps": 3, "blend_words": ["cat"], "blend_threshold": 0.9, "start_blend": 0.0}
+    output, masks = str(tmp_path / "a.nut"), str(tmp_path / "m.nut")
+    made = job(clip, output, method="p2p", params=values, target="a blue cat", keep_outside=keeps, save_masks=masks)
+    edit_video(made, model, Settings())
+    result, source, mask = (read_pixels(path, Selection(size=32)).frames_FYX3 for path in (output, clip, masks))
+    reach = np.asarray([[Image.fromarray(frame[:, :, 0]).filter(ImageFilter.MaxFilter(9)) for frame in mask]]).squeeze(
+        0
+    )  # an edge falls off within half a cell of four pixels
+    same = (result == source)[reach == 0].all()
+    assert (reach == 0).any() and same == (keeps is None)

@@ -91,16 +91,18 @@ def score(method: str, case: Case, output_F3YX: Tensor, frames: int) -> Score:
 def edit_case(
     model: Model, case: Case, method: str, values: dict[str, Any], frames: int, seed: int = 0, inversions: dict[Any, list[Tensor]] | None = None
 ) -> Tensor:
-    """One method on one case: pixels (F, 3, Y, X) in [-1, 1].
+    """One method on one case: pixels (F, 3, Y, X) in [-1, 1], the source's own outside the method's mask, as `vedit edit` does.
 
     inversions: kept by their settings, so that methods share those of a case.
     """
     from vedit.data import scenes
+    from vedit.diffusion.blend import blend, soft_edges
     from vedit.diffusion.invert import invert
 
     module = methods.load(method)
     params = read_params(module.Params, values, method)
-    latents = model.encode_frames(scenes.clip(case.scene, frames) * 2 - 1)
+    source = scenes.clip(case.scene, frames) * 2 - 1
+    latents = model.encode_frames(source)
     timesteps = model.schedule.timesteps(params.steps) if hasattr(params, "steps") else []
     trajectory: Callable[[int], Tensor] = no_latents
     if "inversion" in module.NEEDS:
@@ -112,12 +114,13 @@ def edit_case(
             )
             kept[key] = [*({level.timestep: level.latents for level in levels}[t] for t in timesteps), latents]
         trajectory = kept[key].__getitem__
-    clip = EditInput(latents, trajectory, timesteps, case.source_prompt, case.target_prompt, seed=seed)
+    clip = EditInput(latents, trajectory, timesteps, case.source_prompt, case.target_prompt, seed=seed, save={})
     last = None
     for last in module.run(model, clip, params):
         pass
     assert last is not None, "a method makes at least one step"
-    return model.decode_latents(last.latents["tgt"]).clamp(-1, 1)
+    made = model.decode_latents(last.latents["tgt"]).clamp(-1, 1)
+    return blend(source, made, soft_edges(clip.save["mask"].float(), model.scale)) if clip.save else made
 
 
 def with_blend(method: str, case: Case, values: dict[str, Any]) -> dict[str, Any]:

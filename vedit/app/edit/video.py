@@ -15,7 +15,6 @@ from vedit.app.edit.windows import Edit, since
 from vedit.app.media.gif import Report, Settings, edit_clip
 from vedit.app.record import comment_of, embedded, peak_memory_mib, write_record
 from vedit.app.watch import Watch, unwatched
-from vedit.errors import UsageError
 from vedit.media.frames import Clip, Frame
 from vedit.methods.base import read_params
 
@@ -31,7 +30,7 @@ class Job(NamedTuple):
     method: name of a method. params: its parameters by name, validated by the method's class.
     source: what the clip shows; target: what it should show. inversion: an artefact to use.
     mask: forms of `vedit.app.masks`, united. keep_outside: put the source's own pixels back outside
-    the mask. window: frames edited together, None to choose. save_masks: a clip, or a folder of
+    the mask, theirs or that of the method's words; None: if there is one. window: frames edited together, None to choose. save_masks: a clip, or a folder of
     pictures, of the mask that the edit acted in. save_attention: a folder for a picture per word.
     invert_like: the inversion of a run record, to be found or made again. memory_mib: what may be used.
     """
@@ -46,7 +45,7 @@ class Job(NamedTuple):
     seed: int = 0
     inversion: str | None = None
     mask: tuple[str, ...] = ()
-    keep_outside: bool = False
+    keep_outside: bool | None = None
     frames_per_call: int = 8
     preview: str | None = None
     record: bool = True
@@ -114,8 +113,6 @@ def check_job(job: Job, model: Model) -> None:
     for prompt in (job.source, job.target):
         check_prompt(model, prompt)
     check_size(job.selection.size, latent_multiple(model))
-    if job.keep_outside and not job.mask:
-        raise UsageError("--keep-outside needs a --mask.", "It puts the source back outside the mask.")
 
 
 def _beside(path: str | None, output: str) -> str | None:

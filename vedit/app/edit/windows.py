@@ -57,12 +57,15 @@ class Edit:
         self.attention: dict[str, list[Tensor]] = {}
         self.spans = {"invert": 0.0, "edit": 0.0, "decode": 0.0}
         self.outline = self._outline()
-        if job.save_masks and not (self.mask or self.outline.makes_mask):
-            raise UsageError(
-                f"--save-masks: {job.method} makes no mask with these settings.",
-                "Masks come from --mask, from blend_words of p2p, and from mask_words of dds and glp.",
-                "Try --set 'blend_words=[\"WORD\"]'",
-            )
+        has_mask = self.mask is not None or self.outline.makes_mask
+        self.keeps_outside = has_mask if job.keep_outside is None else job.keep_outside
+        for option, asked in (("--save-masks", job.save_masks), ("--keep-outside", job.keep_outside)):
+            if asked and not has_mask:
+                raise UsageError(
+                    f"{option}: {job.method} makes no mask with these settings.",
+                    "Masks come from --mask, from blend_words of p2p, and from mask_words of dds and glp.",
+                    "Try --set 'blend_words=[\"WORD\"]'",
+                )
 
     def _window(self) -> int:
         if self.is_whole and self.job.window and self.job.window < self.frames:
@@ -152,7 +155,7 @@ class Edit:
             seed=job.seed,
             frames_per_call=job.frames_per_call,
             first_frame=frames.start,
-            save=save if job.save_masks or job.save_attention else None,
+            save=save,
             save_attention=job.save_attention is not None,
             uncond=self._null_embeddings(frames),
             warn=self.warn,
@@ -167,10 +170,10 @@ class Edit:
 
     def _keep(self, frames: slice, latents: Tensor, save: dict[str, Any]) -> None:
         """Decode a window, and keep its mask and attention if they are wanted."""
-        result = to_frames(self.model.decode_latents(latents, self.job.frames_per_call))
-        if self.job.keep_outside and self.mask is not None:
-            result = kept_outside(self.pixels.frames_FYX3[frames], result, self.mask.pixels(frames))
-        self.result[frames] = result
+        result_F3YX = self.model.decode_latents(latents, self.job.frames_per_call).float().cpu().clamp(-1, 1)
+        if self.keeps_outside:
+            result_F3YX = self._put_back(frames, result_F3YX, save.get("mask"))
+        self.result[frames] = to_frames(result_F3YX)
         if self.job.save_masks:
             if self.masks is None:
                 self.masks = blank_frames(self.result.shape[:3])
@@ -178,6 +181,17 @@ class Edit:
         for key, value in save.items():
             if key.startswith("attention/"):
                 self.attention.setdefault(key.removeprefix("attention/"), []).append(value.float().cpu())
+
+    def _put_back(self, frames: slice, result_F3YX: Tensor, made_F1YX: Tensor | None) -> Tensor:
+        """The source's own pixels outside the masks: the user's in pixels, the method's in latents."""
+        import torch
+
+        from vedit.diffusion.blend import blend, soft_edges
+
+        share = torch.ones(1, 1, 1, 1) if made_F1YX is None else soft_edges(made_F1YX.float().cpu(), self.model.scale)
+        if self.mask is not None:
+            share = share * (torch.from_numpy(self.mask.pixels(frames)).unsqueeze(1) / 255)
+        return blend(to_tensor(self.pixels, frames), result_F3YX, share)
 
     def write_extras(self, settings: Settings) -> None:
         """The mask as a clip like the output, or as a folder of pictures; attention as a picture for each word."""
@@ -214,7 +228,7 @@ class Edit:
             "frames_per_call": job.frames_per_call,
             "window": job.window,
             "edit_mask": list(job.mask),
-            "keep_outside": job.keep_outside,
+            "keep_outside": self.keeps_outside,
             "inversion": None if self.artefact is None else inversion_recipe(self.artefact),
             "versions": versions("torch", "diffusers", "transformers", "pillow"),
         }
@@ -240,14 +254,6 @@ def mask_frames(mask_F1YX: Tensor, scale: int) -> np.ndarray:
     shown = (mask_F1YX.float().clamp(0, 1) * 255).round().to(torch.uint8).squeeze(1)
     array: np.ndarray = shown.repeat_interleave(scale, 1).repeat_interleave(scale, 2).cpu().numpy()
     return array
-
-
-def kept_outside(source_FYX3: np.ndarray, result_FYX3: np.ndarray, mask_FYX: np.ndarray) -> np.ndarray:
-    """The source's pixels where the mask is black, the edit's where it is white, mixed between."""
-    import numpy as np
-
-    share = mask_FYX[..., None].astype(np.float64) / 255
-    return np.rint(source_FYX3 * (1 - share) + result_FYX3 * share).astype(np.uint8)
 
 
 def since(begin: float) -> float:

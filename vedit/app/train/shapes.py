@@ -3,7 +3,8 @@
 RUN/codec, RUN/judge, RUN/unet and RUN/scorer hold the state of each stage; a stage that has
 reached its steps is not touched again. The denoiser has no last step: `shapes-all` ends in it
 and trains until it is stopped, and the next call goes on. `anneal` copies the denoiser's newest
-state to RUN/unet-annealed and lets its rate fall to zero there; the run itself stays as it is.
+state to RUN/unet-annealed and lets its rate fall to zero there, the loss without the weight of the
+object's mask; the run itself stays as it is.
 Asked again after the run has gone on, it sets the old copy aside under its step and makes another.
 """
 
@@ -120,18 +121,20 @@ def _fork(stage: str, folder: Path, options: "Options", settings: Settings) -> "
     if latest_state(place) is None:
         target = place / "state" / newest.name
         shutil.copytree(newest, target.with_suffix(".tmp"), dirs_exist_ok=True)
-        _begin_average_anew(target.with_suffix(".tmp"))
+        _begin_anew(target.with_suffix(".tmp"))
         target.with_suffix(".tmp").rename(target)
         write_atomically(place / "start", f"{start}\n")
         write_atomically(place / "state" / "latest", newest.name + "\n")
     return replace(options, steps=_start(place) + settings.anneal, anneal=settings.anneal)
 
 
-def _begin_average_anew(saved: Path) -> None:
-    """Let the average of an annealed copy begin with its first step: a long one would remember the high rate."""
+def _begin_anew(saved: Path) -> None:
+    """Let the average of an annealed copy begin with its first step, since a long one would remember the high rate, and tell it of its loss."""
     from vedit.train.loop import state_of, write_atomically
 
-    write_atomically(saved / "state.json", json.dumps({**state_of(saved), "ema_update_count": 0}, indent=1) + "\n")
+    state = state_of(saved)
+    config = {**state["config"], "mask_weight": 0.0}
+    write_atomically(saved / "state.json", json.dumps({**state, "config": config, "ema_update_count": 0}, indent=1) + "\n")
 
 
 def _start(place: Path) -> int:
@@ -150,6 +153,7 @@ def build_task(stage: str, folder: Path, settings: Settings) -> Any:
     """Build the task of a stage, with the finished stages that it stands on."""
     precision = settings.precision if settings.precision != "auto" else best_precision(settings.device)
     common: dict[str, Any] = {"seed": settings.seed, "device": settings.device, "precision": precision}
+    weight = {"mask_weight": 0.0} if settings.anneal else {}
     if stage == "codec":
         from vedit.train.shapes_codec import CodecTask
 
@@ -167,12 +171,12 @@ def build_task(stage: str, folder: Path, settings: Settings) -> Any:
 
         base, name = load_denoiser(folder)
         batch = settings.batch or 4
-        return MotionTask(load_codec(folder), base, base_name=name, batch=batch, blocks_of=max(1, 128 // batch), **common)
+        return MotionTask(load_codec(folder), base, base_name=name, batch=batch, blocks_of=max(1, 128 // batch), **common, **weight)
     from vedit.train.shapes_unet import UNetTask
 
     batch = settings.batch or 32
     blocks_of = max(1, 1024 // batch)
-    return UNetTask(load_codec(folder), load_judge(folder), batch=batch, blocks_of=blocks_of, compiled=settings.compiled, **common)
+    return UNetTask(load_codec(folder), load_judge(folder), batch=batch, blocks_of=blocks_of, compiled=settings.compiled, **common, **weight)
 
 
 def best_precision(device: str) -> str:
