@@ -28,7 +28,7 @@ def test_every_variant_stands_beside_the_source_and_is_what_its_own_run_gives(mo
     columns = [shown[:, :, place * 34 : place * 34 + 32] for place in range(6)]
     source = read_pixels(clip, Selection(size=32)).frames_FYX3
     assert (columns[0] == source).all() and (columns[5] == source).all()  # the truth given is the clip itself
-    dds = job(clip, tmp_path / "dds.nut", method="dds", params={**GLP, "w1": 2.0, "w2": 2.0}, target="a blue dog", mask=("0,0,16,32",))
+    dds = job(clip, tmp_path / "dds.nut", method="dds", params={**GLP, "w1": 2.0, "w2": 2.0}, target="a blue dog", mask=("0,0,16,32",), keep_outside=False)
     edit_video(dds, model, Settings())
     assert (columns[1] == read_pixels(str(tmp_path / "dds.nut"), Selection(size=32)).frames_FYX3).all()
     assert len({column.tobytes() for column in columns[1:5]}) == 4

@@ -47,6 +47,7 @@ def ablate(job: Job, model: Model, settings: Settings, *, truth: str | None = No
     truth: the true edited clip, where it is known; it is taken by the same selection.
     """
     started = time.perf_counter()
+    job = job._replace(keep_outside=bool(job.keep_outside))  # how well a variant keeps the clip by itself is what is asked
     variants = ablations(job.method)
     check_job(job, model)
     pixels = read_pixels(job.input, job.selection, warn=settings.warn)
