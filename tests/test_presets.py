@@ -122,6 +122,27 @@ def test_an_unknown_preset_gets_the_nearest_name() -> None:
         presets.load_chain("websmall")
 
 
+def test_a_preset_of_an_embedded_stage_gives_what_the_trainer_reads() -> None:
+    from vedit.cli.train import EVERY, STAGES
+
+    pytest.importorskip("torch")
+    from vedit.train.loop import Options
+
+    found = {name for name in presets.paths() if presets.load(name).kind == "embedded"}
+    assert found == set(STAGES) - {EVERY}
+    assert presets.load_embedded("shapes-motion")["batch"] == 4
+    assert set(presets.EMBEDDED_KEYS) - {"batch"} <= set(Options.__dataclass_fields__)
+
+
+def test_mistakes_of_an_embedded_stage_are_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "mine.toml", 'kind = "embedded"\nstage = "motions"\nbatsh = 4\nwarmup = -1\nema_decay = 1\n')
+    with pytest.raises(UsageError) as caught:
+        presets.load_embedded(path)
+    told = str(caught.value)
+    assert "5 mistakes" in told and "stage is called 'motions'" in told and "did you mean motion?" in told.lower()
+    assert "'batsh'" in told and "no rate" in told and "warmup = -1 is no positive whole number" in told and "ema_decay = 1 is not below 1" in told
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no such file"):
         presets.load(str(tmp_path / "none.toml"))

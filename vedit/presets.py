@@ -12,7 +12,8 @@
 A preset of kind "chain" lists stages of `vedit gif chain`; the keys of a stage table are the
 options of the command with that name. One of kind "method" names an editing method, and its other
 keys are the method's parameters. One of kind "train" has the tables that decide a generator and its
-training. A file is read with every mistake in it reported at once.
+training. One of kind "embedded" says how a stage of the embedded models is trained. A file is read
+with every mistake in it reported at once.
 
 Where a value comes from, strongest first: option, environment (VEDIT_GIF_RESIZE_FILTER),
 preset, user config, built-in default.
@@ -35,6 +36,10 @@ if TYPE_CHECKING:
 
 Chain = list[tuple[str, dict[str, str]]]
 SUFFIX = ".toml"
+EMBEDDED_STAGES = ("codec", "judge", "scorer", "unet", "motion")
+EMBEDDED_KEYS: dict[str, type] = {
+    "rate": float, "batch": int, "steps": int, "anneal": int, "warmup": int, "ema_decay": float, "log_every": int, "save_every": int, "measure_every": int,
+}  # fmt: skip
 
 
 class Setting(NamedTuple):
@@ -271,6 +276,35 @@ def load_train(name_or_path: str) -> dict[str, Any]:
     return tables
 
 
+def _embedded_mistakes(table: Mapping[str, Any]) -> Iterator[str]:
+    stage = table.get("stage")
+    if stage not in EMBEDDED_STAGES:
+        what = "there is no stage" if stage is None else f"no stage is called {stage!r}"
+        yield f"top level: {what}{_nearest(str(stage), EMBEDDED_STAGES)} There are {', '.join(EMBEDDED_STAGES)}."
+    if "rate" not in table:
+        yield "top level: there is no rate, the learning rate."
+    known = ("kind", "summary", "stage", *EMBEDDED_KEYS)
+    for key, value in table.items():
+        if key not in known:
+            yield f"top level: no key {key!r}{_nearest(key, known)} There are {', '.join(known)}."
+        elif key in EMBEDDED_KEYS and not _is_positive(value, EMBEDDED_KEYS[key]):
+            yield f"top level: {key} = {value!r} is no positive {'whole number' if EMBEDDED_KEYS[key] is int else 'number'}."
+    if isinstance(table.get("ema_decay"), (int, float)) and table["ema_decay"] >= 1:
+        yield f"top level: ema_decay = {table['ema_decay']} is not below 1."
+    if stage in ("codec", "judge", "scorer") and "batch" in table:
+        yield f"top level: batch is for unet and motion; {stage} keeps its own."
+
+
+def _is_positive(value: Any, kind: type) -> bool:
+    return isinstance(value, int if kind is int else (int, float)) and not isinstance(value, bool) and value > 0
+
+
+def load_embedded(name_or_path: str) -> dict[str, Any]:
+    """How a stage of the embedded models is trained: its name under "stage", and EMBEDDED_KEYS."""
+    table = load(name_or_path, "embedded").table
+    return {key: value for key, value in table.items() if key not in ("kind", "summary")}
+
+
 def _stage_mistakes(where: str, row: Mapping[str, Any]) -> Iterator[str]:
     from vedit import stages
     from vedit.stages.options import read_options
@@ -398,4 +432,9 @@ def as_value(text: str) -> bool | int | float | str:
 
 
 # What a kind of preset may hold, checked by: the table to a sentence for each mistake.
-CHECKS: dict[str, Callable[[Mapping[str, Any]], Iterator[str]]] = {"chain": _chain_mistakes, "method": _method_mistakes, "train": _train_mistakes}
+CHECKS: dict[str, Callable[[Mapping[str, Any]], Iterator[str]]] = {
+    "chain": _chain_mistakes,
+    "method": _method_mistakes,
+    "train": _train_mistakes,
+    "embedded": _embedded_mistakes,
+}

@@ -14,7 +14,8 @@ import click
 from vedit.cli.common import Voice, examples, print_json, toml_value
 from vedit.errors import Stopped, UsageError
 
-STAGES = ("shapes-all", "shapes-codec", "shapes-judge", "shapes-scorer", "shapes", "shapes-motion")
+EVERY = "shapes-all"
+STAGES = (EVERY, "shapes-codec", "shapes-judge", "shapes-scorer", "shapes", "shapes-motion")
 EXAMPLES = (
     ("vedit train --preset shapes-all --out RUN", "every stage of the embedded model; stop and call again as you like"),
     ("vedit train --preset shapes --out RUN --steps 20000", "the denoiser alone, up to a step"),
@@ -31,7 +32,7 @@ ONLY_GENERATOR = {"data": "--data", "settings": "--set", "launch": "--launch", "
 @click.command(
     help=f"""Train the embedded models on scenes drawn as they are needed, or a generator on your clips.
 
-Of the embedded models the presets are stages: shapes-codec, shapes-judge (the classifier that
+Of the embedded models the presets, of kind "embedded", are stages: shapes-codec, shapes-judge (the classifier that
 reads samples), shapes-scorer, shapes (denoiser and text encoder, without end), and shapes-all,
 which goes through them in this order.
 
@@ -75,7 +76,7 @@ def command(preset: str | None, folder: str | None, describe: bool, as_json: boo
         raise UsageError(f"{missing} is missing.", "Training needs a preset and a run folder.", f"Example: {EXAMPLES[0][0]}")
     from vedit.app.extras import need
 
-    is_stage = preset in STAGES
+    is_stage = preset == EVERY or _is_of_a_stage(preset)
     for name, option in (ONLY_GENERATOR if is_stage else ONLY_SHAPES).items():
         if given[name]:
             raise UsageError(f"{option} is not for the preset {preset}.", f"It is for {'a generator' if is_stage else 'the embedded models'}.")
@@ -89,6 +90,13 @@ def command(preset: str | None, folder: str | None, describe: bool, as_json: boo
             else:
                 voice.say(_line(stage, report))
             sys.stdout.flush()
+
+
+def _is_of_a_stage(preset: str) -> bool:
+    from vedit import presets
+
+    is_file = os.sep in preset or preset.endswith(presets.SUFFIX)
+    return (is_file or preset in presets.paths()) and presets.load(preset).kind == "embedded"
 
 
 def _shapes(preset: str, folder: str, given: dict[str, Any], should_stop: Any) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -19,12 +19,13 @@ torch.set_num_threads(1)  # ten times faster for small tensors on a busy machine
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch):
     """Steps of 8 pictures, a few of each stage, and a judge's worth of measuring left out."""
-    recipe = train_shapes.recipe
+    read_recipe = train_shapes.read_recipe
     build = train_shapes.build_task
 
-    def short(stage):
-        options = replace(recipe(stage), measure_every=10**9, save_every=10**9, log_every=1, warmup=1)
-        return options if options.steps is None else replace(options, steps=2, anneal=1)
+    def short(preset):
+        recipe = read_recipe(preset)
+        options = replace(recipe.options, measure_every=10**9, save_every=10**9, log_every=1, warmup=1)
+        return replace(recipe, options=options if options.steps is None else replace(options, steps=2, anneal=1))
 
     def small(stage, folder, settings):
         task = build(stage, folder, settings)
@@ -35,7 +36,7 @@ def tiny(monkeypatch):
         return task
 
     monkeypatch.setattr(shapes_codec, "frozen", partial(shapes_codec.frozen, count=64))
-    monkeypatch.setattr(train_shapes, "recipe", short)
+    monkeypatch.setattr(train_shapes, "read_recipe", short)
     monkeypatch.setattr(train_shapes, "build_task", small)
 
 
@@ -65,6 +66,8 @@ def test_all_stages_run_in_order_then_the_denoiser_goes_on_until_stopped(tmp_pat
     annealed_state = state_of(latest_state(tmp_path / "unet-annealed"))
     assert annealed_state["step"] == before + 2
     assert annealed_state["ema_update_count"] == 2  # the average of the copy began anew
+    weights = [state_of(latest_state(tmp_path / stage))["config"]["mask_weight"] for stage in ("unet", "unet-annealed")]
+    assert weights == [5.0, 0.0]  # objects come out too large with it
     list(train_shapes.train_shapes("shapes", tmp_path, Settings(precision="fp32", steps=before + 1)))
     list(train_shapes.train_shapes("shapes", tmp_path, Settings(precision="fp32", anneal=1)))
     assert state_of(latest_state(tmp_path / "unet-annealed"))["step"] == before + 2
@@ -101,6 +104,7 @@ def test_a_stage_that_anneals_by_itself_refuses_another(tmp_path):
 
 
 def test_batch_and_rate_of_the_denoiser_can_be_chosen(tmp_path):
-    options = train_shapes._options("unet", Settings(rate=2e-3), one_stage=True)
-    assert options.rate == 2e-3
-    assert train_shapes._options("scorer", Settings(rate=2e-3), one_stage=True).rate == 1e-3
+    def rate(preset):
+        return train_shapes._options(train_shapes.read_recipe(preset), Settings(rate=2e-3), one_stage=True).rate
+
+    assert (rate("shapes"), rate("shapes-motion"), rate("shapes-scorer")) == (2e-3, 2e-3, 1e-3)

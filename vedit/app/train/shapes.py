@@ -15,20 +15,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vedit import presets
 from vedit.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
     from vedit.train.loop import Options, Report
     from vedit.train.shapes_unet import Denoiser
 
-PRESETS: dict[str, tuple[str, ...]] = {
-    "shapes-codec": ("codec",),
-    "shapes-judge": ("judge",),
-    "shapes-scorer": ("scorer",),
-    "shapes": ("unet",),
-    "shapes-motion": ("motion",),
-    "shapes-all": ("codec", "judge", "scorer", "unet"),
-}
+EVERY = "shapes-all"
+IN_TURN = ("shapes-codec", "shapes-judge", "shapes-scorer", "shapes")
 
 
 @dataclass(frozen=True)
@@ -50,17 +45,22 @@ class Settings:
     rate: float | None = None
 
 
-def recipe(stage: str) -> "Options":
-    """Return how each stage is trained. Steps None: no end."""
+@dataclass(frozen=True)
+class Recipe:
+    """How a stage is trained. batch: None for stages that keep their own."""
+
+    stage: str
+    options: "Options"
+    batch: int | None
+
+
+def read_recipe(preset: str) -> Recipe:
+    """Read the preset of a stage. Raises UsageError."""
     from vedit.train.loop import Options
 
-    return {
-        "codec": Options(rate=3e-3, steps=4000, anneal=1500, ema_decay=0.995, save_every=250, measure_every=16_000),
-        "judge": Options(rate=2e-3, steps=3200, anneal=1000, ema_decay=0.995, save_every=500, measure_every=32_000),
-        "scorer": Options(rate=1e-3, steps=13200, anneal=2500, ema_decay=0.998, save_every=250, measure_every=64_000),
-        "motion": Options(rate=1.5e-3, warmup=100, ema_decay=0.998, log_every=50, save_every=200, measure_every=32_000),
-        "unet": Options(rate=1.2e-3, warmup=200, ema_decay=0.9998, log_every=100, save_every=500, measure_every=100_000),
-    }[stage]
+    table = presets.load_embedded(preset)
+    stage, batch = table.pop("stage"), table.pop("batch", None)
+    return Recipe(stage, Options(**table), batch)
 
 
 def train_shapes(
@@ -80,24 +80,25 @@ def train_shapes(
     settings = settings or Settings()
     if settings.threads:
         torch.set_num_threads(settings.threads)
-    for stage in PRESETS[preset]:
-        options = _options(stage, settings, one_stage=len(PRESETS[preset]) == 1)
+    for name in IN_TURN if preset == EVERY else (preset,):
+        recipe = read_recipe(name)
+        stage, options = recipe.stage, _options(recipe, settings, one_stage=preset != EVERY)
         if settings.anneal:
             options = _fork(stage, folder, options, settings)
             place = folder / f"{stage}-annealed"
         else:
             place = folder / stage
         if not _is_finished(place, options):
-            task = build_task(stage, folder, settings)
+            task = build_task(stage, folder, replace(settings, batch=settings.batch or recipe.batch))
             for report in train(task, options, place, should_stop):
                 yield stage, report
         if stage == "codec" and not (folder / "vae").exists():
             _freeze_codec(folder, settings)
 
 
-def _options(stage: str, settings: Settings, *, one_stage: bool) -> "Options":
-    options = replace(recipe(stage), seed=settings.seed)
-    if stage in ("unet", "motion") and settings.rate is not None:
+def _options(recipe: Recipe, settings: Settings, *, one_stage: bool) -> "Options":
+    options = replace(recipe.options, seed=settings.seed)
+    if recipe.batch is not None and settings.rate is not None:
         options = replace(options, rate=settings.rate)
     if settings.steps is not None and (one_stage or options.steps is None):
         return replace(options, steps=settings.steps, anneal=min(options.anneal, settings.steps))
@@ -153,7 +154,6 @@ def build_task(stage: str, folder: Path, settings: Settings) -> Any:
     """Build the task of a stage, with the finished stages that it stands on."""
     precision = settings.precision if settings.precision != "auto" else best_precision(settings.device)
     common: dict[str, Any] = {"seed": settings.seed, "device": settings.device, "precision": precision}
-    weight = {"mask_weight": 0.0} if settings.anneal else {}
     if stage == "codec":
         from vedit.train.shapes_codec import CodecTask
 
@@ -166,17 +166,17 @@ def build_task(stage: str, folder: Path, settings: Settings) -> Any:
         from vedit.train.shapes_scorer import ScorerTask
 
         return ScorerTask(**common)
+    from vedit.train.shapes_unet import MASK_WEIGHT, UNetTask
+
+    assert settings.batch is not None, "presets of unet and motion say it"
+    batch, weight = settings.batch, 0.0 if settings.anneal else MASK_WEIGHT
     if stage == "motion":
         from vedit.train.shapes_motion import MotionTask
 
         base, name = load_denoiser(folder)
-        batch = settings.batch or 4
-        return MotionTask(load_codec(folder), base, base_name=name, batch=batch, blocks_of=max(1, 128 // batch), **common, **weight)
-    from vedit.train.shapes_unet import UNetTask
-
-    batch = settings.batch or 32
+        return MotionTask(load_codec(folder), base, base_name=name, batch=batch, blocks_of=max(1, 128 // batch), mask_weight=weight, **common)
     blocks_of = max(1, 1024 // batch)
-    return UNetTask(load_codec(folder), load_judge(folder), batch=batch, blocks_of=blocks_of, compiled=settings.compiled, **common, **weight)
+    return UNetTask(load_codec(folder), load_judge(folder), batch=batch, blocks_of=blocks_of, compiled=settings.compiled, mask_weight=weight, **common)
 
 
 def best_precision(device: str) -> str:
