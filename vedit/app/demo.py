@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from vedit.app.bench.scenes import COPY, Score, score, with_blend
+from vedit.app.bench.scenes import COPY, Score, score, with_mask
 from vedit.app.clips import Pixels, Selection, read_pixels, to_tensor
 from vedit.app.draw_scene import scene_for, write_scene
 from vedit.app.edit.video import Job, edit_video
@@ -40,7 +40,7 @@ def run_demo(folder: str, model: Model, presets: dict[str, dict[str, Any]], *, s
     for method in METHODS:
         output = os.path.join(folder, f"{method}.nut")
         preview = os.path.join(folder, f"{method}.gif")
-        job = Job(clip, output, method, SOURCE, TARGET, source.selection, with_blend(method, case, presets[method]), preview=preview)
+        job = Job(clip, output, method, SOURCE, TARGET, source.selection, with_mask(method, case, presets[method]), preview=preview)
         edit_video(job, model, Settings(), watch=watch)
         made: Pixels = read_pixels(output, source.selection)
         scores.append(score(method, case, to_tensor(made), len(made.frames_FYX3)))

@@ -7,7 +7,7 @@ import pytest
 pytest.importorskip("torch")
 import torch
 
-from vedit.app.bench.scenes import COPY, Score, interval, psnr, score, summary, table_text, with_blend
+from vedit.app.bench.scenes import COPY, Score, interval, psnr, score, summary, table_text, with_mask
 from vedit.data import scenes
 from vedit.data.cases import KINDS, load_cases
 
@@ -67,8 +67,9 @@ def test_the_table_has_a_row_per_method_and_success_by_kind() -> None:
     assert len(text) == 4 and text[2].startswith("| a | 20.0 [20.0, 20.0] | 30.0 [30.0, 30.0]")
 
 
-def test_the_blend_is_told_the_shape_except_for_backgrounds() -> None:
-    assert with_blend("p2p", CASES["colour"], {"steps": 5}) == {"steps": 5, "blend_words": [CASES["colour"].scene.shape]}
-    assert with_blend("p2p", CASES["ground"], {}) == {} == with_blend("pnp", CASES["colour"], {})
-    both = with_blend("p2p", CASES["shape"], {})["blend_words"]
+def test_masks_by_words_are_told_the_shape_except_for_backgrounds() -> None:
+    assert with_mask("p2p", CASES["colour"], {"steps": 5}) == {"steps": 5, "blend_words": [CASES["colour"].scene.shape]}
+    assert with_mask("p2p", CASES["ground"], {}) == {} == with_mask("pnp", CASES["colour"], {})
+    both = with_mask("p2p", CASES["shape"], {})["blend_words"]
     assert both == [CASES["shape"].scene.shape, CASES["shape"].truth.shape]
+    assert with_mask("glp", CASES["shape"], {}) == with_mask("dds", CASES["shape"], {}) == {"mask_words": [CASES["shape"].scene.shape]}

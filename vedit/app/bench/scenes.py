@@ -123,12 +123,16 @@ def edit_case(
     return blend(source, made, soft_edges(clip.save["mask"].float(), model.scale)) if clip.save else made
 
 
-def with_blend(method: str, case: Case, values: dict[str, Any]) -> dict[str, Any]:
-    """P2P is told what its local blend may change: the object's word. A new background has no such word."""
-    if method != "p2p" or case.kind in ("ground", "pattern") or "blend_words" in values:
+def with_mask(method: str, case: Case, values: dict[str, Any]) -> dict[str, Any]:
+    """Methods that mask by words are told the object's, as a user would. A new background has no such word.
+
+    The masks of dds and glp read the source branch alone, so theirs is a word of the source.
+    """
+    key = {"p2p": "blend_words", "dds": "mask_words", "glp": "mask_words"}.get(method)
+    if key is None or case.kind in ("ground", "pattern") or key in values:
         return values
-    words = dict.fromkeys((case.scene.shape, case.truth.shape))
-    return {**values, "blend_words": list(words)}
+    words = (case.scene.shape, case.truth.shape) if method == "p2p" else (case.scene.shape,)
+    return {**values, key: list(dict.fromkeys(words))}
 
 
 def run_scenes(
@@ -165,7 +169,7 @@ def run_scenes(
             yield score(CODEC, case, model.decode_latents(model.encode_frames(truth)).clamp(-1, 1), frames)
             inversions: dict[Any, list[Tensor]] = {}
             for name in names:
-                values = with_blend(name, case, presets[name])
+                values = with_mask(name, case, presets[name])
                 made = edit_case(model, case, name, values, frames, inversions=inversions)
                 yield score(name, case, shown(name, case, made), frames)
 
