@@ -10,6 +10,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vedit.app.media.gif import Report, Settings, Source, converters, edit_clip
+from vedit.app.record import comment_of, embedded
 from vedit.errors import InputError, UsageError, VeditError
 from vedit.media.frames import Clip, Frame, Frames, Rect
 from vedit.media.pipeline import connect, plan
@@ -184,14 +185,23 @@ class MadeSource:
         return clip, frames, "rgba", self.warn
 
 
-def write_frames(frames_FYX3: np.ndarray, delays_cs: Sequence[int], output: str, settings: Settings | None = None, *, name: str = "-") -> Report:
+def write_frames(
+    frames_FYX3: np.ndarray, delays_cs: Sequence[int], output: str, settings: Settings | None = None, *, name: str = "-", recipe: dict[str, Any] | None = None
+) -> Report:
     """Write uint8 RGB frames as a GIF, a video or whatever the output's name says; it loops.
 
     delays_cs: how long each frame is shown, in centiseconds. name: of the clip, for messages.
-    The output appears only when complete. Raises OutputError.
+    recipe: what the output carries where the container can, as `vedit.app.record` writes it. The output appears only when complete. Raises OutputError.
     """
     settings = settings or Settings()
-    source = MadeSource(name, lambda: made_clip(frames_FYX3, delays_cs, name), settings.warn)
+
+    def made() -> tuple[Clip, Iterator[Frame]]:
+        clip, frames = made_clip(frames_FYX3, delays_cs, name)
+        return (clip if recipe is None else embedded(clip, recipe)), frames
+
+    source = MadeSource(name, made, settings.warn)
+    if recipe is not None:
+        settings = settings._replace(write={**settings.write, "comment": comment_of(recipe)})
     return edit_clip(source, output, [], settings, False)
 
 

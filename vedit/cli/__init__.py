@@ -33,7 +33,7 @@ COMMANDS = {
     "invert": "Compute the noise that samples back to a clip.",
     "presets": "List, show and save presets.",
     "probe": "Tell what is in a GIF or a video.",
-    "replay": "Repeat an edit from its run record.",
+    "replay": "Repeat an edit or a generated clip from its run record.",
     "scene": "Draw a clip from a caption, and the true result of an edit.",
     "score": "Judge edited clips, compare methods, lay out tables.",
     "train": "Train the embedded models, or a generator on your clips.",

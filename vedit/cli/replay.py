@@ -1,4 +1,4 @@
-"""`vedit replay`: repeat an edit from its run record."""
+"""`vedit replay`: repeat an edit or a generated clip from its run record."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import click
 
 from vedit.cli.common import Voice, examples
 
-EXAMPLES = (("vedit replay blue.gif -o again.gif", "the same edit: the same bytes, on the same device with the same versions"),)
+EXAMPLES = (("vedit replay blue.gif -o again.gif", "the same edit, or generated clip: the same bytes, on the same device with the same versions"),)
 
 
 @click.command(
-    help=f"""Repeat an edit from the run record beside its output, or from the recipe that the output carries.
+    help=f"""Repeat an edit or a generated clip from the run record beside its output, or from the recipe that the output carries.
 
 The model must be the one recorded, by the hash of its weights. Versions that differ are named,
 since they may change the last bits.
@@ -30,7 +30,7 @@ def command(made: str, output: str, overwrite: bool, quiet: bool, progress: str)
     record = read_record(made)
     check_output(output, (record.get("input", ""),), True if overwrite else None)
     need("diffusion")
-    from vedit.app.edit.replay import replay
+    from vedit.app.replay import replay
 
     voice = Voice(quiet, progress)
     replay(record, output, warn=voice.warn, watch=voice.steps)

@@ -87,7 +87,8 @@ class Job(NamedTuple):
     """What to make and where to.
 
     requests: rows of a grid, one per prompt, each with one request per seed. output: one file for
-    all (a grid when there are several), or None to write each into `folder`. to: output format.
+    all (a grid when there are several), or None to write each into `folder`. to: output format. like:
+    the model of a run record, whose weights must be loaded.
     """
 
     choices: Choices
@@ -97,6 +98,7 @@ class Job(NamedTuple):
     suffix: str = ".gif"
     to: str | None = None
     record: bool = True
+    like: Mapping[str, Any] | None = None
 
 
 def backend_of(model: str) -> Any:
@@ -121,6 +123,12 @@ def generate(job: Job, *, warn: Callable[[str], None] = lambda message: None, wa
         return []
     started = time.perf_counter()
     maker: Maker = module.load(job.choices)
+    if job.like is not None and _model(job, maker) != job.like:
+        raise ModelError(
+            f"the weights of {job.choices.model} are not those of the record.",
+            "Their hashes differ, so the result would too.",
+            "Name the revision that was used",
+        )
     records = []
     grid: list[list[Made]] = []
     waiting: list[str | None] = []
@@ -169,28 +177,58 @@ def _finish(
     warn: Callable[[str], None],
 ) -> dict[str, Any]:
     """Write one output and its record."""
+    rows = [
+        [{**_told(request), "fps": float(made.fps), **made.facts} for request, made in zip(*pair, strict=True)] for pair in zip(requests, grid, strict=True)
+    ]
+    choices = {"device": job.choices.device, "dtype": job.choices.dtype, "extra": dict(job.choices.extra)}
+    recipe = {
+        "command": "generate",
+        "model": _model(job, maker),
+        "choices": choices,
+        "clips": rows,
+        "versions": versions("torch", "diffusers", "transformers", "pillow"),
+    }
     alone = grid[0][0].file if len(grid) == len(grid[0]) == 1 else None
     if alone is not None and (job.to or os.path.splitext(path)[1][1:].lower()) == "mp4":
         with open_output(path) as stream:  # as it came: not encoded again, and with its sound
             stream.write(alone)
     else:
-        write_frames(frames, even_delays(len(frames), fps), path, Settings(to=job.to, warn=warn))
-    rows = [
-        [{**_told(request), "fps": float(made.fps), **made.facts} for request, made in zip(*pair, strict=True)] for pair in zip(requests, grid, strict=True)
-    ]
+        write_frames(frames, even_delays(len(frames), fps), path, Settings(to=job.to, warn=warn), recipe=recipe if job.record else None)
     record = {
-        "command": "generate",
+        **recipe,
         "output": path,
-        "model": {"name": job.choices.model, "revision": job.choices.revision, **maker.identity()},
-        "clips": rows,
         "shape": list(frames.shape),
         "seconds": round(time.perf_counter() - started, 3),
         "peak_memory_mib": peak_memory_mib(),
-        "versions": versions("torch", "diffusers", "transformers", "pillow"),
     }
     if job.record and path != "-":
         write_record(path, record)
     return record
+
+
+def _model(job: Job, maker: Maker) -> dict[str, Any]:
+    return {"name": job.choices.model, "revision": job.choices.revision, **maker.identity()}
+
+
+def may_be_repeated(record: Mapping[str, Any]) -> None:
+    """Raise InputError for the record of a clip that no weights here made."""
+    name = str(record["model"]["name"])
+    if name.startswith(("remote:", "provider:")):
+        raise InputError(f"this clip was made by {name}.", "A hosted generator makes another one when it is asked again.", "Ask it: vedit generate --help")
+
+
+def job_from(record: Mapping[str, Any], output: str, warn: Callable[[str], None]) -> Job:
+    """The job that a run record describes, for another output."""
+    choices = Choices(record["model"]["name"], record["model"]["revision"], **record["choices"], warn=warn)
+    rows = [[_request(told) for told in row] for row in record["clips"]]
+    return Job(choices, rows, output, like=record["model"])
+
+
+def _request(told: Mapping[str, Any]) -> Request:
+    """A request as the record tells it, with what was chosen for it then."""
+    values = {name: value for name, value in told.items() if name in Request._fields}
+    size = values["size"] and tuple(values["size"])
+    return Request(**{**values, "size": size, "fps": rate_of(values["fps"])})
 
 
 def _told(request: Request) -> dict[str, Any]:

@@ -13,10 +13,11 @@ from vedit.app import cache
 from vedit.app.clips import Selection, read_pixels
 from vedit.app.edit.ablate import ablate
 from vedit.app.edit.invert import InversionSettings, invert_video
-from vedit.app.edit.replay import replay
 from vedit.app.edit.video import edit_video
+from vedit.app.generate.run import Choices, Job, Request, generate
 from vedit.app.media.gif import Settings
 from vedit.app.record import carried, read_record, write_record
+from vedit.app.replay import replay
 from vedit.diffusion.models import Model
 from vedit.diffusion.null_text import NullText
 from vedit.errors import InputError, ModelError
@@ -34,8 +35,8 @@ def test_other_weights_and_other_commands_are_refused(model: Model, clip: str, t
     record = edit_video(job(clip, tmp_path / "a.gif"), model, Settings())
     with pytest.raises(ModelError, match="not those of the record"):
         replay({**record, "model": {**record["model"], "unet_sha256": "0" * 64}}, str(tmp_path / "b.gif"))
-    with pytest.raises(InputError, match="not of an edit"):
-        replay({"command": "generate"}, str(tmp_path / "b.gif"))
+    with pytest.raises(InputError, match="nothing that can be repeated"):
+        replay({"command": "score"}, str(tmp_path / "b.gif"))
 
 
 def test_other_versions_are_named(model: Model, clip: str, tmp_path: Path) -> None:
@@ -101,3 +102,21 @@ def test_an_ablation_is_repeated_whole(model: Model, clip: str, tmp_path: Path) 
     ablate(job(clip, tmp_path / "a.gif", method="glp", params={"iterations": 2}, target="a blue dog"), model, Settings())
     replay(read_record(str(tmp_path / "a.gif")), str(tmp_path / "b.gif"))
     assert (tmp_path / "a.gif").read_bytes() == (tmp_path / "b.gif").read_bytes()
+
+
+def test_generated_clips_are_repeated_from_the_output_alone_to_the_byte(tmp_path: Path) -> None:
+    rows = [[Request("a red ring", steps=2, seed=seed) for seed in (3, 4)]]
+    record = generate(Job(Choices("shapes", device="cpu"), rows, str(tmp_path / "a.gif")))[0]
+    (tmp_path / "a.gif.vedit.json").unlink()
+    carried_record = read_record(str(tmp_path / "a.gif"))
+    replay(carried_record, str(tmp_path / "b.gif"))
+    assert (tmp_path / "a.gif").read_bytes() == (tmp_path / "b.gif").read_bytes()
+    with pytest.raises(ModelError, match="not those of the record"):
+        replay({**record, "model": {**record["model"], "unet_sha256": "0" * 64}}, str(tmp_path / "c.gif"))
+    assert not (tmp_path / "c.gif").exists()
+
+
+def test_a_hosted_generator_s_clip_cannot_be_repeated(tmp_path: Path) -> None:
+    record = {"command": "generate", "choices": {}, "model": {"name": "remote:videos", "revision": None}, "versions": {}}
+    with pytest.raises(InputError, match="made by remote:videos"):
+        replay(record, str(tmp_path / "b.gif"))
