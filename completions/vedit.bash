@@ -3,7 +3,7 @@
 
 __vedit_presets() {
     local folder=${VEDIT_CONFIG_DIR:-${XDG_CONFIG_HOME:-$HOME/.config}/vedit}/presets file
-    printf '%s\n' boomerang combine combine-shapes ddim ddim-shapes dds dds-shapes glp glp-shapes glp-thesis improved moving-mnist p2p p2p-shapes p2p-thesis pixel-art pnp pnp-shapes pnp-thesis sdedit sdedit-shapes slack-emoji thumbnail tiny web-small
+    printf '%s\n' boomerang combine combine-shapes ddim ddim-shapes dds dds-shapes glp glp-shapes glp-thesis improved moving-mnist p2p p2p-shapes p2p-thesis pixel-art pnp pnp-shapes pnp-thesis sdedit sdedit-shapes shapes shapes-codec shapes-judge shapes-motion shapes-scorer slack-emoji thumbnail tiny web-small
     for file in "$folder"/*.toml; do
         [ -e "$file" ] || continue
         file=${file##*/}
@@ -267,7 +267,7 @@ _vedit() {
         'vedit data table') words='--id-column --caption-column --frames --size --fps --to --limit -j --jobs -y --overwrite --json -q --quiet --progress -h --help' ;;
         'vedit data v2vbench') words='--list --frames --size --fps --stride --one-edit --seed --to --limit -j --jobs -y --overwrite --json -q --quiet --progress -h --help' ;;
         'vedit demo') words='-O --output-dir -q --quiet --progress -h --help' ;;
-        'vedit edit') words='-o --output --source --prompt --method --preset --set --steps --seed --inversion --mask --keep-outside --save-masks --save-attention --preview --ablate --truth --explain --list-methods --no-metadata --model --revision --device --dtype --offload --frames-per-call --window --memory --frames --stride --start --size -y --overwrite --json -q --quiet --progress -h --help' ;;
+        'vedit edit') words='-o --output --source --prompt --method --preset --set --steps --seed --inversion --mask --keep-outside --no-keep-outside --save-masks --save-attention --preview --ablate --truth --explain --list-methods --no-metadata --model --revision --device --dtype --offload --frames-per-call --window --memory --frames --stride --start --size -y --overwrite --json -q --quiet --progress -h --help' ;;
         'vedit env') words='--json -h --help' ;;
         'vedit generate') words='-o --output -O --output-dir --to --model --revision --prompts --negative --seed --count --steps --ddim-num-steps --guidance --frames --size --fps --device --dtype --weights --eta --clip --spacing --save-x-start --save-every --from-x-start --from-step --mask --offload --vae-tiling --variant --motion-adapter --pipe --provider --base-url --remote-model --key-env --form --field --timeout --no-metadata -y --overwrite --skip-existing --json -q --quiet --progress -h --help' ;;
         'vedit gif') words='-h --help' ;;

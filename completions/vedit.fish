@@ -14,7 +14,7 @@ function __vedit_presets
     set -l folder ~/.config/vedit
     set -q XDG_CONFIG_HOME; and set folder $XDG_CONFIG_HOME/vedit
     set -q VEDIT_CONFIG_DIR; and set folder $VEDIT_CONFIG_DIR
-    printf '%s\n' boomerang combine combine-shapes ddim ddim-shapes dds dds-shapes glp glp-shapes glp-thesis improved moving-mnist p2p p2p-shapes p2p-thesis pixel-art pnp pnp-shapes pnp-thesis sdedit sdedit-shapes slack-emoji thumbnail tiny web-small
+    printf '%s\n' boomerang combine combine-shapes ddim ddim-shapes dds dds-shapes glp glp-shapes glp-thesis improved moving-mnist p2p p2p-shapes p2p-thesis pixel-art pnp pnp-shapes pnp-thesis sdedit sdedit-shapes shapes shapes-codec shapes-judge shapes-motion shapes-scorer slack-emoji thumbnail tiny web-small
     for file in $folder/presets/*.toml
         string replace -r '^.*/(.*)\.toml$' '$1' -- $file
     end
@@ -34,7 +34,7 @@ complete -c vedit -n '__vedit_at \'vedit\'' -a invert -d 'Invert a clip: compute
 complete -c vedit -n '__vedit_at \'vedit\'' -a models -d 'List, fetch and look into models; make model folders from training runs'
 complete -c vedit -n '__vedit_at \'vedit\'' -a presets -d 'List, show and save presets: named settings in TOML files'
 complete -c vedit -n '__vedit_at \'vedit\'' -a probe -d 'Tell what is in GIFs and videos, without decoding them'
-complete -c vedit -n '__vedit_at \'vedit\'' -a replay -d 'Repeat an edit from the run record beside its output, or from the recipe that the output carries'
+complete -c vedit -n '__vedit_at \'vedit\'' -a replay -d 'Repeat an edit or a generated clip from the run record beside its output, or from the recipe that the output carries'
 complete -c vedit -n '__vedit_at \'vedit\'' -a scene -d 'Draw a clip from a caption'
 complete -c vedit -n '__vedit_at \'vedit\'' -a score -d 'Judge edited clips: quality, fidelity to text and source, steadiness'
 complete -c vedit -n '__vedit_at \'vedit\'' -a train -d 'Train the embedded models on scenes drawn as they are needed, or a generator on your clips'
@@ -248,7 +248,7 @@ complete -c vedit -n '__vedit_at \'vedit edit\'' -l steps -x -d 'Sampling steps.
 complete -c vedit -n '__vedit_at \'vedit edit\'' -l seed -x -d 'Seed of everything random.'
 complete -c vedit -n '__vedit_at \'vedit edit\'' -l inversion -r -F -d 'Use this inversion instead of the cache.'
 complete -c vedit -n '__vedit_at \'vedit edit\'' -l mask -r -F -d 'Where and when to edit: a picture or clip (white is edited), a box, a range of time or frames; several are united.'
-complete -c vedit -n '__vedit_at \'vedit edit\'' -l keep-outside -d 'Put the source\'s own pixels back outside the mask.'
+complete -c vedit -n '__vedit_at \'vedit edit\'' -l keep-outside -l no-keep-outside -d 'Put the source\'s own pixels back outside the mask, yours or that of the method\'s words; on when there is one.'
 complete -c vedit -n '__vedit_at \'vedit edit\'' -l save-masks -x -a '(__fish_complete_directories)' -d 'Also write the mask that the edit acted in, as a clip or as pictures.'
 complete -c vedit -n '__vedit_at \'vedit edit\'' -l save-attention -x -a '(__fish_complete_directories)' -d 'Also write a picture for each word: where it looked.'
 complete -c vedit -n '__vedit_at \'vedit edit\'' -l preview -r -F -d 'Also write source and edit side by side.'

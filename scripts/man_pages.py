@@ -19,6 +19,7 @@ ENVIRONMENT = {
     "VEDIT_LIMITS": ("TOML file with other limits, such as: canvas = 200000000", "--limit"),
     "VEDIT_FFMPEG": ("Path of an ffmpeg to use for video, 6.1 or later, instead of the one that imageio-ffmpeg brings.", "--limit"),
     "IMAGEIO_FFMPEG_EXE": ("The same for every program that uses imageio-ffmpeg.", "--limit"),
+    "GOMP_SPINCOUNT": ("How long threads on a CPU wait busily for each other; 10000 rounds unless set.", "--device"),
     "HF_TOKEN": ("Token for the Hub: gated and private models, inference providers.", "--revision"),
     "HF_ENDPOINT": ("Address of another Hub, such as a mirror, instead of https://huggingface.co.", "--revision"),
     "HF_HUB_OFFLINE": ("When 1, models come from the cache alone, and nothing is asked of the Hub.", "--revision"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import compileall
+import os
 import resource
 import subprocess
 import sys
@@ -131,3 +132,11 @@ def test_no_byte_of_output_before_it_is_known_that_there_will_be_one() -> None:
     process = start("gif", "rotate", "90", str(NASTY / "err_text.gif"), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (3, b"") and err
+
+
+@pytest.mark.parametrize(("given", "used"), [({}, "10000"), ({"GOMP_SPINCOUNT": "5"}, "5")])
+def test_threads_of_torch_do_not_wait_busily_for_long_unless_the_user_says_so(given: dict[str, str], used: str) -> None:
+    asks = "import atexit, os, sys; sys.argv = ['vedit', '--version']; atexit.register(lambda: print(os.environ['GOMP_SPINCOUNT']))"
+    clean = {name: value for name, value in os.environ.items() if name != "GOMP_SPINCOUNT"}
+    said = subprocess.run([sys.executable, "-c", f"{asks}; from vedit.cli import run; run()"], env={**clean, **given}, capture_output=True, text=True, cwd=ROOT)
+    assert said.stdout.splitlines()[-1] == used
