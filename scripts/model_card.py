@@ -78,12 +78,13 @@ The path is not learnt. The denoiser had learnt from single pictures, which do n
 linear read-out of its features told five motions apart in 18 to 26 % of cases (chance is 20 %).
 The adapter keeps the object, its colour and its place together through the frames, and after the
 training below does not heed the words: the error to the true clip is the same with the right and
-with the opposite word (ratio 0.997 to 1.002 at step 1 400), where the design expected 20 000 to 50 000 clips
-to be needed. So `vedit generate` moves the clip itself: at timestep 600 the foreseen clip is
-shifted along the path that the words name, 11 pixels in all, and noised again (Text2Video-Zero's
-motion in latents); below that the adapter makes one clip of it. What follows from this: all
-speeds are the same, a pattern of the background may be drawn along, textures flicker, an object
-near the border can be cut, and the stock AnimateDiffPipeline, which does none of this, makes
+with the opposite word (ratio 0.997 to 1.002 at step 1 400, 0.997 to 1.000 at step 7 800), though
+it has seen as many clips as the design expected to be needed. So `vedit generate` moves the clip
+itself: at timestep 600 the foreseen clip is shifted along the path that the words name, 11 pixels
+in all, and noised again (Text2Video-Zero's motion in latents); below that the adapter makes one
+clip of it. What follows from this: all speeds are the same, a pattern of the background may be
+drawn along, textures flicker, an object near the border can be cut, a small one can come twice
+(the squares in `docs/img/shapes-clips.png`), and the stock AnimateDiffPipeline, which does none of this, makes
 clips that hardly move."""
 
 
@@ -251,15 +252,16 @@ Size {gates["package: size"]["value"] / 1e6:.1f} MB; a clip takes {gates["speed:
 
 ## How it was trained
 
-`vedit train --preset shapes-motion --out RUN`, then `vedit models pack RUN -o DIR --motion`: {number(stage["pictures"] / frames)} drawn clips
+`vedit train --preset shapes-motion --out RUN`, the same with `--anneal 600`, then
+`vedit models pack RUN -o DIR --motion --annealed`: {number(stage["pictures"] / frames)} drawn clips
 of {frames} frames in {number(stage["steps"])} steps and {number(stage["seconds"])} s ({stage["device"]}, shared), on the denoiser `{stage["config"]["base"]}`, which stays
 frozen. v-prediction, one noise level per clip (timestep = 1000 u^{stage["config"]["noise_power"]}), noise drawn anew for each
-frame, loss 1 + 5 x object mask, {100 * stage["config"]["says_motion"]:.0f} % of captions say the motion, 10 % are dropped; averaged weights, fp16.
+frame, loss 1 + 5 x object mask (plain in the last 600 steps, whose rate fell to zero), {100 * stage["config"]["says_motion"]:.0f} % of captions say the motion, 10 % are dropped; averaged weights, fp16.
 
 One thing of this run the recipe does not repeat: its first 1 212 steps had a LoRA on the text
 attention in place of the motion words, and stood on the denoiser as it then was (steps 9 500 to
-10 300). The row at 32 000 pictures is theirs, 32 clips sampled as trained, without the imposed
-path: colour and shape are better so, and motion is not there.
+10 300); the denoiser under it changed twice more, at steps 3 523 and 4 890. The row at 32 000
+pictures is theirs, 32 clips sampled as trained, without the imposed path: motion is not there.
 
 {curve_table(stage)}
 """
