@@ -23,6 +23,10 @@ import pytest
 
 from tests import reference
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell's background job ignores Ctrl-C, and so would each process that a test starts to interrupt it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 ROOT = Path(__file__).parent.parent
 NASTY = Path(__file__).parent / "data" / "nasty"
 SHARED = ROOT.parent / "shared"
