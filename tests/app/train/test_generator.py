@@ -10,11 +10,13 @@ import sys
 import types
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from tests import reference
 from tests.train.videos import squares, write_folder
 from vedit.app.train import generator as app
 from vedit.app.train.clip_folder import find_pairs, read_folder
@@ -325,7 +327,8 @@ def test_an_exported_folder_makes_the_same_clips_and_names_what_is_wrong_with_it
     for weights in ("ema", "raw"):
         for model, name in ((run, "run.gif"), (folder, "folder.gif")):
             assert generate("a square moving left", "--model", model, "-o", tmp_path / name, "--weights", weights, "-y") == 0
-        assert (tmp_path / "run.gif").read_bytes() == (tmp_path / "folder.gif").read_bytes()
+        one, other = (reference.read((tmp_path / name).read_bytes()).frames() for name in ("run.gif", "folder.gif"))
+        assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))  # the recipe they carry names another model
     assert execute(["models", "export", str(run), "-o", str(folder)]) == 4
     assert execute(["models", "export", str(run), "-o", str(folder), "-y", "--step", "9"]) == 5
     assert "Steps that are saved: 3" in capsys.readouterr().err
