@@ -759,7 +759,7 @@ complete -c vedit -n '__vedit_at \'vedit train\'' -l threads -x -d 'Threads on a
 complete -c vedit -n '__vedit_at \'vedit train\'' -l compile -d 'Compile the embedded denoiser; takes minutes, then saves a tenth of the time on a CPU.'
 complete -c vedit -n '__vedit_at \'vedit train\'' -l seed -x -d 'Decides weights at the start and everything drawn; 0 by default. At least 0.'
 complete -c vedit -n '__vedit_at \'vedit train\'' -l steps -x -d 'Train up to this step in all. At least 1.'
-complete -c vedit -n '__vedit_at \'vedit train\'' -l anneal -x -d 'Train a copy N steps further, its rate falling to zero. At least 1.'
+complete -c vedit -n '__vedit_at \'vedit train\'' -l anneal -x -d 'Train a copy N steps further, its rate falling to zero, without the weight of the object\'s mask. At least 1.'
 complete -c vedit -n '__vedit_at \'vedit train\'' -l batch -x -d 'Pictures or clips at once (embedded denoiser: 32). At least 1.'
 complete -c vedit -n '__vedit_at \'vedit train\'' -l rate -x -d 'Learning rate (embedded denoiser: 0.0012). At least 0.'
 complete -c vedit -n '__vedit_at \'vedit train\'' -l vgg-weights -r -F -d 'VGG16-BN of the perceptual loss; from the Hub by default.'

@@ -57,7 +57,13 @@ and Ctrl-C save first and exit with 75: call again to continue.
 @click.option("--compile", "compiled", is_flag=True, help="Compile the embedded denoiser; takes minutes, then saves a tenth of the time on a CPU.")
 @click.option("--seed", type=click.IntRange(0), default=None, metavar="N", help="Decides weights at the start and everything drawn; 0 by default.")
 @click.option("--steps", type=click.IntRange(1), default=None, metavar="N", help="Train up to this step in all.")
-@click.option("--anneal", type=click.IntRange(1), default=None, metavar="N", help="Train a copy N steps further, its rate falling to zero.")
+@click.option(
+    "--anneal",
+    type=click.IntRange(1),
+    default=None,
+    metavar="N",
+    help="Train a copy N steps further, its rate falling to zero, without the weight of the object's mask.",
+)
 @click.option("--batch", type=click.IntRange(1), default=None, metavar="N", help="Pictures or clips at once (embedded denoiser: 32).")
 @click.option("--rate", type=click.FloatRange(0, min_open=True), default=None, metavar="X", help="Learning rate (embedded denoiser: 0.0012).")
 @click.option("--vgg-weights", metavar="FILE|random:SEED", help="VGG16-BN of the perceptual loss; from the Hub by default.")
