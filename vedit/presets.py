@@ -291,6 +291,10 @@ def _embedded_mistakes(table: Mapping[str, Any]) -> Iterator[str]:
             yield f"top level: {key} = {value!r} is no positive {'whole number' if EMBEDDED_KEYS[key] is int else 'number'}."
     if isinstance(table.get("ema_decay"), (int, float)) and table["ema_decay"] >= 1:
         yield f"top level: ema_decay = {table['ema_decay']} is not below 1."
+    if "anneal" in table and "steps" not in table:
+        yield "top level: anneal is the end of a run that has steps, and there are none."
+    if stage in ("unet", "motion") and "batch" not in table:
+        yield "top level: there is no batch, the pictures or clips of a step."
     if stage in ("codec", "judge", "scorer") and "batch" in table:
         yield f"top level: batch is for unet and motion; {stage} keeps its own."
 

@@ -102,7 +102,7 @@ def main(ctx: click.Context, debug: bool) -> None:
 def run() -> None:
     """Entry point: run the command line and leave with the exit code of what happened."""
     # Threads of torch wait for each other busily, for milliseconds by default. On a machine with
-    # other work they wait for threads that do not run: 1.5 to 1.7 times the time for a small model.
+    # other work they wait for threads that do not run: 1.4 to 1.7 times the time for a small model.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     sys.exit(execute(sys.argv[1:]))
 

@@ -299,6 +299,18 @@ def test_a_stored_x0_goes_on_exactly_and_stays_outside_the_mask(run: Path, tmp_p
         assert strip.size == (4 * 64, 3 * 64)
 
 
+def test_a_regenerated_clip_is_repeated_without_writing_its_steps_again(run: Path, tmp_path: Path) -> None:
+    x0 = tmp_path / "x0"
+    assert generate("a square moving left", "--model", run, "-o", tmp_path / "a.gif", "--save-x-start", x0) == 0
+    words = ["--from-x-start", x0 / "step-002.safetensors", "--from-step", 1, "--mask", "0,0,4,8", "--save-x-start", tmp_path / "again"]
+    assert generate("a square moving right", "--model", run, "-o", tmp_path / "b.gif", *words) == 0
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "again").iterdir()}
+    assert execute(["replay", str(tmp_path / "b.gif"), "-o", str(tmp_path / "c.gif"), "-q"]) == 0
+    one, other = (reference.read((tmp_path / name).read_bytes()).frames() for name in ("b.gif", "c.gif"))
+    assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "again").iterdir()} == before
+
+
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [

@@ -188,12 +188,13 @@ def _finish(
         "clips": rows,
         "versions": versions("torch", "diffusers", "transformers", "pillow"),
     }
+    carried = recipe if job.record and not _is_hosted(job.choices.model) else None  # nobody needs a service's address in a file that is passed on
     alone = grid[0][0].file if len(grid) == len(grid[0]) == 1 else None
     if alone is not None and (job.to or os.path.splitext(path)[1][1:].lower()) == "mp4":
         with open_output(path) as stream:  # as it came: not encoded again, and with its sound
             stream.write(alone)
     else:
-        write_frames(frames, even_delays(len(frames), fps), path, Settings(to=job.to, warn=warn), recipe=recipe if job.record else None)
+        write_frames(frames, even_delays(len(frames), fps), path, Settings(to=job.to, warn=warn), recipe=carried)
     record = {
         **recipe,
         "output": path,
@@ -210,16 +211,21 @@ def _model(job: Job, maker: Maker) -> dict[str, Any]:
     return {"name": job.choices.model, "revision": job.choices.revision, **maker.identity()}
 
 
+def _is_hosted(model: str) -> bool:
+    return model.startswith(("remote:", "provider:"))
+
+
 def may_be_repeated(record: Mapping[str, Any]) -> None:
     """Raise InputError for the record of a clip that no weights here made."""
     name = str(record["model"]["name"])
-    if name.startswith(("remote:", "provider:")):
+    if _is_hosted(name):
         raise InputError(f"this clip was made by {name}.", "A hosted generator makes another one when it is asked again.", "Ask it: vedit generate --help")
 
 
 def job_from(record: Mapping[str, Any], output: str, warn: Callable[[str], None]) -> Job:
-    """The job that a run record describes, for another output."""
-    choices = Choices(record["model"]["name"], record["model"]["revision"], **record["choices"], warn=warn)
+    """The job that a run record describes, for another output; files that it wrote besides are not written again."""
+    chosen = {**record["choices"], "extra": _without_extras(record["choices"]["extra"])}
+    choices = Choices(record["model"]["name"], record["model"]["revision"], **chosen, warn=warn)
     rows = [[_request(told) for told in row] for row in record["clips"]]
     return Job(choices, rows, output, like=record["model"])
 
@@ -228,7 +234,11 @@ def _request(told: Mapping[str, Any]) -> Request:
     """A request as the record tells it, with what was chosen for it then."""
     values = {name: value for name, value in told.items() if name in Request._fields}
     size = values["size"] and tuple(values["size"])
-    return Request(**{**values, "size": size, "fps": rate_of(values["fps"])})
+    return Request(**{**values, "size": size, "fps": rate_of(values["fps"]), "extra": _without_extras(values["extra"])})
+
+
+def _without_extras(extra: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in extra.items() if name not in ("save_x_start", "save_every")}
 
 
 def _told(request: Request) -> dict[str, Any]:
