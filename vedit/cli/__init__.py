@@ -18,6 +18,7 @@ import click
 
 from vedit import __version__
 from vedit.errors import OutputError, UsageError, VeditError, nearest
+from vedit.secrecy import without_login
 
 COMMANDS = {
     "bench": "Measure models and methods where the right answer is known.",
@@ -104,6 +105,8 @@ def run() -> None:
     # Threads of torch wait for each other busily, for milliseconds by default. On a machine with
     # other work they wait for threads that do not run: 1.4 to 1.7 times the time for a small model.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    # Interpreters that libraries start (compilers, workers) import nothing from the working folder either.
+    os.environ["PYTHONSAFEPATH"] = "1"
     sys.exit(execute(sys.argv[1:]))
 
 
@@ -180,6 +183,6 @@ def _drop_output() -> None:
 
 def _say(message: str) -> None:
     try:
-        sys.stderr.write(f"vedit: {message}\n")
+        sys.stderr.write(f"vedit: {without_login(message)}\n")
     except (OSError, ValueError):  # standard error is closed: there is nobody to tell
         pass

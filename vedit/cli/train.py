@@ -142,7 +142,8 @@ def _generator(preset: str, folder: str, given: dict[str, Any], should_stop: Any
     if given["fresh"] and not app.world_is_set():
         app.start_afresh(run, given["overwrite"])
     if (given["launch"] or 1) > 1 and not app.world_is_set():
-        app.launch([sys.executable, "-m", "vedit", *(word for word in sys.argv[1:] if word != "--fresh")], given["launch"])
+        # -P: without it, -m looks for vedit and all that it imports in the working folder first
+        app.launch([sys.executable, "-P", "-m", "vedit", *(word for word in sys.argv[1:] if word != "--fresh")], given["launch"])
         return
     job = app.Job(params, Path(given["data"]), run, given["device"], given["threads"], given["vgg_weights"])
     try:

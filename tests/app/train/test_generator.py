@@ -205,6 +205,18 @@ def test_launched_processes_are_told_who_they_are_and_the_first_failure_counts(t
         app.launch([*command, "75", "75"], 2)
 
 
+@pytest.mark.parametrize("module", ["click", "vedit", "torch", "sitecustomize"])
+def test_launched_processes_import_nothing_from_the_working_folder(module: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / f"{module}.py").write_text(f"open({str(tmp_path / 'RAN')!r}, 'w')")
+    commands: list[list[str]] = []
+    monkeypatch.setattr(app, "launch", lambda command, count: commands.append(list(command)))
+    assert train(data, tmp_path / "run", "--launch", "2") == 0
+    interpreter = commands[0][: commands[0].index("vedit") + 1]
+    done = subprocess.run([*interpreter, "--version"], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stdout[:6]) == (0, "vedit ")
+    assert not (tmp_path / "RAN").exists()
+
+
 @pytest.mark.slow
 def test_two_processes_train_as_one_with_two_batches(data: Path, tmp_path: Path) -> None:
     """Through the command line, SIGTERM in the middle of the run included."""
