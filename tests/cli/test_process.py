@@ -201,3 +201,36 @@ def test_the_module_and_the_installed_command_are_the_same() -> None:
         pytest.skip("vedit is not installed beside this interpreter")
     done = subprocess.run([script, "gif", "rotate", "90"], input=gif("ok_plain.gif").read_bytes(), capture_output=True, timeout=PATIENCE_S, check=True)
     assert done.stdout == edited("ok_plain.gif", "rotate", "90")
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A film that takes about a second to become a GIF."""
+    from tests.media.clips import ffmpeg
+
+    path = tmp_path_factory.mktemp("film") / "film.mp4"
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=s=320x240:r=25:d=6", "-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", path)
+    return path
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_while_a_film_becomes_a_gif_is_no_bug(number: int, code: int, film: Path, tmp_path: Path) -> None:
+    process = start("convert", film, "-j", "2", "-o", tmp_path / "out.gif", stderr=subprocess.PIPE)
+    wait_for_part(tmp_path, process)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == code and b"bug" not in err
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_full_disk_or_a_reader_that_leaves_ends_a_film_in_its_own_code(film: Path) -> None:
+    if os.path.exists("/dev/full"):
+        full = start("convert", film, "-j", "2", "--to", "gif", "-o", "/dev/full", stderr=subprocess.PIPE)
+        assert b"no space left" in full.communicate(timeout=PATIENCE_S)[1] and full.returncode == 4
+    process = start("convert", film, "-j", "2", "--to", "gif", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout and process.stderr
+    read_some(process)
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    assert process.wait(PATIENCE_S) == 141
+    process.stderr.close()

@@ -114,3 +114,30 @@ def test_nothing_in_gives_nothing_out() -> None:
 
 def test_there_is_at_least_one_core() -> None:
     assert usable_cores() >= 1
+
+
+def test_an_absurd_number_of_jobs_starts_no_absurd_number_of_threads() -> None:
+    gate, before = threading.Event(), threading.active_count()
+    most = 0
+
+    def count(n: int) -> int:
+        nonlocal most
+        most = max(most, threading.active_count() - before)
+        if n >= 199:
+            gate.set()
+        return n
+
+    assert list(ordered_map(count, range(200), 20_000)) == list(range(200))
+    assert gate.is_set() and most <= 65
+
+
+def test_a_system_without_threads_to_spare_works_with_fewer(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Scarce(threading.Thread):
+        def start(self) -> None:
+            if threading.active_count() > before + 2:
+                raise RuntimeError("can't start new thread")
+            super().start()
+
+    before = threading.active_count()
+    monkeypatch.setattr(threading, "Thread", Scarce)
+    assert list(ordered_map(lambda n: n, range(50), 20)) == list(range(50))

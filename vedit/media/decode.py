@@ -94,7 +94,7 @@ def read_video(
     if facts.audio is not None and sound_path is not None:
         clip.audio = Audio(sound_path)
     shift = rounded(options.start_s / clip.timebase)
-    return clip, ClosingFrames(_frames(child, reader, shift, warn), child.close)
+    return clip, ClosingFrames(_frames(child, reader, shift, warn), child.close, child.process.kill)
 
 
 def _fit(shown: tuple[int, int], size: tuple[int | None, int | None] | None) -> tuple[int, int]:

@@ -295,7 +295,7 @@ def _hide(frame: Frame, missing: Image.Image, palette: Palette | None) -> Frame:
 def unpack(clip: Clip, frames: Frames, *, limits: Limits = Limits(), hurt: Callable[[str], None] | None = None, jobs: int = 1) -> Frames:
     """Packed frames to index frames ("L" images), in order, on `jobs` threads."""
     unpacker = Unpacker(clip, limits, hurt or clip.warn)
-    return ordered_map(unpacker, map(unpacker.admit, frames), jobs)
+    return ordered_map(unpacker, (unpacker.admit(frame) for frame in frames), jobs)
 
 
 def pack(clip: Clip, frames: Frames, *, jobs: int = 1) -> Frames:

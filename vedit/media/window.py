@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
+MOST_THREADS = 64  # more make nothing faster, and some thousands cannot be started
 
 
 def usable_cores() -> int:
@@ -49,14 +50,27 @@ class _Task:
         return self.result
 
 
+def _start(work: Callable[[], None], is_needed: bool) -> bool:
+    """Start a thread; where the system allows no more, those that run must do, if there are any."""
+    try:
+        threading.Thread(target=work, daemon=True).start()
+    except RuntimeError:
+        if is_needed:
+            raise
+        return False
+    return True
+
+
 def ordered_map(function: Callable[[T], R], items: Iterable[T], jobs: int) -> Iterator[R]:
     """Yield `function(item)` for each item, in the order of the items.
 
-    jobs: threads to use; 1 works in the caller's thread. At most 2*jobs+2 items are alive.
+    jobs: threads to use, at most 64; 1 works in the caller's thread. At most 2*jobs+2 items are alive.
     With more, a thread of its own draws the items, so that a result which is ready leaves
-    while the source waits for more: a pipe streams. An exception of the function, or of the
-    source, is raised where its result would have come.
+    while the source waits for more: a pipe streams. That thread closes the source when it ends;
+    what the source reads is safe from being closed under it in `media.closing`. An exception of
+    the function, or of the source, is raised where its result would have come.
     """
+    jobs = min(jobs, MOST_THREADS)
     if jobs <= 1:
         yield from map(function, items)
         return
@@ -77,12 +91,13 @@ def ordered_map(function: Callable[[T], R], items: Iterable[T], jobs: int) -> It
                 task = _Task(item)
                 promised.put(task)
                 todo.put(task)
-                if threads < jobs:
+                if threads < jobs and _start(work, is_needed=threads == 0):
                     threads += 1
-                    threading.Thread(target=work, daemon=True).start()
                 room.acquire()
                 if stopped.is_set():
                     break
+            if hasattr(items, "close"):
+                items.close()
         except BaseException as error:  # handed to the consumer, which raises it
             promised.put(_Task(error=error))
         promised.put(None)

@@ -13,7 +13,8 @@ from typing import Any, BinaryIO, NamedTuple
 from vedit.errors import InputError, UsageError, VeditError
 from vedit.media import gif
 from vedit.media.atomic import open_output
-from vedit.media.frames import Clip, Frames
+from vedit.media.closing import ClosingFrames
+from vedit.media.frames import Clip, Frame, Frames
 from vedit.media.limits import Limits
 from vedit.media.pipeline import Stage, connect, path_name, plan
 
@@ -160,7 +161,9 @@ class Source:
         if self.facts is not None:
             clip = clip.but(loop=self.facts.loop, frames_hint=self.facts.images, duration_hint=self.facts.duration_cs, tail=clip.tail)
             reader.clip = clip
-        return clip, reader.frames(), "packed", reader.hurt
+        read = ClosingFrames(reader.frames(), lambda: None)
+        self.stack.callback(read.close)
+        return clip, read, "packed", reader.hurt
 
 
 def edit_gif(name: str, output: str, build: BuildStages, settings: Settings, dry_run: bool = False) -> Report:
@@ -207,7 +210,12 @@ def edit_clip(source: Any, output: str, stages: Sequence[Stage], settings: Setti
     )
     if dry_run:
         return _dry(report, clip, frames, path)
-    return _write(clip, frames, output, sink, settings, report)
+    frames = settings.watch(frames, report.images)
+    try:
+        return _write(clip, frames, output, sink, settings, report)
+    finally:  # threads that feed a window stop now, not when the last reference to a traceback goes
+        if hasattr(frames, "close"):
+            frames.close()
 
 
 def _look_ahead(source: Any, stages: Sequence[Stage], source_kind: str, settings: Settings) -> None:
@@ -251,10 +259,14 @@ def converters(settings: Settings, hurt: Callable[[str], None]) -> dict[str, Cal
 
 def _primed(frames: Frames) -> Frames:
     """Draw the first frame now: the quantiser then has set the clip's palette for who comes next."""
-    from itertools import chain
-
     first = next(frames, None)
-    return iter(()) if first is None else chain((first,), frames)
+    return iter(()) if first is None else _behind(first, frames)
+
+
+def _behind(first: Frame, frames: Frames) -> Frames:
+    """A generator, unlike `itertools.chain`: closing it closes the frames."""
+    yield first
+    yield from frames
 
 
 def output_format(output: str, to: str | None) -> str:
@@ -276,7 +288,6 @@ def output_format(output: str, to: str | None) -> str:
 
 
 def _write(clip: Clip, frames: Frames, output: str, sink: str, settings: Settings, report: Report) -> Report:
-    frames = settings.watch(frames, report.images)
     tally = Tally()
     if sink == "gif":
         with open_output(output) as stream:
