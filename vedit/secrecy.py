@@ -20,7 +20,7 @@ def address(text: str) -> str:
     """An address, with a scheme or without, that shows neither its login nor its query."""
     place = text.partition("?")[0]
     scheme, mark, rest = place.rpartition("://")
-    login, at, host = rest.rpartition("@")
+    _, at, host = rest.rpartition("@")
     return f"{scheme}{mark}{HIDDEN}@{host}" if at else place
 
 

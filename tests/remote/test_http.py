@@ -2,14 +2,20 @@ from __future__ import annotations
 
 import email.utils
 import io
+import json
+import random
+import socket
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 
+from tests.mutations import mutated
 from tests.remote.stub import Answer, Stub, serve
 from vedit.errors import RemoteError, UsageError
-from vedit.remote import http
+from vedit.remote import http, jobs, videos
 from vedit.remote.http import Service, check_base_url, is_loopback, key_from, retry_after
 
 
@@ -152,9 +158,19 @@ def test_a_redirect_to_an_unsafe_place_is_not_followed(stub: Stub, target: str) 
 
 def test_a_distant_service_may_not_send_to_this_machine() -> None:
     with pytest.raises(RemoteError, match="not safe"):
-        Service("https://example.org/v1")._safe("http://127.0.0.1:631/admin")
-    with pytest.raises(RemoteError, match="not safe"):
-        Service("https://example.org/v1")._safe("https://localhost/admin")
+        Service("https://example.org/v1")._safe("https://example.org/v1/x", "http://127.0.0.1:631/admin", is_file=True)
+    for place in ("localhost", "192.168.0.1", "10.1.2.3", "169.254.169.254", "[fd00::1]", "0.0.0.0"):
+        with pytest.raises(RemoteError, match="not safe"):
+            Service("https://example.org/v1")._safe("https://example.org/v1/x", f"https://{place}/admin", is_file=True)
+
+
+def test_words_come_from_the_service_itself_and_files_from_anywhere_over_tls() -> None:
+    talk = Service("https://example.org/v1")
+    assert talk._safe("https://example.org/v1/x", "/v2/é") == "https://example.org/v2/%C3%A9".replace("%C3%A9", "%E9")
+    assert talk._safe("https://example.org/v1/x", "https://cdn.example.net/f?a=b%20c", is_file=True) == "https://cdn.example.net/f?a=b%20c"
+    for target in ("https://cdn.example.net/f", "https://example.org:444/f", "https://user:word@example.org/f"):
+        with pytest.raises(RemoteError, match="not safe"):
+            talk._safe("https://example.org/v1/x", target)
 
 
 def test_redirects_without_end_and_of_a_post_are_refused(stub: Stub) -> None:
@@ -185,3 +201,143 @@ def test_the_key_is_read_from_the_environment_only(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("MY_KEY", "a\nInjected: header")
     with pytest.raises(UsageError, match="no key has"):
         key_from("MY_KEY")
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "http://[::1",
+        "http://127.0.0.1:port/f",
+        "http://127.0.0.1:99999999/f",
+        "http://é.example/f",
+        "//",
+        "http:///f",
+        "http://a..b/f",
+        f"http://{'a' * 300}/f",
+    ],
+)
+def test_a_redirect_to_what_is_no_address_is_told(stub: Stub, target: str) -> None:
+    stub.on("GET", "/v1/f", Answer(302, headers={"Location": target}))
+    for attempt in (lambda talk: talk.get("/f"), lambda talk: talk.download("/f", io.BytesIO())):
+        with pytest.raises(RemoteError):
+            attempt(service(stub)[0])
+
+
+@pytest.mark.parametrize("key", ["secret-key", "sk-'quoted'"])
+def test_a_key_that_the_service_repeats_is_not_shown(stub: Stub, key: str) -> None:
+    escaped = "".join(f"\\u{ord(char):04x}" for char in key)
+    bodies = [f'{{"error": {{"message": "bad key {key}"}}}}', f'{{"error": "{escaped}"}}', f"<html>{key}</html>", f'{{"{escaped}": [{{"a": "{escaped}"}}]}}']
+    for status in (400, 200):
+        for body in bodies:
+            stub.on("GET", "/v1/x", Answer(status, body.encode()))
+            try:
+                words = str(service(stub, key)[0].get("/x"))
+            except RemoteError as error:
+                words = str(error)
+            assert key not in words and "***" in words
+    stub.on("POST", "/v1/x", Answer(307, headers={"Location": f"/{key}"}))
+    with pytest.raises(RemoteError) as caught:
+        service(stub, key)[0].post("/x", b"", "text/plain")
+    assert key not in str(caught.value)
+
+
+DRIPS = {
+    "head": [b"HTTP/1.1 200 OK\r\nX: ", *[b"a"] * 400],
+    "headers": [b"HTTP/1.1 200 OK\r\n", *[b"X: 1\r\n"] * 90],
+    "continue": [b"HTTP/1.1 100 Continue\r\n\r\n"] * 400,
+    "words": [b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n", *[b" "] * 400],
+    "chunks": [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", *[b"1\r\n \r\n"] * 400],
+    "refusal": [b"HTTP/1.1 400 No\r\nContent-Length: 900\r\n\r\n", *[b" "] * 400],
+}
+
+
+@pytest.mark.parametrize("name", DRIPS)
+@pytest.mark.parametrize("is_file", [False, True])
+def test_a_server_that_drips_is_left_at_the_deadline(name: str, is_file: bool) -> None:
+    with raw_server(lambda: DRIPS[name], pause_s=0.02) as url:
+        talk = Service(url, sleep=lambda seconds: None, deadline=time.monotonic() + 0.2)
+        began = time.monotonic()
+        with pytest.raises(RemoteError):
+            talk.download("/x", io.BytesIO()) if is_file else talk.get("/x")
+        assert time.monotonic() - began < 2
+
+
+def test_one_answer_may_not_take_longer_than_its_own_time() -> None:
+    with raw_server(lambda: DRIPS["words"], pause_s=0.02) as url:
+        began = time.monotonic()
+        with pytest.raises(RemoteError, match="no answer in time"):
+            Service(url, sleep=lambda seconds: None, timeout_s=0.2).post("/x", b"", "text/plain")
+        assert time.monotonic() - began < 2
+
+
+def test_two_hundred_damaged_answers_are_told_or_understood() -> None:
+    """Every reply of a job's life, changed at random: a RemoteError or a result, nothing else."""
+    rng = random.Random(7)
+    clip = b"0123456789" * 20
+    outcomes = {"told": 0, "done": 0}
+    replies: list[bytes] = []
+    with raw_server(lambda: [replies.pop(0) if replies else b""]) as url:
+        for _ in range(200):
+            job = {"id": "video_1", "status": "completed", "progress": 100, "error": {"code": "a", "message": "b"}}
+            lives = [reply(json.dumps(mutated(job, rng) if rng.random() < 0.4 else job).encode(), rng) for _ in range(2)] + [reply(clip, rng)]
+            replies[:] = [damaged(life, rng) if rng.random() < 0.2 else life for life in lives]
+            talk = Service(url, "sk-key", sleep=lambda seconds: None, timeout_s=1, deadline=time.monotonic() + 2)
+            try:
+                id = jobs.begin(videos, talk, {"fields": {}}, jobs.Note(None, {}))
+                for _state in jobs.wait(videos, talk, id, jobs.Note(None, {})):
+                    pass
+                videos.fetch(talk, id, io.BytesIO())
+                outcomes["done"] += 1
+            except RemoteError as error:
+                assert len(str(error)) < 3000 and str(error).replace("\n", "").isprintable()
+                outcomes["told"] += 1
+    assert outcomes["told"] > 50 and outcomes["done"] > 5, outcomes
+
+
+def reply(body: bytes, rng: random.Random) -> bytes:
+    status = rng.choice(["200 OK"] * 20 + ["302 Found", "500 No", "404 No", "999 \xff", "-1", "200"])
+    extra = rng.choice(
+        [""] * 16 + ["Location: http://[::1\r\n", "Location: /\xe9\r\n", "Retry-After: 1e999\r\n", "Retry-After: nan\r\n", "Content-Encoding: gzip\r\n"]
+    )
+    length = rng.choice([str(len(body))] * 20 + ["-1", "\xb2", "9" * 30, "0", "x"])
+    return f"HTTP/1.1 {status}\r\nContent-Length: {length}\r\n{extra}\r\n".encode("latin-1") + body
+
+
+def damaged(data: bytes, rng: random.Random) -> bytes:
+    changed = bytearray(data)
+    for _ in range(rng.randint(1, 8)):
+        changed[rng.randrange(len(changed))] = rng.randrange(256)
+    return bytes(changed[: rng.randint(1, len(changed))]) if rng.random() < 0.3 else bytes(changed)
+
+
+@contextmanager
+def raw_server(pieces: Callable[[], list[bytes]], pause_s: float = 0.0) -> Iterator[str]:
+    """A server that reads one request per connection and sends pieces of bytes, whatever they are."""
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def run() -> None:
+        while True:
+            try:
+                line, _ = server.accept()
+            except OSError:
+                return
+            with line:
+                try:
+                    line.settimeout(2)
+                    asked = line.recv(1 << 16)
+                    while b"\r\n\r\n" not in asked:
+                        asked += line.recv(1 << 16)
+                    for piece in pieces():
+                        line.sendall(piece)
+                        time.sleep(pause_s)
+                except OSError:  # who asked has gone
+                    pass
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}/v1"
+    finally:
+        server.shutdown(socket.SHUT_RDWR)
+        server.close()
+        thread.join(5)

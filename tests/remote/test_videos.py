@@ -208,7 +208,7 @@ def test_a_job_that_the_service_forgot_is_begun_anew(stub: Stub, clip: bytes, tm
     assert stub.count("POST") == 2
 
 
-@pytest.mark.parametrize("id", [None, 7, "", "../admin", "a/b", "..", "x" * 300, "a b", "a?b"])
+@pytest.mark.parametrize("id", [None, 7, "", "../admin", "a/b", "..", "x" * 300, "a b", "a?b", "jöb", "١٢", "a\n"])
 def test_an_id_that_could_lead_elsewhere_is_refused(stub: Stub, tmp_path: Path, id: object) -> None:
     stub.on("POST", "/v1/videos", {"id": id, "status": "queued"})
     result = vedit(*command(stub, tmp_path / "a.gif"))
@@ -278,3 +278,24 @@ def test_a_form_cannot_be_broken_out_of() -> None:
     body, kind = multipart({"prompt": 'a "cat"\r\n--x\r\nContent-Disposition: form-data; name="model"\r\n\r\nother', 'na"me': 1})
     form = BytesParser().parsebytes(b"Content-Type: " + kind.encode() + b"\r\n\r\n" + body)
     assert len(form.get_payload()) == 2
+
+
+def test_a_field_that_is_a_key_stands_in_no_file(stub: Stub, clip: bytes, tmp_path: Path) -> None:
+    stub.on("GET", "/v1/videos/video_1", Answer(400, b"no"))
+    output, secret = tmp_path / "a.gif", ("--field", "api_key=SECRET-1", "--field", "seconds=4")
+    assert vedit(*command(stub, output, *secret)).code == 7
+    assert b"SECRET-1" in stub.asked[0].body
+    note = pending(output).read_text()
+    finished(stub, clip)
+    assert vedit(*command(stub, output, *secret)).code == 0
+    record = (tmp_path / "a.gif.vedit.json").read_text()
+    assert "SECRET" not in note + record and '"seconds": "4"' in note and "seconds=4" in record
+    assert stub.count("POST") == 1
+
+
+@pytest.mark.parametrize("kept", ["", "[1]", "null", "[" * 100000, '{"format": "vedit-remote-job", "key": 1}', "\xff", '{"format": "vedit-remote-job"}'])
+def test_a_damaged_note_of_a_job_begins_another(stub: Stub, clip: bytes, tmp_path: Path, kept: str) -> None:
+    finished(stub, clip)
+    pending(tmp_path / "a.gif").write_text(kept, encoding="latin-1")
+    assert vedit(*command(stub, tmp_path / "a.gif", "-q")).code == 0
+    assert stub.count("POST") == 1 and not pending(tmp_path / "a.gif").exists()

@@ -1,26 +1,30 @@
 """HTTP to a service that the user named: loopback or TLS, no silent redirects, bounded bodies, told failures.
 
 The key travels in the header of requests to the base URL's own origin only, and appears nowhere else:
-not in messages, not in records. Written on the standard library: a job protocol needs no more.
+not in messages, not in records, also where a service repeats it. Written on the standard library: a job protocol needs no more.
 """
 
 from __future__ import annotations
 
 import email.utils
 import http.client
+import io
 import ipaddress
-import json
 import os
 import socket
+import ssl
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import IO, Any, NamedTuple
 
 from vedit import __version__
+from vedit.documents import Kind, parse_json, table
 from vedit.errors import RemoteError, UsageError
+from vedit.secrecy import without
 
 LARGEST_ANSWER = 4 << 20  # bytes of JSON
 LARGEST_FILE = 1 << 30
@@ -29,6 +33,8 @@ WORDS = 400  # characters of a service's own words that are shown
 FIRST_PAUSE_S = 1.0  # doubled from try to try
 SLOWEST_S = 30.0  # longest pause between tries that no Retry-After asks for
 BROKEN = (http.client.HTTPException, OSError)
+ANSWER = Kind("an answer", RemoteError, largest=LARGEST_ANSWER)
+IN_ADDRESSES = "!#$%&'()*+,/:;=?@[]~-._"  # characters of a redirect that are left as they came
 
 
 class Reply(NamedTuple):
@@ -38,15 +44,14 @@ class Reply(NamedTuple):
     headers: Mapping[str, str]
     body: bytes
 
-    def json(self, host: str) -> dict[str, Any]:
-        """The body as a JSON object. Raises RemoteError."""
+    def json(self, host: str, key: str = "") -> dict[str, Any]:
+        """The body as a JSON object in which the key, when the service repeats it, is hidden. Raises RemoteError."""
         try:
-            found = json.loads(self.body)
-            if isinstance(found, dict):
-                return found
-        except (ValueError, RecursionError):
-            pass
-        raise RemoteError(f"{host} answers what is no JSON object: {shown(self.body)!r}.", "", "Is --base-url right? It often ends in /v1")
+            found: dict[str, Any] = without(table(parse_json(self.body, host, ANSWER), host, ANSWER), key)
+            return found
+        except RemoteError:
+            words = shown(without(shown(self.body), key))
+        raise RemoteError(f"{host} answers what is no JSON object: {words!r}.", "", "Is --base-url right? It often ends in /v1")
 
 
 class Refusal(RemoteError):
@@ -66,10 +71,67 @@ class _Direct(urllib.request.HTTPRedirectHandler):
         return None
 
 
+class _Timed(io.RawIOBase):
+    """What a connection receives, each read with no more time than is left for the whole.
+
+    A timeout of a socket begins anew with every byte, and a server that drips would hold a call for ever.
+    """
+
+    def __init__(self, raw: Any, connection: socket.socket, until: float) -> None:
+        self.raw, self.connection, self.until, self.each = raw, connection, until, connection.gettimeout()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        left = self.until - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("timed out")
+        self.connection.settimeout(left if self.each is None else min(left, self.each))
+        return self.raw.readinto(buffer)  # type: ignore[no-any-return]
+
+    def close(self) -> None:
+        self.raw.close()
+        super().close()
+
+
+class _Answer(http.client.HTTPResponse):
+    """An answer whose head and body come by a time on the clock of `time.monotonic`."""
+
+    def __init__(self, connection: socket.socket, *arguments: Any, until: float, **named: Any) -> None:
+        super().__init__(connection, *arguments, **named)
+        self.fp = io.BufferedReader(_Timed(self.fp.detach(), connection, until))  # type: ignore[attr-defined]
+
+
+def _connection(kind: Any, until: float, host: str, **options: Any) -> Any:
+    made = kind(host, **options)
+    made.response_class = partial(_Answer, until=until)
+    return made
+
+
+class _Plain(urllib.request.HTTPHandler):
+    def __init__(self, until: float) -> None:
+        super().__init__()
+        self.until = until
+
+    def http_open(self, request: urllib.request.Request) -> Any:
+        return self.do_open(partial(_connection, http.client.HTTPConnection, self.until), request)  # type: ignore[arg-type]
+
+
+class _Secure(urllib.request.HTTPSHandler):
+    def __init__(self, until: float) -> None:
+        super().__init__()
+        self.until = until
+
+    def https_open(self, request: urllib.request.Request) -> Any:
+        made = partial(_connection, http.client.HTTPSConnection, self.until)
+        return self.do_open(made, request, context=ssl.create_default_context())  # type: ignore[arg-type]
+
+
 class Service:
     """A service at a base URL.
 
-    key: its API key, "" for none. timeout_s: for one answer. deadline: `time.monotonic()` by which
+    key: its API key, "" for none. timeout_s: for one answer, as a whole; for a file, for each read of it. deadline: `time.monotonic()` by which
     all must be done. sleep, warn: how to wait, and whom to tell why.
     """
 
@@ -89,11 +151,11 @@ class Service:
 
     def get(self, path: str) -> dict[str, Any]:
         """A JSON object; tried again on 429, 5xx and broken connections."""
-        return self._kept(lambda: self._send("GET", self.base + path), lambda status: status in (None, 429) or status >= 500).json(self.host)
+        return self._kept(lambda: self._send("GET", self.base + path), lambda status: status in (None, 429) or status >= 500).json(self.host, self.key)
 
     def post(self, path: str, body: bytes, kind: str) -> dict[str, Any]:
         """Send once: tried again only where nothing was begun (no connection, 429, 503)."""
-        return self._kept(lambda: self._send("POST", self.base + path, body, kind), lambda status: status in (429, 503)).json(self.host)
+        return self._kept(lambda: self._send("POST", self.base + path, body, kind), lambda status: status in (429, 503)).json(self.host, self.key)
 
     def download(self, path: str, file: IO[bytes]) -> None:
         """Write a file of the service; tried again from the start when the connection breaks."""
@@ -112,7 +174,7 @@ class Service:
                 reply = attempt()
                 if reply.status < 300:
                     return reply
-                error: RemoteError = refusal(self.host, reply)
+                error: RemoteError = refusal(self.host, reply, self.key)
                 worth, pause = is_worth(reply.status), retry_after(reply.headers)
             except _Refused as cause:
                 error, worth, pause = RemoteError(f"{self.host} cannot be reached: {cause}.", "", "Is it running, and is --base-url right?"), True, None
@@ -140,19 +202,34 @@ class Service:
             if reply.status not in (301, 302, 303, 307, 308) or target is None:
                 return reply
             if method != "GET":
-                raise RemoteError(f"{self.host} sends a {method} on to {target[:200]}.", "", "Give that address as --base-url, if it is right")
-            url = self._safe(urllib.parse.urljoin(url, target))
+                words = shown(without(target[:WORDS], self.key))
+                raise RemoteError(f"{self.host} sends a {method} on to {words}.", "", "Give that address as --base-url, if it is right")
+            url = self._safe(url, target, is_file=into is not None)
         raise RemoteError(f"{self.host} sends from one address to another without end.")
 
-    def _safe(self, url: str) -> str:
-        """Where a redirect may lead: TLS anywhere, plain HTTP and this machine only where the service itself is."""
-        parts = urllib.parse.urlsplit(url)
-        is_here = is_loopback(parts.hostname or "")
-        if parts.scheme == "https" and not is_here:
-            return url
-        if parts.scheme in ("http", "https") and is_here and is_loopback(urllib.parse.urlsplit(self.base).hostname or ""):
-            return url
-        raise RemoteError(f"{self.host} sends to {parts.scheme}://{parts.netloc}, which is not safe to follow.")
+    def _safe(self, url: str, target: str, is_file: bool = False) -> str:
+        """Where a redirect leads, when it may lead there.
+
+        Words come from the service itself, files over TLS from anywhere; plain HTTP, this machine and
+        a private network only where the service itself is. Raises RemoteError.
+        """
+        try:
+            # headers are Latin-1, addresses are ASCII: what is not goes as its bytes, as browsers send it
+            quoted = urllib.parse.quote(target.encode("latin-1"), safe=IN_ADDRESSES)
+            found = urllib.parse.urljoin(url, quoted)
+            parts = urllib.parse.urlsplit(found)
+            host, _ = parts.hostname or "", parts.port
+            home = urllib.parse.urlsplit(self.base).hostname or ""
+            is_here, is_same = is_loopback(host), same_origin(found, self.base)
+        except ValueError:
+            words = shown(without(target[:WORDS], self.key))
+            raise RemoteError(f"{self.host} sends to {words!r}, which is no address.", "", "Call again: a job that was begun is gone on with") from None
+        may = is_same or (is_file and parts.scheme == "https" and not is_private(host))
+        may = may or (is_file and parts.scheme in ("http", "https") and is_here and is_loopback(home))
+        if host and may and not parts.username and not parts.password:
+            return found
+        where = shown(without(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}", self.key))
+        raise RemoteError(f"{self.host} sends to {where}, which is not safe to follow.")
 
     def _once(self, method: str, url: str, body: bytes | None, kind: str, into: IO[bytes] | None) -> Reply:
         parts = urllib.parse.urlsplit(url)
@@ -161,18 +238,22 @@ class Service:
         )
         if kind:
             request.add_header("Content-Type", kind)
-        if self.key and url.startswith(urllib.parse.urljoin(self.base, "/")):
+        if self.key and same_origin(url, self.base):
             request.add_unredirected_header("Authorization", f"Bearer {self.key}")
+        now = time.monotonic()
+        until = self.deadline if into is not None else min(now + self.timeout_s, self.deadline)
         proxy = [urllib.request.ProxyHandler({})] if is_loopback(parts.hostname or "") else []
-        opener = urllib.request.build_opener(_Direct, *proxy)
+        opener = urllib.request.build_opener(_Direct, _Plain(until), _Secure(until), *proxy)
         try:
-            answer: Any = opener.open(request, timeout=max(0.1, min(self.timeout_s, self.deadline - time.monotonic())))
+            answer: Any = opener.open(request, timeout=max(0.1, min(self.timeout_s, self.deadline - now)))
         except urllib.error.HTTPError as error:
             answer = error
         except urllib.error.URLError as error:
             if isinstance(error.reason, (ConnectionRefusedError, socket.gaierror)):
                 raise _Refused(said(error.reason)) from None
             raise OSError(said(error.reason) if isinstance(error.reason, BaseException) else str(error.reason)) from None
+        except ValueError as error:  # a host that is no host: too long a part, a dot too many
+            raise _Refused(said(error)) from None
         with answer:
             headers = {name.lower(): value for name, value in answer.headers.items()}
             if into is not None and answer.status < 300:
@@ -195,21 +276,22 @@ def _copy(answer: Any, file: IO[bytes], headers: Mapping[str, str], deadline: fl
             raise RemoteError("the download was not done in time.", "", "Call again, or give a longer --timeout")
         file.write(chunk)
     announced = headers.get("content-length", "")
-    if announced.isdigit() and size != int(announced):
+    if announced.isdecimal() and announced.isascii() and len(announced) < 20 and size != int(announced):
         raise ConnectionError(f"{size} of {announced} bytes came")
     file.flush()
 
 
-def refusal(host: str, reply: Reply) -> Refusal:
-    """An answer that is no success, in the service's own words."""
+def refusal(host: str, reply: Reply, key: str = "") -> Refusal:
+    """An answer that is no success, in the service's own words, without the key."""
     try:
-        about = json.loads(reply.body)
+        about = parse_json(reply.body, host, ANSWER)
         error = about.get("error", about.get("detail", about)) if isinstance(about, dict) else about
         code = error.get("code") or error.get("type") if isinstance(error, dict) else None
         message = error.get("message", error) if isinstance(error, dict) else error
         words = f"{code}: {message}" if code else str(message)
-    except (ValueError, RecursionError):
+    except RemoteError:
         words = shown(reply.body)
+    words = without(words, key)
     steps = {
         401: "Set VEDIT_REMOTE_KEY to a key of the service, or name the variable it is in with --key-env",
         402: "The account has no credit",
@@ -232,7 +314,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         pass
     try:
         return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
 
 
@@ -258,6 +340,22 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def is_private(host: str) -> bool:
+    """Whether a host is this machine, or an address that is not of the open network."""
+    if is_loopback(host):
+        return True
+    try:
+        return not ipaddress.ip_address(host).is_global
+    except ValueError:
+        return False
+
+
+def same_origin(url: str, other: str) -> bool:
+    """Whether two addresses have the same scheme, host and port. Raises ValueError for what is no address."""
+    a, b = urllib.parse.urlsplit(url), urllib.parse.urlsplit(other)
+    return (a.scheme, a.hostname, a.port) == (b.scheme, b.hostname, b.port)
 
 
 def check_base_url(url: str) -> str:

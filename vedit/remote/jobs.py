@@ -14,14 +14,17 @@ from collections.abc import Iterator, Mapping
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from vedit.errors import RemoteError
+from vedit.documents import Kind, read_json
+from vedit.errors import RemoteError, VeditError
 from vedit.media.atomic import open_output
 from vedit.remote.http import Refusal, Service, shown
+from vedit.secrecy import without_values
 
 FORMAT = "vedit-remote-job"
+PENDING = Kind("the file of a pending job", largest=1 << 20)
 FIRST_S, GROWTH, LONGEST_S = 2.0, 1.5, 20.0  # pauses between questions
 WAITING, DONE = ("queued", "in_progress"), "completed"
-ID = re.compile(r"(?!\.+$)[\w.:~-]{1,200}")  # it becomes a part of addresses
+ID = re.compile(r"(?!\.+$)[A-Za-z0-9_.:~-]{1,200}")  # it becomes a part of addresses
 OVER = ("failed", "cancelled", "expired")
 
 
@@ -46,17 +49,20 @@ class Note(NamedTuple):
     def read(self) -> str | None:
         """The vendor's id of a job for the same order, None when there is none."""
         try:
-            with open(self.path or "", encoding="utf-8") as file:
-                kept = json.load(file)
+            kept = read_json(self.path or "", PENDING)
             is_ours = kept["format"] == FORMAT and kept["key"] == self.key and ID.fullmatch(kept["id"])
             return str(kept["id"]) if is_ours else None
-        except (OSError, ValueError, KeyError, TypeError):
+        except (VeditError, ValueError, LookupError, TypeError):
             return None
 
     def write(self, id: str) -> None:
         if self.path is not None:
             with open_output(self.path) as file:
-                file.write((json.dumps({"format": FORMAT, "id": id, "key": self.key, **self.order}, indent=2, default=str) + "\n").encode())
+                file.write((json.dumps({"format": FORMAT, "id": id, "key": self.key, **self._told()}, indent=2, default=str) + "\n").encode())
+
+    def _told(self) -> dict[str, Any]:
+        """The order for people to read: a field called a key is there without its value."""
+        return {**self.order, "fields": without_values(self.order.get("fields", {}))}
 
     def drop(self) -> None:
         """The job is over: a later call begins another."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -124,3 +125,21 @@ def test_without_a_token_nothing_is_sent(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(huggingface_hub, "get_token", lambda: None)
     result = vedit("generate", "a cat", "--provider", "fal-ai", "-o", tmp_path / "a.gif")
     assert (result.code, "HF_TOKEN" in result.err) == (7, True)
+
+
+def test_a_provider_that_drips_is_left_at_the_timeout(clip: bytes) -> None:
+    class Slow(Client):
+        def text_to_video(self, prompt: str, **named: Any) -> bytes:
+            time.sleep(5)
+            return clip
+
+    made = generate_provider.load(Choices("provider:fal-ai:a/b", extra={"timeout": 0.1}), connect=Slow)
+    with pytest.raises(RemoteError, match=r"not done in 0\.1 s"):
+        made.make(Request("a cat"), unwatched)
+
+
+def test_a_token_that_a_provider_repeats_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_TOKEN", "hf_secret_1")
+    with pytest.raises(RemoteError) as caught:
+        maker(ValueError("no such key: hf_secret_1 at https://u:word@h/x"), key_env="MY_TOKEN").make(Request("a cat"), unwatched)
+    assert "hf_secret" not in str(caught.value) and "word" not in str(caught.value)

@@ -8,12 +8,14 @@ from __future__ import annotations
 import io
 import os
 import tempfile
+import threading
 from typing import Any
 
 from vedit.app.generate.remote import decoded
 from vedit.app.generate.run import Choices, Made, Request
 from vedit.app.watch import Watch
 from vedit.errors import RemoteError, UsageError
+from vedit.secrecy import without, without_login, without_values
 
 PREFIX = "provider:"
 SUMMARY = f"{PREFIX}NAME:MODEL, a model at an inference provider of the Hub (--provider NAME --model MODEL)"
@@ -33,13 +35,15 @@ def load(choices: Choices, connect: Any = None) -> ProviderMaker:
     key = os.environ.get(variable) if variable else None
     if variable and not key:
         raise UsageError(f"the variable {variable} is empty or not set.", "--key-env names the variable that holds the API key.")
-    if connect is None:
-        from huggingface_hub import InferenceClient, get_token
+    from huggingface_hub import InferenceClient, get_token
 
+    if connect is None:
         connect = InferenceClient
         if key is None and get_token() is None:
             raise RemoteError(f"{provider} needs a token.", "", "Set HF_TOKEN to a token that may use inference providers, or name a variable with --key-env")
-    return ProviderMaker(connect(provider=provider, api_key=key, timeout=choices.extra.get("timeout", TIMEOUT_S)), provider, model or None, choices)
+    return ProviderMaker(
+        connect(provider=provider, api_key=key, timeout=choices.extra.get("timeout", TIMEOUT_S)), provider, model or None, choices, key or get_token()
+    )
 
 
 def _check_provider(name: str) -> None:
@@ -56,8 +60,8 @@ def _check_provider(name: str) -> None:
 class ProviderMaker:
     """Calls `text_to_video` of an inference client."""
 
-    def __init__(self, client: Any, provider: str, model: str | None, choices: Choices) -> None:
-        self.client, self.provider, self.model, self.choices = client, provider, model, choices
+    def __init__(self, client: Any, provider: str, model: str | None, choices: Choices, key: str | None = None) -> None:
+        self.client, self.provider, self.model, self.choices, self.key = client, provider, model, choices, key
 
     def identity(self) -> dict[str, Any]:
         return {"provider": self.provider, "remote_model": self.model}
@@ -76,16 +80,39 @@ class ProviderMaker:
         }
         self.choices.warn(f"sends the prompt to {self.provider}")
         for _ in watch(iter([0]), 1, self.provider):
-            data = self._asked(request.prompt, {name: value for name, value in named.items() if value is not None})
+            data = self._in_time(request.prompt, {name: value for name, value in named.items() if value is not None})
         with tempfile.NamedTemporaryFile(prefix="vedit-", suffix=".mp4") as file:
             file.write(data if isinstance(data, bytes) else io.BytesIO(data).getvalue())
             made = decoded(file, self.provider, "call again")
-        return made._replace(fps=request.fps or made.fps, facts={**made.facts, "arguments": more}, file=None if request.fps else made.file)
+        return made._replace(fps=request.fps or made.fps, facts={**made.facts, "arguments": without_values(more)}, file=None if request.fps else made.file)
+
+    def _in_time(self, prompt: str, named: dict[str, Any]) -> Any:
+        """What the provider sends within --timeout, whose clock for the client begins anew with every byte."""
+        found: list[Any] = []
+
+        def ask() -> None:
+            try:
+                found.append(self._asked(prompt, named))
+            except BaseException as error:
+                found.append(error)
+
+        seconds = self.choices.extra.get("timeout", TIMEOUT_S)
+        thread = threading.Thread(target=ask, daemon=True)  # one that is still waiting ends with the process
+        thread.start()
+        thread.join(seconds)
+        if not found:
+            raise RemoteError(f"{self.provider} was not done in {seconds:g} s.", "", "Try again, or give a longer --timeout")
+        if isinstance(found[0], BaseException):
+            raise found[0]
+        return found[0]
 
     def _asked(self, prompt: str, named: dict[str, Any]) -> Any:
         from huggingface_hub import errors
 
-        from vedit.remote.http import shown
+        from vedit.remote import http
+
+        def shown(text: str) -> str:
+            return http.shown(without(without_login(text), self.key or ""))
 
         try:
             return self.client.text_to_video(prompt, **named)

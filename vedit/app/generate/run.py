@@ -26,6 +26,7 @@ from vedit.app.record import peak_memory_mib, versions, write_record
 from vedit.app.watch import Watch, unwatched
 from vedit.errors import InputError, ModelError, UsageError, VeditError
 from vedit.media.atomic import open_output
+from vedit.secrecy import without_values
 
 if TYPE_CHECKING:
     import numpy as np
@@ -180,7 +181,7 @@ def _finish(
     rows = [
         [{**_told(request), "fps": float(made.fps), **made.facts} for request, made in zip(*pair, strict=True)] for pair in zip(requests, grid, strict=True)
     ]
-    choices = {"device": job.choices.device, "dtype": job.choices.dtype, "extra": dict(job.choices.extra)}
+    choices = {"device": job.choices.device, "dtype": job.choices.dtype, "extra": _without_secrets(job.choices.extra)}
     recipe = {
         "command": "generate",
         "model": _model(job, maker),
@@ -243,9 +244,16 @@ def _without_extras(extra: Mapping[str, Any]) -> dict[str, Any]:
 
 def _told(request: Request) -> dict[str, Any]:
     """A request as the record tells it."""
-    told = {**request._asdict(), "extra": dict(request.extra)}
+    told = {**request._asdict(), "extra": _without_secrets(request.extra)}
     del told["pending"]
     return told
+
+
+def _without_secrets(extra: Mapping[str, Any]) -> dict[str, Any]:
+    """A backend's options as the record tells them: a --field for a service that is called a key has no value there."""
+    fields = (text.partition("=") for text in extra.get("field", ()))
+    told = [f"{name}={value}" for name, value in without_values({name: value for name, _, value in fields}).items()]
+    return {**extra, **({"field": told} if told else {})}
 
 
 def file_name(number: int, request: Request, job: Job) -> str:
