@@ -12,6 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests import reference
+from tests.conftest import NASTY
 from vedit import presets
 from vedit.app.media.chain import build_chain
 from vedit.cli import execute
@@ -286,3 +288,60 @@ def test_presets_command_loads_no_heavy_library() -> None:
     code = f"import sys; from vedit.cli import execute; execute(['presets', 'list']); print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+BAD_PRESETS = {
+    "list-kind": b"kind = ['chain']",
+    "table-kind": b"[kind]\na = 1",
+    "latin-1": b'kind = "chain"\nsummary = "\xe9"',
+    "deep": b"kind = " + b"[" * 5000,
+    "long-number": b"kind = " + b"9" * 5000,
+    "embedded-list": b'kind = "embedded"\nstage = ["unet"]\nrate = [1]',
+    "method-table": b'kind = "method"\n[method]\na = 1',
+    "stage-name": b'kind = "chain"\n[[stage]]\nname = ["resize"]\nwidth = {a = 1}',
+    "stage-value": b'kind = "chain"\n[[stage]]\nname = "resize"\nwidth = {a = [1]}\nfilter = 1979-05-27',
+    "train": b'kind = "train"\nmodel = [1]',
+}
+
+
+def test_one_bad_preset_is_told_and_the_others_are_listed(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, content in BAD_PRESETS.items():
+        write(config / "presets" / f"{name}.toml", "")
+        (config / "presets" / f"{name}.toml").write_bytes(content)
+    os.mkfifo(config / "presets" / "pipe.toml")
+    assert execute(["presets", "list", "--json"]) == 0
+    done = capsys.readouterr()
+    rows = {row["name"]: row for row in map(json.loads, done.out.splitlines())}
+    for name in (*BAD_PRESETS, "pipe"):
+        assert rows[name]["kind"] is None
+        assert f"{name}.toml: " in done.err
+    assert rows["web-small"]["kind"] == "chain"
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        ("gif = 3", "gif = 3 is not a table"),
+        ("[gif]\nresize = [1]", "gif.resize = [1] is not a table"),
+        ("[gif.resize.width]\na = 1", "gif.resize.width is a table"),
+        ("[gif.resize]\nfilter = 3", "--filter 3: expected"),
+        ("[gif.resize]\nfilter = ['nearest', 'box']", "--filter nearest,box: expected"),
+        ("[gif.resize]\nwidth = 1979-05-27", "--width 1979-05-27: expected"),
+        ("[gif.resize]\ncolors = [2, 3]", "'2,3' is not a valid integer range"),
+        ("[gif.resize]\nquiet = 7.5", "not a valid boolean"),
+    ],
+)
+def test_settings_of_wrong_types_are_told(tmp_path: Path, config: Path, settings: str, why: str, capsys: pytest.CaptureFixture[str]) -> None:
+    write(config / "config.toml", settings)
+    assert execute(["gif", "resize", "--scale", "50%", str(NASTY / "ok_plain.gif"), "-o", str(tmp_path / "o.gif")]) == 2
+    assert why in capsys.readouterr().err
+    assert execute(["presets", "show", "web-small"]) in (0, 2)
+
+
+def test_numbers_and_switches_of_the_settings_are_taken_as_if_typed(tmp_path: Path, config: Path) -> None:
+    write(
+        config / "config.toml",
+        "[gif.resize]\nwidth = 10\nonly-shrink = true\nstrip = ['comments', 'xmp']\nlimit = 'canvas=10k'\nquiet = true\n[data.moving-mnist]\nseed = 3",
+    )
+    assert execute(["gif", "resize", str(NASTY / "ok_plain.gif"), "-o", str(tmp_path / "o.gif")]) == 0
+    assert reference.read((tmp_path / "o.gif").read_bytes()).size == (10, 8)

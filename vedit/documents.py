@@ -14,9 +14,8 @@ import os
 import re
 import stat
 from collections.abc import Callable, Hashable, Iterator
-from dataclasses import dataclass
 from functools import cache
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 from vedit.errors import InputError, VeditError
 
@@ -24,13 +23,10 @@ T = TypeVar("T")
 LONGEST_NUMBER = 1024  # bits of a whole number; a float holds no more
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # of cells that spreadsheets take for formulas
 # tomllib walks all parts of a table's name again for each key in it
-DEEP_TABLE = re.compile(
-    r"""^[ \t]*\[{1,2}(?:[ \t]*(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.){32}""", re.MULTILINE
-)
+DEEP_TABLE = r"""(?m)^[ \t]*\[{1,2}(?:[ \t]*(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.){32}"""
 
 
-@dataclass(frozen=True)
-class Kind:
+class Kind(NamedTuple):
     """What a document should be, for limits and messages.
 
     what: with its article ("a preset"). error: its class. right, next_step: further parts of the message.
@@ -51,9 +47,7 @@ class Kind:
         return self.error(f"{name}: not {self.what}: {why.rstrip('.')}.", self.right, self.next_step)
 
     def unreadable(self, name: str, error: OSError) -> VeditError:
-        return self.error(
-            f"{name}: cannot read: {(error.strerror or str(error)).lower()}.", self.right, self.next_step
-        )
+        return self.error(f"{name}: cannot read: {(error.strerror or str(error)).lower()}.", self.right, self.next_step)
 
 
 class _Unfit(Exception):
@@ -135,7 +129,7 @@ def parse_toml(content: str | bytes, name: str, kind: Kind) -> dict[str, Any]:
     import tomllib
 
     def parse(text: str) -> Any:
-        if DEEP_TABLE.search(text):
+        if re.search(DEEP_TABLE, text):
             raise _Unfit("a table in it has too many parents")
         return tomllib.loads(text)
 
@@ -235,13 +229,8 @@ def validated(value: Any, shape: type[T], name: str, kind: Kind) -> T:
         made: T = _adapter(cast("Hashable", shape)).validate_python(value)
         return made
     except ValidationError as error:
-        mistakes = [
-            f"{'.'.join(map(str, mistake['loc'])) or 'top level'}: {mistake['msg']}"
-            for mistake in error.errors()
-        ]
-        raise kind.refusal(
-            name, "; ".join(mistakes[:3]) + (f" (and {len(mistakes) - 3} more)" if mistakes[3:] else "")
-        ) from None
+        mistakes = [f"{'.'.join(map(str, mistake['loc'])) or 'top level'}: {mistake['msg']}" for mistake in error.errors()]
+        raise kind.refusal(name, "; ".join(mistakes[:3]) + (f" (and {len(mistakes) - 3} more)" if mistakes[3:] else "")) from None
 
 
 @cache
@@ -251,9 +240,7 @@ def _adapter(shape: Any) -> Any:
     return TypeAdapter(shape)
 
 
-def _parsed(
-    parse: Callable[[str], Any], content: str | bytes | bytearray, name: str, kind: Kind, format: str
-) -> Any:
+def _parsed(parse: Callable[[str], Any], content: str | bytes | bytearray, name: str, kind: Kind, format: str) -> Any:
     text = _text(content, name, kind)
     try:
         value = parse(text)

@@ -21,6 +21,9 @@ prints them as lines after `vedit: `.
 from collections.abc import Iterable
 
 
+LONGEST_WORD = 100  # what is longer is no misspelt name, and looking for one would take long
+
+
 class VeditError(Exception):
     """Anything vedit reports to the user instead of a traceback."""
 
@@ -108,5 +111,5 @@ def nearest(word: str, known: Iterable[str]) -> str:
     """`; did you mean X?` when something known is spelt like the word, else nothing."""
     from difflib import get_close_matches
 
-    close = get_close_matches(word, list(known), n=1)
+    close = get_close_matches(word, list(known), n=1) if len(word) <= LONGEST_WORD else []
     return f"; did you mean {close[0]}?" if close else ""

@@ -26,7 +26,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from vedit.config import config_folder, user_config
+from vedit.config import config_folder, section, user_config
+from vedit.documents import Kind, read_text, read_toml
 from vedit.errors import OutputError, UsageError, VeditError, nearest
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 Chain = list[tuple[str, dict[str, str]]]
 SUFFIX = ".toml"
+PRESET = Kind("a preset", UsageError, "A preset is a TOML file.", "See: vedit presets list", largest=2**20)
 EMBEDDED_STAGES = ("codec", "judge", "scorer", "unet", "motion")
 EMBEDDED_KEYS: dict[str, type] = {
     "rate": float, "batch": int, "steps": int, "anneal": int, "warmup": int, "ema_decay": float, "log_every": int, "save_every": int, "measure_every": int,
@@ -111,7 +113,7 @@ def load(name_or_path: str, kind: str | None = None) -> Preset:
     kind: refuse a preset of another kind. Raises UsageError with every mistake of the file.
     """
     path = find(name_or_path)
-    table = _read(path)
+    table = read_toml(path, PRESET)
     check(path, table)
     preset = Preset(os.path.basename(path).removesuffix(SUFFIX), path, table, os.path.dirname(path) == shipped_folder())
     if kind is not None and preset.kind != kind:
@@ -143,7 +145,7 @@ def load_method(method: str, name_or_path: str, required: bool = True) -> dict[s
     from vedit.methods.base import mistakes
 
     path = find(name_or_path)
-    table = _read(path)
+    table = read_toml(path, PRESET)
     wrong = list(_mistakes(table))
     if table.get("kind", "method") != "method":
         raise UsageError(f"{path}: this preset is a {table['kind']}, not a method.", "", "See: vedit presets list")
@@ -172,7 +174,7 @@ def resolve_stage(stage: str, given: Mapping[str, str]) -> dict[str, Setting]:
 
     options = stages.load(stage).OPTIONS
     variable = {option.key: f"VEDIT_GIF_{stage}_{option.key}".replace("-", "_").upper() for option in options}
-    own = user_config().get("gif", {}).get(stage.replace("-", "_"), {})
+    own = section(user_config(), "gif", stage.replace("-", "_"))
     layers: dict[str, Mapping[str, str]] = {  # from weak to strong
         "default": {option.key: as_text(option.default) for option in options if option.default is not None},
         "user config": {key: as_text(value) for key, value in own.items() if key in variable},
@@ -194,18 +196,6 @@ def as_text(value: Any) -> str:
     return f"{float(value):g}" if hasattr(value, "numerator") and not isinstance(value, int) else str(value)
 
 
-def _read(path: str) -> dict[str, Any]:
-    import tomllib
-
-    try:
-        with open(path, "rb") as file:
-            return tomllib.load(file)
-    except OSError as error:
-        raise UsageError(f"{path}: cannot read the preset: {(error.strerror or str(error)).lower()}.", "", "See: vedit presets list") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: {error}.", "A preset is a TOML file.") from None
-
-
 def check(path: str, table: Mapping[str, Any]) -> None:
     """Raise one UsageError that names every mistake in a preset's table.
 
@@ -222,7 +212,7 @@ def _refuse(path: str, mistakes: list[str]) -> None:
 
 def _mistakes(table: Mapping[str, Any]) -> Iterator[str]:
     kind = table.get("kind")
-    if kind not in CHECKS:
+    if not isinstance(kind, str) or kind not in CHECKS:
         what = "there is no kind" if kind is None else f"no kind is called {kind!r}"
         right = " or ".join(f'kind = "{known}"' for known in CHECKS)
         yield f"top level: {what}{_nearest(str(kind), CHECKS)} Write {right}."
@@ -383,8 +373,7 @@ def document_of(preset: Preset) -> TOMLDocument:
     """A preset's file with its comments, to be changed and saved under another name."""
     import tomlkit
 
-    with open(preset.path, encoding="utf-8") as file:
-        return tomlkit.parse(file.read())
+    return tomlkit.parse(read_text(preset.path, PRESET))
 
 
 def document_from(specs: Iterable[tuple[str, Mapping[str, str]]]) -> TOMLDocument:

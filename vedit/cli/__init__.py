@@ -95,9 +95,9 @@ def main(ctx: click.Context, debug: bool) -> None:
     Data goes to standard output, words to standard error; "-" is standard input or output.
     Every command explains itself: vedit COMMAND --help, or man vedit-COMMAND.
     """
-    from vedit.config import user_config
+    from vedit.config import Defaults, user_config
 
-    ctx.default_map = user_config()
+    ctx.default_map = Defaults(user_config())
 
 
 def run() -> None:

@@ -10,6 +10,7 @@ import click
 
 from vedit import presets
 from vedit.cli.common import examples, options, print_json
+from vedit.documents import read_text
 from vedit.errors import UsageError, VeditError
 
 LIST_EXAMPLES = (
@@ -99,8 +100,7 @@ def _show_file(preset: presets.Preset, as_json: bool) -> None:
     if as_json:
         print_json({"name": preset.name, "path": preset.path, **preset.table})
         return
-    with open(preset.path, encoding="utf-8") as file:
-        click.echo(f"# {preset.path}\n{file.read()}", nl=False)
+    click.echo(f"# {preset.path}\n{read_text(preset.path, presets.PRESET)}", nl=False)
 
 
 def _show(preset: presets.Preset, stages: list[tuple[str, dict[str, presets.Setting]]]) -> Iterator[str]:

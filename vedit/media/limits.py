@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
+from vedit.documents import Kind, read_toml
 from vedit.errors import LimitError, UsageError
 
+LONGEST = 18  # digits of a limit
+LIMITS = Kind("limits", UsageError, "VEDIT_LIMITS names a TOML file such as: canvas = 200000000", largest=2**16)
 _UNITS = {"k": 10**3, "M": 10**6, "G": 10**9}
 
 
@@ -70,7 +73,7 @@ def parse_limits(settings: tuple[str, ...] | list[str], base: Limits = Limits())
 def _number(setting: str, text: str) -> int:
     factor = _UNITS.get(text[-1:], 1)
     digits = text[:-1] if factor > 1 else text
-    if not digits.isdecimal():
+    if not digits.isdecimal() or len(digits) > LONGEST:
         raise UsageError(f"{setting!r} is not a limit.", "A limit is a whole number, with k, M or G if you like.", "Example: --limit canvas=200M")
     return int(digits) * factor
 
@@ -80,11 +83,7 @@ def environment_limits() -> Limits:
     path = os.environ.get("VEDIT_LIMITS")
     if not path:
         return Limits()
-    import tomllib
-
     try:
-        with open(path, "rb") as file:
-            table = tomllib.load(file)
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"VEDIT_LIMITS={path}: {error}", "It names a TOML file such as: canvas = 200000000") from None
-    return parse_limits([f"{key}={value}" for key, value in table.items()])
+        return parse_limits([f"{key}={value}" for key, value in read_toml(path, LIMITS).items()])
+    except UsageError as error:
+        raise error.in_file(path) from None

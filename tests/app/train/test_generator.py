@@ -152,7 +152,7 @@ def test_a_changed_setting_is_refused_and_fresh_begins_anew(data: Path, tmp_path
         (["--preset", "tiny", "--out", "R", "--data", "D", "--anneal", "5"], "--anneal is not for the preset tiny"),
         (["--preset", "shapes", "--out", "R", "--data", "D"], "--data is not for the preset shapes"),
         (["--preset", "shapes", "--out", "R", "--precision", "fp16"], "fp16 is not for the embedded models"),
-        (["--preset", "web-small.toml", "--out", "R", "--data", "D"], "cannot read the preset"),
+        (["--preset", "web-small.toml", "--out", "R", "--data", "D"], "cannot read: no such file"),
         (["--out", "R"], "--preset is missing"),
     ],
 )
