@@ -94,17 +94,6 @@ def test_the_clean_latents_foreseen_at_the_last_step_are_the_result_up_to_its_no
     assert (step.index, step.timestep) == (3, 1)
 
 
-def test_an_edit_after_each_step_replaces_latents(model: TinyModel) -> None:
-    seen: list[int] = []
-
-    def edit(index: int, streams: dict[str, Tensor]) -> None:
-        seen.append(index)
-        streams["tgt"] = torch.full_like(streams["tgt"], 3.0)
-
-    found = end(model, [Stream("tgt", latents(2), model.encode_prompt("a"))], edit=edit)
-    assert seen == [0, 1, 2, 3] and torch.equal(found["tgt"], torch.full_like(found["tgt"], 3.0))
-
-
 def test_a_latent_that_is_no_number_is_never_handed_on() -> None:
     broken = TinyModel(unet(seed=2))
     broken.unet.conv_out.bias.data.fill_(float("nan"))

@@ -102,7 +102,7 @@ def network_peak(model: Any, plan: Plan, branches: tuple[str, ...], frames: int,
     unet, channels, tokens = rebuilt(model.unet), int(model.unet.config.in_channels), int(model.tokenizer.model_max_length)
     controller = Controller(unet, plan, branches, frames, latent_size, tokens)
     steps = max((len(rule.steps) for rule in plan.rules), default=1)
-    busiest = max(range(steps), key=lambda step: sum(rule.steps[step] for rule in plan.rules))
+    busiest = max(range(steps), key=lambda step: sum(rule.acts(step) for rule in plan.rules))
 
     def call() -> None:
         rows = len(branches) * frames

@@ -6,13 +6,15 @@ Shape letters: B branches, F frames, C channels, Y X rows and columns, L text to
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from vedit.diffusion.attention.control import Controller
+from vedit.diffusion.attention.control import Controller, Pass
+from vedit.diffusion.attention.rules.rule import Indices
 from vedit.diffusion.schedule import Schedule, move
 from vedit.errors import ModelError
 
@@ -62,29 +64,48 @@ def branch_names(streams: Sequence[Stream]) -> list[str]:
     return [branch for stream in streams for branch in stream.branches]
 
 
-def predict(unet: Any, streams: Sequence[Stream], timestep: int, step: int, controller: Controller | None, frames_per_call: int) -> dict[str, Tensor]:
-    """The network's output for every branch, (F, C, Y, X) each; frames go through in chunks."""
+def predict(
+    unet: Any,
+    streams: Sequence[Stream],
+    timestep: int,
+    step: int,
+    controller: Controller | None,
+    frames_per_call: int,
+) -> dict[str, Tensor]:
+    """The network's output for every branch, (F, C, Y, X) each; frames go through as the rules need them."""
     names = branch_names(streams)
     total = streams[0].latents.shape[0]
     pieces: dict[str, list[Tensor]] = {name: [] for name in names}
-    for first in range(0, total, frames_per_call):
-        frames = slice(first, min(total, first + frames_per_call))
-        latents, texts = [], []
-        for stream in streams:
-            part = stream.latents[frames]
-            for branch in stream.branches:
-                latents.append(part)
-                text = stream.text(branch, step)
-                texts.append(text.expand(len(part), -1, -1) if len(text) == 1 else text[frames])
+    for part in passes(controller, step, total, frames_per_call):
+        latents = [stream.latents[part.frames] for stream in streams for _ in stream.branches]
+        texts = _texts(streams, controller, step, part.frames, len(latents[0]))
         batch, text_batch = torch.cat(latents).to(unet.dtype), torch.cat(texts).to(unet.dtype)
-        if controller is None:
+        with nullcontext() if controller is None else controller.call(step, part.frames, part.is_key_pass):
             output = unet(batch, timestep, encoder_hidden_states=text_batch).sample
-        else:
-            with controller.call(step, frames):
-                output = unet(batch, timestep, encoder_hidden_states=text_batch).sample
+        if part.is_key_pass:
+            continue  # it was there for its rules; these frames come again
         for name, piece in zip(names, at_least_float32(output).chunk(len(names)), strict=True):
             pieces[name].append(piece)
     return {name: torch.cat(parts) for name, parts in pieces.items()}
+
+
+def passes(controller: Controller | None, step: int, total: int, frames_per_call: int) -> Iterator[Pass]:
+    """The calls of the network in a step."""
+    if controller is not None:
+        yield from controller.passes(step, frames_per_call)
+        return
+    for first in range(0, total, frames_per_call):
+        yield Pass(slice(first, min(total, first + frames_per_call)))
+
+
+def _texts(streams: Sequence[Stream], controller: Controller | None, step: int, frames: Indices, count: int) -> list[Tensor]:
+    """The text embedding of each branch for some frames, (F, L, E), as rules leave it."""
+    texts = {}
+    for stream in streams:
+        for branch in stream.branches:
+            text = stream.text(branch, step)
+            texts[branch] = text.expand(count, -1, -1) if len(text) == 1 else text[frames]
+    return list((texts if controller is None else controller.outside("inputs", "text", texts, step, frames)).values())
 
 
 @torch.inference_mode()
@@ -97,14 +118,12 @@ def sample(
     *,
     frames_per_call: int = 8,
     start: int = 0,
-    edit: Callable[[int, dict[str, Tensor]], None] | None = None,
     first_frame: int = 0,
 ) -> Iterator[Step]:
     """Take the DDIM steps `start`..N-1; yields after each.
 
-    streams: their `latents` are moved along and hold the result at the end.
-    edit: called with the step index and the latents by stream after each step; may replace
-    entries (a local blend does). first_frame: the clip's number of frame 0, for messages.
+    streams: their `latents` are moved along, blended as the rules of the plan say, and hold the
+    result at the end. first_frame: index in the whole clip of this window's first frame, for messages.
     Raises ModelError when a latent stops being finite, naming step, frame and dtype.
     """
     for index in range(start, len(timesteps)):
@@ -128,8 +147,8 @@ def sample(
             stream.latents = move(stream.latents, eps, level, after)
             check_finite(stream.latents, index, unet.dtype, first_frame)
         latents = {stream.name: stream.latents for stream in streams}
-        if edit is not None:
-            edit(index, latents)
+        if controller is not None:
+            latents = controller.outside("latents", "latents", latents, index, slice(0, controller.total))
             for stream in streams:
                 stream.latents = latents[stream.name]
         yield Step(index, timestep, latents, x0)

@@ -27,16 +27,14 @@ from torch import Tensor
 
 from vedit.diffusion.attention.control import Controller
 from vedit.diffusion.attention.locate import Select, Site, find_sites, select_sites
-from vedit.diffusion.attention.rules import MapColumns, Plan, Replace
+from vedit.diffusion.attention.rules import LatentBlend, Plan, Rule
 from vedit.diffusion.attention.words import WordMaps, published_scale
-from vedit.diffusion.blend import blend
 from vedit.diffusion.prompts import read_prompt
 from vedit.diffusion.sample import Step, Stream, branch_names, sample
 from vedit.errors import UsageError, nearest
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Span = Share | tuple[Share, Share]
-LatentEdit = Callable[[int, dict[str, Tensor]], None]
 
 
 class MethodParams(BaseModel):
@@ -216,7 +214,7 @@ def watched_words(model: Any, clip: EditInput, branches: Sequence[str], scales: 
     return WordMaps(model.unet, named, scales or (published_scale(model.unet, clip.size),), clip.size)
 
 
-def plan_of(model: Any, clip: EditInput, branches: Sequence[str], rules: Sequence[MapColumns | Replace] = ()) -> Plan:
+def plan_of(model: Any, clip: EditInput, branches: Sequence[str], rules: Sequence[Rule] = ()) -> Plan:
     """Rules, and probes of the attention that the user wants to see."""
     return Plan(tuple(rules), watched_words(model, clip, branches).probes() if clip.save_attention else ())
 
@@ -250,28 +248,23 @@ def sample_with(
     streams: Sequence[Stream],
     controller: Controller,
     start: int = 0,
-    edit: LatentEdit | None = None,
     words: WordMaps | None = None,
 ) -> Iterator[Step]:
     """Sample under a controller; the model is itself again whatever happens. words: what the probes of the plan sum."""
     with controller.installed():
         yield from sample(
             model.unet, model.schedule, clip.timesteps, streams, controller,
-            frames_per_call=clip.frames_per_call, start=start, edit=edit, first_frame=clip.first_frame,
+            frames_per_call=clip.frames_per_call, start=start, first_frame=clip.first_frame,
         )  # fmt: skip
     save_words(model, clip, controller, len(clip.timesteps) - start, words)
 
 
-def hold_outside(clip: EditInput, source: Callable[[int], Tensor] | None = None) -> LatentEdit | None:
-    """After each step put the source's latents back outside the user's mask; None without a mask.
+def hold_outside(clip: EditInput, source: Callable[[int], Tensor] | None = None) -> tuple[LatentBlend, ...]:
+    """The rule that puts the source's latents back outside the user's mask after each step; none without a mask.
 
-    source: the source's latents after a step, by the index one past it; the stored ones by default.
+    source(i): the source's latents before step i; the stored ones by default.
     """
-    mask, stored = clip.mask_F1YX, source or clip.trajectory
-    if mask is None:
-        return None
-
-    def edit(index: int, latents: dict[str, Tensor]) -> None:
-        latents["tgt"] = blend(stored(index + 1).to(latents["tgt"]), latents["tgt"], mask.to(latents["tgt"].device))
-
-    return edit
+    if clip.mask_F1YX is None:
+        return ()
+    always = (True,) * len(clip.timesteps)
+    return (LatentBlend("tgt", source or clip.trajectory, clip.mask_F1YX, always, "latents outside the edit mask"),)

@@ -25,10 +25,10 @@ class Params(InversionParams):
 def outline(model: Any, clip: EditInput, params: Params) -> Outline:
     check_start(params.start_index, len(clip.timesteps))
     branches = branches_of(params.guidance)
-    return Outline(branches, plan_of(model, clip, branches), len(clip.timesteps) - params.start_index, params.start_index)
+    return Outline(branches, plan_of(model, clip, branches, hold_outside(clip)), len(clip.timesteps) - params.start_index, params.start_index)
 
 
 def run(model: Any, clip: EditInput, params: Params) -> Iterator[Step]:
     announced = outline(model, clip, params)
     streams = [guided_stream(model, clip, params, clip.trajectory(announced.start))]
-    yield from sample_with(model, clip, streams, control(model, clip, streams, announced.plan), announced.start, hold_outside(clip))
+    yield from sample_with(model, clip, streams, control(model, clip, streams, announced.plan), announced.start)

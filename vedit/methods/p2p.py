@@ -24,17 +24,15 @@ from pydantic import AliasChoices, Field
 from torch import Tensor
 
 from vedit.diffusion.attention.locate import Select, find_sites
-from vedit.diffusion.attention.rules import MapColumns, Plan, Probe, Replace, step_range
+from vedit.diffusion.attention.rules import Call, LatentBlend, MapColumns, Plan, Probe, Replace, step_range
 from vedit.diffusion.attention.store import MapStore
-from vedit.diffusion.attention.words import WordMaps
-from vedit.diffusion.blend import MaskWatch, blend, grow, threshold_map
+from vedit.diffusion.blend import MaskWatch, grow, threshold_map
 from vedit.diffusion.prompts import Prompt, alignment, as_pair, column_schedule, equalizer, read_prompt, replacement_map
 from vedit.diffusion.sample import Step, Stream
 from vedit.errors import UsageError, nearest
 from vedit.methods.base import (
     EditInput,
     InversionParams,
-    LatentEdit,
     Outline,
     Share,
     Span,
@@ -150,10 +148,14 @@ def outline(model: Any, clip: EditInput, params: Params) -> Outline:
     source, target = read_prompt(model.tokenizer, clip.source_prompt), read_prompt(model.tokenizer, clip.target_prompt)
     sources = ("src",) if params.source_branch == "replay" or params.guidance == 1 else ("src/uncond", "src")
     branches = branches_of(params.guidance, *sources)
-    rules = tuple(injections(model.unet, params, source, target, clip.size, range(steps), steps))
     check_words(params, source, target)
+    rules = (
+        *injections(model.unet, params, source, target, clip.size, range(steps), steps),
+        *(LocalBlend(model, params, source, target, clip, branches).rules() if params.blends else hold_outside(clip)),
+    )
+    plan = Plan(rules, probes(model, clip, params, branches))
     notes = tuple(describe(params, source, target))
-    return Outline(branches, Plan(rules, probes(model, clip, params, branches)), steps - params.start_index, params.start_index, notes, params.blends)
+    return Outline(branches, plan, steps - params.start_index, params.start_index, notes, params.blends)
 
 
 def probes(model: Any, clip: EditInput, params: Params, branches: Sequence[str]) -> tuple[Probe, ...]:
@@ -221,12 +223,34 @@ def describe(params: Params, source: Prompt, target: Prompt) -> Iterator[str]:
 class LocalBlend:
     """Put the source's latents back where the words do not look, after each step from `start_blend` on."""
 
-    def __init__(self, params: Params, source: Prompt, target: Prompt, clip: EditInput, words: WordMaps) -> None:
-        self.params, self.clip, self.words = params, clip, words
+    def __init__(
+        self,
+        model: Any,
+        params: Params,
+        source: Prompt,
+        target: Prompt,
+        clip: EditInput,
+        branches: Sequence[str],
+    ) -> None:
+        self.params, self.clip = params, clip
+        self.words = watched_words(model, clip, branches, params.blend_scales)
         self.prompts = {"src": source, "tgt": target}
-        self.first = int(params.start_blend * len(clip.timesteps) + 1e-9)
-        self.watch = MaskWatch(len(clip.timesteps), clip.warn, "Try another blend_threshold, or other blend_words.", clip.first_frame)
-        self.mask: Tensor | None = None
+        advice = "Try another blend_threshold, or other blend_words."
+        self.watch = MaskWatch(len(clip.timesteps), clip.warn, advice, clip.first_frame)
+
+    def rules(self) -> tuple[LatentBlend, ...]:
+        """The rule that blends."""
+        steps = step_range(len(self.clip.timesteps), self.params.start_blend)
+        return (LatentBlend("tgt", "src", self.mask_at, steps, "local blend"),)
+
+    def mask_at(self, call: Call) -> Tensor:
+        """The mask of a step, which is shown to who wants to see it."""
+        assert call.store is not None
+        mask = self.mask_of(call.store)
+        self.watch.see(mask)
+        if self.clip.save is not None:
+            self.clip.save["mask"] = mask
+        return mask
 
     def mask_of(self, store: MapStore) -> Tensor:
         """1 where the picture may change: bool (F, 1, Y, X)."""
@@ -253,18 +277,6 @@ class LocalBlend:
         like = next(iter(store.sums.values()))  # only subtract_words were given: everywhere but there
         return torch.ones(self.clip.frames, 1, *self.clip.size, dtype=torch.bool, device=like.device)
 
-    def edit(self, store: MapStore) -> LatentEdit:
-        """The function that `sample` calls after each step."""
-
-        def after(index: int, latents: dict[str, Tensor]) -> None:
-            if index < self.first:
-                return
-            self.mask = self.mask_of(store)
-            self.watch.see(self.mask)
-            latents["tgt"] = blend(latents["src"].to(latents["tgt"]), latents["tgt"], self.mask)
-
-        return after
-
 
 def _source_stream(model: Any, clip: EditInput, params: Params) -> Stream:
     start = clip.trajectory(params.start_index)
@@ -279,13 +291,7 @@ def _source_stream(model: Any, clip: EditInput, params: Params) -> Stream:
 def run(model: Any, clip: EditInput, params: Params, latents: Tensor | None = None) -> Iterator[Step]:
     """latents: what the target starts as; the source's own inversion by default."""
     announced = outline(model, clip, params)
-    source, target = read_prompt(model.tokenizer, clip.source_prompt), read_prompt(model.tokenizer, clip.target_prompt)
     begun = clip.trajectory(announced.start) if latents is None else latents
     streams = [_source_stream(model, clip, params), guided_stream(model, clip, params, begun)]
-    controller = control(model, clip, streams, announced.plan)
     words = watched_words(model, clip, announced.branches, params.blend_scales)
-    local = LocalBlend(params, source, target, clip, words)
-    edit = local.edit(controller.store) if params.blends else hold_outside(clip)
-    yield from sample_with(model, clip, streams, controller, announced.start, edit, words)
-    if clip.save is not None and local.mask is not None:
-        clip.save["mask"] = local.mask
+    yield from sample_with(model, clip, streams, control(model, clip, streams, announced.plan), announced.start, words)

@@ -77,7 +77,7 @@ def outline(model: Any, clip: EditInput, params: Params) -> Outline:
     branches = branches_of(params.guidance, "src")
     notes: list[str] = []
     rules = tuple(injections(model.unet, params, branches[1:], clip, notes, range(steps), steps))
-    return Outline(branches, plan_of(model, clip, branches, rules), steps - params.start_index, params.start_index, tuple(notes))
+    return Outline(branches, plan_of(model, clip, branches, (*rules, *hold_outside(clip))), steps - params.start_index, params.start_index, tuple(notes))
 
 
 def injections(
@@ -120,4 +120,4 @@ def run(model: Any, clip: EditInput, params: Params, latents: Tensor | None = No
         clip.warn(note)
     start = clip.trajectory(announced.start)
     streams = [replayed_stream(model, clip, start), guided_stream(model, clip, params, start if latents is None else latents)]
-    yield from sample_with(model, clip, streams, control(model, clip, streams, announced.plan), announced.start, hold_outside(clip))
+    yield from sample_with(model, clip, streams, control(model, clip, streams, announced.plan), announced.start)

@@ -6,7 +6,8 @@ take the same noise unless `shared_noise` is off, when frame i of a clip has its
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
 from pydantic import Field
@@ -33,19 +34,26 @@ def outline(model: Any, clip: EditInput, params: Params) -> Outline:
     if taken < 1:
         raise UsageError(f"strength {params.strength:g} of {steps} steps is no step at all.", f"Give at least {1 / steps:.2g}, or more steps.")
     branches = branches_of(params.guidance)
-    return Outline(branches, plan_of(model, clip, branches), taken, steps - taken)
+    rules = hold_outside(clip, noised(model, clip, params))
+    return Outline(branches, plan_of(model, clip, branches, rules), taken, steps - taken)
+
+
+def noised(model: Any, clip: EditInput, params: Params) -> Callable[[int], Tensor]:
+    """The clip at the noise level before a step, by its index; one past the last is the clip itself."""
+
+    @cache
+    def noise() -> Tensor:
+        return noise_like(clip.latents_FCYX, clip.seed, 0, shared=params.shared_noise, first_frame=clip.first_frame)
+
+    def source(index: int) -> Tensor:
+        if index == len(clip.timesteps):
+            return clip.latents_FCYX
+        return add_noise(clip.latents_FCYX, noise(), model.schedule.level(clip.timesteps[index]))
+
+    return source
 
 
 def run(model: Any, clip: EditInput, params: Params) -> Iterator[Step]:
     announced = outline(model, clip, params)
-    clean = clip.latents_FCYX.to(model.device)
-    noise = noise_like(clean, clip.seed, 0, shared=params.shared_noise, first_frame=clip.first_frame)
-
-    def source(index: int) -> Tensor:
-        if index == len(clip.timesteps):
-            return clean
-        return add_noise(clean, noise, model.schedule.level(clip.timesteps[index]))
-
-    streams = [guided_stream(model, clip, params, source(announced.start))]
-    controller = control(model, clip, streams, announced.plan)
-    yield from sample_with(model, clip, streams, controller, announced.start, hold_outside(clip, source))
+    streams = [guided_stream(model, clip, params, noised(model, clip, params)(announced.start))]
+    yield from sample_with(model, clip, streams, control(model, clip, streams, announced.plan), announced.start)

@@ -30,10 +30,10 @@ def explain(job: Job, model: Model, pixels: Pixels, warn: Callable[[str], None] 
         f"branches of each call: {', '.join(outline.branches)}",
         f"steps {outline.start + 1} to {outline.start + outline.iterations}, {outline.evaluations} evaluations per frame, inversion not counted",
     ]
-    for rule, (name, sites) in zip([*outline.plan.rules, *outline.plan.probes], controller.matched, strict=True):
-        lines.append(f"{name}: {len(sites)} sites")
+    for rule, sites in controller.matched:
+        lines.append(f"{rule.name}: {f'{len(sites)} sites' if rule.select is not None else rule.stage}")
         lines += [f"    {site.path} (1/{site.scale})" for site in sites]
-        if hasattr(rule, "steps"):
+        if rule.steps:
             lines.append("    steps " + "".join("#" if on else "." for on in rule.steps))
     lines.append(f"attention maps kept: {controller.store.predicted_bytes() / 2**20:.2f} MiB")
     return "\n".join([*lines, *outline.notes, told(need_of(edit), edit)])

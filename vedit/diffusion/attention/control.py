@@ -1,209 +1,167 @@
-"""Carry out a plan on a stock diffusers UNet: attention processors and forward hooks, all put back.
+"""A plan bound to a model and a clip: which rules act at which module, and which frames go through together.
 
-Order inside one attention module: project q, k, v; `Replace` writes them; branches that a rule or
-a probe wants maps of get an explicit float32 softmax, then `MapColumns`, then probes; all others
-use fused attention. Nothing is counted by calls: the step and the frames are told for each call.
+The rules of a place are applied in the order of their stages. Nothing is counted by calls of a
+module: the step and the frames are told for each call of the network.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from vedit.diffusion.attention.attach import attached
 from vedit.diffusion.attention.locate import Site, find_sites, select_sites
-from vedit.diffusion.attention.rules import MapColumns, Plan, Probe, Replace
+from vedit.diffusion.attention.rules.rule import FRAMES, Call, Indices, Plan, Rule, Shape, Stage, Tensors
 from vedit.diffusion.attention.store import MapSize, MapStore
-from vedit.diffusion.blend import resize_mask
 
-MAP_BYTES = 16 * 2**20  # explicit maps of one branch made at a time; at least those of a frame
+
+@dataclass(frozen=True)
+class Pass:
+    """One call of the network: the frames in it, and whether it only shows the keyframes to those after it."""
+
+    frames: Indices
+    is_key_pass: bool = False
 
 
 class Controller:
-    """A plan bound to a model: which rules act at which module.
+    """A plan bound to a model.
 
     branches: names in batch order; the batch of a call is branches x frames, branch by branch.
-    latent_size: rows and columns of the latent. frames: of the clip. text_tokens: length L.
+    latent_size: rows and columns of the latent. frames: of the window. text_tokens: length L.
+    matched: each rule in the order of application, and its sites.
+    Raises UsageError for a plan that contradicts itself, ModelError for sites that are not there.
     """
 
     def __init__(
-        self, unet: Any, plan: Plan, branches: Sequence[str], frames: int, latent_size: tuple[int, int], text_tokens: int, budget: int = 2 * 2**30
+        self,
+        unet: Any,
+        plan: Plan,
+        branches: Sequence[str],
+        frames: int,
+        latent_size: tuple[int, int],
+        text_tokens: int,
+        budget: int = 2 * 2**30,
     ) -> None:
-        plan.check_branches(branches)
-        self.unet = unet
+        plan.check(branches)
+        self.unet, self.total = unet, frames
         self.branches = {name: place for place, name in enumerate(branches)}
-        self.rules: dict[str, list[Replace | MapColumns]] = defaultdict(list)
-        self.probes: dict[str, list[Probe]] = defaultdict(list)
-        self.shares: dict[str, float] = {}
+        self.matched: list[tuple[Rule, list[Site]]] = []
+        self.sites: dict[str, Site] = {}
         self.grids: dict[str, tuple[int, int]] = {}
+        self._at: dict[str, list[Rule]] = defaultdict(list)  # by path of a site; "" has none
+        self._memory: dict[tuple[int, str], dict[Any, Any]] = {}
+        sizes: list[MapSize] = []
+        self.held = 0
         sites = find_sites(unet)
-        self.matched: list[tuple[str, list[Site]]] = []
-        for rule in plan.rules:
-            found = select_sites(sites, rule.select, rule.name)
-            self.matched.append((rule.name, found))
+        for rule in plan.ordered:
+            found = [] if rule.select is None else select_sites(sites, rule.select, rule.name)
+            self.matched.append((rule, found))
             for site in found:
-                self.rules[site.path].append(rule)
-                self.grids[site.path] = site.grid(latent_size)
-        sizes = []
-        for probe in plan.probes:
-            found = select_sites(sites, probe.select, probe.name)
-            self.matched.append((probe.name, found))
-            assert len({site.scale for site in found}) == 1, f"{probe.name}: maps of several sizes cannot be summed; one probe for each scale"
-            self.shares[probe.key] = 1 / len(found)
-            rows, columns = found[0].grid(latent_size)
-            sizes.append(MapSize(probe.key, frames, rows * columns, text_tokens if probe.select.kind == "cross" else rows * columns))
-            for site in found:
-                self.probes[site.path].append(probe)
+                self._at[site.path].append(rule)
+                self.sites[site.path], self.grids[site.path] = site, site.grid(latent_size)
+            if rule.select is None:
+                self._at[""].append(rule)
+            for shape in self._shapes(rule, found, frames, text_tokens):
+                sizes += rule.sums(shape)
+                self.held += rule.bytes(shape)
+        for path, rules in self._at.items():
+            plan.check_writers(rules, path or "the step")
         self.store = MapStore(sizes, budget)
-        self.step = -1
-        self.frames = slice(0, frames)
+        self._call = Call(-1, slice(0, frames), frames)
+
+    def _shapes(self, rule: Rule, found: Sequence[Site], frames: int, text_tokens: int) -> Iterator[Shape]:
+        """The sizes of a rule's sites, those of one grid together."""
+        grids = dict.fromkeys(self.grids[site.path] for site in found)
+        if not found or rule.select is None:
+            return
+        if rule.sums(Shape(frames, 1, 1, 1, 1)):
+            assert len(grids) == 1, f"{rule.name}: maps of several sizes cannot be summed; one probe for each scale"
+        for rows, columns in grids:
+            here = [site for site in found if self.grids[site.path] == (rows, columns)]
+            keys = text_tokens if rule.select.kind == "cross" else rows * columns
+            width = max(_width(self.unet.get_submodule(site.path)) for site in here)
+            yield Shape(frames, rows * columns, keys, width, len(here))
 
     @contextmanager
     def installed(self) -> Iterator[Controller]:
         """Put processors and hooks in place; the model is itself again on any exit."""
-        before: dict[str, Any] = {}
-        hooks = []
-        try:
-            for path in {*self.rules, *self.probes}:
-                module = self.unet.get_submodule(path)
-                if path.endswith("conv2"):
-                    hooks.append(module.register_forward_hook(_FeatureHook(self, path)))
-                else:
-                    before[path] = module.processor
-                    module.set_processor(_Processor(self, path))
+        with attached(self.unet, [self.sites[path] for path in self._at if path], self):
             yield self
-        finally:
-            for hook in hooks:
-                hook.remove()
-            for path, processor in before.items():
-                # set_processor would drop a processor that is itself a module
-                self.unet.get_submodule(path).processor = processor
+
+    def passes(self, step: int, frames_per_call: int) -> Iterator[Pass]:
+        """How the frames of the window go through the network in a step: by the rule that reaches widest."""
+        self._memory.clear()
+        acting = [rule for rule, _ in self.matched if rule.acts(step)]
+        reach = max((rule.frames for rule in acting), key=FRAMES.index, default="each")
+        if reach == "all":
+            yield Pass(slice(0, self.total))
+            return
+        keys = self._keyframes(acting, step) if reach == "keyframes" else ()
+        if keys:
+            yield Pass(list(keys), is_key_pass=True)  # a list: tensors take a tuple for several axes
+        for first in range(0, self.total, frames_per_call):
+            yield Pass(slice(first, min(self.total, first + frames_per_call)))
+
+    def _keyframes(self, acting: Sequence[Rule], step: int) -> tuple[int, ...]:
+        return tuple(sorted({frame for rule in acting if rule.frames == "keyframes" for frame in rule.keyframes(step)}))
 
     @contextmanager
-    def call(self, step: int, frames: slice) -> Iterator[None]:
-        """Tell the processors which step and which frames the UNet call inside is for."""
-        self.step, self.frames = step, frames
+    def call(self, step: int, frames: Indices, is_key_pass: bool = False) -> Iterator[None]:
+        """Tell the processors which step and which frames the network's call inside is for."""
+        acting = [rule for rule, _ in self.matched if rule.acts(step)]
+        keys = self._keyframes(acting, step)
+        self._call = Call(step, frames, self.total, keys, is_key_pass, store=self.store)
         try:
             yield
         finally:
-            self.step = -1
+            self._call = Call(-1, slice(0, self.total), self.total)
 
-    def keep(self, rule: Replace, path: str, device: torch.device) -> Tensor:
-        """A rule's mask for the frames of this call at a module's grid, bool (F, 1, y, x)."""
-        assert rule.keep is not None
-        return resize_mask(rule.keep[self.frames] > 0.5, self.grids[path]).to(device)
+    def acting(self, path: str, stage: Stage) -> list[Rule]:
+        """The rules of a stage that act at a module in the current step."""
+        assert self._call.step >= 0, "the network is called outside Controller.call"
+        return [rule for rule in self._at.get(path, ()) if rule.stage == stage and rule.acts(self._call.step)]
 
-    def active(self, path: str) -> list[Replace | MapColumns]:
-        """The rules that act at a module in the current step."""
-        assert self.step >= 0, "the UNet is called outside Controller.call"
-        return [rule for rule in self.rules.get(path, ()) if rule.steps[self.step]]
+    def apply(self, rules: Sequence[Rule], path: str, tensors: Tensors, frames: slice | None = None) -> None:
+        """Apply rules to the tensors of a module. frames: places in the call, where only some are given."""
+        for rule in rules:
+            call = replace(
+                self._call,
+                site=self.sites.get(path),
+                grid=self.grids.get(path, (0, 0)),
+                memory=self._memory.setdefault((id(rule), path), {}),
+            )
+            if frames is not None:
+                call = replace(call, frames=_within(call.frames, frames))
+            rule.apply(tensors, call)
 
-
-class _FeatureHook:
-    """Give target branches the source's output of a convolution."""
-
-    def __init__(self, controller: Controller, path: str) -> None:
-        self.controller = controller
-        self.path = path
-
-    def __call__(self, module: Any, inputs: Any, output: Tensor) -> Tensor | None:
-        rules = self.controller.active(self.path)
+    def outside(self, stage: Stage, name: str, values: Mapping[str, Tensor], step: int, frames: Indices) -> dict[str, Tensor]:
+        """Tensors by branch or stream, as the rules of a stage without sites leave them."""
+        rules = [rule for rule in self._at.get("", ()) if rule.stage == stage and rule.acts(step)]
         if not rules:
-            return None
-        out = output.unflatten(0, (len(self.controller.branches), -1)).clone()
+            return dict(values)
+        tensors = Tensors({}, {key: place for place, key in enumerate(values)})
+        for key, value in values.items():
+            tensors[name, key] = value
         for rule in rules:
-            assert isinstance(rule, Replace), "only Replace acts on features"
-            for target in rule.targets:
-                place, given = self.controller.branches[target], out[self.controller.branches[rule.source]]
-                out[place] = given if rule.keep is None else torch.where(self.controller.keep(rule, self.path, out.device), out[place], given)
-        return out.flatten(0, 1)
+            memory = self._memory.setdefault((id(rule), ""), {})
+            rule.apply(tensors, Call(step, frames, self.total, memory=memory, store=self.store))
+        return {key: tensors[name, key] for key in values}
 
 
-class _Processor:
-    """The attention of one module under control; equals diffusers' own when no rule acts."""
-
-    def __init__(self, controller: Controller, path: str) -> None:
-        self.controller = controller
-        self.path = path
-
-    def __call__(
-        self,
-        attn: Any,
-        hidden_states: Tensor,
-        encoder_hidden_states: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        temb: Tensor | None = None,
-        **kwargs: Any,
-    ) -> Tensor:
-        assert hidden_states.ndim == 3 and attention_mask is None, "a transformer block of Stable Diffusion"
-        context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
-        branches = len(self.controller.branches)
-
-        def heads(tensor: Tensor) -> Tensor:  # (B*F, T, N*D) -> (B, F, N, T, D)
-            return tensor.unflatten(-1, (attn.heads, -1)).transpose(1, 2).unflatten(0, (branches, -1))
-
-        parts = {"q": heads(attn.to_q(hidden_states)), "k": heads(attn.to_k(context)), "v": heads(attn.to_v(context))}
-        rules = self.controller.active(self.path)
-        for rule in rules:
-            if isinstance(rule, Replace):
-                self._replace(parts, rule)
-        maps = [rule for rule in rules if isinstance(rule, MapColumns)]
-        out_BFNQD = self._attend(attn, parts["q"], parts["k"], parts["v"], maps)
-        hidden_states = out_BFNQD.flatten(0, 1).transpose(1, 2).flatten(2)
-        return attn.to_out[1](attn.to_out[0](hidden_states)) / attn.rescale_output_factor
-
-    def _replace(self, parts: dict[str, Tensor], rule: Replace) -> None:
-        place = self.controller.branches
-        for name in rule.tensors:
-            rows = list(parts[name].unbind(0))
-            for target in rule.targets:
-                given = rows[place[rule.source]]
-                if rule.keep is not None:  # rows are (F, N, T, D), the mask (F, 1, Y, X)
-                    given = torch.where(self.controller.keep(rule, self.path, given.device).flatten(1)[:, None, :, None], rows[place[target]], given)
-                rows[place[target]] = given
-            parts[name] = torch.stack(rows)
-
-    def _attend(self, attn: Any, q: Tensor, k: Tensor, v: Tensor, rules: list[MapColumns]) -> Tensor:
-        """Fused attention, but explicit maps for the branches that are read or edited."""
-        place, probes = self.controller.branches, self.controller.probes.get(self.path, [])
-        wanted = {rule.source for rule in rules} | {rule.target for rule in rules} | {probe.branch for probe in probes}
-        if not wanted:
-            return _fused(q, k, v, attn.scale)
-        out = torch.empty_like(q)
-        written = {rule.target for rule in rules}  # what is only read keeps the fused result, bit for bit
-        fused = [place[name] for name in place if name not in written]
-        if fused:
-            out[fused] = _fused(q[fused], k[fused], v[fused], attn.scale)
-        for frames in self._groups(q, k):
-            maps = {name: _softmax(q[place[name], frames], k[place[name], frames], attn.scale) for name in wanted}
-            for rule in rules:
-                maps[rule.target] = rule.edit(maps[rule.source], maps[rule.target], self.controller.step)
-            for probe in probes:
-                first = self.controller.frames.start
-                seen = slice(first + frames.start, first + frames.stop)
-                self.controller.store.add(probe.key, seen, maps[probe.branch].mean(1) * self.controller.shares[probe.key])
-            for name in written:
-                out[place[name], frames] = (maps[name] @ v[place[name], frames].to(maps[name])).to(v)
-        return out
-
-    def _groups(self, q_BFNQD: Tensor, k_BFNKD: Tensor) -> Iterator[slice]:
-        """Frames whose maps are made together: edits act within a frame, so memory need not grow with their number."""
-        frames, one = q_BFNQD.shape[1], 4 * q_BFNQD.shape[2] * q_BFNQD.shape[3] * k_BFNKD.shape[3]
-        size = max(1, MAP_BYTES // one)
-        for first in range(0, frames, size):
-            yield slice(first, min(first + size, frames))
+def _within(frames: Indices, part: slice) -> Indices:
+    """A part of a call's frames, by their index in the window."""
+    if isinstance(frames, slice):
+        return slice(frames.start + part.start, frames.start + part.stop)
+    return list(frames)[part]
 
 
-def _fused(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
-    return F.scaled_dot_product_attention(q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1), scale=scale).unflatten(0, q.shape[:2])
-
-
-def _softmax(q_FNQD: Tensor, k_FNKD: Tensor, scale: float) -> Tensor:
-    """Attention maps in float32 at least, each row with its own maximum taken off (half precision gives NaN otherwise)."""
-    precise = torch.promote_types(q_FNQD.dtype, torch.float32)
-    return torch.softmax((q_FNQD.to(precise) @ k_FNKD.to(precise).transpose(-1, -2)) * scale, dim=-1)
+def _width(module: Any) -> int:
+    """Numbers that a token holds at a site."""
+    weight: torch.Tensor = (module.to_k if hasattr(module, "to_k") else module).weight
+    return int(weight.shape[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,12 +13,13 @@ from vedit.errors import MemoryBudgetError
 
 @dataclass(frozen=True)
 class MapSize:
-    """The size of one probe's sum: frames x query tokens x key tokens, float32."""
+    """The size of one probe's sum: frames x query tokens x key tokens, float32; the sum is the mean over its sites."""
 
     key: str
     frames: int
     queries: int
     keys: int
+    sites: int = 1
 
     @property
     def bytes(self) -> int:
@@ -43,12 +45,12 @@ class MapStore:
         self.sizes = {size.key: size for size in sizes}
         self.sums: dict[str, Tensor] = {}
 
-    def add(self, key: str, frames: slice, maps_FQK: Tensor) -> None:
-        """Add maps of some frames to a sum."""
+    def add(self, key: str, frames: slice | Sequence[int], maps_FQK: Tensor) -> None:
+        """Add one site's maps of some frames to a sum."""
+        size = self.sizes[key]
         if key not in self.sums:
-            size = self.sizes[key]
             self.sums[key] = torch.zeros(size.frames, size.queries, size.keys, device=maps_FQK.device)
-        self.sums[key][frames] += maps_FQK
+        self.sums[key][frames] += maps_FQK * (1 / size.sites)
 
     def predicted_bytes(self) -> int:
         return sum(size.bytes for size in self.sizes.values())
