@@ -20,7 +20,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from vedit.diffusion.attention.control import Controller
-from vedit.diffusion.attention.rules import Plan, Probe
+from vedit.diffusion.attention.rules import Plan, Rule
 from vedit.diffusion.blend import MaskWatch, threshold_map
 from vedit.diffusion.noise import noise_like, substream
 from vedit.diffusion.prompts import read_prompt
@@ -180,7 +180,7 @@ def outline(model: Any, clip: EditInput, params: ScoreParams) -> Outline:
     return Outline(branches, Plan(probes=probes(model, clip, params, branches)), params.iterations, 0, notes, bool(params.mask_words))
 
 
-def probes(model: Any, clip: EditInput, params: ScoreParams, branches: Sequence[str]) -> tuple[Probe, ...]:
+def probes(model: Any, clip: EditInput, params: ScoreParams, branches: Sequence[str]) -> tuple[Rule, ...]:
     """Maps of the source for the mask, and of both sides for the user to see."""
     if not params.mask_words:
         return plan_of(model, clip, branches).probes

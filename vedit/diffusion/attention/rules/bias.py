@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -25,7 +24,7 @@ class Bias(Rule):
     values: (F or 1, N or 1, Q or 1, K) in the units of the logits, in any float dtype.
     """
 
-    stage: ClassVar[Stage] = "qkv"
+    stage: Stage = field(default="qkv", init=False)
     select: Select
     branches: tuple[str, ...]
     values: Callable[[Call], Tensor] = field(compare=False)
@@ -54,7 +53,7 @@ class KeyMask(Rule):
     several frames or branches joined repeat it. A frame whose mask is empty attends to all.
     """
 
-    stage: ClassVar[Stage] = "qkv"
+    stage: Stage = field(default="qkv", init=False)
     select: Select
     branches: tuple[str, ...]
     mask: Tensor = field(compare=False)

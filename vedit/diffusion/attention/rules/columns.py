@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, field
 
 from vedit.diffusion.attention.locate import Select
 from vedit.diffusion.attention.rules.rule import Call, EditMaps, Part, Rule, Stage, Steps, Tensors
@@ -16,7 +15,7 @@ class MapColumns(Rule):
     edit: gets and gives float32 probabilities (F, N, Q, K); called only in `steps`.
     """
 
-    stage: ClassVar[Stage] = "maps"
+    stage: Stage = field(default="maps", init=False)
     select: Select
     source: str
     target: str

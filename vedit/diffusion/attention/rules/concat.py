@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, field
 
 import torch
 
@@ -15,7 +14,7 @@ from vedit.diffusion.attention.rules.rule import Call, Part, Rule, Stage, Steps,
 class Concat(Rule):
     """Join the source's keys and values, frame by frame, behind those of `targets`."""
 
-    stage: ClassVar[Stage] = "qkv"
+    stage: Stage = field(default="qkv", init=False)
     select: Select
     source: str
     targets: tuple[str, ...]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -26,7 +26,7 @@ class Gather(Rule):
     taking all frames in one call ("previous", "all", an index tensor).
     """
 
-    stage: ClassVar[Stage] = "qkv"
+    stage: Stage = field(default="qkv", init=False)
     select: Select
     branches: tuple[str, ...]
     sources: tuple[Source, ...] | Tensor = field(compare=False)
@@ -110,8 +110,8 @@ class Scatter(Rule):
     output from. Merged tokens are so handed back to all that were merged into them.
     """
 
-    stage: ClassVar[Stage] = "output"
-    frames: ClassVar[Frames] = "all"
+    stage: Stage = field(default="output", init=False)
+    frames: Frames = field(default="all", init=False)
     select: Select
     branches: tuple[str, ...]
     index: Callable[[tuple[int, int]], Tensor] = field(compare=False)

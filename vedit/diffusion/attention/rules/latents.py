@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 from torch import Tensor
 
@@ -21,8 +20,8 @@ class LatentBlend(Rule):
     the step to the latents (F, C, Y, X) after it.
     """
 
-    stage: ClassVar[Stage] = "latents"
-    select: ClassVar[None] = None
+    stage: Stage = field(default="latents", init=False)
+    select: None = field(default=None, init=False)
     target: str
     source: str | Callable[[int], Tensor] = field(compare=False)
     mask: Tensor | Callable[[Call], Tensor] = field(compare=False)
@@ -53,8 +52,8 @@ class Embedding(Rule):
     values: (1 or F, L, E) by step index, F the frames of the window.
     """
 
-    stage: ClassVar[Stage] = "inputs"
-    select: ClassVar[None] = None
+    stage: Stage = field(default="inputs", init=False)
+    select: None = field(default=None, init=False)
     branch: str
     values: Callable[[int], Tensor] = field(compare=False)
     steps: Steps

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 from torch import Tensor
 
@@ -20,7 +19,7 @@ class BlendOut(Rule):
     Blending the rows of maps, where values are shared, is the same as blending outputs.
     """
 
-    stage: ClassVar[Stage] = "output"
+    stage: Stage = field(default="output", init=False)
     select: Select
     source: str
     target: str
@@ -52,7 +51,7 @@ class Override(Rule):
     reach: which frames it has to see.
     """
 
-    stage: ClassVar[Stage] = "output"
+    stage: Stage = field(default="output", init=False)
     select: Select
     branch: str
     make: Callable[[Tensors, Call], Tensor] = field(compare=False)

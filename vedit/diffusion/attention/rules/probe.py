@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, field
 
 from vedit.diffusion.attention.locate import Select
 from vedit.diffusion.attention.rules.rule import LAST, Call, Part, Rule, Shape, Stage, Steps, Tensors
@@ -17,9 +16,9 @@ class Probe(Rule):
     The maps are taken after rules have edited them. key: name in the store.
     """
 
-    stage: ClassVar[Stage] = "maps"
-    order: ClassVar[int] = LAST
-    steps: ClassVar[Steps] = ()  # it looks in every step, however many there are
+    stage: Stage = field(default="maps", init=False)
+    order: int = field(default=LAST, init=False)
+    steps: Steps = field(default=(), init=False)  # it looks in every step, however many there are
     select: Select
     branch: str
     key: str
