@@ -20,7 +20,6 @@ prints them as lines after `vedit: `.
 
 from collections.abc import Iterable
 
-
 LONGEST_WORD = 100  # what is longer is no misspelt name, and looking for one would take long
 
 

@@ -42,8 +42,9 @@ def test_every_missed_gate_is_named_in_the_card(folder):
     card = (folder / "README.md").read_text()
     gates = shapes_model.record_of(folder)["gates"]
     assert gates
-    missed = {figure["name"] for figure in gates.values() if figure["passed"] is False}
-    assert {name for name in missed if name not in card} == set()
+    missed = [figure for figure in gates.values() if figure["passed"] is False]
+    assert [figure for figure in missed if f"{figure['name']} ({figure['group']}, " not in card] == []
+    assert ("It passes every gate." in card) == (not missed)
 
 
 def test_weights_are_safetensors_in_half_precision():

@@ -290,3 +290,19 @@ def test_maps_over_the_budget_are_refused_before_anything_runs() -> None:
     with pytest.raises(MemoryBudgetError, match="large"):
         MapStore([MapSize("small", 1, 4, 4), MapSize("large", 8, 4096, 77)], budget=2**20)
     assert MapStore([MapSize("small", 2, 3, 5)]).predicted_bytes() == 120
+
+
+@pytest.mark.parametrize("size", [(8, 8), (9, 7), (5, 10)])
+def test_a_site_has_as_many_tokens_as_its_grid_also_on_odd_sides(model: TinyModel, size: tuple[int, int]) -> None:
+    tokens: dict[str, int] = {}
+    sites = [site for site in find_sites(model.unet) if site.kind == "self"]
+
+    def watch(path: str) -> Any:
+        return lambda module, inputs: tokens.__setitem__(path, inputs[0].shape[1])
+
+    hooks = [model.unet.get_submodule(site.path).register_forward_pre_hook(watch(site.path)) for site in sites]
+    text = model.encode_prompt("a cat")
+    predict(model.unet, [Stream("tgt", torch.zeros(1, 4, *size, dtype=torch.float64), text)], TIMESTEP, 0, None, 8)
+    for hook in hooks:
+        hook.remove()
+    assert tokens == {site.path: site.grid(size)[0] * site.grid(size)[1] for site in sites}

@@ -133,3 +133,10 @@ def test_a_network_that_takes_a_picture_beside_the_latents_is_refused() -> None:
     with pytest.raises(ModelError, match="the UNet takes 8 channels, and latents have 4") as error:
         check_channels("an/editor", 8, 4)
     assert "InstructPix2Pix" in error.value.right
+
+
+def test_half_precision_leaves_the_autoencoder_in_float32(folder: Path) -> None:
+    model = load_model(str(folder), dtype="fp16")
+    assert (model.unet.dtype, model.text_encoder.dtype, model.vae.dtype) == (torch.float16, torch.float16, torch.float32)
+    half = load_model(str(folder), dtype="bf16")  # has the exponent of float32: no overflow
+    assert half.vae.dtype == torch.bfloat16

@@ -211,8 +211,6 @@ def test_words_of_the_source_make_the_mask_that_pulls_the_rest_back(model: TinyM
     table = {"mask_words": ["cat"], "mask_scales": [1], "mask_threshold": 0.9, "mask_after": 2, "lr": 0.2, "w2": 4.0, "purify_latents": False}
     if method is dds:
         table.pop("purify_latents")
-    word = clip.source_prompt.split().index("cat")
-    assert word >= 0
     found = run(method, model, clip, **table)
     mask = save["mask"].bool()
     assert mask.shape == (clip.frames, 1, *clip.size) and 0 < int(mask.sum()) < mask.numel()

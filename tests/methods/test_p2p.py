@@ -281,3 +281,17 @@ def test_a_source_that_is_sampled_again_still_leaves_the_clip_outside_a_user_s_m
     *_, step = p2p.run(model, clip, blended)
     # a local blend mixes with the branch that it was made from
     assert torch.equal(step.latents["tgt"][outside], step.latents["src"][outside])
+
+
+def test_where_a_word_looked_is_the_mean_over_steps(model: TinyModel) -> None:
+    """The source is fed the same latents at the same timestep twice: the mean of two steps is the map of one."""
+    clean = latents(2)
+    stored = [clean] * 3
+    seen = []
+    for timesteps in ([501], [501, 501]):
+        save: dict[str, Tensor] = {}
+        clip = EditInput(clean, stored.__getitem__, timesteps, SOURCE, SWAPPED, save=save, save_attention=True)
+        result(p2p, model, clip, params(steps=len(timesteps), guidance=1.0))
+        seen.append(save["attention/src/cat"])
+    torch.testing.assert_close(seen[1], seen[0], rtol=0, atol=1e-6)
+    assert 0 < float(seen[0].max()) < 1

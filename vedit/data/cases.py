@@ -44,14 +44,6 @@ class Case:
     def target_prompt(self) -> str:
         return self.truth.caption
 
-    @property
-    def is_target_held_out(self) -> bool:
-        """Tell whether the answer's composition, too, was kept out of training.
-
-        With the split's arithmetic it is for texture, pattern and size, and never for the others.
-        """
-        return grammar.is_held_out(self.truth.fields)
-
     def alternatives(self) -> dict[str, Scene]:
         """Return the scene once for each value of the changed field, the unchanged one included."""
         return {value: self.scene.edited(**{self.kind: value}) for value in VALUES[self.kind]}

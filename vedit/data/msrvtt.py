@@ -21,7 +21,6 @@ from vedit.data.table import Row, group, read_table
 from vedit.errors import InputError, UsageError
 
 LICENCE = "unstated: third-party web videos, see https://www.microsoft.com/en-us/research/publication/msr-vtt-a-large-video-description-dataset-for-bridging-video-and-language/"
-CAPTIONS = ("first", "all", "random")
 SPLITS = {"train": "train", "validate": "val", "validation": "val", "val": "val", "test": "test"}
 ROUNDING_S = 1.5  # a file this much longer than its part is taken to be uncut
 

@@ -261,14 +261,11 @@ def sample_records(count: int, seed: int, *, held_out: bool | None = False, digi
     scenes = sample(count, generator, held_out=held_out, digits=digits)
     grain_seeds = torch.randint(2**31, (count,), generator=generator).tolist()
     floats = {name: scenes.floats[name].tolist() for name in FLOATS}
-    return [
-        Scene(
-            **words,
-            **{name: _rounded(floats[name][row]) for name in FLOATS},
-            grain_seed=grain_seeds[row],
-        )
-        for row, words in enumerate(scenes.words())
-    ]
+    records = []
+    for row, words in enumerate(scenes.words()):
+        fields: dict[str, Any] = {**words, **{name: _rounded(floats[name][row]) for name in FLOATS}}
+        records.append(Scene(**fields, grain_seed=grain_seeds[row]))
+    return records
 
 
 def _rounded(value: Any) -> Any:

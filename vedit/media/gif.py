@@ -17,9 +17,9 @@ from vedit.errors import InputError
 from vedit.media.frames import Block, Clip, Container, Frame, Frames, Palette, Rect
 from vedit.media.limits import Limits
 
-IMAGE, EXTENSION, TRAILER = 0x2C, 0x21, 0x3B
+IMAGE, EXTENSION = 0x2C, 0x21
 BLOCK_START = re.compile(rb"[\x21\x2c\x3b]")
-CONTROL, COMMENT, APPLICATION, PLAIN_TEXT = 0xF9, 0xFE, 0xFF, 0x01
+CONTROL, APPLICATION, PLAIN_TEXT = 0xF9, 0xFF, 0x01
 LOOP_APPS = (b"NETSCAPE2.0", b"ANIMEXTS1.0")
 CHUNK = 1 << 18
 GREYS = Palette(bytes(v for grey in range(256) for v in (grey, grey, grey)))

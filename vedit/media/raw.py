@@ -21,7 +21,6 @@ from vedit.media.frames import Clip, Frame, Frames
 from vedit.media.limits import Limits
 from vedit.media.timing import constant_rate
 
-Y4M_MAGIC = b"YUV4MPEG2"
 MODES = {"rgb24": ("RGB", 3), "rgba": ("RGBA", 4)}
 """Of each raw format: Pillow's mode, and bytes per pixel."""
 

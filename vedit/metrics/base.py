@@ -25,7 +25,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +34,7 @@ from PIL import Image
 from vedit.errors import InputError
 
 if TYPE_CHECKING:
-    from vedit.metrics.towers import Towers
+    pass
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.floating[Any]]
@@ -255,19 +255,6 @@ class Options:
     @property
     def is_strict(self) -> bool:
         return self.profile == "strict"
-
-
-class Metric(Protocol):
-    """The shape of a metric module, for type checkers."""
-
-    SUMMARY: str
-    VERSION: int
-    VALUES: tuple[Value, ...]
-    NEEDS: frozenset[str]
-    GROUPS: frozenset[str]
-    TOWERS: tuple[str, ...]
-
-    def score(self, clip: Clip, towers: Towers, options: Options) -> dict[str, Score]: ...
 
 
 def towers_of(metric: ModuleType, options: Options) -> tuple[str, ...]:

@@ -60,6 +60,7 @@ def test_several_seeds_make_a_grid_and_steps_are_told(wan: Path, tmp_path: Path)
         (("--pipe", "max_sequence_lenght=3"), 2, "did you mean max_sequence_length"),
         (("--pipe", "max_sequence_length"), 2, "has no value"),
         (("--eta", "1"), 2, "--eta has no meaning"),
+        (("--eta", "1"), 2, "Who makes these clips is hub: "),
         (("--offload", "model", "--device", "cpu"), 2, "the device is the CPU"),
         (("--field", "a=1"), 2, "--field has no meaning"),
         (("--motion-adapter", "a/b"), 5, "StableDiffusionPipeline"),

@@ -118,7 +118,7 @@ def generate(job: Job, *, warn: Callable[[str], None] = lambda message: None, wa
     for name in sorted(asked.keys() - module.OPTIONS):
         raise UsageError(
             f"--{name.replace('_', '-')} has no meaning for {job.choices.model}.",
-            f"Who makes these clips is {module.__name__.rpartition('_')[2]}: {module.SUMMARY}.",
+            f"Who makes these clips is {module.__name__.rpartition('.')[2]}: {module.SUMMARY}.",
         )
     if not any(job.requests):
         return []

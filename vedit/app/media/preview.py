@@ -19,7 +19,6 @@ from vedit.errors import InputError, UsageError, VeditError
 from vedit.media.frames import GIF_TIMEBASE, Clip, Frame, Frames
 from vedit.media.pipeline import connect, plan
 
-STYLES = ("auto", "blocks", "kitty", "sixel")
 CELL = 10, 20  # pixels of a character cell, as most terminals have them
 BROWSER_TICKS = 10  # browsers play a GIF delay of 0 or 1 cs as 10
 LIGHT, DARK, PAPER, INK = (235, 235, 235), (205, 205, 205), (24, 24, 24), (220, 220, 220)

@@ -11,8 +11,6 @@ from vedit.app.score.results import Results, Row
 from vedit.app.score.statistics import excludes_zero, paired
 from vedit.errors import InputError, UsageError
 
-LAYOUTS = ("thesis", "v2vbench", "wide")
-
 
 class Group(NamedTuple):
     """A group of the thesis' tables, in its order: names in English and Chinese, of its own table and of table 4-1."""

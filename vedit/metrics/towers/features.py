@@ -28,7 +28,7 @@ class FeatureStore:
     def __init__(self, folder: Path | None = None, memory_mib: int = 256, disk_mib: int = 4096) -> None:
         self.folder, self.memory, self.disk = folder, memory_mib * 2**20, disk_mib * 2**20
         self._recent: OrderedDict[str, Features] = OrderedDict()
-        self.hits = self.misses = 0
+        self.misses = 0
 
     def get(self, key: str) -> Features | None:
         """The features of a key, or None. A damaged file counts as none."""
@@ -36,7 +36,6 @@ class FeatureStore:
         if found is None:
             self.misses += 1
             return None
-        self.hits += 1
         self._remember(key, found)
         return found
 
