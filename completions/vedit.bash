@@ -70,7 +70,7 @@ _vedit() {
 
 
 
-        'vedit convert --to' | 'vedit convert -f' | 'vedit convert --from') _vedit_value words "$cur" 'gif nut y4m mono rgb24 rgba mp4 m4v mov mkv webm avi apng png webp folder'; return ;;
+        'vedit convert --to' | 'vedit convert -f' | 'vedit convert --from') _vedit_value words "$cur" 'gif nut y4m mono rgb24 rgba mp4 mov mkv webm avi ts m2ts 3gp flv wmv mpg vob ogv m4v 3g2 mts asf mpeg apng png webp folder'; return ;;
         'vedit convert --start' | 'vedit convert --duration' | 'vedit convert --width' | 'vedit convert --height' | 'vedit convert --fps' | 'vedit convert --size' | 'vedit convert --rate' | 'vedit convert --background' | 'vedit convert --crf' | 'vedit convert --quality' | 'vedit convert --repeat' | 'vedit convert --colors' | 'vedit convert --limit' | 'vedit convert --suffix' | 'vedit convert -j' | 'vedit convert --jobs') _vedit_value text "$cur"; return ;;
         'vedit convert --raw-info' | 'vedit convert -o' | 'vedit convert --output') _vedit_value file "$cur"; return ;;
         'vedit convert --even') _vedit_value words "$cur" 'pad crop scale'; return ;;
@@ -266,7 +266,7 @@ _vedit() {
         'vedit data msrvtt') words='--frames --size --fps --captions --split --seed --i-have-rights --to --limit -j --jobs -y --overwrite --json -q --quiet --progress -h --help' ;;
         'vedit data table') words='--id-column --caption-column --frames --size --fps --to --limit -j --jobs -y --overwrite --json -q --quiet --progress -h --help' ;;
         'vedit data v2vbench') words='--list --frames --size --fps --stride --one-edit --seed --to --limit -j --jobs -y --overwrite --json -q --quiet --progress -h --help' ;;
-        'vedit demo') words='-O --output-dir -q --quiet --progress -h --help' ;;
+        'vedit demo') words='-O --output-dir -y --overwrite -q --quiet --progress -h --help' ;;
         'vedit edit') words='-o --output --source --prompt --method --preset --set --steps --seed --inversion --mask --keep-outside --no-keep-outside --save-masks --save-attention --preview --ablate --truth --explain --list-methods --no-metadata --model --revision --device --dtype --offload --frames-per-call --window --memory --frames --stride --start --size -y --overwrite --json -q --quiet --progress -h --help' ;;
         'vedit env') words='--json -h --help' ;;
         'vedit generate') words='-o --output -O --output-dir --to --model --revision --prompts --negative --seed --count --steps --ddim-num-steps --guidance --frames --size --fps --device --dtype --weights --eta --clip --spacing --save-x-start --save-every --from-x-start --from-step --mask --offload --vae-tiling --variant --motion-adapter --pipe --provider --base-url --remote-model --key-env --form --field --timeout --no-metadata -y --overwrite --skip-existing --json -q --quiet --progress -h --help' ;;

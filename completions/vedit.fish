@@ -94,8 +94,8 @@ complete -c vedit -n '__vedit_at \'vedit cache clear\'' -f
 complete -c vedit -n '__vedit_at \'vedit cache clear\'' -s h -l help -d 'Show this message and exit.'
 complete -c vedit -n '__vedit_at \'vedit cache list\'' -f
 complete -c vedit -n '__vedit_at \'vedit cache list\'' -s h -l help -d 'Show this message and exit.'
-complete -c vedit -n '__vedit_at \'vedit convert\'' -l to -x -a 'gif nut y4m mono rgb24 rgba mp4 m4v mov mkv webm avi apng png webp folder' -d 'Output format when the name does not tell: gif, nut, y4m, mono, rgb24, rgba, mp4, m4v, mov, mkv, webm, avi, apng, png, webp, folder.'
-complete -c vedit -n '__vedit_at \'vedit convert\'' -s f -l from -x -a 'gif nut y4m mono rgb24 rgba mp4 m4v mov mkv webm avi apng png webp folder' -d 'Input format, instead of a look at its first bytes; needed for rgb24 and rgba.'
+complete -c vedit -n '__vedit_at \'vedit convert\'' -l to -x -a 'gif nut y4m mono rgb24 rgba mp4 mov mkv webm avi ts m2ts 3gp flv wmv mpg vob ogv m4v 3g2 mts asf mpeg apng png webp folder' -d 'Output format when the name does not tell: gif, nut, y4m, mono, rgb24, rgba, mp4, mov, mkv, webm, avi, ts, m2ts, 3gp, flv, wmv, mpg, vob, ogv, m4v, 3g2, mts, asf, mpeg, apng, png, webp, folder.'
+complete -c vedit -n '__vedit_at \'vedit convert\'' -s f -l from -x -a 'gif nut y4m mono rgb24 rgba mp4 mov mkv webm avi ts m2ts 3gp flv wmv mpg vob ogv m4v 3g2 mts asf mpeg apng png webp folder' -d 'Input format, instead of a look at its first bytes; needed for rgb24 and rgba.'
 complete -c vedit -n '__vedit_at \'vedit convert\'' -l start -x -d 'Begin here: seconds, or 1:02.5.'
 complete -c vedit -n '__vedit_at \'vedit convert\'' -l duration -x -d 'Take this much.'
 complete -c vedit -n '__vedit_at \'vedit convert\'' -l width -x -d 'Scale to this width; the height follows unless given. From 1 to 16384.'
@@ -235,6 +235,7 @@ complete -c vedit -n '__vedit_at \'vedit data v2vbench\'' -l progress -x -a 'aut
 complete -c vedit -n '__vedit_at \'vedit data v2vbench\'' -s h -l help -d 'Show this message and exit.'
 complete -c vedit -n '__vedit_at \'vedit demo\'' -f
 complete -c vedit -n '__vedit_at \'vedit demo\'' -s O -l output-dir -x -a '(__fish_complete_directories)' -d 'Write here (vedit-demo).'
+complete -c vedit -n '__vedit_at \'vedit demo\'' -s y -l overwrite -d 'Replace files of an earlier demonstration.'
 complete -c vedit -n '__vedit_at \'vedit demo\'' -s q -l quiet -d 'No progress and no warnings.'
 complete -c vedit -n '__vedit_at \'vedit demo\'' -l progress -x -a 'auto jsonl none' -d 'Progress on standard error.'
 complete -c vedit -n '__vedit_at \'vedit demo\'' -s h -l help -d 'Show this message and exit.'

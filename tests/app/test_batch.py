@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -66,15 +67,60 @@ def test_two_inputs_of_one_name_are_refused_before_any_work(clips: Path, tmp_pat
         name_outputs([str(clips / "b.gif"), str(clips / "." / "b.gif")], None, str(tmp_path / "out"), False)
 
 
-def test_an_output_in_the_way_is_found_before_any_work(clips: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("options", "code", "words"), [((), 8, "1 of 3 inputs failed"), (("-n",), 0, "is left as it is"), (("-y",), 0, "")])
+def test_an_output_in_the_way_does_not_stop_the_others(clips: Path, tmp_path: Path, options: tuple[str, ...], code: int, words: str) -> None:
     out = tmp_path / "out"
     (out / "sub").mkdir(parents=True)
     (out / "sub" / "c.gif").write_bytes(b"old")
-    with pytest.raises(OutputError, match=r"c\.gif exists"):
-        name_outputs([str(clips)], None, str(out), False)
-    done = vedit("gif", "rotate", "90", clips, "-O", out)
-    assert done.code == 4
-    assert sorted(path.name for path in out.rglob("*.*")) == ["c.gif"]
+    assert [item.refusal is not None for item in name_outputs([str(clips)], None, str(out), False)] == [False, False, True]
+    done = vedit("gif", "rotate", "90", clips, "-O", out, *options)
+    assert done.code == code and words in done.err
+    assert sorted(path.name for path in out.rglob("*.*")) == ["a.GIF", "b.gif", "c.gif"]
+    assert ((out / "sub" / "c.gif").read_bytes() == b"old") == ("-y" not in options)
+
+
+def test_a_single_output_in_the_way_is_refused(clips: Path, tmp_path: Path) -> None:
+    (tmp_path / "b.gif").write_bytes(b"old")
+    with pytest.raises(OutputError, match=r"b\.gif exists"):
+        name_outputs([str(clips / "b.gif")], None, str(tmp_path), False)
+
+
+def test_what_a_walk_passes_over_is_told(clips: Path, tmp_path: Path) -> None:
+    (clips / "film.MTS").write_bytes(b"")
+    (clips / "photo.mxf").write_bytes(b"")
+    (clips / "link").symlink_to(tmp_path)
+    os.mkfifo(clips / "pipe.gif")
+    said: list[str] = []
+    items = name_outputs([str(clips)], None, str(tmp_path / "out"), False, say=said.append)
+    assert [Path(item.input).name for item in items] == ["a.GIF", "b.gif", "film.MTS", "c.gif"]
+    assert said == [f"{clips}: passed over 4 files that are not taken (1 folders, 1 .txt, 1 .mxf, 1 .gif)"]
+    said.clear()
+    items = name_outputs([str(clips)], None, str(tmp_path / "out"), False, to="webm", say=said.append)
+    assert Path(items[3].output).name == "photo.webm" and ".mxf" not in said[0]
+
+
+def test_results_of_the_call_before_are_not_taken_again(clips: Path) -> None:
+    assert vedit("gif", "rotate", "90", clips, "-O", clips / "turned").code == 0
+    before = sorted(clips.rglob("*"))
+    assert vedit("gif", "rotate", "90", clips, "-O", clips / "turned", "-y").code == 0
+    assert sorted(clips.rglob("*")) == before
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_result_never_takes_the_place_of_another_input(clips: Path, linked: bool) -> None:
+    shutil.copy(clips / "b.gif", clips / "b_s.gif")
+    folder = clips
+    if linked:
+        folder = clips.parent / "other"
+        folder.symlink_to(clips)
+    done = vedit("gif", "rotate", "90", clips / "b.gif", clips / "b_s.gif", "-O", folder, "--suffix", "_s", "-y")
+    assert done.code == 2 and "which is an input too" in done.err
+
+
+@pytest.mark.parametrize("options", [("-o", ""), ("-O", ""), ("--suffix", "_s", "-o", "x.gif")])
+def test_an_empty_name_and_a_suffix_without_a_folder_are_usage_errors(options: tuple[str, ...], clips: Path, tmp_path: Path) -> None:
+    done = vedit("gif", "rotate", "90", clips / "b.gif", *options)
+    assert done.code == 2 and done.out == b""
 
 
 def test_a_folder_without_clips_is_told(tmp_path: Path) -> None:
@@ -96,7 +142,7 @@ def test_an_output_folder_that_is_a_file_is_an_output_error(clips: Path, tmp_pat
 def test_a_batch_turns_every_clip(clips: Path, tmp_path: Path, jobs: str) -> None:
     out = tmp_path / "out"
     done = vedit("gif", "rotate", "90", clips, "-O", out, "-j", jobs)
-    assert (done.code, done.out, done.err) == (0, b"", "")
+    assert (done.code, done.out, done.err) == (0, b"", f"vedit: {clips}: passed over notes.txt\n")
     for name, source in (("a.GIF", "ok_interlaced.gif"), ("b.gif", "ok_plain.gif"), ("sub/c.gif", "ok_loop7.gif")):
         assert (out / name).read_bytes() == vedit("gif", "rotate", "90", gif(source)).out
 

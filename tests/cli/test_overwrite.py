@@ -140,7 +140,7 @@ def test_no_input_at_a_terminal_is_a_usage_error() -> None:
 NAMES = [
     "caf\u00e9 \u52a8\u753b.gif",
     "-dash.gif",
-    "--help",
+    "--help.gif",
     "two\nlines.gif",
     " space .gif",
     "'quote\".gif",

@@ -10,7 +10,7 @@ import pytest
 
 from tests.conftest import leftovers
 from vedit.errors import OutputError, UsageError
-from vedit.media.atomic import atomic_path, check_output, is_special, open_output
+from vedit.media.atomic import atomic_path, check_output, is_special, open_output, refuse_twice
 
 
 def test_a_new_file_appears_whole(tmp_path: Path) -> None:
@@ -135,6 +135,30 @@ def test_a_link_to_the_input_is_the_input(tmp_path: Path) -> None:
     (tmp_path / "out.gif").symlink_to(tmp_path / "in.gif")
     with pytest.raises(UsageError, match="both input and output"):
         check_output(str(tmp_path / "out.gif"), (str(tmp_path / "in.gif"),), None)
+
+
+def test_two_outputs_of_one_name_are_refused_however_they_are_spelt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "folder")
+    (tmp_path / "old.gif").write_bytes(b"old")
+    (tmp_path / "to-old.gif").symlink_to("old.gif")
+    for one, other in (
+        ("x.gif", "x.gif"),
+        ("x.gif", "./folder/../x.gif"),
+        ("folder/x.gif", "link/x.gif"),
+        ("old.gif", "to-old.gif"),
+        ("x", str(tmp_path / "x")),
+        ("-", "-"),
+    ):
+        with pytest.raises(UsageError, match=r"one file|both go"):
+            refuse_twice((("-o", one), ("--preview", other)))
+    refuse_twice((("-o", "x.gif"), ("--preview", "X.gif"), ("--save-masks", None), ("-t", "y.gif"), ("a", "/dev/null"), ("b", "/dev/null")))
+
+
+def test_an_empty_name_is_a_usage_error() -> None:
+    with pytest.raises(UsageError, match="empty"):
+        check_output("", (), True)
 
 
 def test_a_folder_as_output_says_which_option_it_needs(tmp_path: Path) -> None:

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+import stat
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 from vedit.errors import OutputError, PartialFailure, UsageError, VeditError
-from vedit.media.atomic import check_output
+from vedit.media.atomic import check_output, identity_of, is_special, make_folder, same_file
+from vedit.media.formats import CLIP_SUFFIXES, output_format, suffix_of
 from vedit.media.window import ordered_map
 
 T = TypeVar("T")
-CLIP_SUFFIXES = (".gif", ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".apng", ".webp")
+Say = Callable[[str], None]
 
 
 class Item(NamedTuple):
-    """One input and where its result goes."""
+    """One input and where its result goes. refusal: why nothing is done with it."""
 
     input: str
     output: str
+    refusal: VeditError | None = None
 
 
 class Outcome(NamedTuple, Generic[T]):
@@ -29,21 +33,63 @@ class Outcome(NamedTuple, Generic[T]):
     error: VeditError | None = None
 
 
-def expand(inputs: Sequence[str], suffixes: tuple[str, ...] = CLIP_SUFFIXES) -> Iterator[tuple[str, str]]:
+def _silent(message: str) -> None:
+    """Nobody is told."""
+
+
+def expand(
+    inputs: Sequence[str],
+    suffixes: tuple[str, ...] = CLIP_SUFFIXES,
+    say: Say = _silent,
+    is_wanted: Callable[[str], bool] = lambda name: True,
+    results: str | None = None,
+) -> Iterator[tuple[str, str]]:
     """Files named, and clips in folders named: the path, and its name relative to what was named.
 
-    Folders are walked in sorted order; hidden files are left out.
+    Folders are walked in sorted order; hidden files are left out. say: told what else was passed
+    over, and folders that cannot be read. is_wanted: by the name of a clip found in a folder.
+    results: a folder that is not walked into, since what lies there has been made already.
     """
     for name in inputs:
         if name == "-" or not os.path.isdir(name):
             yield name, os.path.basename(name)
             continue
-        for folder, folders, files in os.walk(name):
-            folders[:] = sorted(f for f in folders if not f.startswith("."))
+        passed: list[str] = []
+        for folder, folders, files in os.walk(name, onerror=lambda error: _tell_unreadable(error, say)):
+            made = [f for f in folders if results and same_file(os.path.join(folder, f), results)]
+            passed += [f"{f}/" for f in made]
+            folders[:] = sorted(f for f in folders if not f.startswith(".") and f not in made)
+            passed += [f"{f}/" for f in folders if os.path.islink(os.path.join(folder, f))]
             for file in sorted(files):
-                if file.lower().endswith(suffixes) and not file.startswith("."):
-                    path = os.path.join(folder, file)
+                path = os.path.join(folder, file)
+                if file.startswith("."):
+                    continue
+                if file.lower().endswith(suffixes) and is_wanted(file) and _is_regular(path):
                     yield path, os.path.relpath(path, name)
+                else:
+                    passed.append(file)
+        if passed:
+            say(f"{name}: passed over {_counted(passed)}")
+
+
+def _is_regular(path: str) -> bool:
+    """Opening a pipe or a device that lies in a folder may wait for ever."""
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except OSError:  # a link that leads nowhere: reading it tells
+        return True
+
+
+def _tell_unreadable(error: OSError, say: Say) -> None:
+    say(f"{error.filename}: cannot read the folder, nothing in it is done: {(error.strerror or str(error)).lower()}")
+
+
+def _counted(names: Sequence[str]) -> str:
+    """Up to three names as they are, more by their suffixes."""
+    if len(names) <= 3:
+        return ", ".join(names)
+    kinds = Counter("folders" if name.endswith("/") else os.path.splitext(name)[1].lower() or "without a suffix" for name in names)
+    return f"{len(names)} files that are not taken ({', '.join(f'{count} {kind}' for kind, count in kinds.most_common())})"
 
 
 def name_outputs(
@@ -52,69 +98,104 @@ def name_outputs(
     output_dir: str | None,
     in_place: bool,
     suffix: str = "",
-    extension: str | None = None,
+    to: str | None = None,
     overwrite: bool | None = None,
     is_stdout_tty: bool = True,
     makes_folders: bool = True,
+    say: Say = _silent,
 ) -> list[Item]:
-    """Pair inputs with outputs, and refuse what would overwrite, before any work is done.
+    """Pair inputs with outputs, and find what would overwrite, before any work is done.
 
-    extension: of the outputs in a folder, with its dot, when it is not the input's.
-    Raises UsageError for a combination that makes no sense, OutputError for an output in the way.
+    to: format of the outputs, when it is not to go by their names; in a folder they get its suffix.
+    say: told what is passed over. One input whose output is in the way is refused; among
+    several the others go on, and with overwrite False those in the way are left out.
+    Raises UsageError for a combination that makes no sense and for names without a format.
     """
-    given = [flag for flag, used in (("-o", output), ("-O", output_dir), ("--in-place", in_place)) if used]
-    if len(given) > 1:
-        raise UsageError(f"{' and '.join(given)} were given together.", "Give one: -o FILE for one output, -O DIR for many, or --in-place.")
-    if output_dir is None and any(name != "-" and os.path.isdir(name) for name in inputs) and not in_place:
-        raise UsageError("a folder was given as input.", "Its clips need a folder for the results.", "Add -O DIR")
+    _check_combination(inputs, output, output_dir, in_place, suffix, is_stdout_tty)
+    by_name = to is None and (output_dir is not None or in_place)  # a result can only be what the input's name says
+    is_wanted = (lambda name: suffix_of(name) != "") if by_name else lambda name: True
+    found = list(expand(inputs, say=say, is_wanted=is_wanted, results=output_dir)) if output_dir is not None or in_place else [(inputs[0], "")]
     if output_dir is not None:
-        items = [Item(path, os.path.join(output_dir, _renamed(relative, suffix, extension))) for path, relative in expand(inputs)]
+        items = [Item(path, os.path.join(output_dir, _renamed(relative, suffix, to))) for path, relative in found]
     elif in_place:
-        items = [Item(path, path) for path, _ in expand(inputs)]
-        if any(item.input == "-" for item in items):
-            raise UsageError("standard input cannot be rewritten in place.", "", "Use -o FILE")
-    elif len(inputs) > 1:
-        raise UsageError(f"{len(inputs)} inputs need -O DIR or --in-place.", "", "Example: vedit gif rotate 90 a.gif b.gif -O turned")
-    elif output is None and is_stdout_tty:
-        raise UsageError("no output named, and standard output is a terminal.", "", "Add -o FILE, or pipe the result on")
+        items = [Item(path, path) for path, _ in found]
     else:
-        items = [Item(inputs[0], output or "-")]
+        items = [Item(inputs[0], "-" if output is None else output)]
     if not items:
         raise UsageError(f"no clips found in {', '.join(inputs)}.", f"Looked for {' '.join(CLIP_SUFFIXES)}.")
-    _refuse_collisions(items)
-    if output_dir is not None and makes_folders:
-        for folder in {os.path.dirname(item.output) for item in items}:
-            _make_folder(folder)
-    if makes_folders:
-        for item in items:
-            check_output(item.output, (item.input,), overwrite, in_place)
-    return items
-
-
-def _renamed(name: str, suffix: str, extension: str | None) -> str:
-    stem, old = os.path.splitext("stdin.gif" if name == "-" else name)
-    return f"{stem}{suffix}{old if extension is None else extension}"
-
-
-def _refuse_collisions(items: list[Item]) -> None:
-    seen: dict[str, str] = {}
     for item in items:
-        if item.output in seen and item.output != "-":
-            raise UsageError(f"{seen[item.output]} and {item.input} would both be written to {item.output}.", "", "Write them to different folders")
-        seen[item.output] = item.input
+        output_format(item.output, to)
+    refuse_collisions(items)
+    if not makes_folders:
+        return items
+    if output_dir is not None:
+        for folder in {os.path.dirname(item.output) for item in items}:
+            make_folder(folder)
+    return list(_checked(items, overwrite, in_place, say))
 
 
-def _make_folder(folder: str) -> None:
-    try:
-        os.makedirs(folder, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot make the folder: {(error.strerror or str(error)).lower()}.") from None
+def _check_combination(inputs: Sequence[str], output: str | None, output_dir: str | None, in_place: bool, suffix: str, is_stdout_tty: bool) -> None:
+    given = [flag for flag, used in (("-o", output is not None), ("-O", output_dir is not None), ("--in-place", in_place)) if used]
+    if len(given) > 1:
+        raise UsageError(f"{' and '.join(given)} were given together.", "Give one: -o FILE for one output, -O DIR for many, or --in-place.")
+    if output == "" or output_dir == "":
+        raise UsageError(f"the name behind {given[0]} is empty.", "A variable of a script may not be set.", "Name a file with -o, a folder with -O")
+    if suffix and output_dir is None:
+        raise UsageError(f"--suffix {suffix} is for the names that -O writes.", "", "Add -O DIR, or leave out --suffix")
+    if in_place and "-" in inputs:
+        raise UsageError("standard input cannot be rewritten in place.", "", "Use -o FILE")
+    if output_dir is not None or in_place:
+        return
+    if any(name != "-" and os.path.isdir(name) for name in inputs):
+        raise UsageError("a folder was given as input.", "Its clips need a folder for the results.", "Add -O DIR")
+    if len(inputs) > 1:
+        raise UsageError(f"{len(inputs)} inputs need -O DIR or --in-place.", "", "Example: vedit gif rotate 90 a.gif b.gif -O turned")
+    if output is None and is_stdout_tty:
+        raise UsageError("no output named, and standard output is a terminal.", "", "Add -o FILE, or pipe the result on")
+
+
+def _checked(items: list[Item], overwrite: bool | None, in_place: bool, say: Say) -> Iterator[Item]:
+    """The items with what stands in their way; with overwrite False, less those whose output exists."""
+    is_one = len(items) == 1
+    for item in items:
+        try:
+            if not is_one and overwrite is False and os.path.isfile(item.output):
+                say(f"{item.output} exists, and is left as it is (-n)")
+                continue
+            check_output(item.output, (item.input,), overwrite, in_place)
+            yield item
+        except OutputError as error:
+            if is_one:
+                raise
+            yield item._replace(refusal=error)
+
+
+def _renamed(name: str, suffix: str, to: str | None) -> str:
+    stem, old = os.path.splitext("stdin.gif" if name == "-" else name)
+    return f"{stem}{suffix}{old if to is None else f'.{to}'}"
+
+
+def refuse_collisions(items: Iterable[Item]) -> None:
+    """Two results under one name, or a result in the place of another item's input, lose one of them."""
+    inputs = {identity_of(item.input): item for item in items if item.input != "-"}
+    seen: dict[object, str] = {}
+    for item in items:
+        if item.output == "-" or is_special(item.output):
+            continue
+        identity = identity_of(item.output)
+        if identity in seen:
+            raise UsageError(f"{seen[identity]} and {item.input} would both be written to {item.output}.", "", "Write them to different folders")
+        seen[identity] = item.input
+        if (other := inputs.get(identity)) and other.input != item.input:
+            raise UsageError(f"{item.input} would be written to {item.output}, which is an input too.", "", "Write the results to another folder")
 
 
 def run_batch(items: Sequence[Item], work: Callable[[Item], T], jobs: int) -> Iterator[Outcome[T]]:
     """Do the work of every item, in order, on threads; an item that fails does not stop the others."""
 
     def attempt(item: Item) -> Outcome[T]:
+        if item.refusal is not None:
+            return Outcome(item, error=item.refusal)
         try:
             return Outcome(item, work(item))
         except VeditError as error:

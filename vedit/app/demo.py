@@ -11,6 +11,7 @@ from vedit.app.clips import Pixels, Selection, read_pixels, to_tensor
 from vedit.app.draw_scene import scene_for, write_scene
 from vedit.app.edit.video import Job, edit_video
 from vedit.app.media.gif import Settings
+from vedit.app.record import SUFFIX
 from vedit.app.watch import Watch, unwatched
 from vedit.data.cases import Case
 
@@ -20,6 +21,12 @@ if TYPE_CHECKING:
 SOURCE = "a red circle moving left on a grey background"
 TARGET = "a blue circle moving left on a grey background"
 METHODS = ("p2p", "pnp", "glp")
+
+
+def outputs_in(folder: str) -> list[str]:
+    """Every file that the demonstration writes."""
+    of_methods = [f"{method}{suffix}" for method in METHODS for suffix in (".nut", f".nut{SUFFIX}", ".gif", f".gif{SUFFIX}")]
+    return [os.path.join(folder, name) for name in ("clip.gif", "truth.gif", *of_methods, "table.txt")]
 
 
 def run_demo(folder: str, model: Model, presets: dict[str, dict[str, Any]], *, say: Callable[[str], None], watch: Watch = unwatched) -> list[Score]:
@@ -45,7 +52,7 @@ def run_demo(folder: str, model: Model, presets: dict[str, dict[str, Any]], *, s
         made: Pixels = read_pixels(output, source.selection)
         scores.append(score(method, case, to_tensor(made), len(made.frames_FYX3)))
         os.unlink(output)
-        os.replace(output + ".vedit.json", preview + ".vedit.json")
+        os.replace(output + SUFFIX, preview + SUFFIX)
         say(f"{preview} (source | edit)")
     return scores
 

@@ -76,7 +76,7 @@ def frames_of(scene: "Scene", count: int) -> tuple["Clip", Iterator["Frame"]]:
 
 def write_scene(scene: "Scene", output: str, *, frames: int = 8, to: str | None = None) -> None:
     """Write a scene as a GIF, or as whatever the output's name or `to` says."""
-    from vedit.app.media.gif import output_format
+    from vedit.media.formats import output_format
 
     clip, stream = frames_of(scene, frames)
     if output_format(output, to) != "gif":

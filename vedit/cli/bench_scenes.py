@@ -49,8 +49,9 @@ def command(names: str | None, settings: tuple[str, ...], **given: Any) -> None:
     from vedit.app.extras import need
     from vedit.cli.edit import method_params
     from vedit.errors import UsageError
-    from vedit.media.atomic import check_output
+    from vedit.media.atomic import check_output, refuse_twice
 
+    refuse_twice((("-o", given["output"]), ("--sheet", given["sheet"])))
     for path in (given["output"], given["sheet"]):
         if path:
             check_output(path, (), True if given["overwrite"] else None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
@@ -12,7 +13,7 @@ import click
 from vedit.cli.common import Voice, examples, manner_options, output_options
 from vedit.cli.gif import palette_options, show_report
 from vedit.errors import UsageError
-from vedit.media.open import FORMATS
+from vedit.media.formats import FORMATS
 
 EXAMPLES = (
     ("vedit convert in.mp4 out.gif", "a GIF of at most 25 images per second"),
@@ -142,7 +143,7 @@ def command(inputs: tuple[str, ...], loop: str | None, **common: Any) -> None:
         common["output"] = names.pop()
     if not names and sys.stdin.isatty():
         raise UsageError("no input named, and standard input is a terminal.", "", "Example: vedit convert in.mp4 -o out.gif")
-    items = _items(names or ["-"], common)
+    items = _items(names or ["-"], common, voice.warn)
     reads_info = common["source_format"] in ("rgb24", "rgba")
     conversion = Conversion(
         **{key: common[key] for key in ("to", "source_format", "raw_size", "rate", "start_s", "duration_s", "width", "height", "fps")},
@@ -166,7 +167,7 @@ def command(inputs: tuple[str, ...], loop: str | None, **common: Any) -> None:
         return convert(item.input, item.output, conversion, settings, stages=stages, dry_run=common["dry_run"])
 
     outcomes = []
-    for outcome in run_batch(items, work, min(cores, len(items))):
+    for outcome in run_batch(items, work, min(cores, max(1, len(items)))):
         outcomes.append(outcome)
         if outcome.result is not None:
             show_report(outcome.result, voice, common["as_json"], common["verbose"], False, common["dry_run"])
@@ -175,11 +176,11 @@ def command(inputs: tuple[str, ...], loop: str | None, **common: Any) -> None:
     raise_failures(outcomes)
 
 
-def _items(names: list[str], common: dict[str, Any]) -> list[Any]:
+def _items(names: list[str], common: dict[str, Any], say: Callable[[str], None]) -> list[Any]:
     """Pair inputs with outputs; a folder of pictures is one input, and frames go into a folder."""
-    from vedit.app.batch import Item, name_outputs
+    from vedit.app.batch import Item, name_outputs, refuse_collisions
     from vedit.media.atomic import check_output
-    from vedit.media.open import format_of
+    from vedit.media.formats import format_of
 
     if common["overwrite"] and common["keep"]:
         raise UsageError("-y and -n were given together.", "Give one of them.")
@@ -192,10 +193,12 @@ def _items(names: list[str], common: dict[str, Any]) -> list[Any]:
     if to is None and output is None:
         raise UsageError("no output format.", f"The formats are: {', '.join(FORMATS)}.", "Name the output with -o FILE, or add --to FORMAT")
     if to == "folder" and common["output_dir"] is not None:
-        return [Item(name, os.path.join(common["output_dir"], os.path.splitext(os.path.basename(name))[0], "")) for name in names]
+        items = [Item(name, os.path.join(common["output_dir"], os.path.splitext(os.path.basename(name))[0], "")) for name in names]
+        refuse_collisions(items)
+        return items
     items = name_outputs(
-        names, output, common["output_dir"], False, common["suffix"], extension=f".{to}" if to else None, overwrite=overwrite,
-        is_stdout_tty=sys.stdout.isatty() and not common["dry_run"], makes_folders=not common["dry_run"],
+        names, output, common["output_dir"], False, common["suffix"], to, overwrite,
+        is_stdout_tty=sys.stdout.isatty() and not common["dry_run"], makes_folders=not common["dry_run"], say=say,
     )  # fmt: skip
     if common["as_json"] and not common["dry_run"] and any(item.output == "-" for item in items):
         raise UsageError("--json and the result would both go to standard output.", "", "Add -o FILE")

@@ -43,9 +43,11 @@ def command(source: str, output: str, start: int, frames: int, stride: int, offs
     from vedit.app.data.sets import one_clip
     from vedit.cli.edit import parse_size
     from vedit.media.atomic import check_output
+    from vedit.media.formats import output_format
 
     if output == "-":
         raise UsageError("data clip writes a file.", "", "Name it, such as clip.gif")
+    output_format(output)
     for path in (output, *([str(Path(output).with_suffix(".txt"))] if caption else [])):
         check_output(path, (source,), True if overwrite else None)
     cut = Cut(frames=frames, stride=stride, first=start, size=parse_size(given["size"]), offset=offset, fps=rate_of(given["fps"]))

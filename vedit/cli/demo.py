@@ -17,18 +17,22 @@ Works offline with the embedded model. The clip is a drawn scene, so the right a
 {examples(EXAMPLES)}"""
 )
 @click.option("-O", "--output-dir", default="vedit-demo", metavar="DIR", help="Write here (vedit-demo).")
+@click.option("-y", "--overwrite", is_flag=True, help="Replace files of an earlier demonstration.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no warnings.")
 @click.option("--progress", type=click.Choice(["auto", "jsonl", "none"]), default="auto", help="Progress on standard error.")
-def command(output_dir: str, quiet: bool, progress: str) -> None:
+def command(output_dir: str, overwrite: bool, quiet: bool, progress: str) -> None:
     from vedit.app.extras import need
     from vedit.cli.edit import method_params
 
     need("diffusion")
-    from vedit.app.demo import METHODS, SOURCE, TARGET, run_demo, scores_text
+    from vedit.app.demo import METHODS, SOURCE, TARGET, outputs_in, run_demo, scores_text
     from vedit.diffusion.hub import EMBEDDED
     from vedit.diffusion.models import load_model
-    from vedit.media.atomic import open_output
+    from vedit.media.atomic import check_output, make_folder, open_output
 
+    make_folder(output_dir)
+    for path in outputs_in(output_dir):
+        check_output(path, (), True if overwrite else None)
     voice = Voice(quiet, progress)
     presets = {method: method_params(method, None, (), EMBEDDED, None) for method in METHODS}
     click.echo(f'"{SOURCE}" becomes "{TARGET}"')

@@ -121,17 +121,12 @@ def run_edit(input: str, output: str, source: str, target: str, given: dict[str,
     from vedit.app.media.gif import Settings
     from vedit.diffusion.hub import hide_downloads
     from vedit.diffusion.models import load_model
-    from vedit.media.atomic import check_output
     from vedit.media.window import usable_cores
 
     voice = Voice(given["quiet"], given["progress"])
     if not voice.shows_bar:
         hide_downloads()
-    for path in (output, given["preview"], given["save_masks"], given["save_attention"]):
-        if path and is_folder(path, given["save_attention"]):
-            check_folder(path, given["overwrite"])
-        elif path:
-            check_output(path, (input,), True if given["overwrite"] else None)
+    check_names(input, output, given)
     if given["ablate"]:
         check_ablation(given)
         ablations(given["method"])
@@ -160,6 +155,27 @@ def run_edit(input: str, output: str, source: str, target: str, given: dict[str,
         print_json(record)
     elif given["ablate"]:
         click.echo(table_text(record["rows"]))
+
+
+def check_names(input: str, output: str, given: dict[str, Any]) -> None:
+    """Check every name that the edit will write to: formats, twins, what is in the way."""
+    from vedit.app.record import SUFFIX
+    from vedit.media.atomic import check_output, refuse_twice
+    from vedit.media.formats import output_format
+
+    names = [("-o", output), *((f"--{name.replace('_', '-')}", given[name]) for name in ("preview", "save_masks", "save_attention"))]
+    refuse_twice([*names, ("the record", None if given["no_metadata"] or output == "-" else output + SUFFIX)])
+    for option, path in names:
+        if path is None:
+            continue
+        if option not in ("-o", "--preview") and is_folder(path, given["save_attention"]):
+            check_folder(path, given["overwrite"])
+        elif output_format(path) == "folder":
+            raise UsageError(
+                f"{option} {path} names a folder or a pattern, and one clip is written.", "", f"Name a file in it: {option} {os.path.join(path, 'clip.gif')}"
+            )
+        else:
+            check_output(path, (input,), True if given["overwrite"] else None)
 
 
 def is_folder(path: str, always: str | None) -> bool:

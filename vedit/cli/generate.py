@@ -177,16 +177,26 @@ def _check_outputs(job: Any, overwrite: bool) -> None:
     import os
 
     from vedit.app.generate.run import file_name
+    from vedit.app.record import SUFFIX
     from vedit.errors import OutputError
-    from vedit.media.atomic import check_output
+    from vedit.media.atomic import check_output, refuse_twice
+    from vedit.media.formats import output_format
 
+    kept = job.choices.extra.get("save_x_start")
     if job.output is not None:
+        output_format(job.output, job.to)
+        record = job.output + SUFFIX if job.record and job.output != "-" else None
+        refuse_twice((("-o", job.output), ("--save-x-start", kept), ("the record", record)))
         check_output(job.output, (), overwrite or None)
         return
+    if not job.folder:
+        raise UsageError("the name behind -O is empty.", "A variable of a script may not be set.", "Name a folder")
     try:
         os.makedirs(job.folder, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{job.folder}: cannot make the folder: {(error.strerror or str(error)).lower()}.") from None
-    for number, row in enumerate(job.requests):
-        for request in row:
-            check_output(os.path.join(job.folder, file_name(number, request, job)), (), overwrite or None)
+    paths = [os.path.join(job.folder, file_name(number, request, job)) for number, row in enumerate(job.requests) for request in row]
+    refuse_twice([*(("a clip", path) for path in paths), ("--save-x-start", kept)])
+    for path in paths:
+        output_format(path, job.to)
+        check_output(path, (), overwrite or None)

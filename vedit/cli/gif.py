@@ -13,6 +13,7 @@ from vedit import stages
 from vedit.cli import LazyGroup
 from vedit.cli.common import Voice, examples, manner_options, options, output_options, print_json
 from vedit.errors import UsageError
+from vedit.media.formats import CLIP_SUFFIXES
 
 if TYPE_CHECKING:
     from vedit.stages.options import Option
@@ -146,7 +147,7 @@ def _is_value(argument: str, option: Option) -> bool:
         option.parse(argument)
         return True
     except ValueError:
-        return re.match(r"-?[\d.]", argument) is not None and not argument.lower().endswith((".gif", ".mp4", ".webm", ".mkv", ".mov"))
+        return re.match(r"-?[\d.]", argument) is not None and not argument.lower().endswith(CLIP_SUFFIXES)
 
 
 def run_stages(inputs: Sequence[str], build: Callable[[], Sequence[Any]], *, loop: str | None, strip: str | None, comment: str | None, **common: Any) -> None:
@@ -183,9 +184,8 @@ def run_inputs(inputs: Sequence[str], build: Callable[[], Sequence[Any]], voice:
         raise UsageError("no input named, and standard input is a terminal.", "", f"Example: {click.get_current_context().command_path} in.gif -o out.gif")
     overwrite = True if common["overwrite"] else False if common["keep"] else None
     items = name_outputs(
-        inputs or ["-"], common["output"], common["output_dir"], common["in_place"], common["suffix"],
-        extension=f".{common['to']}" if common["to"] else None, overwrite=overwrite,
-        is_stdout_tty=sys.stdout.isatty() and not dry_run, makes_folders=not dry_run,
+        inputs or ["-"], common["output"], common["output_dir"], common["in_place"], common["suffix"], common["to"], overwrite,
+        is_stdout_tty=sys.stdout.isatty() and not dry_run, makes_folders=not dry_run, say=voice.warn,
     )  # fmt: skip
     if as_json and not dry_run and any(item.output == "-" for item in items):
         raise UsageError("--json and the result would both go to standard output.", "", "Add -o FILE")
@@ -202,7 +202,7 @@ def run_inputs(inputs: Sequence[str], build: Callable[[], Sequence[Any]], voice:
         return edit_gif(item.input, item.output, build, settings, dry_run)
 
     outcomes = []
-    for outcome in run_batch(items, work, min(cores, len(items))):
+    for outcome in run_batch(items, work, min(cores, max(1, len(items)))):
         outcomes.append(outcome)
         if outcome.result is not None:
             show_report(outcome.result, voice, as_json, common["verbose"], common["info"], dry_run)

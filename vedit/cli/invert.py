@@ -8,6 +8,7 @@ import click
 
 from vedit.cli.common import Voice, examples, print_json
 from vedit.cli.edit import call_option, clip_options, model_options, parse_size
+from vedit.errors import UsageError
 
 EXAMPLES = (
     ('vedit invert clip.gif -o clip.inv.safetensors --prompt "a red circle on a grey background"', "invert with the embedded model"),
@@ -55,6 +56,10 @@ def command(input: str, output: str, **given: Any) -> None:
     from vedit.app.extras import need
     from vedit.media.atomic import check_output
 
+    if not output.endswith(".safetensors"):
+        raise UsageError(
+            f"-o {output} does not name an inversion.", "It ends in .safetensors.", f"Name it {output.rpartition('.')[0] or output}.inv.safetensors"
+        )
     check_output(output, (input,), True if given["overwrite"] else None)
     need("diffusion")
     report = run(input, output, given)

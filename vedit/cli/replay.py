@@ -26,8 +26,10 @@ def command(made: str, output: str, overwrite: bool, quiet: bool, progress: str)
     from vedit.app.extras import need
     from vedit.app.record import read_record
     from vedit.media.atomic import check_output
+    from vedit.media.formats import output_format
 
     record = read_record(made)
+    output_format(output)
     check_output(output, (record.get("input", ""),), True if overwrite else None)
     need("diffusion")
     from vedit.app.replay import replay

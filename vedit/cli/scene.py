@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from vedit.cli.common import examples, print_json
-from vedit.errors import OutputError, UsageError
+from vedit.errors import UsageError
 
 EXAMPLES = (
     ('vedit scene "a red circle moving left on a grey background" -o clip.gif', "eight frames of 64x64"),
@@ -51,7 +51,8 @@ def command(
     as_json: bool,
 ) -> None:
     from vedit.app.draw_scene import draw_scene
-    from vedit.media.atomic import check_output
+    from vedit.media.atomic import check_output, refuse_twice
+    from vedit.media.formats import output_format
 
     if (caption is None) == (from_record is None):
         raise UsageError("give a caption or --from-record, one of them.", "", f"Example: {EXAMPLES[0][0]}")
@@ -61,11 +62,13 @@ def command(
         raise UsageError("--truth needs -t, the file for the true result.", "", f"Example: {EXAMPLES[1][0]}")
     if not (output or truth_output or record or as_json):
         raise UsageError("no output named.", "", f"Example: {EXAMPLES[0][0]}")
-    outputs = [path for path in (output, truth_output, record) if path]
-    if len(set(outputs)) < len(outputs):
-        raise OutputError("two outputs have the same name.", "Name a file for each of -o, -t and --record.")
-    for path in outputs:
-        check_output(path, (), overwrite)
+    refuse_twice((("-o", output), ("-t", truth_output), ("--record", record)))
+    for path in (output, truth_output):
+        if path:
+            output_format(path, to)
+    for path in (output, truth_output, record):
+        if path:
+            check_output(path, (from_record,) if from_record else (), overwrite)
     drawn = draw_scene(
         caption, seed=seed, truth=truth, grain=grain, from_record=from_record, frames=frames, to=to, output=output, truth_output=truth_output, record=record
     )

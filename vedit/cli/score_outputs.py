@@ -7,19 +7,16 @@ from typing import Any
 
 import click
 
-from vedit.errors import UsageError
-
 FORMS = ("json", "csv", "md", "latex", "html")
 
 
 def check_outputs(outputs: Mapping[str, Any], inputs: Sequence[str]) -> None:
     """Refuse outputs that exist or clash, before any work is done."""
-    from vedit.media.atomic import check_output
+    from vedit.media.atomic import check_output, refuse_twice
 
-    paths = [outputs[f"{form}_file"] for form in FORMS if outputs[f"{form}_file"]]
-    if twice := next((path for path in paths if paths.count(path) > 1), None):
-        raise UsageError(f"two outputs have the same name, {twice}.", "Name a file for each of --json, --csv, --md, --latex and --html.")
-    for path in paths:
+    named = [(f"--{form}", outputs[f"{form}_file"]) for form in FORMS if outputs[f"{form}_file"]]
+    refuse_twice(named)
+    for _, path in named:
         check_output(path, tuple(inputs), True if outputs["overwrite"] else None)
 
 

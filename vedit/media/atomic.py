@@ -5,33 +5,41 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import BinaryIO
 
 from vedit.errors import OutputError, UsageError
 
 _unfinished: set[str] = set()  # part files that are being written
+_keep: set[str] = set()  # outputs that did not exist when they were checked, and may not be replaced
 
 
 def check_output(path: str, inputs: tuple[str, ...], overwrite: bool | None, in_place: bool = False) -> None:
     """Refuse an output before any work is done.
 
     overwrite: True replaces, False refuses, None asks once when a person is there, else refuses.
+    What does not exist now and may not be replaced is not replaced later either, see `atomic_path`.
     Raises UsageError when the output is the input, OutputError when it may not or cannot be written.
     """
+    if not path:
+        raise UsageError("the name of an output is empty.", "A variable of a script may not be set.", "Name a file with -o, or - for standard output")
     if path == "-" or is_special(path):
         return
     folder = os.path.dirname(path) or "."
+    if os.path.isdir(path) or path.endswith(("/", os.sep)):
+        raise OutputError(f"{path} is a folder.", "", f"Write into it with: -O {path}")
     if not os.path.isdir(folder):
         raise OutputError(f"{path}: there is no folder {folder}.", "", f"Make it with: mkdir -p {folder}")
+    _keep.discard(target := os.path.realpath(path))
     if not os.path.exists(path):
+        if not (overwrite or in_place):
+            _keep.add(target)
         return
-    if os.path.isdir(path):
-        raise OutputError(f"{path} is a folder.", "", f"Write into it with: -O {path}")
     if in_place or overwrite:
         return
-    if any(_same_file(path, source) for source in inputs):
+    if any(same_file(path, source) for source in inputs):
         raise UsageError(f"{path} is both input and output.", "", "To rewrite it: --in-place (or -y)")
     if overwrite is None and sys.stdin.isatty() and sys.stderr.isatty():
         sys.stderr.write(f"{path} exists. Replace it? [y/N] ")
@@ -41,7 +49,52 @@ def check_output(path: str, inputs: tuple[str, ...], overwrite: bool | None, in_
     raise OutputError(f"{path} exists.", "", "Add -y to replace it, or name another output with -o")
 
 
-def _same_file(path: str, other: str) -> bool:
+def make_folder(folder: str) -> None:
+    """Make a folder for outputs, with those above it. Raises OutputError."""
+    if not folder:
+        raise UsageError("the name of a folder for outputs is empty.", "A variable of a script may not be set.", "Name a folder, or . for this one")
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot make the folder: {(error.strerror or str(error)).lower()}.") from None
+
+
+def refuse_twice(named: Iterable[tuple[str, str | None]]) -> None:
+    """Refuse a job in which two outputs are one file, however their names are spelt.
+
+    named: what each is called on the command line, and its path; None and "" are left out.
+    """
+    seen: dict[tuple[object, str], tuple[str, str]] = {}
+    for option, path in named:
+        if not path or (path != "-" and is_special(path)):
+            continue
+        identity = identity_of(path)
+        if identity in seen:
+            other, first = seen[identity]
+            raise UsageError(
+                f"{other} {first} and {option} {path} are one file." if path != "-" else f"{other} and {option} would both go to standard output.",
+                "Each output has a name of its own.",
+            )
+        seen[identity] = option, path
+
+
+def identity_of(path: str) -> tuple[object, str]:
+    """Equal for the names of one file, whether it exists or not: through links, and in any case where the disk has one."""
+    if path == "-":
+        return None, path
+    folder, name = os.path.split(os.path.realpath(path))
+    try:
+        status = os.stat(folder)
+    except OSError:
+        return folder, name
+    swapped = folder.swapcase()
+    if swapped != folder and same_file(folder, swapped):
+        name = unicodedata.normalize("NFC", name).casefold()
+    return (status.st_dev, status.st_ino), name
+
+
+def same_file(path: str, other: str) -> bool:
+    """Whether both names exist and lead to one file."""
     try:
         return os.path.samefile(path, other)
     except OSError:

@@ -18,35 +18,12 @@ from typing import Any, BinaryIO
 from vedit.errors import InputError, OutputError, UsageError
 from vedit.media.decode import sound_range, tempo_filters
 from vedit.media.ffmpeg import Child, probe
+from vedit.media.formats import CONTAINERS, Container, encoder_options, rate_for
 from vedit.media.frames import Audio, Clip, Frame, Frames
 from vedit.media.mkv import MkvWriter
 from vedit.media.nut import SoundSource, cut_sound
 from vedit.media.raw import flatten
 from vedit.media.timing import at_constant_rate, playable
-
-
-@dataclass(frozen=True)
-class Container:
-    """How a kind of file is written: ffmpeg's muxer, encoders, and the sound it can take as it is."""
-
-    muxer: str
-    video: tuple[str, ...]
-    audio: tuple[str, ...]
-    copies: tuple[str, ...]
-
-
-_X264 = ("-c:v", "libx264", "-crf", "{crf}", "-preset", "{preset}")
-_VP9 = ("-c:v", "libvpx-vp9", "-crf", "{crf}", "-b:v", "0", "-row-mt", "1", "-deadline", "good", "-cpu-used", "3")
-_AAC = ("-c:a", "aac", "-b:a", "160k")
-_OPUS = ("-c:a", "libopus", "-b:a", "128k")
-CONTAINERS = {
-    "mp4": Container("mp4", _X264, _AAC, ("aac", "mp3", "ac3", "eac3", "alac", "opus")),
-    "mov": Container("mov", _X264, _AAC, ("aac", "mp3", "ac3", "alac", "pcm_s16le")),
-    "mkv": Container("matroska", _X264, _AAC, ("aac", "mp3", "ac3", "eac3", "opus", "vorbis", "flac", "pcm_s16le")),
-    "webm": Container("webm", _VP9, _OPUS, ("opus", "vorbis")),
-    "avi": Container("avi", _X264, ("-c:a", "libmp3lame", "-q:a", "3"), ("mp3", "ac3")),
-}
-CONTAINERS["m4v"] = CONTAINERS["mp4"]
 
 
 @dataclass(frozen=True)
@@ -113,13 +90,13 @@ def _repeat(once: str, path: str, container: Container, options: WriteOptions) -
 def _target(path: str, container: Container, comment: str | None) -> list[str]:
     """Output options: the index in front for a file, fragments where seeking is impossible."""
     flags: list[str] = []
-    if container.muxer in ("mp4", "mov"):
+    if container.family == "mp4":
         # delay_moov: an empty one could not say that B-frames are not a delay of the picture
         flags = ["-movflags", "frag_keyframe+delay_moov+default_base_moof" if _is_stream(path) else "+faststart"]
     if container.muxer in ("matroska", "webm"):
         flags = ["-fflags", "+bitexact"]  # else a random number marks the file, and equal clips give unequal bytes
     tags = [] if comment is None else ["-metadata", f"comment={comment}"]
-    return [*flags, "-map_metadata", "-1", *tags, "-f", container.muxer, "pipe:1" if path == "-" else f"file:{os.path.abspath(path)}"]
+    return [*flags, *container.options, "-map_metadata", "-1", *tags, "-f", container.muxer, "pipe:1" if path == "-" else f"file:{os.path.abspath(path)}"]
 
 
 @contextmanager
@@ -148,8 +125,10 @@ def _is_stream(path: str) -> bool:
 
 def _encode(clip: Clip, frames: Frames, path: str, container: Container, options: WriteOptions) -> int:
     frames = playable(clip, frames)
-    if container.muxer == "avi":  # it has no time stamps
+    if not container.has_times:
         clip, frames = at_constant_rate(clip, frames)
+        if clip.rate and (rate := rate_for(container, clip.rate)) != clip.rate:
+            clip, frames = at_constant_rate(clip, frames, rate)
     audio = clip.audio if options.keep_audio else None
     # before the first frame is drawn: sound that comes with it must not be dropped
     live = (
@@ -194,13 +173,13 @@ def _write_arguments(
     elif live is not None and audio is not None:
         filters = tempo_filters(audio.tempo)
         sound = ["-map", "0:a:0", *(["-af", filters] if filters else []), *container.audio]
-    scale = "scale=out_color_matrix=bt709:out_range=tv:flags=bicubic+accurate_rnd+full_chroma_inp"
-    tags = "setparams=range=tv:colorspace=bt709:color_primaries=bt709:color_trc=bt709"
-    crf = options.crf if options.crf is not None else 18 if "libx264" in container.video else 24
-    video = [part.format(crf=crf, preset=options.preset) for part in container.video]
+    matrix = container.matrix
+    scale = f"scale=out_color_matrix={matrix}:out_range=tv:flags=bicubic+accurate_rnd+full_chroma_inp"
+    tags = f"setparams=range=tv:colorspace={matrix}:color_primaries={matrix}:color_trc={matrix}"
+    video = encoder_options(container, options.crf, options.preset)
     arguments += ["-map", "0:v:0", "-vf", f"{scale},format=yuv420p,{tags}", *video]
-    arguments += ["-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709", "-color_range", "tv"]
-    if (clip.rate is None and container.muxer in ("mp4", "mov")) or container.muxer == "avi":
+    arguments += ["-colorspace", matrix, "-color_primaries", matrix, "-color_trc", matrix, "-color_range", "tv"]
+    if (clip.rate is None and container.family == "mp4") or container.muxer == "avi":
         # with B-frames the durations in these containers belong to other frames than they show
         arguments += ["-bf", "0"]
     base = clip.timebase

@@ -1,13 +1,12 @@
 """Open any clip and write any clip: look at the first bytes, or at the name of the output.
 
-Formats by name: gif, nut, y4m, mono (y4m of grey frames), rgb24, rgba, mp4, m4v, mov, mkv, webm,
-avi, apng, png (one still, or an animation), webp, folder (one picture per frame).
+Formats by name stand in `media.formats`: gif, nut, y4m, mono (y4m of grey frames), rgb24, rgba, the
+containers of films, apng, png (one still, or an animation), webp, folder (one picture per frame).
 """
 
 from __future__ import annotations
 
 import os
-import re
 import stat
 import sys
 from collections.abc import Callable, Iterator
@@ -17,13 +16,10 @@ from typing import Any, BinaryIO
 
 from vedit.errors import InputError, UsageError, nearest
 from vedit.media.closing import ClosingFrames
+from vedit.media.formats import FORMATS, PICTURES, STREAMS, VIDEO, format_of
 from vedit.media.frames import Clip, Frames
 from vedit.media.limits import Limits
 
-VIDEO = ("mp4", "m4v", "mov", "mkv", "webm", "avi")
-STREAMS = ("nut", "y4m", "mono", "rgb24", "rgba")
-PICTURES = ("apng", "png", "webp")
-FORMATS = ("gif", *STREAMS, *VIDEO, *PICTURES, "folder")
 STILL_MAGICS = (b"\xff\xd8\xff", b"BM", b"II*\0", b"MM\0*")
 
 
@@ -38,25 +34,6 @@ def sniff(start: bytes) -> str:
     if start.startswith(b"\x89PNG\r\n\x1a\n") or (start[:4] == b"RIFF" and start[8:12] == b"WEBP") or start.startswith(STILL_MAGICS):
         return "picture"
     return "video"
-
-
-def is_pattern(path: str) -> bool:
-    """Whether a path names one file per frame: a folder, or a name with %d or %05d."""
-    return path.endswith(("/", os.sep)) or os.path.isdir(path) or re.search(r"%0?\d*d", os.path.basename(path)) is not None
-
-
-def format_of(path: str) -> str:
-    """The format that the name of an output asks for; "-" and unknown suffixes are errors."""
-    if path != "-" and is_pattern(path):
-        return "folder"
-    suffix = os.path.splitext(path)[1].lower().removeprefix(".")
-    if suffix in FORMATS and suffix != "folder":
-        return suffix
-    if path == "-":
-        raise UsageError("standard output has no suffix to tell the format.", f"The formats are: {', '.join(FORMATS)}.", "Add --to FORMAT")
-    raise UsageError(
-        f"{path}: no format is known for this name{nearest(suffix, FORMATS)}", f"The formats are: {', '.join(FORMATS)}.", "Rename it, or add --to FORMAT"
-    )
 
 
 # --- reading -------------------------------------------------------------------------------------

@@ -26,11 +26,12 @@ from typing import Any, BinaryIO
 from PIL import Image
 
 from vedit.errors import InputError, LimitError, OutputError, UsageError
+from vedit.media.formats import STILLS
 from vedit.media.frames import Clip, Frame, Frames, Rect
 from vedit.media.limits import Limits
 from vedit.media.timing import rounded
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".tga")
+SUFFIXES = STILLS
 MILLISECONDS = Fraction(1, 1000)
 STILL_MS = 100  # how long a picture without a delay is shown
 RATE = Fraction(25)  # frames per second of a folder, unless told

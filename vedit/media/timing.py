@@ -158,9 +158,9 @@ def constant_rate(clip: Clip, frames: Frames, rate: Fraction | None = None) -> I
             done += 1
 
 
-def at_constant_rate(clip: Clip, frames: Frames) -> tuple[Clip, Frames]:
-    """The clip and its frames with one tick for each frame."""
-    paired = constant_rate(clip, frames)
+def at_constant_rate(clip: Clip, frames: Frames, rate: Fraction | None = None) -> tuple[Clip, Frames]:
+    """The clip and its frames with one tick for each frame; rate: as `constant_rate` takes it."""
+    paired = constant_rate(clip, frames, rate)
     first = next(paired, None)
     if first is None:
         return clip, iter(())

@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 
 from vedit.app.media.gif import BuildStages, Report, Settings, Source, edit_clip
 from vedit.errors import UsageError, VeditError
+from vedit.media.formats import VIDEO, format_of
 from vedit.media.frames import Clip, Frames
-from vedit.media.open import VIDEO, format_of, open_clip
+from vedit.media.open import open_clip
 from vedit.media.pipeline import Stage
 
 

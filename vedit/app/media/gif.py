@@ -12,15 +12,14 @@ from typing import Any, BinaryIO, NamedTuple
 
 from vedit.errors import InputError, UsageError, VeditError
 from vedit.media import gif
-from vedit.media.atomic import open_output
+from vedit.media.atomic import open_output, same_file
 from vedit.media.closing import ClosingFrames
+from vedit.media.formats import check_own_format, output_format
 from vedit.media.frames import Clip, Frame, Frames
 from vedit.media.limits import Limits
 from vedit.media.pipeline import Stage, connect, path_name, plan
 
 BuildStages = Callable[[], Sequence[Stage]]
-VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi")
-PICTURE_SUFFIXES = (".png", ".apng", ".webp")
 
 
 class Settings(NamedTuple):
@@ -175,7 +174,10 @@ def edit_gif(name: str, output: str, build: BuildStages, settings: Settings, dry
     """
     try:
         with ExitStack() as stack:
-            return edit_clip(Source(name, settings, stack), output, build(), settings, dry_run)
+            source = Source(name, settings, stack)
+            if name != "-" and same_file(name, output) and not source.is_text:
+                check_own_format(output, source.start)
+            return edit_clip(source, output, build(), settings, dry_run)
     except VeditError as error:
         raise error.in_file(name) from error.__cause__
 
@@ -267,24 +269,6 @@ def _behind(first: Frame, frames: Frames) -> Frames:
     """A generator, unlike `itertools.chain`: closing it closes the frames."""
     yield first
     yield from frames
-
-
-def output_format(output: str, to: str | None) -> str:
-    """gif, video, picture or a stream format, by `--to` or by the name of the output."""
-    if to:
-        return to
-    suffix = os.path.splitext(output)[1].lower()
-    return (
-        "video"
-        if suffix in VIDEO_SUFFIXES
-        else "picture"
-        if suffix in PICTURE_SUFFIXES
-        else "nut"
-        if suffix == ".nut"
-        else "y4m"
-        if suffix == ".y4m"
-        else "gif"
-    )
 
 
 def _write(clip: Clip, frames: Frames, output: str, sink: str, settings: Settings, report: Report) -> Report:

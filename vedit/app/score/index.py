@@ -19,9 +19,9 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from vedit.app.batch import CLIP_SUFFIXES
 from vedit.app.score.clips import Item
 from vedit.errors import InputError, nearest
+from vedit.media.formats import CLIP_SUFFIXES
 from vedit.media.sequence import SUFFIXES, natural_key
 
 VIDEO_KEYS = ("id", "video_id", "source", "source_prompt", "prompt", "mask", "truth", "edit")

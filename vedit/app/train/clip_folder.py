@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vedit.app.clips import Pixels, Selection, read_pixels
 from vedit.errors import InputError, OutputError, VeditError
-from vedit.media.open import PICTURES, VIDEO
+from vedit.media.formats import PICTURES, VIDEO
 
 if TYPE_CHECKING:
     from vedit.train.clips import Clips
