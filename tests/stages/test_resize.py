@@ -18,8 +18,8 @@ from vedit.media.frames import Clip, Frame, Rect
 from vedit.media.gif import GifReader
 from vedit.media.lzw import unpack
 from vedit.stages import resize
-from vedit.stages.options import read_options
-from vedit.stages.resize import Resize, Target, first_from, parse_scale, parse_size, source_pixel
+from vedit.stages.options import Factor, read_options
+from vedit.stages.resize import OpenSize, Resize, Target, first_from, source_pixel
 
 
 def target(width: int, height: int, /, **given: str) -> Target:
@@ -110,9 +110,9 @@ def test_a_scale_that_makes_a_side_too_long_is_refused() -> None:
 
 
 def test_texts_are_parsed_exactly() -> None:
-    assert parse_scale("33.3%") == Fraction(333, 1000)
-    assert parse_size("320X240") == (320, 240)
-    assert parse_size("-1x240") == (None, 240)
+    assert Factor(100)("33.3%") == Fraction(333, 1000)
+    assert OpenSize()("320X240") == (320, 240)
+    assert OpenSize()("-1x240") == (None, 240)
 
 
 # nearest

@@ -8,7 +8,7 @@ from typing import Any
 from vedit.errors import InputError
 from vedit.media.frames import Clip, Frame, Frames, Palette
 from vedit.media.gif import GREYS
-from vedit.stages.options import Option, choice, number
+from vedit.stages.options import Choice, Number, Option
 
 SUMMARY = "Change brightness, contrast, saturation and gamma, exact to the rounding."
 POSITIONAL = None
@@ -17,17 +17,16 @@ EXAMPLES = (
     ("vedit gif adjust --contrast 1.3 --saturation 0 in.gif -o out.gif", "a stronger, grey picture"),
 )
 OPTIONS = (
-    Option("brightness", number(0.1, 3.0), "factor on every channel", "0.1-3.0", Fraction(1)),
-    Option("contrast", number(0.1, 3.0), "factor on the distance from the pivot", "0.1-3.0", Fraction(1)),
-    Option("saturation", number(0, 3), "factor on the distance from grey", "0-3", Fraction(1)),
-    Option("gamma", number(0.1, 10), "exponent 1/GAMMA: more than 1 lightens the middle", "0.1-10", Fraction(1)),
+    Option("brightness", Number(0.1, 3.0), "factor on every channel", "0.1-3.0", Fraction(1)),
+    Option("contrast", Number(0.1, 3.0), "factor on the distance from the pivot", "0.1-3.0", Fraction(1)),
+    Option("saturation", Number(0, 3), "factor on the distance from grey", "0-3", Fraction(1)),
+    Option("gamma", Number(0.1, 10), "exponent 1/GAMMA: more than 1 lightens the middle", "0.1-10", Fraction(1)),
     Option(
         "pivot",
-        choice("middle", "mean", "frame-mean"),
+        Choice("middle", "mean", "frame-mean"),
         "what contrast leaves alone: grey 128, the mean luma of the first frame, or of each frame (flickers)",
         "middle|mean|frame-mean",
         "middle",
-        ("middle", "mean", "frame-mean"),
     ),
 )
 

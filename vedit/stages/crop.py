@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from vedit.errors import UsageError
 from vedit.media.frames import Clip, Frame, Frames, Rect
-from vedit.stages.options import Option, flag, length, size
+from vedit.stages.options import Distance, Flag, Option, Size, Way, Ways
 
 SUMMARY = "Cut the canvas to a rectangle, lossless."
 POSITIONAL = "rect"
@@ -18,39 +19,47 @@ EXAMPLES = (
 )
 
 
-def rectangle(text: str) -> Rect:
+@dataclass(frozen=True)
+class Rectangle:
     """`WxH+X+Y`: width, height, left and top in pixels."""
-    match = re.fullmatch(r"(\d+)x(\d+)([+-]\d+)([+-]\d+)", text)
-    if not match or not (int(match[1]) and int(match[2])):
-        raise ValueError("expected WIDTHxHEIGHT+LEFT+TOP such as 200x100+40+20")
-    return Rect(int(match[3]), int(match[4]), int(match[1]), int(match[2]))
+
+    kind: ClassVar[str] = "rectangle"
+
+    def __call__(self, text: str) -> Rect:
+        match = re.fullmatch(r"(\d{1,9})x(\d{1,9})([+-]\d{1,9})([+-]\d{1,9})", text)
+        if not match or not (int(match[1]) and int(match[2])):
+            raise ValueError("expected WIDTHxHEIGHT+LEFT+TOP such as 200x100+40+20")
+        return Rect(int(match[3]), int(match[4]), int(match[1]), int(match[2]))
 
 
 OPTIONS = (
-    Option("rect", rectangle, "keep this rectangle", "WxH+X+Y"),
-    Option("left", length, "cut this much off the left: pixels, or a share of the width", "N|P%"),
-    Option("right", length, "cut this much off the right", "N|P%"),
-    Option("top", length, "cut this much off the top: pixels, or a share of the height", "N|P%"),
-    Option("bottom", length, "cut this much off the bottom", "N|P%"),
-    Option("centre", size, "keep this size around the centre", "WxH"),
-    Option("auto", flag, "trim the transparent or one-colour border that all frames share"),
+    Option("rect", Rectangle(), "keep this rectangle", "WxH+X+Y"),
+    Option("left", Distance(), "cut this much off the left: pixels, or a share of the width", "N|P%"),
+    Option("right", Distance(), "cut this much off the right", "N|P%"),
+    Option("top", Distance(), "cut this much off the top: pixels, or a share of the height", "N|P%"),
+    Option("bottom", Distance(), "cut this much off the bottom", "N|P%"),
+    Option("centre", Size(), "keep this size around the centre", "WxH"),
+    Option("auto", Flag(), "trim the transparent or one-colour border that all frames share"),
+)
+
+
+WAYS = (
+    Ways(
+        "what to keep",
+        (
+            Way("--rect WxH+X+Y", ("rect",)),
+            Way("--left/--right/--top/--bottom", ("left", "right", "top", "bottom")),
+            Way("--centre WxH", ("centre",)),
+            Way("--auto", ("auto",)),
+        ),
+    ),
 )
 
 
 def make(**values: Any) -> Crop:
     """Build the stage from its options; exactly one way of naming the rectangle."""
-    sides = any(values[side] is not None for side in ("left", "right", "top", "bottom"))
-    ways = [
-        name
-        for name, used in (("--rect", values["rect"]), ("--left/--right/--top/--bottom", sides), ("--centre", values["centre"]), ("--auto", values["auto"]))
-        if used
-    ]
-    if len(ways) != 1:
-        raise UsageError(
-            f"crop got {' and '.join(ways)}." if ways else "crop does not say what to keep.",
-            "Give one of --rect WxH+X+Y, --left/--right/--top/--bottom, --centre WxH, --auto.",
-            "Example: vedit gif crop --left 10% --right 10% in.gif -o out.gif",
-        )
+    for ways in WAYS:
+        ways.check("crop", values, "vedit gif crop --left 10% --right 10% in.gif -o out.gif")
     return Crop(**values)
 
 

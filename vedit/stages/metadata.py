@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from vedit.media.frames import Block, Clip, Frames
-from vedit.stages.options import Option, text
+from vedit.stages.options import Option, Text
 
 SUMMARY = "Set the loop count and comments, strip metadata; pixels are never decoded."
 POSITIONAL = None
@@ -16,28 +17,41 @@ EXAMPLES = (
 GROUPS = ("comments", "xmp", "icc", "apps", "all")
 
 
-def loop_count(value: str) -> int | str:
+@dataclass(frozen=True)
+class LoopCount:
     """`forever`, `once`, `keep`, or the repeat count from 1 to 65535."""
-    if value in ("forever", "once", "keep"):
-        return value
-    if value.isdecimal() and 0 <= int(value) <= 65535:
-        return int(value)
-    raise ValueError("expected forever, once, keep, or a number from 0 (forever) to 65535")
+
+    kind: ClassVar[str] = "loop"
+    low: ClassVar[int] = 0
+    high: ClassVar[int] = 65535
+
+    def __call__(self, value: str) -> int | str:
+        if value in ("forever", "once", "keep"):
+            return value
+        if value.isdecimal() and len(value) < 6 and int(value) <= self.high:
+            return int(value)
+        raise ValueError("expected forever, once, keep, or a number from 0 (forever) to 65535")
 
 
-def groups(value: str) -> tuple[str, ...]:
+@dataclass(frozen=True)
+class Groups:
     """Groups of blocks to strip, with commas between."""
-    chosen = tuple(part.strip() for part in value.split(",") if part.strip())
-    wrong = [part for part in chosen if part not in GROUPS]
-    if wrong or not chosen:
-        raise ValueError(f"expected some of {','.join(GROUPS)}")
-    return chosen
+
+    names: ClassVar[tuple[str, ...]] = GROUPS
+    kind: ClassVar[str] = "words"
+
+    def __call__(self, value: str) -> tuple[str, ...]:
+        chosen = tuple(part.strip() for part in value.split(",") if part.strip())
+        wrong = [part for part in chosen if part not in GROUPS]
+        if wrong or not chosen:
+            raise ValueError(f"expected some of {','.join(GROUPS)}")
+        return chosen
 
 
 OPTIONS = (
-    Option("loop", loop_count, "repeats: a number (0 forever), forever, once (no loop block) or keep", "N|forever|once|keep", "keep"),
-    Option("strip", groups, "remove blocks: comments,xmp,icc,apps,all", "GROUPS"),
-    Option("comment", text, "add a comment", "TEXT"),
+    Option("loop", LoopCount(), "repeats: a number (0 forever), forever, once (no loop block) or keep", "N|forever|once|keep", "keep"),
+    Option("strip", Groups(), "remove blocks: comments,xmp,icc,apps,all", "GROUPS"),
+    Option("comment", Text(), "add a comment", "TEXT"),
 )
 
 

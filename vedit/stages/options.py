@@ -6,6 +6,7 @@ A stage module holds
     OPTIONS      a tuple of `Option`
     POSITIONAL   the option that may be given without its name, or None
     EXAMPLES     command lines that the man page shows
+    WAYS         groups of options of which one is given, a `Ways` each; may be left out
     make         a function from the options given (by key) to a `media.pipeline.Stage`
 
 and the folder listing does the rest.
@@ -15,22 +16,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from vedit.errors import UsageError, nearest
 
 Parser = Callable[[str], Any]
+LARGEST_SIDE = 16384
 
 
 class Option(NamedTuple):
     """One option of a stage.
 
     name: as typed, without dashes: "font-size". Its key is the same word with underscores.
-    parse: from the text to the value; raises ValueError with what would be right.
+    parse: from the text to the value; raises ValueError with what would be right. One of the parsers
+    below also says what kind of value it takes, and within which bounds.
     metavar: how help shows the value; nothing for a flag.
     default: used when the option is not given; help shows it.
     negatable: a flag that also has --no-NAME; when neither is given it is None.
+    usual: lowest, highest and step of what a slider offers, where the parser takes more.
     """
 
     name: str
@@ -38,8 +43,8 @@ class Option(NamedTuple):
     help: str
     metavar: str = ""
     default: Any = None
-    choices: tuple[str, ...] = ()
     negatable: bool = False
+    usual: tuple[float, float, float] | None = None
 
     @property
     def key(self) -> str:
@@ -47,7 +52,12 @@ class Option(NamedTuple):
 
     @property
     def is_flag(self) -> bool:
-        return self.parse is flag
+        return isinstance(self.parse, Flag)
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The words that it takes, where those are all."""
+        return self.parse.names if isinstance(self.parse, Choice) else ()
 
     def read(self, stage: str, value: str) -> Any:
         """The value from its text; a UsageError names the stage and the option."""
@@ -56,34 +66,140 @@ class Option(NamedTuple):
         except ValueError as error:
             raise UsageError(f"{stage} --{self.name} {value}: {error}.", "", f"See: vedit gif {stage} --help") from None
 
+    def control(self) -> dict[str, Any]:
+        """What a page needs to draw the option: kind, bounds, default, help; plain values for JSON.
 
-def flag(text: str) -> bool:
+        A parser that is a bare function, as a stage of another distribution may have, is a text.
+        """
+        facts: dict[str, Any] = {"name": self.name, "kind": getattr(self.parse, "kind", "text"), "help": self.help}
+        for field in ("low", "high", "names", "is_multiline"):
+            if hasattr(self.parse, field):
+                facts[field] = _plain(getattr(self.parse, field))
+        if self.metavar:
+            facts["metavar"] = self.metavar
+        if self.default is not None:
+            facts["default"] = _plain(self.default)
+        if self.usual is not None:
+            facts["usual"] = list(self.usual)
+        return {**facts, "negatable": True} if self.negatable else facts
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON has it."""
+    if isinstance(value, Fraction):
+        return float(value)
+    if isinstance(value, Length):
+        return str(value)
+    return list(value) if isinstance(value, tuple) else value
+
+
+class Way(NamedTuple):
+    """One way of saying a thing: its name for people, and the options it is said with."""
+
+    name: str
+    options: tuple[str, ...]
+
+
+def _is_given(value: Any) -> bool:
+    return value is not None and value is not False  # 0 is a value
+
+
+class Ways(NamedTuple):
+    """Ways that exclude each other.
+
+    what: what none of them leaves open ("what to keep"). needs_one: whether one must be given.
+    """
+
+    what: str
+    ways: tuple[Way, ...]
+    needs_one: bool = True
+
+    def chosen(self, values: Mapping[str, Any]) -> list[Way]:
+        """The ways of which an option is given."""
+        return [way for way in self.ways if any(_is_given(values[key.replace("-", "_")]) for key in way.options)]
+
+    def check(self, stage: str, values: Mapping[str, Any], example: str = "") -> None:
+        """Raise UsageError for two ways at once, and for none where one is needed."""
+        chosen = self.chosen(values)
+        if len(chosen) == 1 or (not chosen and not self.needs_one):
+            return
+        got = " and ".join(way.name for way in chosen)
+        right = f"Give one of {', '.join(way.name for way in self.ways)}."
+        what = f"{stage} got {got}." if chosen else f"{stage} does not say {self.what}."
+        raise UsageError(what, right, f"Example: {example}" if example else "")
+
+
+@dataclass(frozen=True)
+class Flag:
     """A switch; as text, for chains and presets: true or false."""
-    lowered = str(text).lower()
-    if lowered in ("true", "yes", "1", "on", ""):
-        return True
-    if lowered in ("false", "no", "0", "off"):
-        return False
-    raise ValueError("expected true or false")
+
+    kind: ClassVar[str] = "switch"
+
+    def __call__(self, text: str) -> bool:
+        lowered = str(text).lower()
+        if lowered in ("true", "yes", "1", "on", ""):
+            return True
+        if lowered in ("false", "no", "0", "off"):
+            return False
+        raise ValueError("expected true or false")
 
 
-def text(value: str) -> str:
-    return value
+@dataclass(frozen=True)
+class Text:
+    """Any text."""
+
+    is_multiline: bool = False
+    kind: ClassVar[str] = "text"
+
+    def __call__(self, value: str) -> str:
+        return value
 
 
-def integer(low: int, high: int) -> Parser:
+@dataclass(frozen=True)
+class FilePath:
+    """The name of a file that is read: a "font", a "picture"."""
+
+    holds: str
+    kind: ClassVar[str] = "file"
+
+    def __call__(self, value: str) -> str:
+        return value
+
+
+@dataclass(frozen=True)
+class Integer:
     """A whole number in [low, high]."""
 
-    def parse(value: str) -> int:
+    low: int
+    high: int
+    kind: ClassVar[str] = "range"
+
+    def __call__(self, value: str) -> int:
         try:
             number = int(value)
         except ValueError:
-            raise ValueError(f"expected a whole number from {low} to {high}") from None
-        if not low <= number <= high:
-            raise ValueError(f"expected a whole number from {low} to {high}")
+            raise ValueError(f"expected a whole number from {self.low} to {self.high}") from None
+        if not self.low <= number <= self.high:
+            raise ValueError(f"expected a whole number from {self.low} to {self.high}")
         return number
 
-    return parse
+
+@dataclass(frozen=True)
+class Number:
+    """A decimal number in [low, high], exact: a Fraction."""
+
+    low: float
+    high: float
+    kind: ClassVar[str] = "range"
+
+    def __call__(self, value: str) -> Fraction:
+        try:
+            result = fraction(value)
+        except ValueError:
+            raise ValueError(f"expected a number from {self.low:g} to {self.high:g}") from None
+        if not Fraction(str(self.low)) <= result <= Fraction(str(self.high)):
+            raise ValueError(f"expected a number from {self.low:g} to {self.high:g}")
+        return result
 
 
 def fraction(value: str) -> Fraction:
@@ -96,30 +212,37 @@ def fraction(value: str) -> Fraction:
         raise ValueError("a share of nothing") from None
 
 
-def number(low: float, high: float) -> Parser:
-    """A decimal number in [low, high], exact: a Fraction."""
+@dataclass(frozen=True)
+class Factor:
+    """`0.5` or `50%`: more than 0, at most `high`; exact."""
 
-    def parse(value: str) -> Fraction:
+    high: int
+    kind: ClassVar[str] = "log-range"
+
+    def __call__(self, value: str) -> Fraction:
         try:
-            result = fraction(value)
+            factor = fraction(value.removesuffix("%")) / (100 if value.endswith("%") else 1)
         except ValueError:
-            raise ValueError(f"expected a number from {low:g} to {high:g}") from None
-        if not Fraction(str(low)) <= result <= Fraction(str(high)):
-            raise ValueError(f"expected a number from {low:g} to {high:g}")
-        return result
-
-    return parse
+            factor = Fraction(0)
+        if not 0 < factor <= self.high:
+            raise ValueError("expected a factor such as 0.5, or a share such as 50%")
+        return factor
 
 
-def choice(*names: str) -> Parser:
+@dataclass(frozen=True, init=False)
+class Choice:
     """One of a few words; the nearest is suggested."""
 
-    def parse(value: str) -> str:
-        if value not in names:
-            raise ValueError(f"expected {', '.join(names[:-1])} or {names[-1]}{nearest(value, names)}")
-        return value
+    names: tuple[str, ...]
+    kind: ClassVar[str] = "choice"
 
-    return parse
+    def __init__(self, *names: str) -> None:
+        object.__setattr__(self, "names", names)
+
+    def __call__(self, value: str) -> str:
+        if value not in self.names:
+            raise ValueError(f"expected {', '.join(self.names[:-1])} or {self.names[-1]}{nearest(value, self.names)}")
+        return value
 
 
 class Length(NamedTuple):
@@ -136,36 +259,75 @@ class Length(NamedTuple):
         return f"{float(self.value):g}{'%' if self.is_percent else ''}"
 
 
-def length(value: str) -> Length:
-    """`12` pixels or `10%`."""
-    try:
-        result = Length(fraction(value.removesuffix("%")), value.endswith("%"))
-    except ValueError:
-        raise ValueError("expected pixels such as 12, or a share such as 10%") from None
-    if result.value < 0 or (result.is_percent and result.value > 100) or (not result.is_percent and result.value.denominator > 1):
-        raise ValueError("expected whole pixels such as 12, or a share from 0% to 100%")
-    return result
+@dataclass(frozen=True)
+class Distance:
+    """`12` pixels or `10%`: a `Length`."""
+
+    kind: ClassVar[str] = "length"
+
+    def __call__(self, value: str) -> Length:
+        try:
+            result = Length(fraction(value.removesuffix("%")), value.endswith("%"))
+        except ValueError:
+            raise ValueError("expected pixels such as 12, or a share such as 10%") from None
+        is_broken = not result.is_percent and result.value.denominator > 1
+        if result.value < 0 or (result.is_percent and result.value > 100) or is_broken:
+            raise ValueError("expected whole pixels such as 12, or a share from 0% to 100%")
+        return result
 
 
-def size(value: str) -> tuple[int, int]:
+@dataclass(frozen=True)
+class Size:
     """`WxH` in pixels, each from 1 to 16384."""
-    width, _, height = value.lower().partition("x")
-    if not (width.isdecimal() and height.isdecimal() and 1 <= int(width) <= 16384 and 1 <= int(height) <= 16384):
-        raise ValueError("expected WIDTHxHEIGHT such as 320x240, each from 1 to 16384")
-    return int(width), int(height)
+
+    kind: ClassVar[str] = "size"
+    low: ClassVar[int] = 1
+    high: ClassVar[int] = LARGEST_SIDE
+
+    def __call__(self, value: str) -> tuple[int, int]:
+        width, _, height = value.lower().partition("x")
+        if not all(side.isdecimal() and len(side) < 6 and 1 <= int(side) <= LARGEST_SIDE for side in (width, height)):
+            raise ValueError(f"expected WIDTHxHEIGHT such as 320x240, each from 1 to {LARGEST_SIDE}")
+        return int(width), int(height)
 
 
-def colour(value: str) -> tuple[int, int, int]:
+@dataclass(frozen=True)
+class Colour:
     """`#rrggbb`, `#rgb` or one of a few names, as 0-255 numbers."""
-    names = {"white": "ffffff", "black": "000000", "red": "ff0000", "green": "008000", "blue": "0000ff", "yellow": "ffff00", "grey": "808080"}
-    digits = names.get(value.lower(), value.lstrip("#"))
-    if len(digits) == 3:
-        digits = "".join(digit * 2 for digit in digits)
-    try:
-        red, green, blue = bytes.fromhex(digits)
-    except ValueError:
-        raise ValueError(f"expected #rrggbb such as #ff8800, or {', '.join(names)}") from None
-    return red, green, blue
+
+    kind: ClassVar[str] = "colour"
+    named: ClassVar[Mapping[str, str]] = {
+        "white": "ffffff",
+        "black": "000000",
+        "red": "ff0000",
+        "green": "008000",
+        "blue": "0000ff",
+        "yellow": "ffff00",
+        "grey": "808080",
+    }
+
+    def __call__(self, value: str) -> tuple[int, int, int]:
+        digits = self.named.get(value.lower(), value.lstrip("#"))
+        if len(digits) == 3:
+            digits = "".join(digit * 2 for digit in digits)
+        try:
+            red, green, blue = bytes.fromhex(digits)
+        except ValueError:
+            raise ValueError(f"expected #rrggbb such as #ff8800, or {', '.join(self.named)}") from None
+        return red, green, blue
+
+
+@dataclass(frozen=True)
+class Span:
+    """`A-B`: images A to B, counted from 1; `A-` to the end (B is None); `A` only that one."""
+
+    kind: ClassVar[str] = "spans"
+
+    def __call__(self, value: str) -> tuple[int, int | None]:
+        match = re.fullmatch(r"(\d{1,9})(-(\d{1,9})?)?", value)
+        if not match or int(match[1]) < 1 or (match[3] and int(match[3]) < int(match[1])):
+            raise ValueError("expected a range such as 10-20, counted from 1, 10- to the end, or one number")
+        return int(match[1]), int(match[1]) if not match[2] else int(match[3]) if match[3] else None
 
 
 def read_options(stage: str, options: tuple[Option, ...], given: Mapping[str, str]) -> dict[str, Any]:

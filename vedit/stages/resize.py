@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import ceil, floor
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from vedit.errors import UsageError
 from vedit.media.frames import Clip, Frame, Frames, Rect
 from vedit.media.window import ordered_map
-from vedit.stages.options import Option, choice, flag
+from vedit.stages.options import LARGEST_SIDE, Choice, Factor, Flag, Option, Way, Ways
+from vedit.stages.options import Size as BoxSize
 
 if TYPE_CHECKING:
     from PIL import Image
 
-LARGEST = 16384
 FILTERS = ("nearest", "box", "bilinear", "bicubic", "lanczos")
 SUPPORT = {"box": 0.5, "bilinear": 1.0, "bicubic": 2.0, "lanczos": 3.0}  # in output pixels, when shrinking
 
@@ -31,60 +31,58 @@ EXAMPLES = (
 Size = tuple[int | None, int | None]  # None where the aspect decides
 
 
-def parse_size(text: str) -> Size:
-    """`WxH` in pixels; one of the two may be -1: from the aspect."""
-    width, separator, height = text.lower().partition("x")
-    message = f"expected WIDTHxHEIGHT such as 320x240, each from 1 to {LARGEST}, or -1 for one of them"
-    try:
-        numbers = [int(width), int(height)]
-    except ValueError:
-        raise ValueError(message) from None
-    if not separator or any(not (1 <= number <= LARGEST or number == -1) for number in numbers) or numbers == [-1, -1]:
-        raise ValueError(message)
-    width_px, height_px = (None if number == -1 else number for number in numbers)
-    return width_px, height_px
+@dataclass(frozen=True)
+class OpenSize:
+    """`WxH` in pixels; one of the two may be -1: from the aspect, which is None here."""
+
+    kind: ClassVar[str] = "size"
+    low: ClassVar[int] = -1
+    high: ClassVar[int] = LARGEST_SIDE
+
+    def __call__(self, text: str) -> Size:
+        width, separator, height = text.lower().partition("x")
+        message = f"expected WIDTHxHEIGHT such as 320x240, each from 1 to {LARGEST_SIDE}, or -1 for one of them"
+        numbers = [_side(width), _side(height)]
+        if not separator or 0 in numbers or numbers == [-1, -1]:
+            raise ValueError(message)
+        width_px, height_px = (None if number == -1 else number for number in numbers)
+        return width_px, height_px
 
 
-def parse_box(text: str) -> Size:
-    """`WxH` in pixels, both given."""
-    size = parse_size(text)
-    if None in size:
-        raise ValueError(f"expected WIDTHxHEIGHT such as 320x240, each from 1 to {LARGEST}")
-    return size
-
-
-def parse_side(text: str) -> int:
+@dataclass(frozen=True)
+class Side:
     """A number of pixels, or -1: from the aspect."""
+
+    kind: ClassVar[str] = "range"
+    low: ClassVar[int] = -1
+    high: ClassVar[int] = LARGEST_SIDE
+
+    def __call__(self, text: str) -> int:
+        number = _side(text)
+        if number == 0:
+            raise ValueError(f"expected a whole number of pixels from 1 to {LARGEST_SIDE}, or -1 for the aspect")
+        return number
+
+
+def _side(text: str) -> int:
+    """1 to 16384, or -1; 0 for what is neither."""
     try:
-        number = int(text)
+        number = int(text) if len(text) < 20 else 0
     except ValueError:
         number = 0
-    if not (1 <= number <= LARGEST or number == -1):
-        raise ValueError(f"expected a whole number of pixels from 1 to {LARGEST}, or -1 for the aspect")
-    return number
-
-
-def parse_scale(text: str) -> Fraction:
-    """`0.5` or `50%`, exact."""
-    try:
-        factor = Fraction(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
-    except (ValueError, ZeroDivisionError):
-        factor = Fraction(0)
-    if not 0 < factor <= LARGEST:
-        raise ValueError("expected a factor such as 0.5, or a share such as 50%")
-    return factor
+    return number if 1 <= number <= LARGEST_SIDE or number == -1 else 0
 
 
 OPTIONS = (
-    Option("size", parse_size, "this size exactly; -1 for one of the two: from the aspect", "WxH"),
-    Option("width", parse_side, "this width, 1 to 16384; the height follows the aspect", "W"),
-    Option("height", parse_side, "this height, 1 to 16384; the width follows the aspect", "H"),
-    Option("scale", parse_scale, "this many times the size", "F|P%"),
-    Option("fit", parse_box, "as large as fits inside, keeping the aspect", "WxH"),
-    Option("fill", parse_box, "cover this size and cut off what hangs over, from the centre", "WxH"),
-    Option("keep-aspect", flag, "with both sides given: fit inside them; no: a side not given stays as it is", negatable=True),
-    Option("filter", choice(*FILTERS), "how pixels are made; nearest keeps colours and file structure", "|".join(FILTERS), "bilinear", FILTERS),
-    Option("only-shrink", flag, "never enlarge"),
+    Option("size", OpenSize(), "this size exactly; -1 for one of the two: from the aspect", "WxH"),
+    Option("width", Side(), "this width, 1 to 16384; the height follows the aspect", "W"),
+    Option("height", Side(), "this height, 1 to 16384; the width follows the aspect", "H"),
+    Option("scale", Factor(LARGEST_SIDE), "this many times the size", "F|P%"),
+    Option("fit", BoxSize(), "as large as fits inside, keeping the aspect", "WxH"),
+    Option("fill", BoxSize(), "cover this size and cut off what hangs over, from the centre", "WxH"),
+    Option("keep-aspect", Flag(), "with both sides given: fit inside them; no: a side not given stays as it is", negatable=True),
+    Option("filter", Choice(*FILTERS), "how pixels are made; nearest keeps colours and file structure", "|".join(FILTERS), "bilinear"),
+    Option("only-shrink", Flag(), "never enlarge"),
 )
 
 
@@ -96,19 +94,28 @@ class Target(NamedTuple):
     view: Rect
 
 
+WAYS = (
+    Ways(
+        "to which size",
+        (
+            Way("--size WxH", ("size",)),
+            Way("--width W and/or --height H", ("width", "height")),
+            Way("--scale P%", ("scale",)),
+            Way("--fit WxH", ("fit",)),
+            Way("--fill WxH", ("fill",)),
+        ),
+    ),
+)
+
+
 def make(**values: Any) -> Resize:
     """Build the stage from its options; exactly one way of naming the size."""
-    sides = values["width"] is not None or values["height"] is not None
-    given = {"--size": values["size"], "--width/--height": sides, "--scale": values["scale"], "--fit": values["fit"], "--fill": values["fill"]}
-    ways = [name for name, value in given.items() if value]
-    if len(ways) != 1:
-        raise UsageError(
-            f"resize got {' and '.join(ways)}." if ways else "resize does not say to which size.",
-            "Give one of --size WxH, --width W and/or --height H, --scale P%, --fit WxH, --fill WxH.",
-            "Example: vedit gif resize --width 320 in.gif -o out.gif",
-        )
-    if (values["width"] in (None, -1)) and (values["height"] in (None, -1)) and sides:
-        raise UsageError("resize --width -1 and --height -1 leave the size open.", f"One of the two is a number from 1 to {LARGEST}.")
+    for ways in WAYS:
+        ways.check("resize", values, "vedit gif resize --width 320 in.gif -o out.gif")
+    sides = values["width"], values["height"]
+    if sides != (None, None) and all(side in (None, -1) for side in sides):
+        right = f"One of the two is a number from 1 to {LARGEST_SIDE}."
+        raise UsageError("resize --width -1 and --height -1 leave the size open.", right)
     return Resize(**values)
 
 
@@ -165,10 +172,10 @@ class Resize:
         self.canvas = clip.canvas
         self.palette = clip.palette
         self.target = self.resolve(clip.width, clip.height)
-        if max(self.target.full_width, self.target.full_height) > LARGEST:
+        if max(self.target.full_width, self.target.full_height) > LARGEST_SIDE:
             raise UsageError(
                 f"resize would make {self.target.full_width}x{self.target.full_height} pixels of {clip.width}x{clip.height}.",
-                f"Each side may have up to {LARGEST}.",
+                f"Each side may have up to {LARGEST_SIDE}.",
             )
         return replace(clip, width=self.target.view.w, height=self.target.view.h)
 
@@ -203,7 +210,7 @@ class Resize:
         return rounded(Fraction(h, height) * width), h
 
     def _covering(self, w: int | None, h: int | None, width: int, height: int) -> Target:
-        assert w is not None and h is not None, "parse_box() asks for both"
+        assert w is not None and h is not None, "BoxSize asks for both"
         if self.only_shrink:
             w, h = min(w, width), min(h, height)
         factor = max(Fraction(w, width), Fraction(h, height))

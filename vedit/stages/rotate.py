@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from vedit.media.frames import Clip, Frame, Frames, Rect
-from vedit.stages.options import Option, choice, flag
+from vedit.stages.options import Choice, Flag, Option
 
 SUMMARY = "Turn by quarters clockwise, and mirror, lossless."
 POSITIONAL = "angle"
@@ -15,17 +16,23 @@ EXAMPLES = (
 )
 
 
-def quarter(text: str) -> int:
+@dataclass(frozen=True)
+class Quarter:
     """A multiple of 90 degrees, clockwise: the number of quarter turns, 0 to 3."""
-    if text not in ("0", "90", "180", "270", "-90", "-180", "-270", "360"):
-        raise ValueError("expected 0, 90, 180, 270 or -90, clockwise; other angles would blur every pixel")
-    return int(text) // 90 % 4
+
+    names: ClassVar[tuple[str, ...]] = ("0", "90", "180", "270")
+    kind: ClassVar[str] = "choice"
+
+    def __call__(self, text: str) -> int:
+        if text not in ("0", "90", "180", "270", "-90", "-180", "-270", "360"):
+            raise ValueError("expected 0, 90, 180, 270 or -90, clockwise; other angles would blur every pixel")
+        return int(text) // 90 % 4
 
 
 OPTIONS = (
-    Option("angle", quarter, "degrees clockwise", "0|90|180|270|-90", 0),
-    Option("flip", choice("h", "v"), "then mirror: h left and right, v top and bottom", "h|v", None, ("h", "v")),
-    Option("keep-interlace", flag, "keep the interlace flag of interlaced images"),
+    Option("angle", Quarter(), "degrees clockwise", "0|90|180|270|-90", 0),
+    Option("flip", Choice("h", "v"), "then mirror: h left and right, v top and bottom", "h|v"),
+    Option("keep-interlace", Flag(), "keep the interlace flag of interlaced images"),
 )
 
 

@@ -7,7 +7,7 @@ from typing import IO, Any
 
 from vedit.errors import UsageError
 from vedit.media.frames import GIF_TIMEBASE, Block, Clip, Frame, Frames, Rect
-from vedit.stages.options import Option, flag, integer, number
+from vedit.stages.options import Flag, Integer, Number, Option, Way, Ways
 
 SUMMARY = "Play faster or slower, by exact delays; reverse; boomerang."
 POSITIONAL = "factor"
@@ -21,27 +21,39 @@ LONGEST_CS = 65535
 BROWSER_DELAY_CS = 10  # what browsers play for a delay of 0 or 1
 
 OPTIONS = (
-    Option("factor", number(0.01, 100), "times as fast, 0.1 to 5 (with --any 0.01 to 100)", "F"),
-    Option("delay", integer(0, LONGEST_CS), "show every image this long", "CS"),
-    Option("fps", number(0.01, 100), "images per second", "R"),
-    Option("duration", number(0.01, 10**6), "length of the whole clip", "SECONDS"),
-    Option("reverse", flag, "play backwards"),
-    Option("boomerang", flag, "play forwards, then backwards"),
-    Option("any", flag, "allow factors from 0.01 to 100"),
-    Option("min-delay", integer(0, LONGEST_CS), "no delay below this; browsers slow down delays under 2", "CS", 2),
-    Option("raw-delays", flag, "take a delay of 0 or 1 literally instead of the 10 cs that browsers play"),
-    Option("drop", flag, "merge images rather than play too slowly, when delays would fall below the floor"),
+    Option("factor", Number(0.01, 100), "times as fast, 0.1 to 5 (with --any 0.01 to 100)", "F"),
+    Option("delay", Integer(0, LONGEST_CS), "show every image this long", "CS"),
+    Option("fps", Number(0.01, 100), "images per second", "R"),
+    Option("duration", Number(0.01, 10**6), "length of the whole clip", "SECONDS"),
+    Option("reverse", Flag(), "play backwards"),
+    Option("boomerang", Flag(), "play forwards, then backwards"),
+    Option("any", Flag(), "allow factors from 0.01 to 100"),
+    Option("min-delay", Integer(0, LONGEST_CS), "no delay below this; browsers slow down delays under 2", "CS", 2),
+    Option("raw-delays", Flag(), "take a delay of 0 or 1 literally instead of the 10 cs that browsers play"),
+    Option("drop", Flag(), "merge images rather than play too slowly, when delays would fall below the floor"),
+)
+
+
+WAYS = (
+    Ways(
+        "how fast",
+        (
+            Way("a factor", ("factor",)),
+            Way("--delay", ("delay",)),
+            Way("--fps", ("fps",)),
+            Way("--duration", ("duration",)),
+        ),
+        needs_one=False,
+    ),
+    Ways("which way", (Way("--reverse", ("reverse",)), Way("--boomerang", ("boomerang",))), needs_one=False),
 )
 
 
 def make(**values: Any) -> Speed:
-    """Build the stage; at most one way of naming the new speed."""
-    ways = [f"--{name}" if name != "factor" else str(float(values["factor"])) for name in ("factor", "delay", "fps", "duration") if values[name] is not None]
-    if len(ways) > 1:
-        raise UsageError(f"speed got {' and '.join(ways)}.", "Give one of them.")
-    if values["reverse"] and values["boomerang"]:
-        raise UsageError("speed got --reverse and --boomerang.", "Give one of them.")
-    if not ways and not values["reverse"] and not values["boomerang"]:
+    """Build the stage; at most one way of naming the new speed, and one of the direction."""
+    for ways in WAYS:
+        ways.check("speed", values)
+    if not any(ways.chosen(values) for ways in WAYS):
         raise UsageError(
             "speed does not say how fast.",
             "Give a factor, --delay, --fps, --duration, --reverse or --boomerang.",

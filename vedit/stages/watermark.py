@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
+from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import Any, ClassVar
 
 from vedit.errors import UsageError
 from vedit.media.frames import Clip, Frame, Frames
-from vedit.stages.options import Option, choice, colour, integer, text
+from vedit.stages.options import Choice, Colour, Factor, FilePath, Integer, Option, Span, Way, Ways
 
 SUMMARY = "Write text or put a logo on every frame; outside it no pixel changes."
 POSITIONAL = None
@@ -22,57 +22,43 @@ POSITIONS = ("top-left", "top-right", "bottom-left", "bottom-right", "center")
 SMALLEST, LARGEST = 10, 50
 
 
-def lines(value: str) -> str:
+@dataclass(frozen=True)
+class Lines:
     r"""Text of one or more lines; the two characters `\n` stand for a new line."""
-    result = text(value).replace("\\n", "\n").replace("\r\n", "\n").replace("\t", "    ")
-    if not result.strip():
-        raise ValueError("expected something to write")
-    return result
 
+    is_multiline: bool = True
+    kind: ClassVar[str] = "lines"
 
-def span(value: str) -> tuple[int, int | None]:
-    """`A-B`: images A to B, counted from 1; `A-` to the end; `A` only that one."""
-    match = re.fullmatch(r"(\d{1,9})(-(\d{1,9})?)?", value)
-    if not match or int(match[1]) < 1 or (match[3] and int(match[3]) < int(match[1])):
-        raise ValueError("expected a range such as 10-20, counted from 1, 10- to the end, or one number")
-    return int(match[1]), int(match[1]) if not match[2] else int(match[3]) if match[3] else None
-
-
-def scale(value: str) -> Fraction:
-    """`0.5` or `50%`, exact, up to 100 times."""
-    try:
-        factor = Fraction(value.removesuffix("%")) / (100 if value.endswith("%") else 1) if len(value) < 20 and "e" not in value.lower() else Fraction(0)
-    except (ValueError, ZeroDivisionError):
-        factor = Fraction(0)
-    if not 0 < factor <= 100:
-        raise ValueError("expected a factor such as 0.5, or a share such as 50%")
-    return factor
+    def __call__(self, value: str) -> str:
+        result = value.replace("\\n", "\n").replace("\r\n", "\n").replace("\t", "    ")
+        if not result.strip():
+            raise ValueError("expected something to write")
+        return result
 
 
 OPTIONS = (
-    Option("text", lines, "write this; \\n starts a new line", "TEXT"),
-    Option("font-size", integer(SMALLEST, LARGEST), "height of the letters in pixels", "10-50", 24),
-    Option("opacity", integer(0, 255), "0 is invisible, 255 hides what is under it", "0-255", 128),
-    Option("position", choice(*POSITIONS), "where on the canvas", "|".join(POSITIONS), "bottom-right", POSITIONS),
-    Option("color", colour, "of the letters", "#rrggbb", (255, 255, 255)),
-    Option("margin", integer(0, 16384), "distance from the edges, as far as there is room", "N", 10),
-    Option("font", text, "a TrueType or OpenType file; the one built into Pillow when not given", "FILE"),
-    Option("outline", integer(0, 50), "width of an outline around the letters, in pixels", "N", 0),
-    Option("outline-color", colour, "of the outline", "#rrggbb", (0, 0, 0)),
-    Option("image", text, "put this picture there instead of text; its transparency is used", "FILE"),
-    Option("scale", scale, "size of the picture", "F|P%", Fraction(1)),
-    Option("frames", span, "only on these images, counted from 1", "A-B"),
+    Option("text", Lines(), "write this; \\n starts a new line", "TEXT"),
+    Option("font-size", Integer(SMALLEST, LARGEST), "height of the letters in pixels", "10-50", 24),
+    Option("opacity", Integer(0, 255), "0 is invisible, 255 hides what is under it", "0-255", 128),
+    Option("position", Choice(*POSITIONS), "where on the canvas", "|".join(POSITIONS), "bottom-right"),
+    Option("color", Colour(), "of the letters", "#rrggbb", (255, 255, 255)),
+    Option("margin", Integer(0, 16384), "distance from the edges, as far as there is room", "N", 10),
+    Option("font", FilePath("font"), "a TrueType or OpenType file; the one built into Pillow when not given", "FILE"),
+    Option("outline", Integer(0, 50), "width of an outline around the letters, in pixels", "N", 0),
+    Option("outline-color", Colour(), "of the outline", "#rrggbb", (0, 0, 0)),
+    Option("image", FilePath("picture"), "put this picture there instead of text; its transparency is used", "FILE"),
+    Option("scale", Factor(100), "size of the picture", "F|P%", Fraction(1)),
+    Option("frames", Span(), "only on these images, counted from 1", "A-B"),
 )
+
+
+WAYS = (Ways("what to write", (Way("--text TEXT", ("text",)), Way("--image FILE", ("image",)))),)
 
 
 def make(**values: Any) -> Watermark:
     """Build the stage; exactly one of text and picture, and only options that belong to it."""
-    if (values["text"] is None) == (values["image"] is None):
-        raise UsageError(
-            "watermark got --text and --image." if values["text"] is not None else "watermark does not say what to write.",
-            "Give one of --text TEXT and --image FILE.",
-            'Example: vedit gif watermark --text "(c) me" in.gif -o out.gif',
-        )
+    for ways in WAYS:
+        ways.check("watermark", values, 'vedit gif watermark --text "(c) me" in.gif -o out.gif')
     other = ("scale",) if values["image"] is None else ("font", "outline")
     defaults = {option.key: option.default for option in OPTIONS}
     for key in other:

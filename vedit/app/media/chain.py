@@ -3,13 +3,15 @@
     crop:left=10%,right=10%; resize:scale=50%; rotate:90; speed:2
 
 `;`, a new line, or `,` before the name of a stage separates stages; `name:positional,key=value`
-gives options, a flag stands alone (`no-` in front turns it off), a line that begins with `#` is a comment, and
-quotes keep separators inside a value: watermark:text="a; b".
+gives options, a flag stands alone (`no-` in front turns it off), a line that begins with `#` is a
+comment, and quotes around a value keep separators inside it: watermark:text='a; b'. Inside its own
+quotes a quote is written twice: text='it''s'. A quote within a word is a letter: text=don't.
+`format_chain` writes what `parse_chain` reads.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from vedit import stages
@@ -17,13 +19,14 @@ from vedit.errors import UsageError, nearest
 from vedit.stages.options import read_options
 
 Spec = tuple[str, dict[str, str]]
+QUOTES = "\"'"
 
 
 def parse_chain(text: str) -> list[Spec]:
     """Stage names with their option texts by name. Raises UsageError on a stage or option unknown."""
     result: list[Spec] = []
     known = stages.names()
-    for part in _split(_without_comments(text), ";\n"):
+    for part in _split(text, ";\n", has_comments=True):
         head, *rest = _split(part, ",")
         specs = [_open_stage(head, known)]
         for piece in rest:
@@ -54,28 +57,68 @@ def build_chain(specs: Sequence[Spec]) -> Callable[[], list[Any]]:
     return build
 
 
-def _without_comments(text: str) -> str:
-    return "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("#"))
+def format_chain(specs: Sequence[Spec]) -> str:
+    """The line that `parse_chain` reads these stages from."""
+    return "; ".join(_written(name, given) for name, given in specs)
 
 
-def _split(text: str, separators: str) -> list[str]:
-    """Split at separators outside quotes; empty parts are left out, and spaces around parts."""
-    parts, current, quote = [], "", ""
-    for char in text:
-        if quote:
-            quote = "" if char == quote else quote
-            current += char
-        elif char in "\"'":
-            quote = char
-            current += char
+def _written(name: str, given: Mapping[str, str]) -> str:
+    pieces = [f"{key}={_quoted(value)}" for key, value in given.items()]
+    return f"{name}:{','.join(pieces)}" if pieces else name
+
+
+def _quoted(value: str) -> str:
+    """A value as it stands in a chain: bare where nothing in it could be mistaken."""
+    if value and value == value.strip() and not any(char in f"{QUOTES};,\n" for char in value):
+        return value
+    quote = "'" if '"' in value and "'" not in value else '"'
+    return quote + value.replace(quote, quote * 2) + quote
+
+
+def _split(text: str, separators: str, has_comments: bool = False) -> list[str]:
+    """Split at separators outside quoted values; empty parts are left out, and spaces around parts.
+
+    has_comments: leave out lines that begin with #.
+    """
+    parts, current, place = [], "", 0
+    while place < len(text):
+        char = text[place]
+        end = place + 1
+        if char in QUOTES and (closing := _closing(text, place, current)):
+            end = closing
+        elif char == "#" and has_comments and not text[:place].rpartition("\n")[2].strip():
+            end = text.find("\n", place) % (len(text) + 1)  # -1, no further line, is the end of the text
+            place = end
         elif char in separators:
             parts.append(current)
-            current = ""
-        else:
-            current += char
-    if quote:
-        raise UsageError(f"a quote {quote} is not closed in {text.strip()!r}.")
+            current, place = "", end
+        current, place = current + text[place:end], end
     return [part.strip() for part in [*parts, current] if part.strip()]
+
+
+def _closing(text: str, start: int, before: str) -> int:
+    """The place behind the quote that closes the one at `start`; 0 for a quote that is a letter.
+
+    before: the part so far. A quote that begins a value must be closed; one behind a space may be.
+    """
+    begins = not before.strip() or before.rstrip()[-1] in "=:"
+    if not begins and not before[-1:].isspace():
+        return 0
+    quote, place = text[start], start + 1
+    while (place := text.find(quote, place)) >= 0:
+        if text[place + 1 : place + 2] != quote:
+            return place + 1
+        place += 2
+    if not begins:
+        return 0
+    right = "A quote inside its own quotes is written twice."
+    raise UsageError(f"a quote {quote} is not closed in {text.strip()!r}.", right)
+
+
+def _unquoted(value: str) -> str:
+    if len(value) > 1 and value[0] == value[-1] and value[0] in QUOTES and _closing(value, 0, "") == len(value):
+        return value[1:-1].replace(value[0] * 2, value[0])
+    return value
 
 
 def _stage_name(piece: str) -> str:
@@ -118,5 +161,4 @@ def _add(spec: Spec, piece: str) -> None:
     key = key.strip().replace("_", "-")
     if key in given:
         raise UsageError(f"{name}: {key} is given twice.")
-    value = value.strip()
-    given[key] = value[1:-1] if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'" else value
+    given[key] = _unquoted(value.strip())
