@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -270,3 +271,59 @@ def test_rms_is_limited_frame_by_frame() -> None:
 def test_an_empty_window_has_no_axes() -> None:
     found = window_axes(torch.zeros(0, 7))
     assert isinstance(found, Axes) and found.axes_KD.shape == (0, 7)
+
+
+@pytest.mark.parametrize("temporal", ["joined", "union"])
+@pytest.mark.parametrize(("latents", "omega"), [(10, NEAR), (10, ALONE), (1, NEAR), (2, NEAR), (3, ALONE), (7, (1.0, 1.0, 0.0))])
+def test_latents_that_have_settled_come_out_unchanged(temporal: str, latents: int, omega: tuple[float, float, float]) -> None:
+    settled, source = rows(4, 90), rows(4, 90, seed=5)
+    found = purify_latents(settled.unsqueeze(1).expand(-1, latents, -1), source, omega, temporal=temporal)
+    torch.testing.assert_close(found, settled, rtol=0, atol=1e-7)
+
+
+def test_the_noise_level_is_the_median_of_all_rows_eigenvalues_with_the_zeros() -> None:
+    latents, source = rows(3, 6, 80), torch.zeros(3, 80, dtype=torch.float64)
+    latents[:, 3:] = latents[:, :1]  # four equal rows a frame
+    spectra = []
+    for frame, near in enumerate(((0, 1), (0, 1, 2), (1, 2))):
+        weights = [1.0 if place == frame else 0.5 for place in near]
+        stack = np.concatenate([latents[place].numpy() * (weight * 2 / sum(weights)) ** 0.5 for place, weight in zip(near, weights, strict=True)])
+        spectra.append(np.clip(np.linalg.eigvalsh(stack @ stack.T)[::-1], 0, None))
+    nu, expected = float(np.median(np.concatenate(spectra))), np.zeros((3, 80))
+    assert sum(len(values) for values in spectra) == 12 + 18 + 12 and nu < min(values[0] for values in spectra)
+    found = purify_latents(latents, source, NEAR, energy=1.0)
+    axes = frame_axes(latents, 1.0, None, NEAR)
+    for frame, part in enumerate(axes):
+        mean, u, values = latents[frame].mean(0).numpy(), part.axes_KD.numpy(), part.values_K.numpy()
+        expected[frame] = ((u @ mean) / (1 + nu / values)) @ u
+    assert np.allclose(found.numpy(), expected, atol=1e-10)
+
+
+def test_a_weak_frame_keeps_its_own_direction_in_a_union_only() -> None:
+    """`methods.md` 5.4: at 0.3 of its neighbours' size in another direction, joined rows keep next to nothing."""
+    strong, weak = torch.eye(2, 40, dtype=torch.float64)
+    window = torch.stack([strong, 0.3 * weak, strong]).unsqueeze(1).expand(-1, 8, -1)
+    kept = {temporal: purify(window, frame_axes(window, 0.9, None, NEAR, temporal), gamma=0)[1] for temporal in ("joined", "union")}
+    assert float(kept["joined"].norm()) < 0.1 * 0.3
+    torch.testing.assert_close(kept["union"], 0.3 * weak, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("omega", [ALONE, NEAR, (0.0, 1.0, 2.0)])
+def test_a_union_spans_the_axes_of_each_frame_and_its_neighbours(omega: tuple[float, float, float]) -> None:
+    window = rows(4, 5, 60)
+    own = [window_axes(part, 0.7).axes_KD for part in window]
+    for frame, found in enumerate(frame_axes(window, 0.7, None, omega, "union")):
+        near = [own[frame + step] for step, weight in zip((-1, 0, 1), omega, strict=True) if weight > 0 and 0 <= frame + step < 4]
+        left, _, _ = torch.linalg.svd(torch.cat(near).T, full_matrices=False)
+        torch.testing.assert_close(projector(found.axes_KD), left @ left.T, rtol=0, atol=1e-9)
+        torch.testing.assert_close(found.axes_KD @ found.axes_KD.T, torch.eye(len(found.axes_KD), dtype=torch.float64), rtol=0, atol=1e-10)
+        assert bool((found.values_K.diff() <= 0).all())
+
+
+def test_a_union_of_all_axes_without_regulariser_is_the_windows_mean() -> None:
+    window = rows(3, 5, 60)
+    torch.testing.assert_close(purify(window, frame_axes(window, 1.0, None, NEAR, "union"), gamma=0), window.mean(1), rtol=0, atol=1e-10)
+    zero = torch.zeros(2, 3, 8)
+    assert torch.equal(purify(zero, frame_axes(zero, 0.9, None, NEAR, "union")), torch.zeros(2, 8))
+    spoilt = torch.cat([window, torch.full((3, 1, 60), float("nan"), dtype=torch.float64)], 1)
+    torch.testing.assert_close(purify(spoilt, frame_axes(spoilt, 1.0, None, NEAR, "union"), gamma=0), window.mean(1), rtol=0, atol=1e-10)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from tests.diffusion.tiny import TinyModel
 from tests.methods.inputs import edit_input, plain_ddim, result, trajectory_of
+from vedit.diffusion.invert import invert
 from vedit.errors import UsageError
 from vedit.methods import combine, dds, glp
 from vedit.methods.base import mistakes, read_params
@@ -39,6 +40,21 @@ def test_sequential_inverts_what_glp_made_and_samples_from_there(model: TinyMode
     steps = list(combine.run(model, clip, settings))
     torch.testing.assert_close(steps[-1].latents["tgt"], plain_ddim(model, again, TARGET, 3.0, start=start), rtol=0, atol=1e-10)
     assert len(steps) == settings.iterations == 6 + 2 * (STEPS - start)
+
+
+@pytest.mark.parametrize("start", [0, 2])
+def test_glps_result_is_inverted_as_finely_as_the_clip(model: TinyModel, start: int) -> None:
+    clip = edit_input(model, SOURCE, TARGET, STEPS)
+    settings = params(forward="p2p", start_index=start, inversion_steps=5 * STEPS, **NOTHING)
+    made = result(glp, model, clip, settings.backward)
+    fine = model.schedule.timesteps(5 * STEPS)
+    levels = {level.timestep: level.latents for level in invert(model.unet, model.schedule, fine, made, model.encode_prompt(TARGET))}
+    steps = list(combine.run(model, clip, settings))
+    inverted = steps[6 : len(steps) - (STEPS - start)]
+    assert [step.timestep for step in inverted] == sorted(t for t in fine if t <= clip.timesteps[start])
+    torch.testing.assert_close(inverted[-1].latents["tgt"], levels[clip.timesteps[start]], rtol=0, atol=1e-10)
+    assert len(steps) == settings.iterations
+    assert f"and {len(inverted)} of inversion" in combine.outline(model, clip, settings).notes[0]
 
 
 @pytest.mark.parametrize("forward", ["p2p", "pnp"])

@@ -252,3 +252,27 @@ def test_gradients_that_stay_broken_name_frame_iteration_and_dtype(model: TinyMo
     monkeypatch.setattr(model.unet, "forward", broken)
     with pytest.raises(ModelError, match=r"gradient of frame 12 is not finite.*\(iteration 3, timestep \d+, network in float64\)"):
         run(dds, model, clip_of(model, first_frame=10), iterations=4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("axes", "lost"), [("joined", 0.1), ("union", 0.02)])  # joined rows drop a share of weak frames
+def test_two_hundred_iterations_with_a_falling_rate_keep_their_edit(model: TinyModel, axes: str, lost: float) -> None:
+    """Settled latents: the last purification must not take the edit for noise."""
+    clip = clip_of(model)
+    table = {"iterations": 200, "lr": 0.2, "lr_decay": "cosine", "guidance": 3.0, "w1": 2.0, "w2": 2.0, "axes": axes}
+    found = {}
+    for last in (True, False):
+        *_, step = glp.run(model, clip, read_params(glp.Params, {**table, "purify_latents": last}, "test"))
+        found[last] = step.latents["tgt"] - clip.latents_FCYX
+    assert float(found[False].norm()) > 0.1 * float(clip.latents_FCYX.norm())  # there is an edit
+    assert float((found[True] - found[False]).norm()) < lost * float(found[False].norm())
+
+
+def test_a_run_that_one_direction_rules_says_so(model: TinyModel) -> None:
+    said: list[str] = []
+    clip = clip_of(model, warn=said.append)
+    run(glp, model, clip, window=3, kmax=1, iterations=6)
+    assert len(said) == 1 and "a single direction held the gradients in 100 % of the full windows" in said[0]
+    for table in ({"energy": 1.0}, {"kmax": 1, "gamma": 0.0}, {"kmax": 1, "purify_gradients": False}):
+        run(glp, model, clip, **{"window": 3, "iterations": 6, **table})
+    assert len(said) == 1

@@ -87,8 +87,13 @@ def test_text_alignment_is_scaled_by_the_checkpoint_and_not_clamped(name: str) -
 
 
 def test_edit_success_counts_frames_nearer_to_the_target() -> None:
-    towers = Chosen({BLACK: [[1, 0.1], [0.1, 1], [1, 1]]}, {PROMPT: [1, 0], SOURCE_PROMPT: [0, 1]})
-    assert scores("edit_success", Clip("c", BLACK, prompt=PROMPT, source_prompt=SOURCE_PROMPT), towers).per_frame == (1, 0, 0)
+    video = moving_video(3, 40, 48)
+    nothing = Video(np.concatenate([video.frames_TYX3[:1], BLACK.frames_TYX3[:2, :1, :1].repeat(40, 1).repeat(48, 2)]))
+    features = [[1, 0.1], [0.1, 1], [1, 1]]
+    towers = Chosen({video: features, nothing: [[1, 0.1]] * 3}, {PROMPT: [1, 0], SOURCE_PROMPT: [0, 1]})
+    assert scores("edit_success", Clip("c", video, prompt=PROMPT, source_prompt=SOURCE_PROMPT), towers).per_frame == (1, 0, 0)
+    unsure = scores("edit_success", Clip("c", nothing, prompt=PROMPT, source_prompt=SOURCE_PROMPT), towers)
+    assert unsure.per_frame == (1, 0, 0) and unsure.extra["unsure_frames"] == 2  # a black frame shows neither prompt
 
 
 def test_direction_compares_the_change_of_frames_with_the_change_of_prompts() -> None:

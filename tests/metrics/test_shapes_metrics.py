@@ -73,3 +73,16 @@ def test_without_a_source_there_is_no_direction() -> None:
     before, _ = scene_for(EDITS[0][0], 1)
     found = shapes_edit_success.score(Clip("c", Video(drawn(before)), prompt=EDITS[0][2], source_prompt=EDITS[0][0]), None, Options())
     assert list(found) == ["shapes_edit_success"]
+
+
+@pytest.mark.parametrize("kind", ["noise", "black", "grey", "soft noise"])
+def test_what_shows_no_scene_is_no_success(kind: str) -> None:
+    frames = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3)).astype(np.uint8)
+    if kind in ("black", "grey"):
+        frames[:] = 0 if kind == "black" else 128
+    if kind == "soft noise":
+        frames = np.stack([np.asarray(Image.fromarray(f).resize((9, 9)).resize((64, 64), Image.Resampling.BICUBIC)) for f in frames])
+    for source_prompt, _, prompt in EDITS:
+        clip_of_it = Clip("c", Video(frames), prompt=prompt, source_prompt=source_prompt)
+        found = shapes_edit_success.score(clip_of_it, None, Options())["shapes_edit_success"]
+        assert found.value == 0 and found.extra["unsure_frames"] == 4 and "fit neither prompt" in found.extra["warning"]

@@ -85,22 +85,68 @@ def test_the_map_is_empty_where_nothing_can_be_followed_and_squares_to_the_score
     assert np.isnan(maps).mean() == pytest.approx(found.extra["occluded_share"])
 
 
-def test_alpha_looks_only_where_the_source_is_steady(still: Options) -> None:
+def editboard_alpha(edited: np.ndarray, source: np.ndarray) -> tuple[float, float]:
+    """`calculate_ff_alpha` of EditBoard pixel by pixel, with a flow of zero; its mean over pairs, and its share of steady pixels."""
+    errors, shares = [], []
+    for t in range(len(source) - 1):
+        kept = []
+        for y in range(source.shape[1]):
+            for x in range(source.shape[2]):
+                red, green, blue = np.abs(source[t + 1, y, x].astype(int) - source[t, y, x])
+                if round(0.299 * red + 0.587 * green + 0.114 * blue) <= 5:
+                    kept.append(max(np.abs(edited[t + 1, y, x].astype(int) - edited[t, y, x])))
+        errors.append(np.mean(kept))
+        shares.append(len(kept) / (source.shape[1] * source.shape[2]))
+    return float(np.mean(errors)), float(np.mean(shares))
+
+
+@pytest.mark.parametrize("jumping", [2, 5])  # rows of twenty that jump once; a quarter of them is more than 30 % of one pair, but not of both
+def test_alpha_is_editboards_largest_change_where_the_source_is_steady_in_grey(still: Options, jumping: int) -> None:
     source = np.repeat(noise(1, seed=2), 3, axis=0)
-    source[1:, :4] = 255 - source[1:, :4]  # a fifth of the rows jumps once, and stays
+    source[1:, :jumping] = 255 - source[1:, :jumping]
+    source[1:, jumping : jumping + 3, :, 2] ^= 31  # blue by up to 31 is at most 4 levels of grey
     edited = source.copy()
-    edited[1, 10:] = np.clip(edited[1, 10:].astype(int) + 9, 0, 255)
-    is_steady = np.abs(source[1].astype(int) - source[0]).max(axis=2) <= 5
-    wanted = np.abs(edited[1].astype(int) - edited[0])[is_steady].mean()
+    edited[1, 10:] = np.clip(edited[1, 10:].astype(int) + (9, 2, 4), 0, 255)
+    wanted, share = editboard_alpha(edited, source)
     found = flow_fidelity.score(clip(edited, source), None, still)["ff_alpha"]
-    assert found.per_frame[0] == pytest.approx(wanted)
-    assert found.extra["pairs_counted_0"] == 0
+    assert share >= 0.7 and found.value == pytest.approx(wanted) and found.extra["steady_share"] == pytest.approx(share)
     assert "ff_beta" not in flow_fidelity.score(clip(edited, source), None, still)  # needs the edit's own flow
 
 
-def test_alpha_is_0_by_rule_where_the_source_is_hardly_steady(still: Options) -> None:
+def test_alpha_takes_the_largest_colour_and_is_steady_by_grey(still: Options) -> None:
+    source, edited = np.full((3, 20, 24, 3), 90, np.uint8), np.full((3, 20, 24, 3), 90, np.uint8)
+    edited[1] = 120, 96, 90
+    assert flow_fidelity.score(clip(edited, source), None, still)["ff_alpha"].value == 30
+    source[1] = 90, 90, 130  # 40 levels of blue are 4.56 of grey, which rounds to 5
+    assert flow_fidelity.score(clip(edited, source), None, still)["ff_alpha"].value == 30
+    source[1] = 90, 90, 140  # and 50 are 5.7
+    assert math.isnan(flow_fidelity.score(clip(edited, source), None, still)["ff_alpha"].value)
+
+
+def test_alpha_asks_for_70_percent_of_the_video_not_of_each_pair(still: Options) -> None:
+    source = np.full((3, 20, 24, 3), 90, np.uint8)
+    source[1:, :10] = 200  # the first pair is steady at a half, the second everywhere: 75 %
+    edited = source.copy()
+    edited[2] += 7
+    found = flow_fidelity.score(clip(edited, source), None, still)["ff_alpha"]
+    assert found.value == pytest.approx(3.5) and found.per_frame == pytest.approx((0, 7))
+    source[2, 10:] = 180  # the second at a half as well
+    unmeasured = flow_fidelity.score(clip(edited, source), None, still)["ff_alpha"]
+    assert math.isnan(unmeasured.value) and "steady along its flow at" in unmeasured.extra["why"]
+
+
+def test_alpha_of_a_source_that_is_nowhere_steady_is_not_a_number(still: Options) -> None:
     found = flow_fidelity.score(clip(noise(seed=1), noise(seed=2)), None, still)["ff_alpha"]
-    assert found.value == 0 and found.extra["pairs_counted_0"] == 2
+    assert math.isnan(found.value) and "70 %" in found.extra["why"]
+
+
+def test_an_error_over_few_pixels_says_how_many(tmp_path: Path) -> None:
+    backward = np.zeros((2, 2, 20, 24))
+    for columns, said in ((3, ""), (13, "only 46 % of the pixels"), (23, "only 4.2 % of the pixels")):
+        backward[:, 0] = -columns
+        np.savez(tmp_path / "f.npz", backward=backward)
+        found = warp_error.score(clip(noise(seed=1), noise(seed=2)), None, Options(flow=f"file:{tmp_path / 'f.npz'}"))["warp_error"]
+        assert said in found.extra.get("warning", "") and bool(said) == ("warning" in found.extra)
 
 
 def test_opposite_flows_differ_by_two_and_crossed_ones_by_one() -> None:

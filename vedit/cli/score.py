@@ -221,7 +221,7 @@ def run_score(clip: str | None, given: dict[str, Any]) -> None:
     kept = Path(folder()).parent / "score"
     finder = WeightFinder(Path(given["weights"]) if given["weights"] else None, kept, bool(os.environ.get("HF_HUB_OFFLINE")))
     plan = make_plan(clip, given, finder, voice)
-    thresholds = [(name, *threshold(text, plan)) for name in ("fail_under", "fail_over") for text in given[name]]
+    thresholds = [(name, *threshold(name, text, plan)) for name in ("fail_under", "fail_over") for text in given[name]]
     if given["jobs"]:
         import torch
 
@@ -311,18 +311,19 @@ def choose_profile(given: dict[str, Any], finder: Any, voice: Voice) -> tuple[st
     return "embedded", skips
 
 
-def threshold(text: str, plan: Plan) -> tuple[str, float]:
-    """METRIC=VALUE of --fail-under and --fail-over."""
+def threshold(name: str, text: str, plan: Plan) -> tuple[str, float]:
+    """METRIC=VALUE of --fail-under or --fail-over, whose name the message bears."""
+    option = f"--{name.replace('_', '-')}"
     key, equals, number = text.partition("=")
     try:
         value = float(number)
     except ValueError:
         value = float("nan")
     if not equals or value != value:
-        raise UsageError(f"--fail-under {text} is no threshold.", "Write METRIC=VALUE, for example psnr=30.")
+        raise UsageError(f"{option} {text} is not a threshold.", f"Write METRIC=VALUE, for example {option} psnr=30.")
     key = key.strip().replace("-", "_")
     if key not in plan.choice.keys:
-        raise UsageError(f"--fail-under {text}: {key} is not among the metrics{nearest(key, plan.choice.keys)}", f"They are: {', '.join(plan.choice.keys)}.")
+        raise UsageError(f"{option} {text}: {key} is not among the metrics{nearest(key, plan.choice.keys)}", f"They are: {', '.join(plan.choice.keys)}.")
     return key, value
 
 

@@ -25,8 +25,8 @@ CLUSTER = 1e-3
 class Axes:
     """Orthonormal directions of one frame's window, strongest first.
 
-    axes_KD: float64. values_K: their eigenvalues. all_values: of every axis above the rank limit,
-    also those that were cut off.
+    axes_KD: float64. values_K: their eigenvalues. all_values: an eigenvalue for every row, before
+    anything was cut: zeros of rows that say nothing new are among them.
     """
 
     axes_KD: Tensor
@@ -103,14 +103,14 @@ def window_axes(rows_RD: Tensor, energy: float = 0.9, kmax: int | None = None) -
     rows = _precise(rows_RD)
     values, vectors = torch.linalg.eigh(rows @ rows.T)
     values, vectors = values.flip(0), vectors.flip(1)
+    whole = values.clamp(min=0)
     if len(values) == 0 or float(values[0]) <= 0:
-        empty = values.new_zeros(0)
-        return Axes(rows.new_zeros(0, rows.shape[1]), empty, empty)
+        return Axes(rows.new_zeros(0, rows.shape[1]), values.new_zeros(0), whole)
     rank = int((values > RANK * values[0]).sum())
     values, vectors = values[:rank], vectors[:, :rank]
     kept = _count(values, energy, kmax)
     axes = (vectors[:, :kept].T @ rows) / values[:kept].sqrt().unsqueeze(1)
-    return Axes(axes * _signs(axes, rows.sum(0)).unsqueeze(1), values[:kept], values)
+    return Axes(axes * _signs(axes, rows.sum(0)).unsqueeze(1), values[:kept], whole)
 
 
 def _precise(tensor: Tensor) -> Tensor:
@@ -137,9 +137,31 @@ def _signs(axes_KD: Tensor, total_D: Tensor) -> Tensor:
     return torch.where(torch.where(undecided, largest, along) < 0, -1.0, 1.0)
 
 
-def frame_axes(rows_FRD: Tensor, energy: float, kmax: int | None, omega: Sequence[float]) -> list[Axes]:
-    """The axes of every frame, with the rows of its neighbours."""
-    return [window_axes(rows, energy, kmax) for rows in neighbour_rows(rows_FRD, omega)]
+def frame_axes(rows_FRD: Tensor, energy: float, kmax: int | None, omega: Sequence[float], temporal: str = "joined") -> list[Axes]:
+    """The axes of every frame, with those of its neighbours.
+
+    temporal: "joined" cuts the axes of the three frames' rows together, so that a frame much weaker
+    than its neighbours may lose its own direction; "union" cuts each frame's axes first and joins
+    their spans (`methods.md` 5.4). energy and kmax cut there, so that a union has more axes.
+    """
+    joined = [_precise(rows_RD) for rows_RD in neighbour_rows(rows_FRD, omega)]
+    if temporal == "joined":
+        return [window_axes(rows_RD, energy, kmax) for rows_RD in joined]
+    own = [window_axes(rows_RD[rows_RD.isfinite().all(1)], energy, kmax).axes_KD for rows_RD in rows_FRD]
+    found = []
+    for frame, rows_RD in enumerate(joined):
+        near = [place for place, weight in zip((frame - 1, frame, frame + 1), omega, strict=True) if 0 <= place < len(own) and weight > 0]
+        found.append(_within(torch.cat([own[place] for place in near]), rows_RD))
+    return found
+
+
+def _within(spanning_KD: Tensor, rows_RD: Tensor) -> Axes:
+    """The axes of rows inside the span of given directions."""
+    basis_KD = window_axes(spanning_KD, 1.0).axes_KD
+    values, vectors = torch.linalg.eigh((basis_KD @ rows_RD.T) @ (rows_RD @ basis_KD.T))
+    axes_KD = vectors.flip(1).T @ basis_KD
+    whole = torch.linalg.eigvalsh(rows_RD @ rows_RD.T).flip(0).clamp(min=0)
+    return Axes(axes_KD * _signs(axes_KD, rows_RD.sum(0)).unsqueeze(1), values.flip(0).clamp(min=torch.finfo(values.dtype).tiny), whole)
 
 
 def moments(values_D: Tensor) -> tuple[Tensor, Tensor]:
@@ -216,15 +238,18 @@ def purify(rows_FRD: Tensor, axes: Sequence[Axes], gamma: float = 0.01, target: 
 
 def purify_latents(
     latents_FRD: Tensor, source_FD: Tensor, omega: Sequence[float], *, energy: float = 0.99, kmax: int | None = None, noise: float | None = None,
-    average_frames: bool = False, space: str = "displacement",
+    average_frames: bool = False, space: str = "displacement", temporal: str = "joined",
 ) -> Tensor:  # fmt: skip
     """The final latent (F, D): the mean displacement of the last iterations, its unstable axes weakened.
 
         z_src + sum_k <mean displacement, u_k> u_k / (1 + nu / lambda_k)
 
-    a Wiener weight with nu the median of all eigenvalues of the stack (`noise` sets it; 0 and
-    energy 1 give the mean latent). average_frames: also mean displacements over neighbours, 1/4 1/2 1/4.
-    space: "latent" decomposes latents themselves, which is the thesis read literally.
+    a Wiener weight with nu the median of all eigenvalues of the stack, zeros included (`noise` sets
+    it; 0 and energy 1 give the mean latent). Over the kept axes alone nu would be the edit's own
+    power once the latents have settled, and half of the edit would be taken away. From fewer than
+    three latents no noise can be told from the edit, and nu is 0. average_frames: also mean
+    displacements over neighbours, 1/4 1/2 1/4. space: "latent" decomposes latents themselves, which
+    is the thesis read literally. temporal: as `frame_axes` has it.
     """
     origin_FD = source_FD if space == "displacement" else torch.zeros_like(source_FD)
     rows_FRD = latents_FRD - origin_FD.unsqueeze(1)
@@ -232,8 +257,13 @@ def purify_latents(
     if average_frames:
         padded = torch.cat([mean_FD[:1], mean_FD, mean_FD[-1:]])
         mean_FD = (padded[:-2] + 2 * mean_FD + padded[2:]) / 4
-    found = frame_axes(rows_FRD, energy, kmax, omega)
-    values = [float(value) for axes in found for value in axes.all_values]
-    nu = noise if noise is not None else median(values) if values else 0.0
+    found = frame_axes(rows_FRD, energy, kmax, omega, temporal)
+    nu = noise_level(found, rows_FRD.shape[1]) if noise is None else noise
     kept = [((axes.axes_KD @ mean) / (1 + nu / axes.values_K)) @ axes.axes_KD for axes, mean in zip(found, mean_FD, strict=True)]
     return (_precise(origin_FD) + torch.stack(kept)).to(source_FD)
+
+
+def noise_level(found: Sequence[Axes], latents: int) -> float:
+    """The power that an axis of noise has: the median over all rows of all frames; 0 from fewer than three latents a frame."""
+    values = [float(value) for axes in found for value in axes.all_values]
+    return median(values) if values and latents >= 3 else 0.0

@@ -1,16 +1,20 @@
 """GLP with Prompt-to-Prompt or Plug-and-Play: optimise latents, and inject attention.
 
 Source: the GLP thesis; `methods.md` 5.6 fixes the two forms.
-sequential: GLP edits the clip; its result is inverted with the new prompt up to step `start_index`, and
-sampled from there while the forward method reads the clip's own inversion. A late start keeps GLP's
-result and only cleans it.
+sequential: GLP edits the clip; its result is inverted with the new prompt up to step `start_index`, as
+finely as the clip itself (`inversion_steps`), and sampled from there while the forward method reads the
+clip's own inversion. A late start keeps GLP's result and only cleans it.
 in-loop: the forward method's rules act inside GLP's calls, at no further cost. Shares of the steps
 become shares of the noise range: a rule with share tau acts at timesteps t >= (1 - tau) 1000.
+
+Deviations: the thesis pairs the two without saying how; it inverts nothing in between. The schedule's
+timesteps are the checkpoint's own spacing ("leading" for Stable Diffusion 1.x), also those of the
+inversion in between.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import ModuleType
 from typing import Any, Literal
 
@@ -68,8 +72,18 @@ class Params(InversionParams):
 
     @property
     def iterations(self) -> int:
-        """Steps that are yielded."""
-        return self.backward.iterations + (2 * (self.steps - self.start_index) if self.form == "sequential" else 0)
+        """Steps that are yielded; near enough for a progress bar where the step counts do not divide."""
+        if self.form == "in-loop":
+            return self.backward.iterations
+        inverted = (self.inversion_steps or self.steps) * (self.steps - 1 - self.start_index) // self.steps + 1
+        return self.backward.iterations + inverted + self.steps - self.start_index
+
+
+def levels_to(model: Any, timesteps: Sequence[int], params: Params) -> list[int]:
+    """The timesteps, noisiest first, by which GLP's result is inverted to the level that sampling starts at."""
+    last = timesteps[params.start_index]
+    fine = model.schedule.timesteps(params.inversion_steps or params.steps)
+    return sorted({last, *(t for t in fine if t <= last)}, reverse=True)
 
 
 def _plain(table: dict[str, Any]) -> dict[str, Any]:
@@ -82,7 +96,8 @@ def outline(model: Any, clip: EditInput, params: Params) -> Outline:
         plan, notes = in_loop_plan(model, clip, params)
         return Outline(first.branches, plan, first.iterations, 0, (*first.notes, *notes), first.makes_mask, first.held_bytes)
     then = FORWARD[params.forward].outline(model, clip, params.onward)
-    note = f"before these steps: {first.iterations} iterations of glp with {first.evaluations} evaluations per frame, and {then.iterations} of inversion"
+    inverted = len(levels_to(model, clip.timesteps, params))
+    note = f"before these steps: {first.iterations} iterations of glp with {first.evaluations} evaluations per frame, and {inverted} of inversion"
     return Outline(
         then.branches, then.plan, then.iterations, then.start, (note, *first.notes, *then.notes), first.makes_mask or then.makes_mask, first.held_bytes
     )
@@ -122,10 +137,8 @@ def run(model: Any, clip: EditInput, params: Params) -> Iterator[Step]:
         latents = step.latents["tgt"]
         yield step
     text = model.encode_prompt(clip.target_prompt).to(model.device)
-    levels = invert(model.unet, model.schedule, clip.timesteps, latents, text, fixed_point=params.fixed_point, frames_per_call=clip.frames_per_call)
-    for level in levels:
+    levels = levels_to(model, clip.timesteps, params)
+    for level in invert(model.unet, model.schedule, levels, latents, text, fixed_point=params.fixed_point, frames_per_call=clip.frames_per_call):
         latents = level.latents
         yield Step(level.index, level.timestep, {"tgt": latents}, {})
-        if level.index == params.start_index:
-            break
     yield from forward.run(model, clip, settings, latents)

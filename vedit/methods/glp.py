@@ -9,6 +9,12 @@ axis (latent purification, LP).
 Expectation, measured on an analytic toy model: GP does not beat a plain delta denoising score at the
 same step size, LP helps by a few percent, shared noise helps against flicker by far the most.
 `ABLATIONS` are there to measure it on a real one.
+Axes of neighbouring frames are cut together (`axes = "joined"`); `axes = "union"` cuts each frame's own first,
+and keeps an edit much weaker than its neighbours'. On 30 drawn scenes joined axes flicker less
+(benchmarks/README.md), so they are the default.
+Deviations: where the kept axes of a window are one (always with window = 1, omega = [0, 1, 0]; or with kmax = 1)
+skewness and kurtosis are those of that axis whatever its coefficient, so the thesis' rule that no
+single direction may rule has nothing to choose; the run then says so.
 Left out: the reading of w1 and w2 as weights of text and image guidance (w2_role = "image"), which
 needs a network conditioned on a picture; those that load here are not.
 Shape letters: F frames, R rows of a window, D entries of a frame's latent.
@@ -54,6 +60,7 @@ class Params(dds.ScoreParams):
     kmax: int | None = Field(None, ge=1, description="axes at most; equally strong ones stay together")
     gamma: float = Field(0.01, ge=0, description="weight of skewness and kurtosis in the choice of coefficients")
     target: Literal["mean", "latest"] = Field("mean", description="what is projected on the axes: the window's mean or the newest gradient")
+    axes: Literal["joined", "union"] = Field("joined", description="axes of neighbouring frames: cut together, or each frame's own, joined")
     omega: tuple[Weight, Weight, Weight] = Field((0.5, 1.0, 0.5), description="weights of the frame before, the frame, and the frame after")
     latent_window: int = Field(10, ge=1, le=100, validation_alias=AliasChoices("latent_window", "L"), description="latents in the last purification")
     latent_energy: float = Field(0.99, gt=0, le=1, description="share of the latents' power that their axes hold")
@@ -97,26 +104,40 @@ def run(model: Any, clip: EditInput, params: Params, plan: Plan | None = None) -
             if params.purify_latents and iteration == params.iterations - 1:
                 latents = last_purification(positions, score.source_FCYX, params)
             yield Step(iteration, timestep, {"tgt": latents}, {"tgt": latents})
+    if params.purify_gradients and params.gamma and (said := gradients.ruled_by_one()):
+        clip.warn(said)
     dds.finish(model, clip, params, controller, mask)
 
 
 class Gradients:
-    """The windows of gradients, and the axes found in them last."""
+    """The windows of gradients, and the axes found in them last. alone: how often a frame of a full window had one axis."""
 
     def __init__(self, params: Params) -> None:
         self.params = params
         self.window = Window(params.window)
         self.axes: list[Axes] = []
-        self.seen = 0
+        self.seen = self.full = self.alone = 0
 
     def purified(self, gradient_FCYX: Tensor, inside_FD: Tensor | None) -> Tensor:
         """Add the newest gradient; the one to step along. inside_FD: entries that moments are taken over, None for all."""
         self.window.add(gradient_FCYX)
         rows_FRD = self.window.stack()
         if self.seen % self.params.period == 0:
-            self.axes = frame_axes(rows_FRD, self.params.energy, self.params.kmax, self.params.omega)
+            self.axes = frame_axes(rows_FRD, self.params.energy, self.params.kmax, self.params.omega, self.params.axes)
         self.seen += 1
+        if len(self.window) == self.params.window:
+            self.full += len(self.axes)
+            self.alone += sum(len(found.axes_KD) == 1 for found in self.axes)
         return purify(rows_FRD, self.axes, self.params.gamma, self.params.target, inside_FD).reshape(gradient_FCYX.shape)
+
+    def ruled_by_one(self) -> str:
+        """What to say where mostly a single direction led, which skewness and kurtosis cannot weigh; "" elsewhere."""
+        if 2 * self.alone <= self.full:
+            return ""
+        return (
+            f"a single direction held the gradients in {100 * self.alone // self.full} % of the full windows: gamma, which keeps one "
+            "direction from ruling alone, had nothing to choose between. A larger energy, kmax or window gives it more."
+        )
 
 
 def last_purification(positions: Window, source_FCYX: Tensor, params: Params) -> Tensor:
@@ -124,6 +145,7 @@ def last_purification(positions: Window, source_FCYX: Tensor, params: Params) ->
     purified_FD = purify_latents(
         positions.stack(), source_FCYX.flatten(1), params.omega,
         energy=params.latent_energy, kmax=params.latent_kmax, noise=params.latent_noise, average_frames=params.average_frames, space=params.latent_space,
+        temporal=params.axes,
     )  # fmt: skip
     return purified_FD.reshape(source_FCYX.shape)
 

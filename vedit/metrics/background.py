@@ -26,10 +26,12 @@ VALUES = (
     Value("bg_maxabs", "grey levels", False, "0..40", "Mean over background pixels of the largest change among their colours.", ("semantic score",)),
 )
 NEEDS = frozenset({"source", "mask"})
+OPTIONS = ("mask_dilate", "bg_norm")
 GROUPS = frozenset({"background"})
 TOWERS = ()
 
 Mask = NDArray[np.bool_]
+NO_BACKGROUND = "no background pixel in any frame"
 
 
 def score(clip: Clip, towers: Any, options: Options) -> dict[str, Score]:
@@ -39,7 +41,7 @@ def score(clip: Clip, towers: Any, options: Options) -> dict[str, Score]:
     frames = list(zip(clip.edited_TYX3, source, masks, strict=True))
     return {
         "bg_psnr": mean_where_any((background_psnr(a, b, mask, options.bg_norm) for a, b, mask in frames), norm=options.bg_norm),
-        "bg_ssim": mean_where_any(background_ssim(a, b, mask) for a, b, mask in frames),
+        "bg_ssim": mean_where_any((background_ssim(a, b, mask) for a, b, mask in frames), why_no_ssim(clip.edited_TYX3, masks)),
         "bg_mae": mean_where_any(mean_over(difference(a, b).mean(axis=2), mask) for a, b, mask in frames),
         "bg_maxabs": mean_where_any(mean_over(difference(a, b).max(axis=2), mask) for a, b, mask in frames),
     }
@@ -75,11 +77,21 @@ def background_ssim(a: Pixels, b: Pixels, mask_YX: Mask) -> float:
     return mean_over(ssim_map(a, b).mean(axis=2), mask_YX[REACH:-REACH, REACH:-REACH])
 
 
-def mean_where_any(per_frame: Any, **extra: Any) -> Score:
-    """The mean over frames that have a background; those without one are counted in `empty_frames`."""
+def why_no_ssim(frames_TYX3: Pixels, masks: list[Mask]) -> str:
+    """Why no frame has an SSIM of its background, where none has."""
+    if is_too_small(frames_TYX3):
+        rows, columns = frames_TYX3.shape[1:3]
+        return f"frames of {columns}x{rows} pixels are smaller than the 11x11 window of SSIM"
+    if any(mask.any() for mask in masks):
+        return f"all background pixels lie within {REACH} pixels of the border, where the window of SSIM does not fit"
+    return NO_BACKGROUND
+
+
+def mean_where_any(per_frame: Any, why: str = NO_BACKGROUND, **extra: Any) -> Score:
+    """The mean over frames that have a background; those without one are counted in `empty_frames`. why: said where none has."""
     values = tuple(map(float, per_frame))
     there = [value for value in values if not np.isnan(value)]
     extra["empty_frames"] = len(values) - len(there)
     if not there:
-        return Score(float("nan"), values, {**extra, "why": "no background pixel in any frame"})
+        return Score(float("nan"), values, {**extra, "why": why})
     return Score(float(np.mean(there)), values, extra)

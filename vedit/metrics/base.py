@@ -8,6 +8,7 @@ A metric module holds
     NEEDS        a frozenset out of `NEEDS_OF`: the inputs without which it cannot be computed
     GROUPS       a frozenset out of `GROUPS`
     TOWERS       names of the networks it reads; empty when it needs no weights
+    OPTIONS      optional, the fields of `Options` that change its numbers, beside the profile and the networks' dtype
     towers       optional, from `Options` to such a tuple, where an option chooses the network
     score        from (clip, towers, options) to a dict from key to `Score`; a key that does not
                  exist for a clip may be absent
@@ -44,7 +45,10 @@ GROUPS = frozenset({"v2vbench", "quality", "alignment", "temporal", "reference",
 
 @dataclass(frozen=True)
 class Value:
-    """A number that a metric gives: its key in tables, how to read it, and the names others give it."""
+    """A number that a metric gives: its key in tables, how to read it, and the names others give it.
+
+    rounding: differences that are not larger come from rounding, batches or libraries, and are not judged.
+    """
 
     key: str
     unit: str
@@ -52,6 +56,7 @@ class Value:
     usual: str
     explanation: str
     aliases: tuple[str, ...] = ()
+    rounding: float = 1e-4
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ VALUES = (
     ),
 )
 NEEDS = frozenset({"source", "mask"})
+OPTIONS = ("lpips_net", "mask_dilate")
 GROUPS = frozenset({"background"})
 TOWERS = ("lpips_alex",)
 

@@ -18,6 +18,7 @@ VALUES = (
         "0.86..0.99",
         "How alike neighbouring frames are in meaning; a video that stands still has 1.",
         ("Semantic Consistency", "CLIP Consistency"),
+        rounding=1e-5,
     ),
 )
 NEEDS = frozenset({"pairs"})

@@ -20,6 +20,7 @@ VALUES = (
         "0.85..0.98",
         "How alike any two frames are in meaning, far ones too; a video that stands still has 1.",
         ("Frame Consistency (TGVE)",),
+        rounding=1e-5,
     ),
 )
 NEEDS = frozenset({"pairs"})

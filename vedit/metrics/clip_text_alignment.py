@@ -21,6 +21,7 @@ VALUES = (
         "21..35",
         "How well each frame shows what the prompt says, averaged over frames.",
         ("Frames Text Alignment", "CLIP Text Alignment"),
+        rounding=1e-3,
     ),
 )
 NEEDS = frozenset({"prompt"})

@@ -19,9 +19,11 @@ VALUES = (
         "0.86..0.95",
         "How alike neighbouring frames are in the objects they show; a video that stands still has 1.",
         ("Object Consistency", "DINO Consistency"),
+        rounding=1e-5,
     ),
 )
 NEEDS = frozenset({"pairs"})
+OPTIONS = ("dino",)
 GROUPS = frozenset({"v2vbench", "temporal"})
 TOWERS = ("dinov2",)
 

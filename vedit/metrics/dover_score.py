@@ -1,7 +1,9 @@
 """Quality of the video by DOVER: a technical and an aesthetic branch, fused.
 
 Source: V2VBench "Video Quality"; Wu et al. 2023. The profile "v2vbench" keeps the published frame indices, which
-wrap around (the aesthetic branch sees only the first frame of clips below 32); "strict" spreads 32 frames.
+wrap around (the aesthetic branch sees only the first frame of clips below 32), and, below 224 pixels, the
+published places of the fragments (`towers.dover.fragments`); "strict" spreads 32 frames and fragments over
+the whole.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from vedit.metrics.base import Clip, Options, Score, Value
 from vedit.metrics.towers import Towers
 
 SUMMARY = "technical and aesthetic quality of the video (DOVER)"
-VERSION = 1
+VERSION = 2
 VALUES = (
     Value(
         "dover_score",
@@ -24,6 +26,7 @@ VALUES = (
     ),
 )
 NEEDS: frozenset[str] = frozenset()
+OPTIONS = ("dover_antialias",)
 GROUPS = frozenset({"v2vbench", "quality"})
 TOWERS = ("dover",)
 

@@ -1,15 +1,17 @@
 """Share of frames that show the target prompt rather than the source prompt.
 
 Source: EditBoard "success rate", FateZero "frame accuracy"; both use CLIP ViT-B/32 (`--success-model clip_b32`).
+Deviation: a frame of one colour or of noise (`looks`) is nearer to one of two prompts too, and is no success here.
 """
 
 from __future__ import annotations
 
 from vedit.metrics.base import Clip, Options, Score, Value, cosines, mean_score
+from vedit.metrics.looks import unclear_frames, unsure
 from vedit.metrics.towers import Towers
 
 SUMMARY = "share of frames closer to the target than to the source prompt"
-VERSION = 1
+VERSION = 2
 VALUES = (
     Value(
         "edit_success",
@@ -21,6 +23,7 @@ VALUES = (
     ),
 )
 NEEDS = frozenset({"prompt", "source_prompt"})
+OPTIONS = ("success_model",)
 GROUPS = frozenset({"alignment"})
 TOWERS = ("clip_l",)
 
@@ -33,4 +36,5 @@ def score(clip: Clip, towers: Towers, options: Options) -> dict[str, Score]:
     tower = towers.get(options.success_model)
     frames_TE = tower.images(clip.edited)["projected"]
     target, source = (cosines(frames_TE, tower.text(text)["projected"]) for text in (clip.prompt, clip.source_prompt))
-    return {"edit_success": mean_score(target > source, tower=options.success_model)}
+    is_clear = ~unclear_frames(clip.edited_TYX3)
+    return {"edit_success": mean_score((target > source) & is_clear, tower=options.success_model, **unsure(~is_clear))}

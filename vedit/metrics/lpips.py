@@ -22,6 +22,7 @@ VALUES = (
     ),
 )
 NEEDS = frozenset({"truth"})
+OPTIONS = ("lpips_net",)
 GROUPS = frozenset({"reference"})
 TOWERS = ("lpips_alex",)
 SMALLEST = 32

@@ -21,6 +21,7 @@ VALUES = (
         "-17..0",
         "Minus the mean distance between the optical flows of edit and source, in pixels per frame step; 0 is the same motion.",
         ("Motion Alignment",),
+        rounding=1e-3,
     ),
 )
 NEEDS = frozenset({"source", "pairs"})

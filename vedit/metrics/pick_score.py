@@ -19,6 +19,7 @@ VALUES = (
         "19..23",
         "How much people would prefer each frame for this prompt, averaged over frames.",
         ("Frames Pick Score", "Pick Score"),
+        rounding=1e-3,
     ),
 )
 NEEDS = frozenset({"prompt"})

@@ -9,7 +9,9 @@ from vedit.metrics.shapes_scorer import frame_vectors, provenance, text_vector, 
 
 SUMMARY = "How well each frame fits the prompt, for drawn scenes, without any download."
 VERSION = 1
-VALUES = (Value("shapes_text_alignment", "100 x cosine", True, "65..92", "How well the frames show what the prompt says; for drawn scenes only."),)
+VALUES = (
+    Value("shapes_text_alignment", "100 x cosine", True, "65..92", "How well the frames show what the prompt says; for drawn scenes only.", rounding=1e-3),
+)
 NEEDS = frozenset({"prompt"})
 GROUPS = frozenset({"alignment"})
 TOWERS = ()

@@ -21,9 +21,11 @@ VALUES = (
         "0.85..0.99",
         "How well the subject stays itself: each frame compared with the one before and with the first.",
         ("Subject Consistency (VBench)",),
+        rounding=1e-5,
     ),
 )
 NEEDS = frozenset({"pairs"})
+OPTIONS = ("dino",)
 GROUPS = frozenset({"temporal"})
 TOWERS = ("dino-vitb16",)
 

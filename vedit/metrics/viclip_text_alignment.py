@@ -19,6 +19,7 @@ VALUES = (
         "0.14..0.34",
         "How well the video as a whole, motion included, shows what the prompt says; from eight of its frames.",
         ("Video Text Alignment", "ViCLIP Text Alignment"),
+        rounding=1e-5,
     ),
 )
 NEEDS = frozenset({"prompt"})

@@ -18,14 +18,23 @@ from vedit.metrics.flow import Flows, flows, look_up, towers_of_flow, visible
 SUMMARY = "How well the edit's pixels follow the motion of the source."
 VERSION = 1
 VALUES = (
-    Value("warp_error", "squared colour, 0..1", False, "0..0.02", "Change that the source's motion does not explain; 0 means that everything moves with it."),
+    Value(
+        "warp_error",
+        "squared colour, 0..1",
+        False,
+        "0..0.02",
+        "Change that the source's motion does not explain; 0 means that everything moves with it.",
+        rounding=1e-6,
+    ),
     Value(
         "warp_error_ratio", "", False, "0.5..5", "The same divided by the source's own, which takes out mistakes of the flow; 1 means as steady as the source."
     ),
 )
 NEEDS = frozenset({"source", "pairs"})
+OPTIONS = ("flow",)
 GROUPS = frozenset({"temporal"})
 TOWERS = ("gmflow",)
+FEW = 0.5  # share of pixels that can be followed below which a reader is told
 
 
 def towers(options: Options) -> tuple[str, ...]:
@@ -38,17 +47,28 @@ def score(clip: Clip, towers: Any, options: Options) -> dict[str, Score]:
     seen = [visible(found.backward_P2YX[pair], None if found.forward_P2YX is None else found.forward_P2YX[pair]) for pair in range(len(source) - 1)]
     edited_error, source_error = (pair_errors(frames, found, seen) for frames in (clip.edited_TYX3, source.frames_TYX3))
     there = ~np.isnan(edited_error)
+    followed = float(np.mean([mask.mean() for mask in seen]))
     extra = {
         "flow": options.flow_engine,
-        "occluded_share": float(1 - np.mean([mask.mean() for mask in seen])),
+        "occluded_share": 1 - followed,
         "excluded_pairs": int((~there).sum()),
         "consistency_test": found.forward_P2YX is not None,
     }
+    if followed < FEW:
+        extra["warning"] = f"only {share_text(followed)} of the pixels can be followed from frame to frame, the others say nothing"
+    elif extra["excluded_pairs"]:
+        extra["note"] = f"{extra['excluded_pairs']} of {len(there)} pairs have no pixel that can be followed, and are left out"
     if not there.any():
+        extra.pop("warning", None)
         nothing = Score(float("nan"), extra={**extra, "why": "no pixel of the source can be followed"})
         return {"warp_error": nothing, "warp_error_ratio": nothing}
     mean, own = float(edited_error[there].mean()), float(source_error[there].mean())
     return {"warp_error": Score(mean, tuple(map(float, edited_error)), {**extra, "source": own}), "warp_error_ratio": ratio(mean, own)}
+
+
+def share_text(share: float) -> str:
+    """A share as people write it: 38 %, 0.7 %."""
+    return f"{100 * share:.0f} %" if share >= 0.095 else f"{100 * share:.2g} %"
 
 
 def ratio(mean: float, own: float) -> Score:

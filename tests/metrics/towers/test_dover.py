@@ -210,11 +210,30 @@ def test_three_clips_have_fragments_of_their_own() -> None:
     assert not torch.equal(found[0][:, 0, :32, :32], found[1][:, 3, :32, :32])  # the same frame, another offset
 
 
-@pytest.mark.parametrize("size", [(100, 60), (224, 224), (230, 90), (1, 5)])
-def test_small_frames_are_enlarged_until_the_cells_fit(size: tuple[int, int]) -> None:
-    clip = next(iter(dover.fragments(moving_video(2, *size).frames_TYX3, [[0, 1]])))
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize("size", [(100, 60), (224, 224), (230, 90), (1, 5), (31, 500)])
+def test_small_frames_are_enlarged_until_the_cells_fit(size: tuple[int, int], strict: bool) -> None:
+    clip = next(iter(dover.fragments(moving_video(2, *size).frames_TYX3, [[0, 1]], is_strict=strict)))
     assert clip.shape == (3, 2, 224, 224)
     assert torch.isfinite(clip).all()
+
+
+@pytest.mark.parametrize("size", [(64, 64), (180, 320), (100, 600), (223, 224), (33, 40)])
+def test_fragments_of_small_frames_have_the_places_of_the_size_before(size: tuple[int, int]) -> None:
+    """The published `get_spatial_fragments`, cell by cell: it takes the size before it enlarges."""
+    frames, clips = moving_video(4, *size).frames_TYX3, [[0, 1, 2, 3], [1, 2, 3, 0], [2, 3, 0, 1]]
+    large = F.interpolate(normalised(frames), scale_factor=224 / min(size), mode="bilinear")
+    generator = torch.Generator().manual_seed(0)
+    offsets = [torch.randint(side // 7 - 32, (7, 7, 3), generator=generator) if side // 7 > 32 else torch.zeros((7, 7, 3), dtype=torch.long) for side in size]
+    for n, found in enumerate(dover.fragments(frames, clips)):
+        for i, j in product(range(7), range(7)):
+            y, x = (min(side // 7 * k, side - 32) + int(drawn[i, j, n]) for side, k, drawn in zip(size, (i, j), offsets, strict=True))
+            expected = large[:, clips[n], y : y + 32, x : x + 32]
+            assert torch.allclose(found[:, :, 32 * i : 32 * i + 32, 32 * j : 32 * j + 32], expected, atol=1e-5)
+    strict = next(dover.fragments(frames, clips, is_strict=True))
+    corner = large[:, :, -32:, -32:] if size[0] == size[1] else None
+    assert corner is None or torch.allclose(strict[:, :, -32:, -32:], corner, atol=1e-5)
+    assert not torch.equal(strict, next(dover.fragments(frames, clips)))
 
 
 @pytest.mark.parametrize(

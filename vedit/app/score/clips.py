@@ -139,6 +139,7 @@ def is_recorded(path: str, record: Mapping[str, Any]) -> bool:
 def load(item: Item, reading: Reading, warn: Warn = lambda message: None) -> tuple[Clip, dict[str, Any]]:
     """Read an item's files; gives the clip that metrics are computed on, and facts for the report. Raises InputError."""
     from vedit.metrics.base import Clip, Video
+    from vedit.metrics.looks import remarks
 
     found: list[str] = []
 
@@ -163,6 +164,8 @@ def load(item: Item, reading: Reading, warn: Warn = lambda message: None) -> tup
     facts |= {"frames": len(edited), "width": edited.shape[2], "height": edited.shape[1], "decoder": DECODER, "warnings": found}
     if "source" in others and others["source"].shape == edited.shape:
         facts["change"] = mean_change(edited, others["source"])
+    if looks := remarks(edited, others.get("source")):
+        facts["looks"] = looks
     if record is not None:
         facts["run"] = {key: record[key] for key in ("method", "params", "model", "seed", "seconds", "peak_memory_mib", "versions") if key in record}
     videos = {name: Video(frames) for name, frames in others.items()}

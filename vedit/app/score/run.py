@@ -246,15 +246,19 @@ def left_over(draft: Draft, keys: Iterable[str]) -> None:
 
 def flags_of(draft: Draft) -> list[str]:
     """What a reader must know before believing a row."""
+    return [*([UNEDITED] if is_unedited(draft) else []), *(draft.facts.get("looks") or [])]
+
+
+def is_unedited(draft: Draft) -> bool:
+    """Whether the clip is an unchanged copy of its source, as far as that can be told."""
     guard = draft.numbers.get("no_edit_guard")
     if guard is not None:
-        return [UNEDITED] if guard.value == 1 else []
+        return guard.value == 1
     change = draft.facts.get("change")
     direction = draft.numbers.get("clip_direction") or draft.numbers.get("shapes_direction")
     if change is None or change >= LEAST_CHANGE:
-        return []
-    is_unmoved = direction.value < LEAST_DIRECTION if direction is not None and direction.is_finite else change == 0
-    return [UNEDITED] if is_unmoved else []
+        return False
+    return direction.value < LEAST_DIRECTION if direction is not None and direction.is_finite else bool(change == 0)
 
 
 def results_of(plan: Plan, drafts: Iterable[Draft], same: Iterable[Draft], weights: Mapping[str, Any]) -> Results:

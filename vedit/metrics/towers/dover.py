@@ -79,20 +79,24 @@ def normalised(frames_TYX3: Pixels) -> Tensor:
     return (pixels_3TYX - torch.tensor(MEAN).view(3, 1, 1, 1)) / torch.tensor(STD).view(3, 1, 1, 1)
 
 
-def fragments(frames_TYX3: Pixels, clips_NT: Sequence[Sequence[int]]) -> Iterator[Tensor]:
+def fragments(frames_TYX3: Pixels, clips_NT: Sequence[Sequence[int]], *, is_strict: bool = False) -> Iterator[Tensor]:
     """Cut 7 x 7 cells of 32 x 32 pixels out of each clip at native resolution and join them: (3, T, 224, 224).
 
     Each cell and clip has an offset of its own, from one generator seeded with 0, rows before columns; the
     published code draws from an unseeded one, so that its scores change from run to run.
+    A clip below 224 pixels is enlarged first. As published, the cells' origins and offsets are nevertheless
+    those of the size before, so that they lie in the upper left of the enlarged frames; strict takes the size
+    after. A side below 32 pixels, at which the published code fails, has all its origins at 0.
     """
     generator = torch.Generator().manual_seed(0)
     down = right = None
     for n, indices in enumerate(clips_NT):
         distinct, back = np.unique(indices, return_inverse=True)
         clip = enlarged(normalised(frames_TYX3[distinct]))
+        size = (clip.shape[2], clip.shape[3]) if is_strict else frames_TYX3.shape[1:3]
         if down is None or right is None:
-            down, right = (_offsets(side // CELLS - CELL, len(clips_NT), generator) for side in clip.shape[2:])
-        yield _join(clip, down[:, :, n], right[:, :, n])[:, back]
+            down, right = (_offsets(side // CELLS - CELL, len(clips_NT), generator) for side in size)
+        yield _join(clip, size, down[:, :, n], right[:, :, n])[:, back]
 
 
 def enlarged(clip_3TYX: Tensor) -> Tensor:
@@ -106,13 +110,13 @@ def _offsets(free: int, clips: int, generator: torch.Generator) -> Tensor:
     return torch.randint(free, shape, generator=generator) if free > 0 else torch.zeros(shape, dtype=torch.long)
 
 
-def _join(clip_3TYX: Tensor, down_IJ: Tensor, right_IJ: Tensor) -> Tensor:
-    rows, columns = clip_3TYX.shape[2:]
+def _join(clip_3TYX: Tensor, size: Sequence[int], down_IJ: Tensor, right_IJ: Tensor) -> Tensor:
+    rows, columns = size
     joined = clip_3TYX.new_empty(*clip_3TYX.shape[:2], SIDE, SIDE)
     for i in range(CELLS):
         for j in range(CELLS):
-            top = min(rows // CELLS * i, rows - CELL) + int(down_IJ[i, j])
-            left = min(columns // CELLS * j, columns - CELL) + int(right_IJ[i, j])
+            top = max(0, min(rows // CELLS * i, rows - CELL)) + int(down_IJ[i, j])
+            left = max(0, min(columns // CELLS * j, columns - CELL)) + int(right_IJ[i, j])
             joined[:, :, i * CELL : (i + 1) * CELL, j * CELL : (j + 1) * CELL] = clip_3TYX[:, :, top : top + CELL, left : left + CELL]
     return joined
 
@@ -291,13 +295,16 @@ class DoverTower(Tower):
 
     def scores(self, video: Video) -> Features:
         """Raw scores: `technical` by clip, (1 or 3,), and `aesthetic` (1,)."""
-        how = f"{'strict' if self.options.is_strict else 'v2vbench'}, antialias {self.options.dover_antialias}, fragments seeded 0"
+        how = f"{'strict' if self.options.is_strict else 'v2vbench'}, antialias {self.options.dover_antialias}, fragments seeded 0, places of the size {'after' if self.options.is_strict else 'before'}"
         return self.kept(lambda: self._scores(video.frames_TYX3), "scores", how, video.digest)
 
     def _scores(self, frames_TYX3: Pixels) -> Features:
         views = choose_frames(len(frames_TYX3), self.options.is_strict)
         net = self.net
-        technical = [net.technical_head(net.technical_backbone(self._batch(clip))) for clip in fragments(frames_TYX3, views.technical_NT)]
+        technical = [
+            net.technical_head(net.technical_backbone(self._batch(clip)))
+            for clip in fragments(frames_TYX3, views.technical_NT, is_strict=self.options.is_strict)
+        ]
         aesthetic = net.aesthetic_head(net.aesthetic_backbone(self._batch(self._small(frames_TYX3, views.aesthetic_T))))
         return {"technical": torch.cat(technical).cpu().numpy(), "aesthetic": aesthetic.cpu().numpy()}
 
