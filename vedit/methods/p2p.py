@@ -10,6 +10,9 @@ Self-attention of the source is taken over whole, by its queries and keys.
 Deviations: the source branch is replayed from the inversion (exact at any guidance; the paper
 samples it again: source_branch = "resample"); words behind a swap of different length stay with
 their own maps (the reference's positions drift: compat = true); maxima of the blend are per frame.
+Shares of cross-attention count the N steps, floor(share N); the published code counts N + 1 for them
+(and N for self-attention), so that its 0.4 of 24 steps are 10 and ours 9. At 50 steps and shares of
+one decimal both give the same.
 Shape letters: F frames, N heads, Q query tokens, T text tokens, Y X latent rows and columns.
 """
 
