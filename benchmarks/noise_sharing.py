@@ -34,7 +34,7 @@ PAIRS = (
 
 def scores(cases: str, limit: int | None, frames: int) -> Iterator[Score]:
     model = load_model("shapes")
-    presets = {method: method_params(method, None, (), "shapes", None) for method in ("dds", "glp")}
+    presets = {method: method_params(method, None, (), "shapes") for method in ("dds", "glp")}
     for case in [case for kind in KINDS for case in [c for c in load_cases(cases) if c.kind == kind][:limit]]:
         for name, (method, shared) in VARIANTS.items():
             values = {**with_mask(method, case, presets[method]), "shared_noise": shared}

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vedit.app.clips import Selection, check_size, frames_of, read_pixels
-from vedit.errors import InputError, UsageError
+from vedit.app.clips import Selection, frames_of, read_pixels
+from vedit.errors import InputError
 
 
 @pytest.fixture
@@ -59,10 +59,3 @@ def test_the_result_keeps_times_and_loop(clip: str) -> None:
 def test_a_start_behind_the_end_is_an_input_error(clip: str) -> None:
     with pytest.raises(InputError, match="no frames from frame 9 on"):
         read_pixels(clip, Selection(start=9, size=(8, 8)))
-
-
-def test_a_side_that_does_not_fit_names_the_nearest_that_does() -> None:
-    check_size(64, 32)
-    with pytest.raises(UsageError) as error:
-        check_size((100, 64), 32)
-    assert error.value.next_step == "Try --size 96"

@@ -109,6 +109,69 @@ def test_at_latent_size_a_cell_holds_the_share_that_is_edited(pixels: Pixels) ->
     assert latent[0, 0, 0, :3].tolist() == [0.5, 0.5, 0.0]
 
 
+LEFT = np.zeros((10, 20), np.uint8)
+LEFT[:, :5] = 255
+
+
+def painted(kind: str, path: Path) -> str:
+    """The left quarter, as programs write it."""
+    left = Image.fromarray(LEFT)
+    if kind == "1 bit":
+        picture = left.convert("1")
+    elif kind == "labels 0 and 1":
+        picture = Image.fromarray(LEFT // 255)
+    elif kind == "palette of objects":
+        picture = Image.fromarray(LEFT // 255).convert("P")
+        picture.putpalette([0, 0, 0, 0, 128, 0])
+    elif kind == "white on transparent":
+        picture = Image.merge("RGBA", (left, left, left, left))
+    elif kind == "red on transparent":
+        picture = Image.merge("RGBA", (left, Image.new("L", left.size), Image.new("L", left.size), left))
+    elif kind == "white, the rest hidden":  # the colour under transparency does not count
+        white = Image.new("L", left.size, 255)
+        picture = Image.merge("RGBA", (white, white, white, left))
+    else:
+        picture = Image.merge("LA", (left, Image.new("L", left.size, 255)))
+    picture.save(path)
+    return str(path)
+
+
+KINDS = ["1 bit", "labels 0 and 1", "palette of objects", "white on transparent", "red on transparent", "white, the rest hidden", "grey with alpha"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_mask_is_read_as_the_program_meant_it(pixels: Pixels, tmp_path: Path, kind: str) -> None:
+    assert (of(pixels, painted(kind, tmp_path / "m.png")) == LEFT).all()
+
+
+def test_the_opposite_of_any_mask_is_said_before_it(pixels: Pixels, tmp_path: Path) -> None:
+    assert (of(pixels, "not:" + painted("1 bit", tmp_path / "m.png")) == 255 - LEFT).all()
+    assert (of(pixels, "not:box:0,0,5,10") == 255 - LEFT).all()
+    assert by_frame(pixels, "not:frames:1-3") == [255, 0, 0, 0, 255]
+
+
+def test_a_mask_that_edits_nothing_is_refused_with_its_opposite_and_one_that_edits_all_is_said(pixels: Pixels, tmp_path: Path) -> None:
+    Image.new("L", (20, 10)).save(tmp_path / "black.png")
+    with pytest.raises(UsageError, match="black everywhere") as error:
+        of(pixels, str(tmp_path / "black.png"))
+    assert error.value.next_step.endswith(f"--mask not:{tmp_path / 'black.png'}")
+    Image.new("L", (20, 10), 255).save(tmp_path / "white.png")
+    said: list[str] = []
+    EditMask([str(tmp_path / "white.png")], pixels, said.append)
+    assert len(said) == 1 and "white everywhere" in said[0]
+
+
+def test_a_mask_is_cut_and_scaled_as_the_clip_is(tmp_path: Path, pixels: Pixels) -> None:
+    square = read_pixels(str(tmp_path / "clip.gif"), Selection(size=8, output=(10, 10)))
+    picture = Image.new("L", (20, 10))
+    picture.paste(255, (5, 0, 10, 10))  # the left half of the centre square
+    picture.save(tmp_path / "m.png")
+    found = of(square, str(tmp_path / "m.png"))
+    assert found.shape == (5, 10, 10) and (found[:, :, :5] == 255).all() and (found[:, :, 5:] == 0).all()
+    latent = EditMask([str(tmp_path / "m.png")], square).latent(slice(0, 1), 3, (8, 8))  # 8 pixels fill 3 cells of 3, the last in part
+    assert latent.shape == (1, 1, 3, 3) and latent[0, 0, :, 0].tolist() == [1, 1, 1] and latent[0, 0, 0, 2] == 0
+
+
 @pytest.mark.parametrize(
     ("spec", "message"),
     [

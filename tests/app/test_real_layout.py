@@ -33,7 +33,7 @@ SHORT = {  # settings that make each method short; all others are those of its p
     "glp": ["--set", "iterations=2"],
     "combine": [*INVERTED, "--set", "start_index=1", "--set", "glp={iterations=2}"],
 }
-SELECTION = ["--frames", "2", "--stride", "3", "--size", "128"]
+SELECTION = ["--frames", "2", "--stride", "3", "--size", "128", "--crop", "square", "--output-size", "worked"]
 UNET = "diffusion_pytorch_model.safetensors"
 
 
@@ -88,10 +88,10 @@ def test_an_mp4_with_sound_keeps_its_sound_and_its_time(tmp_path: Path) -> None:
     model = write_folder(tmp_path / "model")
     clip, output = str(shared("data/clips/rabbit-watermelon.mp4")), tmp_path / "out.mp4"
     prompts = ["--source", "a red cat", "--prompt", "a blue dog"]
-    done = vedit("edit", clip, "-o", output, "--model", model, "--method", "sdedit", "--steps", "2", "--frames", "5", "--stride", "3", "--size", "32", *prompts)
+    done = vedit("edit", clip, "-o", output, "--model", model, "--method", "sdedit", "--steps", "2", "--frames", "5", "--stride", "3", "--size", "32", "--quiet", *prompts)
     assert (done.code, done.err) == (0, "")
     before, after = probed(Path(clip)), probed(output)
-    assert (after["width"], after["height"], after["images"]) == (32, 32, 5)
+    assert (after["width"], after["height"], after["images"]) == (before["width"], before["height"], 5)
     assert after["duration_s"] == pytest.approx(5 * 3 / 30, abs=1e-3)
     assert before["audio"] and after["audio"]["rate"] == before["audio"]["rate"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vedit.app.media.gif import Report, Settings, Source, converters, edit_clip
 from vedit.app.record import comment_of, embedded
-from vedit.errors import InputError, UsageError, VeditError
+from vedit.errors import InputError, VeditError
 from vedit.media.frames import Clip, Frame, Frames, Rect
 from vedit.media.pipeline import connect, plan
 from vedit.media.timing import rounded
@@ -26,25 +27,34 @@ class Selection(NamedTuple):
 
     start: first frame, from 0. stride: every so many. frames: at most so many, None for all.
     size: side of the square in pixels that the centre is cut and scaled to, or (width, height)
-    that the frame is scaled to without cutting.
+    that the frame is scaled to without cutting. output: width and height that an edit of them is
+    written in, None for those that it is made in.
     """
 
     start: int = 0
     stride: int = 1
     frames: int | None = None
     size: int | tuple[int, int] = 512
+    output: tuple[int, int] | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Width and height of the result."""
+        """Width and height that the frames are worked on in."""
         return (self.size, self.size) if isinstance(self.size, int) else self.size
+
+    @property
+    def shown(self) -> tuple[int, int]:
+        """Width and height of the result."""
+        return self.output or self.shape
 
 
 class Pixels(NamedTuple):
     """The frames taken: uint8 RGB, and what is needed to write a clip like the source.
 
-    frames_FYX3: NumPy array, mapped from a temporary file, so that memory holds the frames in use. durations: ticks of `clip.timebase`; a frame that stands for those the
-    stride skipped lasts as long as all of them. skipped: ticks before the first frame taken.
+    frames_FYX3: NumPy array, mapped from a temporary file, so that memory holds the frames in use.
+    durations: ticks of `clip.timebase`; a frame that stands for those the stride skipped lasts as
+    long as all of them. skipped: ticks before the first frame taken. full_FYX3: the same frames at
+    the size of the output, where that is another. has_alpha: some of them are transparent.
     """
 
     frames_FYX3: np.ndarray
@@ -54,6 +64,13 @@ class Pixels(NamedTuple):
     selection: Selection
     source_sha256: str
     pixels_sha256: str
+    full_FYX3: np.ndarray | None = None
+    has_alpha: bool = False
+
+    @property
+    def shown_FYX3(self) -> np.ndarray:
+        """The frames at the size of the output."""
+        return self.frames_FYX3 if self.full_FYX3 is None else self.full_FYX3
 
     def times(self) -> list[tuple[float, float]]:
         """Begin and end of each frame taken, in seconds of the source."""
@@ -75,23 +92,50 @@ class Pixels(NamedTuple):
         }
 
 
-def read_pixels(name: str, selection: Selection, *, warn: Callable[[str], None] = lambda message: None) -> Pixels:
-    """Decode the selected frames of any clip. Raises InputError when there are none."""
+def read_pixels(name: str, selection: Selection | Callable[[tuple[int, int]], Selection], *, warn: Callable[[str], None] = lambda message: None) -> Pixels:
+    """Decode the selected frames of any clip, or of a folder of pictures. Raises InputError when there are none.
+
+    selection: may be a function of the clip's width and height.
+    """
     try:
         with ExitStack() as stack:
-            source = Source(name, Settings(warn=warn), stack)
-            source.spool()
-            source.scan(touches_pixels=True)
-            digest = _digest(source)
-            clip, frames, kind, hurt = source.open()
-            steps = plan((), "packed" if kind == "packed" else "rgba", "rgba")
-            clip, frames = connect(clip, frames, steps, converters(Settings(warn=warn), hurt))
-            pictures, digest_of_pixels, durations, skipped = _take(clip, frames, selection)
+            clip, frames, digest = opened(name, stack, warn, with_digest=True)
+            selection = selection if isinstance(selection, Selection) else selection((clip.width, clip.height))
+            taken = _take(frames, selection)
     except VeditError as error:
         raise error.in_file(name) from error.__cause__
-    if not durations:
+    if not taken.durations:
         raise InputError(f"{name}: no frames from frame {selection.start} on.", f"The clip has {clip.frames_hint or 'fewer'} frames.", "Use a smaller --start")
-    return Pixels(pictures, durations, skipped, clip, selection._replace(frames=len(durations)), digest, digest_of_pixels)
+    selection = selection._replace(frames=len(taken.durations))
+    return Pixels(taken.worked, taken.durations, taken.skipped, clip, selection, digest, taken.sha256, taken.full, taken.has_alpha)
+
+
+def size_of(name: str) -> tuple[int, int]:
+    """Width and height of a clip or a folder of pictures, without decoding it. Raises InputError."""
+    try:
+        with ExitStack() as stack:
+            clip, _, _ = opened(name, stack, lambda message: None)
+            return clip.width, clip.height
+    except VeditError as error:
+        raise error.in_file(name) from error.__cause__
+
+
+def opened(name: str, stack: ExitStack, warn: Callable[[str], None], *, with_digest: bool = False) -> tuple[Clip, Frames, str]:
+    """A clip, its frames as pictures, and the hash of its bytes if that is wanted; a folder of pictures is one."""
+    if name != "-" and os.path.isdir(name):
+        from vedit.media.open import open_clip
+
+        clip, pictures, _ = open_clip(name, warn=warn)
+        stack.callback(pictures.close)
+        return clip, pictures, _digest_of_folder(name) if with_digest else ""
+    source = Source(name, Settings(warn=warn), stack)
+    source.spool()
+    source.scan(touches_pixels=True)
+    digest = _digest(source) if with_digest else ""
+    clip, frames, kind, hurt = source.open()
+    steps = plan((), "packed" if kind == "packed" else "rgba", "rgba")
+    clip, frames = connect(clip, frames, steps, converters(Settings(warn=warn), hurt))
+    return clip, frames, digest
 
 
 def _digest(source: Source) -> str:
@@ -103,15 +147,36 @@ def _digest(source: Source) -> str:
     return digest.hexdigest()
 
 
-def _take(clip: Clip, frames: Frames, selection: Selection) -> tuple[np.ndarray, str, list[int], int]:
-    """The selected frames, their hash, the time of those they stand for, and the time before them."""
-    import numpy as np
+def _digest_of_folder(name: str) -> str:
+    """The hash of the names and bytes of all pictures."""
+    from vedit.media.sequence import SUFFIXES, natural_key
 
-    width, height = selection.shape
+    digest = hashlib.sha256()
+    for file in sorted((entry for entry in os.listdir(name) if entry.lower().endswith(SUFFIXES)), key=natural_key):
+        digest.update(file.encode() + b"\0")
+        with open(os.path.join(name, file), "rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()
+
+
+class Taken(NamedTuple):
+    """Selected frames at both sizes (one array where they are the same), and what else was seen of them."""
+
+    worked: np.ndarray
+    full: np.ndarray | None
+    sha256: str
+    durations: list[int]
+    skipped: int
+    has_alpha: bool
+
+
+def _take(frames: Frames, selection: Selection) -> Taken:
+    """The selected frames, their hash, the time of those they stand for, and the time before them."""
     digest = hashlib.sha256()
     durations: list[int] = []
-    skipped = 0
-    with tempfile.TemporaryFile(prefix="vedit-") as spool:
+    skipped, has_alpha = 0, False
+    large = None if selection.shown == selection.shape else selection.shown
+    with tempfile.TemporaryFile(prefix="vedit-") as spool, tempfile.TemporaryFile(prefix="vedit-") as full:
         for number, frame in enumerate(frames):
             place = number - selection.start
             if place < 0:
@@ -121,14 +186,24 @@ def _take(clip: Clip, frames: Frames, selection: Selection) -> tuple[np.ndarray,
             elif selection.frames is not None and len(durations) == selection.frames:
                 break
             else:
+                has_alpha = has_alpha or (frame.pixels.mode == "RGBA" and frame.pixels.getextrema()[3][0] < 255)
                 content = fitted(frame.pixels, selection).tobytes()
                 spool.write(content)
                 digest.update(content)
                 durations.append(frame.duration)
-        spool.flush()
-        # read from the file as needed, and written to memory only
-        pictures = np.memmap(spool, np.uint8, "c", shape=(len(durations), height, width, 3)) if durations else np.empty((0, height, width, 3), np.uint8)
-    return np.asarray(pictures), digest.hexdigest(), durations, skipped
+                if large:
+                    full.write(fitted(frame.pixels, selection, large).tobytes())
+        worked = _mapped(spool, len(durations), selection.shape)
+        return Taken(worked, _mapped(full, len(durations), large) if large else None, digest.hexdigest(), durations, skipped, has_alpha)
+
+
+def _mapped(spool: Any, count: int, size: tuple[int, int]) -> np.ndarray:
+    """Frames in a temporary file, read as needed, and written to memory only."""
+    import numpy as np
+
+    shape = (count, size[1], size[0], 3)
+    spool.flush()
+    return np.asarray(np.memmap(spool, np.uint8, "c", shape=shape)) if count else np.empty(shape, np.uint8)
 
 
 def blank_frames(shape: tuple[int, ...]) -> np.ndarray:
@@ -139,10 +214,11 @@ def blank_frames(shape: tuple[int, ...]) -> np.ndarray:
         return np.asarray(np.memmap(spool, np.uint8, "w+", shape=shape))
 
 
-def fitted(pixels: Any, selection: Selection) -> Any:
-    """One frame as RGB at the selection's size; transparency is shown over white."""
+def fitted(pixels: Any, selection: Selection, size: tuple[int, int] | None = None) -> Any:
+    """One frame as RGB at the selection's size, or another; transparency is shown over white."""
     from PIL import Image
 
+    size = size or selection.shape
     if pixels.mode == "RGBA":
         ground = Image.new("RGBA", pixels.size, (255, 255, 255, 255))
         pixels = Image.alpha_composite(ground, pixels)
@@ -151,15 +227,17 @@ def fitted(pixels: Any, selection: Selection) -> Any:
         side = min(pixels.size)
         left, top = (pixels.width - side) // 2, (pixels.height - side) // 2
         pixels = pixels.crop((left, top, left + side, top + side))
-    return pixels if pixels.size == selection.shape else pixels.resize(selection.shape, Image.Resampling.LANCZOS)
+    return pixels if pixels.size == size else pixels.resize(size, Image.Resampling.LANCZOS)
 
 
-def check_size(size: int | tuple[int, int], multiple: int) -> None:
-    """Sides must fit the latent grid of the model."""
-    for side in (size,) if isinstance(size, int) else size:
-        if side < multiple or side % multiple:
-            near = max(multiple, round(side / multiple) * multiple)
-            raise UsageError(f"a side of {side} pixels does not fit the model.", f"Sides are multiples of {multiple}.", f"Try --size {near}")
+def scaled(frames_FYX3: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Frames at another width and height, uint8."""
+    import numpy as np
+    from PIL import Image
+
+    if (frames_FYX3.shape[2], frames_FYX3.shape[1]) == size:
+        return frames_FYX3
+    return np.stack([np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.LANCZOS)) for frame in frames_FYX3])
 
 
 class MadeSource:
@@ -261,6 +339,11 @@ def frames_of(pixels: Pixels, result_FYX3: np.ndarray) -> tuple[Clip, Iterator[F
 
 def to_tensor(pixels: Pixels, frames: slice = slice(None)) -> Tensor:
     """Some frames as the autoencoder wants them: (F, 3, Y, X) in [-1, 1]."""
+    return as_tensor(pixels.frames_FYX3[frames])
+
+
+def as_tensor(frames_FYX3: np.ndarray) -> Tensor:
+    """uint8 frames as (F, 3, Y, X) in [-1, 1]."""
     import torch
 
-    return torch.from_numpy(pixels.frames_FYX3[frames]).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return torch.from_numpy(frames_FYX3).permute(0, 3, 1, 2).float() / 127.5 - 1

@@ -65,7 +65,7 @@ def command(names: str | None, settings: tuple[str, ...], **given: Any) -> None:
         if not dot or method not in own:
             raise UsageError(f"--set {setting} names no method that is scored.", "Write METHOD.KEY=VALUE.", f"Methods: {', '.join(chosen)}")
         own[method].append(rest)
-    presets = {name: method_params(name, None, tuple(own[name]), given["model"], None) for name in chosen}
+    presets = {name: method_params(name, None, tuple(own[name]), given["model"]) for name in chosen}
     run(chosen, presets, given)
 
 

@@ -68,7 +68,7 @@ def run_of(folder: str, given: dict[str, Any]) -> tuple[Run, Voice]:
 def cut_of(given: dict[str, Any]) -> Cut:
     """Which frames are taken and how they are fitted, from the shared options."""
     from vedit.app.data.read import Cut
-    from vedit.cli.edit import parse_size
+    from vedit.app.edit.before import parse_size
 
     return Cut(frames=given["frames"], size=parse_size(given["size"]), fps=rate_of(given["fps"]))
 

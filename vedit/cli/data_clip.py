@@ -41,7 +41,7 @@ def command(source: str, output: str, start: int, frames: int, stride: int, offs
 
     from vedit.app.data.read import Cut
     from vedit.app.data.sets import one_clip
-    from vedit.cli.edit import parse_size
+    from vedit.app.edit.before import parse_size
     from vedit.media.atomic import check_output
     from vedit.media.formats import output_format
 

@@ -34,7 +34,7 @@ def command(output_dir: str, overwrite: bool, quiet: bool, progress: str) -> Non
     for path in outputs_in(output_dir):
         check_output(path, (), True if overwrite else None)
     voice = Voice(quiet, progress)
-    presets = {method: method_params(method, None, (), EMBEDDED, None) for method in METHODS}
+    presets = {method: method_params(method, None, (), EMBEDDED) for method in METHODS}
     click.echo(f'"{SOURCE}" becomes "{TARGET}"')
     text = scores_text(run_demo(output_dir, load_model(EMBEDDED), presets, say=click.echo, watch=voice.steps))
     with open_output(f"{output_dir}/table.txt") as stream:

@@ -47,7 +47,12 @@ clip_options = options(
     click.option("--frames", "frames", type=click.IntRange(1), metavar="N", help="Take at most so many frames."),
     click.option("--stride", type=click.IntRange(1), default=1, metavar="N", help="Take every so many-th frame; each lasts as long as those it stands for."),
     click.option("--start", type=click.IntRange(0), default=0, metavar="N", help="First frame, from 0."),
-    click.option("--size", metavar="S|WxH", help="Side of the centre square, or width and height without cutting; the model's own by default."),
+    click.option(
+        "--size",
+        metavar="S|WxH",
+        help="Size that is worked on: a shorter side, or width and height; by default the side that the model was trained at. Any size fits.",
+    ),
+    click.option("--crop", type=click.Choice(["none", "square"]), default="none", help="square: only the centre square, as the thesis cuts its clips."),
 )
 
 
@@ -64,6 +69,9 @@ clip_options = options(
 @click.option("--preset", metavar="NAME", help="Preset of parameters; METHOD-shapes with the embedded model by default, else METHOD.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Set a parameter of the method.")
 @click.option("--steps", type=click.IntRange(1), metavar="N", help="Sampling steps.")
+@click.option("--guidance", type=click.FloatRange(1, 100), metavar="X", help="How strongly the prompt leads; 1 is no guidance.")
+@click.option("--negative", metavar="TEXT", help="What guidance leads away from.")
+@click.option("--strength", type=click.FloatRange(0, 1, min_open=True), metavar="X", help="sdedit: how much is made anew; 1 keeps next to nothing.")
 @click.option("--seed", type=int, default=0, metavar="N", help="Seed of everything random.")
 @click.option("--inversion", metavar="FILE", help="Use this inversion instead of the cache.")
 @click.option(
@@ -91,6 +99,12 @@ clip_options = options(
 @click.option("--window", type=click.IntRange(1), metavar="N", help="Frames of a long clip that are edited together; those of a call by default.")
 @click.option("--memory", type=click.IntRange(1), metavar="MIB", help="Refuse a run that would need more; by default, what the device has free.")
 @clip_options
+@click.option(
+    "--output-size",
+    default="source",
+    metavar="source|worked|WxH",
+    help="Size of the output: the clip's own (of --crop square, its square's), the one worked on, or another.",
+)
 @click.option("-y", "--overwrite", is_flag=True, help="Replace the output if it exists.")
 @click.option("--json", "as_json", is_flag=True, help="Print the run record.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no warnings.")
@@ -115,42 +129,42 @@ def command(input: str | None, output: str | None, source: str, target: str | No
 
 
 def run_edit(input: str, output: str, source: str, target: str, given: dict[str, Any]) -> None:
-    from vedit.app.clips import Selection, read_pixels
-    from vedit.app.edit.ablate import ablate, ablations, table_text
-    from vedit.app.edit.video import Job, check_job, edit_video
+    voice = Voice(given["quiet"], given["progress"])
+    if not voice.shows_bar:
+        hide_bars_of(given["model"])
+    check_files(input, output, given)
+    pixels = read_first(input, (source, target), given, voice)
+    params = method_params(given["method"], given["preset"], given["settings"], given["model"], **{key: given[key] for key in OWN_OPTIONS})
+
+    from vedit.app.edit.ablate import ablate, table_text
+    from vedit.app.edit.video import Job, edit_video
     from vedit.app.media.gif import Settings
-    from vedit.diffusion.hub import hide_downloads
     from vedit.diffusion.models import load_model
     from vedit.media.window import usable_cores
 
-    voice = Voice(given["quiet"], given["progress"])
-    if not voice.shows_bar:
-        hide_downloads()
-    check_names(input, output, given)
-    if given["ablate"]:
-        check_ablation(given)
-        ablations(given["method"])
-    params = method_params(given["method"], given["preset"], given["settings"], given["model"], given["steps"])
-    model = load_model(given["model"], given["revision"], device=given["device"], dtype=given["dtype"], offload=given["offload"])
-    if model.is_embedded:
-        voice.say("the embedded model only knows the scenes that `vedit scene` draws; name a real one with --model OWNER/NAME")
-    selection = Selection(given["start"], given["stride"], given["frames"], parse_size(given["size"]) or model.native_size)
     job = Job(
-        input, output, given["method"], source, target, selection, params, given["seed"], given["inversion"],
+        input, output, given["method"], source, target, pixels.selection, params, given["seed"], given["inversion"],
         given["masks"], given["keep_outside"], given["frames_per_call"], given["preview"], not given["no_metadata"],
         given["window"], given["save_masks"], given["save_attention"], memory_mib=given["memory"],
     )  # fmt: skip
+    check_source(job)
+    drawn = (64, 64)  # the size of every scene that the embedded model was trained on
+    if given["model"] == "shapes" and (pixels.clip.width, pixels.clip.height) != drawn:
+        voice.say("the embedded model only knows the scenes that `vedit scene` draws, 64x64 pixels; name a real one with --model OWNER/NAME")
+    model = load_model(given["model"], given["revision"], device=given["device"], dtype=given["dtype"], offload=given["offload"], warn=voice.warn)
     if given["explain"]:
         from vedit.app.edit.explain import explain
+        from vedit.app.edit.video import check_job
 
         check_job(job, model)
-        click.echo(explain(job, model, read_pixels(input, selection, warn=voice.warn), voice.warn))
+        click.echo(explain(job, model, pixels, voice.warn))
         return
     settings = Settings(jobs=usable_cores(), warn=voice.warn)
     if given["ablate"]:
-        record = ablate(job, model, settings, truth=given["truth"], watch=voice.steps)
+        record = ablate(job, model, settings, truth=given["truth"], pixels=pixels, watch=voice.steps)
     else:
-        record = edit_video(job, model, settings, watch=voice.steps)
+        record = edit_video(job, model, settings, pixels=pixels, watch=voice.steps)
+    voice.say(summary(record))
     if given["as_json"]:
         print_json(record)
     elif given["ablate"]:
@@ -160,7 +174,7 @@ def run_edit(input: str, output: str, source: str, target: str, given: dict[str,
 def check_names(input: str, output: str, given: dict[str, Any]) -> None:
     """Check every name that the edit will write to: formats, twins, what is in the way."""
     from vedit.app.record import SUFFIX
-    from vedit.media.atomic import check_output, refuse_twice
+    from vedit.media.atomic import check_output, refuse_twice, same_file
     from vedit.media.formats import output_format
 
     names = [("-o", output), *((f"--{name.replace('_', '-')}", given[name]) for name in ("preview", "save_masks", "save_attention"))]
@@ -174,8 +188,81 @@ def check_names(input: str, output: str, given: dict[str, Any]) -> None:
             raise UsageError(
                 f"{option} {path} names a folder or a pattern, and one clip is written.", "", f"Name a file in it: {option} {os.path.join(path, 'clip.gif')}"
             )
+        elif input != "-" and same_file(path, input) and not given["overwrite"]:
+            raise UsageError(f"{option} {path} is the clip itself.", "", "Name another file, or add -y to replace the clip")
         else:
             check_output(path, (input,), True if given["overwrite"] else None)
+
+
+def hide_bars_of(model: str) -> None:
+    """No bars of the Hub's client, for a model that it would be asked for; its import costs more than all other checks."""
+    from vedit.diffusion.hub import EMBEDDED, hide_downloads
+
+    if model != EMBEDDED and not os.path.exists(model):
+        hide_downloads()
+
+
+def summary(record: dict[str, Any]) -> str:
+    """What came out, in a line."""
+    width, height = record["sizes"]["output"]
+    spans = ", ".join(f"{name} {seconds:.1f}" for name, seconds in record["seconds"].items() if name in ("invert", "edit", "decode") and seconds)
+    output = "standard output" if record["output"] == "-" else record["output"]
+    took = f"{record['seconds']['total']:.1f} s" + (f" ({spans})" if spans else "")
+    return f"{output}: {record['clip']['frames'][2]} frames of {width}x{height}, {took}"
+
+
+def check_files(input: str, output: str, given: dict[str, Any]) -> None:
+    """Refuse names that are wrong before anything is read: outputs, files of options, the method and its preset."""
+    from vedit import presets
+    from vedit.app.edit.before import check_file
+
+    check_names(input, output, given)
+    if not methods.has(given["method"]):
+        methods.load(given["method"])  # raises, naming those there are
+    if given["ablate"]:
+        check_ablation(given)
+        from vedit.app.edit.ablate import ablations
+
+        ablations(given["method"])
+    if given["preset"]:
+        presets.find(given["preset"])
+    check_file(given["inversion"], "--inversion")
+    check_file(given["truth"], "--truth")
+
+
+def read_first(input: str, prompts: tuple[str, ...], given: dict[str, Any], voice: Voice) -> Any:
+    """The clip's frames, once all that can be wrong with them, sizes, words and masks is ruled out."""
+    from vedit.app.clips import read_pixels
+    from vedit.app.edit.before import check_clip, check_prompts, chooser, native_side
+    from vedit.app.masks import EditMask
+
+    asked = asked_of(given)
+    size = check_clip(input)
+    check_prompts(given["model"], prompts)
+    choose = chooser(asked, native_side(given["model"], given["revision"]), given.get("masks", ()))
+    if size is not None:
+        choose(size)
+    pixels = read_pixels(input, choose, warn=voice.warn)
+    if given.get("masks"):
+        EditMask(given["masks"], pixels, lambda message: None)  # what it warns of is said when the edit makes it
+    return pixels
+
+
+def asked_of(given: dict[str, Any]) -> Any:
+    from vedit.app.edit.before import Asked, parse_output, parse_size
+
+    output = parse_output(given.get("output_size", "source"))
+    return Asked(given["start"], given["stride"], given["frames"], parse_size(given["size"]), given["crop"], output)
+
+
+def check_source(job: Any) -> None:
+    """Refuse a method that compares the words of two prompts when there is one."""
+    if "source prompt" in methods.load(job.method).NEEDS and not job.source.strip() and job.inversion is None:
+        raise UsageError(
+            f"{job.method} edits by the difference between two prompts, and --source is missing.",
+            "--source says what the clip shows, --prompt what it should show.",
+            'Add --source "..."; or take a method that needs none, such as --method pnp',
+        )
 
 
 def is_folder(path: str, always: str | None) -> bool:
@@ -198,32 +285,41 @@ def check_ablation(given: dict[str, Any]) -> None:
             raise UsageError(f"--{name.replace('_', '-')} does not go with --ablate, which writes all variants side by side.")
 
 
-def parse_size(text: str | None) -> int | tuple[int, int] | None:
-    """`512` for a centre square, `640x384` for the whole frame."""
-    if text is None:
-        return None
-    width, cross, height = text.lower().partition("x")
-    if not width.isdigit() or (cross and not height.isdigit()):
-        raise UsageError(f"--size {text} is not a size.", "Give a side such as 512, or WIDTHxHEIGHT such as 640x384.")
-    return (int(width), int(height)) if cross else int(width)
+OWN_OPTIONS = {"steps": "steps", "guidance": "guidance", "negative": "negative_prompt", "strength": "strength"}
 
 
-def method_params(method: str, preset: str | None, settings: tuple[str, ...], model: str, steps: int | None) -> dict[str, Any]:
-    """The method's parameters: preset, then --set, then --steps; checked before a model is loaded."""
-    from vedit.methods.base import read_params
+def method_params(method: str, preset: str | None, settings: tuple[str, ...], model: str, **options: Any) -> dict[str, Any]:
+    """The method's parameters: preset, then --set, then options such as --steps; checked before a model is loaded.
+
+    options: those of OWN_OPTIONS that were given, None for the others.
+    """
+    from vedit.methods.base import canonical, read_params
     from vedit.presets import load_method
 
     module = methods.load(method)
     values = load_method(method, preset or (f"{method}-shapes" if model == "shapes" else method), required=preset is not None)
+    values = {canonical(module.Params, key): value for key, value in values.items()}
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals:
             raise UsageError(f"--set {setting} has no value.", "Write KEY=VALUE.", f"Parameters of {method}: {', '.join(module.Params.model_fields)}")
-        values[key.replace("-", "_")] = toml_value(text)
-    if steps is not None:
-        values["steps"] = steps
+        values[canonical(module.Params, key)] = toml_value(text)
+    for option, value in options.items():
+        if value is not None:
+            check_own(method, module.Params, option, value)
+            values[OWN_OPTIONS[option]] = value
     read_params(module.Params, values, f"{method} parameters")
     return values
+
+
+def check_own(method: str, params: Any, option: str, value: Any) -> None:
+    """Refuse an option that the method has no parameter for, naming what it has instead."""
+    if OWN_OPTIONS[option] in params.model_fields:
+        return
+    if option == "steps" and "iterations" in params.model_fields:
+        raise UsageError(f"{method} has no --steps: it takes iterations.", "", f"Try --set iterations={value}")
+    able = [name for name in methods.names() if OWN_OPTIONS[option] in methods.load(name).Params.model_fields]
+    raise UsageError(f"{method} has no --{option}.", f"It is for {', '.join(able)}.", f"Parameters of {method}: {', '.join(params.model_fields)}")
 
 
 def show_methods() -> None:

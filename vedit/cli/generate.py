@@ -155,8 +155,8 @@ def _arguments(texts: tuple[str, ...]) -> dict[str, Any]:
 
 def _request(given: dict[str, Any], extra: dict[str, Any]) -> Any:
     """The options that all clips share, without prompt."""
+    from vedit.app.edit.before import parse_size
     from vedit.app.generate.run import Request, rate_of
-    from vedit.cli.edit import parse_size
 
     size = parse_size(given["size"])
     return Request(

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from vedit.cli.common import Voice, examples, print_json
-from vedit.cli.edit import call_option, clip_options, model_options, parse_size
+from vedit.cli.edit import call_option, clip_options, hide_bars_of, model_options, read_first
 from vedit.errors import UsageError
 
 EXAMPLES = (
@@ -77,20 +77,16 @@ def quality(report: dict[str, Any]) -> str:
 
 
 def run(input: str, output: str, given: dict[str, Any]) -> dict[str, Any]:
-    from vedit.app.clips import Selection, check_size, read_pixels
+    voice = Voice(given["quiet"], given["progress"])
+    if not voice.shows_bar:
+        hide_bars_of(given["model"])
+    pixels = read_first(input, (given["prompt"],), given, voice)
+
     from vedit.app.edit.invert import InversionSettings, invert_video, measure
-    from vedit.app.edit.video import latent_multiple
-    from vedit.diffusion.hub import hide_downloads
     from vedit.diffusion.models import load_model
     from vedit.diffusion.null_text import NullText
 
-    voice = Voice(given["quiet"], given["progress"])
-    if not voice.shows_bar:
-        hide_downloads()
-    model = load_model(given["model"], given["revision"], device=given["device"], dtype=given["dtype"], offload=given["offload"])
-    selection = Selection(given["start"], given["stride"], given["frames"], parse_size(given["size"]) or model.native_size)
-    check_size(selection.size, latent_multiple(model))
-    pixels = read_pixels(input, selection, warn=voice.warn)
+    model = load_model(given["model"], given["revision"], device=given["device"], dtype=given["dtype"], offload=given["offload"], warn=voice.warn)
     null = None
     if given["method"] == "null-text":
         null = NullText(given["guidance"], given["inner_steps"], given["lr"], given["early_stop"], given["shared"])

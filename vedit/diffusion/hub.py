@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from vedit.diffusion.sharded import INDEX_FILE, parts_of, shards
 from vedit.errors import ModelError, UsageError, nearest
 
 EMBEDDED = "shapes"
@@ -36,13 +37,16 @@ class Weights(NamedTuple):
 
 
 def weights_of(names: Iterable[str]) -> Weights | None:
-    """Choose among the names of a part's folder: safetensors before pickle, then full precision before half."""
+    """Choose among the names of a part's folder: safetensors before pickle, then full precision before half.
+
+    Of weights in several files it is the index.
+    """
     found = []
     for name in names:
-        match = WEIGHT_FILE.fullmatch(name)
+        match = WEIGHT_FILE.fullmatch(name) or INDEX_FILE.fullmatch(name)
         if match:
             found.append(Weights(name, match["variant"], match["suffix"] == "safetensors"))
-    return min(found, key=lambda weights: (not weights.is_safe, weights.variant is not None), default=None)
+    return min(found, key=lambda weights: (not weights.is_safe, weights.variant is not None, weights.file.endswith(".json")), default=None)
 
 
 def weights_in(folder: Path) -> Weights | None:
@@ -55,8 +59,9 @@ def hash_weights(folder: Path) -> str:
     digest = hashlib.sha256()
     weights = weights_in(folder)
     if weights is not None:
-        with (folder / weights.file).open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
+        for name in shards(folder, weights.file) if weights.file.endswith(".json") else [weights.file]:
+            with (folder / name).open("rb") as stream:
+                digest.update(hashlib.file_digest(stream, "sha256").digest())
     return digest.hexdigest()
 
 
@@ -124,10 +129,15 @@ def hide_downloads() -> None:
 
 
 def _weight_paths(names: Iterable[str]) -> list[str]:
-    """The one weight file of each part, among all file names of a repository."""
-    split = [name.split("/") for name in names]
-    chosen = {part: weights_of(path[1] for path in split if len(path) == 2 and path[0] == part) for part in WEIGHED}
-    return [f"{part}/{weights.file}" for part, weights in chosen.items() if weights is not None]
+    """The one weight file of each part, or its index and all that it may name, among all file names of a repository."""
+    split, paths = [name.split("/") for name in names], list[str]()
+    for part in WEIGHED:
+        inside = [path[1] for path in split if len(path) == 2 and path[0] == part]
+        weights = weights_of(inside)
+        if weights is not None:
+            more = parts_of(inside, weights.file) if weights.file.endswith(".json") else []
+            paths += [f"{part}/{name}" for name in (weights.file, *more)]
+    return paths
 
 
 def missing_parts(folder: Path) -> list[str]:
@@ -154,6 +164,19 @@ def read_json(path: Path, name: str) -> dict[str, Any]:
 
 def first_line(error: BaseException) -> str:
     return str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
+
+
+def latent_side(sample_size: Any) -> int:
+    """A network's `sample_size`, which may be a side, two of them, or missing."""
+    if isinstance(sample_size, (list, tuple)) and sample_size:
+        return int(min(sample_size))
+    return int(sample_size or 64)
+
+
+def unused_parts(index: dict[str, Any]) -> list[str]:
+    """Parts of a pipeline that an edit leaves out although they change what it makes; the checker and its like do not."""
+    named = {part for part, value in index.items() if isinstance(value, list) and len(value) == 2 and value[1] is not None}
+    return sorted(named - {*PARTS, "safety_checker", "feature_extractor"})
 
 
 def other_family(index: dict[str, Any]) -> str | None:

@@ -6,6 +6,7 @@ weights are safetensors, or pickles read with `weights_only`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vedit.diffusion.hub import BUILTIN, EMBEDDED, WEIGHED, commit_of, find_folder, first_line, hash_weights, read_json, weights_in
+from vedit.diffusion.hub import BUILTIN, EMBEDDED, WEIGHED, commit_of, find_folder, first_line, hash_weights, latent_side, read_json, unused_parts, weights_in
 from vedit.diffusion.schedule import Schedule, read_schedule
+from vedit.diffusion.sharded import shards
 from vedit.errors import ModelError, UsageError, nearest
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -55,7 +57,7 @@ class Model:
     @property
     def native_size(self) -> int:
         """The side in pixels that the model was trained at."""
-        return int(self.unet.config.sample_size) * self.scale
+        return latent_side(self.unet.config.sample_size) * self.scale
 
     @torch.inference_mode()
     def encode_prompt(self, prompt: str) -> Tensor:
@@ -70,23 +72,33 @@ class Model:
         with self._in_use(self.text_encoder):
             return self.text_encoder(ids.to(self.device))[0].float()
 
+    def latent_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Rows and columns of the latents of a picture of a width and height: a cell that it fills in part is one."""
+        width, height = size
+        return -(-height // self.scale), -(-width // self.scale)
+
     @torch.inference_mode()
     def encode_frames(self, pixels_F3YX: Tensor, chunk: int = 8) -> Tensor:
-        """Latents (F, C, Y/s, X/s) of pixels in [-1, 1]: the posterior's mean, scaled."""
+        """Latents (F, C, Y/s, X/s) of pixels in [-1, 1]: the posterior's mean, scaled.
+
+        Sides that are not multiples of s are filled up with their last row and column.
+        """
+        pixels_F3YX = padded(pixels_F3YX, self.scale)
         chunk = codec_frames(chunk, pixels_F3YX.shape[-2] * pixels_F3YX.shape[-1])
         with self._in_use(self.vae):
             parts = [self.vae.encode(part.to(self.device, self.vae.dtype)).latent_dist.mean.float() for part in pixels_F3YX.split(chunk)]
         return torch.cat(parts) * self.vae.config.scaling_factor
 
     @torch.inference_mode()
-    def decode_latents(self, latents_FCYX: Tensor, chunk: int = 8) -> Tensor:
-        """Pixels (F, 3, Y, X) in [-1, 1], float32, not clipped."""
+    def decode_latents(self, latents_FCYX: Tensor, chunk: int = 8, size: tuple[int, int] | None = None) -> Tensor:
+        """Pixels (F, 3, Y, X) in [-1, 1], float32, not clipped. size: width and height that `encode_frames` was given, where it filled up."""
         chunk = codec_frames(chunk, latents_FCYX.shape[-2] * latents_FCYX.shape[-1] * self.scale**2)
         with self._in_use(self.vae):
             parts = [
                 self.vae.decode((part / self.vae.config.scaling_factor).to(self.device, self.vae.dtype)).sample.float() for part in latents_FCYX.split(chunk)
             ]
-        return torch.cat(parts)
+        pixels_F3YX = torch.cat(parts)
+        return pixels_F3YX if size is None else pixels_F3YX[..., : size[1], : size[0]]
 
     def _in_use(self, part: Any) -> Any:
         return _OnDevice(part, self.device)
@@ -104,6 +116,12 @@ class Model:
             "text_sha256": self.hashes["text_encoder"],
             "inflation": "none",
         }
+
+
+def padded(pixels_FCYX: Tensor, multiple: int) -> Tensor:
+    """Pixels whose sides are multiples: the last row and column are repeated."""
+    below, right = -pixels_FCYX.shape[-2] % multiple, -pixels_FCYX.shape[-1] % multiple
+    return torch.nn.functional.pad(pixels_FCYX, (0, right, 0, below), mode="replicate") if below or right else pixels_FCYX
 
 
 def codec_frames(most: int, area: int) -> int:
@@ -154,11 +172,20 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype:
     return DTYPES[name]
 
 
-def load_model(name: str = EMBEDDED, revision: str | None = None, *, device: str = "auto", dtype: str = "auto", offload: str = "none") -> Model:
+def load_model(
+    name: str = EMBEDDED,
+    revision: str | None = None,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    offload: str = "none",
+    warn: Callable[[str], None] = lambda message: None,
+) -> Model:
     """Load a model: "shapes" (embedded), a folder, or a Hub id with an optional revision.
 
     offload: "none"; "model" keeps the text encoder and the autoencoder on the CPU between their
     uses; "sequential" also streams the UNet layer by layer through the device (accelerate).
+    warn: told of parts of the model that are not used.
     Raises ModelError for weights missing, gated, offline, damaged, or of another family.
     """
     from diffusers import AutoencoderKL, UNet2DConditionModel
@@ -166,6 +193,8 @@ def load_model(name: str = EMBEDDED, revision: str | None = None, *, device: str
 
     _quiet_libraries()
     folder = find_folder(name, revision)
+    for part in unused_parts(read_json(folder / "model_index.json", name)):
+        warn(f"{name}: its {part} is not used: an edit takes the UNet, the autoencoder and the text encoder")
     place, precision = choose_device(device), choose_dtype(dtype, choose_device(device))
     schedule = read_schedule(read_json(folder / "scheduler" / "scheduler_config.json", name))
     try:
@@ -215,6 +244,8 @@ def _part(kind: Any, folder: Path, **options: Any) -> Any:
     """One component from its folder; a pickle only where there are no safetensors, half precision only where there is no full."""
     weights = weights_in(folder)
     assert weights is not None, "find_folder has seen the weights"
+    if weights.file.endswith(".json"):
+        shards(folder, weights.file)  # names a file that is missing, which the libraries do in other words
     part, report = kind.from_pretrained(
         str(folder), local_files_only=True, use_safetensors=weights.is_safe, variant=weights.variant, output_loading_info=True, **options
     )

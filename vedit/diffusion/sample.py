@@ -165,8 +165,16 @@ def check_finite(latents_FCYX: Tensor, step: int, dtype: torch.dtype, first_fram
     if not bool(finite.all()):
         frame = first_frame + int((~finite).nonzero()[0])
         name = str(dtype).removeprefix("torch.")
-        raise ModelError(
-            f"the latent of frame {frame + 1} is not finite after step {step + 1} (network in {name}).",
-            "Half precision overflows in some checkpoints.",
-            "Try --dtype bf16 or --dtype fp32",
-        )
+        raise ModelError(f"the latent of frame {frame + 1} is not finite after step {step + 1} (network in {name}).", *finite_advice(dtype))
+
+
+def finite_advice(dtype: torch.dtype) -> tuple[str, str]:
+    """What would be right and what to try where a network in a precision gives values that are not finite."""
+    if dtype == torch.float16:
+        return "Half precision overflows in some checkpoints.", "Try --dtype bf16 or --dtype fp32"
+    if dtype == torch.bfloat16:
+        return "Half precision is too coarse for some checkpoints.", "Try --dtype fp32"
+    return (
+        "In full precision the weights themselves are damaged, or guidance or a factor of words is far too large.",
+        "Try a smaller --guidance, or another copy of the model",
+    )

@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -63,6 +64,23 @@ class Schedule:
             return [round(total - k * total / steps) - 1 for k in range(steps)]
         return [int(t) for t in torch.linspace(0, total - 1, steps, dtype=torch.float64).round().flip(0).long()]
 
+    def nearest_stored(self, steps: int, stored: Collection[int]) -> list[int]:
+        """The sampling timesteps, each moved to the nearest level that an inversion has stored, noisiest first.
+
+        With leading timesteps nothing moves: step counts that divide each other share them exactly.
+        Those of trailing and linspace schedules are rounded, so that 50 of them lie beside, not among,
+        500; the network takes any timestep, and at most half a stride of the inversion is between.
+        Deviation from the published samplers, which have no such pairs. What would move further, or
+        fall together with another, stays, for `check_stored` to refuse.
+        """
+        wanted, levels = self.timesteps(steps), sorted(stored)
+        if self.spacing == "leading" or len(levels) < 2:
+            return wanted
+        reach = max(above - below for below, above in pairwise(levels)) // 2
+        moved = [min(levels, key=lambda level: (abs(level - t), level)) for t in wanted]
+        fits = len(set(moved)) == len(moved) and all(abs(a - b) <= reach for a, b in zip(moved, wanted, strict=True))
+        return moved if fits else wanted
+
     def check_stored(self, timesteps: Sequence[int], stored: Collection[int], what: str) -> None:
         """Refuse sampling timesteps of which an inversion has not stored all, naming step counts that fit.
 
@@ -71,7 +89,7 @@ class Schedule:
         kept = set(stored)
         missing = [t for t in timesteps if t not in kept]
         if missing:
-            fits = [count for count in range(1, min(len(kept), self.train_steps - 1) + 1) if kept.issuperset(self.timesteps(count))]
+            fits = [count for count in range(1, min(len(kept), self.train_steps - 1) + 1) if kept.issuperset(self.nearest_stored(count, kept))]
             raise UsageError(
                 f"{what} holds {len(kept)} levels, and {len(timesteps)} steps need timestep {missing[0]}, which is not among them.",
                 f"Step counts that fit: {', '.join(map(str, fits[-6:]))}." if fits else "",

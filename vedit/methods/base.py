@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from torch import Tensor
 
 from vedit.diffusion.attention.control import Controller
@@ -35,6 +35,18 @@ from vedit.errors import UsageError, nearest
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Span = Share | tuple[Share, Share]
+
+
+def one_is_a_list(value: Any) -> Any:
+    """A single value where a list is wanted, as it is typed on a command line: words may be several with commas."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return (value,) if isinstance(value, int) else value
+
+
+Listed = BeforeValidator(one_is_a_list)
+Words = Annotated[tuple[str, ...], Listed]
+Numbers = Annotated[tuple[int, ...], Listed]
 
 
 class MethodParams(BaseModel):
@@ -141,7 +153,7 @@ def mistakes(params: type[MethodParams], table: Mapping[str, Any]) -> Iterator[s
                 yield f"no key {key!r}{nearest(key, _spellings(params)) or '.'} There are {', '.join(sorted(params.model_fields))}."
                 continue
             is_list = detail["type"] in ("tuple_type", "list_type")
-            what = "it is a list, such as ['a', 'b']" if is_list else str(detail["msg"]).removeprefix("Value error, ").rstrip(".")
+            what = f"""it is a list; in a shell, --set '{key}=["a", "b"]'""" if is_list else str(detail["msg"]).removeprefix("Value error, ").rstrip(".")
             yield f"{key} = {_shown(table, key)}: {what[:1].lower()}{what[1:]}." if key else f"{what}."
 
 
@@ -155,6 +167,15 @@ def read_params(params: type[MethodParams], table: Mapping[str, Any], where: str
         count = "1 mistake" if len(wrong) == 1 else f"{len(wrong)} mistakes"
         raise UsageError(f"{where}: {count}.\n" + "\n".join(f"  {mistake}" for mistake in wrong))
     return params.model_validate(_underscored(table))
+
+
+def canonical(params: type[MethodParams], key: str) -> str:
+    """A key by the name that its field has, for one of the names that published code gives it; others stay, with underscores."""
+    key = key.replace("-", "_")
+    for name, entry in params.model_fields.items():
+        if isinstance(entry.validation_alias, AliasChoices) and key in entry.validation_alias.choices:
+            return name
+    return key
 
 
 def _underscored(table: Mapping[str, Any]) -> dict[str, Any]:

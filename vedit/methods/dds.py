@@ -25,10 +25,10 @@ from vedit.diffusion.blend import MaskWatch, threshold_map
 from vedit.diffusion.noise import noise_like, substream
 from vedit.diffusion.prompts import read_prompt
 from vedit.diffusion.purify import clip_rms, dds_gradient, structure_gradient, update
-from vedit.diffusion.sample import Step, Stream, branch_names, predict
+from vedit.diffusion.sample import Step, Stream, branch_names, finite_advice, predict
 from vedit.diffusion.schedule import add_noise
 from vedit.errors import ModelError
-from vedit.methods.base import EditInput, MethodParams, Outline, Share, control, guided_stream, plan_of, save_words, watched_words
+from vedit.methods.base import EditInput, MethodParams, Numbers, Outline, Share, Words, control, guided_stream, plan_of, save_words, watched_words
 
 SUMMARY = "Move the clip's latents towards the new prompt, step by step, without inversion."
 NEEDS: frozenset[str] = frozenset()
@@ -47,10 +47,10 @@ class ScoreParams(MethodParams):
     reference: Literal["source", "uncond"] = Field("source", description="what is subtracted: the clip with its prompt, or the empty prompt")
     lr_decay: Literal["none", "cosine"] = Field("none", description="let the step size fall to zero along a cosine")
     grad_rms_max: float | None = Field(None, gt=0, description="largest root mean square of a frame's gradient")
-    mask_words: tuple[str, ...] = Field((), description="the edit mask is where these words of the source prompt look")
+    mask_words: Words = Field((), description="the edit mask is where these words of the source prompt look")
     mask_threshold: Share = Field(0.3, description="share of a map's maximum that counts as looking")
     mask_stretch: bool = Field(False, description="subtract a map's minimum too before the threshold")
-    mask_scales: tuple[int, ...] = Field((4,), min_length=1, description="map sizes that the mask is made of: the latent's side divided by these")
+    mask_scales: Numbers = Field((4,), min_length=1, description="map sizes that the mask is made of: the latent's side divided by these")
     mask_after: int = Field(10, ge=1, description="iterations that are only looked at, before the mask of mask_words holds")
 
     @model_validator(mode="after")
@@ -111,8 +111,7 @@ class Score:
             raise ModelError(
                 f"the gradient of frame {clip.first_frame + int((~finite_F).nonzero()[0]) + 1} is not finite, the third time in a row "
                 f"(iteration {iteration + 1}, timestep {timestep}, network in {name}).",
-                "Half precision overflows in some checkpoints, mostly at low timesteps.",
-                "Try --dtype fp32, or a larger t_min",
+                *finite_advice(self.model.unet.dtype),
             )
         return timestep, gradient
 

@@ -36,9 +36,11 @@ from vedit.errors import UsageError, nearest
 from vedit.methods.base import (
     EditInput,
     InversionParams,
+    Numbers,
     Outline,
     Share,
     Span,
+    Words,
     branches_of,
     check_start,
     control,
@@ -67,7 +69,9 @@ class Params(InversionParams):
         description="share of steps, or a pair, that take over the source's self-attention",
     )
     self_max_tokens: int = Field(
-        1024, ge=1, description="self-attention is taken over at modules of so many tokens at most; 1024 is half of Stable Diffusion's side"
+        1024,
+        ge=1,
+        description="self-attention is taken over at modules of so many tokens at most, in the square on the shorter side; 1024 is half of Stable Diffusion's side",
     )
     equalizer: dict[str, Annotated[float, Field(ge=-10, le=20)]] = Field({}, description="factors of words of the new prompt, such as origami = 4")
     compat: bool = Field(False, description="let positions drift behind a word of another length, as the published code does")
@@ -78,13 +82,11 @@ class Params(InversionParams):
         description="sampling step to start at; later keeps more of the clip",
     )
     source_branch: Literal["replay", "resample"] = Field("replay", description="feed the source from its inversion, or sample it again")
-    blend_words: tuple[str, ...] = Field((), description="change the picture only where these words of either prompt look")
-    subtract_words: tuple[str, ...] = Field(
-        (), validation_alias=AliasChoices("subtract_words", "substruct_words"), description="and not where these words look"
-    )
+    blend_words: Words = Field((), description="change the picture only where these words of either prompt look")
+    subtract_words: Words = Field((), validation_alias=AliasChoices("subtract_words", "substruct_words"), description="and not where these words look")
     blend_threshold: Share | tuple[Share, Share] = Field(0.3, description="share of a map's maximum that counts; the second for subtract_words")
     start_blend: Share = Field(0.2, description="share of steps before the first blend")
-    blend_scales: tuple[int, ...] = Field((4,), min_length=1, description="map sizes that the mask is made of: the latent's side divided by these")
+    blend_scales: Numbers = Field((4,), min_length=1, description="map sizes that the mask is made of: the latent's side divided by these")
     blend_stretch: bool = Field(False, description="subtract a map's minimum too before the threshold")
     blend_grow: int = Field(0, ge=-16, le=16, description="widen the mask by so many latent cells; a negative number makes it narrower")
     blend_invert: bool = Field(False, description="change the picture where the words do not look, for a new background")
@@ -185,9 +187,12 @@ def injections(
 
 
 def _self_sites(unet: Any, max_tokens: int, size: tuple[int, int]) -> Select:
-    """Self-attention modules with at most so many tokens."""
+    """Self-attention modules with at most so many tokens; of a picture that is not square, in the square on its shorter side.
+
+    The limit stands for a level of the network, which is the same for a wide picture and for its centre.
+    """
     sites = [site for site in find_sites(unet) if site.kind == "self"]
-    tokens = {site.scale: site.grid(size)[0] * site.grid(size)[1] for site in sites}
+    tokens = {site.scale: min(site.grid(size)) ** 2 for site in sites}
     scales = tuple(sorted(scale for scale, count in tokens.items() if count <= max_tokens))
     if not scales:
         raise UsageError(

@@ -25,6 +25,7 @@ from vedit.methods.base import (
     InversionParams,
     Outline,
     Share,
+    Words,
     branches_of,
     check_start,
     control,
@@ -53,8 +54,8 @@ class Params(InversionParams):
     attention_until: Share = Field(
         0.5, validation_alias=AliasChoices("attention_until", "tau_A", "pnp_attn_t"), description="share of steps that inject self-attention"
     )
-    feature_layers: tuple[str, ...] = Field(FEATURES, description="residual blocks that inject features; * stands for any text")
-    attention_layers: tuple[str, ...] = Field(ATTENTION, description="transformers that inject self-attention; * stands for any text")
+    feature_layers: Words = Field(FEATURES, description="residual blocks that inject features; * stands for any text")
+    attention_layers: Words = Field(ATTENTION, description="transformers that inject self-attention; * stands for any text")
     start_index: int = Field(
         0, ge=0, validation_alias=AliasChoices("start_index", "ddim_init_latents_t_idx"), description="sampling step to start at; later keeps more of the clip"
     )

@@ -13,7 +13,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from vedit import methods
-from vedit.app.clips import Pixels, read_pixels, to_tensor
+from vedit.app.clips import Pixels, as_tensor, read_pixels
 from vedit.app.edit.memory import check_memory
 from vedit.app.edit.video import Job, check_job, in_a_row, write_result
 from vedit.app.edit.windows import Edit, since
@@ -41,18 +41,18 @@ def ablations(method: str) -> dict[str, dict[str, Any]]:
     return found
 
 
-def ablate(job: Job, model: Model, settings: Settings, *, truth: str | None = None, watch: Watch = unwatched) -> dict[str, Any]:
+def ablate(job: Job, model: Model, settings: Settings, *, truth: str | None = None, pixels: Pixels | None = None, watch: Watch = unwatched) -> dict[str, Any]:
     """Run every variant, write them side by side (source first, the truth last), return the record with the table.
 
-    truth: the true edited clip, where it is known; it is taken by the same selection.
+    truth: the true edited clip, where it is known; it is taken by the same selection. pixels: the job's frames, where they are read already.
     """
     started = time.perf_counter()
     job = job._replace(keep_outside=bool(job.keep_outside))  # how well a variant keeps the clip by itself is what is asked
     variants = ablations(job.method)
     check_job(job, model)
-    pixels = read_pixels(job.input, job.selection, warn=settings.warn)
+    pixels = pixels or read_pixels(job.input, job.selection, warn=settings.warn)
     wanted = read_truth(truth, pixels) if truth else None
-    rows, clips = [measured(SOURCE, pixels, pixels.frames_FYX3, wanted, None)], [pixels.frames_FYX3]
+    rows, clips = [measured(SOURCE, pixels, pixels.shown_FYX3, wanted, None)], [pixels.shown_FYX3]
     for name, changes in variants.items():
         edit = Edit(job._replace(params={**job.params, **changes}), model, pixels, settings.warn)
         check_memory(edit, job.memory_mib)
@@ -60,7 +60,7 @@ def ablate(job: Job, model: Model, settings: Settings, *, truth: str | None = No
         mask = edit.mask.pixels(slice(None)) if edit.mask else None
         rows.append({**measured(name, pixels, edit.result, wanted, mask), "seconds": round(sum(edit.spans.values()), 3)})
         clips.append(edit.result)
-    row = in_a_row([*clips, *([wanted.frames_FYX3] if wanted else [])])
+    row = in_a_row([*clips, *([wanted.shown_FYX3] if wanted else [])])
     recipe = {**edit.recipe(), "command": "ablate", "truth": truth, "params": job.params}
     report = write_result(job, pixels, row, recipe, settings)
     record = {
@@ -91,7 +91,7 @@ def measured(name: str, pixels: Pixels, result_FYX3: np.ndarray, truth: Pixels |
 
     from vedit.app.bench.scenes import psnr
 
-    source, result = (frames.astype(np.float32) for frames in (pixels.frames_FYX3, result_FYX3))
+    source, result = (frames.astype(np.float32) for frames in (pixels.shown_FYX3, result_FYX3))
     change = result - source
     row: dict[str, Any] = {
         "variant": name,
@@ -99,11 +99,11 @@ def measured(name: str, pixels: Pixels, result_FYX3: np.ndarray, truth: Pixels |
         "shimmer": float(np.abs(np.diff(change, axis=0)).mean()) if len(change) > 1 else 0.0,
         "sharpness": _gradient(result) / max(_gradient(source), 1e-9),
     }
-    shown, own = to_tensor(pixels._replace(frames_FYX3=result_FYX3)), to_tensor(pixels)
+    shown, own = as_tensor(result_FYX3), as_tensor(pixels.shown_FYX3)
     if mask_FYX is not None:
         row["outside"] = psnr(shown, own, torch.from_numpy(mask_FYX == 0)[:, None])
     if truth is not None:
-        right = to_tensor(truth)
+        right = as_tensor(truth.shown_FYX3)
         changed = _changed(own, right)
         row.update(whole=psnr(shown, right), unchanged=psnr(shown, own, 1 - changed), edited=psnr(shown, right, changed))
     return row

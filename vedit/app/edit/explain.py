@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vedit.app.edit.memory import need_of, told
 from vedit.app.edit.windows import Edit
@@ -16,6 +16,14 @@ if TYPE_CHECKING:
     from vedit.diffusion.models import Model
 
 
+def sizes_told(sizes: dict[str, Any]) -> str:
+    """The way of a frame through an edit."""
+    source, worked, filled, output = ("x".join(map(str, sizes[key])) for key in ("source", "worked", "filled", "output"))
+    steps = [source] + ["its centre square"] * (sizes["crop"] == "square") + [f"worked on as {worked}"] * (worked != source)
+    steps += [f"filled up to {filled}"] * (filled != worked) + [f"written as {output}"] * (output != worked)
+    return ", ".join(steps)
+
+
 def explain(job: Job, model: Model, pixels: Pixels, warn: Callable[[str], None] = lambda message: None) -> str:
     """The plan in words: branches, rules with their sites and steps, evaluations, memory.
 
@@ -24,9 +32,8 @@ def explain(job: Job, model: Model, pixels: Pixels, warn: Callable[[str], None] 
     edit = Edit(job, model, pixels, warn)
     outline, clip = edit.outline, edit.empty_window()
     controller = bind(model, clip, outline)
-    width, height = job.selection.shape
     lines = [
-        f"{job.method} on {model.name}: {edit.frames} frames of {width}x{height}, latents {'x'.join(map(str, clip.latents_FCYX.shape[1:]))}",
+        f"{job.method} on {model.name}: {edit.frames} frames, {sizes_told(edit.sizes())}, latents {'x'.join(map(str, clip.latents_FCYX.shape[1:]))}",
         f"branches of each call: {', '.join(outline.branches)}",
         f"steps {outline.start + 1} to {outline.start + outline.iterations}, {outline.evaluations} evaluations per frame, inversion not counted",
     ]

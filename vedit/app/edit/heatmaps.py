@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 PER_ROW = 8
 
 
-def write_heatmaps(folder: str, maps: dict[str, Tensor], frames_FYX3: np.ndarray) -> None:
+def write_heatmaps(folder: str, maps: dict[str, Tensor], frames_FYX3: np.ndarray, covered: tuple[float, float] = (1.0, 1.0)) -> None:
     """Write `BRANCH-PLACE-WORD.png` for each map (F, 1, y, x) named "BRANCH/WORD", in the prompt's order.
 
+    covered: which share of a map's height and width the frames fill; the rest was filled up.
     A picture's scale ends at the word's own maximum over the clip. Raises OutputError.
     """
     from PIL import Image
@@ -32,17 +33,18 @@ def write_heatmaps(folder: str, maps: dict[str, Tensor], frames_FYX3: np.ndarray
         places[branch] = places.get(branch, 0) + 1
         plain = re.sub(r"[^\w-]+", "_", word)
         with open_output(os.path.join(folder, f"{branch}-{places[branch]:02d}-{plain}.png")) as stream:
-            Image.fromarray(tiled(overlay(map_F1YX, frames_FYX3))).save(stream, "PNG")
+            Image.fromarray(tiled(overlay(map_F1YX, frames_FYX3, covered))).save(stream, "PNG")
 
 
-def overlay(map_F1YX: Tensor, frames_FYX3: np.ndarray) -> np.ndarray:
+def overlay(map_F1YX: Tensor, frames_FYX3: np.ndarray, covered: tuple[float, float] = (1.0, 1.0)) -> np.ndarray:
     """Grey frames under the map in black, red, yellow and white, (F, Y, X, 3) uint8."""
     import numpy as np
     import torch
 
-    size = frames_FYX3.shape[1:3]
+    height, width = frames_FYX3.shape[1:3]
     shown = map_F1YX / map_F1YX.max().clamp(min=torch.finfo(map_F1YX.dtype).tiny)
-    heat = torch.nn.functional.interpolate(shown, size, mode="bilinear", align_corners=False).squeeze(1).numpy()
+    filled = (round(height / covered[0]), round(width / covered[1]))
+    heat = torch.nn.functional.interpolate(shown, filled, mode="bilinear", align_corners=False)[:, 0, :height, :width].numpy()
     colours = np.clip(3 * heat[..., None] - np.arange(3), 0, 1) * 255
     grey = frames_FYX3.mean(-1, keepdims=True)
     mixed: np.ndarray = np.rint(0.35 * grey + 0.65 * colours).astype(np.uint8)

@@ -100,8 +100,8 @@ def _write_ddim(model: Model, pixels: Pixels, path: str, settings: InversionSett
 
     text = model.encode_prompt(settings.prompt)
     timesteps = model.schedule.timesteps(settings.steps)
-    frames, (width, height) = len(pixels.durations), pixels.selection.shape
-    shape = (frames, int(model.unet.config.in_channels), height // model.scale, width // model.scale)
+    frames = len(pixels.durations)
+    shape = (frames, int(model.unet.config.in_channels), *model.latent_size(pixels.selection.shape))
     # cleanest level first, the order in which inversion makes them
     shapes: dict[str, tuple[int, ...]] = {"z0": shape, "text/source": tuple(text.shape), **{f"latents/{t:04d}": shape for t in reversed(timesteps)}}
     squares = 0.0
@@ -171,7 +171,7 @@ def reconstruct(model: Model, artefact: Artefact, steps: int, frames: slice = sl
     """
     from vedit.diffusion.sample import Stream, sample
 
-    timesteps = model.schedule.timesteps(steps)
+    timesteps = model.schedule.nearest_stored(steps, artefact.saved)
     model.schedule.check_stored(timesteps, artefact.saved, artefact.path)
     stream = Stream("src", artefact.latents(timesteps[0], frames).to(model.device), artefact.text().to(model.device))
     if artefact.null_steps:
@@ -188,11 +188,11 @@ def measure(model: Model, pixels: Pixels, path: str, settings: InversionSettings
     from vedit.diffusion.artefact import Artefact
 
     artefact = Artefact(path)
-    errors = {"psnr": 0.0, "psnr_vae": 0.0}
+    errors, size = {"psnr": 0.0, "psnr_vae": 0.0}, pixels.selection.shape
     for part in windows(len(pixels.durations), settings.frames_per_call):
-        result = shown(model.decode_latents(reconstruct(model, artefact, settings.steps, part, settings.frames_per_call))).cpu()
+        result = shown(model.decode_latents(reconstruct(model, artefact, settings.steps, part, settings.frames_per_call), size=size)).cpu()
         errors["psnr"] += float((result - shown(to_tensor(pixels, part))).double().pow(2).sum())
-        errors["psnr_vae"] += float((result - shown(model.decode_latents(artefact.latents(None, part))).cpu()).double().pow(2).sum())
+        errors["psnr_vae"] += float((result - shown(model.decode_latents(artefact.latents(None, part), size=size)).cpu()).double().pow(2).sum())
     return {name: round(decibel(error / pixels.frames_FYX3.size), 2) for name, error in errors.items()}
 
 

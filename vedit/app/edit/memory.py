@@ -25,15 +25,14 @@ def need_of(edit: Edit, frames_per_call: int | None = None, offload: str | None 
     calls = min(frames_per_call or edit.job.frames_per_call, edit.window)
     # a window that was not asked for goes with the call
     window = edit.window if edit.job.window or edit.is_whole else calls
-    width, height = edit.job.selection.shape
-    size = height // model.scale, width // model.scale
+    size = model.latent_size(edit.pixels.selection.shape)
     sums = Controller(model.unet, outline.plan, outline.branches, window, size, model.tokenizer.model_max_length).store.predicted_bytes()
     latents = 4 * int(model.unet.config.in_channels) * size[0] * size[1] * window
     text, codec = weight_bytes(model.text_encoder), weight_bytes(model.vae)
     # latents of each branch, the network's answer and what the step makes of them
     held = sums + outline.held_bytes * window // edit.window + 4 * len(outline.branches) * latents
     network = int(network_peak(model, outline.plan, outline.branches, calls, size) * MARGIN)
-    coding = int(codec_peak(model, codec_frames(calls, width * height), size) * MARGIN)
+    coding = int(codec_peak(model, codec_frames(calls, size[0] * size[1] * model.scale**2), size) * MARGIN)
     if offload == "none":
         return Need(weight_bytes(model.unet) + codec + text, max(network, coding), held)
     unet = weight_bytes(model.unet) if offload == "model" else 0
@@ -57,7 +56,7 @@ def check_memory(edit: Edit, limit_mib: int | None = None) -> None:
     if need.total <= room:
         return
     where = f"{device} has {shown(room)}" if limit_mib is None else f"--memory allows {limit_mib} MiB"
-    width, height = edit.job.selection.shape
+    width, height = edit.pixels.selection.shape
     dtype = str(edit.model.dtype).removeprefix("torch.")
     fits = [f"{what} (about {shown(less.total)})" for what, less in alternatives(edit) if less.total <= room]
     raise MemoryBudgetError(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vedit import methods
-from vedit.app.clips import MadeSource, Pixels, Selection, blank_frames, check_size, frames_of, read_pixels
+from vedit.app.clips import MadeSource, Pixels, Selection, blank_frames, frames_of, read_pixels
 from vedit.app.edit.invert import check_prompt
 from vedit.app.edit.memory import check_memory
 from vedit.app.edit.windows import Edit, since
@@ -56,14 +56,16 @@ class Job(NamedTuple):
     memory_mib: int | None = None
 
 
-def edit_video(job: Job, model: Model, settings: Settings, *, watch: Watch = unwatched) -> dict[str, Any]:
+def edit_video(job: Job, model: Model, settings: Settings, *, pixels: Pixels | None = None, watch: Watch = unwatched) -> dict[str, Any]:
     """Run one edit and write its output; returns the run record.
 
-    Everything the user typed is checked before the first evaluation. Raises VeditError.
+    pixels: the job's frames, where they are read already. Everything the user typed is checked
+    before the first evaluation. Raises VeditError.
     """
     started = time.perf_counter()
     check_job(job, model)
-    pixels = read_pixels(job.input, job.selection, warn=settings.warn)
+    pixels = pixels or read_pixels(job.input, job.selection, warn=settings.warn)
+    say_what_is_lost(pixels, settings.warn)
     edit = Edit(job, model, pixels, settings.warn)
     check_memory(edit, job.memory_mib)
     edit.spans["read"] = since(started)
@@ -71,7 +73,7 @@ def edit_video(job: Job, model: Model, settings: Settings, *, watch: Watch = unw
     begin = time.perf_counter()
     report = write_result(job, pixels, edit.result, edit.recipe(), settings)
     if job.preview:
-        pair = side_by_side(pixels.frames_FYX3, edit.result)
+        pair = side_by_side(pixels.shown_FYX3, edit.result)
         edit_clip(MadeSource(job.input, lambda: frames_of(pixels, pair), settings.warn), job.preview, [], settings, False)
     edit.write_extras(settings)
     edit.spans["write"] = since(begin)
@@ -109,10 +111,16 @@ def check_job(job: Job, model: Model) -> None:
     params = read_params(module.Params, job.params, job.method)
     if "inversion" in module.NEEDS and job.inversion is None and job.invert_like is None:  # those are asked what they hold
         inverted = params.inversion_steps or params.steps
-        model.schedule.check_stored(model.schedule.timesteps(params.steps), model.schedule.timesteps(inverted), f"an inversion of {inverted} steps")
+        levels = model.schedule.timesteps(inverted)
+        model.schedule.check_stored(model.schedule.nearest_stored(params.steps, levels), levels, f"an inversion of {inverted} steps")
     for prompt in (job.source, job.target):
         check_prompt(model, prompt)
-    check_size(job.selection.size, latent_multiple(model))
+
+
+def say_what_is_lost(pixels: Pixels, warn: Callable[[str], None]) -> None:
+    """Name what a clip has and an edit of it does not."""
+    if pixels.has_alpha:
+        warn("the clip is transparent in part; it is edited over white, and the result has no transparency")
 
 
 def _beside(path: str | None, output: str) -> str | None:
@@ -123,14 +131,14 @@ def _beside(path: str | None, output: str) -> str | None:
 def job_of(record: dict[str, Any], output: str) -> Job:
     """The job that a run record describes, for another output."""
     selection = record["selection"]
-    size = selection["size"]
+    size, shown = ((tuple(value) if isinstance(value, list) else value) for value in (selection["size"], selection.get("output")))
     return Job(
         record["input"],
         output,
         record["method"],
         record["source_prompt"],
         record["target_prompt"],
-        Selection(selection["start"], selection["stride"], selection["frames"], tuple(size) if isinstance(size, list) else size),
+        Selection(selection["start"], selection["stride"], selection["frames"], size, shown),
         record["params"],
         record["seed"],
         None,
@@ -140,11 +148,6 @@ def job_of(record: dict[str, Any], output: str) -> Job:
         window=record["window"],
         invert_like=record["inversion"],
     )
-
-
-def latent_multiple(model: Model) -> int:
-    """Sides of the picture must be multiples of this: every level of the UNet halves the latent."""
-    return int(model.scale * 2 ** (len(model.unet.config.block_out_channels) - 1))
 
 
 def side_by_side(source: np.ndarray, result: np.ndarray) -> np.ndarray:

@@ -8,12 +8,13 @@ network still called for `frames_per_call` frames at a time.
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from vedit import methods
-from vedit.app.clips import MadeSource, Pixels, blank_frames, frames_of, to_tensor
+from vedit.app.clips import MadeSource, Pixels, Selection, as_tensor, blank_frames, frames_of, scaled, to_tensor
 from vedit.app.edit.invert import InversionSettings, cached_inversion, inversion_recipe, usable_inversion, windows
 from vedit.app.masks import EditMask
 from vedit.app.media.gif import Settings, edit_clip
@@ -45,8 +46,8 @@ class Edit:
         self.job, self.model, self.pixels, self.warn = job, model, pixels, _once(warn)
         self.module = methods.load(job.method)
         self.params = read_params(self.module.Params, job.params, job.method)
-        self.timesteps = model.schedule.timesteps(self.params.steps) if hasattr(self.params, "steps") else []
-        self.mask = EditMask(job.mask, pixels) if job.mask else None
+        self.timesteps = sampling_timesteps(self.params, "inversion" in self.module.NEEDS, model)
+        self.mask = EditMask(job.mask, pixels, self.warn) if job.mask else None
         self.frames, self.source = len(pixels.durations), job.source
         couples = getattr(self.module, "couples", None)
         self.is_whole = couples is not None and couples(self.params)
@@ -83,8 +84,7 @@ class Edit:
         """A window as large as the largest, without contents."""
         import torch
 
-        width, height = self.job.selection.shape
-        one = torch.zeros(1, int(self.model.unet.config.in_channels), height // self.model.scale, width // self.model.scale)
+        one = torch.zeros(1, int(self.model.unet.config.in_channels), *self.model.latent_size(self.pixels.selection.shape))
         latents = one.expand(self.window, -1, -1, -1)
         return self._input(slice(0, self.window), latents, lambda index: latents, {})
 
@@ -94,7 +94,7 @@ class Edit:
         if "inversion" in self.module.NEEDS:
             self._invert(watch)
         self.spans["invert"] = since(begin)
-        self.result = blank_frames(self.pixels.frames_FYX3.shape)
+        self.result = blank_frames(self.pixels.shown_FYX3.shape)
         each = getattr(self.params, "iterations", None) or self.outline.iterations
         total = each * -(-self.frames // self.window)
         for _ in watch(self._steps(), total, self.job.method):
@@ -107,6 +107,7 @@ class Edit:
         self.artefact, self.inversion = cached_inversion(
             self.model, self.pixels, settings.like(job.invert_like), given=given, same_prompt="source prompt" in self.module.NEEDS, watch=watch
         )
+        self.timesteps = self.model.schedule.nearest_stored(self.params.steps, self.artefact.saved)
         self.model.schedule.check_stored(self.timesteps, self.artefact.saved, self.artefact.path)
         self.source = str(self.artefact.facts["prompt"])
         if self.artefact.null_steps and params.null_text != "none":
@@ -151,7 +152,7 @@ class Edit:
             timesteps=self.timesteps,
             source_prompt=self.source,
             target_prompt=job.target,
-            mask_F1YX=None if self.mask is None else self.mask.latent(frames, self.model.scale).to(device),
+            mask_F1YX=None if self.mask is None else self.mask.latent(frames, self.model.scale, self.pixels.selection.shape).to(device),
             seed=job.seed,
             frames_per_call=job.frames_per_call,
             first_frame=frames.start,
@@ -170,14 +171,18 @@ class Edit:
 
     def _keep(self, frames: slice, latents: Tensor, save: dict[str, Any]) -> None:
         """Decode a window, and keep its mask and attention if they are wanted."""
-        result_F3YX = self.model.decode_latents(latents, self.job.frames_per_call).float().cpu().clamp(-1, 1)
+        selection = self.pixels.selection
+        result_F3YX = self.model.decode_latents(latents, self.job.frames_per_call, selection.shape).float().cpu().clamp(-1, 1)
+        if selection.shown != selection.shape:
+            result_F3YX = as_tensor(scaled(to_frames(result_F3YX), selection.shown))
         if self.keeps_outside:
             result_F3YX = self._put_back(frames, result_F3YX, save.get("mask"))
         self.result[frames] = to_frames(result_F3YX)
         if self.job.save_masks:
             if self.masks is None:
                 self.masks = blank_frames(self.result.shape[:3])
-            self.masks[frames] = mask_frames(save["mask"], self.model.scale) if "mask" in save else self.mask.pixels(frames)  # type: ignore[union-attr]
+            made = save.get("mask")
+            self.masks[frames] = mask_frames(made, self.model.scale, selection) if made is not None else self.mask.pixels(frames)  # type: ignore[union-attr]
         for key, value in save.items():
             if key.startswith("attention/"):
                 self.attention.setdefault(key.removeprefix("attention/"), []).append(value.float().cpu())
@@ -188,10 +193,14 @@ class Edit:
 
         from vedit.diffusion.blend import blend, soft_edges
 
-        share = torch.ones(1, 1, 1, 1) if made_F1YX is None else soft_edges(made_F1YX.float().cpu(), self.model.scale)
+        selection = self.pixels.selection
+        share = torch.ones(1, 1, 1, 1)
+        if made_F1YX is not None:
+            share = soft_edges(made_F1YX.float().cpu(), self.model.scale)[..., : selection.shape[1], : selection.shape[0]]
+            share = stretched(share, selection.shown, "bilinear")
         if self.mask is not None:
             share = share * (torch.from_numpy(self.mask.pixels(frames)).unsqueeze(1) / 255)
-        return blend(to_tensor(self.pixels, frames), result_F3YX, share)
+        return blend(as_tensor(self.pixels.shown_FYX3[frames]), result_F3YX, share)
 
     def write_extras(self, settings: Settings) -> None:
         """The mask as a clip like the output, or as a folder of pictures; attention as a picture for each word."""
@@ -207,7 +216,13 @@ class Edit:
             edit_clip(MadeSource(self.job.input, lambda: frames_of(self.pixels, grey), settings.warn), self.job.save_masks, [], settings, False)
         if self.job.save_attention:
             maps = {key: torch.cat(parts) for key, parts in self.attention.items()}
-            write_heatmaps(self.job.save_attention, maps, self.pixels.frames_FYX3)
+            write_heatmaps(self.job.save_attention, maps, self.pixels.shown_FYX3, self.covered)
+
+    @property
+    def covered(self) -> tuple[float, float]:
+        """Which share of the latent's height and width the picture fills."""
+        (width, height), (rows, columns) = self.pixels.selection.shape, self.model.latent_size(self.pixels.selection.shape)
+        return height / (rows * self.model.scale), width / (columns * self.model.scale)
 
     def recipe(self) -> dict[str, Any]:
         """What the result depends on: equal recipes give equal pixels."""
@@ -223,7 +238,8 @@ class Edit:
             "model": model.identity(),
             "device": str(model.device),
             "dtype": str(model.dtype).removeprefix("torch."),
-            "clip": self.pixels.facts(),
+            "clip": {**self.pixels.facts(), "size": list(self.pixels.selection.shown)},
+            "sizes": self.sizes(),
             "selection": job.selection._asdict(),
             "frames_per_call": job.frames_per_call,
             "window": job.window,
@@ -232,6 +248,27 @@ class Edit:
             "inversion": None if self.artefact is None else inversion_recipe(self.artefact),
             "versions": versions("torch", "diffusers", "transformers", "pillow"),
         }
+
+    def sizes(self) -> dict[str, Any]:
+        """What was done to the frames: the clip's width and height, what was worked on and filled up to, and what was written."""
+        selection, clip = self.pixels.selection, self.pixels.clip
+        rows, columns = self.model.latent_size(selection.shape)
+        return {
+            "source": [clip.width, clip.height],
+            "crop": "square" if isinstance(selection.size, int) else "none",
+            "worked": list(selection.shape),
+            "filled": [columns * self.model.scale, rows * self.model.scale],
+            "output": list(selection.shown),
+        }
+
+
+def sampling_timesteps(params: Any, is_inverted: bool, model: Model) -> list[int]:
+    """The timesteps that a method samples at: levels of its inversion, where it has one; none where it does not sample."""
+    if not hasattr(params, "steps"):
+        return []
+    if not is_inverted:
+        return model.schedule.timesteps(params.steps)
+    return model.schedule.nearest_stored(params.steps, model.schedule.timesteps(params.inversion_steps or params.steps))
 
 
 def no_latents(index: int) -> Tensor:
@@ -247,13 +284,22 @@ def to_frames(pixels_F3YX: Tensor) -> np.ndarray:
     return array
 
 
-def mask_frames(mask_F1YX: Tensor, scale: int) -> np.ndarray:
-    """A mask at latent size as pixels, (F, Y, X) uint8."""
+def mask_frames(mask_F1YX: Tensor, scale: int, selection: Selection) -> np.ndarray:
+    """A mask at latent size as pixels of the output, (F, Y, X) uint8."""
     import torch
 
-    shown = (mask_F1YX.float().clamp(0, 1) * 255).round().to(torch.uint8).squeeze(1)
-    array: np.ndarray = shown.repeat_interleave(scale, 1).repeat_interleave(scale, 2).cpu().numpy()
+    shown = (mask_F1YX.float().clamp(0, 1) * 255).round().cpu()
+    shown = shown.repeat_interleave(scale, 2).repeat_interleave(scale, 3)[..., : selection.shape[1], : selection.shape[0]]
+    array: np.ndarray = stretched(shown, selection.shown, "nearest-exact").to(torch.uint8).squeeze(1).numpy()
     return array
+
+
+def stretched(mask_F1YX: Tensor, size: tuple[int, int], mode: str) -> Tensor:
+    """A mask at another width and height."""
+    import torch
+
+    wanted = (size[1], size[0])
+    return mask_F1YX if tuple(mask_F1YX.shape[-2:]) == wanted else torch.nn.functional.interpolate(mask_F1YX, wanted, mode=mode)
 
 
 def since(begin: float) -> float:
@@ -262,12 +308,13 @@ def since(begin: float) -> float:
 
 
 def _once(warn: Callable[[str], None]) -> Callable[[str], None]:
-    """Every window says the same: once is enough."""
+    """Every window says the same, of other frames: once is enough."""
     said: set[str] = set()
 
     def told(message: str) -> None:
-        if message not in said:
-            said.add(message)
+        kind = re.sub(r"frame \d+", "frame", message)
+        if kind not in said:
+            said.add(kind)
             warn(message)
 
     return told

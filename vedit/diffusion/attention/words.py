@@ -47,6 +47,6 @@ class WordMaps:
 
 
 def published_scale(unet: Any, size: tuple[int, int]) -> int:
-    """The scale whose maps are nearest to 16x16: 4 for pictures of 512 pixels."""
+    """The scale whose maps have a shorter side nearest to 16: 4 for pictures whose own is 512 pixels."""
     sites = [site for site in find_sites(unet) if site.kind == "cross"]
-    return min(sites, key=lambda site: (abs(max(site.grid(size)) - MAP_SIDE), site.scale)).scale
+    return min(sites, key=lambda site: (abs(min(site.grid(size)) - MAP_SIDE), site.scale)).scale
