@@ -88,7 +88,26 @@ def test_an_mp4_with_sound_keeps_its_sound_and_its_time(tmp_path: Path) -> None:
     model = write_folder(tmp_path / "model")
     clip, output = str(shared("data/clips/rabbit-watermelon.mp4")), tmp_path / "out.mp4"
     prompts = ["--source", "a red cat", "--prompt", "a blue dog"]
-    done = vedit("edit", clip, "-o", output, "--model", model, "--method", "sdedit", "--steps", "2", "--frames", "5", "--stride", "3", "--size", "32", "--quiet", *prompts)
+    done = vedit(
+        "edit",
+        clip,
+        "-o",
+        output,
+        "--model",
+        model,
+        "--method",
+        "sdedit",
+        "--steps",
+        "2",
+        "--frames",
+        "5",
+        "--stride",
+        "3",
+        "--size",
+        "32",
+        "--quiet",
+        *prompts,
+    )
     assert (done.code, done.err) == (0, "")
     before, after = probed(Path(clip)), probed(output)
     assert (after["width"], after["height"], after["images"]) == (before["width"], before["height"], 5)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from diffusers import DDIMInverseScheduler, DDIMScheduler
@@ -150,3 +151,19 @@ def test_steps_that_an_inversion_has_not_stored_are_refused_with_those_that_fit(
     assert (error.value.right, error.value.next_step) == ("Step counts that fit: 1, 6, 12.", "Try --steps 12")
     for count in (1, 6, 12):
         schedule.check_stored(schedule.timesteps(count), schedule.timesteps(12), "it")
+
+
+@pytest.mark.parametrize("spacing", ["linspace", "trailing"])
+@pytest.mark.parametrize(("steps", "stored"), [(50, 500), (30, 500), (7, 50), (20, 20), (33, 999)])
+def test_sampling_moves_to_the_nearest_level_of_an_inversion(spacing: str, steps: int, stored: int) -> None:
+    schedule = read_schedule({**SD_SCHEDULER, "timestep_spacing": spacing})
+    levels = schedule.timesteps(stored)
+    found = schedule.nearest_stored(steps, levels)
+    assert set(found) <= set(levels) and found == sorted(set(found), reverse=True) and len(found) == steps
+    stride = np.diff(sorted(levels)).max() if stored > 1 else 0
+    assert np.abs(np.subtract(found, schedule.timesteps(steps))).max() <= stride // 2
+
+
+def test_leading_steps_stay_where_they_are() -> None:
+    schedule = read_schedule({**SD_SCHEDULER, "timestep_spacing": "leading"})
+    assert schedule.nearest_stored(30, schedule.timesteps(500)) == schedule.timesteps(30)

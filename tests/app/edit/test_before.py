@@ -70,7 +70,7 @@ REFUSED = [
     (("clip.gif", "-o", "out.gif", "--source", "a red circle", "--prompt", "a blue wolf"), 2, "wolf"),
     (("clip.gif", "-o", "none/out.gif", *WORDS), 4, "no folder none"),
     (("clip.gif", "-o", "out.gif", *WORDS, "--size", "5x"), 2, "--size 5x"),
-    (("clip.gif", "-o", "out.gif", *WORDS, "--method", "p3p"), 2, "did you mean p2p"),
+    (("clip.gif", "-o", "out.gif", *WORDS, "--method", "p3p"), 2, "no method called 'p3p'"),
     (("clip.gif", "-o", "out.gif", *WORDS, "--preset", "p3p"), 2, "no preset called 'p3p'"),
     (("clip.gif", "-o", "out.gif", *WORDS, "--mask", "box:0,0,99,99"), 2, "does not lie in the 64x64 frame"),
     (("clip.gif", "-o", "out.gif", *WORDS, "--mask", "time:9s-"), 2, "holds no frame"),

@@ -208,7 +208,9 @@ SHAPES = [("p2p", {**P2P, "self_max_tokens": 16}), ("pnp", {"steps": 2, "attenti
 @pytest.mark.parametrize("method, params", SHAPES)
 def test_a_clip_of_any_shape_comes_back_in_its_own_size(model: Model, clip: str, tmp_path: Path, method: str, params: dict[str, Any], size: Any) -> None:
     name = wide_clip(tmp_path / "wide.gif", size)
-    task = job(name, tmp_path / "a.nut", method=method, params=params, target="a red dog", selection=Selection(size=size), save_attention=str(tmp_path / "heat"))
+    task = job(
+        name, tmp_path / "a.nut", method=method, params=params, target="a red dog", selection=Selection(size=size), save_attention=str(tmp_path / "heat")
+    )
     record = edit_video(task, model, Settings())
     assert read_pixels(str(tmp_path / "a.nut"), Selection(size=size)).clip.canvas[2:] == size
     assert record["sizes"] == {
