@@ -553,7 +553,7 @@ complete -c vedit -n '__vedit_at \'vedit gif watermark\'' -l opacity -x -d '0 is
 complete -c vedit -n '__vedit_at \'vedit gif watermark\'' -l position -x -a 'top-left top-right bottom-left bottom-right center' -d 'Where on the canvas (default bottom-right).'
 complete -c vedit -n '__vedit_at \'vedit gif watermark\'' -l color -x -d 'Of the letters (default #ffffff).'
 complete -c vedit -n '__vedit_at \'vedit gif watermark\'' -l margin -x -d 'Distance from the edges, as far as there is room (default 10).'
-complete -c vedit -n '__vedit_at \'vedit gif watermark\'' -l font -r -F -d 'A TrueType or OpenType file; the one built into Pillow when not given.'
+complete -c vedit -n '__vedit_at \'vedit gif watermark\'' -l font -r -F -d 'A TrueType or OpenType file; without it one that has Latin, Greek and Cyrillic letters.'
 complete -c vedit -n '__vedit_at \'vedit gif watermark\'' -l outline -x -d 'Width of an outline around the letters, in pixels (default 0).'
 complete -c vedit -n '__vedit_at \'vedit gif watermark\'' -l outline-color -x -d 'Of the outline (default #000000).'
 complete -c vedit -n '__vedit_at \'vedit gif watermark\'' -l image -r -F -d 'Put this picture there instead of text; its transparency is used.'

@@ -11,13 +11,14 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from tests import reference
-from tests.conftest import OK, WELL_FORMED, edited, gif, parsed, same_facts, same_frames, vedit
+from tests.conftest import OK, ROOT, WELL_FORMED, edited, gif, parsed, same_facts, same_frames, vedit
 from tests.data.make_nasty_gifs import END, gce, header, image
 from tests.random_gifs import random_gif
 from vedit.media.frames import Clip, Frame, Rect
 from vedit.stages import watermark
 from vedit.stages.options import read_options
 
+FONT = ROOT / "vedit" / "media" / "fonts" / "DejaVuSans.ttf"
 DEJAVU = Path("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf")
 
 
@@ -39,7 +40,7 @@ class Mark(NamedTuple):
 def letters(text: str, size: int = 24) -> np.ndarray:
     """Coverage of the text without empty borders, as Pillow draws it on black."""
     canvas = Image.new("L", (2000, 400))
-    ImageDraw.Draw(canvas).multiline_text((100, 100), text, 255, ImageFont.load_default(size))
+    ImageDraw.Draw(canvas).multiline_text((100, 100), text, 255, ImageFont.truetype(FONT, size))
     pixels = np.asarray(canvas, np.int64)
     rows, columns = np.nonzero(pixels.any(1))[0], np.nonzero(pixels.any(0))[0]
     return pixels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]

@@ -94,7 +94,7 @@ VIDEO = tuple(CONTAINERS)
 STREAMS = ("nut", "y4m", "mono", "rgb24", "rgba")
 PICTURES = ("apng", "png", "webp")
 FORMATS = ("gif", *STREAMS, *VIDEO, *PICTURES, "folder")
-STILLS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".tga")  # of folders of frames
+STILLS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".tga", ".avif")  # of folders of frames
 # films that ffmpeg reads and we do not write
 READ_ONLY = ("divx", "dv", "f4v", "h264", "hevc", "ivf", "m1v", "m2v", "mj2", "mjpeg", "mpe", "mxf", "ogm", "qt", "rm", "rmvb", "wtv")
 CLIP_SUFFIXES = tuple(f".{name}" for name in ("gif", *VIDEO, "apng", "webp", "avif", "nut", "y4m", *READ_ONLY))

@@ -19,8 +19,7 @@ from vedit.media.closing import ClosingFrames
 from vedit.media.formats import FORMATS, PICTURES, STREAMS, VIDEO, format_of
 from vedit.media.frames import Clip, Frames
 from vedit.media.limits import Limits
-
-STILL_MAGICS = (b"\xff\xd8\xff", b"BM", b"II*\0", b"MM\0*")
+from vedit.media.pictures import kind_of
 
 
 def sniff(start: bytes) -> str:
@@ -31,9 +30,7 @@ def sniff(start: bytes) -> str:
         return "nut"
     if start.startswith(b"YUV4MPEG2"):
         return "y4m"
-    if start.startswith(b"\x89PNG\r\n\x1a\n") or (start[:4] == b"RIFF" and start[8:12] == b"WEBP") or start.startswith(STILL_MAGICS):
-        return "picture"
-    return "video"
+    return "picture" if kind_of(start) else "video"
 
 
 # --- reading -------------------------------------------------------------------------------------

@@ -7,18 +7,22 @@ Fonts are imported when text is drawn, and arithmetic on images when full colour
 
 from __future__ import annotations
 
+import os
 import unicodedata
 from collections.abc import Callable
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from PIL import Image, ImageChops, UnidentifiedImageError
+from PIL import Image, ImageChops
 
-from vedit.errors import InputError
+from vedit.errors import InputError, LimitError, UsageError
 from vedit.media.frames import Rect
 
 FULL = 255 * 255  # coverage times opacity of a pixel that hides what is under it
 SOLID = 128  # over nothing, a pixel of a GIF is drawn from this opacity on
+FONT = os.path.join(os.path.dirname(__file__), "fonts", "DejaVuSans.ttf")  # Latin, Greek and Cyrillic letters
+LARGEST = 100 * 10**6  # pixels of a drawing
+TOLD = 5  # so many missing letters are named
 MISSING = "\U0010ffff"  # a code point that no font has: it shows how the font draws what it lacks
 NOT_ZERO = [0] + [255] * 255
 Colour = tuple[int, int, int]
@@ -130,14 +134,18 @@ class Overlay:
 def draw_text(text: str, font_file: str | None, size: int, colour: Colour, outline: int = 0, outline_colour: Colour = (0, 0, 0)) -> Drawing:
     """Lettering of one or more lines, with an outline of that many pixels behind it.
 
-    The default font is the scalable one in Pillow, so the result does not depend on the machine.
+    The default font comes with vedit, so the result does not depend on the machine. A letter and
+    a combining mark behind it are drawn as the one letter that they make, where there is one.
+    Raises UsageError when the lettering would be larger than any canvas.
     """
     from PIL import ImageDraw
 
     font = load_font(font_file, size)
+    text = unicodedata.normalize("NFC", text)
     ruler = ImageDraw.Draw(Image.new("L", (1, 1)))
     left, top, right, bottom = (round(edge) for edge in ruler.multiline_textbbox((0, 0), text, font=font, stroke_width=outline))
     extent = max(1, right - left + 4), max(1, bottom - top + 4)  # glyphs may lean out of their box by a pixel
+    _check_size(extent, f"the text of {len(text)} characters", "Shorten it")
 
     def coverage(stroke: int) -> Image.Image:
         image = Image.new("L", extent)
@@ -160,7 +168,7 @@ def load_font(font_file: str | None, size: int) -> Any:
     from PIL import ImageFont
 
     try:
-        return ImageFont.load_default(size) if font_file is None else ImageFont.truetype(font_file, size)
+        return ImageFont.truetype(font_file or FONT, size)
     except OSError as error:
         reason = error.strerror or ("not a font" if "unknown file format" in str(error) else str(error))
         raise InputError(
@@ -178,8 +186,44 @@ def missing_glyphs(text: str, font: Any) -> str:
         return (mask.size, *offset), bytes(mask)
 
     absent = shape(MISSING)
-    drawn = [character for character in dict.fromkeys(text) if unicodedata.category(character)[0] not in "CZ"]
-    return "".join(character for character in drawn if shape(character) == absent)
+    return "".join(character for character in dict.fromkeys(unicodedata.normalize("NFC", text)) if _is_drawn(character) and shape(character) == absent)
+
+
+def _is_drawn(character: str) -> bool:
+    """Whether a character needs a picture: not a space, a sign that steers the layout, or a choice of variant."""
+    if unicodedata.category(character) in ("Cc", "Co", "Cn"):
+        return character != "\n"
+    return unicodedata.category(character)[0] not in "CZ" and not "\ufe00" <= character <= "\ufe0f"
+
+
+def refuse_missing(text: str, font_file: str | None, size: int) -> None:
+    """Raise UsageError naming the characters that the font has no picture for."""
+    missing = missing_glyphs(text, load_font(font_file, size))
+    if missing:
+        named = ", ".join(f"{character} ({unicodedata.name(character, f'U+{ord(character):04X}')})" for character in missing[:TOLD])
+        more = f" and {len(missing) - TOLD} more" if len(missing) > TOLD else ""
+        raise UsageError(
+            f"{font_file or 'the built-in font'} has no picture of {named if named.isprintable() else ascii(named)}{more}.",
+            "Boxes would be drawn instead." if font_file else "It has Latin, Greek and Cyrillic letters; boxes would be drawn instead.",
+            "Name a font that has it: --font FILE",
+        )
+
+
+def runs_from_right(text: str) -> bool:
+    """Whether some letters of a text are written from right to left."""
+    return any(unicodedata.bidirectional(character) in ("R", "AL") for character in text)
+
+
+def can_run_from_right() -> bool:
+    """Whether Pillow finds the library that lays out such text (and joins and shapes its letters)."""
+    from PIL import features
+
+    return bool(features.check("raqm"))
+
+
+def _check_size(size: tuple[int, int], what: str, next_step: str) -> None:
+    if size[0] * size[1] > LARGEST:
+        raise UsageError(f"{what} would be {size[0]}x{size[1]} pixels.", f"The most is {LARGEST // 10**6} million pixels.", next_step)
 
 
 def largest_size(fits: Callable[[int], bool], below: int) -> int | None:
@@ -191,24 +235,19 @@ def largest_size(fits: Callable[[int], bool], below: int) -> int | None:
     return low or None
 
 
-def load_picture(path: str, scale: Fraction) -> Drawing:
-    """A logo with its own transparency, times `scale`; raises InputError naming the file."""
-    import warnings
+def load_picture(path: str, scale: Fraction, warn: Callable[[str], None] = lambda message: None) -> Drawing:
+    """A logo with its own transparency, upright, times `scale`; raises InputError naming the file."""
+    from vedit.media.pictures import read_file
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as file:
-                picture = file.convert("RGBA")
-    except UnidentifiedImageError:
-        raise InputError(f"cannot read the picture {path}: not a picture.", "Any format that Pillow reads will do, such as PNG.") from None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        picture = read_file(path, warn=lambda message: warn(f"the picture {path}: {message}")).convert("RGBA")
+    except LimitError:
         raise InputError(f"the picture {path} is too large for a logo.", "", "Shrink it first.") from None
-    except (OSError, SyntaxError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise InputError(f"cannot read the picture {path}: {reason.lower()}.") from None
+    except InputError as error:
+        raise InputError(f"cannot read the picture {path}: {error.what.removeprefix('cannot read: ')}", error.right, error.next_step) from None
     if scale != 1:
         width, height = (max(1, int(side * scale + Fraction(1, 2))) for side in picture.size)
+        _check_size((width, height), f"the picture {path}", "Name a smaller --scale")
         # weighted by alpha, so that the colours of transparent pixels do not bleed into edges
         picture = picture.convert("RGBa").resize((width, height), Image.Resampling.LANCZOS).convert("RGBA")
     if picture.getchannel("A").getextrema()[1] == 0:

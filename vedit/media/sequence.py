@@ -1,6 +1,6 @@
-"""Pictures as clips: folders of frames, animated PNG and WebP, and stills.
+"""Pictures as clips: folders of frames, animated PNG, WebP and AVIF, and stills.
 
-Everything is read through Pillow one frame at a time. Animated PNG is written by us, since Pillow
+Everything is read one frame at a time, see `pictures` and `apng`. Animated PNG is written by us, since Pillow
 keeps all frames in memory and merges equal ones; each frame is an ordinary PNG of Pillow's, its
 data re-labelled, and only the part that changed. WebP is written by Pillow's encoder, which
 streams in, writes at the end, and may merge equal frames (their time is kept).
@@ -16,96 +16,142 @@ import re
 import shutil
 import struct
 import tempfile
-import warnings
-import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from fractions import Fraction
 from typing import Any, BinaryIO
 
-from PIL import Image
-
 from vedit.errors import InputError, LimitError, OutputError, UsageError
+from vedit.media import apng
+from vedit.media.apng import MILLISECONDS, STILL_MS, chunk
 from vedit.media.formats import STILLS
 from vedit.media.frames import Clip, Frame, Frames, Rect
 from vedit.media.limits import Limits
+from vedit.media.pictures import PNG_MAGIC, decode, open_picture, read_file
 from vedit.media.timing import rounded
 
 SUFFIXES = STILLS
-MILLISECONDS = Fraction(1, 1000)
-STILL_MS = 100  # how long a picture without a delay is shown
 RATE = Fraction(25)  # frames per second of a folder, unless told
 FIRST_NUMBER = 1
-PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 
 
 # --- reading -------------------------------------------------------------------------------------
 
 
-@contextmanager
-def _quiet_about_size() -> Iterator[None]:
-    """Pillow's own size warning is not wanted: the limits here are options."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        try:
-            yield
-        except Image.DecompressionBombError as error:
-            raise LimitError(f"the picture is too large: {error}.") from None
-
-
-def _open_picture(file: Any, limits: Limits) -> Any:
-    try:
-        with _quiet_about_size():
-            image = Image.open(file)
-    except (OSError, SyntaxError, ValueError, struct.error) as error:
-        raise InputError(f"not a picture that can be read: {str(error) or type(error).__name__}.") from None
-    limits.check("canvas", image.width * image.height, f"a picture of {image.width}x{image.height}")
-    return image
-
-
-def _decoded(image: Any) -> Any:
-    """The picture as "RGB" or "RGBA", alpha wherever the file has it."""
-    try:
-        has_alpha = image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
-        return image.convert("RGBA" if has_alpha else "RGB")
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error) as error:
-        raise InputError(f"the picture is damaged: {str(error) or type(error).__name__}.") from None
-
-
 def read_picture(file: BinaryIO, name: str, *, limits: Limits = Limits(), warn: Callable[[str], None] = lambda message: None) -> tuple[Clip, Frames]:
-    """Read an animated PNG or WebP, or a still picture, from a file that can seek."""
-    image = _open_picture(file, limits)
-    count = getattr(image, "n_frames", 1)
+    """Read an animated PNG, WebP or AVIF, the pages of a TIFF, or a still picture, from a file that can seek."""
+    if (layout := apng.layout_of(file)) is not None:
+        return apng.read_apng(file, layout, name, limits=limits, warn=warn)
+    size = file.seek(0, 2)
+    image = open_picture(file, limits)
+    images = _images_of(image, warn)
+    count = len(images)
     limits.check("images", count, f"{count} images")
     limits.check("total", count * image.width * image.height, f"{count} images of {image.width}x{image.height}")
-    plays = image.info.get("loop") if count > 1 else None
-    loop = None if plays in (None, 1) else plays - 1 if plays else 0
-    skipped = 1 if getattr(image, "default_image", False) else 0  # shown by readers without animation only
-    clip = Clip(image.width, image.height, name, timebase=MILLISECONDS, loop=loop, frames_hint=count - skipped, warn=warn)
-    return clip, _animation(image, clip, skipped, count)
+    limits.check_expansion(count * image.width * image.height, size)
+    image.seek(images[0])
+    first = decode(image, warn)
+    loop = _loop_of(image, file) if count > 1 else None
+    clip = Clip(first.width, first.height, name, timebase=MILLISECONDS, loop=loop, frames_hint=count, warn=warn)
+    return clip, _animation(image, clip, images, first)
 
 
-def _animation(image: Any, clip: Clip, first: int, count: int) -> Frames:
+def _images_of(image: Any, warn: Callable[[str], None]) -> list[int]:
+    """Which images of an opened file are frames: of a photo with a depth or gain map behind it, only the first."""
+    if image.format not in ("WEBP", "AVIF", "TIFF"):
+        return [0]
+    if image.format != "TIFF":
+        return list(range(image.n_frames))
+    pages, number = [], 0
+    try:
+        while True:
+            image.seek(number)
+            if not _is_beside(image):
+                pages.append(number)
+            number += 1
+    except EOFError:
+        return pages or [0]
+    except Exception as error:  # Pillow's reader raises whatever it stumbles over
+        warn(f"damaged behind image {number} ({str(error) or type(error).__name__}): the rest is left out")
+        return pages or [0]
+
+
+def _is_beside(image: Any) -> bool:
+    """Whether a TIFF page is a small version or a mask of another page."""
+    kind = image.tag_v2.get(254)
+    return isinstance(kind, int) and bool(kind & 0b101)
+
+
+def _loop_of(image: Any, file: BinaryIO) -> int | None:
+    """How often an animation repeats, as `Clip.loop` counts."""
+    if image.format == "AVIF":
+        return avif_loop(file)
+    plays = image.info.get("loop", 1)
+    return None if plays == 1 else plays - 1 if plays else 0
+
+
+def _animation(image: Any, clip: Clip, images: list[int], first: Any) -> Frames:
     pts = 0
-    due = Fraction(0)  # APNG delays need not be whole milliseconds
-    for index in range(first, count):
+    for index, number in enumerate(images):
         try:
-            image.seek(index)
-            picture = _decoded(image)
-        except (EOFError, OSError, InputError, SyntaxError) as error:
-            if index == first:
-                raise InputError(f"the picture is damaged: {error}.") from None
-            clip.warn(f"damaged behind image {index - first}: the rest is left out")
+            if index:
+                image.seek(number)
+            picture = decode(image) if index else first
+        except (InputError, LimitError):
+            clip.warn(f"damaged behind image {index}: the rest is left out")
             return
-        due += Fraction(image.info.get("duration") or STILL_MS).limit_denominator(10**6)
-        end = rounded(due)
-        yield Frame(index - first, pts, end - pts, picture.mode.lower(), clip.canvas, picture)
+        except Exception as error:  # as in `_images_of`
+            clip.warn(f"damaged behind image {index} ({str(error) or type(error).__name__}): the rest is left out")
+            return
+        if picture.size != (clip.width, clip.height):
+            raise InputError(
+                f"image {index + 1} is {picture.width}x{picture.height}, but the first is {clip.width}x{clip.height}.",
+                "All images of a clip have one size.",
+            )
+        start, lasts = image.info.get("timestamp", pts), image.info.get("duration") or STILL_MS
+        end = max(pts, start) + lasts if isinstance(lasts, int) and isinstance(start, int) else pts + STILL_MS
+        yield Frame(index, pts, end - pts, picture.mode.lower(), clip.canvas, picture)
         pts = end
+
+
+def avif_loop(file: BinaryIO) -> int | None:
+    """How often an AVIF animation repeats, as `Clip.loop` counts: for ever where it does not say.
+
+    Source: the edit list of the first track, as libavif writes and reads it (avifDecoder.repetitionCount).
+    """
+    file.seek(0)
+    track = _box(_box(file.read(), b"moov"), b"trak")
+    header, edits = _box(track, b"tkhd"), _box(_box(track, b"edts"), b"elst")
+    if len(edits) < 8 or len(header) < 36:
+        return 0
+    if not edits[3] & 1:
+        return None
+    is_long = header[0] == 1
+    whole = int.from_bytes(header[28:36] if is_long else header[20:24], "big")
+    once = int.from_bytes(edits[8:16] if edits[0] == 1 else edits[8:12], "big")
+    if whole == (1 << (64 if is_long else 32)) - 1 or not once:
+        return 0
+    return -(-whole // once) - 1 or None
+
+
+def _box(data: bytes, kind: bytes) -> bytes:
+    """The content of the first box of a kind among those that `data` consists of, or nothing."""
+    place = 0
+    while place + 8 <= len(data):
+        size, head = int.from_bytes(data[place : place + 4], "big"), 8
+        if size == 1:
+            size, head = int.from_bytes(data[place + 8 : place + 16], "big"), 16
+        elif size == 0:
+            size = len(data) - place
+        if data[place + 4 : place + 8] == kind:
+            return data[place + head : place + size]
+        place += max(size, 8)
+    return b""
 
 
 def natural_key(name: str) -> list[tuple[int, str]]:
     """Sort key that puts frame-10 behind frame-9."""
-    return [(int(part), "") if part.isdigit() else (-1, part.lower()) for part in re.split(r"(\d+)", name)]
+    # [0-9] and not \d: other digits, such as a superscript two, are letters here
+    return [(int(part), "") if part.isdecimal() else (-1, part.lower()) for part in re.split(r"([0-9]+)", name)]
 
 
 def read_folder(
@@ -119,25 +165,22 @@ def read_folder(
     if not names:
         raise InputError("the folder holds no pictures.", f"Looked for {' '.join(SUFFIXES)}.")
     limits.check("images", len(names), f"{len(names)} images")
-    first = _picture_of(folder, names[0], limits)
+    first = _picture_of(folder, names[0], limits, warn)
     fps = rate or RATE
     clip = Clip(first.width, first.height, folder, timebase=1 / fps, rate=fps, frames_hint=len(names), warn=warn)
     return clip, _pictures(folder, names, clip, limits)
 
 
-def _picture_of(folder: str, name: str, limits: Limits) -> Any:
+def _picture_of(folder: str, name: str, limits: Limits, warn: Callable[[str], None]) -> Any:
     try:
-        with open(os.path.join(folder, name), "rb") as file:
-            return _decoded(_open_picture(file, limits))
-    except OSError as error:
-        raise InputError(f"{name}: cannot read: {(error.strerror or str(error)).lower()}.") from None
-    except InputError as error:
+        return read_file(os.path.join(folder, name), limits, lambda message: warn(f"{name}: {message}"))
+    except (InputError, LimitError) as error:
         raise error.in_file(name) from None
 
 
 def _pictures(folder: str, names: list[str], clip: Clip, limits: Limits) -> Frames:
     for index, name in enumerate(names):
-        picture = _picture_of(folder, name, limits)
+        picture = _picture_of(folder, name, limits, clip.warn if index else lambda message: None)  # the first has been told of
         if picture.size != (clip.width, clip.height):
             raise InputError(
                 f"{name} is {picture.width}x{picture.height}, but {names[0]} is {clip.width}x{clip.height}.",
@@ -202,10 +245,6 @@ def write_folder(clip: Clip, frames: Frames, path: str, *, overwrite: bool = Fal
     return len(names)
 
 
-def _chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-
 def _plays(loop: int | None) -> int:
     """How often a clip is played in all, as PNG and WebP count it; 0 is forever."""
     return 1 if loop is None else loop + 1 if loop else 0
@@ -241,23 +280,23 @@ def write_apng(clip: Clip, frames: Frames, stream: BinaryIO) -> int:
         if count == 0:
             mode = "RGBA" if _needs_alpha(frame) else "RGB"
             header = struct.pack(">IIBBBBB", clip.width, clip.height, 8, 6 if mode == "RGBA" else 2, 0, 0, 0)
-            stream.write(PNG_MAGIC + _chunk(b"IHDR", header) + _chunk(b"acTL", struct.pack(">II", 0, _plays(clip.loop))))
+            stream.write(PNG_MAGIC + chunk(b"IHDR", header) + chunk(b"acTL", struct.pack(">II", 0, _plays(clip.loop))))
         rect = clip.canvas if count == 0 else frame.rect.clipped(clip.canvas)
         if rect.is_empty:
             rect = Rect(0, 0, 1, 1)
         part = frame.pixels if rect == clip.canvas else frame.pixels.crop(rect.box)
         data = _png_data(part if part.mode == mode else part.convert(mode))
         control = struct.pack(">IIIIIHHBB", sequence, rect.w, rect.h, rect.x, rect.y, *_delay(frame.duration, clip.timebase), 0, 0)
-        stream.write(_chunk(b"fcTL", control))
-        stream.write(_chunk(b"IDAT", data) if count == 0 else _chunk(b"fdAT", struct.pack(">I", sequence + 1) + data))
+        stream.write(chunk(b"fcTL", control))
+        stream.write(chunk(b"IDAT", data) if count == 0 else chunk(b"fdAT", struct.pack(">I", sequence + 1) + data))
         sequence += 1 if count == 0 else 2
         count += 1
     if not count:
         raise InputError("no frames to write.", "Every frame was dropped or the range selects none.")
-    stream.write(_chunk(b"IEND", b""))
+    stream.write(chunk(b"IEND", b""))
     end = stream.tell()
     stream.seek(start + 8 + 25)
-    stream.write(_chunk(b"acTL", struct.pack(">II", count, _plays(clip.loop))))
+    stream.write(chunk(b"acTL", struct.pack(">II", count, _plays(clip.loop))))
     stream.seek(end)
     return count
 

@@ -43,7 +43,7 @@ OPTIONS = (
     Option("position", Choice(*POSITIONS), "where on the canvas", "|".join(POSITIONS), "bottom-right"),
     Option("color", Colour(), "of the letters", "#rrggbb", (255, 255, 255)),
     Option("margin", Integer(0, 16384), "distance from the edges, as far as there is room", "N", 10),
-    Option("font", FilePath("font"), "a TrueType or OpenType file; the one built into Pillow when not given", "FILE"),
+    Option("font", FilePath("font"), "a TrueType or OpenType file; without it one that has Latin, Greek and Cyrillic letters", "FILE"),
     Option("outline", Integer(0, 50), "width of an outline around the letters, in pixels", "N", 0),
     Option("outline-color", Colour(), "of the outline", "#rrggbb", (0, 0, 0)),
     Option("image", FilePath("picture"), "put this picture there instead of text; its transparency is used", "FILE"),
@@ -148,18 +148,17 @@ class Watermark:
         from vedit.media import overlay
 
         if self.image is not None:
-            drawing = overlay.load_picture(self.image, self.scale)
+            drawing = overlay.load_picture(self.image, self.scale, clip.warn)
             width, height = drawing.coverage.size
             if width > clip.width or height > clip.height:
                 share = min(Fraction(clip.width, width), Fraction(clip.height, height)) * self.scale * 100
                 clip.warn(f"the picture of {width}x{height} is clipped to the {clip.width}x{clip.height} canvas; --scale {int(share * 10) / 10:g}% would fit")
             return drawing
         assert self.text is not None
+        overlay.refuse_missing(self.text, self.font, self.font_size)
+        if overlay.runs_from_right(self.text) and not overlay.can_run_from_right():
+            clip.warn("the text runs from right to left, and FriBiDi, which lays it out, is not installed: its letters stand in the wrong order")
         drawing = self._letters(self.font_size)
-        missing = overlay.missing_glyphs(self.text, overlay.load_font(self.font, self.font_size))
-        if missing:
-            font = self.font or "the built-in font"
-            clip.warn(f"{font} has no letters for {missing}: boxes are drawn instead; --font FILE names a font that has them")
         self._warn_if_wide(clip, *drawing.coverage.size)
         return drawing
 
