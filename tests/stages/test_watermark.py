@@ -15,6 +15,7 @@ from tests.conftest import OK, ROOT, WELL_FORMED, edited, gif, parsed, same_fact
 from tests.data.make_nasty_gifs import END, gce, header, image
 from tests.random_gifs import random_gif
 from vedit.media.frames import Clip, Frame, Rect
+from vedit.media.overlay import draw_text
 from vedit.stages import watermark
 from vedit.stages.options import read_options
 
@@ -300,10 +301,40 @@ def test_files_that_are_no_font_or_picture_are_named(tmp_path: Path) -> None:
         assert vedit("gif", "watermark", *given, tmp_path / "none", gif("ok_plain.gif")).code == 3
 
 
-def test_characters_that_the_font_lacks_are_named() -> None:
-    result = vedit("gif", "watermark", "--text", "漢a字", "--font-size", "10", "--margin", "0", gif("ok_plain.gif"))
-    assert result.code == 0
-    assert len(result.warnings) == 1 and "no letters for 漢字" in result.err
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("漢a", "漢 (CJK UNIFIED IDEOGRAPH-6F22)"),
+        ("שלום", "ש (HEBREW LETTER SHIN)"),
+        ("ok 😀", "😀 (GRINNING FACE)"),
+        ("漢字仮名交文", "and 1 more"),
+        ("a\x07b", "(U+0007)"),
+    ],
+)
+def test_characters_that_the_font_lacks_are_named_before_any_work(text: str, named: str, tmp_path: Path) -> None:
+    result = vedit("gif", "watermark", "--text", text, "--font-size", "10", gif("ok_plain.gif"), "-o", tmp_path / "o.gif")
+    assert result.code == 2 and named in result.err and "--font FILE" in result.err
+    assert not (tmp_path / "o.gif").exists()
+
+
+@pytest.mark.parametrize(
+    "text", ["José Müller ñ ß € ®", "Łódź ŭ ğ ș ő İı", "Ελληνικά ᾦ", "Привет, Київ Ѩ", "Tiếng Việt", "“quotes” — … ½ № ™ ♥ → ✓", "\u200bzero\ufe0f \u200emarks"]
+)
+def test_the_built_in_font_has_latin_greek_and_cyrillic_letters(text: str) -> None:
+    result = vedit("gif", "watermark", "--text", text, "--font-size", "10", "-q", gif("ok_plain.gif"))
+    assert (result.code, result.err) == (0, "")
+
+
+def test_a_letter_and_its_accent_are_drawn_as_the_one_letter_that_they_make() -> None:
+    composed, apart = (draw_text(text, None, 24, (0, 0, 0)).coverage for text in ("é ñ Å", "e\u0301 n\u0303 A\u030a"))
+    assert composed.size == apart.size and composed.tobytes() == apart.tobytes()
+
+
+def test_a_text_or_logo_larger_than_any_canvas_is_refused(tmp_path: Path) -> None:
+    Image.new("RGB", (1100, 1100), "red").save(tmp_path / "logo.png")
+    for given in (("--text", "m" * 40_000, "--font-size", "50"), ("--image", tmp_path / "logo.png", "--scale", "100")):
+        result = vedit("gif", "watermark", *given, gif("ok_plain.gif"))
+        assert result.code == 2 and "million pixels" in result.err
 
 
 @pytest.mark.skipif(not DEJAVU.exists(), reason="needs DejaVu Sans")

@@ -11,6 +11,7 @@ import importlib
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -115,6 +116,7 @@ def execute(args: list[str]) -> int:
     debug = "--debug" in args or bool(os.environ.get("VEDIT_DEBUG"))
     args = [arg for arg in args if arg != "--debug"]  # wherever it stands
     signal.signal(signal.SIGTERM, _terminate)
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # what its warnings tell of is told in vedit's words, or concerns tags
     try:
         main.main(args, prog_name="vedit", standalone_mode=False)
         sys.stdout.flush()

@@ -173,7 +173,7 @@ def read_apng(
 
 
 def _frames(file: BinaryIO, layout: Layout, clip: Clip, way: int, limits: Limits) -> Frames:
-    canvas = Canvas(layout.width, layout.height)
+    canvas = Canvas(layout.width, layout.height, _may_be_clear(layout))
     pts, due = 0, Fraction(0)  # delays need not be whole milliseconds
     for index, part in enumerate(layout.parts):
         try:
@@ -204,12 +204,23 @@ def _decoded(file: BinaryIO, layout: Layout, part: Part, limits: Limits, warn: C
     return decode(from_bytes(png, limits), warn)
 
 
-class Canvas:
-    """The canvas of the animation. Each image is drawn on a copy, so that frames handed out stay as they are."""
+def _may_be_clear(layout: Layout) -> bool:
+    """Whether some pixel of some frame can be transparent."""
+    has_alpha = layout.head[1] in (4, 6) or b"tRNS" in layout.extras
+    first, *rest = (part.control for part in layout.parts)
+    is_bare = first.rect != Rect(0, 0, layout.width, layout.height) or first.disposal in (CLEAR, RESTORE)
+    return has_alpha or is_bare or any(control.disposal == CLEAR for control in rest)
 
-    def __init__(self, width: int, height: int) -> None:
+
+class Canvas:
+    """The canvas of the animation. Each image is drawn on a copy, so that frames handed out stay as they are.
+
+    may_be_clear: whether it is "RGBA" throughout, since writers go by the first frame; else it is "RGB".
+    """
+
+    def __init__(self, width: int, height: int, may_be_clear: bool) -> None:
         self.rect = Rect(0, 0, width, height)
-        self.under = Image.new("RGBA", (width, height))  # what the next image is drawn on
+        self.under = Image.new("RGBA" if may_be_clear else "RGB", (width, height))  # what the next image is drawn on
         self.stale: Rect | None = None  # where that differs from what was shown last; None before the first
 
     def show(self, pixels: Any, control: Control) -> tuple[Any, Rect]:
@@ -224,24 +235,14 @@ class Canvas:
         return shown, changed
 
     def _drawn(self, pixels: Any, control: Control) -> Any:
-        is_over = control.blend == OVER and pixels.mode == "RGBA"
-        if control.rect == self.rect and not is_over:
-            return _opaque_as_rgb(pixels)
         canvas = self.under.copy()
-        if is_over:
-            pixels = Image.alpha_composite(canvas.crop(control.rect.box).convert("RGBA"), pixels).convert(canvas.mode)
-        if pixels.mode == "RGBA" and canvas.mode == "RGB":
-            canvas = canvas.convert("RGBA")
-        canvas.paste(pixels, control.rect.box)
-        return _opaque_as_rgb(canvas)
+        if control.blend == OVER and pixels.mode == "RGBA":
+            pixels = Image.alpha_composite(canvas.crop(control.rect.box), pixels)
+        canvas.paste(pixels, control.rect.box)  # without a mask: alpha is replaced too
+        return canvas
 
 
 def _cleared(shown: Any, rect: Rect) -> Any:
-    canvas = shown.convert("RGBA") if shown.mode == "RGB" else shown.copy()
+    canvas = shown.copy()
     canvas.paste((0, 0, 0, 0), rect.box)
     return canvas
-
-
-def _opaque_as_rgb(picture: Any) -> Any:
-    is_opaque = picture.mode == "RGBA" and picture.getchannel("A").getextrema()[0] == 255
-    return picture.convert("RGB") if is_opaque else picture

@@ -375,7 +375,8 @@ def palette_bytes(palette: Palette) -> bytes:
 
 
 def loop_block(loop: int) -> bytes:
-    """The canonical loop extension; `loop` is the field: 0 forever."""
+    """The canonical loop extension; `loop` is the field: 0 forever, more than its 16 bits hold is the most that they do."""
+    loop = min(loop, 65535)
     return b"\x21\xff\x0bNETSCAPE2.0\x03\x01" + bytes((loop & 255, loop >> 8)) + b"\x00"
 
 

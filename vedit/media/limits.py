@@ -6,11 +6,28 @@ import os
 from typing import NamedTuple
 
 from vedit.documents import Kind, read_toml
-from vedit.errors import LimitError, UsageError
+from vedit.errors import LimitError, OutputError, UsageError
 
 LONGEST = 18  # digits of a limit
 LIMITS = Kind("limits", UsageError, "VEDIT_LIMITS names a TOML file such as: canvas = 200000000", largest=2**16)
 _UNITS = {"k": 10**3, "M": 10**6, "G": 10**9}
+# The fields of a GIF and a Targa have 16 bits, those of WebP 14; libjpeg stops a little below 16 bits.
+LONGEST_SIDE = {"gif": 65535, "webp": 16383, "jpg": 65500, "jpeg": 65500, "tga": 65535, "avif": 65535}
+
+
+def check_sides(output: str, format: str, width: int, height: int) -> None:
+    """Refuse a clip that is larger than its output's format can be, before any frame is made.
+
+    format: by name where the output's suffix does not say it, as of a pipe. Raises OutputError.
+    """
+    kind = format if format in LONGEST_SIDE else os.path.splitext(output)[1].lower().removeprefix(".")
+    longest = LONGEST_SIDE.get(kind)
+    if longest is not None and max(width, height) > longest:
+        raise OutputError(
+            f"{output}: the clip is {width}x{height} pixels, and {kind.upper()} ends at {longest} a side.",
+            "",
+            f"Make it smaller (vedit gif resize --fit {longest}x{longest}), or write an animated PNG (.apng)",
+        )
 
 
 class Limits(NamedTuple):

@@ -60,7 +60,7 @@ def _is_targa(start: bytes) -> bool:
         return False
     has_map, kind, depth, flags = start[1], start[2], start[16], start[17]
     return (
-        has_map in (0, 1)
+        has_map == (kind in (1, 9))
         and (kind, depth) in {(1, 8), (2, 16), (2, 24), (2, 32), (3, 8), (3, 16), (9, 8), (10, 16), (10, 24), (10, 32), (11, 8), (11, 16)}
         and (has_map == 1 or start[3:8] == b"\0\0\0\0\0")
         and start[12:14] != b"\0\0"

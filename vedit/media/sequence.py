@@ -107,10 +107,16 @@ def _animation(image: Any, clip: Clip, images: list[int], first: Any) -> Frames:
                 f"image {index + 1} is {picture.width}x{picture.height}, but the first is {clip.width}x{clip.height}.",
                 "All images of a clip have one size.",
             )
-        start, lasts = image.info.get("timestamp", pts), image.info.get("duration") or STILL_MS
-        end = max(pts, start) + lasts if isinstance(lasts, int) and isinstance(start, int) else pts + STILL_MS
+        end = _end_of(image, pts) if len(images) > 1 else STILL_MS
         yield Frame(index, pts, end - pts, picture.mode.lower(), clip.canvas, picture)
         pts = end
+
+
+def _end_of(image: Any, pts: int) -> int:
+    """When the image that was decoded last ends: rounded in the file's time, so that errors do not add up."""
+    start, lasts = image.info.get("timestamp", pts), image.info.get("duration") or STILL_MS
+    is_timed = isinstance(start, int) and isinstance(lasts, int) and lasts > 0
+    return max(pts, start) + lasts if is_timed else pts + STILL_MS
 
 
 def avif_loop(file: BinaryIO) -> int | None:
@@ -275,7 +281,7 @@ def write_apng(clip: Clip, frames: Frames, stream: BinaryIO) -> int:
     """Write an animated PNG to a stream that can seek: the number of images stands in front."""
     count = sequence = 0
     start = stream.tell()
-    mode = "RGB"
+    mode, is_told = "RGB", False
     for frame in frames:
         if count == 0:
             mode = "RGBA" if _needs_alpha(frame) else "RGB"
@@ -285,6 +291,9 @@ def write_apng(clip: Clip, frames: Frames, stream: BinaryIO) -> int:
         if rect.is_empty:
             rect = Rect(0, 0, 1, 1)
         part = frame.pixels if rect == clip.canvas else frame.pixels.crop(rect.box)
+        if part.mode == "RGBA" and mode == "RGB" and not is_told and part.getchannel("A").getextrema()[0] < 255:
+            clip.warn(f"image {count + 1} is transparent in part, and the first has no transparency: it is not kept")
+            is_told = True
         data = _png_data(part if part.mode == mode else part.convert(mode))
         control = struct.pack(">IIIIIHHBB", sequence, rect.w, rect.h, rect.x, rect.y, *_delay(frame.duration, clip.timebase), 0, 0)
         stream.write(chunk(b"fcTL", control))
@@ -322,6 +331,7 @@ def write_webp(clip: Clip, frames: Frames, stream: BinaryIO, *, quality: int | N
             yield timed(frame)
 
     picture = timed(first)
+    plays = min(_plays(clip.loop), 65535)  # the field has 16 bits
     options: dict[str, Any] = {"lossless": True, "exact": True, "quality": 70} if is_exact else {"quality": 90 if quality is None else quality}
-    picture.save(stream, "WEBP", save_all=True, append_images=rest(), duration=durations, loop=_plays(clip.loop), **options)
+    picture.save(stream, "WEBP", save_all=True, append_images=rest(), duration=durations, loop=plays, **options)
     return len(durations)

@@ -16,7 +16,7 @@ from vedit.media.atomic import open_output, same_file
 from vedit.media.closing import ClosingFrames
 from vedit.media.formats import check_own_format, output_format
 from vedit.media.frames import Clip, Frame, Frames
-from vedit.media.limits import Limits
+from vedit.media.limits import Limits, check_sides
 from vedit.media.pipeline import Stage, connect, path_name, plan
 
 BuildStages = Callable[[], Sequence[Stage]]
@@ -207,6 +207,7 @@ def edit_clip(source: Any, output: str, stages: Sequence[Stage], settings: Setti
     size_in = clip.width, clip.height
     images_in = clip.frames_hint
     clip, frames = connect(clip, frames, steps, converters(settings, hurt))
+    check_sides(output, sink, clip.width, clip.height)
     report = Report(
         source.name, output, path, [step.name for step in steps], size_in, (clip.width, clip.height), clip.frames_hint or images_in, bytes_in=source.size
     )
