@@ -332,7 +332,7 @@ def test_a_letter_and_its_accent_are_drawn_as_the_one_letter_that_they_make() ->
 
 def test_a_text_or_logo_larger_than_any_canvas_is_refused(tmp_path: Path) -> None:
     Image.new("RGB", (1100, 1100), "red").save(tmp_path / "logo.png")
-    for given in (("--text", "m" * 40_000, "--font-size", "50"), ("--image", tmp_path / "logo.png", "--scale", "100")):
+    for given in (("--text", "m" * 80_000, "--font-size", "50"), ("--image", tmp_path / "logo.png", "--scale", "100")):
         result = vedit("gif", "watermark", *given, gif("ok_plain.gif"))
         assert result.code == 2 and "million pixels" in result.err
 
