@@ -1,6 +1,6 @@
 """A second opinion on GIFs: a slow reader and compositor that shares no code with vedit.
 
-Written from the reading rules alone (design: gif.md section 4), in plain Python and NumPy, with its
+Written from the reading rules alone (design: docs/gif.md 4), in plain Python and NumPy, with its
 own LZW decoder. The tests ask it what a file shows; `test_reference.py` holds it against the digests
 of a third reader in `expected.json`.
 """

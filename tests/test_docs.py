@@ -371,3 +371,45 @@ def test_help_fits_into_a_terminal_and_starts_with_its_usage() -> None:
     for node in NODES:
         text = node.command.get_help(click.Context(node.command, info_name=node.typed, **main.context_settings))
         assert text.startswith(f"Usage: {node.typed}")
+
+
+REFERENCE = re.compile(r"\b(?:docs/)?([a-z-]+)\.md\b`?(?:,? (?:section )?(\d+(?:\.\d+)*))?")
+SOURCES = [
+    path
+    for folder in ("vedit", "tests", "scripts", "benchmarks", "presets")
+    for path in sorted((ROOT / folder).rglob("*"))
+    if path.suffix in (".py", ".toml") and "data" not in path.relative_to(ROOT).parts[1:2]
+]
+
+
+def headings(page: str) -> set[str]:
+    """The numbers of a page's sections: "5.4" of "### 5.4 Temporal axes"."""
+    return set(re.findall(r"(?m)^#+ (\d+(?:\.\d+)*)\b", (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")))
+
+
+def test_every_page_and_section_that_the_code_cites_exists() -> None:
+    cited = 0
+    for path in SOURCES:
+        for page, number in REFERENCE.findall(path.read_text(encoding="utf-8")):
+            if not (ROOT / "docs" / f"{page}.md").exists():
+                continue  # a file of a user's, in an example
+            cited += 1
+            assert not number or number in headings(page), f"{path}: docs/{page}.md has no section {number}"
+    assert cited > 20
+
+
+@pytest.mark.parametrize("page", ["architecture", "embedded-model", "metrics", "generation", "newer", "style", "ui", "batch"])
+def test_no_page_outside_the_repository_is_cited(page: str) -> None:
+    assert [str(path) for path in SOURCES if path.name != "test_docs.py" and re.search(rf"\b{page}\.md\b", path.read_text(encoding="utf-8"))] == []
+
+
+def test_documents_that_the_code_cites_by_number_are_named() -> None:
+    told = (ROOT / "docs" / "sources.md").read_text(encoding="utf-8")
+    cited = {number for path in SOURCES for number in re.findall(r"seed (00\d)", path.read_text(encoding="utf-8"))}
+    assert cited and all(f"| seed {number} |" in told for number in cited)
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]:
+        for link in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8")):
+            assert link.startswith("http") or (path.parent / link).exists(), f"{path.name}: {link}"

@@ -16,7 +16,7 @@ COMMON = (
     "--output --output-dir --in-place --suffix --overwrite --no-overwrite --jobs --quiet --verbose --dry-run --json "
     "--strict --info --limit --loop --strip --comment --palette --colors --dither"
 )
-OPTIONS = {  # every option that gif.md names, by command
+OPTIONS = {  # every option that is promised, by command
     "gif resize": "--size --width --height --scale --fit --fill --keep-aspect --no-keep-aspect --filter --only-shrink nearest box bilinear bicubic lanczos "
     + COMMON,
     "gif crop": "--rect --left --right --top --bottom --centre --auto " + COMMON,

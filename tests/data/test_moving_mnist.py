@@ -84,7 +84,7 @@ def test_a_drawn_clip_depends_on_seed_and_number_alone() -> None:
 
 
 def test_the_tracked_caption_of_one_digit_is_the_true_one() -> None:
-    """generation.md measured 90 % exact and all within one direction; the run of the true path is the oracle."""
+    """Measured before: 90 % exact and all within one direction; the run of the true path is the oracle."""
     exact, flights = 0, [draw(0, number, font_glyphs) for number in range(30)]
     for flight in flights:
         true, seen = motion_words(flight.paths[0]), motion_caption(flight.frames_FYX, 1).removeprefix("a digit ")

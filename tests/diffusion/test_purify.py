@@ -300,7 +300,7 @@ def test_the_noise_level_is_the_median_of_all_rows_eigenvalues_with_the_zeros() 
 
 
 def test_a_weak_frame_keeps_its_own_direction_in_a_union_only() -> None:
-    """`methods.md` 5.4: at 0.3 of its neighbours' size in another direction, joined rows keep next to nothing."""
+    """docs/methods.md 5.4: at 0.3 of its neighbours' size in another direction, joined rows keep next to nothing."""
     strong, weak = torch.eye(2, 40, dtype=torch.float64)
     window = torch.stack([strong, 0.3 * weak, strong]).unsqueeze(1).expand(-1, 8, -1)
     kept = {temporal: purify(window, frame_axes(window, 0.9, None, NEAR, temporal), gamma=0)[1] for temporal in ("joined", "union")}

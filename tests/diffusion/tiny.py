@@ -1,6 +1,6 @@
 """A Stable Diffusion 1.x in small: the same 32 attention modules and names, seeded random weights.
 
-The output convolution is scaled by 0.1, so that inversion reconstructs (`style.md` section 8).
+The output convolution is scaled by 0.1, so that inversion reconstructs.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from vedit.media.frames import Palette
 from vedit.media.gif import GifReader, palette_bytes, scan_gif, write_gif
 from vedit.media.limits import Limits
 
-DAMAGE = {  # the table of gif.md section 4, for the damage that shows without decoding
+DAMAGE = {  # the table of docs/gif.md 4, for the damage that shows without decoding
     "warn_no_trailer.gif": "truncated after image 6: no trailer",
     "warn_trailing_garbage.gif": "65 bytes after the end of the GIF are ignored",
     "warn_two_gifs.gif": "787 bytes after the end of the GIF are ignored",

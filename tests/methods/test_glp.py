@@ -1,4 +1,4 @@
-"""DDS and GLP: the identities of `methods.md` section 5, through the whole loop."""
+"""DDS and GLP: the identities of docs/methods.md 5, through the whole loop."""
 
 from __future__ import annotations
 

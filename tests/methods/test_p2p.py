@@ -1,4 +1,4 @@
-"""Prompt-to-Prompt: against the published controllers, and the identities of `methods.md` section 2."""
+"""Prompt-to-Prompt: against the published controllers, and the identities of docs/methods.md 2."""
 
 from __future__ import annotations
 

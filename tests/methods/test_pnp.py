@@ -1,4 +1,4 @@
-"""Plug-and-Play: against the published functions, and the identities of `methods.md` section 4."""
+"""Plug-and-Play: against the published functions, and the identities of docs/methods.md 4."""
 
 from __future__ import annotations
 

@@ -230,7 +230,7 @@ def test_jobs_do_not_change_the_result() -> None:
 
 @pytest.mark.parametrize("name", ["httpx_rich-progress.gif", "pillow_chi.gif", "t2v_move_mnist.gif", "ok_disposal_mix.gif"])
 def test_resize_from_the_command_line_is_close_to_the_exact_resize(name: str) -> None:
-    """Quality floor of gif.md section 3 where there is no peer to ask: 2.0, or 3.5 for photographs."""
+    """Quality floor of docs/gif.md 3 where there is no peer to ask: 2.0, or 3.5 for photographs."""
     source = parsed(gif(name))
     w, h = (max(1, v // 2) for v in source.size)
     result = reference.read(edited(name, "resize", f"{w}x{h}"))

@@ -1,6 +1,6 @@
 """The inversion artefact: one safetensors file with the latents of every saved level and its identity.
 
-Layout of `methods.md` 1.3: tensors `z0`, `latents/TTTT` (zero-padded timestep), `text/source`, and
+Layout of docs/methods.md 1.3: tensors `z0`, `latents/TTTT` (zero-padded timestep), `text/source`, and
 `uncond/TTTT` after null-text optimisation; the header's metadata key `vedit` holds one canonical
 JSON object. Levels are written as they are computed, some frames at a time, and the file appears
 complete or not at all.

@@ -1,6 +1,6 @@
 """Where an edit may act: masks from cross-attention maps, and the blend that keeps the rest.
 
-Source: Hertz et al. 2022, LocalBlend of the public code; `methods.md` 2.4. Deviations: the maximum
+Source: Hertz et al. 2022, LocalBlend of the public code; docs/methods.md 2.4. Deviations: the maximum
 that a map is divided by is taken per frame, and maps are found by their scale, not by list position.
 Shape letters: F frames, Q query tokens (= rows x columns of the map), L text tokens, C Y X latent.
 """

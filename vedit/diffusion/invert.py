@@ -2,7 +2,7 @@
 
     for t ascending:  e = eps(z, t, c);  z = DDIM(z, e, abar_previous -> abar_t);  store z as z*_t
 
-Source: Song et al. 2020; `methods.md` 1.1. The network is asked at the level being reached, as in
+Source: Song et al. 2020; docs/methods.md 1.1. The network is asked at the level being reached, as in
 all public code. `fixed_point` passes ask it again at the latent just reached and redo the step,
 which makes the round trip exact as they converge (Pan et al. 2023, AIDI; Garibi et al. 2024, ReNoise).
 """

@@ -2,7 +2,7 @@
 
     for each step, noisy to clean:  minimise |DDIM(z, e_u(u) + s (e_c - e_u(u))) - z*_next|^2  over u
 
-Source: Mokady et al. 2023 and google/prompt-to-prompt; `methods.md` 1.2. One embedding for all frames
+Source: Mokady et al. 2023 and google/prompt-to-prompt; docs/methods.md 1.2. One embedding for all frames
 (`shared`, as Video-P2P) or one per frame. A fresh Adam per step; u carries over to the next step.
 Deviations: the published code is for 50 steps, where the rate falls by i/100 and the stopping error
 rises by 2e-5 i; here both go by the share of the steps, which is the same at 50. A frame with an

@@ -1,6 +1,6 @@
 """Words and tokens of prompts: which tokens a word covers, and how those of two prompts correspond.
 
-Source: Hertz et al. 2022 and its public code (`seq_aligner.py`, `ptp_utils.py`); `methods.md` 2.1-2.3.
+Source: Hertz et al. 2022 and its public code (`seq_aligner.py`, `ptp_utils.py`); docs/methods.md 2.1-2.3.
 Shape letters: L text tokens, S source tokens, T target tokens (S = T = L here), N sampling steps.
 """
 

@@ -1,6 +1,6 @@
 """Gradient-latent purification (GLP): the algebra of stable directions, without a model.
 
-Source: the GLP thesis; no public code is known, so `methods.md` section 5 fixes what its text leaves
+Source: the GLP thesis; no public code is known, so docs/methods.md 5 fixes what its text leaves
 open (the choices are named there, each with the switch for the other reading). Rows are vectors of
 one frame at several iterations. The uncentred covariance's axes come from the Gram matrix of the
 rows, so nothing of size D x D exists.
@@ -142,7 +142,7 @@ def frame_axes(rows_FRD: Tensor, energy: float, kmax: int | None, omega: Sequenc
 
     temporal: "joined" cuts the axes of the three frames' rows together, so that a frame much weaker
     than its neighbours may lose its own direction; "union" cuts each frame's axes first and joins
-    their spans (`methods.md` 5.4). energy and kmax cut there, so that a union has more axes.
+    their spans (docs/methods.md 5.4). energy and kmax cut there, so that a union has more axes.
     """
     joined = [_precise(rows_RD) for rows_RD in neighbour_rows(rows_FRD, omega)]
     if temporal == "joined":

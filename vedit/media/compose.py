@@ -1,6 +1,6 @@
 """From index frames to composed frames: draw each image on the canvas, and dispose of it.
 
-Reading rules (design: gif.md section 4): the canvas starts transparent; disposal 0, 1 and 4-7 keep
+Reading rules (design: docs/gif.md 4): the canvas starts transparent; disposal 0, 1 and 4-7 keep
 the image, 2 clears its rectangle to transparent, 3 brings back what was there; a transparent
 index beyond the palette hides nothing, and a pixel index beyond it is black.
 """

@@ -1,6 +1,6 @@
 """The GIF container: read and write blocks, never touching compressed pixels.
 
-Reading rules (design: gif.md section 4), each a decision the format leaves open:
+Reading rules (design: docs/gif.md 4), each a decision the format leaves open:
 the canvas is the logical screen; a control block belongs to the next image and the last one
 wins; the first loop block found is the clip's; what is damaged is skipped with one warning and
 what is whole is kept. Both a file and a pipe are read through one window that slides forward,

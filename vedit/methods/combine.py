@@ -1,6 +1,6 @@
 """GLP with Prompt-to-Prompt or Plug-and-Play: optimise latents, and inject attention.
 
-Source: the GLP thesis; `methods.md` 5.6 fixes the two forms.
+Source: the GLP thesis; docs/methods.md 5.6 fixes the two forms.
 sequential: GLP edits the clip; its result is inverted with the new prompt up to step `start_index`, as
 finely as the clip itself (`inversion_steps`), and sampled from there while the forward method reads the
 clip's own inversion. A late start keeps GLP's result and only cleans it.

@@ -2,7 +2,7 @@
 
     g = eps(z_t, t, target prompt) - eps(zsrc_t, t, source prompt),   z <- z - lr (w1 g + w2 (1 - m)(z - zsrc))
 
-Source: Hertz, Aberman and Cohen-Or 2023; `methods.md` 5.1. Noise and timestep are the same for both
+Source: Hertz, Aberman and Cohen-Or 2023; docs/methods.md 5.1. Noise and timestep are the same for both
 sides, and for all frames unless `shared_noise` is off. Nothing is differentiated through the
 network. reference = "uncond" takes the empty prompt at z itself instead of the source (classifier
 score distillation), as the GLP thesis prints its loss.

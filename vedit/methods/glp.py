@@ -1,6 +1,6 @@
 """GLP: a delta denoising score whose gradients, and whose last latents, keep their stable directions only.
 
-Source: the GLP thesis, reconstructed; `methods.md` 5 names every choice, and which switch gives the
+Source: the GLP thesis, reconstructed; docs/methods.md 5 names every choice, and which switch gives the
 other reading. Each iteration's gradient joins a window of the last J; the leading axes of the windows
 of neighbouring frames (`axes.energy` of their power) rebuild it (gradient purification, GP). At the
 end the displacement from the clip, over the last `latent_window` iterations, is weighted axis by

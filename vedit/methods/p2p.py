@@ -2,7 +2,7 @@
 
     M_tgt <- alpha_i(w) c_w R(M_src, M_tgt) + (1 - alpha_i(w)) M_tgt        for each token w
 
-Source: Hertz et al. 2022 and google/prompt-to-prompt; `methods.md` 2. R is a word swap (M_src A), a
+Source: Hertz et al. 2022 and google/prompt-to-prompt; docs/methods.md 2. R is a word swap (M_src A), a
 refinement (the aligned columns of M_src), or M_src itself; c re-weights words and rows are not
 normalised again. Only the target's conditional branch is edited; its values stay its own.
 Self-attention of the source is taken over whole, by its queries and keys.

@@ -1,12 +1,12 @@
 """Plug-and-Play: the target takes the source's residual features and self-attention.
 
-Source: Tumanyan et al. 2023, eq. 6-8, defaults as in MichalGeyer/pnp-diffusers; `methods.md` 4.
+Source: Tumanyan et al. 2023, eq. 6-8, defaults as in MichalGeyer/pnp-diffusers; docs/methods.md 4.
 The source branch is fed the stored latents of each step. Features are the output of a residual
 block's second convolution; self-attention is taken over by giving both target branches the
 source's queries and keys. Checked against the layer lists and step thresholds of that code.
 
 The settings t0, t1, t2 and skip_layer_* of the thesis are read as start steps and first
-attention modules in forward order (`methods.md` 4.1).
+attention modules in forward order (docs/methods.md 4.1).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Train the denoiser and its text encoder jointly, over latents of drawn scenes.
 
-What makes a small model learn outlines, measured (embedded-model.md, section 4): every noise
+What makes a small model learn outlines, measured (docs/models.md 4): every noise
 level with the same weight in v-prediction, a loss weighted towards the object's pixels, and a
 schedule that ends in almost pure noise. Text acts through cross-attention alone, so that the
 editing methods have something to hold.

@@ -15,7 +15,7 @@ from tests import reference
 from tests.conftest import NASTY, OK, ROOT, WARN, WELL_FORMED, edited, gif, measured, parsed, same_facts, same_frames, shared, vedit
 from tests.random_gifs import nasty, random_gif
 
-MESSAGES = {  # the table of gif.md section 4: what each damaged file makes a command say, once
+MESSAGES = {  # the table of docs/gif.md 4: what each damaged file makes a command say, once
     "warn_corrupt_lzw.gif": "image 2: damaged data, 1230 of 3072 pixels kept",
     "warn_extra_pixels.gif": "image 1 has more pixels than fit in it",
     "warn_gce_size5.gif": "control block of 5 bytes before image 1: the first 4 are used",

@@ -1,6 +1,6 @@
 """The drawn-scene benchmark: methods against the true edited clip, with no learned judge.
 
-Scores per case (`embedded-model.md` section 6), PSNR in dB:
+Scores per case (docs/models.md 6), PSNR in dB:
 
     whole      output against the true edited clip
     unchanged  output against the source, where the true edit touches nothing (grown by 2 pixels)
