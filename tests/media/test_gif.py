@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import io
 import random
+import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests import reference
-from tests.conftest import EXPECTED, OK, WARN, gif, parsed, shared
+from tests.conftest import EXPECTED, NASTY, OK, WARN, gif, parsed, shared, vedit
 from tests.random_gifs import nasty, random_gif
 from vedit.errors import InputError, LimitError
 from vedit.media.frames import Palette
@@ -245,3 +247,18 @@ def test_the_large_real_files_are_read_in_small_pieces_too() -> None:
 def test_a_writer_without_frames_says_so() -> None:
     with pytest.raises(InputError, match="no frames"):
         write_gif(reader(gif("ok_1x1.gif").read_bytes()).clip, iter(()), io.BytesIO())
+
+
+@pytest.mark.parametrize("head", [b"\x21\xff\x0bNETSCAPE2.0", b"\x21\xfe", b"\x21\xff\x0bXMP DataXMP"])
+@pytest.mark.parametrize("command", [("gif", "speed", "2"), ("gif", "metadata", "--comment", "a"), ("probe", "--json")])
+def test_time_grows_with_the_length_of_a_chain_of_one_byte_sub_blocks_not_with_its_square(tmp_path: Path, head: bytes, command: tuple[str, ...]) -> None:
+    whole = (NASTY / "ok_plain.gif").read_bytes()
+    at = 13 + 3 * (2 << (whole[10] & 7))
+    spent = []
+    for count in (50_000, 400_000):
+        path = tmp_path / f"{count}.gif"
+        path.write_bytes(whole[:at] + head + b"\x01x" * count + b"\0" + whole[at:])
+        start = time.process_time()
+        assert vedit(*command, path).code == 0
+        spent.append(time.process_time() - start)
+    assert spent[1] < 24 * max(spent[0], 0.02)  # 8 times the blocks; the square would be 64 times the time

@@ -11,7 +11,7 @@ from vedit.media.limits import Limits, environment_limits, parse_limits, short_n
 
 
 def test_the_defaults_are_those_of_the_design() -> None:
-    assert Limits() == (100_000_000, 100_000_000, 20_000_000_000, 100_000, 16_000_000, 10_000)
+    assert Limits() == (100_000_000, 100_000_000, 20_000_000_000, 100_000, 16_000_000, 10_000, 1_000_000, 20_000_000_000)
 
 
 @pytest.mark.parametrize("key", Limits._fields[:-1])

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 from fractions import Fraction
 from pathlib import Path
 
 import pytest
 
+from tests.conftest import vedit
 from tests.media.clips import clip_of, decoded, ffmpeg, noise, packets
 from vedit.errors import InputError
 from vedit.media.bytesource import NotOurs
@@ -163,3 +165,126 @@ def test_corrupt_streams_end_with_an_input_error_or_a_warning() -> None:
             list(NutReader(io.BytesIO(bytes(data))).frames())
         except (InputError, NotOurs):
             pass
+
+
+# --- crafted by field: each stream is whole but for one thing ----------------------------------------
+
+
+def v(value: int) -> bytes:
+    out = [value & 127]
+    while value := value >> 7:
+        out.append(value & 127 | 128)
+    return bytes(reversed(out))
+
+
+def s(value: int) -> bytes:
+    return v(2 * value - 1 if value > 0 else -2 * value)
+
+
+def checksum(data: bytes) -> bytes:
+    """CRC-32 of the NUT specification, bit by bit."""
+    value = 0
+    for byte in data:
+        value ^= byte << 24
+        for _ in range(8):
+            value = value << 1 ^ (0x104C11DB7 if value & 0x80000000 else 0)
+    return value.to_bytes(4, "big")
+
+
+def packet(code: str, body: bytes) -> bytes:
+    return bytes.fromhex(code) + v(len(body) + 4) + body + checksum(body)
+
+
+MAIN, STREAM, SYNC, INFO = "4e4d7a561f5f04ad", "4e5311405bf2f9db", "4e4be4adeeca4569", "4e49ab68b596ba78"
+PIXELS = bytes(48)
+
+
+def main(num: int = 1, den: int = 100, elided: bytes = b"\0") -> bytes:
+    codes = b"".join(v(flags) + v(6) + s(0) + v(1) + v(0) + v(0) + v(0) + v(count) for flags, count in ((8192, 1), (4096, 1), (8192, 253)))
+    return packet(MAIN, v(3) + v(1) + v(65536) + v(1) + v(num) + v(den) + codes + elided)
+
+
+def video(width: int = 4, height: int = 4) -> bytes:
+    return packet(STREAM, v(0) + v(0) + v(4) + b"RGB\x18" + v(0) + v(7) + v(100) + v(0) * 3 + v(width) + v(height) + v(1) + v(1) + v(0))
+
+
+def audio(rate: int, per: int, channels: int) -> bytes:
+    return packet(STREAM, v(1) + v(1) + v(4) + b"PSD\x10" + v(0) + v(7) + v(100) + v(0) * 3 + v(rate) + v(per) + v(channels))
+
+
+def image(pts: int, data: bytes = PIXELS, flags: int = 1 | 16 | 8 | 32 | 64, extra: bytes = b"") -> bytes:
+    head = b"\x01" + v(flags) + v(0) + v(pts + 128) + v(len(data)) + extra
+    return packet(SYNC, v(pts) + v(0)) + head + checksum(head) + data
+
+
+def info(who: int, name: bytes, value: int | bytes) -> bytes:
+    told = (s(value) if value >= 0 else s(-3) + s(value)) if isinstance(value, int) else s(-1) + v(len(value)) + value
+    return packet(INFO, v(who) + s(0) + v(0) + v(0) + v(1) + v(len(name)) + name + told)
+
+
+START = b"nut/multimedia container\0"
+WHOLE = START + main() + video()
+REFUSED = {
+    "a header number that is not there": WHOLE + image(0) + image(10, flags=121 | 1024, extra=v(9)),
+    "an empty sync point": WHOLE + image(0) + packet(SYNC, b""),
+    "a cut info packet": WHOLE + image(0) + packet(INFO, b"\x01"),
+    "an info text longer than its packet": WHOLE + image(0) + packet(INFO, v(0) + s(0) + v(0) + v(0) + v(1) + v(99) + b"a"),
+    "side data without end": WHOLE + image(0) + image(10, b"\xff\xff\xff\x7f" + PIXELS, 121 | 256),
+    "a time of thirty thousand years": WHOLE + image(0) + image(10**14),
+    "elided bytes longer than the frame": START + main(elided=v(1) + v(60) + bytes(60)) + video() + image(0)
+    + packet(SYNC, v(5) + v(0)) + b"\x01" + v(1 | 16 | 8 | 32 | 1024) + v(0) + v(133) + v(3) + v(1),
+    "a timebase of 2^64 seconds": START + main(2**64, 1) + video() + image(0) + image(10),
+    "a timebase of 2^40 seconds": START + main(2**40, 1) + video() + image(0) + image(10),
+    "a timebase of nothing": START + main(0, 1) + video() + image(0),
+    "a timebase divided by nothing": START + main(1, 0) + video() + image(0),
+    "a number of a megabyte": WHOLE + image(0) + b"\x01" + b"\xff" * 1_000_000 + b"\x01",
+    "no width": START + main() + video(0, 4) + image(0, b""),
+    "a side of 2^60": START + main() + video(2**60, 4) + image(0),
+    "sound of no rate": START + main() + video() + audio(0, 1, 2) + image(0),
+    "sound of a rate by nothing": START + main() + video() + audio(1, 0, 2) + image(0),
+    "sound of no channels": START + main() + video() + audio(8000, 1, 0) + image(0),
+    "sound of 2^40 channels": START + main() + video() + audio(8000, 1, 2**40) + image(0),
+    "headers without end": START + main() + video() + info(0, b"a", b"b" * 4000) * 600,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("stream", REFUSED.values(), ids=REFUSED)
+def test_a_stream_with_one_wrong_field_is_an_input_error(stream: bytes) -> None:
+    with pytest.raises(InputError):
+        list(NutReader(io.BytesIO(stream)).frames())
+
+
+def test_facts_that_make_no_sense_are_left_out_and_the_frames_are_read() -> None:
+    for told in (info(1, b"r_frame_rate", "²/²".encode()), info(1, b"r_frame_rate", b"1e99999999"), info(1, b"r_frame_rate", b"1/99999999999")):
+        reader = NutReader(io.BytesIO(WHOLE + told + image(0) + image(10)))
+        assert reader.clip.rate is None
+        assert [frame.duration for frame in reader.frames()] == [10, 10]
+    assert NutReader(io.BytesIO(WHOLE + info(0, b"vedit.loop", -3) + image(0))).clip.loop is None
+    assert NutReader(io.BytesIO(WHOLE + info(1, b"r_frame_rate", b"25/1") + image(0))).clip.rate == 25
+
+
+def test_more_repeats_than_a_gif_tells_become_the_most(tmp_path: Path) -> None:
+    (tmp_path / "a.nut").write_bytes(WHOLE + info(0, b"vedit.loop", 10**6) + image(0) + info(1, b"vedit.end", 20))
+    done = vedit("convert", tmp_path / "a.nut", "-o", tmp_path / "a.gif")
+    assert done.code == 0
+    made = (tmp_path / "a.gif").read_bytes()
+    assert made[made.index(b"NETSCAPE2.0") + 13 :][:2] == b"\xff\xff"
+
+
+def test_a_frame_that_is_held_for_ages_is_over_a_limit_before_it_is_repeated(tmp_path: Path) -> None:
+    (tmp_path / "a.nut").write_bytes(WHOLE + image(0) + image(1) + image(10**10))  # 3 years at 100 ticks a second
+    for output in ("a.gif", "a.y4m"):
+        done = vedit("convert", tmp_path / "a.nut", "-o", tmp_path / output)
+        assert done.code == 6
+        assert "--limit held=" in done.err
+        assert not (tmp_path / output).exists()
+
+
+def test_a_large_frame_that_does_not_come_takes_no_memory() -> None:
+    stream = START + main() + video(9000, 9000) + packet(SYNC, v(0) + v(0)) + b"\x01" + v(1 | 16 | 8 | 32) + v(0) + v(128) + v(9000 * 9000 * 3)
+    tracemalloc.start()
+    try:
+        assert list(NutReader(io.BytesIO(stream)).frames()) == []
+        assert tracemalloc.get_traced_memory()[1] < 40 * 2**20
+    finally:
+        tracemalloc.stop()

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageChops
 
+from tests.conftest import NASTY, vedit
 from tests.media.clips import bars, clip_of, decoded, ffmpeg, noise
 from vedit.errors import InputError, UsageError
 from vedit.media.open import open_clip, write_clip
@@ -116,7 +117,7 @@ def test_raw_frames_without_size_or_rate_are_a_usage_error(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"size": "axb", "rate": "1", "format": "rgb24"}', '{"size": "1x1", "rate": "1/0", "format": "rgb24"}'])
 def test_raw_info_that_is_something_else_is_an_input_error(text: str) -> None:
-    with pytest.raises(InputError, match="raw info is not understood"):
+    with pytest.raises(InputError, match="not raw info"):
         RawInfo.from_json(text)
 
 
@@ -138,3 +139,39 @@ def test_pixels_in_one_piece_are_pillows_own(mode: str) -> None:
     for size in ((1, 1), (300, 200), (1023, 77)):
         picture = Image.effect_noise(size, 90).convert(mode)
         assert pixel_bytes(picture) == picture.tobytes()
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["W4 H4 F1e9999999", "W4 H4 F1:99999999999999999999", "W4 H4 F1:0", "W4 H4 F0:1", "W4_0 H4 F1:1", "W0 H4 F1:1", f"W{'9' * 3000} H4 F1:1",
+     "W4 H99999 F1:1", "W4 H4 F1:1 A1", "W4 H4 F1:1 A1:1e9", "W4 H4 F1:1 A", "W4 H4 F-1:1", "W4 F1:1"],
+)  # fmt: skip
+def test_absurd_numbers_of_a_y4m_header_are_refused_before_arithmetic(header: str) -> None:
+    with pytest.raises(InputError, match="header of the y4m stream"):
+        Y4mReader(io.BytesIO(f"YUV4MPEG2 {header} Ip C444\nFRAME\n".encode() + bytes(48)))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['{"format": "rgb24", "size": "4x4", "rate": "1e99999999"}', '{"format": "rgb24", "size": "0x4", "rate": "5"}',
+     '{"format": "rgb24", "size": "4x4", "rate": "0"}', '{"format": "rgb24", "size": "4x4", "rate": [5]}', '{"size": "4x4", "rate": "5"}',
+     '{"format": "rgb24", "size": "4x4x4", "rate": "5"}', '{"format": "rgb24", "size": "99999x4", "rate": "5"}', "[" * 60_000],
+)  # fmt: skip
+def test_absurd_raw_info_is_an_input_error_with_its_file(text: str) -> None:
+    with pytest.raises(InputError, match=r"info\.json: not raw info"):
+        RawInfo.from_json(text, "info.json")
+
+
+@pytest.mark.parametrize("option", ["--fps", "--rate", "--start", "--duration"])
+@pytest.mark.parametrize("number", ["1e99999999", "9" * 5000, "1/0", "²", "nan", "inf"])
+def test_numbers_without_end_on_the_command_line_are_usage_errors(option: str, number: str) -> None:
+    done = vedit("convert", option, number, NASTY / "ok_plain.gif", "-o", "never.gif")
+    assert done.code == 2
+    assert "is not a" in done.err
+
+
+@pytest.mark.parametrize("size", ["0x4", "²x4", f"{'9' * 5000}x4", "4x", "4x-4"])
+def test_a_size_that_is_none_is_a_usage_error(size: str) -> None:
+    done = vedit("convert", "-f", "rgb24", "--size", size, "--rate", "5", NASTY / "ok_plain.gif", "-o", "never.gif")
+    assert done.code == 2
+    assert "is not a size" in done.err

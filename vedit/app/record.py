@@ -9,11 +9,13 @@ from importlib import metadata
 from typing import Any
 
 from vedit import __version__
+from vedit.documents import Kind, parse_json, table
 from vedit.errors import InputError, VeditError
 from vedit.media.atomic import open_output
 from vedit.media.frames import Block, Clip
 
 SUFFIX = ".vedit.json"
+RECIPE = Kind("a recipe", largest=2**20, names_files=True)
 MARK = "vedit"  # key of a recipe in the comment of a container
 
 
@@ -104,19 +106,14 @@ def carried(name: str) -> dict[str, Any] | None:
 
 
 def _comment(block: Block) -> str | None:
-    """The text of a comment block, whose sub-blocks begin with their lengths."""
-    if block.label != 0xFE:
-        return None
-    parts, at = [], 0
-    while at < len(block.data) and (length := block.data[at]):
-        parts.append(block.data[at + 1 : at + 1 + length])
-        at += 1 + length
-    return b"".join(parts).decode("utf-8", "replace")
+    return block.text if block.label == 0xFE else None
 
 
 def _recipe_of(comment: str | None) -> dict[str, Any] | None:
+    if not comment or not comment.lstrip().startswith("{"):
+        return None
     try:
-        recipe = json.loads(comment or "").get(MARK)
-    except (ValueError, AttributeError):
+        recipe = table(parse_json(comment, "", RECIPE), "", RECIPE).get(MARK)
+    except VeditError:  # the words of somebody else
         return None
     return recipe if isinstance(recipe, dict) else None

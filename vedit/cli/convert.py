@@ -14,6 +14,9 @@ from vedit.cli.common import Voice, examples, manner_options, output_options
 from vedit.cli.gif import palette_options, show_report
 from vedit.errors import UsageError
 from vedit.media.formats import FORMATS
+from vedit.media.limits import fraction, frame_rate, frame_size
+
+LONGEST_S = 10**9
 
 EXAMPLES = (
     ("vedit convert in.mp4 out.gif", "a GIF of at most 25 images per second"),
@@ -39,10 +42,12 @@ class Seconds(click.ParamType[Fraction]):
             for part in value.split(":"):
                 if not part or part.startswith(("-", "+")):
                     raise ValueError
-                total = total * 60 + Fraction(part)
+                total = total * 60 + fraction(part)
+            if total > LONGEST_S:
+                raise ValueError
             return total
-        except (ValueError, ZeroDivisionError):
-            self.fail(f"{value!r} is no time. Write seconds (2.5), or minutes and seconds (1:02.5).", param, ctx)
+        except ValueError:
+            self.fail(f"{value!r} is not a time. Write seconds (2.5), or minutes and seconds (1:02.5).", param, ctx)
 
 
 class Rate(click.ParamType[Fraction]):
@@ -54,11 +59,11 @@ class Rate(click.ParamType[Fraction]):
         if isinstance(value, Fraction):
             return value
         try:
-            rate = Fraction(value)
-        except (ValueError, ZeroDivisionError):
+            rate = frame_rate(value)
+        except ValueError:
             rate = Fraction(0)
         if not 0 < rate <= 1000:
-            self.fail(f"{value!r} is no frame rate. Write frames per second: 25, 29.97 or 30000/1001.", param, ctx)
+            self.fail(f"{value!r} is not a frame rate. Write frames per second: 25, 29.97 or 30000/1001.", param, ctx)
         return rate
 
 
@@ -70,10 +75,10 @@ class FrameSize(click.ParamType[tuple[int, int]]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
         if isinstance(value, tuple):
             return value
-        width, _, height = value.partition("x")
-        if not (width.isdigit() and height.isdigit() and 0 < int(width) <= 65535 and 0 < int(height) <= 65535):
-            self.fail(f"{value!r} is no size. Write WIDTHxHEIGHT: 640x480.", param, ctx)
-        return int(width), int(height)
+        try:
+            return frame_size(value)
+        except ValueError:
+            self.fail(f"{value!r} is not a size. Write WIDTHxHEIGHT: 640x480.", param, ctx)
 
 
 @click.command(
@@ -125,7 +130,9 @@ With two names and no -o the second is the output.
 @click.option("--no-audio", is_flag=True, help="Leave the sound out.")
 @click.option("--loop", default=None, metavar="N|forever|once|keep", help="Repeats of a GIF: a number (0 forever), forever, once or keep.")
 @palette_options
-@click.option("--limit", "limits", multiple=True, metavar="KEY=N", help="Change a limit: canvas, image, total, images, comment, expansion; 0 lifts it.")
+@click.option(
+    "--limit", "limits", multiple=True, metavar="KEY=N", help="Change a limit: canvas, image, total, images, comment, expansion, held, spool; 0 lifts it."
+)
 @output_options
 @manner_options
 def command(inputs: tuple[str, ...], loop: str | None, **common: Any) -> None:

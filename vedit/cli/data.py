@@ -75,12 +75,14 @@ def cut_of(given: dict[str, Any]) -> Cut:
 
 def rate_of(text: str | None) -> Fraction | None:
     """Frames a second, such as 8, 12.5 or 30000/1001."""
+    from vedit.media.limits import fraction
+
     try:
-        rate = None if text is None else Fraction(text)
-    except (ValueError, ZeroDivisionError):
+        rate = None if text is None else fraction(text)
+    except ValueError:
         rate = Fraction(0)
     if rate is not None and not 0 < rate <= 50:
-        raise UsageError(f"--fps {text} is no rate.", "Give frames a second up to 50, the fastest that browsers play a GIF, such as 8, 12.5 or 30000/1001.")
+        raise UsageError(f"--fps {text} is not a rate.", "Give frames a second up to 50, the fastest that browsers play a GIF, such as 8, 12.5 or 30000/1001.")
     return rate
 
 

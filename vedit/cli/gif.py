@@ -36,7 +36,9 @@ palette_options = options(
 )
 clip_options = options(
     click.option("--strict", is_flag=True, help="Treat recoverable damage as an error."),
-    click.option("--limit", "limits", multiple=True, metavar="KEY=N", help="Change a limit: canvas, image, total, images, comment, expansion; 0 lifts it."),
+    click.option(
+        "--limit", "limits", multiple=True, metavar="KEY=N", help="Change a limit: canvas, image, total, images, comment, expansion, held, spool; 0 lifts it."
+    ),
     click.option("--info", is_flag=True, help="Print the path taken: copy, index, recolour or full."),
     click.option("--to", type=click.Choice(["gif", "nut", "y4m", "rgb24", "rgba"]), default=None, help="Output format when the name does not tell."),
 )

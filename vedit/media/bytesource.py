@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+import os
+import stat
+import tempfile
+from typing import Any, BinaryIO, cast
+
+from vedit.errors import InputError, LimitError
+from vedit.media.limits import Limits, short_number
 
 CHUNK = 1 << 16
+TRUSTED = 1 << 24  # bytes that are made room for because a header says so
 
 
 class EndOfStream(Exception):
@@ -24,6 +31,36 @@ class NotOurs(Exception):
     def __init__(self, taken: bytes) -> None:
         super().__init__("a stream for ffmpeg")
         self.taken = taken
+
+
+def spool(raw: Any, start: bytes, limits: Limits) -> BinaryIO:
+    """A temporary file, at its start, with `start` and all that still comes from a pipe; the caller closes it.
+
+    Raises InputError for a device, which does not end, and LimitError when the pipe is longer than the limit
+    or than half of what is free where temporary files go.
+    """
+    if stat.S_ISCHR(os.fstat(raw.fileno()).st_mode) and not os.isatty(raw.fileno()):
+        raise InputError("this is a device, and no clip that ends.", "A clip is a file, or comes through a pipe.")
+    file = cast("BinaryIO", tempfile.TemporaryFile(prefix="vedit-", buffering=0))
+    try:
+        free = os.statvfs(file.fileno())
+        most = min(limits.spool or free.f_bavail * free.f_frsize, free.f_bavail * free.f_frsize // 2)
+        count, chunk = 0, start
+        while chunk:
+            count += len(chunk)
+            if count > most:
+                raise LimitError(
+                    f"the pipe gave more than {short_number(most)} bytes, as many as are kept in {tempfile.gettempdir()}.",
+                    "A part of the clip is needed again, so all of it is kept until the end.",
+                    "Save it to a file first, or set TMPDIR to a larger disk and --limit spool=100G",
+                )
+            file.write(chunk)
+            chunk = raw.read(1 << 20) or b""
+        file.seek(0)
+    except BaseException:
+        file.close()
+        raise
+    return file
 
 
 class ByteSource:
@@ -93,15 +130,17 @@ class ByteSource:
 
     def take_buffer(self, count: int) -> bytearray:
         """The next `count` bytes in a buffer of their own, read straight from the raw stream."""
-        buffer = bytearray(count)
+        buffer = bytearray(min(count, TRUSTED))
         have = min(count, len(self.window) - self.pos)
         buffer[:have] = self.window[self.pos : self.pos + have]
         self.pos += have
-        view = memoryview(buffer)
         while have < count:
-            more = self.raw.readinto(view[have:])
+            if have >= len(buffer):  # so much has come: twice as much is no bomb
+                buffer.extend(bytes(min(count, 2 * have) - len(buffer)))
+            with memoryview(buffer) as view, view[have:] as rest:
+                more = self.raw.readinto(rest)
             if not more:
-                raise EndOfStream(bytes(view[:have]))
+                raise EndOfStream(bytes(buffer[:have]))
             have += more
         if self.seen is not None:
             self.seen += buffer

@@ -20,6 +20,9 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, NamedTuple
 
+from vedit.media.limits import Limits
+
+NO_OPTIONS = Limits()
 GIF_TIMEBASE = Fraction(1, 100)  # GIF delays are in centiseconds
 
 
@@ -96,6 +99,18 @@ class Block(NamedTuple):
         """Identifier and authentication code of an application block, else nothing."""
         return self.data[1:12] if self.label == 0xFF and self.data[:1] == b"\x0b" else b""
 
+    def sub_blocks(self, start: int = 0) -> Iterator[bytes]:
+        """What each sub-block holds, from byte `start` of the data on."""
+        data, at = self.data, start
+        while at < len(data) and (size := data[at]):
+            yield data[at + 1 : at + 1 + size]
+            at += 1 + size
+
+    @property
+    def text(self) -> str:
+        """The words of a comment."""
+        return b"".join(self.sub_blocks()).decode("utf-8", "replace")
+
 
 class Container(NamedTuple):
     """GIF header facts that a rewrite keeps: they have no effect on the pixels."""
@@ -132,6 +147,7 @@ class Clip:
     blocks: metadata that stands before the first image; `Frame.before` holds later ones.
     tail: metadata after the last image; filled by the reader once the last frame has left it.
     frames_hint, duration_hint: number of frames and ticks in all, where the source told.
+    limits: for those who make images that the source does not have.
     """
 
     width: int
@@ -148,6 +164,7 @@ class Clip:
     duration_hint: int | None = None
     audio: Audio | None = None
     warn: Callable[[str], None] = lambda message: None
+    limits: Limits = NO_OPTIONS
 
     @property
     def canvas(self) -> Rect:

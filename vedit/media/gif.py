@@ -284,15 +284,13 @@ class GifReader:
             self.apps.append(app)
         if app not in LOOP_APPS:
             return False
-        rest = block.data[12:]
-        kept = b""
-        while rest[0]:
-            sub, rest = rest[: rest[0] + 1], rest[rest[0] + 1 :]
-            if sub[0] == 3 and sub[1] & 7 == 1:
+        kept = bytearray()
+        for sub in block.sub_blocks(12):
+            if len(sub) == 3 and sub[0] & 7 == 1:
                 if self.clip.loop is None:
-                    self.clip.loop = sub[2] | sub[3] << 8
+                    self.clip.loop = sub[1] | sub[2] << 8
             else:
-                kept += sub
+                kept += bytes((len(sub),)) + sub
         if kept:
             blocks.append(Block(APPLICATION, b"\x0bNETSCAPE2.0" + kept + b"\x00"))
         return True

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from fractions import Fraction
 from typing import NamedTuple
 
 from vedit.documents import Kind, read_toml
@@ -30,6 +32,38 @@ def check_sides(output: str, format: str, width: int, height: int) -> None:
         )
 
 
+LONGEST_SIDE = 65535
+SLOWEST, FASTEST = Fraction(1, 10**6), Fraction(10**6)  # frames per second that a file may claim
+
+
+def fraction(value: str) -> Fraction:
+    """A number as written, exact; raises ValueError."""
+    if len(value) > 100 or re.search(r"e[+-]?\d{4}", value, re.IGNORECASE):  # 1e999999999 would fill the memory with digits
+        raise ValueError("too many digits")
+    try:
+        return Fraction(value)
+    except ZeroDivisionError:
+        raise ValueError("a share of nothing") from None
+
+
+def frame_rate(value: str) -> Fraction:
+    """Frames per second as a file tells them, such as 25 or 30000/1001; raises ValueError for what no clip has."""
+    rate = fraction(value)
+    if not SLOWEST <= rate <= FASTEST:
+        raise ValueError(f"{value} is not a frame rate")
+    return rate
+
+
+def frame_size(value: str) -> tuple[int, int]:
+    """WIDTHxHEIGHT, each from 1 to 65535; raises ValueError."""
+    if not (match := re.fullmatch(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})", value)):
+        raise ValueError(f"{value[:40]!r} is not a size")
+    width, height = int(match[1]), int(match[2])
+    if max(width, height) > LONGEST_SIDE:
+        raise ValueError(f"{value} is too large")
+    return width, height
+
+
 class Limits(NamedTuple):
     """How much a file may ask for; 0 lifts a limit.
 
@@ -38,6 +72,8 @@ class Limits(NamedTuple):
     images: number of images.
     comment: bytes of one extension block.
     expansion: decoded pixels per compressed byte, looked at once a billion pixels are passed.
+    held: images made because one is held for long, where the output has a rate or a longest delay.
+    spool: bytes of a pipe that are kept in a temporary file.
     """
 
     canvas: int = 100 * 10**6
@@ -46,6 +82,8 @@ class Limits(NamedTuple):
     images: int = 100_000
     comment: int = 16 * 10**6
     expansion: int = 10_000
+    held: int = 1_000_000
+    spool: int = 20 * 10**9
 
     def check(self, key: str, value: int, what: str) -> None:
         """Raise LimitError when `value` is over the limit `key`."""

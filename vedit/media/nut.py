@@ -21,7 +21,7 @@ from typing import Any, BinaryIO, NamedTuple, Protocol
 from vedit.errors import InputError
 from vedit.media.bytesource import ByteSource, EndOfStream, NotOurs
 from vedit.media.frames import Audio, Clip, Frame, Frames
-from vedit.media.limits import Limits
+from vedit.media.limits import Limits, frame_rate, frame_size
 from vedit.media.raw import pixel_bytes
 
 MAGIC = b"nut/multimedia container\0"
@@ -35,6 +35,11 @@ PTS_SHIFT = 7  # time stamps are written whole, so the size of the short form do
 PIXELS = {b"RGB\x18": ("RGB", "RGB"), b"RGBA": ("RGBA", "RGBA"), b"BGR\x18": ("RGB", "BGR"), b"BGRA": ("RGBA", "BGRA")}
 PCM = b"PSD\x10"  # 16 bit little endian
 LONGEST_HEADER = 1 << 20
+LONGEST_START = 1 << 21  # bytes of all headers in front
+LONGEST_NUMBER = 9  # bytes of a number: 63 bits
+LONGEST_S = 10**9  # no clip has a time stamp behind thirty years
+MOST_RATE, MOST_CHANNELS = 10**6, 64
+DAMAGES = (IndexError, ValueError, ZeroDivisionError, OverflowError)  # what reading nonsense ends with
 
 
 class Sound:
@@ -241,12 +246,13 @@ class _Packet:
 
     def v(self) -> int:
         value = 0
-        while True:
+        for _ in range(LONGEST_NUMBER):
             byte = self.data[self.pos]
             self.pos += 1
             value = value << 7 | byte & 127
             if byte < 128:
                 return value
+        raise ValueError("a number without end")
 
     def s(self) -> int:
         value = self.v() + 1
@@ -255,6 +261,8 @@ class _Packet:
     def bytes(self) -> bytes:
         size = self.v()
         self.pos += size
+        if self.pos > len(self.data):
+            raise IndexError(size)
         return self.data[self.pos - size : self.pos]
 
 
@@ -288,7 +296,7 @@ class NutReader:
             self._read_headers()
         except EndOfStream:
             raise InputError("the NUT stream ends inside its headers.") from None
-        except (IndexError, ValueError, ZeroDivisionError):
+        except DAMAGES:
             raise InputError("the NUT stream has a damaged header.") from None
         self.video_number, self.video = self._only(0)
         if self.video is None or self.video.code not in PIXELS or self.video.aspect != 1:
@@ -306,15 +314,17 @@ class NutReader:
 
     def _clip(self, name: str, video: _Stream) -> Clip:
         loop = self.info.get("vedit.loop")
-        numerator, _, denominator = str(video.info.get("r_frame_rate", "")).partition("/")
-        known = numerator.isdigit() and denominator.isdigit() and int(numerator) and int(denominator)
+        try:
+            rate = frame_rate(str(video.info.get("r_frame_rate", "")))
+        except ValueError:
+            rate = None
         return Clip(
             video.width,
             video.height,
             name,
             timebase=video.timebase,
-            rate=Fraction(int(numerator), int(denominator)) if known else None,
-            loop=loop if isinstance(loop, int) else None,
+            rate=rate,
+            loop=loop if isinstance(loop, int) and loop >= 0 else None,
             audio=Audio("-", live=self.sound) if self.sound else None,
             warn=self.warn,
         )
@@ -324,6 +334,8 @@ class NutReader:
         if self.source.take(len(MAGIC)) != MAGIC:
             raise InputError("not a NUT stream.")
         while (code := self.source.take(8)) != SYNC:
+            if len(self.source.seen or b"") > LONGEST_START:
+                raise ValueError("headers without end")
             body = self._body(code)
             if code == MAIN and not self.codes:
                 self._main(_Packet(body))
@@ -334,11 +346,13 @@ class NutReader:
         self._sync(_Packet(self._body(SYNC)))
 
     def _varlen(self) -> int:
-        value, byte = 0, 128
-        while byte & 128:
+        value = 0
+        for _ in range(LONGEST_NUMBER):
             byte = self.source.byte()
             value = value << 7 | byte & 127
-        return value
+            if byte < 128:
+                return value
+        raise InputError("the NUT stream is damaged: a number without end.")
 
     def _body(self, code: bytes) -> bytes:
         """The inside of the packet whose start code was just taken, checked."""
@@ -363,6 +377,8 @@ class NutReader:
         packet.v()  # number of streams: their headers follow
         packet.v()
         self.bases = [Fraction(packet.v(), packet.v()) for _ in range(packet.v())]
+        if not all(self.bases):
+            raise ValueError("a timebase of nothing")
         pts = stream = header_idx = 0
         mul = 1
         while len(self.codes) < 256:
@@ -394,10 +410,12 @@ class NutReader:
         packet.bytes()
         stream = self.streams[number] = _Stream(kind, code, timebase, shift)
         if kind == 0:
-            stream.width, stream.height, across, down = packet.v(), packet.v(), packet.v(), packet.v()
+            (stream.width, stream.height), across, down = frame_size(f"{packet.v()}x{packet.v()}"), packet.v(), packet.v()
             stream.aspect = Fraction(across, down) if across and down else Fraction(1)
         elif kind == 1:
             stream.rate, stream.channels = packet.v() // packet.v(), packet.v()
+            if not (0 < stream.rate <= MOST_RATE and 0 < stream.channels <= MOST_CHANNELS):
+                raise ValueError("no sound has so many samples or channels")
 
     def _info(self, packet: _Packet) -> None:
         number, chapter = packet.v() - 1, packet.s()
@@ -448,7 +466,7 @@ class NutReader:
         assert video is not None
         end = video.info.get("vedit.end")
         if isinstance(end, int):
-            return max(0, end - pts)
+            return max(0, min(end, int(LONGEST_S / video.timebase)) - pts)
         return max(1, round(1 / self.clip.rate / video.timebase)) if self.clip.rate else self.gap or 1
 
     def _video_frames(self) -> Iterator[tuple[int, bytearray]]:
@@ -456,7 +474,7 @@ class NutReader:
         self.gap = 0
         before: int | None = None
         try:
-            while (packet := self._next_frame()) is not None:
+            while (packet := self._checked_frame()) is not None:
                 number, pts, data, flags = packet
                 if number == self.video_number:
                     if flags & EOR:
@@ -469,6 +487,15 @@ class NutReader:
                     self.sound.packets.append((pts * self.streams[number].timebase, bytes(data)))
         except EndOfStream:
             self.warn("the stream ends inside a frame, which is left out")
+
+    def _checked_frame(self) -> tuple[int, int, bytearray, int] | None:
+        try:
+            packet = self._next_frame()
+        except DAMAGES:
+            raise InputError("the NUT stream is damaged: a packet in it makes no sense.") from None
+        if packet is not None and not 0 <= packet[1] * self.streams[packet[0]].timebase <= LONGEST_S:
+            raise InputError(f"the NUT stream is damaged: a time stamp of {packet[1]} ticks.")
+        return packet
 
     def _next_frame(self) -> tuple[int, int, bytearray, int] | None:
         """Stream number, time stamp, bytes and flags of the next frame; None at the end."""
@@ -510,7 +537,8 @@ class NutReader:
         if flags & MATCH_TIME:
             self._varlen()
         header_idx = self._varlen() if flags & HEADER_IDX else code.header_idx
-        for _ in range(self._varlen() if flags & RESERVED else code.reserved):
+        reserved = self._varlen() if flags & RESERVED else code.reserved
+        for _ in range(reserved):
             self._varlen()
         if flags & CHECKSUM:
             self.source.take(4)
@@ -524,7 +552,7 @@ class NutReader:
     def _payload(self, number: int, size: int) -> bytearray:
         video = self.video
         assert video is not None
-        if size > 4 * video.width * video.height + (1 << 24):
+        if not 0 <= size <= 4 * video.width * video.height + (1 << 24):
             raise InputError(f"the NUT stream is damaged: a frame of {size} bytes.")
         return self.source.take_buffer(size)
 

@@ -136,20 +136,17 @@ def _read(
     if kind == "picture":
         from vedit.media.sequence import read_picture
 
-        file = _seekable(stream, start, opened)
+        file = _seekable(stream, start, opened, limits)
         return read_picture(file, name, limits=limits, warn=warn)
     return _read_video(name, stream, start, None, limits, warn, video, opened)
 
 
 def _raw_info(format: str, rate: Fraction | None, size: tuple[int, int] | None, raw_info: str | None) -> Any:
-    from vedit.media.raw import RawInfo
+    from vedit.documents import read_bytes
+    from vedit.media.raw import RAW_INFO, RawInfo
 
     if raw_info is not None:
-        try:
-            with open(raw_info, encoding="utf-8") as file:
-                return RawInfo.from_json(file.read())
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"{raw_info}: cannot read: {error}.") from None
+        return RawInfo.from_json(read_bytes(raw_info, RAW_INFO), raw_info)
     if size is None or rate is None:
         missing = " and ".join(option for option, value in (("--size WxH", size), ("--rate R", rate)) if value is None)
         raise UsageError(
@@ -167,23 +164,18 @@ def _read_video(
     from vedit.media.ffmpeg import refuse_playlist
 
     refuse_playlist(start)
-    file = _seekable(stream, start, opened)
+    file = _seekable(stream, start, opened, limits)
     return read_video(file, name, ReadOptions(**video), format=format, sound_path=_path_of(file, name), limits=limits, warn=warn)
 
 
-def _seekable(stream: BinaryIO, start: bytes, opened: ExitStack) -> BinaryIO:
+def _seekable(stream: BinaryIO, start: bytes, opened: ExitStack, limits: Limits) -> BinaryIO:
     """The whole input as a file at its start: a pipe is copied to a temporary file first."""
     if stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
         stream.seek(0)
         return stream
-    import shutil
-    import tempfile
+    from vedit.media.bytesource import spool
 
-    spool = opened.enter_context(tempfile.TemporaryFile(prefix="vedit-"))
-    spool.write(start)
-    shutil.copyfileobj(stream, spool, 1 << 20)
-    spool.seek(0)
-    return spool
+    return opened.enter_context(spool(stream, start, limits))
 
 
 def _path_of(file: BinaryIO, name: str) -> str | None:

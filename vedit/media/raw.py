@@ -11,16 +11,19 @@ to ffmpeg. Alpha is composed over a background, since y4m readers do not show it
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from fractions import Fraction
 from typing import Any, BinaryIO, NamedTuple
 
+from vedit.documents import Kind, parse_json, table
 from vedit.errors import InputError, UsageError
 from vedit.media.bytesource import ByteSource, EndOfStream, NotOurs
 from vedit.media.frames import Clip, Frame, Frames
-from vedit.media.limits import Limits
+from vedit.media.limits import Limits, frame_rate, frame_size
 from vedit.media.timing import constant_rate
 
+RAW_INFO = Kind("raw info", right='It is one line like {"format": "rgb24", "size": "640x480", "rate": "25"}.', largest=2**16)
 MODES = {"rgb24": ("RGB", 3), "rgba": ("RGBA", 4)}
 """Of each raw format: Pillow's mode, and bytes per pixel."""
 
@@ -37,14 +40,16 @@ class RawInfo(NamedTuple):
         return json.dumps({"format": self.format, "size": f"{self.width}x{self.height}", "rate": str(self.rate)})
 
     @staticmethod
-    def from_json(text: str) -> RawInfo:
+    def from_json(text: str | bytes, name: str = "-") -> RawInfo:
         """Read what `--raw-info` wrote; raises InputError when it is something else."""
+        facts = table(parse_json(text, name, RAW_INFO), name, RAW_INFO)
         try:
-            facts = json.loads(text)
-            width, height = map(int, facts["size"].split("x"))
-            return RawInfo(width, height, Fraction(facts["rate"]), facts["format"])
-        except (ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError):
-            raise InputError("the raw info is not understood.", 'It is one line like {"format": "rgb24", "size": "640x480", "rate": "25"}.') from None
+            width, height = frame_size(str(facts["size"]))
+            return RawInfo(width, height, frame_rate(str(facts["rate"])), str(facts["format"]))
+        except KeyError as error:
+            raise RAW_INFO.refusal(name, f"it has no {error}") from None
+        except ValueError as error:
+            raise RAW_INFO.refusal(name, str(error)) from None
 
 
 # --- y4m -----------------------------------------------------------------------------------------
@@ -79,14 +84,16 @@ class Y4mReader:
     @staticmethod
     def _facts(facts: dict[str, str]) -> tuple[int, int, Fraction, Fraction]:
         try:
-            width, height = int(facts["W"]), int(facts["H"])
-            rate = Fraction(facts.get("F", "25:1").replace(":", "/"))
-            across, down = map(int, facts.get("A", "1:1").split(":"))
-            if width < 1 or height < 1 or rate <= 0:
-                raise ValueError
-            return width, height, rate, Fraction(across, down) if across and down else Fraction(1)
-        except (KeyError, ValueError, ZeroDivisionError):
-            raise InputError("the header of the y4m stream is not understood.") from None
+            width, height = frame_size(f"{facts['W']}x{facts['H']}")
+            rate = frame_rate(facts.get("F", "25:1").replace(":", "/"))
+            aspect = facts.get("A", "1:1")
+            if not re.fullmatch(r"[0-9]{1,9}:[0-9]{1,9}", aspect):
+                raise ValueError(f"{aspect[:40]} is not an aspect")
+        except (KeyError, ValueError) as error:
+            why = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+            raise InputError(f"the header of the y4m stream is not understood: {why}.") from None
+        across, down = map(int, aspect.split(":"))
+        return width, height, rate, Fraction(across, down) if across and down else Fraction(1)
 
     def frames(self) -> Frames:
         clip, source = self.clip, self.source

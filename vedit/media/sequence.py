@@ -156,8 +156,8 @@ def _box(data: bytes, kind: bytes) -> bytes:
 
 def natural_key(name: str) -> list[tuple[int, str]]:
     """Sort key that puts frame-10 behind frame-9."""
-    # [0-9] and not \d: other digits, such as a superscript two, are letters here
-    return [(int(part), "") if part.isdecimal() else (-1, part.lower()) for part in re.split(r"([0-9]+)", name)]
+    parts = enumerate(re.split(r"([0-9]+)", name))  # words and numbers by turns; a number of any length by its digits
+    return [(len(part.lstrip("0")), part.lstrip("0")) if place % 2 else (-1, part.lower()) for place, part in parts]
 
 
 def read_folder(

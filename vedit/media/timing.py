@@ -19,6 +19,7 @@ SHORTEST_CS = 2  # browsers slow down shorter delays
 LONGEST_CS = 65535
 BROWSER_DELAY_CS = 10  # what browsers play for a delay of 0 or 1
 FASTEST = Fraction(100)  # constant rate that a clip with varying delays may ask for
+WEIGHT_OF_PIECE = 10  # held images of a GIF come through the quantiser: they cost more, and last 655 s each
 LOOK_AHEAD = 16
 NOTHING = Rect(0, 0, 0, 0)
 
@@ -51,6 +52,7 @@ class GifTiming:
         self.fps = fps
 
     def open(self, clip: Clip) -> Clip:
+        self.limits = clip.limits
         self.base = clip.timebase
         self.is_idle = is_gif_timed(clip) and not self.fps
         if self.is_idle:
@@ -66,7 +68,17 @@ class GifTiming:
         return clip.but(timebase=GIF_TIMEBASE, rate=None, loop=loop, frames_hint=images, duration_hint=ticks, audio=None)
 
     def run(self, frames: Frames) -> Frames:
-        return frames if self.is_idle else self._timed(frames)
+        return self._fitting(frames) if self.is_idle else self._timed(frames)
+
+    def _fitting(self, frames: Frames) -> Frames:
+        """Times that are a GIF's already, but for delays that no GIF holds: NUT has them."""
+        index = 0
+        for frame in frames:
+            end = frame.pts + frame.duration
+            self._check(end)
+            for piece in _pieces(frame, frame.pts, end, index):
+                yield piece
+                index += 1
 
     def _timed(self, frames: Frames) -> Frames:
         """Hold each frame until the next one says when it ends; a later one of the same slot replaces it."""
@@ -89,12 +101,19 @@ class GifTiming:
                 held = frame.but(rect=frame.rect.joined(held.rect))
                 continue
             begin = max(rounded((Fraction(now) / self.limit if self.is_even else at) * 100), start + SHORTEST_CS)
+            self._check(begin)
             for piece in _pieces(held, start, begin, index):
                 yield piece
                 index += 1
             held, start, slot = frame, begin, now
         if held is not None:
-            yield from _pieces(held, start, max(start + SHORTEST_CS, rounded(end * 100)), index)
+            last = max(start + SHORTEST_CS, rounded(end * 100))
+            self._check(last)
+            yield from _pieces(held, start, last, index)
+
+    def _check(self, end_cs: int) -> None:
+        pieces = end_cs // LONGEST_CS
+        self.limits.check("held", pieces * WEIGHT_OF_PIECE, f"{float(end_cs) / 100:g} s as GIF delays, {pieces} images,")
 
 
 def _pieces(frame: Frame, start: int, end: int, index: int) -> Iterator[Frame]:
@@ -150,9 +169,11 @@ def constant_rate(clip: Clip, frames: Frames, rate: Fraction | None = None) -> I
         while len(waiting) < LOOK_AHEAD and (frame := next(frames, None)) is not None:
             waiting.append(frame)
         rate = _common_rate(clip, waiting)
-    done = 0
+    done = held = 0
     for frame in _queued(waiting, frames):
         until = max(rounded((frame.pts + frame.duration) * clip.timebase * rate), 1 if done == 0 else 0)
+        held += max(0, until - done - 1)
+        clip.limits.check("held", held, f"{held} repeated images at {float(rate):g} a second")
         while done < until:
             yield frame.but(index=done, pts=done, duration=1), rate
             done += 1

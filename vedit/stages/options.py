@@ -21,6 +21,7 @@ from fractions import Fraction
 from typing import Any, ClassVar, NamedTuple
 
 from vedit.errors import UsageError, nearest
+from vedit.media.limits import fraction
 
 Parser = Callable[[str], Any]
 LARGEST_SIDE = 16384
@@ -200,16 +201,6 @@ class Number:
         if not Fraction(str(self.low)) <= result <= Fraction(str(self.high)):
             raise ValueError(f"expected a number from {self.low:g} to {self.high:g}")
         return result
-
-
-def fraction(value: str) -> Fraction:
-    """A number as written, exact; raises ValueError."""
-    if len(value) > 100 or re.search(r"e[+-]?\d{4}", value, re.IGNORECASE):  # 1e999999999 would fill the memory with digits
-        raise ValueError("too many digits")
-    try:
-        return Fraction(value)
-    except ZeroDivisionError:
-        raise ValueError("a share of nothing") from None
 
 
 @dataclass(frozen=True)

@@ -151,7 +151,7 @@ def test_many_inputs_are_converted_into_a_folder(movie: Path, tmp_path: Path) ->
         (["in.mp4", "-o", "-"], 2, "Add --to FORMAT"),
         (["in.mp4", "-o", "out.gif", "--fps", "100"], 2, "too fast for a GIF"),
         (["in.mp4", "-o", "out.gif", "--duration", "0"], 2, "the part of the clip is empty"),
-        (["in.mp4", "-o", "out.gif", "--start", "-1"], 2, "is no time"),
+        (["in.mp4", "-o", "out.gif", "--start", "-1"], 2, "is not a time"),
         (["in.mp4", "-o", "out.mp4", "--background", "nocolour"], 2, "--background nocolour is not a colour"),
         (["in.mp4", "-o", "out.gif", "--start", "100"], 3, "in.mp4: "),
         (["absent.mp4", "-o", "out.gif"], 3, "absent.mp4: cannot read: no such file"),

@@ -106,15 +106,10 @@ class Source:
         """Make a pipe readable again by copying it to a temporary file."""
         if self.is_file:
             return
-        import tempfile
+        from vedit.media.bytesource import spool
 
-        copy = self.stack.enter_context(tempfile.TemporaryFile(prefix="vedit-", buffering=0))
-        chunk = self.start
-        while chunk:
-            copy.write(chunk)
-            chunk = self.read(1 << 20)
-        self.stream, self.is_file, self.size = copy, True, copy.tell()
-        copy.seek(0)
+        copy = self.stack.enter_context(spool(self.stream, self.start, self.settings.limits))
+        self.stream, self.is_file, self.size = copy, True, os.fstat(copy.fileno()).st_size
         self.start = self._peek()
 
     @property
@@ -204,6 +199,7 @@ def edit_clip(source: Any, output: str, stages: Sequence[Stage], settings: Setti
     source.scan(touches_pixels=path != "copy")
     _look_ahead(source, stages, source_kind, settings)
     clip, frames, _, hurt = source.open()
+    clip.limits = settings.limits
     size_in = clip.width, clip.height
     images_in = clip.frames_hint
     clip, frames = connect(clip, frames, steps, converters(settings, hurt))

@@ -94,14 +94,7 @@ def _colours(palette: Palette | None) -> int:
 
 
 def _comments(blocks: Any) -> list[str]:
-    found = []
-    for block in blocks:
-        if block.label == 0xFE:
-            text, rest = b"", block.data
-            while rest and rest[0]:
-                text, rest = text + rest[1 : rest[0] + 1], rest[rest[0] + 1 :]
-            found.append(text.decode("utf-8", "replace"))
-    return found
+    return [block.text for block in blocks if block.label == 0xFE]
 
 
 def raise_if_damaged(facts: list[Facts]) -> None:
