@@ -32,7 +32,6 @@ def check_sides(output: str, format: str, width: int, height: int) -> None:
         )
 
 
-LONGEST_SIDE = 65535
 SLOWEST, FASTEST = Fraction(1, 10**6), Fraction(10**6)  # frames per second that a file may claim
 
 
@@ -59,7 +58,7 @@ def frame_size(value: str) -> tuple[int, int]:
     if not (match := re.fullmatch(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})", value)):
         raise ValueError(f"{value[:40]!r} is not a size")
     width, height = int(match[1]), int(match[2])
-    if max(width, height) > LONGEST_SIDE:
+    if max(width, height) > 65535:
         raise ValueError(f"{value} is too large")
     return width, height
 
