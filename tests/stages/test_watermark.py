@@ -274,7 +274,7 @@ def _stage(**given: str) -> watermark.Watermark:
     ("given", "words"),
     [
         ((), "does not say what to write"),
-        (("--text", "a", "--image", "b.png"), "got --text and --image"),
+        (("--text", "a", "--image", "b.png"), "got --text TEXT and --image FILE"),
         (("--image", "b.png", "--outline", "2"), "--outline has no meaning with --image"),
         (("--text", "a", "--scale", "50%"), "--scale has no meaning with --text"),
         (("--text", " "), "expected something to write"),
