@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageSequence
 
+from tests.conftest import vedit
 from tests.media.clips import clip_of, ffmpeg, noise
-from vedit.errors import InputError, LimitError, OutputError, UsageError
+from vedit.errors import InputError, LimitError, MemoryBudgetError, OutputError, UsageError
 from vedit.media.frames import Frame, Rect
 from vedit.media.limits import Limits
 from vedit.media.open import open_clip, write_clip
-from vedit.media.sequence import natural_key
+from vedit.media.sequence import free_memory, natural_key
 
 DELAYS = [7, 3, 50, 7]
 
@@ -133,6 +134,48 @@ def test_a_picture_beyond_the_limit_is_refused_before_it_is_decoded(tmp_path: Pa
     Image.new("1", (3000, 3000)).save(tmp_path / "a.png")
     with pytest.raises(LimitError):
         open_clip(str(tmp_path / "a.png"), limits=Limits(canvas=10**6))
+
+
+def test_a_webp_that_would_take_more_memory_than_there_is_is_refused_before_its_first_frame(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vedit.media.sequence.free_memory", lambda: 10**6)
+    clip, frames = clip_of([noise(400, 300)], [4])
+    with pytest.raises(MemoryBudgetError, match="a WebP of 400x300 takes about"):
+        write_clip(clip, frames, str(tmp_path / "a.webp"))
+    assert not os.listdir(tmp_path) and next(frames).index == 0
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/meminfo"), reason="reads /proc/meminfo")
+def test_free_memory_is_at_most_what_the_machine_has() -> None:
+    free = free_memory()
+    assert free is not None and 0 < free <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+SIDES = {"gif": 65535, "webp": 16383, "jpg": 65500, "tga": 65535}
+
+
+@pytest.mark.parametrize("kind", sorted(SIDES))
+def test_a_side_beyond_what_a_format_holds_is_told_before_any_work(kind: str, tmp_path: Path) -> None:
+    output = str(tmp_path / (f"out.{kind}" if kind in ("gif", "webp") else f"frames/%d.{kind}"))
+    Image.new("1", (SIDES[kind] + 1, 1)).save(tmp_path / "in.png")
+    result = vedit("convert", tmp_path / "in.png", "-o", output)
+    assert result.code == 4 and f"ends at {SIDES[kind]} a side" in result.err
+    assert os.listdir(tmp_path) == ["in.png"]
+
+
+@pytest.mark.parametrize("kind", ["gif", "webp", "jpg"])
+def test_the_longest_side_that_a_format_holds_is_written(kind: str, tmp_path: Path) -> None:
+    Image.new("1", (SIDES[kind], 1)).save(tmp_path / "in.png")
+    output = tmp_path / (f"out.{kind}" if kind != "jpg" else "frames/%d.jpg")
+    assert vedit("convert", tmp_path / "in.png", "-o", output).code == 0
+    with Image.open(output if kind != "jpg" else tmp_path / "frames" / "1.jpg") as picture:
+        assert picture.size == (SIDES[kind], 1)
+
+
+def test_alpha_that_comes_late_and_is_lost_is_said(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    noise(4, 4).save(tmp_path / "in" / "1.png")
+    Image.new("RGBA", (4, 4)).save(tmp_path / "in" / "2.png")
+    assert "image 2 is transparent in part" in vedit("convert", tmp_path / "in", "-o", tmp_path / "o.apng").err
 
 
 @pytest.mark.parametrize("kind", ["png", "webp"])

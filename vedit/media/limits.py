@@ -63,6 +63,17 @@ def frame_size(value: str) -> tuple[int, int]:
     return width, height
 
 
+PILLOW_PIXELS = 89_000_000  # Pillow warns of pictures from a little above this on, also when it cuts a part out of one
+
+
+def allow_in_pillow(pixels: int | None) -> None:
+    """Raise Pillow's own limit, which is one of the process, to so many pixels; None lifts it. The limits here hold."""
+    from PIL import Image
+
+    if Image.MAX_IMAGE_PIXELS is not None:
+        Image.MAX_IMAGE_PIXELS = None if pixels is None else max(Image.MAX_IMAGE_PIXELS, pixels)
+
+
 class Limits(NamedTuple):
     """How much a file may ask for; 0 lifts a limit.
 
@@ -93,6 +104,8 @@ class Limits(NamedTuple):
                 "Files like this one are often made to exhaust a machine.",
                 f"If you trust it: --limit {key}={short_number(value, up=True)} (or {key}=0 for no limit)",
             )
+        if key in ("canvas", "image") and value > PILLOW_PIXELS:
+            allow_in_pillow(value)
 
     def check_expansion(self, pixels: int, compressed: int) -> None:
         """Refuse a stream that would swell beyond what honest GIF data can."""

@@ -19,7 +19,7 @@ from vedit.media.closing import ClosingFrames
 from vedit.media.formats import FORMATS, PICTURES, STREAMS, VIDEO, format_of
 from vedit.media.frames import Clip, Frames
 from vedit.media.limits import Limits
-from vedit.media.pictures import kind_of
+from vedit.media.pictures import LOOK, kind_of
 
 
 def sniff(start: bytes) -> str:
@@ -86,7 +86,7 @@ def _open(name: str) -> BinaryIO:
 
 def _first_bytes(stream: BinaryIO) -> bytes:
     start = b""
-    while len(start) < 16 and (more := stream.read(16 - len(start))):
+    while len(start) < LOOK and (more := stream.read(LOOK - len(start))):
         start += more
     return start
 

@@ -18,7 +18,7 @@ from functools import lru_cache
 from typing import Any
 
 from vedit.errors import InputError, LimitError
-from vedit.media.limits import Limits
+from vedit.media.limits import Limits, allow_in_pillow
 
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 MAGICS = (
@@ -102,11 +102,8 @@ def _prepare(limits: Limits) -> None:
 
     Both are settings of the process: pictures are read on several threads at once.
     """
-    from PIL import Image
-
     warnings.filterwarnings("ignore", module=r"PIL\.")
-    if Image.MAX_IMAGE_PIXELS is not None:
-        Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, limits.canvas) if limits.canvas else None
+    allow_in_pillow(limits.canvas or None)
 
 
 def _damaged(error: Exception) -> InputError | LimitError:

@@ -17,6 +17,7 @@ from vedit.media.closing import ClosingFrames
 from vedit.media.formats import check_own_format, output_format
 from vedit.media.frames import Clip, Frame, Frames
 from vedit.media.limits import Limits, check_sides
+from vedit.media.pictures import LOOK
 from vedit.media.pipeline import Stage, connect, path_name, plan
 
 BuildStages = Callable[[], Sequence[Stage]]
@@ -91,8 +92,8 @@ class Source:
             raise InputError(f"cannot read: {error}.") from None
 
     def _peek(self) -> bytes:
-        start = self.read(16)
-        while 0 < len(start) < 16 and (more := self.read(16 - len(start))):
+        start = self.read(LOOK)
+        while 0 < len(start) < LOOK and (more := self.read(LOOK - len(start))):
             start += more
         return start
 
