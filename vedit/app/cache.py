@@ -49,7 +49,7 @@ def entries() -> list[Entry]:
         return []
     for file in sorted(names, key=lambda entry: entry.stat().st_mtime, reverse=True):
         facts = _facts(file.path)
-        found.append(Entry(file.name.split(".")[0], file.path, file.stat().st_size, facts.get("model", {}).get("id", "?"), facts.get("prompt", "?")))
+        found.append(Entry(file.name.split(".")[0].partition("-")[0], file.path, file.stat().st_size, facts.get("model", {}).get("id", "?"), facts.get("prompt", "?")))
     return found
 
 

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from vedit.app.media.gif import Report, Settings, Source, converters, edit_clip
 from vedit.app.record import comment_of, embedded
 from vedit.errors import InputError, VeditError
+from vedit.media.formats import output_format
 from vedit.media.frames import Clip, Frame, Frames, Rect
-from vedit.media.pipeline import connect, plan
+from vedit.media.pipeline import Stage, connect, plan
 from vedit.media.timing import rounded
 
 if TYPE_CHECKING:
@@ -335,6 +336,17 @@ def frames_of(pixels: Pixels, result_FYX3: np.ndarray) -> tuple[Clip, Iterator[F
             pts += duration
 
     return clip, frames()
+
+
+def every_frame(pixels: Pixels, output: str, settings: Settings) -> list[Stage]:
+    """What keeps all frames of an edit in a GIF: up to the 50 a second that browsers play, where a GIF of a film has 25.
+
+    Each edited frame was worked for, and the clip is scored against its source frame by frame.
+    """
+    from vedit.media.timing import FASTEST_GIF, GifTiming, is_gif_timed
+
+    is_film = output_format(output, settings.to) == "gif" and not is_gif_timed(pixels.clip)
+    return [GifTiming(FASTEST_GIF)] if is_film else []
 
 
 def to_tensor(pixels: Pixels, frames: slice = slice(None)) -> Tensor:

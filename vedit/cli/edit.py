@@ -36,7 +36,7 @@ EXAMPLES = (
 )
 
 model_options = options(
-    click.option("--model", default="shapes", metavar="NAME", help="shapes (embedded), a folder, or a Hub id such as OWNER/NAME."),
+    click.option("--model", default="shapes", metavar="NAME", help="shapes (embedded), a folder, one file of weights, or a Hub id such as OWNER/NAME."),
     click.option("--revision", metavar="REV", help="Branch, tag or commit of a Hub model."),
     click.option("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:N or mps."),
     click.option("--dtype", type=click.Choice(["auto", "fp32", "fp16", "bf16"]), default="auto", help="Precision of the network."),

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vedit.diffusion import single_file
 from vedit.diffusion.hub import BUILTIN, EMBEDDED, WEIGHED, commit_of, find_folder, first_line, hash_weights, latent_side, read_json, unused_parts, weights_in
 from vedit.diffusion.schedule import Schedule, read_schedule
 from vedit.diffusion.sharded import shards
@@ -105,6 +106,8 @@ class Model:
 
     def identity(self) -> dict[str, Any]:
         """What an inversion depends on, by content: hashes of the weights that made it."""
+        if not self.hashes and self.folder.is_file():
+            self.hashes = dict.fromkeys(WEIGHED, single_file.digest_of(self.folder))
         for part in WEIGHED:
             if part not in self.hashes:
                 self.hashes[part] = hash_weights(self.folder / part)
@@ -181,33 +184,30 @@ def load_model(
     offload: str = "none",
     warn: Callable[[str], None] = lambda message: None,
 ) -> Model:
-    """Load a model: "shapes" (embedded), a folder, or a Hub id with an optional revision.
+    """Load a model: "shapes" (embedded), a folder, a file of weights, or a Hub id with an optional revision.
 
     offload: "none"; "model" keeps the text encoder and the autoencoder on the CPU between their
     uses; "sequential" also streams the UNet layer by layer through the device (accelerate).
     warn: told of parts of the model that are not used.
     Raises ModelError for weights missing, gated, offline, damaged, or of another family.
     """
-    from diffusers import AutoencoderKL, UNet2DConditionModel
-    from transformers import CLIPTextModel, CLIPTokenizer
-
     _quiet_libraries()
-    folder = find_folder(name, revision)
-    for part in unused_parts(read_json(folder / "model_index.json", name)):
-        warn(f"{name}: its {part} is not used: an edit takes the UNet, the autoencoder and the text encoder")
     place, precision = choose_device(device), choose_dtype(dtype, choose_device(device))
-    schedule = read_schedule(read_json(folder / "scheduler" / "scheduler_config.json", name))
-    try:
-        parts = {
-            "unet": _part(UNet2DConditionModel, folder / "unet", torch_dtype=precision),
-            # the autoencoder overflows in fp16 on some checkpoints: never below float32 or bf16
-            "vae": _part(AutoencoderKL, folder / "vae", torch_dtype=torch.float32 if precision == torch.float16 else precision),
-            "text_encoder": _part(CLIPTextModel, folder / "text_encoder", dtype=precision),
-        }
-        tokenizer = CLIPTokenizer.from_pretrained(str(folder / "tokenizer"))
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        step = f"Fetch them again: vedit models fetch {name} --force" if commit_of(folder) else "Name another folder, or a Hub id: --model OWNER/NAME"
-        raise ModelError(f"{name}: the weights cannot be loaded: {first_line(error)}.", "", step) from None
+    is_file = single_file.is_file(name)
+    folder = Path(name) if is_file else find_folder(name, revision)
+    # the autoencoder overflows in fp16 on some checkpoints: never below float32 or bf16
+    kinds = {"unet": precision, "vae": torch.float32 if precision == torch.float16 else precision, "text_encoder": precision}
+    if is_file:
+        if revision is not None:
+            raise UsageError(f"{name} has no revisions.", "They are versions of a model on the Hub.", "Leave out --revision")
+        whole, tokenizer, scheduler = single_file.load_parts(name)
+        schedule = read_schedule(scheduler)
+        parts = {part: module.to(kinds[part]) for part, module in whole.items()}
+    else:
+        for part in unused_parts(read_json(folder / "model_index.json", name)):
+            warn(f"{name}: its {part} is not used: an edit takes the UNet, the autoencoder and the text encoder")
+        schedule = read_schedule(read_json(folder / "scheduler" / "scheduler_config.json", name))
+        parts, tokenizer = _parts_of(name, folder, kinds)
     check_channels(name, int(parts["unet"].config.in_channels), int(parts["vae"].config.latent_channels))
     for part_name, part in parts.items():
         part.eval().requires_grad_(False)
@@ -218,6 +218,23 @@ def load_model(
 
         cpu_offload(parts["unet"], place)
     return Model(name, commit_of(folder), folder, **parts, tokenizer=tokenizer, schedule=schedule, device=place, dtype=precision, offload=offload)
+
+
+def _parts_of(name: str, folder: Path, kinds: dict[str, torch.dtype]) -> tuple[dict[str, Any], Any]:
+    """The three networks of a folder, each in its dtype, and the tokenizer."""
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from transformers import CLIPTextModel, CLIPTokenizer
+
+    try:
+        parts = {
+            "unet": _part(UNet2DConditionModel, folder / "unet", torch_dtype=kinds["unet"]),
+            "vae": _part(AutoencoderKL, folder / "vae", torch_dtype=kinds["vae"]),
+            "text_encoder": _part(CLIPTextModel, folder / "text_encoder", dtype=kinds["text_encoder"]),
+        }
+        return parts, CLIPTokenizer.from_pretrained(str(folder / "tokenizer"))
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        step = f"Fetch them again: vedit models fetch {name} --force" if commit_of(folder) else "Name another folder, or a Hub id: --model OWNER/NAME"
+        raise ModelError(f"{name}: the weights cannot be loaded: {first_line(error)}.", "", step) from None
 
 
 def check_channels(name: str, taken: int, given: int) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from vedit.app.edit.invert import InversionSettings, invert_video, measure
 from vedit.app.edit.video import Job, edit_video, job_of
 from vedit.app.edit.windows import to_frames
 from vedit.app.media.gif import Settings
+from vedit.diffusion.artefact import Artefact
 from vedit.diffusion.models import Model, load_model
 from vedit.diffusion.null_text import NullText
 from vedit.errors import ModelError, UsageError
@@ -341,3 +344,37 @@ def test_outside_a_method_s_own_mask_the_source_is_put_back_unless_refused(model
     outside = np.stack(grown) == 0  # an edge falls off within a cell
     assert outside.any() and not outside.all()
     assert (result == source)[outside].all() == (keeps is None)
+
+
+def film(path: Path, count: int, rate: str) -> str:
+    """A video with a constant rate, made by the ffmpeg that ships."""
+    from vedit.media.ffmpeg import find_ffmpeg
+
+    source = f"testsrc=size=32x32:rate={rate}"
+    command = [find_ffmpeg(), "-loglevel", "error", "-f", "lavfi", "-i", source, "-frames:v", str(count), "-pix_fmt", "yuv420p", str(path)]
+    subprocess.run(command, check=True)
+    return str(path)
+
+
+@pytest.mark.parametrize(("rate", "kept"), [("30", 30), ("30000/1001", 30), ("50", 30), ("60", 25)])
+def test_a_film_s_edit_keeps_its_frames_in_a_gif_up_to_50_a_second_and_says_what_it_does_not(
+    model: Model, clip: str, tmp_path: Path, rate: str, kept: int
+) -> None:
+    name = film(tmp_path / "film.mp4", 30, rate)
+    said: list[str] = []
+    edit_video(job(name, tmp_path / "a.gif", method="sdedit", params={"steps": 1, "strength": 1.0, "guidance": 1.0}), model, Settings(warn=said.append))
+    durations = read_pixels(str(tmp_path / "a.gif"), Selection(size=32)).durations
+    assert len(durations) == kept and abs(sum(durations) / 100 - 30 / Fraction(rate)) < 0.01
+    assert any(f"{kept} of 30 frames" in message for message in said) == (kept < 30)
+
+
+def test_the_cache_keeps_the_levels_that_are_read(model: Model, clip: str, tmp_path: Path) -> None:
+    task = job(clip, tmp_path / "a.gif", params={"steps": 2, "inversion_steps": 10, "guidance": 1.0})
+    first = edit_video(task, model, Settings())
+    assert [len(Artefact(entry.path).saved) for entry in cache.entries()] == [2]
+    assert cache.entries()[0].size < 5 * 3 * 4 * 8 * 8 * 4  # ten levels of three frames in float32 would be twice as much
+    more = edit_video(task._replace(output=str(tmp_path / "b.gif"), params={**task.params, "steps": 5}), model, Settings())
+    assert "cached" not in more["inversion"] and len(cache.entries()) == 2
+    again = edit_video(task._replace(output=str(tmp_path / "c.gif")), model, Settings())
+    assert again["inversion"]["cached"] and again["inversion"]["key"] == first["inversion"]["key"] == more["inversion"]["key"]
+    assert (tmp_path / "a.gif").read_bytes() == (tmp_path / "c.gif").read_bytes()

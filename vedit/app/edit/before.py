@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from vedit.app.clips import Selection, size_of
+from vedit.diffusion import single_file
 from vedit.diffusion.hub import EMBEDDED, find_folder, latent_side, read_json
 from vedit.errors import InputError, UsageError
 
@@ -102,6 +103,8 @@ def check_prompts(model: str, prompts: Sequence[str]) -> None:
 
 def native_side(name: str, revision: str | None = None) -> int:
     """The side in pixels that a model was trained at, by its configuration files; a model of the Hub is fetched. Raises ModelError."""
+    if single_file.is_file(name):
+        return single_file.native_side(name)
     folder = find_folder(name, revision)
     unet, vae = (read_json(folder / part / "config.json", name) for part in ("unet", "vae"))
     return latent_side(unet.get("sample_size")) << (len(vae.get("block_out_channels", (64,))) - 1)

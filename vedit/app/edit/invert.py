@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import glob
+import hashlib
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vedit.app.clips import Pixels, to_tensor
@@ -21,13 +23,18 @@ if TYPE_CHECKING:
 
 
 class InversionSettings(NamedTuple):
-    """How to invert. steps: levels computed. fixed_point: further passes per step. null: null-text optimisation after it."""
+    """How to invert.
+
+    steps: levels computed. fixed_point: further passes per step. null: null-text optimisation after
+    it. keep: timesteps whose latents are written; None for all.
+    """
 
     prompt: str
     steps: int = 50
     fixed_point: int = 1
     frames_per_call: int = 8
     null: NullText | None = None
+    keep: tuple[int, ...] | None = None
 
     def like(self, recorded: Mapping[str, Any] | None) -> InversionSettings:
         """With the steps of an inversion that a run record describes."""
@@ -36,7 +43,9 @@ class InversionSettings(NamedTuple):
         from vedit.diffusion.null_text import NullText
 
         null = recorded["null"]
-        return self._replace(steps=recorded["steps"], fixed_point=recorded["fixed_point"], null=NullText(**null) if null else None)
+        return self._replace(
+            steps=recorded["steps"], fixed_point=recorded["fixed_point"], null=NullText(**null) if null else None, keep=None if null else self.keep
+        )
 
 
 def inversion_facts(model: Model, pixels: Pixels, settings: InversionSettings) -> dict[str, Any]:
@@ -51,13 +60,19 @@ def inversion_facts(model: Model, pixels: Pixels, settings: InversionSettings) -
         "prompt": settings.prompt,
         "negative": "",
         "steps": settings.steps,
-        "saved": model.schedule.timesteps(settings.steps),
+        "saved": kept_levels(model, settings),
         "cfg": 1.0,
         "scheduler": dict(model.schedule.identity),
         "null": asdict(settings.null) if settings.null else None,
         "dtype": str(model.dtype).removeprefix("torch."),
         "latent_dtype": "float32",
     }
+
+
+def kept_levels(model: Model, settings: InversionSettings) -> list[int]:
+    """The timesteps whose latents an inversion writes, noisiest first."""
+    levels = model.schedule.timesteps(settings.steps)
+    return levels if settings.keep is None else [t for t in levels if t in settings.keep]
 
 
 def check_prompt(model: Model, prompt: str) -> None:
@@ -87,7 +102,7 @@ def invert_video(model: Model, pixels: Pixels, path: str, settings: InversionSet
     check_prompt(model, settings.prompt)
     facts = inversion_facts(model, pixels, settings)
     if settings.null:
-        plain, _ = cached_inversion(model, pixels, settings._replace(null=None), watch=watch)
+        plain, _ = cached_inversion(model, pixels, settings._replace(null=None, keep=None), watch=watch)
         told = _write_null_text(model, plain, path, settings, facts, watch)
     else:
         told = _write_ddim(model, pixels, path, settings, facts, watch)
@@ -102,8 +117,9 @@ def _write_ddim(model: Model, pixels: Pixels, path: str, settings: InversionSett
     timesteps = model.schedule.timesteps(settings.steps)
     frames = len(pixels.durations)
     shape = (frames, int(model.unet.config.in_channels), *model.latent_size(pixels.selection.shape))
+    kept = kept_levels(model, settings)
     # cleanest level first, the order in which inversion makes them
-    shapes: dict[str, tuple[int, ...]] = {"z0": shape, "text/source": tuple(text.shape), **{f"latents/{t:04d}": shape for t in reversed(timesteps)}}
+    shapes: dict[str, tuple[int, ...]] = {"z0": shape, "text/source": tuple(text.shape), **{f"latents/{t:04d}": shape for t in reversed(kept)}}
     squares = 0.0
     with writing(path, shapes, facts) as writer:
         writer.write("text/source", text)
@@ -117,7 +133,8 @@ def _write_ddim(model: Model, pixels: Pixels, path: str, settings: InversionSett
                     model.unet, model.schedule, timesteps, z0, text,
                     fixed_point=settings.fixed_point, frames_per_call=settings.frames_per_call, first_frame=part.start,
                 ):  # fmt: skip
-                    writer.write(f"latents/{step.timestep:04d}", step.latents, part.start)
+                    if step.timestep in kept:
+                        writer.write(f"latents/{step.timestep:04d}", step.latents, part.start)
                     yield step
                 squares += float(step.latents.double().pow(2).mean()) * len(z0)
 
@@ -219,6 +236,23 @@ def usable_inversion(recorded: Mapping[str, Any] | None) -> str | None:
     return str(path) if recorded and path and os.path.exists(path) and Artefact(path).key == recorded["key"] else None
 
 
+def short_name(levels: Sequence[int]) -> str:
+    """Which levels a file of the cache holds, for its name."""
+    return hashlib.sha256(",".join(map(str, levels)).encode()).hexdigest()[:8]
+
+
+def kept_inversion(key: str, levels: Sequence[int]) -> Artefact | None:
+    """An inversion of the cache with these levels, or more of them."""
+    from vedit.app import cache
+    from vedit.diffusion.artefact import Artefact
+
+    for path in sorted(glob.glob(os.path.join(glob.escape(cache.folder()), f"{key}*.inv.safetensors"))):
+        artefact = Artefact(path)
+        if set(levels) <= set(artefact.saved):
+            return artefact
+    return None
+
+
 def cached_inversion(
     model: Model, pixels: Pixels, settings: InversionSettings, *, given: str | None = None, same_prompt: bool = True, watch: Watch = unwatched
 ) -> tuple[Artefact, dict[str, Any]]:
@@ -234,10 +268,10 @@ def cached_inversion(
         artefact = Artefact(given)
         artefact.check_against(facts, same_prompt=same_prompt)
         return artefact, {**inversion_recipe(artefact), "path": given, "seconds": 0.0}
-    path = os.path.join(cache.folder(), f"{identity_key(facts)}.inv.safetensors")
-    if os.path.exists(path):
-        artefact = Artefact(path)
-        return artefact, {**inversion_recipe(artefact), "path": path, "seconds": 0.0, "cached": True}
+    key = identity_key(facts)
+    path = os.path.join(cache.folder(), f"{key}-{short_name(facts['saved'])}.inv.safetensors")
+    if (kept := kept_inversion(key, facts["saved"])) is not None:
+        return kept, {**inversion_recipe(kept), "path": kept.path, "seconds": 0.0, "cached": True}
     try:
         os.makedirs(cache.folder(), exist_ok=True)
     except OSError as error:

@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vedit import methods
-from vedit.app.clips import MadeSource, Pixels, Selection, blank_frames, frames_of, read_pixels
+from vedit.app.clips import MadeSource, Pixels, Selection, blank_frames, every_frame, frames_of, read_pixels
 from vedit.app.edit.invert import check_prompt
 from vedit.app.edit.memory import check_memory
 from vedit.app.edit.windows import Edit, since
 from vedit.app.media.gif import Report, Settings, edit_clip
 from vedit.app.record import comment_of, embedded, peak_memory_mib, write_record
 from vedit.app.watch import Watch, unwatched
+from vedit.media.formats import output_format
 from vedit.media.frames import Clip, Frame
 from vedit.methods.base import read_params
 
@@ -65,7 +66,7 @@ def edit_video(job: Job, model: Model, settings: Settings, *, pixels: Pixels | N
     started = time.perf_counter()
     check_job(job, model)
     pixels = pixels or read_pixels(job.input, job.selection, warn=settings.warn)
-    say_what_is_lost(pixels, settings.warn)
+    say_what_is_lost(job, pixels, settings.warn)
     edit = Edit(job, model, pixels, settings.warn)
     check_memory(edit, job.memory_mib)
     edit.spans["read"] = since(started)
@@ -74,7 +75,9 @@ def edit_video(job: Job, model: Model, settings: Settings, *, pixels: Pixels | N
     report = write_result(job, pixels, edit.result, edit.recipe(), settings)
     if job.preview:
         pair = side_by_side(pixels.shown_FYX3, edit.result)
-        edit_clip(MadeSource(job.input, lambda: frames_of(pixels, pair), settings.warn), job.preview, [], settings, False)
+        edit_clip(
+            MadeSource(job.input, lambda: frames_of(pixels, pair), settings.warn), job.preview, every_frame(pixels, job.preview, settings), settings, False
+        )
     edit.write_extras(settings)
     edit.spans["write"] = since(begin)
     record = {
@@ -102,7 +105,10 @@ def write_result(job: Job, pixels: Pixels, result_FYX3: np.ndarray, recipe: dict
 
     if job.record:
         settings = settings._replace(write={**settings.write, "comment": comment_of(recipe)})
-    return edit_clip(MadeSource(job.input, made, settings.warn), job.output, [], settings, False)
+    report = edit_clip(MadeSource(job.input, made, settings.warn), job.output, every_frame(pixels, job.output, settings), settings, False)
+    if report.images is not None and report.images < len(result_FYX3):
+        settings.warn(f"{job.output} has {report.images} of {len(result_FYX3)} frames: a GIF plays at most 50 a second; to keep all, end its name in .mp4")
+    return report
 
 
 def check_job(job: Job, model: Model) -> None:
@@ -117,8 +123,10 @@ def check_job(job: Job, model: Model) -> None:
         check_prompt(model, prompt)
 
 
-def say_what_is_lost(pixels: Pixels, warn: Callable[[str], None]) -> None:
+def say_what_is_lost(job: Job, pixels: Pixels, warn: Callable[[str], None]) -> None:
     """Name what a clip has and an edit of it does not."""
+    if pixels.clip.audio is not None and output_format(job.output) == "gif":
+        warn("the clip has sound, and a GIF has none; to keep it, end the output's name in .mp4")
     if pixels.has_alpha:
         warn("the clip is transparent in part; it is edited over white, and the result has no transparency")
 

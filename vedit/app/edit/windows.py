@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from vedit import methods
-from vedit.app.clips import MadeSource, Pixels, Selection, as_tensor, blank_frames, frames_of, scaled, to_tensor
+from vedit.app.clips import MadeSource, Pixels, Selection, as_tensor, blank_frames, every_frame, frames_of, scaled, to_tensor
 from vedit.app.edit.invert import InversionSettings, cached_inversion, inversion_recipe, usable_inversion, windows
 from vedit.app.masks import EditMask
 from vedit.app.media.gif import Settings, edit_clip
@@ -102,7 +102,7 @@ class Edit:
 
     def _invert(self, watch: Watch) -> None:
         job, params = self.job, self.params
-        settings = InversionSettings(job.source, params.inversion_steps or params.steps, params.fixed_point, job.frames_per_call)
+        settings = InversionSettings(job.source, params.inversion_steps or params.steps, params.fixed_point, job.frames_per_call, keep=tuple(self.timesteps))
         given = job.inversion or usable_inversion(job.invert_like)
         self.artefact, self.inversion = cached_inversion(
             self.model, self.pixels, settings.like(job.invert_like), given=given, same_prompt="source prompt" in self.module.NEEDS, watch=watch
@@ -213,7 +213,8 @@ class Edit:
             grey = np.broadcast_to(self.masks[..., None], self.result.shape)
             is_folder = os.path.isdir(self.job.save_masks) or self.job.save_masks.endswith(("/", os.sep))
             settings = settings._replace(to="folder", write={"overwrite": True}) if is_folder else settings
-            edit_clip(MadeSource(self.job.input, lambda: frames_of(self.pixels, grey), settings.warn), self.job.save_masks, [], settings, False)
+            timing = every_frame(self.pixels, self.job.save_masks, settings)
+            edit_clip(MadeSource(self.job.input, lambda: frames_of(self.pixels, grey), settings.warn), self.job.save_masks, timing, settings, False)
         if self.job.save_attention:
             maps = {key: torch.cat(parts) for key, parts in self.attention.items()}
             write_heatmaps(self.job.save_attention, maps, self.pixels.shown_FYX3, self.covered)
