@@ -118,7 +118,7 @@ def vedit(*args: str | Path, stdin: bytes | None = None) -> Result:
 
     out, err = io.TextIOWrapper(io.BytesIO(), encoding="utf-8"), io.StringIO()
     kept = sys.stdin, sys.stdout, sys.stderr
-    handler = signal.getsignal(signal.SIGTERM)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
     with tempfile.TemporaryFile() as file:
         file.write(stdin or b"")
         file.seek(0)
@@ -128,7 +128,8 @@ def vedit(*args: str | Path, stdin: bytes | None = None) -> Result:
                 code = execute([str(arg) for arg in args])
             finally:
                 sys.stdin, sys.stdout, sys.stderr = kept
-                signal.signal(signal.SIGTERM, handler)
+                for number, handler in handlers.items():
+                    signal.signal(number, handler)
     out.flush()
     return Result(code, out.buffer.getvalue(), err.getvalue())  # type: ignore[attr-defined]
 
@@ -217,5 +218,5 @@ def same_facts(result: bytes, source: reference.Gif, delays: bool = True) -> Non
 
 
 def leftovers(folder: Path) -> list[str]:
-    """Unfinished files that a run left behind."""
+    """Unfinished files and folders that a run left behind."""
     return [name for name in os.listdir(folder) if name.endswith(".part")]

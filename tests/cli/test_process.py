@@ -234,3 +234,40 @@ def test_a_full_disk_or_a_reader_that_leaves_ends_a_film_in_its_own_code(film: P
     assert process.stderr.read() == b""
     assert process.wait(PATIENCE_S) == 141
     process.stderr.close()
+
+
+def test_a_terminal_that_closes_leaves_no_part_file(tmp_path: Path) -> None:
+    process = start("convert", "-f", "rgb24", "--size", "64x64", "--rate", "5", "-", "-o", tmp_path / "o.webm", stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdin
+    process.stdin.write(bytes(64 * 64 * 3 * 20))
+    process.stdin.flush()
+    wait_for_part(tmp_path, process, least=0)
+    process.send_signal(signal.SIGHUP)
+    _, err = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 129 and err == b"" and os.listdir(tmp_path) == []
+
+
+def test_a_run_under_nohup_outlives_its_terminal(tmp_path: Path) -> None:
+    out = tmp_path / "out.gif"
+    shell = f'trap \'\' HUP; exec "{sys.executable}" -m vedit gif rotate 90 "{slow_clip(tmp_path, count=20)}" -o "{out}"'
+    process = subprocess.Popen(["sh", "-c", shell], cwd=ROOT)
+    wait_for_part(tmp_path, process)
+    process.send_signal(signal.SIGHUP)
+    assert process.wait(PATIENCE_S) == 0 and out.exists()
+
+
+def test_a_signal_while_an_output_takes_its_name_changes_nothing(tmp_path: Path) -> None:
+    """Whole with exit 0, never whole with the exit of an interrupt."""
+    script = (
+        "import os, signal, sys; from vedit.media import atomic\n"
+        "link = os.link\n"
+        "def slow(*paths):\n"
+        "    os.kill(os.getpid(), signal.SIGTERM); link(*paths); os.kill(os.getpid(), signal.SIGINT)\n"
+        "os.link = slow\n"
+        "from vedit.cli import run; run()\n"
+    )
+    out = tmp_path / "out.gif"
+    done = subprocess.run(
+        [sys.executable, "-c", script, "gif", "rotate", "90", str(gif("ok_plain.gif")), "-o", str(out)], cwd=ROOT, capture_output=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, b"") and out.exists() and leftovers(tmp_path) == []

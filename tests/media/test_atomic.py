@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import leftovers
+from tests.conftest import ROOT, leftovers
 from vedit.errors import OutputError, UsageError
-from vedit.media.atomic import atomic_path, check_output, is_special, open_output, refuse_twice
+from vedit.media.atomic import atomic_path, check_output, is_special, open_output, refuse_twice, together, whereabouts
 
 
 def test_a_new_file_appears_whole(tmp_path: Path) -> None:
@@ -164,3 +167,126 @@ def test_an_empty_name_is_a_usage_error() -> None:
 def test_a_folder_as_output_says_which_option_it_needs(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="-O"):
         check_output(str(tmp_path), (), True)
+
+
+def test_a_file_that_appears_meanwhile_is_not_replaced_without_leave(tmp_path: Path) -> None:
+    target = tmp_path / "new.gif"
+    for overwrite, kept in ((None, b"precious"), (False, b"precious"), (True, b"ours")):
+        target.unlink(missing_ok=True)
+        check_output(str(target), (), overwrite)
+        with pytest.raises(OutputError, match="appeared") if not overwrite else nullcontext(), open_output(str(target)) as stream:
+            stream.write(b"ours")
+            target.write_bytes(b"precious")
+        assert target.read_bytes() == kept and leftovers(tmp_path) == []
+
+
+def test_a_disk_without_hard_links_keeps_what_appears_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_links(*paths: str) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", no_links)
+    target = tmp_path / "new.gif"
+    check_output(str(target), (), None)
+    with pytest.raises(OutputError, match="appeared"), open_output(str(target)) as stream:
+        stream.write(b"ours")
+        target.write_bytes(b"precious")
+    target.unlink()
+    check_output(str(target), (), None)
+    with open_output(str(target)) as stream:
+        stream.write(b"ours")
+    assert target.read_bytes() == b"ours" and os.listdir(tmp_path) == ["new.gif"]
+
+
+def test_parts_of_killed_runs_go_and_those_in_work_stay(tmp_path: Path) -> None:
+    abandoned = tmp_path / ".a.gif.vedit-0123abcd.part"
+    abandoned.write_bytes(b"half")
+    (tmp_path / ".frames.vedit-0123abce.part").mkdir()
+    (tmp_path / ".frames.vedit-0123abce.part" / "00001.png").write_bytes(b"half")
+    mine = tmp_path / ".somebody-elses.part"
+    mine.write_bytes(b"not ours")
+    with open_output(str(tmp_path / "a.gif")) as stream:
+        stream.write(b"whole")
+        (in_work,) = (name for name in leftovers(tmp_path) if name != mine.name)
+        abandoned.write_bytes(b"half")
+        script = "import sys; from vedit.media.atomic import open_output\nwith open_output(sys.argv[1]) as stream: stream.write(b'x')"
+        subprocess.run([sys.executable, "-c", script, str(tmp_path / "b.gif")], check=True, cwd=ROOT)
+        assert sorted(leftovers(tmp_path)) == sorted([in_work, mine.name])
+    assert sorted(os.listdir(tmp_path)) == [mine.name, "a.gif", "b.gif"]
+
+
+def test_outputs_written_together_appear_together_or_not_at_all(tmp_path: Path) -> None:
+    one, other = tmp_path / "one.gif", tmp_path / "other.json"
+    one.write_bytes(b"old")
+    with pytest.raises(KeyboardInterrupt), together():
+        for path in (one, other):
+            with open_output(str(path)) as stream:
+                stream.write(b"new")
+        raise KeyboardInterrupt
+    assert one.read_bytes() == b"old" and os.listdir(tmp_path) == ["one.gif"]
+    with together():
+        for path in (one, other):
+            with open_output(str(path)) as stream:
+                stream.write(b"new")
+        assert one.read_bytes() == b"old" and Path(whereabouts(str(one))).read_bytes() == b"new"
+    assert one.read_bytes() == other.read_bytes() == b"new" and leftovers(tmp_path) == []
+
+
+def test_an_output_that_appears_keeps_all_that_were_written_together_away(tmp_path: Path) -> None:
+    one, other = tmp_path / "one.gif", tmp_path / "other.gif"
+    for path in (one, other):
+        check_output(str(path), (), None)
+    with pytest.raises(OutputError, match="appeared"), together():
+        for path in (one, other):
+            with open_output(str(path)) as stream:
+                stream.write(b"ours")
+        other.write_bytes(b"precious")
+    assert os.listdir(tmp_path) == ["other.gif"] and other.read_bytes() == b"precious"
+
+
+def test_the_record_of_what_was_replaced_goes_with_it(tmp_path: Path) -> None:
+    target, record = tmp_path / "a.gif", tmp_path / "a.gif.vedit.json"
+    for path in (target, record):
+        path.write_bytes(b"old")
+    with pytest.raises(RuntimeError), open_output(str(target)):
+        raise RuntimeError
+    assert record.exists()
+    with open_output(str(target)) as stream:
+        stream.write(b"new")
+    assert os.listdir(tmp_path) == ["a.gif"]
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    folder = tmp_path / "frames"
+    with pytest.raises(RuntimeError), atomic_path(str(folder), is_folder=True) as part:
+        (Path(part) / "1.png").write_bytes(b"new")
+        raise RuntimeError
+    assert os.listdir(tmp_path) == []
+    with atomic_path(str(folder), is_folder=True) as part:
+        (Path(part) / "1.png").write_bytes(b"new")
+        assert not folder.exists()
+    with atomic_path(f"{folder}/", is_folder=True) as part:
+        for name in ("1.png", "2.png"):
+            (Path(part) / name).write_bytes(b"newer")
+    assert sorted(os.listdir(folder)) == ["1.png", "2.png"] and (folder / "1.png").read_bytes() == b"newer"
+
+
+def test_a_folder_that_cannot_take_all_files_keeps_those_it_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for name in ("1.png", "2.png"):
+        (folder / name).write_bytes(b"old")
+    rename, count = os.rename, 0
+
+    def full_in_the_end(source: str, target: str) -> None:
+        nonlocal count
+        count += 1
+        if count == 5:
+            raise OSError(28, "No space left on device")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", full_in_the_end)
+    with pytest.raises(OutputError, match="no space left"), atomic_path(str(folder), is_folder=True) as part:
+        for name in ("0.png", "1.png", "2.png"):
+            (Path(part) / name).write_bytes(b"new")
+    assert sorted(os.listdir(folder)) == ["1.png", "2.png"] and leftovers(tmp_path) == []
+    assert {(folder / name).read_bytes() for name in os.listdir(folder)} == {b"old"}

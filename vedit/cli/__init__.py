@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import importlib
 import os
-import signal
 import sys
 import warnings
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ import click
 
 from vedit import __version__
 from vedit.errors import OutputError, UsageError, VeditError, nearest
+from vedit.media import stopping
 from vedit.secrecy import without_login
 
 COMMANDS = {
@@ -108,14 +108,19 @@ def run() -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     # Interpreters that libraries start (compilers, workers) import nothing from the working folder either.
     os.environ["PYTHONSAFEPATH"] = "1"
-    sys.exit(execute(sys.argv[1:]))
+    code = execute(sys.argv[1:])
+    stopping.ignore()
+    sys.exit(code)
 
 
 def execute(args: list[str]) -> int:
-    """Run one command line; returns its exit code. Never lets a traceback through without --debug."""
+    """Run one command line; returns its exit code. Never lets a traceback through without --debug.
+
+    Ctrl-C, SIGTERM and SIGHUP leave no part file and end in 130, 143 and 129.
+    """
     debug = "--debug" in args or bool(os.environ.get("VEDIT_DEBUG"))
     args = [arg for arg in args if arg != "--debug"]  # wherever it stands
-    signal.signal(signal.SIGTERM, _terminate)
+    stopping.install()
     warnings.filterwarnings("ignore", module=r"PIL\.")  # what its warnings tell of is told in vedit's words, or concerns tags
     try:
         main.main(args, prog_name="vedit", standalone_mode=False)
@@ -126,13 +131,10 @@ def execute(args: list[str]) -> int:
             import traceback
 
             traceback.print_exc()
-        if "vedit.media.atomic" in sys.modules:
-            sys.modules["vedit.media.atomic"].remove_unfinished()
+        for module, clear in (("vedit.media.ffmpeg", "end_children"), ("vedit.media.atomic", "remove_unfinished")):
+            if module in sys.modules:
+                getattr(sys.modules[module], clear)()
         return _exit_code(error)
-
-
-def _terminate(number: int, frame: Any) -> None:
-    raise SystemExit(128 + number)
 
 
 def _exit_code(error: BaseException) -> int:

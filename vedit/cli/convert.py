@@ -139,6 +139,7 @@ def command(inputs: tuple[str, ...], loop: str | None, **common: Any) -> None:
     from vedit.app.batch import Item, raise_failures, run_batch
     from vedit.app.media.convert import Conversion, convert
     from vedit.app.media.gif import Report, Settings
+    from vedit.media.atomic import together
     from vedit.media.limits import environment_limits, parse_limits
     from vedit.media.window import usable_cores
 
@@ -171,7 +172,8 @@ def command(inputs: tuple[str, ...], loop: str | None, **common: Any) -> None:
         watch = voice.watch if len(items) == 1 else lambda frames, total: frames
         quantise = {key: common[key] for key in ("palette", "colors", "dither")}
         settings = Settings(jobs=cores if len(items) == 1 else 1, limits=limits, quantise=quantise, warn=voice.named(item.input), watch=watch)
-        return convert(item.input, item.output, conversion, settings, stages=stages, dry_run=common["dry_run"])
+        with together(is_last=len(items) == 1):
+            return convert(item.input, item.output, conversion, settings, stages=stages, dry_run=common["dry_run"])
 
     outcomes = []
     for outcome in run_batch(items, work, min(cores, max(1, len(items)))):

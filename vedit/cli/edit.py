@@ -140,6 +140,7 @@ def run_edit(input: str, output: str, source: str, target: str, given: dict[str,
     from vedit.app.edit.video import Job, edit_video
     from vedit.app.media.gif import Settings
     from vedit.diffusion.models import load_model
+    from vedit.media.atomic import together
     from vedit.media.window import usable_cores
 
     job = Job(
@@ -160,10 +161,11 @@ def run_edit(input: str, output: str, source: str, target: str, given: dict[str,
         click.echo(explain(job, model, pixels, voice.warn))
         return
     settings = Settings(jobs=usable_cores(), warn=voice.warn)
-    if given["ablate"]:
-        record = ablate(job, model, settings, truth=given["truth"], pixels=pixels, watch=voice.steps)
-    else:
-        record = edit_video(job, model, settings, pixels=pixels, watch=voice.steps)
+    with together(is_last=True):
+        if given["ablate"]:
+            record = ablate(job, model, settings, truth=given["truth"], pixels=pixels, watch=voice.steps)
+        else:
+            record = edit_video(job, model, settings, pixels=pixels, watch=voice.steps)
     voice.say(summary(record))
     if given["as_json"]:
         print_json(record)

@@ -176,6 +176,7 @@ def run_inputs(inputs: Sequence[str], build: Callable[[], Sequence[Any]], voice:
     """Pair inputs with outputs, run them all, print what is asked for."""
     from vedit.app.batch import Item, name_outputs, raise_failures, run_batch
     from vedit.app.media.gif import Report, Settings, edit_gif
+    from vedit.media.atomic import together
     from vedit.media.limits import environment_limits, parse_limits
     from vedit.media.window import usable_cores
 
@@ -201,7 +202,8 @@ def run_inputs(inputs: Sequence[str], build: Callable[[], Sequence[Any]], voice:
             jobs=cores if len(items) == 1 else 1, limits=limits, strict=common["strict"], to=common["to"],
             quantise=quantise, warn=voice.named(item.input), watch=watch,
         )  # fmt: skip
-        return edit_gif(item.input, item.output, build, settings, dry_run)
+        with together(is_last=len(items) == 1):
+            return edit_gif(item.input, item.output, build, settings, dry_run)
 
     outcomes = []
     for outcome in run_batch(items, work, min(cores, max(1, len(items)))):

@@ -85,11 +85,13 @@ def run(input: str, output: str, given: dict[str, Any]) -> dict[str, Any]:
     from vedit.app.edit.invert import InversionSettings, invert_video, measure
     from vedit.diffusion.models import load_model
     from vedit.diffusion.null_text import NullText
+    from vedit.media.atomic import together, whereabouts
 
     model = load_model(given["model"], given["revision"], device=given["device"], dtype=given["dtype"], offload=given["offload"], warn=voice.warn)
     null = None
     if given["method"] == "null-text":
         null = NullText(given["guidance"], given["inner_steps"], given["lr"], given["early_stop"], given["shared"])
     settings = InversionSettings(given["prompt"], given["steps"], given["fixed_point"], given["frames_per_call"], null)
-    report = invert_video(model, pixels, output, settings, watch=voice.steps)
-    return {**report, **measure(model, pixels, output, settings)} if given["check"] else report
+    with together(is_last=True):
+        report = invert_video(model, pixels, output, settings, watch=voice.steps)
+        return {**report, **measure(model, pixels, whereabouts(output), settings)} if given["check"] else report

@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import stat
 import sys
+import threading
 import unicodedata
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import BinaryIO
 
 from vedit.errors import OutputError, UsageError
+from vedit.media.stopping import finish, held
 
-_unfinished: set[str] = set()  # part files that are being written
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+RECORD_SUFFIX = ".vedit.json"  # of the run record beside an output, see `vedit.app.record`
+PART_NAME = re.compile(r"\..*\.vedit-[0-9a-f]{8}\.part", re.DOTALL)
+
+_unfinished: set[_Part] = set()  # what is being written
+_cleared: set[str] = set()  # folders without parts of killed runs
+_local = threading.local()  # parts: those of `together`, on the thread that is in it
 _keep: set[str] = set()  # outputs that did not exist when they were checked, and may not be replaced
 
 
@@ -109,41 +123,212 @@ def is_special(path: str) -> bool:
         return False
 
 
+class _Part:
+    """A file or a folder beside its target, locked by this process until it takes the target's name or goes.
+
+    The lock tells the parts of killed runs from those in work. path: as the caller named the target.
+    """
+
+    def __init__(self, path: str, is_folder: bool = False) -> None:
+        self.path = path
+        self.target = os.path.realpath(path)
+        self.is_folder = is_folder
+        folder, name = os.path.split(self.target)
+        _remove_abandoned(folder)
+        while True:
+            # 55 characters are at most 220 of the 255 bytes that a name may have
+            self.part = os.path.join(folder, f".{name[:55]}.vedit-{os.urandom(4).hex()}.part")
+            self.lock = self._make()
+            if self.lock is None or _is_same(self.part, self.lock):  # else another process took it for abandoned
+                break
+            os.close(self.lock)
+        _unfinished.add(self)
+
+    def _make(self) -> int | None:
+        if self.is_folder:
+            os.mkdir(self.part)
+        else:
+            # not open to others while it may replace a private file
+            mode = stat.S_IMODE(os.stat(self.target).st_mode) | 0o600 if os.path.isfile(self.target) else 0o666
+            os.close(os.open(self.part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode))
+        if not fcntl:
+            return None
+        descriptor = os.open(self.part, os.O_RDONLY)
+        with suppress(OSError):  # a file system without locks: its abandoned parts stay
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return descriptor
+
+    def take_name(self) -> None:
+        """Give the part its target's name. A target that was not there when it was checked is kept."""
+        if self.is_folder:
+            self._take_folder_name()
+        elif self.target in _keep:
+            _rename_new(self.part, self.target, self.path)
+            _keep.discard(self.target)
+        else:
+            if os.path.exists(self.target):
+                os.chmod(self.part, stat.S_IMODE(os.stat(self.target).st_mode))
+            os.replace(self.part, self.target)
+        for name in {self.path.rstrip(os.sep), self.target}:
+            if not name.endswith(RECORD_SUFFIX):  # the record of what was there before does not describe this
+                with suppress(OSError):
+                    os.unlink(name + RECORD_SUFFIX)
+        self._close()
+
+    def _take_folder_name(self) -> None:
+        if not os.path.isdir(self.target):
+            os.rename(self.part, self.target)
+        else:
+            _move_into(self.part, self.target)
+
+    def remove(self) -> None:
+        with suppress(OSError):
+            shutil.rmtree(self.part) if self.is_folder else os.unlink(self.part)
+        self._close()
+
+    def _close(self) -> None:
+        _unfinished.discard(self)
+        if self.lock is not None:
+            os.close(self.lock)
+            self.lock = None
+
+
+def _is_same(path: str, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(descriptor))
+    except OSError:
+        return False
+
+
+def _rename_new(part: str, target: str, path: str) -> None:
+    """Give a file a name that nobody has. Raises OutputError when somebody took it meanwhile."""
+    try:
+        try:
+            os.link(part, target)
+        except FileExistsError:
+            raise
+        except OSError:  # no hard links here: take the name, then replace what we put there
+            os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+            os.replace(part, target)
+            return
+    except FileExistsError:
+        raise OutputError(
+            f"{path} appeared while its content was being made, and is left as it is.", "", "Add -y to replace it, or name another output with -o"
+        ) from None
+    os.unlink(part)
+
+
+def _move_into(part: str, folder: str) -> None:
+    """Move files into a folder that holds others: all of them, or after an error none."""
+    moved: list[tuple[str, str | None]] = []
+    try:
+        for name in sorted(os.listdir(part)):
+            target, kept = os.path.join(folder, name), None
+            if os.path.lexists(target):
+                kept = os.path.join(part, f".{len(moved)}.old")
+                os.rename(target, kept)
+            moved.append((target, kept))
+            os.rename(os.path.join(part, name), target)
+    except OSError:
+        for target, kept in reversed(moved):
+            with suppress(OSError):
+                os.unlink(target) if kept is None else os.replace(kept, target)
+        raise
+    shutil.rmtree(part, ignore_errors=True)
+
+
+def _remove_abandoned(folder: str) -> None:
+    """Remove the part files of killed runs: those that nobody holds a lock on. Once per folder and process."""
+    if folder in _cleared or not fcntl:
+        return
+    _cleared.add(folder)
+    with suppress(OSError):
+        for name in filter(PART_NAME.fullmatch, os.listdir(folder)):
+            path = os.path.join(folder, name)
+            with suppress(OSError):
+                descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(path) if stat.S_ISDIR(os.fstat(descriptor).st_mode) else os.unlink(path)
+                finally:
+                    os.close(descriptor)
+
+
 @contextmanager
-def atomic_path(path: str) -> Iterator[str]:
-    """A name beside `path` to write to; renamed to `path` on success, removed on any failure.
+def together(is_last: bool = False) -> Iterator[None]:
+    """Let the outputs that this thread writes inside take their names at the end: all of them, or none.
+
+    is_last: nothing else is to be done, so that a signal from then on changes nothing: the job is
+    whole, and the process exits 0.
+    """
+    if getattr(_local, "parts", None) is not None:
+        yield
+        return
+    parts: list[_Part] = []
+    _local.parts = parts
+    try:
+        yield
+        with held():
+            for part in parts:
+                _refuse_new(part)
+            for part in parts:
+                with _told(part.path):
+                    part.take_name()
+            if is_last:
+                finish()
+    finally:
+        _local.parts = None
+        for part in parts:
+            if part in _unfinished:
+                part.remove()
+
+
+def _refuse_new(part: _Part) -> None:
+    if part.target in _keep and os.path.lexists(part.target):
+        _rename_new(part.part, part.target, part.path)  # which raises
+
+
+def whereabouts(path: str) -> str:
+    """Where the content of an output lies by now: under its name, or inside `together` still in its part."""
+    target = os.path.realpath(path)
+    return next((part.part for part in getattr(_local, "parts", None) or () if part.target == target), path)
+
+
+@contextmanager
+def atomic_path(path: str, is_folder: bool = False) -> Iterator[str]:
+    """A file or folder beside `path` to write to; it gets the name `path` on success, and goes on any failure.
 
     The permissions of a file that is replaced are kept. A symbolic link is followed, so the file
-    it points to is replaced and the link stays.
+    it points to is replaced and the link stays. A folder gets the files, all or none.
     """
-    target = os.path.realpath(path)
-    folder, name = os.path.split(target)
-    part = os.path.join(folder, f".{name[:60]}.{os.urandom(4).hex()}.part")  # 60 characters are at most 240 of 255 bytes
-    _unfinished.add(part)
-    try:
-        yield part
-        if os.path.exists(target):
-            os.chmod(part, stat.S_IMODE(os.stat(target).st_mode))
-        os.replace(part, target)
-    except BaseException as error:
+    with _told(path):
+        part = _Part(path, is_folder)
         try:
-            os.unlink(part)
-        except OSError:
-            pass
-        if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
-            raise _cannot_write(path, error) from error
+            yield part.part
+            if getattr(_local, "parts", None) is not None:
+                _local.parts.append(part)
+                return
+            with held():
+                part.take_name()
+        except BaseException:
+            part.remove()
+            raise
+
+
+@contextmanager
+def _told(path: str) -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
         raise
-    finally:
-        _unfinished.discard(part)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
 
 
 def remove_unfinished() -> None:
     """Remove the part files of threads that the end of the process, after a signal, leaves no time to finish."""
     for part in list(_unfinished):
-        try:
-            os.unlink(part)
-        except OSError:
-            pass
+        part.remove()
 
 
 def _cannot_write(path: str, error: OSError) -> OutputError:
@@ -170,8 +355,5 @@ def open_output(path: str) -> Iterator[BinaryIO]:
         except OSError as error:
             raise _cannot_write(path, error) from error
     else:
-        with atomic_path(path) as part:
-            # not created for others to read while it may replace a private file
-            descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
-            with open(descriptor, "wb", buffering=1 << 18) as stream:
-                yield stream
+        with atomic_path(path) as part, open(part, "wb", buffering=1 << 18) as stream:
+            yield stream

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 from typing import Any, BinaryIO
+from weakref import WeakSet
 
 from vedit.errors import InputError, ModelError
 from vedit.media.timing import rounded
@@ -70,6 +71,16 @@ def _bundled() -> Iterator[str]:
         yield from sorted(path for path in glob.glob(os.path.join(glob.escape(folder), "binaries", "ffmpeg-*")) if os.path.isfile(path))
 
 
+_running: WeakSet[subprocess.Popen[bytes]] = WeakSet()
+
+
+def end_children() -> None:
+    """End every ffmpeg of ours that still runs: the process leaves, and nobody waits for what they make."""
+    for process in list(_running):
+        if process.poll() is None:
+            process.kill()
+
+
 class Child:
     """An ffmpeg process whose words are collected, and which never outlives its `with` block.
 
@@ -85,6 +96,7 @@ class Child:
             raise ModelError(
                 f"ffmpeg cannot be started: {(error.strerror or str(error)).lower()} ({command[0]}).", "", "Set VEDIT_FFMPEG to one that works"
             ) from None
+        _running.add(self.process)
         self.words: deque[str] = deque(maxlen=200)
         self.listener = threading.Thread(target=self._listen, daemon=True)
         self.listener.start()

@@ -13,9 +13,7 @@ from __future__ import annotations
 import io
 import os
 import re
-import shutil
 import struct
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from fractions import Fraction
@@ -24,6 +22,7 @@ from typing import Any, BinaryIO
 from vedit.errors import InputError, LimitError, MemoryBudgetError, OutputError, UsageError
 from vedit.media import apng
 from vedit.media.apng import MILLISECONDS, STILL_MS, chunk
+from vedit.media.atomic import atomic_path, make_folder
 from vedit.media.formats import STILLS
 from vedit.media.frames import Clip, Frame, Frames, Rect
 from vedit.media.limits import Limits
@@ -224,14 +223,10 @@ def write_folder(clip: Clip, frames: Frames, path: str, *, overwrite: bool = Fal
     path: a folder (then %05d.png), or a pattern. Raises OutputError when a name is taken.
     """
     folder, pattern = split_pattern(path)
-    try:
-        os.makedirs(folder, exist_ok=True)
-        spare = tempfile.mkdtemp(prefix=".vedit-", suffix=".part", dir=folder)
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot write: {(error.strerror or str(error)).lower()}.") from None
-    try:
-        durations = set()
-        names: list[str] = []
+    make_folder(os.path.dirname(os.path.realpath(folder)))
+    durations = set()
+    names: list[str] = []
+    with atomic_path(folder, is_folder=True) as spare:
         for number, frame in enumerate(frames, FIRST_NUMBER):
             name = pattern % number
             if not overwrite and os.path.exists(os.path.join(folder, name)):
@@ -242,12 +237,6 @@ def write_folder(clip: Clip, frames: Frames, path: str, *, overwrite: bool = Fal
             durations.add(frame.duration)
         if not names:
             raise InputError("no frames to write.", "Every frame was dropped or the range selects none.")
-        for name in names:
-            os.replace(os.path.join(spare, name), os.path.join(folder, name))
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot write: {(error.strerror or str(error)).lower()}.") from None
-    finally:
-        shutil.rmtree(spare, ignore_errors=True)
     if len(durations) > 1:
         clip.warn("a folder of pictures does not keep the delays, which vary in this clip")
     return len(names)

@@ -15,6 +15,7 @@ from vedit.app.edit.windows import Edit, since
 from vedit.app.media.gif import Report, Settings, edit_clip
 from vedit.app.record import comment_of, embedded, peak_memory_mib, write_record
 from vedit.app.watch import Watch, unwatched
+from vedit.media.atomic import together
 from vedit.media.formats import output_format
 from vedit.media.frames import Clip, Frame
 from vedit.methods.base import read_params
@@ -71,6 +72,12 @@ def edit_video(job: Job, model: Model, settings: Settings, *, pixels: Pixels | N
     check_memory(edit, job.memory_mib)
     edit.spans["read"] = since(started)
     edit.run(watch)
+    with together():  # the output, what was asked for beside it, and the record: all, or nothing of it
+        return _write_all(job, model, pixels, edit, settings, started)
+
+
+def _write_all(job: Job, model: Model, pixels: Pixels, edit: Edit, settings: Settings, started: float) -> dict[str, Any]:
+    """Write the output and what goes with it; returns the run record."""
     begin = time.perf_counter()
     report = write_result(job, pixels, edit.result, edit.recipe(), settings)
     if job.preview:

@@ -25,7 +25,7 @@ from vedit.app.media.gif import Settings
 from vedit.app.record import peak_memory_mib, versions, write_record
 from vedit.app.watch import Watch, unwatched
 from vedit.errors import InputError, ModelError, UsageError, VeditError
-from vedit.media.atomic import open_output
+from vedit.media.atomic import open_output, together
 from vedit.secrecy import without_values
 
 if TYPE_CHECKING:
@@ -191,11 +191,6 @@ def _finish(
     }
     carried = recipe if job.record and not _is_hosted(job.choices.model) else None  # nobody needs a service's address in a file that is passed on
     alone = grid[0][0].file if len(grid) == len(grid[0]) == 1 else None
-    if alone is not None and (job.to or os.path.splitext(path)[1][1:].lower()) == "mp4":
-        with open_output(path) as stream:  # as it came: not encoded again, and with its sound
-            stream.write(alone)
-    else:
-        write_frames(frames, even_delays(len(frames), fps), path, Settings(to=job.to, warn=warn), recipe=carried)
     record = {
         **recipe,
         "output": path,
@@ -203,8 +198,14 @@ def _finish(
         "seconds": round(time.perf_counter() - started, 3),
         "peak_memory_mib": peak_memory_mib(),
     }
-    if job.record and path != "-":
-        write_record(path, record)
+    with together():
+        if alone is not None and (job.to or os.path.splitext(path)[1][1:].lower()) == "mp4":
+            with open_output(path) as stream:  # as it came: not encoded again, and with its sound
+                stream.write(alone)
+        else:
+            write_frames(frames, even_delays(len(frames), fps), path, Settings(to=job.to, warn=warn), recipe=carried)
+        if job.record and path != "-":
+            write_record(path, record)
     return record
 
 

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from vedit.errors import InputError, UsageError, VeditError
 from vedit.media import gif
-from vedit.media.atomic import open_output, same_file
+from vedit.media.atomic import open_output, same_file, whereabouts
 from vedit.media.closing import ClosingFrames
 from vedit.media.formats import check_own_format, output_format
 from vedit.media.frames import Clip, Frame, Frames
@@ -280,7 +280,8 @@ def _write(clip: Clip, frames: Frames, output: str, sink: str, settings: Setting
         from vedit.media.open import write_clip
 
         write_clip(clip, tally.count(frames), output, format=settings.to, **settings.write)
-        size = os.path.getsize(output) if os.path.isfile(output) else None
+        written = whereabouts(output)
+        size = os.path.getsize(written) if os.path.isfile(written) else None
     return report._replace(images=tally.images, duration_s=float(tally.ticks * clip.timebase), bytes_out=size)
 
 

@@ -179,7 +179,7 @@ class WeightFinder:
             raise ModelError("no folder to keep it in.")
         place.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with urllib.request.urlopen(file.url, timeout=60) as response, atomic_path(str(place)) as part, open(part, "xb") as stream:
+            with urllib.request.urlopen(file.url, timeout=60) as response, atomic_path(str(place)) as part, open(part, "wb") as stream:
                 shutil.copyfileobj(response, stream)
         except (urllib.error.URLError, OutputError, OSError) as error:
             raise ModelError(f"{error}.") from None
