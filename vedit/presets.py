@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 Chain = list[tuple[str, dict[str, str]]]
 SUFFIX = ".toml"
 PRESET = Kind("a preset", UsageError, "A preset is a TOML file.", "See: vedit presets list", largest=2**20)
-EMBEDDED_STAGES = ("codec", "judge", "scorer", "unet", "motion")
+EMBEDDED_STAGES = ("codec", "judge", "scorer", "unet", "motion", "video-codec", "video-pictures", "video")
+WITH_BATCH = ("unet", "motion", "video-pictures", "video")
 EMBEDDED_KEYS: dict[str, type] = {
     "rate": float, "batch": int, "steps": int, "anneal": int, "warmup": int, "ema_decay": float, "log_every": int, "save_every": int, "measure_every": int,
 }  # fmt: skip
@@ -283,10 +284,10 @@ def _embedded_mistakes(table: Mapping[str, Any]) -> Iterator[str]:
         yield f"top level: ema_decay = {table['ema_decay']} is not below 1."
     if "anneal" in table and "steps" not in table:
         yield "top level: anneal is the end of a run that has steps, and there are none."
-    if stage in ("unet", "motion") and "batch" not in table:
+    if stage in WITH_BATCH and "batch" not in table:
         yield "top level: there is no batch, the pictures or clips of a step."
-    if stage in ("codec", "judge", "scorer") and "batch" in table:
-        yield f"top level: batch is for unet and motion; {stage} keeps its own."
+    if stage in EMBEDDED_STAGES and stage not in WITH_BATCH and "batch" in table:
+        yield f"top level: batch is for {', '.join(WITH_BATCH)}; {stage} keeps its own."
 
 
 def _is_positive(value: Any, kind: type) -> bool:

@@ -15,7 +15,7 @@ from vedit.cli.common import Voice, examples, print_json, toml_value
 from vedit.errors import Stopped, UsageError
 
 EVERY = "shapes-all"
-STAGES = (EVERY, "shapes-codec", "shapes-judge", "shapes-scorer", "shapes", "shapes-motion")
+STAGES = (EVERY, "shapes-codec", "shapes-judge", "shapes-scorer", "shapes", "shapes-motion", "shapes-video-codec", "shapes-video-pictures", "shapes-video")
 EXAMPLES = (
     ("vedit train --preset shapes-all --out RUN", "every stage of the embedded model; stop and call again as you like"),
     ("vedit train --preset shapes --out RUN --steps 20000", "the denoiser alone, up to a step"),

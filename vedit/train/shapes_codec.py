@@ -69,11 +69,15 @@ def training_pictures(count: int, generator: torch.Generator, *, crop: bool) -> 
     if not crop:
         return pictures_BCYX
     spread_B2 = 24 * (torch.rand(count, 2, generator=generator, device=device) - 0.5)
-    centre_B2 = torch.stack([batch.floats["x"], batch.floats["y"]], dim=1) + spread_B2 - CROP / 2
-    corner_B2 = centre_B2.long().clamp(0, scenes.SIDE - CROP)
-    window = torch.arange(CROP, device=device)
+    return cropped(pictures_BCYX, torch.stack([batch.floats["x"], batch.floats["y"]], dim=1) + spread_B2)
+
+
+def cropped(pictures_BCYX: Tensor, centre_B2: Tensor) -> Tensor:
+    """Cut a square of CROP pixels out of each picture, around a centre as far as the border lets it."""
+    corner_B2 = (centre_B2 - CROP / 2).long().clamp(0, scenes.SIDE - CROP)
+    window = torch.arange(CROP, device=pictures_BCYX.device)
     rows_BY, columns_BX = corner_B2[:, 1, None] + window, corner_B2[:, 0, None] + window
-    index_B = torch.arange(count, device=device)[:, None, None]
+    index_B = torch.arange(len(pictures_BCYX), device=pictures_BCYX.device)[:, None, None]
     cropped_BYXC = pictures_BCYX.permute(0, 2, 3, 1)[index_B, rows_BY[:, :, None], columns_BX[:, None]]
     return cropped_BYXC.permute(0, 3, 1, 2).contiguous()
 

@@ -103,13 +103,24 @@ class LatentTask:
         ids_BL = self._token_ids(batch, step, generator)
         with shapes.precision(self.device, self.precision):
             v_NCYX = self.predict(noisy_NCYX, timestep_B, ids_BL)
-        error_NYX = (v_NCYX.float() - wanted_NCYX).square().mean(dim=1)
+        return self.weighed(v_NCYX.float() - wanted_NCYX, mask_NYX)
+
+    def weighed(self, error_NCYX: Tensor, mask_NYX: Tensor) -> dict[str, Tensor]:
+        """Return the mean squared error, with the object's mask weighted and plain."""
+        error_NYX = error_NCYX.square().mean(dim=1)
         weight_NYX = 1 + self.mask_weight * mask_NYX
         weight_NYX = weight_NYX / weight_NYX.mean()
         return {"loss": (weight_NYX * error_NYX).mean(), "plain": error_NYX.mean()}
 
     def _batch(self, step: int, generator: torch.Generator) -> tuple[Tensor, Tensor, scenes.Scenes]:
         """Return posterior samples, object masks on the latent grid, and the scenes of a step."""
+        rows = self._rows(step)
+        mean_NCYX, std_NCYX, mask_NYX = (self.block[name][rows].flatten(0, 1) for name in ("mean", "std", "mask"))
+        spread = torch.randn(mean_NCYX.shape, generator=generator, device=self.device)
+        return mean_NCYX + std_NCYX * spread, mask_NYX, self.scenes[rows]
+
+    def _rows(self, step: int) -> Tensor:
+        """Return which scenes of the block a step sees; draw the block when the step is its first."""
         steps_per_block = self.blocks_of * self.reuse
         if step // steps_per_block != self.block_index:
             self.block_index = step // steps_per_block
@@ -117,10 +128,7 @@ class LatentTask:
         turn, place = divmod(step % steps_per_block, self.blocks_of)
         shuffle = seeded(self.seed, 4, self.block_index * self.reuse + turn)
         order = torch.randperm(self.batch * self.blocks_of, generator=shuffle)
-        rows = order[place * self.batch : (place + 1) * self.batch].to(self.device)
-        mean_NCYX, std_NCYX, mask_NYX = (table[rows].flatten(0, 1) for table in (self.mean, self.std, self.mask))
-        spread = torch.randn(mean_NCYX.shape, generator=generator, device=self.device)
-        return mean_NCYX + std_NCYX * spread, mask_NYX, self.scenes[rows]
+        return order[place * self.batch : (place + 1) * self.batch].to(self.device)
 
     @torch.no_grad()
     def _draw_block(self) -> None:
@@ -128,19 +136,21 @@ class LatentTask:
         count = self.batch * self.blocks_of
         self.scenes = scenes.sample(count, generator, digits=shapes.DIGIT_SHARE)
         time_BF = self.times(count, generator)
-        means, stds, masks = [], [], []
+        parts = []
         for start in range(0, count, self.batch):
             rows = torch.arange(start, start + self.batch, device=self.device)
             batch, time = self.scenes[rows.repeat_interleave(self.frames)], time_BF[rows].flatten()
             pictures_NCYX = scenes.draw(batch, time)
             noise = torch.randn(pictures_NCYX.shape, generator=generator, device=self.device)
             pictures_NCYX = scenes.add_grain(pictures_NCYX, batch, noise)
-            with shapes.precision(self.device, self.precision):
-                posterior = self.codec.encode(2 * pictures_NCYX - 1).latent_dist
-            means.append(posterior.mean.float())
-            stds.append(posterior.std.float())
-            masks.append(latent_mask(scenes.object_mask(batch, time)))
-        self.mean, self.std, self.mask = (torch.cat(parts).unflatten(0, (count, self.frames)) for parts in (means, stds, masks))
+            parts.append({**self.coded(pictures_NCYX), "mask": latent_mask(scenes.object_mask(batch, time))})
+        self.block = {name: torch.cat([part[name] for part in parts]).unflatten(0, (count, self.frames)) for name in parts[0]}
+
+    def coded(self, pictures_NCYX: Tensor) -> dict[str, Tensor]:
+        """Return what a block keeps of its pictures: mean and std of their latents."""
+        with shapes.precision(self.device, self.precision):
+            posterior = self.codec.encode(2 * pictures_NCYX - 1).latent_dist
+        return {"mean": posterior.mean.float(), "std": posterior.std.float()}
 
     def _token_ids(self, batch: scenes.Scenes, step: int, generator: torch.Generator) -> Tensor:
         captions = self.captions(batch, seed=self.seed * 1_000_000_007 + step)

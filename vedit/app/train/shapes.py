@@ -158,6 +158,11 @@ def build_task(stage: str, folder: Path, settings: Settings) -> Any:
         from vedit.train.shapes_codec import CodecTask
 
         return CodecTask(crop_steps=3000, **common)
+    if stage == "video-codec":
+        from vedit.app import shapes_model
+        from vedit.train.shapes_video_codec import VideoCodecTask
+
+        return VideoCodecTask(shapes_model.load().vae, picture_steps=1200, crop_steps=1800, **common)
     if stage == "judge":
         from vedit.train.shapes_judge import JudgeTask
 
@@ -168,7 +173,7 @@ def build_task(stage: str, folder: Path, settings: Settings) -> Any:
         return ScorerTask(**common)
     from vedit.train.shapes_unet import MASK_WEIGHT, UNetTask
 
-    assert settings.batch is not None, "presets of unet and motion say it"
+    assert settings.batch is not None, "presets of these stages say it"
     batch, weight = settings.batch, 0.0 if settings.anneal else MASK_WEIGHT
     if stage == "motion":
         from vedit.train.shapes_motion import MotionTask
@@ -176,7 +181,20 @@ def build_task(stage: str, folder: Path, settings: Settings) -> Any:
         base, name = load_denoiser(folder)
         return MotionTask(load_codec(folder), base, base_name=name, batch=batch, blocks_of=max(1, 128 // batch), mask_weight=weight, **common)
     blocks_of = max(1, 1024 // batch)
+    if stage in ("video-pictures", "video"):
+        return _video_task(stage, folder, batch=batch, mask_weight=weight, **common)
     return UNetTask(load_codec(folder), load_judge(folder), batch=batch, blocks_of=blocks_of, compiled=settings.compiled, mask_weight=weight, **common)
+
+
+def _video_task(stage: str, folder: Path, *, batch: int, **common: Any) -> Any:
+    """Build the task of the video model upon the packed picture model."""
+    from vedit.app import shapes_model
+    from vedit.train.shapes_video import LATENT_FRAMES, VideoTask
+
+    picture = shapes_model.load()
+    if stage == "video-pictures":
+        return VideoTask(picture.vae, picture.judge, picture, frames=1, batch=batch, **common)
+    return VideoTask(picture.vae, picture.judge, picture, frames=LATENT_FRAMES, batch=batch, **common)
 
 
 def best_precision(device: str) -> str:
