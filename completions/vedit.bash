@@ -3,7 +3,7 @@
 
 __vedit_presets() {
     local folder=${VEDIT_CONFIG_DIR:-${XDG_CONFIG_HOME:-$HOME/.config}/vedit}/presets file
-    printf '%s\n' boomerang combine combine-shapes ddim ddim-shapes dds dds-shapes glp glp-shapes glp-thesis improved moving-mnist p2p p2p-shapes p2p-thesis pixel-art pnp pnp-shapes pnp-thesis sdedit sdedit-shapes shapes shapes-codec shapes-judge shapes-motion shapes-scorer slack-emoji thumbnail tiny web-small
+    printf '%s\n' boomerang combine combine-shapes ddim ddim-shapes dds dds-shapes glp glp-shapes glp-thesis improved moving-mnist p2p p2p-shapes p2p-thesis pixel-art pnp pnp-shapes pnp-thesis sdedit sdedit-shapes shapes shapes-codec shapes-judge shapes-motion shapes-scorer shapes-video shapes-video-codec shapes-video-pictures slack-emoji thumbnail tiny web-small
     for file in "$folder"/*.toml; do
         [ -e "$file" ] || continue
         file=${file##*/}
@@ -246,7 +246,7 @@ _vedit() {
         'vedit score weights --weights') _vedit_value folder "$cur"; return ;;
         'vedit train --preset') _vedit_value preset "$cur"; return ;;
         'vedit train --out' | 'vedit train --set' | 'vedit train --device' | 'vedit train --launch' | 'vedit train --threads' | 'vedit train --seed' | 'vedit train --steps' | 'vedit train --anneal' | 'vedit train --batch' | 'vedit train --rate') _vedit_value text "$cur"; return ;;
-        'vedit train --data') _vedit_value folder "$cur"; return ;;
+        'vedit train --data' | 'vedit train --begin') _vedit_value folder "$cur"; return ;;
         'vedit train --precision') _vedit_value words "$cur" 'auto fp32 bf16 fp16'; return ;;
         'vedit train --vgg-weights') _vedit_value file "$cur"; return ;;
     esac
@@ -289,7 +289,7 @@ _vedit() {
         'vedit models fetch') words='--revision --force -q --quiet -h --help' ;;
         'vedit models info') words='--revision --sites --json -h --help' ;;
         'vedit models list') words='--json -h --help' ;;
-        'vedit models pack') words='-o --output --annealed --motion -y --overwrite --json -h --help' ;;
+        'vedit models pack') words='-o --output --annealed --motion --video -y --overwrite --json -h --help' ;;
         'vedit presets') words='-h --help' ;;
         'vedit presets list') words='--json -h --help' ;;
         'vedit presets save') words='--from --set --summary -y --overwrite -n --no-overwrite -h --help' ;;
@@ -301,7 +301,7 @@ _vedit() {
         'vedit score compare') words='--metrics --force --seed --json --csv --md --latex --html --standalone -y --overwrite -h --help' ;;
         'vedit score table') words='--layout --format --lang --column-from --standalone --force -o --output -y --overwrite -h --help' ;;
         'vedit score weights') words='--check --fetch --weights --metrics --json -h --help' ;;
-        'vedit train') words='--preset --out --data --set --describe --device --launch --precision --threads --compile --seed --steps --anneal --batch --rate --vgg-weights --fresh -y --overwrite --json -q --quiet -h --help' ;;
+        'vedit train') words='--preset --out --data --set --describe --device --launch --precision --threads --compile --seed --steps --anneal --batch --rate --begin --vgg-weights --fresh -y --overwrite --json -q --quiet -h --help' ;;
         esac
         _vedit_value words "$cur" "$words"
         return

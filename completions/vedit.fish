@@ -14,7 +14,7 @@ function __vedit_presets
     set -l folder ~/.config/vedit
     set -q XDG_CONFIG_HOME; and set folder $XDG_CONFIG_HOME/vedit
     set -q VEDIT_CONFIG_DIR; and set folder $VEDIT_CONFIG_DIR
-    printf '%s\n' boomerang combine combine-shapes ddim ddim-shapes dds dds-shapes glp glp-shapes glp-thesis improved moving-mnist p2p p2p-shapes p2p-thesis pixel-art pnp pnp-shapes pnp-thesis sdedit sdedit-shapes shapes shapes-codec shapes-judge shapes-motion shapes-scorer slack-emoji thumbnail tiny web-small
+    printf '%s\n' boomerang combine combine-shapes ddim ddim-shapes dds dds-shapes glp glp-shapes glp-thesis improved moving-mnist p2p p2p-shapes p2p-thesis pixel-art pnp pnp-shapes pnp-thesis sdedit sdedit-shapes shapes shapes-codec shapes-judge shapes-motion shapes-scorer shapes-video shapes-video-codec shapes-video-pictures slack-emoji thumbnail tiny web-small
     for file in $folder/presets/*.toml
         string replace -r '^.*/(.*)\.toml$' '$1' -- $file
     end
@@ -636,6 +636,7 @@ complete -c vedit -n '__vedit_at \'vedit models list\'' -s h -l help -d 'Show th
 complete -c vedit -n '__vedit_at \'vedit models pack\'' -s o -l output -x -a '(__fish_complete_directories)' -d 'The folder to write. Required.'
 complete -c vedit -n '__vedit_at \'vedit models pack\'' -l annealed -d 'Pack the annealed copy.'
 complete -c vedit -n '__vedit_at \'vedit models pack\'' -l motion -d 'Pack the motion adapter instead.'
+complete -c vedit -n '__vedit_at \'vedit models pack\'' -l video -d 'Pack the video model instead.'
 complete -c vedit -n '__vedit_at \'vedit models pack\'' -s y -l overwrite -d 'Replace what the folder holds, except its README.md.'
 complete -c vedit -n '__vedit_at \'vedit models pack\'' -l json -d 'Print training.json.'
 complete -c vedit -n '__vedit_at \'vedit models pack\'' -s h -l help -d 'Show this message and exit.'
@@ -754,7 +755,7 @@ complete -c vedit -n '__vedit_at \'vedit score weights\'' -l metrics -x -d 'Show
 complete -c vedit -n '__vedit_at \'vedit score weights\'' -l json -d 'Print the list as JSON.'
 complete -c vedit -n '__vedit_at \'vedit score weights\'' -s h -l help -d 'Show this message and exit.'
 complete -c vedit -n '__vedit_at \'vedit train\'' -f
-complete -c vedit -n '__vedit_at \'vedit train\'' -l preset -x -a '(__vedit_presets)' -d 'What to train: shapes-all, shapes-codec, shapes-judge, shapes-scorer, shapes, shapes-motion; or a training preset or TOML file.'
+complete -c vedit -n '__vedit_at \'vedit train\'' -l preset -x -a '(__vedit_presets)' -d 'What to train: shapes-all, shapes-codec, shapes-judge, shapes-scorer, shapes, shapes-motion, shapes-video-codec, shapes-video-pictures, shapes-video; or a training preset or TOML file.'
 complete -c vedit -n '__vedit_at \'vedit train\'' -l out -x -d 'The run folder: state, log and frozen parts.'
 complete -c vedit -n '__vedit_at \'vedit train\'' -l data -x -a '(__fish_complete_directories)' -d 'Folder of clips with captions, for a generator.'
 complete -c vedit -n '__vedit_at \'vedit train\'' -l set -x -d 'Change a setting of a generator; repeatable.'
@@ -769,6 +770,7 @@ complete -c vedit -n '__vedit_at \'vedit train\'' -l steps -x -d 'Train up to th
 complete -c vedit -n '__vedit_at \'vedit train\'' -l anneal -x -d 'Train a copy N steps further, its rate falling to zero, without the weight of the object\'s mask. At least 1.'
 complete -c vedit -n '__vedit_at \'vedit train\'' -l batch -x -d 'Pictures or clips at once (embedded denoiser: 32). At least 1.'
 complete -c vedit -n '__vedit_at \'vedit train\'' -l rate -x -d 'Learning rate (embedded denoiser: 0.0012). At least 0.'
+complete -c vedit -n '__vedit_at \'vedit train\'' -l begin -x -a '(__fish_complete_directories)' -d 'Begin a new stage of the video model with the weights of a packed one; builtin: the one that ships.'
 complete -c vedit -n '__vedit_at \'vedit train\'' -l vgg-weights -r -F -d 'VGG16-BN of the perceptual loss; from the Hub by default.'
 complete -c vedit -n '__vedit_at \'vedit train\'' -l fresh -d 'Begin anew in the run folder; with -y what is there is removed.'
 complete -c vedit -n '__vedit_at \'vedit train\'' -s y -l overwrite -d 'Let --fresh remove an earlier run.'

@@ -19,6 +19,8 @@ from vedit.errors import ModelError, OutputError
 
 BUILTIN = Path(__file__).resolve().parent.parent / "builtin" / "shapes"
 MOTION = BUILTIN.with_name("shapes-motion")
+VIDEO = BUILTIN.with_name("shapes-video")
+BEGUN = "begun"  # in a run folder: the packed video model whose weights it began with
 MAX_CURVE_POINTS = 40
 
 
@@ -61,6 +63,38 @@ def load(folder: Path = BUILTIN, device: str = "cpu") -> ShapesModel:
     return ShapesModel(folder=folder, scheduler=DDIMScheduler.from_pretrained(folder / "scheduler"), **ready)
 
 
+@dataclass(frozen=True)
+class VideoModel:
+    """The loaded parts of a video model, float32, on one device."""
+
+    folder: Path
+    transformer: Any
+    text_encoder: Any
+    vae: Any
+
+    def decode(self, latents_BCFYX: Any) -> Any:
+        """Turn latents into clips in 0..1, BFCYX."""
+        from vedit.train import flow
+
+        return flow.drawn(self.vae, latents_BCFYX)
+
+
+def load_video(folder: Path = VIDEO, device: str = "cpu") -> VideoModel:
+    """Load a packed video model; the weights are stored in half and used in float32."""
+    check_video(folder)
+    import torch
+    from diffusers import AutoencoderKLWan, WanTransformer3DModel
+    from transformers import CLIPTextModel
+
+    be_quiet()
+    parts = {
+        "transformer": WanTransformer3DModel.from_pretrained(folder / "transformer", torch_dtype=torch.float32),
+        "text_encoder": CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32),
+        "vae": AutoencoderKLWan.from_pretrained(folder / "vae", torch_dtype=torch.float32),
+    }
+    return VideoModel(folder=folder, **{name: part.to(device).requires_grad_(False).eval() for name, part in parts.items()})
+
+
 def check_folder(folder: Path) -> None:
     """Raise ModelError unless the folder holds a packed model."""
     if not (folder / "model_index.json").exists():
@@ -71,6 +105,17 @@ def check_motion(folder: Path) -> None:
     """Raise ModelError unless the folder holds a packed motion adapter."""
     if not (folder / "motion_words.safetensors").exists():
         raise ModelError(f"{folder} holds no packed motion adapter.", next_step="Pack a training run with: vedit models pack RUN --motion")
+
+
+def is_video(folder: Path) -> bool:
+    """Tell whether a packed folder holds a video model."""
+    return (folder / "transformer").is_dir()
+
+
+def check_video(folder: Path) -> None:
+    """Raise ModelError unless the folder holds a packed video model."""
+    if not (folder / "transformer" / "config.json").exists() or not (folder / "vae" / "config.json").exists():
+        raise ModelError(f"{folder} holds no packed video model.", next_step="Pack a training run with: vedit models pack RUN --video")
 
 
 def be_quiet() -> None:
@@ -111,6 +156,56 @@ def pack_motion(run: Path, folder: Path, *, stage: str = "motion", overwrite: bo
         return training_record("vedit-shapes-motion", run, partial, (stage,))
 
     return _replaced(folder, write, overwrite)
+
+
+def pack_video(run: Path, folder: Path, *, annealed: bool = False, overwrite: bool = False) -> dict[str, Any]:
+    """Write the averaged video model of a run in half precision; return what training.json says.
+
+    The weights are those of clips, or of pictures before there are clips. What the run has not
+    trained itself is taken from the packed model that it began with.
+    """
+    stages = [name for name in ("video-codec", "video-pictures", "video") if (run / name).exists()]
+    if annealed:
+        stages = [*stages[:-1], f"{stages[-1] if stages else 'video'}-annealed"]
+    begun = run / BEGUN
+
+    def write(partial: Path) -> dict[str, Any]:
+        _write_video_parts(run, partial, stages)
+        record = training_record("vedit-shapes-video", run, partial, stages)
+        return {**record, "began with": record_of(begun)} if begun.exists() else record
+
+    return _replaced(folder, write, overwrite)
+
+
+def _write_video_parts(run: Path, folder: Path, stages: Sequence[str]) -> None:
+    """Write a WanPipeline of diffusers from the newest stages, or what the run began with."""
+    from diffusers import AutoencoderKLWan, WanPipeline, WanTransformer3DModel
+    from transformers import CLIPTextModel
+
+    from vedit.train import shapes
+    from vedit.train.shapes_video import Video, scheduler
+    from vedit.train.shapes_video_codec import video_codec
+
+    be_quiet()
+    begun, networks = run / BEGUN, [name for name in stages if not name.startswith("video-codec")]
+    channels = int(json.loads((BUILTIN / "vae" / "config.json").read_text())["latent_channels"])
+    if len(networks) < len(stages) or not begun.exists():
+        codec = _averaged(video_codec(channels), run / "video-codec")
+    else:
+        codec = AutoencoderKLWan.from_pretrained(begun / "vae")
+    if networks or not begun.exists():
+        network = _averaged(Video(channels), run / (networks or ["video-pictures"])[-1]).transformer
+    else:
+        network = WanTransformer3DModel.from_pretrained(begun / "transformer")
+    pipeline = WanPipeline(
+        tokenizer=shapes.tokenizer(),
+        text_encoder=CLIPTextModel.from_pretrained(BUILTIN / "text_encoder").half(),
+        vae=codec.half(),
+        scheduler=scheduler(),
+        transformer=network.half(),
+    )
+    pipeline.save_pretrained(folder)
+    _write_vocabulary(folder / "tokenizer")
 
 
 def _replaced(folder: Path, write: Callable[[Path], dict[str, Any]], overwrite: bool) -> dict[str, Any]:
@@ -187,10 +282,16 @@ def _averaged(module: Any, stage_folder: Path) -> Any:
     if newest is None:
         raise ModelError(
             f"{stage_folder}: this stage is not trained yet.",
-            next_step=f"Run: vedit train --preset {'shapes-motion' if stage_folder.name.startswith('motion') else 'shapes-all'} --out {stage_folder.parent}",
+            next_step=f"Run: vedit train --preset {preset_of(stage_folder.name)} --out {stage_folder.parent}",
         )
     module.load_state_dict(load_file(newest / "ema.safetensors"))
     return module.eval()
+
+
+def preset_of(stage: str) -> str:
+    """Name the preset that trains a stage, or all of the picture model's."""
+    name = stage.removesuffix("-annealed")
+    return f"shapes-{name}" if name.startswith(("motion", "video")) else "shapes-all"
 
 
 def _scorer_config() -> dict[str, Any]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import click
 
 from vedit.cli.common import Voice, examples, print_json
+from vedit.errors import UsageError
 
 EXAMPLES = (
     ("vedit models pack RUN -o model", "a Stable Diffusion folder in half precision, with training.json"),
     ("vedit models pack RUN -o model --annealed -y", "the weights of vedit train --anneal"),
     ("vedit models pack RUN -o motion --motion", "the motion adapter of vedit train --preset shapes-motion"),
+    ("vedit models pack RUN -o video --video", "the video model of vedit train --preset shapes-video, a WanPipeline of diffusers"),
 )
 
 
@@ -19,7 +21,8 @@ EXAMPLES = (
 The folder opens with diffusers' StableDiffusionPipeline.from_pretrained; the scorer and the
 judge lie beside it, and training.json says how everything was trained, with a hash of every
 file. Measure it with: vedit bench model DIR --store. With --motion the folder holds the adapter
-that makes clips: a MotionAdapter of diffusers and the vectors of the motion words.
+that makes clips: a MotionAdapter of diffusers and the vectors of the motion words. With --video it
+holds the video model, a WanPipeline; before clips have trained, as far as single pictures go.
 
 {examples(EXAMPLES)}"""
 )
@@ -27,19 +30,25 @@ that makes clips: a MotionAdapter of diffusers and the vectors of the motion wor
 @click.option("-o", "--output", required=True, metavar="DIR", help="The folder to write.")
 @click.option("--annealed", is_flag=True, help="Pack the annealed copy.")
 @click.option("--motion", is_flag=True, help="Pack the motion adapter instead.")
+@click.option("--video", is_flag=True, help="Pack the video model instead.")
 @click.option("-y", "--overwrite", is_flag=True, help="Replace what the folder holds, except its README.md.")
 @click.option("--json", "as_json", is_flag=True, help="Print training.json.")
-def command(run: str, output: str, annealed: bool, motion: bool, overwrite: bool, as_json: bool) -> None:
+def command(run: str, output: str, annealed: bool, motion: bool, video: bool, overwrite: bool, as_json: bool) -> None:
     from pathlib import Path
 
     from vedit.app.extras import need
 
     need("diffusion")
-    from vedit.app.shapes_model import pack, pack_motion
+    from vedit.app import shapes_model
 
-    write, stage = (pack_motion, "motion") if motion else (pack, "unet")
-    record = write(Path(run), Path(output), stage=f"{stage}-annealed" if annealed else stage, overwrite=overwrite)
+    if motion and video:
+        raise UsageError("--motion and --video ask for two different folders.", "Give one of them.")
+    if video:
+        record = shapes_model.pack_video(Path(run), Path(output), annealed=annealed, overwrite=overwrite)
+    else:
+        write, stage = (shapes_model.pack_motion, "motion") if motion else (shapes_model.pack, "unet")
+        record = write(Path(run), Path(output), stage=f"{stage}-annealed" if annealed else stage, overwrite=overwrite)
     if as_json:
         print_json(record)
     else:
-        Voice().say(f"{output}: packed {len(record['files'])} files. Measure it with: vedit bench {'motion' if motion else 'model'} {output} --store")
+        Voice().say(f"{output}: packed {len(record['files'])} files. Measure it with: vedit bench {'motion' if motion or video else 'model'} {output} --store")

@@ -21,11 +21,13 @@ EXAMPLES = (
     ("vedit train --preset shapes --out RUN --steps 20000", "the denoiser alone, up to a step"),
     ("vedit train --preset shapes --out RUN --anneal 1500", "a copy of the newest state, its rate falling to zero: weights to ship"),
     ("vedit train --preset shapes-all --out RUN --device cuda --compile --batch 1024 --rate 2e-3", "on a GPU, drawing included"),
+    ("vedit train --preset shapes-video-pictures --out RUN", "the video model: single pictures, then --preset shapes-video for clips"),
+    ("vedit train --preset shapes-video --begin builtin --out RUN", "go on from the video model that ships, without the run that made it"),
     ("vedit train --preset moving-mnist --data DIR --out RUN", "a text-to-video generator on a folder of NAME.gif and NAME.txt"),
     ("vedit train --preset improved --data DIR --out RUN --set loss.perceptual=0 --launch 2", "without the VGG loss, in two processes"),
     ("vedit train --describe", "every setting of a generator, for --set and presets of your own"),
 )
-ONLY_SHAPES = {"anneal": "--anneal", "compiled": "--compile"}
+ONLY_SHAPES = {"anneal": "--anneal", "compiled": "--compile", "begin": "--begin"}
 ONLY_GENERATOR = {"data": "--data", "settings": "--set", "launch": "--launch", "fresh": "--fresh", "overwrite": "-y", "vgg_weights": "--vgg-weights"}
 
 
@@ -34,7 +36,8 @@ ONLY_GENERATOR = {"data": "--data", "settings": "--set", "launch": "--launch", "
 
 Of the embedded models the presets, of kind "embedded", are stages: shapes-codec, shapes-judge (the classifier that
 reads samples), shapes-scorer, shapes (denoiser and text encoder, without end), and shapes-all,
-which goes through them in this order.
+which goes through them in this order. The video model has stages of its own upon the packed
+picture model: shapes-video-codec, shapes-video-pictures, and shapes-video (clips), the last two without end.
 
 A text-to-video generator trains on --data, a folder of NAME.gif and NAME.txt, by a preset of kind
 "train": tiny, moving-mnist, improved, or a TOML file of your own. Loss curve, log and sample strips
@@ -66,6 +69,7 @@ and Ctrl-C save first and exit with 75: call again to continue.
 )
 @click.option("--batch", type=click.IntRange(1), default=None, metavar="N", help="Pictures or clips at once (embedded denoiser: 32).")
 @click.option("--rate", type=click.FloatRange(0, min_open=True), default=None, metavar="X", help="Learning rate (embedded denoiser: 0.0012).")
+@click.option("--begin", metavar="DIR", help="Begin a new stage of the video model with the weights of a packed one; builtin: the one that ships.")
 @click.option("--vgg-weights", metavar="FILE|random:SEED", help="VGG16-BN of the perceptual loss; from the Hub by default.")
 @click.option("--fresh", is_flag=True, help="Begin anew in the run folder; with -y what is there is removed.")
 @click.option("-y", "--overwrite", is_flag=True, help="Let --fresh remove an earlier run.")
@@ -113,10 +117,27 @@ def _shapes(preset: str, folder: str, given: dict[str, Any], should_stop: Any) -
 
     if given["precision"] == "fp16":
         raise UsageError("--precision fp16 is not for the embedded models.", "They train in fp32 or bf16.")
+    begin = _begin_with(preset, given["begin"])
     chosen: dict[str, Any] = {name: given[name] for name in ("device", "precision", "threads", "compiled", "steps", "batch", "rate")}
-    settings = Settings(seed=given["seed"] or 0, anneal=given["anneal"] or 0, **chosen)
+    settings = Settings(seed=given["seed"] or 0, anneal=given["anneal"] or 0, begin=begin, **chosen)
     for stage, report in train_shapes(preset, Path(folder), settings, should_stop):
         yield stage, asdict(report)
+
+
+def _begin_with(preset: str, place: str | None) -> Any:
+    """Return the packed model to begin with, if any."""
+    from pathlib import Path
+
+    from vedit import presets
+    from vedit.app.shapes_model import VIDEO
+
+    if place is None:
+        return None
+    if preset == EVERY or not presets.load_embedded(preset)["stage"].startswith("video"):
+        raise UsageError(
+            f"--begin is not for the preset {preset}.", "It is for the stages of the video model: shapes-video-codec, shapes-video-pictures, shapes-video."
+        )
+    return VIDEO if place == "builtin" else Path(place)
 
 
 def _generator(preset: str, folder: str, given: dict[str, Any], should_stop: Any, voice: Voice) -> Iterator[tuple[str, dict[str, Any]]]:

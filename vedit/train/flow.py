@@ -37,6 +37,19 @@ def predict(transformer: Any, noisy_BCFYX: Tensor, level_B: Tensor, text_BLE: Te
 
 
 @torch.no_grad()
+def drawn(codec: Any, latents_BCFYX: Tensor) -> Tensor:
+    """Turn normalised latents into clips in 0..1, BFCYX: one frame for the first latent, two for each other."""
+    mean, std = (torch.tensor(codec.config[name]).to(latents_BCFYX)[:, None, None, None] for name in ("latents_mean", "latents_std"))
+    return (0.5 * (codec.decode(latents_BCFYX * std + mean).sample + 1)).clamp(0, 1).transpose(1, 2)
+
+
+def padded(states_BLE: Tensor, ids_BL: Tensor, end: int) -> Tensor:
+    """Return text states with zeros after the first end mark, as diffusers' WanPipeline pads them."""
+    before_BL = (ids_BL == end).cumsum(dim=1) - (ids_BL == end).long()
+    return states_BLE.masked_fill((before_BL > 0)[:, :, None], 0.0)
+
+
+@torch.no_grad()
 def euler(transformer: Any, scheduler: Any, noise_BCFYX: Tensor, text_2BLE: Tensor, steps: int, guidance: float) -> Iterator[Tensor]:
     """Walk from noise to clean latents with classifier-free guidance, both halves in one batch; yield each step.
 

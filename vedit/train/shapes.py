@@ -145,6 +145,11 @@ def token_ids(captions: list[str]) -> Tensor:
     return torch.tensor([row + [end] * (TEXT_LENGTH - len(row)) for row in rows])
 
 
+def end_id() -> int:
+    """Return the token that ends every caption, and fills the rest of its row."""
+    return _word_ids()[2]
+
+
 def motion_words(ids_BL: Tensor) -> Tensor:
     """Return which motion words tokenised captions hold: 0 or 1, a column for each of grammar.MOTIONS."""
     ids, _, _ = _word_ids()

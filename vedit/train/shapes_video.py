@@ -16,6 +16,7 @@ Tensor names: B clips, F latent frames of each, N pictures (B x F), C latent cha
 rows and columns, T transformer tokens, L text tokens, E text width, D feature width.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -25,7 +26,7 @@ from torch.nn import functional
 from vedit.data import grammar, scenes
 from vedit.train import flow, shapes
 from vedit.train.loop import seeded
-from vedit.train.shapes_gates import decode, judged, read_right, shares, text_states, unit_noise
+from vedit.train.shapes_gates import decode, judged, read_right, shares, unit_noise
 from vedit.train.shapes_judge import Judge
 from vedit.train.shapes_unet import MASK_WEIGHT, LatentTask
 
@@ -101,7 +102,7 @@ class Teacher:
 
     @torch.no_grad()
     def velocity(self, noisy_BCYX: Tensor, level_B: Tensor, text_BLE: Tensor) -> Tensor:
-        """Return E[n - x] at a latent of the straight path, as the picture model sees it.
+        """Return the mean of n - x at a latent of the straight path, as the picture model sees it.
 
         The straight path's (1 - s) x + s n, divided by its deviation r = sqrt((1 - s)^2 + s^2), is
         a latent a x + b n of the picture model with a = (1 - s) / r, b = s / r. Of its
@@ -181,13 +182,15 @@ class VideoTask(LatentTask):
         latents_NCYX, mask_NYX, batch = self._batch(step, generator)
         noise_NCYX = torch.randn(latents_NCYX.shape, generator=generator, device=self.device)
         level_B = stratified_levels(self.batch, generator)
+        ids_BL = self._token_ids(batch, step, generator)
         with torch.no_grad():
-            text_BLE = self.text_encoder(self._token_ids(batch, step, generator)).last_hidden_state
+            text_BLE = self.text_encoder(ids_BL).last_hidden_state
         level_N = level_B.repeat_interleave(self.frames)
         noisy_NCYX = flow.mixed(latents_NCYX, noise_NCYX, level_N)
         wanted_NCYX = self._wanted(flow.velocity(latents_NCYX, noise_NCYX), noisy_NCYX, level_N, text_BLE)
         with shapes.precision(self.device, self.precision):
-            v_BCFYX = flow.predict(self.model.transformer, noisy_NCYX.unflatten(0, (-1, self.frames)).transpose(1, 2), level_B, text_BLE)
+            said_BLE = flow.padded(text_BLE, ids_BL, shapes.end_id())
+            v_BCFYX = flow.predict(self.model.transformer, noisy_NCYX.unflatten(0, (-1, self.frames)).transpose(1, 2), level_B, said_BLE)
         losses = self.weighed(v_BCFYX.float().transpose(1, 2).flatten(0, 1) - wanted_NCYX, mask_NYX)
         return self._aligned(losses, self._rows(step)) if self.align else losses
 
@@ -211,8 +214,12 @@ class VideoTask(LatentTask):
                 return {}
             records, pictures_BCYX = sampled_pictures(model.transformer, self.text_encoder, self.codec, 96)
             return {name: row["share"] for name, row in shares(judged(self.judge, records, pictures_BCYX)).items()}
-        records, clips = sampled_clips(model.transformer, self.text_encoder, self.codec, 32)
+        records, clips = sampled_clips(model.transformer, self.text_encoder, self._draw_keys, 32)
         return {name: row["share"] for name, row in shares(read_right(records, clips)).items()}
+
+    def _draw_keys(self, latents_BCFYX: Tensor) -> Tensor:
+        """Draw the frames that have latents, BFCYX, with the picture model's codec."""
+        return decode(self.codec, latents_BCFYX.transpose(1, 2).flatten(0, 1)).unflatten(0, (len(latents_BCFYX), -1))
 
 
 def stratified_levels(count: int, generator: torch.Generator) -> Tensor:
@@ -222,11 +229,20 @@ def stratified_levels(count: int, generator: torch.Generator) -> Tensor:
     return (torch.randperm(count, generator=generator, device=device) + offsets) / count
 
 
-def sample_latents(network: Any, text_encoder: Any, captions: list[str], *, frames: int, steps: int = 25, seed: int = SAMPLE_SEED, guidance: float = GUIDANCE) -> Tensor:
+def sample_latents(
+    network: Any, text_encoder: Any, captions: list[str], *, frames: int, steps: int = 25, seed: int = SAMPLE_SEED, guidance: float = GUIDANCE
+) -> Tensor:
     """Sample one clip of latents per caption, BCFYX; noise i depends on the seed and i only."""
     noise = unit_noise(len(captions), (network.config.in_channels, frames, 16, 16), seed).to(network.device)
-    *_, latents_BCFYX = flow.euler(network, scheduler(), noise, text_states(text_encoder, captions), steps, guidance)
+    *_, latents_BCFYX = flow.euler(network, scheduler(), noise, padded_states(text_encoder, captions), steps, guidance)
     return latents_BCFYX
+
+
+@torch.no_grad()
+def padded_states(text_encoder: Any, captions: list[str]) -> Tensor:
+    """Return the text states of captions, then as many of the empty one, zero after each end."""
+    ids_BL = shapes.token_ids([*captions, *[""] * len(captions)]).to(text_encoder.device)
+    return flow.padded(text_encoder(ids_BL).last_hidden_state, ids_BL, shapes.end_id())
 
 
 def sampled_pictures(network: Any, text_encoder: Any, codec: Any, count: int) -> tuple[list[scenes.Scene], Tensor]:
@@ -237,8 +253,16 @@ def sampled_pictures(network: Any, text_encoder: Any, codec: Any, count: int) ->
     return records, decode(codec, latents_BCFYX[:, :, 0])
 
 
-def sampled_clips(network: Any, text_encoder: Any, codec: Any, count: int) -> tuple[list[scenes.Scene], list[Tensor]]:
-    """Sample five key frames, FCYX in 0..1, for each of `count` captions of held-out scenes."""
-    records = scenes.sample_records(count, SAMPLE_SEED, held_out=True)
-    latents_BCFYX = sample_latents(network, text_encoder, [record.caption for record in records], frames=LATENT_FRAMES)
-    return records, [decode(codec, latents_CFYX.transpose(0, 1)) for latents_CFYX in latents_BCFYX]
+def sampled_clips(
+    network: Any, text_encoder: Any, draw: Callable[[Tensor], Tensor], count: int, *, steps: int = 25, digits: float = 0.0
+) -> tuple[list[scenes.Scene], list[Tensor]]:
+    """Sample a clip, FCYX in 0..1, for each of `count` captions of held-out scenes, of which a share shows a digit.
+
+    draw: turns latents into clips, BCFYX into BFCYX.
+    """
+    records = scenes.sample_records(count, SAMPLE_SEED, held_out=True, digits=digits)
+    clips: list[Tensor] = []
+    for start in range(0, count, 8):
+        captions = [record.caption for record in records[start : start + 8]]
+        clips += [*draw(sample_latents(network, text_encoder, captions, frames=LATENT_FRAMES, steps=steps, seed=SAMPLE_SEED + start)).cpu()]
+    return records, clips

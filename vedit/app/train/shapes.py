@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from vedit.train.shapes_unet import Denoiser
 
 EVERY = "shapes-all"
+VIDEO_STAGES = ("video-codec", "video-pictures", "video")
 IN_TURN = ("shapes-codec", "shapes-judge", "shapes-scorer", "shapes")
 
 
@@ -32,6 +33,7 @@ class Settings:
 
     batch, rate: of the denoiser (on a GPU 1024 and 2e-3 keep it busy) or of the motion adapter, in
     clips. The other stages keep theirs.
+    begin: a packed video model whose weights a stage of the video model begins with.
     """
 
     device: str = "cpu"
@@ -43,6 +45,7 @@ class Settings:
     anneal: int = 0
     batch: int | None = None
     rate: float | None = None
+    begin: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,8 @@ def train_shapes(
             place = folder / stage
         if not _is_finished(place, options):
             task = build_task(stage, folder, replace(settings, batch=settings.batch or recipe.batch))
+            if stage in VIDEO_STAGES:
+                _begin(task, stage, place, settings.begin)
             for report in train(task, options, place, should_stop):
                 yield stage, report
         if stage == "codec" and not (folder / "vae").exists():
@@ -162,7 +167,7 @@ def build_task(stage: str, folder: Path, settings: Settings) -> Any:
         from vedit.app import shapes_model
         from vedit.train.shapes_video_codec import VideoCodecTask
 
-        return VideoCodecTask(shapes_model.load().vae, picture_steps=1200, crop_steps=1800, **common)
+        return VideoCodecTask(shapes_model.load().vae, picture_steps=500, crop_steps=850, **common)
     if stage == "judge":
         from vedit.train.shapes_judge import JudgeTask
 
@@ -195,6 +200,50 @@ def _video_task(stage: str, folder: Path, *, batch: int, **common: Any) -> Any:
     if stage == "video-pictures":
         return VideoTask(picture.vae, picture.judge, picture, frames=1, batch=batch, **common)
     return VideoTask(picture.vae, picture.judge, picture, frames=LATENT_FRAMES, batch=batch, **common)
+
+
+def _begin(task: Any, stage: str, place: Path, packed: Path | None) -> None:
+    """Give a new stage of the video model the weights it begins with, and note in its config which they are.
+
+    The stage of clips begins with that of pictures when the run has one; any stage with a packed
+    model when one is named. The head that is not packed begins anew.
+    """
+    from vedit.train.loop import latest_state, state_of, tensors_of
+
+    run = place.parent
+    if (saved := latest_state(place)) is not None:
+        task.config["base"] = state_of(saved)["config"].get("base")
+        return
+    pictures = latest_state(run / "video-pictures") if stage == "video" else None
+    if packed is not None:
+        _load_packed(task, _kept(packed, run))
+        task.config["base"] = f"packed/{packed.name}"
+    elif pictures is not None:
+        task.model.load_state_dict(tensors_of(pictures, "ema"))
+        task.config["base"] = f"video-pictures/{pictures.name}"
+
+
+def _kept(packed: Path, run: Path) -> Path:
+    """Copy a packed model into the run, which must not depend on a folder that changes."""
+    from vedit.app.shapes_model import BEGUN, check_video
+
+    check_video(packed)
+    if not (run / BEGUN).exists():
+        partial = run / f"{BEGUN}.tmp"
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.copytree(packed, partial)
+        partial.rename(run / BEGUN)
+    return run / BEGUN
+
+
+def _load_packed(task: Any, folder: Path) -> None:
+    from vedit.app.shapes_model import load_video
+
+    model = load_video(folder)
+    if hasattr(task.model, "transformer"):
+        task.model.transformer.load_state_dict(model.transformer.state_dict())
+    else:
+        task.model.load_state_dict(model.vae.state_dict())
 
 
 def best_precision(device: str) -> str:
