@@ -22,7 +22,7 @@ from vedit import __version__
 from vedit.errors import InputError, UsageError
 
 FORMAT = 1
-NOT_IDENTITY = ("vedit", "reconstruction", "seed", "saved")  # levels that are kept are the same whichever others are
+NOT_IDENTITY = ("vedit", "format", "reconstruction", "seed", "saved")  # levels that are kept are the same whichever others are
 FREE = ("source.sha256", "model.id", "model.revision", "steps", "saved", "dtype", "latent_dtype", "kind", "fixed_point", "null")
 OTHERS = {
     "model.unet_sha256": "another network",
