@@ -8,21 +8,24 @@ from __future__ import annotations
 
 import os
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from queue import SimpleQueue
 from typing import BinaryIO
 
 from vedit.errors import InputError
 from vedit.media.closing import ClosingFrames
-from vedit.media.ffmpeg import Child, VideoFacts, measure, probe
-from vedit.media.frames import Audio, Clip, Frames
+from vedit.media.ffmpeg import Child, MovieFacts, VideoFacts, measure, probe
+from vedit.media.frames import Audio, Clip, Frames, SoundTrack
 from vedit.media.limits import Limits
 from vedit.media.nut import NutReader, SoundSource, cut_sound
 from vedit.media.timing import rounded
 
-FASTEST_TEMPO, SLOWEST_TEMPO = 100, Fraction(1, 2)  # what one atempo filter can do
+FASTEST_TEMPO, SLOWEST_TEMPO = 2, Fraction(1, 2)  # one atempo filter that is faster skips sound
+NOTHING_HEARD = "none"  # ffmpeg's name of a codec that it does not know
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ def read_video(
     limits.check("canvas", video.width * video.height, f"a frame of {video.width}x{video.height}")
     limits.check("canvas", width * height, f"a frame of {width}x{height}")
     os.lseek(file.fileno(), 0, os.SEEK_SET)
-    child = Child(_read_arguments(video, options, format, width, height), stdin=file, stdout=subprocess.PIPE)
+    child = Child(_read_arguments(video, options, format, width, height, facts.late_s(video, options.start_s)), stdin=file, stdout=subprocess.PIPE)
     try:
         reader = NutReader(child.process.stdout, name, has_end_marker=True, limits=Limits(0, 0, 0, 0, 0, 0), warn=warn)
     except InputError:
@@ -91,10 +94,22 @@ def read_video(
     if facts.duration_s is not None:
         span = min(max(Fraction(0), facts.duration_s - options.start_s), span if span is not None else facts.duration_s)
     clip.frames_hint = rounded(span * (clip.rate or video.fps or 0)) or None if span is not None else None
+    clip.labels = facts.labels
     if facts.audio is not None and sound_path is not None:
-        clip.audio = Audio(sound_path)
+        clip.audio = _sound_of(facts, sound_path, warn)
     shift = rounded(options.start_s / clip.timebase)
     return clip, ClosingFrames(_frames(child, reader, shift, warn), child.close, child.process.kill)
+
+
+def _sound_of(facts: MovieFacts, path: str, warn: Callable[[str], None]) -> Audio | None:
+    tracks = tuple(
+        SoundTrack(number, sound.codec, sound.is_default, sound.language, sound.title, facts.late_s(sound, Fraction(0)))
+        for number, sound in enumerate(facts.sounds)
+    )
+    known = tuple(track for track in tracks if track.codec != NOTHING_HEARD)
+    if len(known) < len(tracks):
+        warn(f"{len(tracks) - len(known)} of {len(tracks)} sound tracks are in a format that ffmpeg does not know and are left out")
+    return Audio(path, tracks=known) if known else None
 
 
 def _fit(shown: tuple[int, int], size: tuple[int | None, int | None] | None) -> tuple[int, int]:
@@ -109,14 +124,16 @@ def _fit(shown: tuple[int, int], size: tuple[int | None, int | None] | None) -> 
     )
 
 
-def _read_arguments(video: VideoFacts, options: ReadOptions, format: str | None, width: int, height: int) -> list[str]:
+def _read_arguments(video: VideoFacts, options: ReadOptions, format: str | None, width: int, height: int, late_s: Fraction) -> list[str]:
     arguments = ["-loglevel", "error", "-protocol_whitelist", "fd,pipe"]
     if video.has_alpha and video.codec in ("vp8", "vp9"):
         arguments += ["-c:v", "libvpx-vp9" if video.codec == "vp9" else "libvpx"]  # ffmpeg's own decoders drop alpha
     if options.start_s:
-        arguments += ["-ss", _seconds(options.start_s)]
+        arguments += ["-ss", microseconds(options.start_s)]
     if options.duration_s is not None:
-        arguments += ["-t", _seconds(options.duration_s)]
+        arguments += ["-t", microseconds(options.duration_s)]
+    if late_s:
+        arguments += ["-itsoffset", microseconds(late_s)]
     if format:
         arguments += ["-f", format]
     is_scaled = (width, height) != (video.shown)
@@ -130,8 +147,8 @@ def _read_arguments(video: VideoFacts, options: ReadOptions, format: str | None,
     return [*arguments, "-map_metadata", "-1", "-write_index", "0", "-f", "nut", "pipe:1"]
 
 
-def _seconds(value: Fraction) -> str:
-    """Microseconds, which is what ffmpeg keeps."""
+def microseconds(value: Fraction) -> str:
+    """A time for ffmpeg, which keeps no more than microseconds."""
     return f"{rounded(value * 10**6)}us"
 
 
@@ -164,6 +181,12 @@ def tempo_filters(tempo: Fraction) -> str:
     return ",".join(f"atempo={float(step):.9g}" for step in steps)
 
 
+def sound_filters(tempo: Fraction) -> str:
+    """Filters that make sound begin at time 0 and have no gaps, so that it stays in step, and change its tempo."""
+    even = "aresample=async=1:first_pts=0"
+    return f"{even},{tempo_filters(tempo)}" if tempo != 1 else even
+
+
 class _FileSound:
     """PCM of a file's sound, decoded by a child as far as the frames have come."""
 
@@ -171,10 +194,19 @@ class _FileSound:
         self.rate, self.channels = 48000, 2
         self.done = 0
         self.file = open(audio.path, "rb")  # closed by close()
-        arguments = ["-loglevel", "error", "-protocol_whitelist", "fd,pipe", *sound_range(audio), "-i", "fd:", "-map", "0:a:0"]
-        if filters := tempo_filters(audio.tempo):
-            arguments += ["-af", filters]
-        self.child = Child([*arguments, "-c:a", "pcm_s16le", "-ar", "48000", "-ac", "2", "-f", "s16le", "pipe:1"], stdin=self.file, stdout=subprocess.PIPE)
+        arguments = [
+            "-loglevel",
+            "error",
+            "-protocol_whitelist",
+            "fd,pipe",
+            *sound_range(audio._replace(tracks=(audio.main,))),
+            "-i",
+            "fd:",
+            "-map",
+            f"0:a:{audio.main.number}",
+        ]
+        arguments += ["-af", sound_filters(audio.tempo), "-c:a", "pcm_s16le", "-ar", "48000", "-ac", "2", "-f", "s16le", "pipe:1"]
+        self.child = Child(arguments, stdin=self.file, stdout=subprocess.PIPE)
 
     def until(self, seconds: Fraction | None) -> Iterator[tuple[Fraction, bytes]]:
         """What is to be heard before `seconds`, plus a little: players want sound early."""
@@ -197,25 +229,109 @@ class _FileSound:
 
 
 def sound_range(audio: Audio) -> list[str]:
-    options = ["-ss", _seconds(audio.start_s)] if audio.start_s else []
-    return options + (["-t", _seconds(audio.duration_s)] if audio.duration_s is not None else [])
+    """Input options that take a part of the sound, at the times it has beside the picture."""
+    late_s = min(track.late_s for track in audio.tracks) - audio.start_s
+    options = ["-ss", microseconds(audio.start_s)] if audio.start_s else []
+    options += ["-itsoffset", microseconds(late_s)] if late_s > 0 else []
+    return options + (["-t", microseconds(audio.duration_s)] if audio.duration_s is not None else [])
+
+
+class _TempoSound:
+    """Sound that arrives with the frames, played faster or slower by a child."""
+
+    def __init__(self, source: SoundSource, tempo: Fraction) -> None:
+        self.source = source
+        self.rate, self.channels = source.rate, source.channels
+        self.tempo = tempo
+        self.given = self.done = 0
+        self.rest = b""
+        shape = ["-f", "s16le", "-ar", str(self.rate), "-ac", str(self.channels)]
+        arguments = ["-loglevel", "error", *shape, "-i", "pipe:0", "-af", tempo_filters(tempo), *shape, "pipe:1"]
+        self.child = Child(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.waiting: SimpleQueue[bytes | None] = SimpleQueue()
+        self.heard: SimpleQueue[bytes | None] = SimpleQueue()
+        self.threads = [threading.Thread(target=work, daemon=True) for work in (self._send, self._listen)]
+        for thread in self.threads:
+            thread.start()
+
+    def _send(self) -> None:
+        stdin = self.child.process.stdin
+        assert stdin is not None
+        try:
+            while (data := self.waiting.get()) is not None:
+                while data:
+                    data = data[stdin.write(data) :]
+            stdin.close()
+        except (OSError, ValueError):  # the child has been ended
+            pass
+
+    def _listen(self) -> None:
+        stdout = self.child.process.stdout
+        assert stdout is not None
+        try:
+            while data := stdout.read(1 << 16):
+                self.heard.put(data)
+        except (OSError, ValueError):
+            pass
+        self.heard.put(None)
+
+    def until(self, seconds: Fraction | None) -> Iterator[tuple[Fraction, bytes]]:
+        """What has come out of the child so far; behind the last frame all of it."""
+        for at, data in self.source.until(None if seconds is None else seconds * self.tempo):
+            self._give(rounded(at * self.rate), data)
+        if seconds is None:
+            self.waiting.put(None)
+        width = 2 * self.channels
+        while (seconds is None or not self.heard.empty()) and (came := self.heard.get()) is not None:
+            self.rest += came
+            whole = len(self.rest) // width
+            yield Fraction(self.done, self.rate), self.rest[: whole * width]
+            self.done, self.rest = self.done + whole, self.rest[whole * width :]
+
+    def _give(self, begin: int, data: bytes) -> None:
+        """Put silence where the sound pauses, and leave out what would overlap: the child knows no times."""
+        width = 2 * self.channels
+        if begin > self.given:
+            for first in range(self.given, begin, self.rate):
+                self.waiting.put(bytes((min(begin, first + self.rate) - first) * width))
+        else:
+            data = data[(self.given - begin) * width :]
+        self.waiting.put(data)
+        self.given = max(self.given, begin) + len(data) // width
+
+    def close(self) -> None:
+        self.waiting.put(None)
+        self.child.close()
+        for thread in self.threads:
+            thread.join()
 
 
 @contextmanager
 def pcm(clip: Clip) -> Iterator[SoundSource | None]:
     """The sound of a clip as PCM, wherever it comes from; None when it has none."""
-    audio = clip.audio
+    audio = heard(clip)
     if audio is None:
         yield None
-    elif audio.live is not None:
-        if audio.tempo != 1:
-            clip.warn("the sound that came through a pipe cannot change its tempo and is left out")
-            yield None
-        else:
-            yield cut_sound(audio.live, audio.start_s, audio.start_s + audio.duration_s if audio.duration_s is not None else None)
+        return
+    if audio.live is not None:
+        live = cut_sound(audio.live, audio.start_s, audio.start_s + audio.duration_s if audio.duration_s is not None else None)
+        if audio.tempo == 1:
+            yield live
+            return
+        sound: _FileSound | _TempoSound = _TempoSound(live, audio.tempo)
     else:
+        if len(audio.tracks) > 1:
+            clip.warn(f"1 of {len(audio.tracks)} sound tracks is kept, the one that players start with: this format has room for one")
         sound = _FileSound(audio)
-        try:
-            yield sound
-        finally:
-            sound.close()
+    try:
+        yield sound
+    finally:
+        sound.close()
+
+
+def heard(clip: Clip) -> Audio | None:
+    """The sound that a writer is to write; says so when a stage had to leave it out."""
+    if clip.audio is not None and clip.audio.lost:
+        clip.warn(f"the sound is left out: {clip.audio.lost}")
+        return None
+    return clip.audio

@@ -8,22 +8,27 @@ untagged or wrongly tagged video up to 40/255 off.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from fractions import Fraction
+from typing import IO, Any, BinaryIO
 
 from vedit.errors import InputError, OutputError, UsageError
-from vedit.media.decode import sound_range, tempo_filters
-from vedit.media.ffmpeg import Child, probe
+from vedit.media.decode import heard, microseconds, sound_filters, sound_range
+from vedit.media.ffmpeg import Child, format_labels
 from vedit.media.formats import CONTAINERS, Container, encoder_options, rate_for
 from vedit.media.frames import Audio, Clip, Frame, Frames
 from vedit.media.mkv import MkvWriter
 from vedit.media.nut import SoundSource, cut_sound
 from vedit.media.raw import flatten
 from vedit.media.timing import at_constant_rate, playable
+
+
+MANY_SOUNDS = ("mp4", "mkv", "ts")  # families where players find a second sound track
 
 
 @dataclass(frozen=True)
@@ -81,13 +86,14 @@ def _write_video(clip: Clip, frames: Frames, path: str, container: Container, op
 
 def _repeat(once: str, path: str, container: Container, options: WriteOptions) -> None:
     with open(once, "rb") as file:
-        arguments = ["-loglevel", "error", "-y", "-stream_loop", str(options.repeat - 1), "-protocol_whitelist", "fd", "-i", "fd:", "-map", "0", "-c", "copy"]
-        with _standard_output(path) as stdout, Child([*arguments, *_target(path, container, options.comment)], stdin=file, stdout=stdout) as child:
+        arguments = ["-loglevel", "error", "-y", "-stream_loop", str(options.repeat - 1), "-protocol_whitelist", "fd", "-i", "fd:"]
+        arguments += ["-map", "0:v", "-map", "0:a?", "-c", "copy", "-map_metadata", "0"]  # chapters are those of the first time round
+        with _standard_output(path) as stdout, Child([*arguments, *_target(path, container)], stdin=file, stdout=stdout) as child:
             if child.wait():
                 raise OutputError(f"cannot write the repeats: {child.complaint()}.")
 
 
-def _target(path: str, container: Container, comment: str | None) -> list[str]:
+def _target(path: str, container: Container) -> list[str]:
     """Output options: the index in front for a file, fragments where seeking is impossible."""
     flags: list[str] = []
     if container.family == "mp4":
@@ -95,8 +101,7 @@ def _target(path: str, container: Container, comment: str | None) -> list[str]:
         flags = ["-movflags", "frag_keyframe+delay_moov+default_base_moof" if _is_stream(path) else "+faststart"]
     if container.muxer in ("matroska", "webm"):
         flags = ["-fflags", "+bitexact"]  # else a random number marks the file, and equal clips give unequal bytes
-    tags = [] if comment is None else ["-metadata", f"comment={comment}"]
-    return [*flags, *container.options, "-map_metadata", "-1", *tags, "-f", container.muxer, "pipe:1" if path == "-" else f"file:{os.path.abspath(path)}"]
+    return [*flags, *container.options, "-f", container.muxer, "pipe:1" if path == "-" else f"file:{os.path.abspath(path)}"]
 
 
 @contextmanager
@@ -129,7 +134,7 @@ def _encode(clip: Clip, frames: Frames, path: str, container: Container, options
         clip, frames = at_constant_rate(clip, frames)
         if clip.rate and (rate := rate_for(container, clip.rate)) != clip.rate:
             clip, frames = at_constant_rate(clip, frames, rate)
-    audio = clip.audio if options.keep_audio else None
+    audio = heard(clip) if options.keep_audio else None
     # before the first frame is drawn: sound that comes with it must not be dropped
     live = (
         cut_sound(audio.live, audio.start_s, audio.start_s + audio.duration_s if audio.duration_s is not None else None)
@@ -140,18 +145,28 @@ def _encode(clip: Clip, frames: Frames, path: str, container: Container, options
     if first is None:
         raise InputError("no frames to write.", "Every frame was dropped or the range selects none.")
     width, height = _even_size(clip.width, clip.height, options.even)
-    sound_file = _open_sound(clip, audio) if audio and live is None else None
-    try:
-        arguments = _write_arguments(clip, (width, height), container, options, audio, live, sound_file)
-        fds = [sound_file.fileno()] if sound_file else []
+    with ExitStack() as opened:
+        sound_file = opened.enter_context(sound) if audio and live is None and (sound := _open_sound(clip, audio)) else None
+        label_file = opened.enter_context(_label_file(clip, options))
+        arguments = _write_arguments(clip, first.pts * clip.timebase, container, options, audio, live, sound_file, label_file)
+        fds = [file.fileno() for file in (sound_file, label_file) if file]
         with (
             _standard_output(path) as stdout,
-            Child([*arguments, *_target(path, container, options.comment)], stdin=subprocess.PIPE, stdout=stdout, fds=fds) as child,
+            Child([*arguments, *_target(path, container)], stdin=subprocess.PIPE, stdout=stdout, fds=fds) as child,
         ):
             return _feed(child, clip, first, frames, (width, height), options, live, path)
-    finally:
-        if sound_file:
-            sound_file.close()
+
+
+def _label_file(clip: Clip, options: WriteOptions) -> IO[bytes]:
+    """Tags and chapters for the child, which reads them from a file."""
+    import tempfile
+
+    tags = dict(clip.labels.tags) if options.comment is None else {**dict(clip.labels.tags), "comment": options.comment}
+    file = tempfile.TemporaryFile(prefix="vedit-")
+    file.write(format_labels(clip.labels._replace(tags=tuple(tags.items()))).encode("utf-8", "replace"))
+    file.flush()
+    file.seek(0)
+    return file
 
 
 def _open_sound(clip: Clip, audio: Audio) -> BinaryIO | None:
@@ -163,16 +178,29 @@ def _open_sound(clip: Clip, audio: Audio) -> BinaryIO | None:
 
 
 def _write_arguments(
-    clip: Clip, size: tuple[int, int], container: Container, options: WriteOptions, audio: Audio | None, live: SoundSource | None, sound_file: BinaryIO | None
+    clip: Clip,
+    begin: Fraction,
+    container: Container,
+    options: WriteOptions,
+    audio: Audio | None,
+    live: SoundSource | None,
+    sound_file: BinaryIO | None,
+    label_file: IO[bytes],
 ) -> list[str]:
-    arguments = ["-loglevel", "error", "-y", "-protocol_whitelist", "pipe", "-f", "matroska", "-i", "pipe:0"]
+    """The child's command line up to its output. begin: when the first frame starts, in seconds."""
+    # else ffmpeg lets every input begin at 0, and a late picture would come too early
+    late = ["-copyts"] if sound_file is None else ["-itsoffset", microseconds(begin)]
+    arguments = ["-loglevel", "error", "-y", *late, "-protocol_whitelist", "pipe", "-f", "matroska", "-i", "pipe:0"]
     sound: list[str] = []
     if sound_file is not None and audio is not None:
         arguments += [*sound_range(audio), "-protocol_whitelist", "fd", "-fd", str(sound_file.fileno()), "-i", "fd:"]
-        sound = ["-map", "1:a:0", *_sound_options(sound_file, audio, container)]
+        sound = _sound_options(audio, container)
+        if len(audio.tracks) > 1 and container.family not in MANY_SOUNDS:
+            clip.warn(f"1 of {len(audio.tracks)} sound tracks is kept, the one that players start with: this format has room for one")
     elif live is not None and audio is not None:
-        filters = tempo_filters(audio.tempo)
-        sound = ["-map", "0:a:0", *(["-af", filters] if filters else []), *container.audio]
+        sound = ["-map", "0:a:0", "-af", sound_filters(audio.tempo), *container.audio]
+    labels = 1 if sound_file is None else 2
+    arguments += ["-protocol_whitelist", "fd", "-f", "ffmetadata", "-fd", str(label_file.fileno()), "-i", "fd:"]
     matrix = container.matrix
     scale = f"scale=out_color_matrix={matrix}:out_range=tv:flags=bicubic+accurate_rnd+full_chroma_inp"
     tags = f"setparams=range=tv:colorspace={matrix}:color_primaries={matrix}:color_trc={matrix}"
@@ -183,16 +211,30 @@ def _write_arguments(
         # with B-frames the durations in these containers belong to other frames than they show
         arguments += ["-bf", "0"]
     base = clip.timebase
-    return [*arguments, "-fps_mode", "passthrough", "-enc_time_base", f"{base.numerator}/{base.denominator}", *sound]
+    arguments += ["-fps_mode", "passthrough", "-enc_time_base", f"{base.numerator}/{base.denominator}", *sound]
+    return [*arguments, "-map_metadata", str(labels), "-map_chapters", str(labels)]
 
 
-def _sound_options(file: BinaryIO, audio: Audio, container: Container) -> list[str]:
-    """Copy the sound when its time is unchanged and the container takes it; else encode it again."""
-    if filters := tempo_filters(audio.tempo):
-        return ["-af", filters, *container.audio]
-    facts = probe(file)
-    os.lseek(file.fileno(), 0, os.SEEK_SET)
-    return ["-c:a", "copy"] if facts.audio and facts.audio.codec in container.copies else list(container.audio)
+def _sound_options(audio: Audio, container: Container) -> list[str]:
+    """Copy each track when its time is unchanged and the container takes it; else encode it again."""
+    options: list[str] = []
+    tracks = audio.tracks if container.family in MANY_SOUNDS else (audio.main,)
+    for place, track in enumerate(tracks):
+        options += ["-map", f"1:a:{track.number}"]
+        # AVI has no time stamps: sound that begins late must get silence in front
+        if audio.tempo == 1 and track.codec in container.copies and container.muxer != "avi":
+            options += [f"-c:a:{place}", "copy"]
+        else:
+            options += [f"-filter:a:{place}", sound_filters(audio.tempo)]
+            options += _numbered(container.audio, place)
+        for key, value in (("language", track.language), ("title", track.title)):
+            options += [f"-metadata:s:a:{place}", f"{key}={value}"] if value else []
+    return options
+
+
+def _numbered(options: Sequence[str], place: int) -> list[str]:
+    """Encoder options of all sound as those of one track: -c:a becomes -c:a:1."""
+    return [re.sub(r"^(-\w+:a)$", rf"\1:{place}", part) for part in options]
 
 
 def _feed(child: Child, clip: Clip, first: Frame, frames: Frames, size: tuple[int, int], options: WriteOptions, live: SoundSource | None, path: str) -> int:

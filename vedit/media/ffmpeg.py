@@ -14,16 +14,30 @@ import subprocess
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
 from typing import Any, BinaryIO
 from weakref import WeakSet
 
 from vedit.errors import InputError, ModelError
+from vedit.media.frames import NO_LABELS, Chapter, Labels
 from vedit.media.timing import rounded
 
 PIPE_BYTES = 1 << 20
+JUMPING = ("mpegts", "mpeg", "ogg")  # formats with AVFMT_TS_DISCONT
+BANNER_LINES = 100_000  # a film with many chapters or streams has some lines for each
+FORMAT_TAGS = ("major_brand", "minor_version", "compatible_brands", "encoder", "duration")
+APPLE_TAGS = {
+    "com.apple.quicktime.location.ISO6709": "location",
+    "com.apple.quicktime.creationdate": "date",
+    "com.apple.quicktime.title": "title",
+    "com.apple.quicktime.description": "description",
+    "com.apple.quicktime.comment": "comment",
+    "com.apple.quicktime.artist": "artist",
+    "com.apple.quicktime.make": "make",
+    "com.apple.quicktime.model": "model",
+}
 PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"<?xml", b"[playlist]", b"<smil", b"<MPD")
 ALPHA = re.compile(r"^(yuva|rgba|bgra|argb|abgr|gbrap|ya8|ya16|rgba64|bgra64|pal8|ayuv|vuya)")
 
@@ -85,9 +99,12 @@ class Child:
     """An ffmpeg process whose words are collected, and which never outlives its `with` block.
 
     It has its own process group, so that Ctrl-C reaches us alone and we decide what happens to it.
+    lines: how many of its words are kept, the latest.
     """
 
-    def __init__(self, arguments: Sequence[str], *, stdin: Any = subprocess.DEVNULL, stdout: Any = subprocess.DEVNULL, fds: Sequence[int] = ()) -> None:
+    def __init__(
+        self, arguments: Sequence[str], *, stdin: Any = subprocess.DEVNULL, stdout: Any = subprocess.DEVNULL, fds: Sequence[int] = (), lines: int = 200
+    ) -> None:
         extra: dict[str, Any] = {"process_group": 0, "pass_fds": fds} if os.name == "posix" else {}
         command = [find_ffmpeg(), "-hide_banner", "-nostdin", *arguments]
         try:
@@ -97,7 +114,7 @@ class Child:
                 f"ffmpeg cannot be started: {(error.strerror or str(error)).lower()} ({command[0]}).", "", "Set VEDIT_FFMPEG to one that works"
             ) from None
         _running.add(self.process)
-        self.words: deque[str] = deque(maxlen=200)
+        self.words: deque[str] = deque(maxlen=lines)
         self.listener = threading.Thread(target=self._listen, daemon=True)
         self.listener.start()
         for pipe in (self.process.stdin, self.process.stdout):
@@ -175,6 +192,7 @@ class VideoFacts:
 
     rotation: degrees clockwise that a player turns the picture by. fps: average rate; is_constant:
     as far as the header tells. color: range, matrix/primaries/transfer as ffmpeg prints them.
+    start_s: time stamp of its begin; so has AudioFacts.
     """
 
     codec: str
@@ -187,6 +205,7 @@ class VideoFacts:
     is_constant: bool
     has_alpha: bool
     color: str
+    start_s: Fraction = Fraction(0)
 
     @property
     def shown(self) -> tuple[int, int]:
@@ -196,19 +215,41 @@ class VideoFacts:
 
 @dataclass(frozen=True)
 class AudioFacts:
+    """A sound stream. is_default: a player starts with it. language: three letters, or ""."""
+
     codec: str
     rate: int
     channels: str
+    is_default: bool = False
+    language: str = ""
+    title: str = ""
+    start_s: Fraction = Fraction(0)
 
 
 @dataclass(frozen=True)
 class MovieFacts:
-    """What ffmpeg tells about a file's header."""
+    """What ffmpeg tells about a file's header.
+
+    video: the first picture stream that is not a cover. audio: the sound that a player starts with,
+    one of `sounds`. others: kinds of further streams, such as "Subtitle".
+    """
 
     format: str
     duration_s: Fraction | None
     video: VideoFacts | None
     audio: AudioFacts | None
+    sounds: tuple[AudioFacts, ...] = ()
+    others: tuple[str, ...] = ()
+    labels: Labels = NO_LABELS
+    start_s: Fraction = Fraction(0)
+
+    def late_s(self, stream: VideoFacts | AudioFacts, start_s: Fraction) -> Fraction:
+        """What a child that reads one stream from `start_s` on must add to its times.
+
+        ffmpeg lets a file begin at 0, and where time stamps may jump it counts from the first
+        stream that is used: whether sound or picture begins late would be lost.
+        """
+        return max(Fraction(0), stream.start_s - self.start_s - start_s) if self.format in JUMPING else Fraction(0)
 
 
 def probe(file: BinaryIO) -> MovieFacts:
@@ -218,13 +259,15 @@ def probe(file: BinaryIO) -> MovieFacts:
     """
     os.lseek(file.fileno(), 0, os.SEEK_SET)
     # only the descriptor handed over may be read: playlists and references lead nowhere
-    with Child(["-loglevel", "info", "-protocol_whitelist", "fd,pipe", "-i", "fd:"], stdin=file) as child:
+    arguments = ["-loglevel", "info", "-protocol_whitelist", "fd,pipe", "-i", "fd:", "-f", "ffmetadata", "pipe:1"]
+    with Child(arguments, stdin=file, stdout=subprocess.PIPE, lines=BANNER_LINES) as child:
+        assert child.process.stdout is not None
+        text = child.process.stdout.read().decode("utf-8", "replace")
         child.wait()
-        lines = list(child.words)
-        facts = parse_banner(lines)
+        facts = parse_banner(list(child.words))
         if facts is None:
             raise InputError(f"not a video that ffmpeg can read: {child.complaint()}.", "", "To see what it is: vedit probe FILE")
-        return facts
+        return replace(facts, labels=parse_labels(text))
 
 
 def read_comment(file: BinaryIO) -> str | None:
@@ -235,9 +278,50 @@ def read_comment(file: BinaryIO) -> str | None:
         assert child.process.stdout is not None
         text = child.process.stdout.read().decode("utf-8", "replace")
         child.wait()
+    return next((value for key, value in parse_labels(text).tags if key.lower() == "comment"), None)
+
+
+def parse_labels(text: str) -> Labels:
+    """Read tags and chapters from ffmpeg's `ffmetadata` format; a tag that tells of the file's format is left out."""
+    sections: list[tuple[str, dict[str, str]]] = [("", {})]
     # a line break inside a value is written as a backslash and the break, as are = ; # and \\
-    found = re.search(r"^comment=((?:[^\\\n]|\\.)*)$", text, re.MULTILINE | re.DOTALL | re.IGNORECASE)
-    return re.sub(r"\\(.)", r"\1", found[1], flags=re.DOTALL) if found else None
+    for line in re.findall(r"((?:[^\\\n]|\\.)+)(?:\n|\Z)", text, re.DOTALL):
+        if line in ("[CHAPTER]", "[STREAM]"):
+            sections.append((line, {}))
+        elif pair := re.fullmatch(r"((?:[^\\=;#]|\\.)+)=(.*)", line, re.DOTALL):
+            key, value = (re.sub(r"\\(.)", r"\1", part, flags=re.DOTALL) for part in pair.groups())
+            sections[-1][1].setdefault(key, value)
+    chapters = (_chapter(values) for name, values in sections if name == "[CHAPTER]")
+    return Labels(_kept_tags(sections[0][1]), tuple(chapter for chapter in chapters if chapter is not None))
+
+
+def _chapter(values: dict[str, str]) -> Chapter | None:
+    try:
+        base = Fraction(values.get("TIMEBASE", "1/1000000000"))
+        begin, end = int(values["START"]) * base, int(values["END"]) * base
+    except (KeyError, ValueError, ZeroDivisionError):
+        return None
+    title = next((value for key, value in values.items() if key.lower() == "title"), "")
+    return Chapter(max(Fraction(0), begin), end, title) if begin < end and end > 0 else None
+
+
+def _kept_tags(tags: dict[str, str]) -> tuple[tuple[str, str], ...]:
+    named = {APPLE_TAGS.get(key, key): value for key, value in tags.items() if key in APPLE_TAGS and APPLE_TAGS[key] not in tags}
+    kept = {**{key: value for key, value in tags.items() if key not in APPLE_TAGS}, **named}
+    # mov gives a text once more under its language
+    return tuple((key, value) for key, value in kept.items() if key.lower() not in FORMAT_TAGS and not (key[-4:-3] == "-" and key[:-4] in kept))
+
+
+def format_labels(labels: Labels) -> str:
+    """Tags and chapters as `ffmetadata`; times in nanoseconds."""
+
+    def pair(key: str, value: str) -> str:
+        return "=".join(re.sub(r"[=;#\\\n]", r"\\\g<0>", part.replace("\0", "")) for part in (key, value)) + "\n"
+
+    text = ";FFMETADATA1\n" + "".join(pair(key, value) for key, value in labels.tags)
+    for begin, end, title in labels.chapters:
+        text += f"[CHAPTER]\nTIMEBASE=1/1000000000\nSTART={rounded(begin * 10**9)}\nEND={rounded(end * 10**9)}\n" + pair("title", title)
+    return text
 
 
 def refuse_playlist(start: bytes) -> None:
@@ -253,10 +337,12 @@ def parse_banner(lines: Sequence[str]) -> MovieFacts | None:
         return None
     matched = re.match(r"Input #0, (.+), from ", lines[head])
     duration: Fraction | None = None
+    start = Fraction(0)
     streams: list[list[str]] = []
     for line in lines[head + 1 :]:
         if clock := re.match(r"  Duration: (\d+):(\d+):(\d+\.\d+),", line):
             duration = int(clock[1]) * 3600 + int(clock[2]) * 60 + Fraction(clock[3])
+            start = _start([line[2:]], "start:")
         elif line.startswith("  Stream #0:"):
             streams.append([line])
         elif line.startswith("    ") and streams:
@@ -264,8 +350,11 @@ def parse_banner(lines: Sequence[str]) -> MovieFacts | None:
         elif streams:
             break
     video = next((stream for stream in streams if ": Video: " in stream[0] and "(attached pic)" not in stream[0]), None)
-    audio = next((stream for stream in streams if ": Audio: " in stream[0]), None)
-    return MovieFacts(matched[1] if matched else "", duration, _video_facts(video) if video else None, _audio_facts(audio[0]) if audio else None)
+    sounds = tuple(_audio_facts(stream) for stream in streams if ": Audio: " in stream[0])
+    audio = next((sound for sound in sounds if sound.is_default), sounds[0] if sounds else None)
+    kinds = (re.search(r": (Subtitle): ", stream[0]) for stream in streams)
+    others = tuple(kind[1] for kind in kinds if kind)
+    return MovieFacts(matched[1] if matched else "", duration, _video_facts(video) if video else None, audio, sounds, others, start_s=start)
 
 
 def _fields(text: str) -> list[str]:
@@ -296,7 +385,14 @@ def _video_facts(lines: list[str]) -> VideoFacts | None:
         fps is not None and tbr is not None and abs(fps - tbr) * 100 <= tbr,
         has_alpha_side or bool(ALPHA.match(pix_fmt)),
         ", ".join(tag for tag in tags.rstrip(")").split(", ") if tag and tag not in ("progressive", "unknown")),
+        _start(fields),
     )
+
+
+def _start(fields: Sequence[str], word: str = "start") -> Fraction:
+    """When something begins, if ffmpeg prints it, which it does where that is not 0."""
+    found = next((match for field in fields if (match := re.search(rf"\b{word} (-?\d+(\.\d+)?)", field))), None)
+    return Fraction(found[1]) if found else Fraction(0)
 
 
 def _rate(fields: list[str], unit: str) -> Fraction | None:
@@ -309,11 +405,22 @@ def _rate(fields: list[str], unit: str) -> Fraction | None:
     return None
 
 
-def _audio_facts(line: str) -> AudioFacts:
-    fields = _fields(line.partition(": Audio: ")[2])
+def _audio_facts(lines: list[str]) -> AudioFacts:
+    head, _, rest = lines[0].partition(": Audio: ")
+    fields = _fields(rest)
     rate = next((match for field in fields if (match := re.match(r"(\d+) Hz", field))), None)
     place = fields.index(rate.string) if rate else 0
-    return AudioFacts(fields[0].split()[0], int(rate[1]) if rate else 0, fields[place + 1] if len(fields) > place + 1 else "")
+    language = re.search(r"\((\w+)\)$", head)
+    title = next((match[1] for line in lines[1:] if (match := re.match(r"      title           : (.*)", line))), "")
+    return AudioFacts(
+        fields[0].split()[0],
+        int(rate[1]) if rate else 0,
+        fields[place + 1] if len(fields) > place + 1 else "",
+        "(default)" in fields[-1],
+        language[1] if language and language[1] != "und" else "",
+        title,
+        _start(fields),
+    )
 
 
 @dataclass(frozen=True)

@@ -124,10 +124,26 @@ class Container(NamedTuple):
 PLAIN_CONTAINER = Container()
 
 
+class SoundTrack(NamedTuple):
+    """One sound track of a film: its place among them, and what the file says about it.
+
+    late_s: see `ffmpeg.MovieFacts.late_s`.
+    """
+
+    number: int
+    codec: str
+    is_default: bool = False
+    language: str = ""
+    title: str = ""
+    late_s: Fraction = Fraction(0)
+
+
 class Audio(NamedTuple):
-    """A sound track to copy: the file it is in, where the clip starts in it, and its tempo.
+    """The sound to copy: the file it is in, where the clip starts in it, and its tempo.
 
     live: sound that arrives with the frames instead (from a NUT pipe), a `media.nut.Sound`.
+    tracks: those of the file, in its order. lost: why a stage had to leave the sound out, "" when
+    it did not; a writer that has room for sound says so.
     """
 
     path: str
@@ -135,6 +151,45 @@ class Audio(NamedTuple):
     duration_s: Fraction | None = None
     tempo: Fraction = Fraction(1)
     live: Any = None
+    tracks: tuple[SoundTrack, ...] = (SoundTrack(0, ""),)
+    lost: str = ""
+
+    @property
+    def main(self) -> SoundTrack:
+        """The track that a player starts with."""
+        return next((track for track in self.tracks if track.is_default), self.tracks[0])
+
+
+class Chapter(NamedTuple):
+    """A named part of a film, in seconds."""
+
+    start_s: Fraction
+    end_s: Fraction
+    title: str = ""
+
+
+class Labels(NamedTuple):
+    """What a film says about itself: tags such as title, date and location, and its chapters."""
+
+    tags: tuple[tuple[str, str], ...] = ()
+    chapters: tuple[Chapter, ...] = ()
+
+    def cut(self, start_s: Fraction, duration_s: Fraction | None) -> Labels:
+        """The chapters of a part of the film, at the times they have in it."""
+        end_s = None if duration_s is None else start_s + duration_s
+        kept = []
+        for chapter in self.chapters:
+            begin, end = max(chapter.start_s, start_s), chapter.end_s if end_s is None else min(chapter.end_s, end_s)
+            if begin < end:
+                kept.append(Chapter(begin - start_s, end - start_s, chapter.title))
+        return self._replace(chapters=tuple(kept))
+
+    def stretched(self, factor: Fraction) -> Labels:
+        """The chapters of a film that takes `factor` times as long."""
+        return self._replace(chapters=tuple(Chapter(begin * factor, end * factor, title) for begin, end, title in self.chapters))
+
+
+NO_LABELS = Labels()
 
 
 @dataclass
@@ -148,6 +203,7 @@ class Clip:
     tail: metadata after the last image; filled by the reader once the last frame has left it.
     frames_hint, duration_hint: number of frames and ticks in all, where the source told.
     limits: for those who make images that the source does not have.
+    labels: tags and chapters of a film.
     """
 
     width: int
@@ -163,6 +219,7 @@ class Clip:
     frames_hint: int | None = None
     duration_hint: int | None = None
     audio: Audio | None = None
+    labels: Labels = NO_LABELS
     warn: Callable[[str], None] = lambda message: None
     limits: Limits = NO_OPTIONS
 

@@ -140,7 +140,7 @@ class Trim:
         audio = clip.audio
         if audio is not None:
             audio = audio._replace(start_s=audio.start_s + self.start_s * audio.tempo, duration_s=self.duration_s and self.duration_s * audio.tempo)
-        return clip.but(frames_hint=None, duration_hint=None, audio=audio)
+        return clip.but(frames_hint=None, duration_hint=None, audio=audio, labels=clip.labels.cut(self.start_s, self.duration_s))
 
     def run(self, frames: Frames) -> Frames:
         index = 0

@@ -106,12 +106,22 @@ class Speed:
         self.is_gif = clip.timebase == GIF_TIMEBASE
         self.scale = self._scale(clip)
         images = clip.frames_hint and (2 * clip.frames_hint - 2 if self.boomerang else clip.frames_hint)
-        rate = clip.rate / self.scale if clip.rate and self.scale else self.fps or clip.rate
+        factor = self.scale
+        if factor is None and clip.rate:  # a constant rate is changed evenly
+            factor = clip.rate / self.fps if self.fps is not None else clip.rate * Fraction(self.delay or 0, 100)
+        self.late = factor or Fraction(0)
+        rate = clip.rate / factor if clip.rate and factor else self.fps or clip.rate
+        return self._timed_facts(clip, factor).but(frames_hint=images, duration_hint=None, rate=rate)
+
+    def _timed_facts(self, clip: Clip, factor: Fraction | None) -> Clip:
+        """Sound and chapters at the new speed; they are lost where images get times of their own."""
+        lost = "it is not played backwards" if self.reverse else "it is not played to and fro" if self.boomerang else ""
+        if not factor:
+            lost = lost or f"images of varying times that are all shown {'at one rate' if self.fps else 'equally long'} leave no speed for it"
         audio = clip.audio
-        if audio is not None:
-            is_even = self.scale is not None and not self.reverse and not self.boomerang
-            audio = audio._replace(tempo=audio.tempo / self.scale) if is_even and self.scale else None
-        return clip.but(frames_hint=images, duration_hint=None, rate=rate, audio=audio)
+        if lost or not factor:
+            return clip.but(audio=audio and audio._replace(lost=audio.lost or lost), labels=clip.labels._replace(chapters=()))
+        return clip.but(audio=audio and audio._replace(tempo=audio.tempo / factor), labels=clip.labels.stretched(factor))
 
     def _scale(self, clip: Clip) -> Fraction | None:
         """What old durations are multiplied with; None when they are replaced."""
@@ -152,6 +162,9 @@ class Speed:
         due = Fraction(0)  # when the frame should end
         pts = clamped = lifted = 0
         for index, frame in enumerate(frames):
+            if index == 0 and frame.pts and not (self.reverse or self.boomerang):  # the picture begins behind the sound
+                due = frame.pts * self.late
+                pts = int(due + Fraction(1, 2))
             due += self._wanted(frame)
             ticks = max(0, int(due + Fraction(1, 2)) - pts)
             if ticks < floor:
