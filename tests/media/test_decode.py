@@ -170,3 +170,47 @@ def test_speed_moves_a_late_begin_and_chapters_alike() -> None:
     labels = Labels((), (Chapter(Fraction(1), Fraction(3), "x"),))
     clip = Speed(factor=Fraction(2)).open(Clip(2, 2, timebase=Fraction(1, 1000), rate=Fraction(10), labels=labels))
     assert clip.labels.chapters == (Chapter(Fraction(1, 2), Fraction(3, 2), "x"),) and clip.rate == 20
+
+
+# --- loops, edit lists, sizes
+
+
+def plays(path: Path) -> int | None:
+    from PIL import Image
+
+    with Image.open(path) as image:
+        return image.info.get("loop")
+
+
+@pytest.mark.parametrize(("loop", "gif", "others"), [((), 0, 0), (("--loop", "forever"), 0, 0), (("--loop", "once"), None, 1), (("--loop", "3"), 3, 4)])
+def test_a_film_loops_as_a_picture_unless_told_otherwise(loop: tuple[str, ...], gif: int | None, others: int, flash: Path, tmp_path: Path) -> None:
+    for suffix, wanted in (("gif", gif), ("webp", others), ("apng", others)):
+        ok("convert", *loop, "--start", "0.5", "--duration", "0.2", flash, "-o", tmp_path / f"a.{suffix}")
+        assert plays(tmp_path / f"a.{suffix}") == wanted
+    again = ok("convert", tmp_path / "a.gif", "--to", "nut", "-o", "-")
+    ok("convert", "-", "-o", tmp_path / "b.gif", stdin=again)
+    ok("convert", tmp_path / "a.apng", "-o", tmp_path / "c.gif")
+    assert plays(tmp_path / "b.gif") == plays(tmp_path / "c.gif") == gif
+
+
+def test_probe_counts_what_an_edit_list_shows(tmp_path: Path) -> None:
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=s=64x48:r=20:d=2", "-c:v", "libx264", "-g", "250", "-pix_fmt", "yuv420p", tmp_path / "a.mp4")
+    ffmpeg("-ss", "1.3", "-i", tmp_path / "a.mp4", "-c", "copy", tmp_path / "cut.mp4")
+    assert [ok("probe", "-e", key, tmp_path / "cut.mp4").decode().strip() for key in ("images", "duration_s")] == ["14", "0.7"]
+
+
+@pytest.mark.parametrize(("size", "word", "fits"), [((16386, 2), "wide", "16384x2"), ((2, 20000), "high", "2x16384")])
+def test_a_picture_beyond_the_encoder_is_told_before_any_work(size: tuple[int, int], word: str, fits: str, tmp_path: Path) -> None:
+    from PIL import Image
+
+    Image.new("P", size).save(tmp_path / "a.gif")
+    result = vedit("convert", tmp_path / "a.gif", "-o", tmp_path / "a.mp4")
+    assert result.code == 6 and f"{size[0]}x{size[1]} is too {word} for H.264" in result.err and fits in result.err
+    assert [path.name for path in tmp_path.iterdir()] == ["a.gif"]
+
+
+def test_comments_of_a_film_are_set_and_stripped(labelled: Path, tmp_path: Path) -> None:
+    ok("gif", "metadata", "--comment", "seen", labelled, "-o", tmp_path / "a.mkv")
+    assert ("COMMENT", "seen") in told(tmp_path / "a.mkv").tags
+    ok("gif", "metadata", "--strip", "all", tmp_path / "a.mkv", "-o", tmp_path / "b.mkv")
+    assert told(tmp_path / "b.mkv") == Labels()

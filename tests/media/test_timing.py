@@ -71,9 +71,9 @@ def test_a_frame_that_replaces_another_carries_what_that_one_changed() -> None:
     assert [(frame.pixels, frame.rect) for frame in stage.run(iter(frames))] == [(0, Rect(0, 0, 1, 1)), (2, Rect(1, 0, 2, 1))]
 
 
-def test_a_video_becomes_a_gif_that_loops() -> None:
+def test_timing_for_a_gif_leaves_the_loop_count_alone() -> None:
     clip, _ = of_rate(3, Fraction(10))
-    assert GifTiming().open(clip).loop == 0
+    assert [GifTiming().open(clip.but(loop=loop)).loop for loop in (0, None, 3)] == [0, None, 3]
 
 
 @given(st.lists(st.integers(1, 500), min_size=1, max_size=60), st.sampled_from([Fraction(1, 1000), Fraction(1, 15360), Fraction(1001, 30000)]))

@@ -94,7 +94,9 @@ def read_video(
     if facts.duration_s is not None:
         span = min(max(Fraction(0), facts.duration_s - options.start_s), span if span is not None else facts.duration_s)
     clip.frames_hint = rounded(span * (clip.rate or video.fps or 0)) or None if span is not None else None
-    clip.labels = facts.labels
+    clip.loop = 0  # a film cannot say
+    tags = (tag for tag in facts.labels.tags if not (tag[0].lower() == "comment" and tag[1].startswith('{"vedit"')))
+    clip.labels = facts.labels._replace(tags=tuple(tags))  # a recipe describes that film, not what is made of it
     if facts.audio is not None and sound_path is not None:
         clip.audio = _sound_of(facts, sound_path, warn)
     shift = rounded(options.start_s / clip.timebase)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import IO, Any, BinaryIO
 
-from vedit.errors import InputError, OutputError, UsageError
+from vedit.errors import InputError, LimitError, OutputError, UsageError
 from vedit.media.decode import heard, microseconds, sound_filters, sound_range
 from vedit.media.ffmpeg import Child, format_labels
 from vedit.media.formats import CONTAINERS, Container, encoder_options, rate_for
@@ -29,6 +29,7 @@ from vedit.media.timing import at_constant_rate, playable
 
 
 MANY_SOUNDS = ("mp4", "mkv", "ts")  # families where players find a second sound track
+LARGEST = {"libx264": ("H.264", 16384), "libvpx-vp9": ("VP9", 65534)}  # longest side that an encoder takes
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,7 @@ def _is_stream(path: str) -> bool:
 
 
 def _encode(clip: Clip, frames: Frames, path: str, container: Container, options: WriteOptions) -> int:
+    _check_size(clip, container, options)
     frames = playable(clip, frames)
     if not container.has_times:
         clip, frames = at_constant_rate(clip, frames)
@@ -155,6 +157,23 @@ def _encode(clip: Clip, frames: Frames, path: str, container: Container, options
             Child([*arguments, *_target(path, container)], stdin=subprocess.PIPE, stdout=stdout, fds=fds) as child,
         ):
             return _feed(child, clip, first, frames, (width, height), options, live, path)
+
+
+def _check_size(clip: Clip, container: Container, options: WriteOptions) -> None:
+    """Raise LimitError, before any frame is drawn, for a picture that the encoder cannot take."""
+    width, height = _even_size(clip.width, clip.height, options.even)
+    codec, largest = LARGEST.get(container.video[1], ("", 0))
+    if max(width, height) <= largest or not largest:
+        return
+    side = "wide" if width > largest else "high"
+    fits = Fraction(largest, max(width, height))
+    less = f"--{'width' if width >= height else 'height'} {largest}"
+    wider = "" if largest >= 65534 or max(width, height) > 65534 else ", or write a .webm, whose VP9 has sides up to 65534"
+    raise LimitError(
+        f"{clip.width}x{clip.height} is too {side} for {codec}.",
+        f"A side has up to {largest} pixels; {max(2, int(width * fits))}x{max(2, int(height * fits))} would fit.",
+        f"Add {less} to vedit convert{wider}",
+    )
 
 
 def _label_file(clip: Clip, options: WriteOptions) -> IO[bytes]:

@@ -26,6 +26,7 @@ from vedit.media.timing import rounded
 
 PIPE_BYTES = 1 << 20
 JUMPING = ("mpegts", "mpeg", "ogg")  # formats with AVFMT_TS_DISCONT
+DISCARD = 4  # AV_PKT_FLAG_DISCARD
 BANNER_LINES = 100_000  # a film with many chapters or streams has some lines for each
 FORMAT_TAGS = ("major_brand", "minor_version", "compatible_brands", "encoder", "duration")
 APPLE_TAGS = {
@@ -433,7 +434,7 @@ class Timeline:
 
 
 def measure(file: BinaryIO) -> Timeline:
-    """Walk all packets of the video without decoding them."""
+    """Walk all packets of the video that are shown, without decoding them."""
     os.lseek(file.fileno(), 0, os.SEEK_SET)
     base = Fraction(1)
     times: list[int] = []
@@ -449,7 +450,9 @@ def measure(file: BinaryIO) -> Timeline:
                 if line.startswith("#tb 0:"):
                     base = Fraction(line[6:].strip())
                 elif line.startswith("0,"):
-                    _, _, pts, duration, *_ = line.split(",")
+                    _, _, pts, duration, _, _, *flags = line.split(",")
+                    if any(int(flag.strip()[2:], 16) & DISCARD for flag in flags if flag.strip().startswith("F=")):
+                        continue  # an edit list leaves it out
                     times.append(int(pts))
                     last = max(last, int(pts) + int(duration))
         child.wait()

@@ -198,7 +198,9 @@ class Clip:
 
     timebase: seconds per tick of `Frame.pts` and `Frame.duration`.
     rate: frames per second when it is constant, else None.
-    loop: how often the clip repeats: 0 forever, n > 0 that many, None when it does not say.
+    loop: how often the clip repeats: 0 forever, n > 0 that many, None when it plays once, which is
+    what a GIF without a loop block, and APNG or WebP with one play, say. What cannot say (film,
+    folder, y4m, raw) is 0: made into one of those it loops.
     blocks: metadata that stands before the first image; `Frame.before` holds later ones.
     tail: metadata after the last image; filled by the reader once the last frame has left it.
     frames_hint, duration_hint: number of frames and ticks in all, where the source told.

@@ -4,7 +4,7 @@ What we write is a plain NUT stream that ffmpeg reads: rgb24 or rgba video, PCM 
 point before every frame. NUT has no durations, so two facts travel in info packets with
 integer values, which other readers skip by the rules of the format:
 
-    vedit.loop     in front: how often the clip repeats, 0 forever
+    vedit.loop     in front: how often the clip repeats, 0 forever; the text "once" for never
     vedit.end      behind the last frame: the tick at which it ends
 
 Source: NUT Open Container Format 20080514 (nut.txt) and what libavformat 59 to 63 accepts.
@@ -40,6 +40,7 @@ LONGEST_NUMBER = 9  # bytes of a number: 63 bits
 LONGEST_S = 10**9  # no clip has a time stamp behind thirty years
 MOST_RATE, MOST_CHANNELS = 10**6, 64
 DAMAGES = (IndexError, ValueError, ZeroDivisionError, OverflowError)  # what reading nonsense ends with
+ONCE = "once"
 
 
 class Sound:
@@ -128,8 +129,7 @@ class NutWriter:
         self._put(_packet(STREAM, self._stream_header(0, 0, code, clip.timebase) + _v(clip.width) + _v(clip.height) + _v(1) + _v(1) + _v(0)))
         if sound:
             self._put(_packet(STREAM, self._stream_header(1, 1, PCM, Fraction(1, sound.rate)) + _v(sound.rate) + _v(1) + _v(sound.channels)))
-        if clip.loop is not None:
-            self._put(_packet(INFO, _info(0, {"vedit.loop": clip.loop})))
+        self._put(_packet(INFO, _info(0, {"vedit.loop": ONCE if clip.loop is None else clip.loop})))
         if clip.rate:
             self._put(_packet(INFO, _info(1, {"r_frame_rate": f"{clip.rate.numerator}/{clip.rate.denominator}"})))
 
@@ -324,7 +324,7 @@ class NutReader:
             name,
             timebase=video.timebase,
             rate=rate,
-            loop=loop if isinstance(loop, int) and loop >= 0 else None,
+            loop=None if loop == ONCE else loop if isinstance(loop, int) and loop >= 0 else 0,
             audio=Audio("-", live=self.sound) if self.sound else None,
             warn=self.warn,
         )

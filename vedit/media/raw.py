@@ -79,7 +79,7 @@ class Y4mReader:
             raise NotOurs(self.source.so_far)
         self.source.seen = None
         limits.check("canvas", width * height, f"a frame of {width}x{height}")
-        self.clip = Clip(width, height, name, timebase=1 / rate, rate=rate, warn=warn)
+        self.clip = Clip(width, height, name, timebase=1 / rate, rate=rate, loop=0, warn=warn)
 
     @staticmethod
     def _facts(facts: dict[str, str]) -> tuple[int, int, Fraction, Fraction]:
@@ -212,7 +212,7 @@ class RawReader:
         self.source.seen = None
         self.mode, self.depth = MODES[info.format]
         self.warn = warn
-        self.clip = Clip(info.width, info.height, name, timebase=1 / info.rate, rate=info.rate, warn=warn)
+        self.clip = Clip(info.width, info.height, name, timebase=1 / info.rate, rate=info.rate, loop=0, warn=warn)
 
     def frames(self) -> Frames:
         from PIL import Image

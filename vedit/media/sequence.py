@@ -174,7 +174,7 @@ def read_folder(
     limits.check("images", len(names), f"{len(names)} images")
     first = _picture_of(folder, names[0], limits, warn)
     fps = rate or RATE
-    clip = Clip(first.width, first.height, folder, timebase=1 / fps, rate=fps, frames_hint=len(names), warn=warn)
+    clip = Clip(first.width, first.height, folder, timebase=1 / fps, rate=fps, loop=0, frames_hint=len(names), warn=warn)
     return clip, _pictures(folder, names, clip, limits)
 
 

@@ -41,7 +41,7 @@ class GifTiming:
     and 50, the fastest that browsers play, for varying times.
     A clip with a faster constant rate is thinned evenly and plays at `fps` exactly, by error
     diffusion (30 plays 3, 3, 4). Frames are never doubled: a slower clip keeps its own times,
-    each right to half a centisecond. The first frame starts at 0, and a clip that is no GIF loops.
+    each right to half a centisecond. The first frame starts at 0.
     """
 
     name = "timing"
@@ -64,8 +64,7 @@ class GifTiming:
         if images and clip.rate and self.is_even:
             images = rounded(images * self.limit / clip.rate)
         ticks = clip.duration_hint and rounded(clip.duration_hint * clip.timebase / GIF_TIMEBASE)
-        loop = clip.loop if clip.loop is not None or is_gif_timed(clip) else 0
-        return clip.but(timebase=GIF_TIMEBASE, rate=None, loop=loop, frames_hint=images, duration_hint=ticks, audio=None)
+        return clip.but(timebase=GIF_TIMEBASE, rate=None, frames_hint=images, duration_hint=ticks, audio=None)
 
     def run(self, frames: Frames) -> Frames:
         return self._fitting(frames) if self.is_idle else self._timed(frames)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from vedit.media.frames import Block, Clip, Frames
+from vedit.media.frames import NO_LABELS, Block, Clip, Frames, Labels
 from vedit.stages.options import Option, Text
 
 SUMMARY = "Set the loop count and comments, strip metadata; pixels are never decoded."
@@ -88,7 +88,17 @@ class Metadata:
         if self.comment:
             blocks.append(comment_block(self.comment))
         self.tail = clip.tail
-        return clip.but(loop=loop, blocks=blocks)
+        return clip.but(loop=loop, blocks=blocks, labels=self._kept_labels(clip.labels))
+
+    def _kept_labels(self, labels: Labels) -> Labels:
+        """The tags and chapters of a film: a comment is one of the tags, and `all` removes everything."""
+        if "all" in self.strip:
+            labels = NO_LABELS
+        new = self.comment or ("" if "comments" in self.strip else None)
+        if new is None:
+            return labels
+        tags = [(key, value) for key, value in labels.tags if key.lower() != "comment"]
+        return labels._replace(tags=(*tags, ("comment", new)) if new else tuple(tags))
 
     def _kept(self, blocks: list[Block] | tuple[Block, ...]) -> list[Block]:
         if not self.strip:
