@@ -27,9 +27,8 @@ from vedit.media.nut import SoundSource, cut_sound
 from vedit.media.raw import flatten
 from vedit.media.timing import at_constant_rate, playable
 
-
 MANY_SOUNDS = ("mp4", "mkv", "ts")  # families where players find a second sound track
-LARGEST = {"libx264": ("H.264", 16384), "libvpx-vp9": ("VP9", 65534)}  # longest side that an encoder takes
+LARGEST = {"libx264": ("H.264", 16384), "libvpx-vp9": ("VP9", 65534), "mpeg2video": ("MPEG-2", 16382)}  # longest side that an encoder takes
 
 
 @dataclass(frozen=True)
