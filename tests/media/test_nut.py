@@ -259,7 +259,7 @@ def test_facts_that_make_no_sense_are_left_out_and_the_frames_are_read() -> None
         reader = NutReader(io.BytesIO(WHOLE + told + image(0) + image(10)))
         assert reader.clip.rate is None
         assert [frame.duration for frame in reader.frames()] == [10, 10]
-    assert NutReader(io.BytesIO(WHOLE + info(0, b"vedit.loop", -3) + image(0))).clip.loop is None
+    assert NutReader(io.BytesIO(WHOLE + info(0, b"vedit.loop", -3) + image(0))).clip.loop == 0
     assert NutReader(io.BytesIO(WHOLE + info(1, b"r_frame_rate", b"25/1") + image(0))).clip.rate == 25
 
 
