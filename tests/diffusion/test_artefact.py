@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ import pytest
 pytest.importorskip("torch")
 import torch
 
+from tests import mutations
+from vedit.app.edit.invert import kept_inversion
 from vedit.diffusion.artefact import Artefact, canonical, identity_key, writing
 from vedit.errors import InputError, UsageError
 
@@ -91,3 +94,39 @@ def test_a_file_that_is_no_inversion_is_an_input_error(tmp_path: Path, content: 
     (tmp_path / "x").write_bytes(content)
     with pytest.raises(InputError, match="not an inversion"):
         Artefact(str(tmp_path / "x"))
+
+
+def test_five_hundred_damaged_inversions_are_input_errors_or_read(tmp_path: Path) -> None:
+    write(tmp_path / "a.safetensors")
+    whole = (tmp_path / "a.safetensors").read_bytes()
+    start = 8 + int.from_bytes(whole[:8], "little")
+    read = 0
+    for seed in range(500):
+        head = mutations.bytes_of(whole[8:start], seed)
+        data = mutations.bytes_of(whole, seed) if seed % 4 == 0 else len(head).to_bytes(8, "little") + head + whole[start:]
+        (tmp_path / "b.safetensors").write_bytes(data)
+        try:
+            Artefact(str(tmp_path / "b.safetensors"))
+            read += 1
+        except InputError as error:
+            assert "b.safetensors: " in error.what
+    assert 0 < read < 250
+
+
+def test_a_damaged_file_of_the_cache_is_told_and_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VEDIT_CACHE_DIR", str(tmp_path))
+    (tmp_path / "inversions").mkdir()
+    made = tmp_path / "inversions" / "made"
+    write(made)
+    key = Artefact(str(made)).key
+    path = made.rename(tmp_path / "inversions" / f"{key}.inv.safetensors")
+    told: list[str] = []
+    kept = kept_inversion(key, [501, 1], told.append)
+    assert kept is not None and kept.path == str(path)
+    assert told == []
+    path.rename(tmp_path / "inversions" / f"{'0' * 64}.inv.safetensors")
+    assert kept_inversion("0" * 64, [501, 1], told.append) is None
+    assert "0000 is damaged and made anew: it does not hold what its name says" in told.pop()
+    os.truncate(tmp_path / "inversions" / f"{'0' * 64}.inv.safetensors", 900)
+    assert kept_inversion("0" * 64, [501, 1], told.append) is None
+    assert "is damaged and made anew: not an inversion" in told.pop()

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-import json
+import glob
 import os
+import time
 from typing import Any, NamedTuple
+
+from vedit.documents import Kind, parse_json, table
+from vedit.errors import InputError, OutputError
+
+HEADER = Kind("an inversion", largest=2**26, names_files=True)
+BEING_WRITTEN_S = 86400  # a part file that nobody has changed for a day belongs to no call, whoever may have it open
 
 
 class Entry(NamedTuple):
@@ -34,38 +41,74 @@ def features_folder() -> str:
 
 def features() -> list[tuple[str, int]]:
     """Path and size of each file of kept features."""
+    return [(path, size) for path, size, _ in _files(features_folder(), ".features.safetensors")]
+
+
+def unfinished() -> list[tuple[str, int]]:
+    """Path and size of the part files of calls that were killed: no call writes at them for a while now."""
+    now = time.time()
+    found = [*_files(folder(), ".part"), *_files(features_folder(), ".part")]
+    return [(path, size) for path, size, changed in found if now - changed > BEING_WRITTEN_S or not _is_open(path)]
+
+
+def _is_open(path: str) -> bool:
+    """Whether a process of this user has the file open; True where that cannot be known."""
+    status = os.stat(path)
+    for link in glob.iglob("/proc/[0-9]*/fd/*"):
+        try:
+            if os.path.samestat(os.stat(link), status):
+                return True
+        except OSError:
+            continue
+    return not os.path.isdir("/proc/self/fd")
+
+
+def _files(place: str, suffix: str) -> list[tuple[str, int, float]]:
+    """Path, size and time of the last change of the files of a folder, newest first; [] when there is no folder."""
+    found = []
     try:
-        return [(entry.path, entry.stat().st_size) for entry in os.scandir(features_folder()) if entry.name.endswith(".features.safetensors")]
-    except FileNotFoundError:
-        return []
+        for entry in os.scandir(place):
+            if entry.name.endswith(suffix) and entry.is_file(follow_symlinks=False):
+                status = entry.stat()
+                found.append((entry.path, status.st_size, status.st_mtime))
+    except (FileNotFoundError, NotADirectoryError):
+        pass  # also of a file that another call has just removed
+    except OSError as error:
+        raise InputError(f"{place}: cannot read the folder: {(error.strerror or str(error)).lower()}.") from None
+    return sorted(found, key=lambda file: -file[2])
 
 
 def entries() -> list[Entry]:
     """What is kept, newest first; a file that cannot be read is listed without its facts."""
     found = []
-    try:
-        names = [entry for entry in os.scandir(folder()) if entry.name.endswith(".inv.safetensors")]
-    except FileNotFoundError:
-        return []
-    for file in sorted(names, key=lambda entry: entry.stat().st_mtime, reverse=True):
-        facts = _facts(file.path)
-        found.append(Entry(file.name.split(".")[0].partition("-")[0], file.path, file.stat().st_size, facts.get("model", {}).get("id", "?"), facts.get("prompt", "?")))
+    for path, size, _ in _files(folder(), ".inv.safetensors"):
+        facts = _facts(path)
+        model = facts.get("model")
+        name = model.get("id", "?") if isinstance(model, dict) else "?"
+        found.append(Entry(os.path.basename(path).split(".")[0].partition("-")[0], path, size, str(name), str(facts.get("prompt", "?"))))
     return found
 
 
 def _facts(path: str) -> dict[str, Any]:
-    """The `vedit` object of a safetensors header."""
+    """The `vedit` object of a safetensors header; {} where it is damaged."""
     try:
         with open(path, "rb") as stream:
-            header = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
-        return json.loads(header["__metadata__"]["vedit"])  # type: ignore[no-any-return]
-    except (OSError, ValueError, KeyError):
+            length = int.from_bytes(stream.read(8), "little")
+            header = table(parse_json(stream.read(min(length, HEADER.largest + 1)), path, HEADER), path, HEADER)
+        text = table(header.get("__metadata__"), path, HEADER).get("vedit")
+        return table(parse_json(text, path, HEADER), path, HEADER) if isinstance(text, str) else {}
+    except (OSError, InputError):
         return {}
 
 
-def clear() -> tuple[int, int, int]:
-    """Remove everything kept; gives the numbers of inversions and of features, and the bytes of both."""
-    kept, of_scores = entries(), features()
-    for path in [*(entry.path for entry in kept), *(path for path, _ in of_scores)]:
-        os.unlink(path)
-    return len(kept), len(of_scores), sum(entry.size for entry in kept) + sum(size for _, size in of_scores)
+def clear() -> tuple[int, int, int, int]:
+    """Remove everything kept; gives the numbers of inversions, of features and of unfinished files, and the bytes of all."""
+    kept, of_scores, parts = [(entry.path, entry.size) for entry in entries()], features(), unfinished()
+    for path, _ in (*kept, *of_scores, *parts):
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise OutputError(f"{path}: cannot remove: {(error.strerror or str(error)).lower()}.") from None
+    return len(kept), len(of_scores), len(parts), sum(size for _, size in (*kept, *of_scores, *parts))

@@ -24,7 +24,7 @@ def command() -> None:
 {examples(EXAMPLES[:1])}""",
 )
 def list_() -> None:
-    from vedit.app.cache import entries, features
+    from vedit.app.cache import entries, features, unfinished
 
     total = 0
     for entry in entries():
@@ -33,7 +33,10 @@ def list_() -> None:
     sizes = [size for _, size in features()]
     if sizes:
         click.echo(f"features of vedit score  {sum(sizes) / 2**20:8.1f} MiB  in {len(sizes)} files")
-    click.echo(f"{(total + sum(sizes)) / 2**20:.1f} MiB in all")
+    parts = [size for _, size in unfinished()]
+    if parts:
+        click.echo(f"left by calls that were killed  {sum(parts) / 2**20:8.1f} MiB  in {len(parts)} files")
+    click.echo(f"{(total + sum(sizes) + sum(parts)) / 2**20:.1f} MiB in all")
 
 
 @command.command(
@@ -44,5 +47,6 @@ def list_() -> None:
 def clear() -> None:
     from vedit.app.cache import clear as clear_cache
 
-    inversions, features, size = clear_cache()
-    click.echo(f"removed {inversions} inversions and {features} files of features, {size / 2**20:.1f} MiB")
+    inversions, features, parts, size = clear_cache()
+    killed = f", {parts} files of calls that were killed" if parts else ""
+    click.echo(f"removed {inversions} inversions and {features} files of features{killed}, {size / 2**20:.1f} MiB")

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from vedit import __version__
+from vedit.documents import Kind, parse_json, table
 from vedit.errors import InputError, UsageError
 
 FORMAT = 1
@@ -31,6 +32,7 @@ OTHERS = {
     "source.pixels_sha256": "another clip",
 }
 DTYPE_NAMES = {torch.float32: ("F32", 4), torch.float16: ("F16", 2)}
+INVERSION = Kind("an inversion", next_step="Make one with: vedit invert CLIP -o NAME.inv.safetensors", largest=2**26, names_files=True)
 
 
 def canonical(facts: Mapping[str, Any]) -> str:
@@ -100,14 +102,12 @@ class Artefact:
                 text = (checked.metadata() or {}).get("vedit")
             with open(path, "rb") as stream:
                 self.start = 8 + int.from_bytes(stream.read(8), "little")
-                self.tensors: dict[str, Any] = json.loads(stream.read(self.start - 8))
+                self.tensors: dict[str, Any] = table(parse_json(stream.read(self.start - 8), path, INVERSION), path, INVERSION)
         except (OSError, SafetensorError) as error:
-            raise InputError(
-                f"{path}: not an inversion: {str(error).splitlines()[0]}.", "", "Make one with: vedit invert CLIP -o NAME.inv.safetensors"
-            ) from None
+            raise INVERSION.refusal(path, (str(error).splitlines() or [type(error).__name__])[0]) from None
         if text is None:
             raise InputError(f"{path}: a safetensors file, but not an inversion.", "", "Make one with: vedit invert CLIP -o NAME.inv.safetensors")
-        self.facts: dict[str, Any] = json.loads(text)
+        self.facts: dict[str, Any] = table(parse_json(text, path, INVERSION), path, INVERSION)
         if unknown := {entry["dtype"] for name, entry in self.tensors.items() if name != "__metadata__"} - {spelling for spelling, _ in DTYPE_NAMES.values()}:
             raise InputError(f"{path}: an inversion in {', '.join(sorted(unknown))}, this vedit reads F32 and F16.", "", "Invert again with: vedit invert")
         if self.facts.get("format") != FORMAT:

@@ -7,12 +7,12 @@ import hashlib
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vedit.app.clips import Pixels, to_tensor
 from vedit.app.watch import Watch, unwatched
-from vedit.errors import UsageError
+from vedit.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -233,7 +233,10 @@ def usable_inversion(recorded: Mapping[str, Any] | None) -> str | None:
     from vedit.diffusion.artefact import Artefact
 
     path = (recorded or {}).get("path")
-    return str(path) if recorded and path and os.path.exists(path) and Artefact(path).key == recorded["key"] else None
+    try:
+        return str(path) if recorded and path and os.path.exists(path) and Artefact(path).key == recorded["key"] else None
+    except InputError:  # damaged since: it is made again
+        return None
 
 
 def short_name(levels: Sequence[int]) -> str:
@@ -241,22 +244,37 @@ def short_name(levels: Sequence[int]) -> str:
     return hashlib.sha256(",".join(map(str, levels)).encode()).hexdigest()[:8]
 
 
-def kept_inversion(key: str, levels: Sequence[int]) -> Artefact | None:
-    """An inversion of the cache with these levels, or more of them."""
+def kept_inversion(key: str, levels: Sequence[int], warn: Callable[[str], None] = lambda message: None) -> Artefact | None:
+    """An inversion of the cache with these levels, or more of them. warn: told of each that is damaged."""
     from vedit.app import cache
     from vedit.diffusion.artefact import Artefact
 
     for path in sorted(glob.glob(os.path.join(glob.escape(cache.folder()), f"{key}*.inv.safetensors"))):
-        artefact = Artefact(path)
+        try:
+            artefact = Artefact(path)
+            if artefact.key != key or not {"z0", "text/source"} <= set(artefact.names):
+                raise InputError("it does not hold what its name says.")
+        except InputError as error:
+            warn(f"the kept inversion {key[:16]} is damaged and made anew: {error.what.removeprefix(f'{path}: ').rstrip('.')}")
+            continue
         if set(levels) <= set(artefact.saved):
             return artefact
     return None
 
 
 def cached_inversion(
-    model: Model, pixels: Pixels, settings: InversionSettings, *, given: str | None = None, same_prompt: bool = True, watch: Watch = unwatched
+    model: Model,
+    pixels: Pixels,
+    settings: InversionSettings,
+    *,
+    given: str | None = None,
+    same_prompt: bool = True,
+    watch: Watch = unwatched,
+    warn: Callable[[str], None] = lambda message: None,
 ) -> tuple[Artefact, dict[str, Any]]:
     """The inversion to edit from, and what it took: the file given, else the cache's, else a new one put there.
+
+    warn: told of a file of the cache that is damaged and made anew.
 
     Raises UsageError for a file that is of another model or clip, or, with `same_prompt`, of another prompt.
     """
@@ -270,7 +288,7 @@ def cached_inversion(
         return artefact, {**inversion_recipe(artefact), "path": given, "seconds": 0.0}
     key = identity_key(facts)
     path = os.path.join(cache.folder(), f"{key}-{short_name(facts['saved'])}.inv.safetensors")
-    if (kept := kept_inversion(key, facts["saved"])) is not None:
+    if (kept := kept_inversion(key, facts["saved"], warn)) is not None:
         return kept, {**inversion_recipe(kept), "path": kept.path, "seconds": 0.0, "cached": True}
     try:
         os.makedirs(cache.folder(), exist_ok=True)

@@ -105,7 +105,7 @@ class Edit:
         settings = InversionSettings(job.source, params.inversion_steps or params.steps, params.fixed_point, job.frames_per_call, keep=tuple(self.timesteps))
         given = job.inversion or usable_inversion(job.invert_like)
         self.artefact, self.inversion = cached_inversion(
-            self.model, self.pixels, settings.like(job.invert_like), given=given, same_prompt="source prompt" in self.module.NEEDS, watch=watch
+            self.model, self.pixels, settings.like(job.invert_like), given=given, same_prompt="source prompt" in self.module.NEEDS, watch=watch, warn=self.warn
         )
         self.timesteps = self.model.schedule.nearest_stored(self.params.steps, self.artefact.saved)
         self.model.schedule.check_stored(self.timesteps, self.artefact.saved, self.artefact.path)

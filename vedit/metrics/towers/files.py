@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from vedit.diffusion.hub import hub_or_cache
-from vedit.errors import ModelError, OutputError
+from vedit.documents import Kind, read_json
+from vedit.errors import InputError, ModelError, OutputError
 from vedit.media.atomic import atomic_path, open_output
 
 
@@ -214,8 +215,8 @@ class WeightFinder:
     @cached_property
     def _hashes(self) -> dict[str, str]:
         try:
-            kept = json.loads((self.cache / "hashes.json").read_text()) if self.cache is not None else {}
-        except (OSError, ValueError):
+            kept = read_json(self.cache / "hashes.json", Kind("kept hashes", names_files=True)) if self.cache is not None else {}
+        except InputError:
             return {}
         return {str(key): str(value) for key, value in kept.items()} if isinstance(kept, dict) else {}
 
