@@ -153,6 +153,7 @@ def _is_device(path: str) -> bool:
 
 # --- what is inside ------------------------------------------------------------------------------
 
+LOOK = 64  # bytes that tell what a file is
 _STARTS = (  # of files: where the bytes stand, the bytes, the family
     (0, b"GIF8", "gif"),
     (0, b"nut/multimedia", "nut"),

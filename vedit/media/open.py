@@ -16,10 +16,10 @@ from typing import Any, BinaryIO
 
 from vedit.errors import InputError, UsageError, nearest
 from vedit.media.closing import ClosingFrames
-from vedit.media.formats import FORMATS, PICTURES, STREAMS, VIDEO, format_of
+from vedit.media.formats import FORMATS, LOOK, PICTURES, STREAMS, VIDEO, format_of
 from vedit.media.frames import Clip, Frames
 from vedit.media.limits import Limits
-from vedit.media.pictures import LOOK, kind_of
+from vedit.media.pictures import kind_of
 
 
 def sniff(start: bytes) -> str:

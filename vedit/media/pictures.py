@@ -18,6 +18,7 @@ from functools import lru_cache
 from typing import Any
 
 from vedit.errors import InputError, LimitError
+from vedit.media.formats import LOOK
 from vedit.media.limits import Limits, allow_in_pillow
 
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
@@ -33,7 +34,6 @@ MAGICS = (
     (b"MM\0+", "TIFF"),
 )
 READABLE = "PNG, JPEG, WebP, AVIF, GIF, BMP, TIFF, PPM and TGA"
-LOOK = 64  # bytes that tell the format
 DEEP = 65535  # the largest value of a 16 bit channel
 ORIENTATION = 0x0112  # the EXIF tag
 UNREADABLE_DEPTH = ("I", "F")  # Pillow's modes of 32 bit numbers

@@ -14,10 +14,9 @@ from vedit.errors import InputError, UsageError, VeditError
 from vedit.media import gif
 from vedit.media.atomic import open_output, same_file, whereabouts
 from vedit.media.closing import ClosingFrames
-from vedit.media.formats import check_own_format, output_format
+from vedit.media.formats import LOOK, check_own_format, output_format
 from vedit.media.frames import Clip, Frame, Frames
 from vedit.media.limits import Limits, check_sides
-from vedit.media.pictures import LOOK
 from vedit.media.pipeline import Stage, connect, path_name, plan
 
 BuildStages = Callable[[], Sequence[Stage]]
