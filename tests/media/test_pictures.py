@@ -238,6 +238,9 @@ def test_pages_of_a_tiff_are_images_and_small_versions_of_them_are_not(tmp_path:
     assert [frame.tolist() for frame in frames_of(saved(pages[0], "TIFF", save_all=True, append_images=pages[1:]), tmp_path)] == [
         np.asarray(page).tolist() for page in pages
     ]
+    clip, frames, _ = open_clip(str(tmp_path / "a.bin"))
+    frames.close()
+    assert clip.loop == 0  # as everything that cannot say
     small = {254: 1}
     data = saved(pages[0], "TIFF", save_all=True, append_images=[_with_tags(noise(4, 2), small)])
     assert len(frames_of(data, tmp_path)) == 1

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, features
 
 from tests import reference
 from tests.conftest import OK, ROOT, WELL_FORMED, edited, gif, parsed, same_facts, same_frames, vedit
@@ -328,6 +329,27 @@ def test_the_built_in_font_has_latin_greek_and_cyrillic_letters(text: str) -> No
 def test_a_letter_and_its_accent_are_drawn_as_the_one_letter_that_they_make() -> None:
     composed, apart = (draw_text(text, None, 24, (0, 0, 0)).coverage for text in ("é ñ Å", "e\u0301 n\u0303 A\u030a"))
     assert composed.size == apart.size and composed.tobytes() == apart.tobytes()
+
+
+def test_text_that_runs_from_right_to_left_is_laid_out_or_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    if not DEJAVU.exists() or not features.check("raqm"):
+        pytest.skip("needs DejaVu Sans, and Pillow with FriBiDi")
+    given = ("gif", "watermark", "--text", "אב", "--font", DEJAVU, "--font-size", "30", "-q", gif("ok_plain.gif"))
+    assert vedit(*given).err == ""
+    # what comes first in the text stands to the right
+    first, both = (draw_text(text, str(DEJAVU), 30, (0, 0, 0)).coverage for text in ("א", "אב"))
+    right = both.crop((both.width - first.width, 0, both.width, both.height))
+    assert right.crop(right.getbbox()).tobytes() == first.tobytes()
+    monkeypatch.setattr("vedit.media.overlay.can_run_from_right", lambda: False)
+    assert "FriBiDi" in vedit(*(part for part in given if part != "-q")).err
+
+
+@pytest.mark.parametrize("option", ["--font", "--image"])
+def test_a_pipe_as_font_or_logo_is_not_waited_for(option: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    given = (("--text", "a") if option == "--font" else ()) + (option, tmp_path / "pipe")
+    result = vedit("gif", "watermark", *given, gif("ok_plain.gif"))
+    assert result.code == 3 and "not a file" in result.err
 
 
 def test_a_text_or_logo_larger_than_any_canvas_is_refused(tmp_path: Path) -> None:

@@ -167,6 +167,8 @@ def load_font(font_file: str | None, size: int) -> Any:
     """A font at a pixel size; raises InputError naming the file."""
     from PIL import ImageFont
 
+    if font_file is not None and os.path.exists(font_file) and not os.path.isfile(font_file):  # a pipe would be waited for
+        raise InputError(f"cannot read the font {font_file}: not a file.", "A TrueType or OpenType file is needed.", "Leave out --font for the one built in.")
     try:
         return ImageFont.truetype(font_file or FONT, size)
     except OSError as error:

@@ -86,7 +86,7 @@ def _loop_of(image: Any, file: BinaryIO) -> int | None:
     """How often an animation repeats, as `Clip.loop` counts."""
     if image.format == "AVIF":
         return avif_loop(file)
-    plays = image.info.get("loop", 1)
+    plays = image.info.get("loop", 0)  # pages of a TIFF cannot say
     return None if plays == 1 else plays - 1 if plays else 0
 
 
