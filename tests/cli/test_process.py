@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import shutil
@@ -201,6 +202,41 @@ def test_the_module_and_the_installed_command_are_the_same() -> None:
         pytest.skip("vedit is not installed beside this interpreter")
     done = subprocess.run([script, "gif", "rotate", "90"], input=gif("ok_plain.gif").read_bytes(), capture_output=True, timeout=PATIENCE_S, check=True)
     assert done.stdout == edited("ok_plain.gif", "rotate", "90")
+
+
+@pytest.mark.parametrize(
+    ("command", "closed", "code", "words"),
+    [
+        ("gif rotate 90 IN -o OUT -y", ">&-", 0, ""),
+        ("gif rotate 90 IN -o OUT -y", "2>&-", 0, ""),
+        ("gif rotate 90 IN -o OUT -y", "<&- >&- 2>&-", 0, ""),
+        ("gif rotate 90 -o OUT -y", "<&-", 3, "cannot read"),
+        ("gif rotate 90 IN", ">&-", 4, "cannot write"),
+        ("probe IN", ">&-", 4, "cannot write"),
+        ("probe --json IN", ">&- 2>&-", 4, ""),
+        ("gif --help", ">&-", 4, "cannot write"),
+    ],
+)
+def test_a_standard_stream_that_is_closed_is_missed_only_where_it_is_needed(command: str, closed: str, code: int, words: str, tmp_path: Path) -> None:
+    line = command.replace("IN", f"'{gif('ok_plain.gif')}'").replace("OUT", f"'{tmp_path}/out.gif'")
+    done = subprocess.run(["sh", "-c", f'"{sys.executable}" -m vedit {line} {closed}'], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == code and words in done.stderr and "bug" not in done.stderr and bool(words) == bool(done.stderr)
+    assert (tmp_path / "out.gif").exists() == (code == 0)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8:strict", "ascii:strict", "latin-1"])
+@pytest.mark.parametrize("command", [("probe",), ("probe", "--json"), ("gif", "rotate", "90", "--dry-run", "-o", "o.gif")], ids=" ".join)
+def test_a_name_that_is_not_utf8_is_printed_in_any_encoding(encoding: str, command: tuple[str, ...], tmp_path: Path) -> None:
+    name = os.fsencode(tmp_path) + b"/caf\xe9.gif"
+    with open(name, "wb") as file:
+        file.write(gif("ok_plain.gif").read_bytes())
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    done = subprocess.run([sys.executable, "-m", "vedit", *command, name], cwd=ROOT, capture_output=True, env=environment, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    if "--json" in command:
+        assert os.fsencode(json.loads(done.stdout)["file"]) == name
+    else:
+        assert rb"caf\xe9.gif" in done.stdout
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from vedit.documents import Kind, parse_json, table
 from vedit.errors import InputError, VeditError
 from vedit.media.atomic import open_output
 from vedit.media.frames import Block, Clip
+from vedit.plain import json_text
 
 SUFFIX = ".vedit.json"
 RECIPE = Kind("a recipe", largest=2**20, names_files=True)
@@ -51,7 +52,7 @@ def write_record(output: str, record: dict[str, Any]) -> str:
     """
     path = output + SUFFIX
     with open_output(path) as stream:
-        stream.write((json.dumps(record, indent=2, ensure_ascii=False, default=str) + "\n").encode())
+        stream.write((json_text(record, indent=2) + "\n").encode())
     return path
 
 

@@ -19,6 +19,7 @@ import click
 from vedit import __version__
 from vedit.errors import OutputError, UsageError, VeditError, nearest
 from vedit.media import stopping
+from vedit.plain import plain
 from vedit.secrecy import without_login
 
 COMMANDS = {
@@ -41,7 +42,9 @@ COMMANDS = {
     "train": "Train the embedded models, or a generator on your clips.",
 }
 
-DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)  # the last: standard output is closed
+# what a folder or a file that may not be written says, where nothing nearer has told it
+FILE_ERRORS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOENT, errno.ENAMETOOLONG, errno.ETXTBSY)
 
 
 class LazyGroup(click.Group):
@@ -108,9 +111,29 @@ def run() -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     # Interpreters that libraries start (compilers, workers) import nothing from the working folder either.
     os.environ["PYTHONSAFEPATH"] = "1"
+    _open_standard_streams()
     code = execute(sys.argv[1:])
     stopping.ignore()
     sys.exit(code)
+
+
+def _open_standard_streams() -> None:
+    """Let the three standard streams exist, and print any name.
+
+    A service may start a program without them; then the next files opened would take their numbers.
+    What is missing is opened the wrong way round, so that reading and writing fail and are told.
+    """
+    for number, flags in ((0, os.O_WRONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, flags)  # the lowest number that is free: this one
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "r" if number == 0 else "w", encoding="utf-8", closefd=False))
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def execute(args: list[str]) -> int:
@@ -170,6 +193,9 @@ def _exit_code(error: BaseException) -> int:
         _say(f"cannot write: {os.strerror(error.errno).lower()}.")
         _drop_output()
         return OutputError.exit_code
+    if isinstance(error, OSError) and error.errno in FILE_ERRORS and error.filename:
+        _say(f"{os.fsdecode(error.filename)}: {os.strerror(error.errno).lower()}.")
+        return OutputError.exit_code
     if isinstance(error, MemoryError):
         _say("out of memory.\nWork on fewer frames at once (-j 1), or on a smaller clip.")
         return 6
@@ -187,6 +213,6 @@ def _drop_output() -> None:
 
 def _say(message: str) -> None:
     try:
-        sys.stderr.write(f"vedit: {without_login(message)}\n")
+        sys.stderr.write(f"vedit: {plain(without_login(message))}\n")
     except (OSError, ValueError):  # standard error is closed: there is nobody to tell
         pass

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vedit.cli.common import Voice, examples, print_json
+from vedit.cli.common import Voice, echo, examples, print_json
 from vedit.errors import CheckFailed
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def report(figures: Iterable[Figure], place: Path, *, store: bool, strict: bool,
         if as_json:
             print_json({**asdict(figure), "passed": figure.passed})
         else:
-            click.echo(bench_model.table([figure]))
+            echo(bench_model.table([figure]))
     if store:
         bench_model.store(place, seen)
         Voice().say(f"the figures are in {place / 'training.json'}")

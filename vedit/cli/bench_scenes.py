@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from vedit import methods
-from vedit.cli.common import Voice, examples, print_json
+from vedit.cli.common import Voice, echo, examples, print_json
 from vedit.cli.edit import model_options
 
 EXAMPLES = (
@@ -88,7 +88,7 @@ def run(chosen: list[str], presets: dict[str, dict[str, Any]], given: dict[str, 
     if given["as_json"]:
         print_json({"rows": rows, "scores": [asdict(entry) for entry in scores]})
     else:
-        click.echo(text)
+        echo(text)
     if given["output"]:
         with open_output(given["output"]) as stream:
             stream.write(text.encode() + b"\n")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from vedit.cli.common import examples
+from vedit.cli.common import echo, examples
 
 EXAMPLES = (
     ("vedit cache list", "what is kept, newest first"),
@@ -29,14 +29,14 @@ def list_() -> None:
     total = 0
     for entry in entries():
         total += entry.size
-        click.echo(f"{entry.key[:16]}  {entry.size / 2**20:8.1f} MiB  {entry.model}  {entry.prompt!r}")
+        echo(f"{entry.key[:16]}  {entry.size / 2**20:8.1f} MiB  {entry.model}  {entry.prompt!r}")
     sizes = [size for _, size in features()]
     if sizes:
-        click.echo(f"features of vedit score  {sum(sizes) / 2**20:8.1f} MiB  in {len(sizes)} files")
+        echo(f"features of vedit score  {sum(sizes) / 2**20:8.1f} MiB  in {len(sizes)} files")
     parts = [size for _, size in unfinished()]
     if parts:
-        click.echo(f"left by calls that were killed  {sum(parts) / 2**20:8.1f} MiB  in {len(parts)} files")
-    click.echo(f"{(total + sum(sizes) + sum(parts)) / 2**20:.1f} MiB in all")
+        echo(f"left by calls that were killed  {sum(parts) / 2**20:8.1f} MiB  in {len(parts)} files")
+    echo(f"{(total + sum(sizes) + sum(parts)) / 2**20:.1f} MiB in all")
 
 
 @command.command(
@@ -49,4 +49,4 @@ def clear() -> None:
 
     inversions, features, parts, size = clear_cache()
     killed = f", {parts} files of calls that were killed" if parts else ""
-    click.echo(f"removed {inversions} inversions and {features} files of features{killed}, {size / 2**20:.1f} MiB")
+    echo(f"removed {inversions} inversions and {features} files of features{killed}, {size / 2**20:.1f} MiB")

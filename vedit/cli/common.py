@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vedit.plain import json_text, plain
+
 if TYPE_CHECKING:
     from vedit.media.frames import Frames
 
@@ -57,6 +59,19 @@ manner_options = options(
 )
 
 
+def echo(text: object = "", nl: bool = True, err: bool = False) -> None:
+    """Print words for people, control characters shown; what programs read goes through `print_json`."""
+    click.echo(plain(str(text)), nl=nl, err=err)
+
+
+def complain(message: object) -> None:
+    """Say something on standard error, in vedit's name."""
+    try:
+        sys.stderr.write(f"vedit: {plain(str(message))}\n")
+    except (OSError, ValueError):  # it is closed: there is nobody to tell
+        pass
+
+
 class Voice:
     """What the command says on standard error besides errors: warnings, each once, and progress."""
 
@@ -71,9 +86,9 @@ class Voice:
             return
         self.said[message] = 1
         if len(self.said) <= 10:
-            sys.stderr.write(f"vedit: {message}\n")
+            complain(message)
         elif len(self.said) == 11:
-            sys.stderr.write("vedit: further warnings are not shown\n")
+            complain("further warnings are not shown")
 
     def named(self, name: str) -> Callable[[str], None]:
         """A `warn` that puts the name of an input in front."""
@@ -81,7 +96,7 @@ class Voice:
 
     def say(self, message: str) -> None:
         if not self.quiet:
-            sys.stderr.write(f"vedit: {message}\n")
+            complain(message)
 
     @property
     def shows_bar(self) -> bool:
@@ -127,16 +142,15 @@ class Voice:
         elif self.shows_bar:
             from tqdm import tqdm
 
-            yield from tqdm(steps, total=total, desc=what, leave=False, file=sys.stderr)
+            yield from tqdm(steps, total=total, desc=plain(what), leave=False, file=sys.stderr)
         else:
             yield from steps
 
 
 def print_json(value: Any) -> None:
     """One JSON object on one line of standard output."""
-    import json
-
-    click.echo(json.dumps(value, ensure_ascii=False, default=str))
+    encoding = (getattr(sys.stdout, "encoding", None) or "ascii").lower()
+    click.echo(json_text(value, is_ascii=not encoding.startswith("utf")))
 
 
 def examples(lines: Sequence[tuple[str, str]]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from vedit.cli.common import Voice, examples, manner_options, output_options
+from vedit.cli.common import Voice, complain, examples, manner_options, output_options
 from vedit.cli.gif import palette_options, show_report
 from vedit.errors import UsageError
 from vedit.media.formats import FORMATS
@@ -181,7 +181,7 @@ def command(inputs: tuple[str, ...], loop: str | None, **common: Any) -> None:
         if outcome.result is not None:
             show_report(outcome.result, voice, common["as_json"], common["verbose"], False, common["dry_run"])
         elif len(items) > 1:
-            sys.stderr.write(f"vedit: {outcome.error}\n")
+            complain(outcome.error)
     raise_failures(outcomes)
 
 

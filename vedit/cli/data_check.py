@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from vedit.cli.common import Voice, examples, print_json
+from vedit.cli.common import Voice, echo, examples, print_json
 from vedit.errors import CheckFailed
 
 EXAMPLES = (
@@ -34,7 +34,7 @@ def command(folder: str, as_json: bool, quiet: bool, progress: str) -> None:
     else:
         voice.say(found.line)
     for name, fault in found.faults[:20] if not (quiet or as_json) else ():
-        click.echo(f"{name}: {fault}")
+        echo(f"{name}: {fault}")
     if found.faults:
         more = "" if as_json or len(found.faults) <= 20 else ", the first 20 of which are named above"
         raise CheckFailed(f"{folder}: {len(found.faults)} faults{more}.")

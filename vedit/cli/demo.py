@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from vedit.cli.common import Voice, examples
+from vedit.cli.common import Voice, echo, examples
 
 EXAMPLES = (("vedit demo", "clips, side-by-side GIFs and a table in vedit-demo/"),)
 
@@ -35,10 +35,10 @@ def command(output_dir: str, overwrite: bool, quiet: bool, progress: str) -> Non
         check_output(path, (), True if overwrite else None)
     voice = Voice(quiet, progress)
     presets = {method: method_params(method, None, (), EMBEDDED) for method in METHODS}
-    click.echo(f'"{SOURCE}" becomes "{TARGET}"')
-    text = scores_text(run_demo(output_dir, load_model(EMBEDDED), presets, say=click.echo, watch=voice.steps))
+    echo(f'"{SOURCE}" becomes "{TARGET}"')
+    text = scores_text(run_demo(output_dir, load_model(EMBEDDED), presets, say=echo, watch=voice.steps))
     with open_output(f"{output_dir}/table.txt") as stream:
         stream.write(text.encode() + b"\n")
-    click.echo(text)
-    click.echo("the same with a real model:")
-    click.echo('  vedit edit clip.mp4 -o out.mp4 --model stable-diffusion-v1-5/stable-diffusion-v1-5 --frames 8 --source "a grey wolf" --prompt "a grey fox"')
+    echo(text)
+    echo("the same with a real model:")
+    echo('  vedit edit clip.mp4 -o out.mp4 --model stable-diffusion-v1-5/stable-diffusion-v1-5 --frames 8 --source "a grey wolf" --prompt "a grey fox"')

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from vedit import methods
-from vedit.cli.common import Voice, examples, options, print_json, toml_value
+from vedit.cli.common import Voice, echo, examples, options, print_json, toml_value
 from vedit.errors import OutputError, UsageError
 
 EXAMPLES = (
@@ -158,7 +158,7 @@ def run_edit(input: str, output: str, source: str, target: str, given: dict[str,
         from vedit.app.edit.video import check_job
 
         check_job(job, model)
-        click.echo(explain(job, model, pixels, voice.warn))
+        echo(explain(job, model, pixels, voice.warn))
         return
     settings = Settings(jobs=usable_cores(), warn=voice.warn)
     with together(is_last=True):
@@ -170,7 +170,7 @@ def run_edit(input: str, output: str, source: str, target: str, given: dict[str,
     if given["as_json"]:
         print_json(record)
     elif given["ablate"]:
-        click.echo(table_text(record["rows"]))
+        echo(table_text(record["rows"]))
 
 
 def check_names(input: str, output: str, given: dict[str, Any]) -> None:
@@ -328,6 +328,6 @@ def show_methods() -> None:
     """Each method with its parameters, defaults and what they mean."""
     for name in methods.names():
         module = methods.load(name)
-        click.echo(f"{name}: {module.SUMMARY}")
+        echo(f"{name}: {module.SUMMARY}")
         for key, field in module.Params.model_fields.items():
-            click.echo(f"    {key} = {field.default!r}: {field.description}")
+            echo(f"    {key} = {field.default!r}: {field.description}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from vedit.cli.common import examples, print_json
+from vedit.cli.common import echo, examples, print_json
 
 EXAMPLES = (
     ("vedit env", "versions, devices, ffmpeg and caches"),
@@ -26,6 +26,6 @@ def command(as_json: bool) -> None:
         print_json(facts)
         return
     for section, entries in facts.items():
-        click.echo(section)
+        echo(section)
         for key, value in entries.items():
-            click.echo(f"  {key:<22}{value}")
+            echo(f"  {key:<22}{value}")

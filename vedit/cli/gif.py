@@ -11,7 +11,7 @@ import click
 
 from vedit import stages
 from vedit.cli import LazyGroup
-from vedit.cli.common import Voice, examples, manner_options, options, output_options, print_json
+from vedit.cli.common import Voice, complain, echo, examples, manner_options, options, output_options, print_json
 from vedit.errors import UsageError
 from vedit.media.formats import CLIP_SUFFIXES
 
@@ -211,7 +211,7 @@ def run_inputs(inputs: Sequence[str], build: Callable[[], Sequence[Any]], voice:
         if outcome.result is not None:
             show_report(outcome.result, voice, as_json, common["verbose"], common["info"], dry_run)
         elif len(items) > 1:
-            sys.stderr.write(f"vedit: {outcome.error}\n")
+            complain(outcome.error)
     raise_failures(outcomes)
 
 
@@ -228,8 +228,8 @@ def show_report(report: Any, voice: Voice, as_json: bool, verbose: bool, info: b
         size = f", {report.bytes_in} to {report.bytes_out} bytes" if report.bytes_in and report.bytes_out else ""
         line = f"{report.input} -> {report.output}: {report.path} path ({' '.join(report.steps) or 'nothing to do'}), {report.size_in[0]}x{report.size_in[1]} to {width}x{height}{images}{time}{size}"
         if dry_run:
-            click.echo(line)
+            echo(line)
             if report.delays:
-                click.echo(f"delays (cs): {' '.join(map(str, report.delays))}")
+                echo(f"delays (cs): {' '.join(map(str, report.delays))}")
         else:
             voice.say(line)

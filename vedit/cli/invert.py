@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from vedit.cli.common import Voice, examples, print_json
+from vedit.cli.common import Voice, echo, examples, print_json
 from vedit.cli.edit import call_option, clip_options, hide_bars_of, model_options, read_first
 from vedit.errors import UsageError
 
@@ -66,10 +66,10 @@ def command(input: str, output: str, **given: Any) -> None:
     if given["as_json"]:
         print_json(report)
         return
-    click.echo(f"{output}: key {report['key'][:16]}, {report['seconds']:.1f} s, {quality(report)}")
+    echo(f"{output}: key {report['key'][:16]}, {report['seconds']:.1f} s, {quality(report)}")
     if "psnr" in report:
         how = f" at guidance {given['guidance']:g}" if given["method"] == "null-text" else ""
-        click.echo(f"sampled back{how}: {report['psnr']:.1f} dB to the clip, {report['psnr_vae']:.1f} dB to what the autoencoder can show of it")
+        echo(f"sampled back{how}: {report['psnr']:.1f} dB to the clip, {report['psnr_vae']:.1f} dB to what the autoencoder can show of it")
 
 
 def quality(report: dict[str, Any]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from vedit.cli.common import Voice, examples
+from vedit.cli.common import Voice, echo, examples
 
 EXAMPLES = (
     ("vedit models fetch stable-diffusion-v1-5/stable-diffusion-v1-5", "into the Hub cache; called again, it takes what is still missing"),
@@ -34,4 +34,4 @@ def command(name: str, revision: str | None, force: bool, quiet: bool) -> None:
 
     if not Voice(quiet).shows_bar:
         hide_downloads()
-    click.echo(fetch_model(name, revision, force=force))
+    echo(fetch_model(name, revision, force=force))

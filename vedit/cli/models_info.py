@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from vedit.cli.common import examples, print_json
+from vedit.cli.common import echo, examples, print_json
 
 EXAMPLES = (
     ("vedit models info shapes", "parts, sizes and noise schedule of the embedded model"),
@@ -32,6 +32,6 @@ def command(name: str, revision: str | None, sites: bool, as_json: bool) -> None
         return
     listed = facts.pop("sites", [])
     for key, value in facts.items():
-        click.echo(f"{key:<14}{value}")
+        echo(f"{key:<14}{value}")
     for site in listed:
-        click.echo(f"{site['layer'] if site['layer'] >= 0 else '':>3} {site['kind']:<6} 1/{site['scale']}  {site['path']}")
+        echo(f"{site['layer'] if site['layer'] >= 0 else '':>3} {site['kind']:<6} 1/{site['scale']}  {site['path']}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from vedit.cli.common import examples, print_json
+from vedit.cli.common import echo, examples, print_json
 
 EXAMPLES = (("vedit models list", "the embedded model, and those in the Hub cache that these methods can use"),)
 
@@ -23,4 +23,4 @@ def command(as_json: bool) -> None:
         if as_json:
             print_json(entry._asdict())
         else:
-            click.echo(f"{entry.name:<48} {entry.size / 2**20:9.1f} MiB  {entry.note}")
+            echo(f"{entry.name:<48} {entry.size / 2**20:9.1f} MiB  {entry.note}")

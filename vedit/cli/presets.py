@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from typing import Any
 
 import click
 
 from vedit import presets
-from vedit.cli.common import examples, options, print_json
+from vedit.cli.common import complain, echo, examples, options, print_json
 from vedit.documents import read_text
 from vedit.errors import UsageError, VeditError
 
@@ -60,7 +59,7 @@ def list_presets(as_json: bool) -> None:
     width = max((len(row["name"]) for row in rows), default=0)
     for row in rows:
         owner = "" if row["shipped"] else " (yours)"
-        click.echo(f"{row['name']:<{width}}  {row['kind'] or '-':<6}  {row['summary'] or row['path']}{owner}")
+        echo(f"{row['name']:<{width}}  {row['kind'] or '-':<6}  {row['summary'] or row['path']}{owner}")
 
 
 def _row(name: str, path: str) -> dict[str, Any]:
@@ -68,7 +67,7 @@ def _row(name: str, path: str) -> dict[str, Any]:
     try:
         preset = presets.load(path)
     except VeditError as error:
-        sys.stderr.write(f"vedit: {error}\n")
+        complain(error)
         return {"name": name, "kind": None, "summary": "has mistakes, see above", "path": path, "shipped": False}
     return {"name": name, "kind": preset.kind, "summary": preset.summary, "path": path, "shipped": preset.is_shipped}
 
@@ -92,7 +91,7 @@ def show_preset(name: str, as_json: bool) -> None:
         shown = [{"name": stage, "options": {key: setting._asdict() for key, setting in settings.items()}} for stage, settings in stages]
         print_json({"name": preset.name, "kind": preset.kind, "summary": preset.summary, "path": preset.path, "stages": shown})
         return
-    click.echo(f"# {preset.path}\n" + "\n".join(_show(preset, stages)))
+    echo(f"# {preset.path}\n" + "\n".join(_show(preset, stages)))
 
 
 def _show_file(preset: presets.Preset, as_json: bool) -> None:
@@ -100,7 +99,7 @@ def _show_file(preset: presets.Preset, as_json: bool) -> None:
     if as_json:
         print_json({"name": preset.name, "path": preset.path, **preset.table})
         return
-    click.echo(f"# {preset.path}\n{read_text(preset.path, presets.PRESET)}", nl=False)
+    echo(f"# {preset.path}\n{read_text(preset.path, presets.PRESET)}", nl=False)
 
 
 def _show(preset: presets.Preset, stages: list[tuple[str, dict[str, presets.Setting]]]) -> Iterator[str]:
@@ -146,4 +145,4 @@ def save_preset(name: str, chain: str | None, source: str | None, changes: tuple
         presets.change(document, setting)
     if summary is not None:
         document["summary"] = summary
-    click.echo(presets.save(name, document, True if overwrite else False if keep else None))
+    echo(presets.save(name, document, True if overwrite else False if keep else None))

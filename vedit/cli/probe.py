@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from vedit.cli.common import examples, print_json
+from vedit.cli.common import complain, echo, examples, print_json
 from vedit.errors import PartialFailure, UsageError, VeditError, nearest
 
 EXAMPLES = (
@@ -44,16 +44,16 @@ def command(inputs: tuple[str, ...], as_json: bool, entry: str | None, check: bo
         except VeditError as error:
             if len(inputs) == 1:
                 raise
-            sys.stderr.write(f"vedit: {error}\n")
+            complain(error)
             failed.append(name)
             continue
         found.append(facts)
         if as_json:
             print_json(facts)
         elif entry:
-            click.echo(_plain(_entry(facts, entry)))
+            echo(_plain(_entry(facts, entry)))
         else:
-            click.echo(("\n" if len(found) > 1 else "") + _block(facts))
+            echo(("\n" if len(found) > 1 else "") + _block(facts))
     if failed:
         raise PartialFailure(f"{len(failed)} of {len(inputs)} inputs could not be read: {', '.join(failed)}.")
     if check:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vedit.cli import LazyGroup
-from vedit.cli.common import Voice, examples, options
+from vedit.cli.common import Voice, echo, examples, options
 from vedit.errors import CheckFailed, Interrupted, PartialFailure, Stopped, UsageError, nearest
 
 if TYPE_CHECKING:
@@ -205,7 +205,7 @@ def show_metrics(text: str | None) -> None:
     from vedit.app.score.summary import explained
 
     facts = catalogue()
-    click.echo(explained(facts[key] for key in choose(text or "all", "v2vbench").keys))
+    echo(explained(facts[key] for key in choose(text or "all", "v2vbench").keys))
 
 
 def run_score(clip: str | None, given: dict[str, Any]) -> None:
@@ -361,7 +361,7 @@ def report(results: Results, given: dict[str, Any], page: Callable[[], str], *, 
     path = given["csv_file"]
     if path and path != "-" and is_suite:
         with open_output(os.path.splitext(path)[0] + ".summary.csv") as stream:
-            stream.write(summary_csv(results).encode())
+            stream.write(summary_csv(results).encode("utf-8", "backslashreplace"))
 
 
 def verdict(results: Results, thresholds: list[tuple[str, str, float]], stopped_by: str, journal: str | None) -> None:

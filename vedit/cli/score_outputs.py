@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import click
+from vedit.cli.common import echo
 
 FORMS = ("json", "csv", "md", "latex", "html")
 
@@ -27,6 +27,6 @@ def write_outputs(outputs: Mapping[str, Any], makers: Mapping[str, Callable[[], 
     asked = {form: outputs[f"{form}_file"] for form in FORMS if outputs[f"{form}_file"]}
     for form, path in asked.items():
         with open_output(path) as stream:
-            stream.write(makers[form]().encode())
+            stream.write(makers[form]().encode("utf-8", "backslashreplace"))
     if "-" not in asked.values():
-        click.echo(text(), nl=False)
+        echo(text(), nl=False)

@@ -43,4 +43,4 @@ def command(reports: tuple[str, ...], layout: str, form: str, lang: str, column_
     check_output(output, reports, True if given["overwrite"] else None)
     found = tables([read_results(path) for path in reports], layout, lang=lang, column_from=column_from, force=force)
     with open_output(output) as stream:
-        stream.write(rendered(found, form, alone=standalone).encode())
+        stream.write(rendered(found, form, alone=standalone).encode("utf-8", "backslashreplace"))

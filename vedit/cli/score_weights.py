@@ -6,7 +6,7 @@ import os
 
 import click
 
-from vedit.cli.common import examples, print_json
+from vedit.cli.common import echo, examples, print_json
 from vedit.errors import CheckFailed, UsageError
 
 EXAMPLES = (
@@ -41,13 +41,13 @@ def command(check: bool, fetch: tuple[str, ...], weights: str | None, metrics: s
     finder = WeightFinder(Path(weights) if weights else None, Path(folder()).parent / "score", bool(os.environ.get("HF_HUB_OFFLINE")))
     for word in fetch:
         for tower in towers_for(word):
-            click.echo(f"{tower}: {fetch_weights(finder, tower)}", err=True)
+            echo(f"{tower}: {fetch_weights(finder, tower)}", err=True)
     chosen = [tower for word in (metrics or "").split(",") if word for tower in towers_for(word)] or list(FILES)
     entries = list_weights(finder, dict.fromkeys(chosen), check=check)
     if as_json:
         print_json([entry.json() for entry in entries])
     else:
-        click.echo(weights_text(entries, finder))
+        echo(weights_text(entries, finder))
     if wrong := [entry for entry in entries if entry.is_published is False]:
         raise CheckFailed(
             f"{wrong[0].path}: its hash is not that of the published file.", "", "Remove it, and fetch it with: vedit score weights --fetch " + wrong[0].tower

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from vedit.cli.common import Voice, examples, print_json, toml_value
+from vedit.cli.common import Voice, echo, examples, print_json, toml_value
 from vedit.errors import Stopped, UsageError
 
 EVERY = "shapes-all"
@@ -79,7 +79,7 @@ def command(preset: str | None, folder: str | None, describe: bool, as_json: boo
     if describe:
         from vedit.train.params import described
 
-        click.echo("\n".join(described()))
+        echo("\n".join(described()))
         return
     if preset is None or folder is None:
         missing = "--preset" if preset is None else "--out"

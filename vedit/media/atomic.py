@@ -15,6 +15,7 @@ from typing import BinaryIO
 
 from vedit.errors import OutputError, UsageError
 from vedit.media.stopping import finish, held
+from vedit.plain import plain
 
 try:
     import fcntl
@@ -56,7 +57,7 @@ def check_output(path: str, inputs: tuple[str, ...], overwrite: bool | None, in_
     if any(same_file(path, source) for source in inputs):
         raise UsageError(f"{path} is both input and output.", "", "To rewrite it: --in-place (or -y)")
     if overwrite is None and sys.stdin.isatty() and sys.stderr.isatty():
-        sys.stderr.write(f"{path} exists. Replace it? [y/N] ")
+        sys.stderr.write(f"{plain(path)} exists. Replace it? [y/N] ")
         sys.stderr.flush()
         if sys.stdin.readline().strip().lower() in ("y", "yes"):
             return

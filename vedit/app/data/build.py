@@ -22,6 +22,7 @@ from vedit.data.layout import FORMAT, JOURNAL, MANIFEST, REJECTED, SETTINGS, VER
 from vedit.errors import OutputError, PartialFailure, UsageError, VeditError
 from vedit.media.atomic import open_output
 from vedit.media.window import ordered_map
+from vedit.plain import json_text
 
 Watch = Callable[[Iterable[Any], int, str], Iterable[Any]]
 
@@ -127,7 +128,7 @@ def open_folder(plan: Plan, overwrite: bool) -> dict[str, Any]:
     elif names:
         raise OutputError(f"{plan.folder} is not empty, and holds no data set.", "", "Name a new folder")
     with open_output(str(path)) as file:
-        file.write((json.dumps(about, indent=2, ensure_ascii=False) + "\n").encode())
+        file.write((json_text(about, indent=2) + "\n").encode())
     return settings
 
 
@@ -219,7 +220,7 @@ def _finish(folder: Path, rows: list[dict[str, Any]], rejected: tuple[tuple[str,
         file.write(as_lines(rows))
     if rejected:
         with open_output(str(folder / REJECTED)) as file:
-            file.write("".join(f"{tidy(name)}\t{tidy(reason)}\n" for name, reason in rejected).encode())
+            file.write("".join(f"{tidy(name)}\t{tidy(reason)}\n" for name, reason in rejected).encode("utf-8", "backslashreplace"))
     else:
         (folder / REJECTED).unlink(missing_ok=True)
     (folder / JOURNAL).unlink(missing_ok=True)

@@ -223,7 +223,7 @@ def benchmark(source: str, listing: str | None, run: Run, cut: Cut, *, one_edit:
     with open_output(str(run.folder / "edits.jsonl")) as out:
         out.write(as_lines([row for entry, file in made for row in v2vbench.edit_rows(entry, file)]))
     with open_output(str(run.folder / "suite.toml")) as out:
-        out.write(v2vbench.suite(made).encode())
+        out.write(v2vbench.suite(made).encode("utf-8", "backslashreplace"))
     return summary
 
 
