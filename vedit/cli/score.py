@@ -374,10 +374,10 @@ def verdict(results: Results, thresholds: list[tuple[str, str, float]], stopped_
         )
     if not results.metrics and not any(row.failed for row in results.rows):
         raise UsageError("no metric could be computed.", "What each one needs stands above.")
-    failed = [row for row in results.rows if row.failed]
+    failed = [row for row in results.rows if row.failed or (row.damage and len(results.rows) > 1)]
     if failed:
         first = failed[0]
-        what = f"{first.label}: {next(iter(first.failed.values()))}"
+        what = f"{first.label}: {next(iter(first.failed.values()), f'damaged: {first.damage}')}"
         more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
         raise PartialFailure(f"{len(failed)} of {len(results.rows)} videos were not scored completely.", what + more)
     missed = []

@@ -18,17 +18,19 @@ EXAMPLES = (
     help=f"""Compare two methods on the same videos.
 
 A.json and B.json are reports of vedit score (--json), or CSV files with video_id, edit_id and one
-column per metric. Videos are paired by video_id and edit_id. The interval is a bootstrap over
-videos of the mean difference; the sign test and Wilcoxon's signed-rank test are exact; Holm's
-correction covers the metrics shown. The verdict is a name only when the interval excludes 0
-and the corrected p-value is below 0.05.
+column per metric. Edits are paired by video_id and edit_id. The interval of the mean difference
+is a bootstrap over videos, each with all its edits; the sign test and Wilcoxon's signed-rank test
+take each video's mean difference; Holm's correction covers the metrics shown. The verdict is a
+name only when the interval excludes 0, the corrected p-value is below 0.05, and the difference
+is larger than the metric's own rounding. Reports made with other options, versions or weights
+are refused.
 
 {examples(EXAMPLES)}"""
 )
 @click.argument("a", metavar="A.json")
 @click.argument("b", metavar="B.json")
 @click.option("--metrics", metavar="LIST", help="Metrics to show and to correct over; all that both hold by default.")
-@click.option("--force", is_flag=True, help="Compare reports of different profiles.")
+@click.option("--force", is_flag=True, help="Compare reports that were computed differently; the table says so.")
 @click.option("--seed", type=click.IntRange(0), default=0, help="Seed of the bootstrap.")
 @click.option("--json", "json_file", metavar="FILE", help="Write the comparison as JSON; - is standard output.")
 @click.option("--csv", "csv_file", metavar="FILE", help="Write the table as CSV.")

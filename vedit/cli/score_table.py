@@ -30,7 +30,7 @@ method, a column for each metric that any report holds.
 @click.option("--lang", type=click.Choice(["en", "zh"]), default="en", help="Language of the thesis' group headings.")
 @click.option("--column-from", metavar="preset:KEY", help="Head each column with a parameter's value out of the run records.")
 @click.option("--standalone", is_flag=True, help="Make the LaTeX a document that compiles alone.")
-@click.option("--force", is_flag=True, help="Put reports of different profiles into one table.")
+@click.option("--force", is_flag=True, help="Put reports that were computed differently into one table; it says so.")
 @click.option("-o", "--output", metavar="FILE", help="Write here instead of to standard output.")
 @click.option("-y", "--overwrite", is_flag=True, help="Replace the output if it exists.")
 def command(reports: tuple[str, ...], layout: str, form: str, lang: str, column_from: str | None, standalone: bool, force: bool, **given: Any) -> None:

@@ -135,3 +135,49 @@ def test_the_same_seed_gives_the_same_interval_and_another_seed_another() -> Non
     values = [0.1, 0.51, 0.93, 0.2, 0.74, 0.381]
     assert bootstrap_interval(values, 1) == bootstrap_interval(values, 1)
     assert bootstrap_interval(values, 1) != bootstrap_interval(values, 2)
+
+
+def test_the_interval_of_several_edits_resamples_videos_with_all_of_them() -> None:
+    values, videos = [1.0, 2.0, 6.0, 0.5, 9.0, 4.0, 4.5, 3.0], ["a", "a", "b", "c", "c", "c", "d", "e"]
+    groups = {video: [value for value, of in zip(values, videos, strict=True) if of == video] for video in "abcde"}
+    means = []
+    for row in np.random.default_rng(2).integers(0, 5, (10000, 5)):
+        picked = [value for k in row for value in groups["abcde"[k]]]
+        means.append(sum(picked) / len(picked))
+    assert bootstrap_interval(values, 2, videos=videos) == pytest.approx(tuple(np.percentile(means, [2.5, 97.5])), rel=1e-12)
+    assert bootstrap_interval(values, 2, videos=["a", "a", "b", "c", "c", "c", "d", "d"]) is None  # eight edits, four videos
+
+
+def test_repeating_each_edit_narrows_no_interval_and_lowers_no_p_value() -> None:
+    x, y = np.random.default_rng(5).normal(size=(2, 9))
+    once, thrice = paired(x, y), paired(np.repeat(x, 3), np.repeat(y, 3), videos=[f"v{k // 3}" for k in range(27)])
+    assert thrice.interval == pytest.approx(once.interval) and (thrice.n, thrice.videos) == (27, 9)
+    assert (thrice.sign_p, thrice.wilcoxon_p, thrice.wins) == (once.sign_p, once.wilcoxon_p, once.wins)
+    assert summarise(np.repeat(x, 3).tolist(), videos=[f"v{k // 3}" for k in range(27)]).interval == pytest.approx(summarise(x.tolist()).interval)
+
+
+def test_differences_within_the_rounding_are_ties() -> None:
+    found = paired([1.00005, 2.0, 3.0, 4.2], [1.0, 2.0001, 3.001, 4.0], rounding=1.5e-4)
+    assert (found.wins, found.losses, found.ties) == (1, 1, 2)
+
+
+def verdicts(edits: int, spread: float, runs: int, clustered: bool = True) -> float:
+    """The share of suites of 50 videos, without a true difference, in which the two criteria of a verdict are met."""
+    random, named = np.random.default_rng(11), 0
+    videos = [f"v{k // edits}" for k in range(50 * edits)]
+    for _ in range(runs):
+        difference = np.repeat(random.normal(0, spread, 50), edits) + random.normal(0, 1, 50 * edits)
+        found = paired(difference, np.zeros(50 * edits), videos=videos if clustered else None)
+        named += excludes_zero(found.interval) and found.wilcoxon_p < 0.05
+    return named / runs
+
+
+@pytest.mark.parametrize(("edits", "spread"), [(3, 1.0), (3, 3.0), (3, 0.0), (1, 1.0)])
+def test_without_a_true_difference_at_most_7_percent_of_suites_get_a_verdict(monkeypatch: pytest.MonkeyPatch, edits: int, spread: float) -> None:
+    monkeypatch.setattr("vedit.app.score.statistics.RESAMPLES", 600)
+    assert verdicts(edits, spread, 400) <= 0.07
+
+
+def test_taken_edit_by_edit_far_too_many_suites_would_get_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vedit.app.score.statistics.RESAMPLES", 300)
+    assert verdicts(3, 3.0, 100, clustered=False) > 0.15

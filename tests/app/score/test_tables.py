@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
+from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.app.scores import THESIS, report, thesis
 from vedit.app.score.compare import NOTHING_SHOWN, compare, comparison_json, comparison_notes, comparison_table
+from vedit.app.score.metrics import catalogue
 from vedit.app.score.render import Cell, Table, as_csv, as_html, as_latex, as_markdown, as_text, cells, rendered, shown, tex, width
-from vedit.app.score.results import Number, Row
-from vedit.app.score.summary import remarks
+from vedit.app.score.results import Number, Results, Row, read_results, summary_csv, to_json
+from vedit.app.score.summary import remarks, suite_table
 from vedit.app.score.tables import EXCHANGED, marked, tables
 from vedit.errors import InputError, UsageError
+from vedit.metrics.base import Options
 
 LABELS = {"pick score": "Pick Score", "viclip text alignment": "ViCLIP Text Alignment", "clip text alignment": "CLIP Text Alignment"}
 
@@ -269,3 +274,115 @@ def test_what_a_metric_remarks_is_said_once_for_all_videos() -> None:
     rows = [Row(f"v{i}", "0", {"ff_alpha": Number(0.0, (), {"note": f"{i} pairs count 0"})}) for i in range(3)]
     assert list(remarks(rows)) == ["ff_alpha (3 of 3 videos): 0 pairs count 0."]
     assert list(remarks(rows[2:])) == ["ff_alpha: 2 pairs count 0."]
+
+
+# --- what may be compared ------------------------------------------------------------------------
+
+
+def scored(name: str, key: str, values: list[float], *, options: dict[str, Any] | None = None, sha: str = "", version: int = 1, **facts: Any) -> Results:
+    """A report of one real metric, with options and, where a hash is given, the weights of its network."""
+    known = catalogue()[key]
+    provenance = {"weights": ["net"]} if sha else {}
+    rows = [Row(f"v{place}", "0", {key: Number(value, (), {}, provenance)}, facts=facts) for place, value in enumerate(values)]
+    weights = {"weights": {"net": {"sha256": sha}}} if sha else {}
+    return Results(name, "v2vbench", tuple(rows), {key: replace(known, version=version)}, {**asdict(Options()), **(options or {})}, weights)
+
+
+SIX = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+
+
+@pytest.mark.parametrize(
+    ("key", "other", "said"),
+    [
+        ("bg_psnr", {"options": {"bg_norm": "full"}}, "--bg-norm is background in a, full in b (bg_psnr)"),
+        ("bg_mae", {"options": {"mask_dilate": 3}}, "--mask-dilate is 0 in a, 3 in b"),
+        ("warp_error", {"options": {"flow": "tvl1"}}, "--flow is gmflow in a, tvl1 in b"),
+        ("dover_score", {"options": {"dover_antialias": True}}, "--dover-antialias is False in a, True in b"),
+        ("dino_consistency", {"options": {"dino": "dino-vitb16"}}, "--dino is None in a, dino-vitb16 in b"),
+        ("psnr", {"version": 2}, "its version is 1 in a, 2 in b"),
+        ("pick_score", {"sha": "b" * 64}, "the hash of net is aaaaaaaaaaaa in a, bbbbbbbbbbbb in b"),
+        ("pick_score", {"sha": "a" * 64, "options": {"dtype": "bf16"}}, "--dtype is fp32 in a, bf16 in b"),
+    ],
+)
+def test_reports_that_were_made_differently_are_refused_with_what_differs(key: str, other: dict[str, Any], said: str) -> None:
+    sha = {"sha": "a" * 64} if key == "pick_score" else {}
+    a, b = scored("a", key, SIX, **sha), scored("b", key, [value + 1 for value in SIX], **other)
+    for refused in (lambda: compare(a, b), lambda: tables([a, b], "wide")):
+        with pytest.raises(UsageError, match=re.escape(said)) as caught:
+            refused()
+        assert "--force" in caught.value.next_step
+    assert said in comparison_notes(compare(a, b, force=True))[0]
+    assert any(said in note for note in tables([a, b], "wide", force=True)[-1].notes)
+
+
+def test_options_that_change_no_shown_number_are_let_pass() -> None:
+    a = scored("a", "psnr", SIX, options={"bg_norm": "full", "dino": "dinov2", "batch": 1, "device": "cpu", "dtype": "bf16"})
+    assert compare(a, scored("b", "psnr", SIX)).forced == ()
+    assert tables([scored("a", "bg_psnr", SIX, options={"bg_norm": "full"}), scored("b", "psnr", SIX)], "wide")  # in one report only
+    assert not compare(scored("a", "warp_error", SIX, options={"flow": "gmflow"}), scored("b", "warp_error", SIX)).forced
+
+
+def test_reports_without_a_common_metric_or_number_are_refused() -> None:
+    with pytest.raises(InputError, match="no metric in common"):
+        compare(report("a", {"psnr": SIX}), report("b", {"ssim": SIX}))
+    with pytest.raises(InputError, match="no number in common"):
+        compare(report("a", {"psnr": [float("nan")] * 6}), report("b", {"psnr": SIX}))
+
+
+def test_a_steady_difference_below_the_rounding_gets_no_verdict() -> None:
+    tiny, large = ([value + shift for value in SIX] for shift in (5e-5, 5e-3))
+    (line,) = compare(scored("a", "psnr", tiny * 2), scored("b", "psnr", SIX * 2)).lines
+    assert line.verdict == NOTHING_SHOWN and line.paired.ties == 12
+    found = compare(scored("a", "psnr", tiny * 2), scored("b", "psnr", SIX * 2))
+    assert any("own rounding" in note for note in comparison_notes(found))
+    assert not any(cell.is_best for cell in marked([scored("a", "psnr", tiny * 2), scored("b", "psnr", SIX * 2)], "psnr"))
+    (line,) = compare(scored("a", "psnr", large * 2), scored("b", "psnr", SIX * 2)).lines
+    assert line.verdict == "a"
+
+
+def test_edits_of_one_source_are_one_video_whatever_they_are_called() -> None:
+    a, b = (scored(name, "psnr", values, source="cat.mp4") for name, values in (("a", [value + 1 for value in SIX]), ("b", SIX)))
+    (line,) = compare(a, b).lines
+    assert line.verdict == NOTHING_SHOWN and (line.paired.n, line.paired.videos, line.paired.interval) == (6, 1, None)
+    assert any("not independent" in note for note in comparison_notes(compare(a, b)))
+    assert texts(comparison_table(compare(a, b)))[0][6] == "6 of 1 videos"
+
+
+def test_a_damaged_clip_is_in_no_mean_and_no_pair_and_is_named() -> None:
+    whole = scored("a", "psnr", SIX)
+    first, *rest = whole.rows
+    hurt = replace(whole, rows=(replace(first, facts={"damage": "3 frames could be read"}), *rest))
+    assert (hurt.summary("psnr").mean, hurt.summary("psnr").n, hurt.summary("psnr").n_failed) == (4.0, 5, 1)
+    found = compare(hurt, scored("b", "psnr", SIX))
+    assert found.lines[0].paired.n == 5 and "Damaged and left out of a: v0." in comparison_notes(found)
+    assert "Damaged and left out of a: v0." in suite_table(hurt).notes and "Damaged and left out of a: v0." in tables([hurt], "wide")[-1].notes
+    assert summary_csv(hurt).splitlines()[1] == "a,6,4.0,5"
+    alone = replace(whole, rows=(replace(first, facts={"damage": "3 frames could be read"}),))
+    assert alone.summary("psnr").mean == 1.0  # shown, beside its flag
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xef\xbb\xbfvideo_id,edit_id,psnr\r\nv0,0,1.5\r\nv1,0,2\r\n",
+        b"video_id;edit_id;psnr\nv0;0;1,5\nv1;0;2\n",
+        b"video_id, psnr\nv0, 1.5\nv1, 2\n\n",
+        b"\xef\xbb\xbfpsnr;video_id\r\n1,5;v0\r\n2;v1\r\n",
+    ],
+)
+def test_csv_as_spreadsheets_write_it_is_read(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(content)
+    assert [(row.id, row.numbers["psnr"].value) for row in read_results(str(path)).rows] == [(("v0", "0"), 1.5), (("v1", "0"), 2.0)]
+
+
+def test_an_edit_that_stands_twice_in_a_report_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("video_id,edit_id,psnr\nv0,1,1\nv1,0,2\nv0,1,3\n")
+    with pytest.raises(InputError, match=r"edit 1 of video v0 stands in it twice"):
+        read_results(str(path))
+    twice = to_json(scored("a", "psnr", SIX))
+    twice["videos"].append(twice["videos"][0])
+    (tmp_path / "a.json").write_text(json.dumps(twice))
+    with pytest.raises(InputError, match="edit 0 of video v0 stands in it twice"):
+        read_results(str(tmp_path / "a.json"))

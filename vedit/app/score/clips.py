@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from vedit.metrics.base import Clip
 
 Warn = Callable[[str], None]
+# what readers say where a part of a file is missing; bytes behind its end are not
+LOST = re.compile(r"truncated|damaged|ends early|cannot be decoded|is missing|are missing|left transparent", re.IGNORECASE)
 DECODER = "vedit.media: frames composed, transparency over white, Pillow RGB"
 
 
@@ -161,6 +164,9 @@ def load(item: Item, reading: Reading, warn: Warn = lambda message: None) -> tup
         edited, others = edited[:shortest], {name: frames[:shortest] for name, frames in others.items()}
         facts["align"] = "first"
     mask, facts["mask"] = read_mask(item, edited.shape[:3], record, note)
+    is_whole = "source" in others and len(others["source"]) == len(edited)  # then only the end mark is gone
+    if damage := [message for message in found if LOST.search(message) and not (is_whole and message.endswith("no trailer"))]:
+        facts["damage"] = f"{len(edited)} frames could be read ({'; '.join(damage)})"
     facts |= {"frames": len(edited), "width": edited.shape[2], "height": edited.shape[1], "decoder": DECODER, "warnings": found}
     if "source" in others and others["source"].shape == edited.shape:
         facts["change"] = mean_change(edited, others["source"])

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vedit.app.score.metrics import check_keys, ordered
+from vedit.app.score.metrics import check_keys, options_of, ordered
 from vedit.app.score.render import Cell, Table, shown
-from vedit.app.score.results import Results, Row
+from vedit.app.score.results import Results, Row, videos_of
 from vedit.app.score.statistics import LEAST, LEVEL, Paired, excludes_zero, holm, paired
 from vedit.errors import InputError, UsageError
 
@@ -33,12 +33,13 @@ class Line:
 
 @dataclass(frozen=True)
 class Comparison:
-    """unpaired: videos of one report only, or without a number in one of them, by metric or ""."""
+    """unpaired: videos of one report only, or without a number in one of them, by metric or "". forced: what was computed differently all the same."""
 
     a: Results
     b: Results
     lines: tuple[Line, ...]
     unpaired: dict[str, list[str]]
+    forced: tuple[str, ...] = ()
 
 
 def compare(a: Results, b: Results, keys: Sequence[str] | None = None, *, force: bool = False, seed: int = 0) -> Comparison:
@@ -46,40 +47,92 @@ def compare(a: Results, b: Results, keys: Sequence[str] | None = None, *, force:
 
     keys: metrics to show; those of both reports by default. The verdict names a method when the
     bootstrap interval of the mean difference excludes 0 and Holm's correction of Wilcoxon's test,
-    over the metrics shown, stays below 0.05. Raises UsageError when the profiles differ, unless
-    forced, and InputError when no video is in both.
+    over the metrics shown, stays below 0.05; a difference within the metric's own rounding gets none.
+    Raises UsageError when the numbers were computed differently, unless forced, and InputError when
+    no metric or no video is in both.
     """
-    check_profiles([a, b], force)
     shared = [key for key in a.keys if key in b.metrics]
     if keys:
         check_keys(keys, shared, "the two reports have not both this metric")
         shared = ordered(dict.fromkeys(keys))
+    if not shared:
+        raise InputError(
+            f"{a.name} and {b.name} have no metric in common.", f"{a.name} has {', '.join(a.keys) or 'none'}; {b.name} has {', '.join(b.keys) or 'none'}."
+        )
+    forced = check_alike([a, b], force, shared)
     pairs, alone = pair_rows(a.rows, b.rows)
     if not pairs:
-        raise InputError(f"{a.name} and {b.name} have no video in common.", "Pairs have the same video_id and edit_id.")
+        raise InputError(
+            f"{a.name} and {b.name} have no video in common.",
+            f"Pairs have the same video_id and edit_id. {a.name} has {_few([row.label for row in a.rows], 3)}; {b.name} has {_few([row.label for row in b.rows], 3)}.",
+        )
     unpaired = {"": alone} if alone else {}
     found: list[tuple[str, float, float, Paired]] = []
     for key in shared:
-        x, y, left = paired_values(pairs, key)
+        x, y, videos, left = paired_values(pairs, key)
         if left:
             unpaired[key] = left
         if x:
-            better = a.metrics[key].value.higher_is_better
-            found.append((key, sum(x) / len(x), sum(y) / len(y), paired(x, y, higher_is_better=better, seed=seed)))
+            fact = a.metrics[key].value
+            result = paired(x, y, higher_is_better=fact.higher_is_better, seed=seed, videos=videos, rounding=fact.rounding)
+            found.append((key, sum(x) / len(x), sum(y) / len(y), result))
+    if not found:
+        raise InputError(f"{a.name} and {b.name} have no number in common.", f"No video has one in both reports for {', '.join(shared)}.")
     corrected = holm([result.wilcoxon_p for *_, result in found])
     lines = [Line(key, x, y, result, p, verdict(a, b, key, result, p)) for (key, x, y, result), p in zip(found, corrected, strict=True)]
-    return Comparison(a, b, tuple(lines), unpaired)
+    return Comparison(a, b, tuple(lines), unpaired, tuple(forced))
 
 
-def check_profiles(reports: Sequence[Results], force: bool) -> None:
-    """Refuse reports that were not computed the same way; the profile of a CSV is not known."""
-    profiles = {report.profile for report in reports} - {"unknown"}
-    if len(profiles) > 1 and not force:
+def check_alike(reports: Sequence[Results], force: bool, keys: Sequence[str] | None = None) -> list[str]:
+    """What was computed differently in the reports, in words; raises UsageError for it unless forced.
+
+    keys: the metrics that matter; those of two reports or more by default. Compared are the profile,
+    the options that a metric's numbers depend on, its version, and the weights of its networks; what a
+    report does not hold (a CSV) is not known.
+    """
+    found = [f"the profile is {value}" for value in _differing([(report.name, report.profile) for report in reports if report.profile != "unknown"])]
+    told: dict[str, list[str]] = {}
+    for key in keys if keys is not None else dict.fromkeys(key for report in reports for key in report.keys):
+        having = [report for report in reports if key in report.metrics and report.profile != "unknown"]
+        for what, values in _making_of(key, having).items():
+            for value in _differing(values):
+                told.setdefault(f"{what} is {value}", []).append(key)
+    found += [f"{what} ({_few(of, 4)})" for what, of in told.items()]
+    if found and not force:
         raise UsageError(
-            f"the reports have different profiles: {', '.join(f'{report.name} {report.profile}' for report in reports)}.",
-            "Numbers of different profiles are computed differently.",
-            "Score again with one --profile, or compare them all the same with --force",
+            f"the reports were not computed alike: {'; '.join(found)}.",
+            "Their numbers differ for that reason too.",
+            "Score again in one way, or go on all the same with --force",
         )
+    return found
+
+
+def _making_of(key: str, reports: Sequence[Results]) -> dict[str, list[tuple[str, Any]]]:
+    """How each report made a metric's numbers: by what it is called, the report's name and its value."""
+    found: dict[str, list[tuple[str, Any]]] = {}
+    for report in reports:
+        fact = report.metrics[key]
+        found.setdefault("its version", []).append((report.name, fact.version))
+        if not report.options:
+            continue
+        for option in options_of(fact.metric):
+            value = report.options.get("flow") or ("tvl1" if report.profile == "embedded" else "gmflow") if option == "flow" else report.options.get(option)
+            found.setdefault(f"--{option.replace('_', '-')}", []).append((report.name, value))
+        networks = dict.fromkeys(name for row in report.rows if key in row.numbers for name in row.numbers[key].provenance.get("weights", ()))
+        if networks:
+            found.setdefault("--dtype", []).append((report.name, report.options.get("dtype")))
+        for name in networks:
+            facts = report.provenance.get("weights", {}).get(name)
+            if isinstance(facts, Mapping) and facts.get("sha256"):
+                found.setdefault(f"the hash of {name}", []).append((report.name, str(facts["sha256"])[:12]))
+    return found
+
+
+def _differing(values: Sequence[tuple[str, Any]]) -> list[str]:
+    """ "a in one, b in the other" where the values differ, else nothing."""
+    if len({str(value) for _, value in values}) < 2:
+        return []
+    return [", ".join(f"{value} in {name}" for name, value in values)]
 
 
 def pair_rows(a: Sequence[Row], b: Sequence[Row]) -> tuple[list[tuple[Row, Row]], list[str]]:
@@ -90,70 +143,87 @@ def pair_rows(a: Sequence[Row], b: Sequence[Row]) -> tuple[list[tuple[Row, Row]]
     return [(of_a[name], of_b[name]) for name in both], [(of_a.get(name) or of_b[name]).label for name in alone]
 
 
-def paired_values(pairs: Sequence[tuple[Row, Row]], key: str) -> tuple[list[float], list[float], list[str]]:
-    """The values of a metric on videos where both have one, and the names of the videos left out."""
-    x, y, left = [], [], []
-    for row_a, row_b in pairs:
-        number_a, number_b = row_a.numbers.get(key), row_b.numbers.get(key)
+def paired_values(pairs: Sequence[tuple[Row, Row]], key: str) -> tuple[list[float], list[float], list[str], list[str]]:
+    """The values of a metric on edits where both have one, the videos they are of, and the names of those left out."""
+    x, y, videos, left = [], [], [], []
+    for (row_a, row_b), video in zip(pairs, videos_of([row for row, _ in pairs]), strict=True):
+        number_a, number_b = row_a.counted(key), row_b.counted(key)
         if number_a is not None and number_b is not None and math.isfinite(number_a.value) and math.isfinite(number_b.value):
             x.append(number_a.value)
             y.append(number_b.value)
+            videos.append(video)
         else:
             left.append(row_a.label)
-    return x, y, left
+    return x, y, videos, left
 
 
 def verdict(a: Results, b: Results, key: str, result: Paired, holm_p: float) -> str:
-    if not excludes_zero(result.interval) or holm_p >= LEVEL:
+    fact = a.metrics[key].value
+    if not excludes_zero(result.interval) or holm_p >= LEVEL or abs(result.mean) <= fact.rounding:
         return NOTHING_SHOWN
-    return a.name if (result.mean > 0) == a.metrics[key].value.higher_is_better else b.name
+    return a.name if (result.mean > 0) == fact.higher_is_better else b.name
 
 
 def comparison_table(found: Comparison) -> Table:
     """The comparison as a table; the first column carries the metric's direction."""
     a, b = found.a, found.b
-    head = ("metric", a.name, b.name, f"{a.name} − {b.name}", "95% interval", "n", "wins/losses/ties", "sign p", "Wilcoxon p", "Holm p", "verdict")
+    head = ("metric", "verdict", a.name, b.name, f"{a.name} − {b.name}", "95% interval", "n", "wins/losses/ties", "sign p", "Wilcoxon p", "Holm p")
     rows = []
     for line in found.lines:
         result, is_shown = line.paired, line.verdict != NOTHING_SHOWN
         rows.append(
             (
                 Cell(f"{line.key} {a.metrics[line.key].arrow}"),
+                Cell(line.verdict, is_best=is_shown),
                 Cell(shown(line.mean_a), is_best=is_shown and line.verdict == a.name),
                 Cell(shown(line.mean_b), is_best=is_shown and line.verdict == b.name),
                 Cell(shown(result.mean, sign=True)),
                 Cell(interval_text(result.interval, sign=True)),
-                Cell(str(result.n)),
+                Cell(str(result.n) if result.n == result.videos else f"{result.n} of {result.videos} videos"),
                 Cell(f"{result.wins}/{result.losses}/{result.ties}"),
                 Cell(f"{result.sign_p:.4f}"),
                 Cell(f"{result.wilcoxon_p:.4f}"),
                 Cell(f"{line.holm_p:.4f}"),
-                Cell(line.verdict, is_best=is_shown),
             )
         )
-    return Table(f"{a.name} against {b.name}", head, tuple(rows), notes=tuple(comparison_notes(found)))
+    return Table(f"{a.name} against {b.name}", head, tuple(rows), left=2, notes=tuple(comparison_notes(found)))
 
 
 def comparison_notes(found: Comparison) -> list[str]:
-    notes = [
+    notes = [f"Not computed alike, compared by --force: {'; '.join(found.forced)}."] if found.forced else []
+    notes += [*damage_notes(found.a), *damage_notes(found.b)]
+    if unknown := [report.name for report in (found.a, found.b) if report.profile == "unknown"]:
+        notes.append(f"How {' and '.join(unknown)} came about is not known: a CSV holds no options, versions or weights.")
+    notes += [
         f"Wins are videos on which {found.a.name} is better; ↑ higher is better, ↓ lower is better.",
         "A verdict needs a 95% interval of the mean difference without 0 and a Holm-corrected Wilcoxon p below 0.05.",
     ]
-    if any(line.paired.n < LEAST for line in found.lines):
+    if any(line.paired.n != line.paired.videos for line in found.lines):
+        notes.append("Edits of one video are not independent: intervals resample videos with all their edits, and the tests take each video's mean difference.")
+    if any(line.paired.videos < LEAST for line in found.lines):
         notes.append(f"Fewer than {LEAST} videos carry no interval, and so no verdict.")
-    largest = max((line.paired.n for line in found.lines), default=0)
+    largest = max((line.paired.videos for line in found.lines), default=0)
     if largest >= LEAST and len(found.lines) * 2 / 2**largest >= LEVEL:
         notes.append(
             f"{largest} videos are too few for {len(found.lines)} metrics: the corrected p cannot fall below {LEVEL}. Show fewer with --metrics, or score more videos."
         )
     if alone := found.unpaired.get(""):
         notes.append(f"In one report only, left out: {_few(alone)}.")
+    within = [line.key for line in found.lines if excludes_zero(line.paired.interval) and abs(line.paired.mean) <= found.a.metrics[line.key].value.rounding]
+    if within:
+        notes.append(f"Within the metric's own rounding, not judged: {', '.join(within)}.")
     notes += [f"{key}: without a number in one of the two, left out: {_few(names)}." for key, names in found.unpaired.items() if key]
     sizes = {report.name: {(row.facts.get("width"), row.facts.get("height")) for row in report.rows if "width" in row.facts} for report in (found.a, found.b)}
     of_a, of_b = (sizes[report.name] for report in (found.a, found.b))
     if of_a and of_b and of_a != of_b:
         notes.append("The two were scored at different sizes; motion_alignment and warp_error can be compared at equal sizes only.")
     return notes
+
+
+def damage_notes(results: Results) -> list[str]:
+    """The clips of a report that were damaged and are left out, in a sentence; none for most reports."""
+    labels = [row.label for row in results.rows if row.damage]
+    return [f"Damaged and left out of {results.name}: {_few(labels)}."] if labels else []
 
 
 def _few(names: Sequence[str], most: int = 10) -> str:

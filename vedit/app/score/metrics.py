@@ -139,6 +139,11 @@ def _meaning(word: str, facts: dict[str, Fact]) -> list[str]:
     )
 
 
+def options_of(metric: str) -> tuple[str, ...]:
+    """The options that a metric's numbers depend on, beside the profile and the networks' dtype; none for one that is not here."""
+    return tuple(getattr(metrics.load(metric), "OPTIONS", ())) if metrics.has(metric) else ()
+
+
 def needs_no_weights(module: ModuleType) -> bool:
     """Whether a metric reads no network from outside the package, with the embedded profile's flow."""
     return not towers_of(module, Options(profile=EMBEDDED))

@@ -61,6 +61,15 @@ class Row:
     def label(self) -> str:
         return self.video_id if self.edit_id in ("", "0") else f"{self.video_id}/{self.edit_id}"
 
+    @property
+    def damage(self) -> str:
+        """What was lost when its files were read; "" for a whole clip."""
+        return str(self.facts.get("damage") or "")
+
+    def counted(self, key: str) -> Number | None:
+        """The number that means and comparisons take: None also for a damaged clip, of which only a part was scored."""
+        return None if self.damage else self.numbers.get(key)
+
 
 @dataclass(frozen=True)
 class Results:
@@ -84,13 +93,32 @@ class Results:
         return values_of(self.rows, key)
 
     def summary(self, key: str) -> Summary:
-        return summarise(self.values(key), self.seed)
+        return summary_of(self.rows, key, self.seed)
+
+
+def summary_of(rows: Sequence[Row], key: str, seed: int) -> Summary:
+    """Mean and interval of a metric over videos, each with all its edits."""
+    meant = _meant(rows, key)
+    return summarise(values_of(rows, key), seed, videos=videos_of(meant))
 
 
 def values_of(rows: Sequence[Row], key: str) -> list[float | None]:
-    """The values of rows on which the metric was meant to be computed, in the order of their names."""
-    meant = [row for row in sorted(rows, key=lambda row: row.id) if key not in row.skipped]
-    return [row.numbers[key].value if key in row.numbers else None for row in meant]
+    """The values of rows on which the metric was meant to be computed, in the order of their names.
+
+    A damaged clip has none; where there is but one clip, it is shown with its damage.
+    """
+    found = [row.numbers.get(key) if len(rows) == 1 else row.counted(key) for row in _meant(rows, key)]
+    return [None if number is None else number.value for number in found]
+
+
+def _meant(rows: Sequence[Row], key: str) -> list[Row]:
+    return [row for row in sorted(rows, key=lambda row: row.id) if key not in row.skipped]
+
+
+def videos_of(rows: Sequence[Row]) -> list[str]:
+    """The video that each row is an edit of: rows with one source file are of one video, whatever they are called."""
+    first: dict[str, str] = {}
+    return [first.setdefault(f"source {row.facts['source']}" if row.facts.get("source") else f"id {row.video_id}", row.video_id) for row in rows]
 
 
 def finite(value: Any) -> Any:
@@ -165,7 +193,15 @@ def row_of(record: Mapping[str, Any]) -> Row:
 
 
 def fact_of(key: str, record: Mapping[str, Any]) -> Fact:
-    value = Value(key, record["unit"], record["higher_is_better"], record["usual"], record["explanation"], tuple(record.get("aliases", ())))
+    value = Value(
+        key,
+        record["unit"],
+        record["higher_is_better"],
+        record["usual"],
+        record["explanation"],
+        tuple(record.get("aliases", ())),
+        record.get("rounding", Value.rounding),
+    )
     return Fact(value, record["metric"], record["version"])
 
 
@@ -175,12 +211,12 @@ def read_results(path: str) -> Results:
     Raises InputError for anything else.
     """
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8-sig") as file:
             text = file.read()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot read: {getattr(error, 'strerror', None) or error}.") from None
     try:
-        return _from_csv(path, text) if path.lower().endswith(".csv") else _from_json(path, text)
+        return check_once(path, _from_csv(path, text) if path.lower().endswith(".csv") else _from_json(path, text))
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise InputError(
             f"{path}: not a report of vedit score: {type(error).__name__}: {error}.",
@@ -206,19 +242,38 @@ def _from_json(path: str, text: str) -> Results:
 
 
 def _from_csv(path: str, text: str) -> Results:
-    """Numbers alone: facts come from the metrics of this vedit, and the profile is unknown."""
+    """Numbers alone: facts come from the metrics of this vedit, and the profile is unknown.
+
+    As Excel writes it where commas are decimal, columns may be divided by semicolons.
+    """
     known = catalogue()
-    lines = list(csv.DictReader(io.StringIO(text)))
+    has_semicolons = ";" in text.partition("\n")[0] and "," not in text.partition("\n")[0]
+    lines = list(csv.DictReader(io.StringIO(text), delimiter=";" if has_semicolons else ","))
+    lines = [{str(key).strip(): value for key, value in line.items()} for line in lines if any(line.values())]
     keys = [key for key in (lines[0] if lines else {}) if key not in ("video_id", "edit_id")]
     unknown = [key for key in keys if key not in known]
     if unknown or not keys:
-        raise InputError(f"{path}: these columns are no metrics: {', '.join(unknown) or 'none at all'}.", f"The metrics are: {', '.join(known)}.")
-    rows = [
-        Row(line["video_id"], line.get("edit_id") or "0", {key: Number(float(line[key])) for key in keys if line[key].strip()})
-        for line in lines
-    ]  # fmt: skip
+        raise InputError(f"{path}: these columns are not metrics: {', '.join(unknown) or 'none at all'}.", f"The metrics are: {', '.join(known)}.")
+    rows = []
+    for line in lines:
+        texts = {key: line[key].strip().replace(",", ".") if has_semicolons else line[key].strip() for key in keys if line[key]}
+        numbers = {key: Number(float(text)) for key, text in texts.items() if text}
+        rows.append(Row(line["video_id"].strip(), (line.get("edit_id") or "0").strip(), numbers))
     name = os.path.splitext(os.path.basename(path))[0]
     return Results(name, "unknown", tuple(rows), {key: known[key] for key in keys})
+
+
+def check_once(path: str, results: Results) -> Results:
+    """The report, unless an edit of a video stands in it twice. Raises InputError."""
+    seen: set[tuple[str, str]] = set()
+    for row in results.rows:
+        if row.id in seen:
+            raise InputError(
+                f"{path}: edit {row.edit_id} of video {row.video_id} stands in it twice.",
+                "Each edit counts once; several edits of one video differ in edit_id.",
+            )
+        seen.add(row.id)
+    return results
 
 
 def to_csv(results: Results) -> str:
@@ -232,12 +287,13 @@ def to_csv(results: Results) -> str:
 
 
 def summary_csv(results: Results) -> str:
-    """One line: the mean of each metric over the videos."""
+    """One line: the number of edits, the mean of each metric, then over how many edits each mean is."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["name", "n", *results.keys])
-    means = [results.summary(key).mean for key in results.keys]
-    writer.writerow([results.name, len(results.rows), *("" if mean is None else repr(mean) for mean in means)])
+    writer.writerow(["name", "edits", *results.keys, *(f"{key}_n" for key in results.keys)])
+    found = [results.summary(key) for key in results.keys]
+    means = ["" if summary.mean is None else repr(summary.mean) for summary in found]
+    writer.writerow([results.name, len(results.rows), *means, *(summary.n for summary in found)])
     return out.getvalue()
 
 

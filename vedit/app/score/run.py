@@ -246,7 +246,8 @@ def left_over(draft: Draft, keys: Iterable[str]) -> None:
 
 def flags_of(draft: Draft) -> list[str]:
     """What a reader must know before believing a row."""
-    return [*([UNEDITED] if is_unedited(draft) else []), *(draft.facts.get("looks") or [])]
+    damage = draft.facts.get("damage")
+    return [*([f"damaged: {damage}"] if damage else []), *([UNEDITED] if is_unedited(draft) else []), *(draft.facts.get("looks") or [])]
 
 
 def is_unedited(draft: Draft) -> bool:

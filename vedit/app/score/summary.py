@@ -5,11 +5,11 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Sequence
 
-from vedit.app.score.compare import interval_text
+from vedit.app.score.compare import damage_notes, interval_text
 from vedit.app.score.metrics import Fact
 from vedit.app.score.render import Table, cells, shown
-from vedit.app.score.results import Results, Row, values_of
-from vedit.app.score.statistics import LEAST, summarise
+from vedit.app.score.results import Results, Row, summary_of, videos_of
+from vedit.app.score.statistics import LEAST
 
 DIRECTION = {True: "higher is better", False: "lower is better"}
 
@@ -45,10 +45,13 @@ def suite_table(results: Results) -> Table:
         counts = (str(found.n), str(found.n_failed) if found.n_failed else "")
         lines.append(cells(key, spread[0], interval, spread[1], spread[2], *counts, "higher" if fact.higher_is_better else "lower", fact.usual))
         for name, rows in results.baselines.items():
-            of_it = summarise(values_of(rows, key), results.seed)
+            of_it = summary_of(rows, key, results.seed)
             lines.append(cells(f"  {name}", shown(of_it.mean), "", shown(of_it.median), shown(of_it.deviation), str(of_it.n), "", "", ""))
-    few = [f"Fewer than {LEAST} videos carry no interval."] if len(results.rows) < LEAST else []
-    return Table(title(results), head, tuple(lines), notes=tuple(few))
+    videos = len(set(videos_of(results.rows)))
+    said = [f"Fewer than {LEAST} videos carry no interval."] if videos < LEAST else []
+    if videos < len(results.rows):
+        said.append(f"The {len(results.rows)} edits are of {videos} videos; intervals resample videos with all their edits.")
+    return Table(title(results), head, tuple(lines), notes=(*damage_notes(results), *said))
 
 
 def rows_table(results: Results) -> Table:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
-from vedit.app.score.compare import check_profiles, interval_text, pair_rows, paired_values
+from vedit.app.score.compare import check_alike, damage_notes, interval_text, pair_rows, paired_values
 from vedit.app.score.render import Cell, Table, cells, shown
 from vedit.app.score.results import Results, Row
 from vedit.app.score.statistics import excludes_zero, paired
@@ -64,13 +65,23 @@ COST = (("method_peak_memory", "Peak Memory (MiB)"), ("method_seconds", "Runtime
 
 def tables(reports: Sequence[Results], layout: str, *, lang: str = "en", column_from: str | None = None, force: bool = False) -> list[Table]:
     """The tables of a layout. column_from: a preset key whose value heads each column instead of the method's name."""
-    check_profiles(reports, force)
+    notes = _said(reports, check_alike(reports, force, _shared(reports)))
     if column_from:
         reports = [renamed(report, column_from) for report in reports]
     reports = distinct(reports)
-    if layout == "thesis":
-        return thesis_tables(reports, lang)
-    return [v2vbench_table(reports) if layout == "v2vbench" else wide_table(reports)]
+    made = thesis_tables(reports, lang) if layout == "thesis" else [v2vbench_table(reports) if layout == "v2vbench" else wide_table(reports)]
+    return [*made[:-1], replace(made[-1], notes=(*made[-1].notes, *notes))]
+
+
+def _shared(reports: Sequence[Results]) -> list[str]:
+    """The metrics that two reports or more have, so that their numbers stand beside each other."""
+    return [key for key in dict.fromkeys(key for report in reports for key in report.keys) if sum(key in report.metrics for report in reports) > 1]
+
+
+def _said(reports: Sequence[Results], differing: Sequence[str]) -> list[str]:
+    """What a table must say of its reports: what --force let pass, and damaged clips."""
+    forced = [f"Not computed alike, put together by --force: {'; '.join(differing)}."] if differing else []
+    return [*forced, *(note for report in reports for note in damage_notes(report))]
 
 
 def distinct(reports: Sequence[Results]) -> list[Results]:
@@ -154,7 +165,7 @@ def _of_methods(reports: Sequence[Results], lang: str) -> Table:
 
 
 def _value(row: Row, key: str) -> str:
-    number = row.numbers.get(key)
+    number = row.counted(key)
     return f"{number.value:.4f}" if number is not None and number.is_finite else "–"
 
 
@@ -190,8 +201,11 @@ def _best(reports: Sequence[Results], key: str, means: Sequence[float | None], p
     if means[first] == means[second]:
         return None, False
     pairs, _ = pair_rows(reports[first].rows, reports[second].rows)
-    x, y, _ = paired_values(pairs, key)
-    return first, bool(x) and excludes_zero(paired(x, y, seed=reports[first].seed).interval)
+    x, y, videos, _ = paired_values(pairs, key)
+    if not x:
+        return first, False
+    result = paired(x, y, seed=reports[first].seed, videos=videos)
+    return first, excludes_zero(result.interval) and abs(result.mean) > reports[first].metrics[key].value.rounding
 
 
 # --- one row per method --------------------------------------------------------------------------
