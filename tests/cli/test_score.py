@@ -239,7 +239,7 @@ def test_a_suite_scores_the_rest_names_the_broken_and_resumes(suite: Path) -> No
     assert done.code == 8 and "1 of 3 videos" in done.err and "b: " in done.err
     assert "b: not scored" in done.text
     assert [row["video_id"] for row in csv.DictReader(io.StringIO((suite / "r.csv").read_text()))] == ["a", "b", "c"]
-    assert (suite / "r.summary.csv").read_text().splitlines()[0] == "name,n,flicker_mae,temporal_flickering"
+    assert (suite / "r.summary.csv").read_text().splitlines()[0] == "name,edits,flicker_mae,temporal_flickering,flicker_mae_n,temporal_flickering_n"
     journal = suite / "out" / "vedit-score.jsonl"
     assert len(journal.read_text().splitlines()) == 2
     shutil.copy(suite / "out" / "a" / "0.gif", suite / "out" / "b" / "0.gif")

@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 SOURCE = "a red circle moving left on a grey background"
 TARGET = "a blue circle moving left on a grey background"
 METHODS = ("p2p", "pnp", "glp")
+BESIDE = "-beside-source"
 
 
 def outputs_in(folder: str) -> list[str]:
     """Every file that the demonstration writes."""
-    of_methods = [f"{method}{suffix}" for method in METHODS for suffix in (".nut", f".nut{SUFFIX}", ".gif", f".gif{SUFFIX}")]
+    of_methods = [f"{method}{suffix}" for method in METHODS for suffix in (".gif", f".gif{SUFFIX}", f"{BESIDE}.gif")]
     return [os.path.join(folder, name) for name in ("clip.gif", "truth.gif", *of_methods, "table.txt")]
 
 
@@ -45,14 +46,13 @@ def run_demo(folder: str, model: Model, presets: dict[str, dict[str, Any]], *, s
     source = read_pixels(clip, Selection(size=model.native_size))
     scores = [score(COPY, case, to_tensor(source), len(source.frames_FYX3))]
     for method in METHODS:
-        output = os.path.join(folder, f"{method}.nut")
-        preview = os.path.join(folder, f"{method}.gif")
+        output = os.path.join(folder, f"{method}.gif")
+        preview = os.path.join(folder, f"{method}{BESIDE}.gif")
         job = Job(clip, output, method, SOURCE, TARGET, source.selection, with_mask(method, case, presets[method]), preview=preview)
         edit_video(job, model, Settings(), watch=watch)
         made: Pixels = read_pixels(output, source.selection)
         scores.append(score(method, case, to_tensor(made), len(made.frames_FYX3)))
-        os.unlink(output)
-        os.replace(output + SUFFIX, preview + SUFFIX)
+        say(output)
         say(f"{preview} (source | edit)")
     return scores
 

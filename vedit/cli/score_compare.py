@@ -43,7 +43,7 @@ def command(a: str, b: str, metrics: str | None, force: bool, seed: int, **outpu
     import json
 
     from vedit.app.score.compare import compare, comparison_json, comparison_table
-    from vedit.app.score.html import page
+    from vedit.app.score.html import forest, page
     from vedit.app.score.render import as_html, rendered
     from vedit.app.score.results import finite, read_results
     from vedit.app.score.tables import distinct
@@ -60,7 +60,7 @@ def command(a: str, b: str, metrics: str | None, force: bool, seed: int, **outpu
             "csv": lambda: rendered([table], "csv"),
             "md": lambda: rendered([table], "md"),
             "latex": lambda: rendered([table], "latex", alone=outputs["standalone"]),
-            "html": lambda: page(table.title, as_html(table)),
+            "html": lambda: page(table.title, forest(found) + as_html(comparison_table(found, verdict_first=True))),
         },
         lambda: rendered([table], "text"),
     )

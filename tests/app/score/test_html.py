@@ -17,8 +17,10 @@ import pytest
 from PIL import Image
 
 from tests.app.score.test_clips import greys, write_gif
+from tests.app.scores import report as numbers
 from tests.conftest import vedit
-from vedit.app.score.html import CIVIDIS, NOT_SEEN, coloured, interval_svg, page, picture
+from vedit.app.score.compare import compare, comparison_table
+from vedit.app.score.html import CIVIDIS, NOT_SEEN, coloured, forest, interval_svg, page, picture
 
 BROWSER = next((path for name in ("chromium", "chromium-browser", "google-chrome", "chrome") if (path := shutil.which(name))), None)
 # What a reader does, and what then stands on the page: stepping, the split and difference views, sorting.
@@ -118,7 +120,7 @@ def test_what_users_typed_cannot_become_markup(report: str) -> None:
 
 
 def test_failures_flags_and_provenance_are_on_the_page(report: str) -> None:
-    assert "b&lt;i&gt;: not scored" in report
+    assert re.search(r'<a href="#b&lt;i&gt;">b&lt;i&gt;</a>: not scored: ', report)
     assert "Where each number comes from" in report and "&quot;seconds&quot;" in report
     assert "mean (dashed" not in report and "flicker_mae (dashed: identity)" in report
 
@@ -140,6 +142,81 @@ def test_a_browser_steps_plays_splits_and_sorts(report: str, tmp_path: Path) -> 
     assert float(said["moved"]) > float(said["mark"])
     assert said["overlap"] and "20%" in said["clip"] and said["blend"] == "difference" and said["playing"] == "Pause"
     assert said["up"] == sorted(said["up"]) and said["down"] == sorted(said["up"], reverse=True)
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The page of a suite of eleven: an unchanged copy, a frozen clip, and one of which a third is there."""
+    folder = tmp_path_factory.mktemp("many")
+    (folder / "out").mkdir()
+    frames = [np.roll(np.arange(48, dtype=np.uint8)[None, :, None] * 5 + np.zeros((40, 1, 3), np.uint8), t, 1) for t in range(4)]
+    write_gif(folder / "src.gif", frames)
+    for number in range(1, 12):
+        write_gif(
+            folder / "out" / f"c{number}.gif", frames if number == 4 else [np.clip(frame.astype(int) + 9 + number, 0, 255).astype(np.uint8) for frame in frames]
+        )
+    whole = (folder / "out" / "c3.gif").read_bytes()
+    (folder / "out" / "c3.gif").write_bytes(whole[: len(whole) // 2])
+    videos = "".join(f'[[video]]\nid = "c{number}"\nsource = "src.gif"\n[[video.edit]]\nprompt = "x"\n' for number in range(1, 12))
+    (folder / "i.toml").write_text(videos)
+    done = vedit(
+        "score", "--index", folder / "i.toml", "--edited", folder / "out", "--source-dir", folder, "--metrics", "flicker", "--html", folder / "r.html", "-q"
+    )
+    assert done.code == 8 and "Damaged and left out of out: c3." in done.text, done.err
+    return (folder / "r.html").read_text()
+
+
+def test_what_must_be_known_first_stands_first(many: str) -> None:
+    top = many[: many.index("<h2>Videos")]
+    assert "<section" not in top and top.index("Damaged and left out") < top.index("<table")
+    for label, said in (("c3", "damaged: "), ("c4", "no_edit_guard: ")):
+        assert f'<a href="#{label}">{label}</a>: {said}' in top
+    assert '<a href="#flags">Flags (2)</a>' in many and 'id="flags"' in many and 'id="videos"' in many and 'id="provenance"' in many
+
+
+def test_videos_stand_in_the_order_people_count_and_begin_collapsed_where_there_are_many(many: str, report: str) -> None:
+    assert re.findall(r'<section id="([^"]+)"', many) == [f"c{number}" for number in range(1, 12)]
+    assert re.findall(r'<th scope="row"><a href="#([^"]+)"', many) == [f"c{number}" for number in range(1, 12)]
+    assert many.count('<details class="video">') == 11 and report.count('<details class="video" open>') == 2
+    assert 'data-do="filter"' in many and 'data-do="flagged"' in many
+
+
+def test_error_maps_are_asked_for_and_are_not_most_of_the_bytes(report: str) -> None:
+    frames = json.loads(re.search(r'class="frames">(.*?)</script>', report, re.DOTALL)[1])  # type: ignore[index]
+    sizes = {name: sum(map(len, pictures)) for name, pictures in frames.items()}
+    assert sizes["map"] < sizes["edited"] + sizes["source"]
+    assert '<details class="pane map"><summary>error map</summary>' in report
+
+
+def test_a_comparison_has_a_forest_plot_with_the_verdict_beside_the_metric(tmp_path: Path) -> None:
+    values = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]
+    a = numbers("a", {"up": [value + 1 for value in values], "down": [value + 2 for value in values], "same": values}, lower=["down"])
+    b = numbers("b", {"up": values, "down": values, "same": [value + (-1) ** place for place, value in enumerate(values)]}, lower=["down"])
+    found = compare(a, b)
+    drawn = forest(found)
+    middles = {key: float(x) for key, x in re.findall(r'<text x="4" y="\d+">(\w+)</text>.*?class="mean" d="M([\d.]+) ', drawn)}
+    assert middles["up"] == 340 and middles["down"] == 140 and middles["same"] == 240  # to the right where a is better
+    assert drawn.count('class="shown"') == 2 and drawn.count('class="open"') == 1 and drawn.count('class="range"') == 3
+    assert comparison_table(found, verdict_first=True).head[1] == "verdict" and comparison_table(found).head[-1] == "verdict"
+
+
+WIDTH = """<p id="said"></p><iframe src="in.html" style="width:390px;height:800px;border:0"></iframe>
+<script>onmessage = (event) => { document.getElementById("said").textContent = `W${event.data}W`; }</script>"""
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no browser here")
+def test_at_390_pixels_nothing_scrolls_sideways(report: str, many: str, tmp_path: Path) -> None:
+    long = many.replace("out: 11 edited videos", "out" * 60).replace('<details class="video">', '<details class="video" open>')
+    split = "<script>for (const box of document.querySelectorAll('[data-do=mode]')) { box.value = 'split'; box.dispatchEvent(new Event('change')); }</script>"
+    for text in (report.replace('class="pane map"', 'class="pane map" open'), long, report + split):
+        (tmp_path / "in.html").write_text(text + "<script>parent.postMessage(document.documentElement.scrollWidth, '*')</script>")
+        (tmp_path / "page.html").write_text(WIDTH)
+        flags = "--headless --no-sandbox --disable-gpu --no-first-run --allow-file-access-from-files --virtual-time-budget=3000"
+        command = [BROWSER, *flags.split(), f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", (tmp_path / "page.html").as_uri()]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+        found = re.search(r"W(\d+)W", done.stdout)
+        assert found, done.stdout[-300:] + done.stderr[-300:]
+        assert 0 < int(found[1]) <= 390
 
 
 def test_linked_media_embeds_no_frames(tmp_path: Path) -> None:

@@ -190,13 +190,13 @@ def test_a_report_reads_back_from_json_and_csv(calls: list[str], tmp_path: Path,
     assert (again.name, again.profile, again.seed) == ("suite", "embedded", 0)
     assert to_json(again) == to_json(found)
     assert to_csv(found).splitlines() == ["video_id,edit_id,level,gap", "a,0,100.0,", "b,0,10.0,3.0"]
-    assert summary_csv(found).splitlines()[1] == "suite,2,55.0,3.0"
+    assert summary_csv(found).splitlines()[1] == "suite,2,55.0,3.0,2,1"
     (tmp_path / "r.csv").write_text(to_csv(found))
     facts = {key: Fact(Value(key, "", True, "", ""), key, 1) for key in ("level", "gap")}
     monkeypatch.setattr("vedit.app.score.results.catalogue", lambda: facts)
     assert read_results(str(tmp_path / "r.csv")).values("level") == [100.0, 10.0]
     (tmp_path / "r.csv").write_text("video_id,colour\na,3\n")
-    with pytest.raises(InputError, match="no metrics: colour"):
+    with pytest.raises(InputError, match="not metrics: colour"):
         read_results(str(tmp_path / "r.csv"))
 
 

@@ -340,12 +340,19 @@ def test_a_steady_difference_below_the_rounding_gets_no_verdict() -> None:
     assert line.verdict == "a"
 
 
-def test_edits_of_one_source_are_one_video_whatever_they_are_called() -> None:
-    a, b = (scored(name, "psnr", values, source="cat.mp4") for name, values in (("a", [value + 1 for value in SIX]), ("b", SIX)))
+def test_edits_of_one_video_are_one_in_a_comparison() -> None:
+    a, b = (scored(name, "psnr", values) for name, values in (("a", [value + 1 for value in SIX]), ("b", SIX)))
+    a, b = (replace(one, rows=tuple(replace(row, video_id="cat", edit_id=str(place)) for place, row in enumerate(one.rows))) for one in (a, b))
     (line,) = compare(a, b).lines
     assert line.verdict == NOTHING_SHOWN and (line.paired.n, line.paired.videos, line.paired.interval) == (6, 1, None)
     assert any("not independent" in note for note in comparison_notes(compare(a, b)))
-    assert texts(comparison_table(compare(a, b)))[0][6] == "6 of 1 videos"
+    assert texts(comparison_table(compare(a, b)))[0][5] == "6 of 1 videos"
+
+
+def test_videos_of_one_source_are_told() -> None:
+    (said,) = [note for note in suite_table(scored("a", "psnr", SIX, source="cat.mp4")).notes if "one source" in note]
+    assert said == "a: v0, v1, v2, v3, v4, v5 are edits of one source, cat.mp4, but count as videos of their own."
+    assert not any("one source" in note for note in suite_table(scored("a", "psnr", SIX)).notes)
 
 
 def test_a_damaged_clip_is_in_no_mean_and_no_pair_and_is_named() -> None:

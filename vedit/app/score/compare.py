@@ -152,7 +152,7 @@ def paired_values(pairs: Sequence[tuple[Row, Row]], key: str) -> tuple[list[floa
             x.append(number_a.value)
             y.append(number_b.value)
             videos.append(video)
-        else:
+        elif not (row_a.damage or row_b.damage):  # those are named once, for all metrics
             left.append(row_a.label)
     return x, y, videos, left
 
@@ -164,17 +164,19 @@ def verdict(a: Results, b: Results, key: str, result: Paired, holm_p: float) -> 
     return a.name if (result.mean > 0) == fact.higher_is_better else b.name
 
 
-def comparison_table(found: Comparison) -> Table:
-    """The comparison as a table; the first column carries the metric's direction."""
+def comparison_table(found: Comparison, *, verdict_first: bool = False) -> Table:
+    """The comparison as a table; the first column carries the metric's direction.
+
+    verdict_first: the verdict behind the metric, where a narrow page still shows it, instead of at the end.
+    """
     a, b = found.a, found.b
-    head = ("metric", "verdict", a.name, b.name, f"{a.name} − {b.name}", "95% interval", "n", "wins/losses/ties", "sign p", "Wilcoxon p", "Holm p")
+    head = ["metric", a.name, b.name, f"{a.name} − {b.name}", "95% interval", "n", "wins/losses/ties", "sign p", "Wilcoxon p", "Holm p", "verdict"]
     rows = []
     for line in found.lines:
         result, is_shown = line.paired, line.verdict != NOTHING_SHOWN
         rows.append(
             (
                 Cell(f"{line.key} {a.metrics[line.key].arrow}"),
-                Cell(line.verdict, is_best=is_shown),
                 Cell(shown(line.mean_a), is_best=is_shown and line.verdict == a.name),
                 Cell(shown(line.mean_b), is_best=is_shown and line.verdict == b.name),
                 Cell(shown(result.mean, sign=True)),
@@ -184,14 +186,18 @@ def comparison_table(found: Comparison) -> Table:
                 Cell(f"{result.sign_p:.4f}"),
                 Cell(f"{result.wilcoxon_p:.4f}"),
                 Cell(f"{line.holm_p:.4f}"),
+                Cell(line.verdict, is_best=is_shown),
             )
         )
-    return Table(f"{a.name} against {b.name}", head, tuple(rows), left=2, notes=tuple(comparison_notes(found)))
+    if verdict_first:
+        head.insert(1, head.pop())
+        rows = [(row[0], row[-1], *row[1:-1]) for row in rows]
+    return Table(f"{a.name} against {b.name}", tuple(head), tuple(rows), left=2 if verdict_first else 1, notes=tuple(comparison_notes(found)))
 
 
 def comparison_notes(found: Comparison) -> list[str]:
     notes = [f"Not computed alike, compared by --force: {'; '.join(found.forced)}."] if found.forced else []
-    notes += [*damage_notes(found.a), *damage_notes(found.b)]
+    notes += [*damage_notes(found.a), *damage_notes(found.b), *source_notes(found.a)]
     if unknown := [report.name for report in (found.a, found.b) if report.profile == "unknown"]:
         notes.append(f"How {' and '.join(unknown)} came about is not known: a CSV holds no options, versions or weights.")
     notes += [
@@ -224,6 +230,16 @@ def damage_notes(results: Results) -> list[str]:
     """The clips of a report that were damaged and are left out, in a sentence; none for most reports."""
     labels = [row.label for row in results.rows if row.damage]
     return [f"Damaged and left out of {results.name}: {_few(labels)}."] if labels else []
+
+
+def source_notes(results: Results) -> list[str]:
+    """Videos that have one source file, in a sentence: they are not independent, whatever they are called."""
+    of: dict[str, set[str]] = {}
+    for row in results.rows:
+        if row.facts.get("source"):
+            of.setdefault(str(row.facts["source"]), set()).add(row.video_id)
+    shared = {source: names for source, names in of.items() if len(names) > 1}
+    return [f"{results.name}: {_few(sorted(names))} are edits of one source, {source}, but count as videos of their own." for source, names in shared.items()]
 
 
 def _few(names: Sequence[str], most: int = 10) -> str:

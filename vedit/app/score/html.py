@@ -15,10 +15,12 @@ import json
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vedit.app.score.compare import Comparison, damage_notes, interval_text
 from vedit.app.score.render import as_html, shown
 from vedit.app.score.results import Number, Results, Row, finite, number_json, values_of
 from vedit.app.score.summary import failures, number_text, remarks, rows_table, skipped_notes, title
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from vedit.metrics.base import Clip
 
 LARGEST = 512  # pixels of the longer side of embedded frames
+MAP_LARGEST = 192  # and of error maps, which are looked at for where, not for how much
 SHOWN = 320  # pixels at which small clips are shown
 # cividis at eleven places from dark to light
 CIVIDIS = (
@@ -60,11 +63,13 @@ def report_page(results: Results, plan: Plan, towers: Any, clips: Clips, *, link
 
     link_media: point to the clips' files instead of embedding their frames.
     """
-    parts = [summary_section(results)]
-    if len(results.rows) > 1:
-        parts += ["<h2>Videos</h2>", as_html(rows_table(results), is_linked=True)]
+    rows = in_natural_order(results.rows)
+    results = replace(results, rows=tuple(rows))
+    parts = [contents(results), alerts(results), '<h2 id="numbers">Numbers</h2>', summary_section(results)]
+    if len(rows) > 1:
+        parts += ['<div id="videos"><h2>Videos</h2></div>', FILTER, as_html(rows_table(results), is_linked=True)]
     items = {(item.video_id, item.edit_id): item for item in plan.items}
-    for row in results.rows:
+    for row in rows:
         clip = None
         if not link_media or "warp_error" in row.numbers:
             try:
@@ -74,6 +79,46 @@ def report_page(results: Results, plan: Plan, towers: Any, clips: Clips, *, link
         parts.append(video_section(results, row, clip, towers, plan, link_media))
     parts.append(provenance_section(results))
     return page(title(results), "\n".join(parts))
+
+
+# --- the top -------------------------------------------------------------------------------------
+
+OPEN_AT_MOST = 3  # videos whose sections begin open
+FILTER = (
+    '<div class="filter"><label>show <input type="search" data-do="filter" placeholder="name, prompt, flag"></label>'
+    '<label><input type="checkbox" data-do="flagged"> only with flags</label>'
+    '<button type="button" data-do="open">open all</button><button type="button" data-do="close">collapse all</button><output data-do="count"></output></div>'
+)
+
+
+def in_natural_order(rows: Sequence[Row]) -> list[Row]:
+    """Videos as people count them: clip2 before clip10."""
+    from vedit.media.sequence import natural_key
+
+    return sorted(rows, key=lambda row: (natural_key(row.video_id), natural_key(row.edit_id)))
+
+
+def contents(results: Results) -> str:
+    """Links to the parts of the page."""
+    told = len([row for row in results.rows if row.flags or row.failed])
+    parts = [("flags", f"Flags ({told})")] if told else []
+    parts += [("numbers", "Numbers"), *([("videos", f"Videos ({len(results.rows)})")] if len(results.rows) > 1 else []), ("provenance", "Provenance")]
+    links = " ".join(f'<a href="#{name}">{text}</a>' for name, text in parts)
+    return f'<nav aria-label="contents">{links}</nav>'
+
+
+def alerts(results: Results) -> str:
+    """What must be known before the numbers are believed: damage, flags and failures, each with its video."""
+    left_out = "".join(f'<p class="flag"><strong>{html.escape(note)}</strong></p>' for note in damage_notes(results) if len(results.rows) > 1)
+    lines = []
+    for row in results.rows:
+        said = [*row.flags, *(f"not scored: {why}" for _, why in failures([row]))]
+        link = f'<a href="#{html.escape(row.label)}">{html.escape(row.label)}</a>'
+        lines += [f'<p class="flag">{link}: {html.escape(text)}</p>' for text in said]
+    if not lines:
+        return ""
+    shown_lines = "".join(lines[:10]) + (f"<details><summary>and {len(lines) - 10} more</summary>{''.join(lines[10:])}</details>" if len(lines) > 10 else "")
+    return f'<div class="alerts" id="flags">{left_out}{shown_lines}</div>'
 
 
 # --- tables --------------------------------------------------------------------------------------
@@ -86,8 +131,7 @@ def summary_section(results: Results) -> str:
     rows = "".join(f"<tr>{''.join(_metric_cells(results, key))}</tr>" for key in results.keys)
     columns = "".join(f'<th scope="col"{_WORDS if text == head[-1] else ""}>{html.escape(text)}</th>' for text in head)
     said = "".join(f'<p class="note">{html.escape(note)}</p>' for note in (*skipped_notes(results.rows), *remarks(results.rows)))
-    lost = "".join(f'<p class="flag">{html.escape(label)}: not scored: {html.escape(why)}</p>' for label, why in failures(results.rows))
-    return f'<div class="scroll"><table class="sortable"><thead><tr>{columns}</tr></thead><tbody>{rows}</tbody></table></div>{lost}{said}'
+    return f'<div class="scroll"><table class="sortable"><thead><tr>{columns}</tr></thead><tbody>{rows}</tbody></table></div>{said}'
 
 
 def _metric_cells(results: Results, key: str) -> Iterable[str]:
@@ -127,6 +171,29 @@ def interval_svg(values: Sequence[float | None], mean: float | None, interval: t
     )
 
 
+def forest(found: Comparison) -> str:
+    """The differences of a comparison as a forest plot: each metric's mean and interval, scaled to itself, to the right where A is better."""
+    lines = []
+    for place, line in enumerate(found.lines):
+        result, sign = line.paired, 1 if found.a.metrics[line.key].value.higher_is_better else -1
+        ends = [sign * end for end in (result.interval or (result.mean, result.mean))]
+        reach = max(abs(sign * result.mean), *map(abs, ends)) or 1.0
+        low, middle, high = (240 + 100 * value / reach for value in (min(ends), sign * result.mean, max(ends)))
+        y = 34 + 24 * place
+        kind = "shown" if line.verdict in (found.a.name, found.b.name) else "open"
+        label = f"{line.key}: {shown(result.mean, sign=True)} {interval_text(result.interval, sign=True)}"
+        bar = "" if result.interval is None else f'<line class="range" x1="{low:.1f}" x2="{high:.1f}" y1="{y}" y2="{y}"/>'
+        diamond = f'<path class="mean" d="M{middle:.1f} {y - 6} l5 6 l-5 6 l-5 -6 z"/>'
+        lines.append(f'<g class="{kind}"><title>{html.escape(label)}</title><text x="4" y="{y + 4}">{html.escape(line.key)}</text>{bar}{diamond}</g>')
+    height = 44 + 24 * len(lines)
+    heads = f'<text x="236" y="14" text-anchor="end">← {html.escape(found.b.name[:16])} better</text><text x="244" y="14">{html.escape(found.a.name[:16])} better →</text>'
+    return (
+        f'<figure class="forest"><svg viewBox="0 0 350 {height}" role="img" aria-label="differences with 95% intervals">{heads}'
+        f'<line class="axis" x1="240" x2="240" y1="20" y2="{height - 8}"/>{"".join(lines)}</svg>'
+        "<figcaption>Mean difference and 95% interval of each metric, on a scale of its own; filled where there is a verdict.</figcaption></figure>"
+    )
+
+
 # --- one video -----------------------------------------------------------------------------------
 
 
@@ -148,9 +215,12 @@ def video_section(results: Results, row: Row, clip: Clip | None, towers: Any, pl
     charts = "".join(chart(key, row.numbers[key], baselines) for key in results.keys if key in row.numbers and len(row.numbers[key].per_frame) > 1)
     numbers = "".join(f"<dt>{html.escape(key)}</dt><dd>{number_text(row, key)}</dd>" for key in results.keys if key in row.numbers)
     listed = f"<dl>{numbers}</dl>" if len(results.rows) > 1 else ""
+    is_open = " open" if len(results.rows) <= OPEN_AT_MOST else ""
+    mark = ' <span class="mark">flagged</span>' if flags or lost else ""
     return (
-        f'<section id="{html.escape(row.label)}"><h2>{html.escape(row.label)}</h2>{flags}{lost}<dl>{words}</dl>{clips}{listed}'
-        f'<div class="charts">{charts}</div>{details("Where each number comes from", {key: number_json(row.numbers[key]) for key in row.numbers})}</section>'
+        f'<section id="{html.escape(row.label)}"><details class="video"{is_open}><summary><h2>{html.escape(row.label)}</h2>{mark}</summary>'
+        f'{flags}{lost}<dl>{words}</dl>{clips}{listed}<div class="charts">{charts}</div>'
+        f"{details('Where each number comes from', {key: number_json(row.numbers[key]) for key in row.numbers})}</details></section>"
     )
 
 
@@ -169,7 +239,8 @@ def player(row: Row, clip: Clip | None, maps: tuple[list[str], float] | None, li
         frames["map"] = maps[0]
         ramp = f'<span class="ramp" style="background:{_gradient()}"></span>'
         caption = f"warping error: 0 (dark) to {maps[1]:.2g} of the full range (light); grey cannot be followed"
-        panes.append(_pane("map", caption, f'<img data-frames="map" class="{_size_class(row)}" src="{maps[0][0]}" alt="map of the warping error">{ramp}'))
+        content = f'<img data-frames="map" class="{_size_class(row)}" src="{maps[0][0]}" alt="map of the warping error">{ramp}'
+        panes.append(f'<details class="pane map"><summary>error map</summary>{_pane("map", caption, content)}</details>')
     has_both = "source" in frames and "edited" in frames
     modes = '<option value="side">side by side</option>' + (
         '<option value="split">split</option><option value="difference">difference</option>' if has_both else ""
@@ -188,7 +259,7 @@ def player(row: Row, clip: Clip | None, maps: tuple[list[str], float] | None, li
     side = round(min(LARGEST, max(SHOWN, width)) * min(1, 1.5 * width / max(1, height)))
     data = json.dumps(frames).replace("<", "\\u003c")
     return (
-        f'<div class="player" data-mode="side" style="--shown:{side}px"><div class="stage" data-mode="side">{"".join(panes)}</div>{controls}'
+        f'<div class="player" data-mode="side" data-count="{max([1, *map(len, frames.values())])}" style="--shown:{side}px"><div class="stage" data-mode="side">{"".join(panes)}</div>{controls}'
         f'<script type="application/json" class="frames">{data}</script></div>'
     )
 
@@ -221,17 +292,21 @@ def _address(path: str) -> str:
     return html.escape(Path(path).resolve().as_uri())
 
 
-def picture(frame_YX3: np.ndarray, *, is_exact: bool = False) -> str:
-    """A frame as a data address: WebP at most LARGEST pixels long, PNG where Pillow has no WebP."""
+def picture(frame_YX3: np.ndarray, *, longest: int = LARGEST) -> str:
+    """A frame as a data address: WebP at most so many pixels long, PNG where Pillow has no WebP.
+
+    Small frames are exact; with another length than a frame's they may be lossy, as maps are.
+    """
     from PIL import Image, features
 
     image = Image.fromarray(frame_YX3)
-    if max(image.size) > LARGEST:
-        image.thumbnail((LARGEST, LARGEST), Image.Resampling.LANCZOS)
+    if max(image.size) > longest:
+        image.thumbnail((longest, longest), Image.Resampling.LANCZOS)
     kind = "WEBP" if features.check("webp") else "PNG"
     buffer = io.BytesIO()
     # small frames are shown enlarged, where the marks of a lossy encoder would be mistaken for the edit's
-    image.save(buffer, kind, **({"lossless": True} if is_exact or max(image.size) < SHOWN else {"quality": 85}))
+    is_exact = longest == LARGEST and max(image.size) < SHOWN
+    image.save(buffer, kind, **({"lossless": True} if is_exact else {"quality": 85 if longest == LARGEST else 40}))
     return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
@@ -286,7 +361,7 @@ def flow_maps(clip: Clip, towers: Any, plan: Plan) -> tuple[list[str], float] | 
         return None
     seen = errors[np.isfinite(errors)]
     top = max(float(np.percentile(seen, 99.5)) if seen.size else 0.0, 0.02)
-    pictures = [picture(coloured(error / top), is_exact=True) for error in errors]
+    pictures = [picture(coloured(error / top), longest=MAP_LARGEST) for error in errors]
     return [pictures[0], *pictures], top
 
 
@@ -316,6 +391,6 @@ def details(summary: str, content: Mapping[str, Any]) -> str:
 
 
 def provenance_section(results: Results) -> str:
-    return "<h2>Provenance</h2>" + details(
+    return '<h2 id="provenance">Provenance</h2>' + details(
         f"Profile {results.profile}: options, versions, weights", {"options": results.options, **results.provenance, "seed": results.seed}
     )

@@ -31,22 +31,33 @@ for (const table of document.querySelectorAll("table.sortable")) {
 // Players: every picture of a video shows the same frame, and the charts mark it.
 for (const player of document.querySelectorAll(".player")) {
   const section = player.closest("section");
-  const frames = JSON.parse(player.querySelector("script.frames").textContent);
   const find = (name) => player.querySelector(`[data-do=${name}]`);
   const images = [...player.querySelectorAll("img[data-frames]")];
-  const lists = images.map((image) => frames[image.dataset.frames]);
-  lists.flat().forEach((address) => { new Image().src = address; });
-  const count = Math.max(1, ...lists.map((list) => list.length));
+  const count = Number(player.dataset.count);
+  let lists = null;
+  // The posters stand until the player is seen or used: a page of a hundred clips need not decode them all.
+  const load = () => {
+    if (lists) return;
+    const frames = JSON.parse(player.querySelector("script.frames").textContent);
+    lists = images.map((image) => frames[image.dataset.frames]);
+    lists.forEach((list, i) => { if (!images[i].closest("details.map")) list.forEach((address) => { new Image().src = address; }); });
+  };
+  if (window.IntersectionObserver) {
+    const watch = new IntersectionObserver((entries) => { if (entries.some((entry) => entry.isIntersecting)) { load(); watch.disconnect(); } });
+    watch.observe(player);
+  }
   const clips = [...player.querySelectorAll("video")];
   const [seek, play, rate, stage] = [find("seek"), find("play"), find("rate"), player.querySelector(".stage")];
   let now = 0;
   let timer = 0;
   seek.max = count - 1;
+  const tell = () => { find("place").value = `frame ${now + 1} of ${count}`; };
   const show = (place) => {
+    load();
     now = (place + count) % count;
     images.forEach((image, i) => { image.src = lists[i][Math.min(now, lists[i].length - 1)]; });
     seek.value = now;
-    find("place").value = `frame ${now + 1} of ${count}`;
+    tell();
     for (const mark of section.querySelectorAll(".now")) {
       const places = JSON.parse(mark.dataset.places);
       const x = places[Math.min(now, places.length - 1)];
@@ -79,5 +90,36 @@ for (const player of document.querySelectorAll(".player")) {
     const act = { ArrowLeft: () => { stop(); show(now - 1); }, ArrowRight: () => { stop(); show(now + 1); }, " ": () => play.click() }[event.key];
     if (act) { act(); event.preventDefault(); }
   });
-  show(0);
+  tell();
 }
+
+// Videos: a filter over names, prompts and flags, all open or closed at once, and a link opens what it leads to.
+const sections = [...document.querySelectorAll("section")];
+const control = (name) => document.querySelector(`.filter [data-do=${name}]`);
+if (control("filter")) {
+  const texts = sections.map((section) => [section.id, ...[...section.querySelectorAll("dd, .flag")].map((part) => part.textContent)].join(" ").toLowerCase());
+  const rows = new Map([...document.querySelectorAll("tbody th a")].map((link) => [decodeURIComponent(link.hash.slice(1)), link.closest("tr")]));
+  const filter = () => {
+    const wanted = control("filter").value.trim().toLowerCase();
+    let count = 0;
+    sections.forEach((section, i) => {
+      const fits = texts[i].includes(wanted) && (!control("flagged").checked || section.querySelector(".flag") !== null);
+      section.hidden = !fits;
+      if (rows.has(section.id)) rows.get(section.id).hidden = !fits;
+      count += fits;
+    });
+    control("count").value = count < sections.length ? `${count} of ${sections.length} videos` : "";
+  };
+  control("filter").addEventListener("input", filter);
+  control("flagged").addEventListener("change", filter);
+  for (const [name, isOpen] of [["open", true], ["close", false]]) {
+    control(name).addEventListener("click", () => document.querySelectorAll("details.video").forEach((video) => { video.open = isOpen; }));
+  }
+}
+const reveal = () => {
+  const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  if (target && target.matches("section")) { target.querySelector("details.video").open = true; target.scrollIntoView(); }
+};
+window.addEventListener("hashchange", reveal);
+reveal();
+

@@ -116,9 +116,8 @@ def _meant(rows: Sequence[Row], key: str) -> list[Row]:
 
 
 def videos_of(rows: Sequence[Row]) -> list[str]:
-    """The video that each row is an edit of: rows with one source file are of one video, whatever they are called."""
-    first: dict[str, str] = {}
-    return [first.setdefault(f"source {row.facts['source']}" if row.facts.get("source") else f"id {row.video_id}", row.video_id) for row in rows]
+    """The video that each row is an edit of."""
+    return [row.video_id for row in rows]
 
 
 def finite(value: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Sequence
 
-from vedit.app.score.compare import damage_notes, interval_text
+from vedit.app.score.compare import damage_notes, interval_text, source_notes
 from vedit.app.score.metrics import Fact
 from vedit.app.score.render import Table, cells, shown
 from vedit.app.score.results import Results, Row, summary_of, videos_of
@@ -51,7 +51,7 @@ def suite_table(results: Results) -> Table:
     said = [f"Fewer than {LEAST} videos carry no interval."] if videos < LEAST else []
     if videos < len(results.rows):
         said.append(f"The {len(results.rows)} edits are of {videos} videos; intervals resample videos with all their edits.")
-    return Table(title(results), head, tuple(lines), notes=(*damage_notes(results), *said))
+    return Table(title(results), head, tuple(lines), notes=(*damage_notes(results), *source_notes(results), *said))
 
 
 def rows_table(results: Results) -> Table:
