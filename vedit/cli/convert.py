@@ -84,7 +84,7 @@ class FrameSize(click.ParamType[tuple[int, int]]):
 @click.command(
     help=f"""Convert between GIF, video, animated pictures, frame folders and frame streams.
 
-INPUT is a GIF, any video that ffmpeg reads, an animated PNG or WebP, a folder of pictures, or a
+INPUT is a GIF, any video that ffmpeg reads, an animated PNG, WebP or AVIF, a folder of pictures, or a
 NUT, y4m, rgb24 or rgba stream. The name of the output, or --to, tells what to write. Times are
 kept: varying delays stay as they are in video, and come back the same.
 
