@@ -75,6 +75,7 @@ _vedit() {
         'vedit convert --raw-info' | 'vedit convert -o' | 'vedit convert --output') _vedit_value file "$cur"; return ;;
         'vedit convert --even') _vedit_value words "$cur" 'pad crop scale'; return ;;
         'vedit convert --encoder-preset') _vedit_value words "$cur" 'ultrafast superfast veryfast faster fast medium slow slower veryslow'; return ;;
+        'vedit convert --tonemap') _vedit_value words "$cur" 'none mobius hable reinhard gamma linear clip'; return ;;
         'vedit convert --loop') _vedit_value words "$cur" 'forever once keep'; return ;;
         'vedit convert --palette') _vedit_value words "$cur" 'auto keep global frame'; return ;;
         'vedit convert --dither') _vedit_value words "$cur" 'none bayer fs'; return ;;
@@ -131,6 +132,7 @@ _vedit() {
         'vedit gif adjust --loop') _vedit_value words "$cur" 'forever once keep'; return ;;
         'vedit gif adjust --palette') _vedit_value words "$cur" 'auto keep global frame'; return ;;
         'vedit gif adjust --dither') _vedit_value words "$cur" 'none bayer fs'; return ;;
+        'vedit gif adjust --tonemap') _vedit_value words "$cur" 'none mobius hable reinhard gamma linear clip'; return ;;
         'vedit gif adjust --to') _vedit_value words "$cur" 'gif nut y4m rgb24 rgba'; return ;;
         'vedit gif adjust --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
         'vedit gif chain -f' | 'vedit gif chain --file' | 'vedit gif chain -o' | 'vedit gif chain --output') _vedit_value file "$cur"; return ;;
@@ -140,6 +142,7 @@ _vedit() {
         'vedit gif chain --loop') _vedit_value words "$cur" 'forever once keep'; return ;;
         'vedit gif chain --palette') _vedit_value words "$cur" 'auto keep global frame'; return ;;
         'vedit gif chain --dither') _vedit_value words "$cur" 'none bayer fs'; return ;;
+        'vedit gif chain --tonemap') _vedit_value words "$cur" 'none mobius hable reinhard gamma linear clip'; return ;;
         'vedit gif chain --to') _vedit_value words "$cur" 'gif nut y4m rgb24 rgba'; return ;;
         'vedit gif chain --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
         'vedit gif crop --rect' | 'vedit gif crop --left' | 'vedit gif crop --right' | 'vedit gif crop --top' | 'vedit gif crop --bottom' | 'vedit gif crop --centre' | 'vedit gif crop --suffix' | 'vedit gif crop --strip' | 'vedit gif crop --comment' | 'vedit gif crop --colors' | 'vedit gif crop --limit' | 'vedit gif crop -j' | 'vedit gif crop --jobs') _vedit_value text "$cur"; return ;;
@@ -148,6 +151,7 @@ _vedit() {
         'vedit gif crop --loop') _vedit_value words "$cur" 'forever once keep'; return ;;
         'vedit gif crop --palette') _vedit_value words "$cur" 'auto keep global frame'; return ;;
         'vedit gif crop --dither') _vedit_value words "$cur" 'none bayer fs'; return ;;
+        'vedit gif crop --tonemap') _vedit_value words "$cur" 'none mobius hable reinhard gamma linear clip'; return ;;
         'vedit gif crop --to') _vedit_value words "$cur" 'gif nut y4m rgb24 rgba'; return ;;
         'vedit gif crop --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
         'vedit gif metadata --loop') _vedit_value words "$cur" 'forever once keep'; return ;;
@@ -156,6 +160,7 @@ _vedit() {
         'vedit gif metadata -O' | 'vedit gif metadata --output-dir') _vedit_value folder "$cur"; return ;;
         'vedit gif metadata --palette') _vedit_value words "$cur" 'auto keep global frame'; return ;;
         'vedit gif metadata --dither') _vedit_value words "$cur" 'none bayer fs'; return ;;
+        'vedit gif metadata --tonemap') _vedit_value words "$cur" 'none mobius hable reinhard gamma linear clip'; return ;;
         'vedit gif metadata --to') _vedit_value words "$cur" 'gif nut y4m rgb24 rgba'; return ;;
         'vedit gif metadata --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
         'vedit gif preview -o' | 'vedit gif preview --output') _vedit_value file "$cur"; return ;;
@@ -168,6 +173,7 @@ _vedit() {
         'vedit gif resize --loop') _vedit_value words "$cur" 'forever once keep'; return ;;
         'vedit gif resize --palette') _vedit_value words "$cur" 'auto keep global frame'; return ;;
         'vedit gif resize --dither') _vedit_value words "$cur" 'none bayer fs'; return ;;
+        'vedit gif resize --tonemap') _vedit_value words "$cur" 'none mobius hable reinhard gamma linear clip'; return ;;
         'vedit gif resize --to') _vedit_value words "$cur" 'gif nut y4m rgb24 rgba'; return ;;
         'vedit gif resize --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
         'vedit gif rotate --angle') _vedit_value words "$cur" '0 90 180 270'; return ;;
@@ -178,6 +184,7 @@ _vedit() {
         'vedit gif rotate --loop') _vedit_value words "$cur" 'forever once keep'; return ;;
         'vedit gif rotate --palette') _vedit_value words "$cur" 'auto keep global frame'; return ;;
         'vedit gif rotate --dither') _vedit_value words "$cur" 'none bayer fs'; return ;;
+        'vedit gif rotate --tonemap') _vedit_value words "$cur" 'none mobius hable reinhard gamma linear clip'; return ;;
         'vedit gif rotate --to') _vedit_value words "$cur" 'gif nut y4m rgb24 rgba'; return ;;
         'vedit gif rotate --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
         'vedit gif speed --factor' | 'vedit gif speed --delay' | 'vedit gif speed --fps' | 'vedit gif speed --duration' | 'vedit gif speed --min-delay' | 'vedit gif speed --suffix' | 'vedit gif speed --strip' | 'vedit gif speed --comment' | 'vedit gif speed --colors' | 'vedit gif speed --limit' | 'vedit gif speed -j' | 'vedit gif speed --jobs') _vedit_value text "$cur"; return ;;
@@ -186,6 +193,7 @@ _vedit() {
         'vedit gif speed --loop') _vedit_value words "$cur" 'forever once keep'; return ;;
         'vedit gif speed --palette') _vedit_value words "$cur" 'auto keep global frame'; return ;;
         'vedit gif speed --dither') _vedit_value words "$cur" 'none bayer fs'; return ;;
+        'vedit gif speed --tonemap') _vedit_value words "$cur" 'none mobius hable reinhard gamma linear clip'; return ;;
         'vedit gif speed --to') _vedit_value words "$cur" 'gif nut y4m rgb24 rgba'; return ;;
         'vedit gif speed --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
         'vedit gif watermark --text' | 'vedit gif watermark --font-size' | 'vedit gif watermark --opacity' | 'vedit gif watermark --color' | 'vedit gif watermark --margin' | 'vedit gif watermark --outline' | 'vedit gif watermark --outline-color' | 'vedit gif watermark --scale' | 'vedit gif watermark --frames' | 'vedit gif watermark --suffix' | 'vedit gif watermark --strip' | 'vedit gif watermark --comment' | 'vedit gif watermark --colors' | 'vedit gif watermark --limit' | 'vedit gif watermark -j' | 'vedit gif watermark --jobs') _vedit_value text "$cur"; return ;;
@@ -195,6 +203,7 @@ _vedit() {
         'vedit gif watermark --loop') _vedit_value words "$cur" 'forever once keep'; return ;;
         'vedit gif watermark --palette') _vedit_value words "$cur" 'auto keep global frame'; return ;;
         'vedit gif watermark --dither') _vedit_value words "$cur" 'none bayer fs'; return ;;
+        'vedit gif watermark --tonemap') _vedit_value words "$cur" 'none mobius hable reinhard gamma linear clip'; return ;;
         'vedit gif watermark --to') _vedit_value words "$cur" 'gif nut y4m rgb24 rgba'; return ;;
         'vedit gif watermark --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
         'vedit invert -o' | 'vedit invert --output') _vedit_value file "$cur"; return ;;
@@ -260,7 +269,7 @@ _vedit() {
         'vedit cache') words='-h --help' ;;
         'vedit cache clear') words='-h --help' ;;
         'vedit cache list') words='-h --help' ;;
-        'vedit convert') words='--to -f --from --start --duration --width --height --fps --size --rate --raw-info --background --even --crf --encoder-preset --quality --repeat --no-audio --loop --palette --colors --dither --limit -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
+        'vedit convert') words='--to -f --from --start --duration --width --height --fps --size --rate --raw-info --background --even --crf --encoder-preset --quality --repeat --tonemap --no-audio --loop --palette --colors --dither --limit -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
         'vedit data') words='-h --help' ;;
         'vedit data check') words='--json -q --quiet --progress -h --help' ;;
         'vedit data clip') words='--start --frames --stride --size --offset --fps --caption -y --overwrite --json -h --help' ;;
@@ -274,15 +283,15 @@ _vedit() {
         'vedit env') words='--json -h --help' ;;
         'vedit generate') words='-o --output -O --output-dir --to --model --revision --prompts --negative --seed --count --steps --ddim-num-steps --guidance --frames --size --fps --device --dtype --weights --eta --clip --spacing --save-x-start --save-every --from-x-start --from-step --mask --offload --vae-tiling --variant --motion-adapter --pipe --provider --base-url --remote-model --key-env --form --field --timeout --no-metadata -y --overwrite --skip-existing --json -q --quiet --progress -h --help' ;;
         'vedit gif') words='-h --help' ;;
-        'vedit gif adjust') words='--brightness --contrast --saturation --gamma --pivot -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
-        'vedit gif chain') words='-f --file --preset -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
-        'vedit gif crop') words='--rect --left --right --top --bottom --centre --auto -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
-        'vedit gif metadata') words='--loop --strip --comment -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --palette --colors --dither --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
+        'vedit gif adjust') words='--brightness --contrast --saturation --gamma --pivot -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --tonemap --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
+        'vedit gif chain') words='-f --file --preset -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --tonemap --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
+        'vedit gif crop') words='--rect --left --right --top --bottom --centre --auto -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --tonemap --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
+        'vedit gif metadata') words='--loop --strip --comment -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --palette --colors --dither --tonemap --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
         'vedit gif preview') words='-o --output --grid --tile --frame --style -y --overwrite -n --no-overwrite --limit --strict -q --quiet -h --help' ;;
-        'vedit gif resize') words='--size --width --height --scale --fit --fill --keep-aspect --no-keep-aspect --filter --only-shrink -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
-        'vedit gif rotate') words='--angle --flip --keep-interlace -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
-        'vedit gif speed') words='--factor --delay --fps --duration --reverse --boomerang --any --min-delay --raw-delays --drop -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
-        'vedit gif watermark') words='--text --font-size --opacity --position --color --margin --font --outline --outline-color --image --scale --frames -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
+        'vedit gif resize') words='--size --width --height --scale --fit --fill --keep-aspect --no-keep-aspect --filter --only-shrink -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --tonemap --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
+        'vedit gif rotate') words='--angle --flip --keep-interlace -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --tonemap --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
+        'vedit gif speed') words='--factor --delay --fps --duration --reverse --boomerang --any --min-delay --raw-delays --drop -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --tonemap --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
+        'vedit gif watermark') words='--text --font-size --opacity --position --color --margin --font --outline --outline-color --image --scale --frames -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --tonemap --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
         'vedit invert') words='-o --output --prompt --steps --fixed-point --method --guidance --inner-steps --lr --early-stop --shared --per-frame --check --no-check --model --revision --device --dtype --offload --frames-per-call --frames --stride --start --size --crop -y --overwrite --json -q --quiet --progress -h --help' ;;
         'vedit models') words='-h --help' ;;
         'vedit models export') words='-o --output --step --both -y --overwrite --json -h --help' ;;

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from vedit.cli.common import Voice, complain, examples, manner_options, output_options
-from vedit.cli.gif import palette_options, show_report
+from vedit.cli.gif import palette_options, show_report, tonemap_option
 from vedit.errors import UsageError
 from vedit.media.formats import FORMATS
 from vedit.media.limits import fraction, frame_rate, frame_size
@@ -127,6 +127,7 @@ With two names and no -o the second is the output.
 )
 @click.option("--quality", type=click.IntRange(0, 100), metavar="N", help="Quality of WebP (exact for a GIF's frames, else 90).")
 @click.option("--repeat", type=click.IntRange(1, 1000), default=1, metavar="N", help="Write the clip this many times over, in video, which cannot loop.")
+@tonemap_option
 @click.option("--no-audio", is_flag=True, help="Leave the sound out.")
 @click.option("--loop", default=None, metavar="N|forever|once|keep", help="Repeats of a GIF: a number (0 forever), forever, once or keep.")
 @palette_options
@@ -154,7 +155,7 @@ def command(inputs: tuple[str, ...], loop: str | None, **common: Any) -> None:
     items = _items(names or ["-"], common, voice.warn)
     reads_info = common["source_format"] in ("rgb24", "rgba")
     conversion = Conversion(
-        **{key: common[key] for key in ("to", "source_format", "raw_size", "rate", "start_s", "duration_s", "width", "height", "fps")},
+        **{key: common[key] for key in ("to", "source_format", "raw_size", "rate", "start_s", "duration_s", "width", "height", "fps", "tonemap")},
         raw_info=common["raw_info"] if reads_info else None,
         write={
             **{key: common[key] for key in ("background", "quality", "even", "crf", "repeat")},

@@ -14,6 +14,7 @@ from vedit.cli import LazyGroup
 from vedit.cli.common import Voice, complain, echo, examples, manner_options, options, output_options, print_json
 from vedit.errors import UsageError
 from vedit.media.formats import CLIP_SUFFIXES
+from vedit.media.light import CURVES, DEFAULT_CURVE
 
 if TYPE_CHECKING:
     from vedit.stages.options import Option
@@ -34,7 +35,11 @@ palette_options = options(
     click.option("--colors", type=click.IntRange(2, 256), default=256, metavar="2-256", help="Colours per palette."),
     click.option("--dither", type=click.Choice(["none", "bayer", "fs"]), default="none", help="Dithering of full-colour results."),
 )
+tonemap_option = click.option(
+    "--tonemap", type=click.Choice(CURVES), default=DEFAULT_CURVE, metavar="CURVE", help=f"How HDR film becomes SDR: {', '.join(CURVES)} ({DEFAULT_CURVE})."
+)
 clip_options = options(
+    tonemap_option,
     click.option("--strict", is_flag=True, help="Treat recoverable damage as an error."),
     click.option(
         "--limit", "limits", multiple=True, metavar="KEY=N", help="Change a limit: canvas, image, total, images, comment, expansion, held, spool; 0 lifts it."
@@ -200,7 +205,7 @@ def run_inputs(inputs: Sequence[str], build: Callable[[], Sequence[Any]], voice:
         watch = voice.watch if len(items) == 1 else lambda frames, total: frames
         settings = Settings(
             jobs=cores if len(items) == 1 else 1, limits=limits, strict=common["strict"], to=common["to"],
-            quantise=quantise, warn=voice.named(item.input), watch=watch,
+            quantise=quantise, warn=voice.named(item.input), watch=watch, read={"tonemap": common["tonemap"]},
         )  # fmt: skip
         with together(is_last=len(items) == 1):
             return edit_gif(item.input, item.output, build, settings, dry_run)

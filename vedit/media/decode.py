@@ -20,6 +20,7 @@ from vedit.errors import InputError
 from vedit.media.closing import ClosingFrames
 from vedit.media.ffmpeg import Child, MovieFacts, VideoFacts, measure, probe
 from vedit.media.frames import Audio, Clip, Frames, SoundTrack
+from vedit.media.light import DEFAULT_CURVE, HDR, PEAK_NITS, Light, matrix_of, parse_light, to_sdr
 from vedit.media.limits import Limits
 from vedit.media.nut import NutReader, SoundSource, cut_sound
 from vedit.media.timing import rounded
@@ -34,7 +35,8 @@ class ReadOptions:
 
     Time stamps stay those of the source. scale: (width, height) to scale to, None in one place for the
     aspect. fps: a faster constant rate is thinned out to this one. is_quick: the
-    fastest conversion to RGB, which does not interpolate colour between its samples.
+    fastest conversion to RGB, which does not interpolate colour between its samples. tonemap: one of
+    `light.CURVES`, for HDR.
     """
 
     start_s: Fraction = Fraction(0)
@@ -42,6 +44,7 @@ class ReadOptions:
     scale: tuple[int | None, int | None] | None = None
     fps: Fraction | None = None
     is_quick: bool = False
+    tonemap: str = DEFAULT_CURVE
 
 
 def read_video(
@@ -94,6 +97,7 @@ def read_video(
     if facts.duration_s is not None:
         span = min(max(Fraction(0), facts.duration_s - options.start_s), span if span is not None else facts.duration_s)
     clip.frames_hint = rounded(span * (clip.rate or video.fps or 0)) or None if span is not None else None
+    _tell_tonemap(parse_light(video.color, video.peak_nits), options, warn)
     clip.loop = 0  # a film cannot say
     tags = (tag for tag in facts.labels.tags if not (tag[0].lower() == "comment" and tag[1].startswith('{"vedit"')))
     clip.labels = facts.labels._replace(tags=tuple(tags))  # a recipe describes that film, not what is made of it
@@ -101,6 +105,13 @@ def read_video(
         clip.audio = _sound_of(facts, sound_path, warn)
     shift = rounded(options.start_s / clip.timebase)
     return clip, ClosingFrames(_frames(child, reader, shift, warn), child.close, child.process.kill)
+
+
+def _tell_tonemap(light: Light, options: ReadOptions, warn: Callable[[str], None]) -> None:
+    if light.is_hdr and options.tonemap == "none":
+        warn(f"HDR ({HDR[light.transfer]}) is not tone-mapped: it will look flat and grey")
+    elif light.is_hdr:
+        warn(f"HDR ({HDR[light.transfer]}, {light.peak_nits or PEAK_NITS} nits) is tone-mapped to SDR by {options.tonemap}; see --tonemap")
 
 
 def _sound_of(facts: MovieFacts, path: str, warn: Callable[[str], None]) -> Audio | None:
@@ -141,7 +152,15 @@ def _read_arguments(video: VideoFacts, options: ReadOptions, format: str | None,
     is_scaled = (width, height) != (video.shown)
     flags = "bicubic" if options.is_quick and not is_scaled else "bicubic+accurate_rnd+full_chroma_int"
     # rotation comes first, by ffmpeg itself; the marker behind the last frame tells its duration
-    filters = f"scale={width}:{height}:flags={flags},setsar=1,format={'rgba' if video.has_alpha else 'rgb24'}"
+    light = parse_light(video.color, video.peak_nits)
+    mapped = to_sdr(light, options.tonemap)
+    # what is made smaller is mapped behind that, where it costs less
+    scale = f"scale={width}:{height}:flags={flags}"
+    if mapped:
+        scale = f"{scale},format=yuv444p12le,{mapped}" if is_scaled else f"{mapped},{scale}"
+    elif not light.matrix and video.pix_fmt.startswith("yuv"):
+        scale += f":in_color_matrix={matrix_of(light, video.width, video.height)}"
+    filters = f"{scale},setsar=1,format={'rgba' if video.has_alpha else 'rgb24'}"
     if options.fps and video.is_constant and video.fps and video.fps > options.fps:
         filters = f"fps={options.fps}," + filters
     filters += ",tpad=stop=1:stop_mode=clone"

@@ -207,6 +207,7 @@ class VideoFacts:
     has_alpha: bool
     color: str
     start_s: Fraction = Fraction(0)
+    peak_nits: int = 0
 
     @property
     def shown(self) -> tuple[int, int]:
@@ -387,7 +388,16 @@ def _video_facts(lines: list[str]) -> VideoFacts | None:
         has_alpha_side or bool(ALPHA.match(pix_fmt)),
         ", ".join(tag for tag in tags.rstrip(")").split(", ") if tag and tag not in ("progressive", "unknown")),
         _start(fields),
+        _peak_nits(lines),
     )
+
+
+def _peak_nits(lines: Sequence[str]) -> int:
+    """The brightest point of an HDR film, or of the screen it was made on; 0 when not told."""
+    for pattern in (r"\bMaxCLL=(\d+)", r"\bmax_luminance=(\d+)"):
+        if found := next((match for line in lines if (match := re.search(pattern, line))), None):
+            return int(found[1])
+    return 0
 
 
 def _start(fields: Sequence[str], word: str = "start") -> Fraction:

@@ -24,7 +24,7 @@ class Conversion(NamedTuple):
     input that does not tell itself. start_s, duration_s: part of the clip, in seconds.
     width, height: one of them keeps the aspect. fps: a GIF gets at most so many frames per second
     (None: 25 when the source is faster), other formats exactly so many.
-    write: options of the writer, see `media.open.write_clip`.
+    tonemap: one of `media.light.CURVES`, for HDR films. write: options of the writer, see `media.open.write_clip`.
     """
 
     to: str | None = None
@@ -37,6 +37,7 @@ class Conversion(NamedTuple):
     width: int | None = None
     height: int | None = None
     fps: Fraction | None = None
+    tonemap: str | None = None
     write: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -83,7 +84,7 @@ def convert(name: str, output: str, conversion: Conversion, settings: Settings, 
 def _read_options(conversion: Conversion, to: str) -> dict[str, Any]:
     """Options of `open_clip`: what a video decoder does cheaper than a stage is asked of it too."""
     given: dict[str, Any] = {"format": conversion.source_format, "size": conversion.raw_size, "rate": conversion.rate, "raw_info": conversion.raw_info}
-    given.update(start_s=conversion.start_s, duration_s=conversion.duration_s)
+    given.update(start_s=conversion.start_s, duration_s=conversion.duration_s, tonemap=conversion.tonemap)
     if conversion.width or conversion.height:
         given["scale"] = (conversion.width, conversion.height)
     if to == "gif":
