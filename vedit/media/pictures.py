@@ -87,7 +87,8 @@ def open_picture(file: Any, limits: Limits = Limits()) -> Any:
         image = Image.open(file, formats=(kind,))
     except Image.DecompressionBombError as error:
         pixels = re.search(r"\d+", str(error))
-        limits.check("canvas", int(pixels[0]) if pixels else 2 * limits.canvas, "a picture of so many pixels")
+        count = int(pixels[0]) if pixels else 2 * limits.canvas
+        limits.check("canvas", count, f"a picture of {count} pixels")
         raise _damaged(error) from None
     except Exception as error:  # Pillow's readers raise whatever they stumble over
         raise _damaged(error) from None
