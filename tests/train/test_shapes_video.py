@@ -88,6 +88,20 @@ def test_without_a_teacher_the_loss_is_the_distance_to_noise_less_data(base, mon
     assert loss == pytest.approx(float((noise - latents).square().mean()), rel=1e-5)
 
 
+def test_an_answer_of_the_teacher_is_heard_twice_by_the_scene_it_was_given_for(base):
+    task = build(base, batch=4, blocks_of=2, reuse=4)
+    asked = []
+    answer = task.teacher.velocity
+    task.teacher.velocity = lambda *given: asked.append(0) or answer(*given)
+    heard = [{int(row): value for row, value in zip(lesson["rows"], lesson["wanted"], strict=True)} for lesson in map(task._repeated, range(8))]
+    turns = [heard[0] | heard[1], heard[2] | heard[3], heard[4] | heard[5]]
+    assert [sorted(turn) for turn in turns] == [list(range(8))] * 3 and sorted(heard[0]) != sorted(heard[2])
+    assert all(torch.equal(turns[0][row], turns[1][row]) and not torch.equal(turns[0][row], turns[2][row]) for row in range(8))
+    assert len(asked) == 4  # batches, of eight
+    fresh = build(base, batch=4, blocks_of=2, reuse=4)._repeated(3)  # as a resumed run begins
+    assert torch.equal(fresh["wanted"], torch.stack([heard[3][int(row)] for row in fresh["rows"]]))
+
+
 def test_clips_have_five_moments_and_mostly_say_how_they_move(base):
     task = build(base, frames=5)
     assert task.times(2, seeded(0, 0, 0))[1].tolist() == [0, 0.25, 0.5, 0.75, 1]

@@ -33,6 +33,7 @@ from vedit.train.shapes_unet import MASK_WEIGHT, LatentTask
 CLIP_FRAMES = 9
 LATENT_FRAMES = 5  # the first picture, then one for every two
 SAYS_MOTION = 0.9
+TAUGHT_TURNS = 2  # the teacher costs half as much as the step it teaches
 ALIGN_WEIGHT = 0.5
 ALIGNED_BLOCK = 1  # the second of four
 SAMPLE_SEED = 9_000_011
@@ -159,11 +160,13 @@ class VideoTask(LatentTask):
         self.model = Video(codec.config.latent_channels).to(device)
         self.text_encoder = picture.text_encoder.to(device).requires_grad_(False).eval()
         self.teacher = Teacher(picture.unet.to(device).requires_grad_(False).eval(), self.signal_T.square()) if taught and frames == 1 else None
+        self.lessons: dict[str, Tensor] = {}
+        self.taught_at = -1
         self.align = align if judge is not None else 0.0
         for name in ("unet", "scheduler"):
             del self.config[name]
         said = {"says_motion": SAYS_MOTION if frames > 1 else "as pictures"}
-        self.config |= {"transformer": TRANSFORMER, "frames": frames, "taught": self.teacher is not None, "align": self.align, **said}
+        self.config |= {"transformer": TRANSFORMER, "frames": frames, "taught": TAUGHT_TURNS if self.teacher is not None else 0, "align": self.align, **said}
 
     def times(self, count: int, generator: torch.Generator) -> Tensor:
         if self.frames == 1:
@@ -178,25 +181,45 @@ class VideoTask(LatentTask):
         return {**kept, "features": judge_features(self.judge, pictures_NCYX).half()} if self.align and self.judge is not None else kept
 
     def losses(self, step: int) -> dict[str, Tensor]:
+        lesson = self._lesson(step) if self.teacher is None else self._repeated(step)
+        with torch.no_grad():
+            text_BLE = flow.padded(self.text_encoder(lesson["ids"]).last_hidden_state, lesson["ids"], shapes.end_id())
+        with shapes.precision(self.device, self.precision):
+            v_BCFYX = flow.predict(self.model.transformer, lesson["noisy"].transpose(1, 2), lesson["level"], text_BLE)
+        losses = self.weighed((v_BCFYX.float().transpose(1, 2) - lesson["wanted"]).flatten(0, 1), lesson["mask"].flatten(0, 1))
+        return self._aligned(losses, lesson["rows"]) if self.align else losses
+
+    @torch.no_grad()
+    def _lesson(self, step: int) -> dict[str, Tensor]:
+        """Draw noise, levels and captions for the scenes of a step; return what the network sees and should answer, a row for each."""
         generator = seeded(self.seed, 3, step, self.device)
         latents_NCYX, mask_NYX, batch = self._batch(step, generator)
         noise_NCYX = torch.randn(latents_NCYX.shape, generator=generator, device=self.device)
         level_B = stratified_levels(self.batch, generator)
         ids_BL = self._token_ids(batch, step, generator)
-        with torch.no_grad():
-            text_BLE = self.text_encoder(ids_BL).last_hidden_state
         level_N = level_B.repeat_interleave(self.frames)
         noisy_NCYX = flow.mixed(latents_NCYX, noise_NCYX, level_N)
-        wanted_NCYX = self._wanted(flow.velocity(latents_NCYX, noise_NCYX), noisy_NCYX, level_N, text_BLE)
-        with shapes.precision(self.device, self.precision):
-            said_BLE = flow.padded(text_BLE, ids_BL, shapes.end_id())
-            v_BCFYX = flow.predict(self.model.transformer, noisy_NCYX.unflatten(0, (-1, self.frames)).transpose(1, 2), level_B, said_BLE)
-        losses = self.weighed(v_BCFYX.float().transpose(1, 2).flatten(0, 1) - wanted_NCYX, mask_NYX)
-        return self._aligned(losses, self._rows(step)) if self.align else losses
+        wanted_NCYX = self._wanted(flow.velocity(latents_NCYX, noise_NCYX), noisy_NCYX, level_N, ids_BL)
+        frames = {"noisy": noisy_NCYX, "wanted": wanted_NCYX, "mask": mask_NYX}
+        shared = {"rows": self._rows(step), "level": level_B, "ids": ids_BL}
+        return {**{name: value.unflatten(0, (-1, self.frames)) for name, value in frames.items()}, **shared}
 
-    def _wanted(self, drawn_NCYX: Tensor, noisy_NCYX: Tensor, level_N: Tensor, text_BLE: Tensor) -> Tensor:
+    def _repeated(self, step: int) -> dict[str, Tensor]:
+        """Return the lesson of a step whose scenes hear each answer of the teacher in TAUGHT_TURNS turns of a block, in new company."""
+        turn = step % (self.blocks_of * self.reuse) // self.blocks_of
+        first = step - step % self.blocks_of - turn % TAUGHT_TURNS * self.blocks_of
+        if first != self.taught_at:
+            lessons = [self._lesson(each) for each in range(first, first + self.blocks_of)]
+            table = {name: torch.cat([lesson[name] for lesson in lessons]) for name in lessons[0]}
+            order = table["rows"].argsort()
+            self.lessons, self.taught_at = {name: value[order] for name, value in table.items()}, first
+        rows = self._rows(step)
+        return {name: value[rows] for name, value in self.lessons.items()}
+
+    def _wanted(self, drawn_NCYX: Tensor, noisy_NCYX: Tensor, level_N: Tensor, ids_BL: Tensor) -> Tensor:
         if self.teacher is None:
             return drawn_NCYX
+        text_BLE = self.text_encoder(ids_BL).last_hidden_state
         known = self.teacher.knows(level_N)[:, None, None, None]
         return torch.where(known, self.teacher.velocity(noisy_NCYX, level_N, text_BLE), drawn_NCYX)
 

@@ -187,19 +187,17 @@ def build_task(stage: str, folder: Path, settings: Settings) -> Any:
         return MotionTask(load_codec(folder), base, base_name=name, batch=batch, blocks_of=max(1, 128 // batch), mask_weight=weight, **common)
     blocks_of = max(1, 1024 // batch)
     if stage in ("video-pictures", "video"):
-        return _video_task(stage, folder, batch=batch, mask_weight=weight, **common)
+        return _video_task(stage, batch=batch, mask_weight=weight, **common)
     return UNetTask(load_codec(folder), load_judge(folder), batch=batch, blocks_of=blocks_of, compiled=settings.compiled, mask_weight=weight, **common)
 
 
-def _video_task(stage: str, folder: Path, *, batch: int, **common: Any) -> Any:
+def _video_task(stage: str, *, batch: int, **common: Any) -> Any:
     """Build the task of the video model upon the packed picture model."""
     from vedit.app import shapes_model
     from vedit.train.shapes_video import LATENT_FRAMES, VideoTask
 
-    picture = shapes_model.load()
-    if stage == "video-pictures":
-        return VideoTask(picture.vae, picture.judge, picture, frames=1, batch=batch, **common)
-    return VideoTask(picture.vae, picture.judge, picture, frames=LATENT_FRAMES, batch=batch, **common)
+    picture, frames = shapes_model.load(), LATENT_FRAMES if stage == "video" else 1
+    return VideoTask(picture.vae, picture.judge, picture, frames=frames, batch=batch, blocks_of=max(1, 1024 // (batch * frames)), **common)
 
 
 def _begin(task: Any, stage: str, place: Path, packed: Path | None) -> None:
