@@ -13,6 +13,7 @@ import pytest
 
 from tests.conftest import ROOT, leftovers
 from vedit.errors import OutputError, UsageError
+from vedit.media import atomic
 from vedit.media.atomic import atomic_path, check_output, is_special, open_output, refuse_twice, together, whereabouts
 
 
@@ -290,3 +291,14 @@ def test_a_folder_that_cannot_take_all_files_keeps_those_it_had(tmp_path: Path, 
             (Path(part) / name).write_bytes(b"new")
     assert sorted(os.listdir(folder)) == ["1.png", "2.png"] and leftovers(tmp_path) == []
     assert {(folder / name).read_bytes() for name in os.listdir(folder)} == {b"old"}
+
+
+def test_what_a_cache_writes_within_a_job_is_there_at_once(tmp_path: Path) -> None:
+    with atomic.together():
+        with atomic.apart(), atomic.open_output(str(tmp_path / "kept")) as stream:
+            stream.write(b"x")
+        with atomic.open_output(str(tmp_path / "output")) as stream:
+            stream.write(b"y")
+        assert (tmp_path / "kept").read_bytes() == b"x"
+        assert not (tmp_path / "output").exists()
+    assert (tmp_path / "output").read_bytes() == b"y"

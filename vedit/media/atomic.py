@@ -284,6 +284,16 @@ def together(is_last: bool = False) -> Iterator[None]:
                 part.remove()
 
 
+@contextmanager
+def apart() -> Iterator[None]:
+    """Let the outputs written inside take their names at once, also within `together`: what a cache keeps is read soon."""
+    kept, _local.parts = getattr(_local, "parts", None), None
+    try:
+        yield
+    finally:
+        _local.parts = kept
+
+
 def _refuse_new(part: _Part) -> None:
     if part.target in _keep and os.path.lexists(part.target):
         _rename_new(part.part, part.target, part.path)  # which raises

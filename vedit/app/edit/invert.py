@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from vedit.app.clips import Pixels, to_tensor
 from vedit.app.watch import Watch, unwatched
 from vedit.errors import InputError, UsageError
+from vedit.media.atomic import apart
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -294,6 +295,7 @@ def cached_inversion(
         os.makedirs(cache.folder(), exist_ok=True)
     except OSError as error:
         raise UsageError(f"the cache folder {cache.folder()} cannot be made: {error.strerror}.", "", "Set VEDIT_CACHE_DIR to a folder of yours") from None
-    report = invert_video(model, pixels, path, settings, watch=watch)
+    with apart():
+        report = invert_video(model, pixels, path, settings, watch=watch)
     artefact = Artefact(path)
     return artefact, {**inversion_recipe(artefact), **report}
