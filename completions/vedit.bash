@@ -226,7 +226,8 @@ _vedit() {
         'vedit presets save --set' | 'vedit presets save --summary') _vedit_value text "$cur"; return ;;
 
         'vedit probe -e' | 'vedit probe --entry' | 'vedit probe --limit') _vedit_value text "$cur"; return ;;
-        'vedit replay -o' | 'vedit replay --output') _vedit_value file "$cur"; return ;;
+        'vedit replay -o' | 'vedit replay --output' | 'vedit replay --input') _vedit_value file "$cur"; return ;;
+        'vedit replay --model' | 'vedit replay --mask') _vedit_value text "$cur"; return ;;
         'vedit replay --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
         'vedit scene -o' | 'vedit scene --output' | 'vedit scene -t' | 'vedit scene --truth-output' | 'vedit scene --record' | 'vedit scene --from-record') _vedit_value file "$cur"; return ;;
         'vedit scene --truth' | 'vedit scene --seed' | 'vedit scene --frames' | 'vedit scene --grain') _vedit_value text "$cur"; return ;;
@@ -304,9 +305,9 @@ _vedit() {
         'vedit presets save') words='--from --set --summary -y --overwrite -n --no-overwrite -h --help' ;;
         'vedit presets show') words='--json -h --help' ;;
         'vedit probe') words='--json -e --entry --check --limit -h --help' ;;
-        'vedit replay') words='-o --output -y --overwrite -q --quiet --progress -h --help' ;;
+        'vedit replay') words='-o --output --input --model --mask --yes -y --overwrite -q --quiet --progress -h --help' ;;
         'vedit scene') words='-o --output --truth -t --truth-output --seed --frames --grain --record --from-record --to -y --overwrite --json -h --help' ;;
-        'vedit score') words='--source --prompt --source-prompt --truth --mask --index --edited --source-dir --align --resize-source --metrics --profile --weights --flow --mask-dilate --bg-norm --dino --dover-antialias --lpips-net --success-model --device --dtype --batch -j --jobs --cache --explain --json --csv --md --latex --html --link-media --standalone --name --seed --baseline --fail-under --fail-over --journal --resume -y --overwrite -q --quiet --progress -h --help' ;;
+        'vedit score') words='--source --prompt --source-prompt --truth --mask --index --edited --source-dir --align --resize-source --yes --metrics --profile --weights --flow --mask-dilate --bg-norm --dino --dover-antialias --lpips-net --success-model --device --dtype --batch -j --jobs --cache --explain --json --csv --md --latex --html --link-media --standalone --name --seed --baseline --fail-under --fail-over --journal --resume -y --overwrite -q --quiet --progress -h --help' ;;
         'vedit score compare') words='--metrics --force --seed --json --csv --md --latex --html --standalone -y --overwrite -h --help' ;;
         'vedit score table') words='--layout --format --lang --column-from --standalone --force -o --output -y --overwrite -h --help' ;;
         'vedit score weights') words='--check --fetch --weights --metrics --json -h --help' ;;

@@ -61,9 +61,13 @@ def test_the_output_alone_is_enough(model: Model, clip: str, tmp_path: Path, nam
     recipe = read_record(str(tmp_path / name))
     # what was measured is in the sidecar only: a second run must give the same bytes
     assert set(recipe) <= set(sidecar) and {"seconds", "output", "peak_memory_mib"}.isdisjoint(recipe)
-    assert all(sidecar[key] == value for key, value in recipe.items() if key != "inversion")
+    named = ("inversion", "input", "model")  # their folders are told in the sidecar only
+    assert all(sidecar[key] == value for key, value in recipe.items() if key not in named)
+    assert recipe["input"] == clip and str(tmp_path) not in json.dumps(carried(str(tmp_path / name)))
     cache.clear()
-    replay(recipe, str(tmp_path / f"b{name}"))
+    with pytest.raises(InputError, match="--model FOLDER"):
+        replay(recipe, str(tmp_path / f"b{name}"))
+    replay({**recipe, "model": {**recipe["model"], "id": str(model.folder)}}, str(tmp_path / f"b{name}"))
     assert (tmp_path / name).read_bytes() == (tmp_path / f"b{name}").read_bytes()
 
 

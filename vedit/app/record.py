@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import sys
 from importlib import metadata
 from typing import Any
 
 from vedit import __version__
-from vedit.documents import Kind, parse_json, table
+from vedit.app.recorded import RECORD, Recorded, for_comment, for_sidecar, recorded, sealed
+from vedit.app.recorded import SUFFIX as SUFFIX
+from vedit.documents import Kind, parse_json, read_json, table
 from vedit.errors import InputError, VeditError
 from vedit.media.atomic import open_output
 from vedit.media.frames import Block, Clip
 from vedit.plain import json_text
 
-SUFFIX = ".vedit.json"
 RECIPE = Kind("a recipe", largest=2**20, names_files=True)
 MARK = "vedit"  # key of a recipe in the comment of a container
 
@@ -47,12 +49,13 @@ def peak_memory_mib(device: Any = None) -> dict[str, float]:
 def write_record(output: str, record: dict[str, Any]) -> str:
     """Write the sidecar of an output; returns its path.
 
-    Key "mask" of an edit's record names the clip of the mask that the edit acted in, as seen from the
-    folder of the sidecar, when --save-masks wrote one; else it is null. White is edited.
+    Names of files in it are as seen from the folder of the sidecar. Key "mask" of an edit's record
+    names the clip of the mask that the edit acted in, when --save-masks wrote one; else it is null.
+    White is edited.
     """
     path = output + SUFFIX
     with open_output(path) as stream:
-        stream.write((json_text(record, indent=2) + "\n").encode())
+        stream.write((json_text(sealed(for_sidecar(record, output), output), indent=2) + "\n").encode())
     return path
 
 
@@ -66,25 +69,32 @@ def embedded(clip: Clip, recipe: dict[str, Any]) -> Clip:
 
 def comment_of(recipe: dict[str, Any]) -> str:
     """A recipe as one line, for the comment of a container; equal recipes give equal lines."""
-    return json.dumps({MARK: recipe}, sort_keys=True, separators=(",", ":"), default=str)
+    return json.dumps({MARK: for_comment(recipe)}, sort_keys=True, separators=(",", ":"), default=str)
 
 
 def read_record(output: str) -> dict[str, Any]:
-    """The run record of an output: its sidecar (or the sidecar itself), else the recipe that the file carries."""
-    path = output if output.endswith(SUFFIX) else output + SUFFIX
-    try:
-        with open(path, encoding="utf-8") as stream:
-            record: dict[str, Any] = json.load(stream)
-    except FileNotFoundError:
-        recipe = carried(output)
-        if recipe is None:
-            raise InputError(f"{output} has no run record.", f"It would be {path}, or in the file; --no-metadata leaves it out.") from None
-        return recipe
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not a run record: {error}.") from None
-    if not isinstance(record, dict):
-        raise InputError(f"{path}: not a run record.")
-    return record
+    """The run record of an output, as `find_record` finds it; names of files in it are as seen from the working folder."""
+    return find_record(output).record
+
+
+def find_record(output: str) -> Recorded:
+    """The run record of an output: its sidecar (or the sidecar itself), else the recipe that the file carries.
+
+    Raises InputError where there is none, or none that can be read.
+    """
+    made = output.removesuffix(SUFFIX)
+    path = made + SUFFIX
+    found = None
+    if os.path.exists(path):
+        found = recorded(table(read_json(path, RECORD), path, RECORD), path, made, is_sidecar=True)
+        if not found.is_stale:
+            return found
+    recipe = carried(made) if os.path.isfile(made) else None
+    if recipe is not None:
+        return recorded(recipe, made, made, is_sidecar=False)
+    if found is not None:
+        raise InputError(f"{path} describes another file than {made} now is.", "The output was replaced or changed since.")
+    raise InputError(f"{output} has no run record.", f"It would be {path}, or in the file; --no-metadata leaves it out.")
 
 
 def carried(name: str) -> dict[str, Any] | None:

@@ -41,6 +41,7 @@ input_options = options(
     click.option("--source-dir", metavar="DIR", help="Source clips of a suite; beside the index by default."),
     click.option("--align", type=click.Choice(["first", "stride"]), help="For a source of another length: its first frames, or frames over all of it."),
     click.option("--resize-source", is_flag=True, help="Bring source and truth to the edited size."),
+    click.option("--yes", is_flag=True, help="Read what run records of others name outside their folders too."),
 )
 metric_options = options(
     click.option(
@@ -257,7 +258,7 @@ def make_plan(clip: str | None, given: dict[str, Any], finder: Any, voice: Voice
         items = [Item(label, "0", clip, given["source"], given["prompt"], given["source_prompt"], given["truth"], given["mask"])]
     if given["mask"] == "none":
         items = [replace(item, mask="none") for item in items]
-    reading = Reading(given["align"], given["resize_source"])
+    reading = Reading(given["align"], given["resize_source"], given["yes"])
     fallback = os.path.basename(os.path.normpath(given["edited_dir"] or items[0].video_id))
     return Plan(
         items=tuple(items),

@@ -41,8 +41,14 @@ def canonical(facts: Mapping[str, Any]) -> str:
 
 
 def identity_key(facts: Mapping[str, Any]) -> str:
-    """The name of an inversion: SHA-256 of everything that its latents depend on."""
-    return hashlib.sha256(canonical({key: value for key, value in facts.items() if key not in NOT_IDENTITY}).encode()).hexdigest()
+    """The name of an inversion: SHA-256 of everything that its latents depend on.
+
+    Not of the model's name and revision: the same weights are the same in whatever folder they lie.
+    """
+    kept = {key: value for key, value in facts.items() if key not in NOT_IDENTITY}
+    if isinstance(kept.get("model"), Mapping):
+        kept["model"] = {key: value for key, value in kept["model"].items() if key not in ("id", "revision")}
+    return hashlib.sha256(canonical(kept).encode()).hexdigest()
 
 
 class Writer:

@@ -8,7 +8,6 @@ holds the same weights six times over (safetensors, pickle, half precision, befo
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -16,16 +15,23 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from vedit import documents
+from vedit.diffusion.checked import check_parts
 from vedit.diffusion.sharded import INDEX_FILE, parts_of, shards
-from vedit.errors import ModelError, UsageError, nearest
+from vedit.documents import Kind, table
+from vedit.errors import ModelError, UsageError, VeditError, nearest
+from vedit.secrecy import address, without_login
 
 EMBEDDED = "shapes"
 BUILTIN = Path(__file__).resolve().parent.parent / "builtin"
 WEIGHED = ("unet", "vae", "text_encoder")
 PARTS = (*WEIGHED, "tokenizer", "scheduler")
 CONFIGS = ["model_index.json", *(f"{part}/*.{suffix}" for part in PARTS for suffix in ("json", "txt"))]
+OTHER_FOLDER = "Name another folder, or a Hub id: --model OWNER/NAME"
 LAYOUT = "A model is a folder in the layout of diffusers' StableDiffusionPipeline."
 WEIGHT_FILE = re.compile(r"(?:diffusion_pytorch_model|model|pytorch_model)(?:\.(?P<variant>fp16))?\.(?P<suffix>safetensors|bin)")
+
+SAFE_NAME = re.compile(r"[\w.+=:-]{1,200}", re.ASCII)  # of a file: a hash, or a hash with a mark
 
 
 class Weights(NamedTuple):
@@ -149,21 +155,32 @@ def check_complete(name: str, folder: Path) -> None:
     """Refuse a folder that lacks a part or its weights."""
     missing = missing_parts(folder)
     if missing:
-        step = f"Fetch it again: vedit models fetch {name}" if commit_of(folder) else "Name another folder, or a Hub id: --model OWNER/NAME"
+        step = f"Fetch it again: vedit models fetch {name}" if commit_of(folder) else OTHER_FOLDER
         raise ModelError(f"{name} lacks {', '.join(missing)}.", LAYOUT, step)
+    _check_parts(name, folder)
+
+
+def _check_parts(name: str, folder: Path) -> None:
+    """Look through the configurations of a Stable Diffusion folder. Raises ModelError with what to type next."""
+    try:
+        check_parts(name, folder, PARTS)
+    except ModelError as error:
+        again = f"Fetch them again: vedit models fetch {name} --force" if commit_of(folder) else OTHER_FOLDER
+        raise ModelError(error.what, error.right, error.next_step or again) from None
 
 
 def read_json(path: Path, name: str) -> dict[str, Any]:
     """A configuration file of the model `name`; raises ModelError."""
+    kind = Kind("a configuration", ModelError)
     try:
-        facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return facts
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{name}: {path.name} cannot be read: {first_line(error)}.", LAYOUT, "See: vedit models list") from None
+        return table(documents.read_json(path, kind), str(path), kind)
+    except ModelError as error:
+        why = error.what.removeprefix(f"{path}: ").removeprefix("cannot read: ").rstrip(".")
+        raise ModelError(f"{name}: {path.name} cannot be read: {why}.", LAYOUT, "See: vedit models list") from None
 
 
 def first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
+    return without_login(str(error)).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
 
 
 def latent_side(sample_size: Any) -> int:
@@ -182,7 +199,11 @@ def unused_parts(index: dict[str, Any]) -> list[str]:
 def other_family(index: dict[str, Any]) -> str | None:
     """What a pipeline is, by its model_index.json, when it is not a Stable Diffusion 1.x or 2.x."""
 
-    classes = {part: (index.get(part) or [None, None])[1] for part in ("unet", "vae", "text_encoder", "text_encoder_2", "transformer")}
+    def class_of(part: str) -> Any:
+        entry = index.get(part)
+        return entry[1] if isinstance(entry, list) and len(entry) == 2 else entry
+
+    classes = {part: class_of(part) for part in ("unet", "vae", "text_encoder", "text_encoder_2", "transformer")}
     is_ours = (
         classes["unet"] == "UNet2DConditionModel"
         and classes["vae"] in (None, "AutoencoderKL")
@@ -194,7 +215,8 @@ def other_family(index: dict[str, Any]) -> str | None:
 
 def check_family(name: str, folder: Path) -> None:
     """Refuse what is not a Stable Diffusion 1.x or 2.x pipeline, saying what it is."""
-    kind = other_family(read_json(folder / "model_index.json", name))
+    index = read_json(folder / "model_index.json", name)
+    kind = other_family(index)
     if kind is not None:
         raise ModelError(
             f"{name} is a {kind}.", "These methods need the UNet and the one text encoder of Stable Diffusion 1.x or 2.x.", "See: vedit models list"
@@ -229,6 +251,101 @@ def hub_or_cache() -> Iterator[None]:
         constants.HF_HUB_OFFLINE = False
 
 
+@contextmanager
+def cache_only() -> Iterator[None]:
+    """Within it nothing is asked of the Hub."""
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
+def is_in_cache(name: str) -> bool:
+    """Whether something of a Hub model is in the cache, in whatever revision."""
+    from huggingface_hub import constants
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.file_download import repo_folder_name
+
+    if not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", name, re.ASCII):
+        return False
+    try:
+        snapshots = Path(constants.HF_HUB_CACHE, repo_folder_name(repo_id=name, repo_type="model"), "snapshots")
+    except HFValidationError:
+        return False
+    return snapshots.is_dir() and any(snapshots.iterdir())
+
+
+@contextmanager
+def checked_downloads(name: str) -> Iterator[None]:
+    """Within it what is fetched of a repository goes into its place in the cache, and is what was published.
+
+    The Hub names large files by their SHA-256 and small ones by their id in Git; the cache keeps them
+    under that name, and the client compares sizes only. Raises ModelError, and drops what differs.
+    """
+    from huggingface_hub import constants, set_client_factory
+    from huggingface_hub.file_download import repo_folder_name
+    from huggingface_hub.utils import _http
+
+    def client() -> Any:
+        made = _http.default_client_factory()
+        made.event_hooks["response"].append(check_answer)
+        return made
+
+    set_client_factory(client)
+    blobs = Path(constants.HF_HUB_CACHE, repo_folder_name(repo_id=name, repo_type="model"), "blobs")
+    before = _stamps(blobs)
+    yield
+    for blob, stamp in _stamps(blobs).items():
+        if before.get(blob) != stamp and not is_as_published(blob):
+            blob.unlink()
+            raise ModelError(
+                f"{name}: a file that the Hub sent is not the one it publishes (by its hash, {blob.name[:12]}...).",
+                "It was damaged on the way, or changed.",
+                f"Try again: vedit models fetch {name}",
+            )
+
+
+def _stamps(blobs: Path) -> dict[Path, tuple[int, int]]:
+    found = [path for path in blobs.iterdir() if path.is_file() and path.suffix != ".incomplete"] if blobs.is_dir() else []
+    return {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in found}
+
+
+def is_as_published(blob: Path) -> bool:
+    """Whether a file of the cache has the hash that it is called by; true for a name that is no hash."""
+    if re.fullmatch(r"[0-9a-f]{64}", blob.name):
+        digest = hashlib.sha256()
+    elif re.fullmatch(r"[0-9a-f]{40}", blob.name):
+        digest = hashlib.sha1(b"blob %d\0" % blob.stat().st_size)
+    else:
+        return True
+    with blob.open("rb") as stream:
+        while chunk := stream.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest() == blob.name
+
+
+def check_answer(response: Any) -> None:
+    """Refuse an answer of the Hub whose names would lead out of the cache. Raises ModelError.
+
+    The client makes paths of the commit and of the ETag of a file, as they come.
+    """
+    host = response.request.url.host
+    if response.request.method == "HEAD":
+        for header in ("etag", "x-linked-etag", "x-repo-commit"):
+            value = response.headers.get(header, "").strip().removeprefix("W/").strip('"')
+            if value and not (SAFE_NAME.fullmatch(value) and value.strip(".")):
+                raise ModelError(f"the Hub at {host} names a file {value[:80]!a}.", "It is a hash.", "Is HF_ENDPOINT right?")
+    elif re.search(r"^/api/models/[^/]+/[^/]+(/revision/[^/]+)?/?$", response.request.url.path) and response.status_code == 200:
+        facts = Kind("what the Hub says of a model", ModelError, "", "Is HF_ENDPOINT right?")
+        commit = table(documents.parse_json(response.read(), host, facts), host, facts).get("sha")
+        if commit is not None and not (isinstance(commit, str) and SAFE_NAME.fullmatch(commit) and commit.strip(".")):
+            raise ModelError(f"the Hub at {host} names a commit {str(commit)[:80]!a}.", "It is a hash.", "Is HF_ENDPOINT right?")
+
+
 def _hub_has_address(endpoint: str) -> bool:
     """Whether the name of the Hub's host can be resolved; with a proxy that is the proxy's business."""
     import socket
@@ -250,8 +367,10 @@ def explained(name: str, revision: str | None) -> Iterator[None]:
 
     again = f"vedit models fetch {name}" + (f" --revision {revision}" if revision else "")
     try:
-        with hub_or_cache():
+        with hub_or_cache(), checked_downloads(name):
             yield
+    except VeditError:
+        raise
     except hub.GatedRepoError:
         raise _gated(name) from None
     except hub.RevisionNotFoundError:
@@ -266,7 +385,8 @@ def explained(name: str, revision: str | None) -> Iterator[None]:
         raise ModelError(f"{name} is only in part in the local cache, and {_why_not(error)}.", "", f"On a machine with network run: {again}") from None
     except hub.HFValidationError as error:
         raise ModelError(f"{name} is not a Hub id: {first_line(error)}.", "It is OWNER/NAME, as in the model's address.", "See: vedit models list") from None
-    except (hub.HTTPError, OSError, ValueError, RuntimeError) as error:  # type: ignore[attr-defined]  # of httpx or httpx2, by version
+    # HTTPError is of httpx or httpx2, by version; the others are what an answer in another shape ends in
+    except (hub.HTTPError, OSError, ValueError, RuntimeError, TypeError, AttributeError, LookupError) as error:  # type: ignore[attr-defined]
         if _status(error) == 401:
             raise ModelError(f"the Hub refuses the token it was given for {name}.", "", "Set HF_TOKEN to a valid token, or unset it") from None
         raise ModelError(f"{name} cannot be fetched: {first_line(error)}.", "Files that are complete stay in the cache.", f"Try again: {again}") from None
@@ -280,7 +400,7 @@ def _gated(name: str) -> ModelError:
         if _has_token()
         else "Then set HF_TOKEN to a token of yours and try again"
     )
-    return ModelError(f"{name} is gated.", f"Accept its licence at {constants.ENDPOINT}/{name}.", step)
+    return ModelError(f"{name} is gated.", f"Accept its licence at {address(constants.ENDPOINT)}/{name}.", step)
 
 
 def _has_token() -> bool:
@@ -307,5 +427,5 @@ def _why_not(cause: BaseException | None) -> str:
     if isinstance(cause, hub.OfflineModeIsEnabled) and constants.is_offline_mode():
         return "HF_HUB_OFFLINE is set"
     if _status(cause) is not None:
-        return f"the Hub at {constants.ENDPOINT} answers {_status(cause)}"
-    return f"the Hub at {constants.ENDPOINT} cannot be reached"
+        return f"the Hub at {address(constants.ENDPOINT)} answers {_status(cause)}"
+    return f"the Hub at {address(constants.ENDPOINT)} cannot be reached"

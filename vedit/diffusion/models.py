@@ -6,6 +6,7 @@ weights are safetensors, or pickles read with `weights_only`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +19,7 @@ from vedit.diffusion import single_file
 from vedit.diffusion.hub import BUILTIN, EMBEDDED, WEIGHED, commit_of, find_folder, first_line, hash_weights, latent_side, read_json, unused_parts, weights_in
 from vedit.diffusion.schedule import Schedule, read_schedule
 from vedit.diffusion.sharded import shards
-from vedit.errors import ModelError, UsageError, nearest
+from vedit.errors import ModelError, UsageError, VeditError, nearest
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -206,8 +207,11 @@ def load_model(
     else:
         for part in unused_parts(read_json(folder / "model_index.json", name)):
             warn(f"{name}: its {part} is not used: an edit takes the UNet, the autoencoder and the text encoder")
-        schedule = read_schedule(read_json(folder / "scheduler" / "scheduler_config.json", name))
+        schedule = _schedule(name, folder)
         parts, tokenizer = _parts_of(name, folder, kinds)
+    _check_fit(name, parts, tokenizer)
+    places = int(parts["text_encoder"].config.max_position_embeddings)
+    tokenizer.model_max_length = int(min(tokenizer.model_max_length, places))  # 1e30 where it has no limit of its own
     check_channels(name, int(parts["unet"].config.in_channels), int(parts["vae"].config.latent_channels))
     for part_name, part in parts.items():
         part.eval().requires_grad_(False)
@@ -225,16 +229,65 @@ def _parts_of(name: str, folder: Path, kinds: dict[str, torch.dtype]) -> tuple[d
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPTextModel, CLIPTokenizer
 
+    parts = {
+        "unet": _loaded(name, folder, "unet", UNet2DConditionModel, torch_dtype=kinds["unet"]),
+        "vae": _loaded(name, folder, "vae", AutoencoderKL, torch_dtype=kinds["vae"]),
+        "text_encoder": _loaded(name, folder, "text_encoder", CLIPTextModel, dtype=kinds["text_encoder"]),
+    }
+    return parts, _tokenizer(name, folder, CLIPTokenizer)
+
+
+def _schedule(name: str, folder: Path) -> Schedule:
+    path = folder / "scheduler" / "scheduler_config.json"
     try:
-        parts = {
-            "unet": _part(UNet2DConditionModel, folder / "unet", torch_dtype=kinds["unet"]),
-            "vae": _part(AutoencoderKL, folder / "vae", torch_dtype=kinds["vae"]),
-            "text_encoder": _part(CLIPTextModel, folder / "text_encoder", dtype=kinds["text_encoder"]),
-        }
-        return parts, CLIPTokenizer.from_pretrained(str(folder / "tokenizer"))
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        step = f"Fetch them again: vedit models fetch {name} --force" if commit_of(folder) else "Name another folder, or a Hub id: --model OWNER/NAME"
-        raise ModelError(f"{name}: the weights cannot be loaded: {first_line(error)}.", "", step) from None
+        schedule = read_schedule(read_json(path, name))
+        if not bool(torch.isfinite(schedule.alpha_bar).all()) or len(schedule.alpha_bar) < 2:
+            raise ValueError("its noise levels are not numbers from 0 to 1")
+        return schedule
+    except (ValueError, TypeError, RuntimeError, OverflowError, ZeroDivisionError) as error:
+        raise ModelError(f"{path}: not a noise schedule: {first_line(error)}.", "", _again(name, folder)) from None
+
+
+def _again(name: str, folder: Path) -> str:
+    return f"Fetch them again: vedit models fetch {name} --force" if commit_of(folder) else "Name another folder, or a Hub id: --model OWNER/NAME"
+
+
+def _loaded(name: str, folder: Path, part: str, kind: Any, **options: Any) -> Any:
+    """A part of the model. Raises ModelError with the name of its weights, whatever is wrong with them."""
+    try:
+        return _part(kind, folder / part, **options)
+    except (torch.OutOfMemoryError, MemoryError, VeditError):
+        raise
+    except Exception as error:  # damaged files raise what their parsers raise
+        weights = weights_in(folder / part)
+        where = f"{part}/{weights.file if weights else ''}"
+        raise ModelError(f"{name}: the weights cannot be loaded ({where}): {first_line(error)}.", "", _again(name, folder)) from None
+
+
+def _tokenizer(name: str, folder: Path, kind: Any) -> Any:
+    try:
+        return kind.from_pretrained(str(folder / "tokenizer"), local_files_only=True)
+    except Exception as error:  # as above
+        raise ModelError(f"{name}: the tokenizer cannot be loaded (tokenizer/): {first_line(error)}.", "", _again(name, folder)) from None
+
+
+def _check_fit(name: str, parts: dict[str, Any], tokenizer: Any) -> None:
+    """Refuse parts that do not belong together: they would fail in the middle of an edit."""
+    unet, vae, text = (parts[part].config for part in ("unet", "vae", "text_encoder"))
+    words, known = len(tokenizer), int(text.vocab_size)
+    if words > known:
+        raise ModelError(f"{name}: the tokenizer has {words} tokens, and the text encoder knows {known}.", "They are not of one model.")
+    widths = unet.cross_attention_dim if isinstance(unet.cross_attention_dim, (list, tuple)) else [unet.cross_attention_dim]
+    if set(widths) != {text.hidden_size}:
+        raise ModelError(f"{name}: the UNet reads text of width {widths[0]}, and the text encoder gives {text.hidden_size}.", "They are not of one model.")
+    sides = unet.sample_size if isinstance(unet.sample_size, (list, tuple)) else [64 if unet.sample_size is None else unet.sample_size]
+    if not all(type(side) is int and 0 < side <= 4096 for side in sides):
+        raise ModelError(
+            f"{name}: unet/config.json says {str(unet.sample_size)[:40]!a} for sample_size.", "It is the side of the latents that it was trained at."
+        )
+    scale = vae.scaling_factor
+    if type(scale) not in (int, float) or not (math.isfinite(scale) and scale != 0):
+        raise ModelError(f"{name}: vae/config.json says {str(scale)[:40]!a} for scaling_factor.", "It is a number that latents are multiplied with.")
 
 
 def check_channels(name: str, taken: int, given: int) -> None:

@@ -8,9 +8,10 @@ nearest ones that fit. Nothing of a checkpoint is executed: the class must be on
 
 from __future__ import annotations
 
+import hashlib
 import inspect
-import json
 import os
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +19,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from vedit.diffusion.hub import explained, first_line
+from vedit.diffusion.checked import check_index, check_part, check_parts, read_config, tensor_names
+from vedit.diffusion.hub import explained, first_line, read_json, weights_of
 from vedit.diffusion.models import DTYPES, _quiet_libraries, choose_device
 from vedit.errors import MemoryBudgetError, ModelError, UsageError, nearest
 
@@ -238,12 +240,11 @@ def load_pipeline(
     Raises ModelError for weights missing, gated, offline, damaged, or of another family.
     """
     _quiet_libraries()
-    kind = check_text_to_video(name, read_index(name, revision), motion_adapter)
     place = choose_device(device)
     if offload != "none" and place.type == "cpu":
         raise UsageError(f"--offload {offload} moves weights between a GPU and memory, and the device is the CPU.", "", "Leave out --offload")
     precision = DTYPES[dtype] if dtype != "auto" else torch.float32 if place.type == "cpu" else torch.bfloat16
-    folder = name if os.path.isdir(name) else fetch_pipeline(name, revision, variant)
+    kind, folder, _ = find_pipeline(name, revision, variant, motion_adapter)
     extra = _animated(str(folder), motion_adapter, precision) if motion_adapter else {}
     try:
         pipe = kind.from_pretrained(str(folder), variant=variant, local_files_only=True, **{_dtype_name(): precision}, **extra)
@@ -251,7 +252,7 @@ def load_pipeline(
         raise
     except Exception as error:  # damaged files raise what their parsers raise
         raise ModelError(f"{name}: the pipeline cannot be loaded: {first_line(error)}.", "", f"Fetch it again: vedit models fetch {name} --force") from None
-    check_whole(name, Path(folder), pipe)
+    check_whole(name, folder, pipe)
     pipe.set_progress_bar_config(disable=True)
     _place(pipe, place, offload)
     if vae_tiling:
@@ -261,22 +262,52 @@ def load_pipeline(
     return TextToVideo(name, pipe, place)
 
 
+def find_pipeline(name: str, revision: str | None = None, variant: str | None = None, motion_adapter: str | None = None) -> tuple[Any, Path, dict[str, Any]]:
+    """A pipeline's class, its folder, fetched where it is at the Hub, and its index, all looked through. Raises ModelError."""
+    index = read_index(name, revision)
+    kind = check_text_to_video(name, index, motion_adapter)
+    folder = Path(name) if os.path.isdir(name) else fetch_pipeline(name, revision, variant)
+    check_parts(name, folder, index)
+    return kind, folder, index
+
+
+def part_hashes(folder: Path, index: Mapping[str, Any], motion_adapter: str | None = None) -> dict[str, str]:
+    """SHA-256 of each part of a pipeline: of the names and the contents of the files in its folder.
+
+    A large file in the Hub's cache is not read: it lies there under its own hash, compared when it came.
+    """
+    places = {part: folder / part for part, entry in index.items() if isinstance(entry, list) and (folder / part).is_dir()}
+    if motion_adapter is not None:
+        places["motion_adapter"] = Path(motion_adapter) if os.path.isdir(motion_adapter) else fetch_adapter(motion_adapter)
+    return {part: _hash_of(place) for part, place in sorted(places.items())}
+
+
+def _hash_of(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")):
+        digest.update(f"{path.name} {_content_hash(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def _content_hash(path: Path) -> str:
+    blob = path.resolve()
+    if blob.parent.name == "blobs" and re.fullmatch(r"[0-9a-f]{64}", blob.name):
+        return blob.name
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
 def check_whole(name: str, folder: Path, pipe: Any) -> None:
     """Raise ModelError when a network's file lacks tensors: the libraries would fill them with random numbers.
 
     Looks at networks of diffusers in safetensors. A file that also holds names the network does not
     know is an older spelling, which diffusers translates.
     """
-    from safetensors import safe_open
-
     for part, network in pipe.components.items():
         files = sorted((folder / part).glob("*.safetensors"))
         if not files or type(network).__name__ != _class_in(folder / part):
             continue  # none of diffusers, or made of more than this file, such as AnimateDiff's network
-        held: set[str] = set()
-        for file in files:
-            with safe_open(file, "pt") as tensors:
-                held.update(tensors.keys())
+        held = {tensor for file in files for tensor in tensor_names(file)}
         wanted = set(network.state_dict())
         if held < wanted:
             lacking = sorted(wanted - held)
@@ -286,8 +317,8 @@ def check_whole(name: str, folder: Path, pipe: Any) -> None:
 def _class_in(folder: Path) -> str | None:
     """The class of diffusers that a part's config.json names."""
     try:
-        return str(json.loads((folder / "config.json").read_text(encoding="utf-8"))["_class_name"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return str(read_config(folder / "config.json")["_class_name"])
+    except (ModelError, KeyError):
         return None
 
 
@@ -323,13 +354,9 @@ def read_index(name: str, revision: str | None = None) -> dict[str, Any]:
                 raise ModelError(
                     f"{name} holds no pipeline of diffusers: it has no {INDEX}.", "", "Look for a repository whose name ends in -Diffusers"
                 ) from None
-    try:
-        index: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return index
-    except (OSError, ValueError) as error:
-        raise ModelError(
-            f"{name}: {INDEX} cannot be read: {first_line(error)}.", "A text-to-video model is a folder in the layout of diffusers, or a Hub id."
-        ) from None
+    index = read_json(path, name)
+    check_index(name, index)
+    return index
 
 
 def check_text_to_video(name: str, index: Mapping[str, Any], motion_adapter: str | None = None) -> Any:
@@ -343,8 +370,8 @@ def check_text_to_video(name: str, index: Mapping[str, Any], motion_adapter: str
         if kind_name != "StableDiffusionPipeline":
             raise ModelError(f"{name} is a {kind_name}.", "A motion adapter goes into a StableDiffusionPipeline.", "Leave out --motion-adapter")
         return diffusers.AnimateDiffPipeline
-    kind = getattr(diffusers, kind_name, None)
-    if kind is None:
+    kind = getattr(diffusers, kind_name, None) if kind_name.isidentifier() else None
+    if not (isinstance(kind, type) and issubclass(kind, diffusers.DiffusionPipeline)):
         raise ModelError(f"{name} is a {kind_name}, which diffusers {diffusers.__version__} does not have.", "", "Update diffusers, or use another model")
     parameters = call_parameters(kind)
     needs = [name for name, parameter in parameters.items() if parameter.default is inspect.Parameter.empty and name != "prompt"]
@@ -370,15 +397,32 @@ def fetch_pipeline(name: str, revision: str | None = None, variant: str | None =
             raise ModelError(f"{name} cannot be fetched: {first_line(error)}.") from None
 
 
+def fetch_adapter(name: str) -> Path:
+    """The snapshot of a motion adapter on the Hub: its configuration, and its weights in full precision if they are there."""
+    from huggingface_hub import HfApi, snapshot_download
+
+    with explained(name, None):
+        try:
+            names = [entry.rfilename for entry in HfApi().model_info(name).siblings or ()]
+        except OSError:  # offline: what the cache has
+            names = []
+        chosen = weights_of(names)
+        wanted = ["config.json", chosen.file] if chosen else ["config.json", "diffusion_pytorch_model.*"]
+        return Path(snapshot_download(name, allow_patterns=wanted))
+
+
 def _animated(folder: str, adapter: str, precision: torch.dtype) -> dict[str, Any]:
     """The parts that make an AnimateDiff of a Stable Diffusion: a motion adapter, by folder or Hub id,
     and the schedule that the published adapters were trained with (linear, from their model cards)."""
     from diffusers import DDIMScheduler, MotionAdapter
 
-    with explained(adapter, None):
-        try:
-            motion = MotionAdapter.from_pretrained(adapter, torch_dtype=precision)
-        except (OSError, ValueError, KeyError) as error:
-            raise ModelError(f"{adapter}: no motion adapter can be loaded: {first_line(error)}.", "It is a folder or a Hub id such as OWNER/NAME.") from None
+    place = Path(adapter) if os.path.isdir(adapter) else fetch_adapter(adapter)
+    check_part(adapter, place)
+    try:
+        motion = MotionAdapter.from_pretrained(str(place), torch_dtype=precision, local_files_only=True)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # as for a pipeline
+        raise ModelError(f"{adapter}: no motion adapter can be loaded: {first_line(error)}.", "It is a folder or a Hub id such as OWNER/NAME.") from None
     schedule = {"beta_schedule": "linear", "clip_sample": False, "timestep_spacing": "linspace", "steps_offset": 1}
     return {"motion_adapter": motion, "scheduler": DDIMScheduler.from_pretrained(folder, subfolder="scheduler", **schedule)}

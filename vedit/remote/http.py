@@ -100,7 +100,7 @@ class _Answer(http.client.HTTPResponse):
 
     def __init__(self, connection: socket.socket, *arguments: Any, until: float, **named: Any) -> None:
         super().__init__(connection, *arguments, **named)
-        self.fp = io.BufferedReader(_Timed(self.fp.detach(), connection, until))  # type: ignore[attr-defined]
+        self.fp = io.BufferedReader(_Timed(self.fp.detach(), connection, until))
 
 
 def _connection(kind: Any, until: float, host: str, **options: Any) -> Any:
@@ -115,7 +115,7 @@ class _Plain(urllib.request.HTTPHandler):
         self.until = until
 
     def http_open(self, request: urllib.request.Request) -> Any:
-        return self.do_open(partial(_connection, http.client.HTTPConnection, self.until), request)  # type: ignore[arg-type]
+        return self.do_open(partial(_connection, http.client.HTTPConnection, self.until), request)
 
 
 class _Secure(urllib.request.HTTPSHandler):
@@ -125,7 +125,7 @@ class _Secure(urllib.request.HTTPSHandler):
 
     def https_open(self, request: urllib.request.Request) -> Any:
         made = partial(_connection, http.client.HTTPSConnection, self.until)
-        return self.do_open(made, request, context=ssl.create_default_context())  # type: ignore[arg-type]
+        return self.do_open(made, request, context=ssl.create_default_context())
 
 
 class Service:

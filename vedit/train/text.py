@@ -65,7 +65,7 @@ def _pretrained(kind: str, name: str, device: str) -> tuple[int, Callable[[str],
         import transformers
 
         kinds: dict[str, Any] = {"bert": transformers.BertModel, "t5": transformers.T5EncoderModel, "clip": transformers.CLIPTextModelWithProjection}
-        tokenizer = transformers.AutoTokenizer.from_pretrained(name)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(name, trust_remote_code=False)
         encoder = kinds[kind].from_pretrained(name, dtype=torch.float32, use_safetensors=True).to(device).eval().requires_grad_(False)
     except ImportError:
         raise ModelError(f"the text encoder {kind} needs transformers, not installed here.", "", 'Install with: pip install "vedit[diffusion]"') from None

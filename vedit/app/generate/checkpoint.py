@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 from vedit.app.clips import Pixels, Selection, even_delays, made_clip, read_pixels, write_frames
 from vedit.app.generate.run import Choices, Made, Request, rate_of
 from vedit.app.watch import Watch
-from vedit.diffusion.hub import hub_or_cache
-from vedit.errors import InputError, ModelError, UsageError
+from vedit.diffusion.checked import read_config
+from vedit.diffusion.hub import checked_downloads, first_line, hub_or_cache
+from vedit.errors import InputError, ModelError, UsageError, VeditError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,13 +39,11 @@ def claims(model: str) -> bool:
         return is_generator(Path(model))
     if model.count("/") != 1 or model.startswith((".", "/", "~")):
         return False
-    import json
-
     try:
         from huggingface_hub import hf_hub_download
 
-        with hub_or_cache():
-            return bool(json.loads(Path(hf_hub_download(model, CONFIG)).read_text()).get("format") == FORMAT)
+        with hub_or_cache(), checked_downloads(model):
+            return bool(read_config(Path(hf_hub_download(model, CONFIG))).get("format") == FORMAT)
     except Exception:  # gated, offline, missing, another kind of repository: then it is not known to be ours
         return False
 
@@ -60,14 +59,25 @@ def load(choices: Choices) -> CheckpointMaker:
     return CheckpointMaker(generator, choices.dtype, choices.warn)
 
 
+def weights(choices: Choices) -> dict[str, Any]:
+    """The hash of the weights that would be loaded. Raises ModelError."""
+    from vedit.app.recorded import sha256_of
+    from vedit.train.checkpoint import find
+
+    folder = Path(choices.model) if os.path.isdir(choices.model) else _fetched(choices.model, choices.revision)
+    return {"sha256": sha256_of(str(find(folder, choices.extra.get("weights", "ema"))[1]))}
+
+
 def _fetched(name: str, revision: str | None) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        with hub_or_cache():
+        with hub_or_cache(), checked_downloads(name):
             return Path(snapshot_download(name, revision=revision, allow_patterns=[CONFIG, "*.safetensors"]))
+    except VeditError:
+        raise
     except Exception as error:  # the Hub has many errors, and all mean that it is not here
-        raise ModelError(f"{name} cannot be fetched: {str(error).strip().splitlines()[0]}", "", "Try again where there is network") from None
+        raise ModelError(f"{name} cannot be fetched: {first_line(error)}", "", "Try again where there is network") from None
 
 
 class CheckpointMaker:

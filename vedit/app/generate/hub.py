@@ -31,6 +31,14 @@ def load(choices: Choices) -> PipelineMaker:
     return PipelineMaker(load_pipeline(choices.model, choices.revision, device=choices.device, dtype=choices.dtype, **kept), choices)
 
 
+def weights(choices: Choices) -> dict[str, Any]:
+    """The hashes of a pipeline's parts, which are fetched for it and not loaded. Raises ModelError."""
+    from vedit.diffusion.pipelines import find_pipeline, part_hashes
+
+    _, folder, index = find_pipeline(choices.model, choices.revision, choices.extra.get("variant"), choices.extra.get("motion_adapter"))
+    return {"parts_sha256": part_hashes(folder, index, choices.extra.get("motion_adapter"))}
+
+
 class PipelineMaker:
     """Calls a loaded pipeline."""
 
@@ -41,7 +49,7 @@ class PipelineMaker:
         from vedit.diffusion.hub import commit_of
 
         folder = Path(self.model.pipe.config._name_or_path)
-        facts = {"pipeline": self.model.kind, "folder": str(folder), "commit": commit_of(folder), "device": str(self.model.device)}
+        facts = {"pipeline": self.model.kind, "commit": commit_of(folder), "device": str(self.model.device), **weights(self.choices)}
         return {**facts, **{name: value for name, value in self.choices.extra.items() if name != "pipe"}}
 
     def make(self, request: Request, watch: Watch) -> Made:

@@ -37,6 +37,20 @@ def load(choices: Choices) -> ShapesMaker:
     return ShapesMaker(model, unet, choose_dtype(choices.dtype, device))
 
 
+def weights(choices: Choices | None = None) -> dict[str, Any]:
+    """The hashes of the embedded weights, as their folders record them."""
+    from vedit.app.shapes_model import BUILTIN, MOTION, record_of
+
+    denoiser, motion = record_of(BUILTIN)["files"], record_of(MOTION)["files"]
+    return {
+        "unet_sha256": denoiser["unet/diffusion_pytorch_model.safetensors"],
+        "text_encoder_sha256": denoiser["text_encoder/model.safetensors"],
+        "vae_sha256": denoiser["vae/diffusion_pytorch_model.safetensors"],
+        "motion_adapter_sha256": motion["diffusion_pytorch_model.safetensors"],
+        "motion_words_sha256": motion["motion_words.safetensors"],
+    }
+
+
 class ShapesMaker:
     """Samples by DDIM with classifier-free guidance."""
 
@@ -44,16 +58,7 @@ class ShapesMaker:
         self.model, self.unet, self.dtype = model, unet, dtype
 
     def identity(self) -> dict[str, Any]:
-        from vedit.app.shapes_model import MOTION, record_of
-
-        denoiser, motion = record_of(self.model.folder)["files"], record_of(MOTION)["files"]
-        return {
-            "unet_sha256": denoiser["unet/diffusion_pytorch_model.safetensors"],
-            "text_encoder_sha256": denoiser["text_encoder/model.safetensors"],
-            "vae_sha256": denoiser["vae/diffusion_pytorch_model.safetensors"],
-            "motion_adapter_sha256": motion["diffusion_pytorch_model.safetensors"],
-            "motion_words_sha256": motion["motion_words.safetensors"],
-        }
+        return weights()
 
     def make(self, request: Request, watch: Watch) -> Made:
         """Sample one clip. Raises UsageError for words, sizes and frame counts that it does not know."""

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from vedit.app.clips import Selection, fitted
 from vedit.app.media.gif import Settings, Source, converters
-from vedit.app.record import SUFFIX, carried, read_record
+from vedit.app.record import find_record
+from vedit.app.recorded import SUFFIX, Recorded, check_read, is_inside, renamed
 from vedit.errors import InputError, UsageError, VeditError
 from vedit.media.frames import Clip as MediaClip
 from vedit.media.frames import Frames
@@ -53,11 +54,12 @@ class Reading:
 
     align: None refuses a source of another length; "first" takes the first frames of the longer
     one; "stride" takes source frames evenly over its whole length. resize_source: bring source and
-    truth to the edited size (Lanczos).
+    truth to the edited size (Lanczos). open_all: read what records of others name outside their folders too.
     """
 
     align: str | None = None
     resize_source: bool = False
+    open_all: bool = False
 
 
 def read_frames(name: str, selection: Selection | None = None, *, warn: Warn = lambda message: None) -> np.ndarray:
@@ -100,18 +102,39 @@ def _open(name: str, stack: ExitStack, warn: Warn) -> tuple[MediaClip, Frames]:
     return connect(clip, packed, plan((), "packed" if kind == "packed" else "rgba", "rgba"), converters(settings, hurt))
 
 
-def record_of(edited: str, warn: Warn) -> dict[str, Any] | None:
-    """The run record beside an edited clip, else the recipe that it carries; None where there is none that can be read."""
+def record_of(edited: str, warn: Warn, open_all: bool = False) -> dict[str, Any] | None:
+    """The run record beside an edited clip, else the recipe that it carries; None where there is none that can be read.
+
+    Names in it are as seen from the working folder. Of a record that this user did not write, those
+    that lie outside the clip's folder are left out, unless `open_all`: a page with their pictures
+    may be passed on.
+    """
     path = edited.rstrip("/" + os.sep)
-    if edited == "-":
+    if edited == "-" or not (os.path.isfile(path) or os.path.exists(path + SUFFIX)):
         return None
-    if not os.path.exists(path + SUFFIX):
-        return carried(path) if os.path.isfile(path) else None
     try:
-        return read_record(path)
+        found = find_record(path)
+        check_read(found.record, found.name)
     except InputError as error:
-        warn(f"{error.what} It is left out.")
+        if os.path.exists(path + SUFFIX):
+            warn(f"{error.what} It is left out.")
         return None
+    return found.record if found.is_own or open_all else _of_a_stranger(found, warn)
+
+
+def _of_a_stranger(found: Recorded, warn: Warn) -> dict[str, Any]:
+    outside = [path for what, path in found.opens() if what in ("input", "mask", "saved mask") and not is_inside(path, found.folder)]
+    if not outside:
+        return found.record
+    warn(
+        f"{found.name} may be somebody else's: {', '.join(map(repr, outside[:3]))} lies outside its folder and is not read; "
+        "name the source with --source or --source-dir, or add --yes"
+    )
+    record = renamed(found.record, lambda what, path: "" if path in outside else path)
+    masks = record.get("edit_mask")
+    if isinstance(masks, list):
+        record["edit_mask"] = [mask for mask in masks if mask != ""]
+    return {key: value for key, value in record.items() if value != ""}
 
 
 def complete(item: Item, record: Mapping[str, Any] | None) -> Item:
@@ -150,7 +173,7 @@ def load(item: Item, reading: Reading, warn: Warn = lambda message: None) -> tup
         found.append(message)
         warn(f"{item.label}: {message}")
 
-    record = record_of(item.edited, note)
+    record = record_of(item.edited, note, reading.open_all)
     item = complete(item, record)
     edited = read_frames(item.edited, warn=note)
     facts: dict[str, Any] = {"edited": item.edited, "prompt": item.prompt, "source_prompt": item.source_prompt}
@@ -234,7 +257,7 @@ def read_mask(item: Item, shape: tuple[int, ...], record: Mapping[str, Any] | No
         return None, None
     if item.mask != "auto":
         return mask_frames(item.mask, shape), item.mask
-    for spec in masks_of(record, os.path.dirname(item.edited)):
+    for spec in masks_of(record):
         try:
             return mask_frames(spec, shape), f"{spec} (run record)"
         except VeditError as error:
@@ -242,14 +265,10 @@ def read_mask(item: Item, shape: tuple[int, ...], record: Mapping[str, Any] | No
     return None, None
 
 
-def masks_of(record: Mapping[str, Any] | None, folder: str) -> list[str]:
-    """The masks that a run record names, the saved one first; paths are seen from the folder of the output."""
-    found = []
-    for value in ((record or {}).get("mask"), *_strings((record or {}).get("edit_mask"))):
-        if isinstance(value, str):
-            beside = os.path.join(folder, value)
-            found.append(beside if os.path.exists(beside) else value)
-    return found[:1]
+def masks_of(record: Mapping[str, Any] | None) -> list[str]:
+    """The mask that a run record names, the saved one first."""
+    values = ((record or {}).get("mask"), *_strings((record or {}).get("edit_mask")))
+    return [value for value in values if isinstance(value, str)][:1]
 
 
 def _strings(value: Any) -> list[str]:

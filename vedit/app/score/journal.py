@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import IO, Any
 
-from vedit.app.record import SUFFIX
+from vedit.app.recorded import SUFFIX
 from vedit.app.score.clips import Item, Reading
 from vedit.app.score.results import Number, finite, number_json, number_of
 from vedit.errors import OutputError

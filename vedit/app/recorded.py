@@ -1,0 +1,448 @@
+"""Run records as they are read: their shape, the files they name, and whose they are.
+
+A record beside an output names files as seen from the output's folder, and is sealed with a key of
+this user. A recipe inside a file names no folder at all, since the file travels. What carries no
+seal of this user, or is inside a file, may come from a stranger, and opens nothing outside the
+folder it lies in and fetches nothing unless the user says so.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import hmac
+import json
+import os
+import re
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from vedit.config import config_folder
+from vedit.documents import Kind, validated
+from vedit.errors import InputError
+from vedit.media.atomic import whereabouts
+
+SUFFIX = ".vedit.json"
+SEAL = "seal"  # key of a sidecar: what the output's bytes were, and that this user's vedit wrote the record
+RECORD = Kind("a run record", right="Outputs of vedit edit and vedit generate have one.", names_files=True)
+FORM = re.compile(r"(?:box|time|frames):|\d+,\d+,\d+,\d+$")  # of a mask that is no file
+EMBEDDED = "shapes"
+
+# --- shape ---------------------------------------------------------------------------------------
+
+Words = Annotated[str, Field(max_length=20_000)]
+Name = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00]+$")]
+Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Revision = Annotated[str, Field(max_length=200, pattern=r"^\w[\w-]*(?:[./][\w-]+)*$")]
+Seed = Annotated[int, Field(ge=0, lt=2**64)]
+Steps = Annotated[int, Field(ge=1, le=1000)]  # noise levels that models are trained with
+Frames = Annotated[int, Field(ge=1, le=1_000_000)]
+Side = Annotated[int, Field(ge=1, le=16_384)]
+Size = Annotated[list[Side], Field(min_length=2, max_length=2)]
+Rate = Annotated[float, Field(gt=0, le=1000)]
+Device = Annotated[str, Field(pattern=r"^(auto|cpu|mps|(cuda|xpu)(:\d{1,3})?)$")]
+Weight = Annotated[float, Field(ge=0, le=100)]
+Masks = Annotated[list[Name], Field(max_length=64)]
+MOST = {"steps": 1000, "inversion_steps": 1000, "fixed_point": 100, "iterations": 100_000, "inner_steps": 1000}
+
+
+class Shape(BaseModel):
+    """Keys that are not named are left as they are: versions to come have more."""
+
+    model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
+
+
+class Source(Shape):
+    sha256: Hash
+    frames: Annotated[list[Annotated[int, Field(ge=0, le=10_000_000)]], Field(min_length=3, max_length=3)]
+    size: Size
+    crop: Literal["centre", "none"]
+
+
+class Picked(Shape):
+    start: Annotated[int, Field(ge=0, le=10_000_000)]
+    stride: Frames
+    frames: Frames | None
+    size: Side | Size
+    output: Size | None = None
+
+
+class Weights(Shape):
+    id: Name
+    revision: Revision | None
+    unet_sha256: Hash
+    vae_sha256: Hash
+    text_sha256: Hash
+
+
+class Null(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+    guidance: Weight
+    inner_steps: Annotated[int, Field(ge=0, le=1000)]
+    lr: Annotated[float, Field(ge=0, le=100)]
+    early_stop: Annotated[float, Field(ge=0, le=100)]
+    shared: bool
+
+
+class Inversion(Shape):
+    key: Words
+    steps: Steps
+    fixed_point: Annotated[int, Field(ge=0, le=100)]
+    null: Null | None
+    path: Name | None = None
+
+
+class Read(Shape):
+    """What `vedit score` takes from a record; nothing of it must be there."""
+
+    command: Words | None = None
+    input: Name | None = None
+    mask: Name | None = None
+    edit_mask: Masks | None = None
+    source_prompt: Words | None = None
+    target_prompt: Words | None = None
+    method: Words | None = None
+    params: dict[str, Any] | None = None
+    model: dict[str, Any] | None = None
+    clip: dict[str, Any] | None = None
+    seed: Any = None
+
+
+class Edited(Shape):
+    """The record of an edit, or of an ablation."""
+
+    command: Literal["edit", "ablate"]
+    input: Name
+    method: Words
+    params: dict[str, Any]
+    source_prompt: Words
+    target_prompt: Words
+    seed: Seed
+    model: Weights
+    device: Device
+    dtype: Literal["float32", "float16", "bfloat16"]
+    clip: Source
+    selection: Picked
+    frames_per_call: Annotated[int, Field(ge=1, le=4096)]
+    window: Frames | None
+    edit_mask: Masks
+    keep_outside: bool
+    inversion: Inversion | None
+    versions: dict[str, Words]
+    truth: Name | None = None
+
+
+class Extra(Shape):
+    """Options of those that make clips."""
+
+    from_x_start: Name | None = None
+    from_step: Annotated[int, Field(ge=0, le=1000)] | None = None
+    mask: Masks | None = None
+    motion_adapter: Name | None = None
+    offload: Literal["none", "model", "sequential", "group"] = "none"
+    vae_tiling: bool | None = None
+    variant: Annotated[str, Field(pattern=r"^\w{1,40}$")] | None = None
+    pipe: dict[str, Any] = {}
+    weights: Literal["ema", "raw"] = "ema"
+    eta: Annotated[float, Field(ge=0, le=1)] | None = None
+    clip: Words | None = None
+    spacing: Literal["leading", "trailing", "linspace"] | None = None
+
+
+class Asked(Shape):
+    prompt: Words
+    negative: Words | None
+    seed: Seed
+    frames: Annotated[int, Field(ge=1, le=100_000)] | None
+    size: Size | None
+    steps: Steps | None
+    guidance: Weight | None
+    fps: Rate
+    extra: Extra
+
+
+class Maker(Shape):
+    name: Name
+    revision: Revision | None
+
+
+class Chosen(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+    device: Device
+    dtype: Literal["auto", "fp32", "fp16", "bf16"]
+    extra: Extra
+
+
+class Generated(Shape):
+    """The record of clips made from text: rows of a grid."""
+
+    command: Literal["generate"]
+    model: Maker
+    choices: Chosen
+    clips: Annotated[list[Annotated[list[Asked], Field(min_length=1, max_length=64)]], Field(min_length=1, max_length=4096)]
+    versions: dict[str, Words]
+
+
+def check_record(record: Any, name: str) -> dict[str, Any]:
+    """The record, when it is one that can be repeated. Raises InputError that says what is wrong with it.
+
+    name: of the file it came from, for messages.
+    """
+    command = record.get("command") if isinstance(record, dict) else None
+    if (
+        command not in ("edit", "ablate", "generate")
+        or (command == "generate" and "choices" not in record)
+        or (command != "generate" and "edit_mask" not in record)
+    ):
+        raise InputError(f"{name}: this run record is of nothing that can be repeated.", "Outputs of vedit edit and vedit generate can.")
+    validated(_readable(record), Generated if command == "generate" else Edited, name, RECORD)
+    if command != "generate":
+        _check_params(record, name)
+    found: dict[str, Any] = record
+    return found
+
+
+def check_read(record: Any, name: str) -> None:
+    """Refuse a record of which `vedit score` cannot take what it needs. Raises InputError."""
+    validated(_readable(record), Read, name, RECORD)
+
+
+def _readable(value: Any) -> Any:
+    """A value whose file names are all UTF-8, as pydantic wants texts; used for looking only."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {_readable(key): _readable(item) for key, item in value.items()}
+    return [_readable(item) for item in value] if isinstance(value, list) else value
+
+
+def _check_params(record: Mapping[str, Any], name: str) -> None:
+    """The method's parameters by the method's own class, and none that would run without end."""
+    from vedit import methods
+    from vedit.errors import UsageError
+    from vedit.methods.base import read_params
+
+    if record["method"] not in methods.names():
+        raise RECORD.refusal(name, f"there is no method {record['method'][:80]!a}")
+    for key, value in record["params"].items():
+        if key in MOST and type(value) is int and value > MOST[key]:
+            raise RECORD.refusal(name, f"{key} is {value}, and {MOST[key]} is the most that is repeated")
+    try:
+        read_params(methods.load(record["method"]).Params, record["params"], record["method"])
+    except UsageError as error:
+        raise RECORD.refusal(name, " ".join(str(error).split())) from None
+
+
+# --- files ---------------------------------------------------------------------------------------
+
+Change = Callable[[str, str], str]  # from what a name is for, and the name, to the name
+
+
+def renamed(record: Mapping[str, Any], change: Change) -> dict[str, Any]:
+    """A copy in which every name of a file, and of a model, is changed; what is not of the right type is left."""
+    made = copy.deepcopy(dict(record))
+    for holder, key, what in _names(made):
+        if isinstance(holder[key], str) and (what != "mask" or not FORM.match(holder[key])):
+            holder[key] = change(what, holder[key])
+    return made
+
+
+def _names(record: Mapping[str, Any]) -> Iterator[tuple[Any, Any, str]]:
+    """Every place in a record that names a file: what holds it, its key there, and what it is for."""
+    yield from _keyed(record, {"input": "input", "mask": "saved mask", "truth": "truth", "preview": "preview", "attention": "attention", "output": "output"})
+    yield from _listed(record.get("edit_mask"))
+    yield from _keyed(record.get("inversion"), {"path": "inversion"})
+    yield from _keyed(record.get("model"), {"id": "model", "name": "model", "motion_adapter": "model"})
+    rows = record.get("clips") if isinstance(record.get("clips"), list) else []
+    requests = [request for row in rows or () if isinstance(row, list) for request in row]
+    for holder in (record.get("choices"), *requests):
+        extra = holder.get("extra") if isinstance(holder, dict) else None
+        if isinstance(extra, dict):
+            yield from _keyed(extra, {"from_x_start": "clip", "motion_adapter": "model"})
+            yield from _listed(extra.get("mask"))
+
+
+def _keyed(holder: Any, keys: Mapping[str, str]) -> Iterator[tuple[Any, Any, str]]:
+    if isinstance(holder, dict):
+        yield from ((holder, key, what) for key, what in keys.items() if key in holder)
+
+
+def _listed(masks: Any) -> Iterator[tuple[Any, Any, str]]:
+    if isinstance(masks, list):
+        yield from ((masks, place, "mask") for place in range(len(masks)))
+
+
+WRITTEN = ("output", "preview", "attention")  # what a record names and nobody reads
+RELATIVE = ("saved mask", "attention")  # from the folder of the output already
+
+
+def for_sidecar(record: Mapping[str, Any], output: str) -> dict[str, Any]:
+    """A record for the file beside an output: names as seen from its folder."""
+    folder = os.path.dirname(os.path.realpath(output))
+
+    def change(what: str, name: str) -> str:
+        if name == "-" or what in RELATIVE or (what == "model" and not os.path.exists(name)) or (what == "mask" and not os.path.exists(name)):
+            return name
+        real = os.path.join(os.path.realpath(os.path.dirname(name) or "."), os.path.basename(name)) if what != "model" else os.path.realpath(name)
+        seen = os.path.relpath(real, folder)
+        return seen if seen.startswith(".") or what not in ("model", "mask") else os.path.join(".", seen)
+
+    return {**renamed(record, change), **_hashes(record)}
+
+
+def for_comment(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe for the inside of a file: names without their folders, which would tell of the user's machine."""
+
+    def change(what: str, name: str) -> str:
+        if name == "-" or (what == "model" and not os.path.exists(name)) or (what == "mask" and not os.path.exists(name)):
+            return name
+        short = os.path.basename(os.path.normpath(os.path.abspath(name)))
+        return os.path.join(".", short) if what in ("model", "mask") else short
+
+    return {**renamed(recipe, change), **_hashes(recipe)}
+
+
+def _hashes(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The contents of the files that the record holds no hash of elsewhere, by the names without folders."""
+    names = {holder[key] for holder, key, what in _names(record) if what in ("mask", "truth", "clip") and isinstance(holder[key], str)}
+    found = {os.path.basename(name): sha256_of(name) for name in sorted(names) if os.path.isfile(name)}
+    return {"files": found} if found else {}
+
+
+def sha256_of(path: str) -> str | None:
+    """The hash of a regular file; None for what is none, or cannot be read."""
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return None
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except (OSError, ValueError):
+        return None
+
+
+# --- whose ---------------------------------------------------------------------------------------
+
+
+def sealed(record: Mapping[str, Any], output: str) -> dict[str, Any]:
+    """A sidecar's contents: the record, the hash of the output it is of, and a seal by this user's key."""
+    plain = json.loads(json.dumps(record, default=str))
+    digest, key = sha256_of(whereabouts(output)), _key(make=True)
+    return {**plain, SEAL: {"output_sha256": digest, **({"by": _seal(plain, digest, key)} if key else {})}}
+
+
+def _seal(record: Mapping[str, Any], digest: str | None, key: bytes) -> str:
+    text = json.dumps([record, digest], sort_keys=True, separators=(",", ":"))
+    return hmac.new(key, text.encode(), "sha256").hexdigest()
+
+
+def _key(make: bool = False) -> bytes | None:
+    """The key that this user's records are sealed with; None where it cannot be kept."""
+    path = os.path.join(config_folder(), "records.key")
+    try:
+        if make and not os.path.exists(path):
+            os.makedirs(config_folder(), mode=0o700, exist_ok=True)
+            part = f"{path}.{os.getpid()}"
+            with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                file.write(os.urandom(32))
+            try:
+                os.link(part, path)  # whole, and the first of two calls at once
+            finally:
+                os.unlink(part)
+        with open(path, "rb") as file:
+            found = file.read(33)
+    except OSError:
+        return None
+    return found if len(found) == 32 else None
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A record that was read. name: of the file it was in. folder: that its names are seen from.
+
+    is_own: sealed by this user. is_stale: the output beside it is not the one that it was written for.
+    record: names of files are as seen from the working folder.
+    """
+
+    record: dict[str, Any]
+    name: str
+    folder: str
+    is_own: bool = False
+    is_stale: bool = False
+
+    def outside(self) -> list[str]:
+        """The files it would open that lie outside its folder, each once."""
+        return [path for what, path in self.opens() if not is_inside(path, self.folder)]
+
+    def opens(self) -> list[tuple[str, str]]:
+        """What it would open, each once: what it is for, and its path."""
+        found: dict[tuple[str, str], None] = {}
+        for holder, key, what in _names(self.record):
+            name = holder[key]
+            if what in WRITTEN or not isinstance(name, str) or (what == "mask" and FORM.match(name)):
+                continue
+            if (what == "model" and not is_folder(name)) or name == "-":
+                continue
+            found[what, name] = None
+        return list(found)
+
+    def repositories(self) -> list[str]:
+        """The models it names that are neither embedded nor folders."""
+        names = [holder[key] for holder, key, what in _names(self.record) if what == "model" and isinstance(holder[key], str)]
+        return sorted({name for name in names if name != EMBEDDED and not is_folder(name)})
+
+    def with_named(self, named: Mapping[str, Any]) -> Recorded:
+        """The record with files and a model that the user names instead of its own: keys input, model, edit_mask."""
+        record = copy.deepcopy(self.record)
+        if "model" in named:
+            model = record.get("model")
+            if isinstance(model, dict):
+                model["name" if record.get("command") == "generate" else "id"] = named["model"]
+                model["revision"] = None if is_folder(named["model"]) else model.get("revision")
+        record.update({key: value for key, value in named.items() if key != "model"})
+        return replace(self, record=record)
+
+
+def is_folder(model: str) -> bool:
+    """Whether a record means a folder by the name of a model: it then begins with a dot or a root."""
+    return model.startswith((".", "/", "~", os.sep)) or os.path.isabs(model)
+
+
+def is_inside(path: str, folder: str) -> bool:
+    """Whether a path, its links followed, lies in a folder."""
+    try:
+        real, base = os.path.realpath(path), os.path.realpath(folder or ".")
+        return os.path.commonpath([real, base]) == base
+    except (OSError, ValueError):
+        return False
+
+
+def recorded(record: dict[str, Any], name: str, output: str, *, is_sidecar: bool) -> Recorded:
+    """A record as it stands in a file, ready for use."""
+    folder = os.path.dirname(output)
+    plain = {key: value for key, value in record.items() if key != SEAL}
+    seal = record.get(SEAL) if is_sidecar else None
+    is_own = is_stale = False
+    if isinstance(seal, dict):
+        digest, key = seal.get("output_sha256"), _key()
+        is_stale = isinstance(digest, str) and os.path.isfile(output) and sha256_of(output) != digest
+        is_own = key is not None and isinstance(seal.get("by"), str) and hmac.compare_digest(seal["by"].encode(), _seal(plain, digest, key).encode())
+
+    def change(what: str, path: str) -> str:
+        if path == "-" or what in WRITTEN or (what == "model" and not is_folder(path)):
+            return path
+        return _found(what, os.path.join(folder, path), plain, folder)
+
+    return Recorded(renamed(plain, change), name, folder, is_own, is_stale)
+
+
+def _found(what: str, path: str, record: Mapping[str, Any], folder: str) -> str:
+    """The path, or the file of that name beside the output where it is the recorded source that was moved."""
+    clip = record.get("clip")
+    beside = os.path.join(folder, os.path.basename(path))
+    if what == "input" and isinstance(clip, dict) and not os.path.exists(path) and os.path.exists(beside):
+        return beside if sha256_of(beside) == clip.get("sha256") else path
+    return path
