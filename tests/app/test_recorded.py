@@ -17,7 +17,7 @@ import pytest
 pytest.importorskip("torch")
 
 from tests.conftest import vedit
-from tests.mutations import mutated
+from tests.odd_json import mutated
 from vedit.app import replay as app
 from vedit.app.record import comment_of, find_record, write_record
 from vedit.app.recorded import SEAL, check_read, check_record, for_comment, for_sidecar, is_inside, recorded

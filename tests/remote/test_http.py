@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.mutations import mutated
+from tests.odd_json import mutated
 from tests.remote.stub import Answer, Stub, serve
 from vedit.errors import RemoteError, UsageError
 from vedit.remote import http, jobs, videos
