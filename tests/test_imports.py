@@ -16,7 +16,7 @@ LAYERS = [  # a module may import from its own row and from rows below
     {"diffusion"},
     {"stages"},
     {"media"},
-    {"errors", "documents", "secrecy", "config", "registry", ""},  # "" is the package itself: its version
+    {"errors", "documents", "plain", "secrecy", "config", "registry", ""},  # "" is the package itself: its version
 ]
 LEVEL = {name: level for level, row in enumerate(LAYERS) for name in row}
 HEAVY = {"torch", "diffusers", "transformers", "open_clip", "torchvision", "accelerate", "peft", "timm", "huggingface_hub"}
