@@ -13,7 +13,7 @@ import click
 from vedit.cli.common import Voice, complain, examples, manner_options, output_options
 from vedit.cli.gif import palette_options, show_report, tonemap_option
 from vedit.errors import UsageError
-from vedit.media.formats import FORMATS
+from vedit.media.formats import CONTAINERS, FORMATS, VIDEO, output_format
 from vedit.media.limits import fraction, frame_rate, frame_size
 
 LONGEST_S = 10**9
@@ -165,6 +165,8 @@ def command(inputs: tuple[str, ...], loop: str | None, **common: Any) -> None:
             "preset": common["encoder_preset"],
         },
     )
+    for line in idle_options(click.get_current_context(), [output_format(item.output, common["to"]) for item in items]):
+        voice.say(line)
     cores = common["jobs"] or usable_cores()
     limits = parse_limits(common["limits"], environment_limits())
     stages = _loop_stage(loop)
@@ -184,6 +186,38 @@ def command(inputs: tuple[str, ...], loop: str | None, **common: Any) -> None:
         elif len(items) > 1:
             complain(outcome.error)
     raise_failures(outcomes)
+
+
+STILL_LOOPS = ("gif", "nut", "apng", "png", "webp")
+OPAQUE = (*VIDEO, "y4m", "mono", "rgb24", "folder")
+# An option that acts on some formats only: its name, those formats, and what would help elsewhere.
+FOR_FORMATS = {
+    "crf": (VIDEO, "it is the quality of films"),
+    "encoder_preset": (tuple(name for name in VIDEO if "libx264" in CONTAINERS[name].video), "it is for H.264 films"),
+    "even": (VIDEO, "only films need even sizes"),
+    "quality": (("webp",), "it is the quality of WebP; that of films is --crf"),
+    "repeat": (VIDEO, "other formats loop by themselves, see --loop"),
+    "loop": (STILL_LOOPS, "such a file cannot loop; films can be written several times over with --repeat"),
+    "background": (OPAQUE, "the format keeps transparency"),
+}
+
+
+def idle_options(context: click.Context, formats: list[str]) -> list[str]:
+    """A line for each option that was given and acts on none of the outputs."""
+    typed = [name for name in context.params if context.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE]
+    lines = [
+        f"--{name.replace('_', '-')} changes nothing in {formats[0]}: {why}"
+        for name, (acts, why) in FOR_FORMATS.items()
+        if name in typed and formats and not any(format in acts for format in formats)
+    ]
+    raw = {"rgb24", "rgba"}
+    if "raw_size" in typed and context.params["source_format"] not in raw:
+        lines.append("--size changes nothing: it is for raw input (-f rgb24 or rgba); results are scaled by --width and --height")
+    if "raw_info" in typed and not raw & {context.params["source_format"], *formats}:
+        lines.append("--raw-info changes nothing: it is for rgb24 and rgba")
+    if "rate" in typed and context.params["source_format"] not in raw and not any(os.path.isdir(name) for name in context.params["inputs"]):
+        lines.append("--rate changes nothing: it is for raw input and folders of pictures; results are timed by --fps")
+    return lines
 
 
 def _items(names: list[str], common: dict[str, Any], say: Callable[[str], None]) -> list[Any]:

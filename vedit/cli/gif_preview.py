@@ -71,6 +71,11 @@ def command(input: str, output: str | None, grid: tuple[int, int] | None, tile: 
     from vedit.media.limits import environment_limits, parse_limits
 
     voice = Voice(common["quiet"])
+    typed = {name for name in ("tile", "style") if click.get_current_context().get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE}
+    if "tile" in typed and (frame or output is None):
+        voice.say("--tile changes nothing: it is for contact sheets, which -o writes without --frame")
+    if "style" in typed and output is not None:
+        voice.say("--style changes nothing: it is for the terminal, and -o writes a picture")
     settings = Settings(limits=parse_limits(common["limits"], environment_limits()), strict=common["strict"], warn=voice.named(input))
     if output is None:
         _show(input, settings, frame, style)

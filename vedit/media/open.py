@@ -72,7 +72,33 @@ def open_clip(
             start = _first_bytes(stream)
         kind = format if format in STREAMS else sniff(start) if format in (None, *PICTURES, *VIDEO, "folder") else str(format)
         clip, frames = _read(kind, name, stream, start, (rate, size, raw_info, format), limits, warn, video, opened)
-        return clip, ClosingFrames(frames, opened.pop_all().close), "packed" if kind == "gif" else "rgba"
+        interrupt = getattr(frames, "interrupt", None)
+        if kind not in ("gif", "picture"):  # those count by themselves
+            if hasattr(frames, "close"):
+                opened.callback(frames.close)  # a limit that is passed ends the generator around them only
+            frames = _counted(frames, clip, limits)
+        return clip, ClosingFrames(frames, opened.pop_all().close, interrupt), "packed" if kind == "gif" else "rgba"
+
+
+def _counted(frames: Frames, clip: Clip, limits: Limits) -> Frames:
+    """The frames of a film within the limits of images and of pixels in all, where those were set.
+
+    The defaults are for pictures, which swell from a few bytes; a film of an hour may pass them and is streamed.
+    """
+    usual = Limits()
+    images = 0 if limits.images == usual.images else limits.images
+    total = 0 if limits.total == usual.total else limits.total
+    asked = limits._replace(images=images, total=total)
+    if not (asked.images or asked.total):
+        return frames
+    return _refused(frames, clip.width * clip.height, asked)
+
+
+def _refused(frames: Frames, pixels: int, limits: Limits) -> Frames:
+    for count, frame in enumerate(frames, 1):
+        limits.check("images", count, f"{count} images")
+        limits.check("total", count * pixels, f"{count} images of {pixels} pixels")
+        yield frame
 
 
 def _open(name: str) -> BinaryIO:

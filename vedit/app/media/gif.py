@@ -192,6 +192,11 @@ def edit_clip(source: Any, output: str, stages: Sequence[Stage], settings: Setti
         from vedit.media.timing import GifTiming
 
         stages = [*stages, GifTiming()]
+    path = path_name(plan(stages, source_kind, sink_kind))
+    if idle := idle_colours(settings.quantise, sink, path):
+        settings.warn(idle)
+    elif source_kind == sink_kind == "packed" and _wants_colours(settings.quantise):
+        stages = [*stages, NewColours()]
     steps = plan(stages, source_kind, sink_kind)
     path = path_name(steps)
     if any(stage.prepass for stage in stages):
@@ -215,6 +220,35 @@ def edit_clip(source: Any, output: str, stages: Sequence[Stage], settings: Setti
     finally:  # threads that feed a window stop now, not when the last reference to a traceback goes
         if hasattr(frames, "close"):
             frames.close()
+
+
+class NewColours:
+    """Nothing but a wish for full colour, so that a clip gets the palettes that were asked for."""
+
+    name = "colours"
+    accepts: tuple[str, ...] = ("rgba",)
+    prepass: str | None = None
+
+    def open(self, clip: Clip) -> Clip:
+        return clip
+
+    def run(self, frames: Frames) -> Frames:
+        return frames
+
+
+def _wants_colours(quantise: Mapping[str, Any]) -> bool:
+    return quantise.get("colors", 256) != 256 or quantise.get("palette", "auto") in ("global", "frame")
+
+
+def idle_colours(quantise: Mapping[str, Any], sink: str, path: str) -> str:
+    """Which of --colors, --palette and --dither will change nothing, and why; "" when all act or none was given."""
+    usual = {"palette": "auto", "colors": 256, "dither": "none"}
+    given = [f"--{name}" for name, value in usual.items() if quantise.get(name, value) != value]
+    if given and sink != "gif":
+        return f"{' and '.join(given)} change{'' if len(given) > 1 else 's'} nothing: only a GIF has palettes"
+    if given == ["--dither"] and path != "full":
+        return "--dither changes nothing: the clip keeps every colour exactly; fewer are made by --colors"
+    return ""
 
 
 def _look_ahead(source: Any, stages: Sequence[Stage], source_kind: str, settings: Settings) -> None:
