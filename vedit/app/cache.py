@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import shutil
 import time
 from typing import Any, NamedTuple
 
@@ -32,6 +33,11 @@ def base() -> str:
 def folder() -> str:
     """Where inversions are kept."""
     return os.path.join(base(), "inversions")
+
+
+def work_folder() -> str:
+    """Where edits and inversions that were stopped keep what they have done."""
+    return os.path.join(base(), "unfinished")
 
 
 def features_folder() -> str:
@@ -111,4 +117,5 @@ def clear() -> tuple[int, int, int, int]:
             continue
         except OSError as error:
             raise OutputError(f"{path}: cannot remove: {(error.strerror or str(error)).lower()}.") from None
+    shutil.rmtree(work_folder(), ignore_errors=True)
     return len(kept), len(of_scores), len(parts), sum(size for _, size in (*kept, *of_scores, *parts))

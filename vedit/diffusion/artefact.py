@@ -13,6 +13,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
@@ -52,9 +53,14 @@ def identity_key(facts: Mapping[str, Any]) -> str:
 
 
 class Writer:
-    """Write announced tensors, whole or some frames at a time, in any order."""
+    """Write announced tensors, whole or some frames at a time, in any order.
 
-    def __init__(self, stream: BinaryIO, shapes: Mapping[str, tuple[int, ...]], facts: Mapping[str, Any], dtype: torch.dtype = torch.float32) -> None:
+    goes_on: the stream holds what an earlier writer of the same wrote.
+    """
+
+    def __init__(
+        self, stream: BinaryIO, shapes: Mapping[str, tuple[int, ...]], facts: Mapping[str, Any], dtype: torch.dtype = torch.float32, *, goes_on: bool = False
+    ) -> None:
         name, width = DTYPE_NAMES[dtype]
         header: dict[str, Any] = {"__metadata__": {"vedit": canonical({**facts, "vedit": __version__, "format": FORMAT})}}
         self.offsets: dict[str, int] = {}
@@ -66,7 +72,8 @@ class Writer:
             offset += size
         text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
         text += b" " * (-len(text) % 8)
-        stream.write(len(text).to_bytes(8, "little") + text)
+        if not goes_on:
+            stream.write(len(text).to_bytes(8, "little") + text)
         self.stream, self.dtype, self.shapes = stream, dtype, dict(shapes)
         self.start, self.missing = 8 + len(text), {key: shape[0] for key, shape in shapes.items()}
 
@@ -77,6 +84,13 @@ class Writer:
         self.stream.seek(self.start + self.offsets[name] + first * (len(content) // len(tensor)))
         self.stream.write(content)
         self.missing[name] -= len(tensor)
+
+
+@contextmanager
+def going_on(path: Path, shapes: Mapping[str, tuple[int, ...]], facts: Mapping[str, Any], goes_on: bool) -> Iterator[Writer]:
+    """Write into a file that stays whatever happens, for the same work to go on in."""
+    with path.open("r+b" if goes_on else "w+b", buffering=0) as stream:
+        yield Writer(stream, shapes, facts, goes_on=goes_on)
 
 
 @contextmanager

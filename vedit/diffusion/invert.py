@@ -40,16 +40,18 @@ def invert(
     fixed_point: int = 0,
     frames_per_call: int = 8,
     first_frame: int = 0,
+    reached: int | None = None,
 ) -> Iterator[Inverted]:
     """Yield the latents of every timestep, cleanest first. Guidance is 1.
 
     timesteps: descending, as sampling takes them. latents_FCYX: of the clip, float32 or finer.
     fixed_point: further passes per step; each costs one evaluation. first_frame: the clip's number
-    of frame 0, for messages.
+    of frame 0, for messages. reached: index of the level that latents_FCYX are at already, to go on
+    from there; None for the clip's own.
     """
-    before = schedule.final_alpha_bar
+    before = schedule.final_alpha_bar if reached is None else schedule.level(timesteps[reached])
     latents = at_least_float32(latents_FCYX)
-    for index in reversed(range(len(timesteps))):
+    for index in reversed(range(len(timesteps) if reached is None else reached)):
         timestep = timesteps[index]
         level = schedule.level(timestep)
         arrived, asked_level = latents, before
@@ -60,6 +62,7 @@ def invert(
             # pass (as DDIMInverseScheduler), the new one from then on
             eps = schedule.eps(output, arrived, asked_level)
             arrived, asked_level = move(latents, eps, before, level), level
-        latents, before = arrived, level
+        # in one layout, whichever the network gave: sums in another order would not go on bit by bit the same
+        latents, before = arrived.contiguous(), level
         check_finite(latents, index, unet.dtype, first_frame)
         yield Inverted(index, timestep, latents)

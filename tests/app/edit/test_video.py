@@ -378,3 +378,54 @@ def test_the_cache_keeps_the_levels_that_are_read(model: Model, clip: str, tmp_p
     again = edit_video(task._replace(output=str(tmp_path / "c.gif")), model, Settings())
     assert again["inversion"]["cached"] and again["inversion"]["key"] == first["inversion"]["key"] == more["inversion"]["key"]
     assert (tmp_path / "a.gif").read_bytes() == (tmp_path / "c.gif").read_bytes()
+
+
+LONG = {"steps": 2, "inversion_steps": 10, "guidance": 3.0}
+
+
+@pytest.mark.parametrize("part", ["invert", "ddim"])
+def test_stopped_at_ten_moments_the_same_call_goes_on_and_gives_the_same_bytes(model: Model, clip: str, tmp_path: Path, part: str) -> None:
+    task = job(
+        clip, tmp_path / "whole.nut", target="a blue dog", params=LONG, window=1, frames_per_call=2, mask=("0,0,20,20",), save_masks=str(tmp_path / "m.nut")
+    )
+    whole = edit_video(task, model, Settings())
+    inverted = Path(cache.entries()[0].path).read_bytes()
+    cache.clear()
+    moments = range(1, 21, 2) if part == "invert" else [1, 2, 3, 4, 5] * 2  # of 2 calls of 10 levels, or of 3 windows of 2 steps
+    calls: list[int] = []
+    plain = model.unet.forward
+
+    def counted(sample: Any, timestep: Any, **more: Any) -> Any:
+        calls.append(len(sample))
+        return plain(sample, timestep, **more)
+
+    model.unet.forward = counted
+    try:
+        for moment in moments:
+            with pytest.raises(KeyboardInterrupt):
+                edit_video(task._replace(output=str(tmp_path / "a.nut"), save_masks=str(tmp_path / "n.nut")), model, Settings(), watch=Stop(part, moment))
+        calls.clear()
+        edit_video(task._replace(output=str(tmp_path / "a.nut"), save_masks=str(tmp_path / "n.nut")), model, Settings())
+    finally:
+        del model.unet.forward
+    assert (tmp_path / "a.nut").read_bytes() == (tmp_path / "whole.nut").read_bytes() and (tmp_path / "n.nut").read_bytes() == (tmp_path / "m.nut").read_bytes()
+    assert Path(cache.entries()[0].path).read_bytes() == inverted
+    assert len(calls) == (1 + 3 * 2 if part == "invert" else 2)  # what was left: the last level and the windows, or the last window
+    assert list((tmp_path / "cache" / "unfinished").iterdir()) == [] and whole["inversion"]["noise_rms"] > 0
+
+
+def test_damaged_and_foreign_unfinished_work_is_done_again(model: Model, clip: str, tmp_path: Path) -> None:
+    task = job(clip, tmp_path / "a.nut", target="a blue dog", params=LONG, window=1)
+    edit_video(task, model, Settings())
+    cache.clear()
+    with pytest.raises(KeyboardInterrupt):
+        edit_video(task._replace(output=str(tmp_path / "b.nut")), model, Settings(), watch=Stop("invert", 5))
+    (state,) = (tmp_path / "cache" / "unfinished").glob("*.state")
+    state.write_bytes(state.read_bytes()[:-1] + b"x")
+    with pytest.raises(KeyboardInterrupt):
+        edit_video(task._replace(output=str(tmp_path / "b.nut")), model, Settings(), watch=Stop("ddim", 3))
+    (result,) = (tmp_path / "cache" / "unfinished").glob("*/result")
+    with result.open("r+b") as stream:
+        stream.write(b"other pixels")
+    edit_video(task._replace(output=str(tmp_path / "b.nut")), model, Settings())
+    assert (tmp_path / "a.nut").read_bytes() == (tmp_path / "b.nut").read_bytes()

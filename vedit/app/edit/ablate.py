@@ -53,6 +53,7 @@ def ablate(job: Job, model: Model, settings: Settings, *, truth: str | None = No
     pixels = pixels or read_pixels(job.input, job.selection, warn=settings.warn)
     wanted = read_truth(truth, pixels) if truth else None
     rows, clips = [measured(SOURCE, pixels, pixels.shown_FYX3, wanted, None)], [pixels.shown_FYX3]
+    edits: list[Edit] = []
     for name, changes in variants.items():
         edit = Edit(job._replace(params={**job.params, **changes}), model, pixels, settings.warn)
         check_memory(edit, job.memory_mib)
@@ -60,6 +61,7 @@ def ablate(job: Job, model: Model, settings: Settings, *, truth: str | None = No
         mask = edit.mask.pixels(slice(None)) if edit.mask else None
         rows.append({**measured(name, pixels, edit.result, wanted, mask), "seconds": round(sum(edit.spans.values()), 3)})
         clips.append(edit.result)
+        edits.append(edit)
     row = in_a_row([*clips, *([wanted.shown_FYX3] if wanted else [])])
     recipe = {**edit.recipe(), "command": "ablate", "truth": truth, "params": job.params}
     report = write_result(job, pixels, row, recipe, settings)
@@ -73,6 +75,8 @@ def ablate(job: Job, model: Model, settings: Settings, *, truth: str | None = No
     }
     if job.record and job.output != "-":
         write_record(job.output, record)
+    for edit in edits:
+        edit.finish()
     return record
 
 

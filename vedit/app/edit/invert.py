@@ -6,8 +6,11 @@ import glob
 import hashlib
 import math
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vedit.app.clips import Pixels, to_tensor
@@ -111,7 +114,8 @@ def invert_video(model: Model, pixels: Pixels, path: str, settings: InversionSet
 
 
 def _write_ddim(model: Model, pixels: Pixels, path: str, settings: InversionSettings, facts: dict[str, Any], watch: Watch) -> dict[str, Any]:
-    from vedit.diffusion.artefact import writing
+    from vedit.app.edit.unfinished import Level, Levels, name_of
+    from vedit.diffusion.artefact import going_on
     from vedit.diffusion.invert import invert
 
     text = model.encode_prompt(settings.prompt)
@@ -121,27 +125,54 @@ def _write_ddim(model: Model, pixels: Pixels, path: str, settings: InversionSett
     kept = kept_levels(model, settings)
     # cleanest level first, the order in which inversion makes them
     shapes: dict[str, tuple[int, ...]] = {"z0": shape, "text/source": tuple(text.shape), **{f"latents/{t:04d}": shape for t in reversed(kept)}}
-    squares = 0.0
-    with writing(path, shapes, facts) as writer:
+    with ExitStack() as stack:
+        work = stack.enter_context(Levels(name_of(facts, settings.frames_per_call, str(model.device))))
+        begun = work.read() if work.file.exists() else None
+        squares = begun.squares if begun else 0.0
+        writer = stack.enter_context(going_on(work.file, shapes, facts, begun is not None))
         writer.write("text/source", text)
 
         def steps() -> Iterator[Any]:
             nonlocal squares
             for part in windows(frames, settings.frames_per_call):
-                z0 = model.encode_frames(to_tensor(pixels, part))
-                writer.write("z0", z0, part.start)
+                if begun and part.start < begun.first:
+                    yield from timesteps
+                    continue
+                if begun and part.start == begun.first:
+                    reached, latents = begun.reached, begun.latents.to(model.device)
+                    yield from timesteps[reached:]
+                else:
+                    reached, latents = None, model.encode_frames(to_tensor(pixels, part))
+                    writer.write("z0", latents, part.start)
                 for step in invert(
-                    model.unet, model.schedule, timesteps, z0, text,
-                    fixed_point=settings.fixed_point, frames_per_call=settings.frames_per_call, first_frame=part.start,
+                    model.unet, model.schedule, timesteps, latents, text,
+                    fixed_point=settings.fixed_point, frames_per_call=settings.frames_per_call, first_frame=part.start, reached=reached,
                 ):  # fmt: skip
+                    latents = step.latents
                     if step.timestep in kept:
-                        writer.write(f"latents/{step.timestep:04d}", step.latents, part.start)
+                        writer.write(f"latents/{step.timestep:04d}", latents, part.start)
+                    work.keep(Level(part.start, step.index, latents, squares))
                     yield step
-                squares += float(step.latents.double().pow(2).mean()) * len(z0)
+                squares += float(latents.double().pow(2).mean()) * len(latents)
 
         for _ in watch(steps(), len(timesteps) * -(-frames // settings.frames_per_call), "invert"):
             pass
+        os.fsync(writer.stream.fileno())
+        move_to(work.file, path)
+        work.finish()
     return {"noise_rms": round((squares / frames) ** 0.5, 4)}
+
+
+def move_to(file: Path, path: str) -> None:
+    """Give a finished file its name, which may be on another disk. Raises OutputError."""
+    from vedit.app import cache
+    from vedit.media.atomic import open_output
+
+    if os.path.dirname(path) == cache.folder():
+        os.replace(file, path)
+        return
+    with file.open("rb") as source, open_output(path) as stream:
+        shutil.copyfileobj(source, stream, 1 << 20)
 
 
 def _write_null_text(model: Model, plain: Artefact, path: str, settings: InversionSettings, facts: dict[str, Any], watch: Watch) -> dict[str, Any]:

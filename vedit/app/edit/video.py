@@ -71,7 +71,11 @@ def edit_video(job: Job, model: Model, settings: Settings, *, pixels: Pixels | N
     edit = Edit(job, model, pixels, settings.warn)
     check_memory(edit, job.memory_mib)
     edit.spans["read"] = since(started)
-    edit.run(watch)
+    try:
+        edit.run(watch)
+    except (KeyboardInterrupt, SystemExit):
+        settings.warn("what is done so far is kept: the same call goes on from here")
+        raise
     with together():  # the output, what was asked for beside it, and the record: all, or nothing of it
         return _write_all(job, model, pixels, edit, settings, started)
 
@@ -100,6 +104,7 @@ def _write_all(job: Job, model: Model, pixels: Pixels, edit: Edit, settings: Set
     }
     if job.record and job.output != "-":
         write_record(job.output, record)
+    edit.finish()
     return record
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from vedit import methods
 from vedit.app.clips import MadeSource, Pixels, Selection, as_tensor, blank_frames, every_frame, frames_of, scaled, to_tensor
 from vedit.app.edit.invert import InversionSettings, cached_inversion, inversion_recipe, usable_inversion, windows
+from vedit.app.edit.unfinished import Windows, name_of
 from vedit.app.masks import EditMask
 from vedit.app.media.gif import Settings, edit_clip
 from vedit.app.record import versions
@@ -55,6 +56,7 @@ class Edit:
         self.artefact: Artefact | None = None
         self.inversion: dict[str, Any] | None = None
         self.masks: np.ndarray | None = None
+        self.kept: Windows | None = None
         self.attention: dict[str, list[Tensor]] = {}
         self.spans = {"invert": 0.0, "edit": 0.0, "decode": 0.0}
         self.outline = self._outline()
@@ -94,11 +96,20 @@ class Edit:
         if "inversion" in self.module.NEEDS:
             self._invert(watch)
         self.spans["invert"] = since(begin)
-        self.result = blank_frames(self.pixels.shown_FYX3.shape)
+        if self.window < self.frames:
+            wanted = name_of(self.recipe(), self.job.save_masks is not None, self.job.save_attention is not None)
+            self.kept = Windows(wanted, self.pixels.shown_FYX3.shape, self.job.save_masks is not None)
+            self.result, self.masks = self.kept.result, self.kept.masks
+        else:
+            self.result = blank_frames(self.pixels.shown_FYX3.shape)
         each = getattr(self.params, "iterations", None) or self.outline.iterations
         total = each * -(-self.frames // self.window)
-        for _ in watch(self._steps(), total, self.job.method):
-            pass
+        try:
+            for _ in watch(self._steps(), total, self.job.method):
+                pass
+        finally:
+            if self.kept is not None:
+                self.kept.lock.release()
 
     def _invert(self, watch: Watch) -> None:
         job, params = self.job, self.params
@@ -122,6 +133,10 @@ class Edit:
     def _steps(self) -> Iterator[Any]:
         """The steps of all windows; each window is decoded behind its last step."""
         for frames in windows(self.frames, self.window):
+            if self.kept is not None and self.kept.has(frames):
+                self._take_attention(self.kept.attention(frames))
+                yield from range(getattr(self.params, "iterations", None) or self.outline.iterations)
+                continue
             begin = time.perf_counter()
             last, save = None, dict[str, Any]()
             for last in self.module.run(self.model, self._window_input(frames, save), self.params):
@@ -183,9 +198,19 @@ class Edit:
                 self.masks = blank_frames(self.result.shape[:3])
             made = save.get("mask")
             self.masks[frames] = mask_frames(made, self.model.scale, selection) if made is not None else self.mask.pixels(frames)  # type: ignore[union-attr]
-        for key, value in save.items():
-            if key.startswith("attention/"):
-                self.attention.setdefault(key.removeprefix("attention/"), []).append(value.float().cpu())
+        looked = {key.removeprefix("attention/"): value.float().cpu().contiguous() for key, value in save.items() if key.startswith("attention/")}
+        self._take_attention(looked)
+        if self.kept is not None:
+            self.kept.keep(frames, looked)
+
+    def _take_attention(self, maps: dict[str, Tensor]) -> None:
+        for key, value in maps.items():
+            self.attention.setdefault(key, []).append(value)
+
+    def finish(self) -> None:
+        """Drop what was kept for the same call to go on with: the results are written."""
+        if self.kept is not None:
+            self.kept.finish()
 
     def _put_back(self, frames: slice, result_F3YX: Tensor, made_F1YX: Tensor | None) -> Tensor:
         """The source's own pixels outside the masks: the user's in pixels, the method's in latents."""
