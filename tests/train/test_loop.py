@@ -301,3 +301,30 @@ def test_half_precision_scales_the_loss_and_keeps_its_scale_in_the_state(tmp_pat
             run.advance()
     a, b = plain.task.model.state_dict(), scaled.task.model.state_dict()
     assert largest_difference(a, b) < 1e-6
+
+
+def test_what_a_step_takes_and_when_all_are_done_is_said_after_three(tmp_path):
+    said = []
+    list(train(Toy(), replace(OPTIONS, steps=5), tmp_path, say=said.append))
+    assert len(said) == 1 and said[0].startswith("a step takes about ") and "2 are left" in said[0]
+    assert loop.pace([72.0, 70.0, 90.0], 10000, 3, now=0).startswith("a step takes about 72 s; 9997 are left: about 199.9 hours, done at ")
+    assert loop.pace([0.5], 121, 1).split(": ")[1].startswith("about 60 s") and "no end" in loop.pace([1.0], None, 3)
+
+
+def test_a_step_is_given_up_when_a_stop_comes_in_its_middle_and_is_taken_again_to_the_same_bits(tmp_path):
+    options = replace(OPTIONS, steps=4)
+    run_to_the_end(tmp_path / "whole", options)
+    asked = []
+
+    class Slow(Toy):
+        def losses(self, step):
+            asked.append(step // options.accumulate == 1)  # Ctrl-C during the second step
+            return super().losses(step)
+
+    def stops():
+        return bool(asked) and asked[-1]
+
+    with pytest.raises(Stopped, match="stopped at step 1;"):
+        list(train(Slow(), options, tmp_path / "cut", stops, give_up=stops))
+    run_to_the_end(tmp_path / "cut", options)
+    assert same(weights(tmp_path / "whole"), weights(tmp_path / "cut"))

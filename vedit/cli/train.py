@@ -93,7 +93,7 @@ def command(preset: str | None, folder: str | None, describe: bool, as_json: boo
     need("diffusion")
     voice = Voice(quiet)
     with stop_flag() as should_stop:
-        reports = _shapes(preset, folder, given, should_stop) if is_stage else _generator(preset, folder, given, should_stop, voice)
+        reports = _shapes(preset, folder, given, should_stop, voice) if is_stage else _generator(preset, folder, given, should_stop, voice)
         for stage, report in reports:
             if as_json:
                 print_json({"stage": stage, **report})
@@ -109,7 +109,7 @@ def _is_of_a_stage(preset: str) -> bool:
     return (is_file or preset in presets.paths()) and presets.load(preset).kind == "embedded"
 
 
-def _shapes(preset: str, folder: str, given: dict[str, Any], should_stop: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+def _shapes(preset: str, folder: str, given: dict[str, Any], should_stop: Any, voice: Voice) -> Iterator[tuple[str, dict[str, Any]]]:
     from dataclasses import asdict
     from pathlib import Path
 
@@ -120,7 +120,7 @@ def _shapes(preset: str, folder: str, given: dict[str, Any], should_stop: Any) -
     begin = _begin_with(preset, given["begin"])
     chosen: dict[str, Any] = {name: given[name] for name in ("device", "precision", "threads", "compiled", "steps", "batch", "rate")}
     settings = Settings(seed=given["seed"] or 0, anneal=given["anneal"] or 0, begin=begin, **chosen)
-    for stage, report in train_shapes(preset, Path(folder), settings, should_stop):
+    for stage, report in train_shapes(preset, Path(folder), settings, should_stop, say=voice.say):
         yield stage, asdict(report)
 
 
@@ -168,7 +168,7 @@ def _generator(preset: str, folder: str, given: dict[str, Any], should_stop: Any
         return
     job = app.Job(params, Path(given["data"]), run, given["device"], given["threads"], given["vgg_weights"])
     try:
-        for report in app.train_generator(job, should_stop, warn=voice.warn):
+        for report in app.train_generator(job, should_stop, warn=voice.warn, say=voice.say):
             yield preset, asdict(report)
     except Stopped:
         if os.environ.get("RANK", "0") != "0":  # the first process says it for all
@@ -193,6 +193,13 @@ def _line(stage: str, report: dict[str, Any]) -> str:
     return f"{place}, loss {report['losses']['loss']:.4f}, {report['pictures_per_s']:.0f}/s {measured}".rstrip()
 
 
+def _note(asked: list[int], number: int) -> None:
+    """Remember a signal, and tell a person once that it came: the end may be a step away."""
+    if not asked and sys.stderr.isatty():
+        os.write(2, b"\nvedit: stopping; the state is being saved\n")
+    asked.append(number)
+
+
 @contextmanager
 def stop_flag() -> Iterator[Any]:
     """Turn SIGTERM, SIGINT and SIGUSR1 into a question: should the loop stop after this step?"""
@@ -201,7 +208,7 @@ def stop_flag() -> Iterator[Any]:
     for name in ("SIGTERM", "SIGINT", "SIGUSR1"):
         number = getattr(signal, name, None)
         if number is not None:
-            before[number] = signal.signal(number, lambda number, frame: asked.append(number))
+            before[number] = signal.signal(number, lambda number, frame: _note(asked, number))
     try:
         yield lambda: bool(asked)
     finally:

@@ -25,7 +25,8 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Protocol
@@ -40,6 +41,7 @@ from vedit.train.ema import Ema
 from vedit.train.place import Place
 
 MAX_BAD_STEPS = 20
+PACED_STEPS = 3  # after which it is said what a step takes
 
 
 class Task(Protocol):
@@ -123,18 +125,31 @@ def seeded(seed: int, stream: int, step: int, device: torch.device | str = "cpu"
     return torch.Generator(device).manual_seed(int.from_bytes(key, "little") >> 1)
 
 
-def train(task: Task, options: Options, folder: Path, should_stop: Callable[[], bool] = lambda: False, place: Place | None = None) -> Iterator[Report]:
+def train(
+    task: Task,
+    options: Options,
+    folder: Path,
+    should_stop: Callable[[], bool] = lambda: False,
+    place: Place | None = None,
+    say: Callable[[str], None] = lambda message: None,
+    give_up: Callable[[], bool] = lambda: False,
+) -> Iterator[Report]:
     """Train, or go on training, the task in `folder`; yield a report every `log_every` steps.
 
+    say: told after a few steps what one takes, and when the last will be done. give_up: asked within
+    a step of a single process, which is then given up before it changes a weight, and taken again later.
     Raises Stopped, with the state saved, after the step in which `should_stop` turns true in any
     process; CheckFailed when the gradient stays infinite; OutputError when a state cannot be saved.
     """
     run = Run(task, options, folder, place)
     run.resume()
+    first = run.step
     while options.steps is None or run.step < options.steps:
-        report = run.advance()
+        report = run.advance(give_up if run.place.world == 1 else lambda: False)
         if report:
             yield report
+        if run.step == first + PACED_STEPS and run.place.writes:
+            say(pace(run.paces, options.steps, run.step))
         if run.place.any(should_stop()):
             run.save()
             raise Stopped(
@@ -142,6 +157,18 @@ def train(task: Task, options: Options, folder: Path, should_stop: Callable[[], 
                 next_step="The same command goes on from there.",
             )
     run.save()
+
+
+def pace(seconds: Sequence[float], steps: int | None, done: int, now: float | None = None) -> str:
+    """What a step takes, by the last of them, and when the last one of all will be done."""
+    each = sorted(seconds)[len(seconds) // 2]
+    told = f"a step takes about {each:.2g} s" if each < 10 else f"a step takes about {each:.0f} s"
+    if steps is None:
+        return f"{told}; this run has no end: stop it when it is good enough, and call again to go on"
+    left = each * (steps - done)
+    end = time.strftime("%a %H:%M", time.localtime((time.time() if now is None else now) + left))
+    long = f"{left / 3600:.1f} hours" if left >= 3600 else f"{left / 60:.0f} minutes" if left >= 90 else f"{left:.0f} s"
+    return f"{told}; {steps - done} are left: about {long}, done at {end}, samples and measurements not counted"
 
 
 class Run:
@@ -169,6 +196,7 @@ class Run:
         self.scaler = torch.amp.GradScaler(device, enabled=options.precision == "fp16")
         self.step = self.pictures = self.bad_steps = 0
         self.seconds = 0.0
+        self.paces: deque[float] = deque(maxlen=PACED_STEPS)
         self.measured_at = 0
         self.last_losses: dict[str, float] = {}
         self._clear()
@@ -179,13 +207,19 @@ class Run:
 
     # --- one step ---
 
-    def advance(self) -> Report | None:
-        """Take one optimizer step; return a report when one is due."""
+    def advance(self, give_up: Callable[[], bool] = lambda: False) -> Report | None:
+        """Take one optimizer step, unless `give_up` turns true before it changes a weight; return a report when one is due."""
         started = time.perf_counter()
         for group in self.optimizer.param_groups:
             group["lr"] = self.options.rate_at(self.step)
+        pictures, sums = self.pictures, dict(self.sums)
+        is_bound = give_up()  # asked before it began: every call takes one step at least
         for part in range(self.options.accumulate):
-            self._add_gradient(part)
+            self._add_gradient(part, lambda: not is_bound and give_up())
+            if not is_bound and give_up():
+                self.optimizer.zero_grad(set_to_none=True)
+                self.pictures, self.sums = pictures, sums
+                return None
         self.scaler.unscale_(self.optimizer)
         norm = nn.utils.clip_grad_norm_(self.parameters, self.options.clip)
         if math.isfinite(norm.item()):
@@ -199,15 +233,18 @@ class Run:
         self.optimizer.zero_grad(set_to_none=True)
         self._add_sum("norm", norm)
         self.step += 1
-        self.seconds += time.perf_counter() - started
+        self.paces.append(time.perf_counter() - started)
+        self.seconds += self.paces[-1]
         return self._report()
 
-    def _add_gradient(self, part: int) -> None:
-        """Go back through one of the batches of this step."""
+    def _add_gradient(self, part: int, give_up: Callable[[], bool]) -> None:
+        """Go back through one of the batches of this step, unless it is to be given up: the way back is the longer one."""
         place, count = self.place, self.options.accumulate
         number = (self.step * count + part) * place.world + place.rank
         with place.without_sync(self.network, keep=part == count - 1):
             losses = self.task.losses(number)
+            if give_up():
+                return
             self.scaler.scale(losses["loss"] / count).backward()
         for name, value in losses.items():
             self._add_sum(name, value / count)

@@ -39,10 +39,16 @@ class Job(NamedTuple):
     vgg_weights: str | None = None
 
 
-def train_generator(job: Job, should_stop: Callable[[], bool] = lambda: False, *, warn: Callable[[str], None] = lambda message: None) -> Iterator[Report]:
+def train_generator(
+    job: Job,
+    should_stop: Callable[[], bool] = lambda: False,
+    *,
+    warn: Callable[[str], None] = lambda message: None,
+    say: Callable[[str], None] = lambda message: None,
+) -> Iterator[Report]:
     """Train up to the last step; yields a report per line of the log, in the first process only.
 
-    Raises Stopped, with the state saved, soon after `should_stop` turns true.
+    say: told after a few steps what one takes. Raises Stopped, with the state saved, soon after `should_stop` turns true.
     """
     import torch
 
@@ -61,7 +67,7 @@ def train_generator(job: Job, should_stop: Callable[[], bool] = lambda: False, *
     task = VideoTask(job.params, clips, place=place, vgg_weights=job.vgg_weights, strips=job.folder / "samples")
     board = open_board(job.folder / "tensorboard") if place.writes else None
     try:
-        for report in train(task, build_options(job.params, place.world), job.folder, should_stop, place):
+        for report in train(task, build_options(job.params, place.world), job.folder, should_stop, place, say, should_stop):
             if place.writes:
                 _show(report, job.folder, board)
                 yield report

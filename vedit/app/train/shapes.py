@@ -71,10 +71,11 @@ def train_shapes(
     folder: Path,
     settings: Settings | None = None,
     should_stop: Callable[[], bool] = lambda: False,
+    say: Callable[[str], None] = lambda message: None,
 ) -> Iterator[tuple[str, "Report"]]:
     """Go through the stages of a preset; yield (stage, report) as the loop reports.
 
-    Raises Stopped, with everything saved, soon after `should_stop` turns true.
+    say: told after a few steps of each stage what one takes. Raises Stopped, with everything saved, soon after `should_stop` turns true.
     """
     import torch
 
@@ -95,7 +96,7 @@ def train_shapes(
             task = build_task(stage, folder, replace(settings, batch=settings.batch or recipe.batch))
             if stage in VIDEO_STAGES:
                 _begin(task, stage, place, settings.begin)
-            for report in train(task, options, place, should_stop):
+            for report in train(task, options, place, should_stop, say=say, give_up=should_stop):
                 yield stage, report
         if stage == "codec" and not (folder / "vae").exists():
             _freeze_codec(folder, settings)
