@@ -12,19 +12,75 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Annotated, Any, NotRequired
+
+from annotated_types import Ge
+from typing_extensions import TypedDict
 
 from vedit.app.score.metrics import Fact, catalogue, ordered
 from vedit.app.score.statistics import Summary, summarise
+from vedit.documents import Kind, cell, parse_json, read_text, table, uncell, validated
 from vedit.errors import InputError
 from vedit.metrics.base import Value
 
 SCHEMA = 1
+REPORT = Kind(
+    "a report of vedit score",
+    right="It is the JSON that --json writes, or CSV with the columns video_id, edit_id and metrics.",
+    next_step="Make one with: vedit score EDITED --json REPORT.json",
+    largest=2**27,
+    names_files=True,
+)
+
+
+EXTRA = {"extra": "allow"}  # further keys pass
+
+
+class _Number(TypedDict):
+    value: float | None
+    per_frame: NotRequired[list[float | None]]
+    extra: NotRequired[dict[str, Any]]
+    provenance: NotRequired[dict[str, Any]]
+
+
+class _Row(TypedDict):
+    """A video; what it holds besides is kept as facts."""
+
+    __pydantic_config__ = EXTRA  # type: ignore[misc]  # read by pydantic, and no key
+    video_id: str
+    edit_id: str
+    values: dict[str, _Number]
+    skipped: NotRequired[dict[str, str]]
+    failed: NotRequired[dict[str, str]]
+    flags: NotRequired[list[str]]
+    width: NotRequired[int | None]
+    height: NotRequired[int | None]
+
+
+class _Fact(TypedDict):
+    __pydantic_config__ = EXTRA  # type: ignore[misc]
+    unit: str
+    higher_is_better: bool
+    usual: str
+    explanation: str
+    aliases: NotRequired[list[str]]
+    metric: str
+    version: int
+
+
+class _Report(TypedDict):
+    name: str
+    profile: str
+    seed: Annotated[int, Ge(0)]
+    options: dict[str, Any]
+    metrics: dict[str, _Fact]
+    videos: list[_Row]
+    baselines: dict[str, list[_Row]]
+    provenance: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -209,14 +265,10 @@ def read_results(path: str) -> Results:
 
     Raises InputError for anything else.
     """
-    try:
-        with open(path, encoding="utf-8-sig") as file:
-            text = file.read()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot read: {getattr(error, 'strerror', None) or error}.") from None
+    text = read_text(path, REPORT)
     try:
         return check_once(path, _from_csv(path, text) if path.lower().endswith(".csv") else _from_json(path, text))
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, csv.Error) as error:
         raise InputError(
             f"{path}: not a report of vedit score: {type(error).__name__}: {error}.",
             "It is the JSON that --json writes, or CSV with the columns video_id, edit_id and metrics.",
@@ -225,9 +277,10 @@ def read_results(path: str) -> Results:
 
 
 def _from_json(path: str, text: str) -> Results:
-    record = json.loads(text)
-    if record["schema"] != SCHEMA:
-        raise InputError(f"{path}: its schema is {record['schema']}.", f"This vedit reads schema {SCHEMA}.", "Score again with this vedit")
+    found = table(parse_json(text, path, REPORT), path, REPORT)
+    if found.get("schema") != SCHEMA:
+        raise InputError(f"{path}: its schema is {found.get('schema')!r}.", f"This vedit reads schema {SCHEMA}.", "Score again with this vedit")
+    record = validated(found, _Report, path, REPORT)
     return Results(
         record["name"],
         record["profile"],
@@ -257,7 +310,7 @@ def _from_csv(path: str, text: str) -> Results:
     for line in lines:
         texts = {key: line[key].strip().replace(",", ".") if has_semicolons else line[key].strip() for key in keys if line[key]}
         numbers = {key: Number(float(text)) for key, text in texts.items() if text}
-        rows.append(Row(line["video_id"].strip(), (line.get("edit_id") or "0").strip(), numbers))
+        rows.append(Row(uncell(line["video_id"].strip()), uncell((line.get("edit_id") or "0").strip()), numbers))
     name = os.path.splitext(os.path.basename(path))[0]
     return Results(name, "unknown", tuple(rows), {key: known[key] for key in keys})
 
@@ -281,7 +334,7 @@ def to_csv(results: Results) -> str:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["video_id", "edit_id", *results.keys])
     for row in sorted(results.rows, key=lambda row: row.id):
-        writer.writerow([row.video_id, row.edit_id, *(_cell(row.numbers.get(key)) for key in results.keys)])
+        writer.writerow([cell(row.video_id), cell(row.edit_id), *(_cell(row.numbers.get(key)) for key in results.keys)])
     return out.getvalue()
 
 
@@ -292,7 +345,7 @@ def summary_csv(results: Results) -> str:
     writer.writerow(["name", "edits", *results.keys, *(f"{key}_n" for key in results.keys)])
     found = [results.summary(key) for key in results.keys]
     means = ["" if summary.mean is None else repr(summary.mean) for summary in found]
-    writer.writerow([results.name, len(results.rows), *means, *(summary.n for summary in found)])
+    writer.writerow([cell(results.name), len(results.rows), *means, *(summary.n for summary in found)])
     return out.getvalue()
 
 
