@@ -26,7 +26,7 @@ def test_five_hundred_damaged_reports_are_compared_and_laid_out_or_refused(tmp_p
         return vedit("score", *COMMANDS[seed % len(COMMANDS)], tmp_path / "a.json", tmp_path / "b.json")
 
     codes = mutations.exits(run, 500, (0, 2, 3, 6))
-    assert codes[0] > 50 and codes[3] > 100
+    assert codes[0] > 10 and codes[3] > 100
 
 
 def test_no_cell_of_a_table_begins_a_formula_and_the_report_comes_back(tmp_path: Path) -> None:
