@@ -42,7 +42,7 @@ def read_annotation(path: str | Path) -> list[Row]:
         ]
     except OSError as error:
         raise InputError(f"{path}: cannot read: {(error.strerror or str(error)).lower()}.") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(
             f"{path}: not an MSR-VTT annotation: {error!r}.", "It holds the lists videos and sentences; a .csv or .jsonl table works too."
         ) from None

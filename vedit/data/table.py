@@ -45,7 +45,7 @@ def read_table(path: str | Path) -> Iterator[dict[str, Any]]:
                     yield row
     except OSError as error:
         raise InputError(f"{path}: cannot read: {(error.strerror or str(error)).lower()}.") from None
-    except (ValueError, csv.Error) as error:
+    except (ValueError, RecursionError, csv.Error) as error:
         raise InputError(f"{path}: not a readable table: {error}.") from None
 
 

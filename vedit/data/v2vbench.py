@@ -67,7 +67,7 @@ def _parsed(text: str, suffix: str, path: str | Path) -> Any:
         import yaml
 
         return yaml.safe_load(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not a readable list: {error}.") from None
     except Exception as error:  # yaml's errors are of its own family, and yaml is loaded only for YAML
         if type(error).__module__.startswith("yaml"):
@@ -85,7 +85,7 @@ def _entry(row: Any, where: str) -> Entry:
         edits = tuple(Edit(tidy(edit["prompt"]), str(edit.get("kind", edit.get("type", "")))) for edit in row.get("edit") or ())
         numbers = {key: row.get(key) if row.get(key) is None else int(row[key]) for key in ("stride", "start")}
         offset = None if row.get("offset") is None else float(row["offset"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise InputError(f"{where} ({row['video_id']}) is not as it should be: {error!r}.", "edit is a list of {prompt, kind}.") from None
     if (numbers["stride"] or 1) < 1 or (numbers["start"] or 0) < 0 or not -1 <= (offset or 0) <= 1:
         raise InputError(f"{where} ({row['video_id']}) is out of range.", "stride is 1 or more, start 0 or more, offset -1 to 1.")

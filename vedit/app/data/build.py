@@ -139,7 +139,7 @@ def read_settings(folder: Path) -> dict[str, Any]:
         if about["format"] != FORMAT or about["version"] != VERSION:
             raise ValueError(f"format {about['format']} {about['version']}")
         return dict(about["settings"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise OutputError(f"{folder / SETTINGS}: not the description of a data set: {error}.", "", "Name another folder") from None
 
 

@@ -48,7 +48,7 @@ def _videos(path: str) -> list[Mapping[str, Any]]:
             content = _yaml(file.read(), path) if path.lower().endswith((".yaml", ".yml")) else tomllib.load(file)
     except OSError as error:
         raise InputError(f"{path}: cannot read: {(error.strerror or str(error)).lower()}.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # also a date that is none, and brackets without end
         raise InputError(f"{path}: not TOML: {error}.", "An index is TOML with [[video]] tables, or V2VBench's YAML.") from None
     videos = content.get("video", content.get("data")) if isinstance(content, dict) else None
     if not isinstance(videos, list) or not all(isinstance(video, dict) for video in videos):
@@ -61,7 +61,7 @@ def _yaml(content: bytes, path: str) -> Any:
 
     try:
         return yaml.safe_load(content)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: not YAML: {' '.join(str(error).split())}.") from None
 
 

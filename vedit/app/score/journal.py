@@ -81,7 +81,7 @@ def _read(path: str) -> dict[str, dict[str, Any]]:
             line = json.loads(text)
             if {"values", "facts", "skipped"} <= line.keys():
                 found[line["key"]] = line
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             continue
     return found
 
