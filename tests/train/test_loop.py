@@ -180,6 +180,19 @@ def test_a_full_disk_leaves_the_state_before_and_says_what_to_do(tmp_path):
     assert fresh.step == 1
 
 
+def test_a_disk_that_was_full_on_the_way_does_not_end_the_training(tmp_path):
+    said = []
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300, hard))
+    try:
+        reports = loop.train(Toy(), replace(OPTIONS, steps=4, save_every=1, log_every=1), tmp_path, warn=said.append)
+        next(reports)
+        assert any("step-000000001: the state cannot be saved: file too large" in line and "goes on" in line for line in said)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert len(list(reports)) == 3 and loop.latest_state(tmp_path).name == "step-000000004"
+
+
 def test_saving_twice_in_a_step_touches_nothing(tmp_path):
     run = loop.Run(Toy(), OPTIONS, tmp_path)
     run.advance()

@@ -120,7 +120,7 @@ def _shapes(preset: str, folder: str, given: dict[str, Any], should_stop: Any, v
     begin = _begin_with(preset, given["begin"])
     chosen: dict[str, Any] = {name: given[name] for name in ("device", "precision", "threads", "compiled", "steps", "batch", "rate")}
     settings = Settings(seed=given["seed"] or 0, anneal=given["anneal"] or 0, begin=begin, **chosen)
-    for stage, report in train_shapes(preset, Path(folder), settings, should_stop, say=voice.say):
+    for stage, report in train_shapes(preset, Path(folder), settings, should_stop, say=voice.say, warn=voice.warn):
         yield stage, asdict(report)
 
 
@@ -205,9 +205,9 @@ def stop_flag() -> Iterator[Any]:
     """Turn SIGTERM, SIGINT and SIGUSR1 into a question: should the loop stop after this step?"""
     asked: list[int] = []
     before = {}
-    for name in ("SIGTERM", "SIGINT", "SIGUSR1"):
+    for name in ("SIGTERM", "SIGINT", "SIGUSR1", "SIGHUP"):
         number = getattr(signal, name, None)
-        if number is not None:
+        if number is not None and (name != "SIGHUP" or signal.getsignal(number) is not signal.SIG_IGN):  # nohup ignores it
             before[number] = signal.signal(number, lambda number, frame: _note(asked, number))
     try:
         yield lambda: bool(asked)

@@ -133,15 +133,17 @@ def train(
     place: Place | None = None,
     say: Callable[[str], None] = lambda message: None,
     give_up: Callable[[], bool] = lambda: False,
+    warn: Callable[[str], None] = lambda message: None,
 ) -> Iterator[Report]:
     """Train, or go on training, the task in `folder`; yield a report every `log_every` steps.
 
     say: told after a few steps what one takes, and when the last will be done. give_up: asked within
     a step of a single process, which is then given up before it changes a weight, and taken again later.
     Raises Stopped, with the state saved, after the step in which `should_stop` turns true in any
-    process; CheckFailed when the gradient stays infinite; OutputError when a state cannot be saved.
+    process; CheckFailed when the gradient stays infinite; OutputError when the last state cannot be
+    saved. A disk that is full on the way is told through `warn`: the next state may find room.
     """
-    run = Run(task, options, folder, place)
+    run = Run(task, options, folder, place, warn)
     run.resume()
     first = run.step
     while options.steps is None or run.step < options.steps:
@@ -174,11 +176,12 @@ def pace(seconds: Sequence[float], steps: int | None, done: int, now: float | No
 class Run:
     """The moving parts of one training run."""
 
-    def __init__(self, task: Task, options: Options, folder: Path, place: Place | None = None) -> None:
+    def __init__(self, task: Task, options: Options, folder: Path, place: Place | None = None, warn: Callable[[str], None] = lambda message: None) -> None:
         if options.anneal and options.steps is None:
             raise UsageError("an anneal needs an end: give steps as well.")
         self.task, self.options, self.folder = task, options, folder
         self.place = place or Place()
+        self.warn = warn
         self.network = self.place.wrap(task.model)
         if hasattr(task, "network"):
             task.network = self.network
@@ -269,7 +272,7 @@ class Run:
         measured: dict[str, Any] = {}
         if is_measure:
             self.measured_at = self.pictures
-            measured = self.task.measure(self.ema.model, self.step) if self.place.writes else {}
+            measured = self._measured() if self.place.writes else {}
         report = None
         if is_log or is_measure:
             step, pictures, seconds = self.since
@@ -285,11 +288,24 @@ class Run:
             )
             self.last_losses = report.losses
             if self.place.writes:
-                append_line(self.folder / "log.jsonl", asdict(report))
+                self._log(report)
             self._clear()
         if self.step % self.options.save_every == 0 and not is_last:
-            self.save()
+            self.save(is_needed=False)
         return report
+
+    def _measured(self) -> dict[str, Any]:
+        try:
+            return self.task.measure(self.ema.model, self.step)
+        except OutputError as error:  # the pictures that show how far it is
+            self.warn(f"{error}\nThe training goes on.")
+            return {}
+
+    def _log(self, report: Report) -> None:
+        try:
+            append_line(self.folder / "log.jsonl", asdict(report))
+        except OSError as error:
+            self.warn(f"step {self.step} is missing in the log: {(error.strerror or str(error)).lower()}")
 
     def _means(self, steps: int) -> dict[str, float]:
         means = self.place.mean(torch.tensor(list(self.sums.values()), dtype=torch.float64, device="cpu" if self.place.world == 1 else self.place.device))
@@ -297,10 +313,10 @@ class Run:
 
     # --- state ---
 
-    def save(self) -> None:
+    def save(self, is_needed: bool = True) -> None:
         """Write the whole state under its step number, then point `latest` at it.
 
-        Raises OutputError when there is no room; the state before stays as it is.
+        Without room the state before stays as it is: OutputError where this one is needed, else a warning.
         """
         target = self.folder / "state" / f"step-{self.step:09d}"
         if self.place.writes and latest_state(self.folder) != target:  # saved in this very step: the same bits
@@ -313,12 +329,16 @@ class Run:
                 write_atomically(self.folder / "state" / "latest", target.name + "\n")
             except OSError as error:
                 shutil.rmtree(partial, ignore_errors=True)
-                raise OutputError(
+                failed = OutputError(
                     f"{target}: the state cannot be saved: {(error.strerror or str(error)).lower()}.",
                     "The state saved before it is whole.",
-                    "Make room and give the same command: it goes on from there",
-                ) from None
-            self._remove_old()
+                    "Make room and give the same command: it goes on from there" if is_needed else "Make room; the training goes on",
+                )
+                if is_needed:
+                    raise failed from None
+                self.warn(str(failed))
+            else:
+                self._remove_old()
         self.place.wait()
 
     def _write(self, partial: Path) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from vedit.app.clips import write_frames
 from vedit.data.layout import FORMAT, JOURNAL, MANIFEST, REJECTED, SETTINGS, VERSION, Item, as_lines, clip_name, read_rows, tidy
@@ -88,7 +88,7 @@ def build(
     done = {row["id"]: row for row in _rows(plan.folder) if is_there(plan.folder, row)}
     rows: list[dict[str, Any]] = []
     failed: list[tuple[str, str]] = []
-    with open(plan.folder / JOURNAL, "ab") as journal:
+    with _open_journal(plan.folder / JOURNAL) as journal:
         for item, row, error in watch(_made(items, plan, settings, done, jobs), total or 0, plan.kind):
             if error is not None:
                 failed.append((item.source, _reason(error)))
@@ -103,6 +103,13 @@ def build(
     rows += [row for name, row in done.items() if name not in named]  # of a longer run before
     _finish(plan.folder, rows, (*plan.rejected, *failed))
     return Summary(str(plan.folder), len(named) - len(kept), len(kept), len(plan.rejected), tuple(name for name, _ in failed))
+
+
+def _open_journal(path: Path) -> BinaryIO:
+    try:
+        return open(path, "ab")
+    except OSError as error:
+        raise OutputError(f"{path}: cannot write: {(error.strerror or str(error)).lower()}.", "", "Name another folder") from None
 
 
 def open_folder(plan: Plan, overwrite: bool) -> dict[str, Any]:

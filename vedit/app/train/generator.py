@@ -12,14 +12,17 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vedit.errors import OutputError, Stopped, VeditError
+from vedit.train.run_folder import run_lock
 
 if TYPE_CHECKING:
     from vedit.train.loop import Report
     from vedit.train.params import GeneratorParams
+    from vedit.train.place import Place
 
 OWN_FILES = ("state", "data", "samples", "tensorboard", "log.jsonl", "loss.png")
 
@@ -52,14 +55,21 @@ def train_generator(
     """
     import torch
 
-    from vedit.app.train.clip_folder import read_folder
-    from vedit.train.loop import train
-    from vedit.train.place import join, leave
-    from vedit.train.video import VideoTask, build_options
+    from vedit.train.place import join
 
     if job.threads:
         torch.set_num_threads(job.threads)
     place = join(job.device)
+    with run_lock(job.folder) if place.writes else nullcontext():
+        yield from _train(job, place, should_stop, warn, say)
+
+
+def _train(job: Job, place: Place, should_stop: Callable[[], bool], warn: Callable[[str], None], say: Callable[[str], None]) -> Iterator[Report]:
+    from vedit.app.train.clip_folder import read_folder
+    from vedit.train.loop import train
+    from vedit.train.place import leave
+    from vedit.train.video import VideoTask, build_options
+
     for turn in (True, False):  # the first process decodes the clips, the others find them done
         if place.writes is turn:
             clips = read_folder(job.data, job.params.data, job.folder / "data", warn=warn if place.writes else lambda message: None)
@@ -67,9 +77,12 @@ def train_generator(
     task = VideoTask(job.params, clips, place=place, vgg_weights=job.vgg_weights, strips=job.folder / "samples")
     board = open_board(job.folder / "tensorboard") if place.writes else None
     try:
-        for report in train(task, build_options(job.params, place.world), job.folder, should_stop, place, say, should_stop):
+        for report in train(task, build_options(job.params, place.world), job.folder, should_stop, place, say, should_stop, warn):
             if place.writes:
-                _show(report, job.folder, board)
+                try:
+                    _show(report, job.folder, board)
+                except (OutputError, OSError) as error:  # pictures and curves of a full disk; the training goes on
+                    warn(f"step {report.step} is not drawn: {error}")
                 yield report
     except BaseException:
         if place.writes:
@@ -108,6 +121,12 @@ def open_board(folder: Path) -> Any:
 def start_afresh(folder: Path, confirmed: bool) -> None:
     """Remove what an earlier run left in a folder; refuses unless confirmed, when there is something."""
     there = [name for name in OWN_FILES if (folder / name).exists()]
+    if there:
+        with run_lock(folder):
+            _remove(folder, there, confirmed)
+
+
+def _remove(folder: Path, there: list[str], confirmed: bool) -> None:
     if there and not confirmed:
         raise OutputError(f"{folder} holds a run: {', '.join(there)}.", "--fresh would remove it.", "Add -y to remove it, or name another folder with --out")
     for name in there:
@@ -147,7 +166,11 @@ def launch(command: Sequence[str], count: int) -> None:
             if child.poll() is None:
                 child.send_signal(number)
 
-    before = {number: signal.signal(number, pass_on) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)}
+    before = {
+        number: signal.signal(number, pass_on)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN
+    }
     try:
         codes = _wait(children)
     finally:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from vedit import presets
 from vedit.errors import ModelError, UsageError
+from vedit.train.run_folder import run_lock
 
 if TYPE_CHECKING:
     from vedit.train.loop import Options, Report
@@ -72,6 +73,7 @@ def train_shapes(
     settings: Settings | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     say: Callable[[str], None] = lambda message: None,
+    warn: Callable[[str], None] = lambda message: None,
 ) -> Iterator[tuple[str, "Report"]]:
     """Go through the stages of a preset; yield (stage, report) as the loop reports.
 
@@ -79,11 +81,18 @@ def train_shapes(
     """
     import torch
 
-    from vedit.train.loop import train
-
     settings = settings or Settings()
     if settings.threads:
         torch.set_num_threads(settings.threads)
+    with run_lock(folder):
+        yield from _train_stages(preset, folder, settings, should_stop, say, warn)
+
+
+def _train_stages(
+    preset: str, folder: Path, settings: Settings, should_stop: Callable[[], bool], say: Callable[[str], None], warn: Callable[[str], None]
+) -> Iterator[tuple[str, "Report"]]:
+    from vedit.train.loop import train
+
     for name in IN_TURN if preset == EVERY else (preset,):
         recipe = read_recipe(name)
         stage, options = recipe.stage, _options(recipe, settings, one_stage=preset != EVERY)
@@ -96,7 +105,7 @@ def train_shapes(
             task = build_task(stage, folder, replace(settings, batch=settings.batch or recipe.batch))
             if stage in VIDEO_STAGES:
                 _begin(task, stage, place, settings.begin)
-            for report in train(task, options, place, should_stop, say=say, give_up=should_stop):
+            for report in train(task, options, place, should_stop, say=say, give_up=should_stop, warn=warn):
                 yield stage, report
         if stage == "codec" and not (folder / "vae").exists():
             _freeze_codec(folder, settings)
