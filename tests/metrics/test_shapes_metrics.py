@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 from tests.metrics.clips import clip, values
 from vedit.app.draw_scene import scene_for
 from vedit.data import scenes
 from vedit.metrics import shapes_edit_success, shapes_scorer, shapes_text_alignment
 from vedit.metrics.base import Clip, Options, Video
+from vedit.train import shapes
 
 EDITS = [
     ("a red circle on a grey background", "a blue circle", "a blue circle on a grey background"),
@@ -46,7 +51,9 @@ def test_alignment_is_a_hundred_times_the_cosine_by_the_packed_tokenizer() -> No
     frames, prompt = drawn(before), EDITS[0][0]
     tokenizer = CLIPTokenizer.from_pretrained(shapes_scorer.FILE.parent.parent / "tokenizer")
     ids = tokenizer([prompt], padding="max_length", max_length=24, return_tensors="pt").input_ids
-    network = shapes_scorer._network()
+    network = shapes.scorer()
+    network.load_state_dict(load_file(shapes_scorer.FILE))
+    network.float().eval()
     with torch.inference_mode():
         text = network.encode_text(ids, normalize=True)
         image = network.encode_image((torch.from_numpy(frames).permute(0, 3, 1, 2) / 255 - 0.5) / 0.5, normalize=True)
@@ -86,3 +93,30 @@ def test_what_shows_no_scene_is_no_success(kind: str) -> None:
         clip_of_it = Clip("c", Video(frames), prompt=prompt, source_prompt=source_prompt)
         found = shapes_edit_success.score(clip_of_it, None, Options())["shapes_edit_success"]
         assert found.value == 0 and found.extra["unsure_frames"] == 4 and "fit neither prompt" in found.extra["warning"]
+
+
+def test_the_towers_written_out_are_open_clips() -> None:
+    network = shapes.scorer()
+    network.load_state_dict(load_file(shapes_scorer.FILE))
+    network.float().eval()
+    generator = torch.Generator().manual_seed(0)
+    pictures = torch.rand(3, 3, 64, 64, generator=generator) * 2 - 1
+    ids = shapes.token_ids(["a red circle on a grey background", "a small striped white ring moving left on a teal background"])
+    own = shapes_scorer._network()
+    with torch.inference_mode():
+        torch.testing.assert_close(own.encode_image(pictures), network.encode_image(pictures), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(own.encode_text(ids), network.encode_text(ids), rtol=1e-4, atol=1e-5)
+
+
+def test_scoring_a_drawn_scene_does_not_import_open_clip() -> None:
+    code = """
+import sys
+import numpy as np
+from vedit.metrics import shapes_edit_success
+from vedit.metrics.base import Clip, Options, Video
+clip = Clip("c", Video(np.zeros((2, 64, 64, 3), np.uint8)), prompt="a red circle", source_prompt="a blue circle")
+shapes_edit_success.score(clip, None, Options())
+print(sorted({"open_clip", "torchvision", "timm", "transformers"} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
