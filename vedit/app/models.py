@@ -20,16 +20,23 @@ class Entry(NamedTuple):
 
 
 def list_models() -> list[Entry]:
-    """The embedded model, and the Stable Diffusion snapshots in the Hub cache; loads no torch."""
+    """The embedded models, and the snapshots in the Hub cache, each with what it is for; loads no torch."""
     from huggingface_hub import constants
 
     found = []
     if (BUILTIN / EMBEDDED / "model_index.json").exists():
         found.append(Entry(EMBEDDED, _size(BUILTIN / EMBEDDED), "embedded: drawn scenes only"))
+    motion = BUILTIN / f"{EMBEDDED}-motion"
+    if motion.is_dir():
+        found.append(Entry(motion.name, _size(motion), "embedded: makes clips of drawn scenes, for vedit generate"))
     for snapshot in sorted(Path(constants.HF_HUB_CACHE).glob("models--*/snapshots/*")):
         kind = _kind(snapshot)
-        if kind is not None:
-            name = snapshot.parent.parent.name.removeprefix("models--").replace("--", "/")
+        name = snapshot.parent.parent.name.removeprefix("models--").replace("--", "/")
+        if kind is None:
+            other = _other(snapshot)
+            if other is not None:
+                found.append(Entry(name, _size(snapshot), f"{other}, revision {snapshot.name[:12]}"))
+        else:
             lacks = ", ".join(missing_parts(snapshot))
             note = f"{kind}, revision {snapshot.name[:12]}" + (f"; incomplete, lacks {lacks}: vedit models fetch {name}" if lacks else "")
             found.append(Entry(name, _size(snapshot), note))
@@ -43,6 +50,17 @@ def _kind(folder: Path) -> str | None:
     except ModelError:
         return None
     return str(index.get("_class_name")) if other_family(index) is None else None
+
+
+def _other(folder: Path) -> str | None:
+    """What a snapshot is that clips cannot be edited with: a pipeline for `vedit generate`, or a LoRA alone."""
+    try:
+        index = read_json(folder / "model_index.json", folder.name)
+        return f"{index.get('_class_name')}: not for vedit edit; text-to-video ones are for vedit generate"
+    except ModelError:
+        names = [path.name for path in folder.glob("*.safetensors")]
+    is_lora = any("lora" in name.lower() for name in names) or (folder / "adapter_config.json").exists()
+    return "LoRA alone: it changes a model and is none by itself" if is_lora else None
 
 
 def _size(folder: Path) -> int:
@@ -66,7 +84,12 @@ def fetch_model(name: str, revision: str | None = None, *, force: bool = False) 
 
 
 def describe(name: str, revision: str | None = None, sites: bool = False) -> dict[str, Any]:
-    """Facts of a model; `sites` adds every place that methods can name."""
+    """Facts of a model; `sites` adds every place that methods can name.
+
+    Of a training run and of the embedded adapter for clips they are those that their files tell.
+    """
+    if (told := _of_no_pipeline(name)) is not None:
+        return told
     from vedit.diffusion.attention.locate import find_sites
     from vedit.diffusion.models import load_model
 
@@ -84,3 +107,32 @@ def describe(name: str, revision: str | None = None, sites: bool = False) -> dic
     if sites:
         facts["sites"] = [vars(site) for site in find_sites(model.unet)]
     return facts
+
+
+def _of_no_pipeline(name: str) -> dict[str, Any] | None:
+    """Facts of what is not a pipeline: the embedded adapter, and a training run; None for anything else."""
+    folder = BUILTIN / name if name == f"{EMBEDDED}-motion" else Path(name)
+    if (folder / "motion_words.safetensors").exists():
+        return {
+            "model": name,
+            "folder": str(folder),
+            "kind": "motion adapter of the embedded model",
+            "size": f"{_size(folder) / 2**20:.1f} MiB",
+            "use": 'vedit generate "..."',
+        }
+    states = sorted(folder.glob("**/log.jsonl")) if folder.is_dir() and not (folder / "model_index.json").exists() else []
+    if not states:
+        return None
+    stages = {str(path.parent.relative_to(folder)): f"step {_last_step(path)}" for path in states}
+    use = f'vedit generate "..." --model {name}' if "." in stages else f"vedit models pack {name} -o DIR"
+    return {"model": name, "folder": str(folder), "kind": "training run", "stages": stages, "use": use}
+
+
+def _last_step(log: Path) -> int:
+    """The step of the last whole line of a training log; 0 for none."""
+    from vedit.documents import Kind, whole_lines
+
+    last = 0
+    for line in whole_lines(log, Kind("a log of training", largest=2**30)):
+        last = int(line.get("step", last))
+    return last

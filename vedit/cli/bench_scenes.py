@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import click
@@ -10,6 +11,7 @@ from vedit import methods
 from vedit.cli.common import Voice, echo, examples, print_json
 from vedit.cli.edit import model_options
 
+SHOWN = 3  # cases of each kind on a sheet
 EXAMPLES = (
     ("vedit bench scenes --methods p2p,pnp --limit 2", "two cases of each kind"),
     ("vedit bench scenes --markdown -o table.md --sheet sheet.png", "all methods on all 120 cases, and a picture of some"),
@@ -40,7 +42,9 @@ most that can be reached. Intervals are 95 % bootstrap intervals over cases.
 @click.option("--markdown", is_flag=True, help="Print a Markdown table.")
 @click.option("--json", "as_json", is_flag=True, help="Print rows and the scores of every case as JSON.")
 @click.option("-o", "--output", metavar="FILE", help="Write the table here too.")
-@click.option("--sheet", metavar="FILE", help="Write a contact sheet: source, truth and every method, three cases of each kind.")
+@click.option(
+    "--sheet", metavar="FILE", help="Write a contact sheet: source, truth and every method, three cases of each kind; without -o or --limit only those are run."
+)
 @click.option("-y", "--overwrite", is_flag=True, help="Replace outputs that exist.")
 @model_options
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no warnings.")
@@ -69,6 +73,22 @@ def command(names: str | None, settings: tuple[str, ...], **given: Any) -> None:
     run(chosen, presets, given)
 
 
+def timed(voice: Voice, each: int) -> Any:
+    """Progress that says, after the first case, how long all of them will take. each: rows of a case."""
+    import time
+
+    def watch(rows: Iterable[Any], total: int, what: str) -> Iterator[Any]:
+        begin = time.perf_counter()
+        for done, row in enumerate(voice.steps(rows, total, what), 1):
+            if done == each and total > each:
+                took = time.perf_counter() - begin
+                left = took * (total - done) / each
+                voice.say(f"a case takes {took:.1f} s; {total // each} cases: about {f'{left / 60:.0f} minutes' if left >= 90 else f'{left:.0f} s'} more")
+            yield row
+
+    return watch
+
+
 def run(chosen: list[str], presets: dict[str, dict[str, Any]], given: dict[str, Any]) -> None:
     from dataclasses import asdict
 
@@ -80,8 +100,9 @@ def run(chosen: list[str], presets: dict[str, dict[str, Any]], given: dict[str, 
     model = load_model(given["model"], given["revision"], device=given["device"], dtype=given["dtype"], offload=given["offload"])
     voice = Voice(given["quiet"], given["progress"])
     sheet = Sheet() if given["sheet"] else None
+    limit = SHOWN if sheet is not None and given["limit"] is None and given["output"] is None else given["limit"]
     scores = run_scenes(
-        model, chosen, presets, cases=given["cases"], limit=given["limit"], frames=given["frames"], watch=voice.steps, sheet=sheet
+        model, chosen, presets, cases=given["cases"], limit=limit, frames=given["frames"], watch=timed(voice, len(chosen) + 2), sheet=sheet
     )  # fmt: skip
     rows = summary(scores)
     text = table_text(rows, given["markdown"])

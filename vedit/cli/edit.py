@@ -138,11 +138,20 @@ def run_edit(input: str, output: str, source: str, target: str, given: dict[str,
 
     from vedit.app.edit.ablate import ablate, table_text
     from vedit.app.edit.video import Job, edit_video
+    from vedit.app.edit.words import with_mask_words
     from vedit.app.media.gif import Settings
     from vedit.diffusion.models import load_model
     from vedit.media.atomic import together
     from vedit.media.window import usable_cores
 
+    fields = methods.load(given["method"]).Params.model_fields
+    if not given["masks"]:
+        found = with_mask_words(methods.load(given["method"]).Params, params, source, target, is_drawn=given["model"] == "shapes")
+        if found != params:
+            voice.say(f"the edit is kept to where {', '.join(found['mask_words'])} looks; for the whole frame: --set mask_words=")
+        params = found
+    if given["seed"] and "shared_noise" not in fields and "glp" not in fields:
+        voice.say(f"--seed {given['seed']} changes nothing: {given['method']} draws no noise")
     job = Job(
         input, output, given["method"], source, target, pixels.selection, params, given["seed"], given["inversion"],
         given["masks"], given["keep_outside"], given["frames_per_call"], given["preview"], not given["no_metadata"],
