@@ -293,3 +293,28 @@ def test_a_machine_without_network_is_told_so_at_once(hub: StubHub, monkeypatch:
     with pytest.raises(ModelError, match=r"is not in the local cache, and the Hub at .* cannot be reached"):
         fetch(NAME)
     assert constants.HF_HUB_OFFLINE is False
+
+
+@pytest.mark.parametrize("kind", ["large", "small"])
+def test_a_file_that_is_not_the_published_one_is_refused_and_not_kept(hub: StubHub, folder: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    hub.add(NAME, folder)
+    wrong = "0" * (64 if kind == "large" else 40)
+    monkeypatch.setattr("tests.hub.sha256" if kind == "large" else "tests.hub.blob_id", lambda path: wrong)
+    with pytest.raises(ModelError, match="not the one it publishes"):
+        fetch(NAME)
+    assert not list(Path(constants.HF_HUB_CACHE).rglob(wrong))
+
+
+@pytest.mark.parametrize("name", ["../../../../../escaped", "/tmp/escaped", "..", "a/b"])
+def test_names_of_a_hub_cannot_lead_out_of_the_cache(hub: StubHub, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    hub.add(NAME, folder)
+    monkeypatch.setattr("tests.hub.blob_id", lambda path: name)
+    with pytest.raises(ModelError, match="names a file"):
+        fetch(NAME)
+    monkeypatch.undo()
+    with stub_as_hub(monkeypatch, tmp_path / "other") as again:
+        again.add(NAME, folder)
+        monkeypatch.setattr("tests.hub.Repository.commit", name)
+        with pytest.raises(ModelError):
+            fetch(NAME)
+    assert not list(tmp_path.rglob("escaped"))

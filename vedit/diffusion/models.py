@@ -244,7 +244,7 @@ def _schedule(name: str, folder: Path) -> Schedule:
         if not bool(torch.isfinite(schedule.alpha_bar).all()) or len(schedule.alpha_bar) < 2:
             raise ValueError("its noise levels are not numbers from 0 to 1")
         return schedule
-    except (ValueError, TypeError, RuntimeError, OverflowError, ZeroDivisionError) as error:
+    except (ValueError, TypeError, RuntimeError, OverflowError, LookupError, ZeroDivisionError) as error:
         raise ModelError(f"{path}: not a noise schedule: {first_line(error)}.", "", _again(name, folder)) from None
 
 
