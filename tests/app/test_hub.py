@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pickle
@@ -19,7 +20,7 @@ import huggingface_hub.constants as constants
 from tests.conftest import ROOT, vedit
 from tests.diffusion.folder import write_folder
 from tests.hub import TOKEN, StubHub, stub_as_hub, stub_hub
-from vedit.diffusion.hub import fetch, weights_of
+from vedit.diffusion.hub import fetch, is_as_published, weights_of
 from vedit.errors import ModelError
 
 NAME = "somebody/small-diffusion"
@@ -298,11 +299,11 @@ def test_a_machine_without_network_is_told_so_at_once(hub: StubHub, monkeypatch:
 @pytest.mark.parametrize("kind", ["large", "small"])
 def test_a_file_that_is_not_the_published_one_is_refused_and_not_kept(hub: StubHub, folder: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     hub.add(NAME, folder)
-    wrong = "0" * (64 if kind == "large" else 40)
-    monkeypatch.setattr("tests.hub.sha256" if kind == "large" else "tests.hub.blob_id", lambda path: wrong)
+    digest, place = (hashlib.sha256, "tests.hub.sha256") if kind == "large" else (hashlib.sha1, "tests.hub.blob_id")
+    monkeypatch.setattr(place, lambda path: digest(str(path).encode()).hexdigest())
     with pytest.raises(ModelError, match="not the one it publishes"):
         fetch(NAME)
-    assert not list(Path(constants.HF_HUB_CACHE).rglob(wrong))
+    assert all(map(is_as_published, Path(constants.HF_HUB_CACHE).glob("models--*/blobs/*")))
 
 
 @pytest.mark.parametrize("name", ["../../../../../escaped", "/tmp/escaped", "..", "a/b"])

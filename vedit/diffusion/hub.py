@@ -298,15 +298,18 @@ def checked_downloads(name: str) -> Iterator[None]:
     set_client_factory(client)
     blobs = Path(constants.HF_HUB_CACHE, repo_folder_name(repo_id=name, repo_type="model"), "blobs")
     before = _stamps(blobs)
-    yield
-    for blob, stamp in _stamps(blobs).items():
-        if before.get(blob) != stamp and not is_as_published(blob):
+    try:
+        yield
+    finally:  # also of what a download that broke off has left: the next call would take it as it is
+        wrong = [blob for blob, stamp in _stamps(blobs).items() if before.get(blob) != stamp and not is_as_published(blob)]
+        for blob in wrong:
             blob.unlink()
-            raise ModelError(
-                f"{name}: a file that the Hub sent is not the one it publishes (by its hash, {blob.name[:12]}...).",
-                "It was damaged on the way, or changed.",
-                f"Try again: vedit models fetch {name}",
-            )
+    if wrong:
+        raise ModelError(
+            f"{name}: a file that the Hub sent is not the one it publishes (by its hash, {wrong[0].name[:12]}...).",
+            "It was damaged on the way, or changed.",
+            f"Try again: vedit models fetch {name}",
+        )
 
 
 def _stamps(blobs: Path) -> dict[Path, tuple[int, int]]:
