@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -123,3 +124,19 @@ def test_offline_names_what_is_not_in_the_cache(tmp_path: Path, monkeypatch: pyt
     result = vedit("generate", "a cat", "--model", "someone/some-video-model", "-o", tmp_path / "a.gif")
     assert result.code == 5
     assert "vedit models fetch someone/some-video-model" in result.err
+
+
+def test_a_pipeline_whose_weights_changed_is_refused_before_it_is_loaded(wan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = shutil.copytree(wan, tmp_path / "wan")
+    assert vedit("generate", "a cat", "--model", model, "-o", tmp_path / "a.gif", *SMALL).code == 0
+    assert str(tmp_path).encode() not in (tmp_path / "a.gif").read_bytes()
+    assert str(tmp_path) not in (tmp_path / "a.gif.vedit.json").read_text()
+    assert vedit("replay", tmp_path / "a.gif", "-o", tmp_path / "b.gif", "-q").code == 0
+    assert (tmp_path / "a.gif").read_bytes() == (tmp_path / "b.gif").read_bytes()
+    (weights,) = (model / "transformer").glob("*.safetensors")
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    monkeypatch.setattr("vedit.app.generate.hub.load", lambda choices: pytest.fail("it was loaded"))
+    changed = vedit("replay", tmp_path / "a.gif", "-o", tmp_path / "c.gif", "-q")
+    assert changed.code == 5 and "not those of the record" in changed.err
