@@ -44,7 +44,7 @@ clip_options = options(
     click.option(
         "--limit", "limits", multiple=True, metavar="KEY=N", help="Change a limit: canvas, image, total, images, comment, expansion, held, spool; 0 lifts it."
     ),
-    click.option("--info", is_flag=True, help="Print the path taken: copy, index, recolour or full."),
+    click.option("--info", is_flag=True, help="Print the path taken: copy, index, recolour, planes (film to film) or full."),
     click.option("--to", type=click.Choice(["gif", "nut", "y4m", "rgb24", "rgba"]), default=None, help="Output format when the name does not tell."),
 )
 metadata_options = options(

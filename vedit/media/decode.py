@@ -36,7 +36,7 @@ class ReadOptions:
     Time stamps stay those of the source. scale: (width, height) to scale to, None in one place for the
     aspect. fps: a faster constant rate is thinned out to this one. is_quick: the
     fastest conversion to RGB, which does not interpolate colour between its samples. tonemap: one of
-    `light.CURVES`, for HDR.
+    `light.CURVES`, for HDR. wants_planes: give "yuv" frames where the film is stored so.
     """
 
     start_s: Fraction = Fraction(0)
@@ -45,6 +45,7 @@ class ReadOptions:
     fps: Fraction | None = None
     is_quick: bool = False
     tonemap: str = DEFAULT_CURVE
+    wants_planes: bool = False
 
 
 def read_video(
@@ -80,7 +81,7 @@ def read_video(
     os.lseek(file.fileno(), 0, os.SEEK_SET)
     child = Child(_read_arguments(video, options, format, width, height, facts.late_s(video, options.start_s)), stdin=file, stdout=subprocess.PIPE)
     try:
-        reader = NutReader(child.process.stdout, name, has_end_marker=True, limits=Limits(0, 0, 0, 0, 0, 0), warn=warn)
+        reader = NutReader(child.process.stdout, name, has_end_marker=True, has_planes=True, limits=Limits(0, 0, 0, 0, 0, 0), warn=warn)
     except InputError:
         child.wait()
         complaint = child.complaint()
@@ -98,6 +99,8 @@ def read_video(
         span = min(max(Fraction(0), facts.duration_s - options.start_s), span if span is not None else facts.duration_s)
     clip.frames_hint = rounded(span * (clip.rate or video.fps or 0)) or None if span is not None else None
     _tell_tonemap(parse_light(video.color, video.peak_nits), options, warn)
+    if gives_planes(video, options):
+        clip.light = _light_of_planes(video, options)
     clip.loop = 0  # a film cannot say
     tags = (tag for tag in facts.labels.tags if not (tag[0].lower() == "comment" and tag[1].startswith('{"vedit"')))
     clip.labels = facts.labels._replace(tags=tuple(tags))  # a recipe describes that film, not what is made of it
@@ -105,6 +108,21 @@ def read_video(
         clip.audio = _sound_of(facts, sound_path, warn)
     shift = rounded(options.start_s / clip.timebase)
     return clip, ClosingFrames(_frames(child, reader, shift, warn), child.close, child.process.kill)
+
+
+def gives_planes(video: VideoFacts, options: ReadOptions) -> bool:
+    return options.wants_planes and video.pix_fmt.startswith("yuv") and not video.has_alpha
+
+
+def _light_of_planes(video: VideoFacts, options: ReadOptions) -> Light:
+    """The colours of the planes that the child sends: those of the film, named in full where it says nothing."""
+    light = parse_light(video.color, video.peak_nits)
+    if to_sdr(light, options.tonemap):
+        return Light("tv", "bt709", "bt709", "bt709")
+    matrix = matrix_of(light, video.width, video.height)
+    if not light.matrix and not light.primaries and not light.transfer:
+        return Light("tv", matrix, matrix, matrix)
+    return Light("tv", matrix, light.primaries, light.transfer)
 
 
 def _tell_tonemap(light: Light, options: ReadOptions, warn: Callable[[str], None]) -> None:
@@ -158,9 +176,13 @@ def _read_arguments(video: VideoFacts, options: ReadOptions, format: str | None,
     scale = f"scale={width}:{height}:flags={flags}"
     if mapped:
         scale = f"{scale},format=yuv444p12le,{mapped}" if is_scaled else f"{mapped},{scale}"
-    elif not light.matrix and video.pix_fmt.startswith("yuv"):
+    elif not light.matrix and video.pix_fmt.startswith("yuv") and not gives_planes(video, options):
         scale += f":in_color_matrix={matrix_of(light, video.width, video.height)}"
-    filters = f"{scale},setsar=1,format={'rgba' if video.has_alpha else 'rgb24'}"
+    form = "rgba" if video.has_alpha else "rgb24"
+    if gives_planes(video, options):
+        form = "yuv420p"
+        scale += (",scale=" if mapped else ":") + ("out_range=tv:out_color_matrix=bt709" if mapped else "out_range=tv")
+    filters = f"{scale},setsar=1,format={form}"
     if options.fps and video.is_constant and video.fps and video.fps > options.fps:
         filters = f"fps={options.fps}," + filters
     filters += ",tpad=stop=1:stop_mode=clone"

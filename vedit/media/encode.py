@@ -22,6 +22,7 @@ from vedit.media.decode import heard, microseconds, sound_filters, sound_range
 from vedit.media.ffmpeg import Child, format_labels
 from vedit.media.formats import CONTAINERS, Container, encoder_options, rate_for
 from vedit.media.frames import Audio, Clip, Frame, Frames
+from vedit.media.light import Light
 from vedit.media.mkv import MkvWriter
 from vedit.media.nut import SoundSource, cut_sound
 from vedit.media.raw import flatten
@@ -219,12 +220,13 @@ def _write_arguments(
         sound = ["-map", "0:a:0", "-af", sound_filters(audio.tempo), *container.audio]
     labels = 1 if sound_file is None else 2
     arguments += ["-protocol_whitelist", "fd", "-f", "ffmetadata", "-fd", str(label_file.fileno()), "-i", "fd:"]
-    matrix = container.matrix
-    scale = f"scale=out_color_matrix={matrix}:out_range=tv:flags=bicubic+accurate_rnd+full_chroma_inp"
-    tags = f"setparams=range=tv:colorspace={matrix}:color_primaries={matrix}:color_trc={matrix}"
+    light = clip.light or Light("tv", container.matrix, container.matrix, container.matrix)
+    matrix, primaries, transfer = (name or "unknown" for name in (light.matrix, light.primaries, light.transfer))
+    scale = f"scale=out_color_matrix={matrix}:out_range=tv:flags=bicubic+accurate_rnd+full_chroma_inp,format=yuv420p,"
+    tags = f"setparams=range=tv:colorspace={matrix}:color_primaries={primaries}:color_trc={transfer}"
     video = encoder_options(container, options.crf, options.preset)
-    arguments += ["-map", "0:v:0", "-vf", f"{scale},format=yuv420p,{tags}", *video]
-    arguments += ["-colorspace", matrix, "-color_primaries", matrix, "-color_trc", matrix, "-color_range", "tv"]
+    arguments += ["-map", "0:v:0", "-vf", f"{'' if clip.light else scale}{tags}", *video]
+    arguments += ["-colorspace", matrix, "-color_primaries", primaries, "-color_trc", transfer, "-color_range", "tv"]
     if (clip.rate is None and container.family == "mp4") or container.muxer == "avi":
         # with B-frames the durations in these containers belong to other frames than they show
         arguments += ["-bf", "0"]
@@ -264,8 +266,11 @@ def _feed(child: Child, clip: Clip, first: Frame, frames: Frames, size: tuple[in
         writer = MkvWriter(_Whole(stdin), clip.but(width=size[0], height=size[1]), live)
         frame: Frame | None = first
         while frame is not None:
-            picture = flatten(frame.pixels, options.background)
-            writer.write_frame(frame.pts, frame.duration, even(picture, size, options.even))
+            if frame.kind == "yuv":
+                picture = frame.pixels.made_even(size, options.even)
+            else:
+                picture = even(flatten(frame.pixels, options.background), size, options.even)
+            writer.write_frame(frame.pts, frame.duration, picture)
             count += 1
             frame = next(frames, None)
         writer.finish()

@@ -68,6 +68,11 @@ for _name, _same in (("m4v", "mp4"), ("3g2", "3gp"), ("mts", "m2ts"), ("asf", "w
     CONTAINERS[_name] = CONTAINERS[_same]
 
 
+def keeps_tags(format: str) -> bool:
+    """Whether a film of this format says which colours it has, so that they may stay those of its source."""
+    return format in CONTAINERS and CONTAINERS[format].video[1] in ("libx264", "libvpx-vp9")
+
+
 def encoder_options(container: Container, crf: int | None, preset: str) -> list[str]:
     """The encoder with its quality, from H.264's scale (18 looks like the source); webm has a scale of its own.
 

@@ -1,11 +1,12 @@
 """What flows through the pipeline: the facts of a clip, and its frames one at a time.
 
-A frame travels in one of four kinds, from cheap to dear to make:
+A frame travels in one of five kinds, from cheap to dear to make:
 
     packed   a compressed GIF image: `pixels` is its LZW payload (sub-blocks and terminator)
     index    palette indices: `pixels` is a Pillow image of mode "P"
     rgba     the composed canvas with binary or soft alpha: a Pillow image of mode "RGBA"
     rgb      the composed canvas where every pixel is opaque: a Pillow image of mode "RGB"
+    yuv      the same as film stores it: `media.planes.Planes`; only between film and film
 
 A packed or index frame covers only `rect` and needs what lies under it; an rgba or rgb frame is
 the whole canvas, and `rect` says which part of it may differ from the frame before.
@@ -20,6 +21,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, NamedTuple
 
+from vedit.media.light import Light
 from vedit.media.limits import Limits
 
 NO_OPTIONS = Limits()
@@ -205,7 +207,7 @@ class Clip:
     tail: metadata after the last image; filled by the reader once the last frame has left it.
     frames_hint, duration_hint: number of frames and ticks in all, where the source told.
     limits: for those who make images that the source does not have.
-    labels: tags and chapters of a film.
+    labels: tags and chapters of a film. light: what the planes of "yuv" frames mean; None for others.
     """
 
     width: int
@@ -222,6 +224,7 @@ class Clip:
     duration_hint: int | None = None
     audio: Audio | None = None
     labels: Labels = NO_LABELS
+    light: Light | None = None
     warn: Callable[[str], None] = lambda message: None
     limits: Limits = NO_OPTIONS
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from vedit.media.frames import Clip
 from vedit.media.nut import SoundSource
+from vedit.media.planes import Planes
 from vedit.media.raw import pixel_bytes
 from vedit.media.timing import rounded
 
@@ -36,7 +37,7 @@ def _element(name: str, *parts: bytes | int | str) -> bytes:
 
 
 class MkvWriter:
-    """Write one rgb24 track, and PCM sound beside it, to a stream that need not seek."""
+    """Write one rgb24 track, or one of 4:2:0 planes when the clip has `light`, and PCM sound beside it, to a stream that need not seek."""
 
     def __init__(self, stream: Any, clip: Clip, sound: SoundSource | None = None) -> None:
         self.write = stream.write
@@ -58,7 +59,7 @@ class MkvWriter:
             _element("4285", 2),
         )
         info = _element("1549a966", _element("2ad7b1", self.scale), _element("4d80", "vedit"), _element("5741", "vedit"))
-        video = _element("e0", _element("b0", clip.width), _element("ba", clip.height), _element("2eb524", b"RGB\x18"))
+        video = _element("e0", _element("b0", clip.width), _element("ba", clip.height), _element("2eb524", b"I420" if clip.light else b"RGB\x18"))
         length = _element("23e383", rounded(SECOND / clip.rate)) if clip.rate else b""
         tracks = _element("ae", _element("d7", 1), _element("73c5", 1), _element("83", 1), _element("9c", 0), length, _element("86", "V_UNCOMPRESSED"), video)
         if self.sound:
@@ -72,7 +73,7 @@ class MkvWriter:
     def write_frame(self, pts: int, duration: int, picture: Any) -> None:
         """pts, duration: in ticks of the clip."""
         self._write_sound(pts * self.timebase)
-        data = pixel_bytes(picture)
+        data = picture.tobytes() if isinstance(picture, Planes) else pixel_bytes(picture)
         begin, end = self._stamp(pts * self.timebase), self._stamp((pts + duration) * self.timebase)
         self._block(1, begin, data, _element("9b", end - begin))
 

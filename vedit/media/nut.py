@@ -33,6 +33,7 @@ HEADER_IDX, MATCH_TIME, CODED, INVALID = 1024, 2048, 4096, 8192
 MAX_DISTANCE = 65536
 PTS_SHIFT = 7  # time stamps are written whole, so the size of the short form does not matter
 PIXELS = {b"RGB\x18": ("RGB", "RGB"), b"RGBA": ("RGBA", "RGBA"), b"BGR\x18": ("RGB", "BGR"), b"BGRA": ("RGBA", "BGRA")}
+I420 = b"I420"
 PCM = b"PSD\x10"  # 16 bit little endian
 LONGEST_HEADER = 1 << 20
 LONGEST_START = 1 << 21  # bytes of all headers in front
@@ -271,6 +272,7 @@ class NutReader:
 
     raw: anything with `readinto`; start: bytes of it already taken.
     has_end_marker: the last frame only says when the one before ends, and is not given.
+    has_planes: 4:2:0 frames are read too.
     Raises InputError for damage in front, NotOurs when it holds something else than raw RGB and PCM.
     """
 
@@ -281,6 +283,7 @@ class NutReader:
         start: bytes = b"",
         *,
         has_end_marker: bool = False,
+        has_planes: bool = False,
         limits: Limits = Limits(),
         warn: Callable[[str], None] = lambda message: None,
     ) -> None:
@@ -299,7 +302,7 @@ class NutReader:
         except DAMAGES:
             raise InputError("the NUT stream has a damaged header.") from None
         self.video_number, self.video = self._only(0)
-        if self.video is None or self.video.code not in PIXELS or self.video.aspect != 1:
+        if self.video is None or not (self.video.code in PIXELS or (has_planes and self.video.code == I420)) or self.video.aspect != 1:
             raise NotOurs(self.source.so_far)
         self.sound_number, sound = self._only(1)
         if sound is not None and sound.code != PCM:
@@ -448,16 +451,16 @@ class NutReader:
         """Yield every video frame; its duration is the time until the next one, or the end."""
         video = self.video
         assert video is not None
-        mode, raw_mode = PIXELS[video.code]
         size = (video.width, video.height)
+        kind, expected, picture = _layout(video.code, size)
         whole = self.clip.canvas
         held: Frame | None = None
         for index, (pts, data) in enumerate(self._video_frames()):
             if held is not None:
                 yield held.but(duration=max(0, pts - held.pts))
-            if len(data) != len(mode) * video.width * video.height:
-                raise InputError(f"frame {index + 1} of the NUT stream has {len(data)} bytes instead of {len(mode) * video.width * video.height}.")
-            held = Frame(index, pts, 0, mode.lower(), whole, _image(mode, size, data, raw_mode))
+            if len(data) != expected:
+                raise InputError(f"frame {index + 1} of the NUT stream has {len(data)} bytes instead of {expected}.")
+            held = Frame(index, pts, 0, kind, whole, picture(data))
         if held is not None and not self.has_end_marker:
             yield held.but(duration=self._last_duration(held.pts))
 
@@ -564,6 +567,16 @@ class NutReader:
             return value - whole
         low = stream.last_pts - (whole - 1) // 2
         return (value - low) % whole + low
+
+
+def _layout(code: bytes, size: tuple[int, int]) -> tuple[str, int, Callable[[bytearray], Any]]:
+    """The kind of frames of a stream, their bytes, and what makes a picture of those."""
+    if code == I420:
+        from vedit.media.planes import Planes, byte_count
+
+        return "yuv", byte_count(*size), lambda data: Planes.frombytes(size, data)
+    mode, raw_mode = PIXELS[code]
+    return mode.lower(), len(mode) * size[0] * size[1], lambda data: _image(mode, size, data, raw_mode)
 
 
 def _image(mode: str, size: tuple[int, int], data: bytearray, raw_mode: str) -> Any:

@@ -49,7 +49,7 @@ def open_clip(
     warn: Callable[[str], None] = lambda message: None,
     **video: Any,
 ) -> tuple[Clip, ClosingFrames, str]:
-    """Open a clip: its facts, its frames, and their kind ("packed" for GIF, else "rgba").
+    """Open a clip: its facts, its frames, and their kind ("packed" for GIF, "yuv" for film when `wants_planes` asks so, else "rgba").
 
     name: a path, "-" for standard input, or a folder of pictures. stream: the opened input, raw,
     of which `start` has been read already; without it `name` is opened.
@@ -77,7 +77,8 @@ def open_clip(
             if hasattr(frames, "close"):
                 opened.callback(frames.close)  # a limit that is passed ends the generator around them only
             frames = _counted(frames, clip, limits)
-        return clip, ClosingFrames(frames, opened.pop_all().close, interrupt), "packed" if kind == "gif" else "rgba"
+        given = "packed" if kind == "gif" else "yuv" if clip.light else "rgba"
+        return clip, ClosingFrames(frames, opened.pop_all().close, interrupt), given
 
 
 def _counted(frames: Frames, clip: Clip, limits: Limits) -> Frames:

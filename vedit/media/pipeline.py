@@ -24,13 +24,14 @@ CONVERSIONS = {
     ("rgba", "index"): 300,
     ("index", "packed"): 15,
 }
-STAGE_COST = {"packed": 0, "index": 2, "rgba": 5}
+STAGE_COST = {"packed": 0, "index": 2, "yuv": 3, "rgba": 5}
 
 
 class Stage(Protocol):
     """One transform of a stream of frames.
 
-    accepts: kinds of frame it can work on; it gives the kind that it gets. "rgba" includes "rgb".
+    accepts: kinds of frame it can work on; it gives the kind that it gets. "rgba" includes "rgb";
+        "yuv" is what film is stored as, which a chain of stages that all accept it keeps.
     prepass: the kind of frames that it must see once before it opens, through
         `observe(clip, frames)`, as what a border common to all frames is; None for most.
     """
@@ -82,9 +83,11 @@ def _spread(best: dict[str, tuple[int, list[Step]]]) -> dict[str, tuple[int, lis
 
 
 def path_name(steps: Iterable[Step]) -> str:
-    """The word `--info` prints: copy, index, recolour (index with new colours in palettes) or full."""
+    """The word `--info` prints: copy, index, recolour (index with new colours in palettes), planes (film to film) or full."""
     steps = list(steps)
     kinds = {step.kind for step in steps}
+    if "yuv" in kinds:
+        return "planes"
     if "rgba" in kinds:
         return "full"
     recolours = any(getattr(step.stage, "recolours", False) and step.kind == "index" for step in steps)

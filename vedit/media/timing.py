@@ -127,7 +127,7 @@ class Trim:
     """Keep what is shown from `start_s` on, for `duration_s` seconds."""
 
     name = "trim"
-    accepts: tuple[str, ...] = ("rgba",)
+    accepts: tuple[str, ...] = ("rgba", "yuv")
     prepass: str | None = None
 
     def __init__(self, start_s: Fraction = Fraction(0), duration_s: Fraction | None = None) -> None:
@@ -203,7 +203,7 @@ class ConstantRate:
     """Repeat and leave out frames until the clip has `rate` frames per second."""
 
     name = "rate"
-    accepts: tuple[str, ...] = ("rgba",)
+    accepts: tuple[str, ...] = ("rgba", "yuv")
     prepass: str | None = None
 
     def __init__(self, rate: Fraction) -> None:

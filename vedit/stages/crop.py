@@ -71,7 +71,7 @@ class Crop:
     """
 
     name = "crop"
-    accepts: tuple[str, ...] = ("index", "rgba")
+    accepts: tuple[str, ...] = ("index", "rgba", "yuv")
 
     def __init__(
         self,

@@ -75,7 +75,7 @@ class Metadata:
 
     name = "metadata"
     prepass: str | None = None
-    accepts: tuple[str, ...] = ("packed", "index", "rgba")
+    accepts: tuple[str, ...] = ("packed", "index", "rgba", "yuv")
 
     def __init__(self, loop: int | str = "keep", strip: tuple[str, ...] | None = None, comment: str | None = None) -> None:
         self.loop = loop

@@ -57,7 +57,7 @@ class Rotate:
 
     name = "rotate"
     prepass: str | None = None
-    accepts: tuple[str, ...] = ("index", "rgba")
+    accepts: tuple[str, ...] = ("index", "rgba", "yuv")
 
     def __init__(self, angle: int = 0, flip: str | None = None, keep_interlace: bool = False) -> None:
         self.turns = angle

@@ -92,7 +92,7 @@ class Speed:
         self.reverse, self.boomerang = bool(reverse), bool(boomerang)
         self.min_delay, self.raw_delays, self.drop = min_delay, bool(raw_delays), bool(drop)
         is_whole = self.reverse or self.boomerang or self.drop
-        self.accepts: tuple[str, ...] = ("rgba",) if is_whole else ("packed", "index", "rgba")
+        self.accepts: tuple[str, ...] = ("rgba", "yuv") if is_whole else ("packed", "index", "rgba", "yuv")
         self.prepass: str | None = "packed" if duration is not None else None
         self.total = 0
 
@@ -246,4 +246,9 @@ def _fetch(spool: IO[bytes], offset: int, size: int, width: int, height: int) ->
 
     spool.seek(offset)
     data = spool.read(size)
-    return Image.frombytes(data[:4].decode().strip(), (width, height), zlib.decompress(data[4:]))
+    mode, pixels = data[:4].decode().strip(), zlib.decompress(data[4:])
+    if mode == "YUV":
+        from vedit.media.planes import Planes
+
+        return Planes.frombytes((width, height), pixels)
+    return Image.frombytes(mode, (width, height), pixels)

@@ -107,7 +107,9 @@ def build_stages(conversion: Conversion, to: str) -> list[Stage]:
         from vedit.stages.resize import Resize
 
         both = conversion.width is not None and conversion.height is not None
-        stages.append(Resize(size=(conversion.width, conversion.height)) if both else Resize(width=conversion.width, height=conversion.height))
+        resize = Resize(size=(conversion.width, conversion.height)) if both else Resize(width=conversion.width, height=conversion.height)
+        resize.accepts = (*resize.accepts, "yuv")  # planes come from a decoder, which has scaled already
+        stages.append(resize)
     if conversion.fps is not None and to == "gif":
         if conversion.fps > FASTEST_GIF:
             raise UsageError(

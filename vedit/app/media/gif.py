@@ -14,7 +14,7 @@ from vedit.errors import InputError, UsageError, VeditError
 from vedit.media import gif
 from vedit.media.atomic import open_output, same_file, whereabouts
 from vedit.media.closing import ClosingFrames
-from vedit.media.formats import LOOK, check_own_format, output_format
+from vedit.media.formats import LOOK, check_own_format, keeps_tags, output_format
 from vedit.media.frames import Clip, Frame, Frames
 from vedit.media.limits import Limits, check_sides
 from vedit.media.pipeline import Stage, connect, path_name, plan
@@ -134,8 +134,11 @@ class Source:
         self.stream.seek(0)
         self.facts = gif.scan_gif(self.read, limits=limits)
 
-    def open(self, quiet: bool = False) -> tuple[Clip, Frames, str, Callable[[str], None]]:
-        """The clip, its frames, their kind, and what to call about damage found on the way."""
+    def open(self, quiet: bool = False, wants_planes: bool = False) -> tuple[Clip, Frames, str, Callable[[str], None]]:
+        """The clip, its frames, their kind, and what to call about damage found on the way.
+
+        wants_planes: give the frames of a film as it stores them, if it can.
+        """
         settings = self.settings
         warn = (lambda message: None) if quiet else settings.warn
         if not self.is_gif and not self.is_text:
@@ -143,7 +146,7 @@ class Source:
 
             if self.is_file:  # opened a second time: behind what was looked at
                 self.stream.seek(len(self.start))
-            clip, frames, kind = open_clip(self.name, stream=self.stream, start=self.start, limits=settings.limits, warn=warn, **settings.read)
+            clip, frames, kind = open_clip(self.name, stream=self.stream, start=self.start, limits=settings.limits, warn=warn, **{**settings.read, "wants_planes": wants_planes})
             self.stack.callback(frames.close)  # a decoder must not outlive a failure, whatever still refers to it
             return clip, frames, kind, warn
         start = self.start
@@ -203,7 +206,11 @@ def edit_clip(source: Any, output: str, stages: Sequence[Stage], settings: Setti
         source.spool()
     source.scan(touches_pixels=path != "copy")
     _look_ahead(source, stages, source_kind, settings)
-    clip, frames, _, hurt = source.open()
+    keeps_planes = keeps_tags(sink) and all("yuv" in stage.accepts for stage in stages) and isinstance(source, Source)
+    clip, frames, kind, hurt = source.open(wants_planes=True) if keeps_planes else source.open()
+    if kind == "yuv":
+        steps = plan(stages, "yuv", "yuv")
+        path = path_name(steps)
     clip.limits = settings.limits
     size_in = clip.width, clip.height
     images_in = clip.frames_hint
