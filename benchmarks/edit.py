@@ -111,15 +111,16 @@ def method_run(model: RandomModel, size: str, method: str, frames: int, side: in
     import torch
 
     from vedit import methods
-    from vedit.methods.base import EditInput, read_params
+    from vedit.methods.base import Request, Window, read_params
     from vedit.presets import load_method
 
     module = methods.load(method)
     length = {"iterations": steps} if "iterations" in module.Params.model_fields else {"steps": steps}
     params = read_params(module.Params, {**load_method(method, f"{method}-shapes" if size == "embedded" else method), **CHANGES[method], **length}, method)
     latents = torch.randn(frames, model.unet.config.in_channels, side, side, generator=torch.Generator().manual_seed(1))
-    clip = EditInput(latents, lambda index: latents, model.schedule.timesteps(steps), SOURCE, TARGET, frames_per_call=frames, warn=lambda message: None)
-    return module.run(model, clip, params)
+    timesteps = tuple(model.schedule.timesteps(steps))
+    request = Request(SOURCE, TARGET, timesteps, tuple(latents.shape[1:]), frames, frames_per_call=frames)
+    return module.prepare(model, request, params).run(Window(latents, lambda index: latents))
 
 
 def time_run(model: RandomModel, running: Iterator[Any]) -> tuple[float, float, int]:
@@ -193,17 +194,16 @@ def report_maps() -> Iterator[str]:
     from vedit import methods
     from vedit.diffusion.attention.rules import Plan
     from vedit.diffusion.memory import network_peak
-    from vedit.methods.base import EditInput, bind, read_params
+    from vedit.methods.base import Request, bound, read_params
 
     frames, side = 8, 64
     module = methods.load("p2p")
     with torch.device("meta"):
         unet = UNet2DConditionModel.from_config(SD15).half().eval()
     model = RandomModel(unet, tokenizer("sd15"), random_model("embedded").schedule, torch.device("cpu"), torch.float16)
-    latents = torch.zeros(frames, 4, side, side)
-    clip = EditInput(latents, lambda index: latents, model.schedule.timesteps(50), SOURCE, TARGET, frames_per_call=frames)
-    outline = module.outline(model, clip, read_params(module.Params, MAPS, "p2p"))
-    kept = bind(model, clip, outline).store.predicted_bytes()
+    request = Request(SOURCE, TARGET, tuple(model.schedule.timesteps(50)), (4, side, side), frames, frames_per_call=frames)
+    outline = module.prepare(model, request, read_params(module.Params, MAPS, "p2p"))
+    kept = bound(model, request, outline.plan, outline.branches, frames).store.predicted_bytes()
     plain, ruled = (network_peak(model, plan, outline.branches, frames, (side, side)) for plan in (Plan(), outline.plan))
     above = (ruled + kept - plain) / frames / 2**20
     yield f"\nmaps: {frames} frames, 512x512, half precision, Stable Diffusion 1.5, three branches; bytes alive at once in a call, from shapes\n"

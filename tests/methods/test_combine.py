@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 from tests.diffusion.tiny import TinyModel
-from tests.methods.inputs import edit_input, plain_ddim, result, trajectory_of
+from tests.methods.inputs import edit_input, last_step, plain_ddim, prepared, result, steps_of, trajectory_of
 from vedit.diffusion.invert import invert
 from vedit.errors import UsageError
 from vedit.methods import combine, dds, glp
@@ -37,9 +36,9 @@ def test_sequential_inverts_what_glp_made_and_samples_from_there(model: TinyMode
     settings = params(forward=forward, start_index=start, **{forward: NOTHING[forward]})
     made = result(glp, model, clip, settings.backward)
     again = edit_input(model, SOURCE, TARGET, STEPS, trajectory=trajectory_of(model, made, TARGET, clip.timesteps))
-    steps = list(combine.run(model, clip, settings))
+    steps = list(steps_of(combine, model, clip, settings))
     torch.testing.assert_close(steps[-1].latents["tgt"], plain_ddim(model, again, TARGET, 3.0, start=start), rtol=0, atol=1e-10)
-    assert len(steps) == settings.iterations == 6 + 2 * (STEPS - start)
+    assert len(steps) == prepared(combine, model, clip, settings).total == 6 + 2 * (STEPS - start)
 
 
 @pytest.mark.parametrize("start", [0, 2])
@@ -49,12 +48,12 @@ def test_glps_result_is_inverted_as_finely_as_the_clip(model: TinyModel, start: 
     made = result(glp, model, clip, settings.backward)
     fine = model.schedule.timesteps(5 * STEPS)
     levels = {level.timestep: level.latents for level in invert(model.unet, model.schedule, fine, made, model.encode_prompt(TARGET))}
-    steps = list(combine.run(model, clip, settings))
+    steps = list(steps_of(combine, model, clip, settings))
     inverted = steps[6 : len(steps) - (STEPS - start)]
     assert [step.timestep for step in inverted] == sorted(t for t in fine if t <= clip.timesteps[start])
     torch.testing.assert_close(inverted[-1].latents["tgt"], levels[clip.timesteps[start]], rtol=0, atol=1e-10)
-    assert len(steps) == settings.iterations
-    assert f"and {len(inverted)} of inversion" in combine.outline(model, clip, settings).notes[0]
+    assert len(steps) == prepared(combine, model, clip, settings).total
+    assert f"and {len(inverted)} of inversion" in prepared(combine, model, clip, settings).about[0]
 
 
 @pytest.mark.parametrize("forward", ["p2p", "pnp"])
@@ -68,7 +67,7 @@ def test_the_forward_method_reads_the_clips_own_inversion(model: TinyModel, forw
         )
         > 1e-4
     )
-    *_, step = combine.run(model, clip, params(forward=forward))
+    *_, step = steps_of(combine, model, clip, params(forward=forward))
     assert torch.equal(step.latents["src"], clip.latents_FCYX)
 
 
@@ -79,7 +78,7 @@ def test_in_loop_without_injection_is_glp(model: TinyModel, forward: str) -> Non
     assert torch.equal(result(combine, model, clip, settings), result(glp, model, clip, settings.backward))
     injecting = params(forward=forward, form="in-loop")
     assert float((result(combine, model, clip, injecting) - result(glp, model, clip, settings.backward)).abs().max()) > 1e-5
-    assert injecting.iterations == 6
+    assert prepared(combine, model, clip, injecting).total == 6
 
 
 def test_in_loop_with_equal_prompts_is_the_source(model: TinyModel) -> None:
@@ -93,7 +92,7 @@ def test_in_loop_rules_act_at_the_noisy_timesteps(model: TinyModel, forward: str
     clip = edit_input(model, SOURCE, TARGET, STEPS)
     settings = params(form="in-loop", forward=forward, glp={**QUICK, "iterations": 80}, **{forward: table})
     drawn = [dds.timestep_of(settings.backward, clip, iteration, 1000) for iteration in range(80)]
-    rules = combine.outline(model, clip, settings).plan.rules
+    rules = prepared(combine, model, clip, settings).plan.rules
     assert len(rules) == 2
     for rule in rules:
         assert list(rule.steps) == [timestep >= 700 for timestep in drawn]
@@ -109,19 +108,18 @@ def test_mistakes_in_inner_tables_are_reported_with_their_table() -> None:
 def test_a_mistake_of_the_forward_method_shows_before_the_optimisation(model: TinyModel) -> None:
     clip = edit_input(model, SOURCE, TARGET, STEPS)
     with pytest.raises(UsageError, match="does not occur"):
-        next(combine.run(model, clip, params(forward="p2p", p2p={"equalizer": {"dragon": 2.0}})))
+        next(steps_of(combine, model, clip, params(forward="p2p", p2p={"equalizer": {"dragon": 2.0}})))
 
 
 @pytest.mark.parametrize("form", ["sequential", "in-loop"])
 @pytest.mark.parametrize("forward", ["p2p", "pnp"])
 def test_masks_and_attention_are_handed_over_in_both_forms(model: TinyModel, form: str, forward: str) -> None:
-    save: dict[str, Tensor] = {}
-    clip = edit_input(model, SOURCE, TARGET, STEPS, save=save, save_attention=True)
+    clip = edit_input(model, SOURCE, TARGET, STEPS, wants_attention=True)
     masked = {**QUICK, "iterations": 3, "mask_words": ["cat"], "mask_scales": [1], "mask_threshold": 0.9, "mask_after": 1}
     settings = params(form=form, forward=forward, glp=masked)
-    outline = combine.outline(model, clip, settings)
+    outline = prepared(combine, model, clip, settings)
     assert outline.makes_mask and outline.held_bytes > 0
-    result(combine, model, clip, settings)
-    assert 0 < int(save["mask"].sum()) < save["mask"].numel()
-    assert {"attention/src/cat", "attention/tgt/dog"} <= save.keys()
-    assert all(bool(maps.isfinite().all()) and float(maps.max()) > 0 for maps in save.values())
+    last = last_step(combine, model, clip, settings)
+    assert last.mask is not None and 0 < int(last.mask.sum()) < last.mask.numel()
+    assert {"src/cat", "tgt/dog"} <= last.attention.keys()
+    assert all(bool(maps.isfinite().all()) and float(maps.max()) > 0 for maps in last.attention.values())

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.diffusion.tiny import SIDE, TinyModel, latents
-from tests.methods.inputs import edit_input, plain_ddim, result
+from tests.methods.inputs import edit_input, plain_ddim, result, steps_of
 from vedit import methods
 from vedit.diffusion.noise import noise_like
 from vedit.errors import UsageError
@@ -33,7 +33,7 @@ def test_every_method_has_what_the_interface_asks_for() -> None:
     for name in methods.names():
         module = methods.load(name)
         assert module.SUMMARY.endswith(".") and isinstance(module.NEEDS, frozenset)
-        assert callable(module.run) and callable(module.outline)
+        assert callable(module.prepare)
         for key, entry in module.Params.model_fields.items():
             assert entry.description and not entry.description.endswith("."), f"{name}: {key}"
         module.Params()  # the defaults are themselves allowed
@@ -69,13 +69,13 @@ def test_ddim_keeps_the_clip_outside_a_mask(model: TinyModel) -> None:
 
 def test_sdedit_takes_the_last_share_of_the_steps(model: TinyModel) -> None:
     clip = edit_input(model, SOURCE, TARGET, STEPS)
-    assert [step.index for step in sdedit.run(model, clip, params(sdedit, strength=0.6))] == [2, 3, 4]
+    assert [step.index for step in steps_of(sdedit, model, clip, params(sdedit, strength=0.6))] == [2, 3, 4]
     start = 0.0
     for strength in (0.2, 0.6, 1.0):
         moved = float((result(sdedit, model, clip, params(sdedit, strength=strength)) - clip.latents_FCYX).abs().mean())
         assert moved > start
         start = moved
-    with pytest.raises(UsageError, match="no step at all"):
+    with pytest.raises(UsageError, match="not a whole step"):
         result(sdedit, model, clip, params(sdedit, strength=0.1))
 
 

@@ -9,11 +9,13 @@ import torch
 from torch import Tensor
 
 from tests.diffusion.tiny import SIDE, TinyModel, latents, unet
-from tests.methods.inputs import edit_input
+from tests.methods.inputs import Asked, edit_input, last_step, prepared, steps_of
+from vedit.diffusion.attention.rules import Plan
 from vedit.diffusion.noise import noise_like
+from vedit.diffusion.sample import Step
 from vedit.errors import ModelError, UsageError, VeditError
 from vedit.methods import dds, glp
-from vedit.methods.base import EditInput, read_params
+from vedit.methods.base import Texts, bound, read_params
 
 SOURCE, TARGET = "a cat on a mirror", "a red dog"
 COUNT = 4
@@ -25,18 +27,28 @@ def model() -> TinyModel:
     return TinyModel()
 
 
-def clip_of(model: TinyModel, source: str = SOURCE, target: str = TARGET, **more: Any) -> EditInput:
+def clip_of(model: TinyModel, source: str = SOURCE, target: str = TARGET, **more: Any) -> Asked:
     return edit_input(model, source, target, 2, trajectory=[], **more)
 
 
-def run(method: Any, model: TinyModel, clip: EditInput, **table: Any) -> Tensor:
+def run(method: Any, model: TinyModel, clip: Asked, **table: Any) -> Tensor:
+    return last_of(method, model, clip, **table).latents["tgt"]
+
+
+def last_of(method: Any, model: TinyModel, clip: Asked, **table: Any) -> Step:
     params = read_params(method.Params, {"iterations": COUNT, "guidance": 3.0, "lr": 0.07, "w1": 2.0, "w2": 2.0, **table}, "test")
-    *_, step = method.run(model, clip, params)
-    return step.latents["tgt"]
+    return last_step(method, model, clip, params)
+
+
+def score_of(model: TinyModel, clip: Asked, params: Any) -> dds.Score:
+    """The gradients of a clip, by themselves."""
+    branches = ("src/uncond", "src", "tgt/uncond", "tgt")
+    controller = bound(model, clip.request, Plan(), branches, clip.frames)
+    return dds.Score(Texts(model, clip.request, params), clip.window, controller, params)
 
 
 @torch.no_grad()
-def by_hand(model: TinyModel, clip: EditInput, guidance: float, lr: float) -> Tensor:
+def by_hand(model: TinyModel, clip: Asked, guidance: float, lr: float) -> Tensor:
     """The delta denoising score written out, with the draws of the method."""
     source = z = clip.latents_FCYX
     empty, old, new = (model.encode_prompt(text).expand(len(z), -1, -1) for text in ("", clip.source_prompt, clip.target_prompt))
@@ -83,13 +95,12 @@ def test_ablations_are_dds_and_three_others(model: TinyModel) -> None:
 def test_all_axes_step_along_the_windows_mean(model: TinyModel) -> None:
     clip = clip_of(model)
     params = read_params(glp.Params, {"iterations": 2, "guidance": 3.0, "energy": 1.0, "gamma": 0, "purify_latents": False}, "test")
-    score = dds.Score(model, clip, params)
+    score = score_of(model, clip, params)
     with torch.inference_mode():
-        controller = dds.score_control(model, clip, score, dds.Plan())
-        _, first = score.gradient(clip.latents_FCYX, 0, controller)
+        _, first = score.gradient(clip.latents_FCYX, 0)
         moved = clip.latents_FCYX - 0.07 * 2 * first
-        _, second = score.gradient(moved, 1, controller)
-    *_, step = glp.run(model, clip, params)
+        _, second = score.gradient(moved, 1)
+    *_, step = steps_of(glp, model, clip, params)
     torch.testing.assert_close(step.latents["tgt"], moved - 0.07 * 2 * (first + second) / 2, rtol=0, atol=1e-10)
 
 
@@ -97,8 +108,8 @@ def test_no_noise_and_all_axes_end_at_the_mean_of_the_last_latents(model: TinyMo
     clip = clip_of(model)
     params = read_params(glp.Params, {"iterations": COUNT, "guidance": 3.0, "latent_window": 2, "latent_energy": 1.0, "latent_noise": 0.0}, "test")
     plain = params.model_copy(update={"purify_latents": False})
-    steps = [step.latents["tgt"] for step in glp.run(model, clip, plain)]
-    *_, last = glp.run(model, clip, params)
+    steps = [step.latents["tgt"] for step in steps_of(glp, model, clip, plain)]
+    *_, last = steps_of(glp, model, clip, params)
     torch.testing.assert_close(last.latents["tgt"], (steps[-1] + steps[-2]) / 2, rtol=0, atol=1e-10)
 
 
@@ -107,7 +118,7 @@ def test_the_text_term_switched_off_leaves_the_geometric_pull(model: TinyModel) 
     mask[..., :4] = 1
     clip = clip_of(model, mask_F1YX=mask)
     params = read_params(dds.Params, {"iterations": COUNT, "lr": 0.07, "w1": 0.0, "w2": 2.0}, "test")
-    score = dds.Score(model, clip, params)
+    score = score_of(model, clip, params)
     z = clip.latents_FCYX + 1
     for iteration in range(COUNT):
         z = dds.moved(score, z, torch.randn_like(z), mask, iteration)
@@ -148,7 +159,7 @@ def test_the_empty_prompt_as_reference_is_the_direction_of_guidance(model: TinyM
     cond, none = (model.unet(noisy, timestep, encoder_hidden_states=model.encode_prompt(text).expand(2, -1, -1)).sample for text in (TARGET, ""))
     torch.testing.assert_close(found, clip.latents_FCYX - 0.07 * (cond - none), rtol=0, atol=1e-12)
     assert torch.equal(found, run(dds, model, clip, reference="uncond", iterations=1, w1=1.0, guidance=1.0))
-    assert dds.outline(model, clip, dds.Params(reference="uncond")).branches == ("tgt/uncond", "tgt")
+    assert prepared(dds, model, clip, dds.Params(reference="uncond")).branches == ("tgt/uncond", "tgt")
 
 
 def test_drawn_timesteps_stay_in_their_range_and_follow_the_seed(model: TinyModel) -> None:
@@ -169,7 +180,7 @@ def test_gradients_that_are_not_numbers_stop_the_run_at_the_third() -> None:
     broken.unet.conv_out.weight.data.fill_(float("nan"))
     seen = 0
     with pytest.raises(VeditError, match=r"not finite, the third time in a row \(iteration 3, timestep \d+, network in float64\)"):
-        for step in glp.run(broken, clip_of(broken), read_params(glp.Params, {"iterations": 9}, "test")):
+        for step in steps_of(glp, broken, clip_of(broken), read_params(glp.Params, {"iterations": 9}, "test")):
             seen += 1
             assert torch.equal(step.latents["tgt"], latents())  # what is not a number moves nothing
     assert seen == 2
@@ -193,26 +204,27 @@ def test_settings_that_cannot_work_are_refused(table: dict[str, Any], message: s
 
 def test_the_callers_code_between_steps_is_not_in_inference_mode(model: TinyModel) -> None:
     for method in (dds, glp):
-        for _ in method.run(model, clip_of(model), read_params(method.Params, {"iterations": 1}, "test")):
+        for _ in steps_of(method, model, clip_of(model), read_params(method.Params, {"iterations": 1}, "test")):
             assert not torch.is_inference_mode_enabled()
 
 
 def test_the_outline_counts_four_evaluations_an_iteration(model: TinyModel) -> None:
     clip = clip_of(model)
-    assert glp.outline(model, clip, glp.Params()).evaluations == 2000
-    assert glp.outline(model, clip, glp.Params(guidance=1)).evaluations == 1000
-    assert "no edit mask" in glp.outline(model, clip, glp.Params()).notes[0]
+    assert prepared(glp, model, clip, glp.Params()).evaluations == 2000
+    assert prepared(glp, model, clip, glp.Params(guidance=1)).evaluations == 1000
+    assert "no edit mask" in prepared(glp, model, clip, glp.Params()).notes[0]
 
 
 @pytest.mark.parametrize("method", [dds, glp])
 def test_words_of_the_source_make_the_mask_that_pulls_the_rest_back(model: TinyModel, method: Any) -> None:
-    save: dict[str, Tensor] = {}
-    clip = clip_of(model, save=save)
+    clip = clip_of(model)
     table = {"mask_words": ["cat"], "mask_scales": [1], "mask_threshold": 0.9, "mask_after": 2, "lr": 0.2, "w2": 4.0, "purify_latents": False}
     if method is dds:
         table.pop("purify_latents")
-    found = run(method, model, clip, **table)
-    mask = save["mask"].bool()
+    last = last_of(method, model, clip, **table)
+    found, mask = last.latents["tgt"], last.mask
+    assert mask is not None
+    mask = mask.bool()
     assert mask.shape == (clip.frames, 1, *clip.size) and 0 < int(mask.sum()) < mask.numel()
     free = run(method, model, clip, **{**table, "mask_words": []})
     moved, before = ((result - clip.latents_FCYX).abs() for result in (found, free))
@@ -223,9 +235,9 @@ def test_words_of_the_source_make_the_mask_that_pulls_the_rest_back(model: TinyM
 def test_a_mask_of_words_lies_inside_the_user_s(model: TinyModel) -> None:
     user = torch.zeros(2, 1, SIDE, SIDE)
     user[..., :3] = 1
-    save: dict[str, Tensor] = {}
-    run(dds, model, clip_of(model, mask_F1YX=user, save=save), mask_words=["cat"], mask_scales=[1], mask_threshold=0.0, mask_after=1)
-    assert torch.equal(save["mask"].bool(), user.bool())
+    table = {"mask_words": ["cat"], "mask_scales": [1], "mask_threshold": 0.0, "mask_after": 1}
+    mask = last_of(dds, model, clip_of(model, mask_F1YX=user), **table).mask
+    assert mask is not None and torch.equal(mask.bool(), user.bool())
 
 
 @pytest.mark.parametrize(
@@ -262,7 +274,7 @@ def test_two_hundred_iterations_with_a_falling_rate_keep_their_edit(model: TinyM
     table = {"iterations": 200, "lr": 0.2, "lr_decay": "cosine", "guidance": 3.0, "w1": 2.0, "w2": 2.0, "axes": axes}
     found = {}
     for last in (True, False):
-        *_, step = glp.run(model, clip, read_params(glp.Params, {**table, "purify_latents": last}, "test"))
+        *_, step = steps_of(glp, model, clip, read_params(glp.Params, {**table, "purify_latents": last}, "test"))
         found[last] = step.latents["tgt"] - clip.latents_FCYX
     assert float(found[False].norm()) > 0.1 * float(clip.latents_FCYX.norm())  # there is an edit
     assert float((found[True] - found[False]).norm()) < lost * float(found[False].norm())

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from tests.diffusion.tiny import TinyModel
-from tests.methods.inputs import edit_input, result
+from tests.methods.inputs import Asked, edit_input, result, steps_of
 from vedit.diffusion.null_text import NullText, null_text
 from vedit.methods import ddim, p2p, pnp
-from vedit.methods.base import EditInput, read_params
+from vedit.methods.base import read_params
 
 STEPS = 3
 GUIDANCE = 7.5
@@ -23,7 +23,7 @@ def model() -> TinyModel:
     return TinyModel()
 
 
-def optimised(model: TinyModel, clip: EditInput, inner_steps: int) -> EditInput:
+def optimised(model: TinyModel, clip: Asked, inner_steps: int) -> Asked:
     """The clip with null embeddings for the guidance of these tests."""
     settings = NullText(GUIDANCE, inner_steps=inner_steps, early_stop=0.0)
     text, empty = model.encode_prompt(clip.source_prompt), model.encode_prompt("")
@@ -51,7 +51,7 @@ def test_decoupled_guidance_gives_the_embeddings_to_the_source_only(model: TinyM
     table = {"steps": STEPS, "guidance": GUIDANCE, "source_branch": "resample", "cross_replace": 0.0, "self_replace": 0.0}
     last = {}
     for null in ("both", "source", "none"):
-        *_, step = p2p.run(model, optimised(model, clip, 3), read_params(p2p.Params, {**table, "null_text": null}, "test"))
+        *_, step = steps_of(p2p, model, optimised(model, clip, 3), read_params(p2p.Params, {**table, "null_text": null}, "test"))
         last[null] = step.latents
     assert torch.equal(last["both"]["src"], last["source"]["src"]) and not torch.equal(last["source"]["src"], last["none"]["src"])
     assert torch.equal(last["source"]["tgt"], last["none"]["tgt"]) and not torch.equal(last["both"]["tgt"], last["none"]["tgt"])

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from tests.diffusion.tiny import SIDE, TinyModel, latents
-from tests.methods.inputs import edit_input, plain_ddim, result
+from tests.methods.inputs import Asked, edit_input, last_step, plain_ddim, prepared, result, steps_of
 from vedit.diffusion.prompts import alignment, column_schedule, equalizer, read_prompt, replacement_map
 from vedit.errors import ModelError, UsageError
 from vedit.methods import p2p
-from vedit.methods.base import EditInput, read_params
+from vedit.methods.base import read_params
 
 STEPS = 4
 SOURCE = "a cat sitting next to a mirror"
@@ -66,7 +66,7 @@ class PublishedProcessor:
 
 
 @torch.no_grad()
-def published(model: TinyModel, clip: EditInput, guidance: float, controller: Published) -> Tensor:
+def published(model: TinyModel, clip: Asked, guidance: float, controller: Published) -> Tensor:
     """Sample source and target together, one frame after another, with diffusers' scheduler step written out."""
     frames = []
     originals = model.unet.attn_processors
@@ -129,7 +129,7 @@ def test_equals_the_published_controllers(model: TinyModel, kind: str, target: s
 def test_equal_prompts_give_the_source(model: TinyModel, mode: str, cross: float, own: float) -> None:
     clip = edit_input(model, SOURCE, SOURCE, STEPS)
     settings = params(mode=mode, cross_replace=cross, self_replace=own, source_branch="resample")
-    *_, step = p2p.run(model, clip, settings)
+    *_, step = steps_of(p2p, model, clip, settings)
     torch.testing.assert_close(step.latents["tgt"], step.latents["src"], rtol=0, atol=1e-12)
 
 
@@ -151,9 +151,9 @@ def test_no_replacement_at_all_is_plain_ddim(model: TinyModel, source_branch: st
 
 def test_the_source_branch_is_not_touched(model: TinyModel) -> None:
     clip = edit_input(model, SOURCE, SWAPPED, STEPS)
-    *_, step = p2p.run(model, clip, params(source_branch="resample", equalizer={"spider-man": 6.0}))
+    *_, step = steps_of(p2p, model, clip, params(source_branch="resample", equalizer={"spider-man": 6.0}))
     torch.testing.assert_close(step.latents["src"], plain_ddim(model, clip, SOURCE, 3.0), rtol=0, atol=1e-12)
-    *_, step = p2p.run(model, clip, params())
+    *_, step = steps_of(p2p, model, clip, params())
     assert torch.equal(step.latents["src"], clip.latents_FCYX)  # a replayed source ends at the clip itself
 
 
@@ -190,24 +190,25 @@ def test_a_local_blend_that_is_everywhere_is_the_identity_and_one_nowhere_gives_
 
 
 def test_a_local_blend_keeps_the_clip_outside_the_mask_bit_for_bit(model: TinyModel) -> None:
-    save: dict[str, Tensor] = {}
-    clip = edit_input(model, SOURCE, SWAPPED, STEPS, save=save, save_attention=True)
-    found = result(p2p, model, clip, params(blend_words=("cat", "Spider-Man"), blend_threshold=0.9, blend_scales=(2,)))
-    mask = save["mask"]
+    clip = edit_input(model, SOURCE, SWAPPED, STEPS, wants_attention=True)
+    last = last_step(p2p, model, clip, params(blend_words=("cat", "Spider-Man"), blend_threshold=0.9, blend_scales=(2,)))
+    found, mask = last.latents["tgt"], last.mask
+    assert mask is not None
     assert mask.shape == (2, 1, SIDE, SIDE) and bool(mask.flatten(1).any(1).all()) and not bool(mask.flatten(1).all(1).any())
     outside = ~mask.expand_as(found)
     assert torch.equal(found[outside], clip.latents_FCYX[outside])
     assert bool((found[~outside] != clip.latents_FCYX[~outside]).any())
-    assert save["attention/tgt/Spider-Man"].shape == (2, 1, SIDE // 2, SIDE // 2)
+    assert last.attention["tgt/Spider-Man"].shape == (2, 1, SIDE // 2, SIDE // 2)
     inverted = result(p2p, model, clip, params(blend_words=("cat", "Spider-Man"), blend_threshold=0.9, blend_scales=(2,), blend_invert=True))
     assert not torch.equal(found, inverted)
 
 
 def test_subtracted_words_and_a_mask_of_the_user_take_places_away(model: TinyModel) -> None:
     def mask(user: Tensor | None = None, **table: Any) -> Tensor:
-        save: dict[str, Tensor] = {}
-        result(p2p, model, edit_input(model, SOURCE, SWAPPED, STEPS, save=save, mask_F1YX=user), params(blend_words=("cat",), blend_scales=(1,), **table))
-        return save["mask"]
+        clip = edit_input(model, SOURCE, SWAPPED, STEPS, mask_F1YX=user)
+        found = last_step(p2p, model, clip, params(blend_words=("cat",), blend_scales=(1,), **table)).mask
+        assert found is not None
+        return found
 
     whole = mask(blend_threshold=0.7)
     fewer = mask(blend_threshold=(0.7, 0.7), subtract_words=("mirror",))
@@ -247,38 +248,38 @@ def test_masks_that_stay_empty_are_warned_of(model: TinyModel) -> None:
 def test_what_does_not_fit_is_refused_before_anything_runs(model: TinyModel, target: str, table: dict[str, Any], message: str) -> None:
     clip = edit_input(model, SOURCE, target, STEPS)
     with pytest.raises((UsageError, ModelError), match=message):
-        next(iter(p2p.run(model, clip, params(**{"blend_words": ("cat",), **table}))))
+        next(iter(steps_of(p2p, model, clip, params(**{"blend_words": ("cat",), **table}))))
 
 
 def test_the_outline_says_what_will_happen(model: TinyModel) -> None:
     clip = edit_input(model, SOURCE, REFINED, STEPS)
-    outline = p2p.outline(model, clip, params(equalizer={"red": 2}, cross_replace=0.5))
+    outline = prepared(p2p, model, clip, params(equalizer={"red": 2}, cross_replace=0.5))
     assert outline.branches == ("src", "tgt/uncond", "tgt") and outline.evaluations == 3 * STEPS
     assert [rule.name for rule in outline.plan.rules] == ["cross-attention (refine)", "self-attention"]
     assert outline.plan.rules[0].steps == (True, True, False, False)
-    assert outline.notes == ("refine: new red, the, at, night; dropped a", "re-weight: red x 2")
+    assert outline.about == ("refine: new red, the, at, night; dropped a", "re-weight: red x 2")
 
 
 def test_self_attention_is_taken_over_at_coarse_modules_only(model: TinyModel) -> None:
     clip = edit_input(model, SOURCE, SWAPPED, STEPS)
-    rules = p2p.outline(model, clip, params(self_max_tokens=SIDE * SIDE // 4)).plan.rules
+    rules = prepared(p2p, model, clip, params(self_max_tokens=SIDE * SIDE // 4)).plan.rules
     assert rules[1].select.scales == (2, 4, 8) and rules[1].targets == ("tgt",)
     with pytest.raises(UsageError, match="leaves no self-attention module"):
-        p2p.outline(model, edit_input(model, SOURCE, SWAPPED, STEPS, latents_FCYX=latents().repeat(1, 1, 4, 4)), params(self_max_tokens=3))
+        prepared(p2p, model, edit_input(model, SOURCE, SWAPPED, STEPS, latents_FCYX=latents().repeat(1, 1, 4, 4)), params(self_max_tokens=3))
 
 
 def test_a_source_that_is_sampled_again_still_leaves_the_clip_outside_a_user_s_mask(model: TinyModel) -> None:
     mask = torch.zeros(2, 1, SIDE, SIDE)
     mask[..., 2:5, 2:5] = 1
     clip = edit_input(model, SOURCE, SWAPPED, STEPS, mask_F1YX=mask)
-    *_, step = p2p.run(model, clip, params(source_branch="resample"))
+    *_, step = steps_of(p2p, model, clip, params(source_branch="resample"))
     outside = (mask == 0).expand_as(clip.latents_FCYX)
     assert torch.equal(step.latents["tgt"][outside], clip.latents_FCYX[outside])
     assert not torch.equal(step.latents["src"], clip.latents_FCYX)  # guided sampling of the source has drifted
     inside = mask.bool().expand_as(clip.latents_FCYX)
     assert float((step.latents["tgt"] - clip.latents_FCYX)[inside].abs().max()) > 1e-3
     blended = params(source_branch="resample", blend_words=("cat",), blend_threshold=0.0, start_blend=0.0)
-    *_, step = p2p.run(model, clip, blended)
+    *_, step = steps_of(p2p, model, clip, blended)
     # a local blend mixes with the branch that it was made from
     assert torch.equal(step.latents["tgt"][outside], step.latents["src"][outside])
 
@@ -289,9 +290,8 @@ def test_where_a_word_looked_is_the_mean_over_steps(model: TinyModel) -> None:
     stored = [clean] * 3
     seen = []
     for timesteps in ([501], [501, 501]):
-        save: dict[str, Tensor] = {}
-        clip = EditInput(clean, stored.__getitem__, timesteps, SOURCE, SWAPPED, save=save, save_attention=True)
-        result(p2p, model, clip, params(steps=len(timesteps), guidance=1.0))
-        seen.append(save["attention/src/cat"])
+        clip = Asked(clean, stored.__getitem__, timesteps, SOURCE, SWAPPED, wants_attention=True)
+        last = last_step(p2p, model, clip, params(steps=len(timesteps), guidance=1.0))
+        seen.append(last.attention["src/cat"])
     torch.testing.assert_close(seen[1], seen[0], rtol=0, atol=1e-6)
     assert 0 < float(seen[0].max()) < 1

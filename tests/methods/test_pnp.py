@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from tests.diffusion.tiny import SIDE, TinyModel
-from tests.methods.inputs import edit_input, plain_ddim, result
+from tests.methods.inputs import Asked, edit_input, plain_ddim, prepared, result, steps_of
 from vedit.errors import ModelError, UsageError
 from vedit.methods import pnp
-from vedit.methods.base import EditInput, mistakes, read_params
+from vedit.methods.base import mistakes, read_params
 
 STEPS = 5
 SOURCE, TARGET, NEGATIVE = "a cat on a mirror", "a red dog at night", "big"
@@ -46,7 +46,7 @@ class PublishedAttention:
 
 
 @torch.no_grad()
-def published(model: TinyModel, clip: EditInput, guidance: float, feature_steps: int, attention_steps: int) -> Tensor:
+def published(model: TinyModel, clip: Asked, guidance: float, feature_steps: int, attention_steps: int) -> Tensor:
     """The loop of pnp.py on [source, uncond, cond], with its layer dictionary."""
     net, frames = model.unet, clip.frames
     control, originals = PublishedAttention(), dict(net.attn_processors)
@@ -95,7 +95,7 @@ def test_the_sampling_trajectory_of_the_same_prompt_is_kept_at_any_guidance(mode
     plain_ddim(model, first, SOURCE, 1.0, keep=own)
     clip = edit_input(model, SOURCE, SOURCE, STEPS, trajectory=own)
     settings = params(feature_until=feature, attention_until=attention, guidance=guidance, negative_prompt=SOURCE)
-    for step in pnp.run(model, clip, settings):
+    for step in steps_of(pnp, model, clip, settings):
         torch.testing.assert_close(step.latents["tgt"], own[step.index + 1], rtol=0, atol=1e-12)
 
 
@@ -109,10 +109,10 @@ def test_frames_in_chunks_give_the_same(model: TinyModel, frames_per_call: int) 
 def test_starting_later_skips_steps_and_starts_from_the_stored_latents(model: TinyModel) -> None:
     clip = edit_input(model, SOURCE, TARGET, STEPS)
     settings = params(start_index=2, feature_until=0.0, attention_until=0.0)
-    assert [step.index for step in pnp.run(model, clip, settings)] == [2, 3, 4]
+    assert [step.index for step in steps_of(pnp, model, clip, settings)] == [2, 3, 4]
     torch.testing.assert_close(result(pnp, model, clip, settings), plain_ddim(model, clip, TARGET, 3.0, start=2, negative=NEGATIVE), rtol=0, atol=1e-12)
     with pytest.raises(UsageError, match="Give 0 to 4"):
-        pnp.outline(model, clip, params(start_index=5))
+        prepared(pnp, model, clip, params(start_index=5))
 
 
 def test_the_names_of_the_published_codes_and_of_the_thesis_mean_the_same() -> None:
@@ -132,7 +132,7 @@ def test_skipping_layers_leaves_the_finest_structure(model: TinyModel) -> None:
 
 
 def test_structure_starts_at_its_step(model: TinyModel) -> None:
-    rules = pnp.outline(model, edit_input(model, SOURCE, TARGET, STEPS), params(t2=1)).plan.rules
+    rules = prepared(pnp, model, edit_input(model, SOURCE, TARGET, STEPS), params(t2=1)).plan.rules
     assert {rule.name: rule.steps for rule in rules} == {"features": (False, True, True, True, False), "self-attention": (False, True, False, False, False)}
 
 
@@ -141,13 +141,13 @@ def test_structure_starts_at_its_step(model: TinyModel) -> None:
 )
 def test_a_layer_that_the_model_lacks_is_named(model: TinyModel, table: dict[str, Any]) -> None:
     with pytest.raises(ModelError) as caught:
-        pnp.outline(model, edit_input(model, SOURCE, TARGET, STEPS), params(**table))
+        prepared(pnp, model, edit_input(model, SOURCE, TARGET, STEPS), params(**table))
     assert next(iter(table.values()))[-1] in str(caught.value) and "up_blocks.1" in str(caught.value)
 
 
 def test_content_needs_a_mask_and_says_so(model: TinyModel) -> None:
-    said: list[str] = []
-    clip = edit_input(model, SOURCE, TARGET, STEPS, warn=said.append)
+    clip = edit_input(model, SOURCE, TARGET, STEPS)
+    said = prepared(pnp, model, clip, params(t0=0, t1=0)).notes
     assert torch.equal(result(pnp, model, clip, params(t0=0, t1=0)), result(pnp, model, clip, params()))
     assert len(said) == 2 and "no edit mask" in said[0] and "no temporal attention" in said[1]
 
@@ -170,13 +170,13 @@ def test_every_mistake_is_reported_with_the_nearest_spelling() -> None:
     assert len(found) == 4
     assert any("no key 'feature_untl'; did you mean feature_until?" in line for line in found)
     assert any(line.startswith("attention_until = 1.5: input should be less than or equal to 1") for line in found)
-    assert list(mistakes(pnp.Params, {"feature_layers": "up_blocks.1"})) == ["feature_layers = 'up_blocks.1': it is a list, such as ['a', 'b']."]
+    assert list(mistakes(pnp.Params, {"feature_layers": 1.5})) == ["feature_layers = 1.5: it is a list, such as ['a', 'b']."]
     with pytest.raises(UsageError, match=r"here: 1 mistake\.\n  steps = 0"):
         read_params(pnp.Params, {"steps": 0}, "here")
 
 
 def test_the_outline_counts_three_branches(model: TinyModel) -> None:
     clip = edit_input(model, SOURCE, TARGET, STEPS)
-    outline = pnp.outline(model, clip, params())
+    outline = prepared(pnp, model, clip, params())
     assert outline.branches == ("src", "tgt/uncond", "tgt") and outline.evaluations == 3 * STEPS
-    assert pnp.outline(model, clip, params(guidance=1)).branches == ("src", "tgt")
+    assert prepared(pnp, model, clip, params(guidance=1)).branches == ("src", "tgt")

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from tests.diffusion.tiny import TinyModel
+from tests.methods.inputs import Asked, prepared
 from vedit import methods, presets
-from vedit.methods.base import EditInput, Outline, read_params
+from vedit.methods.base import read_params
 from vedit.train import shapes
 
 METHOD_PRESETS = [name for name in presets.paths() if presets.load(name).kind == "method"]
@@ -22,11 +23,9 @@ def test_a_preset_is_right_for_its_method_and_fits_its_model(name: str) -> None:
     model = TinyModel()
     if name.endswith("-shapes"):
         model.unet = shapes.unet(4)
-    clip = EditInput(
-        torch.zeros(2, 4, 16, 16), lambda index: torch.zeros(2, 4, 16, 16), model.schedule.timesteps(getattr(params, "steps", 1)), "a cat", "a dog"
-    )
-    outline = module.outline(model, clip, params)
-    assert isinstance(outline, Outline) and outline.evaluations > 0
+    clip = Asked(torch.zeros(2, 4, 16, 16), lambda index: torch.zeros(2, 4, 16, 16), model.schedule.timesteps(getattr(params, "steps", 1)), "a cat", "a dog")
+    outline = prepared(module, model, clip, params)
+    assert outline.evaluations > 0
     if method in ("p2p", "pnp"):
         assert len(outline.plan.rules) == 2
 

@@ -5,9 +5,9 @@ Shape letters: B branches, F frames, C channels, Y X rows and columns, L text to
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -24,12 +24,16 @@ class Step:
     """One step done: its index, timestep, and the latents of each stream after it.
 
     latents: by stream name, each (F, C, Y, X). x0: the clean latents foreseen, for propagated streams.
+    mask: (F, 1, Y, X), where the edit may act, when a rule made one. attention: of the last step, by
+    "BRANCH/WORD", where the word looked (F, 1, y, x), when that is wanted.
     """
 
     index: int
     timestep: int
     latents: dict[str, Tensor]
     x0: dict[str, Tensor]
+    mask: Tensor | None = None
+    attention: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass
@@ -151,7 +155,7 @@ def sample(
             latents = controller.outside("latents", "latents", latents, index, slice(0, controller.total))
             for stream in streams:
                 stream.latents = latents[stream.name]
-        yield Step(index, timestep, latents, x0)
+        yield Step(index, timestep, latents, x0, None if controller is None else controller.shown.get("mask"))
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:

@@ -1,16 +1,13 @@
-"""What a method module has, what it is given, and what it announces before it runs.
+"""What a method module has, what it is asked for, and what it says before it runs.
 
 A method module holds
 
     SUMMARY      one line of help
-    NEEDS        a frozenset; "inversion" when `EditInput.trajectory` is read, "source prompt" when the
+    NEEDS        a frozenset; "inversion" when `Window.trajectory` is read, "source prompt" when the
                  inversion must have been made with this very prompt
     Params       its settings, a `MethodParams`; presets and options are checked by it
-    outline      from (model, clip, params) to an `Outline`, all that --explain prints
-    run          from (model, clip, params) to an iterator of `Step`; the last one's
-                 `latents["tgt"]` is the result
-    couples      may be left out: from params to whether frames act on each other. Without it a long
-                 clip is edited window by window, and memory does not grow with its frames
+    prepare      prepare(model, request, params) -> Prepared: everything that is the same for all
+                 windows of a clip, read and checked once; all that --explain prints, and `run`
 
 `model` offers unet, schedule, encode_prompt(text), tokenizer, device and dtype.
 Shape letters: F frames, C channels, Y X latent rows and columns.
@@ -19,15 +16,17 @@ Shape letters: F frames, C channels, Y X latent rows and columns.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
+import torch
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from torch import Tensor
 
 from vedit.diffusion.attention.control import Controller
 from vedit.diffusion.attention.locate import Select, Site, find_sites, select_sites
 from vedit.diffusion.attention.rules import LatentBlend, Plan, Rule
+from vedit.diffusion.attention.store import MapStore
 from vedit.diffusion.attention.words import WordMaps, published_scale
 from vedit.diffusion.prompts import read_prompt
 from vedit.diffusion.sample import Step, Stream, branch_names, sample
@@ -59,6 +58,11 @@ class MethodParams(BaseModel):
     )
     negative_prompt: str = Field("", validation_alias=AliasChoices("negative_prompt", "editing_negative_prompt"), description="what guidance leads away from")
 
+    @property
+    def joins_frames(self) -> bool:
+        """Whether frames act on each other, so that a clip is edited as one, and memory grows with its frames."""
+        return False
+
 
 class SamplingParams(MethodParams):
     """Settings of a method that samples."""
@@ -77,58 +81,81 @@ class InversionParams(SamplingParams):
 
 
 @dataclass(frozen=True)
-class EditInput:
-    """A clip to edit, at latent size.
+class Request:
+    """What is asked of a method: the same for every window of a clip.
 
-    latents_FCYX: z0, of the clip. trajectory: the stored source latents by index of `timesteps`;
-    one past the last index gives z0. timesteps: of sampling, noisiest first.
-    source_prompt: what the clip was inverted with. mask_F1YX: 1 inside the edit, or None.
-    first_frame: the clip's number of frame 0, where only a window of it is edited.
-    save: filled with the last edit mask ("mask") and, with save_attention, with where each word looks
-    ("attention/BRANCH/WORD", the mean over steps), (F, 1, y, x) each; None when nobody wants them.
-    uncond: optimised null embeddings (1 or F, L, E) by step index, of a null-text inversion.
-    warn: told of what the user should know.
+    source_prompt: what the clip was inverted with. timesteps: of sampling, noisiest first.
+    shape: channels, rows and columns of the latents. frames: of the largest window.
+    has_mask: whether windows bring an edit mask of the user's. wants_attention: whether the last
+    step is to show where each word looked. warn: told of what shows only while it runs.
     """
 
-    latents_FCYX: Tensor
-    trajectory: Callable[[int], Tensor]
-    timesteps: Sequence[int]
     source_prompt: str
     target_prompt: str
-    mask_F1YX: Tensor | None = None
+    timesteps: Sequence[int]
+    shape: tuple[int, int, int]
+    frames: int
+    has_mask: bool = False
     seed: int = 0
     frames_per_call: int = 8
-    first_frame: int = 0
-    save: dict[str, Tensor] | None = None
-    save_attention: bool = False
-    uncond: Callable[[int], Tensor] | None = None
+    wants_attention: bool = False
     warn: Callable[[str], None] = field(default=lambda message: None)
-
-    @property
-    def frames(self) -> int:
-        return len(self.latents_FCYX)
 
     @property
     def size(self) -> tuple[int, int]:
         """Rows and columns of the latents."""
-        return int(self.latents_FCYX.shape[-2]), int(self.latents_FCYX.shape[-1])
+        return self.shape[1], self.shape[2]
+
+    def blank(self) -> Window:
+        """A window as large as the largest, without contents."""
+        latents = torch.zeros(1, *self.shape).expand(self.frames, -1, -1, -1)
+        mask = torch.ones(1, 1, *self.size).expand(self.frames, -1, -1, -1) if self.has_mask else None
+        return Window(latents, lambda index: latents, mask)
 
 
 @dataclass(frozen=True)
-class Outline:
-    """What a run will do, known before its first evaluation.
+class Window:
+    """Frames that go through a method together, at latent size.
 
-    branches: of each network call. plan: rules and probes. iterations: steps taken, the first of
-    them with index `start`. notes: sentences for the user, such as how words correspond.
-    makes_mask: whether `EditInput.save` is given a mask of the method's own. held_bytes: what the
-    method keeps between calls, besides latents and attention maps.
+    latents_FCYX: z0, of the clip. trajectory: the stored source latents by index of the request's
+    timesteps; one past the last index gives z0. mask_F1YX: 1 inside the edit, or None.
+    uncond: optimised null embeddings (1 or F, L, E) by step index, of a null-text inversion.
+    first_frame: index in the whole clip of this window's first frame. begin: what the target starts
+    as; the source's own latents at that step when not given.
     """
 
+    latents_FCYX: Tensor
+    trajectory: Callable[[int], Tensor]
+    mask_F1YX: Tensor | None = None
+    uncond: Callable[[int], Tensor] | None = None
+    first_frame: int = 0
+    begin: Tensor | None = None
+
+    def at(self, index: int) -> Tensor:
+        """What the target starts as at a step."""
+        return self.trajectory(index) if self.begin is None else self.begin
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A method made ready for a clip: what it will do, known before its first evaluation, and how to run it.
+
+    run: from a window to its steps; the last one's `latents["tgt"]` is the result, and it shows the
+    edit mask and the attention, where there are some. branches: of each network call. plan: rules and
+    probes, of a window without contents. iterations: steps taken, the first of them with index
+    `start`; total: steps that `run` yields, if more. notes: what the user should know.
+    about: further lines of --explain, such as how words correspond. makes_mask: whether the last step
+    shows a mask of the method's own. held_bytes: what is kept between calls, besides latents and maps.
+    """
+
+    run: Callable[[Window], Iterator[Step]]
     branches: tuple[str, ...]
     plan: Plan
     iterations: int
     start: int = 0
+    total: int = 0
     notes: tuple[str, ...] = ()
+    about: tuple[str, ...] = ()
     makes_mask: bool = False
     held_bytes: int = 0
 
@@ -210,18 +237,35 @@ def check_start(start_index: int, steps: int) -> None:
         raise UsageError(f"start_index {start_index} is behind the last of {steps} steps.", f"Give 0 to {steps - 1}.")
 
 
-def guided_stream(model: Any, clip: EditInput, params: MethodParams, latents: Tensor) -> Stream:
-    """The stream "tgt": the target prompt, guided away from the negative prompt or the inversion's null embeddings."""
-    cond, uncond = (model.encode_prompt(text).to(model.device) for text in (clip.target_prompt, params.negative_prompt))
-    if clip.uncond is not None and isinstance(params, InversionParams) and params.null_text == "both":
-        uncond = clip.uncond
-    return Stream("tgt", latents.to(model.device), cond, uncond, params.guidance)
+class Texts:
+    """The embeddings of a request's prompts, each made once, and the streams that carry them."""
 
+    def __init__(self, model: Any, request: Request, params: MethodParams) -> None:
+        self.model, self.request, self.params = model, request, params
+        self._made: dict[str, Tensor] = {}
 
-def replayed_stream(model: Any, clip: EditInput, latents: Tensor) -> Stream:
-    """The stream "src": the stored latents of each step with the prompt they were inverted with."""
-    cond = model.encode_prompt(clip.source_prompt).to(model.device)
-    return Stream("src", latents.to(model.device), cond, replay=lambda index: clip.trajectory(index).to(model.device))
+    def of(self, prompt: str) -> Tensor:
+        """The embedding of a prompt, (1, L, E)."""
+        if prompt not in self._made:
+            self._made[prompt] = self.model.encode_prompt(prompt).to(self.model.device)
+        return self._made[prompt]
+
+    def guided(self, window: Window, latents: Tensor) -> Stream:
+        """The stream "tgt": the target prompt, guided away from the negative prompt or the inversion's null embeddings."""
+        cond, uncond = self.of(self.request.target_prompt), self.of(self.params.negative_prompt)
+        is_nulled = isinstance(self.params, InversionParams) and self.params.null_text == "both"
+        guide: Any = window.uncond if window.uncond is not None and is_nulled else uncond
+        return Stream("tgt", latents.to(self.model.device), cond, guide, self.params.guidance)
+
+    def replayed(self, window: Window, latents: Tensor) -> Stream:
+        """The stream "src": the stored latents of each step with the prompt they were inverted with."""
+        device = self.model.device
+        return Stream(
+            "src",
+            latents.to(device),
+            self.of(self.request.source_prompt),
+            replay=lambda index: window.trajectory(index).to(device),
+        )
 
 
 def branches_of(guidance: float, *sources: str) -> tuple[str, ...]:
@@ -229,63 +273,105 @@ def branches_of(guidance: float, *sources: str) -> tuple[str, ...]:
     return (*sources, *(("tgt/uncond", "tgt") if guidance != 1 else ("tgt",)))
 
 
-def watched_words(model: Any, clip: EditInput, branches: Sequence[str], scales: Sequence[int] | None = None) -> WordMaps:
-    """Where the words of source and target look, at scales of the method's or the published 16x16 maps."""
-    named = [branch for branch in ("src", "tgt") if branch in branches]
-    return WordMaps(model.unet, named, scales or (published_scale(model.unet, clip.size),), clip.size)
+class Looks:
+    """Where the words of source and target look: probes that sum maps, and what they show at the end.
+
+    scales: of the method's, or the published 16x16 maps. branches: those whose maps a method needs
+    anyway; all conditional ones where the user wants to see them.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        request: Request,
+        branches: Sequence[str],
+        scales: Sequence[int] | None = None,
+        needed: Sequence[str] = (),
+    ) -> None:
+        self.model, self.request = model, request
+        named = [branch for branch in ("src", "tgt") if branch in branches]
+        self.named = named if request.wants_attention else [branch for branch in named if branch in needed]
+        sizes = (scales or (published_scale(model.unet, request.size),)) if self.named else ()
+        self.words = WordMaps(model.unet, self.named, sizes, request.size)
+
+    def probes(self) -> tuple[Rule, ...]:
+        """What sums the maps while the network runs."""
+        return self.words.probes()
+
+    def shown(self, store: MapStore, steps: int) -> dict[str, Tensor]:
+        """Where each word looked, by "BRANCH/WORD", the mean over steps (F, 1, y, x); nothing unless the user wants it."""
+        if not self.request.wants_attention:
+            return {}
+        found = {}
+        for branch in self.named:
+            text = self.request.source_prompt if branch == "src" else self.request.target_prompt
+            prompt = read_prompt(self.model.tokenizer, text)
+            for word in dict.fromkeys(prompt.words):
+                found[f"{branch}/{word}"] = self.words.of(store, branch, prompt.tokens_of(word)) / steps
+        return found
 
 
-def plan_of(model: Any, clip: EditInput, branches: Sequence[str], rules: Sequence[Rule] = ()) -> Plan:
-    """Rules, and probes of the attention that the user wants to see."""
-    return Plan(tuple(rules), watched_words(model, clip, branches).probes() if clip.save_attention else ())
+def bound(model: Any, request: Request, plan: Plan, branches: Sequence[str], frames: int) -> Controller:
+    """A plan bound to the model and the clip's size; raises for sites that are missing and maps that do not fit."""
+    return Controller(model.unet, plan, branches, frames, request.size, model.tokenizer.model_max_length)
 
 
-def save_words(model: Any, clip: EditInput, controller: Controller, steps: int, words: WordMaps | None = None) -> None:
-    """Put where each word looked into `clip.save`, when the user wants to see it."""
-    if clip.save is None or not clip.save_attention:
-        return
-    words = words or watched_words(model, clip, list(controller.branches))
-    for branch in words.branches:
-        prompt = read_prompt(model.tokenizer, clip.source_prompt if branch == "src" else clip.target_prompt)
-        for word in dict.fromkeys(prompt.words):
-            clip.save[f"attention/{branch}/{word}"] = words.of(controller.store, branch, prompt.tokens_of(word)) / steps
+def no_rules(window: Window) -> tuple[Rule, ...]:
+    """A method that leaves the network's pass alone."""
+    return ()
 
 
-def bind(model: Any, clip: EditInput, outline: Outline) -> Controller:
-    """An outline bound to the model and the clip's size; raises for sites that are missing and maps that do not fit."""
-    return Controller(model.unet, outline.plan, outline.branches, clip.frames, clip.size, model.tokenizer.model_max_length)
-
-
-def control(model: Any, clip: EditInput, streams: Sequence[Stream], plan: Plan) -> Controller:
-    """A plan bound to the model and the clip's size."""
-    names = branch_names(streams)
-    tokens = streams[0].text(names[0], 0).shape[1]
-    return Controller(model.unet, plan, names, clip.frames, clip.size, tokens)
-
-
-def sample_with(
+def sampled(
     model: Any,
-    clip: EditInput,
-    streams: Sequence[Stream],
-    controller: Controller,
+    request: Request,
+    streams: Callable[[Window], list[Stream]],
+    branches: tuple[str, ...],
+    rules: Callable[[Window], tuple[Rule, ...]] = no_rules,
+    *,
     start: int = 0,
-    words: WordMaps | None = None,
-) -> Iterator[Step]:
-    """Sample under a controller; the model is itself again whatever happens. words: what the probes of the plan sum."""
-    with controller.installed():
-        yield from sample(
-            model.unet, model.schedule, clip.timesteps, streams, controller,
-            frames_per_call=clip.frames_per_call, start=start, first_frame=clip.first_frame,
-        )  # fmt: skip
-    save_words(model, clip, controller, len(clip.timesteps) - start, words)
+    looks: Looks | None = None,
+    **facts: Any,
+) -> Prepared:
+    """A method that samples streams from a step on, under rules.
+
+    streams, rules: of a window; `branches` are those of the streams. looks: what is probed, when the
+    method needs more than what the user wants to see. facts: further fields of `Prepared`.
+    """
+    watched = looks or Looks(model, request, branches)
+    taken = len(request.timesteps) - start
+
+    def plan(window: Window) -> Plan:
+        return Plan(rules(window), watched.probes())
+
+    def run(window: Window) -> Iterator[Step]:
+        moving = streams(window)
+        assert tuple(branch_names(moving)) == branches, "the branches announced are those that run"
+        controller = bound(model, request, plan(window), branches, len(window.latents_FCYX))
+        with controller.installed():
+            for step in sample(
+                model.unet,
+                model.schedule,
+                request.timesteps,
+                moving,
+                controller,
+                frames_per_call=request.frames_per_call,
+                start=start,
+                first_frame=window.first_frame,
+            ):
+                is_last = step.index + 1 == len(request.timesteps)
+                yield replace(step, attention=watched.shown(controller.store, taken)) if is_last else step
+
+    prepared = Prepared(run, branches, plan(request.blank()), taken, start, taken, **facts)
+    bound(model, request, prepared.plan, branches, request.frames)
+    return prepared
 
 
-def hold_outside(clip: EditInput, source: Callable[[int], Tensor] | None = None) -> tuple[LatentBlend, ...]:
+def hold_outside(request: Request, window: Window, source: Callable[[int], Tensor] | None = None) -> tuple[Rule, ...]:
     """The rule that puts the source's latents back outside the user's mask after each step; none without a mask.
 
     source(i): the source's latents before step i; the stored ones by default.
     """
-    if clip.mask_F1YX is None:
+    if window.mask_F1YX is None:
         return ()
-    always = (True,) * len(clip.timesteps)
-    return (LatentBlend("tgt", source or clip.trajectory, clip.mask_F1YX, always, "latents outside the edit mask"),)
+    always = (True,) * len(request.timesteps)
+    return (LatentBlend("tgt", source or window.trajectory, window.mask_F1YX, always, "latents outside the edit mask"),)

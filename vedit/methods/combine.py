@@ -15,17 +15,17 @@ inversion in between.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from types import ModuleType
 from typing import Any, Literal
 
 from pydantic import AliasChoices, Field, model_validator
 
-from vedit.diffusion.attention.rules import Plan
 from vedit.diffusion.invert import invert
 from vedit.diffusion.prompts import read_prompt
 from vedit.diffusion.sample import Step
 from vedit.methods import dds, glp, p2p, pnp
-from vedit.methods.base import EditInput, InversionParams, MethodParams, Outline, mistakes
+from vedit.methods.base import InversionParams, MethodParams, Prepared, Request, Texts, Window, mistakes
 from vedit.methods.glp import Params as GlpParams
 
 SUMMARY = "Optimise the clip's latents with GLP, and sample or guide them with p2p or pnp."
@@ -71,12 +71,9 @@ class Params(InversionParams):
         return FORWARD[self.forward].Params.model_validate(table)
 
     @property
-    def iterations(self) -> int:
-        """Steps that are yielded; near enough for a progress bar where the step counts do not divide."""
-        if self.form == "in-loop":
-            return self.backward.iterations
-        inverted = (self.inversion_steps or self.steps) * (self.steps - 1 - self.start_index) // self.steps + 1
-        return self.backward.iterations + inverted + self.steps - self.start_index
+    def joins_frames(self) -> bool:
+        """Whether frames act on each other."""
+        return self.backward.joins_frames
 
 
 def levels_to(model: Any, timesteps: Sequence[int], params: Params) -> list[int]:
@@ -90,55 +87,63 @@ def _plain(table: dict[str, Any]) -> dict[str, Any]:
     return {key.replace("-", "_"): value for key, value in table.items()}
 
 
-def outline(model: Any, clip: EditInput, params: Params) -> Outline:
-    first = glp.outline(model, clip, params.backward)
-    if params.form == "in-loop":
-        plan, notes = in_loop_plan(model, clip, params)
-        return Outline(first.branches, plan, first.iterations, 0, (*first.notes, *notes), first.makes_mask, first.held_bytes)
-    then = FORWARD[params.forward].outline(model, clip, params.onward)
-    inverted = len(levels_to(model, clip.timesteps, params))
-    note = f"before these steps: {first.iterations} iterations of glp with {first.evaluations} evaluations per frame, and {inverted} of inversion"
-    return Outline(
-        then.branches, then.plan, then.iterations, then.start, (note, *first.notes, *then.notes), first.makes_mask or then.makes_mask, first.held_bytes
-    )
+def prepare(model: Any, request: Request, params: Params) -> Prepared:
+    return (in_loop if params.form == "in-loop" else sequential)(model, request, params)
 
 
-def couples(params: Params) -> bool:
-    """Whether frames act on each other."""
-    return glp.couples(params.backward)
-
-
-def in_loop_plan(model: Any, clip: EditInput, params: Params) -> tuple[Plan, list[str]]:
-    """The forward method's rules, by iteration of GLP; and what the user should know."""
-    total, notes = model.schedule.train_steps, list[str]()
-    positions = [total - 1 - dds.timestep_of(params.backward, clip, iteration, total) for iteration in range(params.backward.iterations)]
+def in_loop(model: Any, request: Request, params: Params) -> Prepared:
+    """GLP, with the forward method's rules by iteration."""
+    total, backward = model.schedule.train_steps, params.backward
+    iterations = range(backward.iterations)
+    positions = [total - 1 - dds.timestep_of(backward, request, iteration, total) for iteration in iterations]
     settings: MethodParams = params.onward
-    probes = glp.outline(model, clip, params.backward).plan.probes
     if isinstance(settings, pnp.Params):
-        scaled = {key: getattr(settings, key) * total // params.steps for key in ("structure_from", "content_from") if getattr(settings, key) is not None}
-        targets = ("tgt/uncond", "tgt") if params.backward.guidance != 1 else ("tgt",)
-        rules: list[Any] = list(pnp.injections(model.unet, settings.model_copy(update=scaled), targets, clip, notes, positions, total))
-        return Plan(tuple(rules), probes), notes
+        starts = {key: getattr(settings, key) for key in ("structure_from", "content_from")}
+        scaled = {key: start * total // params.steps for key, start in starts.items() if start is not None}
+        targets = ("tgt/uncond", "tgt") if backward.guidance != 1 else ("tgt",)
+        moved = settings.model_copy(update=scaled)
+        rules, notes = pnp.injections(model.unet, moved, targets, request, positions, total)
+        return glp.prepare(model, request, backward, rules, notes=notes)
     assert isinstance(settings, p2p.Params)
-    source, target = read_prompt(model.tokenizer, clip.source_prompt), read_prompt(model.tokenizer, clip.target_prompt)
-    notes += p2p.describe(settings, source, target)
-    return Plan(tuple(p2p.injections(model.unet, settings, source, target, clip.size, positions, total)), probes), notes
+    source, target = (read_prompt(model.tokenizer, text) for text in (request.source_prompt, request.target_prompt))
+    fixed = tuple(p2p.injections(model.unet, settings, source, target, request.size, positions, total))
+    about = tuple(p2p.describe(settings, source, target))
+    return glp.prepare(model, request, backward, lambda window: fixed, about=about)
 
 
-def run(model: Any, clip: EditInput, params: Params) -> Iterator[Step]:
-    if params.form == "in-loop":
-        plan, _ = in_loop_plan(model, clip, params)
-        yield from glp.run(model, clip, params.backward, plan)
-        return
-    forward, settings = FORWARD[params.forward], params.onward
-    forward.outline(model, clip, settings)  # a mistake there shows before the optimisation, not after
-    latents = clip.latents_FCYX
-    for step in glp.run(model, clip, params.backward):
-        latents = step.latents["tgt"]
-        yield step
-    text = model.encode_prompt(clip.target_prompt).to(model.device)
-    levels = levels_to(model, clip.timesteps, params)
-    for level in invert(model.unet, model.schedule, levels, latents, text, fixed_point=params.fixed_point, frames_per_call=clip.frames_per_call):
-        latents = level.latents
-        yield Step(level.index, level.timestep, {"tgt": latents}, {})
-    yield from forward.run(model, clip, settings, latents)
+def sequential(model: Any, request: Request, params: Params) -> Prepared:
+    """GLP, its result inverted with the new prompt, and the forward method from there."""
+    first = glp.prepare(model, request, params.backward)
+    then = FORWARD[params.forward].prepare(model, request, params.onward)
+    levels, texts = levels_to(model, request.timesteps, params), Texts(model, request, params)
+
+    def run(window: Window) -> Iterator[Step]:
+        latents, mask = window.latents_FCYX, None
+        for step in first.run(window):
+            latents, mask = step.latents["tgt"], step.mask
+            yield step
+        for level in invert(
+            model.unet,
+            model.schedule,
+            levels,
+            latents,
+            texts.of(request.target_prompt),
+            fixed_point=params.fixed_point,
+            frames_per_call=request.frames_per_call,
+            first_frame=window.first_frame,
+        ):
+            latents = level.latents
+            yield Step(level.index, level.timestep, {"tgt": latents}, {})
+        for step in then.run(replace(window, begin=latents)):
+            yield step if step.mask is not None else replace(step, mask=mask)
+
+    evaluations = f"{first.iterations} iterations of glp with {first.evaluations} evaluations per frame"
+    return replace(
+        then,
+        run=run,
+        total=first.total + len(levels) + then.total,
+        about=(f"before these steps: {evaluations}, and {len(levels)} of inversion", *first.about, *then.about),
+        notes=(*first.notes, *then.notes),
+        makes_mask=first.makes_mask or then.makes_mask,
+        held_bytes=first.held_bytes,
+    )

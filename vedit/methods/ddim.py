@@ -6,13 +6,22 @@ survives as far as the noise holds it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from pydantic import Field
 
-from vedit.diffusion.sample import Step
-from vedit.methods.base import EditInput, InversionParams, Outline, branches_of, check_start, control, guided_stream, hold_outside, plan_of, sample_with
+from vedit.diffusion.sample import Stream
+from vedit.methods.base import (
+    InversionParams,
+    Prepared,
+    Request,
+    Texts,
+    Window,
+    branches_of,
+    check_start,
+    hold_outside,
+    sampled,
+)
 
 SUMMARY = "Invert the clip and sample again with the new prompt."
 NEEDS = frozenset({"inversion"})
@@ -22,13 +31,18 @@ class Params(InversionParams):
     start_index: int = Field(0, ge=0, description="sampling step to start at; later keeps more of the clip")
 
 
-def outline(model: Any, clip: EditInput, params: Params) -> Outline:
-    check_start(params.start_index, len(clip.timesteps))
-    branches = branches_of(params.guidance)
-    return Outline(branches, plan_of(model, clip, branches, hold_outside(clip)), len(clip.timesteps) - params.start_index, params.start_index)
+def prepare(model: Any, request: Request, params: Params) -> Prepared:
+    check_start(params.start_index, len(request.timesteps))
+    texts = Texts(model, request, params)
 
+    def streams(window: Window) -> list[Stream]:
+        return [texts.guided(window, window.at(params.start_index))]
 
-def run(model: Any, clip: EditInput, params: Params) -> Iterator[Step]:
-    announced = outline(model, clip, params)
-    streams = [guided_stream(model, clip, params, clip.trajectory(announced.start))]
-    yield from sample_with(model, clip, streams, control(model, clip, streams, announced.plan), announced.start)
+    return sampled(
+        model,
+        request,
+        streams,
+        branches_of(params.guidance),
+        lambda window: hold_outside(request, window),
+        start=params.start_index,
+    )

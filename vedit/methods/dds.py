@@ -12,7 +12,8 @@ Shape letters: F frames, C channels, Y X latent rows and columns.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -21,6 +22,8 @@ from torch import Tensor
 
 from vedit.diffusion.attention.control import Controller
 from vedit.diffusion.attention.rules import Plan, Rule
+from vedit.diffusion.attention.store import MapStore
+from vedit.diffusion.attention.words import WordMaps
 from vedit.diffusion.blend import MaskWatch, threshold_map
 from vedit.diffusion.noise import noise_like, substream
 from vedit.diffusion.prompts import read_prompt
@@ -28,7 +31,19 @@ from vedit.diffusion.purify import clip_rms, dds_gradient, structure_gradient, u
 from vedit.diffusion.sample import Step, Stream, branch_names, finite_advice, predict
 from vedit.diffusion.schedule import add_noise
 from vedit.errors import ModelError
-from vedit.methods.base import EditInput, MethodParams, Numbers, Outline, Share, Words, control, guided_stream, plan_of, save_words, watched_words
+from vedit.methods.base import (
+    Looks,
+    MethodParams,
+    Numbers,
+    Prepared,
+    Request,
+    Share,
+    Texts,
+    Window,
+    Words,
+    bound,
+    no_rules,
+)
 
 SUMMARY = "Move the clip's latents towards the new prompt, step by step, without inversion."
 NEEDS: frozenset[str] = frozenset()
@@ -70,50 +85,112 @@ class Params(ScoreParams):
     pass
 
 
-def timestep_of(params: ScoreParams, clip: EditInput, iteration: int, train_steps: int) -> int:
+def prepare(model: Any, request: Request, params: Params) -> Prepared:
+    def descend(score: Score, mask: EditMask) -> Iterator[tuple[int, Tensor]]:
+        latents = score.source_FCYX
+        for iteration in range(params.iterations):
+            timestep, gradient = score.gradient(latents, iteration)
+            latents = moved(score, latents, gradient, mask.at(iteration), iteration)
+            yield timestep, latents
+
+    return optimised(model, request, params, descend)
+
+
+def optimised(
+    model: Any,
+    request: Request,
+    params: ScoreParams,
+    descend: Callable[[Score, EditMask], Iterator[tuple[int, Tensor]]],
+    rules: Callable[[Window], tuple[Rule, ...]] = no_rules,
+    **facts: Any,
+) -> Prepared:
+    """A method that optimises latents: `descend` yields the timestep and the latents of each iteration.
+
+    rules: that act inside the calls, by iteration. facts: further fields of `Prepared`.
+    """
+    names = ("src", "tgt") if params.reference == "source" else ("tgt",)
+    guided = params.guidance != 1 or params.reference == "uncond"
+    branches = tuple(branch for name in names for branch in ((f"{name}/uncond", name) if guided else (name,)))
+    tokens = mask_tokens(model, request, params)
+    needed, scales = (("src",), params.mask_scales) if tokens else ((), None)
+    looks, texts = Looks(model, request, branches, scales, needed), Texts(model, request, params)
+
+    def plan(window: Window) -> Plan:
+        return Plan(rules(window), looks.probes())
+
+    @torch.inference_mode()
+    def run(window: Window) -> Iterator[Step]:
+        controller = bound(model, request, plan(window), branches, len(window.latents_FCYX))
+        score = Score(texts, window, controller, params)
+        assert tuple(branch_names(score.streams)) == branches, "the branches announced are those that run"
+        mask = EditMask(request, window, params, controller.store, looks.words, tokens)
+        with controller.installed():
+            for iteration, (timestep, latents) in enumerate(descend(score, mask)):
+                step = Step(iteration, timestep, {"tgt": latents}, {"tgt": latents})
+                if iteration + 1 < params.iterations:
+                    yield step
+                else:
+                    attention = looks.shown(controller.store, params.iterations)
+                    yield replace(step, mask=mask.at(params.iterations), attention=attention)
+
+    has_mask = request.has_mask or bool(tokens)
+    notes = () if has_mask else ("no edit mask: nothing pulls the background back; w2 has no effect",)
+    told = {**facts, "notes": (*notes, *facts.get("notes", ()))}
+    prepared = Prepared(run, branches, plan(request.blank()), params.iterations, 0, params.iterations, makes_mask=bool(tokens), **told)
+    bound(model, request, prepared.plan, branches, request.frames)
+    return prepared
+
+
+def timestep_of(params: ScoreParams, request: Request, iteration: int, train_steps: int) -> int:
     """The timestep that an iteration asks the network at."""
     high = min(params.t_max, train_steps)
-    return int(torch.randint(min(params.t_min, high - 1), high, (1,), generator=substream(clip.seed, 1, iteration)))
+    return int(torch.randint(min(params.t_min, high - 1), high, (1,), generator=substream(request.seed, 1, iteration)))
 
 
 class Score:
-    """The gradients of one clip, iteration by iteration."""
+    """The gradients of one window, iteration by iteration."""
 
-    def __init__(self, model: Any, clip: EditInput, params: ScoreParams) -> None:
-        self.model, self.clip, self.params = model, clip, params
-        self.source_FCYX = clip.latents_FCYX.to(model.device)
-        self.streams = [guided_stream(model, clip, params, self.source_FCYX)]
-        if params.reference == "source":
-            cond, uncond = (model.encode_prompt(text).to(model.device) for text in (clip.source_prompt, params.negative_prompt))
-            self.streams.insert(0, Stream("src", self.source_FCYX, cond, uncond, params.guidance))
-        elif params.guidance == 1:  # both sides are needed whatever the weight
+    def __init__(self, texts: Texts, window: Window, controller: Controller, params: ScoreParams) -> None:
+        self.window, self.controller, self.params = window, controller, params
+        self.model, self.request = texts.model, texts.request
+        self.source_FCYX = window.latents_FCYX.to(self.model.device)
+        self.streams = [texts.guided(window, self.source_FCYX)]
+        if self.params.reference == "source":
+            cond, uncond = texts.of(self.request.source_prompt), texts.of(self.params.negative_prompt)
+            self.streams.insert(0, Stream("src", self.source_FCYX, cond, uncond, self.params.guidance))
+        elif self.params.guidance == 1:  # both sides are needed whatever the weight
             self.streams[0].guidance = 2.0
         self.bad = 0
 
-    def gradient(self, latents_FCYX: Tensor, iteration: int, controller: Controller) -> tuple[int, Tensor]:
+    def gradient(self, latents_FCYX: Tensor, iteration: int) -> tuple[int, Tensor]:
         """The timestep and g (F, C, Y, X). Raises ModelError when three in a row are not finite."""
-        clip, schedule = self.clip, self.model.schedule
-        timestep = timestep_of(self.params, clip, iteration, schedule.train_steps)
+        params, window, schedule = self.params, self.window, self.model.schedule
+        timestep = timestep_of(params, self.request, iteration, schedule.train_steps)
         level = schedule.level(timestep)
-        noise = noise_like(latents_FCYX, clip.seed, 2, iteration, shared=self.params.shared_noise, first_frame=clip.first_frame)
+        noise = noise_like(latents_FCYX, self.request.seed, 2, iteration, shared=params.shared_noise, first_frame=window.first_frame)
         for stream in self.streams:
             stream.latents = add_noise(self.source_FCYX if stream.name == "src" else latents_FCYX, noise, level)
-        outputs = predict(self.model.unet, self.streams, timestep, iteration, controller, clip.frames_per_call)
-        if self.params.reference == "uncond":
-            target, source = (schedule.eps(outputs[name], self.streams[-1].latents, level) for name in ("tgt", "tgt/uncond"))
+        frames = self.request.frames_per_call
+        outputs = predict(self.model.unet, self.streams, timestep, iteration, self.controller, frames)
+        if params.reference == "uncond":
+            at = self.streams[-1].latents
+            target, source = (schedule.eps(outputs[name], at, level) for name in ("tgt", "tgt/uncond"))
         else:
             source, target = (schedule.eps(_guided(outputs, stream), stream.latents, level) for stream in self.streams)
         gradient = dds_gradient(target, source)
-        finite_F = gradient.isfinite().flatten(1).all(1)
+        self._check(gradient, iteration, timestep)
+        return timestep, gradient
+
+    def _check(self, gradient_FCYX: Tensor, iteration: int, timestep: int) -> None:
+        finite_F = gradient_FCYX.isfinite().flatten(1).all(1)
         self.bad = 0 if bool(finite_F.all()) else self.bad + 1
         if self.bad == 3:
             name = str(self.model.unet.dtype).removeprefix("torch.")
+            frame = self.window.first_frame + int((~finite_F).nonzero()[0]) + 1
             raise ModelError(
-                f"the gradient of frame {clip.first_frame + int((~finite_F).nonzero()[0]) + 1} is not finite, the third time in a row "
-                f"(iteration {iteration + 1}, timestep {timestep}, network in {name}).",
+                f"the gradient of frame {frame} is not finite, the third time in a row (iteration {iteration + 1}, timestep {timestep}, network in {name}).",
                 *finite_advice(self.model.unet.dtype),
             )
-        return timestep, gradient
 
 
 def _guided(outputs: dict[str, Tensor], stream: Stream) -> Tensor:
@@ -132,32 +209,36 @@ def rate(params: ScoreParams, iteration: int) -> float:
 class EditMask:
     """Where the picture may change: the user's mask, and where `mask_words` have looked in the source so far."""
 
-    def __init__(self, model: Any, clip: EditInput, params: ScoreParams, controller: Controller) -> None:
-        self.clip, self.params, self.store = clip, params, controller.store
-        self.tokens: tuple[int, ...] = ()
-        if params.mask_words:
-            self.tokens = mask_tokens(model, clip, params)
-            self.words = watched_words(model, clip, ["src"], params.mask_scales)
-        self.watch = MaskWatch(params.iterations, clip.warn, "Try another mask_threshold, or other mask_words.", clip.first_frame)
+    def __init__(
+        self,
+        request: Request,
+        window: Window,
+        params: ScoreParams,
+        store: MapStore,
+        words: WordMaps,
+        tokens: tuple[int, ...],
+    ) -> None:
+        self.request, self.own, self.params = request, window.mask_F1YX, params
+        self.store, self.words, self.tokens = store, words, tokens
+        advice = "Try another mask_threshold, or other mask_words."
+        self.watch = MaskWatch(params.iterations, request.warn, advice, window.first_frame)
 
     def at(self, iteration: int) -> Tensor | None:
         """The mask (F, 1, Y, X) that holds in an iteration; None for everywhere."""
         if not self.tokens or iteration < self.params.mask_after:
-            return self.clip.mask_F1YX
+            return self.own
         looked = self.words.of(self.store, "src", self.tokens)
-        mask = threshold_map(looked, self.clip.size, self.params.mask_threshold, stretch=self.params.mask_stretch).float()
+        threshold, stretch = self.params.mask_threshold, self.params.mask_stretch
+        mask = threshold_map(looked, self.request.size, threshold, stretch=stretch).float()
         self.watch.see(mask)
-        return mask if self.clip.mask_F1YX is None else mask * self.clip.mask_F1YX.to(mask)
-
-    def save(self) -> None:
-        """Give the last mask to the user who wants to see it."""
-        if self.clip.save is not None and (mask := self.at(self.params.iterations)) is not None:
-            self.clip.save["mask"] = mask
+        return mask if self.own is None else mask * self.own.to(mask)
 
 
-def mask_tokens(model: Any, clip: EditInput, params: ScoreParams) -> tuple[int, ...]:
+def mask_tokens(model: Any, request: Request, params: ScoreParams) -> tuple[int, ...]:
     """The source's tokens of `mask_words`; raises UsageError for a word that is not there."""
-    source = read_prompt(model.tokenizer, clip.source_prompt)
+    if not params.mask_words:
+        return ()
+    source = read_prompt(model.tokenizer, request.source_prompt)
     return tuple(token for word in params.mask_words for token in source.tokens_of(word))
 
 
@@ -165,49 +246,5 @@ def moved(score: Score, latents_FCYX: Tensor, semantic_FCYX: Tensor, mask_F1YX: 
     """The latents after one update with a gradient that may have been purified."""
     params = score.params
     semantic = clip_rms(torch.nan_to_num(semantic_FCYX, 0.0, 0.0, 0.0), params.grad_rms_max)
-    return update(latents_FCYX, semantic, structure_gradient(latents_FCYX, score.source_FCYX, mask_F1YX), rate(params, iteration), params.w1, params.w2)
-
-
-def outline(model: Any, clip: EditInput, params: ScoreParams) -> Outline:
-    names = ("src", "tgt") if params.reference == "source" else ("tgt",)
-    guided = params.guidance != 1 or params.reference == "uncond"
-    branches = tuple(branch for name in names for branch in ((f"{name}/uncond", name) if guided else (name,)))
-    if params.mask_words:
-        mask_tokens(model, clip, params)
-    has_mask = clip.mask_F1YX is not None or bool(params.mask_words)
-    notes = () if has_mask else ("no edit mask: nothing pulls the background back; w2 has no effect",)
-    return Outline(branches, Plan(probes=probes(model, clip, params, branches)), params.iterations, 0, notes, bool(params.mask_words))
-
-
-def probes(model: Any, clip: EditInput, params: ScoreParams, branches: Sequence[str]) -> tuple[Rule, ...]:
-    """Maps of the source for the mask, and of both sides for the user to see."""
-    if not params.mask_words:
-        return plan_of(model, clip, branches).probes
-    return watched_words(model, clip, branches if clip.save_attention else ["src"], params.mask_scales).probes()
-
-
-def finish(model: Any, clip: EditInput, params: ScoreParams, controller: Controller, mask: EditMask) -> None:
-    """Hand over what the user wants to see."""
-    mask.save()
-    words = watched_words(model, clip, list(controller.branches), params.mask_scales) if params.mask_words else None
-    save_words(model, clip, controller, params.iterations, words)
-
-
-def score_control(model: Any, clip: EditInput, score: Score, plan: Plan) -> Controller:
-    """A plan for the branches of a score, by iteration."""
-    controller = control(model, clip, score.streams, plan)
-    assert list(controller.branches) == branch_names(score.streams)
-    return controller
-
-
-@torch.inference_mode()
-def run(model: Any, clip: EditInput, params: Params) -> Iterator[Step]:
-    score = Score(model, clip, params)
-    latents = score.source_FCYX
-    with score_control(model, clip, score, outline(model, clip, params).plan).installed() as controller:
-        mask = EditMask(model, clip, params, controller)
-        for iteration in range(params.iterations):
-            timestep, gradient = score.gradient(latents, iteration, controller)
-            latents = moved(score, latents, gradient, mask.at(iteration), iteration)
-            yield Step(iteration, timestep, {"tgt": latents}, {"tgt": latents})
-    finish(model, clip, params, controller, mask)
+    pull = structure_gradient(latents_FCYX, score.source_FCYX, mask_F1YX)
+    return update(latents_FCYX, semantic, pull, rate(params, iteration), params.w1, params.w2)

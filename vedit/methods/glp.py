@@ -22,19 +22,19 @@ Shape letters: F frames, R rows of a window, D entries of a frame's latent.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any, Literal
 
-import torch
 from pydantic import AliasChoices, Field, model_validator
 from torch import Tensor
 
-from vedit.diffusion.attention.rules import Plan
+from vedit.diffusion.attention.rules import Rule
 from vedit.diffusion.blend import resize_mask
-from vedit.diffusion.purify import Axes, Window, frame_axes, purify, purify_latents
-from vedit.diffusion.sample import Step
+from vedit.diffusion.purify import Axes, frame_axes, purify, purify_latents
+from vedit.diffusion.purify import Window as Rows
 from vedit.methods import dds
-from vedit.methods.base import EditInput, Outline
+from vedit.methods.base import Prepared, Request, Window, no_rules
 
 SUMMARY = "Move the clip's latents towards the new prompt along directions that stay the same."
 NEEDS: frozenset[str] = frozenset()
@@ -69,6 +69,13 @@ class Params(dds.ScoreParams):
     latent_space: Literal["displacement", "latent"] = Field("displacement", description="decompose displacements from the clip, or latents themselves")
     average_frames: bool = Field(False, description="average the last displacement over neighbouring frames too")
 
+    @property
+    def joins_frames(self) -> bool:
+        """Whether frames act on each other, so that the clip is edited as one."""
+        shares_rows = self.omega[0] > 0 or self.omega[2] > 0
+        by_latents = shares_rows or self.average_frames or self.latent_noise is None
+        return (self.purify_gradients and shares_rows) or (self.purify_latents and by_latents)
+
     @model_validator(mode="after")
     def _fits(self) -> Params:
         if self.omega[1] == 0:
@@ -78,35 +85,36 @@ class Params(dds.ScoreParams):
         return self
 
 
-def outline(model: Any, clip: EditInput, params: Params) -> Outline:
-    plain = dds.outline(model, clip, params)
-    rows, entries = params.window * params.purify_gradients + params.latent_window * params.purify_latents, clip.latents_FCYX[0].numel()
-    size = 4 * rows * entries * clip.frames
-    note = f"windows take {size / 2**20:.1f} MiB"
-    # stacked once more while axes are sought, of which each frame has as many in float64
-    return Outline(plain.branches, plain.plan, plain.iterations, 0, (*plain.notes, note), plain.makes_mask, 4 * size)
+def prepare(
+    model: Any,
+    request: Request,
+    params: Params,
+    rules: Callable[[Window], tuple[Rule, ...]] = no_rules,
+    **facts: Any,
+) -> Prepared:
+    """rules: attention rules that act inside the calls, by iteration. facts: further fields of `Prepared`."""
 
-
-@torch.inference_mode()
-def run(model: Any, clip: EditInput, params: Params, plan: Plan | None = None) -> Iterator[Step]:
-    """plan: attention rules that act inside the calls, by iteration."""
-    score = dds.Score(model, clip, params)
-    latents = score.source_FCYX
-    gradients, positions = Gradients(params), Window(params.latent_window)
-    with dds.score_control(model, clip, score, plan or outline(model, clip, params).plan).installed() as controller:
-        mask = dds.EditMask(model, clip, params, controller)
+    def descend(score: dds.Score, mask: dds.EditMask) -> Iterator[tuple[int, Tensor]]:
+        latents = score.source_FCYX
+        gradients, positions = Gradients(params), Rows(params.latent_window)
         for iteration in range(params.iterations):
-            timestep, gradient = score.gradient(latents, iteration, controller)
-            mask_F1YX = mask.at(iteration)
-            semantic = gradients.purified(gradient, inside(mask_F1YX, latents)) if params.purify_gradients else gradient
+            timestep, gradient = score.gradient(latents, iteration)
+            mask_F1YX, semantic = mask.at(iteration), gradient
+            if params.purify_gradients:
+                semantic = gradients.purified(gradient, inside(mask_F1YX, latents))
             latents = dds.moved(score, latents, semantic, mask_F1YX, iteration)
             positions.add(latents)
             if params.purify_latents and iteration == params.iterations - 1:
                 latents = last_purification(positions, score.source_FCYX, params)
-            yield Step(iteration, timestep, {"tgt": latents}, {"tgt": latents})
-    if params.purify_gradients and params.gamma and (said := gradients.ruled_by_one()):
-        clip.warn(said)
-    dds.finish(model, clip, params, controller, mask)
+            yield timestep, latents
+        if params.purify_gradients and params.gamma and (said := gradients.ruled_by_one()):
+            request.warn(said)
+
+    rows = params.window * params.purify_gradients + params.latent_window * params.purify_latents
+    size = 4 * rows * math.prod(request.shape) * request.frames
+    about = (f"windows take {size / 2**20:.1f} MiB", *facts.pop("about", ()))
+    # stacked once more while axes are sought, of which each frame has as many in float64
+    return dds.optimised(model, request, params, descend, rules, held_bytes=4 * size, about=about, **facts)
 
 
 class Gradients:
@@ -114,7 +122,7 @@ class Gradients:
 
     def __init__(self, params: Params) -> None:
         self.params = params
-        self.window = Window(params.window)
+        self.window = Rows(params.window)
         self.axes: list[Axes] = []
         self.seen = self.full = self.alone = 0
 
@@ -140,7 +148,7 @@ class Gradients:
         )
 
 
-def last_purification(positions: Window, source_FCYX: Tensor, params: Params) -> Tensor:
+def last_purification(positions: Rows, source_FCYX: Tensor, params: Params) -> Tensor:
     """The latents that the last iterations agree on."""
     purified_FD = purify_latents(
         positions.stack(), source_FCYX.flatten(1), params.omega,
@@ -156,10 +164,3 @@ def inside(mask_F1YX: Tensor | None, like_FCYX: Tensor) -> Tensor | None:
         return None
     within = resize_mask(mask_F1YX.to(like_FCYX.device), (like_FCYX.shape[-2], like_FCYX.shape[-1])) > 0.5
     return within.expand(-1, like_FCYX.shape[1], -1, -1).flatten(1)
-
-
-def couples(params: Params) -> bool:
-    """Whether frames act on each other, so that the clip is edited as one."""
-    shares_rows = params.omega[0] > 0 or params.omega[2] > 0
-    by_gradients = params.purify_gradients and shares_rows
-    return by_gradients or (params.purify_latents and (shares_rows or params.average_frames or params.latent_noise is None))

@@ -27,28 +27,28 @@ from pydantic import AliasChoices, Field
 from torch import Tensor
 
 from vedit.diffusion.attention.locate import Select, find_sites
-from vedit.diffusion.attention.rules import Call, LatentBlend, MapColumns, Plan, Probe, Replace, step_range
+from vedit.diffusion.attention.rules import Call, LatentBlend, MapColumns, Replace, Rule, step_range
 from vedit.diffusion.attention.store import MapStore
+from vedit.diffusion.attention.words import WordMaps
 from vedit.diffusion.blend import MaskWatch, grow, threshold_map
 from vedit.diffusion.prompts import Prompt, alignment, as_pair, column_schedule, equalizer, read_prompt, replacement_map
-from vedit.diffusion.sample import Step, Stream
+from vedit.diffusion.sample import Stream
 from vedit.errors import UsageError, nearest
 from vedit.methods.base import (
-    EditInput,
     InversionParams,
+    Looks,
     Numbers,
-    Outline,
+    Prepared,
+    Request,
     Share,
     Span,
+    Texts,
+    Window,
     Words,
     branches_of,
     check_start,
-    control,
-    guided_stream,
     hold_outside,
-    replayed_stream,
-    sample_with,
-    watched_words,
+    sampled,
 )
 
 SUMMARY = "Swap, add or re-weight words of the prompt; everything else keeps its place."
@@ -146,26 +146,38 @@ def column_edit(params: Params, source: Prompt, target: Prompt, steps: int) -> C
     return ColumnEdit(c_T, alpha_NT)
 
 
-def outline(model: Any, clip: EditInput, params: Params) -> Outline:
-    """The rules and probes; raises UsageError for words that do not occur and prompts that do not fit."""
-    steps = len(clip.timesteps)
+def prepare(model: Any, request: Request, params: Params) -> Prepared:
+    """Raises UsageError for words that do not occur and prompts that do not fit."""
+    steps = len(request.timesteps)
     check_start(params.start_index, steps)
-    source, target = read_prompt(model.tokenizer, clip.source_prompt), read_prompt(model.tokenizer, clip.target_prompt)
-    sources = ("src",) if params.source_branch == "replay" or params.guidance == 1 else ("src/uncond", "src")
-    branches = branches_of(params.guidance, *sources)
+    source, target = (read_prompt(model.tokenizer, text) for text in (request.source_prompt, request.target_prompt))
     check_words(params, source, target)
-    rules = (
-        *injections(model.unet, params, source, target, clip.size, range(steps), steps),
-        *(LocalBlend(model, params, source, target, clip, branches).rules() if params.blends else hold_outside(clip)),
+    is_single = params.source_branch == "replay" or params.guidance == 1
+    branches = branches_of(params.guidance, *(("src",) if is_single else ("src/uncond", "src")))
+    injected = tuple(injections(model.unet, params, source, target, request.size, range(steps), steps))
+    needed = ("src", "tgt") if params.blends else ()
+    looks = Looks(model, request, branches, params.blend_scales, needed)
+    texts = Texts(model, request, params)
+
+    def streams(window: Window) -> list[Stream]:
+        return [_source_stream(texts, window, params), texts.guided(window, window.at(params.start_index))]
+
+    def rules(window: Window) -> tuple[Rule, ...]:
+        if not params.blends:
+            return (*injected, *hold_outside(request, window))
+        return (*injected, LocalBlend(params, source, target, request, window, looks.words).rule())
+
+    return sampled(
+        model,
+        request,
+        streams,
+        branches,
+        rules,
+        start=params.start_index,
+        looks=looks,
+        about=tuple(describe(params, source, target)),
+        makes_mask=params.blends,
     )
-    plan = Plan(rules, probes(model, clip, params, branches))
-    notes = tuple(describe(params, source, target))
-    return Outline(branches, plan, steps - params.start_index, params.start_index, notes, params.blends)
-
-
-def probes(model: Any, clip: EditInput, params: Params, branches: Sequence[str]) -> tuple[Probe, ...]:
-    """Maps of both conditional branches, for the mask or for the user to see."""
-    return watched_words(model, clip, branches, params.blend_scales).probes() if params.blends or clip.save_attention else ()
 
 
 def injections(
@@ -231,33 +243,22 @@ def describe(params: Params, source: Prompt, target: Prompt) -> Iterator[str]:
 class LocalBlend:
     """Put the source's latents back where the words do not look, after each step from `start_blend` on."""
 
-    def __init__(
-        self,
-        model: Any,
-        params: Params,
-        source: Prompt,
-        target: Prompt,
-        clip: EditInput,
-        branches: Sequence[str],
-    ) -> None:
-        self.params, self.clip = params, clip
-        self.words = watched_words(model, clip, branches, params.blend_scales)
+    def __init__(self, params: Params, source: Prompt, target: Prompt, request: Request, window: Window, words: WordMaps) -> None:
+        self.params, self.request, self.window, self.words = params, request, window, words
         self.prompts = {"src": source, "tgt": target}
         advice = "Try another blend_threshold, or other blend_words."
-        self.watch = MaskWatch(len(clip.timesteps), clip.warn, advice, clip.first_frame)
+        self.watch = MaskWatch(len(request.timesteps), request.warn, advice, window.first_frame)
 
-    def rules(self) -> tuple[LatentBlend, ...]:
+    def rule(self) -> LatentBlend:
         """The rule that blends."""
-        steps = step_range(len(self.clip.timesteps), self.params.start_blend)
-        return (LatentBlend("tgt", "src", self.mask_at, steps, "local blend"),)
+        steps = step_range(len(self.request.timesteps), self.params.start_blend)
+        return LatentBlend("tgt", "src", self.mask_at, steps, "local blend")
 
     def mask_at(self, call: Call) -> Tensor:
-        """The mask of a step, which is shown to who wants to see it."""
+        """The mask of a step."""
         assert call.store is not None
         mask = self.mask_of(call.store)
         self.watch.see(mask)
-        if self.clip.save is not None:
-            self.clip.save["mask"] = mask
         return mask
 
     def mask_of(self, store: MapStore) -> Tensor:
@@ -268,8 +269,8 @@ class LocalBlend:
         if self.params.blend_invert:
             mask = ~mask
         mask = grow(mask, self.params.blend_grow)
-        if self.clip.mask_F1YX is not None:
-            mask = mask & (self.clip.mask_F1YX.to(mask.device) > 0.5)
+        if self.window.mask_F1YX is not None:
+            mask = mask & (self.window.mask_F1YX.to(mask.device) > 0.5)
         return mask
 
     def _union(self, store: MapStore, words: tuple[str, ...], threshold: float, pool: bool) -> Tensor:
@@ -278,28 +279,18 @@ class LocalBlend:
         for branch, prompt in self.prompts.items():
             tokens = tuple(token for word in words for token in prompt.find(word))
             if tokens:
-                found = threshold_map(self.words.of(store, branch, tokens), self.clip.size, threshold, pool=pool, stretch=self.params.blend_stretch)
+                found = threshold_map(self.words.of(store, branch, tokens), self.request.size, threshold, pool=pool, stretch=self.params.blend_stretch)
                 mask = found if mask is None else mask | found
         if mask is not None:
             return mask
         like = next(iter(store.sums.values()))  # only subtract_words were given: everywhere but there
-        return torch.ones(self.clip.frames, 1, *self.clip.size, dtype=torch.bool, device=like.device)
+        return torch.ones(len(self.window.latents_FCYX), 1, *self.request.size, dtype=torch.bool, device=like.device)
 
 
-def _source_stream(model: Any, clip: EditInput, params: Params) -> Stream:
-    start = clip.trajectory(params.start_index)
+def _source_stream(texts: Texts, window: Window, params: Params) -> Stream:
+    start = window.trajectory(params.start_index)
     if params.source_branch == "replay":
-        return replayed_stream(model, clip, start)
-    cond, uncond = (model.encode_prompt(text).to(model.device) for text in (clip.source_prompt, params.negative_prompt))
-    if clip.uncond is not None and params.null_text != "none":
-        uncond = clip.uncond
-    return Stream("src", start.to(model.device), cond, uncond, params.guidance)
-
-
-def run(model: Any, clip: EditInput, params: Params, latents: Tensor | None = None) -> Iterator[Step]:
-    """latents: what the target starts as; the source's own inversion by default."""
-    announced = outline(model, clip, params)
-    begun = clip.trajectory(announced.start) if latents is None else latents
-    streams = [_source_stream(model, clip, params), guided_stream(model, clip, params, begun)]
-    words = watched_words(model, clip, announced.branches, params.blend_scales)
-    yield from sample_with(model, clip, streams, control(model, clip, streams, announced.plan), announced.start, words)
+        return texts.replayed(window, start)
+    cond, uncond = texts.of(texts.request.source_prompt), texts.of(params.negative_prompt)
+    guide: Any = window.uncond if window.uncond is not None and params.null_text != "none" else uncond
+    return Stream("src", start.to(texts.model.device), cond, guide, params.guidance)

@@ -11,29 +11,26 @@ attention modules in forward order (docs/methods.md 4.1).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 from pydantic import AliasChoices, Field
-from torch import Tensor
 
 from vedit.diffusion.attention.locate import Select
-from vedit.diffusion.attention.rules import Replace, Steps, step_range
-from vedit.diffusion.sample import Step
+from vedit.diffusion.attention.rules import Replace, Rule, Steps, step_range
+from vedit.diffusion.sample import Stream
 from vedit.methods.base import (
-    EditInput,
     InversionParams,
-    Outline,
+    Prepared,
+    Request,
     Share,
+    Texts,
+    Window,
     Words,
     branches_of,
     check_start,
-    control,
-    guided_stream,
     hold_outside,
-    plan_of,
-    replayed_stream,
-    sample_with,
+    sampled,
     sites_of_layers,
 )
 
@@ -71,29 +68,71 @@ class Params(InversionParams):
     skip_layer_structure: int = Field(0, ge=0, description="first attention module that injects self-attention")
 
 
-def outline(model: Any, clip: EditInput, params: Params) -> Outline:
-    """The rules; raises ModelError for a layer that the model does not have."""
-    steps = len(clip.timesteps)
+def prepare(model: Any, request: Request, params: Params) -> Prepared:
+    """Raises ModelError for a layer that the model does not have."""
+    steps = len(request.timesteps)
     check_start(params.start_index, steps)
-    branches = branches_of(params.guidance, "src")
-    notes: list[str] = []
-    rules = tuple(injections(model.unet, params, branches[1:], clip, notes, range(steps), steps))
-    return Outline(branches, plan_of(model, clip, branches, (*rules, *hold_outside(clip))), steps - params.start_index, params.start_index, tuple(notes))
+    branches, texts = branches_of(params.guidance, "src"), Texts(model, request, params)
+    injected = injections(model.unet, params, branches[1:], request, range(steps), steps)
+
+    def streams(window: Window) -> list[Stream]:
+        start = window.trajectory(params.start_index)
+        return [texts.replayed(window, start), texts.guided(window, window.at(params.start_index))]
+
+    return sampled(
+        model,
+        request,
+        streams,
+        branches,
+        lambda window: (*injected.rules(window), *hold_outside(request, window)),
+        start=params.start_index,
+        notes=injected.notes,
+    )
+
+
+class Injected(NamedTuple):
+    """What the targets take from "src". rules: of a window. notes: settings that have no effect."""
+
+    rules: Callable[[Window], tuple[Rule, ...]]
+    notes: tuple[str, ...]
 
 
 def injections(
-    unet: Any, params: Params, targets: tuple[str, ...], clip: EditInput, notes: list[str], positions: Sequence[int], steps: int
-) -> Iterator[Replace]:
-    """What the targets take from "src".
+    unet: Any,
+    params: Params,
+    targets: tuple[str, ...],
+    request: Request,
+    positions: Sequence[int],
+    steps: int,
+) -> Injected:
+    """Features, self-attention, and content outside a mask.
 
-    notes: is told of settings that have no effect. positions: where in the schedule of `steps` steps
-    each call lies; range(steps) when sampling.
+    positions: where in the schedule of `steps` steps each call lies; range(steps) when sampling.
     """
 
     def span(first: int, until: float) -> Steps:
         table = step_range(steps, 0.0, until)
         return tuple(position >= first and table[position] for position in positions)
 
+    fixed = tuple(_structure(unet, params, targets, span))
+    content = Select("self", first_layer=params.skip_layer_content)
+    notes = []
+    if params.content_from is not None and not request.has_mask:
+        notes.append("content_from: there is no edit mask, so no content is injected; give one with --mask")
+    if params.motion_from is not None or params.skip_layer_motion:
+        notes.append("motion_from, skip_layer_motion: the model has no temporal attention, so no motion is injected")
+
+    def rules(window: Window) -> tuple[Rule, ...]:
+        if params.content_from is None or window.mask_F1YX is None:
+            return fixed
+        outside = span(params.content_from, 1.0)
+        return (*fixed, Replace(content, "src", targets, outside, ("v",), "content outside the mask", window.mask_F1YX))
+
+    return Injected(rules, tuple(notes))
+
+
+def _structure(unet: Any, params: Params, targets: tuple[str, ...], span: Callable[[int, float], Steps]) -> Iterator[Rule]:
+    """What holds the layout: residual features, and the source's queries and keys."""
     features = span(params.structure_from, params.feature_until)
     attention = span(params.structure_from, params.attention_until)
     if any(features) and params.feature_layers:
@@ -104,21 +143,3 @@ def injections(
         expected = sum(site.layer >= params.skip_layer_structure for site in found)
         select = Select("self", params.attention_layers, first_layer=params.skip_layer_structure, expect=expected or None)
         yield Replace(select, "src", targets, attention, name="self-attention")
-    if params.content_from is not None:
-        if clip.mask_F1YX is None:
-            notes.append("content_from: there is no edit mask, so no content is injected; give one with --mask")
-        else:
-            select = Select("self", first_layer=params.skip_layer_content)
-            yield Replace(select, "src", targets, span(params.content_from, 1.0), ("v",), "content outside the mask", clip.mask_F1YX)
-    if params.motion_from is not None or params.skip_layer_motion:
-        notes.append("motion_from, skip_layer_motion: the model has no temporal attention, so no motion is injected")
-
-
-def run(model: Any, clip: EditInput, params: Params, latents: Tensor | None = None) -> Iterator[Step]:
-    """latents: what the target starts as; the source's own inversion by default."""
-    announced = outline(model, clip, params)
-    for note in announced.notes:
-        clip.warn(note)
-    start = clip.trajectory(announced.start)
-    streams = [replayed_stream(model, clip, start), guided_stream(model, clip, params, start if latents is None else latents)]
-    yield from sample_with(model, clip, streams, control(model, clip, streams, announced.plan), announced.start)

@@ -6,7 +6,7 @@ take the same noise unless `shared_noise` is off, when frame i of a clip has its
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -14,10 +14,18 @@ from pydantic import Field
 from torch import Tensor
 
 from vedit.diffusion.noise import noise_like
-from vedit.diffusion.sample import Step
 from vedit.diffusion.schedule import add_noise
 from vedit.errors import UsageError
-from vedit.methods.base import EditInput, Outline, SamplingParams, branches_of, control, guided_stream, hold_outside, plan_of, sample_with
+from vedit.methods.base import (
+    Prepared,
+    Request,
+    SamplingParams,
+    Texts,
+    Window,
+    branches_of,
+    hold_outside,
+    sampled,
+)
 
 SUMMARY = "Add noise to the clip and sample it away with the new prompt."
 NEEDS: frozenset[str] = frozenset()
@@ -28,32 +36,35 @@ class Params(SamplingParams):
     shared_noise: bool = Field(True, description="the same noise for all frames, against flicker")
 
 
-def outline(model: Any, clip: EditInput, params: Params) -> Outline:
-    steps = len(clip.timesteps)
+def prepare(model: Any, request: Request, params: Params) -> Prepared:
+    steps = len(request.timesteps)
     taken = int(params.strength * steps + 1e-9)
     if taken < 1:
-        raise UsageError(f"strength {params.strength:g} of {steps} steps is no step at all.", f"Give at least {1 / steps:.2g}, or more steps.")
-    branches = branches_of(params.guidance)
-    rules = hold_outside(clip, noised(model, clip, params))
-    return Outline(branches, plan_of(model, clip, branches, rules), taken, steps - taken)
+        raise UsageError(
+            f"strength {params.strength:g} of {steps} steps is not a whole step.",
+            f"Give at least {1 / steps:.2g}, or more steps.",
+        )
+    texts = Texts(model, request, params)
 
+    def noised(window: Window) -> Callable[[int], Tensor]:
+        """The clip at the noise level before a step, by its index; one past the last is the clip itself."""
+        clean = window.latents_FCYX
 
-def noised(model: Any, clip: EditInput, params: Params) -> Callable[[int], Tensor]:
-    """The clip at the noise level before a step, by its index; one past the last is the clip itself."""
+        @cache
+        def noise() -> Tensor:
+            return noise_like(clean, request.seed, 0, shared=params.shared_noise, first_frame=window.first_frame)
 
-    @cache
-    def noise() -> Tensor:
-        return noise_like(clip.latents_FCYX, clip.seed, 0, shared=params.shared_noise, first_frame=clip.first_frame)
+        def source(index: int) -> Tensor:
+            level = model.schedule.level(request.timesteps[index]) if index < steps else None
+            return clean if level is None else add_noise(clean, noise(), level)
 
-    def source(index: int) -> Tensor:
-        if index == len(clip.timesteps):
-            return clip.latents_FCYX
-        return add_noise(clip.latents_FCYX, noise(), model.schedule.level(clip.timesteps[index]))
+        return source
 
-    return source
-
-
-def run(model: Any, clip: EditInput, params: Params) -> Iterator[Step]:
-    announced = outline(model, clip, params)
-    streams = [guided_stream(model, clip, params, noised(model, clip, params)(announced.start))]
-    yield from sample_with(model, clip, streams, control(model, clip, streams, announced.plan), announced.start)
+    return sampled(
+        model,
+        request,
+        lambda window: [texts.guided(window, noised(window)(steps - taken))],
+        branches_of(params.guidance),
+        lambda window: hold_outside(request, window, noised(window)),
+        start=steps - taken,
+    )

@@ -22,7 +22,7 @@ from vedit.diffusion.memory import Live, codec_peak, network_peak, weight_bytes
 from vedit.diffusion.models import Model
 from vedit.diffusion.sample import Stream, branch_names, predict
 from vedit.errors import MemoryBudgetError
-from vedit.methods.base import bind
+from vedit.methods.base import bound
 
 __all__ = ["clip", "model"]
 MIB = 2**20
@@ -49,12 +49,12 @@ def actual(call: Any) -> int:
 @pytest.mark.parametrize("method, params", [("ddim", {"steps": 3, "guidance": 3.0}), ("pnp", {"steps": 3, "guidance": 3.0}), ("p2p", WORDS)])
 def test_a_call_takes_what_is_predicted(model: Model, clip: str, method: str, params: dict[str, Any]) -> None:
     edit = edit_of(model, clip, method=method, params=params)
-    predicted = network_peak(model, edit.outline.plan, edit.outline.branches, 3, (8, 8))
-    window = edit.empty_window()
+    predicted = network_peak(model, edit.prepared.plan, edit.prepared.branches, 3, (8, 8))
+    window = edit.request.blank()
     text = model.encode_prompt("a cat")
-    streams = [Stream("src", window.latents_FCYX, text)] * ("src" in edit.outline.branches) + [Stream("tgt", window.latents_FCYX, text, text, 3.0)]
-    assert branch_names(streams) == list(edit.outline.branches)
-    controller = bind(model, window, edit.outline)
+    streams = [Stream("src", window.latents_FCYX, text)] * ("src" in edit.prepared.branches) + [Stream("tgt", window.latents_FCYX, text, text, 3.0)]
+    assert branch_names(streams) == list(edit.prepared.branches)
+    controller = bound(model, edit.request, edit.prepared.plan, edit.prepared.branches, 3)
 
     def call() -> None:
         with controller.installed():

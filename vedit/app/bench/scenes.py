@@ -22,7 +22,7 @@ from vedit.app.bench.sheet import SOURCE, TRUTH, Sheet
 from vedit.app.edit.windows import no_latents
 from vedit.app.watch import Watch, unwatched
 from vedit.data.cases import KINDS, Case, load_cases
-from vedit.methods.base import EditInput, read_params
+from vedit.methods.base import Request, Window, read_params
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -103,7 +103,7 @@ def edit_case(
     params = read_params(module.Params, values, method)
     source = scenes.clip(case.scene, frames) * 2 - 1
     latents = model.encode_frames(source)
-    timesteps = model.schedule.timesteps(params.steps) if hasattr(params, "steps") else []
+    timesteps = tuple(model.schedule.timesteps(params.steps)) if hasattr(params, "steps") else ()
     trajectory: Callable[[int], Tensor] = no_latents
     if "inversion" in module.NEEDS:
         key = (params.inversion_steps or params.steps, params.fixed_point)
@@ -114,13 +114,14 @@ def edit_case(
             )
             kept[key] = [*({level.timestep: level.latents for level in levels}[t] for t in timesteps), latents]
         trajectory = kept[key].__getitem__
-    clip = EditInput(latents, trajectory, timesteps, case.source_prompt, case.target_prompt, seed=seed, save={})
+    shape = (int(latents.shape[1]), int(latents.shape[2]), int(latents.shape[3]))
+    request = Request(case.source_prompt, case.target_prompt, timesteps, shape, frames, seed=seed)
     last = None
-    for last in module.run(model, clip, params):
+    for last in module.prepare(model, request, params).run(Window(latents, trajectory)):
         pass
     assert last is not None, "a method makes at least one step"
     made = model.decode_latents(last.latents["tgt"]).clamp(-1, 1)
-    return blend(source, made, soft_edges(clip.save["mask"].float(), model.scale)) if clip.save else made
+    return made if last.mask is None else blend(source, made, soft_edges(last.mask.float(), model.scale))
 
 
 def with_mask(method: str, case: Case, values: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from vedit.app.edit.memory import need_of, told
 from vedit.app.edit.windows import Edit
-from vedit.methods.base import bind
+from vedit.methods.base import bound
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,12 +30,12 @@ def explain(job: Job, model: Model, pixels: Pixels, warn: Callable[[str], None] 
     Raises UsageError or ModelError for a plan that does not fit the prompts or the model.
     """
     edit = Edit(job, model, pixels, warn)
-    outline, clip = edit.outline, edit.empty_window()
-    controller = bind(model, clip, outline)
+    prepared = edit.prepared
+    controller = bound(model, edit.request, prepared.plan, prepared.branches, edit.window)
     lines = [
-        f"{job.method} on {model.name}: {edit.frames} frames, {sizes_told(edit.sizes())}, latents {'x'.join(map(str, clip.latents_FCYX.shape[1:]))}",
-        f"branches of each call: {', '.join(outline.branches)}",
-        f"steps {outline.start + 1} to {outline.start + outline.iterations}, {outline.evaluations} evaluations per frame, inversion not counted",
+        f"{job.method} on {model.name}: {edit.frames} frames, {sizes_told(edit.sizes())}, latents {'x'.join(map(str, edit.request.shape))}",
+        f"branches of each call: {', '.join(prepared.branches)}",
+        f"steps {prepared.start + 1} to {prepared.start + prepared.iterations}, {prepared.evaluations} evaluations per frame, inversion not counted",
     ]
     for rule, sites in controller.matched:
         lines.append(f"{rule.name}: {f'{len(sites)} sites' if rule.select is not None else rule.stage}")
@@ -43,4 +43,4 @@ def explain(job: Job, model: Model, pixels: Pixels, warn: Callable[[str], None] 
         if rule.steps:
             lines.append("    steps " + "".join("#" if on else "." for on in rule.steps))
     lines.append(f"attention maps kept: {controller.store.predicted_bytes() / 2**20:.2f} MiB")
-    return "\n".join([*lines, *outline.notes, told(need_of(edit), edit)])
+    return "\n".join([*lines, *prepared.about, *prepared.notes, told(need_of(edit), edit)])

@@ -16,22 +16,23 @@ MIB = 2**20
 
 def need_of(edit: Edit, frames_per_call: int | None = None, offload: str | None = None) -> Need:
     """What an edit takes at most, by parts; with other settings than its own if they are given."""
-    from vedit.diffusion.attention.control import Controller
     from vedit.diffusion.memory import MARGIN, Need, codec_peak, network_peak, weight_bytes
     from vedit.diffusion.models import codec_frames
+    from vedit.methods.base import bound
 
-    model, outline = edit.model, edit.outline
+    model, prepared = edit.model, edit.prepared
     offload = offload or model.offload
     calls = min(frames_per_call or edit.job.frames_per_call, edit.window)
     # a window that was not asked for goes with the call
     window = edit.window if edit.job.window or edit.is_whole else calls
     size = model.latent_size(edit.pixels.selection.shape)
-    sums = Controller(model.unet, outline.plan, outline.branches, window, size, model.tokenizer.model_max_length).store.predicted_bytes()
+    controller = bound(model, edit.request, prepared.plan, prepared.branches, window)
+    kept = controller.store.predicted_bytes() + controller.held
     latents = 4 * int(model.unet.config.in_channels) * size[0] * size[1] * window
     text, codec = weight_bytes(model.text_encoder), weight_bytes(model.vae)
     # latents of each branch, the network's answer and what the step makes of them
-    held = sums + outline.held_bytes * window // edit.window + 4 * len(outline.branches) * latents
-    network = int(network_peak(model, outline.plan, outline.branches, calls, size) * MARGIN)
+    held = kept + prepared.held_bytes * window // edit.window + 4 * len(prepared.branches) * latents
+    network = int(network_peak(model, prepared.plan, prepared.branches, calls, size) * MARGIN)
     coding = int(codec_peak(model, codec_frames(calls, size[0] * size[1] * model.scale**2), size) * MARGIN)
     if offload == "none":
         return Need(weight_bytes(model.unet) + codec + text, max(network, coding), held)

@@ -22,7 +22,7 @@ from vedit.app.media.gif import Settings, edit_clip
 from vedit.app.record import versions
 from vedit.app.watch import Watch
 from vedit.errors import UsageError
-from vedit.methods.base import EditInput, Outline, bind, read_params
+from vedit.methods.base import Prepared, Request, Window, read_params
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from vedit.app.edit.video import Job
     from vedit.diffusion.artefact import Artefact
     from vedit.diffusion.models import Model
+    from vedit.diffusion.sample import Step
 
 
 class Edit:
@@ -50,8 +51,7 @@ class Edit:
         self.timesteps = sampling_timesteps(self.params, "inversion" in self.module.NEEDS, model)
         self.mask = EditMask(job.mask, pixels, self.warn) if job.mask else None
         self.frames, self.source = len(pixels.durations), job.source
-        couples = getattr(self.module, "couples", None)
-        self.is_whole = couples is not None and couples(self.params)
+        self.is_whole = self.params.joins_frames
         self.window = self._window()
         self.artefact: Artefact | None = None
         self.inversion: dict[str, Any] | None = None
@@ -59,8 +59,8 @@ class Edit:
         self.kept: Windows | None = None
         self.attention: dict[str, list[Tensor]] = {}
         self.spans = {"invert": 0.0, "edit": 0.0, "decode": 0.0}
-        self.outline = self._outline()
-        has_mask = self.mask is not None or self.outline.makes_mask
+        self.prepared = self._prepared()
+        has_mask = self.mask is not None or self.prepared.makes_mask
         self.keeps_outside = has_mask if job.keep_outside is None else job.keep_outside
         for option, asked in (("--save-masks", job.save_masks), ("--keep-outside", job.keep_outside)):
             if asked and not has_mask:
@@ -75,35 +75,41 @@ class Edit:
             self.warn(f"{self.job.method} joins frames with these settings: cut into windows of {self.job.window} it may jump between them")
         return min(self.frames, self.job.window or (self.frames if self.is_whole else self.job.frames_per_call))
 
-    def _outline(self) -> Outline:
-        """What the method will do to a window; raises for settings that do not fit the prompts or the model."""
-        clip = self.empty_window()
-        outline: Outline = self.module.outline(self.model, clip, self.params)
-        bind(self.model, clip, outline)
-        return outline
-
-    def empty_window(self) -> EditInput:
-        """A window as large as the largest, without contents."""
-        import torch
-
-        one = torch.zeros(1, int(self.model.unet.config.in_channels), *self.model.latent_size(self.pixels.selection.shape))
-        latents = one.expand(self.window, -1, -1, -1)
-        return self._input(slice(0, self.window), latents, lambda index: latents, {})
+    def _prepared(self) -> Prepared:
+        """The method made ready for the clip; raises for settings that do not fit the prompts or the model."""
+        job = self.job
+        self.request = Request(
+            source_prompt=self.source,
+            target_prompt=job.target,
+            timesteps=tuple(self.timesteps),
+            shape=(int(self.model.unet.config.in_channels), *self.model.latent_size(self.pixels.selection.shape)),
+            frames=self.window,
+            has_mask=self.mask is not None,
+            seed=job.seed,
+            frames_per_call=job.frames_per_call,
+            wants_attention=job.save_attention is not None,
+            warn=self.warn,
+        )
+        prepared: Prepared = self.module.prepare(self.model, self.request, self.params)
+        return prepared
 
     def run(self, watch: Watch) -> None:
         """Invert, and edit every window."""
         begin = time.perf_counter()
         if "inversion" in self.module.NEEDS:
             self._invert(watch)
+            if (self.source, tuple(self.timesteps)) != (self.request.source_prompt, self.request.timesteps):
+                self.prepared = self._prepared()  # for the prompt and the levels of the inversion that is there
         self.spans["invert"] = since(begin)
+        for note in self.prepared.notes:
+            self.warn(note)
         if self.window < self.frames:
             wanted = name_of(self.recipe(), self.job.save_masks is not None, self.job.save_attention is not None)
             self.kept = Windows(wanted, self.pixels.shown_FYX3.shape, self.job.save_masks is not None)
             self.result, self.masks = self.kept.result, self.kept.masks
         else:
             self.result = blank_frames(self.pixels.shown_FYX3.shape)
-        each = getattr(self.params, "iterations", None) or self.outline.iterations
-        total = each * -(-self.frames // self.window)
+        total = self.prepared.total * -(-self.frames // self.window)
         try:
             for _ in watch(self._steps(), total, self.job.method):
                 pass
@@ -135,47 +141,34 @@ class Edit:
         for frames in windows(self.frames, self.window):
             if self.kept is not None and self.kept.has(frames):
                 self._take_attention(self.kept.attention(frames))
-                yield from range(getattr(self.params, "iterations", None) or self.outline.iterations)
+                yield from range(self.prepared.total)
                 continue
             begin = time.perf_counter()
-            last, save = None, dict[str, Any]()
-            for last in self.module.run(self.model, self._window_input(frames, save), self.params):
+            last = None
+            for last in self.prepared.run(self._window_of(frames)):
                 yield last
             if last is None:
                 raise UsageError(f"{self.job.method} made no step.", "Its step count must be at least 1.")
             self.spans["edit"] = round(self.spans["edit"] + since(begin), 3)
             begin = time.perf_counter()
-            self._keep(frames, last.latents["tgt"], save)
+            self._keep(frames, last)
             self.spans["decode"] = round(self.spans["decode"] + since(begin), 3)
 
-    def _window_input(self, frames: slice, save: dict[str, Any]) -> EditInput:
-        artefact, timesteps = self.artefact, self.timesteps
+    def _window_of(self, frames: slice) -> Window:
+        artefact, timesteps, device = self.artefact, self.timesteps, self.model.device
+        mask = None
+        if self.mask is not None:
+            mask = self.mask.latent(frames, self.model.scale, self.pixels.selection.shape).to(device)
         if artefact is None:
-            return self._input(frames, self.model.encode_frames(to_tensor(self.pixels, frames), self.job.frames_per_call), no_latents, save)
+            latents = self.model.encode_frames(to_tensor(self.pixels, frames), self.job.frames_per_call)
+            return Window(latents, no_latents, mask, first_frame=frames.start)
 
         def stored(index: int) -> Tensor:
             """The source's latents by step index; one past the last gives the clip's own."""
             return artefact.latents(timesteps[index] if index < len(timesteps) else None, frames)
 
-        return self._input(frames, artefact.latents(None, frames).to(self.model.device), stored, save)
-
-    def _input(self, frames: slice, latents: Tensor, trajectory: Callable[[int], Tensor], save: dict[str, Any]) -> EditInput:
-        job, device = self.job, self.model.device
-        return EditInput(
-            latents_FCYX=latents,
-            trajectory=trajectory,
-            timesteps=self.timesteps,
-            source_prompt=self.source,
-            target_prompt=job.target,
-            mask_F1YX=None if self.mask is None else self.mask.latent(frames, self.model.scale, self.pixels.selection.shape).to(device),
-            seed=job.seed,
-            frames_per_call=job.frames_per_call,
-            first_frame=frames.start,
-            save=save,
-            save_attention=job.save_attention is not None,
-            uncond=self._null_embeddings(frames),
-            warn=self.warn,
-        )
+        latents = artefact.latents(None, frames).to(device)
+        return Window(latents, stored, mask, self._null_embeddings(frames), frames.start)
 
     def _null_embeddings(self, frames: slice) -> Callable[[int], Tensor] | None:
         """The optimised null embeddings of a null-text inversion by step index, if the method is to use them."""
@@ -184,21 +177,20 @@ class Edit:
             return None
         return lambda index: artefact.uncond(self.timesteps[index], frames).to(self.model.device)
 
-    def _keep(self, frames: slice, latents: Tensor, save: dict[str, Any]) -> None:
-        """Decode a window, and keep its mask and attention if they are wanted."""
-        selection = self.pixels.selection
-        result_F3YX = self.model.decode_latents(latents, self.job.frames_per_call, selection.shape).float().cpu().clamp(-1, 1)
+    def _keep(self, frames: slice, step: Step) -> None:
+        """Decode a window after its last step, and keep its mask and attention if they are wanted."""
+        selection, made = self.pixels.selection, step.mask
+        result_F3YX = self.model.decode_latents(step.latents["tgt"], self.job.frames_per_call, selection.shape).float().cpu().clamp(-1, 1)
         if selection.shown != selection.shape:
             result_F3YX = as_tensor(scaled(to_frames(result_F3YX), selection.shown))
         if self.keeps_outside:
-            result_F3YX = self._put_back(frames, result_F3YX, save.get("mask"))
+            result_F3YX = self._put_back(frames, result_F3YX, made)
         self.result[frames] = to_frames(result_F3YX)
         if self.job.save_masks:
             if self.masks is None:
                 self.masks = blank_frames(self.result.shape[:3])
-            made = save.get("mask")
             self.masks[frames] = mask_frames(made, self.model.scale, selection) if made is not None else self.mask.pixels(frames)  # type: ignore[union-attr]
-        looked = {key.removeprefix("attention/"): value.float().cpu().contiguous() for key, value in save.items() if key.startswith("attention/")}
+        looked = {key: value.float().cpu().contiguous() for key, value in step.attention.items()}
         self._take_attention(looked)
         if self.kept is not None:
             self.kept.keep(frames, looked)

@@ -34,7 +34,7 @@ class Controller:
 
     branches: names in batch order; the batch of a call is branches x frames, branch by branch.
     latent_size: rows and columns of the latent. frames: of the window. text_tokens: length L.
-    matched: each rule in the order of application, and its sites.
+    matched: each rule in the order of application, and its sites. shown: what rules have to show.
     Raises UsageError for a plan that contradicts itself, ModelError for sites that are not there.
     """
 
@@ -73,6 +73,7 @@ class Controller:
         for path, rules in self._at.items():
             plan.check_writers(rules, path or "the step")
         self.store = MapStore(sizes, budget)
+        self.shown: dict[str, Tensor] = {}
         self._call = Call(-1, slice(0, frames), frames)
 
     def _shapes(self, rule: Rule, found: Sequence[Site], frames: int, text_tokens: int) -> Iterator[Shape]:
@@ -116,7 +117,7 @@ class Controller:
         """Tell the processors which step and which frames the network's call inside is for."""
         acting = [rule for rule, _ in self.matched if rule.acts(step)]
         keys = self._keyframes(acting, step)
-        self._call = Call(step, frames, self.total, keys, is_key_pass, store=self.store)
+        self._call = Call(step, frames, self.total, keys, is_key_pass, store=self.store, shown=self.shown)
         try:
             yield
         finally:
@@ -150,7 +151,7 @@ class Controller:
             tensors[name, key] = value
         for rule in rules:
             memory = self._memory.setdefault((id(rule), ""), {})
-            rule.apply(tensors, Call(step, frames, self.total, memory=memory, store=self.store))
+            rule.apply(tensors, Call(step, frames, self.total, memory=memory, store=self.store, shown=self.shown))
         return {key: tensors[name, key] for key in values}
 
 

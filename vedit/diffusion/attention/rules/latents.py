@@ -16,7 +16,7 @@ class LatentBlend(Rule):
     """After a step keep the latents of `target` inside a mask, and put the source's back outside.
 
     mask: (F, 1, Y, X) at the latents' size, or a function of the call that makes one, from the sums
-    of maps in `call.store` say. source: a stream of the run, or a function from the index one past
+    of maps in `call.store` say; such a mask is shown to who runs the plan. source: a stream of the run, or a function from the index one past
     the step to the latents (F, C, Y, X) after it.
     """
 
@@ -41,7 +41,9 @@ class LatentBlend(Rule):
     def apply(self, tensors: Tensors, call: Call) -> None:
         own = tensors["latents", self.target]
         source = self.source(call.step + 1) if callable(self.source) else tensors["latents", self.source]
-        mask = self.mask(call) if callable(self.mask) else self.mask
+        mask = self.mask
+        if callable(mask):
+            call.shown["mask"] = mask = mask(call)
         tensors["latents", self.target] = blend(source.to(own), own, mask.to(own.device))
 
 

@@ -74,6 +74,7 @@ class Call:
     total: frames of the window. keyframes: those that a pass of their own has shown before this
     one; `is_key_pass` in that pass itself. site, grid: the module, and its rows and columns.
     memory: what the rule keeps at this site until the step ends. store: sums of maps over the run.
+    shown: what rules have to show to who runs the plan, such as the "mask" of a blend.
     """
 
     step: int
@@ -85,6 +86,7 @@ class Call:
     grid: tuple[int, int] = (0, 0)
     memory: dict[Any, Any] = field(default_factory=dict)
     store: MapStore | None = None
+    shown: dict[str, Tensor] = field(default_factory=dict)
 
     @property
     def numbers(self) -> list[int]:
