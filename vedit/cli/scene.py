@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from vedit.cli.common import examples, print_json
+from vedit.cli.common import Voice, examples, print_json
 from vedit.errors import UsageError
 
 EXAMPLES = (
@@ -36,6 +36,7 @@ everything else stays as it is, to the pixel.
 @click.option("--to", type=click.Choice(["gif", "nut", "y4m", "rgb24", "rgba"]), default=None, help="Output format when the name does not tell.")
 @click.option("-y", "--overwrite", is_flag=True, default=None, help="Replace outputs that exist.")
 @click.option("--json", "as_json", is_flag=True, help="Print the record as one JSON object.")
+@click.option("-q", "--quiet", is_flag=True, help="Do not say what was written.")
 def command(
     caption: str | None,
     output: str | None,
@@ -49,6 +50,7 @@ def command(
     to: str | None,
     overwrite: bool | None,
     as_json: bool,
+    quiet: bool,
 ) -> None:
     from vedit.app.draw_scene import draw_scene
     from vedit.media.atomic import check_output, refuse_twice
@@ -72,5 +74,8 @@ def command(
     drawn = draw_scene(
         caption, seed=seed, truth=truth, grain=grain, from_record=from_record, frames=frames, to=to, output=output, truth_output=truth_output, record=record
     )
+    written = [path for path in (output, truth_output, record) if path and path != "-"]
+    if written:
+        Voice(quiet).say(f"{' and '.join(written)}: {frames} frames of 64x64")
     if as_json:
         print_json(drawn)

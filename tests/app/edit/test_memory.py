@@ -127,3 +127,23 @@ def test_64_frames_take_no_more_than_8(model: Model, clip: str, tmp_path: Path, 
 
 def _weights(model: Model) -> int:
     return sum(weight_bytes(part) for part in (model.unet, model.vae, model.text_encoder))
+
+
+def test_explain_says_seconds_and_disk_by_one_measurement_per_model(model: Model, clip: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from vedit.app.edit import cost
+
+    task = job(clip, Path("unused.gif"), method="p2p", params={**WORDS, "inversion_steps": 6, "fixed_point": 1}, target="a red dog")
+    monkeypatch.setattr(cost, "_measured", lambda model, size: 2.0)
+    text = explain(task, model, read_pixels(clip, Selection(size=32)))
+    # 3 frames of 2 s for 6 steps of inversion with 2 evaluations each, and 3 steps of 3 branches: 126 s
+    assert "time: about 2 minutes (an evaluation of a frame takes 2 s here; 12 a frame" in text
+    pixels, level = 2 * 3 * 32 * 32 * 3, 3 * 4 * 8 * 8 * 4
+    assert f"disk: {(pixels + 4 * level) / 2**20:.1f} MiB" in text
+    monkeypatch.setattr(cost, "_measured", lambda model, size: pytest.fail("measured again"))
+    explain(task, model, read_pixels(clip, Selection(size=32)))
+
+
+def test_an_evaluation_is_measured_on_the_network_itself(model: Model, clip: str) -> None:
+    from vedit.app.edit import cost
+
+    assert 0 < cost._measured(model, (8, 8)) < 60

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from vedit.app.edit import cost
 from vedit.app.edit.memory import need_of, told
 from vedit.app.edit.windows import Edit
 from vedit.methods.base import bound
@@ -43,4 +44,5 @@ def explain(job: Job, model: Model, pixels: Pixels, warn: Callable[[str], None] 
         if rule.steps:
             lines.append("    steps " + "".join("#" if on else "." for on in rule.steps))
     lines.append(f"attention maps kept: {controller.store.predicted_bytes() / 2**20:.2f} MiB")
-    return "\n".join([*lines, *prepared.about, *prepared.notes, told(need_of(edit), edit)])
+    return "
+".join([*lines, *prepared.about, *prepared.notes, told(need_of(edit), edit), cost.told(edit)])
