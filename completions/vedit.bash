@@ -306,7 +306,7 @@ _vedit() {
         'vedit presets show') words='--json -h --help' ;;
         'vedit probe') words='--json -e --entry --check --limit -h --help' ;;
         'vedit replay') words='-o --output --input --model --mask --yes -y --overwrite -q --quiet --progress -h --help' ;;
-        'vedit scene') words='-o --output --truth -t --truth-output --seed --frames --grain --record --from-record --to -y --overwrite --json -h --help' ;;
+        'vedit scene') words='-o --output --truth -t --truth-output --seed --frames --grain --record --from-record --to -y --overwrite --json -q --quiet -h --help' ;;
         'vedit score') words='--source --prompt --source-prompt --truth --mask --index --edited --source-dir --align --resize-source --yes --metrics --profile --weights --flow --mask-dilate --bg-norm --dino --dover-antialias --lpips-net --success-model --device --dtype --batch -j --jobs --cache --explain --json --csv --md --latex --html --link-media --standalone --name --seed --baseline --fail-under --fail-over --journal --resume -y --overwrite -q --quiet --progress -h --help' ;;
         'vedit score compare') words='--metrics --force --seed --json --csv --md --latex --html --standalone -y --overwrite -h --help' ;;
         'vedit score table') words='--layout --format --lang --column-from --standalone --force -o --output -y --overwrite -h --help' ;;

@@ -692,6 +692,7 @@ complete -c vedit -n '__vedit_at \'vedit scene\'' -l from-record -r -F -d 'Draw 
 complete -c vedit -n '__vedit_at \'vedit scene\'' -l to -x -a 'gif nut y4m rgb24 rgba' -d 'Output format when the name does not tell.'
 complete -c vedit -n '__vedit_at \'vedit scene\'' -s y -l overwrite -d 'Replace outputs that exist.'
 complete -c vedit -n '__vedit_at \'vedit scene\'' -l json -d 'Print the record as one JSON object.'
+complete -c vedit -n '__vedit_at \'vedit scene\'' -s q -l quiet -d 'Do not say what was written.'
 complete -c vedit -n '__vedit_at \'vedit scene\'' -s h -l help -d 'Show this message and exit.'
 complete -c vedit -n '__vedit_at \'vedit score\'' -a compare -d 'Compare two methods on the same videos'
 complete -c vedit -n '__vedit_at \'vedit score\'' -a table -d 'Lay reports out as tables'
