@@ -44,5 +44,4 @@ def explain(job: Job, model: Model, pixels: Pixels, warn: Callable[[str], None] 
         if rule.steps:
             lines.append("    steps " + "".join("#" if on else "." for on in rule.steps))
     lines.append(f"attention maps kept: {controller.store.predicted_bytes() / 2**20:.2f} MiB")
-    return "
-".join([*lines, *prepared.about, *prepared.notes, told(need_of(edit), edit), cost.told(edit)])
+    return "\n".join([*lines, *prepared.about, *prepared.notes, told(need_of(edit), edit), cost.told(edit)])
