@@ -1,7 +1,7 @@
 # make demo      draw a clip, edit it by text on the embedded model, compare with the truth
 # make test      run the tests
 # make tour      draw a clip and run the GIF commands on it; needs no model library
-# make docs      write man pages, completions and the tables of the README again
+# make docs      write man pages, completions and the tables of docs/reference.md again
 # make lint      ruff and mypy
 # make bench     time the GIF commands against gifsicle, ffmpeg, ImageMagick and Pillow
 # make clean     remove what was made, but not .venv

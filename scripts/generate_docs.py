@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write man pages, completions and the README's tables from the command line itself.
+"""Write man pages, completions and the tables of docs/reference.md from the command line itself.
 
 python scripts/generate_docs.py            write them
 python scripts/generate_docs.py --check    name the files that differ, and exit 1
@@ -16,7 +16,7 @@ from tree import ROOT, Node, build
 
 import completions
 
-# Why each dependency is there: the README's table. A dependency without a reason is an error here.
+# Why each dependency is there: the table of docs/reference.md. A dependency without a reason is an error here.
 REASONS = {
     "click": "the command line: commands that load when they are called, options from one table per stage",
     "pillow": "GIF's LZW codec in C, resampling, median cut, the font of watermarks",
@@ -58,8 +58,8 @@ def generated() -> dict[Path, str]:
         ROOT / "completions" / "_vedit": completions.zsh(root, shipped),
         ROOT / "completions" / "vedit.fish": completions.fish(root, shipped),
     }
-    readme = ROOT / "README.md"
-    text = readme.read_text(encoding="utf-8")
+    reference = ROOT / "docs" / "reference.md"
+    text = reference.read_text(encoding="utf-8")
     tables = {
         "commands": command_table(root),
         "methods": method_table(shipped),
@@ -69,7 +69,7 @@ def generated() -> dict[Path, str]:
     }
     for name, table in tables.items():
         text = replaced(text, name, table)
-    return files | {readme: text}
+    return files | {reference: text}
 
 
 def command_table(root: Node) -> str:
@@ -135,7 +135,7 @@ def replaced(text: str, name: str, table: str) -> str:
     begin, end = f"<!-- {name}: begin, written by scripts/generate_docs.py -->\n\n", f"\n\n<!-- {name}: end -->"
     before, found, rest = text.partition(begin)
     _, closed, after = rest.partition(end)
-    assert found and closed, f"README.md has no markers for {name}"
+    assert found and closed, f"docs/reference.md has no markers for {name}"
     return f"{before}{begin}{table}{end}{after}"
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Make the pictures of the README by running the README's own commands on the demo clip.
+"""Make the pictures of the README and the tour by running their own commands on the demo clip.
 
 python scripts/pictures.py         writes docs/img/*.gif
 """
@@ -19,18 +19,20 @@ import demo
 
 ROOT = Path(__file__).resolve().parent.parent
 PICTURES = ROOT / "docs" / "img"
+PAGES = (ROOT / "docs" / "tour.md", ROOT / "README.md")
 CLIP_SIZE = (240, 135)
 
 
 def commands() -> list[str]:
-    """The command lines of the README's `sh` blocks, in order."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    """The command lines of the `sh` blocks of the tour, then of the README, in order."""
+    text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
     return [line for block in re.findall(r"```sh\n(.*?)```", text, re.S) for line in block.splitlines() if line.strip()]
 
 
 def pictured() -> list[str]:
-    """Names of the pictures that the README shows and its commands make."""
-    return re.findall(r"\(docs/img/([\w-]+\.(?:gif|png))\)", (ROOT / "README.md").read_text(encoding="utf-8"))
+    """Names of the pictures that these pages show and their commands make."""
+    text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    return list(dict.fromkeys(re.findall(r"\((?:docs/)?img/([\w-]+\.(?:gif|png))\)", text)))
 
 
 def run_all(folder: Path) -> None:

@@ -304,9 +304,9 @@ def test_what_the_readme_links_to_exists(link: tuple[str, str]) -> None:
     assert "://" in target or (ROOT / target).exists()
 
 
-def test_the_readme_and_help_name_the_same_options() -> None:
+def test_the_pages_and_help_name_the_same_options() -> None:
     """Every `vedit ...` line of a code block parses: its command and options exist."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    text = "".join((ROOT / page).read_text(encoding="utf-8") for page in ("README.md", "docs/tour.md", "docs/reference.md"))
     lines = [line.strip() for block in re.findall(r"```(?:sh|console)\n(.*?)```", text, re.S) for line in block.splitlines()]
     commands = [part.strip() for line in lines for part in re.split(r"\||&&|;(?=\s*vedit)", line) if part.strip().startswith("vedit ")]
     assert commands
@@ -318,7 +318,11 @@ def test_the_readme_and_help_name_the_same_options() -> None:
         assert {word.partition("=")[0] for word in words if re.match(r"--?[a-zA-Z]", word)} <= known, command
 
 
-def test_the_commands_of_the_readme_work_in_order(tmp_path: Path) -> None:
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 140
+
+
+def test_the_commands_of_the_tour_and_the_readme_work_in_order(tmp_path: Path) -> None:
     pictures = script("pictures")
     pictures.run_all(tmp_path)
     assert pictures.pictured()
