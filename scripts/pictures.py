@@ -23,9 +23,9 @@ PAGES = (ROOT / "docs" / "tour.md", ROOT / "README.md")
 CLIP_SIZE = (240, 135)
 
 
-def commands() -> list[str]:
-    """The command lines of the `sh` blocks of the tour, then of the README, in order."""
-    text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+def commands(page: Path) -> list[str]:
+    """The command lines of a page's `sh` blocks, in order."""
+    text = page.read_text(encoding="utf-8")
     return [line for block in re.findall(r"```sh\n(.*?)```", text, re.S) for line in block.splitlines() if line.strip()]
 
 
@@ -36,11 +36,20 @@ def pictured() -> list[str]:
 
 
 def run_all(folder: Path) -> None:
-    """Draw the clip into a folder and run every command there; raises on the first that fails."""
+    """Draw the clip into a folder for each page and run the page's commands there; raises on the first that fails.
+
+    The tour's lie in `folder` itself, the README's in a folder inside it.
+    """
+    for page, place in zip(PAGES, (folder, folder / "readme"), strict=True):
+        place.mkdir(exist_ok=True)
+        run_page(page, place)
+
+
+def run_page(page: Path, folder: Path) -> None:
     demo.draw(folder / "clip.gif", size=CLIP_SIZE)
     path = os.pathsep.join([sysconfig.get_path("scripts"), os.environ["PATH"]])
     environment = {**os.environ, "PATH": path, "VEDIT_CONFIG_DIR": str(folder / ".config")}
-    for command in commands():
+    for command in commands(page):
         done = subprocess.run(command, shell=True, cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True)
         if done.returncode:
             raise RuntimeError(f"$ {command}\n{done.stderr}")
