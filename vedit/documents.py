@@ -176,11 +176,11 @@ def read_table(path: str | os.PathLike[str], kind: Kind, delimiter: str = ",") -
     lines = csv.reader(io.StringIO(read_text(path, kind), newline=""), delimiter=delimiter)
     rows: list[dict[str, str]] = []
     try:
-        columns = next(lines, [])
+        columns = _without_empty_ends(next(lines, []))
         if len(set(columns)) < len(columns):
             raise kind.refusal(name, "two columns have the same name")
         for cells in lines:
-            if len(cells) > len(columns):
+            if len(cells) > len(columns) and any(cells[len(columns) :]):
                 raise kind.refusal(
                     name,
                     f"line {lines.line_num} has {len(cells)} cells, and there are {len(columns)} columns",
@@ -190,6 +190,12 @@ def read_table(path: str | os.PathLike[str], kind: Kind, delimiter: str = ",") -
     except csv.Error as error:
         raise kind.refusal(name, f"line {lines.line_num}: {error}") from None
     return rows
+
+
+def _without_empty_ends(cells: list[str]) -> list[str]:
+    """The cells without the empty ones that spreadsheets put behind the last column."""
+    count = max((place for place, text in enumerate(cells, 1) if text), default=0)
+    return cells[:count]
 
 
 def cell(text: str) -> str:

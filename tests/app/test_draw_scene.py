@@ -8,7 +8,7 @@ import torch
 
 from vedit.app import draw_scene
 from vedit.data import grammar, scenes
-from vedit.errors import UsageError
+from vedit.errors import InputError, UsageError
 
 CAPTION = "a small red circle moving left on a checkered grey background"
 
@@ -90,3 +90,19 @@ def test_every_word_of_the_grammar_can_be_used_in_a_caption():
             scene, _ = draw_scene.scene_for(grammar.caption(fields), 0)
             said.add((name, getattr(scene, name)))
     assert len(said) == sum(len(values) for values in grammar.FIELDS.values())
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"x": "3"}, "x is '3'"), ({"grain_seed": 10**30}, "grain_seed is"), ({"span": float("inf")}, "span is inf"),
+        ({"colour_shift": 3}, "colour_shift is 3"), ({"colour_shift": [0, 0]}, "three numbers"), ({"shape": []}, r"shape is \[\]"),
+    ],
+)  # fmt: skip
+def test_a_record_of_wrong_types_is_refused_with_its_name(tmp_path, changes, said):
+    path = str(tmp_path / "scene.json")
+    whole = draw_scene.scene_for("a red star", 1)[0]
+    record = {"scene": {**json.loads(whole.to_json()), **changes}}
+    (tmp_path / "scene.json").write_text(json.dumps(record))
+    with pytest.raises(InputError, match=rf"(?s)scene\.json: .*{said}"):
+        draw_scene.read_record(path)

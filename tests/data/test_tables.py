@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -162,3 +165,45 @@ def test_captions_are_one_a_line_without_what_is_not_shown(tmp_path: Path) -> No
 def test_a_torn_row_is_left_out(tmp_path: Path) -> None:
     write(tmp_path / "m.jsonl", '{"id": 1}\n{"id": 2}\n{"id": 3, "fi')
     assert read_rows(tmp_path / "m.jsonl") == [{"id": 1}, {"id": 2}]
+
+
+@pytest.mark.parametrize("read", [msrvtt.read_annotation, v2vbench.read_list, lambda path: list(read_table(path))])
+@pytest.mark.parametrize(("text", "said"), [("[" * 3000, "nested more than 32 deep"), ('{"a": "\\ud800"}', "half a character")])
+def test_what_would_break_a_parser_is_refused_with_the_name_of_the_file(tmp_path: Path, read: Callable[[Path], Any], text: str, said: str) -> None:
+    for name in ("a.json", "a.jsonl"):
+        with pytest.raises(InputError, match=rf"a\.json.*({said}|no table is known|not YAML)"):
+            read(write(tmp_path / name, text))
+
+
+def test_aliases_of_a_list_and_numbers_without_end_are_refused(tmp_path: Path) -> None:
+    bomb = "a: &a [x, x]\n" + "".join(f"{c}: &{c} [*{p}, *{p}]\n" for p, c in itertools.pairwise("abcdefghijklmnop"))
+    with pytest.raises(InputError, match=r"list\.yaml: not a readable list: it uses an alias"):
+        v2vbench.read_list(write(tmp_path / "list.yaml", bomb))
+    with pytest.raises(InputError, match="out of range"):
+        v2vbench.read_list(write(tmp_path / "l.json", '[{"video_id": "a", "stride": 1e300}]'))
+
+
+def test_no_reader_of_tables_waits_for_a_named_pipe(tmp_path: Path) -> None:
+    for name, read in (("a.csv", read_table), ("a.json", msrvtt.read_annotation), ("a.yaml", v2vbench.read_list)):
+        os.mkfifo(tmp_path / name)
+        with pytest.raises(InputError, match=rf"{name}: not .* named pipe"):
+            read(tmp_path / name)
+    os.mkfifo(tmp_path / "b.txt")
+    with pytest.raises(InputError, match="named pipe"):
+        read_captions(tmp_path / "b.txt")
+
+
+def test_a_walk_over_clips_passes_pipes_devices_and_folders_by(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.gif")
+    (tmp_path / "zero.mp4").symlink_to("/dev/zero")
+    (tmp_path / "gone.gif").symlink_to("nowhere")
+    (tmp_path / "folder.gif").mkdir()
+    write(tmp_path / "clip.gif", "x")
+    (tmp_path / "linked.gif").symlink_to("clip.gif")
+    assert set(index_clips(tmp_path)) == {"clip", "linked"}
+
+
+def test_empty_columns_behind_the_last_are_a_spreadsheets_own(tmp_path: Path) -> None:
+    assert list(read_table(write(tmp_path / "t.csv", "a,b,,\n1,2,,\n3,4\n"))) == [{"a": "1", "b": "2"}, {"a": "3", "b": "4"}]
+    with pytest.raises(InputError, match="line 2 has 3 cells"):
+        list(read_table(write(tmp_path / "t.csv", "a,b\n1,2,3\n")))

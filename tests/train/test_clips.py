@@ -102,3 +102,11 @@ def test_the_curve_has_a_line_for_each_part_of_the_loss(tmp_path):
 def test_a_log_without_a_finite_loss_draws_nothing(tmp_path):
     draw_curve([{"step": 1, "loss": float("nan")}], tmp_path / "loss.png")
     assert not (tmp_path / "loss.png").exists()
+
+
+def test_a_log_that_somebody_changed_gives_the_lines_that_are_right(tmp_path):
+    log = tmp_path / "log.jsonl"
+    right = {"step": 2, "losses": {"loss": 0.5, "l_pix": "x"}}
+    wrong = ([1], {"step": "x", "losses": {}}, {"step": 1}, {"step": 1, "losses": 3})
+    log.write_text("\n".join([*map(json.dumps, wrong), "[" * 5000, json.dumps(right), '{"step": 3, "lo']))
+    assert read_log(log) == [{"step": 2, "loss": 0.5}]

@@ -224,7 +224,7 @@ def test_a_damaged_state_is_named(tmp_path):
     with pytest.raises(ModelError, match=r"ema\.safetensors: the saved state cannot be read"):
         list(train(Toy(), replace(OPTIONS, steps=30), tmp_path))
     (latest_state(tmp_path) / "state.json").write_text("{")
-    with pytest.raises(ModelError, match=r"state\.json: the saved state cannot be read"):
+    with pytest.raises(ModelError, match=r"state\.json: not a saved state: not JSON"):
         list(train(Toy(), replace(OPTIONS, steps=30), tmp_path))
 
 
@@ -341,3 +341,27 @@ def test_a_step_is_given_up_when_a_stop_comes_in_its_middle_and_is_taken_again_t
         list(train(Slow(), options, tmp_path / "cut", stops, give_up=stops))
     run_to_the_end(tmp_path / "cut", options)
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("step", "seven"), ("step", 1e400), ("options", []), ("config", None), ("seconds", {}), ("losses", [1])],
+)
+def test_a_state_of_wrong_types_is_refused_with_its_name(tmp_path, key, value):
+    list(train(Toy(), OPTIONS, tmp_path))
+    path = latest_state(tmp_path) / "state.json"
+    whole = json.loads(path.read_text())
+    path.write_text(json.dumps({**whole, key: value}))
+    with pytest.raises(ModelError, match=r"(?s)state\.json: not a saved state.*go on from an older one"):
+        state_of(path.parent)
+    path.write_text("[" * 5000)
+    with pytest.raises(ModelError, match="nested more than 32 deep"):
+        state_of(path.parent)
+
+
+def test_the_pointer_to_the_newest_state_names_a_folder_beside_it(tmp_path):
+    list(train(Toy(), OPTIONS, tmp_path))
+    for name in ("../../elsewhere", "/etc", "", "x" * 300):
+        (tmp_path / "state" / "latest").write_text(name)
+        with pytest.raises(ModelError, match="latest: not the name of a state"):
+            latest_state(tmp_path)

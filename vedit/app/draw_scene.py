@@ -4,10 +4,10 @@ import dataclasses
 import json
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vedit.data import grammar
+from vedit.documents import Kind, read_json, table
 from vedit.errors import InputError, UsageError
 from vedit.media.atomic import open_output
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from vedit.media.frames import Clip, Frame
 
 DURATION_CS = 10
+RECORD = Kind("a scene record", next_step="vedit scene CAPTION --record FILE writes one.", largest=2**20)
 MAX_CHUNKS = 128  # of 32 scenes, until one has room for the objects asked for
 
 
@@ -138,9 +139,9 @@ def read_record(path: str) -> tuple["Scene", "Scene | None"]:
     """Read a file that `vedit scene --record` wrote."""
     from vedit.data.scenes import Scene
 
+    drawn = table(read_json(path, RECORD), path, RECORD)
+    scene, truth = table(drawn.get("scene"), path, RECORD), drawn.get("truth")
     try:
-        drawn = json.loads(Path(path).read_text())
-        scene, truth = drawn["scene"], drawn.get("truth")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path}: not a scene record: {error}.", next_step="vedit scene CAPTION --record FILE writes one.") from None
-    return Scene.from_dict(scene), Scene.from_dict(truth) if truth else None
+        return Scene.from_dict(scene), Scene.from_dict(table(truth, path, RECORD)) if truth else None
+    except InputError as error:
+        raise error.in_file(path) from None

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vedit.documents import Kind, read_json, table, whole_lines
 from vedit.errors import ModelError, OutputError
 
 BUILTIN = Path(__file__).resolve().parent.parent / "builtin" / "shapes"
@@ -22,6 +23,8 @@ MOTION = BUILTIN.with_name("shapes-motion")
 VIDEO = BUILTIN.with_name("shapes-video")
 BEGUN = "begun"  # in a run folder: the packed video model whose weights it began with
 MAX_CURVE_POINTS = 40
+LOG = Kind("a log of training", ModelError, largest=2**30)
+TRAINING = Kind("the record of a model's training", ModelError, names_files=True)
 
 
 @dataclass(frozen=True)
@@ -341,7 +344,7 @@ def _stage_record(folder: Path) -> dict[str, Any]:
 
 def _log(folder: Path) -> list[dict[str, Any]]:
     """Return the lines of a stage's log; an annealed copy begins with those of what it copied."""
-    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    lines = list(whole_lines(folder / "log.jsonl", LOG))
     start = folder / "start"
     if start.exists():
         before = _log(folder.with_name(folder.name.removesuffix("-annealed")))
@@ -377,8 +380,8 @@ def hashes(folder: Path) -> dict[str, str]:
 
 def record_of(folder: Path) -> dict[str, Any]:
     """Return what training.json says."""
-    record: dict[str, Any] = json.loads((folder / "training.json").read_text())
-    return record
+    path = str(folder / "training.json")
+    return table(read_json(path, TRAINING), path, TRAINING)
 
 
 def write_record(folder: Path, record: dict[str, Any]) -> None:

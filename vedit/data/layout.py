@@ -19,6 +19,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from vedit.documents import Kind, read_bytes, whole_lines
 from vedit.errors import InputError
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 MANIFEST, JOURNAL, REJECTED, SETTINGS = "manifest.jsonl", "journal.jsonl", "rejected.tsv", "dataset.json"
 FORMAT, VERSION = "vedit-dataset", 1
+ROWS = Kind("the rows of a data set", largest=2**30, names_files=True)
+CAPTIONS = Kind("captions", right="They stand one a line in NAME.txt.", largest=2**20)
 
 
 class Pictures(NamedTuple):
@@ -90,18 +93,9 @@ def unique(names: Iterable[str]) -> Iterator[str]:
 def read_rows(path: Path) -> list[dict[str, Any]]:
     """Rows of a JSON-lines file, [] when there is none; a line torn by a kill is left out."""
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        return list(whole_lines(path, ROWS)) if path.exists() else []
     except OSError:
         return []
-    rows = []
-    for line in lines:
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(row, dict):
-            rows.append(row)
-    return rows
 
 
 def as_lines(rows: Sequence[Mapping[str, Any]]) -> bytes:
@@ -117,7 +111,7 @@ def tidy(caption: str) -> str:
 def read_captions(path: Path) -> tuple[str, ...]:
     """The captions of a side file, one a line; () when it is absent or empty."""
     try:
-        lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+        text = read_bytes(path, CAPTIONS).decode("utf-8-sig", "replace") if path.exists() else ""
     except OSError:
         return ()
-    return tuple(text for line in lines if (text := tidy(line)))
+    return tuple(caption for line in text.splitlines() if (caption := tidy(line)))

@@ -11,17 +11,22 @@ so a file is cut only when it is longer than its part and reaches the part's end
 
 from __future__ import annotations
 
-import json
 import random
 from fractions import Fraction
 from pathlib import Path
 
 from vedit.data.layout import tidy
 from vedit.data.table import Row, group, read_table
-from vedit.errors import InputError, UsageError
+from vedit.documents import Kind, read_json
+from vedit.errors import UsageError
 
 LICENCE = "unstated: third-party web videos, see https://www.microsoft.com/en-us/research/publication/msr-vtt-a-large-video-description-dataset-for-bridging-video-and-language/"
 SPLITS = {"train": "train", "validate": "val", "validation": "val", "val": "val", "test": "test"}
+ANNOTATION = Kind(
+    "an MSR-VTT annotation",
+    right="It holds the lists videos and sentences; a .csv or .jsonl table works too.",
+    largest=2**28,
+)
 ROUNDING_S = 1.5  # a file this much longer than its part is taken to be uncut
 
 
@@ -29,8 +34,8 @@ def read_annotation(path: str | Path) -> list[Row]:
     """Clips of an annotation file, JSON or table. Raises InputError when it is neither."""
     if Path(path).suffix.lower() != ".json":
         return group(read_table(path), "video_id", "caption", str(path))
+    about = read_json(path, ANNOTATION)
     try:
-        about = json.loads(Path(path).read_text(encoding="utf-8"))
         sentences: dict[str, list[str]] = {}
         for sentence in sorted(about["sentences"], key=lambda sentence: int(sentence.get("sen_id", 0))):
             texts = sentences.setdefault(str(sentence["video_id"]), [])
@@ -40,12 +45,8 @@ def read_annotation(path: str | Path) -> list[Row]:
             Row(str(video["video_id"]), tuple(sentences.get(str(video["video_id"]), ())), {str(key): str(value) for key, value in video.items()})
             for video in about["videos"]
         ]
-    except OSError as error:
-        raise InputError(f"{path}: cannot read: {(error.strerror or str(error)).lower()}.") from None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise InputError(
-            f"{path}: not an MSR-VTT annotation: {error!r}.", "It holds the lists videos and sentences; a .csv or .jsonl table works too."
-        ) from None
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+        raise ANNOTATION.refusal(str(path), repr(error)) from None
 
 
 def of_split(rows: list[Row], split: str | None) -> list[Row]:

@@ -29,6 +29,7 @@ MAX_GRAIN = 0.02
 RADII = {"small": 9.0, "medium": 13.0, "large": 17.0}
 REACH = 1.15  # the outermost point of any shape, in radii
 MARGIN = 1.0
+LARGEST = 2**63 - 1  # of a number in a record: what seeds a generator
 
 OBJECT_RGB = {
     "red": (0.90, 0.12, 0.12),
@@ -48,6 +49,14 @@ GROUND_RGB = {
     "navy": (0.08, 0.10, 0.32),
 }
 STEP_XY = {"left": (-1.0, 0.0), "right": (1.0, 0.0), "up": (0.0, -1.0), "down": (0.0, 1.0), "still": (0.0, 0.0)}
+
+
+def _shift(name: str, value: Any) -> tuple[float, float, float]:
+    is_right = isinstance(value, (list, tuple)) and len(value) == 3
+    if not is_right or not all(type(part) in (int, float) and abs(part) <= 1 for part in value):
+        raise InputError(f"not a scene record: {name} is {value!r}.", "It is three numbers from -1 to 1.")
+    red, green, blue = value
+    return red, green, blue
 
 
 @dataclass(frozen=True)
@@ -131,10 +140,11 @@ class Scene:
         for name, values in grammar.FIELDS.items():
             if record[name] not in values:
                 raise InputError(f"not a scene record: {name} is {record[name]!r}.", f"Known: {', '.join(values)}.")
-        record = {**record}
-        for name in ("colour_shift", "ground_shift"):
-            record[name] = tuple(record[name])
-        return cls(**record)
+        shifts = {name: _shift(name, record[name]) for name in ("colour_shift", "ground_shift")}
+        for name in names - {*shifts, *grammar.FIELDS}:
+            if type(record[name]) not in (int, float) or not abs(record[name]) <= LARGEST:
+                raise InputError(f"not a scene record: {name} is {record[name]!r}.", "It is a number.")
+        return cls(**{**record, **shifts})
 
 
 @dataclass(frozen=True)

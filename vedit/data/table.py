@@ -6,17 +6,19 @@ of Shutterstock; a table of ids and captions with one's own copies of the clips 
 
 from __future__ import annotations
 
-import csv
-import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import stat
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from vedit import documents
 from vedit.data.layout import tidy
+from vedit.documents import Kind
 from vedit.errors import InputError, UsageError, nearest
 
 SUFFIXES = (".gif", ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".apng", ".webp")
+TABLE = Kind("a readable table", right="It is CSV, TSV or JSON lines; split a larger one.", largest=2**28)
 
 
 class Row(NamedTuple):
@@ -30,26 +32,14 @@ class Row(NamedTuple):
 def read_table(path: str | Path) -> Iterator[dict[str, Any]]:
     """Rows of a CSV, TSV or JSON-lines file by its suffix. Raises InputError naming the line."""
     suffix = Path(path).suffix.lower()
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            if suffix in (".csv", ".tsv"):
-                yield from csv.DictReader(file, delimiter="\t" if suffix == ".tsv" else ",")
-                return
-            if suffix not in (".jsonl", ".ndjson"):
-                raise InputError(f"{path}: no table is known by the suffix {suffix or '(none)'}.", "A table is a .csv, .tsv or .jsonl file.")
-            for number, line in enumerate(file, 1):
-                if line.strip():
-                    row = json.loads(line)
-                    if not isinstance(row, dict):
-                        raise InputError(f"{path}: line {number} is no JSON object.")
-                    yield row
-    except OSError as error:
-        raise InputError(f"{path}: cannot read: {(error.strerror or str(error)).lower()}.") from None
-    except (ValueError, RecursionError, csv.Error) as error:
-        raise InputError(f"{path}: not a readable table: {error}.") from None
+    if suffix in (".csv", ".tsv"):
+        return iter(documents.read_table(path, TABLE, "\t" if suffix == ".tsv" else ","))
+    if suffix in (".jsonl", ".ndjson"):
+        return (row for _, row in documents.read_json_lines(path, TABLE))
+    raise InputError(f"{path}: no table is known by the suffix {suffix or '(none)'}.", "A table is a .csv, .tsv or .jsonl file.")
 
 
-def group(rows: Iterator[dict[str, Any]], id_column: str, caption_column: str, name: str) -> list[Row]:
+def group(rows: Iterable[dict[str, Any]], id_column: str, caption_column: str, name: str) -> list[Row]:
     """Rows with the same id as one clip with several captions, in the order they first come."""
     captions: dict[str, list[str]] = {}
     facts: dict[str, dict[str, str]] = {}
@@ -72,15 +62,24 @@ def group(rows: Iterator[dict[str, Any]], id_column: str, caption_column: str, n
 def index_clips(folder: str | Path) -> dict[str, str]:
     """Clips of a folder and the folders in it, by their name without suffix; the first in sorted order counts."""
     if not os.path.isdir(folder):
-        raise InputError(f"{folder} is no folder.", "It holds the clips.")
+        raise InputError(f"{folder} is not a folder.", "It holds the clips.")
     found: dict[str, str] = {}
     for place, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for file in sorted(files):
             stem, suffix = os.path.splitext(file)
-            if suffix.lower() in SUFFIXES and not file.startswith("."):
-                found.setdefault(stem, os.path.join(place, file))
+            path = os.path.join(place, file)
+            if suffix.lower() in SUFFIXES and not file.startswith(".") and is_regular(path):
+                found.setdefault(stem, path)
     return found
+
+
+def is_regular(path: str | Path) -> bool:
+    """Whether a path is a file with an end: not a pipe, a device or a folder that is called like a clip."""
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except OSError:
+        return False
 
 
 def matched(rows: Sequence[Row], clips: Mapping[str, str]) -> tuple[list[tuple[Row, str]], list[tuple[str, str]]]:

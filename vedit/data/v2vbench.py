@@ -15,15 +15,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from vedit.data.layout import tidy
 from vedit.data.table import index_clips
+from vedit.documents import Kind, read_json, read_toml, read_yaml
 from vedit.errors import InputError
 
+LIST = Kind("a readable list", right="It is YAML, TOML or JSON with a list `data` of clips.")
+MOST_FRAMES = 10**9  # that a number in a list may skip
 KEYS = ("video_id", "prompt", "edit", "stride", "start", "offset")
 
 
@@ -47,32 +49,12 @@ class Entry(NamedTuple):
 
 def read_list(path: str | Path) -> list[Entry]:
     """Entries of a YAML, TOML or JSON list. Raises InputError naming the entry that is wrong."""
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot read: {getattr(error, 'strerror', None) or error}.") from None
-    about = _parsed(text, Path(path).suffix.lower(), path)
+    read = {".toml": read_toml, ".json": read_json}.get(Path(path).suffix.lower(), read_yaml)
+    about = read(path, LIST)
     rows = about.get("data") if isinstance(about, dict) else about
     if not isinstance(rows, list) or not rows:
         raise InputError(f"{path}: holds no list `data` of clips.", "Each entry has video_id, prompt and edit, as V2VBench's.")
     return [_entry(row, f"{path}: entry {number}") for number, row in enumerate(rows, 1)]
-
-
-def _parsed(text: str, suffix: str, path: str | Path) -> Any:
-    try:
-        if suffix == ".toml":
-            return tomllib.loads(text)
-        if suffix == ".json":
-            return json.loads(text)
-        import yaml
-
-        return yaml.safe_load(text)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not a readable list: {error}.") from None
-    except Exception as error:  # yaml's errors are of its own family, and yaml is loaded only for YAML
-        if type(error).__module__.startswith("yaml"):
-            raise InputError(f"{path}: not readable YAML: {' '.join(str(error).split())}.") from None
-        raise
 
 
 def _entry(row: Any, where: str) -> Entry:
@@ -87,7 +69,8 @@ def _entry(row: Any, where: str) -> Entry:
         offset = None if row.get("offset") is None else float(row["offset"])
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise InputError(f"{where} ({row['video_id']}) is not as it should be: {error!r}.", "edit is a list of {prompt, kind}.") from None
-    if (numbers["stride"] or 1) < 1 or (numbers["start"] or 0) < 0 or not -1 <= (offset or 0) <= 1:
+    stride, start = numbers["stride"] or 1, numbers["start"] or 0
+    if not 1 <= stride <= MOST_FRAMES or not 0 <= start <= MOST_FRAMES or not -1 <= (offset or 0) <= 1:
         raise InputError(f"{where} ({row['video_id']}) is out of range.", "stride is 1 or more, start 0 or more, offset -1 to 1.")
     return Entry(str(row["video_id"]), tidy(str(row.get("prompt") or "")), edits, numbers["stride"], numbers["start"], offset)
 

@@ -6,14 +6,14 @@ hashes and downloads, and to refuse an index whose files are not all there.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
+from vedit.documents import Kind, read_json
 from vedit.errors import ModelError
 
+INDEX = Kind("an index of weights", ModelError)
 INDEX_FILE = re.compile(r"(?P<stem>diffusion_pytorch_model|model|pytorch_model)\.(?P<suffix>safetensors|bin)\.index(?:\.(?P<variant>fp16))?\.json")
 SHARD_FILE = re.compile(
     r"(?P<stem>diffusion_pytorch_model|model|pytorch_model)(?:\.(?P<variant>fp16))?-\d{5}-of-\d{5}(?:\.(?P<late>fp16))?\.(?P<suffix>safetensors|bin)"
@@ -35,10 +35,10 @@ def shards(folder: Path, index: str) -> list[str]:
 
 def _weight_map(path: Path) -> dict[str, str]:
     try:
-        table: Any = json.loads(path.read_text(encoding="utf-8"))["weight_map"]
-        return {str(key): str(name) for key, name in table.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(f"{path}: not an index of weights: {error}.") from None
+        names = read_json(path, INDEX)["weight_map"]
+        return {str(key): str(name) for key, name in names.items()}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise INDEX.refusal(str(path), f"{type(error).__name__}: {error}") from None
 
 
 def parts_of(names: Iterable[str], index: str) -> list[str]:

@@ -11,19 +11,27 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import json
 import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from vedit import documents
 from vedit.diffusion.hub import first_line
+from vedit.documents import Kind
 from vedit.errors import ModelError
 
 SUFFIXES = (".safetensors", ".ckpt")
 UNET, VAE, CLIP, OPEN_CLIP = "model.diffusion_model.", "first_stage_model.", "cond_stage_model.transformer.", "cond_stage_model.model."
 LONGEST_HEADER = 100 * 2**20
+HEADER = Kind(
+    "a safetensors file",
+    ModelError,
+    "It may be damaged, or a page that was saved in its place.",
+    "Download it again",
+    largest=LONGEST_HEADER,
+)
 LEVELS, LAYERS = 4, 2
 START, END = "<|startoftext|>", "<|endoftext|>"
 SCHEDULER = {
@@ -57,7 +65,7 @@ def header(name: str) -> dict[str, tuple[int, ...]]:
             length = int.from_bytes(stream.read(8), "little")
             if length > LONGEST_HEADER:
                 raise ValueError("its header has no end")
-            table = json.loads(stream.read(length))
+            table = documents.table(documents.parse_json(stream.read(length), name, HEADER), name, HEADER)
         return {str(key): tuple(entry["shape"]) for key, entry in table.items() if key != "__metadata__"}
     except OSError as error:
         raise ModelError(f"{name}: cannot read: {(error.strerror or str(error)).lower()}.") from None

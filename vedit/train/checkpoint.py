@@ -6,7 +6,6 @@ NAME/model.raw.safetensors  the trained weights themselves, where asked for
 """
 
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from vedit.diffusion.schedule import Schedule
+from vedit.documents import Kind, read_json, table
 from vedit.errors import ModelError, UsageError
 from vedit.train.loop import latest_state, state_of
 from vedit.train.params import GeneratorParams, read_params
@@ -25,6 +25,7 @@ from vedit.train.unet3d import UNet3D
 from vedit.train.video import build_schedule
 
 FORMAT, VERSION = "vedit-unet3d", 1
+CONFIG = Kind("the settings of a generator", ModelError, "It was written by another version of vedit, or changed.", names_files=True)
 TABLES = ("model", "diffusion", "text", "data", "sample")
 FILES = {"ema": "model.safetensors", "raw": "model.raw.safetensors"}
 
@@ -56,15 +57,14 @@ def is_generator(folder: Path) -> bool:
     if _peek(folder / "config.json").get("format") == FORMAT:
         return True
     newest = latest_state(folder) if folder.is_dir() else None
-    return newest is not None and "effective_batch" in _peek(newest / "state.json").get("config", {})
+    return newest is not None and "effective_batch" in (_peek(newest / "state.json").get("config") or {})
 
 
 def _peek(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text())
-    except (OSError, ValueError):
+        return table(read_json(path, CONFIG), str(path), CONFIG)
+    except ModelError:
         return {}
-    return found if isinstance(found, dict) else {}
 
 
 def load(folder: Path, weights: str = "ema", *, device: str = "cpu") -> Generator:
@@ -105,7 +105,7 @@ def find(folder: Path, weights: str) -> tuple[dict[str, Any], Path]:
     """The config and the weight file of a generator's folder or run."""
     packed = folder / "config.json"
     if packed.exists():
-        return _checked(_peek(packed), packed), folder / FILES[weights]
+        return _checked(table(read_json(packed, CONFIG), str(packed), CONFIG), packed), folder / FILES[weights]
     newest = latest_state(folder)
     if newest is None:
         raise ModelError(f"{folder}: no generator is here.", f"It would have a config.json with format {FORMAT}, or be a run of vedit train.")
@@ -116,21 +116,26 @@ def run_config(saved: Path) -> dict[str, Any]:
     """What config.json would say of a saved state."""
     state = state_of(saved)
     config = state["config"]
+    path = str(saved / "state.json")
     if "clips" not in config:
         raise ModelError(f"{saved}: this run trains another kind of model.", "", "Pack a run of the embedded model with: vedit models pack")
-    training = {
-        "step": state["step"],
-        "clips": state["pictures"],
-        "ema_update_count": state["ema_update_count"],
-        "losses": state.get("losses", {}),
-        "vgg": config["vgg"],
-        "data_fingerprint": config["clips"]["fingerprint"],
-        "seed": state["options"]["seed"],
-        "device": state["device"],
-        "seconds": round(state["seconds"], 1),
-    }
-    tables = {name: config[name] for name in TABLES}
-    return {"format": FORMAT, "version": VERSION, **tables, "data": {**config["data"], "fps": config["clips"]["fps"]}, "training": training}
+    try:
+        training = {
+            "step": state["step"],
+            "clips": state["pictures"],
+            "ema_update_count": state["ema_update_count"],
+            "losses": state.get("losses", {}),
+            "vgg": config["vgg"],
+            "data_fingerprint": str(config["clips"]["fingerprint"]),
+            "seed": state["options"]["seed"],
+            "device": state["device"],
+            "seconds": round(state["seconds"], 1),
+        }
+        tables = {name: table(config[name], path, CONFIG) for name in TABLES}
+        data = {**tables["data"], "fps": float(config["clips"]["fps"])}
+    except (KeyError, TypeError, ValueError) as error:
+        raise CONFIG.refusal(path, f"{type(error).__name__}: {error}") from None
+    return {"format": FORMAT, "version": VERSION, **tables, "data": data, "training": training}
 
 
 def _checked(config: dict[str, Any], path: Path) -> dict[str, Any]:
@@ -141,6 +146,6 @@ def _checked(config: dict[str, Any], path: Path) -> dict[str, Any]:
     for name in (*TABLES, "training"):
         if not isinstance(config.get(name), dict):
             raise ModelError(f"{path}: {name} is missing.", f"There are format, version, {', '.join(TABLES)} and training.")
-    if "fps" not in config["data"]:
-        raise ModelError(f"{path}: data.fps is missing.")
+    if type(config["data"].get("fps")) not in (int, float):
+        raise ModelError(f"{path}: data.fps is missing, or not a number.")
     return config

@@ -1,10 +1,13 @@
 """The loss curve of a run as a picture, from its log."""
 
-import json
 import math
 from pathlib import Path
+from typing import TypeGuard
+
+from vedit.documents import Kind, whole_lines
 
 SIZE = (900, 420)
+LOG = Kind("a log of training", largest=2**30)
 MARGIN = (70, 30, 20, 40)  # left, top, right, bottom
 COLOURS = {"loss": (31, 90, 180), "l_pix": (220, 120, 30), "l_perc": (60, 150, 70)}
 
@@ -12,13 +15,15 @@ COLOURS = {"loss": (31, 90, 180), "l_pix": (220, 120, 30), "l_perc": (60, 150, 7
 def read_log(path: Path) -> list[dict[str, float]]:
     """The losses of each line of a log, with its step; a torn last line is left out."""
     rows = []
-    for line in path.read_text().splitlines() if path.exists() else []:
-        try:
-            record = json.loads(line)
-        except ValueError:
-            continue
-        rows.append({"step": record["step"], **{name: value for name, value in record["losses"].items() if name in COLOURS}})
+    for record in whole_lines(path, LOG) if path.exists() else ():
+        step, losses = record.get("step"), record.get("losses")
+        if _is_number(step) and isinstance(losses, dict):
+            rows.append({"step": step, **{name: losses[name] for name in COLOURS if _is_number(losses.get(name))}})
     return rows
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def draw_curve(rows: list[dict[str, float]], path: Path) -> None:

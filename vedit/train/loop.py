@@ -23,19 +23,22 @@ import hashlib
 import json
 import math
 import os
+import re
 import shutil
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NotRequired, Protocol
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
+from typing_extensions import TypedDict
 
+from vedit.documents import Kind, read_json, read_text, table, validated
 from vedit.errors import CheckFailed, ModelError, OutputError, Stopped, UsageError
 from vedit.train.ema import Ema
 from vedit.train.place import Place
@@ -62,6 +65,35 @@ class Task(Protocol):
 
     def measure(self, model: nn.Module, step: int) -> dict[str, Any]:
         """Measure the averaged model; called every `measure_every` pictures."""
+
+
+STATE = Kind(
+    "a saved state",
+    ModelError,
+    "A state is whole when vedit has written it, so something else has changed it.",
+    names_files=True,
+)
+POINTER = Kind("the name of a state", ModelError, "It is the name of a folder beside it, such as step-000012000.", largest=256)
+
+
+EXTRA = {"extra": "allow"}  # further keys pass
+
+
+class State(TypedDict):
+    """What state.json holds of a run besides its tensors; what else stands there stays."""
+
+    __pydantic_config__ = EXTRA  # type: ignore[misc]  # read by pydantic, and no key
+    step: int
+    pictures: int
+    measured_at: int | None
+    ema_update_count: int
+    bad_steps: int
+    seconds: float
+    device: NotRequired[str]
+    scaler: NotRequired[dict[str, Any]]
+    losses: NotRequired[dict[str, float | None]]
+    options: dict[str, Any]
+    config: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -350,8 +382,8 @@ class Run:
             "optimizer": self._optimizer_tensors(),
             "rng": {"torch": torch.get_rng_state()},
         }
-        for name, table in tensors.items():
-            (partial / f"{name}.safetensors").write_bytes(save(table))  # save_file dies of a full disk with an error of its own
+        for name, flat in tensors.items():
+            (partial / f"{name}.safetensors").write_bytes(save(flat))  # save_file dies of a full disk with an error of its own
         state = {
             "step": self.step,
             "pictures": self.pictures,
@@ -446,16 +478,22 @@ def _flat(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 def latest_state(folder: Path) -> Path | None:
     """Return the newest complete state of a run folder."""
     pointer = folder / "state" / "latest"
-    return folder / "state" / pointer.read_text().strip() if pointer.exists() else None
+    if not pointer.exists():
+        return None
+    name = read_text(pointer, POINTER).strip()
+    if not re.fullmatch(r"step-[0-9]{1,18}", name):
+        raise POINTER.refusal(str(pointer), f"it holds {name[:40]!r}")
+    return folder / "state" / name
 
 
 def state_of(saved: Path) -> dict[str, Any]:
     """Return the plain part of a saved state: step, pictures, seconds, losses, options, config."""
+    path = saved / "state.json"
+    kind = STATE._replace(next_step=_older(path))
     try:
-        state: dict[str, Any] = json.loads((saved / "state.json").read_text())
-    except (OSError, ValueError) as error:
-        raise _damaged(saved / "state.json", error) from None
-    return state
+        return {**validated(table(read_json(path, kind), str(path), kind), State, str(path), kind)}
+    except OverflowError:  # of an infinite count
+        raise kind.refusal(str(path), "a number in it is infinite") from None
 
 
 def tensors_of(saved: Path, name: str) -> dict[str, Tensor]:
@@ -471,8 +509,12 @@ def _damaged(path: Path, error: Exception) -> ModelError:
     return ModelError(
         f"{path}: the saved state cannot be read: {str(error).strip().splitlines()[0]}.",
         "A state is whole when vedit has written it, so something else has changed it.",
-        f"To go on from an older one, write its name into {path.parent.parent / 'latest'}",
+        _older(path),
     )
+
+
+def _older(path: Path) -> str:
+    return f"To go on from an older one, write its name into {path.parent.parent / 'latest'}"
 
 
 def drop_lines_after(path: Path, step: int) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 
 import pytest
@@ -119,3 +121,20 @@ def test_a_folder_is_a_suite_of_its_clips(place: Path) -> None:
         read_folder(str(folder))
     with pytest.raises(InputError, match="holds no clips"):
         read_folder(str(folder / "empty"))
+
+
+def test_an_index_of_aliases_of_pipes_or_of_wrong_types_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.yaml")
+    wrong = {
+        "bomb.yaml": ("a: &a [x]\ndata: *a", "it uses an alias"),
+        "deep.toml": ("a = " + "[" * 3000, "nested more than 32 deep"),
+        "prompt.toml": ("[[video]]\nid = 'a'\n[[video.edit]]\nprompt = [1]", "a prompt of a/0 is '[1]', which is not a text"),
+        "id.toml": ("[[video]]\nid = ['a']\n[[video.edit]]", "is not an id"),
+        "zero.toml": ('[[video]]\nid = "a"\nsource = "a\\u0000b"\n[[video.edit]]', "is not the name of a file"),
+        "pipe.yaml": (None, "it is a named pipe"),
+    }
+    for name, (text, said) in wrong.items():
+        if text is not None:
+            (tmp_path / name).write_text(text)
+        with pytest.raises(InputError, match=re.escape(said)):
+            read_index(str(tmp_path / name), str(tmp_path))

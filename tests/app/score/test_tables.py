@@ -259,6 +259,13 @@ def test_csv_reads_back() -> None:
     assert list(csv.reader(io.StringIO(as_csv(SAMPLE))))[1] == ["50%_#{}~^\\", "-1.5000"]
 
 
+def test_csv_gives_a_spreadsheet_no_formula_and_leaves_numbers_alone() -> None:
+    table = Table("", ("method", "=1+1"), (cells("-2+cmd", "-0.5000"), cells("@x", "+1.2e-05"), cells("-1", "[-0.1, 2]")))
+    assert list(csv.reader(io.StringIO(as_csv(table)))) == [
+        ["method", "'=1+1"], ["'-2+cmd", "-0.5000"], ["'@x", "+1.2e-05"], ["-1", "[-0.1, 2]"],
+    ]  # fmt: skip
+
+
 def test_html_escapes() -> None:
     text = as_html(Table("t", ("<a>",), (cells("<script>"),)))
     assert "<script>" not in text and "&lt;script&gt;" in text

@@ -19,11 +19,13 @@ from typing import Any, BinaryIO, NamedTuple
 
 from vedit.app.clips import write_frames
 from vedit.data.layout import FORMAT, JOURNAL, MANIFEST, REJECTED, SETTINGS, VERSION, Item, as_lines, clip_name, read_rows, tidy
+from vedit.documents import Kind, cell, read_json, table
 from vedit.errors import OutputError, PartialFailure, UsageError, VeditError
 from vedit.media.atomic import open_output
 from vedit.media.window import ordered_map
 from vedit.plain import json_text
 
+DESCRIPTION = Kind("the description of a data set", OutputError, "", "Name another folder", largest=2**20, names_files=True)
 Watch = Callable[[Iterable[Any], int, str], Iterable[Any]]
 
 
@@ -141,13 +143,11 @@ def open_folder(plan: Plan, overwrite: bool) -> dict[str, Any]:
 
 def read_settings(folder: Path) -> dict[str, Any]:
     """What a data set was made with. Raises OutputError when its dataset.json is none of ours."""
-    try:
-        about = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
-        if about["format"] != FORMAT or about["version"] != VERSION:
-            raise ValueError(f"format {about['format']} {about['version']}")
-        return dict(about["settings"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise OutputError(f"{folder / SETTINGS}: not the description of a data set: {error}.", "", "Name another folder") from None
+    name = str(folder / SETTINGS)
+    about = table(read_json(name, DESCRIPTION), name, DESCRIPTION)
+    if (about.get("format"), about.get("version")) != (FORMAT, VERSION):
+        raise DESCRIPTION.refusal(name, f"its format is {about.get('format')!r}, version {about.get('version')!r}")
+    return table(about.get("settings"), name, DESCRIPTION)
 
 
 def _rows(folder: Path) -> list[dict[str, Any]]:
@@ -227,7 +227,7 @@ def _finish(folder: Path, rows: list[dict[str, Any]], rejected: tuple[tuple[str,
         file.write(as_lines(rows))
     if rejected:
         with open_output(str(folder / REJECTED)) as file:
-            file.write("".join(f"{tidy(name)}\t{tidy(reason)}\n" for name, reason in rejected).encode("utf-8", "backslashreplace"))
+            file.write("".join(f"{cell(tidy(name))}\t{cell(tidy(reason))}\n" for name, reason in rejected).encode("utf-8", "backslashreplace"))
     else:
         (folder / REJECTED).unlink(missing_ok=True)
     (folder / JOURNAL).unlink(missing_ok=True)

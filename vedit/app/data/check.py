@@ -12,7 +12,7 @@ from vedit.app.data.build import Watch
 from vedit.app.data.read import Cut, read_cut
 from vedit.data.folder import uneven_share
 from vedit.data.layout import MANIFEST, read_captions, read_rows
-from vedit.data.table import SUFFIXES
+from vedit.data.table import SUFFIXES, is_regular
 from vedit.errors import InputError, VeditError
 
 LONGEST = 400  # characters of a caption; CLIP reads about 300, T5 2000
@@ -54,10 +54,18 @@ def check_set(folder: str, *, watch: Watch = lambda steps, total, what: steps) -
     captions = 0
     for name in watch(clips, len(clips), "check"):
         path = Path(folder, name)
-        texts = read_captions(path.with_suffix(".txt"))
+        if not is_regular(path):
+            faults.append((name, "is not a file with an end"))
+            continue
+        try:
+            texts = read_captions(path.with_suffix(".txt"))
+        except InputError as error:
+            faults.append((name, error.what.rstrip(".")))
+            continue
         captions += len(texts)
         faults += [(name, fault) for fault in _caption_faults(path, texts)]
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
         if name in rows and rows[name].get("sha256") != digest:
             faults.append((name, "differs from what the manifest says"))
         if digest in same:

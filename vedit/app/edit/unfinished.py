@@ -18,11 +18,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vedit.app import cache
+from vedit.documents import Kind, parse_json, read_json, table
+from vedit.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
+KEPT = Kind("unfinished work", largest=2**26)
 STALE_S = 14 * 24 * 3600
 
 
@@ -107,12 +110,12 @@ class Levels:
 
         try:
             head, _, content = self.state.read_bytes().partition(b"\n")
-            facts = json.loads(head)
+            facts = table(parse_json(head, str(self.state), KEPT), str(self.state), KEPT)
             if zlib.crc32(content) != facts["crc"]:
                 return None
             latents = torch.frombuffer(bytearray(content), dtype=torch.float32).reshape(facts["shape"]).clone()
             return Level(facts["first"], facts["reached"], latents, facts["squares"])
-        except (OSError, ValueError, KeyError, TypeError, RuntimeError):
+        except (InputError, OSError, ValueError, KeyError, TypeError, RuntimeError, OverflowError):
             return None
 
     def keep(self, level: Level) -> None:
@@ -159,9 +162,9 @@ class Windows:
 
     def _journal(self) -> dict[str, int]:
         try:
-            table = json.loads((self.path / "done.json").read_text())
-            return {str(int(first)): int(crc) for first, crc in table.items()}
-        except (OSError, ValueError, AttributeError, TypeError):
+            sums = read_json(self.path / "done.json", KEPT)
+            return {str(int(first)): int(crc) for first, crc in sums.items()}
+        except (InputError, ValueError, AttributeError, TypeError, OverflowError):
             return {}
 
     def has(self, frames: slice) -> bool:

@@ -8,7 +8,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from vedit.errors import ModelError, OutputError
+from vedit.app.train.clip_folder import CACHED
+from vedit.documents import read_json
+from vedit.errors import InputError, ModelError, OutputError
 
 README = """# {name}
 
@@ -99,7 +101,7 @@ def _card(name: str, config: dict[str, Any], with_raw: bool, run: Path) -> str:
 def _caption(run: Path) -> str:
     """A caption that the generator was trained on, where the run still has them."""
     try:
-        captions = json.loads((run / "data" / "clips.json").read_text(encoding="utf-8"))["captions"]
+        captions = read_json(run / "data" / "clips.json", CACHED)["captions"]
         return str(captions[0][0])
-    except (OSError, ValueError, KeyError, IndexError):
+    except (InputError, KeyError, IndexError, TypeError):
         return "PROMPT"

@@ -15,15 +15,16 @@ clip in a folder is one edited video, and run records say the rest.
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from vedit.app.score.clips import Item
+from vedit.documents import Kind, read_toml, read_yaml
 from vedit.errors import InputError, nearest
 from vedit.media.formats import CLIP_SUFFIXES
 from vedit.media.sequence import SUFFIXES, natural_key
 
+INDEX = Kind("an index", right="An index is TOML with [[video]] tables, or V2VBench's YAML.")
 VIDEO_KEYS = ("id", "video_id", "source", "source_prompt", "prompt", "mask", "truth", "edit")
 EDIT_KEYS = ("id", "edit_id", "prompt", "source_prompt", "mask", "truth", "edited")
 
@@ -43,26 +44,12 @@ def read_index(path: str, edited_dir: str, source_dir: str | None = None) -> lis
 
 
 def _videos(path: str) -> list[Mapping[str, Any]]:
-    try:
-        with open(path, "rb") as file:
-            content = _yaml(file.read(), path) if path.lower().endswith((".yaml", ".yml")) else tomllib.load(file)
-    except OSError as error:
-        raise InputError(f"{path}: cannot read: {(error.strerror or str(error)).lower()}.") from None
-    except (ValueError, RecursionError) as error:  # also a date that is none, and brackets without end
-        raise InputError(f"{path}: not TOML: {error}.", "An index is TOML with [[video]] tables, or V2VBench's YAML.") from None
+    is_yaml = path.lower().endswith((".yaml", ".yml"))
+    content = read_yaml(path, INDEX) if is_yaml else read_toml(path, INDEX)
     videos = content.get("video", content.get("data")) if isinstance(content, dict) else None
     if not isinstance(videos, list) or not all(isinstance(video, dict) for video in videos):
         raise InputError(f"{path}: it has no list of videos.", "TOML has [[video]] tables; V2VBench's YAML has `data:` with a list.")
     return videos
-
-
-def _yaml(content: bytes, path: str) -> Any:
-    import yaml
-
-    try:
-        return yaml.safe_load(content)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not YAML: {' '.join(str(error).split())}.") from None
 
 
 def _items(video: Mapping[str, Any], path: str, edited_dir: str, base: str) -> Iterator[Item]:
@@ -70,21 +57,24 @@ def _items(video: Mapping[str, Any], path: str, edited_dir: str, base: str) -> I
     name = video.get("id", video.get("video_id"))
     if name is None:
         raise InputError(f"{path}: a video has no id: {dict(video)}.")
-    name = str(name)
+    name = _name(name, path)
     edits = video.get("edit", [])
     if not isinstance(edits, list) or not all(isinstance(edit, dict) for edit in edits):
         raise InputError(f"{path}: the edits of {name} are not a list of tables.")
     source = _path(video.get("source"), base) or find_clip(base, name)
     for place, edit in enumerate(edits):
         _check_keys(edit, EDIT_KEYS, path)
-        edit_id = str(edit.get("id", edit.get("edit_id", place)))
+        edit_id = _name(edit.get("id", edit.get("edit_id", place)), path)
         clip = _path(edit.get("edited"), edited_dir) or find_clip(os.path.join(edited_dir, name), edit_id)
         if clip is None and len(edits) == 1:
             clip = find_clip(edited_dir, name)
         mask, truth = (_path(edit.get(key, video.get(key)), base) for key in ("mask", "truth"))
         # V2VBench calls the source's prompt `prompt`, beside the edits
         source_prompt = edit.get("source_prompt", video.get("source_prompt", video.get("prompt")))
-        yield Item(name, edit_id, clip or os.path.join(edited_dir, name, edit_id), source, edit.get("prompt"), source_prompt, truth, mask or "auto")
+        what = f"{path}: a prompt of {name}/{edit_id}"
+        prompt, before = _prompt(edit.get("prompt"), what), _prompt(source_prompt, what)
+        edited = clip or os.path.join(edited_dir, name, edit_id)
+        yield Item(name, edit_id, edited, source, prompt, before, truth, mask or "auto")
 
 
 def _check_keys(table: Mapping[str, Any], known: tuple[str, ...], path: str) -> None:
@@ -95,7 +85,23 @@ def _check_keys(table: Mapping[str, Any], known: tuple[str, ...], path: str) -> 
         raise InputError(f"{path}: unknown keys: {hints}", f"Known: {', '.join(known)}.")
 
 
+def _name(value: Any, path: str) -> str:
+    """What names a video or an edit, which is also a name of files."""
+    if not isinstance(value, (str, int, float)) or "\0" in str(value):
+        raise InputError(f"{path}: {str(value)[:40]!r} is not an id.", "An id is a text or a number.")
+    return str(value)
+
+
+def _prompt(value: Any, what: str) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise InputError(f"{what} is {str(value)[:40]!r}, which is not a text.", "", "Put it in quotes")
+    return value
+
+
 def _path(value: Any, base: str) -> str | None:
+    """A file's name in an index, seen from a folder. Raises InputError."""
+    if value is not None and (not isinstance(value, (str, int, float)) or "\0" in str(value)):
+        raise InputError(f"{str(value)[:40]!r} is not the name of a file.", "", "Put it in quotes")
     return None if value is None else os.path.join(base, str(value))
 
 

@@ -17,7 +17,10 @@ from typing import IO, Any
 from vedit.app.recorded import SUFFIX
 from vedit.app.score.clips import Item, Reading
 from vedit.app.score.results import Number, finite, number_json, number_of
+from vedit.documents import Kind, whole_lines
 from vedit.errors import OutputError
+
+JOURNAL = Kind("a journal of vedit score", OutputError, next_step="Name another with --journal", largest=2**30, names_files=True)
 
 
 class Journal:
@@ -68,22 +71,19 @@ class Journal:
 
 
 def _read(path: str) -> dict[str, dict[str, Any]]:
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            lines = file.readlines()
-    except FileNotFoundError:
+    if not os.path.exists(path):
         return {}
-    except OSError as error:
-        raise OutputError(f"{path}: cannot read the journal: {(error.strerror or str(error)).lower()}.") from None
-    found = {}
-    for text in lines:
-        try:
-            line = json.loads(text)
-            if {"values", "facts", "skipped"} <= line.keys():
-                found[line["key"]] = line
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            continue
-    return found
+    return {line["key"]: line for line in whole_lines(path, JOURNAL) if _is_entry(line)}
+
+
+def _is_entry(line: Mapping[str, Any]) -> bool:
+    """Whether a line is one of ours, so that its numbers can be taken over."""
+    try:
+        for number in line["values"].values():
+            number_of(number)
+        return isinstance(line["key"], str) and isinstance(line["facts"], dict) and "skipped" in line
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+        return False
 
 
 def journal_key(item: Item, reading: Reading, metric: str, version: int, options: Mapping[str, Any], weights: Mapping[str, str]) -> str:

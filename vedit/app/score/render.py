@@ -11,6 +11,10 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from vedit import documents
+
+NUMBER = re.compile(r"[-+]?\d+(\.\d+)?(e[-+]?\d+)?")  # as `shown` writes it
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -143,8 +147,8 @@ def as_csv(table: Table) -> str:
     """Headings and rows; the title and the notes stay out, so that a program reads it."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(table.head)
-    writer.writerows([cell.text for cell in row] for row in table.rows)
+    for texts in (table.head, *([cell.text for cell in row] for row in table.rows)):
+        writer.writerow([text if NUMBER.fullmatch(text) else documents.cell(text) for text in texts])
     return out.getvalue().rstrip("\n")
 
 

@@ -6,9 +6,14 @@ import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+from annotated_types import MinLen
+from typing_extensions import TypedDict
 
 from vedit.app.clips import Pixels, Selection, read_pixels
+from vedit.data.layout import CAPTIONS
+from vedit.documents import Kind, read_json, read_text, validated
 from vedit.errors import InputError, OutputError, VeditError
 from vedit.media.formats import PICTURES, VIDEO
 
@@ -38,7 +43,7 @@ def read_folder(folder: Path, data: DataTable, cache: Path, *, warn: Callable[[s
 
     pairs, reasons = find_pairs(folder)
     fingerprint = _fingerprint(pairs, data)
-    facts = _cached(cache, fingerprint)
+    facts = _cached(cache, fingerprint, data)
     if facts is None:
         facts = {**_decode(pairs, data, cache, fingerprint, reasons), "skipped": reasons}
         _write(cache / "clips.json", json.dumps(facts, indent=1, ensure_ascii=False).encode())
@@ -63,13 +68,14 @@ def find_pairs(folder: Path) -> tuple[list[Pair], list[str]]:
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() not in SUFFIXES or not path.is_file():
             continue
-        try:
-            lines = path.with_suffix(".txt").read_text(encoding="utf-8").splitlines()
-        except FileNotFoundError:
+        said = path.with_suffix(".txt")
+        if not said.exists():
             reasons.append(f"{path.name}: it has no {path.stem}.txt with its caption.")
             continue
-        except (OSError, UnicodeDecodeError) as error:
-            reasons.append(f"{path.stem}.txt: cannot be read: {error}.")
+        try:
+            lines = read_text(said, CAPTIONS).splitlines()
+        except InputError as error:
+            reasons.append(error.what.replace(str(said), said.name, 1))
             continue
         captions = [line.strip() for line in lines if line.strip()]
         if captions:
@@ -88,12 +94,29 @@ def _fingerprint(pairs: list[Pair], data: DataTable) -> str:
     return digest.hexdigest()
 
 
-def _cached(cache: Path, fingerprint: str) -> dict[str, Any] | None:
+class Facts(TypedDict):
+    """Of decoded clips: the hash of what they were made from, their captions, frames a second, what was left out."""
+
+    fingerprint: str
+    captions: list[Annotated[list[str], MinLen(1)]]
+    fps: float
+    skipped: list[str]
+
+
+CACHED = Kind("facts of decoded clips", largest=2**28)
+
+
+def _cached(cache: Path, fingerprint: str, data: DataTable) -> dict[str, Any] | None:
+    """What clips.json says of the decoded clips, unless it is of others, damaged, or does not fit their file."""
+    path = str(cache / "clips.json")
     try:
-        facts: dict[str, Any] = json.loads((cache / "clips.json").read_bytes())
-    except (OSError, ValueError):
+        facts = validated(read_json(path, CACHED), Facts, path, CACHED)
+        size = (cache / "clips.u8").stat().st_size
+    except (VeditError, OSError):
         return None
-    return facts if facts.get("fingerprint") == fingerprint and (cache / "clips.u8").exists() else None
+    width, height = data.shape
+    fits = size == len(facts["captions"]) * data.frames * height * width * 3
+    return {**facts} if fits and facts["fingerprint"] == fingerprint else None
 
 
 def _decode(pairs: list[Pair], data: DataTable, cache: Path, fingerprint: str, reasons: list[str]) -> dict[str, Any]:
