@@ -222,7 +222,8 @@ sys.path[:0] = [sys.argv[1]]
 import torch
 torch.set_num_threads(1)
 from vedit.app.clips import Selection
-from vedit.app.edit.video import Job, edit_video
+from vedit.app.edit.job import Job
+from vedit.app.edit.video import edit_video
 from vedit.app.media.gif import Settings
 from vedit.diffusion.models import load_model
 from vedit.presets import load_method

@@ -75,12 +75,12 @@ def draw_samples(model: Any) -> None:
 @torch.no_grad()
 def draw_reconstructions(model: Any) -> None:
     """Source, codec, plain DDIM inversion, fixed-point inversion; 50 steps."""
-    from vedit.train import shapes
+    from vedit.data import vocabulary
     from vedit.train.shapes_gates import decode, invert, reconstruct
 
     records = scenes.sample_records(10, 4, held_out=True)
     source = torch.cat([scenes.clip(record, 1) for record in records])
-    text = model.text_encoder(shapes.token_ids([record.caption for record in records])).last_hidden_state
+    text = model.text_encoder(vocabulary.token_ids([record.caption for record in records])).last_hidden_state
     clean = model.vae.encode(2 * source - 1).latent_dist.mean
     model.scheduler.set_timesteps(50)
     rows = [source, decode(model.vae, clean)]

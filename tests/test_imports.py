@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Mapping, Set
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,20 @@ LAYERS = [  # a module may import from its own row and from rows below
     {"media"},
     {"errors", "documents", "plain", "secrecy", "config", "registry", ""},  # "" is the package itself: its version
 ]
+ALLOWED = {  # what a part may import beside itself and the plain modules; a part that is not named here follows LAYERS alone
+    "cli": {"app", "presets", "methods", "metrics", "train", "data", "diffusion", "stages", "media"},
+    "app": {"presets", "methods", "metrics", "train", "remote", "data", "diffusion", "stages", "media"},
+    "presets": {"methods", "train", "stages", "media"},
+    "methods": {"diffusion"},
+    "metrics": {"data", "diffusion", "media"},
+    "train": {"data", "diffusion"},
+    "data": set(),
+    "remote": {"media"},
+    "diffusion": {"media"},
+    "stages": {"media"},
+    "media": set(),
+}
+PLAIN = LAYERS[-1]
 LEVEL = {name: level for level, row in enumerate(LAYERS) for name in row}
 HEAVY = {"torch", "diffusers", "transformers", "open_clip", "torchvision", "accelerate", "peft", "timm", "huggingface_hub"}
 MODULES = sorted((ROOT / "vedit").rglob("*.py"))
@@ -53,6 +68,51 @@ def imports(path: Path) -> list[tuple[str, bool]]:
     return found
 
 
+def module_of(path: Path) -> str:
+    """The name that a file is imported by."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def every_import(path: Path, known: Set[str]) -> set[str]:
+    """The modules of ours that a file names anywhere: at its top, inside functions, for type checking alone."""
+    package = path.relative_to(ROOT).parts[:-1]
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(package[: len(package) - node.level + 1]) if node.level else ""
+            base = ".".join(filter(None, (base, node.module)))
+            found.update(name if (name := f"{base}.{alias.name}") in known else base for alias in node.names)
+    return found & known - {module_of(path)}
+
+
+def circles(graph: Mapping[str, Set[str]]) -> list[set[str]]:
+    """The strongly connected components of a graph with more than one member (Tarjan 1972)."""
+    order: dict[str, int] = {}
+    lowest: dict[str, int] = {}
+    stack: list[str] = []
+    found: list[set[str]] = []
+
+    def visit(node: str) -> None:
+        order[node] = lowest[node] = len(order)
+        stack.append(node)
+        for other in sorted(graph[node]):
+            if other not in order:
+                visit(other)
+            if other in stack:
+                lowest[node] = min(lowest[node], lowest[other])
+        if lowest[node] == order[node]:
+            start = stack.index(node)
+            found.append(set(stack[start:]))
+            del stack[start:]
+
+    for node in sorted(graph):
+        if node not in order:
+            visit(node)
+    return [circle for circle in found if len(circle) > 1]
+
+
 def layer(module: str) -> str:
     """The row's member that a module of ours belongs to."""
     name = module.split(".")[1] if "." in module else ""
@@ -75,6 +135,37 @@ def test_imports_point_downwards_only(path: Path) -> None:
     own = layer(".".join(path.relative_to(ROOT).with_suffix("").parts))
     upward = [name for name, _ in imports(path) if name.split(".")[0] == "vedit" and LEVEL.get(layer(name), len(LAYERS)) < LEVEL[own]]
     assert upward == []
+
+
+@pytest.fixture(scope="module")
+def graph() -> dict[str, set[str]]:
+    known = {module_of(path) for path in MODULES}
+    return {module_of(path): every_import(path, known) for path in MODULES}
+
+
+def test_circles_are_found() -> None:
+    graph = {"a": {"b"}, "b": {"c"}, "c": {"b", "d"}, "d": {"e"}, "e": {"f"}, "f": {"d"}, "g": {"a", "f"}}
+    assert sorted(map(sorted, circles(graph))) == [["b", "c"], ["d", "e", "f"]]
+
+
+def test_imports_for_type_checking_and_inside_functions_count(graph: dict[str, set[str]]) -> None:
+    assert "vedit.app.edit.job" in graph["vedit.app.edit.windows"]
+    assert "vedit.media.raw" in graph["vedit.media.planes"]
+
+
+def test_no_module_imports_itself_by_way_of_others(graph: dict[str, set[str]]) -> None:
+    assert circles(graph) == []
+
+
+def test_a_part_imports_only_what_the_matrix_allows(graph: dict[str, set[str]]) -> None:
+    assert all({LEVEL[other] for other in others} <= set(range(LEVEL[part], len(LAYERS))) for part, others in ALLOWED.items())
+    wrong = [
+        f"{module} -> {name}"
+        for module, names in graph.items()
+        for name in sorted(names)
+        if layer(module) in ALLOWED and layer(name) not in ALLOWED[layer(module)] | PLAIN | {layer(module)}
+    ]
+    assert wrong == []
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.diffusion.tiny import LENGTH, tokenizer
+from vedit.data import vocabulary
 from vedit.diffusion.prompts import Prompt, alignment, column_schedule, equalizer, read_prompt, replacement_map
 from vedit.errors import UsageError
-from vedit.train import shapes
 
-embedded_tokenizer = cache(shapes.tokenizer)  # knows every byte
+embedded_tokenizer = cache(vocabulary.tokenizer)  # knows every byte
 SOURCE = "a cat sitting next to a mirror"
 
 

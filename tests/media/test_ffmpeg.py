@@ -16,10 +16,11 @@ from tests.conftest import ROOT, shared
 from tests.media.clips import COLOURS, bars, clip_of, decoded, ffmpeg, noise, packets, sound_md5
 from vedit.errors import InputError, ModelError, OutputError
 from vedit.media.decode import tempo_filters
-from vedit.media.encode import WriteOptions, even, write_video
+from vedit.media.encode import WriteOptions, write_video
 from vedit.media.ffmpeg import find_ffmpeg, measure, parse_banner, probe
 from vedit.media.frames import Clip, Frame
 from vedit.media.open import open_clip, write_clip
+from vedit.media.planes import even
 
 DELAYS = [7, 3, 50, 123]
 EXACT = ("-vf", "scale=flags=accurate_rnd+full_chroma_int")

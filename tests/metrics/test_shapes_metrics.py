@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from tests.metrics.clips import clip, values
 from vedit.app.draw_scene import scene_for
-from vedit.data import scenes
+from vedit.data import scenes, vocabulary
 from vedit.metrics import shapes_edit_success, shapes_scorer, shapes_text_alignment
 from vedit.metrics.base import Clip, Options, Video
 from vedit.train import shapes
@@ -101,7 +101,7 @@ def test_the_towers_written_out_are_open_clips() -> None:
     network.float().eval()
     generator = torch.Generator().manual_seed(0)
     pictures = torch.rand(3, 3, 64, 64, generator=generator) * 2 - 1
-    ids = shapes.token_ids(["a red circle on a grey background", "a small striped white ring moving left on a teal background"])
+    ids = vocabulary.token_ids(["a red circle on a grey background", "a small striped white ring moving left on a teal background"])
     own = shapes_scorer._network()
     with torch.inference_mode():
         torch.testing.assert_close(own.encode_image(pictures), network.encode_image(pictures), rtol=1e-4, atol=1e-5)

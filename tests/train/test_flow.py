@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from vedit.train import flow, shapes
+from vedit.data import vocabulary
+from vedit.train import flow
 from vedit.train.shapes_video import scheduler
 
 torch.set_num_threads(1)  # ten times faster for small tensors on a busy machine
@@ -48,7 +49,7 @@ def test_guidance_goes_past_the_caption_by_as_much_as_it_says():
 
 
 def test_text_is_zero_after_the_first_end_mark():
-    ids = shapes.token_ids(["a red circle", ""])
-    states = flow.padded(torch.ones(2, shapes.TEXT_LENGTH, 4), ids, shapes.end_id())
+    ids = vocabulary.token_ids(["a red circle", ""])
+    states = flow.padded(torch.ones(2, vocabulary.TEXT_LENGTH, 4), ids, vocabulary.end_id())
     assert states.any(dim=2).sum(dim=1).tolist() == [5, 2]  # start, three words, end; start, end
     assert states[0, :5].all() and states[1, :2].all()

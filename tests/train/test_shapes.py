@@ -7,45 +7,16 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from vedit.data import grammar, scenes
+from vedit.data import grammar, scenes, vocabulary
 from vedit.errors import Stopped
 from vedit.train import shapes, shapes_codec, shapes_gates, shapes_judge, shapes_scorer, shapes_unet
 from vedit.train.loop import Options, latest_state, seeded, train
-
-LONGEST = "a picture of a small striped orange triangle standing still over the checkered brown background"
-
-
-@pytest.fixture(scope="module")
-def tokenizer():
-    return shapes.tokenizer()
 
 
 @pytest.fixture(scope="module")
 def codec():
     torch.manual_seed(0)
     return shapes.codec().eval()
-
-
-# --- words -----------------------------------------------------------------------------------
-
-
-def test_every_grammar_word_is_one_token(tokenizer):
-    for word in grammar.WORDS:
-        assert tokenizer.tokenize(word) == [word + "</w>"]
-
-
-def test_an_unknown_word_falls_apart(tokenizer):
-    assert len(tokenizer.tokenize("sofa")) > 1
-
-
-def test_fast_token_ids_are_those_of_the_tokenizer(tokenizer):
-    captions = ["", "a red circle", LONGEST]
-    ids = tokenizer(captions, padding="max_length", max_length=shapes.TEXT_LENGTH, return_tensors="pt").input_ids
-    assert torch.equal(shapes.token_ids(captions), ids)
-
-
-def test_the_end_token_has_the_highest_id_as_open_clip_pooling_expects(tokenizer):
-    assert tokenizer.eos_token_id == len(tokenizer) - 1 == max(tokenizer.get_vocab().values())
 
 
 def test_the_schedule_leaves_almost_no_signal_at_its_last_step():
@@ -151,7 +122,7 @@ def test_dropped_captions_are_empty_and_about_a_tenth():
     task = shapes_unet.UNetTask(shapes.codec(), None, seed=0, batch=400, blocks_of=1)
     batch = scenes.sample(400, seeded(0, 0, 0))
     ids = task._token_ids(batch, 0, seeded(0, 0, 1))
-    empty = (ids == shapes.token_ids([""])).all(dim=1)
+    empty = (ids == vocabulary.token_ids([""])).all(dim=1)
     assert 20 <= int(empty.sum()) <= 62
 
 

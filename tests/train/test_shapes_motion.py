@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from vedit.data import grammar
+from vedit.data import grammar, vocabulary
 from vedit.train import shapes, shapes_motion
 from vedit.train.loop import seeded
 from vedit.train.shapes_gates import TRAVEL, clip_prediction, moved, sample_clips
@@ -29,10 +29,10 @@ def task(base):
 def predicted(unet, base, said="digit 5", frames=3):
     generator = torch.Generator().manual_seed(3)
     noisy = torch.randn(2 * frames, CHANNELS, 16, 16, generator=generator)
-    ids = shapes.token_ids([said, "a red ring"])
+    ids = vocabulary.token_ids([said, "a red ring"])
     text = base.text_encoder(ids).last_hidden_state
     with torch.no_grad():
-        return noisy, text, clip_prediction(unet, noisy, torch.tensor([900, 400]), text, shapes.motion_words(ids))
+        return noisy, text, clip_prediction(unet, noisy, torch.tensor([900, 400]), text, vocabulary.motion_words(ids))
 
 
 def test_a_fresh_adapter_leaves_every_frame_as_the_denoiser_of_pictures_draws_it(base):
@@ -53,8 +53,8 @@ def test_a_word_of_motion_is_heard_from_the_start(base):
 
 
 def test_motion_words_are_marked_wherever_they_stand():
-    ids = shapes.token_ids(["digit 5 moving left", "a ring standing still on a grey background", "left up", ""])
-    assert shapes.motion_words(ids).tolist() == [[1, 0, 0, 0, 0], [0, 0, 0, 0, 1], [1, 0, 1, 0, 0], [0] * 5]
+    ids = vocabulary.token_ids(["digit 5 moving left", "a ring standing still on a grey background", "left up", ""])
+    assert vocabulary.motion_words(ids).tolist() == [[1, 0, 0, 0, 0], [0, 0, 0, 0, 1], [1, 0, 1, 0, 0], [0] * 5]
 
 
 def test_only_motion_modules_and_motion_words_train(task):
@@ -120,7 +120,7 @@ def test_sampling_a_clip_is_a_function_of_prompt_and_seed(base):
 def test_latents_move_along_the_path_that_the_words_name_and_the_middle_stays(caption, x, y):
     grid = torch.arange(16.0)
     bump = torch.exp(-0.5 * ((grid - 7) ** 2 + (grid[:, None] - 8) ** 2) / 2)[None, None]
-    clip = moved(bump, shapes.motion_words(shapes.token_ids([caption])))[0, :, 0]
+    clip = moved(bump, vocabulary.motion_words(vocabulary.token_ids([caption])))[0, :, 0]
     assert clip.shape == (8, 16, 16)
     centres = torch.stack([(clip * grid).sum(dim=(1, 2)), (clip * grid[:, None]).sum(dim=(1, 2))], dim=1) / clip.sum(dim=(1, 2))[:, None]
     assert torch.allclose(centres[-1] - centres[0], TRAVEL * torch.tensor([x, y]).float(), atol=0.02)

@@ -4,8 +4,8 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel, BertTokenizer, CLIPTextConfig, CLIPTextModelWithProjection, CLIPTokenizer
 
+from vedit.data import vocabulary
 from vedit.errors import ModelError, UsageError
-from vedit.train import shapes
 from vedit.train.text import TextEncoder, hashed
 
 
@@ -54,7 +54,7 @@ def test_bert_is_the_mean_of_its_last_states_but_the_first(bert):
 
 @torch.no_grad()
 def test_clip_is_the_projected_embedding(tmp_path):
-    tokenizer = shapes.tokenizer()
+    tokenizer = vocabulary.tokenizer()
     tokenizer.save_pretrained(tmp_path)
     torch.manual_seed(0)
     config = CLIPTextConfig(

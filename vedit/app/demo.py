@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from vedit.app.bench.scenes import COPY, Score, score, with_mask
 from vedit.app.clips import Pixels, Selection, read_pixels, to_tensor
 from vedit.app.draw_scene import scene_for, write_scene
-from vedit.app.edit.video import Job, edit_video
+from vedit.app.edit.job import Job
+from vedit.app.edit.video import edit_video
 from vedit.app.media.gif import Settings
 from vedit.app.record import SUFFIX
 from vedit.app.watch import Watch, unwatched

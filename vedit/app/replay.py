@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from vedit.app.edit.ablate import ablate
-from vedit.app.edit.video import edit_video, job_of
+from vedit.app.edit.job import job_of
+from vedit.app.edit.video import edit_video
 from vedit.app.generate.run import generate, job_from, may_be_repeated
 from vedit.app.media.gif import Settings
 from vedit.app.record import versions

@@ -149,9 +149,9 @@ def pack_motion(run: Path, folder: Path, *, stage: str = "motion", overwrite: bo
 
     stage: "motion", or "motion-annealed" for its annealed copy.
     """
-    from vedit.app.train.shapes import load_codec
     from vedit.train import shapes
     from vedit.train.shapes_motion import Motion, clip_denoiser
+    from vedit.train.shapes_run import load_codec
 
     def write(partial: Path) -> dict[str, Any]:
         channels = load_codec(run).config.latent_channels
@@ -185,7 +185,7 @@ def _write_video_parts(run: Path, folder: Path, stages: Sequence[str]) -> None:
     from diffusers import AutoencoderKLWan, WanPipeline, WanTransformer3DModel
     from transformers import CLIPTextModel
 
-    from vedit.train import shapes
+    from vedit.data import vocabulary
     from vedit.train.shapes_video import Video, scheduler
     from vedit.train.shapes_video_codec import video_codec
 
@@ -201,7 +201,7 @@ def _write_video_parts(run: Path, folder: Path, stages: Sequence[str]) -> None:
     else:
         network = WanTransformer3DModel.from_pretrained(begun / "transformer")
     pipeline = WanPipeline(
-        tokenizer=shapes.tokenizer(),
+        tokenizer=vocabulary.tokenizer(),
         text_encoder=CLIPTextModel.from_pretrained(BUILTIN / "text_encoder").half(),
         vae=codec.half(),
         scheduler=scheduler(),
@@ -236,9 +236,10 @@ def _write_parts(run: Path, folder: Path, stage: str) -> None:
     from diffusers import StableDiffusionPipeline
     from safetensors.torch import save_file
 
-    from vedit.app.train.shapes import load_codec
+    from vedit.data import vocabulary
     from vedit.train import shapes
     from vedit.train.shapes_judge import Judge
+    from vedit.train.shapes_run import load_codec
     from vedit.train.shapes_scorer import Scorer
     from vedit.train.shapes_unet import Denoiser
 
@@ -248,7 +249,7 @@ def _write_parts(run: Path, folder: Path, stage: str) -> None:
     pipeline = StableDiffusionPipeline(
         vae=codec.half(),
         text_encoder=denoiser.text_encoder.half(),
-        tokenizer=shapes.tokenizer(),
+        tokenizer=vocabulary.tokenizer(),
         unet=denoiser.unet.half(),
         scheduler=shapes.scheduler(),
         safety_checker=None,
@@ -269,9 +270,9 @@ def _write_parts(run: Path, folder: Path, stage: str) -> None:
 
 def _write_vocabulary(folder: Path) -> None:
     """Write vocab.json and merges.txt as well: tools with older tokenizers read those."""
-    from vedit.train import shapes
+    from vedit.data import vocabulary
 
-    words, merges = shapes.vocabulary()
+    words, merges = vocabulary.vocabulary()
     (folder / "vocab.json").write_text(json.dumps(words, ensure_ascii=False) + "\n")
     (folder / "merges.txt").write_text("#version: 0.2\n" + "".join(f"{a} {b}\n" for a, b in merges))
 
@@ -299,10 +300,11 @@ def preset_of(stage: str) -> str:
 
 def _scorer_config() -> dict[str, Any]:
     """Return the scorer in the form that open_clip's `local-dir:` loading reads."""
+    from vedit.data import vocabulary
     from vedit.train import shapes
 
-    words, _ = shapes.vocabulary()
-    text = {**shapes.SCORER_TEXT, "vocab_size": len(words), "pad_id": words[shapes.END]}
+    words, _ = vocabulary.vocabulary()
+    text = {**shapes.SCORER_TEXT, "vocab_size": len(words), "pad_id": words[vocabulary.END]}
     return {
         "model_cfg": {**shapes.SCORER, "text_cfg": text},
         "preprocess_cfg": {"mean": [0.5] * 3, "std": [0.5] * 3, "size": 64, "interpolation": "bicubic"},

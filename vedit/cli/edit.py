@@ -137,7 +137,8 @@ def run_edit(input: str, output: str, source: str, target: str, given: dict[str,
     params = method_params(given["method"], given["preset"], given["settings"], given["model"], **{key: given[key] for key in OWN_OPTIONS})
 
     from vedit.app.edit.ablate import ablate, table_text
-    from vedit.app.edit.video import Job, edit_video
+    from vedit.app.edit.job import Job
+    from vedit.app.edit.video import edit_video
     from vedit.app.edit.words import with_mask_words
     from vedit.app.media.gif import Settings
     from vedit.diffusion.models import load_model

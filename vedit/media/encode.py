@@ -25,6 +25,7 @@ from vedit.media.frames import Audio, Clip, Frame, Frames
 from vedit.media.light import Light
 from vedit.media.mkv import MkvWriter
 from vedit.media.nut import SoundSource, cut_sound
+from vedit.media.planes import even
 from vedit.media.raw import flatten
 from vedit.media.timing import at_constant_rate, playable
 
@@ -305,20 +306,3 @@ def _even_size(width: int, height: int, even: str) -> tuple[int, int]:
     if even == "crop":
         return max(2, width & ~1), max(2, height & ~1)
     return width + (width & 1), height + (height & 1)
-
-
-def even(picture: Any, size: tuple[int, int], how: str) -> Any:
-    """The picture at an even size: last row and column repeated, left out, or all of it stretched."""
-    if picture.size == size:
-        return picture
-    if how == "scale":
-        from PIL import Image
-
-        return picture.resize(size, Image.Resampling.BICUBIC)
-    width, height = picture.size
-    grown = picture.crop((0, 0, *size))
-    if size[0] > width:
-        grown.paste(picture.crop((width - 1, 0, width, height)), (width, 0))
-    if size[1] > height:
-        grown.paste(grown.crop((0, height - 1, size[0], height)), (0, height))
-    return grown

@@ -76,8 +76,6 @@ class Planes:
         if how == "scale":
             planes = ((self.y, size), (self.u, small), (self.v, small))
             return Planes(*(plane.resize(wanted, Image.Resampling.BICUBIC) for plane, wanted in planes))
-        from vedit.media.encode import even
-
         return Planes(even(self.y, size, how), *(even(plane, small, how) for plane in (self.u, self.v)))
 
 
@@ -93,3 +91,18 @@ def _chroma(plane: Any, left: int, top: int, size: tuple[int, int]) -> Any:
     grown.paste(grown.crop((0, 2, width + 4, 3)).resize((width + 4, 2)), (0, 0))
     grown.paste(grown.crop((0, height + 1, width + 4, height + 2)).resize((width + 4, 2)), (0, height + 2))
     return grown.transform(size, Image.Transform.AFFINE, (1, 0, left / 2 + 2, 0, 1, top / 2 + 2), Image.Resampling.BICUBIC)
+
+
+def even(picture: Any, size: tuple[int, int], how: str) -> Any:
+    """The picture at an even size: last row and column repeated, left out, or all of it stretched."""
+    if picture.size == size:
+        return picture
+    if how == "scale":
+        return picture.resize(size, Image.Resampling.BICUBIC)
+    width, height = picture.size
+    grown = picture.crop((0, 0, *size))
+    if size[0] > width:
+        grown.paste(picture.crop((width - 1, 0, width, height)), (width, 0))
+    if size[1] > height:
+        grown.paste(grown.crop((0, height - 1, size[0], height)), (0, height))
+    return grown

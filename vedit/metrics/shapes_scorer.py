@@ -59,11 +59,10 @@ def text_vector(prompt: str) -> Floats:
     """The unit vector of a prompt whose words the scorer knows, (E,)."""
     import torch
 
-    from vedit.data import grammar
-    from vedit.train import shapes
+    from vedit.data import grammar, vocabulary
 
     with torch.inference_mode():
-        vector = _network().encode_text(shapes.token_ids([" ".join(grammar.check_words(prompt))]))[0]
+        vector = _network().encode_text(vocabulary.token_ids([" ".join(grammar.check_words(prompt))]))[0]
     return _unit(vector.numpy())
 
 

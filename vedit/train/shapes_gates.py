@@ -12,8 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vedit.data import grammar, scenes
-from vedit.train import shapes
+from vedit.data import grammar, scenes, vocabulary
 from vedit.train.shapes_judge import JUDGED, Judge
 from vedit.train.shapes_truth import read_clip
 
@@ -83,7 +82,7 @@ def sample_clips(
     the foreseen clean clip is moved, in fractions of a cell, and the frames are not tied to the
     first one by its attention, since there is a motion adapter.
     """
-    words_BM = shapes.motion_words(shapes.token_ids(captions + [negative] * len(captions))).to(unet.device)
+    words_BM = vocabulary.motion_words(vocabulary.token_ids(captions + [negative] * len(captions))).to(unet.device)
     text = text_states(text_encoder, captions, negative)
     shape = (scenes.FRAMES, unet.config.in_channels, 16, 16)
 
@@ -139,7 +138,7 @@ def unit_noise(count: int, shape: tuple[int, ...], seed: int) -> Tensor:
 @torch.no_grad()
 def text_states(text_encoder: Any, captions: list[str], negative: str = "") -> Tensor:
     """Return the text states of captions, then as many of the negative caption."""
-    ids = shapes.token_ids(captions + [negative] * len(captions)).to(text_encoder.device)
+    ids = vocabulary.token_ids(captions + [negative] * len(captions)).to(text_encoder.device)
     states: Tensor = text_encoder(ids).last_hidden_state
     return states
 

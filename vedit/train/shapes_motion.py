@@ -22,7 +22,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from vedit.data import grammar, scenes
+from vedit.data import grammar, scenes, vocabulary
 from vedit.train import shapes
 from vedit.train.shapes_gates import clip_prediction, read_right, sampled_clips, shares
 from vedit.train.shapes_unet import MASK_WEIGHT, Denoiser, LatentTask, stratified_timesteps, use_plain_attention
@@ -133,7 +133,7 @@ class MotionTask(LatentTask):
     def predict(self, noisy_NCYX: Tensor, timestep_B: Tensor, ids_BL: Tensor) -> Tensor:
         with torch.no_grad():
             text_BLE = self.text_encoder(ids_BL).last_hidden_state
-        return clip_prediction(self.unet, noisy_NCYX, timestep_B, text_BLE, shapes.motion_words(ids_BL))
+        return clip_prediction(self.unet, noisy_NCYX, timestep_B, text_BLE, vocabulary.motion_words(ids_BL))
 
     def times(self, count: int, generator: torch.Generator) -> Tensor:
         return torch.linspace(0, 1, FRAMES, device=self.device).expand(count, FRAMES)

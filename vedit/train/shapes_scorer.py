@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vedit.data import grammar, scenes
+from vedit.data import grammar, scenes, vocabulary
 from vedit.train import shapes
 from vedit.train.loop import seeded
 from vedit.train.shapes_judge import JUDGED, soften
@@ -78,7 +78,7 @@ class ScorerTask:
         pictures_BCYX = normalise(soften(grainy(batch, generator), generator))
         with shapes.precision(self.device, self.precision):
             image_BD = self.model.clip.encode_image(pictures_BCYX).float()
-            text_BD = self.model.clip.encode_text(shapes.token_ids(captions).to(self.device)).float()
+            text_BD = self.model.clip.encode_text(vocabulary.token_ids(captions).to(self.device)).float()
         contrast = contrastive_loss(image_BD, text_BD, self.model.clip.logit_scale.exp(), same_pairs(batch))
         readout = torch.stack(
             [
@@ -182,7 +182,7 @@ def _chosen(clip: Any, count: int, seed: int, values: Mapping[str, Sequence[str]
     right = {}
     for name in values:
         captions = [grammar.caption({**words, name: value}, show_motion=False) for words in batch.words() for value in values[name]]
-        text = functional.normalize(clip.encode_text(shapes.token_ids(captions).to(device)), dim=1)
+        text = functional.normalize(clip.encode_text(vocabulary.token_ids(captions).to(device)), dim=1)
         scores = torch.einsum("bd,bvd->bv", image_BD, text.view(count, -1, text.shape[1]))
         said = scores.argmax(dim=1) + grammar.FIELDS[name].index(values[name][0])
         right[name] = said == batch.fields[name]

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vedit.data import scenes
+from vedit.data import scenes, vocabulary
 from vedit.train import shapes
 from vedit.train.loop import seeded
 from vedit.train.shapes_gates import judged, samples, shares
@@ -156,7 +156,7 @@ class LatentTask:
         captions = self.captions(batch, seed=self.seed * 1_000_000_007 + step)
         drops = torch.rand(self.batch, generator=generator, device=self.device) < DROPPED_CAPTIONS
         said = ["" if dropped else text for dropped, text in zip(drops.tolist(), captions, strict=True)]
-        return shapes.token_ids(said).to(self.device)
+        return vocabulary.token_ids(said).to(self.device)
 
 
 class UNetTask(LatentTask):

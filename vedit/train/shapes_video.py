@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vedit.data import grammar, scenes
+from vedit.data import grammar, scenes, vocabulary
 from vedit.train import flow, shapes
 from vedit.train.loop import seeded
 from vedit.train.shapes_gates import decode, judged, read_right, shares, unit_noise
@@ -183,7 +183,7 @@ class VideoTask(LatentTask):
     def losses(self, step: int) -> dict[str, Tensor]:
         lesson = self._lesson(step) if self.teacher is None else self._repeated(step)
         with torch.no_grad():
-            text_BLE = flow.padded(self.text_encoder(lesson["ids"]).last_hidden_state, lesson["ids"], shapes.end_id())
+            text_BLE = flow.padded(self.text_encoder(lesson["ids"]).last_hidden_state, lesson["ids"], vocabulary.end_id())
         with shapes.precision(self.device, self.precision):
             v_BCFYX = flow.predict(self.model.transformer, lesson["noisy"].transpose(1, 2), lesson["level"], text_BLE)
         losses = self.weighed((v_BCFYX.float().transpose(1, 2) - lesson["wanted"]).flatten(0, 1), lesson["mask"].flatten(0, 1))
@@ -264,8 +264,8 @@ def sample_latents(
 @torch.no_grad()
 def padded_states(text_encoder: Any, captions: list[str]) -> Tensor:
     """Return the text states of captions, then as many of the empty one, zero after each end."""
-    ids_BL = shapes.token_ids([*captions, *[""] * len(captions)]).to(text_encoder.device)
-    return flow.padded(text_encoder(ids_BL).last_hidden_state, ids_BL, shapes.end_id())
+    ids_BL = vocabulary.token_ids([*captions, *[""] * len(captions)]).to(text_encoder.device)
+    return flow.padded(text_encoder(ids_BL).last_hidden_state, ids_BL, vocabulary.end_id())
 
 
 def sampled_pictures(network: Any, text_encoder: Any, codec: Any, count: int) -> tuple[list[scenes.Scene], Tensor]:

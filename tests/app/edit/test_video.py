@@ -17,7 +17,8 @@ from tests.diffusion.folder import write_folder
 from vedit.app import cache
 from vedit.app.clips import Selection, read_pixels, to_tensor
 from vedit.app.edit.invert import InversionSettings, invert_video, measure
-from vedit.app.edit.video import Job, edit_video, job_of
+from vedit.app.edit.job import Job, job_of
+from vedit.app.edit.video import edit_video
 from vedit.app.edit.windows import to_frames
 from vedit.app.media.gif import Settings
 from vedit.diffusion.artefact import Artefact

@@ -148,8 +148,7 @@ def _inversion_of(model: ShapesModel, trials: Trials, grain: bool) -> Iterator[F
 
     import torch
 
-    from vedit.data import scenes
-    from vedit.train import shapes
+    from vedit.data import scenes, vocabulary
     from vedit.train.shapes_gates import decode, invert, psnr, reconstruct
 
     records = scenes.sample_records(trials.inversions, 9_000_005, held_out=True)
@@ -157,7 +156,7 @@ def _inversion_of(model: ShapesModel, trials: Trials, grain: bool) -> Iterator[F
     source = torch.cat([scenes.clip(record, 1) for record in records]).to(model.vae.device)
     captions = [record.caption for record in records]
     with torch.no_grad():
-        text = model.text_encoder(shapes.token_ids(captions).to(source.device)).last_hidden_state
+        text = model.text_encoder(vocabulary.token_ids(captions).to(source.device)).last_hidden_state
         clean = model.vae.encode(2 * source - 1).latent_dist.mean
     model.scheduler.set_timesteps(trials.steps)
 

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from vedit import methods
 from vedit.app.clips import Pixels, as_tensor, read_pixels
+from vedit.app.edit.job import Job
 from vedit.app.edit.memory import check_memory
-from vedit.app.edit.video import Job, check_job, in_a_row, write_result
+from vedit.app.edit.video import check_job, in_a_row, write_result
 from vedit.app.edit.windows import Edit, since
 from vedit.app.media.gif import Settings
 from vedit.app.record import peak_memory_mib, write_record

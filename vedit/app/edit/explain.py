@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from vedit.app.clips import Pixels
-    from vedit.app.edit.video import Job
+    from vedit.app.edit.job import Job
     from vedit.diffusion.models import Model
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from vedit import methods
-from vedit.app.clips import MadeSource, Pixels, Selection, blank_frames, every_frame, frames_of, read_pixels
+from vedit.app.clips import MadeSource, Pixels, blank_frames, every_frame, frames_of, read_pixels
 from vedit.app.edit.invert import check_prompt
+from vedit.app.edit.job import Job
 from vedit.app.edit.memory import check_memory
 from vedit.app.edit.windows import Edit, since
 from vedit.app.media.gif import Report, Settings, edit_clip
@@ -24,38 +25,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     from vedit.diffusion.models import Model
-
-
-class Job(NamedTuple):
-    """One edit.
-
-    method: name of a method. params: its parameters by name, validated by the method's class.
-    source: what the clip shows; target: what it should show. inversion: an artefact to use.
-    mask: forms of `vedit.app.masks`, united. keep_outside: put the source's own pixels back outside
-    the mask, theirs or that of the method's words; None: if there is one. window: frames edited together, None to choose. save_masks: a clip, or a folder of
-    pictures, of the mask that the edit acted in. save_attention: a folder for a picture per word.
-    invert_like: the inversion of a run record, to be found or made again. memory_mib: what may be used.
-    """
-
-    input: str
-    output: str
-    method: str
-    source: str
-    target: str
-    selection: Selection
-    params: dict[str, Any]
-    seed: int = 0
-    inversion: str | None = None
-    mask: tuple[str, ...] = ()
-    keep_outside: bool | None = None
-    frames_per_call: int = 8
-    preview: str | None = None
-    record: bool = True
-    window: int | None = None
-    save_masks: str | None = None
-    save_attention: str | None = None
-    invert_like: dict[str, Any] | None = None
-    memory_mib: int | None = None
 
 
 def edit_video(job: Job, model: Model, settings: Settings, *, pixels: Pixels | None = None, watch: Watch = unwatched) -> dict[str, Any]:
@@ -146,28 +115,6 @@ def say_what_is_lost(job: Job, pixels: Pixels, warn: Callable[[str], None]) -> N
 def _beside(path: str | None, output: str) -> str | None:
     """A path as seen from the folder of the output, where the sidecar lies."""
     return path if path is None or output == "-" else os.path.relpath(path, os.path.dirname(output) or ".")
-
-
-def job_of(record: dict[str, Any], output: str) -> Job:
-    """The job that a run record describes, for another output."""
-    selection = record["selection"]
-    size, shown = ((tuple(value) if isinstance(value, list) else value) for value in (selection["size"], selection.get("output")))
-    return Job(
-        record["input"],
-        output,
-        record["method"],
-        record["source_prompt"],
-        record["target_prompt"],
-        Selection(selection["start"], selection["stride"], selection["frames"], size, shown),
-        record["params"],
-        record["seed"],
-        None,
-        tuple(record["edit_mask"]),
-        record["keep_outside"],
-        record["frames_per_call"],
-        window=record["window"],
-        invert_like=record["inversion"],
-    )
 
 
 def side_by_side(source: np.ndarray, result: np.ndarray) -> np.ndarray:

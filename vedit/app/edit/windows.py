@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from vedit.app.edit.video import Job
+    from vedit.app.edit.job import Job
     from vedit.diffusion.artefact import Artefact
     from vedit.diffusion.models import Model
     from vedit.diffusion.sample import Step

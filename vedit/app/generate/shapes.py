@@ -110,7 +110,7 @@ def read_negative(negative: str | None) -> str:
 
 def _words(text: str) -> str:
     from vedit.data.grammar import check_words
-    from vedit.train.shapes import TEXT_LENGTH
+    from vedit.data.vocabulary import TEXT_LENGTH
 
     words = check_words(text)
     if len(words) > TEXT_LENGTH - 2:

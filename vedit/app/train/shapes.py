@@ -21,7 +21,6 @@ from vedit.train.run_folder import run_lock
 
 if TYPE_CHECKING:
     from vedit.train.loop import Options, Report
-    from vedit.train.shapes_unet import Denoiser
 
 EVERY = "shapes-all"
 VIDEO_STAGES = ("video-codec", "video-pictures", "video")
@@ -186,6 +185,7 @@ def build_task(stage: str, folder: Path, settings: Settings) -> Any:
         from vedit.train.shapes_scorer import ScorerTask
 
         return ScorerTask(**common)
+    from vedit.train.shapes_run import load_codec, load_denoiser, load_judge
     from vedit.train.shapes_unet import MASK_WEIGHT, UNetTask
 
     assert settings.batch is not None, "presets of these stages say it"
@@ -280,47 +280,3 @@ def _freeze_codec(folder: Path, settings: Settings) -> None:
     partial = folder / "vae.tmp"
     frozen(codec.eval(), seed=settings.seed).save_pretrained(partial)
     partial.rename(folder / "vae")
-
-
-def load_codec(folder: Path) -> Any:
-    """Load the frozen codec of a run."""
-    if not (folder / "vae").exists():
-        raise ModelError(
-            f"{folder}: the codec is not trained yet.",
-            next_step=f"Run first: vedit train --preset shapes-codec --out {folder}",
-        )
-    from diffusers import AutoencoderKL
-
-    return AutoencoderKL.from_pretrained(folder / "vae").eval()
-
-
-def load_denoiser(folder: Path) -> tuple["Denoiser", str]:
-    """Load the averaged denoiser that has trained longest, annealed or not, and say which it is."""
-    from vedit.train.loop import latest_state, tensors_of
-    from vedit.train.shapes_unet import Denoiser
-
-    states = [state for stage in ("unet", "unet-annealed") if (state := latest_state(folder / stage)) is not None]
-    if not states:
-        raise ModelError(
-            f"{folder}: the denoiser is not trained yet.",
-            next_step=f"Run first: vedit train --preset shapes-all --out {folder}",
-        )
-    newest = max(states, key=lambda state: state.name)
-    denoiser = Denoiser(load_codec(folder).config.latent_channels)
-    denoiser.load_state_dict(tensors_of(newest, "ema"))
-    return denoiser.eval(), f"{newest.parent.parent.name}/{newest.name}"
-
-
-def load_judge(folder: Path) -> Any:
-    """Load the newest averaged judge of a run, or None before it has a state."""
-    from safetensors.torch import load_file
-
-    from vedit.train.loop import latest_state
-    from vedit.train.shapes_judge import Judge
-
-    newest = latest_state(folder / "judge")
-    if newest is None:
-        return None
-    judge = Judge()
-    judge.load_state_dict(load_file(newest / "ema.safetensors"))
-    return judge.eval()

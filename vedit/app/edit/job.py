@@ -1,0 +1,61 @@
+"""What one edit is asked to do, and the job that a run record describes."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from vedit.app.clips import Selection
+
+
+class Job(NamedTuple):
+    """One edit.
+
+    method: name of a method. params: its parameters by name, validated by the method's class.
+    source: what the clip shows; target: what it should show. inversion: an artefact to use.
+    mask: forms of `vedit.app.masks`, united. keep_outside: put the source's own pixels back outside
+    the mask, theirs or that of the method's words; None: if there is one. window: frames edited together, None to choose. save_masks: a clip, or a folder of
+    pictures, of the mask that the edit acted in. save_attention: a folder for a picture per word.
+    invert_like: the inversion of a run record, to be found or made again. memory_mib: what may be used.
+    """
+
+    input: str
+    output: str
+    method: str
+    source: str
+    target: str
+    selection: Selection
+    params: dict[str, Any]
+    seed: int = 0
+    inversion: str | None = None
+    mask: tuple[str, ...] = ()
+    keep_outside: bool | None = None
+    frames_per_call: int = 8
+    preview: str | None = None
+    record: bool = True
+    window: int | None = None
+    save_masks: str | None = None
+    save_attention: str | None = None
+    invert_like: dict[str, Any] | None = None
+    memory_mib: int | None = None
+
+
+def job_of(record: dict[str, Any], output: str) -> Job:
+    """The job that a run record describes, for another output."""
+    selection = record["selection"]
+    size, shown = ((tuple(value) if isinstance(value, list) else value) for value in (selection["size"], selection.get("output")))
+    return Job(
+        record["input"],
+        output,
+        record["method"],
+        record["source_prompt"],
+        record["target_prompt"],
+        Selection(selection["start"], selection["stride"], selection["frames"], size, shown),
+        record["params"],
+        record["seed"],
+        None,
+        tuple(record["edit_mask"]),
+        record["keep_outside"],
+        record["frames_per_call"],
+        window=record["window"],
+        invert_like=record["inversion"],
+    )
