@@ -103,6 +103,13 @@ def test_a_stage_that_anneals_by_itself_refuses_another(tmp_path):
         list(train_shapes.train_shapes("shapes-codec", tmp_path, Settings(anneal=5)))
 
 
+@pytest.mark.parametrize("preset", ["shapes-codec", "shapes-judge", "shapes-scorer", "shapes-video-codec"])
+@pytest.mark.parametrize(("given", "said"), [({"batch": 5}, "--batch 5"), ({"rate": 0.01}, "--rate 0.01")])
+def test_a_stage_that_keeps_its_own_refuses_a_batch_or_rate(preset, given, said, tmp_path):
+    with pytest.raises(UsageError, match=f"{said} is not for the stage {preset.removeprefix('shapes-')}"):
+        next(train_shapes.train_shapes(preset, tmp_path, Settings(**given)))
+
+
 def test_batch_and_rate_of_the_denoiser_can_be_chosen(tmp_path):
     def rate(preset):
         return train_shapes._options(train_shapes.read_recipe(preset), Settings(rate=2e-3), one_stage=True).rate

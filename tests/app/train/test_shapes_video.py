@@ -99,7 +99,7 @@ def test_a_new_run_begins_with_a_packed_model_and_packs_what_it_has_not_trained(
 
 
 def test_the_codec_goes_on_from_a_packed_model_too(run, tmp_path):
-    step("video-codec", tmp_path, begin=run / "packed", rate=None)
+    step("video-codec", tmp_path, begin=run / "packed")
     mine = tensors_of(latest_state(tmp_path / "video-codec"), "ema")["encoder.conv_in.weight"]
     theirs = shapes_model.load_video(run / "packed").vae.state_dict()["encoder.conv_in.weight"]
     assert 0 < float((mine - theirs).abs().max()) < 0.01

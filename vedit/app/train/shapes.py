@@ -94,6 +94,8 @@ def _train_stages(
 
     for name in IN_TURN if preset == EVERY else (preset,):
         recipe = read_recipe(name)
+        if preset != EVERY:
+            _refuse_idle(recipe, settings)
         stage, options = recipe.stage, _options(recipe, settings, one_stage=preset != EVERY)
         if settings.anneal:
             options = _fork(stage, folder, options, settings)
@@ -110,6 +112,13 @@ def _train_stages(
             _freeze_codec(folder, settings)
 
 
+def _refuse_idle(recipe: Recipe, settings: Settings) -> None:
+    """Refuse a batch or rate for a stage that keeps its own, rather than go on without it."""
+    for option, value in (("--batch", settings.batch), ("--rate", settings.rate)):
+        if value is not None and recipe.batch is None:
+            raise UsageError(f"{option} {value:g} is not for the stage {recipe.stage}.", "It keeps its own; a preset file of your own may say another rate.")
+
+
 def _options(recipe: Recipe, settings: Settings, *, one_stage: bool) -> "Options":
     options = replace(recipe.options, seed=settings.seed)
     if recipe.batch is not None and settings.rate is not None:
@@ -124,7 +133,10 @@ def _fork(stage: str, folder: Path, options: "Options", settings: Settings) -> "
     from vedit.train.loop import latest_state, state_of, write_atomically
 
     if options.steps is not None and settings.steps is None:
-        raise UsageError(f"stage {stage} anneals by itself at its end.", "Only the denoiser and the motion adapter are open-ended.")
+        raise UsageError(
+            f"stage {stage} anneals by itself at its end.",
+            "Only stages without end take --anneal: the denoiser, the motion adapter, and those of the video model but its codec.",
+        )
     place = folder / f"{stage}-annealed"
     newest = latest_state(folder / stage)
     if newest is None:
