@@ -8,7 +8,7 @@ import torch
 from vedit.app import shapes_model
 from vedit.app.bench import model as bench_model
 from vedit.app.bench import motion as bench_motion
-from vedit.app.shapes_model import BUILTIN, MOTION
+from vedit.app.shapes_model import BUILTIN, MOTION, VIDEO
 from vedit.errors import ModelError, OutputError
 
 MAX_BYTES = 12_000_000
@@ -25,9 +25,15 @@ def test_the_folder_is_at_most_twelve_megabytes():
     assert sum(file.stat().st_size for file in BUILTIN.rglob("*") if file.is_file()) <= MAX_BYTES
 
 
-@pytest.mark.parametrize("folder", [BUILTIN, MOTION])
+@pytest.mark.parametrize("folder", [BUILTIN, MOTION, VIDEO])
 def test_every_file_has_the_hash_that_its_training_record_states(folder):
     assert shapes_model.record_of(folder)["files"] == shapes_model.hashes(folder)
+
+
+def test_the_video_model_is_below_fifteen_megabytes_and_loads():
+    assert sum(file.stat().st_size for file in VIDEO.rglob("*") if file.is_file()) < bench_motion.MAX_VIDEO_BYTES
+    model = shapes_model.load_video()
+    assert 2_000_000 <= model.transformer.num_parameters() <= 3_500_000
 
 
 def test_the_record_says_how_each_part_was_trained():
@@ -37,7 +43,7 @@ def test_the_record_says_how_each_part_was_trained():
         assert stage["pictures"] > 0 and stage["seconds"] > 0 and len(stage["loss_curve"]) > 5
 
 
-@pytest.mark.parametrize("folder", [BUILTIN, MOTION])
+@pytest.mark.parametrize("folder", [BUILTIN, MOTION, VIDEO])
 def test_every_missed_gate_is_named_in_the_card(folder):
     card = (folder / "README.md").read_text()
     gates = shapes_model.record_of(folder)["gates"]
