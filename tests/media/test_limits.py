@@ -11,7 +11,7 @@ from vedit.media.limits import Limits, environment_limits, parse_limits, short_n
 
 
 def test_the_defaults_are_those_of_the_design() -> None:
-    assert Limits() == (100_000_000, 100_000_000, 20_000_000_000, 100_000, 16_000_000, 10_000, 1_000_000, 20_000_000_000)
+    assert Limits() == (100_000_000, 100_000_000, 20_000_000_000, 100_000, 16_000_000, 3_000, 1_000_000, 20_000_000_000, 4_000_000_000)
 
 
 @pytest.mark.parametrize("key", Limits._fields[:-1])
@@ -33,7 +33,7 @@ def test_the_limit_that_the_message_names_admits_the_file() -> None:
 
 def test_expansion_is_looked_at_only_once_a_billion_pixels_are_passed() -> None:
     Limits().check_expansion(10**9, 1)
-    Limits().check_expansion(2 * 10**9, 200_000)
+    Limits().check_expansion(2 * 10**9, 700_000)
     with pytest.raises(LimitError, match="--limit expansion=0"):
         Limits().check_expansion(2 * 10**9, 199_999)
     Limits(expansion=0).check_expansion(10**12, 1)

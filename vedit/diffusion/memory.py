@@ -7,7 +7,6 @@ matrix products also borrow workspace that no tensor shows: `MARGIN` allows for 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -20,6 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from vedit.diffusion.attention.control import Controller
 from vedit.diffusion.attention.rules import Plan
+from vedit.media.memory import free_memory
 
 MARGIN = 1.25
 
@@ -129,27 +129,4 @@ def available(device: torch.device) -> int | None:
         return int(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
     if device.type == "mps":
         return int(torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory())
-    limits = [found for found in (_host_free(), _group_free()) if found is not None]
-    return min(limits) if limits else None
-
-
-def _host_free() -> int | None:
-    try:
-        with open("/proc/meminfo", encoding="ascii") as stream:
-            return next(int(line.split()[1]) * 1024 for line in stream if line.startswith("MemAvailable"))
-    except (OSError, StopIteration):
-        return None
-
-
-def _group_free(folder: str = "/sys/fs/cgroup") -> int | None:
-    """What a container's limit leaves; file pages that can be dropped count as free."""
-    try:
-        with open(os.path.join(folder, "memory.max"), encoding="ascii") as stream:
-            limit = int(stream.read())
-        with open(os.path.join(folder, "memory.current"), encoding="ascii") as stream:
-            used = int(stream.read())
-        with open(os.path.join(folder, "memory.stat"), encoding="ascii") as stream:
-            droppable = next(int(line.split()[1]) for line in stream if line.startswith("inactive_file"))
-    except (OSError, ValueError, StopIteration):  # no group, or "max"
-        return None
-    return limit - used + droppable
+    return free_memory()

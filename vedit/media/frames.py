@@ -50,6 +50,10 @@ class Rect(NamedTuple):
         return self.x, self.y, self.x + self.w, self.y + self.h
 
     @property
+    def area(self) -> int:
+        return self.w * self.h
+
+    @property
     def is_empty(self) -> bool:
         return self.w <= 0 or self.h <= 0
 

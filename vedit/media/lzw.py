@@ -17,6 +17,7 @@ from PIL import _imaging as core
 from vedit.media.frames import Clip, Frame, Frames, Palette, Rect
 from vedit.media.gif import GREYS, check_image
 from vedit.media.limits import Limits
+from vedit.media.memory import threads_for
 from vedit.media.window import ordered_map
 
 ENCODE_BUFFER = 1 << 18
@@ -295,7 +296,8 @@ def _hide(frame: Frame, missing: Image.Image, palette: Palette | None) -> Frame:
 def unpack(clip: Clip, frames: Frames, *, limits: Limits = Limits(), hurt: Callable[[str], None] | None = None, jobs: int = 1) -> Frames:
     """Packed frames to index frames ("L" images), in order, on `jobs` threads."""
     unpacker = Unpacker(clip, limits, hurt or clip.warn)
-    return ordered_map(unpacker, (unpacker.admit(frame) for frame in frames), jobs)
+    threads = threads_for(clip.canvas.area, jobs, limits)
+    return ordered_map(unpacker, (unpacker.admit(frame) for frame in frames), threads)
 
 
 def pack(clip: Clip, frames: Frames, *, jobs: int = 1) -> Frames:
@@ -307,4 +309,4 @@ def pack(clip: Clip, frames: Frames, *, jobs: int = 1) -> Frames:
         code_size = max(2, min(frame.code_size, 8), (len(colours) - 1).bit_length())
         return frame.but(kind="packed", pixels=encode_one(frame.pixels, code_size, frame.interlaced), code_size=code_size)
 
-    return ordered_map(pack_one, frames, jobs)
+    return ordered_map(pack_one, frames, threads_for(clip.canvas.area, jobs, clip.limits))

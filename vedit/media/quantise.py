@@ -18,9 +18,11 @@ from PIL import Image, ImageChops
 
 from vedit.errors import UsageError
 from vedit.media.frames import Clip, Frame, Frames, Palette, Rect
+from vedit.media.memory import threads_for
 from vedit.media.palettes import IS_ZERO, SAMPLE, Sample, Table, distance, distinct, lookup, most_used, sample, split, with_blends
 from vedit.media.window import ordered_map
 
+PAINTED_BYTES = 10  # of memory per pixel of a frame: RGBA, what changed of it, which of it is opaque, and the indices
 PALETTES = ("auto", "keep", "global", "frame")
 DITHERS = ("none", "bayer", "fs")
 OPAQUE = 128  # alpha from here on is drawn
@@ -66,7 +68,8 @@ def quantise(clip: Clip, frames: Frames, options: QuantiseOptions = QuantiseOpti
     The result does not depend on `jobs`.
     """
     planned = _Director(clip, options).plan(frames)
-    painted = ordered_map(_Painter(clip, options.dither), planned, jobs)
+    threads = threads_for(PAINTED_BYTES * clip.canvas.area, jobs, clip.limits)
+    painted = ordered_map(_Painter(clip, options.dither), planned, threads)
     return _Screen(clip).show(painted)
 
 

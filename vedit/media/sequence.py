@@ -15,17 +15,17 @@ import os
 import re
 import struct
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from fractions import Fraction
 from typing import Any, BinaryIO
 
-from vedit.errors import InputError, LimitError, MemoryBudgetError, OutputError, UsageError
+from vedit.errors import InputError, LimitError, OutputError, UsageError
 from vedit.media import apng
 from vedit.media.apng import MILLISECONDS, STILL_MS, chunk
 from vedit.media.atomic import atomic_path, make_folder
 from vedit.media.formats import STILLS
 from vedit.media.frames import Clip, Frame, Frames, Rect
 from vedit.media.limits import Limits
+from vedit.media.memory import check_whole
 from vedit.media.pictures import PNG_MAGIC, decode, open_picture, read_file
 from vedit.media.timing import rounded
 
@@ -301,34 +301,13 @@ def write_apng(clip: Clip, frames: Frames, stream: BinaryIO) -> int:
     return count
 
 
-def _check_memory(clip: Clip) -> None:
-    """Refuse what the WebP encoder has no memory for: it is not a library that fails softly."""
-    needed, free = clip.width * clip.height * WEBP_BYTES, free_memory()
-    if free is not None and needed > free:
-        raise MemoryBudgetError(
-            f"a WebP of {clip.width}x{clip.height} takes about {needed / 2**30:.1f} GiB to write, and {free / 2**30:.1f} GiB are free.",
-            "",
-            "Make it smaller (--width), or write an animated PNG (.apng)",
-        )
-
-
-def free_memory() -> int | None:
-    """Bytes that may be used before the machine, or the container it runs in, runs out; None where nothing tells."""
-    known = []
-    with suppress(OSError, ValueError, StopIteration), open("/proc/meminfo", encoding="ascii") as stream:
-        known.append(next(int(line.split()[1]) * 1024 for line in stream if line.startswith("MemAvailable")))
-    group = "/sys/fs/cgroup/memory."
-    with suppress(OSError, ValueError), open(f"{group}max", encoding="ascii") as most, open(f"{group}current", encoding="ascii") as used:
-        known.append(max(0, int(most.read()) - int(used.read())))  # "max" is no number: there is no limit
-    return min(known, default=None)
-
-
 def write_webp(clip: Clip, frames: Frames, stream: BinaryIO, *, quality: int | None = None) -> int:
     """Write an animated WebP.
 
     quality: 0 to 100 for the lossy encoder; None is exact for what comes from a GIF, else 90.
     """
-    _check_memory(clip)
+    needed, what = clip.width * clip.height * WEBP_BYTES, f"writing a WebP of {clip.width}x{clip.height}"
+    check_whole(needed, what, clip.limits, "Make it smaller (--width), or write an animated PNG (.apng)")
     first = next(frames, None)
     if first is None:
         raise InputError("no frames to write.", "Every frame was dropped or the range selects none.")

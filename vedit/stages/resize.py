@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from vedit.errors import UsageError
 from vedit.media.frames import Clip, Frame, Frames, Rect
+from vedit.media.memory import threads_for
 from vedit.media.window import ordered_map
 from vedit.stages.options import LARGEST_SIDE, Choice, Factor, Flag, Option, Way, Ways
 from vedit.stages.options import Size as BoxSize
@@ -170,6 +171,7 @@ class Resize:
 
     def open(self, clip: Clip) -> Clip:
         self.canvas = clip.canvas
+        self.limits = clip.limits
         self.palette = clip.palette
         self.target = self.resolve(clip.width, clip.height)
         if max(self.target.full_width, self.target.full_height) > LARGEST_SIDE:
@@ -268,7 +270,8 @@ class Resize:
 
     def _resize_canvases(self, frames: Frames) -> Frames:
         shown: Image.Image | None = None
-        for frame, place, part in ordered_map(self._part, frames, self.jobs):
+        threads = threads_for(4 * (self.canvas.area + self.target.view.area), self.jobs, self.limits)
+        for frame, place, part in ordered_map(self._part, frames, threads):
             if part is None:
                 assert shown is not None, "the first frame changes the whole canvas"
                 part = shown
