@@ -17,7 +17,7 @@ LAYERS = [  # a module may import from its own row and from rows below
     {"diffusion"},
     {"stages"},
     {"media"},
-    {"errors", "documents", "plain", "secrecy", "config", "registry", ""},  # "" is the package itself: its version
+    {"errors", "documents", "pixels", "plain", "secrecy", "config", "registry", ""},  # "" is the package itself: its version
 ]
 ALLOWED = {  # what a part may import beside itself and the plain modules; a part that is not named here follows LAYERS alone
     "cli": {"app", "presets", "methods", "metrics", "train", "data", "diffusion", "stages", "media"},
@@ -113,6 +113,11 @@ def circles(graph: Mapping[str, Set[str]]) -> list[set[str]]:
     return [circle for circle in found if len(circle) > 1]
 
 
+def room(module: str) -> str:
+    """A module, or the folder within a part that it lies in: `vedit.app.edit` for `vedit.app.edit.video`."""
+    return ".".join(module.split(".")[:3])
+
+
 def layer(module: str) -> str:
     """The row's member that a module of ours belongs to."""
     name = module.split(".")[1] if "." in module else ""
@@ -157,6 +162,13 @@ def test_no_module_imports_itself_by_way_of_others(graph: dict[str, set[str]]) -
     assert circles(graph) == []
 
 
+def test_no_folder_imports_itself_by_way_of_others(graph: dict[str, set[str]]) -> None:
+    rooms: dict[str, set[str]] = {room(module): set() for module in graph}
+    for module, names in graph.items():
+        rooms[room(module)] |= {room(name) for name in names} - {room(module)}
+    assert circles(rooms) == []
+
+
 def test_a_part_imports_only_what_the_matrix_allows(graph: dict[str, set[str]]) -> None:
     assert all({LEVEL[other] for other in others} <= set(range(LEVEL[part], len(LAYERS))) for part, others in ALLOWED.items())
     wrong = [
@@ -170,7 +182,11 @@ def test_a_part_imports_only_what_the_matrix_allows(graph: dict[str, set[str]]) 
 
 @pytest.mark.parametrize(
     "path",
-    [path for path in MODULES if path.relative_to(ROOT).parts[1] in ("cli", "app", "stages", "media", "errors.py", "presets.py", "config.py", "registry.py")],
+    [
+        path
+        for path in MODULES
+        if path.relative_to(ROOT).parts[1] in ("cli", "app", "stages", "media", "errors.py", "presets.py", "config.py", "registry.py", "pixels.py")
+    ],
     ids=lambda path: str(path.relative_to(ROOT)),
 )
 def test_the_plain_half_never_imports_the_heavy_libraries_when_it_is_imported(path: Path) -> None:

@@ -20,7 +20,7 @@ from tests.diffusion.folder import write_folder
 from tests.diffusion.sd15 import PARAMETERS, write_sd15
 from tests.hub import stub_hub
 from vedit import methods
-from vedit.app.clips import Selection, read_pixels, to_tensor
+from vedit.app.clips import Selection, read_pixels
 
 PROMPTS = {
     "wolf.mp4": ("a grey wolf turning its head in a forest", "a grey fox turning its head in a forest"),
@@ -148,7 +148,7 @@ def test_every_method_edits_a_real_clip(
 def test_the_same_prompt_without_guidance_gives_what_the_autoencoder_shows_of_a_real_clip(
     sd15: Path, loads_once: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from vedit.app.edit.windows import to_frames
+    from vedit.pixels import from_bytes, to_bytes
 
     monkeypatch.setattr("vedit.diffusion.models.load_model", loads_once)
     source = PROMPTS["wolf.mp4"][0]
@@ -156,7 +156,7 @@ def test_the_same_prompt_without_guidance_gives_what_the_autoencoder_shows_of_a_
     assert done.code == 0, done.err
     model = loads_once(str(sd15))
     pixels = read_pixels(str(shared("data/clips/wolf.mp4")), Selection(0, 3, 2, 128))
-    codec = to_frames(model.decode_latents(model.encode_frames(to_tensor(pixels))))
+    codec = to_bytes(model.decode_latents(model.encode_frames(from_bytes(pixels.frames_FYX3))))
     result = read_pixels(str(tmp_path / "out.nut"), Selection(size=128)).frames_FYX3
     assert 10 * np.log10(255**2 / np.mean((result.astype(float) - codec) ** 2)) > 40
 

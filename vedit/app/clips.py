@@ -20,7 +20,6 @@ from vedit.media.timing import rounded
 
 if TYPE_CHECKING:
     import numpy as np
-    from torch import Tensor
 
 
 class Selection(NamedTuple):
@@ -347,15 +346,3 @@ def every_frame(pixels: Pixels, output: str, settings: Settings) -> list[Stage]:
 
     is_film = output_format(output, settings.to) == "gif" and not is_gif_timed(pixels.clip)
     return [GifTiming(FASTEST_GIF)] if is_film else []
-
-
-def to_tensor(pixels: Pixels, frames: slice = slice(None)) -> Tensor:
-    """Some frames as the autoencoder wants them: (F, 3, Y, X) in [-1, 1]."""
-    return as_tensor(pixels.frames_FYX3[frames])
-
-
-def as_tensor(frames_FYX3: np.ndarray) -> Tensor:
-    """uint8 frames as (F, 3, Y, X) in [-1, 1]."""
-    import torch
-
-    return torch.from_numpy(frames_FYX3).permute(0, 3, 1, 2).float() / 127.5 - 1

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from vedit.app.bench.scenes import COPY, Score, score, with_mask
-from vedit.app.clips import Pixels, Selection, read_pixels, to_tensor
+from vedit.app.clips import Pixels, Selection, read_pixels
 from vedit.app.draw_scene import scene_for, write_scene
 from vedit.app.edit.job import Job
 from vedit.app.edit.video import edit_video
@@ -15,6 +15,7 @@ from vedit.app.media.gif import Settings
 from vedit.app.record import SUFFIX
 from vedit.app.watch import Watch, unwatched
 from vedit.data.cases import Case
+from vedit.pixels import from_bytes
 
 if TYPE_CHECKING:
     from vedit.diffusion.models import Model
@@ -45,14 +46,14 @@ def run_demo(folder: str, model: Model, presets: dict[str, dict[str, Any]], *, s
         say(path)
     case = Case("demo", "colour", truth.colour, scene)
     source = read_pixels(clip, Selection(size=model.native_size))
-    scores = [score(COPY, case, to_tensor(source), len(source.frames_FYX3))]
+    scores = [score(COPY, case, from_bytes(source.frames_FYX3), len(source.frames_FYX3))]
     for method in METHODS:
         output = os.path.join(folder, f"{method}.gif")
         preview = os.path.join(folder, f"{method}{BESIDE}.gif")
         job = Job(clip, output, method, SOURCE, TARGET, source.selection, with_mask(method, case, presets[method]), preview=preview)
         edit_video(job, model, Settings(), watch=watch)
         made: Pixels = read_pixels(output, source.selection)
-        scores.append(score(method, case, to_tensor(made), len(made.frames_FYX3)))
+        scores.append(score(method, case, from_bytes(made.frames_FYX3), len(made.frames_FYX3)))
         say(output)
         say(f"{preview} (source | edit)")
     return scores

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vedit import pixels
 from vedit.errors import InputError
 from vedit.metrics.base import Clip, Options, Pixels, Score, Value, mean_score
 
@@ -42,5 +42,5 @@ def squared_error(a: Pixels, b: Pixels) -> NDArray[np.float64]:
 
 
 def decibels(mean_squared_error: float) -> float:
-    """10 log10(255^2 / MSE), at most CEILING."""
-    return CEILING if mean_squared_error == 0 else min(CEILING, 10 * math.log10(255**2 / mean_squared_error))
+    """Of bytes, at most CEILING."""
+    return pixels.psnr(mean_squared_error, peak=255, ceiling=CEILING)

@@ -8,12 +8,14 @@ the scaling factor is 1.
 Tensor names: B pictures, C channels, Y X rows and columns.
 """
 
+import math
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from vedit.data import scenes
+from vedit.pixels import psnr_each
 from vedit.train import shapes
 from vedit.train.loop import seeded
 
@@ -98,7 +100,7 @@ def codec_psnrs(model: Any, count: int, seed: int = 9_000_001) -> Tensor:
         pictures_BCYX = torch.cat([scenes.clip(record, 1) for record in records[start : start + 64]]).to(device)
         latents = model.encode(2 * pictures_BCYX - 1).latent_dist.mean
         decoded = (0.5 * (model.decode(latents).sample + 1)).clamp(0, 1)
-        values.append(-10 * (decoded - pictures_BCYX).square().mean(dim=(1, 2, 3)).log10())
+        values.append(psnr_each(decoded, pictures_BCYX, ceiling=math.inf))
     return torch.cat(values)
 
 

@@ -265,8 +265,3 @@ def reconstruct(predict: Callable[[Tensor, int], Tensor], scheduler: Any, latent
     for timestep in scheduler.timesteps:
         latents = scheduler.step(predict(latents, int(timestep)), timestep, latents).prev_sample
     return latents
-
-
-def psnr(a_BCYX: Tensor, b_BCYX: Tensor) -> Tensor:
-    """Return one PSNR in dB per picture in 0..1."""
-    return -10 * (a_BCYX - b_BCYX).square().flatten(1).mean(dim=1).clamp_min(1e-12).log10()

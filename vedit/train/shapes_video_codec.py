@@ -15,6 +15,7 @@ several times as fast, and what is saved is read and run by stock diffusers.
 Tensor names: B clips, F frames, N pictures (B x F), C channels, Y X rows and columns.
 """
 
+import math
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vedit.data import scenes
+from vedit.pixels import psnr_each
 from vedit.train import flow, shapes
 from vedit.train.loop import seeded
 from vedit.train.shapes_codec import cropped, training_pictures
@@ -257,7 +259,7 @@ def codec_psnr(codec: Any, count: int, seed: int = 9_000_001) -> float:
     for record in scenes.sample_records(count, seed, held_out=True):
         clip_BCFYX = scenes.clip(record, 9)[None].transpose(1, 2).to(codec.device)
         drawn = flow.drawn(codec, codec.encode(2 * clip_BCFYX - 1).latent_dist.mean)
-        values.append(-10 * (drawn.transpose(1, 2) - clip_BCFYX).square().mean().log10())
+        values.append(psnr_each(drawn.transpose(1, 2), clip_BCFYX, ceiling=math.inf)[0])
     return float(torch.stack(values).mean())
 
 
@@ -276,7 +278,7 @@ def codec_psnrs(codec: Any, picture: Any, count: int, seed: int = 9_000_001) -> 
         return (0.5 * (decoded(codec, latents_NCYX.unflatten(0, (count, -1)).transpose(1, 2)) + 1)).clamp(0, 1)
 
     def psnr(got_BCFYX: Tensor, wanted_BCFYX: Tensor) -> float:
-        return float(-10 * (got_BCFYX - wanted_BCFYX).square().flatten(1).mean(dim=1).log10().mean())
+        return float(psnr_each(got_BCFYX, wanted_BCFYX, ceiling=math.inf).mean())
 
     own = drawn(encoded(codec, keys_NCYX).chunk(2, dim=1)[0])
     taught = drawn(picture.encode(keys_NCYX).latent_dist.mean)

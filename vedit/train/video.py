@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from vedit.diffusion.denoise import denoise, guided, read_clip
 from vedit.diffusion.schedule import Schedule, add_noise, cosine
 from vedit.errors import UsageError
+from vedit.pixels import from_bytes, to_bytes
 from vedit.train.clips import Clips, Order
 from vedit.train.loop import Options, seeded
 from vedit.train.losses import HybridLoss
@@ -174,7 +175,7 @@ class VideoTask:
     def pixels(self, clips: list[int]) -> Tensor:
         """Clips as (B, 3, F, Y, X) in [-1, 1]."""
         array = np.stack([self.clips.pixels_NFYX3[clip] for clip in clips])
-        return torch.from_numpy(array).to(self.device).float().div(127.5).sub(1).permute(0, 4, 1, 2, 3).contiguous()
+        return from_bytes(array, self.device).transpose(1, 2).contiguous()
 
     def autocast(self) -> torch.autocast:
         name = self.params.run.precision
@@ -214,9 +215,8 @@ def write_strip(clips_BCFYX: Tensor, path: Path) -> None:
     """One PNG: a row of frames for each clip, magnified until it can be looked at."""
     from PIL import Image
 
-    shown = ((clips_BCFYX.clamp(-1, 1) + 1) * 127.5).round().byte().cpu()
-    batch, _, frames, height, width = shown.shape
-    array = shown.permute(0, 3, 2, 4, 1).reshape(batch * height, frames * width, 3).numpy()
+    batch, _, frames, height, width = clips_BCFYX.shape
+    array = to_bytes(clips_BCFYX.transpose(1, 2)).transpose(0, 2, 1, 3, 4).reshape(batch * height, frames * width, 3)
     scale = max(1, 64 // height)
     path.parent.mkdir(parents=True, exist_ok=True)
     picture = Image.fromarray(array).resize((array.shape[1] * scale, array.shape[0] * scale), Image.Resampling.NEAREST)

@@ -1,13 +1,11 @@
 from __future__ import annotations
 
-import math
-
 import pytest
 
 pytest.importorskip("torch")
 import torch
 
-from vedit.app.bench.scenes import COPY, Score, interval, psnr, score, summary, table_text, with_mask
+from vedit.app.bench.scenes import COPY, Score, interval, score, summary, table_text, with_mask
 from vedit.data import scenes
 from vedit.data.cases import KINDS, load_cases
 
@@ -17,17 +15,6 @@ CASES = {kind: next(case for case in load_cases("drawn-scenes-tuning") if case.k
 
 def drawn(scene: scenes.Scene) -> torch.Tensor:
     return scenes.clip(scene, FRAMES) * 2 - 1
-
-
-def test_psnr_is_that_of_pixels_between_0_and_1() -> None:
-    a = torch.zeros(1, 3, 4, 4)
-    assert psnr(a, a + 0.2) == pytest.approx(20.0, abs=1e-4)  # an error of a tenth of the range
-    mask = torch.zeros(1, 1, 4, 4)
-    mask[..., :2] = 1
-    half = a.clone()
-    half[..., 2:] = 1
-    assert psnr(a, half, mask) == 100.0
-    assert psnr(a, half) == pytest.approx(-10 * math.log10(0.125), abs=1e-5)
 
 
 @pytest.mark.parametrize("kind", KINDS)

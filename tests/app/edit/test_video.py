@@ -15,16 +15,16 @@ from PIL import Image, ImageFilter
 
 from tests.diffusion.folder import write_folder
 from vedit.app import cache
-from vedit.app.clips import Selection, read_pixels, to_tensor
+from vedit.app.clips import Selection, read_pixels
 from vedit.app.edit.invert import InversionSettings, invert_video, measure
 from vedit.app.edit.job import Job, job_of
 from vedit.app.edit.video import edit_video
-from vedit.app.edit.windows import to_frames
 from vedit.app.media.gif import Settings
 from vedit.diffusion.artefact import Artefact
 from vedit.diffusion.models import Model, load_model
 from vedit.diffusion.null_text import NullText
 from vedit.errors import ModelError, UsageError
+from vedit.pixels import from_bytes, to_bytes
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def job(clip: str, output: Path, **changes: Any) -> Job:
 def test_the_same_prompt_at_guidance_1_gives_what_the_autoencoder_shows_of_the_clip(model: Model, clip: str, tmp_path: Path) -> None:
     edit_video(job(clip, tmp_path / "out.nut", params={"steps": 5, "guidance": 1.0, "fixed_point": 8}), model, Settings())
     pixels = read_pixels(clip, Selection(size=32))
-    codec = to_frames(model.decode_latents(model.encode_frames(to_tensor(pixels))))
+    codec = to_bytes(model.decode_latents(model.encode_frames(from_bytes(pixels.frames_FYX3))))
     result = read_pixels(str(tmp_path / "out.nut"), Selection(size=32)).frames_FYX3
     assert np.abs(result.astype(int) - codec).max() <= 2
 
@@ -155,7 +155,7 @@ def test_the_mask_of_the_blend_is_saved_and_named_in_the_record(model: Model, cl
     assert set(np.unique(mask)) == {0, 255} and mask.shape == (3, 32, 32, 3)
     assert (mask.reshape(3, 8, 4, 8, 4, 3) == mask[:, ::4, ::4].reshape(3, 8, 1, 8, 1, 3)).all()  # cells of the latent
     result = read_pixels(str(tmp_path / "out" / "a.nut"), Selection(size=32)).frames_FYX3
-    codec = to_frames(model.decode_latents(model.encode_frames(to_tensor(read_pixels(clip, Selection(size=32))))))
+    codec = to_bytes(model.decode_latents(model.encode_frames(from_bytes(read_pixels(clip, Selection(size=32)).frames_FYX3))))
     source = read_pixels(clip, Selection(size=32)).frames_FYX3
     inside, outside = mask[..., 0] == 255, mask[..., 0] == 0
     assert abs(result.astype(int) - codec).max(-1)[inside].max() > 4  # the edit acted where the mask is white
@@ -312,7 +312,7 @@ def test_null_text_holds_guided_sampling_on_the_clip(model: Model, clip: str, tm
     settings = InversionSettings("a red cat", steps=2, fixed_point=3, null=NullText(7.5, inner_steps=6, lr=0.05, early_stop=0.0, shared=False))
     invert_video(model, pixels, path, settings)
     same = job(clip, tmp_path / "a.nut", params={"steps": 2, "guidance": 7.5, "fixed_point": 3})
-    codec = to_frames(model.decode_latents(model.encode_frames(to_tensor(pixels)))).astype(int)
+    codec = to_bytes(model.decode_latents(model.encode_frames(from_bytes(pixels.frames_FYX3)))).astype(int)
 
     def error(task: Job) -> float:
         edit_video(task, model, Settings())

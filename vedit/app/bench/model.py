@@ -17,6 +17,7 @@ SAMPLE_BARS = {"ground": 0.99, "colour": 0.97, "pattern": 0.95, "texture": 0.95,
 SCORER_BAR = 0.95
 CODEC_BAR_DB = 32.0
 INVERSION_LOSS_BAR_DB = 1.0
+CEILING_DB = 120.0  # of equal pictures
 MAX_BYTES = 12_000_000
 MAX_LOAD_S = 1.0
 MAX_SAMPLE_S = 4.0
@@ -149,7 +150,8 @@ def _inversion_of(model: ShapesModel, trials: Trials, grain: bool) -> Iterator[F
     import torch
 
     from vedit.data import scenes, vocabulary
-    from vedit.train.shapes_gates import decode, invert, psnr, reconstruct
+    from vedit.pixels import psnr_each
+    from vedit.train.shapes_gates import decode, invert, reconstruct
 
     records = scenes.sample_records(trials.inversions, 9_000_005, held_out=True)
     records = [replace(record, grain=scenes.MAX_GRAIN if grain else 0.0) for record in records]
@@ -165,13 +167,13 @@ def _inversion_of(model: ShapesModel, trials: Trials, grain: bool) -> Iterator[F
 
     coded = decode(model.vae, clean)
     group = "inversion, grain 0.02" if grain else "inversion, no grain"
-    yield _mean(group, "codec to source", psnr(coded, source))
+    yield _mean(group, "codec to source", psnr_each(coded, source, ceiling=CEILING_DB))
     for name, passes in (("ddim", 0), ("fixed-point", 1)):
         *_, noise = invert(predict, model.scheduler, clean, passes)
         back = decode(model.vae, reconstruct(predict, model.scheduler, noise))
-        yield _mean(group, f"{name} to codec", psnr(back, coded))
+        yield _mean(group, f"{name} to codec", psnr_each(back, coded, ceiling=CEILING_DB))
         yield _mean(group, f"{name} noise deviation", noise.flatten(1).std(dim=1), unit="")
-        lost = psnr(coded, source) - psnr(back, source)
+        lost = psnr_each(coded, source, ceiling=CEILING_DB) - psnr_each(back, source, ceiling=CEILING_DB)
         is_gate = name == "fixed-point"
         yield _mean(group, f"{name} loss to source", lost, bar=INVERSION_LOSS_BAR_DB if is_gate else None, at_most=True)
 

@@ -23,6 +23,8 @@ from vedit.app.edit.windows import no_latents
 from vedit.app.watch import Watch, unwatched
 from vedit.data.cases import KINDS, Case, load_cases
 from vedit.methods.base import Request, Window, read_params
+from vedit.metrics.psnr import CEILING
+from vedit.pixels import mean_square, psnr
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,21 +50,6 @@ class Score:
     flicker: float
 
 
-def psnr(a: Tensor, b: Tensor, mask: Tensor | None = None) -> float:
-    """Peak signal-to-noise ratio in dB of pixels in [-1, 1]; over the pixels of a mask (F, 1, Y, X)."""
-    import math
-
-    import torch
-
-    error = ((a - b) / 2).double() ** 2
-    if mask is not None:
-        share = mask.double().expand_as(error)
-        mean = float((error * share).sum() / share.sum().clamp(min=1))
-    else:
-        mean = float(torch.mean(error))
-    return 100.0 if mean <= 1e-10 else -10 * math.log10(mean)
-
-
 def score(method: str, case: Case, output_F3YX: Tensor, frames: int) -> Score:
     """Hold a method's output against the truth; pixels in [-1, 1]."""
     import torch
@@ -80,9 +67,9 @@ def score(method: str, case: Case, output_F3YX: Tensor, frames: int) -> Score:
         method,
         case.id,
         case.kind,
-        psnr(output_F3YX, truth),
-        psnr(output_F3YX, source, 1 - changed),
-        psnr(output_F3YX, truth, changed),
+        psnr(mean_square(output_F3YX, truth), ceiling=CEILING),
+        psnr(mean_square(output_F3YX, source, 1 - changed), ceiling=CEILING),
+        psnr(mean_square(output_F3YX, truth, changed), ceiling=CEILING),
         float(min(distance, key=lambda value: distance[value]) == case.value),
         flicker,
     )

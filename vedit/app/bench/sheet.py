@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from PIL import Image, ImageDraw, ImageFont
 
 from vedit.data.cases import Case
+from vedit.pixels import to_bytes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,7 +28,7 @@ class Sheet:
         """Take a clip in [-1, 1], if there is room for its case."""
         if case.id not in self.rows and sum(seen.kind == case.kind for seen, _ in self.rows.values()) >= PER_KIND:
             return
-        frame_YX3 = pixels_F3YX[len(pixels_F3YX) // 2].detach().add(1).mul(127.5).round().clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy()
+        frame_YX3 = to_bytes(pixels_F3YX[len(pixels_F3YX) // 2])
         self.rows.setdefault(case.id, (case, {}))[1][method] = Image.fromarray(frame_YX3)
 
     def picture(self) -> Image.Image:

@@ -13,7 +13,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from vedit import methods
-from vedit.app.clips import Pixels, as_tensor, read_pixels
+from vedit.app.clips import Pixels, read_pixels
 from vedit.app.edit.job import Job
 from vedit.app.edit.memory import check_memory
 from vedit.app.edit.video import check_job, in_a_row, write_result
@@ -22,6 +22,8 @@ from vedit.app.media.gif import Settings
 from vedit.app.record import peak_memory_mib, write_record
 from vedit.app.watch import Watch, unwatched
 from vedit.errors import UsageError
+from vedit.metrics.psnr import CEILING
+from vedit.pixels import from_bytes, mean_square, psnr
 
 if TYPE_CHECKING:
     import numpy as np
@@ -94,8 +96,6 @@ def measured(name: str, pixels: Pixels, result_FYX3: np.ndarray, truth: Pixels |
     import numpy as np
     import torch
 
-    from vedit.app.bench.scenes import psnr
-
     source, result = (frames.astype(np.float32) for frames in (pixels.shown_FYX3, result_FYX3))
     change = result - source
     row: dict[str, Any] = {
@@ -104,14 +104,18 @@ def measured(name: str, pixels: Pixels, result_FYX3: np.ndarray, truth: Pixels |
         "shimmer": float(np.abs(np.diff(change, axis=0)).mean()) if len(change) > 1 else 0.0,
         "sharpness": _gradient(result) / max(_gradient(source), 1e-9),
     }
-    shown, own = as_tensor(result_FYX3), as_tensor(pixels.shown_FYX3)
+    shown, own = from_bytes(result_FYX3), from_bytes(pixels.shown_FYX3)
     if mask_FYX is not None:
-        row["outside"] = psnr(shown, own, torch.from_numpy(mask_FYX == 0)[:, None])
+        row["outside"] = _psnr(shown, own, torch.from_numpy(mask_FYX == 0)[:, None])
     if truth is not None:
-        right = as_tensor(truth.shown_FYX3)
+        right = from_bytes(truth.shown_FYX3)
         changed = _changed(own, right)
-        row.update(whole=psnr(shown, right), unchanged=psnr(shown, own, 1 - changed), edited=psnr(shown, right, changed))
+        row.update(whole=_psnr(shown, right), unchanged=_psnr(shown, own, 1 - changed), edited=_psnr(shown, right, changed))
     return row
+
+
+def _psnr(a: Tensor, b: Tensor, mask: Tensor | None = None) -> float:
+    return psnr(mean_square(a, b, mask), ceiling=CEILING)
 
 
 def _changed(source_F3YX: Tensor, truth_F3YX: Tensor) -> Tensor:

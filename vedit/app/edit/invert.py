@@ -13,12 +13,14 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from vedit.app.clips import Pixels, to_tensor
+from vedit.app.clips import Pixels
 from vedit.app.watch import Watch, unwatched
 from vedit.errors import InputError, UsageError
 from vedit.media.atomic import apart
+from vedit.pixels import from_bytes, psnr, to_bytes
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
     from vedit.diffusion.artefact import Artefact
@@ -142,7 +144,7 @@ def _write_ddim(model: Model, pixels: Pixels, path: str, settings: InversionSett
                     reached, latents = begun.reached, begun.latents.to(model.device)
                     yield from timesteps[reached:]
                 else:
-                    reached, latents = None, model.encode_frames(to_tensor(pixels, part))
+                    reached, latents = None, model.encode_frames(from_bytes(pixels.frames_FYX3[part]))
                     writer.write("z0", latents, part.start)
                 for step in invert(
                     model.unet, model.schedule, timesteps, latents, text,
@@ -239,20 +241,16 @@ def measure(model: Model, pixels: Pixels, path: str, settings: InversionSettings
     artefact = Artefact(path)
     errors, size = {"psnr": 0.0, "psnr_vae": 0.0}, pixels.selection.shape
     for part in windows(len(pixels.durations), settings.frames_per_call):
-        result = shown(model.decode_latents(reconstruct(model, artefact, settings.steps, part, settings.frames_per_call), size=size)).cpu()
-        errors["psnr"] += float((result - shown(to_tensor(pixels, part))).double().pow(2).sum())
-        errors["psnr_vae"] += float((result - shown(model.decode_latents(artefact.latents(None, part), size=size)).cpu()).double().pow(2).sum())
-    return {name: round(decibel(error / pixels.frames_FYX3.size), 2) for name, error in errors.items()}
+        result = to_bytes(model.decode_latents(reconstruct(model, artefact, settings.steps, part, settings.frames_per_call), size=size))
+        errors["psnr"] += squared_error(result, pixels.frames_FYX3[part])
+        errors["psnr_vae"] += squared_error(result, to_bytes(model.decode_latents(artefact.latents(None, part), size=size)))
+    return {name: round(psnr(error / pixels.frames_FYX3.size, peak=255, ceiling=math.inf), 2) for name, error in errors.items()}
 
 
-def shown(pixels_F3YX: Tensor) -> Tensor:
-    """Pixels in [-1, 1] as 8-bit pictures show them, 0 to 255."""
-    return ((pixels_F3YX.clamp(-1, 1) + 1) * 127.5).round()
-
-
-def decibel(mean_square: float) -> float:
-    """Peak signal-to-noise ratio of an error in 8-bit levels."""
-    return float("inf") if mean_square == 0 else 10 * math.log10(255.0**2 / mean_square)
+def squared_error(a_FYX3: np.ndarray, b_FYX3: np.ndarray) -> float:
+    """The sum of the squared differences of bytes."""
+    difference = a_FYX3.astype("float64") - b_FYX3
+    return float((difference**2).sum())
 
 
 def inversion_recipe(artefact: Artefact) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from vedit import methods
-from vedit.app.clips import MadeSource, Pixels, Selection, as_tensor, blank_frames, every_frame, frames_of, scaled, to_tensor
+from vedit.app.clips import MadeSource, Pixels, Selection, blank_frames, every_frame, frames_of, scaled
 from vedit.app.edit.invert import InversionSettings, cached_inversion, inversion_recipe, usable_inversion, windows
 from vedit.app.edit.unfinished import Windows, name_of
 from vedit.app.masks import EditMask
@@ -23,6 +23,7 @@ from vedit.app.record import versions
 from vedit.app.watch import Watch
 from vedit.errors import UsageError
 from vedit.methods.base import Prepared, Request, Window, read_params
+from vedit.pixels import from_bytes, to_bytes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -160,7 +161,7 @@ class Edit:
         if self.mask is not None:
             mask = self.mask.latent(frames, self.model.scale, self.pixels.selection.shape).to(device)
         if artefact is None:
-            latents = self.model.encode_frames(to_tensor(self.pixels, frames), self.job.frames_per_call)
+            latents = self.model.encode_frames(from_bytes(self.pixels.frames_FYX3[frames]), self.job.frames_per_call)
             return Window(latents, no_latents, mask, first_frame=frames.start)
 
         def stored(index: int) -> Tensor:
@@ -182,10 +183,10 @@ class Edit:
         selection, made = self.pixels.selection, step.mask
         result_F3YX = self.model.decode_latents(step.latents["tgt"], self.job.frames_per_call, selection.shape).float().cpu().clamp(-1, 1)
         if selection.shown != selection.shape:
-            result_F3YX = as_tensor(scaled(to_frames(result_F3YX), selection.shown))
+            result_F3YX = from_bytes(scaled(to_bytes(result_F3YX), selection.shown))
         if self.keeps_outside:
             result_F3YX = self._put_back(frames, result_F3YX, made)
-        self.result[frames] = to_frames(result_F3YX)
+        self.result[frames] = to_bytes(result_F3YX)
         if self.job.save_masks:
             if self.masks is None:
                 self.masks = blank_frames(self.result.shape[:3])
@@ -217,7 +218,7 @@ class Edit:
             share = stretched(share, selection.shown, "bilinear")
         if self.mask is not None:
             share = share * (torch.from_numpy(self.mask.pixels(frames)).unsqueeze(1) / 255)
-        return blend(as_tensor(self.pixels.shown_FYX3[frames]), result_F3YX, share)
+        return blend(from_bytes(self.pixels.shown_FYX3[frames]), result_F3YX, share)
 
     def write_extras(self, settings: Settings) -> None:
         """The mask as a clip like the output, or as a folder of pictures; attention as a picture for each word."""
@@ -291,15 +292,6 @@ def sampling_timesteps(params: Any, is_inverted: bool, model: Model) -> list[int
 
 def no_latents(index: int) -> Tensor:
     raise AssertionError("a method that reads the trajectory needs the inversion")
-
-
-def to_frames(pixels_F3YX: Tensor) -> np.ndarray:
-    """Pixels in [-1, 1] as uint8 frames (F, Y, X, 3)."""
-    import torch
-
-    shown = ((pixels_F3YX.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-    array: np.ndarray = shown.permute(0, 2, 3, 1).cpu().numpy()
-    return array
 
 
 def mask_frames(mask_F1YX: Tensor, scale: int, selection: Selection) -> np.ndarray:

@@ -17,6 +17,7 @@ from vedit.app.watch import Watch
 from vedit.diffusion.checked import read_config
 from vedit.diffusion.hub import checked_downloads, first_line, hub_or_cache
 from vedit.errors import InputError, ModelError, UsageError, VeditError
+from vedit.pixels import from_bytes, to_bytes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -118,7 +119,7 @@ class CheckpointMaker:
             for done in watch(stream, len(timesteps) - start, "sample"):
                 keeper.see(done.step, done.x0)
         facts = {"steps": steps, "guidance": guidance, "eta": eta, "clip": clip, "spacing": spacing, "frames": shape[2], "size": [shape[4], shape[3]]}
-        return Made(to_frames(done.x), fps, facts)
+        return Made(_frames(done.x), fps, facts)
 
     def _shape(self, request: Request) -> tuple[int, ...]:
         params = self.generator.params
@@ -181,11 +182,9 @@ def noise_from(seed: int, shape: tuple[int, ...], device: torch.device) -> Calla
     return lambda: torch.randn(shape, generator=generator).to(device)
 
 
-def to_frames(clip_13FYX: Tensor) -> np.ndarray:
+def _frames(clip_13FYX: Tensor) -> np.ndarray:
     """A clip in [-1, 1] as uint8 frames (F, Y, X, 3)."""
-    shown = ((clip_13FYX[0].clamp(-1, 1) + 1) * 127.5).round().byte()
-    array: np.ndarray = shown.permute(1, 2, 3, 0).cpu().numpy()
-    return array
+    return to_bytes(clip_13FYX[0].transpose(0, 1))
 
 
 class Keeper:
@@ -220,7 +219,7 @@ class Keeper:
 
         with open_output(f"{path}.safetensors") as stream:
             stream.write(save({"x0": x0[0].float().cpu().contiguous()}))
-        frames = to_frames(x0)
+        frames = _frames(x0)
         write_frames(frames, even_delays(len(frames), self.fps), f"{path}.gif")
 
     def __exit__(self, kind: Any, *error: object) -> None:
@@ -236,7 +235,7 @@ class Keeper:
 
             write_strip(torch.cat([x0 for _, x0 in self.kept]), Path(self.target))
             return
-        frames = np.concatenate([to_frames(x0) for _, x0 in self.kept])
+        frames = np.concatenate([_frames(x0) for _, x0 in self.kept])
         write_frames(frames, even_delays(len(frames), self.fps), self.target)
 
 
@@ -245,17 +244,13 @@ def read_x_start(name: str, shape: tuple[int, ...], fps: Any) -> tuple[Pixels, T
 
     Raises InputError when its frames or size are not those to be made.
     """
-    import numpy as np
-    import torch
-
     frames, height, width = shape[2:]
     if not name.endswith(".safetensors"):
         pixels = read_pixels(name, Selection(frames=None, size=(width, height)))
-        array = torch.from_numpy(pixels.frames_FYX3.astype(np.float32)) / 127.5 - 1
-        x0 = array.permute(3, 0, 1, 2)[None]
+        x0 = from_bytes(pixels.frames_FYX3).transpose(0, 1)[None]
     else:
         x0 = _stored(name)
-        made = to_frames(x0)
+        made = _frames(x0)
         delays = even_delays(len(made), fps)
         clip, _ = made_clip(made, delays, name)
         pixels = Pixels(made, delays, 0, clip, Selection(0, 1, len(made), (made.shape[2], made.shape[1])), "", "")
