@@ -25,6 +25,7 @@ from vedit.app.clips import even_delays, write_frames
 from vedit.app.media.gif import Settings
 from vedit.app.record import peak_memory_mib, versions, write_record
 from vedit.app.watch import Watch, unwatched
+from vedit.documents import Kind, read_text
 from vedit.errors import InputError, ModelError, UsageError, VeditError
 from vedit.media.atomic import open_output, together
 from vedit.secrecy import without_values
@@ -32,6 +33,7 @@ from vedit.secrecy import without_values
 if TYPE_CHECKING:
     import numpy as np
 
+PROMPTS = Kind("prompts", right="They are a text file with one prompt per line.")
 BACKENDS = ("shapes", "remote", "provider", "checkpoint", "hub")  # asked in this order
 
 PENDING = ".pending.json"  # behind an output's name: a job at a hosted generator that is not fetched yet
@@ -304,11 +306,7 @@ def tiled(rows: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
 
 def read_prompts(path: str) -> list[str]:
     """The prompts of a text file, one per line; empty lines and those that begin with # are left out."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            lines = [line.strip() for line in file]
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: the prompts cannot be read: {error}.", "It is a text file with one prompt per line.") from None
+    lines = [line.strip() for line in read_text(path, PROMPTS).splitlines()]
     prompts = [line for line in lines if line and not line.startswith("#")]
     if not prompts:
         raise InputError(f"{path}: there is no prompt in it.", "It is a text file with one prompt per line.")
