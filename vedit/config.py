@@ -13,10 +13,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from vedit.documents import Kind, read_toml
 from vedit.errors import UsageError
-
-SETTINGS = Kind("settings", UsageError, "They hold a table per command, such as [gif.resize].", largest=2**20)
 
 
 def config_file() -> str:
@@ -33,7 +30,12 @@ def config_folder() -> str:
 def user_config() -> dict[str, Any]:
     """The user's defaults by command and option; empty when there is no file."""
     path = config_file()
-    return _with_underscores(read_toml(path, SETTINGS)) if os.path.exists(path) else {}
+    if not os.path.exists(path):
+        return {}
+    from vedit.documents import Kind, read_toml  # every start comes by, few with a file
+
+    settings = Kind("settings", UsageError, "They hold a table per command, such as [gif.resize].", largest=2**20)
+    return _with_underscores(read_toml(path, settings))
 
 
 class Defaults(dict[str, Any]):

@@ -7,18 +7,18 @@ are not UTF-8 are shown as \\xff.
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any
 
-_HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+# compiled by `re` when first needed: few starts need it
+_HIDDEN = "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
 # behind them stand the bytes of names that are not UTF-8, see os.fsdecode
 _BYTES = range(0xDC80, 0xDD00)
 
 
 def plain(text: str) -> str:
     """The text with control characters shown; line breaks and tabs stay."""
-    return _HIDDEN.sub(_shown, text)
+    return text if text.isascii() and text.isprintable() else re.sub(_HIDDEN, _shown, text)
 
 
 def _shown(found: re.Match[str]) -> str:
@@ -30,5 +30,7 @@ def _shown(found: re.Match[str]) -> str:
 
 def json_text(value: Any, *, is_ascii: bool = False, indent: int | None = None) -> str:
     """Readable JSON that any terminal and any encoding takes: what is hidden is escaped, as JSON escapes."""
+    import json  # costs every start 2 ms
+
     text = json.dumps(value, ensure_ascii=is_ascii, default=str, indent=indent)
-    return _HIDDEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return re.sub(_HIDDEN, lambda found: f"\\u{ord(found[0]):04x}", text)

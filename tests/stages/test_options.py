@@ -8,7 +8,7 @@ from fractions import Fraction
 import pytest
 
 from vedit import stages
-from vedit.stages.options import Choice, Colour, Distance, Factor, Integer, Number, Option, Size, Span, Way, Ways
+from vedit.stages.options import Choice, Colour, Distance, Factor, Flag, Integer, Number, Option, Size, Span, Way, Ways
 
 ALL = [pytest.param(option, id=f"{name} {option.name}") for name in stages.names() for option in stages.load(name).OPTIONS]
 
@@ -30,9 +30,10 @@ def test_every_option_says_what_it_takes_as_json(option: Option) -> None:
 
 @pytest.mark.parametrize("option", ALL)
 def test_parsers_are_values_that_can_be_compared(option: Option) -> None:
-    again = type(option.parse)(**{field: getattr(option.parse, field) for field in getattr(option.parse, "__match_args__", ()) if field != "names"})
-    if not isinstance(option.parse, Choice):
-        assert again == option.parse and hash(again) == hash(option.parse)
+    held = vars(option.parse)
+    again = type(option.parse)(*held["names"]) if "names" in held else type(option.parse)(**held)
+    assert again == option.parse and hash(again) == hash(option.parse)
+    assert again != Integer(-1, -1) and (again == Flag()) == isinstance(option.parse, Flag)
 
 
 def test_a_bare_function_of_another_distribution_is_a_text() -> None:

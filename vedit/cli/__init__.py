@@ -20,7 +20,6 @@ from vedit import __version__
 from vedit.errors import OutputError, UsageError, VeditError, nearest
 from vedit.media import stopping
 from vedit.plain import plain
-from vedit.secrecy import without_login
 
 COMMANDS = {
     "bench": "Measure models and methods where the right answer is known.",
@@ -212,6 +211,8 @@ def _drop_output() -> None:
 
 
 def _say(message: str) -> None:
+    from vedit.secrecy import without_login
+
     try:
         sys.stderr.write(f"vedit: {plain(without_login(message))}\n")
     except (OSError, ValueError):  # standard error is closed: there is nobody to tell

@@ -13,7 +13,6 @@ from vedit import stages
 from vedit.cli import LazyGroup
 from vedit.cli.common import Voice, complain, echo, examples, manner_options, options, output_options, print_json
 from vedit.errors import UsageError
-from vedit.media.formats import CLIP_SUFFIXES
 from vedit.media.light import CURVES, DEFAULT_CURVE
 
 if TYPE_CHECKING:
@@ -147,6 +146,8 @@ def stage_command(name: str) -> click.Command:
 def _is_value(argument: str, option: Option) -> bool:
     """Whether the first argument is the stage's value rather than an input."""
     import os
+
+    from vedit.media.formats import CLIP_SUFFIXES
 
     if os.path.exists(argument):
         return False

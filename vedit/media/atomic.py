@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import stat
 import sys
 import threading
-import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import BinaryIO
@@ -104,6 +102,8 @@ def identity_of(path: str) -> tuple[object, str]:
         return folder, name
     swapped = folder.swapcase()
     if swapped != folder and same_file(folder, swapped):
+        import unicodedata
+
         name = unicodedata.normalize("NFC", name).casefold()
     return (status.st_dev, status.st_ino), name
 
@@ -184,7 +184,7 @@ class _Part:
 
     def remove(self) -> None:
         with suppress(OSError):
-            shutil.rmtree(self.part) if self.is_folder else os.unlink(self.part)
+            _remove(self.part, self.is_folder)
         self._close()
 
     def _close(self) -> None:
@@ -192,6 +192,15 @@ class _Part:
         if self.lock is not None:
             os.close(self.lock)
             self.lock = None
+
+
+def _remove(path: str, is_folder: bool) -> None:
+    if not is_folder:
+        os.unlink(path)
+        return
+    import shutil  # with the archives it knows it costs every start 3 ms
+
+    shutil.rmtree(path)
 
 
 def _is_same(path: str, descriptor: int) -> bool:
@@ -235,7 +244,8 @@ def _move_into(part: str, folder: str) -> None:
             with suppress(OSError):
                 os.unlink(target) if kept is None else os.replace(kept, target)
         raise
-    shutil.rmtree(part, ignore_errors=True)
+    with suppress(OSError):
+        _remove(part, is_folder=True)
 
 
 def _remove_abandoned(folder: str) -> None:
@@ -250,7 +260,7 @@ def _remove_abandoned(folder: str) -> None:
                 descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
                 try:
                     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    shutil.rmtree(path) if stat.S_ISDIR(os.fstat(descriptor).st_mode) else os.unlink(path)
+                    _remove(path, stat.S_ISDIR(os.fstat(descriptor).st_mode))
                 finally:
                     os.close(descriptor)
 

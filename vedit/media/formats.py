@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from fractions import Fraction
+from typing import NamedTuple
 
 from vedit.errors import UsageError, nearest
 
@@ -18,8 +18,7 @@ from vedit.errors import UsageError, nearest
 MPEG_RATES = tuple(Fraction(n, d) for n, d in ((24000, 1001), (24, 1), (25, 1), (30000, 1001), (30, 1), (50, 1), (60000, 1001), (60, 1)))
 
 
-@dataclass(frozen=True)
-class Container:
+class Container(NamedTuple):
     """How a kind of file is written: ffmpeg's muxer, encoders, and the sound it can take as it is.
 
     family: kinds of file with one structure, see `family_of`. has_times: whether every frame can have a

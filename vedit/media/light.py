@@ -7,7 +7,7 @@ ffmpeg's `tonemap`. Ours: the knee of mobius at 0.6, so that white stays white, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 CURVES = ("none", "mobius", "hable", "reinhard", "gamma", "linear", "clip")
 DEFAULT_CURVE = "mobius"
@@ -18,8 +18,7 @@ MATRICES = ("bt709", "smpte170m", "bt470bg", "bt2020nc", "bt2020c", "fcc", "smpt
 HD_WIDTH, HD_HEIGHT = 1280, 576  # players take larger films that do not say for BT.709, smaller ones for BT.601
 
 
-@dataclass(frozen=True)
-class Light:
+class Light(NamedTuple):
     """What a film says about its colours; "" where it says nothing. peak_nits: its brightest point."""
 
     range: str = ""

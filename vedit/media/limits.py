@@ -7,11 +7,9 @@ import re
 from fractions import Fraction
 from typing import NamedTuple
 
-from vedit.documents import Kind, read_toml
 from vedit.errors import LimitError, OutputError, UsageError
 
 LONGEST = 18  # digits of a limit
-LIMITS = Kind("limits", UsageError, "VEDIT_LIMITS names a TOML file such as: canvas = 200000000", largest=2**16)
 _UNITS = {"k": 10**3, "M": 10**6, "G": 10**9}
 # The fields of a GIF and a Targa have 16 bits, those of WebP 14; libjpeg stops a little below 16 bits.
 LONGEST_SIDE = {"gif": 65535, "webp": 16383, "jpg": 65500, "jpeg": 65500, "tga": 65535, "avif": 65535}
@@ -153,7 +151,10 @@ def environment_limits() -> Limits:
     path = os.environ.get("VEDIT_LIMITS")
     if not path:
         return Limits()
+    from vedit.documents import Kind, read_toml
+
+    limits = Kind("limits", UsageError, "VEDIT_LIMITS names a TOML file such as: canvas = 200000000", largest=2**16)
     try:
-        return parse_limits([f"{key}={value}" for key, value in read_toml(path, LIMITS).items()])
+        return parse_limits([f"{key}={value}" for key, value in read_toml(path, limits).items()])
     except UsageError as error:
         raise error.in_file(path) from None
