@@ -18,7 +18,9 @@ _BYTES = range(0xDC80, 0xDD00)
 
 def plain(text: str) -> str:
     """The text with control characters shown; line breaks and tabs stay."""
-    return text if text.isascii() and text.isprintable() else re.sub(_HIDDEN, _shown, text)
+    if text.isascii() and text.replace("\n", "").replace("\t", "").isprintable():
+        return text
+    return re.sub(_HIDDEN, _shown, text)
 
 
 def _shown(found: re.Match[str]) -> str:
