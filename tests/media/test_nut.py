@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tracemalloc
+from contextlib import nullcontext
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,9 +12,10 @@ import pytest
 
 from tests.conftest import vedit
 from tests.media.clips import clip_of, decoded, ffmpeg, noise, packets
-from vedit.errors import InputError
+from vedit.errors import InputError, LimitError
 from vedit.media.bytesource import NotOurs
 from vedit.media.frames import Palette
+from vedit.media.limits import Limits
 from vedit.media.nut import NutReader, cut_sound, write_nut
 
 DELAYS = [7, 3, 50, 0, 123]
@@ -288,3 +290,34 @@ def test_a_large_frame_that_does_not_come_takes_no_memory() -> None:
         assert tracemalloc.get_traced_memory()[1] < 40 * 2**20
     finally:
         tracemalloc.stop()
+
+
+def test_sound_that_piles_up_between_two_pictures_is_refused_over_the_limit_for_memory() -> None:
+    silence = [(Fraction(number, 100), bytes(4 * 441)) for number in range(200)]
+
+    class Source:
+        rate, channels = 44100, 2
+
+        def until(self, seconds: Fraction | None) -> list[tuple[Fraction, bytes]]:
+            count = sum(seconds is None or at < seconds for at, _ in silence)
+            found, silence[:count] = silence[:count], []
+            return found
+
+    clip, frames = clip_of([noise(8, 8), noise(8, 8, 1)], [200, 1])
+    stream = io.BytesIO()
+    write_nut(clip, frames, stream, sound=Source())
+    for memory, is_refused in ((200 * 4 * 441 // 2, True), (10**6, False)):
+        reader = NutReader(io.BytesIO(stream.getvalue()), limits=Limits(memory=memory))
+        assert reader.sound is not None
+        cut_sound(reader.sound, Fraction(0), None)
+        with pytest.raises(LimitError, match="sound that waits") if is_refused else nullcontext():
+            assert len(list(reader.frames())) == 2
+
+
+@pytest.mark.parametrize(("ticks", "suffix"), [(10**8, "mp4"), (10**8, "mov"), (10**10, "webm")])
+def test_a_frame_that_is_shown_longer_than_a_format_can_say_is_told_with_one_that_can(ticks: int, suffix: str, tmp_path: Path) -> None:
+    stream = io.BytesIO()
+    write_nut(*clip_of([noise(16, 16, seed) for seed in range(3)], [4, ticks, 4]), stream)
+    result = vedit("convert", "-", "-o", tmp_path / f"a.{suffix}", stdin=stream.getvalue())
+    assert result.code == 4 and f"shown for {ticks // 100:,} seconds" in result.err and ".mkv" in result.err
+    assert vedit("convert", "-", "-o", tmp_path / "a.mkv", stdin=stream.getvalue()).code == 0

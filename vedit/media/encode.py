@@ -30,6 +30,7 @@ from vedit.media.raw import flatten
 from vedit.media.timing import at_constant_rate, playable
 
 MANY_SOUNDS = ("mp4", "mkv", "ts")  # families where players find a second sound track
+LONG_S = 3600  # a frame of an hour; formats begin to fail at about two, by the ticks they count in
 LARGEST = {"libx264": ("H.264", 16384), "libvpx-vp9": ("VP9", 65534), "mpeg2video": ("MPEG-2", 16382)}  # longest side that an encoder takes
 
 
@@ -262,7 +263,7 @@ def _feed(child: Child, clip: Clip, first: Frame, frames: Frames, size: tuple[in
     """Send the frames, and wait until the child has written them."""
     stdin = child.process.stdin
     assert stdin is not None
-    count = 0
+    count = longest = 0
     try:
         writer = MkvWriter(_Whole(stdin), clip.but(width=size[0], height=size[1]), live)
         frame: Frame | None = first
@@ -272,7 +273,7 @@ def _feed(child: Child, clip: Clip, first: Frame, frames: Frames, size: tuple[in
             else:
                 picture = even(flatten(frame.pixels, options.background), size, options.even)
             writer.write_frame(frame.pts, frame.duration, picture)
-            count += 1
+            count, longest = count + 1, max(longest, frame.duration)
             frame = next(frames, None)
         writer.finish()
         stdin.close()
@@ -282,8 +283,18 @@ def _feed(child: Child, clip: Clip, first: Frame, frames: Frames, size: tuple[in
         complaint = child.complaint()
         if path == "-" and "Broken pipe" in complaint:
             raise BrokenPipeError
-        raise OutputError(f"the encoder failed: {complaint}.")
+        raise _refusal(complaint, longest * clip.timebase)
     return count
+
+
+def _refusal(complaint: str, longest_s: Fraction) -> OutputError:
+    if complaint.startswith(("Error muxing", "Error encoding")) and longest_s > LONG_S:
+        return OutputError(
+            f"a frame is shown for {float(longest_s):,.0f} seconds, which is more than this format can say.",
+            "",
+            "Write a .mkv, or play it faster (vedit gif speed)",
+        )
+    return OutputError(f"the encoder failed: {complaint}.")
 
 
 class _Whole:

@@ -136,7 +136,7 @@ class Child:
 
     def complaint(self) -> str:
         """The last line that tells something, without ffmpeg's address prefix."""
-        lines = [re.sub(r"^\[[^\]]* @ 0x[0-9a-f]+\] *", "", line).strip() for line in self.words]
+        lines = [re.sub(r"^(\[[^\]]* @ 0x[0-9a-f]+\] *)+", "", line).strip() for line in self.words]
         # these lines only repeat that something above went wrong
         empty = (
             "Error opening input",

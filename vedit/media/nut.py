@@ -40,6 +40,7 @@ LONGEST_START = 1 << 21  # bytes of all headers in front
 LONGEST_NUMBER = 9  # bytes of a number: 63 bits
 LONGEST_S = 10**9  # no clip has a time stamp behind thirty years
 MOST_RATE, MOST_CHANNELS = 10**6, 64
+PACKET_BYTES = 300  # of memory for a packet of sound besides its own bytes
 DAMAGES = (IndexError, ValueError, ZeroDivisionError, OverflowError)  # what reading nonsense ends with
 ONCE = "once"
 
@@ -289,7 +290,7 @@ class NutReader:
     ) -> None:
         self.source = ByteSource(raw, start)
         self.has_end_marker = has_end_marker
-        self.warn = warn
+        self.limits, self.warn = limits, warn
         self.codes: list[_FrameCode] = []
         self.elided = [b""]
         self.bases: list[Fraction] = []
@@ -474,7 +475,7 @@ class NutReader:
 
     def _video_frames(self) -> Iterator[tuple[int, bytearray]]:
         """The packets of the video stream; sound is put aside on the way."""
-        self.gap = 0
+        self.gap = waiting = 0
         before: int | None = None
         try:
             while (packet := self._checked_frame()) is not None:
@@ -487,6 +488,8 @@ class NutReader:
                     before = pts
                     yield pts, data
                 elif number == self.sound_number and self.sound is not None and self.sound.is_wanted:
+                    waiting = (waiting if self.sound.packets else 0) + len(data) + PACKET_BYTES
+                    self.limits.check("memory", waiting, f"sound that waits for the next picture, {waiting} bytes,")
                     self.sound.packets.append((pts * self.streams[number].timebase, bytes(data)))
         except EndOfStream:
             self.warn("the stream ends inside a frame, which is left out")
