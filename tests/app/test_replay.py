@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from tests.app.edit.test_video import clip, job, model
+from tests.app.conftest import job
 from tests.conftest import parsed, vedit
 from vedit.app import cache
 from vedit.app.clips import Selection, read_pixels
@@ -21,8 +21,6 @@ from vedit.app.replay import replay
 from vedit.diffusion.models import Model
 from vedit.diffusion.null_text import NullText
 from vedit.errors import InputError, ModelError
-
-__all__ = ["clip", "model"]
 
 
 def test_a_replayed_edit_gives_the_same_bytes(model: Model, clip: str, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from tests.app.edit.test_video import clip, job, model
+from tests.app.conftest import job
 from vedit.app.clips import Selection, read_pixels
 from vedit.app.edit.ablate import ablate, ablations, table_text
 from vedit.app.edit.video import edit_video
@@ -16,7 +16,6 @@ from vedit.app.media.gif import Settings
 from vedit.diffusion.models import Model
 from vedit.errors import UsageError
 
-__all__ = ["clip", "model"]
 GLP = {"iterations": 3, "guidance": 3.0, "lr": 0.2}
 
 

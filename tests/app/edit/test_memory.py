@@ -11,7 +11,7 @@ pytest.importorskip("torch")
 import torch
 from PIL import Image
 
-from tests.app.edit.test_video import clip, job, model
+from tests.app.conftest import job
 from vedit.app.clips import Selection, read_pixels
 from vedit.app.edit.explain import explain
 from vedit.app.edit.memory import check_memory, need_of
@@ -24,7 +24,6 @@ from vedit.diffusion.sample import Stream, branch_names, predict
 from vedit.errors import MemoryBudgetError
 from vedit.methods.base import bound
 
-__all__ = ["clip", "model"]
 MIB = 2**20
 WORDS = {"steps": 3, "blend_words": ["cat"], "blend_scales": [1], "guidance": 3.0}
 

@@ -13,7 +13,7 @@ pytest.importorskip("torch")
 import torch
 from PIL import Image, ImageFilter
 
-from tests.diffusion.folder import write_folder
+from tests.app.conftest import job
 from vedit.app import cache
 from vedit.app.clips import Selection, read_pixels
 from vedit.app.edit.invert import InversionSettings, invert_video, measure
@@ -21,34 +21,10 @@ from vedit.app.edit.job import Job, job_of
 from vedit.app.edit.video import edit_video
 from vedit.app.media.gif import Settings
 from vedit.diffusion.artefact import Artefact
-from vedit.diffusion.models import Model, load_model
+from vedit.diffusion.models import Model
 from vedit.diffusion.null_text import NullText
 from vedit.errors import ModelError, UsageError
 from vedit.pixels import from_bytes, to_bytes
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
-    torch.set_num_threads(1)
-    return load_model(str(write_folder(tmp_path_factory.mktemp("model"))))
-
-
-@pytest.fixture
-def clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setenv("VEDIT_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setattr("vedit.diffusion.memory.available", lambda device: None)  # tests/app/edit/test_memory.py has the prediction
-    images = []
-    for number in range(3):
-        picture = Image.new("RGB", (32, 32), (90, 120, 60))
-        picture.paste((200, 40, 40), (4 + 3 * number, 8, 16 + 3 * number, 20))
-        images.append(picture)
-    images[0].save(tmp_path / "clip.gif", save_all=True, append_images=images[1:], duration=[50, 70, 90], loop=0)
-    return str(tmp_path / "clip.gif")
-
-
-def job(clip: str, output: Path, **changes: Any) -> Job:
-    base = Job(clip, str(output), "ddim", "a red cat", "a red cat", Selection(size=32), {"steps": 3, "guidance": 1.0})
-    return base._replace(**changes)
 
 
 def test_the_same_prompt_at_guidance_1_gives_what_the_autoencoder_shows_of_the_clip(model: Model, clip: str, tmp_path: Path) -> None:
