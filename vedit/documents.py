@@ -17,7 +17,7 @@ from collections.abc import Callable, Hashable, Iterator
 from functools import cache
 from typing import Any, NamedTuple, TypeVar, cast
 
-from vedit.errors import InputError, VeditError
+from vedit.errors import InputError, VeditError, reason_of
 
 T = TypeVar("T")
 LONGEST_NUMBER = 1024  # bits of a whole number; a float holds no more
@@ -47,7 +47,7 @@ class Kind(NamedTuple):
         return self.error(f"{name}: not {self.what}: {why.rstrip('.')}.", self.right, self.next_step)
 
     def unreadable(self, name: str, error: OSError) -> VeditError:
-        return self.error(f"{name}: cannot read: {(error.strerror or str(error)).lower()}.", self.right, self.next_step)
+        return self.error(f"{name}: cannot read: {reason_of(error)}.", self.right, self.next_step)
 
 
 class _Unfit(Exception):

@@ -18,7 +18,7 @@ value), what would be right, and what to type next. `VeditError("what", "right",
 prints them as lines after `vedit: `.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 LONGEST_WORD = 100  # what is longer is no misspelt name, and looking for one would take long
 
@@ -112,3 +112,15 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
     close = get_close_matches(word, list(known), n=1) if len(word) <= LONGEST_WORD else []
     return f"; did you mean {close[0]}?" if close else ""
+
+
+def reason_of(error: BaseException) -> str:
+    """What the system says of an error, as a message goes on with it: "no such file or directory"."""
+    return (getattr(error, "strerror", None) or str(error)).lower()
+
+
+def refuse_mistakes(where: str, mistakes: Sequence[str], next_step: str = "") -> None:
+    """Raise one UsageError that names every mistake in a preset or in the settings given; nothing where there is none."""
+    if mistakes:
+        count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
+        raise UsageError(f"{where}: {count}.\n" + "\n".join(f"  {mistake}" for mistake in mistakes), "", next_step)

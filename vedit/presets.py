@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vedit.config import config_folder, section, user_config
 from vedit.documents import Kind, read_text, read_toml
-from vedit.errors import OutputError, UsageError, VeditError, nearest
+from vedit.errors import OutputError, UsageError, VeditError, nearest, reason_of, refuse_mistakes
 
 if TYPE_CHECKING:
     from tomlkit import TOMLDocument
@@ -153,7 +153,7 @@ def load_method(method: str, name_or_path: str, required: bool = True) -> dict[s
     named = table.get("method", method)
     if methods.has(str(named)):
         wrong += mistakes(methods.load(named).Params, parameters(table))
-    _refuse(path, wrong)
+    refuse_mistakes(path, wrong)
     if named != method:
         raise UsageError(f"{path}: this preset is for the method {named}, not for {method}.", "", "See: vedit presets list")
     return parameters(table)
@@ -202,13 +202,7 @@ def check(path: str, table: Mapping[str, Any]) -> None:
 
     Of a method preset this is what can be known without loading the method.
     """
-    _refuse(path, list(_mistakes(table)))
-
-
-def _refuse(path: str, mistakes: list[str]) -> None:
-    if mistakes:
-        count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
-        raise UsageError(f"{path}: {count}.\n" + "\n".join(f"  {mistake}" for mistake in mistakes))
+    refuse_mistakes(path, list(_mistakes(table)))
 
 
 def _mistakes(table: Mapping[str, Any]) -> Iterator[str]:
@@ -263,7 +257,7 @@ def load_train(name_or_path: str) -> dict[str, Any]:
 
     preset = load(name_or_path, "train")
     tables = tables_of(preset.table)
-    _refuse(preset.path, list(mistakes(tables)))
+    refuse_mistakes(preset.path, list(mistakes(tables)))
     return tables
 
 
@@ -363,7 +357,7 @@ def save(name: str, document: TOMLDocument, overwrite: bool | None = None) -> st
     try:
         os.makedirs(user_folder(), exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{user_folder()}: cannot make the folder: {(error.strerror or str(error)).lower()}.", "", "VEDIT_CONFIG_DIR names another") from None
+        raise OutputError(f"{user_folder()}: cannot make the folder: {reason_of(error)}.", "", "VEDIT_CONFIG_DIR names another") from None
     check_output(path, (), overwrite)
     with open_output(path) as stream:
         stream.write(document.as_string().encode())

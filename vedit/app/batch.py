@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
-from vedit.errors import OutputError, PartialFailure, UsageError, VeditError
+from vedit.errors import OutputError, PartialFailure, UsageError, VeditError, reason_of
 from vedit.media.atomic import check_output, identity_of, is_special, make_folder, same_file
 from vedit.media.formats import CLIP_SUFFIXES, output_format, suffix_of
 from vedit.media.window import ordered_map
@@ -81,7 +81,7 @@ def _is_regular(path: str) -> bool:
 
 
 def _tell_unreadable(error: OSError, say: Say) -> None:
-    say(f"{error.filename}: cannot read the folder, nothing in it is done: {(error.strerror or str(error)).lower()}")
+    say(f"{error.filename}: cannot read the folder, nothing in it is done: {reason_of(error)}")
 
 
 def _counted(names: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ import time
 from typing import Any, NamedTuple
 
 from vedit.documents import Kind, parse_json, table
-from vedit.errors import InputError, OutputError
+from vedit.errors import InputError, OutputError, reason_of
 
 HEADER = Kind("an inversion", largest=2**26, names_files=True)
 BEING_WRITTEN_S = 86400  # a part file that nobody has changed for a day belongs to no call, whoever may have it open
@@ -80,7 +80,7 @@ def _files(place: str, suffix: str) -> list[tuple[str, int, float]]:
     except (FileNotFoundError, NotADirectoryError):
         pass  # also of a file that another call has just removed
     except OSError as error:
-        raise InputError(f"{place}: cannot read the folder: {(error.strerror or str(error)).lower()}.") from None
+        raise InputError(f"{place}: cannot read the folder: {reason_of(error)}.") from None
     return sorted(found, key=lambda file: -file[2])
 
 
@@ -116,6 +116,6 @@ def clear() -> tuple[int, int, int, int]:
         except FileNotFoundError:
             continue
         except OSError as error:
-            raise OutputError(f"{path}: cannot remove: {(error.strerror or str(error)).lower()}.") from None
+            raise OutputError(f"{path}: cannot remove: {reason_of(error)}.") from None
     shutil.rmtree(work_folder(), ignore_errors=True)
     return len(kept), len(of_scores), len(parts), sum(size for _, size in (*kept, *of_scores, *parts))

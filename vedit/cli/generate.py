@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from vedit.cli.common import Voice, examples, options, print_json
-from vedit.errors import UsageError
+from vedit.errors import UsageError, reason_of
 
 EXAMPLES = (
     ('vedit generate "a red star moving left on a grey background" -o star.gif', "with the embedded model: shapes on plain or patterned ground"),
@@ -194,7 +194,7 @@ def _check_outputs(job: Any, overwrite: bool) -> None:
     try:
         os.makedirs(job.folder, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{job.folder}: cannot make the folder: {(error.strerror or str(error)).lower()}.") from None
+        raise OutputError(f"{job.folder}: cannot make the folder: {reason_of(error)}.") from None
     paths = [os.path.join(job.folder, file_name(number, request, job)) for number, row in enumerate(job.requests) for request in row]
     refuse_twice([*(("a clip", path) for path in paths), ("--save-x-start", kept)])
     for path in paths:

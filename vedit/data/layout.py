@@ -20,7 +20,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vedit.documents import Kind, read_bytes, whole_lines
-from vedit.errors import InputError
+from vedit.errors import InputError, reason_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,7 +70,7 @@ def file_stamp(path: str | Path) -> str:
     try:
         return ",".join(f"{(facts := file.stat()).st_size}:{facts.st_mtime_ns}" for file in files)
     except OSError as error:
-        raise InputError(f"{path}: cannot read: {(error.strerror or str(error)).lower()}.") from None
+        raise InputError(f"{path}: cannot read: {reason_of(error)}.") from None
 
 
 def clip_name(text: str) -> str:

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vedit.errors import InputError
+from vedit.errors import InputError, reason_of
 
 DRAWN_INSTEAD = "To draw clips without a download: vedit data moving-mnist --synth 2000 OUT"
 CANVAS, DIGIT, STEP = 64, 28, 0.1
@@ -47,7 +47,7 @@ def open_file(path: str | Path) -> np.ndarray:
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except OSError as error:
-        raise InputError(f"{path}: cannot read: {(error.strerror or str(error)).lower()}.", "", DRAWN_INSTEAD) from None
+        raise InputError(f"{path}: cannot read: {reason_of(error)}.", "", DRAWN_INSTEAD) from None
     except (ValueError, EOFError):
         raise InputError(
             f"{path}: not an array in NumPy's format.",

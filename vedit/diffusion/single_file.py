@@ -20,7 +20,7 @@ from typing import Any
 from vedit import documents
 from vedit.diffusion.hub import first_line
 from vedit.documents import Kind
-from vedit.errors import ModelError
+from vedit.errors import ModelError, reason_of
 
 SUFFIXES = (".safetensors", ".ckpt")
 UNET, VAE, CLIP, OPEN_CLIP = "model.diffusion_model.", "first_stage_model.", "cond_stage_model.transformer.", "cond_stage_model.model."
@@ -68,7 +68,7 @@ def header(name: str) -> dict[str, tuple[int, ...]]:
             table = documents.table(documents.parse_json(stream.read(length), name, HEADER), name, HEADER)
         return {str(key): tuple(entry["shape"]) for key, entry in table.items() if key != "__metadata__"}
     except OSError as error:
-        raise ModelError(f"{name}: cannot read: {(error.strerror or str(error)).lower()}.") from None
+        raise ModelError(f"{name}: cannot read: {reason_of(error)}.") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ModelError(
             f"{name}: not a safetensors file: {error}.", "It may be damaged, or a page that was saved in its place.", "Download it again"

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import BinaryIO
 
-from vedit.errors import OutputError, UsageError
+from vedit.errors import OutputError, UsageError, reason_of
 from vedit.media.stopping import finish, held
 from vedit.plain import plain
 
@@ -69,7 +69,7 @@ def make_folder(folder: str) -> None:
     try:
         os.makedirs(folder, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{folder}: cannot make the folder: {(error.strerror or str(error)).lower()}.") from None
+        raise OutputError(f"{folder}: cannot make the folder: {reason_of(error)}.") from None
 
 
 def refuse_twice(named: Iterable[tuple[str, str | None]]) -> None:
@@ -353,7 +353,7 @@ def remove_unfinished() -> None:
 
 
 def _cannot_write(path: str, error: OSError) -> OutputError:
-    return OutputError(f"{path}: cannot write: {(error.strerror or str(error)).lower()}.")
+    return OutputError(f"{path}: cannot write: {reason_of(error)}.")
 
 
 @contextmanager

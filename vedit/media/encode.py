@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import IO, Any, BinaryIO
 
-from vedit.errors import InputError, LimitError, OutputError, UsageError
+from vedit.errors import InputError, LimitError, OutputError, UsageError, reason_of
 from vedit.media.decode import heard, microseconds, sound_filters, sound_range
 from vedit.media.ffmpeg import Child, format_labels
 from vedit.media.formats import CONTAINERS, Container, encoder_options, rate_for
@@ -194,7 +194,7 @@ def _open_sound(clip: Clip, audio: Audio) -> BinaryIO | None:
     try:
         return open(audio.path, "rb")
     except OSError as error:
-        clip.warn(f"the sound of {audio.path} cannot be read and is left out ({(error.strerror or str(error)).lower()})")
+        clip.warn(f"the sound of {audio.path} cannot be read and is left out ({reason_of(error)})")
         return None
 
 

@@ -20,7 +20,7 @@ from itertools import pairwise
 from typing import Any, BinaryIO
 from weakref import WeakSet
 
-from vedit.errors import InputError, ModelError
+from vedit.errors import InputError, ModelError, reason_of
 from vedit.media.frames import NO_LABELS, Chapter, Labels
 from vedit.media.timing import rounded
 
@@ -111,9 +111,7 @@ class Child:
         try:
             self.process = subprocess.Popen(command, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE, bufsize=0, **extra)
         except OSError as error:
-            raise ModelError(
-                f"ffmpeg cannot be started: {(error.strerror or str(error)).lower()} ({command[0]}).", "", "Set VEDIT_FFMPEG to one that works"
-            ) from None
+            raise ModelError(f"ffmpeg cannot be started: {reason_of(error)} ({command[0]}).", "", "Set VEDIT_FFMPEG to one that works") from None
         _running.add(self.process)
         self.words: deque[str] = deque(maxlen=lines)
         self.listener = threading.Thread(target=self._listen, daemon=True)

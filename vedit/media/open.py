@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 from fractions import Fraction
 from typing import Any, BinaryIO
 
-from vedit.errors import InputError, UsageError, nearest
+from vedit.errors import InputError, UsageError, nearest, reason_of
 from vedit.media.closing import ClosingFrames
 from vedit.media.formats import FORMATS, LOOK, PICTURES, STREAMS, VIDEO, format_of
 from vedit.media.frames import Clip, Frames
@@ -108,7 +108,7 @@ def _open(name: str) -> BinaryIO:
     try:
         return open(name, "rb", buffering=0)
     except (OSError, ValueError) as error:
-        raise InputError(f"cannot read: {(getattr(error, 'strerror', None) or str(error)).lower()}.") from None
+        raise InputError(f"cannot read: {reason_of(error)}.") from None
 
 
 def _first_bytes(stream: BinaryIO) -> bytes:

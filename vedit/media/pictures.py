@@ -17,7 +17,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-from vedit.errors import InputError, LimitError
+from vedit.errors import InputError, LimitError, reason_of
 from vedit.media.formats import LOOK
 from vedit.media.limits import Limits, allow_in_pillow
 
@@ -261,4 +261,4 @@ def read_file(path: str, limits: Limits = Limits(), warn: Callable[[str], None] 
                 warn("holds more than one image: the first is taken")
             return decode(image, warn)
     except (OSError, ValueError) as error:  # ValueError: a NUL byte in the name
-        raise InputError(f"cannot read: {(getattr(error, 'strerror', None) or str(error)).lower()}.") from None
+        raise InputError(f"cannot read: {reason_of(error)}.") from None

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import Any, BinaryIO
 
-from vedit.errors import InputError, LimitError, OutputError, UsageError
+from vedit.errors import InputError, LimitError, OutputError, UsageError, reason_of
 from vedit.media import apng
 from vedit.media.apng import MILLISECONDS, STILL_MS, chunk
 from vedit.media.atomic import atomic_path, make_folder
@@ -168,7 +168,7 @@ def read_folder(
     try:
         names = sorted((name for name in os.listdir(folder) if name.lower().endswith(SUFFIXES) and not name.startswith(".")), key=natural_key)
     except OSError as error:
-        raise InputError(f"cannot read the folder: {(error.strerror or str(error)).lower()}.") from None
+        raise InputError(f"cannot read the folder: {reason_of(error)}.") from None
     if not names:
         raise InputError("the folder holds no pictures.", f"Looked for {' '.join(SUFFIXES)}.")
     limits.check("images", len(names), f"{len(names)} images")

@@ -30,7 +30,7 @@ from vedit.diffusion.attention.store import MapStore
 from vedit.diffusion.attention.words import WordMaps, published_scale
 from vedit.diffusion.prompts import read_prompt
 from vedit.diffusion.sample import Step, Stream, branch_names, sample
-from vedit.errors import UsageError, nearest
+from vedit.errors import UsageError, nearest, refuse_mistakes
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Span = Share | tuple[Share, Share]
@@ -189,10 +189,7 @@ def read_params(params: type[MethodParams], table: Mapping[str, Any], where: str
 
     where: the preset or option the table comes from, for the message.
     """
-    wrong = list(mistakes(params, table))
-    if wrong:
-        count = "1 mistake" if len(wrong) == 1 else f"{len(wrong)} mistakes"
-        raise UsageError(f"{where}: {count}.\n" + "\n".join(f"  {mistake}" for mistake in wrong))
+    refuse_mistakes(where, list(mistakes(params, table)))
     return params.model_validate(_underscored(table))
 
 

@@ -27,7 +27,7 @@ VALUES = (
 NEEDS = frozenset({"source", "prompt", "source_prompt"})
 GROUPS = frozenset({"alignment"})
 TOWERS = ("clip_l",)
-LEAST_DIRECTION, LEAST_CHANGE = 0.02, 2.0
+LEAST_DIRECTION, LEAST_CHANGE = 0.02, 2.0  # a cosine, and grey levels
 
 
 def score(clip: Clip, towers: Towers, options: Options) -> dict[str, Score]:

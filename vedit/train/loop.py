@@ -39,7 +39,7 @@ from torch import Tensor, nn
 from typing_extensions import TypedDict
 
 from vedit.documents import Kind, read_json, read_text, table, validated
-from vedit.errors import CheckFailed, ModelError, OutputError, Stopped, UsageError
+from vedit.errors import CheckFailed, ModelError, OutputError, Stopped, UsageError, reason_of
 from vedit.train.ema import Ema
 from vedit.train.place import Place
 
@@ -337,7 +337,7 @@ class Run:
         try:
             append_line(self.folder / "log.jsonl", asdict(report))
         except OSError as error:
-            self.warn(f"step {self.step} is missing in the log: {(error.strerror or str(error)).lower()}")
+            self.warn(f"step {self.step} is missing in the log: {reason_of(error)}")
 
     def _means(self, steps: int) -> dict[str, float]:
         means = self.place.mean(torch.tensor(list(self.sums.values()), dtype=torch.float64, device="cpu" if self.place.world == 1 else self.place.device))
@@ -362,7 +362,7 @@ class Run:
             except OSError as error:
                 shutil.rmtree(partial, ignore_errors=True)
                 failed = OutputError(
-                    f"{target}: the state cannot be saved: {(error.strerror or str(error)).lower()}.",
+                    f"{target}: the state cannot be saved: {reason_of(error)}.",
                     "The state saved before it is whole.",
                     "Make room and give the same command: it goes on from there" if is_needed else "Make room; the training goes on",
                 )

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from vedit.errors import UsageError, nearest
+from vedit.errors import UsageError, nearest, refuse_mistakes
 
 Share = Annotated[float, Field(ge=0, le=1)]
 SEED_LAYERS = (3, 8, 15, 22)
@@ -158,10 +158,7 @@ TABLES = {name: TABLES[name] for name in GeneratorParams.model_fields}
 
 def read_params(tables: Mapping[str, Any], where: str) -> GeneratorParams:
     """The settings that the tables give; raises one UsageError that names every mistake in them."""
-    wrong = list(mistakes(tables))
-    if wrong:
-        count = "1 mistake" if len(wrong) == 1 else f"{len(wrong)} mistakes"
-        raise UsageError(f"{where}: {count}.\n" + "\n".join(f"  {mistake}" for mistake in wrong), "", "The keys are explained by: vedit train --describe")
+    refuse_mistakes(where, list(mistakes(tables)), "The keys are explained by: vedit train --describe")
     return GeneratorParams.model_validate(tables)
 
 

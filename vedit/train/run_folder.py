@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from vedit.errors import OutputError
+from vedit.errors import OutputError, reason_of
 
 try:
     import fcntl
@@ -27,7 +27,7 @@ def run_lock(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
-        raise OutputError(f"{folder}: cannot write into the run folder: {(error.strerror or str(error)).lower()}.", "", "Name another with --out") from None
+        raise OutputError(f"{folder}: cannot write into the run folder: {reason_of(error)}.", "", "Name another with --out") from None
     try:
         if fcntl:
             _take(descriptor, folder)

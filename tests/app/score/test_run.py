@@ -18,8 +18,8 @@ from vedit.app.score import run as score_run
 from vedit.app.score.clips import Item
 from vedit.app.score.journal import Journal
 from vedit.app.score.metrics import Choice, Fact, choose
-from vedit.app.score.results import Results, read_results, summary_csv, to_csv, to_json
-from vedit.app.score.run import UNEDITED, Plan, run
+from vedit.app.score.results import Number, Results, read_results, summary_csv, to_csv, to_json
+from vedit.app.score.run import UNEDITED, Draft, Plan, flags_of, run
 from vedit.errors import InputError, UsageError
 from vedit.metrics.base import Clip, Options, Score, Value
 from vedit.metrics.towers import Towers
@@ -172,6 +172,34 @@ def test_an_edit_that_changed_nothing_is_flagged(calls: list[str], tmp_path: Pat
     copy, other = write_gif(tmp_path / "copy.gif", greys(3)), write_gif(tmp_path / "other.gif", greys(3, first=60))
     found = score([Item("copy", "0", copy, source), Item("other", "0", other, source)])
     assert [row.flags for row in found.rows] == [(UNEDITED,), ()]
+
+
+@pytest.mark.parametrize(
+    ("change", "direction", "unedited"),
+    [
+        (1.99, 0.019, True),
+        (2.0, 0.019, False),  # two grey levels are an edit, whatever the prompts say
+        (1.99, 0.02, False),  # so is a move in the prompts' direction, however little changed
+        (1.99, math.nan, False),  # without a direction only a copy is known to be one
+        (0.0, math.nan, True),
+        (0.0, None, True),
+        (1.99, None, False),
+        (None, 0.0, False),
+    ],
+)
+@pytest.mark.parametrize("key", ["clip_direction", "shapes_direction"])
+def test_without_the_guard_a_clip_counts_as_unedited_below_both_of_its_thresholds(
+    key: str, change: float | None, direction: float | None, unedited: bool
+) -> None:
+    numbers = {} if direction is None else {key: Number(direction, ())}
+    draft = Draft(Item("a", "0", "a.gif", None), numbers, facts={"change": change})
+    assert (UNEDITED in flags_of(draft)) == unedited
+
+
+@pytest.mark.parametrize(("flag", "change"), [(1.0, 90.0), (0.0, 0.0)])
+def test_the_guard_outweighs_what_is_known_without_it(flag: float, change: float) -> None:
+    draft = Draft(Item("a", "0", "a.gif", None), {"no_edit_guard": Number(flag, ())}, facts={"change": change})
+    assert (UNEDITED in flags_of(draft)) == (flag == 1)
 
 
 def test_the_method_of_the_run_records_names_the_report(calls: list[str], tmp_path: Path) -> None:

@@ -18,15 +18,15 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from vedit.app.clips import write_frames
+from vedit.app.watch import Watch, unwatched
 from vedit.data.layout import FORMAT, JOURNAL, MANIFEST, REJECTED, SETTINGS, VERSION, Item, as_lines, clip_name, read_rows, tidy
 from vedit.documents import Kind, cell, read_json, table
-from vedit.errors import OutputError, PartialFailure, UsageError, VeditError
+from vedit.errors import OutputError, PartialFailure, UsageError, VeditError, reason_of
 from vedit.media.atomic import open_output
 from vedit.media.window import ordered_map
 from vedit.plain import json_text
 
 DESCRIPTION = Kind("the description of a data set", OutputError, "", "Name another folder", largest=2**20, names_files=True)
-Watch = Callable[[Iterable[Any], int, str], Iterable[Any]]
 
 
 class Plan(NamedTuple):
@@ -79,7 +79,7 @@ def build(
     jobs: int = 1,
     overwrite: bool = False,
     warn: Callable[[str], None] = lambda message: None,
-    watch: Watch = lambda steps, total, what: steps,
+    watch: Watch = unwatched,
 ) -> Summary:
     """Make the data set, or the rest of it. Corrupt clips are named, listed and left out.
 
@@ -111,7 +111,7 @@ def _open_journal(path: Path) -> BinaryIO:
     try:
         return open(path, "ab")
     except OSError as error:
-        raise OutputError(f"{path}: cannot write: {(error.strerror or str(error)).lower()}.", "", "Name another folder") from None
+        raise OutputError(f"{path}: cannot write: {reason_of(error)}.", "", "Name another folder") from None
 
 
 def open_folder(plan: Plan, overwrite: bool) -> dict[str, Any]:
@@ -123,7 +123,7 @@ def open_folder(plan: Plan, overwrite: bool) -> dict[str, Any]:
         plan.folder.mkdir(parents=True, exist_ok=True)
         names = [name for name in os.listdir(plan.folder) if not name.startswith(".")]
     except OSError as error:
-        raise OutputError(f"{plan.folder}: cannot make the folder: {(error.strerror or str(error)).lower()}.") from None
+        raise OutputError(f"{plan.folder}: cannot make the folder: {reason_of(error)}.") from None
     if path.exists():
         before = read_settings(plan.folder)
         if before == settings:

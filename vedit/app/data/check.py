@@ -8,12 +8,12 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
-from vedit.app.data.build import Watch
 from vedit.app.data.read import Cut, read_cut
+from vedit.app.watch import Watch, unwatched
 from vedit.data.folder import uneven_share
 from vedit.data.layout import MANIFEST, read_captions, read_rows
 from vedit.data.table import SUFFIXES, is_regular
-from vedit.errors import InputError, VeditError
+from vedit.errors import InputError, VeditError, reason_of
 
 LONGEST = 400  # characters of a caption; CLIP reads about 300, T5 2000
 UNEVEN = 0.1
@@ -37,12 +37,12 @@ class Findings(NamedTuple):
         return f"{self.folder}: {self.clips} clips, {self.captions} captions; frames {counted(self.frames)}; size {counted(self.sizes)}"
 
 
-def check_set(folder: str, *, watch: Watch = lambda steps, total, what: steps) -> Findings:
+def check_set(folder: str, *, watch: Watch = unwatched) -> Findings:
     """Look at every clip and caption of a folder. Raises InputError when there are no clips."""
     try:
         names = sorted(name for name in os.listdir(folder) if not name.startswith("."))
     except OSError as error:
-        raise InputError(f"{folder}: cannot read: {(error.strerror or str(error)).lower()}.") from None
+        raise InputError(f"{folder}: cannot read: {reason_of(error)}.") from None
     clips = [name for name in names if name.lower().endswith(SUFFIXES)]
     if not clips:
         raise InputError(f"{folder} holds no clips.", "A data set is NAME.gif with NAME.txt beside it.")

@@ -13,8 +13,9 @@ import numpy as np
 
 from vedit.app.batch import expand
 from vedit.app.clips import even_delays
-from vedit.app.data.build import Plan, Summary, Watch, build, limited, open_folder
+from vedit.app.data.build import Plan, Summary, build, limited, open_folder
 from vedit.app.data.read import Cut, composed, read_cut, reader, times
+from vedit.app.watch import Watch, unwatched
 from vedit.data import folder, moving_mnist, msrvtt, table, v2vbench
 from vedit.data.layout import Item, Pictures, as_lines, clip_name, file_stamp, read_captions, read_rows, tidy, unique
 from vedit.errors import InputError, UsageError, VeditError
@@ -33,7 +34,7 @@ class Run(NamedTuple):
     jobs: int = 1
     overwrite: bool = False
     warn: Callable[[str], None] = lambda message: None
-    watch: Watch = lambda steps, total, what: steps
+    watch: Watch = unwatched
 
     def make(self, items: Iterable[Item], total: int, plan: Plan) -> Summary:
         total = total if self.limit is None else min(total, self.limit)

@@ -10,7 +10,7 @@ from typing import Any
 
 from vedit.app.train.clip_folder import CACHED
 from vedit.documents import read_json
-from vedit.errors import InputError, ModelError, OutputError
+from vedit.errors import InputError, ModelError, OutputError, reason_of
 
 README = """# {name}
 
@@ -51,7 +51,7 @@ def export_generator(run: Path, output: Path, *, step: int | None = None, with_r
             partial.rename(output)
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
-        raise OutputError(f"{output}: cannot write: {(error.strerror or str(error)).lower()}.") from None
+        raise OutputError(f"{output}: cannot write: {reason_of(error)}.") from None
     return config
 
 

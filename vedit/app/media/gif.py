@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from types import MappingProxyType
 from typing import Any, BinaryIO, NamedTuple
 
-from vedit.errors import InputError, UsageError, VeditError
+from vedit.errors import InputError, UsageError, VeditError, reason_of
 from vedit.media import gif
 from vedit.media.atomic import open_output, same_file, whereabouts
 from vedit.media.closing import ClosingFrames
@@ -86,7 +86,7 @@ class Source:
         except IsADirectoryError:
             raise InputError("this is a folder.", "", "Give -O DIR to work on the clips in it") from None
         except OSError as error:
-            raise InputError(f"cannot read: {(error.strerror or str(error)).lower()}.") from None
+            raise InputError(f"cannot read: {reason_of(error)}.") from None
         except ValueError as error:  # a NUL byte in the name
             raise InputError(f"cannot read: {error}.") from None
 
@@ -100,7 +100,7 @@ class Source:
         try:
             return self.stream.read(count) or b""
         except OSError as error:
-            raise InputError(f"cannot read: {(error.strerror or str(error)).lower()}.") from None
+            raise InputError(f"cannot read: {reason_of(error)}.") from None
 
     def spool(self) -> None:
         """Make a pipe readable again by copying it to a temporary file."""
@@ -146,7 +146,9 @@ class Source:
 
             if self.is_file:  # opened a second time: behind what was looked at
                 self.stream.seek(len(self.start))
-            clip, frames, kind = open_clip(self.name, stream=self.stream, start=self.start, limits=settings.limits, warn=warn, **{**settings.read, "wants_planes": wants_planes})
+            clip, frames, kind = open_clip(
+                self.name, stream=self.stream, start=self.start, limits=settings.limits, warn=warn, **{**settings.read, "wants_planes": wants_planes}
+            )
             self.stack.callback(frames.close)  # a decoder must not outlive a failure, whatever still refers to it
             return clip, frames, kind, warn
         start = self.start

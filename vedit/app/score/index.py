@@ -20,7 +20,7 @@ from typing import Any
 
 from vedit.app.score.clips import Item
 from vedit.documents import Kind, read_toml, read_yaml
-from vedit.errors import InputError, nearest
+from vedit.errors import InputError, nearest, reason_of
 from vedit.media.formats import CLIP_SUFFIXES
 from vedit.media.sequence import SUFFIXES, natural_key
 
@@ -121,7 +121,7 @@ def read_folder(edited_dir: str, source_dir: str | None = None) -> list[Item]:
     try:
         names = sorted((name for name in os.listdir(edited_dir) if not name.startswith(".")), key=natural_key)
     except OSError as error:
-        raise InputError(f"{edited_dir}: cannot read: {(error.strerror or str(error)).lower()}.") from None
+        raise InputError(f"{edited_dir}: cannot read: {reason_of(error)}.") from None
     items = []
     for name in names:
         path = os.path.join(edited_dir, name)

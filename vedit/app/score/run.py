@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from vedit.app.score.clips import Item, Reading, load
 from vedit.app.score.journal import Journal, journal_key
 from vedit.app.score.metrics import Choice, catalogue
 from vedit.app.score.results import Number, Results, Row
+from vedit.app.watch import Watch
 from vedit.errors import ModelError, UsageError, VeditError
 from vedit.metrics.base import Clip, Options, missing, towers_of
 
@@ -26,9 +27,7 @@ if TYPE_CHECKING:
     from vedit.metrics.towers import Towers
 
 Warn = Callable[[str], None]
-Watch = Callable[[Iterable[Any], int, str], Iterator[Any]]
 CLIP_MEMORY = 2**29  # bytes of decoded clips that are kept for the next metric
-LEAST_DIRECTION, LEAST_CHANGE = 0.02, 2.0  # of the no_edit_guard: cosine, and grey levels
 IDENTITY = "identity"
 PREPROCESSING = "pillow-bicubic-224-v1"
 UNEDITED = "no_edit_guard: hardly different from the source, so consistency and motion say nothing"
@@ -252,6 +251,8 @@ def flags_of(draft: Draft) -> list[str]:
 
 def is_unedited(draft: Draft) -> bool:
     """Whether the clip is an unchanged copy of its source, as far as that can be told."""
+    from vedit.metrics.no_edit_guard import LEAST_CHANGE, LEAST_DIRECTION
+
     guard = draft.numbers.get("no_edit_guard")
     if guard is not None:
         return guard.value == 1

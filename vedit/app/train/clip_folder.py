@@ -14,7 +14,7 @@ from typing_extensions import TypedDict
 from vedit.app.clips import Pixels, Selection, read_pixels
 from vedit.data.layout import CAPTIONS
 from vedit.documents import Kind, read_json, read_text, validated
-from vedit.errors import InputError, OutputError, VeditError
+from vedit.errors import InputError, OutputError, VeditError, reason_of
 from vedit.media.formats import PICTURES, VIDEO
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def _decode(pairs: list[Pair], data: DataTable, cache: Path, fingerprint: str, r
         partial.replace(cache / "clips.u8")
     except OSError as error:
         partial.unlink(missing_ok=True)
-        raise OutputError(f"{cache}: the decoded clips cannot be written: {(error.strerror or str(error)).lower()}.") from None
+        raise OutputError(f"{cache}: the decoded clips cannot be written: {reason_of(error)}.") from None
     return {"fingerprint": fingerprint, "captions": captions, "fps": round(float(np.median(rates)), 3) if rates else 0.0}
 
 
