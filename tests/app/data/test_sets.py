@@ -361,3 +361,22 @@ def test_check_names_each_fault_and_exits_1(tmp_path: Path) -> None:
 )
 def test_combinations_that_make_no_sense_are_usage_errors(arguments: tuple[str, ...]) -> None:
     assert vedit("data", "moving-mnist", *arguments).code == 2
+
+
+def test_rows_of_wrong_types_in_a_data_set_are_not_believed_and_pipes_in_it_are_told(tmp_path: Path) -> None:
+    (tmp_path / "clips").mkdir()
+    make_clip(tmp_path / "clips" / "a.gif", 40)
+    make_clip(tmp_path / "clips" / "b.gif", 90)
+    os.mkfifo(tmp_path / "clips" / "b.txt")
+    os.mkfifo(tmp_path / "clips" / "c.gif")
+    command = ("data", "folder", tmp_path / "clips", tmp_path / "out", "--caption", "a square")
+    assert vedit(*command).code == 0
+    assert "b.txt: not captions: it is a named pipe" in (tmp_path / "out" / "rejected.tsv").read_text()
+    whole = contents(tmp_path / "out")
+    wrong = [{"file": ["a.gif"], "id": {}, "bytes": "x", "key": []}, {"id": "a", "file": "a.gif", "bytes": 3, "key": "k"}, {"source": [1], "stamp": {}}]
+    for name in ("manifest.jsonl", data_sets.INSPECTED):
+        (tmp_path / "out" / name).write_text("\n".join(map(json.dumps, wrong)))
+    assert vedit("data", "check", tmp_path / "out").code == 1
+    assert vedit(*command).code == 0
+    del whole[data_sets.INSPECTED]  # what was seen again stands behind the wrong lines
+    assert {name: data for name, data in contents(tmp_path / "out").items() if name in whole} == whole

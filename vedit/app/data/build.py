@@ -151,7 +151,13 @@ def read_settings(folder: Path) -> dict[str, Any]:
 
 
 def _rows(folder: Path) -> list[dict[str, Any]]:
-    return [row for name in (MANIFEST, JOURNAL) for row in read_rows(folder / name) if {"id", "file", "bytes", "key"} <= row.keys()]
+    return [row for name in (MANIFEST, JOURNAL) for row in read_rows(folder / name) if _is_row(row)]
+
+
+def _is_row(row: Mapping[str, Any]) -> bool:
+    """Whether a line of a manifest is one that `_made` wrote."""
+    kinds = {"id": str, "file": str, "key": str, "bytes": int, "captions": list}
+    return all(isinstance(row.get(name), kind) for name, kind in kinds.items())
 
 
 def is_there(folder: Path, row: Mapping[str, Any]) -> bool:

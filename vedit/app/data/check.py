@@ -46,7 +46,7 @@ def check_set(folder: str, *, watch: Watch = unwatched) -> Findings:
     clips = [name for name in names if name.lower().endswith(SUFFIXES)]
     if not clips:
         raise InputError(f"{folder} holds no clips.", "A data set is NAME.gif with NAME.txt beside it.")
-    rows = {row.get("file"): row for row in read_rows(Path(folder, MANIFEST))}
+    rows = {file: row for row in read_rows(Path(folder, MANIFEST)) if isinstance(file := row.get("file"), str)}
     frames: Counter[int] = Counter()
     sizes: Counter[str] = Counter()
     same: dict[str, str] = {}
@@ -81,7 +81,7 @@ def check_set(folder: str, *, watch: Watch = unwatched) -> Findings:
         sizes[f"{width}x{height}"] += 1
         if (uneven := uneven_share([delay / 100 for delay in pictures.delays_cs])) > UNEVEN:
             faults.append((name, f"{uneven:.0%} of the frames have another delay than the rest"))
-    faults += [(str(name), "in the manifest, and not there") for name in rows if name not in clips]
+    faults += [(name, "in the manifest, and not there") for name in rows if name not in clips]
     return Findings(folder, len(clips), dict(frames.most_common()), dict(sizes.most_common()), captions, tuple(faults))
 
 

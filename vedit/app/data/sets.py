@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,8 @@ from vedit.app.data.build import Plan, Summary, build, limited, open_folder
 from vedit.app.data.read import Cut, composed, read_cut, reader, times
 from vedit.app.watch import Watch, unwatched
 from vedit.data import folder, moving_mnist, msrvtt, table, v2vbench
-from vedit.data.layout import Item, Pictures, as_lines, clip_name, file_stamp, read_captions, read_rows, tidy, unique
+from vedit.data.layout import ROWS, Item, Pictures, as_lines, clip_name, file_stamp, read_captions, read_rows, tidy, unique
+from vedit.documents import validated
 from vedit.errors import InputError, UsageError, VeditError
 from vedit.media.atomic import open_output
 from vedit.media.window import ordered_map
@@ -117,8 +118,15 @@ def own_folder(source: str, run: Run, cut: Cut, limits: folder.Limits, captions:
     same = {} if keep_doubles else folder.doubles(clip for path, clip in inspected.items() if path not in refused)
     rejected += [(path, f"shows the same as {os.path.relpath(other, source)}") for path, other in same.items()]
     taken = [path for path in paths if path not in refused and path not in same]
-    texts = {path: captions.of(path) for path in taken}
-    rejected += [(path, "no caption: no NAME.txt beside it, and the name has no words") for path in taken if path not in corrupt and not texts[path]]
+    texts: dict[str, tuple[str, ...]] = {}
+    for path in taken:
+        try:
+            texts[path] = captions.of(path)
+            why = "no caption: no NAME.txt beside it, and the name has no words"
+        except InputError as error:
+            texts[path], why = (), error.what
+        if path not in corrupt and not texts[path]:
+            rejected.append((path, why))
     wanted = [path for path in taken if path in corrupt or texts[path]]  # what is corrupt is read again, and told
     names = unique(clip_name(os.path.splitext(os.path.relpath(path, source))[0]) for path in wanted)
     items = (Item(name, texts[path], os.path.relpath(path, source), file_stamp(path), reader(path, cut)) for name, path in zip(names, wanted))
@@ -128,7 +136,7 @@ def own_folder(source: str, run: Run, cut: Cut, limits: folder.Limits, captions:
 
 def inspect_all(paths: Sequence[str], run: Run) -> tuple[dict[str, folder.Inspection], set[str]]:
     """What is known of each clip, and the corrupt ones; what an earlier run saw is not looked at again."""
-    seen = {(row.get("source"), row.get("stamp")): row for row in read_rows(run.folder / INSPECTED)}
+    seen = {(row["source"], row["stamp"]): row for row in read_rows(run.folder / INSPECTED) if _is_inspected(row)}
 
     def look(path: str) -> tuple[str, str, folder.Inspection | None, bool]:
         stamp = file_stamp(path)
@@ -152,6 +160,16 @@ def inspect_all(paths: Sequence[str], run: Run) -> tuple[dict[str, folder.Inspec
                 journal.write(as_lines([{**clip._asdict(), "stamp": stamp}]))
                 journal.flush()
     return found, corrupt
+
+
+def _is_inspected(row: Mapping[str, Any]) -> bool:
+    """Whether a line tells of a clip that was looked at, in the types of an `Inspection`."""
+    try:
+        clip = validated({name: row[name] for name in folder.Inspection._fields}, folder.Inspection, INSPECTED, ROWS)
+        bytes.fromhex(clip.hash + clip.thumbnails)
+    except (KeyError, InputError, ValueError):
+        return False
+    return isinstance(row.get("stamp"), str) and isinstance(row["source"], str) and min(clip.delays_s, default=-1) >= 0
 
 
 def inspect(path: str) -> folder.Inspection:
