@@ -26,9 +26,10 @@ import numpy as np
 import torch
 
 from vedit import metrics
-from vedit.metrics.base import Clip, Options, Video
+from vedit.metrics.base import Clip
 from vedit.metrics.towers import FILES, FeatureStore, Towers, WeightFinder, aesthetic, clip, dino, dover, gmflow, viclip
 from vedit.metrics.towers.tower import Layout, empty, same_names
+from vedit.metrics.types import Options, Video
 
 GROUP = ("aesthetic_score", "clip_consistency", "clip_text_alignment")
 EIGHT = (*GROUP, "pick_score", "viclip_text_alignment", "dino_consistency", "dover_score", "motion_alignment")

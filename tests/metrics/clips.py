@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from vedit.metrics.base import Clip, Score, Video
+from vedit.metrics.base import Clip, Score
+from vedit.metrics.types import Video
 
 
 def noise(frames: int = 3, rows: int = 20, columns: int = 24, seed: int = 0) -> np.ndarray:

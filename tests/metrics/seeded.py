@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from vedit.metrics.base import Options, Video
 from vedit.metrics.towers import FILES, FeatureStore, Towers, WeightFinder
+from vedit.metrics.types import Options, Video
 
 Shapes = Mapping[str, tuple[int, ...]]
 

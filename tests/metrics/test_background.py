@@ -10,8 +10,8 @@ import pytest
 from tests.metrics.clips import clip, noise, values
 from vedit.errors import InputError
 from vedit.metrics import background
-from vedit.metrics.base import Options
 from vedit.metrics.ssim import ssim_map
+from vedit.metrics.types import Options
 
 
 def left_half(frames: int, rows: int, columns: int) -> np.ndarray:

@@ -7,7 +7,7 @@ import pytest
 
 from tests.metrics.clips import clip, noise, values
 from vedit.metrics import flicker, method_cost
-from vedit.metrics.base import Options
+from vedit.metrics.types import Options
 
 
 def test_flicker_is_the_mean_change_between_neighbours() -> None:

@@ -13,8 +13,8 @@ from tests.metrics.clips import noise
 from vedit.data import scenes
 from vedit.errors import InputError, ModelError, UsageError
 from vedit.metrics import flow
-from vedit.metrics.base import Options, Video
 from vedit.metrics.towers.features import FeatureStore
+from vedit.metrics.types import Options, Video
 
 TVL1 = Options(flow="tvl1")
 

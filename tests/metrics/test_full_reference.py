@@ -10,7 +10,7 @@ import pytest
 from tests.metrics.clips import clip, noise, values
 from vedit.errors import InputError
 from vedit.metrics import psnr, ssim
-from vedit.metrics.base import Options
+from vedit.metrics.types import Options
 
 
 def slow_ssim(a: np.ndarray, b: np.ndarray) -> np.ndarray:

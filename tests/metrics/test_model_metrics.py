@@ -16,8 +16,9 @@ from tests.metrics.seeded import moving_video, towers_at
 from tests.metrics.tiny import aesthetic_head
 from vedit import metrics
 from vedit.errors import InputError
-from vedit.metrics.base import GROUPS, NEEDS_OF, Clip, Options, Score, Video, towers_of
+from vedit.metrics.base import GROUPS, NEEDS_OF, Clip, Score, towers_of
 from vedit.metrics.towers import FILES, TOWERS, Towers
+from vedit.metrics.types import Options, Video
 
 OPTIONS = Options(device="cpu")
 STRICT = replace(OPTIONS, profile="strict")

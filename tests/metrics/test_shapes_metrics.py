@@ -15,7 +15,8 @@ from tests.metrics.clips import clip, values
 from vedit.app.draw_scene import scene_for
 from vedit.data import scenes, vocabulary
 from vedit.metrics import shapes_edit_success, shapes_scorer, shapes_text_alignment
-from vedit.metrics.base import Clip, Options, Video
+from vedit.metrics.base import Clip
+from vedit.metrics.types import Options, Video
 from vedit.train import shapes
 
 EDITS = [
@@ -113,7 +114,8 @@ def test_scoring_a_drawn_scene_does_not_import_open_clip() -> None:
 import sys
 import numpy as np
 from vedit.metrics import shapes_edit_success
-from vedit.metrics.base import Clip, Options, Video
+from vedit.metrics.base import Clip
+from vedit.metrics.types import Options, Video
 clip = Clip("c", Video(np.zeros((2, 64, 64, 3), np.uint8)), prompt="a red circle", source_prompt="a blue circle")
 shapes_edit_success.score(clip, None, Options())
 print(sorted({"open_clip", "torchvision", "timm", "transformers"} & set(sys.modules)))

@@ -15,7 +15,7 @@ from vedit.errors import CheckFailed, Interrupted, PartialFailure, Stopped, Usag
 if TYPE_CHECKING:
     from vedit.app.score.results import Results
     from vedit.app.score.run import Plan
-    from vedit.metrics.base import Options
+    from vedit.metrics.types import Options
 
 OWN = {
     "compare": "Compare two methods on the same videos.",
@@ -275,7 +275,7 @@ def make_plan(clip: str | None, given: dict[str, Any], finder: Any, voice: Voice
 
 
 def make_options(given: dict[str, Any], profile: str) -> Options:
-    from vedit.metrics.base import Options
+    from vedit.metrics.types import Options
 
     names = ("device", "dtype", "batch", "dino", "dover_antialias", "success_model", "lpips_net", "flow", "mask_dilate", "bg_norm")
     return Options(profile, **{name: given[name] for name in names})

@@ -6,8 +6,9 @@ shared with `clip_consistency` and `clip_text_alignment`.
 
 from __future__ import annotations
 
-from vedit.metrics.base import Clip, Options, Score, Value, mean_score
+from vedit.metrics.base import Clip, Score, Value, mean_score
 from vedit.metrics.towers import Towers
+from vedit.metrics.types import Options
 
 SUMMARY = "aesthetic quality of each frame (LAION predictor V2)"
 VERSION = 1

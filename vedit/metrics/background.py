@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from vedit.metrics.base import Clip, Options, Pixels, Score, Value, source_like_edit
+from vedit.metrics.base import Clip, Score, Value, source_like_edit
 from vedit.metrics.psnr import decibels, squared_error
 from vedit.metrics.ssim import REACH, is_too_small, ssim_map
+from vedit.metrics.types import Options, Pixels
 
 SUMMARY = "How well the part outside the mask was left alone."
 VERSION = 1

@@ -21,24 +21,15 @@ channels, E embedding width, P pairs of neighbouring frames (T - 1).
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 
 from vedit.errors import InputError
-
-if TYPE_CHECKING:
-    pass
-
-Pixels = NDArray[np.uint8]
-Floats = NDArray[np.floating[Any]]
+from vedit.metrics.types import Floats, Options, Pixels, Video, unit
 
 GROUPS = frozenset({"v2vbench", "quality", "alignment", "temporal", "reference", "background", "method"})
 
@@ -79,13 +70,6 @@ def mean_score(per_frame: Iterable[float], **extra: Any) -> Score:
     return Score(float(np.mean(np.asarray(values, np.float64))) if values else float("nan"), values, extra)
 
 
-def unit(vectors_TE: Floats) -> Floats:
-    """Vectors divided by their L2 norms; a zero vector stays zero."""
-    wide = np.asarray(vectors_TE, np.float64)
-    norm = np.linalg.norm(wide, axis=-1, keepdims=True)
-    return wide / np.where(norm == 0, 1, norm)
-
-
 def cosines(first_TE: Floats, second_TE: Floats) -> Floats:
     """The cosine of each row with the row of the same number; a single row is compared with all."""
     found: Floats = (unit(first_TE) * unit(second_TE)).sum(-1)
@@ -95,62 +79,6 @@ def cosines(first_TE: Floats, second_TE: Floats) -> Floats:
 def adjacent_cosines(features_TE: Floats) -> Floats:
     """Cosines of neighbouring frames, (P,), negative ones as 0 (as V2VBench has it)."""
     return np.maximum(cosines(features_TE[1:], features_TE[:-1]), 0)
-
-
-class Video:
-    """Ordered RGB frames and what several metrics derive from them, each computed once.
-
-    frames_TYX3: uint8.
-    """
-
-    def __init__(self, frames_TYX3: Pixels) -> None:
-        assert frames_TYX3.ndim == 4 and frames_TYX3.shape[3] == 3 and frames_TYX3.dtype == np.uint8, (frames_TYX3.shape, frames_TYX3.dtype)
-        self.frames_TYX3 = frames_TYX3
-
-    def __len__(self) -> int:
-        return len(self.frames_TYX3)
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Rows and columns."""
-        return self.frames_TYX3.shape[1], self.frames_TYX3.shape[2]
-
-    @cached_property
-    def digest(self) -> str:
-        """SHA-256 of the shape and the pixels."""
-        digest = hashlib.sha256(repr(self.frames_TYX3.shape).encode())
-        digest.update(np.ascontiguousarray(self.frames_TYX3).data)
-        return digest.hexdigest()
-
-    @cached_property
-    def clip224_TYX3(self) -> Pixels:
-        """The input of the CLIP towers before normalisation: shorter side bicubic to 224, centre crop."""
-        return np.stack([shrink_and_crop(frame, 224, 224) for frame in self.frames_TYX3])
-
-    @cached_property
-    def dino224_TYX3(self) -> Pixels:
-        """The input of the DINO towers before normalisation: shorter side bicubic to 256, centre crop 224."""
-        return np.stack([shrink_and_crop(frame, 256, 224) for frame in self.frames_TYX3])
-
-
-def shrink(frame_YX3: Pixels, side: int) -> Pixels:
-    """Pillow's bicubic resize of the shorter side to `side`; the longer one is rounded down.
-
-    Pillow and not a tensor resize: the published preprocessing came from it, and the numbers do not
-    move with a library's choice of backend.
-    """
-    rows, columns = frame_YX3.shape[:2]
-    new_rows, new_columns = (side, int(side * columns / rows)) if rows <= columns else (int(side * rows / columns), side)
-    if (new_rows, new_columns) == (rows, columns):
-        return frame_YX3
-    return np.asarray(Image.fromarray(frame_YX3).resize((new_columns, new_rows), Image.Resampling.BICUBIC))
-
-
-def shrink_and_crop(frame_YX3: Pixels, side: int, crop: int) -> Pixels:
-    """`shrink`, then the central `crop` x `crop` pixels."""
-    small = shrink(frame_YX3, side)
-    top, left = (small.shape[0] - crop) // 2, (small.shape[1] - crop) // 2
-    return small[top : top + crop, left : left + crop]
 
 
 @dataclass(frozen=True)
@@ -224,42 +152,6 @@ def source_like_edit(clip: Clip) -> Video:
             f"{clip.id}: the edited clip has {edited} pixels, its source {source}.", "", "Bring the source to the edited size with --resize-source"
         )
     return clip.source
-
-
-@dataclass(frozen=True)
-class Options:
-    """What a user can choose about the numbers; part of every report.
-
-    profile: "v2vbench" follows the public code with its quirks, "strict" repairs them, "embedded"
-    needs no weights from outside.
-    device, dtype: as `vedit.diffusion.models` reads them; float32 unless asked otherwise.
-    batch: frames per network call. dino: "dinov2" or "dino-vitb16"; None for each metric's own.
-    dover_antialias: of DOVER's resize to 224. success_model: "clip_l" or "clip_b32".
-    flow: "gmflow", "tvl1", "dis" or "file:F.npz"; None for GMFlow, and for TV-L1 in the embedded profile.
-    mask_dilate: pixels by which the edit region grows. bg_norm: "background", or "full" to divide the
-    background's squared error by the area of the frame.
-    """
-
-    profile: str = "v2vbench"
-    device: str = "auto"
-    dtype: str = "fp32"
-    batch: int = 16
-    dino: str | None = None
-    dover_antialias: bool = False
-    success_model: str = "clip_l"
-    lpips_net: str = "alex"
-    flow: str | None = None
-    mask_dilate: int = 0
-    bg_norm: str = "background"
-
-    @property
-    def flow_engine(self) -> str:
-        """What estimates flow for the warping error."""
-        return self.flow or ("tvl1" if self.profile == "embedded" else "gmflow")
-
-    @property
-    def is_strict(self) -> bool:
-        return self.profile == "strict"
 
 
 def towers_of(metric: ModuleType, options: Options) -> tuple[str, ...]:

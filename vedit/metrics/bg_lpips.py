@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from vedit.metrics.background import background_of
-from vedit.metrics.base import Clip, Options, Score, Value, Video, source_like_edit
+from vedit.metrics.base import Clip, Score, Value, source_like_edit
 from vedit.metrics.lpips import distance
 from vedit.metrics.towers import Towers
+from vedit.metrics.types import Options, Video
 
 SUMMARY = "how different the background looks from the source's (LPIPS)"
 VERSION = 1

@@ -5,8 +5,9 @@ Source: V2VBench "Semantic Consistency": pooled CLIP ViT-L/14 states before the 
 
 from __future__ import annotations
 
-from vedit.metrics.base import Clip, Options, Score, Value, adjacent_cosines, mean_score
+from vedit.metrics.base import Clip, Score, Value, adjacent_cosines, mean_score
 from vedit.metrics.towers import Towers
+from vedit.metrics.types import Options
 
 SUMMARY = "likeness of neighbouring frames in meaning (CLIP ViT-L/14)"
 VERSION = 1

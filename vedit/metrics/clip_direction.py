@@ -5,8 +5,9 @@ Source: Gal et al. 2022 (StyleGAN-NADA), "directional similarity", on unit CLIP 
 
 from __future__ import annotations
 
-from vedit.metrics.base import Clip, Floats, Options, Score, Value, cosines, mean_score, source_like_edit, unit
+from vedit.metrics.base import Clip, Score, Value, cosines, mean_score, source_like_edit
 from vedit.metrics.towers import Towers
+from vedit.metrics.types import Floats, Options, unit
 
 SUMMARY = "whether frames changed in the direction the prompts differ in"
 VERSION = 1

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from vedit.metrics.base import Clip, Options, Score, Value, unit
+from vedit.metrics.base import Clip, Score, Value
 from vedit.metrics.towers import Towers
+from vedit.metrics.types import Options, unit
 
 SUMMARY = "likeness of all pairs of frames (CLIP ViT-L/14, TGVE)"
 VERSION = 1

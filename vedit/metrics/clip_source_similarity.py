@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from vedit.metrics.base import Clip, Options, Score, Value, cosines, mean_score, source_like_edit
+from vedit.metrics.base import Clip, Score, Value, cosines, mean_score, source_like_edit
 from vedit.metrics.towers import Towers
+from vedit.metrics.types import Options
 
 SUMMARY = "likeness of edited and source frames (CLIP ViT-L/14)"
 VERSION = 1

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from vedit.metrics.base import Clip, Options, Score, Value, cosines, mean_score
+from vedit.metrics.base import Clip, Score, Value, cosines, mean_score
 from vedit.metrics.towers import Towers
+from vedit.metrics.types import Options
 
 SUMMARY = "how well frames show the prompt (CLIP ViT-L/14)"
 VERSION = 1

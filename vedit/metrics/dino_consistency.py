@@ -6,8 +6,9 @@ Source: V2VBench "Object Consistency": DINOv2-base, adjacent frames, negative co
 
 from __future__ import annotations
 
-from vedit.metrics.base import Clip, Options, Score, Value, adjacent_cosines, mean_score
+from vedit.metrics.base import Clip, Score, Value, adjacent_cosines, mean_score
 from vedit.metrics.towers import Towers
+from vedit.metrics.types import Options
 
 SUMMARY = "likeness of neighbouring frames in what they show (DINOv2)"
 VERSION = 1

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import math
 
-from vedit.metrics.base import Clip, Options, Score, Value
+from vedit.metrics.base import Clip, Score, Value
 from vedit.metrics.towers import Towers
+from vedit.metrics.types import Options
 
 SUMMARY = "technical and aesthetic quality of the video (DOVER)"
 VERSION = 2

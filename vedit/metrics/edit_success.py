@@ -6,9 +6,10 @@ Deviation: a frame of one colour or of noise (`looks`) is nearer to one of two p
 
 from __future__ import annotations
 
-from vedit.metrics.base import Clip, Options, Score, Value, cosines, mean_score
+from vedit.metrics.base import Clip, Score, Value, cosines, mean_score
 from vedit.metrics.looks import unclear_frames, unsure
 from vedit.metrics.towers import Towers
+from vedit.metrics.types import Options
 
 SUMMARY = "share of frames closer to the target than to the source prompt"
 VERSION = 2

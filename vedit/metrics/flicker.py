@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from vedit.metrics.base import Clip, Options, Score, Value, mean_score
+from vedit.metrics.base import Clip, Score, Value, mean_score
+from vedit.metrics.types import Options
 
 SUMMARY = "How much each frame differs from the next one."
 VERSION = 1

@@ -27,8 +27,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vedit.errors import InputError, ModelError, UsageError
-from vedit.metrics.base import Floats, Options, Pixels, Video
 from vedit.metrics.towers.features import feature_key
+from vedit.metrics.types import Floats, Options, Pixels, Video
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -17,8 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from vedit.metrics.base import Clip, Floats, Options, Pixels, Score, Value, mean_score, source_like_edit
+from vedit.metrics.base import Clip, Score, Value, mean_score, source_like_edit
 from vedit.metrics.flow import flows, look_up, towers_of_flow
+from vedit.metrics.types import Floats, Options, Pixels
 
 SUMMARY = "EditBoard's two measures of how the edit keeps the source's motion."
 VERSION = 2

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vedit.metrics.base import Floats, Pixels
+from vedit.metrics.types import Floats, Pixels
 
 STILL = 3  # grey levels: what a codec leaves of a frozen frame
 FLAT = 2.0

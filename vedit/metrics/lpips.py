@@ -5,9 +5,10 @@ Source: Zhang et al. 2018, version 0.1, AlexNet unless `--lpips-net` says otherw
 
 from __future__ import annotations
 
-from vedit.metrics.base import Clip, Options, Score, Value, Video, mean_score
+from vedit.metrics.base import Clip, Score, Value, mean_score
 from vedit.metrics.psnr import truth_like_edit
 from vedit.metrics.towers import Towers
+from vedit.metrics.types import Options, Video
 
 SUMMARY = "how different the edit looks from the ideal one (LPIPS)"
 VERSION = 1

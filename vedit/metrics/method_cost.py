@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from vedit.metrics.base import Clip, Options, Score, Value
+from vedit.metrics.base import Clip, Score, Value
+from vedit.metrics.types import Options
 
 SUMMARY = "Seconds and memory that the method took, from the run record."
 VERSION = 1

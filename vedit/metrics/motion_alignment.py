@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from vedit.metrics.base import Clip, Options, Score, Value, mean_score, source_like_edit
+from vedit.metrics.base import Clip, Score, Value, mean_score, source_like_edit
 from vedit.metrics.towers import Towers
+from vedit.metrics.types import Options
 
 SUMMARY = "how alike the motions of edit and source are (GMFlow)"
 VERSION = 1

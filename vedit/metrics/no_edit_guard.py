@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from vedit.metrics.base import Clip, Options, Score, Value, source_like_edit
+from vedit.metrics.base import Clip, Score, Value, source_like_edit
 from vedit.metrics.clip_direction import directions
 from vedit.metrics.towers import Towers
+from vedit.metrics.types import Options
 
 SUMMARY = "1 when nothing seems to have been edited"
 VERSION = 1

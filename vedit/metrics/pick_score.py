@@ -5,9 +5,10 @@ Source: V2VBench "Frames Pick Score"; Kirstain et al. 2023. A CLIP ViT-H/14 fine
 
 from __future__ import annotations
 
-from vedit.metrics.base import Clip, Options, Score, Value
+from vedit.metrics.base import Clip, Score, Value
 from vedit.metrics.clip_text_alignment import alignment
 from vedit.metrics.towers import Towers
+from vedit.metrics.types import Options
 
 SUMMARY = "how much people would prefer the frames for this prompt (PickScore)"
 VERSION = 1

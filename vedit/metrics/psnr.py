@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from vedit import pixels
 from vedit.errors import InputError
-from vedit.metrics.base import Clip, Options, Pixels, Score, Value, mean_score
+from vedit.metrics.base import Clip, Score, Value, mean_score
+from vedit.metrics.types import Options, Pixels
 
 SUMMARY = "How close each frame is to the ideal edit, in decibels."
 VERSION = 1

@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from vedit.metrics.base import Clip, Options, Score, Value, cosines, mean_score, source_like_edit
+from vedit.metrics.base import Clip, Score, Value, cosines, mean_score, source_like_edit
 from vedit.metrics.looks import unclear_frames, unsure
 from vedit.metrics.shapes_scorer import frame_vectors, provenance, text_vector, unfit
+from vedit.metrics.types import Options
 
 SUMMARY = "Whether frames have become what was asked for, for drawn scenes, without any download."
 VERSION = 2

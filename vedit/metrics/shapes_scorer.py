@@ -19,8 +19,9 @@ import numpy as np
 from PIL import Image
 
 from vedit.errors import UsageError
-from vedit.metrics.base import Clip, Floats, Options, Video
+from vedit.metrics.base import Clip
 from vedit.metrics.towers.features import feature_key
+from vedit.metrics.types import Floats, Options, Video
 
 if TYPE_CHECKING:
     from torch import Tensor

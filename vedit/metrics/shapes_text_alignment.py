@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from vedit.metrics.base import Clip, Options, Score, Value, mean_score
+from vedit.metrics.base import Clip, Score, Value, mean_score
 from vedit.metrics.shapes_scorer import frame_vectors, provenance, text_vector, unfit
+from vedit.metrics.types import Options
 
 SUMMARY = "How well each frame fits the prompt, for drawn scenes, without any download."
 VERSION = 1

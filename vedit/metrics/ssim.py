@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vedit.metrics.base import Clip, Options, Pixels, Score, Value, mean_score
+from vedit.metrics.base import Clip, Score, Value, mean_score
 from vedit.metrics.psnr import truth_like_edit
+from vedit.metrics.types import Options, Pixels
 
 SUMMARY = "How alike the local structure of each frame and the ideal edit is."
 VERSION = 1

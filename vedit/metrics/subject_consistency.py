@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from vedit.metrics.base import Clip, Options, Score, Value, cosines, mean_score
+from vedit.metrics.base import Clip, Score, Value, cosines, mean_score
 from vedit.metrics.towers import Towers
+from vedit.metrics.types import Options
 
 SUMMARY = "likeness of each frame with the one before and the first (DINO, VBench)"
 VERSION = 1

@@ -6,8 +6,9 @@ for clips that do not have 22 to 24 frames; those are sampled as EditVerseBench 
 
 from __future__ import annotations
 
-from vedit.metrics.base import Clip, Options, Score, Value, cosines
+from vedit.metrics.base import Clip, Score, Value, cosines
 from vedit.metrics.towers import Towers
+from vedit.metrics.types import Options
 
 SUMMARY = "how well the video as a whole shows the prompt (ViCLIP)"
 VERSION = 1

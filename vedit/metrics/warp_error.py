@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vedit.metrics.base import Clip, Options, Pixels, Score, Value, source_like_edit
+from vedit.metrics.base import Clip, Score, Value, source_like_edit
 from vedit.metrics.flow import Flows, flows, look_up, towers_of_flow, visible
+from vedit.metrics.types import Options, Pixels
 
 SUMMARY = "How well the edit's pixels follow the motion of the source."
 VERSION = 1

@@ -21,8 +21,9 @@ from vedit.app.score.metrics import Choice, Fact, choose
 from vedit.app.score.results import Number, Results, read_results, summary_csv, to_csv, to_json
 from vedit.app.score.run import UNEDITED, Draft, Plan, flags_of, run
 from vedit.errors import InputError, UsageError
-from vedit.metrics.base import Clip, Options, Score, Value
+from vedit.metrics.base import Clip, Score, Value
 from vedit.metrics.towers import Towers
+from vedit.metrics.types import Options
 
 EMBEDDED = Options(profile="embedded")
 

@@ -20,7 +20,7 @@ from vedit.app.score.results import Number, Results, Row, read_results, summary_
 from vedit.app.score.summary import remarks, suite_table
 from vedit.app.score.tables import EXCHANGED, marked, tables
 from vedit.errors import InputError, UsageError
-from vedit.metrics.base import Options
+from vedit.metrics.types import Options
 
 LABELS = {"pick score": "Pick Score", "viclip text alignment": "ViCLIP Text Alignment", "clip text alignment": "CLIP Text Alignment"}
 

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from tests.metrics.seeded import moving_video, relative, towers_at, write_weights
 from vedit.errors import ModelError
-from vedit.metrics.base import Options, Video
 from vedit.metrics.towers import clip
+from vedit.metrics.types import Options, Video
 
 TINY = {
     "clip_l": clip.ClipConfig(56, 32, 2, 4, 24, 2, 3, 16, quick=True),

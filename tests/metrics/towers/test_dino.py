@@ -12,8 +12,8 @@ from PIL import Image
 from torch import Tensor
 
 from tests.metrics.seeded import moving_video, relative, towers_at, write_weights
-from vedit.metrics.base import Video
 from vedit.metrics.towers import dino
+from vedit.metrics.types import Video
 
 TINY = {
     "dinov2": dino.DinoConfig(14, 5, has_layer_scale=True, scaled=False, width=32, layers=2, heads=4),

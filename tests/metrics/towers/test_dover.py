@@ -14,8 +14,8 @@ from torch import Tensor
 
 from tests.metrics.seeded import moving_video, relative, seeded, towers_at, write_weights
 from vedit.errors import ModelError
-from vedit.metrics.base import Options, Video
 from vedit.metrics.towers import dover
+from vedit.metrics.types import Options, Video
 
 TINY = dover.DoverConfig(4, (2, 1, 1, 2), (1, 2, 2, 4), conv_widths=(8, 12, 16, 24), conv_depths=(2, 3, 1, 2), hidden=10)
 STRICT = Options(device="cpu", profile="strict")

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from tests.metrics.seeded import moving_video, relative, seeded, towers_at, write_weights
 from vedit.errors import ModelError
-from vedit.metrics.base import Video
 from vedit.metrics.towers import FeatureStore
+from vedit.metrics.types import Video
 
 State = dict[str, Tensor]
 

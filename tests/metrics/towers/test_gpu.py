@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from tests.metrics.seeded import moving_video, relative, towers_at
-from vedit.metrics.base import Options, Video, cosines
+from vedit.metrics.base import cosines
+from vedit.metrics.types import Options, Video
 
 pytestmark = pytest.mark.gpu
 FEATURES: dict[str, Callable[[Any, Video], np.ndarray]] = {

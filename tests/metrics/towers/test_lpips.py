@@ -13,7 +13,8 @@ import torch
 from tests.metrics.seeded import moving_video, towers_at, write_weights
 from vedit import metrics
 from vedit.errors import ModelError
-from vedit.metrics.base import Clip, Options, Video
+from vedit.metrics.base import Clip
+from vedit.metrics.types import Options, Video
 
 OPTIONS = Options(device="cpu", lpips_net="squeeze")
 CHANNELS = (64, 128, 256, 384, 384, 512, 512)

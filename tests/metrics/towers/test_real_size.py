@@ -13,8 +13,8 @@ import torch.nn.functional as F
 
 from tests.metrics.seeded import moving_video, relative, seeded, towers_at, write_weights
 from tests.metrics.towers import test_clip, test_dino, test_dover, test_gmflow, test_viclip
-from vedit.metrics.base import Options
 from vedit.metrics.towers import clip, dino, dover, viclip
+from vedit.metrics.types import Options
 
 pytestmark = pytest.mark.slow
 PROMPT = "a silver jeep on a winding road"

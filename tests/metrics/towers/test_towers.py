@@ -15,9 +15,9 @@ from safetensors.torch import save_file
 from tests.metrics.seeded import moving_video, towers_at, write_weights
 from tests.metrics.tiny import aesthetic_head
 from vedit.errors import ModelError
-from vedit.metrics.base import Options
 from vedit.metrics.towers import FILES, FeatureStore, Towers, WeightFile, WeightFinder
 from vedit.metrics.towers.tower import read_state
+from vedit.metrics.types import Options
 
 OPTIONS = Options(device="cpu")
 

@@ -8,7 +8,8 @@ from types import ModuleType
 
 from vedit import metrics
 from vedit.errors import UsageError, nearest
-from vedit.metrics.base import GROUPS, Options, Value, towers_of
+from vedit.metrics.base import GROUPS, Value, towers_of
+from vedit.metrics.types import Options
 
 # Columns stand in this order everywhere; numbers not named here follow in the order of their modules.
 ORDER = (

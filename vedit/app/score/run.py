@@ -21,7 +21,8 @@ from vedit.app.score.metrics import Choice, catalogue
 from vedit.app.score.results import Number, Results, Row
 from vedit.app.watch import Watch
 from vedit.errors import ModelError, UsageError, VeditError
-from vedit.metrics.base import Clip, Options, missing, towers_of
+from vedit.metrics.base import Clip, missing, towers_of
+from vedit.metrics.types import Options
 
 if TYPE_CHECKING:
     from vedit.metrics.towers import Towers

@@ -10,8 +10,9 @@ from typing import Any
 from vedit import metrics
 from vedit.app.score.metrics import catalogue, choose, ordered
 from vedit.errors import UsageError, nearest
-from vedit.metrics.base import Options, towers_of
+from vedit.metrics.base import towers_of
 from vedit.metrics.towers.files import FILES, Found, WeightFile, WeightFinder
+from vedit.metrics.types import Options
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from vedit.metrics.base import Options
 from vedit.metrics.towers.features import FeatureStore
 from vedit.metrics.towers.files import FILES, Found, WeightFile, WeightFinder
 from vedit.metrics.towers.tower import Tower
+from vedit.metrics.types import Options
 
 __all__ = ["FILES", "FeatureStore", "Found", "Tower", "Towers", "WeightFile", "WeightFinder"]
 

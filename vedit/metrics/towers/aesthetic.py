@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from vedit.metrics.base import Floats, unit
 from vedit.metrics.towers.tower import Tower, empty, to_numpy
+from vedit.metrics.types import Floats, unit
 
 if TYPE_CHECKING:
     from vedit.metrics.towers.tower import State

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vedit.metrics.base import Video
 from vedit.metrics.towers.features import Features
 from vedit.metrics.towers.tower import Part, Tower, empty, joined, renamed, same_names, to_numpy, transposed
+from vedit.metrics.types import Video
 
 if TYPE_CHECKING:
     from vedit.metrics.towers.tower import State

@@ -16,9 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vedit.metrics.base import Pixels, Video, shrink
 from vedit.metrics.towers.features import Features
 from vedit.metrics.towers.tower import Part, Tower, empty, joined, renamed, same_names, to_numpy
+from vedit.metrics.types import Pixels, Video, shrink
 
 if TYPE_CHECKING:
     from vedit.metrics.towers.tower import State

@@ -23,8 +23,8 @@ from vedit.metrics.towers.tower import Part, Tower, empty, renamed, same_names
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from vedit.metrics.base import Pixels, Video
     from vedit.metrics.towers.tower import State
+    from vedit.metrics.types import Pixels, Video
 
 MEAN = (123.675, 116.28, 103.53)
 STD = (58.395, 57.12, 57.375)

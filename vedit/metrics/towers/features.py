@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vedit.errors import OutputError
 from vedit.media.atomic import atomic_path
-from vedit.metrics.base import Floats
+from vedit.metrics.types import Floats
 
 Features = dict[str, Floats]
 

@@ -20,8 +20,8 @@ from vedit.metrics.towers.features import Features
 from vedit.metrics.towers.tower import Tower, empty, to_numpy
 
 if TYPE_CHECKING:
-    from vedit.metrics.base import Floats, Video
     from vedit.metrics.towers.tower import State
+    from vedit.metrics.types import Floats, Video
 
 WIDTHS, BLOCKS, MULTIPLE, SPLITS = (64, 96, 128), 6, 16, 2
 

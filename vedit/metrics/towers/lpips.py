@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from vedit.errors import ModelError
-from vedit.metrics.base import Floats, Pixels, Video
 from vedit.metrics.towers.features import Features
 from vedit.metrics.towers.tower import Tower, empty, read_state, to_numpy
+from vedit.metrics.types import Floats, Pixels, Video
 
 if TYPE_CHECKING:
     from vedit.metrics.towers.tower import State

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from vedit.errors import ModelError
-from vedit.metrics.base import Floats, Options, Pixels
 from vedit.metrics.towers.features import Features, FeatureStore, feature_key
 from vedit.metrics.towers.files import Found, WeightFinder
+from vedit.metrics.types import Floats, Options, Pixels
 
 if TYPE_CHECKING:
     import torch

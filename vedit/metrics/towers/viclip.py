@@ -13,16 +13,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vedit.metrics.base import Pixels
 from vedit.metrics.towers.clip import MEAN, PREPROCESSING, STD, tokenize
 from vedit.metrics.towers.features import Features
 from vedit.metrics.towers.tower import Part, Tower, empty, same_names, to_numpy
+from vedit.metrics.types import Pixels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from vedit.metrics.base import Video
     from vedit.metrics.towers.tower import State
+    from vedit.metrics.types import Video
 
 FRAMES = 8
 
