@@ -32,6 +32,8 @@ from typing import Any
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 sys.path[:0] = [str(ROOT)]
+from vedit.models.sd.network import UNetNetwork  # noqa: E402
+
 CLIPS = ROOT.parent / "shared" / "data" / "clips"
 SOURCE, TARGET = "a red circle on a grey background", "a blue circle on a grey background"
 RATIO_GOAL, MAPS_GOAL_MIB, GROWTH_GOAL = 1.15, 8.0, 1.10
@@ -52,7 +54,7 @@ SD15 = {
 
 
 @dataclass
-class RandomModel:
+class RandomModel(UNetNetwork):
     """What methods are given, with random weights and random text embeddings."""
 
     unet: Any
@@ -60,6 +62,7 @@ class RandomModel:
     schedule: Any
     device: Any
     dtype: Any
+    name: str = "random"
     texts: dict[str, Any] = field(default_factory=dict)
 
     def encode_prompt(self, prompt: str) -> Any:

@@ -15,6 +15,7 @@ LAYERS = [  # a module may import from its own row and from rows below
     {"app", "presets"},  # a preset is checked against the options of stages and methods
     {"methods", "metrics", "train", "data", "language", "remote"},
     {"diffusion"},
+    {"models"},
     {"stages"},
     {"media"},
     {"errors", "documents", "pixels", "plain", "secrecy", "config", "registry", ""},  # "" is the package itself: its version

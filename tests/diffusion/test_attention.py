@@ -10,11 +10,11 @@ from torch import Tensor
 
 from tests.diffusion.tiny import SIDE, TinyModel, latents, unet
 from vedit.diffusion.attention.control import Controller
-from vedit.diffusion.attention.locate import Select, find_sites, select_sites
 from vedit.diffusion.attention.rules import MapColumns, Plan, Probe, Replace, step_range
 from vedit.diffusion.attention.store import MapSize, MapStore
 from vedit.diffusion.sample import Stream, branch_names, predict, sample
 from vedit.errors import MemoryBudgetError, ModelError, UsageError
+from vedit.models.sites import Select, select_sites
 
 ALWAYS = (True,) * 4
 TIMESTEP = 501
@@ -37,14 +37,14 @@ def two(model: TinyModel, frames: int = 2) -> list[Stream]:
 def outputs(model: TinyModel, plan: Plan | None, streams: list[Stream] | None = None, frames_per_call: int = 8, step: int = 0) -> tuple[dict[str, Tensor], Any]:
     streams = streams or two(model)
     if plan is None:
-        return predict(model.unet, streams, TIMESTEP, step, None, frames_per_call), None
-    controller = Controller(model.unet, plan, branch_names(streams), len(streams[0].latents), (SIDE, SIDE), 20)
+        return predict(model, streams, TIMESTEP, step, None, frames_per_call), None
+    controller = Controller(model, plan, branch_names(streams), len(streams[0].latents), (SIDE, SIDE), 20)
     with torch.inference_mode(), controller.installed():
-        return predict(model.unet, streams, TIMESTEP, step, controller, frames_per_call), controller
+        return predict(model, streams, TIMESTEP, step, controller, frames_per_call), controller
 
 
 def test_stable_diffusion_has_its_32_attention_modules_in_forward_order(model: TinyModel) -> None:
-    sites = find_sites(model.unet)
+    sites = model.sites()
     attention = [site for site in sites if site.kind != "conv"]
     assert [site.layer for site in attention] == list(range(32))
     assert [site.kind for site in attention] == ["self", "cross"] * 16
@@ -56,16 +56,16 @@ def test_stable_diffusion_has_its_32_attention_modules_in_forward_order(model: T
 
 def test_sites_come_in_the_order_that_a_forward_pass_visits_them(model: TinyModel) -> None:
     visited: list[str] = []
-    sites = find_sites(model.unet)
+    sites = model.sites()
     hooks = [model.unet.get_submodule(site.path).register_forward_hook(lambda *_, path=site.path: visited.append(path)) for site in sites]
-    predict(model.unet, two(model), TIMESTEP, 0, None, 8)
+    predict(model, two(model), TIMESTEP, 0, None, 8)
     for hook in hooks:
         hook.remove()
     assert visited == [site.path for site in sites]
 
 
 def test_the_published_layers_are_found_by_name(model: TinyModel) -> None:
-    sites = find_sites(model.unet)
+    sites = model.sites()
     assert len(select_sites(sites, Select("cross", scales=(4,), expect=5), "blend")) == 5
     finest = select_sites(sites, Select("self", first_layer=25), "structure")
     assert [site.layer for site in finest] == [26, 28, 30] and all(site.path.startswith("up_blocks.3") for site in finest)
@@ -76,12 +76,12 @@ def test_the_published_layers_are_found_by_name(model: TinyModel) -> None:
 @pytest.mark.parametrize("select", [Select("self", ("up_blocks.7.*",)), Select("cross", expect=15), Select("self", first_layer=31)])
 def test_a_selector_that_matches_the_wrong_number_is_an_error(model: TinyModel, select: Select) -> None:
     with pytest.raises(ModelError, match="expected"):
-        Controller(model.unet, Plan((Replace(select, "src", ("tgt",), ALWAYS),)), ["src", "tgt"], 1, (8, 8), 20)
+        Controller(model, Plan((Replace(select, "src", ("tgt",), ALWAYS),)), ["src", "tgt"], 1, (8, 8), 20)
 
 
 def test_a_plan_that_names_a_missing_branch_is_an_error(model: TinyModel) -> None:
     with pytest.raises(UsageError, match="tgt/uncond"):
-        Controller(model.unet, Plan((Replace(Select("self"), "src", ("tgt/uncond",), ALWAYS),)), ["src", "tgt"], 1, (8, 8), 20)
+        Controller(model, Plan((Replace(Select("self"), "src", ("tgt/uncond",), ALWAYS),)), ["src", "tgt"], 1, (8, 8), 20)
 
 
 def test_an_empty_plan_equals_the_plain_model_bit_for_bit(model: TinyModel) -> None:
@@ -191,7 +191,7 @@ def test_maps_made_frame_by_frame_give_the_same(model: TinyModel, monkeypatch: p
     whole, all_maps = outputs(model, plan, two(model, 3))
     assert set(seen) == {3}
     seen.clear()
-    monkeypatch.setattr("vedit.diffusion.attention.attach.MAP_BYTES", 1)
+    monkeypatch.setattr("vedit.models.sd.attach.MAP_BYTES", 1)
     parts, part_maps = outputs(model, plan, two(model, 3))
     assert set(seen) == {1}
     for name in whole:
@@ -250,11 +250,11 @@ def test_a_run_given_up_in_the_middle_puts_the_model_back() -> None:
     model = TinyModel()
     processors = dict(model.unet.attn_processors)
     streams = two(model)
-    controller = Controller(model.unet, Plan((Replace(Select("self"), "src", ("tgt",), ALWAYS),)), branch_names(streams), 2, (SIDE, SIDE), 20)
+    controller = Controller(model, Plan((Replace(Select("self"), "src", ("tgt",), ALWAYS),)), branch_names(streams), 2, (SIDE, SIDE), 20)
 
     def steps() -> Any:
         with controller.installed():
-            yield from sample(model.unet, model.schedule, model.schedule.timesteps(4), streams, controller)
+            yield from sample(model, model.schedule.timesteps(4), streams, controller)
 
     run = steps()
     next(run)
@@ -295,14 +295,14 @@ def test_maps_over_the_budget_are_refused_before_anything_runs() -> None:
 @pytest.mark.parametrize("size", [(8, 8), (9, 7), (5, 10)])
 def test_a_site_has_as_many_tokens_as_its_grid_also_on_odd_sides(model: TinyModel, size: tuple[int, int]) -> None:
     tokens: dict[str, int] = {}
-    sites = [site for site in find_sites(model.unet) if site.kind == "self"]
+    sites = [site for site in model.sites() if site.kind == "self"]
 
     def watch(path: str) -> Any:
         return lambda module, inputs: tokens.__setitem__(path, inputs[0].shape[1])
 
     hooks = [model.unet.get_submodule(site.path).register_forward_pre_hook(watch(site.path)) for site in sites]
     text = model.encode_prompt("a cat")
-    predict(model.unet, [Stream("tgt", torch.zeros(1, 4, *size, dtype=torch.float64), text)], TIMESTEP, 0, None, 8)
+    predict(model, [Stream("tgt", torch.zeros(1, 4, *size, dtype=torch.float64), text)], TIMESTEP, 0, None, 8)
     for hook in hooks:
         hook.remove()
     assert tokens == {site.path: site.grid(size)[0] * site.grid(size)[1] for site in sites}

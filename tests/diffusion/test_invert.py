@@ -37,8 +37,8 @@ class Gaussian:
 
 def round_trip(unet: Any, schedule: Schedule, clean: Tensor, steps: int, text: Tensor = TEXT, fixed_point: int = 0) -> Tensor:
     timesteps = schedule.timesteps(steps)
-    *_, noisiest = invert(unet, schedule, timesteps, clean, text, fixed_point=fixed_point)
-    *_, last = sample(unet, schedule, timesteps, [Stream("tgt", noisiest.latents, text)])
+    *_, noisiest = invert(TinyModel(unet, schedule), timesteps, clean, text, fixed_point=fixed_point)
+    *_, last = sample(TinyModel(unet, schedule), timesteps, [Stream("tgt", noisiest.latents, text)])
     return last.latents["tgt"]
 
 
@@ -72,7 +72,7 @@ def test_the_network_is_asked_at_the_level_that_is_reached() -> None:
             output = model.unet(z, timestep, encoder_hidden_states=text.expand(2, -1, -1)).sample
             z = theirs.step(output, timestep, z).prev_sample
             expected[timestep] = z
-    found = {level.timestep: level for level in invert(model.unet, schedule, schedule.timesteps(4), clean, text)}
+    found = {level.timestep: level for level in invert(model, schedule.timesteps(4), clean, text)}
     assert list(found) == [1, 251, 501, 751] and [level.index for level in found.values()] == [3, 2, 1, 0]
     for timestep, level in found.items():
         torch.testing.assert_close(level.latents, expected[timestep], rtol=0, atol=1e-6)
@@ -82,8 +82,8 @@ def test_the_network_is_asked_at_the_level_that_is_reached() -> None:
 def test_a_model_that_predicts_v_inverts_as_one_that_predicts_noise(fixed_point: int) -> None:
     by_eps, schedule, clean = gaussian()
     by_v, v_schedule, _ = gaussian("v_prediction")
-    ours = [level.latents for level in invert(by_v, v_schedule, v_schedule.timesteps(50), clean, TEXT, fixed_point=fixed_point)]
-    theirs = [level.latents for level in invert(by_eps, schedule, schedule.timesteps(50), clean, TEXT, fixed_point=fixed_point)]
+    ours = [level.latents for level in invert(TinyModel(by_v, v_schedule), v_schedule.timesteps(50), clean, TEXT, fixed_point=fixed_point)]
+    theirs = [level.latents for level in invert(TinyModel(by_eps, schedule), schedule.timesteps(50), clean, TEXT, fixed_point=fixed_point)]
     error = float((ours[-1] - theirs[-1]).abs().max())
     # the first pass turns v into noise at the level before, which differs by a step; further passes at the one reached
     assert error < (1e-3 if fixed_point else 0.2)
@@ -94,9 +94,9 @@ def test_a_model_that_predicts_v_inverts_as_one_that_predicts_noise(fixed_point:
 def test_frames_in_chunks_and_single_frames_give_the_same() -> None:
     model = TinyModel()
     timesteps, clean, text = model.schedule.timesteps(3), latents(3), model.encode_prompt("a cat")
-    whole = [level.latents for level in invert(model.unet, model.schedule, timesteps, clean, text)]
-    parts = [level.latents for level in invert(model.unet, model.schedule, timesteps, clean, text, frames_per_call=2)]
-    single = [level.latents for level in invert(model.unet, model.schedule, timesteps, clean[1:2], text)]
+    whole = [level.latents for level in invert(model, timesteps, clean, text)]
+    parts = [level.latents for level in invert(model, timesteps, clean, text, frames_per_call=2)]
+    single = [level.latents for level in invert(model, timesteps, clean[1:2], text)]
     for one, two, alone in zip(whole, parts, single, strict=True):
         torch.testing.assert_close(two, one, rtol=0, atol=1e-12)
         torch.testing.assert_close(alone[0], one[1], rtol=0, atol=1e-12)
@@ -115,4 +115,4 @@ def test_a_latent_that_overflows_is_named_at_its_step() -> None:
             return SimpleNamespace(sample=z)
 
     with pytest.raises(VeditError, match=r"frame 2 is not finite after step 2 .*float16"):
-        list(invert(Overflowing(), schedule, schedule.timesteps(4), latents(3), TEXT))
+        list(invert(TinyModel(Overflowing(), schedule), schedule.timesteps(4), latents(3), TEXT))

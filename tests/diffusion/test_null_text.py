@@ -28,13 +28,13 @@ def model() -> TinyModel:
 def path(model: TinyModel) -> list[Tensor]:
     """The inverted latents of two frames by step index, then the clip."""
     timesteps, clean = model.schedule.timesteps(STEPS), latents(2)
-    levels = {level.index: level.latents.clone() for level in invert(model.unet, model.schedule, timesteps, clean, model.encode_prompt(PROMPT))}
+    levels = {level.index: level.latents.clone() for level in invert(model, timesteps, clean, model.encode_prompt(PROMPT))}
     return [*(levels[index] for index in range(STEPS)), clean]
 
 
 def optimise(model: TinyModel, trajectory: Callable[[int], Tensor], settings: NullText, **more: Any) -> list[NullStep]:
     timesteps = model.schedule.timesteps(STEPS)
-    return list(null_text(model.unet, model.schedule, timesteps, trajectory, model.encode_prompt(PROMPT), model.encode_prompt(""), settings, **more))
+    return list(null_text(model, timesteps, trajectory, model.encode_prompt(PROMPT), model.encode_prompt(""), settings, **more))
 
 
 def published(model: TinyModel, path: list[Tensor], settings: NullText) -> list[Tensor]:
@@ -91,7 +91,7 @@ def test_guided_sampling_with_the_embeddings_comes_back_to_the_clip(model: TinyM
     timesteps, text = model.schedule.timesteps(STEPS), model.encode_prompt(PROMPT)
 
     def missed(uncond: Any) -> float:
-        *_, last = sample(model.unet, model.schedule, timesteps, [Stream("tgt", path[0], text, uncond, 7.5)])
+        *_, last = sample(model, timesteps, [Stream("tgt", path[0], text, uncond, 7.5)])
         return float((last.latents["tgt"] - path[-1]).pow(2).mean())
 
     steps = optimise(model, path.__getitem__, NullText(inner_steps=5, early_stop=0.0, shared=False))

@@ -20,7 +20,7 @@ def model() -> TinyModel:
 
 
 def end(model: TinyModel, streams: list[Stream], steps: int = 4, **more: Any) -> dict[str, Tensor]:
-    *_, step = sample(model.unet, model.schedule, model.schedule.timesteps(steps), streams, **more)
+    *_, step = sample(model, model.schedule.timesteps(steps), streams, **more)
     return step.latents
 
 
@@ -67,7 +67,7 @@ def test_a_replayed_stream_is_what_is_stored_at_every_step(model: TinyModel) -> 
         return stored[index]
 
     streams = [Stream("src", stored[0], text, replay=replay), Stream("tgt", latents(2), text)]
-    for step in sample(model.unet, model.schedule, model.schedule.timesteps(4), streams):
+    for step in sample(model, model.schedule.timesteps(4), streams):
         assert torch.equal(step.latents["src"], stored[step.index + 1]) and "src" not in step.x0
     assert asked == [0, 1, 1, 2, 2, 3, 3, 4]
 
@@ -89,7 +89,7 @@ def test_starting_later_and_texts_by_step_or_frame(model: TinyModel) -> None:
 
 def test_the_clean_latents_foreseen_at_the_last_step_are_the_result_up_to_its_noise_level(model: TinyModel) -> None:
     text = model.encode_prompt("a cat")
-    *_, step = sample(model.unet, model.schedule, model.schedule.timesteps(4), [Stream("tgt", latents(2), text)])
+    *_, step = sample(model, model.schedule.timesteps(4), [Stream("tgt", latents(2), text)])
     assert float((step.x0["tgt"] - step.latents["tgt"]).abs().max()) < 0.1  # abar_0 is 0.99915
     assert (step.index, step.timestep) == (3, 1)
 

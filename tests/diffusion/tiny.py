@@ -14,6 +14,7 @@ from torch import Tensor
 
 from vedit.diffusion.prompts import read_prompt
 from vedit.diffusion.schedule import Schedule, read_schedule
+from vedit.models.sd.network import UNetNetwork
 
 torch.set_num_threads(1)  # on tensors this small threads cost ten times what they give
 WORDS = [
@@ -82,7 +83,7 @@ def unet(dtype: torch.dtype = torch.float64, seed: int = 0) -> Any:
 
 
 @dataclass
-class TinyModel:
+class TinyModel(UNetNetwork):
     """What methods are given, without files."""
 
     unet: Any = field(default_factory=unet)
@@ -90,9 +91,8 @@ class TinyModel:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     dtype: torch.dtype = torch.float64
 
-    @property
-    def tokenizer(self) -> Any:
-        return tokenizer()
+    name: str = "tiny"
+    tokenizer: Any = field(default_factory=lambda: tokenizer())
 
     def encode_prompt(self, prompt: str) -> Tensor:
         """A row of a random table for each token, plus one for its place."""

@@ -63,7 +63,7 @@ class Asked:
 
 def trajectory_of(model: TinyModel, clean: Tensor, prompt: str, timesteps: list[int]) -> list[Tensor]:
     """Latents of every step by its index, then the clip."""
-    levels = {level.index: level.latents for level in invert(model.unet, model.schedule, timesteps, clean, model.encode_prompt(prompt))}
+    levels = {level.index: level.latents for level in invert(model, timesteps, clean, model.encode_prompt(prompt))}
     return [*(levels[index] for index in range(len(timesteps))), clean]
 
 

@@ -47,7 +47,7 @@ def test_glps_result_is_inverted_as_finely_as_the_clip(model: TinyModel, start: 
     settings = params(forward="p2p", start_index=start, inversion_steps=5 * STEPS, **NOTHING)
     made = result(glp, model, clip, settings.backward)
     fine = model.schedule.timesteps(5 * STEPS)
-    levels = {level.timestep: level.latents for level in invert(model.unet, model.schedule, fine, made, model.encode_prompt(TARGET))}
+    levels = {level.timestep: level.latents for level in invert(model, fine, made, model.encode_prompt(TARGET))}
     steps = list(steps_of(combine, model, clip, settings))
     inverted = steps[6 : len(steps) - (STEPS - start)]
     assert [step.timestep for step in inverted] == sorted(t for t in fine if t <= clip.timesteps[start])

@@ -28,7 +28,7 @@ def optimised(model: TinyModel, clip: Asked, inner_steps: int) -> Asked:
     settings = NullText(GUIDANCE, inner_steps=inner_steps, early_stop=0.0)
     text, empty = model.encode_prompt(clip.source_prompt), model.encode_prompt("")
     stored = lambda index: clip.trajectory(index).clone()  # inversion gives inference tensors
-    steps = list(null_text(model.unet, model.schedule, clip.timesteps, stored, text, empty, settings))
+    steps = list(null_text(model, clip.timesteps, stored, text, empty, settings))
     return replace(clip, uncond=lambda index: steps[index].embedding)
 
 

@@ -170,9 +170,7 @@ def test_every_mistake_is_reported_with_the_nearest_spelling() -> None:
     assert len(found) == 4
     assert any("no key 'feature_untl'; did you mean feature_until?" in line for line in found)
     assert any(line.startswith("attention_until = 1.5: input should be less than or equal to 1") for line in found)
-    assert list(mistakes(pnp.Params, {"feature_layers": 1.5})) == [
-        """feature_layers = 1.5: it is a list; in a shell, --set 'feature_layers=["a", "b"]'."""
-    ]
+    assert list(mistakes(pnp.Params, {"feature_layers": 1.5})) == ["""feature_layers = 1.5: it is a list; in a shell, --set 'feature_layers=["a", "b"]'."""]
     with pytest.raises(UsageError, match=r"here: 1 mistake\.\n  steps = 0"):
         read_params(pnp.Params, {"steps": 0}, "here")
 

@@ -90,7 +90,6 @@ def describe(name: str, revision: str | None = None, sites: bool = False) -> dic
     """
     if (told := _of_no_pipeline(name)) is not None:
         return told
-    from vedit.diffusion.attention.locate import find_sites
     from vedit.diffusion.models import load_model
 
     model = load_model(name, revision, device="cpu", dtype="fp32")
@@ -99,13 +98,13 @@ def describe(name: str, revision: str | None = None, sites: bool = False) -> dic
         "model": name,
         "folder": str(model.folder),
         "parameters": {part: f"{number / 1e6:.2f} M" for part, number in count.items()},
-        "picture": f"{model.native_size}x{model.native_size}, latents {model.unet.config.in_channels} channels at 1/{model.scale}",
+        "picture": f"{model.native_size}x{model.native_size}, latents {model.channels} channels at 1/{model.scale}",
         "prompt": f"{model.tokenizer.model_max_length - 2} tokens at most",
         "schedule": dict(model.schedule.identity),
         "sha256": {part: digest[:16] for part, digest in model.identity().items() if part.endswith("sha256")},
     }
     if sites:
-        facts["sites"] = [vars(site) for site in find_sites(model.unet)]
+        facts["sites"] = [vars(site) for site in model.sites()]
     return facts
 
 

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from vedit.diffusion.sample import Stream, at_least_float32, check_finite, predict
-from vedit.diffusion.schedule import Schedule, move
+from vedit.diffusion.schedule import move
+from vedit.models.family import Family
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,7 @@ class Inverted:
 
 @torch.inference_mode()
 def invert(
-    unet: Any,
-    schedule: Schedule,
+    model: Family,
     timesteps: Sequence[int],
     latents_FCYX: Tensor,
     text_1LE: Tensor,
@@ -49,6 +48,7 @@ def invert(
     of frame 0, for messages. reached: index of the level that latents_FCYX are at already, to go on
     from there; None for the clip's own.
     """
+    schedule = model.schedule
     before = schedule.final_alpha_bar if reached is None else schedule.level(timesteps[reached])
     latents = at_least_float32(latents_FCYX)
     for index in reversed(range(len(timesteps) if reached is None else reached)):
@@ -57,12 +57,12 @@ def invert(
         arrived, asked_level = latents, before
         for _ in range(fixed_point + 1):
             stream = Stream("src", arrived, text_1LE)
-            output = predict(unet, [stream], timestep, index, None, frames_per_call)["src"]
+            output = predict(model, [stream], timestep, index, None, frames_per_call)["src"]
             # a v-prediction becomes noise at the level the latents are at: the old one in the first
             # pass (as DDIMInverseScheduler), the new one from then on
             eps = schedule.eps(output, arrived, asked_level)
             arrived, asked_level = move(latents, eps, before, level), level
         # in one layout, whichever the network gave: sums in another order would not go on bit by bit the same
         latents, before = arrived.contiguous(), level
-        check_finite(latents, index, unet.dtype, first_frame)
+        check_finite(latents, index, model.network_dtype, first_frame)
         yield Inverted(index, timestep, latents)

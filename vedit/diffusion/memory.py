@@ -20,6 +20,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from vedit.diffusion.attention.control import Controller
 from vedit.diffusion.attention.rules import Plan
 from vedit.media.memory import free_memory
+from vedit.models.family import Network
+from vedit.models.sd.network import rebuilt
 
 MARGIN = 1.25
 
@@ -71,17 +73,6 @@ def peak_of(call: Callable[[], Any]) -> int:
     return live.peak
 
 
-def rebuilt(part: Any) -> Any:
-    """A network's shape on the `meta` device, in its dtype."""
-    with torch.device("meta"):
-        copy = type(part).from_config(part.config)
-    return copy.to(part.dtype).eval().requires_grad_(False)
-
-
-def weight_bytes(part: Any) -> int:
-    return sum(weight.numel() * weight.element_size() for weight in part.parameters())
-
-
 class Need(NamedTuple):
     """Bytes: weights on the device, what one call takes at most, and what is held between calls."""
 
@@ -94,22 +85,28 @@ class Need(NamedTuple):
         return self.weights + self.working + self.held
 
 
-def network_peak(model: Any, plan: Plan, branches: tuple[str, ...], frames: int, latent_size: tuple[int, int]) -> int:
-    """What a call of the UNet with the plan's rules takes, at the step with the most of them.
+def network_peak(
+    network: Network,
+    plan: Plan,
+    branches: tuple[str, ...],
+    frames: int,
+    latent_size: tuple[int, int],
+) -> int:
+    """What a call of the network with the plan's rules takes, at the step with the most of them.
 
     frames: that go through at once.
     """
-    unet, channels, tokens = rebuilt(model.unet), int(model.unet.config.in_channels), int(model.tokenizer.model_max_length)
-    controller = Controller(unet, plan, branches, frames, latent_size, tokens)
+    copy, (tokens, width) = network.on_meta(), network.text_shape
+    controller = Controller(copy, plan, branches, frames, latent_size, tokens)
     steps = max((len(rule.steps) for rule in plan.rules), default=1)
     busiest = max(range(steps), key=lambda step: sum(rule.acts(step) for rule in plan.rules))
 
     def call() -> None:
-        rows = len(branches) * frames
-        batch = torch.empty(rows, channels, *latent_size, device="meta", dtype=model.unet.dtype)
-        text = torch.empty(rows, tokens, int(model.unet.config.cross_attention_dim), device="meta", dtype=model.unet.dtype)
+        rows, dtype = len(branches) * frames, network.network_dtype
+        batch = torch.empty(rows, network.channels, *latent_size, device="meta", dtype=dtype)
+        text = torch.empty(rows, tokens, width, device="meta", dtype=dtype)
         with controller.installed(), controller.call(busiest, slice(0, frames)):
-            unet(batch, 1, encoder_hidden_states=text)
+            copy.predict(batch, 1, text)
 
     return peak_of(call) - controller.store.predicted_bytes()
 

@@ -20,6 +20,7 @@ from vedit.diffusion.hub import BUILTIN, EMBEDDED, WEIGHED, commit_of, find_fold
 from vedit.diffusion.schedule import Schedule, read_schedule
 from vedit.diffusion.sharded import shards
 from vedit.errors import ModelError, UsageError, VeditError, nearest
+from vedit.models.sd.network import UNetNetwork
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -27,7 +28,7 @@ CODEC_PIXELS = 2 * 512 * 512  # that the autoencoder takes at once
 
 
 @dataclass
-class Model:
+class Model(UNetNetwork):
     """A loaded model. Latents are float32 whatever the network's dtype.
 
     name, folder: where it came from. revision: the commit of a Hub model, else None.

@@ -13,15 +13,14 @@ Shape letters: F frames, C channels, Y X rows and columns, L text tokens, E embe
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from vedit.diffusion.sample import Stream, at_least_float32, check_finite, predict
-from vedit.diffusion.schedule import Schedule, move
+from vedit.diffusion.schedule import move
+from vedit.models.family import Family, Network
 
 Trajectory = Callable[[int], Tensor]
 PUBLISHED_STEPS = 50
@@ -55,8 +54,7 @@ class NullStep:
 
 
 def null_text(
-    unet: Any,
-    schedule: Schedule,
+    model: Family,
     timesteps: Sequence[int],
     trajectory: Trajectory,
     text_1LE: Tensor,
@@ -71,6 +69,7 @@ def null_text(
     trajectory: the inverted latents (F, C, Y, X) by step index; one past the last gives the clip.
     text_1LE: the source prompt's embedding. Frames go through the network in chunks, also backwards.
     """
+    schedule = model.schedule
     text, empty = (at_least_float32(part.clone()) for part in (text_1LE, empty_1LE))
     moving = at_least_float32(trajectory(0))
     null = empty if settings.shared else empty.repeat(len(moving), 1, 1)
@@ -78,7 +77,7 @@ def null_text(
         level, after = schedule.level(timestep), schedule.after(timesteps, index)
         wanted = at_least_float32(trajectory(index + 1)).to(moving)
         with torch.no_grad():
-            cond = predict(unet, [Stream("src", moving, text)], timestep, index, None, frames_per_call)["src"]
+            cond = predict(model, [Stream("src", moving, text)], timestep, index, None, frames_per_call)["src"]
 
         def arrive(uncond: Tensor, at: Tensor, cond_FCYX: Tensor, start: float = level, end: float = after) -> Tensor:
             output = uncond + settings.guidance * (cond_FCYX - uncond)
@@ -86,12 +85,12 @@ def null_text(
 
         if settings.inner_steps:
             share = index / len(timesteps)
-            fit = _Fit(unet, timestep, moving, cond, wanted, arrive, settings, frames_per_call)
+            fit = _Fit(model, timestep, moving, cond, wanted, arrive, settings, frames_per_call)
             null = fit.run(null, settings.lr * (1 - share / 2), settings.early_stop + 2e-5 * PUBLISHED_STEPS * share)
         with torch.no_grad():
-            uncond = predict(unet, [Stream("src", moving, null)], timestep, index, None, frames_per_call)["src"]
+            uncond = predict(model, [Stream("src", moving, null)], timestep, index, None, frames_per_call)["src"]
             moving = arrive(uncond, moving, cond)
-        check_finite(moving, index, unet.dtype, first_frame)
+        check_finite(moving, index, model.network_dtype, first_frame)
         yield NullStep(index, timestep, null, (moving - wanted).pow(2).mean((1, 2, 3)))
 
 
@@ -99,18 +98,18 @@ class _Fit:
     """The optimisation of one step: gradients of chunks of frames are summed."""
 
     def __init__(
-        self, unet: Any, timestep: int, moving: Tensor, cond: Tensor, wanted: Tensor, arrive: Callable[..., Tensor], settings: NullText, chunk: int
+        self, network: Network, timestep: int, moving: Tensor, cond: Tensor, wanted: Tensor, arrive: Callable[..., Tensor], settings: NullText, chunk: int
     ) -> None:
-        self.unet, self.timestep, self.arrive, self.chunk = unet, timestep, arrive, chunk
+        self.network, self.timestep, self.arrive, self.chunk = network, timestep, arrive, chunk
         self.moving, self.cond, self.wanted, self.settings = moving, cond, wanted, settings
-        self.scale = HALF_SCALE if unet.dtype == torch.float16 else 1.0
+        self.scale = HALF_SCALE if network.network_dtype == torch.float16 else 1.0
 
     def run(self, null: Tensor, lr: float, stop: float) -> Tensor:
         """The embedding after Adam's steps; a step is still taken at the error that stops, as published."""
         null = null.detach().clone().requires_grad_()
         adam = torch.optim.Adam([null], lr=lr)
         running = torch.ones(len(null), 1, 1, dtype=torch.bool, device=null.device)
-        with torch.enable_grad(), _checkpointing(self.unet):
+        with torch.enable_grad(), self.network.checkpointing():
             for _ in range(self.settings.inner_steps):
                 adam.zero_grad()
                 errors_F = self.backward(null)
@@ -125,29 +124,16 @@ class _Fit:
 
     def backward(self, null: Tensor) -> Tensor:
         """Fill the gradient; the error of each frame (F,)."""
-        frames = len(self.moving)
+        frames, dtype = len(self.moving), self.network.network_dtype
         errors = []
         for first in range(0, frames, self.chunk):
             part = slice(first, min(first + self.chunk, frames))
             own = null.expand(part.stop - part.start, -1, -1) if self.settings.shared else null[part]
             moving = self.moving[part]
-            output = self.unet(moving.to(self.unet.dtype), self.timestep, encoder_hidden_states=own.to(self.unet.dtype)).sample
+            output = self.network.predict(moving.to(dtype), self.timestep, own.to(dtype))
             error = (self.arrive(at_least_float32(output), moving, self.cond[part]) - self.wanted[part]).pow(2).mean((1, 2, 3))
             (self.scale * error.sum() / (frames if self.settings.shared else 1)).backward()
             errors.append(error.detach())
         assert null.grad is not None
         null.grad /= self.scale
         return torch.cat(errors)
-
-
-@contextmanager
-def _checkpointing(unet: Any) -> Iterator[None]:
-    """Keep the activations of one block at a time while gradients are taken."""
-    on = getattr(unet, "is_gradient_checkpointing", True)
-    if not on:
-        unet.enable_gradient_checkpointing()
-    try:
-        yield
-    finally:
-        if not on:
-            unet.disable_gradient_checkpointing()

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from vedit.diffusion.attention.control import Controller, Pass
 from vedit.diffusion.attention.rules.rule import Indices
-from vedit.diffusion.schedule import Schedule, move
+from vedit.diffusion.schedule import move
 from vedit.errors import ModelError
+from vedit.models.family import Family, Network
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def branch_names(streams: Sequence[Stream]) -> list[str]:
 
 
 def predict(
-    unet: Any,
+    network: Network,
     streams: Sequence[Stream],
     timestep: int,
     step: int,
@@ -83,9 +84,10 @@ def predict(
     for part in passes(controller, step, total, frames_per_call):
         latents = [stream.latents[part.frames] for stream in streams for _ in stream.branches]
         texts = _texts(streams, controller, step, part.frames, len(latents[0]))
-        batch, text_batch = torch.cat(latents).to(unet.dtype), torch.cat(texts).to(unet.dtype)
+        dtype = network.network_dtype
+        batch, text_batch = torch.cat(latents).to(dtype), torch.cat(texts).to(dtype)
         with nullcontext() if controller is None else controller.call(step, part.frames, part.is_key_pass):
-            output = unet(batch, timestep, encoder_hidden_states=text_batch).sample
+            output = network.predict(batch, timestep, text_batch)
         if part.is_key_pass:
             continue  # it was there for its rules; these frames come again
         for name, piece in zip(names, at_least_float32(output).chunk(len(names)), strict=True):
@@ -114,8 +116,7 @@ def _texts(streams: Sequence[Stream], controller: Controller | None, step: int, 
 
 @torch.inference_mode()
 def sample(
-    unet: Any,
-    schedule: Schedule,
+    model: Family,
     timesteps: Sequence[int],
     streams: Sequence[Stream],
     controller: Controller | None = None,
@@ -130,13 +131,14 @@ def sample(
     result at the end. first_frame: index in the whole clip of this window's first frame, for messages.
     Raises ModelError when a latent stops being finite, naming step, frame and dtype.
     """
+    schedule = model.schedule
     for index in range(start, len(timesteps)):
         timestep = timesteps[index]
         level, after = schedule.level(timestep), schedule.after(timesteps, index)
         for stream in streams:
             if stream.replay is not None:
                 stream.latents = stream.replay(index)
-        outputs = predict(unet, streams, timestep, index, controller, frames_per_call)
+        outputs = predict(model, streams, timestep, index, controller, frames_per_call)
         x0: dict[str, Tensor] = {}
         for stream in streams:
             if stream.replay is not None:
@@ -149,7 +151,7 @@ def sample(
             eps = schedule.eps(output, stream.latents, level)
             x0[stream.name] = schedule.x0(output, stream.latents, level)
             stream.latents = move(stream.latents, eps, level, after)
-            check_finite(stream.latents, index, unet.dtype, first_frame)
+            check_finite(stream.latents, index, model.network_dtype, first_frame)
         latents = {stream.name: stream.latents for stream in streams}
         if controller is not None:
             latents = controller.outside("latents", "latents", latents, index, slice(0, controller.total))

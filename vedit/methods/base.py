@@ -9,7 +9,7 @@ A method module holds
     prepare      prepare(model, request, params) -> Prepared: everything that is the same for all
                  windows of a clip, read and checked once; all that --explain prints, and `run`
 
-`model` offers unet, schedule, encode_prompt(text), tokenizer, device and dtype.
+`model` is a `vedit.models.family.Family`.
 Shape letters: F frames, C channels, Y X latent rows and columns.
 """
 
@@ -24,13 +24,14 @@ from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 from torch import Tensor
 
 from vedit.diffusion.attention.control import Controller
-from vedit.diffusion.attention.locate import Select, Site, find_sites, select_sites
 from vedit.diffusion.attention.rules import LatentBlend, Plan, Rule
 from vedit.diffusion.attention.store import MapStore
 from vedit.diffusion.attention.words import WordMaps, published_scale
 from vedit.diffusion.prompts import read_prompt
 from vedit.diffusion.sample import Step, Stream, branch_names, sample
 from vedit.errors import UsageError, nearest, refuse_mistakes
+from vedit.models.family import Family, Network
+from vedit.models.sites import Select, Site, select_sites
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Span = Share | tuple[Share, Share]
@@ -220,9 +221,9 @@ def _shown(table: Mapping[str, Any], key: str) -> str:
     return value if len(value) <= 80 else f"{value[:77]}..."
 
 
-def sites_of_layers(unet: Any, kind: str, paths: Sequence[str], what: str) -> list[Site]:
+def sites_of_layers(network: Network, kind: str, paths: Sequence[str], what: str) -> list[Site]:
     """The sites of a layer list, each entry of which must name one at least; raises ModelError for one that does not."""
-    sites = find_sites(unet)
+    sites = network.sites()
     for path in paths:
         select_sites(sites, Select(kind, (path,)), what)
     return [site for site in sites if Select(kind, tuple(paths)).matches(site)]
@@ -237,7 +238,7 @@ def check_start(start_index: int, steps: int) -> None:
 class Texts:
     """The embeddings of a request's prompts, each made once, and the streams that carry them."""
 
-    def __init__(self, model: Any, request: Request, params: MethodParams) -> None:
+    def __init__(self, model: Family, request: Request, params: MethodParams) -> None:
         self.model, self.request, self.params = model, request, params
         self._made: dict[str, Tensor] = {}
 
@@ -279,7 +280,7 @@ class Looks:
 
     def __init__(
         self,
-        model: Any,
+        model: Family,
         request: Request,
         branches: Sequence[str],
         scales: Sequence[int] | None = None,
@@ -288,8 +289,8 @@ class Looks:
         self.model, self.request = model, request
         named = [branch for branch in ("src", "tgt") if branch in branches]
         self.named = named if request.wants_attention else [branch for branch in named if branch in needed]
-        sizes = (scales or (published_scale(model.unet, request.size),)) if self.named else ()
-        self.words = WordMaps(model.unet, self.named, sizes, request.size)
+        sizes = (scales or (published_scale(model, request.size),)) if self.named else ()
+        self.words = WordMaps(model, self.named, sizes, request.size)
 
     def probes(self) -> tuple[Rule, ...]:
         """What sums the maps while the network runs."""
@@ -308,9 +309,9 @@ class Looks:
         return found
 
 
-def bound(model: Any, request: Request, plan: Plan, branches: Sequence[str], frames: int) -> Controller:
+def bound(model: Family, request: Request, plan: Plan, branches: Sequence[str], frames: int) -> Controller:
     """A plan bound to the model and the clip's size; raises for sites that are missing and maps that do not fit."""
-    return Controller(model.unet, plan, branches, frames, request.size, model.tokenizer.model_max_length)
+    return Controller(model, plan, branches, frames, request.size, model.text_shape[0])
 
 
 def no_rules(window: Window) -> tuple[Rule, ...]:
@@ -319,7 +320,7 @@ def no_rules(window: Window) -> tuple[Rule, ...]:
 
 
 def sampled(
-    model: Any,
+    model: Family,
     request: Request,
     streams: Callable[[Window], list[Stream]],
     branches: tuple[str, ...],
@@ -346,8 +347,7 @@ def sampled(
         controller = bound(model, request, plan(window), branches, len(window.latents_FCYX))
         with controller.installed():
             for step in sample(
-                model.unet,
-                model.schedule,
+                model,
                 request.timesteps,
                 moving,
                 controller,

@@ -27,6 +27,7 @@ from vedit.diffusion.sample import Step
 from vedit.methods import dds, glp, p2p, pnp
 from vedit.methods.base import InversionParams, MethodParams, Prepared, Request, Texts, Window, mistakes
 from vedit.methods.glp import Params as GlpParams
+from vedit.models.family import Family
 
 SUMMARY = "Optimise the clip's latents with GLP, and sample or guide them with p2p or pnp."
 NEEDS = frozenset({"inversion", "source prompt"})
@@ -76,7 +77,7 @@ class Params(InversionParams):
         return self.backward.joins_frames
 
 
-def levels_to(model: Any, timesteps: Sequence[int], params: Params) -> list[int]:
+def levels_to(model: Family, timesteps: Sequence[int], params: Params) -> list[int]:
     """The timesteps, noisiest first, by which GLP's result is inverted to the level that sampling starts at."""
     last = timesteps[params.start_index]
     fine = model.schedule.timesteps(params.inversion_steps or params.steps)
@@ -87,11 +88,11 @@ def _plain(table: dict[str, Any]) -> dict[str, Any]:
     return {key.replace("-", "_"): value for key, value in table.items()}
 
 
-def prepare(model: Any, request: Request, params: Params) -> Prepared:
+def prepare(model: Family, request: Request, params: Params) -> Prepared:
     return (in_loop if params.form == "in-loop" else sequential)(model, request, params)
 
 
-def in_loop(model: Any, request: Request, params: Params) -> Prepared:
+def in_loop(model: Family, request: Request, params: Params) -> Prepared:
     """GLP, with the forward method's rules by iteration."""
     total, backward = model.schedule.train_steps, params.backward
     iterations = range(backward.iterations)
@@ -102,16 +103,16 @@ def in_loop(model: Any, request: Request, params: Params) -> Prepared:
         scaled = {key: start * total // params.steps for key, start in starts.items() if start is not None}
         targets = ("tgt/uncond", "tgt") if backward.guidance != 1 else ("tgt",)
         moved = settings.model_copy(update=scaled)
-        rules, notes = pnp.injections(model.unet, moved, targets, request, positions, total)
+        rules, notes = pnp.injections(model, moved, targets, request, positions, total)
         return glp.prepare(model, request, backward, rules, notes=notes)
     assert isinstance(settings, p2p.Params)
     source, target = (read_prompt(model.tokenizer, text) for text in (request.source_prompt, request.target_prompt))
-    fixed = tuple(p2p.injections(model.unet, settings, source, target, request.size, positions, total))
+    fixed = tuple(p2p.injections(model, settings, source, target, request.size, positions, total))
     about = tuple(p2p.describe(settings, source, target))
     return glp.prepare(model, request, backward, lambda window: fixed, about=about)
 
 
-def sequential(model: Any, request: Request, params: Params) -> Prepared:
+def sequential(model: Family, request: Request, params: Params) -> Prepared:
     """GLP, its result inverted with the new prompt, and the forward method from there."""
     first = glp.prepare(model, request, params.backward)
     then = FORWARD[params.forward].prepare(model, request, params.onward)
@@ -123,8 +124,7 @@ def sequential(model: Any, request: Request, params: Params) -> Prepared:
             latents, mask = step.latents["tgt"], step.mask
             yield step
         for level in invert(
-            model.unet,
-            model.schedule,
+            model,
             levels,
             latents,
             texts.of(request.target_prompt),

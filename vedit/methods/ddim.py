@@ -6,8 +6,6 @@ survives as far as the noise holds it.
 
 from __future__ import annotations
 
-from typing import Any
-
 from pydantic import Field
 
 from vedit.diffusion.sample import Stream
@@ -22,6 +20,7 @@ from vedit.methods.base import (
     hold_outside,
     sampled,
 )
+from vedit.models.family import Family
 
 SUMMARY = "Invert the clip and sample again with the new prompt."
 NEEDS = frozenset({"inversion"})
@@ -31,7 +30,7 @@ class Params(InversionParams):
     start_index: int = Field(0, ge=0, description="sampling step to start at; later keeps more of the clip")
 
 
-def prepare(model: Any, request: Request, params: Params) -> Prepared:
+def prepare(model: Family, request: Request, params: Params) -> Prepared:
     check_start(params.start_index, len(request.timesteps))
     texts = Texts(model, request, params)
 

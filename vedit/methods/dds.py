@@ -44,6 +44,7 @@ from vedit.methods.base import (
     bound,
     no_rules,
 )
+from vedit.models.family import Family
 
 SUMMARY = "Move the clip's latents towards the new prompt, step by step, without inversion."
 NEEDS: frozenset[str] = frozenset()
@@ -85,7 +86,7 @@ class Params(ScoreParams):
     pass
 
 
-def prepare(model: Any, request: Request, params: Params) -> Prepared:
+def prepare(model: Family, request: Request, params: Params) -> Prepared:
     def descend(score: Score, mask: EditMask) -> Iterator[tuple[int, Tensor]]:
         latents = score.source_FCYX
         for iteration in range(params.iterations):
@@ -97,7 +98,7 @@ def prepare(model: Any, request: Request, params: Params) -> Prepared:
 
 
 def optimised(
-    model: Any,
+    model: Family,
     request: Request,
     params: ScoreParams,
     descend: Callable[[Score, EditMask], Iterator[tuple[int, Tensor]]],
@@ -171,7 +172,7 @@ class Score:
         for stream in self.streams:
             stream.latents = add_noise(self.source_FCYX if stream.name == "src" else latents_FCYX, noise, level)
         frames = self.request.frames_per_call
-        outputs = predict(self.model.unet, self.streams, timestep, iteration, self.controller, frames)
+        outputs = predict(self.model, self.streams, timestep, iteration, self.controller, frames)
         if params.reference == "uncond":
             at = self.streams[-1].latents
             target, source = (schedule.eps(outputs[name], at, level) for name in ("tgt", "tgt/uncond"))
@@ -185,11 +186,11 @@ class Score:
         finite_F = gradient_FCYX.isfinite().flatten(1).all(1)
         self.bad = 0 if bool(finite_F.all()) else self.bad + 1
         if self.bad == 3:
-            name = str(self.model.unet.dtype).removeprefix("torch.")
+            name = str(self.model.network_dtype).removeprefix("torch.")
             frame = self.window.first_frame + int((~finite_F).nonzero()[0]) + 1
             raise ModelError(
                 f"the gradient of frame {frame} is not finite, the third time in a row (iteration {iteration + 1}, timestep {timestep}, network in {name}).",
-                *finite_advice(self.model.unet.dtype),
+                *finite_advice(self.model.network_dtype),
             )
 
 
@@ -234,7 +235,7 @@ class EditMask:
         return mask if self.own is None else mask * self.own.to(mask)
 
 
-def mask_tokens(model: Any, request: Request, params: ScoreParams) -> tuple[int, ...]:
+def mask_tokens(model: Family, request: Request, params: ScoreParams) -> tuple[int, ...]:
     """The source's tokens of `mask_words`; raises UsageError for a word that is not there."""
     if not params.mask_words:
         return ()

@@ -35,6 +35,7 @@ from vedit.diffusion.purify import Axes, frame_axes, purify, purify_latents
 from vedit.diffusion.purify import Window as Rows
 from vedit.methods import dds
 from vedit.methods.base import Prepared, Request, Window, no_rules
+from vedit.models.family import Family
 
 SUMMARY = "Move the clip's latents towards the new prompt along directions that stay the same."
 NEEDS: frozenset[str] = frozenset()
@@ -86,7 +87,7 @@ class Params(dds.ScoreParams):
 
 
 def prepare(
-    model: Any,
+    model: Family,
     request: Request,
     params: Params,
     rules: Callable[[Window], tuple[Rule, ...]] = no_rules,

@@ -26,7 +26,6 @@ import torch
 from pydantic import AliasChoices, Field
 from torch import Tensor
 
-from vedit.diffusion.attention.locate import Select, find_sites
 from vedit.diffusion.attention.rules import Call, LatentBlend, MapColumns, Replace, Rule, step_range
 from vedit.diffusion.attention.store import MapStore
 from vedit.diffusion.attention.words import WordMaps
@@ -50,6 +49,8 @@ from vedit.methods.base import (
     hold_outside,
     sampled,
 )
+from vedit.models.family import Family, Network
+from vedit.models.sites import Select
 
 SUMMARY = "Swap, add or re-weight words of the prompt; everything else keeps its place."
 NEEDS = frozenset({"inversion", "source prompt"})
@@ -146,7 +147,7 @@ def column_edit(params: Params, source: Prompt, target: Prompt, steps: int) -> C
     return ColumnEdit(c_T, alpha_NT)
 
 
-def prepare(model: Any, request: Request, params: Params) -> Prepared:
+def prepare(model: Family, request: Request, params: Params) -> Prepared:
     """Raises UsageError for words that do not occur and prompts that do not fit."""
     steps = len(request.timesteps)
     check_start(params.start_index, steps)
@@ -154,7 +155,7 @@ def prepare(model: Any, request: Request, params: Params) -> Prepared:
     check_words(params, source, target)
     is_single = params.source_branch == "replay" or params.guidance == 1
     branches = branches_of(params.guidance, *(("src",) if is_single else ("src/uncond", "src")))
-    injected = tuple(injections(model.unet, params, source, target, request.size, range(steps), steps))
+    injected = tuple(injections(model, params, source, target, request.size, range(steps), steps))
     needed = ("src", "tgt") if params.blends else ()
     looks = Looks(model, request, branches, params.blend_scales, needed)
     texts = Texts(model, request, params)
@@ -181,7 +182,7 @@ def prepare(model: Any, request: Request, params: Params) -> Prepared:
 
 
 def injections(
-    unet: Any, params: Params, source: Prompt, target: Prompt, size: tuple[int, int], positions: Sequence[int], steps: int
+    network: Network, params: Params, source: Prompt, target: Prompt, size: tuple[int, int], positions: Sequence[int], steps: int
 ) -> Iterator[MapColumns | Replace]:
     """Cross maps edited in the branch "tgt", and self-attention taken over from "src".
 
@@ -195,15 +196,15 @@ def injections(
     table = step_range(steps, *as_pair(params.self_replace))
     injecting = tuple(table[position] for position in positions)
     if any(injecting):
-        yield Replace(_self_sites(unet, params.self_max_tokens, size), "src", ("tgt",), injecting, name="self-attention")
+        yield Replace(_self_sites(network, params.self_max_tokens, size), "src", ("tgt",), injecting, name="self-attention")
 
 
-def _self_sites(unet: Any, max_tokens: int, size: tuple[int, int]) -> Select:
+def _self_sites(network: Network, max_tokens: int, size: tuple[int, int]) -> Select:
     """Self-attention modules with at most so many tokens; of a picture that is not square, in the square on its shorter side.
 
     The limit stands for a level of the network, which is the same for a wide picture and for its centre.
     """
-    sites = [site for site in find_sites(unet) if site.kind == "self"]
+    sites = [site for site in network.sites() if site.kind == "self"]
     tokens = {site.scale: min(site.grid(size)) ** 2 for site in sites}
     scales = tuple(sorted(scale for scale, count in tokens.items() if count <= max_tokens))
     if not scales:

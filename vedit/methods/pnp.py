@@ -12,11 +12,10 @@ attention modules in forward order (docs/methods.md 4.1).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from pydantic import AliasChoices, Field
 
-from vedit.diffusion.attention.locate import Select
 from vedit.diffusion.attention.rules import Replace, Rule, Steps, step_range
 from vedit.diffusion.sample import Stream
 from vedit.methods.base import (
@@ -33,6 +32,8 @@ from vedit.methods.base import (
     sampled,
     sites_of_layers,
 )
+from vedit.models.family import Family, Network
+from vedit.models.sites import Select
 
 SUMMARY = "Keep the clip's layout by its features and self-attention; the prompt sets the look."
 NEEDS = frozenset({"inversion"})
@@ -68,12 +69,12 @@ class Params(InversionParams):
     skip_layer_structure: int = Field(0, ge=0, description="first attention module that injects self-attention")
 
 
-def prepare(model: Any, request: Request, params: Params) -> Prepared:
+def prepare(model: Family, request: Request, params: Params) -> Prepared:
     """Raises ModelError for a layer that the model does not have."""
     steps = len(request.timesteps)
     check_start(params.start_index, steps)
     branches, texts = branches_of(params.guidance, "src"), Texts(model, request, params)
-    injected = injections(model.unet, params, branches[1:], request, range(steps), steps)
+    injected = injections(model, params, branches[1:], request, range(steps), steps)
 
     def streams(window: Window) -> list[Stream]:
         start = window.trajectory(params.start_index)
@@ -98,7 +99,7 @@ class Injected(NamedTuple):
 
 
 def injections(
-    unet: Any,
+    network: Network,
     params: Params,
     targets: tuple[str, ...],
     request: Request,
@@ -114,7 +115,7 @@ def injections(
         table = step_range(steps, 0.0, until)
         return tuple(position >= first and table[position] for position in positions)
 
-    fixed = tuple(_structure(unet, params, targets, span))
+    fixed = tuple(_structure(network, params, targets, span))
     content = Select("self", first_layer=params.skip_layer_content)
     notes = []
     if params.content_from is not None and not request.has_mask:
@@ -131,15 +132,15 @@ def injections(
     return Injected(rules, tuple(notes))
 
 
-def _structure(unet: Any, params: Params, targets: tuple[str, ...], span: Callable[[int, float], Steps]) -> Iterator[Rule]:
+def _structure(network: Network, params: Params, targets: tuple[str, ...], span: Callable[[int, float], Steps]) -> Iterator[Rule]:
     """What holds the layout: residual features, and the source's queries and keys."""
     features = span(params.structure_from, params.feature_until)
     attention = span(params.structure_from, params.attention_until)
     if any(features) and params.feature_layers:
-        found = sites_of_layers(unet, "conv", params.feature_layers, "feature_layers")
+        found = sites_of_layers(network, "conv", params.feature_layers, "feature_layers")
         yield Replace(Select("conv", params.feature_layers, expect=len(found)), "src", targets, features, name="features")
     if any(attention) and params.attention_layers:
-        found = sites_of_layers(unet, "self", params.attention_layers, "attention_layers")
+        found = sites_of_layers(network, "self", params.attention_layers, "attention_layers")
         expected = sum(site.layer >= params.skip_layer_structure for site in found)
         select = Select("self", params.attention_layers, first_layer=params.skip_layer_structure, expect=expected or None)
         yield Replace(select, "src", targets, attention, name="self-attention")

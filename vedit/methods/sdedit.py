@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any
 
 from pydantic import Field
 from torch import Tensor
@@ -26,6 +25,7 @@ from vedit.methods.base import (
     hold_outside,
     sampled,
 )
+from vedit.models.family import Family
 
 SUMMARY = "Add noise to the clip and sample it away with the new prompt."
 NEEDS: frozenset[str] = frozenset()
@@ -36,7 +36,7 @@ class Params(SamplingParams):
     shared_noise: bool = Field(True, description="the same noise for all frames, against flicker")
 
 
-def prepare(model: Any, request: Request, params: Params) -> Prepared:
+def prepare(model: Family, request: Request, params: Params) -> Prepared:
     steps = len(request.timesteps)
     taken = int(params.strength * steps + 1e-9)
     if taken < 1:

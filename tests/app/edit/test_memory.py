@@ -18,11 +18,12 @@ from vedit.app.edit.memory import check_memory, need_of
 from vedit.app.edit.video import edit_video
 from vedit.app.edit.windows import Edit
 from vedit.app.media.gif import Settings
-from vedit.diffusion.memory import Live, codec_peak, network_peak, weight_bytes
+from vedit.diffusion.memory import Live, codec_peak, network_peak
 from vedit.diffusion.models import Model
 from vedit.diffusion.sample import Stream, branch_names, predict
 from vedit.errors import MemoryBudgetError
 from vedit.methods.base import bound
+from vedit.models.sd.network import weight_bytes
 
 MIB = 2**20
 WORDS = {"steps": 3, "blend_words": ["cat"], "blend_scales": [1], "guidance": 3.0}
@@ -57,7 +58,7 @@ def test_a_call_takes_what_is_predicted(model: Model, clip: str, method: str, pa
 
     def call() -> None:
         with controller.installed():
-            predict(model.unet, streams, 501, 0, controller, 3)
+            predict(model, streams, 501, 0, controller, 3)
 
     taken = actual(call) - controller.store.predicted_bytes()
     # fused attention on a CPU keeps the sums of its rows too; the batch itself is made inside `predict`

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from tests.diffusion.tiny import SIDE, TinyModel, latents
 from vedit.diffusion.attention.control import Controller
-from vedit.diffusion.attention.locate import Select
 from vedit.diffusion.attention.rules import Call, Plan, Rule, Tensors
 from vedit.diffusion.sample import Stream, branch_names, predict
+from vedit.models.sites import Select
 
 ALWAYS = (True,) * 4
 BRANCHES = {"src": 0, "tgt": 1}
@@ -50,9 +50,9 @@ def two(model: TinyModel, frames: int = FRAMES) -> list[Stream]:
 def predicted(model: TinyModel, *rules: Rule, frames: int = FRAMES, frames_per_call: int = 8, step: int = 0) -> dict[str, Tensor]:
     """The network's output for both branches under some rules."""
     streams = two(model, frames)
-    controller = Controller(model.unet, Plan(rules), branch_names(streams), frames, (SIDE, SIDE), 20)
+    controller = Controller(model, Plan(rules), branch_names(streams), frames, (SIDE, SIDE), 20)
     with torch.inference_mode(), controller.installed():
-        return predict(model.unet, streams, TIMESTEP, step, controller, frames_per_call)
+        return predict(model, streams, TIMESTEP, step, controller, frames_per_call)
 
 
 FINEST = Select("self", ("up_blocks.3.attentions.2",), expect=1)

@@ -7,10 +7,10 @@ import torch
 
 from tests.diffusion.rules.site import ALWAYS, BRANCHES, FINEST, FRAMES, TOKENS, attention, call, predicted, tensors
 from tests.diffusion.tiny import TinyModel
-from vedit.diffusion.attention.attach import attend
-from vedit.diffusion.attention.locate import Select
 from vedit.diffusion.attention.rules import Bias, KeyMask, MapColumns, Rule, Tensors
 from vedit.diffusion.attention.rules.rule import Call, Stage
+from vedit.models.sd.attach import attend
+from vedit.models.sites import Select
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,8 @@ import torch
 
 from tests.diffusion.rules.site import ALWAYS, FINEST, attention, call, predicted, tensors
 from tests.diffusion.tiny import TinyModel
-from vedit.diffusion.attention.locate import Select
 from vedit.diffusion.attention.rules import Concat
+from vedit.models.sites import Select
 
 
 def test_the_sources_keys_and_values_stand_behind_the_targets_own() -> None:

@@ -7,9 +7,9 @@ import torch
 
 from tests.diffusion.rules.site import ALWAYS, FINEST, FRAMES, HEADS, TOKENS, attention, call, predicted, tensors
 from tests.diffusion.tiny import TinyModel
-from vedit.diffusion.attention.locate import Select
 from vedit.diffusion.attention.rules import Gather, Scatter
 from vedit.diffusion.attention.rules.rule import Shape
+from vedit.models.sites import Select
 
 
 @pytest.fixture(scope="module")

@@ -12,10 +12,10 @@ from vedit.diffusion.sample import Stream, branch_names, sample
 def run(*rules: LatentBlend, steps: int = 4) -> list[dict[str, torch.Tensor]]:
     model = TinyModel()
     streams = two(model)
-    controller = Controller(model.unet, Plan(rules), branch_names(streams), 3, (SIDE, SIDE), 20)
+    controller = Controller(model, Plan(rules), branch_names(streams), 3, (SIDE, SIDE), 20)
     with controller.installed():
         timesteps = model.schedule.timesteps(steps)
-        return [dict(step.latents) for step in sample(model.unet, model.schedule, timesteps, streams, controller)]
+        return [dict(step.latents) for step in sample(model, timesteps, streams, controller)]
 
 
 def test_outside_the_mask_stands_another_stream_after_each_step() -> None:
@@ -50,7 +50,7 @@ def test_an_embedding_by_step_equals_a_stream_with_that_text() -> None:
     by_text = [Stream("src", latents(3, 1), model.encode_prompt("a cat")), Stream("tgt", latents(3, 2), other)]
     from vedit.diffusion.sample import predict
 
-    expected = predict(model.unet, by_text, 501, 0, None, 8)
+    expected = predict(model, by_text, 501, 0, None, 8)
     assert torch.equal(by_rule["tgt"], expected["tgt"]) and torch.equal(by_rule["src"], expected["src"])
     later = predicted(model, Embedding("tgt", lambda step: other, (True, False)), step=1)
     assert torch.equal(later["tgt"], predicted(model)["tgt"])

@@ -4,8 +4,8 @@ import torch
 
 from tests.diffusion.rules.site import ALWAYS, FINEST, FRAMES, HEADS, TOKENS, call, predicted, tensors
 from tests.diffusion.tiny import TinyModel
-from vedit.diffusion.attention.locate import Select
 from vedit.diffusion.attention.rules import BlendOut, Call, MapColumns, Override, Tensors
+from vedit.models.sites import Select
 
 SELF = Select("self")
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from tests.diffusion.rules.site import ALWAYS, FINEST, FRAMES, call, tensors
-from vedit.diffusion.attention.locate import Select
 from vedit.diffusion.attention.rules import Replace
+from vedit.models.sites import Select
 
 
 def test_the_target_gets_the_sources_tensors_and_nobody_else_changes() -> None:

@@ -10,10 +10,10 @@ import pytest
 from tests.diffusion.rules.site import ALWAYS, FINEST, predicted
 from tests.diffusion.tiny import SIDE, TinyModel
 from vedit.diffusion.attention.control import Controller
-from vedit.diffusion.attention.locate import Select
 from vedit.diffusion.attention.rules import BlendOut, Gather, KeyMask, LatentBlend, MapColumns, Plan, Probe, Replace, Rule
 from vedit.diffusion.attention.rules.rule import Call, Part, Tensors
 from vedit.errors import UsageError
+from vedit.models.sites import Select
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def model() -> TinyModel:
 
 
 def bound(model: TinyModel, *rules: Rule, frames: int = 5) -> Controller:
-    return Controller(model.unet, Plan(rules), ["src", "tgt"], frames, (SIDE, SIDE), 20)
+    return Controller(model, Plan(rules), ["src", "tgt"], frames, (SIDE, SIDE), 20)
 
 
 def value(steps: tuple[bool, ...] = ALWAYS, order: int | None = None, select: Select = FINEST) -> Replace:
@@ -106,8 +106,8 @@ def test_a_probe_counts_every_frame_once_when_keyframes_come_twice(model: TinyMo
     streams = two(model, 3)
     keyed = Gather(Select("self"), ("tgt",), ("keyframes",), ALWAYS, chosen=lambda step: (0, 2))
     plan = Plan((keyed,), (Probe(Select("cross", scales=(4,)), "tgt", "maps"),))
-    controller = Controller(model.unet, plan, branch_names(streams), 3, (SIDE, SIDE), 20)
+    controller = Controller(model, plan, branch_names(streams), 3, (SIDE, SIDE), 20)
     with torch.inference_mode(), controller.installed():
-        predict(model.unet, streams, 501, 0, controller, 2)
+        predict(model, streams, 501, 0, controller, 2)
     torch.testing.assert_close(controller.store.sums["maps"].sum(-1), torch.ones(3, 4))
     assert controller.held > 0

@@ -97,7 +97,7 @@ def edit_case(
         kept = inversions if inversions is not None else {}
         if key not in kept:
             levels = list(
-                invert(model.unet, model.schedule, model.schedule.timesteps(key[0]), latents, model.encode_prompt(case.source_prompt), fixed_point=key[1])
+                invert(model, model.schedule.timesteps(key[0]), latents, model.encode_prompt(case.source_prompt), fixed_point=key[1])
             )
             kept[key] = [*({level.timestep: level.latents for level in levels}[t] for t in timesteps), latents]
         trajectory = kept[key].__getitem__

@@ -50,7 +50,7 @@ def disk_bytes(edit: Edit) -> int:
     pixels = edit.pixels
     frames = sum(array.size for array in (pixels.frames_FYX3, pixels.full_FYX3) if array is not None) + pixels.shown_FYX3.size
     rows, columns = edit.model.latent_size(pixels.selection.shape)
-    level = 4 * int(edit.model.unet.config.in_channels) * rows * columns * edit.frames
+    level = 4 * edit.model.channels * rows * columns * edit.frames
     return int(frames) + (level * (len(edit.timesteps) + 1) if "inversion" in edit.module.NEEDS else 0)
 
 
@@ -85,12 +85,12 @@ def _measured(model: Any, size: tuple[int, int]) -> float:
 
     from vedit.diffusion.sample import Stream, predict
 
-    text = torch.zeros(1, int(model.tokenizer.model_max_length), int(model.unet.config.cross_attention_dim), device=model.device)
-    latents = torch.zeros(1, int(model.unet.config.in_channels), *size, device=model.device)
+    text = torch.zeros(1, *model.text_shape, device=model.device)
+    latents = torch.zeros(1, model.channels, *size, device=model.device)
     spans = []
     for _ in range(2):
         begin = time.perf_counter()
         with torch.inference_mode():
-            float(predict(model.unet, [Stream("src", latents, text)], 1, 0, None, 1)["src"].sum())  # the sum waits for the device
+            float(predict(model, [Stream("src", latents, text)], 1, 0, None, 1)["src"].sum())  # the sum waits for the device
         spans.append(time.perf_counter() - begin)
     return min(spans)

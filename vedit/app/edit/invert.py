@@ -123,7 +123,7 @@ def _write_ddim(model: Model, pixels: Pixels, path: str, settings: InversionSett
     text = model.encode_prompt(settings.prompt)
     timesteps = model.schedule.timesteps(settings.steps)
     frames = len(pixels.durations)
-    shape = (frames, int(model.unet.config.in_channels), *model.latent_size(pixels.selection.shape))
+    shape = (frames, model.channels, *model.latent_size(pixels.selection.shape))
     kept = kept_levels(model, settings)
     # cleanest level first, the order in which inversion makes them
     shapes: dict[str, tuple[int, ...]] = {"z0": shape, "text/source": tuple(text.shape), **{f"latents/{t:04d}": shape for t in reversed(kept)}}
@@ -147,7 +147,7 @@ def _write_ddim(model: Model, pixels: Pixels, path: str, settings: InversionSett
                     reached, latents = None, model.encode_frames(from_bytes(pixels.frames_FYX3[part]))
                     writer.write("z0", latents, part.start)
                 for step in invert(
-                    model.unet, model.schedule, timesteps, latents, text,
+                    model, timesteps, latents, text,
                     fixed_point=settings.fixed_point, frames_per_call=settings.frames_per_call, first_frame=part.start, reached=reached,
                 ):  # fmt: skip
                     latents = step.latents
@@ -203,7 +203,7 @@ def _write_null_text(model: Model, plain: Artefact, path: str, settings: Inversi
                     return plain.latents(timesteps[index] if index < len(timesteps) else None, part).to(model.device)
 
                 for step in null_text(
-                    model.unet, model.schedule, timesteps, trajectory, text, empty, null,
+                    model, timesteps, trajectory, text, empty, null,
                     frames_per_call=settings.frames_per_call, first_frame=part.start,
                 ):  # fmt: skip
                     writer.write(f"uncond/{step.timestep:04d}", step.embedding, 0 if len(step.embedding) == 1 else part.start)
@@ -229,7 +229,7 @@ def reconstruct(model: Model, artefact: Artefact, steps: int, frames: slice = sl
         stream.guidance = float(artefact.facts["null"]["guidance"])
         artefact.check_null_text(timesteps, stream.guidance)
         stream.uncond = lambda index: artefact.uncond(timesteps[index], frames).to(model.device)
-    for _ in sample(model.unet, model.schedule, timesteps, [stream], frames_per_call=frames_per_call):
+    for _ in sample(model, timesteps, [stream], frames_per_call=frames_per_call):
         pass
     return stream.latents
 

@@ -16,9 +16,10 @@ MIB = 2**20
 
 def need_of(edit: Edit, frames_per_call: int | None = None, offload: str | None = None) -> Need:
     """What an edit takes at most, by parts; with other settings than its own if they are given."""
-    from vedit.diffusion.memory import MARGIN, Need, codec_peak, network_peak, weight_bytes
+    from vedit.diffusion.memory import MARGIN, Need, codec_peak, network_peak
     from vedit.diffusion.models import codec_frames
     from vedit.methods.base import bound
+    from vedit.models.sd.network import weight_bytes
 
     model, prepared = edit.model, edit.prepared
     offload = offload or model.offload
@@ -28,15 +29,15 @@ def need_of(edit: Edit, frames_per_call: int | None = None, offload: str | None 
     size = model.latent_size(edit.pixels.selection.shape)
     controller = bound(model, edit.request, prepared.plan, prepared.branches, window)
     kept = controller.store.predicted_bytes() + controller.held
-    latents = 4 * int(model.unet.config.in_channels) * size[0] * size[1] * window
+    latents = 4 * model.channels * size[0] * size[1] * window
     text, codec = weight_bytes(model.text_encoder), weight_bytes(model.vae)
     # latents of each branch, the network's answer and what the step makes of them
     held = kept + prepared.held_bytes * window // edit.window + 4 * len(prepared.branches) * latents
     network = int(network_peak(model, prepared.plan, prepared.branches, calls, size) * MARGIN)
     coding = int(codec_peak(model, codec_frames(calls, size[0] * size[1] * model.scale**2), size) * MARGIN)
     if offload == "none":
-        return Need(weight_bytes(model.unet) + codec + text, max(network, coding), held)
-    unet = weight_bytes(model.unet) if offload == "model" else 0
+        return Need(model.network_bytes() + codec + text, max(network, coding), held)
+    unet = model.network_bytes() if offload == "model" else 0
     return Need(unet, max(network, coding + codec, text), held)
 
 

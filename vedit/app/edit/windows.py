@@ -83,7 +83,7 @@ class Edit:
             source_prompt=self.source,
             target_prompt=job.target,
             timesteps=tuple(self.timesteps),
-            shape=(int(self.model.unet.config.in_channels), *self.model.latent_size(self.pixels.selection.shape)),
+            shape=(self.model.channels, *self.model.latent_size(self.pixels.selection.shape)),
             frames=self.window,
             has_mask=self.mask is not None,
             seed=job.seed,

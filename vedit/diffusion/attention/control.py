@@ -12,13 +12,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from vedit.diffusion.attention.attach import attached
-from vedit.diffusion.attention.locate import Site, find_sites, select_sites
-from vedit.diffusion.attention.rules.rule import FRAMES, Call, Indices, Plan, Rule, Shape, Stage, Tensors
+from vedit.diffusion.attention.rules.rule import FRAMES, Call, Indices, Plan, Rule, Shape
 from vedit.diffusion.attention.store import MapSize, MapStore
+from vedit.models.family import Network
+from vedit.models.sites import Site, select_sites
+from vedit.models.tensors import Stage, Tensors
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Controller:
 
     def __init__(
         self,
-        unet: Any,
+        network: Network,
         plan: Plan,
         branches: Sequence[str],
         frames: int,
@@ -49,7 +49,7 @@ class Controller:
         budget: int = 2 * 2**30,
     ) -> None:
         plan.check(branches)
-        self.unet, self.total = unet, frames
+        self.network, self.total = network, frames
         self.branches = {name: place for place, name in enumerate(branches)}
         self.matched: list[tuple[Rule, list[Site]]] = []
         self.sites: dict[str, Site] = {}
@@ -58,7 +58,7 @@ class Controller:
         self._memory: dict[tuple[int, str], dict[Any, Any]] = {}
         sizes: list[MapSize] = []
         self.held = 0
-        sites = find_sites(unet)
+        sites = network.sites()
         for rule in plan.ordered:
             found = [] if rule.select is None else select_sites(sites, rule.select, rule.name)
             self.matched.append((rule, found))
@@ -86,13 +86,13 @@ class Controller:
         for rows, columns in grids:
             here = [site for site in found if self.grids[site.path] == (rows, columns)]
             keys = text_tokens if rule.select.kind == "cross" else rows * columns
-            width = max(_width(self.unet.get_submodule(site.path)) for site in here)
+            width = max(self.network.width(site) for site in here)
             yield Shape(frames, rows * columns, keys, width, len(here))
 
     @contextmanager
     def installed(self) -> Iterator[Controller]:
         """Put processors and hooks in place; the model is itself again on any exit."""
-        with attached(self.unet, [self.sites[path] for path in self._at if path], self):
+        with self.network.attached([self.sites[path] for path in self._at if path], self):
             yield self
 
     def passes(self, step: int, frames_per_call: int) -> Iterator[Pass]:
@@ -160,9 +160,3 @@ def _within(frames: Indices, part: slice) -> Indices:
     if isinstance(frames, slice):
         return slice(frames.start + part.start, frames.start + part.stop)
     return list(frames)[part]
-
-
-def _width(module: Any) -> int:
-    """Numbers that a token holds at a site."""
-    weight: torch.Tensor = (module.to_k if hasattr(module, "to_k") else module).weight
-    return int(weight.shape[0])

@@ -6,14 +6,14 @@ Shape letters: F frames, Q query tokens, L text tokens, y x rows and columns of 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from torch import Tensor
 
-from vedit.diffusion.attention.locate import Select, find_sites, select_sites
 from vedit.diffusion.attention.rules import Probe
 from vedit.diffusion.attention.store import MapStore
 from vedit.diffusion.blend import finest, word_map
+from vedit.models.family import Network
+from vedit.models.sites import Select, select_sites
 
 MAP_SIDE = 16  # the published masks are made of 16x16 maps
 
@@ -25,9 +25,9 @@ class WordMaps:
     size: rows and columns of the latent. Raises ModelError for a scale without cross-attention.
     """
 
-    def __init__(self, unet: Any, branches: Sequence[str], scales: Sequence[int], size: tuple[int, int], what: str = "scales") -> None:
+    def __init__(self, network: Network, branches: Sequence[str], scales: Sequence[int], size: tuple[int, int], what: str = "scales") -> None:
         self.branches, self.grids, self.weights = tuple(branches), dict[int, tuple[int, int]](), dict[int, int]()
-        sites = find_sites(unet)
+        sites = network.sites()
         for scale in scales:
             found = select_sites(sites, Select("cross", scales=(scale,)), what)
             self.grids[scale], self.weights[scale] = found[0].grid(size), len(found)
@@ -46,7 +46,7 @@ class WordMaps:
         return finest(maps, list(self.weights.values()))
 
 
-def published_scale(unet: Any, size: tuple[int, int]) -> int:
+def published_scale(network: Network, size: tuple[int, int]) -> int:
     """The scale whose maps have a shorter side nearest to 16: 4 for pictures whose own is 512 pixels."""
-    sites = [site for site in find_sites(unet) if site.kind == "cross"]
+    sites = [site for site in network.sites() if site.kind == "cross"]
     return min(sites, key=lambda site: (abs(min(site.grid(size)) - MAP_SIDE), site.scale)).scale

@@ -8,7 +8,8 @@ from vedit.diffusion.attention.rules.latents import Embedding, LatentBlend
 from vedit.diffusion.attention.rules.output import BlendOut, Override
 from vedit.diffusion.attention.rules.probe import Probe
 from vedit.diffusion.attention.rules.replace import Replace
-from vedit.diffusion.attention.rules.rule import Call, Plan, Rule, Shape, Steps, Tensors, step_range
+from vedit.diffusion.attention.rules.rule import Call, Plan, Rule, Shape, Steps, step_range
+from vedit.models.tensors import Tensors
 
 __all__ = [
     "Bias",

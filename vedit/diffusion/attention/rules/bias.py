@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from vedit.diffusion.attention.locate import Select
-from vedit.diffusion.attention.rules.rule import Call, Part, Rule, Stage, Steps, Tensors
+from vedit.diffusion.attention.rules.rule import Call, Rule, Steps
+from vedit.models.sites import Select
+from vedit.models.tensors import Part, Stage, Tensors
 
 
 def _add(tensors: Tensors, branch: str, bias: Tensor) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from vedit.diffusion.attention.locate import Select
-from vedit.diffusion.attention.rules.rule import Call, EditMaps, Part, Rule, Stage, Steps, Tensors
+from vedit.diffusion.attention.rules.rule import Call, EditMaps, Rule, Steps
+from vedit.models.sites import Select
+from vedit.models.tensors import Part, Stage, Tensors
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from vedit.diffusion.attention.locate import Select
-from vedit.diffusion.attention.rules.rule import Call, Frames, Part, Rule, Shape, Stage, Steps, Tensors
+from vedit.diffusion.attention.rules.rule import Call, Rule, Shape, Steps
+from vedit.models.sites import Select
+from vedit.models.tensors import Frames, Part, Stage, Tensors
 
 Source = Literal["own", "first", "previous", "all", "keyframes"]
 

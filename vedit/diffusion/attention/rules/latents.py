@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from vedit.diffusion.attention.rules.rule import Call, Part, Rule, Stage, Steps, Tensors
+from vedit.diffusion.attention.rules.rule import Call, Rule, Steps
 from vedit.diffusion.blend import blend
+from vedit.models.tensors import Part, Stage, Tensors
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from vedit.diffusion.attention.locate import Select
-from vedit.diffusion.attention.rules.rule import LAST, Call, Part, Rule, Shape, Stage, Steps, Tensors
+from vedit.diffusion.attention.rules.rule import LAST, Call, Rule, Shape, Steps
 from vedit.diffusion.attention.store import MapSize
+from vedit.models.sites import Select
+from vedit.models.tensors import Part, Stage, Tensors
 
 
 @dataclass(frozen=True)

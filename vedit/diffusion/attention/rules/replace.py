@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from vedit.diffusion.attention.locate import Select
-from vedit.diffusion.attention.rules.rule import Call, Part, Rule, Stage, Steps, Tensors, mixed
+from vedit.diffusion.attention.rules.rule import Call, Rule, Steps, mixed
+from vedit.models.sites import Select
+from vedit.models.tensors import Part, Stage, Tensors
 
 MAPS = ("q", "k")
 

@@ -17,20 +17,19 @@ C channels, Y X rows and columns, L text tokens, E embedding width.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from vedit.diffusion.attention.locate import Select, Site
 from vedit.diffusion.attention.store import MapSize, MapStore
 from vedit.diffusion.blend import resize_mask
 from vedit.errors import UsageError
+from vedit.models.sites import Select, Site
+from vedit.models.tensors import Frames, Part, Stage, Tensors
 
-Stage = Literal["inputs", "pre", "qkv", "maps", "output", "latents"]
-Frames = Literal["each", "call", "keyframes", "all"]
 STAGES: tuple[Stage, ...] = ("inputs", "pre", "qkv", "maps", "output", "latents")
 FRAMES: tuple[Frames, ...] = ("each", "call", "keyframes", "all")  # from narrow to wide
 TENSORS: dict[Stage, frozenset[str]] = {
@@ -44,7 +43,6 @@ TENSORS: dict[Stage, frozenset[str]] = {
 LAST = 1000  # the order of a rule that only looks
 
 Steps = tuple[bool, ...]
-Part = tuple[str, str]  # the name of a tensor, and a branch
 Indices = slice | Sequence[int]
 
 
@@ -104,61 +102,6 @@ class Call:
     def tokens(self, mask_F1YX: Tensor, device: torch.device) -> Tensor:
         """The same by token, (F, 1, T, 1), as heads x tokens x width broadcast."""
         return self.mask(mask_F1YX, device).flatten(1)[:, None, :, None]
-
-
-class Tensors:
-    """The tensors of a module in one call, by name and branch.
-
-    They come stacked, (B, F, ...), and are stacked again only if a rule wrote one.
-    """
-
-    def __init__(self, stacked: Mapping[str, Tensor], branches: Mapping[str, int]) -> None:
-        self._stacked = dict(stacked)
-        self._branches = branches
-        self._rows: dict[str, list[Any]] = {}
-
-    def __getitem__(self, part: Part) -> Tensor:
-        name, branch = part
-        row = self._rows[name][self._branches[branch]] if name in self._rows else self._stacked[name][self._branches[branch]]
-        assert isinstance(row, Tensor)
-        return row
-
-    def __setitem__(self, part: Part, value: Tensor) -> None:
-        name, branch = part
-        if name not in self._rows:
-            self._rows[name] = list(self._stacked[name].unbind(0)) if name in self._stacked else [None] * len(self._branches)
-        self._rows[name][self._branches[branch]] = value
-
-    def get(self, name: str, branch: str) -> Tensor | None:
-        """A tensor that need not have been written, such as a bias."""
-        return self._rows[name][self._branches[branch]] if name in self._rows else None
-
-    def rows(self, name: str) -> list[Any]:
-        """By branch; their token counts differ where a rule joined tokens."""
-        return self._rows[name] if name in self._rows else list(self._stacked[name].unbind(0))
-
-    def stacked(self, name: str) -> Tensor:
-        """(B, F, ...); the rows must be of one size."""
-        return torch.stack(self._rows[name]) if name in self._rows else self._stacked[name]
-
-    def put(self, name: str, stacked: Tensor) -> None:
-        """Give the rows of all branches at once."""
-        self._stacked[name] = stacked
-
-    def is_ragged(self, name: str) -> bool:
-        return name in self._rows and len({row.shape for row in self._rows[name]}) > 1
-
-
-class Applier(Protocol):
-    """What the attention of a model family asks of a controller."""
-
-    branches: dict[str, int]
-
-    def acting(self, path: str, stage: Stage) -> list[Rule]:
-        """The rules of a stage that act at a module in the current step."""
-
-    def apply(self, rules: Sequence[Rule], path: str, tensors: Tensors, frames: slice | None = None) -> None:
-        """Apply rules to the tensors of a module. frames: places in the call, where only some are given."""
 
 
 class Rule(ABC):

@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vedit.diffusion.attention.locate import Site
-from vedit.diffusion.attention.rules.rule import Applier, Rule, Tensors
+from vedit.models.sites import Site
+from vedit.models.tensors import Acting, Applier, Tensors
 
 MAP_BYTES = 16 * 2**20  # explicit maps of one branch made at a time; at least those of a frame
 
@@ -115,7 +115,7 @@ def _explicit(
     path: str,
     tensors: Tensors,
     out_BFNQD: Tensor,
-    rules: Sequence[Rule],
+    rules: Sequence[Acting],
     wanted: Sequence[str],
     written: set[str],
     scale: float,

@@ -1,0 +1,87 @@
+"""The network half of a model in Stable Diffusion's layout: what its UNet and its tokenizer say of themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vedit.models.sd.attach import attached
+from vedit.models.sd.sites import find_sites
+from vedit.models.sites import Site
+from vedit.models.tensors import Applier
+
+
+class UNetNetwork:
+    """What the engine asks of a network, answered by a `UNet2DConditionModel` in `unet` and a CLIP tokenizer in `tokenizer`."""
+
+    unet: Any
+    tokenizer: Any
+
+    @property
+    def network_dtype(self) -> torch.dtype:
+        dtype: torch.dtype = self.unet.dtype
+        return dtype
+
+    @property
+    def channels(self) -> int:
+        return int(self.unet.config.in_channels)
+
+    @property
+    def text_shape(self) -> tuple[int, int]:
+        return int(self.tokenizer.model_max_length), int(self.unet.config.cross_attention_dim)
+
+    def predict(self, latents_FCYX: Tensor, timestep: int, text_FLE: Tensor) -> Tensor:
+        output: Tensor = self.unet(latents_FCYX, timestep, encoder_hidden_states=text_FLE).sample
+        return output
+
+    def sites(self) -> list[Site]:
+        return find_sites(self.unet)
+
+    def width(self, site: Site) -> int:
+        module = self.unet.get_submodule(site.path)
+        weight: Tensor = (module.to_k if hasattr(module, "to_k") else module).weight
+        return int(weight.shape[0])
+
+    def attached(self, sites: Sequence[Site], applier: Applier) -> AbstractContextManager[None]:
+        return attached(self.unet, sites, applier)
+
+    @contextmanager
+    def checkpointing(self) -> Iterator[None]:
+        on = getattr(self.unet, "is_gradient_checkpointing", True)
+        if not on:
+            self.unet.enable_gradient_checkpointing()
+        try:
+            yield
+        finally:
+            if not on:
+                self.unet.disable_gradient_checkpointing()
+
+    def on_meta(self) -> BareUNet:
+        return BareUNet(rebuilt(self.unet), self.tokenizer)
+
+    def network_bytes(self) -> int:
+        return weight_bytes(self.unet)
+
+
+@dataclass
+class BareUNet(UNetNetwork):
+    """A UNet and a tokenizer, and nothing else of a model."""
+
+    unet: Any
+    tokenizer: Any
+
+
+def rebuilt(part: Any) -> Any:
+    """A network's shape on the `meta` device, in its dtype."""
+    with torch.device("meta"):
+        copy = type(part).from_config(part.config)
+    return copy.to(part.dtype).eval().requires_grad_(False)
+
+
+def weight_bytes(part: Any) -> int:
+    return sum(weight.numel() * weight.element_size() for weight in part.parameters())
