@@ -94,7 +94,7 @@ def main(arguments: list[str]) -> int:
         folder = Path(name)
         for output, words in COMMANDS.items():
             failed = run(folder, words) if words else ""
-            found[output] = failed or hashed(folder, output)
+            found[output] = failed or hashed(folder, output) if words or (folder / output).exists() else "missing"
             print(output, found[output], flush=True)
     Path(given.output).write_text(json.dumps(found, indent=1) + "\n")
     return 0
