@@ -56,6 +56,18 @@ def test_the_example_passes_its_test(kind: str, package: ModuleType, name: str, 
     sys.modules.pop(f"{package.__name__}.{name}", None)
 
 
+@pytest.mark.parametrize("kind", ["rule", "family"])
+def test_the_example_of_the_engine_passes_its_test(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = ModuleType(f"example_{kind}")
+    monkeypatch.setitem(sys.modules, module.__name__, module)  # dataclasses look their module up
+    exec(compile(block(kind), "CONTRIBUTING.md", "exec"), module.__dict__)
+    exec(compile(block(f"{kind} test"), "CONTRIBUTING.md", "exec"), module.__dict__)
+    tests = [value for key, value in list(module.__dict__.items()) if key.startswith("test_")]
+    assert tests
+    for test in tests:
+        test()
+
+
 def test_the_example_stage_has_help_a_chain_grammar_and_checked_options(posterise: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from PIL import Image
 
