@@ -38,7 +38,7 @@ COMMANDS: dict[str, list[str]] = {
     "pnp.nut": [*EDIT, "-o", "pnp.nut", "--method", "pnp", "--preset", "pnp-shapes", "--steps", "5", "--save-attention", "heat"],
     "dds.nut": [*EDIT, "-o", "dds.nut", "--method", "dds", "--preset", "dds-shapes", "--set", "iterations=14"],
     "glp.nut": [*EDIT, "-o", "glp.nut", "--method", "glp", "--preset", "glp-shapes", "--set", "iterations=14"],
-    "combine.nut": [*EDIT, "-o", "combine.nut", "--method", "combine", "--preset", "combine-shapes", "--steps", "4", "--set", "glp={iterations = 14}"],
+    "combine.nut": [*EDIT, "-o", "combine.nut", "--method", "combine", "--preset", "combine-shapes", "--steps", "4", "--set", "glp={iterations = 14}", "--set", "start_index=1"],
     "inversion": ["invert", "scene.gif", "-o", "i.inv.safetensors", "--prompt", SOURCE, "--steps", "5"],
     "generated.nut": ["generate", "a yellow star moving left on a navy background", "-o", "generated.nut", "--steps", "6"],
     "score": ["score", "p2p.nut", "--source", "scene.gif", "--source-prompt", SOURCE, "--prompt", TARGET, "--json", "score.json"],

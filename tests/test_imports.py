@@ -22,14 +22,15 @@ LAYERS = [  # a module may import from its own row and from rows below
 ]
 ALLOWED = {  # what a part may import beside itself and the plain modules; a part that is not named here follows LAYERS alone
     "cli": {"app", "presets", "methods", "metrics", "train", "data", "diffusion", "stages", "media"},
-    "app": {"presets", "methods", "metrics", "train", "remote", "data", "diffusion", "stages", "media"},
+    "app": {"presets", "methods", "metrics", "train", "remote", "data", "diffusion", "models", "stages", "media"},
     "presets": {"methods", "train", "stages", "media"},
-    "methods": {"diffusion"},
+    "methods": {"diffusion", "models"},
     "metrics": {"data", "diffusion", "media"},
     "train": {"data", "diffusion"},
     "data": set(),
     "remote": {"media"},
-    "diffusion": {"media"},
+    "diffusion": {"models", "media"},
+    "models": set(),
     "stages": {"media"},
     "media": set(),
 }
