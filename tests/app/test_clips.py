@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ from PIL import Image
 
 from vedit.app.clips import Selection, frames_of, read_pixels
 from vedit.errors import InputError
+from vedit.media.frames import Chapter, Labels
 
 
 @pytest.fixture
@@ -54,6 +56,14 @@ def test_the_result_keeps_times_and_loop(clip: str) -> None:
     listed = list(frames)
     assert [frame.duration for frame in listed] == pixels.durations
     assert [frame.pts for frame in listed] == [0, 3, 10, 21]
+
+
+def test_the_result_has_the_chapters_of_the_frames_taken(clip: str) -> None:
+    pixels = read_pixels(clip, Selection(start=2, stride=2, frames=2, size=(8, 8)))  # those shown from 0.03 s to 0.21 s
+    chapters = (Chapter(Fraction(0), Fraction(1, 10), "one"), Chapter(Fraction(1, 10), Fraction(28, 100), "two"), Chapter(Fraction(1, 4), Fraction(1), "three"))
+    pixels = pixels._replace(clip=pixels.clip.but(labels=Labels((("title", "t"),), chapters)))
+    made, _ = frames_of(pixels, np.zeros((2, 8, 8, 3), np.uint8))
+    assert made.labels == Labels((("title", "t"),), (Chapter(Fraction(0), Fraction(7, 100), "one"), Chapter(Fraction(7, 100), Fraction(18, 100), "two")))
 
 
 def test_a_start_behind_the_end_is_an_input_error(clip: str) -> None:

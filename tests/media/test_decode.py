@@ -158,6 +158,14 @@ def test_one_sound_through_a_pipe_is_the_default_one_and_the_others_are_told(lab
     assert abs(int(np.abs(np.fft.rfft(sound)).argmax()) - 3000) < 10
 
 
+def test_subtitles_that_are_left_out_are_told_once(labelled: Path, tmp_path: Path) -> None:
+    (tmp_path / "s.srt").write_text("1\n00:00:00,000 --> 00:00:01,000\nhello\n")
+    ffmpeg("-i", labelled, "-i", tmp_path / "s.srt", "-map", "0:v", "-map", "0:a", "-map", "1", "-c", "copy", "-c:s", "srt", tmp_path / "s.mkv")
+    for suffix in ("mkv", "mp4"):
+        assert vedit("convert", tmp_path / "s.mkv", "-o", tmp_path / f"out.{suffix}").err.count("the subtitles are left out") == 1
+    assert "subtitles" not in vedit("convert", labelled, "-o", tmp_path / "plain.mkv").err
+
+
 def test_a_film_with_hundreds_of_chapters_is_read(labelled: Path, tmp_path: Path) -> None:
     (tmp_path / "m").write_text(";FFMETADATA1\n" + "".join(f"[CHAPTER]\nTIMEBASE=1/1000\nSTART={n}\nEND={n + 1}\ntitle=c{n}\n" for n in range(300)))
     ffmpeg("-i", labelled, "-i", tmp_path / "m", "-map", "0:v", "-map_chapters", "1", "-c", "copy", tmp_path / "many.mkv")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import glob
 import os
-import shutil
 import time
+from pathlib import Path
 from typing import Any, NamedTuple
 
+from vedit.app.claims import Work, left
 from vedit.documents import Kind, parse_json, table
 from vedit.errors import InputError, OutputError, reason_of
 
@@ -55,6 +56,11 @@ def unfinished() -> list[tuple[str, int]]:
     now = time.time()
     found = [*_files(folder(), ".part"), *_files(features_folder(), ".part")]
     return [(path, size) for path, size, changed in found if now - changed > BEING_WRITTEN_S or not _is_open(path)]
+
+
+def unfinished_work() -> list[Work]:
+    """Edits and inversions that were stopped, and no call goes on with now."""
+    return left(Path(work_folder()))
 
 
 def _is_open(path: str) -> bool:
@@ -107,8 +113,18 @@ def _facts(path: str) -> dict[str, Any]:
         return {}
 
 
-def clear() -> tuple[int, int, int, int]:
-    """Remove everything kept; gives the numbers of inversions, of features and of unfinished files, and the bytes of all."""
+class Removed(NamedTuple):
+    """How many of each were removed, and the bytes of all. parts: files of calls that were killed. works: edits and inversions that were stopped."""
+
+    inversions: int
+    features: int
+    parts: int
+    works: int
+    size: int
+
+
+def clear() -> Removed:
+    """Remove everything kept, but what a call works on now."""
     kept, of_scores, parts = [(entry.path, entry.size) for entry in entries()], features(), unfinished()
     for path, _ in (*kept, *of_scores, *parts):
         try:
@@ -117,5 +133,8 @@ def clear() -> tuple[int, int, int, int]:
             continue
         except OSError as error:
             raise OutputError(f"{path}: cannot remove: {reason_of(error)}.") from None
-    shutil.rmtree(work_folder(), ignore_errors=True)
-    return len(kept), len(of_scores), len(parts), sum(size for _, size in (*kept, *of_scores, *parts))
+    works = unfinished_work()
+    for work in works:
+        work.remove()
+    size = sum(size for _, size in (*kept, *of_scores, *parts)) + sum(work.size for work in works)
+    return Removed(len(kept), len(of_scores), len(parts), sum(work.size > 0 for work in works), size)

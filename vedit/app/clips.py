@@ -306,20 +306,20 @@ def even_delays(count: int, fps: Fraction) -> list[int]:
 
 
 def frames_of(pixels: Pixels, result_FYX3: np.ndarray) -> tuple[Clip, Iterator[Frame]]:
-    """A clip of edited pixels with the source's times, loop count and sound."""
+    """A clip of edited pixels with the source's times and loop count; sound and chapters are those of the part taken."""
     from PIL import Image
 
     height, width = result_FYX3.shape[1:3]
     source = pixels.clip
-    audio = source.audio
-    if audio is not None:  # the sound of the part that was taken
-        length = sum(pixels.durations) * source.timebase
-        audio = audio._replace(start_s=audio.start_s + pixels.skipped * source.timebase, duration_s=length)
+    audio, start_s, length_s = source.audio, pixels.skipped * source.timebase, sum(pixels.durations) * source.timebase
+    if audio is not None:
+        audio = audio._replace(start_s=audio.start_s + start_s, duration_s=length_s)
     clip = source.but(
         width=width,
         height=height,
         palette=None,
         audio=audio,
+        labels=source.labels.cut(start_s, length_s),
         frames_hint=len(result_FYX3),
         duration_hint=sum(pixels.durations),
         blocks=list(source.blocks),

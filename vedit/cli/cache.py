@@ -24,7 +24,7 @@ def command() -> None:
 {examples(EXAMPLES[:1])}""",
 )
 def list_() -> None:
-    from vedit.app.cache import entries, features, unfinished
+    from vedit.app.cache import entries, features, unfinished, unfinished_work
 
     total = 0
     for entry in entries():
@@ -36,7 +36,10 @@ def list_() -> None:
     parts = [size for _, size in unfinished()]
     if parts:
         echo(f"left by calls that were killed  {sum(parts) / 2**20:8.1f} MiB  in {len(parts)} files")
-    echo(f"{(total + sum(sizes) + sum(parts)) / 2**20:.1f} MiB in all")
+    works = [work.size for work in unfinished_work() if work.size]
+    if works:
+        echo(f"unfinished edits and inversions  {sum(works) / 2**20:8.1f} MiB  of {len(works)}; the same call goes on from there")
+    echo(f"{(total + sum(sizes) + sum(parts) + sum(works)) / 2**20:.1f} MiB in all")
 
 
 @command.command(
@@ -47,6 +50,7 @@ def list_() -> None:
 def clear() -> None:
     from vedit.app.cache import clear as clear_cache
 
-    inversions, features, parts, size = clear_cache()
-    killed = f", {parts} files of calls that were killed" if parts else ""
-    echo(f"removed {inversions} inversions and {features} files of features{killed}, {size / 2**20:.1f} MiB")
+    removed = clear_cache()
+    killed = f", {removed.parts} files of calls that were killed" if removed.parts else ""
+    works = f", {removed.works} unfinished edits and inversions" if removed.works else ""
+    echo(f"removed {removed.inversions} inversions and {removed.features} files of features{killed}{works}, {removed.size / 2**20:.1f} MiB")

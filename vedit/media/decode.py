@@ -104,6 +104,7 @@ def read_video(
     clip.loop = 0  # a film cannot say
     tags = (tag for tag in facts.labels.tags if not (tag[0].lower() == "comment" and tag[1].startswith('{"vedit"')))
     clip.labels = facts.labels._replace(tags=tuple(tags))  # a recipe describes that film, not what is made of it
+    clip.subtitles = facts.others.count("Subtitle")
     if facts.audio is not None and sound_path is not None:
         clip.audio = _sound_of(facts, sound_path, warn)
     shift = rounded(options.start_s / clip.timebase)

@@ -139,6 +139,8 @@ def _encode(clip: Clip, frames: Frames, path: str, container: Container, options
         if clip.rate and (rate := rate_for(container, clip.rate)) != clip.rate:
             clip, frames = at_constant_rate(clip, frames, rate)
     audio = heard(clip) if options.keep_audio else None
+    if clip.subtitles:
+        clip.warn("the subtitles are left out: films are written with pictures, sound and chapters")
     # before the first frame is drawn: sound that comes with it must not be dropped
     live = (
         cut_sound(audio.live, audio.start_s, audio.start_s + audio.duration_s if audio.duration_s is not None else None)

@@ -72,6 +72,11 @@ def keeps_tags(format: str) -> bool:
     return format in CONTAINERS and CONTAINERS[format].video[1] in ("libx264", "libvpx-vp9")
 
 
+def keeps_sound(format: str) -> bool:
+    """Whether clips of this format have room for sound."""
+    return format in CONTAINERS or format == "nut"
+
+
 def encoder_options(container: Container, crf: int | None, preset: str) -> list[str]:
     """The encoder with its quality, from H.264's scale (18 looks like the source); webm has a scale of its own.
 

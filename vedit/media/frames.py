@@ -211,7 +211,8 @@ class Clip:
     tail: metadata after the last image; filled by the reader once the last frame has left it.
     frames_hint, duration_hint: number of frames and ticks in all, where the source told.
     limits: for those who make images that the source does not have.
-    labels: tags and chapters of a film. light: what the planes of "yuv" frames mean; None for others.
+    labels: tags and chapters of a film. subtitles: how many tracks of them it has; none is ever written.
+    light: what the planes of "yuv" frames mean; None for others.
     """
 
     width: int
@@ -228,6 +229,7 @@ class Clip:
     duration_hint: int | None = None
     audio: Audio | None = None
     labels: Labels = NO_LABELS
+    subtitles: int = 0
     light: Light | None = None
     warn: Callable[[str], None] = lambda message: None
     limits: Limits = NO_OPTIONS

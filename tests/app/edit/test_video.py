@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 from fractions import Fraction
 from pathlib import Path
@@ -14,10 +16,12 @@ import torch
 from PIL import Image, ImageFilter
 
 from tests.app.conftest import job
+from tests.conftest import vedit
 from vedit.app import cache
 from vedit.app.clips import Selection, read_pixels
 from vedit.app.edit.invert import InversionSettings, invert_video, measure
 from vedit.app.edit.job import Job, job_of
+from vedit.app.edit.unfinished import Windows
 from vedit.app.edit.video import edit_video
 from vedit.app.media.gif import Settings
 from vedit.diffusion.artefact import Artefact
@@ -389,6 +393,61 @@ def test_stopped_at_ten_moments_the_same_call_goes_on_and_gives_the_same_bytes(m
     assert Path(cache.entries()[0].path).read_bytes() == inverted
     assert len(calls) == (1 + 3 * 2 if part == "invert" else 2)  # what was left: the last level and the windows, or the last window
     assert list((tmp_path / "cache" / "unfinished").iterdir()) == [] and whole["inversion"]["noise_rms"] > 0
+
+
+class Kill:
+    """SIGKILL at a step of a task: nothing runs behind it."""
+
+    def __init__(self, task: str, step: int) -> None:
+        self.task, self.step = task, step
+
+    def __call__(self, steps: Any, total: int, what: str) -> Any:
+        for done, step in enumerate(steps, 1):
+            yield step
+            if (what, done) == (self.task, self.step):
+                os.kill(os.getpid(), signal.SIGKILL)
+
+
+def killed(task: Job, model: Model, part: str, step: int) -> None:
+    """The edit in a process of its own that is killed at a step."""
+    if (child := os.fork()) == 0:
+        try:
+            edit_video(task, model, Settings(), watch=Kill(part, step))
+        finally:
+            os._exit(1)
+    assert os.waitpid(child, 0)[1] == signal.SIGKILL
+
+
+def test_killed_the_same_call_goes_on_and_gives_the_same_bytes_and_the_cache_tells_what_is_there(model: Model, clip: str, tmp_path: Path) -> None:
+    task = job(clip, tmp_path / "whole.nut", target="a blue dog", params=LONG, window=1, frames_per_call=2)
+    edit_video(task, model, Settings())
+    cache.clear()
+    task = task._replace(output=str(tmp_path / "a.nut"))
+    for part, step in [("invert", 1), ("invert", 10), ("invert", 13), ("ddim", 1), ("ddim", 4), ("ddim", 6)]:
+        killed(task, model, part, step)
+        (work,) = (work for work in cache.unfinished_work() if work.size)
+        assert {path.suffix for path in work.paths} >= ({".inv", ".state"} if part == "invert" else {""})
+        assert "of 1; the same call goes on" in vedit("cache", "list").text
+    unfinished = tmp_path / "cache" / "unfinished"
+    (folder,) = (path for path in unfinished.iterdir() if path.is_dir())
+    assert set(json.loads((folder / "done.json").read_text())) == {"0", "1"}
+    edit_video(task, model, Settings())
+    assert (tmp_path / "a.nut").read_bytes() == (tmp_path / "whole.nut").read_bytes()
+    assert list(unfinished.iterdir()) == [] and sorted(path.name for path in tmp_path.glob("*.nut")) == ["a.nut", "whole.nut"]
+    cache.clear()
+    killed(task, model, "invert", 5)
+    assert "1 unfinished edits and inversions" in vedit("cache", "clear").text and list(unfinished.iterdir()) == []
+
+
+def test_the_work_of_a_call_that_runs_is_not_cleared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VEDIT_CACHE_DIR", str(tmp_path))
+    work = Windows("name", (2, 4, 4, 3), with_masks=False)
+    work.result[:] = 7
+    cache.clear()
+    assert work.path.is_dir() and cache.unfinished_work() == []
+    work.keep(slice(0, 2), {})
+    work.lock.release()
+    assert len(cache.unfinished_work()) == 1 and cache.clear().works == 1 and not list((tmp_path / "unfinished").iterdir())
 
 
 def test_damaged_and_foreign_unfinished_work_is_done_again(model: Model, clip: str, tmp_path: Path) -> None:

@@ -11,13 +11,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import time
 import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vedit.app import cache
+from vedit.app.claims import Lock, remove
 from vedit.documents import Kind, parse_json, read_json, table
 from vedit.errors import InputError
 
@@ -39,42 +39,9 @@ def folder() -> Path:
     return found
 
 
-def remove(path: Path) -> None:
-    """Remove a file or a folder; one that is gone already is no error."""
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
-
-
 def name_of(*facts: Any) -> str:
     """A name for work that depends on these facts."""
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:32]
-
-
-class Lock:
-    """One process at a time: held until it is released, and gone with the process."""
-
-    def __init__(self, path: Path) -> None:
-        self.descriptor: int | None = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        self.is_held = True
-        try:
-            import fcntl
-
-            fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except ImportError:  # no such locks on this system: work is kept all the same
-            pass
-        except OSError:
-            self.is_held = False
-
-    def release(self) -> None:
-        """Let another run go on with the work; a second time does nothing."""
-        if self.descriptor is not None:
-            os.close(self.descriptor)
-            self.descriptor = None
-
-    def __del__(self) -> None:
-        self.release()
 
 
 def claimed(name: str) -> tuple[Path, Lock]:

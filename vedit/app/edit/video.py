@@ -17,7 +17,7 @@ from vedit.app.media.gif import Report, Settings, edit_clip
 from vedit.app.record import comment_of, embedded, peak_memory_mib, write_record
 from vedit.app.watch import Watch, unwatched
 from vedit.media.atomic import together
-from vedit.media.formats import output_format
+from vedit.media.formats import keeps_sound, output_format
 from vedit.media.frames import Clip, Frame
 from vedit.methods.base import read_params
 
@@ -106,8 +106,12 @@ def check_job(job: Job, model: Model) -> None:
 
 def say_what_is_lost(job: Job, pixels: Pixels, warn: Callable[[str], None]) -> None:
     """Name what a clip has and an edit of it does not."""
-    if pixels.clip.audio is not None and output_format(job.output) == "gif":
-        warn("the clip has sound, and a GIF has none; to keep it, end the output's name in .mp4")
+    clip = pixels.clip
+    had = {"sound": clip.audio is not None, "chapters": bool(clip.labels.chapters), "subtitles": bool(clip.subtitles)}
+    lost = [name for name, is_there in had.items() if is_there]
+    if lost and not keeps_sound(output_format(job.output)):  # a writer of films says itself what it leaves out
+        kept = f"; to keep the {lost[0]}, end the output's name in .mp4" if lost != ["subtitles"] else ""
+        warn(f"the clip has {' and '.join(filter(None, (', '.join(lost[:-1]), lost[-1])))}, and what is written has none{kept}")
     if pixels.has_alpha:
         warn("the clip is transparent in part; it is edited over white, and the result has no transparency")
 
