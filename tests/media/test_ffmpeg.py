@@ -224,6 +224,16 @@ def test_rotation_is_applied(movie: Path, tmp_path: Path) -> None:
     assert difference(frames[0].pixels, upright.transpose(Image.Transpose.ROTATE_270)) <= 2
 
 
+@pytest.mark.parametrize("suffix", ["mpg", "vob"])
+def test_packets_without_a_time_of_showing_have_the_length_that_frames_have(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"film.{suffix}"
+    ffmpeg("-f", "lavfi", "-i", "testsrc=s=64x48:r=60000/1001", "-frames:v", "48", "-c:v", "mpeg2video", "-bf", "2", path)
+    with path.open("rb") as file:
+        timeline = measure(file)
+    assert timeline.images == 48
+    assert float(timeline.duration_s) == pytest.approx(48 * 1001 / 60000, abs=0.002)  # ticks of 1/90000
+
+
 def test_sample_aspect_is_applied(movie: Path, tmp_path: Path) -> None:
     wide = tmp_path / "wide.mp4"
     ffmpeg("-i", movie, "-vf", "setsar=2/3", "-c:v", "libx264", "-pix_fmt", "yuv420p", wide)

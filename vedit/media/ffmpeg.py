@@ -27,6 +27,7 @@ from vedit.media.timing import rounded
 PIPE_BYTES = 1 << 20
 JUMPING = ("mpegts", "mpeg", "ogg")  # formats with AVFMT_TS_DISCONT
 DISCARD = 4  # AV_PKT_FLAG_DISCARD
+NO_TIME = -(2**63)  # AV_NOPTS_VALUE
 BANNER_LINES = 100_000  # a film with many chapters or streams has some lines for each
 FORMAT_TAGS = ("major_brand", "minor_version", "compatible_brands", "encoder", "duration")
 APPLE_TAGS = {
@@ -445,8 +446,7 @@ def measure(file: BinaryIO) -> Timeline:
     """Walk all packets of the video that are shown, without decoding them."""
     os.lseek(file.fileno(), 0, os.SEEK_SET)
     base = Fraction(1)
-    times: list[int] = []
-    last = 0
+    packets: list[tuple[int, int, int]] = []
     with Child(
         ["-loglevel", "error", "-protocol_whitelist", "fd,pipe", "-i", "fd:", "-map", "0:V:0", "-c", "copy", "-copyts", "-f", "framecrc", "pipe:1"],
         stdin=file,
@@ -458,18 +458,28 @@ def measure(file: BinaryIO) -> Timeline:
                 if line.startswith("#tb 0:"):
                     base = Fraction(line[6:].strip())
                 elif line.startswith("0,"):
-                    _, _, pts, duration, _, _, *flags = line.split(",")
+                    _, dts, pts, duration, _, _, *flags = line.split(",")
                     if any(int(flag.strip()[2:], 16) & DISCARD for flag in flags if flag.strip().startswith("F=")):
                         continue  # an edit list leaves it out
-                    times.append(int(pts))
-                    last = max(last, int(pts) + int(duration))
+                    packets.append((int(dts), int(pts), int(duration)))
         child.wait()
-    times.sort()
+    times, last = _shown(packets)
     gaps = [after - before for before, after in pairwise(times)]
     # containers with millisecond stamps jitter by one tick
     is_constant = bool(gaps) and max(gaps) - min(gaps) <= 1 and times[-1] > times[0]
     rate = _known_rate(len(gaps) / ((times[-1] - times[0]) * base)) if is_constant else None
-    return Timeline(len(times), (last - times[0]) * base if times else Fraction(0), rate)
+    return Timeline(len(packets), (last - times[0]) * base if times else Fraction(0), rate)
+
+
+def _shown(packets: list[tuple[int, int, int]]) -> tuple[list[int], int]:
+    """When packets are shown, sorted, and when the last one ends, from their times of decoding and showing and their durations.
+
+    MPEG program streams tell the second time of some packets only; packets are shown in the steps in which they are decoded.
+    """
+    if any(pts == NO_TIME for _, pts, _ in packets):
+        delay = next((pts - dts for dts, pts, _ in packets if NO_TIME not in (dts, pts)), 0)
+        packets = [(dts, dts + delay, duration) for dts, _, duration in packets if dts != NO_TIME]
+    return sorted(pts for _, pts, _ in packets), max((pts + duration for _, pts, duration in packets), default=0)
 
 
 def _known_rate(rate: Fraction) -> Fraction:
