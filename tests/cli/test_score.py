@@ -201,7 +201,7 @@ def test_standard_input_from_another_vedit(drawn: Path) -> None:
         (("EDITED", "--source", "CLIP", "--metrics", "warp_error", "--flow", "best"), 2, "tvl1"),
         (("EDITED", "--json", "EDITED"), 2, "both input and output"),
         (("EDITED", "--json", "TEXT"), 4, "exists"),
-        (("EDITED", "--json", "x.out", "--csv", "x.out"), 2, "same name"),
+        (("EDITED", "--json", "x.out", "--csv", "x.out"), 2, "are one file"),
     ],
 )
 def test_each_way_out_has_its_code_and_says_what_to_type(drawn: Path, tmp_path: Path, args: tuple[str, ...], code: int, said: str) -> None:

@@ -278,7 +278,9 @@ def read_results(path: str) -> Results:
 
 def _from_json(path: str, text: str) -> Results:
     found = table(parse_json(text, path, REPORT), path, REPORT)
-    if found.get("schema") != SCHEMA:
+    if "schema" not in found:
+        raise REPORT.refusal(path, "it does not say its schema")
+    if found["schema"] != SCHEMA:
         raise InputError(f"{path}: its schema is {found.get('schema')!r}.", f"This vedit reads schema {SCHEMA}.", "Score again with this vedit")
     record = validated(found, _Report, path, REPORT)
     return Results(
