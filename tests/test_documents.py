@@ -55,9 +55,7 @@ def put(folder: Path, name: str, content: bytes) -> str:
         ("a.csv", b"a,a\n1,2\n", "two columns have the same name"),
     ],
 )  # fmt: skip
-def test_a_document_that_is_not_right_is_refused_with_its_name_and_the_reason(
-    tmp_path: Path, name: str, content: bytes, why: str
-) -> None:
+def test_a_document_that_is_not_right_is_refused_with_its_name_and_the_reason(tmp_path: Path, name: str, content: bytes, why: str) -> None:
     read = {".json": documents.read_json, ".toml": documents.read_toml, ".yaml": documents.read_yaml}
     read[".csv"] = documents.read_table
     path = put(tmp_path, name, content)
@@ -70,12 +68,8 @@ def test_a_document_that_is_not_right_is_refused_with_its_name_and_the_reason(
 
 
 def test_what_is_right_is_read_with_and_without_a_byte_order_mark(tmp_path: Path) -> None:
-    assert documents.read_json(put(tmp_path, "a", b'\xef\xbb\xbf{"a": [1, "\xc3\xa9"]}'), KIND) == {
-        "a": [1, "é"]
-    }
-    assert documents.read_toml(put(tmp_path, "b", b"\xef\xbb\xbf[a.b]\nc = [0.1, 0.2]"), KIND) == {
-        "a": {"b": {"c": [0.1, 0.2]}}
-    }
+    assert documents.read_json(put(tmp_path, "a", b'\xef\xbb\xbf{"a": [1, "\xc3\xa9"]}'), KIND) == {"a": [1, "é"]}
+    assert documents.read_toml(put(tmp_path, "b", b"\xef\xbb\xbf[a.b]\nc = [0.1, 0.2]"), KIND) == {"a": {"b": {"c": [0.1, 0.2]}}}
     assert documents.read_yaml(put(tmp_path, "c", "data:\n- a: é\n".encode()), KIND) == {"data": [{"a": "é"}]}
     table = 'a,b\n1,"2\u2028\n3"\n\n4\n'.encode()
     assert documents.read_table(put(tmp_path, "d", b"\xef\xbb\xbf" + table), KIND) == [
@@ -93,9 +87,7 @@ def test_lines_have_numbers_and_a_journal_loses_only_what_was_torn(tmp_path: Pat
     assert list(documents.whole_lines(path, KIND)) == [{"a": "\u2028"}, {"b": 2}]
     lines = documents.read_json_lines(path, KIND)
     assert [next(lines), next(lines)] == [(1, {"a": "\u2028"}), (3, {"b": 2})]
-    with pytest.raises(
-        UsageError, match=r"a\.jsonl: line 4: not a list: it holds a list where a table of keys should be"
-    ):
+    with pytest.raises(UsageError, match=r"a\.jsonl: line 4: not a list: it holds a list where a table of keys should be"):
         next(lines)
 
 
@@ -192,9 +184,7 @@ def test_five_hundred_mutations_of_each_format_are_read_or_refused(tmp_path: Pat
             damaged = bytearray(source)
             for _ in range(rng.randint(1, 4)):
                 at = rng.randrange(len(damaged) + 1)
-                damaged[at : at + rng.choice((0, 1, 5))] = rng.choice(
-                    (*tokens, bytes([rng.randrange(256)]), b"")
-                )
+                damaged[at : at + rng.choice((0, 1, 5))] = rng.choice((*tokens, bytes([rng.randrange(256)]), b""))
             try:
                 json.dumps(parse(bytes(damaged), "f", KIND), default=str).encode()
                 read += 1

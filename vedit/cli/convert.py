@@ -132,7 +132,11 @@ With two names and no -o the second is the output.
 @click.option("--loop", default=None, metavar="N|forever|once|keep", help="Repeats of a GIF: a number (0 forever), forever, once or keep.")
 @palette_options
 @click.option(
-    "--limit", "limits", multiple=True, metavar="KEY=N", help="Change a limit: canvas, image, total, images, comment, expansion, held, spool, memory; 0 lifts it."
+    "--limit",
+    "limits",
+    multiple=True,
+    metavar="KEY=N",
+    help="Change a limit: canvas, image, total, images, comment, expansion, held, spool, memory; 0 lifts it.",
 )
 @output_options
 @manner_options

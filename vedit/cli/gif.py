@@ -41,7 +41,11 @@ clip_options = options(
     tonemap_option,
     click.option("--strict", is_flag=True, help="Treat recoverable damage as an error."),
     click.option(
-        "--limit", "limits", multiple=True, metavar="KEY=N", help="Change a limit: canvas, image, total, images, comment, expansion, held, spool, memory; 0 lifts it."
+        "--limit",
+        "limits",
+        multiple=True,
+        metavar="KEY=N",
+        help="Change a limit: canvas, image, total, images, comment, expansion, held, spool, memory; 0 lifts it.",
     ),
     click.option("--info", is_flag=True, help="Print the path taken: copy, index, recolour, planes (film to film) or full."),
     click.option("--to", type=click.Choice(["gif", "nut", "y4m", "rgb24", "rgba"]), default=None, help="Output format when the name does not tell."),

@@ -53,7 +53,11 @@ frame is drawn with characters. With -o it writes a picture: PNG or WebP, no pix
     click.option("-y", "--overwrite/", "overwrite", flag_value=True, default=None, is_flag=True, help="Replace an output that exists."),
     click.option("-n", "--no-overwrite", "keep", is_flag=True, help="Never replace an output, and never ask."),
     click.option(
-        "--limit", "limits", multiple=True, metavar="KEY=N", help="Change a limit: canvas, image, total, images, comment, expansion, held, spool, memory; 0 lifts it."
+        "--limit",
+        "limits",
+        multiple=True,
+        metavar="KEY=N",
+        help="Change a limit: canvas, image, total, images, comment, expansion, held, spool, memory; 0 lifts it.",
     ),
     click.option("--strict", is_flag=True, help="Treat recoverable damage as an error."),
     click.option("-q", "--quiet", is_flag=True, help="No warnings."),

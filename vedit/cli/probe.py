@@ -27,7 +27,11 @@ EXAMPLES = (
 @click.option("-e", "--entry", metavar="KEY", help="Print one value, such as width, images or palettes.local.")
 @click.option("--check", is_flag=True, help="Decode every image, and exit 1 when anything is damaged.")
 @click.option(
-    "--limit", "limits", multiple=True, metavar="KEY=N", help="Change a limit: canvas, image, total, images, comment, expansion, held, spool, memory; 0 lifts it."
+    "--limit",
+    "limits",
+    multiple=True,
+    metavar="KEY=N",
+    help="Change a limit: canvas, image, total, images, comment, expansion, held, spool, memory; 0 lifts it.",
 )
 def command(inputs: tuple[str, ...], as_json: bool, entry: str | None, check: bool, limits: tuple[str, ...]) -> None:
     from vedit.app.media.probe import probe, raise_if_damaged

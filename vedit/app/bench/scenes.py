@@ -96,9 +96,7 @@ def edit_case(
         key = (params.inversion_steps or params.steps, params.fixed_point)
         kept = inversions if inversions is not None else {}
         if key not in kept:
-            levels = list(
-                invert(model, model.schedule.timesteps(key[0]), latents, model.encode_prompt(case.source_prompt), fixed_point=key[1])
-            )
+            levels = list(invert(model, model.schedule.timesteps(key[0]), latents, model.encode_prompt(case.source_prompt), fixed_point=key[1]))
             kept[key] = [*({level.timestep: level.latents for level in levels}[t] for t in timesteps), latents]
         trajectory = kept[key].__getitem__
     shape = (int(latents.shape[1]), int(latents.shape[2]), int(latents.shape[3]))
