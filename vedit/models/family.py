@@ -38,6 +38,9 @@ class Network(Protocol):
     def sites(self) -> list[Site]:
         """All places that rules can name, in forward order."""
 
+    def tensors(self, kind: str) -> frozenset[str]:
+        """Names of the tensors that rules can read and write at sites of a kind."""
+
     def width(self, site: Site) -> int:
         """Numbers that a token holds at a site."""
 

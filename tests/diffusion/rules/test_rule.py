@@ -12,7 +12,7 @@ from tests.diffusion.tiny import SIDE, TinyModel
 from vedit.diffusion.attention.control import Controller
 from vedit.diffusion.attention.rules import BlendOut, Gather, KeyMask, LatentBlend, MapColumns, Plan, Probe, Replace, Rule
 from vedit.diffusion.attention.rules.rule import Call, Part, Tensors
-from vedit.errors import UsageError
+from vedit.errors import ModelError, UsageError
 from vedit.models.sites import Select
 
 
@@ -67,6 +67,13 @@ def test_a_rule_without_a_known_place_is_an_error_and_never_skipped(model: TinyM
         bound(model, Odd(stage="softmax"))
     with pytest.raises(UsageError, match="no tensor maps"):
         bound(model, Odd(tensor="maps"))
+
+
+def test_a_rule_for_tensors_that_its_sites_lack_is_an_error_and_never_skipped(model: TinyModel) -> None:
+    with pytest.raises(ModelError, match="self sites of this model have no tensor k_pre"):
+        bound(model, Replace(FINEST, "src", ("tgt",), ALWAYS, ("k_pre",)))
+    with pytest.raises(ModelError, match="conv sites of this model have no tensor maps"):
+        bound(model, MapColumns(Select("conv"), "src", "tgt", lambda source, target, step: target, ALWAYS))
 
 
 def test_a_rule_that_the_controller_has_never_heard_of_acts(model: TinyModel) -> None:

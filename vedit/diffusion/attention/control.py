@@ -16,6 +16,7 @@ from torch import Tensor
 
 from vedit.diffusion.attention.rules.rule import FRAMES, Call, Indices, Plan, Rule, Shape
 from vedit.diffusion.attention.store import MapSize, MapStore
+from vedit.errors import ModelError
 from vedit.models.family import Network
 from vedit.models.sites import Site, select_sites
 from vedit.models.tensors import Stage, Tensors
@@ -61,6 +62,8 @@ class Controller:
         sites = network.sites()
         for rule in plan.ordered:
             found = [] if rule.select is None else select_sites(sites, rule.select, rule.name)
+            if rule.select is not None:
+                _check_tensors(network, rule, rule.select.kind)
             self.matched.append((rule, found))
             for site in found:
                 self._at[site.path].append(rule)
@@ -160,3 +163,14 @@ def _within(frames: Indices, part: slice) -> Indices:
     if isinstance(frames, slice):
         return slice(frames.start + part.start, frames.start + part.stop)
     return list(frames)[part]
+
+
+def _check_tensors(network: Network, rule: Rule, kind: str) -> None:
+    """Refuse a rule that names what sites of its kind do not have: nobody would ever apply it."""
+    there = network.tensors(kind)
+    missing = {tensor for tensor, _ in rule.reads | rule.writes} - there
+    if missing:
+        raise ModelError(
+            f"{rule.name}: {kind} sites of this model have no tensor {', '.join(sorted(missing))}.",
+            f"They have {', '.join(sorted(there))}.",
+        )

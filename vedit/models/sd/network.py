@@ -15,6 +15,9 @@ from vedit.models.sd.sites import find_sites
 from vedit.models.sites import Site
 from vedit.models.tensors import Applier
 
+ATTENTION = frozenset({"q", "k", "v", "bias", "maps", "out", "x"})  # no q_pre, k_pre: there are no rotary positions
+FEATURES = frozenset({"h"})
+
 
 class UNetNetwork:
     """What the engine asks of a network, answered by a `UNet2DConditionModel` in `unet` and a CLIP tokenizer in `tokenizer`."""
@@ -41,6 +44,9 @@ class UNetNetwork:
 
     def sites(self) -> list[Site]:
         return find_sites(self.unet)
+
+    def tensors(self, kind: str) -> frozenset[str]:
+        return FEATURES if kind == "conv" else ATTENTION
 
     def width(self, site: Site) -> int:
         module = self.unet.get_submodule(site.path)

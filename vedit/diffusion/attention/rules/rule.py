@@ -185,6 +185,8 @@ class Plan:
 def _check_place(rule: Rule) -> None:
     if rule.stage not in STAGES or rule.frames not in FRAMES:
         raise UsageError(f"{rule.name}: there is no stage {rule.stage!r} with frames {rule.frames!r}.", f"Stages are {', '.join(STAGES)}.")
+    if (rule.select is None) != (rule.stage in ("inputs", "latents")):
+        raise UsageError(f"{rule.name}: the stage {rule.stage} {'needs' if rule.select is None else 'has no'} sites.")
     unknown = {tensor for tensor, _ in rule.writes} - TENSORS[rule.stage]
     if unknown:
         raise UsageError(
