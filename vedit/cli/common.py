@@ -29,6 +29,14 @@ def options(*decorators: Decorator) -> Decorator:
     return apply
 
 
+limit_option = click.option(
+    "--limit",
+    "limits",
+    multiple=True,
+    metavar="KEY=N",
+    help="Change a limit: canvas, image, total, images, comment, expansion, held, spool, memory; 0 lifts it.",
+)
+
 output_options = options(
     click.option("-o", "--output", metavar="FILE", help="Write here; - is standard output."),
     click.option("-O", "--output-dir", metavar="DIR", help="Write each output into this folder under its input's name."),

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from vedit.cli.common import Voice, complain, examples, manner_options, output_options
+from vedit.cli.common import Voice, complain, examples, limit_option, manner_options, output_options
 from vedit.cli.gif import palette_options, show_report, tonemap_option
 from vedit.errors import UsageError
 from vedit.media.formats import CONTAINERS, FORMATS, VIDEO, output_format
@@ -131,13 +131,7 @@ With two names and no -o the second is the output.
 @click.option("--no-audio", is_flag=True, help="Leave the sound out.")
 @click.option("--loop", default=None, metavar="N|forever|once|keep", help="Repeats of a GIF: a number (0 forever), forever, once or keep.")
 @palette_options
-@click.option(
-    "--limit",
-    "limits",
-    multiple=True,
-    metavar="KEY=N",
-    help="Change a limit: canvas, image, total, images, comment, expansion, held, spool, memory; 0 lifts it.",
-)
+@limit_option
 @output_options
 @manner_options
 def command(inputs: tuple[str, ...], loop: str | None, **common: Any) -> None:

@@ -11,7 +11,7 @@ import click
 
 from vedit import stages
 from vedit.cli import LazyGroup
-from vedit.cli.common import Voice, complain, echo, examples, manner_options, options, output_options, print_json
+from vedit.cli.common import Voice, complain, echo, examples, limit_option, manner_options, options, output_options, print_json
 from vedit.errors import UsageError
 from vedit.media.light import CURVES, DEFAULT_CURVE
 
@@ -40,13 +40,7 @@ tonemap_option = click.option(
 clip_options = options(
     tonemap_option,
     click.option("--strict", is_flag=True, help="Treat recoverable damage as an error."),
-    click.option(
-        "--limit",
-        "limits",
-        multiple=True,
-        metavar="KEY=N",
-        help="Change a limit: canvas, image, total, images, comment, expansion, held, spool, memory; 0 lifts it.",
-    ),
+    limit_option,
     click.option("--info", is_flag=True, help="Print the path taken: copy, index, recolour, planes (film to film) or full."),
     click.option("--to", type=click.Choice(["gif", "nut", "y4m", "rgb24", "rgba"]), default=None, help="Output format when the name does not tell."),
 )

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from vedit.cli.common import Voice, examples, options
+from vedit.cli.common import Voice, examples, limit_option, options
 from vedit.errors import UsageError
 
 EXAMPLES = (
@@ -52,13 +52,7 @@ frame is drawn with characters. With -o it writes a picture: PNG or WebP, no pix
     click.option("--style", type=click.Choice(["auto", "blocks", "kitty", "sixel"]), default="auto", help="How to draw; auto: as well as the terminal can."),
     click.option("-y", "--overwrite/", "overwrite", flag_value=True, default=None, is_flag=True, help="Replace an output that exists."),
     click.option("-n", "--no-overwrite", "keep", is_flag=True, help="Never replace an output, and never ask."),
-    click.option(
-        "--limit",
-        "limits",
-        multiple=True,
-        metavar="KEY=N",
-        help="Change a limit: canvas, image, total, images, comment, expansion, held, spool, memory; 0 lifts it.",
-    ),
+    limit_option,
     click.option("--strict", is_flag=True, help="Treat recoverable damage as an error."),
     click.option("-q", "--quiet", is_flag=True, help="No warnings."),
 )

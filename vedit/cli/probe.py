@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from vedit.cli.common import complain, echo, examples, print_json
+from vedit.cli.common import complain, echo, examples, limit_option, print_json
 from vedit.errors import PartialFailure, UsageError, VeditError, nearest
 
 EXAMPLES = (
@@ -26,13 +26,7 @@ EXAMPLES = (
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per input.")
 @click.option("-e", "--entry", metavar="KEY", help="Print one value, such as width, images or palettes.local.")
 @click.option("--check", is_flag=True, help="Decode every image, and exit 1 when anything is damaged.")
-@click.option(
-    "--limit",
-    "limits",
-    multiple=True,
-    metavar="KEY=N",
-    help="Change a limit: canvas, image, total, images, comment, expansion, held, spool, memory; 0 lifts it.",
-)
+@limit_option
 def command(inputs: tuple[str, ...], as_json: bool, entry: str | None, check: bool, limits: tuple[str, ...]) -> None:
     from vedit.app.media.probe import probe, raise_if_damaged
     from vedit.media.limits import environment_limits, parse_limits
