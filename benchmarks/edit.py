@@ -80,8 +80,8 @@ def random_model(size: str) -> RandomModel:
     import torch
     from diffusers import UNet2DConditionModel
 
-    from vedit.diffusion.hub import BUILTIN, EMBEDDED
-    from vedit.diffusion.schedule import read_schedule
+    from vedit.models.hub import BUILTIN, EMBEDDED
+    from vedit.models.levels import read_schedule
 
     folder = BUILTIN / EMBEDDED
     torch.manual_seed(0)
@@ -97,7 +97,7 @@ def tokenizer(size: str) -> Any:
     """The embedded model's words, in prompts of its own length or of Stable Diffusion's."""
     from transformers import CLIPTokenizer
 
-    from vedit.diffusion.hub import BUILTIN, EMBEDDED
+    from vedit.models.hub import BUILTIN, EMBEDDED
 
     own = CLIPTokenizer.from_pretrained(str(BUILTIN / EMBEDDED / "tokenizer"))
     own.model_max_length = 77 if size == "sd15" else own.model_max_length
@@ -228,7 +228,7 @@ from vedit.app.clips import Selection
 from vedit.app.edit.job import Job
 from vedit.app.edit.video import edit_video
 from vedit.app.media.gif import Settings
-from vedit.diffusion.models import load_model
+from vedit.models.sd.load import load_model
 from vedit.presets import load_method
 def status(field):
     return next(int(line.split()[1]) / 1024 for line in open("/proc/self/status") if line.startswith(field))

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from vedit.diffusion.denoise import denoise, guided, read_clip
-from vedit.diffusion.schedule import cosine
+from vedit.models.levels import cosine
 from vedit.train.unet3d import UNet3D
 
 TEXT_WIDTH, TOKENS, STEPS = 64, 8, 20

@@ -16,7 +16,7 @@ import torch
 from vedit.app.bench.scenes import SCORES, Score, edit_case, interval, load_cases, score, summary, table_text, with_mask
 from vedit.cli.edit import method_params
 from vedit.data.cases import KINDS
-from vedit.diffusion.models import load_model
+from vedit.models.sd.load import load_model
 
 VARIANTS = {
     "dds, own noise": ("dds", False),

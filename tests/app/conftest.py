@@ -12,7 +12,7 @@ from vedit.app.clips import Selection
 from vedit.app.edit.job import Job
 
 if TYPE_CHECKING:
-    from vedit.diffusion.models import Model
+    from vedit.models.sd.model import Model
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
     import torch
 
     from tests.diffusion.folder import write_folder
-    from vedit.diffusion.models import load_model
+    from vedit.models.sd.load import load_model
 
     torch.set_num_threads(1)
     return load_model(str(write_folder(tmp_path_factory.mktemp("model"))))

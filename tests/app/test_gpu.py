@@ -65,7 +65,7 @@ def flops_of_a_call(sd15: Path) -> float:
     """Operations of one evaluation of the network at 64x64 latents."""
     from torch.utils.flop_counter import FlopCounterMode
 
-    from vedit.diffusion.models import load_model
+    from vedit.models.sd.load import load_model
 
     model = load_model(str(sd15), device="cuda", dtype="fp16")
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
@@ -85,7 +85,7 @@ def edit(sd15: Path, output: Path, method: str, *more: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("method", sorted(methods.names()))
 def test_eight_frames_of_512_in_half_precision(sd15: Path, tmp_path: Path, matrix_rate: float, flops_of_a_call: float, method: str) -> None:
-    from vedit.diffusion.models import load_model
+    from vedit.models.sd.load import load_model
 
     calls = {"frames": 0}
     torch.cuda.reset_peak_memory_stats()
@@ -96,7 +96,7 @@ def test_eight_frames_of_512_in_half_precision(sd15: Path, tmp_path: Path, matri
         return model
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("vedit.diffusion.models.load_model", counted)
+        patch.setattr("vedit.models.sd.load.load_model", counted)
         record = edit(sd15, tmp_path / "out.mp4", method)
     seconds, peak = record["seconds"], record["peak_memory_mib"]["device"]
     share = calls["frames"] * flops_of_a_call / (seconds["invert"] + seconds["edit"]) / matrix_rate

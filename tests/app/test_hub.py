@@ -20,8 +20,8 @@ import huggingface_hub.constants as constants
 from tests.conftest import ROOT, vedit
 from tests.diffusion.folder import write_folder
 from tests.hub import TOKEN, StubHub, stub_as_hub, stub_hub
-from vedit.diffusion.hub import fetch, is_as_published, weights_of
 from vedit.errors import ModelError
+from vedit.models.hub import fetch, is_as_published, weights_of
 
 NAME = "somebody/small-diffusion"
 UNET = "diffusion_pytorch_model.safetensors"
@@ -149,7 +149,7 @@ def test_half_precision_alone_and_a_pickle_alone_are_loaded(hub: StubHub, reposi
     import torch
     from safetensors.torch import load_file
 
-    from vedit.diffusion.models import load_model
+    from vedit.models.sd.load import load_model
 
     full = load_model(str(repository)).unet.state_dict()
     (repository / "unet" / UNET).rename(repository / "unet" / "diffusion_pytorch_model.fp16.safetensors")

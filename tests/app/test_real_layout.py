@@ -61,7 +61,7 @@ def sd15(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def loads_once() -> Iterator[Callable[..., Any]]:
     """`load_model` that loads a model once: reading 1.7 GB for every edit proves nothing more."""
-    from vedit.diffusion import models
+    from vedit.models.sd import load as models
 
     load, kept = models.load_model, dict[str, Any]()
 
@@ -131,7 +131,7 @@ def test_the_real_layout_loads_whole_in_its_own_widths(sd15: Path, loads_once: C
 def test_every_method_edits_a_real_clip(
     sd15: Path, loads_once: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, clip: str, method: str
 ) -> None:
-    monkeypatch.setattr("vedit.diffusion.models.load_model", loads_once)
+    monkeypatch.setattr("vedit.models.sd.load.load_model", loads_once)
     output = tmp_path / "out.mp4"
     done = vedit(*line(clip, output, method, str(sd15), "--preview", str(tmp_path / "side.mp4")))
     assert (done.code, done.warnings) == (0, [text for text in done.warnings if "no edit mask" in text])
@@ -150,7 +150,7 @@ def test_the_same_prompt_without_guidance_gives_what_the_autoencoder_shows_of_a_
 ) -> None:
     from vedit.pixels import from_bytes, to_bytes
 
-    monkeypatch.setattr("vedit.diffusion.models.load_model", loads_once)
+    monkeypatch.setattr("vedit.models.sd.load.load_model", loads_once)
     source = PROMPTS["wolf.mp4"][0]
     done = vedit(*line("wolf.mp4", tmp_path / "out.nut", "ddim", str(sd15)), "--prompt", source, "--set", "guidance=1", "--set", "fixed_point=3")
     assert done.code == 0, done.err

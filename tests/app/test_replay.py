@@ -18,9 +18,9 @@ from vedit.app.generate.run import Choices, Job, Request, generate
 from vedit.app.media.gif import Settings
 from vedit.app.record import carried, read_record, write_record
 from vedit.app.replay import replay
-from vedit.diffusion.models import Model
 from vedit.diffusion.null_text import NullText
 from vedit.errors import InputError, ModelError
+from vedit.models.sd.model import Model
 
 
 def test_a_replayed_edit_gives_the_same_bytes(model: Model, clip: str, tmp_path: Path) -> None:

@@ -49,6 +49,6 @@ def test_what_cannot_be_is_refused_before_a_model_is_loaded(
     monkeypatch.chdir(clip.parent)
     (clip.parent / "full").mkdir()
     Image.new("L", (2, 2)).save(clip.parent / "full" / "00001.png")
-    monkeypatch.setattr("vedit.diffusion.models.load_model", lambda *_, **__: pytest.fail("a model was loaded"))
+    monkeypatch.setattr("vedit.models.sd.load.load_model", lambda *_, **__: pytest.fail("a model was loaded"))
     result = vedit("edit", "clip.gif", "-o", "out.gif", *WORDS, *options)
     assert result.code == code and message in result.err

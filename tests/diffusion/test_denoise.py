@@ -11,8 +11,8 @@ from diffusers import DDIMScheduler
 
 from vedit.diffusion import denoise as module
 from vedit.diffusion.denoise import Hold, denoise, dynamic_threshold, guided, read_clip
-from vedit.diffusion.schedule import add_noise, cosine
 from vedit.errors import UsageError, VeditError
+from vedit.models.levels import add_noise, cosine
 
 SHAPE = (2, 3, 2, 4, 4)
 

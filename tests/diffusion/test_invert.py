@@ -13,8 +13,8 @@ from torch import Tensor
 from tests.diffusion.tiny import SD_SCHEDULER, TinyModel, latents
 from vedit.diffusion.invert import invert
 from vedit.diffusion.sample import Stream, sample
-from vedit.diffusion.schedule import Schedule, read_schedule
 from vedit.errors import VeditError
+from vedit.models.levels import Schedule, read_schedule
 
 TEXT = torch.zeros(1, 1, 1, dtype=torch.float64)
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from vedit.diffusion.prompts import read_prompt
-from vedit.diffusion.schedule import Schedule, read_schedule
+from vedit.models.levels import Schedule, read_schedule
 from vedit.models.sd.network import UNetNetwork
 
 torch.set_num_threads(1)  # on tensors this small threads cost ten times what they give

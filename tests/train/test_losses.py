@@ -5,8 +5,8 @@ import torch
 import torchvision
 from safetensors.torch import save_file
 
-from vedit.diffusion.schedule import add_noise, cosine
 from vedit.errors import ModelError, UsageError
+from vedit.models.levels import add_noise, cosine
 from vedit.train.losses import HybridLoss, frames_of, perceptual
 from vedit.train.params import RELU_LAYERS, SEED_LAYERS
 from vedit.train.vgg import load_vgg

@@ -18,7 +18,7 @@ from vedit.data.cases import Case
 from vedit.pixels import from_bytes
 
 if TYPE_CHECKING:
-    from vedit.diffusion.models import Model
+    from vedit.models.sd.model import Model
 
 SOURCE = "a red circle moving left on a grey background"
 TARGET = "a blue circle moving left on a grey background"

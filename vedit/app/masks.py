@@ -132,7 +132,7 @@ class EditMask:
         """
         import torch
 
-        from vedit.diffusion.models import padded
+        from vedit.models.sd.model import padded
 
         full = torch.from_numpy(self.pixels(frames)).float()[:, None] / 255
         if size is not None and size != (self.shape[2], self.shape[1]):

@@ -7,8 +7,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vedit.diffusion.hub import BUILTIN, EMBEDDED, fetch, missing_parts, other_family, read_json
 from vedit.errors import ModelError
+from vedit.models.hub import BUILTIN, EMBEDDED, fetch, missing_parts, other_family, read_json
 
 
 class Entry(NamedTuple):
@@ -74,7 +74,7 @@ def fetch_model(name: str, revision: str | None = None, *, force: bool = False) 
     except ModelError as refused:
         if find_spec("diffusers") is None:
             raise
-        from vedit.diffusion.pipelines import check_text_to_video, fetch_pipeline, read_index
+        from vedit.models.pipelines import check_text_to_video, fetch_pipeline, read_index
 
         try:
             check_text_to_video(name, read_index(name, revision))
@@ -90,7 +90,7 @@ def describe(name: str, revision: str | None = None, sites: bool = False) -> dic
     """
     if (told := _of_no_pipeline(name)) is not None:
         return told
-    from vedit.diffusion.models import load_model
+    from vedit.models.sd.load import load_model
 
     model = load_model(name, revision, device="cpu", dtype="fp32")
     count = {part: sum(weight.numel() for weight in getattr(model, part).parameters()) for part in ("unet", "vae", "text_encoder")}

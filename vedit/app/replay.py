@@ -16,11 +16,12 @@ from vedit.app.media.gif import Settings
 from vedit.app.record import versions
 from vedit.app.recorded import EMBEDDED, Recorded, check_record, is_folder, is_inside, sha256_of
 from vedit.app.watch import Watch, unwatched
-from vedit.diffusion import single_file
-from vedit.diffusion.hub import cache_only, find_folder, hash_weights, is_in_cache
-from vedit.diffusion.models import Model, load_model
 from vedit.errors import InputError, ModelError
 from vedit.media.window import usable_cores
+from vedit.models.hub import cache_only, find_folder, hash_weights, is_in_cache
+from vedit.models.sd import single_file
+from vedit.models.sd.load import load_model
+from vedit.models.sd.model import Model
 from vedit.plain import plain
 
 WEIGHED = {"unet_sha256": "unet", "vae_sha256": "vae", "text_sha256": "text_encoder"}

@@ -94,8 +94,8 @@ def run(chosen: list[str], presets: dict[str, dict[str, Any]], given: dict[str, 
 
     from vedit.app.bench.scenes import run_scenes, summary, table_text
     from vedit.app.bench.sheet import Sheet
-    from vedit.diffusion.models import load_model
     from vedit.media.atomic import open_output
+    from vedit.models.sd.load import load_model
 
     model = load_model(given["model"], given["revision"], device=given["device"], dtype=given["dtype"], offload=given["offload"])
     voice = Voice(given["quiet"], given["progress"])

@@ -26,9 +26,9 @@ def command(output_dir: str, overwrite: bool, quiet: bool, progress: str) -> Non
 
     need("diffusion")
     from vedit.app.demo import METHODS, SOURCE, TARGET, outputs_in, run_demo, scores_text
-    from vedit.diffusion.hub import EMBEDDED
-    from vedit.diffusion.models import load_model
     from vedit.media.atomic import check_output, make_folder, open_output
+    from vedit.models.hub import EMBEDDED
+    from vedit.models.sd.load import load_model
 
     make_folder(output_dir)
     for path in outputs_in(output_dir):

@@ -141,9 +141,9 @@ def run_edit(input: str, output: str, source: str, target: str, given: dict[str,
     from vedit.app.edit.video import edit_video
     from vedit.app.edit.words import with_mask_words
     from vedit.app.media.gif import Settings
-    from vedit.diffusion.models import load_model
     from vedit.media.atomic import together
     from vedit.media.window import usable_cores
+    from vedit.models.sd.load import load_model
 
     fields = methods.load(given["method"]).Params.model_fields
     if not given["masks"]:
@@ -208,7 +208,7 @@ def check_names(input: str, output: str, given: dict[str, Any]) -> None:
 
 def hide_bars_of(model: str) -> None:
     """No bars of the Hub's client, for a model that it would be asked for; its import costs more than all other checks."""
-    from vedit.diffusion.hub import EMBEDDED, hide_downloads
+    from vedit.models.hub import EMBEDDED, hide_downloads
 
     if model != EMBEDDED and not os.path.exists(model):
         hide_downloads()

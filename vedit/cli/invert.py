@@ -83,9 +83,9 @@ def run(input: str, output: str, given: dict[str, Any]) -> dict[str, Any]:
     pixels = read_first(input, (given["prompt"],), given, voice)
 
     from vedit.app.edit.invert import InversionSettings, invert_video, measure
-    from vedit.diffusion.models import load_model
     from vedit.diffusion.null_text import NullText
     from vedit.media.atomic import together, whereabouts
+    from vedit.models.sd.load import load_model
 
     model = load_model(given["model"], given["revision"], device=given["device"], dtype=given["dtype"], offload=given["offload"], warn=voice.warn)
     null = None

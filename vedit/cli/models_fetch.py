@@ -30,7 +30,7 @@ that its class names are taken.
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 def command(name: str, revision: str | None, force: bool, quiet: bool) -> None:
     from vedit.app.models import fetch_model
-    from vedit.diffusion.hub import hide_downloads
+    from vedit.models.hub import hide_downloads
 
     if not Voice(quiet).shows_bar:
         hide_downloads()

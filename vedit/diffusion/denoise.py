@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from vedit.diffusion.schedule import Schedule, add_noise
 from vedit.errors import UsageError, VeditError
+from vedit.models.levels import Schedule, add_noise
 
 Clip = Callable[[Tensor], Tensor]
 Predict = Callable[[Tensor, int], Tensor]

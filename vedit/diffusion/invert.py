@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from vedit.diffusion.sample import Stream, at_least_float32, check_finite, predict
-from vedit.diffusion.schedule import move
 from vedit.models.family import Family
+from vedit.models.levels import move
 
 
 @dataclass(frozen=True)

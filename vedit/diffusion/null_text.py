@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from vedit.diffusion.sample import Stream, at_least_float32, check_finite, predict
-from vedit.diffusion.schedule import move
 from vedit.models.family import Family, Network
+from vedit.models.levels import move
 
 Trajectory = Callable[[int], Tensor]
 PUBLISHED_STEPS = 50

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from vedit.diffusion.attention.control import Controller, Pass
 from vedit.diffusion.attention.rules.rule import Indices
-from vedit.diffusion.schedule import move
 from vedit.errors import ModelError
 from vedit.models.family import Family, Network
+from vedit.models.levels import move
 
 
 @dataclass(frozen=True)

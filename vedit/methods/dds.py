@@ -29,7 +29,6 @@ from vedit.diffusion.noise import noise_like, substream
 from vedit.diffusion.prompts import read_prompt
 from vedit.diffusion.purify import clip_rms, dds_gradient, structure_gradient, update
 from vedit.diffusion.sample import Step, Stream, branch_names, finite_advice, predict
-from vedit.diffusion.schedule import add_noise
 from vedit.errors import ModelError
 from vedit.methods.base import (
     Looks,
@@ -45,6 +44,7 @@ from vedit.methods.base import (
     no_rules,
 )
 from vedit.models.family import Family
+from vedit.models.levels import add_noise
 
 SUMMARY = "Move the clip's latents towards the new prompt, step by step, without inversion."
 NEEDS: frozenset[str] = frozenset()

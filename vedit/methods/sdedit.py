@@ -13,7 +13,6 @@ from pydantic import Field
 from torch import Tensor
 
 from vedit.diffusion.noise import noise_like
-from vedit.diffusion.schedule import add_noise
 from vedit.errors import UsageError
 from vedit.methods.base import (
     Prepared,
@@ -26,6 +25,7 @@ from vedit.methods.base import (
     sampled,
 )
 from vedit.models.family import Family
+from vedit.models.levels import add_noise
 
 SUMMARY = "Add noise to the clip and sample it away with the new prompt."
 NEEDS: frozenset[str] = frozenset()

@@ -24,7 +24,7 @@ class Options:
 
     profile: "v2vbench" follows the public code with its quirks, "strict" repairs them, "embedded"
     needs no weights from outside.
-    device, dtype: as `vedit.diffusion.models` reads them; float32 unless asked otherwise.
+    device, dtype: as `vedit.models.place` reads them; float32 unless asked otherwise.
     batch: frames per network call. dino: "dinov2" or "dino-vitb16"; None for each metric's own.
     dover_antialias: of DOVER's resize to 224. success_model: "clip_l" or "clip_b32".
     flow: "gmflow", "tvl1", "dis" or "file:F.npz"; None for GMFlow, and for TV-L1 in the embedded profile.

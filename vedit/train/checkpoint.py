@@ -15,9 +15,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from vedit.diffusion.schedule import Schedule
 from vedit.documents import Kind, read_json, table
 from vedit.errors import ModelError, UsageError
+from vedit.models.levels import Schedule
 from vedit.train.loop import latest_state, state_of
 from vedit.train.params import GeneratorParams, read_params
 from vedit.train.text import TextEncoder

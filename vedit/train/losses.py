@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vedit.diffusion.schedule import Schedule
+from vedit.models.levels import Schedule
 from vedit.train.vgg import Vgg
 
 BALANCE = (1e-3, 10.0)  # the balanced lambda stays between these

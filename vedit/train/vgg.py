@@ -15,8 +15,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from vedit.diffusion.hub import hub_or_cache
 from vedit.errors import ModelError, UsageError
+from vedit.models.hub import hub_or_cache
 from vedit.train.loop import seeded
 
 CONVOLUTIONS = (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512, 0)  # 0: halve the sides

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from vedit.diffusion.denoise import denoise, guided, read_clip
-from vedit.diffusion.schedule import Schedule, add_noise, cosine
 from vedit.errors import UsageError
+from vedit.models.levels import Schedule, add_noise, cosine
 from vedit.pixels import from_bytes, to_bytes
 from vedit.train.clips import Clips, Order
 from vedit.train.loop import Options, seeded

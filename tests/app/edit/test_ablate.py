@@ -13,8 +13,8 @@ from vedit.app.clips import Selection, read_pixels
 from vedit.app.edit.ablate import ablate, ablations, table_text
 from vedit.app.edit.video import edit_video
 from vedit.app.media.gif import Settings
-from vedit.diffusion.models import Model
 from vedit.errors import UsageError
+from vedit.models.sd.model import Model
 
 GLP = {"iterations": 3, "guidance": 3.0, "lr": 0.2}
 

@@ -19,10 +19,10 @@ from vedit.app.edit.video import edit_video
 from vedit.app.edit.windows import Edit
 from vedit.app.media.gif import Settings
 from vedit.diffusion.memory import Live, codec_peak, network_peak
-from vedit.diffusion.models import Model
 from vedit.diffusion.sample import Stream, branch_names, predict
 from vedit.errors import MemoryBudgetError
 from vedit.methods.base import bound
+from vedit.models.sd.model import Model
 from vedit.models.sd.network import weight_bytes
 
 MIB = 2**20

@@ -25,9 +25,9 @@ from vedit.app.edit.unfinished import Windows
 from vedit.app.edit.video import edit_video
 from vedit.app.media.gif import Settings
 from vedit.diffusion.artefact import Artefact
-from vedit.diffusion.models import Model
 from vedit.diffusion.null_text import NullText
 from vedit.errors import ModelError, UsageError
+from vedit.models.sd.model import Model
 from vedit.pixels import from_bytes, to_bytes
 
 

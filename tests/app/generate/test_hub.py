@@ -17,7 +17,7 @@ from tests.conftest import vedit
 from tests.diffusion.folder import write_folder
 from tests.diffusion.video_folder import write_wan
 from tests.hub import StubHub, stub_as_hub
-from vedit.diffusion.pipelines import Order, load_pipeline
+from vedit.models.pipelines import Order, load_pipeline
 
 SMALL = ("--frames", "5", "--size", "32", "--steps", "2", "--guidance", "1", "-q")
 

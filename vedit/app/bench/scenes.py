@@ -29,7 +29,7 @@ from vedit.pixels import mean_square, psnr
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from vedit.diffusion.models import Model
+    from vedit.models.sd.model import Model
 
 SCORES = ("whole", "unchanged", "edited", "success", "flicker")
 COPY, CODEC = "copy-source", "codec-of-truth"

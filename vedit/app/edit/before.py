@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from vedit.app.clips import Selection, size_of
-from vedit.diffusion import single_file
-from vedit.diffusion.hub import EMBEDDED, find_folder, latent_side, read_json
 from vedit.errors import InputError, UsageError
+from vedit.models.hub import EMBEDDED, find_folder, latent_side, read_json
+from vedit.models.sd import single_file
 
 Size = tuple[int, int]
 LARGEST_SIDE = 16384

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from vedit.app.clips import Pixels
     from vedit.app.edit.job import Job
-    from vedit.diffusion.models import Model
+    from vedit.models.sd.model import Model
 
 
 def sizes_told(sizes: dict[str, Any]) -> str:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from vedit.diffusion.artefact import Artefact
-    from vedit.diffusion.models import Model
     from vedit.diffusion.null_text import NullText
+    from vedit.models.sd.model import Model
 
 
 class InversionSettings(NamedTuple):

@@ -17,8 +17,8 @@ MIB = 2**20
 def need_of(edit: Edit, frames_per_call: int | None = None, offload: str | None = None) -> Need:
     """What an edit takes at most, by parts; with other settings than its own if they are given."""
     from vedit.diffusion.memory import MARGIN, Need, codec_peak, network_peak
-    from vedit.diffusion.models import codec_frames
     from vedit.methods.base import bound
+    from vedit.models.sd.model import codec_frames
     from vedit.models.sd.network import weight_bytes
 
     model, prepared = edit.model, edit.prepared

@@ -24,7 +24,7 @@ from vedit.methods.base import read_params
 if TYPE_CHECKING:
     import numpy as np
 
-    from vedit.diffusion.models import Model
+    from vedit.models.sd.model import Model
 
 
 def edit_video(job: Job, model: Model, settings: Settings, *, pixels: Pixels | None = None, watch: Watch = unwatched) -> dict[str, Any]:

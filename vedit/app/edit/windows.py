@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
     from vedit.app.edit.job import Job
     from vedit.diffusion.artefact import Artefact
-    from vedit.diffusion.models import Model
     from vedit.diffusion.sample import Step
+    from vedit.models.sd.model import Model
 
 
 class Edit:

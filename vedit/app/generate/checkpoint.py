@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from vedit.app.clips import Pixels, Selection, even_delays, made_clip, read_pixels, write_frames
 from vedit.app.generate.run import Choices, Made, Request, rate_of
 from vedit.app.watch import Watch
-from vedit.diffusion.checked import read_config
-from vedit.diffusion.hub import checked_downloads, first_line, hub_or_cache
 from vedit.errors import InputError, ModelError, UsageError, VeditError
+from vedit.models.checked import read_config
+from vedit.models.hub import checked_downloads, first_line, hub_or_cache
 from vedit.pixels import from_bytes, to_bytes
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def claims(model: str) -> bool:
 
 def load(choices: Choices) -> CheckpointMaker:
     """Load the generator. Raises ModelError."""
-    from vedit.diffusion.models import choose_device
+    from vedit.models.place import choose_device
     from vedit.train.checkpoint import load as load_generator
 
     device = choose_device(choices.device)
@@ -138,7 +138,7 @@ class CheckpointMaker:
         """The network in the precision asked for."""
         import torch
 
-        from vedit.diffusion.models import choose_dtype
+        from vedit.models.place import choose_dtype
 
         device = self.generator.device
         dtype = choose_dtype(self.dtype, device)
@@ -156,7 +156,7 @@ class CheckpointMaker:
     ) -> tuple[int, Tensor, Hold | None]:
         """The first step, what it starts from, and what is held: pure noise, or an x0 noised again."""
         from vedit.diffusion.denoise import Hold
-        from vedit.diffusion.schedule import add_noise
+        from vedit.models.levels import add_noise
 
         extra = request.extra
         source, mask = extra.get("from_x_start"), extra.get("mask", ())

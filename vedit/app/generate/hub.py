@@ -10,7 +10,7 @@ from vedit.app.generate.run import Choices, Made, Request, rate_of
 from vedit.app.watch import Watch
 
 if TYPE_CHECKING:
-    from vedit.diffusion.pipelines import TextToVideo
+    from vedit.models.pipelines import TextToVideo
 
 SUMMARY = "a text-to-video pipeline of diffusers (folder or Hub id)"
 OPTIONS = frozenset({"offload", "vae_tiling", "variant", "motion_adapter", "pipe"})
@@ -25,7 +25,7 @@ def claims(model: str) -> bool:
 
 def load(choices: Choices) -> PipelineMaker:
     """Load the pipeline. Raises ModelError."""
-    from vedit.diffusion.pipelines import load_pipeline
+    from vedit.models.pipelines import load_pipeline
 
     kept = {name: value for name, value in choices.extra.items() if name in OPTIONS - {"pipe"}}
     return PipelineMaker(load_pipeline(choices.model, choices.revision, device=choices.device, dtype=choices.dtype, **kept), choices)
@@ -33,7 +33,7 @@ def load(choices: Choices) -> PipelineMaker:
 
 def weights(choices: Choices) -> dict[str, Any]:
     """The hashes of a pipeline's parts, which are fetched for it and not loaded. Raises ModelError."""
-    from vedit.diffusion.pipelines import find_pipeline, part_hashes
+    from vedit.models.pipelines import find_pipeline, part_hashes
 
     _, folder, index = find_pipeline(choices.model, choices.revision, choices.extra.get("variant"), choices.extra.get("motion_adapter"))
     return {"parts_sha256": part_hashes(folder, index, choices.extra.get("motion_adapter"))}
@@ -46,7 +46,7 @@ class PipelineMaker:
         self.model, self.choices = model, choices
 
     def identity(self) -> dict[str, Any]:
-        from vedit.diffusion.hub import commit_of
+        from vedit.models.hub import commit_of
 
         folder = Path(self.model.pipe.config._name_or_path)
         facts = {"pipeline": self.model.kind, "commit": commit_of(folder), "device": str(self.model.device), **weights(self.choices)}
@@ -54,7 +54,7 @@ class PipelineMaker:
 
     def make(self, request: Request, watch: Watch) -> Made:
         """Make one clip. Raises UsageError for what the pipeline or its rules refuse."""
-        from vedit.diffusion.pipelines import Order
+        from vedit.models.pipelines import Order
 
         more = dict(request.extra.get("pipe", {}))
         fps = None if request.fps is None else float(request.fps)

@@ -27,7 +27,7 @@ def claims(model: str) -> bool:
 def load(choices: Choices) -> ShapesMaker:
     """Load the embedded model and its motion adapter. Raises ModelError."""
     from vedit.app import shapes_model
-    from vedit.diffusion.models import choose_device, choose_dtype
+    from vedit.models.place import choose_device, choose_dtype
     from vedit.train.shapes_motion import load_clip_denoiser
 
     shapes_model.check_motion(shapes_model.MOTION)

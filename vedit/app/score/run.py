@@ -290,7 +290,7 @@ def results_of(plan: Plan, drafts: Iterable[Draft], same: Iterable[Draft], weigh
 
 def device_name(options: Options) -> str:
     """The device that "auto" stood for."""
-    from vedit.diffusion.models import choose_device
+    from vedit.models.place import choose_device
 
     return str(choose_device(options.device))
 

@@ -12,10 +12,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from vedit.diffusion.hub import hub_or_cache
 from vedit.documents import Kind, read_json
 from vedit.errors import InputError, ModelError, OutputError
 from vedit.media.atomic import atomic_path, open_output
+from vedit.models.hub import hub_or_cache
 
 
 @dataclass(frozen=True)

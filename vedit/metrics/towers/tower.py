@@ -77,13 +77,13 @@ class Tower:
 
     @cached_property
     def device(self) -> torch.device:
-        from vedit.diffusion.models import choose_device
+        from vedit.models.place import choose_device
 
         return choose_device(self.options.device)
 
     @cached_property
     def dtype(self) -> torch.dtype:
-        from vedit.diffusion.models import choose_dtype
+        from vedit.models.place import choose_dtype
 
         return choose_dtype(self.options.dtype if self.half_is_safe else "fp32", self.device)
 

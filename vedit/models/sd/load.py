@@ -1,4 +1,4 @@
-"""Load a Stable Diffusion model by name, folder or Hub id: device, dtype and offload are decided here, once.
+"""Load a Stable Diffusion model by name, folder, file or Hub id.
 
 Nothing of a checkpoint is executed: components are stock classes of diffusers and transformers,
 weights are safetensors, or pickles read with `weights_only`.
@@ -8,173 +8,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from vedit.diffusion import single_file
-from vedit.diffusion.hub import BUILTIN, EMBEDDED, WEIGHED, commit_of, find_folder, first_line, hash_weights, latent_side, read_json, unused_parts, weights_in
-from vedit.diffusion.schedule import Schedule, read_schedule
-from vedit.diffusion.sharded import shards
-from vedit.errors import ModelError, UsageError, VeditError, nearest
-from vedit.models.sd.network import UNetNetwork
-
-DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-
-CODEC_PIXELS = 2 * 512 * 512  # that the autoencoder takes at once
-
-
-@dataclass
-class Model(UNetNetwork):
-    """A loaded model. Latents are float32 whatever the network's dtype.
-
-    name, folder: where it came from. revision: the commit of a Hub model, else None.
-    Everything lies on `device`; with an offload, parts are moved there for their use.
-    """
-
-    name: str
-    revision: str | None
-    folder: Path
-    unet: Any
-    vae: Any
-    text_encoder: Any
-    tokenizer: Any
-    schedule: Schedule
-    device: torch.device
-    dtype: torch.dtype
-    hashes: dict[str, str] = field(default_factory=dict)
-    offload: str = "none"
-
-    @property
-    def is_embedded(self) -> bool:
-        return self.folder == BUILTIN / EMBEDDED
-
-    @property
-    def scale(self) -> int:
-        """Pixels per latent entry and side."""
-        return int(2 ** (len(self.vae.config.block_out_channels) - 1))
-
-    @property
-    def native_size(self) -> int:
-        """The side in pixels that the model was trained at."""
-        return latent_side(self.unet.config.sample_size) * self.scale
-
-    @torch.inference_mode()
-    def encode_prompt(self, prompt: str) -> Tensor:
-        """The text embedding, (1, L, E) float32. Raises UsageError for a prompt too long."""
-        limit = self.tokenizer.model_max_length
-        count = len(self.tokenizer(prompt).input_ids)
-        if count > limit:
-            raise UsageError(
-                f"the prompt has {count - 2} tokens, the model reads {limit - 2}: {prompt!r}.", "A longer prompt would be cut in silence.", "Shorten it"
-            )
-        ids = self.tokenizer(prompt, padding="max_length", max_length=limit, return_tensors="pt").input_ids
-        with self._in_use(self.text_encoder):
-            return self.text_encoder(ids.to(self.device))[0].float()
-
-    def latent_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Rows and columns of the latents of a picture of a width and height: a cell that it fills in part is one."""
-        width, height = size
-        return -(-height // self.scale), -(-width // self.scale)
-
-    @torch.inference_mode()
-    def encode_frames(self, pixels_F3YX: Tensor, chunk: int = 8) -> Tensor:
-        """Latents (F, C, Y/s, X/s) of pixels in [-1, 1]: the posterior's mean, scaled.
-
-        Sides that are not multiples of s are filled up with their last row and column.
-        """
-        pixels_F3YX = padded(pixels_F3YX, self.scale)
-        chunk = codec_frames(chunk, pixels_F3YX.shape[-2] * pixels_F3YX.shape[-1])
-        with self._in_use(self.vae):
-            parts = [self.vae.encode(part.to(self.device, self.vae.dtype)).latent_dist.mean.float() for part in pixels_F3YX.split(chunk)]
-        return torch.cat(parts) * self.vae.config.scaling_factor
-
-    @torch.inference_mode()
-    def decode_latents(self, latents_FCYX: Tensor, chunk: int = 8, size: tuple[int, int] | None = None) -> Tensor:
-        """Pixels (F, 3, Y, X) in [-1, 1], float32, not clipped. size: width and height that `encode_frames` was given, where it filled up."""
-        chunk = codec_frames(chunk, latents_FCYX.shape[-2] * latents_FCYX.shape[-1] * self.scale**2)
-        with self._in_use(self.vae):
-            parts = [
-                self.vae.decode((part / self.vae.config.scaling_factor).to(self.device, self.vae.dtype)).sample.float() for part in latents_FCYX.split(chunk)
-            ]
-        pixels_F3YX = torch.cat(parts)
-        return pixels_F3YX if size is None else pixels_F3YX[..., : size[1], : size[0]]
-
-    def _in_use(self, part: Any) -> Any:
-        return _OnDevice(part, self.device)
-
-    def identity(self) -> dict[str, Any]:
-        """What an inversion depends on, by content: hashes of the weights that made it."""
-        if not self.hashes and self.folder.is_file():
-            self.hashes = dict.fromkeys(WEIGHED, single_file.digest_of(self.folder))
-        for part in WEIGHED:
-            if part not in self.hashes:
-                self.hashes[part] = hash_weights(self.folder / part)
-        return {
-            "id": self.name,
-            "revision": self.revision,
-            "unet_sha256": self.hashes["unet"],
-            "vae_sha256": self.hashes["vae"],
-            "text_sha256": self.hashes["text_encoder"],
-            "inflation": "none",
-        }
-
-
-def padded(pixels_FCYX: Tensor, multiple: int) -> Tensor:
-    """Pixels whose sides are multiples: the last row and column are repeated."""
-    below, right = -pixels_FCYX.shape[-2] % multiple, -pixels_FCYX.shape[-1] % multiple
-    return torch.nn.functional.pad(pixels_FCYX, (0, right, 0, below), mode="replicate") if below or right else pixels_FCYX
-
-
-def codec_frames(most: int, area: int) -> int:
-    """Frames that the autoencoder takes at once, `most` at most; area: pixels of a frame.
-
-    Counted on shapes alone, a frame of 512x512 takes 0.75 GiB on its way, more than in the UNet.
-    """
-    return max(1, min(most, CODEC_PIXELS // area))
-
-
-class _OnDevice:
-    """Bring a part to the device for a while, if it is kept elsewhere."""
-
-    def __init__(self, part: Any, device: torch.device) -> None:
-        self.part = part
-        self.device = device
-        self.home = next(part.parameters()).device
-
-    def __enter__(self) -> None:
-        if self.home != self.device:
-            self.part.to(self.device)
-
-    def __exit__(self, *error: object) -> None:
-        if self.home != self.device:
-            self.part.to(self.home)
-
-
-def choose_device(name: str = "auto") -> torch.device:
-    """auto: cuda, then mps, then cpu. Raises ModelError for a device that is not there."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise UsageError(
-            f"the device {name} cannot be used: {str(error).splitlines()[0]}.", "It is one of auto, cpu, cuda, cuda:N, mps.", "See: vedit env"
-        ) from None
-    return device
-
-
-def choose_dtype(name: str, device: torch.device) -> torch.dtype:
-    """auto: half precision on a GPU, float32 on a CPU."""
-    if name == "auto":
-        return torch.float32 if device.type == "cpu" else torch.float16
-    if name not in DTYPES:
-        raise UsageError(f"the dtype {name!r} is not known{nearest(name, DTYPES) or '.'}", f"It is auto or one of {', '.join(DTYPES)}.")
-    return DTYPES[name]
+from vedit.errors import ModelError, UsageError, VeditError
+from vedit.models.hub import EMBEDDED, commit_of, find_folder, first_line, read_json, unused_parts, weights_in
+from vedit.models.levels import Schedule, read_schedule
+from vedit.models.place import choose_device, choose_dtype, quiet_libraries
+from vedit.models.sd import single_file
+from vedit.models.sd.model import Model
+from vedit.models.sharded import shards
 
 
 def load_model(
@@ -193,7 +38,7 @@ def load_model(
     warn: told of parts of the model that are not used.
     Raises ModelError for weights missing, gated, offline, damaged, or of another family.
     """
-    _quiet_libraries()
+    quiet_libraries()
     place, precision = choose_device(device), choose_dtype(dtype, choose_device(device))
     is_file = single_file.is_file(name)
     folder = Path(name) if is_file else find_folder(name, revision)
@@ -299,16 +144,6 @@ def check_channels(name: str, taken: int, given: int) -> None:
             "It is conditioned on a picture as well, as inpainting models and InstructPix2Pix are; these methods need a text-to-image model.",
             "See: vedit models list",
         )
-
-
-def _quiet_libraries() -> None:
-    """Loading takes under a second from disk: their bars and notices would only be noise."""
-    from diffusers.utils import logging as diffusers_logging
-    from transformers.utils import logging as transformers_logging
-
-    for logging in (diffusers_logging, transformers_logging):
-        logging.disable_progress_bar()
-        logging.set_verbosity_error()
 
 
 def _part(kind: Any, folder: Path, **options: Any) -> Any:

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from vedit import documents
-from vedit.diffusion.checked import check_parts
-from vedit.diffusion.sharded import INDEX_FILE, parts_of, shards
 from vedit.documents import Kind, table
 from vedit.errors import ModelError, UsageError, VeditError, nearest
+from vedit.models.checked import check_parts
+from vedit.models.sharded import INDEX_FILE, parts_of, shards
 from vedit.secrecy import address, without_login
 
 EMBEDDED = "shapes"

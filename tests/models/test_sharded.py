@@ -10,10 +10,10 @@ import torch
 
 from tests.diffusion import tiny
 from tests.diffusion.folder import write_folder
-from vedit.diffusion.hub import hash_weights, weights_of
-from vedit.diffusion.models import load_model
-from vedit.diffusion.sharded import parts_of, shards
 from vedit.errors import ModelError
+from vedit.models.hub import hash_weights, weights_of
+from vedit.models.sd.load import load_model
+from vedit.models.sharded import parts_of, shards
 
 INDEX = "diffusion_pytorch_model.safetensors.index.json"
 

@@ -15,11 +15,11 @@ pytest.importorskip("torch")
 from tests.diffusion.folder import write_folder
 from tests.diffusion.video_folder import write_wan
 from tests.odd_json import mutated
-from vedit.diffusion import pipelines
-from vedit.diffusion.checked import check_index, check_parts, is_stock, tensor_names
-from vedit.diffusion.hub import PARTS, check_family, is_as_published
-from vedit.diffusion.models import _schedule, load_model
 from vedit.errors import ModelError
+from vedit.models import pipelines
+from vedit.models.checked import check_index, check_parts, is_stock, tensor_names
+from vedit.models.hub import PARTS, check_family, is_as_published
+from vedit.models.sd.load import _schedule, load_model
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ import torch
 from diffusers import DDIMInverseScheduler, DDIMScheduler
 
 from tests.diffusion.tiny import SD_SCHEDULER
-from vedit.diffusion.schedule import Schedule, add_noise, move, read_schedule
 from vedit.errors import ModelError, UsageError
+from vedit.models.levels import Schedule, add_noise, move, read_schedule
 
 CONFIGS: dict[str, dict[str, Any]] = {
     "sd15": {},

@@ -9,9 +9,11 @@ pytest.importorskip("torch")
 import torch
 
 from tests.diffusion.folder import write_folder
-from vedit.diffusion.hub import check_complete, check_family, find_folder
-from vedit.diffusion.models import check_channels, choose_device, choose_dtype, codec_frames, load_model
 from vedit.errors import ModelError, UsageError
+from vedit.models.hub import check_complete, check_family, find_folder
+from vedit.models.place import choose_device, choose_dtype
+from vedit.models.sd.load import check_channels, load_model
+from vedit.models.sd.model import codec_frames
 
 
 @pytest.fixture(scope="module")

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from vedit import documents
-from vedit.diffusion.hub import first_line
 from vedit.documents import Kind
 from vedit.errors import ModelError, reason_of
+from vedit.models.hub import first_line
 
 SUFFIXES = (".safetensors", ".ckpt")
 UNET, VAE, CLIP, OPEN_CLIP = "model.diffusion_model.", "first_stage_model.", "cond_stage_model.transformer.", "cond_stage_model.model."

@@ -19,10 +19,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from vedit.diffusion.checked import check_index, check_part, check_parts, read_config, tensor_names
-from vedit.diffusion.hub import explained, first_line, read_json, weights_of
-from vedit.diffusion.models import DTYPES, _quiet_libraries, choose_device
 from vedit.errors import MemoryBudgetError, ModelError, UsageError, nearest
+from vedit.models.checked import check_index, check_part, check_parts, read_config, tensor_names
+from vedit.models.hub import explained, first_line, read_json, weights_of
+from vedit.models.place import DTYPES, choose_device, quiet_libraries
 
 INDEX = "model_index.json"
 FRAMES = ("num_frames", "video_length", "frames")
@@ -239,7 +239,7 @@ def load_pipeline(
     variant: of the weights, such as fp16. motion_adapter: makes a Stable Diffusion model an AnimateDiff.
     Raises ModelError for weights missing, gated, offline, damaged, or of another family.
     """
-    _quiet_libraries()
+    quiet_libraries()
     place = choose_device(device)
     if offload != "none" and place.type == "cpu":
         raise UsageError(f"--offload {offload} moves weights between a GPU and memory, and the device is the CPU.", "", "Leave out --offload")
