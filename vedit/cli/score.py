@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from vedit.cli import LazyGroup
 from vedit.cli.common import Voice, echo, examples, options
-from vedit.errors import CheckFailed, Interrupted, PartialFailure, Stopped, UsageError, nearest
-
-if TYPE_CHECKING:
-    from vedit.app.score.results import Results
-    from vedit.app.score.run import Plan
-    from vedit.metrics.types import Options
+from vedit.errors import UsageError, nearest
 
 OWN = {
     "compare": "Compare two methods on the same videos.",
@@ -92,9 +86,6 @@ report_options = options(
 )
 
 
-PAGE_MEMORY_MIB = 512  # flows kept for the maps of the page
-
-
 class ScoreGroup(LazyGroup):
     """`vedit score CLIP` with options of its own, and commands by their name as first word.
 
@@ -159,45 +150,20 @@ An index is TOML (or the YAML of V2VBench):
 @input_options
 @metric_options
 @report_options
-def command(clip: str | None, **given: Any) -> None:
-    from vedit.app.extras import need
-    from vedit.cli.score_outputs import check_outputs
+def command(clip: str | None, explain: bool, quiet: bool, progress: str, **given: Any) -> None:
+    from vedit.app.score.plan import plan
+    from vedit.app.score.request import ScoreRequest
 
-    if clip is None and not given["edited_dir"]:
-        if given["explain"]:
-            show_metrics(given["metrics"])
-            return
-        raise UsageError("no clip to score.", "Name an edited clip, or a folder of them with --edited.", f"Example: {EXAMPLES[0][0]}")
-    if clip is not None and given["edited_dir"]:
-        raise UsageError("CLIP and --edited were both given.", "One clip, or a folder of edited clips.")
-    if given["index"] and not given["edited_dir"]:
-        raise UsageError("--index needs --edited, the folder of the edited clips.", "", f"Example: {EXAMPLES[3][0]}")
+    request = ScoreRequest(clip=clip, **given)
+    if clip is None and not request.edited_dir and explain:
+        show_metrics(request.metrics)
+        return
     if clip is not None and clip != "-" and not os.path.exists(clip):
         raise UsageError(f"there is neither a clip nor a command called {clip}{nearest(clip, OWN)}", "", "See: vedit score --help")
-    refuse_unread(clip, given)
-    inputs = [path for path in (clip, given["source"], given["truth"]) if path]
-    check_outputs(given, inputs)
-    need("diffusion")
-    run_score(clip, given)
-
-
-def refuse_unread(clip: str | None, given: dict[str, Any]) -> None:
-    """Options that this call would not read are mistakes."""
-    if clip is None:
-        single = [name for name in ("source", "prompt", "source_prompt", "truth") if given[name] is not None]
-        single += ["mask"] if given["mask"] not in ("auto", "none") else []
-        if single:
-            option = single[0].replace("_", "-")
-            raise UsageError(
-                f"--{option} is for one clip.", "In a suite the index says it for each video, or the run record.", "The form of an index: vedit score --help"
-            )
-        return
-    if given["source_dir"]:
-        raise UsageError("--source-dir is for a suite.", "", "For one clip: --source FILE")
-    if clip == "-" and given["journal"]:
-        raise UsageError("--journal cannot tell one standard input from another.", "", "Name a file, or leave --journal out")
-    if given["resume"] and not given["journal"]:
-        raise UsageError("--resume has no journal to go on with.", "A suite has one; a single clip has one when it is named.", "Add --journal FILE")
+    scored = plan(request).run(Voice(quiet, progress))
+    if not request.takes_stdout:
+        echo(scored.text(explain=explain), nl=False)
+    scored.check()
 
 
 def show_metrics(text: str | None) -> None:
@@ -207,184 +173,3 @@ def show_metrics(text: str | None) -> None:
 
     facts = catalogue()
     echo(explained(facts[key] for key in choose(text or "all", "v2vbench").keys))
-
-
-def run_score(clip: str | None, given: dict[str, Any]) -> None:
-    from pathlib import Path
-
-    from vedit.app.cache import folder
-    from vedit.app.score.html import report_page
-    from vedit.app.score.journal import Journal
-    from vedit.app.score.run import Clips, run
-    from vedit.metrics.towers import FeatureStore, Towers, WeightFinder
-
-    voice = Voice(given["quiet"], given["progress"])
-    kept = Path(folder()).parent / "score"
-    finder = WeightFinder(Path(given["weights"]) if given["weights"] else None, kept, bool(os.environ.get("HF_HUB_OFFLINE")))
-    plan = make_plan(clip, given, finder, voice)
-    thresholds = [(name, *threshold(name, text, plan)) for name in ("fail_under", "fail_over") for text in given[name]]
-    if given["jobs"]:
-        import torch
-
-        torch.set_num_threads(given["jobs"])
-    towers = Towers(
-        plan.options, finder, FeatureStore(kept / "features" if given["cache"] else None, memory_mib=PAGE_MEMORY_MIB if given["html_file"] else 256)
-    )
-    journal = Journal(journal_path(given) if plan.is_suite or given["journal"] else None, given["resume"])
-    clips = Clips(plan, voice.warn)
-    results, stopped_by = run(plan, towers, journal, clips=clips, watch=voice.steps)
-    report(results, given, lambda: report_page(results, plan, towers, clips, link_media=given["link_media"]), is_suite=plan.is_suite)
-    verdict(results, thresholds, stopped_by, journal.path)
-
-
-def make_plan(clip: str | None, given: dict[str, Any], finder: Any, voice: Voice) -> Plan:
-    """What to score and how, out of the options; the profile is chosen by the weights that are there."""
-    from dataclasses import replace
-
-    from vedit.app.score.clips import Item, Reading
-    from vedit.app.score.index import read_folder, read_index
-    from vedit.app.score.metrics import choose
-    from vedit.app.score.run import Plan
-
-    profile, skips = choose_profile(given, finder, voice)
-    choice = choose(given["metrics"], profile)
-    if given["index"]:
-        items = read_index(given["index"], given["edited_dir"], given["source_dir"])
-    elif given["edited_dir"]:
-        items = read_folder(given["edited_dir"], given["source_dir"])
-    else:
-        assert clip is not None
-        label = "stdin" if clip == "-" else os.path.splitext(os.path.basename(clip.rstrip("/")))[0]
-        items = [Item(label, "0", clip, given["source"], given["prompt"], given["source_prompt"], given["truth"], given["mask"])]
-    if given["mask"] == "none":
-        items = [replace(item, mask="none") for item in items]
-    reading = Reading(given["align"], given["resize_source"], given["yes"])
-    fallback = os.path.basename(os.path.normpath(given["edited_dir"] or items[0].video_id))
-    return Plan(
-        items=tuple(items),
-        choice=choice,
-        options=make_options(given, profile),
-        reading=reading,
-        name=given["name"],
-        fallback_name=fallback,
-        seed=given["seed"],
-        baseline=given["baseline"],
-        is_suite=bool(given["edited_dir"]),
-        skips=skips,
-    )
-
-
-def make_options(given: dict[str, Any], profile: str) -> Options:
-    from vedit.metrics.types import Options
-
-    names = ("device", "dtype", "batch", "dino", "dover_antialias", "success_model", "lpips_net", "flow", "mask_dilate", "bg_norm")
-    return Options(profile, **{name: given[name] for name in names})
-
-
-def choose_profile(given: dict[str, Any], finder: Any, voice: Voice) -> tuple[str, dict[str, str]]:
-    """The profile, and modules that are skipped since their weights are not on this machine.
-
-    Without --profile nothing is downloaded unless a metric that needs weights is named: metrics of a
-    group are skipped, flow is TV-L1 where GMFlow is not here, and where no weights are left to read
-    the profile is the embedded one.
-    """
-    from vedit import metrics
-    from vedit.app.score.metrics import catalogue, choose
-    from vedit.metrics.base import towers_of
-
-    if given["profile"]:
-        return given["profile"], {}
-    if given["flow"] is None and finder.look("gmflow") is None:
-        given["flow"] = "tvl1"
-    options, facts = make_options(given, "v2vbench"), catalogue()
-    choice = choose(given["metrics"], "v2vbench")
-    named = {facts[key].metric for key in choice.named}
-    towers = {module: towers_of(metrics.load(module), options) for module in choice.modules()}
-    lacking = {
-        module: missing for module, names in towers.items() if (missing := [name for name in names if finder.look(name) is None]) and module not in named
-    }
-    skips = {module: f"no weights on this machine; fetch them with: vedit score weights --fetch {missing[0]}" for module, missing in lacking.items()}
-    if any(names for module, names in towers.items() if module not in lacking):
-        return "v2vbench", skips
-    if not given["metrics"]:
-        voice.say("no weights found, so this is the embedded profile, which needs none; the eight metrics of V2VBench: vedit score weights")
-        return "embedded", {}
-    return "embedded", skips
-
-
-def threshold(name: str, text: str, plan: Plan) -> tuple[str, float]:
-    """METRIC=VALUE of --fail-under or --fail-over, whose name the message bears."""
-    option = f"--{name.replace('_', '-')}"
-    key, equals, number = text.partition("=")
-    try:
-        value = float(number)
-    except ValueError:
-        value = float("nan")
-    if not equals or value != value:
-        raise UsageError(f"{option} {text} is not a threshold.", f"Write METRIC=VALUE, for example {option} psnr=30.")
-    key = key.strip().replace("-", "_")
-    if key not in plan.choice.keys:
-        raise UsageError(f"{option} {text}: {key} is not among the metrics{nearest(key, plan.choice.keys)}", f"They are: {', '.join(plan.choice.keys)}.")
-    return key, value
-
-
-def journal_path(given: dict[str, Any]) -> str:
-    return str(given["journal"] or os.path.join(given["edited_dir"], "vedit-score.jsonl"))
-
-
-def report(results: Results, given: dict[str, Any], page: Callable[[], str], *, is_suite: bool) -> None:
-    """Write every form that was asked for, and the text table."""
-    import json
-
-    from vedit.app.score.render import rendered
-    from vedit.app.score.results import summary_csv, to_csv, to_json
-    from vedit.app.score.summary import explained, report_table
-    from vedit.cli.score_outputs import write_outputs
-    from vedit.media.atomic import open_output
-
-    table = report_table(results)
-
-    def text() -> str:
-        words = explained(results.metrics[key] for key in results.keys)
-        return rendered([table], "text") + (f"\n{words}\n" if given["explain"] else "")
-
-    write_outputs(
-        given,
-        {
-            "json": lambda: json.dumps(to_json(results), indent=1, ensure_ascii=False) + "\n",
-            "csv": lambda: to_csv(results),
-            "md": lambda: rendered([table], "md"),
-            "latex": lambda: rendered([table], "latex", alone=given["standalone"]),
-            "html": page,
-        },
-        text,
-    )
-    path = given["csv_file"]
-    if path and path != "-" and is_suite:
-        with open_output(os.path.splitext(path)[0] + ".summary.csv") as stream:
-            stream.write(summary_csv(results).encode("utf-8", "backslashreplace"))
-
-
-def verdict(results: Results, thresholds: list[tuple[str, str, float]], stopped_by: str, journal: str | None) -> None:
-    """The exit code: a signal, failed videos, missed thresholds, in this order."""
-    if stopped_by:
-        done = sum(1 for row in results.rows if not any(why.startswith("interrupted") for why in row.skipped.values()))
-        kind = Interrupted if stopped_by == "interrupt" else Stopped
-        raise kind(
-            f"interrupted; {done} of {len(results.rows)} videos are complete.", f"What is done is kept in {journal}.", "Go on with the same line and --resume"
-        )
-    if not results.metrics and not any(row.failed for row in results.rows):
-        raise UsageError("no metric could be computed.", "What each one needs stands above.")
-    failed = [row for row in results.rows if row.failed or (row.damage and len(results.rows) > 1)]
-    if failed:
-        first = failed[0]
-        what = f"{first.label}: {next(iter(first.failed.values()), f'damaged: {first.damage}')}"
-        more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
-        raise PartialFailure(f"{len(failed)} of {len(results.rows)} videos were not scored completely.", what + more)
-    missed = []
-    for name, key, value in thresholds:
-        mean = results.summary(key).mean if key in results.metrics else None
-        if mean is None or (mean < value if name == "fail_under" else mean > value):
-            missed.append(f"{key} is {'undefined' if mean is None else f'{mean:.4f}'}, {'under' if name == 'fail_under' else 'over'} {value:g}")
-    if missed:
-        raise CheckFailed("; ".join(missed) + ".")

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from vedit.cli.common import examples
+from vedit.cli.common import echo, examples
 
 EXAMPLES = (
     ("vedit score compare glp.json p2p.json", "which differences hold up over the videos"),
@@ -39,28 +39,11 @@ are refused.
 @click.option("--html", "html_file", metavar="FILE", help="Write the table as a page.")
 @click.option("--standalone", is_flag=True, help="Make the LaTeX a document that compiles alone.")
 @click.option("-y", "--overwrite", is_flag=True, help="Replace outputs that exist.")
-def command(a: str, b: str, metrics: str | None, force: bool, seed: int, **outputs: Any) -> None:
-    import json
+def command(**given: Any) -> None:
+    from vedit.app.score.reports import compare_reports
+    from vedit.app.score.request import CompareRequest
 
-    from vedit.app.score.compare import compare, comparison_json, comparison_table
-    from vedit.app.score.html import forest, page
-    from vedit.app.score.render import as_html, rendered
-    from vedit.app.score.results import finite, read_results
-    from vedit.app.score.tables import distinct
-    from vedit.cli.score_outputs import check_outputs, write_outputs
-
-    check_outputs(outputs, (a, b))
-    one, other = distinct([read_results(a), read_results(b)])
-    found = compare(one, other, metrics.split(",") if metrics else None, force=force, seed=seed)
-    table = comparison_table(found)
-    write_outputs(
-        outputs,
-        {
-            "json": lambda: json.dumps(finite(comparison_json(found)), indent=1, ensure_ascii=False) + "\n",
-            "csv": lambda: rendered([table], "csv"),
-            "md": lambda: rendered([table], "md"),
-            "latex": lambda: rendered([table], "latex", alone=outputs["standalone"]),
-            "html": lambda: page(table.title, forest(found) + as_html(comparison_table(found, verdict_first=True))),
-        },
-        lambda: rendered([table], "text"),
-    )
+    request = CompareRequest(**given)
+    text = compare_reports(request)
+    if not request.takes_stdout:
+        echo(text, nl=False)

@@ -33,14 +33,8 @@ method, a column for each metric that any report holds.
 @click.option("--force", is_flag=True, help="Put reports that were computed differently into one table; it says so.")
 @click.option("-o", "--output", metavar="FILE", help="Write here instead of to standard output.")
 @click.option("-y", "--overwrite", is_flag=True, help="Replace the output if it exists.")
-def command(reports: tuple[str, ...], layout: str, form: str, lang: str, column_from: str | None, standalone: bool, force: bool, **given: Any) -> None:
-    from vedit.app.score.render import rendered
-    from vedit.app.score.results import read_results
-    from vedit.app.score.tables import tables
-    from vedit.media.atomic import check_output, open_output
+def command(**given: Any) -> None:
+    from vedit.app.score.reports import lay_out
+    from vedit.app.score.request import TableRequest
 
-    output = given["output"] or "-"
-    check_output(output, reports, True if given["overwrite"] else None)
-    found = tables([read_results(path) for path in reports], layout, lang=lang, column_from=column_from, force=force)
-    with open_output(output) as stream:
-        stream.write(rendered(found, form, alone=standalone).encode("utf-8", "backslashreplace"))
+    lay_out(TableRequest(**given))

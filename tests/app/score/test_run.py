@@ -19,7 +19,7 @@ from vedit.app.score.clips import Item
 from vedit.app.score.journal import Journal
 from vedit.app.score.metrics import Choice, Fact, choose
 from vedit.app.score.results import Number, Results, read_results, summary_csv, to_csv, to_json
-from vedit.app.score.run import UNEDITED, Draft, Plan, flags_of, run
+from vedit.app.score.run import UNEDITED, Draft, Suite, flags_of, run
 from vedit.errors import InputError, UsageError
 from vedit.metrics.base import Clip, Score, Value
 from vedit.metrics.towers import Towers
@@ -61,7 +61,7 @@ def suite(folder: Path, levels: dict[str, int], *, sources: bool = True) -> list
 
 
 def score(items: list[Item], journal: Journal | None = None, **changes: Any) -> Results:
-    plan = Plan(tuple(items), choose(changes.pop("metrics", "quality"), "embedded"), EMBEDDED, **{"is_suite": True, "fallback_name": "suite", **changes})
+    plan = Suite(tuple(items), choose(changes.pop("metrics", "quality"), "embedded"), EMBEDDED, **{"is_suite": True, "fallback_name": "suite", **changes})
     results, stopped_by = run(plan, Towers(EMBEDDED), journal or Journal(None, False))
     assert stopped_by == ""
     return results
@@ -145,7 +145,7 @@ def test_without_resume_the_journal_starts_again(calls: list[str], tmp_path: Pat
 @pytest.mark.parametrize("signal, name", [(KeyboardInterrupt, "interrupt"), (SystemExit, "terminate")])
 def test_a_signal_keeps_what_is_done(signal: type[BaseException], name: str, calls: list[str], tmp_path: Path) -> None:
     items, path = suite(tmp_path, {"a": 10, "b": 20}), str(tmp_path / "journal.jsonl")
-    plan = Plan(tuple(items), choose("quality", "embedded"), EMBEDDED, is_suite=True, fallback_name="suite")
+    plan = Suite(tuple(items), choose("quality", "embedded"), EMBEDDED, is_suite=True, fallback_name="suite")
 
     def watch(tasks: Any, total: int, what: str) -> Any:
         for number, task in enumerate(tasks):
@@ -274,7 +274,7 @@ def test_every_number_has_a_key_of_its_own_and_a_line_that_explains_it() -> None
 def test_large_suites_keep_only_some_clips_decoded(calls: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(score_run, "CLIP_MEMORY", 1)
     items = suite(tmp_path, {"a": 10, "b": 20})
-    plan = Plan(tuple(items), choose("quality", "embedded"), EMBEDDED, is_suite=True)
+    plan = Suite(tuple(items), choose("quality", "embedded"), EMBEDDED, is_suite=True)
     clips = score_run.Clips(plan)
     assert np.array_equal(clips.get(items[0])[0].edited_TYX3, clips.get(items[0])[0].edited_TYX3)
     clips.get(items[1])

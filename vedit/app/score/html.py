@@ -29,7 +29,7 @@ from vedit.errors import VeditError
 if TYPE_CHECKING:
     import numpy as np
 
-    from vedit.app.score.run import Clips, Plan
+    from vedit.app.score.run import Clips, Suite
     from vedit.metrics.base import Clip
 
 LARGEST = 512  # pixels of the longer side of embedded frames
@@ -58,7 +58,7 @@ def _asset(name: str) -> str:
     return Path(__file__).with_name(name).read_text(encoding="utf-8")
 
 
-def report_page(results: Results, plan: Plan, towers: Any, clips: Clips, *, link_media: bool = False) -> str:
+def report_page(results: Results, suite: Suite, towers: Any, clips: Clips, *, link_media: bool = False) -> str:
     """The page of a report, with the frames of its clips.
 
     link_media: point to the clips' files instead of embedding their frames.
@@ -68,7 +68,7 @@ def report_page(results: Results, plan: Plan, towers: Any, clips: Clips, *, link
     parts = [contents(results), alerts(results), '<h2 id="numbers">Numbers</h2>', summary_section(results)]
     if len(rows) > 1:
         parts += ['<div id="videos"><h2>Videos</h2></div>', FILTER, as_html(rows_table(results), is_linked=True)]
-    items = {(item.video_id, item.edit_id): item for item in plan.items}
+    items = {(item.video_id, item.edit_id): item for item in suite.items}
     for row in rows:
         clip = None
         if not link_media or "warp_error" in row.numbers:
@@ -76,7 +76,7 @@ def report_page(results: Results, plan: Plan, towers: Any, clips: Clips, *, link
                 clip, _ = clips.get(items[row.id])
             except VeditError:
                 clip = None  # its failure is told in the row
-        parts.append(video_section(results, row, clip, towers, plan, link_media))
+        parts.append(video_section(results, row, clip, towers, suite, link_media))
     parts.append(provenance_section(results))
     return page(title(results), "\n".join(parts))
 
@@ -197,7 +197,7 @@ def forest(found: Comparison) -> str:
 # --- one video -----------------------------------------------------------------------------------
 
 
-def video_section(results: Results, row: Row, clip: Clip | None, towers: Any, plan: Plan, link_media: bool) -> str:
+def video_section(results: Results, row: Row, clip: Clip | None, towers: Any, suite: Suite, link_media: bool) -> str:
     facts = row.facts
     said = [
         ("prompt", facts.get("prompt")),
@@ -209,7 +209,7 @@ def video_section(results: Results, row: Row, clip: Clip | None, towers: Any, pl
     words = "".join(f"<dt>{name}</dt><dd>{html.escape(str(value))}</dd>" for name, value in said if value)
     flags = "".join(f'<p class="flag">{html.escape(flag)}</p>' for flag in row.flags)
     lost = "".join(f'<p class="flag">not scored: {html.escape(why)}</p>' for _, why in failures([row]))
-    maps = flow_maps(clip, towers, plan) if clip is not None and "warp_error" in row.numbers else None
+    maps = flow_maps(clip, towers, suite) if clip is not None and "warp_error" in row.numbers else None
     clips = player(row, clip, maps, link_media) if clip is not None or link_media else ""
     baselines = {name: next((other for other in rows if other.id == row.id), None) for name, rows in results.baselines.items()}
     charts = "".join(chart(key, row.numbers[key], baselines) for key in results.keys if key in row.numbers and len(row.numbers[key].per_frame) > 1)
@@ -346,7 +346,7 @@ def chart(key: str, number: Number, baselines: Mapping[str, Row | None]) -> str:
     )
 
 
-def flow_maps(clip: Clip, towers: Any, plan: Plan) -> tuple[list[str], float] | None:
+def flow_maps(clip: Clip, towers: Any, suite: Suite) -> tuple[list[str], float] | None:
     """The warping error of each pair as pictures in cividis, and the error that the lightest colour stands for.
 
     The first frame has no pair before it and shows the first one's.
@@ -356,7 +356,7 @@ def flow_maps(clip: Clip, towers: Any, plan: Plan) -> tuple[list[str], float] | 
     from vedit.metrics import warp_error
 
     try:
-        errors = warp_error.error_maps(clip, towers, plan.options)
+        errors = warp_error.error_maps(clip, towers, suite.options)
     except VeditError:
         return None
     seen = errors[np.isfinite(errors)]

@@ -35,7 +35,7 @@ UNEDITED = "no_edit_guard: hardly different from the source, so consistency and 
 
 
 @dataclass(frozen=True)
-class Plan:
+class Suite:
     """One call of `vedit score`.
 
     name: of the method; None takes the one that all run records agree on, else `fallback_name`. skips: modules left out, and why. is_suite: failures of a video are collected, not raised.
@@ -71,8 +71,8 @@ class Draft:
 class Clips:
     """Clips of a suite, the last ones kept decoded."""
 
-    def __init__(self, plan: Plan, warn: Warn = lambda message: None) -> None:
-        self.plan, self.warn = plan, warn
+    def __init__(self, suite: Suite, warn: Warn = lambda message: None) -> None:
+        self.suite, self.warn = suite, warn
         self._kept: OrderedDict[tuple[str, str], tuple[Clip, dict[str, Any]]] = OrderedDict()
         self._failed: dict[tuple[str, str], VeditError] = {}
 
@@ -83,7 +83,7 @@ class Clips:
             raise self._failed[key]
         if key not in self._kept:
             try:
-                self._kept[key] = load(item, self.plan.reading, self.warn)
+                self._kept[key] = load(item, self.suite.reading, self.warn)
             except VeditError as error:
                 self._failed[key] = error
                 raise
@@ -98,69 +98,69 @@ def _bytes(clip: Clip) -> int:
     return sum(video.frames_TYX3.nbytes for video in videos if video is not None)
 
 
-def run(plan: Plan, towers: Towers, journal: Journal, *, clips: Clips | None = None, watch: Watch | None = None) -> tuple[Results, str]:
+def run(suite: Suite, towers: Towers, journal: Journal, *, clips: Clips | None = None, watch: Watch | None = None) -> tuple[Results, str]:
     """Score every item; gives the results, and what ended a suite early: "interrupt", "terminate" or "".
 
     What was done before a signal is in the results. Raises ModelError before any work when weights are missing, UsageError when a metric that was
     named has not its inputs, and, for a single video, the error of reading or scoring it.
     """
-    modules = [metrics.load(name) for name in in_tower_order(plan)]
-    weights = find_weights(modules, plan, towers)
-    drafts = {_id(item): Draft(item) for item in plan.items}
-    same = {_id(item): Draft(item) for item in plan.items} if plan.baseline == IDENTITY else {}
-    clips = clips or Clips(plan)
-    tasks = [(module, item) for module in modules for item in plan.items]
+    modules = [metrics.load(name) for name in in_tower_order(suite)]
+    weights = find_weights(modules, suite, towers)
+    drafts = {_id(item): Draft(item) for item in suite.items}
+    same = {_id(item): Draft(item) for item in suite.items} if suite.baseline == IDENTITY else {}
+    clips = clips or Clips(suite)
+    tasks = [(module, item) for module in modules for item in suite.items]
     stopped_by = ""
     try:
         for module, item in watch(tasks, len(tasks), "metrics") if watch else tasks:
-            work = Work(plan, module, towers, journal, clips, weights)
+            work = Work(suite, module, towers, journal, clips, weights)
             work.score(drafts[_id(item)])
             if same:
                 work.score(same[_id(item)], is_identity=True)
     except (KeyboardInterrupt, SystemExit) as error:
-        if not plan.is_suite:
+        if not suite.is_suite:
             raise
         stopped_by = "interrupt" if isinstance(error, KeyboardInterrupt) else "terminate"
         for draft in (*drafts.values(), *same.values()):
-            left_over(draft, plan.choice.keys)
+            left_over(draft, suite.choice.keys)
     finally:
         towers.free()
         journal.close()
-    return results_of(plan, drafts.values(), same.values(), weights), stopped_by
+    return results_of(suite, drafts.values(), same.values(), weights), stopped_by
 
 
 def _id(item: Item) -> tuple[str, str]:
     return item.video_id, item.edit_id
 
 
-def in_tower_order(plan: Plan) -> list[str]:
+def in_tower_order(suite: Suite) -> list[str]:
     """Module names so that those of one network follow each other, those without any first."""
     from vedit.metrics.towers import TOWERS
 
     order = list(TOWERS)
 
     def place(name: str) -> int:
-        return max((order.index(tower) + 1 for tower in towers_of(metrics.load(name), plan.options) if tower in order), default=0)
+        return max((order.index(tower) + 1 for tower in towers_of(metrics.load(name), suite.options) if tower in order), default=0)
 
-    return sorted((name for name in plan.choice.modules() if name not in plan.skips), key=place)
+    return sorted((name for name in suite.choice.modules() if name not in suite.skips), key=place)
 
 
-def find_weights(modules: Sequence[ModuleType], plan: Plan, towers: Towers) -> dict[str, Any]:
+def find_weights(modules: Sequence[ModuleType], suite: Suite, towers: Towers) -> dict[str, Any]:
     """Provenance of every network that will be used, fetched if need be, before any video is read. Raises ModelError."""
-    names = dict.fromkeys(tower for module in modules for tower in towers_of(module, plan.options))
+    names = dict.fromkeys(tower for module in modules for tower in towers_of(module, suite.options))
     found: dict[str, Any] = {}
     for name in names:
         try:
             found[name] = towers.provenance(name)
         except ModelError as error:
-            who = next(module for module in modules if name in towers_of(module, plan.options))
+            who = next(module for module in modules if name in towers_of(module, suite.options))
             short = who.__name__.rpartition(".")[2]
             raise ModelError(
                 f"{short}: {error.what}", error.right, f"{error.next_step}\nor leave it out with --metrics ...,-{short}, or use --profile embedded"
             ) from None
     for module in modules:
         if hasattr(module, "provenance"):
-            found[module.__name__.rpartition(".")[2]] = module.provenance(plan.options)
+            found[module.__name__.rpartition(".")[2]] = module.provenance(suite.options)
     return found
 
 
@@ -171,17 +171,17 @@ class Impossible(UsageError):
 class Work:
     """One metric on one video."""
 
-    def __init__(self, plan: Plan, module: ModuleType, towers: Towers, journal: Journal, clips: Clips, weights: Mapping[str, Any]) -> None:
-        self.plan, self.module, self.towers, self.journal, self.clips, self.weights = plan, module, towers, journal, clips, weights
+    def __init__(self, suite: Suite, module: ModuleType, towers: Towers, journal: Journal, clips: Clips, weights: Mapping[str, Any]) -> None:
+        self.suite, self.module, self.towers, self.journal, self.clips, self.weights = suite, module, towers, journal, clips, weights
         self.name = module.__name__.rpartition(".")[2]
         own = {value.key for value in module.VALUES}
-        self.keys = [key for key in plan.choice.keys if key in own]
+        self.keys = [key for key in suite.choice.keys if key in own]
 
     def score(self, draft: Draft, is_identity: bool = False) -> None:
         """Add the metric's numbers to a row, out of the journal where they are known."""
-        hashes = {name: self.weights[name].get("sha256", "") for name in (*towers_of(self.module, self.plan.options), self.name) if name in self.weights}
+        hashes = {name: self.weights[name].get("sha256", "") for name in (*towers_of(self.module, self.suite.options), self.name) if name in self.weights}
         kind = f"{self.name} of the source" if is_identity else self.name
-        key = journal_key(draft.item, self.plan.reading, kind, self.module.VERSION, asdict(self.plan.options), hashes)
+        key = journal_key(draft.item, self.suite.reading, kind, self.module.VERSION, asdict(self.suite.options), hashes)
         known = self.journal.numbers(key)
         if known is not None:
             facts, skipped = self.journal.facts(key)
@@ -193,7 +193,7 @@ class Work:
             draft.facts.update(facts)
             numbers, skipped = self._compute(replace(clip, edited=clip.source, record=None) if is_identity and clip.source else clip, is_identity)
         except VeditError as error:
-            if not self.plan.is_suite or isinstance(error, (Impossible, ModelError)):
+            if not self.suite.is_suite or isinstance(error, (Impossible, ModelError)):
                 raise
             for name in self.keys:
                 draft.failed[name] = " ".join(str(error).split())
@@ -216,16 +216,16 @@ class Work:
             return {}, "no source"
         reason = self._obstacle(clip)
         if reason:
-            named = self.plan.choice.named & set(self.keys)
+            named = self.suite.choice.named & set(self.keys)
             if named and not is_identity:
                 raise Impossible(f"{clip.id}: {sorted(named)[0]} {reason}.", "A metric that is named must be possible; those of a group are skipped.")
             return {}, reason
         begin = time.perf_counter()
-        scores = self.module.score(clip, self.towers, self.plan.options)
+        scores = self.module.score(clip, self.towers, self.suite.options)
         provenance = {
             "metric": self.name,
             "version": self.module.VERSION,
-            "weights": [name for name in (*towers_of(self.module, self.plan.options), self.name) if name in self.weights],
+            "weights": [name for name in (*towers_of(self.module, self.suite.options), self.name) if name in self.weights],
             "seconds": round(time.perf_counter() - begin, 4),
         }
         return {key: Number(score.value, score.per_frame, score.extra, provenance) for key, score in scores.items()}, ""
@@ -234,7 +234,7 @@ class Work:
         lacking = missing(self.module.NEEDS, clip)
         if lacking:
             return f"needs {' and '.join(lacking)}"
-        return str(self.module.unfit(clip, self.plan.options)) if hasattr(self.module, "unfit") else ""
+        return str(self.module.unfit(clip, self.suite.options)) if hasattr(self.module, "unfit") else ""
 
 
 def left_over(draft: Draft, keys: Iterable[str]) -> None:
@@ -264,27 +264,27 @@ def is_unedited(draft: Draft) -> bool:
     return direction.value < LEAST_DIRECTION if direction is not None and direction.is_finite else bool(change == 0)
 
 
-def results_of(plan: Plan, drafts: Iterable[Draft], same: Iterable[Draft], weights: Mapping[str, Any]) -> Results:
+def results_of(suite: Suite, drafts: Iterable[Draft], same: Iterable[Draft], weights: Mapping[str, Any]) -> Results:
     """Rows and facts together; a metric that no video has is left out of the columns, its reasons stay in the rows."""
     from vedit.metrics.towers import FILES
 
     facts = catalogue()
-    rows = [draft.row(plan.choice.keys) for draft in drafts]
-    skips = {key: plan.skips[facts[key].metric] for key in plan.choice.keys if facts[key].metric in plan.skips}
+    rows = [draft.row(suite.choice.keys) for draft in drafts]
+    skips = {key: suite.skips[facts[key].metric] for key in suite.choice.keys if facts[key].metric in suite.skips}
     rows = [replace(row, skipped={**row.skipped, **skips}) for row in rows]
-    there = [key for key in plan.choice.keys if any(key in row.numbers or (key in row.failed and row.numbers) for row in rows)]
+    there = [key for key in suite.choice.keys if any(key in row.numbers or (key in row.failed and row.numbers) for row in rows)]
     packages = ("numpy", "pillow", "torch", "torchvision", "open_clip_torch", "timm", "opencv-python-headless", "lpips")
     provenance = {
         "versions": versions(*packages),
         "weights": dict(weights),
-        "device": device_name(plan.options) if set(weights) & set(FILES) else "cpu",
-        "dtype": plan.options.dtype,
+        "device": device_name(suite.options) if set(weights) & set(FILES) else "cpu",
+        "dtype": suite.options.dtype,
         "preprocessing": PREPROCESSING,
         "peak_memory_mib": peak_memory_mib(),
     }
-    baselines = {IDENTITY: tuple(draft.row(plan.choice.keys) for draft in same)} if plan.baseline == IDENTITY else {}
+    baselines = {IDENTITY: tuple(draft.row(suite.choice.keys) for draft in same)} if suite.baseline == IDENTITY else {}
     return Results(
-        name_of(plan, rows), plan.options.profile, tuple(rows), {key: facts[key] for key in there}, asdict(plan.options), provenance, baselines, plan.seed
+        name_of(suite, rows), suite.options.profile, tuple(rows), {key: facts[key] for key in there}, asdict(suite.options), provenance, baselines, suite.seed
     )
 
 
@@ -295,8 +295,8 @@ def device_name(options: Options) -> str:
     return str(choose_device(options.device))
 
 
-def name_of(plan: Plan, rows: Sequence[Row]) -> str:
+def name_of(suite: Suite, rows: Sequence[Row]) -> str:
     """What tables call the method."""
     methods = {(row.facts.get("run") or {}).get("method") for row in rows}
     method = methods.pop() if len(methods) == 1 else None
-    return plan.name or str(method or plan.fallback_name)
+    return suite.name or str(method or suite.fallback_name)
