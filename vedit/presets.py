@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from vedit.config import config_folder, section, user_config
 from vedit.documents import Kind, read_text, read_toml
 from vedit.errors import OutputError, UsageError, VeditError, nearest, reason_of, refuse_mistakes
+from vedit.train.stages import STAGES
 
 if TYPE_CHECKING:
     from tomlkit import TOMLDocument
@@ -38,8 +39,8 @@ if TYPE_CHECKING:
 Chain = list[tuple[str, dict[str, str]]]
 SUFFIX = ".toml"
 PRESET = Kind("a preset", UsageError, "A preset is a TOML file.", "See: vedit presets list", largest=2**20)
-EMBEDDED_STAGES = ("codec", "judge", "scorer", "unet", "motion", "video-codec", "video-pictures", "video")
-WITH_BATCH = ("unet", "motion", "video-pictures", "video")
+EMBEDDED_STAGES = tuple(stage.name for stage in STAGES)
+WITH_BATCH = tuple(stage.name for stage in STAGES if stage.has_batch)
 EMBEDDED_KEYS: dict[str, type] = {
     "rate": float, "batch": int, "steps": int, "anneal": int, "warmup": int, "ema_decay": float, "log_every": int, "save_every": int, "measure_every": int,
 }  # fmt: skip

@@ -7,15 +7,18 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from vedit.cli.common import Voice, echo, examples, print_json, toml_value
 from vedit.errors import Stopped, UsageError
+from vedit.train.stages import PRESETS
 
-EVERY = "shapes-all"
-STAGES = (EVERY, "shapes-codec", "shapes-judge", "shapes-scorer", "shapes", "shapes-motion", "shapes-video-codec", "shapes-video-pictures", "shapes-video")
+if TYPE_CHECKING:
+    from vedit.train.loop import Report
+
 EXAMPLES = (
     ("vedit train --preset shapes-all --out RUN", "every stage of the embedded model; stop and call again as you like"),
     ("vedit train --preset shapes --out RUN --steps 20000", "the denoiser alone, up to a step"),
@@ -27,8 +30,6 @@ EXAMPLES = (
     ("vedit train --preset improved --data DIR --out RUN --set loss.perceptual=0 --launch 2", "without the VGG loss, in two processes"),
     ("vedit train --describe", "every setting of a generator, for --set and presets of your own"),
 )
-ONLY_SHAPES = {"anneal": "--anneal", "compiled": "--compile", "begin": "--begin"}
-ONLY_GENERATOR = {"data": "--data", "settings": "--set", "launch": "--launch", "fresh": "--fresh", "overwrite": "-y", "vgg_weights": "--vgg-weights"}
 
 
 @click.command(
@@ -48,7 +49,7 @@ and Ctrl-C save first and exit with 75: call again to continue.
 
 {examples(EXAMPLES)}"""
 )
-@click.option("--preset", metavar="NAME", help=f"What to train: {', '.join(STAGES)}; or a training preset or TOML file.")
+@click.option("--preset", metavar="NAME", help=f"What to train: {', '.join(PRESETS)}; or a training preset or TOML file.")
 @click.option("--out", "folder", metavar="RUN", help="The run folder: state, log and frozen parts.")
 @click.option("--data", metavar="DIR", help="Folder of clips with captions, for a generator.")
 @click.option("--set", "settings", multiple=True, metavar="TABLE.KEY=VALUE", help="Change a setting of a generator; repeatable.")
@@ -75,103 +76,36 @@ and Ctrl-C save first and exit with 75: call again to continue.
 @click.option("-y", "--overwrite", is_flag=True, help="Let --fresh remove an earlier run.")
 @click.option("--json", "as_json", is_flag=True, help="Print each report as one JSON object.")
 @click.option("-q", "--quiet", is_flag=True, help="No reports.")
-def command(preset: str | None, folder: str | None, describe: bool, as_json: bool, quiet: bool, **given: Any) -> None:
+def command(describe: bool, as_json: bool, quiet: bool, settings: tuple[str, ...], **given: Any) -> None:
     if describe:
         from vedit.train.params import described
 
         echo("\n".join(described()))
         return
-    if preset is None or folder is None:
-        missing = "--preset" if preset is None else "--out"
-        raise UsageError(f"{missing} is missing.", "Training needs a preset and a run folder.", f"Example: {EXAMPLES[0][0]}")
-    from vedit.app.extras import need
+    from vedit.app.train.request import GeneratorPlan, TrainRequest, plan
 
-    is_stage = preset == EVERY or _is_of_a_stage(preset)
-    for name, option in (ONLY_GENERATOR if is_stage else ONLY_SHAPES).items():
-        if given[name]:
-            raise UsageError(f"{option} is not for the preset {preset}.", f"It is for {'a generator' if is_stage else 'the embedded models'}.")
-    need("diffusion")
     voice = Voice(quiet)
-    with stop_flag() as should_stop:
-        reports = _shapes(preset, folder, given, should_stop, voice) if is_stage else _generator(preset, folder, given, should_stop, voice)
-        for stage, report in reports:
+    planned = plan(TrainRequest(settings=_settings(settings), **given))
+    if isinstance(planned, GeneratorPlan) and planned.processes > 1:
+        # -P: without it, -m looks for vedit and all that it imports in the working folder first
+        planned.launch([sys.executable, "-P", "-m", "vedit", *(word for word in sys.argv[1:] if word != "--fresh")])
+        return
+    with stop_flag() as should_stop, _one_voice():
+        for stage, report in planned.run(voice, should_stop):
             if as_json:
-                print_json({"stage": stage, **report})
+                print_json({"stage": stage, **asdict(report)})
             else:
                 voice.say(_line(stage, report))
             sys.stdout.flush()
 
 
-def _is_of_a_stage(preset: str) -> bool:
-    from vedit import presets
-
-    is_file = os.sep in preset or preset.endswith(presets.SUFFIX)
-    return (is_file or preset in presets.paths()) and presets.load(preset).kind == "embedded"
-
-
-def _shapes(preset: str, folder: str, given: dict[str, Any], should_stop: Any, voice: Voice) -> Iterator[tuple[str, dict[str, Any]]]:
-    from dataclasses import asdict
-    from pathlib import Path
-
-    from vedit.app.train.shapes import Settings, train_shapes
-
-    if given["precision"] == "fp16":
-        raise UsageError("--precision fp16 is not for the embedded models.", "They train in fp32 or bf16.")
-    begin = _begin_with(preset, given["begin"])
-    chosen: dict[str, Any] = {name: given[name] for name in ("device", "precision", "threads", "compiled", "steps", "batch", "rate")}
-    settings = Settings(seed=given["seed"] or 0, anneal=given["anneal"] or 0, begin=begin, **chosen)
-    for stage, report in train_shapes(preset, Path(folder), settings, should_stop, say=voice.say, warn=voice.warn):
-        yield stage, asdict(report)
-
-
-def _begin_with(preset: str, place: str | None) -> Any:
-    """Return the packed model to begin with, if any."""
-    from pathlib import Path
-
-    from vedit import presets
-    from vedit.app.shapes_model import VIDEO
-
-    if place is None:
-        return None
-    if preset == EVERY or not presets.load_embedded(preset)["stage"].startswith("video"):
-        raise UsageError(
-            f"--begin is not for the preset {preset}.", "It is for the stages of the video model: shapes-video-codec, shapes-video-pictures, shapes-video."
-        )
-    return VIDEO if place == "builtin" else Path(place)
-
-
-def _generator(preset: str, folder: str, given: dict[str, Any], should_stop: Any, voice: Voice) -> Iterator[tuple[str, dict[str, Any]]]:
-    from dataclasses import asdict
-    from pathlib import Path
-
-    from vedit import presets
-    from vedit.app.train import generator as app
-
-    if preset not in presets.paths() and os.sep not in preset and not preset.endswith(".toml"):
-        known = [*STAGES, *(name for name, path in presets.paths().items() if presets.load(path).kind == "train")]
-        from vedit.errors import nearest
-
-        raise UsageError(f"there is nothing to train called {preset!r}{nearest(preset, known)}", f"There are: {', '.join(known)}; or name a TOML file.")
-    if given["data"] is None:
-        raise UsageError("--data is missing.", "A generator trains on a folder of NAME.gif and NAME.txt.", f"Example: {EXAMPLES[4][0]}")
-    options = {"run.steps": given["steps"], "run.seed": given["seed"], "optim.batch": given["batch"], "optim.rate": given["rate"]}
-    changes = {**_settings(given["settings"]), **{path: value for path, value in options.items() if value is not None}}
-    if given["precision"] != "auto":
-        changes["run.precision"] = given["precision"]
-    params = app.settings_of(presets.load_train(preset), changes, f"{preset} with --set" if changes else preset)
-    run = Path(folder)
-    if given["fresh"] and not app.world_is_set():
-        app.start_afresh(run, given["overwrite"])
-    if (given["launch"] or 1) > 1 and not app.world_is_set():
-        # -P: without it, -m looks for vedit and all that it imports in the working folder first
-        app.launch([sys.executable, "-P", "-m", "vedit", *(word for word in sys.argv[1:] if word != "--fresh")], given["launch"])
-        return
-    job = app.Job(params, Path(given["data"]), run, given["device"], given["threads"], given["vgg_weights"])
+@contextmanager
+def _one_voice() -> Iterator[None]:
+    """Of processes that train together, let the first say that they were stopped."""
     try:
-        for report in app.train_generator(job, should_stop, warn=voice.warn, say=voice.say):
-            yield preset, asdict(report)
+        yield
     except Stopped:
-        if os.environ.get("RANK", "0") != "0":  # the first process says it for all
+        if os.environ.get("RANK", "0") != "0":
             raise SystemExit(Stopped.exit_code) from None
         raise
 
@@ -187,10 +121,10 @@ def _settings(texts: tuple[str, ...]) -> dict[str, Any]:
     return changes
 
 
-def _line(stage: str, report: dict[str, Any]) -> str:
-    measured = " ".join(f"{name} {value}" for name, value in report["measured"].items())
-    place = f"{stage} step {report['step']}, {report['pictures']} pictures"
-    return f"{place}, loss {report['losses']['loss']:.4f}, {report['pictures_per_s']:.0f}/s {measured}".rstrip()
+def _line(stage: str, report: Report) -> str:
+    measured = " ".join(f"{name} {value}" for name, value in report.measured.items())
+    place = f"{stage} step {report.step}, {report.pictures} pictures"
+    return f"{place}, loss {report.losses['loss']:.4f}, {report.pictures_per_s:.0f}/s {measured}".rstrip()
 
 
 def _note(asked: list[int], number: int) -> None:

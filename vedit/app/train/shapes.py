@@ -18,13 +18,12 @@ from typing import TYPE_CHECKING, Any
 from vedit import presets
 from vedit.errors import ModelError, UsageError
 from vedit.train.run_folder import run_lock
+from vedit.train.stages import EVERY, STAGES, stage_of
 
 if TYPE_CHECKING:
     from vedit.train.loop import Options, Report
 
-EVERY = "shapes-all"
-VIDEO_STAGES = ("video-codec", "video-pictures", "video")
-IN_TURN = ("shapes-codec", "shapes-judge", "shapes-scorer", "shapes")
+IN_TURN = tuple(stage.preset for stage in STAGES if stage.in_turn)
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,7 @@ def _train_stages(
             place = folder / stage
         if not _is_finished(place, options):
             task = build_task(stage, folder, replace(settings, batch=settings.batch or recipe.batch))
-            if stage in VIDEO_STAGES:
+            if stage_of(stage).is_video:
                 _begin(task, stage, place, settings.begin)
             for report in train(task, options, place, should_stop, say=say, give_up=should_stop, warn=warn):
                 yield stage, report
