@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vedit.errors import UsageError
-from vedit.train.unet3d import FARTHEST, TemporalAttention, UNet3D, buckets, rotated
+from vedit.train.unet3d import FARTHEST, PointConv, SpatialLinearAttention, TemporalAttention, TemporalConv, UNet3D, buckets, rotated
 
 SMALL = {"dim": 4, "mults": (1, 2), "heads": 2, "head_width": 4, "text_width": 6}
 
@@ -122,3 +122,27 @@ def test_temporal_attention_is_softmax_attention_over_frames_with_its_bias():
         heads = [torch.softmax(q[n] @ k[n].T / 2**0.5 + bias[0, n], dim=-1) @ v[n] for n in range(2)]
         expected = pixel + torch.cat(heads, dim=1) @ layer.out.weight.T + layer.out.bias
         assert torch.allclose(y[0, :, :, row, 0].T, expected, atol=1e-12)
+
+
+@torch.no_grad()
+def test_linear_attention_weighs_values_by_softmaxed_features_and_positions():
+    layer = SpatialLinearAttention(4, 2, 2).double()
+    x = torch.randn(1, 4, 2, 3, 2).double()
+    y = layer(x)
+    for frame in range(2):
+        pixels = x[0, :, frame].flatten(1).T
+        normal = (pixels - pixels.mean(1, keepdim=True)) / (pixels.var(1, unbiased=False, keepdim=True) + 1e-5).sqrt() * layer.norm.weight
+        q, k, v = (normal @ layer.qkv.weight.T).view(6, 3, 2, 2).permute(1, 2, 0, 3)
+        heads = [q[n].softmax(1) @ (k[n].softmax(0).T @ v[n]) / 2**0.5 for n in range(2)]
+        expected = pixels + torch.cat(heads, dim=1) @ layer.out.weight.T + layer.out.bias
+        assert torch.allclose(y[0, :, frame].flatten(1).T, expected, atol=1e-12)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("layer", "padding"), [(PointConv(3, 5, 1), 0), (TemporalConv(3), (1, 0, 0))])
+def test_convolutions_that_see_one_axis_are_those_of_three_dimensions(layer, padding):
+    parameters = layer.state_dict()
+    weight, bias = (torch.randn_like(parameter) for parameter in parameters.values())
+    layer.load_state_dict(dict(zip(parameters, (weight, bias), strict=True)))
+    x = torch.randn(2, 3, 4, 6, 5)
+    assert torch.allclose(layer(x), torch.nn.functional.conv3d(x, weight, bias, padding=padding), atol=1e-5)

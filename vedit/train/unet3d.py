@@ -86,7 +86,7 @@ class UNet3D(nn.Module):
         )
         self.up = nn.ModuleList(level(2 * end, 1 if index < len(pairs) - 1 else 0, start) for index, (start, end) in enumerate(reversed(pairs)))
         self.last_block = block(2 * dim, dim)
-        self.out = zero(nn.Conv3d(dim, channels, 1))
+        self.out = zero(PointConv(dim, channels, 1))
 
     def forward(
         self, noisy_BCFYX: Tensor, timestep_B: Tensor, text_BE: Tensor | None = None, *, drop_B: Tensor | None = None, present_B: Tensor | None = None
@@ -144,7 +144,7 @@ class ResidualBlock(nn.Module):
         self.norm1 = AdaGN(end, time_width, text_width, group_limit=group_limit, norm_scope=norm_scope)
         self.conv2 = nn.Conv3d(end, end, (1, 3, 3), padding=(0, 1, 1))
         self.norm2 = AdaGN(end, time_width, text_width, group_limit=group_limit, norm_scope=norm_scope)
-        self.skip = nn.Conv3d(start, end, 1) if start != end else nn.Identity()
+        self.skip = PointConv(start, end, 1) if start != end else nn.Identity()
 
     def forward(self, x: Tensor, time_BE: Tensor, text_BE: Tensor | None) -> Tensor:
         h = functional.silu(self.norm1(self.conv1(x), time_BE, text_BE))
@@ -162,12 +162,10 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(width, 3 * heads * head_width, bias=False)
         self.out = nn.Linear(heads * head_width, width)
 
-    def project(self, x_TSC: Tensor) -> Tensor:
-        """q, k, v in one, (3, T, N, S, D), of T independent sequences."""
-        return self.qkv(self.norm(x_TSC)).unflatten(-1, (3, self.heads, self.head_width)).permute(2, 0, 3, 1, 4)
-
-    def join(self, heads_TNSD: Tensor) -> Tensor:
-        return self.out(heads_TNSD.transpose(1, 2).flatten(2))
+    def project(self, x_TSC: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """q, k, v of T independent sequences, (T, S, N, D) each."""
+        q, k, v = self.qkv(self.norm(x_TSC)).unflatten(-1, (3, self.heads, self.head_width)).unbind(dim=2)
+        return q, k, v
 
 
 class SpatialLinearAttention(Attention):
@@ -178,8 +176,11 @@ class SpatialLinearAttention(Attention):
 
     def forward(self, x_BCFYX: Tensor) -> Tensor:
         q, k, v = self.project(frames_as_sequences(x_BCFYX))
-        context_TNDD = k.softmax(dim=-2).transpose(-1, -2) @ v * self.head_width**-0.5
-        out = self.join(q.softmax(dim=-1) @ context_TNDD)
+        q, k = q.softmax(dim=-1), k.softmax(dim=1)
+        # (q (k v)) W = q ((k v) W): the bracket has one row per feature, not per pixel
+        weight_NDC = self.out.weight.T.unflatten(0, (self.heads, self.head_width)) * self.head_width**-0.5
+        mix_TNDC = k.permute(0, 2, 3, 1) @ v.transpose(1, 2) @ weight_NDC
+        out = q.flatten(2) @ mix_TNDC.flatten(1, 2) + self.out.bias
         return x_BCFYX + sequences_as_frames(out, x_BCFYX)
 
 
@@ -187,8 +188,9 @@ class SpatialAttention(Attention):
     """Attend over the pixels of each frame, every one to every other."""
 
     def forward(self, x_BCFYX: Tensor) -> Tensor:
-        out = functional.scaled_dot_product_attention(*self.project(frames_as_sequences(x_BCFYX)))
-        return x_BCFYX + sequences_as_frames(self.join(out), x_BCFYX)
+        q, k, v = (x_TSND.transpose(1, 2) for x_TSND in self.project(frames_as_sequences(x_BCFYX)))
+        joined_TSE = functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+        return x_BCFYX + sequences_as_frames(self.out(joined_TSE), x_BCFYX)
 
 
 class TemporalAttention(Attention):
@@ -201,12 +203,13 @@ class TemporalAttention(Attention):
     def forward(self, x_BCFYX: Tensor, bias: Tensor) -> Tensor:
         """bias: what PositionBias gives."""
         batch, _, _, rows, columns = x_BCFYX.shape
-        qkv = self.project(x_BCFYX.permute(0, 3, 4, 2, 1).flatten(0, 2))
-        q, k = rotated(qkv[:2]) if self.turns else qkv[:2]
-        v, logits = qkv[2], (q * self.head_width**-0.5) @ k.transpose(-1, -2)
-        logits = logits.unflatten(0, (-1, rows * columns)) + bias[:, None]
-        out = self.join(logits.softmax(dim=-1).to(v.dtype).flatten(0, 1) @ v)
-        return x_BCFYX + out.unflatten(0, (batch, rows, columns)).permute(0, 4, 3, 1, 2)
+        q, k, v = (x_TSND.transpose(1, 2) for x_TSND in self.project(x_BCFYX.permute(0, 3, 4, 2, 1).flatten(0, 2)))
+        scale = self.head_width**-0.5
+        q, k = (rotated(q, scale), rotated(k)) if self.turns else (q * scale, k)
+        logits = (q @ k.mT).unflatten(0, (-1, rows * columns)) + bias[:, None]
+        out_TNSD = logits.softmax(dim=-1).to(v.dtype).flatten(0, 1) @ v
+        out = self.out(out_TNSD.transpose(1, 2).flatten(2)).unflatten(0, (batch, rows, columns))
+        return x_BCFYX + out.permute(0, 4, 3, 1, 2)
 
 
 class PositionBias(nn.Module):
@@ -242,16 +245,17 @@ def buckets(distance: Tensor) -> Tensor:
     return torch.where(size < exact, size, far) + half * (distance > 0)
 
 
-def rotated(x_SD: Tensor) -> Tensor:
+def rotated(x_SD: Tensor, scale: float = 1.0) -> Tensor:
     """Turn each pair of features by an angle that grows with its position; any dimensions may lead.
 
+    scale: what the result is multiplied with.
     Source: Su et al. 2021 (RoFormer), eq. 34, with base 10000. A pair is a complex number here.
     """
     length, width = x_SD.shape[-2:]
     frequency = 10_000 ** (-torch.arange(0, width, 2, device=x_SD.device, dtype=torch.float32) / width)
     angle = torch.arange(length, device=x_SD.device, dtype=torch.float32)[:, None] * frequency
     pairs = torch.view_as_complex(x_SD.to(torch.promote_types(x_SD.dtype, torch.float32)).unflatten(-1, (-1, 2)))
-    return torch.view_as_real(pairs * torch.polar(torch.ones_like(angle), angle)).flatten(-2).to(x_SD.dtype)
+    return torch.view_as_real(pairs * torch.polar(torch.full_like(angle, scale), angle)).flatten(-2).to(x_SD.dtype)
 
 
 class TemporalConv(nn.Module):
@@ -264,7 +268,15 @@ class TemporalConv(nn.Module):
         nn.init.zeros_(self.conv.bias)
 
     def forward(self, x_BCFYX: Tensor) -> Tensor:
-        return self.conv(x_BCFYX)
+        plane_BCFP = functional.conv2d(x_BCFYX.flatten(3), self.conv.weight.flatten(3), self.conv.bias, padding=(1, 0))
+        return plane_BCFP.unflatten(3, x_BCFYX.shape[3:])
+
+
+class PointConv(nn.Conv3d):
+    """A 1x1x1 convolution as one of two dimensions, which CPUs have a fast one for."""
+
+    def forward(self, x_BCFYX: Tensor) -> Tensor:
+        return functional.conv2d(x_BCFYX.flatten(3), self.weight.flatten(3), self.bias).unflatten(3, x_BCFYX.shape[3:])
 
 
 def sinusoid(timestep_B: Tensor, width: int) -> Tensor:
