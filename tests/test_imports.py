@@ -18,7 +18,7 @@ LAYERS = [  # a module may import from its own row and from rows below
     {"models"},
     {"stages"},
     {"media"},
-    {"errors", "documents", "pixels", "plain", "secrecy", "config", "registry", ""},  # "" is the package itself: its version
+    {"errors", "documents", "pixels", "plain", "secrecy", "config", "options", "registry", ""},  # "" is the package itself: its version
 ]
 ALLOWED = {  # what a part may import beside itself and the plain modules; a part that is not named here follows LAYERS alone
     "cli": {"app", "presets", "methods", "metrics", "train", "data", "diffusion", "models", "stages", "media"},

@@ -11,10 +11,12 @@ from typing import Any
 from vedit.app.edit.ablate import ablate
 from vedit.app.edit.job import job_of
 from vedit.app.edit.video import edit_video
-from vedit.app.generate.run import generate, job_from, may_be_repeated
+from vedit.app.generate.request import GenerateRequest, plan
+from vedit.app.generate.run import may_be_repeated
 from vedit.app.media.gif import Settings
 from vedit.app.record import versions
 from vedit.app.recorded import EMBEDDED, Recorded, check_record, is_folder, is_inside, sha256_of
+from vedit.app.sink import Told
 from vedit.app.watch import Watch, unwatched
 from vedit.errors import InputError, ModelError
 from vedit.media.window import usable_cores
@@ -53,7 +55,7 @@ def replay(
     with nullcontext() if may_fetch else cache_only():
         if record["command"] == "generate":
             check_files(record, [path for extra in _extras(record) for path in (extra.get("from_x_start"), *(extra.get("mask") or ())) if path])
-            return generate(job_from(record, output, warn), warn=warn, watch=watch)[0]
+            return plan(GenerateRequest.from_record(record, output)).run(Told(warn, watch))[0]
         check_source(record, is_other_source, warn)
         check_files(record, [*record["edit_mask"], *filter(None, [record.get("truth")])])
         model = recorded_model(record)

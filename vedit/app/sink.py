@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
+
+from vedit.app.watch import Watch
 
 
 class Sink(Protocol):
@@ -25,3 +27,10 @@ class Quiet:
 
     def steps(self, steps: Iterable[Any], total: int, what: str) -> Iterator[Any]:
         return iter(steps)
+
+
+class Told:
+    """A sink of two functions, for callers that have no more."""
+
+    def __init__(self, warn: Callable[[str], None], watch: Watch) -> None:
+        self.warn, self.steps = warn, watch

@@ -14,6 +14,7 @@ from vedit.plain import json_text, plain
 
 if TYPE_CHECKING:
     from vedit.media.frames import Frames
+    from vedit.options import Option
 
 Decorator = Callable[[Any], Any]
 
@@ -27,6 +28,24 @@ def options(*decorators: Decorator) -> Decorator:
         return function
 
     return apply
+
+
+def declared_options(owner: type) -> Decorator:
+    """The options that the fields of a dataclass declare, as click options in the same order."""
+    from vedit.options import declared_in, defaults_of
+
+    defaults = defaults_of(owner)
+    return options(*(_declared(key, option, defaults[key]) for key, option in declared_in(owner).items()))
+
+
+def _declared(key: str, option: Option, default: Any) -> Decorator:
+    name = f"--{key.replace('_', '-')}"
+    if option.kind is bool:
+        return click.option(name, is_flag=True, default=default, help=option.help)
+    kinds: dict[type, Any] = {int: click.IntRange, float: click.FloatRange}
+    kind = click.Choice(option.choices) if option.choices else kinds[option.kind](option.low, option.high) if option.kind in kinds else None
+    shown: dict[str, Any] = {} if option.metavar is None else {"metavar": option.metavar}
+    return click.option(name, type=kind, multiple=option.is_repeated, default=default or None, help=option.help, **shown)
 
 
 limit_option = click.option(

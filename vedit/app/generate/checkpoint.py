@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vedit.app.clips import Pixels, Selection, even_delays, made_clip, read_pixels, write_frames
+from vedit.app.generate.options import CHECKPOINT, read_by
 from vedit.app.generate.run import Choices, Made, Request, rate_of
 from vedit.app.watch import Watch
 from vedit.errors import InputError, ModelError, UsageError, VeditError
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from vedit.train.checkpoint import Generator
 
 SUMMARY = "a run of vedit train, or a generator packed from one (folder or Hub id)"
-OPTIONS = frozenset({"weights", "eta", "clip", "spacing", "save_x_start", "save_every", "from_x_start", "from_step", "mask"})
+OPTIONS = read_by(CHECKPOINT)
 CONFIG = "config.json"
 
 

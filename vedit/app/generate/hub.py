@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vedit.app.generate.options import HUB, read_by
 from vedit.app.generate.run import Choices, Made, Request, rate_of
 from vedit.app.watch import Watch
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from vedit.models.pipelines import TextToVideo
 
 SUMMARY = "a text-to-video pipeline of diffusers (folder or Hub id)"
-OPTIONS = frozenset({"offload", "vae_tiling", "variant", "motion_adapter", "pipe"})
+OPTIONS = read_by(HUB)
 
 
 def claims(model: str) -> bool:

@@ -11,6 +11,7 @@ import tempfile
 import threading
 from typing import Any
 
+from vedit.app.generate.options import PROVIDER, read_by
 from vedit.app.generate.remote import decoded
 from vedit.app.generate.run import Choices, Made, Request
 from vedit.app.watch import Watch
@@ -19,7 +20,7 @@ from vedit.secrecy import without, without_login, without_values
 
 PREFIX = "provider:"
 SUMMARY = f"{PREFIX}NAME:MODEL, a model at an inference provider of the Hub (--provider NAME --model MODEL)"
-OPTIONS = frozenset({"key_env", "timeout", "pipe"})
+OPTIONS = read_by(PROVIDER)
 TIMEOUT_S = 1800.0
 
 

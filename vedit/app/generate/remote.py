@@ -11,13 +11,14 @@ from typing import IO, Any
 
 from vedit import remote
 from vedit.app.data.read import Cut, read_cut, times
+from vedit.app.generate.options import REMOTE, read_by
 from vedit.app.generate.run import Choices, Made, Request
 from vedit.app.watch import Watch
 from vedit.errors import RemoteError, UsageError, VeditError
 
 PREFIX = "remote:"
 SUMMARY = f"{PREFIX}PROTOCOL, a hosted generator, with --base-url"
-OPTIONS = frozenset({"base_url", "remote_model", "key_env", "form", "field", "timeout"})
+OPTIONS = read_by(REMOTE)
 TIMEOUT_S = 1800.0
 
 

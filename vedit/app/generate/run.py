@@ -3,7 +3,7 @@
 A backend is a module of this package, listed in BACKENDS, that has
 
     SUMMARY   one line: which models it takes
-    OPTIONS   names of the options in `Choices.extra` and `Request.extra` that it reads
+    OPTIONS   keys of the options in `Choices.extra` and `Request.extra` that it reads, see `app.generate.options`
     claims    from a model's name to whether it is this backend's; cheap, loads no torch
     load      from Choices to a Maker
     weights   from Choices to the hashes in the Maker's identity, without loading it
@@ -202,7 +202,7 @@ def _finish(
         "clips": rows,
         "versions": versions("torch", "diffusers", "transformers", "pillow"),
     }
-    carried = recipe if job.record and not _is_hosted(job.choices.model) else None  # nobody needs a service's address in a file that is passed on
+    carried = recipe if job.record and not is_hosted(job.choices.model) else None  # nobody needs a service's address in a file that is passed on
     alone = grid[0][0].file if len(grid) == len(grid[0]) == 1 else None
     record = {
         **recipe,
@@ -226,7 +226,8 @@ def _model(job: Job, maker: Maker) -> dict[str, Any]:
     return {"name": job.choices.model, "revision": job.choices.revision, **maker.identity()}
 
 
-def _is_hosted(model: str) -> bool:
+def is_hosted(model: str) -> bool:
+    """Whether somebody else's machine makes the clips."""
     return model.startswith(("remote:", "provider:"))
 
 
@@ -234,26 +235,19 @@ def may_be_repeated(record: Mapping[str, Any]) -> None:
     """Raise InputError for the record of a clip that no weights here made."""
     model = record.get("model")
     name = str(model.get("name")) if isinstance(model, dict) else ""
-    if record.get("command") == "generate" and _is_hosted(name):
+    if record.get("command") == "generate" and is_hosted(name):
         raise InputError(f"this clip was made by {name}.", "A hosted generator makes another one when it is asked again.", "Ask it: vedit generate --help")
 
 
-def job_from(record: Mapping[str, Any], output: str, warn: Callable[[str], None]) -> Job:
-    """The job that a run record describes, for another output; files that it wrote besides are not written again."""
-    chosen = {**record["choices"], "extra": _without_extras(record["choices"]["extra"])}
-    choices = Choices(record["model"]["name"], record["model"]["revision"], **chosen, warn=warn)
-    rows = [[_request(told) for told in row] for row in record["clips"]]
-    return Job(choices, rows, output, like=record["model"])
-
-
-def _request(told: Mapping[str, Any]) -> Request:
+def request_of(told: Mapping[str, Any]) -> Request:
     """A request as the record tells it, with what was chosen for it then."""
     values = {name: value for name, value in told.items() if name in Request._fields}
     size = values["size"] and tuple(values["size"])
-    return Request(**{**values, "size": size, "fps": rate_of(values["fps"]), "extra": _without_extras(values["extra"])})
+    return Request(**{**values, "size": size, "fps": rate_of(values["fps"]), "extra": without_extras(values["extra"])})
 
 
-def _without_extras(extra: Mapping[str, Any]) -> dict[str, Any]:
+def without_extras(extra: Mapping[str, Any]) -> dict[str, Any]:
+    """A backend's options as a record tells them, without files that were written besides."""
     return {name: value for name, value in extra.items() if name not in ("save_x_start", "save_every")}
 
 
