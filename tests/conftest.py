@@ -22,10 +22,14 @@ import numpy as np
 import pytest
 
 from tests import reference
+from vedit.cli.spelling import on_command_line
+from vedit.errors import speak
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell's background job ignores Ctrl-C, and so would each process that a test starts to interrupt it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+speak(on_command_line)  # the messages that tests quote are those of the command line, whoever raises them
 
 ROOT = Path(__file__).parent.parent
 NASTY = Path(__file__).parent / "data" / "nasty"

@@ -15,10 +15,11 @@
 
 A message has up to three parts, each given only where it helps: what happened (with the
 value), what would be right, and what to type next. `VeditError("what", "right", "next")`
-prints them as lines after `vedit: `.
+prints them as lines after `vedit: `. An option in a message is written `option("dtype", "bf16")`,
+which each face spells its own way.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 LONGEST_WORD = 100  # what is longer is no misspelt name, and looking for one would take long
 
@@ -124,3 +125,45 @@ def refuse_mistakes(where: str, mistakes: Sequence[str], next_step: str = "") ->
     if mistakes:
         count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
         raise UsageError(f"{where}: {count}.\n" + "\n".join(f"  {mistake}" for mistake in mistakes), "", next_step)
+
+
+Spelling = Callable[[str, object], str]
+
+
+def in_python(name: str, value: object = None) -> str:
+    """An option as a caller in Python gives it: `dtype="bf16"`, `set={"blend_words": ["WORD"]}`, or its bare name without a value."""
+    word = name.replace("-", "_")
+    if value is None:
+        return word
+    kind, dot, key = word.partition(".")
+    return f'{kind}={{"{key}": {_literal(value)}}}' if dot else f"{word}={_literal(value)}"
+
+
+def _literal(value: object) -> str:
+    """A value as Python writes it; a text that brings its quotes keeps them."""
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, str):
+        return value if value.startswith(('"', "'")) else f'"{value}"'
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(map(_literal, value)) + "]"
+    return repr(value)
+
+
+_spelling: Spelling = in_python
+
+
+def speak(spelling: Spelling) -> None:
+    """Let options in messages be spelt so from now on, in all threads: a face says this once, at its start."""
+    global _spelling
+    _spelling = spelling
+
+
+def option(name: str, value: object = None) -> str:
+    """An option, for a message below the faces, as the face at work spells it.
+
+    `option("dtype", "bf16")` is `--dtype bf16` on the command line and `dtype="bf16"` in Python;
+    `option("set.guidance", 4)` a parameter of a method; True and False are options switched on and
+    off. Call it where the message is made, not when a module is imported: the face is known then.
+    """
+    return _spelling(name, value)

@@ -17,7 +17,8 @@ from typing import Any
 import click
 
 from vedit import __version__
-from vedit.errors import OutputError, UsageError, VeditError, nearest
+from vedit.cli.spelling import on_command_line
+from vedit.errors import OutputError, UsageError, VeditError, nearest, speak
 from vedit.media import stopping
 from vedit.plain import plain
 
@@ -143,6 +144,7 @@ def execute(args: list[str]) -> int:
     debug = "--debug" in args or bool(os.environ.get("VEDIT_DEBUG"))
     args = [arg for arg in args if arg != "--debug"]  # wherever it stands
     stopping.install()
+    speak(on_command_line)
     warnings.filterwarnings("ignore", module=r"PIL\.")  # what its warnings tell of is told in vedit's words, or concerns tags
     try:
         main.main(args, prog_name="vedit", standalone_mode=False)

@@ -29,7 +29,7 @@ from vedit.diffusion.attention.store import MapStore
 from vedit.diffusion.attention.words import WordMaps, published_scale
 from vedit.diffusion.prompts import read_prompt
 from vedit.diffusion.sample import Step, Stream, branch_names, sample
-from vedit.errors import UsageError, nearest, refuse_mistakes
+from vedit.errors import UsageError, nearest, option, refuse_mistakes
 from vedit.models.family import Family, Network
 from vedit.models.sites import Select, Site, select_sites
 
@@ -181,7 +181,7 @@ def mistakes(params: type[MethodParams], table: Mapping[str, Any]) -> Iterator[s
                 yield f"no key {key!r}{nearest(key, _spellings(params)) or '.'} There are {', '.join(sorted(params.model_fields))}."
                 continue
             is_list = detail["type"] in ("tuple_type", "list_type")
-            what = f"""it is a list; in a shell, --set '{key}=["a", "b"]'""" if is_list else str(detail["msg"]).removeprefix("Value error, ").rstrip(".")
+            what = f"it is a list; in a shell, {option(f'set.{key}', ['a', 'b'])}" if is_list else str(detail["msg"]).removeprefix("Value error, ").rstrip(".")
             yield f"{key} = {_shown(table, key)}: {what[:1].lower()}{what[1:]}." if key else f"{what}."
 
 

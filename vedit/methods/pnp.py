@@ -18,6 +18,7 @@ from pydantic import AliasChoices, Field
 
 from vedit.diffusion.attention.rules import Replace, Rule, Steps, step_range
 from vedit.diffusion.sample import Stream
+from vedit.errors import option
 from vedit.methods.base import (
     InversionParams,
     Prepared,
@@ -119,7 +120,7 @@ def injections(
     content = Select("self", first_layer=params.skip_layer_content)
     notes = []
     if params.content_from is not None and not request.has_mask:
-        notes.append("content_from: there is no edit mask, so no content is injected; give one with --mask")
+        notes.append(f"content_from: there is no edit mask, so no content is injected; give one with {option('mask')}")
     if params.motion_from is not None or params.skip_layer_motion:
         notes.append("motion_from, skip_layer_motion: the model has no temporal attention, so no motion is injected")
 

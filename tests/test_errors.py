@@ -1,0 +1,79 @@
+"""Protects vedit/errors.py and vedit/cli/spelling.py: messages name options as their reader types them."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+from vedit.cli.spelling import on_command_line
+from vedit.errors import UsageError, in_python, option, speak
+
+SPELT = [  # name, value, on the command line, in Python
+    ("dtype", "bf16", "--dtype bf16", 'dtype="bf16"'),
+    ("frames_per_call", 4, "--frames-per-call 4", "frames_per_call=4"),
+    ("frames-per-call", None, "--frames-per-call", "frames_per_call"),
+    ("guidance", 7.0, "--guidance 7", "guidance=7"),
+    ("set.blend_words", ["WORD"], "--set 'blend_words=[\"WORD\"]'", 'set={"blend_words": ["WORD"]}'),
+    ("set.guidance", 4.0, "--set guidance=4", 'set={"guidance": 4}'),
+    ("set.negative_prompt", "", "--set negative_prompt=", 'set={"negative_prompt": ""}'),
+    ("source_prompt", '"..."', '--source "..."', 'source_prompt="..."'),
+    ("ablate", True, "--ablate", "ablate=True"),
+    ("metadata", False, "--no-metadata", "metadata=False"),
+    ("output", "FILE", "-o FILE", 'output="FILE"'),
+    ("overwrite", True, "-y", "overwrite=True"),
+]
+# parts whose texts name options by `option` alone; a line for a shell ("vedit models fetch NAME --force") is one in any face
+SPOKEN = ("models", "methods")
+FLAG = re.compile(r"(?<!-)--[a-z]")
+COMMAND = re.compile(r"\bvedit [a-z]")
+
+
+@pytest.mark.parametrize(("name", "value", "typed", "_python"), SPELT)
+def test_the_command_line_spells_an_option_as_it_is_typed(name: str, value: object, typed: str, _python: str) -> None:
+    assert on_command_line(name, value) == typed
+
+
+@pytest.mark.parametrize(("name", "value", "_typed", "python"), SPELT)
+def test_python_spells_an_option_as_an_argument(name: str, value: object, _typed: str, python: str) -> None:
+    assert in_python(name, value) == python
+    if value is not None:
+        eval(f"dict({python})")  # it is an argument that Python takes
+
+
+def test_a_message_names_options_as_the_face_at_work_spells_them() -> None:
+    def refused() -> str:
+        return str(UsageError("the sampler gave a value that is not a number.", "", f"Try {option('dtype', 'bf16')}"))
+
+    assert refused().endswith("Try --dtype bf16")
+    speak(in_python)
+    try:
+        assert refused().endswith('Try dtype="bf16"')
+    finally:
+        speak(on_command_line)
+
+
+def texts(path: Path) -> Iterator[tuple[int, str]]:
+    """The string literals of a file but its docstrings, those of an f-string as one with {} for its values."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    skipped = {id(node.body[0].value) for node in ast.walk(tree) if isinstance(node, documented) and node.body and isinstance(node.body[0], ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            skipped |= {id(part) for part in node.values}
+            yield node.lineno, "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in skipped:
+            yield node.lineno, node.value
+
+
+@pytest.mark.parametrize("part", SPOKEN)
+def test_texts_below_the_command_line_name_no_flags(part: str) -> None:
+    place = ROOT / "vedit" / part
+    files = sorted(place.rglob("*.py")) if place.is_dir() else [place]
+    assert files
+    named = [f"{path.relative_to(ROOT)}:{line}: {text}" for path in files for line, text in texts(path) if FLAG.search(text) and not COMMAND.search(text)]
+    assert named == []
