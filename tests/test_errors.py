@@ -28,7 +28,7 @@ SPELT = [  # name, value, on the command line, in Python
     ("overwrite", True, "-y", "overwrite=True"),
 ]
 # parts whose texts name options by `option` alone; a line for a shell ("vedit models fetch NAME --force") is one in any face
-SPOKEN = ("models", "methods")
+SPOKEN = ("methods",)
 FLAG = re.compile(r"(?<!-)--[a-z]")
 COMMAND = re.compile(r"\bvedit [a-z]")
 
