@@ -80,8 +80,8 @@ def random_model(size: str) -> RandomModel:
     import torch
     from diffusers import UNet2DConditionModel
 
+    from vedit.models.alpha_bar import read_schedule
     from vedit.models.hub import BUILTIN, EMBEDDED
-    from vedit.models.levels import read_schedule
 
     folder = BUILTIN / EMBEDDED
     torch.manual_seed(0)

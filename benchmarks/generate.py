@@ -22,9 +22,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vedit.diffusion.denoise import denoise, guided, read_clip
-from vedit.models.levels import cosine
-from vedit.train.unet3d import UNet3D
+from vedit.diffusion.clamp import read_clip
+from vedit.diffusion.sample import Stream, sample
+from vedit.models.alpha_bar import cosine
+from vedit.models.unet3d.model import UNet3DNetwork
+from vedit.models.unet3d.unet3d import UNet3D
 
 TEXT_WIDTH, TOKENS, STEPS = 64, 8, 20
 
@@ -90,10 +92,10 @@ class Candidate:
         return self._sample_ours(noise) if self.name == "ours" else self._sample_theirs(noise)
 
     def _sample_ours(self, noise: Tensor) -> Tensor:
-        schedule = cosine(1000, "epsilon")
-        text = torch.zeros(len(noise), TEXT_WIDTH, device=noise.device)
-        *_, last = denoise(guided(self.network, text, 1.0), schedule, schedule.timesteps(STEPS), noise, clip=read_clip("dynamic:0.9"))
-        return last.x
+        schedule, text = cosine(1000, "epsilon"), torch.zeros(1, 1, TEXT_WIDTH, device=noise.device)
+        stream = Stream("clip", noise[0].transpose(0, 1), text, clamp=read_clip("dynamic:0.9"))
+        *_, last = sample(UNet3DNetwork(self.network, schedule), schedule.timesteps(STEPS), [stream])
+        return last.latents["clip"].transpose(0, 1)[None]
 
     @torch.inference_mode()
     def _sample_theirs(self, noise: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from tests.diffusion.tiny import SD_SCHEDULER, TinyModel, latents
 from vedit.diffusion.invert import invert
 from vedit.diffusion.sample import Stream, sample
 from vedit.errors import VeditError
-from vedit.models.levels import Schedule, read_schedule
+from vedit.models.alpha_bar import AlphaBar, read_schedule
 
 TEXT = torch.zeros(1, 1, 1, dtype=torch.float64)
 
@@ -24,7 +24,7 @@ class Gaussian:
 
     dtype = torch.float64
 
-    def __init__(self, schedule: Schedule, std: Tensor) -> None:
+    def __init__(self, schedule: AlphaBar, std: Tensor) -> None:
         self.schedule, self.std = schedule, std
 
     def __call__(self, z: Tensor, timestep: int, encoder_hidden_states: Tensor) -> Any:
@@ -35,14 +35,14 @@ class Gaussian:
         return SimpleNamespace(sample=eps)
 
 
-def round_trip(unet: Any, schedule: Schedule, clean: Tensor, steps: int, text: Tensor = TEXT, fixed_point: int = 0) -> Tensor:
+def round_trip(unet: Any, schedule: AlphaBar, clean: Tensor, steps: int, text: Tensor = TEXT, fixed_point: int = 0) -> Tensor:
     timesteps = schedule.timesteps(steps)
     *_, noisiest = invert(TinyModel(unet, schedule), timesteps, clean, text, fixed_point=fixed_point)
     *_, last = sample(TinyModel(unet, schedule), timesteps, [Stream("tgt", noisiest.latents, text)])
     return last.latents["tgt"]
 
 
-def gaussian(prediction: str = "epsilon") -> tuple[Gaussian, Schedule, Tensor]:
+def gaussian(prediction: str = "epsilon") -> tuple[Gaussian, AlphaBar, Tensor]:
     schedule = read_schedule({**SD_SCHEDULER, "prediction_type": prediction})
     generator = torch.Generator().manual_seed(0)
     std = 0.3 + torch.rand(1, 4, 8, 8, generator=generator, dtype=torch.float64)

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 from tests.diffusion.tiny import LENGTH, tokenizer
 from vedit.data import vocabulary
-from vedit.diffusion.prompts import Prompt, alignment, column_schedule, equalizer, read_prompt, replacement_map
+from vedit.diffusion.prompts import alignment, column_schedule, equalizer, replacement_map
 from vedit.errors import UsageError
+from vedit.models.prompt import Prompt
+from vedit.models.sd.text import read_prompt
 
 embedded_tokenizer = cache(vocabulary.tokenizer)  # knows every byte
 SOURCE = "a cat sitting next to a mirror"

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vedit.diffusion.prompts import read_prompt
-from vedit.models.levels import Schedule, read_schedule
+from vedit.models.alpha_bar import AlphaBar, read_schedule
 from vedit.models.sd.network import UNetNetwork
+from vedit.models.sd.text import read_prompt
 
 torch.set_num_threads(1)  # on tensors this small threads cost ten times what they give
 WORDS = [
@@ -87,7 +87,7 @@ class TinyModel(UNetNetwork):
     """What methods are given, without files."""
 
     unet: Any = field(default_factory=unet)
-    schedule: Schedule = field(default_factory=lambda: read_schedule(SD_SCHEDULER))
+    schedule: AlphaBar = field(default_factory=lambda: read_schedule(SD_SCHEDULER))
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     dtype: torch.dtype = torch.float64
 

@@ -11,10 +11,11 @@ from torch import Tensor
 
 from tests.diffusion.tiny import SIDE, TinyModel, latents
 from tests.methods.inputs import Asked, edit_input, last_step, plain_ddim, prepared, result, steps_of
-from vedit.diffusion.prompts import alignment, column_schedule, equalizer, read_prompt, replacement_map
+from vedit.diffusion.prompts import alignment, column_schedule, equalizer, replacement_map
 from vedit.errors import ModelError, UsageError
 from vedit.methods import p2p
 from vedit.methods.base import read_params
+from vedit.models.sd.text import read_prompt
 
 STEPS = 4
 SOURCE = "a cat sitting next to a mirror"

@@ -6,7 +6,7 @@ import torchvision
 from safetensors.torch import save_file
 
 from vedit.errors import ModelError, UsageError
-from vedit.models.levels import add_noise, cosine
+from vedit.models.alpha_bar import cosine
 from vedit.train.losses import HybridLoss, frames_of, perceptual
 from vedit.train.params import RELU_LAYERS, SEED_LAYERS
 from vedit.train.vgg import load_vgg
@@ -111,7 +111,7 @@ def test_the_right_output_costs_nothing(prediction):
     schedule = cosine(1000, prediction)
     x0, noise, timestep = clips(2, 3, 2, 8, 8), clips(2, 3, 2, 8, 8, seed=1), torch.tensor([30, 600])
     level = schedule.alpha_bar.float()[timestep].view(-1, 1, 1, 1, 1)
-    noisy = add_noise(x0, noise, level)
+    noisy = schedule.mix(x0, noise, level)
     right = schedule.target(x0, noise, level)
     loss = HybridLoss(schedule, "l1", 1.0, timesteps="all", vgg=load_vgg(SEED_LAYERS, "random:0"))
     parts = loss(right, noisy, x0, noise, timestep, torch.tensor([[0], [1]]))
@@ -124,8 +124,8 @@ def test_the_parts_add_up_by_lambda_and_g():
     x0, noise, output = (clips(2, 3, 2, 8, 8, seed=seed) for seed in range(3))
     timestep, seen = torch.tensor([100, 700]), torch.tensor([[0, 1], [1, 0]])
     level = schedule.alpha_bar.float()[timestep].view(-1, 1, 1, 1, 1)
-    noisy = add_noise(x0, noise, level)
-    guess = schedule.x0(output, noisy, level)
+    noisy = schedule.mix(x0, noise, level)
+    guess = schedule.to_x0(output, noisy, level)
     each = perceptual(network, (1.0,) * 4, frames_of(guess, seen), frames_of(x0, seen))
     for kind, share in {"abar": schedule.alpha_bar[timestep].float(), "cut": torch.tensor([1.0, 0.0]), "all": torch.ones(2)}.items():
         parts = HybridLoss(schedule, "l2", 0.1, timesteps=kind, vgg=network)(output, noisy, x0, noise, timestep, seen)

@@ -144,7 +144,7 @@ def test_strips_are_written_with_the_same_noise_each_time(tmp_path):
 def obedience(it, model, seed):
     """Mean squared error of samples to the clip that was asked for, and to the other one."""
     text = torch.stack([it.text_of[caption] for caption in CAPTIONS])
-    made, truth = sampled(model, it.schedule, it.params, text, seed), it.pixels([0, 1])
+    made, truth = sampled(model, it.params, text, seed), it.pixels([0, 1])
     return (made - truth).square().mean().item(), (made - truth.flip(0)).square().mean().item()
 
 

@@ -99,7 +99,7 @@ def describe(name: str, revision: str | None = None, sites: bool = False) -> dic
         "folder": str(model.folder),
         "parameters": {part: f"{number / 1e6:.2f} M" for part, number in count.items()},
         "picture": f"{model.native_size}x{model.native_size}, latents {model.channels} channels at 1/{model.scale}",
-        "prompt": f"{model.tokenizer.model_max_length - 2} tokens at most",
+        "prompt": f"{model.text_shape[0] - 2} tokens at most",
         "schedule": dict(model.schedule.identity),
         "sha256": {part: digest[:16] for part, digest in model.identity().items() if part.endswith("sha256")},
     }

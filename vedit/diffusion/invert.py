@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from vedit.diffusion.sample import Stream, at_least_float32, check_finite, predict
-from vedit.models.family import Family
-from vedit.models.levels import move
+from vedit.models.family import Denoiser
 
 
 @dataclass(frozen=True)
@@ -25,14 +25,14 @@ class Inverted:
     """One level reached: `latents` (F, C, Y, X) at timestep `timestep`; index counts from the noise end."""
 
     index: int
-    timestep: int
+    timestep: Any
     latents: Tensor
 
 
 @torch.inference_mode()
 def invert(
-    model: Family,
-    timesteps: Sequence[int],
+    model: Denoiser,
+    timesteps: Sequence[float],
     latents_FCYX: Tensor,
     text_1LE: Tensor,
     *,
@@ -49,7 +49,7 @@ def invert(
     from there; None for the clip's own.
     """
     schedule = model.schedule
-    before = schedule.final_alpha_bar if reached is None else schedule.level(timesteps[reached])
+    before = schedule.clean if reached is None else schedule.level(timesteps[reached])
     latents = at_least_float32(latents_FCYX)
     for index in reversed(range(len(timesteps) if reached is None else reached)):
         timestep = timesteps[index]
@@ -60,8 +60,7 @@ def invert(
             output = predict(model, [stream], timestep, index, None, frames_per_call)["src"]
             # a v-prediction becomes noise at the level the latents are at: the old one in the first
             # pass (as DDIMInverseScheduler), the new one from then on
-            eps = schedule.eps(output, arrived, asked_level)
-            arrived, asked_level = move(latents, eps, before, level), level
+            arrived, asked_level = schedule.step(latents, output, before, level, (arrived, asked_level)), level
         # in one layout, whichever the network gave: sums in another order would not go on bit by bit the same
         latents, before = arrived.contiguous(), level
         check_finite(latents, index, model.network_dtype, first_frame)

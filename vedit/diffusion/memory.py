@@ -19,6 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from vedit.diffusion.attention.control import Controller
 from vedit.diffusion.attention.rules import Plan
+from vedit.diffusion.sample import ask
 from vedit.media.memory import free_memory
 from vedit.models.family import Network
 from vedit.models.sd.network import rebuilt
@@ -102,11 +103,11 @@ def network_peak(
     busiest = max(range(steps), key=lambda step: sum(rule.acts(step) for rule in plan.rules))
 
     def call() -> None:
-        rows, dtype = len(branches) * frames, network.network_dtype
-        batch = torch.empty(rows, network.channels, *latent_size, device="meta", dtype=dtype)
-        text = torch.empty(rows, tokens, width, device="meta", dtype=dtype)
+        rows, dtype = (len(branches), frames), network.network_dtype
+        batch = torch.empty(*rows, network.channels, *latent_size, device="meta", dtype=dtype)
+        text = torch.empty(*rows, tokens, width, device="meta", dtype=dtype)
         with controller.installed(), controller.call(busiest, slice(0, frames)):
-            copy.predict(batch, 1, text)
+            ask(copy, batch, 1, text)
 
     return peak_of(call) - controller.store.predicted_bytes()
 

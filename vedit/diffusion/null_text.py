@@ -18,9 +18,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vedit.diffusion.sample import Stream, at_least_float32, check_finite, predict
-from vedit.models.family import Family, Network
-from vedit.models.levels import move
+from vedit.diffusion.sample import Stream, ask, at_least_float32, check_finite, guided, predict
+from vedit.models.family import Denoiser, Network
 
 Trajectory = Callable[[int], Tensor]
 PUBLISHED_STEPS = 50
@@ -54,7 +53,7 @@ class NullStep:
 
 
 def null_text(
-    model: Family,
+    model: Denoiser,
     timesteps: Sequence[int],
     trajectory: Trajectory,
     text_1LE: Tensor,
@@ -80,8 +79,7 @@ def null_text(
             cond = predict(model, [Stream("src", moving, text)], timestep, index, None, frames_per_call)["src"]
 
         def arrive(uncond: Tensor, at: Tensor, cond_FCYX: Tensor, start: float = level, end: float = after) -> Tensor:
-            output = uncond + settings.guidance * (cond_FCYX - uncond)
-            return move(at, schedule.eps(output, at, start), start, end)
+            return schedule.step(at, guided(cond_FCYX, uncond, settings.guidance), start, end)
 
         if settings.inner_steps:
             share = index / len(timesteps)
@@ -130,7 +128,7 @@ class _Fit:
             part = slice(first, min(first + self.chunk, frames))
             own = null.expand(part.stop - part.start, -1, -1) if self.settings.shared else null[part]
             moving = self.moving[part]
-            output = self.network.predict(moving.to(dtype), self.timestep, own.to(dtype))
+            output = ask(self.network, moving[None].to(dtype), self.timestep, own[None].to(dtype))[0]
             error = (self.arrive(at_least_float32(output), moving, self.cond[part]) - self.wanted[part]).pow(2).mean((1, 2, 3))
             (self.scale * error.sum() / (frames if self.settings.shared else 1)).backward()
             errors.append(error.detach())

@@ -1,4 +1,4 @@
-"""Words and tokens of prompts: which tokens a word covers, and how those of two prompts correspond.
+"""How the words and tokens of two prompts correspond.
 
 Source: Hertz et al. 2022 and its public code (`seq_aligner.py`, `ptp_utils.py`); docs/methods.md 2.1-2.3.
 Shape letters: L text tokens, S source tokens, T target tokens (S = T = L here), N sampling steps.
@@ -6,79 +6,16 @@ Shape letters: L text tokens, S source tokens, T target tokens (S = T = L here),
 
 from __future__ import annotations
 
-import re
-import string
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from vedit.diffusion.attention.rules import step_range
-from vedit.errors import ModelError, UsageError, nearest
+from vedit.errors import UsageError
+from vedit.models.prompt import Prompt
 
 Span = float | tuple[float, float]
-BLANKS = re.compile(r"[^\S\x1c-\x1f]+")  # where tokenizers split; Python counts four more characters as blanks
-
-
-@dataclass(frozen=True)
-class Prompt:
-    """A prompt as words and tokens.
-
-    words: as typed. ids: token ids with the begin and end tokens, without padding.
-    places: for each word the positions of its tokens; the begin token is position 0.
-    length: tokens that the model reads, padding included.
-    """
-
-    text: str
-    words: tuple[str, ...]
-    ids: tuple[int, ...]
-    places: tuple[tuple[int, ...], ...]
-    length: int
-
-    def tokens_of(self, word: str) -> tuple[int, ...]:
-        """The tokens of every occurrence of a word; raises UsageError where there is none."""
-        found = self.find(word)
-        if not found:
-            raise UsageError(
-                f"the word {word!r} does not occur in the prompt {self.text!r}{nearest(word, self.words) or '.'}",
-                f"Its words are {', '.join(self.words)}.",
-            )
-        return found
-
-    def find(self, word: str) -> tuple[int, ...]:
-        """The tokens of every occurrence of a word, in any case and next to any punctuation; empty for none."""
-        exact = [place for place, known in enumerate(self.words) if known.casefold() == word.casefold()]
-        near = [place for place, known in enumerate(self.words) if _bare(known) == _bare(word) and _bare(word)]
-        return tuple(token for place in exact or near for token in self.places[place])
-
-
-def _bare(word: str) -> str:
-    return word.casefold().strip(string.punctuation)
-
-
-def read_prompt(tokenizer: Any, text: str) -> Prompt:
-    """Split a prompt into words at blanks, and find the tokens of each.
-
-    A word covers the pieces it falls into by itself: byte-pair encoding never crosses a blank.
-    Raises UsageError for a prompt longer than the model reads; nothing is cut off.
-    """
-    words = tuple(word for word in BLANKS.split(text) if word)
-    length = int(tokenizer.model_max_length)
-    ids = tuple(tokenizer(text, truncation=False).input_ids)
-    if len(ids) > length:
-        raise UsageError(
-            f"the prompt has {len(ids) - 2} tokens, the model reads {length - 2}: {text!r}.", "A longer prompt would be cut in silence.", "Shorten it"
-        )
-    places, pieces = [], [ids[0]]
-    for word in words:
-        own = tokenizer(word, truncation=False).input_ids[1:-1]
-        places.append(tuple(range(len(pieces), len(pieces) + len(own))))
-        pieces += own
-    if (*pieces, ids[-1]) != ids:
-        raise ModelError(f"the model's tokenizer joins words, here in {text!r}.", "Editing by words needs a tokenizer like that of CLIP.")
-    return Prompt(text, words, ids, tuple(places), length)
 
 
 def replacement_map(source: Prompt, target: Prompt, *, compat: bool = False) -> Tensor:

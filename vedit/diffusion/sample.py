@@ -1,5 +1,11 @@
 """Sampling as a generator of steps, over several branches that attention rules may join.
 
+    x0 = clamp(x0hat(x_t)),   eps = (x_t - a_t x0) / b_t            a, b: the shares of a level
+    sigma = eta (b_s / b_t) sqrt(b_t^2 - (a_t b_s / a_s)^2)
+    x_s = a_s x0 + sqrt(b_s^2 - sigma^2) eps + sigma z
+
+Source: Song et al. 2020 (DDIM), eq. 12 and 16. Where x0 is clamped, eps is made again from it. eta = 1
+with as many steps as the schedule has is DDPM. Checked against diffusers' DDIMScheduler.
 Shape letters: B branches, F frames, C channels, Y X rows and columns, L text tokens, E embedding width.
 """
 
@@ -8,16 +14,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from vedit.diffusion.attention.control import Controller, Pass
 from vedit.diffusion.attention.rules.rule import Indices
+from vedit.diffusion.clamp import Clamp
 from vedit.errors import ModelError
-from vedit.models.family import Family, Network
-from vedit.models.levels import move
+from vedit.models.family import Denoiser, Network
+from vedit.models.levels import Levels
 
 
 @dataclass(frozen=True)
@@ -30,11 +37,18 @@ class Step:
     """
 
     index: int
-    timestep: int
+    timestep: float
     latents: dict[str, Tensor]
     x0: dict[str, Tensor]
     mask: Tensor | None = None
     attention: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+class Hold(NamedTuple):
+    """What stays as it is: `x0` wherever `mask` (1: make anew, 0: keep; it broadcasts) is 0."""
+
+    x0: Tensor
+    mask: Tensor
 
 
 @dataclass
@@ -45,6 +59,8 @@ class Stream:
     Without `uncond` (or with guidance 1) one branch does: it is called `name`; the other `name/uncond`.
     replay: gives the stored latents of a step index instead of propagating them; one past the
     last index is the clean clip. A replayed stream needs no guidance: its branch is `cond` alone.
+    clamp: what becomes of the clean latents foreseen. eta: share of DDPM's noise in a step. hold: what
+    stays. noise: gives a tensor like the latents each time it is called; read with eta or hold.
     """
 
     name: str
@@ -53,6 +69,10 @@ class Stream:
     uncond: Any = None
     guidance: float = 1.0
     replay: Callable[[int], Tensor] | None = None
+    clamp: Clamp | None = None
+    eta: float = 0.0
+    hold: Hold | None = None
+    noise: Callable[[], Tensor] | None = None
 
     @property
     def branches(self) -> list[str]:
@@ -63,16 +83,53 @@ class Stream:
         value = self.uncond if branch.endswith("/uncond") else self.cond
         return value(step) if callable(value) else value
 
+    def moved(self, levels: Levels, output: Tensor, level: float, after: float) -> Tensor:
+        """Take the latents from a level to another; the clean ones foreseen."""
+        x, x0 = self.latents, levels.to_x0(output, self.latents, level)
+        if self.clamp is None and not self.eta:
+            self.latents = levels.step(x, output, level, after)
+        else:
+            x0 = x0 if self.clamp is None else self.clamp(x0[None])[0]
+            self.latents = self._towards(x0, levels, level, after)
+        if self.hold is not None:
+            kept = levels.mix(self.hold.x0, self._drawn(), after) if levels.shares(after)[1] > 0 else self.hold.x0
+            self.latents = self.hold.mask * self.latents + (1 - self.hold.mask) * kept
+        return x0
+
+    def _towards(self, x0: Tensor, levels: Levels, level: float, after: float) -> Tensor:
+        (a_t, b_t), (a_s, b_s) = levels.shares(level), levels.shares(after)
+        eps = (self.latents - a_t * x0) / b_t
+        sigma = self.eta * b_s / b_t * float(max(0.0, b_t**2 - (a_t * b_s / a_s) ** 2) ** 0.5)
+        moved = a_s * x0 + float(max(0.0, b_s**2 - sigma**2) ** 0.5) * eps
+        return moved + sigma * self._drawn() if sigma > 0 else moved
+
+    def _drawn(self) -> Tensor:
+        assert self.noise is not None, "who asks for eta or a hold gives noise"
+        return self.noise()
+
 
 def branch_names(streams: Sequence[Stream]) -> list[str]:
     """All branches in batch order."""
     return [branch for stream in streams for branch in stream.branches]
 
 
+def guided(cond: Tensor, uncond: Tensor, scale: float) -> Tensor:
+    """Classifier-free guidance (Ho & Salimans 2022, eq. 6, with their w + 1 as scale)."""
+    return uncond + scale * (cond - uncond)
+
+
+def ask(network: Network, latents_BFCYX: Tensor, timestep: float, text_BFLE: Tensor) -> Tensor:
+    """The network's output for whole clips, (B, F, C, Y, X), however it takes their frames."""
+    if network.frame_axis:
+        return network.predict(latents_BFCYX, timestep, text_BFLE[:, 0])
+    output = network.predict(latents_BFCYX.flatten(0, 1), timestep, text_BFLE.flatten(0, 1))
+    return output.unflatten(0, latents_BFCYX.shape[:2])
+
+
 def predict(
     network: Network,
     streams: Sequence[Stream],
-    timestep: int,
+    timestep: float,
     step: int,
     controller: Controller | None,
     frames_per_call: int,
@@ -81,16 +138,18 @@ def predict(
     names = branch_names(streams)
     total = streams[0].latents.shape[0]
     pieces: dict[str, list[Tensor]] = {name: [] for name in names}
+    if network.frame_axis:
+        frames_per_call = total
     for part in passes(controller, step, total, frames_per_call):
         latents = [stream.latents[part.frames] for stream in streams for _ in stream.branches]
         texts = _texts(streams, controller, step, part.frames, len(latents[0]))
         dtype = network.network_dtype
-        batch, text_batch = torch.cat(latents).to(dtype), torch.cat(texts).to(dtype)
+        batch, text_batch = torch.stack(latents).to(dtype), torch.stack(texts).to(dtype)
         with nullcontext() if controller is None else controller.call(step, part.frames, part.is_key_pass):
-            output = network.predict(batch, timestep, text_batch)
+            output = ask(network, batch, timestep, text_batch)
         if part.is_key_pass:
             continue  # it was there for its rules; these frames come again
-        for name, piece in zip(names, at_least_float32(output).chunk(len(names)), strict=True):
+        for name, piece in zip(names, at_least_float32(output), strict=True):
             pieces[name].append(piece)
     return {name: torch.cat(parts) for name, parts in pieces.items()}
 
@@ -116,8 +175,8 @@ def _texts(streams: Sequence[Stream], controller: Controller | None, step: int, 
 
 @torch.inference_mode()
 def sample(
-    model: Family,
-    timesteps: Sequence[int],
+    model: Denoiser,
+    timesteps: Sequence[float],
     streams: Sequence[Stream],
     controller: Controller | None = None,
     *,
@@ -125,7 +184,7 @@ def sample(
     start: int = 0,
     first_frame: int = 0,
 ) -> Iterator[Step]:
-    """Take the DDIM steps `start`..N-1; yields after each.
+    """Take the steps `start`..N-1; yields after each.
 
     streams: their `latents` are moved along, blended as the rules of the plan say, and hold the
     result at the end. first_frame: index in the whole clip of this window's first frame, for messages.
@@ -146,11 +205,8 @@ def sample(
                 continue
             output = outputs[stream.name]
             if len(stream.branches) == 2:
-                uncond = outputs[f"{stream.name}/uncond"]
-                output = uncond + stream.guidance * (output - uncond)
-            eps = schedule.eps(output, stream.latents, level)
-            x0[stream.name] = schedule.x0(output, stream.latents, level)
-            stream.latents = move(stream.latents, eps, level, after)
+                output = guided(output, outputs[f"{stream.name}/uncond"], stream.guidance)
+            x0[stream.name] = stream.moved(schedule, output, level, after)
             check_finite(stream.latents, index, model.network_dtype, first_frame)
         latents = {stream.name: stream.latents for stream in streams}
         if controller is not None:

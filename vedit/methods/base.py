@@ -27,7 +27,6 @@ from vedit.diffusion.attention.control import Controller
 from vedit.diffusion.attention.rules import LatentBlend, Plan, Rule
 from vedit.diffusion.attention.store import MapStore
 from vedit.diffusion.attention.words import WordMaps, published_scale
-from vedit.diffusion.prompts import read_prompt
 from vedit.diffusion.sample import Step, Stream, branch_names, sample
 from vedit.errors import UsageError, nearest, option, refuse_mistakes
 from vedit.models.family import Family, Network
@@ -303,7 +302,7 @@ class Looks:
         found = {}
         for branch in self.named:
             text = self.request.source_prompt if branch == "src" else self.request.target_prompt
-            prompt = read_prompt(self.model.tokenizer, text)
+            prompt = self.model.words(text)
             for word in dict.fromkeys(prompt.words):
                 found[f"{branch}/{word}"] = self.words.of(store, branch, prompt.tokens_of(word)) / steps
         return found

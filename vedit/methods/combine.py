@@ -22,7 +22,6 @@ from typing import Any, Literal
 from pydantic import AliasChoices, Field, model_validator
 
 from vedit.diffusion.invert import invert
-from vedit.diffusion.prompts import read_prompt
 from vedit.diffusion.sample import Step
 from vedit.methods import dds, glp, p2p, pnp
 from vedit.methods.base import InversionParams, MethodParams, Prepared, Request, Texts, Window, mistakes
@@ -77,7 +76,7 @@ class Params(InversionParams):
         return self.backward.joins_frames
 
 
-def levels_to(model: Family, timesteps: Sequence[int], params: Params) -> list[int]:
+def levels_to(model: Family, timesteps: Sequence[int], params: Params) -> list[float]:
     """The timesteps, noisiest first, by which GLP's result is inverted to the level that sampling starts at."""
     last = timesteps[params.start_index]
     fine = model.schedule.timesteps(params.inversion_steps or params.steps)
@@ -106,7 +105,7 @@ def in_loop(model: Family, request: Request, params: Params) -> Prepared:
         rules, notes = pnp.injections(model, moved, targets, request, positions, total)
         return glp.prepare(model, request, backward, rules, notes=notes)
     assert isinstance(settings, p2p.Params)
-    source, target = (read_prompt(model.tokenizer, text) for text in (request.source_prompt, request.target_prompt))
+    source, target = (model.words(text) for text in (request.source_prompt, request.target_prompt))
     fixed = tuple(p2p.injections(model, settings, source, target, request.size, positions, total))
     about = tuple(p2p.describe(settings, source, target))
     return glp.prepare(model, request, backward, lambda window: fixed, about=about)

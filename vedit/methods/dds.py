@@ -26,9 +26,8 @@ from vedit.diffusion.attention.store import MapStore
 from vedit.diffusion.attention.words import WordMaps
 from vedit.diffusion.blend import MaskWatch, threshold_map
 from vedit.diffusion.noise import noise_like, substream
-from vedit.diffusion.prompts import read_prompt
 from vedit.diffusion.purify import clip_rms, dds_gradient, structure_gradient, update
-from vedit.diffusion.sample import Step, Stream, branch_names, finite_advice, predict
+from vedit.diffusion.sample import Step, Stream, branch_names, finite_advice, guided, predict
 from vedit.errors import ModelError
 from vedit.methods.base import (
     Looks,
@@ -44,7 +43,6 @@ from vedit.methods.base import (
     no_rules,
 )
 from vedit.models.family import Family
-from vedit.models.levels import add_noise
 
 SUMMARY = "Move the clip's latents towards the new prompt, step by step, without inversion."
 NEEDS: frozenset[str] = frozenset()
@@ -170,14 +168,14 @@ class Score:
         level = schedule.level(timestep)
         noise = noise_like(latents_FCYX, self.request.seed, 2, iteration, shared=params.shared_noise, first_frame=window.first_frame)
         for stream in self.streams:
-            stream.latents = add_noise(self.source_FCYX if stream.name == "src" else latents_FCYX, noise, level)
+            stream.latents = schedule.mix(self.source_FCYX if stream.name == "src" else latents_FCYX, noise, level)
         frames = self.request.frames_per_call
         outputs = predict(self.model, self.streams, timestep, iteration, self.controller, frames)
         if params.reference == "uncond":
             at = self.streams[-1].latents
-            target, source = (schedule.eps(outputs[name], at, level) for name in ("tgt", "tgt/uncond"))
+            target, source = (schedule.to_eps(outputs[name], at, level) for name in ("tgt", "tgt/uncond"))
         else:
-            source, target = (schedule.eps(_guided(outputs, stream), stream.latents, level) for stream in self.streams)
+            source, target = (schedule.to_eps(_guided(outputs, stream), stream.latents, level) for stream in self.streams)
         gradient = dds_gradient(target, source)
         self._check(gradient, iteration, timestep)
         return timestep, gradient
@@ -197,8 +195,7 @@ class Score:
 def _guided(outputs: dict[str, Tensor], stream: Stream) -> Tensor:
     if len(stream.branches) == 1:
         return outputs[stream.name]
-    uncond = outputs[f"{stream.name}/uncond"]
-    return uncond + stream.guidance * (outputs[stream.name] - uncond)
+    return guided(outputs[stream.name], outputs[f"{stream.name}/uncond"], stream.guidance)
 
 
 def rate(params: ScoreParams, iteration: int) -> float:
@@ -239,7 +236,7 @@ def mask_tokens(model: Family, request: Request, params: ScoreParams) -> tuple[i
     """The source's tokens of `mask_words`; raises UsageError for a word that is not there."""
     if not params.mask_words:
         return ()
-    source = read_prompt(model.tokenizer, request.source_prompt)
+    source = model.words(request.source_prompt)
     return tuple(token for word in params.mask_words for token in source.tokens_of(word))
 
 

@@ -30,7 +30,7 @@ from vedit.diffusion.attention.rules import Call, LatentBlend, MapColumns, Repla
 from vedit.diffusion.attention.store import MapStore
 from vedit.diffusion.attention.words import WordMaps
 from vedit.diffusion.blend import MaskWatch, grow, threshold_map
-from vedit.diffusion.prompts import Prompt, alignment, as_pair, column_schedule, equalizer, read_prompt, replacement_map
+from vedit.diffusion.prompts import alignment, as_pair, column_schedule, equalizer, replacement_map
 from vedit.diffusion.sample import Stream
 from vedit.errors import UsageError, nearest
 from vedit.methods.base import (
@@ -50,6 +50,7 @@ from vedit.methods.base import (
     sampled,
 )
 from vedit.models.family import Family, Network
+from vedit.models.prompt import Prompt
 from vedit.models.sites import Select
 
 SUMMARY = "Swap, add or re-weight words of the prompt; everything else keeps its place."
@@ -151,7 +152,7 @@ def prepare(model: Family, request: Request, params: Params) -> Prepared:
     """Raises UsageError for words that do not occur and prompts that do not fit."""
     steps = len(request.timesteps)
     check_start(params.start_index, steps)
-    source, target = (read_prompt(model.tokenizer, text) for text in (request.source_prompt, request.target_prompt))
+    source, target = (model.words(text) for text in (request.source_prompt, request.target_prompt))
     check_words(params, source, target)
     is_single = params.source_branch == "replay" or params.guidance == 1
     branches = branches_of(params.guidance, *(("src",) if is_single else ("src/uncond", "src")))

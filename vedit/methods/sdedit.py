@@ -25,7 +25,6 @@ from vedit.methods.base import (
     sampled,
 )
 from vedit.models.family import Family
-from vedit.models.levels import add_noise
 
 SUMMARY = "Add noise to the clip and sample it away with the new prompt."
 NEEDS: frozenset[str] = frozenset()
@@ -56,7 +55,7 @@ def prepare(model: Family, request: Request, params: Params) -> Prepared:
 
         def source(index: int) -> Tensor:
             level = model.schedule.level(request.timesteps[index]) if index < steps else None
-            return clean if level is None else add_noise(clean, noise(), level)
+            return clean if level is None else model.schedule.mix(clean, noise(), level)
 
         return source
 

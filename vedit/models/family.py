@@ -13,6 +13,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from vedit.models.levels import Levels
+from vedit.models.prompt import Prompt
 from vedit.models.sites import Site
 from vedit.models.tensors import Applier
 
@@ -20,7 +22,8 @@ from vedit.models.tensors import Applier
 class Network(Protocol):
     """The part that is asked at every step.
 
-    dtype: its precision. channels: of the latents. text_shape: tokens and width of a text embedding.
+    network_dtype: its precision. channels: of the latents. text_shape: tokens and width of a text embedding.
+    frame_axis: whether it sees whole clips, so that their frames cannot go through it in parts.
     """
 
     @property
@@ -32,8 +35,15 @@ class Network(Protocol):
     @property
     def text_shape(self) -> tuple[int, int]: ...
 
-    def predict(self, latents_FCYX: Tensor, timestep: int, text_FLE: Tensor) -> Tensor:
-        """The network's output (F, C, Y, X) at a timestep, in its own precision."""
+    @property
+    def frame_axis(self) -> bool: ...
+
+    def predict(self, latents_FCYX: Tensor, timestep: Any, text_FLE: Tensor) -> Tensor:
+        """The network's output at a timestep, of the latents' shape, in its own precision.
+
+        Frames are rows of the batch; with `frame_axis` they are an axis of their own, latents
+        (B, F, C, Y, X) of whole clips with one text (B, L, E) for each.
+        """
 
     def sites(self) -> list[Site]:
         """All places that rules can name, in forward order."""
@@ -57,22 +67,36 @@ class Network(Protocol):
         """Bytes of its weights."""
 
 
-class Family(Network, Protocol):
+class Denoiser(Network, Protocol):
+    """A network with its noise levels: all that sampling and inversion ask for."""
+
+    @property
+    def schedule(self) -> Levels: ...
+
+
+class Family(Denoiser, Protocol):
     """A model: a network, its noise levels, a codec between pixels and latents, and a text encoder.
 
-    schedule: the noise levels, and how latents move between them. scale: pixels per latent entry and side.
+    scale: pixels per latent entry and side.
     """
 
-    name: str
-    device: torch.device
-    schedule: Any
-    tokenizer: Any
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def device(self) -> torch.device: ...
 
     @property
     def scale(self) -> int: ...
 
     def latent_size(self, size: tuple[int, int]) -> tuple[int, int]:
         """Rows and columns of the latents of a picture of a width and height."""
+
+    def frames(self, pictures: int) -> int:
+        """Latent frames of so many pictures; raises UsageError for a number that the codec cannot pack."""
+
+    def words(self, prompt: str) -> Prompt:
+        """The prompt's words and their tokens. Raises ModelError where the model keeps no tokens apart."""
 
     def encode_prompt(self, prompt: str) -> Tensor:
         """The text embedding, (1, L, E) float32. Raises UsageError for a prompt too long."""

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vedit.models.levels import Schedule
+from vedit.models.alpha_bar import AlphaBar
 from vedit.train.vgg import Vgg
 
 BALANCE = (1e-3, 10.0)  # the balanced lambda stays between these
@@ -33,7 +33,7 @@ class HybridLoss:
     BALANCE. timesteps: g(t), "abar", "cut" (1 below `cut_below` of the schedule, else 0) or "all".
     """
 
-    schedule: Schedule
+    schedule: AlphaBar
     pixel: str = "l2"
     weight: float = 0.0
     mode: str = "fixed"
@@ -53,7 +53,7 @@ class HybridLoss:
         pixel = error.abs().mean() if self.pixel == "l1" else error.square().mean()
         if self.vgg is None:
             return {"loss": pixel, "l_pix": pixel}
-        guess = self.schedule.x0(output, noisy, level_B1111)
+        guess = self.schedule.to_x0(output, noisy, level_B1111)
         per_clip_B = perceptual(self.vgg, self.layer_weights, frames_of(guess, frames_BK), frames_of(x0, frames_BK))
         seen = (self.share(timestep_B, level) * per_clip_B).mean()
         return {"loss": pixel + self._lambda(pixel, seen) * seen, "l_pix": pixel, "l_perc": seen}

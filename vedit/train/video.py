@@ -15,20 +15,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vedit.diffusion.denoise import denoise, guided, read_clip
+from vedit.diffusion.clamp import read_clip
+from vedit.diffusion.sample import Stream, sample
 from vedit.errors import UsageError
-from vedit.models.levels import Schedule, add_noise, cosine
+from vedit.models.unet3d.checkpoint import build_schedule
+from vedit.models.unet3d.model import UNet3DNetwork
+from vedit.models.unet3d.text import TextEncoder
+from vedit.models.unet3d.unet3d import UNet3D
 from vedit.pixels import from_bytes, to_bytes
 from vedit.train.clips import Clips, Order
 from vedit.train.loop import Options, seeded
 from vedit.train.losses import HybridLoss
 from vedit.train.params import GeneratorParams
 from vedit.train.place import DTYPES, Place
-from vedit.train.text import TextEncoder
-from vedit.train.unet3d import UNet3D
 from vedit.train.vgg import load_vgg
 
-PREDICTIONS = {"eps": "epsilon", "v": "v_prediction", "x0": "sample"}
 STRIP_CLIPS = 4
 
 
@@ -36,10 +37,6 @@ def build_unet(params: GeneratorParams, text_width: int) -> UNet3D:
     """The network that the settings describe, with weights drawn from their seed."""
     torch.manual_seed(params.run.seed)
     return UNet3D(text_width=text_width, **params.model.model_dump())
-
-
-def build_schedule(params: GeneratorParams) -> Schedule:
-    return cosine(params.diffusion.steps, PREDICTIONS[params.diffusion.predict], params.sample.spacing, params.diffusion.beta_max)
 
 
 def build_options(params: GeneratorParams, world: int) -> Options:
@@ -163,7 +160,7 @@ class VideoTask:
         noise = torch.stack([draw.noise_CFYX for draw in draws]).to(self.device)
         timestep_B = torch.tensor([draw.timestep for draw in draws], device=self.device)
         level = self.schedule.alpha_bar.float().to(self.device)[timestep_B][:, None, None, None, None]
-        noisy = add_noise(x0, noise, level)
+        noisy = self.schedule.mix(x0, noise, level)
         text_BE = torch.stack([self.text_of[draw.caption] for draw in draws]).to(self.device)
         drop_B = torch.tensor([draw.is_dropped for draw in draws], device=self.device)
         present_B = torch.tensor([draw.is_present for draw in draws], device=self.device) if self.params.diffusion.focus_present else None
@@ -189,26 +186,30 @@ class VideoTask:
             return {}
         captions = list(dict.fromkeys(texts[0] for texts in self.clips.captions))[:STRIP_CLIPS]
         text_BE = torch.stack([self.text_of[caption] for caption in captions]).to(self.device)
-        clips = sampled(model, self.schedule, self.params, text_BE, seed=self.seed)
+        clips = sampled(model, self.params, text_BE, seed=self.seed)
         path = self.strips / f"step-{step:09d}.png"
         write_strip(clips, path)
         return {"samples": str(path)}
 
 
-@torch.no_grad()
-def sampled(model: nn.Module, schedule: Schedule, params: GeneratorParams, text_BE: Tensor, seed: int) -> Tensor:
+def sampled(model: UNet3D, params: GeneratorParams, text_BE: Tensor, seed: int) -> Tensor:
     """Clips of texts by the settings of [sample], (B, 3, F, Y, X); clip b depends on the seed and b alone."""
-    table, data = params.sample, params.data
-    width, height = data.shape
-    generator = [seeded(seed, 8, row) for row in range(len(text_BE))]
+    table, schedule = params.sample, build_schedule(params)
+    network = UNet3DNetwork(model, schedule)
+    streams = [_stream(network, params, text_E, row, seeded(seed, 8, row)) for row, text_E in enumerate(text_BE)]
+    for _ in sample(network, schedule.timesteps(table.steps), streams):
+        pass
+    return torch.stack([stream.latents.transpose(0, 1) for stream in streams])
+
+
+def _stream(network: UNet3DNetwork, params: GeneratorParams, text_E: Tensor, row: int, generator: torch.Generator) -> Stream:
+    table, (width, height) = params.sample, params.data.shape
 
     def noise() -> Tensor:
-        return torch.stack([torch.randn(3, data.frames, height, width, generator=one) for one in generator]).to(text_BE.device)
+        drawn_CFYX = torch.randn(network.channels, params.data.frames, height, width, generator=generator)
+        return drawn_CFYX.transpose(0, 1).to(text_E.device)
 
-    predict = guided(model, text_BE, table.guidance)
-    steps = denoise(predict, schedule, schedule.timesteps(table.steps), noise(), clip=read_clip(table.clip), eta=table.eta, noise=noise)
-    *_, last = steps
-    return last.x
+    return Stream(str(row), noise(), text_E[None, None], network.empty, table.guidance, clamp=read_clip(table.clip), eta=table.eta, noise=noise)
 
 
 def write_strip(clips_BCFYX: Tensor, path: Path) -> None:

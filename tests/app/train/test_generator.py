@@ -22,8 +22,8 @@ from vedit.app.train import generator as app
 from vedit.app.train.clip_folder import find_pairs, read_folder
 from vedit.cli import execute
 from vedit.errors import InputError, Stopped, VeditError
+from vedit.models.unet3d.params import DataTable
 from vedit.train.loop import latest_state, state_of
-from vedit.train.params import DataTable
 from vedit.train.video import VideoTask
 
 SMALL = ["--set", "model.dim=4", "--set", "model.heads=2", "--set", "model.head_width=4", "--set", "sample.steps=2"]

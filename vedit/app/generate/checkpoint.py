@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from vedit.diffusion.denoise import Hold
-    from vedit.train.checkpoint import Generator
+    from vedit.diffusion.sample import Hold
+    from vedit.models.unet3d.model import Generator
 
 SUMMARY = "a run of vedit train, or a generator packed from one (folder or Hub id)"
 OPTIONS = read_by(CHECKPOINT)
@@ -35,7 +35,8 @@ CONFIG = "config.json"
 
 def claims(model: str) -> bool:
     """A folder of ours; or a Hub id whose config.json in the cache, or at the Hub, is ours."""
-    from vedit.train.checkpoint import FORMAT, is_generator
+    from vedit.models.unet3d.checkpoint import FORMAT
+    from vedit.train.checkpoint import is_generator
 
     if os.path.isdir(model):
         return is_generator(Path(model))
@@ -52,13 +53,16 @@ def claims(model: str) -> bool:
 
 def load(choices: Choices) -> CheckpointMaker:
     """Load the generator. Raises ModelError."""
-    from vedit.models.place import choose_device
-    from vedit.train.checkpoint import load as load_generator
+    from vedit.models.place import choose_device, choose_dtype
+    from vedit.models.unet3d.checkpoint import load as load_generator
+    from vedit.train.checkpoint import find
 
     device = choose_device(choices.device)
     folder = Path(choices.model) if os.path.isdir(choices.model) else _fetched(choices.model, choices.revision)
-    generator = load_generator(folder, choices.extra.get("weights", "ema"), device=str(device))
-    return CheckpointMaker(generator, choices.dtype, choices.warn)
+    weights = choices.extra.get("weights", "ema")
+    generator = load_generator(*find(folder, weights), weights, device=str(device))
+    generator.precision = choose_dtype(choices.dtype, device)
+    return CheckpointMaker(generator, choices.warn)
 
 
 def weights(choices: Choices) -> dict[str, Any]:
@@ -85,8 +89,8 @@ def _fetched(name: str, revision: str | None) -> Path:
 class CheckpointMaker:
     """Samples a generator by DDIM."""
 
-    def __init__(self, generator: Generator, dtype: str = "auto", warn: Callable[[str], None] = lambda message: None) -> None:
-        self.generator, self.dtype, self.warn = generator, dtype, warn
+    def __init__(self, generator: Generator, warn: Callable[[str], None] = lambda message: None) -> None:
+        self.generator, self.warn = generator, warn
 
     def identity(self) -> dict[str, Any]:
         return self.generator.facts
@@ -95,7 +99,8 @@ class CheckpointMaker:
         """Sample one clip. Raises UsageError for steps, sizes and options that do not fit the model."""
         import dataclasses
 
-        from vedit.diffusion.denoise import denoise, guided, read_clip
+        from vedit.diffusion.clamp import read_clip
+        from vedit.diffusion.sample import Stream, sample
 
         generator, table, extra = self.generator, self.generator.params.sample, request.extra
         steps = request.steps or table.steps
@@ -108,19 +113,19 @@ class CheckpointMaker:
         shape = self._shape(request)
         noise = noise_from(request.seed, shape, generator.device)
         start, x, hold = self._begin(request, shape, schedule, timesteps, noise)
-        text = generator.encode([request.prompt])
-        negative = generator.encode([request.negative]) if request.negative else None
-        if negative is not None and guidance == 1:
+        text = generator.encode_prompt(request.prompt)
+        negative = generator.encode_prompt(request.negative) if request.negative else generator.empty
+        if request.negative and guidance == 1:
             raise UsageError("a negative prompt has no meaning with guidance 1.", "Guidance leads away from it.", "Try --guidance 2")
-        predict = guided(self._network(), text, guidance, negative)
+        stream = Stream("clip", x, text, negative, guidance, clamp=read_clip(clip), eta=eta, hold=hold, noise=noise)
         fps = request.fps or rate_of(generator.fps)
         keeper = Keeper(extra.get("save_x_start"), extra.get("save_every", 1), fps)
         with keeper:
-            stream = denoise(predict, schedule, timesteps, x, clip=read_clip(clip), eta=eta, noise=noise, start=start, hold=hold)
-            for done in watch(stream, len(timesteps) - start, "sample"):
-                keeper.see(done.step, done.x0)
-        facts = {"steps": steps, "guidance": guidance, "eta": eta, "clip": clip, "spacing": spacing, "frames": shape[2], "size": [shape[4], shape[3]]}
-        return Made(_frames(done.x), fps, facts)
+            generator = dataclasses.replace(generator, schedule=schedule)
+            for done in watch(sample(generator, timesteps, [stream], start=start), len(timesteps) - start, "sample"):
+                keeper.see(done.index, _whole(done.x0["clip"]))
+        facts = {"steps": steps, "guidance": guidance, "eta": eta, "clip": clip, "spacing": spacing, "frames": shape[0], "size": [shape[3], shape[2]]}
+        return Made(_frames(_whole(stream.latents)), fps, facts)
 
     def _shape(self, request: Request) -> tuple[int, ...]:
         params = self.generator.params
@@ -133,31 +138,13 @@ class CheckpointMaker:
         if (width, height) != params.data.shape or frames != params.data.frames:
             trained = "x".join(map(str, params.data.shape))
             self.warn(f"the model was trained on {params.data.frames} frames of {trained}; others are a try.")
-        return (1, 3, frames, height, width)
-
-    def _network(self) -> Any:
-        """The network in the precision asked for."""
-        import torch
-
-        from vedit.models.place import choose_dtype
-
-        device = self.generator.device
-        dtype = choose_dtype(self.dtype, device)
-        if dtype == torch.float32:
-            return self.generator.unet
-
-        def network(*inputs: Any, **named: Any) -> Tensor:
-            with torch.autocast(device.type, dtype):
-                return self.generator.unet(*inputs, **named).float()
-
-        return network
+        return (frames, 3, height, width)
 
     def _begin(
         self, request: Request, shape: tuple[int, ...], schedule: Any, timesteps: list[int], noise: Callable[[], Tensor]
     ) -> tuple[int, Tensor, Hold | None]:
         """The first step, what it starts from, and what is held: pure noise, or an x0 noised again."""
-        from vedit.diffusion.denoise import Hold
-        from vedit.models.levels import add_noise
+        from vedit.diffusion.sample import Hold
 
         extra = request.extra
         source, mask = extra.get("from_x_start"), extra.get("mask", ())
@@ -169,18 +156,24 @@ class CheckpointMaker:
         start = extra.get("from_step", 0)
         if not 0 <= start < len(timesteps):
             raise UsageError(f"--from-step {start} is not one of {len(timesteps)} steps.", f"Give 0 to {len(timesteps) - 1}; 0 makes everything anew.")
-        pixels, x0 = read_x_start(source, shape, rate_of(self.generator.fps))
-        x0 = x0.to(self.generator.device)
-        x = add_noise(x0, noise(), schedule.level(timesteps[start]))
+        frames, channels, height, width = shape
+        pixels, whole = read_x_start(source, (1, channels, frames, height, width), rate_of(self.generator.fps))
+        x0 = whole[0].transpose(0, 1).to(self.generator.device)
+        x = schedule.mix(x0, noise(), schedule.level(timesteps[start]))
         return start, x, Hold(x0, read_mask(mask, pixels).to(x0.device)) if mask else None
 
 
 def noise_from(seed: int, shape: tuple[int, ...], device: torch.device) -> Callable[[], Tensor]:
-    """Noise of a seed, drawn on the CPU so that it is the same on every device."""
+    """Noise (F, C, Y, X) of a seed, drawn channel by channel on the CPU so that it is the same on every device."""
     import torch
 
-    generator = torch.Generator().manual_seed(seed)
-    return lambda: torch.randn(shape, generator=generator).to(device)
+    generator, (frames, channels, *size) = torch.Generator().manual_seed(seed), shape
+    return lambda: torch.randn((channels, frames, *size), generator=generator).transpose(0, 1).to(device)
+
+
+def _whole(clip_F3YX: Tensor) -> Tensor:
+    """A clip as (1, 3, F, Y, X)."""
+    return clip_F3YX.transpose(0, 1)[None]
 
 
 def _frames(clip_13FYX: Tensor) -> np.ndarray:
@@ -276,10 +269,10 @@ def _stored(name: str) -> Tensor:
 
 
 def read_mask(specs: tuple[str, ...], pixels: Pixels) -> Tensor:
-    """Where to make anew, (1, 1, F, Y, X) in [0, 1]."""
+    """Where to make anew, (F, 1, Y, X) in [0, 1]."""
     import torch
 
     from vedit.app.masks import EditMask
 
     mask = EditMask(specs, pixels).pixels(slice(None))
-    return torch.from_numpy(mask).float()[None, None] / 255
+    return torch.from_numpy(mask).float()[:, None] / 255

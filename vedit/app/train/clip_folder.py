@@ -18,8 +18,8 @@ from vedit.errors import InputError, OutputError, VeditError, reason_of
 from vedit.media.formats import PICTURES, VIDEO
 
 if TYPE_CHECKING:
+    from vedit.models.unet3d.params import DataTable
     from vedit.train.clips import Clips
-    from vedit.train.params import DataTable
 
 SUFFIXES = {".gif", *(f".{suffix}" for suffix in (*VIDEO, *PICTURES))}
 

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 
 from vedit.errors import ModelError, UsageError, VeditError
+from vedit.models.alpha_bar import AlphaBar, read_schedule
 from vedit.models.hub import EMBEDDED, commit_of, find_folder, first_line, read_json, unused_parts, weights_in
-from vedit.models.levels import Schedule, read_schedule
 from vedit.models.place import choose_device, choose_dtype, quiet_libraries
 from vedit.models.sd import single_file
 from vedit.models.sd.model import Model
@@ -83,7 +83,7 @@ def _parts_of(name: str, folder: Path, kinds: dict[str, torch.dtype]) -> tuple[d
     return parts, _tokenizer(name, folder, CLIPTokenizer)
 
 
-def _schedule(name: str, folder: Path) -> Schedule:
+def _schedule(name: str, folder: Path) -> AlphaBar:
     path = folder / "scheduler" / "scheduler_config.json"
     try:
         schedule = read_schedule(read_json(path, name))

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from vedit.errors import UsageError
+from vedit.models.alpha_bar import AlphaBar
 from vedit.models.hub import BUILTIN, EMBEDDED, WEIGHED, hash_weights, latent_side
-from vedit.models.levels import Schedule
 from vedit.models.place import OnDevice
 from vedit.models.sd import single_file
 from vedit.models.sd.network import UNetNetwork
@@ -34,7 +34,7 @@ class Model(UNetNetwork):
     vae: Any
     text_encoder: Any
     tokenizer: Any
-    schedule: Schedule
+    schedule: AlphaBar
     device: torch.device
     dtype: torch.dtype
     hashes: dict[str, str] = field(default_factory=dict)
@@ -71,6 +71,10 @@ class Model(UNetNetwork):
         """Rows and columns of the latents of a picture of a width and height: a cell that it fills in part is one."""
         width, height = size
         return -(-height // self.scale), -(-width // self.scale)
+
+    def frames(self, pictures: int) -> int:
+        """Each picture has latents of its own."""
+        return pictures
 
     @torch.inference_mode()
     def encode_frames(self, pixels_F3YX: Tensor, chunk: int = 8) -> Tensor:

@@ -10,8 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vedit.models.prompt import Prompt
 from vedit.models.sd.attach import attached
 from vedit.models.sd.sites import find_sites
+from vedit.models.sd.text import read_prompt
 from vedit.models.sites import Site
 from vedit.models.tensors import Applier
 
@@ -24,6 +26,7 @@ class UNetNetwork:
 
     unet: Any
     tokenizer: Any
+    frame_axis = False
 
     @property
     def network_dtype(self) -> torch.dtype:
@@ -38,9 +41,12 @@ class UNetNetwork:
     def text_shape(self) -> tuple[int, int]:
         return int(self.tokenizer.model_max_length), int(self.unet.config.cross_attention_dim)
 
-    def predict(self, latents_FCYX: Tensor, timestep: int, text_FLE: Tensor) -> Tensor:
+    def predict(self, latents_FCYX: Tensor, timestep: Any, text_FLE: Tensor) -> Tensor:
         output: Tensor = self.unet(latents_FCYX, timestep, encoder_hidden_states=text_FLE).sample
         return output
+
+    def words(self, prompt: str) -> Prompt:
+        return read_prompt(self.tokenizer, prompt)
 
     def sites(self) -> list[Site]:
         return find_sites(self.unet)

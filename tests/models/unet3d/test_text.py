@@ -1,4 +1,4 @@
-"""Protects vedit/train/text.py: hashing, and pretrained encoders against their own definitions."""
+"""Protects vedit/models/unet3d/text.py: hashing, and pretrained encoders against their own definitions."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ from transformers import BertConfig, BertModel, BertTokenizer, CLIPTextConfig, C
 
 from vedit.data import vocabulary
 from vedit.errors import ModelError, UsageError
-from vedit.train.text import TextEncoder, hashed
+from vedit.models.unet3d.text import TextEncoder, hashed
 
 
 def test_hashing_ignores_case_and_punctuation_and_hears_the_order():

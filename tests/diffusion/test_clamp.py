@@ -1,4 +1,4 @@
-"""Protects vedit/diffusion/denoise.py: DDIM by x0 against diffusers' scheduler, clipping, guidance, holding."""
+"""Sampling with clamped clean latents, DDPM's noise and held parts, against diffusers' scheduler."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import pytest
 import torch
 from diffusers import DDIMScheduler
 
-from vedit.diffusion import denoise as module
-from vedit.diffusion.denoise import Hold, denoise, dynamic_threshold, guided, read_clip
+from vedit.diffusion import clamp as module
+from vedit.diffusion.clamp import dynamic_threshold, read_clip
+from vedit.diffusion.sample import Hold, Stream, guided, sample
 from vedit.errors import UsageError, VeditError
-from vedit.models.levels import add_noise, cosine
+from vedit.models.alpha_bar import cosine
 
-SHAPE = (2, 3, 2, 4, 4)
+SHAPE = (2, 3, 4, 4)
 
 
 def clip(seed=0, scale=1.0):
@@ -24,6 +25,23 @@ def clip(seed=0, scale=1.0):
 def output_of(x, timestep):
     """A network that is a formula."""
     return torch.sin(3 * x + timestep / 100) + 0.2 * x
+
+
+class Formula:
+    """A denoiser whose network is a function of latents and timestep; frames go through together."""
+
+    frame_axis, network_dtype = True, torch.float64
+
+    def __init__(self, schedule, output=output_of):
+        self.schedule, self.output = schedule, output
+
+    def predict(self, latents, timestep, text):
+        return self.output(latents, timestep)
+
+
+def denoise(output, schedule, timesteps, x, *, start=0, **settings):
+    stream = Stream("clip", x, torch.zeros(1, 1, 1), **settings)
+    return sample(Formula(schedule, output), timesteps, [stream], start=start)
 
 
 def noises(seed=5):
@@ -49,12 +67,12 @@ def test_the_cosine_table_is_diffusers_own_up_to_its_float32():
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "sample"])
 def test_target_and_x0_are_inverse(prediction, timestep):
     schedule = cosine(1000, prediction)
-    level = schedule.alpha_bar[timestep].view(1, 1, 1, 1, 1)
+    level = schedule.alpha_bar[timestep].view(1, 1, 1, 1)
     x0, noise = clip(0), clip(1)
-    noisy = add_noise(x0, noise, level)
-    found = schedule.x0(schedule.target(x0, noise, level), noisy, level)
+    noisy = schedule.mix(x0, noise, level)
+    found = schedule.to_x0(schedule.target(x0, noise, level), noisy, level)
     assert torch.allclose(found, x0, atol=1e-10, rtol=0)
-    assert torch.allclose(schedule.eps(schedule.target(x0, noise, float(level)), noisy, float(level)), noise, atol=1e-6)
+    assert torch.allclose(schedule.to_eps(schedule.target(x0, noise, float(level)), noisy, float(level)), noise, atol=1e-6)
 
 
 @pytest.mark.parametrize("steps", [10, 20, 50])
@@ -70,13 +88,13 @@ def test_every_step_equals_ddim_scheduler(steps, prediction, spacing, eta):
     x = their_x = clip()
     noise, their_noise = noises(), noises()
     for done in denoise(output_of, schedule, timesteps, x, eta=eta, noise=noise):
-        variance = their_noise() if eta and done.step < steps - 1 else torch.zeros(SHAPE, dtype=torch.float64)
+        variance = their_noise() if eta and done.index < steps - 1 else torch.zeros(SHAPE, dtype=torch.float64)
         out = scheduler.step(output_of(their_x, done.timestep), done.timestep, their_x, eta=eta, variance_noise=variance)
         their_x = out.prev_sample
         scale = their_x.abs().max()
-        assert torch.allclose(done.x, their_x, atol=1e-6 * scale, rtol=1e-6)
-        assert torch.allclose(done.x0, out.pred_original_sample, atol=1e-6 * out.pred_original_sample.abs().max(), rtol=1e-6)
-    assert torch.allclose(done.x, done.x0)
+        assert torch.allclose(done.latents["clip"], their_x, atol=1e-6 * scale, rtol=1e-6)
+        assert torch.allclose(done.x0["clip"], out.pred_original_sample, atol=1e-6 * out.pred_original_sample.abs().max(), rtol=1e-6)
+    assert torch.allclose(done.latents["clip"], done.x0["clip"])
 
 
 def test_linspace_takes_diffusers_timesteps():
@@ -92,7 +110,7 @@ def test_the_dynamic_threshold_is_diffusers_own_to_the_bit(quantile):
     scheduler = DDIMScheduler(thresholding=True, dynamic_thresholding_ratio=quantile, sample_max_value=1e9)
     for seed in range(20):
         x0 = clip(seed, 3.0).float()
-        assert torch.equal(dynamic_threshold(x0, quantile), scheduler._threshold_sample(x0.flatten(2, 3)).view_as(x0))
+        assert torch.equal(dynamic_threshold(x0, quantile), scheduler._threshold_sample(x0).view_as(x0))
 
 
 def test_the_dynamic_threshold_leaves_what_is_in_range_and_treats_clips_apart():
@@ -112,11 +130,11 @@ def test_a_clip_too_large_for_torch_quantile_is_thresholded_to_its_nearest_value
 def test_clipping_makes_eps_again_from_the_clipped_x0():
     schedule = cosine(1000, "epsilon")
     timesteps = schedule.timesteps(10)
-    first = next(denoise(output_of, schedule, timesteps, clip(0, 3.0), clip=read_clip("static")))
+    first = next(denoise(output_of, schedule, timesteps, clip(0, 3.0), clamp=read_clip("static")))
     level, after = schedule.level(900), schedule.level(800)
     x0 = ((clip(0, 3.0) - (1 - level) ** 0.5 * output_of(clip(0, 3.0), 900)) / level**0.5).clamp(-1, 1)
     eps = (clip(0, 3.0) - level**0.5 * x0) / (1 - level) ** 0.5
-    assert torch.allclose(first.x, after**0.5 * x0 + (1 - after) ** 0.5 * eps, atol=1e-12)
+    assert torch.allclose(first.latents["clip"], after**0.5 * x0 + (1 - after) ** 0.5 * eps, atol=1e-12)
 
 
 @pytest.mark.parametrize("text", ["dynamo", "dynamic:2", "dynamic:x", "static:1", "dynamic:0", ""])
@@ -131,45 +149,27 @@ def test_sampling_repeats_bit_by_bit():
         ends = []
         for _ in range(2):
             *_, last = denoise(output_of, schedule, schedule.timesteps(10), clip(), eta=eta, noise=noises())
-            ends.append(last.x)
+            ends.append(last.latents["clip"])
         assert torch.equal(*ends)
 
 
-class Network:
-    """Answers by the text's mean, and counts how many clips it saw."""
-
-    def __init__(self):
-        self.seen = 0
-
-    def __call__(self, x, timestep, text, drop_B=None):
-        self.seen += len(x)
-        says = text.mean(1)
-        if drop_B is not None:
-            says = torch.where(drop_B, torch.full_like(says, 0.5), says)
-        return x * says[:, None, None, None, None]
-
-
-def test_guidance_one_is_the_conditional_branch_alone_and_other_weights_lead_from_the_null():
-    text, x = torch.tensor([[2.0, 4.0], [1.0, 0.0]], dtype=torch.float64), clip()
-    network = Network()
-    assert torch.equal(guided(network, text, 1.0)(x, 3), Network()(x, None, text)) and network.seen == 2
-    says = torch.tensor([3.0, 0.5], dtype=torch.float64)[:, None, None, None, None]
-    assert torch.allclose(guided(network, text, 2.5)(x, 3), x * (0.5 + 2.5 * (says - 0.5)))
-    negative = torch.tensor([[-1.0, -1.0]] * 2, dtype=torch.float64)
-    assert torch.allclose(guided(network, text, 2.5, negative)(x, 3), x * (-1 + 2.5 * (says + 1)))
+def test_guidance_leads_from_the_unconditional_output():
+    cond, uncond = clip(0), clip(1)
+    assert torch.allclose(guided(cond, uncond, 2.5), 2.5 * cond - 1.5 * uncond)
+    assert torch.equal(guided(cond, uncond, 0.0), uncond)
 
 
 def test_outside_the_mask_the_held_clip_comes_back_and_inside_it_is_made_anew():
     schedule = cosine(1000, "v_prediction")
     timesteps = schedule.timesteps(10)
-    kept, mask = clip(9), torch.zeros(1, 1, 2, 4, 4, dtype=torch.float64)
+    kept, mask = clip(9), torch.zeros(1, 1, 4, 4, dtype=torch.float64)
     mask[..., :2] = 1
     start = 4
-    x = add_noise(kept, clip(3), schedule.level(timesteps[start]))
+    x = schedule.mix(kept, clip(3), schedule.level(timesteps[start]))
     done = list(denoise(output_of, schedule, timesteps, x, start=start, noise=noises(), hold=Hold(kept, mask)))
-    assert [step.step for step in done] == [4, 5, 6, 7, 8, 9]
-    assert torch.equal(done[-1].x[..., 2:], kept[..., 2:])
-    assert not torch.allclose(done[-1].x[..., :2], kept[..., :2], atol=0.1)
+    assert [step.index for step in done] == [4, 5, 6, 7, 8, 9]
+    assert torch.equal(done[-1].latents["clip"][..., 2:], kept[..., 2:])
+    assert not torch.allclose(done[-1].latents["clip"][..., :2], kept[..., :2], atol=0.1)
 
 
 def test_a_clip_that_stops_being_finite_is_an_error_and_not_a_black_one():

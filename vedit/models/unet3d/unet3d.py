@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vedit.errors import UsageError
-from vedit.train.adagn import AdaGN, zero
+from vedit.models.unet3d.adagn import AdaGN, zero
 
 BUCKETS = 32  # of relative distance, half of them per sign
 FARTHEST = 32  # frames; distances beyond share the last bucket

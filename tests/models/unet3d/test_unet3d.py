@@ -1,4 +1,4 @@
-"""Protects vedit/train/unet3d.py: shapes, what sees what, and its position codes."""
+"""Protects vedit/models/unet3d/unet3d.py: shapes, what sees what, and its position codes."""
 
 import math
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vedit.errors import UsageError
-from vedit.train.unet3d import FARTHEST, PointConv, SpatialLinearAttention, TemporalAttention, TemporalConv, UNet3D, buckets, rotated
+from vedit.models.unet3d.unet3d import FARTHEST, PointConv, SpatialLinearAttention, TemporalAttention, TemporalConv, UNet3D, buckets, rotated
 
 SMALL = {"dim": 4, "mults": (1, 2), "heads": 2, "head_width": 4, "text_width": 6}
 

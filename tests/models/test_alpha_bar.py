@@ -12,7 +12,7 @@ from diffusers import DDIMInverseScheduler, DDIMScheduler
 
 from tests.diffusion.tiny import SD_SCHEDULER
 from vedit.errors import ModelError, UsageError
-from vedit.models.levels import Schedule, add_noise, move, read_schedule
+from vedit.models.alpha_bar import AlphaBar, read_schedule
 
 CONFIGS: dict[str, dict[str, Any]] = {
     "sd15": {},
@@ -32,7 +32,7 @@ def config(name: str) -> dict[str, Any]:
     return {key: value for key, value in {**SD_SCHEDULER, **CONFIGS[name]}.items() if key != "_class_name"}
 
 
-def on_their_table(theirs: Any, ours: Schedule) -> Schedule:
+def on_their_table(theirs: Any, ours: AlphaBar) -> AlphaBar:
     """Our schedule with diffusers' own table, which is rounded to float32: what is left to compare is the step."""
     theirs.alphas_cumprod = theirs.alphas_cumprod.double()
     final = 1.0 if ours.final_alpha_bar == 1.0 else float(theirs.alphas_cumprod[0])
@@ -59,9 +59,9 @@ def test_every_sampling_step_equals_ddim_scheduler(name: str, steps: int) -> Non
             continue  # their level is 0 there, which only a v-prediction can step from; ours is 2^-24
         level, after = ours.level(timestep), ours.after(timesteps, index)
         expected = theirs.step(output, timestep, latents)
-        torch.testing.assert_close(ours.x0(output, latents, level), expected.pred_original_sample, rtol=1e-6, atol=1e-6)
+        torch.testing.assert_close(ours.to_x0(output, latents, level), expected.pred_original_sample, rtol=1e-6, atol=1e-6)
         if name != "linspace":  # diffusers steps to t - T // N, which is not the next timestep of this spacing
-            found = move(latents, ours.eps(output, latents, level), level, after)
+            found = ours.step(latents, output, level, after)
             torch.testing.assert_close(found, expected.prev_sample, rtol=1e-6, atol=1e-6)
 
 
@@ -77,7 +77,7 @@ def test_every_inversion_step_equals_ddim_inverse_scheduler(name: str, steps: in
     before = ours.final_alpha_bar
     for place, timestep in enumerate(ascending):
         expected = theirs.step(output, timestep, latents).prev_sample
-        found = move(latents, ours.eps(output, latents, before), before, ours.level(timestep))
+        found = ours.step(latents, output, before, ours.level(timestep))
         if place or name != "alpha to one":  # diffusers starts its inverse at abar_0 there, its sampler ends at 1
             torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
         before = ours.level(timestep)
@@ -118,13 +118,15 @@ def test_levels_of_stable_diffusion_are_those_of_its_table() -> None:
 def test_a_prediction_and_its_noise_and_clean_latents_agree(name: str) -> None:
     schedule, (latents, output) = read_schedule(config(name)), pair()
     level = schedule.level(500)
-    eps, x0 = schedule.eps(output, latents, level), schedule.x0(output, latents, level)
-    torch.testing.assert_close(add_noise(x0, eps, level), latents, rtol=1e-5, atol=1e-5)
+    eps, x0 = schedule.to_eps(output, latents, level), schedule.to_x0(output, latents, level)
+    torch.testing.assert_close(schedule.mix(x0, eps, level), latents, rtol=1e-5, atol=1e-5)
 
 
 def test_a_step_there_and_back_is_the_identity() -> None:
     latents, eps = (part.double() for part in pair())
-    torch.testing.assert_close(move(move(latents, eps, 0.9, 0.3), eps, 0.3, 0.9), latents, rtol=0, atol=1e-14)
+    schedule = read_schedule(SD_SCHEDULER)
+    there = schedule.step(latents, eps, 0.9, 0.3)
+    torch.testing.assert_close(schedule.step(there, eps, 0.3, 0.9), latents, rtol=0, atol=1e-14)
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,10 @@
-"""Protects vedit/train/adagn.py: plain GroupNorm at the start, and its formula afterwards."""
+"""Protects vedit/models/unet3d/adagn.py: plain GroupNorm at the start, and its formula afterwards."""
 
 import pytest
 import torch
 from torch.nn import functional
 
-from vedit.train.adagn import AdaGN
+from vedit.models.unet3d.adagn import AdaGN
 
 
 def filled(layer):
