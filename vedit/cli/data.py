@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from vedit.cli import LazyGroup
 from vedit.cli.common import Voice, options, print_json
-from vedit.errors import UsageError
 
 if TYPE_CHECKING:
-    from vedit.app.data.build import Summary
-    from vedit.app.data.read import Cut
-    from vedit.app.data.sets import Run
+    from vedit.app.data.request import SetRequest
 
 OWN = {
     "check": "Read a data set again and tell what is wrong with it.",
@@ -53,41 +49,12 @@ cut_options = options(
 )
 
 
-def run_of(folder: str, given: dict[str, Any]) -> tuple[Run, Voice]:
-    """How a data set is made, from the shared options."""
-    from pathlib import Path
+def build(request: SetRequest, *, as_json: bool, quiet: bool, progress: str) -> None:
+    """Make a data set and print what came of it; a PartialFailure when clips could not be read."""
+    from vedit.app.data.request import plan
 
-    from vedit.app.data.sets import Run
-    from vedit.media.window import usable_cores
-
-    voice = Voice(given["quiet"], given["progress"])
-    run = Run(Path(folder), given["to"], given["limit"], given["jobs"] or usable_cores(), given["overwrite"], voice.warn, voice.steps)
-    return run, voice
-
-
-def cut_of(given: dict[str, Any]) -> Cut:
-    """Which frames are taken and how they are fitted, from the shared options."""
-    from vedit.app.data.read import Cut
-    from vedit.app.edit.before import parse_size
-
-    return Cut(frames=given["frames"], size=parse_size(given["size"]), fps=rate_of(given["fps"]))
-
-
-def rate_of(text: str | None) -> Fraction | None:
-    """Frames a second, such as 8, 12.5 or 30000/1001."""
-    from vedit.media.limits import fraction
-
-    try:
-        rate = None if text is None else fraction(text)
-    except ValueError:
-        rate = Fraction(0)
-    if rate is not None and not 0 < rate <= 50:
-        raise UsageError(f"--fps {text} is not a rate.", "Give frames a second up to 50, the fastest that browsers play a GIF, such as 8, 12.5 or 30000/1001.")
-    return rate
-
-
-def tell(summary: Summary, voice: Voice, as_json: bool) -> None:
-    """Print what came of it; a PartialFailure when clips could not be read."""
+    voice = Voice(quiet, progress)
+    summary = plan(request).run(voice)
     if as_json:
         print_json({**summary._asdict(), "failed": list(summary.failed)})
     else:

@@ -7,8 +7,6 @@ from typing import Any
 import click
 
 from vedit.cli.common import examples, print_json
-from vedit.cli.data import rate_of
-from vedit.errors import UsageError
 
 EXAMPLES = (
     ('vedit data clip wolf.mp4 wolf.gif --frames 8 --stride 3 --size 512 --fps 8 --caption "a grey wolf"', "as the thesis takes its clips"),
@@ -36,21 +34,9 @@ With --caption the text is written beside it as NAME.txt, as in a data set.
 @click.option("--caption", metavar="TEXT", help="What the clip shows, for NAME.txt.")
 @click.option("-y", "--overwrite", is_flag=True, help="Replace outputs that exist.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was made as one JSON object.")
-def command(source: str, output: str, start: int, frames: int, stride: int, offset: float, caption: str | None, overwrite: bool, **given: Any) -> None:
-    from pathlib import Path
+def command(as_json: bool, **given: Any) -> None:
+    from vedit.app.data.request import ClipRequest, cut_clip
 
-    from vedit.app.data.read import Cut
-    from vedit.app.data.sets import one_clip
-    from vedit.app.edit.before import parse_size
-    from vedit.media.atomic import check_output
-    from vedit.media.formats import output_format
-
-    if output == "-":
-        raise UsageError("data clip writes a file.", "", "Name it, such as clip.gif")
-    output_format(output)
-    for path in (output, *([str(Path(output).with_suffix(".txt"))] if caption else [])):
-        check_output(path, (source,), True if overwrite else None)
-    cut = Cut(frames=frames, stride=stride, first=start, size=parse_size(given["size"]), offset=offset, fps=rate_of(given["fps"]))
-    made = one_clip(source, output, cut, caption)
-    if given["as_json"]:
+    made = cut_clip(ClipRequest(**given))
+    if as_json:
         print_json(made)

@@ -7,8 +7,7 @@ from typing import Any
 import click
 
 from vedit.cli.common import examples
-from vedit.cli.data import cut_of, cut_options, run_of, set_options, tell
-from vedit.errors import UsageError
+from vedit.cli.data import build, cut_options, set_options
 
 EXAMPLES = (
     ("vedit data folder gifs OUT --size 64 --frames 10", "squares of 64 pixels, ten frames at even times"),
@@ -42,14 +41,7 @@ There is no downloader: what you may use is for you to know.
 @click.option("--caption", metavar="TEXT", help="Caption of clips without NAME.txt.")
 @click.option("--no-name-captions", is_flag=True, help="Do not make captions from file names: leave such clips out.")
 @set_options
-def command(source: str, folder: str, keep_uneven: bool, max_uneven: float, **given: Any) -> None:
-    from vedit.app.data.sets import Captions, own_folder
-    from vedit.data.folder import Limits
+def command(as_json: bool, quiet: bool, progress: str, **given: Any) -> None:
+    from vedit.app.data.request import FolderRequest
 
-    if given["max_seconds"] is not None and given["max_seconds"] < given["min_seconds"]:
-        raise UsageError(f"--max-seconds {given['max_seconds']:g} is below --min-seconds {given['min_seconds']:g}.")
-    run, voice = run_of(folder, given)
-    limits = Limits(given["min_side"], given["min_frames"], None if keep_uneven else max_uneven, given["min_seconds"], given["max_seconds"])
-    captions = Captions(given["caption"], not given["no_name_captions"])
-    summary = own_folder(source, run, cut_of(given), limits, captions, keep_doubles=given["keep_doubles"])
-    tell(summary, voice, given["as_json"])
+    build(FolderRequest(**given), as_json=as_json, quiet=quiet, progress=progress)

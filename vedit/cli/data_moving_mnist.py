@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from vedit.cli.common import examples
-from vedit.cli.data import run_of, set_options, tell
+from vedit.cli.data import build, set_options
 from vedit.errors import UsageError
 
 EXAMPLES = (
@@ -15,6 +15,7 @@ EXAMPLES = (
     ("vedit data moving-mnist --synth 500 digits --straight --frames 8 --scale 2", "no digit meets a wall, so each caption holds for its whole clip"),
     ("vedit data moving-mnist mnist_test_seq.npy mnist --limit 2000", "the public file; captions tell the motion that was tracked"),
 )
+NEEDS = "moving-mnist needs a file and an output folder, or --synth N and an output folder."
 
 
 @click.command(
@@ -38,24 +39,12 @@ whose captions are exact ("digit 5 moving left", until it bounces).
 @click.option("--scale", type=click.IntRange(1, 16), default=1, show_default=True, metavar="N", help="Pixels per pixel of the 64x64 canvas.")
 @click.option("--caption", metavar="TEXT", help="With a file: one caption for all clips.")
 @set_options
-def command(source: str | None, folder: str | None, synth: int | None, count: int | None, frames: int | None, scale: int, **given: Any) -> None:
-    from vedit.app.data import sets as data_sets
+def command(source: str | None, folder: str | None, as_json: bool, quiet: bool, progress: str, synth: int | None, **given: Any) -> None:
+    from vedit.app.data.request import MovingMnistRequest
 
-    if synth is not None:
-        if folder is not None or source is None:
-            raise UsageError("--synth takes the output folder and no file.", "", f"Example: {EXAMPLES[0][0]}")
-        if given["caption"] is not None:
-            raise UsageError("--caption is for the file, which has no labels.", "Drawn clips have exact captions.", "Leave out --caption")
-        run, voice = run_of(source, given)
-        digits = None if given["digits"] == "font" else given["digits"]
-        summary = data_sets.moving_mnist_drawn(
-            synth, run, seed=given["seed"], frames=frames or 20, scale=scale, count=count or 1, straight=given["straight"], digits=digits
-        )
-    else:
-        if source is None or folder is None:
-            raise UsageError("moving-mnist needs a file and an output folder, or --synth N and an output folder.", "", f"Example: {EXAMPLES[0][0]}")
-        if given["straight"] or given["digits"] != "font":
-            raise UsageError("--straight and --digits are for clips that are drawn.", "", "Add --synth N, and leave out the file")
-        run, voice = run_of(folder, given)
-        summary = data_sets.moving_mnist_file(source, run, frames=frames, scale=scale, caption=given["caption"], count=count or 2)
-    tell(summary, voice, given["as_json"])
+    if synth is not None and source is not None and folder is None:
+        source, folder = None, source  # the only name is that of the folder
+    if folder is None:
+        what = "--synth takes the output folder and no file." if synth is not None else NEEDS
+        raise UsageError(what, "", f"Example: {EXAMPLES[0][0]}")
+    build(MovingMnistRequest(source=source, folder=folder, synth=synth, **given), as_json=as_json, quiet=quiet, progress=progress)

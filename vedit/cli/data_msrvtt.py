@@ -7,8 +7,7 @@ from typing import Any
 import click
 
 from vedit.cli.common import examples
-from vedit.cli.data import cut_of, cut_options, run_of, set_options, tell
-from vedit.errors import UsageError
+from vedit.cli.data import build, cut_options, set_options
 
 EXAMPLES = (
     ("vedit data msrvtt train_val_videodatainfo.json TrainValVideo OUT --size 64 --frames 10 --i-have-rights", "as seed and base project use it"),
@@ -34,12 +33,7 @@ may use them is for you to know, and --i-have-rights says that you do. Nothing i
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of random captions.")
 @click.option("--i-have-rights", is_flag=True, help="Say that you may use these clips.")
 @set_options
-def command(annotation: str, clips: str, folder: str, captions: str, split: str | None, seed: int, i_have_rights: bool, **given: Any) -> None:
-    from vedit.app.data.sets import msr_vtt
+def command(as_json: bool, quiet: bool, progress: str, **given: Any) -> None:
+    from vedit.app.data.request import MsrVttRequest
 
-    if not i_have_rights:
-        raise UsageError(
-            "MSR-VTT's clips are third-party web videos; no page seen states a licence.", "Use them only if you may.", "If you may, add --i-have-rights"
-        )
-    run, voice = run_of(folder, given)
-    tell(msr_vtt(annotation, clips, run, cut_of(given), captions=captions, split=split, seed=seed), voice, given["as_json"])
+    build(MsrVttRequest(**given), as_json=as_json, quiet=quiet, progress=progress)

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from vedit.cli.common import examples
-from vedit.cli.data import cut_of, cut_options, run_of, set_options, tell
+from vedit.cli.data import build, cut_options, set_options
 
 EXAMPLES = (
     ("vedit data table results.csv videos OUT --id-column videoid --caption-column name --size 256 --frames 16", "a table in WebVid's form with your clips"),
@@ -30,8 +30,7 @@ VIDEODIR, or in folders in it, by its name without suffix. Nothing is downloaded
 @click.option("--caption-column", default="caption", show_default=True, metavar="NAME", help="Column with its caption.")
 @cut_options
 @set_options
-def command(source: str, clips: str, folder: str, id_column: str, caption_column: str, **given: Any) -> None:
-    from vedit.app.data.sets import own_table
+def command(as_json: bool, quiet: bool, progress: str, **given: Any) -> None:
+    from vedit.app.data.request import ListedRequest
 
-    run, voice = run_of(folder, given)
-    tell(own_table(source, clips, run, cut_of(given), id_column=id_column, caption_column=caption_column), voice, given["as_json"])
+    build(ListedRequest(**given), as_json=as_json, quiet=quiet, progress=progress)

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from vedit.cli.common import examples
-from vedit.cli.data import cut_of, cut_options, run_of, set_options, tell
+from vedit.cli.data import build, cut_options, set_options
 
 EXAMPLES = (
     ("vedit data v2vbench V2VBench OUT", "a copy of the benchmark: its YAML list and frames/ID/NN.png"),
@@ -33,9 +33,7 @@ target_prompt, kind; suite.toml is the index that vedit score reads. The benchma
 @click.option("--one-edit", is_flag=True, help="Keep one edit a clip, drawn by its name and the seed.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of --one-edit.")
 @set_options
-def command(source: str, folder: str, listing: str | None, stride: int | None, one_edit: bool, seed: int, **given: Any) -> None:
-    from vedit.app.data.sets import benchmark
+def command(as_json: bool, quiet: bool, progress: str, **given: Any) -> None:
+    from vedit.app.data.request import BenchmarkRequest
 
-    run, voice = run_of(folder, given)
-    summary = benchmark(source, listing, run, cut_of(given)._replace(stride=stride), one_edit=one_edit, seed=seed)
-    tell(summary, voice, given["as_json"])
+    build(BenchmarkRequest(**given), as_json=as_json, quiet=quiet, progress=progress)

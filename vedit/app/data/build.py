@@ -29,7 +29,7 @@ from vedit.plain import json_text
 DESCRIPTION = Kind("the description of a data set", OutputError, "", "Name another folder", largest=2**20, names_files=True)
 
 
-class Plan(NamedTuple):
+class SetPlan(NamedTuple):
     """What a data set is to be.
 
     kind: the command that makes it. options: all that its files depend on besides the items.
@@ -73,7 +73,7 @@ class Summary(NamedTuple):
 
 def build(
     items: Iterable[Item],
-    plan: Plan,
+    plan: SetPlan,
     *,
     total: int | None = None,
     jobs: int = 1,
@@ -114,7 +114,7 @@ def _open_journal(path: Path) -> BinaryIO:
         raise OutputError(f"{path}: cannot write: {reason_of(error)}.", "", "Name another folder") from None
 
 
-def open_folder(plan: Plan, overwrite: bool) -> dict[str, Any]:
+def open_folder(plan: SetPlan, overwrite: bool) -> dict[str, Any]:
     """Make the folder, or check that it is this data set; gives the settings that rows are keyed by."""
     settings: dict[str, Any] = json.loads(json.dumps({"kind": plan.kind, "to": plan.to, **plan.options}, default=str))
     about = {"format": FORMAT, "version": VERSION, "licence": plan.licence, "settings": settings}
@@ -182,7 +182,7 @@ def _clear(folder: Path) -> None:
 Made = tuple[Item, dict[str, Any], VeditError | None]
 
 
-def _made(items: Iterable[Item], plan: Plan, settings: Mapping[str, Any], done: Mapping[str, dict[str, Any]], jobs: int) -> Iterator[Made]:
+def _made(items: Iterable[Item], plan: SetPlan, settings: Mapping[str, Any], done: Mapping[str, dict[str, Any]], jobs: int) -> Iterator[Made]:
     """Each item with its row, or with the error that it ended with; what is done is not made again."""
 
     def make(item: Item) -> Made:

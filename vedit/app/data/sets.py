@@ -1,4 +1,4 @@
-"""The data sets that can be made: for each, the items of a `data_build.Plan` from the user's own files."""
+"""The data sets that can be made: for each, the items of a `build.SetPlan` from the user's own files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from vedit.app.batch import expand
 from vedit.app.clips import even_delays
-from vedit.app.data.build import Plan, Summary, build, limited, open_folder
+from vedit.app.data.build import SetPlan, Summary, build, limited, open_folder
 from vedit.app.data.read import Cut, composed, read_cut, reader, times
 from vedit.app.watch import Watch, unwatched
 from vedit.data import folder, moving_mnist, msrvtt, table, v2vbench
@@ -37,7 +37,7 @@ class Run(NamedTuple):
     warn: Callable[[str], None] = lambda message: None
     watch: Watch = unwatched
 
-    def make(self, items: Iterable[Item], total: int, plan: Plan) -> Summary:
+    def make(self, items: Iterable[Item], total: int, plan: SetPlan) -> Summary:
         total = total if self.limit is None else min(total, self.limit)
         return build(limited(items, self.limit), plan, total=total, jobs=self.jobs, overwrite=self.overwrite, warn=self.warn, watch=self.watch)
 
@@ -64,7 +64,7 @@ def moving_mnist_file(source: str, run: Run, *, frames: int | None, scale: int, 
     fixed = (tidy(caption),) if caption is not None else ()
     items = (Item(f"{number:05d}", fixed, f"{os.path.basename(source)}[{number}]", stamp, partial(read, number)) for number in range(clips.shape[1]))
     options = {"frames": frames, "scale": scale, "caption": caption, "count": count}
-    return run.make(items, clips.shape[1], Plan("moving-mnist", run.folder, options, run.to))
+    return run.make(items, clips.shape[1], SetPlan("moving-mnist", run.folder, options, run.to))
 
 
 def moving_mnist_drawn(clips: int, run: Run, *, seed: int, frames: int, scale: int, count: int, straight: bool, digits: str | None) -> Summary:
@@ -78,7 +78,7 @@ def moving_mnist_drawn(clips: int, run: Run, *, seed: int, frames: int, scale: i
             yield Item(f"{number:05d}", (flight.caption,), "drawn", f"{seed}:{number}", partial(_grey, flight.frames_FYX, scale), facts)
 
     options = {"seed": seed, "frames": frames, "scale": scale, "count": count, "straight": straight, "digits": digits or "font"}
-    return run.make(items(), clips, Plan("moving-mnist --synth", run.folder, options, run.to, "drawn by this program: no rights of others"))
+    return run.make(items(), clips, SetPlan("moving-mnist --synth", run.folder, options, run.to, "drawn by this program: no rights of others"))
 
 
 def _grey(frames_FYX: np.ndarray, scale: int, captions: tuple[str, ...] = ()) -> Pictures:
@@ -104,7 +104,7 @@ class Captions(NamedTuple):
 def own_folder(source: str, run: Run, cut: Cut, limits: folder.Limits, captions: Captions, *, keep_doubles: bool) -> Summary:
     """Clips of a folder that pass the limits, each shown once, with their captions."""
     options = {**cut_options(cut), "limits": limits._asdict(), "captions": captions._asdict(), "keep_doubles": keep_doubles}
-    plan = Plan("folder", run.folder, options, run.to)
+    plan = SetPlan("folder", run.folder, options, run.to)
     if not os.path.isdir(source):
         raise InputError(f"{source} is no folder.", "It holds the clips: GIF, WebP or video files.")
     open_folder(plan, run.overwrite)
@@ -194,7 +194,7 @@ def own_table(source: str, clips: str, run: Run, cut: Cut, *, id_column: str, ca
     pairs, rejected = table.matched(rows, table.index_clips(clips))
     names = unique(clip_name(row.id) for row, _ in pairs)
     items = (Item(name, row.captions, os.path.relpath(path, clips), file_stamp(path), reader(path, cut)) for name, (row, path) in zip(names, pairs))
-    return run.make(items, len(pairs), Plan("table", run.folder, cut_options(cut), run.to, rejected=tuple(rejected)))
+    return run.make(items, len(pairs), SetPlan("table", run.folder, cut_options(cut), run.to, rejected=tuple(rejected)))
 
 
 def msr_vtt(annotation: str, clips: str, run: Run, cut: Cut, *, captions: str, split: str | None, seed: int) -> Summary:
@@ -215,7 +215,7 @@ def msr_vtt(annotation: str, clips: str, run: Run, cut: Cut, *, captions: str, s
             yield Item(name, msrvtt.chosen_captions(row, captions, seed), os.path.relpath(path, clips), file_stamp(path), partial(read, row, path), facts)
 
     options = {**cut_options(cut), "captions": captions, "split": split, "seed": seed}
-    return run.make(items(), len(pairs), Plan("msrvtt", run.folder, options, run.to, msrvtt.LICENCE, tuple(rejected)))
+    return run.make(items(), len(pairs), SetPlan("msrvtt", run.folder, options, run.to, msrvtt.LICENCE, tuple(rejected)))
 
 
 # --- benchmarks of editing -----------------------------------------------------------------------
@@ -237,7 +237,7 @@ def benchmark(source: str, listing: str | None, run: Run, cut: Cut, *, one_edit:
              {"edits": [edit._asdict() for edit in entry.edits], **cut_options(_own_cut(entry, Cut()))})
         for name, (entry, path) in zip(names, pairs)
     ]  # fmt: skip
-    summary = run.make(items, len(items), Plan("v2vbench", run.folder, {**cut_options(cut), "one_edit": one_edit, "seed": seed}, run.to, rejected=rejected))
+    summary = run.make(items, len(items), SetPlan("v2vbench", run.folder, {**cut_options(cut), "one_edit": one_edit, "seed": seed}, run.to, rejected=rejected))
     made = [(entry, file) for name, (entry, _) in zip(names, pairs) if (run.folder / (file := f"{name}.{run.to}")).exists()]
     with open_output(str(run.folder / "edits.jsonl")) as out:
         out.write(as_lines([row for entry, file in made for row in v2vbench.edit_rows(entry, file)]))
