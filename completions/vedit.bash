@@ -240,8 +240,8 @@ _vedit() {
         'vedit score --flow') _vedit_value words "$cur" 'gmflow tvl1 dis'; return ;;
         'vedit score --bg-norm') _vedit_value words "$cur" 'background full'; return ;;
         'vedit score --dino') _vedit_value words "$cur" 'dinov2 dino-vitb16'; return ;;
-        'vedit score --lpips-net') _vedit_value words "$cur" 'alex vgg squeeze'; return ;;
         'vedit score --success-model') _vedit_value words "$cur" 'clip_l clip_b32'; return ;;
+        'vedit score --lpips-net') _vedit_value words "$cur" 'alex vgg squeeze'; return ;;
         'vedit score --dtype') _vedit_value words "$cur" 'fp32 fp16 bf16'; return ;;
         'vedit score --baseline') _vedit_value words "$cur" 'identity'; return ;;
         'vedit score --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
@@ -307,7 +307,7 @@ _vedit() {
         'vedit probe') words='--json -e --entry --check --limit -h --help' ;;
         'vedit replay') words='-o --output --input --model --mask --yes -y --overwrite -q --quiet --progress -h --help' ;;
         'vedit scene') words='-o --output --truth -t --truth-output --seed --frames --grain --record --from-record --to -y --overwrite --json -q --quiet -h --help' ;;
-        'vedit score') words='--source --prompt --source-prompt --truth --mask --index --edited --source-dir --align --resize-source --yes --metrics --profile --weights --flow --mask-dilate --bg-norm --dino --dover-antialias --lpips-net --success-model --device --dtype --batch -j --jobs --cache --explain --json --csv --md --latex --html --link-media --standalone --name --seed --baseline --fail-under --fail-over --journal --resume -y --overwrite -q --quiet --progress -h --help' ;;
+        'vedit score') words='--source --prompt --source-prompt --truth --mask --index --edited --source-dir --align --resize-source --yes --metrics --profile --weights --flow --mask-dilate --bg-norm --dino --dover-antialias --success-model --lpips-net --device --dtype --batch -j --jobs --cache --explain --json --csv --md --latex --html --link-media --standalone --name --seed --baseline --fail-under --fail-over --journal --resume -y --overwrite -q --quiet --progress -h --help' ;;
         'vedit score compare') words='--metrics --force --seed --json --csv --md --latex --html --standalone -y --overwrite -h --help' ;;
         'vedit score table') words='--layout --format --lang --column-from --standalone --force -o --output -y --overwrite -h --help' ;;
         'vedit score weights') words='--check --fetch --weights --metrics --json -h --help' ;;

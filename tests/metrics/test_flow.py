@@ -1,4 +1,4 @@
-"""Protects vedit/metrics/flow.py: motion that is known, and lookups by another library."""
+"""Protects vedit/metrics/_flow.py: motion that is known, and lookups by another library."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from tests.metrics.clips import noise
 from vedit.data import scenes
 from vedit.errors import InputError, ModelError, UsageError
-from vedit.metrics import flow
+from vedit.metrics import _flow as flow
 from vedit.metrics.towers.features import FeatureStore
 from vedit.metrics.types import Options, Video
 

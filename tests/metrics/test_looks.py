@@ -1,4 +1,4 @@
-"""Protects vedit/metrics/looks.py: what is still, of one colour or noise is told, and what is a picture is not."""
+"""Protects vedit/metrics/_looks.py: what is still, of one colour or noise is told, and what is a picture is not."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from PIL import Image
 
 from vedit.data import scenes
 from vedit.data.cases import load_cases
-from vedit.metrics import looks
+from vedit.metrics import _looks as looks
 
 
 def picture(size: int = 96, frames: int = 3) -> np.ndarray:

@@ -12,12 +12,17 @@ from PIL import Image
 
 from tests.conftest import vedit
 from tests.metrics.seeded import moving_video
-from vedit.app.score.metrics import ORDER
+from vedit import metrics
+from vedit.app.score.metrics import catalogue
+from vedit.app.score.weights import metrics_of
 from vedit.errors import ModelError
+from vedit.metrics._options import MetricOptions
+from vedit.metrics.base import LAST
 from vedit.metrics.towers import FILES
 from vedit.metrics.towers.files import WeightFinder
+from vedit.options import declared_in
 
-EIGHT = ORDER[:8]
+EIGHT = tuple(catalogue())[:8]
 QUALITY = ("aesthetic_score", "clip_consistency", "dino_consistency")
 
 
@@ -133,3 +138,19 @@ def test_each_network_is_loaded_once_for_a_suite(clips: Path, tiny_weights: Path
     done = vedit(*line, "--metrics", "clip_consistency,aesthetic_score,dino_consistency,motion_alignment")
     assert done.code == 0, done.err
     assert len(loaded) == len(set(loaded)) == 4  # CLIP, the aesthetic head, DINO, GMFlow
+
+
+def test_the_options_of_every_metric_are_declared() -> None:
+    named = {key for name in metrics.names() for key in getattr(metrics.load(name), "OPTIONS", ())}
+    assert named == set(declared_in(MetricOptions))
+
+
+def test_no_two_numbers_have_the_same_place_among_the_columns() -> None:
+    orders = [fact.value.order for fact in catalogue().values() if fact.value.order != LAST]
+    assert orders == sorted(set(orders)) and len(orders) == 25
+
+
+def test_every_network_says_which_numbers_read_it_under_any_option() -> None:
+    assert metrics_of("lpips_squeeze") == ["lpips", "bg_lpips"]
+    assert metrics_of("clip_b32") == ["edit_success"]
+    assert metrics_of("dinov2") == ["dino_consistency", "subject_consistency"]

@@ -14,7 +14,8 @@ from safetensors.torch import load_file
 from tests.metrics.clips import clip, values
 from vedit.app.draw_scene import scene_for
 from vedit.data import scenes, vocabulary
-from vedit.metrics import shapes_edit_success, shapes_scorer, shapes_text_alignment
+from vedit.metrics import _shapes_scorer as shapes_scorer
+from vedit.metrics import shapes_edit_success, shapes_text_alignment
 from vedit.metrics.base import Clip
 from vedit.metrics.types import Options, Video
 from vedit.train import shapes

@@ -11,7 +11,7 @@ import pytest
 from tests.metrics.clips import clip, noise, values
 from tests.metrics.test_flow import smooth
 from vedit.metrics import flow_fidelity, warp_error
-from vedit.metrics.flow import visible
+from vedit.metrics._flow import visible
 from vedit.metrics.types import Options
 
 TVL1 = Options(flow="tvl1")

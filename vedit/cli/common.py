@@ -45,7 +45,7 @@ def _declared(key: str, option: Option, default: Any) -> Decorator:
     kinds: dict[type, Any] = {int: click.IntRange, float: click.FloatRange}
     kind = click.Choice(option.choices) if option.choices else kinds[option.kind](option.low, option.high) if option.kind in kinds else None
     shown: dict[str, Any] = {} if option.metavar is None else {"metavar": option.metavar}
-    return click.option(name, type=kind, multiple=option.is_repeated, default=default or None, help=option.help, **shown)
+    return click.option(name, type=kind, multiple=option.is_repeated, default=None if default == () else default, help=option.help, **shown)
 
 
 limit_option = click.option(

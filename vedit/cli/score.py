@@ -8,8 +8,9 @@ from typing import Any
 import click
 
 from vedit.cli import LazyGroup
-from vedit.cli.common import Voice, echo, examples, options
+from vedit.cli.common import Voice, declared_options, echo, examples, options
 from vedit.errors import UsageError, nearest
+from vedit.metrics._options import NetworkOptions, RegionOptions
 
 OWN = {
     "compare": "Compare two methods on the same videos.",
@@ -49,15 +50,8 @@ metric_options = options(
         help="As published, with its quirks repaired, or without weights; embedded when none are found.",
     ),
     click.option("--weights", metavar="DIR", help="Look for weights as DIR/OWNER/REPO/FILE first."),
-    click.option("--flow", metavar="gmflow|tvl1|dis|file:F.npz", help="What estimates motion for the warping error; tvl1 needs no weights, dis needs OpenCV."),
-    click.option("--mask-dilate", type=click.IntRange(0, 256), default=0, metavar="N", help="Grow the edit region by N pixels."),
-    click.option(
-        "--bg-norm", type=click.Choice(["background", "full"]), default="background", help="Divide the background's error by its own area, or by the frame's."
-    ),
-    click.option("--dino", type=click.Choice(["dinov2", "dino-vitb16"]), help="Backbone of the DINO metrics; each its own by default."),
-    click.option("--dover-antialias", is_flag=True, help="Smooth before DOVER's resize, as newer libraries do."),
-    click.option("--lpips-net", type=click.Choice(["alex", "vgg", "squeeze"]), default="alex", help="Backbone of lpips."),
-    click.option("--success-model", type=click.Choice(["clip_l", "clip_b32"]), default="clip_l", help="Backbone of edit_success."),
+    declared_options(RegionOptions),
+    declared_options(NetworkOptions),
     click.option("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:N or mps."),
     click.option("--dtype", type=click.Choice(["fp32", "fp16", "bf16"]), default="fp32", help="Precision of the networks; bf16 changes digits."),
     click.option("--batch", type=click.IntRange(1), default=16, metavar="N", help="Frames per network call."),

@@ -6,7 +6,7 @@ from types import ModuleType
 
 from vedit.registry import Registry
 
-registry = Registry(__name__, __path__, "vedit.metrics", skip=("base", "flow", "looks", "shapes_scorer", "towers", "types"))
+registry = Registry(__name__, __path__, "vedit.metrics", skip=("base", "types"))
 
 
 def names() -> list[str]:

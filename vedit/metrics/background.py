@@ -21,10 +21,10 @@ from vedit.metrics.types import Options, Pixels
 SUMMARY = "How well the part outside the mask was left alone."
 VERSION = 1
 VALUES = (
-    Value("bg_psnr", "dB", True, "15..50", "Closeness to the source outside the mask; 100 means untouched."),
-    Value("bg_ssim", "", True, "0..1", "Likeness of structure to the source outside the mask; 1 means untouched."),
-    Value("bg_mae", "grey levels", False, "0..30", "Mean change of a colour value outside the mask; 0 means untouched."),
-    Value("bg_maxabs", "grey levels", False, "0..40", "Mean over background pixels of the largest change among their colours.", ("semantic score",)),
+    Value("bg_psnr", "dB", True, "15..50", "Closeness to the source outside the mask; 100 means untouched.", order=15),
+    Value("bg_ssim", "", True, "0..1", "Likeness of structure to the source outside the mask; 1 means untouched.", order=16),
+    Value("bg_mae", "grey levels", False, "0..30", "Mean change of a colour value outside the mask; 0 means untouched.", order=18),
+    Value("bg_maxabs", "grey levels", False, "0..40", "Mean over background pixels of the largest change among their colours.", ("semantic score",), order=19),
 )
 NEEDS = frozenset({"source", "mask"})
 OPTIONS = ("mask_dilate", "bg_norm")

@@ -8,7 +8,7 @@ A metric module holds
     NEEDS        a frozenset out of `NEEDS_OF`: the inputs without which it cannot be computed
     GROUPS       a frozenset out of `GROUPS`
     TOWERS       names of the networks it reads; empty when it needs no weights
-    OPTIONS      optional, the fields of `Options` that change its numbers, beside the profile and the networks' dtype
+    OPTIONS      optional, keys of `MetricOptions` that change its numbers, beside the profile and the networks' dtype
     towers       optional, from `Options` to such a tuple, where an option chooses the network
     score        from (clip, towers, options) to a dict from key to `Score`; a key that does not
                  exist for a clip may be absent
@@ -31,6 +31,7 @@ import numpy as np
 from vedit.errors import InputError
 from vedit.metrics.types import Floats, Options, Pixels, Video, unit
 
+LAST = 1000  # the order of a number that has none
 GROUPS = frozenset({"v2vbench", "quality", "alignment", "temporal", "reference", "background", "method"})
 
 
@@ -39,6 +40,7 @@ class Value:
     """A number that a metric gives: its key in tables, how to read it, and the names others give it.
 
     rounding: differences that are not larger come from rounding, batches or libraries, and are not judged.
+    order: place of its column; numbers without one follow in the order of their modules.
     """
 
     key: str
@@ -48,6 +50,7 @@ class Value:
     explanation: str
     aliases: tuple[str, ...] = ()
     rounding: float = 1e-4
+    order: int = LAST
 
 
 @dataclass(frozen=True)

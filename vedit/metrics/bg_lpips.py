@@ -13,13 +13,7 @@ from vedit.metrics.types import Options, Video
 SUMMARY = "how different the background looks from the source's (LPIPS)"
 VERSION = 1
 VALUES = (
-    Value(
-        "bg_lpips",
-        "distance",
-        False,
-        "0..0.3",
-        "How different edit and source look to people where nothing should have changed; 0 is the same.",
-    ),
+    Value("bg_lpips", "distance", False, "0..0.3", "How different edit and source look to people where nothing should have changed; 0 is the same.", order=17),
 )
 NEEDS = frozenset({"source", "mask"})
 OPTIONS = ("lpips_net", "mask_dilate")

@@ -20,6 +20,7 @@ VALUES = (
         "How alike neighbouring frames are in meaning; a video that stands still has 1.",
         ("Semantic Consistency", "CLIP Consistency"),
         rounding=1e-5,
+        order=2,
     ),
 )
 NEEDS = frozenset({"pairs"})

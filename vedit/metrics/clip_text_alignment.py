@@ -23,6 +23,7 @@ VALUES = (
         "How well each frame shows what the prompt says, averaged over frames.",
         ("Frames Text Alignment", "CLIP Text Alignment"),
         rounding=1e-3,
+        order=5,
     ),
 )
 NEEDS = frozenset({"prompt"})

@@ -21,6 +21,7 @@ VALUES = (
         "How alike neighbouring frames are in the objects they show; a video that stands still has 1.",
         ("Object Consistency", "DINO Consistency"),
         rounding=1e-5,
+        order=3,
     ),
 )
 NEEDS = frozenset({"pairs"})

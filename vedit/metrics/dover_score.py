@@ -24,6 +24,7 @@ VALUES = (
         "0.3..0.9",
         "How good the video is technically (noise, blur, compression) and to look at, as people rate user videos.",
         ("Video Quality", "Dover Score", "DOVER"),
+        order=4,
     ),
 )
 NEEDS: frozenset[str] = frozenset()

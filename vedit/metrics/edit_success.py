@@ -6,8 +6,8 @@ Deviation: a frame of one colour or of noise (`looks`) is nearer to one of two p
 
 from __future__ import annotations
 
+from vedit.metrics._looks import unclear_frames, unsure
 from vedit.metrics.base import Clip, Score, Value, cosines, mean_score
-from vedit.metrics.looks import unclear_frames, unsure
 from vedit.metrics.towers import Towers
 from vedit.metrics.types import Options
 

@@ -16,8 +16,10 @@ from vedit.metrics.types import Options
 SUMMARY = "How much each frame differs from the next one."
 VERSION = 1
 VALUES = (
-    Value("flicker_mae", "grey levels", False, "0..20", "Mean change of a colour value from frame to frame; 0 is a still picture. Motion counts too."),
-    Value("temporal_flickering", "", True, "0.9..1", "The same as VBench prints it: 1 is a still picture.", ("temporal flickering",)),
+    Value(
+        "flicker_mae", "grey levels", False, "0..20", "Mean change of a colour value from frame to frame; 0 is a still picture. Motion counts too.", order=20
+    ),
+    Value("temporal_flickering", "", True, "0.9..1", "The same as VBench prints it: 1 is a still picture.", ("temporal flickering",), order=21),
 )
 NEEDS = frozenset({"pairs"})
 GROUPS = frozenset({"temporal"})

@@ -17,15 +17,15 @@ from typing import Any
 
 import numpy as np
 
+from vedit.metrics._flow import flows, look_up, towers_of_flow
 from vedit.metrics.base import Clip, Score, Value, mean_score, source_like_edit
-from vedit.metrics.flow import flows, look_up, towers_of_flow
 from vedit.metrics.types import Floats, Options, Pixels
 
 SUMMARY = "EditBoard's two measures of how the edit keeps the source's motion."
 VERSION = 2
 VALUES = (
-    Value("ff_alpha", "grey levels", False, "0..20", "Change along the source's motion where the source itself is steady; 0 means none."),
-    Value("ff_beta", "", False, "0..1", "How far the edit's motion points elsewhere than the source's; 0 means the same way."),
+    Value("ff_alpha", "grey levels", False, "0..20", "Change along the source's motion where the source itself is steady; 0 means none.", order=24),
+    Value("ff_beta", "", False, "0..1", "How far the edit's motion points elsewhere than the source's; 0 means the same way.", order=25),
 )
 NEEDS = frozenset({"source", "pairs"})
 OPTIONS = ("flow",)

@@ -12,16 +12,7 @@ from vedit.metrics.types import Options, Video
 
 SUMMARY = "how different the edit looks from the ideal one (LPIPS)"
 VERSION = 1
-VALUES = (
-    Value(
-        "lpips",
-        "distance",
-        False,
-        "0..0.7",
-        "How different edited and ideal frames look to people; equal frames have 0.",
-        ("LPIPS",),
-    ),
-)
+VALUES = (Value("lpips", "distance", False, "0..0.7", "How different edited and ideal frames look to people; equal frames have 0.", ("LPIPS",), order=14),)
 NEEDS = frozenset({"truth"})
 OPTIONS = ("lpips_net",)
 GROUPS = frozenset({"reference"})

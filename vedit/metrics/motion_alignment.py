@@ -23,6 +23,7 @@ VALUES = (
         "Minus the mean distance between the optical flows of edit and source, in pixels per frame step; 0 is the same motion.",
         ("Motion Alignment",),
         rounding=1e-3,
+        order=8,
     ),
 )
 NEEDS = frozenset({"source", "pairs"})

@@ -21,6 +21,7 @@ VALUES = (
         "How much people would prefer each frame for this prompt, averaged over frames.",
         ("Frames Pick Score", "Pick Score"),
         rounding=1e-3,
+        order=6,
     ),
 )
 NEEDS = frozenset({"prompt"})

@@ -14,7 +14,7 @@ from vedit.metrics.types import Options, Pixels
 
 SUMMARY = "How close each frame is to the ideal edit, in decibels."
 VERSION = 1
-VALUES = (Value("psnr", "dB", True, "10..50", "Closeness of every pixel to the ideal edit; 100 means equal, below 20 plainly different."),)
+VALUES = (Value("psnr", "dB", True, "10..50", "Closeness of every pixel to the ideal edit; 100 means equal, below 20 plainly different.", order=12),)
 NEEDS = frozenset({"truth"})
 GROUPS = frozenset({"reference"})
 TOWERS = ()

@@ -13,16 +13,16 @@ from typing import Any
 
 import numpy as np
 
+from vedit.metrics._looks import unclear_frames, unsure
+from vedit.metrics._shapes_scorer import frame_vectors, provenance, text_vector, unfit
 from vedit.metrics.base import Clip, Score, Value, cosines, mean_score, source_like_edit
-from vedit.metrics.looks import unclear_frames, unsure
-from vedit.metrics.shapes_scorer import frame_vectors, provenance, text_vector, unfit
 from vedit.metrics.types import Options
 
 SUMMARY = "Whether frames have become what was asked for, for drawn scenes, without any download."
 VERSION = 2
 VALUES = (
-    Value("shapes_edit_success", "share of frames", True, "0..1", "Frames that fit the new prompt better than the old one; 1 means all of them."),
-    Value("shapes_direction", "cosine", True, "0..0.9", "Whether the picture changed the way the words did; about 0 means that nothing happened."),
+    Value("shapes_edit_success", "share of frames", True, "0..1", "Frames that fit the new prompt better than the old one; 1 means all of them.", order=10),
+    Value("shapes_direction", "cosine", True, "0..0.9", "Whether the picture changed the way the words did; about 0 means that nothing happened.", order=11),
 )
 NEEDS = frozenset({"prompt", "source_prompt"})
 GROUPS = frozenset({"alignment"})

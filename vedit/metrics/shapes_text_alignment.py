@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from vedit.metrics._shapes_scorer import frame_vectors, provenance, text_vector, unfit
 from vedit.metrics.base import Clip, Score, Value, mean_score
-from vedit.metrics.shapes_scorer import frame_vectors, provenance, text_vector, unfit
 from vedit.metrics.types import Options
 
 SUMMARY = "How well each frame fits the prompt, for drawn scenes, without any download."
 VERSION = 1
 VALUES = (
-    Value("shapes_text_alignment", "100 x cosine", True, "65..92", "How well the frames show what the prompt says; for drawn scenes only.", rounding=1e-3),
+    Value(
+        "shapes_text_alignment", "100 x cosine", True, "65..92", "How well the frames show what the prompt says; for drawn scenes only.", rounding=1e-3, order=9
+    ),
 )
 NEEDS = frozenset({"prompt"})
 GROUPS = frozenset({"alignment"})

@@ -14,35 +14,32 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from vedit.metrics._options import MetricOptions
+from vedit.options import declared_in
+
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(MetricOptions):
     """What a user can choose about the numbers; part of every report.
 
     profile: "v2vbench" follows the public code with its quirks, "strict" repairs them, "embedded"
     needs no weights from outside.
     device, dtype: as `vedit.models.place` reads them; float32 unless asked otherwise.
-    batch: frames per network call. dino: "dinov2" or "dino-vitb16"; None for each metric's own.
-    dover_antialias: of DOVER's resize to 224. success_model: "clip_l" or "clip_b32".
-    flow: "gmflow", "tvl1", "dis" or "file:F.npz"; None for GMFlow, and for TV-L1 in the embedded profile.
-    mask_dilate: pixels by which the edit region grows. bg_norm: "background", or "full" to divide the
-    background's squared error by the area of the frame.
+    batch: frames per network call. The others are those of `MetricOptions`.
     """
 
     profile: str = "v2vbench"
     device: str = "auto"
     dtype: str = "fp32"
     batch: int = 16
-    dino: str | None = None
-    dover_antialias: bool = False
-    success_model: str = "clip_l"
-    lpips_net: str = "alex"
-    flow: str | None = None
-    mask_dilate: int = 0
-    bg_norm: str = "background"
+
+    def json(self) -> dict[str, Any]:
+        """The options as a report tells them."""
+        own = {key: getattr(self, key) for key in declared_in(self)}
+        return {"profile": self.profile, "device": self.device, "dtype": self.dtype, "batch": self.batch, **own}
 
     @property
     def flow_engine(self) -> str:

@@ -21,6 +21,7 @@ VALUES = (
         "How well the video as a whole, motion included, shows what the prompt says; from eight of its frames.",
         ("Video Text Alignment", "ViCLIP Text Alignment"),
         rounding=1e-5,
+        order=7,
     ),
 )
 NEEDS = frozenset({"prompt"})

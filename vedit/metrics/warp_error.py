@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vedit.metrics._flow import Flows, flows, look_up, towers_of_flow, visible
 from vedit.metrics.base import Clip, Score, Value, source_like_edit
-from vedit.metrics.flow import Flows, flows, look_up, towers_of_flow, visible
 from vedit.metrics.types import Options, Pixels
 
 SUMMARY = "How well the edit's pixels follow the motion of the source."
@@ -26,9 +26,15 @@ VALUES = (
         "0..0.02",
         "Change that the source's motion does not explain; 0 means that everything moves with it.",
         rounding=1e-6,
+        order=22,
     ),
     Value(
-        "warp_error_ratio", "", False, "0.5..5", "The same divided by the source's own, which takes out mistakes of the flow; 1 means as steady as the source."
+        "warp_error_ratio",
+        "",
+        False,
+        "0.5..5",
+        "The same divided by the source's own, which takes out mistakes of the flow; 1 means as steady as the source.",
+        order=23,
     ),
 )
 NEEDS = frozenset({"source", "pairs"})

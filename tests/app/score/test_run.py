@@ -240,10 +240,10 @@ def test_what_is_no_report_is_refused(tmp_path: Path, text: str) -> None:
 
 
 def test_the_default_is_the_eight_of_v2vbench_or_what_needs_no_weights() -> None:
-    assert set(choose(None, "v2vbench").keys) == set(score_metrics.ORDER[:8])
+    assert set(choose(None, "v2vbench").keys) == set(list(score_metrics.catalogue())[:8])
     embedded = choose(None, "embedded").keys
     assert {"shapes_text_alignment", "psnr", "bg_psnr", "flicker_mae", "warp_error"} <= set(embedded)
-    assert not set(embedded) & set(score_metrics.ORDER[:8])
+    assert not set(embedded) & set(list(score_metrics.catalogue())[:8])
 
 
 def test_lists_take_groups_keys_modules_and_names_of_others() -> None:

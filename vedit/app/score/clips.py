@@ -164,8 +164,8 @@ def is_recorded(path: str, record: Mapping[str, Any]) -> bool:
 
 def load(item: Item, reading: Reading, warn: Warn = lambda message: None) -> tuple[Clip, dict[str, Any]]:
     """Read an item's files; gives the clip that metrics are computed on, and facts for the report. Raises InputError."""
+    from vedit.metrics._looks import remarks
     from vedit.metrics.base import Clip
-    from vedit.metrics.looks import remarks
     from vedit.metrics.types import Video
 
     found: list[str] = []

@@ -8,37 +8,9 @@ from types import ModuleType
 
 from vedit import metrics
 from vedit.errors import UsageError, nearest
-from vedit.metrics.base import GROUPS, Value, towers_of
+from vedit.metrics.base import GROUPS, LAST, Value, towers_of
 from vedit.metrics.types import Options
 
-# Columns stand in this order everywhere; numbers not named here follow in the order of their modules.
-ORDER = (
-    "aesthetic_score",
-    "clip_consistency",
-    "dino_consistency",
-    "dover_score",
-    "clip_text_alignment",
-    "pick_score",
-    "viclip_text_alignment",
-    "motion_alignment",
-    "shapes_text_alignment",
-    "shapes_edit_success",
-    "shapes_direction",
-    "psnr",
-    "ssim",
-    "lpips",
-    "bg_psnr",
-    "bg_ssim",
-    "bg_lpips",
-    "bg_mae",
-    "bg_maxabs",
-    "flicker_mae",
-    "temporal_flickering",
-    "warp_error",
-    "warp_error_ratio",
-    "ff_alpha",
-    "ff_beta",
-)
 EMBEDDED = "embedded"  # the metrics that need no weights from outside
 
 
@@ -74,18 +46,14 @@ class Choice:
 
 def catalogue() -> dict[str, Fact]:
     """Every number by its key, in column order; loads no torch."""
-    found: dict[str, Fact] = {}
-    for name in metrics.names():
-        module = metrics.load(name)
-        for value in module.VALUES:
-            found[value.key] = Fact(value, name.replace("-", "_"), module.VERSION)
-    return {key: found[key] for key in ordered(found)}
+    found = [Fact(value, name.replace("-", "_"), module.VERSION) for name in metrics.names() for module in [metrics.load(name)] for value in module.VALUES]
+    return {fact.key: fact for fact in sorted(found, key=lambda fact: fact.value.order)}
 
 
 def ordered(keys: Iterable[str]) -> list[str]:
-    """Keys in column order."""
-    place = {key: number for number, key in enumerate(ORDER)}
-    return sorted(keys, key=lambda key: place.get(key, len(ORDER)))
+    """Keys in column order; those of no metric that is here come last."""
+    facts = catalogue()
+    return sorted(keys, key=lambda key: facts[key].value.order if key in facts else LAST)
 
 
 def choose(text: str | None, profile: str) -> Choice:

@@ -22,11 +22,12 @@ from vedit.app.score.metrics import Choice, catalogue, choose
 from vedit.app.score.outputs import Makers
 from vedit.app.score.request import ScoreRequest
 from vedit.app.score.run import Clips, Suite, run
-from vedit.errors import CheckFailed, Interrupted, PartialFailure, Stopped, UsageError, VeditError, nearest
+from vedit.errors import CheckFailed, Interrupted, PartialFailure, Stopped, UsageError, VeditError, nearest, refuse_mistakes
 from vedit.media.atomic import open_output
 from vedit.metrics.base import towers_of
 from vedit.metrics.towers.files import WeightFinder
 from vedit.metrics.types import Options
+from vedit.options import declared_in, mistakes
 
 if TYPE_CHECKING:
     from vedit.app.score.results import Results
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
 SINGLE = 'vedit score edited.gif --source clip.gif --prompt "a blue circle on a grey background"'
 SUITE = "vedit score --index suite.toml --edited out --source-dir in --html report.html --json glp.json --resume"
-CHOSEN = ("device", "dtype", "batch", "dino", "dover_antialias", "success_model", "lpips_net", "flow", "mask_dilate", "bg_norm")
 PAGE_MEMORY_MIB = 512  # flows kept for the maps of the page
 OWN_PROFILE = "no weights found, so this is the embedded profile, which needs none; the eight metrics of V2VBench: vedit score weights"
 
@@ -186,6 +186,7 @@ def plan(request: ScoreRequest) -> ScorePlan:
     """
     _refuse_clashes(request)
     _refuse_unread(request)
+    refuse_mistakes("the options of metrics", mistakes(request))
     request.check_outputs([path for path in (request.clip, request.source, request.truth) if path])
     need("diffusion")
     finder = WeightFinder(Path(request.weights) if request.weights else None, _kept(), bool(os.environ.get("HF_HUB_OFFLINE")))
@@ -263,7 +264,8 @@ def _items(request: ScoreRequest) -> list[Item]:
 
 
 def _options(request: ScoreRequest, profile: str, flow: str | None) -> Options:
-    return Options(profile, **{**{name: getattr(request, name) for name in CHOSEN}, "flow": flow})
+    chosen = {key: getattr(request, key) for key in ("device", "dtype", "batch", *declared_in(request))}
+    return Options(profile, **{**chosen, "flow": flow})
 
 
 class Profile(NamedTuple):

@@ -6,17 +6,18 @@ from dataclasses import dataclass
 
 from vedit.app.request import Request
 from vedit.app.score.outputs import Outputs
+from vedit.metrics._options import MetricOptions
 
 
 @dataclass(frozen=True)
-class ScoreRequest(Outputs):
+class ScoreRequest(MetricOptions, Outputs):
     """One call of score: a clip, or a suite of them in `edited_dir`.
 
     mask: a file, a box, "auto" for what the run record has, or "none". index: the list of a suite.
     align, resize_source, yes (`open_all`): as `app.score.clips.Reading` has them. metrics: a list as
     `app.score.metrics.choose` reads it. profile: None chooses by the weights that are here.
-    weights: a folder to look for weights in first. dtype, batch, dino and what follows up to
-    success_model: as `vedit.metrics.types.Options` has them. jobs: threads of the networks.
+    weights: a folder to look for weights in first. device, dtype, batch, and the options of metrics:
+    as `vedit.metrics.types.Options` has them. jobs: threads of the networks.
     cache: keep on disk what networks computed. name: of the method in tables.
     fail_under, fail_over: METRIC=VALUE, a mean below or above which is a failure.
     journal: of a suite; None for the usual place. resume: take from it what has not changed.
@@ -37,13 +38,6 @@ class ScoreRequest(Outputs):
     metrics: str | None = None
     profile: str | None = None
     weights: str | None = None
-    flow: str | None = None
-    mask_dilate: int = 0
-    bg_norm: str = "background"
-    dino: str | None = None
-    dover_antialias: bool = False
-    lpips_net: str = "alex"
-    success_model: str = "clip_l"
     device: str = "auto"
     dtype: str = "fp32"
     batch: int = 16

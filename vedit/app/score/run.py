@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -181,7 +181,7 @@ class Work:
         """Add the metric's numbers to a row, out of the journal where they are known."""
         hashes = {name: self.weights[name].get("sha256", "") for name in (*towers_of(self.module, self.suite.options), self.name) if name in self.weights}
         kind = f"{self.name} of the source" if is_identity else self.name
-        key = journal_key(draft.item, self.suite.reading, kind, self.module.VERSION, asdict(self.suite.options), hashes)
+        key = journal_key(draft.item, self.suite.reading, kind, self.module.VERSION, self.suite.options.json(), hashes)
         known = self.journal.numbers(key)
         if known is not None:
             facts, skipped = self.journal.facts(key)
@@ -284,7 +284,7 @@ def results_of(suite: Suite, drafts: Iterable[Draft], same: Iterable[Draft], wei
     }
     baselines = {IDENTITY: tuple(draft.row(suite.choice.keys) for draft in same)} if suite.baseline == IDENTITY else {}
     return Results(
-        name_of(suite, rows), suite.options.profile, tuple(rows), {key: facts[key] for key in there}, asdict(suite.options), provenance, baselines, suite.seed
+        name_of(suite, rows), suite.options.profile, tuple(rows), {key: facts[key] for key in there}, suite.options.json(), provenance, baselines, suite.seed
     )
 
 

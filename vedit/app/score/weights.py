@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from types import ModuleType
 from typing import Any
 
 from vedit import metrics
@@ -13,6 +14,7 @@ from vedit.errors import UsageError, nearest
 from vedit.metrics.base import towers_of
 from vedit.metrics.towers.files import FILES, Found, WeightFile, WeightFinder
 from vedit.metrics.types import Options
+from vedit.options import declared_in
 
 
 @dataclass(frozen=True)
@@ -56,16 +58,16 @@ def _entry(finder: WeightFinder, tower: str, check: bool) -> Entry:
 
 def metrics_of(tower: str) -> list[str]:
     """The numbers that read a network, under any of the options that choose networks."""
-    variants = (
-        Options(),
-        Options(dino="dinov2"),
-        Options(dino="dino-vitb16"),
-        Options(success_model="clip_b32"),
-        *(Options(lpips_net=net) for net in ("vgg", "squeeze")),
-    )
-    facts = catalogue()
-    users = [key for key, fact in facts.items() if any(tower in towers_of(metrics.load(fact.metric), options) for options in variants)]
+    users = [key for key, fact in catalogue().items() if any(tower in names for names in _choices_of_towers(metrics.load(fact.metric)))]
     return ordered(users)
+
+
+def _choices_of_towers(module: ModuleType) -> list[tuple[str, ...]]:
+    """The networks of a metric: by default, and with each word of each option that it has."""
+    words = declared_in(Options)
+    changes: list[dict[str, Any]] = [{key: word} for key in getattr(module, "OPTIONS", ()) for word in words[key].choices]
+    variants = [Options(), *(Options(**change) for change in changes)]
+    return [towers_of(module, options) for options in variants]
 
 
 def towers_for(word: str) -> list[str]:
