@@ -329,6 +329,24 @@ def test_the_commands_of_the_tour_and_the_readme_work_in_order(tmp_path: Path) -
     assert all((tmp_path / name).is_file() and (ROOT / "docs" / "img" / name).is_file() for name in pictures.pictured())
 
 
+SHORTENED = {"--synth 2000": "--synth 8", "train --preset moving-mnist": "train --preset moving-mnist --steps 2", "--model run": "--model run --steps 2"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", ["edit.md", "generate.md"])
+def test_the_commands_of_a_page_work_in_order_in_a_fresh_folder(page: str, tmp_path: Path) -> None:
+    """Those of its blocks, but shorter where they would take hours."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    blocks = re.findall(r"^```\n(vedit .*?)^```", text, re.S | re.M)
+    assert blocks
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "VEDIT_CONFIG_DIR": str(tmp_path / ".config")}
+    for command in "".join(blocks).replace("\\\n", " ").splitlines():
+        for long, short in SHORTENED.items():
+            command = command.replace(long, short)
+        done = subprocess.run(command, shell=True, cwd=tmp_path, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        assert done.returncode == 0, f"$ {command}\n{done.stderr}"
+
+
 def test_the_demo_runs(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, ROOT / "scripts" / "demo.py", tmp_path / "demo"], capture_output=True, text=True, env={**os.environ, "VEDIT_CONFIG_DIR": str(tmp_path)}

@@ -41,7 +41,7 @@ from typing_extensions import TypedDict
 from vedit.documents import Kind, read_json, read_text, table, validated
 from vedit.errors import CheckFailed, ModelError, OutputError, Stopped, UsageError, reason_of
 from vedit.train.ema import Ema
-from vedit.train.place import Place
+from vedit.train.place import Place, freed_memory_kept
 
 MAX_BAD_STEPS = 20
 PACED_STEPS = 3  # after which it is said what a step takes
@@ -175,22 +175,23 @@ def train(
     process; CheckFailed when the gradient stays infinite; OutputError when the last state cannot be
     saved. A disk that is full on the way is told through `warn`: the next state may find room.
     """
-    run = Run(task, options, folder, place, warn)
-    run.resume()
-    first = run.step
-    while options.steps is None or run.step < options.steps:
-        report = run.advance(give_up if run.place.world == 1 else lambda: False)
-        if report:
-            yield report
-        if run.step == first + PACED_STEPS and run.place.writes:
-            say(pace(run.paces, options.steps, run.step))
-        if run.place.any(should_stop()):
-            run.save()
-            raise Stopped(
-                f"stopped at step {run.step}; the state is saved in {folder}.",
-                next_step="The same command goes on from there.",
-            )
-    run.save()
+    with freed_memory_kept():
+        run = Run(task, options, folder, place, warn)
+        run.resume()
+        first = run.step
+        while options.steps is None or run.step < options.steps:
+            report = run.advance(give_up if run.place.world == 1 else lambda: False)
+            if report:
+                yield report
+            if run.step == first + PACED_STEPS and run.place.writes:
+                say(pace(run.paces, options.steps, run.step))
+            if run.place.any(should_stop()):
+                run.save()
+                raise Stopped(
+                    f"stopped at step {run.step}; the state is saved in {folder}.",
+                    next_step="The same command goes on from there.",
+                )
+        run.save()
 
 
 def pace(seconds: Sequence[float], steps: int | None, done: int, now: float | None = None) -> str:
