@@ -227,7 +227,7 @@ torch.set_num_threads(1)
 from vedit.app.clips import Selection
 from vedit.app.edit.job import Job
 from vedit.app.edit.video import edit_video
-from vedit.app.media.gif import Settings
+from vedit.media.run import Settings
 from vedit.models.sd.load import load_model
 from vedit.presets import load_method
 def status(field):

@@ -15,11 +15,11 @@ from vedit.app.edit.ablate import ablate
 from vedit.app.edit.invert import InversionSettings, invert_video
 from vedit.app.edit.video import edit_video
 from vedit.app.generate.run import Choices, Job, Request, generate
-from vedit.app.media.gif import Settings
 from vedit.app.record import carried, read_record, write_record
 from vedit.app.replay import replay
 from vedit.diffusion.null_text import NullText
 from vedit.errors import InputError, ModelError
+from vedit.media.run import Settings
 from vedit.models.sd.model import Model
 
 

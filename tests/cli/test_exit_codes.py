@@ -66,24 +66,24 @@ def test_debug_shows_the_traceback_that_is_otherwise_hidden() -> None:
 
 
 def test_a_bug_is_told_as_one_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    import vedit.app.media.gif as app
+    import vedit.media.run as app
 
     def broken(*args: object, **kwargs: object) -> None:
         raise ZeroDivisionError("division by zero")
 
-    monkeypatch.setattr(app, "edit_gif", broken)
+    monkeypatch.setattr(app, "run_file", broken)
     done = vedit("gif", "rotate", "90", gif("ok_1x1.gif"))
     assert done.code == 1
     assert "bug: ZeroDivisionError" in done.err and "vedit env" in done.err and "Traceback" not in done.err
 
 
 def test_out_of_memory_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    import vedit.app.media.gif as app
+    import vedit.media.run as app
 
     def greedy(*args: object, **kwargs: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(app, "edit_gif", greedy)
+    monkeypatch.setattr(app, "run_file", greedy)
     done = vedit("gif", "rotate", "90", gif("ok_1x1.gif"))
     assert done.code == 6 and "out of memory" in done.err
 

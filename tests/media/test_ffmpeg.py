@@ -16,10 +16,11 @@ from tests.conftest import ROOT, shared
 from tests.media.clips import COLOURS, bars, clip_of, decoded, ffmpeg, noise, packets, sound_md5
 from vedit.errors import InputError, ModelError, OutputError
 from vedit.media.decode import tempo_filters
-from vedit.media.encode import WriteOptions, write_video
+from vedit.media.encode import write_video
 from vedit.media.ffmpeg import find_ffmpeg, measure, parse_banner, probe
 from vedit.media.frames import Clip, Frame
 from vedit.media.open import open_clip, write_clip
+from vedit.media.options import ReadOptions, WriteOptions
 from vedit.media.planes import even
 
 DELAYS = [7, 3, 50, 123]
@@ -29,7 +30,7 @@ EXACT = ("-vf", "scale=flags=accurate_rnd+full_chroma_int")
 def read(path: Path, **options: object) -> tuple[Clip, list[Frame]]:
     """A clip and all its frames; fails on any warning."""
     complaints: list[str] = []
-    clip, frames, _ = open_clip(str(path), warn=complaints.append, **options)  # type: ignore[arg-type]
+    clip, frames, _ = open_clip(str(path), ReadOptions(**options), warn=complaints.append)  # type: ignore[arg-type]
     kept = list(frames)
     assert complaints == []
     return clip, kept
@@ -133,7 +134,7 @@ def test_an_mp4_file_has_its_index_in_front_and_leaves_no_part_behind(tmp_path: 
 def test_an_encoder_that_fails_is_an_output_error_with_its_words(tmp_path: Path) -> None:
     clip, frames = clip_of([bars()] * 2, [10] * 2)
     with pytest.raises(OutputError) as raised:
-        write_clip(clip, frames, str(tmp_path / "out.mp4"), preset="nonsense")
+        write_clip(clip, frames, str(tmp_path / "out.mp4"), WriteOptions(preset="nonsense"))
     assert "out.mp4: the encoder failed: " in str(raised.value) and ".part" not in str(raised.value)
     assert raised.value.exit_code == 4
     assert os.listdir(tmp_path) == []
@@ -144,7 +145,7 @@ def test_a_full_disk_is_an_output_error() -> None:
         pytest.skip("needs /dev/full")
     clip, frames = clip_of([noise(320, 240, seed) for seed in range(9)], [10] * 9)
     with pytest.raises(OutputError):
-        write_clip(clip, frames, "/dev/full", format="mkv")
+        write_clip(clip, frames, "/dev/full", WriteOptions(format="mkv"))
 
 
 def test_frames_that_fail_half_way_leave_no_file_and_no_process(tmp_path: Path) -> None:
@@ -164,7 +165,7 @@ def test_frames_that_fail_half_way_leave_no_file_and_no_process(tmp_path: Path) 
 def test_names_are_never_options_patterns_or_protocols(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     clip, frames = clip_of([bars()] * 2, [10] * 2)
-    write_clip(clip, frames, name, format="mp4")
+    write_clip(clip, frames, name, WriteOptions(format="mp4"))
     assert os.listdir(tmp_path) == [name]
     assert len(read(Path(name))[1]) == 2
 
@@ -374,11 +375,11 @@ except KeyboardInterrupt:
 
 def test_sound_is_copied_untouched_when_its_time_is() -> None:
     source = shared("data/clips/rabbit-watermelon.mp4")
-    clip, frames, _ = open_clip(str(source), scale=(64, 64))
+    clip, frames, _ = open_clip(str(source), ReadOptions(scale=(64, 64)))
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder:
-        write_clip(clip, frames, f"{folder}/out.mp4", preset="ultrafast")
+        write_clip(clip, frames, f"{folder}/out.mp4", WriteOptions(preset="ultrafast"))
         assert sound_md5(Path(folder, "out.mp4")) == sound_md5(source)
 
 
@@ -405,7 +406,7 @@ def test_sound_changes_its_tempo_with_the_frames(talkie: Path, tmp_path: Path) -
 
 def test_sound_is_left_out_when_asked(talkie: Path, tmp_path: Path) -> None:
     clip, frames, _ = open_clip(str(talkie))
-    write_clip(clip, frames, str(tmp_path / "silent.mp4"), keep_audio=False)
+    write_clip(clip, frames, str(tmp_path / "silent.mp4"), WriteOptions(keep_audio=False))
     with (tmp_path / "silent.mp4").open("rb") as file:
         assert probe(file).audio is None
 
@@ -494,7 +495,7 @@ def test_an_ffmpeg_that_cannot_run_is_told(monkeypatch: pytest.MonkeyPatch, tmp_
 
 def test_a_reader_that_stops_reading_does_not_hang(movie: Path) -> None:
     begun = time.monotonic()
-    _, frames, _ = open_clip(str(movie), scale=(1280, 960))
+    _, frames, _ = open_clip(str(movie), ReadOptions(scale=(1280, 960)))
     next(frames)
     del frames
     assert time.monotonic() - begun < 10

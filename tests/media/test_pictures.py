@@ -20,6 +20,7 @@ from tests.random_gifs import corrupted
 from vedit.errors import InputError, LimitError
 from vedit.media.limits import Limits
 from vedit.media.open import open_clip
+from vedit.media.options import ReadOptions
 from vedit.media.overlay import load_picture
 from vedit.media.pictures import kind_of, read_file
 from vedit.media.sequence import avif_loop
@@ -316,7 +317,7 @@ def test_a_small_file_of_many_large_images_is_refused_before_it_is_decoded(tmp_p
     path.write_bytes(header(side, side, 1, 0) + chunk(b"acTL", struct.pack(">II", 1000, 0)) + control(0) + chunk(b"IDAT", dot) + body + chunk(b"IEND", b""))
     with pytest.raises(LimitError, match="expansion"):
         open_clip(str(path))
-    open_clip(str(path), limits=Limits(expansion=0))
+    open_clip(str(path), ReadOptions(limits=Limits(expansion=0)))
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF", "BMP"])
@@ -324,7 +325,7 @@ def test_a_picture_larger_than_the_canvas_limit_is_refused_in_our_words(kind: st
     path = tmp_path / "a.bin"
     path.write_bytes(saved(Image.new("1" if kind != "WEBP" else "RGB", (3000, 1200)), kind))
     with pytest.raises(LimitError, match=r"is over the limit of 1M for canvas"):
-        open_clip(str(path), limits=Limits(canvas=10**6))
+        open_clip(str(path), ReadOptions(limits=Limits(canvas=10**6)))
 
 
 def test_pillows_own_limit_does_not_hold_where_ours_is_lifted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

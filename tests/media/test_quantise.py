@@ -16,8 +16,9 @@ from vedit.media.compose import compose
 from vedit.media.frames import Clip, Frame, Frames, Palette, Rect
 from vedit.media.gif import GifReader, write_gif
 from vedit.media.lzw import pack, unpack
+from vedit.media.options import QuantiseOptions
 from vedit.media.palettes import Table, sample, with_blends
-from vedit.media.quantise import QuantiseOptions, quantise
+from vedit.media.quantise import quantise
 
 
 def picture(seed: int, width: int = 96, height: int = 64) -> Image.Image:
@@ -261,4 +262,4 @@ def test_frames_are_drawn_one_ahead_and_not_collected() -> None:
 )
 def test_wrong_options_are_named(make: Callable[[], QuantiseOptions], part: str) -> None:
     with pytest.raises(UsageError, match=part):
-        make()
+        next(quantise(Clip(4, 4), iter(()), make()))

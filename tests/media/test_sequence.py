@@ -16,13 +16,14 @@ from vedit.errors import InputError, LimitError, MemoryBudgetError, OutputError,
 from vedit.media.frames import Frame, Rect
 from vedit.media.limits import Limits
 from vedit.media.open import open_clip, write_clip
+from vedit.media.options import ReadOptions
 from vedit.media.sequence import natural_key
 
 DELAYS = [7, 3, 50, 7]
 
 
 def frames_of(path: Path, **options: object) -> list[Frame]:
-    return list(open_clip(str(path), **options)[1])  # type: ignore[arg-type]
+    return list(open_clip(str(path), ReadOptions(**options))[1])  # type: ignore[arg-type]
 
 
 def test_frames_come_in_natural_order() -> None:
@@ -45,7 +46,7 @@ def test_a_folder_named_as_output_gets_five_digits(tmp_path: Path) -> None:
 
 def test_a_folder_takes_the_rate_that_is_named(tmp_path: Path) -> None:
     noise(4, 4).save(tmp_path / "a.png")
-    clip, frames, _ = open_clip(str(tmp_path), rate=Fraction(12))
+    clip, frames, _ = open_clip(str(tmp_path), ReadOptions(rate=Fraction(12)))
     assert [frame.duration * clip.timebase for frame in frames] == [Fraction(1, 12)]
 
 
@@ -133,7 +134,7 @@ def test_a_still_picture_is_a_clip_of_one_frame(tmp_path: Path) -> None:
 def test_a_picture_beyond_the_limit_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
     Image.new("1", (3000, 3000)).save(tmp_path / "a.png")
     with pytest.raises(LimitError):
-        open_clip(str(tmp_path / "a.png"), limits=Limits(canvas=10**6))
+        open_clip(str(tmp_path / "a.png"), ReadOptions(limits=Limits(canvas=10**6)))
 
 
 def test_a_webp_that_would_take_more_memory_than_there_is_is_refused_before_its_first_frame(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

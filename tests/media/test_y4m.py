@@ -13,6 +13,7 @@ from tests.conftest import NASTY, vedit
 from tests.media.clips import bars, clip_of, decoded, ffmpeg, noise
 from vedit.errors import InputError, UsageError
 from vedit.media.open import open_clip, write_clip
+from vedit.media.options import ReadOptions, WriteOptions
 from vedit.media.raw import RawInfo, RawReader, Y4mReader, pixel_bytes, write_raw, write_y4m
 
 
@@ -104,15 +105,15 @@ def test_raw_frames_tell_their_facts_as_one_json_line() -> None:
 
 
 def test_raw_info_goes_to_a_file_and_comes_back(tmp_path: Path) -> None:
-    write_clip(*clip_of([noise(6, 4)] * 2, [5, 5]), str(tmp_path / "a.rgb24"), raw_info=str(tmp_path / "info"))
-    clip, frames, _ = open_clip(str(tmp_path / "a.rgb24"), format="rgb24", raw_info=str(tmp_path / "info"))
+    write_clip(*clip_of([noise(6, 4)] * 2, [5, 5]), str(tmp_path / "a.rgb24"), WriteOptions(raw_info=str(tmp_path / "info")))
+    clip, frames, _ = open_clip(str(tmp_path / "a.rgb24"), ReadOptions(format="rgb24", raw_info=str(tmp_path / "info")))
     assert (clip.width, clip.height, clip.rate, len(list(frames))) == (6, 4, 20, 2)
 
 
 def test_raw_frames_without_size_or_rate_are_a_usage_error(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"xx")
     with pytest.raises(UsageError, match="--size WxH and --rate R"):
-        open_clip(str(tmp_path / "a"), format="rgb24")
+        open_clip(str(tmp_path / "a"), ReadOptions(format="rgb24"))
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"size": "axb", "rate": "1", "format": "rgb24"}', '{"size": "1x1", "rate": "1/0", "format": "rgb24"}'])

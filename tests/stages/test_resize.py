@@ -224,7 +224,7 @@ def test_the_same_size_leaves_frames_alone() -> None:
 
 def test_jobs_do_not_change_the_result() -> None:
     clip, frames = composed("ok_disposal_mix.gif")
-    one, four = (resized(frames, clip, size=(23, 31), jobs=jobs) for jobs in (1, 4))
+    one, four = (resized(frames, clip.but(jobs=jobs), size=(23, 31)) for jobs in (1, 4))
     assert [frame.pixels.tobytes() for frame in one] == [frame.pixels.tobytes() for frame in four]
 
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from vedit.app.media.gif import Report, Settings, Source, converters, edit_clip
 from vedit.app.record import comment_of, embedded
 from vedit.errors import InputError, VeditError
 from vedit.media.formats import output_format
 from vedit.media.frames import Clip, Frame, Frames, Rect
-from vedit.media.pipeline import Stage, connect, plan
+from vedit.media.options import ReadOptions
+from vedit.media.pipeline import Stage
+from vedit.media.run import Report, Settings, written
+from vedit.media.source import MadeSource, composed, opened, source_of
 from vedit.media.timing import rounded
 
 if TYPE_CHECKING:
@@ -99,7 +100,9 @@ def read_pixels(name: str, selection: Selection | Callable[[tuple[int, int]], Se
     """
     try:
         with ExitStack() as stack:
-            clip, frames, digest = opened(name, stack, warn, with_digest=True)
+            source = source_of(name, ReadOptions(), stack, warn)
+            digest = source.sha256()
+            clip, frames = composed(source)
             selection = selection if isinstance(selection, Selection) else selection((clip.width, clip.height))
             taken = _take(frames, selection)
     except VeditError as error:
@@ -113,50 +116,10 @@ def read_pixels(name: str, selection: Selection | Callable[[tuple[int, int]], Se
 def size_of(name: str) -> tuple[int, int]:
     """Width and height of a clip or a folder of pictures, without decoding it. Raises InputError."""
     try:
-        with ExitStack() as stack:
-            clip, _, _ = opened(name, stack, lambda message: None)
+        with opened(name) as (clip, _):
             return clip.width, clip.height
     except VeditError as error:
         raise error.in_file(name) from error.__cause__
-
-
-def opened(name: str, stack: ExitStack, warn: Callable[[str], None], *, with_digest: bool = False) -> tuple[Clip, Frames, str]:
-    """A clip, its frames as pictures, and the hash of its bytes if that is wanted; a folder of pictures is one."""
-    if name != "-" and os.path.isdir(name):
-        from vedit.media.open import open_clip
-
-        clip, pictures, _ = open_clip(name, warn=warn)
-        stack.callback(pictures.close)
-        return clip, pictures, _digest_of_folder(name) if with_digest else ""
-    source = Source(name, Settings(warn=warn), stack)
-    source.spool()
-    source.scan(touches_pixels=True)
-    digest = _digest(source) if with_digest else ""
-    clip, frames, kind, hurt = source.open()
-    steps = plan((), "packed" if kind == "packed" else "rgba", "rgba")
-    clip, frames = connect(clip, frames, steps, converters(Settings(warn=warn), hurt))
-    return clip, frames, digest
-
-
-def _digest(source: Source) -> str:
-    digest = hashlib.sha256()
-    source.stream.seek(0)
-    while chunk := source.read(1 << 20):
-        digest.update(chunk)
-    source.stream.seek(0)
-    return digest.hexdigest()
-
-
-def _digest_of_folder(name: str) -> str:
-    """The hash of the names and bytes of all pictures."""
-    from vedit.media.sequence import SUFFIXES, natural_key
-
-    digest = hashlib.sha256()
-    for file in sorted((entry for entry in os.listdir(name) if entry.lower().endswith(SUFFIXES)), key=natural_key):
-        digest.update(file.encode() + b"\0")
-        with open(os.path.join(name, file), "rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
-    return digest.hexdigest()
 
 
 class Taken(NamedTuple):
@@ -240,29 +203,6 @@ def scaled(frames_FYX3: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.stack([np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.LANCZOS)) for frame in frames_FYX3])
 
 
-class MadeSource:
-    """Computed frames as an input of the media pipeline, see `app.gif.edit_clip`.
-
-    build: gives the clip and its frames, each time anew.
-    """
-
-    is_gif = is_text = False
-    size: int | None = None
-
-    def __init__(self, name: str, build: Callable[[], tuple[Clip, Iterator[Frame]]], warn: Callable[[str], None] = lambda message: None) -> None:
-        self.name, self.build, self.warn = name, build, warn
-
-    def spool(self) -> None:
-        """The pixels are in memory."""
-
-    def scan(self, touches_pixels: bool) -> None:
-        """Nothing to check: the size was chosen by us."""
-
-    def open(self, quiet: bool = False) -> tuple[Clip, Frames, str, Callable[[str], None]]:
-        clip, frames = self.build()
-        return clip, frames, "rgba", self.warn
-
-
 def write_frames(
     frames_FYX3: np.ndarray, delays_cs: Sequence[int], output: str, settings: Settings | None = None, *, name: str = "-", recipe: dict[str, Any] | None = None
 ) -> Report:
@@ -279,8 +219,8 @@ def write_frames(
 
     source = MadeSource(name, made, settings.warn)
     if recipe is not None:
-        settings = settings._replace(write={**settings.write, "comment": comment_of(recipe)})
-    return edit_clip(source, output, [], settings, False)
+        settings = settings._replace(write=settings.write._replace(comment=comment_of(recipe)))
+    return written(source, output, (), settings)
 
 
 def made_clip(frames_FYX3: np.ndarray, delays_cs: Sequence[int], name: str) -> tuple[Clip, Iterator[Frame]]:
@@ -344,5 +284,5 @@ def every_frame(pixels: Pixels, output: str, settings: Settings) -> list[Stage]:
     """
     from vedit.media.timing import FASTEST_GIF, GifTiming, is_gif_timed
 
-    is_film = output_format(output, settings.to) == "gif" and not is_gif_timed(pixels.clip)
+    is_film = output_format(output, settings.write.format) == "gif" and not is_gif_timed(pixels.clip)
     return [GifTiming(FASTEST_GIF)] if is_film else []

@@ -11,10 +11,10 @@ from vedit.app.clips import Pixels, Selection, read_pixels
 from vedit.app.draw_scene import scene_for, write_scene
 from vedit.app.edit.job import Job
 from vedit.app.edit.video import edit_video
-from vedit.app.media.gif import Settings
 from vedit.app.record import SUFFIX
 from vedit.app.watch import Watch, unwatched
 from vedit.data.cases import Case
+from vedit.media.run import Settings
 from vedit.pixels import from_bytes
 
 if TYPE_CHECKING:

@@ -82,8 +82,9 @@ def write_scene(scene: "Scene", output: str, *, frames: int = 8, to: str | None 
     clip, stream = frames_of(scene, frames)
     if output_format(output, to) != "gif":
         from vedit.media.open import write_clip
+        from vedit.media.options import WriteOptions
 
-        write_clip(clip, stream, output, format=to)
+        write_clip(clip, stream, output, WriteOptions(format=to))
         return
     from itertools import chain
 

@@ -20,11 +20,11 @@ import os
 import re
 import tempfile
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from vedit.app.clips import Pixels, Selection, blank_frames, fitted, opened
+from vedit.app.clips import Pixels, Selection, blank_frames, fitted
 from vedit.errors import InputError, UsageError, VeditError
+from vedit.media.source import opened
 
 if TYPE_CHECKING:
     import numpy as np
@@ -196,8 +196,7 @@ def shades_of(name: str, warn: Callable[[str], None]) -> tuple[set[int], np.ndar
 
     levels, count = set[int](), 0
     try:
-        with ExitStack() as stack, tempfile.TemporaryFile(prefix="vedit-") as spool:
-            clip, frames, _ = opened(name, stack, warn)
+        with opened(name, warn=warn) as (clip, frames), tempfile.TemporaryFile(prefix="vedit-") as spool:
             for frame in frames:
                 grey = shade(frame.pixels)
                 levels.update(level for level, found in enumerate(grey.histogram()) if found)

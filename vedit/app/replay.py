@@ -13,12 +13,12 @@ from vedit.app.edit.job import job_of
 from vedit.app.edit.video import edit_video
 from vedit.app.generate.request import GenerateRequest, plan
 from vedit.app.generate.run import may_be_repeated
-from vedit.app.media.gif import Settings
 from vedit.app.record import versions
 from vedit.app.recorded import EMBEDDED, Recorded, check_record, is_folder, is_inside, sha256_of
 from vedit.app.sink import Told
 from vedit.app.watch import Watch, unwatched
 from vedit.errors import InputError, ModelError
+from vedit.media.run import Settings
 from vedit.media.window import usable_cores
 from vedit.models.hub import cache_only, find_folder, hash_weights, is_in_cache
 from vedit.models.sd import single_file

@@ -137,9 +137,10 @@ With two names and no -o the second is the output.
 def command(inputs: tuple[str, ...], loop: str | None, **common: Any) -> None:
     from vedit.app.batch import Item, raise_failures, run_batch
     from vedit.app.media.convert import Conversion, convert
-    from vedit.app.media.gif import Report, Settings
     from vedit.media.atomic import together
     from vedit.media.limits import environment_limits, parse_limits
+    from vedit.media.options import QuantiseOptions, ReadOptions, WriteOptions
+    from vedit.media.run import Report, Settings
     from vedit.media.window import usable_cores
 
     voice = Voice(common["quiet"], common["progress"])
@@ -152,29 +153,38 @@ def command(inputs: tuple[str, ...], loop: str | None, **common: Any) -> None:
         raise UsageError("no input named, and standard input is a terminal.", "", "Example: vedit convert in.mp4 -o out.gif")
     items = _items(names or ["-"], common, voice.warn)
     reads_info = common["source_format"] in ("rgb24", "rgba")
-    conversion = Conversion(
-        **{key: common[key] for key in ("to", "source_format", "raw_size", "rate", "start_s", "duration_s", "width", "height", "fps", "tonemap")},
-        raw_info=common["raw_info"] if reads_info else None,
-        write={
-            **{key: common[key] for key in ("background", "quality", "even", "crf", "repeat")},
-            "keep_audio": not common["no_audio"],
-            "overwrite": bool(common["overwrite"]),
-            "raw_info": None if reads_info else common["raw_info"],
-            "preset": common["encoder_preset"],
-        },
+    limits = parse_limits(common["limits"], environment_limits())
+    write = WriteOptions(
+        **{key: common[key] for key in ("background", "quality", "even", "crf", "repeat")},
+        format=common["to"],
+        keep_audio=not common["no_audio"],
+        overwrite=bool(common["overwrite"]),
+        raw_info=None if reads_info else common["raw_info"],
+        preset=common["encoder_preset"],
     )
+    read = ReadOptions(
+        format=common["source_format"],
+        rate=common["rate"],
+        size=common["raw_size"],
+        raw_info=common["raw_info"] if reads_info else None,
+        limits=limits,
+        tonemap=common["tonemap"],
+    )
+    conversion = Conversion(**{key: common[key] for key in ("start_s", "duration_s", "width", "height", "fps")}, read=read, write=write)
     for line in idle_options(click.get_current_context(), [output_format(item.output, common["to"]) for item in items]):
         voice.say(line)
     cores = common["jobs"] or usable_cores()
-    limits = parse_limits(common["limits"], environment_limits())
     stages = _loop_stage(loop)
 
+    colours = QuantiseOptions(common["palette"], common["colors"], common["dither"])
+    settings = Settings(jobs=cores if len(items) == 1 else 1, quantise=colours)
+    if len(items) == 1:
+        settings = settings._replace(watch=voice.watch)
+
     def work(item: Item) -> Report:
-        watch = voice.watch if len(items) == 1 else lambda frames, total: frames
-        quantise = {key: common[key] for key in ("palette", "colors", "dither")}
-        settings = Settings(jobs=cores if len(items) == 1 else 1, limits=limits, quantise=quantise, warn=voice.named(item.input), watch=watch)
         with together(is_last=len(items) == 1):
-            return convert(item.input, item.output, conversion, settings, stages=stages, dry_run=common["dry_run"])
+            named = settings._replace(warn=voice.named(item.input))
+            return convert(item.input, item.output, conversion, named, stages=stages, dry_run=common["dry_run"])
 
     outcomes = []
     for outcome in run_batch(items, work, min(cores, max(1, len(items)))):

@@ -140,8 +140,8 @@ def run_edit(input: str, output: str, source: str, target: str, given: dict[str,
     from vedit.app.edit.job import Job
     from vedit.app.edit.video import edit_video
     from vedit.app.edit.words import with_mask_words
-    from vedit.app.media.gif import Settings
     from vedit.media.atomic import together
+    from vedit.media.run import Settings
     from vedit.media.window import usable_cores
     from vedit.models.sd.load import load_model
 

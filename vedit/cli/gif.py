@@ -128,15 +128,14 @@ def stage_command(name: str) -> click.Command:
         if positional is not None and inputs and values[positional.key] is None and _is_value(inputs[0], positional):
             values[positional.key] = positional.read(name, inputs.pop(0))
         values = {option.key: option.default if values[option.key] is None else values[option.key] for option in module.OPTIONS}
-        if name == "metadata":
-            given.update(loop=None, strip=None, comment=None)
         run_stages(inputs, lambda: [module.make(**values)], **given)
 
     usage = f"[{positional.metavar or positional.name.upper()}] [INPUT]..." if positional else "[INPUT]..."
     params.append(click.Argument(["arguments"], nargs=-1, metavar=usage))
-    shared = options(output_options, *([] if name == "metadata" else [metadata_options]), palette_options, clip_options, manner_options)
+    shared = options(output_options, metadata_options, palette_options, clip_options, manner_options)
     holder: Any = shared(lambda: None)
-    params += reversed(holder.__click_params__)
+    own = {param.name for param in params}  # a stage may have an option of its own in the place of a shared one
+    params += [param for param in reversed(holder.__click_params__) if param.name not in own]
     text = f"{module.SUMMARY}\n\n{examples(module.EXAMPLES)}"
     return StageCommand(name, params=params, callback=callback, help=text, short_help=module.SUMMARY)
 
@@ -156,7 +155,9 @@ def _is_value(argument: str, option: Option) -> bool:
         return re.match(r"-?[\d.]", argument) is not None and not argument.lower().endswith(CLIP_SUFFIXES)
 
 
-def run_stages(inputs: Sequence[str], build: Callable[[], Sequence[Any]], *, loop: str | None, strip: str | None, comment: str | None, **common: Any) -> None:
+def run_stages(
+    inputs: Sequence[str], build: Callable[[], Sequence[Any]], *, loop: str | None = None, strip: str | None = None, comment: str | None = None, **common: Any
+) -> None:
     """Run stages over the inputs with the common options; shared by every gif command."""
     voice = Voice(common["quiet"], common["progress"])
     build()  # a wrong combination of options is found before any input is opened
@@ -179,9 +180,10 @@ def _metadata(loop: str | None, strip: str | None, comment: str | None) -> Calla
 def run_inputs(inputs: Sequence[str], build: Callable[[], Sequence[Any]], voice: Voice, common: dict[str, Any]) -> None:
     """Pair inputs with outputs, run them all, print what is asked for."""
     from vedit.app.batch import Item, name_outputs, raise_failures, run_batch
-    from vedit.app.media.gif import Report, Settings, edit_gif
     from vedit.media.atomic import together
     from vedit.media.limits import environment_limits, parse_limits
+    from vedit.media.options import QuantiseOptions, ReadOptions, WriteOptions
+    from vedit.media.run import Report, Settings, run_file
     from vedit.media.window import usable_cores
 
     dry_run, as_json = common["dry_run"], common["as_json"]
@@ -198,16 +200,18 @@ def run_inputs(inputs: Sequence[str], build: Callable[[], Sequence[Any]], voice:
         raise UsageError("--json and the result would both go to standard output.", "", "Add -o FILE")
     cores = common["jobs"] or usable_cores()
     limits = parse_limits(common["limits"], environment_limits())
-    quantise = {key: common[key] for key in ("palette", "colors", "dither")}
+    read = ReadOptions(limits=limits, strict=common["strict"], tonemap=common["tonemap"])
+    settings = Settings(
+        jobs=cores if len(items) == 1 else 1,
+        write=WriteOptions(format=common["to"]),
+        quantise=QuantiseOptions(common["palette"], common["colors"], common["dither"]),
+    )
+    if len(items) == 1:
+        settings = settings._replace(watch=voice.watch)
 
     def work(item: Item) -> Report:
-        watch = voice.watch if len(items) == 1 else lambda frames, total: frames
-        settings = Settings(
-            jobs=cores if len(items) == 1 else 1, limits=limits, strict=common["strict"], to=common["to"],
-            quantise=quantise, warn=voice.named(item.input), watch=watch, read={"tonemap": common["tonemap"]},
-        )  # fmt: skip
         with together(is_last=len(items) == 1):
-            return edit_gif(item.input, item.output, build, settings, dry_run)
+            return run_file(item.input, item.output, build, settings._replace(warn=voice.named(item.input)), read, dry_run)
 
     outcomes = []
     for outcome in run_batch(items, work, min(cores, max(1, len(items)))):

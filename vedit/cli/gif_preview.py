@@ -6,12 +6,16 @@ import os
 import re
 import shutil
 import sys
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from vedit.cli.common import Voice, examples, limit_option, options
 from vedit.errors import UsageError
+
+if TYPE_CHECKING:
+    from vedit.media.options import ReadOptions
 
 EXAMPLES = (
     ("vedit gif preview in.gif", "play it once in the terminal"),
@@ -65,8 +69,8 @@ def command(input: str, output: str | None, grid: tuple[int, int] | None, tile: 
         raise UsageError("no input named, and standard input is a terminal.", "", "Example: vedit gif preview in.gif")
     if common["overwrite"] and common["keep"]:
         raise UsageError("-y and -n were given together.", "Give one of them.")
-    from vedit.app.media.gif import Settings
     from vedit.media.limits import environment_limits, parse_limits
+    from vedit.media.options import ReadOptions
 
     voice = Voice(common["quiet"])
     typed = {name for name in ("tile", "style") if click.get_current_context().get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE}
@@ -74,22 +78,22 @@ def command(input: str, output: str | None, grid: tuple[int, int] | None, tile: 
         voice.say("--tile changes nothing: it is for contact sheets, which -o writes without --frame")
     if "style" in typed and output is not None:
         voice.say("--style changes nothing: it is for the terminal, and -o writes a picture")
-    settings = Settings(limits=parse_limits(common["limits"], environment_limits()), strict=common["strict"], warn=voice.named(input))
+    read, warn = ReadOptions(limits=parse_limits(common["limits"], environment_limits()), strict=common["strict"]), voice.named(input)
     if output is None:
-        _show(input, settings, frame, style)
+        _show(input, read, warn, frame, style)
     else:
         overwrite = True if common["overwrite"] else False if common["keep"] else None
-        _write(input, settings, output, overwrite, frame, grid or (4, 3), tile)
+        _write(input, read, warn, output, overwrite, frame, grid or (4, 3), tile)
 
 
-def _show(name: str, settings: Any, number: int | None, style: str) -> None:
+def _show(name: str, read: ReadOptions, warn: Callable[[str], None], number: int | None, style: str) -> None:
     """Play in a terminal; one frame elsewhere, or when it is asked for."""
     from vedit.app.media import preview
 
     is_terminal = sys.stdout.isatty()
     style = style if style != "auto" else preview.terminal_style(os.environ) if is_terminal else "blocks"
     columns, lines = shutil.get_terminal_size()
-    with preview.opened(name, settings) as (_, shots):
+    with preview.opened(name, read, warn) as (_, shots):
         if number is None and is_terminal:
             preview.play(shots, sys.stdout, style, columns, max(1, lines - 1))
         else:
@@ -98,7 +102,9 @@ def _show(name: str, settings: Any, number: int | None, style: str) -> None:
             sys.stdout.flush()
 
 
-def _write(name: str, settings: Any, output: str, overwrite: bool | None, number: int | None, grid: tuple[int, int], tile: int) -> None:
+def _write(
+    name: str, read: ReadOptions, warn: Callable[[str], None], output: str, overwrite: bool | None, number: int | None, grid: tuple[int, int], tile: int
+) -> None:
     """One frame, or a contact sheet, as a picture."""
     from vedit.app.media import preview
     from vedit.media.atomic import check_output, open_output
@@ -107,7 +113,7 @@ def _write(name: str, settings: Any, output: str, overwrite: bool | None, number
     if output == "-" and sys.stdout.isatty():
         raise UsageError("a picture would go to the terminal.", "", "Name a file with -o, or leave out -o to draw it")
     check_output(output, (name,), overwrite)
-    with preview.opened(name, settings, is_counted=number is None) as (clip, shots):
+    with preview.opened(name, read, warn, is_counted=number is None) as (clip, shots):
         picture = preview.contact_sheet(clip, shots, *grid, tile) if number is None else preview.pick(shots, number).picture
     with open_output(output) as stream:
         preview.save_picture(picture, stream, format)

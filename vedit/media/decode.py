@@ -11,7 +11,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from queue import SimpleQueue
 from typing import BinaryIO
@@ -20,32 +20,14 @@ from vedit.errors import InputError
 from vedit.media.closing import ClosingFrames
 from vedit.media.ffmpeg import Child, MovieFacts, VideoFacts, measure, probe
 from vedit.media.frames import Audio, Clip, Frames, SoundTrack
-from vedit.media.light import DEFAULT_CURVE, HDR, PEAK_NITS, Light, matrix_of, parse_light, to_sdr
+from vedit.media.light import HDR, PEAK_NITS, Light, matrix_of, parse_light, to_sdr
 from vedit.media.limits import Limits
 from vedit.media.nut import NutReader, SoundSource, cut_sound
+from vedit.media.options import ReadOptions
 from vedit.media.timing import rounded
 
 FASTEST_TEMPO, SLOWEST_TEMPO = 2, Fraction(1, 2)  # one atempo filter that is faster skips sound
 NOTHING_HEARD = "none"  # ffmpeg's name of a codec that it does not know
-
-
-@dataclass(frozen=True)
-class ReadOptions:
-    """What to read of a video; frames outside `start_s` and `duration_s` may be left out.
-
-    Time stamps stay those of the source. scale: (width, height) to scale to, None in one place for the
-    aspect. fps: a faster constant rate is thinned out to this one. is_quick: the
-    fastest conversion to RGB, which does not interpolate colour between its samples. tonemap: one of
-    `light.CURVES`, for HDR. wants_planes: give "yuv" frames where the film is stored so.
-    """
-
-    start_s: Fraction = Fraction(0)
-    duration_s: Fraction | None = None
-    scale: tuple[int | None, int | None] | None = None
-    fps: Fraction | None = None
-    is_quick: bool = False
-    tonemap: str = DEFAULT_CURVE
-    wants_planes: bool = False
 
 
 def read_video(
@@ -55,7 +37,6 @@ def read_video(
     *,
     format: str | None = None,
     sound_path: str | None = None,
-    limits: Limits = Limits(),
     warn: Callable[[str], None] = lambda message: None,
 ) -> tuple[Clip, Frames]:
     """Decode a video: rotated and scaled to square pixels as a player shows it, "rgb" or "rgba".
@@ -76,6 +57,7 @@ def read_video(
     if facts.duration_s is not None and 0 < facts.duration_s <= options.start_s:
         raise InputError(f"the part begins at {float(options.start_s):g} s, behind the end at {float(facts.duration_s):g} s.")
     width, height = _fit(video.shown, options.scale)
+    limits = options.limits
     limits.check("canvas", video.width * video.height, f"a frame of {video.width}x{video.height}")
     limits.check("canvas", width * height, f"a frame of {width}x{height}")
     os.lseek(file.fileno(), 0, os.SEEK_SET)

@@ -13,7 +13,6 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import IO, Any, BinaryIO
 
@@ -25,6 +24,7 @@ from vedit.media.frames import Audio, Clip, Frame, Frames
 from vedit.media.light import Light
 from vedit.media.mkv import MkvWriter
 from vedit.media.nut import SoundSource, cut_sound
+from vedit.media.options import WriteOptions
 from vedit.media.planes import even
 from vedit.media.raw import flatten
 from vedit.media.timing import at_constant_rate, playable
@@ -34,31 +34,14 @@ LONG_S = 3600  # a frame of an hour; formats begin to fail at about two, by the 
 LARGEST = {"libx264": ("H.264", 16384), "libvpx-vp9": ("VP9", 65534), "mpeg2video": ("MPEG-2", 16382)}  # longest side that an encoder takes
 
 
-@dataclass(frozen=True)
-class WriteOptions:
-    """How to write a video.
-
-    even: what to do with odd sizes, which 4:2:0 video cannot have: "pad" repeats the last row or
-    column, "crop" leaves it out, "scale" stretches the picture to the even size above.
-    background: shown where the clip is transparent. repeat: play the clip this many times.
-    comment: a tag of the file.
-    """
-
-    crf: int | None = None
-    preset: str = "medium"
-    even: str = "pad"
-    background: str = "white"
-    repeat: int = 1
-    keep_audio: bool = True
-    comment: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.even not in ("pad", "crop", "scale"):
-            raise UsageError(f"--even {self.even} is unknown.", "It is one of: pad, crop, scale.")
-        if self.repeat < 1:
-            raise UsageError(f"--repeat {self.repeat} is impossible.", "A clip plays at least once.")
-        if self.crf is not None and not 0 <= self.crf <= 63:
-            raise UsageError(f"--crf {self.crf} is out of range.", "It is 0 (exact) to 51, for webm to 63; 18 looks like the source.")
+def check(options: WriteOptions) -> None:
+    """Raise UsageError for options of films that are unknown or out of range."""
+    if options.even not in ("pad", "crop", "scale"):
+        raise UsageError(f"--even {options.even} is unknown.", "It is one of: pad, crop, scale.")
+    if options.repeat < 1:
+        raise UsageError(f"--repeat {options.repeat} is impossible.", "A clip plays at least once.")
+    if options.crf is not None and not 0 <= options.crf <= 63:
+        raise UsageError(f"--crf {options.crf} is out of range.", "It is 0 (exact) to 51, for webm to 63; 18 looks like the source.")
 
 
 def write_video(clip: Clip, frames: Frames, path: str, format: str, options: WriteOptions = WriteOptions(), *, shown: str | None = None) -> int:
@@ -68,6 +51,7 @@ def write_video(clip: Clip, frames: Frames, path: str, format: str, options: Wri
     a temporary name and rename it: nothing here is atomic. shown: the name for messages.
     Raises OutputError with ffmpeg's last line when the encoder fails.
     """
+    check(options)
     try:
         return _write_video(clip, frames, path, CONTAINERS[format], options)
     except OutputError as error:
@@ -273,7 +257,7 @@ def _feed(child: Child, clip: Clip, first: Frame, frames: Frames, size: tuple[in
             if frame.kind == "yuv":
                 picture = frame.pixels.made_even(size, options.even)
             else:
-                picture = even(flatten(frame.pixels, options.background), size, options.even)
+                picture = even(flatten(frame.pixels, options.background or "white"), size, options.even)
             writer.write_frame(frame.pts, frame.duration, picture)
             count, longest = count + 1, max(longest, frame.duration)
             frame = next(frames, None)

@@ -210,7 +210,7 @@ class Clip:
     blocks: metadata that stands before the first image; `Frame.before` holds later ones.
     tail: metadata after the last image; filled by the reader once the last frame has left it.
     frames_hint, duration_hint: number of frames and ticks in all, where the source told.
-    limits: for those who make images that the source does not have.
+    limits: for those who make images that the source does not have. jobs: threads that a stage may use.
     labels: tags and chapters of a film. subtitles: how many tracks of them it has; none is ever written.
     light: what the planes of "yuv" frames mean; None for others.
     """
@@ -233,6 +233,7 @@ class Clip:
     light: Light | None = None
     warn: Callable[[str], None] = lambda message: None
     limits: Limits = NO_OPTIONS
+    jobs: int = 1
 
     @property
     def canvas(self) -> Rect:

@@ -11,14 +11,14 @@ import stat
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from fractions import Fraction
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from vedit.errors import InputError, UsageError, nearest, reason_of
 from vedit.media.closing import ClosingFrames
 from vedit.media.formats import FORMATS, LOOK, PICTURES, STREAMS, VIDEO, format_of
 from vedit.media.frames import Clip, Frames
 from vedit.media.limits import Limits
+from vedit.media.options import ReadOptions, WriteOptions
 from vedit.media.pictures import kind_of
 
 
@@ -36,34 +36,42 @@ def sniff(start: bytes) -> str:
 # --- reading -------------------------------------------------------------------------------------
 
 
+class _Input(NamedTuple):
+    """An opened input on its way to a reader. start: what has been read of it; what else is opened for it closes with `opened`."""
+
+    name: str
+    stream: BinaryIO
+    start: bytes
+    read: ReadOptions
+    warn: Callable[[str], None]
+    opened: ExitStack
+
+    @property
+    def manners(self) -> dict[str, Any]:
+        return {"limits": self.read.limits, "warn": self.warn}
+
+
 def open_clip(
     name: str,
+    read: ReadOptions = ReadOptions(),
     *,
     stream: BinaryIO | None = None,
     start: bytes = b"",
-    format: str | None = None,
-    rate: Fraction | None = None,
-    size: tuple[int, int] | None = None,
-    raw_info: str | None = None,
-    limits: Limits = Limits(),
     warn: Callable[[str], None] = lambda message: None,
-    **video: Any,
 ) -> tuple[Clip, ClosingFrames, str]:
-    """Open a clip: its facts, its frames, and their kind ("packed" for GIF, "yuv" for film when `wants_planes` asks so, else "rgba").
+    """Open a clip: its facts, its frames, and their kind ("packed" for GIF, "yuv" for film when `read.wants_planes` asks so, else "rgba").
 
     name: a path, "-" for standard input, or a folder of pictures. stream: the opened input, raw,
     of which `start` has been read already; without it `name` is opened.
-    format: skips the look at the first bytes; needed for rgb24 and rgba, with `size` and `rate` or
-    with `raw_info`, a file that `--raw-info` wrote. rate is also that of a folder.
-    video: fields of `decode.ReadOptions`, which only a video file heeds.
     The input is closed when the frames are exhausted or closed, unless it was handed in.
     """
+    format, limits = read.format, read.limits
     if format is not None and format not in FORMATS:
         raise UsageError(f"the format {format} is unknown{nearest(format, FORMATS)}", f"The formats are: {', '.join(FORMATS)}.")
     if stream is None and name != "-" and os.path.isdir(name):
         from vedit.media.sequence import read_folder
 
-        clip, frames = read_folder(name, rate=rate, limits=limits, warn=warn)
+        clip, frames = read_folder(name, rate=read.rate, limits=limits, warn=warn)
         return clip, ClosingFrames(frames, lambda: None), "rgba"
     with ExitStack() as opened:
         if stream is None:
@@ -71,7 +79,7 @@ def open_clip(
         if not start:
             start = _first_bytes(stream)
         kind = format if format in STREAMS else sniff(start) if format in (None, *PICTURES, *VIDEO, "folder") else str(format)
-        clip, frames = _read(kind, name, stream, start, (rate, size, raw_info, format), limits, warn, video, opened)
+        clip, frames = _read(kind, _Input(name, stream, start, read, warn, opened))
         interrupt = getattr(frames, "interrupt", None)
         if kind not in ("gif", "picture"):  # those count by themselves
             if hasattr(frames, "close"):
@@ -118,91 +126,80 @@ def _first_bytes(stream: BinaryIO) -> bytes:
     return start
 
 
-def _read(
-    kind: str,
-    name: str,
-    stream: BinaryIO,
-    start: bytes,
-    raw: tuple[Fraction | None, tuple[int, int] | None, str | None, str | None],
-    limits: Limits,
-    warn: Callable[[str], None],
-    video: dict[str, Any],
-    opened: ExitStack,
-) -> tuple[Clip, Frames]:
+def _read(kind: str, given: _Input) -> tuple[Clip, Frames]:
     """Read a format whose name is known; what ours cannot read goes to ffmpeg."""
+    name, stream, start = given.name, given.stream, given.start
     if not start:
         raise InputError("empty file.")
     if kind == "gif":
         from vedit.media.gif import GifReader
 
-        gif = GifReader(lambda count: stream.read(count) or b"", name, start, limits=limits, warn=warn)
+        gif = GifReader(lambda count: stream.read(count) or b"", name, start, **given.manners)
         return gif.clip, gif.frames()
     if kind == "nut":
         from vedit.media.bytesource import NotOurs
         from vedit.media.nut import NutReader
 
         try:
-            nut = NutReader(stream, name, start, limits=limits, warn=warn)
+            nut = NutReader(stream, name, start, **given.manners)
             return nut.clip, nut.frames()
         except NotOurs as error:
-            return _read_video(name, stream, error.taken, "nut", limits, warn, video, opened)
+            return _read_video(given._replace(start=error.taken), "nut")
     if kind in ("y4m", "mono"):
         from vedit.media.bytesource import NotOurs
         from vedit.media.raw import Y4mReader
 
         try:
-            y4m = Y4mReader(stream, name, start, limits=limits, warn=warn)
+            y4m = Y4mReader(stream, name, start, **given.manners)
             return y4m.clip, y4m.frames()
         except NotOurs as error:
-            return _read_video(name, stream, error.taken, "yuv4mpegpipe", limits, warn, video, opened)
+            return _read_video(given._replace(start=error.taken), "yuv4mpegpipe")
     if kind in ("rgb24", "rgba"):
         from vedit.media.raw import RawReader
 
-        bare = RawReader(stream, _raw_info(kind, *raw[:3]), name, start, limits=limits, warn=warn)
+        bare = RawReader(stream, _raw_info(kind, given.read), name, start, **given.manners)
         return bare.clip, bare.frames()
     if kind == "picture":
         from vedit.media.sequence import read_picture
 
-        file = _seekable(stream, start, opened, limits)
-        return read_picture(file, name, limits=limits, warn=warn)
-    return _read_video(name, stream, start, None, limits, warn, video, opened)
+        return read_picture(_seekable(given), name, **given.manners)
+    return _read_video(given)
 
 
-def _raw_info(format: str, rate: Fraction | None, size: tuple[int, int] | None, raw_info: str | None) -> Any:
+def _raw_info(format: str, read: ReadOptions) -> Any:
     from vedit.documents import read_bytes
     from vedit.media.raw import RAW_INFO, RawInfo
 
-    if raw_info is not None:
-        return RawInfo.from_json(read_bytes(raw_info, RAW_INFO), raw_info)
-    if size is None or rate is None:
-        missing = " and ".join(option for option, value in (("--size WxH", size), ("--rate R", rate)) if value is None)
+    if read.raw_info is not None:
+        return RawInfo.from_json(read_bytes(read.raw_info, RAW_INFO), read.raw_info)
+    if read.size is None or read.rate is None:
+        missing = " and ".join(option for option, value in (("--size WxH", read.size), ("--rate R", read.rate)) if value is None)
         raise UsageError(
             f"raw {format} frames do not tell their size or rate.",
             f"Give {missing}, or --raw-info FILE with what the writer told.",
             f"Example: vedit convert -f {format} --size 640x480 --rate 25 in.raw -o out.mp4",
         )
-    return RawInfo(*size, rate, format)
+    return RawInfo(*read.size, read.rate, format)
 
 
-def _read_video(
-    name: str, stream: BinaryIO, start: bytes, format: str | None, limits: Limits, warn: Callable[[str], None], video: dict[str, Any], opened: ExitStack
-) -> tuple[Clip, Frames]:
-    from vedit.media.decode import ReadOptions, read_video
+def _read_video(given: _Input, container: str | None = None) -> tuple[Clip, Frames]:
+    from vedit.media.decode import read_video
     from vedit.media.ffmpeg import refuse_playlist
 
-    refuse_playlist(start)
-    file = _seekable(stream, start, opened, limits)
-    return read_video(file, name, ReadOptions(**video), format=format, sound_path=_path_of(file, name), limits=limits, warn=warn)
+    refuse_playlist(given.start)
+    file = _seekable(given)
+    return read_video(file, given.name, given.read, format=container, sound_path=_path_of(file, given.name), warn=given.warn)
 
 
-def _seekable(stream: BinaryIO, start: bytes, opened: ExitStack, limits: Limits) -> BinaryIO:
+def _seekable(given: _Input) -> BinaryIO:
     """The whole input as a file at its start: a pipe is copied to a temporary file first."""
+    stream = given.stream
     if stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
         stream.seek(0)
         return stream
     from vedit.media.bytesource import spool
 
-    return opened.enter_context(spool(stream, start, limits))
+    return given.opened.enter_context(spool(stream, given.start, given.read.limits))
 
 
 def _path_of(file: BinaryIO, name: str) -> str | None:
@@ -234,41 +231,22 @@ def seekable_output(path: str) -> Iterator[BinaryIO]:
         shutil.copyfileobj(spool, stream, 1 << 20)
 
 
-def write_clip(
-    clip: Clip,
-    frames: Frames,
-    output: str,
-    *,
-    format: str | None = None,
-    rate: Fraction | None = None,
-    background: str | None = None,
-    quality: int | None = None,
-    raw_info: str | None = None,
-    keep_audio: bool = True,
-    overwrite: bool = False,
-    **video: Any,
-) -> int:
-    """Write composed frames (packed ones for GIF); returns how many. The output appears complete.
-
-    format: one of FORMATS, None to go by the name. rate: of formats with a constant one.
-    background: shown where the clip is transparent and the format is not: black in
-    y4m and rgb24, white in video. raw_info: a file for the JSON line about raw frames, which
-    otherwise goes to standard error. video: fields of `encode.WriteOptions`.
-    """
-    format = format_of(output) if format in (None, "video", "picture") else format
+def write_clip(clip: Clip, frames: Frames, output: str, write: WriteOptions = WriteOptions()) -> int:
+    """Write composed frames (packed ones for GIF); returns how many. The output appears complete."""
+    format = format_of(output) if write.format in (None, "video", "picture") else str(write.format)
     flush = output == "-"
-    if background:
+    if write.background:
         from vedit.media.raw import parse_colour
 
-        parse_colour(background)  # before any work, and also where nothing is transparent
+        parse_colour(write.background)  # before any work, and also where nothing is transparent
     if format in VIDEO:
-        return _write_video(clip, frames, output, str(format), {**video, "keep_audio": keep_audio, **({"background": background} if background else {})})
+        return _write_video(clip, frames, output, format, write)
     if format == "folder":
         from vedit.media.sequence import write_folder
 
-        return write_folder(clip, frames, output, overwrite=overwrite)
+        return write_folder(clip, frames, output, overwrite=write.overwrite)
     if format in PICTURES:
-        return _write_picture(clip, frames, output, str(format), quality)
+        return _write_picture(clip, frames, output, format, write.quality)
     from vedit.media.atomic import open_output
 
     with open_output(output) as stream:
@@ -280,13 +258,14 @@ def write_clip(
             from vedit.media.decode import pcm
             from vedit.media.nut import write_nut
 
-            with pcm(clip if keep_audio else clip.but(audio=None)) as sound:
+            with pcm(clip if write.keep_audio else clip.but(audio=None)) as sound:
                 return write_nut(clip, frames, stream, sound=sound, flush=flush)
         from vedit.media import raw
 
+        background = write.background or "black"
         if format in ("y4m", "mono"):
-            return raw.write_y4m(clip, frames, stream, mono=format == "mono", rate=rate, background=background or "black", flush=flush)
-        return raw.write_raw(clip, frames, stream, str(format), rate=rate, background=background or "black", tell=_teller(raw_info), flush=flush)
+            return raw.write_y4m(clip, frames, stream, mono=format == "mono", rate=write.rate, background=background, flush=flush)
+        return raw.write_raw(clip, frames, stream, format, rate=write.rate, background=background, tell=_teller(write.raw_info), flush=flush)
 
 
 def _teller(path: str | None) -> Callable[[str], None]:
@@ -304,14 +283,14 @@ def _teller(path: str | None) -> Callable[[str], None]:
     return tell
 
 
-def _write_video(clip: Clip, frames: Frames, output: str, format: str, options: dict[str, Any]) -> int:
+def _write_video(clip: Clip, frames: Frames, output: str, format: str, write: WriteOptions) -> int:
     from vedit.media.atomic import atomic_path, is_special
-    from vedit.media.encode import WriteOptions, write_video
+    from vedit.media.encode import write_video
 
     if output == "-" or is_special(output):
-        return write_video(clip, frames, output, format, WriteOptions(**options))
+        return write_video(clip, frames, output, format, write)
     with atomic_path(output) as part:
-        return write_video(clip, frames, part, format, WriteOptions(**options), shown=output)
+        return write_video(clip, frames, part, format, write, shown=output)
 
 
 def _write_picture(clip: Clip, frames: Frames, output: str, format: str, quality: int | None) -> int:

@@ -15,7 +15,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, Protocol
 
-from vedit.media.frames import Clip, Frames
+from vedit.media.frames import Clip, Frame, Frames
+from vedit.media.limits import Limits
+from vedit.media.options import QuantiseOptions
 
 # What one image costs, in units of unpacking one; measured in benchmarks/, only the order matters.
 CONVERSIONS = {
@@ -106,3 +108,44 @@ def connect(clip: Clip, frames: Frames, steps: Sequence[Step], converters: dict[
         else:
             frames = converters[step.name](clip, frames)
     return clip, frames
+
+
+def converters(limits: Limits, hurt: Callable[[str], None], jobs: int = 1, colours: QuantiseOptions = QuantiseOptions()) -> dict[str, Converter]:
+    """The conversions between kinds of frame; each imports what it needs when a plan holds it.
+
+    hurt: told of damaged pixels. jobs: threads for the frames of the clip.
+    """
+
+    def unpack(clip: Clip, frames: Frames) -> Frames:
+        from vedit.media import lzw
+
+        return lzw.unpack(clip, frames, limits=limits, hurt=hurt, jobs=jobs)
+
+    def pack(clip: Clip, frames: Frames) -> Frames:
+        from vedit.media import lzw
+
+        return lzw.pack(clip, frames, jobs=jobs)
+
+    def compose(clip: Clip, frames: Frames) -> Frames:
+        from vedit.media import compose
+
+        return compose.compose(clip, frames)
+
+    def quantise(clip: Clip, frames: Frames) -> Frames:
+        from vedit.media.quantise import quantise
+
+        return _primed(quantise(clip, frames, colours, jobs))
+
+    return {"unpack": unpack, "pack": pack, "compose": compose, "quantise": quantise}
+
+
+def _primed(frames: Frames) -> Frames:
+    """Draw the first frame now: the quantiser then has set the clip's palette for who comes next."""
+    first = next(frames, None)
+    return iter(()) if first is None else _behind(first, frames)
+
+
+def _behind(first: Frame, frames: Frames) -> Frames:
+    """A generator, unlike `itertools.chain`: closing it closes the frames."""
+    yield first
+    yield from frames

@@ -7,6 +7,7 @@ from fractions import Fraction
 from typing import Any
 
 from vedit.errors import InputError
+from vedit.media.limits import Limits
 
 
 def probe_video(name: str, start: bytes = b"") -> dict[str, Any]:
@@ -19,7 +20,7 @@ def probe_video(name: str, start: bytes = b"") -> dict[str, Any]:
 
     kind = sniff(start)
     if kind == "picture":
-        return _probe_frames(name, kind)
+        return probe_frames(name, kind)
     return _probe_movie(name, start)
 
 
@@ -65,12 +66,13 @@ def _probe_movie(name: str, start: bytes) -> dict[str, Any]:
     }
 
 
-def _probe_frames(name: str, kind: str) -> dict[str, Any]:
-    """An animated PNG or WebP, or a still picture: told by reading it through."""
+def probe_frames(name: str, kind: str, limits: Limits = Limits()) -> dict[str, Any]:
+    """An animated PNG or WebP, a still picture, or a folder of pictures: told by reading it through."""
     from vedit.media.open import open_clip
+    from vedit.media.options import ReadOptions
 
     damage: list[str] = []
-    clip, frames, _ = open_clip(name, warn=damage.append)
+    clip, frames, _ = open_clip(name, ReadOptions(limits=limits), warn=damage.append)
     images = ticks = 0
     durations: set[int] = set()
     transparency = False
@@ -91,10 +93,17 @@ def _probe_frames(name: str, kind: str) -> dict[str, Any]:
         "loop": clip.loop,
         "rate": {"avg": _number(images / seconds) if seconds else None, "const": len(durations) == 1},
         "transparency": transparency,
-        "bytes": os.path.getsize(name),
+        "bytes": _bytes_of(name),
         "damage": damage,
         "trailing_bytes": 0,
     }
+
+
+def _bytes_of(name: str) -> int:
+    """The size of a file, or of all files in a folder."""
+    if not os.path.isdir(name):
+        return os.path.getsize(name)
+    return sum(entry.stat().st_size for entry in os.scandir(name) if entry.is_file())
 
 
 def _number(value: Fraction | None) -> float | None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import IO, Any, NamedTuple
 
 from PIL import Image, ImageChops
@@ -19,6 +18,7 @@ from PIL import Image, ImageChops
 from vedit.errors import UsageError
 from vedit.media.frames import Clip, Frame, Frames, Palette, Rect
 from vedit.media.memory import threads_for
+from vedit.media.options import QuantiseOptions
 from vedit.media.palettes import IS_ZERO, SAMPLE, Sample, Table, distance, distinct, lookup, most_used, sample, split, with_blends
 from vedit.media.window import ordered_map
 
@@ -36,26 +36,13 @@ BYTE_PIXELS = 10  # a byte of palette weighs as much as a bit on so many pixels,
 NOT_ZERO = [0] + [255] * 255
 
 
-@dataclass(frozen=True)
-class QuantiseOptions:
-    """How full colour becomes palette colours.
-
-    palette: "auto" keeps the source's colours where they are good enough, "keep" always,
-    "global" makes one palette for the clip (reads it twice), "frame" makes one per frame.
-    colors: most colours of a palette, 2 to 256; the transparent entry is extra up to 256.
-    dither: "none", "bayer" or "fs" (Floyd-Steinberg).
-    """
-
-    palette: str = "auto"
-    colors: int = 256
-    dither: str = "none"
-
-    def __post_init__(self) -> None:
-        for name, value, allowed in (("palette", self.palette, PALETTES), ("dither", self.dither, DITHERS)):
-            if value not in allowed:
-                raise UsageError(f"--{name} {value} is unknown.", f"It is one of: {', '.join(allowed)}.")
-        if not 2 <= self.colors <= 256:
-            raise UsageError(f"--colors {self.colors} is out of range.", "A GIF palette holds 2 to 256 colours.")
+def check(options: QuantiseOptions) -> None:
+    """Raise UsageError for options that are unknown or out of range."""
+    for name, value, allowed in (("palette", options.palette, PALETTES), ("dither", options.dither, DITHERS)):
+        if value not in allowed:
+            raise UsageError(f"--{name} {value} is unknown.", f"It is one of: {', '.join(allowed)}.")
+    if not 2 <= options.colors <= 256:
+        raise UsageError(f"--colors {options.colors} is out of range.", "A GIF palette holds 2 to 256 colours.")
 
 
 def quantise(clip: Clip, frames: Frames, options: QuantiseOptions = QuantiseOptions(), jobs: int = 1) -> Frames:
@@ -65,8 +52,9 @@ def quantise(clip: Clip, frames: Frames, options: QuantiseOptions = QuantiseOpti
     palette before that frame is given; frames with another one carry their own. Each frame after
     the first covers only what changed, with a transparent index for pixels that stay; a frame
     without change is one transparent pixel. Disposal is 1, or 2 where pixels turn transparent.
-    The result does not depend on `jobs`.
+    The result does not depend on `jobs`. Raises UsageError for options that are unknown.
     """
+    check(options)
     planned = _Director(clip, options).plan(frames)
     threads = threads_for(PAINTED_BYTES * clip.canvas.area, jobs, clip.limits)
     painted = ordered_map(_Painter(clip, options.dither), planned, threads)

@@ -140,7 +140,7 @@ class Resize:
 
     With filter "nearest" it works on index frames: the composed result equals the nearest resize of
     the composed canvas. Other filters resample the canvas with premultiplied alpha, and only
-    the part of it that changed. `jobs`: threads for that.
+    the part of it that changed, on the clip's `jobs` threads.
     """
 
     name = "resize"
@@ -157,7 +157,6 @@ class Resize:
         keep_aspect: bool | None = None,
         filter: str = "bilinear",
         only_shrink: bool | None = False,
-        jobs: int = 1,
     ) -> None:
         sides = [None if side == -1 else side for side in (size or (width, height))]
         self.width, self.height = sides
@@ -166,12 +165,11 @@ class Resize:
         self.keep_aspect = keep_aspect
         self.filter = filter
         self.only_shrink = bool(only_shrink)
-        self.jobs = jobs
         self.accepts: tuple[str, ...] = ("index", "rgba") if filter == "nearest" else ("rgba",)
 
     def open(self, clip: Clip) -> Clip:
         self.canvas = clip.canvas
-        self.limits = clip.limits
+        self.limits, self.jobs = clip.limits, clip.jobs
         self.palette = clip.palette
         self.target = self.resolve(clip.width, clip.height)
         if max(self.target.full_width, self.target.full_height) > LARGEST_SIDE:

@@ -12,8 +12,8 @@ from tests.app.conftest import job
 from vedit.app.clips import Selection, read_pixels
 from vedit.app.edit.ablate import ablate, ablations, table_text
 from vedit.app.edit.video import edit_video
-from vedit.app.media.gif import Settings
 from vedit.errors import UsageError
+from vedit.media.run import Settings
 from vedit.models.sd.model import Model
 
 GLP = {"iterations": 3, "guidance": 3.0, "lr": 0.2}

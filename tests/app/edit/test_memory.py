@@ -17,10 +17,10 @@ from vedit.app.edit.explain import explain
 from vedit.app.edit.memory import check_memory, need_of
 from vedit.app.edit.video import edit_video
 from vedit.app.edit.windows import Edit
-from vedit.app.media.gif import Settings
 from vedit.diffusion.memory import Live, codec_peak, network_peak
 from vedit.diffusion.sample import Stream, branch_names, predict
 from vedit.errors import MemoryBudgetError
+from vedit.media.run import Settings
 from vedit.methods.base import bound
 from vedit.models.sd.model import Model
 from vedit.models.sd.network import weight_bytes

@@ -23,10 +23,10 @@ from vedit.app.edit.invert import InversionSettings, invert_video, measure
 from vedit.app.edit.job import Job, job_of
 from vedit.app.edit.unfinished import Windows
 from vedit.app.edit.video import edit_video
-from vedit.app.media.gif import Settings
 from vedit.diffusion.artefact import Artefact
 from vedit.diffusion.null_text import NullText
 from vedit.errors import ModelError, UsageError
+from vedit.media.run import Settings
 from vedit.models.sd.model import Model
 from vedit.pixels import from_bytes, to_bytes
 

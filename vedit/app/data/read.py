@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from vedit.app.clips import even_delays
-from vedit.app.media.convert import FolderSource
-from vedit.app.media.gif import Settings, Source, converters
 from vedit.data.layout import Pictures
 from vedit.errors import InputError, VeditError
 from vedit.media.frames import Clip, Frames
-from vedit.media.pipeline import connect, plan
+from vedit.media.options import ReadOptions
+from vedit.media.source import opened, silent
 from vedit.media.timing import playable, rounded
 
 FRAME_FILES_RATE = Fraction(8)  # frames a second of a folder of pictures, which has no times: V2VBench's
@@ -42,25 +41,16 @@ class Cut(NamedTuple):
 
 
 @contextmanager
-def composed(name: str, **read: Any) -> Iterator[tuple[Clip, Frames]]:
+def shown(name: str, read: ReadOptions = ReadOptions()) -> Iterator[tuple[Clip, Frames]]:
     """A clip, or a folder of pictures, as whole RGBA or RGB frames with the times that players show.
 
-    read: options of `media.open.open_clip`.
     Raises InputError behind the last frame of a clip that is damaged: a data set is no place for half a clip.
     """
     damage: list[str] = []
-    settings = Settings(read=read, warn=lambda message: None if HARMLESS in message else damage.append(message))
-    with ExitStack() as stack:
-        if os.path.isdir(name):
-            source: Any = FolderSource(name, settings._replace(read={**read, "rate": FRAME_FILES_RATE}))
-        else:
-            source = Source(name, settings, stack)
-            source.spool()
-            source.scan(touches_pixels=True)
-        clip, frames, kind, hurt = source.open()
-        steps = plan((), "packed" if kind == "packed" else "rgba", "rgba")
-        clip, frames = connect(clip, frames, steps, converters(settings, hurt))
-        clip.warn = lambda message: None  # that delays of 0 play as 10 cs is no damage
+    if os.path.isdir(name):
+        read = read._replace(rate=FRAME_FILES_RATE)
+    with opened(name, read, lambda message: None if HARMLESS in message else damage.append(message)) as (clip, frames):
+        clip.warn = silent  # that delays of 0 play as 10 cs is no damage
         yield clip, playable(clip, frames)
     if damage:
         raise InputError(f"{damage[0].rstrip('.')}: the clip is damaged.")
@@ -68,7 +58,7 @@ def composed(name: str, **read: Any) -> Iterator[tuple[Clip, Frames]]:
 
 def times(name: str) -> list[Fraction]:
     """When each frame of a clip ends, in seconds."""
-    with composed(name, scale=(16, 16)) as (clip, frames):  # a video is scaled by its decoder: only times are wanted
+    with shown(name, ReadOptions(scale=(16, 16))) as (clip, frames):  # a video is scaled by its decoder: only times are wanted
         ends = [(frame.pts + frame.duration) * clip.timebase for frame in frames]
     if not ends:
         raise InputError("the clip has no frames.")
@@ -124,7 +114,7 @@ def _stacked(name: str, numbers: list[int], cut: Cut) -> Any:
 
     wanted = set(numbers)
     kept: dict[int, Any] = {}
-    with composed(name) as (_, frames):
+    with shown(name) as (_, frames):
         for number, frame in enumerate(frames):
             if number in wanted:
                 kept[number] = np.asarray(fitted(frame.pixels, cut))

@@ -14,7 +14,7 @@ import numpy as np
 from vedit.app.batch import expand
 from vedit.app.clips import even_delays
 from vedit.app.data.build import SetPlan, Summary, build, limited, open_folder
-from vedit.app.data.read import Cut, composed, read_cut, reader, times
+from vedit.app.data.read import Cut, read_cut, reader, shown, times
 from vedit.app.watch import Watch, unwatched
 from vedit.data import folder, moving_mnist, msrvtt, table, v2vbench
 from vedit.data.layout import ROWS, Item, Pictures, as_lines, clip_name, file_stamp, read_captions, read_rows, tidy, unique
@@ -177,7 +177,7 @@ def inspect(path: str) -> folder.Inspection:
     from PIL import Image
 
     ends = times(path)
-    with composed(path) as (clip, frames):
+    with shown(path) as (clip, frames):
         size = clip.width, clip.height
         del frames
     pictures = [Image.fromarray(frame) for frame in read_cut(path, Cut(frames=folder.SAMPLES, size=(72, 64))).frames_FYX3]

@@ -18,10 +18,10 @@ from vedit.app.edit.job import Job
 from vedit.app.edit.memory import check_memory
 from vedit.app.edit.video import check_job, in_a_row, write_result
 from vedit.app.edit.windows import Edit, since
-from vedit.app.media.gif import Settings
 from vedit.app.record import peak_memory_mib, write_record
 from vedit.app.watch import Watch, unwatched
 from vedit.errors import UsageError
+from vedit.media.run import Settings
 from vedit.metrics.psnr import CEILING
 from vedit.pixels import from_bytes, mean_square, psnr
 

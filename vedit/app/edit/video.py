@@ -8,17 +8,18 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vedit import methods
-from vedit.app.clips import MadeSource, Pixels, blank_frames, every_frame, frames_of, read_pixels
+from vedit.app.clips import Pixels, blank_frames, every_frame, frames_of, read_pixels
 from vedit.app.edit.invert import check_prompt
 from vedit.app.edit.job import Job
 from vedit.app.edit.memory import check_memory
 from vedit.app.edit.windows import Edit, since
-from vedit.app.media.gif import Report, Settings, edit_clip
 from vedit.app.record import comment_of, embedded, peak_memory_mib, write_record
 from vedit.app.watch import Watch, unwatched
 from vedit.media.atomic import together
 from vedit.media.formats import keeps_sound, output_format
 from vedit.media.frames import Clip, Frame
+from vedit.media.run import Report, Settings, written
+from vedit.media.source import MadeSource
 from vedit.methods.base import read_params
 
 if TYPE_CHECKING:
@@ -55,9 +56,8 @@ def _write_all(job: Job, model: Model, pixels: Pixels, edit: Edit, settings: Set
     report = write_result(job, pixels, edit.result, edit.recipe(), settings)
     if job.preview:
         pair = side_by_side(pixels.shown_FYX3, edit.result)
-        edit_clip(
-            MadeSource(job.input, lambda: frames_of(pixels, pair), settings.warn), job.preview, every_frame(pixels, job.preview, settings), settings, False
-        )
+        source = MadeSource(job.input, lambda: frames_of(pixels, pair), settings.warn)
+        written(source, job.preview, every_frame(pixels, job.preview, settings), settings)
     edit.write_extras(settings)
     edit.spans["write"] = since(begin)
     record = {
@@ -85,8 +85,8 @@ def write_result(job: Job, pixels: Pixels, result_FYX3: np.ndarray, recipe: dict
         return (embedded(clip, recipe) if job.record else clip), frames
 
     if job.record:
-        settings = settings._replace(write={**settings.write, "comment": comment_of(recipe)})
-    report = edit_clip(MadeSource(job.input, made, settings.warn), job.output, every_frame(pixels, job.output, settings), settings, False)
+        settings = settings._replace(write=settings.write._replace(comment=comment_of(recipe)))
+    report = written(MadeSource(job.input, made, settings.warn), job.output, every_frame(pixels, job.output, settings), settings)
     if report.images is not None and report.images < len(result_FYX3):
         settings.warn(f"{job.output} has {report.images} of {len(result_FYX3)} frames: a GIF plays at most 50 a second; to keep all, end its name in .mp4")
     return report

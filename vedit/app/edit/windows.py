@@ -14,14 +14,16 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from vedit import methods
-from vedit.app.clips import MadeSource, Pixels, Selection, blank_frames, every_frame, frames_of, scaled
+from vedit.app.clips import Pixels, Selection, blank_frames, every_frame, frames_of, scaled
 from vedit.app.edit.invert import InversionSettings, cached_inversion, inversion_recipe, usable_inversion, windows
 from vedit.app.edit.unfinished import Windows, name_of
 from vedit.app.masks import EditMask
-from vedit.app.media.gif import Settings, edit_clip
 from vedit.app.record import versions
 from vedit.app.watch import Watch
 from vedit.errors import UsageError
+from vedit.media.options import WriteOptions
+from vedit.media.run import Settings, written
+from vedit.media.source import MadeSource
 from vedit.methods.base import Prepared, Request, Window, read_params
 from vedit.pixels import from_bytes, to_bytes
 
@@ -230,9 +232,10 @@ class Edit:
         if self.job.save_masks and self.masks is not None:
             grey = np.broadcast_to(self.masks[..., None], self.result.shape)
             is_folder = os.path.isdir(self.job.save_masks) or self.job.save_masks.endswith(("/", os.sep))
-            settings = settings._replace(to="folder", write={"overwrite": True}) if is_folder else settings
+            settings = settings._replace(write=WriteOptions(format="folder", overwrite=True)) if is_folder else settings
             timing = every_frame(self.pixels, self.job.save_masks, settings)
-            edit_clip(MadeSource(self.job.input, lambda: frames_of(self.pixels, grey), settings.warn), self.job.save_masks, timing, settings, False)
+            source = MadeSource(self.job.input, lambda: frames_of(self.pixels, grey), settings.warn)
+            written(source, self.job.save_masks, timing, settings)
         if self.job.save_attention:
             maps = {key: torch.cat(parts) for key, parts in self.attention.items()}
             write_heatmaps(self.job.save_attention, maps, self.pixels.shown_FYX3, self.covered)

@@ -22,12 +22,13 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from vedit.app.clips import even_delays, write_frames
-from vedit.app.media.gif import Settings
 from vedit.app.record import peak_memory_mib, versions, write_record
 from vedit.app.watch import Watch, unwatched
 from vedit.documents import Kind, read_text
 from vedit.errors import InputError, ModelError, UsageError, VeditError
 from vedit.media.atomic import open_output, together
+from vedit.media.options import WriteOptions
+from vedit.media.run import Settings
 from vedit.secrecy import without_values
 
 if TYPE_CHECKING:
@@ -216,7 +217,7 @@ def _finish(
             with open_output(path) as stream:  # as it came: not encoded again, and with its sound
                 stream.write(alone)
         else:
-            write_frames(frames, even_delays(len(frames), fps), path, Settings(to=job.to, warn=warn), recipe=carried)
+            write_frames(frames, even_delays(len(frames), fps), path, Settings(write=WriteOptions(format=job.to), warn=warn), recipe=carried)
         if job.record and path != "-":
             write_record(path, record)
     return record

@@ -2,96 +2,54 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
-from contextlib import ExitStack
 from fractions import Fraction
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from vedit.app.media.gif import BuildStages, Report, Settings, Source, edit_clip
-from vedit.errors import UsageError, VeditError
+from vedit.errors import UsageError
 from vedit.media.formats import VIDEO, format_of
-from vedit.media.frames import Clip, Frames
-from vedit.media.open import open_clip
+from vedit.media.options import ReadOptions, WriteOptions
 from vedit.media.pipeline import Stage
+from vedit.media.run import BuildStages, Report, Settings, run_file
 
 
 class Conversion(NamedTuple):
     """What to take from the input, and what to make of it; None leaves a thing as it is.
 
-    to: output format, None to go by the name. source_format, raw_size, raw_rate, raw_info: of an
-    input that does not tell itself. start_s, duration_s: part of the clip, in seconds.
+    start_s, duration_s: part of the clip, in seconds.
     width, height: one of them keeps the aspect. fps: a GIF gets at most so many frames per second
     (None: 25 when the source is faster), other formats exactly so many.
-    tonemap: one of `media.light.CURVES`, for HDR films. write: options of the writer, see `media.open.write_clip`.
     """
 
-    to: str | None = None
-    source_format: str | None = None
-    raw_size: tuple[int, int] | None = None
-    rate: Fraction | None = None
-    raw_info: str | None = None
     start_s: Fraction = Fraction(0)
     duration_s: Fraction | None = None
     width: int | None = None
     height: int | None = None
     fps: Fraction | None = None
-    tonemap: str | None = None
-    write: Mapping[str, Any] = MappingProxyType({})
-
-
-class FolderSource:
-    """A folder of pictures as an input; the counterpart of `app.gif.Source`."""
-
-    is_gif = is_text = False
-    size: int | None = None
-
-    def __init__(self, name: str, settings: Settings) -> None:
-        self.name, self.settings = name, settings
-
-    def spool(self) -> None:
-        """A folder can be read again as it is."""
-
-    def scan(self, touches_pixels: bool) -> None:
-        """Limits are checked when it is opened."""
-
-    def open(self, quiet: bool = False) -> tuple[Clip, Frames, str, Any]:
-        warn = (lambda message: None) if quiet else self.settings.warn
-        clip, frames, kind = open_clip(self.name, limits=self.settings.limits, warn=warn, **self.settings.read)
-        return clip, frames, kind, warn
+    read: ReadOptions = ReadOptions()
+    write: WriteOptions = WriteOptions()
 
 
 def convert(name: str, output: str, conversion: Conversion, settings: Settings, *, stages: BuildStages = tuple, dry_run: bool = False) -> Report:
     """Convert one clip; the output appears only when complete.
 
-    name: a path, "-", or a folder of pictures. settings: its read, write and to are filled in from
-    the conversion. stages: makes stages to run last.
+    name: a path, "-", or a folder of pictures. stages: makes stages to run last.
     Raises VeditError with the name of the input in front.
     """
-    to = conversion.to or format_of(output)
-    settings = settings._replace(to=to, read=_read_options(conversion, to), write={**conversion.write, "rate": conversion.fps})
-    try:
-        chain = [*build_stages(conversion, to), *stages()]
-        if name != "-" and os.path.isdir(name):
-            return edit_clip(FolderSource(name, settings), output, chain, settings, dry_run)
-        with ExitStack() as stack:
-            return edit_clip(Source(name, settings, stack), output, chain, settings, dry_run)
-    except VeditError as error:
-        raise error.in_file(name) from None
+    to = conversion.write.format or format_of(output)
+    settings = settings._replace(write=conversion.write._replace(format=to, rate=conversion.fps))
+    return run_file(name, output, lambda: [*build_stages(conversion, to), *stages()], settings, _read_options(conversion, to), dry_run)
 
 
-def _read_options(conversion: Conversion, to: str) -> dict[str, Any]:
-    """Options of `open_clip`: what a video decoder does cheaper than a stage is asked of it too."""
-    given: dict[str, Any] = {"format": conversion.source_format, "size": conversion.raw_size, "rate": conversion.rate, "raw_info": conversion.raw_info}
-    given.update(start_s=conversion.start_s, duration_s=conversion.duration_s, tonemap=conversion.tonemap)
+def _read_options(conversion: Conversion, to: str) -> ReadOptions:
+    """What a video decoder does cheaper than a stage is asked of it too."""
+    read = conversion.read._replace(start_s=conversion.start_s, duration_s=conversion.duration_s)
     if conversion.width or conversion.height:
-        given["scale"] = (conversion.width, conversion.height)
+        read = read._replace(scale=(conversion.width, conversion.height))
     if to == "gif":
         from vedit.media.timing import GIF_RATE
 
-        given.update(fps=conversion.fps or GIF_RATE, is_quick=True)
-    return {key: value for key, value in given.items() if value is not None}
+        read = read._replace(fps=conversion.fps or GIF_RATE, is_quick=True)
+    return read
 
 
 def build_stages(conversion: Conversion, to: str) -> list[Stage]:

@@ -14,10 +14,10 @@ from typing import Any, BinaryIO, NamedTuple, TextIO
 
 from PIL import Image
 
-from vedit.app.media.gif import Settings, Source, converters
 from vedit.errors import InputError, UsageError, VeditError
 from vedit.media.frames import GIF_TIMEBASE, Clip, Frame, Frames
-from vedit.media.pipeline import connect, plan
+from vedit.media.options import ReadOptions
+from vedit.media.source import FileSource, Source, Warn, composed, silent, source_of
 
 CELL = 10, 20  # pixels of a character cell, as most terminals have them
 BROWSER_TICKS = 10  # browsers play a GIF delay of 0 or 1 cs as 10
@@ -35,26 +35,28 @@ class Shot(NamedTuple):
 
 
 @contextmanager
-def opened(name: str, settings: Settings, is_counted: bool = False) -> Iterator[tuple[Clip, Iterator[Shot]]]:
-    """The composed frames of a GIF or a video; errors name the file.
+def opened(name: str, read: ReadOptions = ReadOptions(), warn: Warn = silent, is_counted: bool = False) -> Iterator[tuple[Clip, Iterator[Shot]]]:
+    """The composed frames of a clip; errors name the file.
 
     is_counted: make sure that `frames_hint` is the very number of frames, by a first pass if need be.
     """
     try:
         with ExitStack() as stack:
-            source = Source(name, settings, stack)
-            if is_counted:
-                source.spool()
-            source.scan(touches_pixels=True)
-            count = source.facts.images if source.facts else None
-            if is_counted and count is None:
-                count = sum(1 for _ in source.open(quiet=True)[1])
-            clip, frames, kind, hurt = source.open()
+            source = source_of(name, read, stack, warn)
+            count = _count(source) if is_counted else None
+            clip, frames = composed(source)
             clip.frames_hint = count
-            clip, frames = connect(clip, frames, plan([], kind, "rgba"), converters(settings, hurt))
             yield clip, _shots(clip, frames)
     except VeditError as error:
         raise error.in_file(name) from None
+
+
+def _count(source: Source) -> int:
+    """The number of frames, by a pass over them where no walk over a GIF's blocks tells."""
+    source.spool()
+    source.scan(touches_pixels=True)
+    facts = source.facts if isinstance(source, FileSource) else None
+    return facts.images if facts else sum(1 for _ in source.open(quiet=True).frames)
 
 
 def _shots(clip: Clip, frames: Frames) -> Iterator[Shot]:

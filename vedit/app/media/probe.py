@@ -6,11 +6,12 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
-from vedit.app.media.gif import Settings, Source
 from vedit.errors import CheckFailed, InputError, VeditError
 from vedit.media.frames import Palette
 from vedit.media.gif import GifReader
 from vedit.media.limits import Limits
+from vedit.media.options import ReadOptions
+from vedit.media.source import FileSource, source_of, without_pixels
 
 Facts = dict[str, Any]
 
@@ -23,11 +24,13 @@ def probe(name: str, *, check: bool = False, limits: Limits = Limits(), warn: Ca
     """
     try:
         with ExitStack() as stack:
-            source = Source(name, Settings(limits=limits), stack)
-            if source.is_gif or source.is_text:
+            source = source_of(name, ReadOptions(limits=limits), stack)
+            if isinstance(source, FileSource) and source.kind == "packed":
                 return probe_gif(source, check)
-            from vedit.media.probe import probe_video
+            from vedit.media.probe import probe_frames, probe_video
 
+            if not isinstance(source, FileSource):
+                return probe_frames(name, "folder", limits)
             if source.name == "-":
                 raise InputError("only GIF can be probed from a pipe.", "", "Save the video to a file first")
             return probe_video(name, start=source.start)
@@ -35,15 +38,15 @@ def probe(name: str, *, check: bool = False, limits: Limits = Limits(), warn: Ca
         raise error.in_file(name) from error.__cause__
 
 
-def probe_gif(source: Source, check: bool) -> Facts:
+def probe_gif(source: FileSource, check: bool) -> Facts:
     """Walk the blocks of a GIF; its pixels are decoded only under `check`."""
-    limits = source.settings.limits if check else Limits(0, 0, 0, *source.settings.limits[3:5], 0)
+    limits = source.read.limits if check else without_pixels(source.read.limits)
     damage: list[str] = []
     if check:
         source.spool()
         source.scan(touches_pixels=True)
-        source.stream.seek(0)
-    reader = GifReader(source.read, source.name, b"" if check else source.start, limits=limits, keep_payload=check, warn=damage.append)
+        source.rewind()
+    reader = GifReader(source.take, source.name, b"" if check else source.start, limits=limits, keep_payload=check, warn=damage.append)
     clip = reader.clip
     frames = reader.frames()
     if check:

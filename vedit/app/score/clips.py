@@ -6,18 +6,14 @@ import hashlib
 import os
 import re
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from vedit.app.clips import Selection, fitted
-from vedit.app.media.gif import Settings, Source, converters
 from vedit.app.record import find_record
 from vedit.app.recorded import SUFFIX, Recorded, check_read, is_inside, renamed
 from vedit.errors import InputError, UsageError, VeditError
-from vedit.media.frames import Clip as MediaClip
-from vedit.media.frames import Frames
-from vedit.media.pipeline import connect, plan
+from vedit.media.source import opened
 
 if TYPE_CHECKING:
     import numpy as np
@@ -72,8 +68,7 @@ def read_frames(name: str, selection: Selection | None = None, *, warn: Warn = l
 
     pictures: list[Any] = []
     try:
-        with ExitStack() as stack:
-            clip, frames = _open(name, stack, warn)
+        with opened(name, warn=warn) as (clip, frames):
             chosen = selection or Selection(size=(clip.width, clip.height))
             for number, frame in enumerate(frames):
                 if chosen.frames is not None and len(pictures) == chosen.frames:
@@ -85,21 +80,6 @@ def read_frames(name: str, selection: Selection | None = None, *, warn: Warn = l
     if not pictures:
         raise InputError(f"{name}: no frames.", "The clip is empty, or shorter than the frames its run record names.")
     return np.stack(pictures)
-
-
-def _open(name: str, stack: ExitStack, warn: Warn) -> tuple[MediaClip, Frames]:
-    if name != "-" and os.path.isdir(name):
-        from vedit.media.open import open_clip
-
-        clip, frames, _ = open_clip(name, warn=warn)
-        stack.callback(frames.close)
-        return clip, frames
-    settings = Settings(warn=warn)
-    source = Source(name, settings, stack)
-    source.spool()
-    source.scan(touches_pixels=True)
-    clip, packed, kind, hurt = source.open()
-    return connect(clip, packed, plan((), "packed" if kind == "packed" else "rgba", "rgba"), converters(settings, hurt))
 
 
 def record_of(edited: str, warn: Warn, open_all: bool = False) -> dict[str, Any] | None:
