@@ -86,7 +86,7 @@ def test_no_gif_command_loads_a_heavy_library(command: str) -> None:
 def test_stages_load_one_by_one() -> None:
     modules = loaded("gif rotate 90", (PLAIN,))
     assert {name for name in modules if name.startswith("vedit.stages.")} == {"vedit.stages.options", "vedit.stages.rotate"}
-    assert {name for name in modules if name.startswith("vedit.cli.")} == {"vedit.cli.common", "vedit.cli.gif"}
+    assert {name for name in modules if name.startswith("vedit.cli.")} == {"vedit.cli.common", "vedit.cli.gif", "vedit.cli.spelling"}
 
 
 @pytest.fixture(scope="module", autouse=True)
