@@ -62,11 +62,11 @@ def draw_samples(model: Any) -> None:
     rows = []
     for name, values in ROWS:
         captions = [grammar.caption({**BASE, name: value}, show_motion=False) for value in values]
-        latents = sample_latents(model.unet, model.text_encoder, model.scheduler, captions, steps=50, seed=100)
+        latents = sample_latents(model.unet, model.text_encoder, model.schedule, captions, steps=50, seed=100)
         rows.append(decode(model.vae, latents))
     records = scenes.sample_records(14, 2, held_out=True)
     captions = [record.caption for record in records]
-    pictures = decode(model.vae, sample_latents(model.unet, model.text_encoder, model.scheduler, captions, steps=50, seed=200))
+    pictures = decode(model.vae, sample_latents(model.unet, model.text_encoder, model.schedule, captions, steps=50, seed=200))
     rows += [pictures[:7], pictures[7:]]
     print("\n".join(captions))
     sheet(rows, IMG / "shapes-samples.png")
@@ -76,21 +76,21 @@ def draw_samples(model: Any) -> None:
 def draw_reconstructions(model: Any) -> None:
     """Source, codec, plain DDIM inversion, fixed-point inversion; 50 steps."""
     from vedit.data import vocabulary
-    from vedit.train.shapes_gates import decode, invert, reconstruct
+    from vedit.diffusion.invert import invert
+    from vedit.diffusion.sample import Stream, sample
+    from vedit.models.shapes.networks import PictureNetwork
+    from vedit.train.shapes_gates import decode
 
     records = scenes.sample_records(10, 4, held_out=True)
     source = torch.cat([scenes.clip(record, 1) for record in records])
     text = model.text_encoder(vocabulary.token_ids([record.caption for record in records])).last_hidden_state
     clean = model.vae.encode(2 * source - 1).latent_dist.mean
-    model.scheduler.set_timesteps(50)
+    network, timesteps = PictureNetwork(model.unet, model.schedule), model.schedule.timesteps(50)
     rows = [source, decode(model.vae, clean)]
     for passes in (0, 1):
-
-        def predict(latents: Tensor, timestep: int) -> Any:
-            return model.unet(latents, timestep, encoder_hidden_states=text).sample
-
-        *_, noise = invert(predict, model.scheduler, clean, passes)
-        rows.append(decode(model.vae, reconstruct(predict, model.scheduler, noise)))
+        *_, there = invert(network, timesteps, clean, text, fixed_point=passes)
+        *_, back = sample(network, timesteps, [Stream("src", there.latents, text)])
+        rows.append(decode(model.vae, back.latents["src"]))
     sheet(rows, IMG / "shapes-reconstructions.png")
 
 
@@ -100,7 +100,7 @@ def draw_clips(model: Any) -> None:
     from vedit.train.shapes_motion import load_clip_denoiser
 
     unet = load_clip_denoiser(model.unet, MOTION)
-    *_, latents = sample_clips(unet, model.text_encoder, model.scheduler, list(CLIPS), steps=25, seed=0)
+    *_, latents = sample_clips(unet, model.text_encoder, model.schedule, list(CLIPS), steps=25, seed=0)
     print("\n".join(CLIPS))
     sheet([decode(model.vae, clip) for clip in latents], IMG / "shapes-clips.png")
 

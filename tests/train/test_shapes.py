@@ -8,6 +8,8 @@ import torch
 from safetensors.torch import load_file
 
 from vedit.data import grammar, scenes, vocabulary
+from vedit.diffusion.invert import invert
+from vedit.diffusion.sample import Stream, sample
 from vedit.errors import Stopped
 from vedit.train import shapes, shapes_codec, shapes_gates, shapes_judge, shapes_scorer, shapes_unet
 from vedit.train.loop import Options, latest_state, seeded, train
@@ -129,37 +131,36 @@ def test_dropped_captions_are_empty_and_about_a_tenth():
 # --- inversion -------------------------------------------------------------------------------
 
 
-def gaussian_v(scheduler, variance):
-    """The exact v-prediction when clean latents are N(0, variance)."""
-    alpha_bar = scheduler.alphas_cumprod
+class Gaussian:
+    """The exact v-prediction when clean latents are N(0, variance), at the embedded model's noise levels."""
 
-    def predict(latents, timestep):
-        a = alpha_bar[timestep]
-        total = a * variance + 1 - a
-        return latents * (a.sqrt() * (1 - a).sqrt() * (1 - variance)) / total
+    frame_axis, network_dtype, schedule = False, torch.float32, shapes.schedule()
 
-    return predict
+    def __init__(self, variance):
+        self.variance = variance
+
+    def predict(self, latents, timestep, text):
+        a = self.schedule.level(timestep)
+        total = a * self.variance + 1 - a
+        return latents * (a**0.5 * (1 - a) ** 0.5 * (1 - self.variance)) / total
 
 
 def test_fixed_point_inversion_returns_closer_than_plain_inversion():
-    scheduler = shapes.scheduler()
-    scheduler.set_timesteps(25)
-    predict = gaussian_v(scheduler, 0.3)
+    network, timesteps, text = Gaussian(0.3), shapes.schedule().timesteps(25), torch.zeros(1, 1, 1)
     clean = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0)) * 0.3**0.5
     errors = []
     for passes in (0, 1, 8):
-        *_, noise = shapes_gates.invert(predict, scheduler, clean, passes)
-        errors.append(float((shapes_gates.reconstruct(predict, scheduler, noise) - clean).abs().max()))
+        *_, noise = invert(network, timesteps, clean, text, fixed_point=passes)
+        *_, back = sample(network, timesteps, [Stream("src", noise.latents, text)])
+        errors.append(float((back.latents["src"] - clean).abs().max()))
     assert errors[0] > errors[1] > errors[2]
     assert errors[2] < 1e-4
 
 
 def test_inverted_gaussian_latents_approach_unit_deviation_with_many_steps():
-    scheduler = shapes.scheduler()
-    scheduler.set_timesteps(500)
     clean = torch.randn(4, 4, 16, 16, generator=torch.Generator().manual_seed(0)) * 0.5
-    *_, noise = shapes_gates.invert(gaussian_v(scheduler, 0.25), scheduler, clean, 2)
-    assert float(noise.std()) == pytest.approx(1.0, abs=0.03)
+    *_, noise = invert(Gaussian(0.25), shapes.schedule().timesteps(500), clean, torch.zeros(1, 1, 1), fixed_point=2)
+    assert float(noise.latents.std()) == pytest.approx(1.0, abs=0.03)
 
 
 def test_wilson_interval_of_nine_in_ten():

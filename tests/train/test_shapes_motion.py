@@ -5,9 +5,10 @@ import torch
 from safetensors.torch import load_file
 
 from vedit.data import grammar, vocabulary
+from vedit.models.shapes.networks import clip_prediction
 from vedit.train import shapes, shapes_motion
 from vedit.train.loop import seeded
-from vedit.train.shapes_gates import TRAVEL, clip_prediction, moved, sample_clips
+from vedit.train.shapes_gates import TRAVEL, moved, sample_clips
 from vedit.train.shapes_unet import Denoiser
 
 torch.set_num_threads(1)  # ten times faster for small tensors on a busy machine
@@ -104,7 +105,7 @@ def test_sampling_a_clip_is_a_function_of_prompt_and_seed(base):
     unet = shapes_motion.clip_denoiser(base.unet)
 
     def clip(seed, **settings):
-        (latents,) = sample_clips(unet, base.text_encoder, shapes.scheduler(), ["digit 5"], steps=1, seed=seed, **settings)
+        (latents,) = sample_clips(unet, base.text_encoder, shapes.schedule(), ["digit 5"], steps=1, seed=seed, **settings)
         return latents
 
     first = clip(0)
@@ -129,7 +130,7 @@ def test_latents_move_along_the_path_that_the_words_name_and_the_middle_stays(ca
 
 def test_frames_share_their_noise_until_the_object_has_its_place(base):
     unet = shapes_motion.clip_denoiser(base.unet)
-    clips = sample_clips(unet, base.text_encoder, shapes.scheduler(), ["a ring moving up"], steps=4, seed=0)
+    clips = sample_clips(unet, base.text_encoder, shapes.schedule(), ["a ring moving up"], steps=4, seed=0)
     spread = [float(latents[0].std(dim=0).mean()) for latents in clips]  # after the steps from 751, 501, 251 and 1
     assert spread[0] < 1e-4 and min(spread[1:]) > 0.1
 

@@ -5,6 +5,8 @@ The folder is an ordinary Stable Diffusion pipeline with three things beside it:
 motion adapter that makes clips with it has a folder of its own, with its own training.json.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 import shutil
@@ -13,10 +15,13 @@ import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vedit.documents import Kind, read_json, table, whole_lines
 from vedit.errors import ModelError, OutputError
+
+if TYPE_CHECKING:
+    from vedit.models.alpha_bar import AlphaBar
 
 BUILTIN = Path(__file__).resolve().parent.parent / "builtin" / "shapes"
 MOTION = BUILTIN.with_name("shapes-motion")
@@ -24,6 +29,7 @@ VIDEO = BUILTIN.with_name("shapes-video")
 BEGUN = "begun"  # in a run folder: the packed video model whose weights it began with
 MAX_CURVE_POINTS = 40
 LOG = Kind("a log of training", ModelError, largest=2**30)
+SCHEDULER = Kind("a configuration of noise levels", ModelError)
 TRAINING = Kind("the record of a model's training", ModelError, names_files=True)
 
 
@@ -35,7 +41,7 @@ class ShapesModel:
     unet: Any
     text_encoder: Any
     vae: Any
-    scheduler: Any
+    schedule: AlphaBar
     scorer: Any
     judge: Any
 
@@ -44,7 +50,7 @@ def load(folder: Path = BUILTIN, device: str = "cpu") -> ShapesModel:
     """Load a packed folder; the weights are stored in half and used in float32."""
     check_folder(folder)
     import torch
-    from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+    from diffusers import AutoencoderKL, UNet2DConditionModel
     from safetensors.torch import load_file
     from transformers import CLIPTextModel
 
@@ -63,7 +69,14 @@ def load(folder: Path = BUILTIN, device: str = "cpu") -> ShapesModel:
         "judge": judge,
     }
     ready = {name: part.to(device).requires_grad_(False).eval() for name, part in parts.items()}
-    return ShapesModel(folder=folder, scheduler=DDIMScheduler.from_pretrained(folder / "scheduler"), **ready)
+    return ShapesModel(folder=folder, schedule=_schedule(folder), **ready)
+
+
+def _schedule(folder: Path) -> AlphaBar:
+    from vedit.models.alpha_bar import read_schedule
+
+    path = folder / "scheduler" / "scheduler_config.json"
+    return read_schedule(table(read_json(path, SCHEDULER), str(path), SCHEDULER))
 
 
 @dataclass(frozen=True)

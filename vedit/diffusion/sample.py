@@ -83,6 +83,11 @@ class Stream:
         value = self.uncond if branch.endswith("/uncond") else self.cond
         return value(step) if callable(value) else value
 
+    def output(self, outputs: Mapping[str, Tensor]) -> Tensor:
+        """The network's output for the stream, guided where it has two branches."""
+        cond = outputs[self.name]
+        return guided(cond, outputs[f"{self.name}/uncond"], self.guidance) if len(self.branches) == 2 else cond
+
     def moved(self, levels: Levels, output: Tensor, level: float, after: float) -> Tensor:
         """Take the latents from a level to another; the clean ones foreseen."""
         x, x0 = self.latents, levels.to_x0(output, self.latents, level)
@@ -203,10 +208,7 @@ def sample(
             if stream.replay is not None:
                 stream.latents = stream.replay(index + 1)
                 continue
-            output = outputs[stream.name]
-            if len(stream.branches) == 2:
-                output = guided(output, outputs[f"{stream.name}/uncond"], stream.guidance)
-            x0[stream.name] = stream.moved(schedule, output, level, after)
+            x0[stream.name] = stream.moved(schedule, stream.output(outputs), level, after)
             check_finite(stream.latents, index, model.network_dtype, first_frame)
         latents = {stream.name: stream.latents for stream in streams}
         if controller is not None:

@@ -27,7 +27,7 @@ from vedit.diffusion.attention.words import WordMaps
 from vedit.diffusion.blend import MaskWatch, threshold_map
 from vedit.diffusion.noise import noise_like, substream
 from vedit.diffusion.purify import clip_rms, dds_gradient, structure_gradient, update
-from vedit.diffusion.sample import Step, Stream, branch_names, finite_advice, guided, predict
+from vedit.diffusion.sample import Step, Stream, branch_names, finite_advice, predict
 from vedit.errors import ModelError
 from vedit.methods.base import (
     Looks,
@@ -175,7 +175,7 @@ class Score:
             at = self.streams[-1].latents
             target, source = (schedule.to_eps(outputs[name], at, level) for name in ("tgt", "tgt/uncond"))
         else:
-            source, target = (schedule.to_eps(_guided(outputs, stream), stream.latents, level) for stream in self.streams)
+            source, target = (schedule.to_eps(stream.output(outputs), stream.latents, level) for stream in self.streams)
         gradient = dds_gradient(target, source)
         self._check(gradient, iteration, timestep)
         return timestep, gradient
@@ -190,12 +190,6 @@ class Score:
                 f"the gradient of frame {frame} is not finite, the third time in a row (iteration {iteration + 1}, timestep {timestep}, network in {name}).",
                 *finite_advice(self.model.network_dtype),
             )
-
-
-def _guided(outputs: dict[str, Tensor], stream: Stream) -> Tensor:
-    if len(stream.branches) == 1:
-        return outputs[stream.name]
-    return guided(outputs[stream.name], outputs[f"{stream.name}/uncond"], stream.guidance)
 
 
 def rate(params: ScoreParams, iteration: int) -> float:

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from vedit.data.vocabulary import END, START, TEXT_LENGTH, vocabulary
+from vedit.models.alpha_bar import AlphaBar, read_schedule
 
 DIGIT_SHARE = 0.18  # of the scenes of every stage
 LATENT_CHANNELS = 8  # while the codec trains; those it does not use are cut out afterwards
@@ -94,6 +95,11 @@ def scheduler() -> Any:
     from diffusers import DDIMScheduler
 
     return DDIMScheduler(**SCHEDULER)
+
+
+def schedule() -> AlphaBar:
+    """The noise levels as the engine samples them."""
+    return read_schedule(SCHEDULER)
 
 
 def text_encoder() -> Any:

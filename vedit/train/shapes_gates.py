@@ -5,14 +5,18 @@ Every share comes with its number of trials, so that the caller can print an int
 Tensor names: B pictures, C channels, Y X rows and columns.
 """
 
+import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from vedit.data import grammar, scenes, vocabulary
+from vedit.diffusion.sample import Stream, predict, sample
+from vedit.models.alpha_bar import AlphaBar
+from vedit.models.shapes.networks import ClipNetwork, PictureNetwork, with_words
 from vedit.train.shapes_judge import JUDGED, Judge
 from vedit.train.shapes_truth import read_clip
 
@@ -36,11 +40,10 @@ def interval(right: int, trials: int, z: float = 1.96) -> tuple[float, float]:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-@torch.no_grad()
 def sample_latents(
     unet: Any,
     text_encoder: Any,
-    scheduler: Any,
+    schedule: AlphaBar,
     captions: list[str],
     *,
     steps: int,
@@ -48,20 +51,17 @@ def sample_latents(
     guidance: float = GUIDANCE,
 ) -> Tensor:
     """Sample one latent per caption with DDIM; noise i depends on the seed and i only."""
-
-    def predict(latents: Tensor, timestep: Tensor, text: Tensor) -> Tensor:
-        v: Tensor = unet(latents, timestep, encoder_hidden_states=text).sample
-        return v
-
     noise = unit_noise(len(captions), (unet.config.in_channels, 16, 16), seed).to(unet.device)
-    *_, latents = guided(predict, scheduler, noise, text_states(text_encoder, captions), steps, guidance)
-    return latents
+    said, unsaid = text_states(text_encoder, captions).chunk(2)
+    stream = Stream("pictures", noise, said, unsaid, guidance)
+    *_, last = sample(PictureNetwork(unet, schedule), schedule.timesteps(steps), [stream], frames_per_call=len(captions))
+    return last.latents["pictures"]
 
 
 def sample_clips(
     unet: Any,
     text_encoder: Any,
-    scheduler: Any,
+    schedule: AlphaBar,
     captions: list[str],
     *,
     steps: int,
@@ -82,29 +82,30 @@ def sample_clips(
     the foreseen clean clip is moved, in fractions of a cell, and the frames are not tied to the
     first one by its attention, since there is a motion adapter.
     """
+    network, timesteps = ClipNetwork(unet, schedule), schedule.timesteps(steps)
     words_BM = vocabulary.motion_words(vocabulary.token_ids(captions + [negative] * len(captions))).to(unet.device)
-    text = text_states(text_encoder, captions, negative)
-    shape = (scenes.FRAMES, unet.config.in_channels, 16, 16)
+    said, unsaid = with_words(text_states(text_encoder, captions, negative), words_BM).chunk(2)
+    own_BFCYX = unit_noise(len(captions), (scenes.FRAMES, unet.config.in_channels, 16, 16), seed).to(unet.device)
+    streams = [
+        Stream(str(row), own[:1].expand_as(own), said[[row]], unsaid[[row]], guidance)  # all frames begin with the first one's noise
+        for row, own in enumerate(own_BFCYX)
+    ]
+    placed = sum(timestep > PLACED_AT for timestep in timesteps)
+    for _ in itertools.islice(sample(network, timesteps, streams), placed):
+        yield torch.stack([stream.latents for stream in streams])
+    _place(network, streams, timesteps[placed], words_BM, own_BFCYX)
+    for _ in sample(network, timesteps, streams, start=placed):
+        yield torch.stack([stream.latents for stream in streams])
 
-    @torch.no_grad()
-    def predict(latents: Tensor, timestep: Tensor) -> Tensor:
-        both = clip_prediction(unet, torch.cat([latents, latents]), timestep, text, words_BM)
-        return guide(both, guidance)
 
-    own_NCYX = unit_noise(len(captions), shape, seed).to(unet.device).flatten(0, 1)
-    latents_NCYX = own_NCYX[:: scenes.FRAMES].repeat_interleave(scenes.FRAMES, dim=0)
-    scheduler.set_timesteps(steps, device=unet.device)
-    is_placed = False
-    for timestep in scheduler.timesteps:
-        v_NCYX = predict(latents_NCYX, timestep)
-        if not is_placed and timestep <= PLACED_AT:
-            signal, noise = scheduler.alphas_cumprod[timestep].sqrt(), (1 - scheduler.alphas_cumprod[timestep]).sqrt()
-            clean_BCYX = (signal * latents_NCYX - noise * v_NCYX).unflatten(0, (len(captions), -1)).mean(dim=1)
-            latents_NCYX = signal * moved(clean_BCYX, words_BM[: len(captions)]).flatten(0, 1) + noise * own_NCYX
-            v_NCYX = predict(latents_NCYX, timestep)
-            is_placed = True
-        latents_NCYX = scheduler.step(v_NCYX, timestep, latents_NCYX).prev_sample
-        yield latents_NCYX.unflatten(0, (len(captions), scenes.FRAMES))
+@torch.inference_mode()
+def _place(network: ClipNetwork, streams: Sequence[Stream], timestep: int, words_BM: Tensor, own_BFCYX: Tensor) -> None:
+    """Move the clean clips foreseen at a timestep, and noise each of their frames anew."""
+    schedule, level = network.schedule, network.schedule.level(timestep)
+    outputs = predict(network, streams, timestep, 0, None, scenes.FRAMES)
+    for row, stream in enumerate(streams):
+        clean_CYX = schedule.to_x0(stream.output(outputs), stream.latents, level).mean(dim=0)
+        stream.latents = schedule.mix(moved(clean_CYX[None], words_BM[[row]])[0], own_BFCYX[row], level)
 
 
 def moved(latents_BCYX: Tensor, words_BM: Tensor) -> Tensor:
@@ -122,14 +123,6 @@ def moved(latents_BCYX: Tensor, words_BM: Tensor) -> Tensor:
     return shifted.unflatten(0, (len(latents_BCYX), scenes.FRAMES))
 
 
-def clip_prediction(unet: Any, noisy_NCYX: Tensor, timestep: Tensor, text_BLE: Tensor, words_BM: Tensor) -> Tensor:
-    """Predict v for clips whose frames follow each other in the batch; text and motion words are given once per clip."""
-    noisy_BCFYX = noisy_NCYX.unflatten(0, (len(text_BLE), -1)).transpose(1, 2)
-    text_NLE = text_BLE.repeat_interleave(noisy_BCFYX.shape[2], dim=0)
-    v_BCFYX: Tensor = unet(noisy_BCFYX, timestep, encoder_hidden_states=text_NLE, timestep_cond=words_BM).sample
-    return v_BCFYX.transpose(1, 2).flatten(0, 1)
-
-
 def unit_noise(count: int, shape: tuple[int, ...], seed: int) -> Tensor:
     """Return unit Gaussian noise, one row per sample; row i is drawn from `seed` + i."""
     return torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed + i)) for i in range(count)])
@@ -141,21 +134,6 @@ def text_states(text_encoder: Any, captions: list[str], negative: str = "") -> T
     ids = vocabulary.token_ids(captions + [negative] * len(captions)).to(text_encoder.device)
     states: Tensor = text_encoder(ids).last_hidden_state
     return states
-
-
-def guided(predict: Callable[[Tensor, Tensor, Tensor], Tensor], scheduler: Any, latents: Tensor, text: Tensor, steps: int, guidance: float) -> Iterator[Tensor]:
-    """Walk from noise to clean latents with DDIM and classifier-free guidance, both halves in one batch; yield each step."""
-    scheduler.set_timesteps(steps, device=latents.device)
-    for timestep in scheduler.timesteps:
-        v = guide(predict(torch.cat([latents, latents]), timestep, text), guidance)
-        latents = scheduler.step(v, timestep, latents).prev_sample
-        yield latents
-
-
-def guide(both: Tensor, guidance: float) -> Tensor:
-    """Return the guided prediction from those with and without the caption, one after the other."""
-    said, unsaid = both.chunk(2)
-    return unsaid + guidance * (said - unsaid)
 
 
 @torch.no_grad()
@@ -170,7 +148,7 @@ def samples(
     unet: Any,
     text_encoder: Any,
     codec: Any,
-    scheduler: Any,
+    schedule: AlphaBar,
     count: int,
     *,
     steps: int,
@@ -188,7 +166,7 @@ def samples(
     parts = []
     for start in range(0, count, 48):
         part = captions[start : start + 48]
-        latents = sample_latents(unet, text_encoder, scheduler, part, steps=steps, seed=seed + start, guidance=guidance)
+        latents = sample_latents(unet, text_encoder, schedule, part, steps=steps, seed=seed + start, guidance=guidance)
         parts.append(decode(codec, latents))
     return records, torch.cat(parts)
 
@@ -217,14 +195,14 @@ def shares(right: dict[str, Tensor]) -> dict[str, dict[str, Any]]:
 
 @torch.no_grad()
 def sampled_clips(
-    unet: Any, text_encoder: Any, codec: Any, scheduler: Any, count: int, *, steps: int, seed: int = SAMPLE_SEED + 1, guidance: float = GUIDANCE
+    unet: Any, text_encoder: Any, codec: Any, schedule: AlphaBar, count: int, *, steps: int, seed: int = SAMPLE_SEED + 1, guidance: float = GUIDANCE
 ) -> tuple[list[scenes.Scene], list[Tensor]]:
     """Sample a clip, FCYX in 0..1, for each of `count` captions of held-out scenes; a fifth of them name a digit."""
     records = scenes.sample_records(count, seed, held_out=True, digits=CLIP_DIGITS)
     clips = []
     for start in range(0, count, 8):
         captions = [record.caption for record in records[start : start + 8]]
-        *_, latents_BFCYX = sample_clips(unet, text_encoder, scheduler, captions, steps=steps, seed=seed + start, guidance=guidance)
+        *_, latents_BFCYX = sample_clips(unet, text_encoder, schedule, captions, steps=steps, seed=seed + start, guidance=guidance)
         clips += [decode(codec, latents_FCYX).cpu() for latents_FCYX in latents_BFCYX]
     return records, clips
 
@@ -233,35 +211,3 @@ def read_right(records: list[scenes.Scene], clips: list[Tensor]) -> dict[str, Te
     """Return whether each clip shows the motion, shape, colour and ground of its record: bool, B."""
     read = [read_clip(clip_FCYX, record.fields) for record, clip_FCYX in zip(records, clips, strict=True)]
     return {name: torch.tensor([said[name] == getattr(record, name) for said, record in zip(read, records, strict=True)]) for name in read[0]}
-
-
-# --- inversion -------------------------------------------------------------------------------
-
-
-@torch.no_grad()
-def invert(predict: Callable[[Tensor, int], Tensor], scheduler: Any, latents: Tensor, passes: int) -> Iterator[Tensor]:
-    """Walk DDIM backwards from clean latents to noise; yield the latents after each step.
-
-    predict(latents, timestep) returns v. Each step solves x_t = a x_s + b eps(x_t, t) by
-    `passes` fixed-point iterations after the first guess eps(x_s, t), so that the forward step
-    from x_t, which evaluates the network at (x_t, t), returns to x_s.
-    """
-    alpha_bar = scheduler.alphas_cumprod.to(latents)
-    stride = scheduler.config.num_train_timesteps // len(scheduler.timesteps)
-    for timestep in scheduler.timesteps.flip(0).tolist():
-        before = alpha_bar[timestep - stride] if timestep >= stride else scheduler.final_alpha_cumprod
-        after, start = alpha_bar[timestep], latents
-        for _ in range(passes + 1):
-            v = predict(latents, timestep)
-            eps = after.sqrt() * v + (1 - after).sqrt() * latents
-            scale = (after / before).sqrt()
-            latents = scale * start + ((1 - after).sqrt() - scale * (1 - before).sqrt()) * eps
-        yield latents
-
-
-@torch.no_grad()
-def reconstruct(predict: Callable[[Tensor, int], Tensor], scheduler: Any, latents: Tensor) -> Tensor:
-    """Walk DDIM forwards from inverted noise back to clean latents."""
-    for timestep in scheduler.timesteps:
-        latents = scheduler.step(predict(latents, int(timestep)), timestep, latents).prev_sample
-    return latents

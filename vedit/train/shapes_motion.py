@@ -23,8 +23,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from vedit.data import grammar, scenes, vocabulary
+from vedit.models.shapes.networks import clip_prediction
 from vedit.train import shapes
-from vedit.train.shapes_gates import clip_prediction, read_right, sampled_clips, shares
+from vedit.train.shapes_gates import read_right, sampled_clips, shares
 from vedit.train.shapes_unet import MASK_WEIGHT, Denoiser, LatentTask, stratified_timesteps, use_plain_attention
 
 FRAMES = scenes.FRAMES
@@ -148,7 +149,7 @@ class MotionTask(LatentTask):
 
     def measure(self, model: Any, step: int) -> dict[str, Any]:
         with self._with_weights(model):
-            records, clips = sampled_clips(self.unet, self.text_encoder, self.codec, shapes.scheduler(), 32, steps=25)
+            records, clips = sampled_clips(self.unet, self.text_encoder, self.codec, shapes.schedule(), 32, steps=25)
         return {name: row["share"] for name, row in shares(read_right(records, clips)).items()}
 
     @contextmanager

@@ -197,7 +197,7 @@ class UNetTask(LatentTask):
             return {}
         shown: dict[str, Any] = {}
         for digits, count in ((0.0, 144), (1.0, 48)):
-            records, pictures_BCYX = samples(model.unet, model.text_encoder, self.codec, shapes.scheduler(), count, steps=25, digits=digits)
+            records, pictures_BCYX = samples(model.unet, model.text_encoder, self.codec, shapes.schedule(), count, steps=25, digits=digits)
             table = shares(judged(self.judge, records, pictures_BCYX))
             shown |= {"digit": table["shape"]["share"]} if digits else {name: row["share"] for name, row in table.items()}
         return shown

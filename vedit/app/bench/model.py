@@ -79,7 +79,7 @@ def _import_libraries() -> None:
     import open_clip
     import transformers
 
-    assert diffusers.AutoencoderKL and transformers.CLIPTextModel and diffusers.DDIMScheduler
+    assert diffusers.AutoencoderKL and transformers.CLIPTextModel
     assert open_clip.model and diffusers.UNet2DConditionModel
 
 
@@ -120,7 +120,7 @@ def _sample_time(model: ShapesModel) -> Iterator[Figure]:
 
     captions = ["a red circle on a grey background"] * 8
     clock, cpu = time.perf_counter(), time.process_time()
-    decode(model.vae, sample_latents(model.unet, model.text_encoder, model.scheduler, captions, steps=50))
+    decode(model.vae, sample_latents(model.unet, model.text_encoder, model.schedule, captions, steps=50))
     clock, cpu = time.perf_counter() - clock, time.process_time() - cpu
     yield Figure("speed", "50-step clip", round(clock, 2), bar=MAX_SAMPLE_S, at_most=True, unit="s")
     yield Figure("speed", "50-step clip, CPU time", round(cpu, 2), unit="s")
@@ -129,10 +129,10 @@ def _sample_time(model: ShapesModel) -> Iterator[Figure]:
 def _samples(model: ShapesModel, trials: Trials) -> Iterator[Figure]:
     from vedit.train.shapes_gates import judged, samples
 
-    records, pictures = samples(model.unet, model.text_encoder, model.vae, model.scheduler, trials.samples, steps=trials.steps)
+    records, pictures = samples(model.unet, model.text_encoder, model.vae, model.schedule, trials.samples, steps=trials.steps)
     for name, right in judged(model.judge, records, pictures).items():
         yield share_of("samples", name, int(right.sum()), trials.samples, SAMPLE_BARS[name])
-    records, pictures = samples(model.unet, model.text_encoder, model.vae, model.scheduler, trials.digits, steps=trials.steps, digits=1.0)
+    records, pictures = samples(model.unet, model.text_encoder, model.vae, model.schedule, trials.digits, steps=trials.steps, digits=1.0)
     for name, right in judged(model.judge, records, pictures).items():
         if name in ("shape", "colour", "ground"):
             yield share_of("samples of digits", name, int(right.sum()), trials.digits)
@@ -150,8 +150,11 @@ def _inversion_of(model: ShapesModel, trials: Trials, grain: bool) -> Iterator[F
     import torch
 
     from vedit.data import scenes, vocabulary
+    from vedit.diffusion.invert import invert
+    from vedit.diffusion.sample import Stream, sample
+    from vedit.models.shapes.networks import PictureNetwork
     from vedit.pixels import psnr_each
-    from vedit.train.shapes_gates import decode, invert, reconstruct
+    from vedit.train.shapes_gates import decode
 
     records = scenes.sample_records(trials.inversions, 9_000_005, held_out=True)
     records = [replace(record, grain=scenes.MAX_GRAIN if grain else 0.0) for record in records]
@@ -160,17 +163,15 @@ def _inversion_of(model: ShapesModel, trials: Trials, grain: bool) -> Iterator[F
     with torch.no_grad():
         text = model.text_encoder(vocabulary.token_ids(captions).to(source.device)).last_hidden_state
         clean = model.vae.encode(2 * source - 1).latent_dist.mean
-    model.scheduler.set_timesteps(trials.steps)
-
-    def predict(latents: Any, timestep: int) -> Any:
-        return model.unet(latents, timestep, encoder_hidden_states=text).sample
-
+    network, timesteps = PictureNetwork(model.unet, model.schedule), model.schedule.timesteps(trials.steps)
     coded = decode(model.vae, clean)
     group = "inversion, grain 0.02" if grain else "inversion, no grain"
     yield _mean(group, "codec to source", psnr_each(coded, source, ceiling=CEILING_DB))
     for name, passes in (("ddim", 0), ("fixed-point", 1)):
-        *_, noise = invert(predict, model.scheduler, clean, passes)
-        back = decode(model.vae, reconstruct(predict, model.scheduler, noise))
+        *_, there = invert(network, timesteps, clean, text, fixed_point=passes, frames_per_call=len(clean))
+        stream = Stream("src", there.latents, text)
+        *_, last = sample(network, timesteps, [stream], frames_per_call=len(clean))
+        back, noise = decode(model.vae, last.latents["src"]), there.latents
         yield _mean(group, f"{name} to codec", psnr_each(back, coded, ceiling=CEILING_DB))
         yield _mean(group, f"{name} noise deviation", noise.flatten(1).std(dim=1), unit="")
         lost = psnr_each(coded, source, ceiling=CEILING_DB) - psnr_each(back, source, ceiling=CEILING_DB)

@@ -56,7 +56,7 @@ def _clips(folder: Path, base: Path, trials: Trials, device: str) -> Iterator[Fi
     model = load(base, device)
     unet = load_clip_denoiser(model.unet, folder).to(device)
     clock, cpu = time.perf_counter(), time.process_time()
-    records, clips = sampled_clips(unet, model.text_encoder, model.vae, model.scheduler, trials.clips, steps=trials.steps)
+    records, clips = sampled_clips(unet, model.text_encoder, model.vae, model.schedule, trials.clips, steps=trials.steps)
     clock, cpu = (time.perf_counter() - clock) / trials.clips, (time.process_time() - cpu) / trials.clips
     yield from _read(records, clips, BARS)
     yield from _times(clock, cpu)

@@ -74,12 +74,12 @@ class ShapesMaker:
         guidance = GUIDANCE if request.guidance is None else request.guidance
         if negative and guidance == 1:
             raise UsageError("a negative prompt has no meaning with guidance 1.", "Guidance leads away from it.", f"Try --guidance {GUIDANCE:g}")
-        if steps > self.model.scheduler.config.num_train_timesteps:
-            raise UsageError(f"{steps} steps are too many.", f"The model has {self.model.scheduler.config.num_train_timesteps} noise levels.")
+        if steps > self.model.schedule.train_steps:
+            raise UsageError(f"{steps} steps are too many.", f"The model has {self.model.schedule.train_steps} noise levels.")
         device = self.unet.device
         with torch.autocast(device.type, self.dtype, enabled=self.dtype != torch.float32):
             stream = sample_clips(
-                self.unet, self.model.text_encoder, self.model.scheduler, [prompt], steps=steps, seed=request.seed, guidance=guidance, negative=negative
+                self.unet, self.model.text_encoder, self.model.schedule, [prompt], steps=steps, seed=request.seed, guidance=guidance, negative=negative
             )
             *_, latents_BFCYX = watch(stream, steps, "sample")
             clip_FCYX = decode(self.model.vae, latents_BFCYX[0].float())
