@@ -15,7 +15,7 @@ from vedit.errors import ModelError, UsageError
 from vedit.train import shapes_truth
 
 torch.set_num_threads(1)  # ten times faster for small tensors on a busy machine
-SCHEDULER = SimpleNamespace(config=SimpleNamespace(num_train_timesteps=1000))
+SCHEDULE = SimpleNamespace(train_steps=1000)
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def maker():
 
 @pytest.fixture
 def unloaded():
-    return generate_shapes.ShapesMaker(SimpleNamespace(scheduler=SCHEDULER), None, torch.float32)
+    return generate_shapes.ShapesMaker(SimpleNamespace(schedule=SCHEDULE), None, torch.float32)
 
 
 def watch(steps, total, what):
