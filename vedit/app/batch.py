@@ -10,7 +10,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from vedit.errors import OutputError, PartialFailure, UsageError, VeditError, reason_of
 from vedit.media.atomic import check_output, identity_of, is_special, make_folder, same_file
-from vedit.media.formats import CLIP_SUFFIXES, output_format, suffix_of
+from vedit.media.formats import CLIP_SUFFIXES, STILLS, output_format, suffix_of
 from vedit.media.window import ordered_map
 
 T = TypeVar("T")
@@ -146,12 +146,24 @@ def _check_combination(inputs: Sequence[str], output: str | None, output_dir: st
         raise UsageError("standard input cannot be rewritten in place.", "", "Use -o FILE")
     if output_dir is not None or in_place:
         return
+    if len(inputs) == 1 and output is not None and inputs[0] != "-" and holds_pictures(inputs[0]):
+        return  # a folder of frames is one clip
     if any(name != "-" and os.path.isdir(name) for name in inputs):
         raise UsageError("a folder was given as input.", "Its clips need a folder for the results.", "Add -O DIR")
     if len(inputs) > 1:
         raise UsageError(f"{len(inputs)} inputs need -O DIR or --in-place.", "", "Example: vedit gif rotate 90 a.gif b.gif -O turned")
     if output is None and is_stdout_tty:
         raise UsageError("no output named, and standard output is a terminal.", "", "Add -o FILE, or pipe the result on")
+
+
+def holds_pictures(folder: str) -> bool:
+    """Whether a folder is one clip: it holds pictures, and nothing else that is a clip."""
+    try:
+        names = [name.lower() for name in os.listdir(folder) if not name.startswith(".")]
+    except OSError:
+        return False
+    clips = tuple(suffix for suffix in CLIP_SUFFIXES if suffix not in STILLS)
+    return any(name.endswith(STILLS) for name in names) and not any(name.endswith(clips) for name in names)
 
 
 def _checked(items: list[Item], overwrite: bool | None, in_place: bool, say: Say) -> Iterator[Item]:

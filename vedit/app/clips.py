@@ -150,12 +150,12 @@ def _take(frames: Frames, selection: Selection) -> Taken:
                 break
             else:
                 has_alpha = has_alpha or (frame.pixels.mode == "RGBA" and frame.pixels.getextrema()[3][0] < 255)
-                content = fitted(frame.pixels, selection).tobytes()
+                content = fitted(frame.pixels, selection.size).tobytes()
                 spool.write(content)
                 digest.update(content)
                 durations.append(frame.duration)
                 if large:
-                    full.write(fitted(frame.pixels, selection, large).tobytes())
+                    full.write(fitted(frame.pixels, selection.size, large).tobytes())
         worked = _mapped(spool, len(durations), selection.shape)
         return Taken(worked, _mapped(full, len(durations), large) if large else None, digest.hexdigest(), durations, skipped, has_alpha)
 
@@ -177,19 +177,26 @@ def blank_frames(shape: tuple[int, ...]) -> np.ndarray:
         return np.asarray(np.memmap(spool, np.uint8, "w+", shape=shape))
 
 
-def fitted(pixels: Any, selection: Selection, size: tuple[int, int] | None = None) -> Any:
-    """One frame as RGB at the selection's size, or another; transparency is shown over white."""
+def fitted(pixels: Any, side: int | tuple[int, int] | None, size: tuple[int, int] | None = None, offset: float = 0.0) -> Any:
+    """One frame as RGB at a size (Lanczos); transparency is shown over white.
+
+    side: of the square that is cut out and scaled, or the (width, height) that the whole frame is
+    scaled to; None keeps it. size: width and height of the result where it is another. offset: where
+    the square lies on the longer side, -1 to 1, 0 in the middle.
+    """
     from PIL import Image
 
-    size = size or selection.shape
     if pixels.mode == "RGBA":
         ground = Image.new("RGBA", pixels.size, (255, 255, 255, 255))
         pixels = Image.alpha_composite(ground, pixels)
     pixels = pixels.convert("RGB")
-    if isinstance(selection.size, int):
-        side = min(pixels.size)
-        left, top = (pixels.width - side) // 2, (pixels.height - side) // 2
-        pixels = pixels.crop((left, top, left + side, top + side))
+    if side is None:
+        return pixels
+    if isinstance(side, int):
+        whole = min(pixels.size)
+        left, top = (int((length - whole) * (1 + offset) / 2) for length in pixels.size)
+        pixels = pixels.crop((left, top, left + whole, top + whole))
+    size = size or ((side, side) if isinstance(side, int) else side)
     return pixels if pixels.size == size else pixels.resize(size, Image.Resampling.LANCZOS)
 
 

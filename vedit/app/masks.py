@@ -224,7 +224,7 @@ def cut(frame_YX: np.ndarray, selection: Selection) -> np.ndarray:
     import numpy as np
     from PIL import Image
 
-    return np.asarray(fitted(Image.fromarray(frame_YX), selection, selection.shown))[..., 0]
+    return np.asarray(fitted(Image.fromarray(frame_YX), selection.size, selection.shown))[..., 0]
 
 
 def parse(spec: str, size: tuple[int, int]) -> tuple[Box, Span | None, bool]:

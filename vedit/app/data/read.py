@@ -9,7 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vedit.app.clips import even_delays
+from vedit.app.clips import even_delays, fitted
 from vedit.data.layout import Pictures
 from vedit.errors import InputError, VeditError
 from vedit.media.frames import Clip, Frames
@@ -117,26 +117,10 @@ def _stacked(name: str, numbers: list[int], cut: Cut) -> Any:
     with shown(name) as (_, frames):
         for number, frame in enumerate(frames):
             if number in wanted:
-                kept[number] = np.asarray(fitted(frame.pixels, cut))
+                kept[number] = np.asarray(fitted(frame.pixels, cut.size, offset=cut.offset))
             if number >= max(wanted):
                 break
     return np.stack([kept[number] for number in numbers])
-
-
-def fitted(pixels: Any, cut: Cut) -> Any:
-    """One frame as RGB at the cut's size, transparency over white; the square is cut first, then scaled (bicubic)."""
-    from PIL import Image
-
-    if pixels.mode == "RGBA":
-        pixels = Image.alpha_composite(Image.new("RGBA", pixels.size, (255, 255, 255, 255)), pixels)
-    pixels = pixels.convert("RGB")
-    if cut.size is None:
-        return pixels
-    if not isinstance(cut.size, int):
-        return pixels.resize(cut.size, Image.Resampling.BICUBIC)
-    side = min(pixels.size)
-    left, top = (round((length - side) * (1 + cut.offset) / 2) for length in pixels.size)
-    return pixels.resize((cut.size, cut.size), Image.Resampling.BICUBIC, (left, top, left + side, top + side))
 
 
 def reader(name: str | Path, cut: Cut) -> Callable[[], Pictures]:

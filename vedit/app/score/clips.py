@@ -74,7 +74,7 @@ def read_frames(name: str, selection: Selection | None = None, *, warn: Warn = l
                 if chosen.frames is not None and len(pictures) == chosen.frames:
                     break
                 if number >= chosen.start and (number - chosen.start) % chosen.stride == 0:
-                    pictures.append(np.asarray(fitted(frame.pixels, chosen)))
+                    pictures.append(np.asarray(fitted(frame.pixels, chosen.size)))
     except VeditError as error:
         raise error.in_file(name) from error.__cause__
     if not pictures:
