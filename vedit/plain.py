@@ -36,3 +36,8 @@ def json_text(value: Any, *, is_ascii: bool = False, indent: int | None = None) 
 
     text = json.dumps(value, ensure_ascii=is_ascii, default=str, indent=indent)
     return re.sub(_HIDDEN, lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def american(word: str) -> str:
+    """A word in one spelling of the two that people type: center for centre, color for colour, gray for grey."""
+    return word.replace("centre", "center").replace("colour", "color").replace("grey", "gray")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 
+from tests.conftest import gif, vedit
 from vedit import stages
 from vedit.stages.options import Choice, Colour, Distance, Factor, Flag, Integer, Number, Option, Size, Span, Way, Ways
 
@@ -79,3 +81,18 @@ def test_ways_count_options_that_were_given() -> None:
     ways = Ways("what", (Way("--a", ("a",)), Way("--b/--c", ("b", "c"))), needs_one=False)
     assert [way.name for way in ways.chosen({"a": None, "b": False, "c": 0})] == ["--b/--c"]  # 0 is a value
     ways.check("stage", {"a": None, "b": None, "c": None})
+
+
+@pytest.mark.parametrize("words", [["crop", "--centre", "20x10"], ["crop", "--center", "20x10"]])
+def test_both_spellings_of_an_option_do_the_same(words: list[str], tmp_path: Path) -> None:
+    assert vedit("gif", *words, gif("ok_plain.gif"), "-o", tmp_path / "a.gif").code == 0
+    assert vedit("gif", "chain", "crop:centre=20x10", gif("ok_plain.gif"), "-o", tmp_path / "b.gif").code == 0
+    assert vedit("gif", "chain", "crop:center=20x10", gif("ok_plain.gif"), "-o", tmp_path / "c.gif").code == 0
+    assert len({(tmp_path / f"{name}.gif").read_bytes() for name in "abc"}) == 1
+
+
+def test_colours_and_places_are_taken_in_either_spelling(tmp_path: Path) -> None:
+    for place, colour, name in (("center", "--color", "grey"), ("centre", "--colour", "gray")):
+        words = ["--text", "ab", "--position", place, colour, name, f"--outline-{colour[2:]}", "red", f"{colour}s", "64"]
+        assert vedit("gif", "watermark", *words, gif("ok_plain.gif"), "-o", tmp_path / f"{place}.gif").code == 0
+    assert (tmp_path / "center.gif").read_bytes() == (tmp_path / "centre.gif").read_bytes()

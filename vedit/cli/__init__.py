@@ -20,7 +20,7 @@ from vedit import __version__
 from vedit.cli.spelling import on_command_line
 from vedit.errors import OutputError, UsageError, VeditError, nearest, speak
 from vedit.media import stopping
-from vedit.plain import plain
+from vedit.plain import american, plain
 
 COMMANDS = {
     "bench": "Measure models and methods where the right answer is known.",
@@ -89,7 +89,15 @@ class Main(LazyGroup):
             raise OutputClosed from None
 
 
-@click.group(cls=Main, table=COMMANDS, context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "VEDIT", "max_content_width": 100})
+CONTEXT = {
+    "help_option_names": ["-h", "--help"],
+    "auto_envvar_prefix": "VEDIT",
+    "max_content_width": 100,
+    "token_normalize_func": american,  # --centre and --center are one option, whichever is documented
+}
+
+
+@click.group(cls=Main, table=COMMANDS, context_settings=CONTEXT)
 @click.version_option(__version__, "-V", "--version", prog_name="vedit", message="%(prog)s %(version)s")
 @click.option("--debug", is_flag=True, help="Show a traceback with an error.")
 @click.pass_context

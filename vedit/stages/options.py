@@ -21,6 +21,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from vedit.errors import UsageError, nearest
 from vedit.media.limits import fraction
+from vedit.plain import american
 
 Parser = Callable[[str], Any]
 LARGEST_SIDE = 16384
@@ -240,6 +241,7 @@ class Choice(_Value):
         self.names = names
 
     def __call__(self, value: str) -> str:
+        value = next((name for name in self.names if american(name) == american(value)), value)
         if value not in self.names:
             raise ValueError(f"expected {', '.join(self.names[:-1])} or {self.names[-1]}{nearest(value, self.names)}")
         return value
@@ -304,7 +306,7 @@ class Colour(_Value):
     }
 
     def __call__(self, value: str) -> tuple[int, int, int]:
-        digits = self.named.get(value.lower(), value.lstrip("#"))
+        digits = self.named.get(value.lower().replace("gray", "grey"), value.lstrip("#"))
         if len(digits) == 3:
             digits = "".join(digit * 2 for digit in digits)
         try:
@@ -328,14 +330,14 @@ class Span(_Value):
 
 def read_options(stage: str, options: tuple[Option, ...], given: Mapping[str, str]) -> dict[str, Any]:
     """Parse option texts by key, and fill in defaults. Raises UsageError naming the option."""
-    known = {option.key: option for option in options}
+    known = {american(option.key): option for option in options}
     values = {option.key: option.default for option in options}
     for name, value in given.items():
-        key = name.replace("-", "_")
+        key = american(name.replace("-", "_"))
         if key not in known:
             raise UsageError(
                 f"{stage} has no option {name!r}{nearest(name, [option.name for option in options])}",
                 f"Its options are {', '.join(option.name for option in options)}.",
             )
-        values[key] = known[key].read(stage, value)
+        values[known[key].key] = known[key].read(stage, value)
     return values

@@ -16,6 +16,7 @@ from typing import Any
 
 from vedit import stages
 from vedit.errors import UsageError, nearest
+from vedit.plain import american
 from vedit.stages.options import read_options
 
 Spec = tuple[str, dict[str, str]]
@@ -158,7 +159,8 @@ def _add(spec: Spec, piece: str) -> None:
                 f"{name}: {piece!r} is neither an option of {name} nor a stage{meant}",
                 f"Options are key=value; {name} knows {', '.join(option.name for option in module.OPTIONS)}.",
             )
-    key = key.strip().replace("_", "-")
+    typed = key.strip().replace("_", "-")
+    key = next((option.name for option in module.OPTIONS if american(option.name) == american(typed)), typed)
     if key in given:
         raise UsageError(f"{name}: {key} is given twice.")
     given[key] = _unquoted(value.strip())
