@@ -10,7 +10,8 @@ from pathlib import Path
 
 import torch
 
-from vedit.train.checkpoint import load
+from vedit.models.unet3d.checkpoint import load
+from vedit.train.checkpoint import find
 from vedit.train.curve import draw_curve, read_log
 from vedit.train.video import sampled, write_strip
 
@@ -21,8 +22,8 @@ IMAGES = Path(__file__).resolve().parent.parent / "docs" / "img"
 def main(run: Path) -> None:
     rows = read_log(run / "log.jsonl")
     draw_curve(rows, IMAGES / "moving-mnist-loss.png")
-    generator = load(run)
-    clips = sampled(generator.unet, generator.schedule, generator.params, generator.encode(list(CAPTIONS)), seed=0)
+    generator = load(*find(run, "ema"))
+    clips = sampled(generator.network, generator.params, generator.text(list(CAPTIONS)), seed=0)
     write_strip(clips, IMAGES / "moving-mnist.png")
     print(f"step {rows[-1]['step']}, loss {rows[-1]['loss']:.4f}")
 

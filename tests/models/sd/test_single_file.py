@@ -67,6 +67,50 @@ def test_a_checkpoint_in_one_file_has_the_weights_of_its_folder(file: Path, part
     assert set(model.identity()) >= {"unet_sha256"} and len(model.identity()["vae_sha256"]) == 64
 
 
+@pytest.fixture(scope="module")
+def second(tmp_path_factory: pytest.TempPathFactory, tensors: dict[str, torch.Tensor]) -> tuple[Path, Any, Any]:
+    """A 2.x in small under its published names; its network, and open_clip's own text encoder."""
+    from diffusers import UNet2DConditionModel
+    from open_clip.model import CLIP as OpenClip
+    from open_clip.model import CLIPTextCfg, CLIPVisionCfg
+
+    torch.manual_seed(5)
+    unet = UNet2DConditionModel(
+        sample_size=96, block_out_channels=WIDTHS, layers_per_block=2, attention_head_dim=[1, 1, 1, 1], cross_attention_dim=64, use_linear_projection=True
+    )
+    clip = OpenClip(64, CLIPVisionCfg(layers=1, width=64, patch_size=32, image_size=32), CLIPTextCfg(width=64, heads=1, layers=3)).eval()
+    found = {name: value for name, value in tensors.items() if name.startswith("first_stage_model.")}
+    found.update({unet_name(name): value for name, value in unet.state_dict().items()})
+    found.update({"cond_stage_model.model." + name: value for name, value in clip.state_dict().items() if not name.startswith("visual.")})
+    path = tmp_path_factory.mktemp("second") / "768-v.safetensors"
+    save_file({name: value.contiguous().clone() for name, value in found.items()}, path)
+    return path, unet, clip
+
+
+@torch.no_grad()
+def test_a_second_version_in_one_file_predicts_v_and_reads_the_layer_before_open_clip_s_last(second: tuple[Path, Any, Any]) -> None:
+    path, unet, clip = second
+    model = load_model(str(path))
+    assert (model.schedule.prediction, model.native_size) == ("v_prediction", 768)
+    assert all(torch.equal(value, model.unet.state_dict()[name]) for name, value in unet.state_dict().items())
+    ids = model.tokenizer("a red car", padding="max_length", max_length=77, return_tensors="pt").input_ids
+    assert ids[0, 5:].eq(0).all()  # open_clip fills a prompt up with zeros
+    states = clip.token_embedding(ids) + clip.positional_embedding
+    for block in clip.transformer.resblocks[:-1]:
+        states = block(states, attn_mask=clip.attn_mask)
+    assert torch.allclose(model.text_encoder(ids)[0], clip.ln_final(states), atol=1e-5)
+
+
+def test_the_yaml_beside_a_second_version_says_that_it_predicts_noise(second: tuple[Path, Any, Any]) -> None:
+    yaml = second[0].with_suffix(".yaml")
+    yaml.write_text("model:\n  params:\n    parameterization: eps\n", encoding="utf-8")
+    try:
+        model = load_model(str(second[0]))
+    finally:
+        yaml.unlink()
+    assert (model.schedule.prediction, model.native_size) == ("epsilon", 512)
+
+
 def test_the_vocabulary_is_clip_s() -> None:
     """Numbers of the published tokenizer: openai/clip-vit-large-patch14."""
     words = tokenizer("<|endoftext|>")
