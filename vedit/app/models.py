@@ -93,11 +93,10 @@ def describe(name: str, revision: str | None = None, sites: bool = False) -> dic
     from vedit.models.sd.load import load_model
 
     model = load_model(name, revision, device="cpu", dtype="fp32")
-    count = {part: sum(weight.numel() for weight in getattr(model, part).parameters()) for part in ("unet", "vae", "text_encoder")}
     facts: dict[str, Any] = {
         "model": name,
         "folder": str(model.folder),
-        "parameters": {part: f"{number / 1e6:.2f} M" for part, number in count.items()},
+        "parameters": {part: f"{number / 1e6:.2f} M" for part, number in model.parameters().items()},
         "picture": f"{model.native_size}x{model.native_size}, latents {model.channels} channels at 1/{model.scale}",
         "prompt": f"{model.text_shape[0] - 2} tokens at most",
         "schedule": dict(model.schedule.identity),

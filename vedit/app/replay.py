@@ -23,10 +23,8 @@ from vedit.media.window import usable_cores
 from vedit.models.hub import cache_only, find_folder, hash_weights, is_in_cache
 from vedit.models.sd import single_file
 from vedit.models.sd.load import load_model
-from vedit.models.sd.model import Model
+from vedit.models.sd.model import RECORDED, Model
 from vedit.plain import plain
-
-WEIGHED = {"unet_sha256": "unet", "vae_sha256": "vae", "text_sha256": "text_encoder"}
 
 
 def replay(
@@ -146,11 +144,11 @@ def recorded_model(record: Mapping[str, Any]) -> Model:
     wanted = record["model"]
     revision = wanted["revision"] if not is_folder(wanted["id"]) and wanted["id"] != EMBEDDED else None
     if single_file.is_file(wanted["id"]):
-        hashes = dict.fromkeys(WEIGHED.values(), single_file.digest_of(Path(wanted["id"])))
+        hashes = dict.fromkeys(RECORDED.values(), single_file.digest_of(Path(wanted["id"])))
     else:
         folder = find_folder(wanted["id"], revision)
-        hashes = {part: hash_weights(folder / part) for part in WEIGHED.values()}
-    if any(hashes[part] != wanted[key] for key, part in WEIGHED.items()):
+        hashes = {part: hash_weights(folder / part) for part in RECORDED.values()}
+    if any(hashes[part] != wanted[key] for key, part in RECORDED.items()):
         raise ModelError(
             f"the weights of {wanted['id']} are not those of the record.",
             "Their hashes differ, so the result would too.",

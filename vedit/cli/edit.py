@@ -245,8 +245,9 @@ def check_files(input: str, output: str, given: dict[str, Any]) -> None:
 def read_first(input: str, prompts: tuple[str, ...], given: dict[str, Any], voice: Voice) -> Any:
     """The clip's frames, once all that can be wrong with them, sizes, words and masks is ruled out."""
     from vedit.app.clips import read_pixels
-    from vedit.app.edit.before import check_clip, check_prompts, chooser, native_side
+    from vedit.app.edit.before import check_clip, check_prompts, chooser
     from vedit.app.masks import EditMask
+    from vedit.models.sd.side import native_side
 
     asked = asked_of(given)
     size = check_clip(input)

@@ -22,7 +22,6 @@ from vedit.diffusion.attention.rules import Plan
 from vedit.diffusion.sample import ask
 from vedit.media.memory import free_memory
 from vedit.models.family import Network
-from vedit.models.sd.network import rebuilt
 
 MARGIN = 1.25
 
@@ -113,11 +112,8 @@ def network_peak(
 
 
 def codec_peak(model: Any, frames: int, latent_size: tuple[int, int]) -> int:
-    """What the autoencoder takes for some frames, in whichever direction takes more."""
-    vae, (rows, columns) = rebuilt(model.vae), latent_size
-    pixels = torch.empty(frames, 3, rows * model.scale, columns * model.scale, device="meta", dtype=vae.dtype)
-    latents = torch.empty(frames, int(vae.config.latent_channels), rows, columns, device="meta", dtype=vae.dtype)
-    return max(peak_of(lambda: vae.encode(pixels)), peak_of(lambda: vae.decode(latents)))
+    """What the codec takes for some frames, in whichever direction takes more."""
+    return max(peak_of(call) for call in model.codec_on_meta(frames, latent_size))
 
 
 def available(device: torch.device) -> int | None:

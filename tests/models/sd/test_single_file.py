@@ -11,9 +11,9 @@ import torch
 from safetensors.torch import save_file
 
 from tests.diffusion.ldm import unet_name, vae_entry
-from vedit.app.edit.before import native_side
 from vedit.errors import ModelError
 from vedit.models.sd.load import load_model
+from vedit.models.sd.side import native_side
 from vedit.models.sd.single_file import check, tokenizer
 
 WIDTHS = (32, 32, 64, 64)

@@ -13,8 +13,7 @@ from typing import NamedTuple
 
 from vedit.app.clips import Selection, size_of
 from vedit.errors import InputError, UsageError
-from vedit.models.hub import EMBEDDED, find_folder, latent_side, read_json
-from vedit.models.sd import single_file
+from vedit.models.hub import EMBEDDED
 
 Size = tuple[int, int]
 LARGEST_SIDE = 16384
@@ -99,15 +98,6 @@ def check_prompts(model: str, prompts: Sequence[str]) -> None:
 
         for prompt in prompts:
             check_words(prompt)
-
-
-def native_side(name: str, revision: str | None = None) -> int:
-    """The side in pixels that a model was trained at, by its configuration files; a model of the Hub is fetched. Raises ModelError."""
-    if single_file.is_file(name):
-        return single_file.native_side(name)
-    folder = find_folder(name, revision)
-    unet, vae = (read_json(folder / part / "config.json", name) for part in ("unet", "vae"))
-    return latent_side(unet.get("sample_size")) << (len(vae.get("block_out_channels", (64,))) - 1)
 
 
 def chooser(asked: Asked, native: int, masks: Sequence[str]) -> Callable[[Size], Selection]:

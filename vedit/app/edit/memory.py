@@ -19,7 +19,6 @@ def need_of(edit: Edit, frames_per_call: int | None = None, offload: str | None 
     from vedit.diffusion.memory import MARGIN, Need, codec_peak, network_peak
     from vedit.methods.base import bound
     from vedit.models.sd.model import codec_frames
-    from vedit.models.sd.network import weight_bytes
 
     model, prepared = edit.model, edit.prepared
     offload = offload or model.offload
@@ -30,15 +29,15 @@ def need_of(edit: Edit, frames_per_call: int | None = None, offload: str | None 
     controller = bound(model, edit.request, prepared.plan, prepared.branches, window)
     kept = controller.store.predicted_bytes() + controller.held
     latents = 4 * model.channels * size[0] * size[1] * window
-    text, codec = weight_bytes(model.text_encoder), weight_bytes(model.vae)
+    text, codec = model.text_bytes(), model.codec_bytes()
     # latents of each branch, the network's answer and what the step makes of them
     held = kept + prepared.held_bytes * window // edit.window + 4 * len(prepared.branches) * latents
     network = int(network_peak(model, prepared.plan, prepared.branches, calls, size) * MARGIN)
     coding = int(codec_peak(model, codec_frames(calls, size[0] * size[1] * model.scale**2), size) * MARGIN)
     if offload == "none":
         return Need(model.network_bytes() + codec + text, max(network, coding), held)
-    unet = model.network_bytes() if offload == "model" else 0
-    return Need(unet, max(network, coding + codec, text), held)
+    staying = model.network_bytes() if offload == "model" else 0
+    return Need(staying, max(network, coding + codec, text), held)
 
 
 def check_memory(edit: Edit, limit_mib: int | None = None) -> None:

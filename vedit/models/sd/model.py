@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ from vedit.models.alpha_bar import AlphaBar
 from vedit.models.hub import BUILTIN, EMBEDDED, WEIGHED, hash_weights, latent_side
 from vedit.models.place import OnDevice
 from vedit.models.sd import single_file
-from vedit.models.sd.network import UNetNetwork
+from vedit.models.sd.network import UNetNetwork, rebuilt, weight_bytes
 
+RECORDED = {"unet_sha256": "unet", "vae_sha256": "vae", "text_sha256": "text_encoder"}  # parts by their keys in records
 CODEC_PIXELS = 2 * 512 * 512  # that the autoencoder takes at once
 
 
@@ -99,6 +101,23 @@ class Model(UNetNetwork):
         pixels_F3YX = torch.cat(parts)
         return pixels_F3YX if size is None else pixels_F3YX[..., : size[1], : size[0]]
 
+    def codec_on_meta(self, frames: int, latent_size: tuple[int, int]) -> tuple[Callable[[], Any], Callable[[], Any]]:
+        """Coding and decoding of some frames without contents, for predictions of memory."""
+        vae, (rows, columns) = rebuilt(self.vae), latent_size
+        pixels = torch.empty(frames, 3, rows * self.scale, columns * self.scale, device="meta", dtype=vae.dtype)
+        latents = torch.empty(frames, int(vae.config.latent_channels), rows, columns, device="meta", dtype=vae.dtype)
+        return lambda: vae.encode(pixels), lambda: vae.decode(latents)
+
+    def codec_bytes(self) -> int:
+        return weight_bytes(self.vae)
+
+    def text_bytes(self) -> int:
+        return weight_bytes(self.text_encoder)
+
+    def parameters(self) -> dict[str, int]:
+        """How many numbers each part holds."""
+        return {part: sum(weight.numel() for weight in getattr(self, part).parameters()) for part in WEIGHED}
+
     def _in_use(self, part: Any) -> Any:
         return OnDevice(part, self.device)
 
@@ -112,9 +131,7 @@ class Model(UNetNetwork):
         return {
             "id": self.name,
             "revision": self.revision,
-            "unet_sha256": self.hashes["unet"],
-            "vae_sha256": self.hashes["vae"],
-            "text_sha256": self.hashes["text_encoder"],
+            **{key: self.hashes[part] for key, part in RECORDED.items()},
             "inflation": "none",
         }
 

@@ -1,0 +1,33 @@
+"""What is of one family stands in its folder, and nowhere else."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.conftest import ROOT
+
+FAMILY = re.compile(r"\bunet\b|block_out_channels|alphas_cumprod|\binput_ids\b|\.vae\b|\.text_encoder\b")
+OWN = {  # of the embedded models: their training, packing, drawing and gates
+    "app/shapes_model.py", "app/generate/shapes.py", "app/bench/model.py", "app/bench/motion.py", "app/train/shapes.py",
+    "cli/models_pack.py",
+}  # fmt: skip
+PARTS = ("app", "cli", "diffusion", "methods", "stages", "media")
+MODULES = sorted(path for part in PARTS for path in (ROOT / "vedit" / part).rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_nothing_outside_models_names_what_a_family_is_made_of(path) -> None:
+    if path.relative_to(ROOT / "vedit").as_posix() not in OWN:
+        assert FAMILY.findall(path.read_text(encoding="utf-8")) == []
+
+
+def test_one_sampler_one_inversion_and_one_guidance() -> None:
+    """A loop over timesteps that steps, and the formula of guidance, each stand once; the flow of the video model is its own."""
+    text = {path: path.read_text(encoding="utf-8") for path in (ROOT / "vedit").rglob("*.py")}
+    steps = sorted(path.name for path, code in text.items() if re.search(r"(schedule|levels)\.step\(", code))
+    assert steps == ["invert.py", "null_text.py", "sample.py"]
+    formula = [path.name for path, code in text.items() if re.search(r"uncond \+ \w+ \* \(\w+ - uncond\)", code)]
+    assert formula == ["sample.py"]
+    assert not any(".step(" in code and "prev_sample" in code for code in text.values())

@@ -1,0 +1,15 @@
+"""The side that a model was trained at, told by its configuration files alone. Loads no torch."""
+
+from __future__ import annotations
+
+from vedit.models.hub import find_folder, latent_side, read_json
+from vedit.models.sd import single_file
+
+
+def native_side(name: str, revision: str | None = None) -> int:
+    """The side in pixels that a model was trained at, by its configuration files; a model of the Hub is fetched. Raises ModelError."""
+    if single_file.is_file(name):
+        return single_file.native_side(name)
+    folder = find_folder(name, revision)
+    unet, vae = (read_json(folder / part / "config.json", name) for part in ("unet", "vae"))
+    return latent_side(unet.get("sample_size")) << (len(vae.get("block_out_channels", (64,))) - 1)
