@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 SHORT = {"output": "-o", "output_dir": "-O", "overwrite": "-y", "jobs": "-j"}  # as they are known best
-OTHERS = {"source_prompt": "source"}  # an option that is called otherwise here
+OTHERS = {  # options that are called otherwise here
+    "source_prompt": "source",
+    "edited_dir": "edited",
+    "folder": "out",
+    "compiled": "compile",
+    "settings": "set",
+    "listing": "list",
+}
 
 
 def on_command_line(name: str, value: object = None) -> str:

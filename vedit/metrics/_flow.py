@@ -26,7 +26,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from vedit.errors import InputError, ModelError, UsageError
+from vedit.errors import InputError, ModelError, UsageError, option
 from vedit.metrics.towers.features import feature_key
 from vedit.metrics.types import Floats, Options, Pixels, Video
 
@@ -64,7 +64,9 @@ def flows(video: Video, towers: Any, options: Options, *, of_source: bool = True
     engine = options.flow_engine
     if engine.startswith("file:"):
         if not of_source:
-            raise UsageError("a flow file holds the flow of the source; the edit's flow is needed too.", "", "Use --flow tvl1, or leave out ff_beta")
+            raise UsageError(
+                "a flow file holds the flow of the source; the edit's flow is needed too.", "", f"Use {option('flow', 'tvl1')}, or leave out ff_beta"
+            )
         return read_flows(engine.removeprefix("file:"), video)
     if engine not in ("gmflow", "tvl1", "dis"):
         raise UsageError(f"there is no flow engine {engine!r}.", f"There are: {', '.join(ENGINES)}.")
@@ -107,9 +109,15 @@ def dis_pair(a_YX3: Pixels, b_YX3: Pixels) -> Floats:
     try:
         import cv2
     except ImportError:
-        raise ModelError("--flow dis needs OpenCV, not installed here.", "", "Install with: pip install opencv-python-headless, or use --flow tvl1") from None
+        raise ModelError(
+            f"{option('flow', 'dis')} needs OpenCV, not installed here.",
+            "",
+            f"Install with: pip install opencv-python-headless, or use {option('flow', 'tvl1')}",
+        ) from None
     if min(a_YX3.shape[:2]) < 16:
-        raise InputError(f"--flow dis needs 16 pixels in each direction; the clip has {a_YX3.shape[1]}x{a_YX3.shape[0]}.", "", "Use --flow tvl1")
+        raise InputError(
+            f"{option('flow', 'dis')} needs 16 pixels in each direction; the clip has {a_YX3.shape[1]}x{a_YX3.shape[0]}.", "", f"Use {option('flow', 'tvl1')}"
+        )
     grey = [cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY) for image in (a_YX3, b_YX3)]
     flow_YX2 = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(*grey, None)
     return np.ascontiguousarray(flow_YX2.transpose(2, 0, 1), np.float32)

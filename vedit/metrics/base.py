@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 
-from vedit.errors import InputError
+from vedit.errors import InputError, option
 from vedit.metrics.types import Floats, Options, Pixels, Video, unit
 
 LAST = 1000  # the order of a number that has none
@@ -114,20 +114,21 @@ class Clip:
         return None if self.truth is None else self.truth.frames_TYX3
 
 
-# what a metric may need, and what to say when it is not there
+# what a metric may need, and what it is called when it is not there
 NEEDS_OF = {
-    "source": "the source clip (--source)",
-    "prompt": "the target prompt (--prompt)",
-    "source_prompt": "the source prompt (--source-prompt)",
-    "truth": "the ideal edit (--truth)",
-    "mask": "a mask (--mask)",
+    "source": "the source clip",
+    "prompt": "the target prompt",
+    "source_prompt": "the source prompt (--source-prompt)",  # not by option(): edit calls its own --source
+    "truth": "the ideal edit",
+    "mask": "a mask",
     "pairs": "two frames or more",
     "record": "the run record beside the edited clip",
 }
+OF_OPTIONS = frozenset({"source", "prompt", "truth", "mask"})  # the needs that an option gives
 
 
 def missing(needs: Iterable[str], clip: Clip) -> list[str]:
-    """Which of a metric's needs a clip does not have, in the words of `NEEDS_OF`."""
+    """Which of a metric's needs a clip does not have, in the words of `NEEDS_OF`, with the option that gives it."""
     present = {
         "source": clip.source is not None,
         "prompt": clip.prompt is not None,
@@ -137,7 +138,8 @@ def missing(needs: Iterable[str], clip: Clip) -> list[str]:
         "pairs": len(clip.edited) >= 2,
         "record": clip.record is not None,
     }
-    return [NEEDS_OF[need] for need in NEEDS_OF if need in set(needs) and not present[need]]
+    named = {need: f"{words} ({option(need)})" if need in OF_OPTIONS else words for need, words in NEEDS_OF.items()}
+    return [named[need] for need in NEEDS_OF if need in set(needs) and not present[need]]
 
 
 def source_like_edit(clip: Clip) -> Video:
@@ -147,12 +149,12 @@ def source_like_edit(clip: Clip) -> Video:
         raise InputError(
             f"{clip.id}: the edited clip has {len(clip.edited)} frames, its source {len(clip.source)}.",
             "",
-            "Choose the frames to compare with --align first|stride",
+            f"Choose the frames to compare with {option('align', 'first|stride')}",
         )
     if clip.source.size != clip.edited.size:
         edited, source = (f"{video.size[1]}x{video.size[0]}" for video in (clip.edited, clip.source))
         raise InputError(
-            f"{clip.id}: the edited clip has {edited} pixels, its source {source}.", "", "Bring the source to the edited size with --resize-source"
+            f"{clip.id}: the edited clip has {edited} pixels, its source {source}.", "", f"Bring the source to the edited size with {option('resize_source')}"
         )
     return clip.source
 

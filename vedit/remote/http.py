@@ -23,7 +23,7 @@ from typing import IO, Any, NamedTuple
 
 from vedit import __version__
 from vedit.documents import Kind, parse_json, table
-from vedit.errors import RemoteError, UsageError
+from vedit.errors import RemoteError, UsageError, option
 from vedit.secrecy import without
 
 LARGEST_ANSWER = 4 << 20  # bytes of JSON
@@ -51,7 +51,7 @@ class Reply(NamedTuple):
             return found
         except RemoteError:
             words = shown(without(shown(self.body), key))
-        raise RemoteError(f"{host} answers what is no JSON object: {words!r}.", "", "Is --base-url right? It often ends in /v1")
+        raise RemoteError(f"{host} answers what is no JSON object: {words!r}.", "", f"Is {option('base_url')} right? It often ends in /v1")
 
 
 class Refusal(RemoteError):
@@ -177,7 +177,11 @@ class Service:
                 error: RemoteError = refusal(self.host, reply, self.key)
                 worth, pause = is_worth(reply.status), retry_after(reply.headers)
             except _Refused as cause:
-                error, worth, pause = RemoteError(f"{self.host} cannot be reached: {cause}.", "", "Is it running, and is --base-url right?"), True, None
+                error, worth, pause = (
+                    RemoteError(f"{self.host} cannot be reached: {cause}.", "", f"Is it running, and is {option('base_url')} right?"),
+                    True,
+                    None,
+                )
             except BROKEN as cause:
                 error = RemoteError(f"the connection to {self.host} broke: {said(cause)}.", "", "Call again: a job that was begun is gone on with")
                 worth, pause = is_worth(None), None
@@ -189,7 +193,7 @@ class Service:
     def pause(self, seconds: float, error: RemoteError | None = None) -> None:
         """Wait; raises the error, or that time is up, when the deadline would pass."""
         if time.monotonic() + seconds > self.deadline:
-            raise error or RemoteError(f"{self.host} was not done in time.", "", "Call again to go on waiting, or give a longer --timeout")
+            raise error or RemoteError(f"{self.host} was not done in time.", "", f"Call again to go on waiting, or give a longer {option('timeout')}")
         if error is not None:
             self.warn(f"{error.what.rstrip('.')}; tried again in {seconds:g} s")
         self.sleep(seconds)
@@ -203,7 +207,7 @@ class Service:
                 return reply
             if method != "GET":
                 words = shown(without(target[:WORDS], self.key))
-                raise RemoteError(f"{self.host} sends a {method} on to {words}.", "", "Give that address as --base-url, if it is right")
+                raise RemoteError(f"{self.host} sends a {method} on to {words}.", "", f"Give that address as {option('base_url')}, if it is right")
             url = self._safe(url, target, is_file=into is not None)
         raise RemoteError(f"{self.host} sends from one address to another without end.")
 
@@ -273,7 +277,7 @@ def _copy(answer: Any, file: IO[bytes], headers: Mapping[str, str], deadline: fl
         if size > LARGEST_FILE:
             raise RemoteError(f"the file is larger than {LARGEST_FILE >> 20} MiB.")
         if time.monotonic() > deadline:
-            raise RemoteError("the download was not done in time.", "", "Call again, or give a longer --timeout")
+            raise RemoteError("the download was not done in time.", "", f"Call again, or give a longer {option('timeout')}")
         file.write(chunk)
     announced = headers.get("content-length", "")
     if announced.isdecimal() and announced.isascii() and len(announced) < 20 and size != int(announced):
@@ -293,10 +297,10 @@ def refusal(host: str, reply: Reply, key: str = "") -> Refusal:
         words = shown(reply.body)
     words = without(words, key)
     steps = {
-        401: "Set VEDIT_REMOTE_KEY to a key of the service, or name the variable it is in with --key-env",
+        401: f"Set VEDIT_REMOTE_KEY to a key of the service, or name the variable it is in with {option('key_env')}",
         402: "The account has no credit",
         403: "The key may not do this",
-        404: "Is --base-url right, and is the model there? It often ends in /v1",
+        404: f"Is {option('base_url')} right, and is the model there? It often ends in /v1",
         429: "Too many requests: call again later",
     }
     step = steps.get(reply.status, "Call again later: a job that was begun is gone on with" if reply.status >= 500 else "")
@@ -366,12 +370,16 @@ def check_base_url(url: str) -> str:
     except ValueError:
         host, parts = None, urllib.parse.urlsplit("")
     if parts.scheme not in ("http", "https") or not host or any(char.isspace() or not char.isprintable() for char in url):
-        raise UsageError(f"--base-url {url} is no address.", "It is https://HOST/PATH.", "Example: --base-url https://example.org/v1")
+        raise UsageError(f"{option('base_url', url)} is no address.", "It is https://HOST/PATH.", f"Example: {option('base_url', 'https://example.org/v1')}")
     if parts.username or parts.password or parts.query or parts.fragment:
-        raise UsageError("--base-url holds more than an address.", "A key belongs in the environment: VEDIT_REMOTE_KEY, or --key-env NAME.")
+        raise UsageError(
+            f"{option('base_url')} holds more than an address.", f"A key belongs in the environment: VEDIT_REMOTE_KEY, or {option('key_env', 'NAME')}."
+        )
     if parts.scheme == "http" and not is_loopback(host):
         raise UsageError(
-            f"--base-url {url} is plain HTTP to another machine.", "Prompt and key could be read on the way.", f"Use https://{parts.netloc}{parts.path}"
+            f"{option('base_url', url)} is plain HTTP to another machine.",
+            "Prompt and key could be read on the way.",
+            f"Use https://{parts.netloc}{parts.path}",
         )
     return url.rstrip("/")
 
@@ -380,7 +388,7 @@ def key_from(variable: str | None) -> str:
     """The API key in an environment variable: VEDIT_REMOTE_KEY, or the one that was named. "" when it need not be."""
     key = os.environ.get(variable or "VEDIT_REMOTE_KEY", "").strip()
     if variable is not None and not key:
-        raise UsageError(f"the variable {variable} is empty or not set.", "--key-env names the variable that holds the API key.")
+        raise UsageError(f"the variable {variable} is empty or not set.", f"{option('key_env')} names the variable that holds the API key.")
     if any(char.isspace() or not char.isprintable() or ord(char) > 126 for char in key):
         raise UsageError(f"the key in {variable or 'VEDIT_REMOTE_KEY'} holds characters that no key has.")
     return key

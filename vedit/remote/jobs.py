@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from vedit.documents import Kind, read_json
-from vedit.errors import RemoteError, VeditError
+from vedit.errors import RemoteError, VeditError, option
 from vedit.media.atomic import open_output
 from vedit.remote.http import Refusal, Service, shown
 from vedit.secrecy import without_values
@@ -78,7 +78,9 @@ def begin(protocol: ModuleType, service: Service, order: Mapping[str, Any], note
         return id
     id = str(protocol.create(service, order))
     if not ID.fullmatch(id):
-        raise RemoteError(f"{service.host} began a job without a usable id: {shown(id)!r}.", "An id is letters, digits and .:~_-", "Is --base-url right?")
+        raise RemoteError(
+            f"{service.host} began a job without a usable id: {shown(id)!r}.", "An id is letters, digits and .:~_-", f"Is {option('base_url')} right?"
+        )
     note.write(id)
     if note.path is not None:
         service.warn(f"job {id} is begun at {service.host}; if this call is stopped, the same call goes on with it")

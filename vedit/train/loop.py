@@ -39,7 +39,7 @@ from torch import Tensor, nn
 from typing_extensions import TypedDict
 
 from vedit.documents import Kind, read_json, read_text, table, validated
-from vedit.errors import CheckFailed, ModelError, OutputError, Stopped, UsageError, reason_of
+from vedit.errors import CheckFailed, ModelError, OutputError, Stopped, UsageError, option, reason_of
 from vedit.train.ema import Ema
 from vedit.train.place import Place, freed_memory_kept
 
@@ -295,7 +295,7 @@ class Run:
             raise CheckFailed(
                 f"{MAX_BAD_STEPS} steps in a row without a finite gradient, up to step {self.step}.",
                 f"The last saved state in {self.folder} is good.",
-                "Start another run with a lower rate, or with --precision fp32",
+                f"Start another run with a lower rate, or with {option('precision', 'fp32')}",
             )
 
     def _report(self) -> Report | None:
@@ -444,7 +444,7 @@ class Run:
         if changed:
             raise UsageError(
                 f"{self.folder}: the run was started with other settings: {'; '.join(changed)}.",
-                next_step="Give the same settings, or another --out folder.",
+                next_step=f"Give the same settings, or another {option('folder')} folder.",
             )
 
     def _optimizer_tensors(self) -> dict[str, Tensor]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from vedit.errors import OutputError, reason_of
+from vedit.errors import OutputError, option, reason_of
 
 try:
     import fcntl
@@ -27,7 +27,7 @@ def run_lock(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
-        raise OutputError(f"{folder}: cannot write into the run folder: {reason_of(error)}.", "", "Name another with --out") from None
+        raise OutputError(f"{folder}: cannot write into the run folder: {reason_of(error)}.", "", f"Name another with {option('folder')}") from None
     try:
         if fcntl:
             _take(descriptor, folder)
@@ -45,7 +45,7 @@ def _take(descriptor: int, folder: Path) -> None:
         raise OutputError(
             f"{folder}: another vedit train works in this run folder{by}.",
             "Two would write over each other's states.",
-            "Wait for it or stop it (the state is kept), or name another folder with --out",
+            f"Wait for it or stop it (the state is kept), or name another folder with {option('folder')}",
         ) from None
     except OSError:  # a file system without locks
         return

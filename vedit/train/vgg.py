@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from vedit.errors import ModelError, UsageError
+from vedit.errors import ModelError, UsageError, option
 from vedit.models.hub import hub_or_cache
 from vedit.train.loop import seeded
 
@@ -131,5 +131,5 @@ def _fetched() -> dict[str, Tensor]:
     raise ModelError(
         f"the perceptual loss needs the weights of VGG16-BN, and they are not here: {reason.rstrip('.')}.",
         f"They are looked for at the Hub ({HUB_ID}) and in {cached}.",
-        "Name a file with --vgg-weights FILE, take an untrained network with --vgg-weights random:0, or train without: --set loss.perceptual=0",
+        f"Name a file with {option('vgg_weights', 'FILE')}, take an untrained network with {option('vgg_weights', 'random:0')}, or train without: {option('set.loss.perceptual', 0)}",
     )

@@ -21,7 +21,7 @@ from vedit.app.clips import write_frames
 from vedit.app.watch import Watch, unwatched
 from vedit.data.layout import FORMAT, JOURNAL, MANIFEST, REJECTED, SETTINGS, VERSION, Item, as_lines, clip_name, read_rows, tidy
 from vedit.documents import Kind, cell, read_json, table
-from vedit.errors import OutputError, PartialFailure, UsageError, VeditError, reason_of
+from vedit.errors import OutputError, PartialFailure, UsageError, VeditError, option, reason_of
 from vedit.media.atomic import open_output
 from vedit.media.window import ordered_map
 from vedit.plain import json_text
@@ -131,7 +131,9 @@ def open_folder(plan: SetPlan, overwrite: bool) -> dict[str, Any]:
         if not overwrite and _rows(plan.folder):
             changed = [f"{key} was {before.get(key)}, now {settings.get(key)}" for key in sorted({*before, *settings}) if before.get(key) != settings.get(key)]
             raise OutputError(
-                f"{plan.folder} holds a data set with other settings: {'; '.join(changed)}.", "", "Name another folder, or add -y to make it anew"
+                f"{plan.folder} holds a data set with other settings: {'; '.join(changed)}.",
+                "",
+                f"Name another folder, or add {option('overwrite')} to make it anew",
             )
         _clear(plan.folder)
     elif names:

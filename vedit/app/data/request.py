@@ -15,7 +15,7 @@ from vedit.app.edit.before import parse_size
 from vedit.app.request import Request
 from vedit.app.sink import Sink
 from vedit.data.folder import Limits
-from vedit.errors import UsageError
+from vedit.errors import UsageError, option
 from vedit.media.atomic import check_output
 from vedit.media.formats import output_format
 from vedit.media.limits import fraction
@@ -85,7 +85,7 @@ class FolderRequest(CutRequest):
 
     def check(self) -> None:
         if self.max_seconds is not None and self.max_seconds < self.min_seconds:
-            raise UsageError(f"--max-seconds {self.max_seconds:g} is below --min-seconds {self.min_seconds:g}.")
+            raise UsageError(f"{option('max_seconds', f'{self.max_seconds:g}')} is below {option('min_seconds', f'{self.min_seconds:g}')}.")
         super().check()
 
     def make(self, run: sets.Run) -> Summary:
@@ -124,7 +124,7 @@ class MsrVttRequest(CutRequest):
             raise UsageError(
                 "MSR-VTT's clips are third-party web videos; no page seen states a licence.",
                 "Use them only if you may.",
-                "If you may, add --i-have-rights",
+                f"If you may, add {option('i_have_rights')}",
             )
         super().check()
 
@@ -166,13 +166,15 @@ class MovingMnistRequest(SetRequest):
 
     def check(self) -> None:
         if self.synth is None and self.source is None:
-            raise UsageError("moving-mnist needs a file and an output folder, or --synth N and an output folder.", "", f"Example: {SYNTH}")
+            raise UsageError(f"moving-mnist needs a file and an output folder, or {option('synth', 'N')} and an output folder.", "", f"Example: {SYNTH}")
         if self.synth is not None and self.source is not None:
-            raise UsageError("--synth takes the output folder and no file.", "", f"Example: {SYNTH}")
+            raise UsageError(f"{option('synth')} takes the output folder and no file.", "", f"Example: {SYNTH}")
         if self.synth is not None and self.caption is not None:
-            raise UsageError("--caption is for the file, which has no labels.", "Drawn clips have exact captions.", "Leave out --caption")
+            raise UsageError(f"{option('caption')} is for the file, which has no labels.", "Drawn clips have exact captions.", f"Leave out {option('caption')}")
         if self.synth is None and (self.straight or self.digits != FONT):
-            raise UsageError("--straight and --digits are for clips that are drawn.", "", "Add --synth N, and leave out the file")
+            raise UsageError(
+                f"{option('straight')} and {option('digits')} are for clips that are drawn.", "", f"Add {option('synth', 'N')}, and leave out the file"
+            )
 
     def make(self, run: sets.Run) -> Summary:
         if self.synth is None:
@@ -255,7 +257,7 @@ def rate_of(text: str | None) -> Fraction | None:
         rate = Fraction(0)
     if rate is not None and not 0 < rate <= LARGEST_RATE:
         raise UsageError(
-            f"--fps {text} is not a rate.",
+            f"{option('fps', text)} is not a rate.",
             f"Give frames a second up to {LARGEST_RATE}, the fastest that browsers play a GIF, such as 8, 12.5 or 30000/1001.",
         )
     return rate

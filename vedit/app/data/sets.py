@@ -19,7 +19,7 @@ from vedit.app.watch import Watch, unwatched
 from vedit.data import folder, moving_mnist, msrvtt, table, v2vbench
 from vedit.data.layout import ROWS, Item, Pictures, as_lines, clip_name, file_stamp, read_captions, read_rows, tidy, unique
 from vedit.documents import validated
-from vedit.errors import InputError, UsageError, VeditError
+from vedit.errors import InputError, UsageError, VeditError, option
 from vedit.media.atomic import open_output
 from vedit.media.window import ordered_map
 
@@ -257,7 +257,9 @@ def _own_cut(entry: v2vbench.Entry, cut: Cut) -> Cut:
 def _only_list(source: str) -> str:
     found = sorted(str(path) for path in Path(source).glob("*") if path.suffix in (".yaml", ".yml", ".toml", ".json"))
     if len(found) != 1:
-        raise UsageError(f"{source} holds {len(found)} lists.", "The list of clips and prompts is a YAML, TOML or JSON file.", "Name it: --list FILE")
+        raise UsageError(
+            f"{source} holds {len(found)} lists.", "The list of clips and prompts is a YAML, TOML or JSON file.", f"Name it: {option('listing', 'FILE')}"
+        )
     return found[0]
 
 

@@ -15,7 +15,7 @@ from vedit.app.clips import Pixels, Selection, even_delays, made_clip, read_pixe
 from vedit.app.generate.options import CHECKPOINT, read_by
 from vedit.app.generate.run import Choices, Made, Request, rate_of
 from vedit.app.watch import Watch
-from vedit.errors import InputError, ModelError, UsageError, VeditError
+from vedit.errors import InputError, ModelError, UsageError, VeditError, option
 from vedit.models.checked import read_config
 from vedit.models.hub import checked_downloads, first_line, hub_or_cache
 from vedit.pixels import from_bytes, to_bytes
@@ -116,7 +116,7 @@ class CheckpointMaker:
         text = generator.encode_prompt(request.prompt)
         negative = generator.encode_prompt(request.negative) if request.negative else generator.empty
         if request.negative and guidance == 1:
-            raise UsageError("a negative prompt has no meaning with guidance 1.", "Guidance leads away from it.", "Try --guidance 2")
+            raise UsageError("a negative prompt has no meaning with guidance 1.", "Guidance leads away from it.", f"Try {option('guidance', '2')}")
         stream = Stream("clip", x, text, negative, guidance, clamp=read_clip(clip), eta=eta, hold=hold, noise=noise)
         fps = request.fps or rate_of(generator.fps)
         keeper = Keeper(extra.get("save_x_start"), extra.get("save_every", 1), fps)
@@ -134,7 +134,9 @@ class CheckpointMaker:
         for side in (width, height):
             if side % params.model.multiple:
                 near = max(params.model.multiple, round(side / params.model.multiple) * params.model.multiple)
-                raise UsageError(f"a side of {side} pixels does not fit the model.", f"Sides are multiples of {params.model.multiple}.", f"Try --size {near}")
+                raise UsageError(
+                    f"a side of {side} pixels does not fit the model.", f"Sides are multiples of {params.model.multiple}.", f"Try {option('size', near)}"
+                )
         if (width, height) != params.data.shape or frames != params.data.frames:
             trained = "x".join(map(str, params.data.shape))
             self.warn(f"the model was trained on {params.data.frames} frames of {trained}; others are a try.")
@@ -151,11 +153,11 @@ class CheckpointMaker:
         if source is None:
             for name in ("from_step", "mask"):
                 if extra.get(name):
-                    raise UsageError(f"--{name.replace('_', '-')} needs --from-x-start.", "It says where to go on from a stored clip.")
+                    raise UsageError(f"{option(name)} needs {option('from_x_start')}.", "It says where to go on from a stored clip.")
             return 0, noise(), None
         start = extra.get("from_step", 0)
         if not 0 <= start < len(timesteps):
-            raise UsageError(f"--from-step {start} is not one of {len(timesteps)} steps.", f"Give 0 to {len(timesteps) - 1}; 0 makes everything anew.")
+            raise UsageError(f"{option('from_step', start)} is not one of {len(timesteps)} steps.", f"Give 0 to {len(timesteps) - 1}; 0 makes everything anew.")
         frames, channels, height, width = shape
         pixels, whole = read_x_start(source, (1, channels, frames, height, width), rate_of(self.generator.fps))
         x0 = whole[0].transpose(0, 1).to(self.generator.device)
@@ -251,7 +253,9 @@ def read_x_start(name: str, shape: tuple[int, ...], fps: Any) -> tuple[Pixels, T
     if tuple(x0.shape) != shape:
         found = f"{x0.shape[2]} frames of {x0.shape[4]}x{x0.shape[3]}"
         raise InputError(
-            f"{name}: it has {found}, and {frames} frames of {width}x{height} are to be made.", "", "Give --frames and --size to match, or cut the clip"
+            f"{name}: it has {found}, and {frames} frames of {width}x{height} are to be made.",
+            "",
+            f"Give {option('frames')} and {option('size')} to match, or cut the clip",
         )
     return pixels, x0
 
@@ -265,7 +269,7 @@ def _stored(name: str) -> Tensor:
     except FileNotFoundError:
         raise InputError(f"{name}: there is no such file.") from None
     except (OSError, SafetensorError, KeyError) as error:
-        raise InputError(f"{name}: not an x0 of --save-x-start: {error}.") from None
+        raise InputError(f"{name}: not an x0 of {option('save_x_start')}: {error}.") from None
 
 
 def read_mask(specs: tuple[str, ...], pixels: Pixels) -> Tensor:

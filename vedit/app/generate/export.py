@@ -10,7 +10,7 @@ from typing import Any
 
 from vedit.app.train.clip_folder import CACHED
 from vedit.documents import read_json
-from vedit.errors import InputError, ModelError, OutputError, reason_of
+from vedit.errors import InputError, ModelError, OutputError, option, reason_of
 
 README = """# {name}
 
@@ -35,7 +35,7 @@ def export_generator(run: Path, output: Path, *, step: int | None = None, with_r
     saved = state_at(run, step)
     config = run_config(saved)
     if output.exists() and not overwrite:
-        raise OutputError(f"{output} exists.", "", "Add -y to replace it, or name another folder with -o")
+        raise OutputError(f"{output} exists.", "", f"Add {option('overwrite')} to replace it, or name another folder with {option('output')}")
     partial = output.with_name(output.name + ".part")
     try:
         shutil.rmtree(partial, ignore_errors=True)
@@ -70,7 +70,7 @@ def state_at(run: Path, step: int | None) -> Path:
 def _replace(output: Path, partial: Path) -> None:
     """Put a complete folder in another's place; refuses one that is no generator."""
     if not (output / "config.json").exists():
-        raise OutputError(f"{output} is not a generator, so it is not replaced.", "", "Name another folder with -o")
+        raise OutputError(f"{output} is not a generator, so it is not replaced.", "", f"Name another folder with {option('output')}")
     old = output.with_name(output.name + ".old")
     os.rename(output, old)
     os.rename(partial, output)

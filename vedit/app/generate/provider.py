@@ -15,7 +15,7 @@ from vedit.app.generate.options import PROVIDER, read_by
 from vedit.app.generate.remote import decoded
 from vedit.app.generate.run import Choices, Made, Request
 from vedit.app.watch import Watch
-from vedit.errors import RemoteError, UsageError
+from vedit.errors import RemoteError, UsageError, option
 from vedit.secrecy import without, without_login, without_values
 
 PREFIX = "provider:"
@@ -35,13 +35,15 @@ def load(choices: Choices, connect: Any = None) -> ProviderMaker:
     variable = choices.extra.get("key_env")
     key = os.environ.get(variable) if variable else None
     if variable and not key:
-        raise UsageError(f"the variable {variable} is empty or not set.", "--key-env names the variable that holds the API key.")
+        raise UsageError(f"the variable {variable} is empty or not set.", f"{option('key_env')} names the variable that holds the API key.")
     from huggingface_hub import InferenceClient, get_token
 
     if connect is None:
         connect = InferenceClient
         if key is None and get_token() is None:
-            raise RemoteError(f"{provider} needs a token.", "", "Set HF_TOKEN to a token that may use inference providers, or name a variable with --key-env")
+            raise RemoteError(
+                f"{provider} needs a token.", "", f"Set HF_TOKEN to a token that may use inference providers, or name a variable with {option('key_env')}"
+            )
     return ProviderMaker(
         connect(provider=provider, api_key=key, timeout=choices.extra.get("timeout", TIMEOUT_S)), provider, model or None, choices, key or get_token()
     )
@@ -55,7 +57,7 @@ def _check_provider(name: str) -> None:
 
     able = sorted(provider for provider, tasks in PROVIDERS.items() if "text-to-video" in tasks)
     if name not in able:
-        raise UsageError(f"no provider {name!r} makes clips{nearest(name, able)}", f"Those that do: {', '.join(able)}.", f"Try --provider {able[0]}")
+        raise UsageError(f"no provider {name!r} makes clips{nearest(name, able)}", f"Those that do: {', '.join(able)}.", f"Try {option('provider', able[0])}")
 
 
 class ProviderMaker:
@@ -102,7 +104,7 @@ class ProviderMaker:
         thread.start()
         thread.join(seconds)
         if not found:
-            raise RemoteError(f"{self.provider} was not done in {seconds:g} s.", "", "Try again, or give a longer --timeout")
+            raise RemoteError(f"{self.provider} was not done in {seconds:g} s.", "", f"Try again, or give a longer {option('timeout')}")
         if isinstance(found[0], BaseException):
             raise found[0]
         return found[0]
@@ -118,12 +120,16 @@ class ProviderMaker:
         try:
             return self.client.text_to_video(prompt, **named)
         except errors.InferenceTimeoutError:
-            raise RemoteError(f"{self.provider} was not done in time.", "", "Try again, or give a longer --timeout") from None
+            raise RemoteError(f"{self.provider} was not done in time.", "", f"Try again, or give a longer {option('timeout')}") from None
         except errors.OfflineModeIsEnabled:
             raise RemoteError(f"{self.provider} cannot be asked: HF_HUB_OFFLINE is set.", "", "Unset it to use a provider") from None
         except errors.HfHubHTTPError as error:
             status = getattr(error.response, "status_code", None)
-            step = "Set HF_TOKEN to a token that may use inference providers, or name a variable with --key-env" if status in (401, 403) else "Try again later"
+            step = (
+                f"Set HF_TOKEN to a token that may use inference providers, or name a variable with {option('key_env')}"
+                if status in (401, 403)
+                else "Try again later"
+            )
             raise RemoteError(f"{self.provider} answers {status}: {shown(str(error))}.", "", step) from None
         except (ValueError, KeyError, TypeError, StopIteration) as error:  # what the client itself refuses, or an answer it does not understand
             raise RemoteError(

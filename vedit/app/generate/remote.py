@@ -14,7 +14,7 @@ from vedit.app.data.read import Cut, read_cut, times
 from vedit.app.generate.options import REMOTE, read_by
 from vedit.app.generate.run import Choices, Made, Request
 from vedit.app.watch import Watch
-from vedit.errors import RemoteError, UsageError, VeditError
+from vedit.errors import RemoteError, UsageError, VeditError, option
 
 PREFIX = "remote:"
 SUMMARY = f"{PREFIX}PROTOCOL, a hosted generator, with --base-url"
@@ -32,9 +32,9 @@ def load(choices: Choices) -> RemoteMaker:
 
     protocol = remote.load(choices.model.removeprefix(PREFIX))
     if "base_url" not in choices.extra:
-        raise UsageError(f"{choices.model} needs the address of the service.", "There is none to start from.", "Add --base-url https://HOST/v1")
+        raise UsageError(f"{choices.model} needs the address of the service.", "There is none to start from.", f"Add {option('base_url', 'https://HOST/v1')}")
     if choices.revision is not None:
-        raise UsageError("a hosted model has no revision.", "", "Leave out --revision")
+        raise UsageError("a hosted model has no revision.", "", f"Leave out {option('revision')}")
     check_base_url(choices.extra["base_url"])
     return RemoteMaker(protocol, choices, key_from(choices.extra.get("key_env")))
 
@@ -84,7 +84,7 @@ class RemoteMaker:
         for text in self.choices.extra.get("field", ()):
             name, equals, value = text.partition("=")
             if not equals or not name:
-                raise UsageError(f"--field {text} has no value.", "Write NAME=VALUE, or NAME= to leave a field out.")
+                raise UsageError(f"{option('field', text)} has no value.", "Write NAME=VALUE, or NAME= to leave a field out.")
             fields[name] = value or None
         return {name: value for name, value in fields.items() if value is not None}
 

@@ -18,7 +18,7 @@ from vedit.app.generate.options import BackendOptions
 from vedit.app.record import SUFFIX
 from vedit.app.request import Request
 from vedit.app.sink import Sink
-from vedit.errors import OutputError, UsageError, reason_of, refuse_mistakes
+from vedit.errors import OutputError, UsageError, option, reason_of, refuse_mistakes
 from vedit.media.atomic import check_output, refuse_twice
 from vedit.media.formats import output_format
 from vedit.options import mistakes
@@ -110,9 +110,9 @@ def plan(request: GenerateRequest) -> GeneratePlan:
     Raises UsageError, InputError for a file of prompts that cannot be read, OutputError.
     """
     if not request.clips and (request.prompt is None) == (request.prompts is None):
-        raise UsageError("give a prompt or --prompts FILE, one of them.", "", f"Example: {EXAMPLE}")
+        raise UsageError(f"give a prompt or {option('prompts', 'FILE')}, one of them.", "", f"Example: {EXAMPLE}")
     if (request.output is None) == (request.output_dir is None):
-        raise UsageError("give -o FILE or -O DIR, one of them.", "", f"Example: {EXAMPLE}")
+        raise UsageError(f"give {option('output', 'FILE')} or {option('output_dir', 'DIR')}, one of them.", "", f"Example: {EXAMPLE}")
     refuse_mistakes("the options of a backend", mistakes(request))
     model = request.named_model
     if not run.is_hosted(model):
@@ -120,9 +120,15 @@ def plan(request: GenerateRequest) -> GeneratePlan:
     rows = _rows(request)
     count = sum(map(len, rows))
     if request.save_x_start is not None and count > 1:
-        raise UsageError("--save-x-start keeps the steps of one clip.", f"{count} are asked for.", "Leave out --count and --prompts")
+        raise UsageError(
+            f"{option('save_x_start')} keeps the steps of one clip.", f"{count} are asked for.", f"Leave out {option('count')} and {option('prompts')}"
+        )
     if request.skip_existing and request.output_dir is None:
-        raise UsageError("--skip-existing is for the files of -O.", "", "Leave it out, or write into a folder with -O DIR")
+        raise UsageError(
+            f"{option('skip_existing')} is for the files of {option('output_dir')}.",
+            "",
+            f"Leave it out, or write into a folder with {option('output_dir', 'DIR')}",
+        )
     choices = run.Choices(model, request.revision, request.device, request.dtype, request.given())
     suffix = f".{request.to or 'gif'}"
     job = run.Job(choices, rows, request.output, request.output_dir, suffix, request.to, not request.no_metadata, request.like)
@@ -156,17 +162,17 @@ def _check_outputs(job: run.Job, overwrite: bool) -> None:
     if job.output is not None:
         output_format(job.output, job.to)
         record = job.output + SUFFIX if job.record and job.output != "-" else None
-        refuse_twice((("-o", job.output), ("--save-x-start", kept), ("the record", record)))
+        refuse_twice(((option("output"), job.output), (option("save_x_start"), kept), ("the record", record)))
         check_output(job.output, (), overwrite or None)
         return
     if not job.folder:
-        raise UsageError("the name behind -O is empty.", "A variable of a script may not be set.", "Name a folder")
+        raise UsageError(f"the name behind {option('output_dir')} is empty.", "A variable of a script may not be set.", "Name a folder")
     try:
         os.makedirs(job.folder, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{job.folder}: cannot make the folder: {reason_of(error)}.") from None
     paths = [os.path.join(job.folder, run.file_name(number, request, job)) for number, row in enumerate(job.requests) for request in row]
-    refuse_twice([*(("a clip", path) for path in paths), ("--save-x-start", kept)])
+    refuse_twice([*(("a clip", path) for path in paths), (option("save_x_start"), kept)])
     for path in paths:
         output_format(path, job.to)
         check_output(path, (), overwrite or None)

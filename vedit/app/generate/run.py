@@ -25,7 +25,7 @@ from vedit.app.clips import even_delays, write_frames
 from vedit.app.record import peak_memory_mib, versions, write_record
 from vedit.app.watch import Watch, unwatched
 from vedit.documents import Kind, read_text
-from vedit.errors import InputError, ModelError, UsageError, VeditError
+from vedit.errors import InputError, ModelError, UsageError, VeditError, option
 from vedit.media.atomic import open_output, together
 from vedit.media.options import WriteOptions
 from vedit.media.run import Settings
@@ -121,7 +121,7 @@ def generate(job: Job, *, warn: Callable[[str], None] = lambda message: None, wa
     asked = {**job.choices.extra, **{key: value for row in job.requests for request in row for key, value in request.extra.items()}}
     for name in sorted(asked.keys() - module.OPTIONS):
         raise UsageError(
-            f"--{name.replace('_', '-')} has no meaning for {job.choices.model}.",
+            f"{option(name)} has no meaning for {job.choices.model}.",
             f"Who makes these clips is {module.__name__.rpartition('.')[2]}: {module.SUMMARY}.",
         )
     if not any(job.requests):
@@ -164,7 +164,7 @@ def _check_weights(weights: Mapping[str, Any], job: Job) -> None:
         raise ModelError(
             f"the weights of {job.choices.model} are not those of the record.",
             "Their hashes differ, so the result would too.",
-            "Name the model that was used: --model NAME",
+            f"Name the model that was used: {option('model', 'NAME')}",
         )
 
 

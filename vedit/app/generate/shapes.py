@@ -11,7 +11,7 @@ from typing import Any
 
 from vedit.app.generate.run import Choices, Made, Request
 from vedit.app.watch import Watch
-from vedit.errors import UsageError
+from vedit.errors import UsageError, option
 
 EMBEDDED = "shapes"
 SUMMARY = f'"{EMBEDDED}", the embedded model of drawn scenes'
@@ -73,7 +73,7 @@ class ShapesMaker:
         steps = request.steps or STEPS
         guidance = GUIDANCE if request.guidance is None else request.guidance
         if negative and guidance == 1:
-            raise UsageError("a negative prompt has no meaning with guidance 1.", "Guidance leads away from it.", f"Try --guidance {GUIDANCE:g}")
+            raise UsageError("a negative prompt has no meaning with guidance 1.", "Guidance leads away from it.", f"Try {option('guidance', f'{GUIDANCE:g}')}")
         if steps > self.model.schedule.train_steps:
             raise UsageError(f"{steps} steps are too many.", f"The model has {self.model.schedule.train_steps} noise levels.")
         device = self.unet.device
@@ -122,6 +122,6 @@ def _check_shape(request: Request) -> None:
     from vedit.data.scenes import FRAMES, SIDE
 
     if request.size not in (None, (SIDE, SIDE)):
-        raise UsageError(f"the embedded model makes pictures of {SIDE}x{SIDE} pixels.", "Leave out --size; vedit gif resize enlarges a clip.")
+        raise UsageError(f"the embedded model makes pictures of {SIDE}x{SIDE} pixels.", f"Leave out {option('size')}; vedit gif resize enlarges a clip.")
     if request.frames not in (None, FRAMES):
-        raise UsageError(f"the embedded model makes clips of {FRAMES} frames.", "Leave out --frames; vedit gif speed changes how long a clip takes.")
+        raise UsageError(f"the embedded model makes clips of {FRAMES} frames.", f"Leave out {option('frames')}; vedit gif speed changes how long a clip takes.")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from vedit.app.clips import Selection, fitted
 from vedit.app.record import find_record
 from vedit.app.recorded import SUFFIX, Recorded, check_read, is_inside, renamed
-from vedit.errors import InputError, UsageError, VeditError
+from vedit.errors import InputError, UsageError, VeditError, option
 from vedit.media.source import opened
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def _of_a_stranger(found: Recorded, warn: Warn) -> dict[str, Any]:
         return found.record
     warn(
         f"{found.name} may be somebody else's: {', '.join(map(repr, outside[:3]))} lies outside its folder and is not read; "
-        "name the source with --source or --source-dir, or add --yes"
+        f"name the source with {option('source')} or {option('source_dir')}, or add {option('yes')}"
     )
     record = renamed(found.record, lambda what, path: "" if path in outside else path)
     masks = record.get("edit_mask")

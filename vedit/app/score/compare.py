@@ -11,7 +11,7 @@ from vedit.app.score.metrics import check_keys, options_of, ordered
 from vedit.app.score.render import Cell, Table, shown
 from vedit.app.score.results import Results, Row, videos_of
 from vedit.app.score.statistics import LEAST, LEVEL, Paired, excludes_zero, holm, paired
-from vedit.errors import InputError, UsageError
+from vedit.errors import InputError, UsageError, option
 
 NOTHING_SHOWN = "no difference shown"
 
@@ -102,7 +102,7 @@ def check_alike(reports: Sequence[Results], force: bool, keys: Sequence[str] | N
         raise UsageError(
             f"the reports were not computed alike: {'; '.join(found)}.",
             "Their numbers differ for that reason too.",
-            "Score again in one way, or go on all the same with --force",
+            f"Score again in one way, or go on all the same with {option('force')}",
         )
     return found
 
@@ -115,12 +115,12 @@ def _making_of(key: str, reports: Sequence[Results]) -> dict[str, list[tuple[str
         found.setdefault("its version", []).append((report.name, fact.version))
         if not report.options:
             continue
-        for option in options_of(fact.metric):
-            value = report.options.get("flow") or ("tvl1" if report.profile == "embedded" else "gmflow") if option == "flow" else report.options.get(option)
-            found.setdefault(f"--{option.replace('_', '-')}", []).append((report.name, value))
+        for name in options_of(fact.metric):
+            value = report.options.get("flow") or ("tvl1" if report.profile == "embedded" else "gmflow") if name == "flow" else report.options.get(name)
+            found.setdefault(option(name), []).append((report.name, value))
         networks = dict.fromkeys(name for row in report.rows if key in row.numbers for name in row.numbers[key].provenance.get("weights", ()))
         if networks:
-            found.setdefault("--dtype", []).append((report.name, report.options.get("dtype")))
+            found.setdefault(option("dtype"), []).append((report.name, report.options.get("dtype")))
         for name in networks:
             facts = report.provenance.get("weights", {}).get(name)
             if isinstance(facts, Mapping) and facts.get("sha256"):
@@ -196,7 +196,7 @@ def comparison_table(found: Comparison, *, verdict_first: bool = False) -> Table
 
 
 def comparison_notes(found: Comparison) -> list[str]:
-    notes = [f"Not computed alike, compared by --force: {'; '.join(found.forced)}."] if found.forced else []
+    notes = [f"Not computed alike, compared by {option('force')}: {'; '.join(found.forced)}."] if found.forced else []
     notes += [*damage_notes(found.a), *damage_notes(found.b), *source_notes(found.a)]
     if unknown := [report.name for report in (found.a, found.b) if report.profile == "unknown"]:
         notes.append(f"How {' and '.join(unknown)} came about is not known: a CSV holds no options, versions or weights.")
@@ -211,7 +211,7 @@ def comparison_notes(found: Comparison) -> list[str]:
     largest = max((line.paired.videos for line in found.lines), default=0)
     if largest >= LEAST and len(found.lines) * 2 / 2**largest >= LEVEL:
         notes.append(
-            f"{largest} videos are too few for {len(found.lines)} metrics: the corrected p cannot fall below {LEVEL}. Show fewer with --metrics, or score more videos."
+            f"{largest} videos are too few for {len(found.lines)} metrics: the corrected p cannot fall below {LEVEL}. Show fewer with {option('metrics')}, or score more videos."
         )
     if alone := found.unpaired.get(""):
         notes.append(f"In one report only, left out: {_few(alone)}.")

@@ -20,7 +20,7 @@ from typing import Any
 
 from vedit.app.score.clips import Item
 from vedit.documents import Kind, read_toml, read_yaml
-from vedit.errors import InputError, nearest, reason_of
+from vedit.errors import InputError, nearest, option, reason_of
 from vedit.media.formats import CLIP_SUFFIXES
 from vedit.media.sequence import SUFFIXES, natural_key
 
@@ -132,7 +132,9 @@ def read_folder(edited_dir: str, source_dir: str | None = None) -> list[Item]:
         items.append(Item(stem, "0", path, find_clip(source_dir, stem) if source_dir else None))
     if not items:
         raise InputError(
-            f"{edited_dir}: it holds no clips.", f"Looked for {' '.join(CLIP_SUFFIXES)} and frame folders.", "An index names them: --index suite.toml"
+            f"{edited_dir}: it holds no clips.",
+            f"Looked for {' '.join(CLIP_SUFFIXES)} and frame folders.",
+            f"An index names them: {option('index')} suite.toml",
         )
     if twice := _first_twice([(item.video_id, "") for item in items]):
         raise InputError(f"{edited_dir}: two clips are called {twice[0]}.", "The name without its suffix tells videos apart.")

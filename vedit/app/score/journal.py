@@ -18,7 +18,7 @@ from vedit.app.recorded import SUFFIX
 from vedit.app.score.clips import Item, Reading
 from vedit.app.score.results import Number, finite, number_json, number_of
 from vedit.documents import Kind, whole_lines
-from vedit.errors import OutputError, reason_of
+from vedit.errors import OutputError, option, reason_of
 
 JOURNAL = Kind("a journal of vedit score", OutputError, next_step="Name another with --journal", largest=2**30, names_files=True)
 
@@ -54,7 +54,7 @@ class Journal:
             self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
             self._file.flush()
         except OSError as error:
-            raise OutputError(f"{self.path}: cannot write the journal: {reason_of(error)}.", "", "Name another with --journal") from None
+            raise OutputError(f"{self.path}: cannot write the journal: {reason_of(error)}.", "", f"Name another with {option('journal')}") from None
 
     def _end_torn_line(self) -> None:
         assert self._file is not None and self.path is not None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import ModuleType
 
 from vedit import metrics
-from vedit.errors import UsageError, nearest
+from vedit.errors import UsageError, nearest, option
 from vedit.metrics.base import GROUPS, LAST, Value, towers_of
 from vedit.metrics.types import Options
 
@@ -76,7 +76,7 @@ def choose(text: str | None, profile: str) -> Choice:
             if part not in {*GROUPS, EMBEDDED, "all"}:
                 named |= set(meant)
     if not keys:
-        raise UsageError(f"--metrics {text} leaves no metric.", "", f"Groups: {', '.join(group_names())}")
+        raise UsageError(f"{option('metrics', text)} leaves no metric.", "", f"Groups: {', '.join(group_names())}")
     return Choice(tuple(ordered(keys)), frozenset(named))
 
 

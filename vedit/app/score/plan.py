@@ -22,7 +22,7 @@ from vedit.app.score.metrics import Choice, catalogue, choose
 from vedit.app.score.outputs import Makers
 from vedit.app.score.request import ScoreRequest
 from vedit.app.score.run import Clips, Suite, run
-from vedit.errors import CheckFailed, Interrupted, PartialFailure, Stopped, UsageError, VeditError, nearest, refuse_mistakes
+from vedit.errors import CheckFailed, Interrupted, PartialFailure, Stopped, UsageError, VeditError, nearest, option, refuse_mistakes
 from vedit.media.atomic import open_output
 from vedit.metrics.base import towers_of
 from vedit.metrics.towers.files import WeightFinder
@@ -159,7 +159,7 @@ class Scored:
         return kind(
             f"interrupted; {done} of {len(rows)} videos are complete.",
             f"What is done is kept in {self.plan.journal}.",
-            "Go on with the same line and --resume",
+            f"Go on with the same line and {option('resume')}",
         )
 
     def _empty(self) -> VeditError | None:
@@ -203,11 +203,11 @@ def _kept() -> Path:
 
 def _refuse_clashes(request: ScoreRequest) -> None:
     if request.clip is None and not request.edited_dir:
-        raise UsageError("no clip to score.", "Name an edited clip, or a folder of them with --edited.", f"Example: {SINGLE}")
+        raise UsageError("no clip to score.", f"Name an edited clip, or a folder of them with {option('edited_dir')}.", f"Example: {SINGLE}")
     if request.clip is not None and request.edited_dir:
-        raise UsageError("CLIP and --edited were both given.", "One clip, or a folder of edited clips.")
+        raise UsageError(f"CLIP and {option('edited_dir')} were both given.", "One clip, or a folder of edited clips.")
     if request.index and not request.edited_dir:
-        raise UsageError("--index needs --edited, the folder of the edited clips.", "", f"Example: {SUITE}")
+        raise UsageError(f"{option('index')} needs {option('edited_dir')}, the folder of the edited clips.", "", f"Example: {SUITE}")
 
 
 def _refuse_unread(request: ScoreRequest) -> None:
@@ -217,17 +217,19 @@ def _refuse_unread(request: ScoreRequest) -> None:
         single += ["mask"] if request.mask not in ("auto", "none") else []
         if single:
             raise UsageError(
-                f"--{single[0].replace('_', '-')} is for one clip.",
+                f"{option(single[0])} is for one clip.",
                 "In a suite the index says it for each video, or the run record.",
                 "The form of an index: vedit score --help",
             )
         return
     if request.source_dir:
-        raise UsageError("--source-dir is for a suite.", "", "For one clip: --source FILE")
+        raise UsageError(f"{option('source_dir')} is for a suite.", "", f"For one clip: {option('source', 'FILE')}")
     if request.clip == "-" and request.journal:
-        raise UsageError("--journal cannot tell one standard input from another.", "", "Name a file, or leave --journal out")
+        raise UsageError(f"{option('journal')} cannot tell one standard input from another.", "", f"Name a file, or leave {option('journal')} out")
     if request.resume and not request.journal:
-        raise UsageError("--resume has no journal to go on with.", "A suite has one; a single clip has one when it is named.", "Add --journal FILE")
+        raise UsageError(
+            f"{option('resume')} has no journal to go on with.", "A suite has one; a single clip has one when it is named.", f"Add {option('journal', 'FILE')}"
+        )
 
 
 def _suite(request: ScoreRequest, finder: WeightFinder) -> tuple[Suite, tuple[str, ...]]:
@@ -303,15 +305,15 @@ def _profile(request: ScoreRequest, finder: WeightFinder) -> Profile:
 
 def _threshold(name: str, text: str, choice: Choice) -> Threshold:
     """METRIC=VALUE of a bar, whose name the message bears."""
-    option = f"--{name.replace('_', '-')}"
+    example = "psnr=30"
     key, equals, number = text.partition("=")
     try:
         value = float(number)
     except ValueError:
         value = float("nan")
     if not equals or value != value:
-        raise UsageError(f"{option} {text} is not a threshold.", f"Write METRIC=VALUE, for example {option} psnr=30.")
+        raise UsageError(f"{option(name, text)} is not a threshold.", f"Write METRIC=VALUE, for example {option(name, example)}.")
     key = key.strip().replace("-", "_")
     if key not in choice.keys:
-        raise UsageError(f"{option} {text}: {key} is not among the metrics{nearest(key, choice.keys)}", f"They are: {', '.join(choice.keys)}.")
+        raise UsageError(f"{option(name, text)}: {key} is not among the metrics{nearest(key, choice.keys)}", f"They are: {', '.join(choice.keys)}.")
     return Threshold(key, value, name == "fail_under")

@@ -20,7 +20,7 @@ from vedit.app.score.journal import Journal, journal_key
 from vedit.app.score.metrics import Choice, catalogue
 from vedit.app.score.results import Number, Results, Row
 from vedit.app.watch import Watch
-from vedit.errors import ModelError, UsageError, VeditError
+from vedit.errors import ModelError, UsageError, VeditError, option
 from vedit.metrics.base import Clip, missing, towers_of
 from vedit.metrics.types import Options
 
@@ -156,7 +156,9 @@ def find_weights(modules: Sequence[ModuleType], suite: Suite, towers: Towers) ->
             who = next(module for module in modules if name in towers_of(module, suite.options))
             short = who.__name__.rpartition(".")[2]
             raise ModelError(
-                f"{short}: {error.what}", error.right, f"{error.next_step}\nor leave it out with --metrics ...,-{short}, or use --profile embedded"
+                f"{short}: {error.what}",
+                error.right,
+                f"{error.next_step}\nor leave it out with {option('metrics')} ...,-{short}, or use {option('profile', 'embedded')}",
             ) from None
     for module in modules:
         if hasattr(module, "provenance"):

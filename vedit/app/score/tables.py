@@ -10,7 +10,7 @@ from vedit.app.score.compare import check_alike, damage_notes, interval_text, pa
 from vedit.app.score.render import Cell, Table, cells, shown
 from vedit.app.score.results import Results, Row
 from vedit.app.score.statistics import excludes_zero, paired
-from vedit.errors import InputError, UsageError
+from vedit.errors import InputError, UsageError, option
 
 
 class Group(NamedTuple):
@@ -80,7 +80,7 @@ def _shared(reports: Sequence[Results]) -> list[str]:
 
 def _said(reports: Sequence[Results], differing: Sequence[str]) -> list[str]:
     """What a table must say of its reports: what --force let pass, and damaged clips."""
-    forced = [f"Not computed alike, put together by --force: {'; '.join(differing)}."] if differing else []
+    forced = [f"Not computed alike, put together by {option('force')}: {'; '.join(differing)}."] if differing else []
     return [*forced, *(note for report in reports for note in damage_notes(report))]
 
 
@@ -126,7 +126,7 @@ def thesis_tables(reports: Sequence[Results], lang: str = "en") -> list[Table]:
         raise InputError(
             "the reports hold none of the thesis' eight metrics.",
             "Its tables show pick_score, viclip_text_alignment and six more, which need weights.",
-            "Try --layout wide",
+            f"Try {option('layout', 'wide')}",
         )
     return [*found, _of_methods(reports, lang)] if len(reports) > 1 else found
 
@@ -215,7 +215,7 @@ def v2vbench_table(reports: Sequence[Results]) -> Table:
     """V2VBench's leaderboard form: survey names, three decimals, and what the method cost where that is known."""
     columns = [*V2VBENCH, *(entry for entry in COST if any(_mean(report, entry[0]) != "–" for report in reports))]
     if not any(key in report.metrics for key, _ in V2VBENCH for report in reports):
-        raise InputError("the reports hold none of V2VBench's eight metrics.", "They need weights; see: vedit score weights", "Try --layout wide")
+        raise InputError("the reports hold none of V2VBench's eight metrics.", "They need weights; see: vedit score weights", f"Try {option('layout', 'wide')}")
     by_column = [marked(reports, key, 3) for key, _ in columns]
     rows = [(Cell(report.name), *(column[place] for column in by_column)) for place, report in enumerate(reports)]
     return Table("", ("Method", *(heading for _, heading in columns)), tuple(rows), notes=(MARKS["en"],) if len(reports) > 1 else ())

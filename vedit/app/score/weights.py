@@ -10,7 +10,7 @@ from typing import Any
 
 from vedit import metrics
 from vedit.app.score.metrics import catalogue, choose, ordered
-from vedit.errors import UsageError, nearest
+from vedit.errors import UsageError, nearest, option
 from vedit.metrics.base import towers_of
 from vedit.metrics.towers.files import FILES, Found, WeightFile, WeightFinder
 from vedit.metrics.types import Options
@@ -98,7 +98,7 @@ def weights_text(entries: list[Entry], finder: WeightFinder) -> str:
         size = sum(entry.size_mb for entry in missing) / 1000
         lines += ["", f"{len(missing)} of {len(entries)} are not here, {size:.1f} GB. Fetch them with: vedit score weights --fetch METRIC (or v2vbench, all)"]
     where = f"{finder.folder}/OWNER/REPO/FILE, {finder.folder}/REPO/FILE, " if finder.folder else ""
-    return "\n".join([*lines, f"Looked for in: {where}the Hub's cache, {finder.cache}/weights. Another folder: --weights DIR"])
+    return "\n".join([*lines, f"Looked for in: {where}the Hub's cache, {finder.cache}/weights. Another folder: {option('weights', 'DIR')}"])
 
 
 def state(entry: Entry) -> str:

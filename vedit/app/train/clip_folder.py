@@ -14,7 +14,7 @@ from typing_extensions import TypedDict
 from vedit.app.clips import Pixels, Selection, read_pixels
 from vedit.data.layout import CAPTIONS
 from vedit.documents import Kind, read_json, read_text, validated
-from vedit.errors import InputError, OutputError, VeditError, reason_of
+from vedit.errors import InputError, OutputError, VeditError, option, reason_of
 from vedit.media.formats import PICTURES, VIDEO
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def read_folder(folder: Path, data: DataTable, cache: Path, *, warn: Callable[[s
 def find_pairs(folder: Path) -> tuple[list[Pair], list[str]]:
     """The clips of a folder with their captions, by name, and why others have none."""
     if not folder.is_dir():
-        raise InputError(f"{folder}: there is no such folder.", "It would hold NAME.gif beside NAME.txt.", "Name it with: --data DIR")
+        raise InputError(f"{folder}: there is no such folder.", "It would hold NAME.gif beside NAME.txt.", f"Name it with: {option('data', 'DIR')}")
     pairs, reasons = [], []
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() not in SUFFIXES or not path.is_file():

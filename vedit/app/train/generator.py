@@ -16,7 +16,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from vedit.errors import OutputError, Stopped, VeditError
+from vedit.errors import OutputError, Stopped, VeditError, option
 from vedit.train.run_folder import run_lock
 
 if TYPE_CHECKING:
@@ -128,7 +128,11 @@ def start_afresh(folder: Path, confirmed: bool) -> None:
 
 def _remove(folder: Path, there: list[str], confirmed: bool) -> None:
     if there and not confirmed:
-        raise OutputError(f"{folder} holds a run: {', '.join(there)}.", "--fresh would remove it.", "Add -y to remove it, or name another folder with --out")
+        raise OutputError(
+            f"{folder} holds a run: {', '.join(there)}.",
+            f"{option('fresh')} would remove it.",
+            f"Add {option('overwrite')} to remove it, or name another folder with {option('folder')}",
+        )
     for name in there:
         path = folder / name
         shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -17,7 +17,7 @@ from vedit.app.extras import need
 from vedit.app.request import Request
 from vedit.app.sink import Sink
 from vedit.app.train import generator, shapes
-from vedit.errors import UsageError, nearest
+from vedit.errors import UsageError, nearest, option
 from vedit.train.stages import EVERY, PRESETS, STAGES
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ Reports = Iterator[tuple[str, "Report"]]
 ShouldStop = Callable[[], bool]
 FIRST = f"vedit train --preset {EVERY} --out RUN"
 WITH_DATA = "vedit train --preset moving-mnist --data DIR --out RUN"
-ONLY_SHAPES = {"anneal": "--anneal", "compiled": "--compile", "begin": "--begin"}
-ONLY_GENERATOR = {"data": "--data", "settings": "--set", "launch": "--launch", "fresh": "--fresh", "overwrite": "-y", "vgg_weights": "--vgg-weights"}
+ONLY_SHAPES = ("anneal", "compiled", "begin")
+ONLY_GENERATOR = ("data", "settings", "launch", "fresh", "overwrite", "vgg_weights")
 OF_OPTIONS = {"run.steps": "steps", "run.seed": "seed", "optim.batch": "batch", "optim.rate": "rate"}  # settings that are options too
 BUILTIN = "builtin"
 
@@ -121,12 +121,12 @@ TrainPlan = ShapesPlan | GeneratorPlan
 def plan(request: TrainRequest) -> TrainPlan:
     """Check what is asked for. Raises UsageError."""
     if request.preset is None or request.folder is None:
-        missing = "--preset" if request.preset is None else "--out"
+        missing = option("preset") if request.preset is None else option("folder")
         raise UsageError(f"{missing} is missing.", "Training needs a preset and a run folder.", f"Example: {FIRST}")
     is_stage = request.preset == EVERY or _is_of_a_stage(request.preset)
-    for name, option in (ONLY_GENERATOR if is_stage else ONLY_SHAPES).items():
+    for name in ONLY_GENERATOR if is_stage else ONLY_SHAPES:
         if getattr(request, name):
-            raise UsageError(f"{option} is not for the preset {request.preset}.", f"It is for {'a generator' if is_stage else 'the embedded models'}.")
+            raise UsageError(f"{option(name)} is not for the preset {request.preset}.", f"It is for {'a generator' if is_stage else 'the embedded models'}.")
     need("diffusion")
     make = _shapes_plan if is_stage else _generator_plan
     return make(request, request.preset, Path(request.folder))
@@ -142,7 +142,7 @@ def _is_file(preset: str) -> bool:
 
 def _shapes_plan(request: TrainRequest, preset: str, folder: Path) -> ShapesPlan:
     if request.precision == "fp16":
-        raise UsageError("--precision fp16 is not for the embedded models.", "They train in fp32 or bf16.")
+        raise UsageError(f"{option('precision', 'fp16')} is not for the embedded models.", "They train in fp32 or bf16.")
     settings = shapes.Settings(
         device=request.device,
         precision=request.precision,
@@ -166,7 +166,7 @@ def _begin_with(preset: str, place: str | None) -> Path | None:
         return None
     if preset == EVERY or not presets.load_embedded(preset)["stage"].startswith("video"):
         stages = ", ".join(stage.preset for stage in STAGES if stage.is_video)
-        raise UsageError(f"--begin is not for the preset {preset}.", f"It is for the stages of the video model: {stages}.")
+        raise UsageError(f"{option('begin')} is not for the preset {preset}.", f"It is for the stages of the video model: {stages}.")
     return VIDEO if place == BUILTIN else Path(place)
 
 
@@ -175,12 +175,12 @@ def _generator_plan(request: TrainRequest, preset: str, folder: Path) -> Generat
         known = [*PRESETS, *(name for name, path in presets.paths().items() if presets.load(path).kind == "train")]
         raise UsageError(f"there is nothing to train called {preset!r}{nearest(preset, known)}", f"There are: {', '.join(known)}; or name a TOML file.")
     if request.data is None:
-        raise UsageError("--data is missing.", "A generator trains on a folder of NAME.gif and NAME.txt.", f"Example: {WITH_DATA}")
+        raise UsageError(f"{option('data')} is missing.", "A generator trains on a folder of NAME.gif and NAME.txt.", f"Example: {WITH_DATA}")
     options = {path: value for path, name in OF_OPTIONS.items() if (value := getattr(request, name)) is not None}
     changes = {**request.settings, **options}
     if request.precision != "auto":
         changes["run.precision"] = request.precision
-    params = generator.settings_of(presets.load_train(preset), changes, f"{preset} with --set" if changes else preset)
+    params = generator.settings_of(presets.load_train(preset), changes, f"{preset} with {option('settings')}" if changes else preset)
     job = generator.Job(params, Path(request.data), folder, request.device, request.threads, request.vgg_weights)
     is_one_of_several = generator.world_is_set()  # then the first of all has begun anew and launched them
     return GeneratorPlan(

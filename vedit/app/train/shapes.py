@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vedit import presets
-from vedit.errors import ModelError, UsageError
+from vedit.errors import ModelError, UsageError, option
 from vedit.train.run_folder import run_lock
 from vedit.train.stages import EVERY, STAGES, stage_of
 
@@ -113,9 +113,11 @@ def _train_stages(
 
 def _refuse_idle(recipe: Recipe, settings: Settings) -> None:
     """Refuse a batch or rate for a stage that keeps its own, rather than go on without it."""
-    for option, value in (("--batch", settings.batch), ("--rate", settings.rate)):
+    for name, value in (("batch", settings.batch), ("rate", settings.rate)):
         if value is not None and recipe.batch is None:
-            raise UsageError(f"{option} {value:g} is not for the stage {recipe.stage}.", "It keeps its own; a preset file of your own may say another rate.")
+            raise UsageError(
+                f"{option(name, float(value))} is not for the stage {recipe.stage}.", "It keeps its own; a preset file of your own may say another rate."
+            )
 
 
 def _options(recipe: Recipe, settings: Settings, *, one_stage: bool) -> "Options":
@@ -134,7 +136,7 @@ def _fork(stage: str, folder: Path, options: "Options", settings: Settings) -> "
     if options.steps is not None and settings.steps is None:
         raise UsageError(
             f"stage {stage} anneals by itself at its end.",
-            "Only stages without end take --anneal: the denoiser, the motion adapter, and those of the video model but its codec.",
+            f"Only stages without end take {option('anneal')}: the denoiser, the motion adapter, and those of the video model but its codec.",
         )
     place = folder / f"{stage}-annealed"
     newest = latest_state(folder / stage)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from vedit.documents import Kind, read_json
-from vedit.errors import InputError, ModelError, OutputError
+from vedit.errors import InputError, ModelError, OutputError, option
 from vedit.media.atomic import atomic_path, open_output
 from vedit.models.hub import hub_or_cache
 
@@ -246,7 +246,9 @@ class WeightFinder:
 
 def _put(tower: str) -> str:
     file = FILES[tower][0]
-    return f"On a machine with network run: vedit score weights --fetch {tower}\nor put the file at DIR/{file.repo}/{file.path} and add --weights DIR"
+    return (
+        f"On a machine with network run: vedit score weights --fetch {tower}\nor put the file at DIR/{file.repo}/{file.path} and add {option('weights', 'DIR')}"
+    )
 
 
 def _revision(path: Path) -> str | None:
