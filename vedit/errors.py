@@ -167,3 +167,25 @@ def option(name: str, value: object = None) -> str:
     off. Call it where the message is made, not when a module is imported: the face is known then.
     """
     return _spelling(name, value)
+
+
+Decision = Callable[[str], bool]
+
+
+def _keeps(path: str) -> bool:
+    """Nothing is replaced that nobody said may be."""
+    return False
+
+
+_decision: Decision = _keeps
+
+
+def answer(decision: Decision) -> None:
+    """Let this decide from now on, in all threads, whether an output that exists may be replaced: a face says this once, at its start."""
+    global _decision
+    _decision = decision
+
+
+def may_replace(path: str) -> bool:
+    """Whether an output that exists may be replaced, where the job did not say: the face at work decides, and without one it is kept."""
+    return _decision(path)

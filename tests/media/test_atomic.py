@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, leftovers
+from vedit import errors
 from vedit.errors import OutputError, UsageError
 from vedit.media import atomic
 from vedit.media.atomic import atomic_path, check_output, is_special, open_output, refuse_twice, together, whereabouts
@@ -302,3 +303,18 @@ def test_what_a_cache_writes_within_a_job_is_there_at_once(tmp_path: Path) -> No
         assert (tmp_path / "kept").read_bytes() == b"x"
         assert not (tmp_path / "output").exists()
     assert (tmp_path / "output").read_bytes() == b"y"
+
+
+def test_the_face_decides_whether_an_output_is_replaced_and_without_one_it_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "a.gif"
+    out.write_bytes(b"old")
+    asked: list[str] = []
+    monkeypatch.setattr(errors, "_decision", errors._keeps)
+    with pytest.raises(OutputError, match="exists"):
+        check_output(str(out), (), None)
+    errors.answer(lambda path: asked.append(path) or True)  # type: ignore[func-returns-value]
+    check_output(str(out), (), None)
+    assert asked == [str(out)]
+    with pytest.raises(OutputError, match="exists"):
+        check_output(str(out), (), False)
+    assert asked == [str(out)]

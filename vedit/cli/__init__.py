@@ -18,7 +18,7 @@ import click
 
 from vedit import __version__
 from vedit.cli.spelling import on_command_line
-from vedit.errors import OutputError, UsageError, VeditError, nearest, speak
+from vedit.errors import OutputError, UsageError, VeditError, answer, nearest, speak
 from vedit.media import stopping
 from vedit.plain import american, plain
 
@@ -144,6 +144,15 @@ def _open_standard_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
+def ask(path: str) -> bool:
+    """Ask the person at the terminal, if one is there, whether an output may be replaced."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return False
+    sys.stderr.write(f"{plain(path)} exists. Replace it? [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
 def execute(args: list[str]) -> int:
     """Run one command line; returns its exit code. Never lets a traceback through without --debug.
 
@@ -153,6 +162,7 @@ def execute(args: list[str]) -> int:
     args = [arg for arg in args if arg != "--debug"]  # wherever it stands
     stopping.install()
     speak(on_command_line)
+    answer(ask)
     warnings.filterwarnings("ignore", module=r"PIL\.")  # what its warnings tell of is told in vedit's words, or concerns tags
     try:
         main.main(args, prog_name="vedit", standalone_mode=False)

@@ -11,9 +11,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import BinaryIO
 
-from vedit.errors import OutputError, UsageError, reason_of
+from vedit.errors import OutputError, UsageError, may_replace, reason_of
 from vedit.media.stopping import finish, held
-from vedit.plain import plain
 
 try:
     import fcntl
@@ -32,7 +31,7 @@ _keep: set[str] = set()  # outputs that did not exist when they were checked, an
 def check_output(path: str, inputs: tuple[str, ...], overwrite: bool | None, in_place: bool = False) -> None:
     """Refuse an output before any work is done.
 
-    overwrite: True replaces, False refuses, None asks once when a person is there, else refuses.
+    overwrite: True replaces, False refuses, None lets the face at work decide, see `errors.answer`.
     What does not exist now and may not be replaced is not replaced later either, see `atomic_path`.
     Raises UsageError when the output is the input, OutputError when it may not or cannot be written.
     """
@@ -54,11 +53,8 @@ def check_output(path: str, inputs: tuple[str, ...], overwrite: bool | None, in_
         return
     if any(same_file(path, source) for source in inputs):
         raise UsageError(f"{path} is both input and output.", "", "To rewrite it: --in-place (or -y)")
-    if overwrite is None and sys.stdin.isatty() and sys.stderr.isatty():
-        sys.stderr.write(f"{plain(path)} exists. Replace it? [y/N] ")
-        sys.stderr.flush()
-        if sys.stdin.readline().strip().lower() in ("y", "yes"):
-            return
+    if overwrite is None and may_replace(path):
+        return
     raise OutputError(f"{path} exists.", "", "Add -y to replace it, or name another output with -o")
 
 
