@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager
 from fractions import Fraction
 from typing import IO, Any, BinaryIO
 
-from vedit.errors import InputError, LimitError, OutputError, UsageError, reason_of
+from vedit.errors import InputError, LimitError, OutputError, UsageError, option, reason_of
 from vedit.media.decode import heard, microseconds, sound_filters, sound_range
 from vedit.media.ffmpeg import Child, format_labels
 from vedit.media.formats import CONTAINERS, Container, encoder_options, rate_for
@@ -37,11 +37,11 @@ LARGEST = {"libx264": ("H.264", 16384), "libvpx-vp9": ("VP9", 65534), "mpeg2vide
 def check(options: WriteOptions) -> None:
     """Raise UsageError for options of films that are unknown or out of range."""
     if options.even not in ("pad", "crop", "scale"):
-        raise UsageError(f"--even {options.even} is unknown.", "It is one of: pad, crop, scale.")
+        raise UsageError(f"{option('even', options.even)} is unknown.", "It is one of: pad, crop, scale.")
     if options.repeat < 1:
-        raise UsageError(f"--repeat {options.repeat} is impossible.", "A clip plays at least once.")
+        raise UsageError(f"{option('repeat', options.repeat)} is impossible.", "A clip plays at least once.")
     if options.crf is not None and not 0 <= options.crf <= 63:
-        raise UsageError(f"--crf {options.crf} is out of range.", "It is 0 (exact) to 51, for webm to 63; 18 looks like the source.")
+        raise UsageError(f"{option('crf', options.crf)} is out of range.", "It is 0 (exact) to 51, for webm to 63; 18 looks like the source.")
 
 
 def write_video(clip: Clip, frames: Frames, path: str, format: str, options: WriteOptions = WriteOptions(), *, shown: str | None = None) -> int:

@@ -15,7 +15,7 @@ from typing import IO, Any, NamedTuple
 
 from PIL import Image, ImageChops
 
-from vedit.errors import UsageError
+from vedit.errors import UsageError, option
 from vedit.media.frames import Clip, Frame, Frames, Palette, Rect
 from vedit.media.memory import threads_for
 from vedit.media.options import QuantiseOptions
@@ -40,9 +40,9 @@ def check(options: QuantiseOptions) -> None:
     """Raise UsageError for options that are unknown or out of range."""
     for name, value, allowed in (("palette", options.palette, PALETTES), ("dither", options.dither, DITHERS)):
         if value not in allowed:
-            raise UsageError(f"--{name} {value} is unknown.", f"It is one of: {', '.join(allowed)}.")
+            raise UsageError(f"{option(name, value)} is unknown.", f"It is one of: {', '.join(allowed)}.")
     if not 2 <= options.colors <= 256:
-        raise UsageError(f"--colors {options.colors} is out of range.", "A GIF palette holds 2 to 256 colours.")
+        raise UsageError(f"{option('colors', options.colors)} is out of range.", "A GIF palette holds 2 to 256 colours.")
 
 
 def quantise(clip: Clip, frames: Frames, options: QuantiseOptions = QuantiseOptions(), jobs: int = 1) -> Frames:

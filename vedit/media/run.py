@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import BinaryIO, NamedTuple
 
-from vedit.errors import VeditError
+from vedit.errors import VeditError, option
 from vedit.media import gif
 from vedit.media.atomic import open_output, same_file, whereabouts
 from vedit.media.formats import check_own_format, keeps_tags, output_format
@@ -139,11 +139,11 @@ def _wants_colours(quantise: QuantiseOptions) -> bool:
 
 def idle_colours(quantise: QuantiseOptions, sink: str, path: str) -> str:
     """Which of the options of palettes will change nothing, and why; "" when all act or none was given."""
-    given = [f"--{name}" for name, value, usual in zip(quantise._fields, quantise, QuantiseOptions(), strict=True) if value != usual]
+    given = [option(name) for name, value, usual in zip(quantise._fields, quantise, QuantiseOptions(), strict=True) if value != usual]
     if given and sink != "gif":
         return f"{' and '.join(given)} change{'' if len(given) > 1 else 's'} nothing: only a GIF has palettes"
-    if given == ["--dither"] and path != "full":
-        return "--dither changes nothing: the clip keeps every colour exactly; fewer are made by --colors"
+    if given == [option("dither")] and path != "full":
+        return f"{option('dither')} changes nothing: the clip keeps every colour exactly; fewer are made by {option('colors')}"
     return ""
 
 
