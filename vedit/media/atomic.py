@@ -20,7 +20,7 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 RECORD_SUFFIX = ".vedit.json"  # of the run record beside an output, see `vedit.app.record`
-PART_NAME = re.compile(r"\..*\.vedit-[0-9a-f]{8}\.part", re.DOTALL)
+PART_NAME = r"\..*\.vedit-[0-9a-f]{8}\.part"  # compiled when a name may be one
 
 _unfinished: set[_Part] = set()  # what is being written
 _cleared: set[str] = set()  # folders without parts of killed runs
@@ -244,13 +244,17 @@ def _move_into(part: str, folder: str) -> None:
         _remove(part, is_folder=True)
 
 
+def _is_part(name: str) -> bool:
+    return name.endswith(".part") and re.fullmatch(PART_NAME, name, re.DOTALL) is not None
+
+
 def _remove_abandoned(folder: str) -> None:
     """Remove the part files of killed runs: those that nobody holds a lock on. Once per folder and process."""
     if folder in _cleared or not fcntl:
         return
     _cleared.add(folder)
     with suppress(OSError):
-        for name in filter(PART_NAME.fullmatch, os.listdir(folder)):
+        for name in filter(_is_part, os.listdir(folder)):
             path = os.path.join(folder, name)
             with suppress(OSError):
                 descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)

@@ -82,7 +82,8 @@ class Table:
         if few <= GREYS:
             if self._greys is None:
                 greys = [(level,) * 3 for level in range(256)]
-                near = self._map_cells(Image.frombytes("RGB", (256, 1), bytes(v for grey in greys for v in grey))).tobytes()
+                mapped = self._map_cells(Image.frombytes("RGB", (256, 1), bytes(v for grey in greys for v in grey))).im
+                near = [mapped.getpixel((level, 0)) for level in range(256)]  # `tobytes` would import what opens files: 8 ms
                 self._greys = [self.index.get(grey, near[level]) for level, grey in enumerate(greys)]
             return lookup(rgb.getchannel(0), self._greys)
         if not few <= self.index.keys():

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from vedit.errors import UsageError
 from vedit.media.frames import Clip, Frame, Frames, Rect
-from vedit.stages.options import Distance, Flag, Option, Size, Way, Ways
+from vedit.stages.options import Distance, Flag, Option, Size, Value, Way, Ways
 
 SUMMARY = "Cut the canvas to a rectangle, lossless."
 POSITIONAL = "rect"
@@ -19,8 +18,7 @@ EXAMPLES = (
 )
 
 
-@dataclass(frozen=True)
-class Rectangle:
+class Rectangle(Value):
     """`WxH+X+Y`: width, height, left and top in pixels."""
 
     kind: ClassVar[str] = "rectangle"

@@ -130,7 +130,7 @@ class Ways(NamedTuple):
         raise UsageError(what, right, f"Example: {example}" if example else "")
 
 
-class _Value:
+class Value:
     """Parsers are equal where they take the same; making as many frozen dataclasses would take 7 ms of every start."""
 
     def __eq__(self, other: object) -> bool:
@@ -140,7 +140,7 @@ class _Value:
         return hash((type(self), *vars(self).values()))
 
 
-class Flag(_Value):
+class Flag(Value):
     """A switch; as text, for chains and presets: true or false."""
 
     kind: ClassVar[str] = "switch"
@@ -154,7 +154,7 @@ class Flag(_Value):
         raise ValueError("expected true or false")
 
 
-class Text(_Value):
+class Text(Value):
     """Any text."""
 
     kind: ClassVar[str] = "text"
@@ -166,7 +166,7 @@ class Text(_Value):
         return value
 
 
-class FilePath(_Value):
+class FilePath(Value):
     """The name of a file that is read: a "font", a "picture"."""
 
     kind: ClassVar[str] = "file"
@@ -178,7 +178,7 @@ class FilePath(_Value):
         return value
 
 
-class Integer(_Value):
+class Integer(Value):
     """A whole number in [low, high]."""
 
     kind: ClassVar[str] = "range"
@@ -196,7 +196,7 @@ class Integer(_Value):
         return number
 
 
-class Number(_Value):
+class Number(Value):
     """A decimal number in [low, high], exact: a Fraction."""
 
     kind: ClassVar[str] = "range"
@@ -214,7 +214,7 @@ class Number(_Value):
         return result
 
 
-class Factor(_Value):
+class Factor(Value):
     """`0.5` or `50%`: more than 0, at most `high`; exact."""
 
     kind: ClassVar[str] = "log-range"
@@ -232,7 +232,7 @@ class Factor(_Value):
         return factor
 
 
-class Choice(_Value):
+class Choice(Value):
     """One of a few words; the nearest is suggested."""
 
     kind: ClassVar[str] = "choice"
@@ -261,7 +261,7 @@ class Length(NamedTuple):
         return f"{float(self.value):g}{'%' if self.is_percent else ''}"
 
 
-class Distance(_Value):
+class Distance(Value):
     """`12` pixels or `10%`: a `Length`."""
 
     kind: ClassVar[str] = "length"
@@ -277,7 +277,7 @@ class Distance(_Value):
         return result
 
 
-class Size(_Value):
+class Size(Value):
     """`WxH` in pixels, each from 1 to 16384."""
 
     kind: ClassVar[str] = "size"
@@ -291,7 +291,7 @@ class Size(_Value):
         return int(width), int(height)
 
 
-class Colour(_Value):
+class Colour(Value):
     """`#rrggbb`, `#rgb` or one of a few names, as 0-255 numbers."""
 
     kind: ClassVar[str] = "colour"
@@ -316,7 +316,7 @@ class Colour(_Value):
         return red, green, blue
 
 
-class Span(_Value):
+class Span(Value):
     """`A-B`: images A to B, counted from 1; `A-` to the end (B is None); `A` only that one."""
 
     kind: ClassVar[str] = "spans"

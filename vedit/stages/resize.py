@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from math import ceil, floor
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
@@ -11,7 +11,7 @@ from vedit.errors import UsageError
 from vedit.media.frames import Clip, Frame, Frames, Rect
 from vedit.media.memory import threads_for
 from vedit.media.window import ordered_map
-from vedit.stages.options import LARGEST_SIDE, Choice, Factor, Flag, Option, Way, Ways
+from vedit.stages.options import LARGEST_SIDE, Choice, Factor, Flag, Option, Value, Way, Ways
 from vedit.stages.options import Size as BoxSize
 
 if TYPE_CHECKING:
@@ -32,8 +32,7 @@ EXAMPLES = (
 Size = tuple[int | None, int | None]  # None where the aspect decides
 
 
-@dataclass(frozen=True)
-class OpenSize:
+class OpenSize(Value):
     """`WxH` in pixels; one of the two may be -1: from the aspect, which is None here."""
 
     kind: ClassVar[str] = "size"
@@ -50,8 +49,7 @@ class OpenSize:
         return width_px, height_px
 
 
-@dataclass(frozen=True)
-class Side:
+class Side(Value):
     """A number of pixels, or -1: from the aspect."""
 
     kind: ClassVar[str] = "range"

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from vedit.media.frames import Clip, Frame, Frames, Rect
-from vedit.stages.options import Choice, Flag, Option
+from vedit.stages.options import Choice, Flag, Option, Value
 
 SUMMARY = "Turn by quarters clockwise, and mirror, lossless."
 POSITIONAL = "angle"
@@ -16,8 +15,7 @@ EXAMPLES = (
 )
 
 
-@dataclass(frozen=True)
-class Quarter:
+class Quarter(Value):
     """A multiple of 90 degrees, clockwise: the number of quarter turns, 0 to 3."""
 
     names: ClassVar[tuple[str, ...]] = ("0", "90", "180", "270")
