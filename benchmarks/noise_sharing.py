@@ -13,8 +13,8 @@ from collections.abc import Iterator
 
 import torch
 
-from vedit.app.bench.scenes import SCORES, Score, edit_case, interval, load_cases, score, summary, table_text, with_mask
-from vedit.cli.edit import method_params
+from vedit.app.bench.scenes import SCORES, Score, edit_scene, interval, load_cases, score, summary, table_text, with_mask
+from vedit.app.edit.settings import method_params
 from vedit.data.cases import KINDS
 from vedit.models.sd.load import load_model
 
@@ -34,11 +34,11 @@ PAIRS = (
 
 def scores(cases: str, limit: int | None, frames: int) -> Iterator[Score]:
     model = load_model("shapes")
-    presets = {method: method_params(method, None, (), "shapes") for method in ("dds", "glp")}
+    presets = {method: method_params(method, None, {}, "shapes") for method in ("dds", "glp")}
     for case in [case for kind in KINDS for case in [c for c in load_cases(cases) if c.kind == kind][:limit]]:
         for name, (method, shared) in VARIANTS.items():
             values = {**with_mask(method, case, presets[method]), "shared_noise": shared}
-            yield score(name, case, edit_case(model, case, method, values, frames), frames)
+            yield score(name, case, edit_scene(model, case, method, values, frames), frames)
 
 
 def paired(found: list[Score], first: str, second: str) -> str:

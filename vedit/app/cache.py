@@ -5,6 +5,8 @@ from __future__ import annotations
 import glob
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,8 +28,26 @@ class Entry(NamedTuple):
     prompt: str
 
 
+_passing: list[str] = []
+
+
+@contextmanager
+def passing() -> Iterator[None]:
+    """Let what is computed inside be kept until the end of it only, as measurements want it."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory(prefix="vedit-") as place:
+        _passing.append(place)
+        try:
+            yield
+        finally:
+            _passing.remove(place)
+
+
 def base() -> str:
     """Where everything is kept: VEDIT_CACHE_DIR, or the XDG place."""
+    if _passing:
+        return _passing[-1]
     return os.environ.get("VEDIT_CACHE_DIR") or os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "vedit")
 
 

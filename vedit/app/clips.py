@@ -230,6 +230,16 @@ def write_frames(
     return written(source, output, (), settings)
 
 
+def clip_of(frames_FYX3: np.ndarray, delays_cs: Sequence[int] | None = None, name: str = "frames") -> Pixels:
+    """Frames in memory, uint8 RGB, as if they had been read. delays_cs: 10 each by default."""
+    import numpy as np
+
+    delays = list(delays_cs or [10] * len(frames_FYX3))
+    clip, _ = made_clip(frames_FYX3, delays, name)
+    digest = hashlib.sha256(np.ascontiguousarray(frames_FYX3)).hexdigest()
+    return Pixels(frames_FYX3, delays, 0, clip, Selection(frames=len(delays), size=(clip.width, clip.height)), digest, digest)
+
+
 def made_clip(frames_FYX3: np.ndarray, delays_cs: Sequence[int], name: str) -> tuple[Clip, Iterator[Frame]]:
     """Computed frames as a clip with a GIF's times, looping for ever."""
     from PIL import Image

@@ -8,18 +8,15 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from vedit.app.edit.ablate import ablate
-from vedit.app.edit.job import job_of
-from vedit.app.edit.video import edit_video
+from vedit.app.edit.plan import plan as plan_edit
+from vedit.app.edit.request import EditRequest
 from vedit.app.generate.request import GenerateRequest, plan
 from vedit.app.generate.run import may_be_repeated
 from vedit.app.record import versions
 from vedit.app.recorded import EMBEDDED, Recorded, check_record, is_folder, is_inside, sha256_of
 from vedit.app.sink import Told
 from vedit.app.watch import Watch, unwatched
-from vedit.errors import InputError, ModelError
-from vedit.media.run import Settings
-from vedit.media.window import usable_cores
+from vedit.errors import InputError, ModelError, option
 from vedit.models.hub import cache_only, find_folder, hash_weights, is_in_cache
 from vedit.models.sd import single_file
 from vedit.models.sd.load import load_model
@@ -57,11 +54,8 @@ def replay(
         check_source(record, is_other_source, warn)
         check_files(record, [*record["edit_mask"], *filter(None, [record.get("truth")])])
         model = recorded_model(record)
-        settings = Settings(jobs=usable_cores(), warn=warn)
-        if record["command"] == "ablate":
-            made = ablate(job_of(record, output), model, settings, truth=record.get("truth"), watch=watch)
-        else:
-            made = edit_video(job_of(record, output), model, settings, watch=watch)
+        request, sink = EditRequest.from_record(record, output), Told(warn, watch)
+        made = plan_edit(request, sink, repeats=True).run(sink, model)
     if record["input"] == "-" and made["clip"]["sha256"] != record["clip"]["sha256"]:
         warn("standard input was another clip than that of the record")
     return made
@@ -94,7 +88,9 @@ def check_source(record: Mapping[str, Any], is_other: bool, warn: Callable[[str]
     if source == "-":
         if not is_other:
             raise InputError(
-                "the source of this record came through a pipe.", "A pipe can be read once.", "Name the clip: --input FILE, or --input - to pipe it again"
+                "the source of this record came through a pipe.",
+                "A pipe can be read once.",
+                f"Name the clip: {option('input', 'FILE')}, or {option('input', '-')} to pipe it again",
             )
         return
     digest = sha256_of(source)
@@ -102,12 +98,12 @@ def check_source(record: Mapping[str, Any], is_other: bool, warn: Callable[[str]
         raise InputError(
             f"{source}, the source of this record, is not there, or is not a file.",
             "It is looked for where the record says, and beside it.",
-            "Name it: --input FILE",
+            f"Name it: {option('input', 'FILE')}",
         )
     if digest != record["clip"]["sha256"]:
         what = f"{source} is not the clip that was edited: its contents differ by their SHA-256"
         if not is_other:
-            raise InputError(f"{what}.", "It was changed or replaced since.", f"Edit it all the same: --input {source}")
+            raise InputError(f"{what}.", "It was changed or replaced since.", f"Edit it all the same: {option('input', source)}")
         warn(what)
 
 
@@ -122,7 +118,7 @@ def check_model(record: Mapping[str, Any]) -> None:
         raise InputError(
             f"the record's model, {shown(name)}, is not there.",
             "A recipe inside a file tells its name, not where it is.",
-            "Name it: --model FOLDER",
+            f"Name it: {option('model', 'FOLDER')}",
         )
 
 
@@ -135,7 +131,9 @@ def check_files(record: Mapping[str, Any], names: Any) -> None:
         wanted = known.get(os.path.basename(path)) if isinstance(known, dict) else None
         if wanted is not None and os.path.exists(path) and sha256_of(path) != wanted:
             raise InputError(
-                f"{path} is not the file of the record: its contents differ by their SHA-256.", "It was changed or replaced since.", "Name another: --mask MASK"
+                f"{path} is not the file of the record: its contents differ by their SHA-256.",
+                "It was changed or replaced since.",
+                f"Name another: {option('mask', 'MASK')}",
             )
 
 
@@ -152,7 +150,7 @@ def recorded_model(record: Mapping[str, Any]) -> Model:
         raise ModelError(
             f"the weights of {wanted['id']} are not those of the record.",
             "Their hashes differ, so the result would too.",
-            "Name the model that was used: --model NAME",
+            f"Name the model that was used: {option('model', 'NAME')}",
         )
     short = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}[record["dtype"]]
     model = load_model(wanted["id"], revision, device=record["device"], dtype=short)

@@ -9,7 +9,7 @@ import click
 
 from vedit import methods
 from vedit.cli.common import Voice, echo, examples, print_json
-from vedit.cli.edit import model_options
+from vedit.cli.edit import model_options, settings_of
 
 SHOWN = 3  # cases of each kind on a sheet
 EXAMPLES = (
@@ -49,28 +49,61 @@ most that can be reached. Intervals are 95 % bootstrap intervals over cases.
 @model_options
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no warnings.")
 @click.option("--progress", type=click.Choice(["auto", "jsonl", "none"]), default="auto", help="Progress on standard error.")
-def command(names: str | None, settings: tuple[str, ...], **given: Any) -> None:
+def command(
+    names: str | None, settings: tuple[str, ...], cases: str, limit: int | None, frames: int, markdown: bool, as_json: bool,
+    output: str | None, sheet: str | None, overwrite: bool, quiet: bool, progress: str, **model_choice: Any,
+) -> None:  # fmt: skip
     from vedit.app.extras import need
-    from vedit.cli.edit import method_params
     from vedit.errors import UsageError
-    from vedit.media.atomic import check_output, refuse_twice
+    from vedit.media.atomic import check_output, open_output, refuse_twice
 
-    refuse_twice((("-o", given["output"]), ("--sheet", given["sheet"])))
-    for path in (given["output"], given["sheet"]):
+    refuse_twice((("-o", output), ("--sheet", sheet)))
+    for path in (output, sheet):
         if path:
-            check_output(path, (), True if given["overwrite"] else None)
-    if given["sheet"] and not given["sheet"].endswith((".png", ".webp")):
-        raise UsageError(f"--sheet {given['sheet']} is no name of a picture.", "End it in .png or .webp.")
+            check_output(path, (), True if overwrite else None)
+    if sheet and not sheet.endswith((".png", ".webp")):
+        raise UsageError(f"--sheet {sheet} is no name of a picture.", "End it in .png or .webp.")
     need("diffusion")
-    chosen = names.split(",") if names else methods.names()
+    presets = presets_of(names.split(",") if names else methods.names(), settings, model_choice["model"])
+
+    from dataclasses import asdict
+
+    from vedit.app.bench.scenes import run_scenes, summary, table_text
+    from vedit.app.bench.sheet import Sheet
+    from vedit.models.sd.load import load_model
+
+    model = load_model(model_choice.pop("model"), model_choice.pop("revision"), **model_choice)
+    shown = Sheet() if sheet else None
+    if shown is not None and limit is None and output is None:
+        limit = SHOWN
+    watch = timed(Voice(quiet, progress), len(presets) + 2)
+    scores = run_scenes(model, list(presets), presets, cases=cases, limit=limit, frames=frames, watch=watch, sheet=shown)
+    rows = summary(scores)
+    text = table_text(rows, markdown)
+    if as_json:
+        print_json({"rows": rows, "scores": [asdict(entry) for entry in scores]})
+    else:
+        echo(text)
+    if output:
+        with open_output(output) as stream:
+            stream.write(text.encode() + b"\n")
+    if sheet and shown is not None:
+        with open_output(sheet) as stream:
+            shown.picture().save(stream, sheet.rpartition(".")[2])
+
+
+def presets_of(chosen: list[str], settings: tuple[str, ...], model: str) -> dict[str, dict[str, Any]]:
+    """The parameters of each method. settings: METHOD.KEY=VALUE. Raises UsageError."""
+    from vedit.app.edit.settings import method_params
+    from vedit.errors import UsageError
+
     own: dict[str, list[str]] = {name: [] for name in chosen}
     for setting in settings:
         method, dot, rest = setting.partition(".")
         if not dot or method not in own:
             raise UsageError(f"--set {setting} names no method that is scored.", "Write METHOD.KEY=VALUE.", f"Methods: {', '.join(chosen)}")
         own[method].append(rest)
-    presets = {name: method_params(name, None, tuple(own[name]), given["model"]) for name in chosen}
-    run(chosen, presets, given)
+    return {name: method_params(name, None, settings_of(name, own[name]), model) for name in chosen}
 
 
 def timed(voice: Voice, each: int) -> Any:
@@ -87,32 +120,3 @@ def timed(voice: Voice, each: int) -> Any:
             yield row
 
     return watch
-
-
-def run(chosen: list[str], presets: dict[str, dict[str, Any]], given: dict[str, Any]) -> None:
-    from dataclasses import asdict
-
-    from vedit.app.bench.scenes import run_scenes, summary, table_text
-    from vedit.app.bench.sheet import Sheet
-    from vedit.media.atomic import open_output
-    from vedit.models.sd.load import load_model
-
-    model = load_model(given["model"], given["revision"], device=given["device"], dtype=given["dtype"], offload=given["offload"])
-    voice = Voice(given["quiet"], given["progress"])
-    sheet = Sheet() if given["sheet"] else None
-    limit = SHOWN if sheet is not None and given["limit"] is None and given["output"] is None else given["limit"]
-    scores = run_scenes(
-        model, chosen, presets, cases=given["cases"], limit=limit, frames=given["frames"], watch=timed(voice, len(chosen) + 2), sheet=sheet
-    )  # fmt: skip
-    rows = summary(scores)
-    text = table_text(rows, given["markdown"])
-    if given["as_json"]:
-        print_json({"rows": rows, "scores": [asdict(entry) for entry in scores]})
-    else:
-        echo(text)
-    if given["output"]:
-        with open_output(given["output"]) as stream:
-            stream.write(text.encode() + b"\n")
-    if sheet is not None:
-        with open_output(given["sheet"]) as stream:
-            sheet.picture().save(stream, given["sheet"].rpartition(".")[2])

@@ -22,10 +22,10 @@ Works offline with the embedded model. The clip is a drawn scene, so the right a
 @click.option("--progress", type=click.Choice(["auto", "jsonl", "none"]), default="auto", help="Progress on standard error.")
 def command(output_dir: str, overwrite: bool, quiet: bool, progress: str) -> None:
     from vedit.app.extras import need
-    from vedit.cli.edit import method_params
 
     need("diffusion")
     from vedit.app.demo import METHODS, SOURCE, TARGET, outputs_in, run_demo, scores_text
+    from vedit.app.edit.settings import method_params
     from vedit.media.atomic import check_output, make_folder, open_output
     from vedit.models.hub import EMBEDDED
     from vedit.models.sd.load import load_model
@@ -34,7 +34,7 @@ def command(output_dir: str, overwrite: bool, quiet: bool, progress: str) -> Non
     for path in outputs_in(output_dir):
         check_output(path, (), True if overwrite else None)
     voice = Voice(quiet, progress)
-    presets = {method: method_params(method, None, (), EMBEDDED) for method in METHODS}
+    presets = {method: method_params(method, None, {}, EMBEDDED) for method in METHODS}
     echo(f'"{SOURCE}" becomes "{TARGET}"')
     text = scores_text(run_demo(output_dir, load_model(EMBEDDED), presets, say=echo, watch=voice.steps))
     with open_output(f"{output_dir}/table.txt") as stream:

@@ -7,8 +7,7 @@ from typing import Any
 import click
 
 from vedit.cli.common import Voice, echo, examples, print_json
-from vedit.cli.edit import call_option, clip_options, hide_bars_of, model_options, read_first
-from vedit.errors import UsageError
+from vedit.cli.edit import call_option, clip_options, hide_bars_of, model_options
 
 EXAMPLES = (
     ('vedit invert clip.gif -o clip.inv.safetensors --prompt "a red circle on a grey background"', "invert with the embedded model"),
@@ -52,46 +51,26 @@ to another machine. Prints the identity key and how well the clip is reconstruct
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no warnings.")
 @click.option("--progress", type=click.Choice(["auto", "jsonl", "none"]), default="auto", help="Progress on standard error.")
-def command(input: str, output: str, **given: Any) -> None:
-    from vedit.app.extras import need
-    from vedit.media.atomic import check_output
+def command(input: str, as_json: bool, quiet: bool, progress: str, **given: Any) -> None:
+    from vedit.app.edit.plan import plan_inversion
+    from vedit.app.edit.request import InvertRequest
+    from vedit.media.atomic import together
 
-    if not output.endswith(".safetensors"):
-        raise UsageError(
-            f"-o {output} does not name an inversion.", "It ends in .safetensors.", f"Name it {output.rpartition('.')[0] or output}.inv.safetensors"
-        )
-    check_output(output, (input,), True if given["overwrite"] else None)
-    need("diffusion")
-    report = run(input, output, given)
-    if given["as_json"]:
+    request = InvertRequest(input=input, **given)
+    voice = Voice(quiet, progress)
+    if not voice.shows_bar:
+        hide_bars_of(request.model)
+    planned = plan_inversion(request, voice)
+    with together(is_last=True):
+        report = planned.run(voice)
+    if as_json:
         print_json(report)
         return
-    echo(f"{output}: key {report['key'][:16]}, {report['seconds']:.1f} s, {quality(report)}")
+    echo(f"{request.output}: key {report['key'][:16]}, {report['seconds']:.1f} s, {quality(report)}")
     if "psnr" in report:
-        how = f" at guidance {given['guidance']:g}" if given["method"] == "null-text" else ""
+        how = f" at guidance {request.guidance:g}" if request.method == "null-text" else ""
         echo(f"sampled back{how}: {report['psnr']:.1f} dB to the clip, {report['psnr_vae']:.1f} dB to what the autoencoder can show of it")
 
 
 def quality(report: dict[str, Any]) -> str:
     return f"noise rms {report['noise_rms']:.2f}" if "noise_rms" in report else f"distance from the path {report['null_error']:.2g}"
-
-
-def run(input: str, output: str, given: dict[str, Any]) -> dict[str, Any]:
-    voice = Voice(given["quiet"], given["progress"])
-    if not voice.shows_bar:
-        hide_bars_of(given["model"])
-    pixels = read_first(input, (given["prompt"],), given, voice)
-
-    from vedit.app.edit.invert import InversionSettings, invert_video, measure
-    from vedit.diffusion.null_text import NullText
-    from vedit.media.atomic import together, whereabouts
-    from vedit.models.sd.load import load_model
-
-    model = load_model(given["model"], given["revision"], device=given["device"], dtype=given["dtype"], offload=given["offload"], warn=voice.warn)
-    null = None
-    if given["method"] == "null-text":
-        null = NullText(given["guidance"], given["inner_steps"], given["lr"], given["early_stop"], given["shared"])
-    settings = InversionSettings(given["prompt"], given["steps"], given["fixed_point"], given["frames_per_call"], null)
-    with together(is_last=True):
-        report = invert_video(model, pixels, output, settings, watch=voice.steps)
-        return {**report, **measure(model, pixels, whereabouts(output), settings)} if given["check"] else report

@@ -19,8 +19,10 @@ from tests.app.conftest import job
 from tests.conftest import vedit
 from vedit.app import cache
 from vedit.app.clips import Selection, read_pixels
+from vedit.app.edit.before import asked_of
 from vedit.app.edit.invert import InversionSettings, invert_video, measure
-from vedit.app.edit.job import Job, job_of
+from vedit.app.edit.job import Job
+from vedit.app.edit.request import EditRequest
 from vedit.app.edit.unfinished import Windows
 from vedit.app.edit.video import edit_video
 from vedit.diffusion.artefact import Artefact
@@ -214,7 +216,7 @@ def test_an_edit_that_is_worked_on_smaller_puts_back_the_clip_s_own_pixels_at_th
     assert (result[:, :, 40:] == source[:, :, 40:]).all() and (result[:, :, :40] != source[:, :, :40]).any()
     assert (mask[:, :, :40] == 255).all() and (mask[:, :, 40:] == 0).all()
     assert record["clip"]["size"] == [80, 60] and record["sizes"]["worked"] == [43, 32] and record["sizes"]["filled"] == [44, 32]
-    assert job_of(record, "x").selection == selection
+    assert asked_of(EditRequest.from_record(record, "x")).of((80, 60), 64) == selection._replace(frames=record["selection"]["frames"])
 
 
 def test_padding_a_clip_changes_nothing_of_what_needs_none(model: Model) -> None:

@@ -12,19 +12,19 @@ Scores per case (docs/models.md 6), PSNR in dB:
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from vedit import methods
+from vedit.app import cache
 from vedit.app.bench.sheet import SOURCE, TRUTH, Sheet
-from vedit.app.edit.windows import no_latents
+from vedit.app.edit.plan import edit_frames
+from vedit.app.edit.request import EditRequest
 from vedit.app.watch import Watch, unwatched
 from vedit.data.cases import KINDS, Case, load_cases
-from vedit.methods.base import Request, Window, read_params
 from vedit.metrics.psnr import CEILING
-from vedit.pixels import mean_square, psnr
+from vedit.pixels import from_bytes, mean_square, psnr, to_bytes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -75,38 +75,15 @@ def score(method: str, case: Case, output_F3YX: Tensor, frames: int) -> Score:
     )
 
 
-def edit_case(
-    model: Model, case: Case, method: str, values: dict[str, Any], frames: int, seed: int = 0, inversions: dict[Any, list[Tensor]] | None = None
-) -> Tensor:
-    """One method on one case: pixels (F, 3, Y, X) in [-1, 1], the source's own outside the method's mask, as `vedit edit` does.
+def edit_scene(model: Model, case: Case, method: str, values: dict[str, Any], frames: int) -> Tensor:
+    """One method on one case, as users get it: pixels (F, 3, Y, X) in [-1, 1]. values: parameters of the method."""
+    import numpy as np
 
-    inversions: kept by their settings, so that methods share those of a case.
-    """
     from vedit.data import scenes
-    from vedit.diffusion.blend import blend, soft_edges
-    from vedit.diffusion.invert import invert
 
-    module = methods.load(method)
-    params = read_params(module.Params, values, method)
-    source = scenes.clip(case.scene, frames) * 2 - 1
-    latents = model.encode_frames(source)
-    timesteps = tuple(model.schedule.timesteps(params.steps)) if hasattr(params, "steps") else ()
-    trajectory: Callable[[int], Tensor] = no_latents
-    if "inversion" in module.NEEDS:
-        key = (params.inversion_steps or params.steps, params.fixed_point)
-        kept = inversions if inversions is not None else {}
-        if key not in kept:
-            levels = list(invert(model, model.schedule.timesteps(key[0]), latents, model.encode_prompt(case.source_prompt), fixed_point=key[1]))
-            kept[key] = [*({level.timestep: level.latents for level in levels}[t] for t in timesteps), latents]
-        trajectory = kept[key].__getitem__
-    shape = (int(latents.shape[1]), int(latents.shape[2]), int(latents.shape[3]))
-    request = Request(case.source_prompt, case.target_prompt, timesteps, shape, frames, seed=seed)
-    last = None
-    for last in module.prepare(model, request, params).run(Window(latents, trajectory)):
-        pass
-    assert last is not None, "a method makes at least one step"
-    made = model.decode_latents(last.latents["tgt"]).clamp(-1, 1)
-    return made if last.mask is None else blend(source, made, soft_edges(last.mask.float(), model.scale))
+    source = to_bytes(scenes.clip(case.scene, frames) * 2 - 1)
+    request = EditRequest(input=case.id, source_prompt=case.source_prompt, prompt=case.target_prompt, method=method, preset="", set=values)
+    return from_bytes(np.stack(list(edit_frames(model, source, request))))
 
 
 def with_mask(method: str, case: Case, values: dict[str, Any]) -> dict[str, Any]:
@@ -153,11 +130,10 @@ def run_scenes(
             shown(TRUTH, case, truth)
             yield score(COPY, case, source, frames)
             yield score(CODEC, case, model.decode_latents(model.encode_frames(truth)).clamp(-1, 1), frames)
-            inversions: dict[Any, list[Tensor]] = {}
-            for name in names:
-                values = with_mask(name, case, presets[name])
-                made = edit_case(model, case, name, values, frames, inversions=inversions)
-                yield score(name, case, shown(name, case, made), frames)
+            with cache.passing():  # the methods share the inversions of a case
+                for name in names:
+                    made = edit_scene(model, case, name, with_mask(name, case, presets[name]), frames)
+                    yield score(name, case, shown(name, case, made), frames)
 
     return list(watch(work(), len(chosen) * (len(names) + 2), "cases"))
 

@@ -20,7 +20,7 @@ from vedit.app.edit.video import check_job, in_a_row, write_result
 from vedit.app.edit.windows import Edit, since
 from vedit.app.record import peak_memory_mib, write_record
 from vedit.app.watch import Watch, unwatched
-from vedit.errors import UsageError
+from vedit.errors import UsageError, option
 from vedit.media.run import Settings
 from vedit.metrics.psnr import CEILING
 from vedit.pixels import from_bytes, mean_square, psnr
@@ -40,7 +40,7 @@ def ablations(method: str) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] | None = getattr(methods.load(method), "ABLATIONS", None)
     if found is None:
         able = [name for name in methods.names() if hasattr(methods.load(name), "ABLATIONS")]
-        raise UsageError(f"{method} has no parts to switch off.", f"--ablate is for {', '.join(able)}.", f"Try --method {able[0]}")
+        raise UsageError(f"{method} has no parts to switch off.", f"{option('ablate')} is for {', '.join(able)}.", f"Try {option('method', able[0])}")
     return found
 
 
@@ -87,7 +87,7 @@ def read_truth(name: str, pixels: Pixels) -> Pixels:
     """The true edited clip, by the selection of the source."""
     truth = read_pixels(name, pixels.selection)
     if len(truth.durations) != len(pixels.durations):
-        raise UsageError(f"--truth {name} has {len(truth.durations)} frames of the selection, the clip {len(pixels.durations)}.", "They must match.")
+        raise UsageError(f"{option('truth', name)} has {len(truth.durations)} frames of the selection, the clip {len(pixels.durations)}.", "They must match.")
     return truth
 
 

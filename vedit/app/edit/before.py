@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from vedit.app.clips import Selection, size_of
-from vedit.errors import InputError, UsageError
+from vedit.app.edit.request import ClipRequest, EditRequest
+from vedit.errors import InputError, UsageError, option
 from vedit.models.hub import EMBEDDED
 
 Size = tuple[int, int]
@@ -57,16 +58,16 @@ def with_short_side(size: Size, side: int) -> Size:
     return width, height
 
 
-def parse_size(text: str | None, option: str = "--size") -> int | Size | None:
+def parse_size(text: str | None, name: str = "size") -> int | Size | None:
     """`512` for a side, `640x384` for width and height. Raises UsageError."""
     if text is None:
         return None
     width, cross, height = text.lower().partition("x")
     if not (width.isascii() and width.isdigit()) or (cross and not (height.isascii() and height.isdigit())):
-        raise UsageError(f"{option} {text} is not a size.", "Give a side such as 512, or WIDTHxHEIGHT such as 640x384.")
+        raise UsageError(f"{option(name, text)} is not a size.", "Give a side such as 512, or WIDTHxHEIGHT such as 640x384.")
     sides = [int(part) for part in (width, height) if part]
     if min(sides) < 1 or max(sides) > LARGEST_SIDE:
-        raise UsageError(f"{option} {text} is not a size that can be worked on.", f"Sides are 1 to {LARGEST_SIDE} pixels.", f"Try {option} 512")
+        raise UsageError(f"{option(name, text)} is not a size that can be worked on.", f"Sides are 1 to {LARGEST_SIDE} pixels.", f"Try {option(name, '512')}")
     return (sides[0], sides[1]) if cross else sides[0]
 
 
@@ -74,10 +75,17 @@ def parse_output(text: str) -> str | Size:
     """`source`, `worked` or a width and height. Raises UsageError."""
     if text in OUTPUTS:
         return text
-    size = parse_size(text, "--output-size") if "x" in text.lower() else None
+    size = parse_size(text, "output_size") if "x" in text.lower() else None
     if not isinstance(size, tuple):
-        raise UsageError(f"--output-size {text} is not a size.", f"It is {', '.join(OUTPUTS)}, or WIDTHxHEIGHT such as 640x384.")
+        raise UsageError(f"{option('output_size', text)} is not a size.", f"It is {', '.join(OUTPUTS)}, or WIDTHxHEIGHT such as 640x384.")
     return size
+
+
+def asked_of(request: ClipRequest) -> Asked:
+    """What a request says of frames and sizes. Raises UsageError."""
+    size, output = request.size, request.output_size if isinstance(request, EditRequest) else "source"
+    side = size if isinstance(size, tuple) else parse_size(None if size is None else str(size))
+    return Asked(request.start, request.stride, request.frames, side, request.crop, output if isinstance(output, tuple) else parse_output(output))
 
 
 def check_clip(name: str) -> Size | None:
@@ -85,10 +93,10 @@ def check_clip(name: str) -> Size | None:
     return None if name == "-" else size_of(name)
 
 
-def check_file(path: str | None, option: str) -> None:
+def check_file(path: str | None, name: str) -> None:
     """Refuse a file of an option that is not there."""
     if path is not None and not os.path.exists(path):
-        raise InputError(f"{option} {path}: there is no such file.", "", "Check the name")
+        raise InputError(f"{option(name, path)}: there is no such file.", "", "Check the name")
 
 
 def check_prompts(model: str, prompts: Sequence[str]) -> None:

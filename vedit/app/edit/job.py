@@ -1,4 +1,4 @@
-"""What one edit is asked to do, and the job that a run record describes."""
+"""What was settled for one edit: what its request asked for, with the frames and parameters that are known now."""
 
 from __future__ import annotations
 
@@ -37,25 +37,3 @@ class Job(NamedTuple):
     save_attention: str | None = None
     invert_like: dict[str, Any] | None = None
     memory_mib: int | None = None
-
-
-def job_of(record: dict[str, Any], output: str) -> Job:
-    """The job that a run record describes, for another output."""
-    selection = record["selection"]
-    size, shown = ((tuple(value) if isinstance(value, list) else value) for value in (selection["size"], selection.get("output")))
-    return Job(
-        record["input"],
-        output,
-        record["method"],
-        record["source_prompt"],
-        record["target_prompt"],
-        Selection(selection["start"], selection["stride"], selection["frames"], size, shown),
-        record["params"],
-        record["seed"],
-        None,
-        tuple(record["edit_mask"]),
-        record["keep_outside"],
-        record["frames_per_call"],
-        window=record["window"],
-        invert_like=record["inversion"],
-    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from vedit.errors import MemoryBudgetError
+from vedit.errors import MemoryBudgetError, option
 
 if TYPE_CHECKING:
     from vedit.app.edit.windows import Edit
@@ -56,14 +56,14 @@ def check_memory(edit: Edit, limit_mib: int | None = None) -> None:
     room = free + (need.weights if limit_mib is None and edit.model.offload == "none" else 0)
     if need.total <= room:
         return
-    where = f"{device} has {shown(room)}" if limit_mib is None else f"--memory allows {limit_mib} MiB"
+    where = f"{device} has {shown(room)}" if limit_mib is None else f"{option('memory')} allows {limit_mib} MiB"
     width, height = edit.pixels.selection.shape
     dtype = str(edit.model.dtype).removeprefix("torch.")
     fits = [f"{what} (about {shown(less.total)})" for what, less in alternatives(edit) if less.total <= room]
     raise MemoryBudgetError(
         f"needs about {shown(need.total)}, {where} ({min(edit.job.frames_per_call, edit.window)} frames at once, {width}x{height}, {dtype}).",
         f"Weights take {shown(need.weights)}, a call {shown(need.working)}, maps and latents {shown(need.held)}.",
-        f"Try {' or '.join(fits[:2])}" if fits else "Nothing here would fit: try a smaller --size, or another device",
+        f"Try {' or '.join(fits[:2])}" if fits else f"Nothing here would fit: try a smaller {option('size')}, or another device",
     )
 
 
@@ -71,13 +71,13 @@ def alternatives(edit: Edit) -> Iterator[tuple[str, Need]]:
     """Settings that need less, the least change first."""
     calls = min(edit.job.frames_per_call, edit.window) // 2
     while calls >= 1:
-        yield f"--frames-per-call {calls}", need_of(edit, calls)
+        yield option("frames_per_call", calls), need_of(edit, calls)
         calls //= 2
     if edit.model.device.type != "cpu":
         for offload in ("model", "sequential"):
             if offload != edit.model.offload:
-                yield f"--offload {offload}", need_of(edit, offload=offload)
-                yield f"--offload {offload} --frames-per-call 1", need_of(edit, 1, offload)
+                yield option("offload", offload), need_of(edit, offload=offload)
+                yield f"{option('offload', offload)} {option('frames_per_call', 1)}", need_of(edit, 1, offload)
 
 
 def shown(size: int) -> str:

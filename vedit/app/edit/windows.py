@@ -20,7 +20,7 @@ from vedit.app.edit.unfinished import Windows, name_of
 from vedit.app.masks import EditMask
 from vedit.app.record import versions
 from vedit.app.watch import Watch
-from vedit.errors import UsageError
+from vedit.errors import UsageError, option
 from vedit.media.options import WriteOptions
 from vedit.media.run import Settings, written
 from vedit.media.source import MadeSource
@@ -53,6 +53,7 @@ class Edit:
         self.params = read_params(self.module.Params, job.params, job.method)
         self.timesteps = sampling_timesteps(self.params, "inversion" in self.module.NEEDS, model)
         self.mask = EditMask(job.mask, pixels, self.warn) if job.mask else None
+        self.done = 0  # frames of the windows that are decoded
         self.frames, self.source = len(pixels.durations), job.source
         self.is_whole = self.params.joins_frames
         self.window = self._window()
@@ -65,12 +66,12 @@ class Edit:
         self.prepared = self._prepared()
         has_mask = self.mask is not None or self.prepared.makes_mask
         self.keeps_outside = has_mask if job.keep_outside is None else job.keep_outside
-        for option, asked in (("--save-masks", job.save_masks), ("--keep-outside", job.keep_outside)):
+        for name, asked in (("save_masks", job.save_masks), ("keep_outside", job.keep_outside)):
             if asked and not has_mask:
                 raise UsageError(
-                    f"{option}: {job.method} makes no mask with these settings.",
-                    "Masks come from --mask, from blend_words of p2p, and from mask_words of dds and glp.",
-                    "Try --set 'blend_words=[\"WORD\"]'",
+                    f"{option(name)}: {job.method} makes no mask with these settings.",
+                    f"Masks come from {option('mask')}, from blend_words of p2p, and from mask_words of dds and glp.",
+                    f"Try {option('set.blend_words', ['WORD'])}",
                 )
 
     def _window(self) -> int:
@@ -98,6 +99,11 @@ class Edit:
 
     def run(self, watch: Watch) -> None:
         """Invert, and edit every window."""
+        for _ in self.frames_done(watch):
+            pass
+
+    def frames_done(self, watch: Watch) -> Iterator[np.ndarray]:
+        """Invert, and edit every window; give its frames (Y, X, 3) uint8 as soon as it is done."""
         begin = time.perf_counter()
         if "inversion" in self.module.NEEDS:
             self._invert(watch)
@@ -114,8 +120,11 @@ class Edit:
             self.result = blank_frames(self.pixels.shown_FYX3.shape)
         total = self.prepared.total * -(-self.frames // self.window)
         try:
+            told = 0
             for _ in watch(self._steps(), total, self.job.method):
-                pass
+                yield from self.result[told : self.done]
+                told = self.done
+            yield from self.result[told:]
         finally:
             if self.kept is not None:
                 self.kept.lock.release()
@@ -136,7 +145,7 @@ class Edit:
                 raise UsageError(
                     f"{self.artefact.path}: its null embeddings stand where negative_prompt {params.negative_prompt!r} would.",
                     "Guidance leads away from one of them.",
-                    "Try --set negative_prompt=, or --set null_text=none",
+                    f"Try {option('set.negative_prompt', '')}, or {option('set.null_text', 'none')}",
                 )
 
     def _steps(self) -> Iterator[Any]:
@@ -144,6 +153,7 @@ class Edit:
         for frames in windows(self.frames, self.window):
             if self.kept is not None and self.kept.has(frames):
                 self._take_attention(self.kept.attention(frames))
+                self.done = frames.stop
                 yield from range(self.prepared.total)
                 continue
             begin = time.perf_counter()
@@ -189,6 +199,7 @@ class Edit:
         if self.keeps_outside:
             result_F3YX = self._put_back(frames, result_F3YX, made)
         self.result[frames] = to_bytes(result_F3YX)
+        self.done = frames.stop
         if self.job.save_masks:
             if self.masks is None:
                 self.masks = blank_frames(self.result.shape[:3])
