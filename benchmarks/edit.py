@@ -195,8 +195,8 @@ def report_maps() -> Iterator[str]:
     from diffusers import UNet2DConditionModel
 
     from vedit import methods
-    from vedit.diffusion.attention.rules import Plan
-    from vedit.diffusion.memory import network_peak
+    from vedit.engine.rules import Plan
+    from vedit.engine.memory import network_peak
     from vedit.methods.base import Request, bound, read_params
 
     frames, side = 8, 64
@@ -224,9 +224,9 @@ import sys
 sys.path[:0] = [sys.argv[1]]
 import torch
 torch.set_num_threads(1)
-from vedit.app.clips import Selection
-from vedit.app.edit.job import Job
-from vedit.app.edit.video import edit_video
+from vedit.jobs.clips import Selection
+from vedit.jobs.edit.job import Job
+from vedit.jobs.edit.video import edit_video
 from vedit.media.run import Settings
 from vedit.models.sd.load import load_model
 from vedit.presets import load_method

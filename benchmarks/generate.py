@@ -22,8 +22,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vedit.diffusion.clamp import read_clip
-from vedit.diffusion.sample import Stream, sample
+from vedit.engine.clamp import read_clip
+from vedit.engine.sample import Stream, sample
 from vedit.models.alpha_bar import cosine
 from vedit.models.unet3d.model import UNet3DNetwork
 from vedit.models.unet3d.unet3d import UNet3D

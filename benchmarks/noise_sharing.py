@@ -13,8 +13,8 @@ from collections.abc import Iterator
 
 import torch
 
-from vedit.app.bench.scenes import SCORES, Score, edit_scene, interval, load_cases, score, summary, table_text, with_mask
-from vedit.app.edit.settings import method_params
+from vedit.jobs.bench.scenes import SCORES, Score, edit_scene, interval, load_cases, score, summary, table_text, with_mask
+from vedit.jobs.edit.settings import method_params
 from vedit.data.cases import KINDS
 from vedit.models.sd.load import load_model
 

@@ -3,7 +3,7 @@
     python benchmarks/quantise_strategies.py a.gif b.gif ...
 
 Every frame (up to five per clip) is shrunk to half its size in full colour, gets a palette of 255
-colours or fewer, and is mapped to it as `vedit.media.palettes` does, and once without its half-cell
+colours or fewer, and is mapped to it as `vedit.media.gif.palettes` does, and once without its half-cell
 shift. Columns per clip: root mean square error, bytes of LZW data, milliseconds of one core.
 """
 
@@ -16,11 +16,11 @@ from pathlib import Path
 
 from PIL import Image, ImageChops
 
-from vedit.media import palettes
-from vedit.media.compose import compose
+from vedit.media.gif import palettes
+from vedit.media.gif.compose import compose
 from vedit.media.frames import Palette
-from vedit.media.gif import GREYS, GifReader
-from vedit.media.lzw import encode, unpack
+from vedit.media.gif.container import GREYS, GifReader
+from vedit.media.gif.lzw import encode, unpack
 
 Picture = tuple[Image.Image, Palette]
 Build = Callable[[Image.Image, Palette], bytes]

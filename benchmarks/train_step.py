@@ -27,10 +27,10 @@ def measure(preset: str, changes: list[str], steps: int) -> None:
     import torch
 
     from vedit.presets import as_value, load_train
-    from vedit.train.clips import Clips
-    from vedit.train.loop import train
-    from vedit.train.params import changed, read_params
-    from vedit.train.video import VideoTask, build_options
+    from vedit.training.clips import Clips
+    from vedit.training.loop import train
+    from vedit.training.params import changed, read_params
+    from vedit.training.video import VideoTask, build_options
 
     torch.set_num_threads(1)
     settings = {key: as_value(value) for key, value in (change.split("=", 1) for change in changes)}

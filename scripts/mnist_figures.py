@@ -11,9 +11,9 @@ from pathlib import Path
 import torch
 
 from vedit.models.unet3d.checkpoint import load
-from vedit.train.checkpoint import find
-from vedit.train.curve import draw_curve, read_log
-from vedit.train.video import sampled, write_strip
+from vedit.training.checkpoint import find
+from vedit.training.curve import draw_curve, read_log
+from vedit.training.video import sampled, write_strip
 
 CAPTIONS = ("digit 3 moving right", "digit 7 moving left", "digit 0 moving up", "digit 5 moving down")
 IMAGES = Path(__file__).resolve().parent.parent / "docs" / "img"

@@ -12,7 +12,7 @@ import itertools
 from pathlib import Path
 from typing import Any
 
-from vedit.app.shapes_model import BUILTIN, MOTION, VIDEO, record_of
+from vedit.jobs.shapes_model import BUILTIN, MOTION, VIDEO, record_of
 from vedit.data import grammar
 
 JUDGED = ("ground", "colour", "pattern", "texture", "shape", "size")

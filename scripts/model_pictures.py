@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vedit.app.shapes_model import BUILTIN, MOTION, load
+from vedit.jobs.shapes_model import BUILTIN, MOTION, load
 from vedit.data import grammar, scenes
 
 IMG = Path(__file__).resolve().parent.parent / "docs" / "img"
@@ -57,7 +57,7 @@ def draw_scenes() -> None:
 
 def draw_samples(model: Any) -> None:
     """One row per attribute, one column per value; then prompts with everything in them."""
-    from vedit.train.shapes_gates import decode, sample_latents
+    from vedit.training.shapes_gates import decode, sample_latents
 
     rows = []
     for name, values in ROWS:
@@ -76,10 +76,10 @@ def draw_samples(model: Any) -> None:
 def draw_reconstructions(model: Any) -> None:
     """Source, codec, plain DDIM inversion, fixed-point inversion; 50 steps."""
     from vedit.data import vocabulary
-    from vedit.diffusion.invert import invert
-    from vedit.diffusion.sample import Stream, sample
+    from vedit.engine.invert import invert
+    from vedit.engine.sample import Stream, sample
     from vedit.models.shapes.networks import PictureNetwork
-    from vedit.train.shapes_gates import decode
+    from vedit.training.shapes_gates import decode
 
     records = scenes.sample_records(10, 4, held_out=True)
     source = torch.cat([scenes.clip(record, 1) for record in records])
@@ -96,8 +96,8 @@ def draw_reconstructions(model: Any) -> None:
 
 def draw_clips(model: Any) -> None:
     """One clip a row, eight frames; what the prompts say is in CLIPS."""
-    from vedit.train.shapes_gates import decode, sample_clips
-    from vedit.train.shapes_motion import load_clip_denoiser
+    from vedit.training.shapes_gates import decode, sample_clips
+    from vedit.training.shapes_motion import load_clip_denoiser
 
     unet = load_clip_denoiser(model.unet, MOTION)
     *_, latents = sample_clips(unet, model.text_encoder, model.schedule, list(CLIPS), steps=25, seed=0)

@@ -17,21 +17,21 @@ from tests import mutations
 from tests.conftest import NASTY
 from tests.media.clips import clip_of, noise
 from vedit import config, presets
-from vedit.app.data.build import read_settings
-from vedit.app.draw_scene import read_record
-from vedit.app.generate.run import read_prompts
-from vedit.app.score.index import read_index
-from vedit.app.score.journal import Journal
+from vedit.jobs.data.build import read_settings
+from vedit.jobs.draw_scene import read_record
+from vedit.jobs.generate.run import read_prompts
+from vedit.jobs.score.index import read_index
+from vedit.jobs.score.journal import Journal
 from vedit.data import msrvtt, table, v2vbench
 from vedit.data.layout import read_captions, read_rows
 from vedit.errors import InputError, LimitError, OutputError, UsageError, VeditError
-from vedit.media import lzw
-from vedit.media.bytesource import NotOurs
-from vedit.media.compose import compose
-from vedit.media.gif import GifReader
+from vedit.media.gif import lzw
+from vedit.media.streams.bytesource import NotOurs
+from vedit.media.gif.compose import compose
+from vedit.media.gif.container import GifReader
 from vedit.media.limits import environment_limits
-from vedit.media.nut import NutReader, write_nut
-from vedit.media.raw import RawInfo, RawReader, Y4mReader, write_raw, write_y4m
+from vedit.media.streams.nut import NutReader, write_nut
+from vedit.media.streams.raw import RawInfo, RawReader, Y4mReader, write_raw, write_y4m
 
 COUNT = 500
 ALLOWED = (UsageError, InputError, OutputError, LimitError, NotOurs)
@@ -138,7 +138,7 @@ KINDS: dict[str, tuple[Callable[[], Any], Callable[[bytes, Path], Any]]] = {  # 
 
 
 def scene() -> dict[str, Any]:
-    from vedit.app.draw_scene import scene_for
+    from vedit.jobs.draw_scene import scene_for
 
     record: dict[str, Any] = json.loads(scene_for("a red star", 1)[0].to_json())
     return record

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests import reference
 from tests.conftest import NASTY
 from vedit import presets
-from vedit.app.media.chain import build_chain
+from vedit.jobs.media.chain import build_chain
 from vedit.cli import execute
 from vedit.errors import UsageError
 
@@ -125,10 +125,10 @@ def test_an_unknown_preset_gets_the_nearest_name() -> None:
 
 
 def test_a_preset_of_an_embedded_stage_gives_what_the_trainer_reads() -> None:
-    from vedit.train.stages import STAGES
+    from vedit.training.stages import STAGES
 
     pytest.importorskip("torch")
-    from vedit.train.loop import Options
+    from vedit.training.loop import Options
 
     found = {name for name in presets.paths() if presets.load(name).kind == "embedded"}
     assert found == {stage.preset for stage in STAGES}

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from vedit.config import config_folder, section, user_config
 from vedit.documents import Kind, read_text, read_toml
 from vedit.errors import OutputError, UsageError, VeditError, nearest, reason_of, refuse_mistakes
-from vedit.train.stages import STAGES
+from vedit.training.stages import STAGES
 
 if TYPE_CHECKING:
     from tomlkit import TOMLDocument
@@ -254,7 +254,7 @@ def tables_of(table: Mapping[str, Any]) -> dict[str, Any]:
 
 def load_train(name_or_path: str) -> dict[str, Any]:
     """The tables of a training preset, found right."""
-    from vedit.train.params import mistakes
+    from vedit.training.params import mistakes
 
     preset = load(name_or_path, "train")
     tables = tables_of(preset.table)

@@ -1,4 +1,4 @@
-"""What `vedit edit` refuses before any work, and what it prints; the work itself is tested in tests/app."""
+"""What `vedit edit` refuses before any work, and what it prints; the work itself is tested in tests/jobs."""
 
 from __future__ import annotations
 

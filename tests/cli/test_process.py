@@ -36,7 +36,7 @@ def slow_clip(tmp_path: Path, side: int = 1000, count: int = 60) -> Path:
     colours = [(i, 255 - i, i // 2) for i in range(256)]
     from PIL import Image
 
-    from vedit.media.lzw import encode
+    from vedit.media.gif.lzw import encode
 
     block = nasty.gce(5, 1) + nasty.image(side, side, b"", 8, data=encode(Image.frombytes("L", (side, side), noise), 8))
     path = tmp_path / "slow.gif"

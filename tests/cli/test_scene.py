@@ -86,7 +86,7 @@ def test_sigterm_saves_the_state_and_exits_75(tmp_path):
 
 
 def test_a_missing_extra_names_the_install_line(monkeypatch, tmp_path, capsys):
-    from vedit.app import extras
+    from vedit.jobs import extras
 
     monkeypatch.setitem(extras.EXTRAS, "diffusion", ("torch", "not_a_library"))
     assert execute(["train", "--preset", "shapes", "--out", str(tmp_path)]) == 5

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.app.scores import thesis
+from tests.jobs.scores import thesis
 from tests.conftest import leftovers, vedit
-from vedit.app.score.results import to_csv, to_json
+from vedit.jobs.score.results import to_csv, to_json
 
 RED, BLUE = "a red circle on a grey background", "a blue circle on a grey background"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from vedit.media.ffmpeg import find_ffmpeg
+from vedit.media.video.ffmpeg import find_ffmpeg
 from vedit.media.frames import GIF_TIMEBASE, Clip, Frame, Frames
 
 COLOURS = ((255, 0, 0), (0, 255, 0), (0, 0, 255), (48, 192, 128), (250, 250, 250), (10, 20, 30), (255, 255, 0), (128, 128, 128))

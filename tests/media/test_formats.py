@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import gif, vedit
 from tests.media.clips import COLOURS, bars, clip_of, decoded, ffmpeg
 from vedit.errors import UsageError
-from vedit.media.encode import write_video
+from vedit.media.video.encode import write_video
 from vedit.media.formats import CONTAINERS, FORMATS, MPEG_RATES, check_own_format, family_of, format_of, is_pattern, output_format, rate_for
 from vedit.media.frames import GIF_TIMEBASE
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from tests.conftest import gif, vedit
 from tests.media.clips import clip_of, noise
-from vedit.app.clips import fitted
+from vedit.jobs.clips import fitted
 from vedit.media.options import ReadOptions
 from vedit.media.run import written
 from vedit.media.source import MadeSource, opened, source_of

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tests.diffusion.tiny import TinyModel, latents
-from vedit.diffusion.invert import invert
-from vedit.diffusion.sample import Step
+from tests.engine.tiny import TinyModel, latents
+from vedit.engine.invert import invert
+from vedit.engine.sample import Step
 from vedit.methods.base import Prepared, Request, Window
 
 

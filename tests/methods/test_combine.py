@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from tests.diffusion.tiny import TinyModel
+from tests.engine.tiny import TinyModel
 from tests.methods.inputs import edit_input, last_step, plain_ddim, prepared, result, steps_of, trajectory_of
-from vedit.diffusion.invert import invert
+from vedit.engine.invert import invert
 from vedit.errors import UsageError
 from vedit.methods import combine, dds, glp
 from vedit.methods.base import mistakes, read_params

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import torch
 
-from tests.diffusion.tiny import SIDE, TinyModel, latents
+from tests.engine.tiny import SIDE, TinyModel, latents
 from tests.methods.inputs import edit_input, plain_ddim, result, steps_of
 from vedit import methods
-from vedit.diffusion.noise import noise_like
+from vedit.engine.noise import noise_like
 from vedit.errors import UsageError
 from vedit.methods import ddim, sdedit
 from vedit.methods.base import read_params

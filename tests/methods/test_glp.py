@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.diffusion.tiny import SIDE, TinyModel, latents, unet
+from tests.engine.tiny import SIDE, TinyModel, latents, unet
 from tests.methods.inputs import Asked, edit_input, last_step, prepared, steps_of
-from vedit.diffusion.attention.rules import Plan
-from vedit.diffusion.noise import noise_like
-from vedit.diffusion.sample import Step
+from vedit.engine.rules import Plan
+from vedit.engine.noise import noise_like
+from vedit.engine.sample import Step
 from vedit.errors import ModelError, UsageError, VeditError
 from vedit.methods import dds, glp
 from vedit.methods.base import Texts, bound, read_params

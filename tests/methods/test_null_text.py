@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from tests.diffusion.tiny import TinyModel
+from tests.engine.tiny import TinyModel
 from tests.methods.inputs import Asked, edit_input, result, steps_of
-from vedit.diffusion.null_text import NullText, null_text
+from vedit.engine.null_text import NullText, null_text
 from vedit.methods import ddim, p2p, pnp
 from vedit.methods.base import read_params
 

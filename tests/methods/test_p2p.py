@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.diffusion.tiny import SIDE, TinyModel, latents
+from tests.engine.tiny import SIDE, TinyModel, latents
 from tests.methods.inputs import Asked, edit_input, last_step, plain_ddim, prepared, result, steps_of
-from vedit.diffusion.prompts import alignment, column_schedule, equalizer, replacement_map
+from vedit.engine.prompts import alignment, column_schedule, equalizer, replacement_map
 from vedit.errors import ModelError, UsageError
 from vedit.methods import p2p
 from vedit.methods.base import read_params

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.diffusion.tiny import SIDE, TinyModel
+from tests.engine.tiny import SIDE, TinyModel
 from tests.methods.inputs import Asked, edit_input, plain_ddim, prepared, result, steps_of
 from vedit.errors import ModelError, UsageError
 from vedit.methods import pnp

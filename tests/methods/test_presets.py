@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.diffusion.tiny import TinyModel
+from tests.engine.tiny import TinyModel
 from tests.methods.inputs import Asked, prepared
 from vedit import methods, presets
 from vedit.methods.base import read_params
-from vedit.train import shapes
+from vedit.training import shapes
 
 METHOD_PRESETS = [name for name in presets.paths() if presets.load(name).kind == "method"]
 

@@ -13,8 +13,8 @@ from PIL import Image
 from tests.conftest import vedit
 from tests.metrics.seeded import moving_video
 from vedit import metrics
-from vedit.app.score.metrics import catalogue
-from vedit.app.score.weights import metrics_of
+from vedit.jobs.score.metrics import catalogue
+from vedit.jobs.score.weights import metrics_of
 from vedit.errors import ModelError
 from vedit.metrics._options import MetricOptions
 from vedit.metrics.base import LAST

@@ -12,13 +12,13 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from tests.metrics.clips import clip, values
-from vedit.app.draw_scene import scene_for
+from vedit.jobs.draw_scene import scene_for
 from vedit.data import scenes, vocabulary
 from vedit.metrics import _shapes_scorer as shapes_scorer
 from vedit.metrics import shapes_edit_success, shapes_text_alignment
 from vedit.metrics.base import Clip
 from vedit.metrics.types import Options, Video
-from vedit.train import shapes
+from vedit.training import shapes
 
 EDITS = [
     ("a red circle on a grey background", "a blue circle", "a blue circle on a grey background"),

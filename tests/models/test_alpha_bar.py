@@ -10,7 +10,7 @@ import pytest
 import torch
 from diffusers import DDIMInverseScheduler, DDIMScheduler
 
-from tests.diffusion.tiny import SD_SCHEDULER
+from tests.engine.tiny import SD_SCHEDULER
 from vedit.errors import ModelError, UsageError
 from vedit.models.alpha_bar import AlphaBar, read_schedule
 

@@ -12,8 +12,8 @@ import pytest
 
 pytest.importorskip("torch")
 
-from tests.diffusion.folder import write_folder
-from tests.diffusion.video_folder import write_wan
+from tests.engine.folder import write_folder
+from tests.engine.video_folder import write_wan
 from tests.odd_json import mutated
 from vedit.errors import ModelError
 from vedit.models import pipelines

@@ -11,8 +11,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from tests.diffusion.folder import write_folder  # noqa: E402
-from tests.diffusion.video_folder import write_adapter, write_animatediff, write_wan  # noqa: E402
+from tests.engine.folder import write_folder  # noqa: E402
+from tests.engine.video_folder import write_adapter, write_animatediff, write_wan  # noqa: E402
 from vedit.errors import ModelError, UsageError  # noqa: E402
 from vedit.models import pipelines  # noqa: E402
 from vedit.models.pipelines import Order, Rules, TextToVideo, call_parameters, load_pipeline, rules_of, to_frames  # noqa: E402

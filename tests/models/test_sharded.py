@@ -8,8 +8,8 @@ import pytest
 pytest.importorskip("torch")
 import torch
 
-from tests.diffusion import tiny
-from tests.diffusion.folder import write_folder
+from tests.engine import tiny
+from tests.engine.folder import write_folder
 from vedit.errors import ModelError
 from vedit.models.hub import hash_weights, weights_of
 from vedit.models.sd.load import load_model

@@ -17,7 +17,7 @@ from PIL import Image, ImageSequence
 from tests.conftest import leftovers, start, vedit
 from tests.remote.stub import Answer, Stub, serve
 from vedit import remote
-from vedit.app.clips import write_frames
+from vedit.jobs.clips import write_frames
 from vedit.remote import http, jobs
 from vedit.remote.videos import multipart
 

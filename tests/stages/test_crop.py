@@ -44,7 +44,7 @@ def test_an_image_that_misses_keeps_its_place_in_time_with_all_256_colours_in_us
     """Without a free palette slot for transparency the pixel gets a palette of its own."""
     full = bytes(range(256))
     head = b"GIF89a" + bytes((16, 0, 17, 0, 0xF7, 0, 0)) + b"".join(bytes((i, 255 - i, i // 2)) for i in range(256))
-    from vedit.media.lzw import encode
+    from vedit.media.gif.lzw import encode
 
     def block(x: int, y: int, w: int, h: int, indices: bytes) -> bytes:
         from PIL import Image
@@ -175,7 +175,7 @@ def framed(size: tuple[int, int], inner: tuple[int, int, int, int]) -> bytes:
     """A still of colour 1 with a rectangle of colour 2 in it."""
     from PIL import Image
 
-    from vedit.media.lzw import encode
+    from vedit.media.gif.lzw import encode
 
     picture = Image.new("L", size, 1)
     picture.paste(2, (inner[0], inner[1], inner[0] + inner[2], inner[1] + inner[3]))

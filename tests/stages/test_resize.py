@@ -13,10 +13,10 @@ from PIL import Image
 from tests import reference
 from tests.conftest import WELL_FORMED, edited, gif, parsed, same_facts, same_frames
 from vedit.errors import UsageError
-from vedit.media.compose import compose
+from vedit.media.gif.compose import compose
 from vedit.media.frames import Clip, Frame, Rect
-from vedit.media.gif import GifReader
-from vedit.media.lzw import unpack
+from vedit.media.gif.container import GifReader
+from vedit.media.gif.lzw import unpack
 from vedit.stages import resize
 from vedit.stages.options import Factor, read_options
 from vedit.stages.resize import OpenSize, Resize, Target, first_from, source_pixel

@@ -173,7 +173,7 @@ def execute(args: list[str]) -> int:
             import traceback
 
             traceback.print_exc()
-        for module, clear in (("vedit.media.ffmpeg", "end_children"), ("vedit.media.atomic", "remove_unfinished")):
+        for module, clear in (("vedit.media.video.ffmpeg", "end_children"), ("vedit.media.atomic", "remove_unfinished")):
             if module in sys.modules:
                 getattr(sys.modules[module], clear)()
         return _exit_code(error)

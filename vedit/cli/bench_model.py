@@ -13,7 +13,7 @@ from vedit.errors import CheckFailed
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from vedit.app.bench.model import Figure
+    from vedit.jobs.bench.model import Figure
 
 EXAMPLES = (
     ("vedit bench model", "the model that ships with vedit"),
@@ -42,13 +42,13 @@ nothing with the model, and whose own accuracy is printed first.
 def command(folder: str | None, samples: int, steps: int, device: str, threads: int | None, store: bool, strict: bool, as_json: bool) -> None:
     from pathlib import Path
 
-    from vedit.app.extras import need
+    from vedit.jobs.extras import need
 
     need("diffusion")
     import torch
 
-    from vedit.app.bench import model as bench_model
-    from vedit.app.shapes_model import BUILTIN
+    from vedit.jobs.bench import model as bench_model
+    from vedit.jobs.shapes_model import BUILTIN
 
     if threads:
         torch.set_num_threads(threads)
@@ -61,7 +61,7 @@ def report(figures: Iterable[Figure], place: Path, *, store: bool, strict: bool,
     """Print figures as they come; then store them, and raise CheckFailed for those that miss their bars, as asked."""
     from dataclasses import asdict
 
-    from vedit.app.bench import model as bench_model
+    from vedit.jobs.bench import model as bench_model
 
     seen = []
     for figure in figures:

@@ -35,13 +35,13 @@ carry Wilson's 95 % interval, and what this reading gets right on drawn clips is
 def command(folder: str | None, base: str | None, clips: int, steps: int, device: str, threads: int | None, store: bool, strict: bool, as_json: bool) -> None:
     from pathlib import Path
 
-    from vedit.app.extras import need
+    from vedit.jobs.extras import need
 
     need("diffusion")
     import torch
 
-    from vedit.app.bench import motion as bench_motion
-    from vedit.app.shapes_model import BUILTIN, MOTION
+    from vedit.jobs.bench import motion as bench_motion
+    from vedit.jobs.shapes_model import BUILTIN, MOTION
 
     if threads:
         torch.set_num_threads(threads)

@@ -53,7 +53,7 @@ def command(
     names: str | None, settings: tuple[str, ...], cases: str, limit: int | None, frames: int, markdown: bool, as_json: bool,
     output: str | None, sheet: str | None, overwrite: bool, quiet: bool, progress: str, **model_choice: Any,
 ) -> None:  # fmt: skip
-    from vedit.app.extras import need
+    from vedit.jobs.extras import need
     from vedit.errors import UsageError
     from vedit.media.atomic import check_output, open_output, refuse_twice
 
@@ -68,8 +68,8 @@ def command(
 
     from dataclasses import asdict
 
-    from vedit.app.bench.scenes import run_scenes, summary, table_text
-    from vedit.app.bench.sheet import Sheet
+    from vedit.jobs.bench.scenes import run_scenes, summary, table_text
+    from vedit.jobs.bench.sheet import Sheet
     from vedit.models.sd.load import load_model
 
     model = load_model(model_choice.pop("model"), model_choice.pop("revision"), **model_choice)
@@ -94,7 +94,7 @@ def command(
 
 def presets_of(chosen: list[str], settings: tuple[str, ...], model: str) -> dict[str, dict[str, Any]]:
     """The parameters of each method. settings: METHOD.KEY=VALUE. Raises UsageError."""
-    from vedit.app.edit.settings import method_params
+    from vedit.jobs.edit.settings import method_params
     from vedit.errors import UsageError
 
     own: dict[str, list[str]] = {name: [] for name in chosen}

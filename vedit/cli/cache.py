@@ -24,7 +24,7 @@ def command() -> None:
 {examples(EXAMPLES[:1])}""",
 )
 def list_() -> None:
-    from vedit.app.cache import entries, features, unfinished, unfinished_work
+    from vedit.jobs.cache import entries, features, unfinished, unfinished_work
 
     total = 0
     for entry in entries():
@@ -48,7 +48,7 @@ def list_() -> None:
 {examples(EXAMPLES[1:])}"""
 )
 def clear() -> None:
-    from vedit.app.cache import clear as clear_cache
+    from vedit.jobs.cache import clear as clear_cache
 
     removed = clear_cache()
     killed = f", {removed.parts} files of calls that were killed" if removed.parts else ""

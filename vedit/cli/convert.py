@@ -135,8 +135,8 @@ With two names and no -o the second is the output.
 @output_options
 @manner_options
 def command(inputs: tuple[str, ...], loop: str | None, **common: Any) -> None:
-    from vedit.app.batch import Item, raise_failures, run_batch
-    from vedit.app.media.convert import Conversion, convert
+    from vedit.jobs.batch import Item, raise_failures, run_batch
+    from vedit.jobs.media.convert import Conversion, convert
     from vedit.media.atomic import together
     from vedit.media.limits import environment_limits, parse_limits
     from vedit.media.options import QuantiseOptions, ReadOptions, WriteOptions
@@ -230,7 +230,7 @@ def idle_options(context: click.Context, formats: list[str]) -> list[str]:
 
 def _items(names: list[str], common: dict[str, Any], say: Callable[[str], None]) -> list[Any]:
     """Pair inputs with outputs; a folder of pictures is one input, and frames go into a folder."""
-    from vedit.app.batch import Item, name_outputs, refuse_collisions
+    from vedit.jobs.batch import Item, name_outputs, refuse_collisions
     from vedit.media.atomic import check_output
     from vedit.media.formats import format_of
 

@@ -10,7 +10,7 @@ from vedit.cli import LazyGroup
 from vedit.cli.common import Voice, options, print_json
 
 if TYPE_CHECKING:
-    from vedit.app.data.request import SetRequest
+    from vedit.jobs.data.request import SetRequest
 
 OWN = {
     "check": "Read a data set again and tell what is wrong with it.",
@@ -51,7 +51,7 @@ cut_options = options(
 
 def build(request: SetRequest, *, as_json: bool, quiet: bool, progress: str) -> None:
     """Make a data set and print what came of it; a PartialFailure when clips could not be read."""
-    from vedit.app.data.request import plan
+    from vedit.jobs.data.request import plan
 
     voice = Voice(quiet, progress)
     summary = plan(request).run(voice)

@@ -25,7 +25,7 @@ Any folder of NAME.gif with NAME.txt will do; with a manifest, files are held ag
 @click.option("-q", "--quiet", is_flag=True, help="Only the exit code.")
 @click.option("--progress", type=click.Choice(["auto", "jsonl", "none"]), default="auto", help="Progress on standard error.")
 def command(folder: str, as_json: bool, quiet: bool, progress: str) -> None:
-    from vedit.app.data.check import check_set
+    from vedit.jobs.data.check import check_set
 
     voice = Voice(quiet, progress)
     found = check_set(folder, watch=voice.steps)

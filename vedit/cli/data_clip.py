@@ -35,7 +35,7 @@ With --caption the text is written beside it as NAME.txt, as in a data set.
 @click.option("-y", "--overwrite", is_flag=True, help="Replace outputs that exist.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was made as one JSON object.")
 def command(as_json: bool, **given: Any) -> None:
-    from vedit.app.data.request import ClipRequest, cut_clip
+    from vedit.jobs.data.request import ClipRequest, cut_clip
 
     made = cut_clip(ClipRequest(**given))
     if as_json:

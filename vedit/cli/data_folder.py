@@ -42,6 +42,6 @@ There is no downloader: what you may use is for you to know.
 @click.option("--no-name-captions", is_flag=True, help="Do not make captions from file names: leave such clips out.")
 @set_options
 def command(as_json: bool, quiet: bool, progress: str, **given: Any) -> None:
-    from vedit.app.data.request import FolderRequest
+    from vedit.jobs.data.request import FolderRequest
 
     build(FolderRequest(**given), as_json=as_json, quiet=quiet, progress=progress)

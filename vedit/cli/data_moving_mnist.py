@@ -40,7 +40,7 @@ whose captions are exact ("digit 5 moving left", until it bounces).
 @click.option("--caption", metavar="TEXT", help="With a file: one caption for all clips.")
 @set_options
 def command(source: str | None, folder: str | None, as_json: bool, quiet: bool, progress: str, synth: int | None, **given: Any) -> None:
-    from vedit.app.data.request import MovingMnistRequest
+    from vedit.jobs.data.request import MovingMnistRequest
 
     if synth is not None and source is not None and folder is None:
         source, folder = None, source  # the only name is that of the folder

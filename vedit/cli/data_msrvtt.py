@@ -34,6 +34,6 @@ may use them is for you to know, and --i-have-rights says that you do. Nothing i
 @click.option("--i-have-rights", is_flag=True, help="Say that you may use these clips.")
 @set_options
 def command(as_json: bool, quiet: bool, progress: str, **given: Any) -> None:
-    from vedit.app.data.request import MsrVttRequest
+    from vedit.jobs.data.request import MsrVttRequest
 
     build(MsrVttRequest(**given), as_json=as_json, quiet=quiet, progress=progress)

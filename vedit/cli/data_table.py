@@ -31,6 +31,6 @@ VIDEODIR, or in folders in it, by its name without suffix. Nothing is downloaded
 @cut_options
 @set_options
 def command(as_json: bool, quiet: bool, progress: str, **given: Any) -> None:
-    from vedit.app.data.request import ListedRequest
+    from vedit.jobs.data.request import ListedRequest
 
     build(ListedRequest(**given), as_json=as_json, quiet=quiet, progress=progress)

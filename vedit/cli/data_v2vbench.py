@@ -34,6 +34,6 @@ target_prompt, kind; suite.toml is the index that vedit score reads. The benchma
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of --one-edit.")
 @set_options
 def command(as_json: bool, quiet: bool, progress: str, **given: Any) -> None:
-    from vedit.app.data.request import BenchmarkRequest
+    from vedit.jobs.data.request import BenchmarkRequest
 
     build(BenchmarkRequest(**given), as_json=as_json, quiet=quiet, progress=progress)

@@ -21,11 +21,11 @@ Works offline with the embedded model. The clip is a drawn scene, so the right a
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no warnings.")
 @click.option("--progress", type=click.Choice(["auto", "jsonl", "none"]), default="auto", help="Progress on standard error.")
 def command(output_dir: str, overwrite: bool, quiet: bool, progress: str) -> None:
-    from vedit.app.extras import need
+    from vedit.jobs.extras import need
 
     need("diffusion")
-    from vedit.app.demo import METHODS, SOURCE, TARGET, outputs_in, run_demo, scores_text
-    from vedit.app.edit.settings import method_params
+    from vedit.jobs.demo import METHODS, SOURCE, TARGET, outputs_in, run_demo, scores_text
+    from vedit.jobs.edit.settings import method_params
     from vedit.media.atomic import check_output, make_folder, open_output
     from vedit.models.hub import EMBEDDED
     from vedit.models.sd.load import load_model

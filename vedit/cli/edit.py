@@ -124,8 +124,8 @@ def command(
         )
     if output is None and not explain:
         raise UsageError("no output named.", "", "Add -o FILE")
-    from vedit.app.edit.plan import plan
-    from vedit.app.edit.request import EditRequest
+    from vedit.jobs.edit.plan import plan
+    from vedit.jobs.edit.request import EditRequest
     from vedit.media.atomic import together
 
     request = EditRequest(
@@ -147,7 +147,7 @@ def command(
     if as_json:
         print_json(record)
     elif request.ablate:
-        from vedit.app.edit.ablate import table_text
+        from vedit.jobs.edit.ablate import table_text
 
         echo(table_text(record["rows"]))
 

@@ -19,7 +19,7 @@ EXAMPLES = (
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(as_json: bool) -> None:
-    from vedit.app.env import environment
+    from vedit.jobs.env import environment
 
     facts = environment()
     if as_json:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from vedit.app.generate.options import CheckpointOptions, HubOptions, RemoteOptions
+from vedit.jobs.generate.options import CheckpointOptions, HubOptions, RemoteOptions
 from vedit.cli.common import Voice, declared_options, examples, print_json, toml_value
 from vedit.errors import UsageError
 
@@ -72,7 +72,7 @@ EXAMPLES = (
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no warnings.")
 @click.option("--progress", type=click.Choice(["auto", "jsonl", "none"]), default="auto", help="Progress on standard error.")
 def command(model: str, pipe: tuple[str, ...], as_json: bool, quiet: bool, progress: str, **given: Any) -> None:
-    from vedit.app.generate.request import GenerateRequest, plan
+    from vedit.jobs.generate.request import GenerateRequest, plan
 
     own = click.get_current_context().get_parameter_source("model") == click.core.ParameterSource.DEFAULT
     request = GenerateRequest(model=None if own else model, pipe=_arguments(pipe) or None, **given)

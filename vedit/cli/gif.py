@@ -13,7 +13,7 @@ from vedit import stages
 from vedit.cli import LazyGroup
 from vedit.cli.common import Voice, complain, echo, examples, limit_option, manner_options, options, output_options, print_json
 from vedit.errors import UsageError
-from vedit.media.light import CURVES, DEFAULT_CURVE
+from vedit.media.video.light import CURVES, DEFAULT_CURVE
 
 if TYPE_CHECKING:
     from vedit.stages.options import Option
@@ -179,7 +179,7 @@ def _metadata(loop: str | None, strip: str | None, comment: str | None) -> Calla
 
 def run_inputs(inputs: Sequence[str], build: Callable[[], Sequence[Any]], voice: Voice, common: dict[str, Any]) -> None:
     """Pair inputs with outputs, run them all, print what is asked for."""
-    from vedit.app.batch import Item, name_outputs, raise_failures, run_batch
+    from vedit.jobs.batch import Item, name_outputs, raise_failures, run_batch
     from vedit.media.atomic import together
     from vedit.media.limits import environment_limits, parse_limits
     from vedit.media.options import QuantiseOptions, ReadOptions, WriteOptions

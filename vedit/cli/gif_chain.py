@@ -36,7 +36,7 @@ another, but is decoded once and gets new colours at most once.
 @clip_options
 @manner_options
 def command(arguments: tuple[str, ...], file: str | None, preset: str | None, **common: Any) -> None:
-    from vedit.app.media.chain import build_chain, parse_chain
+    from vedit.jobs.media.chain import build_chain, parse_chain
 
     inputs = list(arguments)
     if file and preset:

@@ -88,7 +88,7 @@ def command(input: str, output: str | None, grid: tuple[int, int] | None, tile: 
 
 def _show(name: str, read: ReadOptions, warn: Callable[[str], None], number: int | None, style: str) -> None:
     """Play in a terminal; one frame elsewhere, or when it is asked for."""
-    from vedit.app.media import preview
+    from vedit.jobs.media import preview
 
     is_terminal = sys.stdout.isatty()
     style = style if style != "auto" else preview.terminal_style(os.environ) if is_terminal else "blocks"
@@ -106,7 +106,7 @@ def _write(
     name: str, read: ReadOptions, warn: Callable[[str], None], output: str, overwrite: bool | None, number: int | None, grid: tuple[int, int], tile: int
 ) -> None:
     """One frame, or a contact sheet, as a picture."""
-    from vedit.app.media import preview
+    from vedit.jobs.media import preview
     from vedit.media.atomic import check_output, open_output
 
     format = preview.picture_format(output)

@@ -52,8 +52,8 @@ to another machine. Prints the identity key and how well the clip is reconstruct
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no warnings.")
 @click.option("--progress", type=click.Choice(["auto", "jsonl", "none"]), default="auto", help="Progress on standard error.")
 def command(input: str, as_json: bool, quiet: bool, progress: str, **given: Any) -> None:
-    from vedit.app.edit.plan import plan_inversion
-    from vedit.app.edit.request import InvertRequest
+    from vedit.jobs.edit.plan import plan_inversion
+    from vedit.jobs.edit.request import InvertRequest
     from vedit.media.atomic import together
 
     request = InvertRequest(input=input, **given)

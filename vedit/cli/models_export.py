@@ -29,8 +29,8 @@ can be named there as well; an exported folder is smaller and stays as it is.
 def command(run: str, output: str, step: int | None, both: bool, overwrite: bool, as_json: bool) -> None:
     from pathlib import Path
 
-    from vedit.app.extras import need
-    from vedit.app.generate.export import export_generator
+    from vedit.jobs.extras import need
+    from vedit.jobs.generate.export import export_generator
 
     need("diffusion")
     config = export_generator(Path(run), Path(output), step=step, with_raw=both, overwrite=overwrite)

@@ -29,7 +29,7 @@ that its class names are taken.
 @click.option("--force", is_flag=True, help="Download again what is in the cache.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 def command(name: str, revision: str | None, force: bool, quiet: bool) -> None:
-    from vedit.app.models import fetch_model
+    from vedit.jobs.models import fetch_model
     from vedit.models.hub import hide_downloads
 
     if not Voice(quiet).shows_bar:

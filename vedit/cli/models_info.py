@@ -22,8 +22,8 @@ EXAMPLES = (
 @click.option("--sites", is_flag=True, help="List attention and residual sites in forward order.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(name: str, revision: str | None, sites: bool, as_json: bool) -> None:
-    from vedit.app.extras import need
-    from vedit.app.models import describe
+    from vedit.jobs.extras import need
+    from vedit.jobs.models import describe
 
     need("diffusion")
     facts = describe(name, revision, sites)

@@ -17,7 +17,7 @@ EXAMPLES = (("vedit models list", "the embedded model, and those in the Hub cach
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per model.")
 def command(as_json: bool) -> None:
-    from vedit.app.models import list_models
+    from vedit.jobs.models import list_models
 
     for entry in list_models():
         if as_json:

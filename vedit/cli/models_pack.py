@@ -36,10 +36,10 @@ holds the video model, a WanPipeline; before clips have trained, as far as singl
 def command(run: str, output: str, annealed: bool, motion: bool, video: bool, overwrite: bool, as_json: bool) -> None:
     from pathlib import Path
 
-    from vedit.app.extras import need
+    from vedit.jobs.extras import need
 
     need("diffusion")
-    from vedit.app import shapes_model
+    from vedit.jobs import shapes_model
 
     if motion and video:
         raise UsageError("--motion and --video ask for two different folders.", "Give one of them.")

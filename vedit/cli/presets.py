@@ -136,7 +136,7 @@ def save_preset(name: str, chain: str | None, source: str | None, changes: tuple
     if source is not None:
         document = presets.document_of(presets.load(source, "chain"))
     else:
-        from vedit.app.media.chain import parse_chain
+        from vedit.jobs.media.chain import parse_chain
 
         assert chain is not None
         document = presets.document_from(parse_chain(chain))

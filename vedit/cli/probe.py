@@ -28,7 +28,7 @@ EXAMPLES = (
 @click.option("--check", is_flag=True, help="Decode every image, and exit 1 when anything is damaged.")
 @limit_option
 def command(inputs: tuple[str, ...], as_json: bool, entry: str | None, check: bool, limits: tuple[str, ...]) -> None:
-    from vedit.app.media.probe import probe, raise_if_damaged
+    from vedit.jobs.media.probe import probe, raise_if_damaged
     from vedit.media.limits import environment_limits, parse_limits
 
     if not inputs:

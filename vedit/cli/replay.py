@@ -10,7 +10,7 @@ import click
 from vedit.cli.common import Voice, examples
 
 if TYPE_CHECKING:
-    from vedit.app.recorded import Recorded
+    from vedit.jobs.recorded import Recorded
 
 EXAMPLES = (
     ("vedit replay blue.gif -o again.gif", "the same edit, or generated clip: the same bytes, on the same device with the same versions"),
@@ -42,9 +42,9 @@ the option that names them.
 def command(
     made: str, output: str, source: str | None, model: str | None, mask: tuple[str, ...], yes: bool, overwrite: bool, quiet: bool, progress: str
 ) -> None:
-    from vedit.app.extras import need
-    from vedit.app.record import find_record
-    from vedit.app.recorded import check_record
+    from vedit.jobs.extras import need
+    from vedit.jobs.record import find_record
+    from vedit.jobs.recorded import check_record
     from vedit.media.atomic import check_output
     from vedit.media.formats import output_format
 
@@ -55,8 +55,8 @@ def command(
     output_format(output)
     check_output(output, tuple(path for _, path in found.opens()), True if overwrite else None)
     need("diffusion")
-    from vedit.app.generate.run import may_be_repeated
-    from vedit.app.replay import replay
+    from vedit.jobs.generate.run import may_be_repeated
+    from vedit.jobs.replay import replay
 
     may_be_repeated(record)
     check_record(record, found.name)
@@ -89,7 +89,7 @@ def ask(found: Recorded, named: dict[str, Any], voice: Voice) -> None:
 
     Raises InputError.
     """
-    from vedit.app.replay import steps_outside
+    from vedit.jobs.replay import steps_outside
     from vedit.errors import InputError
 
     told, outside = steps_outside(found, set(named))

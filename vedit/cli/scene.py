@@ -52,7 +52,7 @@ def command(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    from vedit.app.draw_scene import draw_scene
+    from vedit.jobs.draw_scene import draw_scene
     from vedit.media.atomic import check_output, refuse_twice
     from vedit.media.formats import output_format
 

@@ -145,8 +145,8 @@ An index is TOML (or the YAML of V2VBench):
 @metric_options
 @report_options
 def command(clip: str | None, explain: bool, quiet: bool, progress: str, **given: Any) -> None:
-    from vedit.app.score.plan import plan
-    from vedit.app.score.request import ScoreRequest
+    from vedit.jobs.score.plan import plan
+    from vedit.jobs.score.request import ScoreRequest
 
     request = ScoreRequest(clip=clip, **given)
     if clip is None and not request.edited_dir and explain:
@@ -162,8 +162,8 @@ def command(clip: str | None, explain: bool, quiet: bool, progress: str, **given
 
 def show_metrics(text: str | None) -> None:
     """Every metric, or those of a list, in words."""
-    from vedit.app.score.metrics import catalogue, choose
-    from vedit.app.score.summary import explained
+    from vedit.jobs.score.metrics import catalogue, choose
+    from vedit.jobs.score.summary import explained
 
     facts = catalogue()
     echo(explained(facts[key] for key in choose(text or "all", "v2vbench").keys))

@@ -40,8 +40,8 @@ are refused.
 @click.option("--standalone", is_flag=True, help="Make the LaTeX a document that compiles alone.")
 @click.option("-y", "--overwrite", is_flag=True, help="Replace outputs that exist.")
 def command(**given: Any) -> None:
-    from vedit.app.score.reports import compare_reports
-    from vedit.app.score.request import CompareRequest
+    from vedit.jobs.score.reports import compare_reports
+    from vedit.jobs.score.request import CompareRequest
 
     request = CompareRequest(**given)
     text = compare_reports(request)

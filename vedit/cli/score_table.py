@@ -34,7 +34,7 @@ method, a column for each metric that any report holds.
 @click.option("-o", "--output", metavar="FILE", help="Write here instead of to standard output.")
 @click.option("-y", "--overwrite", is_flag=True, help="Replace the output if it exists.")
 def command(**given: Any) -> None:
-    from vedit.app.score.reports import lay_out
-    from vedit.app.score.request import TableRequest
+    from vedit.jobs.score.reports import lay_out
+    from vedit.jobs.score.request import TableRequest
 
     lay_out(TableRequest(**given))

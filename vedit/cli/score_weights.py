@@ -32,8 +32,8 @@ under --weights DIR, then in the cache of the Hub.
 def command(check: bool, fetch: tuple[str, ...], weights: str | None, metrics: str | None, as_json: bool) -> None:
     from pathlib import Path
 
-    from vedit.app.cache import folder
-    from vedit.app.score.weights import fetch_weights, list_weights, towers_for, weights_text
+    from vedit.jobs.cache import folder
+    from vedit.jobs.score.weights import fetch_weights, list_weights, towers_for, weights_text
     from vedit.metrics.towers.files import FILES, WeightFinder
 
     if weights and not os.path.isdir(weights):

@@ -14,10 +14,10 @@ import click
 
 from vedit.cli.common import Voice, echo, examples, print_json, toml_value
 from vedit.errors import Stopped, UsageError
-from vedit.train.stages import PRESETS
+from vedit.training.stages import PRESETS
 
 if TYPE_CHECKING:
-    from vedit.train.loop import Report
+    from vedit.training.loop import Report
 
 EXAMPLES = (
     ("vedit train --preset shapes-all --out RUN", "every stage of the embedded model; stop and call again as you like"),
@@ -78,11 +78,11 @@ and Ctrl-C save first and exit with 75: call again to continue.
 @click.option("-q", "--quiet", is_flag=True, help="No reports.")
 def command(describe: bool, as_json: bool, quiet: bool, settings: tuple[str, ...], **given: Any) -> None:
     if describe:
-        from vedit.train.params import described
+        from vedit.training.params import described
 
         echo("\n".join(described()))
         return
-    from vedit.app.train.request import GeneratorPlan, TrainRequest, plan
+    from vedit.jobs.train.request import GeneratorPlan, TrainRequest, plan
 
     voice = Voice(quiet)
     planned = plan(TrainRequest(settings=_settings(settings), **given))

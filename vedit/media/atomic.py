@@ -19,7 +19,7 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-RECORD_SUFFIX = ".vedit.json"  # of the run record beside an output, see `vedit.app.record`
+RECORD_SUFFIX = ".vedit.json"  # of the run record beside an output, see `vedit.jobs.record`
 PART_NAME = r"\..*\.vedit-[0-9a-f]{8}\.part"  # compiled when a name may be one
 
 _unfinished: set[_Part] = set()  # what is being written

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from vedit.media.light import Light
+from vedit.media.video.light import Light
 from vedit.media.limits import Limits
 
 NO_OPTIONS = Limits()

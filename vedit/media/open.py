@@ -132,13 +132,13 @@ def _read(kind: str, given: _Input) -> tuple[Clip, Frames]:
     if not start:
         raise InputError("empty file.")
     if kind == "gif":
-        from vedit.media.gif import GifReader
+        from vedit.media.gif.container import GifReader
 
         gif = GifReader(lambda count: stream.read(count) or b"", name, start, **given.manners)
         return gif.clip, gif.frames()
     if kind == "nut":
-        from vedit.media.bytesource import NotOurs
-        from vedit.media.nut import NutReader
+        from vedit.media.streams.bytesource import NotOurs
+        from vedit.media.streams.nut import NutReader
 
         try:
             nut = NutReader(stream, name, start, **given.manners)
@@ -146,8 +146,8 @@ def _read(kind: str, given: _Input) -> tuple[Clip, Frames]:
         except NotOurs as error:
             return _read_video(given._replace(start=error.taken), "nut")
     if kind in ("y4m", "mono"):
-        from vedit.media.bytesource import NotOurs
-        from vedit.media.raw import Y4mReader
+        from vedit.media.streams.bytesource import NotOurs
+        from vedit.media.streams.raw import Y4mReader
 
         try:
             y4m = Y4mReader(stream, name, start, **given.manners)
@@ -155,7 +155,7 @@ def _read(kind: str, given: _Input) -> tuple[Clip, Frames]:
         except NotOurs as error:
             return _read_video(given._replace(start=error.taken), "yuv4mpegpipe")
     if kind in ("rgb24", "rgba"):
-        from vedit.media.raw import RawReader
+        from vedit.media.streams.raw import RawReader
 
         bare = RawReader(stream, _raw_info(kind, given.read), name, start, **given.manners)
         return bare.clip, bare.frames()
@@ -168,7 +168,7 @@ def _read(kind: str, given: _Input) -> tuple[Clip, Frames]:
 
 def _raw_info(format: str, read: ReadOptions) -> Any:
     from vedit.documents import read_bytes
-    from vedit.media.raw import RAW_INFO, RawInfo
+    from vedit.media.streams.raw import RAW_INFO, RawInfo
 
     if read.raw_info is not None:
         return RawInfo.from_json(read_bytes(read.raw_info, RAW_INFO), read.raw_info)
@@ -183,8 +183,8 @@ def _raw_info(format: str, read: ReadOptions) -> Any:
 
 
 def _read_video(given: _Input, container: str | None = None) -> tuple[Clip, Frames]:
-    from vedit.media.decode import read_video
-    from vedit.media.ffmpeg import refuse_playlist
+    from vedit.media.video.decode import read_video
+    from vedit.media.video.ffmpeg import refuse_playlist
 
     refuse_playlist(given.start)
     file = _seekable(given)
@@ -197,7 +197,7 @@ def _seekable(given: _Input) -> BinaryIO:
     if stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
         stream.seek(0)
         return stream
-    from vedit.media.bytesource import spool
+    from vedit.media.streams.bytesource import spool
 
     return given.opened.enter_context(spool(stream, given.start, given.read.limits))
 
@@ -236,7 +236,7 @@ def write_clip(clip: Clip, frames: Frames, output: str, write: WriteOptions = Wr
     format = format_of(output) if write.format in (None, "video", "picture") else str(write.format)
     flush = output == "-"
     if write.background:
-        from vedit.media.raw import parse_colour
+        from vedit.media.streams.raw import parse_colour
 
         parse_colour(write.background)  # before any work, and also where nothing is transparent
     if format in VIDEO:
@@ -251,16 +251,16 @@ def write_clip(clip: Clip, frames: Frames, output: str, write: WriteOptions = Wr
 
     with open_output(output) as stream:
         if format == "gif":
-            from vedit.media.gif import write_gif
+            from vedit.media.gif.container import write_gif
 
             return write_gif(clip, frames, stream, flush=flush)
         if format == "nut":
-            from vedit.media.decode import pcm
-            from vedit.media.nut import write_nut
+            from vedit.media.video.decode import pcm
+            from vedit.media.streams.nut import write_nut
 
             with pcm(clip if write.keep_audio else clip.but(audio=None)) as sound:
                 return write_nut(clip, frames, stream, sound=sound, flush=flush)
-        from vedit.media import raw
+        from vedit.media.streams import raw
 
         background = write.background or "black"
         if format in ("y4m", "mono"):
@@ -285,7 +285,7 @@ def _teller(path: str | None) -> Callable[[str], None]:
 
 def _write_video(clip: Clip, frames: Frames, output: str, format: str, write: WriteOptions) -> int:
     from vedit.media.atomic import atomic_path, is_special
-    from vedit.media.encode import write_video
+    from vedit.media.video.encode import write_video
 
     if output == "-" or is_special(output):
         return write_video(clip, frames, output, format, write)

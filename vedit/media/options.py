@@ -8,7 +8,7 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import NamedTuple
 
-from vedit.media.light import DEFAULT_CURVE
+from vedit.media.video.light import DEFAULT_CURVE
 from vedit.media.limits import Limits
 
 

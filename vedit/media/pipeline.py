@@ -117,22 +117,22 @@ def converters(limits: Limits, hurt: Callable[[str], None], jobs: int = 1, colou
     """
 
     def unpack(clip: Clip, frames: Frames) -> Frames:
-        from vedit.media import lzw
+        from vedit.media.gif import lzw
 
         return lzw.unpack(clip, frames, limits=limits, hurt=hurt, jobs=jobs)
 
     def pack(clip: Clip, frames: Frames) -> Frames:
-        from vedit.media import lzw
+        from vedit.media.gif import lzw
 
         return lzw.pack(clip, frames, jobs=jobs)
 
     def compose(clip: Clip, frames: Frames) -> Frames:
-        from vedit.media import compose
+        from vedit.media.gif import compose
 
         return compose.compose(clip, frames)
 
     def quantise(clip: Clip, frames: Frames) -> Frames:
-        from vedit.media.quantise import quantise
+        from vedit.media.gif.quantise import quantise
 
         return _primed(quantise(clip, frames, colours, jobs))
 

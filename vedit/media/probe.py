@@ -25,7 +25,7 @@ def probe_video(name: str, start: bytes = b"") -> dict[str, Any]:
 
 
 def _probe_movie(name: str, start: bytes) -> dict[str, Any]:
-    from vedit.media.ffmpeg import measure, probe, refuse_playlist
+    from vedit.media.video.ffmpeg import measure, probe, refuse_playlist
 
     refuse_playlist(start)
     with open(name, "rb") as file:

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from typing import BinaryIO, NamedTuple
 
 from vedit.errors import VeditError, option
-from vedit.media import gif
+from vedit.media.gif import container as gif
 from vedit.media.atomic import open_output, same_file, whereabouts
 from vedit.media.formats import check_own_format, keeps_tags, output_format
 from vedit.media.frames import Clip, Frames

@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 from typing import BinaryIO, NamedTuple, Protocol
 
 from vedit.errors import InputError, UsageError, reason_of
-from vedit.media import gif
+from vedit.media.gif import container as gif
 from vedit.media.closing import ClosingFrames
 from vedit.media.formats import LOOK
 from vedit.media.frames import Clip, Frames
@@ -139,7 +139,7 @@ class FileSource:
         """Make a pipe readable again by copying it to a temporary file."""
         if self.is_file:
             return
-        from vedit.media.bytesource import spool
+        from vedit.media.streams.bytesource import spool
 
         copy = self.stack.enter_context(spool(self.stream, self.start, self.read.limits))
         self.stream, self.is_file, self.size = copy, True, os.fstat(copy.fileno()).st_size

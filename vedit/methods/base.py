@@ -23,11 +23,11 @@ import torch
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from torch import Tensor
 
-from vedit.diffusion.attention.control import Controller
-from vedit.diffusion.attention.rules import LatentBlend, Plan, Rule
-from vedit.diffusion.attention.store import MapStore
-from vedit.diffusion.attention.words import WordMaps, published_scale
-from vedit.diffusion.sample import Step, Stream, branch_names, sample
+from vedit.engine.controller import Controller
+from vedit.engine.rules import LatentBlend, Plan, Rule
+from vedit.engine.store import MapStore
+from vedit.engine.words import WordMaps, published_scale
+from vedit.engine.sample import Step, Stream, branch_names, sample
 from vedit.errors import UsageError, nearest, option, refuse_mistakes
 from vedit.models.family import Family, Network
 from vedit.models.sites import Select, Site, select_sites

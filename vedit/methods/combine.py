@@ -21,8 +21,8 @@ from typing import Any, Literal
 
 from pydantic import AliasChoices, Field, model_validator
 
-from vedit.diffusion.invert import invert
-from vedit.diffusion.sample import Step
+from vedit.engine.invert import invert
+from vedit.engine.sample import Step
 from vedit.methods import dds, glp, p2p, pnp
 from vedit.methods.base import InversionParams, MethodParams, Prepared, Request, Texts, Window, mistakes
 from vedit.methods.glp import Params as GlpParams

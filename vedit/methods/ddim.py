@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from vedit.diffusion.sample import Stream
+from vedit.engine.sample import Stream
 from vedit.methods.base import (
     InversionParams,
     Prepared,

@@ -20,14 +20,14 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from vedit.diffusion.attention.control import Controller
-from vedit.diffusion.attention.rules import Plan, Rule
-from vedit.diffusion.attention.store import MapStore
-from vedit.diffusion.attention.words import WordMaps
-from vedit.diffusion.blend import MaskWatch, threshold_map
-from vedit.diffusion.noise import noise_like, substream
-from vedit.diffusion.purify import clip_rms, dds_gradient, structure_gradient, update
-from vedit.diffusion.sample import Step, Stream, branch_names, finite_advice, predict
+from vedit.engine.controller import Controller
+from vedit.engine.rules import Plan, Rule
+from vedit.engine.store import MapStore
+from vedit.engine.words import WordMaps
+from vedit.engine.blend import MaskWatch, threshold_map
+from vedit.engine.noise import noise_like, substream
+from vedit.engine.purify import clip_rms, dds_gradient, structure_gradient, update
+from vedit.engine.sample import Step, Stream, branch_names, finite_advice, predict
 from vedit.errors import ModelError
 from vedit.methods.base import (
     Looks,

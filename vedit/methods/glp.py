@@ -29,10 +29,10 @@ from typing import Annotated, Any, Literal
 from pydantic import AliasChoices, Field, model_validator
 from torch import Tensor
 
-from vedit.diffusion.attention.rules import Rule
-from vedit.diffusion.blend import resize_mask
-from vedit.diffusion.purify import Axes, frame_axes, purify, purify_latents
-from vedit.diffusion.purify import Window as Rows
+from vedit.engine.rules import Rule
+from vedit.engine.blend import resize_mask
+from vedit.engine.purify import Axes, frame_axes, purify, purify_latents
+from vedit.engine.purify import Window as Rows
 from vedit.methods import dds
 from vedit.methods.base import Prepared, Request, Window, no_rules
 from vedit.models.family import Family

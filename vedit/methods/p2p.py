@@ -26,12 +26,12 @@ import torch
 from pydantic import AliasChoices, Field
 from torch import Tensor
 
-from vedit.diffusion.attention.rules import Call, LatentBlend, MapColumns, Replace, Rule, step_range
-from vedit.diffusion.attention.store import MapStore
-from vedit.diffusion.attention.words import WordMaps
-from vedit.diffusion.blend import MaskWatch, grow, threshold_map
-from vedit.diffusion.prompts import alignment, as_pair, column_schedule, equalizer, replacement_map
-from vedit.diffusion.sample import Stream
+from vedit.engine.rules import Call, LatentBlend, MapColumns, Replace, Rule, step_range
+from vedit.engine.store import MapStore
+from vedit.engine.words import WordMaps
+from vedit.engine.blend import MaskWatch, grow, threshold_map
+from vedit.engine.prompts import alignment, as_pair, column_schedule, equalizer, replacement_map
+from vedit.engine.sample import Stream
 from vedit.errors import UsageError, nearest
 from vedit.methods.base import (
     InversionParams,

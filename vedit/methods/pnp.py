@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 from pydantic import AliasChoices, Field
 
-from vedit.diffusion.attention.rules import Replace, Rule, Steps, step_range
-from vedit.diffusion.sample import Stream
+from vedit.engine.rules import Replace, Rule, Steps, step_range
+from vedit.engine.sample import Stream
 from vedit.errors import option
 from vedit.methods.base import (
     InversionParams,

@@ -12,7 +12,7 @@ from functools import cache
 from pydantic import Field
 from torch import Tensor
 
-from vedit.diffusion.noise import noise_like
+from vedit.engine.noise import noise_like
 from vedit.errors import UsageError
 from vedit.methods.base import (
     Prepared,

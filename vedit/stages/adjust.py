@@ -7,7 +7,7 @@ from typing import Any
 
 from vedit.errors import InputError
 from vedit.media.frames import Clip, Frame, Frames, Palette
-from vedit.media.gif import GREYS
+from vedit.media.gif.container import GREYS
 from vedit.stages.options import Choice, Number, Option
 
 SUMMARY = "Change brightness, contrast, saturation and gamma, exact to the rounding."

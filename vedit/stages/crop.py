@@ -146,7 +146,7 @@ class Crop:
     def _crop_index(self, frame: Frame) -> Frame:
         part = frame.rect.clipped(self.kept)
         if part.is_empty:
-            from vedit.media.lzw import nothing
+            from vedit.media.gif.lzw import nothing
 
             return nothing(frame, frame.palette or self.palette)
         place = part.moved(-self.kept.x, -self.kept.y)

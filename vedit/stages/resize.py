@@ -240,7 +240,7 @@ class Resize:
         top, bottom = (first_from(edge, self.canvas.h, full_height) for edge in (rect.y, rect.bottom))
         place = Rect(left, top, right - left, bottom - top).clipped(view)
         if rect.is_empty or place.is_empty:
-            from vedit.media.lzw import nothing
+            from vedit.media.gif.lzw import nothing
 
             return nothing(frame, frame.palette or self.palette)
         pixels = self._nearest(frame.pixels, place, frame.rect)

@@ -248,7 +248,7 @@ def _fetch(spool: IO[bytes], offset: int, size: int, width: int, height: int) ->
     data = spool.read(size)
     mode, pixels = data[:4].decode().strip(), zlib.decompress(data[4:])
     if mode == "YUV":
-        from vedit.media.planes import Planes
+        from vedit.media.video.planes import Planes
 
         return Planes.frombytes((width, height), pixels)
     return Image.frombytes(mode, (width, height), pixels)

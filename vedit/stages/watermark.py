@@ -128,7 +128,7 @@ class Watermark:
         frames = chain((first,), frames)
         if first.kind != "index":
             return self._blend(frames)
-        from vedit.media.recolour import Recolourer
+        from vedit.media.gif.recolour import Recolourer
 
         return Recolourer(self.clip, self.overlay, self.first, self.last).run(frames)
 

@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("torch")
 import torch
 
-from tests.diffusion.folder import write_folder
+from tests.engine.folder import write_folder
 from vedit.errors import ModelError, UsageError
 from vedit.models.hub import check_complete, check_family, find_folder
 from vedit.models.place import choose_device, choose_dtype

@@ -10,7 +10,7 @@ pytest.importorskip("torch")
 import torch
 from safetensors.torch import save_file
 
-from tests.diffusion.ldm import unet_name, vae_entry
+from tests.engine.ldm import unet_name, vae_entry
 from vedit.errors import ModelError
 from vedit.models.sd.load import load_model
 from vedit.models.sd.side import native_side

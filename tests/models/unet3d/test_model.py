@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from tests.models.unet3d.test_unet3d import SMALL
-from vedit.diffusion.attention.control import Controller
-from vedit.diffusion.attention.rules import Plan, Replace
-from vedit.diffusion.invert import invert
-from vedit.diffusion.sample import Stream, predict, sample
+from vedit.engine.controller import Controller
+from vedit.engine.rules import Plan, Replace
+from vedit.engine.invert import invert
+from vedit.engine.sample import Stream, predict, sample
 from vedit.errors import ModelError
 from vedit.models.alpha_bar import cosine
 from vedit.models.sites import Select

@@ -1,0 +1,161 @@
+"""Protects vedit/training/shapes_video.py: what is learnt, from whom, at which levels; and that it is learnt."""
+
+import pytest
+import torch
+
+from vedit.data import grammar, scenes
+from vedit.training import shapes, shapes_video
+from vedit.training.loop import Options, latest_state, seeded, tensors_of, train
+from vedit.training.shapes_judge import Judge
+from vedit.training.shapes_unet import Denoiser
+
+torch.set_num_threads(1)  # ten times faster for small tensors on a busy machine
+CHANNELS = 6
+SMALL = {"num_attention_heads": 2, "attention_head_dim": 12, "freq_dim": 16, "ffn_dim": 24, "num_layers": 2}
+OPTIONS = Options(rate=3e-3, warmup=1, log_every=1, save_every=10**9, measure_every=10**9)
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    monkeypatch.setattr(shapes_video, "TRANSFORMER", {**shapes_video.TRANSFORMER, **SMALL})
+
+
+@pytest.fixture(scope="module")
+def base():
+    torch.manual_seed(0)
+    return shapes.codec(CHANNELS).eval(), Judge().eval(), Denoiser(CHANNELS).eval()
+
+
+def build(base, **settings):
+    codec, judge, picture = base
+    given = {"frames": 1, "batch": 2, "blocks_of": 1, "reuse": 2, "seed": 0, **settings}
+    return shapes_video.VideoTask(codec, given.pop("judge", judge), picture, **given)
+
+
+def test_levels_are_spread_evenly():
+    levels = shapes_video.stratified_levels(8, seeded(0, 0, 0))
+    assert sorted((8 * levels).long().tolist()) == list(range(8))
+
+
+class Gaussian:
+    """The exact picture model of latents that are Gaussian with variance `power`, on the schedule `signal_T`."""
+
+    def __init__(self, power, signal_T):
+        self.power, self.signal_T = power, signal_T
+
+    def __call__(self, noisy, timestep, encoder_hidden_states):
+        before = timestep.floor().long().clamp_max(len(self.signal_T) - 2)
+        signal = torch.lerp(self.signal_T[before], self.signal_T[before + 1], timestep - before).view(-1, 1, 1, 1)
+        noise = (1 - signal.square()).sqrt()
+        v = noisy * signal * noise * (1 - self.power) / (signal.square() * self.power + noise.square())
+        return type("Output", (), {"sample": v})
+
+
+@pytest.mark.parametrize("level", [0.05, 0.3, 0.5, 0.9])
+def test_the_teacher_gives_the_mean_velocity_of_the_straight_path(level):
+    power, alpha_bar = 0.3, shapes.scheduler().alphas_cumprod
+    teacher = shapes_video.Teacher(Gaussian(power, alpha_bar.sqrt()), alpha_bar)
+    noisy = torch.randn(3, CHANNELS, 4, 4, generator=torch.Generator().manual_seed(0))
+    v = teacher.velocity(noisy, torch.full((3,), level), torch.zeros(3, 2, 2))
+    # x and n are Gaussian, so E[n - x | z] = z (s - (1 - s) p) / ((1 - s)^2 p + s^2)
+    wanted = noisy * (level - (1 - level) * power) / ((1 - level) ** 2 * power + level**2)
+    assert torch.allclose(v, wanted, atol=2e-4)
+
+
+def test_the_teacher_knows_levels_within_its_schedule():
+    alpha_bar = shapes.scheduler().alphas_cumprod
+    teacher = shapes_video.Teacher(None, alpha_bar)
+    assert teacher.knows(torch.tensor([0.001, 0.03, 0.99, 0.9999])).tolist() == [False, True, True, False]
+    assert torch.allclose(teacher.timesteps(alpha_bar.sqrt()[[0, 400, 999]]), torch.tensor([0.0, 400.0, 999.0]), atol=1e-2)
+
+
+def test_without_a_teacher_the_loss_is_the_distance_to_noise_less_data(base, monkeypatch):
+    task = build(base, judge=None, taught=False, mask_weight=0.0)
+    seen = {}
+
+    def half(network, noisy_BCFYX, level_B, text_BLE):
+        seen["noisy"], seen["level"] = noisy_BCFYX, level_B
+        return torch.zeros_like(noisy_BCFYX)
+
+    monkeypatch.setattr(shapes_video.flow, "predict", half)
+    loss = float(task.losses(0)["loss"])
+    generator = seeded(0, 3, 0)
+    latents, _, _ = task._batch(0, generator)
+    noise = torch.randn(latents.shape, generator=generator)
+    level = shapes_video.stratified_levels(2, generator)
+    assert torch.equal(seen["level"], level)
+    assert torch.allclose(seen["noisy"][:, :, 0], (1 - level[:, None, None, None]) * latents + level[:, None, None, None] * noise, atol=1e-6)
+    assert loss == pytest.approx(float((noise - latents).square().mean()), rel=1e-5)
+
+
+def test_an_answer_of_the_teacher_is_heard_twice_by_the_scene_it_was_given_for(base):
+    task = build(base, batch=4, blocks_of=2, reuse=4)
+    asked = []
+    answer = task.teacher.velocity
+    task.teacher.velocity = lambda *given: asked.append(0) or answer(*given)
+    heard = [{int(row): value for row, value in zip(lesson["rows"], lesson["wanted"], strict=True)} for lesson in map(task._repeated, range(8))]
+    turns = [heard[0] | heard[1], heard[2] | heard[3], heard[4] | heard[5]]
+    assert [sorted(turn) for turn in turns] == [list(range(8))] * 3 and sorted(heard[0]) != sorted(heard[2])
+    assert all(torch.equal(turns[0][row], turns[1][row]) and not torch.equal(turns[0][row], turns[2][row]) for row in range(8))
+    assert len(asked) == 4  # batches, of eight
+    fresh = build(base, batch=4, blocks_of=2, reuse=4)._repeated(3)  # as a resumed run begins
+    assert torch.equal(fresh["wanted"], torch.stack([heard[3][int(row)] for row in fresh["rows"]]))
+
+
+def test_clips_have_five_moments_and_mostly_say_how_they_move(base):
+    task = build(base, frames=5)
+    assert task.times(2, seeded(0, 0, 0))[1].tolist() == [0, 0.25, 0.5, 0.75, 1]
+    assert task.teacher is None and task.pictures(0) == 10
+    said = [set(caption.split()) & {*grammar.MOTIONS} for caption in task.captions(scenes.sample(300, seeded(0, 0, 2)), 0)]
+    assert 0.85 < sum(map(bool, said)) / 300 < 0.95
+
+
+def test_features_lie_in_the_order_of_tokens_rows_first(base):
+    pictures = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(3))
+    features = shapes_video.judge_features(base[1], pictures)
+    assert features.shape == (2, 64, shapes_video.JUDGE_WIDTH)
+    with torch.no_grad():
+        place = base[1].body[: shapes_video.JUDGE_LAYERS](2 * pictures - 1)[1, :, 4, 1]
+    assert torch.allclose(features[1, 4 * 8 + 1], place / place.norm(), atol=1e-6)
+
+
+@pytest.mark.parametrize("frames", [1, 5])
+def test_what_is_asked_is_learnt(base, frames, tmp_path):
+    task = build(base, frames=frames, batch=4, reuse=100, taught=False)
+    task.measure = lambda model, step: {}
+    losses = [report.losses["loss"] for report in train(task, Options(rate=5e-3, warmup=1, steps=30, log_every=10, measure_every=10**9), tmp_path)]
+    assert losses[-1] < 0.9 * losses[0]
+
+
+def test_a_resumed_run_has_the_bits_of_an_uninterrupted_one(base, tmp_path):
+    for run, stops in (("whole", (4,)), ("resumed", (1, 3, 4))):  # a block lasts two steps
+        for steps in stops:
+            options = Options(**{**OPTIONS.__dict__, "steps": steps})
+            task = build(base)
+            task.measure = lambda model, step: {}
+            list(train(task, options, tmp_path / run))
+    for name in ("model", "ema", "optimizer"):
+        whole, resumed = (tensors_of(latest_state(tmp_path / run), name) for run in ("whole", "resumed"))
+        assert whole and whole.keys() == resumed.keys()
+        assert all(torch.equal(value, resumed[key]) for key, value in whole.items())
+
+
+def test_the_head_trains_with_the_first_blocks_only(base):
+    task = build(base)
+    task.losses(0)["apart"].backward()
+    moved = {name for name, parameter in task.model.named_parameters() if parameter.grad is not None and parameter.grad.abs().sum() > 0}
+    assert any(name.startswith("head") for name in moved) and any("blocks.1." in name for name in moved)
+    assert not any("proj_out" in name for name in moved)
+
+
+def test_a_sample_is_a_function_of_caption_and_seed(base):
+    torch.manual_seed(0)
+    network = shapes_video.transformer(CHANNELS).eval()
+
+    def sample(seed, captions=("a red ring", "digit 5")):
+        return shapes_video.sample_latents(network, base[2].text_encoder, list(captions), frames=5, steps=2, seed=seed)
+
+    first = sample(0)
+    assert first.shape == (2, CHANNELS, 5, 16, 16)
+    assert torch.equal(sample(0), first) and not torch.equal(sample(7), first)
+    assert torch.allclose(sample(1, ("digit 5",))[0], first[1], atol=1e-5)  # noise i is that of seed + i

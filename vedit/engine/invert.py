@@ -1,0 +1,67 @@
+"""DDIM inversion: from a clip's latents to the noise that samples back to it.
+
+    for t ascending:  e = eps(z, t, c);  z = DDIM(z, e, abar_previous -> abar_t);  store z as z*_t
+
+Source: Song et al. 2020; docs/methods.md 1.1. The network is asked at the level being reached, as in
+all public code. `fixed_point` passes ask it again at the latent just reached and redo the step,
+which makes the round trip exact as they converge (Pan et al. 2023, AIDI; Garibi et al. 2024, ReNoise).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vedit.engine.sample import Stream, at_least_float32, check_finite, predict
+from vedit.models.family import Denoiser
+
+
+@dataclass(frozen=True)
+class Inverted:
+    """One level reached: `latents` (F, C, Y, X) at timestep `timestep`; index counts from the noise end."""
+
+    index: int
+    timestep: Any
+    latents: Tensor
+
+
+@torch.inference_mode()
+def invert(
+    model: Denoiser,
+    timesteps: Sequence[float],
+    latents_FCYX: Tensor,
+    text_1LE: Tensor,
+    *,
+    fixed_point: int = 0,
+    frames_per_call: int = 8,
+    first_frame: int = 0,
+    reached: int | None = None,
+) -> Iterator[Inverted]:
+    """Yield the latents of every timestep, cleanest first. Guidance is 1.
+
+    timesteps: descending, as sampling takes them. latents_FCYX: of the clip, float32 or finer.
+    fixed_point: further passes per step; each costs one evaluation. first_frame: the clip's number
+    of frame 0, for messages. reached: index of the level that latents_FCYX are at already, to go on
+    from there; None for the clip's own.
+    """
+    schedule = model.schedule
+    before = schedule.clean if reached is None else schedule.level(timesteps[reached])
+    latents = at_least_float32(latents_FCYX)
+    for index in reversed(range(len(timesteps) if reached is None else reached)):
+        timestep = timesteps[index]
+        level = schedule.level(timestep)
+        arrived, asked_level = latents, before
+        for _ in range(fixed_point + 1):
+            stream = Stream("src", arrived, text_1LE)
+            output = predict(model, [stream], timestep, index, None, frames_per_call)["src"]
+            # a v-prediction becomes noise at the level the latents are at: the old one in the first
+            # pass (as DDIMInverseScheduler), the new one from then on
+            arrived, asked_level = schedule.step(latents, output, before, level, (arrived, asked_level)), level
+        # in one layout, whichever the network gave: sums in another order would not go on bit by bit the same
+        latents, before = arrived.contiguous(), level
+        check_finite(latents, index, model.network_dtype, first_frame)
+        yield Inverted(index, timestep, latents)

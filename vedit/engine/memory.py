@@ -1,0 +1,126 @@
+"""How much memory a run will take, before it takes any: the same calls on tensors without contents.
+
+Networks are rebuilt on the `meta` device, where tensors have shapes and no storage, and one call is
+made with the rules of the plan in place; what lives at once is counted. Convolutions and
+matrix products also borrow workspace that no tensor shows: `MARGIN` allows for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from vedit.engine.controller import Controller
+from vedit.engine.rules import Plan
+from vedit.engine.sample import ask
+from vedit.media.memory import free_memory
+from vedit.models.family import Network
+
+MARGIN = 1.25
+
+
+class Live(TorchDispatchMode):
+    """Count the bytes of tensors made inside that are alive at once; `peak` is the most."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.storages: dict[int, tuple[StorageWeakRef, int]] = {}
+        self.peak = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = {part.untyped_storage()._cdata for part in _tensors((args, kwargs))}
+        out = func(*args, **(kwargs or {}))
+        for part in _tensors(out):
+            storage = part.untyped_storage()
+            if storage._cdata not in given:
+                self.storages[storage._cdata] = (StorageWeakRef(storage), storage.nbytes())
+        self.storages = {key: entry for key, entry in self.storages.items() if not entry[0].expired()}
+        self.peak = max(self.peak, sum(size for _, size in self.storages.values()))
+        return out
+
+
+def _tensors(tree: Any) -> list[Tensor]:
+    if isinstance(tree, Tensor):
+        return [tree]
+    if isinstance(tree, dict):
+        return [found for value in tree.values() for found in _tensors(value)]
+    if isinstance(tree, (list, tuple)):
+        return [found for value in tree for found in _tensors(value)]
+    return []
+
+
+class _Fused(TorchFunctionMode):
+    """Fused attention, which the `meta` device lacks: its result, without the map."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is F.scaled_dot_product_attention:
+            return torch.empty_like(args[0])
+        return func(*args, **(kwargs or {}))
+
+
+def peak_of(call: Callable[[], Any]) -> int:
+    """Bytes that live at once while a function of `meta` tensors runs."""
+    live = Live()
+    with torch.no_grad(), _Fused(), live:
+        call()
+    return live.peak
+
+
+class Need(NamedTuple):
+    """Bytes: weights on the device, what one call takes at most, and what is held between calls."""
+
+    weights: int
+    working: int
+    held: int
+
+    @property
+    def total(self) -> int:
+        return self.weights + self.working + self.held
+
+
+def network_peak(
+    network: Network,
+    plan: Plan,
+    branches: tuple[str, ...],
+    frames: int,
+    latent_size: tuple[int, int],
+) -> int:
+    """What a call of the network with the plan's rules takes, at the step with the most of them.
+
+    frames: that go through at once.
+    """
+    copy, (tokens, width) = network.on_meta(), network.text_shape
+    controller = Controller(copy, plan, branches, frames, latent_size, tokens)
+    steps = max((len(rule.steps) for rule in plan.rules), default=1)
+    busiest = max(range(steps), key=lambda step: sum(rule.acts(step) for rule in plan.rules))
+
+    def call() -> None:
+        rows, dtype = (len(branches), frames), network.network_dtype
+        batch = torch.empty(*rows, network.channels, *latent_size, device="meta", dtype=dtype)
+        text = torch.empty(*rows, tokens, width, device="meta", dtype=dtype)
+        with controller.installed(), controller.call(busiest, slice(0, frames)):
+            ask(copy, batch, 1, text)
+
+    return peak_of(call) - controller.store.predicted_bytes()
+
+
+def codec_peak(model: Any, frames: int, latent_size: tuple[int, int]) -> int:
+    """What the codec takes for some frames, in whichever direction takes more."""
+    return max(peak_of(call) for call in model.codec_on_meta(frames, latent_size))
+
+
+def available(device: torch.device) -> int | None:
+    """Bytes that are free on a device, or None where nothing tells."""
+    if device.type == "cuda":
+        free = torch.cuda.mem_get_info(device)[0]
+        return int(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
+    if device.type == "mps":
+        return int(torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory())
+    return free_memory()

@@ -1,0 +1,34 @@
+"""Rules of attention, features and latents: one primitive a file. See `rule` for what a rule is."""
+
+from vedit.engine.rules.bias import Bias, KeyMask
+from vedit.engine.rules.columns import MapColumns
+from vedit.engine.rules.concat import Concat
+from vedit.engine.rules.gather import Gather, Scatter
+from vedit.engine.rules.latents import Embedding, LatentBlend
+from vedit.engine.rules.output import BlendOut, Override
+from vedit.engine.rules.probe import Probe
+from vedit.engine.rules.replace import Replace
+from vedit.engine.rules.rule import Call, Plan, Rule, Shape, Steps, step_range
+from vedit.models.tensors import Tensors
+
+__all__ = [
+    "Bias",
+    "BlendOut",
+    "Call",
+    "Concat",
+    "Embedding",
+    "Gather",
+    "KeyMask",
+    "LatentBlend",
+    "MapColumns",
+    "Override",
+    "Plan",
+    "Probe",
+    "Replace",
+    "Rule",
+    "Scatter",
+    "Shape",
+    "Steps",
+    "Tensors",
+    "step_range",
+]

@@ -1,0 +1,52 @@
+"""Where words look: cross-attention maps of a run, summed per branch and scale, as masks and pictures read them.
+
+Shape letters: F frames, Q query tokens, L text tokens, y x rows and columns of a map.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from vedit.engine.rules import Probe
+from vedit.engine.store import MapStore
+from vedit.engine.blend import finest, word_map
+from vedit.models.family import Network
+from vedit.models.sites import Select, select_sites
+
+MAP_SIDE = 16  # the published masks are made of 16x16 maps
+
+
+class WordMaps:
+    """The maps of some branches at some scales: the probes that sum them, and a word's share of the sums.
+
+    scales: the latent's side divided by these; several are averaged, each by its number of modules.
+    size: rows and columns of the latent. Raises ModelError for a scale without cross-attention.
+    """
+
+    def __init__(self, network: Network, branches: Sequence[str], scales: Sequence[int], size: tuple[int, int], what: str = "scales") -> None:
+        self.branches, self.grids, self.weights = tuple(branches), dict[int, tuple[int, int]](), dict[int, int]()
+        sites = network.sites()
+        for scale in scales:
+            found = select_sites(sites, Select("cross", scales=(scale,)), what)
+            self.grids[scale], self.weights[scale] = found[0].grid(size), len(found)
+
+    def probes(self) -> tuple[Probe, ...]:
+        """What sums the maps while the network runs."""
+        return tuple(
+            Probe(Select("cross", scales=(scale,)), branch, f"{branch}/{scale}", f"maps of {branch} at 1/{scale}")
+            for branch in self.branches
+            for scale in self.grids
+        )
+
+    def of(self, store: MapStore, branch: str, tokens: Sequence[int]) -> Tensor:
+        """The summed map (F, 1, y, x) of some tokens, over modules, heads and steps so far."""
+        maps = [word_map(store.sums[f"{branch}/{scale}"], tokens, grid) for scale, grid in self.grids.items()]
+        return finest(maps, list(self.weights.values()))
+
+
+def published_scale(network: Network, size: tuple[int, int]) -> int:
+    """The scale whose maps have a shorter side nearest to 16: 4 for pictures whose own is 512 pixels."""
+    sites = [site for site in network.sites() if site.kind == "cross"]
+    return min(sites, key=lambda site: (abs(min(site.grid(size)) - MAP_SIDE), site.scale)).scale

@@ -1,0 +1,179 @@
+"""The drawn-scene benchmark: methods against the true edited clip, with no learned judge.
+
+Scores per case (docs/models.md 6), PSNR in dB:
+
+    whole      output against the true edited clip
+    unchanged  output against the source, where the true edit touches nothing (grown by 2 pixels)
+    edited     output against the truth, everywhere else
+    success    1 when, of the scene drawn with each value of the changed field, the wanted one is nearest
+    flicker    mean absolute error of frame differences against the true ones, x100 in [-1, 1]
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+from vedit.jobs import cache
+from vedit.jobs.bench.sheet import SOURCE, TRUTH, Sheet
+from vedit.jobs.edit.plan import edit_frames
+from vedit.jobs.edit.request import EditRequest
+from vedit.jobs.watch import Watch, unwatched
+from vedit.data.cases import KINDS, Case, load_cases
+from vedit.metrics.psnr import CEILING
+from vedit.pixels import from_bytes, mean_square, psnr, to_bytes
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from vedit.models.sd.model import Model
+
+SCORES = ("whole", "unchanged", "edited", "success", "flicker")
+COPY, CODEC = "copy-source", "codec-of-truth"
+RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class Score:
+    """The scores of one method on one case."""
+
+    method: str
+    case: str
+    kind: str
+    whole: float
+    unchanged: float
+    edited: float
+    success: float
+    flicker: float
+
+
+def score(method: str, case: Case, output_F3YX: Tensor, frames: int) -> Score:
+    """Hold a method's output against the truth; pixels in [-1, 1]."""
+    import torch
+
+    from vedit.data import scenes
+
+    def drawn(scene: Any) -> Tensor:
+        return scenes.clip(scene, frames) * 2 - 1
+
+    source, truth = drawn(case.scene), drawn(case.truth)
+    changed = scenes.changed_pixels(source, truth).float().reshape(frames, 1, *source.shape[-2:])
+    distance = {value: float(torch.mean((output_F3YX - drawn(scene)) ** 2)) for value, scene in case.alternatives().items()}
+    flicker = float(torch.mean(torch.abs(output_F3YX.diff(dim=0) - truth.diff(dim=0)))) * 100
+    return Score(
+        method,
+        case.id,
+        case.kind,
+        psnr(mean_square(output_F3YX, truth), ceiling=CEILING),
+        psnr(mean_square(output_F3YX, source, 1 - changed), ceiling=CEILING),
+        psnr(mean_square(output_F3YX, truth, changed), ceiling=CEILING),
+        float(min(distance, key=lambda value: distance[value]) == case.value),
+        flicker,
+    )
+
+
+def edit_scene(model: Model, case: Case, method: str, values: dict[str, Any], frames: int) -> Tensor:
+    """One method on one case, as users get it: pixels (F, 3, Y, X) in [-1, 1]. values: parameters of the method."""
+    import numpy as np
+
+    from vedit.data import scenes
+
+    source = to_bytes(scenes.clip(case.scene, frames) * 2 - 1)
+    request = EditRequest(input=case.id, source_prompt=case.source_prompt, prompt=case.target_prompt, method=method, preset="", set=values)
+    return from_bytes(np.stack(list(edit_frames(model, source, request))))
+
+
+def with_mask(method: str, case: Case, values: dict[str, Any]) -> dict[str, Any]:
+    """Methods that mask by words are told the object's, as a user would. A new background has no such word.
+
+    The masks of dds and glp read the source branch alone, so theirs is a word of the source.
+    """
+    key = {"p2p": "blend_words", "dds": "mask_words", "glp": "mask_words"}.get(method)
+    if key is None or case.kind in ("ground", "pattern") or key in values:
+        return values
+    words = (case.scene.shape, case.truth.shape) if method == "p2p" else (case.scene.shape,)
+    return {**values, key: list(dict.fromkeys(words))}
+
+
+def run_scenes(
+    model: Model,
+    names: Sequence[str],
+    presets: dict[str, dict[str, Any]],
+    *,
+    cases: str = "drawn-scenes",
+    limit: int | None = None,
+    frames: int = 8,
+    watch: Watch = unwatched,
+    sheet: Sheet | None = None,
+) -> list[Score]:
+    """Score methods on the frozen cases, with the two rows every table needs.
+
+    presets: parameters by method. limit: cases of each kind, None for all. sheet: is shown what
+    was made, after source and truth.
+    """
+    from vedit.data import scenes
+
+    chosen = [case for kind in KINDS for case in [c for c in load_cases(cases) if c.kind == kind][:limit]]
+
+    def shown(name: str, case: Case, pixels_F3YX: Tensor) -> Tensor:
+        if sheet is not None:
+            sheet.add(name, case, pixels_F3YX)
+        return pixels_F3YX
+
+    def work() -> Iterator[Score]:
+        for case in chosen:
+            source, truth = (scenes.clip(scene, frames) * 2 - 1 for scene in (case.scene, case.truth))
+            shown(SOURCE, case, source)
+            shown(TRUTH, case, truth)
+            yield score(COPY, case, source, frames)
+            yield score(CODEC, case, model.decode_latents(model.encode_frames(truth)).clamp(-1, 1), frames)
+            with cache.passing():  # the methods share the inversions of a case
+                for name in names:
+                    made = edit_scene(model, case, name, with_mask(name, case, presets[name]), frames)
+                    yield score(name, case, shown(name, case, made), frames)
+
+    return list(watch(work(), len(chosen) * (len(names) + 2), "cases"))
+
+
+def interval(values: Sequence[float], seed: int = 0) -> tuple[float, float]:
+    """The middle 95 % of bootstrap means over cases."""
+    rng = random.Random(seed)
+    means = sorted(fmean(rng.choices(values, k=len(values))) for _ in range(RESAMPLES))
+    return means[int(0.025 * RESAMPLES)], means[int(0.975 * RESAMPLES) - 1]
+
+
+def summary(scores: Iterable[Score]) -> list[dict[str, Any]]:
+    """A row per method: mean and interval of each score, and success by kind."""
+    rows: dict[str, list[Score]] = {}
+    for entry in scores:
+        rows.setdefault(entry.method, []).append(entry)
+    table = []
+    for method, entries in rows.items():
+        row: dict[str, Any] = {"method": method, "cases": len(entries)}
+        for name in SCORES:
+            values = [getattr(entry, name) for entry in entries]
+            low, high = interval(values)
+            row[name] = {"mean": fmean(values), "low": low, "high": high}
+        row["by_kind"] = {kind: fmean(of) for kind in KINDS if (of := [entry.success for entry in entries if entry.kind == kind])}
+        table.append(row)
+    return table
+
+
+def table_text(rows: Sequence[dict[str, Any]], markdown: bool = False) -> str:
+    """The table as text or Markdown; each score with its interval."""
+    kinds = list(rows[0]["by_kind"])
+    head = ["method", "whole dB", "unchanged dB", "edited dB", "success", "flicker", *kinds]
+    body = []
+    for row in rows:
+        cells = [row["method"]]
+        for name, digits in zip(SCORES, (1, 1, 1, 2, 2), strict=True):
+            value = row[name]
+            cells.append(f"{value['mean']:.{digits}f} [{value['low']:.{digits}f}, {value['high']:.{digits}f}]")
+        body.append([*cells, *(f"{row['by_kind'][kind]:.2f}" for kind in kinds)])
+    if markdown:
+        return "\n".join(["| " + " | ".join(line) + " |" for line in (head, ["---"] * len(head), *body)])
+    widths = [max(len(line[i]) for line in (head, *body)) for i in range(len(head))]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in (head, *body))

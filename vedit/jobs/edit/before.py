@@ -1,0 +1,120 @@
+"""What an edit can be refused for before its model is loaded: the clip, sizes, words, masks. Loads no torch.
+
+A clip keeps its aspect and its size. The network works on it at a width and height of its own,
+mostly with the shorter side that it was trained at; sides that are not whole cells of the latent
+are filled up inside, cut off again behind, and the result is scaled back.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from vedit.jobs.clips import Selection, size_of
+from vedit.jobs.edit.request import ClipRequest, EditRequest
+from vedit.errors import InputError, UsageError, option
+from vedit.models.hub import EMBEDDED
+
+Size = tuple[int, int]
+LARGEST_SIDE = 16384
+CROPS = ("none", "square")
+OUTPUTS = ("source", "worked")
+
+
+class Asked(NamedTuple):
+    """Which frames the user wants, and at which size.
+
+    size: the shorter side that is worked on, or width and height; None for the model's own side.
+    crop: "square" takes the centre square, as the thesis does. output: "source" writes the clip's own
+    size, or its square's; "worked" the size that was worked on; or a width and height.
+    """
+
+    start: int = 0
+    stride: int = 1
+    frames: int | None = None
+    size: int | Size | None = None
+    crop: str = "none"
+    output: str | Size = "source"
+
+    def of(self, source: Size, native: int) -> Selection:
+        """The selection of a clip of a width and height, for a model trained at a side."""
+        whole = (min(source),) * 2 if self.crop == "square" else source
+        if isinstance(self.size, tuple):
+            worked: int | Size = self.size
+        elif self.crop == "square":
+            worked = self.size or native
+        else:
+            worked = with_short_side(source, self.size or native)
+        selection = Selection(self.start, self.stride, self.frames, worked)
+        output = {"source": whole, "worked": None}[self.output] if isinstance(self.output, str) else self.output
+        return selection if output == selection.shape else selection._replace(output=output)
+
+
+def with_short_side(size: Size, side: int) -> Size:
+    """A width and height with the same aspect and a shorter side."""
+    short = min(size)
+    width, height = ((2 * length * side + short) // (2 * short) for length in size)  # to the nearest
+    return width, height
+
+
+def parse_size(text: str | None, name: str = "size") -> int | Size | None:
+    """`512` for a side, `640x384` for width and height. Raises UsageError."""
+    if text is None:
+        return None
+    width, cross, height = text.lower().partition("x")
+    if not (width.isascii() and width.isdigit()) or (cross and not (height.isascii() and height.isdigit())):
+        raise UsageError(f"{option(name, text)} is not a size.", "Give a side such as 512, or WIDTHxHEIGHT such as 640x384.")
+    sides = [int(part) for part in (width, height) if part]
+    if min(sides) < 1 or max(sides) > LARGEST_SIDE:
+        raise UsageError(f"{option(name, text)} is not a size that can be worked on.", f"Sides are 1 to {LARGEST_SIDE} pixels.", f"Try {option(name, '512')}")
+    return (sides[0], sides[1]) if cross else sides[0]
+
+
+def parse_output(text: str) -> str | Size:
+    """`source`, `worked` or a width and height. Raises UsageError."""
+    if text in OUTPUTS:
+        return text
+    size = parse_size(text, "output_size") if "x" in text.lower() else None
+    if not isinstance(size, tuple):
+        raise UsageError(f"{option('output_size', text)} is not a size.", f"It is {', '.join(OUTPUTS)}, or WIDTHxHEIGHT such as 640x384.")
+    return size
+
+
+def asked_of(request: ClipRequest) -> Asked:
+    """What a request says of frames and sizes. Raises UsageError."""
+    size, output = request.size, request.output_size if isinstance(request, EditRequest) else "source"
+    side = size if isinstance(size, tuple) else parse_size(None if size is None else str(size))
+    return Asked(request.start, request.stride, request.frames, side, request.crop, output if isinstance(output, tuple) else parse_output(output))
+
+
+def check_clip(name: str) -> Size | None:
+    """Width and height of the clip; None for standard input, which is read once. Raises InputError for one that is not there or is no clip."""
+    return None if name == "-" else size_of(name)
+
+
+def check_file(path: str | None, name: str) -> None:
+    """Refuse a file of an option that is not there."""
+    if path is not None and not os.path.exists(path):
+        raise InputError(f"{option(name, path)}: there is no such file.", "", "Check the name")
+
+
+def check_prompts(model: str, prompts: Sequence[str]) -> None:
+    """Refuse words that the embedded model has never seen, before it makes a smear of them."""
+    if model == EMBEDDED:
+        from vedit.data.grammar import check_words
+
+        for prompt in prompts:
+            check_words(prompt)
+
+
+def chooser(asked: Asked, native: int, masks: Sequence[str]) -> Callable[[Size], Selection]:
+    """From the clip's size to the selection; masks that do not fit it are refused there."""
+    from vedit.jobs.masks import check_specs
+
+    def choose(source: Size) -> Selection:
+        selection = asked.of(source, native)
+        check_specs(masks, selection.shown)
+        return selection
+
+    return choose

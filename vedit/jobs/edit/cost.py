@@ -1,0 +1,96 @@
+"""How long an edit will take and what it writes, for --explain.
+
+One evaluation of the network, of one frame, is measured once per machine, model and size, and kept
+in the cache; batches of frames may go a little faster than that.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vedit.jobs import cache
+from vedit.jobs.edit.memory import shown
+from vedit.jobs.edit.unfinished import name_of
+
+if TYPE_CHECKING:
+    from vedit.jobs.edit.windows import Edit
+
+
+def told(edit: Edit) -> str:
+    """A line for --explain."""
+    each, inverted, sampled = evaluation_s(edit), inversion_evaluations(edit), sampling_evaluations(edit)
+    seconds = each * (inverted + sampled) * edit.frames
+    long = f"{seconds / 3600:.1f} hours" if seconds >= 3600 else f"{seconds / 60:.0f} minutes" if seconds >= 90 else f"{seconds:.1f} s"
+    parts = f"an evaluation of a frame takes {each:.2g} s here; {inverted} a frame for the inversion, unless it is kept, and {sampled} for the edit"
+    return f"time: about {long} ({parts}); disk: {shown(disk_bytes(edit))} while it runs"
+
+
+def inversion_evaluations(edit: Edit) -> int:
+    """Evaluations per frame of the inversion that the method reads."""
+    params: Any = edit.params
+    return (params.inversion_steps or params.steps) * (1 + params.fixed_point) if "inversion" in edit.module.NEEDS else 0
+
+
+def sampling_evaluations(edit: Edit) -> int:
+    """Evaluations per frame of the edit itself; those of GLP before a sequential combination too."""
+    before = getattr(edit.params, "backward", None)
+    if before is None or getattr(edit.params, "form", "") != "sequential":
+        return edit.prepared.evaluations
+    again = edit.params.steps * (1 + edit.params.fixed_point)
+    return int(edit.prepared.evaluations + before.iterations * (4 if before.guidance != 1 else 2) + again)
+
+
+def disk_bytes(edit: Edit) -> int:
+    """Frames in temporary files, and the latents of the inversion's levels that are kept."""
+    pixels = edit.pixels
+    frames = sum(array.size for array in (pixels.frames_FYX3, pixels.full_FYX3) if array is not None) + pixels.shown_FYX3.size
+    rows, columns = edit.model.latent_size(pixels.selection.shape)
+    level = 4 * edit.model.channels * rows * columns * edit.frames
+    return int(frames) + (level * (len(edit.timesteps) + 1) if "inversion" in edit.module.NEEDS else 0)
+
+
+def evaluation_s(edit: Edit) -> float:
+    """Seconds of one evaluation of one frame on this machine, from the cache or measured now."""
+    import torch
+
+    model, path = edit.model, Path(cache.base()) / "speed.json"
+    size = model.latent_size(edit.pixels.selection.shape)
+    threads = torch.get_num_threads() if model.device.type == "cpu" else 0
+    key = name_of(platform.node(), platform.machine(), threads, str(model.device), str(model.dtype), model.offload, model.identity()["unet_sha256"], size)
+    known = _known(path)
+    if key not in known:
+        known[key] = _measured(model, size)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(f".{os.getpid()}.new")
+        partial.write_text(json.dumps(known))
+        os.replace(partial, path)
+    return known[key]
+
+
+def _known(path: Path) -> dict[str, float]:
+    try:
+        return {str(key): float(value) for key, value in json.loads(path.read_text()).items()}
+    except (OSError, ValueError, AttributeError, TypeError):
+        return {}
+
+
+def _measured(model: Any, size: tuple[int, int]) -> float:
+    """The shorter of two evaluations: the first also loads what the second does not."""
+    import torch
+
+    from vedit.engine.sample import Stream, predict
+
+    text = torch.zeros(1, *model.text_shape, device=model.device)
+    latents = torch.zeros(1, model.channels, *size, device=model.device)
+    spans = []
+    for _ in range(2):
+        begin = time.perf_counter()
+        with torch.inference_mode():
+            float(predict(model, [Stream("src", latents, text)], 1, 0, None, 1)["src"].sum())  # the sum waits for the device
+        spans.append(time.perf_counter() - begin)
+    return min(spans)

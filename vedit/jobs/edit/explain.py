@@ -1,0 +1,47 @@
+"""`--explain`: what an edit will do, before its first evaluation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from vedit.jobs.edit import cost
+from vedit.jobs.edit.memory import need_of, told
+from vedit.jobs.edit.windows import Edit
+from vedit.methods.base import bound
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from vedit.jobs.clips import Pixels
+    from vedit.jobs.edit.job import Job
+    from vedit.models.sd.model import Model
+
+
+def sizes_told(sizes: dict[str, Any]) -> str:
+    """The way of a frame through an edit."""
+    source, worked, filled, output = ("x".join(map(str, sizes[key])) for key in ("source", "worked", "filled", "output"))
+    steps = [source] + ["its centre square"] * (sizes["crop"] == "square") + [f"worked on as {worked}"] * (worked != source)
+    steps += [f"filled up to {filled}"] * (filled != worked) + [f"written as {output}"] * (output != worked)
+    return ", ".join(steps)
+
+
+def explain(job: Job, model: Model, pixels: Pixels, warn: Callable[[str], None] = lambda message: None) -> str:
+    """The plan in words: branches, rules with their sites and steps, evaluations, memory.
+
+    Raises UsageError or ModelError for a plan that does not fit the prompts or the model.
+    """
+    edit = Edit(job, model, pixels, warn)
+    prepared = edit.prepared
+    controller = bound(model, edit.request, prepared.plan, prepared.branches, edit.window)
+    lines = [
+        f"{job.method} on {model.name}: {edit.frames} frames, {sizes_told(edit.sizes())}, latents {'x'.join(map(str, edit.request.shape))}",
+        f"branches of each call: {', '.join(prepared.branches)}",
+        f"steps {prepared.start + 1} to {prepared.start + prepared.iterations}, {prepared.evaluations} evaluations per frame, inversion not counted",
+    ]
+    for rule, sites in controller.matched:
+        lines.append(f"{rule.name}: {f'{len(sites)} sites' if rule.select is not None else rule.stage}")
+        lines += [f"    {site.path} (1/{site.scale})" for site in sites]
+        if rule.steps:
+            lines.append("    steps " + "".join("#" if on else "." for on in rule.steps))
+    lines.append(f"attention maps kept: {controller.store.predicted_bytes() / 2**20:.2f} MiB")
+    return "\n".join([*lines, *prepared.about, *prepared.notes, told(need_of(edit), edit), cost.told(edit)])

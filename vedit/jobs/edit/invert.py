@@ -1,0 +1,330 @@
+"""Invert a clip: from its pixels to the noise that samples back to it, kept for edits to come."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import math
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from vedit.jobs.clips import Pixels
+from vedit.jobs.watch import Watch, unwatched
+from vedit.errors import InputError, UsageError
+from vedit.media.atomic import apart
+from vedit.pixels import from_bytes, psnr, to_bytes
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from vedit.engine.artefact import Artefact
+    from vedit.engine.null_text import NullText
+    from vedit.models.sd.model import Model
+
+
+class InversionSettings(NamedTuple):
+    """How to invert.
+
+    steps: levels computed. fixed_point: further passes per step. null: null-text optimisation after
+    it. keep: timesteps whose latents are written; None for all.
+    """
+
+    prompt: str
+    steps: int = 50
+    fixed_point: int = 1
+    frames_per_call: int = 8
+    null: NullText | None = None
+    keep: tuple[int, ...] | None = None
+
+    def like(self, recorded: Mapping[str, Any] | None) -> InversionSettings:
+        """With the steps of an inversion that a run record describes."""
+        if not recorded:
+            return self
+        from vedit.engine.null_text import NullText
+
+        null = recorded["null"]
+        return self._replace(
+            steps=recorded["steps"], fixed_point=recorded["fixed_point"], null=NullText(**null) if null else None, keep=None if null else self.keep
+        )
+
+
+def inversion_facts(model: Model, pixels: Pixels, settings: InversionSettings) -> dict[str, Any]:
+    """The identity of an inversion: everything its latents depend on."""
+    from dataclasses import asdict
+
+    return {
+        "kind": "null-text" if settings.null else "ddim",
+        "fixed_point": settings.fixed_point,
+        "model": model.identity(),
+        "source": pixels.facts(),
+        "prompt": settings.prompt,
+        "negative": "",
+        "steps": settings.steps,
+        "saved": kept_levels(model, settings),
+        "cfg": 1.0,
+        "scheduler": dict(model.schedule.identity),
+        "null": asdict(settings.null) if settings.null else None,
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "latent_dtype": "float32",
+    }
+
+
+def kept_levels(model: Model, settings: InversionSettings) -> list[int]:
+    """The timesteps whose latents an inversion writes, noisiest first."""
+    levels = model.schedule.timesteps(settings.steps)
+    return levels if settings.keep is None else [t for t in levels if t in settings.keep]
+
+
+def check_prompt(model: Model, prompt: str) -> None:
+    """Refuse words that the embedded model has never seen, before it makes a smear of them."""
+    if model.is_embedded and prompt:
+        from vedit.data.grammar import check_words
+
+        check_words(prompt)
+
+
+def windows(frames: int, size: int) -> Iterator[slice]:
+    """A clip's frames, some at a time."""
+    for first in range(0, frames, size):
+        yield slice(first, min(first + size, frames))
+
+
+def invert_video(model: Model, pixels: Pixels, path: str, settings: InversionSettings, *, watch: Watch = unwatched) -> dict[str, Any]:
+    """Invert and write the artefact at `path`; returns what was measured.
+
+    watch: wraps the steps to show progress. Frames go through in windows and each level is written
+    as it is computed, so memory grows neither with the steps nor with the frames. Null-text
+    optimisation starts from a plain inversion, which the cache keeps.
+    """
+    from vedit.engine.artefact import identity_key
+
+    started = time.perf_counter()
+    check_prompt(model, settings.prompt)
+    facts = inversion_facts(model, pixels, settings)
+    if settings.null:
+        plain, _ = cached_inversion(model, pixels, settings._replace(null=None, keep=None), watch=watch)
+        told = _write_null_text(model, plain, path, settings, facts, watch)
+    else:
+        told = _write_ddim(model, pixels, path, settings, facts, watch)
+    return {"key": identity_key(facts), "path": path, "seconds": round(time.perf_counter() - started, 3), **told}
+
+
+def _write_ddim(model: Model, pixels: Pixels, path: str, settings: InversionSettings, facts: dict[str, Any], watch: Watch) -> dict[str, Any]:
+    from vedit.jobs.edit.unfinished import Level, Levels, name_of
+    from vedit.engine.artefact import going_on
+    from vedit.engine.invert import invert
+
+    text = model.encode_prompt(settings.prompt)
+    timesteps = model.schedule.timesteps(settings.steps)
+    frames = len(pixels.durations)
+    shape = (frames, model.channels, *model.latent_size(pixels.selection.shape))
+    kept = kept_levels(model, settings)
+    # cleanest level first, the order in which inversion makes them
+    shapes: dict[str, tuple[int, ...]] = {"z0": shape, "text/source": tuple(text.shape), **{f"latents/{t:04d}": shape for t in reversed(kept)}}
+    with ExitStack() as stack:
+        work = stack.enter_context(Levels(name_of(facts, settings.frames_per_call, str(model.device))))
+        begun = work.read() if work.file.exists() else None
+        squares = begun.squares if begun else 0.0
+        writer = stack.enter_context(going_on(work.file, shapes, facts, begun is not None))
+        writer.write("text/source", text)
+
+        def steps() -> Iterator[Any]:
+            nonlocal squares
+            for part in windows(frames, settings.frames_per_call):
+                if begun and part.start < begun.first:
+                    yield from timesteps
+                    continue
+                if begun and part.start == begun.first:
+                    reached, latents = begun.reached, begun.latents.to(model.device)
+                    yield from timesteps[reached:]
+                else:
+                    reached, latents = None, model.encode_frames(from_bytes(pixels.frames_FYX3[part]))
+                    writer.write("z0", latents, part.start)
+                for step in invert(
+                    model, timesteps, latents, text,
+                    fixed_point=settings.fixed_point, frames_per_call=settings.frames_per_call, first_frame=part.start, reached=reached,
+                ):  # fmt: skip
+                    latents = step.latents
+                    if step.timestep in kept:
+                        writer.write(f"latents/{step.timestep:04d}", latents, part.start)
+                    work.keep(Level(part.start, step.index, latents, squares))
+                    yield step
+                squares += float(latents.double().pow(2).mean()) * len(latents)
+
+        for _ in watch(steps(), len(timesteps) * -(-frames // settings.frames_per_call), "invert"):
+            pass
+        os.fsync(writer.stream.fileno())
+        move_to(work.file, path)
+        work.finish()
+    return {"noise_rms": round((squares / frames) ** 0.5, 4)}
+
+
+def move_to(file: Path, path: str) -> None:
+    """Give a finished file its name, which may be on another disk. Raises OutputError."""
+    from vedit.jobs import cache
+    from vedit.media.atomic import open_output
+
+    if os.path.dirname(path) == cache.folder():
+        os.replace(file, path)
+        return
+    with file.open("rb") as source, open_output(path) as stream:
+        shutil.copyfileobj(source, stream, 1 << 20)
+
+
+def _write_null_text(model: Model, plain: Artefact, path: str, settings: InversionSettings, facts: dict[str, Any], watch: Watch) -> dict[str, Any]:
+    """Copy a plain inversion and add the embeddings; those of single frames need only one window at a time."""
+    from vedit.engine.artefact import writing
+    from vedit.engine.null_text import null_text
+
+    null = settings.null
+    assert null is not None
+    timesteps = model.schedule.timesteps(settings.steps)
+    shapes = {name: tuple(plain.tensors[name]["shape"]) for name in plain.names}
+    frames, empty, text = shapes["z0"][0], model.encode_prompt(""), model.encode_prompt(settings.prompt)
+    shapes.update({f"uncond/{t:04d}": (1 if null.shared else frames, *empty.shape[1:]) for t in timesteps})
+    parts = [slice(0, frames)] if null.shared else list(windows(frames, settings.frames_per_call))
+    error = 0.0
+    with writing(path, shapes, facts) as writer:
+        for name in plain.names:
+            for part in windows(shapes[name][0], settings.frames_per_call):
+                writer.write(name, plain.read(name, part), part.start)
+
+        def steps() -> Iterator[Any]:
+            nonlocal error
+            for part in parts:
+
+                def trajectory(index: int, part: slice = part) -> Tensor:
+                    return plain.latents(timesteps[index] if index < len(timesteps) else None, part).to(model.device)
+
+                for step in null_text(
+                    model, timesteps, trajectory, text, empty, null,
+                    frames_per_call=settings.frames_per_call, first_frame=part.start,
+                ):  # fmt: skip
+                    writer.write(f"uncond/{step.timestep:04d}", step.embedding, 0 if len(step.embedding) == 1 else part.start)
+                    yield step
+                error += float(step.errors.sum())
+
+        for _ in watch(steps(), len(timesteps) * len(parts), "null-text"):
+            pass
+    return {"null_error": error / frames}
+
+
+def reconstruct(model: Model, artefact: Artefact, steps: int, frames: slice = slice(None), frames_per_call: int = 8) -> Tensor:
+    """Sample some frames of an inversion back: the latents that should equal z0.
+
+    Guidance is 1, or with null embeddings what they were optimised for.
+    """
+    from vedit.engine.sample import Stream, sample
+
+    timesteps = model.schedule.nearest_stored(steps, artefact.saved)
+    model.schedule.check_stored(timesteps, artefact.saved, artefact.path)
+    stream = Stream("src", artefact.latents(timesteps[0], frames).to(model.device), artefact.text().to(model.device))
+    if artefact.null_steps:
+        stream.guidance = float(artefact.facts["null"]["guidance"])
+        artefact.check_null_text(timesteps, stream.guidance)
+        stream.uncond = lambda index: artefact.uncond(timesteps[index], frames).to(model.device)
+    for _ in sample(model, timesteps, [stream], frames_per_call=frames_per_call):
+        pass
+    return stream.latents
+
+
+def measure(model: Model, pixels: Pixels, path: str, settings: InversionSettings) -> dict[str, float]:
+    """How well an inversion samples back, in dB: to the clip, and to the autoencoder's own round trip."""
+    from vedit.engine.artefact import Artefact
+
+    artefact = Artefact(path)
+    errors, size = {"psnr": 0.0, "psnr_vae": 0.0}, pixels.selection.shape
+    for part in windows(len(pixels.durations), settings.frames_per_call):
+        result = to_bytes(model.decode_latents(reconstruct(model, artefact, settings.steps, part, settings.frames_per_call), size=size))
+        errors["psnr"] += squared_error(result, pixels.frames_FYX3[part])
+        errors["psnr_vae"] += squared_error(result, to_bytes(model.decode_latents(artefact.latents(None, part), size=size)))
+    return {name: round(psnr(error / pixels.frames_FYX3.size, peak=255, ceiling=math.inf), 2) for name, error in errors.items()}
+
+
+def squared_error(a_FYX3: np.ndarray, b_FYX3: np.ndarray) -> float:
+    """The sum of the squared differences of bytes."""
+    difference = a_FYX3.astype("float64") - b_FYX3
+    return float((difference**2).sum())
+
+
+def inversion_recipe(artefact: Artefact) -> dict[str, Any]:
+    """What is needed to find an inversion, or to make it again."""
+    return {"key": artefact.key, **{name: artefact.facts.get(name) for name in ("kind", "steps", "fixed_point", "null")}}
+
+
+def usable_inversion(recorded: Mapping[str, Any] | None) -> str | None:
+    """The file that a record's inversion was read from, if it is still there and the same."""
+    from vedit.engine.artefact import Artefact
+
+    path = (recorded or {}).get("path")
+    try:
+        return str(path) if recorded and path and os.path.exists(path) and Artefact(path).key == recorded["key"] else None
+    except InputError:  # damaged since: it is made again
+        return None
+
+
+def short_name(levels: Sequence[int]) -> str:
+    """Which levels a file of the cache holds, for its name."""
+    return hashlib.sha256(",".join(map(str, levels)).encode()).hexdigest()[:8]
+
+
+def kept_inversion(key: str, levels: Sequence[int], warn: Callable[[str], None] = lambda message: None) -> Artefact | None:
+    """An inversion of the cache with these levels, or more of them. warn: told of each that is damaged."""
+    from vedit.jobs import cache
+    from vedit.engine.artefact import Artefact
+
+    for path in sorted(glob.glob(os.path.join(glob.escape(cache.folder()), f"{key}*.inv.safetensors"))):
+        try:
+            artefact = Artefact(path)
+            if artefact.key != key or not {"z0", "text/source"} <= set(artefact.names):
+                raise InputError("it does not hold what its name says.")
+        except InputError as error:
+            warn(f"the kept inversion {key[:16]} is damaged and made anew: {error.what.removeprefix(f'{path}: ').rstrip('.')}")
+            continue
+        if set(levels) <= set(artefact.saved):
+            return artefact
+    return None
+
+
+def cached_inversion(
+    model: Model,
+    pixels: Pixels,
+    settings: InversionSettings,
+    *,
+    given: str | None = None,
+    same_prompt: bool = True,
+    watch: Watch = unwatched,
+    warn: Callable[[str], None] = lambda message: None,
+) -> tuple[Artefact, dict[str, Any]]:
+    """The inversion to edit from, and what it took: the file given, else the cache's, else a new one put there.
+
+    warn: told of a file of the cache that is damaged and made anew.
+
+    Raises UsageError for a file that is of another model or clip, or, with `same_prompt`, of another prompt.
+    """
+    from vedit.jobs import cache
+    from vedit.engine.artefact import Artefact, identity_key
+
+    facts = inversion_facts(model, pixels, settings)
+    if given is not None:
+        artefact = Artefact(given)
+        artefact.check_against(facts, same_prompt=same_prompt)
+        return artefact, {**inversion_recipe(artefact), "path": given, "seconds": 0.0}
+    key = identity_key(facts)
+    path = os.path.join(cache.folder(), f"{key}-{short_name(facts['saved'])}.inv.safetensors")
+    if (kept := kept_inversion(key, facts["saved"], warn)) is not None:
+        return kept, {**inversion_recipe(kept), "path": kept.path, "seconds": 0.0, "cached": True}
+    try:
+        os.makedirs(cache.folder(), exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"the cache folder {cache.folder()} cannot be made: {error.strerror}.", "", "Set VEDIT_CACHE_DIR to a folder of yours") from None
+    with apart():
+        report = invert_video(model, pixels, path, settings, watch=watch)
+    artefact = Artefact(path)
+    return artefact, {**inversion_recipe(artefact), **report}

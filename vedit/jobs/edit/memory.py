@@ -1,0 +1,97 @@
+"""Will an edit fit? What it needs, what the device has, and what would need less."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from vedit.errors import MemoryBudgetError, option
+
+if TYPE_CHECKING:
+    from vedit.jobs.edit.windows import Edit
+    from vedit.engine.memory import Need
+
+MIB = 2**20
+
+
+def need_of(edit: Edit, frames_per_call: int | None = None, offload: str | None = None) -> Need:
+    """What an edit takes at most, by parts; with other settings than its own if they are given."""
+    from vedit.engine.memory import MARGIN, Need, codec_peak, network_peak
+    from vedit.methods.base import bound
+    from vedit.models.sd.model import codec_frames
+
+    model, prepared = edit.model, edit.prepared
+    offload = offload or model.offload
+    calls = min(frames_per_call or edit.job.frames_per_call, edit.window)
+    # a window that was not asked for goes with the call
+    window = edit.window if edit.job.window or edit.is_whole else calls
+    size = model.latent_size(edit.pixels.selection.shape)
+    controller = bound(model, edit.request, prepared.plan, prepared.branches, window)
+    kept = controller.store.predicted_bytes() + controller.held
+    latents = 4 * model.channels * size[0] * size[1] * window
+    text, codec = model.text_bytes(), model.codec_bytes()
+    # latents of each branch, the network's answer and what the step makes of them
+    held = kept + prepared.held_bytes * window // edit.window + 4 * len(prepared.branches) * latents
+    network = int(network_peak(model, prepared.plan, prepared.branches, calls, size) * MARGIN)
+    coding = int(codec_peak(model, codec_frames(calls, size[0] * size[1] * model.scale**2), size) * MARGIN)
+    if offload == "none":
+        return Need(model.network_bytes() + codec + text, max(network, coding), held)
+    staying = model.network_bytes() if offload == "model" else 0
+    return Need(staying, max(network, coding + codec, text), held)
+
+
+def check_memory(edit: Edit, limit_mib: int | None = None) -> None:
+    """Refuse an edit that does not fit, naming what would; raises MemoryBudgetError.
+
+    limit_mib: what may be used, weights included; by default what the device has free now.
+    """
+    from vedit.engine.memory import available
+
+    device = edit.model.device
+    free = available(device) if limit_mib is None else limit_mib * MIB
+    if free is None:
+        return
+    need = need_of(edit)
+    # weights are loaded already, unless they come and go
+    room = free + (need.weights if limit_mib is None and edit.model.offload == "none" else 0)
+    if need.total <= room:
+        return
+    where = f"{device} has {shown(room)}" if limit_mib is None else f"{option('memory')} allows {limit_mib} MiB"
+    width, height = edit.pixels.selection.shape
+    dtype = str(edit.model.dtype).removeprefix("torch.")
+    fits = [f"{what} (about {shown(less.total)})" for what, less in alternatives(edit) if less.total <= room]
+    raise MemoryBudgetError(
+        f"needs about {shown(need.total)}, {where} ({min(edit.job.frames_per_call, edit.window)} frames at once, {width}x{height}, {dtype}).",
+        f"Weights take {shown(need.weights)}, a call {shown(need.working)}, maps and latents {shown(need.held)}.",
+        f"Try {' or '.join(fits[:2])}" if fits else f"Nothing here would fit: try a smaller {option('size')}, or another device",
+    )
+
+
+def alternatives(edit: Edit) -> Iterator[tuple[str, Need]]:
+    """Settings that need less, the least change first."""
+    calls = min(edit.job.frames_per_call, edit.window) // 2
+    while calls >= 1:
+        yield option("frames_per_call", calls), need_of(edit, calls)
+        calls //= 2
+    if edit.model.device.type != "cpu":
+        for offload in ("model", "sequential"):
+            if offload != edit.model.offload:
+                yield option("offload", offload), need_of(edit, offload=offload)
+                yield f"{option('offload', offload)} {option('frames_per_call', 1)}", need_of(edit, 1, offload)
+
+
+def shown(size: int) -> str:
+    """Bytes for people."""
+    return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / MIB:.1f} MiB"
+
+
+def told(need: Need, edit: Edit) -> str:
+    """A line for --explain."""
+    from vedit.engine.memory import available
+
+    free = available(edit.model.device)
+    rest = "" if free is None else f"; {edit.model.device} has {shown(free)} free"
+    return (
+        f"memory: about {shown(need.total)} (weights {shown(need.weights)}, a call {shown(need.working)}, maps and latents {shown(need.held)}){rest}; "
+        f"{edit.frames} frames in windows of {edit.window}"
+    )

@@ -1,0 +1,298 @@
+"""An edit and an inversion checked before their model is loaded, and then done.
+
+plan(request) -> EditPlan              the clip is read, everything that can be wrong is ruled out
+str(plan), plan.explain()              what will be done, without and with the model
+plan.run(sink) -> record               writes the output; plan.frames(sink) gives pictures instead
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from vedit import methods, presets
+from vedit.jobs.clips import Pixels, Selection, clip_of, read_pixels
+from vedit.jobs.edit.before import asked_of, check_clip, check_file, check_prompts, chooser
+from vedit.jobs.edit.job import Job
+from vedit.jobs.edit.request import ClipRequest, EditRequest, InvertRequest
+from vedit.jobs.edit.settings import method_params
+from vedit.jobs.edit.words import with_mask_words
+from vedit.jobs.extras import need
+from vedit.jobs.sink import Quiet, Sink
+from vedit.errors import OutputError, UsageError, option
+from vedit.media.run import Settings
+from vedit.media.window import usable_cores
+from vedit.models.hub import EMBEDDED
+from vedit.models.sd.side import native_side
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL.Image import Image
+
+    from vedit.models.sd.model import Model
+
+QUOTED = '"..."'  # a text of the user's
+DRAWN = (64, 64)  # the size of every scene that the embedded model was trained on
+
+
+@dataclass(frozen=True)
+class EditPlan:
+    """An edit that can begin: its clip is read, its parameters are complete. job: what was settled for it."""
+
+    request: EditRequest
+    pixels: Pixels
+    job: Job
+
+    def __str__(self) -> str:
+        width, height = self.pixels.selection.shown
+        values = ", ".join(f"{key} {value}" for key, value in self.job.params.items())
+        return "\n".join(
+            [
+                f"edit {self.job.input} with {self.job.method} on {self.request.model}: {len(self.pixels.durations)} frames of {width}x{height}",
+                f'"{self.job.source}" becomes "{self.job.target}"',
+                *([values] if values else []),
+                *([f"written to {self.request.output}"] if self.request.output else []),
+            ]
+        )
+
+    def explain(self, sink: Sink = Quiet(), model: Model | None = None) -> str:
+        """Rules with their sites and steps, evaluations, memory, time; loads the model. Raises as `app.edit.explain.explain` does."""
+        from vedit.jobs.edit.explain import explain
+        from vedit.jobs.edit.video import check_job
+
+        model = model or load(self.request, sink)
+        check_job(self.job, model)
+        return explain(self.job, model, self.pixels, sink.warn)
+
+    def run(self, sink: Sink = Quiet(), model: Model | None = None) -> dict[str, Any]:
+        """Edit and write the output; returns the run record. model: one that is loaded already. Raises VeditError."""
+        from vedit.jobs.edit.ablate import ablate
+        from vedit.jobs.edit.video import edit_video
+
+        if self.request.output is None:
+            raise UsageError("no output named.", "", f"Add {option('output', 'FILE')}")
+        model = model or load(self.request, sink)
+        settings = Settings(jobs=usable_cores(), warn=sink.warn)
+        if self.request.ablate:
+            return ablate(self.job, model, settings, truth=self.request.truth, pixels=self.pixels, watch=sink.steps)
+        return edit_video(self.job, model, settings, pixels=self.pixels, watch=sink.steps)
+
+    def frames(self, sink: Sink = Quiet(), model: Model | None = None) -> Iterator[Image]:
+        """The edited frames as pictures, those of a window as soon as it is done; nothing is written."""
+        from PIL import Image
+
+        model = model or load(self.request, sink)
+        return map(Image.fromarray, edited(self.job, model, self.pixels, sink))
+
+
+def plan(request: EditRequest, sink: Sink = Quiet(), *, repeats: bool = False) -> EditPlan:
+    """Check all that can be checked without the model, and read the clip.
+
+    repeats: it is that of a run record, whose faces have checked the output, and which needs no advice.
+    Raises VeditError.
+    """
+    request = EditRequest.from_json(request.json())  # each value is of its kind
+    if request.prompt is None:
+        raise UsageError(f"edit needs {option('prompt')}.", f"It takes a clip, what it shows ({option('source_prompt')}) and what it should show.")
+    if request.truth and not request.ablate:
+        raise UsageError(
+            f"{option('truth')} is for the table of {option('ablate')}.", "", f"Add {option('ablate', True)}, or score the output: vedit score OUT --truth FILE"
+        )
+    need("diffusion")
+    if not repeats:
+        check_files(request)
+    pixels = read_first(request, (request.source_prompt, request.prompt), request.mask, sink)
+    params = method_params(request.method, request.preset, request.set, request.model, **request.own_options)
+    if not repeats:
+        params = advised(request, params, sink)
+    selection = pixels.selection._replace(frames=request.frames) if repeats else pixels.selection  # as it was recorded
+    job = settled(request, selection, params)
+    if not repeats:
+        check_source(job)
+        if request.model == EMBEDDED and (pixels.clip.width, pixels.clip.height) != DRAWN:
+            sink.warn(f"the embedded model only knows the scenes that `vedit scene` draws, 64x64 pixels; name a real one with {option('model', 'OWNER/NAME')}")
+    return EditPlan(request, pixels, job)
+
+
+def settled(request: EditRequest, selection: Selection, params: dict[str, Any]) -> Job:
+    """The job of a request whose frames and parameters are known."""
+    return Job(
+        request.input, request.output or "-", request.method, request.source_prompt, request.prompt or "", selection, params, request.seed,
+        request.inversion, request.mask, request.keep_outside, request.frames_per_call, request.preview, request.metadata, request.window,
+        request.save_masks, request.save_attention, None if request.invert_like is None else dict(request.invert_like), request.memory,
+    )  # fmt: skip
+
+
+def edit_frames(model: Model, clip: Pixels | np.ndarray, request: EditRequest, sink: Sink = Quiet()) -> Iterator[np.ndarray]:
+    """One edit of frames that are in memory: the edited ones (Y, X, 3) uint8, those of a window as soon as it is done.
+
+    clip: frames (F, Y, X, 3) uint8, or what `app.clips.read_pixels` read. The inversion is that of the
+    cache, as with files. Raises VeditError.
+    """
+    pixels = clip if isinstance(clip, Pixels) else clip_of(clip)
+    params = method_params(request.method, request.preset, request.set, request.model, **request.own_options)
+    return edited(settled(request, pixels.selection, params), model, pixels, sink)
+
+
+def edited(job: Job, model: Model, pixels: Pixels, sink: Sink) -> Iterator[np.ndarray]:
+    from vedit.jobs.edit.memory import check_memory
+    from vedit.jobs.edit.video import check_job
+    from vedit.jobs.edit.windows import Edit
+
+    check_job(job, model)
+    edit = Edit(job, model, pixels, sink.warn)
+    check_memory(edit, job.memory_mib)
+    yield from edit.frames_done(sink.steps)
+    edit.finish()
+
+
+def load(request: ClipRequest, sink: Sink) -> Model:
+    from vedit.models.sd.load import load_model
+
+    return load_model(request.model, request.revision, device=request.device, dtype=request.dtype, offload=request.offload, warn=sink.warn)
+
+
+def read_first(request: ClipRequest, prompts: tuple[str, ...], masks: tuple[str, ...], sink: Sink) -> Pixels:
+    """The clip's frames, once all that can be wrong with them, sizes, words and masks is ruled out."""
+    from vedit.jobs.masks import EditMask
+
+    asked = asked_of(request)
+    size = check_clip(request.input)
+    check_prompts(request.model, prompts)
+    choose = chooser(asked, native_side(request.model, request.revision), masks)
+    if size is not None:
+        choose(size)
+    pixels = read_pixels(request.input, choose, warn=sink.warn)
+    if masks:
+        EditMask(masks, pixels, Quiet().warn)  # what it warns of is said when the edit makes it
+    return pixels
+
+
+def advised(request: EditRequest, params: dict[str, Any], sink: Sink) -> dict[str, Any]:
+    """The parameters with the words to look for, where nobody named a place; says so, and what a seed is not for."""
+    assert request.prompt is not None
+    model_class = methods.load(request.method).Params
+    if not request.mask:
+        found = with_mask_words(model_class, params, request.source_prompt, request.prompt, is_drawn=request.model == EMBEDDED)
+        if found != params:
+            sink.warn(f"the edit is kept to where {', '.join(found['mask_words'])} looks; for the whole frame: {option('set.mask_words', '')}")
+        params = found
+    if request.seed and "shared_noise" not in model_class.model_fields and "glp" not in model_class.model_fields:
+        sink.warn(f"{option('seed', request.seed)} changes nothing: {request.method} draws no noise")
+    return params
+
+
+def check_files(request: EditRequest) -> None:
+    """Refuse names that are wrong before anything is read: outputs, files of options, the method and its preset."""
+    check_outputs(request)
+    if not methods.has(request.method):
+        methods.load(request.method)  # raises, naming those there are
+    if request.ablate:
+        check_ablation(request)
+    if request.preset:
+        presets.find(request.preset)
+    check_file(request.inversion, "inversion")
+    check_file(request.truth, "truth")
+
+
+def check_outputs(request: EditRequest) -> None:
+    """Check every name that the edit will write to: formats, twins, what is in the way."""
+    from vedit.jobs.record import SUFFIX
+    from vedit.media.atomic import check_output, refuse_twice, same_file
+    from vedit.media.formats import output_format
+
+    output = request.output or "-"
+    beside = {"preview": request.preview, "save_masks": request.save_masks, "save_attention": request.save_attention}
+    names = [("output", request.output), *beside.items()]
+    has_record = request.metadata and output != "-"
+    refuse_twice([*((option(name), path) for name, path in names), ("the record", output + SUFFIX if has_record else None)])
+    for name, path in names:
+        if path is None:
+            continue
+        if name in ("save_masks", "save_attention") and is_folder(path, request.save_attention):
+            check_folder(path, request.overwrite)
+        elif output_format(path) == "folder":
+            example = option(name, os.path.join(path, "clip.gif"))
+            raise UsageError(f"{option(name, path)} names a folder or a pattern, and one clip is written.", "", f"Name a file in it: {example}")
+        elif request.input != "-" and same_file(path, request.input) and not request.overwrite:
+            raise UsageError(f"{option(name, path)} is the clip itself.", "", f"Name another file, or add {option('overwrite', True)} to replace the clip")
+        else:
+            check_output(path, (request.input,), True if request.overwrite else None)
+
+
+def is_folder(path: str, always: str | None) -> bool:
+    """Whether an output is a folder of pictures."""
+    return path == always or os.path.isdir(path) or path.endswith(("/", os.sep))
+
+
+def check_folder(path: str, overwrite: bool) -> None:
+    """Refuse a folder that holds pictures already, and a name that is a file."""
+    if os.path.exists(path) and not os.path.isdir(path):
+        raise OutputError(f"{path} is a file, and a folder of pictures is asked for.", "", "Name another folder")
+    if not overwrite and os.path.isdir(path) and any(name.endswith(".png") for name in os.listdir(path)):
+        raise OutputError(f"{path} holds pictures already.", "", f"Add {option('overwrite', True)} to write into it, or name another folder")
+
+
+def check_ablation(request: EditRequest) -> None:
+    """What belongs to one result has no place where there are several; and a method must have parts."""
+    from vedit.jobs.edit.ablate import ablations
+
+    for name in ("preview", "save_masks", "save_attention"):
+        if getattr(request, name):
+            raise UsageError(f"{option(name)} does not go with {option('ablate')}, which writes all variants side by side.")
+    ablations(request.method)
+
+
+def check_source(job: Job) -> None:
+    """Refuse a method that compares the words of two prompts when there is one."""
+    if "source prompt" in methods.load(job.method).NEEDS and not job.source.strip() and job.inversion is None:
+        raise UsageError(
+            f"{job.method} edits by the difference between two prompts, and {option('source_prompt')} is missing.",
+            f"{option('source_prompt')} says what the clip shows, {option('prompt')} what it should show.",
+            f"Add {option('source_prompt', QUOTED)}; or take a method that needs none, such as {option('method', 'pnp')}",
+        )
+
+
+@dataclass(frozen=True)
+class InvertPlan:
+    """An inversion that can begin: its clip is read."""
+
+    request: InvertRequest
+    pixels: Pixels
+
+    def __str__(self) -> str:
+        width, height = self.pixels.selection.shape
+        return f"invert {self.request.input} with {self.request.model}: {len(self.pixels.durations)} frames of {width}x{height}, {self.request.steps} steps"
+
+    def run(self, sink: Sink = Quiet(), model: Model | None = None) -> dict[str, Any]:
+        """Invert, write the file and measure it, if that is asked for; returns what was measured. Raises VeditError."""
+        from vedit.jobs.edit.invert import InversionSettings, invert_video, measure
+        from vedit.engine.null_text import NullText
+        from vedit.media.atomic import together, whereabouts
+
+        request = self.request
+        assert request.output is not None, "plan_inversion asks for it"
+        model = model or load(request, sink)
+        null = None
+        if request.method == "null-text":
+            null = NullText(request.guidance, request.inner_steps, request.lr, request.early_stop, request.shared)
+        settings = InversionSettings(request.prompt, request.steps, request.fixed_point, request.frames_per_call, null)
+        with together():
+            report = invert_video(model, self.pixels, request.output, settings, watch=sink.steps)
+            return {**report, **measure(model, self.pixels, whereabouts(request.output), settings)} if request.check else report
+
+
+def plan_inversion(request: InvertRequest, sink: Sink = Quiet()) -> InvertPlan:
+    """Check all that can be checked without the model, and read the clip. Raises VeditError."""
+    from vedit.media.atomic import check_output
+
+    request = InvertRequest.from_json(request.json())
+    output = request.output or ""
+    if not output.endswith(".safetensors"):
+        name = f"{output.rpartition('.')[0] or output}.inv.safetensors"
+        raise UsageError(f"{option('output', output)} does not name an inversion.", "It ends in .safetensors.", f"Name it {name}")
+    check_output(output, (request.input,), True if request.overwrite else None)
+    need("diffusion")
+    return InvertPlan(request, read_first(request, (request.prompt,), (), sink))

@@ -1,0 +1,139 @@
+"""What an edit and an inversion are asked for, as plain data: a call, a row of a batch and what a run record repeats are the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Self
+
+from vedit.jobs.request import Request
+
+Size = str | int | tuple[int, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipRequest(Request):
+    """Which frames of a clip, at which size, through which network.
+
+    input: a clip or a folder of pictures. frames: at most so many; every stride-th from start, from 0.
+    size: that is worked on, a shorter side (512), or width and height ("640x384" or a pair); None for
+    the side that the model was trained at. crop: "square" takes the centre square. frames_per_call:
+    frames that go through the network at once.
+    """
+
+    input: str
+    frames: int | None = None
+    stride: int = 1
+    start: int = 0
+    size: Size | None = None
+    crop: Literal["none", "square"] = "none"
+    model: str = "shapes"
+    revision: str | None = None
+    device: str = "auto"
+    dtype: Literal["auto", "fp32", "fp16", "bf16"] = "auto"
+    offload: Literal["none", "model", "sequential"] = "none"
+    frames_per_call: int = 8
+    output: str | None = None
+    overwrite: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class EditRequest(ClipRequest):
+    """One edit.
+
+    prompt: what the clip should show; source_prompt: what it shows. preset: of the method's
+    parameters, None for the method's own, "" for none; set: parameters by name, over the preset;
+    steps, guidance, negative, strength: over both. inversion: a file to start from. mask: forms of
+    `vedit.jobs.masks`, united. keep_outside: put the source's own pixels back outside the mask; None: if
+    there is one. output_size: "source", "worked", "WxH" or a pair. window: frames edited together, None
+    to choose. memory: MiB that may be used. save_masks: a clip, or a folder of pictures, of the mask
+    that the edit acted in. save_attention: a folder for a picture per word. preview: a clip of
+    source and edit. metadata: whether the output has a run record. ablate: run the method with its
+    parts switched off in turn; truth: the true edited clip for its table. invert_like: the
+    inversion of a run record, to be found or made again.
+    """
+
+    prompt: str | None = None
+    source_prompt: str = ""
+    method: str = "p2p"
+    preset: str | None = None
+    set: Mapping[str, Any] = field(default_factory=dict)
+    steps: int | None = None
+    guidance: float | None = None
+    negative: str | None = None
+    strength: float | None = None
+    seed: int = 0
+    inversion: str | None = None
+    mask: tuple[str, ...] = ()
+    keep_outside: bool | None = None
+    output_size: str | tuple[int, int] = "source"
+    window: int | None = None
+    memory: int | None = None
+    save_masks: str | None = None
+    save_attention: str | None = None
+    preview: str | None = None
+    metadata: bool = True
+    ablate: bool = False
+    truth: str | None = None
+    invert_like: Mapping[str, Any] | None = None
+
+    @property
+    def own_options(self) -> dict[str, Any]:
+        """Parameters that are options too, those that were given."""
+        own = {"steps": self.steps, "guidance": self.guidance, "negative": self.negative, "strength": self.strength}
+        return {name: value for name, value in own.items() if value is not None}
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any], output: str | None) -> Self:
+        """The request that a run record repeats, for another output."""
+        selection, model, crop = record["selection"], record["model"], isinstance(record["selection"]["size"], int)
+        size, shown = ((tuple(value) if isinstance(value, list) else value) for value in (selection["size"], selection.get("output")))
+        return cls(
+            input=record["input"],
+            output=output,
+            method=record["method"],
+            source_prompt=record["source_prompt"],
+            prompt=record["target_prompt"],
+            start=selection["start"],
+            stride=selection["stride"],
+            frames=selection["frames"],
+            size=size,
+            crop="square" if crop else "none",
+            output_size="worked" if shown is None else shown,
+            preset="",
+            set=record["params"],
+            seed=record["seed"],
+            mask=tuple(record["edit_mask"]),
+            keep_outside=record["keep_outside"],
+            frames_per_call=record["frames_per_call"],
+            window=record["window"],
+            model=model["id"],
+            revision=model["revision"],
+            device=record["device"],
+            dtype={"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}[record["dtype"]],  # type: ignore[arg-type]  # one of its Literals
+            ablate=record["command"] == "ablate",
+            truth=record.get("truth"),
+            invert_like=record["inversion"],
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class InvertRequest(ClipRequest):
+    """One inversion.
+
+    prompt: what the clip shows. steps: noise levels computed. fixed_point: further evaluations per
+    step. method: "null-text" also optimises embeddings that hold sampling at `guidance` on the clip,
+    with inner_steps of Adam at most per level, lr at the first, early_stop the error to stop at, and
+    one embedding for all frames if `shared`. check: sample it back and measure the error.
+    """
+
+    prompt: str = ""
+    steps: int = 50
+    fixed_point: int = 1
+    method: Literal["ddim", "null-text"] = "ddim"
+    guidance: float = 7.5
+    inner_steps: int = 10
+    lr: float = 1e-2
+    early_stop: float = 1e-5
+    shared: bool = True
+    check: bool = True

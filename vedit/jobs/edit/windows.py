@@ -1,0 +1,344 @@
+"""The windows of an edit: a long clip goes through a method some frames at a time.
+
+What is held at a time is one window, and the rest lies in temporary files, so that memory does
+not grow with the clip. Methods whose frames act on each other get the clip as one, with the
+network still called for `frames_per_call` frames at a time.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from vedit import methods
+from vedit.jobs.clips import Pixels, Selection, blank_frames, every_frame, frames_of, scaled
+from vedit.jobs.edit.invert import InversionSettings, cached_inversion, inversion_recipe, usable_inversion, windows
+from vedit.jobs.edit.unfinished import Windows, name_of
+from vedit.jobs.masks import EditMask
+from vedit.jobs.record import versions
+from vedit.jobs.watch import Watch
+from vedit.errors import UsageError, option
+from vedit.media.options import WriteOptions
+from vedit.media.run import Settings, written
+from vedit.media.source import MadeSource
+from vedit.methods.base import Prepared, Request, Window, read_params
+from vedit.pixels import from_bytes, to_bytes
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from vedit.jobs.edit.job import Job
+    from vedit.engine.artefact import Artefact
+    from vedit.engine.sample import Step
+    from vedit.models.sd.model import Model
+
+
+class Edit:
+    """One edit of one clip: its windows, and what comes out of them.
+
+    result: the edited frames (F, Y, X, 3) uint8, in a temporary file. spans: seconds of each part.
+    inversion: which one was used, and what it took; None for methods without.
+    Raises UsageError for masks and settings that do not fit the clip.
+    """
+
+    result: np.ndarray
+
+    def __init__(self, job: Job, model: Model, pixels: Pixels, warn: Callable[[str], None]) -> None:
+        self.job, self.model, self.pixels, self.warn = job, model, pixels, _once(warn)
+        self.module = methods.load(job.method)
+        self.params = read_params(self.module.Params, job.params, job.method)
+        self.timesteps = sampling_timesteps(self.params, "inversion" in self.module.NEEDS, model)
+        self.mask = EditMask(job.mask, pixels, self.warn) if job.mask else None
+        self.done = 0  # frames of the windows that are decoded
+        self.frames, self.source = len(pixels.durations), job.source
+        self.is_whole = self.params.joins_frames
+        self.window = self._window()
+        self.artefact: Artefact | None = None
+        self.inversion: dict[str, Any] | None = None
+        self.masks: np.ndarray | None = None
+        self.kept: Windows | None = None
+        self.attention: dict[str, list[Tensor]] = {}
+        self.spans = {"invert": 0.0, "edit": 0.0, "decode": 0.0}
+        self.prepared = self._prepared()
+        has_mask = self.mask is not None or self.prepared.makes_mask
+        self.keeps_outside = has_mask if job.keep_outside is None else job.keep_outside
+        for name, asked in (("save_masks", job.save_masks), ("keep_outside", job.keep_outside)):
+            if asked and not has_mask:
+                raise UsageError(
+                    f"{option(name)}: {job.method} makes no mask with these settings.",
+                    f"Masks come from {option('mask')}, from blend_words of p2p, and from mask_words of dds and glp.",
+                    f"Try {option('set.blend_words', ['WORD'])}",
+                )
+
+    def _window(self) -> int:
+        if self.is_whole and self.job.window and self.job.window < self.frames:
+            self.warn(f"{self.job.method} joins frames with these settings: cut into windows of {self.job.window} it may jump between them")
+        return min(self.frames, self.job.window or (self.frames if self.is_whole else self.job.frames_per_call))
+
+    def _prepared(self) -> Prepared:
+        """The method made ready for the clip; raises for settings that do not fit the prompts or the model."""
+        job = self.job
+        self.request = Request(
+            source_prompt=self.source,
+            target_prompt=job.target,
+            timesteps=tuple(self.timesteps),
+            shape=(self.model.channels, *self.model.latent_size(self.pixels.selection.shape)),
+            frames=self.window,
+            has_mask=self.mask is not None,
+            seed=job.seed,
+            frames_per_call=job.frames_per_call,
+            wants_attention=job.save_attention is not None,
+            warn=self.warn,
+        )
+        prepared: Prepared = self.module.prepare(self.model, self.request, self.params)
+        return prepared
+
+    def run(self, watch: Watch) -> None:
+        """Invert, and edit every window."""
+        for _ in self.frames_done(watch):
+            pass
+
+    def frames_done(self, watch: Watch) -> Iterator[np.ndarray]:
+        """Invert, and edit every window; give its frames (Y, X, 3) uint8 as soon as it is done."""
+        begin = time.perf_counter()
+        if "inversion" in self.module.NEEDS:
+            self._invert(watch)
+            if (self.source, tuple(self.timesteps)) != (self.request.source_prompt, self.request.timesteps):
+                self.prepared = self._prepared()  # for the prompt and the levels of the inversion that is there
+        self.spans["invert"] = since(begin)
+        for note in self.prepared.notes:
+            self.warn(note)
+        if self.window < self.frames:
+            wanted = name_of(self.recipe(), self.job.save_masks is not None, self.job.save_attention is not None)
+            self.kept = Windows(wanted, self.pixels.shown_FYX3.shape, self.job.save_masks is not None)
+            self.result, self.masks = self.kept.result, self.kept.masks
+        else:
+            self.result = blank_frames(self.pixels.shown_FYX3.shape)
+        total = self.prepared.total * -(-self.frames // self.window)
+        try:
+            told = 0
+            for _ in watch(self._steps(), total, self.job.method):
+                yield from self.result[told : self.done]
+                told = self.done
+            yield from self.result[told:]
+        finally:
+            if self.kept is not None:
+                self.kept.lock.release()
+
+    def _invert(self, watch: Watch) -> None:
+        job, params = self.job, self.params
+        settings = InversionSettings(job.source, params.inversion_steps or params.steps, params.fixed_point, job.frames_per_call, keep=tuple(self.timesteps))
+        given = job.inversion or usable_inversion(job.invert_like)
+        self.artefact, self.inversion = cached_inversion(
+            self.model, self.pixels, settings.like(job.invert_like), given=given, same_prompt="source prompt" in self.module.NEEDS, watch=watch, warn=self.warn
+        )
+        self.timesteps = self.model.schedule.nearest_stored(self.params.steps, self.artefact.saved)
+        self.model.schedule.check_stored(self.timesteps, self.artefact.saved, self.artefact.path)
+        self.source = str(self.artefact.facts["prompt"])
+        if self.artefact.null_steps and params.null_text != "none":
+            self.artefact.check_null_text(self.timesteps, params.guidance)
+            if params.negative_prompt and params.null_text == "both":
+                raise UsageError(
+                    f"{self.artefact.path}: its null embeddings stand where negative_prompt {params.negative_prompt!r} would.",
+                    "Guidance leads away from one of them.",
+                    f"Try {option('set.negative_prompt', '')}, or {option('set.null_text', 'none')}",
+                )
+
+    def _steps(self) -> Iterator[Any]:
+        """The steps of all windows; each window is decoded behind its last step."""
+        for frames in windows(self.frames, self.window):
+            if self.kept is not None and self.kept.has(frames):
+                self._take_attention(self.kept.attention(frames))
+                self.done = frames.stop
+                yield from range(self.prepared.total)
+                continue
+            begin = time.perf_counter()
+            last = None
+            for last in self.prepared.run(self._window_of(frames)):
+                yield last
+            if last is None:
+                raise UsageError(f"{self.job.method} made no step.", "Its step count must be at least 1.")
+            self.spans["edit"] = round(self.spans["edit"] + since(begin), 3)
+            begin = time.perf_counter()
+            self._keep(frames, last)
+            self.spans["decode"] = round(self.spans["decode"] + since(begin), 3)
+
+    def _window_of(self, frames: slice) -> Window:
+        artefact, timesteps, device = self.artefact, self.timesteps, self.model.device
+        mask = None
+        if self.mask is not None:
+            mask = self.mask.latent(frames, self.model.scale, self.pixels.selection.shape).to(device)
+        if artefact is None:
+            latents = self.model.encode_frames(from_bytes(self.pixels.frames_FYX3[frames]), self.job.frames_per_call)
+            return Window(latents, no_latents, mask, first_frame=frames.start)
+
+        def stored(index: int) -> Tensor:
+            """The source's latents by step index; one past the last gives the clip's own."""
+            return artefact.latents(timesteps[index] if index < len(timesteps) else None, frames)
+
+        latents = artefact.latents(None, frames).to(device)
+        return Window(latents, stored, mask, self._null_embeddings(frames), frames.start)
+
+    def _null_embeddings(self, frames: slice) -> Callable[[int], Tensor] | None:
+        """The optimised null embeddings of a null-text inversion by step index, if the method is to use them."""
+        artefact = self.artefact
+        if artefact is None or not artefact.null_steps or self.params.null_text == "none":
+            return None
+        return lambda index: artefact.uncond(self.timesteps[index], frames).to(self.model.device)
+
+    def _keep(self, frames: slice, step: Step) -> None:
+        """Decode a window after its last step, and keep its mask and attention if they are wanted."""
+        selection, made = self.pixels.selection, step.mask
+        result_F3YX = self.model.decode_latents(step.latents["tgt"], self.job.frames_per_call, selection.shape).float().cpu().clamp(-1, 1)
+        if selection.shown != selection.shape:
+            result_F3YX = from_bytes(scaled(to_bytes(result_F3YX), selection.shown))
+        if self.keeps_outside:
+            result_F3YX = self._put_back(frames, result_F3YX, made)
+        self.result[frames] = to_bytes(result_F3YX)
+        self.done = frames.stop
+        if self.job.save_masks:
+            if self.masks is None:
+                self.masks = blank_frames(self.result.shape[:3])
+            self.masks[frames] = mask_frames(made, self.model.scale, selection) if made is not None else self.mask.pixels(frames)  # type: ignore[union-attr]
+        looked = {key: value.float().cpu().contiguous() for key, value in step.attention.items()}
+        self._take_attention(looked)
+        if self.kept is not None:
+            self.kept.keep(frames, looked)
+
+    def _take_attention(self, maps: dict[str, Tensor]) -> None:
+        for key, value in maps.items():
+            self.attention.setdefault(key, []).append(value)
+
+    def finish(self) -> None:
+        """Drop what was kept for the same call to go on with: the results are written."""
+        if self.kept is not None:
+            self.kept.finish()
+
+    def _put_back(self, frames: slice, result_F3YX: Tensor, made_F1YX: Tensor | None) -> Tensor:
+        """The source's own pixels outside the masks: the user's in pixels, the method's in latents."""
+        import torch
+
+        from vedit.engine.blend import blend, soft_edges
+
+        selection = self.pixels.selection
+        share = torch.ones(1, 1, 1, 1)
+        if made_F1YX is not None:
+            share = soft_edges(made_F1YX.float().cpu(), self.model.scale)[..., : selection.shape[1], : selection.shape[0]]
+            share = stretched(share, selection.shown, "bilinear")
+        if self.mask is not None:
+            share = share * (torch.from_numpy(self.mask.pixels(frames)).unsqueeze(1) / 255)
+        return blend(from_bytes(self.pixels.shown_FYX3[frames]), result_F3YX, share)
+
+    def write_extras(self, settings: Settings) -> None:
+        """The mask as a clip like the output, or as a folder of pictures; attention as a picture for each word."""
+        import numpy as np
+        import torch
+
+        from vedit.jobs.edit.heatmaps import write_heatmaps
+
+        if self.job.save_masks and self.masks is not None:
+            grey = np.broadcast_to(self.masks[..., None], self.result.shape)
+            is_folder = os.path.isdir(self.job.save_masks) or self.job.save_masks.endswith(("/", os.sep))
+            settings = settings._replace(write=WriteOptions(format="folder", overwrite=True)) if is_folder else settings
+            timing = every_frame(self.pixels, self.job.save_masks, settings)
+            source = MadeSource(self.job.input, lambda: frames_of(self.pixels, grey), settings.warn)
+            written(source, self.job.save_masks, timing, settings)
+        if self.job.save_attention:
+            maps = {key: torch.cat(parts) for key, parts in self.attention.items()}
+            write_heatmaps(self.job.save_attention, maps, self.pixels.shown_FYX3, self.covered)
+
+    @property
+    def covered(self) -> tuple[float, float]:
+        """Which share of the latent's height and width the picture fills."""
+        (width, height), (rows, columns) = self.pixels.selection.shape, self.model.latent_size(self.pixels.selection.shape)
+        return height / (rows * self.model.scale), width / (columns * self.model.scale)
+
+    def recipe(self) -> dict[str, Any]:
+        """What the result depends on: equal recipes give equal pixels."""
+        job, model = self.job, self.model
+        return {
+            "command": "edit",
+            "input": job.input,
+            "method": job.method,
+            "params": self.params.model_dump(mode="json"),
+            "source_prompt": self.source,
+            "target_prompt": job.target,
+            "seed": job.seed,
+            "model": model.identity(),
+            "device": str(model.device),
+            "dtype": str(model.dtype).removeprefix("torch."),
+            "clip": {**self.pixels.facts(), "size": list(self.pixels.selection.shown)},
+            "sizes": self.sizes(),
+            "selection": job.selection._asdict(),
+            "frames_per_call": job.frames_per_call,
+            "window": job.window,
+            "edit_mask": list(job.mask),
+            "keep_outside": self.keeps_outside,
+            "inversion": None if self.artefact is None else inversion_recipe(self.artefact),
+            "versions": versions("torch", "diffusers", "transformers", "pillow"),
+        }
+
+    def sizes(self) -> dict[str, Any]:
+        """What was done to the frames: the clip's width and height, what was worked on and filled up to, and what was written."""
+        selection, clip = self.pixels.selection, self.pixels.clip
+        rows, columns = self.model.latent_size(selection.shape)
+        return {
+            "source": [clip.width, clip.height],
+            "crop": "square" if isinstance(selection.size, int) else "none",
+            "worked": list(selection.shape),
+            "filled": [columns * self.model.scale, rows * self.model.scale],
+            "output": list(selection.shown),
+        }
+
+
+def sampling_timesteps(params: Any, is_inverted: bool, model: Model) -> list[int]:
+    """The timesteps that a method samples at: levels of its inversion, where it has one; none where it does not sample."""
+    if not hasattr(params, "steps"):
+        return []
+    if not is_inverted:
+        return model.schedule.timesteps(params.steps)
+    return model.schedule.nearest_stored(params.steps, model.schedule.timesteps(params.inversion_steps or params.steps))
+
+
+def no_latents(index: int) -> Tensor:
+    raise AssertionError("a method that reads the trajectory needs the inversion")
+
+
+def mask_frames(mask_F1YX: Tensor, scale: int, selection: Selection) -> np.ndarray:
+    """A mask at latent size as pixels of the output, (F, Y, X) uint8."""
+    import torch
+
+    shown = (mask_F1YX.float().clamp(0, 1) * 255).round().cpu()
+    shown = shown.repeat_interleave(scale, 2).repeat_interleave(scale, 3)[..., : selection.shape[1], : selection.shape[0]]
+    array: np.ndarray = stretched(shown, selection.shown, "nearest-exact").to(torch.uint8).squeeze(1).numpy()
+    return array
+
+
+def stretched(mask_F1YX: Tensor, size: tuple[int, int], mode: str) -> Tensor:
+    """A mask at another width and height."""
+    import torch
+
+    wanted = (size[1], size[0])
+    return mask_F1YX if tuple(mask_F1YX.shape[-2:]) == wanted else torch.nn.functional.interpolate(mask_F1YX, wanted, mode=mode)
+
+
+def since(begin: float) -> float:
+    """Seconds from a reading of `time.perf_counter`."""
+    return round(time.perf_counter() - begin, 3)
+
+
+def _once(warn: Callable[[str], None]) -> Callable[[str], None]:
+    """Every window says the same, of other frames: once is enough."""
+    said: set[str] = set()
+
+    def told(message: str) -> None:
+        kind = re.sub(r"frame \d+", "frame", message)
+        if kind not in said:
+            said.add(kind)
+            warn(message)
+
+    return told

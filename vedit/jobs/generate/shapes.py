@@ -1,0 +1,127 @@
+"""Clips from the embedded model: a coloured shape or digit that moves, eight frames of 64x64, offline.
+
+The denoiser of pictures becomes one of clips with the motion adapter, as in AnimateDiff. It
+knows the words of drawn scenes and refuses a prompt that holds others.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from vedit.jobs.generate.run import Choices, Made, Request
+from vedit.jobs.watch import Watch
+from vedit.errors import UsageError, option
+
+EMBEDDED = "shapes"
+SUMMARY = f'"{EMBEDDED}", the embedded model of drawn scenes'
+OPTIONS: frozenset[str] = frozenset()
+STEPS = 25
+FPS = 10
+
+
+def claims(model: str) -> bool:
+    return model == EMBEDDED
+
+
+def load(choices: Choices) -> ShapesMaker:
+    """Load the embedded model and its motion adapter. Raises ModelError."""
+    from vedit.jobs import shapes_model
+    from vedit.models.place import choose_device, choose_dtype
+    from vedit.training.shapes_motion import load_clip_denoiser
+
+    shapes_model.check_motion(shapes_model.MOTION)
+    device = choose_device(choices.device)
+    model = shapes_model.load(device=str(device))
+    unet = load_clip_denoiser(model.unet, shapes_model.MOTION).to(device)
+    return ShapesMaker(model, unet, choose_dtype(choices.dtype, device))
+
+
+def weights(choices: Choices | None = None) -> dict[str, Any]:
+    """The hashes of the embedded weights, as their folders record them."""
+    from vedit.jobs.shapes_model import BUILTIN, MOTION, record_of
+
+    denoiser, motion = record_of(BUILTIN)["files"], record_of(MOTION)["files"]
+    return {
+        "unet_sha256": denoiser["unet/diffusion_pytorch_model.safetensors"],
+        "text_encoder_sha256": denoiser["text_encoder/model.safetensors"],
+        "vae_sha256": denoiser["vae/diffusion_pytorch_model.safetensors"],
+        "motion_adapter_sha256": motion["diffusion_pytorch_model.safetensors"],
+        "motion_words_sha256": motion["motion_words.safetensors"],
+    }
+
+
+class ShapesMaker:
+    """Samples by DDIM with classifier-free guidance."""
+
+    def __init__(self, model: Any, unet: Any, dtype: Any) -> None:
+        self.model, self.unet, self.dtype = model, unet, dtype
+
+    def identity(self) -> dict[str, Any]:
+        return weights()
+
+    def make(self, request: Request, watch: Watch) -> Made:
+        """Sample one clip. Raises UsageError for words, sizes and frame counts that it does not know."""
+        import torch
+
+        from vedit.jobs.generate.run import rate_of
+        from vedit.data import scenes
+        from vedit.training.shapes_gates import GUIDANCE, decode, sample_clips
+
+        prompt, negative = read_prompt(request.prompt, request.seed), read_negative(request.negative)
+        _check_shape(request)
+        steps = request.steps or STEPS
+        guidance = GUIDANCE if request.guidance is None else request.guidance
+        if negative and guidance == 1:
+            raise UsageError("a negative prompt has no meaning with guidance 1.", "Guidance leads away from it.", f"Try {option('guidance', f'{GUIDANCE:g}')}")
+        if steps > self.model.schedule.train_steps:
+            raise UsageError(f"{steps} steps are too many.", f"The model has {self.model.schedule.train_steps} noise levels.")
+        device = self.unet.device
+        with torch.autocast(device.type, self.dtype, enabled=self.dtype != torch.float32):
+            stream = sample_clips(
+                self.unet, self.model.text_encoder, self.model.schedule, [prompt], steps=steps, seed=request.seed, guidance=guidance, negative=negative
+            )
+            *_, latents_BFCYX = watch(stream, steps, "sample")
+            clip_FCYX = decode(self.model.vae, latents_BFCYX[0].float())
+        frames = (clip_FCYX.float() * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+        facts = {"caption": prompt, "steps": steps, "guidance": guidance, "frames": scenes.FRAMES, "size": [scenes.SIDE, scenes.SIDE]}
+        return Made(frames, request.fps or rate_of(FPS), facts)
+
+
+def read_prompt(prompt: str, seed: int) -> str:
+    """Return the prompt as a complete caption. Raises UsageError for what no drawn scene shows.
+
+    A colour or background that it does not name is drawn from the seed, so that all frames have
+    the same; size, texture and pattern are medium, plain and plain, as for `vedit scene`.
+    """
+    from vedit.data import grammar
+
+    said = grammar.parse_caption(prompt)
+    rng = random.Random(seed)
+    drawn = {"colour": rng.choice(grammar.COLOURS), "ground": rng.choice(grammar.GROUNDS)}
+    defaults = {"size": "medium", "texture": "plain", "pattern": "plain", "motion": "still"}
+    return grammar.caption({**drawn, **defaults, **said}, show_motion="motion" in said)
+
+
+def read_negative(negative: str | None) -> str:
+    """Return a negative prompt as the tokenizer reads it; it may be words without a shape."""
+    return _words(negative) if negative else ""
+
+
+def _words(text: str) -> str:
+    from vedit.data.grammar import check_words
+    from vedit.data.vocabulary import TEXT_LENGTH
+
+    words = check_words(text)
+    if len(words) > TEXT_LENGTH - 2:
+        raise UsageError(f'"{text}" has {len(words)} words.', f"The embedded model reads {TEXT_LENGTH - 2} at most.")
+    return " ".join(words)
+
+
+def _check_shape(request: Request) -> None:
+    from vedit.data.scenes import FRAMES, SIDE
+
+    if request.size not in (None, (SIDE, SIDE)):
+        raise UsageError(f"the embedded model makes pictures of {SIDE}x{SIDE} pixels.", f"Leave out {option('size')}; vedit gif resize enlarges a clip.")
+    if request.frames not in (None, FRAMES):
+        raise UsageError(f"the embedded model makes clips of {FRAMES} frames.", f"Leave out {option('frames')}; vedit gif speed changes how long a clip takes.")

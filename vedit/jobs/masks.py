@@ -1,0 +1,267 @@
+"""Where and when an edit may act: pictures, clips, boxes and time ranges as one mask.
+
+    m.png | m.gif | m.mp4                  white is edited; a clip is matched frame by frame, or
+                                           stretched in time
+    box:x,y,w,h[@t0-t1]                    pixels of the output, or percent of it
+    L,T,R,B                                the same box by its edges
+    time:1.5s- | time:-2s | time:1s-2s     the whole frame, in the source's time
+    frames:12-40                           the whole frame, by the source's frame numbers from 0
+
+    not:FORM                               the opposite of any of these
+
+`~0.5s` behind a range lets the mask rise and fall over that time. A frame belongs to a range that
+its middle lies in. Several masks are united.
+Shape letters: F frames, Y X rows and columns.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from vedit.jobs.clips import Pixels, Selection, blank_frames, fitted
+from vedit.errors import InputError, UsageError, VeditError
+from vedit.media.source import opened
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+FORMS = (
+    "A mask is a picture or clip, box:x,y,w,h[@1s-2s], time:1.5s-, time:-2s or frames:12-40; "
+    "~0.5s behind a range makes it soft, not: before it takes the opposite."
+)
+WHITE = "White is edited, black is kept, and transparent counts as black."
+NOT = "not:"  # before a mask: the opposite of it
+MOST_LABELS = 31  # of a picture whose levels are numbers of objects; a painted grey is brighter
+NUMBER = r"\d+(?:\.\d+)?"
+TIME = rf"{NUMBER}(?:s|ms)?"
+RANGE = rf"(?P<begin>{TIME})?-(?P<end>{TIME})?(?:~(?P<ramp>{TIME}))?"
+SIDE = rf"{NUMBER}%?"
+
+
+class Span(NamedTuple):
+    """A range of time in seconds; None is open. ramp: seconds over which the mask rises and falls."""
+
+    begin: float | None = None
+    end: float | None = None
+    ramp: float = 0.0
+
+    def weight(self, start: float, stop: float) -> float:
+        """How much of the mask a frame shown from `start` to `stop` takes, in [0, 1]."""
+        middle = (start + stop) / 2
+        inside = [middle - self.begin] if self.begin is not None else []
+        inside += [self.end - middle] if self.end is not None else []
+        if not inside:
+            return 1.0
+        return min(1.0, max(0.0, min(inside) / self.ramp)) if self.ramp else float(min(inside) >= 0)
+
+
+class Box(NamedTuple):
+    """A rectangle in pixels."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+
+class EditMask:
+    """The union of several masks over a clip; 255 is edited, 0 is kept, and between is mixed.
+
+    Everything is read and checked at once. Raises UsageError for a form that is not known, a box
+    outside the frame and a range that holds no frame of the clip.
+    """
+
+    def __init__(self, specs: Sequence[str], pixels: Pixels, warn: Callable[[str], None] = lambda message: None) -> None:
+        self.shape, self.warn = pixels.shown_FYX3.shape[:3], warn
+        self.layers = [self._layer(spec, pixels) for spec in specs]
+
+    def _layer(self, spec: str, pixels: Pixels) -> tuple[Box | np.ndarray, list[float]]:
+        if spec.startswith(NOT):
+            return self._opposite(self._layer(spec.removeprefix(NOT), pixels)), [1.0] * self.shape[0]
+        if os.path.exists(spec):
+            return clip_layer(spec, pixels, self.warn), [1.0] * self.shape[0]
+        box, span, by_frames = parse(spec, (self.shape[2], self.shape[1]))
+        return box, [1.0] * self.shape[0] if span is None else self._weights(spec, span, by_frames, pixels)
+
+    def _weights(self, spec: str, span: Span, by_frames: bool, pixels: Pixels) -> list[float]:
+        """How much of a mask each frame takes; raises UsageError for a range that holds none."""
+        first, stride = pixels.selection.start, pixels.selection.stride
+        # a frame number is a time whose second is one frame, and a range holds both its ends
+        spans = [(first + stride * place - 0.5, first + stride * place + 0.5) for place in range(self.shape[0])] if by_frames else pixels.times()
+        weights = [span.weight(*shown) for shown in spans]
+        if not any(weights):
+            shown = f"frames {spans[0][0] + 0.5:.0f} to {spans[-1][1] - 0.5:.0f}" if by_frames else f"{spans[0][0]:.2f} s to {spans[-1][1]:.2f} s"
+            raise UsageError(f"the mask {spec} holds no frame of this clip.", f"The frames that are edited are {shown} of the source.")
+        return weights
+
+    def _opposite(self, layer: tuple[Box | np.ndarray, list[float]]) -> np.ndarray:
+        made = blank_frames(self.shape)
+        for place in range(self.shape[0]):
+            made[place] = 255
+            made[place] -= self._painted([layer], slice(place, place + 1))[0]
+        return made
+
+    def pixels(self, frames: slice) -> np.ndarray:
+        """The mask of some frames, (F, Y, X) uint8."""
+        return self._painted(self.layers, frames)
+
+    def _painted(self, layers: Sequence[tuple[Box | np.ndarray, list[float]]], frames: slice) -> np.ndarray:
+        import numpy as np
+
+        first, stop, _ = frames.indices(self.shape[0])
+        mask = np.zeros((stop - first, *self.shape[1:]), np.uint8)
+        for layer, weights in layers:
+            for place in range(first, stop):
+                shown = mask[place - first]
+                if isinstance(layer, Box):
+                    part = shown[layer.top : layer.bottom, layer.left : layer.right]
+                    np.maximum(part, round(255 * weights[place]), out=part)
+                else:
+                    np.maximum(shown, layer[place if len(layer) > 1 else 0], out=shown)
+        return mask
+
+    def latent(self, frames: slice, scale: int, size: tuple[int, int] | None = None) -> Tensor:
+        """The mask of some frames at latent size, (F, 1, Y, X) in [0, 1]: the share of a cell that is edited.
+
+        size: width and height that the clip is worked on in, where its output has others.
+        """
+        import torch
+
+        from vedit.models.sd.model import padded
+
+        full = torch.from_numpy(self.pixels(frames)).float()[:, None] / 255
+        if size is not None and size != (self.shape[2], self.shape[1]):
+            full = torch.nn.functional.interpolate(full, (size[1], size[0]), mode="area")
+        return torch.nn.functional.avg_pool2d(padded(full, scale), scale)
+
+
+def check_specs(specs: Sequence[str], size: tuple[int, int]) -> None:
+    """Refuse what is not a mask, and boxes outside a frame of a width and height, before a clip is read. Raises UsageError."""
+    for spec in specs:
+        spec = spec.removeprefix(NOT)
+        if not os.path.exists(spec):
+            parse(spec, size)
+
+
+def clip_layer(name: str, pixels: Pixels, warn: Callable[[str], None]) -> np.ndarray:
+    """A mask clip's frame for each edited one, (F or 1, Y, X) uint8.
+
+    A clip as long as the source is taken by the same start and stride; one of another length is
+    stretched over the source's time.
+    """
+    masks = read_masks(name, pixels.selection, warn)
+    count, (start, stride) = len(pixels.durations), pixels.selection[:2]
+    if len(masks) in (1, count):
+        return masks
+    if len(masks) == pixels.clip.frames_hint:
+        return masks[start::stride][:count]
+    times = pixels.times()
+    begin, length = times[0][0], times[-1][1] - times[0][0]
+    places = [int(((shown[0] + shown[1]) / 2 - begin) / length * len(masks)) for shown in times]
+    return masks[[min(place, len(masks) - 1) for place in places]]
+
+
+def read_masks(name: str, selection: Selection, warn: Callable[[str], None]) -> np.ndarray:
+    """All frames of a mask at the size of the output, cut as the clip is; (F, Y, X) uint8, 255 is edited.
+
+    Transparent is black. Labels, as segmenters write them (0 and 1, or a colour for each object), are
+    white wherever they are not black. Raises UsageError for a mask that is black everywhere.
+    """
+    import numpy as np
+
+    levels, shades = shades_of(name, warn)
+    top = max(levels)
+    if top == 0:
+        raise UsageError(f"the mask {name} is black everywhere, and so nothing would be edited.", WHITE, f"If black is what you mean: --mask {NOT}{name}")
+    if levels == {255}:
+        warn(f"the mask {name} is white everywhere: it leaves nothing out")
+    has_labels = top < 255 and (len(levels) <= 2 or top <= MOST_LABELS)
+    if has_labels:
+        warn(f"the mask {name} has no white: what is not black in it is edited")
+    width, height = selection.shown
+    made = blank_frames((len(shades), height, width))
+    for place, frame in enumerate(shades):
+        made[place] = cut((frame > 0) * np.uint8(255) if has_labels else frame, selection)
+    return made
+
+
+def shades_of(name: str, warn: Callable[[str], None]) -> tuple[set[int], np.ndarray]:
+    """The levels that a mask has, and its frames (F, Y, X) uint8 in a temporary file."""
+    import numpy as np
+
+    levels, count = set[int](), 0
+    try:
+        with opened(name, warn=warn) as (clip, frames), tempfile.TemporaryFile(prefix="vedit-") as spool:
+            for frame in frames:
+                grey = shade(frame.pixels)
+                levels.update(level for level, found in enumerate(grey.histogram()) if found)
+                spool.write(grey.tobytes())
+                count += 1
+            spool.flush()
+            if not count:
+                raise InputError("no frames.", "A mask is a picture or a clip.")
+            return levels, np.asarray(np.memmap(spool, np.uint8, "r", shape=(count, clip.height, clip.width)))
+    except VeditError as error:
+        raise error.in_file(name) from error.__cause__
+
+
+def shade(picture: Any) -> Any:
+    """How bright a mask is, "L": the largest of the colours, for objects of any colour, as far as it is opaque."""
+    from PIL import ImageChops
+
+    bands = picture.split()
+    brightest = ImageChops.lighter(ImageChops.lighter(bands[0], bands[1]), bands[2])
+    return brightest if picture.mode == "RGB" else ImageChops.multiply(brightest, bands[3])
+
+
+def cut(frame_YX: np.ndarray, selection: Selection) -> np.ndarray:
+    """One mask as the selection cuts its frames, at the size of the output."""
+    import numpy as np
+    from PIL import Image
+
+    return np.asarray(fitted(Image.fromarray(frame_YX), selection.size, selection.shown))[..., 0]
+
+
+def parse(spec: str, size: tuple[int, int]) -> tuple[Box, Span | None, bool]:
+    """A box in pixels, the range it holds for (None is always), and whether that counts frames; size: width, height."""
+    whole = Box(0, 0, *size)
+    if match := re.fullmatch(r"(\d+),(\d+),(\d+),(\d+)", spec):
+        left, top, right, bottom = map(int, match.groups())
+        return _within(spec, Box(left, top, right, bottom), size), None, False
+    if match := re.fullmatch(rf"box:({SIDE}),({SIDE}),({SIDE}),({SIDE})(?:@{RANGE})?", spec):
+        x, y, width, height = (_pixels(text, size[place % 2]) for place, text in enumerate(match.groups()[:4]))
+        box = _within(spec, Box(round(x), round(y), round(x + width), round(y + height)), size)
+        return box, _span(match, spec) if "@" in spec else None, False
+    if match := re.fullmatch(rf"time:{RANGE}", spec):
+        return whole, _span(match, spec), False
+    if match := re.fullmatch(r"frames:(?P<begin>\d+)?-(?P<end>\d+)?(?:~(?P<ramp>\d+))?", spec):
+        return whole, _span(match, spec), True
+    raise UsageError(f"--mask {spec} is neither a file nor a form of mask.", FORMS)
+
+
+def _within(spec: str, box: Box, size: tuple[int, int]) -> Box:
+    if not (box.left < box.right <= size[0] and box.top < box.bottom <= size[1]):
+        raise UsageError(f"the mask box {spec} does not lie in the {size[0]}x{size[1]} frame.", FORMS)
+    return box
+
+
+def _pixels(text: str, side: int) -> float:
+    return float(text[:-1]) * side / 100 if text.endswith("%") else float(text)
+
+
+def _span(match: re.Match[str], spec: str) -> Span:
+    begin, end, ramp = (_seconds(match[name]) for name in ("begin", "end", "ramp"))
+    if (begin is None and end is None) or (begin is not None and end is not None and end < begin):
+        raise UsageError(f"the range of the mask {spec} is empty or open on both sides.", FORMS)
+    return Span(begin, end, ramp or 0.0)
+
+
+def _seconds(text: str | None) -> float | None:
+    if text is None:
+        return None
+    return float(text[:-2]) / 1000 if text.endswith("ms") else float(text.removesuffix("s"))

@@ -1,0 +1,165 @@
+"""Repeat an edit or a generated clip from its run record."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+from vedit.jobs.edit.plan import plan as plan_edit
+from vedit.jobs.edit.request import EditRequest
+from vedit.jobs.generate.request import GenerateRequest, plan
+from vedit.jobs.generate.run import may_be_repeated
+from vedit.jobs.record import versions
+from vedit.jobs.recorded import EMBEDDED, Recorded, check_record, is_folder, is_inside, sha256_of
+from vedit.jobs.sink import Told
+from vedit.jobs.watch import Watch, unwatched
+from vedit.errors import InputError, ModelError, option
+from vedit.models.hub import cache_only, find_folder, hash_weights, is_in_cache
+from vedit.models.sd import single_file
+from vedit.models.sd.load import load_model
+from vedit.models.sd.model import RECORDED, Model
+from vedit.plain import plain
+
+
+def replay(
+    record: dict[str, Any],
+    output: str,
+    *,
+    name: str = "the record",
+    is_other_source: bool = False,
+    may_fetch: bool = True,
+    warn: Callable[[str], None] = lambda message: None,
+    watch: Watch = unwatched,
+) -> dict[str, Any]:
+    """Run what was recorded again, into `output`; returns the new record.
+
+    name: of the file with the record, for messages. is_other_source: the user named the source, which
+    may be another clip. may_fetch: without it models come from the cache alone.
+    Raises InputError for a record of another command or another shape, and for a source that is gone
+    or changed; ModelError when the model's weights are not those recorded, before they are loaded.
+    """
+    may_be_repeated(record)
+    check_record(record, name)
+    _warn_of_versions(record, warn)
+    if not may_fetch and record.get("inversion"):  # a file of whoever wrote the record; it is made again
+        record = {**record, "inversion": {key: value for key, value in record["inversion"].items() if key != "path"}}
+    check_model(record)
+    with nullcontext() if may_fetch else cache_only():
+        if record["command"] == "generate":
+            check_files(record, [path for extra in _extras(record) for path in (extra.get("from_x_start"), *(extra.get("mask") or ())) if path])
+            return plan(GenerateRequest.from_record(record, output)).run(Told(warn, watch))[0]
+        check_source(record, is_other_source, warn)
+        check_files(record, [*record["edit_mask"], *filter(None, [record.get("truth")])])
+        model = recorded_model(record)
+        request, sink = EditRequest.from_record(record, output), Told(warn, watch)
+        made = plan_edit(request, sink, repeats=True).run(sink, model)
+    if record["input"] == "-" and made["clip"]["sha256"] != record["clip"]["sha256"]:
+        warn("standard input was another clip than that of the record")
+    return made
+
+
+def steps_outside(found: Recorded, named: set[str]) -> tuple[list[str], list[str]]:
+    """Of a record that may be a stranger's: lines that say what it does, and what of that needs the user's word.
+
+    named: keys of what the user named instead: input, model, edit_mask.
+    """
+    given = {"input": "input", "model": "model", "mask": "edit_mask"}
+    opens = [(what, path) for what, path in found.opens() if what not in ("saved mask", "inversion") and given.get(what) not in named]
+    fetches = [name for name in found.repositories() if "model" not in named]
+    reads = ", ".join(f"{what} {shown(path)}" for what, path in opens) or "no file"
+    method = found.record.get("method") or "generate"
+    told = [f"{shown(found.name)} may be somebody else's recipe: {method}; reads {reads}; models: {', '.join(map(shown, fetches)) or 'none of the Hub'}"]
+    outside = [f"open {shown(path)} ({what})" for what, path in opens if not is_inside(path, found.folder)]
+    outside += [f"fetch {shown(name)}" for name in fetches if not is_in_cache(name)]
+    return told, outside
+
+
+def shown(name: str) -> str:
+    """A name out of a file as it may be printed."""
+    return plain(name)[:400]
+
+
+def check_source(record: Mapping[str, Any], is_other: bool, warn: Callable[[str], None]) -> None:
+    """Refuse a source that is gone or is not the recorded one; of one that the user named that is only said."""
+    source = record["input"]
+    if source == "-":
+        if not is_other:
+            raise InputError(
+                "the source of this record came through a pipe.",
+                "A pipe can be read once.",
+                f"Name the clip: {option('input', 'FILE')}, or {option('input', '-')} to pipe it again",
+            )
+        return
+    digest = sha256_of(source)
+    if digest is None:
+        raise InputError(
+            f"{source}, the source of this record, is not there, or is not a file.",
+            "It is looked for where the record says, and beside it.",
+            f"Name it: {option('input', 'FILE')}",
+        )
+    if digest != record["clip"]["sha256"]:
+        what = f"{source} is not the clip that was edited: its contents differ by their SHA-256"
+        if not is_other:
+            raise InputError(f"{what}.", "It was changed or replaced since.", f"Edit it all the same: {option('input', source)}")
+        warn(what)
+
+
+def _extras(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [record["choices"]["extra"], *(request["extra"] for row in record["clips"] for request in row)]
+
+
+def check_model(record: Mapping[str, Any]) -> None:
+    """Refuse the folder of a model that is not there: a recipe inside a file has its name alone."""
+    name = record["model"]["name" if record["command"] == "generate" else "id"]
+    if is_folder(name) and not os.path.exists(name):
+        raise InputError(
+            f"the record's model, {shown(name)}, is not there.",
+            "A recipe inside a file tells its name, not where it is.",
+            f"Name it: {option('model', 'FOLDER')}",
+        )
+
+
+def check_files(record: Mapping[str, Any], names: Any) -> None:
+    """Refuse masks and other files of a record whose contents are not those recorded, and what is no file."""
+    known = record.get("files")
+    for path in names:
+        if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
+            raise InputError(f"{path} is not a file.", "A record names clips and pictures.")
+        wanted = known.get(os.path.basename(path)) if isinstance(known, dict) else None
+        if wanted is not None and os.path.exists(path) and sha256_of(path) != wanted:
+            raise InputError(
+                f"{path} is not the file of the record: its contents differ by their SHA-256.",
+                "It was changed or replaced since.",
+                f"Name another: {option('mask', 'MASK')}",
+            )
+
+
+def recorded_model(record: Mapping[str, Any]) -> Model:
+    """The model of an edit's record, its weights compared by their hashes before they are loaded. Raises ModelError."""
+    wanted = record["model"]
+    revision = wanted["revision"] if not is_folder(wanted["id"]) and wanted["id"] != EMBEDDED else None
+    if single_file.is_file(wanted["id"]):
+        hashes = dict.fromkeys(RECORDED.values(), single_file.digest_of(Path(wanted["id"])))
+    else:
+        folder = find_folder(wanted["id"], revision)
+        hashes = {part: hash_weights(folder / part) for part in RECORDED.values()}
+    if any(hashes[part] != wanted[key] for key, part in RECORDED.items()):
+        raise ModelError(
+            f"the weights of {wanted['id']} are not those of the record.",
+            "Their hashes differ, so the result would too.",
+            f"Name the model that was used: {option('model', 'NAME')}",
+        )
+    short = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}[record["dtype"]]
+    model = load_model(wanted["id"], revision, device=record["device"], dtype=short)
+    model.hashes.update(hashes)
+    return model
+
+
+def _warn_of_versions(record: Mapping[str, Any], warn: Callable[[str], None]) -> None:
+    ours = versions(*record["versions"])
+    changed = [f"{name} {ours.get(name, 'none')} (was {old})" for name, old in record["versions"].items() if ours.get(name) != old]
+    if changed:
+        warn(f"other versions may change the last bits: {', '.join(changed)}")

@@ -1,0 +1,1 @@
+"""Films through ffmpeg: what they hold, their frames and sound in, and out again."""

@@ -1,0 +1,163 @@
+"""Train the motion adapter: the denoiser of single pictures learns to draw clips of eight frames.
+
+Between the blocks of the denoiser come motion modules, transformers along time
+(diffusers' UNetMotionModel and MotionAdapter); the denoiser itself stays frozen. Motion modules
+do not see the text, and the frozen text attention learnt from single pictures, which do not show
+motion: a linear read-out of its features told left from right no better than chance, also after
+1 100 steps of training a change of rank 8 of its keys and values. So the word that says how the
+object moves goes to the time embedding as well (`timestep_cond`, a vector per word).
+
+Source: Guo et al. 2023 (AnimateDiff), motion module. Deviation: the motion words.
+
+Tensor names: B clips, F frames, N pictures (B x F), C channels, Y X rows and columns, L tokens,
+M motion words.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from vedit.data import grammar, scenes, vocabulary
+from vedit.models.shapes.networks import clip_prediction
+from vedit.training import shapes
+from vedit.training.shapes_gates import read_right, sampled_clips, shares
+from vedit.training.shapes_unet import MASK_WEIGHT, Denoiser, LatentTask, stratified_timesteps, use_plain_attention
+
+FRAMES = scenes.FRAMES
+SAYS_MOTION = 0.9
+WORD_SCALE = 0.2  # beside a sinusoid of the timestep whose 32 values lie in -1..1
+WORDS_FILE = "motion_words.safetensors"
+NOISE_POWER = 0.5  # timestep = 1000 u^0.5: where an object is, is decided at high noise
+ADAPTER: dict[str, Any] = {
+    "block_out_channels": shapes.UNET["block_out_channels"],
+    "motion_layers_per_block": shapes.UNET["layers_per_block"],
+    "motion_num_attention_heads": 2,
+    "motion_norm_num_groups": shapes.UNET["norm_num_groups"],
+    "motion_max_seq_length": FRAMES,
+    "use_motion_mid_block": True,
+}
+
+
+class Motion(nn.Module):
+    """What this stage trains: motion modules and words, shared with the clip denoiser they work in."""
+
+    def __init__(self, unet: Any) -> None:
+        from diffusers import MotionAdapter
+
+        super().__init__()
+        self.adapter = MotionAdapter(**ADAPTER)
+        for mine, theirs in zip([*self.adapter.down_blocks, *self.adapter.up_blocks], [*unet.down_blocks, *unet.up_blocks], strict=True):
+            mine.motion_modules = theirs.motion_modules
+        self.adapter.mid_block.motion_modules = unet.mid_block.motion_modules
+        self.words = unet.time_embedding.cond_proj
+
+    def save(self, folder: Path) -> None:
+        """Write the adapter in half precision as diffusers reads it, and the vectors of the motion words beside it."""
+        self.adapter.half().save_pretrained(folder)
+        save_file({"weight": self.words.weight.detach().half().contiguous()}, folder / WORDS_FILE)
+
+
+def clip_denoiser(unet: Any) -> Any:
+    """Build a UNetMotionModel around a denoiser of pictures; fresh motion modules change nothing yet, and words little."""
+    from diffusers import MotionAdapter
+
+    model = _with_adapter(unet, MotionAdapter(**ADAPTER))
+    for name, parameter in model.named_parameters():
+        if "motion_modules" in name and ".proj_out." in name:
+            nn.init.zeros_(parameter)
+    nn.init.normal_(model.time_embedding.cond_proj.weight, std=WORD_SCALE)
+    return model
+
+
+def load_clip_denoiser(unet: Any, folder: Path) -> Any:
+    """Build a UNetMotionModel from a denoiser of pictures and a stored adapter, float32."""
+    from diffusers import MotionAdapter
+
+    model = _with_adapter(unet, MotionAdapter.from_pretrained(folder, torch_dtype=torch.float32))
+    model.time_embedding.cond_proj.load_state_dict(load_file(folder / WORDS_FILE))
+    return model.eval()
+
+
+def _with_adapter(unet: Any, adapter: Any) -> Any:
+    """Join both, without the warning of diffusers that no module has to stay in float32."""
+    from diffusers import UNetMotionModel
+    from diffusers.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        model = UNetMotionModel.from_unet2d(unet, adapter)
+    finally:
+        logging.set_verbosity(before)
+    model.register_to_config(time_cond_proj_dim=len(grammar.MOTIONS))
+    width = model.time_embedding.linear_1.in_features
+    model.time_embedding.cond_proj = nn.Linear(len(grammar.MOTIONS), width, bias=False).to(unet.device)
+    return model
+
+
+class MotionTask(LatentTask):
+    """v-prediction of whole clips; one noise level per clip, noise drawn anew for each frame."""
+
+    frames = FRAMES
+    model: Motion
+
+    def __init__(
+        self,
+        codec: Any,
+        base: Denoiser,
+        *,
+        base_name: str,
+        seed: int,
+        batch: int = 4,
+        blocks_of: int = 32,
+        reuse: int = 4,
+        device: str = "cpu",
+        precision: str = "fp32",
+        mask_weight: float = MASK_WEIGHT,
+    ) -> None:
+        """base: the denoiser to build on; base_name: which one that is, for the record."""
+        super().__init__(codec, None, seed=seed, batch=batch, blocks_of=blocks_of, reuse=reuse, device=device, precision=precision, mask_weight=mask_weight)
+        torch.manual_seed(seed)
+        base.requires_grad_(False)
+        self.unet = clip_denoiser(base.unet).to(device).requires_grad_(False)
+        self.text_encoder = base.text_encoder.to(device).eval()
+        use_plain_attention(self.unet)
+        self.model = Motion(self.unet).requires_grad_(True)
+        adapter = {"adapter": ADAPTER, "word_scale": WORD_SCALE, "says_motion": SAYS_MOTION, "noise_power": NOISE_POWER, "frames": FRAMES}
+        self.config |= {**adapter, "base": base_name}
+
+    def predict(self, noisy_NCYX: Tensor, timestep_B: Tensor, ids_BL: Tensor) -> Tensor:
+        with torch.no_grad():
+            text_BLE = self.text_encoder(ids_BL).last_hidden_state
+        return clip_prediction(self.unet, noisy_NCYX, timestep_B, text_BLE, vocabulary.motion_words(ids_BL))
+
+    def times(self, count: int, generator: torch.Generator) -> Tensor:
+        return torch.linspace(0, 1, FRAMES, device=self.device).expand(count, FRAMES)
+
+    def timesteps(self, generator: torch.Generator) -> Tensor:
+        total = len(self.signal_T)
+        share_B = (stratified_timesteps(self.batch, total, generator) + 0.5) / total
+        return (share_B**NOISE_POWER * total).long()
+
+    def captions(self, batch: scenes.Scenes, seed: int) -> list[str]:
+        return scenes.varied_captions(batch, seed, SAYS_MOTION)
+
+    def measure(self, model: Any, step: int) -> dict[str, Any]:
+        with self._with_weights(model):
+            records, clips = sampled_clips(self.unet, self.text_encoder, self.codec, shapes.schedule(), 32, steps=25)
+        return {name: row["share"] for name, row in shares(read_right(records, clips)).items()}
+
+    @contextmanager
+    def _with_weights(self, model: nn.Module) -> Iterator[None]:
+        """Put the averaged weights into the clip denoiser for a moment."""
+        mine = {name: value.clone() for name, value in self.model.state_dict().items()}
+        self.model.load_state_dict(model.state_dict())
+        try:
+            yield
+        finally:
+            self.model.load_state_dict(mine)

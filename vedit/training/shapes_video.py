@@ -1,0 +1,291 @@
+"""Train the embedded video model: a Wan-layout transformer over the latents of drawn clips.
+
+First single pictures, each a clip of one latent frame; then clips of nine frames, five latent
+frames. The codec (`shapes_video_codec`) codes each latent frame as the picture model's codec
+codes one picture, so this stage needs no other codec. The text encoder is the picture model's,
+held fixed.
+
+While single pictures train, the picture model is the teacher: at the levels that its own schedule
+knows, the wanted velocity is what it predicts for the same latent and caption, a mean over every
+picture that may be meant, where n - x would be one of them drawn by chance. The features of a
+middle layer are aligned with those of the embedded judge (REPA), by a head that is not shipped.
+
+Source: flow matching, Lipman et al. 2023; alignment, Yu et al. 2024 (REPA). Deviation: the teacher.
+
+Tensor names: B clips, F latent frames of each, N pictures (B x F), C latent channels, Y X latent
+rows and columns, T transformer tokens, L text tokens, E text width, D feature width.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from vedit.data import grammar, scenes, vocabulary
+from vedit.training import flow, shapes
+from vedit.training.loop import seeded
+from vedit.training.shapes_gates import decode, judged, read_right, shares, unit_noise
+from vedit.training.shapes_judge import Judge
+from vedit.training.shapes_unet import MASK_WEIGHT, LatentTask
+
+CLIP_FRAMES = 9
+LATENT_FRAMES = 5  # the first picture, then one for every two
+SAYS_MOTION = 0.9
+TAUGHT_TURNS = 2  # the teacher costs half as much as the step it teaches
+ALIGN_WEIGHT = 0.5
+ALIGNED_BLOCK = 1  # the second of four
+SAMPLE_SEED = 9_000_011
+GUIDANCE = 3.0
+TRANSFORMER: dict[str, Any] = {
+    "patch_size": (1, 2, 2),
+    "num_attention_heads": 6,
+    "attention_head_dim": 32,
+    "text_dim": shapes.TEXT["hidden_size"],
+    "freq_dim": 128,
+    "ffn_dim": 512,
+    "num_layers": 4,
+    "cross_attn_norm": True,
+    "rope_max_seq_len": 64,
+}
+
+
+def transformer(channels: int) -> Any:
+    """Build the velocity network of latents with this many channels."""
+    from diffusers import WanTransformer3DModel
+
+    return WanTransformer3DModel(**TRANSFORMER, in_channels=channels, out_channels=channels)
+
+
+def scheduler() -> Any:
+    from diffusers import FlowMatchEulerDiscreteScheduler
+
+    return FlowMatchEulerDiscreteScheduler(num_train_timesteps=flow.TIMESTEPS)
+
+
+class Video(nn.Module):
+    """What this stage trains: the transformer, and the head that compares a middle layer with the judge."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.transformer = transformer(channels)
+        width = TRANSFORMER["num_attention_heads"] * TRANSFORMER["attention_head_dim"]
+        self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, JUDGE_WIDTH))
+        self.features: Tensor | None = None
+        self.transformer.blocks[ALIGNED_BLOCK].register_forward_hook(self._keep)
+
+    def _keep(self, block: nn.Module, inputs: Any, hidden_BTD: Tensor) -> None:
+        self.features = hidden_BTD
+
+
+JUDGE_LAYERS, JUDGE_WIDTH = 9, 96  # three strided convolutions: 8x8, as many places as tokens
+
+
+@torch.no_grad()
+def judge_features(judge: Judge, pictures_NCYX: Tensor) -> Tensor:
+    """Return the judge's features at 8x8 places, as NTD, of length one."""
+    maps_NDYX = judge.body[:JUDGE_LAYERS](2 * pictures_NCYX - 1)
+    return functional.normalize(maps_NDYX.flatten(2).transpose(1, 2), dim=2)
+
+
+class Teacher:
+    """The picture model as a velocity network."""
+
+    def __init__(self, unet: Any, alpha_bar_T: Tensor) -> None:
+        self.unet = unet
+        self.signal_T = alpha_bar_T.sqrt()
+        self.low, self.high = (float(level_of(signal)) for signal in (self.signal_T[0], self.signal_T[-1]))
+
+    def knows(self, level_B: Tensor) -> Tensor:
+        """Tell which levels lie within the picture model's schedule."""
+        return (level_B >= self.low) & (level_B <= self.high)
+
+    @torch.no_grad()
+    def velocity(self, noisy_BCYX: Tensor, level_B: Tensor, text_BLE: Tensor) -> Tensor:
+        """Return the mean of n - x at a latent of the straight path, as the picture model sees it.
+
+        The straight path's (1 - s) x + s n, divided by its deviation r = sqrt((1 - s)^2 + s^2), is
+        a latent a x + b n of the picture model with a = (1 - s) / r, b = s / r. Of its
+        v = a n - b x follow x and n.
+        """
+        level = level_B[:, None, None, None]
+        spread = ((1 - level).square() + level.square()).sqrt()
+        signal, noise = (1 - level) / spread, level / spread
+        scaled = noisy_BCYX / spread
+        v = self.unet(scaled, self.timesteps(signal.flatten()), encoder_hidden_states=text_BLE).sample
+        return (noise * scaled + signal * v) - (signal * scaled - noise * v)
+
+    def timesteps(self, signal_B: Tensor) -> Tensor:
+        """Return the timesteps, with fractions, at which the picture model's signal is this strong."""
+        falling = self.signal_T.neg()
+        after = torch.searchsorted(falling, -signal_B).clamp(1, len(falling) - 1)
+        before = after - 1
+        share = (self.signal_T[before] - signal_B) / (self.signal_T[before] - self.signal_T[after])
+        return before + share.clamp(0, 1)
+
+
+def level_of(signal: Tensor) -> Tensor:
+    """Return the level s at which (1 - s) / sqrt((1 - s)^2 + s^2) is `signal`."""
+    ratio = (1 - signal.square()).sqrt() / signal
+    return ratio / (1 + ratio)
+
+
+class VideoTask(LatentTask):
+    """The velocity of single pictures (frames 1) or of clips (frames 5), at stratified levels."""
+
+    model: Video
+
+    def __init__(
+        self,
+        codec: Any,
+        judge: Judge | None,
+        picture: Any,
+        *,
+        seed: int,
+        frames: int,
+        batch: int,
+        blocks_of: int = 32,
+        reuse: int = 4,
+        device: str = "cpu",
+        precision: str = "fp32",
+        mask_weight: float = MASK_WEIGHT,
+        taught: bool = True,
+        align: float = ALIGN_WEIGHT,
+    ) -> None:
+        """picture: the picture model, whose text encoder this stage uses. taught: whether its denoiser is the teacher of single pictures."""
+        self.frames = frames
+        super().__init__(codec, judge, seed=seed, batch=batch, blocks_of=blocks_of, reuse=reuse, device=device, precision=precision, mask_weight=mask_weight)
+        torch.manual_seed(seed)
+        self.model = Video(codec.config.latent_channels).to(device)
+        self.text_encoder = picture.text_encoder.to(device).requires_grad_(False).eval()
+        self.teacher = Teacher(picture.unet.to(device).requires_grad_(False).eval(), self.signal_T.square()) if taught and frames == 1 else None
+        self.lessons: dict[str, Tensor] = {}
+        self.taught_at = -1
+        self.align = align if judge is not None else 0.0
+        for name in ("unet", "scheduler"):
+            del self.config[name]
+        said = {"says_motion": SAYS_MOTION if frames > 1 else "as pictures"}
+        self.config |= {"transformer": TRANSFORMER, "frames": frames, "taught": TAUGHT_TURNS if self.teacher is not None else 0, "align": self.align, **said}
+
+    def times(self, count: int, generator: torch.Generator) -> Tensor:
+        if self.frames == 1:
+            return torch.rand(count, 1, generator=generator, device=self.device)
+        return torch.linspace(0, 1, self.frames, device=self.device).expand(count, self.frames)
+
+    def captions(self, batch: scenes.Scenes, seed: int) -> list[str]:
+        return super().captions(batch, seed) if self.frames == 1 else scenes.varied_captions(batch, seed, SAYS_MOTION)
+
+    def coded(self, pictures_NCYX: Tensor) -> dict[str, Tensor]:
+        kept = super().coded(pictures_NCYX)
+        return {**kept, "features": judge_features(self.judge, pictures_NCYX).half()} if self.align and self.judge is not None else kept
+
+    def losses(self, step: int) -> dict[str, Tensor]:
+        lesson = self._lesson(step) if self.teacher is None else self._repeated(step)
+        with torch.no_grad():
+            text_BLE = flow.padded(self.text_encoder(lesson["ids"]).last_hidden_state, lesson["ids"], vocabulary.end_id())
+        with shapes.precision(self.device, self.precision):
+            v_BCFYX = flow.predict(self.model.transformer, lesson["noisy"].transpose(1, 2), lesson["level"], text_BLE)
+        losses = self.weighed((v_BCFYX.float().transpose(1, 2) - lesson["wanted"]).flatten(0, 1), lesson["mask"].flatten(0, 1))
+        return self._aligned(losses, lesson["rows"]) if self.align else losses
+
+    @torch.no_grad()
+    def _lesson(self, step: int) -> dict[str, Tensor]:
+        """Draw noise, levels and captions for the scenes of a step; return what the network sees and should answer, a row for each."""
+        generator = seeded(self.seed, 3, step, self.device)
+        latents_NCYX, mask_NYX, batch = self._batch(step, generator)
+        noise_NCYX = torch.randn(latents_NCYX.shape, generator=generator, device=self.device)
+        level_B = stratified_levels(self.batch, generator)
+        ids_BL = self._token_ids(batch, step, generator)
+        level_N = level_B.repeat_interleave(self.frames)
+        noisy_NCYX = flow.mixed(latents_NCYX, noise_NCYX, level_N)
+        wanted_NCYX = self._wanted(flow.velocity(latents_NCYX, noise_NCYX), noisy_NCYX, level_N, ids_BL)
+        frames = {"noisy": noisy_NCYX, "wanted": wanted_NCYX, "mask": mask_NYX}
+        shared = {"rows": self._rows(step), "level": level_B, "ids": ids_BL}
+        return {**{name: value.unflatten(0, (-1, self.frames)) for name, value in frames.items()}, **shared}
+
+    def _repeated(self, step: int) -> dict[str, Tensor]:
+        """Return the lesson of a step whose scenes hear each answer of the teacher in TAUGHT_TURNS turns of a block, in new company."""
+        turn = step % (self.blocks_of * self.reuse) // self.blocks_of
+        first = step - step % self.blocks_of - turn % TAUGHT_TURNS * self.blocks_of
+        if first != self.taught_at:
+            lessons = [self._lesson(each) for each in range(first, first + self.blocks_of)]
+            table = {name: torch.cat([lesson[name] for lesson in lessons]) for name in lessons[0]}
+            order = table["rows"].argsort()
+            self.lessons, self.taught_at = {name: value[order] for name, value in table.items()}, first
+        rows = self._rows(step)
+        return {name: value[rows] for name, value in self.lessons.items()}
+
+    def _wanted(self, drawn_NCYX: Tensor, noisy_NCYX: Tensor, level_N: Tensor, ids_BL: Tensor) -> Tensor:
+        if self.teacher is None:
+            return drawn_NCYX
+        text_BLE = self.text_encoder(ids_BL).last_hidden_state
+        known = self.teacher.knows(level_N)[:, None, None, None]
+        return torch.where(known, self.teacher.velocity(noisy_NCYX, level_N, text_BLE), drawn_NCYX)
+
+    def _aligned(self, losses: dict[str, Tensor], rows: Tensor) -> dict[str, Tensor]:
+        """Add one minus the cosine between a middle layer's tokens and the judge's features."""
+        assert self.model.features is not None
+        mine_BTD = functional.normalize(self.model.head(self.model.features), dim=2)
+        theirs_BTD = self.block["features"][rows].flatten(1, 2).float()
+        apart = 1 - (mine_BTD * theirs_BTD).sum(dim=2).mean()
+        return {**losses, "loss": losses["loss"] + self.align * apart, "apart": apart}
+
+    def measure(self, model: Any, step: int) -> dict[str, Any]:
+        if self.frames == 1:
+            if self.judge is None:
+                return {}
+            records, pictures_BCYX = sampled_pictures(model.transformer, self.text_encoder, self.codec, 96)
+            return {name: row["share"] for name, row in shares(judged(self.judge, records, pictures_BCYX)).items()}
+        records, clips = sampled_clips(model.transformer, self.text_encoder, self._draw_keys, 32)
+        return {name: row["share"] for name, row in shares(read_right(records, clips)).items()}
+
+    def _draw_keys(self, latents_BCFYX: Tensor) -> Tensor:
+        """Draw the frames that have latents, BFCYX, with the picture model's codec."""
+        return decode(self.codec, latents_BCFYX.transpose(1, 2).flatten(0, 1)).unflatten(0, (len(latents_BCFYX), -1))
+
+
+def stratified_levels(count: int, generator: torch.Generator) -> Tensor:
+    """Draw one level from each of `count` equal slices of 0..1, in random order."""
+    device = generator.device
+    offsets = torch.rand(count, generator=generator, device=device)
+    return (torch.randperm(count, generator=generator, device=device) + offsets) / count
+
+
+def sample_latents(
+    network: Any, text_encoder: Any, captions: list[str], *, frames: int, steps: int = 25, seed: int = SAMPLE_SEED, guidance: float = GUIDANCE
+) -> Tensor:
+    """Sample one clip of latents per caption, BCFYX; noise i depends on the seed and i only."""
+    noise = unit_noise(len(captions), (network.config.in_channels, frames, 16, 16), seed).to(network.device)
+    *_, latents_BCFYX = flow.euler(network, scheduler(), noise, padded_states(text_encoder, captions), steps, guidance)
+    return latents_BCFYX
+
+
+@torch.no_grad()
+def padded_states(text_encoder: Any, captions: list[str]) -> Tensor:
+    """Return the text states of captions, then as many of the empty one, zero after each end."""
+    ids_BL = vocabulary.token_ids([*captions, *[""] * len(captions)]).to(text_encoder.device)
+    return flow.padded(text_encoder(ids_BL).last_hidden_state, ids_BL, vocabulary.end_id())
+
+
+def sampled_pictures(network: Any, text_encoder: Any, codec: Any, count: int) -> tuple[list[scenes.Scene], Tensor]:
+    """Sample a picture for each of `count` plain captions of held-out scenes."""
+    records = scenes.sample_records(count, SAMPLE_SEED, held_out=True)
+    captions = [grammar.caption(record.fields, show_motion=False) for record in records]
+    latents_BCFYX = sample_latents(network, text_encoder, captions, frames=1)
+    return records, decode(codec, latents_BCFYX[:, :, 0])
+
+
+def sampled_clips(
+    network: Any, text_encoder: Any, draw: Callable[[Tensor], Tensor], count: int, *, steps: int = 25, digits: float = 0.0
+) -> tuple[list[scenes.Scene], list[Tensor]]:
+    """Sample a clip, FCYX in 0..1, for each of `count` captions of held-out scenes, of which a share shows a digit.
+
+    draw: turns latents into clips, BCFYX into BFCYX.
+    """
+    records = scenes.sample_records(count, SAMPLE_SEED, held_out=True, digits=digits)
+    clips: list[Tensor] = []
+    for start in range(0, count, 8):
+        captions = [record.caption for record in records[start : start + 8]]
+        clips += [*draw(sample_latents(network, text_encoder, captions, frames=LATENT_FRAMES, steps=steps, seed=SAMPLE_SEED + start)).cpu()]
+    return records, clips
