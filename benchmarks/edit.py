@@ -2,16 +2,19 @@
 
     python benchmarks/edit.py [--only PART] [--rounds N] [--append]
 
-Parts: embedded, sd15 (time of every method with random weights, at the size of the embedded model and of Stable Diffusion 1.5),
-maps (memory of Prompt-to-Prompt at 512x512 in half precision), windows (peak memory of clips of 8 and of 64 frames).
+Parts: embedded, sd15 (time of every method with random weights, at the size of the embedded model and of
+Stable Diffusion 1.5), maps (memory of Prompt-to-Prompt at 512x512 in half precision), windows (peak memory of
+clips of 8 and of 64 frames).
 
-time: a method is a generator of steps. Before each step the calls of the network are recorded by a hook; after it the same calls,
-batch for batch, are made on the bare network with its stock attention. What counts is CPU time of this process, one thread, so that
-a busy machine is as busy for both; the ratio is of the sums over all steps and rounds, with everything a method does in it except
-reading, decoding and writing the clip.
-maps: one network call of three branches and eight frames with and without the rules, on tensors without contents: sizes, lifetimes and
-dtypes are those of a real run; what a GPU's allocator rounds and its kernels borrow is not in it.
-windows: `vedit edit` itself in a fresh process, as much resident memory as it held at its peak less what it held with the model loaded.
+time: a method is a generator of steps. Before each step the calls of the network are recorded by a hook;
+after it the same calls, batch for batch, are made on the bare network with its stock attention. What counts
+is CPU time of this process, one thread, so that a busy machine is as busy for both; the ratio is of the sums
+over all steps and rounds, with everything a method does in it except reading, decoding and writing the clip.
+maps: one network call of three branches and eight frames with and without the rules, on tensors without
+contents: sizes, lifetimes and dtypes are those of a real run; what a GPU's allocator rounds and its kernels
+borrow is not in it.
+windows: `vedit edit` itself in a fresh process, as much resident memory as it held at its peak less what it
+held with the model loaded.
 """
 
 from __future__ import annotations
@@ -37,7 +40,10 @@ from vedit.models.sd.network import UNetNetwork  # noqa: E402
 CLIPS = ROOT.parent / "shared" / "data" / "clips"
 SOURCE, TARGET = "a red circle on a grey background", "a blue circle on a grey background"
 RATIO_GOAL, MAPS_GOAL_MIB, GROWTH_GOAL = 1.15, 8.0, 1.10
-MAPS = {"blend_words": ["circle"], "equalizer": {"blue": 2.0}}  # a local blend and a re-weighting: what costs most
+MAPS = {
+    "blend_words": ["circle"],
+    "equalizer": {"blue": 2.0},
+}  # a local blend and a re-weighting: what costs most
 CHANGES: dict[str, dict[str, Any]] = {  # to the presets
     "ddim": {},
     "sdedit": {"strength": 1.0},
@@ -106,7 +112,10 @@ def tokenizer(size: str) -> Any:
 
 def recorded_calls(unet: Any, calls: list[tuple[Any, Any, Any]]) -> Any:
     """Keep what the network is called with."""
-    return unet.register_forward_pre_hook(lambda module, args, kwargs: calls.append((args[0], args[1], kwargs["encoder_hidden_states"])), with_kwargs=True)
+    return unet.register_forward_pre_hook(
+        lambda module, args, kwargs: calls.append((args[0], args[1], kwargs["encoder_hidden_states"])),
+        with_kwargs=True,
+    )
 
 
 def method_run(model: RandomModel, size: str, method: str, frames: int, side: int, steps: int) -> Any:
@@ -119,8 +128,18 @@ def method_run(model: RandomModel, size: str, method: str, frames: int, side: in
 
     module = methods.load(method)
     length = {"iterations": steps} if "iterations" in module.Params.model_fields else {"steps": steps}
-    params = read_params(module.Params, {**load_method(method, f"{method}-shapes" if size == "embedded" else method), **CHANGES[method], **length}, method)
-    latents = torch.randn(frames, model.unet.config.in_channels, side, side, generator=torch.Generator().manual_seed(1))
+    params = read_params(
+        module.Params,
+        {
+            **load_method(method, f"{method}-shapes" if size == "embedded" else method),
+            **CHANGES[method],
+            **length,
+        },
+        method,
+    )
+    latents = torch.randn(
+        frames, model.unet.config.in_channels, side, side, generator=torch.Generator().manual_seed(1)
+    )
     timesteps = tuple(model.schedule.timesteps(steps))
     request = Request(SOURCE, TARGET, timesteps, tuple(latents.shape[1:]), frames, frames_per_call=frames)
     return module.prepare(model, request, params).run(Window(latents, lambda index: latents))
@@ -175,14 +194,20 @@ def report_time(size: str, rounds: int) -> Iterator[str]:
     frames, side, steps = (8, 16, 10) if size == "embedded" else (2, 8, 2)
     model = random_model(size)
     pixels = side * (4 if size == "embedded" else 8)
-    yield f"\n{size}: {frames} frames, latents {side}x{side} ({pixels}x{pixels} pixels), {steps} steps or iterations, {rounds} rounds, float32, one thread\n"
+    yield (
+        f"\n{size}: {frames} frames, latents {side}x{side} ({pixels}x{pixels} pixels), {steps} steps or"
+        f" iterations, {rounds} rounds, float32, one thread\n"
+    )
     yield "| method | evaluations | edit, CPU s | bare network, CPU s | ratio (goal 1.15) |"
     yield "| --- | --- | --- | --- | --- |"
     time_run(model, method_run(model, size, "ddim", frames, side, 1))  # warm
     for method in CHANGES:
         taken = [time_run(model, method_run(model, size, method, frames, side, steps)) for _ in range(rounds)]
         edit_s, bare_s = (sum(one[place] for one in taken) for place in (0, 1))
-        yield f"| {method} | {taken[0][2]} | {edit_s / rounds:.3f} | {bare_s / rounds:.3f} | {edit_s / bare_s:.3f}: {verdict(edit_s / bare_s <= RATIO_GOAL)} |"
+        yield (
+            f"| {method} | {taken[0][2]} | {edit_s / rounds:.3f} | {bare_s / rounds:.3f} |"
+            f" {edit_s / bare_s:.3f}: {verdict(edit_s / bare_s <= RATIO_GOAL)} |"
+        )
 
 
 def verdict(is_met: bool) -> str:
@@ -190,32 +215,46 @@ def verdict(is_met: bool) -> str:
 
 
 def report_maps() -> Iterator[str]:
-    """What lives at once in a call of Prompt-to-Prompt with a local blend, less what lives in the same call without rules."""
+    """What lives at once in a call of Prompt-to-Prompt with a local blend, less what lives in the same call
+    without rules.
+    """
     import torch
     from diffusers import UNet2DConditionModel
 
     from vedit import methods
-    from vedit.engine.rules import Plan
     from vedit.engine.memory import network_peak
+    from vedit.engine.rules import Plan
     from vedit.methods.base import Request, bound, read_params
 
     frames, side = 8, 64
     module = methods.load("p2p")
     with torch.device("meta"):
         unet = UNet2DConditionModel.from_config(SD15).half().eval()
-    model = RandomModel(unet, tokenizer("sd15"), random_model("embedded").schedule, torch.device("cpu"), torch.float16)
-    request = Request(SOURCE, TARGET, tuple(model.schedule.timesteps(50)), (4, side, side), frames, frames_per_call=frames)
+    model = RandomModel(
+        unet, tokenizer("sd15"), random_model("embedded").schedule, torch.device("cpu"), torch.float16
+    )
+    request = Request(
+        SOURCE, TARGET, tuple(model.schedule.timesteps(50)), (4, side, side), frames, frames_per_call=frames
+    )
     outline = module.prepare(model, request, read_params(module.Params, MAPS, "p2p"))
     kept = bound(model, request, outline.plan, outline.branches, frames).store.predicted_bytes()
-    plain, ruled = (network_peak(model, plan, outline.branches, frames, (side, side)) for plan in (Plan(), outline.plan))
+    plain, ruled = (
+        network_peak(model, plan, outline.branches, frames, (side, side)) for plan in (Plan(), outline.plan)
+    )
     above = (ruled + kept - plain) / frames / 2**20
-    yield f"\nmaps: {frames} frames, 512x512, half precision, Stable Diffusion 1.5, three branches; bytes alive at once in a call, from shapes\n"
+    yield (
+        f"\nmaps: {frames} frames, 512x512, half precision, Stable Diffusion 1.5, three branches; bytes alive"
+        " at once in a call, from shapes\n"
+    )
     yield "| what | MiB |"
     yield "| --- | --- |"
     yield f"| peak of the call without rules | {plain / 2**20:.1f} |"
     yield f"| peak of the call with p2p and a local blend | {ruled / 2**20:.1f} |"
     yield f"| kept from step to step (sums of maps) | {kept / 2**20:.2f} |"
-    yield f"| above plain sampling, per frame (goal {MAPS_GOAL_MIB:g}) | {above:.2f}: {verdict(above <= MAPS_GOAL_MIB)} |"
+    yield (
+        f"| above plain sampling, per frame (goal {MAPS_GOAL_MIB:g}) | {above:.2f}:"
+        f" {verdict(above <= MAPS_GOAL_MIB)} |"
+    )
 
 
 # Loads the model, runs one edit, and prints resident memory with the model loaded and at the peak, in MiB.
@@ -246,28 +285,51 @@ print(before, status("VmHWM"))
 
 
 def report_windows() -> Iterator[str]:
-    yield "\nwindows: the embedded model, 128x128, windows of 8 frames; resident memory above that with the model loaded and one frame edited\n"
+    yield (
+        "\nwindows: the embedded model, 128x128, windows of 8 frames; resident memory above that with the"
+        " model loaded and one frame edited\n"
+    )
     yield "| method | 8 frames, MiB | 64 frames, MiB | whole process, 64 over 8 (goal 1.10) |"
     yield "| --- | --- | --- | --- |"
     for method in ("p2p", "pnp", "sdedit", "glp"):
         peaks = {}
         for frames in (8, 64):
             with tempfile.TemporaryDirectory() as folder:
-                command = [sys.executable, "-c", MEASURE, str(ROOT), str(CLIPS / "woman-running.mp4"), str(frames), method, f"{folder}/out.mp4"]
+                command = [
+                    sys.executable,
+                    "-c",
+                    MEASURE,
+                    str(ROOT),
+                    str(CLIPS / "woman-running.mp4"),
+                    str(frames),
+                    method,
+                    f"{folder}/out.mp4",
+                ]
                 done = subprocess.run(
-                    command, capture_output=True, text=True, check=True, env={**os.environ, "VEDIT_CACHE_DIR": folder, "OMP_NUM_THREADS": "1"}
+                    command,
+                    capture_output=True,
+                    text=True,
+                    check=True,
+                    env={**os.environ, "VEDIT_CACHE_DIR": folder, "OMP_NUM_THREADS": "1"},
                 )
                 peaks[frames] = [float(word) for word in done.stdout.split()]
         growth = peaks[64][1] / peaks[8][1]
-        yield f"| {method} | {peaks[8][1] - peaks[8][0]:.0f} | {peaks[64][1] - peaks[64][0]:.0f} | {growth:.3f}: {verdict(growth <= GROWTH_GOAL)} |"
+        yield (
+            f"| {method} | {peaks[8][1] - peaks[8][0]:.0f} | {peaks[64][1] - peaks[64][0]:.0f} |"
+            f" {growth:.3f}: {verdict(growth <= GROWTH_GOAL)} |"
+        )
 
 
 PARTS = {"embedded": lambda rounds: report_time("embedded", rounds), "sd15": lambda rounds: report_time("sd15", rounds), "maps": lambda _: report_maps(), "windows": lambda _: report_windows()}  # fmt: skip
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", choices=PARTS, action="append", help="this part; may be given several times")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--only", choices=PARTS, action="append", help="this part; may be given several times"
+    )
     parser.add_argument("--rounds", type=int, default=3, help="repetitions of each method")
     parser.add_argument("--append", action="store_true", help="add what is printed to benchmarks/README.md")
     options = parser.parse_args()

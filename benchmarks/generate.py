@@ -1,6 +1,7 @@
 """Training steps and sampling of our generator against diffusers' video networks, at equal sizes.
 
-    python benchmarks/generate.py [--frames 8] [--side 16] [--widths 16,32,64] [--batch 2] [--rounds 5] [--device cpu]
+    python benchmarks/generate.py [--frames 8] [--side 16] [--widths 16,32,64] [--batch 2] [--rounds 5]
+    [--device cpu]
 
 All networks see the same clips (batch, 3, frames, side, side), have the same width per level, two
 residual blocks in each and a text condition, and take the same AdamW step on the same kind of
@@ -39,7 +40,15 @@ def ours(widths: list[int]) -> tuple[nn.Module, Callable[[Any, Tensor, Tensor], 
 def common(widths: list[int]) -> dict[str, Any]:
     down = ["CrossAttnDownBlock"] * (len(widths) - 1) + ["DownBlock"]
     up = ["UpBlock"] + ["CrossAttnUpBlock"] * (len(widths) - 1)
-    return {"in_channels": 3, "out_channels": 3, "block_out_channels": tuple(widths), "layers_per_block": 2, "norm_num_groups": 8, "down": down, "up": up}
+    return {
+        "in_channels": 3,
+        "out_channels": 3,
+        "block_out_channels": tuple(widths),
+        "layers_per_block": 2,
+        "norm_num_groups": 8,
+        "down": down,
+        "up": up,
+    }
 
 
 def said(x: Tensor, times: int = 1) -> Tensor:
@@ -52,7 +61,13 @@ def unet3d(widths: list[int]) -> tuple[nn.Module, Callable[[Any, Tensor, Tensor]
 
     config = common(widths)
     down, up = (tuple(f"{kind}3D" for kind in config.pop(side)) for side in ("down", "up"))
-    network = UNet3DConditionModel(down_block_types=down, up_block_types=up, cross_attention_dim=TEXT_WIDTH, attention_head_dim=8, **config)
+    network = UNet3DConditionModel(
+        down_block_types=down,
+        up_block_types=up,
+        cross_attention_dim=TEXT_WIDTH,
+        attention_head_dim=8,
+        **config,
+    )
     return network, lambda net, x, t: net(x, t, encoder_hidden_states=said(x)).sample
 
 
@@ -62,7 +77,12 @@ def motion(widths: list[int]) -> tuple[nn.Module, Callable[[Any, Tensor, Tensor]
     config = common(widths)
     down, up = (tuple(f"{kind}Motion" for kind in config.pop(side)) for side in ("down", "up"))
     network = UNetMotionModel(
-        down_block_types=down, up_block_types=up, cross_attention_dim=TEXT_WIDTH, num_attention_heads=2, motion_num_attention_heads=2, **config
+        down_block_types=down,
+        up_block_types=up,
+        cross_attention_dim=TEXT_WIDTH,
+        num_attention_heads=2,
+        motion_num_attention_heads=2,
+        **config,
     )
     return network, lambda net, x, t: net(x, t, encoder_hidden_states=said(x, x.shape[2])).sample
 
@@ -101,10 +121,14 @@ class Candidate:
     def _sample_theirs(self, noise: Tensor) -> Tensor:
         from diffusers import DDIMScheduler
 
-        scheduler = DDIMScheduler(beta_schedule="squaredcos_cap_v2", clip_sample=True)  # its threshold takes pictures only
+        scheduler = DDIMScheduler(
+            beta_schedule="squaredcos_cap_v2", clip_sample=True
+        )  # its threshold takes pictures only
         scheduler.set_timesteps(STEPS)
         for timestep in scheduler.timesteps:
-            noise = scheduler.step(self.call(self.network, noise, timestep.to(noise.device)), timestep, noise).prev_sample
+            noise = scheduler.step(
+                self.call(self.network, noise, timestep.to(noise.device)), timestep, noise
+            ).prev_sample
         return noise
 
 
@@ -121,7 +145,9 @@ def spent(work: Callable[[], Any], device: str) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--frames", type=int, default=8)
     parser.add_argument("--side", type=int, default=16)
     parser.add_argument("--widths", default="16,32,64")
@@ -143,12 +169,18 @@ def main() -> None:
             if turn:
                 times.setdefault(("train", candidate.name), []).append(trained)
                 times.setdefault(("sample", candidate.name), []).append(sampled)
-    print(f"{given.batch} clips of {given.frames} frames {given.side}x{given.side}, widths {widths}, {STEPS} DDIM steps, {given.device}")
+    print(
+        f"{given.batch} clips of {given.frames} frames {given.side}x{given.side}, widths {widths}, {STEPS}"
+        f" DDIM steps, {given.device}"
+    )
     for candidate in candidates:
         for kind in ("train", "sample"):
             mine, own = times[kind, candidate.name], times[kind, "ours"]
             ratio = statistics.median(a / b for a, b in zip(mine, own, strict=True))
-            print(f"{candidate.name:<32} {candidate.parameters / 1e6:6.2f} M  {kind:<6} {1000 * statistics.median(mine):8.1f} ms  theirs / ours {ratio:5.2f}")
+            print(
+                f"{candidate.name:<32} {candidate.parameters / 1e6:6.2f} M  {kind:<6}"
+                f" {1000 * statistics.median(mine):8.1f} ms  theirs / ours {ratio:5.2f}"
+            )
 
 
 if __name__ == "__main__":

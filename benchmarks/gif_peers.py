@@ -1,11 +1,13 @@
-"""Time vedit against gifsicle, ffmpeg, ImageMagick and a plain Pillow script, and hold the ratios against the goals.
+"""Time vedit against gifsicle, ffmpeg, ImageMagick and a plain Pillow script, and hold the ratios against the
+goals.
 
     python benchmarks/gif_peers.py [--runs N] [--only NAME] [--json] [--inputs DIR] [--append]
 
-Every command of a case runs N times, interleaved, so that a busy machine is as busy for all. What counts is the least CPU time
-(user and system, from wait4) of the N runs; wall time where a goal asks for it. vedit runs on one thread unless the row says
-otherwise. Peers that are not installed are left out. This process imports the standard library only: the peak memory of a small
-child would otherwise be that of its parent (about 15 MB is the least that can be seen).
+Every command of a case runs N times, interleaved, so that a busy machine is as busy for all. What counts is
+the least CPU time (user and system, from wait4) of the N runs; wall time where a goal asks for it. vedit runs
+on one thread unless the row says otherwise. Peers that are not installed are left out. This process imports
+the standard library only: the peak memory of a small child would otherwise be that of its parent (about 15 MB
+is the least that can be seen).
 """
 
 from __future__ import annotations
@@ -47,7 +49,9 @@ class Run:
 
 @dataclass
 class Goal:
-    """vedit over `peer` is to be at most `limit`; of: cpu, wall or bytes; less: the start-up to subtract from vedit first."""
+    """vedit over `peer` is to be at most `limit`; of: cpu, wall or bytes; less: the start-up to subtract from
+    vedit first.
+    """
 
     peer: str
     limit: float
@@ -80,14 +84,28 @@ def static_ffmpeg() -> str:
     return ""
 
 
-def peers(gifsicle: list[str] | None = None, ffmpeg: str = "", convert: list[str] | None = None, pillow: str = "") -> dict[str, list[str]]:
+def peers(
+    gifsicle: list[str] | None = None, ffmpeg: str = "", convert: list[str] | None = None, pillow: str = ""
+) -> dict[str, list[str]]:
     """The commands of the peers that are installed."""
     found: dict[str, list[str]] = {}
     if gifsicle and tool("gifsicle"):
         found["gifsicle"] = ["gifsicle", "--no-warnings", *gifsicle, "IN", "-o", "OUT"]
     for name, binary in (("ffmpeg", static_ffmpeg()), ("ffmpeg (distribution)", tool("ffmpeg"))):
         if ffmpeg and binary:
-            found[name] = [binary, "-v", "error", "-y", "-threads", "1", "-i", "IN", "-filter_complex", ffmpeg, "OUT"]
+            found[name] = [
+                binary,
+                "-v",
+                "error",
+                "-y",
+                "-threads",
+                "1",
+                "-i",
+                "IN",
+                "-filter_complex",
+                ffmpeg,
+                "OUT",
+            ]
     magick = tool("convert") or tool("magick")
     if convert and magick:
         found["convert"] = [magick, "-limit", "thread", "1", "IN", *convert, "OUT"]
@@ -106,15 +124,31 @@ CHAIN = "crop:left=10%,right=10%; resize:scale=50%; rotate:90; speed:2"
 def cases(folder: Path) -> list[Case]:
     """The operations of the goals, on inputs that exist."""
     full, delta, long, small = (
-        str(path) for path in (folder / "big_full_300.gif", folder / "big_delta_300.gif", folder / "long_3000.gif", REAL / "t2v_holdcam_1024.gif")
+        str(path)
+        for path in (
+            folder / "big_full_300.gif",
+            folder / "big_delta_300.gif",
+            folder / "long_3000.gif",
+            REAL / "t2v_holdcam_1024.gif",
+        )
     )
     found = [
-        Case("speed, 56 MB", full, "same", {"vedit": ours("speed", "0.5"), **peers(["-d", "8"])}, [Goal("gifsicle", 0.15)], peak_mb=45 + 3 * 0.3),
+        Case(
+            "speed, 56 MB",
+            full,
+            "same",
+            {"vedit": ours("speed", "0.5"), **peers(["-d", "8"])},
+            [Goal("gifsicle", 0.15)],
+            peak_mb=45 + 3 * 0.3,
+        ),
         Case(
             "speed, 1.3 MB",
             small,
             "same",
-            {"vedit": ours("speed", "2"), **peers(["-d", "6"], f"setpts=0.5*PTS,{NEW_COLOURS}", ["-set", "delay", "6"], "speed")},
+            {
+                "vedit": ours("speed", "2"),
+                **peers(["-d", "6"], f"setpts=0.5*PTS,{NEW_COLOURS}", ["-set", "delay", "6"], "speed"),
+            },
             [Goal("gifsicle", 1.0), Goal("ffmpeg", 0.15), Goal("Pillow script", 0.6)],
         ),
         Case(
@@ -123,7 +157,12 @@ def cases(folder: Path) -> list[Case]:
             "adjust",
             {
                 "vedit": ours("adjust", "--brightness", "1.2"),
-                **peers(None, f"lutrgb=r=val*1.2:g=val*1.2:b=val*1.2,{NEW_COLOURS}", ["-evaluate", "multiply", "1.2"], "adjust"),
+                **peers(
+                    None,
+                    f"lutrgb=r=val*1.2:g=val*1.2:b=val*1.2,{NEW_COLOURS}",
+                    ["-evaluate", "multiply", "1.2"],
+                    "adjust",
+                ),
             },
             [Goal("ffmpeg", 0.1), Goal("convert", 0.1), Goal("Pillow script", 0.6)],
         ),
@@ -131,15 +170,32 @@ def cases(folder: Path) -> list[Case]:
             "rotate 90, 56 MB",
             full,
             "rotate",
-            {"vedit": ours("rotate", "90"), "vedit -j 2": ours("rotate", "90", jobs=2), **peers(["--rotate-90"])},
+            {
+                "vedit": ours("rotate", "90"),
+                "vedit -j 2": ours("rotate", "90", jobs=2),
+                **peers(["--rotate-90"]),
+            },
             [Goal("gifsicle", 0.85), Goal("gifsicle", 0.6, of="wall -j 2")],
         ),
         Case(
             "rotate 90, 1.3 MB",
             small,
             "rotate",
-            {"vedit": ours("rotate", "90"), **peers(["--rotate-90"], f"transpose=1,{NEW_COLOURS}", ["-coalesce", "-rotate", "90", "+repage"], "rotate")},
-            [Goal("gifsicle", 1.1, "S"), Goal("ffmpeg", 0.2), Goal("convert", 0.12), Goal("Pillow script", 0.6)],
+            {
+                "vedit": ours("rotate", "90"),
+                **peers(
+                    ["--rotate-90"],
+                    f"transpose=1,{NEW_COLOURS}",
+                    ["-coalesce", "-rotate", "90", "+repage"],
+                    "rotate",
+                ),
+            },
+            [
+                Goal("gifsicle", 1.1, "S"),
+                Goal("ffmpeg", 0.2),
+                Goal("convert", 0.12),
+                Goal("Pillow script", 0.6),
+            ],
         ),
         Case(
             "crop 25 %, 1.3 MB",
@@ -147,7 +203,12 @@ def cases(folder: Path) -> list[Case]:
             "crop",
             {
                 "vedit": ours("crop", "--left", "25%"),
-                **peers(["--crop", "256,0+-0x-0"], f"crop=iw*3/4:ih:iw/4:0,{NEW_COLOURS}", ["-coalesce", "-crop", "768x256+256+0", "+repage"], "crop"),
+                **peers(
+                    ["--crop", "256,0+-0x-0"],
+                    f"crop=iw*3/4:ih:iw/4:0,{NEW_COLOURS}",
+                    ["-coalesce", "-crop", "768x256+256+0", "+repage"],
+                    "crop",
+                ),
             },
             [Goal("gifsicle", 1.2, "S"), Goal("ffmpeg", 0.4), Goal("Pillow script", 0.6)],
         ),
@@ -174,7 +235,12 @@ def cases(folder: Path) -> list[Case]:
                 "resize",
                 {
                     "vedit": ours("resize", "--scale", "50%"),
-                    **peers(["--scale", "0.5"], f"scale=trunc(iw/2):trunc(ih/2):flags=bilinear,{NEW_COLOURS}", None, "resize"),
+                    **peers(
+                        ["--scale", "0.5"],
+                        f"scale=trunc(iw/2):trunc(ih/2):flags=bilinear,{NEW_COLOURS}",
+                        None,
+                        "resize",
+                    ),
                 },
                 goals,
             )
@@ -191,11 +257,27 @@ def cases(folder: Path) -> list[Case]:
                 **peers(
                     None,
                     f"{drawtext},{NEW_COLOURS}",
-                    ["-coalesce", "-gravity", "southeast", "-pointsize", "24", "-fill", "#ffffff80", "-annotate", "+10+10", "vedit"],
+                    [
+                        "-coalesce",
+                        "-gravity",
+                        "southeast",
+                        "-pointsize",
+                        "24",
+                        "-fill",
+                        "#ffffff80",
+                        "-annotate",
+                        "+10+10",
+                        "vedit",
+                    ],
                     "watermark",
                 ),
             },
-            [Goal("ffmpeg", 0.3), Goal("convert", 0.15), Goal("vedit rotate", 1.2), Goal("Pillow script", 0.6)],
+            [
+                Goal("ffmpeg", 0.3),
+                Goal("convert", 0.15),
+                Goal("vedit rotate", 1.2),
+                Goal("Pillow script", 0.6),
+            ],
         ),
         Case(
             "chain, 1.3 MB",
@@ -204,7 +286,10 @@ def cases(folder: Path) -> list[Case]:
             {
                 "vedit": ours("chain", CHAIN),
                 "vedit resize": ours("resize", "--scale", "50%"),
-                **peers(None, f"crop=iw*4/5:ih,scale=trunc(iw/2):trunc(ih/2):flags=bilinear,transpose=1,setpts=0.5*PTS,{NEW_COLOURS}"),
+                **peers(
+                    None,
+                    f"crop=iw*4/5:ih,scale=trunc(iw/2):trunc(ih/2):flags=bilinear,transpose=1,setpts=0.5*PTS,{NEW_COLOURS}",
+                ),
             },
             [Goal("vedit resize", 1.1), Goal("ffmpeg", 1.0, "S")],
         ),
@@ -236,7 +321,14 @@ def cases(folder: Path) -> list[Case]:
         ]
         to_gif = [static_ffmpeg(), "-v", "error", "-y", "-i", "IN", "-filter_complex", NEW_COLOURS, "OUT"]
         found += [
-            Case("gif to mp4, 1.3 MB", small, "", {"vedit": [*VEDIT, "convert", "IN", "-y", "-o", "OUT"], "ffmpeg": to_video}, [Goal("ffmpeg", 1.15)], ".mp4"),
+            Case(
+                "gif to mp4, 1.3 MB",
+                small,
+                "",
+                {"vedit": [*VEDIT, "convert", "IN", "-y", "-o", "OUT"], "ffmpeg": to_video},
+                [Goal("ffmpeg", 1.15)],
+                ".mp4",
+            ),
             Case(
                 "mp4 to gif, wolf",
                 video,
@@ -251,14 +343,18 @@ def cases(folder: Path) -> list[Case]:
 def timed(command: list[str], run: Run) -> None:
     """Run once, and keep the least of what it took. A failing command is an error."""
     start = time.monotonic()
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=ROOT)
+    process = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=ROOT
+    )
     assert process.stderr is not None
     words = process.stderr.read()
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     process.stderr.close()
     if process.returncode:
-        raise SystemExit(f"{' '.join(command)}\nended with {process.returncode}: {words.decode(errors='replace')[-400:]}")
+        raise SystemExit(
+            f"{' '.join(command)}\nended with {process.returncode}: {words.decode(errors='replace')[-400:]}"
+        )
     run.cpu_s = min(run.cpu_s, usage.ru_utime + usage.ru_stime)
     run.wall_s = min(run.wall_s, time.monotonic() - start)
     run.peak_mb = max(run.peak_mb, usage.ru_maxrss / 1024)
@@ -276,7 +372,10 @@ def measure(case: Case, runs: int, folder: Path) -> dict[str, Run]:
         results[name].bytes = out.stat().st_size
         if case.operation and case.suffix == ".gif":
             told = subprocess.run(
-                [PYTHON, str(HERE / "gif_rmse.py"), case.operation, case.source, str(out), static_ffmpeg()], capture_output=True, text=True, check=False
+                [PYTHON, str(HERE / "gif_rmse.py"), case.operation, case.source, str(out), static_ffmpeg()],
+                capture_output=True,
+                text=True,
+                check=False,
             ).stdout.split()
             if len(told) == 3:
                 results[name].images, results[name].rmse = f"{told[1]} of {told[0]}", float(told[2])
@@ -289,7 +388,11 @@ def judge(goal: Goal, results: dict[str, Run], start_up: dict[str, float]) -> tu
     mine = results["vedit"]
     if goal.of == "bytes":
         others = [results[name].bytes for name in ("ffmpeg", "gifsicle") if name in results]
-        return (mine.bytes / min(others), goal.limit, "bytes of the smaller of ffmpeg and gifsicle") if others else None
+        return (
+            (mine.bytes / min(others), goal.limit, "bytes of the smaller of ffmpeg and gifsicle")
+            if others
+            else None
+        )
     if goal.of == "rmse":
         if mine.rmse is None or "ffmpeg" not in results or results["ffmpeg"].rmse is None:
             return None
@@ -306,8 +409,16 @@ def judge(goal: Goal, results: dict[str, Run], start_up: dict[str, float]) -> tu
     if goal.of == "memory":
         return mine.peak_mb / theirs.peak_mb, goal.limit, f"peak memory of {goal.peer}"
     if goal.of == "wall -j 2":
-        return results["vedit -j 2"].wall_s / theirs.wall_s, goal.limit, f"wall time of {goal.peer}, two threads"
-    return (mine.cpu_s - (start_up["S"] if goal.less else 0)) / theirs.cpu_s, goal.limit, f"CPU of {goal.peer}{', start-up subtracted' if goal.less else ''}"
+        return (
+            results["vedit -j 2"].wall_s / theirs.wall_s,
+            goal.limit,
+            f"wall time of {goal.peer}, two threads",
+        )
+    return (
+        (mine.cpu_s - (start_up["S"] if goal.less else 0)) / theirs.cpu_s,
+        goal.limit,
+        f"CPU of {goal.peer}{', start-up subtracted' if goal.less else ''}",
+    )
 
 
 def start_ups(runs: int) -> dict[str, Run]:
@@ -335,7 +446,11 @@ def batch(runs: int, folder: Path) -> dict[str, Run]:
     source = REAL / "pillow_dispose_bgnd_transparency.gif"
     if not source.exists():
         source = ROOT / "tests" / "data" / "nasty" / "ok_disposal_mix.gif"
-    results: dict[str, Run] = {"vedit": Run(), "vedit -j 2": Run(), **({"gifsicle": Run()} if tool("gifsicle") else {})}
+    results: dict[str, Run] = {
+        "vedit": Run(),
+        "vedit -j 2": Run(),
+        **({"gifsicle": Run()} if tool("gifsicle") else {}),
+    }
     for _ in range(runs):
         for name, run in results.items():
             shutil.rmtree(folder / "batch", ignore_errors=True)
@@ -345,9 +460,11 @@ def batch(runs: int, folder: Path) -> dict[str, Run]:
                 shutil.copyfile(source, path)
             jobs = "2" if name.endswith("2") else "1"
             timed(
-                ["gifsicle", "--no-warnings", "--batch", "--rotate-90", *names]
-                if name == "gifsicle"
-                else [*VEDIT, "gif", "rotate", "90", "-j", jobs, "--in-place", *names],
+                (
+                    ["gifsicle", "--no-warnings", "--batch", "--rotate-90", *names]
+                    if name == "gifsicle"
+                    else [*VEDIT, "gif", "rotate", "90", "-j", jobs, "--in-place", *names]
+                ),
                 run,
             )
     return results
@@ -358,7 +475,9 @@ def inputs(folder: Path | None) -> Path:
     folder = folder or Path(tempfile.gettempdir()) / "vedit-bench-inputs"
     if not (folder / "long_3000.gif").exists():
         print(f"making the inputs in {folder}", file=sys.stderr)
-        subprocess.run([PYTHON, str(ROOT / "tests" / "data" / "make_nasty_gifs.py"), str(folder), "--big"], check=True)
+        subprocess.run(
+            [PYTHON, str(ROOT / "tests" / "data" / "make_nasty_gifs.py"), str(folder), "--big"], check=True
+        )
     return folder
 
 
@@ -367,12 +486,18 @@ def processor() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")),
+        platform.processor(),
+    )
 
 
 def machine() -> str:
     """Date, processor, cores and versions of all tools."""
-    lines = [f"{datetime.date.today()}, {processor()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, Python {platform.python_version()}"]
+    lines = [
+        f"{datetime.date.today()}, {processor()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f},"
+        f" Python {platform.python_version()}"
+    ]
     for name, command in (
         ("vedit", [*VEDIT, "--version"]),
         ("Pillow", [PYTHON, "-c", "import PIL; print(PIL.__version__)"]),
@@ -384,7 +509,9 @@ def machine() -> str:
         if command[0] and shutil.which(command[0]):
             words = subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines()
             lines.append(f"{name}: {words[0][:90] if words else '?'}")
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=ROOT, check=False).stdout.strip()
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=ROOT, check=False
+    ).stdout.strip()
     return "\n".join([*lines, f"commit {commit}"])
 
 
@@ -393,7 +520,9 @@ def verdict(value: float, limit: float, unit: str = "x") -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--runs", type=int, default=5, help="runs of each command (5)")
     parser.add_argument("--only", default="", help="cases whose name contains this")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
@@ -424,9 +553,17 @@ def main() -> None:
         ("vedit gif rotate", "S", 25),
     ):
         goals.append(
-            (f"start-up: {name}", 1000 * (started[name].cpu_s - start_up[base]), budget, f"ms of CPU over {'click' if base == 'click' else 'click and Pillow'}")
+            (
+                f"start-up: {name}",
+                1000 * (started[name].cpu_s - start_up[base]),
+                budget,
+                f"ms of CPU over {'click' if base == 'click' else 'click and Pillow'}",
+            )
         )
-    say("\n| case | tool | CPU s | wall s | peak MB | bytes | images | RMSE |\n| --- | --- | --- | --- | --- | --- | --- | --- |")
+    say(
+        "\n| case | tool | CPU s | wall s | peak MB | bytes | images | RMSE |\n| --- | --- | --- | --- | ---"
+        " | --- | --- | --- |"
+    )
     with tempfile.TemporaryDirectory(prefix="vedit-bench-") as name:
         folder = Path(name)
         for case in cases(inputs(options.inputs)):
@@ -436,7 +573,10 @@ def main() -> None:
             everything["cases"][case.name] = {tool_name: asdict(run) for tool_name, run in results.items()}  # type: ignore[index]
             for tool_name, run in results.items():
                 rmse = "" if run.rmse is None else f"{run.rmse:.2f}"
-                say(f"| {case.name} | {tool_name} | {run.cpu_s:.3f} | {run.wall_s:.3f} | {run.peak_mb:.0f} | {run.bytes} | {run.images} | {rmse} |")
+                say(
+                    f"| {case.name} | {tool_name} | {run.cpu_s:.3f} | {run.wall_s:.3f} | {run.peak_mb:.0f} |"
+                    f" {run.bytes} | {run.images} | {rmse} |"
+                )
             for goal in case.goals:
                 found = judge(goal, results, start_up)
                 if found:
@@ -446,10 +586,18 @@ def main() -> None:
         if options.only in "batch of 200":
             results = batch(options.runs, folder)
             for tool_name, run in results.items():
-                say(f"| batch of 200 | {tool_name} | {run.cpu_s:.3f} | {run.wall_s:.3f} | {run.peak_mb:.0f} | | | |")
+                say(
+                    f"| batch of 200 | {tool_name} | {run.cpu_s:.3f} | {run.wall_s:.3f} | {run.peak_mb:.0f} |"
+                    " | | |"
+                )
             if "gifsicle" in results:
                 goals.append(
-                    ("batch of 200", (results["vedit"].cpu_s - start_up["S"]) / results["gifsicle"].cpu_s, 1.5, "CPU of gifsicle --batch, start-up subtracted")
+                    (
+                        "batch of 200",
+                        (results["vedit"].cpu_s - start_up["S"]) / results["gifsicle"].cpu_s,
+                        1.5,
+                        "CPU of gifsicle --batch, start-up subtracted",
+                    )
                 )
     say("\n| goal | reached |\n| --- | --- |")
     for case_name, value, limit, words in goals:
@@ -457,7 +605,10 @@ def main() -> None:
         say(f"| {case_name}: {words} | {verdict(value, limit, unit)} |")
     missed = sum(value > limit for _, value, limit, _ in goals)
     say(f"\n{len(goals) - missed} of {len(goals)} goals met.")
-    everything["goals"] = [{"case": case_name, "value": value, "limit": limit, "of": words, "met": value <= limit} for case_name, value, limit, words in goals]
+    everything["goals"] = [
+        {"case": case_name, "value": value, "limit": limit, "of": words, "met": value <= limit}
+        for case_name, value, limit, words in goals
+    ]
     if options.json:
         print(json.dumps(everything, indent=1))
     if options.append:

@@ -1,7 +1,8 @@
 """How far a result is from the exact one: gif_rmse.py OPERATION SOURCE RESULT [FFMPEG]
 
-Both are read through Pillow (a video through FFMPEG), up to 24 frames are looked at, and the exact result is computed in floating point. Prints the number of
-images of both and the root mean square difference per channel (0-255) over black.
+Both are read through Pillow (a video through FFMPEG), up to 24 frames are looked at, and the exact result is
+computed in floating point. Prints the number of images of both and the root mean square difference per
+channel (0-255) over black.
 """
 
 import subprocess
@@ -24,7 +25,13 @@ def exact(operation: str, frame: Image.Image) -> np.ndarray:
         return np.clip(np.rint(values * 1.2), 0, 255)
     if operation == "resize":
         half = (rgb.width // 2, rgb.height // 2)
-        return np.stack([np.asarray(Image.fromarray(values[..., i]).resize(half, Image.Resampling.BILINEAR)) for i in range(3)], axis=2)
+        return np.stack(
+            [
+                np.asarray(Image.fromarray(values[..., i]).resize(half, Image.Resampling.BILINEAR))
+                for i in range(3)
+            ],
+            axis=2,
+        )
     return values
 
 
@@ -33,7 +40,10 @@ def frames(path: str, size: tuple[int, int], ffmpeg: str) -> Iterator[Image.Imag
         command = [ffmpeg, "-v", "error", "-i", path, "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
         raw = subprocess.run(command, capture_output=True, check=True).stdout
         length = size[0] * size[1] * 3
-        yield from (Image.frombytes("RGB", size, raw[at : at + length]) for at in range(0, len(raw) - length + 1, length))
+        yield from (
+            Image.frombytes("RGB", size, raw[at : at + length])
+            for at in range(0, len(raw) - length + 1, length)
+        )
         return
     with Image.open(path) as clip:
         yield from ImageSequence.Iterator(clip)
@@ -45,7 +55,9 @@ def main(operation: str, source: str, result: str, ffmpeg: str = "ffmpeg") -> No
     wanted_count = sum(1 for _ in frames(source, size, ffmpeg))
     step = max(1, wanted_count // 24)
     total = pixels = 0.0
-    for number, (frame, got_frame) in enumerate(zip(frames(source, size, ffmpeg), frames(result, size, ffmpeg))):
+    for number, (frame, got_frame) in enumerate(
+        zip(frames(source, size, ffmpeg), frames(result, size, ffmpeg))
+    ):
         if number % step == 0:
             wanted, got = exact(operation, frame), exact("same", got_frame)
             if wanted.shape != got.shape:

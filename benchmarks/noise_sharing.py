@@ -13,9 +13,19 @@ from collections.abc import Iterator
 
 import torch
 
-from vedit.jobs.bench.scenes import SCORES, Score, edit_scene, interval, load_cases, score, summary, table_text, with_mask
-from vedit.jobs.edit.settings import method_params
 from vedit.data.cases import KINDS
+from vedit.jobs.bench.scenes import (
+    SCORES,
+    Score,
+    edit_scene,
+    interval,
+    load_cases,
+    score,
+    summary,
+    table_text,
+    with_mask,
+)
+from vedit.jobs.edit.settings import method_params
 from vedit.models.sd.load import load_model
 
 VARIANTS = {
@@ -53,7 +63,9 @@ def paired(found: list[Score], first: str, second: str) -> str:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--limit", type=int, help="cases of each kind; all by default")
     parser.add_argument("--frames", type=int, default=8)
     parser.add_argument("--cases", default="drawn-scenes")

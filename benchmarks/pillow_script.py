@@ -1,6 +1,7 @@
 """What a person writes with Pillow in ten minutes: pillow_script.py OPERATION INPUT OUTPUT
 
-Kept as it would be written, all frames in memory and Pillow's own saving; it is one of the peers of gif_peers.py.
+Kept as it would be written, all frames in memory and Pillow's own saving; it is one of the peers of
+gif_peers.py.
 """
 
 import sys
@@ -11,7 +12,9 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageFont, ImageSequence
 def watermark(frame: Image.Image) -> Image.Image:
     layer = Image.new("RGBA", frame.size)
     font = ImageFont.load_default(24)
-    ImageDraw.Draw(layer).text((frame.width - 10, frame.height - 10), "vedit", (255, 255, 255, 128), font, anchor="rs")
+    ImageDraw.Draw(layer).text(
+        (frame.width - 10, frame.height - 10), "vedit", (255, 255, 255, 128), font, anchor="rs"
+    )
     return Image.alpha_composite(frame, layer)
 
 
@@ -32,7 +35,9 @@ def main(operation: str, source: str, target: str) -> None:
         for frame in ImageSequence.Iterator(clip):
             durations.append(frame.info.get("duration", 100) / (2 if operation == "speed" else 1))
             frames.append(OPERATIONS[operation](frame.convert("RGBA")))
-    frames[0].save(target, save_all=True, append_images=frames[1:], duration=durations, loop=loop, optimize=False)
+    frames[0].save(
+        target, save_all=True, append_images=frames[1:], duration=durations, loop=loop, optimize=False
+    )
 
 
 if __name__ == "__main__":

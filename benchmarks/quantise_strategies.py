@@ -16,9 +16,9 @@ from pathlib import Path
 
 from PIL import Image, ImageChops
 
+from vedit.media.frames import Palette
 from vedit.media.gif import palettes
 from vedit.media.gif.compose import compose
-from vedit.media.frames import Palette
 from vedit.media.gif.container import GREYS, GifReader
 from vedit.media.gif.lzw import encode, unpack
 
@@ -30,9 +30,18 @@ def pictures(path: Path) -> list[Picture]:
     """At most five frames of a clip at half size, each with its source palette."""
     with path.open("rb") as file:
         reader = GifReader(file.read, path.name)
-        frames = [(frame.pixels.convert("RGB"), frame.palette or GREYS) for frame in compose(reader.clip, unpack(reader.clip, reader.frames()))]
+        frames = [
+            (frame.pixels.convert("RGB"), frame.palette or GREYS)
+            for frame in compose(reader.clip, unpack(reader.clip, reader.frames()))
+        ]
     chosen = frames[:: max(1, len(frames) // 5)][:5]
-    return [(image.resize((max(1, image.width // 2), max(1, image.height // 2)), Image.Resampling.BILINEAR), palette) for image, palette in chosen]
+    return [
+        (
+            image.resize((max(1, image.width // 2), max(1, image.height // 2)), Image.Resampling.BILINEAR),
+            palette,
+        )
+        for image, palette in chosen
+    ]
 
 
 def pillow(method: Image.Quantize, side: int, count: int = 255, kmeans: int = 0) -> Build:
@@ -40,7 +49,10 @@ def pillow(method: Image.Quantize, side: int, count: int = 255, kmeans: int = 0)
 
     def build(image: Image.Image, _: Palette) -> bytes:
         shrink = max(1.0, (image.width * image.height) ** 0.5 / side) if side else 1.0
-        sample = image.resize((max(1, round(image.width / shrink)), max(1, round(image.height / shrink))), Image.Resampling.NEAREST)
+        sample = image.resize(
+            (max(1, round(image.width / shrink)), max(1, round(image.height / shrink))),
+            Image.Resampling.NEAREST,
+        )
         return bytes(sample.quantize(count, method, kmeans).getpalette() or ())[: 3 * count]
 
     return build
@@ -77,7 +89,10 @@ def main() -> None:
     for name, build in STRATEGIES.items():
         print(f"{name:28}" + " ".join(measure(shots, build) for shots in clips.values()), flush=True)
     palettes.CELL = 0
-    print(f"{'source, unshifted':28}" + " ".join(measure(shots, STRATEGIES["source"]) for shots in clips.values()))
+    print(
+        f"{'source, unshifted':28}"
+        + " ".join(measure(shots, STRATEGIES["source"]) for shots in clips.values())
+    )
 
 
 if __name__ == "__main__":

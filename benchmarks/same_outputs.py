@@ -21,7 +21,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-SOURCE, TARGET = "a red circle moving left on a grey background", "a blue circle moving left on a grey background"
+SOURCE, TARGET = (
+    "a red circle moving left on a grey background",
+    "a blue circle moving left on a grey background",
+)
 EDIT = ["edit", "scene.gif", "--source", SOURCE, "--prompt", TARGET, "-y"]
 COMMANDS: dict[str, list[str]] = {
     "scene.gif": ["scene", SOURCE, "-o", "scene.gif"],
@@ -47,8 +50,15 @@ COMMANDS: dict[str, list[str]] = {
 
 def run(folder: Path, words: list[str]) -> str:
     """Run a command; what it said when it failed, else nothing."""
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "VEDIT_CACHE_DIR": str(folder / "cache"), "VEDIT_CONFIG_DIR": str(folder)}
-    done = subprocess.run([sys.executable, "-m", "vedit", *words], cwd=folder, env=env, capture_output=True, text=True)
+    env = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "VEDIT_CACHE_DIR": str(folder / "cache"),
+        "VEDIT_CONFIG_DIR": str(folder),
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "vedit", *words], cwd=folder, env=env, capture_output=True, text=True
+    )
     return done.stderr.strip().splitlines()[-1] if done.returncode else ""
 
 
@@ -62,16 +72,25 @@ def hashed(folder: Path, name: str) -> str:
         from safetensors import safe_open
 
         with safe_open(folder / "i.inv.safetensors", "np") as file:
-            return digest(b"".join(key.encode() + file.get_tensor(key).tobytes() for key in sorted(file.keys())))
+            return digest(
+                b"".join(key.encode() + file.get_tensor(key).tobytes() for key in sorted(file.keys()))
+            )
     if name == "score":
         report = json.loads((folder / "score.json").read_text())
-        rows = [{key: value for key, value in row.items() if key in ("numbers", "values")} for row in report.get("rows", [])]
+        rows = [
+            {key: value for key, value in row.items() if key in ("numbers", "values")}
+            for row in report.get("rows", [])
+        ]
         return digest(json.dumps(rows, sort_keys=True).encode())
     from vedit.media.open import open_clip
 
     clip, frames, kind = open_clip(str(folder / name))
     if kind == "packed":
-        return digest((folder / name).read_bytes().split(b"\x21\xfe")[0]) if name == "scene.gif" else digest((folder / name).read_bytes())
+        return (
+            digest((folder / name).read_bytes().split(b"\x21\xfe")[0])
+            if name == "scene.gif"
+            else digest((folder / name).read_bytes())
+        )
     parts = [f"{clip.width} {clip.height} {clip.timebase}".encode()]
     for frame in frames:
         parts += [str(frame.duration).encode(), frame.pixels.tobytes()]
@@ -87,14 +106,19 @@ def main(arguments: list[str]) -> int:
     if given.compare:
         one, two = (json.loads(Path(path).read_text()) for path in (given.output, given.other))
         differing = [name for name in one if one[name] != two.get(name)]
-        print(f"{len(one) - len(differing)} of {len(one)} equal" + "".join(f"\n{name}: {one[name]} {two.get(name)}" for name in differing))
+        print(
+            f"{len(one) - len(differing)} of {len(one)} equal"
+            + "".join(f"\n{name}: {one[name]} {two.get(name)}" for name in differing)
+        )
         return 1 if differing else 0
     found = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for output, words in COMMANDS.items():
             failed = run(folder, words) if words else ""
-            found[output] = failed or hashed(folder, output) if words or (folder / output).exists() else "missing"
+            found[output] = (
+                failed or hashed(folder, output) if words or (folder / output).exists() else "missing"
+            )
             print(output, found[output], flush=True)
     Path(given.output).write_text(json.dumps(found, indent=1) + "\n")
     return 0

@@ -1,7 +1,7 @@
 """What sharing, keeping and bfloat16 save in `vedit score`: CPU time on one thread, variants interleaved.
 
-    python benchmarks/score.py --weights FOLDER            # seeded weights at real size are written there when absent
-    python benchmarks/score.py --weights FOLDER --only bf16 --frames 2 --rounds 3
+    python benchmarks/score.py --weights FOLDER            # seeded weights at real size are written there
+    when absent python benchmarks/score.py --weights FOLDER --only bf16 --frames 2 --rounds 3
 
 Weights are random: they cost what trained ones cost. Loading is left out of every figure but "cache", whose
 cold side and warm side are both timed from nothing, as a second call of the command would be.
@@ -27,7 +27,18 @@ import torch
 
 from vedit import metrics
 from vedit.metrics.base import Clip
-from vedit.metrics.towers import FILES, FeatureStore, Towers, WeightFinder, aesthetic, clip, dino, dover, gmflow, viclip
+from vedit.metrics.towers import (
+    FILES,
+    FeatureStore,
+    Towers,
+    WeightFinder,
+    aesthetic,
+    clip,
+    dino,
+    dover,
+    gmflow,
+    viclip,
+)
 from vedit.metrics.towers.tower import Layout, empty, same_names
 from vedit.metrics.types import Options, Video
 
@@ -57,7 +68,10 @@ def write_seeded(folder: Path, tower: str) -> None:
 def stream_safetensors(path: Path, shapes: dict[str, tuple[int, ...]], generator: torch.Generator) -> None:
     """Tensor by tensor: the largest file would not fit in memory twice."""
     ends = np.cumsum([4 * int(np.prod(shape)) for shape in shapes.values()]).tolist()
-    header = {name: {"dtype": "F32", "shape": shape, "data_offsets": span} for (name, shape), span in zip(shapes.items(), pairwise([0, *ends]))}
+    header = {
+        name: {"dtype": "F32", "shape": shape, "data_offsets": span}
+        for (name, shape), span in zip(shapes.items(), pairwise([0, *ends]))
+    }
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     with path.open("wb") as stream:
@@ -68,7 +82,9 @@ def stream_safetensors(path: Path, shapes: dict[str, tuple[int, ...]], generator
 
 def random_weight(name: str, shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
     """Scaled by the inputs of a row, so that signals neither vanish nor explode; norms near one."""
-    values = torch.randn(shape, generator=generator) * (0.02 if len(shape) < 2 else int(np.prod(shape[1:])) ** -0.5)
+    values = torch.randn(shape, generator=generator) * (
+        0.02 if len(shape) < 2 else int(np.prod(shape[1:])) ** -0.5
+    )
     return 1 + values if "norm" in name and name.endswith("weight") else values
 
 
@@ -77,7 +93,7 @@ def shapes_of(tower: str) -> list[tuple[str, tuple[int, ...], Layout]]:
     from timm.models.vision_transformer import VisionTransformer
 
     head = {
-        f"layers.{index}.{kind}": (widths[::-1] if kind == "weight" else widths[1:])
+        f"layers.{index}.{kind}": widths[::-1] if kind == "weight" else widths[1:]
         for index, widths in aesthetic.WIDTHS.items()
         for kind in ("weight", "bias")
     }
@@ -86,7 +102,12 @@ def shapes_of(tower: str) -> list[tuple[str, tuple[int, ...], Layout]]:
     makers: dict[str, tuple[Callable[[], torch.nn.Module], Layout]] = {
         "clip_l": (lambda: clip.ClipNet(clip.CONFIGS["clip_l"]), clip.hf_layout),
         "clip_h": (lambda: clip.ClipNet(clip.CONFIGS["clip_h"]), clip.hf_layout),
-        "dinov2": (lambda: VisionTransformer(img_size=518, patch_size=14, num_classes=0, init_values=1e-5, weight_init="skip"), dino.dinov2_layout),
+        "dinov2": (
+            lambda: VisionTransformer(
+                img_size=518, patch_size=14, num_classes=0, init_values=1e-5, weight_init="skip"
+            ),
+            dino.dinov2_layout,
+        ),
         "viclip": (lambda: viclip.ViclipNet(viclip.CONFIG), viclip.layout),
         "dover": (lambda: dover.DoverNet(dover.CONFIG), dover.layout),
         "gmflow": (gmflow.GmflowNet, same_names),
@@ -98,7 +119,12 @@ def shapes_of(tower: str) -> list[tuple[str, tuple[int, ...], Layout]]:
 def drifting(frames: int, side: int, seed: int) -> Video:
     """A smooth random picture that moves two pixels a frame."""
     coarse = np.random.default_rng(seed).uniform(0, 255, (3, side // 32 + 2, side // 32 + 2))
-    large = torch.nn.functional.interpolate(torch.tensor(coarse)[None], size=side + 2 * frames, mode="bicubic")[0].clamp(0, 255).numpy().astype(np.uint8)
+    large = (
+        torch.nn.functional.interpolate(torch.tensor(coarse)[None], size=side + 2 * frames, mode="bicubic")[0]
+        .clamp(0, 255)
+        .numpy()
+        .astype(np.uint8)
+    )
     return Video(np.stack([large[:, :side, 2 * t : 2 * t + side].transpose(1, 2, 0) for t in range(frames)]))
 
 
@@ -152,7 +178,14 @@ def motion(args: argparse.Namespace, finder: WeightFinder) -> tuple[float, float
     found = []
     for _ in range(args.rounds):
         without_features(towers)
-        found.append([cpu(lambda edit=edit: score_all(("motion_alignment",), Clip("c", edit, source=source), towers)) for edit in (first, second)])
+        found.append(
+            [
+                cpu(
+                    lambda edit=edit: score_all(("motion_alignment",), Clip("c", edit, source=source), towers)
+                )
+                for edit in (first, second)
+            ]
+        )
     return min(times[0] for times in found), min(times[1] for times in found)
 
 
@@ -188,8 +221,12 @@ def bf16(args: argparse.Namespace, finder: WeightFinder, name: str) -> tuple[flo
 
 
 def peak(args: argparse.Namespace, finder: WeightFinder, name: str) -> None:
-    """Print the peak resident set of this process after scoring one metric: to be called in a process of its own."""
-    clip_ = Clip("c", drifting(args.frames, args.side, 0), source=drifting(args.frames, args.side, 1), prompt=PROMPT)
+    """Print the peak resident set of this process after scoring one metric: to be called in a process of its
+    own.
+    """
+    clip_ = Clip(
+        "c", drifting(args.frames, args.side, 0), source=drifting(args.frames, args.side, 1), prompt=PROMPT
+    )
     score_all((name,), clip_, Towers(OPTIONS, finder))
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10)
 
@@ -198,15 +235,34 @@ def peaks(args: argparse.Namespace, finder: WeightFinder) -> None:
     for name in args.peaks.split(","):
         tower = metrics.load(name).TOWERS[0]
         write_seeded(args.weights, tower)
-        command = [sys.executable, __file__, "--weights", str(args.weights), "--frames", str(args.frames), "--side", str(args.side), "--peak-of", name]
+        command = [
+            sys.executable,
+            __file__,
+            "--weights",
+            str(args.weights),
+            "--frames",
+            str(args.frames),
+            "--side",
+            str(args.side),
+            "--peak-of",
+            name,
+        ]
         found = float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
         weights = finder.find(tower).path.stat().st_size / 2**20
-        print(f"{name:24} peak {found:7.0f} MiB, weights {weights:6.0f} MiB, {'met' if found <= weights + 1024 else 'MISSED'} (weights + 1024)")
+        print(
+            f"{name:24} peak {found:7.0f} MiB, weights {weights:6.0f} MiB,"
+            f" {'met' if found <= weights + 1024 else 'MISSED'} (weights + 1024)"
+        )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--weights", type=Path, required=True, help="folder of weights; seeded ones are written where they are absent")
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        required=True,
+        help="folder of weights; seeded ones are written where they are absent",
+    )
     parser.add_argument("--frames", type=int, default=8)
     parser.add_argument("--side", type=int, default=512, help="pixels of each side of a frame")
     parser.add_argument("--rounds", type=int, default=2)
@@ -234,7 +290,12 @@ def main() -> None:
     for name, case in cases.items():
         if args.only in name:
             slow, fast = case()
-            results[name] = {"slow_s": round(slow, 3), "fast_s": round(fast, 3), "ratio": round(slow / fast, 2), "goal": GOALS[name]}
+            results[name] = {
+                "slow_s": round(slow, 3),
+                "fast_s": round(fast, 3),
+                "ratio": round(slow / fast, 2),
+                "goal": GOALS[name],
+            }
             verdict = "met" if slow / fast >= GOALS[name] else "MISSED"
             print(
                 f"{name:12} {slow:8.2f} s {fast:8.3f} s  {slow / fast:7.2f}x  goal {GOALS[name]}x {verdict}",
@@ -242,7 +303,18 @@ def main() -> None:
                 flush=True,
             )
     if args.json:
-        print(json.dumps({"frames": args.frames, "side": args.side, "rounds": args.rounds, "load": os.getloadavg()[0], "cases": results}, indent=2))
+        print(
+            json.dumps(
+                {
+                    "frames": args.frames,
+                    "side": args.side,
+                    "rounds": args.rounds,
+                    "load": os.getloadavg()[0],
+                    "cases": results,
+                },
+                indent=2,
+            )
+        )
 
 
 if __name__ == "__main__":

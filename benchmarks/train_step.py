@@ -1,6 +1,7 @@
 """What a step of `vedit train` costs, in processor seconds (user + system) and MiB, one thread.
 
-    python benchmarks/train_step.py [--preset moving-mnist] [--against TREE] [--set KEY=VALUE ...] [--steps 4] [--rounds 3]
+    python benchmarks/train_step.py [--preset moving-mnist] [--against TREE] [--set KEY=VALUE ...] [--steps 4]
+    [--rounds 3]
 
 --against: another checkout of vedit, measured in turn with this one; the median of the per-round
 ratios theirs / ours is given (above 1: this tree is faster). --set applies to this tree alone.
@@ -58,12 +59,16 @@ def measured(tree: Path, given: argparse.Namespace, changes: list[str]) -> tuple
     command = [sys.executable, __file__, "--measure", "--preset", given.preset, "--steps", str(given.steps)]
     command += [part for change in changes for part in ("--set", change)]
     environment = {**os.environ, "PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1"}
-    told = subprocess.run(command, env=environment, cwd=tree, check=True, stdout=subprocess.PIPE, text=True).stdout.split()
+    told = subprocess.run(
+        command, env=environment, cwd=tree, check=True, stdout=subprocess.PIPE, text=True
+    ).stdout.split()
     return float(told[-2]), int(told[-1])
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--preset", default="moving-mnist")
     parser.add_argument("--against", type=Path)
     parser.add_argument("--set", action="append", default=[], dest="changes")
@@ -74,15 +79,21 @@ def main() -> None:
     if given.measure:
         measure(given.preset, given.changes, given.steps)
         return
-    trees = {"this tree": (HERE, given.changes), **({"the other": (given.against.resolve(), [])} if given.against else {})}
+    trees = {
+        "this tree": (HERE, given.changes),
+        **({"the other": (given.against.resolve(), [])} if given.against else {}),
+    }
     found: dict[str, list[tuple[float, int]]] = {name: [] for name in trees}
     for _ in range(given.rounds):
         for name, (tree, changes) in trees.items():
             found[name].append(measured(tree, given, changes))
     for name, values in found.items():
-        ratio = statistics.median(value / own for (value, _), (own, _) in zip(values, found["this tree"], strict=True))
+        ratio = statistics.median(
+            value / own for (value, _), (own, _) in zip(values, found["this tree"], strict=True)
+        )
         print(
-            f"{name:<10} {statistics.median(value for value, _ in values):6.2f} CPU s a step, {max(peak for _, peak in values)} MiB, theirs / ours {ratio:.2f}"
+            f"{name:<10} {statistics.median(value for value, _ in values):6.2f} CPU s a step,"
+            f" {max(peak for _, peak in values)} MiB, theirs / ours {ratio:.2f}"
         )
 
 

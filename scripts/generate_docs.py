@@ -51,7 +51,9 @@ def generated() -> dict[Path, str]:
     from vedit import __version__, presets
 
     root = build()
-    shipped = [name for name, path in presets.paths().items() if Path(path).parent == Path(presets.shipped_folder())]
+    shipped = [
+        name for name, path in presets.paths().items() if Path(path).parent == Path(presets.shipped_folder())
+    ]
     files = {ROOT / "man" / f"{node.page}.1": man_pages.page(node, root, __version__) for node in root.all()}
     files |= {
         ROOT / "completions" / "vedit.bash": completions.bash(root, shipped),
@@ -90,7 +92,13 @@ def method_table(shipped: list[str]) -> str:
     rows = []
     for name in methods.names():
         summary = methods.registry.summary(name).removesuffix(".")
-        rows.append((f"`{name}`", summary, ", ".join(f"`{preset}`" for preset, method in sorted(made.items()) if method == name)))
+        rows.append(
+            (
+                f"`{name}`",
+                summary,
+                ", ".join(f"`{preset}`" for preset, method in sorted(made.items()) if method == name),
+            )
+        )
     return _table(("method", "what it does", "presets"), rows)
 
 
@@ -102,7 +110,9 @@ def metric_table() -> str:
     for name in metrics.names():
         for value in metrics.load(name).VALUES:
             better = "higher" if value.higher_is_better else "lower"
-            rows.append((f"`{value.key}`", value.explanation.removesuffix("."), value.unit, better, value.usual))
+            rows.append(
+                (f"`{value.key}`", value.explanation.removesuffix("."), value.unit, better, value.usual)
+            )
     return _table(("number", "what it says", "unit", "better", "usual"), sorted(rows))
 
 
@@ -132,7 +142,10 @@ def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 
 def replaced(text: str, name: str, table: str) -> str:
     """The text with what stands between the two markers of a name replaced."""
-    begin, end = f"<!-- {name}: begin, written by scripts/generate_docs.py -->\n\n", f"\n\n<!-- {name}: end -->"
+    begin, end = (
+        f"<!-- {name}: begin, written by scripts/generate_docs.py -->\n\n",
+        f"\n\n<!-- {name}: end -->",
+    )
     before, found, rest = text.partition(begin)
     _, closed, after = rest.partition(end)
     assert found and closed, f"docs/reference.md has no markers for {name}"
@@ -141,7 +154,9 @@ def replaced(text: str, name: str, table: str) -> str:
 
 def stale(files: dict[Path, str]) -> list[Path]:
     """Files that differ from what they should be, and pages of commands that are gone."""
-    differing = [path for path, text in files.items() if not path.is_file() or path.read_text(encoding="utf-8") != text]
+    differing = [
+        path for path, text in files.items() if not path.is_file() or path.read_text(encoding="utf-8") != text
+    ]
     return differing + [path for path in sorted((ROOT / "man").glob("*.1")) if path not in files]
 
 

@@ -1,4 +1,6 @@
-"""Man pages from the click tree, in man(7) macros: one per command, without a date, so that they only change with the program."""
+"""Man pages from the click tree, in man(7) macros: one per command, without a date, so that they only change
+with the program.
+"""
 
 from __future__ import annotations
 
@@ -11,21 +13,45 @@ from tree import Flag, Node
 # Variables that vedit reads: their text, and the option that a command must have to be touched by
 # it; vedit(1) shows them all.
 ENVIRONMENT = {
-    "VEDIT_CONFIG_DIR": ("Folder of the config file and of your presets, instead of the one under FILES.", None),
+    "VEDIT_CONFIG_DIR": (
+        "Folder of the config file and of your presets, instead of the one under FILES.",
+        None,
+    ),
     "XDG_CONFIG_HOME": ("Base of that folder when VEDIT_CONFIG_DIR is not set; ~/.config by default.", None),
     "VEDIT_CACHE_DIR": ("Folder of what can be computed again, such as inversions.", "--model"),
-    "XDG_CACHE_HOME": ("Base of that folder when VEDIT_CACHE_DIR is not set; ~/.cache by default.", "--model"),
+    "XDG_CACHE_HOME": (
+        "Base of that folder when VEDIT_CACHE_DIR is not set; ~/.cache by default.",
+        "--model",
+    ),
     "VEDIT_DEBUG": ("When set, an error shows its traceback, as with --debug.", None),
     "VEDIT_LIMITS": ("TOML file with other limits, such as: canvas = 200000000", "--limit"),
-    "VEDIT_FFMPEG": ("Path of an ffmpeg to use for video, 6.1 or later, instead of the one that imageio-ffmpeg brings.", "--limit"),
+    "VEDIT_FFMPEG": (
+        "Path of an ffmpeg to use for video, 6.1 or later, instead of the one that imageio-ffmpeg brings.",
+        "--limit",
+    ),
     "IMAGEIO_FFMPEG_EXE": ("The same for every program that uses imageio-ffmpeg.", "--limit"),
-    "GOMP_SPINCOUNT": ("How long threads on a CPU wait busily for each other; 10000 rounds unless set.", "--device"),
+    "GOMP_SPINCOUNT": (
+        "How long threads on a CPU wait busily for each other; 10000 rounds unless set.",
+        "--device",
+    ),
     "HF_TOKEN": ("Token for the Hub: gated and private models, inference providers.", "--revision"),
-    "HF_ENDPOINT": ("Address of another Hub, such as a mirror, instead of https://huggingface.co.", "--revision"),
-    "HF_HUB_OFFLINE": ("When 1, models come from the cache alone, and nothing is asked of the Hub.", "--revision"),
+    "HF_ENDPOINT": (
+        "Address of another Hub, such as a mirror, instead of https://huggingface.co.",
+        "--revision",
+    ),
+    "HF_HUB_OFFLINE": (
+        "When 1, models come from the cache alone, and nothing is asked of the Hub.",
+        "--revision",
+    ),
     "HF_HOME": ("Folder of the Hub's cache and token; ~/.cache/huggingface by default.", "--revision"),
-    "VEDIT_REMOTE_KEY": ("API key of the hosted generator at --base-url; no option takes a key.", "--base-url"),
-    "RANK": ("Number of this process among those that train together; launchers such as torchrun set it.", "--launch"),
+    "VEDIT_REMOTE_KEY": (
+        "API key of the hosted generator at --base-url; no option takes a key.",
+        "--base-url",
+    ),
+    "RANK": (
+        "Number of this process among those that train together; launchers such as torchrun set it.",
+        "--launch",
+    ),
     "WORLD_SIZE": ("How many processes train together; set with RANK, as --launch does.", "--launch"),
     "NO_COLOR": ("With TERM=dumb: no progress bar.", "--progress"),
     "TERM": ("With NO_COLOR: dumb means no progress bar.", "--progress"),
@@ -60,7 +86,14 @@ def page(node: Node, root: Node, version: str) -> str:
         ("NAME", [f"{escape(node.page)} \\- {escape(node.summary)}"]),
         ("SYNOPSIS", [f".B {escape(node.typed)}", *wrap(node.usage)]),
         ("DESCRIPTION", list(_description(node))),
-        ("COMMANDS", [line for child in node.children for line in tagged(bold(child.words[-1]), f"{child.summary}. See {child.page}(1).")]),
+        (
+            "COMMANDS",
+            [
+                line
+                for child in node.children
+                for line in tagged(bold(child.words[-1]), f"{child.summary}. See {child.page}(1).")
+            ],
+        ),
         ("OPTIONS", [line for flag in node.flags for line in tagged(_names(flag), flag.help)]),
         ("EXAMPLES", list(_examples(node))),
         ("EXIT STATUS", [line for code, text in exit_table() for line in tagged(bold(str(code)), text)]),
@@ -103,27 +136,49 @@ def _quoted(line: str) -> str:
 
 def _variables(node: Node) -> list[tuple[str, str]]:
     names = {name for flag in node.flags for name in flag.names}
-    shown = [(name, text) for name, (text, needed) in ENVIRONMENT.items() if needed in (None, *names) or len(node.words) == 1]
+    shown = [
+        (name, text)
+        for name, (text, needed) in ENVIRONMENT.items()
+        if needed in (None, *names) or len(node.words) == 1
+    ]
     shown += [(flag.variable, f"Default of {flag.names[-1]}.") for flag in node.flags if flag.variable]
     prefix = node.context.auto_envvar_prefix
-    long = next((name for flag in node.flags for name in flag.names if flag.value and name.startswith("--")), None)
+    long = next(
+        (name for flag in node.flags for name in flag.names if flag.value and name.startswith("--")), None
+    )
     if prefix and long and not node.is_group:
         example = f"{prefix}_{long.strip('-').replace('-', '_').upper()}"
-        shown.append((f"{prefix}_OPTION", f"Default of an option, such as {example} for {long}. It goes before the config file."))
+        shown.append(
+            (
+                f"{prefix}_OPTION",
+                f"Default of an option, such as {example} for {long}. It goes before the config file.",
+            )
+        )
     return shown
 
 
 def _files(node: Node) -> Iterator[str]:
     table = ".".join(node.words[1:])
-    where = f", in its table [{table}]" if table and not node.is_group else ", with a table per command, such as [gif.resize]"
-    yield from tagged("\\fI~/.config/vedit/config.toml\\fR".replace("~", "\\(ti"), f"Your defaults{where}; options, environment and presets go before them.")
+    where = (
+        f", in its table [{table}]"
+        if table and not node.is_group
+        else ", with a table per command, such as [gif.resize]"
+    )
+    yield from tagged(
+        "\\fI~/.config/vedit/config.toml\\fR".replace("~", "\\(ti"),
+        f"Your defaults{where}; options, environment and presets go before them.",
+    )
     yield from tagged("\\fI~/.config/vedit/presets/NAME.toml\\fR".replace("~", "\\(ti"), "Your presets.")
 
 
 def _related(node: Node, root: Node) -> list[str]:
     """The command above, its other commands, and those below."""
     above = next((other for other in root.all() if node in other.children), None)
-    pages = [other.page for other in (above, *(above.children if above else []), *node.children) if other is not None]
+    pages = [
+        other.page
+        for other in (above, *(above.children if above else []), *node.children)
+        if other is not None
+    ]
     return [page for page in dict.fromkeys(["vedit", *pages]) if page != node.page]
 
 
@@ -137,11 +192,21 @@ def bold(text: str) -> str:
 
 def wrap(text: str) -> list[str]:
     """Filled text: source lines of at most 78 characters."""
-    return [escape(line) for line in textwrap.wrap(" ".join(text.split()), 78, break_long_words=False, break_on_hyphens=False)]
+    return [
+        escape(line)
+        for line in textwrap.wrap(" ".join(text.split()), 78, break_long_words=False, break_on_hyphens=False)
+    ]
 
 
 def escape(text: str) -> str:
     """Plain text for roff: nothing in it is a request, and dashes and quotes stay what they are."""
-    text = text.replace("\\", "\\(rs").replace("-", "\\-").replace("'", "\\(aq").replace("`", "\\(ga").replace("^", "\\(ha").replace("~", "\\(ti")
+    text = (
+        text.replace("\\", "\\(rs")
+        .replace("-", "\\-")
+        .replace("'", "\\(aq")
+        .replace("`", "\\(ga")
+        .replace("^", "\\(ha")
+        .replace("~", "\\(ti")
+    )
     text = "".join(char if char.isascii() else f"\\[u{ord(char):04X}]" for char in text)
     return re.sub(r"^([.])", r"\\&\1", text)

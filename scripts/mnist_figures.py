@@ -1,8 +1,8 @@
 """The figures of docs/generate.md: python scripts/mnist_figures.py RUN
 
-RUN is a run folder of `vedit train --preset moving-mnist`, finished or not. Writes docs/img/moving-mnist-loss.png
-(the curve of its log) and docs/img/moving-mnist.png (a row of frames for each caption below, by the
-averaged weights, from the seed 0), and prints the step they are of.
+RUN is a run folder of `vedit train --preset moving-mnist`, finished or not. Writes
+docs/img/moving-mnist-loss.png (the curve of its log) and docs/img/moving-mnist.png (a row of frames for each
+caption below, by the averaged weights, from the seed 0), and prints the step they are of.
 """
 
 import sys

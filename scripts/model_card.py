@@ -12,8 +12,8 @@ import itertools
 from pathlib import Path
 from typing import Any
 
-from vedit.jobs.shapes_model import BUILTIN, MOTION, VIDEO, record_of
 from vedit.data import grammar
+from vedit.jobs.shapes_model import BUILTIN, MOTION, VIDEO, record_of
 
 JUDGED = ("ground", "colour", "pattern", "texture", "shape", "size")
 
@@ -115,25 +115,39 @@ def share_rows(gates: dict[str, Any], group: str, names: tuple[str, ...]) -> str
     """Return the rows of a table of shares; names without a figure are left out."""
     rows = [(name, gates[f"{group}: {name}"]) for name in names if f"{group}: {name}" in gates]
     return "\n".join(
-        f"| {name} | {f['value']:.3f} | [{f['low']:.3f}, {f['high']:.3f}] | {f['trials']} | {'' if f['bar'] is None else format(f['bar'], 'g')} | {verdict(f)} |"
+        f"| {name} | {f['value']:.3f} | [{f['low']:.3f}, {f['high']:.3f}] | {f['trials']} |"
+        f" {'' if f['bar'] is None else format(f['bar'], 'g')} | {verdict(f)} |"
         for name, f in rows
     )
 
 
 def share_table(title: str, gates: dict[str, Any], group: str, names: tuple[str, ...]) -> str:
-    return f"| {title} | share | interval | n | bar | passed |\n|---|---|---|---|---|---|\n{share_rows(gates, group, names)}"
+    return (
+        f"| {title} | share | interval | n | bar | passed"
+        f" |\n|---|---|---|---|---|---|\n{share_rows(gates, group, names)}"
+    )
 
 
 def mean_row(gates: dict[str, Any], group: str, name: str) -> str:
     f = gates[f"{group}: {name}"]
     bar = "" if f["bar"] is None else f"{'at most' if f['at_most'] else 'at least'} {f['bar']:g}"
     value = f"{f['value']:.2f} {f['unit']}".strip()
-    return f"| {group}: {name} | {value} | [{f['low']:.2f}, {f['high']:.2f}] | {f['trials']} | {bar} | {verdict(f)} |"
+    return (
+        f"| {group}: {name} | {value} | [{f['low']:.2f}, {f['high']:.2f}] | {f['trials']} | {bar} |"
+        f" {verdict(f)} |"
+    )
 
 
 def words_table() -> str:
-    values = {**grammar.FIELDS, "shape": (*grammar.SHAPES, "digit 0 to digit 9"), "motion": ("moving left, right, up, down", "standing still")}
-    rows = [f"| {'background' if name == 'ground' else name} | {', '.join(said)} |" for name, said in values.items()]
+    values = {
+        **grammar.FIELDS,
+        "shape": (*grammar.SHAPES, "digit 0 to digit 9"),
+        "motion": ("moving left, right, up, down", "standing still"),
+    }
+    rows = [
+        f"| {'background' if name == 'ground' else name} | {', '.join(said)} |"
+        for name, said in values.items()
+    ]
     return "| field | words |\n|---|---|\n" + "\n".join(rows)
 
 
@@ -143,7 +157,9 @@ def missed_line(gates: dict[str, Any]) -> str:
 
 
 def trained(stage: dict[str, Any]) -> str:
-    return f"{number(stage['pictures'])} pictures, {number(stage['steps'])} steps, {number(stage['seconds'])} s"
+    return (
+        f"{number(stage['pictures'])} pictures, {number(stage['steps'])} steps, {number(stage['seconds'])} s"
+    )
 
 
 def curve_table(stage: dict[str, Any]) -> str:
@@ -152,14 +168,23 @@ def curve_table(stage: dict[str, Any]) -> str:
     if not measured:
         return ""
     names = list(dict.fromkeys(itertools.chain.from_iterable(values for _, values in measured)))
-    rows = ["| " + " | ".join([number(pictures), *(f"{values[name]:.2f}" if name in values else "" for name in names)]) + " |" for pictures, values in measured]
+    rows = [
+        "| "
+        + " | ".join([number(pictures), *(f"{values[name]:.2f}" if name in values else "" for name in names)])
+        + " |"
+        for pictures, values in measured
+    ]
     return "\n".join([f"| pictures | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|", *rows])
 
 
 def shapes_card(record: dict[str, Any]) -> str:
     gates, stages = record["gates"], record["stages"]
     denoiser = next(stage for name, stage in stages.items() if name.startswith("unet"))
-    judge = {name.split(": ")[1]: f["value"] for name, f in gates.items() if name.startswith("judge on drawn scenes")}
+    judge = {
+        name.split(": ")[1]: f["value"]
+        for name, f in gates.items()
+        if name.startswith("judge on drawn scenes")
+    }
     inversions = [
         mean_row(gates, group, name)
         for group in ("inversion, grain 0.02", "inversion, no grain")
@@ -284,8 +309,16 @@ pictures is theirs, 32 clips sampled as trained, without the imposed path: motio
 
 def video_card(record: dict[str, Any]) -> str:
     gates, stages = record["gates"], record["stages"]
-    titles = {"video-codec": "Codec", "video-pictures": "Single pictures", "video": "Clips", "video-annealed": "Clips, the rate falling to zero"}
-    parts = [f"{titles.get(name, name)}: {trained(stage)}.\n\n{curve_table(stage)}".strip() for name, stage in stages.items()]
+    titles = {
+        "video-codec": "Codec",
+        "video-pictures": "Single pictures",
+        "video": "Clips",
+        "video-annealed": "Clips, the rate falling to zero",
+    }
+    parts = [
+        f"{titles.get(name, name)}: {trained(stage)}.\n\n{curve_table(stage)}".strip()
+        for name, stage in stages.items()
+    ]
     return f"""{VIDEO_INTRO}
 
 ## Measured

@@ -14,11 +14,18 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vedit.jobs.shapes_model import BUILTIN, MOTION, load
 from vedit.data import grammar, scenes
+from vedit.jobs.shapes_model import BUILTIN, MOTION, load
 
 IMG = Path(__file__).resolve().parent.parent / "docs" / "img"
-BASE = {"shape": "circle", "colour": "red", "texture": "plain", "size": "large", "ground": "grey", "pattern": "plain"}
+BASE = {
+    "shape": "circle",
+    "colour": "red",
+    "texture": "plain",
+    "size": "large",
+    "ground": "grey",
+    "pattern": "plain",
+}
 ROWS: list[tuple[str, tuple[str, ...]]] = [
     ("shape", grammar.SHAPES),
     ("shape", grammar.DIGITS),
@@ -49,8 +56,25 @@ def draw_scenes() -> None:
     """Twelve held-out scenes a row, three rows, then one clip of eight frames and its edits."""
     records = scenes.sample_records(36, 1, held_out=True)
     rows = [torch.cat([scenes.clip(record, 1) for record in records[i : i + 12]]) for i in (0, 12, 24)]
-    clip = replace(records[0], shape="star", size="medium", texture="plain", colour="red", ground="teal", motion="right", x=20.0, y=32.0, span=16.0)
-    for fields in ({}, {"colour": "yellow"}, {"texture": "striped"}, {"ground": "pink"}, {"pattern": "checkered"}):
+    clip = replace(
+        records[0],
+        shape="star",
+        size="medium",
+        texture="plain",
+        colour="red",
+        ground="teal",
+        motion="right",
+        x=20.0,
+        y=32.0,
+        span=16.0,
+    )
+    for fields in (
+        {},
+        {"colour": "yellow"},
+        {"texture": "striped"},
+        {"ground": "pink"},
+        {"pattern": "checkered"},
+    ):
         rows.append(scenes.clip(clip.edited(**fields)))
     sheet(rows, IMG / "shapes-scenes.png")
 
@@ -66,7 +90,10 @@ def draw_samples(model: Any) -> None:
         rows.append(decode(model.vae, latents))
     records = scenes.sample_records(14, 2, held_out=True)
     captions = [record.caption for record in records]
-    pictures = decode(model.vae, sample_latents(model.unet, model.text_encoder, model.schedule, captions, steps=50, seed=200))
+    pictures = decode(
+        model.vae,
+        sample_latents(model.unet, model.text_encoder, model.schedule, captions, steps=50, seed=200),
+    )
     rows += [pictures[:7], pictures[7:]]
     print("\n".join(captions))
     sheet(rows, IMG / "shapes-samples.png")

@@ -26,7 +26,12 @@ CLIP_SIZE = (240, 135)
 def commands(page: Path) -> list[str]:
     """The command lines of a page's `sh` blocks, in order."""
     text = page.read_text(encoding="utf-8")
-    return [line for block in re.findall(r"```sh\n(.*?)```", text, re.S) for line in block.splitlines() if line.strip()]
+    return [
+        line
+        for block in re.findall(r"```sh\n(.*?)```", text, re.S)
+        for line in block.splitlines()
+        if line.strip()
+    ]
 
 
 def pictured() -> list[str]:
@@ -36,7 +41,8 @@ def pictured() -> list[str]:
 
 
 def run_all(folder: Path) -> None:
-    """Draw the clip into a folder for each page and run the page's commands there; raises on the first that fails.
+    """Draw the clip into a folder for each page and run the page's commands there; raises on the first that
+    fails.
 
     The tour's lie in `folder` itself, the README's in a folder inside it.
     """
@@ -50,7 +56,15 @@ def run_page(page: Path, folder: Path) -> None:
     path = os.pathsep.join([sysconfig.get_path("scripts"), os.environ["PATH"]])
     environment = {**os.environ, "PATH": path, "VEDIT_CONFIG_DIR": str(folder / ".config")}
     for command in commands(page):
-        done = subprocess.run(command, shell=True, cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        done = subprocess.run(
+            command,
+            shell=True,
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+        )
         if done.returncode:
             raise RuntimeError(f"$ {command}\n{done.stderr}")
 

@@ -65,7 +65,11 @@ class Node:
 
     @cached_property
     def _paragraphs(self) -> list[str]:
-        return [part.strip("\n") for part in re.split(r"\n\s*\n", inspect.cleandoc(self.command.help or "").partition("\f")[0]) if part.strip()]
+        return [
+            part.strip("\n")
+            for part in re.split(r"\n\s*\n", inspect.cleandoc(self.command.help or "").partition("\f")[0])
+            if part.strip()
+        ]
 
     @property
     def summary(self) -> str:
@@ -90,12 +94,20 @@ class Node:
 
     @cached_property
     def flags(self) -> list[Flag]:
-        return [_flag(param, self.context) for param in self.command.get_params(self.context) if isinstance(param, click.Option) and not param.hidden]
+        return [
+            _flag(param, self.context)
+            for param in self.command.get_params(self.context)
+            if isinstance(param, click.Option) and not param.hidden
+        ]
 
     @property
     def arguments(self) -> list[tuple[Value, bool]]:
         """What the positional arguments take, and whether each may repeat."""
-        return [(_argument_value(param, self.context), param.nargs != 1) for param in self.command.params if isinstance(param, click.Argument)]
+        return [
+            (_argument_value(param, self.context), param.nargs != 1)
+            for param in self.command.params
+            if isinstance(param, click.Argument)
+        ]
 
 
 def build() -> Node:
@@ -136,12 +148,23 @@ def _flag(option: click.Option, context: click.Context) -> Flag:
     variable = option.envvar if isinstance(option.envvar, str) else None
     text, _, extra = record[1].partition("  [")  # click's own additions, said in words below
     facts = [_range(option.type, metavar)] if takes_value else []
-    facts += [fact.replace("default", "Default", 1) + "." for fact in extra.removesuffix("]").split("; ") if fact.startswith("default")]
+    facts += [
+        fact.replace("default", "Default", 1) + "."
+        for fact in extra.removesuffix("]").split("; ")
+        if fact.startswith("default")
+    ]
     facts += ["Required."] if option.required else []
     text = " ".join(part for part in (text, *facts) if part)
     if takes_value and option.metavar is None and _is_range(option.type):
         metavar = "N"
-    return Flag(names, metavar, text, _option_value(option, metavar) if takes_value else None, option.multiple, variable)
+    return Flag(
+        names,
+        metavar,
+        text,
+        _option_value(option, metavar) if takes_value else None,
+        option.multiple,
+        variable,
+    )
 
 
 def _is_range(kind: click.ParamType) -> bool:
@@ -181,5 +204,7 @@ def _value_of(metavar: str) -> Value:
         return Value("folder")
     if re.search(r"\b(FILE|INPUT|OUTPUT|PATH|CLIP)\b", metavar):
         return Value("file")
-    words = tuple(word for word in metavar.strip("[]").split("|") if re.fullmatch(r"[a-z0-9][a-z0-9-]*", word))
+    words = tuple(
+        word for word in metavar.strip("[]").split("|") if re.fullmatch(r"[a-z0-9][a-z0-9-]*", word)
+    )
     return Value("words", words) if "|" in metavar and words else Value()

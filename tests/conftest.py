@@ -61,7 +61,13 @@ LIGHT_REAL = (  # well-formed and quick: on these every operation runs
     "t2v_move_mnist.gif",
     "vdp_moving-mnist.gif",
 )
-HEAVY_REAL = ("fatezero_fox_512.gif", "fatezero_goldfish_1024.gif", "imagegif_gifplayer-muybridge.gif", "imagegif_sample_big.gif", "t2v_holdcam_1024.gif")
+HEAVY_REAL = (
+    "fatezero_fox_512.gif",
+    "fatezero_goldfish_1024.gif",
+    "imagegif_gifplayer-muybridge.gif",
+    "imagegif_sample_big.gif",
+    "t2v_holdcam_1024.gif",
+)
 WELL_FORMED = [*OK, *LIGHT_REAL, *(pytest.param(name, marks=pytest.mark.slow) for name in HEAVY_REAL)]
 
 
@@ -170,7 +176,13 @@ os._exit(code)
 """
 
 
-def measured(*args: str | Path, stdin: bytes | None = None, output: Any = subprocess.PIPE, limits: dict[str, int] | None = None, jobs: int = 1) -> Result:
+def measured(
+    *args: str | Path,
+    stdin: bytes | None = None,
+    output: Any = subprocess.PIPE,
+    limits: dict[str, int] | None = None,
+    jobs: int = 1,
+) -> Result:
     """Run a command line in a fresh interpreter, under resource limits such as AS and CPU."""
     command = [sys.executable, "-c", MEASURE, json.dumps(limits or {}), *map(str, args)]
     done = subprocess.run(
@@ -195,10 +207,14 @@ def measured(*args: str | Path, stdin: bytes | None = None, output: Any = subpro
 
 def start(*args: str | Path, **kwargs: Any) -> subprocess.Popen[bytes]:
     """Start a command line in a process of its own."""
-    return subprocess.Popen([sys.executable, "-m", "vedit", *map(str, args)], cwd=kwargs.pop("cwd", ROOT), **kwargs)
+    return subprocess.Popen(
+        [sys.executable, "-m", "vedit", *map(str, args)], cwd=kwargs.pop("cwd", ROOT), **kwargs
+    )
 
 
-def same_frames(result: bytes, source: reference.Gif, change: Callable[[np.ndarray], np.ndarray] = lambda frame: frame) -> None:
+def same_frames(
+    result: bytes, source: reference.Gif, change: Callable[[np.ndarray], np.ndarray] = lambda frame: frame
+) -> None:
     """Every composed frame of the result is the changed frame of the source, bit for bit."""
     found = reference.read(result)
     assert len(found.images) == len(source.images)
@@ -208,14 +224,22 @@ def same_frames(result: bytes, source: reference.Gif, change: Callable[[np.ndarr
         if not np.array_equal(frame, wanted):
             rows, columns = np.nonzero((frame != wanted).any(axis=2))
             row, column = rows[0], columns[0]
-            raise AssertionError(f"image {number}: {len(rows)} pixels differ, first {frame[row, column]} for {wanted[row, column]} at {column}, {row}")
+            raise AssertionError(
+                f"image {number}: {len(rows)} pixels differ, first {frame[row, column]} for"
+                f" {wanted[row, column]} at {column}, {row}"
+            )
 
 
 def same_facts(result: bytes, source: reference.Gif, delays: bool = True) -> None:
     """Loop, comments, application blocks and, unless told otherwise, delays are those of the source."""
     found = reference.read(result)
     assert found.is_complete and not found.trailing
-    assert (found.loop, found.comments, found.apps, found.texts) == (source.loop, source.comments, source.apps, source.texts)
+    assert (found.loop, found.comments, found.apps, found.texts) == (
+        source.loop,
+        source.comments,
+        source.apps,
+        source.texts,
+    )
     assert found.background == source.background
     if delays:
         assert found.delays == source.delays

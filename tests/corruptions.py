@@ -1,8 +1,8 @@
 """Run vedit on many damaged files in one process: python -m tests.corruptions FIRST COUNT
 
-Prints one JSON line per run that broke a promise: a traceback, an exit code that is not 0, 3 or 6, more than 2 s of CPU,
-or more than 200 MB. Behind the first 2000, which hold none, a canvas that damage has made large may cost what such a canvas costs.
-A line at the end counts the exit codes.
+Prints one JSON line per run that broke a promise: a traceback, an exit code that is not 0, 3 or 6, more than
+2 s of CPU, or more than 200 MB. Behind the first 2000, which hold none, a canvas that damage has made large
+may cost what such a canvas costs. A line at the end counts the exit codes.
 """
 
 from __future__ import annotations
@@ -56,7 +56,9 @@ def run(seed: int) -> tuple[int, str]:
     result = vedit(*command, stdin=data)
     spent, grown = time.process_time() - start, _memory_mb("VmHWM") - before
     wrong = []
-    allowed = (0, 2, 3, 6) if "--auto" in command else (0, 3, 6)  # a picture of one colour has no border to trim
+    allowed = (
+        (0, 2, 3, 6) if "--auto" in command else (0, 3, 6)
+    )  # a picture of one colour has no border to trim
     if result.code not in allowed or "Traceback" in result.err or "bug:" in result.err:
         wrong.append(f"exit {result.code}: {result.err[-300:]}")
     canvas_mpx = _canvas_mpx(data) if seed >= 2000 and result.code == 0 else 0

@@ -46,11 +46,17 @@ class Repository:
 
     @property
     def files(self) -> dict[str, Path]:
-        return {path.relative_to(self.folder).as_posix(): path for path in sorted(self.folder.rglob("*")) if path.is_file()}
+        return {
+            path.relative_to(self.folder).as_posix(): path
+            for path in sorted(self.folder.rglob("*"))
+            if path.is_file()
+        }
 
     @property
     def commit(self) -> str:
-        return hashlib.sha1("".join(f"{name} {sha256(path)}" for name, path in self.files.items()).encode()).hexdigest()
+        return hashlib.sha1(
+            "".join(f"{name} {sha256(path)}" for name, path in self.files.items()).encode()
+        ).hexdigest()
 
 
 def sha256(path: Path) -> str:
@@ -65,7 +71,9 @@ def _sha256(path: Path, changed: int) -> str:
 
 @dataclass
 class StubHub:
-    """repositories: by OWNER/NAME. breaks: by file name, after how many bytes its next answers end; then it is whole."""
+    """repositories: by OWNER/NAME. breaks: by file name, after how many bytes its next answers end; then it
+    is whole.
+    """
 
     server: ThreadingHTTPServer
     repositories: dict[str, Repository] = field(default_factory=dict)
@@ -86,7 +94,9 @@ class StubHub:
         return [
             request
             for request in self.log
-            if request.method == "GET" and request.path.startswith(("/cdn/", "/api/resolve-cache/")) and request.path.endswith(suffix)
+            if request.method == "GET"
+            and request.path.startswith(("/cdn/", "/api/resolve-cache/"))
+            and request.path.endswith(suffix)
         ]
 
 
@@ -146,7 +156,10 @@ class _Handler(BaseHTTPRequestHandler):
             else:
                 raise _Refused(404, "", "not found")
         except _Refused as refusal:
-            headers = {"X-Error-Message": refusal.message, **({"X-Error-Code": refusal.code} if refusal.code else {})}
+            headers = {
+                "X-Error-Message": refusal.message,
+                **({"X-Error-Code": refusal.code} if refusal.code else {}),
+            }
             self.reply(refusal.status, json.dumps({"error": refusal.message}).encode(), headers)
 
     def reply(self, status: int, body: bytes = b"", headers: dict[str, str] | None = None) -> None:
@@ -159,7 +172,15 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def note(self, status: int) -> None:
-        self.hub.log.append(Request(self.command, urlsplit(self.path).path, self.headers.get("Range"), self.headers.get("Authorization"), status))
+        self.hub.log.append(
+            Request(
+                self.command,
+                urlsplit(self.path).path,
+                self.headers.get("Range"),
+                self.headers.get("Authorization"),
+                status,
+            )
+        )
 
     def repository(self, name: str) -> Repository:
         """What the caller may see: strangers are told nothing of what is private."""
@@ -183,17 +204,28 @@ class _Handler(BaseHTTPRequestHandler):
         if not rest or rest[0] == "revision":
             gated = "auto" if repository.access == "gated" else False
             siblings = [{"rfilename": file} for file in repository.files]
-            facts = {"id": name, "sha": repository.commit, "gated": gated, "private": repository.access == "private", "siblings": siblings, "tags": []}
+            facts = {
+                "id": name,
+                "sha": repository.commit,
+                "gated": gated,
+                "private": repository.access == "private",
+                "siblings": siblings,
+                "tags": [],
+            }
             self.reply(200, json.dumps(facts).encode(), {"Content-Type": "application/json"})
             return
         begin = int(query.get("cursor", ["0"])[0])
         entries = [entry(file, path) for file, path in repository.files.items()]
         folders = [
-            {"type": "directory", "oid": "0" * 40, "size": 0, "path": part} for part in sorted({file.split("/")[0] for file in repository.files if "/" in file})
+            {"type": "directory", "oid": "0" * 40, "size": 0, "path": part}
+            for part in sorted({file.split("/")[0] for file in repository.files if "/" in file})
         ]
         headers = {"Content-Type": "application/json"}
         if begin + PAGE < len(folders + entries):
-            headers["Link"] = f'<{self.hub.endpoint}{urlsplit(self.path).path}?recursive=true&cursor={begin + PAGE}>; rel="next"'
+            headers["Link"] = (
+                f"<{self.hub.endpoint}{urlsplit(self.path).path}?recursive=true&cursor={begin + PAGE}>;"
+                ' rel="next"'
+            )
         self.reply(200, json.dumps((folders + entries)[begin : begin + PAGE]).encode(), headers)
 
     def resolve(self, name: str, revision: str, file: str) -> None:
@@ -206,10 +238,18 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {"X-Repo-Commit": repository.commit}
         if path.suffix in LARGE:  # another origin than the endpoint: the token must not travel there
             place = f"http://localhost:{self.server.server_port}/cdn/{sha256(path)}/{path.name}"  # type: ignore[attr-defined]
-            headers |= {"Location": place, "X-Linked-Etag": f'"{sha256(path)}"', "X-Linked-Size": str(path.stat().st_size)}
+            headers |= {
+                "Location": place,
+                "X-Linked-Etag": f'"{sha256(path)}"',
+                "X-Linked-Size": str(path.stat().st_size),
+            }
             self.reply(302, headers=headers)
         else:
-            headers |= {"Location": f"/api/resolve-cache/models/{name}/{repository.commit}/{file}?etag={blob_id(path)}"}
+            headers |= {
+                "Location": (
+                    f"/api/resolve-cache/models/{name}/{repository.commit}/{file}?etag={blob_id(path)}"
+                )
+            }
             self.reply(307, headers=headers)
 
     def file(self, repository: Repository, name: str) -> Path:
@@ -272,7 +312,11 @@ def stub_as_hub(patch: pytest.MonkeyPatch, cache: Path) -> Iterator[StubHub]:
     patch.delenv("HF_TOKEN", raising=False)
     with stub_hub() as stub:
         patch.setattr(constants, "ENDPOINT", stub.endpoint)
-        patch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", stub.endpoint + "/{repo_id}/resolve/{revision}/{filename}")
+        patch.setattr(
+            constants,
+            "HUGGINGFACE_CO_URL_TEMPLATE",
+            stub.endpoint + "/{repo_id}/resolve/{revision}/{filename}",
+        )
         patch.setattr(constants, "HF_HUB_CACHE", str(cache))
         patch.setattr(constants, "HF_TOKEN_PATH", str(cache / "no-token"))
         patch.setattr(constants, "HF_HUB_OFFLINE", False)

@@ -1,4 +1,6 @@
-"""Damage to documents and streams, by a seed: bytes changed, cut, doubled, and the pieces that break parsers put in."""
+"""Damage to documents and streams, by a seed: bytes changed, cut, doubled, and the pieces that break parsers
+put in.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,26 @@ PIECES = (
     b"[" * 3000, b'{"a":' * 500, b"9" * 5000, b"1e999", b"1e99999999", b"-1", b"0", b"null", b"true", b"NaN", b'""', b"[]", b"{}", b"\xff", b"\0",
     b"\\ud800", "²".encode(), b"=1+1", b"&a [*a]", b"<<: ", b"!!binary ", b"\n", b'"', b"'", b",", b":", b"=",
 )  # fmt: skip
-VALUES: tuple[Any, ...] = (None, True, 0, -1, 10**30, 10**400, 1.5, float("nan"), float("inf"), "", "²", "x", "=1+1", [], [[]], {}, {"a": []}, [None, 1])
+VALUES: tuple[Any, ...] = (
+    None,
+    True,
+    0,
+    -1,
+    10**30,
+    10**400,
+    1.5,
+    float("nan"),
+    float("inf"),
+    "",
+    "²",
+    "x",
+    "=1+1",
+    [],
+    [[]],
+    {},
+    {"a": []},
+    [None, 1],
+)
 
 
 def bytes_of(whole: bytes, seed: int) -> bytes:
@@ -61,14 +82,24 @@ def _places(value: Any) -> Any:
 
 def json_of(whole: Any, seed: int) -> bytes:
     """The value as JSON: of wrong types for even seeds, with damaged bytes for odd ones."""
-    return json.dumps(value_of(whole, seed)).encode() if seed % 2 == 0 else bytes_of(json.dumps(whole).encode(), seed)
+    return (
+        json.dumps(value_of(whole, seed)).encode()
+        if seed % 2 == 0
+        else bytes_of(json.dumps(whole).encode(), seed)
+    )
 
 
 def exits(run: Callable[[int], Any], count: int, allowed: tuple[int, ...]) -> dict[int, int]:
-    """How often each exit code came of `run(seed)`, which gives a result with code and err; fails for any other and for a bug."""
+    """How often each exit code came of `run(seed)`, which gives a result with code and err; fails for any
+    other and for a bug.
+    """
     codes: dict[int, int] = {}
     for seed in range(count):
         result = run(seed)
-        assert result.code in allowed and "bug:" not in result.err and "Traceback" not in result.err, (seed, result.code, result.err[-400:])
+        assert result.code in allowed and "bug:" not in result.err and "Traceback" not in result.err, (
+            seed,
+            result.code,
+            result.err[-400:],
+        )
         codes[result.code] = codes.get(result.code, 0) + 1
     return codes

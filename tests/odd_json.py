@@ -18,7 +18,9 @@ ODD: tuple[Any, ...] = (
 
 
 def mutated(value: Any, rng: random.Random, times: int = 0) -> Any:
-    """A copy in which one to three places are replaced, doubled, renamed or taken away; times: 0 to 3 by chance."""
+    """A copy in which one to three places are replaced, doubled, renamed or taken away; times: 0 to 3 by
+    chance.
+    """
     changed = copy.deepcopy(value)
     for _ in range(times or rng.randint(1, 3)):
         places = list(_places(changed))

@@ -45,7 +45,12 @@ def random_gif(seed: int) -> bytes:
     width, height = rng.randrange(1, 48), rng.randrange(1, 40)
     global_bits = rng.choice([0, 1, 2, 4, 8])
     data = nasty.header(
-        width, height, colours(rng, global_bits) if global_bits else None, global_bits, bg=rng.randrange(256), aspect=rng.choice([0, 0, 49, 100])
+        width,
+        height,
+        colours(rng, global_bits) if global_bits else None,
+        global_bits,
+        bg=rng.randrange(256),
+        aspect=rng.choice([0, 0, 49, 100]),
     )
     if rng.random() < 0.6:
         data += nasty.netscape(rng.choice([0, 1, 7, 65535]))
@@ -64,19 +69,30 @@ def _extras(rng: random.Random) -> bytes:
 
 
 def _image(rng: random.Random, width: int, height: int, global_bits: int) -> bytes:
-    w, h = (0, rng.randrange(3)) if rng.random() < 0.04 else (rng.randrange(1, width + 9), rng.randrange(1, height + 9))
+    w, h = (
+        (0, rng.randrange(3))
+        if rng.random() < 0.04
+        else (rng.randrange(1, width + 9), rng.randrange(1, height + 9))
+    )
     x, y = rng.randrange(width + 3), rng.randrange(height + 3)
     if rng.random() < 0.3:
         x, y, w, h = 0, 0, width, height
     bits = rng.choice([1, 2, 3, 5, 8]) if rng.random() < 0.4 else 0
     colour_bits = bits or global_bits or 8
     code_size = max(rng.choice([1, 2, 2, 2, 8, 9, 11]), colour_bits)
-    payload = nasty.sub(nasty.lzw(_rows(rng, w, h, colour_bits), code_size, table_max=rng.choice([4096, 4096, 700])))
+    payload = nasty.sub(
+        nasty.lzw(_rows(rng, w, h, colour_bits), code_size, table_max=rng.choice([4096, 4096, 700]))
+    )
     interlace = rng.random() < 0.25  # the rows are whatever they are: the order on the canvas is the reader's
-    block = nasty.image(w, h, b"", code_size, x, y, colours(rng, bits) if bits else None, bits or 2, interlace, payload)
+    block = nasty.image(
+        w, h, b"", code_size, x, y, colours(rng, bits) if bits else None, bits or 2, interlace, payload
+    )
     if rng.random() < 0.85:
         transparent = rng.choice([None, 0, 1, 3, 200]) if rng.random() < 0.6 else None
-        block = nasty.gce(rng.choice([0, 1, 3, 10, 500]), rng.choice([0, 1, 1, 2, 2, 3, 3, 5]), transparent) + block
+        block = (
+            nasty.gce(rng.choice([0, 1, 3, 10, 500]), rng.choice([0, 1, 1, 2, 2, 3, 3, 5]), transparent)
+            + block
+        )
     return bytes(block)
 
 

@@ -80,7 +80,10 @@ class Gif:
         canvas = np.zeros((self.height, self.width, 4), np.uint8)
         for image in self.images:
             before = canvas.copy()
-            part = (slice(image.y, min(image.y + image.h, self.height)), slice(image.x, min(image.x + image.w, self.width)))
+            part = (
+                slice(image.y, min(image.y + image.h, self.height)),
+                slice(image.x, min(image.x + image.w, self.width)),
+            )
             rows, columns = max(0, part[0].stop - image.y), max(0, part[1].stop - image.x)
             if rows and columns and image.w and image.h:
                 self._draw(canvas[part], image, rows, columns)
@@ -118,7 +121,9 @@ def decode(image: Image) -> tuple[np.ndarray, np.ndarray]:
     known = np.arange(total) < len(values)
     indices, known = indices.reshape(image.h, image.w), known.reshape(image.h, image.w)
     if image.interlaced:
-        order = [row for start, step in ((0, 8), (4, 8), (2, 4), (1, 2)) for row in range(start, image.h, step)]
+        order = [
+            row for start, step in ((0, 8), (4, 8), (2, 4), (1, 2)) for row in range(start, image.h, step)
+        ]
         straight, straight_known = np.empty_like(indices), np.empty_like(known)
         straight[order], straight_known[order] = indices, known
         indices, known = straight, straight_known

@@ -27,7 +27,9 @@ def posterise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "stages").mkdir()
     (tmp_path / "stages" / "posterise.py").write_text(block("stage"), encoding="utf-8")
     monkeypatch.setattr(stages, "__path__", [*stages.__path__, str(tmp_path / "stages")])
-    monkeypatch.setattr(stages, "registry", Registry(stages.__name__, stages.__path__, "vedit.stages", stages.registry.skip))
+    monkeypatch.setattr(
+        stages, "registry", Registry(stages.__name__, stages.__path__, "vedit.stages", stages.registry.skip)
+    )
     yield
     sys.modules.pop("vedit.stages.posterise", None)
 
@@ -45,12 +47,20 @@ def test_the_example_stage_passes_the_example_test(posterise: None, tmp_path: Pa
     run_tests("test", tmp_path)
 
 
-@pytest.mark.parametrize(("kind", "package", "name"), [("method", methods, "mix"), ("metric", metrics, "contrast")], ids=["method", "metric"])
-def test_the_example_passes_its_test(kind: str, package: ModuleType, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("kind", "package", "name"),
+    [("method", methods, "mix"), ("metric", metrics, "contrast")],
+    ids=["method", "metric"],
+)
+def test_the_example_passes_its_test(
+    kind: str, package: ModuleType, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / f"{name}.py").write_text(block(kind), encoding="utf-8")
     path = [*package.__path__, str(tmp_path)]
     monkeypatch.setattr(package, "__path__", path)
-    monkeypatch.setattr(package, "registry", Registry(package.__name__, path, f"vedit.{kind}s", package.registry.skip))
+    monkeypatch.setattr(
+        package, "registry", Registry(package.__name__, path, f"vedit.{kind}s", package.registry.skip)
+    )
     assert name in package.names()
     run_tests(f"{kind} test")
     sys.modules.pop(f"{package.__name__}.{name}", None)
@@ -68,13 +78,27 @@ def test_the_example_of_the_engine_passes_its_test(kind: str, monkeypatch: pytes
         test()
 
 
-def test_the_example_stage_has_help_a_chain_grammar_and_checked_options(posterise: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_example_stage_has_help_a_chain_grammar_and_checked_options(
+    posterise: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     from PIL import Image
 
     Image.new("RGB", (4, 4), (100, 140, 250)).save(tmp_path / "in.gif")
     assert execute(["gif", "posterise", "--help"]) == 0
     assert "three levels of red, of green and of blue" in capsys.readouterr().out
-    assert execute(["gif", "chain", "posterise:2; rotate:90", str(tmp_path / "in.gif"), "-o", str(tmp_path / "out.gif")]) == 0
+    assert (
+        execute(
+            [
+                "gif",
+                "chain",
+                "posterise:2; rotate:90",
+                str(tmp_path / "in.gif"),
+                "-o",
+                str(tmp_path / "out.gif"),
+            ]
+        )
+        == 0
+    )
     with Image.open(tmp_path / "out.gif") as picture:
         assert picture.convert("RGB").getcolors() == [(16, (0, 255, 255))]
     assert execute(["gif", "posterise", "1", str(tmp_path / "in.gif"), "-o", str(tmp_path / "none.gif")]) == 2

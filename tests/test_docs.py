@@ -50,7 +50,12 @@ def each(nodes: list) -> pytest.MarkDecorator:
 
 
 def test_generated_files_are_what_the_command_line_says_now() -> None:
-    done = subprocess.run([sys.executable, ROOT / "scripts" / "generate_docs.py", "--check"], capture_output=True, text=True, cwd=ROOT)
+    done = subprocess.run(
+        [sys.executable, ROOT / "scripts" / "generate_docs.py", "--check"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -85,7 +90,9 @@ def test_every_example_uses_options_that_exist(node) -> None:
     for line, _ in node.examples:
         for command in line.split("|"):
             if node.typed in command:
-                typed = re.findall(r"(?<=\s)(--[a-z][a-z-]*|-[a-zA-Z])(?=[\s=]|$)", command.partition(node.typed)[2])
+                typed = re.findall(
+                    r"(?<=\s)(--[a-z][a-z-]*|-[a-zA-Z])(?=[\s=]|$)", command.partition(node.typed)[2]
+                )
                 assert set(typed) <= known, line
 
 
@@ -93,7 +100,9 @@ def test_every_example_uses_options_that_exist(node) -> None:
 def test_every_command_has_a_man_page_with_its_sections(node) -> None:
     text = (ROOT / "man" / f"{node.page}.1").read_text(encoding="utf-8")
     wanted = {"NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "EXIT STATUS", "ENVIRONMENT", "FILES", "SEE ALSO"}
-    wanted |= ({"COMMANDS"} if node.is_group else set()) | ({"EXAMPLES"} if node.examples else set())  # a group may do work of its own
+    wanted |= ({"COMMANDS"} if node.is_group else set()) | (
+        {"EXAMPLES"} if node.examples else set()
+    )  # a group may do work of its own
     assert set(re.findall(r"^\.SH (.*)$", text, re.M)) == wanted
     for flag in node.flags:
         assert all(man_pages.bold(name) in text for name in flag.names)
@@ -109,7 +118,12 @@ def test_exit_status_names_the_code_of_every_error() -> None:
 def test_every_variable_that_the_program_reads_is_documented() -> None:
     read = set()
     for path in (ROOT / "vedit").rglob("*.py"):
-        read |= set(re.findall(r"""environ(?:\.get\(|\[|\.setdefault\()\s*["']([A-Z_]+)["']""", path.read_text(encoding="utf-8")))
+        read |= set(
+            re.findall(
+                r"""environ(?:\.get\(|\[|\.setdefault\()\s*["']([A-Z_]+)["']""",
+                path.read_text(encoding="utf-8"),
+            )
+        )
     # what other libraries define is theirs to document
     ours = {name for name in read if not re.match(r"(HF_|TORCH_|CUDA_|OMP_|PYTORCH_|XLA_|MKL_|PYTHON)", name)}
     assert ours <= set(man_pages.ENVIRONMENT), "add it to ENVIRONMENT in scripts/man_pages.py"
@@ -132,26 +146,43 @@ def test_groff_finds_nothing_to_warn_of(page: Path) -> None:
 
 @needs("groff")
 def test_a_page_shows_dashes_that_can_be_copied() -> None:
-    done = subprocess.run(["groff", "-man", "-P-cbou", "-Tutf8", ROOT / "man" / "vedit-gif-crop.1"], capture_output=True, text=True)
+    done = subprocess.run(
+        ["groff", "-man", "-P-cbou", "-Tutf8", ROOT / "man" / "vedit-gif-crop.1"],
+        capture_output=True,
+        text=True,
+    )
     assert "vedit gif crop --left 10% --right 10% in.gif -o out.gif" in done.stdout
 
 
 @needs("man")
 def test_man_finds_the_page() -> None:
-    done = subprocess.run(["man", "-l", ROOT / "man" / "vedit-gif.1"], capture_output=True, text=True, env={**os.environ, "MANPAGER": "cat", "MANWIDTH": "80"})
+    done = subprocess.run(
+        ["man", "-l", ROOT / "man" / "vedit-gif.1"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "MANPAGER": "cat", "MANWIDTH": "80"},
+    )
     assert done.returncode == 0 and "vedit-gif - " in " ".join(done.stdout.split())
 
 
 @each(NODES)
 def test_completions_name_every_subcommand_and_option(node) -> None:
-    bash, zsh, fish = ((ROOT / "completions" / name).read_text(encoding="utf-8") for name in ("vedit.bash", "_vedit", "vedit.fish"))
+    bash, zsh, fish = (
+        (ROOT / "completions" / name).read_text(encoding="utf-8")
+        for name in ("vedit.bash", "_vedit", "vedit.fish")
+    )
     names = [name for flag in node.flags for name in flag.names]
     assert f"'{node.typed}') words='{' '.join(names)}' ;;" in bash
     function = zsh.partition(f"\n_{'_'.join(node.words).replace('-', '_')}() {{")[2].partition("\n}")[0]
     lines = [line for line in fish.splitlines() if f"\\'{node.typed}\\''" in line]
     for name in names:
         assert re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", function), name
-        assert any(re.search(rf" -{'l' if name.startswith('--') else 's'} {re.escape(name.lstrip('-'))}(?![\w-])", line) for line in lines), name
+        assert any(
+            re.search(
+                rf" -{'l' if name.startswith('--') else 's'} {re.escape(name.lstrip('-'))}(?![\w-])", line
+            )
+            for line in lines
+        ), name
     for child in node.children:
         assert f"'{child.words[-1]}:" in function
         assert any(f" -a {child.words[-1]} " in line for line in lines)
@@ -176,7 +207,9 @@ CASES = [
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a clip and a sub-folder, an own preset, and a `vedit` and `python` that must not be started."""
+    """A folder with a clip and a sub-folder, an own preset, and a `vedit` and `python` that must not be
+    started.
+    """
     (tmp_path / "a clip.gif").touch()
     (tmp_path / "folder").mkdir()
     own = tmp_path / "config" / "presets"
@@ -207,7 +240,11 @@ def test_bash_completes(place: Path, line: str, offered: set[str]) -> None:
         [ ${#COMPREPLY[@]} -gt 0 ] && printf '%s\\n' "${COMPREPLY[@]}" || echo '<files>'
     """
     words = [*line.split(), ""] if line.endswith(" ") else line.split()
-    done = subprocess.run(["bash", "-uc", program, "bash", ROOT / "completions" / "vedit.bash", *words], capture_output=True, text=True)
+    done = subprocess.run(
+        ["bash", "-uc", program, "bash", ROOT / "completions" / "vedit.bash", *words],
+        capture_output=True,
+        text=True,
+    )
     assert done.stderr == ""
     assert offered <= set(done.stdout.splitlines())
 
@@ -218,7 +255,9 @@ def test_fish_completes(place: Path, line: str, offered: set[str]) -> None:
     program = f"source {ROOT}/completions/vedit.fish; complete -C '{line}'"
     done = subprocess.run(["fish", "-N", "-c", program], capture_output=True, text=True)
     assert done.stderr == ""
-    assert offered <= {row.partition("\t")[0].rstrip("/").replace("\\", "") for row in done.stdout.splitlines()}
+    assert offered <= {
+        row.partition("\t")[0].rstrip("/").replace("\\", "") for row in done.stdout.splitlines()
+    }
 
 
 # What a tab makes of a line in an interactive shell: the unique completion, typed out.
@@ -232,7 +271,13 @@ TYPED = [
 ]
 SHELLS = {
     "bash": (["--norc", "--noprofile", "-i"], f"source {ROOT}/completions/vedit.bash"),
-    "zsh": (["-f", "-i"], f"fpath=({ROOT}/completions $fpath); autoload -U compinit; compinit -u -D; unsetopt zle_bracketed_paste"),
+    "zsh": (
+        ["-f", "-i"],
+        (
+            f"fpath=({ROOT}/completions $fpath); autoload -U compinit; compinit -u -D; unsetopt"
+            " zle_bracketed_paste"
+        ),
+    ),
 }
 
 
@@ -295,10 +340,19 @@ def test_bash_completion_passes_shellcheck() -> None:
 def test_completions_know_every_shipped_preset() -> None:
     for file in (ROOT / "completions").iterdir():
         text = file.read_text(encoding="utf-8")
-        assert all(name in text for name, path in presets.paths().items() if path.startswith(presets.shipped_folder()))
+        assert all(
+            name in text
+            for name, path in presets.paths().items()
+            if path.startswith(presets.shipped_folder())
+        )
 
 
-@pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\(([^)#]+)\)|src=\"([^\"]+)\"", (ROOT / "README.md").read_text(encoding="utf-8")))))
+@pytest.mark.parametrize(
+    "link",
+    sorted(
+        set(re.findall(r"\]\(([^)#]+)\)|src=\"([^\"]+)\"", (ROOT / "README.md").read_text(encoding="utf-8")))
+    ),
+)
 def test_what_the_readme_links_to_exists(link: tuple[str, str]) -> None:
     target = link[0] or link[1]
     assert "://" in target or (ROOT / target).exists()
@@ -306,13 +360,29 @@ def test_what_the_readme_links_to_exists(link: tuple[str, str]) -> None:
 
 def test_the_pages_and_help_name_the_same_options() -> None:
     """Every `vedit ...` line of a code block parses: its command and options exist."""
-    text = "".join((ROOT / page).read_text(encoding="utf-8") for page in ("README.md", "docs/tour.md", "docs/reference.md"))
-    lines = [line.strip() for block in re.findall(r"```(?:sh|console)\n(.*?)```", text, re.S) for line in block.splitlines()]
-    commands = [part.strip() for line in lines for part in re.split(r"\||&&|;(?=\s*vedit)", line) if part.strip().startswith("vedit ")]
+    text = "".join(
+        (ROOT / page).read_text(encoding="utf-8")
+        for page in ("README.md", "docs/tour.md", "docs/reference.md")
+    )
+    lines = [
+        line.strip()
+        for block in re.findall(r"```(?:sh|console)\n(.*?)```", text, re.S)
+        for line in block.splitlines()
+    ]
+    commands = [
+        part.strip()
+        for line in lines
+        for part in re.split(r"\||&&|;(?=\s*vedit)", line)
+        if part.strip().startswith("vedit ")
+    ]
     assert commands
     for command in commands:
         words = command.split()
-        node = next(node for node in sorted(NODES, key=lambda node: -len(node.words)) if tuple(words[: len(node.words)]) == node.words)
+        node = next(
+            node
+            for node in sorted(NODES, key=lambda node: -len(node.words))
+            if tuple(words[: len(node.words)]) == node.words
+        )
         assert not node.is_group or "-" in words[-1], command
         known = {name for flag in node.flags for name in flag.names}
         assert {word.partition("=")[0] for word in words if re.match(r"--?[a-zA-Z]", word)} <= known, command
@@ -326,10 +396,17 @@ def test_the_commands_of_the_tour_and_the_readme_work_in_order(tmp_path: Path) -
     pictures = script("pictures")
     pictures.run_all(tmp_path)
     assert pictures.pictured()
-    assert all((tmp_path / name).is_file() and (ROOT / "docs" / "img" / name).is_file() for name in pictures.pictured())
+    assert all(
+        (tmp_path / name).is_file() and (ROOT / "docs" / "img" / name).is_file()
+        for name in pictures.pictured()
+    )
 
 
-SHORTENED = {"--synth 2000": "--synth 8", "train --preset moving-mnist": "train --preset moving-mnist --steps 2", "--model run": "--model run --steps 2"}
+SHORTENED = {
+    "--synth 2000": "--synth 8",
+    "train --preset moving-mnist": "train --preset moving-mnist --steps 2",
+    "--model run": "--model run --steps 2",
+}
 
 
 @pytest.mark.slow
@@ -339,17 +416,32 @@ def test_the_commands_of_a_page_work_in_order_in_a_fresh_folder(page: str, tmp_p
     text = (ROOT / "docs" / page).read_text(encoding="utf-8")
     blocks = re.findall(r"^```\n(vedit .*?)^```", text, re.S | re.M)
     assert blocks
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "VEDIT_CONFIG_DIR": str(tmp_path / ".config")}
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "VEDIT_CONFIG_DIR": str(tmp_path / ".config"),
+    }
     for command in "".join(blocks).replace("\\\n", " ").splitlines():
         for long, short in SHORTENED.items():
             command = command.replace(long, short)
-        done = subprocess.run(command, shell=True, cwd=tmp_path, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        done = subprocess.run(
+            command,
+            shell=True,
+            cwd=tmp_path,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+        )
         assert done.returncode == 0, f"$ {command}\n{done.stderr}"
 
 
 def test_the_demo_runs(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, ROOT / "scripts" / "demo.py", tmp_path / "demo"], capture_output=True, text=True, env={**os.environ, "VEDIT_CONFIG_DIR": str(tmp_path)}
+        [sys.executable, ROOT / "scripts" / "demo.py", tmp_path / "demo"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "VEDIT_CONFIG_DIR": str(tmp_path)},
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "The results are in" in done.stdout and (tmp_path / "demo" / "chained.gif").stat().st_size
@@ -375,7 +467,9 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @each([node for node in LEAVES if node.words[1] in ("gif", "probe", "presets", "env", "convert")])
-def test_every_example_of_help_works(node, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_example_of_help_works(
+    node, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("VEDIT_CONFIG_DIR", str(tmp_path / "config"))
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     for place, (line, _) in enumerate(node.examples):
@@ -385,13 +479,17 @@ def test_every_example_of_help_works(node, inputs: Path, tmp_path: Path, monkeyp
             shutil.rmtree(folder / "frames")
         if "--start" in line:  # reads from the third second on, and the drawn clip ends before
             line = line.replace("--start 2", "--start 0.1")
-        done = subprocess.run(line, shell=True, cwd=folder, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        done = subprocess.run(
+            line, shell=True, cwd=folder, capture_output=True, text=True, stdin=subprocess.DEVNULL
+        )
         assert done.returncode == 0, f"$ {line}\n{done.stderr}"
 
 
 def test_help_fits_into_a_terminal_and_starts_with_its_usage() -> None:
     for node in NODES:
-        text = node.command.get_help(click.Context(node.command, info_name=node.typed, **main.context_settings))
+        text = node.command.get_help(
+            click.Context(node.command, info_name=node.typed, **main.context_settings)
+        )
         assert text.startswith(f"Usage: {node.typed}")
 
 
@@ -406,7 +504,9 @@ SOURCES = [
 
 def headings(page: str) -> set[str]:
     """The numbers of a page's sections: "5.4" of "### 5.4 Temporal axes"."""
-    return set(re.findall(r"(?m)^#+ (\d+(?:\.\d+)*)\b", (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")))
+    return set(
+        re.findall(r"(?m)^#+ (\d+(?:\.\d+)*)\b", (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8"))
+    )
 
 
 def test_every_page_and_section_that_the_code_cites_exists() -> None:
@@ -420,14 +520,22 @@ def test_every_page_and_section_that_the_code_cites_exists() -> None:
     assert cited > 20
 
 
-@pytest.mark.parametrize("page", ["architecture", "embedded-model", "metrics", "generation", "newer", "style", "ui", "batch"])
+@pytest.mark.parametrize(
+    "page", ["architecture", "embedded-model", "metrics", "generation", "newer", "style", "ui", "batch"]
+)
 def test_no_page_outside_the_repository_is_cited(page: str) -> None:
-    assert [str(path) for path in SOURCES if path.name != "test_docs.py" and re.search(rf"\b{page}\.md\b", path.read_text(encoding="utf-8"))] == []
+    assert [
+        str(path)
+        for path in SOURCES
+        if path.name != "test_docs.py" and re.search(rf"\b{page}\.md\b", path.read_text(encoding="utf-8"))
+    ] == []
 
 
 def test_documents_that_the_code_cites_by_number_are_named() -> None:
     told = (ROOT / "docs" / "sources.md").read_text(encoding="utf-8")
-    cited = {number for path in SOURCES for number in re.findall(r"seed (00\d)", path.read_text(encoding="utf-8"))}
+    cited = {
+        number for path in SOURCES for number in re.findall(r"seed (00\d)", path.read_text(encoding="utf-8"))
+    }
     assert cited and all(f"| seed {number} |" in told for number in cited)
 
 

@@ -55,7 +55,9 @@ def put(folder: Path, name: str, content: bytes) -> str:
         ("a.csv", b"a,a\n1,2\n", "two columns have the same name"),
     ],
 )  # fmt: skip
-def test_a_document_that_is_not_right_is_refused_with_its_name_and_the_reason(tmp_path: Path, name: str, content: bytes, why: str) -> None:
+def test_a_document_that_is_not_right_is_refused_with_its_name_and_the_reason(
+    tmp_path: Path, name: str, content: bytes, why: str
+) -> None:
     read = {".json": documents.read_json, ".toml": documents.read_toml, ".yaml": documents.read_yaml}
     read[".csv"] = documents.read_table
     path = put(tmp_path, name, content)
@@ -68,8 +70,12 @@ def test_a_document_that_is_not_right_is_refused_with_its_name_and_the_reason(tm
 
 
 def test_what_is_right_is_read_with_and_without_a_byte_order_mark(tmp_path: Path) -> None:
-    assert documents.read_json(put(tmp_path, "a", b'\xef\xbb\xbf{"a": [1, "\xc3\xa9"]}'), KIND) == {"a": [1, "é"]}
-    assert documents.read_toml(put(tmp_path, "b", b"\xef\xbb\xbf[a.b]\nc = [0.1, 0.2]"), KIND) == {"a": {"b": {"c": [0.1, 0.2]}}}
+    assert documents.read_json(put(tmp_path, "a", b'\xef\xbb\xbf{"a": [1, "\xc3\xa9"]}'), KIND) == {
+        "a": [1, "é"]
+    }
+    assert documents.read_toml(put(tmp_path, "b", b"\xef\xbb\xbf[a.b]\nc = [0.1, 0.2]"), KIND) == {
+        "a": {"b": {"c": [0.1, 0.2]}}
+    }
     assert documents.read_yaml(put(tmp_path, "c", "data:\n- a: é\n".encode()), KIND) == {"data": [{"a": "é"}]}
     table = 'a,b\n1,"2\u2028\n3"\n\n4\n'.encode()
     assert documents.read_table(put(tmp_path, "d", b"\xef\xbb\xbf" + table), KIND) == [
@@ -87,7 +93,9 @@ def test_lines_have_numbers_and_a_journal_loses_only_what_was_torn(tmp_path: Pat
     assert list(documents.whole_lines(path, KIND)) == [{"a": "\u2028"}, {"b": 2}]
     lines = documents.read_json_lines(path, KIND)
     assert [next(lines), next(lines)] == [(1, {"a": "\u2028"}), (3, {"b": 2})]
-    with pytest.raises(UsageError, match=r"a\.jsonl: line 4: not a list: it holds a list where a table of keys should be"):
+    with pytest.raises(
+        UsageError, match=r"a\.jsonl: line 4: not a list: it holds a list where a table of keys should be"
+    ):
         next(lines)
 
 
@@ -136,7 +144,9 @@ def test_values_of_wrong_types_are_named_by_their_place() -> None:
 
 
 def test_the_worst_of_a_mebibyte_is_refused_within_a_second_or_two(tmp_path: Path) -> None:
-    """Table names of 100 000 parts with as many keys below, and deep flows in YAML, take minutes in their parsers."""
+    """Table names of 100 000 parts with as many keys below, and deep flows in YAML, take minutes in their
+    parsers.
+    """
     kind = Kind("a list", UsageError, largest=2**20)
     start = time.process_time()
     for read, content in (
@@ -158,7 +168,9 @@ def test_five_hundred_mutations_of_each_format_are_read_or_refused(tmp_path: Pat
     whole = {
         documents.parse_json: b'{"a": [1, -2.5e3, true, null, "\xc3\xa9\\u00e9"], "b": {"c": {}}}',
         documents.parse_toml: b'a = 1\n[b.c]\nd = [1, 2.5, "x"]\n[[e]]\nf = 1979-05-27T07:32:00Z\n',
-        documents.parse_yaml: b"data:\n- id: 1\n  edit: [{prompt: x}, {prompt: 'y'}]\n  at: 2001-01-01\n  b: !!binary aGk=\n",
+        documents.parse_yaml: (
+            b"data:\n- id: 1\n  edit: [{prompt: x}, {prompt: 'y'}]\n  at: 2001-01-01\n  b: !!binary aGk=\n"
+        ),
     }
     tokens = (
         b"[" * 40,
@@ -184,7 +196,9 @@ def test_five_hundred_mutations_of_each_format_are_read_or_refused(tmp_path: Pat
             damaged = bytearray(source)
             for _ in range(rng.randint(1, 4)):
                 at = rng.randrange(len(damaged) + 1)
-                damaged[at : at + rng.choice((0, 1, 5))] = rng.choice((*tokens, bytes([rng.randrange(256)]), b""))
+                damaged[at : at + rng.choice((0, 1, 5))] = rng.choice(
+                    (*tokens, bytes([rng.randrange(256)]), b"")
+                )
             try:
                 json.dumps(parse(bytes(damaged), "f", KIND), default=str).encode()
                 read += 1

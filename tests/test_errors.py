@@ -34,7 +34,9 @@ COMMAND = re.compile(r"\bvedit [a-z]")
 
 
 @pytest.mark.parametrize(("name", "value", "typed", "_python"), SPELT)
-def test_the_command_line_spells_an_option_as_it_is_typed(name: str, value: object, typed: str, _python: str) -> None:
+def test_the_command_line_spells_an_option_as_it_is_typed(
+    name: str, value: object, typed: str, _python: str
+) -> None:
     assert on_command_line(name, value) == typed
 
 
@@ -47,7 +49,9 @@ def test_python_spells_an_option_as_an_argument(name: str, value: object, _typed
 
 def test_a_message_names_options_as_the_face_at_work_spells_them() -> None:
     def refused() -> str:
-        return str(UsageError("the sampler gave a value that is not a number.", "", f"Try {option('dtype', 'bf16')}"))
+        return str(
+            UsageError("the sampler gave a value that is not a number.", "", f"Try {option('dtype', 'bf16')}")
+        )
 
     assert refused().endswith("Try --dtype bf16")
     speak(in_python)
@@ -61,11 +65,18 @@ def texts(path: Path) -> Iterator[tuple[int, str]]:
     """The string literals of a file but its docstrings, those of an f-string as one with {} for its values."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-    skipped = {id(node.body[0].value) for node in ast.walk(tree) if isinstance(node, documented) and node.body and isinstance(node.body[0], ast.Expr)}
+    skipped = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, documented) and node.body and isinstance(node.body[0], ast.Expr)
+    }
     for node in ast.walk(tree):
         if isinstance(node, ast.JoinedStr):
             skipped |= {id(part) for part in node.values}
-            yield node.lineno, "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values)
+            yield (
+                node.lineno,
+                "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values),
+            )
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in skipped:
             yield node.lineno, node.value
 
@@ -75,5 +86,10 @@ def test_texts_below_the_command_line_name_no_flags(part: str) -> None:
     place = ROOT / "vedit" / part
     files = sorted(place.rglob("*.py")) if place.is_dir() else [place]
     assert files
-    named = [f"{path.relative_to(ROOT)}:{line}: {text}" for path in files for line, text in texts(path) if FLAG.search(text) and not COMMAND.search(text)]
+    named = [
+        f"{path.relative_to(ROOT)}:{line}: {text}"
+        for path in files
+        for line, text in texts(path)
+        if FLAG.search(text) and not COMMAND.search(text)
+    ]
     assert named == []

@@ -1,4 +1,6 @@
-"""Whatever is in a file that vedit reads, it is read or refused: 500 mutations of each kind, by a seed, in this process."""
+"""Whatever is in a file that vedit reads, it is read or refused: 500 mutations of each kind, by a seed, in
+this process.
+"""
 
 from __future__ import annotations
 
@@ -17,19 +19,19 @@ from tests import mutations
 from tests.conftest import NASTY
 from tests.media.clips import clip_of, noise
 from vedit import config, presets
+from vedit.data import msrvtt, table, v2vbench
+from vedit.data.layout import read_captions, read_rows
+from vedit.errors import InputError, LimitError, OutputError, UsageError, VeditError
 from vedit.jobs.data.build import read_settings
 from vedit.jobs.draw_scene import read_record
 from vedit.jobs.generate.run import read_prompts
 from vedit.jobs.score.index import read_index
 from vedit.jobs.score.journal import Journal
-from vedit.data import msrvtt, table, v2vbench
-from vedit.data.layout import read_captions, read_rows
-from vedit.errors import InputError, LimitError, OutputError, UsageError, VeditError
 from vedit.media.gif import lzw
-from vedit.media.streams.bytesource import NotOurs
 from vedit.media.gif.compose import compose
 from vedit.media.gif.container import GifReader
 from vedit.media.limits import environment_limits
+from vedit.media.streams.bytesource import NotOurs
 from vedit.media.streams.nut import NutReader, write_nut
 from vedit.media.streams.raw import RawInfo, RawReader, Y4mReader, write_raw, write_y4m
 
@@ -37,7 +39,10 @@ COUNT = 500
 ALLOWED = (UsageError, InputError, OutputError, LimitError, NotOurs)
 CPU_S, GROWN_MB = 2.0, 150
 TABLE = b'video_id,caption,split\nclip1,a cat,train\nclip2,"a dog, that runs",val\nclip1,=1+1,train\n'
-LINES = b'{"video_id": "clip1", "caption": "a cat"}\n{"video_id": "clip2", "caption": "a \\u00e4", "n": [1, {}]}\n'
+LINES = (
+    b'{"video_id": "clip1", "caption": "a cat"}\n{"video_id": "clip2", "caption": "a \\u00e4", "n": [1,'
+    b" {}]}\n"
+)
 INDEX = b"""[[video]]
 id = "cat"
 source = "cat.mp4"
@@ -48,15 +53,31 @@ prompt = "a dog"
 prompt = "a fox"
 mask = "box:1,2,3,4"
 """
-LIST = b"data:\n- video_id: hike\n  prompt: a man hikes\n  stride: 3\n  edit:\n  - prompt: a superman hikes\n    kind: style\n"
+LIST = (
+    b"data:\n- video_id: hike\n  prompt: a man hikes\n  stride: 3\n  edit:\n  - prompt: a superman hikes\n   "
+    b" kind: style\n"
+)
 ANNOTATION = {
     "videos": [{"video_id": "v0", "start time": 1.5, "end time": 3.0, "split": "train"}],
     "sentences": [{"caption": "a cat", "video_id": "v0", "sen_id": 1}],
 }
-DATASET = {"format": "vedit-dataset", "version": 1, "licence": "", "settings": {"kind": "table", "to": "gif", "size": [64, 64]}}
-ENTRY = {"key": "k", "values": {"psnr": {"value": 1.0, "per_frame": [1.0], "extra": {}, "provenance": {}}}, "skipped": "", "facts": {}}
+DATASET = {
+    "format": "vedit-dataset",
+    "version": 1,
+    "licence": "",
+    "settings": {"kind": "table", "to": "gif", "size": [64, 64]},
+}
+ENTRY = {
+    "key": "k",
+    "values": {"psnr": {"value": 1.0, "per_frame": [1.0], "extra": {}, "provenance": {}}},
+    "skipped": "",
+    "facts": {},
+}
 SETTINGS = b'[gif.resize]\nwidth = 320\nfilter = "lanczos"\n[edit]\nseed = 3\n[limits]\ncanvas = 1000\n'
-CHAIN = b'kind = "chain"\nsummary = "small"\n[[stage]]\nname = "resize"\nwidth = 320\n[[stage]]\nname = "speed"\nfactor = 2\n'
+CHAIN = (
+    b'kind = "chain"\nsummary = "small"\n[[stage]]\nname = "resize"\nwidth = 320\n[[stage]]\nname ='
+    b' "speed"\nfactor = 2\n'
+)
 LIMITS = b"canvas = 200000000\nimages = 3\nheld = 0\n"
 
 
@@ -145,7 +166,9 @@ def scene() -> dict[str, Any]:
 
 
 def peak_mb() -> float:
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    line = next(
+        line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")
+    )
     return int(line.split()[1]) / 1024
 
 
@@ -159,7 +182,9 @@ def test_five_hundred_mutations_are_read_or_refused_soon_and_in_little_memory(
     make, read = KINDS[kind]
     whole = make()
     mutate = mutations.bytes_of if isinstance(whole, bytes) else mutations.json_of
-    read(whole if isinstance(whole, bytes) else json.dumps(whole).encode(), tmp_path)  # is right, and imports are not in the figures
+    read(
+        whole if isinstance(whole, bytes) else json.dumps(whole).encode(), tmp_path
+    )  # is right, and imports are not in the figures
     before, started, longest, refused = peak_mb(), time.process_time(), 0.0, 0
     for seed in range(COUNT):
         data, start = mutate(whole, seed), time.process_time()
@@ -172,7 +197,12 @@ def test_five_hundred_mutations_are_read_or_refused_soon_and_in_little_memory(
             pytest.fail(f"seed {seed}: {type(error).__name__}: {error}")
         longest = max(longest, time.process_time() - start)
     spent, grown = time.process_time() - started, peak_mb() - before
-    record_property("figures", f"{kind}: {refused} refused, {spent:.2f} s in all, longest {longest:.3f} s, {grown:.0f} MB")
-    print(f"{kind}: {refused} refused, {spent:.2f} s in all, longest {longest * 1000:.1f} ms, {grown:.0f} MB more")
+    record_property(
+        "figures", f"{kind}: {refused} refused, {spent:.2f} s in all, longest {longest:.3f} s, {grown:.0f} MB"
+    )
+    print(
+        f"{kind}: {refused} refused, {spent:.2f} s in all, longest {longest * 1000:.1f} ms, {grown:.0f} MB"
+        " more"
+    )
     assert refused > 0 or kind in ("manifest", "captions", "journal", "gif")
     assert longest < CPU_S / 2 and spent < 4 * CPU_S and grown < GROWN_MB

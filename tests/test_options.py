@@ -51,5 +51,8 @@ def test_the_command_line_reads_what_the_fields_declare() -> None:
     from click.testing import CliRunner
 
     made = CliRunner().invoke(command, ["--net", "vgg", "--share", "0.5", "--mask", "a", "--mask", "b"])
-    assert made.output == "[('count', None), ('fast', False), ('mask', ('a', 'b')), ('net', 'vgg'), ('share', 0.5)]\n"
+    assert (
+        made.output
+        == "[('count', None), ('fast', False), ('mask', ('a', 'b')), ('net', 'vgg'), ('share', 0.5)]\n"
+    )
     assert CliRunner().invoke(command, ["--share", "2"]).exit_code == 2

@@ -1,4 +1,6 @@
-"""The package as users get it: the command, the wheel with its presets, man pages and completions, and the papers."""
+"""The package as users get it: the command, the wheel with its presets, man pages and completions, and the
+papers.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ SHARED = {
 }
 
 
-@pytest.mark.parametrize("command", [["-m", "vedit"], ["-c", "from vedit.cli import run; run()"]], ids=["python -m vedit", "vedit"])
+@pytest.mark.parametrize(
+    "command", [["-m", "vedit"], ["-c", "from vedit.cli import run; run()"]], ids=["python -m vedit", "vedit"]
+)
 def test_version_is_printed(command: list[str]) -> None:
     done = subprocess.run([sys.executable, *command, "--version"], capture_output=True, text=True, cwd=ROOT)
     assert (done.returncode, done.stdout, done.stderr) == (0, f"vedit {__version__}\n", "")
@@ -39,8 +43,12 @@ def test_the_wheel_is_told_of_presets_man_pages_and_completions() -> None:
     wheel = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]
     assert wheel["force-include"] == {"presets": "vedit/presets"}
     shared = wheel["shared-data"]
-    assert {f"share/man/man1/{page.name}": page for page in (ROOT / "man").iterdir()} and shared["man"] == "share/man/man1"
-    assert {target for source, target in shared.items() if source != "man"} == {target for target in SHARED if "man1" not in target}
+    assert {f"share/man/man1/{page.name}": page for page in (ROOT / "man").iterdir()} and shared[
+        "man"
+    ] == "share/man/man1"
+    assert {target for source, target in shared.items() if source != "man"} == {
+        target for target in SHARED if "man1" not in target
+    }
     assert all((ROOT / source).exists() for source in shared)
 
 
@@ -51,7 +59,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip("hatchling is not installed")
     folder = tmp_path_factory.mktemp("wheel")
     code = (
-        "import sys; from hatchling.builders.wheel import WheelBuilder; print(*WheelBuilder(sys.argv[1]).build(directory=sys.argv[2], versions=['standard']))"
+        "import sys; from hatchling.builders.wheel import WheelBuilder;"
+        " print(*WheelBuilder(sys.argv[1]).build(directory=sys.argv[2], versions=['standard']))"
     )
     done = subprocess.run([sys.executable, "-c", code, ROOT, folder], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -67,9 +76,14 @@ def test_the_wheel_holds_man_pages_and_completions(wheel: Path) -> None:
 
 
 def test_presets_are_found_in_an_installed_package(wheel: Path, tmp_path: Path) -> None:
-    code = "from vedit import presets; print(presets.shipped_folder()); print(*presets.paths()); presets.load_chain('web-small')"
+    code = (
+        "from vedit import presets; print(presets.shipped_folder()); print(*presets.paths());"
+        " presets.load_chain('web-small')"
+    )
     environment = {**os.environ, "PYTHONPATH": str(wheel), "VEDIT_CONFIG_DIR": str(tmp_path)}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, env=environment)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, env=environment
+    )
     assert done.returncode == 0, done.stderr
     folder, names = done.stdout.splitlines()
     assert Path(folder) == wheel / "vedit" / "presets"
@@ -88,14 +102,18 @@ def test_constraints_fit_the_requirements() -> None:
     pins = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").split())
     pins = {_plain(name): version for name, version in pins.items()}
     groups = [PROJECT["project"]["dependencies"], *PROJECT["project"]["optional-dependencies"].values()]
-    for requirement in (requirement for group in groups for requirement in group if not requirement.startswith("vedit[")):
+    for requirement in (
+        requirement for group in groups for requirement in group if not requirement.startswith("vedit[")
+    ):
         name, bounds = re.fullmatch(r"([\w-]+)(.*)", requirement).groups()
         if _plain(name) not in pins:
             continue  # an extra that the suite does not install
         version = _numbers(pins[_plain(name)])
         for sign, bound in re.findall(r"(>=|<)([\d.]+)", bounds):
             width = max(len(version), len(_numbers(bound)))
-            here, there = ([*numbers, *[0] * (width - len(numbers))] for numbers in (version, _numbers(bound)))
+            here, there = (
+                [*numbers, *[0] * (width - len(numbers))] for numbers in (version, _numbers(bound))
+            )
             assert here >= there if sign == ">=" else here < there, requirement
 
 
@@ -116,4 +134,8 @@ def test_the_citation_names_this_version_and_complete_references() -> None:
 
 
 def test_the_changelog_has_an_entry_for_this_version() -> None:
-    assert re.search(rf"^## \[(Unreleased|{re.escape(__version__)})\]", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.M)
+    assert re.search(
+        rf"^## \[(Unreleased|{re.escape(__version__)})\]",
+        (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"),
+        re.M,
+    )

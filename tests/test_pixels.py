@@ -50,7 +50,9 @@ def test_psnr_of_a_tenth_of_the_range_is_20() -> None:
 @pytest.mark.parametrize("ceiling", [100.0, 120.0, math.inf])
 def test_equal_pictures_get_the_ceiling(ceiling: float) -> None:
     assert psnr(0.0, ceiling=ceiling) == ceiling
-    assert psnr_each(torch.zeros(2, 3, 4, 4), torch.zeros(2, 3, 4, 4), ceiling=ceiling).tolist() == [ceiling] * 2
+    assert (
+        psnr_each(torch.zeros(2, 3, 4, 4), torch.zeros(2, 3, 4, 4), ceiling=ceiling).tolist() == [ceiling] * 2
+    )
 
 
 def test_nothing_gets_more_than_the_ceiling_and_what_is_not_a_number_stays_so() -> None:

@@ -19,7 +19,8 @@ def test_nothing_that_unicode_calls_a_control_is_left_but_breaks_and_tabs() -> N
     left = {
         char
         for char in plain(EVERY)
-        if unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") or unicodedata.bidirectional(char) in ("RLO", "LRO", "RLE", "LRI", "RLI", "FSI", "PDF", "PDI")
+        if unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp")
+        or unicodedata.bidirectional(char) in ("RLO", "LRO", "RLE", "LRI", "RLI", "FSI", "PDF", "PDI")
     }
     assert left == {"\n", "\t"}
     plain(EVERY).encode()
@@ -50,7 +51,12 @@ def test_json_reads_back_and_holds_no_control() -> None:
 def test_a_comment_and_a_name_reach_no_terminal_raw(tmp_path: Path) -> None:
     evil = "\x1b]0;title\x07\x1b[2J\x9b"
     clip = tmp_path / f"name{evil}.gif"
-    clip.write_bytes(nasty.header(2, 2, nasty.FOUR) + nasty.comment(evil.encode()) + nasty.image(2, 2, bytes(4)) + nasty.END)
+    clip.write_bytes(
+        nasty.header(2, 2, nasty.FOUR)
+        + nasty.comment(evil.encode())
+        + nasty.image(2, 2, bytes(4))
+        + nasty.END
+    )
     for command in (
         ("probe",),
         ("probe", "--json"),

@@ -23,7 +23,9 @@ def test_the_reference_agrees_with_the_recorded_frames(name: str) -> None:
     assert found.disposals == expected["disposal"]
 
 
-@pytest.mark.parametrize("name", [*LIGHT_REAL, *HEAVY_REAL, "imagegif_moon_impact.gif", "imagegif_out-of-range.gif"])
+@pytest.mark.parametrize(
+    "name", [*LIGHT_REAL, *HEAVY_REAL, "imagegif_moon_impact.gif", "imagegif_out-of-range.gif"]
+)
 def test_the_reference_agrees_on_real_files(name: str) -> None:
     expected = json.loads(shared("data/gifs/real/expected.json").read_text())[name]
     found = parsed(gif(name))
@@ -37,7 +39,15 @@ def test_the_reference_agrees_on_real_files(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["err_empty.gif", "err_header_only.gif", "err_screen_only.gif", "err_text.gif", "err_png_bytes.gif", "err_truncated_palette.gif"]
+    "name",
+    [
+        "err_empty.gif",
+        "err_header_only.gif",
+        "err_screen_only.gif",
+        "err_text.gif",
+        "err_png_bytes.gif",
+        "err_truncated_palette.gif",
+    ],
 )
 def test_the_reference_refuses_what_shows_nothing(name: str) -> None:
     with pytest.raises(reference.Unreadable):

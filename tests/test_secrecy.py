@@ -21,7 +21,10 @@ def test_an_address_shows_neither_login_nor_query(text: str, wanted: str) -> Non
 
 
 def test_a_sentence_shows_no_login_and_keeps_everything_else() -> None:
-    assert without_login("at https://u:p@h/x and me@example.org: https://h/y") == "at https://***@h/x and me@example.org: https://h/y"
+    assert (
+        without_login("at https://u:p@h/x and me@example.org: https://h/y")
+        == "at https://***@h/x and me@example.org: https://h/y"
+    )
 
 
 def test_a_secret_is_hidden_wherever_it_stands_in_a_value() -> None:
@@ -32,4 +35,9 @@ def test_a_secret_is_hidden_wherever_it_stands_in_a_value() -> None:
 
 def test_fields_called_a_key_are_written_down_without_their_value() -> None:
     fields = {"api_key": "1", "Authorization": "2", "seconds": "4", "password": "3"}
-    assert without_values(fields) == {"api_key": HIDDEN, "Authorization": HIDDEN, "seconds": "4", "password": HIDDEN}
+    assert without_values(fields) == {
+        "api_key": HIDDEN,
+        "Authorization": HIDDEN,
+        "seconds": "4",
+        "password": HIDDEN,
+    }

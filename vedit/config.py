@@ -34,12 +34,15 @@ def user_config() -> dict[str, Any]:
         return {}
     from vedit.documents import Kind, read_toml  # every start comes by, few with a file
 
-    settings = Kind("settings", UsageError, "They hold a table per command, such as [gif.resize].", largest=2**20)
+    settings = Kind(
+        "settings", UsageError, "They hold a table per command, such as [gif.resize].", largest=2**20
+    )
     return _with_underscores(read_toml(path, settings))
 
 
 class Defaults(dict[str, Any]):
-    """The user's settings as click asks for them: the table of a command by `get`, the text of an option by its key.
+    """The user's settings as click asks for them: the table of a command by `get`, the text of an option by
+    its key.
 
     Raises UsageError for a value where a table should be, and for a table where a value should be.
     """
@@ -56,12 +59,17 @@ class Defaults(dict[str, Any]):
         value = super().__getitem__(key)
         if isinstance(value, dict):
             where = ".".join((*self.where, key))
-            raise UsageError(f"{config_file()}: {where} is a table.", f"It is an option, and takes a value: {key} = ...")
+            raise UsageError(
+                f"{config_file()}: {where} is a table.", f"It is an option, and takes a value: {key} = ..."
+            )
         return Typed(value if isinstance(value, list) else [value])
 
 
 class Typed(str):
-    """A value of TOML as it would be typed: a list with commas. Options that may be repeated go through its parts."""
+    """A value of TOML as it would be typed: a list with commas.
+
+    Options that may be repeated go through its parts.
+    """
 
     parts: list[str]
 
@@ -76,15 +84,24 @@ class Typed(str):
 
 
 def section(table: dict[str, Any], *names: str, inside: tuple[str, ...] = ()) -> dict[str, Any]:
-    """The table of a command in the user's settings, {} when there is none. Raises UsageError for what is not a table."""
+    """The table of a command in the user's settings, {} when there is none.
+
+    Raises UsageError for what is not a table.
+    """
     for place, name in enumerate(names, 1):
         found = dict.get(table, name, {})
         if not isinstance(found, dict):
             where = ".".join((*inside, *names[:place]))
-            raise UsageError(f"{config_file()}: {where} = {found!r} is not a table.", f"The settings of a command stand under [{where}].")
+            raise UsageError(
+                f"{config_file()}: {where} = {found!r} is not a table.",
+                f"The settings of a command stand under [{where}].",
+            )
         table = found
     return table
 
 
 def _with_underscores(table: dict[str, Any]) -> dict[str, Any]:
-    return {key.replace("-", "_"): _with_underscores(value) if isinstance(value, dict) else value for key, value in table.items()}
+    return {
+        key.replace("-", "_"): _with_underscores(value) if isinstance(value, dict) else value
+        for key, value in table.items()
+    }

@@ -168,7 +168,10 @@ def parse_yaml(content: str | bytes, name: str, kind: Kind) -> Any:
 
 
 def read_table(path: str | os.PathLike[str], kind: Kind, delimiter: str = ",") -> list[dict[str, str]]:
-    """The rows of a CSV file by column; cells that a short row lacks are not in it. Raises the kind's error."""
+    """The rows of a CSV file by column; cells that a short row lacks are not in it.
+
+    Raises the kind's error.
+    """
     import csv
     import io
 
@@ -235,8 +238,13 @@ def validated(value: Any, shape: type[T], name: str, kind: Kind) -> T:
         made: T = _adapter(cast("Hashable", shape)).validate_python(value)
         return made
     except ValidationError as error:
-        mistakes = [f"{'.'.join(map(str, mistake['loc'])) or 'top level'}: {mistake['msg']}" for mistake in error.errors()]
-        raise kind.refusal(name, "; ".join(mistakes[:3]) + (f" (and {len(mistakes) - 3} more)" if mistakes[3:] else "")) from None
+        mistakes = [
+            f"{'.'.join(map(str, mistake['loc'])) or 'top level'}: {mistake['msg']}"
+            for mistake in error.errors()
+        ]
+        raise kind.refusal(
+            name, "; ".join(mistakes[:3]) + (f" (and {len(mistakes) - 3} more)" if mistakes[3:] else "")
+        ) from None
 
 
 @cache
@@ -246,7 +254,9 @@ def _adapter(shape: Any) -> Any:
     return TypeAdapter(shape)
 
 
-def _parsed(parse: Callable[[str], Any], content: str | bytes | bytearray, name: str, kind: Kind, format: str) -> Any:
+def _parsed(
+    parse: Callable[[str], Any], content: str | bytes | bytearray, name: str, kind: Kind, format: str
+) -> Any:
     text = _text(content, name, kind)
     try:
         value = parse(text)

@@ -121,17 +121,23 @@ def reason_of(error: BaseException) -> str:
 
 
 def refuse_mistakes(where: str, mistakes: Sequence[str], next_step: str = "") -> None:
-    """Raise one UsageError that names every mistake in a preset or in the settings given; nothing where there is none."""
+    """Raise one UsageError that names every mistake in a preset or in the settings given; nothing where there
+    is none.
+    """
     if mistakes:
         count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
-        raise UsageError(f"{where}: {count}.\n" + "\n".join(f"  {mistake}" for mistake in mistakes), "", next_step)
+        raise UsageError(
+            f"{where}: {count}.\n" + "\n".join(f"  {mistake}" for mistake in mistakes), "", next_step
+        )
 
 
 Spelling = Callable[[str, object], str]
 
 
 def in_python(name: str, value: object = None) -> str:
-    """An option as a caller in Python gives it: `dtype="bf16"`, `set={"blend_words": ["WORD"]}`, or its bare name without a value."""
+    """An option as a caller in Python gives it: `dtype="bf16"`, `set={"blend_words": ["WORD"]}`, or its bare
+    name without a value.
+    """
     word = name.replace("-", "_")
     if value is None:
         return word
@@ -181,11 +187,15 @@ _decision: Decision = _keeps
 
 
 def answer(decision: Decision) -> None:
-    """Let this decide from now on, in all threads, whether an output that exists may be replaced: a face says this once, at its start."""
+    """Let this decide from now on, in all threads, whether an output that exists may be replaced: a face says
+    this once, at its start.
+    """
     global _decision
     _decision = decision
 
 
 def may_replace(path: str) -> bool:
-    """Whether an output that exists may be replaced, where the job did not say: the face at work decides, and without one it is kept."""
+    """Whether an output that exists may be replaced, where the job did not say: the face at work decides, and
+    without one it is kept.
+    """
     return _decision(path)

@@ -1,4 +1,5 @@
-"""Options as data: a field of a frozen dataclass says its help, its words and its bounds, and every face reads them there.
+"""Options as data: a field of a frozen dataclass says its help, its words and its bounds, and every face
+reads them there.
 
     @dataclass(frozen=True, kw_only=True)
     class LpipsOptions:

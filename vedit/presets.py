@@ -91,7 +91,9 @@ def paths() -> dict[str, str]:
     found = {}
     for folder in (shipped_folder(), user_folder()):
         files = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
-        found.update({file.removesuffix(SUFFIX): os.path.join(folder, file) for file in files if file.endswith(SUFFIX)})
+        found.update(
+            {file.removesuffix(SUFFIX): os.path.join(folder, file) for file in files if file.endswith(SUFFIX)}
+        )
     return dict(sorted(found.items()))
 
 
@@ -117,9 +119,13 @@ def load(name_or_path: str, kind: str | None = None) -> Preset:
     path = find(name_or_path)
     table = read_toml(path, PRESET)
     check(path, table)
-    preset = Preset(os.path.basename(path).removesuffix(SUFFIX), path, table, os.path.dirname(path) == shipped_folder())
+    preset = Preset(
+        os.path.basename(path).removesuffix(SUFFIX), path, table, os.path.dirname(path) == shipped_folder()
+    )
     if kind is not None and preset.kind != kind:
-        raise UsageError(f"{path}: this preset is a {preset.kind}, not a {kind}.", "", "See: vedit presets list")
+        raise UsageError(
+            f"{path}: this preset is a {preset.kind}, not a {kind}.", "", "See: vedit presets list"
+        )
     return preset
 
 
@@ -150,19 +156,27 @@ def load_method(method: str, name_or_path: str, required: bool = True) -> dict[s
     table = read_toml(path, PRESET)
     wrong = list(_mistakes(table))
     if table.get("kind", "method") != "method":
-        raise UsageError(f"{path}: this preset is a {table['kind']}, not a method.", "", "See: vedit presets list")
+        raise UsageError(
+            f"{path}: this preset is a {table['kind']}, not a method.", "", "See: vedit presets list"
+        )
     named = table.get("method", method)
     if methods.has(str(named)):
         wrong += mistakes(methods.load(named).Params, parameters(table))
     refuse_mistakes(path, wrong)
     if named != method:
-        raise UsageError(f"{path}: this preset is for the method {named}, not for {method}.", "", "See: vedit presets list")
+        raise UsageError(
+            f"{path}: this preset is for the method {named}, not for {method}.", "", "See: vedit presets list"
+        )
     return parameters(table)
 
 
 def parameters(table: Mapping[str, Any]) -> dict[str, Any]:
     """The method's own keys of a method preset."""
-    return {key.replace("-", "_"): value for key, value in table.items() if key not in ("kind", "summary", "method")}
+    return {
+        key.replace("-", "_"): value
+        for key, value in table.items()
+        if key not in ("kind", "summary", "method")
+    }
 
 
 def resolve_chain(preset: Preset) -> list[tuple[str, dict[str, Setting]]]:
@@ -237,7 +251,9 @@ def _method_mistakes(table: Mapping[str, Any]) -> Iterator[str]:
     name = table.get("method")
     if not isinstance(name, str) or not methods.has(name):
         what = "there is no method" if name is None else f"no method is called {name!r}"
-        yield f"top level: {what}{_nearest(str(name), methods.names())} There are {', '.join(methods.names())}."
+        yield (
+            f"top level: {what}{_nearest(str(name), methods.names())} There are {', '.join(methods.names())}."
+        )
 
 
 def _train_mistakes(table: Mapping[str, Any]) -> Iterator[str]:
@@ -266,7 +282,10 @@ def _embedded_mistakes(table: Mapping[str, Any]) -> Iterator[str]:
     stage = table.get("stage")
     if stage not in EMBEDDED_STAGES:
         what = "there is no stage" if stage is None else f"no stage is called {stage!r}"
-        yield f"top level: {what}{_nearest(str(stage), EMBEDDED_STAGES)} There are {', '.join(EMBEDDED_STAGES)}."
+        yield (
+            f"top level: {what}{_nearest(str(stage), EMBEDDED_STAGES)} There are"
+            f" {', '.join(EMBEDDED_STAGES)}."
+        )
     if "rate" not in table:
         yield "top level: there is no rate, the learning rate."
     known = ("kind", "summary", "stage", *EMBEDDED_KEYS)
@@ -274,7 +293,10 @@ def _embedded_mistakes(table: Mapping[str, Any]) -> Iterator[str]:
         if key not in known:
             yield f"top level: no key {key!r}{_nearest(key, known)} There are {', '.join(known)}."
         elif key in EMBEDDED_KEYS and not _is_positive(value, EMBEDDED_KEYS[key]):
-            yield f"top level: {key} = {value!r} is no positive {'whole number' if EMBEDDED_KEYS[key] is int else 'number'}."
+            yield (
+                f"top level: {key} = {value!r} is no positive"
+                f" {'whole number' if EMBEDDED_KEYS[key] is int else 'number'}."
+            )
     if isinstance(table.get("ema_decay"), (int, float)) and table["ema_decay"] >= 1:
         yield f"top level: ema_decay = {table['ema_decay']} is not below 1."
     if "anneal" in table and "steps" not in table:
@@ -286,7 +308,9 @@ def _embedded_mistakes(table: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _is_positive(value: Any, kind: type) -> bool:
-    return isinstance(value, int if kind is int else (int, float)) and not isinstance(value, bool) and value > 0
+    return (
+        isinstance(value, int if kind is int else (int, float)) and not isinstance(value, bool) and value > 0
+    )
 
 
 def load_embedded(name_or_path: str) -> dict[str, Any]:
@@ -325,7 +349,10 @@ def _option_mistakes(options: tuple[Option, ...], given: Mapping[str, str]) -> I
         try:
             known[key].parse(text)
         except ValueError as error:
-            yield f"{known[key].name} = {text!r}: {str(error).removesuffix('?')}{'?' if str(error).endswith('?') else '.'}"
+            yield (
+                f"{known[key].name} = {text!r}:"
+                f" {str(error).removesuffix('?')}{'?' if str(error).endswith('?') else '.'}"
+            )
 
 
 def _nearest(word: str, known: Iterable[str]) -> str:
@@ -358,7 +385,11 @@ def save(name: str, document: TOMLDocument, overwrite: bool | None = None) -> st
     try:
         os.makedirs(user_folder(), exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{user_folder()}: cannot make the folder: {reason_of(error)}.", "", "VEDIT_CONFIG_DIR names another") from None
+        raise OutputError(
+            f"{user_folder()}: cannot make the folder: {reason_of(error)}.",
+            "",
+            "VEDIT_CONFIG_DIR names another",
+        ) from None
     check_output(path, (), overwrite)
     with open_output(path) as stream:
         stream.write(document.as_string().encode())
@@ -394,15 +425,25 @@ def change(document: TOMLDocument, setting: str) -> None:
     rows = document.unwrap().get("stage", [])
     places = [place for place, row in enumerate(rows) if stage in (row.get("name"), str(place + 1))]
     if not (equals and dot and key):
-        raise UsageError(f"--set {setting}: expected STAGE.OPTION=VALUE.", "", "Example: --set resize.width=320")
+        raise UsageError(
+            f"--set {setting}: expected STAGE.OPTION=VALUE.", "", "Example: --set resize.width=320"
+        )
     if len(places) != 1:
         names = [str(row.get("name")) for row in rows]
-        what = f"{len(places)} stages are called {stage}." if places else f"no stage is called {stage!r}{_nearest(stage, names)}"
+        what = (
+            f"{len(places)} stages are called {stage}."
+            if places
+            else f"no stage is called {stage!r}{_nearest(stage, names)}"
+        )
         raise UsageError(
-            f"--set {setting}: {what}", f"The stages are {', '.join(f'{place} {name}' for place, name in enumerate(names, 1))}; a number names one of them."
+            f"--set {setting}: {what}",
+            f"The stages are {', '.join(f'{place} {name}' for place, name in enumerate(names, 1))}; a number"
+            " names one of them.",
         )
     table = document["stage"][places[0]]
-    alike = next((known for known in table if known.replace("_", "-") == key.replace("_", "-")), key)  # as the file spells it
+    alike = next(
+        (known for known in table if known.replace("_", "-") == key.replace("_", "-")), key
+    )  # as the file spells it
     table[alike] = as_value(text)
 
 

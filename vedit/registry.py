@@ -44,7 +44,10 @@ class Registry:
         if name in foreign:
             return importlib.import_module(foreign[name])
         noun = self.package.rpartition(".")[2].removesuffix("s")
-        raise UsageError(f"there is no {noun} called {name!r}{nearest(name, self.names())}", f"There are: {', '.join(self.names())}.")
+        raise UsageError(
+            f"there is no {noun} called {name!r}{nearest(name, self.names())}",
+            f"There are: {', '.join(self.names())}.",
+        )
 
     def summary(self, name: str) -> str:
         """The line `SUMMARY = "..."` of a module; our own are read as text, which is quicker than an import."""

@@ -36,5 +36,7 @@ def without(value: Any, secret: str) -> Any:
 
 
 def without_values(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields of a form as they may be written down: those that are called a key or a password without their value."""
+    """Fields of a form as they may be written down: those that are called a key or a password without their
+    value.
+    """
     return {name: HIDDEN if SECRET.search(name) else value for name, value in fields.items()}

@@ -28,14 +28,19 @@ def test_a_cache_that_was_never_used_is_empty(tmp_path: Path, monkeypatch: pytes
     assert vedit("cache", "clear").text == "removed 0 inversions and 0 files of features, 0.0 MiB\n"
 
 
-HEADER = {"__metadata__": {"vedit": json.dumps({"model": {"id": "m"}, "prompt": "a cat"})}, "z0": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}
+HEADER = {
+    "__metadata__": {"vedit": json.dumps({"model": {"id": "m"}, "prompt": "a cat"})},
+    "z0": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]},
+}
 
 
 def kept_file(header: bytes) -> bytes:
     return len(header).to_bytes(8, "little") + header + bytes(4)
 
 
-def test_damaged_files_of_the_cache_are_listed_without_facts_and_cleared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_damaged_files_of_the_cache_are_listed_without_facts_and_cleared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """500 mutations: of the header's bytes, of its types, of the types in the text that it holds."""
     monkeypatch.setenv("VEDIT_CACHE_DIR", str(tmp_path))
     folder = tmp_path / "inversions"
@@ -44,7 +49,9 @@ def test_damaged_files_of_the_cache_are_listed_without_facts_and_cleared(tmp_pat
     for seed in range(500):
         inner = {**HEADER, "__metadata__": {"vedit": mutations.json_of(facts, seed).decode("latin-1")}}
         content = kept_file(mutations.json_of(HEADER, seed) if seed % 3 else json.dumps(inner).encode())
-        (folder / f"{seed:03}.inv.safetensors").write_bytes(content if seed % 5 else mutations.bytes_of(content, seed))
+        (folder / f"{seed:03}.inv.safetensors").write_bytes(
+            content if seed % 5 else mutations.bytes_of(content, seed)
+        )
     (folder / "short.inv.safetensors").write_bytes(b"\xff" * 7)
     (folder / "long.inv.safetensors").write_bytes(b"\xff" * 7 + b"\x7f{}")
     (folder / "deep.inv.safetensors").write_bytes(kept_file(b"[" * 100_000))
@@ -57,7 +64,9 @@ def test_damaged_files_of_the_cache_are_listed_without_facts_and_cleared(tmp_pat
     assert list(folder.iterdir()) == []
 
 
-def test_part_files_of_killed_calls_are_listed_and_cleared_and_those_being_written_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_part_files_of_killed_calls_are_listed_and_cleared_and_those_being_written_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("VEDIT_CACHE_DIR", str(tmp_path))
     (tmp_path / "inversions").mkdir()
     (tmp_path / "inversions" / ".x.00.part").write_bytes(bytes(2**20))
@@ -68,7 +77,9 @@ def test_part_files_of_killed_calls_are_listed_and_cleared_and_those_being_writt
     assert sorted(path.name for path in (tmp_path / "inversions").iterdir()) == [".y.00.part", "folder.part"]
 
 
-def test_a_file_where_the_cache_should_be_is_an_empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_where_the_cache_should_be_is_an_empty_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "inversions").write_text("x")
     monkeypatch.setenv("VEDIT_CACHE_DIR", str(tmp_path))
     assert vedit("cache", "list").text == "0.0 MiB in all\n"

@@ -16,10 +16,18 @@ from tests.conftest import edited, gif, parsed, vedit
     ("arguments", "code", "words"),
     [
         (["gif", "rotate", "45", "IN"], 2, "expected 0, 90, 180, 270"),
-        (["gif", "crop", "--left", "60%", "--right", "40%", "IN"], 2, "crop leaves no pixels (left 60% + right 40% of 64)"),
+        (
+            ["gif", "crop", "--left", "60%", "--right", "40%", "IN"],
+            2,
+            "crop leaves no pixels (left 60% + right 40% of 64)",
+        ),
         (["gif", "crop", "IN"], 2, "Give one of --rect"),
         (["gif", "speed", "9", "IN"], 2, "--any 9"),
-        (["gif", "rotate", "90", "/no/such/file.gif"], 3, "/no/such/file.gif: cannot read: no such file or directory"),
+        (
+            ["gif", "rotate", "90", "/no/such/file.gif"],
+            3,
+            "/no/such/file.gif: cannot read: no such file or directory",
+        ),
         (["gif", "rotate", "90", "FOLDER"], 2, "-O DIR"),
         (["gif", "rotate", "90", "IN", "-o", "IN"], 2, "both input and output"),
         (["gif", "rotate", "90", "IN", "-o", "/no/such/folder/x.gif"], 4, "mkdir -p /no/such/folder"),
@@ -38,7 +46,9 @@ from tests.conftest import edited, gif, parsed, vedit
     ],
     ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else "",
 )
-def test_each_mistake_has_its_code_and_says_what_is_right(arguments: list[str], code: int, words: str, tmp_path: Path) -> None:
+def test_each_mistake_has_its_code_and_says_what_is_right(
+    arguments: list[str], code: int, words: str, tmp_path: Path
+) -> None:
     places = {"IN": str(gif("ok_plain.gif")), "FOLDER": str(tmp_path)}
     done = vedit(*(places.get(argument, argument) for argument in arguments))
     assert (done.code, done.out) == (code, b"")
@@ -93,11 +103,22 @@ def test_json_tells_what_was_done(tmp_path: Path) -> None:
     done = vedit("gif", "rotate", "90", gif("ok_plain.gif"), "-o", out, "--json")
     report = json.loads(done.text)
     assert done.text.count("\n") == 1
-    assert (report["path"], report["size_in"], report["size_out"], report["images"]) == ("index", [64, 48], [48, 64], 6)
-    assert (report["duration_s"], report["bytes_in"], report["bytes_out"]) == (0.6, gif("ok_plain.gif").stat().st_size, out.stat().st_size)
+    assert (report["path"], report["size_in"], report["size_out"], report["images"]) == (
+        "index",
+        [64, 48],
+        [48, 64],
+        6,
+    )
+    assert (report["duration_s"], report["bytes_in"], report["bytes_out"]) == (
+        0.6,
+        gif("ok_plain.gif").stat().st_size,
+        out.stat().st_size,
+    )
 
 
-@pytest.mark.parametrize("arguments", [("speed", "0.5"), ("rotate", "90"), ("resize", "--width", "9")], ids=" ".join)
+@pytest.mark.parametrize(
+    "arguments", [("speed", "0.5"), ("rotate", "90"), ("resize", "--width", "9")], ids=" ".join
+)
 def test_a_dry_run_writes_nothing_and_tells_the_plan(arguments: tuple[str, ...], tmp_path: Path) -> None:
     out = tmp_path / "out.gif"
     done = vedit("gif", *arguments, gif("ok_plain.gif"), "-o", out, "--dry-run", "--json")
@@ -115,7 +136,10 @@ def test_a_dry_run_to_standard_output_prints_the_plan_and_no_gif() -> None:
     assert done.code == 0 and "20 20 20 20 20 20" in done.text and b"GIF89a" not in done.out
 
 
-@pytest.mark.parametrize(("arguments", "path"), [(("speed", "0.5"), "copy"), (("rotate", "90"), "index"), (("resize", "--width", "9"), "full")])
+@pytest.mark.parametrize(
+    ("arguments", "path"),
+    [(("speed", "0.5"), "copy"), (("rotate", "90"), "index"), (("resize", "--width", "9"), "full")],
+)
 def test_info_prints_the_path_taken(arguments: tuple[str, ...], path: str) -> None:
     done = vedit("gif", *arguments, "--info", gif("ok_plain.gif"))
     assert (done.code, done.err) == (0, f"{path}\n")
@@ -132,8 +156,12 @@ def test_verbose_says_how_the_input_was_processed(tmp_path: Path) -> None:
 
 
 def test_progress_for_programs_is_one_json_line_per_image(tmp_path: Path) -> None:
-    done = vedit("gif", "rotate", "90", "--progress", "jsonl", gif("ok_plain.gif"), "-o", tmp_path / "out.gif")
-    assert [json.loads(line) for line in done.err.splitlines()] == [{"frame": n, "total": 6} for n in range(1, 7)]
+    done = vedit(
+        "gif", "rotate", "90", "--progress", "jsonl", gif("ok_plain.gif"), "-o", tmp_path / "out.gif"
+    )
+    assert [json.loads(line) for line in done.err.splitlines()] == [
+        {"frame": n, "total": 6} for n in range(1, 7)
+    ]
 
 
 def test_many_warnings_are_counted_not_printed() -> None:
@@ -144,7 +172,9 @@ def test_many_warnings_are_counted_not_printed() -> None:
     assert len(done.err.splitlines()) <= 11 and "further warnings" in done.err
 
 
-def test_options_come_from_the_environment_and_from_the_settings_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_options_come_from_the_environment_and_from_the_settings_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "config.toml").write_text('[gif.resize]\nwidth = "10"\nfilter = "nearest"\n')
     monkeypatch.setenv("VEDIT_CONFIG_DIR", str(tmp_path))
     by_settings = vedit("gif", "resize", gif("ok_plain.gif"))
@@ -162,7 +192,9 @@ def test_a_wrong_settings_file_is_named(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_chains_from_a_line_and_from_a_file_are_the_same(tmp_path: Path) -> None:
-    (tmp_path / "steps.txt").write_text("# make it small\ncrop:left=10%,right=10%\n\n  # and turn\nrotate:90\nspeed:0.5\n")
+    (tmp_path / "steps.txt").write_text(
+        "# make it small\ncrop:left=10%,right=10%\n\n  # and turn\nrotate:90\nspeed:0.5\n"
+    )
     line = edited("ok_plain.gif", "chain", "crop:left=10%,right=10%; rotate:90; speed:0.5")
     assert edited("ok_plain.gif", "chain", "-f", str(tmp_path / "steps.txt")) == line
     assert reference.read(line).size == (48, 52) and reference.read(line).delays == [20] * 6
@@ -170,11 +202,16 @@ def test_chains_from_a_line_and_from_a_file_are_the_same(tmp_path: Path) -> None
 
 
 def test_the_order_of_a_chain_is_the_order_written() -> None:
-    first, second = edited("ok_plain.gif", "chain", "crop:left=20; rotate:90"), edited("ok_plain.gif", "chain", "rotate:90; crop:left=20")
+    first, second = (
+        edited("ok_plain.gif", "chain", "crop:left=20; rotate:90"),
+        edited("ok_plain.gif", "chain", "rotate:90; crop:left=20"),
+    )
     assert (reference.read(first).size, reference.read(second).size) == ((48, 44), (28, 64))
 
 
-def test_a_file_whose_name_looks_like_a_value_is_an_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_whose_name_looks_like_a_value_is_an_input(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "90").write_bytes(gif("ok_plain.gif").read_bytes())
     done = vedit("gif", "rotate", "180", "90")
@@ -182,7 +219,9 @@ def test_a_file_whose_name_looks_like_a_value_is_an_input(tmp_path: Path, monkey
 
 
 def test_input_comes_from_a_pipe_when_none_is_named() -> None:
-    assert vedit("gif", "rotate", "90", stdin=gif("ok_plain.gif").read_bytes()).out == edited("ok_plain.gif", "rotate", "90")
+    assert vedit("gif", "rotate", "90", stdin=gif("ok_plain.gif").read_bytes()).out == edited(
+        "ok_plain.gif", "rotate", "90"
+    )
 
 
 def test_an_unreadable_file_is_an_input_error(tmp_path: Path) -> None:
@@ -210,11 +249,28 @@ def test_a_full_disk_is_an_output_error_without_a_traceback() -> None:
         pytest.skip("needs /dev/full")
     done = vedit("gif", "rotate", "90", gif("ok_plain.gif"), "-o", "/dev/full")
     assert done.code == 4
-    assert done.err == "vedit: /dev/full: cannot write: no space left on device.\n" or "/dev/full: cannot write: no space left on device" in done.err
+    assert (
+        done.err == "vedit: /dev/full: cannot write: no space left on device.\n"
+        or "/dev/full: cannot write: no space left on device" in done.err
+    )
 
 
 def test_probe_reads_what_the_reference_reads() -> None:
-    for name in ("ok_metadata.gif", "ok_disposal_mix.gif", "ok_local_palettes.gif", "ok_delays.gif", "ok_loop7.gif"):
+    for name in (
+        "ok_metadata.gif",
+        "ok_disposal_mix.gif",
+        "ok_local_palettes.gif",
+        "ok_delays.gif",
+        "ok_loop7.gif",
+    ):
         facts, source = json.loads(vedit("probe", "--json", gif(name)).text), parsed(gif(name))
-        assert (facts["width"], facts["height"], facts["images"], facts["loop"]) == (*source.size, len(source.images), source.loop)
-        assert (facts["delays_cs"], facts["disposals"], len(facts["comments"])) == (source.delays, source.disposals, len(source.comments))
+        assert (facts["width"], facts["height"], facts["images"], facts["loop"]) == (
+            *source.size,
+            len(source.images),
+            source.loop,
+        )
+        assert (facts["delays_cs"], facts["disposals"], len(facts["comments"])) == (
+            source.delays,
+            source.disposals,
+            len(source.comments),
+        )

@@ -1,4 +1,6 @@
-"""Help: every command has it, every option of the design is in it, and every word typed wrong gets the nearest right one."""
+"""Help: every command has it, every option of the design is in it, and every word typed wrong gets the
+nearest right one.
+"""
 
 from __future__ import annotations
 
@@ -13,23 +15,33 @@ from vedit.cli import COMMANDS
 from vedit.cli.gif import OWN
 
 COMMON = (
-    "--output --output-dir --in-place --suffix --overwrite --no-overwrite --jobs --quiet --verbose --dry-run --json "
-    "--strict --info --limit --loop --strip --comment --palette --colors --dither"
+    "--output --output-dir --in-place --suffix --overwrite --no-overwrite --jobs --quiet --verbose --dry-run"
+    " --json --strict --info --limit --loop --strip --comment --palette --colors --dither"
 )
 OPTIONS = {  # every option that is promised, by command
-    "gif resize": "--size --width --height --scale --fit --fill --keep-aspect --no-keep-aspect --filter --only-shrink nearest box bilinear bicubic lanczos "
-    + COMMON,
+    "gif resize": (
+        "--size --width --height --scale --fit --fill --keep-aspect --no-keep-aspect --filter --only-shrink"
+        " nearest box bilinear bicubic lanczos " + COMMON
+    ),
     "gif crop": "--rect --left --right --top --bottom --centre --auto " + COMMON,
     "gif rotate": "0|90|180|270|-90 --flip --keep-interlace " + COMMON,
-    "gif watermark": "--text --font-size --opacity --position --color --margin --font --outline --outline-color --image --scale --frames top-left "
-    "bottom-right center " + COMMON,
+    "gif watermark": (
+        "--text --font-size --opacity --position --color --margin --font --outline --outline-color --image"
+        " --scale --frames top-left bottom-right center " + COMMON
+    ),
     "gif adjust": "--brightness --contrast --saturation --gamma --pivot frame-mean " + COMMON,
-    "gif speed": "--any --delay --fps --duration --reverse --boomerang --min-delay --raw-delays --drop " + COMMON,
+    "gif speed": (
+        "--any --delay --fps --duration --reverse --boomerang --min-delay --raw-delays --drop " + COMMON
+    ),
     "gif metadata": "--loop --strip --comment --in-place",
     "gif chain": "--file --preset " + COMMON,
     "probe": "--json --entry --check",
 }
-EXACT = {"gif chain": ("-f", "-o", "-O", "-y", "-n", "-j", "-q", "-v"), "gif speed": ("-o", "-O", "-y", "-n", "-j", "-q", "-v"), "probe": ("-e",)}
+EXACT = {
+    "gif chain": ("-f", "-o", "-O", "-y", "-n", "-j", "-q", "-v"),
+    "gif speed": ("-o", "-O", "-y", "-n", "-j", "-q", "-v"),
+    "probe": ("-e",),
+}
 
 
 def help_of(command: str) -> str:
@@ -46,14 +58,25 @@ def test_help_mentions_every_option_of_the_design(command: str) -> None:
     assert [option for option in EXACT.get(command, ()) if option not in words] == []
 
 
-@pytest.mark.parametrize("command", [*(f"gif {name}" for name in (*OWN, "resize", "crop", "rotate", "watermark", "adjust", "speed", "metadata")), *COMMANDS])
+@pytest.mark.parametrize(
+    "command",
+    [
+        *(
+            f"gif {name}"
+            for name in (*OWN, "resize", "crop", "rotate", "watermark", "adjust", "speed", "metadata")
+        ),
+        *COMMANDS,
+    ],
+)
 def test_every_command_has_help_with_a_summary(command: str) -> None:
     text = help_of(command)
     assert text.startswith("Usage: vedit ")
     assert len(text.splitlines()[2].strip()) > 20
 
 
-@pytest.mark.parametrize("name", ["resize", "crop", "rotate", "watermark", "adjust", "speed", "metadata", "chain"])
+@pytest.mark.parametrize(
+    "name", ["resize", "crop", "rotate", "watermark", "adjust", "speed", "metadata", "chain"]
+)
 def test_every_gif_command_shows_examples(name: str) -> None:
     text = help_of(f"gif {name}")
     assert "Examples:" in text and f"vedit gif {name} " in text.partition("Examples:")[2]

@@ -31,7 +31,14 @@ MATRIX = [  # (output exists, it is the input, options, exit code)
 
 @pytest.mark.parametrize(("exists", "is_input", "options", "code"), MATRIX)
 @pytest.mark.parametrize("command", [("speed", "0.5"), ("rotate", "90")], ids=" ".join)
-def test_the_overwrite_matrix(exists: bool, is_input: bool, options: tuple[str, ...], code: int, command: tuple[str, ...], tmp_path: Path) -> None:
+def test_the_overwrite_matrix(
+    exists: bool,
+    is_input: bool,
+    options: tuple[str, ...],
+    code: int,
+    command: tuple[str, ...],
+    tmp_path: Path,
+) -> None:
     source = tmp_path / "in.gif"
     shutil.copy(gif("ok_plain.gif"), source)
     out = source if is_input else tmp_path / "out.gif"
@@ -40,7 +47,9 @@ def test_the_overwrite_matrix(exists: bool, is_input: bool, options: tuple[str, 
     before = out.read_bytes() if exists else None
     done = vedit("gif", *command, source, "-o", out, *options)
     assert done.code == code
-    assert (out.read_bytes() if out.exists() else None) == (edited("ok_plain.gif", *command) if code == 0 else before)
+    assert (out.read_bytes() if out.exists() else None) == (
+        edited("ok_plain.gif", *command) if code == 0 else before
+    )
     assert leftovers(tmp_path) == []
     if code == 4:
         assert "-y" in done.err
@@ -98,7 +107,18 @@ def test_nobody_is_asked_with_no_overwrite(tmp_path: Path) -> None:
     out.write_bytes(b"old")
     master, slave = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-m", "vedit", "gif", "rotate", "90", "-n", str(gif("ok_plain.gif")), "-o", str(out)],
+        [
+            sys.executable,
+            "-m",
+            "vedit",
+            "gif",
+            "rotate",
+            "90",
+            "-n",
+            str(gif("ok_plain.gif")),
+            "-o",
+            str(out),
+        ],
         stdin=slave,
         stderr=slave,
         stdout=subprocess.DEVNULL,
@@ -130,7 +150,13 @@ def test_a_gif_is_never_written_to_a_terminal() -> None:
 
 def test_no_input_at_a_terminal_is_a_usage_error() -> None:
     master, slave = pty.openpty()
-    process = subprocess.Popen([sys.executable, "-m", "vedit", "gif", "rotate", "90"], stdin=slave, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "vedit", "gif", "rotate", "90"],
+        stdin=slave,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=ROOT,
+    )
     _, err = process.communicate(timeout=60)
     assert process.returncode == 2 and b"standard input is a terminal" in err
     os.close(master)
@@ -153,7 +179,9 @@ NAMES = [
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("command", [("speed", "0.5"), ("rotate", "90")], ids=" ".join)
-def test_any_name_can_be_read_and_written(name: str, command: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_name_can_be_read_and_written(
+    name: str, command: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "out").mkdir()
     shutil.copy(gif("ok_plain.gif"), tmp_path / name)
@@ -177,10 +205,20 @@ def test_a_name_that_is_not_utf8_can_be_read_and_written(tmp_path: Path) -> None
     with open(name, "wb") as file:
         file.write(gif("ok_plain.gif").read_bytes())
     done = subprocess.run(
-        [sys.executable, "-m", "vedit", "gif", "rotate", "90", name, "-o", name + b".out.gif"], cwd=ROOT, capture_output=True, timeout=60, check=False
+        [sys.executable, "-m", "vedit", "gif", "rotate", "90", name, "-o", name + b".out.gif"],
+        cwd=ROOT,
+        capture_output=True,
+        timeout=60,
+        check=False,
     )
     assert (done.returncode, done.stderr) == (0, b"")
     with open(name + b".out.gif", "rb") as file:
         assert reference.read(file.read()).size == (48, 64)
-    missing = subprocess.run([sys.executable, "-m", "vedit", "gif", "rotate", "90", name + b"!"], cwd=ROOT, capture_output=True, timeout=60, check=False)
+    missing = subprocess.run(
+        [sys.executable, "-m", "vedit", "gif", "rotate", "90", name + b"!"],
+        cwd=ROOT,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
     assert missing.returncode == 3 and b"Traceback" not in missing.stderr and b"cannot read" in missing.stderr

@@ -23,7 +23,9 @@ PATIENCE_S = 40  # generous: the machine may be busy
 
 def images(count: int, side: int = 120) -> list[bytes]:
     """Complete image blocks, all different."""
-    return [nasty.gce(5, 1) + nasty.image(side, side, nasty.checks(side, side, 4, 3, k)) for k in range(count)]
+    return [
+        nasty.gce(5, 1) + nasty.image(side, side, nasty.checks(side, side, 4, 3, k)) for k in range(count)
+    ]
 
 
 HEAD = nasty.header(120, 120, nasty.FOUR) + nasty.netscape(0)
@@ -38,7 +40,9 @@ def slow_clip(tmp_path: Path, side: int = 1000, count: int = 60) -> Path:
 
     from vedit.media.gif.lzw import encode
 
-    block = nasty.gce(5, 1) + nasty.image(side, side, b"", 8, data=encode(Image.frombytes("L", (side, side), noise), 8))
+    block = nasty.gce(5, 1) + nasty.image(
+        side, side, b"", 8, data=encode(Image.frombytes("L", (side, side), noise), 8)
+    )
     path = tmp_path / "slow.gif"
     path.write_bytes(nasty.header(side, side, colours, 8) + block * count + nasty.END)
     return path
@@ -65,7 +69,11 @@ def wait_for_part(folder: Path, process: subprocess.Popen[bytes], least: int = 1
     raise AssertionError("no part file was seen while writing")
 
 
-@pytest.mark.parametrize("command", [("speed", "0.5"), ("rotate", "90"), ("crop", "--left", "10%"), ("rotate", "90", "-j", "8")], ids=" ".join)
+@pytest.mark.parametrize(
+    "command",
+    [("speed", "0.5"), ("rotate", "90"), ("crop", "--left", "10%"), ("rotate", "90", "-j", "8")],
+    ids=" ".join,
+)
 def test_the_first_image_leaves_before_the_last_has_arrived(command: tuple[str, ...]) -> None:
     blocks = images(6)
     process = start("gif", *command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -101,12 +109,16 @@ def test_pipes_between_vedit_processes_stream_too() -> None:
 def test_a_reader_that_leaves_ends_the_run_quietly(command: str, tmp_path: Path) -> None:
     path = slow_clip(tmp_path, count=12)
     shell = f'"{sys.executable}" -m vedit gif {command} "{path}" | head -c 100'
-    done = subprocess.run(["sh", "-c", shell], capture_output=True, timeout=PATIENCE_S * 2, cwd=ROOT, check=False)
+    done = subprocess.run(
+        ["sh", "-c", shell], capture_output=True, timeout=PATIENCE_S * 2, cwd=ROOT, check=False
+    )
     assert len(done.stdout) == 100 and done.stderr == b""
 
 
 def test_a_closed_pipe_exits_141(tmp_path: Path) -> None:
-    process = start("gif", "speed", "0.5", slow_clip(tmp_path, count=12), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = start(
+        "gif", "speed", "0.5", slow_clip(tmp_path, count=12), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
     assert process.stdout and process.stderr
     os.read(process.stdout.fileno(), 100)
     process.stdout.close()
@@ -116,14 +128,18 @@ def test_a_closed_pipe_exits_141(tmp_path: Path) -> None:
 
 
 def test_a_closed_pipe_behind_probe_is_quiet_too() -> None:
-    shell = f'"{sys.executable}" -m vedit probe --json {" ".join([str(gif("ok_delays.gif"))] * 200)} | head -c 10'
+    shell = (
+        f'"{sys.executable}" -m vedit probe --json {" ".join([str(gif("ok_delays.gif"))] * 200)} | head -c 10'
+    )
     done = subprocess.run(["sh", "-c", shell], capture_output=True, timeout=PATIENCE_S, cwd=ROOT, check=False)
     assert done.stderr == b""
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 @pytest.mark.parametrize("jobs", ["1", "2"])
-def test_a_signal_removes_the_part_file_and_keeps_the_old_one(number: int, code: int, jobs: str, tmp_path: Path) -> None:
+def test_a_signal_removes_the_part_file_and_keeps_the_old_one(
+    number: int, code: int, jobs: str, tmp_path: Path
+) -> None:
     path, out = slow_clip(tmp_path), tmp_path / "out.gif"
     out.write_bytes(b"old")
     process = start("gif", "rotate", "90", path, "-o", out, "-y", "-j", jobs, stderr=subprocess.PIPE)
@@ -142,7 +158,9 @@ def test_a_signal_in_a_batch_leaves_no_part_file(tmp_path: Path) -> None:
     for other in others:
         shutil.copy(path, other)
     (tmp_path / "out").mkdir()
-    process = start("gif", "rotate", "90", path, *others, "-O", tmp_path / "out", "-j", "2", stderr=subprocess.PIPE)
+    process = start(
+        "gif", "rotate", "90", path, *others, "-O", tmp_path / "out", "-j", "2", stderr=subprocess.PIPE
+    )
     wait_for_part(tmp_path / "out", process)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=PATIENCE_S)
@@ -176,7 +194,10 @@ def test_no_name_is_taken_before_the_output_is_complete(tmp_path: Path) -> None:
 def test_a_run_started_with_interrupts_ignored_is_not_disturbed_by_them(tmp_path: Path) -> None:
     """`nohup` and background jobs of a script: the shell has set SIGINT to be ignored."""
     out = tmp_path / "out.gif"
-    shell = f'trap \'\' INT; exec "{sys.executable}" -m vedit gif rotate 90 "{slow_clip(tmp_path, count=20)}" -o "{out}"'
+    shell = (
+        f'trap \'\' INT; exec "{sys.executable}" -m vedit gif rotate 90 "{slow_clip(tmp_path, count=20)}" -o'
+        f' "{out}"'
+    )
     process = subprocess.Popen(["sh", "-c", shell], cwd=ROOT)
     wait_for_part(tmp_path, process)
     process.send_signal(signal.SIGINT)
@@ -184,23 +205,42 @@ def test_a_run_started_with_interrupts_ignored_is_not_disturbed_by_them(tmp_path
     assert out.exists()
 
 
-@pytest.mark.parametrize("command", [("gif", "rotate", "90"), ("gif", "speed", "0.5"), ("probe",), ("probe", "--json")], ids=" ".join)
+@pytest.mark.parametrize(
+    "command",
+    [("gif", "rotate", "90"), ("gif", "speed", "0.5"), ("probe",), ("probe", "--json")],
+    ids=" ".join,
+)
 def test_a_full_disk_behind_standard_output_is_an_output_error(command: tuple[str, ...]) -> None:
     if not os.path.exists("/dev/full"):
         pytest.skip("needs /dev/full")
     with open("/dev/full", "wb") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "vedit", *command, str(gif("ok_plain.gif"))], stdout=full, stderr=subprocess.PIPE, cwd=ROOT, timeout=PATIENCE_S, check=False
+            [sys.executable, "-m", "vedit", *command, str(gif("ok_plain.gif"))],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            cwd=ROOT,
+            timeout=PATIENCE_S,
+            check=False,
         )
     assert done.returncode == 4
-    assert b"no space left" in done.stderr.lower() and b"Traceback" not in done.stderr and b"bug" not in done.stderr
+    assert (
+        b"no space left" in done.stderr.lower()
+        and b"Traceback" not in done.stderr
+        and b"bug" not in done.stderr
+    )
 
 
 def test_the_module_and_the_installed_command_are_the_same() -> None:
     script = Path(sys.executable).parent / "vedit"
     if not script.exists():
         pytest.skip("vedit is not installed beside this interpreter")
-    done = subprocess.run([script, "gif", "rotate", "90"], input=gif("ok_plain.gif").read_bytes(), capture_output=True, timeout=PATIENCE_S, check=True)
+    done = subprocess.run(
+        [script, "gif", "rotate", "90"],
+        input=gif("ok_plain.gif").read_bytes(),
+        capture_output=True,
+        timeout=PATIENCE_S,
+        check=True,
+    )
     assert done.stdout == edited("ok_plain.gif", "rotate", "90")
 
 
@@ -217,21 +257,46 @@ def test_the_module_and_the_installed_command_are_the_same() -> None:
         ("gif --help", ">&-", 4, "cannot write"),
     ],
 )
-def test_a_standard_stream_that_is_closed_is_missed_only_where_it_is_needed(command: str, closed: str, code: int, words: str, tmp_path: Path) -> None:
+def test_a_standard_stream_that_is_closed_is_missed_only_where_it_is_needed(
+    command: str, closed: str, code: int, words: str, tmp_path: Path
+) -> None:
     line = command.replace("IN", f"'{gif('ok_plain.gif')}'").replace("OUT", f"'{tmp_path}/out.gif'")
-    done = subprocess.run(["sh", "-c", f'"{sys.executable}" -m vedit {line} {closed}'], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == code and words in done.stderr and "bug" not in done.stderr and bool(words) == bool(done.stderr)
+    done = subprocess.run(
+        ["sh", "-c", f'"{sys.executable}" -m vedit {line} {closed}'],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (
+        done.returncode == code
+        and words in done.stderr
+        and "bug" not in done.stderr
+        and bool(words) == bool(done.stderr)
+    )
     assert (tmp_path / "out.gif").exists() == (code == 0)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8:strict", "ascii:strict", "latin-1"])
-@pytest.mark.parametrize("command", [("probe",), ("probe", "--json"), ("gif", "rotate", "90", "--dry-run", "-o", "o.gif")], ids=" ".join)
-def test_a_name_that_is_not_utf8_is_printed_in_any_encoding(encoding: str, command: tuple[str, ...], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "command",
+    [("probe",), ("probe", "--json"), ("gif", "rotate", "90", "--dry-run", "-o", "o.gif")],
+    ids=" ".join,
+)
+def test_a_name_that_is_not_utf8_is_printed_in_any_encoding(
+    encoding: str, command: tuple[str, ...], tmp_path: Path
+) -> None:
     name = os.fsencode(tmp_path) + b"/caf\xe9.gif"
     with open(name, "wb") as file:
         file.write(gif("ok_plain.gif").read_bytes())
     environment = {**os.environ, "PYTHONIOENCODING": encoding}
-    done = subprocess.run([sys.executable, "-m", "vedit", *command, name], cwd=ROOT, capture_output=True, env=environment, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "vedit", *command, name],
+        cwd=ROOT,
+        capture_output=True,
+        env=environment,
+        check=False,
+    )
     assert (done.returncode, done.stderr) == (0, b"")
     if "--json" in command:
         assert os.fsencode(json.loads(done.stdout)["file"]) == name
@@ -245,12 +310,26 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.media.clips import ffmpeg
 
     path = tmp_path_factory.mktemp("film") / "film.mp4"
-    ffmpeg("-f", "lavfi", "-i", "testsrc2=s=320x240:r=25:d=6", "-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", path)
+    ffmpeg(
+        "-f",
+        "lavfi",
+        "-i",
+        "testsrc2=s=320x240:r=25:d=6",
+        "-c:v",
+        "libx264",
+        "-preset",
+        "ultrafast",
+        "-pix_fmt",
+        "yuv420p",
+        path,
+    )
     return path
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_while_a_film_becomes_a_gif_is_no_bug(number: int, code: int, film: Path, tmp_path: Path) -> None:
+def test_a_signal_while_a_film_becomes_a_gif_is_no_bug(
+    number: int, code: int, film: Path, tmp_path: Path
+) -> None:
     process = start("convert", film, "-j", "2", "-o", tmp_path / "out.gif", stderr=subprocess.PIPE)
     wait_for_part(tmp_path, process)
     process.send_signal(number)
@@ -273,7 +352,20 @@ def test_a_full_disk_or_a_reader_that_leaves_ends_a_film_in_its_own_code(film: P
 
 
 def test_a_terminal_that_closes_leaves_no_part_file(tmp_path: Path) -> None:
-    process = start("convert", "-f", "rgb24", "--size", "64x64", "--rate", "5", "-", "-o", tmp_path / "o.webm", stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = start(
+        "convert",
+        "-f",
+        "rgb24",
+        "--size",
+        "64x64",
+        "--rate",
+        "5",
+        "-",
+        "-o",
+        tmp_path / "o.webm",
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
     assert process.stdin
     process.stdin.write(bytes(64 * 64 * 3 * 20))
     process.stdin.flush()
@@ -285,7 +377,10 @@ def test_a_terminal_that_closes_leaves_no_part_file(tmp_path: Path) -> None:
 
 def test_a_run_under_nohup_outlives_its_terminal(tmp_path: Path) -> None:
     out = tmp_path / "out.gif"
-    shell = f'trap \'\' HUP; exec "{sys.executable}" -m vedit gif rotate 90 "{slow_clip(tmp_path, count=20)}" -o "{out}"'
+    shell = (
+        f'trap \'\' HUP; exec "{sys.executable}" -m vedit gif rotate 90 "{slow_clip(tmp_path, count=20)}" -o'
+        f' "{out}"'
+    )
     process = subprocess.Popen(["sh", "-c", shell], cwd=ROOT)
     wait_for_part(tmp_path, process)
     process.send_signal(signal.SIGHUP)
@@ -304,6 +399,9 @@ def test_a_signal_while_an_output_takes_its_name_changes_nothing(tmp_path: Path)
     )
     out = tmp_path / "out.gif"
     done = subprocess.run(
-        [sys.executable, "-c", script, "gif", "rotate", "90", str(gif("ok_plain.gif")), "-o", str(out)], cwd=ROOT, capture_output=True, check=False
+        [sys.executable, "-c", script, "gif", "rotate", "90", str(gif("ok_plain.gif")), "-o", str(out)],
+        cwd=ROOT,
+        capture_output=True,
+        check=False,
     )
     assert (done.returncode, done.stderr) == (0, b"") and out.exists() and leftovers(tmp_path) == []

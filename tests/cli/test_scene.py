@@ -15,7 +15,21 @@ CAPTION = "a small red circle moving left on a grey background"
 
 def test_scene_writes_a_clip_its_truth_and_its_record(tmp_path, capsys):
     paths = {name: str(tmp_path / name) for name in ("clip.gif", "truth.gif", "scene.json")}
-    code = execute(["scene", CAPTION, "-o", paths["clip.gif"], "--truth", "a blue circle", "-t", paths["truth.gif"], "--record", paths["scene.json"], "--json"])
+    code = execute(
+        [
+            "scene",
+            CAPTION,
+            "-o",
+            paths["clip.gif"],
+            "--truth",
+            "a blue circle",
+            "-t",
+            paths["truth.gif"],
+            "--record",
+            paths["scene.json"],
+            "--json",
+        ]
+    )
     assert code == 0 and {path.name for path in tmp_path.iterdir()} == set(paths)
     printed = json.loads(capsys.readouterr().out)
     assert printed["caption"] == CAPTION and printed["truth"]["colour"] == "blue"
@@ -75,8 +89,22 @@ def test_training_the_denoiser_before_the_codec_exits_5(tmp_path, capsys):
 
 @pytest.mark.slow
 def test_sigterm_saves_the_state_and_exits_75(tmp_path):
-    command = [sys.executable, "-m", "vedit", "train", "--preset", "shapes-judge", "--out", str(tmp_path), "--threads", "1", "--json"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    command = [
+        sys.executable,
+        "-m",
+        "vedit",
+        "train",
+        "--preset",
+        "shapes-judge",
+        "--out",
+        str(tmp_path),
+        "--threads",
+        "1",
+        "--json",
+    ]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
     first = json.loads(process.stdout.readline())
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=120)

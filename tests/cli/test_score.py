@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.jobs.scores import thesis
 from tests.conftest import leftovers, vedit
+from tests.jobs.scores import thesis
 from vedit.jobs.score.results import to_csv, to_json
 
 RED, BLUE = "a red circle on a grey background", "a blue circle on a grey background"
@@ -26,7 +26,18 @@ RED, BLUE = "a red circle on a grey background", "a blue circle on a grey backgr
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clip and the true result of an edit, drawn by `vedit scene`."""
     folder = tmp_path_factory.mktemp("drawn")
-    done = vedit("scene", RED, "-o", folder / "clip.gif", "--truth", "a blue circle", "-t", folder / "edited.gif", "--frames", "3")
+    done = vedit(
+        "scene",
+        RED,
+        "-o",
+        folder / "clip.gif",
+        "--truth",
+        "a blue circle",
+        "-t",
+        folder / "edited.gif",
+        "--frames",
+        "3",
+    )
     assert done.code == 0
     return folder
 
@@ -46,7 +57,9 @@ def nothing_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pyt
 
 def noise_gif(path: Path, frames: int, rows: int = 17, columns: int = 23, seed: int = 0) -> Path:
     rng = np.random.default_rng(seed)
-    images = [Image.fromarray(rng.integers(0, 256, (rows, columns, 3), dtype=np.uint8)) for _ in range(frames)]
+    images = [
+        Image.fromarray(rng.integers(0, 256, (rows, columns, 3), dtype=np.uint8)) for _ in range(frames)
+    ]
     images[0].save(path, save_all=True, append_images=images[1:], duration=50, disposal=2)
     return path
 
@@ -57,7 +70,10 @@ def noise_gif(path: Path, frames: int, rows: int = 17, columns: int = 23, seed: 
 def test_a_newcomers_line_gives_a_table_and_says_which_profile(drawn: Path) -> None:
     done = vedit("score", drawn / "edited.gif", "--source", drawn / "clip.gif", "--prompt", BLUE)
     assert done.code == 0
-    assert done.warnings == ["vedit: no weights found, so this is the embedded profile, which needs none; the eight metrics of V2VBench: vedit score weights"]
+    assert done.warnings == [
+        "vedit: no weights found, so this is the embedded profile, which needs none; the eight metrics of"
+        " V2VBench: vedit score weights"
+    ]
     lines = done.text.splitlines()
     assert lines[0].endswith("profile embedded") and "3 frames of 64x64" in lines[0]
     assert lines[1].split() == ["metric", "value", "better", "usual", "range", "unit"]
@@ -69,7 +85,10 @@ def test_a_newcomers_line_gives_a_table_and_says_which_profile(drawn: Path) -> N
 
 def test_explain_says_direction_range_and_meaning(drawn: Path) -> None:
     done = vedit("score", drawn / "edited.gif", "--metrics", "flicker", "--explain", "-q")
-    assert "flicker_mae: lower is better, usually 0..20 (grey levels)\n    Mean change of a colour value" in done.text
+    assert (
+        "flicker_mae: lower is better, usually 0..20 (grey levels)\n    Mean change of a colour value"
+        in done.text
+    )
     everything = vedit("score", "--explain")
     assert everything.code == 0 and "aesthetic_score: higher is better" in everything.text
 
@@ -88,8 +107,12 @@ def test_the_true_edit_succeeds_and_a_copy_is_flagged(drawn: Path) -> None:
         "-",
         "-q",
     )
-    true, copy = (json.loads(vedit("score", drawn / name, *options).text) for name in ("edited.gif", "clip.gif"))
-    assert true["videos"][0]["values"]["shapes_edit_success"]["value"] == 1 and true["videos"][0]["flags"] == []
+    true, copy = (
+        json.loads(vedit("score", drawn / name, *options).text) for name in ("edited.gif", "clip.gif")
+    )
+    assert (
+        true["videos"][0]["values"]["shapes_edit_success"]["value"] == 1 and true["videos"][0]["flags"] == []
+    )
     assert copy["videos"][0]["values"]["shapes_edit_success"]["value"] == 0
     assert copy["videos"][0]["flags"][0].startswith("no_edit_guard")
 
@@ -97,14 +120,26 @@ def test_the_true_edit_succeeds_and_a_copy_is_flagged(drawn: Path) -> None:
 def test_a_prompt_beyond_the_drawn_scenes_skips_the_embedded_scorer(drawn: Path) -> None:
     done = vedit("score", drawn / "edited.gif", "--prompt", "a grey wolf", "-q")
     assert done.code == 0 and 'do not know "wolf"' in done.text and "flicker_mae" in done.text
-    named = vedit("score", drawn / "edited.gif", "--prompt", "a grey wolf", "--metrics", "shapes_text_alignment")
+    named = vedit(
+        "score", drawn / "edited.gif", "--prompt", "a grey wolf", "--metrics", "shapes_text_alignment"
+    )
     assert named.code == 2 and "wolf" in named.err
 
 
 def test_the_report_holds_every_number_with_its_provenance(drawn: Path, tmp_path: Path) -> None:
     out = {form: tmp_path / f"r.{form}" for form in ("json", "csv", "md", "latex", "html")}
     options = [part for form, path in out.items() for part in (f"--{form}", path)]
-    done = vedit("score", drawn / "edited.gif", "--truth", drawn / "edited.gif", "--prompt", BLUE, "--standalone", *options, "-q")
+    done = vedit(
+        "score",
+        drawn / "edited.gif",
+        "--truth",
+        drawn / "edited.gif",
+        "--prompt",
+        BLUE,
+        "--standalone",
+        *options,
+        "-q",
+    )
     assert done.code == 0 and leftovers(tmp_path) == []
     saved = json.loads(out["json"].read_text())
     assert (saved["schema"], saved["profile"], saved["seed"]) == (1, "embedded", 0)
@@ -123,7 +158,17 @@ def test_the_report_holds_every_number_with_its_provenance(drawn: Path, tmp_path
 
 
 def test_a_metric_of_flow_needs_no_weights_where_there_are_none(drawn: Path) -> None:
-    done = vedit("score", drawn / "edited.gif", "--source", drawn / "clip.gif", "--metrics", "warp_error", "--json", "-", "-q")
+    done = vedit(
+        "score",
+        drawn / "edited.gif",
+        "--source",
+        drawn / "clip.gif",
+        "--metrics",
+        "warp_error",
+        "--json",
+        "-",
+        "-q",
+    )
     report = json.loads(done.text)
     assert (done.code, report["profile"], report["options"]["flow"]) == (0, "embedded", "tvl1")
 
@@ -134,7 +179,17 @@ def test_json_on_standard_output_comes_alone(drawn: Path) -> None:
 
 
 def test_the_same_line_twice_gives_the_same_numbers(drawn: Path) -> None:
-    line = ("score", drawn / "edited.gif", "--source", drawn / "clip.gif", "--prompt", BLUE, "--csv", "-", "-q")
+    line = (
+        "score",
+        drawn / "edited.gif",
+        "--source",
+        drawn / "clip.gif",
+        "--prompt",
+        BLUE,
+        "--csv",
+        "-",
+        "-q",
+    )
     assert vedit(*line).text == vedit(*line).text
 
 
@@ -197,14 +252,20 @@ def test_standard_input_from_another_vedit(drawn: Path) -> None:
         (("EDITED", "--fail-over", "flicker_mae=90"), 0, ""),
         (("EDITED", "--metrics", "clip_consistency"), 5, "vedit score weights --fetch clip_l"),
         (("EDITED", "--profile", "v2vbench"), 5, "--profile embedded"),
-        (("EDITED", "--source", "SHORT", "--metrics", "warp_error", "--flow", "tvl1"), 3, "--align first|stride"),
+        (
+            ("EDITED", "--source", "SHORT", "--metrics", "warp_error", "--flow", "tvl1"),
+            3,
+            "--align first|stride",
+        ),
         (("EDITED", "--source", "CLIP", "--metrics", "warp_error", "--flow", "best"), 2, "tvl1"),
         (("EDITED", "--json", "EDITED"), 2, "both input and output"),
         (("EDITED", "--json", "TEXT"), 4, "exists"),
         (("EDITED", "--json", "x.out", "--csv", "x.out"), 2, "are one file"),
     ],
 )
-def test_each_way_out_has_its_code_and_says_what_to_type(drawn: Path, tmp_path: Path, args: tuple[str, ...], code: int, said: str) -> None:
+def test_each_way_out_has_its_code_and_says_what_to_type(
+    drawn: Path, tmp_path: Path, args: tuple[str, ...], code: int, said: str
+) -> None:
     (tmp_path / "text.gif").write_text("GIF8 no")
     names: dict[str, Any] = {
         "EDITED": drawn / "edited.gif",
@@ -228,18 +289,39 @@ def suite(drawn: Path, tmp_path: Path) -> Path:
         shutil.copy(drawn / "edited.gif", tmp_path / "out" / name / "0.gif")
         shutil.copy(drawn / "clip.gif", tmp_path / f"{name}.gif")
     (tmp_path / "out" / "b" / "0.gif").write_bytes(b"GIF89a")
-    tables = (f'[[video]]\nid = "{name}"\nsource_prompt = "{RED}"\n[[video.edit]]\nprompt = "{BLUE}"\n' for name in "abc")
+    tables = (
+        f'[[video]]\nid = "{name}"\nsource_prompt = "{RED}"\n[[video.edit]]\nprompt = "{BLUE}"\n'
+        for name in "abc"
+    )
     (tmp_path / "suite.toml").write_text("".join(tables))
     return tmp_path
 
 
 def test_a_suite_scores_the_rest_names_the_broken_and_resumes(suite: Path) -> None:
-    line = ("score", "--index", suite / "suite.toml", "--edited", suite / "out", "--metrics", "flicker", "-q", "-y", "--csv", suite / "r.csv")
+    line = (
+        "score",
+        "--index",
+        suite / "suite.toml",
+        "--edited",
+        suite / "out",
+        "--metrics",
+        "flicker",
+        "-q",
+        "-y",
+        "--csv",
+        suite / "r.csv",
+    )
     done = vedit(*line)
     assert done.code == 8 and "1 of 3 videos" in done.err and "b: " in done.err
     assert "b: not scored" in done.text
-    assert [row["video_id"] for row in csv.DictReader(io.StringIO((suite / "r.csv").read_text()))] == ["a", "b", "c"]
-    assert (suite / "r.summary.csv").read_text().splitlines()[0] == "name,edits,flicker_mae,temporal_flickering,flicker_mae_n,temporal_flickering_n"
+    assert [row["video_id"] for row in csv.DictReader(io.StringIO((suite / "r.csv").read_text()))] == [
+        "a",
+        "b",
+        "c",
+    ]
+    assert (suite / "r.summary.csv").read_text().splitlines()[
+        0
+    ] == "name,edits,flicker_mae,temporal_flickering,flicker_mae_n,temporal_flickering_n"
     journal = suite / "out" / "vedit-score.jsonl"
     assert len(journal.read_text().splitlines()) == 2
     shutil.copy(suite / "out" / "a" / "0.gif", suite / "out" / "b" / "0.gif")
@@ -270,10 +352,26 @@ def reports(tmp_path: Path) -> tuple[Path, Path]:
 
 
 def test_compare_reaches_the_verdicts_of_the_thesis_rows(reports: tuple[Path, Path], tmp_path: Path) -> None:
-    done = vedit("score", "compare", *reports, "--json", tmp_path / "c.json", "--latex", tmp_path / "c.tex", "--html", tmp_path / "c.html")
+    done = vedit(
+        "score",
+        "compare",
+        *reports,
+        "--json",
+        tmp_path / "c.json",
+        "--latex",
+        tmp_path / "c.tex",
+        "--html",
+        tmp_path / "c.html",
+    )
     assert done.code == 0
-    verdicts = {line.split()[0]: line.rstrip().endswith("no difference shown") for line in done.text.splitlines() if re.match(r"\w+ [↑↓]", line)}
-    assert len(verdicts) == 8 and [key for key, is_nothing in verdicts.items() if not is_nothing] == ["clip_consistency"]
+    verdicts = {
+        line.split()[0]: line.rstrip().endswith("no difference shown")
+        for line in done.text.splitlines()
+        if re.match(r"\w+ [↑↓]", line)
+    }
+    assert len(verdicts) == 8 and [key for key, is_nothing in verdicts.items() if not is_nothing] == [
+        "clip_consistency"
+    ]
     assert json.loads((tmp_path / "c.json").read_text())["metrics"]["clip_consistency"]["verdict"] == "glp"
     assert r"\begin{tabular}" in (tmp_path / "c.tex").read_text()
     assert "<table" in (tmp_path / "c.html").read_text()
@@ -284,9 +382,15 @@ def test_table_prints_the_thesis_tables_in_every_form(reports: tuple[Path, Path]
     text = vedit("score", "table", *reports, "--layout", "thesis").text
     assert text.count("Average") == 6 and "0.9071" in text and "have exchanged" not in text
     assert text.count("has the headings Pick Score and ViCLIP Text Alignment exchanged") == 3
-    latex = vedit("score", "table", *reports, "--layout", "thesis", "--lang", "zh", "--format", "latex", "--standalone").text
+    latex = vedit(
+        "score", "table", *reports, "--layout", "thesis", "--lang", "zh", "--format", "latex", "--standalone"
+    ).text
     assert "时序一致性" in latex and latex.count(r"\end{tabular}") == 7 and "ctexart" in latex
-    assert vedit("score", "table", reports[0], "--layout", "v2vbench", "--format", "csv").text.splitlines()[1].startswith("glp,4.974,0.950")
+    assert (
+        vedit("score", "table", reports[0], "--layout", "v2vbench", "--format", "csv")
+        .text.splitlines()[1]
+        .startswith("glp,4.974,0.950")
+    )
     assert vedit("score", "table", reports[0], "--format", "md").text.startswith("| method |")
 
 
@@ -294,7 +398,13 @@ def test_table_prints_the_thesis_tables_in_every_form(reports: tuple[Path, Path]
 def test_latex_tables_compile_alone(reports: tuple[Path, Path], tmp_path: Path) -> None:
     text = vedit("score", "compare", *reports, "--latex", "-", "--standalone").text
     (tmp_path / "t.tex").write_text(text)
-    done = subprocess.run(["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert done.returncode == 0 and "Overfull" not in done.stdout, done.stdout[-1500:]
 
 
@@ -310,7 +420,11 @@ def test_a_report_that_is_none_is_an_input_error(tmp_path: Path) -> None:
 def test_weights_lists_what_is_missing_and_where_it_is_looked_for(tmp_path: Path) -> None:
     done = vedit("score", "weights")
     assert done.code == 0
-    assert "clip_h: 3945 MB, not here" in done.text and "licence: " in done.text and "for pick_score" in done.text
+    assert (
+        "clip_h: 3945 MB, not here" in done.text
+        and "licence: " in done.text
+        and "for pick_score" in done.text
+    )
     assert "Another folder: --weights DIR" in done.text
 
 
@@ -318,10 +432,18 @@ def test_a_file_in_the_folder_is_found_hashed_and_refused_when_it_is_another(tmp
     place = tmp_path / "w" / "pranay-ar" / "gmflow"
     place.mkdir(parents=True)
     (place / "gmflow_sintel-0c07dcb3.pth").write_bytes(b"something else")
-    listed = json.loads(vedit("score", "weights", "--weights", tmp_path / "w", "--metrics", "motion_alignment", "--json").text)
-    assert [(entry["tower"], entry["place"], entry["sha256"]) for entry in listed] == [("gmflow", "folder", None)]
+    listed = json.loads(
+        vedit("score", "weights", "--weights", tmp_path / "w", "--metrics", "motion_alignment", "--json").text
+    )
+    assert [(entry["tower"], entry["place"], entry["sha256"]) for entry in listed] == [
+        ("gmflow", "folder", None)
+    ]
     done = vedit("score", "weights", "--weights", tmp_path / "w", "--check")
-    assert done.code == 1 and "not that of the published file" in done.err and "NOT the published file" in done.text
+    assert (
+        done.code == 1
+        and "not that of the published file" in done.err
+        and "NOT the published file" in done.text
+    )
 
 
 def test_fetching_without_network_says_where_to_put_the_file(tmp_path: Path) -> None:

@@ -85,8 +85,15 @@ def test_no_gif_command_loads_a_heavy_library(command: str) -> None:
 
 def test_stages_load_one_by_one() -> None:
     modules = loaded("gif rotate 90", (PLAIN,))
-    assert {name for name in modules if name.startswith("vedit.stages.")} == {"vedit.stages.options", "vedit.stages.rotate"}
-    assert {name for name in modules if name.startswith("vedit.cli.")} == {"vedit.cli.common", "vedit.cli.gif", "vedit.cli.spelling"}
+    assert {name for name in modules if name.startswith("vedit.stages.")} == {
+        "vedit.stages.options",
+        "vedit.stages.rotate",
+    }
+    assert {name for name in modules if name.startswith("vedit.cli.")} == {
+        "vedit.cli.common",
+        "vedit.cli.gif",
+        "vedit.cli.spelling",
+    }
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -115,8 +122,12 @@ def cpu_s(command: list[str]) -> float:
     ],
     ids=lambda value: Path(value[-1]).name if isinstance(value, list) else "",
 )
-def test_starting_costs_little_more_than_importing_click(command: list[str], base: str, budget_s: float) -> None:
-    """Best of several interleaved runs, with a generous margin for a busy machine: the budget is measured in benchmarks/."""
+def test_starting_costs_little_more_than_importing_click(
+    command: list[str], base: str, budget_s: float
+) -> None:
+    """Best of several interleaved runs, with a generous margin for a busy machine: the budget is measured in
+    benchmarks/.
+    """
     ours, theirs, bare = [], [], []
     for _ in range(7):
         ours.append(cpu_s([sys.executable, "-m", "vedit", *command]))
@@ -125,18 +136,33 @@ def test_starting_costs_little_more_than_importing_click(command: list[str], bas
         slowness = max(1.0, min(bare) / 0.011)  # the machine of the design starts Python in 11 ms of CPU
         if min(ours) - min(theirs) <= 1.5 * budget_s * slowness:
             return
-    raise AssertionError(f"{1000 * min(ours):.0f} ms, {1000 * (min(ours) - min(theirs)):.0f} ms more than {base}")
+    raise AssertionError(
+        f"{1000 * min(ours):.0f} ms, {1000 * (min(ours) - min(theirs)):.0f} ms more than {base}"
+    )
 
 
 def test_no_byte_of_output_before_it_is_known_that_there_will_be_one() -> None:
-    process = start("gif", "rotate", "90", str(NASTY / "err_text.gif"), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = start(
+        "gif", "rotate", "90", str(NASTY / "err_text.gif"), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (3, b"") and err
 
 
 @pytest.mark.parametrize(("given", "used"), [({}, "10000"), ({"GOMP_SPINCOUNT": "5"}, "5")])
-def test_threads_of_torch_do_not_wait_busily_for_long_unless_the_user_says_so(given: dict[str, str], used: str) -> None:
-    asks = "import atexit, os, sys; sys.argv = ['vedit', '--version']; atexit.register(lambda: print(os.environ['GOMP_SPINCOUNT']))"
+def test_threads_of_torch_do_not_wait_busily_for_long_unless_the_user_says_so(
+    given: dict[str, str], used: str
+) -> None:
+    asks = (
+        "import atexit, os, sys; sys.argv = ['vedit', '--version']; atexit.register(lambda:"
+        " print(os.environ['GOMP_SPINCOUNT']))"
+    )
     clean = {name: value for name, value in os.environ.items() if name != "GOMP_SPINCOUNT"}
-    said = subprocess.run([sys.executable, "-c", f"{asks}; from vedit.cli import run; run()"], env={**clean, **given}, capture_output=True, text=True, cwd=ROOT)
+    said = subprocess.run(
+        [sys.executable, "-c", f"{asks}; from vedit.cli import run; run()"],
+        env={**clean, **given},
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
     assert said.stdout.splitlines()[-1] == used

@@ -55,7 +55,10 @@ def test_every_answer_differs_from_its_source_in_the_picture():
 def test_the_truth_is_nearest_to_its_own_alternative():
     for case in cases.load_cases("drawn-scenes-tuning")[::7]:
         wanted = scenes.clip(case.truth, 1)
-        errors = {value: float((scenes.clip(s, 1) - wanted).square().mean()) for value, s in case.alternatives().items()}
+        errors = {
+            value: float((scenes.clip(s, 1) - wanted).square().mean())
+            for value, s in case.alternatives().items()
+        }
         assert min(errors, key=errors.get) == case.value and errors[case.value] == 0
 
 

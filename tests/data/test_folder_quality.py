@@ -4,13 +4,25 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vedit.data.folder import Inspection, Limits, difference_hash, doubles, fault, thumbnails, uneven_share, words_of
+from vedit.data.folder import (
+    Inspection,
+    Limits,
+    difference_hash,
+    doubles,
+    fault,
+    thumbnails,
+    uneven_share,
+    words_of,
+)
 
 
 def pictures(seed: int, size: tuple[int, int] = (72, 64)) -> list[Image.Image]:
     """Four smooth pictures."""
     rng = np.random.default_rng(seed)
-    return [Image.fromarray(rng.integers(0, 256, (6, 6, 3), np.uint8)).resize(size, Image.Resampling.BICUBIC) for _ in range(4)]
+    return [
+        Image.fromarray(rng.integers(0, 256, (6, 6, 3), np.uint8)).resize(size, Image.Resampling.BICUBIC)
+        for _ in range(4)
+    ]
 
 
 def clip(name: str, seed: int, side: int = 64, shown: list[Image.Image] | None = None) -> Inspection:
@@ -26,7 +38,15 @@ def test_the_difference_hash_is_the_sign_of_each_step_to_the_right() -> None:
 
 def test_a_clip_encoded_again_smaller_and_with_fewer_colours_is_a_double_and_the_larger_stays() -> None:
     originals = [clip(f"{seed:02d}.gif", seed) for seed in range(12)]
-    again = [clip(f"small{seed:02d}.gif", seed, 48, [picture.resize((48, 48)).quantize(32).convert("RGB") for picture in pictures(seed)]) for seed in range(12)]
+    again = [
+        clip(
+            f"small{seed:02d}.gif",
+            seed,
+            48,
+            [picture.resize((48, 48)).quantize(32).convert("RGB") for picture in pictures(seed)],
+        )
+        for seed in range(12)
+    ]
     assert doubles([*again, *originals]) == {f"small{seed:02d}.gif": f"{seed:02d}.gif" for seed in range(12)}
 
 
@@ -43,9 +63,17 @@ def test_different_clips_are_no_doubles_even_when_they_are_nearly_all_black() ->
 
 @pytest.mark.parametrize(
     ("delays", "share"),
-    [([10] * 10, 0), ([10, 10, 20, 10, 30, 10], 0), ([10, 10, 14, 10, 10], 0.2), ([3, 3, 4, 3, 3, 4], 0), ([10, 15, 10, 26, 10, 10], 2 / 6)],
+    [
+        ([10] * 10, 0),
+        ([10, 10, 20, 10, 30, 10], 0),
+        ([10, 10, 14, 10, 10], 0.2),
+        ([3, 3, 4, 3, 3, 4], 0),
+        ([10, 15, 10, 26, 10, 10], 2 / 6),
+    ],
 )
-def test_uneven_frames_are_those_that_are_no_multiple_of_the_usual_delay(delays: list[float], share: float) -> None:
+def test_uneven_frames_are_those_that_are_no_multiple_of_the_usual_delay(
+    delays: list[float], share: float
+) -> None:
     assert uneven_share([delay / 100 for delay in delays]) == pytest.approx(share)
 
 

@@ -115,10 +115,16 @@ def test_a_digit_is_a_shape_in_two_words():
     assert grammar.parse_caption("digit 5 moving left") == {"shape": "digit 5", "motion": "left"}
     fields = {**RED_CIRCLE, "shape": "digit 0", "colour": "orange"}
     assert grammar.caption(fields) == "an orange digit 0 moving left on a grey background"
-    assert grammar.parse_caption(grammar.caption(fields)) == {**grammar.parse_caption(grammar.caption(RED_CIRCLE)), "shape": "digit 0", "colour": "orange"}
+    assert grammar.parse_caption(grammar.caption(fields)) == {
+        **grammar.parse_caption(grammar.caption(RED_CIRCLE)),
+        "shape": "digit 0",
+        "colour": "orange",
+    }
 
 
-@pytest.mark.parametrize("prompt", ["a red digit on a grey background", "a red 5", "digit 5 digit", "digit red 5"])
+@pytest.mark.parametrize(
+    "prompt", ["a red digit on a grey background", "a red 5", "digit 5 digit", "digit red 5"]
+)
 def test_half_the_name_of_a_digit_is_refused(prompt):
     with pytest.raises(UsageError, match="two words: digit 5"):
         grammar.parse_caption(prompt)
@@ -133,7 +139,13 @@ def test_a_number_of_two_numerals_and_two_digits_are_refused():
 
 def test_some_captions_say_little_more_than_the_shape_and_complete_ones_never_do():
     fields, rng = {**RED_CIRCLE, "shape": "digit 5"}, random.Random(0)
-    short = [caption for caption in (grammar.varied_caption(fields, rng) for _ in range(400)) if "background" not in caption]
-    assert {"digit 5", "digit 5 moving left", "a digit 5 moving left", "red digit 5 moving left"} <= set(short)
+    short = [
+        caption
+        for caption in (grammar.varied_caption(fields, rng) for _ in range(400))
+        if "background" not in caption
+    ]
+    assert {"digit 5", "digit 5 moving left", "a digit 5 moving left", "red digit 5 moving left"} <= set(
+        short
+    )
     assert 0.3 < len(short) / 400 < 0.55  # 0.35, and a tenth of the others
     assert all("background" in grammar.varied_caption(fields, rng, complete=True) for _ in range(100))

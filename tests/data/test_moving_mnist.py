@@ -53,7 +53,9 @@ def test_eight_directions_are_told_with_y_pointing_down() -> None:
 
 
 def test_the_first_stretch_that_is_long_enough_gives_the_direction() -> None:
-    bounce = np.array([[2, 0], [0, 0], [3, 0], [6, 0], [9, 0], [12, 0], [9, 0], [6, 0]], float)  # one step to the wall, then right
+    bounce = np.array(
+        [[2, 0], [0, 0], [3, 0], [6, 0], [9, 0], [12, 0], [9, 0], [6, 0]], float
+    )  # one step to the wall, then right
     assert motion_words(bounce) == "moving right"
     assert motion_words(np.zeros((6, 2))) == "standing still"
     assert motion_words(np.array([[0, 0], [4, 0], [0, 0]], float)) == ""
@@ -87,8 +89,13 @@ def test_the_tracked_caption_of_one_digit_is_the_true_one() -> None:
     """Measured before: 90 % exact and all within one direction; the run of the true path is the oracle."""
     exact, flights = 0, [draw(0, number, font_glyphs) for number in range(30)]
     for flight in flights:
-        true, seen = motion_words(flight.paths[0]), motion_caption(flight.frames_FYX, 1).removeprefix("a digit ")
-        apart = abs(DIRECTIONS.index(true.removeprefix("moving ")) - DIRECTIONS.index(seen.removeprefix("moving ")))
+        true, seen = (
+            motion_words(flight.paths[0]),
+            motion_caption(flight.frames_FYX, 1).removeprefix("a digit "),
+        )
+        apart = abs(
+            DIRECTIONS.index(true.removeprefix("moving ")) - DIRECTIONS.index(seen.removeprefix("moving "))
+        )
         assert min(apart, 8 - apart) <= 1
         exact += true == seen
     assert exact >= 0.9 * len(flights)
@@ -111,7 +118,10 @@ def test_two_digits_are_told_apart_or_nothing_is_said() -> None:
             continue
         told += 1
         one, other = (words.removeprefix("a digit ") for words in caption.split(" and a digit "))
-        first, second = ({near for start in range(17) for near in around(motion_words(path[start : start + 4]))} for path in flight.paths)
+        first, second = (
+            {near for start in range(17) for near in around(motion_words(path[start : start + 4]))}
+            for path in flight.paths
+        )
         assert (one in first and other in second) or (one in second and other in first), (number, caption)
     assert told >= 10
 
@@ -161,7 +171,9 @@ def test_digits_of_mnist_come_with_their_labels(tmp_path: Path) -> None:
         assert np.array_equal(picture, pictures[labels[digit]])
 
 
-@pytest.mark.parametrize("damage", [b"", b"\0\0\x0d\1\0\0\0\1", b"\0\0\x08\3\0\0\0\1\0\0\0\x1c\0\0\0\x1c" + b"x"])
+@pytest.mark.parametrize(
+    "damage", [b"", b"\0\0\x0d\1\0\0\0\1", b"\0\0\x08\3\0\0\0\1\0\0\0\x1c\0\0\0\x1c" + b"x"]
+)
 def test_a_damaged_mnist_file_is_refused(tmp_path: Path, damage: bytes) -> None:
     (tmp_path / "images").write_bytes(damage)
     with pytest.raises(InputError, match="cannot be read"):

@@ -43,7 +43,11 @@ TIP = 1.15 * RADIUS
 
 def stroke_area(a, b, c, half_width=0.18):
     """Two bars, two half discs at the ends; at the bend a sector outside and a kite counted twice inside."""
-    turn = abs(math.remainder(math.atan2(c[1] - b[1], c[0] - b[0]) - math.atan2(b[1] - a[1], b[0] - a[0]), 2 * math.pi))
+    turn = abs(
+        math.remainder(
+            math.atan2(c[1] - b[1], c[0] - b[0]) - math.atan2(b[1] - a[1], b[0] - a[0]), 2 * math.pi
+        )
+    )
     bars = 2 * half_width * (math.dist(a, b) + math.dist(b, c))
     return bars + half_width**2 * (math.pi + turn / 2 - math.tan(turn / 2))
 
@@ -105,7 +109,10 @@ def test_a_plain_scene_shows_exactly_its_two_colours_away_from_the_edge():
     assert picture[:, 2, 2].tolist() == pytest.approx([0.5, 0.5, 0.5])
 
 
-@pytest.mark.parametrize(("motion", "step"), [("left", (-1, 0)), ("right", (1, 0)), ("up", (0, -1)), ("down", (0, 1)), ("still", (0, 0))])
+@pytest.mark.parametrize(
+    ("motion", "step"),
+    [("left", (-1, 0)), ("right", (1, 0)), ("up", (0, -1)), ("down", (0, 1)), ("still", (0, 0))],
+)
 def test_the_object_travels_its_span_in_the_direction_of_its_motion(motion, step):
     scene = dataclasses.replace(STILL, size="small", motion=motion)
     x0, y0 = centre(mask(scene, 0.0))
@@ -134,7 +141,9 @@ def test_texture_turns_and_moves_with_the_object_and_the_background_stays():
 def test_a_batch_draws_each_scene_as_if_alone():
     records = scenes.sample_records(24, seed=5, held_out=None)
     together = scenes.draw(scenes.stack(records), torch.linspace(0, 1, 24))
-    alone = [scenes.draw(scenes.stack([r]), torch.linspace(0, 1, 24)[i : i + 1])[0] for i, r in enumerate(records)]
+    alone = [
+        scenes.draw(scenes.stack([r]), torch.linspace(0, 1, 24)[i : i + 1])[0] for i, r in enumerate(records)
+    ]
     assert torch.allclose(together, torch.stack(alone), atol=1e-6)
 
 
@@ -160,7 +169,9 @@ def test_sampled_objects_stay_inside_and_follow_the_split():
 
 
 def test_digits_join_without_changing_the_other_scenes_of_a_seed():
-    without, some = (scenes.sample(500, torch.Generator().manual_seed(4), digits=share) for share in (0.0, 0.2))
+    without, some = (
+        scenes.sample(500, torch.Generator().manual_seed(4), digits=share) for share in (0.0, 0.2)
+    )
     is_digit = some.fields["shape"] >= len(grammar.SHAPES)
     assert 0.14 < float(is_digit.float().mean()) < 0.26
     for name in grammar.FIELDS:
@@ -186,7 +197,13 @@ def test_object_colours_stay_apart_from_background_colours_with_the_worst_jitter
 
 @pytest.mark.parametrize(
     "change",
-    [{"colour": "blue"}, {"shape": "star"}, {"texture": "striped"}, {"size": "small"}, {"colour": "green", "shape": "ring"}],
+    [
+        {"colour": "blue"},
+        {"shape": "star"},
+        {"texture": "striped"},
+        {"size": "small"},
+        {"colour": "green", "shape": "ring"},
+    ],
 )
 def test_an_edit_of_the_object_changes_no_pixel_outside_both_objects(change):
     scene = dataclasses.replace(STILL, grain=0.02, motion="up", pattern="checkered")

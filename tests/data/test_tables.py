@@ -37,17 +37,25 @@ def write(path: Path, text: str) -> Path:
 
 def test_rows_of_one_id_are_captions_of_one_clip(tmp_path: Path) -> None:
     table = write(tmp_path / "t.csv", "videoid,name,page\n7,a cat,x\n8,,y\n7,a dog,z\n7,a cat,x\n")
-    assert group(read_table(table), "videoid", "name", "t.csv") == [Row("7", ("a cat", "a dog"), {"page": "x"}), Row("8", (), {"page": "y"})]
+    assert group(read_table(table), "videoid", "name", "t.csv") == [
+        Row("7", ("a cat", "a dog"), {"page": "x"}),
+        Row("8", (), {"page": "y"}),
+    ]
 
 
 def test_json_lines_and_tabs_read_as_well(tmp_path: Path) -> None:
     lines = write(tmp_path / "t.jsonl", '{"id": 1, "caption": "ä cat"}\n\n{"id": 2, "caption": "b"}\n')
     tabs = write(tmp_path / "t.tsv", "id\tcaption\n1\tä cat\n2\tb\n")
     for path in (lines, tabs):
-        assert [row[:2] for row in group(read_table(path), "id", "caption", "t")] == [("1", ("ä cat",)), ("2", ("b",))]
+        assert [row[:2] for row in group(read_table(path), "id", "caption", "t")] == [
+            ("1", ("ä cat",)),
+            ("2", ("b",)),
+        ]
 
 
-@pytest.mark.parametrize(("name", "text"), [("t.txt", "x"), ("t.jsonl", "{"), ("t.jsonl", "[1]"), ("none.csv", None)])
+@pytest.mark.parametrize(
+    ("name", "text"), [("t.txt", "x"), ("t.jsonl", "{"), ("t.jsonl", "[1]"), ("none.csv", None)]
+)
 def test_what_is_no_table_is_an_input_error(tmp_path: Path, name: str, text: str | None) -> None:
     if text is not None:
         write(tmp_path / name, text)
@@ -68,7 +76,9 @@ def test_clips_are_found_in_folders_by_their_stem_and_what_is_missing_is_told(tm
     write(tmp_path / ".9.gif", "x")
     clips = index_clips(tmp_path)
     assert set(clips) == {"7", "8"}
-    pairs, rejected = matched([Row("7", ("a",), {}), Row("8.gif", ("b",), {}), Row("9", ("c",), {}), Row("8", (), {})], clips)
+    pairs, rejected = matched(
+        [Row("7", ("a",), {}), Row("8.gif", ("b",), {}), Row("9", ("c",), {}), Row("8", (), {})], clips
+    )
     assert [row.id for row, _ in pairs] == ["7", "8.gif"]
     assert rejected == [("9", "no clip of this name"), ("8", "no caption")]
 
@@ -81,7 +91,16 @@ def test_the_annotation_orders_sentences_by_their_number(tmp_path: Path) -> None
         msrvtt.of_split(rows, "test")
 
 
-@pytest.mark.parametrize("text", ["[]", "{", '{"videos": [{}], "sentences": []}', '{"videos": 3, "sentences": []}', '{"videos": [], "sentences": [7]}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[]",
+        "{",
+        '{"videos": [{}], "sentences": []}',
+        '{"videos": 3, "sentences": []}',
+        '{"videos": [], "sentences": [7]}',
+    ],
+)
 def test_another_json_is_no_annotation(tmp_path: Path, text: str) -> None:
     with pytest.raises(InputError, match="annotation"):
         msrvtt.read_annotation(write(tmp_path / "a.json", text))
@@ -104,11 +123,17 @@ def test_a_file_that_was_cut_already_is_not_cut_again() -> None:
     assert msrvtt.part_of(Row("x", (), {}), Fraction(9)) is None
 
 
-LIST = "data:\n- video_id: hike\n  prompt: a man hikes\n  edit:\n  - prompt: a superman hikes\n  - prompt: a man hikes, pixel art\n    kind: style\n"
+LIST = (
+    "data:\n- video_id: hike\n  prompt: a man hikes\n  edit:\n  - prompt: a superman hikes\n  - prompt: a man"
+    " hikes, pixel art\n    kind: style\n"
+)
 
 
 def test_the_benchmarks_yaml_and_a_toml_list_say_the_same(tmp_path: Path) -> None:
-    toml = '[[data]]\nvideo_id = "hike"\nprompt = "a man hikes"\nedit = [{prompt = "a superman hikes"}, {prompt = "a man hikes, pixel art", kind = "style"}]\n'
+    toml = (
+        '[[data]]\nvideo_id = "hike"\nprompt = "a man hikes"\nedit = [{prompt = "a superman hikes"}, {prompt'
+        ' = "a man hikes, pixel art", kind = "style"}]\n'
+    )
     entries = v2vbench.read_list(write(tmp_path / "a.yaml", LIST))
     assert entries == v2vbench.read_list(write(tmp_path / "a.toml", toml))
     assert v2vbench.edit_rows(entries[0], "hike.gif")[1] == {
@@ -135,10 +160,14 @@ def test_a_wrong_list_is_refused_with_the_place(tmp_path: Path, text: str, said:
 
 
 def test_one_edit_is_drawn_by_the_clips_name() -> None:
-    edits = tuple(v2vbench.Edit(f"p{number}", kind) for number, kind in enumerate(("foreground", "background", "style")))
+    edits = tuple(
+        v2vbench.Edit(f"p{number}", kind) for number, kind in enumerate(("foreground", "background", "style"))
+    )
     drawn = [v2vbench.drawn_edit(v2vbench.Entry(f"clip{number}", "p", edits), 0) for number in range(60)]
     assert {edit.kind for (edit,) in drawn} == {"foreground", "background", "style"}
-    assert drawn == [v2vbench.drawn_edit(v2vbench.Entry(f"clip{number}", "p", edits), 0) for number in range(60)]
+    assert drawn == [
+        v2vbench.drawn_edit(v2vbench.Entry(f"clip{number}", "p", edits), 0) for number in range(60)
+    ]
     assert v2vbench.drawn_edit(v2vbench.Entry("x", "p", ()), 0) == ()
 
 
@@ -146,7 +175,10 @@ def test_folders_of_pictures_are_videos_too(tmp_path: Path) -> None:
     (tmp_path / "frames" / "hike").mkdir(parents=True)
     write(tmp_path / "frames" / "hike" / "01.png", "x")
     write(tmp_path / "wolf.mp4", "x")
-    assert v2vbench.find_videos(tmp_path) == {"hike": str(tmp_path / "frames" / "hike"), "wolf": str(tmp_path / "wolf.mp4")}
+    assert v2vbench.find_videos(tmp_path) == {
+        "hike": str(tmp_path / "frames" / "hike"),
+        "wolf": str(tmp_path / "wolf.mp4"),
+    }
 
 
 def test_names_of_clips_are_safe_and_never_the_same_on_any_disk() -> None:
@@ -167,16 +199,24 @@ def test_a_torn_row_is_left_out(tmp_path: Path) -> None:
     assert read_rows(tmp_path / "m.jsonl") == [{"id": 1}, {"id": 2}]
 
 
-@pytest.mark.parametrize("read", [msrvtt.read_annotation, v2vbench.read_list, lambda path: list(read_table(path))])
-@pytest.mark.parametrize(("text", "said"), [("[" * 3000, "nested more than 32 deep"), ('{"a": "\\ud800"}', "half a character")])
-def test_what_would_break_a_parser_is_refused_with_the_name_of_the_file(tmp_path: Path, read: Callable[[Path], Any], text: str, said: str) -> None:
+@pytest.mark.parametrize(
+    "read", [msrvtt.read_annotation, v2vbench.read_list, lambda path: list(read_table(path))]
+)
+@pytest.mark.parametrize(
+    ("text", "said"), [("[" * 3000, "nested more than 32 deep"), ('{"a": "\\ud800"}', "half a character")]
+)
+def test_what_would_break_a_parser_is_refused_with_the_name_of_the_file(
+    tmp_path: Path, read: Callable[[Path], Any], text: str, said: str
+) -> None:
     for name in ("a.json", "a.jsonl"):
         with pytest.raises(InputError, match=rf"a\.json.*({said}|no table is known|not YAML)"):
             read(write(tmp_path / name, text))
 
 
 def test_aliases_of_a_list_and_numbers_without_end_are_refused(tmp_path: Path) -> None:
-    bomb = "a: &a [x, x]\n" + "".join(f"{c}: &{c} [*{p}, *{p}]\n" for p, c in itertools.pairwise("abcdefghijklmnop"))
+    bomb = "a: &a [x, x]\n" + "".join(
+        f"{c}: &{c} [*{p}, *{p}]\n" for p, c in itertools.pairwise("abcdefghijklmnop")
+    )
     with pytest.raises(InputError, match=r"list\.yaml: not a readable list: it uses an alias"):
         v2vbench.read_list(write(tmp_path / "list.yaml", bomb))
     with pytest.raises(InputError, match="out of range"):
@@ -184,7 +224,11 @@ def test_aliases_of_a_list_and_numbers_without_end_are_refused(tmp_path: Path) -
 
 
 def test_no_reader_of_tables_waits_for_a_named_pipe(tmp_path: Path) -> None:
-    for name, read in (("a.csv", read_table), ("a.json", msrvtt.read_annotation), ("a.yaml", v2vbench.read_list)):
+    for name, read in (
+        ("a.csv", read_table),
+        ("a.json", msrvtt.read_annotation),
+        ("a.yaml", v2vbench.read_list),
+    ):
         os.mkfifo(tmp_path / name)
         with pytest.raises(InputError, match=rf"{name}: not .* named pipe"):
             read(tmp_path / name)
@@ -204,6 +248,9 @@ def test_a_walk_over_clips_passes_pipes_devices_and_folders_by(tmp_path: Path) -
 
 
 def test_empty_columns_behind_the_last_are_a_spreadsheets_own(tmp_path: Path) -> None:
-    assert list(read_table(write(tmp_path / "t.csv", "a,b,,\n1,2,,\n3,4\n"))) == [{"a": "1", "b": "2"}, {"a": "3", "b": "4"}]
+    assert list(read_table(write(tmp_path / "t.csv", "a,b,,\n1,2,,\n3,4\n"))) == [
+        {"a": "1", "b": "2"},
+        {"a": "3", "b": "4"},
+    ]
     with pytest.raises(InputError, match="line 2 has 3 cells"):
         list(read_table(write(tmp_path / "t.csv", "a,b\n1,2,3\n")))

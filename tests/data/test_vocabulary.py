@@ -24,7 +24,9 @@ def test_an_unknown_word_falls_apart(tokenizer):
 
 def test_fast_token_ids_are_those_of_the_tokenizer(tokenizer):
     captions = ["", "a red circle", LONGEST]
-    ids = tokenizer(captions, padding="max_length", max_length=vocabulary.TEXT_LENGTH, return_tensors="pt").input_ids
+    ids = tokenizer(
+        captions, padding="max_length", max_length=vocabulary.TEXT_LENGTH, return_tensors="pt"
+    ).input_ids
     assert torch.equal(vocabulary.token_ids(captions), ids)
 
 

@@ -1,6 +1,7 @@
 """Names of the original Stable Diffusion code from those of diffusers.
 
-Source: scripts/convert_diffusers_to_original_stable_diffusion.py of diffusers, written down anew as pairs to replace.
+Source: scripts/convert_diffusers_to_original_stable_diffusion.py of diffusers, written down anew as pairs to
+replace.
 """
 
 from __future__ import annotations

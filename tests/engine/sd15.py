@@ -1,4 +1,5 @@
-"""A checkpoint in the layout of Stable Diffusion 1.5 as its repository has it: sizes, names, configs; random weights.
+"""A checkpoint in the layout of Stable Diffusion 1.5 as its repository has it: sizes, names, configs; random
+weights.
 
 What it shares with the published files and a freshly saved pipeline does not: weights in half
 precision, the autoencoder's attention under its old names (`query`, `proj_attn`), the text
@@ -52,7 +53,11 @@ TEXT_ENCODER = {
 }  # fmt: skip
 START, END = "<|startoftext|>", "<|endoftext|>"
 OLD_NAMES = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
-PARAMETERS = {"unet": 859_520_964, "vae": 83_653_863, "text_encoder": 123_060_480}  # of the published checkpoint
+PARAMETERS = {
+    "unet": 859_520_964,
+    "vae": 83_653_863,
+    "text_encoder": 123_060_480,
+}  # of the published checkpoint
 
 
 def write_sd15(folder: Path, words: list[str], seed: int = 15) -> Path:
@@ -66,18 +71,40 @@ def write_sd15(folder: Path, words: list[str], seed: int = 15) -> Path:
     with torch.device("meta"):  # only names and shapes; the weights are drawn below
         unet = UNet2DConditionModel.from_config(UNET)
         vae = AutoencoderKL.from_config(VAE)
-        text = CLIPTextModel(CLIPTextConfig(**{key: value for key, value in TEXT_ENCODER.items() if key not in ("architectures", "torch_dtype", "model_type")}))
+        text = CLIPTextModel(
+            CLIPTextConfig(
+                **{
+                    key: value
+                    for key, value in TEXT_ENCODER.items()
+                    if key not in ("architectures", "torch_dtype", "model_type")
+                }
+            )
+        )
     generator = torch.Generator().manual_seed(seed)
-    write_part(folder / "unet", UNET, "diffusion_pytorch_model.safetensors", {name: value for name, value in drawn(unet, generator)})
-    write_part(folder / "vae", VAE, "diffusion_pytorch_model.safetensors", {old_name(name): value for name, value in drawn(vae, generator)})
-    weights = {"text_model." + name.removeprefix("text_model."): value for name, value in drawn(text, generator)}
+    write_part(
+        folder / "unet",
+        UNET,
+        "diffusion_pytorch_model.safetensors",
+        {name: value for name, value in drawn(unet, generator)},
+    )
+    write_part(
+        folder / "vae",
+        VAE,
+        "diffusion_pytorch_model.safetensors",
+        {old_name(name): value for name, value in drawn(vae, generator)},
+    )
+    weights = {
+        "text_model." + name.removeprefix("text_model."): value for name, value in drawn(text, generator)
+    }
     weights["text_model.embeddings.position_ids"] = torch.arange(77)[None]
     write_part(folder / "text_encoder", TEXT_ENCODER, "model.safetensors", weights)
     return folder
 
 
 def drawn(module: Any, generator: torch.Generator) -> Iterator[tuple[str, Tensor]]:
-    """Weights for a module on the meta device: normal by fan-in, norms at one, biases zero; in half precision."""
+    """Weights for a module on the meta device: normal by fan-in, norms at one, biases zero; in half
+    precision.
+    """
     for name, like in module.named_parameters():
         if like.ndim == 1:
             value = torch.ones(like.shape) if name.endswith("weight") else torch.zeros(like.shape)
@@ -144,8 +171,17 @@ def write_tokenizer(folder: Path, words: list[str]) -> None:
     (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *merges]) + "\n", encoding="utf-8")
     special = {"bos_token": added(START), "eos_token": added(END), "pad_token": END, "unk_token": added(END)}
     write_json(folder / "special_tokens_map.json", special)
-    typed = {name: {"__type": "AddedToken", **value} if isinstance(value, dict) else value for name, value in special.items()}
-    own = {"add_prefix_space": False, "do_lower_case": True, "errors": "replace", "model_max_length": 77, "tokenizer_class": "CLIPTokenizer"}
+    typed = {
+        name: {"__type": "AddedToken", **value} if isinstance(value, dict) else value
+        for name, value in special.items()
+    }
+    own = {
+        "add_prefix_space": False,
+        "do_lower_case": True,
+        "errors": "replace",
+        "model_max_length": 77,
+        "tokenizer_class": "CLIPTokenizer",
+    }
     write_json(folder / "tokenizer_config.json", {**own, **typed})
 
 
@@ -155,5 +191,9 @@ def added(token: str) -> dict[str, Any]:
 
 def bytes_letter(code: int) -> str:
     """The printable letter that byte-level BPE writes a byte as."""
-    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    printable = [
+        *range(ord("!"), ord("~") + 1),
+        *range(ord("¡"), ord("¬") + 1),
+        *range(ord("®"), ord("ÿ") + 1),
+    ]
     return chr(code) if code in printable else chr(256 + sum(other not in printable for other in range(code)))

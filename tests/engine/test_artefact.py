@@ -11,12 +11,23 @@ pytest.importorskip("torch")
 import torch
 
 from tests import mutations
-from vedit.jobs.edit.invert import kept_inversion
 from vedit.engine.artefact import Artefact, canonical, identity_key, writing
 from vedit.errors import InputError, UsageError
+from vedit.jobs.edit.invert import kept_inversion
 
-FACTS: dict[str, Any] = {"kind": "ddim", "prompt": "a cat", "steps": 2, "model": {"id": "m", "unet_sha256": "1"}, "source": {"size": [8, 8], "sha256": "x"}}
-SHAPES = {"z0": (2, 4, 3, 3), "text/source": (1, 5, 6), "latents/0001": (2, 4, 3, 3), "latents/0501": (2, 4, 3, 3)}
+FACTS: dict[str, Any] = {
+    "kind": "ddim",
+    "prompt": "a cat",
+    "steps": 2,
+    "model": {"id": "m", "unet_sha256": "1"},
+    "source": {"size": [8, 8], "sha256": "x"},
+}
+SHAPES = {
+    "z0": (2, 4, 3, 3),
+    "text/source": (1, 5, 6),
+    "latents/0001": (2, 4, 3, 3),
+    "latents/0501": (2, 4, 3, 3),
+}
 
 
 def write(path: Path, facts: dict[str, Any] = FACTS) -> dict[str, torch.Tensor]:
@@ -48,7 +59,10 @@ def test_the_file_is_plain_safetensors(tmp_path: Path) -> None:
 
 
 def test_nothing_is_left_when_writing_fails(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match="half way"), writing(str(tmp_path / "a.safetensors"), SHAPES, FACTS) as writer:
+    with (
+        pytest.raises(RuntimeError, match="half way"),
+        writing(str(tmp_path / "a.safetensors"), SHAPES, FACTS) as writer,
+    ):
         writer.write("z0", torch.zeros(2, 4, 3, 3))
         raise RuntimeError("half way")
     assert list(tmp_path.iterdir()) == []
@@ -67,14 +81,22 @@ def test_the_key_is_the_hash_of_what_latents_depend_on() -> None:
         ({"model": {"id": "m", "unet_sha256": "2"}}, "model.unet_sha256"),
         ({"source": {"size": [16, 8], "sha256": "x"}}, "source.size"),
         ({"prompt": "a dog"}, "prompt"),
-        ({"source": {"size": [8, 8], "sha256": "x", "pixels_sha256": "9"}}, "another clip (source.pixels_sha256 differs)"),
         (
-            {"source": {"size": [16, 8], "sha256": "x", "pixels_sha256": "9"}, "model": {"id": "m", "unet_sha256": "2"}},
+            {"source": {"size": [8, 8], "sha256": "x", "pixels_sha256": "9"}},
+            "another clip (source.pixels_sha256 differs)",
+        ),
+        (
+            {
+                "source": {"size": [16, 8], "sha256": "x", "pixels_sha256": "9"},
+                "model": {"id": "m", "unet_sha256": "2"},
+            },
             "source.size = [8, 8], this edit has [16, 8]",
         ),
     ],
 )
-def test_an_inversion_of_something_else_is_refused_naming_the_field(tmp_path: Path, change: dict[str, Any], field: str) -> None:
+def test_an_inversion_of_something_else_is_refused_naming_the_field(
+    tmp_path: Path, change: dict[str, Any], field: str
+) -> None:
     write(tmp_path / "a.safetensors")
     artefact = Artefact(str(tmp_path / "a.safetensors"))
     with pytest.raises(UsageError, match=re.escape(field)):
@@ -86,7 +108,9 @@ def test_the_same_pixels_and_weights_in_other_files_and_a_free_prompt_are_accept
     artefact = Artefact(str(tmp_path / "a.safetensors"))
     artefact.check_against({**FACTS, "source": {"size": [8, 8], "sha256": "y"}}, same_prompt=True)
     artefact.check_against({**FACTS, "prompt": "a dog"}, same_prompt=False)
-    artefact.check_against({**FACTS, "model": {"id": "./m", "revision": "main", "unet_sha256": "1"}}, same_prompt=True)
+    artefact.check_against(
+        {**FACTS, "model": {"id": "./m", "revision": "main", "unet_sha256": "1"}}, same_prompt=True
+    )
 
 
 @pytest.mark.parametrize("content", [b"", b"GIF89a and more", (8).to_bytes(8, "little") + b"{}      "])
@@ -103,7 +127,11 @@ def test_five_hundred_damaged_inversions_are_input_errors_or_read(tmp_path: Path
     read = 0
     for seed in range(500):
         head = mutations.bytes_of(whole[8:start], seed)
-        data = mutations.bytes_of(whole, seed) if seed % 4 == 0 else len(head).to_bytes(8, "little") + head + whole[start:]
+        data = (
+            mutations.bytes_of(whole, seed)
+            if seed % 4 == 0
+            else len(head).to_bytes(8, "little") + head + whole[start:]
+        )
         (tmp_path / "b.safetensors").write_bytes(data)
         try:
             Artefact(str(tmp_path / "b.safetensors"))
@@ -113,7 +141,9 @@ def test_five_hundred_damaged_inversions_are_input_errors_or_read(tmp_path: Path
     assert 0 < read < 250
 
 
-def test_a_damaged_file_of_the_cache_is_told_and_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_damaged_file_of_the_cache_is_told_and_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("VEDIT_CACHE_DIR", str(tmp_path))
     (tmp_path / "inversions").mkdir()
     made = tmp_path / "inversions" / "made"

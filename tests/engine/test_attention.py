@@ -11,8 +11,8 @@ from torch import Tensor
 from tests.engine.tiny import SIDE, TinyModel, latents, unet
 from vedit.engine.controller import Controller
 from vedit.engine.rules import MapColumns, Plan, Probe, Replace, step_range
-from vedit.engine.store import MapSize, MapStore
 from vedit.engine.sample import Stream, branch_names, predict, sample
+from vedit.engine.store import MapSize, MapStore
 from vedit.errors import MemoryBudgetError, ModelError, UsageError
 from vedit.models.sites import Select, select_sites
 
@@ -34,7 +34,13 @@ def two(model: TinyModel, frames: int = 2) -> list[Stream]:
     ]
 
 
-def outputs(model: TinyModel, plan: Plan | None, streams: list[Stream] | None = None, frames_per_call: int = 8, step: int = 0) -> tuple[dict[str, Tensor], Any]:
+def outputs(
+    model: TinyModel,
+    plan: Plan | None,
+    streams: list[Stream] | None = None,
+    frames_per_call: int = 8,
+    step: int = 0,
+) -> tuple[dict[str, Tensor], Any]:
     streams = streams or two(model)
     if plan is None:
         return predict(model, streams, TIMESTEP, step, None, frames_per_call), None
@@ -49,15 +55,24 @@ def test_stable_diffusion_has_its_32_attention_modules_in_forward_order(model: T
     assert [site.layer for site in attention] == list(range(32))
     assert [site.kind for site in attention] == ["self", "cross"] * 16
     blocks = [site.path.split(".attentions")[0] for site in attention[::2]]
-    assert blocks == [f"down_blocks.{i}" for i in (0, 0, 1, 1, 2, 2)] + ["mid_block"] + [f"up_blocks.{i}" for i in (1, 1, 1, 2, 2, 2, 3, 3, 3)]
+    assert blocks == [f"down_blocks.{i}" for i in (0, 0, 1, 1, 2, 2)] + ["mid_block"] + [
+        f"up_blocks.{i}" for i in (1, 1, 1, 2, 2, 2, 3, 3, 3)
+    ]
     assert [site.scale for site in attention[::2]] == [1, 1, 2, 2, 4, 4, 8, 4, 4, 4, 2, 2, 2, 1, 1, 1]
-    assert {site.path for site in attention} == {name.removesuffix(".processor") for name in model.unet.attn_processors}
+    assert {site.path for site in attention} == {
+        name.removesuffix(".processor") for name in model.unet.attn_processors
+    }
 
 
 def test_sites_come_in_the_order_that_a_forward_pass_visits_them(model: TinyModel) -> None:
     visited: list[str] = []
     sites = model.sites()
-    hooks = [model.unet.get_submodule(site.path).register_forward_hook(lambda *_, path=site.path: visited.append(path)) for site in sites]
+    hooks = [
+        model.unet.get_submodule(site.path).register_forward_hook(
+            lambda *_, path=site.path: visited.append(path)
+        )
+        for site in sites
+    ]
     predict(model, two(model), TIMESTEP, 0, None, 8)
     for hook in hooks:
         hook.remove()
@@ -68,12 +83,16 @@ def test_the_published_layers_are_found_by_name(model: TinyModel) -> None:
     sites = model.sites()
     assert len(select_sites(sites, Select("cross", scales=(4,), expect=5), "blend")) == 5
     finest = select_sites(sites, Select("self", first_layer=25), "structure")
-    assert [site.layer for site in finest] == [26, 28, 30] and all(site.path.startswith("up_blocks.3") for site in finest)
+    assert [site.layer for site in finest] == [26, 28, 30] and all(
+        site.path.startswith("up_blocks.3") for site in finest
+    )
     (features,) = select_sites(sites, Select("conv", ("up_blocks.1.resnets.1",)), "features")
     assert features.path == "up_blocks.1.resnets.1.conv2"
 
 
-@pytest.mark.parametrize("select", [Select("self", ("up_blocks.7.*",)), Select("cross", expect=15), Select("self", first_layer=31)])
+@pytest.mark.parametrize(
+    "select", [Select("self", ("up_blocks.7.*",)), Select("cross", expect=15), Select("self", first_layer=31)]
+)
 def test_a_selector_that_matches_the_wrong_number_is_an_error(model: TinyModel, select: Select) -> None:
     with pytest.raises(ModelError, match="expected"):
         Controller(model, Plan((Replace(select, "src", ("tgt",), ALWAYS),)), ["src", "tgt"], 1, (8, 8), 20)
@@ -81,7 +100,14 @@ def test_a_selector_that_matches_the_wrong_number_is_an_error(model: TinyModel, 
 
 def test_a_plan_that_names_a_missing_branch_is_an_error(model: TinyModel) -> None:
     with pytest.raises(UsageError, match="tgt/uncond"):
-        Controller(model, Plan((Replace(Select("self"), "src", ("tgt/uncond",), ALWAYS),)), ["src", "tgt"], 1, (8, 8), 20)
+        Controller(
+            model,
+            Plan((Replace(Select("self"), "src", ("tgt/uncond",), ALWAYS),)),
+            ["src", "tgt"],
+            1,
+            (8, 8),
+            20,
+        )
 
 
 def test_an_empty_plan_equals_the_plain_model_bit_for_bit(model: TinyModel) -> None:
@@ -93,7 +119,12 @@ def test_an_empty_plan_equals_the_plain_model_bit_for_bit(model: TinyModel) -> N
 def test_processors_that_no_rule_acts_in_equal_the_plain_model(model: TinyModel) -> None:
     plain, _ = outputs(model, None)
     never = (False,) * 4
-    everywhere = Plan((Replace(Select("self"), "src", ("tgt",), never), MapColumns(Select("cross"), "src", "tgt", lambda s, t, i: s, never)))
+    everywhere = Plan(
+        (
+            Replace(Select("self"), "src", ("tgt",), never),
+            MapColumns(Select("cross"), "src", "tgt", lambda s, t, i: s, never),
+        )
+    )
     planned, _ = outputs(model, everywhere)
     for name in plain:
         torch.testing.assert_close(planned[name], plain[name], rtol=0, atol=1e-13)
@@ -114,14 +145,18 @@ def test_a_branch_injected_into_itself_is_the_identity(model: TinyModel) -> None
 def test_replacing_queries_and_keys_equals_replacing_whole_maps(model: TinyModel) -> None:
     plain, _ = outputs(model, None)
     injected, _ = outputs(model, Plan((Replace(Select("self"), "src", ("tgt",), ALWAYS),)))
-    replaced, _ = outputs(model, Plan((MapColumns(Select("self"), "src", "tgt", lambda source, target, step: source, ALWAYS),)))
+    replaced, _ = outputs(
+        model, Plan((MapColumns(Select("self"), "src", "tgt", lambda source, target, step: source, ALWAYS),))
+    )
     torch.testing.assert_close(injected["tgt"], replaced["tgt"], rtol=0, atol=1e-13)
     assert float((injected["tgt"] - plain["tgt"]).abs().max()) > 1e-4  # and it does something
     for other in ("src", "src/uncond", "tgt/uncond"):  # what is only read stays as it is
         torch.testing.assert_close(injected[other], plain[other], rtol=0, atol=1e-13)
 
 
-def test_replacing_all_of_attention_and_features_with_equal_latents_and_text_gives_the_source(model: TinyModel) -> None:
+def test_replacing_all_of_attention_and_features_with_equal_latents_and_text_gives_the_source(
+    model: TinyModel,
+) -> None:
     streams = two(model)
     streams[1].latents = streams[0].latents
     everything = Plan((
@@ -142,8 +177,12 @@ def test_a_mask_keeps_the_targets_own_values_where_it_is_one(model: TinyModel) -
     torch.testing.assert_close(kept["tgt"], plain["tgt"], rtol=0, atol=1e-13)
     torch.testing.assert_close(gone["tgt"], full["tgt"], rtol=0, atol=1e-13)
     mixed = torch.cat([ones[:1], zeros[:1]])  # frame by frame, also when frames go through singly
-    half, _ = outputs(model, Plan((Replace(select, "src", ("tgt",), ALWAYS, tensors, keep=mixed),)), frames_per_call=1)
-    torch.testing.assert_close(half["tgt"], torch.stack([plain["tgt"][0], full["tgt"][1]]), rtol=0, atol=1e-13)
+    half, _ = outputs(
+        model, Plan((Replace(select, "src", ("tgt",), ALWAYS, tensors, keep=mixed),)), frames_per_call=1
+    )
+    torch.testing.assert_close(
+        half["tgt"], torch.stack([plain["tgt"][0], full["tgt"][1]]), rtol=0, atol=1e-13
+    )
     conv = Select("conv", ("up_blocks.3.resnets.2",))
     features, _ = outputs(model, Plan((Replace(conv, "src", ("tgt",), ALWAYS, keep=ones),)))
     torch.testing.assert_close(features["tgt"], plain["tgt"], rtol=0, atol=1e-13)
@@ -155,7 +194,9 @@ def test_a_network_that_is_streamed_layer_by_layer_gives_the_same() -> None:
     model = TinyModel()
     mask = torch.cat([torch.ones(1, 1, SIDE, SIDE), torch.zeros(1, 1, SIDE, SIDE)])
     rules = [Replace(Select(kind), "src", ("tgt",), ALWAYS, ("v",), keep=mask) for kind in ("self", "conv")]
-    plan = Plan((*rules, MapColumns(Select("cross"), "src", "tgt", lambda source, target, step: source, ALWAYS)))
+    plan = Plan(
+        (*rules, MapColumns(Select("cross"), "src", "tgt", lambda source, target, step: source, ALWAYS))
+    )
     whole, _ = outputs(model, plan)
     cpu_offload(model.unet, torch.device("cpu"))
     assert {weight.device.type for weight in model.unet.parameters()} == {"meta"}
@@ -187,7 +228,10 @@ def test_maps_made_frame_by_frame_give_the_same(model: TinyModel, monkeypatch: p
         seen.append(len(source))
         return source * 0.5
 
-    plan = Plan((MapColumns(Select("cross"), "src", "tgt", edit, ALWAYS),), (Probe(Select("cross", scales=(4,)), "tgt", "maps"),))
+    plan = Plan(
+        (MapColumns(Select("cross"), "src", "tgt", edit, ALWAYS),),
+        (Probe(Select("cross", scales=(4,)), "tgt", "maps"),),
+    )
     whole, all_maps = outputs(model, plan, two(model, 3))
     assert set(seen) == {3}
     seen.clear()
@@ -205,7 +249,10 @@ def test_a_probe_reads_maps_averaged_over_heads_and_sites_after_the_edit(model: 
     sums = controller.store.sums
     assert sums["src"].shape == (2, 4, 20)  # 2 x 2 places, 20 tokens
     torch.testing.assert_close(sums["src"].sum(-1), torch.ones(2, 4))
-    edited = Plan((MapColumns(select, "src", "tgt", lambda source, target, step: 0 * target + 0.5, ALWAYS),), (Probe(select, "tgt", "tgt"),))
+    edited = Plan(
+        (MapColumns(select, "src", "tgt", lambda source, target, step: 0 * target + 0.5, ALWAYS),),
+        (Probe(select, "tgt", "tgt"),),
+    )
     _, controller = outputs(model, edited)
     assert torch.equal(controller.store.sums["tgt"], torch.full((2, 4, 20), 0.5))
 
@@ -220,7 +267,10 @@ def test_probing_changes_no_result(model: TinyModel) -> None:
 @pytest.mark.parametrize("fails", [False, True])
 def test_the_model_is_itself_again_after_an_edit(fails: bool) -> None:
     net = unet()
-    before, processors = {key: value.clone() for key, value in net.state_dict().items()}, dict(net.attn_processors)
+    before, processors = (
+        {key: value.clone() for key, value in net.state_dict().items()},
+        dict(net.attn_processors),
+    )
     model = TinyModel(net)
     plain, _ = outputs(model, None)
 
@@ -250,7 +300,14 @@ def test_a_run_given_up_in_the_middle_puts_the_model_back() -> None:
     model = TinyModel()
     processors = dict(model.unet.attn_processors)
     streams = two(model)
-    controller = Controller(model, Plan((Replace(Select("self"), "src", ("tgt",), ALWAYS),)), branch_names(streams), 2, (SIDE, SIDE), 20)
+    controller = Controller(
+        model,
+        Plan((Replace(Select("self"), "src", ("tgt",), ALWAYS),)),
+        branch_names(streams),
+        2,
+        (SIDE, SIDE),
+        20,
+    )
 
     def steps() -> Any:
         with controller.installed():
@@ -272,7 +329,9 @@ def test_half_precision_attends_in_float32_without_nan() -> None:
         return source * 1e4
 
     found, _ = outputs(model, Plan((MapColumns(Select("cross"), "src", "tgt", edit, ALWAYS),)))
-    assert set(seen) == {torch.float32} and all(value.dtype == torch.float32 and bool(value.isfinite().all()) for value in found.values())
+    assert set(seen) == {torch.float32} and all(
+        value.dtype == torch.float32 and bool(value.isfinite().all()) for value in found.values()
+    )
 
 
 def test_a_probe_of_several_map_sizes_is_a_mistake_of_the_method(model: TinyModel) -> None:
@@ -293,14 +352,18 @@ def test_maps_over_the_budget_are_refused_before_anything_runs() -> None:
 
 
 @pytest.mark.parametrize("size", [(8, 8), (9, 7), (5, 10)])
-def test_a_site_has_as_many_tokens_as_its_grid_also_on_odd_sides(model: TinyModel, size: tuple[int, int]) -> None:
+def test_a_site_has_as_many_tokens_as_its_grid_also_on_odd_sides(
+    model: TinyModel, size: tuple[int, int]
+) -> None:
     tokens: dict[str, int] = {}
     sites = [site for site in model.sites() if site.kind == "self"]
 
     def watch(path: str) -> Any:
         return lambda module, inputs: tokens.__setitem__(path, inputs[0].shape[1])
 
-    hooks = [model.unet.get_submodule(site.path).register_forward_pre_hook(watch(site.path)) for site in sites]
+    hooks = [
+        model.unet.get_submodule(site.path).register_forward_pre_hook(watch(site.path)) for site in sites
+    ]
     text = model.encode_prompt("a cat")
     predict(model, [Stream("tgt", torch.zeros(1, 4, *size, dtype=torch.float64), text)], TIMESTEP, 0, None, 8)
     for hook in hooks:

@@ -7,10 +7,21 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from vedit.engine.blend import MaskWatch, blend, finest, grow, resize_mask, soft_edges, threshold_map, word_map
+from vedit.engine.blend import (
+    MaskWatch,
+    blend,
+    finest,
+    grow,
+    resize_mask,
+    soft_edges,
+    threshold_map,
+    word_map,
+)
 
 
-def reference_mask(sums_FQL: torch.Tensor, words: torch.Tensor, side: int, size: int, threshold: float) -> torch.Tensor:
+def reference_mask(
+    sums_FQL: torch.Tensor, words: torch.Tensor, side: int, size: int, threshold: float
+) -> torch.Tensor:
     """LocalBlend.get_mask of google/prompt-to-prompt, for one frame and one head."""
     maps = (sums_FQL.reshape(-1, 1, 1, side, side, sums_FQL.shape[-1]) * words).sum(-1).mean(1)
     mask = F.max_pool2d(maps, (3, 3), (1, 1), padding=(1, 1))
@@ -58,7 +69,9 @@ def test_growing_and_shrinking() -> None:
     assert grow(mask, 0) is mask
     assert int(grow(mask, 1).sum()) == 25 and int(grow(mask, -1).sum()) == 1
     assert torch.equal(grow(grow(mask, 1), -1), mask)
-    assert bool(grow(torch.ones(1, 1, 3, 3, dtype=torch.bool), -1).all())  # no edge of the frame eats into a mask
+    assert bool(
+        grow(torch.ones(1, 1, 3, 3, dtype=torch.bool), -1).all()
+    )  # no edge of the frame eats into a mask
 
 
 def test_blend_keeps_either_side_bit_for_bit() -> None:
@@ -68,7 +81,9 @@ def test_blend_keeps_either_side_bit_for_bit() -> None:
 
 
 def test_blend_mixes_in_proportion() -> None:
-    assert blend(torch.zeros(1, 1, 1, 1), torch.ones(1, 1, 1, 1), torch.full((1, 1, 1, 1), 0.25)).item() == 0.25
+    assert (
+        blend(torch.zeros(1, 1, 1, 1), torch.ones(1, 1, 1, 1), torch.full((1, 1, 1, 1), 0.25)).item() == 0.25
+    )
 
 
 def test_resizing_a_mask_is_nearest() -> None:

@@ -51,14 +51,22 @@ def noises(seed=5):
 
 def theirs(schedule):
     scheduler = DDIMScheduler(
-        beta_schedule="squaredcos_cap_v2", clip_sample=False, set_alpha_to_one=True, prediction_type=schedule.prediction, timestep_spacing=schedule.spacing
+        beta_schedule="squaredcos_cap_v2",
+        clip_sample=False,
+        set_alpha_to_one=True,
+        prediction_type=schedule.prediction,
+        timestep_spacing=schedule.spacing,
     )
     scheduler.alphas_cumprod = schedule.alpha_bar  # theirs is rounded to float32
     return scheduler
 
 
 def test_the_cosine_table_is_diffusers_own_up_to_its_float32():
-    assert torch.allclose(cosine(1000, "epsilon").alpha_bar, DDIMScheduler(beta_schedule="squaredcos_cap_v2").alphas_cumprod.double(), atol=1e-6)
+    assert torch.allclose(
+        cosine(1000, "epsilon").alpha_bar,
+        DDIMScheduler(beta_schedule="squaredcos_cap_v2").alphas_cumprod.double(),
+        atol=1e-6,
+    )
     first = math.cos(0.009 / 1.008 * math.pi / 2) ** 2 / math.cos(0.008 / 1.008 * math.pi / 2) ** 2
     assert math.isclose(cosine(1000, "epsilon").alpha_bar[0], first, rel_tol=1e-12)
 
@@ -72,7 +80,9 @@ def test_target_and_x0_are_inverse(prediction, timestep):
     noisy = schedule.mix(x0, noise, level)
     found = schedule.to_x0(schedule.target(x0, noise, level), noisy, level)
     assert torch.allclose(found, x0, atol=1e-10, rtol=0)
-    assert torch.allclose(schedule.to_eps(schedule.target(x0, noise, float(level)), noisy, float(level)), noise, atol=1e-6)
+    assert torch.allclose(
+        schedule.to_eps(schedule.target(x0, noise, float(level)), noisy, float(level)), noise, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("steps", [10, 20, 50])
@@ -88,12 +98,21 @@ def test_every_step_equals_ddim_scheduler(steps, prediction, spacing, eta):
     x = their_x = clip()
     noise, their_noise = noises(), noises()
     for done in denoise(output_of, schedule, timesteps, x, eta=eta, noise=noise):
-        variance = their_noise() if eta and done.index < steps - 1 else torch.zeros(SHAPE, dtype=torch.float64)
-        out = scheduler.step(output_of(their_x, done.timestep), done.timestep, their_x, eta=eta, variance_noise=variance)
+        variance = (
+            their_noise() if eta and done.index < steps - 1 else torch.zeros(SHAPE, dtype=torch.float64)
+        )
+        out = scheduler.step(
+            output_of(their_x, done.timestep), done.timestep, their_x, eta=eta, variance_noise=variance
+        )
         their_x = out.prev_sample
         scale = their_x.abs().max()
         assert torch.allclose(done.latents["clip"], their_x, atol=1e-6 * scale, rtol=1e-6)
-        assert torch.allclose(done.x0["clip"], out.pred_original_sample, atol=1e-6 * out.pred_original_sample.abs().max(), rtol=1e-6)
+        assert torch.allclose(
+            done.x0["clip"],
+            out.pred_original_sample,
+            atol=1e-6 * out.pred_original_sample.abs().max(),
+            rtol=1e-6,
+        )
     assert torch.allclose(done.latents["clip"], done.x0["clip"])
 
 
@@ -166,7 +185,9 @@ def test_outside_the_mask_the_held_clip_comes_back_and_inside_it_is_made_anew():
     mask[..., :2] = 1
     start = 4
     x = schedule.mix(kept, clip(3), schedule.level(timesteps[start]))
-    done = list(denoise(output_of, schedule, timesteps, x, start=start, noise=noises(), hold=Hold(kept, mask)))
+    done = list(
+        denoise(output_of, schedule, timesteps, x, start=start, noise=noises(), hold=Hold(kept, mask))
+    )
     assert [step.index for step in done] == [4, 5, 6, 7, 8, 9]
     assert torch.equal(done[-1].latents["clip"][..., 2:], kept[..., 2:])
     assert not torch.allclose(done[-1].latents["clip"][..., :2], kept[..., :2], atol=0.1)
@@ -175,7 +196,9 @@ def test_outside_the_mask_the_held_clip_comes_back_and_inside_it_is_made_anew():
 def test_a_clip_that_stops_being_finite_is_an_error_and_not_a_black_one():
     schedule = cosine(1000, "epsilon")
     with pytest.raises(VeditError, match="not finite after step 3"):
-        list(denoise(lambda x, t: x * (math.nan if t == 700 else 1), schedule, schedule.timesteps(10), clip()))
+        list(
+            denoise(lambda x, t: x * (math.nan if t == 700 else 1), schedule, schedule.timesteps(10), clip())
+        )
 
 
 def test_a_schedule_may_be_sampled_by_another_spacing():

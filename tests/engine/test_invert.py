@@ -35,7 +35,9 @@ class Gaussian:
         return SimpleNamespace(sample=eps)
 
 
-def round_trip(unet: Any, schedule: AlphaBar, clean: Tensor, steps: int, text: Tensor = TEXT, fixed_point: int = 0) -> Tensor:
+def round_trip(
+    unet: Any, schedule: AlphaBar, clean: Tensor, steps: int, text: Tensor = TEXT, fixed_point: int = 0
+) -> Tensor:
     timesteps = schedule.timesteps(steps)
     *_, noisiest = invert(TinyModel(unet, schedule), timesteps, clean, text, fixed_point=fixed_point)
     *_, last = sample(TinyModel(unet, schedule), timesteps, [Stream("tgt", noisiest.latents, text)])
@@ -46,25 +48,40 @@ def gaussian(prediction: str = "epsilon") -> tuple[Gaussian, AlphaBar, Tensor]:
     schedule = read_schedule({**SD_SCHEDULER, "prediction_type": prediction})
     generator = torch.Generator().manual_seed(0)
     std = 0.3 + torch.rand(1, 4, 8, 8, generator=generator, dtype=torch.float64)
-    return Gaussian(schedule, std), schedule, std * torch.randn(2, 4, 8, 8, generator=generator, dtype=torch.float64)
+    return (
+        Gaussian(schedule, std),
+        schedule,
+        std * torch.randn(2, 4, 8, 8, generator=generator, dtype=torch.float64),
+    )
 
 
 def test_the_error_halves_when_the_steps_double() -> None:
     unet, schedule, clean = gaussian()
-    errors = [float((round_trip(unet, schedule, clean, steps) - clean).pow(2).mean().sqrt()) for steps in (25, 50, 100, 250, 500)]
-    assert all(0.45 < fine / coarse < 0.55 for coarse, fine in [(errors[0], errors[1]), (errors[1], errors[2]), (errors[3], errors[4])])
+    errors = [
+        float((round_trip(unet, schedule, clean, steps) - clean).pow(2).mean().sqrt())
+        for steps in (25, 50, 100, 250, 500)
+    ]
+    assert all(
+        0.45 < fine / coarse < 0.55
+        for coarse, fine in [(errors[0], errors[1]), (errors[1], errors[2]), (errors[3], errors[4])]
+    )
 
 
 def test_fixed_point_passes_make_the_round_trip_exact() -> None:
     unet, schedule, clean = gaussian()
-    errors = [float((round_trip(unet, schedule, clean, 25, fixed_point=passes) - clean).abs().max()) for passes in (0, 1, 3, 10)]
+    errors = [
+        float((round_trip(unet, schedule, clean, 25, fixed_point=passes) - clean).abs().max())
+        for passes in (0, 1, 3, 10)
+    ]
     assert errors[1] < errors[0] / 3 and errors[2] < errors[1] / 3 and errors[3] < 1e-5
 
 
 def test_the_network_is_asked_at_the_level_that_is_reached() -> None:
     model = TinyModel()
     schedule, clean, text = model.schedule, latents(2), model.encode_prompt("a cat")
-    theirs = DDIMInverseScheduler(**{key: value for key, value in SD_SCHEDULER.items() if key != "_class_name"})
+    theirs = DDIMInverseScheduler(
+        **{key: value for key, value in SD_SCHEDULER.items() if key != "_class_name"}
+    )
     theirs.set_timesteps(4)
     z, expected = clean, {}
     with torch.no_grad():
@@ -82,8 +99,18 @@ def test_the_network_is_asked_at_the_level_that_is_reached() -> None:
 def test_a_model_that_predicts_v_inverts_as_one_that_predicts_noise(fixed_point: int) -> None:
     by_eps, schedule, clean = gaussian()
     by_v, v_schedule, _ = gaussian("v_prediction")
-    ours = [level.latents for level in invert(TinyModel(by_v, v_schedule), v_schedule.timesteps(50), clean, TEXT, fixed_point=fixed_point)]
-    theirs = [level.latents for level in invert(TinyModel(by_eps, schedule), schedule.timesteps(50), clean, TEXT, fixed_point=fixed_point)]
+    ours = [
+        level.latents
+        for level in invert(
+            TinyModel(by_v, v_schedule), v_schedule.timesteps(50), clean, TEXT, fixed_point=fixed_point
+        )
+    ]
+    theirs = [
+        level.latents
+        for level in invert(
+            TinyModel(by_eps, schedule), schedule.timesteps(50), clean, TEXT, fixed_point=fixed_point
+        )
+    ]
     error = float((ours[-1] - theirs[-1]).abs().max())
     # the first pass turns v into noise at the level before, which differs by a step; further passes at the one reached
     assert error < (1e-3 if fixed_point else 0.2)

@@ -28,17 +28,34 @@ def model() -> TinyModel:
 def path(model: TinyModel) -> list[Tensor]:
     """The inverted latents of two frames by step index, then the clip."""
     timesteps, clean = model.schedule.timesteps(STEPS), latents(2)
-    levels = {level.index: level.latents.clone() for level in invert(model, timesteps, clean, model.encode_prompt(PROMPT))}
+    levels = {
+        level.index: level.latents.clone()
+        for level in invert(model, timesteps, clean, model.encode_prompt(PROMPT))
+    }
     return [*(levels[index] for index in range(STEPS)), clean]
 
 
-def optimise(model: TinyModel, trajectory: Callable[[int], Tensor], settings: NullText, **more: Any) -> list[NullStep]:
+def optimise(
+    model: TinyModel, trajectory: Callable[[int], Tensor], settings: NullText, **more: Any
+) -> list[NullStep]:
     timesteps = model.schedule.timesteps(STEPS)
-    return list(null_text(model, timesteps, trajectory, model.encode_prompt(PROMPT), model.encode_prompt(""), settings, **more))
+    return list(
+        null_text(
+            model,
+            timesteps,
+            trajectory,
+            model.encode_prompt(PROMPT),
+            model.encode_prompt(""),
+            settings,
+            **more,
+        )
+    )
 
 
 def published(model: TinyModel, path: list[Tensor], settings: NullText) -> list[Tensor]:
-    """`null_optimization` of google/prompt-to-prompt for one frame, with its two constants as shares of the steps."""
+    """`null_optimization` of google/prompt-to-prompt for one frame, with its two constants as shares of the
+    steps.
+    """
     timesteps, text = model.schedule.timesteps(STEPS), model.encode_prompt(PROMPT)
     uncond, now, found = model.encode_prompt("").clone(), path[0], []
     for i, t in enumerate(timesteps):
@@ -53,7 +70,9 @@ def published(model: TinyModel, path: list[Tensor], settings: NullText) -> list[
             conditioned = model.unet(now, t, encoder_hidden_states=text).sample
         for _ in range(settings.inner_steps):
             noise = model.unet(now, t, encoder_hidden_states=uncond).sample
-            loss = torch.nn.functional.mse_loss(previous(noise + settings.guidance * (conditioned - noise), now), path[i + 1])
+            loss = torch.nn.functional.mse_loss(
+                previous(noise + settings.guidance * (conditioned - noise), now), path[i + 1]
+            )
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -82,12 +101,19 @@ def test_without_inner_steps_the_embedding_stays_bit_for_bit(model: TinyModel, p
 
 
 @pytest.mark.parametrize("shared", [True, False])
-def test_the_path_is_followed_closer_the_more_is_optimised(model: TinyModel, path: list[Tensor], shared: bool) -> None:
-    errors = [optimise(model, path.__getitem__, NullText(inner_steps=n, shared=shared, early_stop=0.0))[-1].errors for n in (0, 5)]
+def test_the_path_is_followed_closer_the_more_is_optimised(
+    model: TinyModel, path: list[Tensor], shared: bool
+) -> None:
+    errors = [
+        optimise(model, path.__getitem__, NullText(inner_steps=n, shared=shared, early_stop=0.0))[-1].errors
+        for n in (0, 5)
+    ]
     assert bool((errors[1] < 0.9 * errors[0]).all())
 
 
-def test_guided_sampling_with_the_embeddings_comes_back_to_the_clip(model: TinyModel, path: list[Tensor]) -> None:
+def test_guided_sampling_with_the_embeddings_comes_back_to_the_clip(
+    model: TinyModel, path: list[Tensor]
+) -> None:
     timesteps, text = model.schedule.timesteps(STEPS), model.encode_prompt(PROMPT)
 
     def missed(uncond: Any) -> float:
@@ -100,7 +126,9 @@ def test_guided_sampling_with_the_embeddings_comes_back_to_the_clip(model: TinyM
     assert optimised < 0.8 * missed(model.encode_prompt(""))
 
 
-def test_frames_with_their_own_embeddings_do_not_touch_each_other(model: TinyModel, path: list[Tensor]) -> None:
+def test_frames_with_their_own_embeddings_do_not_touch_each_other(
+    model: TinyModel, path: list[Tensor]
+) -> None:
     settings = NullText(inner_steps=2, shared=False, early_stop=1e-4)
     together = optimise(model, path.__getitem__, settings)
     for frame in range(2):
@@ -110,7 +138,9 @@ def test_frames_with_their_own_embeddings_do_not_touch_each_other(model: TinyMod
 
 
 @pytest.mark.parametrize("shared", [True, False])
-def test_chunks_of_frames_give_what_all_at_once_give(model: TinyModel, path: list[Tensor], shared: bool) -> None:
+def test_chunks_of_frames_give_what_all_at_once_give(
+    model: TinyModel, path: list[Tensor], shared: bool
+) -> None:
     settings = NullText(inner_steps=1, shared=shared)
     whole = optimise(model, path.__getitem__, settings)
     for a, b in zip(whole, optimise(model, path.__getitem__, settings, frames_per_call=1), strict=True):
@@ -121,7 +151,10 @@ def test_the_network_is_left_as_it_was(model: TinyModel, path: list[Tensor]) -> 
     before = {name: weight.clone() for name, weight in model.unet.named_parameters()}
     optimise(model, path.__getitem__, replace(NullText(), inner_steps=1))
     assert not model.unet.is_gradient_checkpointing
-    assert all(torch.equal(before[name], weight) and weight.grad is None for name, weight in model.unet.named_parameters())
+    assert all(
+        torch.equal(before[name], weight) and weight.grad is None
+        for name, weight in model.unet.named_parameters()
+    )
 
 
 def test_half_precision_optimises_an_embedding_in_full_precision(path: list[Tensor]) -> None:

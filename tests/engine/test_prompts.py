@@ -85,14 +85,26 @@ def test_a_prompt_too_long_is_refused_with_its_length() -> None:
 @pytest.mark.parametrize(
     ("source", "target", "m", "beta"),
     [
-        (SOURCE, "a photo of a fluffy cat sitting next to a mirror", "0 1 -1 -1 -1 -1 2 3 4 5 6 7 8", "1 1 0 0 0 0 1 1 1 1 1 1 1"),
-        (SOURCE, "a cat sitting next to a mirror at night", "0 1 2 3 4 5 6 7 -1 -1 8", "1 1 1 1 1 1 1 1 0 0 1"),
+        (
+            SOURCE,
+            "a photo of a fluffy cat sitting next to a mirror",
+            "0 1 -1 -1 -1 -1 2 3 4 5 6 7 8",
+            "1 1 0 0 0 0 1 1 1 1 1 1 1",
+        ),
+        (
+            SOURCE,
+            "a cat sitting next to a mirror at night",
+            "0 1 2 3 4 5 6 7 -1 -1 8",
+            "1 1 1 1 1 1 1 1 0 0 1",
+        ),
         (SOURCE, "a cat next to a mirror", "0 1 2 4 5 6 7 8", "1 1 1 1 1 1 1 1"),
         (SOURCE, "a mirror sitting next to a cat", "0 1 -1 3 4 5 6 -1 8", "1 1 0 1 1 1 1 0 1"),
         ("a a a", "a b a a", "0 1 -1 2 3 4", "1 1 0 1 1 1"),
     ],
 )
-def test_alignment_gives_the_vectors_of_the_published_code(source: str, target: str, m: str, beta: str) -> None:
+def test_alignment_gives_the_vectors_of_the_published_code(
+    source: str, target: str, m: str, beta: str
+) -> None:
     found_m, found_beta = alignment(prompt(source), prompt(target))
     expected = [int(value) for value in m.split()]
     assert found_m.tolist() == expected + list(range(len(expected), LENGTH))
@@ -144,7 +156,9 @@ def test_three_pieces_to_one_word_take_the_sum() -> None:
 )
 def test_compat_map_equals_the_published_loop(source: str, target: str) -> None:
     one, two = prompt(source), prompt(target)
-    np.testing.assert_allclose(replacement_map(one, two, compat=True).numpy(), reference_map(one, two), rtol=1e-6)
+    np.testing.assert_allclose(
+        replacement_map(one, two, compat=True).numpy(), reference_map(one, two), rtol=1e-6
+    )
 
 
 @pytest.mark.parametrize("compat", [False, True])

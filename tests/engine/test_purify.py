@@ -44,8 +44,12 @@ def test_gram_axes_span_the_same_space_as_the_covariance() -> None:
     found = window_axes(window, energy=1.0, kmax=3)
     values, vectors = torch.linalg.eigh(window.T @ window)
     torch.testing.assert_close(found.values_K, values.flip(0)[:3])
-    torch.testing.assert_close(projector(found.axes_KD), projector(vectors.flip(1)[:, :3].T), rtol=0, atol=1e-10)
-    torch.testing.assert_close(found.axes_KD @ found.axes_KD.T, torch.eye(3, dtype=torch.float64), rtol=0, atol=1e-12)
+    torch.testing.assert_close(
+        projector(found.axes_KD), projector(vectors.flip(1)[:, :3].T), rtol=0, atol=1e-10
+    )
+    torch.testing.assert_close(
+        found.axes_KD @ found.axes_KD.T, torch.eye(3, dtype=torch.float64), rtol=0, atol=1e-12
+    )
 
 
 def test_the_covariance_is_not_centred() -> None:
@@ -55,13 +59,22 @@ def test_the_covariance_is_not_centred() -> None:
 
 
 def test_energy_keeps_the_fewest_axes_that_hold_it() -> None:
-    window = torch.diag(torch.tensor([3.0, 2.0, 1.0], dtype=torch.float64)) @ torch.eye(3, 9, dtype=torch.float64)  # eigenvalues 9, 4, 1
-    assert [len(window_axes(window, energy).axes_KD) for energy in (0.6, 9 / 14, 0.65, 13 / 14, 0.95, 1.0)] == [1, 1, 2, 2, 3, 3]
-    assert len(window_axes(window, 1.0, kmax=2).axes_KD) == 2 and len(window_axes(window, 1.0, kmax=2).all_values) == 3
+    window = torch.diag(torch.tensor([3.0, 2.0, 1.0], dtype=torch.float64)) @ torch.eye(
+        3, 9, dtype=torch.float64
+    )  # eigenvalues 9, 4, 1
+    assert [
+        len(window_axes(window, energy).axes_KD) for energy in (0.6, 9 / 14, 0.65, 13 / 14, 0.95, 1.0)
+    ] == [1, 1, 2, 2, 3, 3]
+    assert (
+        len(window_axes(window, 1.0, kmax=2).axes_KD) == 2
+        and len(window_axes(window, 1.0, kmax=2).all_values) == 3
+    )
 
 
 def test_a_cluster_of_equal_eigenvalues_is_not_cut() -> None:
-    window = torch.diag(torch.tensor([3.0, 2.0, 2.0, 1.0], dtype=torch.float64)) @ torch.eye(4, 9, dtype=torch.float64)
+    window = torch.diag(torch.tensor([3.0, 2.0, 2.0, 1.0], dtype=torch.float64)) @ torch.eye(
+        4, 9, dtype=torch.float64
+    )
     assert [len(window_axes(window, 1.0, kmax).axes_KD) for kmax in (1, 2, 3, 4)] == [1, 3, 3, 4]
 
 
@@ -104,7 +117,9 @@ def test_all_axes_without_regulariser_give_the_windows_mean(omega: tuple[float, 
 
 def test_identical_gradients_stay() -> None:
     window = rows(2, 1, 60).expand(-1, 6, -1)
-    torch.testing.assert_close(purify(window, frame_axes(window, 0.9, None, ALONE)), window[:, 0], rtol=0, atol=1e-10)
+    torch.testing.assert_close(
+        purify(window, frame_axes(window, 0.9, None, ALONE)), window[:, 0], rtol=0, atol=1e-10
+    )
 
 
 def test_a_single_row_is_returned_bit_for_bit() -> None:
@@ -118,7 +133,9 @@ def test_temporal_axes_are_those_of_the_weighted_sum_of_covariances() -> None:
     covariance = sum(weight * part.T @ part for weight, part in zip(NEAR, window, strict=True))
     values, vectors = torch.linalg.eigh(covariance)
     torch.testing.assert_close(found.values_K, values.flip(0)[:2])
-    torch.testing.assert_close(projector(found.axes_KD), projector(vectors.flip(1)[:, :2].T), rtol=0, atol=1e-9)
+    torch.testing.assert_close(
+        projector(found.axes_KD), projector(vectors.flip(1)[:, :2].T), rtol=0, atol=1e-9
+    )
 
 
 @pytest.mark.parametrize("omega", [ALONE, NEAR])
@@ -138,7 +155,9 @@ def test_half_precision_gives_the_same_axes() -> None:
         window.add(row.half().reshape(1, 2, 10, 10))
     assert window.stack().dtype == torch.float32
     close = window_axes(window.stack()[0], 1.0).axes_KD
-    torch.testing.assert_close(projector(close), projector(window_axes(exact, 1.0).axes_KD), rtol=0, atol=1e-3)
+    torch.testing.assert_close(
+        projector(close), projector(window_axes(exact, 1.0).axes_KD), rtol=0, atol=1e-3
+    )
 
 
 def test_a_window_keeps_the_last_rows_in_order() -> None:
@@ -152,11 +171,16 @@ def test_moments_are_those_of_scipys_definition() -> None:
     skewness, kurtosis = moments(torch.tensor([0.0, 0, 0, 1], dtype=torch.float64))
     assert float(skewness) == pytest.approx(2 / 3**0.5) and float(kurtosis) == pytest.approx(7 / 3)
     gaussian = moments(torch.randn(200_000, generator=torch.Generator().manual_seed(0), dtype=torch.float64))
-    assert float(gaussian[0]) == pytest.approx(0, abs=0.03) and float(gaussian[1]) == pytest.approx(3, abs=0.06)
+    assert float(gaussian[0]) == pytest.approx(0, abs=0.03) and float(gaussian[1]) == pytest.approx(
+        3, abs=0.06
+    )
 
 
 def test_the_derivative_of_the_moment_loss_is_autograds() -> None:
-    axes, at = window_axes(rows(4, 50) ** 3, 1.0).axes_KD, torch.tensor([0.5, -1.0, 2.0, 0.3], dtype=torch.float64, requires_grad=True)
+    axes, at = (
+        window_axes(rows(4, 50) ** 3, 1.0).axes_KD,
+        torch.tensor([0.5, -1.0, 2.0, 0.3], dtype=torch.float64, requires_grad=True),
+    )
     (expected,) = torch.autograd.grad(moment_loss(at, axes), at)
     torch.testing.assert_close(moment_gradient(at.detach(), axes), expected, rtol=1e-9, atol=1e-12)
 
@@ -194,7 +218,9 @@ def test_the_regulariser_is_skipped_where_it_has_nothing_to_say() -> None:
     axes = window_axes(rows(3, 20), 1.0).axes_KD
     start = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
     assert regularise(start, axes, gamma=0) is start
-    assert regularise(start[:1], axes[:1]) is not None and torch.equal(regularise(start[:1], axes[:1]), start[:1])
+    assert regularise(start[:1], axes[:1]) is not None and torch.equal(
+        regularise(start[:1], axes[:1]), start[:1]
+    )
     flat = torch.ones(2, 20, dtype=torch.float64) / 20**0.5
     assert torch.equal(regularise(start[:2], flat), start[:2])  # no spread, no moments
 
@@ -221,9 +247,13 @@ def test_final_purification_of_no_edit_is_the_source_exactly() -> None:
 
 def test_final_purification_weakens_axes_by_the_wiener_weight() -> None:
     source = torch.zeros(1, 5, dtype=torch.float64)
-    latents = torch.diag(torch.tensor([4.0, 2.0, 1.0], dtype=torch.float64))[None] @ torch.eye(3, 5, dtype=torch.float64)  # eigenvalues 16, 4, 1
+    latents = torch.diag(torch.tensor([4.0, 2.0, 1.0], dtype=torch.float64))[None] @ torch.eye(
+        3, 5, dtype=torch.float64
+    )  # eigenvalues 16, 4, 1
     found = purify_latents(latents, source, ALONE, energy=1.0)  # nu is their median, 4
-    torch.testing.assert_close(found, torch.tensor([[4 / 3 / 1.25, 2 / 3 / 2, 1 / 3 / 5, 0, 0]], dtype=torch.float64))
+    torch.testing.assert_close(
+        found, torch.tensor([[4 / 3 / 1.25, 2 / 3 / 2, 1 / 3 / 5, 0, 0]], dtype=torch.float64)
+    )
 
 
 def test_final_purification_can_average_neighbour_frames() -> None:
@@ -235,7 +265,9 @@ def test_final_purification_can_average_neighbour_frames() -> None:
 
 
 def test_the_literal_reading_throws_the_picture_away() -> None:
-    """The thesis read word by word: latents decomposed, here with the axes of other rows, keep next to nothing."""
+    """The thesis read word by word: latents decomposed, here with the axes of other rows, keep next to
+    nothing.
+    """
     latents, source = rows(1, 6, 500), rows(1, 500, seed=4)
     kept = purify_latents(latents, source, ALONE, energy=1.0, noise=0.0, space="latent")
     torch.testing.assert_close(kept, latents.mean(1), rtol=0, atol=1e-9)  # its own axes do hold the mean
@@ -251,14 +283,18 @@ def test_gradients_and_update() -> None:
     mask = torch.tensor([[[[1.0, 0.0], [0.5, 0.0]]]])
     assert structure_gradient(target, source, mask).flatten().tolist() == [0, 2, 1, 2]
     assert torch.equal(structure_gradient(target, source, None), torch.zeros_like(target))
-    assert update(target, torch.ones_like(target), 2 * torch.ones_like(target), 0.1, 2.0, 3.0).flatten().tolist() == pytest.approx([2.2] * 4)
+    assert update(
+        target, torch.ones_like(target), 2 * torch.ones_like(target), 0.1, 2.0, 3.0
+    ).flatten().tolist() == pytest.approx([2.2] * 4)
 
 
 def test_the_structure_term_alone_decays_geometrically_outside_the_mask() -> None:
     source, mask = torch.zeros(1, 1, 1, 2, dtype=torch.float64), torch.tensor([[[[1.0, 0.0]]]])
     latents = torch.ones(1, 1, 1, 2, dtype=torch.float64)
     for _ in range(7):
-        latents = update(latents, torch.zeros_like(latents), structure_gradient(latents, source, mask), 0.07, 2.0, 2.0)
+        latents = update(
+            latents, torch.zeros_like(latents), structure_gradient(latents, source, mask), 0.07, 2.0, 2.0
+        )
     assert latents.flatten().tolist() == pytest.approx([1.0, (1 - 0.07 * 2) ** 7])
 
 
@@ -274,8 +310,12 @@ def test_an_empty_window_has_no_axes() -> None:
 
 
 @pytest.mark.parametrize("temporal", ["joined", "union"])
-@pytest.mark.parametrize(("latents", "omega"), [(10, NEAR), (10, ALONE), (1, NEAR), (2, NEAR), (3, ALONE), (7, (1.0, 1.0, 0.0))])
-def test_latents_that_have_settled_come_out_unchanged(temporal: str, latents: int, omega: tuple[float, float, float]) -> None:
+@pytest.mark.parametrize(
+    ("latents", "omega"), [(10, NEAR), (10, ALONE), (1, NEAR), (2, NEAR), (3, ALONE), (7, (1.0, 1.0, 0.0))]
+)
+def test_latents_that_have_settled_come_out_unchanged(
+    temporal: str, latents: int, omega: tuple[float, float, float]
+) -> None:
     settled, source = rows(4, 90), rows(4, 90, seed=5)
     found = purify_latents(settled.unsqueeze(1).expand(-1, latents, -1), source, omega, temporal=temporal)
     torch.testing.assert_close(found, settled, rtol=0, atol=1e-7)
@@ -287,10 +327,17 @@ def test_the_noise_level_is_the_median_of_all_rows_eigenvalues_with_the_zeros() 
     spectra = []
     for frame, near in enumerate(((0, 1), (0, 1, 2), (1, 2))):
         weights = [1.0 if place == frame else 0.5 for place in near]
-        stack = np.concatenate([latents[place].numpy() * (weight * 2 / sum(weights)) ** 0.5 for place, weight in zip(near, weights, strict=True)])
+        stack = np.concatenate(
+            [
+                latents[place].numpy() * (weight * 2 / sum(weights)) ** 0.5
+                for place, weight in zip(near, weights, strict=True)
+            ]
+        )
         spectra.append(np.clip(np.linalg.eigvalsh(stack @ stack.T)[::-1], 0, None))
     nu, expected = float(np.median(np.concatenate(spectra))), np.zeros((3, 80))
-    assert sum(len(values) for values in spectra) == 12 + 18 + 12 and nu < min(values[0] for values in spectra)
+    assert sum(len(values) for values in spectra) == 12 + 18 + 12 and nu < min(
+        values[0] for values in spectra
+    )
     found = purify_latents(latents, source, NEAR, energy=1.0)
     axes = frame_axes(latents, 1.0, None, NEAR)
     for frame, part in enumerate(axes):
@@ -300,10 +347,15 @@ def test_the_noise_level_is_the_median_of_all_rows_eigenvalues_with_the_zeros() 
 
 
 def test_a_weak_frame_keeps_its_own_direction_in_a_union_only() -> None:
-    """docs/methods.md 5.4: at 0.3 of its neighbours' size in another direction, joined rows keep next to nothing."""
+    """docs/methods.md 5.4: at 0.3 of its neighbours' size in another direction, joined rows keep next to
+    nothing.
+    """
     strong, weak = torch.eye(2, 40, dtype=torch.float64)
     window = torch.stack([strong, 0.3 * weak, strong]).unsqueeze(1).expand(-1, 8, -1)
-    kept = {temporal: purify(window, frame_axes(window, 0.9, None, NEAR, temporal), gamma=0)[1] for temporal in ("joined", "union")}
+    kept = {
+        temporal: purify(window, frame_axes(window, 0.9, None, NEAR, temporal), gamma=0)[1]
+        for temporal in ("joined", "union")
+    }
     assert float(kept["joined"].norm()) < 0.1 * 0.3
     torch.testing.assert_close(kept["union"], 0.3 * weak, rtol=0, atol=1e-12)
 
@@ -313,17 +365,36 @@ def test_a_union_spans_the_axes_of_each_frame_and_its_neighbours(omega: tuple[fl
     window = rows(4, 5, 60)
     own = [window_axes(part, 0.7).axes_KD for part in window]
     for frame, found in enumerate(frame_axes(window, 0.7, None, omega, "union")):
-        near = [own[frame + step] for step, weight in zip((-1, 0, 1), omega, strict=True) if weight > 0 and 0 <= frame + step < 4]
+        near = [
+            own[frame + step]
+            for step, weight in zip((-1, 0, 1), omega, strict=True)
+            if weight > 0 and 0 <= frame + step < 4
+        ]
         left, _, _ = torch.linalg.svd(torch.cat(near).T, full_matrices=False)
         torch.testing.assert_close(projector(found.axes_KD), left @ left.T, rtol=0, atol=1e-9)
-        torch.testing.assert_close(found.axes_KD @ found.axes_KD.T, torch.eye(len(found.axes_KD), dtype=torch.float64), rtol=0, atol=1e-10)
+        torch.testing.assert_close(
+            found.axes_KD @ found.axes_KD.T,
+            torch.eye(len(found.axes_KD), dtype=torch.float64),
+            rtol=0,
+            atol=1e-10,
+        )
         assert bool((found.values_K.diff() <= 0).all())
 
 
 def test_a_union_of_all_axes_without_regulariser_is_the_windows_mean() -> None:
     window = rows(3, 5, 60)
-    torch.testing.assert_close(purify(window, frame_axes(window, 1.0, None, NEAR, "union"), gamma=0), window.mean(1), rtol=0, atol=1e-10)
+    torch.testing.assert_close(
+        purify(window, frame_axes(window, 1.0, None, NEAR, "union"), gamma=0),
+        window.mean(1),
+        rtol=0,
+        atol=1e-10,
+    )
     zero = torch.zeros(2, 3, 8)
     assert torch.equal(purify(zero, frame_axes(zero, 0.9, None, NEAR, "union")), torch.zeros(2, 8))
     spoilt = torch.cat([window, torch.full((3, 1, 60), float("nan"), dtype=torch.float64)], 1)
-    torch.testing.assert_close(purify(spoilt, frame_axes(spoilt, 1.0, None, NEAR, "union"), gamma=0), window.mean(1), rtol=0, atol=1e-10)
+    torch.testing.assert_close(
+        purify(spoilt, frame_axes(spoilt, 1.0, None, NEAR, "union"), gamma=0),
+        window.mean(1),
+        rtol=0,
+        atol=1e-10,
+    )

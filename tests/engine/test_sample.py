@@ -53,8 +53,18 @@ def test_streams_that_no_rule_joins_do_not_touch_each_other(model: TinyModel) ->
     cat, dog, empty = (model.encode_prompt(text) for text in ("a cat", "a dog", ""))
     one, two = Stream("one", latents(2, 1), cat, empty, 3.0), Stream("two", latents(2, 2), dog, empty, 5.0)
     together = end(model, [one, two])
-    torch.testing.assert_close(together["one"], end(model, [Stream("one", latents(2, 1), cat, empty, 3.0)])["one"], rtol=0, atol=1e-12)
-    torch.testing.assert_close(together["two"], end(model, [Stream("two", latents(2, 2), dog, empty, 5.0)])["two"], rtol=0, atol=1e-12)
+    torch.testing.assert_close(
+        together["one"],
+        end(model, [Stream("one", latents(2, 1), cat, empty, 3.0)])["one"],
+        rtol=0,
+        atol=1e-12,
+    )
+    torch.testing.assert_close(
+        together["two"],
+        end(model, [Stream("two", latents(2, 2), dog, empty, 5.0)])["two"],
+        rtol=0,
+        atol=1e-12,
+    )
 
 
 def test_a_replayed_stream_is_what_is_stored_at_every_step(model: TinyModel) -> None:
@@ -84,10 +94,14 @@ def test_starting_later_and_texts_by_step_or_frame(model: TinyModel) -> None:
     assert sorted(set(asked)) == [2, 3]
     torch.testing.assert_close(late["tgt"], end(model, [Stream("tgt", latents(2), cat)], start=2)["tgt"])
     both = end(model, [Stream("tgt", latents(2), torch.cat([cat, dog]))], frames_per_call=1)["tgt"]
-    torch.testing.assert_close(both[1], end(model, [Stream("tgt", latents(2), dog)])["tgt"][1], rtol=0, atol=1e-12)
+    torch.testing.assert_close(
+        both[1], end(model, [Stream("tgt", latents(2), dog)])["tgt"][1], rtol=0, atol=1e-12
+    )
 
 
-def test_the_clean_latents_foreseen_at_the_last_step_are_the_result_up_to_its_noise_level(model: TinyModel) -> None:
+def test_the_clean_latents_foreseen_at_the_last_step_are_the_result_up_to_its_noise_level(
+    model: TinyModel,
+) -> None:
     text = model.encode_prompt("a cat")
     *_, step = sample(model, model.schedule.timesteps(4), [Stream("tgt", latents(2), text)])
     assert float((step.x0["tgt"] - step.latents["tgt"]).abs().max()) < 0.1  # abar_0 is 0.99915

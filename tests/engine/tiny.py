@@ -62,7 +62,10 @@ def tokenizer() -> Any:
             merges.append((pieces[-2], pieces[-1]))
             pieces[-2:] = ["".join(pieces[-2:])]
             tokens.append(pieces[-1])
-    vocabulary = {token: place for place, token in enumerate(dict.fromkeys([*tokens, "<|startoftext|>", "<|endoftext|>"]))}
+    vocabulary = {
+        token: place
+        for place, token in enumerate(dict.fromkeys([*tokens, "<|startoftext|>", "<|endoftext|>"]))
+    }
     return CLIPTokenizer(vocab=vocabulary, merges=list(dict.fromkeys(merges)), model_max_length=LENGTH)
 
 
@@ -98,7 +101,9 @@ class TinyModel(UNetNetwork):
         """A row of a random table for each token, plus one for its place."""
         ids = [*read_prompt(tokenizer(), prompt).ids]
         ids += [ids[-1]] * (LENGTH - len(ids))
-        table = torch.randn(len(tokenizer()) + LENGTH, WIDTH, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+        table = torch.randn(
+            len(tokenizer()) + LENGTH, WIDTH, generator=torch.Generator().manual_seed(5), dtype=torch.float64
+        )
         return (table[ids] + 0.3 * table[-LENGTH:])[None]
 
 

@@ -19,26 +19,49 @@ def _words() -> Any:
     from tokenizers.pre_tokenizers import Whitespace
     from transformers import PreTrainedTokenizerFast
 
-    words = Tokenizer(WordLevel({word: place for place, word in enumerate(["<pad>", "</s>", "<unk>", *tiny.WORDS])}, unk_token="<unk>"))
+    words = Tokenizer(
+        WordLevel(
+            {word: place for place, word in enumerate(["<pad>", "</s>", "<unk>", *tiny.WORDS])},
+            unk_token="<unk>",
+        )
+    )
     words.pre_tokenizer = Whitespace()
-    return PreTrainedTokenizerFast(tokenizer_object=words, pad_token="<pad>", eos_token="</s>", unk_token="<unk>", model_max_length=32)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=words, pad_token="<pad>", eos_token="</s>", unk_token="<unk>", model_max_length=32
+    )
 
 
 def write_wan(path: Path, **index: object) -> Path:
-    """A Wan of 2.1 form: 8 pixels and 4 frames per latent, patches of 2; sides are multiples of 16, frames 4k + 1."""
+    """A Wan of 2.1 form: 8 pixels and 4 frames per latent, patches of 2; sides are multiples of 16, frames 4k
+    + 1.
+    """
     from diffusers import AutoencoderKLWan, FlowMatchEulerDiscreteScheduler, WanTransformer3DModel
     from transformers import UMT5Config, UMT5EncoderModel
 
     torch.manual_seed(4)
     words = _words()
     AutoencoderKLWan(
-        base_dim=4, z_dim=4, dim_mult=[1, 1, 1, 1], num_res_blocks=1, temperal_downsample=[False, True, True], latents_mean=[0.0] * 4, latents_std=[1.0] * 4
+        base_dim=4,
+        z_dim=4,
+        dim_mult=[1, 1, 1, 1],
+        num_res_blocks=1,
+        temperal_downsample=[False, True, True],
+        latents_mean=[0.0] * 4,
+        latents_std=[1.0] * 4,
     ).save_pretrained(path / "vae")
     WanTransformer3DModel(
         patch_size=(1, 2, 2), num_attention_heads=2, attention_head_dim=12, in_channels=4, out_channels=4, text_dim=16, freq_dim=32, ffn_dim=32, num_layers=1,
         cross_attn_norm=True, qk_norm="rms_norm_across_heads", rope_max_seq_len=32,
     ).save_pretrained(path / "transformer")  # fmt: skip
-    text = UMT5Config(vocab_size=len(words), d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2, decoder_start_token_id=0)
+    text = UMT5Config(
+        vocab_size=len(words),
+        d_model=16,
+        d_kv=8,
+        d_ff=16,
+        num_layers=1,
+        num_heads=2,
+        decoder_start_token_id=0,
+    )
     UMT5EncoderModel(text).save_pretrained(path / "text_encoder")
     words.save_pretrained(path / "tokenizer")
     FlowMatchEulerDiscreteScheduler(shift=5.0).save_pretrained(path / "scheduler")
@@ -76,8 +99,16 @@ def write_animatediff(path: Path, longest: int = 8) -> Path:
 
     write_folder(path)
     write_adapter(path / "motion_adapter", longest)
-    DDIMScheduler(beta_schedule="linear", clip_sample=False, steps_offset=1).save_pretrained(path / "scheduler")
+    DDIMScheduler(beta_schedule="linear", clip_sample=False, steps_offset=1).save_pretrained(
+        path / "scheduler"
+    )
     index = json.loads((path / "model_index.json").read_text())
-    index.update(_class_name="AnimateDiffPipeline", motion_adapter=["diffusers", "MotionAdapter"], scheduler=["diffusers", "DDIMScheduler"])
-    (path / "model_index.json").write_text(json.dumps({**index, "feature_extractor": [None, None], "image_encoder": [None, None]}))
+    index.update(
+        _class_name="AnimateDiffPipeline",
+        motion_adapter=["diffusers", "MotionAdapter"],
+        scheduler=["diffusers", "DDIMScheduler"],
+    )
+    (path / "model_index.json").write_text(
+        json.dumps({**index, "feature_extractor": [None, None], "image_encoder": [None, None]})
+    )
     return path

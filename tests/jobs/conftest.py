@@ -31,17 +31,23 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
 def clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A red square that moves over green, three frames of 32x32, and a cache of its own."""
     monkeypatch.setenv("VEDIT_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setattr("vedit.engine.memory.available", lambda device: None)  # tests/jobs/edit/test_memory.py has the prediction
+    monkeypatch.setattr(
+        "vedit.engine.memory.available", lambda device: None
+    )  # tests/jobs/edit/test_memory.py has the prediction
     images = []
     for number in range(3):
         picture = Image.new("RGB", (32, 32), (90, 120, 60))
         picture.paste((200, 40, 40), (4 + 3 * number, 8, 16 + 3 * number, 20))
         images.append(picture)
-    images[0].save(tmp_path / "clip.gif", save_all=True, append_images=images[1:], duration=[50, 70, 90], loop=0)
+    images[0].save(
+        tmp_path / "clip.gif", save_all=True, append_images=images[1:], duration=[50, 70, 90], loop=0
+    )
     return str(tmp_path / "clip.gif")
 
 
 def job(clip: str, output: Path, **changes: Any) -> Job:
     """A short edit of `clip`, with what a test asks for."""
-    base = Job(clip, str(output), "ddim", "a red cat", "a red cat", Selection(size=32), {"steps": 3, "guidance": 1.0})
+    base = Job(
+        clip, str(output), "ddim", "a red cat", "a red cat", Selection(size=32), {"steps": 3, "guidance": 1.0}
+    )
     return base._replace(**changes)

@@ -11,8 +11,8 @@ import pytest
 
 from tests import reference
 from tests.conftest import gif, vedit
-from vedit.jobs.batch import Item, expand, name_outputs, raise_failures, run_batch
 from vedit.errors import InputError, OutputError, PartialFailure, UsageError
+from vedit.jobs.batch import Item, expand, name_outputs, raise_failures, run_batch
 
 
 @pytest.fixture
@@ -37,7 +37,9 @@ def test_a_folder_gives_its_clips_in_order_and_nothing_else(clips: Path) -> None
 def test_outputs_keep_names_and_sub_folders(clips: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     items = name_outputs([str(clips), str(gif("ok_1x1.gif"))], None, str(out), False, suffix="_small")
-    assert [item.output for item in items] == [str(out / name) for name in ("a_small.GIF", "b_small.gif", "sub/c_small.gif", "ok_1x1_small.gif")]
+    assert [item.output for item in items] == [
+        str(out / name) for name in ("a_small.GIF", "b_small.gif", "sub/c_small.gif", "ok_1x1_small.gif")
+    ]
     assert (out / "sub").is_dir()
 
 
@@ -57,7 +59,9 @@ def test_a_dry_run_makes_no_folder(clips: Path, tmp_path: Path) -> None:
         (["-"], None, None, True, "in place"),
     ],
 )
-def test_combinations_that_make_no_sense(inputs: list[str], output: str | None, output_dir: str | None, in_place: bool, words: str) -> None:
+def test_combinations_that_make_no_sense(
+    inputs: list[str], output: str | None, output_dir: str | None, in_place: bool, words: str
+) -> None:
     with pytest.raises(UsageError, match=words):
         name_outputs(inputs, output, output_dir, in_place)
 
@@ -67,12 +71,21 @@ def test_two_inputs_of_one_name_are_refused_before_any_work(clips: Path, tmp_pat
         name_outputs([str(clips / "b.gif"), str(clips / "." / "b.gif")], None, str(tmp_path / "out"), False)
 
 
-@pytest.mark.parametrize(("options", "code", "words"), [((), 8, "1 of 3 inputs failed"), (("-n",), 0, "is left as it is"), (("-y",), 0, "")])
-def test_an_output_in_the_way_does_not_stop_the_others(clips: Path, tmp_path: Path, options: tuple[str, ...], code: int, words: str) -> None:
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [((), 8, "1 of 3 inputs failed"), (("-n",), 0, "is left as it is"), (("-y",), 0, "")],
+)
+def test_an_output_in_the_way_does_not_stop_the_others(
+    clips: Path, tmp_path: Path, options: tuple[str, ...], code: int, words: str
+) -> None:
     out = tmp_path / "out"
     (out / "sub").mkdir(parents=True)
     (out / "sub" / "c.gif").write_bytes(b"old")
-    assert [item.refusal is not None for item in name_outputs([str(clips)], None, str(out), False)] == [False, False, True]
+    assert [item.refusal is not None for item in name_outputs([str(clips)], None, str(out), False)] == [
+        False,
+        False,
+        True,
+    ]
     done = vedit("gif", "rotate", "90", clips, "-O", out, *options)
     assert done.code == code and words in done.err
     assert sorted(path.name for path in out.rglob("*.*")) == ["a.GIF", "b.gif", "c.gif"]
@@ -113,12 +126,16 @@ def test_a_result_never_takes_the_place_of_another_input(clips: Path, linked: bo
     if linked:
         folder = clips.parent / "other"
         folder.symlink_to(clips)
-    done = vedit("gif", "rotate", "90", clips / "b.gif", clips / "b_s.gif", "-O", folder, "--suffix", "_s", "-y")
+    done = vedit(
+        "gif", "rotate", "90", clips / "b.gif", clips / "b_s.gif", "-O", folder, "--suffix", "_s", "-y"
+    )
     assert done.code == 2 and "which is an input too" in done.err
 
 
 @pytest.mark.parametrize("options", [("-o", ""), ("-O", ""), ("--suffix", "_s", "-o", "x.gif")])
-def test_an_empty_name_and_a_suffix_without_a_folder_are_usage_errors(options: tuple[str, ...], clips: Path, tmp_path: Path) -> None:
+def test_an_empty_name_and_a_suffix_without_a_folder_are_usage_errors(
+    options: tuple[str, ...], clips: Path, tmp_path: Path
+) -> None:
     done = vedit("gif", "rotate", "90", clips / "b.gif", *options)
     assert done.code == 2 and done.out == b""
 
@@ -143,7 +160,11 @@ def test_a_batch_turns_every_clip(clips: Path, tmp_path: Path, jobs: str) -> Non
     out = tmp_path / "out"
     done = vedit("gif", "rotate", "90", clips, "-O", out, "-j", jobs)
     assert (done.code, done.out, done.err) == (0, b"", f"vedit: {clips}: passed over notes.txt\n")
-    for name, source in (("a.GIF", "ok_interlaced.gif"), ("b.gif", "ok_plain.gif"), ("sub/c.gif", "ok_loop7.gif")):
+    for name, source in (
+        ("a.GIF", "ok_interlaced.gif"),
+        ("b.gif", "ok_plain.gif"),
+        ("sub/c.gif", "ok_loop7.gif"),
+    ):
         assert (out / name).read_bytes() == vedit("gif", "rotate", "90", gif(source)).out
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vedit.jobs.clips import Selection, frames_of, read_pixels
 from vedit.errors import InputError
+from vedit.jobs.clips import Selection, frames_of, read_pixels
 from vedit.media.frames import Chapter, Labels
 
 
@@ -17,7 +17,9 @@ def clip(tmp_path: Path) -> str:
     """Seven images 40x20, each one grey, with delays 1 to 7 (times 10 ms)."""
     images = [Image.new("L", (40, 20), 30 * number) for number in range(1, 8)]
     path = tmp_path / "clip.gif"
-    images[0].save(path, save_all=True, append_images=images[1:], duration=[10 * n for n in range(1, 8)], loop=3)
+    images[0].save(
+        path, save_all=True, append_images=images[1:], duration=[10 * n for n in range(1, 8)], loop=3
+    )
     return str(path)
 
 
@@ -59,11 +61,20 @@ def test_the_result_keeps_times_and_loop(clip: str) -> None:
 
 
 def test_the_result_has_the_chapters_of_the_frames_taken(clip: str) -> None:
-    pixels = read_pixels(clip, Selection(start=2, stride=2, frames=2, size=(8, 8)))  # those shown from 0.03 s to 0.21 s
-    chapters = (Chapter(Fraction(0), Fraction(1, 10), "one"), Chapter(Fraction(1, 10), Fraction(28, 100), "two"), Chapter(Fraction(1, 4), Fraction(1), "three"))
+    pixels = read_pixels(
+        clip, Selection(start=2, stride=2, frames=2, size=(8, 8))
+    )  # those shown from 0.03 s to 0.21 s
+    chapters = (
+        Chapter(Fraction(0), Fraction(1, 10), "one"),
+        Chapter(Fraction(1, 10), Fraction(28, 100), "two"),
+        Chapter(Fraction(1, 4), Fraction(1), "three"),
+    )
     pixels = pixels._replace(clip=pixels.clip.but(labels=Labels((("title", "t"),), chapters)))
     made, _ = frames_of(pixels, np.zeros((2, 8, 8, 3), np.uint8))
-    assert made.labels == Labels((("title", "t"),), (Chapter(Fraction(0), Fraction(7, 100), "one"), Chapter(Fraction(7, 100), Fraction(18, 100), "two")))
+    assert made.labels == Labels(
+        (("title", "t"),),
+        (Chapter(Fraction(0), Fraction(7, 100), "one"), Chapter(Fraction(7, 100), Fraction(18, 100), "two")),
+    )
 
 
 def test_a_start_behind_the_end_is_an_input_error(clip: str) -> None:

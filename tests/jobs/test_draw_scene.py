@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from vedit.jobs import draw_scene
 from vedit.data import grammar, scenes
 from vedit.errors import InputError, UsageError
+from vedit.jobs import draw_scene
 
 CAPTION = "a small red circle moving left on a checkered grey background"
 
@@ -58,7 +58,14 @@ def test_frames_are_ten_a_second_and_the_pixels_of_the_drawing():
 
 def test_a_record_draws_the_same_clip_again(tmp_path):
     first, again, record = (str(tmp_path / name) for name in ("a.gif", "b.gif", "scene.json"))
-    draw_scene.draw_scene(CAPTION, seed=2, truth="a blue circle", output=first, truth_output=str(tmp_path / "t.gif"), record=record)
+    draw_scene.draw_scene(
+        CAPTION,
+        seed=2,
+        truth="a blue circle",
+        output=first,
+        truth_output=str(tmp_path / "t.gif"),
+        record=record,
+    )
     draw_scene.draw_scene(None, from_record=record, output=again)
     assert (tmp_path / "a.gif").read_bytes() == (tmp_path / "b.gif").read_bytes()
     assert json.loads((tmp_path / "scene.json").read_text())["truth_caption"].startswith("a blue circle")
@@ -68,7 +75,9 @@ def test_a_gif_of_a_scene_shows_its_colours(tmp_path):
     from PIL import Image
 
     output = tmp_path / "a.gif"
-    draw_scene.draw_scene("a large white circle standing still on a navy background", grain=0.0, output=str(output))
+    draw_scene.draw_scene(
+        "a large white circle standing still on a navy background", grain=0.0, output=str(output)
+    )
     with Image.open(output) as image:
         assert image.n_frames == 8
         colours = image.convert("RGB").getcolors(4096)
@@ -86,7 +95,16 @@ def test_every_word_of_the_grammar_can_be_used_in_a_caption():
     said = set()
     for name, values in grammar.FIELDS.items():
         for value in values:
-            fields = {"shape": "ring", "colour": "red", "texture": "plain", "size": "medium", "ground": "teal", "pattern": "plain", "motion": "up", name: value}
+            fields = {
+                "shape": "ring",
+                "colour": "red",
+                "texture": "plain",
+                "size": "medium",
+                "ground": "teal",
+                "pattern": "plain",
+                "motion": "up",
+                name: value,
+            }
             scene, _ = draw_scene.scene_for(grammar.caption(fields), 0)
             said.add((name, getattr(scene, name)))
     assert len(said) == sum(len(values) for values in grammar.FIELDS.values())

@@ -1,6 +1,8 @@
-"""On a CUDA device: 8 frames of 512x512 in half precision through every method, with random weights in Stable Diffusion 1.5's layout.
+"""On a CUDA device: 8 frames of 512x512 in half precision through every method, with random weights in Stable
+Diffusion 1.5's layout.
 
-Prints (pytest -m gpu -s) seconds, peak memory, and the share of the device's own matrix rate that the network's calls reach.
+Prints (pytest -m gpu -s) seconds, peak memory, and the share of the device's own matrix rate that the
+network's calls reach.
 """
 
 from __future__ import annotations
@@ -29,12 +31,17 @@ LENGTH = {
     "glp": ["--set", f"iterations={STEPS}"],
     "combine": [*INVERTED, "--set", f"glp={{iterations={STEPS}}}"],
 }
-pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+]
 
 
 @pytest.fixture(scope="module")
 def sd15(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    folder = write_sd15(tmp_path_factory.mktemp("gpu") / "stable-diffusion-v1-5", sorted({*SOURCE.split(), *TARGET.split()}))
+    folder = write_sd15(
+        tmp_path_factory.mktemp("gpu") / "stable-diffusion-v1-5", sorted({*SOURCE.split(), *TARGET.split()})
+    )
     yield folder
     for weights in folder.rglob("*.safetensors"):
         weights.unlink()
@@ -69,7 +76,11 @@ def flops_of_a_call(sd15: Path) -> float:
 
     model = load_model(str(sd15), device="cuda", dtype="fp16")
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
-        model.unet(torch.zeros(1, 4, 64, 64, device="cuda").half(), 1, encoder_hidden_states=torch.zeros(1, 77, 768, device="cuda").half())
+        model.unet(
+            torch.zeros(1, 4, 64, 64, device="cuda").half(),
+            1,
+            encoder_hidden_states=torch.zeros(1, 77, 768, device="cuda").half(),
+        )
     return float(counter.get_total_flops())
 
 
@@ -77,14 +88,29 @@ def edit(sd15: Path, output: Path, method: str, *more: str) -> dict[str, Any]:
     clip = shared("data/clips/wolf.mp4")
     prompts = ["--source", SOURCE, "--prompt", TARGET]
     selection = ["--frames", "8", "--stride", "3", "--size", "512", "--device", "cuda", "--dtype", "fp16"]
-    done = vedit("edit", clip, "-o", output, "--model", sd15, "--method", method, *prompts, *selection, *LENGTH.get(method, INVERTED), *more)
+    done = vedit(
+        "edit",
+        clip,
+        "-o",
+        output,
+        "--model",
+        sd15,
+        "--method",
+        method,
+        *prompts,
+        *selection,
+        *LENGTH.get(method, INVERTED),
+        *more,
+    )
     assert done.code == 0, done.err
     record: dict[str, Any] = json.loads(Path(f"{output}.vedit.json").read_text())
     return record
 
 
 @pytest.mark.parametrize("method", sorted(methods.names()))
-def test_eight_frames_of_512_in_half_precision(sd15: Path, tmp_path: Path, matrix_rate: float, flops_of_a_call: float, method: str) -> None:
+def test_eight_frames_of_512_in_half_precision(
+    sd15: Path, tmp_path: Path, matrix_rate: float, flops_of_a_call: float, method: str
+) -> None:
     from vedit.models.sd.load import load_model
 
     calls = {"frames": 0}
@@ -92,7 +118,9 @@ def test_eight_frames_of_512_in_half_precision(sd15: Path, tmp_path: Path, matri
 
     def counted(*args: Any, **options: Any) -> Any:
         model = load_model(*args, **options)
-        model.unet.register_forward_pre_hook(lambda module, inputs: calls.__setitem__("frames", calls["frames"] + len(inputs[0])))
+        model.unet.register_forward_pre_hook(
+            lambda module, inputs: calls.__setitem__("frames", calls["frames"] + len(inputs[0]))
+        )
         return model
 
     with pytest.MonkeyPatch.context() as patch:
@@ -101,8 +129,9 @@ def test_eight_frames_of_512_in_half_precision(sd15: Path, tmp_path: Path, matri
     seconds, peak = record["seconds"], record["peak_memory_mib"]["device"]
     share = calls["frames"] * flops_of_a_call / (seconds["invert"] + seconds["edit"]) / matrix_rate
     print(
-        f"\n{method}: invert {seconds['invert']:.1f} s, edit {seconds['edit']:.1f} s, decode {seconds['decode']:.1f} s, {calls['frames']} evaluations, "
-        f"peak {peak:.0f} MiB, {share:.0%} of {matrix_rate / 1e12:.0f} TFLOP/s"
+        f"\n{method}: invert {seconds['invert']:.1f} s, edit {seconds['edit']:.1f} s, decode"
+        f" {seconds['decode']:.1f} s, {calls['frames']} evaluations, peak {peak:.0f} MiB, {share:.0%} of"
+        f" {matrix_rate / 1e12:.0f} TFLOP/s"
     )
     assert read_pixels(str(tmp_path / "out.mp4"), Selection(size=512)).frames_FYX3.std() > 5
     assert peak < 16 * 1024
@@ -121,6 +150,9 @@ def test_offloading_takes_less_memory_for_the_same_picture(sd15: Path, tmp_path:
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
         peaks[how] = edit(sd15, tmp_path / f"{how}.nut", "p2p", "--offload", how)["peak_memory_mib"]["device"]
-    plain, moved = (read_pixels(str(tmp_path / f"{how}.nut"), Selection(size=512)).frames_FYX3.astype(int) for how in ("none", offload))
+    plain, moved = (
+        read_pixels(str(tmp_path / f"{how}.nut"), Selection(size=512)).frames_FYX3.astype(int)
+        for how in ("none", offload)
+    )
     assert abs(plain - moved).max() <= 2
     assert peaks[offload] < peaks["none"]

@@ -44,33 +44,78 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[StubHub]:
         yield stub
 
 
-def in_a_shell(home: Path, endpoint: str, *lines: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
+def in_a_shell(
+    home: Path, endpoint: str, *lines: list[str], **environment: str
+) -> subprocess.CompletedProcess[str]:
     """Run command lines one after the other in a fresh interpreter; stops at the first that fails."""
-    code = "import json, sys\nfrom vedit.cli import execute\nfor line in json.loads(sys.argv[1]):\n    code = execute(line)\n    if code: sys.exit(code)"
+    code = (
+        "import json, sys\nfrom vedit.cli import execute\nfor line in json.loads(sys.argv[1]):\n    code ="
+        " execute(line)\n    if code: sys.exit(code)"
+    )
     env = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
-    env |= {"HF_ENDPOINT": endpoint, "HF_HOME": str(home), "VEDIT_CACHE_DIR": str(home / "vedit"), "OMP_NUM_THREADS": "1", **environment}
-    return subprocess.run([sys.executable, "-c", code, json.dumps(lines)], env=env, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    env |= {
+        "HF_ENDPOINT": endpoint,
+        "HF_HOME": str(home),
+        "VEDIT_CACHE_DIR": str(home / "vedit"),
+        "OMP_NUM_THREADS": "1",
+        **environment,
+    }
+    return subprocess.run(
+        [sys.executable, "-c", code, json.dumps(lines)],
+        env=env,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
 
 
 def edit_line(clip: str, output: Path) -> list[str]:
     prompts = ["--source", "a red cat", "--prompt", "a blue dog"]
-    return ["edit", clip, "-o", str(output), "--model", NAME, "--method", "ddim", "--steps", "2", "--frames", "1", *prompts]
+    return [
+        "edit",
+        clip,
+        "-o",
+        str(output),
+        "--model",
+        NAME,
+        "--method",
+        "ddim",
+        "--steps",
+        "2",
+        "--frames",
+        "1",
+        *prompts,
+    ]
 
 
-def test_fetch_list_info_and_edit_by_name_and_then_all_of_it_without_a_network(folder: Path, tmp_path: Path) -> None:
+def test_fetch_list_info_and_edit_by_name_and_then_all_of_it_without_a_network(
+    folder: Path, tmp_path: Path
+) -> None:
     clip = str(ROOT / "tests" / "data" / "nasty" / "ok_delays.gif")
     with stub_hub() as hub:
         hub.add(NAME, folder)
         hub.breaks["model.safetensors"] = [100]
         online = in_a_shell(
-            tmp_path, hub.endpoint, ["models", "fetch", NAME], ["models", "list"], ["models", "info", NAME], edit_line(clip, tmp_path / "a.gif")
+            tmp_path,
+            hub.endpoint,
+            ["models", "fetch", NAME],
+            ["models", "list"],
+            ["models", "info", NAME],
+            edit_line(clip, tmp_path / "a.gif"),
         )
         commit, fetched = hub.repositories[NAME].commit, len(hub.downloads())
     assert online.returncode == 0
     (said,) = online.stderr.splitlines()
     assert said.startswith(f"vedit: {tmp_path / 'a.gif'}: 1 frames of 64x48, ")
-    assert online.stdout.splitlines()[0] == str(tmp_path / "hub" / "models--somebody--small-diffusion" / "snapshots" / commit)
-    assert f"StableDiffusionPipeline, revision {commit[:12]}" in online.stdout and "picture       32x32" in online.stdout
+    assert online.stdout.splitlines()[0] == str(
+        tmp_path / "hub" / "models--somebody--small-diffusion" / "snapshots" / commit
+    )
+    assert (
+        f"StableDiffusionPipeline, revision {commit[:12]}" in online.stdout
+        and "picture       32x32" in online.stdout
+    )
     assert fetched == len(hub.repositories[NAME].files) + 1  # one broke, was taken up, and nobody was told
     record = json.loads((tmp_path / "a.gif.vedit.json").read_text())
     assert (record["model"]["id"], record["model"]["revision"]) == (NAME, commit)
@@ -79,7 +124,9 @@ def test_fetch_list_info_and_edit_by_name_and_then_all_of_it_without_a_network(f
     assert (tmp_path / "a.gif").read_bytes() == (tmp_path / "b.gif").read_bytes()
 
 
-def test_what_is_cached_serves_when_the_hub_is_down_or_gone(hub: StubHub, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_cached_serves_when_the_hub_is_down_or_gone(
+    hub: StubHub, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     hub.add(NAME, folder)
     snapshot = fetch(NAME)
     hub.down = 503
@@ -88,8 +135,12 @@ def test_what_is_cached_serves_when_the_hub_is_down_or_gone(hub: StubHub, folder
     assert fetch(NAME) == snapshot
 
 
-def test_a_connection_that_breaks_is_taken_up_at_the_byte_it_broke_at(hub: StubHub, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 1000)  # of 10 MB, which a file so small is never read beyond
+def test_a_connection_that_breaks_is_taken_up_at_the_byte_it_broke_at(
+    hub: StubHub, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        constants, "DOWNLOAD_CHUNK_SIZE", 1000
+    )  # of 10 MB, which a file so small is never read beyond
     monkeypatch.setattr("time.sleep", lambda seconds: None)
     repository = hub.add(NAME, folder)
     hub.breaks[UNET] = [64_000, 32_000]
@@ -100,7 +151,9 @@ def test_a_connection_that_breaks_is_taken_up_at_the_byte_it_broke_at(hub: StubH
         assert (snapshot / name).read_bytes() == path.read_bytes()
 
 
-def test_a_run_that_breaks_keeps_its_complete_files_and_the_next_takes_the_rest(hub: StubHub, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_breaks_keeps_its_complete_files_and_the_next_takes_the_rest(
+    hub: StubHub, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("time.sleep", lambda seconds: None)
     hub.add(NAME, folder)
     hub.breaks["model.safetensors"] = [0] * 6  # the first try and all that follow it
@@ -114,7 +167,9 @@ def test_a_run_that_breaks_keeps_its_complete_files_and_the_next_takes_the_rest(
     assert again.count("model.safetensors") == 1 and "config.json" not in again
 
 
-def test_what_is_cached_only_in_part_says_so_offline(hub: StubHub, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_cached_only_in_part_says_so_offline(
+    hub: StubHub, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("time.sleep", lambda seconds: None)
     hub.add(NAME, folder)
     hub.breaks["model.safetensors"] = [0] * 6
@@ -126,7 +181,11 @@ def test_what_is_cached_only_in_part_says_so_offline(hub: StubHub, folder: Path,
 
 
 def test_of_weights_in_many_formats_one_is_fetched(hub: StubHub, repository: Path) -> None:
-    for name in ("diffusion_pytorch_model.bin", "diffusion_pytorch_model.fp16.safetensors", "diffusion_pytorch_model.non_ema.safetensors"):
+    for name in (
+        "diffusion_pytorch_model.bin",
+        "diffusion_pytorch_model.fp16.safetensors",
+        "diffusion_pytorch_model.non_ema.safetensors",
+    ):
         (repository / "unet" / name).write_bytes(b"the same weights again")
     (repository / "v1-5-pruned.ckpt").write_bytes(b"and all of them in one")
     (repository / "safety_checker").mkdir()
@@ -138,7 +197,14 @@ def test_of_weights_in_many_formats_one_is_fetched(hub: StubHub, repository: Pat
 
 
 def test_the_choice_of_weights_is_safetensors_first_and_full_precision_first() -> None:
-    names = ["config.json", "pytorch_model.bin", "model.fp16.safetensors", "model.safetensors", "flax_model.msgpack", "model.non_ema.safetensors"]
+    names = [
+        "config.json",
+        "pytorch_model.bin",
+        "model.fp16.safetensors",
+        "model.safetensors",
+        "flax_model.msgpack",
+        "model.non_ema.safetensors",
+    ]
     assert weights_of(names) == ("model.safetensors", None, True)
     assert weights_of(names[:3]) == ("model.fp16.safetensors", "fp16", True)
     assert weights_of(names[:2]) == ("pytorch_model.bin", None, False)
@@ -158,7 +224,10 @@ def test_half_precision_alone_and_a_pickle_alone_are_loaded(hub: StubHub, reposi
     hub.add(NAME, repository)
     model = load_model(NAME)
     assert all(torch.equal(weight, full[key]) for key, weight in model.unet.state_dict().items())
-    assert sorted(path.name for path in model.folder.glob("vae/*")) == ["config.json", "diffusion_pytorch_model.bin"]
+    assert sorted(path.name for path in model.folder.glob("vae/*")) == [
+        "config.json",
+        "diffusion_pytorch_model.bin",
+    ]
 
 
 def test_nothing_that_a_checkpoint_brings_is_executed(hub: StubHub, repository: Path, tmp_path: Path) -> None:
@@ -196,15 +265,46 @@ class Exploit:
 @pytest.mark.parametrize(
     ("access", "token", "says", "next_step"),
     [
-        ("gated", None, f"{NAME} is gated.\nAccept its licence at http://127.0.0.1", "set HF_TOKEN to a token of yours"),
-        ("gated", "hf_of_another", f"{NAME} is gated.\nAccept its licence at http://127.0.0.1", "must be of the account that accepted it"),
-        ("private", None, f"{NAME} does not exist on the Hub, or is private.", "set HF_TOKEN to a token that may read it"),
-        ("private", "hf_of_another", f"{NAME} does not exist on the Hub, or is private.", "Check the token in HF_TOKEN"),
-        ("open", "hf_mistyped", f"the Hub refuses the token it was given for {NAME}.", "Set HF_TOKEN to a valid token, or unset it"),
+        (
+            "gated",
+            None,
+            f"{NAME} is gated.\nAccept its licence at http://127.0.0.1",
+            "set HF_TOKEN to a token of yours",
+        ),
+        (
+            "gated",
+            "hf_of_another",
+            f"{NAME} is gated.\nAccept its licence at http://127.0.0.1",
+            "must be of the account that accepted it",
+        ),
+        (
+            "private",
+            None,
+            f"{NAME} does not exist on the Hub, or is private.",
+            "set HF_TOKEN to a token that may read it",
+        ),
+        (
+            "private",
+            "hf_of_another",
+            f"{NAME} does not exist on the Hub, or is private.",
+            "Check the token in HF_TOKEN",
+        ),
+        (
+            "open",
+            "hf_mistyped",
+            f"the Hub refuses the token it was given for {NAME}.",
+            "Set HF_TOKEN to a valid token, or unset it",
+        ),
     ],
 )
 def test_who_may_not_read_a_model_is_told_what_to_do(
-    hub: StubHub, folder: Path, monkeypatch: pytest.MonkeyPatch, access: str, token: str | None, says: str, next_step: str
+    hub: StubHub,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    access: str,
+    token: str | None,
+    says: str,
+    next_step: str,
 ) -> None:
     if token:
         monkeypatch.setenv("HF_TOKEN", token)
@@ -214,7 +314,9 @@ def test_who_may_not_read_a_model_is_told_what_to_do(
 
 
 @pytest.mark.parametrize("access", ["gated", "private"])
-def test_a_token_opens_what_is_gated_or_private_and_stays_with_the_hub(hub: StubHub, folder: Path, monkeypatch: pytest.MonkeyPatch, access: str) -> None:
+def test_a_token_opens_what_is_gated_or_private_and_stays_with_the_hub(
+    hub: StubHub, folder: Path, monkeypatch: pytest.MonkeyPatch, access: str
+) -> None:
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     hub.add(NAME, folder, access)
     assert vedit("models", "fetch", NAME).code == 0
@@ -225,22 +327,42 @@ def test_a_token_opens_what_is_gated_or_private_and_stays_with_the_hub(hub: Stub
 def test_a_missing_model_and_a_missing_revision_are_told_apart(hub: StubHub, folder: Path) -> None:
     hub.add(NAME, folder)
     missing = vedit("models", "fetch", "somebody/nothing")
-    assert missing.code == 5 and "somebody/nothing does not exist on the Hub, or is private.\nCheck the spelling." in missing.err
+    assert (
+        missing.code == 5
+        and "somebody/nothing does not exist on the Hub, or is private.\nCheck the spelling." in missing.err
+    )
     unknown = vedit("models", "fetch", NAME, "--revision", "v9")
-    assert unknown.code == 5 and f"{NAME} has no revision 'v9'." in unknown.err and "Leave out --revision" in unknown.err
+    assert (
+        unknown.code == 5
+        and f"{NAME} has no revision 'v9'." in unknown.err
+        and "Leave out --revision" in unknown.err
+    )
     assert vedit("models", "fetch", NAME, "--revision", "v1").code == 0
 
 
 def test_another_family_is_refused_before_its_weights_are_fetched(hub: StubHub, repository: Path) -> None:
     index = json.loads((repository / "model_index.json").read_text())
     (repository / "model_index.json").write_text(
-        json.dumps({**index, "_class_name": "StableDiffusionXLPipeline", "text_encoder_2": ["transformers", "CLIPTextModelWithProjection"]})
+        json.dumps(
+            {
+                **index,
+                "_class_name": "StableDiffusionXLPipeline",
+                "text_encoder_2": ["transformers", "CLIPTextModelWithProjection"],
+            }
+        )
     )
     hub.add(NAME, repository)
     refused = vedit("models", "fetch", NAME)
-    assert refused.code == 5 and f"{NAME} is a StableDiffusionXLPipeline." in refused.err and "See: vedit models list" in refused.err
+    assert (
+        refused.code == 5
+        and f"{NAME} is a StableDiffusionXLPipeline." in refused.err
+        and "See: vedit models list" in refused.err
+    )
     assert not hub.downloads(".safetensors")
-    assert not any(NAME in line and "not for vedit edit" not in line for line in vedit("models", "list").text.splitlines())
+    assert not any(
+        NAME in line and "not for vedit edit" not in line
+        for line in vedit("models", "list").text.splitlines()
+    )
 
 
 def test_a_network_that_also_reads_a_mask_is_refused(hub: StubHub, repository: Path) -> None:
@@ -248,15 +370,24 @@ def test_a_network_that_also_reads_a_mask_is_refused(hub: StubHub, repository: P
     (repository / "unet" / "config.json").write_text(json.dumps({**config, "in_channels": 9}))
     hub.add(NAME, repository)
     refused = vedit("models", "fetch", NAME)
-    assert refused.code == 5 and "the network takes 9 channels, the autoencoder gives 4" in refused.err and "--model OWNER/NAME" in refused.err
+    assert (
+        refused.code == 5
+        and "the network takes 9 channels, the autoencoder gives 4" in refused.err
+        and "--model OWNER/NAME" in refused.err
+    )
 
 
-def test_what_is_not_cached_says_so_offline_and_when_the_hub_is_down_or_gone(hub: StubHub, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_not_cached_says_so_offline_and_when_the_hub_is_down_or_gone(
+    hub: StubHub, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     hub.add(NAME, folder)
     fetch_it = f"On a machine with network run: vedit models fetch {NAME}"
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     offline = vedit("models", "info", NAME)
-    assert offline.code == 5 and f"{NAME} is not in the local cache, and HF_HUB_OFFLINE is set.\n{fetch_it}" in offline.err
+    assert (
+        offline.code == 5
+        and f"{NAME} is not in the local cache, and HF_HUB_OFFLINE is set.\n{fetch_it}" in offline.err
+    )
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     hub.down = 503
     down = vedit("models", "info", NAME)
@@ -280,7 +411,9 @@ def test_damaged_files_of_the_cache_are_fetched_again_by_force(hub: StubHub, fol
 def test_a_name_that_cannot_be_one_is_refused_without_asking_the_hub(hub: StubHub, name: str) -> None:
     with pytest.raises(ModelError) as error:
         fetch(name)
-    assert error.value.next_step == "See: vedit models list" and not [request for request in hub.log if "/models/" in request.path]
+    assert error.value.next_step == "See: vedit models list" and not [
+        request for request in hub.log if "/models/" in request.path
+    ]
 
 
 def test_a_machine_without_network_is_told_so_at_once(hub: StubHub, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -299,9 +432,13 @@ def test_a_machine_without_network_is_told_so_at_once(hub: StubHub, monkeypatch:
 
 
 @pytest.mark.parametrize("kind", ["large", "small"])
-def test_a_file_that_is_not_the_published_one_is_refused_and_not_kept(hub: StubHub, folder: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+def test_a_file_that_is_not_the_published_one_is_refused_and_not_kept(
+    hub: StubHub, folder: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
     hub.add(NAME, folder)
-    digest, place = (hashlib.sha256, "tests.hub.sha256") if kind == "large" else (hashlib.sha1, "tests.hub.blob_id")
+    digest, place = (
+        (hashlib.sha256, "tests.hub.sha256") if kind == "large" else (hashlib.sha1, "tests.hub.blob_id")
+    )
     monkeypatch.setattr(place, lambda path: digest(str(path).encode()).hexdigest())
     with pytest.raises(ModelError, match="not the one it publishes"):
         fetch(NAME)
@@ -309,7 +446,9 @@ def test_a_file_that_is_not_the_published_one_is_refused_and_not_kept(hub: StubH
 
 
 @pytest.mark.parametrize("name", ["../../../../../escaped", "/tmp/escaped", "..", "a/b"])
-def test_names_of_a_hub_cannot_lead_out_of_the_cache(hub: StubHub, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_names_of_a_hub_cannot_lead_out_of_the_cache(
+    hub: StubHub, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     hub.add(NAME, folder)
     monkeypatch.setattr("tests.hub.blob_id", lambda path: name)
     with pytest.raises(ModelError, match="names a file"):

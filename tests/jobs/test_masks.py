@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from vedit.errors import UsageError
 from vedit.jobs.clips import Pixels, Selection, read_pixels
 from vedit.jobs.masks import EditMask
-from vedit.errors import UsageError
 
 DELAYS_CS = (50, 50, 100, 50, 50)
 
@@ -19,7 +19,12 @@ DELAYS_CS = (50, 50, 100, 50, 50)
 def pixels(tmp_path: Path) -> Pixels:
     """Five frames of 20x10 that last 0.5, 0.5, 1, 0.5 and 0.5 s."""
     images = [Image.new("L", (20, 10), 40 * number) for number in range(5)]
-    images[0].save(tmp_path / "clip.gif", save_all=True, append_images=images[1:], duration=[10 * delay for delay in DELAYS_CS])
+    images[0].save(
+        tmp_path / "clip.gif",
+        save_all=True,
+        append_images=images[1:],
+        duration=[10 * delay for delay in DELAYS_CS],
+    )
     return read_pixels(str(tmp_path / "clip.gif"), Selection(size=(20, 10)))
 
 
@@ -55,7 +60,9 @@ def test_a_box_is_edited_inside_and_kept_outside(pixels: Pixels, spec: str) -> N
         ("time:-3s~1s", [255, 255, 255, 191, 64]),
     ],
 )
-def test_a_range_holds_the_frames_whose_middle_lies_in_it(pixels: Pixels, spec: str, expected: list[int]) -> None:
+def test_a_range_holds_the_frames_whose_middle_lies_in_it(
+    pixels: Pixels, spec: str, expected: list[int]
+) -> None:
     assert by_frame(pixels, spec) == expected
 
 
@@ -65,7 +72,9 @@ def test_a_box_with_a_time_holds_only_then_and_masks_are_united(pixels: Pixels) 
     assert found[2, :4, :4].all() and int((found[2] > 0).sum()) == 16
 
 
-def test_times_and_numbers_are_those_of_the_source_whatever_is_selected(tmp_path: Path, pixels: Pixels) -> None:
+def test_times_and_numbers_are_those_of_the_source_whatever_is_selected(
+    tmp_path: Path, pixels: Pixels
+) -> None:
     part = read_pixels(str(tmp_path / "clip.gif"), Selection(start=1, stride=2, size=(20, 10)))
     assert by_frame(part, "frames:3-") == [0, 255]
     assert by_frame(part, "time:2s-") == [0, 255]
@@ -92,10 +101,18 @@ def rows(found: np.ndarray) -> list[int]:
     return [int(frame[:, 0].argmax()) for frame in found]
 
 
-def test_a_picture_serves_all_frames_and_a_clip_is_matched_or_stretched(tmp_path: Path, pixels: Pixels) -> None:
+def test_a_picture_serves_all_frames_and_a_clip_is_matched_or_stretched(
+    tmp_path: Path, pixels: Pixels
+) -> None:
     assert rows(of(pixels, masks(tmp_path / "one.gif", 1))) == [0] * 5
     assert rows(of(pixels, masks(tmp_path / "five.gif", 5))) == [0, 1, 2, 3, 4]
-    assert rows(of(pixels, masks(tmp_path / "three.gif", 3))) == [0, 0, 1, 2, 2]  # middles at 0.25, 0.75, 1.5, 2.25, 2.75 of 3 s
+    assert rows(of(pixels, masks(tmp_path / "three.gif", 3))) == [
+        0,
+        0,
+        1,
+        2,
+        2,
+    ]  # middles at 0.25, 0.75, 1.5, 2.25, 2.75 of 3 s
 
 
 def test_a_mask_as_long_as_the_source_is_taken_by_the_same_selection(tmp_path: Path, pixels: Pixels) -> None:
@@ -136,7 +153,15 @@ def painted(kind: str, path: Path) -> str:
     return str(path)
 
 
-KINDS = ["1 bit", "labels 0 and 1", "palette of objects", "white on transparent", "red on transparent", "white, the rest hidden", "grey with alpha"]
+KINDS = [
+    "1 bit",
+    "labels 0 and 1",
+    "palette of objects",
+    "white on transparent",
+    "red on transparent",
+    "white, the rest hidden",
+    "grey with alpha",
+]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -150,7 +175,9 @@ def test_the_opposite_of_any_mask_is_said_before_it(pixels: Pixels, tmp_path: Pa
     assert by_frame(pixels, "not:frames:1-3") == [255, 0, 0, 0, 255]
 
 
-def test_a_mask_that_edits_nothing_is_refused_with_its_opposite_and_one_that_edits_all_is_said(pixels: Pixels, tmp_path: Path) -> None:
+def test_a_mask_that_edits_nothing_is_refused_with_its_opposite_and_one_that_edits_all_is_said(
+    pixels: Pixels, tmp_path: Path
+) -> None:
     Image.new("L", (20, 10)).save(tmp_path / "black.png")
     with pytest.raises(UsageError, match="black everywhere") as error:
         of(pixels, str(tmp_path / "black.png"))
@@ -168,8 +195,12 @@ def test_a_mask_is_cut_and_scaled_as_the_clip_is(tmp_path: Path, pixels: Pixels)
     picture.save(tmp_path / "m.png")
     found = of(square, str(tmp_path / "m.png"))
     assert found.shape == (5, 10, 10) and (found[:, :, :5] == 255).all() and (found[:, :, 5:] == 0).all()
-    latent = EditMask([str(tmp_path / "m.png")], square).latent(slice(0, 1), 3, (8, 8))  # 8 pixels fill 3 cells of 3, the last in part
-    assert latent.shape == (1, 1, 3, 3) and latent[0, 0, :, 0].tolist() == [1, 1, 1] and latent[0, 0, 0, 2] == 0
+    latent = EditMask([str(tmp_path / "m.png")], square).latent(
+        slice(0, 1), 3, (8, 8)
+    )  # 8 pixels fill 3 cells of 3, the last in part
+    assert (
+        latent.shape == (1, 1, 3, 3) and latent[0, 0, :, 0].tolist() == [1, 1, 1] and latent[0, 0, 0, 2] == 0
+    )
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,20 @@ def line(clip: str, output: Path, method: str, model: str, *more: str) -> list[s
     source, target = PROMPTS[clip]
     settings = SHORT.get(method, INVERTED)
     prompts = ["--source", source, "--prompt", target]
-    return ["edit", str(shared(f"data/clips/{clip}")), "-o", str(output), "--model", model, "--method", method, *SELECTION, *prompts, *settings, *more]
+    return [
+        "edit",
+        str(shared(f"data/clips/{clip}")),
+        "-o",
+        str(output),
+        "--model",
+        model,
+        "--method",
+        method,
+        *SELECTION,
+        *prompts,
+        *settings,
+        *more,
+    ]
 
 
 def probed(path: Path) -> dict[str, Any]:
@@ -81,7 +94,14 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 
 def in_a_process(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "vedit", *arguments]
-    return subprocess.run(command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1", **environment}, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        command,
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def test_an_mp4_with_sound_keeps_its_sound_and_its_time(tmp_path: Path) -> None:
@@ -118,18 +138,33 @@ def test_an_mp4_with_sound_keeps_its_sound_and_its_time(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_real_layout_loads_whole_in_its_own_widths(sd15: Path, loads_once: Callable[..., Any]) -> None:
     model = loads_once(str(sd15))
-    counts = {part: sum(weight.numel() for weight in getattr(model, part).parameters()) for part in PARAMETERS}
+    counts = {
+        part: sum(weight.numel() for weight in getattr(model, part).parameters()) for part in PARAMETERS
+    }
     assert counts == PARAMETERS
-    assert (model.scale, model.native_size, model.vae.config.scaling_factor, model.schedule.prediction) == (8, 512, 0.18215, "epsilon")
+    assert (model.scale, model.native_size, model.vae.config.scaling_factor, model.schedule.prediction) == (
+        8,
+        512,
+        0.18215,
+        "epsilon",
+    )
     assert len(model.tokenizer) == 49408 and model.encode_prompt("a grey wolf").shape == (1, 77, 768)
-    assert model.tokenizer("a grey wolf").input_ids[0] == 49406 and len(model.tokenizer("a grey wolf").input_ids) == 5
+    assert (
+        model.tokenizer("a grey wolf").input_ids[0] == 49406
+        and len(model.tokenizer("a grey wolf").input_ids) == 5
+    )
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("clip", sorted(PROMPTS))
 @pytest.mark.parametrize("method", sorted(methods.names()))
 def test_every_method_edits_a_real_clip(
-    sd15: Path, loads_once: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, clip: str, method: str
+    sd15: Path,
+    loads_once: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    clip: str,
+    method: str,
 ) -> None:
     monkeypatch.setattr("vedit.models.sd.load.load_model", loads_once)
     output = tmp_path / "out.mp4"
@@ -152,7 +187,15 @@ def test_the_same_prompt_without_guidance_gives_what_the_autoencoder_shows_of_a_
 
     monkeypatch.setattr("vedit.models.sd.load.load_model", loads_once)
     source = PROMPTS["wolf.mp4"][0]
-    done = vedit(*line("wolf.mp4", tmp_path / "out.nut", "ddim", str(sd15)), "--prompt", source, "--set", "guidance=1", "--set", "fixed_point=3")
+    done = vedit(
+        *line("wolf.mp4", tmp_path / "out.nut", "ddim", str(sd15)),
+        "--prompt",
+        source,
+        "--set",
+        "guidance=1",
+        "--set",
+        "fixed_point=3",
+    )
     assert done.code == 0, done.err
     model = loads_once(str(sd15))
     pixels = read_pixels(str(shared("data/clips/wolf.mp4")), Selection(0, 3, 2, 128))
@@ -175,11 +218,22 @@ def test_the_same_folder_from_a_hub_gives_the_same_bytes(sd15: Path, tmp_path: P
         fetched = in_a_process("models", "fetch", name, **environment)
         assert (fetched.returncode, fetched.stderr) == (0, "")
         resumed = [request.range for request in hub.downloads(UNET) if request.range]
-        assert resumed and all(int(asked.removeprefix("bytes=").rstrip("-")) > 100_000_000 for asked in resumed)
-        assert sum(path.stat().st_size for path in Path(fetched.stdout.strip()).rglob("*.safetensors")) > 2.1e9
-    there = in_a_process(*line("wolf.mp4", tmp_path / "hub.mp4", "p2p", name), **environment, HF_HUB_OFFLINE="1")
+        assert resumed and all(
+            int(asked.removeprefix("bytes=").rstrip("-")) > 100_000_000 for asked in resumed
+        )
+        assert (
+            sum(path.stat().st_size for path in Path(fetched.stdout.strip()).rglob("*.safetensors")) > 2.1e9
+        )
+    there = in_a_process(
+        *line("wolf.mp4", tmp_path / "hub.mp4", "p2p", name), **environment, HF_HUB_OFFLINE="1"
+    )
     assert there.returncode == 0, there.stderr
-    assert np.array_equal(*(read_pixels(str(tmp_path / file), Selection(size=128)).frames_FYX3 for file in ("folder.mp4", "hub.mp4")))
+    assert np.array_equal(
+        *(
+            read_pixels(str(tmp_path / file), Selection(size=128)).frames_FYX3
+            for file in ("folder.mp4", "hub.mp4")
+        )
+    )
     assert (tmp_path / "folder.mp4").read_bytes() == (tmp_path / "hub.mp4").read_bytes()
     for blob in (tmp_path / "home").rglob("blobs/*"):
         blob.unlink()

@@ -18,10 +18,10 @@ pytest.importorskip("torch")
 
 from tests.conftest import vedit
 from tests.odd_json import mutated
+from vedit.errors import InputError, ModelError, UsageError
 from vedit.jobs import replay as app
 from vedit.jobs.record import comment_of, find_record, write_record
 from vedit.jobs.recorded import SEAL, check_read, check_record, for_comment, for_sidecar, is_inside, recorded
-from vedit.errors import InputError, ModelError, UsageError
 
 EDIT: dict[str, Any] = {
     "command": "edit", "input": "src.gif", "method": "sdedit", "params": {"steps": 2}, "source_prompt": "a red cat", "target_prompt": "a dog", "seed": 1,
@@ -71,7 +71,9 @@ def harmless(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(app, name, work)
 
 
-def test_five_hundred_damaged_records_are_told_or_understood(harmless: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_five_hundred_damaged_records_are_told_or_understood(
+    harmless: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(app, "hash_weights", lambda folder: "0" * 64)
     (tmp_path / "src.gif").write_bytes(b"source")
@@ -93,7 +95,11 @@ def test_five_hundred_damaged_records_are_told_or_understood(harmless: None, tmp
             outcomes["told"] += 1
         except Reached:
             outcomes["reached"] += 1
-        assert not [name for name in names if not name.startswith((str(tmp_path), *INSTALLED)) and "site-packages" not in name]
+        assert not [
+            name
+            for name in names
+            if not name.startswith((str(tmp_path), *INSTALLED)) and "site-packages" not in name
+        ]
         try:
             check_read(record, "x")
         except InputError:
@@ -101,7 +107,15 @@ def test_five_hundred_damaged_records_are_told_or_understood(harmless: None, tmp
     assert outcomes["told"] > 200 and outcomes["reached"] > 10, outcomes
 
 
-INSTALLED = (os.path.realpath(sys.prefix), os.path.realpath(sys.base_prefix), sys.prefix, str(Path(__file__).parents[2]), "/proc/", "/sys/", "/etc/os-release")
+INSTALLED = (
+    os.path.realpath(sys.prefix),
+    os.path.realpath(sys.base_prefix),
+    sys.prefix,
+    str(Path(__file__).parents[2]),
+    "/proc/",
+    "/sys/",
+    "/etc/os-release",
+)
 _watched: list[list[str]] = []
 _hooked: list[bool] = []
 
@@ -127,11 +141,23 @@ def opened() -> Iterator[list[str]]:
 
 @pytest.fixture
 def mail(tmp_path: Path) -> Path:
-    """A folder with a clip and a drawn scene that was edited, as it comes by mail; a private picture lies beside it."""
+    """A folder with a clip and a drawn scene that was edited, as it comes by mail; a private picture lies
+    beside it.
+    """
     (tmp_path / "mail").mkdir()
     (tmp_path / "private").mkdir()
     for name in ("mail/src.gif", "private/diary.gif"):
-        assert vedit("scene", "a red circle moving left on a grey background", "-o", tmp_path / name, "--frames", "2").code == 0
+        assert (
+            vedit(
+                "scene",
+                "a red circle moving left on a grey background",
+                "-o",
+                tmp_path / name,
+                "--frames",
+                "2",
+            ).code
+            == 0
+        )
     return tmp_path / "mail"
 
 
@@ -154,14 +180,18 @@ def carrying(path: Path, source: Path, record: dict[str, Any]) -> Path:
     ],
 )
 @pytest.mark.parametrize("is_sidecar", [False, True])
-def test_a_stranger_s_record_opens_nothing_outside_its_folder_unasked(mail: Path, change: dict[str, Any], is_sidecar: bool) -> None:
+def test_a_stranger_s_record_opens_nothing_outside_its_folder_unasked(
+    mail: Path, change: dict[str, Any], is_sidecar: bool
+) -> None:
     (mail / "link.gif").symlink_to("../private/diary.gif")
     record = {**EDIT, **change}
     if record["input"].startswith("/"):
         record["input"] = str(mail.parent) + record["input"]
     if is_sidecar:
         (mail / "funny.gif").write_bytes((mail / "src.gif").read_bytes())
-        (mail / "funny.gif.vedit.json").write_text(json.dumps({**record, SEAL: {"output_sha256": None, "by": "0" * 64}}))
+        (mail / "funny.gif.vedit.json").write_text(
+            json.dumps({**record, SEAL: {"output_sha256": None, "by": "0" * 64}})
+        )
     else:
         carrying(mail / "funny.gif", mail / "src.gif", record)
     with opened() as names:
@@ -191,7 +221,9 @@ def test_what_is_no_file_is_not_read(mail: Path, input: str) -> None:
     assert result.code == 3 and "not a file" in result.err
 
 
-def test_a_record_of_this_user_is_known_again_wherever_the_call_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_record_of_this_user_is_known_again_wherever_the_call_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("VEDIT_CONFIG_DIR", str(tmp_path / "settings"))
     (tmp_path / "work" / "out").mkdir(parents=True)
     (tmp_path / "work" / "src.gif").write_bytes(b"source")
@@ -203,7 +235,9 @@ def test_a_record_of_this_user_is_known_again_wherever_the_call_is_made(tmp_path
     assert found.is_own and not found.is_stale and os.path.samefile(found.record["input"], "work/src.gif")
     assert (tmp_path / "settings" / "records.key").stat().st_mode & 0o777 == 0o600
     sidecar = tmp_path / "work" / "out" / "a.gif.vedit.json"
-    assert str(tmp_path) not in sidecar.read_text() and json.loads(sidecar.read_text())["input"] == "../src.gif"
+    assert (
+        str(tmp_path) not in sidecar.read_text() and json.loads(sidecar.read_text())["input"] == "../src.gif"
+    )
     sidecar.write_text(sidecar.read_text().replace("../src.gif", "../../x.gif"))
     assert not find_record("work/out/a.gif").is_own
     write_record("work/out/a.gif", EDIT)
@@ -229,13 +263,29 @@ def test_a_recipe_that_travels_names_no_folder(tmp_path: Path) -> None:
         "model": {**EDIT["model"], "id": str(tmp_path / "model")},
     }
     told = for_comment(record)
-    assert (told["input"], told["edit_mask"], told["model"]["id"]) == ("src.gif", ["./m.png", "box:0,0,8,8"], "./model")
+    assert (told["input"], told["edit_mask"], told["model"]["id"]) == (
+        "src.gif",
+        ["./m.png", "box:0,0,8,8"],
+        "./model",
+    )
     assert str(tmp_path) not in comment_of(record) and list(told["files"]) == ["m.png"]
     again = recorded(told, "a.gif", str(tmp_path / "a.gif"), is_sidecar=False).record
-    assert again["input"] == str(tmp_path / "src.gif") and os.path.samefile(again["model"]["id"], tmp_path / "model")
+    assert again["input"] == str(tmp_path / "src.gif") and os.path.samefile(
+        again["model"]["id"], tmp_path / "model"
+    )
     assert for_sidecar(record, str(tmp_path / "a.gif"))["model"]["id"] == "./model"
 
 
-@pytest.mark.parametrize(("path", "inside"), [("a", True), ("b/c", True), ("../x", False), ("/etc/passwd", False), ("b/../../x", False), ("a\0b", False)])
+@pytest.mark.parametrize(
+    ("path", "inside"),
+    [
+        ("a", True),
+        ("b/c", True),
+        ("../x", False),
+        ("/etc/passwd", False),
+        ("b/../../x", False),
+        ("a\0b", False),
+    ],
+)
 def test_inside_is_told_by_the_real_path(tmp_path: Path, path: str, inside: bool) -> None:
     assert is_inside(os.path.join(tmp_path, path), str(tmp_path)) is inside

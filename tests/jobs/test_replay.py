@@ -7,8 +7,10 @@ import pytest
 
 pytest.importorskip("torch")
 
-from tests.jobs.conftest import job
 from tests.conftest import parsed, vedit
+from tests.jobs.conftest import job
+from vedit.engine.null_text import NullText
+from vedit.errors import InputError, ModelError
 from vedit.jobs import cache
 from vedit.jobs.clips import Selection, read_pixels
 from vedit.jobs.edit.ablate import ablate
@@ -17,14 +19,16 @@ from vedit.jobs.edit.video import edit_video
 from vedit.jobs.generate.run import Choices, Job, Request, generate
 from vedit.jobs.record import carried, read_record, write_record
 from vedit.jobs.replay import replay
-from vedit.engine.null_text import NullText
-from vedit.errors import InputError, ModelError
 from vedit.media.run import Settings
 from vedit.models.sd.model import Model
 
 
 def test_a_replayed_edit_gives_the_same_bytes(model: Model, clip: str, tmp_path: Path) -> None:
-    edit_video(job(clip, tmp_path / "a.gif", target="a blue dog", seed=3, mask=("0,0,16,16",), keep_outside=True), model, Settings())
+    edit_video(
+        job(clip, tmp_path / "a.gif", target="a blue dog", seed=3, mask=("0,0,16,16",), keep_outside=True),
+        model,
+        Settings(),
+    )
     replay(read_record(str(tmp_path / "a.gif")), str(tmp_path / "b.gif"))
     assert (tmp_path / "a.gif").read_bytes() == (tmp_path / "b.gif").read_bytes()
 
@@ -40,7 +44,11 @@ def test_other_weights_and_other_commands_are_refused(model: Model, clip: str, t
 def test_other_versions_are_named(model: Model, clip: str, tmp_path: Path) -> None:
     record = edit_video(job(clip, tmp_path / "a.gif"), model, Settings())
     said: list[str] = []
-    replay({**record, "versions": {**record["versions"], "torch": "1.0"}}, str(tmp_path / "b.gif"), warn=said.append)
+    replay(
+        {**record, "versions": {**record["versions"], "torch": "1.0"}},
+        str(tmp_path / "b.gif"),
+        warn=said.append,
+    )
     assert any("(was 1.0)" in message for message in said)
 
 
@@ -53,7 +61,11 @@ def test_an_output_without_a_record_says_where_it_would_be(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("name", ["a.gif", "a.mp4", "a.mkv"])
 def test_the_output_alone_is_enough(model: Model, clip: str, tmp_path: Path, name: str) -> None:
-    edit_video(job(clip, tmp_path / name, target="a blue dog", source='a "red" cat; 50% = a #1 \\ cat'), model, Settings())
+    edit_video(
+        job(clip, tmp_path / name, target="a blue dog", source='a "red" cat; 50% = a #1 \\ cat'),
+        model,
+        Settings(),
+    )
     sidecar = json.loads((tmp_path / f"{name}.vedit.json").read_text())
     (tmp_path / f"{name}.vedit.json").unlink()
     recipe = read_record(str(tmp_path / name))
@@ -70,7 +82,9 @@ def test_the_output_alone_is_enough(model: Model, clip: str, tmp_path: Path, nam
 
 
 @pytest.mark.parametrize("name", ["a.gif", "a.mp4"])
-def test_nothing_is_recorded_when_it_is_not_wanted(model: Model, clip: str, tmp_path: Path, name: str) -> None:
+def test_nothing_is_recorded_when_it_is_not_wanted(
+    model: Model, clip: str, tmp_path: Path, name: str
+) -> None:
     edit_video(job(clip, tmp_path / name, record=False), model, Settings())
     assert [path.name for path in tmp_path.glob("a.*")] == [name]
     assert carried(str(tmp_path / name)) is None
@@ -78,7 +92,9 @@ def test_nothing_is_recorded_when_it_is_not_wanted(model: Model, clip: str, tmp_
         read_record(str(tmp_path / name))
 
 
-def test_an_edit_of_an_edit_carries_its_own_recipe_and_the_clip_s_other_comments(model: Model, clip: str, tmp_path: Path) -> None:
+def test_an_edit_of_an_edit_carries_its_own_recipe_and_the_clip_s_other_comments(
+    model: Model, clip: str, tmp_path: Path
+) -> None:
     assert vedit("gif", "metadata", "--comment", "by hand", clip, "-o", str(tmp_path / "c.gif")).code == 0
     edit_video(job(str(tmp_path / "c.gif"), tmp_path / "a.gif", target="a blue dog"), model, Settings())
     edit_video(job(str(tmp_path / "a.gif"), tmp_path / "b.gif", target="a red dog"), model, Settings())
@@ -90,8 +106,16 @@ def test_an_edit_of_an_edit_carries_its_own_recipe_and_the_clip_s_other_comments
 def test_an_inversion_that_is_gone_is_made_again_as_it_was(model: Model, clip: str, tmp_path: Path) -> None:
     path, pixels = tmp_path / "x.inv.safetensors", read_pixels(clip, Selection(size=32))
     for null in (None, NullText(3.0, inner_steps=1)):
-        invert_video(model, pixels, str(path), InversionSettings("a red cat", steps=4, fixed_point=2, null=null))
-        task = job(clip, tmp_path / "a.gif", target="a blue dog", params={"steps": 4 if null else 2, "guidance": 3.0}, inversion=str(path))
+        invert_video(
+            model, pixels, str(path), InversionSettings("a red cat", steps=4, fixed_point=2, null=null)
+        )
+        task = job(
+            clip,
+            tmp_path / "a.gif",
+            target="a blue dog",
+            params={"steps": 4 if null else 2, "guidance": 3.0},
+            inversion=str(path),
+        )
         record = edit_video(task, model, Settings())
         assert (record["inversion"]["steps"], record["inversion"]["fixed_point"]) == (4, 2)
         path.unlink()
@@ -101,7 +125,11 @@ def test_an_inversion_that_is_gone_is_made_again_as_it_was(model: Model, clip: s
 
 
 def test_an_ablation_is_repeated_whole(model: Model, clip: str, tmp_path: Path) -> None:
-    ablate(job(clip, tmp_path / "a.gif", method="glp", params={"iterations": 2}, target="a blue dog"), model, Settings())
+    ablate(
+        job(clip, tmp_path / "a.gif", method="glp", params={"iterations": 2}, target="a blue dog"),
+        model,
+        Settings(),
+    )
     replay(read_record(str(tmp_path / "a.gif")), str(tmp_path / "b.gif"))
     assert (tmp_path / "a.gif").read_bytes() == (tmp_path / "b.gif").read_bytes()
 
@@ -119,6 +147,11 @@ def test_generated_clips_are_repeated_from_the_output_alone_to_the_byte(tmp_path
 
 
 def test_a_hosted_generator_s_clip_cannot_be_repeated(tmp_path: Path) -> None:
-    record = {"command": "generate", "choices": {}, "model": {"name": "remote:videos", "revision": None}, "versions": {}}
+    record = {
+        "command": "generate",
+        "choices": {},
+        "model": {"name": "remote:videos", "revision": None},
+        "versions": {},
+    }
     with pytest.raises(InputError, match="made by remote:videos"):
         replay(record, str(tmp_path / "b.gif"))

@@ -10,15 +10,28 @@ from typing import Any
 import click
 import pytest
 
-from vedit.jobs.data.request import BenchmarkRequest, ClipRequest, FolderRequest, ListedRequest, MovingMnistRequest, MsrVttRequest
+from vedit.cli import main
+from vedit.errors import UsageError
+from vedit.jobs.data.request import (
+    BenchmarkRequest,
+    ClipRequest,
+    FolderRequest,
+    ListedRequest,
+    MovingMnistRequest,
+    MsrVttRequest,
+)
 from vedit.jobs.generate.request import GenerateRequest
 from vedit.jobs.request import Request
 from vedit.jobs.score.request import CompareRequest, ScoreRequest, TableRequest
 from vedit.jobs.train.request import TrainRequest
-from vedit.cli import main
-from vedit.errors import UsageError
 
-OF_THE_FACE = {"explain", "describe", "quiet", "progress", "as_json"}  # how a call is shown is no part of what is asked for
+OF_THE_FACE = {
+    "explain",
+    "describe",
+    "quiet",
+    "progress",
+    "as_json",
+}  # how a call is shown is no part of what is asked for
 REQUESTS: dict[str, type[Request]] = {
     "score": ScoreRequest,
     "score compare": CompareRequest,
@@ -46,7 +59,13 @@ class Walk(Request):
 def test_a_request_comes_back_from_json_as_it_was() -> None:
     asked = Walk(steps=3, size=(64, 48), frames="8", names=("a", "b"), rest={"k": [1, 2.5], "t": None})
     told = json.loads(json.dumps(asked.json()))
-    assert told == {"steps": 3, "size": [64, 48], "frames": "8", "names": ["a", "b"], "rest": {"k": [1, 2.5], "t": None}}
+    assert told == {
+        "steps": 3,
+        "size": [64, 48],
+        "frames": "8",
+        "names": ["a", "b"],
+        "rest": {"k": [1, 2.5], "t": None},
+    }
     assert Walk.from_json(told) == asked
 
 
@@ -55,7 +74,9 @@ def test_what_a_table_lacks_has_its_default() -> None:
 
 
 def test_an_unknown_key_is_refused_with_the_nearest_spelling() -> None:
-    with pytest.raises(UsageError, match=r"row 3: 2 mistakes\.\n  no key 'step'; did you mean steps\?\n  no key 'zz'\."):
+    with pytest.raises(
+        UsageError, match=r"row 3: 2 mistakes\.\n  no key 'step'; did you mean steps\?\n  no key 'zz'\."
+    ):
         Walk.from_json({"step": 3, "zz": 1}, "row 3")
 
 
@@ -67,12 +88,20 @@ def test_a_value_of_another_kind_is_refused_by_its_key() -> None:
 @pytest.mark.parametrize("name", REQUESTS)
 def test_every_option_of_a_command_is_a_field_with_the_same_default(name: str) -> None:
     request, command = REQUESTS[name], _command(name)
-    options = {param.name: param for param in command.params if isinstance(param, click.Option) and param.name not in (*OF_THE_FACE, "help")}
+    options = {
+        param.name: param
+        for param in command.params
+        if isinstance(param, click.Option) and param.name not in (*OF_THE_FACE, "help")
+    }
     arguments = {param.name for param in command.params if isinstance(param, click.Argument)}
     known = {item.name: item.default for item in fields(request)}  # type: ignore[arg-type]
     of_records = {"clips", "like"} if name == "generate" else set()
     assert options.keys() | arguments == known.keys() - of_records
-    plain = options.keys() - {"settings", "pipe", "model"}  # KEY=VALUE texts on the command line, a table in a request
+    plain = options.keys() - {
+        "settings",
+        "pipe",
+        "model",
+    }  # KEY=VALUE texts on the command line, a table in a request
     assert {key: known[key] for key in plain} == {key: _default(options[key]) for key in plain}
 
 

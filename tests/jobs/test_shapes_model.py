@@ -5,11 +5,11 @@ import json
 import pytest
 import torch
 
+from vedit.errors import ModelError, OutputError
 from vedit.jobs import shapes_model
 from vedit.jobs.bench import model as bench_model
 from vedit.jobs.bench import motion as bench_motion
 from vedit.jobs.shapes_model import BUILTIN, MOTION, VIDEO
-from vedit.errors import ModelError, OutputError
 
 MAX_BYTES = 12_000_000
 
@@ -31,7 +31,9 @@ def test_every_file_has_the_hash_that_its_training_record_states(folder):
 
 
 def test_the_video_model_is_below_fifteen_megabytes_and_loads():
-    assert sum(file.stat().st_size for file in VIDEO.rglob("*") if file.is_file()) < bench_motion.MAX_VIDEO_BYTES
+    assert (
+        sum(file.stat().st_size for file in VIDEO.rglob("*") if file.is_file()) < bench_motion.MAX_VIDEO_BYTES
+    )
     model = shapes_model.load_video()
     assert 2_000_000 <= model.transformer.num_parameters() <= 3_500_000
 

@@ -8,16 +8,30 @@ from pathlib import Path
 
 from PIL import Image
 
-from vedit.media.video.ffmpeg import find_ffmpeg
 from vedit.media.frames import GIF_TIMEBASE, Clip, Frame, Frames
+from vedit.media.video.ffmpeg import find_ffmpeg
 
-COLOURS = ((255, 0, 0), (0, 255, 0), (0, 0, 255), (48, 192, 128), (250, 250, 250), (10, 20, 30), (255, 255, 0), (128, 128, 128))
+COLOURS = (
+    (255, 0, 0),
+    (0, 255, 0),
+    (0, 0, 255),
+    (48, 192, 128),
+    (250, 250, 250),
+    (10, 20, 30),
+    (255, 255, 0),
+    (128, 128, 128),
+)
 
 
 def noise(width: int, height: int, seed: int = 0, mode: str = "RGB") -> Image.Image:
     """A picture of a pattern that no codec likes."""
     bands = len(mode)
-    data = bytes((x * 37 + y * 91 + band * 53 + seed * 17 + x * y) & 255 for y in range(height) for x in range(width) for band in range(bands))
+    data = bytes(
+        (x * 37 + y * 91 + band * 53 + seed * 17 + x * y) & 255
+        for y in range(height)
+        for x in range(width)
+        for band in range(bands)
+    )
     return Image.frombytes(mode, (width, height), data)
 
 
@@ -26,11 +40,15 @@ def bars(width: int = 128, height: int = 32) -> Image.Image:
     image = Image.new("RGB", (width, height))
     each = width // len(COLOURS)
     for place, colour in enumerate(COLOURS):
-        image.paste(colour, (place * each, 0, width if place == len(COLOURS) - 1 else (place + 1) * each, height))
+        image.paste(
+            colour, (place * each, 0, width if place == len(COLOURS) - 1 else (place + 1) * each, height)
+        )
     return image
 
 
-def clip_of(pictures: list[Image.Image], durations: list[int], timebase: Fraction = GIF_TIMEBASE, **facts: object) -> tuple[Clip, Frames]:
+def clip_of(
+    pictures: list[Image.Image], durations: list[int], timebase: Fraction = GIF_TIMEBASE, **facts: object
+) -> tuple[Clip, Frames]:
     """A clip and its composed frames."""
     clip = Clip(*pictures[0].size, timebase=timebase, **facts)  # type: ignore[arg-type]
     frames, pts = [], 0
@@ -43,7 +61,13 @@ def clip_of(pictures: list[Image.Image], durations: list[int], timebase: Fractio
 def ffmpeg(*args: str | Path, stdin: bytes | None = None) -> bytes:
     """Run ffmpeg; its standard output."""
     command = [find_ffmpeg(), "-v", "error", "-y", *map(str, args)]
-    done = subprocess.run(command, input=stdin, stdin=None if stdin is not None else subprocess.DEVNULL, capture_output=True, check=False)
+    done = subprocess.run(
+        command,
+        input=stdin,
+        stdin=None if stdin is not None else subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr.decode()
     return done.stdout
 
@@ -60,7 +84,17 @@ def decoded(data: bytes | Path, size: tuple[int, int], mode: str = "RGB", *optio
 def packets(data: bytes | Path, kind: str = "v") -> list[tuple[Fraction, Fraction]]:
     """Time and duration in seconds of every packet, in order of time."""
     source = ["-i", str(data)] if isinstance(data, Path) else ["-i", "pipe:0"]
-    text = ffmpeg(*source, "-map", f"0:{kind}:0", "-c", "copy", "-f", "framecrc", "pipe:1", stdin=data if isinstance(data, bytes) else None).decode()
+    text = ffmpeg(
+        *source,
+        "-map",
+        f"0:{kind}:0",
+        "-c",
+        "copy",
+        "-f",
+        "framecrc",
+        "pipe:1",
+        stdin=data if isinstance(data, bytes) else None,
+    ).decode()
     base = Fraction(1)
     found = []
     for line in text.splitlines():

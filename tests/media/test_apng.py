@@ -34,15 +34,27 @@ class Part:
     delay: tuple[int, int] = (1, 10)
 
 
-def apng(parts: list[Part], *, plays: int = 0, default_image: bool = False, said: int | None = None, split: int = 10**9) -> bytes:
+def apng(
+    parts: list[Part],
+    *,
+    plays: int = 0,
+    default_image: bool = False,
+    said: int | None = None,
+    split: int = 10**9,
+) -> bytes:
     """The file, byte by byte. default_image: another picture stands in front, for readers without animation."""
-    data = header(WIDTH, HEIGHT, 8, 6) + chunk(b"acTL", struct.pack(">II", len(parts) if said is None else said, plays))
+    data = header(WIDTH, HEIGHT, 8, 6) + chunk(
+        b"acTL", struct.pack(">II", len(parts) if said is None else said, plays)
+    )
     if default_image:
         data += chunk(b"IDAT", packed([bytes([9, 9, 9, 255]) * WIDTH] * HEIGHT))
     number = 0
     for place, part in enumerate(parts):
         h, w = part.pixels.shape[:2]
-        data += chunk(b"fcTL", struct.pack(">IIIIIHHBB", number, w, h, part.x, part.y, *part.delay, part.disposal, part.blend))
+        data += chunk(
+            b"fcTL",
+            struct.pack(">IIIIIHHBB", number, w, h, part.x, part.y, *part.delay, part.disposal, part.blend),
+        )
         number += 1
         body = packed([row.tobytes() for row in part.pixels])
         for start in range(0, len(body), split):
@@ -82,8 +94,25 @@ def random_parts(seed: int, alphas: tuple[int, ...]) -> list[Part]:
     parts = []
     for number in range(6):
         w, h = (WIDTH, HEIGHT) if number == 0 else (rng.randrange(1, WIDTH + 1), rng.randrange(1, HEIGHT + 1))
-        pixels = np.array([[[rng.randrange(256), rng.randrange(256), rng.randrange(256), rng.choice(alphas)] for _ in range(w)] for _ in range(h)], np.uint8)
-        parts.append(Part(pixels, rng.randrange(WIDTH - w + 1), rng.randrange(HEIGHT - h + 1), rng.randrange(3), rng.randrange(2)))
+        pixels = np.array(
+            [
+                [
+                    [rng.randrange(256), rng.randrange(256), rng.randrange(256), rng.choice(alphas)]
+                    for _ in range(w)
+                ]
+                for _ in range(h)
+            ],
+            np.uint8,
+        )
+        parts.append(
+            Part(
+                pixels,
+                rng.randrange(WIDTH - w + 1),
+                rng.randrange(HEIGHT - h + 1),
+                rng.randrange(3),
+                rng.randrange(2),
+            )
+        )
     return parts
 
 
@@ -98,14 +127,20 @@ def difference(frame: Frame, expected: np.ndarray) -> float:
     found = np.asarray(frame.pixels.convert("RGBA")).astype(float)
     shows = (expected[..., 3:] > 0) | (found[..., 3:] > 0)
     # the colour of a pixel that hardly shows has few bits left
-    weight = np.concatenate([np.maximum(expected[..., 3:], found[..., 3:]) / 255] * 3 + [np.ones_like(expected[..., 3:])], axis=2)
+    weight = np.concatenate(
+        [np.maximum(expected[..., 3:], found[..., 3:]) / 255] * 3 + [np.ones_like(expected[..., 3:])], axis=2
+    )
     return float(np.abs((found - expected) * shows * weight).max())
 
 
 @pytest.mark.parametrize("default_image", [False, True])
-@pytest.mark.parametrize("alphas", [(255,), (0, 255), (0, 60, 128, 200, 255)], ids=["opaque", "holes", "soft"])
+@pytest.mark.parametrize(
+    "alphas", [(255,), (0, 255), (0, 60, 128, 200, 255)], ids=["opaque", "holes", "soft"]
+)
 @pytest.mark.parametrize("seed", range(6))
-def test_images_are_blended_and_disposed_of_as_the_specification_says(seed: int, alphas: tuple[int, ...], default_image: bool, tmp_path: Path) -> None:
+def test_images_are_blended_and_disposed_of_as_the_specification_says(
+    seed: int, alphas: tuple[int, ...], default_image: bool, tmp_path: Path
+) -> None:
     parts = random_parts(seed, alphas)
     frames = read(apng(parts, default_image=default_image), tmp_path)
     assert len(frames) == len(parts)
@@ -117,7 +152,9 @@ def test_images_are_blended_and_disposed_of_as_the_specification_says(seed: int,
 def test_ffmpeg_composes_the_same_pictures(seed: int, tmp_path: Path) -> None:
     parts = random_parts(seed, (255,))
     frames = read(apng(parts), tmp_path)
-    theirs = ffmpeg("-i", tmp_path / "a.png", "-fps_mode", "passthrough", "-pix_fmt", "rgba", "-f", "rawvideo", "pipe:1")
+    theirs = ffmpeg(
+        "-i", tmp_path / "a.png", "-fps_mode", "passthrough", "-pix_fmt", "rgba", "-f", "rawvideo", "pipe:1"
+    )
     pictures = np.frombuffer(theirs, np.uint8).reshape(-1, HEIGHT, WIDTH, 4).astype(float)
     assert [difference(frame, picture) for frame, picture in zip(frames, pictures, strict=True)] == [0] * 6
 
@@ -133,7 +170,9 @@ def test_only_the_rectangle_of_a_frame_differs_from_the_frame_before(seed: int, 
 
 def test_pixel_data_in_many_small_chunks_is_one_image(tmp_path: Path) -> None:
     parts = random_parts(1, (255,))
-    assert [frame.pixels.tobytes() for frame in read(apng(parts, split=7), tmp_path)] == [frame.pixels.tobytes() for frame in read(apng(parts), tmp_path)]
+    assert [frame.pixels.tobytes() for frame in read(apng(parts, split=7), tmp_path)] == [
+        frame.pixels.tobytes() for frame in read(apng(parts), tmp_path)
+    ]
 
 
 def test_delays_are_exact_over_the_whole_clip_and_zero_is_a_tenth_of_a_second(tmp_path: Path) -> None:
@@ -147,7 +186,9 @@ def test_delays_are_exact_over_the_whole_clip_and_zero_is_a_tenth_of_a_second(tm
 
 @pytest.mark.parametrize(("plays", "loop"), [(0, 0), (1, None), (4, 3), (70_000, 69_999)])
 @pytest.mark.parametrize("kind", ["apng", "webp", "gif"])
-def test_loops_are_kept_as_far_as_a_format_counts(plays: int, loop: int | None, kind: str, tmp_path: Path) -> None:
+def test_loops_are_kept_as_far_as_a_format_counts(
+    plays: int, loop: int | None, kind: str, tmp_path: Path
+) -> None:
     (tmp_path / "a.png").write_bytes(apng(random_parts(3, (255,)), plays=plays))
     clip, frames, _ = open_clip(str(tmp_path / "a.png"))
     assert clip.loop == loop
@@ -159,14 +200,19 @@ def test_loops_are_kept_as_far_as_a_format_counts(plays: int, loop: int | None, 
     assert kept.loop == (None if loop is None else min(loop, most))
 
 
-def test_an_animation_that_turns_transparent_later_keeps_its_alpha_when_it_is_written_again(tmp_path: Path) -> None:
+def test_an_animation_that_turns_transparent_later_keeps_its_alpha_when_it_is_written_again(
+    tmp_path: Path,
+) -> None:
     solid = np.full((HEIGHT, WIDTH, 4), 255, np.uint8)
     parts = [Part(solid, disposal=BACKGROUND), Part(solid[:2, :2])]
     (tmp_path / "a.png").write_bytes(apng(parts))
     clip, frames, _ = open_clip(str(tmp_path / "a.png"))
     write_clip(clip, frames, str(tmp_path / "b.apng"))
     again = list(open_clip(str(tmp_path / "b.apng"))[1])
-    assert [difference(frame, expected) for frame, expected in zip(again, composed(parts), strict=True)] == [0, 0]
+    assert [difference(frame, expected) for frame, expected in zip(again, composed(parts), strict=True)] == [
+        0,
+        0,
+    ]
 
 
 @pytest.mark.parametrize("cut", [30, 90, 200])
@@ -194,6 +240,10 @@ def test_a_count_that_is_wrong_is_said(tmp_path: Path) -> None:
 
 def test_a_first_image_that_cannot_be_decoded_is_an_input_error(tmp_path: Path) -> None:
     data = header(WIDTH, HEIGHT, 8, 6) + chunk(b"acTL", struct.pack(">II", 1, 0))
-    data += chunk(b"fcTL", struct.pack(">IIIIIHHBB", 0, WIDTH, HEIGHT, 0, 0, 1, 10, 0, 0)) + chunk(b"IDAT", b"junk") + chunk(b"IEND", b"")
+    data += (
+        chunk(b"fcTL", struct.pack(">IIIIIHHBB", 0, WIDTH, HEIGHT, 0, 0, 1, 10, 0, 0))
+        + chunk(b"IDAT", b"junk")
+        + chunk(b"IEND", b"")
+    )
     with pytest.raises(InputError):
         read(data, tmp_path)

@@ -15,7 +15,15 @@ from tests.conftest import ROOT, leftovers
 from vedit import errors
 from vedit.errors import OutputError, UsageError
 from vedit.media import atomic
-from vedit.media.atomic import atomic_path, check_output, is_special, open_output, refuse_twice, together, whereabouts
+from vedit.media.atomic import (
+    atomic_path,
+    check_output,
+    is_special,
+    open_output,
+    refuse_twice,
+    together,
+    whereabouts,
+)
 
 
 def test_a_new_file_appears_whole(tmp_path: Path) -> None:
@@ -30,7 +38,9 @@ def test_a_new_file_appears_whole(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit, BrokenPipeError])
-def test_any_failure_keeps_the_old_file_and_leaves_no_part(tmp_path: Path, error: type[BaseException]) -> None:
+def test_any_failure_keeps_the_old_file_and_leaves_no_part(
+    tmp_path: Path, error: type[BaseException]
+) -> None:
     target = tmp_path / "old.gif"
     target.write_bytes(b"old")
     with pytest.raises(error), open_output(str(target)) as stream:
@@ -53,7 +63,9 @@ def test_a_new_file_has_the_usual_mode(tmp_path: Path) -> None:
     with open_output(str(tmp_path / "new.gif")) as stream:
         stream.write(b"x")
     (tmp_path / "usual").touch()
-    assert stat.S_IMODE((tmp_path / "new.gif").stat().st_mode) == stat.S_IMODE((tmp_path / "usual").stat().st_mode)
+    assert stat.S_IMODE((tmp_path / "new.gif").stat().st_mode) == stat.S_IMODE(
+        (tmp_path / "usual").stat().st_mode
+    )
 
 
 def test_a_link_is_followed_and_stays_a_link(tmp_path: Path) -> None:
@@ -94,12 +106,25 @@ def test_a_folder_that_is_a_file_is_an_output_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(OutputError, match="no folder"):
         check_output(str(tmp_path / "file" / "x.gif"), (), None)
-    with pytest.raises(OutputError, match="cannot write"), atomic_path(str(tmp_path / "file" / "x.gif")) as part, open(part, "wb"):
+    with (
+        pytest.raises(OutputError, match="cannot write"),
+        atomic_path(str(tmp_path / "file" / "x.gif")) as part,
+        open(part, "wb"),
+    ):
         pass
 
 
 @pytest.mark.parametrize(
-    "name", ["caf\u00e9 \u52a8\u753b.gif", "-dash.gif", "two\nlines.gif", "n" * 251 + ".gif", "\u52a8" * 83 + ".gif", "%d.gif", "\U0001f4a1.gif"]
+    "name",
+    [
+        "caf\u00e9 \u52a8\u753b.gif",
+        "-dash.gif",
+        "two\nlines.gif",
+        "n" * 251 + ".gif",
+        "\u52a8" * 83 + ".gif",
+        "%d.gif",
+        "\U0001f4a1.gif",
+    ],
 )
 def test_any_name_that_the_system_allows(tmp_path: Path, name: str) -> None:
     with open_output(str(tmp_path / name)) as stream:
@@ -123,7 +148,14 @@ def test_any_name_that_the_system_allows(tmp_path: Path, name: str) -> None:
         (True, True, True, True, None),
     ],
 )
-def test_the_overwrite_matrix(tmp_path: Path, exists: bool, overwrite: bool | None, is_input: bool, in_place: bool, error: type[Exception] | None) -> None:
+def test_the_overwrite_matrix(
+    tmp_path: Path,
+    exists: bool,
+    overwrite: bool | None,
+    is_input: bool,
+    in_place: bool,
+    error: type[Exception] | None,
+) -> None:
     target = tmp_path / "x.gif"
     if exists:
         target.write_bytes(b"old")
@@ -142,7 +174,9 @@ def test_a_link_to_the_input_is_the_input(tmp_path: Path) -> None:
         check_output(str(tmp_path / "out.gif"), (str(tmp_path / "in.gif"),), None)
 
 
-def test_two_outputs_of_one_name_are_refused_however_they_are_spelt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_outputs_of_one_name_are_refused_however_they_are_spelt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "folder").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "folder")
@@ -158,7 +192,16 @@ def test_two_outputs_of_one_name_are_refused_however_they_are_spelt(tmp_path: Pa
     ):
         with pytest.raises(UsageError, match=r"one file|both go"):
             refuse_twice((("-o", one), ("--preview", other)))
-    refuse_twice((("-o", "x.gif"), ("--preview", "X.gif"), ("--save-masks", None), ("-t", "y.gif"), ("a", "/dev/null"), ("b", "/dev/null")))
+    refuse_twice(
+        (
+            ("-o", "x.gif"),
+            ("--preview", "X.gif"),
+            ("--save-masks", None),
+            ("-t", "y.gif"),
+            ("a", "/dev/null"),
+            ("b", "/dev/null"),
+        )
+    )
 
 
 def test_an_empty_name_is_a_usage_error() -> None:
@@ -176,13 +219,18 @@ def test_a_file_that_appears_meanwhile_is_not_replaced_without_leave(tmp_path: P
     for overwrite, kept in ((None, b"precious"), (False, b"precious"), (True, b"ours")):
         target.unlink(missing_ok=True)
         check_output(str(target), (), overwrite)
-        with pytest.raises(OutputError, match="appeared") if not overwrite else nullcontext(), open_output(str(target)) as stream:
+        with (
+            pytest.raises(OutputError, match="appeared") if not overwrite else nullcontext(),
+            open_output(str(target)) as stream,
+        ):
             stream.write(b"ours")
             target.write_bytes(b"precious")
         assert target.read_bytes() == kept and leftovers(tmp_path) == []
 
 
-def test_a_disk_without_hard_links_keeps_what_appears_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_without_hard_links_keeps_what_appears_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def no_links(*paths: str) -> None:
         raise PermissionError(1, "Operation not permitted")
 
@@ -210,7 +258,10 @@ def test_parts_of_killed_runs_go_and_those_in_work_stay(tmp_path: Path) -> None:
         stream.write(b"whole")
         (in_work,) = (name for name in leftovers(tmp_path) if name != mine.name)
         abandoned.write_bytes(b"half")
-        script = "import sys; from vedit.media.atomic import open_output\nwith open_output(sys.argv[1]) as stream: stream.write(b'x')"
+        script = (
+            "import sys; from vedit.media.atomic import open_output\nwith open_output(sys.argv[1]) as stream:"
+            " stream.write(b'x')"
+        )
         subprocess.run([sys.executable, "-c", script, str(tmp_path / "b.gif")], check=True, cwd=ROOT)
         assert sorted(leftovers(tmp_path)) == sorted([in_work, mine.name])
     assert sorted(os.listdir(tmp_path)) == [mine.name, "a.gif", "b.gif"]
@@ -272,7 +323,9 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     assert sorted(os.listdir(folder)) == ["1.png", "2.png"] and (folder / "1.png").read_bytes() == b"newer"
 
 
-def test_a_folder_that_cannot_take_all_files_keeps_those_it_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_cannot_take_all_files_keeps_those_it_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path / "frames"
     folder.mkdir()
     for name in ("1.png", "2.png"):
@@ -305,7 +358,9 @@ def test_what_a_cache_writes_within_a_job_is_there_at_once(tmp_path: Path) -> No
     assert (tmp_path / "output").read_bytes() == b"y"
 
 
-def test_the_face_decides_whether_an_output_is_replaced_and_without_one_it_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_face_decides_whether_an_output_is_replaced_and_without_one_it_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = tmp_path / "a.gif"
     out.write_bytes(b"old")
     asked: list[str] = []

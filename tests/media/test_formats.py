@@ -1,4 +1,6 @@
-"""Names say which format is written; every container that is named can be written, and is what ffmpeg reads again."""
+"""Names say which format is written; every container that is named can be written, and is what ffmpeg reads
+again.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +12,19 @@ import pytest
 from tests.conftest import gif, vedit
 from tests.media.clips import COLOURS, bars, clip_of, decoded, ffmpeg
 from vedit.errors import UsageError
-from vedit.media.video.encode import write_video
-from vedit.media.formats import CONTAINERS, FORMATS, MPEG_RATES, check_own_format, family_of, format_of, is_pattern, output_format, rate_for
+from vedit.media.formats import (
+    CONTAINERS,
+    FORMATS,
+    MPEG_RATES,
+    check_own_format,
+    family_of,
+    format_of,
+    is_pattern,
+    output_format,
+    rate_for,
+)
 from vedit.media.frames import GIF_TIMEBASE
+from vedit.media.video.encode import write_video
 
 
 @pytest.mark.parametrize("name", CONTAINERS)
@@ -34,7 +46,19 @@ def test_each_container_keeps_the_colours_and_begins_as_its_family_does(name: st
 @pytest.mark.parametrize("name", ["ts", "m2ts", "3gp", "flv", "wmv", "mpg", "ogv"])
 def test_sound_goes_into_each_container(name: str, tmp_path: Path) -> None:
     source, path = tmp_path / "in.mp4", tmp_path / f"out.{name}"
-    ffmpeg("-f", "lavfi", "-i", "testsrc2=s=64x48:r=25:d=1", "-f", "lavfi", "-i", "sine=440:d=1", "-pix_fmt", "yuv420p", source)
+    ffmpeg(
+        "-f",
+        "lavfi",
+        "-i",
+        "testsrc2=s=64x48:r=25:d=1",
+        "-f",
+        "lavfi",
+        "-i",
+        "sine=440:d=1",
+        "-pix_fmt",
+        "yuv420p",
+        source,
+    )
     assert vedit("convert", source, "-o", path).err == ""
     pcm = ffmpeg("-i", path, "-map", "0:a", "-ac", "1", "-ar", "8000", "-f", "s16le", "pipe:1")
     assert abs(len(pcm) / 16000 - 1) < 0.15
@@ -78,11 +102,15 @@ def test_an_unknown_suffix_is_a_usage_error_that_lists_the_known_ones(name: str)
         ("frames/", "folder", "folder"),
     ],
 )
-def test_the_format_is_what_was_asked_for_else_what_the_name_says(name: str, to: str | None, format: str) -> None:
+def test_the_format_is_what_was_asked_for_else_what_the_name_says(
+    name: str, to: str | None, format: str
+) -> None:
     assert output_format(name, to) == format
 
 
-@pytest.mark.parametrize(("name", "to"), [("a.mp4", "gif"), ("a.gif", "mp4"), ("a.mov", "mkv"), ("a.gif", "giff")])
+@pytest.mark.parametrize(
+    ("name", "to"), [("a.mp4", "gif"), ("a.gif", "mp4"), ("a.mov", "mkv"), ("a.gif", "giff")]
+)
 def test_a_name_that_says_another_format_is_refused(name: str, to: str) -> None:
     with pytest.raises(UsageError):
         output_format(name, to)
@@ -93,7 +121,10 @@ def test_patterns(name: str) -> None:
     assert is_pattern(name) and format_of(name) == "folder"
 
 
-@pytest.mark.parametrize("name", ["100%done.gif", "100%done.png", "5%discount.mp4", "x%05d.mp4", "a%20b.webm", "%s.gif", "100%.gif"])
+@pytest.mark.parametrize(
+    "name",
+    ["100%done.gif", "100%done.png", "5%discount.mp4", "x%05d.mp4", "a%20b.webm", "%s.gif", "100%.gif"],
+)
 def test_a_percent_sign_in_a_name_is_no_pattern(name: str) -> None:
     assert not is_pattern(name)
 
@@ -120,7 +151,10 @@ def test_a_gif_is_not_written_into_a_films_name(tmp_path: Path) -> None:
 
 
 def test_a_family_is_told_from_the_first_bytes() -> None:
-    assert [family_of(start) for start in (b"GIF89a", b"\0\0\0\x18ftypisom", b"RIFF\0\0\0\0AVI LIST", b"words", b"")] == ["gif", "mp4", "avi", "", ""]
+    assert [
+        family_of(start)
+        for start in (b"GIF89a", b"\0\0\0\x18ftypisom", b"RIFF\0\0\0\0AVI LIST", b"words", b"")
+    ] == ["gif", "mp4", "avi", "", ""]
     check_own_format("a.m4v", b"\0\0\0\x18ftypisom")
     with pytest.raises(UsageError, match="holds mp4"):
         check_own_format("a.avi", b"\0\0\0\x18ftypisom")

@@ -11,7 +11,17 @@ from vedit.media.limits import Limits, environment_limits, parse_limits, short_n
 
 
 def test_the_defaults_are_those_of_the_design() -> None:
-    assert Limits() == (100_000_000, 100_000_000, 20_000_000_000, 100_000, 16_000_000, 3_000, 1_000_000, 20_000_000_000, 4_000_000_000)
+    assert Limits() == (
+        100_000_000,
+        100_000_000,
+        20_000_000_000,
+        100_000,
+        16_000_000,
+        3_000,
+        1_000_000,
+        20_000_000_000,
+        4_000_000_000,
+    )
 
 
 @pytest.mark.parametrize("key", Limits._fields[:-1])
@@ -39,16 +49,39 @@ def test_expansion_is_looked_at_only_once_a_billion_pixels_are_passed() -> None:
     Limits(expansion=0).check_expansion(10**12, 1)
 
 
-@pytest.mark.parametrize(("text", "value"), [("canvas=200M", 200_000_000), ("canvas=2G", 2 * 10**9), ("canvas=3k", 3000), ("canvas=77", 77), ("canvas=0", 0)])
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("canvas=200M", 200_000_000),
+        ("canvas=2G", 2 * 10**9),
+        ("canvas=3k", 3000),
+        ("canvas=77", 77),
+        ("canvas=0", 0),
+    ],
+)
 def test_settings_are_read_with_units(text: str, value: int) -> None:
     assert parse_limits([text]) == Limits(canvas=value)
 
 
 def test_later_settings_win_and_others_stay() -> None:
-    assert parse_limits(["image=5", "image=6", "images=7"], Limits(total=1)) == Limits(image=6, images=7, total=1)
+    assert parse_limits(["image=5", "image=6", "images=7"], Limits(total=1)) == Limits(
+        image=6, images=7, total=1
+    )
 
 
-@pytest.mark.parametrize("text", ["canvas", "canvas=", "canvas=-1", "canvas=1.5M", "canvas=M", "width=3", "=3", "canvas=\N{SUPERSCRIPT TWO}"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "canvas",
+        "canvas=",
+        "canvas=-1",
+        "canvas=1.5M",
+        "canvas=M",
+        "width=3",
+        "=3",
+        "canvas=\N{SUPERSCRIPT TWO}",
+    ],
+)
 def test_a_wrong_setting_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(UsageError, match="--limit canvas=200M"):
         parse_limits([text])
@@ -74,7 +107,9 @@ def test_the_environment_names_a_file_of_limits(tmp_path: Path, monkeypatch: pyt
         b"canvas = '" + b"9" * 9000 + b"'",
     ],
 )
-def test_a_wrong_file_of_limits_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
+def test_a_wrong_file_of_limits_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
+) -> None:
     (tmp_path / "limits.toml").write_bytes(content)
     monkeypatch.setenv("VEDIT_LIMITS", str(tmp_path / "limits.toml"))
     with pytest.raises(UsageError):
@@ -87,6 +122,16 @@ def test_a_missing_file_of_limits_is_refused(monkeypatch: pytest.MonkeyPatch) ->
         environment_limits()
 
 
-@pytest.mark.parametrize(("value", "shown"), [(0, "0"), (999, "999"), (1000, "1k"), (100_000_000, "100M"), (20_000_000_000, "20G"), (1_500_000, "1.5M")])
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (0, "0"),
+        (999, "999"),
+        (1000, "1k"),
+        (100_000_000, "100M"),
+        (20_000_000_000, "20G"),
+        (1_500_000, "1.5M"),
+    ],
+)
 def test_numbers_are_shown_short(value: int, shown: str) -> None:
     assert short_number(value) == shown

@@ -28,7 +28,14 @@ def clip(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(
     ("frame_bytes", "jobs", "threads"),
-    [(10**6, 16, 16), (4 * 10**8, 2, 1), (10**8, 64, 9), (2 * 10**8, 4, 4), (2 * 10**8, 8, 4), (2 * 10**9, 8, 1)],
+    [
+        (10**6, 16, 16),
+        (4 * 10**8, 2, 1),
+        (10**8, 64, 9),
+        (2 * 10**8, 4, 4),
+        (2 * 10**8, 8, 4),
+        (2 * 10**9, 8, 1),
+    ],
 )
 def test_a_window_of_two_frames_a_thread_and_two_more_keeps_to_half_of_the_memory(
     frame_bytes: int, jobs: int, threads: int, monkeypatch: pytest.MonkeyPatch
@@ -38,14 +45,18 @@ def test_a_window_of_two_frames_a_thread_and_two_more_keeps_to_half_of_the_memor
     assert threads == 1 or (2 * threads + 2) * frame_bytes <= 2 * 10**9 or threads == jobs
 
 
-def test_what_is_free_counts_as_well_and_without_a_limit_all_threads_work(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_free_counts_as_well_and_without_a_limit_all_threads_work(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(memory, "free_memory", lambda: 2 * 10**9)
     assert memory.threads_for(10**8, 8, Limits()) == 4
     monkeypatch.setattr(memory, "free_memory", lambda: None)
     assert memory.threads_for(10**9, 8, Limits(memory=0)) == 8
 
 
-def test_frames_of_which_no_two_fit_are_refused_with_the_limit_that_admits_them(clip: Path, tmp_path: Path) -> None:
+def test_frames_of_which_no_two_fit_are_refused_with_the_limit_that_admits_them(
+    clip: Path, tmp_path: Path
+) -> None:
     command = ("gif", "resize", "--fit", "40x40", clip, "-o", tmp_path / "out.gif", "-j", "4")
     refused = vedit(*command, "--limit", "memory=16M")
     assert refused.code == 6 and "for memory" in refused.err and "--limit memory=33M" in refused.err
@@ -77,7 +88,11 @@ def test_free_memory_is_at_most_what_the_machine_has() -> None:
 
 
 def test_a_container_leaves_its_limit_less_what_is_used_and_cannot_be_dropped(tmp_path: Path) -> None:
-    for name, text in (("memory.max", "1000\n"), ("memory.current", "700\n"), ("memory.stat", "anon 5\ninactive_file 150\n")):
+    for name, text in (
+        ("memory.max", "1000\n"),
+        ("memory.current", "700\n"),
+        ("memory.stat", "anon 5\ninactive_file 150\n"),
+    ):
         (tmp_path / name).write_text(text)
     assert memory._of_group(str(tmp_path)) == 450
     (tmp_path / "memory.max").write_text("max\n")

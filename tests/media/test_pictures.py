@@ -66,20 +66,30 @@ def test_only_one_place_of_the_package_opens_pictures_and_it_names_the_format() 
         (path.relative_to(ROOT).as_posix(), line.strip())
         for path in sorted((ROOT / "vedit").rglob("*.py"))
         for line in path.read_text(encoding="utf-8").splitlines()
-        if re.search(r"\bImage\.open\(|ImageFile\.open|from PIL\.Image import .*\bopen\b|load_image\(|imread\(|read_image\(", line)
+        if re.search(
+            r"\bImage\.open\(|ImageFile\.open|from PIL\.Image import"
+            r" .*\bopen\b|load_image\(|imread\(|read_image\(",
+            line,
+        )
     ]
     assert found == [("vedit/media/pictures.py", "image = Image.open(file, formats=(kind,))")]
 
 
 @pytest.mark.parametrize("kind", sorted(FOREIGN))
-def test_no_other_format_reaches_pillow_whatever_its_name(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_other_format_reaches_pillow_whatever_its_name(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     Image.init()
 
     def refuse(*args: object) -> None:
         raise AssertionError("a reader of another format was called")
 
     allowed = ("PNG", "JPEG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "PPM", "TGA")
-    monkeypatch.setattr(Image, "OPEN", {name: entry if name in allowed else (refuse, refuse) for name, entry in Image.OPEN.items()})
+    monkeypatch.setattr(
+        Image,
+        "OPEN",
+        {name: entry if name in allowed else (refuse, refuse) for name, entry in Image.OPEN.items()},
+    )
     (tmp_path / "frames").mkdir()
     for name in ("frames/0001.png", "logo.png"):
         (tmp_path / name).write_bytes(FOREIGN[kind])
@@ -90,8 +100,20 @@ def test_no_other_format_reaches_pillow_whatever_its_name(kind: str, tmp_path: P
 
 
 def test_every_format_that_is_read_is_told_by_its_first_bytes() -> None:
-    names = {"png": "PNG", "apng": "PNG", "webp": "WEBP", "avif": "AVIF", "jpg": "JPEG", "bmp": "BMP", "tif": "TIFF", "ppm": "PPM", "tga": "TGA"}
-    assert {kind: {kind_of(data[:64]) for data in files} for kind, files in samples().items()} == {kind: {name} for kind, name in names.items()}
+    names = {
+        "png": "PNG",
+        "apng": "PNG",
+        "webp": "WEBP",
+        "avif": "AVIF",
+        "jpg": "JPEG",
+        "bmp": "BMP",
+        "tif": "TIFF",
+        "ppm": "PPM",
+        "tga": "TGA",
+    }
+    assert {kind: {kind_of(data[:64]) for data in files} for kind, files in samples().items()} == {
+        kind: {name} for kind, name in names.items()
+    }
 
 
 # --- modes ---------------------------------------------------------------------------------------
@@ -122,7 +144,9 @@ def test_grey_of_16_bits_where_white_is_zero_is_turned_over(tmp_path: Path) -> N
 def test_grey_of_12_bits_reaches_white(tmp_path: Path) -> None:
     values = [0, 2048, 4095, 100]
     bits = int("".join(f"{value:012b}" for value in values), 2).to_bytes(6, "big")
-    assert still(tiff(4, 1, 12, 1, bits), tmp_path)[0, :, 0].tolist() == [round(value / 4095 * 255) for value in values]
+    assert still(tiff(4, 1, 12, 1, bits), tmp_path)[0, :, 0].tolist() == [
+        round(value / 4095 * 255) for value in values
+    ]
 
 
 def test_colours_of_16_bits_keep_their_upper_half(tmp_path: Path) -> None:
@@ -143,7 +167,14 @@ KEYED = {
     "8 bits": (8, 0, b"\x03\xff", struct.pack(">H", 3), [0, 255], [3, 255]),
     "16 bits": (16, 0, struct.pack(">HH", 1000, 1001), struct.pack(">H", 1000), [0, 255], [4, 4]),
     "rgb": (8, 2, b"\1\2\3\1\2\4", struct.pack(">HHH", 1, 2, 3), [0, 255], [1, 1]),
-    "deep rgb": (16, 2, struct.pack(">6H", 65535, 0, 0x1234, 0, 65535, 128), struct.pack(">HHH", 65535, 0, 0x1234), [0, 255], [255, 0]),
+    "deep rgb": (
+        16,
+        2,
+        struct.pack(">6H", 65535, 0, 0x1234, 0, 65535, 128),
+        struct.pack(">HHH", 65535, 0, 0x1234),
+        [0, 255],
+        [255, 0],
+    ),
     "palette": (8, 3, b"\0\1\2", b"\0\x80", [0, 128, 255], [9, 8, 7]),
 }
 
@@ -155,11 +186,15 @@ def test_a_transparency_chunk_hides_what_it_names(case: str, tmp_path: Path) -> 
     pixels = still(png(len(alpha), 1, depth, colour, [row], palette + chunk(b"tRNS", key)), tmp_path)
     assert pixels[0, :, 3].tolist() == alpha
     shown = [level for level, opacity in zip(pixels[0, :, 0].tolist(), alpha, strict=True) if opacity]
-    assert shown == [level * 255 if depth == 1 else level for level, opacity in zip(red, alpha, strict=True) if opacity]
+    assert shown == [
+        level * 255 if depth == 1 else level for level, opacity in zip(red, alpha, strict=True) if opacity
+    ]
 
 
 def test_grey_with_alpha_keeps_it(tmp_path: Path) -> None:
-    assert still(saved(Image.new("LA", (1, 1), (100, 50)), "PNG"), tmp_path).tolist() == [[[100, 100, 100, 50]]]
+    assert still(saved(Image.new("LA", (1, 1), (100, 50)), "PNG"), tmp_path).tolist() == [
+        [[100, 100, 100, 50]]
+    ]
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "TIFF"])
@@ -169,7 +204,12 @@ def test_cmyk_shows_the_colours_it_was_made_from(kind: str, tmp_path: Path) -> N
 
 
 def test_bitmaps_of_16_bits_are_read(tmp_path: Path) -> None:
-    data = b"BM" + struct.pack("<IHHI", 58, 0, 0, 54) + struct.pack("<IiiHHIIiiII", 40, 2, 1, 1, 16, 0, 4, 0, 0, 0, 0) + struct.pack("<HH", 0x7FFF, 0x7C00)
+    data = (
+        b"BM"
+        + struct.pack("<IHHI", 58, 0, 0, 54)
+        + struct.pack("<IiiHHIIiiII", 40, 2, 1, 1, 16, 0, 4, 0, 0, 0, 0)
+        + struct.pack("<HH", 0x7FFF, 0x7C00)
+    )
     assert still(data, tmp_path)[0].tolist() == [[255, 255, 255], [255, 0, 0]]
 
 
@@ -202,7 +242,11 @@ def test_pictures_are_turned_upright_as_stills_frames_and_logos(kind: str, way: 
         stored,
         kind,
         exif=exif_of(way),
-        **{"WEBP": {"lossless": True}, "JPEG": {"quality": 100, "subsampling": 0}, "AVIF": {"quality": 100, "subsampling": "4:4:4"}}.get(kind, {}),
+        **{
+            "WEBP": {"lossless": True},
+            "JPEG": {"quality": 100, "subsampling": 0},
+            "AVIF": {"quality": 100, "subsampling": "4:4:4"},
+        }.get(kind, {}),
     )
     expected = UPRIGHT[way](np.asarray(stored)).astype(int)
     (tmp_path / "frames").mkdir()
@@ -220,13 +264,26 @@ def test_animations_are_turned_as_a_whole(kind: str, tmp_path: Path) -> None:
     for picture in pictures:
         picture.paste((240, 240, 240), (0, 0, 16, 16))
     exact = {"lossless": True} if kind == "WEBP" else {}
-    found = frames_of(saved(pictures[0], kind, save_all=True, append_images=pictures[1:], duration=40, exif=exif_of(6), **exact), tmp_path)
+    found = frames_of(
+        saved(
+            pictures[0],
+            kind,
+            save_all=True,
+            append_images=pictures[1:],
+            duration=40,
+            exif=exif_of(6),
+            **exact,
+        ),
+        tmp_path,
+    )
     assert len(found) == 2
     for frame, picture in zip(found, pictures, strict=True):
         assert frame[..., :3].tolist() == np.rot90(np.asarray(picture), -1).tolist()
 
 
-@pytest.mark.parametrize("exif", [exif_of(9), exif_of(0), b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0junk"], ids=repr)
+@pytest.mark.parametrize(
+    "exif", [exif_of(9), exif_of(0), b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0junk"], ids=repr
+)
 def test_an_orientation_that_cannot_be_read_leaves_the_picture_as_it_is(exif: object, tmp_path: Path) -> None:
     assert still(saved(noise(8, 4), "PNG", exif=exif), tmp_path).tolist() == np.asarray(noise(8, 4)).tolist()
 
@@ -236,9 +293,10 @@ def test_an_orientation_that_cannot_be_read_leaves_the_picture_as_it_is(exif: ob
 
 def test_pages_of_a_tiff_are_images_and_small_versions_of_them_are_not(tmp_path: Path) -> None:
     pages = [noise(8, 4, seed) for seed in range(3)]
-    assert [frame.tolist() for frame in frames_of(saved(pages[0], "TIFF", save_all=True, append_images=pages[1:]), tmp_path)] == [
-        np.asarray(page).tolist() for page in pages
-    ]
+    assert [
+        frame.tolist()
+        for frame in frames_of(saved(pages[0], "TIFF", save_all=True, append_images=pages[1:]), tmp_path)
+    ] == [np.asarray(page).tolist() for page in pages]
     clip, frames, _ = open_clip(str(tmp_path / "a.bin"))
     frames.close()
     assert clip.loop == 0  # as everything that cannot say
@@ -263,7 +321,9 @@ def test_a_photo_with_a_second_picture_in_it_is_a_still(tmp_path: Path) -> None:
 
 
 def test_an_animation_among_frames_gives_its_first_image_and_that_is_said(tmp_path: Path) -> None:
-    (tmp_path / "1.png").write_bytes(saved(noise(8, 4), "WEBP", lossless=True, save_all=True, append_images=[noise(8, 4, 1)]))
+    (tmp_path / "1.png").write_bytes(
+        saved(noise(8, 4), "WEBP", lossless=True, save_all=True, append_images=[noise(8, 4, 1)])
+    )
     said: list[str] = []
     [frame] = open_clip(str(tmp_path), warn=said.append)[1]
     assert frame.pixels.convert("RGB").tobytes() == noise(8, 4).tobytes()
@@ -273,7 +333,16 @@ def test_an_animation_among_frames_gives_its_first_image_and_that_is_said(tmp_pa
 def test_an_animated_avif_has_its_delays_and_loops(tmp_path: Path) -> None:
     pictures = [Image.new("RGB", (16, 16), (60 * number, 0, 0)) for number in range(4)]
     path = tmp_path / "a.avif"
-    path.write_bytes(saved(pictures[0], "AVIF", save_all=True, append_images=pictures[1:], duration=[40, 33, 1000, 7], speed=10))
+    path.write_bytes(
+        saved(
+            pictures[0],
+            "AVIF",
+            save_all=True,
+            append_images=pictures[1:],
+            duration=[40, 33, 1000, 7],
+            speed=10,
+        )
+    )
     clip, frames, _ = open_clip(str(path))
     kept = list(frames)
     assert (clip.loop, clip.frames_hint) == (0, 4)
@@ -281,8 +350,13 @@ def test_an_animated_avif_has_its_delays_and_loops(tmp_path: Path) -> None:
     assert all(abs(frame.pixels.getpixel((8, 8))[0] - 60 * number) <= 4 for number, frame in enumerate(kept))
 
 
-@pytest.mark.parametrize(("flags", "whole", "loop"), [(0, 1000, None), (1, 1000, None), (1, 3000, 2), (1, 2500, 2), (1, (1 << 64) - 1, 0)])
-def test_an_avif_repeats_as_its_edit_list_says(flags: int, whole: int, loop: int | None, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("flags", "whole", "loop"),
+    [(0, 1000, None), (1, 1000, None), (1, 3000, 2), (1, 2500, 2), (1, (1 << 64) - 1, 0)],
+)
+def test_an_avif_repeats_as_its_edit_list_says(
+    flags: int, whole: int, loop: int | None, tmp_path: Path
+) -> None:
     """libavif: the repetition count is the track's duration over that of the edit, rounded up, less one."""
 
     def box(kind: bytes, content: bytes) -> bytes:
@@ -291,14 +365,31 @@ def test_an_avif_repeats_as_its_edit_list_says(flags: int, whole: int, loop: int
     edits = box(b"edts", box(b"elst", struct.pack(">BBHIQQHH", 1, 0, flags, 1, 1000, 0, 1, 0)))
     head = box(b"tkhd", struct.pack(">BBHQQIIQ", 1, 0, 3, 0, 0, 1, 0, whole) + bytes(52))
     path = tmp_path / "a.avif"
-    path.write_bytes(box(b"ftyp", b"avis\0\0\0\0avis") + box(b"moov", box(b"mvhd", bytes(20)) + box(b"trak", head + edits)))
+    path.write_bytes(
+        box(b"ftyp", b"avis\0\0\0\0avis") + box(b"moov", box(b"mvhd", bytes(20)) + box(b"trak", head + edits))
+    )
     with open(path, "rb") as file:
         assert avif_loop(file) == loop
 
 
 def test_a_webp_is_composed_with_its_alpha(tmp_path: Path) -> None:
-    pictures = [Image.new("RGBA", (8, 4), (200, 100, 50, 128)), Image.new("RGBA", (8, 4), (0, 255, 0, 10)), Image.new("RGBA", (8, 4), (9, 9, 9, 0))]
-    found = frames_of(saved(pictures[0], "WEBP", save_all=True, append_images=pictures[1:], duration=40, lossless=True, exact=True), tmp_path)
+    pictures = [
+        Image.new("RGBA", (8, 4), (200, 100, 50, 128)),
+        Image.new("RGBA", (8, 4), (0, 255, 0, 10)),
+        Image.new("RGBA", (8, 4), (9, 9, 9, 0)),
+    ]
+    found = frames_of(
+        saved(
+            pictures[0],
+            "WEBP",
+            save_all=True,
+            append_images=pictures[1:],
+            duration=40,
+            lossless=True,
+            exact=True,
+        ),
+        tmp_path,
+    )
     assert [frame[0, 0].tolist() for frame in found][:2] == [[200, 100, 50, 128], [0, 255, 0, 10]]
     assert found[2][0, 0, 3] == 0
 
@@ -312,9 +403,18 @@ def test_a_small_file_of_many_large_images_is_refused_before_it_is_decoded(tmp_p
     def control(number: int) -> bytes:
         return chunk(b"fcTL", struct.pack(">IIIIIHHBB", number, 1, 1, 0, 0, 1, 10, 0, 0))
 
-    body = b"".join(control(2 * k - 1) + chunk(b"fdAT", struct.pack(">I", 2 * k) + dot) for k in range(1, 1000))
+    body = b"".join(
+        control(2 * k - 1) + chunk(b"fdAT", struct.pack(">I", 2 * k) + dot) for k in range(1, 1000)
+    )
     path = tmp_path / "a.png"
-    path.write_bytes(header(side, side, 1, 0) + chunk(b"acTL", struct.pack(">II", 1000, 0)) + control(0) + chunk(b"IDAT", dot) + body + chunk(b"IEND", b""))
+    path.write_bytes(
+        header(side, side, 1, 0)
+        + chunk(b"acTL", struct.pack(">II", 1000, 0))
+        + control(0)
+        + chunk(b"IDAT", dot)
+        + body
+        + chunk(b"IEND", b"")
+    )
     with pytest.raises(LimitError, match="expansion"):
         open_clip(str(path))
     open_clip(str(path), ReadOptions(limits=Limits(expansion=0)))
@@ -328,7 +428,9 @@ def test_a_picture_larger_than_the_canvas_limit_is_refused_in_our_words(kind: st
         open_clip(str(path), ReadOptions(limits=Limits(canvas=10**6)))
 
 
-def test_pillows_own_limit_does_not_hold_where_ours_is_lifted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pillows_own_limit_does_not_hold_where_ours_is_lifted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     (tmp_path / "a.png").write_bytes(saved(noise(30, 20), "PNG"))
     with pytest.raises(LimitError, match="over the limit of 200 for canvas"):
@@ -337,7 +439,9 @@ def test_pillows_own_limit_does_not_hold_where_ours_is_lifted(tmp_path: Path, mo
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP", "TGA"])
-def test_of_a_picture_that_is_cut_off_the_upper_part_is_kept_and_that_is_said(kind: str, tmp_path: Path) -> None:
+def test_of_a_picture_that_is_cut_off_the_upper_part_is_kept_and_that_is_said(
+    kind: str, tmp_path: Path
+) -> None:
     data = saved(noise(64, 64), kind)
     (tmp_path / "1.png").write_bytes(data[: len(data) // 2])
     said: list[str] = []
@@ -396,7 +500,9 @@ def corrupt(kind: str, seeds: range, folder: Path) -> Counter[str]:
     (folder / "frames").mkdir(exist_ok=True)
     for seed in seeds:
         data = corrupted(files[seed % len(files)], seed)
-        is_picture = kind_of(data[:64]) is not None  # a clip that is none goes to ffmpeg, which has tests of its own
+        is_picture = (
+            kind_of(data[:64]) is not None
+        )  # a clip that is none goes to ffmpeg, which has tests of its own
         try:
             read_somehow(data, kind, seed // len(files) % (3 if is_picture else 2), folder)
             counts["read"] += 1

@@ -52,7 +52,9 @@ def words(steps: list[Step]) -> str:
         ([FULL, INDEX, FULL], "unpack compose full@rgba index@rgba full@rgba quantise pack", "full"),
     ],
 )
-def test_a_chain_takes_the_cheapest_path_and_quantises_once(chain: list[Fake], expected: str, path: str) -> None:
+def test_a_chain_takes_the_cheapest_path_and_quantises_once(
+    chain: list[Fake], expected: str, path: str
+) -> None:
     steps = plan(chain, "packed", "packed")
     assert words(steps) == expected
     assert path_name(steps) == path

@@ -27,7 +27,12 @@ def frames_of(path: Path, **options: object) -> list[Frame]:
 
 
 def test_frames_come_in_natural_order() -> None:
-    assert sorted(["f10.png", "f9.png", "F1.png", "f09b.png"], key=natural_key) == ["F1.png", "f9.png", "f09b.png", "f10.png"]
+    assert sorted(["f10.png", "f9.png", "F1.png", "f09b.png"], key=natural_key) == [
+        "F1.png",
+        "f9.png",
+        "f09b.png",
+        "f10.png",
+    ]
 
 
 def test_a_folder_goes_out_and_comes_back_bit_for_bit(tmp_path: Path) -> None:
@@ -83,8 +88,12 @@ def test_animated_png_is_exact_in_pixels_delays_and_loop(mode: str, tmp_path: Pa
     write_clip(*clip_of(pictures, DELAYS, loop=2), str(path))
     with Image.open(path) as image:
         assert (image.n_frames, image.info["loop"]) == (4, 3)  # type: ignore[attr-defined]
-        seen = [(frame.convert(mode).tobytes(), frame.info["duration"]) for frame in ImageSequence.Iterator(image)]
-    assert seen == [(picture.tobytes(), 10.0 * delay) for picture, delay in zip(pictures, DELAYS, strict=True)]
+        seen = [
+            (frame.convert(mode).tobytes(), frame.info["duration"]) for frame in ImageSequence.Iterator(image)
+        ]
+    assert seen == [
+        (picture.tobytes(), 10.0 * delay) for picture, delay in zip(pictures, DELAYS, strict=True)
+    ]
     clip, frames, _ = open_clip(str(path))
     kept = list(frames)
     assert clip.loop == 2
@@ -96,9 +105,9 @@ def test_ffmpeg_reads_our_animated_png(tmp_path: Path) -> None:
     pictures = [noise(9, 5, seed) for seed in range(3)]
     path = tmp_path / "a.apng"
     write_clip(*clip_of(pictures, [4] * 3), str(path))
-    assert ffmpeg("-i", path, "-fps_mode", "passthrough", "-pix_fmt", "rgb24", "-f", "rawvideo", "pipe:1") == b"".join(
-        picture.tobytes() for picture in pictures
-    )
+    assert ffmpeg(
+        "-i", path, "-fps_mode", "passthrough", "-pix_fmt", "rgb24", "-f", "rawvideo", "pipe:1"
+    ) == b"".join(picture.tobytes() for picture in pictures)
 
 
 def test_only_the_part_that_changed_is_written(tmp_path: Path) -> None:
@@ -137,7 +146,9 @@ def test_a_picture_beyond_the_limit_is_refused_before_it_is_decoded(tmp_path: Pa
         open_clip(str(tmp_path / "a.png"), ReadOptions(limits=Limits(canvas=10**6)))
 
 
-def test_a_webp_that_would_take_more_memory_than_there_is_is_refused_before_its_first_frame(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_webp_that_would_take_more_memory_than_there_is_is_refused_before_its_first_frame(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("vedit.media.memory.free_memory", lambda: 10**6)
     clip, frames = clip_of([noise(400, 300)], [4])
     with pytest.raises(MemoryBudgetError, match="writing a WebP of 400x300 takes about"):
@@ -170,7 +181,9 @@ def test_alpha_that_comes_late_and_is_lost_is_said(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     noise(4, 4).save(tmp_path / "in" / "1.png")
     Image.new("RGBA", (4, 4)).save(tmp_path / "in" / "2.png")
-    assert "image 2 is transparent in part" in vedit("convert", tmp_path / "in", "-o", tmp_path / "o.apng").err
+    assert (
+        "image 2 is transparent in part" in vedit("convert", tmp_path / "in", "-o", tmp_path / "o.apng").err
+    )
 
 
 @pytest.mark.parametrize("kind", ["png", "webp"])

@@ -29,11 +29,15 @@ def folder(tmp_path: Path) -> Path:
 
 def test_a_folder_and_a_gif_open_by_the_same_call_as_whole_pictures(folder: Path) -> None:
     with opened(str(folder)) as (clip, frames):
-        assert [frame.pixels.convert("RGB").tobytes() for frame in frames] == [noise(9, 7, n).convert("RGB").tobytes() for n in range(3)]
+        assert [frame.pixels.convert("RGB").tobytes() for frame in frames] == [
+            noise(9, 7, n).convert("RGB").tobytes() for n in range(3)
+        ]
         assert (clip.width, clip.height) == (9, 7)
     with opened(str(gif("ok_plain.gif"))) as (clip, frames), Image.open(gif("ok_plain.gif")) as oracle:
         first = next(frames)
-        assert first.kind == "rgb" and first.pixels.convert("RGB").tobytes() == oracle.convert("RGB").tobytes()
+        assert (
+            first.kind == "rgb" and first.pixels.convert("RGB").tobytes() == oracle.convert("RGB").tobytes()
+        )
 
 
 def test_the_hash_of_a_file_is_that_of_its_bytes_and_it_can_be_opened_after_it() -> None:
@@ -65,7 +69,9 @@ def test_gif_commands_probe_and_preview_read_a_folder_of_pictures(folder: Path, 
         assert shown.convert("RGB").tobytes() == noise(9, 7, 1).convert("RGB").tobytes()
 
 
-def test_a_folder_that_holds_clips_too_still_needs_a_folder_for_the_results(folder: Path, tmp_path: Path) -> None:
+def test_a_folder_that_holds_clips_too_still_needs_a_folder_for_the_results(
+    folder: Path, tmp_path: Path
+) -> None:
     (folder / "b.gif").write_bytes(gif("ok_plain.gif").read_bytes())
     done = vedit("gif", "rotate", "90", str(folder), "-o", str(tmp_path / "a.gif"))
     assert done.code == 2 and "a folder was given as input" in done.err

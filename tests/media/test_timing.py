@@ -68,7 +68,10 @@ def test_a_frame_that_replaces_another_carries_what_that_one_changed() -> None:
     frames = [frame.but(rect=Rect(n, 0, 1, 1)) for n, frame in enumerate(frames)]
     stage = GifTiming()
     stage.open(clip)
-    assert [(frame.pixels, frame.rect) for frame in stage.run(iter(frames))] == [(0, Rect(0, 0, 1, 1)), (2, Rect(1, 0, 2, 1))]
+    assert [(frame.pixels, frame.rect) for frame in stage.run(iter(frames))] == [
+        (0, Rect(0, 0, 1, 1)),
+        (2, Rect(1, 0, 2, 1)),
+    ]
 
 
 def test_timing_for_a_gif_leaves_the_loop_count_alone() -> None:
@@ -76,8 +79,13 @@ def test_timing_for_a_gif_leaves_the_loop_count_alone() -> None:
     assert [GifTiming().open(clip.but(loop=loop)).loop for loop in (0, None, 3)] == [0, None, 3]
 
 
-@given(st.lists(st.integers(1, 500), min_size=1, max_size=60), st.sampled_from([Fraction(1, 1000), Fraction(1, 15360), Fraction(1001, 30000)]))
-def test_a_gif_of_any_times_lasts_as_long_and_has_no_delay_below_2(durations: list[int], timebase: Fraction) -> None:
+@given(
+    st.lists(st.integers(1, 500), min_size=1, max_size=60),
+    st.sampled_from([Fraction(1, 1000), Fraction(1, 15360), Fraction(1001, 30000)]),
+)
+def test_a_gif_of_any_times_lasts_as_long_and_has_no_delay_below_2(
+    durations: list[int], timebase: Fraction
+) -> None:
     delays = gif_delays(*of_durations(durations, timebase))
     assert min(delays) >= 2
     assert abs(sum(delays) - 100 * sum(durations) * timebase) < 4
@@ -103,11 +111,19 @@ def test_a_part_starts_with_what_was_shown_then() -> None:
     clip, frames = of_durations([10, 10, 10, 10], Fraction(1, 100))
     stage = Trim(Fraction(15, 100), Fraction(20, 100))
     stage.open(clip)
-    assert [(frame.pixels, frame.pts, frame.duration) for frame in stage.run(iter(frames))] == [(1, 0, 5), (2, 5, 10), (3, 15, 5)]
+    assert [(frame.pixels, frame.pts, frame.duration) for frame in stage.run(iter(frames))] == [
+        (1, 0, 5),
+        (2, 5, 10),
+        (3, 15, 5),
+    ]
 
 
 def test_times_that_browsers_do_not_play_are_slowed_down_in_gifs_only() -> None:
     clip, frames = of_durations([0, 1, 2], Fraction(1, 100))
-    assert [(frame.pts, frame.duration) for frame in playable(clip, iter(frames))] == [(0, 10), (10, 10), (20, 2)]
+    assert [(frame.pts, frame.duration) for frame in playable(clip, iter(frames))] == [
+        (0, 10),
+        (10, 10),
+        (20, 2),
+    ]
     clip, frames = of_durations([0, 1, 2], Fraction(1, 1000))
     assert [(frame.pts, frame.duration) for frame in playable(clip, iter(frames))] == [(0, 1), (1, 2)]

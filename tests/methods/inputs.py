@@ -1,4 +1,6 @@
-"""What the tests of methods share: a clip with an inversion, ways to run a method on it, and plain sampling written out."""
+"""What the tests of methods share: a clip with an inversion, ways to run a method on it, and plain sampling
+written out.
+"""
 
 from __future__ import annotations
 
@@ -63,11 +65,22 @@ class Asked:
 
 def trajectory_of(model: TinyModel, clean: Tensor, prompt: str, timesteps: list[int]) -> list[Tensor]:
     """Latents of every step by its index, then the clip."""
-    levels = {level.index: level.latents for level in invert(model, timesteps, clean, model.encode_prompt(prompt))}
+    levels = {
+        level.index: level.latents for level in invert(model, timesteps, clean, model.encode_prompt(prompt))
+    }
     return [*(levels[index] for index in range(len(timesteps))), clean]
 
 
-def edit_input(model: TinyModel, source: str, target: str, steps: int, *, frames: int = 2, trajectory: list[Tensor] | None = None, **more: Any) -> Asked:
+def edit_input(
+    model: TinyModel,
+    source: str,
+    target: str,
+    steps: int,
+    *,
+    frames: int = 2,
+    trajectory: list[Tensor] | None = None,
+    **more: Any,
+) -> Asked:
     clean = more.pop("latents_FCYX", latents(frames))
     timesteps = model.schedule.timesteps(steps)
     stored = trajectory if trajectory is not None else trajectory_of(model, clean, source, timesteps)
@@ -95,8 +108,18 @@ def result(method: ModuleType, model: TinyModel, clip: Asked, params: Any) -> Te
 
 
 @torch.no_grad()
-def plain_ddim(model: TinyModel, clip: Asked, prompt: str, guidance: float, start: int = 0, keep: list[Tensor] | None = None, negative: str = "") -> Tensor:
-    """DDIM with guidance from the inverted latents, without the engine; keep: collects the latents after each step."""
+def plain_ddim(
+    model: TinyModel,
+    clip: Asked,
+    prompt: str,
+    guidance: float,
+    start: int = 0,
+    keep: list[Tensor] | None = None,
+    negative: str = "",
+) -> Tensor:
+    """DDIM with guidance from the inverted latents, without the engine; keep: collects the latents after each
+    step.
+    """
     x = clip.trajectory(start)
     cond, uncond = (model.encode_prompt(text).expand(len(x), -1, -1) for text in (prompt, negative))
     for index in range(start, len(clip.timesteps)):

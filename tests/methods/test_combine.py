@@ -17,7 +17,10 @@ from vedit.methods.base import mistakes, read_params
 STEPS = 4
 SOURCE, TARGET = "a cat on a mirror", "a dog on a mirror"
 QUICK = {"iterations": 6, "lr": 0.2, "w1": 1.0, "w2": 1.0}
-NOTHING = {"p2p": {"cross_replace": 0.0, "self_replace": 0.0}, "pnp": {"feature_until": 0.0, "attention_until": 0.0}}
+NOTHING = {
+    "p2p": {"cross_replace": 0.0, "self_replace": 0.0},
+    "pnp": {"feature_until": 0.0, "attention_until": 0.0},
+}
 
 
 @pytest.fixture(scope="module")
@@ -31,13 +34,19 @@ def params(**table: Any) -> combine.Params:
 
 @pytest.mark.parametrize("forward", ["p2p", "pnp"])
 @pytest.mark.parametrize("start", [0, 2])
-def test_sequential_inverts_what_glp_made_and_samples_from_there(model: TinyModel, forward: str, start: int) -> None:
+def test_sequential_inverts_what_glp_made_and_samples_from_there(
+    model: TinyModel, forward: str, start: int
+) -> None:
     clip = edit_input(model, SOURCE, TARGET, STEPS)
     settings = params(forward=forward, start_index=start, **{forward: NOTHING[forward]})
     made = result(glp, model, clip, settings.backward)
-    again = edit_input(model, SOURCE, TARGET, STEPS, trajectory=trajectory_of(model, made, TARGET, clip.timesteps))
+    again = edit_input(
+        model, SOURCE, TARGET, STEPS, trajectory=trajectory_of(model, made, TARGET, clip.timesteps)
+    )
     steps = list(steps_of(combine, model, clip, settings))
-    torch.testing.assert_close(steps[-1].latents["tgt"], plain_ddim(model, again, TARGET, 3.0, start=start), rtol=0, atol=1e-10)
+    torch.testing.assert_close(
+        steps[-1].latents["tgt"], plain_ddim(model, again, TARGET, 3.0, start=start), rtol=0, atol=1e-10
+    )
     assert len(steps) == prepared(combine, model, clip, settings).total == 6 + 2 * (STEPS - start)
 
 
@@ -47,7 +56,9 @@ def test_glps_result_is_inverted_as_finely_as_the_clip(model: TinyModel, start: 
     settings = params(forward="p2p", start_index=start, inversion_steps=5 * STEPS, **NOTHING)
     made = result(glp, model, clip, settings.backward)
     fine = model.schedule.timesteps(5 * STEPS)
-    levels = {level.timestep: level.latents for level in invert(model, fine, made, model.encode_prompt(TARGET))}
+    levels = {
+        level.timestep: level.latents for level in invert(model, fine, made, model.encode_prompt(TARGET))
+    }
     steps = list(steps_of(combine, model, clip, settings))
     inverted = steps[6 : len(steps) - (STEPS - start)]
     assert [step.timestep for step in inverted] == sorted(t for t in fine if t <= clip.timesteps[start])
@@ -61,7 +72,10 @@ def test_the_forward_method_reads_the_clips_own_inversion(model: TinyModel, forw
     clip = edit_input(model, SOURCE, TARGET, STEPS)
     assert (
         float(
-            (result(combine, model, clip, params(forward=forward)) - result(combine, model, clip, params(forward=forward, **{forward: NOTHING[forward]})))
+            (
+                result(combine, model, clip, params(forward=forward))
+                - result(combine, model, clip, params(forward=forward, **{forward: NOTHING[forward]}))
+            )
             .abs()
             .max()
         )
@@ -77,18 +91,38 @@ def test_in_loop_without_injection_is_glp(model: TinyModel, forward: str) -> Non
     settings = params(forward=forward, form="in-loop", **{forward: NOTHING[forward]})
     assert torch.equal(result(combine, model, clip, settings), result(glp, model, clip, settings.backward))
     injecting = params(forward=forward, form="in-loop")
-    assert float((result(combine, model, clip, injecting) - result(glp, model, clip, settings.backward)).abs().max()) > 1e-5
+    assert (
+        float(
+            (result(combine, model, clip, injecting) - result(glp, model, clip, settings.backward))
+            .abs()
+            .max()
+        )
+        > 1e-5
+    )
     assert prepared(combine, model, clip, injecting).total == 6
 
 
 def test_in_loop_with_equal_prompts_is_the_source(model: TinyModel) -> None:
     clip = edit_input(model, SOURCE, SOURCE, STEPS)
-    found = result(combine, model, clip, params(form="in-loop", forward="p2p", p2p={"cross_replace": 1.0, "self_replace": 1.0}))
+    found = result(
+        combine,
+        model,
+        clip,
+        params(form="in-loop", forward="p2p", p2p={"cross_replace": 1.0, "self_replace": 1.0}),
+    )
     torch.testing.assert_close(found, clip.latents_FCYX, rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize(("forward", "table"), [("p2p", {"cross_replace": 0.3, "self_replace": 0.3}), ("pnp", {"feature_until": 0.3, "attention_until": 0.3})])
-def test_in_loop_rules_act_at_the_noisy_timesteps(model: TinyModel, forward: str, table: dict[str, float]) -> None:
+@pytest.mark.parametrize(
+    ("forward", "table"),
+    [
+        ("p2p", {"cross_replace": 0.3, "self_replace": 0.3}),
+        ("pnp", {"feature_until": 0.3, "attention_until": 0.3}),
+    ],
+)
+def test_in_loop_rules_act_at_the_noisy_timesteps(
+    model: TinyModel, forward: str, table: dict[str, float]
+) -> None:
     clip = edit_input(model, SOURCE, TARGET, STEPS)
     settings = params(form="in-loop", forward=forward, glp={**QUICK, "iterations": 80}, **{forward: table})
     drawn = [dds.timestep_of(settings.backward, clip, iteration, 1000) for iteration in range(80)]
@@ -100,7 +134,11 @@ def test_in_loop_rules_act_at_the_noisy_timesteps(model: TinyModel, forward: str
 
 def test_mistakes_in_inner_tables_are_reported_with_their_table() -> None:
     (found,) = mistakes(combine.Params, {"glp": {"iteratons": 3}, "pnp": {"steps": 20, "attention_until": 2}})
-    assert "glp: no key 'iteratons'; did you mean iterations?" in found and "pnp: attention_until = 2" in found and "pnp: steps is set for the whole" in found
+    assert (
+        "glp: no key 'iteratons'; did you mean iterations?" in found
+        and "pnp: attention_until = 2" in found
+        and "pnp: steps is set for the whole" in found
+    )
     with pytest.raises(UsageError, match="local blend needs sampling"):
         params(form="in-loop", p2p={"blend_words": ["cat"]})
 
@@ -115,7 +153,14 @@ def test_a_mistake_of_the_forward_method_shows_before_the_optimisation(model: Ti
 @pytest.mark.parametrize("forward", ["p2p", "pnp"])
 def test_masks_and_attention_are_handed_over_in_both_forms(model: TinyModel, form: str, forward: str) -> None:
     clip = edit_input(model, SOURCE, TARGET, STEPS, wants_attention=True)
-    masked = {**QUICK, "iterations": 3, "mask_words": ["cat"], "mask_scales": [1], "mask_threshold": 0.9, "mask_after": 1}
+    masked = {
+        **QUICK,
+        "iterations": 3,
+        "mask_words": ["cat"],
+        "mask_scales": [1],
+        "mask_threshold": 0.9,
+        "mask_after": 1,
+    }
     settings = params(form=form, forward=forward, glp=masked)
     outline = prepared(combine, model, clip, settings)
     assert outline.makes_mask and outline.held_bytes > 0

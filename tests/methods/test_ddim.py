@@ -46,7 +46,9 @@ def test_a_method_that_does_not_exist_gets_the_nearest_name() -> None:
 
 def test_ddim_is_plain_sampling_from_the_inversion(model: TinyModel) -> None:
     clip = edit_input(model, SOURCE, TARGET, STEPS)
-    torch.testing.assert_close(result(ddim, model, clip, params(ddim)), plain_ddim(model, clip, TARGET, 3.0), rtol=0, atol=1e-12)
+    torch.testing.assert_close(
+        result(ddim, model, clip, params(ddim)), plain_ddim(model, clip, TARGET, 3.0), rtol=0, atol=1e-12
+    )
     later = result(ddim, model, clip, params(ddim, start_index=3))
     torch.testing.assert_close(later, plain_ddim(model, clip, TARGET, 3.0, start=3), rtol=0, atol=1e-12)
 
@@ -64,7 +66,9 @@ def test_ddim_keeps_the_clip_outside_a_mask(model: TinyModel) -> None:
     clip = edit_input(model, SOURCE, TARGET, STEPS, mask_F1YX=mask)
     found = result(ddim, model, clip, params(ddim))
     outside = (mask == 0).expand_as(found)
-    assert torch.equal(found[outside], clip.latents_FCYX[outside]) and bool((found[~outside] != clip.latents_FCYX[~outside]).any())
+    assert torch.equal(found[outside], clip.latents_FCYX[outside]) and bool(
+        (found[~outside] != clip.latents_FCYX[~outside]).any()
+    )
 
 
 def test_sdedit_takes_the_last_share_of_the_steps(model: TinyModel) -> None:
@@ -72,7 +76,9 @@ def test_sdedit_takes_the_last_share_of_the_steps(model: TinyModel) -> None:
     assert [step.index for step in steps_of(sdedit, model, clip, params(sdedit, strength=0.6))] == [2, 3, 4]
     start = 0.0
     for strength in (0.2, 0.6, 1.0):
-        moved = float((result(sdedit, model, clip, params(sdedit, strength=strength)) - clip.latents_FCYX).abs().mean())
+        moved = float(
+            (result(sdedit, model, clip, params(sdedit, strength=strength)) - clip.latents_FCYX).abs().mean()
+        )
         assert moved > start
         start = moved
     with pytest.raises(UsageError, match="not a whole step"):
@@ -83,9 +89,17 @@ def test_sdedit_starts_at_the_noise_level_of_its_first_step(model: TinyModel) ->
     clip = edit_input(model, SOURCE, TARGET, STEPS)
     level = model.schedule.level(clip.timesteps[2])
     noise = noise_like(clip.latents_FCYX, 0, 0)
-    started = edit_input(model, SOURCE, TARGET, STEPS, trajectory=[clip.latents_FCYX] * 2 + [level**0.5 * clip.latents_FCYX + (1 - level) ** 0.5 * noise])
+    started = edit_input(
+        model,
+        SOURCE,
+        TARGET,
+        STEPS,
+        trajectory=[clip.latents_FCYX] * 2 + [level**0.5 * clip.latents_FCYX + (1 - level) ** 0.5 * noise],
+    )
     expected = plain_ddim(model, started, TARGET, 3.0, start=2)
-    torch.testing.assert_close(result(sdedit, model, clip, params(sdedit, strength=0.6)), expected, rtol=0, atol=1e-12)
+    torch.testing.assert_close(
+        result(sdedit, model, clip, params(sdedit, strength=0.6)), expected, rtol=0, atol=1e-12
+    )
 
 
 def test_sdedit_shares_noise_between_frames_unless_told(model: TinyModel) -> None:
@@ -102,7 +116,9 @@ def test_a_windows_frames_take_the_noise_of_their_number_in_the_clip() -> None:
     whole = noise_like(clip, 7, 0, shared=False)
     assert torch.equal(noise_like(clip[4:], 7, 0, shared=False, first_frame=4), whole[4:])
     assert torch.equal(noise_like(clip, 7, 0)[0], noise_like(clip[:1], 7, 0)[0])
-    assert not torch.equal(noise_like(clip, 7, 0), noise_like(clip, 8, 0)) and not torch.equal(noise_like(clip, 7, 0), noise_like(clip, 7, 1))
+    assert not torch.equal(noise_like(clip, 7, 0), noise_like(clip, 8, 0)) and not torch.equal(
+        noise_like(clip, 7, 0), noise_like(clip, 7, 1)
+    )
     assert 0.5 < float(whole.std()) < 1.5
 
 

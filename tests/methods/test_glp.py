@@ -10,8 +10,8 @@ from torch import Tensor
 
 from tests.engine.tiny import SIDE, TinyModel, latents, unet
 from tests.methods.inputs import Asked, edit_input, last_step, prepared, steps_of
-from vedit.engine.rules import Plan
 from vedit.engine.noise import noise_like
+from vedit.engine.rules import Plan
 from vedit.engine.sample import Step
 from vedit.errors import ModelError, UsageError, VeditError
 from vedit.methods import dds, glp
@@ -36,7 +36,11 @@ def run(method: Any, model: TinyModel, clip: Asked, **table: Any) -> Tensor:
 
 
 def last_of(method: Any, model: TinyModel, clip: Asked, **table: Any) -> Step:
-    params = read_params(method.Params, {"iterations": COUNT, "guidance": 3.0, "lr": 0.07, "w1": 2.0, "w2": 2.0, **table}, "test")
+    params = read_params(
+        method.Params,
+        {"iterations": COUNT, "guidance": 3.0, "lr": 0.07, "w1": 2.0, "w2": 2.0, **table},
+        "test",
+    )
     return last_step(method, model, clip, params)
 
 
@@ -51,7 +55,10 @@ def score_of(model: TinyModel, clip: Asked, params: Any) -> dds.Score:
 def by_hand(model: TinyModel, clip: Asked, guidance: float, lr: float) -> Tensor:
     """The delta denoising score written out, with the draws of the method."""
     source = z = clip.latents_FCYX
-    empty, old, new = (model.encode_prompt(text).expand(len(z), -1, -1) for text in ("", clip.source_prompt, clip.target_prompt))
+    empty, old, new = (
+        model.encode_prompt(text).expand(len(z), -1, -1)
+        for text in ("", clip.source_prompt, clip.target_prompt)
+    )
     for iteration in range(COUNT):
         timestep = dds.timestep_of(dds.Params(), clip, iteration, 1000)
         noise = noise_like(z, clip.seed, 2, iteration)
@@ -59,7 +66,9 @@ def by_hand(model: TinyModel, clip: Asked, guidance: float, lr: float) -> Tensor
         eps = []
         for base, text in ((source, old), (z, new)):
             noisy = a**0.5 * base + (1 - a) ** 0.5 * noise
-            none, cond = (model.unet(noisy, timestep, encoder_hidden_states=part).sample for part in (empty, text))
+            none, cond = (
+                model.unet(noisy, timestep, encoder_hidden_states=part).sample for part in (empty, text)
+            )
             eps.append(none + guidance * (cond - none))
         z = z - lr * (eps[1] - eps[0])
     return z
@@ -67,7 +76,9 @@ def by_hand(model: TinyModel, clip: Asked, guidance: float, lr: float) -> Tensor
 
 def test_dds_equals_its_formula(model: TinyModel) -> None:
     clip = clip_of(model)
-    torch.testing.assert_close(run(dds, model, clip, w1=1.0), by_hand(model, clip, 3.0, 0.07), rtol=0, atol=1e-12)
+    torch.testing.assert_close(
+        run(dds, model, clip, w1=1.0), by_hand(model, clip, 3.0, 0.07), rtol=0, atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("method", [dds, glp])
@@ -94,19 +105,29 @@ def test_ablations_are_dds_and_three_others(model: TinyModel) -> None:
 
 def test_all_axes_step_along_the_windows_mean(model: TinyModel) -> None:
     clip = clip_of(model)
-    params = read_params(glp.Params, {"iterations": 2, "guidance": 3.0, "energy": 1.0, "gamma": 0, "purify_latents": False}, "test")
+    params = read_params(
+        glp.Params,
+        {"iterations": 2, "guidance": 3.0, "energy": 1.0, "gamma": 0, "purify_latents": False},
+        "test",
+    )
     score = score_of(model, clip, params)
     with torch.inference_mode():
         _, first = score.gradient(clip.latents_FCYX, 0)
         moved = clip.latents_FCYX - 0.07 * 2 * first
         _, second = score.gradient(moved, 1)
     *_, step = steps_of(glp, model, clip, params)
-    torch.testing.assert_close(step.latents["tgt"], moved - 0.07 * 2 * (first + second) / 2, rtol=0, atol=1e-10)
+    torch.testing.assert_close(
+        step.latents["tgt"], moved - 0.07 * 2 * (first + second) / 2, rtol=0, atol=1e-10
+    )
 
 
 def test_no_noise_and_all_axes_end_at_the_mean_of_the_last_latents(model: TinyModel) -> None:
     clip = clip_of(model)
-    params = read_params(glp.Params, {"iterations": COUNT, "guidance": 3.0, "latent_window": 2, "latent_energy": 1.0, "latent_noise": 0.0}, "test")
+    params = read_params(
+        glp.Params,
+        {"iterations": COUNT, "guidance": 3.0, "latent_window": 2, "latent_energy": 1.0, "latent_noise": 0.0},
+        "test",
+    )
     plain = params.model_copy(update={"purify_latents": False})
     steps = [step.latents["tgt"] for step in steps_of(glp, model, clip, plain)]
     *_, last = steps_of(glp, model, clip, params)
@@ -156,7 +177,10 @@ def test_the_empty_prompt_as_reference_is_the_direction_of_guidance(model: TinyM
     timestep = dds.timestep_of(dds.Params(), clip, 0, 1000)
     a = model.schedule.level(timestep)
     noisy = a**0.5 * clip.latents_FCYX + (1 - a) ** 0.5 * noise_like(clip.latents_FCYX, 0, 2, 0)
-    cond, none = (model.unet(noisy, timestep, encoder_hidden_states=model.encode_prompt(text).expand(2, -1, -1)).sample for text in (TARGET, ""))
+    cond, none = (
+        model.unet(noisy, timestep, encoder_hidden_states=model.encode_prompt(text).expand(2, -1, -1)).sample
+        for text in (TARGET, "")
+    )
     torch.testing.assert_close(found, clip.latents_FCYX - 0.07 * (cond - none), rtol=0, atol=1e-12)
     assert torch.equal(found, run(dds, model, clip, reference="uncond", iterations=1, w1=1.0, guidance=1.0))
     assert prepared(dds, model, clip, dds.Params(reference="uncond")).branches == ("tgt/uncond", "tgt")
@@ -166,7 +190,9 @@ def test_drawn_timesteps_stay_in_their_range_and_follow_the_seed(model: TinyMode
     params = dds.Params(t_min=100, t_max=110)
     drawn = [dds.timestep_of(params, clip_of(model), iteration, 1000) for iteration in range(60)]
     assert set(drawn) == set(range(100, 110))
-    assert drawn != [dds.timestep_of(params, clip_of(model, seed=1), iteration, 1000) for iteration in range(60)]
+    assert drawn != [
+        dds.timestep_of(params, clip_of(model, seed=1), iteration, 1000) for iteration in range(60)
+    ]
 
 
 def test_the_step_size_may_fall_along_a_cosine() -> None:
@@ -179,8 +205,13 @@ def test_gradients_that_are_not_numbers_stop_the_run_at_the_third() -> None:
     broken = TinyModel(unet(seed=1))
     broken.unet.conv_out.weight.data.fill_(float("nan"))
     seen = 0
-    with pytest.raises(VeditError, match=r"not finite, the third time in a row \(iteration 3, timestep \d+, network in float64\)"):
-        for step in steps_of(glp, broken, clip_of(broken), read_params(glp.Params, {"iterations": 9}, "test")):
+    with pytest.raises(
+        VeditError,
+        match=r"not finite, the third time in a row \(iteration 3, timestep \d+, network in float64\)",
+    ):
+        for step in steps_of(
+            glp, broken, clip_of(broken), read_params(glp.Params, {"iterations": 9}, "test")
+        ):
             seen += 1
             assert torch.equal(step.latents["tgt"], latents())  # what is not a number moves nothing
     assert seen == 2
@@ -204,7 +235,9 @@ def test_settings_that_cannot_work_are_refused(table: dict[str, Any], message: s
 
 def test_the_callers_code_between_steps_is_not_in_inference_mode(model: TinyModel) -> None:
     for method in (dds, glp):
-        for _ in steps_of(method, model, clip_of(model), read_params(method.Params, {"iterations": 1}, "test")):
+        for _ in steps_of(
+            method, model, clip_of(model), read_params(method.Params, {"iterations": 1}, "test")
+        ):
             assert not torch.is_inference_mode_enabled()
 
 
@@ -218,7 +251,15 @@ def test_the_outline_counts_four_evaluations_an_iteration(model: TinyModel) -> N
 @pytest.mark.parametrize("method", [dds, glp])
 def test_words_of_the_source_make_the_mask_that_pulls_the_rest_back(model: TinyModel, method: Any) -> None:
     clip = clip_of(model)
-    table = {"mask_words": ["cat"], "mask_scales": [1], "mask_threshold": 0.9, "mask_after": 2, "lr": 0.2, "w2": 4.0, "purify_latents": False}
+    table = {
+        "mask_words": ["cat"],
+        "mask_scales": [1],
+        "mask_threshold": 0.9,
+        "mask_after": 2,
+        "lr": 0.2,
+        "w2": 4.0,
+        "purify_latents": False,
+    }
     if method is dds:
         table.pop("purify_latents")
     last = last_of(method, model, clip, **table)
@@ -253,7 +294,9 @@ def test_mask_words_that_cannot_be_are_refused(model: TinyModel, table: dict[str
         run(dds, model, clip_of(model), **table)
 
 
-def test_gradients_that_stay_broken_name_frame_iteration_and_dtype(model: TinyModel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gradients_that_stay_broken_name_frame_iteration_and_dtype(
+    model: TinyModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plain = model.unet.forward
 
     def broken(sample: Tensor, *args: Any, **more: Any) -> Any:
@@ -262,19 +305,36 @@ def test_gradients_that_stay_broken_name_frame_iteration_and_dtype(model: TinyMo
         return made
 
     monkeypatch.setattr(model.unet, "forward", broken)
-    with pytest.raises(ModelError, match=r"gradient of frame 12 is not finite.*\(iteration 3, timestep \d+, network in float64\)"):
+    with pytest.raises(
+        ModelError,
+        match=r"gradient of frame 12 is not finite.*\(iteration 3, timestep \d+, network in float64\)",
+    ):
         run(dds, model, clip_of(model, first_frame=10), iterations=4)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("axes", "lost"), [("joined", 0.1), ("union", 0.02)])  # joined rows drop a share of weak frames
-def test_two_hundred_iterations_with_a_falling_rate_keep_their_edit(model: TinyModel, axes: str, lost: float) -> None:
+@pytest.mark.parametrize(
+    ("axes", "lost"), [("joined", 0.1), ("union", 0.02)]
+)  # joined rows drop a share of weak frames
+def test_two_hundred_iterations_with_a_falling_rate_keep_their_edit(
+    model: TinyModel, axes: str, lost: float
+) -> None:
     """Settled latents: the last purification must not take the edit for noise."""
     clip = clip_of(model)
-    table = {"iterations": 200, "lr": 0.2, "lr_decay": "cosine", "guidance": 3.0, "w1": 2.0, "w2": 2.0, "axes": axes}
+    table = {
+        "iterations": 200,
+        "lr": 0.2,
+        "lr_decay": "cosine",
+        "guidance": 3.0,
+        "w1": 2.0,
+        "w2": 2.0,
+        "axes": axes,
+    }
     found = {}
     for last in (True, False):
-        *_, step = steps_of(glp, model, clip, read_params(glp.Params, {**table, "purify_latents": last}, "test"))
+        *_, step = steps_of(
+            glp, model, clip, read_params(glp.Params, {**table, "purify_latents": last}, "test")
+        )
         found[last] = step.latents["tgt"] - clip.latents_FCYX
     assert float(found[False].norm()) > 0.1 * float(clip.latents_FCYX.norm())  # there is an edit
     assert float((found[True] - found[False]).norm()) < lost * float(found[False].norm())

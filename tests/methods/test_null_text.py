@@ -36,25 +36,48 @@ def test_the_clip_s_own_prompt_at_full_guidance_comes_back_to_the_clip(model: Ti
     clip = edit_input(model, SOURCE, SOURCE, STEPS)
     params = read_params(ddim.Params, {"steps": STEPS, "guidance": GUIDANCE}, "test")
     plain, guided = (result(ddim, model, one, params) for one in (clip, optimised(model, clip, 6)))
-    assert float((guided - clip.latents_FCYX).pow(2).mean()) < 0.8 * float((plain - clip.latents_FCYX).pow(2).mean())
+    assert float((guided - clip.latents_FCYX).pow(2).mean()) < 0.8 * float(
+        (plain - clip.latents_FCYX).pow(2).mean()
+    )
 
 
 @pytest.mark.parametrize("null_text", ["both", "source"])
 def test_embeddings_that_were_not_optimised_change_nothing(model: TinyModel, null_text: str) -> None:
     clip = edit_input(model, SOURCE, "a blue dog", STEPS)
-    params = read_params(p2p.Params, {"steps": STEPS, "guidance": GUIDANCE, "source_branch": "resample", "null_text": null_text}, "test")
-    assert torch.equal(result(p2p, model, optimised(model, clip, 0), params), result(p2p, model, clip, params))
+    params = read_params(
+        p2p.Params,
+        {"steps": STEPS, "guidance": GUIDANCE, "source_branch": "resample", "null_text": null_text},
+        "test",
+    )
+    assert torch.equal(
+        result(p2p, model, optimised(model, clip, 0), params), result(p2p, model, clip, params)
+    )
 
 
 def test_decoupled_guidance_gives_the_embeddings_to_the_source_only(model: TinyModel) -> None:
     clip = edit_input(model, SOURCE, "a blue dog", STEPS)
-    table = {"steps": STEPS, "guidance": GUIDANCE, "source_branch": "resample", "cross_replace": 0.0, "self_replace": 0.0}
+    table = {
+        "steps": STEPS,
+        "guidance": GUIDANCE,
+        "source_branch": "resample",
+        "cross_replace": 0.0,
+        "self_replace": 0.0,
+    }
     last = {}
     for null in ("both", "source", "none"):
-        *_, step = steps_of(p2p, model, optimised(model, clip, 3), read_params(p2p.Params, {**table, "null_text": null}, "test"))
+        *_, step = steps_of(
+            p2p,
+            model,
+            optimised(model, clip, 3),
+            read_params(p2p.Params, {**table, "null_text": null}, "test"),
+        )
         last[null] = step.latents
-    assert torch.equal(last["both"]["src"], last["source"]["src"]) and not torch.equal(last["source"]["src"], last["none"]["src"])
-    assert torch.equal(last["source"]["tgt"], last["none"]["tgt"]) and not torch.equal(last["both"]["tgt"], last["none"]["tgt"])
+    assert torch.equal(last["both"]["src"], last["source"]["src"]) and not torch.equal(
+        last["source"]["src"], last["none"]["src"]
+    )
+    assert torch.equal(last["source"]["tgt"], last["none"]["tgt"]) and not torch.equal(
+        last["both"]["tgt"], last["none"]["tgt"]
+    )
 
 
 def test_plug_and_play_takes_them_too(model: TinyModel) -> None:
@@ -62,4 +85,7 @@ def test_plug_and_play_takes_them_too(model: TinyModel) -> None:
     params = read_params(pnp.Params, {"steps": STEPS, "guidance": GUIDANCE}, "test")
     with_null = optimised(model, clip, 2)
     assert not torch.equal(result(pnp, model, with_null, params), result(pnp, model, clip, params))
-    assert torch.equal(result(pnp, model, with_null, params.model_copy(update={"null_text": "none"})), result(pnp, model, clip, params))
+    assert torch.equal(
+        result(pnp, model, with_null, params.model_copy(update={"null_text": "none"})),
+        result(pnp, model, clip, params),
+    )

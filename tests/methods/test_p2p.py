@@ -38,7 +38,13 @@ class Published:
     Maps come in as (4 frames heads) x pixels x tokens; the conditional half is split into source and target.
     """
 
-    def __init__(self, edit: Callable[[Tensor, Tensor], Tensor], alpha_NT: Tensor, self_steps: tuple[int, int], self_tokens: int) -> None:
+    def __init__(
+        self,
+        edit: Callable[[Tensor, Tensor], Tensor],
+        alpha_NT: Tensor,
+        self_steps: tuple[int, int],
+        self_tokens: int,
+    ) -> None:
         self.edit, self.alpha, self.self_steps, self.self_tokens = edit, alpha_NT, self_steps, self_tokens
         self.step = 0
 
@@ -59,10 +65,22 @@ class PublishedProcessor:
     def __init__(self, controller: Published) -> None:
         self.controller = controller
 
-    def __call__(self, attn: Any, hidden_states: Tensor, encoder_hidden_states: Tensor | None = None, attention_mask: Any = None, **_: Any) -> Tensor:
+    def __call__(
+        self,
+        attn: Any,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Any = None,
+        **_: Any,
+    ) -> Tensor:
         context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
-        q, k, v = (attn.head_to_batch_dim(part) for part in (attn.to_q(hidden_states), attn.to_k(context), attn.to_v(context)))
-        maps = self.controller((q @ k.transpose(-1, -2) * attn.scale).softmax(-1), encoder_hidden_states is not None)
+        q, k, v = (
+            attn.head_to_batch_dim(part)
+            for part in (attn.to_q(hidden_states), attn.to_k(context), attn.to_v(context))
+        )
+        maps = self.controller(
+            (q @ k.transpose(-1, -2) * attn.scale).softmax(-1), encoder_hidden_states is not None
+        )
         return attn.to_out[0](attn.batch_to_head_dim(maps @ v)) / attn.rescale_output_factor
 
 
@@ -72,12 +90,21 @@ def published(model: TinyModel, clip: Asked, guidance: float, controller: Publis
     frames = []
     originals = model.unet.attn_processors
     model.unet.set_attn_processor(PublishedProcessor(controller))
-    text = torch.cat([model.encode_prompt(""), model.encode_prompt(""), model.encode_prompt(clip.source_prompt), model.encode_prompt(clip.target_prompt)])
+    text = torch.cat(
+        [
+            model.encode_prompt(""),
+            model.encode_prompt(""),
+            model.encode_prompt(clip.source_prompt),
+            model.encode_prompt(clip.target_prompt),
+        ]
+    )
     for frame in clip.trajectory(0):
         pair = torch.stack([frame, frame])
         for step, timestep in enumerate(clip.timesteps):
             controller.step = step
-            uncond, cond = model.unet(torch.cat([pair, pair]), timestep, encoder_hidden_states=text).sample.chunk(2)
+            uncond, cond = model.unet(
+                torch.cat([pair, pair]), timestep, encoder_hidden_states=text
+            ).sample.chunk(2)
             eps = uncond + guidance * (cond - uncond)
             start, end = model.schedule.level(timestep), model.schedule.after(clip.timesteps, step)
             x0 = (pair - (1 - start) ** 0.5 * eps) / start**0.5
@@ -89,7 +116,9 @@ def published(model: TinyModel, clip: Asked, guidance: float, controller: Publis
 
 def refined(model: TinyModel, source: str, target: str) -> Callable[[Tensor, Tensor], Tensor]:
     m, beta = alignment(read_prompt(model.tokenizer, source), read_prompt(model.tokenizer, target))
-    return lambda base, own: base[..., m] * beta + own * (1 - beta)  # the published code gathers -1 too, and masks it
+    return lambda base, own: (
+        base[..., m] * beta + own * (1 - beta)
+    )  # the published code gathers -1 too, and masks it
 
 
 @pytest.mark.parametrize(
@@ -104,9 +133,13 @@ def refined(model: TinyModel, source: str, target: str) -> Callable[[Tensor, Ten
         ("per-word steps", REFINED, {"cross_replace": {"default_": 0.5, "cat": (0.25, 1.0), "night": 0.0}}),
     ],
 )
-def test_equals_the_published_controllers(model: TinyModel, kind: str, target: str, table: dict[str, Any]) -> None:
+def test_equals_the_published_controllers(
+    model: TinyModel, kind: str, target: str, table: dict[str, Any]
+) -> None:
     clip = edit_input(model, SOURCE, target, STEPS)
-    settings = params(source_branch="resample", self_replace=0.5, self_max_tokens=16, **{"cross_replace": 0.75, **table})
+    settings = params(
+        source_branch="resample", self_replace=0.5, self_max_tokens=16, **{"cross_replace": 0.75, **table}
+    )
     one, two = read_prompt(model.tokenizer, SOURCE), read_prompt(model.tokenizer, target)
     c = equalizer(two, settings.equalizer).double()
     if kind.startswith("swap"):
@@ -134,7 +167,9 @@ def test_equal_prompts_give_the_source(model: TinyModel, mode: str, cross: float
     torch.testing.assert_close(step.latents["tgt"], step.latents["src"], rtol=0, atol=1e-12)
 
 
-def test_without_guidance_equal_prompts_and_a_replayed_sampling_trajectory_give_that_trajectory(model: TinyModel) -> None:
+def test_without_guidance_equal_prompts_and_a_replayed_sampling_trajectory_give_that_trajectory(
+    model: TinyModel,
+) -> None:
     clip = edit_input(model, SOURCE, SOURCE, STEPS)
     own = [clip.trajectory(0)]
     plain_ddim(model, clip, SOURCE, 1.0, keep=own)
@@ -160,7 +195,10 @@ def test_the_source_branch_is_not_touched(model: TinyModel) -> None:
 
 def test_an_equalizer_of_ones_changes_nothing(model: TinyModel) -> None:
     clip = edit_input(model, SOURCE, REFINED, STEPS)
-    assert torch.equal(result(p2p, model, clip, params(equalizer={"red": 1.0, "cat": 1.0})), result(p2p, model, clip, params()))
+    assert torch.equal(
+        result(p2p, model, clip, params(equalizer={"red": 1.0, "cat": 1.0})),
+        result(p2p, model, clip, params()),
+    )
 
 
 def test_reweighting_rows_are_not_normalised() -> None:
@@ -169,7 +207,9 @@ def test_reweighting_rows_are_not_normalised() -> None:
 
 
 def test_an_inserted_word_never_takes_the_column_that_index_minus_one_means() -> None:
-    edit = p2p.ColumnEdit(torch.ones(2), torch.ones(1, 2), m_T=torch.tensor([0, -1]), beta_T=torch.tensor([1.0, 0.0]))
+    edit = p2p.ColumnEdit(
+        torch.ones(2), torch.ones(1, 2), m_T=torch.tensor([0, -1]), beta_T=torch.tensor([1.0, 0.0])
+    )
     source = torch.tensor([[[[0.25, float("nan")]]]])
     assert edit(source, torch.tensor([[[[0.5, 0.5]]]]), 0).flatten().tolist() == [0.25, 0.5]
 
@@ -178,29 +218,49 @@ def test_an_inserted_word_never_takes_the_column_that_index_minus_one_means() ->
 def test_frames_in_chunks_give_the_same(model: TinyModel, frames_per_call: int) -> None:
     table = {"blend_words": ("cat", "spider-man"), "blend_threshold": 0.8}
     whole = result(p2p, model, edit_input(model, SOURCE, SWAPPED, STEPS, frames=3), params(**table))
-    parts = result(p2p, model, edit_input(model, SOURCE, SWAPPED, STEPS, frames=3, frames_per_call=frames_per_call), params(**table))
+    parts = result(
+        p2p,
+        model,
+        edit_input(model, SOURCE, SWAPPED, STEPS, frames=3, frames_per_call=frames_per_call),
+        params(**table),
+    )
     torch.testing.assert_close(parts, whole, rtol=0, atol=1e-12)
 
 
-def test_a_local_blend_that_is_everywhere_is_the_identity_and_one_nowhere_gives_the_source(model: TinyModel) -> None:
+def test_a_local_blend_that_is_everywhere_is_the_identity_and_one_nowhere_gives_the_source(
+    model: TinyModel,
+) -> None:
     clip = edit_input(model, SOURCE, SWAPPED, STEPS)
     everywhere = params(blend_words=("cat",), blend_threshold=0.0, start_blend=0.0)
-    torch.testing.assert_close(result(p2p, model, clip, everywhere), result(p2p, model, clip, params()), rtol=0, atol=1e-12)
+    torch.testing.assert_close(
+        result(p2p, model, clip, everywhere), result(p2p, model, clip, params()), rtol=0, atol=1e-12
+    )
     nowhere = params(blend_words=("cat",), blend_threshold=1.0, start_blend=0.0)
     assert torch.equal(result(p2p, model, clip, nowhere), clip.latents_FCYX)
 
 
 def test_a_local_blend_keeps_the_clip_outside_the_mask_bit_for_bit(model: TinyModel) -> None:
     clip = edit_input(model, SOURCE, SWAPPED, STEPS, wants_attention=True)
-    last = last_step(p2p, model, clip, params(blend_words=("cat", "Spider-Man"), blend_threshold=0.9, blend_scales=(2,)))
+    last = last_step(
+        p2p, model, clip, params(blend_words=("cat", "Spider-Man"), blend_threshold=0.9, blend_scales=(2,))
+    )
     found, mask = last.latents["tgt"], last.mask
     assert mask is not None
-    assert mask.shape == (2, 1, SIDE, SIDE) and bool(mask.flatten(1).any(1).all()) and not bool(mask.flatten(1).all(1).any())
+    assert (
+        mask.shape == (2, 1, SIDE, SIDE)
+        and bool(mask.flatten(1).any(1).all())
+        and not bool(mask.flatten(1).all(1).any())
+    )
     outside = ~mask.expand_as(found)
     assert torch.equal(found[outside], clip.latents_FCYX[outside])
     assert bool((found[~outside] != clip.latents_FCYX[~outside]).any())
     assert last.attention["tgt/Spider-Man"].shape == (2, 1, SIDE // 2, SIDE // 2)
-    inverted = result(p2p, model, clip, params(blend_words=("cat", "Spider-Man"), blend_threshold=0.9, blend_scales=(2,), blend_invert=True))
+    inverted = result(
+        p2p,
+        model,
+        clip,
+        params(blend_words=("cat", "Spider-Man"), blend_threshold=0.9, blend_scales=(2,), blend_invert=True),
+    )
     assert not torch.equal(found, inverted)
 
 
@@ -225,7 +285,9 @@ def test_a_users_mask_alone_keeps_the_clip_outside(model: TinyModel) -> None:
     clip = edit_input(model, SOURCE, SWAPPED, STEPS, mask_F1YX=mask)
     found = result(p2p, model, clip, params())
     outside = (mask == 0).expand_as(found)
-    assert torch.equal(found[outside], clip.latents_FCYX[outside]) and not torch.equal(found, clip.latents_FCYX)
+    assert torch.equal(found[outside], clip.latents_FCYX[outside]) and not torch.equal(
+        found, clip.latents_FCYX
+    )
 
 
 def test_masks_that_stay_empty_are_warned_of(model: TinyModel) -> None:
@@ -246,7 +308,9 @@ def test_masks_that_stay_empty_are_warned_of(model: TinyModel) -> None:
         (SWAPPED, {"blend_scales": (16,)}, "expected at least one"),
     ],
 )
-def test_what_does_not_fit_is_refused_before_anything_runs(model: TinyModel, target: str, table: dict[str, Any], message: str) -> None:
+def test_what_does_not_fit_is_refused_before_anything_runs(
+    model: TinyModel, target: str, table: dict[str, Any], message: str
+) -> None:
     clip = edit_input(model, SOURCE, target, STEPS)
     with pytest.raises((UsageError, ModelError), match=message):
         next(iter(steps_of(p2p, model, clip, params(**{"blend_words": ("cat",), **table}))))
@@ -266,7 +330,12 @@ def test_self_attention_is_taken_over_at_coarse_modules_only(model: TinyModel) -
     rules = prepared(p2p, model, clip, params(self_max_tokens=SIDE * SIDE // 4)).plan.rules
     assert rules[1].select.scales == (2, 4, 8) and rules[1].targets == ("tgt",)
     with pytest.raises(UsageError, match="leaves no self-attention module"):
-        prepared(p2p, model, edit_input(model, SOURCE, SWAPPED, STEPS, latents_FCYX=latents().repeat(1, 1, 4, 4)), params(self_max_tokens=3))
+        prepared(
+            p2p,
+            model,
+            edit_input(model, SOURCE, SWAPPED, STEPS, latents_FCYX=latents().repeat(1, 1, 4, 4)),
+            params(self_max_tokens=3),
+        )
 
 
 def test_a_source_that_is_sampled_again_still_leaves_the_clip_outside_a_user_s_mask(model: TinyModel) -> None:
@@ -276,7 +345,9 @@ def test_a_source_that_is_sampled_again_still_leaves_the_clip_outside_a_user_s_m
     *_, step = steps_of(p2p, model, clip, params(source_branch="resample"))
     outside = (mask == 0).expand_as(clip.latents_FCYX)
     assert torch.equal(step.latents["tgt"][outside], clip.latents_FCYX[outside])
-    assert not torch.equal(step.latents["src"], clip.latents_FCYX)  # guided sampling of the source has drifted
+    assert not torch.equal(
+        step.latents["src"], clip.latents_FCYX
+    )  # guided sampling of the source has drifted
     inside = mask.bool().expand_as(clip.latents_FCYX)
     assert float((step.latents["tgt"] - clip.latents_FCYX)[inside].abs().max()) > 1e-3
     blended = params(source_branch="resample", blend_words=("cat",), blend_threshold=0.0, start_blend=0.0)

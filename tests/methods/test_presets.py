@@ -16,14 +16,22 @@ METHOD_PRESETS = [name for name in presets.paths() if presets.load(name).kind ==
 
 @pytest.mark.parametrize("name", METHOD_PRESETS)
 def test_a_preset_is_right_for_its_method_and_fits_its_model(name: str) -> None:
-    """Every layer, step count and scale that it names is there: in Stable Diffusion, or in the embedded model."""
+    """Every layer, step count and scale that it names is there: in Stable Diffusion, or in the embedded
+    model.
+    """
     method = name.partition("-")[0]
     module = methods.load(method)
     params = read_params(module.Params, presets.load_method(method, name), name)
     model = TinyModel()
     if name.endswith("-shapes"):
         model.unet = shapes.unet(4)
-    clip = Asked(torch.zeros(2, 4, 16, 16), lambda index: torch.zeros(2, 4, 16, 16), model.schedule.timesteps(getattr(params, "steps", 1)), "a cat", "a dog")
+    clip = Asked(
+        torch.zeros(2, 4, 16, 16),
+        lambda index: torch.zeros(2, 4, 16, 16),
+        model.schedule.timesteps(getattr(params, "steps", 1)),
+        "a cat",
+        "a dog",
+    )
     outline = prepared(module, model, clip, params)
     assert outline.evaluations > 0
     if method in ("p2p", "pnp"):
@@ -38,6 +46,21 @@ def test_every_method_has_a_preset_for_both_models() -> None:
 def test_thesis_presets_hold_the_values_of_the_thesis() -> None:
     p2p, pnp, glp = (presets.load_method(name, f"{name}-thesis") for name in ("p2p", "pnp", "glp"))
     assert (p2p["steps"], p2p["guidance"]) == (50, 12.5)
-    assert (pnp["steps"], pnp["inversion_steps"], pnp["guidance"], pnp["skip_layer_structure"]) == (500, 500, 7.5, 25)
-    assert [pnp[key] for key in ("content_from", "motion_from", "structure_from", "start_index", "skip_layer_content", "skip_layer_motion")] == [0] * 6
+    assert (pnp["steps"], pnp["inversion_steps"], pnp["guidance"], pnp["skip_layer_structure"]) == (
+        500,
+        500,
+        7.5,
+        25,
+    )
+    assert [
+        pnp[key]
+        for key in (
+            "content_from",
+            "motion_from",
+            "structure_from",
+            "start_index",
+            "skip_layer_content",
+            "skip_layer_motion",
+        )
+    ] == [0] * 6
     assert (glp["iterations"], glp["lr"], glp["w1"], glp["w2"], glp["guidance"]) == (500, 0.07, 2.0, 2.0, 7.5)

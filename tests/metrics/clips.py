@@ -15,9 +15,14 @@ def noise(frames: int = 3, rows: int = 20, columns: int = 24, seed: int = 0) -> 
     return np.random.default_rng(seed).integers(0, 256, (frames, rows, columns, 3), dtype=np.uint8)
 
 
-def clip(edited: np.ndarray, source: np.ndarray | None = None, truth: np.ndarray | None = None, **facts: Any) -> Clip:
+def clip(
+    edited: np.ndarray, source: np.ndarray | None = None, truth: np.ndarray | None = None, **facts: Any
+) -> Clip:
     """A clip of arrays; what is None is absent."""
-    videos = {name: None if frames is None else Video(frames) for name, frames in (("source", source), ("truth", truth))}
+    videos = {
+        name: None if frames is None else Video(frames)
+        for name, frames in (("source", source), ("truth", truth))
+    }
     return Clip("clip", Video(edited), **videos, **facts)
 
 

@@ -1,4 +1,6 @@
-"""Seeded weights in the published layouts: written where `--weights DIR` looks, read by vedit's ordinary loader."""
+"""Seeded weights in the published layouts: written where `--weights DIR` looks, read by vedit's ordinary
+loader.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,13 @@ def seeded(shapes: Shapes, seed: int = 0) -> dict[str, Tensor]:
         values = torch.randn(shape, generator=generator)
         fan_in = int(np.prod(shape[1:])) if len(shape) > 1 else 1
         is_norm = len(shape) == 1 and name.endswith("weight")
-        state[name] = 1 + 0.1 * values if is_norm else 0.1 * values if len(shape) <= 1 or "table" in name else values * fan_in**-0.5
+        state[name] = (
+            1 + 0.1 * values
+            if is_norm
+            else 0.1 * values
+            if len(shape) <= 1 or "table" in name
+            else values * fan_in**-0.5
+        )
     return state
 
 
@@ -50,7 +58,10 @@ def moving_video(frames: int = 3, rows: int = 64, columns: int = 64, seed: int =
     random = np.random.default_rng(seed)
     y, x = np.mgrid[0:rows, 0:columns]
     waves = [(random.uniform(0.05, 0.3, 2), random.uniform(0, 6, 3)) for _ in range(4)]
-    made = [sum(np.sin(k[0] * y + k[1] * (x - 2 * t))[..., None] * np.cos(phase) for k, phase in waves) for t in range(frames)]
+    made = [
+        sum(np.sin(k[0] * y + k[1] * (x - 2 * t))[..., None] * np.cos(phase) for k, phase in waves)
+        for t in range(frames)
+    ]
     noise = random.normal(0, 4, (frames, rows, columns, 3))
     return Video(np.clip(127 + 30 * np.stack(made) + noise, 0, 255).astype(np.uint8))
 

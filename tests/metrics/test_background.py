@@ -36,8 +36,12 @@ def test_each_number_equals_a_loop_over_background_pixels() -> None:
     squares, means, largest = [], [], []
     for t in range(2):
         outside = [(y, x) for y in range(20) for x in range(24) if mask[t, y, x] <= 127]
-        changes = [[abs(int(edited[t, y, x, c]) - int(source[t, y, x, c])) for c in range(3)] for y, x in outside]
-        squares.append(10 * math.log10(255**2 / (sum(v * v for pixel in changes for v in pixel) / (3 * len(changes)))))
+        changes = [
+            [abs(int(edited[t, y, x, c]) - int(source[t, y, x, c])) for c in range(3)] for y, x in outside
+        ]
+        squares.append(
+            10 * math.log10(255**2 / (sum(v * v for pixel in changes for v in pixel) / (3 * len(changes))))
+        )
         means.append(sum(map(sum, changes)) / (3 * len(changes)))
         largest.append(sum(map(max, changes)) / len(changes))
     found = values(background.score(clip(edited, source, mask_TYX=mask), None, Options()))
@@ -55,7 +59,10 @@ def test_structure_is_averaged_over_background_pixels_inside_the_border() -> Non
 
 def test_dividing_by_the_frame_raises_psnr_by_the_share_of_the_background() -> None:
     pair = clip(noise(2, seed=1), noise(2), mask_TYX=left_half(2, 20, 24))
-    own, full = (background.score(pair, None, Options(bg_norm=norm))["bg_psnr"].value for norm in ("background", "full"))
+    own, full = (
+        background.score(pair, None, Options(bg_norm=norm))["bg_psnr"].value
+        for norm in ("background", "full")
+    )
     assert full - own == pytest.approx(10 * math.log10(2))
 
 
@@ -72,7 +79,9 @@ def test_a_frame_without_background_is_left_out_and_counted() -> None:
     found = background.score(clip(noise(seed=1), noise(), mask_TYX=mask), None, Options())["bg_mae"]
     assert found.extra["empty_frames"] == 1 and math.isnan(found.per_frame[1])
     assert found.value == pytest.approx((found.per_frame[0] + found.per_frame[2]) / 2)
-    nothing = background.score(clip(noise(seed=1), noise(), mask_TYX=np.full((3, 20, 24), 255, np.uint8)), None, Options())
+    nothing = background.score(
+        clip(noise(seed=1), noise(), mask_TYX=np.full((3, 20, 24), 255, np.uint8)), None, Options()
+    )
     assert all(math.isnan(score.value) and "why" in score.extra for score in nothing.values())
 
 

@@ -80,7 +80,11 @@ def test_lookups_equal_those_of_grid_sample() -> None:
     y, x = np.mgrid[0:9, 0:11]
     grid = np.stack([(x + field[0]) * 2 / 10 - 1, (y + field[1]) * 2 / 8 - 1], axis=2)
     wanted = torch.nn.functional.grid_sample(
-        torch.from_numpy(image.transpose(2, 0, 1))[None], torch.from_numpy(grid).double()[None], mode="bilinear", padding_mode="border", align_corners=True
+        torch.from_numpy(image.transpose(2, 0, 1))[None],
+        torch.from_numpy(grid).double()[None],
+        mode="bilinear",
+        padding_mode="border",
+        align_corners=True,
     )
     found, inside = flow.look_up(image, field)
     assert found == pytest.approx(wanted[0].numpy().transpose(1, 2, 0), abs=1e-9)

@@ -28,7 +28,11 @@ def slow_ssim(a: np.ndarray, b: np.ndarray) -> np.ndarray:
                 var_p, var_q = (window * (p - mean_p) ** 2).sum(), (window * (q - mean_q) ** 2).sum()
                 both = (window * (p - mean_p) * (q - mean_q)).sum()
                 c1, c2 = 6.5025, 58.5225
-                found[y, x, c] = (2 * mean_p * mean_q + c1) * (2 * both + c2) / ((mean_p**2 + mean_q**2 + c1) * (var_p + var_q + c2))
+                found[y, x, c] = (
+                    (2 * mean_p * mean_q + c1)
+                    * (2 * both + c2)
+                    / ((mean_p**2 + mean_q**2 + c1) * (var_p + var_q + c2))
+                )
     return found
 
 
@@ -45,7 +49,10 @@ def test_psnr_of_a_known_error() -> None:
 def test_equal_frames_have_100_db_and_structure_1() -> None:
     frames = noise()
     same = clip(frames, truth=frames)
-    assert values(psnr.score(same, None, Options()) | ssim.score(same, None, Options())) == {"psnr": 100.0, "ssim": pytest.approx(1.0)}
+    assert values(psnr.score(same, None, Options()) | ssim.score(same, None, Options())) == {
+        "psnr": 100.0,
+        "ssim": pytest.approx(1.0),
+    }
 
 
 def test_psnr_does_not_wrap_around_in_eight_bits() -> None:
@@ -64,7 +71,9 @@ def test_scikit_image_gives_the_same_numbers() -> None:
     # use_sample_covariance=False, data_range=255), and peak_signal_noise_ratio(a, b, data_range=255)
     y, x = np.mgrid[0:32, 0:40]
     a = np.stack([(8 * x) % 256, (8 * y) % 256, (4 * (x + y)) % 256], axis=2).astype(np.uint8)
-    b = np.stack([(8 * x + 20) % 256, (8 * y) % 256, (4 * (x + y) + 3 * (x % 5)) % 256], axis=2).astype(np.uint8)
+    b = np.stack([(8 * x + 20) % 256, (8 * y) % 256, (4 * (x + y) + 3 * (x % 5)) % 256], axis=2).astype(
+        np.uint8
+    )
     pair = clip(b[None], truth=a[None])
     assert values(psnr.score(pair, None, Options()) | ssim.score(pair, None, Options())) == pytest.approx(
         {"psnr": 17.121127841684846, "ssim": 0.8654640585600913}, rel=1e-6

@@ -1,4 +1,6 @@
-"""Protects vedit/metrics/_looks.py: what is still, of one colour or noise is told, and what is a picture is not."""
+"""Protects vedit/metrics/_looks.py: what is still, of one colour or noise is told, and what is a picture is
+not.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ def picture(size: int = 96, frames: int = 3) -> np.ndarray:
     y, x = np.mgrid[:size, :size]
     wave = 128 + 50 * np.sin(x / 5 + y / 9) + 30 * np.cos(x / 11 - y / 4)
     grain = np.random.default_rng(0).normal(0, 2, (frames, size, size, 3))
-    return np.clip(np.stack([np.roll(wave, t, 1)[..., None].repeat(3, 2) for t in range(frames)]) + grain, 0, 255).astype(np.uint8)
+    return np.clip(
+        np.stack([np.roll(wave, t, 1)[..., None].repeat(3, 2) for t in range(frames)]) + grain, 0, 255
+    ).astype(np.uint8)
 
 
 def noise(size: int = 96, frames: int = 3) -> np.ndarray:
@@ -50,7 +54,10 @@ def test_frozen_clips_are_told_also_behind_a_codec_and_not_with_a_frozen_source(
     assert not looks.is_frozen(small)
 
 
-@pytest.mark.parametrize(("colour", "name"), [((0, 0, 0), "black"), ((255, 255, 255), "white"), ((10, 200, 30), "of one colour, rgb 10 200 30")])
+@pytest.mark.parametrize(
+    ("colour", "name"),
+    [((0, 0, 0), "black"), ((255, 255, 255), "white"), ((10, 200, 30), "of one colour, rgb 10 200 30")],
+)
 def test_frames_of_one_colour_are_counted_and_named(colour: tuple[int, ...], name: str) -> None:
     clip = picture()
     clip[1] = colour

@@ -13,9 +13,9 @@ from PIL import Image
 from tests.conftest import vedit
 from tests.metrics.seeded import moving_video
 from vedit import metrics
+from vedit.errors import ModelError
 from vedit.jobs.score.metrics import catalogue
 from vedit.jobs.score.weights import metrics_of
-from vedit.errors import ModelError
 from vedit.metrics._options import MetricOptions
 from vedit.metrics.base import LAST
 from vedit.metrics.towers import FILES
@@ -49,8 +49,24 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def score(clips: Path, weights: Path, *more: Any, edited: str = "out", prompt: str = "a red car") -> dict[str, Any]:
-    line = ("score", clips / edited, "--source", clips / "in", "--prompt", prompt, "--weights", weights, "--device", "cpu", "--json", "-", "-q")
+def score(
+    clips: Path, weights: Path, *more: Any, edited: str = "out", prompt: str = "a red car"
+) -> dict[str, Any]:
+    line = (
+        "score",
+        clips / edited,
+        "--source",
+        clips / "in",
+        "--prompt",
+        prompt,
+        "--weights",
+        weights,
+        "--device",
+        "cpu",
+        "--json",
+        "-",
+        "-q",
+    )
     done = vedit(*line, *more)
     assert done.code == 0, done.err
     report: dict[str, Any] = json.loads(done.text)
@@ -71,18 +87,24 @@ def test_with_weights_the_default_is_the_eight_of_v2vbench(clips: Path, tiny_wei
     assert set(used) == {"clip_l", "aesthetic"}
 
 
-def test_another_prompt_leaves_the_metrics_of_quality_bit_equal_and_so_does_the_cache(clips: Path, tiny_weights: Path) -> None:
+def test_another_prompt_leaves_the_metrics_of_quality_bit_equal_and_so_does_the_cache(
+    clips: Path, tiny_weights: Path
+) -> None:
     light = ("--metrics", "v2vbench,-dover_score,-motion_alignment")
     first = numbers(score(clips, tiny_weights, "--cache", *light))
     other = numbers(score(clips, tiny_weights, "--cache", *light, prompt="two boats at sea"))
     fresh = numbers(score(clips, tiny_weights, *light))
     assert first == fresh
     assert {key: first[key] for key in QUALITY} == {key: other[key] for key in QUALITY}
-    assert all(first[key] != other[key] for key in ("clip_text_alignment", "pick_score", "viclip_text_alignment"))
+    assert all(
+        first[key] != other[key] for key in ("clip_text_alignment", "pick_score", "viclip_text_alignment")
+    )
 
 
 def test_a_copy_of_the_source_has_its_motion_and_is_flagged(clips: Path, tiny_weights: Path) -> None:
-    report = score(clips, tiny_weights, "--metrics", "motion_alignment,warp_error,warp_error_ratio,ff_beta", edited="in")
+    report = score(
+        clips, tiny_weights, "--metrics", "motion_alignment,warp_error,warp_error_ratio,ff_beta", edited="in"
+    )
     assert numbers(report)["motion_alignment"] == 0
     assert numbers(report)["warp_error_ratio"] in (1.0, pytest.approx(1.0))
     assert numbers(report)["ff_beta"] == pytest.approx(0, abs=1e-6)
@@ -90,7 +112,9 @@ def test_a_copy_of_the_source_has_its_motion_and_is_flagged(clips: Path, tiny_we
     assert "no_edit_guard" in report["videos"][0]["flags"][0]
 
 
-def test_reports_of_different_profiles_are_compared_by_force_only(clips: Path, tiny_weights: Path, tmp_path: Path) -> None:
+def test_reports_of_different_profiles_are_compared_by_force_only(
+    clips: Path, tiny_weights: Path, tmp_path: Path
+) -> None:
     for profile in ("v2vbench", "strict"):
         report = score(clips, tiny_weights, "--profile", profile, "--metrics", "dover_score,clip_consistency")
         (tmp_path / f"{profile}.json").write_text(json.dumps(report))
@@ -102,12 +126,17 @@ def test_reports_of_different_profiles_are_compared_by_force_only(clips: Path, t
     assert "Semantic Consistency" in table.text
 
 
-def test_what_weights_there_are_is_used_and_the_rest_is_skipped_with_a_word(clips: Path, tiny_weights: Path, tmp_path: Path) -> None:
+def test_what_weights_there_are_is_used_and_the_rest_is_skipped_with_a_word(
+    clips: Path, tiny_weights: Path, tmp_path: Path
+) -> None:
     some = tmp_path / "some"
     shutil.copytree(tiny_weights / FILES["gmflow"][0].repo, some / FILES["gmflow"][0].repo)
     report = score(clips, some)
     assert report["profile"] == "v2vbench" and list(numbers(report)) == ["motion_alignment"]
-    assert report["videos"][0]["skipped"]["pick_score"] == "no weights on this machine; fetch them with: vedit score weights --fetch clip_h"
+    assert (
+        report["videos"][0]["skipped"]["pick_score"]
+        == "no weights on this machine; fetch them with: vedit score weights --fetch clip_h"
+    )
     done = vedit("score", clips / "out", "--weights", some, "--metrics", "pick_score", "--prompt", "x")
     assert done.code == 5 and "clip_h" in done.err
 
@@ -121,11 +150,24 @@ def test_a_wrong_key_is_a_model_error_that_names_it(clips: Path, tiny_weights: P
     inner = state["model"]
     inner["upsampler.9.weight"] = inner.pop("upsampler.0.weight")
     torch.save(state, tmp_path / file.repo / file.path)
-    done = vedit("score", clips / "out", "--source", clips / "in", "--weights", tmp_path, "--metrics", "motion_alignment")
-    assert done.code == ModelError.exit_code and "upsampler.0.weight" in done.err and "Traceback" not in done.err
+    done = vedit(
+        "score",
+        clips / "out",
+        "--source",
+        clips / "in",
+        "--weights",
+        tmp_path,
+        "--metrics",
+        "motion_alignment",
+    )
+    assert (
+        done.code == ModelError.exit_code and "upsampler.0.weight" in done.err and "Traceback" not in done.err
+    )
 
 
-def test_each_network_is_loaded_once_for_a_suite(clips: Path, tiny_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_network_is_loaded_once_for_a_suite(
+    clips: Path, tiny_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from vedit.metrics.towers import tower
 
     loaded: list[str] = []
@@ -134,7 +176,18 @@ def test_each_network_is_loaded_once_for_a_suite(clips: Path, tiny_weights: Path
     for name in "ab":
         shutil.copytree(clips / "out", tmp_path / "out" / name)
         shutil.copytree(clips / "in", tmp_path / "in" / name)
-    line = ("score", "--edited", tmp_path / "out", "--source-dir", tmp_path / "in", "--weights", tiny_weights, "--device", "cpu", "-q")
+    line = (
+        "score",
+        "--edited",
+        tmp_path / "out",
+        "--source-dir",
+        tmp_path / "in",
+        "--weights",
+        tiny_weights,
+        "--device",
+        "cpu",
+        "-q",
+    )
     done = vedit(*line, "--metrics", "clip_consistency,aesthetic_score,dino_consistency,motion_alignment")
     assert done.code == 0, done.err
     assert len(loaded) == len(set(loaded)) == 4  # CLIP, the aesthetic head, DINO, GMFlow

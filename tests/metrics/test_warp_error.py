@@ -32,7 +32,9 @@ def test_an_unchanged_copy_has_the_ratio_1_and_no_fidelity_error() -> None:
     found = values(warp_error.score(clip(moving(), moving()), None, TVL1))
     assert found["warp_error_ratio"] == 1.0
     assert 0 < found["warp_error"] < 1e-3
-    assert flow_fidelity.score(clip(moving(), moving()), None, TVL1)["ff_beta"].value == pytest.approx(0, abs=1e-9)
+    assert flow_fidelity.score(clip(moving(), moving()), None, TVL1)["ff_beta"].value == pytest.approx(
+        0, abs=1e-9
+    )
 
 
 def test_without_motion_the_error_is_the_mean_square_between_frames(still: Options) -> None:
@@ -51,7 +53,9 @@ def test_pixels_from_outside_the_frame_do_not_count(tmp_path: Path) -> None:
     np.savez(tmp_path / "f.npz", backward=backward)
     edited = np.repeat(noise(1), 3, axis=0)
     edited[1], edited[2] = np.roll(edited[0], 3, axis=1), np.roll(edited[0], 6, axis=1)
-    found = warp_error.score(clip(edited, noise(seed=2)), None, Options(flow=f"file:{tmp_path / 'f.npz'}"))["warp_error"]
+    found = warp_error.score(clip(edited, noise(seed=2)), None, Options(flow=f"file:{tmp_path / 'f.npz'}"))[
+        "warp_error"
+    ]
     assert found.value == pytest.approx(0, abs=1e-12)  # what np.roll brings round the edge is not looked at
     assert found.extra["occluded_share"] == pytest.approx(3 / 24)
     assert found.extra["consistency_test"] is False
@@ -73,7 +77,10 @@ def test_a_pair_without_a_followed_pixel_is_left_out_and_counted(tmp_path: Path)
 def test_flicker_raises_the_error_that_smooth_motion_keeps_low() -> None:
     flickering = moving().astype(int)
     flickering[1] += 40
-    steady, shaken = (warp_error.score(clip(frames.clip(0, 255).astype(np.uint8), moving()), None, TVL1) for frames in (moving(), flickering))
+    steady, shaken = (
+        warp_error.score(clip(frames.clip(0, 255).astype(np.uint8), moving()), None, TVL1)
+        for frames in (moving(), flickering)
+    )
     assert shaken["warp_error_ratio"].value > 20 * steady["warp_error_ratio"].value
 
 
@@ -86,7 +93,9 @@ def test_the_map_is_empty_where_nothing_can_be_followed_and_squares_to_the_score
 
 
 def editboard_alpha(edited: np.ndarray, source: np.ndarray) -> tuple[float, float]:
-    """`calculate_ff_alpha` of EditBoard pixel by pixel, with a flow of zero; its mean over pairs, and its share of steady pixels."""
+    """`calculate_ff_alpha` of EditBoard pixel by pixel, with a flow of zero; its mean over pairs, and its
+    share of steady pixels.
+    """
     errors, shares = [], []
     for t in range(len(source) - 1):
         kept = []
@@ -100,8 +109,12 @@ def editboard_alpha(edited: np.ndarray, source: np.ndarray) -> tuple[float, floa
     return float(np.mean(errors)), float(np.mean(shares))
 
 
-@pytest.mark.parametrize("jumping", [2, 5])  # rows of twenty that jump once; a quarter of them is more than 30 % of one pair, but not of both
-def test_alpha_is_editboards_largest_change_where_the_source_is_steady_in_grey(still: Options, jumping: int) -> None:
+@pytest.mark.parametrize(
+    "jumping", [2, 5]
+)  # rows of twenty that jump once; a quarter of them is more than 30 % of one pair, but not of both
+def test_alpha_is_editboards_largest_change_where_the_source_is_steady_in_grey(
+    still: Options, jumping: int
+) -> None:
     source = np.repeat(noise(1, seed=2), 3, axis=0)
     source[1:, :jumping] = 255 - source[1:, :jumping]
     source[1:, jumping : jumping + 3, :, 2] ^= 31  # blue by up to 31 is at most 4 levels of grey
@@ -109,8 +122,14 @@ def test_alpha_is_editboards_largest_change_where_the_source_is_steady_in_grey(s
     edited[1, 10:] = np.clip(edited[1, 10:].astype(int) + (9, 2, 4), 0, 255)
     wanted, share = editboard_alpha(edited, source)
     found = flow_fidelity.score(clip(edited, source), None, still)["ff_alpha"]
-    assert share >= 0.7 and found.value == pytest.approx(wanted) and found.extra["steady_share"] == pytest.approx(share)
-    assert "ff_beta" not in flow_fidelity.score(clip(edited, source), None, still)  # needs the edit's own flow
+    assert (
+        share >= 0.7
+        and found.value == pytest.approx(wanted)
+        and found.extra["steady_share"] == pytest.approx(share)
+    )
+    assert "ff_beta" not in flow_fidelity.score(
+        clip(edited, source), None, still
+    )  # needs the edit's own flow
 
 
 def test_alpha_takes_the_largest_colour_and_is_steady_by_grey(still: Options) -> None:
@@ -145,7 +164,9 @@ def test_an_error_over_few_pixels_says_how_many(tmp_path: Path) -> None:
     for columns, said in ((3, ""), (13, "only 46 % of the pixels"), (23, "only 4.2 % of the pixels")):
         backward[:, 0] = -columns
         np.savez(tmp_path / "f.npz", backward=backward)
-        found = warp_error.score(clip(noise(seed=1), noise(seed=2)), None, Options(flow=f"file:{tmp_path / 'f.npz'}"))["warp_error"]
+        found = warp_error.score(
+            clip(noise(seed=1), noise(seed=2)), None, Options(flow=f"file:{tmp_path / 'f.npz'}")
+        )["warp_error"]
         assert said in found.extra.get("warning", "") and bool(said) == ("warning" in found.extra)
 
 

@@ -24,7 +24,11 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "v": {"prediction_type": "v_prediction"},
     "sample": {"prediction_type": "sample"},
     "shapes": {"beta_end": 0.03, "prediction_type": "v_prediction"},
-    "zero snr": {"prediction_type": "v_prediction", "rescale_betas_zero_snr": True, "timestep_spacing": "trailing"},
+    "zero snr": {
+        "prediction_type": "v_prediction",
+        "rescale_betas_zero_snr": True,
+        "timestep_spacing": "trailing",
+    },
 }
 
 
@@ -33,7 +37,9 @@ def config(name: str) -> dict[str, Any]:
 
 
 def on_their_table(theirs: Any, ours: AlphaBar) -> AlphaBar:
-    """Our schedule with diffusers' own table, which is rounded to float32: what is left to compare is the step."""
+    """Our schedule with diffusers' own table, which is rounded to float32: what is left to compare is the
+    step.
+    """
     theirs.alphas_cumprod = theirs.alphas_cumprod.double()
     final = 1.0 if ours.final_alpha_bar == 1.0 else float(theirs.alphas_cumprod[0])
     return dataclasses.replace(ours, alpha_bar=theirs.alphas_cumprod, final_alpha_bar=final)
@@ -59,8 +65,12 @@ def test_every_sampling_step_equals_ddim_scheduler(name: str, steps: int) -> Non
             continue  # their level is 0 there, which only a v-prediction can step from; ours is 2^-24
         level, after = ours.level(timestep), ours.after(timesteps, index)
         expected = theirs.step(output, timestep, latents)
-        torch.testing.assert_close(ours.to_x0(output, latents, level), expected.pred_original_sample, rtol=1e-6, atol=1e-6)
-        if name != "linspace":  # diffusers steps to t - T // N, which is not the next timestep of this spacing
+        torch.testing.assert_close(
+            ours.to_x0(output, latents, level), expected.pred_original_sample, rtol=1e-6, atol=1e-6
+        )
+        if (
+            name != "linspace"
+        ):  # diffusers steps to t - T // N, which is not the next timestep of this spacing
             found = ours.step(latents, output, level, after)
             torch.testing.assert_close(found, expected.prev_sample, rtol=1e-6, atol=1e-6)
 
@@ -78,14 +88,23 @@ def test_every_inversion_step_equals_ddim_inverse_scheduler(name: str, steps: in
     for place, timestep in enumerate(ascending):
         expected = theirs.step(output, timestep, latents).prev_sample
         found = ours.step(latents, output, before, ours.level(timestep))
-        if place or name != "alpha to one":  # diffusers starts its inverse at abar_0 there, its sampler ends at 1
+        if (
+            place or name != "alpha to one"
+        ):  # diffusers starts its inverse at abar_0 there, its sampler ends at 1
             torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
         before = ours.level(timestep)
 
 
 @pytest.mark.parametrize(
     ("steps", "offset", "first", "second", "last"),
-    [(50, 1, 981, 961, 1), (50, 0, 980, 960, 0), (500, 1, 999, 997, 1), (999, 1, 999, 998, 1), (999, 0, 998, 997, 0), (1000, 0, 999, 998, 0)],
+    [
+        (50, 1, 981, 961, 1),
+        (50, 0, 980, 960, 0),
+        (500, 1, 999, 997, 1),
+        (999, 1, 999, 998, 1),
+        (999, 0, 998, 997, 0),
+        (1000, 0, 999, 998, 0),
+    ],
 )
 def test_timesteps_of_stable_diffusion(steps: int, offset: int, first: int, second: int, last: int) -> None:
     found = read_schedule({**SD_SCHEDULER, "steps_offset": offset}).timesteps(steps)
@@ -110,7 +129,10 @@ def test_levels_of_stable_diffusion_are_those_of_its_table() -> None:
     schedule = read_schedule(SD_SCHEDULER)
     theirs = DDIMScheduler(**config("sd15"))
     torch.testing.assert_close(schedule.alpha_bar.float(), theirs.alphas_cumprod, rtol=2e-6, atol=0)
-    assert schedule.final_alpha_bar == float(schedule.alpha_bar[0]) and schedule.level(-1) == schedule.final_alpha_bar
+    assert (
+        schedule.final_alpha_bar == float(schedule.alpha_bar[0])
+        and schedule.level(-1) == schedule.final_alpha_bar
+    )
     assert read_schedule({**SD_SCHEDULER, "set_alpha_to_one": True}).final_alpha_bar == 1.0
 
 
@@ -131,11 +153,17 @@ def test_a_step_there_and_back_is_the_identity() -> None:
 
 @pytest.mark.parametrize(
     ("wrong", "message"),
-    [({"prediction_type": "flow"}, "flow"), ({"beta_schedule": "squaredcos_cap_v2"}, "squaredcos"), (None, "no noise table")],
+    [
+        ({"prediction_type": "flow"}, "flow"),
+        ({"beta_schedule": "squaredcos_cap_v2"}, "squaredcos"),
+        (None, "no noise table"),
+    ],
 )
 def test_other_families_are_refused_by_name(wrong: dict[str, Any] | None, message: str) -> None:
     with pytest.raises(ModelError, match=message):
-        read_schedule({**SD_SCHEDULER, **wrong} if wrong else {"_class_name": "FlowMatchEulerDiscreteScheduler"})
+        read_schedule(
+            {**SD_SCHEDULER, **wrong} if wrong else {"_class_name": "FlowMatchEulerDiscreteScheduler"}
+        )
 
 
 def test_a_trained_table_is_used_as_it_is() -> None:
@@ -148,7 +176,10 @@ def test_steps_that_an_inversion_has_not_stored_are_refused_with_those_that_fit(
     schedule.check_stored(schedule.timesteps(50), schedule.timesteps(500), "it")
     with pytest.raises(UsageError) as error:
         schedule.check_stored(schedule.timesteps(8), schedule.timesteps(12), "an inversion of 12 steps")
-    assert error.value.what == "an inversion of 12 steps holds 12 levels, and 8 steps need timestep 876, which is not among them."
+    assert (
+        error.value.what
+        == "an inversion of 12 steps holds 12 levels, and 8 steps need timestep 876, which is not among them."
+    )
     # 6 is no divisor's luck: 1000 // 6 = 166 is twice 1000 // 12 = 83, while 1000 // 4 = 250 is not thrice
     assert (error.value.right, error.value.next_step) == ("Step counts that fit: 1, 6, 12.", "Try --steps 12")
     for count in (1, 6, 12):

@@ -1,4 +1,6 @@
-"""Model folders of strangers: what is refused before a library sees it, and three hundred damaged configurations."""
+"""Model folders of strangers: what is refused before a library sees it, and three hundred damaged
+configurations.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,10 @@ def test_a_part_is_a_class_of_the_libraries_for_parts(library: str, name: str, s
     assert is_stock(library, name) is stock
 
 
-@pytest.mark.parametrize("entry", [["evil", "Evil"], ["diffusers"], ["diffusers", None], [1, 2], [["a"], "b"], ["diffusers", "a", "b"], []])
+@pytest.mark.parametrize(
+    "entry",
+    [["evil", "Evil"], ["diffusers"], ["diffusers", None], [1, 2], [["a"], "b"], ["diffusers", "a", "b"], []],
+)
 def test_an_index_that_names_other_parts_is_refused(entry: Any) -> None:
     with pytest.raises(ModelError, match="its"):
         check_index("m", {"_class_name": "WanPipeline", "transformer": entry, "vae": [None, None]})
@@ -66,7 +71,11 @@ def test_code_beside_a_pipeline_is_never_run(tmp_path: Path) -> None:
     change(folder / "model_index.json", transformer=["evil", "Evil"])
     with pytest.raises(ModelError, match="runs no code"):
         pipelines.load_pipeline(str(folder), device="cpu")
-    change(folder / "model_index.json", transformer=["diffusers", "WanTransformer3DModel"], _class_name=["pipeline", "Evil"])
+    change(
+        folder / "model_index.json",
+        transformer=["diffusers", "WanTransformer3DModel"],
+        _class_name=["pipeline", "Evil"],
+    )
     with pytest.raises(ModelError, match="code of its own"):
         pipelines.load_pipeline(str(folder), device="cpu")
     change(folder / "model_index.json", _class_name="utils")
@@ -88,7 +97,9 @@ def test_code_beside_a_pipeline_is_never_run(tmp_path: Path) -> None:
         ("scheduler/scheduler_config.json", {"num_train_timesteps": "1000"}, "num_train_timesteps"),
     ],
 )
-def test_what_a_configuration_may_not_say_is_told_with_its_file(folder: Path, file: str, changes: dict[str, Any], said: str) -> None:
+def test_what_a_configuration_may_not_say_is_told_with_its_file(
+    folder: Path, file: str, changes: dict[str, Any], said: str
+) -> None:
     change(folder / file, **changes)
     with pytest.raises(ModelError, match=said) as caught:
         check_parts("m", folder, PARTS)
@@ -96,14 +107,28 @@ def test_what_a_configuration_may_not_say_is_told_with_its_file(folder: Path, fi
 
 
 @pytest.mark.parametrize("content", ["[1]", "null", "[" * 50_000, "{", "1", '{"a": 1' + "0" * 5000 + "}"])
-@pytest.mark.parametrize("file", ["unet/config.json", "scheduler/scheduler_config.json", "tokenizer/tokenizer_config.json"])
-def test_a_configuration_that_is_no_object_is_told_with_its_file(folder: Path, file: str, content: str) -> None:
+@pytest.mark.parametrize(
+    "file", ["unet/config.json", "scheduler/scheduler_config.json", "tokenizer/tokenizer_config.json"]
+)
+def test_a_configuration_that_is_no_object_is_told_with_its_file(
+    folder: Path, file: str, content: str
+) -> None:
     (folder / file).write_text(content)
     with pytest.raises(ModelError, match=file.rpartition("/")[2]):
         check_parts("m", folder, PARTS)
 
 
-@pytest.mark.parametrize("content", [b"", b"\0" * 8, b"\xff" * 8, b"\2\0\0\0\0\0\0\0[]", b"\2\0\0\0\0\0\0\0{}x", b'\x0a\0\0\0\0\0\0\0{"a": 1}  '])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\0" * 8,
+        b"\xff" * 8,
+        b"\2\0\0\0\0\0\0\0[]",
+        b"\2\0\0\0\0\0\0\0{}x",
+        b'\x0a\0\0\0\0\0\0\0{"a": 1}  ',
+    ],
+)
 def test_weights_that_are_damaged_are_told_with_their_file(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "w.safetensors").write_bytes(content)
     with pytest.raises(ModelError, match=r"w\.safetensors: the weights cannot be loaded"):
@@ -130,7 +155,10 @@ def test_a_tokenizer_without_a_limit_reads_as_many_tokens_as_the_encoder_has_pla
 def test_three_hundred_damaged_configurations_are_told_or_understood(folder: Path) -> None:
     """All that is read before weights are: the index, the family, the parts, the noise schedule."""
     rng = random.Random(5)
-    files = [folder / "model_index.json", *sorted(path for path in folder.glob("*/*.json") if path.name.endswith("config.json"))]
+    files = [
+        folder / "model_index.json",
+        *sorted(path for path in folder.glob("*/*.json") if path.name.endswith("config.json")),
+    ]
     texts = {path: path.read_text() for path in files}
     outcomes = {"told": 0, "read": 0}
     for number in range(300):
@@ -151,7 +179,10 @@ def test_three_hundred_damaged_configurations_are_told_or_understood(folder: Pat
 
 def test_a_blob_of_the_cache_has_the_hash_of_its_name(tmp_path: Path) -> None:
     # sha256 and git's blob id of b"hello\n", as `sha256sum` and `git hash-object` print them
-    good = ("5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03", "ce013625030ba8dba906f756967f9e9ca394464a")
+    good = (
+        "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03",
+        "ce013625030ba8dba906f756967f9e9ca394464a",
+    )
     for name in good:
         (tmp_path / name).write_bytes(b"hello\n")
         assert is_as_published(tmp_path / name)

@@ -24,10 +24,14 @@ def test_nothing_outside_models_names_what_a_family_is_made_of(path) -> None:
 
 
 def test_one_sampler_one_inversion_and_one_guidance() -> None:
-    """A loop over timesteps that steps, and the formula of guidance, each stand once; the flow of the video model is its own."""
+    """A loop over timesteps that steps, and the formula of guidance, each stand once; the flow of the video
+    model is its own.
+    """
     text = {path: path.read_text(encoding="utf-8") for path in (ROOT / "vedit").rglob("*.py")}
     steps = sorted(path.name for path, code in text.items() if re.search(r"(schedule|levels)\.step\(", code))
     assert steps == ["invert.py", "null_text.py", "sample.py"]
-    formula = [path.name for path, code in text.items() if re.search(r"uncond \+ \w+ \* \(\w+ - uncond\)", code)]
+    formula = [
+        path.name for path, code in text.items() if re.search(r"uncond \+ \w+ \* \(\w+ - uncond\)", code)
+    ]
     assert formula == ["sample.py"]
     assert not any(".step(" in code and "prev_sample" in code for code in text.values())

@@ -11,7 +11,9 @@ from vedit.models.flow import Flow
 
 
 def pair() -> tuple[torch.Tensor, torch.Tensor]:
-    latents, output = torch.randn(2, 2, 4, 3, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    latents, output = torch.randn(
+        2, 2, 4, 3, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64
+    )
     return latents, output
 
 
@@ -35,7 +37,12 @@ def test_mixing_is_the_scheduler_s_own_scaling_of_noise() -> None:
     theirs.set_timesteps(10)
     x0, noise = pair()
     timestep = theirs.timesteps[4]
-    torch.testing.assert_close(ours.mix(x0, noise, ours.level(float(timestep))), theirs.scale_noise(x0, timestep[None], noise), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(
+        ours.mix(x0, noise, ours.level(float(timestep))),
+        theirs.scale_noise(x0, timestep[None], noise),
+        rtol=1e-6,
+        atol=1e-6,
+    )
 
 
 @pytest.mark.parametrize("level", [0.05, 0.5, 1.0])

@@ -1,4 +1,6 @@
-"""The adapter for text-to-video pipelines, on tiny random Wan and AnimateDiff folders, against diffusers called directly."""
+"""The adapter for text-to-video pipelines, on tiny random Wan and AnimateDiff folders, against diffusers
+called directly.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,15 @@ from tests.engine.folder import write_folder  # noqa: E402
 from tests.engine.video_folder import write_adapter, write_animatediff, write_wan  # noqa: E402
 from vedit.errors import ModelError, UsageError  # noqa: E402
 from vedit.models import pipelines  # noqa: E402
-from vedit.models.pipelines import Order, Rules, TextToVideo, call_parameters, load_pipeline, rules_of, to_frames  # noqa: E402
+from vedit.models.pipelines import (  # noqa: E402
+    Order,
+    Rules,
+    TextToVideo,
+    call_parameters,
+    load_pipeline,
+    rules_of,
+    to_frames,
+)
 
 ORDER = Order("a cat sitting", seed=3, frames=5, size=(32, 32), steps=2, guidance=2.0)
 
@@ -32,7 +42,9 @@ def model(wan: Path) -> TextToVideo:
 
 @pytest.fixture(scope="module")
 def animated(tmp_path_factory: pytest.TempPathFactory) -> TextToVideo:
-    return load_pipeline(str(write_animatediff(tmp_path_factory.mktemp("models") / "animatediff")), device="cpu")
+    return load_pipeline(
+        str(write_animatediff(tmp_path_factory.mktemp("models") / "animatediff")), device="cpu"
+    )
 
 
 def test_a_wan_clip_is_what_the_pipeline_itself_makes_with_that_seed(wan: Path, model: TextToVideo) -> None:
@@ -67,7 +79,11 @@ def test_animatediff_runs_with_its_own_rules(animated: TextToVideo) -> None:
 
 
 def test_a_stable_diffusion_folder_and_a_motion_adapter_make_an_animatediff(tmp_path: Path) -> None:
-    made = load_pipeline(str(write_folder(tmp_path / "sd")), device="cpu", motion_adapter=str(write_adapter(tmp_path / "adapter")))
+    made = load_pipeline(
+        str(write_folder(tmp_path / "sd")),
+        device="cpu",
+        motion_adapter=str(write_adapter(tmp_path / "adapter")),
+    )
     assert made.kind == "AnimateDiffPipeline"
     assert made.pipe.scheduler.config.beta_schedule == "linear"
     assert made.make(ORDER._replace(frames=2)).shape == (2, 32, 32, 3)
@@ -83,7 +99,9 @@ def test_the_rules_of_wan_are_read_from_its_parts(model: TextToVideo) -> None:
     ("factor", "default", "rest"),
     [(4, 81, 1), (8, 161, 1), (6, 19, 1), (4, 88, 0), (4, 132, 0), (1, 16, 0)],
 )
-def test_whether_the_first_frame_stands_alone_is_told_by_the_default(factor: int, default: int, rest: int) -> None:
+def test_whether_the_first_frame_stands_alone_is_told_by_the_default(
+    factor: int, default: int, rest: int
+) -> None:
     """The defaults of Wan, LTX, Mochi, Allegro, Helios and AnimateDiff."""
 
     class Pipe:
@@ -96,8 +114,13 @@ def test_whether_the_first_frame_stands_alone_is_told_by_the_default(factor: int
     rules.check_frames(default)
 
 
-@pytest.mark.parametrize(("frames", "advice"), [(10, "--frames 9 or --frames 13"), (4, "--frames 1 or --frames 5"), (80, "--frames 77 or --frames 81")])
-def test_frames_that_do_not_fit_are_explained_with_those_that_do(model: TextToVideo, frames: int, advice: str) -> None:
+@pytest.mark.parametrize(
+    ("frames", "advice"),
+    [(10, "--frames 9 or --frames 13"), (4, "--frames 1 or --frames 5"), (80, "--frames 77 or --frames 81")],
+)
+def test_frames_that_do_not_fit_are_explained_with_those_that_do(
+    model: TextToVideo, frames: int, advice: str
+) -> None:
     with pytest.raises(UsageError) as caught:
         model.make(ORDER._replace(frames=frames))
     assert "4k + 1" in caught.value.right
@@ -105,7 +128,9 @@ def test_frames_that_do_not_fit_are_explained_with_those_that_do(model: TextToVi
 
 
 @pytest.mark.parametrize(("size", "advice"), [((40, 32), "32x32"), ((100, 50), "96x48"), ((8, 8), "16x16")])
-def test_sides_that_do_not_fit_are_explained_with_those_that_do(model: TextToVideo, size: tuple[int, int], advice: str) -> None:
+def test_sides_that_do_not_fit_are_explained_with_those_that_do(
+    model: TextToVideo, size: tuple[int, int], advice: str
+) -> None:
     with pytest.raises(UsageError) as caught:
         model.make(ORDER._replace(size=size))
     assert "multiples of 16" in caught.value.right
@@ -240,9 +265,13 @@ def test_offloading_needs_a_gpu_and_tiling_an_autoencoder_that_can(wan: Path, mo
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("offload", pipelines.OFFLOADS)
-def test_every_offload_gives_the_clip_that_the_gpu_alone_gives(wan: Path, model: TextToVideo, offload: str) -> None:
+def test_every_offload_gives_the_clip_that_the_gpu_alone_gives(
+    wan: Path, model: TextToVideo, offload: str
+) -> None:
     on_gpu = load_pipeline(str(wan), device="cuda", dtype="fp32", offload=offload)
-    assert np.abs(on_gpu.make(ORDER).astype(int) - model.make(ORDER)).max() <= 2  # the noise is that of the CPU; sums differ in their last bits
+    assert (
+        np.abs(on_gpu.make(ORDER).astype(int) - model.make(ORDER)).max() <= 2
+    )  # the noise is that of the CPU; sums differ in their last bits
 
 
 def test_wan_2_2_of_5b_plays_faster(wan: Path, tmp_path: Path, model: TextToVideo) -> None:
@@ -284,7 +313,13 @@ def test_what_is_no_number_is_black() -> None:
 def test_older_callbacks_are_counted_too() -> None:
     class Old:
         def __call__(
-            self, prompt: str = "", num_frames: int = 2, num_inference_steps: int = 2, callback: Any = None, callback_steps: int = 1, generator: Any = None
+            self,
+            prompt: str = "",
+            num_frames: int = 2,
+            num_inference_steps: int = 2,
+            callback: Any = None,
+            callback_steps: int = 1,
+            generator: Any = None,
         ) -> Any:
             for step in range(num_inference_steps):
                 callback(step, 0, None)

@@ -53,7 +53,10 @@ def test_a_file_that_is_missing_is_named(folder: Path) -> None:
         (folder / "unet" / "away").rename(folder / "unet" / name)
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"weight_map": []}', json.dumps({"weight_map": {"a": "../../secret.safetensors"}})])
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", "{}", '{"weight_map": []}', json.dumps({"weight_map": {"a": "../../secret.safetensors"}})],
+)
 def test_an_index_that_is_none_or_leads_out_of_its_folder_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / INDEX).write_text(content)
     with pytest.raises(ModelError):
@@ -66,5 +69,12 @@ def test_one_file_goes_before_several_and_parts_belong_to_their_own_index() -> N
     half = "diffusion_pytorch_model.safetensors.index.fp16.json"
     assert weights_of([*parts, *halves, INDEX, half]) == (INDEX, None, True)
     assert weights_of([*halves, half]) == (half, "fp16", True)
-    assert weights_of([INDEX, "diffusion_pytorch_model.safetensors"]) == ("diffusion_pytorch_model.safetensors", None, True)
-    assert parts_of([*parts, *halves, "config.json"], INDEX) == parts and parts_of([*parts, *halves], half) == halves
+    assert weights_of([INDEX, "diffusion_pytorch_model.safetensors"]) == (
+        "diffusion_pytorch_model.safetensors",
+        None,
+        True,
+    )
+    assert (
+        parts_of([*parts, *halves, "config.json"], INDEX) == parts
+        and parts_of([*parts, *halves], half) == halves
+    )

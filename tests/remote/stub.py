@@ -14,7 +14,9 @@ from typing import Any
 
 @dataclass
 class Answer:
-    """What the server says once. cut: bytes of the body that are sent before the line goes dead. wait: seconds before anything is."""
+    """What the server says once. cut: bytes of the body that are sent before the line goes dead. wait:
+    seconds before anything is.
+    """
 
     status: int = 200
     body: bytes = b"{}"
@@ -41,7 +43,10 @@ class Stub:
     asked: list[Asked] = field(default_factory=list)
 
     def on(self, method: str, path: str, *answers: Answer | dict[str, Any]) -> None:
-        made = [Answer(body=json.dumps(answer).encode()) if isinstance(answer, dict) else answer for answer in answers]
+        made = [
+            Answer(body=json.dumps(answer).encode()) if isinstance(answer, dict) else answer
+            for answer in answers
+        ]
         self.script[(method, path)] = made
 
     def count(self, method: str) -> int:
@@ -61,7 +66,14 @@ def serve() -> Iterator[Stub]:
     class Handler(BaseHTTPRequestHandler):
         def answer(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            stub.asked.append(Asked(self.command, self.path, {name.lower(): value for name, value in self.headers.items()}, body))
+            stub.asked.append(
+                Asked(
+                    self.command,
+                    self.path,
+                    {name.lower(): value for name, value in self.headers.items()},
+                    body,
+                )
+            )
             answer = stub.next(self.command, self.path)
             time.sleep(answer.wait)
             self.close_connection = True

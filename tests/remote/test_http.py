@@ -31,7 +31,16 @@ def service(stub: Stub, key: str = "", **options: object) -> tuple[Service, list
     return Service(stub.url, key, sleep=pauses.append, **options), pauses  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("url", ["https://example.org/v1", "https://example.org:8443", "http://127.0.0.1:8000/v1/", "http://localhost", "http://[::1]:5"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://example.org/v1",
+        "https://example.org:8443",
+        "http://127.0.0.1:8000/v1/",
+        "http://localhost",
+        "http://[::1]:5",
+    ],
+)
 def test_addresses_with_tls_or_of_this_machine_are_taken(url: str) -> None:
     assert check_base_url(url) == url.rstrip("/")
 
@@ -51,7 +60,14 @@ def test_loopback_is_told_by_the_address() -> None:
 
 
 def test_a_get_is_tried_again_on_429_5xx_and_a_dead_line(stub: Stub) -> None:
-    stub.on("GET", "/v1/x", Answer(429, headers={"Retry-After": "7"}), Answer(500), Answer(is_deaf=True), {"ok": 1})
+    stub.on(
+        "GET",
+        "/v1/x",
+        Answer(429, headers={"Retry-After": "7"}),
+        Answer(500),
+        Answer(is_deaf=True),
+        {"ok": 1},
+    )
     talk, pauses = service(stub)
     assert talk.get("/x") == {"ok": 1}
     assert pauses == [7, 2, 4]
@@ -119,7 +135,11 @@ def test_a_huge_answer_is_not_read_to_its_end(stub: Stub, monkeypatch: pytest.Mo
 
 
 def test_the_services_own_words_are_shown_without_control_characters(stub: Stub) -> None:
-    stub.on("POST", "/v1/x", Answer(400, b'{"error": {"code": "moderation_blocked", "message": "No \\u001b[31mred\\n words"}}'))
+    stub.on(
+        "POST",
+        "/v1/x",
+        Answer(400, b'{"error": {"code": "moderation_blocked", "message": "No \\u001b[31mred\\n words"}}'),
+    )
     with pytest.raises(RemoteError, match=r"answers 400: moderation_blocked: No  ?\[31mred words\."):
         service(stub)[0].post("/x", b"", "text/plain")
 
@@ -158,17 +178,30 @@ def test_a_redirect_to_an_unsafe_place_is_not_followed(stub: Stub, target: str) 
 
 def test_a_distant_service_may_not_send_to_this_machine() -> None:
     with pytest.raises(RemoteError, match="not safe"):
-        Service("https://example.org/v1")._safe("https://example.org/v1/x", "http://127.0.0.1:631/admin", is_file=True)
+        Service("https://example.org/v1")._safe(
+            "https://example.org/v1/x", "http://127.0.0.1:631/admin", is_file=True
+        )
     for place in ("localhost", "192.168.0.1", "10.1.2.3", "169.254.169.254", "[fd00::1]", "0.0.0.0"):
         with pytest.raises(RemoteError, match="not safe"):
-            Service("https://example.org/v1")._safe("https://example.org/v1/x", f"https://{place}/admin", is_file=True)
+            Service("https://example.org/v1")._safe(
+                "https://example.org/v1/x", f"https://{place}/admin", is_file=True
+            )
 
 
 def test_words_come_from_the_service_itself_and_files_from_anywhere_over_tls() -> None:
     talk = Service("https://example.org/v1")
-    assert talk._safe("https://example.org/v1/x", "/v2/é") == "https://example.org/v2/%C3%A9".replace("%C3%A9", "%E9")
-    assert talk._safe("https://example.org/v1/x", "https://cdn.example.net/f?a=b%20c", is_file=True) == "https://cdn.example.net/f?a=b%20c"
-    for target in ("https://cdn.example.net/f", "https://example.org:444/f", "https://user:word@example.org/f"):
+    assert talk._safe("https://example.org/v1/x", "/v2/é") == "https://example.org/v2/%C3%A9".replace(
+        "%C3%A9", "%E9"
+    )
+    assert (
+        talk._safe("https://example.org/v1/x", "https://cdn.example.net/f?a=b%20c", is_file=True)
+        == "https://cdn.example.net/f?a=b%20c"
+    )
+    for target in (
+        "https://cdn.example.net/f",
+        "https://example.org:444/f",
+        "https://user:word@example.org/f",
+    ):
         with pytest.raises(RemoteError, match="not safe"):
             talk._safe("https://example.org/v1/x", target)
 
@@ -226,7 +259,12 @@ def test_a_redirect_to_what_is_no_address_is_told(stub: Stub, target: str) -> No
 @pytest.mark.parametrize("key", ["secret-key", "sk-'quoted'"])
 def test_a_key_that_the_service_repeats_is_not_shown(stub: Stub, key: str) -> None:
     escaped = "".join(f"\\u{ord(char):04x}" for char in key)
-    bodies = [f'{{"error": {{"message": "bad key {key}"}}}}', f'{{"error": "{escaped}"}}', f"<html>{key}</html>", f'{{"{escaped}": [{{"a": "{escaped}"}}]}}']
+    bodies = [
+        f'{{"error": {{"message": "bad key {key}"}}}}',
+        f'{{"error": "{escaped}"}}',
+        f"<html>{key}</html>",
+        f'{{"{escaped}": [{{"a": "{escaped}"}}]}}',
+    ]
     for status in (400, 200):
         for body in bodies:
             stub.on("GET", "/v1/x", Answer(status, body.encode()))
@@ -278,10 +316,20 @@ def test_two_hundred_damaged_answers_are_told_or_understood() -> None:
     replies: list[bytes] = []
     with raw_server(lambda: [replies.pop(0) if replies else b""]) as url:
         for _ in range(200):
-            job = {"id": "video_1", "status": "completed", "progress": 100, "error": {"code": "a", "message": "b"}}
-            lives = [reply(json.dumps(mutated(job, rng) if rng.random() < 0.4 else job).encode(), rng) for _ in range(2)] + [reply(clip, rng)]
+            job = {
+                "id": "video_1",
+                "status": "completed",
+                "progress": 100,
+                "error": {"code": "a", "message": "b"},
+            }
+            lives = [
+                reply(json.dumps(mutated(job, rng) if rng.random() < 0.4 else job).encode(), rng)
+                for _ in range(2)
+            ] + [reply(clip, rng)]
             replies[:] = [damaged(life, rng) if rng.random() < 0.2 else life for life in lives]
-            talk = Service(url, "sk-key", sleep=lambda seconds: None, timeout_s=1, deadline=time.monotonic() + 2)
+            talk = Service(
+                url, "sk-key", sleep=lambda seconds: None, timeout_s=1, deadline=time.monotonic() + 2
+            )
             try:
                 id = jobs.begin(videos, talk, {"fields": {}}, jobs.Note(None, {}))
                 for _state in jobs.wait(videos, talk, id, jobs.Note(None, {})):
@@ -297,7 +345,14 @@ def test_two_hundred_damaged_answers_are_told_or_understood() -> None:
 def reply(body: bytes, rng: random.Random) -> bytes:
     status = rng.choice(["200 OK"] * 20 + ["302 Found", "500 No", "404 No", "999 \xff", "-1", "200"])
     extra = rng.choice(
-        [""] * 16 + ["Location: http://[::1\r\n", "Location: /\xe9\r\n", "Retry-After: 1e999\r\n", "Retry-After: nan\r\n", "Content-Encoding: gzip\r\n"]
+        [""] * 16
+        + [
+            "Location: http://[::1\r\n",
+            "Location: /\xe9\r\n",
+            "Retry-After: 1e999\r\n",
+            "Retry-After: nan\r\n",
+            "Content-Encoding: gzip\r\n",
+        ]
     )
     length = rng.choice([str(len(body))] * 20 + ["-1", "\xb2", "9" * 30, "0", "x"])
     return f"HTTP/1.1 {status}\r\nContent-Length: {length}\r\n{extra}\r\n".encode("latin-1") + body

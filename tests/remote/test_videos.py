@@ -45,32 +45,63 @@ def stub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stub]:
 
 def finished(stub: Stub, clip: bytes) -> None:
     stub.on(
-        "GET", "/v1/videos/video_1", {"id": "video_1", "status": "queued"}, {"status": "in_progress", "progress": 40}, {"status": "completed", "progress": 100}
+        "GET",
+        "/v1/videos/video_1",
+        {"id": "video_1", "status": "queued"},
+        {"status": "in_progress", "progress": 40},
+        {"status": "completed", "progress": 100},
     )
     stub.on("GET", "/v1/videos/video_1/content", Answer(body=clip, headers={"Content-Type": "video/mp4"}))
 
 
 def command(stub: Stub, output: Path, *more: str) -> tuple[str, ...]:
-    return ("generate", "a cat on a beach", "--model", "remote:videos", "--base-url", stub.url, "--remote-model", "wan", "-o", str(output), *more)
+    return (
+        "generate",
+        "a cat on a beach",
+        "--model",
+        "remote:videos",
+        "--base-url",
+        stub.url,
+        "--remote-model",
+        "wan",
+        "-o",
+        str(output),
+        *more,
+    )
 
 
 def pending(output: Path) -> Path:
     return output.with_name(f"{output.name}.0-0.pending.json")
 
 
-def test_a_job_is_begun_waited_for_and_fetched(stub: Stub, clip: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_is_begun_waited_for_and_fetched(
+    stub: Stub, clip: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     finished(stub, clip)
     monkeypatch.setenv("VEDIT_REMOTE_KEY", "secret-key")
     output = tmp_path / "cat.gif"
-    result = vedit(*command(stub, output, "--frames", "4", "--size", "32", "--field", "seconds=4", "--field", "seed="))
+    result = vedit(
+        *command(stub, output, "--frames", "4", "--size", "32", "--field", "seconds=4", "--field", "seed=")
+    )
     assert result.code == 0, result.err
     with Image.open(output) as image:
         shown = [int(np.asarray(frame.convert("L"))[16, 16]) for frame in ImageSequence.Iterator(image)]
     assert shown == pytest.approx(SHADES, abs=4)
     post = stub.asked[0]
-    form = BytesParser().parsebytes(b"Content-Type: " + post.headers["content-type"].encode() + b"\r\n\r\n" + post.body)
-    fields = {part.get_param("name", header="content-disposition"): part.get_payload() for part in form.get_payload()}  # type: ignore[union-attr]
-    assert fields == {"model": "wan", "prompt": "a cat on a beach", "size": "32x32", "num_frames": "4", "seconds": "4"}
+    form = BytesParser().parsebytes(
+        b"Content-Type: " + post.headers["content-type"].encode() + b"\r\n\r\n" + post.body
+    )
+    fields = {
+        part.get_param("name", header="content-disposition"): part.get_payload()
+        for part in form.get_payload()
+    }  # type: ignore[union-attr]
+    assert fields == {
+        "model": "wan",
+        "prompt": "a cat on a beach",
+        "size": "32x32",
+        "num_frames": "4",
+        "seconds": "4",
+    }
     assert all(asked.headers["authorization"] == "Bearer secret-key" for asked in stub.asked)
     record = (tmp_path / "cat.gif.vedit.json").read_text()
     assert json.loads(record)["clips"][0][0]["job"] == "video_1"
@@ -90,14 +121,30 @@ def test_an_mp4_stays_the_file_that_was_sent(stub: Stub, clip: bytes, tmp_path: 
     assert vedit(*command(stub, tmp_path / "a.mp4", "-q")).code == 0
     assert (tmp_path / "a.mp4").read_bytes() == clip
     finished(stub, clip)
-    assert vedit(*command(stub, tmp_path / "two.mp4", "-q", "--count", "2")).code == 0  # a grid is made of frames
+    assert (
+        vedit(*command(stub, tmp_path / "two.mp4", "-q", "--count", "2")).code == 0
+    )  # a grid is made of frames
     assert (tmp_path / "two.mp4").read_bytes() != clip
 
 
 def test_delays_and_failures_on_the_way_are_waited_out(stub: Stub, clip: bytes, tmp_path: Path) -> None:
     soon = {"Retry-After": "0.01"}
-    stub.on("POST", "/v1/videos", Answer(429, headers=soon), Answer(503, headers=soon), {"id": "video_1", "status": "queued"})
-    stub.on("GET", "/v1/videos/video_1", Answer(500), {"status": "queued"}, Answer(is_deaf=True), Answer(429, headers=soon), {"status": "completed"})
+    stub.on(
+        "POST",
+        "/v1/videos",
+        Answer(429, headers=soon),
+        Answer(503, headers=soon),
+        {"id": "video_1", "status": "queued"},
+    )
+    stub.on(
+        "GET",
+        "/v1/videos/video_1",
+        Answer(500),
+        {"status": "queued"},
+        Answer(is_deaf=True),
+        Answer(429, headers=soon),
+        {"status": "completed"},
+    )
     stub.on("GET", "/v1/videos/video_1/content", Answer(502), Answer(body=clip, cut=100), Answer(body=clip))
     result = vedit(*command(stub, tmp_path / "a.gif"))
     assert result.code == 0, result.err
@@ -123,8 +170,13 @@ def test_other_ends_of_a_job_are_told(stub: Stub, tmp_path: Path, state: str) ->
     assert (result.code, state in result.err, os.listdir(tmp_path)) == (7, True, [])
 
 
-@pytest.mark.parametrize("answer", [{"status": "sleeping"}, {"progress": 7}, Answer(body=b"<html>"), Answer(400, b"no"), Answer(500)])
-def test_what_is_not_understood_ends_with_the_job_kept(stub: Stub, clip: bytes, tmp_path: Path, answer: Answer | dict[str, object]) -> None:
+@pytest.mark.parametrize(
+    "answer",
+    [{"status": "sleeping"}, {"progress": 7}, Answer(body=b"<html>"), Answer(400, b"no"), Answer(500)],
+)
+def test_what_is_not_understood_ends_with_the_job_kept(
+    stub: Stub, clip: bytes, tmp_path: Path, answer: Answer | dict[str, object]
+) -> None:
     stub.on("GET", "/v1/videos/video_1", answer)
     output = tmp_path / "a.gif"
     result = vedit(*command(stub, output))
@@ -140,7 +192,9 @@ def test_what_is_not_understood_ends_with_the_job_kept(stub: Stub, clip: bytes, 
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>not yet</html>", b"\0" * 5000])
-def test_rubbish_for_a_clip_is_refused_and_fetched_again_without_paying(stub: Stub, clip: bytes, tmp_path: Path, content: bytes) -> None:
+def test_rubbish_for_a_clip_is_refused_and_fetched_again_without_paying(
+    stub: Stub, clip: bytes, tmp_path: Path, content: bytes
+) -> None:
     finished(stub, clip)
     stub.on("GET", "/v1/videos/video_1/content", Answer(body=content))
     output = tmp_path / "a.gif"
@@ -160,7 +214,9 @@ def test_half_a_clip_is_refused_too(stub: Stub, clip: bytes, tmp_path: Path) -> 
     assert vedit(*command(stub, tmp_path / "a.gif")).code == 7
 
 
-def test_a_wait_that_is_too_long_ends_and_the_next_call_goes_on(stub: Stub, clip: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wait_that_is_too_long_ends_and_the_next_call_goes_on(
+    stub: Stub, clip: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stub.on("GET", "/v1/videos/video_1", {"status": "queued"})
     monkeypatch.setattr(jobs, "FIRST_S", 0.6)
     monkeypatch.setattr(jobs, "LONGEST_S", 0.6)
@@ -172,7 +228,9 @@ def test_a_wait_that_is_too_long_ends_and_the_next_call_goes_on(stub: Stub, clip
     assert stub.count("POST") == 1
 
 
-def test_a_call_that_is_killed_while_it_waits_is_gone_on_with(stub: Stub, clip: bytes, tmp_path: Path) -> None:
+def test_a_call_that_is_killed_while_it_waits_is_gone_on_with(
+    stub: Stub, clip: bytes, tmp_path: Path
+) -> None:
     stub.on("GET", "/v1/videos/video_1", {"status": "in_progress", "progress": 10})
     output = tmp_path / "a.gif"
     process = start(*command(stub, output, "-q"))
@@ -208,7 +266,9 @@ def test_a_job_that_the_service_forgot_is_begun_anew(stub: Stub, clip: bytes, tm
     assert stub.count("POST") == 2
 
 
-@pytest.mark.parametrize("id", [None, 7, "", "../admin", "a/b", "..", "x" * 300, "a b", "a?b", "jöb", "١٢", "a\n"])
+@pytest.mark.parametrize(
+    "id", [None, 7, "", "../admin", "a/b", "..", "x" * 300, "a b", "a?b", "jöb", "١٢", "a\n"]
+)
 def test_an_id_that_could_lead_elsewhere_is_refused(stub: Stub, tmp_path: Path, id: object) -> None:
     stub.on("POST", "/v1/videos", {"id": id, "status": "queued"})
     result = vedit(*command(stub, tmp_path / "a.gif"))
@@ -228,7 +288,18 @@ def test_several_prompts_are_jobs_of_their_own(stub: Stub, clip: bytes, tmp_path
         stub.on("GET", f"/v1/videos/video_{number}", {"status": "completed"})
         stub.on("GET", f"/v1/videos/video_{number}/content", Answer(body=clip))
     (tmp_path / "prompts.txt").write_text("a cat\na dog\n")
-    arguments = ("generate", "--prompts", tmp_path / "prompts.txt", "--model", "remote:videos", "--base-url", stub.url, "-O", tmp_path / "out", "-q")
+    arguments = (
+        "generate",
+        "--prompts",
+        tmp_path / "prompts.txt",
+        "--model",
+        "remote:videos",
+        "--base-url",
+        stub.url,
+        "-O",
+        tmp_path / "out",
+        "-q",
+    )
     assert vedit(*arguments).code == 0
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "001-a-cat-seed0.gif", "001-a-cat-seed0.gif.vedit.json", "002-a-dog-seed0.gif", "002-a-dog-seed0.gif.vedit.json",
@@ -240,7 +311,18 @@ def test_a_batch_that_broke_off_makes_only_the_rest(stub: Stub, clip: bytes, tmp
     finished(stub, clip)
     stub.on("GET", "/v1/videos/video_2", Answer(500))
     (tmp_path / "prompts.txt").write_text("a cat\na dog\n")
-    arguments = ("generate", "--prompts", tmp_path / "prompts.txt", "--model", "remote:videos", "--base-url", stub.url, "-O", tmp_path / "out", "-q")
+    arguments = (
+        "generate",
+        "--prompts",
+        tmp_path / "prompts.txt",
+        "--model",
+        "remote:videos",
+        "--base-url",
+        stub.url,
+        "-O",
+        tmp_path / "out",
+        "-q",
+    )
     assert vedit(*arguments).code == 7
     assert vedit(*arguments).code == 4
     stub.on("GET", "/v1/videos/video_2", {"status": "completed"})
@@ -248,7 +330,10 @@ def test_a_batch_that_broke_off_makes_only_the_rest(stub: Stub, clip: bytes, tmp
     for _ in range(2):
         assert vedit(*arguments, "--skip-existing").code == 0
     assert stub.count("POST") == 2
-    assert sorted(path.name for path in (tmp_path / "out").glob("*.gif")) == ["001-a-cat-seed0.gif", "002-a-dog-seed0.gif"]
+    assert sorted(path.name for path in (tmp_path / "out").glob("*.gif")) == [
+        "001-a-cat-seed0.gif",
+        "002-a-dog-seed0.gif",
+    ]
     assert vedit(*arguments[:-3], "-o", tmp_path / "a.gif", "--skip-existing").code == 2
 
 
@@ -259,11 +344,19 @@ def test_a_batch_that_broke_off_makes_only_the_rest(stub: Stub, clip: bytes, tmp
         (("--model", "remote:videos"), "--base-url"),
         (("--model", "remote:videos", "--base-url", "http://example.org"), "plain HTTP"),
         (("--model", "remote:videos", "--base-url", "http://127.0.0.1:1", "--field", "seconds"), "no value"),
-        (("--model", "remote:videos", "--base-url", "http://127.0.0.1:1", "--key-env", "NO_SUCH_KEY"), "NO_SUCH_KEY"),
-        (("--model", "remote:videos", "--base-url", "http://127.0.0.1:1", "--eta", "1"), "--eta has no meaning"),
+        (
+            ("--model", "remote:videos", "--base-url", "http://127.0.0.1:1", "--key-env", "NO_SUCH_KEY"),
+            "NO_SUCH_KEY",
+        ),
+        (
+            ("--model", "remote:videos", "--base-url", "http://127.0.0.1:1", "--eta", "1"),
+            "--eta has no meaning",
+        ),
     ],
 )
-def test_mistakes_are_told_before_anything_is_sent(tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
+def test_mistakes_are_told_before_anything_is_sent(
+    tmp_path: Path, arguments: tuple[str, ...], said: str
+) -> None:
     result = vedit("generate", "a cat", "-o", tmp_path / "a.gif", *arguments)
     assert result.code == 2
     assert said in result.err
@@ -275,7 +368,9 @@ def test_protocols_are_found_by_listing_the_folder() -> None:
 
 
 def test_a_form_cannot_be_broken_out_of() -> None:
-    body, kind = multipart({"prompt": 'a "cat"\r\n--x\r\nContent-Disposition: form-data; name="model"\r\n\r\nother', 'na"me': 1})
+    body, kind = multipart(
+        {"prompt": 'a "cat"\r\n--x\r\nContent-Disposition: form-data; name="model"\r\n\r\nother', 'na"me': 1}
+    )
     form = BytesParser().parsebytes(b"Content-Type: " + kind.encode() + b"\r\n\r\n" + body)
     assert len(form.get_payload()) == 2
 
@@ -293,7 +388,18 @@ def test_a_field_that_is_a_key_stands_in_no_file(stub: Stub, clip: bytes, tmp_pa
     assert stub.count("POST") == 1
 
 
-@pytest.mark.parametrize("kept", ["", "[1]", "null", "[" * 100000, '{"format": "vedit-remote-job", "key": 1}', "\xff", '{"format": "vedit-remote-job"}'])
+@pytest.mark.parametrize(
+    "kept",
+    [
+        "",
+        "[1]",
+        "null",
+        "[" * 100000,
+        '{"format": "vedit-remote-job", "key": 1}',
+        "\xff",
+        '{"format": "vedit-remote-job"}',
+    ],
+)
 def test_a_damaged_note_of_a_job_begins_another(stub: Stub, clip: bytes, tmp_path: Path, kept: str) -> None:
     finished(stub, clip)
     pending(tmp_path / "a.gif").write_text(kept, encoding="latin-1")

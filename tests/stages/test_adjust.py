@@ -42,7 +42,9 @@ def test_brightness_and_contrast_equal_the_operation_on_every_pixel(name: str) -
     same_facts(result, source)
 
 
-@pytest.mark.parametrize("name", ["ok_local_palettes.gif", "ok_256_used.gif", "ok_no_palette.gif", "ok_transparent_first.gif"])
+@pytest.mark.parametrize(
+    "name", ["ok_local_palettes.gif", "ok_256_used.gif", "ok_no_palette.gif", "ok_transparent_first.gif"]
+)
 @pytest.mark.parametrize(
     ("options", "change"),
     [
@@ -57,7 +59,9 @@ def test_brightness_and_contrast_equal_the_operation_on_every_pixel(name: str) -
         (("--saturation", "0.5"), saturated(0.5)),
     ],
 )
-def test_each_option_at_its_ends(name: str, options: tuple[str, ...], change: Callable[[np.ndarray], np.ndarray]) -> None:
+def test_each_option_at_its_ends(
+    name: str, options: tuple[str, ...], change: Callable[[np.ndarray], np.ndarray]
+) -> None:
     same_frames(edited(name, "adjust", *options), parsed(gif(name)), change)
 
 
@@ -72,7 +76,18 @@ def test_the_order_is_brightness_contrast_saturation_gamma() -> None:
             frame = step(frame)
         return frame
 
-    result = edited("ok_256_used.gif", "adjust", "--gamma", "1.3", "--saturation", "1.7", "--contrast", "1.4", "--brightness", "1.5")
+    result = edited(
+        "ok_256_used.gif",
+        "adjust",
+        "--gamma",
+        "1.3",
+        "--saturation",
+        "1.7",
+        "--contrast",
+        "1.4",
+        "--brightness",
+        "1.5",
+    )
     same_frames(result, parsed(gif("ok_256_used.gif")), change)
 
 
@@ -104,13 +119,25 @@ def test_the_mean_pivot_is_the_luma_of_the_first_frame() -> None:
 
 def test_the_frame_mean_pivot_follows_each_frame() -> None:
     source = parsed(gif("ok_global_and_local.gif"))
-    result = edited("ok_global_and_local.gif", "adjust", "--contrast", "1.5", "--pivot", "frame-mean", "--palette", "frame")
+    result = edited(
+        "ok_global_and_local.gif",
+        "adjust",
+        "--contrast",
+        "1.5",
+        "--pivot",
+        "frame-mean",
+        "--palette",
+        "frame",
+    )
     levels = []
     for frame in source.frames():
         colours = frame[frame[..., 3] > 0].astype(np.int64)
         luma = (colours[:, 0] * 19595 + colours[:, 1] * 38470 + colours[:, 2] * 7471 + 32768) // 65536
         levels.append(float(int(luma.mean() + 0.5)))
-    wanted = [reference.mapped(contrast(1.5, level))(frame) for level, frame in zip(levels, source.frames(), strict=True)]
+    wanted = [
+        reference.mapped(contrast(1.5, level))(frame)
+        for level, frame in zip(levels, source.frames(), strict=True)
+    ]
     assert all(np.array_equal(a, b) for a, b in zip(reference.read(result).frames(), wanted, strict=True))
 
 

@@ -31,7 +31,16 @@ def test_crop_keeps_every_pixel_inside(name: str) -> None:
     same_facts(result, source)
 
 
-@pytest.mark.parametrize("name", ["ok_disposal_mix.gif", "ok_256_used.gif", "ok_outside_part.gif", "ok_local_palettes.gif", "ok_interlaced.gif"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ok_disposal_mix.gif",
+        "ok_256_used.gif",
+        "ok_outside_part.gif",
+        "ok_local_palettes.gif",
+        "ok_interlaced.gif",
+    ],
+)
 def test_crop_of_a_corner_that_most_images_miss(name: str) -> None:
     source = parsed(gif(name))
     width, height = source.size
@@ -43,14 +52,23 @@ def test_crop_of_a_corner_that_most_images_miss(name: str) -> None:
 def test_an_image_that_misses_keeps_its_place_in_time_with_all_256_colours_in_use() -> None:
     """Without a free palette slot for transparency the pixel gets a palette of its own."""
     full = bytes(range(256))
-    head = b"GIF89a" + bytes((16, 0, 17, 0, 0xF7, 0, 0)) + b"".join(bytes((i, 255 - i, i // 2)) for i in range(256))
+    head = (
+        b"GIF89a"
+        + bytes((16, 0, 17, 0, 0xF7, 0, 0))
+        + b"".join(bytes((i, 255 - i, i // 2)) for i in range(256))
+    )
     from vedit.media.gif.lzw import encode
 
     def block(x: int, y: int, w: int, h: int, indices: bytes) -> bytes:
         from PIL import Image
 
         payload = encode(Image.frombytes("L", (w, h), indices), 8)
-        return b"\x21\xf9\x04\x04\x07\0\0\0\x2c" + b"".join(v.to_bytes(2, "little") for v in (x, y, w, h)) + b"\0\x08" + payload
+        return (
+            b"\x21\xf9\x04\x04\x07\0\0\0\x2c"
+            + b"".join(v.to_bytes(2, "little") for v in (x, y, w, h))
+            + b"\0\x08"
+            + payload
+        )
 
     data = head + block(0, 0, 16, 16, full) + block(0, 16, 16, 1, full[:16]) + b"\x3b"
     done = vedit("gif", "crop", "--rect", "16x8+0+0", stdin=data)
@@ -150,7 +168,9 @@ def test_auto_trims_the_border_that_all_frames_share() -> None:
     x, y, w, h = columns.min(), rows.min(), np.ptp(columns) + 1, np.ptp(rows) + 1
     assert (w, h) != parsed(gif("ok_first_smaller.gif")).size
     result = edited("ok_first_smaller.gif", "crop", "--auto")
-    same_frames(result, parsed(gif("ok_first_smaller.gif")), reference.cropped(int(x), int(y), int(w), int(h)))
+    same_frames(
+        result, parsed(gif("ok_first_smaller.gif")), reference.cropped(int(x), int(y), int(w), int(h))
+    )
 
 
 def test_auto_reads_a_pipe_too() -> None:
@@ -179,8 +199,22 @@ def framed(size: tuple[int, int], inner: tuple[int, int, int, int]) -> bytes:
 
     picture = Image.new("L", size, 1)
     picture.paste(2, (inner[0], inner[1], inner[0] + inner[2], inner[1] + inner[3]))
-    head = b"GIF89a" + size[0].to_bytes(2, "little") + size[1].to_bytes(2, "little") + b"\xf1\0\0" + bytes((0, 0, 0, 9, 9, 9, 200, 9, 9, 1, 2, 3))
-    return head + b"\x2c\0\0\0\0" + size[0].to_bytes(2, "little") + size[1].to_bytes(2, "little") + b"\0\x02" + encode(picture, 2) + b"\x3b"
+    head = (
+        b"GIF89a"
+        + size[0].to_bytes(2, "little")
+        + size[1].to_bytes(2, "little")
+        + b"\xf1\0\0"
+        + bytes((0, 0, 0, 9, 9, 9, 200, 9, 9, 1, 2, 3))
+    )
+    return (
+        head
+        + b"\x2c\0\0\0\0"
+        + size[0].to_bytes(2, "little")
+        + size[1].to_bytes(2, "little")
+        + b"\0\x02"
+        + encode(picture, 2)
+        + b"\x3b"
+    )
 
 
 def test_every_ok_file_is_covered() -> None:

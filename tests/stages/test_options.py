@@ -10,9 +10,26 @@ import pytest
 
 from tests.conftest import gif, vedit
 from vedit import stages
-from vedit.stages.options import Choice, Colour, Distance, Factor, Flag, Integer, Number, Option, Size, Span, Way, Ways
+from vedit.stages.options import (
+    Choice,
+    Colour,
+    Distance,
+    Factor,
+    Flag,
+    Integer,
+    Number,
+    Option,
+    Size,
+    Span,
+    Way,
+    Ways,
+)
 
-ALL = [pytest.param(option, id=f"{name} {option.name}") for name in stages.names() for option in stages.load(name).OPTIONS]
+ALL = [
+    pytest.param(option, id=f"{name} {option.name}")
+    for name in stages.names()
+    for option in stages.load(name).OPTIONS
+]
 
 
 @pytest.mark.parametrize("option", ALL)
@@ -93,6 +110,19 @@ def test_both_spellings_of_an_option_do_the_same(words: list[str], tmp_path: Pat
 
 def test_colours_and_places_are_taken_in_either_spelling(tmp_path: Path) -> None:
     for place, colour, name in (("center", "--color", "grey"), ("centre", "--colour", "gray")):
-        words = ["--text", "ab", "--position", place, colour, name, f"--outline-{colour[2:]}", "red", f"{colour}s", "64"]
-        assert vedit("gif", "watermark", *words, gif("ok_plain.gif"), "-o", tmp_path / f"{place}.gif").code == 0
+        words = [
+            "--text",
+            "ab",
+            "--position",
+            place,
+            colour,
+            name,
+            f"--outline-{colour[2:]}",
+            "red",
+            f"{colour}s",
+            "64",
+        ]
+        assert (
+            vedit("gif", "watermark", *words, gif("ok_plain.gif"), "-o", tmp_path / f"{place}.gif").code == 0
+        )
     assert (tmp_path / "center.gif").read_bytes() == (tmp_path / "centre.gif").read_bytes()

@@ -13,8 +13,8 @@ from PIL import Image
 from tests import reference
 from tests.conftest import WELL_FORMED, edited, gif, parsed, same_facts, same_frames
 from vedit.errors import UsageError
-from vedit.media.gif.compose import compose
 from vedit.media.frames import Clip, Frame, Rect
+from vedit.media.gif.compose import compose
 from vedit.media.gif.container import GifReader
 from vedit.media.gif.lzw import unpack
 from vedit.stages import resize
@@ -88,14 +88,19 @@ def test_fill_covers_and_cuts_the_centre() -> None:
     assert target(40, 30, fill="80x80", only_shrink="true") == Target(40, 30, Rect(0, 0, 40, 30))
 
 
-@pytest.mark.parametrize("options", [{}, {"size": "4x4", "scale": "2"}, {"width": "-1"}, {"width": "-1", "height": "-1"}])
+@pytest.mark.parametrize(
+    "options", [{}, {"size": "4x4", "scale": "2"}, {"width": "-1"}, {"width": "-1", "height": "-1"}]
+)
 def test_exactly_one_way_to_name_the_size(options: dict[str, str]) -> None:
     with pytest.raises(UsageError) as caught:
         size(10, 10, **options)
     assert caught.value.right
 
 
-WRONG = "size 10, size 0x5, size -1x-1, size 16385x1, width 0, scale 0, scale -50%, scale 1/0, fit 10x-1, filter linear"
+WRONG = (
+    "size 10, size 0x5, size -1x-1, size 16385x1, width 0, scale 0, scale -50%, scale 1/0, fit 10x-1, filter"
+    " linear"
+)
 
 
 @pytest.mark.parametrize(("name", "value"), [tuple(pair.split()) for pair in WRONG.split(", ")])
@@ -119,17 +124,26 @@ def test_texts_are_parsed_exactly() -> None:
 
 
 @given(st.integers(1, 400), st.integers(1, 400), st.integers(0, 400))
-def test_the_columns_of_an_image_are_those_whose_source_lies_in_it(source: int, wanted: int, edge: int) -> None:
+def test_the_columns_of_an_image_are_those_whose_source_lies_in_it(
+    source: int, wanted: int, edge: int
+) -> None:
     edge = min(edge, source)
     columns = [source_pixel(x, source, wanted) for x in range(wanted)]
     assert columns == [int(np.floor((Fraction(2 * x + 1, 2)) * source / wanted)) for x in range(wanted)]
-    assert first_from(edge, source, wanted) == next((x for x, column in enumerate(columns) if column >= edge), wanted)
+    assert first_from(edge, source, wanted) == next(
+        (x for x, column in enumerate(columns) if column >= edge), wanted
+    )
 
 
 @given(st.integers(1, 3000), st.integers(1, 3000))
 def test_nearest_takes_the_exact_column_for_any_two_widths(source: int, wanted: int) -> None:
     ramp = Image.frombytes("L", (source, 1), bytes(x % 251 for x in range(source)))
-    (frame,) = resized([Frame(0, 0, 0, "index", Rect(0, 0, source, 1), ramp)], Clip(source, 1), size=(wanted, 1), filter="nearest")
+    (frame,) = resized(
+        [Frame(0, 0, 0, "index", Rect(0, 0, source, 1), ramp)],
+        Clip(source, 1),
+        size=(wanted, 1),
+        filter="nearest",
+    )
     assert list(frame.pixels.tobytes()) == [source_pixel(x, source, wanted) % 251 for x in range(wanted)]
 
 
@@ -138,7 +152,11 @@ def test_nearest_takes_the_exact_column_for_any_two_widths(source: int, wanted: 
 def test_nearest_equals_the_nearest_resize_of_every_composed_frame(name: str, scale: str) -> None:
     source = parsed(gif(name))
     width, height = source.size
-    w, h = {"half": ((width + 1) // 2, (height + 1) // 2), "odd": (width * 3 // 7 + 1, height * 5 // 9 + 1), "larger": (width + 3, height * 2 - 1)}[scale]
+    w, h = {
+        "half": ((width + 1) // 2, (height + 1) // 2),
+        "odd": (width * 3 // 7 + 1, height * 5 // 9 + 1),
+        "larger": (width + 3, height * 2 - 1),
+    }[scale]
     if scale == "larger" and width * height > 50_000:
         pytest.skip("large enough")
     result = edited(name, "resize", f"{w}x{h}", "--filter", "nearest")
@@ -146,13 +164,19 @@ def test_nearest_equals_the_nearest_resize_of_every_composed_frame(name: str, sc
     same_facts(result, source)
 
 
-@pytest.mark.parametrize("name", ["ok_disposal_mix.gif", "ok_outside_part.gif", "pillow_dispose_bgnd_transparency.gif"])
+@pytest.mark.parametrize(
+    "name", ["ok_disposal_mix.gif", "ok_outside_part.gif", "pillow_dispose_bgnd_transparency.gif"]
+)
 def test_nearest_fill_is_the_centre_of_the_nearest_resize(name: str) -> None:
     source = parsed(gif(name))
     full, _, view = target(*source.size, fill="20x20")[0:2] + (target(*source.size, fill="20x20").view,)
     height = target(*source.size, fill="20x20").full_height
     result = edited(name, "resize", "--fill", "20x20", "--filter", "nearest")
-    same_frames(result, source, lambda frame: reference.cropped(view.x, view.y, 20, 20)(reference.nearest(full, height)(frame)))
+    same_frames(
+        result,
+        source,
+        lambda frame: reference.cropped(view.x, view.y, 20, 20)(reference.nearest(full, height)(frame)),
+    )
 
 
 @pytest.mark.parametrize("name", ["ok_disposal_mix.gif", "ok_local_palettes.gif", "httpx_rich-progress.gif"])
@@ -168,9 +192,15 @@ def test_nearest_on_full_colour_frames_gives_the_same(name: str) -> None:
 
 @pytest.mark.parametrize("filter", ["box", "bilinear", "bicubic", "lanczos"])
 @pytest.mark.parametrize("wanted", [(0.5, 0.5), (0.37, 0.81), (1.7, 1.3)])
-@pytest.mark.parametrize("name", ["ok_disposal_mix.gif", "ok_disposal1.gif", "ok_transparent_first.gif", "ok_outside_part.gif"])
-def test_recomputing_what_changed_equals_resizing_whole_frames(name: str, wanted: tuple[float, float], filter: str) -> None:
-    """Within two levels, premultiplied: rounded three times, and Pillow keeps the edges of a part in single precision."""
+@pytest.mark.parametrize(
+    "name", ["ok_disposal_mix.gif", "ok_disposal1.gif", "ok_transparent_first.gif", "ok_outside_part.gif"]
+)
+def test_recomputing_what_changed_equals_resizing_whole_frames(
+    name: str, wanted: tuple[float, float], filter: str
+) -> None:
+    """Within two levels, premultiplied: rounded three times, and Pillow keeps the edges of a part in single
+    precision.
+    """
 
     def levels(image: Image.Image) -> np.ndarray:
         pixels = np.asarray(image.convert("RGBA"), float)
@@ -182,22 +212,32 @@ def test_recomputing_what_changed_equals_resizing_whole_frames(name: str, wanted
     for number, (frame, original) in enumerate(zip(results, frames, strict=True), 1):
         whole = original.pixels.resize((w, h), Image.Resampling[filter.upper()])
         off = np.abs(levels(frame.pixels) - levels(whole))
-        assert off.max() <= (0 if wanted == (0.5, 0.5) and clip.width % 2 == clip.height % 2 == 0 else 2), f"image {number}"
+        assert off.max() <= (0 if wanted == (0.5, 0.5) and clip.width % 2 == clip.height % 2 == 0 else 2), (
+            f"image {number}"
+        )
 
 
 def test_a_small_change_is_recomputed_within_reach_of_the_filter_only() -> None:
     before = Image.new("RGB", (200, 100), "white")
     after = before.copy()
     after.paste((0, 0, 0), (100, 50, 104, 54))
-    frames = [Frame(0, 0, 1, "rgb", Rect(0, 0, 200, 100), before), Frame(1, 1, 1, "rgb", Rect(100, 50, 4, 4), after)]
+    frames = [
+        Frame(0, 0, 1, "rgb", Rect(0, 0, 200, 100), before),
+        Frame(1, 1, 1, "rgb", Rect(100, 50, 4, 4), after),
+    ]
     second = resized(frames, Clip(200, 100), size=(100, 50))[1]
     assert (second.rect.w, second.rect.h) <= (6, 6)
-    assert np.array_equal(np.asarray(second.pixels), np.asarray(after.resize((100, 50), Image.Resampling.BILINEAR)))
+    assert np.array_equal(
+        np.asarray(second.pixels), np.asarray(after.resize((100, 50), Image.Resampling.BILINEAR))
+    )
 
 
 def test_a_frame_without_change_shares_the_picture_before_it() -> None:
     image = Image.new("RGB", (20, 10), "red")
-    frames = [Frame(0, 0, 1, "rgb", Rect(0, 0, 20, 10), image), Frame(1, 1, 5, "rgb", Rect(0, 0, 0, 0), image)]
+    frames = [
+        Frame(0, 0, 1, "rgb", Rect(0, 0, 20, 10), image),
+        Frame(1, 1, 5, "rgb", Rect(0, 0, 0, 0), image),
+    ]
     first, second = resized(frames, Clip(20, 10), size=(10, 5))
     assert second.pixels is first.pixels and second.rect.is_empty and second.duration == 5
 
@@ -228,7 +268,9 @@ def test_jobs_do_not_change_the_result() -> None:
     assert [frame.pixels.tobytes() for frame in one] == [frame.pixels.tobytes() for frame in four]
 
 
-@pytest.mark.parametrize("name", ["httpx_rich-progress.gif", "pillow_chi.gif", "t2v_move_mnist.gif", "ok_disposal_mix.gif"])
+@pytest.mark.parametrize(
+    "name", ["httpx_rich-progress.gif", "pillow_chi.gif", "t2v_move_mnist.gif", "ok_disposal_mix.gif"]
+)
 def test_resize_from_the_command_line_is_close_to_the_exact_resize(name: str) -> None:
     """Quality floor of docs/gif.md 3 where there is no peer to ask: 2.0, or 3.5 for photographs."""
     source = parsed(gif(name))

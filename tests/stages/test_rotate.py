@@ -42,13 +42,17 @@ def test_rotate_moves_every_pixel_and_changes_none(name: str, operation: str) ->
 
 
 @pytest.mark.parametrize("operation", COMBINED)
-@pytest.mark.parametrize("name", ["ok_disposal_mix.gif", "ok_interlaced.gif", "ok_outside_part.gif", "ok_zero_size_image.gif"])
+@pytest.mark.parametrize(
+    "name", ["ok_disposal_mix.gif", "ok_interlaced.gif", "ok_outside_part.gif", "ok_zero_size_image.gif"]
+)
 def test_turn_then_mirror_in_one_command(name: str, operation: str) -> None:
     arguments, change = COMBINED[operation]
     same_frames(edited(name, "rotate", *arguments), parsed(gif(name)), change)
 
 
-@pytest.mark.parametrize("name", ["ok_disposal_mix.gif", "ok_outside_part.gif", "ok_interlaced_odd.gif", "ok_aspect.gif"])
+@pytest.mark.parametrize(
+    "name", ["ok_disposal_mix.gif", "ok_outside_part.gif", "ok_interlaced_odd.gif", "ok_aspect.gif"]
+)
 def test_four_quarter_turns_give_the_input(name: str) -> None:
     data = gif(name).read_bytes()
     for _ in range(4):
@@ -69,14 +73,18 @@ def test_another_angle_is_refused_with_the_allowed_ones(angle: str) -> None:
 
 
 def test_the_interlace_flag_is_dropped_unless_it_is_to_be_kept() -> None:
-    assert not any(image.interlaced for image in reference.read(edited("ok_interlaced.gif", "rotate", "90")).images)
+    assert not any(
+        image.interlaced for image in reference.read(edited("ok_interlaced.gif", "rotate", "90")).images
+    )
     kept = edited("ok_interlaced.gif", "rotate", "90", "--keep-interlace")
     assert all(image.interlaced for image in reference.read(kept).images)
     same_frames(kept, parsed(gif("ok_interlaced.gif")), reference.turned(1))
 
 
 def test_the_pixel_aspect_turns_with_the_picture() -> None:
-    assert parsed(gif("ok_aspect.gif")).aspect == 100  # (100 + 15) / 64 = 1.797; its inverse is (21 + 15) / 64 = 0.5625
+    assert (
+        parsed(gif("ok_aspect.gif")).aspect == 100
+    )  # (100 + 15) / 64 = 1.797; its inverse is (21 + 15) / 64 = 0.5625
     assert reference.read(edited("ok_aspect.gif", "rotate", "90")).aspect == 21
     assert reference.read(edited("ok_aspect.gif", "rotate", "180")).aspect == 100
 

@@ -37,9 +37,13 @@ PATTERNS = [
 def retimed(delays: list[int], **options: Any) -> tuple[list[int], list[str]]:
     """The delays that the stage gives to a GIF with these, and its warnings."""
     warnings: list[str] = []
-    stage = speed.make(**read_options("speed", speed.OPTIONS, {name: str(value) for name, value in options.items()}))
+    stage = speed.make(
+        **read_options("speed", speed.OPTIONS, {name: str(value) for name, value in options.items()})
+    )
     clip = Clip(1, 1, warn=warnings.append)
-    frames = [Frame(i, sum(delays[:i]), delay, "packed", Rect(0, 0, 1, 1), b"") for i, delay in enumerate(delays)]
+    frames = [
+        Frame(i, sum(delays[:i]), delay, "packed", Rect(0, 0, 1, 1), b"") for i, delay in enumerate(delays)
+    ]
     if stage.prepass:
         stage.observe(clip, iter(frames))
     stage.open(clip)
@@ -51,7 +55,8 @@ def retimed(delays: list[int], **options: Any) -> tuple[list[int], list[str]]:
 def wanted_ends(delays: list[int], factor: str, floor_cs: int = 2) -> list[int]:
     """When each image should end: the exact time rounded, but at least the floor after the one before.
 
-    A delay of 0 or 1 counts as 10 unless nothing changes. Longer than 65535 cs cannot be said, and what is cut off is gone.
+    A delay of 0 or 1 counts as 10 unless nothing changes. Longer than 65535 cs cannot be said, and what is
+    cut off is gone.
     """
     ends, due, end = [], Fraction(0), 0
     for delay in delays:
@@ -76,8 +81,12 @@ def test_speed_keeps_total_duration_of_variable_delays(delays: list[int], factor
     exact = sum(10 if delay < 2 else delay for delay in delays) / Fraction(factor)
     met_the_floor = wanted_ends(delays, factor) != wanted_ends(delays, factor, floor_cs=0)
     assert met_the_floor or abs(sum(found) - exact) <= 1 or 65535 in found
-    assert any("--drop" in warning for warning in warnings) == (met_the_floor and sum(found) > exact * Fraction(102, 100))
-    assert any("longer than a GIF can say" in warning for warning in warnings) == (65535 in found and max(delays) / Fraction(factor) > 65535)
+    assert any("--drop" in warning for warning in warnings) == (
+        met_the_floor and sum(found) > exact * Fraction(102, 100)
+    )
+    assert any("longer than a GIF can say" in warning for warning in warnings) == (
+        65535 in found and max(delays) / Fraction(factor) > 65535
+    )
 
 
 @pytest.mark.parametrize("factor", FACTORS)
@@ -88,7 +97,10 @@ def test_totals_are_right_to_a_centisecond_when_no_delay_meets_the_floor(factor:
         assert not warnings and len(found) == len(delays)
 
 
-@given(st.lists(st.integers(0, 400), min_size=1, max_size=60), st.fractions(Fraction(1, 10), 5, max_denominator=50))
+@given(
+    st.lists(st.integers(0, 400), min_size=1, max_size=60),
+    st.fractions(Fraction(1, 10), 5, max_denominator=50),
+)
 @settings(deadline=None, max_examples=150)
 def test_any_delays_at_any_speed(delays: list[int], factor: Fraction) -> None:
     if factor != 1:
@@ -96,7 +108,10 @@ def test_any_delays_at_any_speed(delays: list[int], factor: Fraction) -> None:
         assert list(accumulate(found)) == wanted_ends(delays, str(factor))
 
 
-@given(st.lists(st.integers(0, 50), min_size=1, max_size=60), st.fractions(Fraction(1, 10), 5, max_denominator=50))
+@given(
+    st.lists(st.integers(0, 50), min_size=1, max_size=60),
+    st.fractions(Fraction(1, 10), 5, max_denominator=50),
+)
 @settings(deadline=None, max_examples=150)
 def test_dropping_images_keeps_the_total(delays: list[int], factor: Fraction) -> None:
     if factor != 1:
@@ -147,7 +162,11 @@ def test_gif87a_becomes_89a_when_it_gets_a_control_block() -> None:
 
 def test_delays_of_0_and_1_are_what_browsers_play_unless_taken_literally() -> None:
     assert retimed([0, 1, 20], factor=2)[0] == [5, 5, 10]
-    assert retimed([0, 1, 20], **{"factor": "0.5", "raw-delays": "true"})[0] == [2, 2, 38]  # 0, 2 and 40, of which the first took 2
+    assert retimed([0, 1, 20], **{"factor": "0.5", "raw-delays": "true"})[0] == [
+        2,
+        2,
+        38,
+    ]  # 0, 2 and 40, of which the first took 2
     assert retimed([0, 8], **{"factor": "0.5", "raw-delays": "true", "min-delay": 0})[0] == [0, 16]
 
 
@@ -184,13 +203,18 @@ def test_drop_shows_the_later_picture_for_the_time_of_both() -> None:
 
 
 def test_drop_keeps_the_comments_before_dropped_images() -> None:
-    chatty = gif("ok_odd_delays_3cs.gif").read_bytes().replace(b"\x21\xf9\x04", b"\x21\xfe\x01c\x00\x21\xf9\x04")
+    chatty = (
+        gif("ok_odd_delays_3cs.gif").read_bytes().replace(b"\x21\xf9\x04", b"\x21\xfe\x01c\x00\x21\xf9\x04")
+    )
     done = vedit("gif", "speed", "5", "--drop", stdin=chatty)
     assert len(reference.read(done.out).images) < 50
     assert len(reference.read(done.out).comments) == len(reference.read(chatty).comments) == 50
 
 
-@pytest.mark.parametrize("name", ["ok_plain.gif", "ok_disposal_mix.gif", "ok_first_smaller.gif", "ok_delays.gif", "ok_1x1_anim.gif"])
+@pytest.mark.parametrize(
+    "name",
+    ["ok_plain.gif", "ok_disposal_mix.gif", "ok_first_smaller.gif", "ok_delays.gif", "ok_1x1_anim.gif"],
+)
 def test_reverse_plays_backwards(name: str) -> None:
     source = parsed(gif(name))
     found = reference.read(edited(name, "speed", "--reverse"))
@@ -199,7 +223,9 @@ def test_reverse_plays_backwards(name: str) -> None:
     assert all(np.array_equal(a, b) for a, b in zip(found.frames(), list(source.frames())[::-1], strict=True))
 
 
-@pytest.mark.parametrize("name", ["ok_plain.gif", "ok_disposal_mix.gif", "ok_first_smaller.gif", "ok_1x1.gif"])
+@pytest.mark.parametrize(
+    "name", ["ok_plain.gif", "ok_disposal_mix.gif", "ok_first_smaller.gif", "ok_1x1.gif"]
+)
 def test_boomerang_plays_forth_and_back_without_repeating_the_ends(name: str) -> None:
     source = parsed(gif(name))
     order = [*range(len(source.images)), *range(len(source.images) - 2, 0, -1)]
@@ -220,7 +246,9 @@ def test_duration_gives_the_whole_clip_that_length(seconds: str) -> None:
     assert abs(sum(found.delays) - Fraction(seconds) * 100) <= 1
 
 
-@pytest.mark.parametrize(("rate", "delays"), [("25", [4] * 6), ("30", [3, 4, 3, 3, 4, 3]), ("12.5", [8] * 6), ("50", [2] * 6)])
+@pytest.mark.parametrize(
+    ("rate", "delays"), [("25", [4] * 6), ("30", [3, 4, 3, 3, 4, 3]), ("12.5", [8] * 6), ("50", [2] * 6)]
+)
 def test_fps_by_error_diffusion(rate: str, delays: list[int]) -> None:
     assert reference.read(edited("ok_plain.gif", "speed", "--fps", rate)).delays == delays
 

@@ -51,7 +51,10 @@ def letters(text: str, size: int = 24) -> np.ndarray:
 def at_bottom_right(coverage: np.ndarray, width: int, height: int, margin: int = 10, **style: object) -> Mark:
     """The mark where the defaults put it; what is too large starts at the edge and is cut."""
     high, wide = coverage.shape
-    x, y = max(0, min(width - wide - margin, width - wide)), max(0, min(height - high - margin, height - high))
+    x, y = (
+        max(0, min(width - wide - margin, width - wide)),
+        max(0, min(height - high - margin, height - high)),
+    )
     return Mark(coverage[: height - y, : width - x], x, y, **style)  # type: ignore[arg-type]
 
 
@@ -69,8 +72,12 @@ def blended(frame: np.ndarray, mark: Mark) -> np.ndarray:
     return result.astype(np.uint8)
 
 
-def check(result: bytes, source: reference.Gif, mark: Mark, first: int = 1, last: int | None = None) -> list[float]:
-    """Hold every composed frame against the blend: alpha everywhere, colours outside; gives the errors inside."""
+def check(
+    result: bytes, source: reference.Gif, mark: Mark, first: int = 1, last: int | None = None
+) -> list[float]:
+    """Hold every composed frame against the blend: alpha everywhere, colours outside; gives the errors
+    inside.
+    """
     found = reference.read(result)
     assert len(found.images) == len(source.images)
     errors = []
@@ -96,7 +103,10 @@ def test_no_pixel_outside_the_letters_changes(name: str) -> None:
     same_facts(result, source)
 
 
-@pytest.mark.parametrize("name", [name for name in OK if "disposal" in name or "trans" in name or "local" in name or "outside" in name])
+@pytest.mark.parametrize(
+    "name",
+    [name for name in OK if "disposal" in name or "trans" in name or "local" in name or "outside" in name],
+)
 @pytest.mark.parametrize("span", ["2-3", "3", "2-"])
 def test_a_range_of_images_leaves_the_others_bit_for_bit(name: str, span: str) -> None:
     source = parsed(gif(name))
@@ -113,7 +123,19 @@ def test_random_gifs_keep_every_pixel_outside(tens: int, tmp_path: Path) -> None
         path.write_bytes(random_gif(seed))
         source = parsed(path)
         for span in ("1-", "2-3"):
-            result = vedit("gif", "watermark", "--text", "Mm", "--font-size", "12", "--margin", "2", "--frames", span, path)
+            result = vedit(
+                "gif",
+                "watermark",
+                "--text",
+                "Mm",
+                "--font-size",
+                "12",
+                "--margin",
+                "2",
+                "--frames",
+                span,
+                path,
+            )
             assert result.code == 0, result.err
             if "no room" in result.err or "all 256" in result.err:
                 continue  # said, and only possible with hundreds of colours in one image
@@ -131,7 +153,9 @@ def test_eight_free_slots_are_enough_over_a_few_colours(tmp_path: Path) -> None:
 
 
 def test_eight_free_slots_are_used_as_well_as_they_can_be(tmp_path: Path) -> None:
-    """Over a hundred colours the best of 30 runs of k-means beside the palette reaches 3.75: 3.0 is out of reach."""
+    """Over a hundred colours the best of 30 runs of k-means beside the palette reaches 3.75: 3.0 is out of
+    reach.
+    """
     pixels = bytes(min(247, (x + y) * 248 // 260) for y in range(100) for x in range(160))
     assert max(_errors(tmp_path, RAMP, pixels, 160, 100)) <= 1.1 * 3.75
 
@@ -148,7 +172,9 @@ def test_without_a_free_slot_every_pixel_gets_the_nearest_colour_there_is(tmp_pa
     pixels = rng.integers(0, 256, (60, 100)).astype(np.uint8)
     pixels[:3, :100].flat[:256] = np.arange(256)
     mark = at_bottom_right(letters("nearest", 20), 100, 60)
-    source, result = _marked(tmp_path, [tuple(map(int, c)) for c in table], pixels.tobytes(), 100, 60, "nearest", 20)
+    source, result = _marked(
+        tmp_path, [tuple(map(int, c)) for c in table], pixels.tobytes(), 100, 60, "nearest", 20
+    )
     wanted = blended(next(iter(source.frames())), mark)[mark.box][..., :3].astype(float)
     distances = ((wanted[:, :, None] - table[None, None]) ** 2).sum(3).min(2)
     best = np.sqrt(np.where(mark.coverage > 0, distances, 0).mean() / 3)
@@ -156,26 +182,44 @@ def test_without_a_free_slot_every_pixel_gets_the_nearest_colour_there_is(tmp_pa
 
 
 def _marked(
-    folder: Path, colours: list[tuple[int, int, int]], pixels: bytes, width: int, height: int, text: str, size: int = 24
+    folder: Path,
+    colours: list[tuple[int, int, int]],
+    pixels: bytes,
+    width: int,
+    height: int,
+    text: str,
+    size: int = 24,
 ) -> tuple[reference.Gif, bytes]:
     path = folder / "in.gif"
     path.write_bytes(header(width, height, colours, 8) + gce() + image(width, height, pixels, mcs=8) + END)
-    return reference.read(path.read_bytes()), edited(path, "watermark", "--text", text, "--font-size", str(size))
+    return reference.read(path.read_bytes()), edited(
+        path, "watermark", "--text", text, "--font-size", str(size)
+    )
 
 
-def _errors(folder: Path, colours: list[tuple[int, int, int]], pixels: bytes, width: int, height: int) -> list[float]:
+def _errors(
+    folder: Path, colours: list[tuple[int, int, int]], pixels: bytes, width: int, height: int
+) -> list[float]:
     source, result = _marked(folder, colours, pixels, width, height, "(c) vedit")
     return check(result, source, at_bottom_right(letters("(c) vedit"), width, height))
 
 
-LIMITS = {"pillow_chi.gif": 3.0, "httpx_rich-progress.gif": 3.0, "minrf_51.gif": 3.0, "fatezero_fox_512.gif": 8.0, "t2v_move_mnist.gif": 8.0}
+LIMITS = {
+    "pillow_chi.gif": 3.0,
+    "httpx_rich-progress.gif": 3.0,
+    "minrf_51.gif": 3.0,
+    "fatezero_fox_512.gif": 8.0,
+    "t2v_move_mnist.gif": 8.0,
+}
 
 
 @pytest.mark.parametrize(("name", "most"), LIMITS.items())
 def test_real_clips_show_the_blend(name: str, most: float) -> None:
     source = parsed(gif(name))
     result = edited(name, "watermark", "--text", "(c) vedit")
-    assert max(check(result, source, at_bottom_right(letters("(c) vedit"), source.width, source.height))) <= most
+    assert (
+        max(check(result, source, at_bottom_right(letters("(c) vedit"), source.width, source.height))) <= most
+    )
 
 
 def test_opacity_0_changes_nothing_and_decodes_nothing() -> None:
@@ -210,7 +254,18 @@ def logo(path: Path, side: int = 12) -> np.ndarray:
 def test_a_logo_is_blended_by_its_own_alpha_at_its_place(position: str, tmp_path: Path) -> None:
     coverage = logo(tmp_path / "logo.png")
     source = parsed(gif("ok_plain.gif"))
-    result = edited("ok_plain.gif", "watermark", "--image", str(tmp_path / "logo.png"), "--position", position, "--margin", "3", "--opacity", "200")
+    result = edited(
+        "ok_plain.gif",
+        "watermark",
+        "--image",
+        str(tmp_path / "logo.png"),
+        "--position",
+        position,
+        "--margin",
+        "3",
+        "--opacity",
+        "200",
+    )
     high, wide = coverage.shape
     x = {"t": 3, "b": 3}[position[0]] if "left" in position else source.width - wide - 3
     y = 3 if "top" in position else source.height - high - 3
@@ -231,7 +286,10 @@ def test_full_colour_frames_get_the_exact_blend(mode: str) -> None:
     frame = next(iter(stage.run(iter([Frame(0, 0, 1, mode.lower(), clip.canvas, picture)]))))
     mark = at_bottom_right(letters("exact"), 200, 60, colour=(255, 128, 0), opacity=137)
     opaque = np.asarray(picture.convert("RGBA"))[..., 3:] == 255
-    wanted, found = blended(np.asarray(picture.convert("RGBA")), mark), np.asarray(frame.pixels.convert("RGBA"))
+    wanted, found = (
+        blended(np.asarray(picture.convert("RGBA")), mark),
+        np.asarray(frame.pixels.convert("RGBA")),
+    )
     assert np.array_equal(np.where(opaque, found, 0), np.where(opaque, wanted, 0))
     alpha = np.zeros((60, 200))
     alpha[mark.box] = mark.coverage * 137 / 255
@@ -312,14 +370,27 @@ def test_files_that_are_no_font_or_picture_are_named(tmp_path: Path) -> None:
         ("a\x07b", "(U+0007)"),
     ],
 )
-def test_characters_that_the_font_lacks_are_named_before_any_work(text: str, named: str, tmp_path: Path) -> None:
-    result = vedit("gif", "watermark", "--text", text, "--font-size", "10", gif("ok_plain.gif"), "-o", tmp_path / "o.gif")
+def test_characters_that_the_font_lacks_are_named_before_any_work(
+    text: str, named: str, tmp_path: Path
+) -> None:
+    result = vedit(
+        "gif", "watermark", "--text", text, "--font-size", "10", gif("ok_plain.gif"), "-o", tmp_path / "o.gif"
+    )
     assert result.code == 2 and named in result.err and "--font FILE" in result.err
     assert not (tmp_path / "o.gif").exists()
 
 
 @pytest.mark.parametrize(
-    "text", ["José Müller ñ ß € ®", "Łódź ŭ ğ ș ő İı", "Ελληνικά ᾦ", "Привет, Київ Ѩ", "Tiếng Việt", "“quotes” — … ½ № ™ ♥ → ✓", "\u200bzero\ufe0f \u200emarks"]
+    "text",
+    [
+        "José Müller ñ ß € ®",
+        "Łódź ŭ ğ ș ő İı",
+        "Ελληνικά ᾦ",
+        "Привет, Київ Ѩ",
+        "Tiếng Việt",
+        "“quotes” — … ½ № ™ ♥ → ✓",
+        "\u200bzero\ufe0f \u200emarks",
+    ],
 )
 def test_the_built_in_font_has_latin_greek_and_cyrillic_letters(text: str) -> None:
     result = vedit("gif", "watermark", "--text", text, "--font-size", "10", "-q", gif("ok_plain.gif"))
@@ -327,14 +398,29 @@ def test_the_built_in_font_has_latin_greek_and_cyrillic_letters(text: str) -> No
 
 
 def test_a_letter_and_its_accent_are_drawn_as_the_one_letter_that_they_make() -> None:
-    composed, apart = (draw_text(text, None, 24, (0, 0, 0)).coverage for text in ("é ñ Å", "e\u0301 n\u0303 A\u030a"))
+    composed, apart = (
+        draw_text(text, None, 24, (0, 0, 0)).coverage for text in ("é ñ Å", "e\u0301 n\u0303 A\u030a")
+    )
     assert composed.size == apart.size and composed.tobytes() == apart.tobytes()
 
 
-def test_text_that_runs_from_right_to_left_is_laid_out_or_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_text_that_runs_from_right_to_left_is_laid_out_or_that_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     if not DEJAVU.exists() or not features.check("raqm"):
         pytest.skip("needs DejaVu Sans, and Pillow with FriBiDi")
-    given = ("gif", "watermark", "--text", "אב", "--font", DEJAVU, "--font-size", "30", "-q", gif("ok_plain.gif"))
+    given = (
+        "gif",
+        "watermark",
+        "--text",
+        "אב",
+        "--font",
+        DEJAVU,
+        "--font-size",
+        "30",
+        "-q",
+        gif("ok_plain.gif"),
+    )
     assert vedit(*given).err == ""
     # what comes first in the text stands to the right
     first, both = (draw_text(text, str(DEJAVU), 30, (0, 0, 0)).coverage for text in ("א", "אב"))
@@ -354,21 +440,32 @@ def test_a_pipe_as_font_or_logo_is_not_waited_for(option: str, tmp_path: Path) -
 
 def test_a_text_or_logo_larger_than_any_canvas_is_refused(tmp_path: Path) -> None:
     Image.new("RGB", (1100, 1100), "red").save(tmp_path / "logo.png")
-    for given in (("--text", "m" * 80_000, "--font-size", "50"), ("--image", tmp_path / "logo.png", "--scale", "100")):
+    for given in (
+        ("--text", "m" * 80_000, "--font-size", "50"),
+        ("--image", tmp_path / "logo.png", "--scale", "100"),
+    ):
         result = vedit("gif", "watermark", *given, gif("ok_plain.gif"))
         assert result.code == 2 and "million pixels" in result.err
 
 
 @pytest.mark.skipif(not DEJAVU.exists(), reason="needs DejaVu Sans")
 def test_another_font_has_other_characters() -> None:
-    assert vedit("gif", "watermark", "--text", "→Ω", "--font", DEJAVU, "--font-size", "10", gif("ok_plain.gif")).err == ""
+    assert (
+        vedit(
+            "gif", "watermark", "--text", "→Ω", "--font", DEJAVU, "--font-size", "10", gif("ok_plain.gif")
+        ).err
+        == ""
+    )
 
 
 def test_the_size_that_would_fit_fits_and_the_next_does_not() -> None:
     result = vedit("gif", "watermark", "--text", "wide text", "--font-size", "40", gif("ok_plain.gif"))
     size = int(result.err.split("--font-size ")[1].split()[0])
     assert letters("wide text", size).shape[1] <= 64 < letters("wide text", size + 1).shape[1]
-    assert vedit("gif", "watermark", "--text", "wide text", "--font-size", str(size), gif("ok_plain.gif")).err == ""
+    assert (
+        vedit("gif", "watermark", "--text", "wide text", "--font-size", str(size), gif("ok_plain.gif")).err
+        == ""
+    )
 
 
 def test_backslash_n_is_a_new_line() -> None:
@@ -379,16 +476,24 @@ def test_backslash_n_is_a_new_line() -> None:
 
 
 def test_an_outline_surrounds_the_letters() -> None:
-    plain, outlined = _stage(text="i", opacity="255"), _stage(text="i", opacity="255", outline="3", outline_color="#ff0000")
+    plain, outlined = (
+        _stage(text="i", opacity="255"),
+        _stage(text="i", opacity="255", outline="3", outline_color="#ff0000"),
+    )
     for stage in (plain, outlined):
         stage.open(Clip(100, 60))
-    assert outlined.overlay.rect.w == plain.overlay.rect.w + 6 and outlined.overlay.rect.h == plain.overlay.rect.h + 6
+    assert (
+        outlined.overlay.rect.w == plain.overlay.rect.w + 6
+        and outlined.overlay.rect.h == plain.overlay.rect.h + 6
+    )
     colours = np.asarray(outlined.overlay.colours)[np.asarray(outlined.overlay.coverage) == 255]
     assert {(255, 0, 0), (255, 255, 255)} <= {tuple(map(int, colour)) for colour in colours}
 
 
 def test_any_number_of_threads_gives_the_same_bytes() -> None:
-    assert edited("ok_disposal_mix.gif", "watermark", "--text", "x", "-j", "1") == edited("ok_disposal_mix.gif", "watermark", "--text", "x", "-j", "4")
+    assert edited("ok_disposal_mix.gif", "watermark", "--text", "x", "-j", "1") == edited(
+        "ok_disposal_mix.gif", "watermark", "--text", "x", "-j", "4"
+    )
 
 
 def test_the_result_is_readable_by_pillow() -> None:

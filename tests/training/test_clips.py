@@ -14,7 +14,11 @@ from vedit.training.params import TABLES, changed, described, mistakes, read_par
 
 @pytest.mark.parametrize(
     ("extend", "frames"),
-    [("pingpong", [0, 1, 2, 1, 0, 1, 2, 1]), ("loop", [0, 1, 2, 0, 1, 2, 0, 1]), ("hold", [0, 1, 2, 2, 2, 2, 2, 2])],
+    [
+        ("pingpong", [0, 1, 2, 1, 0, 1, 2, 1]),
+        ("loop", [0, 1, 2, 0, 1, 2, 0, 1]),
+        ("hold", [0, 1, 2, 2, 2, 2, 2, 2]),
+    ],
 )
 def test_a_short_clip_goes_on_by_itself_and_not_with_black(extend, frames):
     assert chosen_frames([1, 1, 1], 8, extend) == frames
@@ -52,8 +56,12 @@ def test_the_improved_preset_has_the_settings_of_the_seed():
 def test_every_mistake_is_named_with_its_table():
     found = list(mistakes({"model": {"dmi": 3, "heads": 0}, "optim": {"rate": "x"}, "lss": {}}))
     assert len(found) == 4
-    assert any("did you mean dim" in line for line in found) and any("did you mean loss" in line for line in found)
-    assert any(line.startswith("model.heads = 0: ") for line in found) and any(line.startswith("optim.rate = 'x': ") for line in found)
+    assert any("did you mean dim" in line for line in found) and any(
+        "did you mean loss" in line for line in found
+    )
+    assert any(line.startswith("model.heads = 0: ") for line in found) and any(
+        line.startswith("optim.rate = 'x': ") for line in found
+    )
 
 
 @pytest.mark.parametrize(
@@ -73,7 +81,10 @@ def test_settings_that_do_not_fit_together_are_refused(tables, says):
 
 
 def test_set_reaches_every_key_and_refuses_others():
-    assert changed({"optim": {"rate": 1}}, {"optim.rate": 2, "run.steps": 3}) == {"optim": {"rate": 2}, "run": {"steps": 3}}
+    assert changed({"optim": {"rate": 1}}, {"optim.rate": 2, "run.steps": 3}) == {
+        "optim": {"rate": 2},
+        "run": {"steps": 3},
+    }
     with pytest.raises(UsageError, match=r"did you mean optim\.rate"):
         changed({}, {"optm.rate": 1})
     assert "loss.cut_below" in spellings()
@@ -89,7 +100,10 @@ def test_every_key_is_explained():
 
 def test_the_curve_has_a_line_for_each_part_of_the_loss(tmp_path):
     log = tmp_path / "log.jsonl"
-    rows = [{"step": step, "losses": {"loss": 2 / step, "l_pix": 1 / step, "norm": 9}} for step in range(10, 60, 10)]
+    rows = [
+        {"step": step, "losses": {"loss": 2 / step, "l_pix": 1 / step, "norm": 9}}
+        for step in range(10, 60, 10)
+    ]
     log.write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"step": 6')
     found = read_log(log)
     assert found[0] == {"step": 10, "loss": 0.2, "l_pix": 0.1} and len(found) == 5

@@ -46,12 +46,18 @@ def test_the_decay_is_diffusers_own_one_update_later():
     ours = Ema(nn.Linear(1, 1), decay_max=0.9999, decay_min=0.9)
     theirs = EMAModel(nn.Linear(1, 1).parameters(), decay=0.9999, min_decay=0.9)
     assert theirs.get_decay(1) == ours.decay(0) == 0  # the first update copies
-    assert [ours.decay(n) for n in (1, 80, 100, 990, 9989)] == [theirs.get_decay(n + 1) for n in (1, 80, 100, 990, 9989)]
+    assert [ours.decay(n) for n in (1, 80, 100, 990, 9989)] == [
+        theirs.get_decay(n + 1) for n in (1, 80, 100, 990, 9989)
+    ]
     assert (ours.decay(80), ours.decay(89_990), ours.decay(89_991)) == (0.9, pytest.approx(0.9999), 0.9999)
 
 
 def test_the_decay_by_a_power_is_diffusers_own():
     ours = Ema(nn.Linear(1, 1), decay_max=0.9999, power=2 / 3)
-    theirs = EMAModel(nn.Linear(1, 1).parameters(), decay=0.9999, use_ema_warmup=True, inv_gamma=1.0, power=2 / 3)
-    assert [ours.decay(n) for n in (1, 30, 31, 1000, 10**6)] == pytest.approx([theirs.get_decay(n + 1) for n in (1, 30, 31, 1000, 10**6)], abs=1e-12)
+    theirs = EMAModel(
+        nn.Linear(1, 1).parameters(), decay=0.9999, use_ema_warmup=True, inv_gamma=1.0, power=2 / 3
+    )
+    assert [ours.decay(n) for n in (1, 30, 31, 1000, 10**6)] == pytest.approx(
+        [theirs.get_decay(n + 1) for n in (1, 30, 31, 1000, 10**6)], abs=1e-12
+    )
     assert ours.decay(30) < 0.9 < ours.decay(31)

@@ -1,4 +1,6 @@
-"""Protects vedit/training/flow.py: the straight path, Euler's way back along it, text padded as diffusers pads it."""
+"""Protects vedit/training/flow.py: the straight path, Euler's way back along it, text padded as diffusers
+pads it.
+"""
 
 import pytest
 import torch
@@ -20,7 +22,9 @@ def test_data_is_what_velocity_and_level_leave_of_a_mixture():
 
 
 class Towards:
-    """The exact velocity when the caption allows one picture only: every value is the mean of the caption's state."""
+    """The exact velocity when the caption allows one picture only: every value is the mean of the caption's
+    state.
+    """
 
     def __init__(self):
         self.timesteps = []

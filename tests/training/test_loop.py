@@ -21,7 +21,9 @@ from vedit.training.loop import latest_state, seeded, state_of, train
 def processes():
     """Processes forked from one that has torch and nothing else."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.training.toy", "torch._dynamo", "accelerate"])  # what the first step would load
+    context.set_forkserver_preload(
+        ["tests.training.toy", "torch._dynamo", "accelerate"]
+    )  # what the first step would load
     return context
 
 
@@ -131,7 +133,9 @@ def test_twenty_bad_steps_in_a_row_end_the_run(tmp_path):
 
 
 def test_streams_of_randomness_differ_by_seed_stream_and_step():
-    draws = {float(torch.rand(1, generator=seeded(*key))) for key in [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1)]}
+    draws = {
+        float(torch.rand(1, generator=seeded(*key))) for key in [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1)]
+    }
     assert len(draws) == 4
 
 
@@ -142,7 +146,9 @@ def test_a_run_killed_at_fifty_moments_of_saving_goes_on_from_a_whole_state_each
     options = replace(OPTIONS, steps=100_000, anneal=0, save_every=100_000, keep=2)
     rng, last, torn = random.Random(4), 0, 0
     for _ in range(50):
-        child = processes.Process(target=train_until_killed, args=(str(tmp_path), options, rng.randint(1, 3000)))
+        child = processes.Process(
+            target=train_until_killed, args=(str(tmp_path), options, rng.randint(1, 3000))
+        )
         child.start()
         child.join(60)
         assert child.exitcode == -signal.SIGKILL
@@ -185,9 +191,14 @@ def test_a_disk_that_was_full_on_the_way_does_not_end_the_training(tmp_path):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (300, hard))
     try:
-        reports = loop.train(Toy(), replace(OPTIONS, steps=4, save_every=1, log_every=1), tmp_path, warn=said.append)
+        reports = loop.train(
+            Toy(), replace(OPTIONS, steps=4, save_every=1, log_every=1), tmp_path, warn=said.append
+        )
         next(reports)
-        assert any("step-000000001: the state cannot be saved: file too large" in line and "goes on" in line for line in said)
+        assert any(
+            "step-000000001: the state cannot be saved: file too large" in line and "goes on" in line
+            for line in said
+        )
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert len(list(reports)) == 3 and loop.latest_state(tmp_path).name == "step-000000004"
@@ -204,7 +215,9 @@ def test_saving_twice_in_a_step_touches_nothing(tmp_path):
 
 def test_milestones_stay_beside_the_newest_states(tmp_path):
     list(train(Toy(), replace(OPTIONS, save_every=2, keep=2, milestone_every=8), tmp_path))
-    assert sorted(path.name for path in tmp_path.glob("state/step-*")) == [f"step-{step:09d}" for step in (8, 16, 22, 24)]
+    assert sorted(path.name for path in tmp_path.glob("state/step-*")) == [
+        f"step-{step:09d}" for step in (8, 16, 22, 24)
+    ]
 
 
 def test_the_newest_state_is_the_one_that_is_pointed_to_and_not_the_last_by_name(tmp_path):
@@ -236,7 +249,10 @@ def test_the_log_of_lost_work_and_a_torn_line_are_dropped_when_a_run_goes_on(tmp
         log.write('{"step": 1')
     list(train(Toy(), OPTIONS, tmp_path / "cut"))
     list(train(Toy(), OPTIONS, tmp_path / "whole"))
-    steps = [[json.loads(line)["step"] for line in (tmp_path / name / "log.jsonl").read_text().splitlines()] for name in ("cut", "whole")]
+    steps = [
+        [json.loads(line)["step"] for line in (tmp_path / name / "log.jsonl").read_text().splitlines()]
+        for name in ("cut", "whole")
+    ]
     assert steps[0] == steps[1]
 
 
@@ -276,7 +292,10 @@ def test_two_processes_make_the_steps_of_one(tmp_path, processes):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    ranks = [processes.Process(target=train_rank, args=(rank, 2, port, str(tmp_path / "two"), OPTIONS, 2)) for rank in range(2)]
+    ranks = [
+        processes.Process(target=train_rank, args=(rank, 2, port, str(tmp_path / "two"), OPTIONS, 2))
+        for rank in range(2)
+    ]
     for rank in ranks:
         rank.start()
     for rank in ranks:
@@ -285,7 +304,10 @@ def test_two_processes_make_the_steps_of_one(tmp_path, processes):
     for name in ("model", "ema"):
         assert largest_difference(weights(tmp_path / "one", name), weights(tmp_path / "two", name)) < 1e-5
     assert state_of(latest_state(tmp_path / "two"))["world"] == 2
-    logs = [[json.loads(line) for line in (tmp_path / name / "log.jsonl").read_text().splitlines()] for name in ("one", "two")]
+    logs = [
+        [json.loads(line) for line in (tmp_path / name / "log.jsonl").read_text().splitlines()]
+        for name in ("one", "two")
+    ]
     assert [line["pictures"] for line in logs[0]] == [line["pictures"] for line in logs[1]]
     assert all(abs(a["losses"]["loss"] - b["losses"]["loss"]) < 1e-4 for a, b in zip(*logs))
 
@@ -320,8 +342,12 @@ def test_what_a_step_takes_and_when_all_are_done_is_said_after_three(tmp_path):
     said = []
     list(train(Toy(), replace(OPTIONS, steps=5), tmp_path, say=said.append))
     assert len(said) == 1 and said[0].startswith("a step takes about ") and "2 are left" in said[0]
-    assert loop.pace([72.0, 70.0, 90.0], 10000, 3, now=0).startswith("a step takes about 72 s; 9997 are left: about 199.9 hours, done at ")
-    assert loop.pace([0.5], 121, 1).split(": ")[1].startswith("about 60 s") and "no end" in loop.pace([1.0], None, 3)
+    assert loop.pace([72.0, 70.0, 90.0], 10000, 3, now=0).startswith(
+        "a step takes about 72 s; 9997 are left: about 199.9 hours, done at "
+    )
+    assert loop.pace([0.5], 121, 1).split(": ")[1].startswith("about 60 s") and "no end" in loop.pace(
+        [1.0], None, 3
+    )
 
 
 def test_a_step_is_given_up_when_a_stop_comes_in_its_middle_and_is_taken_again_to_the_same_bits(tmp_path):

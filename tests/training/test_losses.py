@@ -16,7 +16,9 @@ from vedit.training.vgg import load_vgg
 def theirs():
     """torchvision's network with uneven running statistics."""
     torch.manual_seed(0)
-    layers = torchvision.models.vgg.make_layers(torchvision.models.vgg.cfgs["D"], batch_norm=True)  # vgg16_bn without its 120 million classifier weights
+    layers = torchvision.models.vgg.make_layers(
+        torchvision.models.vgg.cfgs["D"], batch_norm=True
+    )  # vgg16_bn without its 120 million classifier weights
     network = torch.nn.ModuleDict({"features": layers}).eval()
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
@@ -75,7 +77,9 @@ def test_missing_and_foreign_weights_are_errors_with_names(tmp_path, monkeypatch
     with pytest.raises(UsageError, match="seed is not a number"):
         load_vgg(SEED_LAYERS, "random:x")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *names: (_ for _ in ()).throw(OSError("offline")))
+    monkeypatch.setattr(
+        "huggingface_hub.hf_hub_download", lambda *names: (_ for _ in ()).throw(OSError("offline"))
+    )
     monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path))
     with pytest.raises(ModelError, match="the perceptual loss needs the weights of VGG16-BN"):
         load_vgg(SEED_LAYERS)
@@ -102,7 +106,9 @@ def test_the_feature_distance_is_the_weighted_sum_of_means():
     a, b = clips(2, 2, 3, 8, 8), clips(2, 2, 3, 8, 8, seed=1)
     weights = (1.0, 0.5, 2.0, 0.0)
     for clip in range(2):
-        expected = sum(w * (x - y).abs().mean() for w, x, y in zip(weights, network(a[clip]), network(b[clip])))
+        expected = sum(
+            w * (x - y).abs().mean() for w, x, y in zip(weights, network(a[clip]), network(b[clip]))
+        )
         assert torch.allclose(perceptual(network, weights, a, b)[clip], expected, rtol=1e-5)
 
 
@@ -127,12 +133,20 @@ def test_the_parts_add_up_by_lambda_and_g():
     noisy = schedule.mix(x0, noise, level)
     guess = schedule.to_x0(output, noisy, level)
     each = perceptual(network, (1.0,) * 4, frames_of(guess, seen), frames_of(x0, seen))
-    for kind, share in {"abar": schedule.alpha_bar[timestep].float(), "cut": torch.tensor([1.0, 0.0]), "all": torch.ones(2)}.items():
-        parts = HybridLoss(schedule, "l2", 0.1, timesteps=kind, vgg=network)(output, noisy, x0, noise, timestep, seen)
+    for kind, share in {
+        "abar": schedule.alpha_bar[timestep].float(),
+        "cut": torch.tensor([1.0, 0.0]),
+        "all": torch.ones(2),
+    }.items():
+        parts = HybridLoss(schedule, "l2", 0.1, timesteps=kind, vgg=network)(
+            output, noisy, x0, noise, timestep, seen
+        )
         assert torch.allclose(parts["l_pix"], (output - noise).square().mean())
         assert torch.allclose(parts["l_perc"], (share * each).mean(), rtol=1e-5)
         assert torch.allclose(parts["loss"], parts["l_pix"] + 0.1 * parts["l_perc"])
-    balanced = HybridLoss(schedule, "l1", 0.1, "balanced", vgg=network)(output, noisy, x0, noise, timestep, seen)
+    balanced = HybridLoss(schedule, "l1", 0.1, "balanced", vgg=network)(
+        output, noisy, x0, noise, timestep, seen
+    )
     assert torch.allclose(balanced["loss"], 1.1 * balanced["l_pix"], rtol=1e-5)
     steep = HybridLoss(schedule, "l1", 1e9, "balanced", vgg=network)(output, noisy, x0, noise, timestep, seen)
     assert torch.allclose(steep["loss"], steep["l_pix"] + 10 * steep["l_perc"], rtol=1e-5)
@@ -141,5 +155,9 @@ def test_the_parts_add_up_by_lambda_and_g():
 def test_frames_are_taken_by_clip():
     clip = torch.arange(2 * 3 * 4.0).view(2, 1, 3, 2, 2)
     taken = frames_of(clip, torch.tensor([[2, 0], [1, 1]]))
-    assert torch.equal(taken[0, 0], clip[0, :, 2]) and torch.equal(taken[0, 1], clip[0, :, 0]) and torch.equal(taken[1, 1], clip[1, :, 1])
+    assert (
+        torch.equal(taken[0, 0], clip[0, :, 2])
+        and torch.equal(taken[0, 1], clip[0, :, 0])
+        and torch.equal(taken[1, 1], clip[1, :, 1])
+    )
     assert taken.shape == (2, 2, 1, 2, 2)

@@ -1,4 +1,6 @@
-"""Protects vedit/training/place.py: what is freed within a training stays with the process, and goes back after it."""
+"""Protects vedit/training/place.py: what is freed within a training stays with the process, and goes back
+after it.
+"""
 
 import resource
 import sys
@@ -10,7 +12,9 @@ from vedit.training.place import freed_memory_kept
 
 
 def page_faults_of_a_fresh_tensor():
-    """Of the second of two tensors of 64 MiB, one after the other; its pages are 16384 when they come from the system."""
+    """Of the second of two tensors of 64 MiB, one after the other; its pages are 16384 when they come from
+    the system.
+    """
     torch.ones(2**24)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     torch.ones(2**24)

@@ -17,9 +17,15 @@ TRAIN = ("train", "--preset", "shapes-codec", "--steps", "1", "--out")
 
 def test_a_second_run_is_told_who_works_there(tmp_path: Path) -> None:
     script = (
-        "import sys; from pathlib import Path; from vedit.training.run_folder import run_lock\nwith run_lock(Path(sys.argv[1])): print('in', flush=True); input()"
+        "import sys; from pathlib import Path; from vedit.training.run_folder import run_lock\nwith"
+        " run_lock(Path(sys.argv[1])): print('in', flush=True); input()"
     )
-    with subprocess.Popen([sys.executable, "-c", script, str(tmp_path / "run")], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path / "run")],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as other:
         assert other.stdout and other.stdin
         assert other.stdout.readline() == b"in\n"
         done = vedit(*TRAIN, tmp_path / "run")

@@ -64,7 +64,10 @@ def test_cutting_a_channel_that_never_moves_changes_nothing_inside_the_picture(c
     assert small.config.latent_channels == 6
     assert torch.allclose(after.mean, posterior.mean[:, kept], atol=1e-5)
     assert torch.allclose(after.logvar, posterior.logvar[:, kept], atol=1e-5)
-    first = [still.decoder.conv_in(still.post_quant_conv(posterior.mean)), small.decoder.conv_in(small.post_quant_conv(after.mean))]
+    first = [
+        still.decoder.conv_in(still.post_quant_conv(posterior.mean)),
+        small.decoder.conv_in(small.post_quant_conv(after.mean)),
+    ]
     inside = [maps[:, :, 1:-1, 1:-1] for maps in first]
     assert torch.allclose(*inside, atol=1e-5)
 
@@ -159,7 +162,9 @@ def test_fixed_point_inversion_returns_closer_than_plain_inversion():
 
 def test_inverted_gaussian_latents_approach_unit_deviation_with_many_steps():
     clean = torch.randn(4, 4, 16, 16, generator=torch.Generator().manual_seed(0)) * 0.5
-    *_, noise = invert(Gaussian(0.25), shapes.schedule().timesteps(500), clean, torch.zeros(1, 1, 1), fixed_point=2)
+    *_, noise = invert(
+        Gaussian(0.25), shapes.schedule().timesteps(500), clean, torch.zeros(1, 1, 1), fixed_point=2
+    )
     assert float(noise.latents.std()) == pytest.approx(1.0, abs=0.03)
 
 
@@ -193,7 +198,9 @@ def test_contrastive_loss_is_that_of_open_clip_when_no_pair_is_masked():
     from open_clip.loss import ClipLoss
 
     generator = torch.Generator().manual_seed(0)
-    image, text = (torch.nn.functional.normalize(torch.randn(6, 5, generator=generator), dim=1) for _ in range(2))
+    image, text = (
+        torch.nn.functional.normalize(torch.randn(6, 5, generator=generator), dim=1) for _ in range(2)
+    )
     expected = ClipLoss()(image, text, torch.tensor(7.0))
     nothing = torch.zeros(6, 6, dtype=torch.bool)
     assert torch.allclose(shapes_scorer.contrastive_loss(image, text, torch.tensor(7.0), nothing), expected)
@@ -202,7 +209,11 @@ def test_contrastive_loss_is_that_of_open_clip_when_no_pair_is_masked():
 def test_pairs_that_say_the_same_are_found_and_the_diagonal_is_not():
     batch = scenes.stack(scenes.sample_records(4, seed=1))
     doubled = batch[torch.tensor([0, 1, 0])]
-    assert shapes_scorer.same_pairs(doubled).tolist() == [[False, False, True], [False] * 3, [True, False, False]]
+    assert shapes_scorer.same_pairs(doubled).tolist() == [
+        [False, False, True],
+        [False] * 3,
+        [True, False, False],
+    ]
 
 
 def test_softening_keeps_a_flat_picture_flat_but_for_noise():

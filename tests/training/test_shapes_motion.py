@@ -1,4 +1,6 @@
-"""Protects vedit/training/shapes_motion.py: the adapter starts as nothing, trains alone, and opens in diffusers."""
+"""Protects vedit/training/shapes_motion.py: the adapter starts as nothing, trains alone, and opens in
+diffusers.
+"""
 
 import pytest
 import torch
@@ -24,7 +26,9 @@ def base():
 @pytest.fixture
 def task(base):
     torch.manual_seed(1)
-    return shapes_motion.MotionTask(shapes.codec(CHANNELS).eval(), base, base_name="test", seed=0, batch=2, blocks_of=1)
+    return shapes_motion.MotionTask(
+        shapes.codec(CHANNELS).eval(), base, base_name="test", seed=0, batch=2, blocks_of=1
+    )
 
 
 def predicted(unet, base, said="digit 5", frames=3):
@@ -33,13 +37,19 @@ def predicted(unet, base, said="digit 5", frames=3):
     ids = vocabulary.token_ids([said, "a red ring"])
     text = base.text_encoder(ids).last_hidden_state
     with torch.no_grad():
-        return noisy, text, clip_prediction(unet, noisy, torch.tensor([900, 400]), text, vocabulary.motion_words(ids))
+        return (
+            noisy,
+            text,
+            clip_prediction(unet, noisy, torch.tensor([900, 400]), text, vocabulary.motion_words(ids)),
+        )
 
 
 def test_a_fresh_adapter_leaves_every_frame_as_the_denoiser_of_pictures_draws_it(base):
     noisy, text, v = predicted(shapes_motion.clip_denoiser(base.unet), base)
     with torch.no_grad():
-        alone = base.unet(noisy, torch.tensor([900] * 3 + [400] * 3), encoder_hidden_states=text.repeat_interleave(3, dim=0)).sample
+        alone = base.unet(
+            noisy, torch.tensor([900] * 3 + [400] * 3), encoder_hidden_states=text.repeat_interleave(3, dim=0)
+        ).sample
     assert torch.allclose(v, alone, atol=1e-4)
 
 
@@ -48,14 +58,23 @@ def test_a_word_of_motion_is_heard_from_the_start(base):
     *_, still = predicted(unet, base)
     noisy, text, v = predicted(unet, base)
     with torch.no_grad():
-        left = clip_prediction(unet, noisy, torch.tensor([900, 400]), text, torch.tensor([[1.0, 0, 0, 0, 0], [0, 0, 0, 0, 0]]))
+        left = clip_prediction(
+            unet, noisy, torch.tensor([900, 400]), text, torch.tensor([[1.0, 0, 0, 0, 0], [0, 0, 0, 0, 0]])
+        )
     assert torch.equal(still, v)
     assert not torch.allclose(left[:3], v[:3], atol=1e-4) and torch.allclose(left[3:], v[3:], atol=1e-5)
 
 
 def test_motion_words_are_marked_wherever_they_stand():
-    ids = vocabulary.token_ids(["digit 5 moving left", "a ring standing still on a grey background", "left up", ""])
-    assert vocabulary.motion_words(ids).tolist() == [[1, 0, 0, 0, 0], [0, 0, 0, 0, 1], [1, 0, 1, 0, 0], [0] * 5]
+    ids = vocabulary.token_ids(
+        ["digit 5 moving left", "a ring standing still on a grey background", "left up", ""]
+    )
+    assert vocabulary.motion_words(ids).tolist() == [
+        [1, 0, 0, 0, 0],
+        [0, 0, 0, 0, 1],
+        [1, 0, 1, 0, 0],
+        [0] * 5,
+    ]
 
 
 def test_only_motion_modules_and_motion_words_train(task):
@@ -63,7 +82,11 @@ def test_only_motion_modules_and_motion_words_train(task):
     trained = {name for name, parameter in task.unet.named_parameters() if parameter.requires_grad}
     assert all("motion_modules" in name or "cond_proj" in name for name in trained)
     assert len(trained) == len(list(task.model.parameters()))
-    moved = {name for name, parameter in task.unet.named_parameters() if parameter.grad is not None and parameter.grad.abs().sum() > 0}
+    moved = {
+        name
+        for name, parameter in task.unet.named_parameters()
+        if parameter.grad is not None and parameter.grad.abs().sum() > 0
+    }
     # what comes before a zero matrix gets no gradient at first
     assert moved == {name for name in trained if ".proj_out." in name or "cond_proj" in name}
 
@@ -77,7 +100,9 @@ def test_what_is_saved_gives_what_was_trained_and_the_base_stays(task, base, tmp
     task.model.save(tmp_path)
     *_, loaded = predicted(shapes_motion.load_clip_denoiser(base.unet, tmp_path), base)
     *_, fresh = predicted(shapes_motion.clip_denoiser(base.unet), base)
-    assert float((loaded - trained).abs().max()) < 0.02 < float((fresh - trained).abs().max())  # half precision
+    assert (
+        float((loaded - trained).abs().max()) < 0.02 < float((fresh - trained).abs().max())
+    )  # half precision
     assert all(torch.equal(value, before[name]) for name, value in base.unet.state_dict().items())
 
 
@@ -85,12 +110,22 @@ def test_the_stored_adapter_opens_in_stock_diffusers(task, base, tmp_path):
     from diffusers import MotionAdapter, UNetMotionModel
 
     task.model.save(tmp_path)
-    assert {str(tensor.dtype) for file in tmp_path.glob("*.safetensors") for tensor in load_file(file).values()} == {"torch.float16"}
-    unet = UNetMotionModel.from_unet2d(base.unet, MotionAdapter.from_pretrained(tmp_path, torch_dtype=torch.float32))
+    assert {
+        str(tensor.dtype) for file in tmp_path.glob("*.safetensors") for tensor in load_file(file).values()
+    } == {"torch.float16"}
+    unet = UNetMotionModel.from_unet2d(
+        base.unet, MotionAdapter.from_pretrained(tmp_path, torch_dtype=torch.float32)
+    )
     noisy, text, v = predicted(shapes_motion.load_clip_denoiser(base.unet, tmp_path), base)
     with torch.no_grad():
-        stock = unet(noisy.unflatten(0, (2, 3)).transpose(1, 2), torch.tensor([900, 400]), encoder_hidden_states=text.repeat_interleave(3, dim=0)).sample
-    assert torch.allclose(stock.transpose(1, 2).flatten(0, 1), v, atol=1e-5)  # no motion word in these captions
+        stock = unet(
+            noisy.unflatten(0, (2, 3)).transpose(1, 2),
+            torch.tensor([900, 400]),
+            encoder_hidden_states=text.repeat_interleave(3, dim=0),
+        ).sample
+    assert torch.allclose(
+        stock.transpose(1, 2).flatten(0, 1), v, atol=1e-5
+    )  # no motion word in these captions
 
 
 def test_clips_train_on_all_moments_of_a_path_and_mostly_on_high_noise(task):
@@ -105,7 +140,9 @@ def test_sampling_a_clip_is_a_function_of_prompt_and_seed(base):
     unet = shapes_motion.clip_denoiser(base.unet)
 
     def clip(seed, **settings):
-        (latents,) = sample_clips(unet, base.text_encoder, shapes.schedule(), ["digit 5"], steps=1, seed=seed, **settings)
+        (latents,) = sample_clips(
+            unet, base.text_encoder, shapes.schedule(), ["digit 5"], steps=1, seed=seed, **settings
+        )
         return latents
 
     first = clip(0)
@@ -117,13 +154,19 @@ def test_sampling_a_clip_is_a_function_of_prompt_and_seed(base):
     assert torch.allclose(clip(0, negative="digit 5", guidance=5.0), alone, atol=1e-3)
 
 
-@pytest.mark.parametrize(("caption", "x", "y"), [("moving left", -1, 0), ("moving right", 1, 0), ("moving up", 0, -1), ("moving down", 0, 1), ("", 0, 0)])
+@pytest.mark.parametrize(
+    ("caption", "x", "y"),
+    [("moving left", -1, 0), ("moving right", 1, 0), ("moving up", 0, -1), ("moving down", 0, 1), ("", 0, 0)],
+)
 def test_latents_move_along_the_path_that_the_words_name_and_the_middle_stays(caption, x, y):
     grid = torch.arange(16.0)
     bump = torch.exp(-0.5 * ((grid - 7) ** 2 + (grid[:, None] - 8) ** 2) / 2)[None, None]
     clip = moved(bump, vocabulary.motion_words(vocabulary.token_ids([caption])))[0, :, 0]
     assert clip.shape == (8, 16, 16)
-    centres = torch.stack([(clip * grid).sum(dim=(1, 2)), (clip * grid[:, None]).sum(dim=(1, 2))], dim=1) / clip.sum(dim=(1, 2))[:, None]
+    centres = (
+        torch.stack([(clip * grid).sum(dim=(1, 2)), (clip * grid[:, None]).sum(dim=(1, 2))], dim=1)
+        / clip.sum(dim=(1, 2))[:, None]
+    )
     assert torch.allclose(centres[-1] - centres[0], TRAVEL * torch.tensor([x, y]).float(), atol=0.02)
     assert torch.allclose(centres.mean(dim=0), torch.tensor([7.0, 8.0]), atol=0.02)
 
@@ -131,7 +174,9 @@ def test_latents_move_along_the_path_that_the_words_name_and_the_middle_stays(ca
 def test_frames_share_their_noise_until_the_object_has_its_place(base):
     unet = shapes_motion.clip_denoiser(base.unet)
     clips = sample_clips(unet, base.text_encoder, shapes.schedule(), ["a ring moving up"], steps=4, seed=0)
-    spread = [float(latents[0].std(dim=0).mean()) for latents in clips]  # after the steps from 751, 501, 251 and 1
+    spread = [
+        float(latents[0].std(dim=0).mean()) for latents in clips
+    ]  # after the steps from 751, 501, 251 and 1
     assert spread[0] < 1e-4 and min(spread[1:]) > 0.1
 
 

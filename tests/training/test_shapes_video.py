@@ -45,7 +45,9 @@ class Gaussian:
 
     def __call__(self, noisy, timestep, encoder_hidden_states):
         before = timestep.floor().long().clamp_max(len(self.signal_T) - 2)
-        signal = torch.lerp(self.signal_T[before], self.signal_T[before + 1], timestep - before).view(-1, 1, 1, 1)
+        signal = torch.lerp(self.signal_T[before], self.signal_T[before + 1], timestep - before).view(
+            -1, 1, 1, 1
+        )
         noise = (1 - signal.square()).sqrt()
         v = noisy * signal * noise * (1 - self.power) / (signal.square() * self.power + noise.square())
         return type("Output", (), {"sample": v})
@@ -66,7 +68,9 @@ def test_the_teacher_knows_levels_within_its_schedule():
     alpha_bar = shapes.scheduler().alphas_cumprod
     teacher = shapes_video.Teacher(None, alpha_bar)
     assert teacher.knows(torch.tensor([0.001, 0.03, 0.99, 0.9999])).tolist() == [False, True, True, False]
-    assert torch.allclose(teacher.timesteps(alpha_bar.sqrt()[[0, 400, 999]]), torch.tensor([0.0, 400.0, 999.0]), atol=1e-2)
+    assert torch.allclose(
+        teacher.timesteps(alpha_bar.sqrt()[[0, 400, 999]]), torch.tensor([0.0, 400.0, 999.0]), atol=1e-2
+    )
 
 
 def test_without_a_teacher_the_loss_is_the_distance_to_noise_less_data(base, monkeypatch):
@@ -84,7 +88,11 @@ def test_without_a_teacher_the_loss_is_the_distance_to_noise_less_data(base, mon
     noise = torch.randn(latents.shape, generator=generator)
     level = shapes_video.stratified_levels(2, generator)
     assert torch.equal(seen["level"], level)
-    assert torch.allclose(seen["noisy"][:, :, 0], (1 - level[:, None, None, None]) * latents + level[:, None, None, None] * noise, atol=1e-6)
+    assert torch.allclose(
+        seen["noisy"][:, :, 0],
+        (1 - level[:, None, None, None]) * latents + level[:, None, None, None] * noise,
+        atol=1e-6,
+    )
     assert loss == pytest.approx(float((noise - latents).square().mean()), rel=1e-5)
 
 
@@ -93,10 +101,16 @@ def test_an_answer_of_the_teacher_is_heard_twice_by_the_scene_it_was_given_for(b
     asked = []
     answer = task.teacher.velocity
     task.teacher.velocity = lambda *given: asked.append(0) or answer(*given)
-    heard = [{int(row): value for row, value in zip(lesson["rows"], lesson["wanted"], strict=True)} for lesson in map(task._repeated, range(8))]
+    heard = [
+        {int(row): value for row, value in zip(lesson["rows"], lesson["wanted"], strict=True)}
+        for lesson in map(task._repeated, range(8))
+    ]
     turns = [heard[0] | heard[1], heard[2] | heard[3], heard[4] | heard[5]]
     assert [sorted(turn) for turn in turns] == [list(range(8))] * 3 and sorted(heard[0]) != sorted(heard[2])
-    assert all(torch.equal(turns[0][row], turns[1][row]) and not torch.equal(turns[0][row], turns[2][row]) for row in range(8))
+    assert all(
+        torch.equal(turns[0][row], turns[1][row]) and not torch.equal(turns[0][row], turns[2][row])
+        for row in range(8)
+    )
     assert len(asked) == 4  # batches, of eight
     fresh = build(base, batch=4, blocks_of=2, reuse=4)._repeated(3)  # as a resumed run begins
     assert torch.equal(fresh["wanted"], torch.stack([heard[3][int(row)] for row in fresh["rows"]]))
@@ -106,7 +120,10 @@ def test_clips_have_five_moments_and_mostly_say_how_they_move(base):
     task = build(base, frames=5)
     assert task.times(2, seeded(0, 0, 0))[1].tolist() == [0, 0.25, 0.5, 0.75, 1]
     assert task.teacher is None and task.pictures(0) == 10
-    said = [set(caption.split()) & {*grammar.MOTIONS} for caption in task.captions(scenes.sample(300, seeded(0, 0, 2)), 0)]
+    said = [
+        set(caption.split()) & {*grammar.MOTIONS}
+        for caption in task.captions(scenes.sample(300, seeded(0, 0, 2)), 0)
+    ]
     assert 0.85 < sum(map(bool, said)) / 300 < 0.95
 
 
@@ -123,7 +140,12 @@ def test_features_lie_in_the_order_of_tokens_rows_first(base):
 def test_what_is_asked_is_learnt(base, frames, tmp_path):
     task = build(base, frames=frames, batch=4, reuse=100, taught=False)
     task.measure = lambda model, step: {}
-    losses = [report.losses["loss"] for report in train(task, Options(rate=5e-3, warmup=1, steps=30, log_every=10, measure_every=10**9), tmp_path)]
+    losses = [
+        report.losses["loss"]
+        for report in train(
+            task, Options(rate=5e-3, warmup=1, steps=30, log_every=10, measure_every=10**9), tmp_path
+        )
+    ]
     assert losses[-1] < 0.9 * losses[0]
 
 
@@ -143,7 +165,11 @@ def test_a_resumed_run_has_the_bits_of_an_uninterrupted_one(base, tmp_path):
 def test_the_head_trains_with_the_first_blocks_only(base):
     task = build(base)
     task.losses(0)["apart"].backward()
-    moved = {name for name, parameter in task.model.named_parameters() if parameter.grad is not None and parameter.grad.abs().sum() > 0}
+    moved = {
+        name
+        for name, parameter in task.model.named_parameters()
+        if parameter.grad is not None and parameter.grad.abs().sum() > 0
+    }
     assert any(name.startswith("head") for name in moved) and any("blocks.1." in name for name in moved)
     assert not any("proj_out" in name for name in moved)
 
@@ -153,7 +179,9 @@ def test_a_sample_is_a_function_of_caption_and_seed(base):
     network = shapes_video.transformer(CHANNELS).eval()
 
     def sample(seed, captions=("a red ring", "digit 5")):
-        return shapes_video.sample_latents(network, base[2].text_encoder, list(captions), frames=5, steps=2, seed=seed)
+        return shapes_video.sample_latents(
+            network, base[2].text_encoder, list(captions), frames=5, steps=2, seed=seed
+        )
 
     first = sample(0)
     assert first.shape == (2, CHANNELS, 5, 16, 16)

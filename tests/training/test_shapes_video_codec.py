@@ -1,11 +1,20 @@
-"""Protects vedit/training/shapes_video_codec.py: stock diffusers runs what is trained, and latents mean what they should."""
+"""Protects vedit/training/shapes_video_codec.py: stock diffusers runs what is trained, and latents mean what
+they should.
+"""
 
 import pytest
 import torch
 
 from vedit.training import shapes, shapes_video_codec
 from vedit.training.loop import Options, latest_state, seeded, tensors_of, train
-from vedit.training.shapes_video_codec import VideoCodecTask, decoded, encoded, inflate, training_clips, video_codec
+from vedit.training.shapes_video_codec import (
+    VideoCodecTask,
+    decoded,
+    encoded,
+    inflate,
+    training_clips,
+    video_codec,
+)
 
 torch.set_num_threads(1)  # ten times faster for small tensors on a busy machine
 CHANNELS = 6
@@ -24,7 +33,9 @@ def trained(seed=0):
     task = VideoCodecTask.__new__(VideoCodecTask)
     task.model = codec
     latents = torch.randn(1, CHANNELS, 3, 8, 8)
-    (decoded(codec, latents).square().sum() + encoded(codec, torch.randn(1, 3, 32, 32)).square().sum()).backward()
+    (
+        decoded(codec, latents).square().sum() + encoded(codec, torch.randn(1, 3, 32, 32)).square().sum()
+    ).backward()
     with torch.no_grad():
         for parameter in codec.parameters():
             if parameter.grad is not None:
@@ -45,8 +56,15 @@ def test_stock_diffusers_encodes_each_second_frame_as_a_picture():
     codec, clip = trained(), torch.rand(2, 3, 9, 32, 32) * 2 - 1
     with torch.no_grad():
         stock = codec.encode(clip).latent_dist
-        mean, logvar = encoded(codec, clip[:, :, ::2].transpose(1, 2).flatten(0, 1)).unflatten(0, (2, 5)).transpose(1, 2).chunk(2, dim=1)
-    assert torch.allclose(stock.mean, mean, atol=1e-5) and torch.allclose(stock.logvar, logvar.clamp(-30, 20), atol=1e-5)
+        mean, logvar = (
+            encoded(codec, clip[:, :, ::2].transpose(1, 2).flatten(0, 1))
+            .unflatten(0, (2, 5))
+            .transpose(1, 2)
+            .chunk(2, dim=1)
+        )
+    assert torch.allclose(stock.mean, mean, atol=1e-5) and torch.allclose(
+        stock.logvar, logvar.clamp(-30, 20), atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("frames", [1, 2, 5])
@@ -62,7 +80,9 @@ def test_earlier_latents_reach_later_frames_and_no_others():
     other[:, :, 3] += 1
     with torch.no_grad():
         differs = (decoded(codec, latents) - decoded(codec, other)).abs().amax(dim=(0, 1, 3, 4)) > 1e-6
-    assert differs.tolist() == [False] * 5 + [True] * 4  # frames 5 and 6 are latent 3's own, 7 and 8 come after
+    assert (
+        differs.tolist() == [False] * 5 + [True] * 4
+    )  # frames 5 and 6 are latent 3's own, 7 and 8 come after
 
 
 def test_weights_of_the_picture_codec_fill_the_last_tap(picture):
@@ -91,7 +111,9 @@ def test_each_part_of_training_looks_at_its_own_pictures(picture):
     assert [task.pictures(step) for step in (0, 1, 2)] == [4, 5, 5]
     assert "latent" in task.losses(0) and "latent" not in task.losses(1)
     task.losses(2)["loss"].backward()
-    assert all(parameter.grad is None for parameter in task.model.encoder.parameters())  # clips train the decoder alone
+    assert all(
+        parameter.grad is None for parameter in task.model.encoder.parameters()
+    )  # clips train the decoder alone
     time_conv = task.model.decoder.up_blocks[0].upsamplers[0].time_conv
     assert time_conv.weight.grad.abs().sum() > 0
 
@@ -99,7 +121,12 @@ def test_each_part_of_training_looks_at_its_own_pictures(picture):
 def test_the_codec_learns(picture, tmp_path):
     task = build(picture, picture_steps=100, crop_steps=100)
     task.measure = lambda model, step: {}
-    losses = [report.losses["loss"] for report in train(task, Options(rate=5e-3, warmup=1, steps=24, log_every=8, measure_every=10**9), tmp_path)]
+    losses = [
+        report.losses["loss"]
+        for report in train(
+            task, Options(rate=5e-3, warmup=1, steps=24, log_every=8, measure_every=10**9), tmp_path
+        )
+    ]
     assert losses[-1] < 0.8 * losses[0]
 
 
@@ -108,7 +135,13 @@ def test_a_resumed_run_has_the_bits_of_an_uninterrupted_one(picture, tmp_path):
         for steps in stops:
             task = build(picture)
             task.measure = lambda model, step: {}
-            list(train(task, Options(rate=1e-3, warmup=1, steps=steps, log_every=1, measure_every=10**9), tmp_path / run))
+            list(
+                train(
+                    task,
+                    Options(rate=1e-3, warmup=1, steps=steps, log_every=1, measure_every=10**9),
+                    tmp_path / run,
+                )
+            )
     for name in ("model", "ema", "optimizer"):
         whole, resumed = (tensors_of(latest_state(tmp_path / run), name) for run in ("whole", "resumed"))
         assert whole and whole.keys() == resumed.keys()
@@ -119,5 +152,7 @@ def test_what_the_encoder_takes_of_two_frames_stays(picture):
     task = build(picture)
     before = [parameter.clone() for parameter in task.model.encoder.down_blocks[3].time_conv.parameters()]
     assert shapes_video_codec.CODEC["temperal_downsample"] == [False, True]
-    assert not any(parameter.requires_grad for parameter in task.model.encoder.down_blocks[3].time_conv.parameters())
+    assert not any(
+        parameter.requires_grad for parameter in task.model.encoder.down_blocks[3].time_conv.parameters()
+    )
     assert torch.equal(before[0][:, :, -1, 0, 0], torch.eye(32)) and before[0][:, :, :-1].abs().sum() == 0

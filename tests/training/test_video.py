@@ -32,8 +32,14 @@ def test_weights_move_when_captions_are_given(tmp_path):
     before = {name: tensor.clone() for name, tensor in one.task.model.state_dict().items()}
     for _ in range(3):
         one.advance()
-    moved = {name for name, tensor in one.task.model.state_dict().items() if not torch.equal(tensor, before[name])}
-    assert any("from_text" in name for name in moved) and any("from_time" in name for name in moved) and "stem.weight" in moved
+    moved = {
+        name for name, tensor in one.task.model.state_dict().items() if not torch.equal(tensor, before[name])
+    }
+    assert (
+        any("from_text" in name for name in moved)
+        and any("from_time" in name for name in moved)
+        and "stem.weight" in moved
+    )
 
 
 def test_a_tenth_of_the_captions_is_dropped_and_the_null_text_learns(tmp_path):
@@ -50,7 +56,13 @@ def test_a_tenth_of_the_captions_is_dropped_and_the_null_text_learns(tmp_path):
 
 
 def test_a_run_cut_short_ends_with_the_same_bits(tmp_path):
-    settings = {"run__steps": 8, "run__log_every": 3, "loss__perceptual": 0.1, "diffusion__focus_present": 0.3, "ema__update_every": 2}
+    settings = {
+        "run__steps": 8,
+        "run__log_every": 3,
+        "loss__perceptual": 0.1,
+        "diffusion__focus_present": 0.3,
+        "ema__update_every": 2,
+    }
     clips = two_clips()
 
     def go(folder, stop=lambda: False):
@@ -105,11 +117,15 @@ def test_one_of_several_captions_is_drawn():
 def test_pixels_lie_between_minus_one_and_one():
     pixels = task().pixels([1, 0])
     assert pixels.shape == (2, 3, 4, 8, 8) and set(pixels.unique().tolist()) == {-1.0, 1.0}
-    assert pixels[1, 0, 0, 2, 0] == 1 and pixels[0, 0, 0, 2, 0] == -1  # the square going right begins at the left
+    assert (
+        pixels[1, 0, 0, 2, 0] == 1 and pixels[0, 0, 0, 2, 0] == -1
+    )  # the square going right begins at the left
 
 
 def test_missing_vgg_weights_are_an_error_before_the_first_step(monkeypatch, tmp_path):
-    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *names: (_ for _ in ()).throw(OSError("offline")))
+    monkeypatch.setattr(
+        "huggingface_hub.hf_hub_download", lambda *names: (_ for _ in ()).throw(OSError("offline"))
+    )
     monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path))
     with pytest.raises(ModelError, match="perceptual loss needs the weights"):
         task(loss__perceptual=0.1)
@@ -117,7 +133,11 @@ def test_missing_vgg_weights_are_an_error_before_the_first_step(monkeypatch, tmp
 
 def test_a_picture_too_small_for_the_vgg_layers_is_refused():
     with pytest.raises(UsageError, match="layer 32 of VGG needs pictures of 8 pixels"):
-        VideoTask(tiny(**SMALL, data__size=4, loss__perceptual=0.1, loss__layers="relu"), two_clips(), vgg_weights="random:0")
+        VideoTask(
+            tiny(**SMALL, data__size=4, loss__perceptual=0.1, loss__layers="relu"),
+            two_clips(),
+            vgg_weights="random:0",
+        )
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
@@ -162,7 +182,16 @@ def test_the_tiny_preset_learns_to_obey_its_caption(tmp_path):
 def test_a_word_is_learnt_in_seconds(tmp_path):
     """A shorter one: one frame and one level; what is learnt is which of two pictures a caption means."""
     it = VideoTask(
-        tiny(data__frames=1, model__dim=8, model__mults=[1], model__heads=2, model__head_width=4, optim__rate=1e-2, text__drop=0.0, ema__decay_max=0.9),
+        tiny(
+            data__frames=1,
+            model__dim=8,
+            model__mults=[1],
+            model__heads=2,
+            model__head_width=4,
+            optim__rate=1e-2,
+            text__drop=0.0,
+            ema__decay_max=0.9,
+        ),
         Clips(two_clips().pixels_NFYX3[:, :1], [[caption] for caption in CAPTIONS], 10.0, ""),
     )
     one = loop.Run(it, build_options(it.params, 1), tmp_path)

@@ -14,7 +14,9 @@ from vedit.training import loop
 from vedit.training.loop import Options, latest_state, seeded, tensors_of, train
 from vedit.training.place import join, leave
 
-OPTIONS = Options(rate=0.01, steps=24, anneal=6, warmup=4, log_every=5, save_every=7, measure_every=60, seed=3)
+OPTIONS = Options(
+    rate=0.01, steps=24, anneal=6, warmup=4, log_every=5, save_every=7, measure_every=60, seed=3
+)
 
 SAVING = {loop.__file__, shutil.__file__, pathlib.__file__}
 
@@ -56,7 +58,13 @@ def same(a, b):
 def train_rank(rank, world, port, folder, options, share):
     """Train as one of several processes, found through the environment as a launcher sets it."""
     torch.set_num_threads(1)
-    os.environ.update(WORLD_SIZE=str(world), RANK=str(rank), LOCAL_RANK=str(rank), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    os.environ.update(
+        WORLD_SIZE=str(world),
+        RANK=str(rank),
+        LOCAL_RANK=str(rank),
+        MASTER_ADDR="127.0.0.1",
+        MASTER_PORT=str(port),
+    )
     try:
         for _ in train(Toy(share=share), options, Path(folder), place=join("cpu")):
             pass

@@ -38,6 +38,8 @@ def write_folder(folder, *, frames=4, side=8):
     for caption, clip in zip(CAPTIONS, squares(frames, side)):
         name = caption.split()[-1]
         pictures = [Image.fromarray(frame) for frame in clip]
-        pictures[0].save(folder / f"{name}.gif", save_all=True, append_images=pictures[1:], duration=100, loop=0)
+        pictures[0].save(
+            folder / f"{name}.gif", save_all=True, append_images=pictures[1:], duration=100, loop=0
+        )
         (folder / f"{name}.txt").write_text(caption + "\n")
     return folder

@@ -42,15 +42,33 @@ COMMANDS = {
     "train": "Train the embedded models, or a generator on your clips.",
 }
 
-DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)  # the last: standard output is closed
+DISK_ERRORS = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EIO,
+    errno.EBADF,
+)  # the last: standard output is closed
 # what a folder or a file that may not be written says, where nothing nearer has told it
-FILE_ERRORS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOENT, errno.ENAMETOOLONG, errno.ETXTBSY)
+FILE_ERRORS = (
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EEXIST,
+    errno.ENOENT,
+    errno.ENAMETOOLONG,
+    errno.ETXTBSY,
+)
 
 
 class LazyGroup(click.Group):
     """A group whose commands are modules named in a table, each with an attribute `command`."""
 
-    def __init__(self, *args: Any, table: Mapping[str, str], modules: Mapping[str, str] | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, table: Mapping[str, str], modules: Mapping[str, str] | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
         self.table = table
         self.modules = modules or {}
@@ -64,10 +82,16 @@ class LazyGroup(click.Group):
         module = self.modules.get(name, f"{__name__}.{name.replace('-', '_')}")
         return importlib.import_module(module).command  # type: ignore[no-any-return]
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
             path = ctx.command_path
-            raise UsageError(f"there is no command {path} {args[0]}{nearest(args[0], self.list_commands(ctx))}", "", f"See: {path} --help")
+            raise UsageError(
+                f"there is no command {path} {args[0]}{nearest(args[0], self.list_commands(ctx))}",
+                "",
+                f"See: {path} --help",
+            )
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -163,17 +187,24 @@ def execute(args: list[str]) -> int:
     stopping.install()
     speak(on_command_line)
     answer(ask)
-    warnings.filterwarnings("ignore", module=r"PIL\.")  # what its warnings tell of is told in vedit's words, or concerns tags
+    warnings.filterwarnings(
+        "ignore", module=r"PIL\."
+    )  # what its warnings tell of is told in vedit's words, or concerns tags
     try:
         main.main(args, prog_name="vedit", standalone_mode=False)
         sys.stdout.flush()
         return 0
     except BaseException as error:  # every way out is turned into an exit code here, and only here
-        if debug and not isinstance(error, (click.exceptions.Exit, SystemExit, OutputClosed, BrokenPipeError)):
+        if debug and not isinstance(
+            error, (click.exceptions.Exit, SystemExit, OutputClosed, BrokenPipeError)
+        ):
             import traceback
 
             traceback.print_exc()
-        for module, clear in (("vedit.media.video.ffmpeg", "end_children"), ("vedit.media.atomic", "remove_unfinished")):
+        for module, clear in (
+            ("vedit.media.video.ffmpeg", "end_children"),
+            ("vedit.media.atomic", "remove_unfinished"),
+        ):
             if module in sys.modules:
                 getattr(sys.modules[module], clear)()
         return _exit_code(error)
@@ -218,7 +249,10 @@ def _exit_code(error: BaseException) -> int:
     if isinstance(error, MemoryError):
         _say("out of memory.\nWork on fewer frames at once (-j 1), or on a smaller clip.")
         return 6
-    _say(f"bug: {type(error).__name__}: {error}\nPlease report it with the output of: vedit env\nA traceback is shown by: VEDIT_DEBUG=1")
+    _say(
+        f"bug: {type(error).__name__}: {error}\nPlease report it with the output of: vedit env\nA traceback"
+        " is shown by: VEDIT_DEBUG=1"
+    )
     return 1
 
 

@@ -33,13 +33,28 @@ nothing with the model, and whose own accuracy is printed first.
 )
 @click.argument("folder", required=False, metavar="[DIR]")
 @click.option("--samples", type=click.IntRange(1), default=300, show_default=True, help="Captions to sample.")
-@click.option("--steps", type=click.IntRange(2, 1000), default=50, show_default=True, help="DDIM steps of samples and inversions.")
+@click.option(
+    "--steps",
+    type=click.IntRange(2, 1000),
+    default=50,
+    show_default=True,
+    help="DDIM steps of samples and inversions.",
+)
 @click.option("--device", default="cpu", show_default=True, metavar="NAME", help="cpu, cuda, mps.")
 @click.option("--threads", type=click.IntRange(1), default=None, metavar="N", help="Threads on a CPU.")
 @click.option("--store", is_flag=True, help="Write the figures into DIR/training.json.")
 @click.option("--strict", is_flag=True, help="Exit 1 when a gate is missed.")
 @click.option("--json", "as_json", is_flag=True, help="Print each figure as one JSON object.")
-def command(folder: str | None, samples: int, steps: int, device: str, threads: int | None, store: bool, strict: bool, as_json: bool) -> None:
+def command(
+    folder: str | None,
+    samples: int,
+    steps: int,
+    device: str,
+    threads: int | None,
+    store: bool,
+    strict: bool,
+    as_json: bool,
+) -> None:
     from pathlib import Path
 
     from vedit.jobs.extras import need
@@ -58,7 +73,9 @@ def command(folder: str | None, samples: int, steps: int, device: str, threads: 
 
 
 def report(figures: Iterable[Figure], place: Path, *, store: bool, strict: bool, as_json: bool) -> None:
-    """Print figures as they come; then store them, and raise CheckFailed for those that miss their bars, as asked."""
+    """Print figures as they come; then store them, and raise CheckFailed for those that miss their bars, as
+    asked.
+    """
     from dataclasses import asdict
 
     from vedit.jobs.bench import model as bench_model

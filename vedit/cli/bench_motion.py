@@ -9,7 +9,10 @@ from vedit.cli.common import examples
 
 EXAMPLES = (
     ("vedit bench motion", "the motion adapter that ships with vedit"),
-    ("vedit bench motion DIR --base MODEL --store", "another one on another denoiser; write the figures into DIR/training.json"),
+    (
+        "vedit bench motion DIR --base MODEL --store",
+        "another one on another denoiser; write the figures into DIR/training.json",
+    ),
     ("vedit bench motion --clips 20 --strict", "a quick look; exit 1 when a bar is missed"),
 )
 
@@ -24,7 +27,9 @@ carry Wilson's 95 % interval, and what this reading gets right on drawn clips is
 {examples(EXAMPLES)}"""
 )
 @click.argument("folder", required=False, metavar="[DIR]")
-@click.option("--base", default=None, metavar="DIR", help="The packed denoiser; the embedded one when not given.")
+@click.option(
+    "--base", default=None, metavar="DIR", help="The packed denoiser; the embedded one when not given."
+)
 @click.option("--clips", type=click.IntRange(1), default=100, show_default=True, help="Captions to sample.")
 @click.option("--steps", type=click.IntRange(2, 1000), default=25, show_default=True, help="DDIM steps.")
 @click.option("--device", default="cpu", show_default=True, metavar="NAME", help="cpu, cuda, mps.")
@@ -32,7 +37,17 @@ carry Wilson's 95 % interval, and what this reading gets right on drawn clips is
 @click.option("--store", is_flag=True, help="Write the figures into DIR/training.json.")
 @click.option("--strict", is_flag=True, help="Exit 1 when a bar is missed.")
 @click.option("--json", "as_json", is_flag=True, help="Print each figure as one JSON object.")
-def command(folder: str | None, base: str | None, clips: int, steps: int, device: str, threads: int | None, store: bool, strict: bool, as_json: bool) -> None:
+def command(
+    folder: str | None,
+    base: str | None,
+    clips: int,
+    steps: int,
+    device: str,
+    threads: int | None,
+    store: bool,
+    strict: bool,
+    as_json: bool,
+) -> None:
     from pathlib import Path
 
     from vedit.jobs.extras import need

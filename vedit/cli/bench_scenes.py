@@ -14,7 +14,10 @@ from vedit.cli.edit import model_options, settings_of
 SHOWN = 3  # cases of each kind on a sheet
 EXAMPLES = (
     ("vedit bench scenes --methods p2p,pnp --limit 2", "two cases of each kind"),
-    ("vedit bench scenes --markdown -o table.md --sheet sheet.png", "all methods on all 120 cases, and a picture of some"),
+    (
+        "vedit bench scenes --markdown -o table.md --sheet sheet.png",
+        "all methods on all 120 cases, and a picture of some",
+    ),
 )
 
 
@@ -30,7 +33,9 @@ most that can be reached. Intervals are 95 % bootstrap intervals over cases.
 {examples(EXAMPLES)}"""
 )
 @click.option("--methods", "names", metavar="A,B", help="Methods to score; all by default.")
-@click.option("--set", "settings", multiple=True, metavar="METHOD.KEY=VALUE", help="Set a parameter of a method.")
+@click.option(
+    "--set", "settings", multiple=True, metavar="METHOD.KEY=VALUE", help="Set a parameter of a method."
+)
 @click.option(
     "--cases",
     type=click.Choice(["drawn-scenes", "drawn-scenes-tuning"]),
@@ -43,18 +48,28 @@ most that can be reached. Intervals are 95 % bootstrap intervals over cases.
 @click.option("--json", "as_json", is_flag=True, help="Print rows and the scores of every case as JSON.")
 @click.option("-o", "--output", metavar="FILE", help="Write the table here too.")
 @click.option(
-    "--sheet", metavar="FILE", help="Write a contact sheet: source, truth and every method, three cases of each kind; without -o or --limit only those are run."
+    "--sheet",
+    metavar="FILE",
+    help=(
+        "Write a contact sheet: source, truth and every method, three cases of each kind; without -o or"
+        " --limit only those are run."
+    ),
 )
 @click.option("-y", "--overwrite", is_flag=True, help="Replace outputs that exist.")
 @model_options
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no warnings.")
-@click.option("--progress", type=click.Choice(["auto", "jsonl", "none"]), default="auto", help="Progress on standard error.")
+@click.option(
+    "--progress",
+    type=click.Choice(["auto", "jsonl", "none"]),
+    default="auto",
+    help="Progress on standard error.",
+)
 def command(
     names: str | None, settings: tuple[str, ...], cases: str, limit: int | None, frames: int, markdown: bool, as_json: bool,
     output: str | None, sheet: str | None, overwrite: bool, quiet: bool, progress: str, **model_choice: Any,
 ) -> None:  # fmt: skip
-    from vedit.jobs.extras import need
     from vedit.errors import UsageError
+    from vedit.jobs.extras import need
     from vedit.media.atomic import check_output, open_output, refuse_twice
 
     refuse_twice((("-o", output), ("--sheet", sheet)))
@@ -77,7 +92,9 @@ def command(
     if shown is not None and limit is None and output is None:
         limit = SHOWN
     watch = timed(Voice(quiet, progress), len(presets) + 2)
-    scores = run_scenes(model, list(presets), presets, cases=cases, limit=limit, frames=frames, watch=watch, sheet=shown)
+    scores = run_scenes(
+        model, list(presets), presets, cases=cases, limit=limit, frames=frames, watch=watch, sheet=shown
+    )
     rows = summary(scores)
     text = table_text(rows, markdown)
     if as_json:
@@ -94,14 +111,18 @@ def command(
 
 def presets_of(chosen: list[str], settings: tuple[str, ...], model: str) -> dict[str, dict[str, Any]]:
     """The parameters of each method. settings: METHOD.KEY=VALUE. Raises UsageError."""
-    from vedit.jobs.edit.settings import method_params
     from vedit.errors import UsageError
+    from vedit.jobs.edit.settings import method_params
 
     own: dict[str, list[str]] = {name: [] for name in chosen}
     for setting in settings:
         method, dot, rest = setting.partition(".")
         if not dot or method not in own:
-            raise UsageError(f"--set {setting} names no method that is scored.", "Write METHOD.KEY=VALUE.", f"Methods: {', '.join(chosen)}")
+            raise UsageError(
+                f"--set {setting} names no method that is scored.",
+                "Write METHOD.KEY=VALUE.",
+                f"Methods: {', '.join(chosen)}",
+            )
         own[method].append(rest)
     return {name: method_params(name, None, settings_of(name, own[name]), model) for name in chosen}
 
@@ -116,7 +137,10 @@ def timed(voice: Voice, each: int) -> Any:
             if done == each and total > each:
                 took = time.perf_counter() - begin
                 left = took * (total - done) / each
-                voice.say(f"a case takes {took:.1f} s; {total // each} cases: about {f'{left / 60:.0f} minutes' if left >= 90 else f'{left:.0f} s'} more")
+                voice.say(
+                    f"a case takes {took:.1f} s; {total // each} cases: about"
+                    f" {f'{left / 60:.0f} minutes' if left >= 90 else f'{left:.0f} s'} more"
+                )
             yield row
 
     return watch

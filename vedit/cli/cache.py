@@ -38,7 +38,10 @@ def list_() -> None:
         echo(f"left by calls that were killed  {sum(parts) / 2**20:8.1f} MiB  in {len(parts)} files")
     works = [work.size for work in unfinished_work() if work.size]
     if works:
-        echo(f"unfinished edits and inversions  {sum(works) / 2**20:8.1f} MiB  of {len(works)}; the same call goes on from there")
+        echo(
+            f"unfinished edits and inversions  {sum(works) / 2**20:8.1f} MiB  of {len(works)}; the same call"
+            " goes on from there"
+        )
     echo(f"{(total + sum(sizes) + sum(parts) + sum(works)) / 2**20:.1f} MiB in all")
 
 
@@ -53,4 +56,7 @@ def clear() -> None:
     removed = clear_cache()
     killed = f", {removed.parts} files of calls that were killed" if removed.parts else ""
     works = f", {removed.works} unfinished edits and inversions" if removed.works else ""
-    echo(f"removed {removed.inversions} inversions and {removed.features} files of features{killed}{works}, {removed.size / 2**20:.1f} MiB")
+    echo(
+        f"removed {removed.inversions} inversions and {removed.features} files of features{killed}{works},"
+        f" {removed.size / 2**20:.1f} MiB"
+    )

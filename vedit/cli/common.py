@@ -43,9 +43,22 @@ def _declared(key: str, option: Option, default: Any) -> Decorator:
     if option.kind is bool:
         return click.option(name, is_flag=True, default=default, help=option.help)
     kinds: dict[type, Any] = {int: click.IntRange, float: click.FloatRange}
-    kind = click.Choice(option.choices) if option.choices else kinds[option.kind](option.low, option.high) if option.kind in kinds else None
+    kind = (
+        click.Choice(option.choices)
+        if option.choices
+        else kinds[option.kind](option.low, option.high)
+        if option.kind in kinds
+        else None
+    )
     shown: dict[str, Any] = {} if option.metavar is None else {"metavar": option.metavar}
-    return click.option(name, type=kind, multiple=option.is_repeated, default=None if default == () else default, help=option.help, **shown)
+    return click.option(
+        name,
+        type=kind,
+        multiple=option.is_repeated,
+        default=None if default == () else default,
+        help=option.help,
+        **shown,
+    )
 
 
 limit_option = click.option(
@@ -58,11 +71,28 @@ limit_option = click.option(
 
 output_options = options(
     click.option("-o", "--output", metavar="FILE", help="Write here; - is standard output."),
-    click.option("-O", "--output-dir", metavar="DIR", help="Write each output into this folder under its input's name."),
+    click.option(
+        "-O", "--output-dir", metavar="DIR", help="Write each output into this folder under its input's name."
+    ),
     click.option("--in-place", is_flag=True, help="Rewrite each input."),
-    click.option("--suffix", default="", metavar="TEXT", help="Add to the names that -O writes: a.gif becomes a_small.gif with _small."),
-    click.option("-y", "--overwrite/", "overwrite", flag_value=True, default=None, is_flag=True, help="Replace outputs that exist."),
-    click.option("-n", "--no-overwrite", "keep", is_flag=True, help="Never replace an output, and never ask."),
+    click.option(
+        "--suffix",
+        default="",
+        metavar="TEXT",
+        help="Add to the names that -O writes: a.gif becomes a_small.gif with _small.",
+    ),
+    click.option(
+        "-y",
+        "--overwrite/",
+        "overwrite",
+        flag_value=True,
+        default=None,
+        is_flag=True,
+        help="Replace outputs that exist.",
+    ),
+    click.option(
+        "-n", "--no-overwrite", "keep", is_flag=True, help="Never replace an output, and never ask."
+    ),
 )
 manner_options = options(
     click.option(

@@ -23,7 +23,9 @@ OWN = {
 }
 
 
-@click.group(cls=LazyGroup, table=OWN, modules={name: f"vedit.cli.data_{name.replace('-', '_')}" for name in OWN})
+@click.group(
+    cls=LazyGroup, table=OWN, modules={name: f"vedit.cli.data_{name.replace('-', '_')}" for name in OWN}
+)
 def command() -> None:
     """Make data sets for training and benchmarks from your own files.
 
@@ -34,18 +36,56 @@ def command() -> None:
 
 
 set_options = options(
-    click.option("--to", type=click.Choice(["gif", "mp4"]), default="gif", show_default=True, help="Format of the clips."),
-    click.option("--limit", type=click.IntRange(1), metavar="N", help="Take at most so many clips; a later call without it adds the rest."),
-    click.option("-j", "--jobs", type=click.IntRange(1), envvar="VEDIT_JOBS", metavar="N", help="Threads; as many as there are cores by default."),
-    click.option("-y", "--overwrite", is_flag=True, help="Make it anew where the folder holds one with other settings."),
+    click.option(
+        "--to",
+        type=click.Choice(["gif", "mp4"]),
+        default="gif",
+        show_default=True,
+        help="Format of the clips.",
+    ),
+    click.option(
+        "--limit",
+        type=click.IntRange(1),
+        metavar="N",
+        help="Take at most so many clips; a later call without it adds the rest.",
+    ),
+    click.option(
+        "-j",
+        "--jobs",
+        type=click.IntRange(1),
+        envvar="VEDIT_JOBS",
+        metavar="N",
+        help="Threads; as many as there are cores by default.",
+    ),
+    click.option(
+        "-y", "--overwrite", is_flag=True, help="Make it anew where the folder holds one with other settings."
+    ),
     click.option("--json", "as_json", is_flag=True, help="Print what came of it as one JSON object."),
     click.option("-q", "--quiet", is_flag=True, help="No progress and no warnings."),
-    click.option("--progress", type=click.Choice(["auto", "jsonl", "none"]), default="auto", help="Progress on standard error."),
+    click.option(
+        "--progress",
+        type=click.Choice(["auto", "jsonl", "none"]),
+        default="auto",
+        help="Progress on standard error.",
+    ),
 )
 cut_options = options(
-    click.option("--frames", type=click.IntRange(1), metavar="N", help="Frames of each clip, at even times over its length; all by default."),
-    click.option("--size", metavar="S|WxH", help="Side of the square cut from the middle, or width and height without cutting."),
-    click.option("--fps", metavar="R", help="Frames a second that the clips play at; the time they stand for by default."),
+    click.option(
+        "--frames",
+        type=click.IntRange(1),
+        metavar="N",
+        help="Frames of each clip, at even times over its length; all by default.",
+    ),
+    click.option(
+        "--size",
+        metavar="S|WxH",
+        help="Side of the square cut from the middle, or width and height without cutting.",
+    ),
+    click.option(
+        "--fps",
+        metavar="R",
+        help="Frames a second that the clips play at; the time they stand for by default.",
+    ),
 )
 
 

@@ -23,7 +23,12 @@ Any folder of NAME.gif with NAME.txt will do; with a manifest, files are held ag
 @click.argument("folder", metavar="DIR")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 @click.option("-q", "--quiet", is_flag=True, help="Only the exit code.")
-@click.option("--progress", type=click.Choice(["auto", "jsonl", "none"]), default="auto", help="Progress on standard error.")
+@click.option(
+    "--progress",
+    type=click.Choice(["auto", "jsonl", "none"]),
+    default="auto",
+    help="Progress on standard error.",
+)
 def command(folder: str, as_json: bool, quiet: bool, progress: str) -> None:
     from vedit.jobs.data.check import check_set
 

@@ -12,8 +12,14 @@ from vedit.errors import UsageError
 
 EXAMPLES = (
     ("vedit data moving-mnist --synth 2000 digits", "draw 2000 clips; needs no download"),
-    ("vedit data moving-mnist --synth 500 digits --straight --frames 8 --scale 2", "no digit meets a wall, so each caption holds for its whole clip"),
-    ("vedit data moving-mnist mnist_test_seq.npy mnist --limit 2000", "the public file; captions tell the motion that was tracked"),
+    (
+        "vedit data moving-mnist --synth 500 digits --straight --frames 8 --scale 2",
+        "no digit meets a wall, so each caption holds for its whole clip",
+    ),
+    (
+        "vedit data moving-mnist mnist_test_seq.npy mnist --limit 2000",
+        "the public file; captions tell the motion that was tracked",
+    ),
 )
 NEEDS = "moving-mnist needs a file and an output folder, or --synth N and an output folder."
 
@@ -31,15 +37,50 @@ whose captions are exact ("digit 5 moving left", until it bounces).
 @click.argument("source", required=False, metavar="[FILE.npy]")
 @click.argument("folder", required=False, metavar="OUT")
 @click.option("--synth", type=click.IntRange(1), metavar="N", help="Draw N clips instead of reading a file.")
-@click.option("--digits", metavar="font|FILE", default="font", show_default=True, help="With --synth: the font's outlines, or MNIST's train-images-idx3-ubyte.")
-@click.option("--count", type=click.IntRange(1, 3), metavar="N", help="Digits in a clip: 1 by default with --synth; the file has 2.")
-@click.option("--straight", is_flag=True, help="With --synth: keep digits off the walls, slowed where need be.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="With --synth: draws everything.")
-@click.option("--frames", type=click.IntRange(2), metavar="N", help="Frames of a clip; 20 by default, of the file the first ones.")
-@click.option("--scale", type=click.IntRange(1, 16), default=1, show_default=True, metavar="N", help="Pixels per pixel of the 64x64 canvas.")
+@click.option(
+    "--digits",
+    metavar="font|FILE",
+    default="font",
+    show_default=True,
+    help="With --synth: the font's outlines, or MNIST's train-images-idx3-ubyte.",
+)
+@click.option(
+    "--count",
+    type=click.IntRange(1, 3),
+    metavar="N",
+    help="Digits in a clip: 1 by default with --synth; the file has 2.",
+)
+@click.option(
+    "--straight", is_flag=True, help="With --synth: keep digits off the walls, slowed where need be."
+)
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="With --synth: draws everything."
+)
+@click.option(
+    "--frames",
+    type=click.IntRange(2),
+    metavar="N",
+    help="Frames of a clip; 20 by default, of the file the first ones.",
+)
+@click.option(
+    "--scale",
+    type=click.IntRange(1, 16),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Pixels per pixel of the 64x64 canvas.",
+)
 @click.option("--caption", metavar="TEXT", help="With a file: one caption for all clips.")
 @set_options
-def command(source: str | None, folder: str | None, as_json: bool, quiet: bool, progress: str, synth: int | None, **given: Any) -> None:
+def command(
+    source: str | None,
+    folder: str | None,
+    as_json: bool,
+    quiet: bool,
+    progress: str,
+    synth: int | None,
+    **given: Any,
+) -> None:
     from vedit.jobs.data.request import MovingMnistRequest
 
     if synth is not None and source is not None and folder is None:
@@ -47,4 +88,9 @@ def command(source: str | None, folder: str | None, as_json: bool, quiet: bool, 
     if folder is None:
         what = "--synth takes the output folder and no file." if synth is not None else NEEDS
         raise UsageError(what, "", f"Example: {EXAMPLES[0][0]}")
-    build(MovingMnistRequest(source=source, folder=folder, synth=synth, **given), as_json=as_json, quiet=quiet, progress=progress)
+    build(
+        MovingMnistRequest(source=source, folder=folder, synth=synth, **given),
+        as_json=as_json,
+        quiet=quiet,
+        progress=progress,
+    )

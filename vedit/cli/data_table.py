@@ -10,7 +10,13 @@ from vedit.cli.common import examples
 from vedit.cli.data import build, cut_options, set_options
 
 EXAMPLES = (
-    ("vedit data table results.csv videos OUT --id-column videoid --caption-column name --size 256 --frames 16", "a table in WebVid's form with your clips"),
+    (
+        (
+            "vedit data table results.csv videos OUT --id-column videoid --caption-column name --size 256"
+            " --frames 16"
+        ),
+        "a table in WebVid's form with your clips",
+    ),
     ("vedit data table captions.jsonl clips OUT", "columns id and caption"),
 )
 
@@ -26,8 +32,12 @@ VIDEODIR, or in folders in it, by its name without suffix. Nothing is downloaded
 @click.argument("source", metavar="TABLE")
 @click.argument("clips", metavar="VIDEODIR")
 @click.argument("folder", metavar="OUT")
-@click.option("--id-column", default="id", show_default=True, metavar="NAME", help="Column with the clip's name.")
-@click.option("--caption-column", default="caption", show_default=True, metavar="NAME", help="Column with its caption.")
+@click.option(
+    "--id-column", default="id", show_default=True, metavar="NAME", help="Column with the clip's name."
+)
+@click.option(
+    "--caption-column", default="caption", show_default=True, metavar="NAME", help="Column with its caption."
+)
 @cut_options
 @set_options
 def command(as_json: bool, quiet: bool, progress: str, **given: Any) -> None:

@@ -11,7 +11,13 @@ from vedit.cli.data import build, cut_options, set_options
 
 EXAMPLES = (
     ("vedit data v2vbench V2VBench OUT", "a copy of the benchmark: its YAML list and frames/ID/NN.png"),
-    ("vedit data v2vbench clips OUT --list thesis.toml --frames 8 --stride 3 --size 512 --fps 8 --one-edit", "a set as in the thesis, from your own list"),
+    (
+        (
+            "vedit data v2vbench clips OUT --list thesis.toml --frames 8 --stride 3 --size 512 --fps 8"
+            " --one-edit"
+        ),
+        "a set as in the thesis, from your own list",
+    ),
 )
 
 
@@ -27,9 +33,16 @@ target_prompt, kind; suite.toml is the index that vedit score reads. The benchma
 )
 @click.argument("source", metavar="SRC")
 @click.argument("folder", metavar="OUT")
-@click.option("--list", "listing", metavar="FILE", help="The list; the only YAML, TOML or JSON file of SRC by default.")
+@click.option(
+    "--list", "listing", metavar="FILE", help="The list; the only YAML, TOML or JSON file of SRC by default."
+)
 @cut_options
-@click.option("--stride", type=click.IntRange(1), metavar="N", help="Take every so many-th frame instead of even times; the list's own goes before it.")
+@click.option(
+    "--stride",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Take every so many-th frame instead of even times; the list's own goes before it.",
+)
 @click.option("--one-edit", is_flag=True, help="Keep one edit a clip, drawn by its name and the seed.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of --one-edit.")
 @set_options

@@ -19,7 +19,12 @@ Works offline with the embedded model. The clip is a drawn scene, so the right a
 @click.option("-O", "--output-dir", default="vedit-demo", metavar="DIR", help="Write here (vedit-demo).")
 @click.option("-y", "--overwrite", is_flag=True, help="Replace files of an earlier demonstration.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no warnings.")
-@click.option("--progress", type=click.Choice(["auto", "jsonl", "none"]), default="auto", help="Progress on standard error.")
+@click.option(
+    "--progress",
+    type=click.Choice(["auto", "jsonl", "none"]),
+    default="auto",
+    help="Progress on standard error.",
+)
 def command(output_dir: str, overwrite: bool, quiet: bool, progress: str) -> None:
     from vedit.jobs.extras import need
 
@@ -41,4 +46,7 @@ def command(output_dir: str, overwrite: bool, quiet: bool, progress: str) -> Non
         stream.write(text.encode() + b"\n")
     echo(text)
     echo("the same with a real model:")
-    echo('  vedit edit clip.mp4 -o out.mp4 --model stable-diffusion-v1-5/stable-diffusion-v1-5 --frames 8 --source "a grey wolf" --prompt "a grey fox"')
+    echo(
+        "  vedit edit clip.mp4 -o out.mp4 --model stable-diffusion-v1-5/stable-diffusion-v1-5 --frames 8"
+        ' --source "a grey wolf" --prompt "a grey fox"'
+    )

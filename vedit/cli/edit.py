@@ -14,46 +14,98 @@ from vedit.errors import UsageError
 
 EXAMPLES = (
     (
-        'vedit edit clip.gif -o blue.gif --source "a red circle on a grey background" --prompt "a blue circle on a grey background"',
+        (
+            'vedit edit clip.gif -o blue.gif --source "a red circle on a grey background" --prompt "a blue'
+            ' circle on a grey background"'
+        ),
         "change a colour with the embedded model",
     ),
     (
-        'vedit edit clip.gif -o out.gif --method pnp --source "a red circle on a grey background" --prompt "a green circle on a grey background"',
+        (
+            'vedit edit clip.gif -o out.gif --method pnp --source "a red circle on a grey background"'
+            ' --prompt "a green circle on a grey background"'
+        ),
         "the same with plug-and-play features",
     ),
     (
-        'vedit edit wolf.mp4 -o fox.mp4 --model stable-diffusion-v1-5/stable-diffusion-v1-5 --frames 8 --stride 3 --size 512 --source "a grey wolf" --prompt "a grey fox"',
+        (
+            "vedit edit wolf.mp4 -o fox.mp4 --model stable-diffusion-v1-5/stable-diffusion-v1-5 --frames 8"
+            ' --stride 3 --size 512 --source "a grey wolf" --prompt "a grey fox"'
+        ),
         "a real clip with a real model",
     ),
     (
-        'vedit edit clip.gif -o blue.gif --source "a red circle" --prompt "a blue circle" --mask box:10%,10%,40%,60% --mask time:1.5s- --save-masks mask.gif --save-attention heat/',
+        (
+            'vedit edit clip.gif -o blue.gif --source "a red circle" --prompt "a blue circle" --mask'
+            " box:10%,10%,40%,60% --mask time:1.5s- --save-masks mask.gif --save-attention heat/"
+        ),
         "only in a box, or after a second and a half; with the mask, and a picture for each word",
     ),
     (
-        'vedit edit clip.gif -o all.gif --method glp --ablate --source "a red circle" --prompt "a blue circle" --truth truth.gif',
+        (
+            'vedit edit clip.gif -o all.gif --method glp --ablate --source "a red circle" --prompt "a blue'
+            ' circle" --truth truth.gif'
+        ),
         "GLP and its parts side by side, with a table",
     ),
     ("vedit edit --list-methods", "the methods and their parameters"),
 )
 
 model_options = options(
-    click.option("--model", default="shapes", metavar="NAME", help="shapes (embedded), a folder, one file of weights, or a Hub id such as OWNER/NAME."),
+    click.option(
+        "--model",
+        default="shapes",
+        metavar="NAME",
+        help="shapes (embedded), a folder, one file of weights, or a Hub id such as OWNER/NAME.",
+    ),
     click.option("--revision", metavar="REV", help="Branch, tag or commit of a Hub model."),
     click.option("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:N or mps."),
-    click.option("--dtype", type=click.Choice(["auto", "fp32", "fp16", "bf16"]), default="auto", help="Precision of the network."),
-    click.option("--offload", type=click.Choice(["none", "model", "sequential"]), default="none", help="Keep parts on the CPU between their uses."),
+    click.option(
+        "--dtype",
+        type=click.Choice(["auto", "fp32", "fp16", "bf16"]),
+        default="auto",
+        help="Precision of the network.",
+    ),
+    click.option(
+        "--offload",
+        type=click.Choice(["none", "model", "sequential"]),
+        default="none",
+        help="Keep parts on the CPU between their uses.",
+    ),
 )
-call_option = click.option("--frames-per-call", type=click.IntRange(1), default=8, metavar="N", help="Frames that go through the network at once.")
+call_option = click.option(
+    "--frames-per-call",
+    type=click.IntRange(1),
+    default=8,
+    metavar="N",
+    help="Frames that go through the network at once.",
+)
 clip_options = options(
-    click.option("--frames", "frames", type=click.IntRange(1), metavar="N", help="Take at most so many frames."),
-    click.option("--stride", type=click.IntRange(1), default=1, metavar="N", help="Take every so many-th frame; each lasts as long as those it stands for."),
+    click.option(
+        "--frames", "frames", type=click.IntRange(1), metavar="N", help="Take at most so many frames."
+    ),
+    click.option(
+        "--stride",
+        type=click.IntRange(1),
+        default=1,
+        metavar="N",
+        help="Take every so many-th frame; each lasts as long as those it stands for.",
+    ),
     click.option("--start", type=click.IntRange(0), default=0, metavar="N", help="First frame, from 0."),
     click.option(
         "--size",
         metavar="S|WxH",
-        help="Size that is worked on: a shorter side, or width and height; by default the side that the model was trained at. Any size fits.",
+        help=(
+            "Size that is worked on: a shorter side, or width and height; by default the side that the model"
+            " was trained at. Any size fits."
+        ),
     ),
-    click.option("--crop", type=click.Choice(["none", "square"]), default="none", help="square: only the centre square, as the thesis cuts its clips."),
+    click.option(
+        "--crop",
+        type=click.Choice(["none", "square"]),
+        default="none",
+        help="square: only the centre square, as the thesis cuts its clips.",
+    ),
 )
 
 
@@ -67,12 +119,26 @@ clip_options = options(
 @click.option("--source", default="", metavar="TEXT", help="What the clip shows.")
 @click.option("--prompt", "target", metavar="TEXT", help="What it should show.")
 @click.option("--method", default="p2p", metavar="NAME", help="Editing method (see --list-methods).")
-@click.option("--preset", metavar="NAME", help="Preset of parameters; METHOD-shapes with the embedded model by default, else METHOD.")
+@click.option(
+    "--preset",
+    metavar="NAME",
+    help="Preset of parameters; METHOD-shapes with the embedded model by default, else METHOD.",
+)
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Set a parameter of the method.")
 @click.option("--steps", type=click.IntRange(1), metavar="N", help="Sampling steps.")
-@click.option("--guidance", type=click.FloatRange(1, 100), metavar="X", help="How strongly the prompt leads; 1 is no guidance.")
+@click.option(
+    "--guidance",
+    type=click.FloatRange(1, 100),
+    metavar="X",
+    help="How strongly the prompt leads; 1 is no guidance.",
+)
 @click.option("--negative", metavar="TEXT", help="What guidance leads away from.")
-@click.option("--strength", type=click.FloatRange(0, 1, min_open=True), metavar="X", help="sdedit: how much is made anew; 1 keeps next to nothing.")
+@click.option(
+    "--strength",
+    type=click.FloatRange(0, 1, min_open=True),
+    metavar="X",
+    help="sdedit: how much is made anew; 1 keeps next to nothing.",
+)
 @click.option("--seed", type=int, default=0, metavar="N", help="Seed of everything random.")
 @click.option("--inversion", metavar="FILE", help="Use this inversion instead of the cache.")
 @click.option(
@@ -80,36 +146,69 @@ clip_options = options(
     "masks",
     multiple=True,
     metavar="FILE|box:X,Y,W,H[@T-T]|time:T-T|frames:N-N",
-    help="Where and when to edit: a picture or clip (white is edited), a box, a range of time or frames; several are united.",
+    help=(
+        "Where and when to edit: a picture or clip (white is edited), a box, a range of time or frames;"
+        " several are united."
+    ),
 )
 @click.option(
     "--keep-outside/--no-keep-outside",
     default=None,
-    help="Put the source's own pixels back outside the mask, yours or that of the method's words; on when there is one.",
+    help=(
+        "Put the source's own pixels back outside the mask, yours or that of the method's words; on when"
+        " there is one."
+    ),
 )
-@click.option("--save-masks", metavar="FILE|DIR", help="Also write the mask that the edit acted in, as a clip or as pictures.")
+@click.option(
+    "--save-masks",
+    metavar="FILE|DIR",
+    help="Also write the mask that the edit acted in, as a clip or as pictures.",
+)
 @click.option("--save-attention", metavar="DIR", help="Also write a picture for each word: where it looked.")
 @click.option("--preview", metavar="FILE", help="Also write source and edit side by side.")
-@click.option("--ablate", is_flag=True, help="Run the method with its parts switched off in turn: the output shows all side by side, with a table.")
+@click.option(
+    "--ablate",
+    is_flag=True,
+    help=(
+        "Run the method with its parts switched off in turn: the output shows all side by side, with a table."
+    ),
+)
 @click.option("--truth", metavar="FILE", help="The true edited clip, for the table of --ablate.")
 @click.option("--explain", is_flag=True, help="Print the plan (rules, sites, steps, evaluations) and stop.")
 @click.option("--list-methods", is_flag=True, help="List the methods and their parameters, and stop.")
 @click.option("--no-metadata", is_flag=True, help="Write no run record, neither beside the output nor in it.")
 @model_options
 @call_option
-@click.option("--window", type=click.IntRange(1), metavar="N", help="Frames of a long clip that are edited together; those of a call by default.")
-@click.option("--memory", type=click.IntRange(1), metavar="MIB", help="Refuse a run that would need more; by default, what the device has free.")
+@click.option(
+    "--window",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Frames of a long clip that are edited together; those of a call by default.",
+)
+@click.option(
+    "--memory",
+    type=click.IntRange(1),
+    metavar="MIB",
+    help="Refuse a run that would need more; by default, what the device has free.",
+)
 @clip_options
 @click.option(
     "--output-size",
     default="source",
     metavar="source|worked|WxH",
-    help="Size of the output: the clip's own (of --crop square, its square's), the one worked on, or another.",
+    help=(
+        "Size of the output: the clip's own (of --crop square, its square's), the one worked on, or another."
+    ),
 )
 @click.option("-y", "--overwrite", is_flag=True, help="Replace the output if it exists.")
 @click.option("--json", "as_json", is_flag=True, help="Print the run record.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no warnings.")
-@click.option("--progress", type=click.Choice(["auto", "jsonl", "none"]), default="auto", help="Progress on standard error.")
+@click.option(
+    "--progress",
+    type=click.Choice(["auto", "jsonl", "none"]),
+    default="auto",
+    help="Progress on standard error.",
+)
 def command(
     input: str | None, output: str | None, source: str, target: str | None, settings: tuple[str, ...], masks: tuple[str, ...],
     explain: bool, list_methods: bool, no_metadata: bool, as_json: bool, quiet: bool, progress: str, **given: Any,
@@ -120,7 +219,9 @@ def command(
     if input is None or target is None:
         missing = "an input" if input is None else "--prompt"
         raise UsageError(
-            f"edit needs {missing}.", "It takes a clip, what it shows (--source) and what it should show (--prompt).", f"Example: {EXAMPLES[0][0]}"
+            f"edit needs {missing}.",
+            "It takes a clip, what it shows (--source) and what it should show (--prompt).",
+            f"Example: {EXAMPLES[0][0]}",
         )
     if output is None and not explain:
         raise UsageError("no output named.", "", "Add -o FILE")
@@ -159,13 +260,17 @@ def settings_of(method: str, texts: Iterable[str]) -> dict[str, Any]:
         key, equals, value = text.partition("=")
         if not equals:
             keys = ", ".join(methods.load(method).Params.model_fields)
-            raise UsageError(f"--set {text} has no value.", "Write KEY=VALUE.", f"Parameters of {method}: {keys}")
+            raise UsageError(
+                f"--set {text} has no value.", "Write KEY=VALUE.", f"Parameters of {method}: {keys}"
+            )
         table[key] = toml_value(value)
     return table
 
 
 def hide_bars_of(model: str) -> None:
-    """No bars of the Hub's client, for a model that it would be asked for; its import costs more than all other checks."""
+    """No bars of the Hub's client, for a model that it would be asked for; its import costs more than all
+    other checks.
+    """
     from vedit.models.hub import EMBEDDED, hide_downloads
 
     if model != EMBEDDED and not os.path.exists(model):
@@ -175,7 +280,11 @@ def hide_bars_of(model: str) -> None:
 def summary(record: dict[str, Any]) -> str:
     """What came out, in a line."""
     width, height = record["sizes"]["output"]
-    spans = ", ".join(f"{name} {seconds:.1f}" for name, seconds in record["seconds"].items() if name in ("invert", "edit", "decode") and seconds)
+    spans = ", ".join(
+        f"{name} {seconds:.1f}"
+        for name, seconds in record["seconds"].items()
+        if name in ("invert", "edit", "decode") and seconds
+    )
     output = "standard output" if record["output"] == "-" else record["output"]
     took = f"{record['seconds']['total']:.1f} s" + (f" ({spans})" if spans else "")
     return f"{output}: {record['clip']['frames'][2]} frames of {width}x{height}, {took}"

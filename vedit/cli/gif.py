@@ -11,9 +11,19 @@ import click
 
 from vedit import stages
 from vedit.cli import LazyGroup
-from vedit.cli.common import Voice, complain, echo, examples, limit_option, manner_options, options, output_options, print_json
+from vedit.cli.common import (
+    Voice,
+    complain,
+    echo,
+    examples,
+    limit_option,
+    manner_options,
+    options,
+    output_options,
+    print_json,
+)
 from vedit.errors import UsageError
-from vedit.media.video.light import CURVES, DEFAULT_CURVE
+from vedit.media.light import CURVES, DEFAULT_CURVE
 
 if TYPE_CHECKING:
     from vedit.stages.options import Option
@@ -31,21 +41,46 @@ palette_options = options(
         default="auto",
         help="Colours of full-colour results: few palettes, the source's, one, or one per image.",
     ),
-    click.option("--colors", type=click.IntRange(2, 256), default=256, metavar="2-256", help="Colours per palette."),
-    click.option("--dither", type=click.Choice(["none", "bayer", "fs"]), default="none", help="Dithering of full-colour results."),
+    click.option(
+        "--colors", type=click.IntRange(2, 256), default=256, metavar="2-256", help="Colours per palette."
+    ),
+    click.option(
+        "--dither",
+        type=click.Choice(["none", "bayer", "fs"]),
+        default="none",
+        help="Dithering of full-colour results.",
+    ),
 )
 tonemap_option = click.option(
-    "--tonemap", type=click.Choice(CURVES), default=DEFAULT_CURVE, metavar="CURVE", help=f"How HDR film becomes SDR: {', '.join(CURVES)} ({DEFAULT_CURVE})."
+    "--tonemap",
+    type=click.Choice(CURVES),
+    default=DEFAULT_CURVE,
+    metavar="CURVE",
+    help=f"How HDR film becomes SDR: {', '.join(CURVES)} ({DEFAULT_CURVE}).",
 )
 clip_options = options(
     tonemap_option,
     click.option("--strict", is_flag=True, help="Treat recoverable damage as an error."),
     limit_option,
-    click.option("--info", is_flag=True, help="Print the path taken: copy, index, recolour, planes (film to film) or full."),
-    click.option("--to", type=click.Choice(["gif", "nut", "y4m", "rgb24", "rgba"]), default=None, help="Output format when the name does not tell."),
+    click.option(
+        "--info",
+        is_flag=True,
+        help="Print the path taken: copy, index, recolour, planes (film to film) or full.",
+    ),
+    click.option(
+        "--to",
+        type=click.Choice(["gif", "nut", "y4m", "rgb24", "rgba"]),
+        default=None,
+        help="Output format when the name does not tell.",
+    ),
 )
 metadata_options = options(
-    click.option("--loop", default=None, metavar="N|forever|once|keep", help="Repeats of the result: a number (0 forever), forever, once or keep."),
+    click.option(
+        "--loop",
+        default=None,
+        metavar="N|forever|once|keep",
+        help="Repeats of the result: a number (0 forever), forever, once or keep.",
+    ),
     click.option("--strip", default=None, metavar="GROUPS", help="Remove blocks: comments,xmp,icc,apps,all."),
     click.option("--comment", default=None, metavar="TEXT", help="Add a comment."),
 )
@@ -64,7 +99,9 @@ class GifGroup(LazyGroup):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, OWN.get(name) or stages.summary(name)) for name in self.list_commands(ctx)])
+            formatter.write_dl(
+                [(name, OWN.get(name) or stages.summary(name)) for name in self.list_commands(ctx)]
+            )
 
 
 @click.group(cls=GifGroup, table=OWN, modules={name: f"vedit.cli.gif_{name}" for name in OWN})
@@ -81,7 +118,12 @@ class StageCommand(click.Command):
     """A command whose first argument may be a negative number."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        takes_value = {name for param in self.params if isinstance(param, click.Option) and not param.is_flag for name in param.opts}
+        takes_value = {
+            name
+            for param in self.params
+            if isinstance(param, click.Option) and not param.is_flag
+            for name in param.opts
+        }
         for i, arg in enumerate(args):
             if re.fullmatch(r"-\d+(\.\d+)?", arg) and (i == 0 or args[i - 1] not in takes_value):
                 args[i] = MINUS + arg[1:]
@@ -104,10 +146,24 @@ def click_option(stage: str, option: Option) -> click.Option:
     """One option of a stage as a click option."""
     text = option.help[:1].upper() + option.help[1:]
     if option.is_flag:
-        names = f"--{option.name}/--no-{option.name}" if option.default or option.negatable else f"--{option.name}"
-        return click.Option([names, option.key], is_flag=True, default=None if option.negatable else bool(option.default), help=text + ".")
+        names = (
+            f"--{option.name}/--no-{option.name}"
+            if option.default or option.negatable
+            else f"--{option.name}"
+        )
+        return click.Option(
+            [names, option.key],
+            is_flag=True,
+            default=None if option.negatable else bool(option.default),
+            help=text + ".",
+        )
     shown = "" if option.default is None or option.metavar == "" else f" (default {_shown(option.default)})"
-    return click.Option([f"--{option.name}", option.key], type=StageOption(stage, option), metavar=option.metavar, help=f"{text}{shown}.")
+    return click.Option(
+        [f"--{option.name}", option.key],
+        type=StageOption(stage, option),
+        metavar=option.metavar,
+        help=f"{text}{shown}.",
+    )
 
 
 def _shown(value: Any) -> str:
@@ -124,17 +180,30 @@ def stage_command(name: str) -> click.Command:
 
     def callback(arguments: tuple[str, ...], **given: Any) -> None:
         values = {option.key: given.pop(option.key, None) for option in module.OPTIONS}
-        inputs = [argument.replace(MINUS, "-", 1) if argument.startswith(MINUS) else argument for argument in arguments]
-        if positional is not None and inputs and values[positional.key] is None and _is_value(inputs[0], positional):
+        inputs = [
+            argument.replace(MINUS, "-", 1) if argument.startswith(MINUS) else argument
+            for argument in arguments
+        ]
+        if (
+            positional is not None
+            and inputs
+            and values[positional.key] is None
+            and _is_value(inputs[0], positional)
+        ):
             values[positional.key] = positional.read(name, inputs.pop(0))
-        values = {option.key: option.default if values[option.key] is None else values[option.key] for option in module.OPTIONS}
+        values = {
+            option.key: option.default if values[option.key] is None else values[option.key]
+            for option in module.OPTIONS
+        }
         run_stages(inputs, lambda: [module.make(**values)], **given)
 
     usage = f"[{positional.metavar or positional.name.upper()}] [INPUT]..." if positional else "[INPUT]..."
     params.append(click.Argument(["arguments"], nargs=-1, metavar=usage))
     shared = options(output_options, metadata_options, palette_options, clip_options, manner_options)
     holder: Any = shared(lambda: None)
-    own = {param.name for param in params}  # a stage may have an option of its own in the place of a shared one
+    own = {
+        param.name for param in params
+    }  # a stage may have an option of its own in the place of a shared one
     params += [param for param in reversed(holder.__click_params__) if param.name not in own]
     text = f"{module.SUMMARY}\n\n{examples(module.EXAMPLES)}"
     return StageCommand(name, params=params, callback=callback, help=text, short_help=module.SUMMARY)
@@ -156,7 +225,13 @@ def _is_value(argument: str, option: Option) -> bool:
 
 
 def run_stages(
-    inputs: Sequence[str], build: Callable[[], Sequence[Any]], *, loop: str | None = None, strip: str | None = None, comment: str | None = None, **common: Any
+    inputs: Sequence[str],
+    build: Callable[[], Sequence[Any]],
+    *,
+    loop: str | None = None,
+    strip: str | None = None,
+    comment: str | None = None,
+    **common: Any,
 ) -> None:
     """Run stages over the inputs with the common options; shared by every gif command."""
     voice = Voice(common["quiet"], common["progress"])
@@ -172,12 +247,18 @@ def _metadata(loop: str | None, strip: str | None, comment: str | None) -> Calla
     from vedit.stages import metadata
     from vedit.stages.options import read_options
 
-    given = {key: value for key, value in (("loop", loop), ("strip", strip), ("comment", comment)) if value is not None}
+    given = {
+        key: value
+        for key, value in (("loop", loop), ("strip", strip), ("comment", comment))
+        if value is not None
+    }
     values = read_options("metadata", metadata.OPTIONS, given)
     return lambda: [metadata.make(**values)]
 
 
-def run_inputs(inputs: Sequence[str], build: Callable[[], Sequence[Any]], voice: Voice, common: dict[str, Any]) -> None:
+def run_inputs(
+    inputs: Sequence[str], build: Callable[[], Sequence[Any]], voice: Voice, common: dict[str, Any]
+) -> None:
     """Pair inputs with outputs, run them all, print what is asked for."""
     from vedit.jobs.batch import Item, name_outputs, raise_failures, run_batch
     from vedit.media.atomic import together
@@ -190,7 +271,11 @@ def run_inputs(inputs: Sequence[str], build: Callable[[], Sequence[Any]], voice:
     if common["overwrite"] and common["keep"]:
         raise UsageError("-y and -n were given together.", "Give one of them.")
     if not inputs and sys.stdin.isatty():
-        raise UsageError("no input named, and standard input is a terminal.", "", f"Example: {click.get_current_context().command_path} in.gif -o out.gif")
+        raise UsageError(
+            "no input named, and standard input is a terminal.",
+            "",
+            f"Example: {click.get_current_context().command_path} in.gif -o out.gif",
+        )
     overwrite = True if common["overwrite"] else False if common["keep"] else None
     items = name_outputs(
         inputs or ["-"], common["output"], common["output_dir"], common["in_place"], common["suffix"], common["to"], overwrite,
@@ -211,7 +296,9 @@ def run_inputs(inputs: Sequence[str], build: Callable[[], Sequence[Any]], voice:
 
     def work(item: Item) -> Report:
         with together(is_last=len(items) == 1):
-            return run_file(item.input, item.output, build, settings._replace(warn=voice.named(item.input)), read, dry_run)
+            return run_file(
+                item.input, item.output, build, settings._replace(warn=voice.named(item.input)), read, dry_run
+            )
 
     outcomes = []
     for outcome in run_batch(items, work, min(cores, max(1, len(items)))):
@@ -233,8 +320,14 @@ def show_report(report: Any, voice: Voice, as_json: bool, verbose: bool, info: b
         width, height = report.size_out
         images = f", {report.images} images" if report.images else ""
         time = f", {report.duration_s:.2f} s" if report.duration_s is not None else ""
-        size = f", {report.bytes_in} to {report.bytes_out} bytes" if report.bytes_in and report.bytes_out else ""
-        line = f"{report.input} -> {report.output}: {report.path} path ({' '.join(report.steps) or 'nothing to do'}), {report.size_in[0]}x{report.size_in[1]} to {width}x{height}{images}{time}{size}"
+        size = (
+            f", {report.bytes_in} to {report.bytes_out} bytes" if report.bytes_in and report.bytes_out else ""
+        )
+        line = (
+            f"{report.input} -> {report.output}: {report.path} path"
+            f" ({' '.join(report.steps) or 'nothing to do'}), {report.size_in[0]}x{report.size_in[1]} to"
+            f" {width}x{height}{images}{time}{size}"
+        )
         if dry_run:
             echo(line)
             if report.delays:

@@ -11,7 +11,10 @@ from vedit.cli.gif import clip_options, metadata_options, palette_options, run_s
 from vedit.errors import InputError, UsageError
 
 EXAMPLES = (
-    ('vedit gif chain "crop:left=10%,right=10%; resize:scale=50%; speed:2" in.gif -o out.gif', "crop, then shrink, then play twice as fast"),
+    (
+        'vedit gif chain "crop:left=10%,right=10%; resize:scale=50%; speed:2" in.gif -o out.gif',
+        "crop, then shrink, then play twice as fast",
+    ),
     ("vedit gif chain -f steps.txt *.gif -O done", "the stages in a file, one per line, over many clips"),
     ("vedit gif chain --preset web-small in.gif -o out.gif", "the stages of a preset"),
 )
@@ -28,7 +31,13 @@ another, but is decoded once and gets new colours at most once.
 {examples(EXAMPLES)}"""
 )
 @click.argument("arguments", nargs=-1, metavar="[CHAIN] [INPUT]...")
-@click.option("-f", "--file", "file", metavar="FILE", help="Read the stages from a file, one per line; lines that begin with # are comments.")
+@click.option(
+    "-f",
+    "--file",
+    "file",
+    metavar="FILE",
+    help="Read the stages from a file, one per line; lines that begin with # are comments.",
+)
 @click.option("--preset", metavar="NAME", help="Take the stages of a preset (see: vedit presets list).")
 @output_options
 @metadata_options
@@ -50,7 +59,9 @@ def command(arguments: tuple[str, ...], file: str | None, preset: str | None, **
     elif inputs:
         specs = parse_chain(inputs.pop(0))
     else:
-        raise UsageError("no chain given.", "Name the stages first, then the inputs.", f"Example: {EXAMPLES[0][0]}")
+        raise UsageError(
+            "no chain given.", "Name the stages first, then the inputs.", f"Example: {EXAMPLES[0][0]}"
+        )
     run_stages(inputs, build_chain(specs), **common)
 
 

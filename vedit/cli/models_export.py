@@ -8,7 +8,10 @@ from vedit.cli.common import Voice, examples, print_json
 
 EXAMPLES = (
     ("vedit models export RUN -o digits", "the averaged weights of the newest state, config.json and a card"),
-    ("vedit models export RUN -o digits --step 5000 --both -y", "an earlier state, with the trained weights beside the averaged ones"),
+    (
+        "vedit models export RUN -o digits --step 5000 --both -y",
+        "an earlier state, with the trained weights beside the averaged ones",
+    ),
 )
 
 
@@ -22,7 +25,9 @@ can be named there as well; an exported folder is smaller and stays as it is.
 )
 @click.argument("run")
 @click.option("-o", "--output", required=True, metavar="DIR", help="The folder to write.")
-@click.option("--step", type=click.IntRange(1), metavar="N", help="The state of this step; the newest by default.")
+@click.option(
+    "--step", type=click.IntRange(1), metavar="N", help="The state of this step; the newest by default."
+)
 @click.option("--both", is_flag=True, help="Add the trained weights, for vedit generate --weights raw.")
 @click.option("-y", "--overwrite", is_flag=True, help="Replace a generator that is there.")
 @click.option("--json", "as_json", is_flag=True, help="Print config.json.")
@@ -37,4 +42,7 @@ def command(run: str, output: str, step: int | None, both: bool, overwrite: bool
     if as_json:
         print_json(config)
     else:
-        Voice().say(f'{output}: step {config["training"]["step"]}. Try it with: vedit generate "..." --model {output} -o clip.gif')
+        Voice().say(
+            f'{output}: step {config["training"]["step"]}. Try it with: vedit generate "..." --model {output}'
+            " -o clip.gif"
+        )

@@ -7,9 +7,15 @@ import click
 from vedit.cli.common import Voice, echo, examples
 
 EXAMPLES = (
-    ("vedit models fetch stable-diffusion-v1-5/stable-diffusion-v1-5", "into the Hub cache; called again, it takes what is still missing"),
+    (
+        "vedit models fetch stable-diffusion-v1-5/stable-diffusion-v1-5",
+        "into the Hub cache; called again, it takes what is still missing",
+    ),
     ("vedit models fetch Wan-AI/Wan2.1-T2V-1.3B-Diffusers", "a text-to-video pipeline for vedit generate"),
-    ("vedit models fetch stable-diffusion-v1-5/stable-diffusion-v1-5 --force", "again, when files in the cache are damaged"),
+    (
+        "vedit models fetch stable-diffusion-v1-5/stable-diffusion-v1-5 --force",
+        "again, when files in the cache are damaged",
+    ),
 )
 
 

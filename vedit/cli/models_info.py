@@ -34,4 +34,7 @@ def command(name: str, revision: str | None, sites: bool, as_json: bool) -> None
     for key, value in facts.items():
         echo(f"{key:<14}{value}")
     for site in listed:
-        echo(f"{site['layer'] if site['layer'] >= 0 else '':>3} {site['kind']:<6} 1/{site['scale']}  {site['path']}")
+        echo(
+            f"{site['layer'] if site['layer'] >= 0 else '':>3} {site['kind']:<6} 1/{site['scale']} "
+            f" {site['path']}"
+        )

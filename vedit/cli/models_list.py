@@ -6,7 +6,9 @@ import click
 
 from vedit.cli.common import echo, examples, print_json
 
-EXAMPLES = (("vedit models list", "the embedded model, and those in the Hub cache that these methods can use"),)
+EXAMPLES = (
+    ("vedit models list", "the embedded model, and those in the Hub cache that these methods can use"),
+)
 
 
 @click.command(

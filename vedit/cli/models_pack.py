@@ -11,7 +11,10 @@ EXAMPLES = (
     ("vedit models pack RUN -o model", "a Stable Diffusion folder in half precision, with training.json"),
     ("vedit models pack RUN -o model --annealed -y", "the weights of vedit train --anneal"),
     ("vedit models pack RUN -o motion --motion", "the motion adapter of vedit train --preset shapes-motion"),
-    ("vedit models pack RUN -o video --video", "the video model of vedit train --preset shapes-video, a WanPipeline of diffusers"),
+    (
+        "vedit models pack RUN -o video --video",
+        "the video model of vedit train --preset shapes-video, a WanPipeline of diffusers",
+    ),
 )
 
 
@@ -33,7 +36,9 @@ holds the video model, a WanPipeline; before clips have trained, as far as singl
 @click.option("--video", is_flag=True, help="Pack the video model instead.")
 @click.option("-y", "--overwrite", is_flag=True, help="Replace what the folder holds, except its README.md.")
 @click.option("--json", "as_json", is_flag=True, help="Print training.json.")
-def command(run: str, output: str, annealed: bool, motion: bool, video: bool, overwrite: bool, as_json: bool) -> None:
+def command(
+    run: str, output: str, annealed: bool, motion: bool, video: bool, overwrite: bool, as_json: bool
+) -> None:
     from pathlib import Path
 
     from vedit.jobs.extras import need
@@ -47,8 +52,13 @@ def command(run: str, output: str, annealed: bool, motion: bool, video: bool, ov
         record = shapes_model.pack_video(Path(run), Path(output), annealed=annealed, overwrite=overwrite)
     else:
         write, stage = (shapes_model.pack_motion, "motion") if motion else (shapes_model.pack, "unet")
-        record = write(Path(run), Path(output), stage=f"{stage}-annealed" if annealed else stage, overwrite=overwrite)
+        record = write(
+            Path(run), Path(output), stage=f"{stage}-annealed" if annealed else stage, overwrite=overwrite
+        )
     if as_json:
         print_json(record)
     else:
-        Voice().say(f"{output}: packed {len(record['files'])} files. Measure it with: vedit bench {'motion' if motion or video else 'model'} {output} --store")
+        Voice().say(
+            f"{output}: packed {len(record['files'])} files. Measure it with: vedit bench"
+            f" {'motion' if motion or video else 'model'} {output} --store"
+        )

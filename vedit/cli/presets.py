@@ -22,9 +22,14 @@ SHOW_EXAMPLES = (
 )
 SAVE_EXAMPLES = (
     ('vedit presets save half "crop:left=10%; resize:scale=50%"', "keep a chain under a name"),
-    ("vedit presets save tiny --from web-small --set resize.width=240", "change a value of another preset; its comments stay"),
+    (
+        "vedit presets save tiny --from web-small --set resize.width=240",
+        "change a value of another preset; its comments stay",
+    ),
 )
-json_option = options(click.option("--json", "as_json", is_flag=True, help="Print JSON, one object per preset."))
+json_option = options(
+    click.option("--json", "as_json", is_flag=True, help="Print JSON, one object per preset.")
+)
 
 
 @click.group()
@@ -48,7 +53,11 @@ def command() -> None:
     """
 
 
-@command.command("list", help=f"List every preset, with its kind and what it does.\n\n{examples(LIST_EXAMPLES)}", short_help="List every preset.")
+@command.command(
+    "list",
+    help=f"List every preset, with its kind and what it does.\n\n{examples(LIST_EXAMPLES)}",
+    short_help="List every preset.",
+)
 @json_option
 def list_presets(as_json: bool) -> None:
     rows = [_row(name, path) for name, path in presets.paths().items()]
@@ -68,8 +77,20 @@ def _row(name: str, path: str) -> dict[str, Any]:
         preset = presets.load(path)
     except VeditError as error:
         complain(error)
-        return {"name": name, "kind": None, "summary": "has mistakes, see above", "path": path, "shipped": False}
-    return {"name": name, "kind": preset.kind, "summary": preset.summary, "path": path, "shipped": preset.is_shipped}
+        return {
+            "name": name,
+            "kind": None,
+            "summary": "has mistakes, see above",
+            "path": path,
+            "shipped": False,
+        }
+    return {
+        "name": name,
+        "kind": preset.kind,
+        "summary": preset.summary,
+        "path": path,
+        "shipped": preset.is_shipped,
+    }
 
 
 @command.command("show", help=f"""Show what a preset sets, as TOML, with the origin of each value.
@@ -88,8 +109,19 @@ def show_preset(name: str, as_json: bool) -> None:
         return
     stages = presets.resolve_chain(preset)
     if as_json:
-        shown = [{"name": stage, "options": {key: setting._asdict() for key, setting in settings.items()}} for stage, settings in stages]
-        print_json({"name": preset.name, "kind": preset.kind, "summary": preset.summary, "path": preset.path, "stages": shown})
+        shown = [
+            {"name": stage, "options": {key: setting._asdict() for key, setting in settings.items()}}
+            for stage, settings in stages
+        ]
+        print_json(
+            {
+                "name": preset.name,
+                "kind": preset.kind,
+                "summary": preset.summary,
+                "path": preset.path,
+                "stages": shown,
+            }
+        )
         return
     echo(f"# {preset.path}\n" + "\n".join(_show(preset, stages)))
 
@@ -109,7 +141,10 @@ def _show(preset: presets.Preset, stages: list[tuple[str, dict[str, presets.Sett
     yield f"kind = {item(preset.kind).as_string()}"
     yield f"summary = {item(preset.summary).as_string()}"
     for stage, settings in stages:
-        lines = {f"{key.replace('_', '-')} = {item(presets.as_value(setting.text)).as_string()}": setting.origin for key, setting in settings.items()}
+        lines = {
+            f"{key.replace('_', '-')} = {item(presets.as_value(setting.text)).as_string()}": setting.origin
+            for key, setting in settings.items()
+        }
         width = max(map(len, lines), default=0)
         yield f"\n[[stage]]\nname = {item(stage).as_string()}"
         yield from (f"{line:<{width}}  # {origin}" for line, origin in lines.items())
@@ -123,14 +158,37 @@ CHAIN is written as for vedit gif chain. The file goes to the folder presets bes
 {examples(SAVE_EXAMPLES)}""", short_help="Save a chain, or a changed preset, under a name.")  # fmt: skip
 @click.argument("name", metavar="NAME")
 @click.argument("chain", metavar="[CHAIN]", required=False)
-@click.option("--from", "source", metavar="PRESET", help="Start from this preset instead of a chain, keeping its comments.")
-@click.option("--set", "changes", multiple=True, metavar="STAGE.OPTION=VALUE", help="Change or add an option of a stage, by its name or place; repeatable.")
+@click.option(
+    "--from",
+    "source",
+    metavar="PRESET",
+    help="Start from this preset instead of a chain, keeping its comments.",
+)
+@click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="STAGE.OPTION=VALUE",
+    help="Change or add an option of a stage, by its name or place; repeatable.",
+)
 @click.option("--summary", metavar="TEXT", help="One line that says what the preset does.")
 @click.option("-y", "--overwrite", is_flag=True, help="Replace your preset of that name.")
 @click.option("-n", "--no-overwrite", "keep", is_flag=True, help="Never replace a preset, and never ask.")
-def save_preset(name: str, chain: str | None, source: str | None, changes: tuple[str, ...], summary: str | None, overwrite: bool, keep: bool) -> None:
+def save_preset(
+    name: str,
+    chain: str | None,
+    source: str | None,
+    changes: tuple[str, ...],
+    summary: str | None,
+    overwrite: bool,
+    keep: bool,
+) -> None:
     if (chain is None) == (source is None):
-        raise UsageError("a preset is saved from a CHAIN or with --from PRESET, one of the two.", "", f"Example: {SAVE_EXAMPLES[0][0]}")
+        raise UsageError(
+            "a preset is saved from a CHAIN or with --from PRESET, one of the two.",
+            "",
+            f"Example: {SAVE_EXAMPLES[0][0]}",
+        )
     if overwrite and keep:
         raise UsageError("-y and -n were given together.", "Give one of them.")
     if source is not None:

@@ -24,10 +24,14 @@ EXAMPLES = (
 )
 @click.argument("inputs", nargs=-1, metavar="INPUT...")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per input.")
-@click.option("-e", "--entry", metavar="KEY", help="Print one value, such as width, images or palettes.local.")
+@click.option(
+    "-e", "--entry", metavar="KEY", help="Print one value, such as width, images or palettes.local."
+)
 @click.option("--check", is_flag=True, help="Decode every image, and exit 1 when anything is damaged.")
 @limit_option
-def command(inputs: tuple[str, ...], as_json: bool, entry: str | None, check: bool, limits: tuple[str, ...]) -> None:
+def command(
+    inputs: tuple[str, ...], as_json: bool, entry: str | None, check: bool, limits: tuple[str, ...]
+) -> None:
     from vedit.jobs.media.probe import probe, raise_if_damaged
     from vedit.media.limits import environment_limits, parse_limits
 
@@ -63,7 +67,10 @@ def _entry(facts: dict[str, Any], path: str) -> Any:
     for key in path.split("."):
         if not isinstance(value, dict) or key not in value:
             known = list(value) if isinstance(value, dict) else []
-            raise UsageError(f"there is no entry {path!r}{nearest(key, known)}", f"There are: {', '.join(known)}." if known else "")
+            raise UsageError(
+                f"there is no entry {path!r}{nearest(key, known)}",
+                f"There are: {', '.join(known)}." if known else "",
+            )
         value = value[key]
     return value
 
@@ -95,5 +102,9 @@ def _short(key: str, value: Any) -> str:
         if len(set(map(str, value))) == 1 and len(value) > 1:
             return f"{value[0]} (all {len(value)})"
         text = [_plain(item) for item in value[:16]]
-        return " ".join(text) + (f" ... ({len(value)} in all)" if len(value) > 16 else "") if key in ("delays_cs", "disposals") else "; ".join(text)
+        return (
+            " ".join(text) + (f" ... ({len(value)} in all)" if len(value) > 16 else "")
+            if key in ("delays_cs", "disposals")
+            else "; ".join(text)
+        )
     return _plain(value)

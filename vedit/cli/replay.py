@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from vedit.jobs.recorded import Recorded
 
 EXAMPLES = (
-    ("vedit replay blue.gif -o again.gif", "the same edit, or generated clip: the same bytes, on the same device with the same versions"),
+    (
+        "vedit replay blue.gif -o again.gif",
+        "the same edit, or generated clip: the same bytes, on the same device with the same versions",
+    ),
     ("vedit replay blue.gif -o again.gif --input clip.gif", "with the source where it is now"),
 )
 
@@ -32,15 +35,35 @@ the option that names them.
 )
 @click.argument("made", metavar="OUTPUT")
 @click.option("-o", "--output", metavar="FILE", required=True, help="Write the repetition here.")
-@click.option("--input", "source", metavar="FILE", help="The source clip, where it is now; - is standard input. One with other contents is edited as well.")
+@click.option(
+    "--input",
+    "source",
+    metavar="FILE",
+    help="The source clip, where it is now; - is standard input. One with other contents is edited as well.",
+)
 @click.option("--model", metavar="NAME", help="The model, where it is now: a folder, or a Hub id.")
-@click.option("--mask", multiple=True, metavar="MASK", help="The masks of the edit, instead of those recorded.")
+@click.option(
+    "--mask", multiple=True, metavar="MASK", help="The masks of the edit, instead of those recorded."
+)
 @click.option("--yes", is_flag=True, help="Open and fetch all that the record names, whoever wrote it.")
 @click.option("-y", "--overwrite", is_flag=True, help="Replace the output if it exists.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no warnings.")
-@click.option("--progress", type=click.Choice(["auto", "jsonl", "none"]), default="auto", help="Progress on standard error.")
+@click.option(
+    "--progress",
+    type=click.Choice(["auto", "jsonl", "none"]),
+    default="auto",
+    help="Progress on standard error.",
+)
 def command(
-    made: str, output: str, source: str | None, model: str | None, mask: tuple[str, ...], yes: bool, overwrite: bool, quiet: bool, progress: str
+    made: str,
+    output: str,
+    source: str | None,
+    model: str | None,
+    mask: tuple[str, ...],
+    yes: bool,
+    overwrite: bool,
+    quiet: bool,
+    progress: str,
 ) -> None:
     from vedit.jobs.extras import need
     from vedit.jobs.record import find_record
@@ -85,12 +108,13 @@ def named_by_user(source: str | None, model: str | None, mask: tuple[str, ...]) 
 
 
 def ask(found: Recorded, named: dict[str, Any], voice: Voice) -> None:
-    """Show what a record that may be a stranger's would open and fetch; ask, or refuse, where that leads outside its folder.
+    """Show what a record that may be a stranger's would open and fetch; ask, or refuse, where that leads
+    outside its folder.
 
     Raises InputError.
     """
-    from vedit.jobs.replay import steps_outside
     from vedit.errors import InputError
+    from vedit.jobs.replay import steps_outside
 
     told, outside = steps_outside(found, set(named))
     for line in told:

@@ -9,8 +9,14 @@ from vedit.errors import UsageError
 
 EXAMPLES = (
     ('vedit scene "a red circle moving left on a grey background" -o clip.gif', "eight frames of 64x64"),
-    ('vedit scene "a red circle on a grey background" -o clip.gif --truth "a blue circle" -t truth.gif', "a clip and the true result of an edit"),
-    ('vedit scene "a star" --seed 7 --record scene.json -o star.gif', "keep the record; the same seed draws the same scene"),
+    (
+        'vedit scene "a red circle on a grey background" -o clip.gif --truth "a blue circle" -t truth.gif',
+        "a clip and the true result of an edit",
+    ),
+    (
+        'vedit scene "a star" --seed 7 --record scene.json -o star.gif',
+        "keep the record; the same seed draws the same scene",
+    ),
 )
 
 
@@ -28,12 +34,31 @@ everything else stays as it is, to the pixel.
 @click.option("-o", "--output", metavar="FILE", help="Write the clip here; - is standard output.")
 @click.option("--truth", metavar="CAPTION", help="The caption of an edit of this scene.")
 @click.option("-t", "--truth-output", metavar="FILE", help="Write the true result of the edit here.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Draws place, path and everything that no word names.")
-@click.option("--frames", type=click.IntRange(1, 1000), default=8, show_default=True, help="Frames over the same path.")
-@click.option("--grain", type=click.FloatRange(0, 0.1), default=None, metavar="SIGMA", help="Film grain; by the seed, 0 to 0.02, when not given.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Draws place, path and everything that no word names.",
+)
+@click.option(
+    "--frames", type=click.IntRange(1, 1000), default=8, show_default=True, help="Frames over the same path."
+)
+@click.option(
+    "--grain",
+    type=click.FloatRange(0, 0.1),
+    default=None,
+    metavar="SIGMA",
+    help="Film grain; by the seed, 0 to 0.02, when not given.",
+)
 @click.option("--record", metavar="FILE", help="Write the scene's record as JSON.")
 @click.option("--from-record", metavar="FILE", help="Draw the scene of a record instead of a caption.")
-@click.option("--to", type=click.Choice(["gif", "nut", "y4m", "rgb24", "rgba"]), default=None, help="Output format when the name does not tell.")
+@click.option(
+    "--to",
+    type=click.Choice(["gif", "nut", "y4m", "rgb24", "rgba"]),
+    default=None,
+    help="Output format when the name does not tell.",
+)
 @click.option("-y", "--overwrite", is_flag=True, default=None, help="Replace outputs that exist.")
 @click.option("--json", "as_json", is_flag=True, help="Print the record as one JSON object.")
 @click.option("-q", "--quiet", is_flag=True, help="Do not say what was written.")
@@ -72,7 +97,16 @@ def command(
         if path:
             check_output(path, (from_record,) if from_record else (), overwrite)
     drawn = draw_scene(
-        caption, seed=seed, truth=truth, grain=grain, from_record=from_record, frames=frames, to=to, output=output, truth_output=truth_output, record=record
+        caption,
+        seed=seed,
+        truth=truth,
+        grain=grain,
+        from_record=from_record,
+        frames=frames,
+        to=to,
+        output=output,
+        truth_output=truth_output,
+        record=record,
     )
     written = [path for path in (output, truth_output, record) if path and path != "-"]
     if written:

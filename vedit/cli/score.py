@@ -1,4 +1,7 @@
-"""`vedit score`: judge edited clips. The command itself scores; compare, table and weights stand beside it."""
+"""`vedit score`: judge edited clips.
+
+The command itself scores; compare, table and weights stand beside it.
+"""
 
 from __future__ import annotations
 
@@ -18,31 +21,71 @@ OWN = {
     "weights": "List the weights of the metrics, check or fetch them.",
 }
 EXAMPLES = (
-    ('vedit score edited.gif --source clip.gif --prompt "a blue circle on a grey background"', "right after installation, without any download"),
-    ("vedit score edited.gif --explain", "prompts, source and mask out of the run record; what each number says"),
-    ("vedit score out.mp4 --source in.mp4 --metrics background,temporal --mask mask.png --json out.json", "some groups of metrics, and a report"),
-    ("vedit score --index suite.toml --edited out --source-dir in --html report.html --json glp.json --resume", "a suite; goes on where it was stopped"),
+    (
+        'vedit score edited.gif --source clip.gif --prompt "a blue circle on a grey background"',
+        "right after installation, without any download",
+    ),
+    (
+        "vedit score edited.gif --explain",
+        "prompts, source and mask out of the run record; what each number says",
+    ),
+    (
+        "vedit score out.mp4 --source in.mp4 --metrics background,temporal --mask mask.png --json out.json",
+        "some groups of metrics, and a report",
+    ),
+    (
+        (
+            "vedit score --index suite.toml --edited out --source-dir in --html report.html --json glp.json"
+            " --resume"
+        ),
+        "a suite; goes on where it was stopped",
+    ),
     ("vedit score edited.gif --truth ideal.gif --fail-under psnr=30", "exit code 1 below 30 dB"),
 )
 
 input_options = options(
-    click.option("--source", metavar="FILE", help="The clip before the edit; from the run record by default."),
-    click.option("--prompt", metavar="TEXT", help="What the edit should show; from the run record by default."),
-    click.option("--source-prompt", metavar="TEXT", help="What the source shows; from the run record by default."),
+    click.option(
+        "--source", metavar="FILE", help="The clip before the edit; from the run record by default."
+    ),
+    click.option(
+        "--prompt", metavar="TEXT", help="What the edit should show; from the run record by default."
+    ),
+    click.option(
+        "--source-prompt", metavar="TEXT", help="What the source shows; from the run record by default."
+    ),
     click.option("--truth", metavar="FILE", help="The ideal edit, for psnr, ssim and lpips."),
-    click.option("--mask", default="auto", metavar="FILE|L,T,R,B|auto|none", help="Where the edit may act (white); auto takes the run record's."),
+    click.option(
+        "--mask",
+        default="auto",
+        metavar="FILE|L,T,R,B|auto|none",
+        help="Where the edit may act (white); auto takes the run record's.",
+    ),
     click.option("--index", metavar="FILE", help="A suite: TOML with [[video]] tables, or V2VBench's YAML."),
-    click.option("--edited", "edited_dir", metavar="DIR", help="Edited clips of a suite, DIR/VIDEO/EDIT; without --index every clip in DIR."),
+    click.option(
+        "--edited",
+        "edited_dir",
+        metavar="DIR",
+        help="Edited clips of a suite, DIR/VIDEO/EDIT; without --index every clip in DIR.",
+    ),
     click.option("--source-dir", metavar="DIR", help="Source clips of a suite; beside the index by default."),
-    click.option("--align", type=click.Choice(["first", "stride"]), help="For a source of another length: its first frames, or frames over all of it."),
+    click.option(
+        "--align",
+        type=click.Choice(["first", "stride"]),
+        help="For a source of another length: its first frames, or frames over all of it.",
+    ),
     click.option("--resize-source", is_flag=True, help="Bring source and truth to the edited size."),
-    click.option("--yes", is_flag=True, help="Read what run records of others name outside their folders too."),
+    click.option(
+        "--yes", is_flag=True, help="Read what run records of others name outside their folders too."
+    ),
 )
 metric_options = options(
     click.option(
         "--metrics",
         metavar="LIST",
-        help="Metrics and groups (v2vbench, quality, alignment, temporal, reference, background, method, embedded, all); -NAME removes.",
+        help=(
+            "Metrics and groups (v2vbench, quality, alignment, temporal, reference, background, method,"
+            " embedded, all); -NAME removes."
+        ),
     ),
     click.option(
         "--profile",
@@ -53,30 +96,67 @@ metric_options = options(
     declared_options(RegionOptions),
     declared_options(NetworkOptions),
     click.option("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:N or mps."),
-    click.option("--dtype", type=click.Choice(["fp32", "fp16", "bf16"]), default="fp32", help="Precision of the networks; bf16 changes digits."),
+    click.option(
+        "--dtype",
+        type=click.Choice(["fp32", "fp16", "bf16"]),
+        default="fp32",
+        help="Precision of the networks; bf16 changes digits.",
+    ),
     click.option("--batch", type=click.IntRange(1), default=16, metavar="N", help="Frames per network call."),
     click.option("-j", "--jobs", type=click.IntRange(1), metavar="N", help="Threads of the networks."),
-    click.option("--cache", is_flag=True, help="Keep what networks computed on disk, for the next method on the same source."),
+    click.option(
+        "--cache",
+        is_flag=True,
+        help="Keep what networks computed on disk, for the next method on the same source.",
+    ),
 )
 report_options = options(
-    click.option("--explain", is_flag=True, help="Say what each number means; without a clip, list all metrics."),
-    click.option("--json", "json_file", metavar="FILE", help="Write the report as JSON; - is standard output."),
-    click.option("--csv", "csv_file", metavar="FILE", help="Write one row per video, and for a suite the means to *.summary.csv."),
+    click.option(
+        "--explain", is_flag=True, help="Say what each number means; without a clip, list all metrics."
+    ),
+    click.option(
+        "--json", "json_file", metavar="FILE", help="Write the report as JSON; - is standard output."
+    ),
+    click.option(
+        "--csv",
+        "csv_file",
+        metavar="FILE",
+        help="Write one row per video, and for a suite the means to *.summary.csv.",
+    ),
     click.option("--md", "md_file", metavar="FILE", help="Write the table as Markdown."),
     click.option("--latex", "latex_file", metavar="FILE", help="Write the table as LaTeX."),
-    click.option("--html", "html_file", metavar="FILE", help="Write a page with the clips side by side and charts."),
-    click.option("--link-media", is_flag=True, help="Link the clips in the page instead of embedding frames."),
+    click.option(
+        "--html", "html_file", metavar="FILE", help="Write a page with the clips side by side and charts."
+    ),
+    click.option(
+        "--link-media", is_flag=True, help="Link the clips in the page instead of embedding frames."
+    ),
     click.option("--standalone", is_flag=True, help="Make the LaTeX a document that compiles alone."),
-    click.option("--name", metavar="TEXT", help="Name of the method in tables; from the run record by default."),
+    click.option(
+        "--name", metavar="TEXT", help="Name of the method in tables; from the run record by default."
+    ),
     click.option("--seed", type=click.IntRange(0), default=0, help="Seed of the bootstrap."),
-    click.option("--baseline", type=click.Choice(["identity"]), help="Score the unchanged source too, as a reference row."),
-    click.option("--fail-under", multiple=True, metavar="METRIC=VALUE", help="Exit with 1 when the mean is lower."),
-    click.option("--fail-over", multiple=True, metavar="METRIC=VALUE", help="Exit with 1 when the mean is higher."),
+    click.option(
+        "--baseline",
+        type=click.Choice(["identity"]),
+        help="Score the unchanged source too, as a reference row.",
+    ),
+    click.option(
+        "--fail-under", multiple=True, metavar="METRIC=VALUE", help="Exit with 1 when the mean is lower."
+    ),
+    click.option(
+        "--fail-over", multiple=True, metavar="METRIC=VALUE", help="Exit with 1 when the mean is higher."
+    ),
     click.option("--journal", metavar="FILE", help="Journal of a suite; DIR/vedit-score.jsonl by default."),
     click.option("--resume", is_flag=True, help="Take from the journal what has not changed."),
     click.option("-y", "--overwrite", is_flag=True, help="Replace outputs that exist."),
     click.option("-q", "--quiet", is_flag=True, help="No progress and no warnings."),
-    click.option("--progress", type=click.Choice(["auto", "jsonl", "none"]), default="auto", help="Progress on standard error."),
+    click.option(
+        "--progress",
+        type=click.Choice(["auto", "jsonl", "none"]),
+        default="auto",
+        help="Progress on standard error.",
+    ),
 )
 
 
@@ -94,7 +174,11 @@ class ScoreGroup(LazyGroup):
         if rest:
             first = ctx.params.get("clip") or rest[0]
             what = f"one clip is scored at a time, and {' '.join(rest)} came behind it"
-            raise UsageError(f"{what}{nearest(first, self.table)}", "Score several with --edited DIR.", "See: vedit score --help")
+            raise UsageError(
+                f"{what}{nearest(first, self.table)}",
+                "Score several with --edited DIR.",
+                "See: vedit score --help",
+            )
         return rest
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -153,7 +237,11 @@ def command(clip: str | None, explain: bool, quiet: bool, progress: str, **given
         show_metrics(request.metrics)
         return
     if clip is not None and clip != "-" and not os.path.exists(clip):
-        raise UsageError(f"there is neither a clip nor a command called {clip}{nearest(clip, OWN)}", "", "See: vedit score --help")
+        raise UsageError(
+            f"there is neither a clip nor a command called {clip}{nearest(clip, OWN)}",
+            "",
+            "See: vedit score --help",
+        )
     scored = plan(request).run(Voice(quiet, progress))
     if not request.takes_stdout:
         echo(scored.text(explain=explain), nl=False)

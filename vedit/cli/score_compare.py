@@ -10,7 +10,10 @@ from vedit.cli.common import echo, examples
 
 EXAMPLES = (
     ("vedit score compare glp.json p2p.json", "which differences hold up over the videos"),
-    ("vedit score compare glp.json p2p.json --metrics clip_consistency,motion_alignment --latex table.tex", "two metrics, as a LaTeX table too"),
+    (
+        "vedit score compare glp.json p2p.json --metrics clip_consistency,motion_alignment --latex table.tex",
+        "two metrics, as a LaTeX table too",
+    ),
 )
 
 
@@ -29,10 +32,16 @@ are refused.
 )
 @click.argument("a", metavar="A.json")
 @click.argument("b", metavar="B.json")
-@click.option("--metrics", metavar="LIST", help="Metrics to show and to correct over; all that both hold by default.")
-@click.option("--force", is_flag=True, help="Compare reports that were computed differently; the table says so.")
+@click.option(
+    "--metrics", metavar="LIST", help="Metrics to show and to correct over; all that both hold by default."
+)
+@click.option(
+    "--force", is_flag=True, help="Compare reports that were computed differently; the table says so."
+)
 @click.option("--seed", type=click.IntRange(0), default=0, help="Seed of the bootstrap.")
-@click.option("--json", "json_file", metavar="FILE", help="Write the comparison as JSON; - is standard output.")
+@click.option(
+    "--json", "json_file", metavar="FILE", help="Write the comparison as JSON; - is standard output."
+)
 @click.option("--csv", "csv_file", metavar="FILE", help="Write the table as CSV.")
 @click.option("--md", "md_file", metavar="FILE", help="Write the table as Markdown.")
 @click.option("--latex", "latex_file", metavar="FILE", help="Write the table as LaTeX.")

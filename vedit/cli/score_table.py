@@ -9,9 +9,15 @@ import click
 from vedit.cli.common import examples
 
 EXAMPLES = (
-    ("vedit score table glp.json p2p.json --layout thesis", "tables per method and group, and the comparison of both"),
+    (
+        "vedit score table glp.json p2p.json --layout thesis",
+        "tables per method and group, and the comparison of both",
+    ),
     ("vedit score table *.json --layout v2vbench --format md", "one row per method"),
-    ("vedit score table v2.json v4.json v6.json --layout thesis --column-from preset:values", "a sweep over one parameter"),
+    (
+        "vedit score table v2.json v4.json v6.json --layout thesis --column-from preset:values",
+        "a sweep over one parameter",
+    ),
 )
 
 
@@ -25,12 +31,28 @@ method, a column for each metric that any report holds.
 {examples(EXAMPLES)}"""
 )
 @click.argument("reports", nargs=-1, required=True, metavar="REPORT.json...")
-@click.option("--layout", type=click.Choice(["thesis", "v2vbench", "wide"]), default="wide", help="Which tables.")
-@click.option("--format", "form", type=click.Choice(["text", "md", "latex", "csv"]), default="text", help="How they are written.")
-@click.option("--lang", type=click.Choice(["en", "zh"]), default="en", help="Language of the thesis' group headings.")
-@click.option("--column-from", metavar="preset:KEY", help="Head each column with a parameter's value out of the run records.")
+@click.option(
+    "--layout", type=click.Choice(["thesis", "v2vbench", "wide"]), default="wide", help="Which tables."
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "md", "latex", "csv"]),
+    default="text",
+    help="How they are written.",
+)
+@click.option(
+    "--lang", type=click.Choice(["en", "zh"]), default="en", help="Language of the thesis' group headings."
+)
+@click.option(
+    "--column-from",
+    metavar="preset:KEY",
+    help="Head each column with a parameter's value out of the run records.",
+)
 @click.option("--standalone", is_flag=True, help="Make the LaTeX a document that compiles alone.")
-@click.option("--force", is_flag=True, help="Put reports that were computed differently into one table; it says so.")
+@click.option(
+    "--force", is_flag=True, help="Put reports that were computed differently into one table; it says so."
+)
 @click.option("-o", "--output", metavar="FILE", help="Write here instead of to standard output.")
 @click.option("-y", "--overwrite", is_flag=True, help="Replace the output if it exists.")
 def command(**given: Any) -> None:

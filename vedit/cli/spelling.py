@@ -14,7 +14,9 @@ OTHERS = {  # options that are called otherwise here
 
 
 def on_command_line(name: str, value: object = None) -> str:
-    """`--dtype bf16`, `-y`, `--no-metadata`, `--set 'blend_words=["WORD"]'`; without a value the option alone."""
+    """`--dtype bf16`, `-y`, `--no-metadata`, `--set 'blend_words=["WORD"]'`; without a value the option
+    alone.
+    """
     word = name.replace("-", "_")
     kind, dot, key = word.partition(".")
     if dot:
@@ -29,7 +31,9 @@ def on_command_line(name: str, value: object = None) -> str:
 def _toml(value: object) -> str:
     import json
 
-    return value if isinstance(value, str) else f"{value:g}" if isinstance(value, float) else json.dumps(value)
+    return (
+        value if isinstance(value, str) else f"{value:g}" if isinstance(value, float) else json.dumps(value)
+    )
 
 
 def _quoted(text: str) -> str:

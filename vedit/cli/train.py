@@ -20,14 +20,35 @@ if TYPE_CHECKING:
     from vedit.training.loop import Report
 
 EXAMPLES = (
-    ("vedit train --preset shapes-all --out RUN", "every stage of the embedded model; stop and call again as you like"),
+    (
+        "vedit train --preset shapes-all --out RUN",
+        "every stage of the embedded model; stop and call again as you like",
+    ),
     ("vedit train --preset shapes --out RUN --steps 20000", "the denoiser alone, up to a step"),
-    ("vedit train --preset shapes --out RUN --anneal 1500", "a copy of the newest state, its rate falling to zero: weights to ship"),
-    ("vedit train --preset shapes-all --out RUN --device cuda --compile --batch 1024 --rate 2e-3", "on a GPU, drawing included"),
-    ("vedit train --preset shapes-video-pictures --out RUN", "the video model: single pictures, then --preset shapes-video for clips"),
-    ("vedit train --preset shapes-video --begin builtin --out RUN", "go on from the video model that ships, without the run that made it"),
-    ("vedit train --preset moving-mnist --data DIR --out RUN", "a text-to-video generator on a folder of NAME.gif and NAME.txt"),
-    ("vedit train --preset improved --data DIR --out RUN --set loss.perceptual=0 --launch 2", "without the VGG loss, in two processes"),
+    (
+        "vedit train --preset shapes --out RUN --anneal 1500",
+        "a copy of the newest state, its rate falling to zero: weights to ship",
+    ),
+    (
+        "vedit train --preset shapes-all --out RUN --device cuda --compile --batch 1024 --rate 2e-3",
+        "on a GPU, drawing included",
+    ),
+    (
+        "vedit train --preset shapes-video-pictures --out RUN",
+        "the video model: single pictures, then --preset shapes-video for clips",
+    ),
+    (
+        "vedit train --preset shapes-video --begin builtin --out RUN",
+        "go on from the video model that ships, without the run that made it",
+    ),
+    (
+        "vedit train --preset moving-mnist --data DIR --out RUN",
+        "a text-to-video generator on a folder of NAME.gif and NAME.txt",
+    ),
+    (
+        "vedit train --preset improved --data DIR --out RUN --set loss.perceptual=0 --launch 2",
+        "without the VGG loss, in two processes",
+    ),
     ("vedit train --describe", "every setting of a generator, for --set and presets of your own"),
 )
 
@@ -49,18 +70,53 @@ and Ctrl-C save first and exit with 75: call again to continue.
 
 {examples(EXAMPLES)}"""
 )
-@click.option("--preset", metavar="NAME", help=f"What to train: {', '.join(PRESETS)}; or a training preset or TOML file.")
+@click.option(
+    "--preset",
+    metavar="NAME",
+    help=f"What to train: {', '.join(PRESETS)}; or a training preset or TOML file.",
+)
 @click.option("--out", "folder", metavar="RUN", help="The run folder: state, log and frozen parts.")
 @click.option("--data", metavar="DIR", help="Folder of clips with captions, for a generator.")
-@click.option("--set", "settings", multiple=True, metavar="TABLE.KEY=VALUE", help="Change a setting of a generator; repeatable.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="TABLE.KEY=VALUE",
+    help="Change a setting of a generator; repeatable.",
+)
 @click.option("--describe", is_flag=True, help="Explain every setting of a generator, and stop.")
 @click.option("--device", default="cpu", show_default=True, metavar="NAME", help="cpu, cuda, cuda:1, mps.")
-@click.option("--launch", type=click.IntRange(1), default=None, metavar="N", help="Train a generator in N processes, one per GPU.")
-@click.option("--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), default="auto", show_default=True, help="Arithmetic; weights stay in fp32.")
+@click.option(
+    "--launch",
+    type=click.IntRange(1),
+    default=None,
+    metavar="N",
+    help="Train a generator in N processes, one per GPU.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
+    default="auto",
+    show_default=True,
+    help="Arithmetic; weights stay in fp32.",
+)
 @click.option("--threads", type=click.IntRange(1), default=None, metavar="N", help="Threads on a CPU.")
-@click.option("--compile", "compiled", is_flag=True, help="Compile the embedded denoiser; takes minutes, then saves a tenth of the time on a CPU.")
-@click.option("--seed", type=click.IntRange(0), default=None, metavar="N", help="Decides weights at the start and everything drawn; 0 by default.")
-@click.option("--steps", type=click.IntRange(1), default=None, metavar="N", help="Train up to this step in all.")
+@click.option(
+    "--compile",
+    "compiled",
+    is_flag=True,
+    help="Compile the embedded denoiser; takes minutes, then saves a tenth of the time on a CPU.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=None,
+    metavar="N",
+    help="Decides weights at the start and everything drawn; 0 by default.",
+)
+@click.option(
+    "--steps", type=click.IntRange(1), default=None, metavar="N", help="Train up to this step in all."
+)
 @click.option(
     "--anneal",
     type=click.IntRange(1),
@@ -68,10 +124,32 @@ and Ctrl-C save first and exit with 75: call again to continue.
     metavar="N",
     help="Train a copy N steps further, its rate falling to zero, without the weight of the object's mask.",
 )
-@click.option("--batch", type=click.IntRange(1), default=None, metavar="N", help="Pictures or clips at once (embedded denoiser: 32).")
-@click.option("--rate", type=click.FloatRange(0, min_open=True), default=None, metavar="X", help="Learning rate (embedded denoiser: 0.0012).")
-@click.option("--begin", metavar="DIR", help="Begin a new stage of the video model with the weights of a packed one; builtin: the one that ships.")
-@click.option("--vgg-weights", metavar="FILE|random:SEED", help="VGG16-BN of the perceptual loss; from the Hub by default.")
+@click.option(
+    "--batch",
+    type=click.IntRange(1),
+    default=None,
+    metavar="N",
+    help="Pictures or clips at once (embedded denoiser: 32).",
+)
+@click.option(
+    "--rate",
+    type=click.FloatRange(0, min_open=True),
+    default=None,
+    metavar="X",
+    help="Learning rate (embedded denoiser: 0.0012).",
+)
+@click.option(
+    "--begin",
+    metavar="DIR",
+    help=(
+        "Begin a new stage of the video model with the weights of a packed one; builtin: the one that ships."
+    ),
+)
+@click.option(
+    "--vgg-weights",
+    metavar="FILE|random:SEED",
+    help="VGG16-BN of the perceptual loss; from the Hub by default.",
+)
 @click.option("--fresh", is_flag=True, help="Begin anew in the run folder; with -y what is there is removed.")
 @click.option("-y", "--overwrite", is_flag=True, help="Let --fresh remove an earlier run.")
 @click.option("--json", "as_json", is_flag=True, help="Print each report as one JSON object.")
@@ -88,7 +166,9 @@ def command(describe: bool, as_json: bool, quiet: bool, settings: tuple[str, ...
     planned = plan(TrainRequest(settings=_settings(settings), **given))
     if isinstance(planned, GeneratorPlan) and planned.processes > 1:
         # -P: without it, -m looks for vedit and all that it imports in the working folder first
-        planned.launch([sys.executable, "-P", "-m", "vedit", *(word for word in sys.argv[1:] if word != "--fresh")])
+        planned.launch(
+            [sys.executable, "-P", "-m", "vedit", *(word for word in sys.argv[1:] if word != "--fresh")]
+        )
         return
     with stop_flag() as should_stop, _one_voice():
         for stage, report in planned.run(voice, should_stop):
@@ -116,7 +196,11 @@ def _settings(texts: tuple[str, ...]) -> dict[str, Any]:
     for text in texts:
         key, equals, value = text.partition("=")
         if not equals:
-            raise UsageError(f"--set {text} has no value.", "Write TABLE.KEY=VALUE, such as optim.rate=3e-4.", "See: vedit train --describe")
+            raise UsageError(
+                f"--set {text} has no value.",
+                "Write TABLE.KEY=VALUE, such as optim.rate=3e-4.",
+                "See: vedit train --describe",
+            )
         changes[key.replace("-", "_")] = toml_value(value)
     return changes
 
@@ -141,7 +225,9 @@ def stop_flag() -> Iterator[Any]:
     before = {}
     for name in ("SIGTERM", "SIGINT", "SIGUSR1", "SIGHUP"):
         number = getattr(signal, name, None)
-        if number is not None and (name != "SIGHUP" or signal.getsignal(number) is not signal.SIG_IGN):  # nohup ignores it
+        if number is not None and (
+            name != "SIGHUP" or signal.getsignal(number) is not signal.SIG_IGN
+        ):  # nohup ignores it
             before[number] = signal.signal(number, lambda number, frame: _note(asked, number))
     try:
         yield lambda: bool(asked)

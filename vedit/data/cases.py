@@ -50,7 +50,13 @@ class Case:
 
     def to_json(self) -> str:
         prompts = {"source_prompt": self.source_prompt, "target_prompt": self.target_prompt}
-        record = {"id": self.id, "kind": self.kind, "value": self.value, **prompts, "scene": asdict(self.scene)}
+        record = {
+            "id": self.id,
+            "kind": self.kind,
+            "value": self.value,
+            **prompts,
+            "scene": asdict(self.scene),
+        }
         return json.dumps(record)
 
     @classmethod

@@ -46,7 +46,9 @@ def difference_hash(pictures: Sequence[Any]) -> str:
 def thumbnails(pictures: Sequence[Any]) -> str:
     """The pictures at 8x8 grey, hex. Deviation: without them dark clips with little in them, such as
     digits on black, have near hashes while they show other things."""
-    return np.stack([np.asarray(picture.convert("L").resize(THUMBNAIL)) for picture in pictures]).tobytes().hex()
+    return (
+        np.stack([np.asarray(picture.convert("L").resize(THUMBNAIL)) for picture in pictures]).tobytes().hex()
+    )
 
 
 def uneven_share(delays_s: Sequence[float]) -> float:
@@ -94,7 +96,9 @@ def doubles(clips: Iterable[Inspection]) -> dict[str, str]:
     if not ordered:
         return {}
     hashes = np.stack([np.unpackbits(np.frombuffer(bytes.fromhex(clip.hash), np.uint8)) for clip in ordered])
-    small = np.stack([np.frombuffer(bytes.fromhex(clip.thumbnails), np.uint8) for clip in ordered]).astype(np.int16)
+    small = np.stack([np.frombuffer(bytes.fromhex(clip.thumbnails), np.uint8) for clip in ordered]).astype(
+        np.int16
+    )
     kept: list[int] = []
     found: dict[str, str] = {}
     for number, clip in enumerate(ordered):

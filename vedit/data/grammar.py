@@ -36,7 +36,15 @@ FIELDS: Mapping[str, tuple[str, ...]] = {
 SYNONYMS = {"gray": "grey"}
 OPENINGS = ("", "", "a video of ", "a picture of ")
 FRAME_WORDS = ("a", "an", "the", "on", "over", "background", "moving", "standing", "video", "picture", "of")
-WORDS = tuple(dict.fromkeys([*FRAME_WORDS, *(word for values in FIELDS.values() for value in values for word in value.split()), *SYNONYMS]))
+WORDS = tuple(
+    dict.fromkeys(
+        [
+            *FRAME_WORDS,
+            *(word for values in FIELDS.values() for value in values for word in value.split()),
+            *SYNONYMS,
+        ]
+    )
+)
 FEW_WORDS = {"shape": 0.05, "digit": 0.35}  # how often a caption says little more than the shape
 
 
@@ -56,12 +64,14 @@ def caption(fields: Mapping[str, str], *, show_motion: bool = True) -> str:
     return " ".join(filter(None, [thing, motion, "on", ground]))
 
 
-def varied_caption(fields: Mapping[str, str], rng: random.Random, *, complete: bool = False, says_motion: float = 0.6) -> str:
+def varied_caption(
+    fields: Mapping[str, str], rng: random.Random, *, complete: bool = False, says_motion: float = 0.6
+) -> str:
     """Write a caption as a user might: articles mixed, some words and phrases left out.
 
     Size is said in 80 % of the captions of small and large objects, motion in a share of
-    `says_motion`; the background is left out in 10 %. Some say next to nothing: `digit 5 moving left`. A complete
-    caption leaves out motion alone.
+    `says_motion`; the background is left out in 10 %. Some say next to nothing: `digit 5 moving left`. A
+    complete caption leaves out motion alone.
     """
     if not complete and rng.random() < FEW_WORDS["digit" if fields["shape"] in DIGITS else "shape"]:
         return _few_words(fields, rng, says_motion)
@@ -148,7 +158,9 @@ def _join_digits(words: list[str], prompt: str) -> list[str]:
     joined = [word.replace("_", " ") for word in text.split()]
     alone = [word for word in joined if word == "digit" or word.isdecimal()]
     if alone:
-        raise UsageError(f'"{prompt}": "{alone[0]}" says no shape by itself.', "A digit is named in two words: digit 5.")
+        raise UsageError(
+            f'"{prompt}": "{alone[0]}" says no shape by itself.', "A digit is named in two words: digit 5."
+        )
     return joined
 
 

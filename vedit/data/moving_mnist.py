@@ -56,7 +56,10 @@ def open_file(path: str | Path) -> np.ndarray:
         ) from None
     if not isinstance(array, np.ndarray) or array.ndim != 4 or array.dtype != np.uint8 or 0 in array.shape:
         found = f"{getattr(array, 'shape', '?')} {getattr(array, 'dtype', '')}".strip()
-        raise InputError(f"{path}: holds {found}.", "The public file is (20, 10000, 64, 64) uint8: frames, clips, rows, columns.")
+        raise InputError(
+            f"{path}: holds {found}.",
+            "The public file is (20, 10000, 64, 64) uint8: frames, clips, rows, columns.",
+        )
     return array
 
 
@@ -91,7 +94,9 @@ def _grown(mask_YX: np.ndarray, reach: int) -> np.ndarray:
     height, width = mask_YX.shape
     padded = np.pad(mask_YX, reach)
     rows = np.logical_or.reduce([padded[shift : shift + height] for shift in range(2 * reach + 1)])
-    grown: np.ndarray = np.logical_or.reduce([rows[:, shift : shift + width] for shift in range(2 * reach + 1)])
+    grown: np.ndarray = np.logical_or.reduce(
+        [rows[:, shift : shift + width] for shift in range(2 * reach + 1)]
+    )
     return grown
 
 
@@ -152,10 +157,16 @@ def _continued(paths: list[list[Blob]], found: list[Blob]) -> list[Blob] | None:
     """The blob that continues each path, nearest first; None unless each path has one."""
     if not paths or len(found) != len(paths):
         return None
-    pairs = [(math.dist(path[-1][:2], blob[:2]), number, blob) for number, path in enumerate(paths) for blob in found]
+    pairs = [
+        (math.dist(path[-1][:2], blob[:2]), number, blob)
+        for number, path in enumerate(paths)
+        for blob in found
+    ]
     chosen: dict[int, Blob] = {}
     for distance, number, blob in sorted(pairs, key=lambda pair: pair[0]):
-        is_same = distance <= FARTHEST and abs(blob.area - paths[number][0].area) <= 0.2 * paths[number][0].area
+        is_same = (
+            distance <= FARTHEST and abs(blob.area - paths[number][0].area) <= 0.2 * paths[number][0].area
+        )
         if is_same and number not in chosen and blob not in chosen.values():
             chosen[number] = blob
     return [chosen[number] for number in range(len(paths))] if len(chosen) == len(paths) else None
@@ -221,7 +232,9 @@ class Flight(NamedTuple):
     @property
     def caption(self) -> str:
         """`digit 5 moving left`, for two `digit 5 moving left and digit 3 moving up`."""
-        return " and ".join(f"digit {digit} {motion_words(path) or 'moving'}" for digit, path in zip(self.digits, self.paths))
+        return " and ".join(
+            f"digit {digit} {motion_words(path) or 'moving'}" for digit, path in zip(self.digits, self.paths)
+        )
 
 
 Glyphs = Callable[[np.random.Generator], tuple[int, np.ndarray]]  # draws a digit: its value, 28x28 uint8
@@ -250,7 +263,9 @@ def fly(rng: np.random.Generator, frames: int, straight: bool) -> np.ndarray:
     return corners * FREE
 
 
-def draw(seed: int, number: int, glyphs: Glyphs, *, frames: int = 20, count: int = 1, straight: bool = False) -> Flight:
+def draw(
+    seed: int, number: int, glyphs: Glyphs, *, frames: int = 20, count: int = 1, straight: bool = False
+) -> Flight:
     """Clip `number` of a set with a seed: it depends on nothing else, so a set can be continued."""
     rng = np.random.default_rng([seed, number])
     canvas = np.zeros((frames, CANVAS, CANVAS), np.uint8)
@@ -274,17 +289,28 @@ def font_glyphs(rng: np.random.Generator) -> tuple[int, np.ndarray]:
     scale, slant, turn = rng.uniform(0.85, 1.0), rng.uniform(-0.2, 0.2), rng.uniform(-8, 8)
     large = Image.new("L", (4 * DIGIT, 4 * DIGIT))
     font = ImageFont.load_default(4 * DIGIT * scale)
-    ImageDraw.Draw(large).text((2 * DIGIT, 2 * DIGIT), str(digit), 255, font, anchor="mm", stroke_width=float(rng.uniform(0, 3)))
-    leaning = large.transform(large.size, Image.Transform.AFFINE, (1, slant, -slant * 2 * DIGIT, 0, 1, 0), Image.Resampling.BILINEAR)
-    return digit, np.asarray(leaning.rotate(turn, Image.Resampling.BILINEAR).resize((DIGIT, DIGIT), Image.Resampling.BOX))
+    ImageDraw.Draw(large).text(
+        (2 * DIGIT, 2 * DIGIT), str(digit), 255, font, anchor="mm", stroke_width=float(rng.uniform(0, 3))
+    )
+    leaning = large.transform(
+        large.size, Image.Transform.AFFINE, (1, slant, -slant * 2 * DIGIT, 0, 1, 0), Image.Resampling.BILINEAR
+    )
+    return digit, np.asarray(
+        leaning.rotate(turn, Image.Resampling.BILINEAR).resize((DIGIT, DIGIT), Image.Resampling.BOX)
+    )
 
 
 def mnist_glyphs(images: str | Path) -> Glyphs:
     """Digits of MNIST: a file train-images-idx3-ubyte[.gz], with its labels file beside it."""
     pictures = read_idx(images)
-    labels = read_idx(Path(images).with_name(Path(images).name.replace("images", "labels").replace("idx3", "idx1")))
+    labels = read_idx(
+        Path(images).with_name(Path(images).name.replace("images", "labels").replace("idx3", "idx1"))
+    )
     if pictures.ndim != 3 or pictures.shape[1:] != (DIGIT, DIGIT) or labels.shape != pictures.shape[:1]:
-        raise InputError(f"{images}: holds {pictures.shape}, its labels {labels.shape}.", "MNIST is (N, 28, 28) with N labels.")
+        raise InputError(
+            f"{images}: holds {pictures.shape}, its labels {labels.shape}.",
+            "MNIST is (N, 28, 28) with N labels.",
+        )
 
     def glyphs(rng: np.random.Generator) -> tuple[int, np.ndarray]:
         number = int(rng.integers(len(pictures)))
@@ -304,7 +330,10 @@ def read_idx(path: str | Path) -> np.ndarray:
             raise ValueError("it is no IDX file of bytes")
         return np.frombuffer(data, np.uint8, offset=4 + 4 * axes).reshape(shape)
     except (OSError, EOFError, ValueError, struct.error) as error:
-        raise InputError(f"{path}: cannot be read: {error}.", "MNIST's own files are train-images-idx3-ubyte and train-labels-idx1-ubyte.") from None
+        raise InputError(
+            f"{path}: cannot be read: {error}.",
+            "MNIST's own files are train-images-idx3-ubyte and train-labels-idx1-ubyte.",
+        ) from None
 
 
 def grey_to_rgb(frames_FYX: np.ndarray, scale: int = 1) -> np.ndarray:

@@ -42,7 +42,11 @@ def read_annotation(path: str | Path) -> list[Row]:
             if (text := tidy(str(sentence["caption"]))) and text not in texts:
                 texts.append(text)
         return [
-            Row(str(video["video_id"]), tuple(sentences.get(str(video["video_id"]), ())), {str(key): str(value) for key, value in video.items()})
+            Row(
+                str(video["video_id"]),
+                tuple(sentences.get(str(video["video_id"]), ())),
+                {str(key): str(value) for key, value in video.items()},
+            )
             for video in about["videos"]
         ]
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:

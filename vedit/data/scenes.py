@@ -48,7 +48,13 @@ GROUND_RGB = {
     "pink": (0.95, 0.62, 0.72),
     "navy": (0.08, 0.10, 0.32),
 }
-STEP_XY = {"left": (-1.0, 0.0), "right": (1.0, 0.0), "up": (0.0, -1.0), "down": (0.0, 1.0), "still": (0.0, 0.0)}
+STEP_XY = {
+    "left": (-1.0, 0.0),
+    "right": (1.0, 0.0),
+    "up": (0.0, -1.0),
+    "down": (0.0, 1.0),
+    "still": (0.0, 0.0),
+}
 
 
 def _shift(name: str, value: Any) -> tuple[float, float, float]:
@@ -139,7 +145,9 @@ class Scene:
             raise InputError(f"not a scene record: unknown or missing keys {', '.join(wrong)}.")
         for name, values in grammar.FIELDS.items():
             if record[name] not in values:
-                raise InputError(f"not a scene record: {name} is {record[name]!r}.", f"Known: {', '.join(values)}.")
+                raise InputError(
+                    f"not a scene record: {name} is {record[name]!r}.", f"Known: {', '.join(values)}."
+                )
         shifts = {name: _shift(name, record[name]) for name in ("colour_shift", "ground_shift")}
         for name in names - {*shifts, *grammar.FIELDS}:
             if type(record[name]) not in (int, float) or not abs(record[name]) <= LARGEST:
@@ -180,23 +188,38 @@ class Scenes:
     def words(self) -> list[dict[str, str]]:
         """Return the fields of each scene as words."""
         columns = {name: self.fields[name].tolist() for name in grammar.FIELDS}
-        return [{name: values[columns[name][row]] for name, values in grammar.FIELDS.items()} for row in range(len(self))]
+        return [
+            {name: values[columns[name][row]] for name, values in grammar.FIELDS.items()}
+            for row in range(len(self))
+        ]
 
 
-FLOATS = tuple(field.name for field in dataclasses.fields(Scene) if field.name not in grammar.FIELDS and field.name != "grain_seed")
+FLOATS = tuple(
+    field.name
+    for field in dataclasses.fields(Scene)
+    if field.name not in grammar.FIELDS and field.name != "grain_seed"
+)
 
 
 def stack(scenes: Sequence[Scene], device: torch.device | str = "cpu") -> Scenes:
     """Put records into one batch."""
-    fields = {name: torch.tensor([values.index(getattr(scene, name)) for scene in scenes], device=device) for name, values in grammar.FIELDS.items()}
-    floats = {name: torch.tensor([getattr(scene, name) for scene in scenes], device=device, dtype=torch.float32) for name in FLOATS}
+    fields = {
+        name: torch.tensor([values.index(getattr(scene, name)) for scene in scenes], device=device)
+        for name, values in grammar.FIELDS.items()
+    }
+    floats = {
+        name: torch.tensor([getattr(scene, name) for scene in scenes], device=device, dtype=torch.float32)
+        for name in FLOATS
+    }
     return Scenes(fields, floats)
 
 
 # --- drawing scenes from their distribution ---------------------------------------------------
 
 
-def sample(count: int, generator: torch.Generator, *, held_out: bool | None = False, digits: float = 0.0) -> Scenes:
+def sample(
+    count: int, generator: torch.Generator, *, held_out: bool | None = False, digits: float = 0.0
+) -> Scenes:
     """Draw scenes at random, on the generator's device.
 
     held_out: False gives training triples, True held-out ones, None both.
@@ -209,7 +232,9 @@ def sample(count: int, generator: torch.Generator, *, held_out: bool | None = Fa
         return low + (high - low) * torch.rand(count, *shape, generator=generator, device=device)
 
     def choice(weights: Sequence[float]) -> Tensor:
-        return torch.multinomial(torch.tensor(weights, device=device), count, replacement=True, generator=generator)
+        return torch.multinomial(
+            torch.tensor(weights, device=device), count, replacement=True, generator=generator
+        )
 
     def pick(shapes: Sequence[str]) -> Tensor:
         triples = torch.tensor(_triples(held_out, shapes), device=device)
@@ -265,7 +290,9 @@ def _triples(held_out: bool | None, shapes: Sequence[str]) -> list[tuple[int, in
     ]
 
 
-def sample_records(count: int, seed: int, *, held_out: bool | None = False, digits: float = 0.0) -> list[Scene]:
+def sample_records(
+    count: int, seed: int, *, held_out: bool | None = False, digits: float = 0.0
+) -> list[Scene]:
     """Draw records from a seed, nuisances rounded to four digits so that a record stays short."""
     generator = torch.Generator().manual_seed(seed)
     scenes = sample(count, generator, held_out=held_out, digits=digits)
@@ -400,7 +427,9 @@ def _ring(u: Tensor, v: Tensor, radius: Tensor) -> Tensor:
     return (torch.hypot(u, v) - 0.74 * radius).abs() - 0.26 * radius
 
 
-def _arc(x: float, y: float, half_width: float, half_height: float, start: int, end: int) -> list[tuple[float, float]]:
+def _arc(
+    x: float, y: float, half_width: float, half_height: float, start: int, end: int
+) -> list[tuple[float, float]]:
     """Return a polyline along an ellipse from one angle to another, degrees clockwise from the right."""
     steps = max(2, round(abs(end - start) / 22.5))
     angles = [math.radians(start + (end - start) * i / steps) for i in range(steps + 1)]
@@ -477,7 +506,10 @@ def _ground(scenes: Scenes) -> Tensor:
     floats, grid = scenes.floats, _grid(scenes)
     base_BC = scenes._table(GROUND_RGB.values())[scenes.fields["ground"]] + floats["ground_shift"]
     centred = (grid - SIDE / 2) / SIDE
-    slope_x, slope_y = ((floats["slope"] * wave(floats["slope_angle"]))[:, None] * centred[None] for wave in (torch.cos, torch.sin))
+    slope_x, slope_y = (
+        (floats["slope"] * wave(floats["slope_angle"]))[:, None] * centred[None]
+        for wave in (torch.cos, torch.sin)
+    )
     slope_BYX = slope_y[:, :, None] + slope_x[:, None, :]
     shift_BC = pattern_shift(base_BC)
     pattern_BYX = _pattern(scenes, grid)
@@ -486,7 +518,9 @@ def _ground(scenes: Scenes) -> Tensor:
 
 
 def pattern_shift(base_BC: Tensor) -> Tensor:
-    """Return what a pattern adds to its ground: dark grounds get lighter squares or waves, light grounds darker ones."""
+    """Return what a pattern adds to its ground: dark grounds get lighter squares or waves, light grounds
+    darker ones.
+    """
     is_light_B1 = base_BC.mean(dim=-1, keepdim=True) > 0.4
     return torch.where(is_light_B1, -0.25 * base_BC, torch.full_like(base_BC, 0.15))
 

@@ -36,7 +36,10 @@ def read_table(path: str | Path) -> Iterator[dict[str, Any]]:
         return iter(documents.read_table(path, TABLE, "\t" if suffix == ".tsv" else ","))
     if suffix in (".jsonl", ".ndjson"):
         return (row for _, row in documents.read_json_lines(path, TABLE))
-    raise InputError(f"{path}: no table is known by the suffix {suffix or '(none)'}.", "A table is a .csv, .tsv or .jsonl file.")
+    raise InputError(
+        f"{path}: no table is known by the suffix {suffix or '(none)'}.",
+        "A table is a .csv, .tsv or .jsonl file.",
+    )
 
 
 def group(rows: Iterable[dict[str, Any]], id_column: str, caption_column: str, name: str) -> list[Row]:
@@ -47,20 +50,32 @@ def group(rows: Iterable[dict[str, Any]], id_column: str, caption_column: str, n
         if number == 0:
             for column in (id_column, caption_column):
                 if column not in row:
-                    raise UsageError(f"{name} has no column {column!r}{nearest(column, row)}", f"Its columns are: {', '.join(map(str, row))}.")
+                    raise UsageError(
+                        f"{name} has no column {column!r}{nearest(column, row)}",
+                        f"Its columns are: {', '.join(map(str, row))}.",
+                    )
         clip, caption = str(row.get(id_column) or "").strip(), tidy(str(row.get(caption_column) or ""))
         if clip:
             known = captions.setdefault(clip, [])
             if caption and caption not in known:
                 known.append(caption)
-            facts.setdefault(clip, {str(key): str(value) for key, value in row.items() if key not in (id_column, caption_column) and value})
+            facts.setdefault(
+                clip,
+                {
+                    str(key): str(value)
+                    for key, value in row.items()
+                    if key not in (id_column, caption_column) and value
+                },
+            )
     if not captions:
         raise InputError(f"{name} holds no rows.")
     return [Row(clip, tuple(texts), facts[clip]) for clip, texts in captions.items()]
 
 
 def index_clips(folder: str | Path) -> dict[str, str]:
-    """Clips of a folder and the folders in it, by their name without suffix; the first in sorted order counts."""
+    """Clips of a folder and the folders in it, by their name without suffix; the first in sorted order
+    counts.
+    """
     if not os.path.isdir(folder):
         raise InputError(f"{folder} is not a folder.", "It holds the clips.")
     found: dict[str, str] = {}
@@ -82,7 +97,9 @@ def is_regular(path: str | Path) -> bool:
         return False
 
 
-def matched(rows: Sequence[Row], clips: Mapping[str, str]) -> tuple[list[tuple[Row, str]], list[tuple[str, str]]]:
+def matched(
+    rows: Sequence[Row], clips: Mapping[str, str]
+) -> tuple[list[tuple[Row, str]], list[tuple[str, str]]]:
     """Rows with their clips; and (id, reason) of rows without a clip or without a caption."""
     pairs, rejected = [], []
     for row in rows:

@@ -37,7 +37,9 @@ class Edit(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """A clip of a benchmark; stride, start and offset as in `app.data_read.Cut`, None where the list is silent."""
+    """A clip of a benchmark; stride, start and offset as in `app.data_read.Cut`, None where the list is
+    silent.
+    """
 
     id: str
     prompt: str
@@ -53,7 +55,10 @@ def read_list(path: str | Path) -> list[Entry]:
     about = read(path, LIST)
     rows = about.get("data") if isinstance(about, dict) else about
     if not isinstance(rows, list) or not rows:
-        raise InputError(f"{path}: holds no list `data` of clips.", "Each entry has video_id, prompt and edit, as V2VBench's.")
+        raise InputError(
+            f"{path}: holds no list `data` of clips.",
+            "Each entry has video_id, prompt and edit, as V2VBench's.",
+        )
     return [_entry(row, f"{path}: entry {number}") for number, row in enumerate(rows, 1)]
 
 
@@ -64,15 +69,33 @@ def _entry(row: Any, where: str) -> Entry:
     if unknown:
         raise InputError(f"{where} has the key {unknown[0]!r}.", f"Its keys are: {', '.join(KEYS)}.")
     try:
-        edits = tuple(Edit(tidy(edit["prompt"]), str(edit.get("kind", edit.get("type", "")))) for edit in row.get("edit") or ())
-        numbers = {key: row.get(key) if row.get(key) is None else int(row[key]) for key in ("stride", "start")}
+        edits = tuple(
+            Edit(tidy(edit["prompt"]), str(edit.get("kind", edit.get("type", ""))))
+            for edit in row.get("edit") or ()
+        )
+        numbers = {
+            key: row.get(key) if row.get(key) is None else int(row[key]) for key in ("stride", "start")
+        }
         offset = None if row.get("offset") is None else float(row["offset"])
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise InputError(f"{where} ({row['video_id']}) is not as it should be: {error!r}.", "edit is a list of {prompt, kind}.") from None
+        raise InputError(
+            f"{where} ({row['video_id']}) is not as it should be: {error!r}.",
+            "edit is a list of {prompt, kind}.",
+        ) from None
     stride, start = numbers["stride"] or 1, numbers["start"] or 0
     if not 1 <= stride <= MOST_FRAMES or not 0 <= start <= MOST_FRAMES or not -1 <= (offset or 0) <= 1:
-        raise InputError(f"{where} ({row['video_id']}) is out of range.", "stride is 1 or more, start 0 or more, offset -1 to 1.")
-    return Entry(str(row["video_id"]), tidy(str(row.get("prompt") or "")), edits, numbers["stride"], numbers["start"], offset)
+        raise InputError(
+            f"{where} ({row['video_id']}) is out of range.",
+            "stride is 1 or more, start 0 or more, offset -1 to 1.",
+        )
+    return Entry(
+        str(row["video_id"]),
+        tidy(str(row.get("prompt") or "")),
+        edits,
+        numbers["stride"],
+        numbers["start"],
+        offset,
+    )
 
 
 def drawn_edit(entry: Entry, seed: int) -> tuple[Edit, ...]:
@@ -84,7 +107,9 @@ def drawn_edit(entry: Entry, seed: int) -> tuple[Edit, ...]:
 
 
 def find_videos(folder: str | Path) -> dict[str, str]:
-    """Clips of a benchmark folder by id: files anywhere in it, and folders of pictures such as frames/ID/01.png."""
+    """Clips of a benchmark folder by id: files anywhere in it, and folders of pictures such as
+    frames/ID/01.png.
+    """
     found = index_clips(folder)
     for place, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -95,7 +120,10 @@ def find_videos(folder: str | Path) -> dict[str, str]:
 
 def edit_rows(entry: Entry, file: str) -> list[dict[str, str]]:
     """The rows of edits.jsonl for a clip."""
-    return [{"video": file, "source_prompt": entry.prompt, "target_prompt": edit.prompt, "kind": edit.kind} for edit in entry.edits]
+    return [
+        {"video": file, "source_prompt": entry.prompt, "target_prompt": edit.prompt, "kind": edit.kind}
+        for edit in entry.edits
+    ]
 
 
 def suite(entries: Sequence[tuple[Entry, str]]) -> str:
@@ -103,7 +131,10 @@ def suite(entries: Sequence[tuple[Entry, str]]) -> str:
     lines = []
     for entry, file in entries:
         named = {"id": entry.id, "source": file, "source_prompt": entry.prompt}
-        lines += ["[[video]]", *(f"{key} = {json.dumps(text, ensure_ascii=False)}" for key, text in named.items())]
+        lines += [
+            "[[video]]",
+            *(f"{key} = {json.dumps(text, ensure_ascii=False)}" for key, text in named.items()),
+        ]
         for edit in entry.edits:
             lines += ["[[video.edit]]", f"prompt = {json.dumps(edit.prompt, ensure_ascii=False)}"]
         lines.append("")

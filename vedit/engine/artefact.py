@@ -24,8 +24,25 @@ from vedit.documents import Kind, parse_json, table
 from vedit.errors import InputError, UsageError
 
 FORMAT = 1
-NOT_IDENTITY = ("vedit", "format", "reconstruction", "seed", "saved")  # levels that are kept are the same whichever others are
-FREE = ("source.sha256", "model.id", "model.revision", "steps", "saved", "dtype", "latent_dtype", "kind", "fixed_point", "null")
+NOT_IDENTITY = (
+    "vedit",
+    "format",
+    "reconstruction",
+    "seed",
+    "saved",
+)  # levels that are kept are the same whichever others are
+FREE = (
+    "source.sha256",
+    "model.id",
+    "model.revision",
+    "steps",
+    "saved",
+    "dtype",
+    "latent_dtype",
+    "kind",
+    "fixed_point",
+    "null",
+)
 OTHERS = {
     "model.unet_sha256": "another network",
     "model.vae_sha256": "another autoencoder",
@@ -33,7 +50,12 @@ OTHERS = {
     "source.pixels_sha256": "another clip",
 }
 DTYPE_NAMES = {torch.float32: ("F32", 4), torch.float16: ("F16", 2)}
-INVERSION = Kind("an inversion", next_step="Make one with: vedit invert CLIP -o NAME.inv.safetensors", largest=2**26, names_files=True)
+INVERSION = Kind(
+    "an inversion",
+    next_step="Make one with: vedit invert CLIP -o NAME.inv.safetensors",
+    largest=2**26,
+    names_files=True,
+)
 
 
 def canonical(facts: Mapping[str, Any]) -> str:
@@ -59,10 +81,18 @@ class Writer:
     """
 
     def __init__(
-        self, stream: BinaryIO, shapes: Mapping[str, tuple[int, ...]], facts: Mapping[str, Any], dtype: torch.dtype = torch.float32, *, goes_on: bool = False
+        self,
+        stream: BinaryIO,
+        shapes: Mapping[str, tuple[int, ...]],
+        facts: Mapping[str, Any],
+        dtype: torch.dtype = torch.float32,
+        *,
+        goes_on: bool = False,
     ) -> None:
         name, width = DTYPE_NAMES[dtype]
-        header: dict[str, Any] = {"__metadata__": {"vedit": canonical({**facts, "vedit": __version__, "format": FORMAT})}}
+        header: dict[str, Any] = {
+            "__metadata__": {"vedit": canonical({**facts, "vedit": __version__, "format": FORMAT})}
+        }
         self.offsets: dict[str, int] = {}
         offset = 0
         for key, shape in shapes.items():
@@ -79,7 +109,11 @@ class Writer:
 
     def write(self, name: str, tensor: Tensor, first: int = 0) -> None:
         """Write rows of a tensor, the first of them with index `first`; each row is written once."""
-        assert tuple(tensor.shape[1:]) == tuple(self.shapes[name][1:]), (name, self.shapes[name], tuple(tensor.shape))
+        assert tuple(tensor.shape[1:]) == tuple(self.shapes[name][1:]), (
+            name,
+            self.shapes[name],
+            tuple(tensor.shape),
+        )
         content = tensor.detach().to("cpu", self.dtype).contiguous().numpy().tobytes()
         self.stream.seek(self.start + self.offsets[name] + first * (len(content) // len(tensor)))
         self.stream.write(content)
@@ -87,14 +121,21 @@ class Writer:
 
 
 @contextmanager
-def going_on(path: Path, shapes: Mapping[str, tuple[int, ...]], facts: Mapping[str, Any], goes_on: bool) -> Iterator[Writer]:
+def going_on(
+    path: Path, shapes: Mapping[str, tuple[int, ...]], facts: Mapping[str, Any], goes_on: bool
+) -> Iterator[Writer]:
     """Write into a file that stays whatever happens, for the same work to go on in."""
     with path.open("r+b" if goes_on else "w+b", buffering=0) as stream:
         yield Writer(stream, shapes, facts, goes_on=goes_on)
 
 
 @contextmanager
-def writing(path: str, shapes: Mapping[str, tuple[int, ...]], facts: Mapping[str, Any], dtype: torch.dtype = torch.float32) -> Iterator[Writer]:
+def writing(
+    path: str,
+    shapes: Mapping[str, tuple[int, ...]],
+    facts: Mapping[str, Any],
+    dtype: torch.dtype = torch.float32,
+) -> Iterator[Writer]:
     """Write an artefact that appears under its name only when every announced tensor is in it."""
     from vedit.media.open import seekable_output
 
@@ -122,16 +163,32 @@ class Artefact:
                 text = (checked.metadata() or {}).get("vedit")
             with open(path, "rb") as stream:
                 self.start = 8 + int.from_bytes(stream.read(8), "little")
-                self.tensors: dict[str, Any] = table(parse_json(stream.read(self.start - 8), path, INVERSION), path, INVERSION)
+                self.tensors: dict[str, Any] = table(
+                    parse_json(stream.read(self.start - 8), path, INVERSION), path, INVERSION
+                )
         except (OSError, SafetensorError) as error:
             raise INVERSION.refusal(path, (str(error).splitlines() or [type(error).__name__])[0]) from None
         if text is None:
-            raise InputError(f"{path}: a safetensors file, but not an inversion.", "", "Make one with: vedit invert CLIP -o NAME.inv.safetensors")
+            raise InputError(
+                f"{path}: a safetensors file, but not an inversion.",
+                "",
+                "Make one with: vedit invert CLIP -o NAME.inv.safetensors",
+            )
         self.facts: dict[str, Any] = table(parse_json(text, path, INVERSION), path, INVERSION)
-        if unknown := {entry["dtype"] for name, entry in self.tensors.items() if name != "__metadata__"} - {spelling for spelling, _ in DTYPE_NAMES.values()}:
-            raise InputError(f"{path}: an inversion in {', '.join(sorted(unknown))}, this vedit reads F32 and F16.", "", "Invert again with: vedit invert")
+        if unknown := {entry["dtype"] for name, entry in self.tensors.items() if name != "__metadata__"} - {
+            spelling for spelling, _ in DTYPE_NAMES.values()
+        }:
+            raise InputError(
+                f"{path}: an inversion in {', '.join(sorted(unknown))}, this vedit reads F32 and F16.",
+                "",
+                "Invert again with: vedit invert",
+            )
         if self.facts.get("format") != FORMAT:
-            raise InputError(f"{path}: inversion format {self.facts.get('format')}, this vedit reads {FORMAT}.", "", "Invert again with: vedit invert")
+            raise InputError(
+                f"{path}: inversion format {self.facts.get('format')}, this vedit reads {FORMAT}.",
+                "",
+                "Invert again with: vedit invert",
+            )
         self.names = [name for name in self.tensors if name != "__metadata__"]
 
     def read(self, name: str, rows: slice = slice(None)) -> Tensor:
@@ -153,7 +210,9 @@ class Artefact:
     @property
     def saved(self) -> list[int]:
         """The timesteps whose latents are stored, noisiest first."""
-        return sorted((int(key.split("/")[1]) for key in self.names if key.startswith("latents/")), reverse=True)
+        return sorted(
+            (int(key.split("/")[1]) for key in self.names if key.startswith("latents/")), reverse=True
+        )
 
     def latents(self, timestep: int | None, frames: slice = slice(None)) -> Tensor:
         """The latents of some frames at a timestep, (F, C, Y, X) float32; None gives those of the clip."""
@@ -164,8 +223,12 @@ class Artefact:
 
     @property
     def null_steps(self) -> list[int]:
-        """The timesteps with an optimised null embedding, noisiest first; none without null-text optimisation."""
-        return sorted((int(key.split("/")[1]) for key in self.names if key.startswith("uncond/")), reverse=True)
+        """The timesteps with an optimised null embedding, noisiest first; none without null-text
+        optimisation.
+        """
+        return sorted(
+            (int(key.split("/")[1]) for key in self.names if key.startswith("uncond/")), reverse=True
+        )
 
     def uncond(self, timestep: int, frames: slice = slice(None)) -> Tensor:
         """The optimised null embedding of a timestep: (1, L, E) where the frames share it, else (F, L, E)."""
@@ -187,20 +250,35 @@ class Artefact:
             )  # fmt: skip
 
     def check_against(self, facts: Mapping[str, Any], *, same_prompt: bool) -> None:
-        """Refuse an inversion of another model, clip, size or prompt, naming the first field that differs, hashes last.
+        """Refuse an inversion of another model, clip, size or prompt, naming the first field that differs,
+        hashes last.
 
         Not compared: what a finer inversion may have otherwise, and names. Weights and pixels with
         the same hash are the same, whatever folder, revision or file they lie in.
         """
-        found = [difference for difference in _differences(self.facts, facts) if difference[0] not in FREE and difference[0].split(".")[0] not in NOT_IDENTITY]
+        found = [
+            difference
+            for difference in _differences(self.facts, facts)
+            if difference[0] not in FREE and difference[0].split(".")[0] not in NOT_IDENTITY
+        ]
         for field, ours, theirs in sorted(found, key=lambda difference: difference[0].endswith("sha256")):
             if field == "prompt" and not same_prompt:
                 continue
-            told = f"made with {OTHERS[field]} ({field} differs)" if field in OTHERS else f"inverted with {field} = {ours!r}, this edit has {theirs!r}"
-            raise UsageError(f"{self.path}: {told}.", "An inversion fits one model, clip, size and source prompt.", "Invert again, or leave out --inversion")
+            told = (
+                f"made with {OTHERS[field]} ({field} differs)"
+                if field in OTHERS
+                else f"inverted with {field} = {ours!r}, this edit has {theirs!r}"
+            )
+            raise UsageError(
+                f"{self.path}: {told}.",
+                "An inversion fits one model, clip, size and source prompt.",
+                "Invert again, or leave out --inversion",
+            )
 
 
-def _differences(ours: Mapping[str, Any], theirs: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
+def _differences(
+    ours: Mapping[str, Any], theirs: Mapping[str, Any], prefix: str = ""
+) -> Iterator[tuple[str, Any, Any]]:
     for key in sorted(set(ours) | set(theirs)):
         if key == "format":
             continue

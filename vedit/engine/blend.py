@@ -22,11 +22,16 @@ def word_map(sums_FQL: Tensor, tokens: Sequence[int], size: tuple[int, int]) -> 
 def finest(maps_F1YX: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
     """The weighted mean of maps of several sizes, at the largest of them."""
     size = max((tuple(part.shape[-2:]) for part in maps_F1YX), key=lambda side: side[0] * side[1])
-    scaled = [weight * F.interpolate(part, size, mode="bilinear", align_corners=False) for part, weight in zip(maps_F1YX, weights, strict=True)]
+    scaled = [
+        weight * F.interpolate(part, size, mode="bilinear", align_corners=False)
+        for part, weight in zip(maps_F1YX, weights, strict=True)
+    ]
     return torch.stack(scaled).sum(0) / sum(weights)
 
 
-def threshold_map(map_F1YX: Tensor, size: tuple[int, int], threshold: float, *, pool: bool = True, stretch: bool = False) -> Tensor:
+def threshold_map(
+    map_F1YX: Tensor, size: tuple[int, int], threshold: float, *, pool: bool = True, stretch: bool = False
+) -> Tensor:
     """Where a map exceeds a share of its maximum, frame by frame: bool (F, 1, Y, X) at the latent's size.
 
     pool: widen by the maximum of 3x3 neighbours. stretch: take the frame's minimum off first, so
@@ -41,7 +46,10 @@ def threshold_map(map_F1YX: Tensor, size: tuple[int, int], threshold: float, *, 
 
 
 def grow(mask_F1YX: Tensor, cells: int) -> Tensor:
-    """Dilate a mask by so many latent cells; erode it for a negative number. What lies outside the frame does not count."""
+    """Dilate a mask by so many latent cells; erode it for a negative number.
+
+    What lies outside the frame does not count.
+    """
     if cells == 0:
         return mask_F1YX
     sign = 1.0 if cells > 0 else -1.0
@@ -55,7 +63,9 @@ def resize_mask(mask_F1YX: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def soft_edges(mask_F1YX: Tensor, scale: int) -> Tensor:
-    """A mask of latents as one of pixels, `scale` times as large: it falls from 1 to 0 between the centres of two cells."""
+    """A mask of latents as one of pixels, `scale` times as large: it falls from 1 to 0 between the centres of
+    two cells.
+    """
     return F.interpolate(mask_F1YX, scale_factor=scale, mode="bilinear", align_corners=False)
 
 
@@ -85,4 +95,6 @@ class MaskWatch:
             self.counts[kind] += 1
             if self.half < self.counts[kind] <= self.half + 1:
                 frame = self.first_frame + int(found.nonzero()[0]) + 1
-                self.warn(f"the edit mask of frame {frame} is {kind} in more than half of the steps. {self.advice}")
+                self.warn(
+                    f"the edit mask of frame {frame} is {kind} in more than half of the steps. {self.advice}"
+                )

@@ -25,7 +25,11 @@ def read_clip(text: str) -> Clamp | None:
     except ValueError:
         quantile = -1.0
     if name != "dynamic" or not 0 < quantile <= 1:
-        raise UsageError(f"--clip {text} is not known.", "It is none, static, dynamic, or dynamic:QUANTILE with a quantile in 0 to 1, such as dynamic:0.995.")
+        raise UsageError(
+            f"--clip {text} is not known.",
+            "It is none, static, dynamic, or dynamic:QUANTILE with a quantile in 0 to 1, such as"
+            " dynamic:0.995.",
+        )
     return lambda x0: dynamic_threshold(x0, quantile)
 
 

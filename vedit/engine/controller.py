@@ -85,7 +85,9 @@ class Controller:
         if not found or rule.select is None:
             return
         if rule.sums(Shape(frames, 1, 1, 1, 1)):
-            assert len(grids) == 1, f"{rule.name}: maps of several sizes cannot be summed; one probe for each scale"
+            assert len(grids) == 1, (
+                f"{rule.name}: maps of several sizes cannot be summed; one probe for each scale"
+            )
         for rows, columns in grids:
             here = [site for site in found if self.grids[site.path] == (rows, columns)]
             keys = text_tokens if rule.select.kind == "cross" else rows * columns
@@ -113,7 +115,9 @@ class Controller:
             yield Pass(slice(first, min(self.total, first + frames_per_call)))
 
     def _keyframes(self, acting: Sequence[Rule], step: int) -> tuple[int, ...]:
-        return tuple(sorted({frame for rule in acting if rule.frames == "keyframes" for frame in rule.keyframes(step)}))
+        return tuple(
+            sorted({frame for rule in acting if rule.frames == "keyframes" for frame in rule.keyframes(step)})
+        )
 
     @contextmanager
     def call(self, step: int, frames: Indices, is_key_pass: bool = False) -> Iterator[None]:
@@ -144,7 +148,9 @@ class Controller:
                 call = replace(call, frames=_within(call.frames, frames))
             rule.apply(tensors, call)
 
-    def outside(self, stage: Stage, name: str, values: Mapping[str, Tensor], step: int, frames: Indices) -> dict[str, Tensor]:
+    def outside(
+        self, stage: Stage, name: str, values: Mapping[str, Tensor], step: int, frames: Indices
+    ) -> dict[str, Tensor]:
         """Tensors by branch or stream, as the rules of a stage without sites leave them."""
         rules = [rule for rule in self._at.get("", ()) if rule.stage == stage and rule.acts(step)]
         if not rules:
@@ -154,7 +160,9 @@ class Controller:
             tensors[name, key] = value
         for rule in rules:
             memory = self._memory.setdefault((id(rule), ""), {})
-            rule.apply(tensors, Call(step, frames, self.total, memory=memory, store=self.store, shown=self.shown))
+            rule.apply(
+                tensors, Call(step, frames, self.total, memory=memory, store=self.store, shown=self.shown)
+            )
         return {key: tensors[name, key] for key in values}
 
 

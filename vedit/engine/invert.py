@@ -60,7 +60,10 @@ def invert(
             output = predict(model, [stream], timestep, index, None, frames_per_call)["src"]
             # a v-prediction becomes noise at the level the latents are at: the old one in the first
             # pass (as DDIMInverseScheduler), the new one from then on
-            arrived, asked_level = schedule.step(latents, output, before, level, (arrived, asked_level)), level
+            arrived, asked_level = (
+                schedule.step(latents, output, before, level, (arrived, asked_level)),
+                level,
+            )
         # in one layout, whichever the network gave: sums in another order would not go on bit by bit the same
         latents, before = arrived.contiguous(), level
         check_finite(latents, index, model.network_dtype, first_frame)

@@ -18,7 +18,9 @@ def substream(seed: int, *numbers: int) -> torch.Generator:
     return torch.Generator().manual_seed(int.from_bytes(key, "little") >> 1)
 
 
-def noise_like(latents_FCYX: Tensor, seed: int, *numbers: int, shared: bool = True, first_frame: int = 0) -> Tensor:
+def noise_like(
+    latents_FCYX: Tensor, seed: int, *numbers: int, shared: bool = True, first_frame: int = 0
+) -> Tensor:
     """Unit noise (F, C, Y, X): the same for all frames, or by the frame's number in the clip.
 
     first_frame: the clip's number of frame 0 here.
@@ -26,5 +28,8 @@ def noise_like(latents_FCYX: Tensor, seed: int, *numbers: int, shared: bool = Tr
     size: Sequence[int] = latents_FCYX.shape[1:]
     if shared:
         return torch.randn(size, generator=substream(seed, *numbers)).to(latents_FCYX).expand_as(latents_FCYX)
-    draws = [torch.randn(size, generator=substream(seed, *numbers, 1 + first_frame + frame)) for frame in range(len(latents_FCYX))]
+    draws = [
+        torch.randn(size, generator=substream(seed, *numbers, 1 + first_frame + frame))
+        for frame in range(len(latents_FCYX))
+    ]
     return torch.stack(draws).to(latents_FCYX)

@@ -44,7 +44,9 @@ class NullText:
 
 @dataclass(frozen=True)
 class NullStep:
-    """One step done. embedding: (1 or F, L, E). errors: mean squared distance of each frame from the path after the step."""
+    """One step done. embedding: (1 or F, L, E). errors: mean squared distance of each frame from the path
+    after the step.
+    """
 
     index: int
     timestep: int
@@ -76,17 +78,25 @@ def null_text(
         level, after = schedule.level(timestep), schedule.after(timesteps, index)
         wanted = at_least_float32(trajectory(index + 1)).to(moving)
         with torch.no_grad():
-            cond = predict(model, [Stream("src", moving, text)], timestep, index, None, frames_per_call)["src"]
+            cond = predict(model, [Stream("src", moving, text)], timestep, index, None, frames_per_call)[
+                "src"
+            ]
 
-        def arrive(uncond: Tensor, at: Tensor, cond_FCYX: Tensor, start: float = level, end: float = after) -> Tensor:
+        def arrive(
+            uncond: Tensor, at: Tensor, cond_FCYX: Tensor, start: float = level, end: float = after
+        ) -> Tensor:
             return schedule.step(at, guided(cond_FCYX, uncond, settings.guidance), start, end)
 
         if settings.inner_steps:
             share = index / len(timesteps)
             fit = _Fit(model, timestep, moving, cond, wanted, arrive, settings, frames_per_call)
-            null = fit.run(null, settings.lr * (1 - share / 2), settings.early_stop + 2e-5 * PUBLISHED_STEPS * share)
+            null = fit.run(
+                null, settings.lr * (1 - share / 2), settings.early_stop + 2e-5 * PUBLISHED_STEPS * share
+            )
         with torch.no_grad():
-            uncond = predict(model, [Stream("src", moving, null)], timestep, index, None, frames_per_call)["src"]
+            uncond = predict(model, [Stream("src", moving, null)], timestep, index, None, frames_per_call)[
+                "src"
+            ]
             moving = arrive(uncond, moving, cond)
         check_finite(moving, index, model.network_dtype, first_frame)
         yield NullStep(index, timestep, null, (moving - wanted).pow(2).mean((1, 2, 3)))
@@ -96,7 +106,15 @@ class _Fit:
     """The optimisation of one step: gradients of chunks of frames are summed."""
 
     def __init__(
-        self, network: Network, timestep: int, moving: Tensor, cond: Tensor, wanted: Tensor, arrive: Callable[..., Tensor], settings: NullText, chunk: int
+        self,
+        network: Network,
+        timestep: int,
+        moving: Tensor,
+        cond: Tensor,
+        wanted: Tensor,
+        arrive: Callable[..., Tensor],
+        settings: NullText,
+        chunk: int,
     ) -> None:
         self.network, self.timestep, self.arrive, self.chunk = network, timestep, arrive, chunk
         self.moving, self.cond, self.wanted, self.settings = moving, cond, wanted, settings
@@ -115,7 +133,9 @@ class _Fit:
                 adam.step()
                 with torch.no_grad():
                     null.copy_(torch.where(running, null, before))
-                running &= (errors_F.mean().expand(1) if self.settings.shared else errors_F).reshape(-1, 1, 1) >= stop
+                running &= (errors_F.mean().expand(1) if self.settings.shared else errors_F).reshape(
+                    -1, 1, 1
+                ) >= stop
                 if not bool(running.any()):
                     break
         return null.detach()
@@ -129,7 +149,11 @@ class _Fit:
             own = null.expand(part.stop - part.start, -1, -1) if self.settings.shared else null[part]
             moving = self.moving[part]
             output = ask(self.network, moving[None].to(dtype), self.timestep, own[None].to(dtype))[0]
-            error = (self.arrive(at_least_float32(output), moving, self.cond[part]) - self.wanted[part]).pow(2).mean((1, 2, 3))
+            error = (
+                (self.arrive(at_least_float32(output), moving, self.cond[part]) - self.wanted[part])
+                .pow(2)
+                .mean((1, 2, 3))
+            )
             (self.scale * error.sum() / (frames if self.settings.shared else 1)).backward()
             errors.append(error.detach())
         assert null.grad is not None

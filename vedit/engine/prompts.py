@@ -28,7 +28,8 @@ def replacement_map(source: Prompt, target: Prompt, *, compat: bool = False) -> 
     """
     if len(source.words) != len(target.words):
         raise UsageError(
-            f"the prompts have different lengths (source {len(source.words)} words, target {len(target.words)}).",
+            f"the prompts have different lengths (source {len(source.words)} words, target"
+            f" {len(target.words)}).",
             'Swapping words needs equal numbers; mode = "refine" does not.',
             "Try --set mode=refine",
         )
@@ -36,7 +37,10 @@ def replacement_map(source: Prompt, target: Prompt, *, compat: bool = False) -> 
     map_ST = torch.zeros(length, length)
     changed = [place for place in range(len(source.words)) if source.words[place] != target.words[place]]
     # begin token, words, end token with the padding after it
-    groups: list[tuple[Sequence[int], Sequence[int]]] = [((0,), (0,)), *zip(source.places, target.places, strict=True)]
+    groups: list[tuple[Sequence[int], Sequence[int]]] = [
+        ((0,), (0,)),
+        *zip(source.places, target.places, strict=True),
+    ]
     tail = (len(source.ids) - 1, len(target.ids) - 1)
     if compat and changed:
         last = changed[-1]

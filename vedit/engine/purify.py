@@ -46,7 +46,9 @@ def structure_gradient(latents_FCYX: Tensor, source_FCYX: Tensor, mask_F1YX: Ten
     return (1 - mask_F1YX.to(latents_FCYX)) * (latents_FCYX - source_FCYX)
 
 
-def update(latents_FCYX: Tensor, semantic_FCYX: Tensor, structure_FCYX: Tensor, lr: float, w1: float, w2: float) -> Tensor:
+def update(
+    latents_FCYX: Tensor, semantic_FCYX: Tensor, structure_FCYX: Tensor, lr: float, w1: float, w2: float
+) -> Tensor:
     """z - lr (w1 semantic + w2 structure): a plain gradient step. Adam would undo the purification."""
     return latents_FCYX - lr * (w1 * semantic_FCYX + w2 * structure_FCYX)
 
@@ -85,7 +87,11 @@ def neighbour_rows(rows_FRD: Tensor, omega: Sequence[float]) -> list[Tensor]:
     """
     frames = []
     for frame in range(len(rows_FRD)):
-        near = [(frame + step, weight) for step, weight in zip((-1, 0, 1), omega, strict=True) if 0 <= frame + step < len(rows_FRD) and weight > 0]
+        near = [
+            (frame + step, weight)
+            for step, weight in zip((-1, 0, 1), omega, strict=True)
+            if 0 <= frame + step < len(rows_FRD) and weight > 0
+        ]
         scale = sum(omega) / sum(weight for _, weight in near)
         rows_RD = torch.cat([rows_FRD[place] * (weight * scale) ** 0.5 for place, weight in near])
         frames.append(rows_RD[rows_RD.isfinite().all(1)])
@@ -125,7 +131,9 @@ def _count(values: Tensor, energy: float, kmax: int | None) -> int:
     if kmax is None or count <= kmax:
         return count
     count = kmax
-    while count < len(values) and float(values[count - 1] - values[count]) < CLUSTER * float(values[count - 1]):
+    while count < len(values) and float(values[count - 1] - values[count]) < CLUSTER * float(
+        values[count - 1]
+    ):
         count += 1
     return count
 
@@ -137,7 +145,9 @@ def _signs(axes_KD: Tensor, total_D: Tensor) -> Tensor:
     return torch.where(torch.where(undecided, largest, along) < 0, -1.0, 1.0)
 
 
-def frame_axes(rows_FRD: Tensor, energy: float, kmax: int | None, omega: Sequence[float], temporal: str = "joined") -> list[Axes]:
+def frame_axes(
+    rows_FRD: Tensor, energy: float, kmax: int | None, omega: Sequence[float], temporal: str = "joined"
+) -> list[Axes]:
     """The axes of every frame, with those of its neighbours.
 
     temporal: "joined" cuts the axes of the three frames' rows together, so that a frame much weaker
@@ -150,7 +160,11 @@ def frame_axes(rows_FRD: Tensor, energy: float, kmax: int | None, omega: Sequenc
     own = [window_axes(rows_RD[rows_RD.isfinite().all(1)], energy, kmax).axes_KD for rows_RD in rows_FRD]
     found = []
     for frame, rows_RD in enumerate(joined):
-        near = [place for place, weight in zip((frame - 1, frame, frame + 1), omega, strict=True) if 0 <= place < len(own) and weight > 0]
+        near = [
+            place
+            for place, weight in zip((frame - 1, frame, frame + 1), omega, strict=True)
+            if 0 <= place < len(own) and weight > 0
+        ]
         found.append(_within(torch.cat([own[place] for place in near]), rows_RD))
     return found
 
@@ -161,7 +175,11 @@ def _within(spanning_KD: Tensor, rows_RD: Tensor) -> Axes:
     values, vectors = torch.linalg.eigh((basis_KD @ rows_RD.T) @ (rows_RD @ basis_KD.T))
     axes_KD = vectors.flip(1).T @ basis_KD
     whole = torch.linalg.eigvalsh(rows_RD @ rows_RD.T).flip(0).clamp(min=0)
-    return Axes(axes_KD * _signs(axes_KD, rows_RD.sum(0)).unsqueeze(1), values.flip(0).clamp(min=torch.finfo(values.dtype).tiny), whole)
+    return Axes(
+        axes_KD * _signs(axes_KD, rows_RD.sum(0)).unsqueeze(1),
+        values.flip(0).clamp(min=torch.finfo(values.dtype).tiny),
+        whole,
+    )
 
 
 def moments(values_D: Tensor) -> tuple[Tensor, Tensor]:
@@ -178,12 +196,16 @@ def moment_loss(coefficients_K: Tensor, axes_KD: Tensor) -> Tensor:
 
 
 def moment_gradient(coefficients_K: Tensor, axes_KD: Tensor) -> Tensor:
-    """The derivative of `moment_loss` in the coefficients, written out: a tenth of the time of autograd on vectors this short."""
+    """The derivative of `moment_loss` in the coefficients, written out: a tenth of the time of autograd on
+    vectors this short.
+    """
     centred_KD = axes_KD - axes_KD.mean(1, keepdim=True)
     values_D = coefficients_K @ centred_KD
     squares_D = values_D**2
     second, third, fourth = squares_D.mean(), (squares_D * values_D).mean(), (squares_D**2).mean()
-    by_second, by_third, by_fourth = (centred_KD @ torch.stack([2 * values_D, 3 * squares_D, 4 * squares_D * values_D], 1) / len(values_D)).unbind(1)
+    by_second, by_third, by_fourth = (
+        centred_KD @ torch.stack([2 * values_D, 3 * squares_D, 4 * squares_D * values_D], 1) / len(values_D)
+    ).unbind(1)
     skewness, kurtosis = third / second**1.5, fourth / second**2
     by_skewness = by_third / second**1.5 - 1.5 * skewness / second * by_second
     by_kurtosis = by_fourth / second**2 - 2 * kurtosis / second * by_second
@@ -191,7 +213,13 @@ def moment_gradient(coefficients_K: Tensor, axes_KD: Tensor) -> Tensor:
 
 
 def regularise(
-    coefficients_K: Tensor, axes_KD: Tensor, gamma: float = 0.01, inside_D: Tensor | None = None, steps: int = 10, lr: float = 0.02, radius: float = 0.25
+    coefficients_K: Tensor,
+    axes_KD: Tensor,
+    gamma: float = 0.01,
+    inside_D: Tensor | None = None,
+    steps: int = 10,
+    lr: float = 0.02,
+    radius: float = 0.25,
 ) -> Tensor:
     """Turn coefficients a little towards a Gaussian gradient; their norm stays.
 
@@ -201,7 +229,12 @@ def regularise(
     """
     norm = coefficients_K.norm()
     seen_KD = axes_KD if inside_D is None else axes_KD[:, inside_D]
-    if len(coefficients_K) <= 1 or gamma == 0 or seen_KD.shape[1] < 2 or float((coefficients_K @ seen_KD).std(correction=0)) < 1e-12:
+    if (
+        len(coefficients_K) <= 1
+        or gamma == 0
+        or seen_KD.shape[1] < 2
+        or float((coefficients_K @ seen_KD).std(correction=0)) < 1e-12
+    ):
         return coefficients_K
     start = coefficients_K / norm
     turned, first, second = start, torch.zeros_like(start), torch.zeros_like(start)
@@ -214,7 +247,13 @@ def regularise(
     return turned * norm / turned.norm()
 
 
-def purify(rows_FRD: Tensor, axes: Sequence[Axes], gamma: float = 0.01, target: str = "mean", inside_FD: Tensor | None = None) -> Tensor:
+def purify(
+    rows_FRD: Tensor,
+    axes: Sequence[Axes],
+    gamma: float = 0.01,
+    target: str = "mean",
+    inside_FD: Tensor | None = None,
+) -> Tensor:
     """Gradients (F, D) rebuilt from the stable axes of their windows, in the rows' dtype.
 
     target: "mean" projects the mean of a frame's own rows, "latest" its newest row. A frame without
@@ -226,7 +265,9 @@ def purify(rows_FRD: Tensor, axes: Sequence[Axes], gamma: float = 0.01, target: 
         if len(found.axes_KD) == 0 or len(finite) == 0:
             purified.append(torch.zeros_like(rows_RD[0]))
             continue
-        if len(finite) == 1 and len(found.all_values) == 1:  # its own axis holds it whole: no rounding on the way
+        if (
+            len(finite) == 1 and len(found.all_values) == 1
+        ):  # its own axis holds it whole: no rounding on the way
             purified.append(finite[0].to(rows_RD))
             continue
         wanted = finite.mean(0) if target == "mean" else finite[-1]
@@ -259,11 +300,16 @@ def purify_latents(
         mean_FD = (padded[:-2] + 2 * mean_FD + padded[2:]) / 4
     found = frame_axes(rows_FRD, energy, kmax, omega, temporal)
     nu = noise_level(found, rows_FRD.shape[1]) if noise is None else noise
-    kept = [((axes.axes_KD @ mean) / (1 + nu / axes.values_K)) @ axes.axes_KD for axes, mean in zip(found, mean_FD, strict=True)]
+    kept = [
+        ((axes.axes_KD @ mean) / (1 + nu / axes.values_K)) @ axes.axes_KD
+        for axes, mean in zip(found, mean_FD, strict=True)
+    ]
     return (_precise(origin_FD) + torch.stack(kept)).to(source_FD)
 
 
 def noise_level(found: Sequence[Axes], latents: int) -> float:
-    """The power that an axis of noise has: the median over all rows of all frames; 0 from fewer than three latents a frame."""
+    """The power that an axis of noise has: the median over all rows of all frames; 0 from fewer than three
+    latents a frame.
+    """
     values = [float(value) for axes in found for value in axes.all_values]
     return median(values) if values and latents >= 3 else 0.0

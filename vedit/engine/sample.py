@@ -19,9 +19,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from vedit.engine.clamp import Clamp
 from vedit.engine.controller import Controller, Pass
 from vedit.engine.rules.rule import Indices
-from vedit.engine.clamp import Clamp
 from vedit.errors import ModelError
 from vedit.models.family import Denoiser, Network
 from vedit.models.levels import Levels
@@ -86,7 +86,9 @@ class Stream:
     def output(self, outputs: Mapping[str, Tensor]) -> Tensor:
         """The network's output for the stream, guided where it has two branches."""
         cond = outputs[self.name]
-        return guided(cond, outputs[f"{self.name}/uncond"], self.guidance) if len(self.branches) == 2 else cond
+        return (
+            guided(cond, outputs[f"{self.name}/uncond"], self.guidance) if len(self.branches) == 2 else cond
+        )
 
     def moved(self, levels: Levels, output: Tensor, level: float, after: float) -> Tensor:
         """Take the latents from a level to another; the clean ones foreseen."""
@@ -97,7 +99,11 @@ class Stream:
             x0 = x0 if self.clamp is None else self.clamp(x0[None])[0]
             self.latents = self._towards(x0, levels, level, after)
         if self.hold is not None:
-            kept = levels.mix(self.hold.x0, self._drawn(), after) if levels.shares(after)[1] > 0 else self.hold.x0
+            kept = (
+                levels.mix(self.hold.x0, self._drawn(), after)
+                if levels.shares(after)[1] > 0
+                else self.hold.x0
+            )
             self.latents = self.hold.mask * self.latents + (1 - self.hold.mask) * kept
         return x0
 
@@ -168,14 +174,18 @@ def passes(controller: Controller | None, step: int, total: int, frames_per_call
         yield Pass(slice(first, min(total, first + frames_per_call)))
 
 
-def _texts(streams: Sequence[Stream], controller: Controller | None, step: int, frames: Indices, count: int) -> list[Tensor]:
+def _texts(
+    streams: Sequence[Stream], controller: Controller | None, step: int, frames: Indices, count: int
+) -> list[Tensor]:
     """The text embedding of each branch for some frames, (F, L, E), as rules leave it."""
     texts = {}
     for stream in streams:
         for branch in stream.branches:
             text = stream.text(branch, step)
             texts[branch] = text.expand(count, -1, -1) if len(text) == 1 else text[frames]
-    return list((texts if controller is None else controller.outside("inputs", "text", texts, step, frames)).values())
+    return list(
+        (texts if controller is None else controller.outside("inputs", "text", texts, step, frames)).values()
+    )
 
 
 @torch.inference_mode()
@@ -229,7 +239,10 @@ def check_finite(latents_FCYX: Tensor, step: int, dtype: torch.dtype, first_fram
     if not bool(finite.all()):
         frame = first_frame + int((~finite).nonzero()[0])
         name = str(dtype).removeprefix("torch.")
-        raise ModelError(f"the latent of frame {frame + 1} is not finite after step {step + 1} (network in {name}).", *finite_advice(dtype))
+        raise ModelError(
+            f"the latent of frame {frame + 1} is not finite after step {step + 1} (network in {name}).",
+            *finite_advice(dtype),
+        )
 
 
 def finite_advice(dtype: torch.dtype) -> tuple[str, str]:
@@ -239,6 +252,9 @@ def finite_advice(dtype: torch.dtype) -> tuple[str, str]:
     if dtype == torch.bfloat16:
         return "Half precision is too coarse for some checkpoints.", "Try --dtype fp32"
     return (
-        "In full precision the weights themselves are damaged, or guidance or a factor of words is far too large.",
+        (
+            "In full precision the weights themselves are damaged, or guidance or a factor of words is far"
+            " too large."
+        ),
         "Try a smaller --guidance, or another copy of the model",
     )

@@ -13,7 +13,9 @@ from vedit.errors import MemoryBudgetError
 
 @dataclass(frozen=True)
 class MapSize:
-    """The size of one probe's sum: frames x query tokens x key tokens, float32; the sum is the mean over its sites."""
+    """The size of one probe's sum: frames x query tokens x key tokens, float32; the sum is the mean over its
+    sites.
+    """
 
     key: str
     frames: int
@@ -38,7 +40,8 @@ class MapStore:
             largest = sorted(sizes, key=lambda size: size.bytes, reverse=True)[:3]
             names = ", ".join(f"{size.key} {size.bytes / 2**20:.0f} MiB" for size in largest)
             raise MemoryBudgetError(
-                f"attention maps would take {total / 2**20:.0f} MiB, more than {budget / 2**20:.0f} MiB: {names}.",
+                f"attention maps would take {total / 2**20:.0f} MiB, more than {budget / 2**20:.0f} MiB:"
+                f" {names}.",
                 "Coarser maps or fewer frames at once need less.",
                 "Try --window 8, or a smaller --size",
             )

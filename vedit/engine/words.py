@@ -1,4 +1,5 @@
-"""Where words look: cross-attention maps of a run, summed per branch and scale, as masks and pictures read them.
+"""Where words look: cross-attention maps of a run, summed per branch and scale, as masks and pictures read
+them.
 
 Shape letters: F frames, Q query tokens, L text tokens, y x rows and columns of a map.
 """
@@ -9,9 +10,9 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from vedit.engine.blend import finest, word_map
 from vedit.engine.rules import Probe
 from vedit.engine.store import MapStore
-from vedit.engine.blend import finest, word_map
 from vedit.models.family import Network
 from vedit.models.sites import Select, select_sites
 
@@ -25,8 +26,19 @@ class WordMaps:
     size: rows and columns of the latent. Raises ModelError for a scale without cross-attention.
     """
 
-    def __init__(self, network: Network, branches: Sequence[str], scales: Sequence[int], size: tuple[int, int], what: str = "scales") -> None:
-        self.branches, self.grids, self.weights = tuple(branches), dict[int, tuple[int, int]](), dict[int, int]()
+    def __init__(
+        self,
+        network: Network,
+        branches: Sequence[str],
+        scales: Sequence[int],
+        size: tuple[int, int],
+        what: str = "scales",
+    ) -> None:
+        self.branches, self.grids, self.weights = (
+            tuple(branches),
+            dict[int, tuple[int, int]](),
+            dict[int, int](),
+        )
         sites = network.sites()
         for scale in scales:
             found = select_sites(sites, Select("cross", scales=(scale,)), what)
@@ -35,7 +47,12 @@ class WordMaps:
     def probes(self) -> tuple[Probe, ...]:
         """What sums the maps while the network runs."""
         return tuple(
-            Probe(Select("cross", scales=(scale,)), branch, f"{branch}/{scale}", f"maps of {branch} at 1/{scale}")
+            Probe(
+                Select("cross", scales=(scale,)),
+                branch,
+                f"{branch}/{scale}",
+                f"maps of {branch} at 1/{scale}",
+            )
             for branch in self.branches
             for scale in self.grids
         )

@@ -88,8 +88,14 @@ def _counted(names: Sequence[str]) -> str:
     """Up to three names as they are, more by their suffixes."""
     if len(names) <= 3:
         return ", ".join(names)
-    kinds = Counter("folders" if name.endswith("/") else os.path.splitext(name)[1].lower() or "without a suffix" for name in names)
-    return f"{len(names)} files that are not taken ({', '.join(f'{count} {kind}' for kind, count in kinds.most_common())})"
+    kinds = Counter(
+        "folders" if name.endswith("/") else os.path.splitext(name)[1].lower() or "without a suffix"
+        for name in names
+    )
+    return (
+        f"{len(names)} files that are not taken"
+        f" ({', '.join(f'{count} {kind}' for kind, count in kinds.most_common())})"
+    )
 
 
 def name_outputs(
@@ -112,11 +118,19 @@ def name_outputs(
     Raises UsageError for a combination that makes no sense and for names without a format.
     """
     _check_combination(inputs, output, output_dir, in_place, suffix, is_stdout_tty)
-    by_name = to is None and (output_dir is not None or in_place)  # a result can only be what the input's name says
+    by_name = to is None and (
+        output_dir is not None or in_place
+    )  # a result can only be what the input's name says
     is_wanted = (lambda name: suffix_of(name) != "") if by_name else lambda name: True
-    found = list(expand(inputs, say=say, is_wanted=is_wanted, results=output_dir)) if output_dir is not None or in_place else [(inputs[0], "")]
+    found = (
+        list(expand(inputs, say=say, is_wanted=is_wanted, results=output_dir))
+        if output_dir is not None or in_place
+        else [(inputs[0], "")]
+    )
     if output_dir is not None:
-        items = [Item(path, os.path.join(output_dir, _renamed(relative, suffix, to))) for path, relative in found]
+        items = [
+            Item(path, os.path.join(output_dir, _renamed(relative, suffix, to))) for path, relative in found
+        ]
     elif in_place:
         items = [Item(path, path) for path, _ in found]
     else:
@@ -134,14 +148,38 @@ def name_outputs(
     return list(_checked(items, overwrite, in_place, say))
 
 
-def _check_combination(inputs: Sequence[str], output: str | None, output_dir: str | None, in_place: bool, suffix: str, is_stdout_tty: bool) -> None:
-    given = [flag for flag, used in (("-o", output is not None), ("-O", output_dir is not None), ("--in-place", in_place)) if used]
+def _check_combination(
+    inputs: Sequence[str],
+    output: str | None,
+    output_dir: str | None,
+    in_place: bool,
+    suffix: str,
+    is_stdout_tty: bool,
+) -> None:
+    given = [
+        flag
+        for flag, used in (
+            ("-o", output is not None),
+            ("-O", output_dir is not None),
+            ("--in-place", in_place),
+        )
+        if used
+    ]
     if len(given) > 1:
-        raise UsageError(f"{' and '.join(given)} were given together.", "Give one: -o FILE for one output, -O DIR for many, or --in-place.")
+        raise UsageError(
+            f"{' and '.join(given)} were given together.",
+            "Give one: -o FILE for one output, -O DIR for many, or --in-place.",
+        )
     if output == "" or output_dir == "":
-        raise UsageError(f"the name behind {given[0]} is empty.", "A variable of a script may not be set.", "Name a file with -o, a folder with -O")
+        raise UsageError(
+            f"the name behind {given[0]} is empty.",
+            "A variable of a script may not be set.",
+            "Name a file with -o, a folder with -O",
+        )
     if suffix and output_dir is None:
-        raise UsageError(f"--suffix {suffix} is for the names that -O writes.", "", "Add -O DIR, or leave out --suffix")
+        raise UsageError(
+            f"--suffix {suffix} is for the names that -O writes.", "", "Add -O DIR, or leave out --suffix"
+        )
     if in_place and "-" in inputs:
         raise UsageError("standard input cannot be rewritten in place.", "", "Use -o FILE")
     if output_dir is not None or in_place:
@@ -149,11 +187,19 @@ def _check_combination(inputs: Sequence[str], output: str | None, output_dir: st
     if len(inputs) == 1 and output is not None and inputs[0] != "-" and holds_pictures(inputs[0]):
         return  # a folder of frames is one clip
     if any(name != "-" and os.path.isdir(name) for name in inputs):
-        raise UsageError("a folder was given as input.", "Its clips need a folder for the results.", "Add -O DIR")
+        raise UsageError(
+            "a folder was given as input.", "Its clips need a folder for the results.", "Add -O DIR"
+        )
     if len(inputs) > 1:
-        raise UsageError(f"{len(inputs)} inputs need -O DIR or --in-place.", "", "Example: vedit gif rotate 90 a.gif b.gif -O turned")
+        raise UsageError(
+            f"{len(inputs)} inputs need -O DIR or --in-place.",
+            "",
+            "Example: vedit gif rotate 90 a.gif b.gif -O turned",
+        )
     if output is None and is_stdout_tty:
-        raise UsageError("no output named, and standard output is a terminal.", "", "Add -o FILE, or pipe the result on")
+        raise UsageError(
+            "no output named, and standard output is a terminal.", "", "Add -o FILE, or pipe the result on"
+        )
 
 
 def holds_pictures(folder: str) -> bool:
@@ -196,10 +242,18 @@ def refuse_collisions(items: Iterable[Item]) -> None:
             continue
         identity = identity_of(item.output)
         if identity in seen:
-            raise UsageError(f"{seen[identity]} and {item.input} would both be written to {item.output}.", "", "Write them to different folders")
+            raise UsageError(
+                f"{seen[identity]} and {item.input} would both be written to {item.output}.",
+                "",
+                "Write them to different folders",
+            )
         seen[identity] = item.input
         if (other := inputs.get(identity)) and other.input != item.input:
-            raise UsageError(f"{item.input} would be written to {item.output}, which is an input too.", "", "Write the results to another folder")
+            raise UsageError(
+                f"{item.input} would be written to {item.output}, which is an input too.",
+                "",
+                "Write the results to another folder",
+            )
 
 
 def run_batch(items: Sequence[Item], work: Callable[[Item], T], jobs: int) -> Iterator[Outcome[T]]:
@@ -224,4 +278,7 @@ def raise_failures(outcomes: Sequence[Outcome[T]]) -> None:
     if len(outcomes) == 1:
         assert failed[0].error is not None
         raise failed[0].error
-    raise PartialFailure(f"{len(failed)} of {len(outcomes)} inputs failed: {', '.join(outcome.item.input for outcome in failed)}.")
+    raise PartialFailure(
+        f"{len(failed)} of {len(outcomes)} inputs failed:"
+        f" {', '.join(outcome.item.input for outcome in failed)}."
+    )

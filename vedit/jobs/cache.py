@@ -10,12 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vedit.jobs.claims import Work, left
 from vedit.documents import Kind, parse_json, table
 from vedit.errors import InputError, OutputError, reason_of
+from vedit.jobs.claims import Work, left
 
 HEADER = Kind("an inversion", largest=2**26, names_files=True)
-BEING_WRITTEN_S = 86400  # a part file that nobody has changed for a day belongs to no call, whoever may have it open
+BEING_WRITTEN_S = (
+    86400  # a part file that nobody has changed for a day belongs to no call, whoever may have it open
+)
 
 
 class Entry(NamedTuple):
@@ -48,7 +50,9 @@ def base() -> str:
     """Where everything is kept: VEDIT_CACHE_DIR, or the XDG place."""
     if _passing:
         return _passing[-1]
-    return os.environ.get("VEDIT_CACHE_DIR") or os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "vedit")
+    return os.environ.get("VEDIT_CACHE_DIR") or os.path.join(
+        os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "vedit"
+    )
 
 
 def folder() -> str:
@@ -75,7 +79,9 @@ def unfinished() -> list[tuple[str, int]]:
     """Path and size of the part files of calls that were killed: no call writes at them for a while now."""
     now = time.time()
     found = [*_files(folder(), ".part"), *_files(features_folder(), ".part")]
-    return [(path, size) for path, size, changed in found if now - changed > BEING_WRITTEN_S or not _is_open(path)]
+    return [
+        (path, size) for path, size, changed in found if now - changed > BEING_WRITTEN_S or not _is_open(path)
+    ]
 
 
 def unfinished_work() -> list[Work]:
@@ -96,7 +102,9 @@ def _is_open(path: str) -> bool:
 
 
 def _files(place: str, suffix: str) -> list[tuple[str, int, float]]:
-    """Path, size and time of the last change of the files of a folder, newest first; [] when there is no folder."""
+    """Path, size and time of the last change of the files of a folder, newest first; [] when there is no
+    folder.
+    """
     found = []
     try:
         for entry in os.scandir(place):
@@ -117,7 +125,15 @@ def entries() -> list[Entry]:
         facts = _facts(path)
         model = facts.get("model")
         name = model.get("id", "?") if isinstance(model, dict) else "?"
-        found.append(Entry(os.path.basename(path).split(".")[0].partition("-")[0], path, size, str(name), str(facts.get("prompt", "?"))))
+        found.append(
+            Entry(
+                os.path.basename(path).split(".")[0].partition("-")[0],
+                path,
+                size,
+                str(name),
+                str(facts.get("prompt", "?")),
+            )
+        )
     return found
 
 
@@ -126,7 +142,9 @@ def _facts(path: str) -> dict[str, Any]:
     try:
         with open(path, "rb") as stream:
             length = int.from_bytes(stream.read(8), "little")
-            header = table(parse_json(stream.read(min(length, HEADER.largest + 1)), path, HEADER), path, HEADER)
+            header = table(
+                parse_json(stream.read(min(length, HEADER.largest + 1)), path, HEADER), path, HEADER
+            )
         text = table(header.get("__metadata__"), path, HEADER).get("vedit")
         return table(parse_json(text, path, HEADER), path, HEADER) if isinstance(text, str) else {}
     except (OSError, InputError):
@@ -134,7 +152,9 @@ def _facts(path: str) -> dict[str, Any]:
 
 
 class Removed(NamedTuple):
-    """How many of each were removed, and the bytes of all. parts: files of calls that were killed. works: edits and inversions that were stopped."""
+    """How many of each were removed, and the bytes of all. parts: files of calls that were killed. works:
+    edits and inversions that were stopped.
+    """
 
     inversions: int
     features: int

@@ -1,4 +1,6 @@
-"""Work under way that lies in a folder, each piece with a lock: what no process holds was left by a call that ended."""
+"""Work under way that lies in a folder, each piece with a lock: what no process holds was left by a call that
+ended.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +66,11 @@ def left(place: Path) -> list[Work]:
     found: dict[str, list[Path]] = {}
     for entry in entries:
         found.setdefault(entry.name.partition(".")[0], []).append(entry)
-    return [Work(tuple(paths), sum(map(_size, paths))) for name, paths in found.items() if not is_claimed(place / name)]
+    return [
+        Work(tuple(paths), sum(map(_size, paths)))
+        for name, paths in found.items()
+        if not is_claimed(place / name)
+    ]
 
 
 def is_claimed(path: Path) -> bool:

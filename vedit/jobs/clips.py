@@ -9,8 +9,8 @@ from contextlib import ExitStack
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from vedit.jobs.record import comment_of, embedded
 from vedit.errors import InputError, VeditError
+from vedit.jobs.record import comment_of, embedded
 from vedit.media.formats import output_format
 from vedit.media.frames import Clip, Frame, Frames, Rect
 from vedit.media.options import ReadOptions
@@ -93,8 +93,14 @@ class Pixels(NamedTuple):
         }
 
 
-def read_pixels(name: str, selection: Selection | Callable[[tuple[int, int]], Selection], *, warn: Callable[[str], None] = lambda message: None) -> Pixels:
-    """Decode the selected frames of any clip, or of a folder of pictures. Raises InputError when there are none.
+def read_pixels(
+    name: str,
+    selection: Selection | Callable[[tuple[int, int]], Selection],
+    *,
+    warn: Callable[[str], None] = lambda message: None,
+) -> Pixels:
+    """Decode the selected frames of any clip, or of a folder of pictures. Raises InputError when there are
+    none.
 
     selection: may be a function of the clip's width and height.
     """
@@ -103,14 +109,30 @@ def read_pixels(name: str, selection: Selection | Callable[[tuple[int, int]], Se
             source = source_of(name, ReadOptions(), stack, warn)
             digest = source.sha256()
             clip, frames = composed(source)
-            selection = selection if isinstance(selection, Selection) else selection((clip.width, clip.height))
+            selection = (
+                selection if isinstance(selection, Selection) else selection((clip.width, clip.height))
+            )
             taken = _take(frames, selection)
     except VeditError as error:
         raise error.in_file(name) from error.__cause__
     if not taken.durations:
-        raise InputError(f"{name}: no frames from frame {selection.start} on.", f"The clip has {clip.frames_hint or 'fewer'} frames.", "Use a smaller --start")
+        raise InputError(
+            f"{name}: no frames from frame {selection.start} on.",
+            f"The clip has {clip.frames_hint or 'fewer'} frames.",
+            "Use a smaller --start",
+        )
     selection = selection._replace(frames=len(taken.durations))
-    return Pixels(taken.worked, taken.durations, taken.skipped, clip, selection, digest, taken.sha256, taken.full, taken.has_alpha)
+    return Pixels(
+        taken.worked,
+        taken.durations,
+        taken.skipped,
+        clip,
+        selection,
+        digest,
+        taken.sha256,
+        taken.full,
+        taken.has_alpha,
+    )
 
 
 def size_of(name: str) -> tuple[int, int]:
@@ -149,7 +171,9 @@ def _take(frames: Frames, selection: Selection) -> Taken:
             elif selection.frames is not None and len(durations) == selection.frames:
                 break
             else:
-                has_alpha = has_alpha or (frame.pixels.mode == "RGBA" and frame.pixels.getextrema()[3][0] < 255)
+                has_alpha = has_alpha or (
+                    frame.pixels.mode == "RGBA" and frame.pixels.getextrema()[3][0] < 255
+                )
                 content = fitted(frame.pixels, selection.size).tobytes()
                 spool.write(content)
                 digest.update(content)
@@ -157,7 +181,14 @@ def _take(frames: Frames, selection: Selection) -> Taken:
                 if large:
                     full.write(fitted(frame.pixels, selection.size, large).tobytes())
         worked = _mapped(spool, len(durations), selection.shape)
-        return Taken(worked, _mapped(full, len(durations), large) if large else None, digest.hexdigest(), durations, skipped, has_alpha)
+        return Taken(
+            worked,
+            _mapped(full, len(durations), large) if large else None,
+            digest.hexdigest(),
+            durations,
+            skipped,
+            has_alpha,
+        )
 
 
 def _mapped(spool: Any, count: int, size: tuple[int, int]) -> np.ndarray:
@@ -177,7 +208,9 @@ def blank_frames(shape: tuple[int, ...]) -> np.ndarray:
         return np.asarray(np.memmap(spool, np.uint8, "w+", shape=shape))
 
 
-def fitted(pixels: Any, side: int | tuple[int, int] | None, size: tuple[int, int] | None = None, offset: float = 0.0) -> Any:
+def fitted(
+    pixels: Any, side: int | tuple[int, int] | None, size: tuple[int, int] | None = None, offset: float = 0.0
+) -> Any:
     """One frame as RGB at a size (Lanczos); transparency is shown over white.
 
     side: of the square that is cut out and scaled, or the (width, height) that the whole frame is
@@ -207,16 +240,25 @@ def scaled(frames_FYX3: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
     if (frames_FYX3.shape[2], frames_FYX3.shape[1]) == size:
         return frames_FYX3
-    return np.stack([np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.LANCZOS)) for frame in frames_FYX3])
+    return np.stack(
+        [np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.LANCZOS)) for frame in frames_FYX3]
+    )
 
 
 def write_frames(
-    frames_FYX3: np.ndarray, delays_cs: Sequence[int], output: str, settings: Settings | None = None, *, name: str = "-", recipe: dict[str, Any] | None = None
+    frames_FYX3: np.ndarray,
+    delays_cs: Sequence[int],
+    output: str,
+    settings: Settings | None = None,
+    *,
+    name: str = "-",
+    recipe: dict[str, Any] | None = None,
 ) -> Report:
     """Write uint8 RGB frames as a GIF, a video or whatever the output's name says; it loops.
 
     delays_cs: how long each frame is shown, in centiseconds. name: of the clip, for messages.
-    recipe: what the output carries where the container can, as `vedit.jobs.record` writes it. The output appears only when complete. Raises OutputError.
+    recipe: what the output carries where the container can, as `vedit.jobs.record` writes it. The output
+    appears only when complete. Raises OutputError.
     """
     settings = settings or Settings()
 
@@ -236,8 +278,16 @@ def clip_of(frames_FYX3: np.ndarray, delays_cs: Sequence[int] | None = None, nam
 
     delays = list(delays_cs or [10] * len(frames_FYX3))
     clip, _ = made_clip(frames_FYX3, delays, name)
-    digest = hashlib.sha256(np.ascontiguousarray(frames_FYX3)).hexdigest()
-    return Pixels(frames_FYX3, delays, 0, clip, Selection(frames=len(delays), size=(clip.width, clip.height)), digest, digest)
+    digest = hashlib.sha256(np.ascontiguousarray(frames_FYX3).data).hexdigest()
+    return Pixels(
+        frames_FYX3,
+        delays,
+        0,
+        clip,
+        Selection(frames=len(delays), size=(clip.width, clip.height)),
+        digest,
+        digest,
+    )
 
 
 def made_clip(frames_FYX3: np.ndarray, delays_cs: Sequence[int], name: str) -> tuple[Clip, Iterator[Frame]]:
@@ -245,7 +295,9 @@ def made_clip(frames_FYX3: np.ndarray, delays_cs: Sequence[int], name: str) -> t
     from PIL import Image
 
     count, height, width = frames_FYX3.shape[:3]
-    clip = Clip(width=width, height=height, name=name, loop=0, frames_hint=count, duration_hint=sum(delays_cs))
+    clip = Clip(
+        width=width, height=height, name=name, loop=0, frames_hint=count, duration_hint=sum(delays_cs)
+    )
 
     def frames() -> Iterator[Frame]:
         pts = 0
@@ -263,12 +315,18 @@ def even_delays(count: int, fps: Fraction) -> list[int]:
 
 
 def frames_of(pixels: Pixels, result_FYX3: np.ndarray) -> tuple[Clip, Iterator[Frame]]:
-    """A clip of edited pixels with the source's times and loop count; sound and chapters are those of the part taken."""
+    """A clip of edited pixels with the source's times and loop count; sound and chapters are those of the
+    part taken.
+    """
     from PIL import Image
 
     height, width = result_FYX3.shape[1:3]
     source = pixels.clip
-    audio, start_s, length_s = source.audio, pixels.skipped * source.timebase, sum(pixels.durations) * source.timebase
+    audio, start_s, length_s = (
+        source.audio,
+        pixels.skipped * source.timebase,
+        sum(pixels.durations) * source.timebase,
+    )
     if audio is not None:
         audio = audio._replace(start_s=audio.start_s + start_s, duration_s=length_s)
     clip = source.but(
@@ -295,7 +353,8 @@ def frames_of(pixels: Pixels, result_FYX3: np.ndarray) -> tuple[Clip, Iterator[F
 
 
 def every_frame(pixels: Pixels, output: str, settings: Settings) -> list[Stage]:
-    """What keeps all frames of an edit in a GIF: up to the 50 a second that browsers play, where a GIF of a film has 25.
+    """What keeps all frames of an edit in a GIF: up to the 50 a second that browsers play, where a GIF of a
+    film has 25.
 
     Each edited frame was worked for, and the clip is scored against its source frame by frame.
     """

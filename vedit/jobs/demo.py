@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from vedit.data.cases import Case
 from vedit.jobs.bench.scenes import COPY, Score, score, with_mask
 from vedit.jobs.clips import Pixels, Selection, read_pixels
 from vedit.jobs.draw_scene import scene_for, write_scene
@@ -13,7 +14,6 @@ from vedit.jobs.edit.job import Job
 from vedit.jobs.edit.video import edit_video
 from vedit.jobs.record import SUFFIX
 from vedit.jobs.watch import Watch, unwatched
-from vedit.data.cases import Case
 from vedit.media.run import Settings
 from vedit.pixels import from_bytes
 
@@ -28,11 +28,20 @@ BESIDE = "-beside-source"
 
 def outputs_in(folder: str) -> list[str]:
     """Every file that the demonstration writes."""
-    of_methods = [f"{method}{suffix}" for method in METHODS for suffix in (".gif", f".gif{SUFFIX}", f"{BESIDE}.gif")]
+    of_methods = [
+        f"{method}{suffix}" for method in METHODS for suffix in (".gif", f".gif{SUFFIX}", f"{BESIDE}.gif")
+    ]
     return [os.path.join(folder, name) for name in ("clip.gif", "truth.gif", *of_methods, "table.txt")]
 
 
-def run_demo(folder: str, model: Model, presets: dict[str, dict[str, Any]], *, say: Callable[[str], None], watch: Watch = unwatched) -> list[Score]:
+def run_demo(
+    folder: str,
+    model: Model,
+    presets: dict[str, dict[str, Any]],
+    *,
+    say: Callable[[str], None],
+    watch: Watch = unwatched,
+) -> list[Score]:
     """Write clip, truth, edits and side-by-side GIFs into a folder; returns the scores.
 
     presets: parameters by method; `say` is told of each file as it is written.
@@ -50,7 +59,16 @@ def run_demo(folder: str, model: Model, presets: dict[str, dict[str, Any]], *, s
     for method in METHODS:
         output = os.path.join(folder, f"{method}.gif")
         preview = os.path.join(folder, f"{method}{BESIDE}.gif")
-        job = Job(clip, output, method, SOURCE, TARGET, source.selection, with_mask(method, case, presets[method]), preview=preview)
+        job = Job(
+            clip,
+            output,
+            method,
+            SOURCE,
+            TARGET,
+            source.selection,
+            with_mask(method, case, presets[method]),
+            preview=preview,
+        )
         edit_video(job, model, Settings(), watch=watch)
         made: Pixels = read_pixels(output, source.selection)
         scores.append(score(method, case, from_bytes(made.frames_FYX3), len(made.frames_FYX3)))
@@ -64,5 +82,7 @@ def scores_text(scores: list[Score]) -> str:
     lines = [f"{'method':<12} {'whole dB':>9} {'unchanged dB':>13} {'edited dB':>10}  right colour"]
     for entry in scores:
         answer = "yes" if entry.success else "no"
-        lines.append(f"{entry.method:<12} {entry.whole:9.1f} {entry.unchanged:13.1f} {entry.edited:10.1f}  {answer}")
+        lines.append(
+            f"{entry.method:<12} {entry.whole:9.1f} {entry.unchanged:13.1f} {entry.edited:10.1f}  {answer}"
+        )
     return "\n".join(lines)

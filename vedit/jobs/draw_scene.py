@@ -71,7 +71,10 @@ def frames_of(scene: "Scene", count: int) -> tuple["Clip", Iterator["Frame"]]:
         frames_hint=count,
         duration_hint=count * DURATION_CS,
     )
-    frames = (Frame(i, i * DURATION_CS, DURATION_CS, "rgb", clip.canvas, Image.fromarray(picture)) for i, picture in enumerate(pictures))
+    frames = (
+        Frame(i, i * DURATION_CS, DURATION_CS, "rgb", clip.canvas, Image.fromarray(picture))
+        for i, picture in enumerate(pictures)
+    )
     return clip, frames
 
 
@@ -89,7 +92,6 @@ def write_scene(scene: "Scene", output: str, *, frames: int = 8, to: str | None 
     from itertools import chain
 
     from vedit.media.gif import container as gif
-
     from vedit.media.gif import lzw
     from vedit.media.gif.quantise import quantise
 

@@ -30,7 +30,9 @@ NAMED = ("VEDIT_", "HF_", "HUGGING_FACE_")  # beginnings of those that are named
 
 
 def environment() -> dict[str, dict[str, Any]]:
-    """Facts by section; nothing in them identifies a person beyond the paths of caches, and no secret is in them."""
+    """Facts by section; nothing in them identifies a person beyond the paths of caches, and no secret is in
+    them.
+    """
     return {
         "vedit": {"version": __version__, "installed in": os.path.dirname(os.path.dirname(__file__))},
         "system": {
@@ -44,14 +46,21 @@ def environment() -> dict[str, dict[str, Any]]:
         "ffmpeg": _ffmpeg(),
         "folders": {
             "settings": config_folder(),
-            "hub cache": os.environ.get("HF_HUB_CACHE") or os.path.join(os.environ.get("HF_HOME") or os.path.expanduser("~/.cache/huggingface"), "hub"),
+            "hub cache": (
+                os.environ.get("HF_HUB_CACHE")
+                or os.path.join(
+                    os.environ.get("HF_HOME") or os.path.expanduser("~/.cache/huggingface"), "hub"
+                )
+            ),
         },
         "environment": variables(os.environ),
     }
 
 
 def variables(environ: Mapping[str, str]) -> dict[str, str]:
-    """The variables that matter: those of a short list with their value, addresses without a login, others by name."""
+    """The variables that matter: those of a short list with their value, addresses without a login, others by
+    name.
+    """
     found = {}
     for name in sorted(environ):
         if name.upper() in ADDRESSES:
@@ -93,7 +102,9 @@ def _ffmpeg() -> dict[str, Any]:
 
     try:
         path = find_ffmpeg()
-        first = subprocess.run([path, "-version"], capture_output=True, text=True, check=True).stdout.splitlines()[0]
+        first = subprocess.run(
+            [path, "-version"], capture_output=True, text=True, check=True
+        ).stdout.splitlines()[0]
     except (VeditError, OSError, subprocess.CalledProcessError) as error:
         return {"ffmpeg": f"not usable: {error}"}
     return {"path": path, "version": first}

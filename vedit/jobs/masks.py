@@ -22,8 +22,8 @@ import tempfile
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from vedit.jobs.clips import Pixels, Selection, blank_frames, fitted
 from vedit.errors import InputError, UsageError, VeditError
+from vedit.jobs.clips import Pixels, Selection, blank_frames, fitted
 from vedit.media.source import opened
 
 if TYPE_CHECKING:
@@ -76,7 +76,9 @@ class EditMask:
     outside the frame and a range that holds no frame of the clip.
     """
 
-    def __init__(self, specs: Sequence[str], pixels: Pixels, warn: Callable[[str], None] = lambda message: None) -> None:
+    def __init__(
+        self, specs: Sequence[str], pixels: Pixels, warn: Callable[[str], None] = lambda message: None
+    ) -> None:
         self.shape, self.warn = pixels.shown_FYX3.shape[:3], warn
         self.layers = [self._layer(spec, pixels) for spec in specs]
 
@@ -92,11 +94,22 @@ class EditMask:
         """How much of a mask each frame takes; raises UsageError for a range that holds none."""
         first, stride = pixels.selection.start, pixels.selection.stride
         # a frame number is a time whose second is one frame, and a range holds both its ends
-        spans = [(first + stride * place - 0.5, first + stride * place + 0.5) for place in range(self.shape[0])] if by_frames else pixels.times()
+        spans = (
+            [(first + stride * place - 0.5, first + stride * place + 0.5) for place in range(self.shape[0])]
+            if by_frames
+            else pixels.times()
+        )
         weights = [span.weight(*shown) for shown in spans]
         if not any(weights):
-            shown = f"frames {spans[0][0] + 0.5:.0f} to {spans[-1][1] - 0.5:.0f}" if by_frames else f"{spans[0][0]:.2f} s to {spans[-1][1]:.2f} s"
-            raise UsageError(f"the mask {spec} holds no frame of this clip.", f"The frames that are edited are {shown} of the source.")
+            shown = (
+                f"frames {spans[0][0] + 0.5:.0f} to {spans[-1][1] - 0.5:.0f}"
+                if by_frames
+                else f"{spans[0][0]:.2f} s to {spans[-1][1]:.2f} s"
+            )
+            raise UsageError(
+                f"the mask {spec} holds no frame of this clip.",
+                f"The frames that are edited are {shown} of the source.",
+            )
         return weights
 
     def _opposite(self, layer: tuple[Box | np.ndarray, list[float]]) -> np.ndarray:
@@ -141,7 +154,10 @@ class EditMask:
 
 
 def check_specs(specs: Sequence[str], size: tuple[int, int]) -> None:
-    """Refuse what is not a mask, and boxes outside a frame of a width and height, before a clip is read. Raises UsageError."""
+    """Refuse what is not a mask, and boxes outside a frame of a width and height, before a clip is read.
+
+    Raises UsageError.
+    """
     for spec in specs:
         spec = spec.removeprefix(NOT)
         if not os.path.exists(spec):
@@ -177,7 +193,11 @@ def read_masks(name: str, selection: Selection, warn: Callable[[str], None]) -> 
     levels, shades = shades_of(name, warn)
     top = max(levels)
     if top == 0:
-        raise UsageError(f"the mask {name} is black everywhere, and so nothing would be edited.", WHITE, f"If black is what you mean: --mask {NOT}{name}")
+        raise UsageError(
+            f"the mask {name} is black everywhere, and so nothing would be edited.",
+            WHITE,
+            f"If black is what you mean: --mask {NOT}{name}",
+        )
     if levels == {255}:
         warn(f"the mask {name} is white everywhere: it leaves nothing out")
     has_labels = top < 255 and (len(levels) <= 2 or top <= MOST_LABELS)
@@ -211,7 +231,9 @@ def shades_of(name: str, warn: Callable[[str], None]) -> tuple[set[int], np.ndar
 
 
 def shade(picture: Any) -> Any:
-    """How bright a mask is, "L": the largest of the colours, for objects of any colour, as far as it is opaque."""
+    """How bright a mask is, "L": the largest of the colours, for objects of any colour, as far as it is
+    opaque.
+    """
     from PIL import ImageChops
 
     bands = picture.split()
@@ -228,13 +250,17 @@ def cut(frame_YX: np.ndarray, selection: Selection) -> np.ndarray:
 
 
 def parse(spec: str, size: tuple[int, int]) -> tuple[Box, Span | None, bool]:
-    """A box in pixels, the range it holds for (None is always), and whether that counts frames; size: width, height."""
+    """A box in pixels, the range it holds for (None is always), and whether that counts frames; size: width,
+    height.
+    """
     whole = Box(0, 0, *size)
     if match := re.fullmatch(r"(\d+),(\d+),(\d+),(\d+)", spec):
         left, top, right, bottom = map(int, match.groups())
         return _within(spec, Box(left, top, right, bottom), size), None, False
     if match := re.fullmatch(rf"box:({SIDE}),({SIDE}),({SIDE}),({SIDE})(?:@{RANGE})?", spec):
-        x, y, width, height = (_pixels(text, size[place % 2]) for place, text in enumerate(match.groups()[:4]))
+        x, y, width, height = (
+            _pixels(text, size[place % 2]) for place, text in enumerate(match.groups()[:4])
+        )
         box = _within(spec, Box(round(x), round(y), round(x + width), round(y + height)), size)
         return box, _span(match, spec) if "@" in spec else None, False
     if match := re.fullmatch(rf"time:{RANGE}", spec):

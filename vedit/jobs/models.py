@@ -28,7 +28,9 @@ def list_models() -> list[Entry]:
         found.append(Entry(EMBEDDED, _size(BUILTIN / EMBEDDED), "embedded: drawn scenes only"))
     motion = BUILTIN / f"{EMBEDDED}-motion"
     if motion.is_dir():
-        found.append(Entry(motion.name, _size(motion), "embedded: makes clips of drawn scenes, for vedit generate"))
+        found.append(
+            Entry(motion.name, _size(motion), "embedded: makes clips of drawn scenes, for vedit generate")
+        )
     for snapshot in sorted(Path(constants.HF_HUB_CACHE).glob("models--*/snapshots/*")):
         kind = _kind(snapshot)
         name = snapshot.parent.parent.name.removeprefix("models--").replace("--", "/")
@@ -38,7 +40,9 @@ def list_models() -> list[Entry]:
                 found.append(Entry(name, _size(snapshot), f"{other}, revision {snapshot.name[:12]}"))
         else:
             lacks = ", ".join(missing_parts(snapshot))
-            note = f"{kind}, revision {snapshot.name[:12]}" + (f"; incomplete, lacks {lacks}: vedit models fetch {name}" if lacks else "")
+            note = f"{kind}, revision {snapshot.name[:12]}" + (
+                f"; incomplete, lacks {lacks}: vedit models fetch {name}" if lacks else ""
+            )
             found.append(Entry(name, _size(snapshot), note))
     return found
 
@@ -97,7 +101,9 @@ def describe(name: str, revision: str | None = None, sites: bool = False) -> dic
         "model": name,
         "folder": str(model.folder),
         "parameters": {part: f"{number / 1e6:.2f} M" for part, number in model.parameters().items()},
-        "picture": f"{model.native_size}x{model.native_size}, latents {model.channels} channels at 1/{model.scale}",
+        "picture": (
+            f"{model.native_size}x{model.native_size}, latents {model.channels} channels at 1/{model.scale}"
+        ),
         "prompt": f"{model.text_shape[0] - 2} tokens at most",
         "schedule": dict(model.schedule.identity),
         "sha256": {part: digest[:16] for part, digest in model.identity().items() if part.endswith("sha256")},
@@ -118,7 +124,11 @@ def _of_no_pipeline(name: str) -> dict[str, Any] | None:
             "size": f"{_size(folder) / 2**20:.1f} MiB",
             "use": 'vedit generate "..."',
         }
-    states = sorted(folder.glob("**/log.jsonl")) if folder.is_dir() and not (folder / "model_index.json").exists() else []
+    states = (
+        sorted(folder.glob("**/log.jsonl"))
+        if folder.is_dir() and not (folder / "model_index.json").exists()
+        else []
+    )
     if not states:
         return None
     stages = {str(path.parent.relative_to(folder)): f"step {_last_step(path)}" for path in states}

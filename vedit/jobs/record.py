@@ -10,10 +10,10 @@ from importlib import metadata
 from typing import Any
 
 from vedit import __version__
-from vedit.jobs.recorded import RECORD, Recorded, for_comment, for_sidecar, recorded, sealed
-from vedit.jobs.recorded import SUFFIX as SUFFIX
 from vedit.documents import Kind, parse_json, read_json, table
 from vedit.errors import InputError, VeditError
+from vedit.jobs.recorded import RECORD, Recorded, for_comment, for_sidecar, recorded, sealed
+from vedit.jobs.recorded import SUFFIX as SUFFIX
 from vedit.media.atomic import open_output
 from vedit.media.frames import Block, Clip
 from vedit.plain import json_text
@@ -73,12 +73,15 @@ def comment_of(recipe: dict[str, Any]) -> str:
 
 
 def read_record(output: str) -> dict[str, Any]:
-    """The run record of an output, as `find_record` finds it; names of files in it are as seen from the working folder."""
+    """The run record of an output, as `find_record` finds it; names of files in it are as seen from the
+    working folder.
+    """
     return find_record(output).record
 
 
 def find_record(output: str) -> Recorded:
-    """The run record of an output: its sidecar (or the sidecar itself), else the recipe that the file carries.
+    """The run record of an output: its sidecar (or the sidecar itself), else the recipe that the file
+    carries.
 
     Raises InputError where there is none, or none that can be read.
     """
@@ -93,14 +96,18 @@ def find_record(output: str) -> Recorded:
     if recipe is not None:
         return recorded(recipe, made, made, is_sidecar=False)
     if found is not None:
-        raise InputError(f"{path} describes another file than {made} now is.", "The output was replaced or changed since.")
-    raise InputError(f"{output} has no run record.", f"It would be {path}, or in the file; --no-metadata leaves it out.")
+        raise InputError(
+            f"{path} describes another file than {made} now is.", "The output was replaced or changed since."
+        )
+    raise InputError(
+        f"{output} has no run record.", f"It would be {path}, or in the file; --no-metadata leaves it out."
+    )
 
 
 def carried(name: str) -> dict[str, Any] | None:
     """The recipe in the comment of a GIF or a video; None where there is none, or no such file."""
-    from vedit.media.video.ffmpeg import read_comment
     from vedit.media.gif.container import GifReader
+    from vedit.media.video.ffmpeg import read_comment
 
     try:
         with open(name, "rb", buffering=0) as stream:
@@ -110,7 +117,9 @@ def carried(name: str) -> dict[str, Any] | None:
                 return _recipe_of(read_comment(stream))
             reader = GifReader(lambda count: stream.read(count) or b"", name, b"")
             next(reader.frames(), None)  # what stands before the first image is known with it
-            found = [recipe for block in reader.clip.blocks if (recipe := _recipe_of(_comment(block))) is not None]
+            found = [
+                recipe for block in reader.clip.blocks if (recipe := _recipe_of(_comment(block))) is not None
+            ]
             return found[-1] if found else None
     except (OSError, VeditError):
         return None

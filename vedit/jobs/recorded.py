@@ -47,7 +47,13 @@ Rate = Annotated[float, Field(gt=0, le=1000)]
 Device = Annotated[str, Field(pattern=r"^(auto|cpu|mps|(cuda|xpu)(:\d{1,3})?)$")]
 Weight = Annotated[float, Field(ge=0, le=100)]
 Masks = Annotated[list[Name], Field(max_length=64)]
-MOST = {"steps": 1000, "inversion_steps": 1000, "fixed_point": 100, "iterations": 100_000, "inner_steps": 1000}
+MOST = {
+    "steps": 1000,
+    "inversion_steps": 1000,
+    "fixed_point": 100,
+    "iterations": 100_000,
+    "inner_steps": 1000,
+}
 
 
 class Shape(BaseModel):
@@ -183,7 +189,9 @@ class Generated(Shape):
     command: Literal["generate"]
     model: Maker
     choices: Chosen
-    clips: Annotated[list[Annotated[list[Asked], Field(min_length=1, max_length=64)]], Field(min_length=1, max_length=4096)]
+    clips: Annotated[
+        list[Annotated[list[Asked], Field(min_length=1, max_length=64)]], Field(min_length=1, max_length=4096)
+    ]
     versions: dict[str, Words]
 
 
@@ -198,7 +206,10 @@ def check_record(record: Any, name: str) -> dict[str, Any]:
         or (command == "generate" and "choices" not in record)
         or (command != "generate" and "edit_mask" not in record)
     ):
-        raise InputError(f"{name}: this run record is of nothing that can be repeated.", "Outputs of vedit edit and vedit generate can.")
+        raise InputError(
+            f"{name}: this run record is of nothing that can be repeated.",
+            "Outputs of vedit edit and vedit generate can.",
+        )
     validated(_readable(record), Generated if command == "generate" else Edited, name, RECORD)
     if command != "generate":
         _check_params(record, name)
@@ -243,7 +254,9 @@ Change = Callable[[str, str], str]  # from what a name is for, and the name, to 
 
 
 def renamed(record: Mapping[str, Any], change: Change) -> dict[str, Any]:
-    """A copy in which every name of a file, and of a model, is changed; what is not of the right type is left."""
+    """A copy in which every name of a file, and of a model, is changed; what is not of the right type is
+    left.
+    """
     made = copy.deepcopy(dict(record))
     for holder, key, what in _names(made):
         if isinstance(holder[key], str) and (what != "mask" or not FORM.match(holder[key])):
@@ -253,7 +266,17 @@ def renamed(record: Mapping[str, Any], change: Change) -> dict[str, Any]:
 
 def _names(record: Mapping[str, Any]) -> Iterator[tuple[Any, Any, str]]:
     """Every place in a record that names a file: what holds it, its key there, and what it is for."""
-    yield from _keyed(record, {"input": "input", "mask": "saved mask", "truth": "truth", "preview": "preview", "attention": "attention", "output": "output"})
+    yield from _keyed(
+        record,
+        {
+            "input": "input",
+            "mask": "saved mask",
+            "truth": "truth",
+            "preview": "preview",
+            "attention": "attention",
+            "output": "output",
+        },
+    )
     yield from _listed(record.get("edit_mask"))
     yield from _keyed(record.get("inversion"), {"path": "inversion"})
     yield from _keyed(record.get("model"), {"id": "model", "name": "model", "motion_adapter": "model"})
@@ -285,9 +308,18 @@ def for_sidecar(record: Mapping[str, Any], output: str) -> dict[str, Any]:
     folder = os.path.dirname(os.path.realpath(output))
 
     def change(what: str, name: str) -> str:
-        if name == "-" or what in RELATIVE or (what == "model" and not os.path.exists(name)) or (what == "mask" and not os.path.exists(name)):
+        if (
+            name == "-"
+            or what in RELATIVE
+            or (what == "model" and not os.path.exists(name))
+            or (what == "mask" and not os.path.exists(name))
+        ):
             return name
-        real = os.path.join(os.path.realpath(os.path.dirname(name) or "."), os.path.basename(name)) if what != "model" else os.path.realpath(name)
+        real = (
+            os.path.join(os.path.realpath(os.path.dirname(name) or "."), os.path.basename(name))
+            if what != "model"
+            else os.path.realpath(name)
+        )
         seen = os.path.relpath(real, folder)
         return seen if seen.startswith(".") or what not in ("model", "mask") else os.path.join(".", seen)
 
@@ -298,7 +330,11 @@ def for_comment(recipe: Mapping[str, Any]) -> dict[str, Any]:
     """A recipe for the inside of a file: names without their folders, which would tell of the user's machine."""
 
     def change(what: str, name: str) -> str:
-        if name == "-" or (what == "model" and not os.path.exists(name)) or (what == "mask" and not os.path.exists(name)):
+        if (
+            name == "-"
+            or (what == "model" and not os.path.exists(name))
+            or (what == "mask" and not os.path.exists(name))
+        ):
             return name
         short = os.path.basename(os.path.normpath(os.path.abspath(name)))
         return os.path.join(".", short) if what in ("model", "mask") else short
@@ -308,7 +344,11 @@ def for_comment(recipe: Mapping[str, Any]) -> dict[str, Any]:
 
 def _hashes(record: Mapping[str, Any]) -> dict[str, Any]:
     """The contents of the files that the record holds no hash of elsewhere, by the names without folders."""
-    names = {holder[key] for holder, key, what in _names(record) if what in ("mask", "truth", "clip") and isinstance(holder[key], str)}
+    names = {
+        holder[key]
+        for holder, key, what in _names(record)
+        if what in ("mask", "truth", "clip") and isinstance(holder[key], str)
+    }
     found = {os.path.basename(name): sha256_of(name) for name in sorted(names) if os.path.isfile(name)}
     return {"files": found} if found else {}
 
@@ -391,11 +431,17 @@ class Recorded:
 
     def repositories(self) -> list[str]:
         """The models it names that are neither embedded nor folders."""
-        names = [holder[key] for holder, key, what in _names(self.record) if what == "model" and isinstance(holder[key], str)]
+        names = [
+            holder[key]
+            for holder, key, what in _names(self.record)
+            if what == "model" and isinstance(holder[key], str)
+        ]
         return sorted({name for name in names if name != EMBEDDED and not is_folder(name)})
 
     def with_named(self, named: Mapping[str, Any]) -> Recorded:
-        """The record with files and a model that the user names instead of its own: keys input, model, edit_mask."""
+        """The record with files and a model that the user names instead of its own: keys input, model,
+        edit_mask.
+        """
         record = copy.deepcopy(self.record)
         if "model" in named:
             model = record.get("model")
@@ -429,7 +475,11 @@ def recorded(record: dict[str, Any], name: str, output: str, *, is_sidecar: bool
     if isinstance(seal, dict):
         digest, key = seal.get("output_sha256"), _key()
         is_stale = isinstance(digest, str) and os.path.isfile(output) and sha256_of(output) != digest
-        is_own = key is not None and isinstance(seal.get("by"), str) and hmac.compare_digest(seal["by"].encode(), _seal(plain, digest, key).encode())
+        is_own = (
+            key is not None
+            and isinstance(seal.get("by"), str)
+            and hmac.compare_digest(seal["by"].encode(), _seal(plain, digest, key).encode())
+        )
 
     def change(what: str, path: str) -> str:
         if path == "-" or what in WRITTEN or (what == "model" and not is_folder(path)):

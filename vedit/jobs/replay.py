@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from vedit.errors import InputError, ModelError, option
 from vedit.jobs.edit.plan import plan as plan_edit
 from vedit.jobs.edit.request import EditRequest
 from vedit.jobs.generate.request import GenerateRequest, plan
@@ -16,7 +17,6 @@ from vedit.jobs.record import versions
 from vedit.jobs.recorded import EMBEDDED, Recorded, check_record, is_folder, is_inside, sha256_of
 from vedit.jobs.sink import Told
 from vedit.jobs.watch import Watch, unwatched
-from vedit.errors import InputError, ModelError, option
 from vedit.models.hub import cache_only, find_folder, hash_weights, is_in_cache
 from vedit.models.sd import single_file
 from vedit.models.sd.load import load_model
@@ -45,11 +45,22 @@ def replay(
     check_record(record, name)
     _warn_of_versions(record, warn)
     if not may_fetch and record.get("inversion"):  # a file of whoever wrote the record; it is made again
-        record = {**record, "inversion": {key: value for key, value in record["inversion"].items() if key != "path"}}
+        record = {
+            **record,
+            "inversion": {key: value for key, value in record["inversion"].items() if key != "path"},
+        }
     check_model(record)
     with nullcontext() if may_fetch else cache_only():
         if record["command"] == "generate":
-            check_files(record, [path for extra in _extras(record) for path in (extra.get("from_x_start"), *(extra.get("mask") or ())) if path])
+            check_files(
+                record,
+                [
+                    path
+                    for extra in _extras(record)
+                    for path in (extra.get("from_x_start"), *(extra.get("mask") or ()))
+                    if path
+                ],
+            )
             return plan(GenerateRequest.from_record(record, output)).run(Told(warn, watch))[0]
         check_source(record, is_other_source, warn)
         check_files(record, [*record["edit_mask"], *filter(None, [record.get("truth")])])
@@ -62,16 +73,24 @@ def replay(
 
 
 def steps_outside(found: Recorded, named: set[str]) -> tuple[list[str], list[str]]:
-    """Of a record that may be a stranger's: lines that say what it does, and what of that needs the user's word.
+    """Of a record that may be a stranger's: lines that say what it does, and what of that needs the user's
+    word.
 
     named: keys of what the user named instead: input, model, edit_mask.
     """
     given = {"input": "input", "model": "model", "mask": "edit_mask"}
-    opens = [(what, path) for what, path in found.opens() if what not in ("saved mask", "inversion") and given.get(what) not in named]
+    opens = [
+        (what, path)
+        for what, path in found.opens()
+        if what not in ("saved mask", "inversion") and given.get(what) not in named
+    ]
     fetches = [name for name in found.repositories() if "model" not in named]
     reads = ", ".join(f"{what} {shown(path)}" for what, path in opens) or "no file"
     method = found.record.get("method") or "generate"
-    told = [f"{shown(found.name)} may be somebody else's recipe: {method}; reads {reads}; models: {', '.join(map(shown, fetches)) or 'none of the Hub'}"]
+    told = [
+        f"{shown(found.name)} may be somebody else's recipe: {method}; reads {reads}; models:"
+        f" {', '.join(map(shown, fetches)) or 'none of the Hub'}"
+    ]
     outside = [f"open {shown(path)} ({what})" for what, path in opens if not is_inside(path, found.folder)]
     outside += [f"fetch {shown(name)}" for name in fetches if not is_in_cache(name)]
     return told, outside
@@ -103,7 +122,11 @@ def check_source(record: Mapping[str, Any], is_other: bool, warn: Callable[[str]
     if digest != record["clip"]["sha256"]:
         what = f"{source} is not the clip that was edited: its contents differ by their SHA-256"
         if not is_other:
-            raise InputError(f"{what}.", "It was changed or replaced since.", f"Edit it all the same: {option('input', source)}")
+            raise InputError(
+                f"{what}.",
+                "It was changed or replaced since.",
+                f"Edit it all the same: {option('input', source)}",
+            )
         warn(what)
 
 
@@ -138,7 +161,10 @@ def check_files(record: Mapping[str, Any], names: Any) -> None:
 
 
 def recorded_model(record: Mapping[str, Any]) -> Model:
-    """The model of an edit's record, its weights compared by their hashes before they are loaded. Raises ModelError."""
+    """The model of an edit's record, its weights compared by their hashes before they are loaded.
+
+    Raises ModelError.
+    """
     wanted = record["model"]
     revision = wanted["revision"] if not is_folder(wanted["id"]) and wanted["id"] != EMBEDDED else None
     if single_file.is_file(wanted["id"]):
@@ -160,6 +186,10 @@ def recorded_model(record: Mapping[str, Any]) -> Model:
 
 def _warn_of_versions(record: Mapping[str, Any], warn: Callable[[str], None]) -> None:
     ours = versions(*record["versions"])
-    changed = [f"{name} {ours.get(name, 'none')} (was {old})" for name, old in record["versions"].items() if ours.get(name) != old]
+    changed = [
+        f"{name} {ours.get(name, 'none')} (was {old})"
+        for name, old in record["versions"].items()
+        if ours.get(name) != old
+    ]
     if changed:
         warn(f"other versions may change the last bits: {', '.join(changed)}")

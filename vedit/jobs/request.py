@@ -1,4 +1,6 @@
-"""A job as plain data: what every face hands to the library, a run record keeps, and a batch reads row by row."""
+"""A job as plain data: what every face hands to the library, a run record keeps, and a batch reads row by
+row.
+"""
 
 from __future__ import annotations
 
@@ -26,10 +28,13 @@ class Request:
     def from_json(cls, table: Mapping[str, Any], name: str = "the request") -> Self:
         """The request that `json` told of; what it lacks has its default.
 
-        name: of the table, for messages. Raises UsageError, with the nearest spelling for a key that is unknown.
+        name: of the table, for messages. Raises UsageError, with the nearest spelling for a key that is
+        unknown.
         """
         known = [field.name for field in fields(cls)]  # type: ignore[arg-type]
-        refuse_mistakes(name, [f"no key {key!r}{nearest(key, known) or '.'}" for key in table if key not in known])
+        refuse_mistakes(
+            name, [f"no key {key!r}{nearest(key, known) or '.'}" for key in table if key not in known]
+        )
         return validated(dict(table), cls, name, Kind(f"a {cls.__name__}", UsageError))
 
 

@@ -104,23 +104,32 @@ def load_video(folder: Path = VIDEO, device: str = "cpu") -> VideoModel:
 
     be_quiet()
     parts = {
-        "transformer": WanTransformer3DModel.from_pretrained(folder / "transformer", torch_dtype=torch.float32),
+        "transformer": WanTransformer3DModel.from_pretrained(
+            folder / "transformer", torch_dtype=torch.float32
+        ),
         "text_encoder": CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32),
         "vae": AutoencoderKLWan.from_pretrained(folder / "vae", torch_dtype=torch.float32),
     }
-    return VideoModel(folder=folder, **{name: part.to(device).requires_grad_(False).eval() for name, part in parts.items()})
+    return VideoModel(
+        folder=folder, **{name: part.to(device).requires_grad_(False).eval() for name, part in parts.items()}
+    )
 
 
 def check_folder(folder: Path) -> None:
     """Raise ModelError unless the folder holds a packed model."""
     if not (folder / "model_index.json").exists():
-        raise ModelError(f"{folder} holds no packed model.", next_step="Pack a training run with: vedit models pack RUN")
+        raise ModelError(
+            f"{folder} holds no packed model.", next_step="Pack a training run with: vedit models pack RUN"
+        )
 
 
 def check_motion(folder: Path) -> None:
     """Raise ModelError unless the folder holds a packed motion adapter."""
     if not (folder / "motion_words.safetensors").exists():
-        raise ModelError(f"{folder} holds no packed motion adapter.", next_step="Pack a training run with: vedit models pack RUN --motion")
+        raise ModelError(
+            f"{folder} holds no packed motion adapter.",
+            next_step="Pack a training run with: vedit models pack RUN --motion",
+        )
 
 
 def is_video(folder: Path) -> bool:
@@ -131,7 +140,10 @@ def is_video(folder: Path) -> bool:
 def check_video(folder: Path) -> None:
     """Raise ModelError unless the folder holds a packed video model."""
     if not (folder / "transformer" / "config.json").exists() or not (folder / "vae" / "config.json").exists():
-        raise ModelError(f"{folder} holds no packed video model.", next_step="Pack a training run with: vedit models pack RUN --video")
+        raise ModelError(
+            f"{folder} holds no packed video model.",
+            next_step="Pack a training run with: vedit models pack RUN --video",
+        )
 
 
 def be_quiet() -> None:
@@ -276,7 +288,10 @@ def _write_parts(run: Path, folder: Path, stage: str) -> None:
         "judge": _averaged(Judge(), run / "judge"),
     }.items():
         (folder / name).mkdir()
-        halves = {key: value.half() if value.is_floating_point() else value for key, value in module.state_dict().items()}
+        halves = {
+            key: value.half() if value.is_floating_point() else value
+            for key, value in module.state_dict().items()
+        }
         save_file(halves, folder / name / "model.safetensors")
     (folder / "scorer" / "open_clip_config.json").write_text(json.dumps(_scorer_config(), indent=2) + "\n")
 
@@ -371,7 +386,9 @@ def code_revision() -> str:
     """Return the git revision of the code, with a plus sign when the tree differs from it."""
     try:
         here = Path(__file__).resolve().parent
-        head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True)
+        head = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True
+        )
         dirty = subprocess.run(
             ["git", "status", "--porcelain", "--", "../data", "../train", "."],
             cwd=here,

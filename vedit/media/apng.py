@@ -77,7 +77,11 @@ def layout_of(file: BinaryIO) -> Layout | None:
     """Walk over a PNG file; None when it is not an animation or its header is damaged: then it is a still."""
     file.seek(0)
     start = file.read(33)
-    if len(start) < 33 or start[12:16] != b"IHDR" or zlib.crc32(start[12:29]) != int.from_bytes(start[29:33], "big"):
+    if (
+        len(start) < 33
+        or start[12:16] != b"IHDR"
+        or zlib.crc32(start[12:29]) != int.from_bytes(start[29:33], "big")
+    ):
         return None
     width, height = struct.unpack(">II", start[16:24])
     layout = Layout(width, height, start[24:29])
@@ -86,7 +90,9 @@ def layout_of(file: BinaryIO) -> Layout | None:
             _take(layout, kind, _body(file, offset, size))
         elif kind == b"IDAT" and not layout.said:
             return None
-        elif kind == b"IDAT" and layout.parts:  # without a control chunk in front it is the picture for other readers
+        elif (
+            kind == b"IDAT" and layout.parts
+        ):  # without a control chunk in front it is the picture for other readers
             layout.parts[-1].spans.append((offset, size))
         elif kind == b"fdAT" and layout.parts and size > 4:
             layout.parts[-1].spans.append((offset + 4, size - 4))
@@ -152,7 +158,12 @@ def _control(layout: Layout, body: bytes) -> Control | None:
 
 
 def read_apng(
-    file: BinaryIO, layout: Layout, name: str, *, limits: Limits = Limits(), warn: Callable[[str], None] = lambda message: None
+    file: BinaryIO,
+    layout: Layout,
+    name: str,
+    *,
+    limits: Limits = Limits(),
+    warn: Callable[[str], None] = lambda message: None,
 ) -> tuple[Clip, Frames]:
     """The clip of an animated PNG whose chunks are known, and its composed frames.
 
@@ -161,7 +172,9 @@ def read_apng(
     count, size = len(layout.parts), file.seek(0, 2)
     limits.check("canvas", layout.width * layout.height, f"a picture of {layout.width}x{layout.height}")
     limits.check("images", count, f"{count} images")
-    limits.check("total", count * layout.width * layout.height, f"{count} images of {layout.width}x{layout.height}")
+    limits.check(
+        "total", count * layout.width * layout.height, f"{count} images of {layout.width}x{layout.height}"
+    )
     # a small change on a large canvas is honest, a thousand canvases in a few bytes are not
     drawn = sum(part.control.rect.w * part.control.rect.h for part in layout.parts)
     limits.check_expansion(max(drawn, count * layout.width * layout.height // 10), size)
@@ -186,7 +199,9 @@ def _frames(file: BinaryIO, layout: Layout, clip: Clip, way: int, limits: Limits
         shown, rect = canvas.show(pixels, part.control)
         due += (part.control.delay * 1000) or STILL_MS
         end = rounded(due)
-        yield Frame(index, pts, end - pts, shown.mode.lower(), rect if way == 1 else clip.canvas, turned(shown, way))
+        yield Frame(
+            index, pts, end - pts, shown.mode.lower(), rect if way == 1 else clip.canvas, turned(shown, way)
+        )
         pts = end
     if layout.trouble:
         clip.warn(f"damaged behind image {len(layout.parts)} ({layout.trouble}): the rest is left out")
@@ -200,7 +215,13 @@ def _decoded(file: BinaryIO, layout: Layout, part: Part, limits: Limits, warn: C
         file.seek(offset)
         data.append(file.read(size))
     head = struct.pack(">II", part.control.rect.w, part.control.rect.h) + layout.head
-    png = PNG_MAGIC + chunk(b"IHDR", head) + layout.extras + chunk(b"IDAT", b"".join(data)) + chunk(b"IEND", b"")
+    png = (
+        PNG_MAGIC
+        + chunk(b"IHDR", head)
+        + layout.extras
+        + chunk(b"IDAT", b"".join(data))
+        + chunk(b"IEND", b"")
+    )
     return decode(from_bytes(png, limits), warn)
 
 
@@ -220,18 +241,24 @@ class Canvas:
 
     def __init__(self, width: int, height: int, may_be_clear: bool) -> None:
         self.rect = Rect(0, 0, width, height)
-        self.under = Image.new("RGBA" if may_be_clear else "RGB", (width, height))  # what the next image is drawn on
+        self.under = Image.new(
+            "RGBA" if may_be_clear else "RGB", (width, height)
+        )  # what the next image is drawn on
         self.stale: Rect | None = None  # where that differs from what was shown last; None before the first
 
     def show(self, pixels: Any, control: Control) -> tuple[Any, Rect]:
-        """Draw an image, "RGB" or "RGBA" of its rectangle's size; the canvas, and what of it may have changed."""
+        """Draw an image, "RGB" or "RGBA" of its rectangle's size; the canvas, and what of it may have
+        changed.
+        """
         before = self.under
         shown = self._drawn(pixels, control)
         changed = self.rect if self.stale is None else self.stale.joined(control.rect)
         # section 12.13: there is nothing to go back to before the first image
         disposal = CLEAR if control.disposal == RESTORE and self.stale is None else control.disposal
         self.stale = control.rect if disposal in (CLEAR, RESTORE) else NOWHERE
-        self.under = before if disposal == RESTORE else _cleared(shown, control.rect) if disposal == CLEAR else shown
+        self.under = (
+            before if disposal == RESTORE else _cleared(shown, control.rect) if disposal == CLEAR else shown
+        )
         return shown, changed
 
     def _drawn(self, pixels: Any, control: Control) -> Any:

@@ -36,7 +36,11 @@ def check_output(path: str, inputs: tuple[str, ...], overwrite: bool | None, in_
     Raises UsageError when the output is the input, OutputError when it may not or cannot be written.
     """
     if not path:
-        raise UsageError("the name of an output is empty.", "A variable of a script may not be set.", "Name a file with -o, or - for standard output")
+        raise UsageError(
+            "the name of an output is empty.",
+            "A variable of a script may not be set.",
+            "Name a file with -o, or - for standard output",
+        )
     if path == "-" or is_special(path):
         return
     folder = os.path.dirname(path) or "."
@@ -61,7 +65,11 @@ def check_output(path: str, inputs: tuple[str, ...], overwrite: bool | None, in_
 def make_folder(folder: str) -> None:
     """Make a folder for outputs, with those above it. Raises OutputError."""
     if not folder:
-        raise UsageError("the name of a folder for outputs is empty.", "A variable of a script may not be set.", "Name a folder, or . for this one")
+        raise UsageError(
+            "the name of a folder for outputs is empty.",
+            "A variable of a script may not be set.",
+            "Name a folder, or . for this one",
+        )
     try:
         os.makedirs(folder, exist_ok=True)
     except OSError as error:
@@ -81,14 +89,20 @@ def refuse_twice(named: Iterable[tuple[str, str | None]]) -> None:
         if identity in seen:
             other, first = seen[identity]
             raise UsageError(
-                f"{other} {first} and {option} {path} are one file." if path != "-" else f"{other} and {option} would both go to standard output.",
+                (
+                    f"{other} {first} and {option} {path} are one file."
+                    if path != "-"
+                    else f"{other} and {option} would both go to standard output."
+                ),
                 "Each output has a name of its own.",
             )
         seen[identity] = option, path
 
 
 def identity_of(path: str) -> tuple[object, str]:
-    """Equal for the names of one file, whether it exists or not: through links, and in any case where the disk has one."""
+    """Equal for the names of one file, whether it exists or not: through links, and in any case where the
+    disk has one.
+    """
     if path == "-":
         return None, path
     folder, name = os.path.split(os.path.realpath(path))
@@ -136,7 +150,9 @@ class _Part:
             # 55 characters are at most 220 of the 255 bytes that a name may have
             self.part = os.path.join(folder, f".{name[:55]}.vedit-{os.urandom(4).hex()}.part")
             self.lock = self._make()
-            if self.lock is None or _is_same(self.part, self.lock):  # else another process took it for abandoned
+            if self.lock is None or _is_same(
+                self.part, self.lock
+            ):  # else another process took it for abandoned
                 break
             os.close(self.lock)
         _unfinished.add(self)
@@ -146,7 +162,9 @@ class _Part:
             os.mkdir(self.part)
         else:
             # not open to others while it may replace a private file
-            mode = stat.S_IMODE(os.stat(self.target).st_mode) | 0o600 if os.path.isfile(self.target) else 0o666
+            mode = (
+                stat.S_IMODE(os.stat(self.target).st_mode) | 0o600 if os.path.isfile(self.target) else 0o666
+            )
             os.close(os.open(self.part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode))
         if not fcntl:
             return None
@@ -219,7 +237,9 @@ def _rename_new(part: str, target: str, path: str) -> None:
             return
     except FileExistsError:
         raise OutputError(
-            f"{path} appeared while its content was being made, and is left as it is.", "", "Add -y to replace it, or name another output with -o"
+            f"{path} appeared while its content was being made, and is left as it is.",
+            "",
+            "Add -y to replace it, or name another output with -o",
         ) from None
     os.unlink(part)
 
@@ -249,7 +269,10 @@ def _is_part(name: str) -> bool:
 
 
 def _remove_abandoned(folder: str) -> None:
-    """Remove the part files of killed runs: those that nobody holds a lock on. Once per folder and process."""
+    """Remove the part files of killed runs: those that nobody holds a lock on.
+
+    Once per folder and process.
+    """
     if folder in _cleared or not fcntl:
         return
     _cleared.add(folder)
@@ -296,7 +319,9 @@ def together(is_last: bool = False) -> Iterator[None]:
 
 @contextmanager
 def apart() -> Iterator[None]:
-    """Let the outputs written inside take their names at once, also within `together`: what a cache keeps is read soon."""
+    """Let the outputs written inside take their names at once, also within `together`: what a cache keeps is
+    read soon.
+    """
     kept, _local.parts = getattr(_local, "parts", None), None
     try:
         yield
@@ -317,7 +342,8 @@ def whereabouts(path: str) -> str:
 
 @contextmanager
 def atomic_path(path: str, is_folder: bool = False) -> Iterator[str]:
-    """A file or folder beside `path` to write to; it gets the name `path` on success, and goes on any failure.
+    """A file or folder beside `path` to write to; it gets the name `path` on success, and goes on any
+    failure.
 
     The permissions of a file that is replaced are kept. A symbolic link is followed, so the file
     it points to is replaced and the link stays. A folder gets the files, all or none.

@@ -21,7 +21,9 @@ class ClosingFrames(Iterator[Frame]):
     waiting, as for a pipe that nobody writes to, gives back what is held when it returns.
     """
 
-    def __init__(self, frames: Frames, release: Callable[[], object], interrupt: Callable[[], object] | None = None) -> None:
+    def __init__(
+        self, frames: Frames, release: Callable[[], object], interrupt: Callable[[], object] | None = None
+    ) -> None:
         self.frames = frames
         self.release: Callable[[], object] | None = release
         self._interrupt = interrupt

@@ -15,7 +15,10 @@ from vedit.errors import UsageError, nearest
 
 # --- containers ----------------------------------------------------------------------------------
 
-MPEG_RATES = tuple(Fraction(n, d) for n, d in ((24000, 1001), (24, 1), (25, 1), (30000, 1001), (30, 1), (50, 1), (60000, 1001), (60, 1)))
+MPEG_RATES = tuple(
+    Fraction(n, d)
+    for n, d in ((24000, 1001), (24, 1), (25, 1), (30000, 1001), (30, 1), (50, 1), (60000, 1001), (60, 1))
+)
 
 
 class Container(NamedTuple):
@@ -38,7 +41,20 @@ class Container(NamedTuple):
 
 
 _X264 = ("-c:v", "libx264", "-crf", "{crf}", "-preset", "{preset}")
-_VP9 = ("-c:v", "libvpx-vp9", "-crf", "{crf}", "-b:v", "0", "-row-mt", "1", "-deadline", "good", "-cpu-used", "3")
+_VP9 = (
+    "-c:v",
+    "libvpx-vp9",
+    "-crf",
+    "{crf}",
+    "-b:v",
+    "0",
+    "-row-mt",
+    "1",
+    "-deadline",
+    "good",
+    "-cpu-used",
+    "3",
+)
 _MPEG2 = ("-c:v", "mpeg2video", "-q:v", "{qscale}")
 _WMV = ("-c:v", "wmv2", "-q:v", "{qscale}")
 _THEORA = ("-c:v", "libtheora", "-q:v", "{theora}")
@@ -51,9 +67,13 @@ _TS_SOUND = ("aac", "mp2", "mp3", "ac3", "eac3")
 CONTAINERS = {
     "mp4": Container("mp4", "mp4", _X264, _AAC, ("aac", "mp3", "ac3", "eac3", "alac", "opus")),
     "mov": Container("mov", "mp4", _X264, _AAC, ("aac", "mp3", "ac3", "alac", "pcm_s16le")),
-    "mkv": Container("matroska", "mkv", _X264, _AAC, ("aac", "mp3", "ac3", "eac3", "opus", "vorbis", "flac", "pcm_s16le")),
+    "mkv": Container(
+        "matroska", "mkv", _X264, _AAC, ("aac", "mp3", "ac3", "eac3", "opus", "vorbis", "flac", "pcm_s16le")
+    ),
     "webm": Container("webm", "mkv", _VP9, _OPUS, ("opus", "vorbis")),
-    "avi": Container("avi", "avi", _X264, ("-c:a", "libmp3lame", "-q:a", "3"), ("mp3", "ac3"), has_times=False),
+    "avi": Container(
+        "avi", "avi", _X264, ("-c:a", "libmp3lame", "-q:a", "3"), ("mp3", "ac3"), has_times=False
+    ),
     "ts": Container("mpegts", "ts", _X264, _AAC, _TS_SOUND),
     "m2ts": Container("mpegts", "ts", _X264, _AAC, _TS_SOUND, options=("-mpegts_m2ts_mode", "1")),
     "3gp": Container("3gp", "mp4", _X264, _AAC, ("aac",)),
@@ -61,7 +81,9 @@ CONTAINERS = {
     "wmv": Container("asf", "asf", _WMV, _WMA, ("wmav2",), matrix="smpte170m"),
     "mpg": Container("mpeg", "mpg", _MPEG2, _MP2, ("mp2",), has_times=False, rates=MPEG_RATES),
     "vob": Container("vob", "mpg", _MPEG2, _MP2, ("mp2", "ac3"), has_times=False, rates=MPEG_RATES),
-    "ogv": Container("ogv", "ogg", _THEORA, _VORBIS, ("vorbis", "opus", "flac"), has_times=False, matrix="smpte170m"),
+    "ogv": Container(
+        "ogv", "ogg", _THEORA, _VORBIS, ("vorbis", "opus", "flac"), has_times=False, matrix="smpte170m"
+    ),
 }
 for _name, _same in (("m4v", "mp4"), ("3g2", "3gp"), ("mts", "m2ts"), ("asf", "wmv"), ("mpeg", "mpg")):
     CONTAINERS[_name] = CONTAINERS[_same]
@@ -78,7 +100,8 @@ def keeps_sound(format: str) -> bool:
 
 
 def encoder_options(container: Container, crf: int | None, preset: str) -> list[str]:
-    """The encoder with its quality, from H.264's scale (18 looks like the source); webm has a scale of its own.
+    """The encoder with its quality, from H.264's scale (18 looks like the source); webm has a scale of its
+    own.
 
     Quantiser scales of MPEG follow x264's own conversion, 0.85 * 2 ** ((crf - 12) / 6).
     """
@@ -103,10 +126,42 @@ VIDEO = tuple(CONTAINERS)
 STREAMS = ("nut", "y4m", "mono", "rgb24", "rgba")
 PICTURES = ("apng", "png", "webp")
 FORMATS = ("gif", *STREAMS, *VIDEO, *PICTURES, "folder")
-STILLS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".tga", ".avif")  # of folders of frames
+STILLS = (
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".webp",
+    ".bmp",
+    ".tif",
+    ".tiff",
+    ".ppm",
+    ".pgm",
+    ".tga",
+    ".avif",
+)  # of folders of frames
 # films that ffmpeg reads and we do not write
-READ_ONLY = ("divx", "dv", "f4v", "h264", "hevc", "ivf", "m1v", "m2v", "mj2", "mjpeg", "mpe", "mxf", "ogm", "qt", "rm", "rmvb", "wtv")
-CLIP_SUFFIXES = tuple(f".{name}" for name in ("gif", *VIDEO, "apng", "webp", "avif", "nut", "y4m", *READ_ONLY))
+READ_ONLY = (
+    "divx",
+    "dv",
+    "f4v",
+    "h264",
+    "hevc",
+    "ivf",
+    "m1v",
+    "m2v",
+    "mj2",
+    "mjpeg",
+    "mpe",
+    "mxf",
+    "ogm",
+    "qt",
+    "rm",
+    "rmvb",
+    "wtv",
+)
+CLIP_SUFFIXES = tuple(
+    f".{name}" for name in ("gif", *VIDEO, "apng", "webp", "avif", "nut", "y4m", *READ_ONLY)
+)
 SAME = ({"y4m", "mono"}, {"png", "apng"})
 
 
@@ -132,11 +187,19 @@ def format_of(path: str) -> str:
     if path != "-" and is_pattern(path):
         return "folder"
     if path == "-":
-        raise UsageError("standard output has no suffix to tell the format.", f"The formats are: {', '.join(FORMATS)}.", "Add --to FORMAT")
+        raise UsageError(
+            "standard output has no suffix to tell the format.",
+            f"The formats are: {', '.join(FORMATS)}.",
+            "Add --to FORMAT",
+        )
     if suffix := suffix_of(path):
         return suffix
     near = nearest(os.path.splitext(path)[1].lower().removeprefix("."), FORMATS)
-    raise UsageError(f"{path}: no format is known for this name{near}", f"The formats are: {', '.join(FORMATS)}.", "Rename it, or add --to FORMAT")
+    raise UsageError(
+        f"{path}: no format is known for this name{near}",
+        f"The formats are: {', '.join(FORMATS)}.",
+        "Rename it, or add --to FORMAT",
+    )
 
 
 def output_format(path: str, to: str | None = None) -> str:
@@ -147,9 +210,15 @@ def output_format(path: str, to: str | None = None) -> str:
     named = suffix_of(path)
     if to:
         if to not in FORMATS:
-            raise UsageError(f"--to {to} is not a format{nearest(to, FORMATS)}", f"The formats are: {', '.join(FORMATS)}.")
+            raise UsageError(
+                f"--to {to} is not a format{nearest(to, FORMATS)}", f"The formats are: {', '.join(FORMATS)}."
+            )
         if named and named != to and to != "folder" and not any({named, to} <= same for same in SAME):
-            raise UsageError(f"{path} is named as {named}, and --to {to} was given.", "One of them is wrong.", f"Name it with .{to}, or leave out --to")
+            raise UsageError(
+                f"{path} is named as {named}, and --to {to} was given.",
+                "One of them is wrong.",
+                f"Name it with .{to}, or leave out --to",
+            )
         return to
     if not named and (path == "-" or _is_device(path)):
         return "gif"
@@ -189,8 +258,14 @@ def family_of(start: bytes) -> str:
 def check_own_format(path: str, start: bytes) -> None:
     """Refuse to rewrite a file whose content is of another kind than its name says. Raises UsageError."""
     named = format_of(path)
-    family = CONTAINERS[named].family if named in CONTAINERS else {"apng": "png", "mono": "y4m"}.get(named, named)
+    family = (
+        CONTAINERS[named].family if named in CONTAINERS else {"apng": "png", "mono": "y4m"}.get(named, named)
+    )
     found = family_of(start)
     if found != family:
         what = f"holds {found}" if found else f"does not begin as {named} does"
-        raise UsageError(f"{path} is named as {named}, but {what}.", "Rewritten in place it would become another kind of file.", "Name the output: -o FILE")
+        raise UsageError(
+            f"{path} is named as {named}, but {what}.",
+            "Rewritten in place it would become another kind of file.",
+            "Name the output: -o FILE",
+        )

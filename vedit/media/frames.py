@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from vedit.media.video.light import Light
+from vedit.media.light import Light
 from vedit.media.limits import Limits
 
 NO_OPTIONS = Limits()
@@ -63,7 +63,9 @@ class Rect(NamedTuple):
     def clipped(self, other: Rect) -> Rect:
         """The part inside `other`; width and height 0 when they do not meet."""
         x, y = max(self.x, other.x), max(self.y, other.y)
-        return Rect(x, y, max(0, min(self.right, other.right) - x), max(0, min(self.bottom, other.bottom) - y))
+        return Rect(
+            x, y, max(0, min(self.right, other.right) - x), max(0, min(self.bottom, other.bottom) - y)
+        )
 
     def joined(self, other: Rect) -> Rect:
         """The smallest rectangle around both; an empty one adds nothing."""
@@ -185,14 +187,21 @@ class Labels(NamedTuple):
         end_s = None if duration_s is None else start_s + duration_s
         kept = []
         for chapter in self.chapters:
-            begin, end = max(chapter.start_s, start_s), chapter.end_s if end_s is None else min(chapter.end_s, end_s)
+            begin, end = (
+                max(chapter.start_s, start_s),
+                chapter.end_s if end_s is None else min(chapter.end_s, end_s),
+            )
             if begin < end:
                 kept.append(Chapter(begin - start_s, end - start_s, chapter.title))
         return self._replace(chapters=tuple(kept))
 
     def stretched(self, factor: Fraction) -> Labels:
         """The chapters of a film that takes `factor` times as long."""
-        return self._replace(chapters=tuple(Chapter(begin * factor, end * factor, title) for begin, end, title in self.chapters))
+        return self._replace(
+            chapters=tuple(
+                Chapter(begin * factor, end * factor, title) for begin, end, title in self.chapters
+            )
+        )
 
 
 NO_LABELS = Labels()

@@ -35,7 +35,9 @@ SLOWEST, FASTEST = Fraction(1, 10**6), Fraction(10**6)  # frames per second that
 
 def fraction(value: str) -> Fraction:
     """A number as written, exact; raises ValueError."""
-    if len(value) > 100 or re.search(r"e[+-]?\d{4}", value, re.IGNORECASE):  # 1e999999999 would fill the memory with digits
+    if len(value) > 100 or re.search(
+        r"e[+-]?\d{4}", value, re.IGNORECASE
+    ):  # 1e999999999 would fill the memory with digits
         raise ValueError("too many digits")
     try:
         return Fraction(value)
@@ -44,7 +46,9 @@ def fraction(value: str) -> Fraction:
 
 
 def frame_rate(value: str) -> Fraction:
-    """Frames per second as a file tells them, such as 25 or 30000/1001; raises ValueError for what no clip has."""
+    """Frames per second as a file tells them, such as 25 or 30000/1001; raises ValueError for what no clip
+    has.
+    """
     rate = fraction(value)
     if not SLOWEST <= rate <= FASTEST:
         raise ValueError(f"{value} is not a frame rate")
@@ -61,11 +65,16 @@ def frame_size(value: str) -> tuple[int, int]:
     return width, height
 
 
-PILLOW_PIXELS = 89_000_000  # Pillow warns of pictures from a little above this on, also when it cuts a part out of one
+PILLOW_PIXELS = (
+    89_000_000  # Pillow warns of pictures from a little above this on, also when it cuts a part out of one
+)
 
 
 def allow_in_pillow(pixels: int | None) -> None:
-    """Raise Pillow's own limit, which is one of the process, to so many pixels; None lifts it. The limits here hold."""
+    """Raise Pillow's own limit, which is one of the process, to so many pixels; None lifts it.
+
+    The limits here hold.
+    """
     from PIL import Image
 
     if Image.MAX_IMAGE_PIXELS is not None:
@@ -112,7 +121,8 @@ class Limits(NamedTuple):
         """Refuse a stream that would swell beyond what honest GIF data can."""
         if self.expansion and pixels > 10**9 and pixels > self.expansion * max(1, compressed):
             raise LimitError(
-                f"{short_number(pixels)} pixels from {compressed} bytes is over the limit of {self.expansion} to 1 for expansion.",
+                f"{short_number(pixels)} pixels from {compressed} bytes is over the limit of {self.expansion}"
+                " to 1 for expansion.",
                 "Files like this one are often made to exhaust a machine.",
                 "If you trust it: --limit expansion=0",
             )
@@ -133,7 +143,11 @@ def parse_limits(settings: tuple[str, ...] | list[str], base: Limits = Limits())
     for setting in settings:
         key, _, text = setting.partition("=")
         if key not in Limits._fields:
-            raise UsageError(f"no limit is called {key!r}.", f"Limits are {', '.join(Limits._fields)}.", "Example: --limit canvas=200M")
+            raise UsageError(
+                f"no limit is called {key!r}.",
+                f"Limits are {', '.join(Limits._fields)}.",
+                "Example: --limit canvas=200M",
+            )
         values[key] = _number(setting, text)
     return base._replace(**values)
 
@@ -142,7 +156,11 @@ def _number(setting: str, text: str) -> int:
     factor = _UNITS.get(text[-1:], 1)
     digits = text[:-1] if factor > 1 else text
     if not digits.isdecimal() or len(digits) > LONGEST:
-        raise UsageError(f"{setting!r} is not a limit.", "A limit is a whole number, with k, M or G if you like.", "Example: --limit canvas=200M")
+        raise UsageError(
+            f"{setting!r} is not a limit.",
+            "A limit is a whole number, with k, M or G if you like.",
+            "Example: --limit canvas=200M",
+        )
     return int(digits) * factor
 
 
@@ -153,7 +171,9 @@ def environment_limits() -> Limits:
         return Limits()
     from vedit.documents import Kind, read_toml
 
-    limits = Kind("limits", UsageError, "VEDIT_LIMITS names a TOML file such as: canvas = 200000000", largest=2**16)
+    limits = Kind(
+        "limits", UsageError, "VEDIT_LIMITS names a TOML file such as: canvas = 200000000", largest=2**16
+    )
     try:
         return parse_limits([f"{key}={value}" for key, value in read_toml(path, limits).items()])
     except UsageError as error:

@@ -17,7 +17,9 @@ GROUP = "/sys/fs/cgroup"
 
 
 def free_memory() -> int | None:
-    """Bytes that may be used before the machine, or the container it runs in, runs out; None where nothing tells."""
+    """Bytes that may be used before the machine, or the container it runs in, runs out; None where nothing
+    tells.
+    """
     return min((found for found in (_of_machine(), _of_group()) if found is not None), default=None)
 
 
@@ -57,13 +59,19 @@ def threads_for(frame_bytes: int, jobs: int, limits: Limits) -> int:
 
 
 def check_whole(needed: int, what: str, limits: Limits, instead: str) -> None:
-    """Refuse work that takes so many bytes at once. Raises LimitError over the limit, MemoryBudgetError over what is free."""
+    """Refuse work that takes so many bytes at once.
+
+    Raises LimitError over the limit, MemoryBudgetError over what is free.
+    """
     if limits.memory and needed > limits.memory:
         raise LimitError(
-            f"{what} takes about {needed / 2**30:.1f} GiB, over the limit of {short_number(limits.memory)} for memory.",
+            f"{what} takes about {needed / 2**30:.1f} GiB, over the limit of {short_number(limits.memory)}"
+            " for memory.",
             "",
             f"{instead}. If the machine has room: --limit memory={short_number(needed, up=True)}",
         )
     free = free_memory()
     if free is not None and needed > free:
-        raise MemoryBudgetError(f"{what} takes about {needed / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free.", "", instead)
+        raise MemoryBudgetError(
+            f"{what} takes about {needed / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free.", "", instead
+        )

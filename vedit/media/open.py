@@ -37,7 +37,9 @@ def sniff(start: bytes) -> str:
 
 
 class _Input(NamedTuple):
-    """An opened input on its way to a reader. start: what has been read of it; what else is opened for it closes with `opened`."""
+    """An opened input on its way to a reader. start: what has been read of it; what else is opened for it
+    closes with `opened`.
+    """
 
     name: str
     stream: BinaryIO
@@ -59,7 +61,8 @@ def open_clip(
     start: bytes = b"",
     warn: Callable[[str], None] = lambda message: None,
 ) -> tuple[Clip, ClosingFrames, str]:
-    """Open a clip: its facts, its frames, and their kind ("packed" for GIF, "yuv" for film when `read.wants_planes` asks so, else "rgba").
+    """Open a clip: its facts, its frames, and their kind ("packed" for GIF, "yuv" for film when
+    `read.wants_planes` asks so, else "rgba").
 
     name: a path, "-" for standard input, or a folder of pictures. stream: the opened input, raw,
     of which `start` has been read already; without it `name` is opened.
@@ -67,7 +70,10 @@ def open_clip(
     """
     format, limits = read.format, read.limits
     if format is not None and format not in FORMATS:
-        raise UsageError(f"the format {format} is unknown{nearest(format, FORMATS)}", f"The formats are: {', '.join(FORMATS)}.")
+        raise UsageError(
+            f"the format {format} is unknown{nearest(format, FORMATS)}",
+            f"The formats are: {', '.join(FORMATS)}.",
+        )
     if stream is None and name != "-" and os.path.isdir(name):
         from vedit.media.sequence import read_folder
 
@@ -78,7 +84,13 @@ def open_clip(
             stream = opened.enter_context(_open(name))
         if not start:
             start = _first_bytes(stream)
-        kind = format if format in STREAMS else sniff(start) if format in (None, *PICTURES, *VIDEO, "folder") else str(format)
+        kind = (
+            format
+            if format in STREAMS
+            else sniff(start)
+            if format in (None, *PICTURES, *VIDEO, "folder")
+            else str(format)
+        )
         clip, frames = _read(kind, _Input(name, stream, start, read, warn, opened))
         interrupt = getattr(frames, "interrupt", None)
         if kind not in ("gif", "picture"):  # those count by themselves
@@ -92,7 +104,8 @@ def open_clip(
 def _counted(frames: Frames, clip: Clip, limits: Limits) -> Frames:
     """The frames of a film within the limits of images and of pixels in all, where those were set.
 
-    The defaults are for pictures, which swell from a few bytes; a film of an hour may pass them and is streamed.
+    The defaults are for pictures, which swell from a few bytes; a film of an hour may pass them and is
+    streamed.
     """
     usual = Limits()
     images = 0 if limits.images == usual.images else limits.images
@@ -173,7 +186,9 @@ def _raw_info(format: str, read: ReadOptions) -> Any:
     if read.raw_info is not None:
         return RawInfo.from_json(read_bytes(read.raw_info, RAW_INFO), read.raw_info)
     if read.size is None or read.rate is None:
-        missing = " and ".join(option for option, value in (("--size WxH", read.size), ("--rate R", read.rate)) if value is None)
+        missing = " and ".join(
+            option for option, value in (("--size WxH", read.size), ("--rate R", read.rate)) if value is None
+        )
         raise UsageError(
             f"raw {format} frames do not tell their size or rate.",
             f"Give {missing}, or --raw-info FILE with what the writer told.",
@@ -188,7 +203,9 @@ def _read_video(given: _Input, container: str | None = None) -> tuple[Clip, Fram
 
     refuse_playlist(given.start)
     file = _seekable(given)
-    return read_video(file, given.name, given.read, format=container, sound_path=_path_of(file, given.name), warn=given.warn)
+    return read_video(
+        file, given.name, given.read, format=container, sound_path=_path_of(file, given.name), warn=given.warn
+    )
 
 
 def _seekable(given: _Input) -> BinaryIO:
@@ -255,8 +272,8 @@ def write_clip(clip: Clip, frames: Frames, output: str, write: WriteOptions = Wr
 
             return write_gif(clip, frames, stream, flush=flush)
         if format == "nut":
-            from vedit.media.video.decode import pcm
             from vedit.media.streams.nut import write_nut
+            from vedit.media.video.decode import pcm
 
             with pcm(clip if write.keep_audio else clip.but(audio=None)) as sound:
                 return write_nut(clip, frames, stream, sound=sound, flush=flush)
@@ -264,8 +281,25 @@ def write_clip(clip: Clip, frames: Frames, output: str, write: WriteOptions = Wr
 
         background = write.background or "black"
         if format in ("y4m", "mono"):
-            return raw.write_y4m(clip, frames, stream, mono=format == "mono", rate=write.rate, background=background, flush=flush)
-        return raw.write_raw(clip, frames, stream, format, rate=write.rate, background=background, tell=_teller(write.raw_info), flush=flush)
+            return raw.write_y4m(
+                clip,
+                frames,
+                stream,
+                mono=format == "mono",
+                rate=write.rate,
+                background=background,
+                flush=flush,
+            )
+        return raw.write_raw(
+            clip,
+            frames,
+            stream,
+            format,
+            rate=write.rate,
+            background=background,
+            tell=_teller(write.raw_info),
+            flush=flush,
+        )
 
 
 def _teller(path: str | None) -> Callable[[str], None]:

@@ -1,4 +1,5 @@
-"""How clips are read, written and given palettes: plain values that travel whole from a face to a reader or writer.
+"""How clips are read, written and given palettes: plain values that travel whole from a face to a reader or
+writer.
 
 They are named tuples, whose making costs a start a quarter of what frozen dataclasses cost.
 """
@@ -8,7 +9,7 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import NamedTuple
 
-from vedit.media.video.light import DEFAULT_CURVE
+from vedit.media.light import DEFAULT_CURVE
 from vedit.media.limits import Limits
 
 

@@ -65,7 +65,9 @@ class Overlay:
         self.coverage = coverage.crop(box)
         self.colours = drawing.colours.crop(self.rect.moved(-x, -y).box)
         self.alpha = self.coverage.point([(level * opacity + 127) // 255 for level in range(256)])
-        self._solid = self.coverage.point([255 if level * opacity >= SOLID * 255 else 0 for level in range(256)])
+        self._solid = self.coverage.point(
+            [255 if level * opacity >= SOLID * 255 else 0 for level in range(256)]
+        )
         box = self._solid.getbbox() or (0, 0, 0, 0)
         self.solid = Rect(self.rect.x + box[0], self.rect.y + box[1], box[2] - box[0], box[3] - box[1])
         self._last: tuple[Rect, Piece] | None = None
@@ -76,14 +78,19 @@ class Overlay:
         if self._last is None or self._last[0] != rect:
             box = rect.moved(-self.rect.x, -self.rect.y).box
             alpha = self.alpha.crop(box)
-            self._last = rect, Piece(self.colours.crop(box), alpha, alpha.point(NOT_ZERO), self._solid.crop(box))
+            self._last = (
+                rect,
+                Piece(self.colours.crop(box), alpha, alpha.point(NOT_ZERO), self._solid.crop(box)),
+            )
         return self._last[1]
 
     def blend(self, picture: Image.Image) -> Image.Image:
         """A copy of the whole canvas, "RGB" or "RGBA", with the overlay on it, exact to the rounding."""
         part = picture.crop(self.rect.box)
         result = picture.copy()
-        result.paste(self._blend_soft(part) if part.mode == "RGBA" else self._blend_opaque(part), self.rect.box)
+        result.paste(
+            self._blend_soft(part) if part.mode == "RGBA" else self._blend_opaque(part), self.rect.box
+        )
         return result
 
     def _weights(self) -> tuple[Any, Any, list[Any]]:
@@ -94,7 +101,10 @@ class Overlay:
             opacity = self.opacity
             cover = ImageMath.lambda_eval(lambda a: a["int"](a["c"]) * opacity, c=self.coverage)
             rest = ImageMath.lambda_eval(lambda a: FULL - a["m"], m=cover)
-            shares = [ImageMath.lambda_eval(lambda a: a["int"](a["c"]) * a["m"] + FULL // 2, c=channel, m=cover) for channel in self.colours.split()]
+            shares = [
+                ImageMath.lambda_eval(lambda a: a["int"](a["c"]) * a["m"] + FULL // 2, c=channel, m=cover)
+                for channel in self.colours.split()
+            ]
             self._exact = cover, rest, shares
         return self._exact
 
@@ -103,7 +113,12 @@ class Overlay:
 
         _, rest, shares = self._weights()
         mixed = [
-            ImageMath.lambda_eval(lambda a: a["convert"]((a["int"](a["v"]) * a["r"] + a["s"]) / FULL, "L"), v=channel, r=rest, s=share)
+            ImageMath.lambda_eval(
+                lambda a: a["convert"]((a["int"](a["v"]) * a["r"] + a["s"]) / FULL, "L"),
+                v=channel,
+                r=rest,
+                s=share,
+            )
             for channel, share in zip(part.split(), shares, strict=True)
         ]
         return Image.merge("RGB", mixed)
@@ -117,7 +132,9 @@ class Overlay:
         if alpha.getextrema()[0] == 255:
             return Image.merge("RGBA", (*opaque.split(), alpha))
         cover, rest, _ = self._weights()
-        total = ImageMath.lambda_eval(lambda a: a["m"] * 255 + a["int"](a["v"]) * a["r"], m=cover, v=alpha, r=rest)
+        total = ImageMath.lambda_eval(
+            lambda a: a["m"] * 255 + a["int"](a["v"]) * a["r"], m=cover, v=alpha, r=rest
+        )
         joint = ImageMath.lambda_eval(lambda a: a["convert"]((a["t"] + FULL // 2) / FULL, "L"), t=total)
         mixed = [
             ImageMath.lambda_eval(
@@ -131,7 +148,14 @@ class Overlay:
         return Image.merge("RGBA", (*soft.split(), joint))
 
 
-def draw_text(text: str, font_file: str | None, size: int, colour: Colour, outline: int = 0, outline_colour: Colour = (0, 0, 0)) -> Drawing:
+def draw_text(
+    text: str,
+    font_file: str | None,
+    size: int,
+    colour: Colour,
+    outline: int = 0,
+    outline_colour: Colour = (0, 0, 0),
+) -> Drawing:
     """Lettering of one or more lines, with an outline of that many pixels behind it.
 
     The default font comes with vedit, so the result does not depend on the machine. A letter and
@@ -143,7 +167,9 @@ def draw_text(text: str, font_file: str | None, size: int, colour: Colour, outli
     font = load_font(font_file, size)
     text = unicodedata.normalize("NFC", text)
     ruler = ImageDraw.Draw(Image.new("L", (1, 1)))
-    left, top, right, bottom = (round(edge) for edge in ruler.multiline_textbbox((0, 0), text, font=font, stroke_width=outline))
+    left, top, right, bottom = (
+        round(edge) for edge in ruler.multiline_textbbox((0, 0), text, font=font, stroke_width=outline)
+    )
     extent = max(1, right - left + 4), max(1, bottom - top + 4)  # glyphs may lean out of their box by a pixel
     _check_size(extent, f"the text of {len(text)} characters", "Shorten it")
 
@@ -167,8 +193,14 @@ def load_font(font_file: str | None, size: int) -> Any:
     """A font at a pixel size; raises InputError naming the file."""
     from PIL import ImageFont
 
-    if font_file is not None and os.path.exists(font_file) and not os.path.isfile(font_file):  # a pipe would be waited for
-        raise InputError(f"cannot read the font {font_file}: not a file.", "A TrueType or OpenType file is needed.", "Leave out --font for the one built in.")
+    if (
+        font_file is not None and os.path.exists(font_file) and not os.path.isfile(font_file)
+    ):  # a pipe would be waited for
+        raise InputError(
+            f"cannot read the font {font_file}: not a file.",
+            "A TrueType or OpenType file is needed.",
+            "Leave out --font for the one built in.",
+        )
     try:
         return ImageFont.truetype(font_file or FONT, size)
     except OSError as error:
@@ -188,11 +220,17 @@ def missing_glyphs(text: str, font: Any) -> str:
         return (mask.size, *offset), bytes(mask)
 
     absent = shape(MISSING)
-    return "".join(character for character in dict.fromkeys(unicodedata.normalize("NFC", text)) if _is_drawn(character) and shape(character) == absent)
+    return "".join(
+        character
+        for character in dict.fromkeys(unicodedata.normalize("NFC", text))
+        if _is_drawn(character) and shape(character) == absent
+    )
 
 
 def _is_drawn(character: str) -> bool:
-    """Whether a character needs a picture: not a space, a sign that steers the layout, or a choice of variant."""
+    """Whether a character needs a picture: not a space, a sign that steers the layout, or a choice of
+    variant.
+    """
     if unicodedata.category(character) in ("Cc", "Co", "Cn"):
         return character != "\n"
     return unicodedata.category(character)[0] not in "CZ" and not "\ufe00" <= character <= "\ufe0f"
@@ -202,11 +240,19 @@ def refuse_missing(text: str, font_file: str | None, size: int) -> None:
     """Raise UsageError naming the characters that the font has no picture for."""
     missing = missing_glyphs(text, load_font(font_file, size))
     if missing:
-        named = ", ".join(f"{character} ({unicodedata.name(character, f'U+{ord(character):04X}')})" for character in missing[:TOLD])
+        named = ", ".join(
+            f"{character} ({unicodedata.name(character, f'U+{ord(character):04X}')})"
+            for character in missing[:TOLD]
+        )
         more = f" and {len(missing) - TOLD} more" if len(missing) > TOLD else ""
         raise UsageError(
-            f"{font_file or 'the built-in font'} has no picture of {named if named.isprintable() else ascii(named)}{more}.",
-            "Boxes would be drawn instead." if font_file else "It has Latin, Greek and Cyrillic letters; boxes would be drawn instead.",
+            f"{font_file or 'the built-in font'} has no picture of"
+            f" {named if named.isprintable() else ascii(named)}{more}.",
+            (
+                "Boxes would be drawn instead."
+                if font_file
+                else "It has Latin, Greek and Cyrillic letters; boxes would be drawn instead."
+            ),
             "Name a font that has it: --font FILE",
         )
 
@@ -225,7 +271,11 @@ def can_run_from_right() -> bool:
 
 def _check_size(size: tuple[int, int], what: str, next_step: str) -> None:
     if size[0] * size[1] > LARGEST:
-        raise UsageError(f"{what} would be {size[0]}x{size[1]} pixels.", f"The most is {LARGEST // 10**6} million pixels.", next_step)
+        raise UsageError(
+            f"{what} would be {size[0]}x{size[1]} pixels.",
+            f"The most is {LARGEST // 10**6} million pixels.",
+            next_step,
+        )
 
 
 def largest_size(fits: Callable[[int], bool], below: int) -> int | None:
@@ -246,7 +296,11 @@ def load_picture(path: str, scale: Fraction, warn: Callable[[str], None] = lambd
     except LimitError:
         raise InputError(f"the picture {path} is too large for a logo.", "", "Shrink it first.") from None
     except InputError as error:
-        raise InputError(f"cannot read the picture {path}: {error.what.removeprefix('cannot read: ')}", error.right, error.next_step) from None
+        raise InputError(
+            f"cannot read the picture {path}: {error.what.removeprefix('cannot read: ')}",
+            error.right,
+            error.next_step,
+        ) from None
     if scale != 1:
         width, height = (max(1, int(side * scale + Fraction(1, 2))) for side in picture.size)
         _check_size((width, height), f"the picture {path}", "Name a smaller --scale")

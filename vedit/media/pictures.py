@@ -61,7 +61,21 @@ def _is_targa(start: bytes) -> bool:
     has_map, kind, depth, flags = start[1], start[2], start[16], start[17]
     return (
         has_map == (kind in (1, 9))
-        and (kind, depth) in {(1, 8), (2, 16), (2, 24), (2, 32), (3, 8), (3, 16), (9, 8), (10, 16), (10, 24), (10, 32), (11, 8), (11, 16)}
+        and (kind, depth)
+        in {
+            (1, 8),
+            (2, 16),
+            (2, 24),
+            (2, 32),
+            (3, 8),
+            (3, 16),
+            (9, 8),
+            (10, 16),
+            (10, 24),
+            (10, 32),
+            (11, 8),
+            (11, 16),
+        }
         and (has_map == 1 or start[3:8] == b"\0\0\0\0\0")
         and start[12:14] != b"\0\0"
         and start[14:16] != b"\0\0"
@@ -186,7 +200,11 @@ def _range_of(image: Any) -> tuple[int, bool]:
     depth = bits[0] if isinstance(bits, tuple) and bits else bits
     if image.mode == "F" or (image.mode == "I" and tags):
         what = "floating-point numbers" if image.mode == "F" else "numbers with a sign or of 32 bits"
-        raise InputError(f"its pixels are {what}: which of them is white, the file does not tell.", "", "Scale them to 8 or 16 bits per channel first")
+        raise InputError(
+            f"its pixels are {what}: which of them is white, the file does not tell.",
+            "",
+            "Scale them to 8 or 16 bits per channel first",
+        )
     return (1 << depth) - 1 if isinstance(depth, int) and 8 < depth <= 16 else DEEP, tags.get(262) == 0
 
 
@@ -247,7 +265,9 @@ def from_bytes(data: bytes, limits: Limits = Limits()) -> Any:
     return open_picture(io.BytesIO(data), limits)
 
 
-def read_file(path: str, limits: Limits = Limits(), warn: Callable[[str], None] = lambda message: None) -> Any:
+def read_file(
+    path: str, limits: Limits = Limits(), warn: Callable[[str], None] = lambda message: None
+) -> Any:
     """Read the first picture of a file by its name, as `decode` gives it.
 
     Raises InputError, also for a pipe or a device, which would be waited for; messages do not name the file.
@@ -257,7 +277,9 @@ def read_file(path: str, limits: Limits = Limits(), warn: Callable[[str], None] 
             raise InputError("not a file.", "A picture is read from a regular file.")
         with open(path, "rb") as file:
             image = open_picture(file, limits)
-            if getattr(image, "is_animated", False) and image.format != "MPO":  # a photo with a depth or gain map behind it
+            if (
+                getattr(image, "is_animated", False) and image.format != "MPO"
+            ):  # a photo with a depth or gain map behind it
                 warn("holds more than one image: the first is taken")
             return decode(image, warn)
     except (OSError, ValueError) as error:  # ValueError: a NUL byte in the name

@@ -73,7 +73,12 @@ def plan(stages: Sequence[Stage], source: str, sink: str) -> list[Step]:
 
 def _spread(best: dict[str, tuple[int, list[Step]]]) -> dict[str, tuple[int, list[Step]]]:
     """Add the kinds that conversions reach from those already reached, at their cost."""
-    names = {("packed", "index"): "unpack", ("index", "rgba"): "compose", ("rgba", "index"): "quantise", ("index", "packed"): "pack"}
+    names = {
+        ("packed", "index"): "unpack",
+        ("index", "rgba"): "compose",
+        ("rgba", "index"): "quantise",
+        ("index", "packed"): "pack",
+    }
     changed = True
     while changed:
         changed = False
@@ -85,7 +90,9 @@ def _spread(best: dict[str, tuple[int, list[Step]]]) -> dict[str, tuple[int, lis
 
 
 def path_name(steps: Iterable[Step]) -> str:
-    """The word `--info` prints: copy, index, recolour (index with new colours in palettes), planes (film to film) or full."""
+    """The word `--info` prints: copy, index, recolour (index with new colours in palettes), planes (film to
+    film) or full.
+    """
     steps = list(steps)
     kinds = {step.kind for step in steps}
     if "yuv" in kinds:
@@ -99,7 +106,9 @@ def path_name(steps: Iterable[Step]) -> str:
 Converter = Callable[[Clip, Frames], Frames]
 
 
-def connect(clip: Clip, frames: Frames, steps: Sequence[Step], converters: dict[str, Converter]) -> tuple[Clip, Frames]:
+def connect(
+    clip: Clip, frames: Frames, steps: Sequence[Step], converters: dict[str, Converter]
+) -> tuple[Clip, Frames]:
     """Build the generator chain of a plan; nothing runs until frames are drawn from it."""
     for step in steps:
         if step.stage is not None:
@@ -110,7 +119,9 @@ def connect(clip: Clip, frames: Frames, steps: Sequence[Step], converters: dict[
     return clip, frames
 
 
-def converters(limits: Limits, hurt: Callable[[str], None], jobs: int = 1, colours: QuantiseOptions = QuantiseOptions()) -> dict[str, Converter]:
+def converters(
+    limits: Limits, hurt: Callable[[str], None], jobs: int = 1, colours: QuantiseOptions = QuantiseOptions()
+) -> dict[str, Converter]:
     """The conversions between kinds of frame; each imports what it needs when a plan holds it.
 
     hurt: told of damaged pixels. jobs: threads for the frames of the clip.

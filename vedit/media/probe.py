@@ -46,7 +46,9 @@ def _probe_movie(name: str, start: bytes) -> dict[str, Any]:
         "duration_s": _number(duration),
         "loop": None,
         "rate": {
-            "avg": _number(Fraction(timeline.images) / timeline.duration_s) if timeline and timeline.duration_s else None,
+            "avg": _number(Fraction(timeline.images) / timeline.duration_s)
+            if timeline and timeline.duration_s
+            else None,
             "const": bool(timeline and timeline.rate),
         },
         "transparency": bool(video and video.has_alpha),

@@ -8,10 +8,10 @@ from contextlib import ExitStack
 from typing import BinaryIO, NamedTuple
 
 from vedit.errors import VeditError, option
-from vedit.media.gif import container as gif
 from vedit.media.atomic import open_output, same_file, whereabouts
 from vedit.media.formats import check_own_format, keeps_tags, output_format
 from vedit.media.frames import Clip, Frames
+from vedit.media.gif import container as gif
 from vedit.media.limits import check_sides
 from vedit.media.options import QuantiseOptions, ReadOptions, WriteOptions
 from vedit.media.pipeline import Stage, connect, converters, path_name, plan
@@ -54,7 +54,14 @@ class Report(NamedTuple):
     bytes_out: int | None = None
 
 
-def run_file(name: str, output: str, build: BuildStages, settings: Settings, read: ReadOptions = ReadOptions(), dry_run: bool = False) -> Report:
+def run_file(
+    name: str,
+    output: str,
+    build: BuildStages,
+    settings: Settings,
+    read: ReadOptions = ReadOptions(),
+    dry_run: bool = False,
+) -> Report:
     """Run the stages over one clip and write the result, which appears only when complete.
 
     name: a path, "-" for standard input, or a folder of pictures. output: a path, or "-" for standard output.
@@ -64,15 +71,28 @@ def run_file(name: str, output: str, build: BuildStages, settings: Settings, rea
     try:
         with ExitStack() as stack:
             source = source_of(name, read, stack, settings.warn)
-            if isinstance(source, FileSource) and not source.is_text and name != "-" and same_file(name, output):
+            if (
+                isinstance(source, FileSource)
+                and not source.is_text
+                and name != "-"
+                and same_file(name, output)
+            ):
                 check_own_format(output, source.start)
             return written(source, output, build(), settings, dry_run)
     except VeditError as error:
         raise error.in_file(name) from error.__cause__
 
 
-def written(source: Source, output: str, stages: Sequence[Stage] = (), settings: Settings = Settings(), dry_run: bool = False) -> Report:
-    """Run stages over a source and write the result, see `run_file`. dry_run: tell what would be done, and write nothing."""
+def written(
+    source: Source,
+    output: str,
+    stages: Sequence[Stage] = (),
+    settings: Settings = Settings(),
+    dry_run: bool = False,
+) -> Report:
+    """Run stages over a source and write the result, see `run_file`. dry_run: tell what would be done, and
+    write nothing.
+    """
     sink = output_format(output, settings.write.format)
     sink_kind = "packed" if sink == "gif" else "rgba"
     stages = _with_what_the_sink_needs(source, sink, sink_kind, stages, settings)
@@ -89,10 +109,19 @@ def written(source: Source, output: str, stages: Sequence[Stage] = (), settings:
     clip.limits, clip.jobs = source.read.limits, settings.jobs
     size_in = clip.width, clip.height
     images_in = clip.frames_hint
-    clip, frames = connect(clip, frames, steps, converters(source.read.limits, hurt, settings.jobs, settings.quantise))
+    clip, frames = connect(
+        clip, frames, steps, converters(source.read.limits, hurt, settings.jobs, settings.quantise)
+    )
     check_sides(output, sink, clip.width, clip.height)
     report = Report(
-        source.name, output, path, [step.name for step in steps], size_in, (clip.width, clip.height), clip.frames_hint or images_in, bytes_in=source.size
+        source.name,
+        output,
+        path,
+        [step.name for step in steps],
+        size_in,
+        (clip.width, clip.height),
+        clip.frames_hint or images_in,
+        bytes_in=source.size,
     )
     if dry_run:
         return _dry(report, clip, frames, path)
@@ -104,8 +133,12 @@ def written(source: Source, output: str, stages: Sequence[Stage] = (), settings:
             frames.close()
 
 
-def _with_what_the_sink_needs(source: Source, sink: str, sink_kind: str, stages: Sequence[Stage], settings: Settings) -> list[Stage]:
-    """The stages, with a GIF's times behind them for what is no GIF, and a wish for the palettes that were asked for."""
+def _with_what_the_sink_needs(
+    source: Source, sink: str, sink_kind: str, stages: Sequence[Stage], settings: Settings
+) -> list[Stage]:
+    """The stages, with a GIF's times behind them for what is no GIF, and a wish for the palettes that were
+    asked for.
+    """
     stages = list(stages)
     if sink == "gif" and source.kind == "rgba":
         from vedit.media.timing import GifTiming
@@ -139,11 +172,18 @@ def _wants_colours(quantise: QuantiseOptions) -> bool:
 
 def idle_colours(quantise: QuantiseOptions, sink: str, path: str) -> str:
     """Which of the options of palettes will change nothing, and why; "" when all act or none was given."""
-    given = [option(name) for name, value, usual in zip(quantise._fields, quantise, QuantiseOptions(), strict=True) if value != usual]
+    given = [
+        option(name)
+        for name, value, usual in zip(quantise._fields, quantise, QuantiseOptions(), strict=True)
+        if value != usual
+    ]
     if given and sink != "gif":
         return f"{' and '.join(given)} change{'' if len(given) > 1 else 's'} nothing: only a GIF has palettes"
     if given == [option("dither")] and path != "full":
-        return f"{option('dither')} changes nothing: the clip keeps every colour exactly; fewer are made by {option('colors')}"
+        return (
+            f"{option('dither')} changes nothing: the clip keeps every colour exactly; fewer are made by"
+            f" {option('colors')}"
+        )
     return ""
 
 

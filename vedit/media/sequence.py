@@ -32,13 +32,21 @@ from vedit.media.timing import rounded
 SUFFIXES = STILLS
 RATE = Fraction(25)  # frames per second of a folder, unless told
 FIRST_NUMBER = 1
-WEBP_BYTES = 50  # of memory per pixel: measured at 4 million pixels, lossy 34, lossless up to 49 (frames of noise)
+WEBP_BYTES = (
+    50  # of memory per pixel: measured at 4 million pixels, lossy 34, lossless up to 49 (frames of noise)
+)
 
 
 # --- reading -------------------------------------------------------------------------------------
 
 
-def read_picture(file: BinaryIO, name: str, *, limits: Limits = Limits(), warn: Callable[[str], None] = lambda message: None) -> tuple[Clip, Frames]:
+def read_picture(
+    file: BinaryIO,
+    name: str,
+    *,
+    limits: Limits = Limits(),
+    warn: Callable[[str], None] = lambda message: None,
+) -> tuple[Clip, Frames]:
     """Read an animated PNG, WebP or AVIF, the pages of a TIFF, or a still picture, from a file that can seek."""
     if (layout := apng.layout_of(file)) is not None:
         return apng.read_apng(file, layout, name, limits=limits, warn=warn)
@@ -47,17 +55,23 @@ def read_picture(file: BinaryIO, name: str, *, limits: Limits = Limits(), warn: 
     images = _images_of(image, warn)
     count = len(images)
     limits.check("images", count, f"{count} images")
-    limits.check("total", count * image.width * image.height, f"{count} images of {image.width}x{image.height}")
+    limits.check(
+        "total", count * image.width * image.height, f"{count} images of {image.width}x{image.height}"
+    )
     limits.check_expansion(count * image.width * image.height, size)
     image.seek(images[0])
     first = decode(image, warn)
     loop = _loop_of(image, file) if count > 1 else None
-    clip = Clip(first.width, first.height, name, timebase=MILLISECONDS, loop=loop, frames_hint=count, warn=warn)
+    clip = Clip(
+        first.width, first.height, name, timebase=MILLISECONDS, loop=loop, frames_hint=count, warn=warn
+    )
     return clip, _animation(image, clip, images, first)
 
 
 def _images_of(image: Any, warn: Callable[[str], None]) -> list[int]:
-    """Which images of an opened file are frames: of a photo with a depth or gain map behind it, only the first."""
+    """Which images of an opened file are frames: of a photo with a depth or gain map behind it, only the
+    first.
+    """
     if image.format not in ("WEBP", "AVIF", "TIFF"):
         return [0]
     if image.format != "TIFF":
@@ -101,11 +115,14 @@ def _animation(image: Any, clip: Clip, images: list[int], first: Any) -> Frames:
             clip.warn(f"damaged behind image {index}: the rest is left out")
             return
         except Exception as error:  # as in `_images_of`
-            clip.warn(f"damaged behind image {index} ({str(error) or type(error).__name__}): the rest is left out")
+            clip.warn(
+                f"damaged behind image {index} ({str(error) or type(error).__name__}): the rest is left out"
+            )
             return
         if picture.size != (clip.width, clip.height):
             raise InputError(
-                f"image {index + 1} is {picture.width}x{picture.height}, but the first is {clip.width}x{clip.height}.",
+                f"image {index + 1} is {picture.width}x{picture.height}, but the first is"
+                f" {clip.width}x{clip.height}.",
                 "All images of a clip have one size.",
             )
         end = _end_of(image, pts) if len(images) > 1 else STILL_MS
@@ -157,16 +174,32 @@ def _box(data: bytes, kind: bytes) -> bytes:
 
 def natural_key(name: str) -> list[tuple[int, str]]:
     """Sort key that puts frame-10 behind frame-9."""
-    parts = enumerate(re.split(r"([0-9]+)", name))  # words and numbers by turns; a number of any length by its digits
-    return [(len(part.lstrip("0")), part.lstrip("0")) if place % 2 else (-1, part.lower()) for place, part in parts]
+    parts = enumerate(
+        re.split(r"([0-9]+)", name)
+    )  # words and numbers by turns; a number of any length by its digits
+    return [
+        (len(part.lstrip("0")), part.lstrip("0")) if place % 2 else (-1, part.lower())
+        for place, part in parts
+    ]
 
 
 def read_folder(
-    folder: str, *, rate: Fraction | None = None, limits: Limits = Limits(), warn: Callable[[str], None] = lambda message: None
+    folder: str,
+    *,
+    rate: Fraction | None = None,
+    limits: Limits = Limits(),
+    warn: Callable[[str], None] = lambda message: None,
 ) -> tuple[Clip, Frames]:
     """Read a folder of equally large pictures in natural order, each shown for 1 / rate seconds."""
     try:
-        names = sorted((name for name in os.listdir(folder) if name.lower().endswith(SUFFIXES) and not name.startswith(".")), key=natural_key)
+        names = sorted(
+            (
+                name
+                for name in os.listdir(folder)
+                if name.lower().endswith(SUFFIXES) and not name.startswith(".")
+            ),
+            key=natural_key,
+        )
     except OSError as error:
         raise InputError(f"cannot read the folder: {reason_of(error)}.") from None
     if not names:
@@ -174,7 +207,16 @@ def read_folder(
     limits.check("images", len(names), f"{len(names)} images")
     first = _picture_of(folder, names[0], limits, warn)
     fps = rate or RATE
-    clip = Clip(first.width, first.height, folder, timebase=1 / fps, rate=fps, loop=0, frames_hint=len(names), warn=warn)
+    clip = Clip(
+        first.width,
+        first.height,
+        folder,
+        timebase=1 / fps,
+        rate=fps,
+        loop=0,
+        frames_hint=len(names),
+        warn=warn,
+    )
     return clip, _pictures(folder, names, clip, limits)
 
 
@@ -187,7 +229,9 @@ def _picture_of(folder: str, name: str, limits: Limits, warn: Callable[[str], No
 
 def _pictures(folder: str, names: list[str], clip: Clip, limits: Limits) -> Frames:
     for index, name in enumerate(names):
-        picture = _picture_of(folder, name, limits, clip.warn if index else lambda message: None)  # the first has been told of
+        picture = _picture_of(
+            folder, name, limits, clip.warn if index else lambda message: None
+        )  # the first has been told of
         if picture.size != (clip.width, clip.height):
             raise InputError(
                 f"{name} is {picture.width}x{picture.height}, but {names[0]} is {clip.width}x{clip.height}.",
@@ -211,9 +255,17 @@ def split_pattern(path: str) -> tuple[str, str]:
         return path, "%05d.png"
     folder, name = os.path.split(path)
     if len(re.findall(r"%", name)) != 1 or re.search(r"%0?\d{0,2}d", name) is None:
-        raise UsageError(f"{name} is no pattern for frame names.", "It holds one %d, or %05d for five digits.", "Example: frames/%05d.png")
+        raise UsageError(
+            f"{name} is no pattern for frame names.",
+            "It holds one %d, or %05d for five digits.",
+            "Example: frames/%05d.png",
+        )
     if not name.lower().endswith(SUFFIXES):
-        raise UsageError(f"{name} does not say which kind of picture.", f"It ends in one of {' '.join(SUFFIXES)}.", "Example: frames/%05d.png")
+        raise UsageError(
+            f"{name} does not say which kind of picture.",
+            f"It ends in one of {' '.join(SUFFIXES)}.",
+            "Example: frames/%05d.png",
+        )
     return folder or ".", name
 
 
@@ -230,8 +282,16 @@ def write_folder(clip: Clip, frames: Frames, path: str, *, overwrite: bool = Fal
         for number, frame in enumerate(frames, FIRST_NUMBER):
             name = pattern % number
             if not overwrite and os.path.exists(os.path.join(folder, name)):
-                raise OutputError(f"{os.path.join(folder, name)} exists.", "", "Add -y to replace it, or name another folder")
-            picture = frame.pixels.convert("RGB") if name.lower().endswith((".jpg", ".jpeg", ".ppm", ".pgm")) else frame.pixels
+                raise OutputError(
+                    f"{os.path.join(folder, name)} exists.",
+                    "",
+                    "Add -y to replace it, or name another folder",
+                )
+            picture = (
+                frame.pixels.convert("RGB")
+                if name.lower().endswith((".jpg", ".jpeg", ".ppm", ".pgm"))
+                else frame.pixels
+            )
             picture.save(os.path.join(spare, name))
             names.append(name)
             durations.add(frame.duration)
@@ -277,18 +337,39 @@ def write_apng(clip: Clip, frames: Frames, stream: BinaryIO) -> int:
         if count == 0:
             mode = "RGBA" if _needs_alpha(frame) else "RGB"
             header = struct.pack(">IIBBBBB", clip.width, clip.height, 8, 6 if mode == "RGBA" else 2, 0, 0, 0)
-            stream.write(PNG_MAGIC + chunk(b"IHDR", header) + chunk(b"acTL", struct.pack(">II", 0, _plays(clip.loop))))
+            stream.write(
+                PNG_MAGIC + chunk(b"IHDR", header) + chunk(b"acTL", struct.pack(">II", 0, _plays(clip.loop)))
+            )
         rect = clip.canvas if count == 0 else frame.rect.clipped(clip.canvas)
         if rect.is_empty:
             rect = Rect(0, 0, 1, 1)
         part = frame.pixels if rect == clip.canvas else frame.pixels.crop(rect.box)
-        if part.mode == "RGBA" and mode == "RGB" and not is_told and part.getchannel("A").getextrema()[0] < 255:
-            clip.warn(f"image {count + 1} is transparent in part, and the first has no transparency: it is not kept")
+        if (
+            part.mode == "RGBA"
+            and mode == "RGB"
+            and not is_told
+            and part.getchannel("A").getextrema()[0] < 255
+        ):
+            clip.warn(
+                f"image {count + 1} is transparent in part, and the first has no transparency: it is not kept"
+            )
             is_told = True
         data = _png_data(part if part.mode == mode else part.convert(mode))
-        control = struct.pack(">IIIIIHHBB", sequence, rect.w, rect.h, rect.x, rect.y, *_delay(frame.duration, clip.timebase), 0, 0)
+        control = struct.pack(
+            ">IIIIIHHBB",
+            sequence,
+            rect.w,
+            rect.h,
+            rect.x,
+            rect.y,
+            *_delay(frame.duration, clip.timebase),
+            0,
+            0,
+        )
         stream.write(chunk(b"fcTL", control))
-        stream.write(chunk(b"IDAT", data) if count == 0 else chunk(b"fdAT", struct.pack(">I", sequence + 1) + data))
+        stream.write(
+            chunk(b"IDAT", data) if count == 0 else chunk(b"fdAT", struct.pack(">I", sequence + 1) + data)
+        )
         sequence += 1 if count == 0 else 2
         count += 1
     if not count:
@@ -325,6 +406,12 @@ def write_webp(clip: Clip, frames: Frames, stream: BinaryIO, *, quality: int | N
 
     picture = timed(first)
     plays = min(_plays(clip.loop), 65535)  # the field has 16 bits
-    options: dict[str, Any] = {"lossless": True, "exact": True, "quality": 70} if is_exact else {"quality": 90 if quality is None else quality}
-    picture.save(stream, "WEBP", save_all=True, append_images=rest(), duration=durations, loop=plays, **options)
+    options: dict[str, Any] = (
+        {"lossless": True, "exact": True, "quality": 70}
+        if is_exact
+        else {"quality": 90 if quality is None else quality}
+    )
+    picture.save(
+        stream, "WEBP", save_all=True, append_images=rest(), duration=durations, loop=plays, **options
+    )
     return len(durations)

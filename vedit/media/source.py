@@ -14,10 +14,10 @@ from contextlib import ExitStack, contextmanager
 from typing import BinaryIO, NamedTuple, Protocol
 
 from vedit.errors import InputError, UsageError, reason_of
-from vedit.media.gif import container as gif
 from vedit.media.closing import ClosingFrames
 from vedit.media.formats import LOOK
 from vedit.media.frames import Clip, Frames
+from vedit.media.gif import container as gif
 from vedit.media.limits import Limits
 from vedit.media.options import ReadOptions
 from vedit.media.pipeline import connect, converters, plan
@@ -61,12 +61,16 @@ class Source(Protocol):
         """Check limits before any pixel is decoded, and gather facts for what follows. Raises LimitError."""
 
     def open(self, quiet: bool = False, wants_planes: bool = False) -> Opened:
-        """Open it. quiet: say nothing of damage. wants_planes: give the frames of a film as it stores them, if it can."""
+        """Open it. quiet: say nothing of damage. wants_planes: give the frames of a film as it stores them,
+        if it can.
+        """
         ...
 
 
 @contextmanager
-def opened(name: str, read: ReadOptions = ReadOptions(), warn: Warn = silent) -> Iterator[tuple[Clip, Frames]]:
+def opened(
+    name: str, read: ReadOptions = ReadOptions(), warn: Warn = silent
+) -> Iterator[tuple[Clip, Frames]]:
     """A clip and its frames as whole pictures, "rgb" or "rgba".
 
     name: a path, "-" for standard input, or a folder of pictures.
@@ -84,7 +88,9 @@ def composed(source: Source) -> tuple[Clip, Frames]:
     return connect(clip, frames, plan((), kind, "rgba"), converters(source.read.limits, hurt))
 
 
-def source_of(name: str, read: ReadOptions, stack: ExitStack, warn: Warn = silent) -> FileSource | FolderSource:
+def source_of(
+    name: str, read: ReadOptions, stack: ExitStack, warn: Warn = silent
+) -> FileSource | FolderSource:
     """The source that a name stands for; what it opens is closed with the stack."""
     if name != "-" and os.path.isdir(name):
         return FolderSource(name, read, stack, warn)
@@ -109,7 +115,9 @@ class FileSource:
     def _open(self) -> BinaryIO:
         if self.name == "-":
             if sys.stdin.isatty():
-                raise UsageError("no input: standard input is a terminal.", "", "Name a file, or pipe a clip in")
+                raise UsageError(
+                    "no input: standard input is a terminal.", "", "Name a file, or pipe a clip in"
+                )
             return open(sys.stdin.fileno(), "rb", buffering=0, closefd=False)
         try:
             return self.stack.enter_context(open(self.name, "rb", buffering=0))
@@ -189,10 +197,22 @@ class FileSource:
         if self.is_file:
             self.rewind()
             start = b""
-        reader = gif.GifReader(self.take, self.name, start, limits=self.read.limits, strict=self.read.strict and not quiet, warn=warn)
+        reader = gif.GifReader(
+            self.take,
+            self.name,
+            start,
+            limits=self.read.limits,
+            strict=self.read.strict and not quiet,
+            warn=warn,
+        )
         clip = reader.clip
         if self.facts is not None:
-            clip = clip.but(loop=self.facts.loop, frames_hint=self.facts.images, duration_hint=self.facts.duration_cs, tail=clip.tail)
+            clip = clip.but(
+                loop=self.facts.loop,
+                frames_hint=self.facts.images,
+                duration_hint=self.facts.duration_cs,
+                tail=clip.tail,
+            )
             reader.clip = clip
         frames = ClosingFrames(reader.frames(), lambda: None)
         self.stack.callback(frames.close)
@@ -247,7 +267,9 @@ class FolderSource:
         from vedit.media.sequence import SUFFIXES, natural_key
 
         digest = hashlib.sha256()
-        for file in sorted((entry for entry in os.listdir(self.name) if entry.lower().endswith(SUFFIXES)), key=natural_key):
+        for file in sorted(
+            (entry for entry in os.listdir(self.name) if entry.lower().endswith(SUFFIXES)), key=natural_key
+        ):
             digest.update(file.encode() + b"\0")
             with open(os.path.join(self.name, file), "rb") as stream:
                 digest.update(hashlib.file_digest(stream, "sha256").digest())

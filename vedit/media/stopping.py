@@ -1,4 +1,6 @@
-"""Ctrl-C and the signals that end a process: each raised where nothing is lost, or held back while outputs take their names."""
+"""Ctrl-C and the signals that end a process: each raised where nothing is lost, or held back while outputs
+take their names.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ _is_whole = False
 
 
 def install() -> None:
-    """Turn the signals into KeyboardInterrupt and SystemExit(128 + number); those set to be ignored, as by nohup, stay so."""
+    """Turn the signals into KeyboardInterrupt and SystemExit(128 + number); those set to be ignored, as by
+    nohup, stay so.
+    """
     global _is_whole
     _is_whole = False
     if threading.current_thread() is threading.main_thread():
@@ -63,7 +67,9 @@ def held() -> Iterator[None]:
 
 
 def finish() -> None:
-    """The job is whole, its outputs have their names: a signal from now on, and one that is held, changes nothing."""
+    """The job is whole, its outputs have their names: a signal from now on, and one that is held, changes
+    nothing.
+    """
     global _is_whole
     _is_whole = True
     _waiting.clear()

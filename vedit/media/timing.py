@@ -99,7 +99,9 @@ class GifTiming:
             if now <= slot and not self.is_slow:
                 held = frame.but(rect=frame.rect.joined(held.rect))
                 continue
-            begin = max(rounded((Fraction(now) / self.limit if self.is_even else at) * 100), start + SHORTEST_CS)
+            begin = max(
+                rounded((Fraction(now) / self.limit if self.is_even else at) * 100), start + SHORTEST_CS
+            )
             self._check(begin)
             for piece in _pieces(held, start, begin, index):
                 yield piece
@@ -112,7 +114,9 @@ class GifTiming:
 
     def _check(self, end_cs: int) -> None:
         pieces = end_cs // LONGEST_CS
-        self.limits.check("held", pieces * WEIGHT_OF_PIECE, f"{float(end_cs) / 100:g} s as GIF delays, {pieces} images,")
+        self.limits.check(
+            "held", pieces * WEIGHT_OF_PIECE, f"{float(end_cs) / 100:g} s as GIF delays, {pieces} images,"
+        )
 
 
 def _pieces(frame: Frame, start: int, end: int, index: int) -> Iterator[Frame]:
@@ -138,8 +142,16 @@ class Trim:
         self.end = None if self.duration_s is None else self.start + rounded(self.duration_s / clip.timebase)
         audio = clip.audio
         if audio is not None:
-            audio = audio._replace(start_s=audio.start_s + self.start_s * audio.tempo, duration_s=self.duration_s and self.duration_s * audio.tempo)
-        return clip.but(frames_hint=None, duration_hint=None, audio=audio, labels=clip.labels.cut(self.start_s, self.duration_s))
+            audio = audio._replace(
+                start_s=audio.start_s + self.start_s * audio.tempo,
+                duration_s=self.duration_s and self.duration_s * audio.tempo,
+            )
+        return clip.but(
+            frames_hint=None,
+            duration_hint=None,
+            audio=audio,
+            labels=clip.labels.cut(self.start_s, self.duration_s),
+        )
 
     def run(self, frames: Frames) -> Frames:
         index = 0
@@ -152,11 +164,15 @@ class Trim:
                 left_out = left_out.joined(frame.rect)
                 continue
             last = last if self.end is None else min(last, self.end)
-            yield frame.but(index=index, pts=first - self.start, duration=last - first, rect=frame.rect.joined(left_out))
+            yield frame.but(
+                index=index, pts=first - self.start, duration=last - first, rect=frame.rect.joined(left_out)
+            )
             index, left_out = index + 1, NOTHING
 
 
-def constant_rate(clip: Clip, frames: Frames, rate: Fraction | None = None) -> Iterator[tuple[Frame, Fraction]]:
+def constant_rate(
+    clip: Clip, frames: Frames, rate: Fraction | None = None
+) -> Iterator[tuple[Frame, Fraction]]:
     """Repeat and leave out frames until they have a constant rate; yields each with that rate.
 
     rate: frames per second; None takes the clip's own, else the slowest that hits every time
@@ -212,8 +228,14 @@ class ConstantRate:
     def open(self, clip: Clip) -> Clip:
         self.source = clip
         seconds = clip.duration_hint and clip.duration_hint * clip.timebase
-        images = rounded(seconds * self.rate) if seconds else clip.rate and clip.frames_hint and rounded(clip.frames_hint * self.rate / clip.rate)
-        return clip.but(timebase=1 / self.rate, rate=self.rate, frames_hint=images or None, duration_hint=images or None)
+        images = (
+            rounded(seconds * self.rate)
+            if seconds
+            else clip.rate and clip.frames_hint and rounded(clip.frames_hint * self.rate / clip.rate)
+        )
+        return clip.but(
+            timebase=1 / self.rate, rate=self.rate, frames_hint=images or None, duration_hint=images or None
+        )
 
     def run(self, frames: Frames) -> Frames:
         return (frame for frame, _ in constant_rate(self.source, frames, self.rate))

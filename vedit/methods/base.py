@@ -25,9 +25,9 @@ from torch import Tensor
 
 from vedit.engine.controller import Controller
 from vedit.engine.rules import LatentBlend, Plan, Rule
+from vedit.engine.sample import Step, Stream, branch_names, sample
 from vedit.engine.store import MapStore
 from vedit.engine.words import WordMaps, published_scale
-from vedit.engine.sample import Step, Stream, branch_names, sample
 from vedit.errors import UsageError, nearest, option, refuse_mistakes
 from vedit.models.family import Family, Network
 from vedit.models.sites import Select, Site, select_sites
@@ -37,7 +37,9 @@ Span = Share | tuple[Share, Share]
 
 
 def one_is_a_list(value: Any) -> Any:
-    """A single value where a list is wanted, as it is typed on a command line: words may be several with commas."""
+    """A single value where a list is wanted, as it is typed on a command line: words may be several with
+    commas.
+    """
     if isinstance(value, str):
         return tuple(part.strip() for part in value.split(",") if part.strip())
     return (value,) if isinstance(value, int) else value
@@ -54,29 +56,53 @@ class MethodParams(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False)
 
     guidance: float = Field(
-        7.5, ge=1, le=100, validation_alias=AliasChoices("guidance", "cfg", "cfg_txt"), description="weight of classifier-free guidance; 1 is none"
+        7.5,
+        ge=1,
+        le=100,
+        validation_alias=AliasChoices("guidance", "cfg", "cfg_txt"),
+        description="weight of classifier-free guidance; 1 is none",
     )
-    negative_prompt: str = Field("", validation_alias=AliasChoices("negative_prompt", "editing_negative_prompt"), description="what guidance leads away from")
+    negative_prompt: str = Field(
+        "",
+        validation_alias=AliasChoices("negative_prompt", "editing_negative_prompt"),
+        description="what guidance leads away from",
+    )
 
     @property
     def joins_frames(self) -> bool:
-        """Whether frames act on each other, so that a clip is edited as one, and memory grows with its frames."""
+        """Whether frames act on each other, so that a clip is edited as one, and memory grows with its
+        frames.
+        """
         return False
 
 
 class SamplingParams(MethodParams):
     """Settings of a method that samples."""
 
-    steps: int = Field(50, ge=1, le=1000, validation_alias=AliasChoices("steps", "n_steps"), description="DDIM steps of sampling")
+    steps: int = Field(
+        50,
+        ge=1,
+        le=1000,
+        validation_alias=AliasChoices("steps", "n_steps"),
+        description="DDIM steps of sampling",
+    )
 
 
 class InversionParams(SamplingParams):
     """Settings of a method that starts from an inverted clip."""
 
-    inversion_steps: int | None = Field(None, ge=1, le=1000, description="DDIM steps of the inversion; without it those of sampling")
-    fixed_point: int = Field(0, ge=0, le=10, description="further evaluations per inversion step, for an exact round trip")
+    inversion_steps: int | None = Field(
+        None, ge=1, le=1000, description="DDIM steps of the inversion; without it those of sampling"
+    )
+    fixed_point: int = Field(
+        0, ge=0, le=10, description="further evaluations per inversion step, for an exact round trip"
+    )
     null_text: Literal["both", "source", "none"] = Field(
-        "both", description="branches that are guided away from the null embeddings of the inversion, where it has them; source keeps the edit freer"
+        "both",
+        description=(
+            "branches that are guided away from the null embeddings of the inversion, where it has them;"
+            " source keeps the edit freer"
+        ),
     )
 
 
@@ -177,10 +203,17 @@ def mistakes(params: type[MethodParams], table: Mapping[str, Any]) -> Iterator[s
                 continue
             seen.add(key)
             if detail["type"] == "extra_forbidden":
-                yield f"no key {key!r}{nearest(key, _spellings(params)) or '.'} There are {', '.join(sorted(params.model_fields))}."
+                yield (
+                    f"no key {key!r}{nearest(key, _spellings(params)) or '.'} There are"
+                    f" {', '.join(sorted(params.model_fields))}."
+                )
                 continue
             is_list = detail["type"] in ("tuple_type", "list_type")
-            what = f"it is a list; in a shell, {option(f'set.{key}', ['a', 'b'])}" if is_list else str(detail["msg"]).removeprefix("Value error, ").rstrip(".")
+            what = (
+                f"it is a list; in a shell, {option(f'set.{key}', ['a', 'b'])}"
+                if is_list
+                else str(detail["msg"]).removeprefix("Value error, ").rstrip(".")
+            )
             yield f"{key} = {_shown(table, key)}: {what[:1].lower()}{what[1:]}." if key else f"{what}."
 
 
@@ -194,7 +227,9 @@ def read_params(params: type[MethodParams], table: Mapping[str, Any], where: str
 
 
 def canonical(params: type[MethodParams], key: str) -> str:
-    """A key by the name that its field has, for one of the names that published code gives it; others stay, with underscores."""
+    """A key by the name that its field has, for one of the names that published code gives it; others stay,
+    with underscores.
+    """
     key = key.replace("-", "_")
     for name, entry in params.model_fields.items():
         if isinstance(entry.validation_alias, AliasChoices) and key in entry.validation_alias.choices:
@@ -221,7 +256,9 @@ def _shown(table: Mapping[str, Any], key: str) -> str:
 
 
 def sites_of_layers(network: Network, kind: str, paths: Sequence[str], what: str) -> list[Site]:
-    """The sites of a layer list, each entry of which must name one at least; raises ModelError for one that does not."""
+    """The sites of a layer list, each entry of which must name one at least; raises ModelError for one that
+    does not.
+    """
     sites = network.sites()
     for path in paths:
         select_sites(sites, Select(kind, (path,)), what)
@@ -231,7 +268,9 @@ def sites_of_layers(network: Network, kind: str, paths: Sequence[str], what: str
 def check_start(start_index: int, steps: int) -> None:
     """Refuse to start behind the last step."""
     if start_index >= steps:
-        raise UsageError(f"start_index {start_index} is behind the last of {steps} steps.", f"Give 0 to {steps - 1}.")
+        raise UsageError(
+            f"start_index {start_index} is behind the last of {steps} steps.", f"Give 0 to {steps - 1}."
+        )
 
 
 class Texts:
@@ -248,7 +287,9 @@ class Texts:
         return self._made[prompt]
 
     def guided(self, window: Window, latents: Tensor) -> Stream:
-        """The stream "tgt": the target prompt, guided away from the negative prompt or the inversion's null embeddings."""
+        """The stream "tgt": the target prompt, guided away from the negative prompt or the inversion's null
+        embeddings.
+        """
         cond, uncond = self.of(self.request.target_prompt), self.of(self.params.negative_prompt)
         is_nulled = isinstance(self.params, InversionParams) and self.params.null_text == "both"
         guide: Any = window.uncond if window.uncond is not None and is_nulled else uncond
@@ -296,7 +337,9 @@ class Looks:
         return self.words.probes()
 
     def shown(self, store: MapStore, steps: int) -> dict[str, Tensor]:
-        """Where each word looked, by "BRANCH/WORD", the mean over steps (F, 1, y, x); nothing unless the user wants it."""
+        """Where each word looked, by "BRANCH/WORD", the mean over steps (F, 1, y, x); nothing unless the user
+        wants it.
+        """
         if not self.request.wants_attention:
             return {}
         found = {}
@@ -309,7 +352,9 @@ class Looks:
 
 
 def bound(model: Family, request: Request, plan: Plan, branches: Sequence[str], frames: int) -> Controller:
-    """A plan bound to the model and the clip's size; raises for sites that are missing and maps that do not fit."""
+    """A plan bound to the model and the clip's size; raises for sites that are missing and maps that do not
+    fit.
+    """
     return Controller(model, plan, branches, frames, request.size, model.text_shape[0])
 
 
@@ -362,12 +407,19 @@ def sampled(
     return prepared
 
 
-def hold_outside(request: Request, window: Window, source: Callable[[int], Tensor] | None = None) -> tuple[Rule, ...]:
-    """The rule that puts the source's latents back outside the user's mask after each step; none without a mask.
+def hold_outside(
+    request: Request, window: Window, source: Callable[[int], Tensor] | None = None
+) -> tuple[Rule, ...]:
+    """The rule that puts the source's latents back outside the user's mask after each step; none without a
+    mask.
 
     source(i): the source's latents before step i; the stored ones by default.
     """
     if window.mask_F1YX is None:
         return ()
     always = (True,) * len(request.timesteps)
-    return (LatentBlend("tgt", source or window.trajectory, window.mask_F1YX, always, "latents outside the edit mask"),)
+    return (
+        LatentBlend(
+            "tgt", source or window.trajectory, window.mask_F1YX, always, "latents outside the edit mask"
+        ),
+    )

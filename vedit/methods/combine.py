@@ -36,11 +36,18 @@ OWN = ("steps", "inversion_steps", "fixed_point", "start_index", "null_text")
 
 class Params(InversionParams):
     forward: Literal["p2p", "pnp"] = Field("pnp", description="the method that injects attention")
-    form: Literal["sequential", "in-loop"] = Field("sequential", description="one after the other, or the rules inside the optimisation")
-    start_index: int = Field(
-        0, ge=0, validation_alias=AliasChoices("start_index", "ddim_init_latents_t_idx"), description="sampling step that GLP's result is inverted to"
+    form: Literal["sequential", "in-loop"] = Field(
+        "sequential", description="one after the other, or the rules inside the optimisation"
     )
-    glp: dict[str, Any] = Field({}, description="settings of glp; guidance and negative_prompt as above unless given")
+    start_index: int = Field(
+        0,
+        ge=0,
+        validation_alias=AliasChoices("start_index", "ddim_init_latents_t_idx"),
+        description="sampling step that GLP's result is inverted to",
+    )
+    glp: dict[str, Any] = Field(
+        {}, description="settings of glp; guidance and negative_prompt as above unless given"
+    )
     p2p: dict[str, Any] = Field({}, description="settings of p2p where it is the forward method")
     pnp: dict[str, Any] = Field({}, description="settings of pnp where it is the forward method")
 
@@ -49,9 +56,16 @@ class Params(InversionParams):
         wrong = [f"glp: {mistake}" for mistake in mistakes(glp.Params, self.glp)]
         wrong += [f"p2p: {mistake}" for mistake in mistakes(p2p.Params, self.p2p)]
         wrong += [f"pnp: {mistake}" for mistake in mistakes(pnp.Params, self.pnp)]
-        wrong += [f"{name}: {key} is set for the whole, not here" for name in FORWARD for key in OWN if key in getattr(self, name)]
+        wrong += [
+            f"{name}: {key} is set for the whole, not here"
+            for name in FORWARD
+            for key in OWN
+            if key in getattr(self, name)
+        ]
         if self.form == "in-loop" and self.glp.get("reference") == "uncond":
-            wrong.append('glp: form = "in-loop" reads the source branch, which reference = "uncond" leaves out')
+            wrong.append(
+                'glp: form = "in-loop" reads the source branch, which reference = "uncond" leaves out'
+            )
         if self.form == "in-loop" and (self.p2p.get("blend_words") or self.p2p.get("subtract_words")):
             wrong.append('p2p: a local blend needs sampling; form = "in-loop" has none')
         if wrong:
@@ -61,13 +75,20 @@ class Params(InversionParams):
     @property
     def backward(self) -> GlpParams:
         """The settings that GLP runs with."""
-        return GlpParams.model_validate({"guidance": self.guidance, "negative_prompt": self.negative_prompt, **_plain(self.glp)})
+        return GlpParams.model_validate(
+            {"guidance": self.guidance, "negative_prompt": self.negative_prompt, **_plain(self.glp)}
+        )
 
     @property
     def onward(self) -> Any:
         """The settings that the forward method runs with."""
         own = {key: getattr(self, key) for key in OWN}
-        table = {"guidance": self.guidance, "negative_prompt": self.negative_prompt, **own, **_plain(getattr(self, self.forward))}
+        table = {
+            "guidance": self.guidance,
+            "negative_prompt": self.negative_prompt,
+            **own,
+            **_plain(getattr(self, self.forward)),
+        }
         return FORWARD[self.forward].Params.model_validate(table)
 
     @property
@@ -141,7 +162,11 @@ def sequential(model: Family, request: Request, params: Params) -> Prepared:
         then,
         run=run,
         total=first.total + len(levels) + then.total,
-        about=(f"before these steps: {evaluations}, and {len(levels)} of inversion", *first.about, *then.about),
+        about=(
+            f"before these steps: {evaluations}, and {len(levels)} of inversion",
+            *first.about,
+            *then.about,
+        ),
         notes=(*first.notes, *then.notes),
         makes_mask=first.makes_mask or then.makes_mask,
         held_bytes=first.held_bytes,

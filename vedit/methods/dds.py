@@ -1,6 +1,7 @@
 """Delta denoising score: move the clip's latents along the difference of two noise predictions.
 
-    g = eps(z_t, t, target prompt) - eps(zsrc_t, t, source prompt),   z <- z - lr (w1 g + w2 (1 - m)(z - zsrc))
+    g = eps(z_t, t, target prompt) - eps(zsrc_t, t, source prompt),   z <- z - lr (w1 g + w2 (1 - m)(z -
+    zsrc))
 
 Source: Hertz, Aberman and Cohen-Or 2023; docs/methods.md 5.1. Noise and timestep are the same for both
 sides, and for all frames unless `shared_noise` is off. Nothing is differentiated through the
@@ -20,14 +21,14 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from vedit.engine.controller import Controller
-from vedit.engine.rules import Plan, Rule
-from vedit.engine.store import MapStore
-from vedit.engine.words import WordMaps
 from vedit.engine.blend import MaskWatch, threshold_map
+from vedit.engine.controller import Controller
 from vedit.engine.noise import noise_like, substream
 from vedit.engine.purify import clip_rms, dds_gradient, structure_gradient, update
+from vedit.engine.rules import Plan, Rule
 from vedit.engine.sample import Step, Stream, branch_names, finite_advice, predict
+from vedit.engine.store import MapStore
+from vedit.engine.words import WordMaps
 from vedit.errors import ModelError
 from vedit.methods.base import (
     Looks,
@@ -54,25 +55,42 @@ class ScoreParams(MethodParams):
     iterations: int = Field(200, ge=1, le=5000, description="optimisation steps")
     lr: float = Field(0.05, gt=0, lt=1, description="step size")
     w1: float = Field(1.0, ge=0, description="weight of the text's gradient")
-    w2: float = Field(1.0, ge=0, description="weight that pulls places outside the edit mask back to the clip")
+    w2: float = Field(
+        1.0, ge=0, description="weight that pulls places outside the edit mask back to the clip"
+    )
     t_min: int = Field(50, ge=0, le=999, description="lowest timestep that is drawn")
     t_max: int = Field(950, ge=1, le=1000, description="timesteps that are drawn lie below this")
     shared_noise: bool = Field(True, description="the same noise for all frames, against flicker")
-    reference: Literal["source", "uncond"] = Field("source", description="what is subtracted: the clip with its prompt, or the empty prompt")
-    lr_decay: Literal["none", "cosine"] = Field("none", description="let the step size fall to zero along a cosine")
-    grad_rms_max: float | None = Field(None, gt=0, description="largest root mean square of a frame's gradient")
+    reference: Literal["source", "uncond"] = Field(
+        "source", description="what is subtracted: the clip with its prompt, or the empty prompt"
+    )
+    lr_decay: Literal["none", "cosine"] = Field(
+        "none", description="let the step size fall to zero along a cosine"
+    )
+    grad_rms_max: float | None = Field(
+        None, gt=0, description="largest root mean square of a frame's gradient"
+    )
     mask_words: Words = Field((), description="the edit mask is where these words of the source prompt look")
     mask_threshold: Share = Field(0.3, description="share of a map's maximum that counts as looking")
     mask_stretch: bool = Field(False, description="subtract a map's minimum too before the threshold")
-    mask_scales: Numbers = Field((4,), min_length=1, description="map sizes that the mask is made of: the latent's side divided by these")
-    mask_after: int = Field(10, ge=1, description="iterations that are only looked at, before the mask of mask_words holds")
+    mask_scales: Numbers = Field(
+        (4,),
+        min_length=1,
+        description="map sizes that the mask is made of: the latent's side divided by these",
+    )
+    mask_after: int = Field(
+        10, ge=1, description="iterations that are only looked at, before the mask of mask_words holds"
+    )
 
     @model_validator(mode="after")
     def _is_stable(self) -> ScoreParams:
         if self.mask_words and self.reference == "uncond":
             raise ValueError('mask_words read the source branch, which reference = "uncond" leaves out')
         if self.mask_words and self.mask_after >= self.iterations:
-            raise ValueError(f"mask_after = {self.mask_after} leaves none of {self.iterations} iterations to the mask of mask_words")
+            raise ValueError(
+                f"mask_after = {self.mask_after} leaves none of {self.iterations} iterations to the mask of"
+                " mask_words"
+            )
         if self.lr * self.w2 >= 1:
             raise ValueError(f"lr * w2 is {self.lr * self.w2:g}; from 1 on the pull back overshoots")
         if self.t_min >= self.t_max:
@@ -135,7 +153,16 @@ def optimised(
     has_mask = request.has_mask or bool(tokens)
     notes = () if has_mask else ("no edit mask: nothing pulls the background back; w2 has no effect",)
     told = {**facts, "notes": (*notes, *facts.get("notes", ()))}
-    prepared = Prepared(run, branches, plan(request.blank()), params.iterations, 0, params.iterations, makes_mask=bool(tokens), **told)
+    prepared = Prepared(
+        run,
+        branches,
+        plan(request.blank()),
+        params.iterations,
+        0,
+        params.iterations,
+        makes_mask=bool(tokens),
+        **told,
+    )
     bound(model, request, prepared.plan, branches, request.frames)
     return prepared
 
@@ -143,7 +170,11 @@ def optimised(
 def timestep_of(params: ScoreParams, request: Request, iteration: int, train_steps: int) -> int:
     """The timestep that an iteration asks the network at."""
     high = min(params.t_max, train_steps)
-    return int(torch.randint(min(params.t_min, high - 1), high, (1,), generator=substream(request.seed, 1, iteration)))
+    return int(
+        torch.randint(
+            min(params.t_min, high - 1), high, (1,), generator=substream(request.seed, 1, iteration)
+        )
+    )
 
 
 class Score:
@@ -166,16 +197,27 @@ class Score:
         params, window, schedule = self.params, self.window, self.model.schedule
         timestep = timestep_of(params, self.request, iteration, schedule.train_steps)
         level = schedule.level(timestep)
-        noise = noise_like(latents_FCYX, self.request.seed, 2, iteration, shared=params.shared_noise, first_frame=window.first_frame)
+        noise = noise_like(
+            latents_FCYX,
+            self.request.seed,
+            2,
+            iteration,
+            shared=params.shared_noise,
+            first_frame=window.first_frame,
+        )
         for stream in self.streams:
-            stream.latents = schedule.mix(self.source_FCYX if stream.name == "src" else latents_FCYX, noise, level)
+            stream.latents = schedule.mix(
+                self.source_FCYX if stream.name == "src" else latents_FCYX, noise, level
+            )
         frames = self.request.frames_per_call
         outputs = predict(self.model, self.streams, timestep, iteration, self.controller, frames)
         if params.reference == "uncond":
             at = self.streams[-1].latents
             target, source = (schedule.to_eps(outputs[name], at, level) for name in ("tgt", "tgt/uncond"))
         else:
-            source, target = (schedule.to_eps(stream.output(outputs), stream.latents, level) for stream in self.streams)
+            source, target = (
+                schedule.to_eps(stream.output(outputs), stream.latents, level) for stream in self.streams
+            )
         gradient = dds_gradient(target, source)
         self._check(gradient, iteration, timestep)
         return timestep, gradient
@@ -187,14 +229,17 @@ class Score:
             name = str(self.model.network_dtype).removeprefix("torch.")
             frame = self.window.first_frame + int((~finite_F).nonzero()[0]) + 1
             raise ModelError(
-                f"the gradient of frame {frame} is not finite, the third time in a row (iteration {iteration + 1}, timestep {timestep}, network in {name}).",
+                f"the gradient of frame {frame} is not finite, the third time in a row (iteration"
+                f" {iteration + 1}, timestep {timestep}, network in {name}).",
                 *finite_advice(self.model.network_dtype),
             )
 
 
 def rate(params: ScoreParams, iteration: int) -> float:
     """The step size of an iteration."""
-    share = 0.5 * (1 + math.cos(math.pi * iteration / params.iterations)) if params.lr_decay == "cosine" else 1.0
+    share = (
+        0.5 * (1 + math.cos(math.pi * iteration / params.iterations)) if params.lr_decay == "cosine" else 1.0
+    )
     return params.lr * share
 
 
@@ -234,7 +279,9 @@ def mask_tokens(model: Family, request: Request, params: ScoreParams) -> tuple[i
     return tuple(token for word in params.mask_words for token in source.tokens_of(word))
 
 
-def moved(score: Score, latents_FCYX: Tensor, semantic_FCYX: Tensor, mask_F1YX: Tensor | None, iteration: int) -> Tensor:
+def moved(
+    score: Score, latents_FCYX: Tensor, semantic_FCYX: Tensor, mask_F1YX: Tensor | None, iteration: int
+) -> Tensor:
     """The latents after one update with a gradient that may have been purified."""
     params = score.params
     semantic = clip_rms(torch.nan_to_num(semantic_FCYX, 0.0, 0.0, 0.0), params.grad_rms_max)

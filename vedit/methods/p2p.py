@@ -26,12 +26,12 @@ import torch
 from pydantic import AliasChoices, Field
 from torch import Tensor
 
-from vedit.engine.rules import Call, LatentBlend, MapColumns, Replace, Rule, step_range
-from vedit.engine.store import MapStore
-from vedit.engine.words import WordMaps
 from vedit.engine.blend import MaskWatch, grow, threshold_map
 from vedit.engine.prompts import alignment, as_pair, column_schedule, equalizer, replacement_map
+from vedit.engine.rules import Call, LatentBlend, MapColumns, Replace, Rule, step_range
 from vedit.engine.sample import Stream
+from vedit.engine.store import MapStore
+from vedit.engine.words import WordMaps
 from vedit.errors import UsageError, nearest
 from vedit.methods.base import (
     InversionParams,
@@ -59,11 +59,18 @@ Mode = Literal["auto", "swap", "refine", "reweight"]
 
 
 class Params(InversionParams):
-    mode: Mode = Field("auto", validation_alias=AliasChoices("mode", "edit"), description="auto swaps words if the prompts have equally many, else refines")
+    mode: Mode = Field(
+        "auto",
+        validation_alias=AliasChoices("mode", "edit"),
+        description="auto swaps words if the prompts have equally many, else refines",
+    )
     cross_replace: Span | dict[str, Span] = Field(
         0.8,
         validation_alias=AliasChoices("cross_replace", "cross_replace_steps"),
-        description="share of steps, or a pair of shares, that edit cross-attention; or a table of them by word, default_ for the others",
+        description=(
+            "share of steps, or a pair of shares, that edit cross-attention; or a table of them by word,"
+            " default_ for the others"
+        ),
     )
     self_replace: Span = Field(
         0.4,
@@ -73,25 +80,53 @@ class Params(InversionParams):
     self_max_tokens: int = Field(
         1024,
         ge=1,
-        description="self-attention is taken over at modules of so many tokens at most, in the square on the shorter side; 1024 is half of Stable Diffusion's side",
+        description=(
+            "self-attention is taken over at modules of so many tokens at most, in the square on the shorter"
+            " side; 1024 is half of Stable Diffusion's side"
+        ),
     )
-    equalizer: dict[str, Annotated[float, Field(ge=-10, le=20)]] = Field({}, description="factors of words of the new prompt, such as origami = 4")
-    compat: bool = Field(False, description="let positions drift behind a word of another length, as the published code does")
+    equalizer: dict[str, Annotated[float, Field(ge=-10, le=20)]] = Field(
+        {}, description="factors of words of the new prompt, such as origami = 4"
+    )
+    compat: bool = Field(
+        False, description="let positions drift behind a word of another length, as the published code does"
+    )
     start_index: int = Field(
         0,
         ge=0,
         validation_alias=AliasChoices("start_index", "ddim_init_latents_t_idx"),
         description="sampling step to start at; later keeps more of the clip",
     )
-    source_branch: Literal["replay", "resample"] = Field("replay", description="feed the source from its inversion, or sample it again")
-    blend_words: Words = Field((), description="change the picture only where these words of either prompt look")
-    subtract_words: Words = Field((), validation_alias=AliasChoices("subtract_words", "substruct_words"), description="and not where these words look")
-    blend_threshold: Share | tuple[Share, Share] = Field(0.3, description="share of a map's maximum that counts; the second for subtract_words")
+    source_branch: Literal["replay", "resample"] = Field(
+        "replay", description="feed the source from its inversion, or sample it again"
+    )
+    blend_words: Words = Field(
+        (), description="change the picture only where these words of either prompt look"
+    )
+    subtract_words: Words = Field(
+        (),
+        validation_alias=AliasChoices("subtract_words", "substruct_words"),
+        description="and not where these words look",
+    )
+    blend_threshold: Share | tuple[Share, Share] = Field(
+        0.3, description="share of a map's maximum that counts; the second for subtract_words"
+    )
     start_blend: Share = Field(0.2, description="share of steps before the first blend")
-    blend_scales: Numbers = Field((4,), min_length=1, description="map sizes that the mask is made of: the latent's side divided by these")
+    blend_scales: Numbers = Field(
+        (4,),
+        min_length=1,
+        description="map sizes that the mask is made of: the latent's side divided by these",
+    )
     blend_stretch: bool = Field(False, description="subtract a map's minimum too before the threshold")
-    blend_grow: int = Field(0, ge=-16, le=16, description="widen the mask by so many latent cells; a negative number makes it narrower")
-    blend_invert: bool = Field(False, description="change the picture where the words do not look, for a new background")
+    blend_grow: int = Field(
+        0,
+        ge=-16,
+        le=16,
+        description="widen the mask by so many latent cells; a negative number makes it narrower",
+    )
+    blend_invert: bool = Field(
+        False, description="change the picture where the words do not look, for a new background"
+    )
 
     @property
     def blends(self) -> bool:
@@ -101,7 +136,11 @@ class Params(InversionParams):
     @property
     def thresholds(self) -> tuple[float, float]:
         """Of the words that are added and of those subtracted."""
-        return self.blend_threshold if isinstance(self.blend_threshold, tuple) else (self.blend_threshold, self.blend_threshold)
+        return (
+            self.blend_threshold
+            if isinstance(self.blend_threshold, tuple)
+            else (self.blend_threshold, self.blend_threshold)
+        )
 
 
 @dataclass(frozen=True)
@@ -183,7 +222,13 @@ def prepare(model: Family, request: Request, params: Params) -> Prepared:
 
 
 def injections(
-    network: Network, params: Params, source: Prompt, target: Prompt, size: tuple[int, int], positions: Sequence[int], steps: int
+    network: Network,
+    params: Params,
+    source: Prompt,
+    target: Prompt,
+    size: tuple[int, int],
+    positions: Sequence[int],
+    steps: int,
 ) -> Iterator[MapColumns | Replace]:
     """Cross maps edited in the branch "tgt", and self-attention taken over from "src".
 
@@ -193,15 +238,29 @@ def injections(
     edit = ColumnEdit(edit.c_T, edit.alpha_NT[list(positions)], edit.map_ST, edit.m_T, edit.beta_T)
     crossing = tuple(bool(row.any()) for row in edit.alpha_NT)
     if any(crossing):
-        yield MapColumns(Select("cross"), "src", "tgt", edit, crossing, f"cross-attention ({choose_mode(params, source, target)})")
+        yield MapColumns(
+            Select("cross"),
+            "src",
+            "tgt",
+            edit,
+            crossing,
+            f"cross-attention ({choose_mode(params, source, target)})",
+        )
     table = step_range(steps, *as_pair(params.self_replace))
     injecting = tuple(table[position] for position in positions)
     if any(injecting):
-        yield Replace(_self_sites(network, params.self_max_tokens, size), "src", ("tgt",), injecting, name="self-attention")
+        yield Replace(
+            _self_sites(network, params.self_max_tokens, size),
+            "src",
+            ("tgt",),
+            injecting,
+            name="self-attention",
+        )
 
 
 def _self_sites(network: Network, max_tokens: int, size: tuple[int, int]) -> Select:
-    """Self-attention modules with at most so many tokens; of a picture that is not square, in the square on its shorter side.
+    """Self-attention modules with at most so many tokens; of a picture that is not square, in the square on
+    its shorter side.
 
     The limit stands for a level of the network, which is the same for a wide picture and for its centre.
     """
@@ -210,7 +269,8 @@ def _self_sites(network: Network, max_tokens: int, size: tuple[int, int]) -> Sel
     scales = tuple(sorted(scale for scale, count in tokens.items() if count <= max_tokens))
     if not scales:
         raise UsageError(
-            f"self_max_tokens = {max_tokens} leaves no self-attention module: this clip has {', '.join(map(str, sorted(tokens.values())))} tokens.",
+            f"self_max_tokens = {max_tokens} leaves no self-attention module: this clip has"
+            f" {', '.join(map(str, sorted(tokens.values())))} tokens.",
             "Raise it, or set self_replace to 0.",
         )
     return Select("self", scales=scales, expect=sum(site.scale in scales for site in sites))
@@ -221,7 +281,10 @@ def check_words(params: Params, source: Prompt, target: Prompt) -> None:
     for word in (*params.blend_words, *params.subtract_words):
         if not source.find(word) and not target.find(word):
             known = dict.fromkeys((*source.words, *target.words))
-            raise UsageError(f"the word {word!r} does not occur in either prompt{nearest(word, known) or '.'}", f"Their words are {', '.join(known)}.")
+            raise UsageError(
+                f"the word {word!r} does not occur in either prompt{nearest(word, known) or '.'}",
+                f"Their words are {', '.join(known)}.",
+            )
 
 
 def describe(params: Params, source: Prompt, target: Prompt) -> Iterator[str]:
@@ -233,8 +296,16 @@ def describe(params: Params, source: Prompt, target: Prompt) -> Iterator[str]:
     elif mode == "refine":
         kept = set(alignment(source, target)[0].tolist())
         m_T = alignment(source, target)[0]
-        added = [word for word, places in zip(target.words, target.places, strict=True) if any(m_T[place] < 0 for place in places)]
-        dropped = [word for word, places in zip(source.words, source.places, strict=True) if not kept.intersection(places)]
+        added = [
+            word
+            for word, places in zip(target.words, target.places, strict=True)
+            if any(m_T[place] < 0 for place in places)
+        ]
+        dropped = [
+            word
+            for word, places in zip(source.words, source.places, strict=True)
+            if not kept.intersection(places)
+        ]
         yield f"refine: new {', '.join(added) or 'none'}; dropped {', '.join(dropped) or 'none'}"
     for word, factor in params.equalizer.items():
         yield f"re-weight: {word} x {factor:g}"
@@ -245,7 +316,15 @@ def describe(params: Params, source: Prompt, target: Prompt) -> Iterator[str]:
 class LocalBlend:
     """Put the source's latents back where the words do not look, after each step from `start_blend` on."""
 
-    def __init__(self, params: Params, source: Prompt, target: Prompt, request: Request, window: Window, words: WordMaps) -> None:
+    def __init__(
+        self,
+        params: Params,
+        source: Prompt,
+        target: Prompt,
+        request: Request,
+        window: Window,
+        words: WordMaps,
+    ) -> None:
         self.params, self.request, self.window, self.words = params, request, window, words
         self.prompts = {"src": source, "tgt": target}
         advice = "Try another blend_threshold, or other blend_words."
@@ -267,7 +346,9 @@ class LocalBlend:
         """1 where the picture may change: bool (F, 1, Y, X)."""
         mask = self._union(store, self.params.blend_words, self.params.thresholds[0], pool=True)
         if self.params.subtract_words:
-            mask = mask & ~self._union(store, self.params.subtract_words, self.params.thresholds[1], pool=False)
+            mask = mask & ~self._union(
+                store, self.params.subtract_words, self.params.thresholds[1], pool=False
+            )
         if self.params.blend_invert:
             mask = ~mask
         mask = grow(mask, self.params.blend_grow)
@@ -281,12 +362,20 @@ class LocalBlend:
         for branch, prompt in self.prompts.items():
             tokens = tuple(token for word in words for token in prompt.find(word))
             if tokens:
-                found = threshold_map(self.words.of(store, branch, tokens), self.request.size, threshold, pool=pool, stretch=self.params.blend_stretch)
+                found = threshold_map(
+                    self.words.of(store, branch, tokens),
+                    self.request.size,
+                    threshold,
+                    pool=pool,
+                    stretch=self.params.blend_stretch,
+                )
                 mask = found if mask is None else mask | found
         if mask is not None:
             return mask
         like = next(iter(store.sums.values()))  # only subtract_words were given: everywhere but there
-        return torch.ones(len(self.window.latents_FCYX), 1, *self.request.size, dtype=torch.bool, device=like.device)
+        return torch.ones(
+            len(self.window.latents_FCYX), 1, *self.request.size, dtype=torch.bool, device=like.device
+        )
 
 
 def _source_stream(texts: Texts, window: Window, params: Params) -> Stream:

@@ -48,26 +48,54 @@ ATTENTION = (
 
 class Params(InversionParams):
     feature_until: Share = Field(
-        0.8, validation_alias=AliasChoices("feature_until", "tau_f", "pnp_f_t"), description="share of steps that inject residual features"
+        0.8,
+        validation_alias=AliasChoices("feature_until", "tau_f", "pnp_f_t"),
+        description="share of steps that inject residual features",
     )
     attention_until: Share = Field(
-        0.5, validation_alias=AliasChoices("attention_until", "tau_A", "pnp_attn_t"), description="share of steps that inject self-attention"
+        0.5,
+        validation_alias=AliasChoices("attention_until", "tau_A", "pnp_attn_t"),
+        description="share of steps that inject self-attention",
     )
-    feature_layers: Words = Field(FEATURES, description="residual blocks that inject features; * stands for any text")
-    attention_layers: Words = Field(ATTENTION, description="transformers that inject self-attention; * stands for any text")
+    feature_layers: Words = Field(
+        FEATURES, description="residual blocks that inject features; * stands for any text"
+    )
+    attention_layers: Words = Field(
+        ATTENTION, description="transformers that inject self-attention; * stands for any text"
+    )
     start_index: int = Field(
-        0, ge=0, validation_alias=AliasChoices("start_index", "ddim_init_latents_t_idx"), description="sampling step to start at; later keeps more of the clip"
+        0,
+        ge=0,
+        validation_alias=AliasChoices("start_index", "ddim_init_latents_t_idx"),
+        description="sampling step to start at; later keeps more of the clip",
     )
     content_from: int | None = Field(
-        None, ge=0, validation_alias=AliasChoices("content_from", "t0"), description="first step that injects values outside the mask"
+        None,
+        ge=0,
+        validation_alias=AliasChoices("content_from", "t0"),
+        description="first step that injects values outside the mask",
     )
-    motion_from: int | None = Field(None, ge=0, validation_alias=AliasChoices("motion_from", "t1"), description="first step that injects temporal attention")
+    motion_from: int | None = Field(
+        None,
+        ge=0,
+        validation_alias=AliasChoices("motion_from", "t1"),
+        description="first step that injects temporal attention",
+    )
     structure_from: int = Field(
-        0, ge=0, validation_alias=AliasChoices("structure_from", "t2"), description="first step that injects features and self-attention"
+        0,
+        ge=0,
+        validation_alias=AliasChoices("structure_from", "t2"),
+        description="first step that injects features and self-attention",
     )
-    skip_layer_content: int = Field(0, ge=0, description="first attention module, in forward order, that injects values")
-    skip_layer_motion: int = Field(0, ge=0, description="first attention module that injects temporal attention")
-    skip_layer_structure: int = Field(0, ge=0, description="first attention module that injects self-attention")
+    skip_layer_content: int = Field(
+        0, ge=0, description="first attention module, in forward order, that injects values"
+    )
+    skip_layer_motion: int = Field(
+        0, ge=0, description="first attention module that injects temporal attention"
+    )
+    skip_layer_structure: int = Field(
+        0, ge=0, description="first attention module that injects self-attention"
+    )
 
 
 def prepare(model: Family, request: Request, params: Params) -> Prepared:
@@ -120,28 +148,45 @@ def injections(
     content = Select("self", first_layer=params.skip_layer_content)
     notes = []
     if params.content_from is not None and not request.has_mask:
-        notes.append(f"content_from: there is no edit mask, so no content is injected; give one with {option('mask')}")
+        notes.append(
+            f"content_from: there is no edit mask, so no content is injected; give one with {option('mask')}"
+        )
     if params.motion_from is not None or params.skip_layer_motion:
-        notes.append("motion_from, skip_layer_motion: the model has no temporal attention, so no motion is injected")
+        notes.append(
+            "motion_from, skip_layer_motion: the model has no temporal attention, so no motion is injected"
+        )
 
     def rules(window: Window) -> tuple[Rule, ...]:
         if params.content_from is None or window.mask_F1YX is None:
             return fixed
         outside = span(params.content_from, 1.0)
-        return (*fixed, Replace(content, "src", targets, outside, ("v",), "content outside the mask", window.mask_F1YX))
+        return (
+            *fixed,
+            Replace(content, "src", targets, outside, ("v",), "content outside the mask", window.mask_F1YX),
+        )
 
     return Injected(rules, tuple(notes))
 
 
-def _structure(network: Network, params: Params, targets: tuple[str, ...], span: Callable[[int, float], Steps]) -> Iterator[Rule]:
+def _structure(
+    network: Network, params: Params, targets: tuple[str, ...], span: Callable[[int, float], Steps]
+) -> Iterator[Rule]:
     """What holds the layout: residual features, and the source's queries and keys."""
     features = span(params.structure_from, params.feature_until)
     attention = span(params.structure_from, params.attention_until)
     if any(features) and params.feature_layers:
         found = sites_of_layers(network, "conv", params.feature_layers, "feature_layers")
-        yield Replace(Select("conv", params.feature_layers, expect=len(found)), "src", targets, features, name="features")
+        yield Replace(
+            Select("conv", params.feature_layers, expect=len(found)),
+            "src",
+            targets,
+            features,
+            name="features",
+        )
     if any(attention) and params.attention_layers:
         found = sites_of_layers(network, "self", params.attention_layers, "attention_layers")
         expected = sum(site.layer >= params.skip_layer_structure for site in found)
-        select = Select("self", params.attention_layers, first_layer=params.skip_layer_structure, expect=expected or None)
+        select = Select(
+            "self", params.attention_layers, first_layer=params.skip_layer_structure, expect=expected or None
+        )
         yield Replace(select, "src", targets, attention, name="self-attention")

@@ -31,7 +31,12 @@ NEEDS: frozenset[str] = frozenset()
 
 
 class Params(SamplingParams):
-    strength: float = Field(0.6, gt=0, le=1, description="share of the steps that are taken; 1 keeps nothing but the layout's average")
+    strength: float = Field(
+        0.6,
+        gt=0,
+        le=1,
+        description="share of the steps that are taken; 1 keeps nothing but the layout's average",
+    )
     shared_noise: bool = Field(True, description="the same noise for all frames, against flicker")
 
 
@@ -51,7 +56,9 @@ def prepare(model: Family, request: Request, params: Params) -> Prepared:
 
         @cache
         def noise() -> Tensor:
-            return noise_like(clean, request.seed, 0, shared=params.shared_noise, first_frame=window.first_frame)
+            return noise_like(
+                clean, request.seed, 0, shared=params.shared_noise, first_frame=window.first_frame
+            )
 
         def source(index: int) -> Tensor:
             level = model.schedule.level(request.timesteps[index]) if index < steps else None

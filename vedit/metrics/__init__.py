@@ -20,5 +20,7 @@ def has(name: str) -> bool:
 
 
 def load(name: str) -> ModuleType:
-    """The module of that name, written with dashes or underscores; raises UsageError with the nearest spelling."""
+    """The module of that name, written with dashes or underscores; raises UsageError with the nearest
+    spelling.
+    """
     return registry.load(name.replace("_", "-"))

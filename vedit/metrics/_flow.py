@@ -65,12 +65,16 @@ def flows(video: Video, towers: Any, options: Options, *, of_source: bool = True
     if engine.startswith("file:"):
         if not of_source:
             raise UsageError(
-                "a flow file holds the flow of the source; the edit's flow is needed too.", "", f"Use {option('flow', 'tvl1')}, or leave out ff_beta"
+                "a flow file holds the flow of the source; the edit's flow is needed too.",
+                "",
+                f"Use {option('flow', 'tvl1')}, or leave out ff_beta",
             )
         return read_flows(engine.removeprefix("file:"), video)
     if engine not in ("gmflow", "tvl1", "dis"):
         raise UsageError(f"there is no flow engine {engine!r}.", f"There are: {', '.join(ENGINES)}.")
-    follow = towers.get("gmflow").flow if engine == "gmflow" else partial(estimated, engine=engine, towers=towers)
+    follow = (
+        towers.get("gmflow").flow if engine == "gmflow" else partial(estimated, engine=engine, towers=towers)
+    )
     return Flows(follow(video, backward=True), follow(video, backward=False) if of_source else None)
 
 
@@ -81,7 +85,9 @@ def estimated(video: Video, *, backward: bool, engine: str, towers: Any) -> Floa
     if kept is None:
         estimate = tvl1_pair if engine == "tvl1" else dis_pair
         frames = list(video.frames_TYX3)
-        kept = {"flow": np.stack([estimate(b, a) if backward else estimate(a, b) for a, b in pairwise(frames)])}
+        kept = {
+            "flow": np.stack([estimate(b, a) if backward else estimate(a, b) for a, b in pairwise(frames)])
+        }
         if towers is not None:
             towers.store.put(key, kept)
     found: Floats = kept["flow"]
@@ -93,14 +99,26 @@ def read_flows(path: str, video: Video) -> Flows:
     wanted = (len(video) - 1, 2, *video.size)
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-            found = {name: np.asarray(arrays[name], np.float32) for name in ("backward", "forward") if name in arrays}
+            found = {
+                name: np.asarray(arrays[name], np.float32)
+                for name in ("backward", "forward")
+                if name in arrays
+            }
     except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
-        raise InputError(f"{path}: cannot read flow: {error}.", "It is an .npz file with the arrays backward and forward.") from None
+        raise InputError(
+            f"{path}: cannot read flow: {error}.", "It is an .npz file with the arrays backward and forward."
+        ) from None
     if "backward" not in found:
-        raise InputError(f"{path}: it has no array `backward`.", f"It goes from each frame to the one before it: {wanted}, x first.")
+        raise InputError(
+            f"{path}: it has no array `backward`.",
+            f"It goes from each frame to the one before it: {wanted}, x first.",
+        )
     for name, array in found.items():
         if array.shape != wanted:
-            raise InputError(f"{path}: {name} has the shape {array.shape}.", f"The source needs {wanted}: pairs of frames, x and y, rows, columns.")
+            raise InputError(
+                f"{path}: {name} has the shape {array.shape}.",
+                f"The source needs {wanted}: pairs of frames, x and y, rows, columns.",
+            )
     return Flows(found["backward"], found.get("forward"))
 
 
@@ -116,7 +134,10 @@ def dis_pair(a_YX3: Pixels, b_YX3: Pixels) -> Floats:
         ) from None
     if min(a_YX3.shape[:2]) < 16:
         raise InputError(
-            f"{option('flow', 'dis')} needs 16 pixels in each direction; the clip has {a_YX3.shape[1]}x{a_YX3.shape[0]}.", "", f"Use {option('flow', 'tvl1')}"
+            f"{option('flow', 'dis')} needs 16 pixels in each direction; the clip has"
+            f" {a_YX3.shape[1]}x{a_YX3.shape[0]}.",
+            "",
+            f"Use {option('flow', 'tvl1')}",
         )
     grey = [cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY) for image in (a_YX3, b_YX3)]
     flow_YX2 = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(*grey, None)
@@ -131,7 +152,10 @@ def tvl1_pair(a_YX3: Pixels, b_YX3: Pixels) -> Floats:
     import torch
 
     with torch.inference_mode(), few_threads(a_YX3.shape[0] * a_YX3.shape[1]):
-        a_CYX, b_CYX = (torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).float()[None] / 255 for image in (a_YX3, b_YX3))
+        a_CYX, b_CYX = (
+            torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).float()[None] / 255
+            for image in (a_YX3, b_YX3)
+        )
         found: Floats = tvl1(a_CYX, b_CYX)[0].numpy()
     return found
 
@@ -174,7 +198,10 @@ def pyramid(a: Tensor, b: Tensor) -> list[tuple[Tensor, Tensor]]:
     while min(a.shape[-2:]) >= 2 * SMALLEST:
         size = [max(1, round(side / 2)) for side in a.shape[-2:]]
         # sigma 0.6 sqrt(1 / 0.5^2 - 1) keeps halving free of aliasing (Sanchez et al., section 3.2)
-        a, b = (interpolate(smoothed(image, 0.6 * math.sqrt(3)), size=size, mode="bilinear", align_corners=False) for image in (a, b))
+        a, b = (
+            interpolate(smoothed(image, 0.6 * math.sqrt(3)), size=size, mode="bilinear", align_corners=False)
+            for image in (a, b)
+        )
         levels.append((a, b))
     return levels
 
@@ -200,7 +227,10 @@ def refine(a: Tensor, b: Tensor, flow: Tensor) -> Tensor:
             flow = flow + step * torch.cat([slope_x, slope_y], dim=1) + COUPLING * divergence(dual_x, dual_y)
             change_x, change_y = forward_differences(flow)
             size = 1 + STEP / COUPLING * (change_x**2 + change_y**2).sqrt()
-            dual_x, dual_y = (dual_x + STEP / COUPLING * change_x) / size, (dual_y + STEP / COUPLING * change_y) / size
+            dual_x, dual_y = (
+                (dual_x + STEP / COUPLING * change_x) / size,
+                (dual_y + STEP / COUPLING * change_y) / size,
+            )
     return flow
 
 
@@ -212,8 +242,12 @@ def smoothed(image: Tensor, sigma: float) -> Tensor:
     reach = max(1, int(3 * sigma + 0.5))
     weights = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, dtype=image.dtype) / sigma) ** 2)
     weights = (weights / weights.sum()).repeat(image.shape[1], 1)
-    across = conv2d(pad(image, (reach, reach, 0, 0), mode="replicate"), weights[:, None, None, :], groups=image.shape[1])
-    return conv2d(pad(across, (0, 0, reach, reach), mode="replicate"), weights[:, None, :, None], groups=image.shape[1])
+    across = conv2d(
+        pad(image, (reach, reach, 0, 0), mode="replicate"), weights[:, None, None, :], groups=image.shape[1]
+    )
+    return conv2d(
+        pad(across, (0, 0, reach, reach), mode="replicate"), weights[:, None, :, None], groups=image.shape[1]
+    )
 
 
 def warped(image: Tensor, flow: Tensor) -> Tensor:
@@ -247,7 +281,9 @@ def divergence(x: Tensor, y: Tensor) -> Tensor:
     from torch.nn.functional import pad
 
     inner_x, inner_y = x[..., :-1], y[..., :-1, :]
-    return pad(inner_x, (0, 1)) - pad(inner_x, (1, 0)) + pad(inner_y, (0, 0, 0, 1)) - pad(inner_y, (0, 0, 1, 0))
+    return (
+        pad(inner_x, (0, 1)) - pad(inner_x, (1, 0)) + pad(inner_y, (0, 0, 0, 1)) - pad(inner_y, (0, 0, 1, 0))
+    )
 
 
 # --- following a flow ----------------------------------------------------------------------------

@@ -69,17 +69,30 @@ def unsure(which_T: Flags) -> dict[str, Any]:
     """What a score says of frames that fit no prompt."""
     if not which_T.any():
         return {}
-    return {"unsure_frames": int(which_T.sum()), "warning": f"{_count(which_T)} fit neither prompt, and count as no success"}
+    return {
+        "unsure_frames": int(which_T.sum()),
+        "warning": f"{_count(which_T)} fit neither prompt, and count as no success",
+    }
 
 
 def colour_name(frame_YX3: Pixels) -> str:
     """black, white, or the colour in numbers."""
     colour = frame_YX3.reshape(-1, 3).mean(axis=0)
-    return "black" if colour.max() < 16 else "white" if colour.min() > 239 else f"of one colour, rgb {' '.join(f'{value:.0f}' for value in colour)}"
+    return (
+        "black"
+        if colour.max() < 16
+        else (
+            "white"
+            if colour.min() > 239
+            else f"of one colour, rgb {' '.join(f'{value:.0f}' for value in colour)}"
+        )
+    )
 
 
 def remarks(edited_TYX3: Pixels, source_TYX3: Pixels | None) -> list[str]:
-    """What a reader must know before believing steadiness, consistency and the like; nothing for what the source is too."""
+    """What a reader must know before believing steadiness, consistency and the like; nothing for what the
+    source is too.
+    """
     found = []
     if is_frozen(edited_TYX3) and not (source_TYX3 is not None and is_frozen(source_TYX3)):
         found.append("frozen: all frames are the same, so steadiness, consistency and flicker say nothing")
@@ -88,11 +101,22 @@ def remarks(edited_TYX3: Pixels, source_TYX3: Pixels | None) -> list[str]:
         flat, noise = flat & ~flat_frames(source_TYX3), noise & ~noise_frames(source_TYX3)
     if flat.any():
         name = colour_name(edited_TYX3[int(flat.argmax())])
-        found.append(f"{name if name in ('black', 'white') else 'flat'}: {_count(flat)} {'is' if flat.sum() == 1 else 'are'} {name}")
+        found.append(
+            f"{name if name in ('black', 'white') else 'flat'}: {_count(flat)}"
+            f" {'is' if flat.sum() == 1 else 'are'} {name}"
+        )
     if noise.any():
-        found.append(f"noise: {_count(noise)} {'is' if noise.sum() == 1 else 'are'} noise, which shows no prompt")
+        found.append(
+            f"noise: {_count(noise)} {'is' if noise.sum() == 1 else 'are'} noise, which shows no prompt"
+        )
     return found
 
 
 def _count(which_T: Flags) -> str:
-    return f"{int(which_T.sum())} of {len(which_T)} frames" if not which_T.all() else "every frame" if len(which_T) == 1 else f"all {len(which_T)} frames"
+    return (
+        f"{int(which_T.sum())} of {len(which_T)} frames"
+        if not which_T.all()
+        else "every frame"
+        if len(which_T) == 1
+        else f"all {len(which_T)} frames"
+    )

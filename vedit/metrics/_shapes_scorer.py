@@ -48,12 +48,20 @@ def unreadable(prompt: str) -> str:
         words = grammar.check_words(prompt)
     except UsageError as error:
         return f"the embedded scorer reads prompts of drawn scenes only ({error.what.partition('.')[0]})"
-    return "" if len(words) <= MOST_WORDS else f"the embedded scorer reads at most {MOST_WORDS} words, the prompt has {len(words)}"
+    return (
+        ""
+        if len(words) <= MOST_WORDS
+        else f"the embedded scorer reads at most {MOST_WORDS} words, the prompt has {len(words)}"
+    )
 
 
 def provenance(options: Options) -> dict[str, Any]:
     """File, size and hash of the weights."""
-    return {"file": "vedit/builtin/shapes/scorer/model.safetensors", "size": FILE.stat().st_size, "sha256": _sha256()}
+    return {
+        "file": "vedit/builtin/shapes/scorer/model.safetensors",
+        "size": FILE.stat().st_size,
+        "sha256": _sha256(),
+    }
 
 
 def text_vector(prompt: str) -> Floats:
@@ -82,7 +90,10 @@ def frame_vectors(video: Video, towers: Any) -> Floats:
 def _encode(video: Video) -> Floats:
     import torch
 
-    small = [np.asarray(Image.fromarray(frame).resize((SIDE, SIDE), Image.Resampling.BICUBIC)) for frame in video.frames_TYX3]
+    small = [
+        np.asarray(Image.fromarray(frame).resize((SIDE, SIDE), Image.Resampling.BICUBIC))
+        for frame in video.frames_TYX3
+    ]
     pictures = torch.from_numpy(np.stack(small)).permute(0, 3, 1, 2).float() / 255
     with torch.inference_mode():
         found = torch.cat([_network().encode_image(2 * part - 1) for part in pictures.split(16)])
@@ -111,8 +122,14 @@ class Network:
         for number in (1, 2, 3, 4):
             x_TCYX = self._block(x_TCYX, f"visual.layer{number}.0", 1 if number == 1 else 2)
         x_TLE = x_TCYX.flatten(2).mT
-        x_TLE = torch.cat([x_TLE.mean(1, keepdim=True), x_TLE], 1) + self.weights["visual.attnpool.positional_embedding"]
-        q, k, v = (self._linear(x, f"visual.attnpool.{name}_proj") for x, name in ((x_TLE[:, :1], "q"), (x_TLE, "k"), (x_TLE, "v")))
+        x_TLE = (
+            torch.cat([x_TLE.mean(1, keepdim=True), x_TLE], 1)
+            + self.weights["visual.attnpool.positional_embedding"]
+        )
+        q, k, v = (
+            self._linear(x, f"visual.attnpool.{name}_proj")
+            for x, name in ((x_TLE[:, :1], "q"), (x_TLE, "k"), (x_TLE, "v"))
+        )
         return self._linear(_attended(q, k, v, VISION_HEADS), "visual.attnpool.c_proj")[:, 0]
 
     def encode_text(self, ids_TL: Tensor) -> Tensor:
@@ -124,7 +141,9 @@ class Network:
             name = f"transformer.resblocks.{layer}"
             q, k, v = self._linear(self._norm(x, f"{name}.ln_1"), f"{name}.attn.in_proj", "_").chunk(3, -1)
             x = x + self._linear(_attended(q, k, v, TEXT_HEADS, is_causal=True), f"{name}.attn.out_proj")
-            x = x + self._linear(gelu(self._linear(self._norm(x, f"{name}.ln_2"), f"{name}.mlp.c_fc")), f"{name}.mlp.c_proj")
+            x = x + self._linear(
+                gelu(self._linear(self._norm(x, f"{name}.ln_2"), f"{name}.mlp.c_fc")), f"{name}.mlp.c_proj"
+            )
         x = self._norm(x, "ln_final")
         return x[range(len(x)), ids_TL.argmax(1)] @ self.weights["text_projection"]
 
@@ -142,7 +161,9 @@ class Network:
 
         weight = self.weights[f"{name}.weight"]
         x = conv2d(x_TCYX, weight, stride=stride, padding=weight.shape[-1] // 2)
-        mean, variance, scale, shift = (self.weights[f"{norm}.{part}"] for part in ("running_mean", "running_var", "weight", "bias"))
+        mean, variance, scale, shift = (
+            self.weights[f"{norm}.{part}"] for part in ("running_mean", "running_var", "weight", "bias")
+        )
         return batch_norm(x, mean, variance, scale, shift)
 
     def _linear(self, x: Tensor, name: str, joint: str = ".") -> Tensor:

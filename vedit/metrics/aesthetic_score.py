@@ -18,7 +18,8 @@ VALUES = (
         "0..10",
         True,
         "4.3..5.9",
-        "How pleasing people find such frames: a linear predictor of ratings on CLIP ViT-L/14 embeddings, averaged over frames.",
+        "How pleasing people find such frames: a linear predictor of ratings on CLIP ViT-L/14 embeddings,"
+        " averaged over frames.",
         ("Frames Quality", "Aesthetic Score"),
         order=1,
     ),

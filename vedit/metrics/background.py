@@ -21,10 +21,39 @@ from vedit.metrics.types import Options, Pixels
 SUMMARY = "How well the part outside the mask was left alone."
 VERSION = 1
 VALUES = (
-    Value("bg_psnr", "dB", True, "15..50", "Closeness to the source outside the mask; 100 means untouched.", order=15),
-    Value("bg_ssim", "", True, "0..1", "Likeness of structure to the source outside the mask; 1 means untouched.", order=16),
-    Value("bg_mae", "grey levels", False, "0..30", "Mean change of a colour value outside the mask; 0 means untouched.", order=18),
-    Value("bg_maxabs", "grey levels", False, "0..40", "Mean over background pixels of the largest change among their colours.", ("semantic score",), order=19),
+    Value(
+        "bg_psnr",
+        "dB",
+        True,
+        "15..50",
+        "Closeness to the source outside the mask; 100 means untouched.",
+        order=15,
+    ),
+    Value(
+        "bg_ssim",
+        "",
+        True,
+        "0..1",
+        "Likeness of structure to the source outside the mask; 1 means untouched.",
+        order=16,
+    ),
+    Value(
+        "bg_mae",
+        "grey levels",
+        False,
+        "0..30",
+        "Mean change of a colour value outside the mask; 0 means untouched.",
+        order=18,
+    ),
+    Value(
+        "bg_maxabs",
+        "grey levels",
+        False,
+        "0..40",
+        "Mean over background pixels of the largest change among their colours.",
+        ("semantic score",),
+        order=19,
+    ),
 )
 NEEDS = frozenset({"source", "mask"})
 OPTIONS = ("mask_dilate", "bg_norm")
@@ -41,8 +70,12 @@ def score(clip: Clip, towers: Any, options: Options) -> dict[str, Score]:
     masks = [background_of(mask, options.mask_dilate) for mask in clip.mask_TYX]
     frames = list(zip(clip.edited_TYX3, source, masks, strict=True))
     return {
-        "bg_psnr": mean_where_any((background_psnr(a, b, mask, options.bg_norm) for a, b, mask in frames), norm=options.bg_norm),
-        "bg_ssim": mean_where_any((background_ssim(a, b, mask) for a, b, mask in frames), why_no_ssim(clip.edited_TYX3, masks)),
+        "bg_psnr": mean_where_any(
+            (background_psnr(a, b, mask, options.bg_norm) for a, b, mask in frames), norm=options.bg_norm
+        ),
+        "bg_ssim": mean_where_any(
+            (background_ssim(a, b, mask) for a, b, mask in frames), why_no_ssim(clip.edited_TYX3, masks)
+        ),
         "bg_mae": mean_where_any(mean_over(difference(a, b).mean(axis=2), mask) for a, b, mask in frames),
         "bg_maxabs": mean_where_any(mean_over(difference(a, b).max(axis=2), mask) for a, b, mask in frames),
     }
@@ -84,12 +117,17 @@ def why_no_ssim(frames_TYX3: Pixels, masks: list[Mask]) -> str:
         rows, columns = frames_TYX3.shape[1:3]
         return f"frames of {columns}x{rows} pixels are smaller than the 11x11 window of SSIM"
     if any(mask.any() for mask in masks):
-        return f"all background pixels lie within {REACH} pixels of the border, where the window of SSIM does not fit"
+        return (
+            f"all background pixels lie within {REACH} pixels of the border, where the window of SSIM does"
+            " not fit"
+        )
     return NO_BACKGROUND
 
 
 def mean_where_any(per_frame: Any, why: str = NO_BACKGROUND, **extra: Any) -> Score:
-    """The mean over frames that have a background; those without one are counted in `empty_frames`. why: said where none has."""
+    """The mean over frames that have a background; those without one are counted in `empty_frames`. why: said
+    where none has.
+    """
     values = tuple(map(float, per_frame))
     there = [value for value in values if not np.isnan(value)]
     extra["empty_frames"] = len(values) - len(there)

@@ -8,8 +8,8 @@ A metric module holds
     NEEDS        a frozenset out of `NEEDS_OF`: the inputs without which it cannot be computed
     GROUPS       a frozenset out of `GROUPS`
     TOWERS       names of the networks it reads; empty when it needs no weights
-    OPTIONS      optional, keys of `MetricOptions` that change its numbers, beside the profile and the networks' dtype
-    towers       optional, from `Options` to such a tuple, where an option chooses the network
+    OPTIONS      optional, keys of `MetricOptions` that change its numbers, beside the profile and the
+    networks' dtype towers       optional, from `Options` to such a tuple, where an option chooses the network
     score        from (clip, towers, options) to a dict from key to `Score`; a key that does not
                  exist for a clip may be absent
     unfit        optional, from (clip, options) to why the metric means nothing for this clip, or ""
@@ -128,7 +128,9 @@ OF_OPTIONS = frozenset({"source", "prompt", "truth", "mask"})  # the needs that 
 
 
 def missing(needs: Iterable[str], clip: Clip) -> list[str]:
-    """Which of a metric's needs a clip does not have, in the words of `NEEDS_OF`, with the option that gives it."""
+    """Which of a metric's needs a clip does not have, in the words of `NEEDS_OF`, with the option that gives
+    it.
+    """
     present = {
         "source": clip.source is not None,
         "prompt": clip.prompt is not None,
@@ -138,7 +140,9 @@ def missing(needs: Iterable[str], clip: Clip) -> list[str]:
         "pairs": len(clip.edited) >= 2,
         "record": clip.record is not None,
     }
-    named = {need: f"{words} ({option(need)})" if need in OF_OPTIONS else words for need, words in NEEDS_OF.items()}
+    named = {
+        need: f"{words} ({option(need)})" if need in OF_OPTIONS else words for need, words in NEEDS_OF.items()
+    }
     return [named[need] for need in NEEDS_OF if need in set(needs) and not present[need]]
 
 
@@ -154,7 +158,9 @@ def source_like_edit(clip: Clip) -> Video:
     if clip.source.size != clip.edited.size:
         edited, source = (f"{video.size[1]}x{video.size[0]}" for video in (clip.edited, clip.source))
         raise InputError(
-            f"{clip.id}: the edited clip has {edited} pixels, its source {source}.", "", f"Bring the source to the edited size with {option('resize_source')}"
+            f"{clip.id}: the edited clip has {edited} pixels, its source {source}.",
+            "",
+            f"Bring the source to the edited size with {option('resize_source')}",
         )
     return clip.source
 

@@ -1,6 +1,7 @@
 """Likeness of neighbouring frames in meaning.
 
-Source: V2VBench "Semantic Consistency": pooled CLIP ViT-L/14 states before the projection, negative cosines as 0.
+Source: V2VBench "Semantic Consistency": pooled CLIP ViT-L/14 states before the projection, negative cosines
+as 0.
 """
 
 from __future__ import annotations
@@ -29,4 +30,6 @@ TOWERS = ("clip_l",)
 
 
 def score(clip: Clip, towers: Towers, options: Options) -> dict[str, Score]:
-    return {"clip_consistency": mean_score(adjacent_cosines(towers.get("clip_l").images(clip.edited)["pooled"]))}
+    return {
+        "clip_consistency": mean_score(adjacent_cosines(towers.get("clip_l").images(clip.edited)["pooled"]))
+    }

@@ -17,7 +17,8 @@ VALUES = (
         "cosine",
         True,
         "0..0.3",
-        "Whether the change from source to edit points where the change from source prompt to target prompt points; 0 when nothing changed.",
+        "Whether the change from source to edit points where the change from source prompt to target prompt"
+        " points; 0 when nothing changed.",
         ("CLIP Directional Similarity",),
     ),
 )
@@ -27,7 +28,9 @@ TOWERS = ("clip_l",)
 
 
 def directions(clip: Clip, towers: Towers) -> Floats:
-    """The cosine of each frame's change with the change of the prompts, (T,); 0 for a frame that did not change."""
+    """The cosine of each frame's change with the change of the prompts, (T,); 0 for a frame that did not
+    change.
+    """
     tower = towers.get("clip_l")
     source = source_like_edit(clip)
     frames_TE = unit(tower.images(clip.edited)["projected"]) - unit(tower.images(source)["projected"])

@@ -1,6 +1,7 @@
 """Likeness of all frames with one another.
 
-Source: LOVEU-TGVE 2023, "frame consistency": mean cosine of projected CLIP ViT-L/14 embeddings over all pairs.
+Source: LOVEU-TGVE 2023, "frame consistency": mean cosine of projected CLIP ViT-L/14 embeddings over all
+pairs.
 """
 
 from __future__ import annotations

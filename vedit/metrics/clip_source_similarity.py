@@ -14,7 +14,8 @@ VALUES = (
         "cosine",
         True,
         "0.6..0.95",
-        "How alike edited and source frames are in meaning; an unchanged copy has 1, so read it beside the alignment with the prompt.",
+        "How alike edited and source frames are in meaning; an unchanged copy has 1, so read it beside the"
+        " alignment with the prompt.",
         ("CLIP Image Similarity",),
         rounding=1e-5,
     ),

@@ -1,7 +1,7 @@
 """Likeness of neighbouring frames in what they show.
 
-Source: V2VBench "Object Consistency": DINOv2-base, adjacent frames, negative cosines as 0. Its paper says DINO:
-`--dino dino-vitb16` is that.
+Source: V2VBench "Object Consistency": DINOv2-base, adjacent frames, negative cosines as 0. Its paper says
+DINO: `--dino dino-vitb16` is that.
 """
 
 from __future__ import annotations
@@ -36,4 +36,8 @@ def towers(options: Options) -> tuple[str, ...]:
 
 def score(clip: Clip, towers: Towers, options: Options) -> dict[str, Score]:
     tower = options.dino or "dinov2"
-    return {"dino_consistency": mean_score(adjacent_cosines(towers.get(tower).cropped(clip.edited)["cls"]), tower=tower)}
+    return {
+        "dino_consistency": mean_score(
+            adjacent_cosines(towers.get(tower).cropped(clip.edited)["cls"]), tower=tower
+        )
+    }

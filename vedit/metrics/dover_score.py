@@ -1,9 +1,9 @@
 """Quality of the video by DOVER: a technical and an aesthetic branch, fused.
 
-Source: V2VBench "Video Quality"; Wu et al. 2023. The profile "v2vbench" keeps the published frame indices, which
-wrap around (the aesthetic branch sees only the first frame of clips below 32), and, below 224 pixels, the
-published places of the fragments (`towers.dover.fragments`); "strict" spreads 32 frames and fragments over
-the whole.
+Source: V2VBench "Video Quality"; Wu et al. 2023. The profile "v2vbench" keeps the published frame indices,
+which wrap around (the aesthetic branch sees only the first frame of clips below 32), and, below 224 pixels,
+the published places of the fragments (`towers.dover.fragments`); "strict" spreads 32 frames and fragments
+over the whole.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ VALUES = (
         "0..1",
         True,
         "0.3..0.9",
-        "How good the video is technically (noise, blur, compression) and to look at, as people rate user videos.",
+        "How good the video is technically (noise, blur, compression) and to look at, as people rate user"
+        " videos.",
         ("Video Quality", "Dover Score", "DOVER"),
         order=4,
     ),

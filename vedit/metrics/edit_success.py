@@ -1,7 +1,9 @@
 """Share of frames that show the target prompt rather than the source prompt.
 
-Source: EditBoard "success rate", FateZero "frame accuracy"; both use CLIP ViT-B/32 (`--success-model clip_b32`).
-Deviation: a frame of one colour or of noise (`looks`) is nearer to one of two prompts too, and is no success here.
+Source: EditBoard "success rate", FateZero "frame accuracy"; both use CLIP ViT-B/32 (`--success-model
+clip_b32`).
+Deviation: a frame of one colour or of noise (`looks`) is nearer to one of two prompts too, and is no success
+here.
 """
 
 from __future__ import annotations
@@ -36,6 +38,12 @@ def towers(options: Options) -> tuple[str, ...]:
 def score(clip: Clip, towers: Towers, options: Options) -> dict[str, Score]:
     tower = towers.get(options.success_model)
     frames_TE = tower.images(clip.edited)["projected"]
-    target, source = (cosines(frames_TE, tower.text(text)["projected"]) for text in (clip.prompt, clip.source_prompt))
+    target, source = (
+        cosines(frames_TE, tower.text(text)["projected"]) for text in (clip.prompt, clip.source_prompt)
+    )
     is_clear = ~unclear_frames(clip.edited_TYX3)
-    return {"edit_success": mean_score((target > source) & is_clear, tower=options.success_model, **unsure(~is_clear))}
+    return {
+        "edit_success": mean_score(
+            (target > source) & is_clear, tower=options.success_model, **unsure(~is_clear)
+        )
+    }

@@ -17,9 +17,22 @@ SUMMARY = "How much each frame differs from the next one."
 VERSION = 1
 VALUES = (
     Value(
-        "flicker_mae", "grey levels", False, "0..20", "Mean change of a colour value from frame to frame; 0 is a still picture. Motion counts too.", order=20
+        "flicker_mae",
+        "grey levels",
+        False,
+        "0..20",
+        "Mean change of a colour value from frame to frame; 0 is a still picture. Motion counts too.",
+        order=20,
     ),
-    Value("temporal_flickering", "", True, "0.9..1", "The same as VBench prints it: 1 is a still picture.", ("temporal flickering",), order=21),
+    Value(
+        "temporal_flickering",
+        "",
+        True,
+        "0.9..1",
+        "The same as VBench prints it: 1 is a still picture.",
+        ("temporal flickering",),
+        order=21,
+    ),
 )
 NEEDS = frozenset({"pairs"})
 GROUPS = frozenset({"temporal"})
@@ -29,4 +42,7 @@ TOWERS = ()
 def score(clip: Clip, towers: Any, options: Options) -> dict[str, Score]:
     frames = clip.edited_TYX3
     flicker = [float(np.abs(now.astype(np.int16) - before).mean()) for before, now in pairwise(frames)]
-    return {"flicker_mae": mean_score(flicker), "temporal_flickering": mean_score((255 - value) / 255 for value in flicker)}
+    return {
+        "flicker_mae": mean_score(flicker),
+        "temporal_flickering": mean_score((255 - value) / 255 for value in flicker),
+    }

@@ -12,7 +12,17 @@ from vedit.metrics.types import Options, Video
 
 SUMMARY = "how different the edit looks from the ideal one (LPIPS)"
 VERSION = 1
-VALUES = (Value("lpips", "distance", False, "0..0.7", "How different edited and ideal frames look to people; equal frames have 0.", ("LPIPS",), order=14),)
+VALUES = (
+    Value(
+        "lpips",
+        "distance",
+        False,
+        "0..0.7",
+        "How different edited and ideal frames look to people; equal frames have 0.",
+        ("LPIPS",),
+        order=14,
+    ),
+)
 NEEDS = frozenset({"truth"})
 OPTIONS = ("lpips_net",)
 GROUPS = frozenset({"reference"})
@@ -31,5 +41,11 @@ def score(clip: Clip, towers: Towers, options: Options) -> dict[str, Score]:
 def distance(first: Video, second: Video, towers: Towers, options: Options) -> Score:
     """The mean distance of frames of the same number; NaN for frames too small for the network."""
     if min(first.size) < SMALLEST:
-        return Score(float("nan"), (), {"why": f"LPIPS needs {SMALLEST} pixels a side, the clip has {first.size[1]}x{first.size[0]}"})
-    return mean_score(towers.get(f"lpips_{options.lpips_net}").distances(first, second), net=options.lpips_net)
+        return Score(
+            float("nan"),
+            (),
+            {"why": f"LPIPS needs {SMALLEST} pixels a side, the clip has {first.size[1]}x{first.size[0]}"},
+        )
+    return mean_score(
+        towers.get(f"lpips_{options.lpips_net}").distances(first, second), net=options.lpips_net
+    )

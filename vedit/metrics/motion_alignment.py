@@ -20,7 +20,8 @@ VALUES = (
         "-pixels",
         True,
         "-17..0",
-        "Minus the mean distance between the optical flows of edit and source, in pixels per frame step; 0 is the same motion.",
+        "Minus the mean distance between the optical flows of edit and source, in pixels per frame step; 0 is"
+        " the same motion.",
         ("Motion Alignment",),
         rounding=1e-3,
         order=8,

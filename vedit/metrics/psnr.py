@@ -14,7 +14,16 @@ from vedit.metrics.types import Options, Pixels
 
 SUMMARY = "How close each frame is to the ideal edit, in decibels."
 VERSION = 1
-VALUES = (Value("psnr", "dB", True, "10..50", "Closeness of every pixel to the ideal edit; 100 means equal, below 20 plainly different.", order=12),)
+VALUES = (
+    Value(
+        "psnr",
+        "dB",
+        True,
+        "10..50",
+        "Closeness of every pixel to the ideal edit; 100 means equal, below 20 plainly different.",
+        order=12,
+    ),
+)
 NEEDS = frozenset({"truth"})
 GROUPS = frozenset({"reference"})
 TOWERS = ()
@@ -24,16 +33,29 @@ CEILING = 100.0  # dB of equal frames
 
 def score(clip: Clip, towers: Any, options: Options) -> dict[str, Score]:
     truth = truth_like_edit(clip)
-    return {"psnr": mean_score(decibels(squared_error(a, b).mean()) for a, b in zip(clip.edited_TYX3, truth, strict=True))}
+    return {
+        "psnr": mean_score(
+            decibels(squared_error(a, b).mean()) for a, b in zip(clip.edited_TYX3, truth, strict=True)
+        )
+    }
 
 
 def truth_like_edit(clip: Clip) -> Pixels:
-    """The frames of the ideal edit, (T, Y, X, 3), as many and as large as those of the edit. Raises InputError."""
+    """The frames of the ideal edit, (T, Y, X, 3), as many and as large as those of the edit.
+
+    Raises InputError.
+    """
     truth = clip.truth_TYX3
     assert truth is not None, "asked for by NEEDS"
     if truth.shape != clip.edited_TYX3.shape:
-        shapes = [f"{len(frames)} frames of {frames.shape[2]}x{frames.shape[1]}" for frames in (clip.edited_TYX3, truth)]
-        raise InputError(f"{clip.id}: the edited clip has {shapes[0]}, the ideal edit {shapes[1]}.", "The two are compared pixel by pixel.")
+        shapes = [
+            f"{len(frames)} frames of {frames.shape[2]}x{frames.shape[1]}"
+            for frames in (clip.edited_TYX3, truth)
+        ]
+        raise InputError(
+            f"{clip.id}: the edited clip has {shapes[0]}, the ideal edit {shapes[1]}.",
+            "The two are compared pixel by pixel.",
+        )
     return truth
 
 

@@ -12,7 +12,13 @@ SUMMARY = "How well each frame fits the prompt, for drawn scenes, without any do
 VERSION = 1
 VALUES = (
     Value(
-        "shapes_text_alignment", "100 x cosine", True, "65..92", "How well the frames show what the prompt says; for drawn scenes only.", rounding=1e-3, order=9
+        "shapes_text_alignment",
+        "100 x cosine",
+        True,
+        "65..92",
+        "How well the frames show what the prompt says; for drawn scenes only.",
+        rounding=1e-3,
+        order=9,
     ),
 )
 NEEDS = frozenset({"prompt"})
@@ -24,4 +30,8 @@ __all__ = ["provenance", "unfit"]
 
 def score(clip: Clip, towers: Any, options: Options) -> dict[str, Score]:
     assert clip.prompt is not None, "asked for by NEEDS"
-    return {"shapes_text_alignment": mean_score(100 * frame_vectors(clip.edited, towers) @ text_vector(clip.prompt))}
+    return {
+        "shapes_text_alignment": mean_score(
+            100 * frame_vectors(clip.edited, towers) @ text_vector(clip.prompt)
+        )
+    }

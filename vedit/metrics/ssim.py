@@ -19,7 +19,11 @@ from vedit.metrics.types import Options, Pixels
 
 SUMMARY = "How alike the local structure of each frame and the ideal edit is."
 VERSION = 1
-VALUES = (Value("ssim", "", True, "0..1", "Likeness of edges and shading to the ideal edit; 1 means equal.", order=13),)
+VALUES = (
+    Value(
+        "ssim", "", True, "0..1", "Likeness of edges and shading to the ideal edit; 1 means equal.", order=13
+    ),
+)
 NEEDS = frozenset({"truth"})
 GROUPS = frozenset({"reference"})
 TOWERS = ()

@@ -39,7 +39,13 @@ class Options(MetricOptions):
     def json(self) -> dict[str, Any]:
         """The options as a report tells them."""
         own = {key: getattr(self, key) for key in declared_in(self)}
-        return {"profile": self.profile, "device": self.device, "dtype": self.dtype, "batch": self.batch, **own}
+        return {
+            "profile": self.profile,
+            "device": self.device,
+            "dtype": self.dtype,
+            "batch": self.batch,
+            **own,
+        }
 
     @property
     def flow_engine(self) -> str:
@@ -58,7 +64,10 @@ class Video:
     """
 
     def __init__(self, frames_TYX3: Pixels) -> None:
-        assert frames_TYX3.ndim == 4 and frames_TYX3.shape[3] == 3 and frames_TYX3.dtype == np.uint8, (frames_TYX3.shape, frames_TYX3.dtype)
+        assert frames_TYX3.ndim == 4 and frames_TYX3.shape[3] == 3 and frames_TYX3.dtype == np.uint8, (
+            frames_TYX3.shape,
+            frames_TYX3.dtype,
+        )
         self.frames_TYX3 = frames_TYX3
 
     def __len__(self) -> int:
@@ -94,7 +103,9 @@ def shrink(frame_YX3: Pixels, side: int) -> Pixels:
     move with a library's choice of backend.
     """
     rows, columns = frame_YX3.shape[:2]
-    new_rows, new_columns = (side, int(side * columns / rows)) if rows <= columns else (int(side * rows / columns), side)
+    new_rows, new_columns = (
+        (side, int(side * columns / rows)) if rows <= columns else (int(side * rows / columns), side)
+    )
     if (new_rows, new_columns) == (rows, columns):
         return frame_YX3
     return np.asarray(Image.fromarray(frame_YX3).resize((new_columns, new_rows), Image.Resampling.BICUBIC))

@@ -1,7 +1,8 @@
 """How well the video as a whole shows the prompt, by ViCLIP.
 
-Source: V2VBench "Video Text Alignment". Its loader takes every third frame and needs eight of them, so it fails
-for clips that do not have 22 to 24 frames; those are sampled as EditVerseBench does, and the rule is stored.
+Source: V2VBench "Video Text Alignment". Its loader takes every third frame and needs eight of them, so it
+fails for clips that do not have 22 to 24 frames; those are sampled as EditVerseBench does, and the rule is
+stored.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ VALUES = (
         "cosine",
         True,
         "0.14..0.34",
-        "How well the video as a whole, motion included, shows what the prompt says; from eight of its frames.",
+        "How well the video as a whole, motion included, shows what the prompt says; from eight of its"
+        " frames.",
         ("Video Text Alignment", "ViCLIP Text Alignment"),
         rounding=1e-5,
         order=7,
@@ -45,5 +47,11 @@ def score(clip: Clip, towers: Towers, options: Options) -> dict[str, Score]:
     text = tower.text(clip.prompt)
     extra: dict[str, object] = {"indices": indices, "rule": rule, "truncated": bool(text["truncated"][0])}
     if rule == "repeated":
-        extra["warning"] = f"ViCLIP reads {FRAMES} frames, the clip has {len(clip.edited)}: some were read twice"
-    return {"viclip_text_alignment": Score(float(cosines(tower.video(clip.edited, indices)["projected"], text["projected"])[0]), (), extra)}
+        extra["warning"] = (
+            f"ViCLIP reads {FRAMES} frames, the clip has {len(clip.edited)}: some were read twice"
+        )
+    return {
+        "viclip_text_alignment": Score(
+            float(cosines(tower.video(clip.edited, indices)["projected"], text["projected"])[0]), (), extra
+        )
+    }

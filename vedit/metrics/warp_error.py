@@ -1,4 +1,5 @@
-"""Temporal consistency along the source's motion: each edited frame against the one before, moved by the flow.
+"""Temporal consistency along the source's motion: each edited frame against the one before, moved by the
+flow.
 
 Flow goes from each source frame to the one before it; the edited frame before is looked up along
 it (bilinear, pixel centres) and compared with the edited frame, colours in 0..1, mean square over
@@ -33,7 +34,8 @@ VALUES = (
         "",
         False,
         "0.5..5",
-        "The same divided by the source's own, which takes out mistakes of the flow; 1 means as steady as the source.",
+        "The same divided by the source's own, which takes out mistakes of the flow; 1 means as steady as the"
+        " source.",
         order=23,
     ),
 )
@@ -51,8 +53,13 @@ def towers(options: Options) -> tuple[str, ...]:
 def score(clip: Clip, towers: Any, options: Options) -> dict[str, Score]:
     source = source_like_edit(clip)
     found = flows(source, towers, options)
-    seen = [visible(found.backward_P2YX[pair], None if found.forward_P2YX is None else found.forward_P2YX[pair]) for pair in range(len(source) - 1)]
-    edited_error, source_error = (pair_errors(frames, found, seen) for frames in (clip.edited_TYX3, source.frames_TYX3))
+    seen = [
+        visible(found.backward_P2YX[pair], None if found.forward_P2YX is None else found.forward_P2YX[pair])
+        for pair in range(len(source) - 1)
+    ]
+    edited_error, source_error = (
+        pair_errors(frames, found, seen) for frames in (clip.edited_TYX3, source.frames_TYX3)
+    )
     there = ~np.isnan(edited_error)
     followed = float(np.mean([mask.mean() for mask in seen]))
     extra = {
@@ -62,15 +69,24 @@ def score(clip: Clip, towers: Any, options: Options) -> dict[str, Score]:
         "consistency_test": found.forward_P2YX is not None,
     }
     if followed < FEW:
-        extra["warning"] = f"only {share_text(followed)} of the pixels can be followed from frame to frame, the others say nothing"
+        extra["warning"] = (
+            f"only {share_text(followed)} of the pixels can be followed from frame to frame, the others say"
+            " nothing"
+        )
     elif extra["excluded_pairs"]:
-        extra["note"] = f"{extra['excluded_pairs']} of {len(there)} pairs have no pixel that can be followed, and are left out"
+        extra["note"] = (
+            f"{extra['excluded_pairs']} of {len(there)} pairs have no pixel that can be followed, and are"
+            " left out"
+        )
     if not there.any():
         extra.pop("warning", None)
         nothing = Score(float("nan"), extra={**extra, "why": "no pixel of the source can be followed"})
         return {"warp_error": nothing, "warp_error_ratio": nothing}
     mean, own = float(edited_error[there].mean()), float(source_error[there].mean())
-    return {"warp_error": Score(mean, tuple(map(float, edited_error)), {**extra, "source": own}), "warp_error_ratio": ratio(mean, own)}
+    return {
+        "warp_error": Score(mean, tuple(map(float, edited_error)), {**extra, "source": own}),
+        "warp_error_ratio": ratio(mean, own),
+    }
 
 
 def share_text(share: float) -> str:
@@ -81,13 +97,22 @@ def share_text(share: float) -> str:
 def ratio(mean: float, own: float) -> Score:
     if own > 0:
         return Score(mean / own)
-    return Score(1.0) if mean == 0 else Score(float("nan"), extra={"why": "the source follows its flow without any error"})
+    return (
+        Score(1.0)
+        if mean == 0
+        else Score(float("nan"), extra={"why": "the source follows its flow without any error"})
+    )
 
 
 def pair_errors(frames_TYX3: Pixels, found: Flows, seen: list[NDArray[np.bool_]]) -> NDArray[np.float64]:
     """Mean squared error of each pair over the pixels seen in both, (P,); NaN where there are none."""
-    maps = (squared_map(frames_TYX3[pair], frames_TYX3[pair + 1], found.backward_P2YX[pair]) for pair in range(len(seen)))
-    return np.array([error[mask].mean() if mask.any() else np.nan for error, mask in zip(maps, seen, strict=True)])
+    maps = (
+        squared_map(frames_TYX3[pair], frames_TYX3[pair + 1], found.backward_P2YX[pair])
+        for pair in range(len(seen))
+    )
+    return np.array(
+        [error[mask].mean() if mask.any() else np.nan for error, mask in zip(maps, seen, strict=True)]
+    )
 
 
 def squared_map(before_YX3: Pixels, now_YX3: Pixels, backward_2YX: Any) -> NDArray[np.float64]:
@@ -98,12 +123,16 @@ def squared_map(before_YX3: Pixels, now_YX3: Pixels, backward_2YX: Any) -> NDArr
 
 
 def error_maps(clip: Clip, towers: Any, options: Options) -> NDArray[np.float64]:
-    """The error at each pixel of each pair, (P, Y, X), root of the squared one; NaN where nothing can be followed."""
+    """The error at each pixel of each pair, (P, Y, X), root of the squared one; NaN where nothing can be
+    followed.
+    """
     source = source_like_edit(clip)
     found = flows(source, towers, options)
     maps = []
     for pair in range(len(source) - 1):
-        error = np.sqrt(squared_map(clip.edited_TYX3[pair], clip.edited_TYX3[pair + 1], found.backward_P2YX[pair]))
+        error = np.sqrt(
+            squared_map(clip.edited_TYX3[pair], clip.edited_TYX3[pair + 1], found.backward_P2YX[pair])
+        )
         forward = None if found.forward_P2YX is None else found.forward_P2YX[pair]
         maps.append(np.where(visible(found.backward_P2YX[pair], forward), error, np.nan))
     return np.stack(maps)

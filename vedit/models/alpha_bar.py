@@ -59,14 +59,21 @@ class AlphaBar:
             stride = total // steps
             chosen = [k * stride + self.offset for k in reversed(range(steps))]
             if chosen[0] >= total:  # the offset pushes the first step off the table
-                raise UsageError(f"{steps} steps with offset {self.offset} would start at timestep {chosen[0]} of {total}.", f"Give fewer than {steps} steps.")
+                raise UsageError(
+                    f"{steps} steps with offset {self.offset} would start at timestep {chosen[0]} of"
+                    f" {total}.",
+                    f"Give fewer than {steps} steps.",
+                )
             return chosen
         if self.spacing == "trailing":
             return [round(total - k * total / steps) - 1 for k in range(steps)]
-        return [int(t) for t in torch.linspace(0, total - 1, steps, dtype=torch.float64).round().flip(0).long()]
+        return [
+            int(t) for t in torch.linspace(0, total - 1, steps, dtype=torch.float64).round().flip(0).long()
+        ]
 
     def nearest_stored(self, steps: int, stored: Collection[int]) -> list[int]:
-        """The sampling timesteps, each moved to the nearest level that an inversion has stored, noisiest first.
+        """The sampling timesteps, each moved to the nearest level that an inversion has stored, noisiest
+        first.
 
         With leading timesteps nothing moves: step counts that divide each other share them exactly.
         Those of trailing and linspace schedules are rounded, so that 50 of them lie beside, not among,
@@ -79,7 +86,9 @@ class AlphaBar:
             return wanted
         reach = max(above - below for below, above in pairwise(levels)) // 2
         moved = [min(levels, key=lambda level: (abs(level - t), level)) for t in wanted]
-        fits = len(set(moved)) == len(moved) and all(abs(a - b) <= reach for a, b in zip(moved, wanted, strict=True))
+        fits = len(set(moved)) == len(moved) and all(
+            abs(a - b) <= reach for a, b in zip(moved, wanted, strict=True)
+        )
         return moved if fits else wanted
 
     def check_stored(self, timesteps: Sequence[int], stored: Collection[int], what: str) -> None:
@@ -90,9 +99,14 @@ class AlphaBar:
         kept = set(stored)
         missing = [t for t in timesteps if t not in kept]
         if missing:
-            fits = [count for count in range(1, min(len(kept), self.train_steps - 1) + 1) if kept.issuperset(self.nearest_stored(count, kept))]
+            fits = [
+                count
+                for count in range(1, min(len(kept), self.train_steps - 1) + 1)
+                if kept.issuperset(self.nearest_stored(count, kept))
+            ]
             raise UsageError(
-                f"{what} holds {len(kept)} levels, and {len(timesteps)} steps need timestep {missing[0]}, which is not among them.",
+                f"{what} holds {len(kept)} levels, and {len(timesteps)} steps need timestep {missing[0]},"
+                " which is not among them.",
                 f"Step counts that fit: {', '.join(map(str, fits[-6:]))}." if fits else "",
                 f"Try --steps {fits[-1]}" if fits else "Invert again, or leave out --inversion",
             )
@@ -146,7 +160,9 @@ class AlphaBar:
             return level**0.5 * noise - (1 - level) ** 0.5 * x0
         return x0
 
-    def step(self, x: Tensor, output: Tensor, level: float, after: float, asked: tuple[Tensor, float] | None = None) -> Tensor:
+    def step(
+        self, x: Tensor, output: Tensor, level: float, after: float, asked: tuple[Tensor, float] | None = None
+    ) -> Tensor:
         """The DDIM step from level abar = `level` to `after`; either direction."""
         eps = self.to_eps(output, *(asked or (x, level)))
         x0 = (x - (1 - level) ** 0.5 * eps) / level**0.5
@@ -162,7 +178,14 @@ def cosine(total: int, prediction: str, spacing: str = "leading", beta_max: floa
     u = torch.arange(total + 1, dtype=torch.float64) / total
     wave = torch.cos((u + 0.008) / 1.008 * math.pi / 2) ** 2
     betas = (1 - wave[1:] / wave[:-1]).clamp(max=beta_max)
-    identity = {"name": "DDIM", "beta": "cosine", "beta_max": beta_max, "steps": total, "spacing": spacing, "prediction": prediction}
+    identity = {
+        "name": "DDIM",
+        "beta": "cosine",
+        "beta_max": beta_max,
+        "steps": total,
+        "spacing": spacing,
+        "prediction": prediction,
+    }
     return AlphaBar(torch.cumprod(1 - betas, 0), 1.0, prediction, spacing, 0, identity)
 
 
@@ -175,7 +198,8 @@ def read_schedule(config: Mapping[str, Any]) -> AlphaBar:
     if "beta_start" not in config and "trained_betas" not in config:
         raise ModelError(
             f"the scheduler {config.get('_class_name', '?')} has no noise table.",
-            "These methods need a model trained with discrete noise levels, such as Stable Diffusion 1.x or 2.x.",
+            "These methods need a model trained with discrete noise levels, such as Stable Diffusion 1.x or"
+            " 2.x.",
         )
     betas = _betas(config)
     alpha_bar = torch.cumprod(1 - betas, 0)

@@ -25,7 +25,12 @@ CONFIGS = (
 SHARDS = ".index.json"  # the end of the name of a file that says which tensor lies in which file
 # `auto_map` stands in models that are stock by now as well: only Auto classes follow it, and no part may be one
 OWN_CODE = ("custom_pipelines", "custom_pipeline", "trust_remote_code")
-ATTENTION = ("attn_implementation", "_attn_implementation", "_attn_implementation_internal", "experts_implementation")
+ATTENTION = (
+    "attn_implementation",
+    "_attn_implementation",
+    "_attn_implementation_internal",
+    "experts_implementation",
+)
 COUNTS = re.compile(r"(?:^|_)(?:layers?|depths?|blocks)$|layers_per_block$")
 LISTS = re.compile(r"block|mults?$|layers")
 MOST_TENSORS = 100_000  # of a part whose weights do not say how many they are
@@ -36,7 +41,13 @@ PART = re.compile(r"[A-Za-z]\w*")
 # What a part may be: classes that derive from these, under their own name in the library or a pipeline of it.
 BASES = {
     "diffusers": ("ModelMixin", "SchedulerMixin", "BaseGuidance"),
-    "transformers": ("PreTrainedModel", "PreTrainedTokenizerBase", "ProcessorMixin", "FeatureExtractionMixin", "ImageProcessingMixin"),
+    "transformers": (
+        "PreTrainedModel",
+        "PreTrainedTokenizerBase",
+        "ProcessorMixin",
+        "FeatureExtractionMixin",
+        "ImageProcessingMixin",
+    ),
 }
 
 
@@ -50,17 +61,24 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def check_index(name: str, index: Mapping[str, Any]) -> None:
-    """Refuse a model_index.json that names other parts than classes of diffusers and transformers. Raises ModelError."""
+    """Refuse a model_index.json that names other parts than classes of diffusers and transformers.
+
+    Raises ModelError.
+    """
     for part, entry in index.items():
         if part.startswith("_") or not isinstance(entry, list):
             continue
         if entry == [None, None]:
             continue
         if len(entry) != 2 or not all(isinstance(word, str) for word in entry) or not PART.fullmatch(part):
-            raise ModelError(f"{name}: {INDEX} says {str(entry)[:80]!a} for its part {part[:80]!a}.", "A part is a library and a class of it.")
+            raise ModelError(
+                f"{name}: {INDEX} says {str(entry)[:80]!a} for its part {part[:80]!a}.",
+                "A part is a library and a class of it.",
+            )
         if not is_stock(*entry):
             raise ModelError(
-                f"{name}: its {part} is {entry[0][:80]}.{entry[1][:80]}, which is not a part that diffusers or transformers has.",
+                f"{name}: its {part} is {entry[0][:80]}.{entry[1][:80]}, which is not a part that diffusers"
+                " or transformers has.",
                 "vedit runs no code that comes with a model.",
                 "Use a model whose parts are those of the libraries",
             )
@@ -69,13 +87,18 @@ def check_index(name: str, index: Mapping[str, Any]) -> None:
 def is_stock(library: str, name: str) -> bool:
     """Whether a class is one that the installed diffusers or transformers has for parts of a pipeline."""
     if library == "transformers":
-        return _derives(_found("transformers", name) or _found("transformers", _renamed(name)), "transformers")
+        return _derives(
+            _found("transformers", name) or _found("transformers", _renamed(name)), "transformers"
+        )
     if library == "diffusers":
         return _derives(_found("diffusers", name), "diffusers")
     import diffusers.pipelines
 
     # parts that one family brings, such as the safety checker, are in the module of its pipelines
-    is_family = PART.fullmatch(library) is not None and (Path(diffusers.pipelines.__file__).parent / library / "__init__.py").is_file()
+    is_family = (
+        PART.fullmatch(library) is not None
+        and (Path(diffusers.pipelines.__file__).parent / library / "__init__.py").is_file()
+    )
     if not is_family:
         return False
     kind = getattr(getattr(diffusers.pipelines, library, None), name, None)
@@ -86,13 +109,21 @@ def is_stock(library: str, name: str) -> bool:
 def _found(library: str, name: str) -> Any:
     import importlib
 
-    kind = getattr(importlib.import_module(library), name, None) if re.fullmatch(r"[A-Za-z]\w*", name) else None
+    kind = (
+        getattr(importlib.import_module(library), name, None) if re.fullmatch(r"[A-Za-z]\w*", name) else None
+    )
     return kind if isinstance(kind, type) else None
 
 
 def _renamed(name: str) -> str:
-    """How transformers calls a class today that older pipelines name: image processors were feature extractors."""
-    return name.replace("FeatureExtractor", "ImageProcessor") if name.endswith("FeatureExtractor") else name.removesuffix("Fast")
+    """How transformers calls a class today that older pipelines name: image processors were feature
+    extractors.
+    """
+    return (
+        name.replace("FeatureExtractor", "ImageProcessor")
+        if name.endswith("FeatureExtractor")
+        else name.removesuffix("Fast")
+    )
 
 
 def _derives(kind: Any, library: str) -> bool:
@@ -116,7 +147,10 @@ def _is_pipeline(kind: type) -> bool:
 
 
 def check_parts(name: str, folder: Path, parts: Mapping[str, Any] | tuple[str, ...]) -> None:
-    """Look through the configurations of a model's parts, which are folders in its folder. Raises ModelError."""
+    """Look through the configurations of a model's parts, which are folders in its folder.
+
+    Raises ModelError.
+    """
     for part in parts:
         if part.startswith("_") or (isinstance(parts, Mapping) and not _is_there(parts[part])):
             continue
@@ -132,7 +166,10 @@ def check_part(name: str, folder: Path) -> None:
     if not folder.is_dir():
         return
     if (folder / "adapter_config.json").exists():
-        raise ModelError(f"{name}: {folder.name} is an adapter for another model (adapter_config.json).", "A part has its own weights.")
+        raise ModelError(
+            f"{name}: {folder.name} is an adapter for another model (adapter_config.json).",
+            "A part has its own weights.",
+        )
     for path in sorted(folder.iterdir()):
         if path.name in CONFIGS:
             _check_config(name, path)
@@ -146,22 +183,42 @@ def _check_config(name: str, path: Path) -> None:
     for key, value in _entries(config):
         where = f"{name}: {path.parent.name}/{path.name}"
         if key in OWN_CODE and value:
-            raise ModelError(f"{where} asks for code of its own ({key}).", "vedit runs no code that comes with a model.")
+            raise ModelError(
+                f"{where} asks for code of its own ({key}).", "vedit runs no code that comes with a model."
+            )
         if key in ATTENTION and isinstance(value, (str, dict, list)) and "/" in str(value):
-            raise ModelError(f"{where} asks for code of the Hub ({key} {str(value)[:80]!a}).", "vedit runs no code that comes with a model.")
+            raise ModelError(
+                f"{where} asks for code of the Hub ({key} {str(value)[:80]!a}).",
+                "vedit runs no code that comes with a model.",
+            )
         if key == "num_train_timesteps" and not (type(value) is int and 0 < value <= LARGEST_SCHEDULE):
-            raise ModelError(f"{where} says {str(value)[:40]!a} for {key}.", f"It is a number from 1 to {LARGEST_SCHEDULE}.")
+            raise ModelError(
+                f"{where} says {str(value)[:40]!a} for {key}.",
+                f"It is a number from 1 to {LARGEST_SCHEDULE}.",
+            )
         if type(value) is int and COUNTS.search(key) and not -1 <= value <= most:
-            raise ModelError(f"{where} says {key} {value}, and its weights hold {most} tensors.", "Its configuration is not that of its weights.")
+            raise ModelError(
+                f"{where} says {key} {value}, and its weights hold {most} tensors.",
+                "Its configuration is not that of its weights.",
+            )
         if isinstance(value, list) and LISTS.search(key) and len(value) > most:
-            raise ModelError(f"{where} lists {len(value)} {key}, and its weights hold {most} tensors.", "Its configuration is not that of its weights.")
+            raise ModelError(
+                f"{where} lists {len(value)} {key}, and its weights hold {most} tensors.",
+                "Its configuration is not that of its weights.",
+            )
 
 
 def _entries(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
     """Every key with its value, however deep; a list's numbers under the key of the list."""
     if key:
         yield key, value
-    items = value.items() if isinstance(value, dict) else ((key, item) for item in value) if isinstance(value, list) else ()
+    items = (
+        value.items()
+        if isinstance(value, dict)
+        else ((key, item) for item in value)
+        if isinstance(value, list)
+        else ()
+    )
     for below, item in items:
         yield from _entries(item, below)
 
@@ -169,12 +226,20 @@ def _entries(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
 def _check_shards(name: str, path: Path) -> None:
     """The files of weights that lie in several are names, not paths that lead elsewhere."""
     places = read_config(path).get("weight_map")
-    if not isinstance(places, dict) or not all(isinstance(file, str) and re.fullmatch(r"[\w.-]+", file) for file in places.values()):
-        raise ModelError(f"{name}: {path.parent.name}/{path.name} has no list of files in its folder.", "It says for each tensor which file it is in.")
+    if not isinstance(places, dict) or not all(
+        isinstance(file, str) and re.fullmatch(r"[\w.-]+", file) for file in places.values()
+    ):
+        raise ModelError(
+            f"{name}: {path.parent.name}/{path.name} has no list of files in its folder.",
+            "It says for each tensor which file it is in.",
+        )
 
 
 def tensors_in(folder: Path) -> int:
-    """How many tensors a part's safetensors hold, by their headers; MOST_TENSORS where there are none. Raises ModelError."""
+    """How many tensors a part's safetensors hold, by their headers; MOST_TENSORS where there are none.
+
+    Raises ModelError.
+    """
     files = sorted(folder.glob("*.safetensors"))
     if not files:
         return MOST_TENSORS

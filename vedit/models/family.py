@@ -104,7 +104,9 @@ class Family(Denoiser, Protocol):
     def encode_frames(self, pixels_F3YX: Tensor, chunk: int = 8) -> Tensor:
         """Latents (F, C, Y/s, X/s) of pixels in [-1, 1]."""
 
-    def decode_latents(self, latents_FCYX: Tensor, chunk: int = 8, size: tuple[int, int] | None = None) -> Tensor:
+    def decode_latents(
+        self, latents_FCYX: Tensor, chunk: int = 8, size: tuple[int, int] | None = None
+    ) -> Tensor:
         """Pixels (F, 3, Y, X) in [-1, 1], float32, not clipped. size: width and height to cut to."""
 
     def identity(self) -> dict[str, Any]:

@@ -38,7 +38,10 @@ class Flow:
 
     def timesteps(self, steps: int) -> list[float]:
         if not 1 <= steps <= self.train_steps:
-            raise UsageError(f"{steps} steps do not fit a schedule of {self.train_steps}.", f"Give 1 to {self.train_steps} steps.")
+            raise UsageError(
+                f"{steps} steps do not fit a schedule of {self.train_steps}.",
+                f"Give 1 to {self.train_steps} steps.",
+            )
         return [self.train_steps * self._shifted(1 - step / steps) for step in range(steps)]
 
     def _shifted(self, sigma: float) -> float:
@@ -66,5 +69,7 @@ class Flow:
     def to_eps(self, output: Tensor, x: Tensor, level: Tensor | float) -> Tensor:
         return x + (1 - level) * output
 
-    def step(self, x: Tensor, output: Tensor, level: float, after: float, asked: tuple[Tensor, float] | None = None) -> Tensor:
+    def step(
+        self, x: Tensor, output: Tensor, level: float, after: float, asked: tuple[Tensor, float] | None = None
+    ) -> Tensor:
         return x + (after - level) * output  # the direction is the same wherever it was asked for

@@ -29,7 +29,9 @@ PARTS = (*WEIGHED, "tokenizer", "scheduler")
 CONFIGS = ["model_index.json", *(f"{part}/*.{suffix}" for part in PARTS for suffix in ("json", "txt"))]
 OTHER_FOLDER = "Name another folder, or a Hub id: --model OWNER/NAME"
 LAYOUT = "A model is a folder in the layout of diffusers' StableDiffusionPipeline."
-WEIGHT_FILE = re.compile(r"(?:diffusion_pytorch_model|model|pytorch_model)(?:\.(?P<variant>fp16))?\.(?P<suffix>safetensors|bin)")
+WEIGHT_FILE = re.compile(
+    r"(?:diffusion_pytorch_model|model|pytorch_model)(?:\.(?P<variant>fp16))?\.(?P<suffix>safetensors|bin)"
+)
 
 SAFE_NAME = re.compile(r"[\w.+=:-]{1,200}", re.ASCII)  # of a file: a hash, or a hash with a mark
 
@@ -52,7 +54,15 @@ def weights_of(names: Iterable[str]) -> Weights | None:
         match = WEIGHT_FILE.fullmatch(name) or INDEX_FILE.fullmatch(name)
         if match:
             found.append(Weights(name, match["variant"], match["suffix"] == "safetensors"))
-    return min(found, key=lambda weights: (not weights.is_safe, weights.variant is not None, weights.file.endswith(".json")), default=None)
+    return min(
+        found,
+        key=lambda weights: (
+            not weights.is_safe,
+            weights.variant is not None,
+            weights.file.endswith(".json"),
+        ),
+        default=None,
+    )
 
 
 def weights_in(folder: Path) -> Weights | None:
@@ -78,11 +88,17 @@ def find_folder(name: str, revision: str | None = None) -> Path:
     the revision of a model that has none.
     """
     if revision is not None and (name == EMBEDDED or os.path.isdir(name)):
-        raise UsageError(f"{name} has no revisions.", "They are versions of a model on the Hub.", "Leave out --revision")
+        raise UsageError(
+            f"{name} has no revisions.", "They are versions of a model on the Hub.", "Leave out --revision"
+        )
     if name == EMBEDDED:
         folder = BUILTIN / EMBEDDED
         if not (folder / "model_index.json").exists():
-            raise ModelError("the embedded model is not in this installation.", "", "Reinstall vedit, or name a model: --model FOLDER or --model OWNER/NAME")
+            raise ModelError(
+                "the embedded model is not in this installation.",
+                "",
+                "Reinstall vedit, or name a model: --model FOLDER or --model OWNER/NAME",
+            )
     elif os.path.isdir(name):
         folder = Path(name)
     else:
@@ -115,12 +131,18 @@ def fetch(name: str, revision: str | None = None, *, force: bool = False) -> Pat
             "See: vedit models list",
         )
     with explained(name, revision):
-        folder = Path(snapshot_download(name, revision=revision, allow_patterns=CONFIGS, force_download=force))
+        folder = Path(
+            snapshot_download(name, revision=revision, allow_patterns=CONFIGS, force_download=force)
+        )
     check_family(name, folder)
     if missing_parts(folder) or force:
         with explained(name, revision):
-            names = [entry.rfilename for entry in HfApi().model_info(name, revision=folder.name).siblings or ()]
-            snapshot_download(name, revision=folder.name, allow_patterns=_weight_paths(names), force_download=force)
+            names = [
+                entry.rfilename for entry in HfApi().model_info(name, revision=folder.name).siblings or ()
+            ]
+            snapshot_download(
+                name, revision=folder.name, allow_patterns=_weight_paths(names), force_download=force
+            )
     check_complete(name, folder)
     return folder
 
@@ -135,7 +157,9 @@ def hide_downloads() -> None:
 
 
 def _weight_paths(names: Iterable[str]) -> list[str]:
-    """The one weight file of each part, or its index and all that it may name, among all file names of a repository."""
+    """The one weight file of each part, or its index and all that it may name, among all file names of a
+    repository.
+    """
     split, paths = [name.split("/") for name in names], list[str]()
     for part in WEIGHED:
         inside = [path[1] for path in split if len(path) == 2 and path[0] == part]
@@ -148,7 +172,11 @@ def _weight_paths(names: Iterable[str]) -> list[str]:
 
 def missing_parts(folder: Path) -> list[str]:
     """The parts that have no folder or, where they should, no weights."""
-    return [part for part in PARTS if not (folder / part).is_dir() or (part in WEIGHED and weights_in(folder / part) is None)]
+    return [
+        part
+        for part in PARTS
+        if not (folder / part).is_dir() or (part in WEIGHED and weights_in(folder / part) is None)
+    ]
 
 
 def check_complete(name: str, folder: Path) -> None:
@@ -161,7 +189,10 @@ def check_complete(name: str, folder: Path) -> None:
 
 
 def _check_parts(name: str, folder: Path) -> None:
-    """Look through the configurations of a Stable Diffusion folder. Raises ModelError with what to type next."""
+    """Look through the configurations of a Stable Diffusion folder.
+
+    Raises ModelError with what to type next.
+    """
     try:
         check_parts(name, folder, PARTS)
     except ModelError as error:
@@ -176,11 +207,17 @@ def read_json(path: Path, name: str) -> dict[str, Any]:
         return table(documents.read_json(path, kind), str(path), kind)
     except ModelError as error:
         why = error.what.removeprefix(f"{path}: ").removeprefix("cannot read: ").rstrip(".")
-        raise ModelError(f"{name}: {path.name} cannot be read: {why}.", LAYOUT, "See: vedit models list") from None
+        raise ModelError(
+            f"{name}: {path.name} cannot be read: {why}.", LAYOUT, "See: vedit models list"
+        ) from None
 
 
 def first_line(error: BaseException) -> str:
-    return without_login(str(error)).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
+    return (
+        without_login(str(error)).strip().splitlines()[0].rstrip(".")
+        if str(error).strip()
+        else type(error).__name__
+    )
 
 
 def latent_side(sample_size: Any) -> int:
@@ -191,8 +228,14 @@ def latent_side(sample_size: Any) -> int:
 
 
 def unused_parts(index: dict[str, Any]) -> list[str]:
-    """Parts of a pipeline that an edit leaves out although they change what it makes; the checker and its like do not."""
-    named = {part for part, value in index.items() if isinstance(value, list) and len(value) == 2 and value[1] is not None}
+    """Parts of a pipeline that an edit leaves out although they change what it makes; the checker and its
+    like do not.
+    """
+    named = {
+        part
+        for part, value in index.items()
+        if isinstance(value, list) and len(value) == 2 and value[1] is not None
+    }
     return sorted(named - {*PARTS, "safety_checker", "feature_extractor"})
 
 
@@ -203,7 +246,9 @@ def other_family(index: dict[str, Any]) -> str | None:
         entry = index.get(part)
         return entry[1] if isinstance(entry, list) and len(entry) == 2 else entry
 
-    classes = {part: class_of(part) for part in ("unet", "vae", "text_encoder", "text_encoder_2", "transformer")}
+    classes = {
+        part: class_of(part) for part in ("unet", "vae", "text_encoder", "text_encoder_2", "transformer")
+    }
     is_ours = (
         classes["unet"] == "UNet2DConditionModel"
         and classes["vae"] in (None, "AutoencoderKL")
@@ -219,12 +264,17 @@ def check_family(name: str, folder: Path) -> None:
     kind = other_family(index)
     if kind is not None:
         raise ModelError(
-            f"{name} is a {kind}.", "These methods need the UNet and the one text encoder of Stable Diffusion 1.x or 2.x.", "See: vedit models list"
+            f"{name} is a {kind}.",
+            "These methods need the UNet and the one text encoder of Stable Diffusion 1.x or 2.x.",
+            "See: vedit models list",
         )
     configs = {part: folder / part / "config.json" for part in ("unet", "vae")}
     if not all(path.exists() for path in configs.values()):
         return  # for check_complete to say
-    takes, gives = read_json(configs["unet"], name).get("in_channels", 4), read_json(configs["vae"], name).get("latent_channels", 4)
+    takes, gives = (
+        read_json(configs["unet"], name).get("in_channels", 4),
+        read_json(configs["vae"], name).get("latent_channels", 4),
+    )
     if takes != gives:
         raise ModelError(
             f"{name}: the network takes {takes} channels, the autoencoder gives {gives}.",
@@ -273,7 +323,9 @@ def is_in_cache(name: str) -> bool:
     if not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", name, re.ASCII):
         return False
     try:
-        snapshots = Path(constants.HF_HUB_CACHE, repo_folder_name(repo_id=name, repo_type="model"), "snapshots")
+        snapshots = Path(
+            constants.HF_HUB_CACHE, repo_folder_name(repo_id=name, repo_type="model"), "snapshots"
+        )
     except HFValidationError:
         return False
     return snapshots.is_dir() and any(snapshots.iterdir())
@@ -301,19 +353,28 @@ def checked_downloads(name: str) -> Iterator[None]:
     try:
         yield
     finally:  # also of what a download that broke off has left: the next call would take it as it is
-        wrong = [blob for blob, stamp in _stamps(blobs).items() if before.get(blob) != stamp and not is_as_published(blob)]
+        wrong = [
+            blob
+            for blob, stamp in _stamps(blobs).items()
+            if before.get(blob) != stamp and not is_as_published(blob)
+        ]
         for blob in wrong:
             blob.unlink()
     if wrong:
         raise ModelError(
-            f"{name}: a file that the Hub sent is not the one it publishes (by its hash, {wrong[0].name[:12]}...).",
+            f"{name}: a file that the Hub sent is not the one it publishes (by its hash,"
+            f" {wrong[0].name[:12]}...).",
             "It was damaged on the way, or changed.",
             f"Try again: vedit models fetch {name}",
         )
 
 
 def _stamps(blobs: Path) -> dict[Path, tuple[int, int]]:
-    found = [path for path in blobs.iterdir() if path.is_file() and path.suffix != ".incomplete"] if blobs.is_dir() else []
+    found = (
+        [path for path in blobs.iterdir() if path.is_file() and path.suffix != ".incomplete"]
+        if blobs.is_dir()
+        else []
+    )
     return {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in found}
 
 
@@ -341,12 +402,25 @@ def check_answer(response: Any) -> None:
         for header in ("etag", "x-linked-etag", "x-repo-commit"):
             value = response.headers.get(header, "").strip().removeprefix("W/").strip('"')
             if value and not (SAFE_NAME.fullmatch(value) and value.strip(".")):
-                raise ModelError(f"the Hub at {host} names a file {value[:80]!a}.", "It is a hash.", "Is HF_ENDPOINT right?")
-    elif re.search(r"^/api/models/[^/]+/[^/]+(/revision/[^/]+)?/?$", response.request.url.path) and response.status_code == 200:
+                raise ModelError(
+                    f"the Hub at {host} names a file {value[:80]!a}.",
+                    "It is a hash.",
+                    "Is HF_ENDPOINT right?",
+                )
+    elif (
+        re.search(r"^/api/models/[^/]+/[^/]+(/revision/[^/]+)?/?$", response.request.url.path)
+        and response.status_code == 200
+    ):
         facts = Kind("what the Hub says of a model", ModelError, "", "Is HF_ENDPOINT right?")
         commit = table(documents.parse_json(response.read(), host, facts), host, facts).get("sha")
-        if commit is not None and not (isinstance(commit, str) and SAFE_NAME.fullmatch(commit) and commit.strip(".")):
-            raise ModelError(f"the Hub at {host} names a commit {str(commit)[:80]!a}.", "It is a hash.", "Is HF_ENDPOINT right?")
+        if commit is not None and not (
+            isinstance(commit, str) and SAFE_NAME.fullmatch(commit) and commit.strip(".")
+        ):
+            raise ModelError(
+                f"the Hub at {host} names a commit {str(commit)[:80]!a}.",
+                "It is a hash.",
+                "Is HF_ENDPOINT right?",
+            )
 
 
 def _hub_has_address(endpoint: str) -> bool:
@@ -377,22 +451,60 @@ def explained(name: str, revision: str | None) -> Iterator[None]:
     except hub.GatedRepoError:
         raise _gated(name) from None
     except hub.RevisionNotFoundError:
-        raise ModelError(f"{name} has no revision {revision!r}.", "", "Leave out --revision, or name a branch, tag or commit") from None
+        raise ModelError(
+            f"{name} has no revision {revision!r}.",
+            "",
+            "Leave out --revision, or name a branch, tag or commit",
+        ) from None
     except hub.RepositoryNotFoundError:
-        step = "Check the token in HF_TOKEN" if _has_token() else "If it is private, set HF_TOKEN to a token that may read it"
-        raise ModelError(f"{name} does not exist on the Hub, or is private.", "Check the spelling.", step) from None
+        step = (
+            "Check the token in HF_TOKEN"
+            if _has_token()
+            else "If it is private, set HF_TOKEN to a token that may read it"
+        )
+        raise ModelError(
+            f"{name} does not exist on the Hub, or is private.", "Check the spelling.", step
+        ) from None
     except hub.LocalEntryNotFoundError as error:
         where = "only in part in the local cache" if _is_partial(error) else "not in the local cache"
-        raise ModelError(f"{name} is {where}, and {_why_not(error.__cause__)}.", "", f"On a machine with network run: {again}") from None
+        raise ModelError(
+            f"{name} is {where}, and {_why_not(error.__cause__)}.",
+            "",
+            f"On a machine with network run: {again}",
+        ) from None
     except hub.OfflineModeIsEnabled as error:
-        raise ModelError(f"{name} is only in part in the local cache, and {_why_not(error)}.", "", f"On a machine with network run: {again}") from None
+        raise ModelError(
+            f"{name} is only in part in the local cache, and {_why_not(error)}.",
+            "",
+            f"On a machine with network run: {again}",
+        ) from None
     except hub.HFValidationError as error:
-        raise ModelError(f"{name} is not a Hub id: {first_line(error)}.", "It is OWNER/NAME, as in the model's address.", "See: vedit models list") from None
+        raise ModelError(
+            f"{name} is not a Hub id: {first_line(error)}.",
+            "It is OWNER/NAME, as in the model's address.",
+            "See: vedit models list",
+        ) from None
     # HTTPError is of httpx or httpx2, by version; the others are what an answer in another shape ends in
-    except (hub.HTTPError, OSError, ValueError, RuntimeError, TypeError, AttributeError, LookupError) as error:  # type: ignore[attr-defined]
+    except (
+        hub.HTTPError,  # type: ignore[attr-defined]
+        OSError,
+        ValueError,
+        RuntimeError,
+        TypeError,
+        AttributeError,
+        LookupError,
+    ) as error:
         if _status(error) == 401:
-            raise ModelError(f"the Hub refuses the token it was given for {name}.", "", "Set HF_TOKEN to a valid token, or unset it") from None
-        raise ModelError(f"{name} cannot be fetched: {first_line(error)}.", "Files that are complete stay in the cache.", f"Try again: {again}") from None
+            raise ModelError(
+                f"the Hub refuses the token it was given for {name}.",
+                "",
+                "Set HF_TOKEN to a valid token, or unset it",
+            ) from None
+        raise ModelError(
+            f"{name} cannot be fetched: {first_line(error)}.",
+            "Files that are complete stay in the cache.",
+            f"Try again: {again}",
+        ) from None
 
 
 def _gated(name: str) -> ModelError:
@@ -403,7 +515,9 @@ def _gated(name: str) -> ModelError:
         if _has_token()
         else "Then set HF_TOKEN to a token of yours and try again"
     )
-    return ModelError(f"{name} is gated.", f"Accept its licence at {address(constants.ENDPOINT)}/{name}.", step)
+    return ModelError(
+        f"{name} is gated.", f"Accept its licence at {address(constants.ENDPOINT)}/{name}.", step
+    )
 
 
 def _has_token() -> bool:

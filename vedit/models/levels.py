@@ -44,12 +44,16 @@ class Levels(Protocol):
         """The shares of clean latents and of noise."""
 
     def to_x0(self, output: Tensor, x: Tensor, level: Tensor | float) -> Tensor:
-        """The clean latents that the network's output at x stands for. level: a number, or a tensor that broadcasts."""
+        """The clean latents that the network's output at x stands for. level: a number, or a tensor that
+        broadcasts.
+        """
 
     def to_eps(self, output: Tensor, x: Tensor, level: float) -> Tensor:
         """The noise that the network's output at x stands for."""
 
-    def step(self, x: Tensor, output: Tensor, level: float, after: float, asked: tuple[Tensor, float] | None = None) -> Tensor:
+    def step(
+        self, x: Tensor, output: Tensor, level: float, after: float, asked: tuple[Tensor, float] | None = None
+    ) -> Tensor:
         """Go from a level to another along the network's output, in either direction.
 
         asked: latents and level that the output was made for, where these are not `x` and `level`.
@@ -62,4 +66,6 @@ class Levels(Protocol):
         """The level that step `index` of a descending sequence arrives at."""
 
     def mix(self, x0: Tensor, noise: Tensor, level: Tensor | float) -> Tensor:
-        """Latents at a level: the forward process with a given noise. level: a number, or a tensor that broadcasts."""
+        """Latents at a level: the forward process with a given noise. level: a number, or a tensor that
+        broadcasts.
+        """

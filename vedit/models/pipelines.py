@@ -28,7 +28,12 @@ INDEX = "model_index.json"
 FRAMES = ("num_frames", "video_length", "frames")
 RATES = ("frame_rate", "fps")
 TEMPORAL = ("vae_scale_factor_temporal", "vae_temporal_compression_ratio", "vae_temporal_scale_factor")
-SPATIAL = ("vae_scale_factor_spatial", "vae_spatial_compression_ratio", "vae_spatial_scale_factor", "vae_scale_factor")
+SPATIAL = (
+    "vae_scale_factor_spatial",
+    "vae_spatial_compression_ratio",
+    "vae_spatial_scale_factor",
+    "vae_scale_factor",
+)
 OFFLOADS = ("none", "model", "sequential", "group")
 # Frames a second that a family was trained at, as its own examples export it; the call does not tell.
 TRAINED_FPS = {"Wan": 16, "SkyReelsV2": 24, "HunyuanVideo15": 24, "HunyuanVideo": 15, "CogVideoX": 8, "Mochi": 30, "Allegro": 15, "EasyAnimate": 8, "SanaVideo": 16, "Kandinsky5": 24}  # fmt: skip
@@ -36,7 +41,9 @@ OTHER_FPS = 8
 
 
 class Rules(NamedTuple):
-    """What a model asks of a clip: frames = factor * k + rest, at most `longest`; sides are multiples of `multiple`."""
+    """What a model asks of a clip: frames = factor * k + rest, at most `longest`; sides are multiples of
+    `multiple`.
+    """
 
     factor: int = 1
     rest: int = 0
@@ -46,12 +53,18 @@ class Rules(NamedTuple):
     def check_frames(self, frames: int) -> None:
         """Raise UsageError, with the counts that fit, unless this many frames do."""
         if self.longest is not None and frames > self.longest:
-            raise UsageError(f"{frames} frames are too many.", f"The model's motion layers know {self.longest} places in time.", f"Try --frames {self.longest}")
+            raise UsageError(
+                f"{frames} frames are too many.",
+                f"The model's motion layers know {self.longest} places in time.",
+                f"Try --frames {self.longest}",
+            )
         if frames % self.factor == self.rest % self.factor:
             return
         below = (frames - self.rest) // self.factor * self.factor + self.rest
         near = [count for count in (below, below + self.factor) if count > 0]
-        why = f"Its autoencoder packs {self.factor} frames into one" + (", the first alone" if self.rest else "")
+        why = f"Its autoencoder packs {self.factor} frames into one" + (
+            ", the first alone" if self.rest else ""
+        )
         raise UsageError(
             f"{frames} frames do not fit the model.",
             f"{why}: it makes {self.factor}k{' + 1' * self.rest}.",
@@ -110,7 +123,10 @@ class TextToVideo:
         return float(asked or own or family)
 
     def arguments(self, order: Order) -> dict[str, Any]:
-        """The call's arguments for an order. Raises UsageError for what the pipeline lacks or its rules forbid."""
+        """The call's arguments for an order.
+
+        Raises UsageError for what the pipeline lacks or its rules forbid.
+        """
         if order.frames is not None:
             self.rules.check_frames(order.frames)
         if order.size is not None:
@@ -124,13 +140,20 @@ class TextToVideo:
             "--guidance": (("guidance_scale",), order.guidance),
             "--negative": (("negative_prompt",), order.negative),
         }
-        found: dict[str, Any] = {"prompt": order.prompt, "generator": torch.Generator().manual_seed(order.seed)}
+        found: dict[str, Any] = {
+            "prompt": order.prompt,
+            "generator": torch.Generator().manual_seed(order.seed),
+        }
         for option, (names, value) in asked.items():
             if value is None:
                 continue
             name = next((name for name in names if name in self.parameters), None)
             if name is None:
-                raise UsageError(f"{self.kind} has no {option}.", f"Its call takes: {', '.join(self.settable())}.", f"Leave out {option.split()[0]}")
+                raise UsageError(
+                    f"{self.kind} has no {option}.",
+                    f"Its call takes: {', '.join(self.settable())}.",
+                    f"Leave out {option.split()[0]}",
+                )
             found[name] = value
         if order.fps is not None:
             found.update({name: order.fps for name in RATES if name in self.parameters})
@@ -141,15 +164,32 @@ class TextToVideo:
     def _more(self, more: Mapping[str, Any], taken: Mapping[str, Any]) -> dict[str, Any]:
         for name in more:
             if name not in self.settable():
-                raise UsageError(f"{self.kind} takes no {name!r}{nearest(name, self.settable())}", f"Its call takes: {', '.join(self.settable())}.")
+                raise UsageError(
+                    f"{self.kind} takes no {name!r}{nearest(name, self.settable())}",
+                    f"Its call takes: {', '.join(self.settable())}.",
+                )
             if name in taken:
                 raise UsageError(f"{name} is set by an option of its own.", "", f"Leave out --pipe {name}")
         return dict(more)
 
     def settable(self) -> list[str]:
         """Parameters that a user can set by text: no tensors, callbacks or formats."""
-        own = ("prompt", "generator", "output_type", "return_dict", "latents", "attention_kwargs", "cross_attention_kwargs")
-        return [name for name in self.parameters if name not in own and "callback" not in name and not name.endswith(("_embeds", "_mask", "_image"))]
+        own = (
+            "prompt",
+            "generator",
+            "output_type",
+            "return_dict",
+            "latents",
+            "attention_kwargs",
+            "cross_attention_kwargs",
+        )
+        return [
+            name
+            for name in self.parameters
+            if name not in own
+            and "callback" not in name
+            and not name.endswith(("_embeds", "_mask", "_image"))
+        ]
 
     def make(self, order: Order, on_step: Callable[[], None] = lambda: None) -> np.ndarray:
         """The clip as uint8 (F, Y, X, 3); equal seeds give equal noise on every device.
@@ -163,10 +203,14 @@ class TextToVideo:
                 result = self.pipe(**arguments)
         except torch.OutOfMemoryError:
             raise MemoryBudgetError(
-                f"{self.name} does not fit {self.device} with this clip.", "", "Try --offload model, --vae-tiling, or fewer --frames"
+                f"{self.name} does not fit {self.device} with this clip.",
+                "",
+                "Try --offload model, --vae-tiling, or fewer --frames",
             ) from None
         except ValueError as error:  # the pipeline's own checks
-            raise UsageError(f"{self.kind} refuses this: {first_line(error)}.", "", "See: vedit generate --help") from None
+            raise UsageError(
+                f"{self.kind} refuses this: {first_line(error)}.", "", "See: vedit generate --help"
+            ) from None
         return to_frames(result.frames if hasattr(result, "frames") else result.images)
 
     def _callback(self, on_step: Callable[[], None]) -> dict[str, Any]:
@@ -184,7 +228,11 @@ class TextToVideo:
 def call_parameters(kind: type) -> dict[str, inspect.Parameter]:
     """The parameters of a pipeline's call by name."""
     found = inspect.signature(kind.__call__).parameters
-    return {name: parameter for name, parameter in found.items() if name != "self" and parameter.kind is not inspect.Parameter.VAR_KEYWORD}
+    return {
+        name: parameter
+        for name, parameter in found.items()
+        if name != "self" and parameter.kind is not inspect.Parameter.VAR_KEYWORD
+    }
 
 
 def rules_of(pipe: Any, parameters: Mapping[str, inspect.Parameter]) -> Rules:
@@ -197,10 +245,16 @@ def rules_of(pipe: Any, parameters: Mapping[str, inspect.Parameter]) -> Rules:
     spatial = next((int(getattr(pipe, name)) for name in SPATIAL if getattr(pipe, name, None)), 8)
     network = getattr(pipe, "transformer", None) or getattr(pipe, "transformer_2", None)
     patch = _setting(network, "patch_size") or 1
-    default = next((parameters[name].default for name in FRAMES if name in parameters), None) or _setting(network, "sample_frames") or 1
+    default = (
+        next((parameters[name].default for name in FRAMES if name in parameters), None)
+        or _setting(network, "sample_frames")
+        or 1
+    )
     motion = _setting(getattr(pipe, "motion_adapter", None), "motion_max_seq_length")
     multiple = spatial * int(patch[-1] if isinstance(patch, (list, tuple)) else patch)
-    return Rules(factor, int(default % factor == 1), motion, max(8, multiple))  # the calls themselves ask for 8 at least
+    return Rules(
+        factor, int(default % factor == 1), motion, max(8, multiple)
+    )  # the calls themselves ask for 8 at least
 
 
 def _setting(part: Any, name: str) -> Any:
@@ -208,7 +262,9 @@ def _setting(part: Any, name: str) -> Any:
 
 
 def to_frames(result: Any) -> np.ndarray:
-    """A pipeline's result as uint8 (F, Y, X, 3): the first clip of arrays or tensors in [0, 1], or of pictures."""
+    """A pipeline's result as uint8 (F, Y, X, 3): the first clip of arrays or tensors in [0, 1], or of
+    pictures.
+    """
     clip = result.float().cpu().numpy() if isinstance(result, torch.Tensor) else result
     if isinstance(clip, list) and clip and isinstance(clip[0], (list, np.ndarray)) and np.ndim(clip[0]) != 3:
         clip = clip[0]
@@ -242,28 +298,45 @@ def load_pipeline(
     quiet_libraries()
     place = choose_device(device)
     if offload != "none" and place.type == "cpu":
-        raise UsageError(f"--offload {offload} moves weights between a GPU and memory, and the device is the CPU.", "", "Leave out --offload")
+        raise UsageError(
+            f"--offload {offload} moves weights between a GPU and memory, and the device is the CPU.",
+            "",
+            "Leave out --offload",
+        )
     precision = DTYPES[dtype] if dtype != "auto" else torch.float32 if place.type == "cpu" else torch.bfloat16
     kind, folder, _ = find_pipeline(name, revision, variant, motion_adapter)
     extra = _animated(str(folder), motion_adapter, precision) if motion_adapter else {}
     try:
-        pipe = kind.from_pretrained(str(folder), variant=variant, local_files_only=True, **{_dtype_name(): precision}, **extra)
+        pipe = kind.from_pretrained(
+            str(folder), variant=variant, local_files_only=True, **{_dtype_name(): precision}, **extra
+        )
     except torch.OutOfMemoryError:
         raise
     except Exception as error:  # damaged files raise what their parsers raise
-        raise ModelError(f"{name}: the pipeline cannot be loaded: {first_line(error)}.", "", f"Fetch it again: vedit models fetch {name} --force") from None
+        raise ModelError(
+            f"{name}: the pipeline cannot be loaded: {first_line(error)}.",
+            "",
+            f"Fetch it again: vedit models fetch {name} --force",
+        ) from None
     check_whole(name, folder, pipe)
     pipe.set_progress_bar_config(disable=True)
     _place(pipe, place, offload)
     if vae_tiling:
         if not hasattr(getattr(pipe, "vae", None), "enable_tiling"):
-            raise UsageError(f"the autoencoder of {kind.__name__} has no tiling.", "", "Leave out --vae-tiling")
+            raise UsageError(
+                f"the autoencoder of {kind.__name__} has no tiling.", "", "Leave out --vae-tiling"
+            )
         pipe.vae.enable_tiling()
     return TextToVideo(name, pipe, place)
 
 
-def find_pipeline(name: str, revision: str | None = None, variant: str | None = None, motion_adapter: str | None = None) -> tuple[Any, Path, dict[str, Any]]:
-    """A pipeline's class, its folder, fetched where it is at the Hub, and its index, all looked through. Raises ModelError."""
+def find_pipeline(
+    name: str, revision: str | None = None, variant: str | None = None, motion_adapter: str | None = None
+) -> tuple[Any, Path, dict[str, Any]]:
+    """A pipeline's class, its folder, fetched where it is at the Hub, and its index, all looked through.
+
+    Raises ModelError.
+    """
     index = read_index(name, revision)
     kind = check_text_to_video(name, index, motion_adapter)
     folder = Path(name) if os.path.isdir(name) else fetch_pipeline(name, revision, variant)
@@ -276,9 +349,15 @@ def part_hashes(folder: Path, index: Mapping[str, Any], motion_adapter: str | No
 
     A large file in the Hub's cache is not read: it lies there under its own hash, compared when it came.
     """
-    places = {part: folder / part for part, entry in index.items() if isinstance(entry, list) and (folder / part).is_dir()}
+    places = {
+        part: folder / part
+        for part, entry in index.items()
+        if isinstance(entry, list) and (folder / part).is_dir()
+    }
     if motion_adapter is not None:
-        places["motion_adapter"] = Path(motion_adapter) if os.path.isdir(motion_adapter) else fetch_adapter(motion_adapter)
+        places["motion_adapter"] = (
+            Path(motion_adapter) if os.path.isdir(motion_adapter) else fetch_adapter(motion_adapter)
+        )
     return {part: _hash_of(place) for part, place in sorted(places.items())}
 
 
@@ -298,7 +377,8 @@ def _content_hash(path: Path) -> str:
 
 
 def check_whole(name: str, folder: Path, pipe: Any) -> None:
-    """Raise ModelError when a network's file lacks tensors: the libraries would fill them with random numbers.
+    """Raise ModelError when a network's file lacks tensors: the libraries would fill them with random
+    numbers.
 
     Looks at networks of diffusers in safetensors. A file that also holds names the network does not
     know is an older spelling, which diffusers translates.
@@ -311,7 +391,11 @@ def check_whole(name: str, folder: Path, pipe: Any) -> None:
         wanted = set(network.state_dict())
         if held < wanted:
             lacking = sorted(wanted - held)
-            raise ModelError(f"{name}: {part} lacks {len(lacking)} tensors, such as {lacking[0]}.", "", f"Fetch it again: vedit models fetch {name} --force")
+            raise ModelError(
+                f"{name}: {part} lacks {len(lacking)} tensors, such as {lacking[0]}.",
+                "",
+                f"Fetch it again: vedit models fetch {name} --force",
+            )
 
 
 def _class_in(folder: Path) -> str | None:
@@ -323,7 +407,9 @@ def _class_in(folder: Path) -> str | None:
 
 
 def _dtype_name() -> str:
-    """What the precision is called: pipelines renamed the argument in diffusers 0.42, and warn of the old name."""
+    """What the precision is called: pipelines renamed the argument in diffusers 0.42, and warn of the old
+    name.
+    """
     from diffusers.utils import deprecation_utils
 
     return "dtype" if hasattr(deprecation_utils, "_resolve_dtype") else "torch_dtype"
@@ -335,7 +421,9 @@ def _place(pipe: Any, device: torch.device, offload: str) -> None:
     elif offload == "sequential":
         pipe.enable_sequential_cpu_offload(device=device)
     elif offload == "group":
-        pipe.enable_group_offload(onload_device=device, offload_type="leaf_level", use_stream=device.type == "cuda")
+        pipe.enable_group_offload(
+            onload_device=device, offload_type="leaf_level", use_stream=device.type == "cuda"
+        )
     else:
         pipe.to(device)
 
@@ -352,7 +440,9 @@ def read_index(name: str, revision: str | None = None) -> dict[str, Any]:
                 path = Path(hf_hub_download(name, INDEX, revision=revision))
             except errors.RemoteEntryNotFoundError:
                 raise ModelError(
-                    f"{name} holds no pipeline of diffusers: it has no {INDEX}.", "", "Look for a repository whose name ends in -Diffusers"
+                    f"{name} holds no pipeline of diffusers: it has no {INDEX}.",
+                    "",
+                    "Look for a repository whose name ends in -Diffusers",
                 ) from None
     index = read_json(path, name)
     check_index(name, index)
@@ -360,31 +450,65 @@ def read_index(name: str, revision: str | None = None) -> dict[str, Any]:
 
 
 def check_text_to_video(name: str, index: Mapping[str, Any], motion_adapter: str | None = None) -> Any:
-    """The pipeline's class. Raises ModelError unless it is one of diffusers that makes clips from text alone."""
+    """The pipeline's class.
+
+    Raises ModelError unless it is one of diffusers that makes clips from text alone.
+    """
     import diffusers
 
     kind_name = index.get("_class_name")
     if not isinstance(kind_name, str):
-        raise ModelError(f"{name} brings code of its own for its pipeline.", "vedit runs no code from the Hub.", "Use a model with a pipeline of diffusers")
+        raise ModelError(
+            f"{name} brings code of its own for its pipeline.",
+            "vedit runs no code from the Hub.",
+            "Use a model with a pipeline of diffusers",
+        )
     if motion_adapter is not None:
         if kind_name != "StableDiffusionPipeline":
-            raise ModelError(f"{name} is a {kind_name}.", "A motion adapter goes into a StableDiffusionPipeline.", "Leave out --motion-adapter")
+            raise ModelError(
+                f"{name} is a {kind_name}.",
+                "A motion adapter goes into a StableDiffusionPipeline.",
+                "Leave out --motion-adapter",
+            )
         return diffusers.AnimateDiffPipeline
     kind = getattr(diffusers, kind_name, None) if kind_name.isidentifier() else None
     if not (isinstance(kind, type) and issubclass(kind, diffusers.DiffusionPipeline)):
-        raise ModelError(f"{name} is a {kind_name}, which diffusers {diffusers.__version__} does not have.", "", "Update diffusers, or use another model")
+        raise ModelError(
+            f"{name} is a {kind_name}, which diffusers {diffusers.__version__} does not have.",
+            "",
+            "Update diffusers, or use another model",
+        )
     parameters = call_parameters(kind)
-    needs = [name for name, parameter in parameters.items() if parameter.default is inspect.Parameter.empty and name != "prompt"]
+    needs = [
+        name
+        for name, parameter in parameters.items()
+        if parameter.default is inspect.Parameter.empty and name != "prompt"
+    ]
     if "prompt" in parameters and any(frames in parameters for frames in FRAMES) and not needs:
         return kind
     if needs:
-        raise ModelError(f"{name} is a {kind_name}: it needs {', '.join(needs)}.", "vedit generate makes clips from text alone.")
-    hint = "Add --motion-adapter guoyww/animatediff-motion-adapter-v1-5-2" if kind_name == "StableDiffusionPipeline" else "See: vedit generate --help"
-    raise ModelError(f"{name} is a {kind_name}: it makes pictures, not clips.", "A text-to-video pipeline takes a prompt and a number of frames.", hint)
+        raise ModelError(
+            f"{name} is a {kind_name}: it needs {', '.join(needs)}.",
+            "vedit generate makes clips from text alone.",
+        )
+    hint = (
+        "Add --motion-adapter guoyww/animatediff-motion-adapter-v1-5-2"
+        if kind_name == "StableDiffusionPipeline"
+        else "See: vedit generate --help"
+    )
+    raise ModelError(
+        f"{name} is a {kind_name}: it makes pictures, not clips.",
+        "A text-to-video pipeline takes a prompt and a number of frames.",
+        hint,
+    )
 
 
-def fetch_pipeline(name: str, revision: str | None = None, variant: str | None = None, *, force: bool = False) -> Path:
-    """The snapshot of a Hub pipeline, downloaded as far as it is not in the cache: only the files its class needs."""
+def fetch_pipeline(
+    name: str, revision: str | None = None, variant: str | None = None, *, force: bool = False
+) -> Path:
+    """The snapshot of a Hub pipeline, downloaded as far as it is not in the cache: only the files its class
+    needs.
+    """
     import logging
 
     from diffusers import DiffusionPipeline
@@ -392,13 +516,17 @@ def fetch_pipeline(name: str, revision: str | None = None, variant: str | None =
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # that the cache was used offline is no news
     with explained(name, revision):
         try:
-            return Path(DiffusionPipeline.download(name, revision=revision, variant=variant, force_download=force))
+            return Path(
+                DiffusionPipeline.download(name, revision=revision, variant=variant, force_download=force)
+            )
         except ValueError as error:
             raise ModelError(f"{name} cannot be fetched: {first_line(error)}.") from None
 
 
 def fetch_adapter(name: str) -> Path:
-    """The snapshot of a motion adapter on the Hub: its configuration, and its weights in full precision if they are there."""
+    """The snapshot of a motion adapter on the Hub: its configuration, and its weights in full precision if
+    they are there.
+    """
     from huggingface_hub import HfApi, snapshot_download
 
     with explained(name, None):
@@ -423,6 +551,17 @@ def _animated(folder: str, adapter: str, precision: torch.dtype) -> dict[str, An
     except torch.OutOfMemoryError:
         raise
     except Exception as error:  # as for a pipeline
-        raise ModelError(f"{adapter}: no motion adapter can be loaded: {first_line(error)}.", "It is a folder or a Hub id such as OWNER/NAME.") from None
-    schedule = {"beta_schedule": "linear", "clip_sample": False, "timestep_spacing": "linspace", "steps_offset": 1}
-    return {"motion_adapter": motion, "scheduler": DDIMScheduler.from_pretrained(folder, subfolder="scheduler", **schedule)}
+        raise ModelError(
+            f"{adapter}: no motion adapter can be loaded: {first_line(error)}.",
+            "It is a folder or a Hub id such as OWNER/NAME.",
+        ) from None
+    schedule = {
+        "beta_schedule": "linear",
+        "clip_sample": False,
+        "timestep_spacing": "linspace",
+        "steps_offset": 1,
+    }
+    return {
+        "motion_adapter": motion,
+        "scheduler": DDIMScheduler.from_pretrained(folder, subfolder="scheduler", **schedule),
+    }

@@ -20,7 +20,9 @@ def choose_device(name: str = "auto") -> torch.device:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         raise UsageError(
-            f"the device {name} cannot be used: {str(error).splitlines()[0]}.", "It is one of auto, cpu, cuda, cuda:N, mps.", "See: vedit env"
+            f"the device {name} cannot be used: {str(error).splitlines()[0]}.",
+            "It is one of auto, cpu, cuda, cuda:N, mps.",
+            "See: vedit env",
         ) from None
     return device
 
@@ -30,7 +32,10 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype:
     if name == "auto":
         return torch.float32 if device.type == "cpu" else torch.float16
     if name not in DTYPES:
-        raise UsageError(f"the dtype {name!r} is not known{nearest(name, DTYPES) or '.'}", f"It is auto or one of {', '.join(DTYPES)}.")
+        raise UsageError(
+            f"the dtype {name!r} is not known{nearest(name, DTYPES) or '.'}",
+            f"It is auto or one of {', '.join(DTYPES)}.",
+        )
     return DTYPES[name]
 
 

@@ -28,7 +28,8 @@ class Prompt:
         found = self.find(word)
         if not found:
             raise UsageError(
-                f"the word {word!r} does not occur in the prompt {self.text!r}{nearest(word, self.words) or '.'}",
+                f"the word {word!r} does not occur in the prompt"
+                f" {self.text!r}{nearest(word, self.words) or '.'}",
                 f"Its words are {', '.join(self.words)}.",
             )
         return found
@@ -36,7 +37,9 @@ class Prompt:
     def find(self, word: str) -> tuple[int, ...]:
         """The tokens of every occurrence of a word, in any case and next to any punctuation; empty for none."""
         exact = [place for place, known in enumerate(self.words) if known.casefold() == word.casefold()]
-        near = [place for place, known in enumerate(self.words) if _bare(known) == _bare(word) and _bare(word)]
+        near = [
+            place for place, known in enumerate(self.words) if _bare(known) == _bare(word) and _bare(word)
+        ]
         return tuple(token for place in exact or near for token in self.places[place])
 
 

@@ -22,7 +22,8 @@ class Site:
 
     path: of the module below the network, as `named_modules` spells it.
     kind: "self", "cross", "temporal" or "joint" attention, or "conv" for the second convolution of a
-    residual block. layer: forward-order index among attention modules (0-31 in Stable Diffusion 1.x); -1 for conv.
+    residual block. layer: forward-order index among attention modules (0-31 in Stable Diffusion 1.x); -1 for
+    conv.
     scale: side of the latent divided by the side here: 1, 2, 4, 8.
     """
 
@@ -56,7 +57,9 @@ class Select:
             site.kind == self.kind
             and (site.kind == "conv" or site.layer >= self.first_layer)
             and (not self.scales or site.scale in self.scales)
-            and any(fnmatchcase(site.path, path) or fnmatchcase(site.path, path + ".*") for path in self.paths)
+            and any(
+                fnmatchcase(site.path, path) or fnmatchcase(site.path, path + ".*") for path in self.paths
+            )
         )
 
     def __str__(self) -> str:

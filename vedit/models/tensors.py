@@ -26,14 +26,20 @@ class Tensors:
 
     def __getitem__(self, part: Part) -> Tensor:
         name, branch = part
-        row = self._rows[name][self._branches[branch]] if name in self._rows else self._stacked[name][self._branches[branch]]
+        row = (
+            self._rows[name][self._branches[branch]]
+            if name in self._rows
+            else self._stacked[name][self._branches[branch]]
+        )
         assert isinstance(row, Tensor)
         return row
 
     def __setitem__(self, part: Part, value: Tensor) -> None:
         name, branch = part
         if name not in self._rows:
-            self._rows[name] = list(self._stacked[name].unbind(0)) if name in self._stacked else [None] * len(self._branches)
+            self._rows[name] = (
+                list(self._stacked[name].unbind(0)) if name in self._stacked else [None] * len(self._branches)
+            )
         self._rows[name][self._branches[branch]] = value
 
     def get(self, name: str, branch: str) -> Tensor | None:

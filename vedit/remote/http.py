@@ -1,7 +1,8 @@
 """HTTP to a service that the user named: loopback or TLS, no silent redirects, bounded bodies, told failures.
 
 The key travels in the header of requests to the base URL's own origin only, and appears nowhere else:
-not in messages, not in records, also where a service repeats it. Written on the standard library: a job protocol needs no more.
+not in messages, not in records, also where a service repeats it. Written on the standard library: a job
+protocol needs no more.
 """
 
 from __future__ import annotations
@@ -45,13 +46,20 @@ class Reply(NamedTuple):
     body: bytes
 
     def json(self, host: str, key: str = "") -> dict[str, Any]:
-        """The body as a JSON object in which the key, when the service repeats it, is hidden. Raises RemoteError."""
+        """The body as a JSON object in which the key, when the service repeats it, is hidden.
+
+        Raises RemoteError.
+        """
         try:
             found: dict[str, Any] = without(table(parse_json(self.body, host, ANSWER), host, ANSWER), key)
             return found
         except RemoteError:
             words = shown(without(shown(self.body), key))
-        raise RemoteError(f"{host} answers what is no JSON object: {words!r}.", "", f"Is {option('base_url')} right? It often ends in /v1")
+        raise RemoteError(
+            f"{host} answers what is no JSON object: {words!r}.",
+            "",
+            f"Is {option('base_url')} right? It often ends in /v1",
+        )
 
 
 class Refusal(RemoteError):
@@ -131,8 +139,8 @@ class _Secure(urllib.request.HTTPSHandler):
 class Service:
     """A service at a base URL.
 
-    key: its API key, "" for none. timeout_s: for one answer, as a whole; for a file, for each read of it. deadline: `time.monotonic()` by which
-    all must be done. sleep, warn: how to wait, and whom to tell why.
+    key: its API key, "" for none. timeout_s: for one answer, as a whole; for a file, for each read of it.
+    deadline: `time.monotonic()` by which all must be done. sleep, warn: how to wait, and whom to tell why.
     """
 
     def __init__(
@@ -151,11 +159,15 @@ class Service:
 
     def get(self, path: str) -> dict[str, Any]:
         """A JSON object; tried again on 429, 5xx and broken connections."""
-        return self._kept(lambda: self._send("GET", self.base + path), lambda status: status in (None, 429) or status >= 500).json(self.host, self.key)
+        return self._kept(
+            lambda: self._send("GET", self.base + path), lambda status: status in (None, 429) or status >= 500
+        ).json(self.host, self.key)
 
     def post(self, path: str, body: bytes, kind: str) -> dict[str, Any]:
         """Send once: tried again only where nothing was begun (no connection, 429, 503)."""
-        return self._kept(lambda: self._send("POST", self.base + path, body, kind), lambda status: status in (429, 503)).json(self.host, self.key)
+        return self._kept(
+            lambda: self._send("POST", self.base + path, body, kind), lambda status: status in (429, 503)
+        ).json(self.host, self.key)
 
     def download(self, path: str, file: IO[bytes]) -> None:
         """Write a file of the service; tried again from the start when the connection breaks."""
@@ -167,7 +179,9 @@ class Service:
 
         self._kept(attempt, lambda status: status in (None, 429) or status >= 500)
 
-    def _kept(self, attempt: Callable[[], Reply], is_worth: Callable[[int | None], bool], tries: int = 5) -> Reply:
+    def _kept(
+        self, attempt: Callable[[], Reply], is_worth: Callable[[int | None], bool], tries: int = 5
+    ) -> Reply:
         """The answer of the first try that succeeds; None stands for a connection that broke."""
         for left in reversed(range(tries)):
             try:
@@ -178,27 +192,43 @@ class Service:
                 worth, pause = is_worth(reply.status), retry_after(reply.headers)
             except _Refused as cause:
                 error, worth, pause = (
-                    RemoteError(f"{self.host} cannot be reached: {cause}.", "", f"Is it running, and is {option('base_url')} right?"),
+                    RemoteError(
+                        f"{self.host} cannot be reached: {cause}.",
+                        "",
+                        f"Is it running, and is {option('base_url')} right?",
+                    ),
                     True,
                     None,
                 )
             except BROKEN as cause:
-                error = RemoteError(f"the connection to {self.host} broke: {said(cause)}.", "", "Call again: a job that was begun is gone on with")
+                error = RemoteError(
+                    f"the connection to {self.host} broke: {said(cause)}.",
+                    "",
+                    "Call again: a job that was begun is gone on with",
+                )
                 worth, pause = is_worth(None), None
             if not left or not worth:
                 raise error
-            self.pause(pause if pause is not None else min(FIRST_PAUSE_S * 2 ** (tries - 1 - left), SLOWEST_S), error)
+            self.pause(
+                pause if pause is not None else min(FIRST_PAUSE_S * 2 ** (tries - 1 - left), SLOWEST_S), error
+            )
         raise AssertionError("the last try returns or raises")
 
     def pause(self, seconds: float, error: RemoteError | None = None) -> None:
         """Wait; raises the error, or that time is up, when the deadline would pass."""
         if time.monotonic() + seconds > self.deadline:
-            raise error or RemoteError(f"{self.host} was not done in time.", "", f"Call again to go on waiting, or give a longer {option('timeout')}")
+            raise error or RemoteError(
+                f"{self.host} was not done in time.",
+                "",
+                f"Call again to go on waiting, or give a longer {option('timeout')}",
+            )
         if error is not None:
             self.warn(f"{error.what.rstrip('.')}; tried again in {seconds:g} s")
         self.sleep(seconds)
 
-    def _send(self, method: str, url: str, body: bytes | None = None, kind: str = "", into: IO[bytes] | None = None) -> Reply:
+    def _send(
+        self, method: str, url: str, body: bytes | None = None, kind: str = "", into: IO[bytes] | None = None
+    ) -> Reply:
         """One request, its redirects followed where that is safe."""
         for _ in range(REDIRECTS + 1):
             reply = self._once(method, url, body, kind, into)
@@ -207,7 +237,11 @@ class Service:
                 return reply
             if method != "GET":
                 words = shown(without(target[:WORDS], self.key))
-                raise RemoteError(f"{self.host} sends a {method} on to {words}.", "", f"Give that address as {option('base_url')}, if it is right")
+                raise RemoteError(
+                    f"{self.host} sends a {method} on to {words}.",
+                    "",
+                    f"Give that address as {option('base_url')}, if it is right",
+                )
             url = self._safe(url, target, is_file=into is not None)
         raise RemoteError(f"{self.host} sends from one address to another without end.")
 
@@ -227,7 +261,11 @@ class Service:
             is_here, is_same = is_loopback(host), same_origin(found, self.base)
         except ValueError:
             words = shown(without(target[:WORDS], self.key))
-            raise RemoteError(f"{self.host} sends to {words!r}, which is no address.", "", "Call again: a job that was begun is gone on with") from None
+            raise RemoteError(
+                f"{self.host} sends to {words!r}, which is no address.",
+                "",
+                "Call again: a job that was begun is gone on with",
+            ) from None
         may = is_same or (is_file and parts.scheme == "https" and not is_private(host))
         may = may or (is_file and parts.scheme in ("http", "https") and is_here and is_loopback(home))
         if host and may and not parts.username and not parts.password:
@@ -238,7 +276,10 @@ class Service:
     def _once(self, method: str, url: str, body: bytes | None, kind: str, into: IO[bytes] | None) -> Reply:
         parts = urllib.parse.urlsplit(url)
         request = urllib.request.Request(
-            url, body, {"User-Agent": f"vedit/{__version__}", "Accept": "application/json, video/*;q=0.9, */*;q=0.5"}, method=method
+            url,
+            body,
+            {"User-Agent": f"vedit/{__version__}", "Accept": "application/json, video/*;q=0.9, */*;q=0.5"},
+            method=method,
         )
         if kind:
             request.add_header("Content-Type", kind)
@@ -255,7 +296,9 @@ class Service:
         except urllib.error.URLError as error:
             if isinstance(error.reason, (ConnectionRefusedError, socket.gaierror)):
                 raise _Refused(said(error.reason)) from None
-            raise OSError(said(error.reason) if isinstance(error.reason, BaseException) else str(error.reason)) from None
+            raise OSError(
+                said(error.reason) if isinstance(error.reason, BaseException) else str(error.reason)
+            ) from None
         except ValueError as error:  # a host that is no host: too long a part, a dot too many
             raise _Refused(said(error)) from None
         with answer:
@@ -265,7 +308,10 @@ class Service:
                 return Reply(answer.status, headers, b"")
             data = answer.read(LARGEST_ANSWER + 1)
             if len(data) > LARGEST_ANSWER and answer.status < 300:
-                raise RemoteError(f"{self.host} answers more than {LARGEST_ANSWER >> 20} MiB where a few words were asked for.")
+                raise RemoteError(
+                    f"{self.host} answers more than {LARGEST_ANSWER >> 20} MiB where a few words were asked"
+                    " for."
+                )
             return Reply(answer.status, headers, data)
 
 
@@ -277,7 +323,9 @@ def _copy(answer: Any, file: IO[bytes], headers: Mapping[str, str], deadline: fl
         if size > LARGEST_FILE:
             raise RemoteError(f"the file is larger than {LARGEST_FILE >> 20} MiB.")
         if time.monotonic() > deadline:
-            raise RemoteError("the download was not done in time.", "", f"Call again, or give a longer {option('timeout')}")
+            raise RemoteError(
+                "the download was not done in time.", "", f"Call again, or give a longer {option('timeout')}"
+            )
         file.write(chunk)
     announced = headers.get("content-length", "")
     if announced.isdecimal() and announced.isascii() and len(announced) < 20 and size != int(announced):
@@ -297,14 +345,21 @@ def refusal(host: str, reply: Reply, key: str = "") -> Refusal:
         words = shown(reply.body)
     words = without(words, key)
     steps = {
-        401: f"Set VEDIT_REMOTE_KEY to a key of the service, or name the variable it is in with {option('key_env')}",
+        401: (
+            "Set VEDIT_REMOTE_KEY to a key of the service, or name the variable it is in with"
+            f" {option('key_env')}"
+        ),
         402: "The account has no credit",
         403: "The key may not do this",
         404: f"Is {option('base_url')} right, and is the model there? It often ends in /v1",
         429: "Too many requests: call again later",
     }
-    step = steps.get(reply.status, "Call again later: a job that was begun is gone on with" if reply.status >= 500 else "")
-    error = Refusal(f"{host} answers {reply.status}" + (f": {shown(words).rstrip('.')}" if words else "") + ".", "", step)
+    step = steps.get(
+        reply.status, "Call again later: a job that was begun is gone on with" if reply.status >= 500 else ""
+    )
+    error = Refusal(
+        f"{host} answers {reply.status}" + (f": {shown(words).rstrip('.')}" if words else "") + ".", "", step
+    )
     error.status = reply.status
     return error
 
@@ -369,11 +424,20 @@ def check_base_url(url: str) -> str:
         host, _ = parts.hostname, parts.port
     except ValueError:
         host, parts = None, urllib.parse.urlsplit("")
-    if parts.scheme not in ("http", "https") or not host or any(char.isspace() or not char.isprintable() for char in url):
-        raise UsageError(f"{option('base_url', url)} is no address.", "It is https://HOST/PATH.", f"Example: {option('base_url', 'https://example.org/v1')}")
+    if (
+        parts.scheme not in ("http", "https")
+        or not host
+        or any(char.isspace() or not char.isprintable() for char in url)
+    ):
+        raise UsageError(
+            f"{option('base_url', url)} is no address.",
+            "It is https://HOST/PATH.",
+            f"Example: {option('base_url', 'https://example.org/v1')}",
+        )
     if parts.username or parts.password or parts.query or parts.fragment:
         raise UsageError(
-            f"{option('base_url')} holds more than an address.", f"A key belongs in the environment: VEDIT_REMOTE_KEY, or {option('key_env', 'NAME')}."
+            f"{option('base_url')} holds more than an address.",
+            f"A key belongs in the environment: VEDIT_REMOTE_KEY, or {option('key_env', 'NAME')}.",
         )
     if parts.scheme == "http" and not is_loopback(host):
         raise UsageError(
@@ -385,10 +449,15 @@ def check_base_url(url: str) -> str:
 
 
 def key_from(variable: str | None) -> str:
-    """The API key in an environment variable: VEDIT_REMOTE_KEY, or the one that was named. "" when it need not be."""
+    """The API key in an environment variable: VEDIT_REMOTE_KEY, or the one that was named. "" when it need
+    not be.
+    """
     key = os.environ.get(variable or "VEDIT_REMOTE_KEY", "").strip()
     if variable is not None and not key:
-        raise UsageError(f"the variable {variable} is empty or not set.", f"{option('key_env')} names the variable that holds the API key.")
+        raise UsageError(
+            f"the variable {variable} is empty or not set.",
+            f"{option('key_env')} names the variable that holds the API key.",
+        )
     if any(char.isspace() or not char.isprintable() or ord(char) > 126 for char in key):
         raise UsageError(f"the key in {variable or 'VEDIT_REMOTE_KEY'} holds characters that no key has.")
     return key

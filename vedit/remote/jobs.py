@@ -58,7 +58,16 @@ class Note(NamedTuple):
     def write(self, id: str) -> None:
         if self.path is not None:
             with open_output(self.path) as file:
-                file.write((json.dumps({"format": FORMAT, "id": id, "key": self.key, **self._told()}, indent=2, default=str) + "\n").encode())
+                file.write(
+                    (
+                        json.dumps(
+                            {"format": FORMAT, "id": id, "key": self.key, **self._told()},
+                            indent=2,
+                            default=str,
+                        )
+                        + "\n"
+                    ).encode()
+                )
 
     def _told(self) -> dict[str, Any]:
         """The order for people to read: a field called a key is there without its value."""
@@ -79,11 +88,15 @@ def begin(protocol: ModuleType, service: Service, order: Mapping[str, Any], note
     id = str(protocol.create(service, order))
     if not ID.fullmatch(id):
         raise RemoteError(
-            f"{service.host} began a job without a usable id: {shown(id)!r}.", "An id is letters, digits and .:~_-", f"Is {option('base_url')} right?"
+            f"{service.host} began a job without a usable id: {shown(id)!r}.",
+            "An id is letters, digits and .:~_-",
+            f"Is {option('base_url')} right?",
         )
     note.write(id)
     if note.path is not None:
-        service.warn(f"job {id} is begun at {service.host}; if this call is stopped, the same call goes on with it")
+        service.warn(
+            f"job {id} is begun at {service.host}; if this call is stopped, the same call goes on with it"
+        )
     return id
 
 
@@ -97,18 +110,26 @@ def wait(protocol: ModuleType, service: Service, id: str, note: Note) -> Iterato
             if error.status not in (404, 410):
                 raise
             note.drop()
-            raise RemoteError(f"{service.host} knows no job {id} (any more).", "", "Call again to begin a new one") from None
+            raise RemoteError(
+                f"{service.host} knows no job {id} (any more).", "", "Call again to begin a new one"
+            ) from None
         yield state
         if state.state == DONE:
             return
         if state.state in OVER:
             note.drop()
             raise RemoteError(
-                f"{service.host}: job {id} {state.state}" + (f": {shown(state.reason)}" if state.reason else "") + ".", "", "Call again to begin a new one"
+                f"{service.host}: job {id} {state.state}"
+                + (f": {shown(state.reason)}" if state.reason else "")
+                + ".",
+                "",
+                "Call again to begin a new one",
             )
         if state.state not in WAITING:
             raise RemoteError(
-                f"{service.host} says that job {id} is {shown(state.state)!r}.", f"Known are {', '.join((*WAITING, DONE, *OVER))}.", "Call again to ask again"
+                f"{service.host} says that job {id} is {shown(state.state)!r}.",
+                f"Known are {', '.join((*WAITING, DONE, *OVER))}.",
+                "Call again to ask again",
             )
         service.pause(pause)
         pause = min(pause * GROWTH, LONGEST_S)

@@ -32,7 +32,10 @@ def create(service: Service, order: Mapping[str, Any]) -> str:
     else:
         answer = service.post("/videos", *multipart(fields))
     if not isinstance(answer.get("id"), str):
-        raise RemoteError(f"{service.host} began a job without a usable id: {shown(str(answer.get('id')))!r}.", "It answers POST /videos with {id, status}.")
+        raise RemoteError(
+            f"{service.host} began a job without a usable id: {shown(str(answer.get('id')))!r}.",
+            "It answers POST /videos with {id, status}.",
+        )
     return str(answer["id"])
 
 
@@ -40,7 +43,11 @@ def poll(service: Service, id: str) -> State:
     """What the service says of a job."""
     answer = service.get(f"/videos/{id}")
     error, progress = answer.get("error"), answer.get("progress")
-    reason = ": ".join(str(error[key]) for key in ("code", "message") if error.get(key)) if isinstance(error, dict) else str(error or "")
+    reason = (
+        ": ".join(str(error[key]) for key in ("code", "message") if error.get(key))
+        if isinstance(error, dict)
+        else str(error or "")
+    )
     is_number = isinstance(progress, (int, float)) and 0 <= progress <= 100
     return State(str(answer.get("status")), float(progress) if is_number else None, reason)  # type: ignore[arg-type]
 

@@ -20,7 +20,9 @@ OPTIONS = (
     Option("brightness", Number(0.1, 3.0), "factor on every channel", "0.1-3.0", Fraction(1)),
     Option("contrast", Number(0.1, 3.0), "factor on the distance from the pivot", "0.1-3.0", Fraction(1)),
     Option("saturation", Number(0, 3), "factor on the distance from grey", "0-3", Fraction(1)),
-    Option("gamma", Number(0.1, 10), "exponent 1/GAMMA: more than 1 lightens the middle", "0.1-10", Fraction(1)),
+    Option(
+        "gamma", Number(0.1, 10), "exponent 1/GAMMA: more than 1 lightens the middle", "0.1-10", Fraction(1)
+    ),
     Option(
         "pivot",
         Choice("middle", "mean", "frame-mean"),
@@ -55,7 +57,9 @@ class Adjust:
         self.brightness, self.contrast = float(brightness), float(contrast)
         self.saturation, self.gamma = float(saturation), float(gamma)
         self.pivot = pivot if contrast != 1 else "middle"
-        self.accepts: tuple[str, ...] = ("rgba",) if self.pivot == "frame-mean" else ("packed", "index", "rgba")
+        self.accepts: tuple[str, ...] = (
+            ("rgba",) if self.pivot == "frame-mean" else ("packed", "index", "rgba")
+        )
         self.prepass: str | None = "rgba" if self.pivot == "mean" else None
         self.level = 128.0
 
@@ -85,7 +89,9 @@ class Adjust:
 
     def _tables(self, level: float) -> tuple[bytes, bytes]:
         """256-entry tables of what comes before saturation, and of what comes after it."""
-        before = bytes(_clip((_clip(v * self.brightness) - level) * self.contrast + level) for v in range(256))
+        before = bytes(
+            _clip((_clip(v * self.brightness) - level) * self.contrast + level) for v in range(256)
+        )
         after = bytes(_clip(255 * (v / 255) ** (1 / self.gamma)) for v in range(256))
         return before, after
 
@@ -130,7 +136,11 @@ class Adjust:
         """Mean luma of the visible pixels after brightness, rounded as Pillow's ImageEnhance does."""
         bright = bytes(_clip(v * self.brightness) for v in range(256))
         channels = 4 if frame.pixels.mode == "RGBA" else 3
-        grey = frame.pixels.point(list(b"".join([bright] * 3 + [bytes(range(256))] * (channels - 3)))).convert("RGB").convert("L")
+        grey = (
+            frame.pixels.point(list(b"".join([bright] * 3 + [bytes(range(256))] * (channels - 3))))
+            .convert("RGB")
+            .convert("L")
+        )
         mask = frame.pixels.getchannel("A").point([0] * 128 + [255] * 128) if channels == 4 else None
         histogram = grey.histogram(mask)
         return float(int(sum(v * n for v, n in enumerate(histogram)) / max(1, sum(histogram)) + 0.5))

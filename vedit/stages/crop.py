@@ -104,7 +104,11 @@ class Crop:
             if box:
                 inside = inside.joined(Rect(box[0], box[1], box[2] - box[0], box[3] - box[1]))
         if inside.is_empty:
-            raise UsageError("crop --auto leaves no pixels: every frame is one colour.", "", "Give the rectangle yourself: --rect WxH+X+Y")
+            raise UsageError(
+                "crop --auto leaves no pixels: every frame is one colour.",
+                "",
+                "Give the rectangle yourself: --rect WxH+X+Y",
+            )
         self.border = inside
 
     def open(self, clip: Clip) -> Clip:
@@ -123,16 +127,27 @@ class Crop:
         elif self.rect:
             wanted = self.rect
         else:
-            left, right, top, bottom = (side.pixels(whole) if side else 0 for side, whole in zip(self.sides, (width, width, height, height), strict=True))
+            left, right, top, bottom = (
+                side.pixels(whole) if side else 0
+                for side, whole in zip(self.sides, (width, width, height, height), strict=True)
+            )
             for first, second, whole, names in ((left, right, width, (0, 1)), (top, bottom, height, (2, 3))):
                 if first + second >= whole:
-                    words = " + ".join(f"{('left', 'right', 'top', 'bottom')[i]} {self.sides[i]}" for i in names if self.sides[i])
-                    raise UsageError(f"crop leaves no pixels ({words} of {whole}).", "What is cut must be less than the whole.")
+                    words = " + ".join(
+                        f"{('left', 'right', 'top', 'bottom')[i]} {self.sides[i]}"
+                        for i in names
+                        if self.sides[i]
+                    )
+                    raise UsageError(
+                        f"crop leaves no pixels ({words} of {whole}).",
+                        "What is cut must be less than the whole.",
+                    )
             wanted = Rect(left, top, width - left - right, height - top - bottom)
         kept = wanted.clipped(clip.canvas)
         if kept.is_empty:
             raise UsageError(
-                f"the crop rectangle {wanted.w}x{wanted.h}{wanted.x:+}{wanted.y:+} lies outside the {width}x{height} canvas.",
+                f"the crop rectangle {wanted.w}x{wanted.h}{wanted.x:+}{wanted.y:+} lies outside the"
+                f" {width}x{height} canvas.",
                 "LEFT and TOP count from the top left corner.",
             )
         if kept != wanted:
@@ -155,4 +170,7 @@ class Crop:
         return frame.but(rect=place, pixels=frame.pixels.crop(part.moved(-frame.rect.x, -frame.rect.y).box))
 
     def _crop_canvas(self, frame: Frame) -> Frame:
-        return frame.but(pixels=frame.pixels.crop(self.kept.box), rect=frame.rect.clipped(self.kept).moved(-self.kept.x, -self.kept.y))
+        return frame.but(
+            pixels=frame.pixels.crop(self.kept.box),
+            rect=frame.rect.clipped(self.kept).moved(-self.kept.x, -self.kept.y),
+        )

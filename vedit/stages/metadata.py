@@ -12,7 +12,10 @@ SUMMARY = "Set the loop count and comments, strip metadata; pixels are never dec
 POSITIONAL = None
 EXAMPLES = (
     ("vedit gif metadata --loop forever in.gif -o out.gif", "make it repeat"),
-    ("vedit gif metadata --strip all in.gif -o out.gif", "remove comments, XMP, ICC and other application blocks"),
+    (
+        "vedit gif metadata --strip all in.gif -o out.gif",
+        "remove comments, XMP, ICC and other application blocks",
+    ),
 )
 GROUPS = ("comments", "xmp", "icc", "apps", "all")
 
@@ -49,7 +52,13 @@ class Groups:
 
 
 OPTIONS = (
-    Option("loop", LoopCount(), "repeats: a number (0 forever), forever, once (no loop block) or keep", "N|forever|once|keep", "keep"),
+    Option(
+        "loop",
+        LoopCount(),
+        "repeats: a number (0 forever), forever, once (no loop block) or keep",
+        "N|forever|once|keep",
+        "keep",
+    ),
     Option("strip", Groups(), "remove blocks: comments,xmp,icc,apps,all", "GROUPS"),
     Option("comment", Text(), "add a comment", "TEXT"),
 )
@@ -77,7 +86,9 @@ class Metadata:
     prepass: str | None = None
     accepts: tuple[str, ...] = ("packed", "index", "rgba", "yuv")
 
-    def __init__(self, loop: int | str = "keep", strip: tuple[str, ...] | None = None, comment: str | None = None) -> None:
+    def __init__(
+        self, loop: int | str = "keep", strip: tuple[str, ...] | None = None, comment: str | None = None
+    ) -> None:
         self.loop = loop
         self.strip = strip or ()
         self.comment = comment
@@ -103,7 +114,11 @@ class Metadata:
     def _kept(self, blocks: list[Block] | tuple[Block, ...]) -> list[Block]:
         if not self.strip:
             return list(blocks)
-        return [block for block in blocks if (group := group_of(block)) is None or not ({group, "all"} & set(self.strip))]
+        return [
+            block
+            for block in blocks
+            if (group := group_of(block)) is None or not ({group, "all"} & set(self.strip))
+        ]
 
     def run(self, frames: Frames) -> Frames:
         for frame in frames:

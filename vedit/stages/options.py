@@ -65,14 +65,20 @@ class Option(NamedTuple):
         try:
             return self.parse(value)
         except ValueError as error:
-            raise UsageError(f"{stage} --{self.name} {value}: {error}.", "", f"See: vedit gif {stage} --help") from None
+            raise UsageError(
+                f"{stage} --{self.name} {value}: {error}.", "", f"See: vedit gif {stage} --help"
+            ) from None
 
     def control(self) -> dict[str, Any]:
         """What a page needs to draw the option: kind, bounds, default, help; plain values for JSON.
 
         A parser that is a bare function, as a stage of another distribution may have, is a text.
         """
-        facts: dict[str, Any] = {"name": self.name, "kind": getattr(self.parse, "kind", "text"), "help": self.help}
+        facts: dict[str, Any] = {
+            "name": self.name,
+            "kind": getattr(self.parse, "kind", "text"),
+            "help": self.help,
+        }
         for field in ("low", "high", "names", "is_multiline"):
             if hasattr(self.parse, field):
                 facts[field] = _plain(getattr(self.parse, field))
@@ -117,7 +123,9 @@ class Ways(NamedTuple):
 
     def chosen(self, values: Mapping[str, Any]) -> list[Way]:
         """The ways of which an option is given."""
-        return [way for way in self.ways if any(_is_given(values[key.replace("-", "_")]) for key in way.options)]
+        return [
+            way for way in self.ways if any(_is_given(values[key.replace("-", "_")]) for key in way.options)
+        ]
 
     def check(self, stage: str, values: Mapping[str, Any], example: str = "") -> None:
         """Raise UsageError for two ways at once, and for none where one is needed."""
@@ -131,7 +139,9 @@ class Ways(NamedTuple):
 
 
 class Value:
-    """Parsers are equal where they take the same; making as many frozen dataclasses would take 7 ms of every start."""
+    """Parsers are equal where they take the same; making as many frozen dataclasses would take 7 ms of every
+    start.
+    """
 
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and vars(self) == vars(other)
@@ -243,7 +253,9 @@ class Choice(Value):
     def __call__(self, value: str) -> str:
         value = next((name for name in self.names if american(name) == american(value)), value)
         if value not in self.names:
-            raise ValueError(f"expected {', '.join(self.names[:-1])} or {self.names[-1]}{nearest(value, self.names)}")
+            raise ValueError(
+                f"expected {', '.join(self.names[:-1])} or {self.names[-1]}{nearest(value, self.names)}"
+            )
         return value
 
 
@@ -286,7 +298,9 @@ class Size(Value):
 
     def __call__(self, value: str) -> tuple[int, int]:
         width, _, height = value.lower().partition("x")
-        if not all(side.isdecimal() and len(side) < 6 and 1 <= int(side) <= LARGEST_SIDE for side in (width, height)):
+        if not all(
+            side.isdecimal() and len(side) < 6 and 1 <= int(side) <= LARGEST_SIDE for side in (width, height)
+        ):
             raise ValueError(f"expected WIDTHxHEIGHT such as 320x240, each from 1 to {LARGEST_SIDE}")
         return int(width), int(height)
 

@@ -24,7 +24,10 @@ SUMMARY = "Change the size, with good colours."
 POSITIONAL = "size"
 EXAMPLES = (
     ("vedit gif resize --width 320 in.gif -o out.gif", "320 pixels wide, height from the aspect"),
-    ("vedit gif resize --scale 50% --filter nearest in.gif -o out.gif", "half size, keeping the very colours"),
+    (
+        "vedit gif resize --scale 50% --filter nearest in.gif -o out.gif",
+        "half size, keeping the very colours",
+    ),
     ("vedit gif resize --fill 200x200 in.gif -o out.gif", "a square thumbnail cut from the centre"),
 )
 
@@ -41,7 +44,9 @@ class OpenSize(Value):
 
     def __call__(self, text: str) -> Size:
         width, separator, height = text.lower().partition("x")
-        message = f"expected WIDTHxHEIGHT such as 320x240, each from 1 to {LARGEST_SIDE}, or -1 for one of them"
+        message = (
+            f"expected WIDTHxHEIGHT such as 320x240, each from 1 to {LARGEST_SIDE}, or -1 for one of them"
+        )
         numbers = [_side(width), _side(height)]
         if not separator or 0 in numbers or numbers == [-1, -1]:
             raise ValueError(message)
@@ -59,7 +64,9 @@ class Side(Value):
     def __call__(self, text: str) -> int:
         number = _side(text)
         if number == 0:
-            raise ValueError(f"expected a whole number of pixels from 1 to {LARGEST_SIDE}, or -1 for the aspect")
+            raise ValueError(
+                f"expected a whole number of pixels from 1 to {LARGEST_SIDE}, or -1 for the aspect"
+            )
         return number
 
 
@@ -79,8 +86,19 @@ OPTIONS = (
     Option("scale", Factor(LARGEST_SIDE), "this many times the size", "F|P%"),
     Option("fit", BoxSize(), "as large as fits inside, keeping the aspect", "WxH"),
     Option("fill", BoxSize(), "cover this size and cut off what hangs over, from the centre", "WxH"),
-    Option("keep-aspect", Flag(), "with both sides given: fit inside them; no: a side not given stays as it is", negatable=True),
-    Option("filter", Choice(*FILTERS), "how pixels are made; nearest keeps colours and file structure", "|".join(FILTERS), "bilinear"),
+    Option(
+        "keep-aspect",
+        Flag(),
+        "with both sides given: fit inside them; no: a side not given stays as it is",
+        negatable=True,
+    ),
+    Option(
+        "filter",
+        Choice(*FILTERS),
+        "how pixels are made; nearest keeps colours and file structure",
+        "|".join(FILTERS),
+        "bilinear",
+    ),
     Option("only-shrink", Flag(), "never enlarge"),
 )
 
@@ -156,7 +174,7 @@ class Resize:
         filter: str = "bilinear",
         only_shrink: bool | None = False,
     ) -> None:
-        sides = [None if side == -1 else side for side in (size or (width, height))]
+        sides = [None if side == -1 else side for side in size or (width, height)]
         self.width, self.height = sides
         self.is_exact = size is not None and not keep_aspect
         self.scale, self.fit, self.fill = scale, fit, fill
@@ -172,7 +190,8 @@ class Resize:
         self.target = self.resolve(clip.width, clip.height)
         if max(self.target.full_width, self.target.full_height) > LARGEST_SIDE:
             raise UsageError(
-                f"resize would make {self.target.full_width}x{self.target.full_height} pixels of {clip.width}x{clip.height}.",
+                f"resize would make {self.target.full_width}x{self.target.full_height} pixels of"
+                f" {clip.width}x{clip.height}.",
                 f"Each side may have up to {LARGEST_SIDE}.",
             )
         return replace(clip, width=self.target.view.w, height=self.target.view.h)
@@ -260,7 +279,12 @@ class Resize:
             nudge = 1 / (4 * target)
             steps += [source / target, start * source / target - offset + nudge]
         across, left, down, top = steps
-        return pixels.transform((place.w, place.h), Image.Transform.AFFINE, (across, 0, left, 0, down, top), Image.Resampling.NEAREST)
+        return pixels.transform(
+            (place.w, place.h),
+            Image.Transform.AFFINE,
+            (across, 0, left, 0, down, top),
+            Image.Resampling.NEAREST,
+        )
 
     # on composed canvases
 
@@ -295,7 +319,9 @@ class Resize:
         columns = rect.x, rect.right, self.canvas.w, self.target.full_width
         rows = rect.y, rect.bottom, self.canvas.h, self.target.full_height
         for start, end, source, target in (columns, rows):
-            if self.filter == "box" and target > source:  # picks one pixel: a part's rounding could pick its neighbour
+            if (
+                self.filter == "box" and target > source
+            ):  # picks one pixel: a part's rounding could pick its neighbour
                 spans += [0, target]
                 continue
             reach = max(support, support * target / source) + 1  # one more for rounding
@@ -309,7 +335,12 @@ class Resize:
         if self.filter == "nearest":
             return self._nearest(pixels, place, self.canvas)
         across, down = self.canvas.w / self.target.full_width, self.canvas.h / self.target.full_height
-        box = (place.x * across, place.y * down, min(place.right * across, self.canvas.w), min(place.bottom * down, self.canvas.h))
+        box = (
+            place.x * across,
+            place.y * down,
+            min(place.right * across, self.canvas.w),
+            min(place.bottom * down, self.canvas.h),
+        )
         return pixels.resize((place.w, place.h), Image.Resampling[self.filter.upper()], box)
 
 

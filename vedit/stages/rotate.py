@@ -23,7 +23,9 @@ class Quarter(Value):
 
     def __call__(self, text: str) -> int:
         if text not in ("0", "90", "180", "270", "-90", "-180", "-270", "360"):
-            raise ValueError("expected 0, 90, 180, 270 or -90, clockwise; other angles would blur every pixel")
+            raise ValueError(
+                "expected 0, 90, 180, 270 or -90, clockwise; other angles would blur every pixel"
+            )
         return int(text) // 90 % 4
 
 

@@ -28,9 +28,13 @@ OPTIONS = (
     Option("reverse", Flag(), "play backwards"),
     Option("boomerang", Flag(), "play forwards, then backwards"),
     Option("any", Flag(), "allow factors from 0.01 to 100"),
-    Option("min-delay", Integer(0, LONGEST_CS), "no delay below this; browsers slow down delays under 2", "CS", 2),
+    Option(
+        "min-delay", Integer(0, LONGEST_CS), "no delay below this; browsers slow down delays under 2", "CS", 2
+    ),
     Option("raw-delays", Flag(), "take a delay of 0 or 1 literally instead of the 10 cs that browsers play"),
-    Option("drop", Flag(), "merge images rather than play too slowly, when delays would fall below the floor"),
+    Option(
+        "drop", Flag(), "merge images rather than play too slowly, when delays would fall below the floor"
+    ),
 )
 
 
@@ -61,7 +65,11 @@ def make(**values: Any) -> Speed:
         )
     factor = values["factor"]
     if factor is not None and not values.pop("any") and not Fraction(1, 10) <= factor <= 5:
-        raise UsageError(f"speed {float(factor):g} is outside 0.1 to 5.", "", f"If you mean it: vedit gif speed --any {float(factor):g}")
+        raise UsageError(
+            f"speed {float(factor):g} is outside 0.1 to 5.",
+            "",
+            f"If you mean it: vedit gif speed --any {float(factor):g}",
+        )
     values.pop("any", None)
     return Speed(**values)
 
@@ -108,20 +116,36 @@ class Speed:
         images = clip.frames_hint and (2 * clip.frames_hint - 2 if self.boomerang else clip.frames_hint)
         factor = self.scale
         if factor is None and clip.rate:  # a constant rate is changed evenly
-            factor = clip.rate / self.fps if self.fps is not None else clip.rate * Fraction(self.delay or 0, 100)
+            factor = (
+                clip.rate / self.fps if self.fps is not None else clip.rate * Fraction(self.delay or 0, 100)
+            )
         self.late = factor or Fraction(0)
         rate = clip.rate / factor if clip.rate and factor else self.fps or clip.rate
         return self._timed_facts(clip, factor).but(frames_hint=images, duration_hint=None, rate=rate)
 
     def _timed_facts(self, clip: Clip, factor: Fraction | None) -> Clip:
         """Sound and chapters at the new speed; they are lost where images get times of their own."""
-        lost = "it is not played backwards" if self.reverse else "it is not played to and fro" if self.boomerang else ""
+        lost = (
+            "it is not played backwards"
+            if self.reverse
+            else "it is not played to and fro"
+            if self.boomerang
+            else ""
+        )
         if not factor:
-            lost = lost or f"images of varying times that are all shown {'at one rate' if self.fps else 'equally long'} leave no speed for it"
+            lost = (
+                lost
+                or f"images of varying times that are all shown {'at one rate' if self.fps else 'equally long'} leave no speed for it"
+            )
         audio = clip.audio
         if lost or not factor:
-            return clip.but(audio=audio and audio._replace(lost=audio.lost or lost), labels=clip.labels._replace(chapters=()))
-        return clip.but(audio=audio and audio._replace(tempo=audio.tempo / factor), labels=clip.labels.stretched(factor))
+            return clip.but(
+                audio=audio and audio._replace(lost=audio.lost or lost),
+                labels=clip.labels._replace(chapters=()),
+            )
+        return clip.but(
+            audio=audio and audio._replace(tempo=audio.tempo / factor), labels=clip.labels.stretched(factor)
+        )
 
     def _scale(self, clip: Clip) -> Fraction | None:
         """What old durations are multiplied with; None when they are replaced."""
@@ -162,7 +186,9 @@ class Speed:
         due = Fraction(0)  # when the frame should end
         pts = clamped = lifted = 0
         for index, frame in enumerate(frames):
-            if index == 0 and frame.pts and not (self.reverse or self.boomerang):  # the picture begins behind the sound
+            if (
+                index == 0 and frame.pts and not (self.reverse or self.boomerang)
+            ):  # the picture begins behind the sound
                 due = frame.pts * self.late
                 pts = int(due + Fraction(1, 2))
             due += self._wanted(frame)
@@ -199,18 +225,30 @@ class Speed:
             if held is not None:
                 yield held.but(index=index)
                 index += 1
-            held, skipped, changed, blocks = frame.but(rect=changed, before=blocks), None, Rect(0, 0, 0, 0), ()
+            held, skipped, changed, blocks = (
+                frame.but(rect=changed, before=blocks),
+                None,
+                Rect(0, 0, 0, 0),
+                (),
+            )
         if skipped is not None:
             last = held or skipped.but(duration=self.min_delay, before=())
-            held = last.but(pixels=skipped.pixels, rect=last.rect.joined(changed), before=last.before + blocks)
+            held = last.but(
+                pixels=skipped.pixels, rect=last.rect.joined(changed), before=last.before + blocks
+            )
         if held is not None:
             yield held.but(index=index)
 
     def _explain(self, pts: int, due: Fraction) -> None:
-        reached = f"; that is speed {float(due * self.factor / pts):.3g} instead of {float(self.factor):g}" if self.factor else ""
+        reached = (
+            f"; that is speed {float(due * self.factor / pts):.3g} instead of {float(self.factor):g}"
+            if self.factor
+            else ""
+        )
         self.clip.warn(
-            f"delays below {self.min_delay} cs are not played as written, so the clip takes {pts / 100:.2f} s, not {float(due) / 100:.2f} s{reached}; "
-            "--drop merges images to keep the time, --min-delay 1 writes them anyway"
+            f"delays below {self.min_delay} cs are not played as written, so the clip takes {pts / 100:.2f}"
+            f" s, not {float(due) / 100:.2f} s{reached}; --drop merges images to keep the time, --min-delay 1"
+            " writes them anyway"
         )
 
     def _backwards(self, frames: Frames) -> Frames:
@@ -248,7 +286,7 @@ def _fetch(spool: IO[bytes], offset: int, size: int, width: int, height: int) ->
     data = spool.read(size)
     mode, pixels = data[:4].decode().strip(), zlib.decompress(data[4:])
     if mode == "YUV":
-        from vedit.media.video.planes import Planes
+        from vedit.media.streams.planes import Planes
 
         return Planes.frombytes((width, height), pixels)
     return Image.frombytes(mode, (width, height), pixels)

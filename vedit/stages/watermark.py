@@ -13,10 +13,28 @@ from vedit.stages.options import Choice, Colour, Factor, FilePath, Integer, Opti
 SUMMARY = "Write text or put a logo on every frame; outside it no pixel changes."
 POSITIONAL = None
 EXAMPLES = (
-    ('vedit gif watermark --text "(c) me" in.gif -o out.gif', "half-opaque white letters at the bottom right"),
-    ("vedit gif watermark --text Draft --font-size 40 --opacity 255 --color red --position center in.gif -o out.gif", "large and opaque in the middle"),
-    ("vedit gif watermark --text 'Line one\\nline two' --outline 2 --font DejaVuSans.ttf in.gif -o out.gif", "two outlined lines in a font of your own"),
-    ("vedit gif watermark --image logo.png --scale 50% --position top-left in.gif -o out.gif", "a logo at half its size"),
+    (
+        'vedit gif watermark --text "(c) me" in.gif -o out.gif',
+        "half-opaque white letters at the bottom right",
+    ),
+    (
+        (
+            "vedit gif watermark --text Draft --font-size 40 --opacity 255 --color red --position center"
+            " in.gif -o out.gif"
+        ),
+        "large and opaque in the middle",
+    ),
+    (
+        (
+            "vedit gif watermark --text 'Line one\\nline two' --outline 2 --font DejaVuSans.ttf in.gif -o"
+            " out.gif"
+        ),
+        "two outlined lines in a font of your own",
+    ),
+    (
+        "vedit gif watermark --image logo.png --scale 50% --position top-left in.gif -o out.gif",
+        "a logo at half its size",
+    ),
 )
 POSITIONS = ("top-left", "top-right", "bottom-left", "bottom-right", "center")
 SMALLEST, LARGEST = 10, 50
@@ -43,10 +61,20 @@ OPTIONS = (
     Option("position", Choice(*POSITIONS), "where on the canvas", "|".join(POSITIONS), "bottom-right"),
     Option("color", Colour(), "of the letters", "#rrggbb", (255, 255, 255)),
     Option("margin", Integer(0, 16384), "distance from the edges, as far as there is room", "N", 10),
-    Option("font", FilePath("font"), "a TrueType or OpenType file; without it one that has Latin, Greek and Cyrillic letters", "FILE"),
+    Option(
+        "font",
+        FilePath("font"),
+        "a TrueType or OpenType file; without it one that has Latin, Greek and Cyrillic letters",
+        "FILE",
+    ),
     Option("outline", Integer(0, 50), "width of an outline around the letters, in pixels", "N", 0),
     Option("outline-color", Colour(), "of the outline", "#rrggbb", (0, 0, 0)),
-    Option("image", FilePath("picture"), "put this picture there instead of text; its transparency is used", "FILE"),
+    Option(
+        "image",
+        FilePath("picture"),
+        "put this picture there instead of text; its transparency is used",
+        "FILE",
+    ),
     Option("scale", Factor(100), "size of the picture", "F|P%", Fraction(1)),
     Option("frames", Span(), "only on these images, counted from 1", "A-B"),
 )
@@ -63,7 +91,11 @@ def make(**values: Any) -> Watermark:
     defaults = {option.key: option.default for option in OPTIONS}
     for key in other:
         if values[key] != defaults[key]:
-            raise UsageError(f"watermark --{key} has no meaning with {'--text' if key == 'scale' else '--image'}.", "", f"Leave out --{key}.")
+            raise UsageError(
+                f"watermark --{key} has no meaning with {'--text' if key == 'scale' else '--image'}.",
+                "",
+                f"Leave out --{key}.",
+            )
     return Watermark(**values)
 
 
@@ -113,7 +145,10 @@ class Watermark:
         width, height = drawing.coverage.size
         self.overlay = Overlay(drawing, clip.canvas, *self._place(clip, width, height), self.opacity)
         if clip.frames_hint is not None and self.first >= clip.frames_hint:
-            clip.warn(f"--frames starts at image {self.first + 1}, and there are only {clip.frames_hint}: nothing is drawn")
+            clip.warn(
+                f"--frames starts at image {self.first + 1}, and there are only {clip.frames_hint}: nothing"
+                " is drawn"
+            )
         self.clip = replace(clip)  # its palette may be replaced in `run`
         return self.clip
 
@@ -152,12 +187,18 @@ class Watermark:
             width, height = drawing.coverage.size
             if width > clip.width or height > clip.height:
                 share = min(Fraction(clip.width, width), Fraction(clip.height, height)) * self.scale * 100
-                clip.warn(f"the picture of {width}x{height} is clipped to the {clip.width}x{clip.height} canvas; --scale {int(share * 10) / 10:g}% would fit")
+                clip.warn(
+                    f"the picture of {width}x{height} is clipped to the {clip.width}x{clip.height} canvas;"
+                    f" --scale {int(share * 10) / 10:g}% would fit"
+                )
             return drawing
         assert self.text is not None
         overlay.refuse_missing(self.text, self.font, self.font_size)
         if overlay.runs_from_right(self.text) and not overlay.can_run_from_right():
-            clip.warn("the text runs from right to left, and FriBiDi, which lays it out, is not installed: its letters stand in the wrong order")
+            clip.warn(
+                "the text runs from right to left, and FriBiDi, which lays it out, is not installed: its"
+                " letters stand in the wrong order"
+            )
         drawing = self._letters(self.font_size)
         self._warn_if_wide(clip, *drawing.coverage.size)
         return drawing
@@ -183,7 +224,10 @@ class Watermark:
         advice = f"--font-size {size} would fit"
         if size is None or size < SMALLEST:
             advice = f"no size from {SMALLEST} fits; break the text with \\n or shorten it"
-        clip.warn(f"the text of {width}x{height} pixels is clipped to the {clip.width}x{clip.height} canvas; {advice}")
+        clip.warn(
+            f"the text of {width}x{height} pixels is clipped to the {clip.width}x{clip.height} canvas;"
+            f" {advice}"
+        )
 
     def _place(self, clip: Clip, width: int, height: int) -> tuple[int, int]:
         """Where the left top corner goes; what is too large starts at the edge and is cut at its end."""

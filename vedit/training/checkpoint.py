@@ -5,7 +5,16 @@ from typing import Any
 
 from vedit.documents import table
 from vedit.errors import ModelError
-from vedit.models.unet3d.checkpoint import CONFIG, FILES, FORMAT, TABLES, VERSION, is_packed, peek, read_packed
+from vedit.models.unet3d.checkpoint import (
+    CONFIG,
+    FILES,
+    FORMAT,
+    TABLES,
+    VERSION,
+    is_packed,
+    peek,
+    read_packed,
+)
 from vedit.training.loop import latest_state, state_of
 
 
@@ -23,7 +32,10 @@ def find(folder: Path, weights: str) -> tuple[dict[str, Any], Path]:
         return read_packed(folder), folder / FILES[weights]
     newest = latest_state(folder)
     if newest is None:
-        raise ModelError(f"{folder}: no generator is here.", f"It would have a config.json with format {FORMAT}, or be a run of vedit train.")
+        raise ModelError(
+            f"{folder}: no generator is here.",
+            f"It would have a config.json with format {FORMAT}, or be a run of vedit train.",
+        )
     return run_config(newest), newest / {"ema": "ema.safetensors", "raw": "model.safetensors"}[weights]
 
 
@@ -33,7 +45,11 @@ def run_config(saved: Path) -> dict[str, Any]:
     config = state["config"]
     path = str(saved / "state.json")
     if "clips" not in config:
-        raise ModelError(f"{saved}: this run trains another kind of model.", "", "Pack a run of the embedded model with: vedit models pack")
+        raise ModelError(
+            f"{saved}: this run trains another kind of model.",
+            "",
+            "Pack a run of the embedded model with: vedit models pack",
+        )
     try:
         training = {
             "step": state["step"],

@@ -44,7 +44,10 @@ def chosen_frames(durations: Sequence[int], count: int, extend: str) -> list[int
     if sum(durations) == 0:
         durations = [1] * frames
     ends, total = list(accumulate(durations)), sum(durations)
-    return [next(index for index, end in enumerate(ends) if end * count > number * total) for number in range(count)]
+    return [
+        next(index for index, end in enumerate(ends) if end * count > number * total)
+        for number in range(count)
+    ]
 
 
 def extended(frames: int, count: int, extend: str) -> list[int]:

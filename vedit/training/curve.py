@@ -18,7 +18,9 @@ def read_log(path: Path) -> list[dict[str, float]]:
     for record in whole_lines(path, LOG) if path.exists() else ():
         step, losses = record.get("step"), record.get("losses")
         if _is_number(step) and isinstance(losses, dict):
-            rows.append({"step": step, **{name: losses[name] for name in COLOURS if _is_number(losses.get(name))}})
+            rows.append(
+                {"step": step, **{name: losses[name] for name in COLOURS if _is_number(losses.get(name))}}
+            )
     return rows
 
 
@@ -33,7 +35,10 @@ def draw_curve(rows: list[dict[str, float]], path: Path) -> None:
     """
     from PIL import Image, ImageDraw
 
-    lines = {name: [(row["step"], row[name]) for row in rows if name in row and 0 < row[name] < math.inf] for name in COLOURS}
+    lines = {
+        name: [(row["step"], row[name]) for row in rows if name in row and 0 < row[name] < math.inf]
+        for name in COLOURS
+    }
     values = [value for points in lines.values() for _, value in points]
     if not values:
         return

@@ -18,7 +18,9 @@ from torch import Tensor, nn
 class Ema:
     """Keep a shadow model whose parameters trail those of the trained one."""
 
-    def __init__(self, model: nn.Module, decay_max: float = 0.999, decay_min: float = 0.0, power: float | None = None) -> None:
+    def __init__(
+        self, model: nn.Module, decay_max: float = 0.999, decay_min: float = 0.0, power: float | None = None
+    ) -> None:
         self.model = copy.deepcopy(model).float().requires_grad_(False).eval()
         self.decay_max = decay_max
         self.decay_min = decay_min

@@ -39,7 +39,10 @@ def predict(transformer: Any, noisy_BCFYX: Tensor, level_B: Tensor, text_BLE: Te
 @torch.no_grad()
 def drawn(codec: Any, latents_BCFYX: Tensor) -> Tensor:
     """Turn normalised latents into clips in 0..1, BFCYX: one frame for the first latent, two for each other."""
-    mean, std = (torch.tensor(codec.config[name]).to(latents_BCFYX)[:, None, None, None] for name in ("latents_mean", "latents_std"))
+    mean, std = (
+        torch.tensor(codec.config[name]).to(latents_BCFYX)[:, None, None, None]
+        for name in ("latents_mean", "latents_std")
+    )
     return (0.5 * (codec.decode(latents_BCFYX * std + mean).sample + 1)).clamp(0, 1).transpose(1, 2)
 
 
@@ -50,15 +53,23 @@ def padded(states_BLE: Tensor, ids_BL: Tensor, end: int) -> Tensor:
 
 
 @torch.no_grad()
-def euler(transformer: Any, scheduler: Any, noise_BCFYX: Tensor, text_2BLE: Tensor, steps: int, guidance: float) -> Iterator[Tensor]:
-    """Walk from noise to clean latents with classifier-free guidance, both halves in one batch; yield each step.
+def euler(
+    transformer: Any, scheduler: Any, noise_BCFYX: Tensor, text_2BLE: Tensor, steps: int, guidance: float
+) -> Iterator[Tensor]:
+    """Walk from noise to clean latents with classifier-free guidance, both halves in one batch; yield each
+    step.
 
     text_2BLE: the states of the captions, then those of the negative caption.
     """
     scheduler.set_timesteps(steps, device=noise_BCFYX.device)
     latents_BCFYX = noise_BCFYX
     for level, after in zip(scheduler.sigmas[:-1], scheduler.sigmas[1:], strict=True):
-        both = predict(transformer, torch.cat([latents_BCFYX, latents_BCFYX]), level.expand(len(text_2BLE)).to(latents_BCFYX), text_2BLE)
+        both = predict(
+            transformer,
+            torch.cat([latents_BCFYX, latents_BCFYX]),
+            level.expand(len(text_2BLE)).to(latents_BCFYX),
+            text_2BLE,
+        )
         said, unsaid = both.chunk(2)
         latents_BCFYX = latents_BCFYX + (after - level) * (unsaid + guidance * (said - unsaid))
         yield latents_BCFYX

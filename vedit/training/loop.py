@@ -73,7 +73,12 @@ STATE = Kind(
     "A state is whole when vedit has written it, so something else has changed it.",
     names_files=True,
 )
-POINTER = Kind("the name of a state", ModelError, "It is the name of a folder beside it, such as step-000012000.", largest=256)
+POINTER = Kind(
+    "the name of a state",
+    ModelError,
+    "It is the name of a folder beside it, such as step-000012000.",
+    largest=256,
+)
 
 
 EXTRA = {"extra": "allow"}  # further keys pass
@@ -133,8 +138,21 @@ class Options:
 
 
 # What a resumed run may change: where it ends, what it reports, and how it rounds.
-FREE_OPTIONS = {"steps", "anneal", "log_every", "save_every", "measure_every", "keep", "milestone_every", "precision", "accumulate", "base"}
-DEFAULTS = {field.name: field.default for field in fields(Options) if field.default is not MISSING}  # of states older than an option
+FREE_OPTIONS = {
+    "steps",
+    "anneal",
+    "log_every",
+    "save_every",
+    "measure_every",
+    "keep",
+    "milestone_every",
+    "precision",
+    "accumulate",
+    "base",
+}
+DEFAULTS = {
+    field.name: field.default for field in fields(Options) if field.default is not MISSING
+}  # of states older than an option
 
 
 @dataclass(frozen=True)
@@ -202,14 +220,29 @@ def pace(seconds: Sequence[float], steps: int | None, done: int, now: float | No
         return f"{told}; this run has no end: stop it when it is good enough, and call again to go on"
     left = each * (steps - done)
     end = time.strftime("%a %H:%M", time.localtime((time.time() if now is None else now) + left))
-    long = f"{left / 3600:.1f} hours" if left >= 3600 else f"{left / 60:.0f} minutes" if left >= 90 else f"{left:.0f} s"
-    return f"{told}; {steps - done} are left: about {long}, done at {end}, samples and measurements not counted"
+    long = (
+        f"{left / 3600:.1f} hours"
+        if left >= 3600
+        else f"{left / 60:.0f} minutes"
+        if left >= 90
+        else f"{left:.0f} s"
+    )
+    return (
+        f"{told}; {steps - done} are left: about {long}, done at {end}, samples and measurements not counted"
+    )
 
 
 class Run:
     """The moving parts of one training run."""
 
-    def __init__(self, task: Task, options: Options, folder: Path, place: Place | None = None, warn: Callable[[str], None] = lambda message: None) -> None:
+    def __init__(
+        self,
+        task: Task,
+        options: Options,
+        folder: Path,
+        place: Place | None = None,
+        warn: Callable[[str], None] = lambda message: None,
+    ) -> None:
         if options.anneal and options.steps is None:
             raise UsageError("an anneal needs an end: give steps as well.")
         self.task, self.options, self.folder = task, options, folder
@@ -244,7 +277,9 @@ class Run:
     # --- one step ---
 
     def advance(self, give_up: Callable[[], bool] = lambda: False) -> Report | None:
-        """Take one optimizer step, unless `give_up` turns true before it changes a weight; return a report when one is due."""
+        """Take one optimizer step, unless `give_up` turns true before it changes a weight; return a report
+        when one is due.
+        """
         started = time.perf_counter()
         for group in self.optimizer.param_groups:
             group["lr"] = self.options.rate_at(self.step)
@@ -274,7 +309,9 @@ class Run:
         return self._report()
 
     def _add_gradient(self, part: int, give_up: Callable[[], bool]) -> None:
-        """Go back through one of the batches of this step, unless it is to be given up: the way back is the longer one."""
+        """Go back through one of the batches of this step, unless it is to be given up: the way back is the
+        longer one.
+        """
         place, count = self.place, self.options.accumulate
         number = (self.step * count + part) * place.world + place.rank
         with place.without_sync(self.network, keep=part == count - 1):
@@ -341,7 +378,13 @@ class Run:
             self.warn(f"step {self.step} is missing in the log: {reason_of(error)}")
 
     def _means(self, steps: int) -> dict[str, float]:
-        means = self.place.mean(torch.tensor(list(self.sums.values()), dtype=torch.float64, device="cpu" if self.place.world == 1 else self.place.device))
+        means = self.place.mean(
+            torch.tensor(
+                list(self.sums.values()),
+                dtype=torch.float64,
+                device="cpu" if self.place.world == 1 else self.place.device,
+            )
+        )
         return dict(zip(self.sums, (means / steps).tolist(), strict=True))
 
     # --- state ---
@@ -352,7 +395,9 @@ class Run:
         Without room the state before stays as it is: OutputError where this one is needed, else a warning.
         """
         target = self.folder / "state" / f"step-{self.step:09d}"
-        if self.place.writes and latest_state(self.folder) != target:  # saved in this very step: the same bits
+        if (
+            self.place.writes and latest_state(self.folder) != target
+        ):  # saved in this very step: the same bits
             partial = target.with_suffix(".tmp")
             try:
                 self._write(partial)
@@ -365,7 +410,11 @@ class Run:
                 failed = OutputError(
                     f"{target}: the state cannot be saved: {reason_of(error)}.",
                     "The state saved before it is whole.",
-                    "Make room and give the same command: it goes on from there" if is_needed else "Make room; the training goes on",
+                    (
+                        "Make room and give the same command: it goes on from there"
+                        if is_needed
+                        else "Make room; the training goes on"
+                    ),
                 )
                 if is_needed:
                     raise failed from None
@@ -384,7 +433,9 @@ class Run:
             "rng": {"torch": torch.get_rng_state()},
         }
         for name, flat in tensors.items():
-            (partial / f"{name}.safetensors").write_bytes(save(flat))  # save_file dies of a full disk with an error of its own
+            (partial / f"{name}.safetensors").write_bytes(
+                save(flat)
+            )  # save_file dies of a full disk with an error of its own
         state = {
             "step": self.step,
             "pictures": self.pictures,
@@ -449,7 +500,13 @@ class Run:
 
     def _optimizer_tensors(self) -> dict[str, Tensor]:
         entries = self.optimizer.state_dict()["state"]
-        return _flat({f"{self.names[index]}:{key}": value for index, moments in entries.items() for key, value in moments.items()})
+        return _flat(
+            {
+                f"{self.names[index]}:{key}": value
+                for index, moments in entries.items()
+                for key, value in moments.items()
+            }
+        )
 
     def _load_optimizer(self, tensors: dict[str, Tensor]) -> None:
         state: dict[int, dict[str, Tensor]] = {}

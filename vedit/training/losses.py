@@ -42,7 +42,9 @@ class HybridLoss:
     layer_weights: Sequence[float] = (1.0, 1.0, 1.0, 1.0)
     vgg: Vgg | None = None
 
-    def __call__(self, output: Tensor, noisy: Tensor, x0: Tensor, noise: Tensor, timestep_B: Tensor, frames_BK: Tensor) -> dict[str, Tensor]:
+    def __call__(
+        self, output: Tensor, noisy: Tensor, x0: Tensor, noise: Tensor, timestep_B: Tensor, frames_BK: Tensor
+    ) -> dict[str, Tensor]:
         """The loss and its parts; the clips are (B, 3, F, Y, X), all float32.
 
         frames_BK: which K frames of each clip VGG looks at.
@@ -54,7 +56,9 @@ class HybridLoss:
         if self.vgg is None:
             return {"loss": pixel, "l_pix": pixel}
         guess = self.schedule.to_x0(output, noisy, level_B1111)
-        per_clip_B = perceptual(self.vgg, self.layer_weights, frames_of(guess, frames_BK), frames_of(x0, frames_BK))
+        per_clip_B = perceptual(
+            self.vgg, self.layer_weights, frames_of(guess, frames_BK), frames_of(x0, frames_BK)
+        )
         seen = (self.share(timestep_B, level) * per_clip_B).mean()
         return {"loss": pixel + self._lambda(pixel, seen) * seen, "l_pix": pixel, "l_perc": seen}
 
@@ -78,7 +82,12 @@ def perceptual(vgg: Vgg, weights: Sequence[float], guess_BKCYX: Tensor, truth_BK
     ours = vgg(guess_BKCYX.flatten(0, 1))
     with torch.no_grad():
         theirs = vgg(truth_BKCYX.flatten(0, 1))
-    return torch.stack([w * (a - b).abs().unflatten(0, (batch, -1)).flatten(1).mean(1) for w, a, b in zip(weights, ours, theirs, strict=True)]).sum(0)
+    return torch.stack(
+        [
+            w * (a - b).abs().unflatten(0, (batch, -1)).flatten(1).mean(1)
+            for w, a, b in zip(weights, ours, theirs, strict=True)
+        ]
+    ).sum(0)
 
 
 def frames_of(clip_BCFYX: Tensor, frames_BK: Tensor) -> Tensor:

@@ -20,13 +20,19 @@ RELU_LAYERS = (5, 12, 22, 32)
 class LossTable(Table):
     pixel: Literal["l1", "l2"] = Field("l2", description="distance of the prediction")
     perceptual: float = Field(0.0, ge=0, description="lambda of the VGG16-BN feature loss; 0 leaves it out")
-    mode: Literal["fixed", "balanced"] = Field("fixed", description="lambda as given, or times L_pix / L_perc")
-    timesteps: Literal["abar", "cut", "all"] = Field("abar", description="g(t), which timesteps the feature loss counts at")
+    mode: Literal["fixed", "balanced"] = Field(
+        "fixed", description="lambda as given, or times L_pix / L_perc"
+    )
+    timesteps: Literal["abar", "cut", "all"] = Field(
+        "abar", description="g(t), which timesteps the feature loss counts at"
+    )
     cut_below: Share = Field(0.5, description="with timesteps = cut: the share of the schedule that counts")
     layers: Literal["relu"] | tuple[Annotated[int, Field(ge=0, le=43)], ...] = Field(
         SEED_LAYERS, description="layers of VGG16-BN, ascending; relu is 5, 12, 22, 32"
     )
-    layer_weights: tuple[Annotated[float, Field(ge=0)], ...] = Field((1.0, 1.0, 1.0, 1.0), description="weight of each layer")
+    layer_weights: tuple[Annotated[float, Field(ge=0)], ...] = Field(
+        (1.0, 1.0, 1.0, 1.0), description="weight of each layer"
+    )
     frames: int = Field(4, ge=1, description="frames of a clip that VGG looks at")
 
     @model_validator(mode="after")
@@ -46,7 +52,9 @@ class EmaTable(Table):
     decay_min: Share = Field(0.9, description="decay at the start")
     decay_max: float = Field(0.9999, ge=0, lt=1, description="decay it grows towards")
     update_every: int = Field(10, ge=1, description="steps between updates (ema_update_every)")
-    power: float | None = Field(None, gt=0, description="grow as 1 - (1 + n)^-power instead of (1 + n) / (10 + n)")
+    power: float | None = Field(
+        None, gt=0, description="grow as 1 - (1 + n)^-power instead of (1 + n) / (10 + n)"
+    )
 
 
 class OptimTable(Table):
@@ -63,12 +71,16 @@ class OptimTable(Table):
 class RunTable(Table):
     steps: int = Field(10_000, ge=1, description="steps in all")
     seed: int = Field(0, ge=0, description="decides the weights at the start and everything drawn")
-    precision: Literal["fp32", "bf16", "fp16"] = Field("fp32", description="arithmetic of the network; weights stay in fp32")
+    precision: Literal["fp32", "bf16", "fp16"] = Field(
+        "fp32", description="arithmetic of the network; weights stay in fp32"
+    )
     log_every: int = Field(50, ge=1, description="steps per line of the log")
     save_every: int = Field(500, ge=1, description="steps between saved states")
     sample_every: int = Field(1000, ge=1, description="steps between sample strips")
     keep: int = Field(3, ge=1, description="newest states that stay")
-    milestone_every: int = Field(0, ge=0, description="states at multiples of this stay for good; 0 keeps none")
+    milestone_every: int = Field(
+        0, ge=0, description="states at multiples of this stay for good; 0 keeps none"
+    )
 
 
 class GeneratorParams(Described):
@@ -84,7 +96,9 @@ class GeneratorParams(Described):
         if self.optim.anneal > self.run.steps:
             raise ValueError(f"optim.anneal {self.optim.anneal} is more than run.steps {self.run.steps}")
         if self.ema.decay_min > self.ema.decay_max:
-            raise ValueError(f"ema.decay_min {self.ema.decay_min} is more than ema.decay_max {self.ema.decay_max}")
+            raise ValueError(
+                f"ema.decay_min {self.ema.decay_min} is more than ema.decay_max {self.ema.decay_max}"
+            )
         return self
 
 
@@ -127,6 +141,8 @@ def described() -> Iterator[str]:
     for name, table in TABLES.items():
         yield f"[{name}]"
         for key, field in table.model_fields.items():
-            choices = typing.get_args(field.annotation) if typing.get_origin(field.annotation) is Literal else ()
+            choices = (
+                typing.get_args(field.annotation) if typing.get_origin(field.annotation) is Literal else ()
+            )
             among = f" ({', '.join(choices)})" if choices else ""
             yield f"    {key} = {field.default!r}: {field.description}{among}"

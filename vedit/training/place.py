@@ -41,7 +41,9 @@ class Place:
             return model
         from torch.nn.parallel import DistributedDataParallel
 
-        return DistributedDataParallel(model, device_ids=[self.device] if self.device.type == "cuda" else None)
+        return DistributedDataParallel(
+            model, device_ids=[self.device] if self.device.type == "cuda" else None
+        )
 
     def without_sync(self, model: nn.Module, *, keep: bool) -> AbstractContextManager[Any]:
         """Leave the averaging of gradients to a later backward pass, unless `keep`."""
@@ -56,7 +58,9 @@ class Place:
 
     def any(self, claim: bool) -> bool:
         """Whether the claim is true in any process."""
-        return bool(self.mean(torch.tensor(float(claim), device=self.device)) > 0) if self.world > 1 else claim
+        return (
+            bool(self.mean(torch.tensor(float(claim), device=self.device)) > 0) if self.world > 1 else claim
+        )
 
     def wait(self) -> None:
         """Go on when every process has come here."""
@@ -72,7 +76,11 @@ def join(device: str) -> Place:
     try:
         from accelerate import PartialState
     except ImportError:
-        raise ModelError("several processes need accelerate, not installed here.", "", 'Install with: pip install "vedit[diffusion]"') from None
+        raise ModelError(
+            "several processes need accelerate, not installed here.",
+            "",
+            'Install with: pip install "vedit[diffusion]"',
+        ) from None
     state = PartialState(cpu=device == "cpu")
     return Place(state.device, state.process_index, state.num_processes)
 

@@ -19,7 +19,8 @@ LOCK = ".lock"
 
 @contextmanager
 def run_lock(folder: Path) -> Iterator[None]:
-    """Make the run folder, and keep other calls out of it; the system lets go when the process ends, however it ends.
+    """Make the run folder, and keep other calls out of it; the system lets go when the process ends, however
+    it ends.
 
     Raises OutputError where the folder cannot be written, or while another call trains in it.
     """
@@ -27,7 +28,11 @@ def run_lock(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
-        raise OutputError(f"{folder}: cannot write into the run folder: {reason_of(error)}.", "", f"Name another with {option('folder')}") from None
+        raise OutputError(
+            f"{folder}: cannot write into the run folder: {reason_of(error)}.",
+            "",
+            f"Name another with {option('folder')}",
+        ) from None
     try:
         if fcntl:
             _take(descriptor, folder)

@@ -26,7 +26,9 @@ KL_WEIGHT = 1e-3
 class CodecTask:
     """L1 + 2 L2 + 1e-3 KL on crops, then on whole pictures from step `crop_steps`."""
 
-    def __init__(self, *, seed: int, crop_steps: int, batch: int = 64, device: str = "cpu", precision: str = "fp32") -> None:
+    def __init__(
+        self, *, seed: int, crop_steps: int, batch: int = 64, device: str = "cpu", precision: str = "fp32"
+    ) -> None:
         torch.manual_seed(seed)
         self.model = shapes.codec().to(device)
         self.precision = precision
@@ -97,7 +99,9 @@ def codec_psnrs(model: Any, count: int, seed: int = 9_000_001) -> Tensor:
     records = scenes.sample_records(count, seed, held_out=True)
     values = []
     for start in range(0, count, 64):
-        pictures_BCYX = torch.cat([scenes.clip(record, 1) for record in records[start : start + 64]]).to(device)
+        pictures_BCYX = torch.cat([scenes.clip(record, 1) for record in records[start : start + 64]]).to(
+            device
+        )
         latents = model.encode(2 * pictures_BCYX - 1).latent_dist.mean
         decoded = (0.5 * (model.decode(latents).sample + 1)).clamp(0, 1)
         values.append(psnr_each(decoded, pictures_BCYX, ceiling=math.inf))
@@ -114,7 +118,10 @@ def frozen(model: Any, *, seed: int, count: int = 2048) -> Any:
     """
     device = next(model.parameters()).device
     generator = seeded(seed, 2, 0, device)
-    posteriors = [model.encode(2 * training_pictures(64, generator, crop=False) - 1).latent_dist for _ in range(count // 64)]
+    posteriors = [
+        model.encode(2 * training_pictures(64, generator, crop=False) - 1).latent_dist
+        for _ in range(count // 64)
+    ]
     mean_NC = torch.cat([p.mean for p in posteriors]).permute(0, 2, 3, 1).flatten(0, 2)
     noise_C = torch.cat([p.var for p in posteriors]).mean(dim=(0, 2, 3))
     is_used = mean_NC.var(dim=0) > noise_C

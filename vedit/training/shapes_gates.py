@@ -54,7 +54,9 @@ def sample_latents(
     noise = unit_noise(len(captions), (unet.config.in_channels, 16, 16), seed).to(unet.device)
     said, unsaid = text_states(text_encoder, captions).chunk(2)
     stream = Stream("pictures", noise, said, unsaid, guidance)
-    *_, last = sample(PictureNetwork(unet, schedule), schedule.timesteps(steps), [stream], frames_per_call=len(captions))
+    *_, last = sample(
+        PictureNetwork(unet, schedule), schedule.timesteps(steps), [stream], frames_per_call=len(captions)
+    )
     return last.latents["pictures"]
 
 
@@ -83,11 +85,17 @@ def sample_clips(
     first one by its attention, since there is a motion adapter.
     """
     network, timesteps = ClipNetwork(unet, schedule), schedule.timesteps(steps)
-    words_BM = vocabulary.motion_words(vocabulary.token_ids(captions + [negative] * len(captions))).to(unet.device)
+    words_BM = vocabulary.motion_words(vocabulary.token_ids(captions + [negative] * len(captions))).to(
+        unet.device
+    )
     said, unsaid = with_words(text_states(text_encoder, captions, negative), words_BM).chunk(2)
-    own_BFCYX = unit_noise(len(captions), (scenes.FRAMES, unet.config.in_channels, 16, 16), seed).to(unet.device)
+    own_BFCYX = unit_noise(len(captions), (scenes.FRAMES, unet.config.in_channels, 16, 16), seed).to(
+        unet.device
+    )
     streams = [
-        Stream(str(row), own[:1].expand_as(own), said[[row]], unsaid[[row]], guidance)  # all frames begin with the first one's noise
+        Stream(
+            str(row), own[:1].expand_as(own), said[[row]], unsaid[[row]], guidance
+        )  # all frames begin with the first one's noise
         for row, own in enumerate(own_BFCYX)
     ]
     placed = sum(timestep > PLACED_AT for timestep in timesteps)
@@ -99,7 +107,9 @@ def sample_clips(
 
 
 @torch.inference_mode()
-def _place(network: ClipNetwork, streams: Sequence[Stream], timestep: int, words_BM: Tensor, own_BFCYX: Tensor) -> None:
+def _place(
+    network: ClipNetwork, streams: Sequence[Stream], timestep: int, words_BM: Tensor, own_BFCYX: Tensor
+) -> None:
     """Move the clean clips foreseen at a timestep, and noise each of their frames anew."""
     schedule, level = network.schedule, network.schedule.level(timestep)
     outputs = predict(network, streams, timestep, 0, None, scenes.FRAMES)
@@ -109,7 +119,8 @@ def _place(network: ClipNetwork, streams: Sequence[Stream], timestep: int, words
 
 
 def moved(latents_BCYX: Tensor, words_BM: Tensor) -> Tensor:
-    """Shift latents along the path of their motion words, TRAVEL cells from first to last frame, the middle in place: BFCYX.
+    """Shift latents along the path of their motion words, TRAVEL cells from first to last frame, the middle
+    in place: BFCYX.
 
     Between cells values are interpolated; what comes in over the border repeats the border.
     """
@@ -117,15 +128,21 @@ def moved(latents_BCYX: Tensor, words_BM: Tensor) -> Tensor:
     time_F = torch.linspace(-0.5, 0.5, scenes.FRAMES, device=latents_BCYX.device)
     shift_N2 = (TRAVEL * time_F[:, None] * (words_BM @ step_M2)[:, None]).flatten(0, 1)
     side = latents_BCYX.shape[-1]
-    grid = torch.nn.functional.affine_grid(torch.eye(2, 3).expand(1, 2, 3), [1, 1, side, side], align_corners=False).to(latents_BCYX.device)
+    grid = torch.nn.functional.affine_grid(
+        torch.eye(2, 3).expand(1, 2, 3), [1, 1, side, side], align_corners=False
+    ).to(latents_BCYX.device)
     frames_NCYX = latents_BCYX.repeat_interleave(scenes.FRAMES, dim=0)
-    shifted = torch.nn.functional.grid_sample(frames_NCYX, grid - (2 / side) * shift_N2[:, None, None], padding_mode="border", align_corners=False)
+    shifted = torch.nn.functional.grid_sample(
+        frames_NCYX, grid - (2 / side) * shift_N2[:, None, None], padding_mode="border", align_corners=False
+    )
     return shifted.unflatten(0, (len(latents_BCYX), scenes.FRAMES))
 
 
 def unit_noise(count: int, shape: tuple[int, ...], seed: int) -> Tensor:
     """Return unit Gaussian noise, one row per sample; row i is drawn from `seed` + i."""
-    return torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed + i)) for i in range(count)])
+    return torch.stack(
+        [torch.randn(shape, generator=torch.Generator().manual_seed(seed + i)) for i in range(count)]
+    )
 
 
 @torch.no_grad()
@@ -166,7 +183,9 @@ def samples(
     parts = []
     for start in range(0, count, 48):
         part = captions[start : start + 48]
-        latents = sample_latents(unet, text_encoder, schedule, part, steps=steps, seed=seed + start, guidance=guidance)
+        latents = sample_latents(
+            unet, text_encoder, schedule, part, steps=steps, seed=seed + start, guidance=guidance
+        )
         parts.append(decode(codec, latents))
     return records, torch.cat(parts)
 
@@ -195,14 +214,26 @@ def shares(right: dict[str, Tensor]) -> dict[str, dict[str, Any]]:
 
 @torch.no_grad()
 def sampled_clips(
-    unet: Any, text_encoder: Any, codec: Any, schedule: AlphaBar, count: int, *, steps: int, seed: int = SAMPLE_SEED + 1, guidance: float = GUIDANCE
+    unet: Any,
+    text_encoder: Any,
+    codec: Any,
+    schedule: AlphaBar,
+    count: int,
+    *,
+    steps: int,
+    seed: int = SAMPLE_SEED + 1,
+    guidance: float = GUIDANCE,
 ) -> tuple[list[scenes.Scene], list[Tensor]]:
-    """Sample a clip, FCYX in 0..1, for each of `count` captions of held-out scenes; a fifth of them name a digit."""
+    """Sample a clip, FCYX in 0..1, for each of `count` captions of held-out scenes; a fifth of them name a
+    digit.
+    """
     records = scenes.sample_records(count, seed, held_out=True, digits=CLIP_DIGITS)
     clips = []
     for start in range(0, count, 8):
         captions = [record.caption for record in records[start : start + 8]]
-        *_, latents_BFCYX = sample_clips(unet, text_encoder, schedule, captions, steps=steps, seed=seed + start, guidance=guidance)
+        *_, latents_BFCYX = sample_clips(
+            unet, text_encoder, schedule, captions, steps=steps, seed=seed + start, guidance=guidance
+        )
         clips += [decode(codec, latents_FCYX).cpu() for latents_FCYX in latents_BFCYX]
     return records, clips
 
@@ -210,4 +241,9 @@ def sampled_clips(
 def read_right(records: list[scenes.Scene], clips: list[Tensor]) -> dict[str, Tensor]:
     """Return whether each clip shows the motion, shape, colour and ground of its record: bool, B."""
     read = [read_clip(clip_FCYX, record.fields) for record, clip_FCYX in zip(records, clips, strict=True)]
-    return {name: torch.tensor([said[name] == getattr(record, name) for said, record in zip(read, records, strict=True)]) for name in read[0]}
+    return {
+        name: torch.tensor(
+            [said[name] == getattr(record, name) for said, record in zip(read, records, strict=True)]
+        )
+        for name in read[0]
+    }

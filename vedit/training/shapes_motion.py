@@ -26,7 +26,13 @@ from vedit.data import grammar, scenes, vocabulary
 from vedit.models.shapes.networks import clip_prediction
 from vedit.training import shapes
 from vedit.training.shapes_gates import read_right, sampled_clips, shares
-from vedit.training.shapes_unet import MASK_WEIGHT, Denoiser, LatentTask, stratified_timesteps, use_plain_attention
+from vedit.training.shapes_unet import (
+    MASK_WEIGHT,
+    Denoiser,
+    LatentTask,
+    stratified_timesteps,
+    use_plain_attention,
+)
 
 FRAMES = scenes.FRAMES
 SAYS_MOTION = 0.9
@@ -51,19 +57,27 @@ class Motion(nn.Module):
 
         super().__init__()
         self.adapter = MotionAdapter(**ADAPTER)
-        for mine, theirs in zip([*self.adapter.down_blocks, *self.adapter.up_blocks], [*unet.down_blocks, *unet.up_blocks], strict=True):
+        for mine, theirs in zip(
+            [*self.adapter.down_blocks, *self.adapter.up_blocks],
+            [*unet.down_blocks, *unet.up_blocks],
+            strict=True,
+        ):
             mine.motion_modules = theirs.motion_modules
         self.adapter.mid_block.motion_modules = unet.mid_block.motion_modules
         self.words = unet.time_embedding.cond_proj
 
     def save(self, folder: Path) -> None:
-        """Write the adapter in half precision as diffusers reads it, and the vectors of the motion words beside it."""
+        """Write the adapter in half precision as diffusers reads it, and the vectors of the motion words
+        beside it.
+        """
         self.adapter.half().save_pretrained(folder)
         save_file({"weight": self.words.weight.detach().half().contiguous()}, folder / WORDS_FILE)
 
 
 def clip_denoiser(unet: Any) -> Any:
-    """Build a UNetMotionModel around a denoiser of pictures; fresh motion modules change nothing yet, and words little."""
+    """Build a UNetMotionModel around a denoiser of pictures; fresh motion modules change nothing yet, and
+    words little.
+    """
     from diffusers import MotionAdapter
 
     model = _with_adapter(unet, MotionAdapter(**ADAPTER))
@@ -121,14 +135,30 @@ class MotionTask(LatentTask):
         mask_weight: float = MASK_WEIGHT,
     ) -> None:
         """base: the denoiser to build on; base_name: which one that is, for the record."""
-        super().__init__(codec, None, seed=seed, batch=batch, blocks_of=blocks_of, reuse=reuse, device=device, precision=precision, mask_weight=mask_weight)
+        super().__init__(
+            codec,
+            None,
+            seed=seed,
+            batch=batch,
+            blocks_of=blocks_of,
+            reuse=reuse,
+            device=device,
+            precision=precision,
+            mask_weight=mask_weight,
+        )
         torch.manual_seed(seed)
         base.requires_grad_(False)
         self.unet = clip_denoiser(base.unet).to(device).requires_grad_(False)
         self.text_encoder = base.text_encoder.to(device).eval()
         use_plain_attention(self.unet)
         self.model = Motion(self.unet).requires_grad_(True)
-        adapter = {"adapter": ADAPTER, "word_scale": WORD_SCALE, "says_motion": SAYS_MOTION, "noise_power": NOISE_POWER, "frames": FRAMES}
+        adapter = {
+            "adapter": ADAPTER,
+            "word_scale": WORD_SCALE,
+            "says_motion": SAYS_MOTION,
+            "noise_power": NOISE_POWER,
+            "frames": FRAMES,
+        }
         self.config |= {**adapter, "base": base_name}
 
     def predict(self, noisy_NCYX: Tensor, timestep_B: Tensor, ids_BL: Tensor) -> Tensor:
@@ -149,7 +179,9 @@ class MotionTask(LatentTask):
 
     def measure(self, model: Any, step: int) -> dict[str, Any]:
         with self._with_weights(model):
-            records, clips = sampled_clips(self.unet, self.text_encoder, self.codec, shapes.schedule(), 32, steps=25)
+            records, clips = sampled_clips(
+                self.unet, self.text_encoder, self.codec, shapes.schedule(), 32, steps=25
+            )
         return {name: row["share"] for name, row in shares(read_right(records, clips)).items()}
 
     @contextmanager

@@ -28,7 +28,9 @@ def load_denoiser(folder: Path) -> tuple[Denoiser, str]:
     from vedit.training.loop import latest_state, tensors_of
     from vedit.training.shapes_unet import Denoiser
 
-    states = [state for stage in ("unet", "unet-annealed") if (state := latest_state(folder / stage)) is not None]
+    states = [
+        state for stage in ("unet", "unet-annealed") if (state := latest_state(folder / stage)) is not None
+    ]
     if not states:
         raise ModelError(
             f"{folder}: the denoiser is not trained yet.",

@@ -45,7 +45,9 @@ class Scorer(nn.Module):
         width = shapes.SCORER["embed_dim"]
         heads = {name: nn.Linear(width, len(grammar.FIELDS[name])) for name in JUDGED}
         self.image_heads = nn.ModuleDict(heads)
-        self.text_heads = nn.ModuleDict({name: nn.Linear(width, len(grammar.FIELDS[name])) for name in JUDGED})
+        self.text_heads = nn.ModuleDict(
+            {name: nn.Linear(width, len(grammar.FIELDS[name])) for name in JUDGED}
+        )
 
 
 class ScorerTask:
@@ -105,7 +107,9 @@ def grainy(batch: scenes.Scenes, generator: torch.Generator) -> Tensor:
     return scenes.add_grain(pictures_BCYX, batch, noise)
 
 
-def variants(count: int, generator: torch.Generator, changed: Sequence[str | None], digits: float = shapes.DIGIT_SHARE) -> scenes.Scenes:
+def variants(
+    count: int, generator: torch.Generator, changed: Sequence[str | None], digits: float = shapes.DIGIT_SHARE
+) -> scenes.Scenes:
     """Draw scenes, each in VARIANTS that change the fields named; None is the scene itself.
 
     digits: the share of scenes that show one.
@@ -155,7 +159,9 @@ def contrastive_loss(image_BD: Tensor, text_BD: Tensor, scale: Tensor, same_BB: 
     image_BD, text_BD = functional.normalize(image_BD, dim=1), functional.normalize(text_BD, dim=1)
     logits_BB = (scale.clamp(max=100) * image_BD @ text_BD.T).masked_fill(same_BB, -torch.inf)
     target_B = torch.arange(len(logits_BB), device=logits_BB.device)
-    return 0.5 * (functional.cross_entropy(logits_BB, target_B) + functional.cross_entropy(logits_BB.T, target_B))
+    return 0.5 * (
+        functional.cross_entropy(logits_BB, target_B) + functional.cross_entropy(logits_BB.T, target_B)
+    )
 
 
 def scorer_right(clip: Any, count: int, seed: int = 9_000_004) -> dict[str, Tensor]:
@@ -172,7 +178,9 @@ def digits_right(clip: Any, count: int, seed: int = 9_000_004) -> Tensor:
 
 
 @torch.no_grad()
-def _chosen(clip: Any, count: int, seed: int, values: Mapping[str, Sequence[str]], digits: float) -> dict[str, Tensor]:
+def _chosen(
+    clip: Any, count: int, seed: int, values: Mapping[str, Sequence[str]], digits: float
+) -> dict[str, Tensor]:
     was_training = clip.training
     clip.eval()
     device = next(clip.parameters()).device
@@ -181,7 +189,11 @@ def _chosen(clip: Any, count: int, seed: int, values: Mapping[str, Sequence[str]
     image_BD = functional.normalize(clip.encode_image(normalise(grainy(batch, generator))), dim=1)
     right = {}
     for name in values:
-        captions = [grammar.caption({**words, name: value}, show_motion=False) for words in batch.words() for value in values[name]]
+        captions = [
+            grammar.caption({**words, name: value}, show_motion=False)
+            for words in batch.words()
+            for value in values[name]
+        ]
         text = functional.normalize(clip.encode_text(vocabulary.token_ids(captions).to(device)), dim=1)
         scores = torch.einsum("bd,bvd->bv", image_BD, text.view(count, -1, text.shape[1]))
         said = scores.argmax(dim=1) + grammar.FIELDS[name].index(values[name][0])

@@ -20,7 +20,15 @@ TURNS = (-0.17, 0.0, 0.17)  # of the +-0.25 rad that objects are turned by
 SHADE = {"plain": 1.0, "striped": 0.75, "dotted": 0.86}  # mean brightness of a textured object
 
 # What candidates are drawn as, but for shape, size and place.
-_PLAIN = replace(scenes.sample_records(1, 0)[0], texture="plain", motion="still", x=scenes.SIDE / 2, y=scenes.SIDE / 2, size_offset=0.0, rotation=0.0)
+_PLAIN = replace(
+    scenes.sample_records(1, 0)[0],
+    texture="plain",
+    motion="still",
+    x=scenes.SIDE / 2,
+    y=scenes.SIDE / 2,
+    size_offset=0.0,
+    rotation=0.0,
+)
 
 
 def read_clip(clip_FCYX: Tensor, words: Mapping[str, str]) -> dict[str, str]:
@@ -35,10 +43,19 @@ def read_clip(clip_FCYX: Tensor, words: Mapping[str, str]) -> dict[str, str]:
 
 
 def track(clip_FCYX: Tensor, words: Mapping[str, str]) -> Tensor:
-    """Return the object's centroid in each frame: x and y in pixels, F2; the picture's centre where there is none."""
-    mine = [object_tone(words["colour"], 1.0), object_tone(words["colour"], 0.5)][: 1 if words["texture"] == "plain" else 2]
-    others = [ground_tone(words["ground"], 0.0), ground_tone(words["ground"], 1.0)][: 1 if words["pattern"] == "plain" else 2]
-    distance_FYX = [torch.stack([(clip_FCYX - tone[:, None, None]).square().sum(dim=1) for tone in tones]).amin(dim=0) for tones in (mine, others)]
+    """Return the object's centroid in each frame: x and y in pixels, F2; the picture's centre where there is
+    none.
+    """
+    mine = [object_tone(words["colour"], 1.0), object_tone(words["colour"], 0.5)][
+        : 1 if words["texture"] == "plain" else 2
+    ]
+    others = [ground_tone(words["ground"], 0.0), ground_tone(words["ground"], 1.0)][
+        : 1 if words["pattern"] == "plain" else 2
+    ]
+    distance_FYX = [
+        torch.stack([(clip_FCYX - tone[:, None, None]).square().sum(dim=1) for tone in tones]).amin(dim=0)
+        for tones in (mine, others)
+    ]
     return centroids((distance_FYX[0] < distance_FYX[1]).float())
 
 
@@ -66,7 +83,9 @@ def nearest_drawing(picture_CYX: Tensor, words: Mapping[str, str], centre_2: Ten
     """Return shape, colour and ground of the drawing nearest to a picture; size and textures as captioned."""
     shapes, masks_MYX = outlines(words, centre_2)
     objects = torch.stack([object_tone(colour, SHADE[words["texture"]]) for colour in grammar.COLOURS])
-    grounds = torch.stack([ground_tone(ground, 0.0 if words["pattern"] == "plain" else 0.5) for ground in grammar.GROUNDS])
+    grounds = torch.stack(
+        [ground_tone(ground, 0.0 if words["pattern"] == "plain" else 0.5) for ground in grammar.GROUNDS]
+    )
     error = drawing_errors(picture_CYX, masks_MYX, objects, grounds)
     outline, colour, ground = (int(i) for i in torch.unravel_index(error.argmin(), error.shape))
     return {"shape": shapes[outline], "colour": grammar.COLOURS[colour], "ground": grammar.GROUNDS[ground]}
@@ -75,8 +94,8 @@ def nearest_drawing(picture_CYX: Tensor, words: Mapping[str, str], centre_2: Ten
 def drawing_errors(picture_CYX: Tensor, masks_MYX: Tensor, objects_OC: Tensor, grounds_GC: Tensor) -> Tensor:
     """Return the squared error of a picture p to every drawing m o + (1 - m) g, less the sum of p^2: MOG.
 
-    With d = o - g it is the sum over colours of d^2 sum(m^2) + 2 d (g sum(m) - sum(m p)) + g (n g - 2 sum(p)),
-    so no drawing is made.
+    With d = o - g it is the sum over colours of d^2 sum(m^2) + 2 d (g sum(m) - sum(m p)) + g (n g - 2
+    sum(p)), so no drawing is made.
     """
     pixels = picture_CYX[0].numel()
     square_M, area_M = masks_MYX.square().sum(dim=(1, 2)), masks_MYX.sum(dim=(1, 2))
@@ -90,7 +109,9 @@ def drawing_errors(picture_CYX: Tensor, masks_MYX: Tensor, objects_OC: Tensor, g
 
 
 def outlines(words: Mapping[str, str], centre_2: Tensor) -> tuple[list[str], Tensor]:
-    """Return every shape of the caption's family, turned a little both ways, with its centroid at a place: names, MYX."""
+    """Return every shape of the caption's family, turned a little both ways, with its centroid at a place:
+    names, MYX.
+    """
     family = grammar.DIGITS if words["shape"] in grammar.DIGITS else grammar.SHAPES
     names = [shape for shape in family for _ in TURNS]
     still = replace(_PLAIN, size=words["size"])

@@ -50,7 +50,17 @@ class LatentTask:
     model: nn.Module
 
     def __init__(
-        self, codec: Any, judge: Judge | None, *, seed: int, batch: int, blocks_of: int, reuse: int, device: str, precision: str, mask_weight: float
+        self,
+        codec: Any,
+        judge: Judge | None,
+        *,
+        seed: int,
+        batch: int,
+        blocks_of: int,
+        reuse: int,
+        device: str,
+        precision: str,
+        mask_weight: float,
     ) -> None:
         self.device = torch.device(device)
         self.codec = codec.to(device).requires_grad_(False).eval()
@@ -115,7 +125,9 @@ class LatentTask:
     def _batch(self, step: int, generator: torch.Generator) -> tuple[Tensor, Tensor, scenes.Scenes]:
         """Return posterior samples, object masks on the latent grid, and the scenes of a step."""
         rows = self._rows(step)
-        mean_NCYX, std_NCYX, mask_NYX = (self.block[name][rows].flatten(0, 1) for name in ("mean", "std", "mask"))
+        mean_NCYX, std_NCYX, mask_NYX = (
+            self.block[name][rows].flatten(0, 1) for name in ("mean", "std", "mask")
+        )
         spread = torch.randn(mean_NCYX.shape, generator=generator, device=self.device)
         return mean_NCYX + std_NCYX * spread, mask_NYX, self.scenes[rows]
 
@@ -144,7 +156,10 @@ class LatentTask:
             noise = torch.randn(pictures_NCYX.shape, generator=generator, device=self.device)
             pictures_NCYX = scenes.add_grain(pictures_NCYX, batch, noise)
             parts.append({**self.coded(pictures_NCYX), "mask": latent_mask(scenes.object_mask(batch, time))})
-        self.block = {name: torch.cat([part[name] for part in parts]).unflatten(0, (count, self.frames)) for name in parts[0]}
+        self.block = {
+            name: torch.cat([part[name] for part in parts]).unflatten(0, (count, self.frames))
+            for name in parts[0]
+        }
 
     def coded(self, pictures_NCYX: Tensor) -> dict[str, Tensor]:
         """Return what a block keeps of its pictures: mean and std of their latents."""
@@ -178,7 +193,17 @@ class UNetTask(LatentTask):
         mask_weight: float = MASK_WEIGHT,
         compiled: bool = False,
     ) -> None:
-        super().__init__(codec, judge, seed=seed, batch=batch, blocks_of=blocks_of, reuse=reuse, device=device, precision=precision, mask_weight=mask_weight)
+        super().__init__(
+            codec,
+            judge,
+            seed=seed,
+            batch=batch,
+            blocks_of=blocks_of,
+            reuse=reuse,
+            device=device,
+            precision=precision,
+            mask_weight=mask_weight,
+        )
         torch.manual_seed(seed)
         self.model = Denoiser(codec.config.latent_channels).to(device)
         use_plain_attention(self.model.unet)
@@ -197,9 +222,15 @@ class UNetTask(LatentTask):
             return {}
         shown: dict[str, Any] = {}
         for digits, count in ((0.0, 144), (1.0, 48)):
-            records, pictures_BCYX = samples(model.unet, model.text_encoder, self.codec, shapes.schedule(), count, steps=25, digits=digits)
+            records, pictures_BCYX = samples(
+                model.unet, model.text_encoder, self.codec, shapes.schedule(), count, steps=25, digits=digits
+            )
             table = shares(judged(self.judge, records, pictures_BCYX))
-            shown |= {"digit": table["shape"]["share"]} if digits else {name: row["share"] for name, row in table.items()}
+            shown |= (
+                {"digit": table["shape"]["share"]}
+                if digits
+                else {name: row["share"] for name, row in table.items()}
+            )
         return shown
 
 

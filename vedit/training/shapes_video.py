@@ -71,7 +71,9 @@ class Video(nn.Module):
         super().__init__()
         self.transformer = transformer(channels)
         width = TRANSFORMER["num_attention_heads"] * TRANSFORMER["attention_head_dim"]
-        self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, JUDGE_WIDTH))
+        self.head = nn.Sequential(
+            nn.LayerNorm(width), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, JUDGE_WIDTH)
+        )
         self.features: Tensor | None = None
         self.transformer.blocks[ALIGNED_BLOCK].register_forward_hook(self._keep)
 
@@ -153,20 +155,42 @@ class VideoTask(LatentTask):
         taught: bool = True,
         align: float = ALIGN_WEIGHT,
     ) -> None:
-        """picture: the picture model, whose text encoder this stage uses. taught: whether its denoiser is the teacher of single pictures."""
+        """picture: the picture model, whose text encoder this stage uses. taught: whether its denoiser is the
+        teacher of single pictures.
+        """
         self.frames = frames
-        super().__init__(codec, judge, seed=seed, batch=batch, blocks_of=blocks_of, reuse=reuse, device=device, precision=precision, mask_weight=mask_weight)
+        super().__init__(
+            codec,
+            judge,
+            seed=seed,
+            batch=batch,
+            blocks_of=blocks_of,
+            reuse=reuse,
+            device=device,
+            precision=precision,
+            mask_weight=mask_weight,
+        )
         torch.manual_seed(seed)
         self.model = Video(codec.config.latent_channels).to(device)
         self.text_encoder = picture.text_encoder.to(device).requires_grad_(False).eval()
-        self.teacher = Teacher(picture.unet.to(device).requires_grad_(False).eval(), self.signal_T.square()) if taught and frames == 1 else None
+        self.teacher = (
+            Teacher(picture.unet.to(device).requires_grad_(False).eval(), self.signal_T.square())
+            if taught and frames == 1
+            else None
+        )
         self.lessons: dict[str, Tensor] = {}
         self.taught_at = -1
         self.align = align if judge is not None else 0.0
         for name in ("unet", "scheduler"):
             del self.config[name]
         said = {"says_motion": SAYS_MOTION if frames > 1 else "as pictures"}
-        self.config |= {"transformer": TRANSFORMER, "frames": frames, "taught": TAUGHT_TURNS if self.teacher is not None else 0, "align": self.align, **said}
+        self.config |= {
+            "transformer": TRANSFORMER,
+            "frames": frames,
+            "taught": TAUGHT_TURNS if self.teacher is not None else 0,
+            "align": self.align,
+            **said,
+        }
 
     def times(self, count: int, generator: torch.Generator) -> Tensor:
         if self.frames == 1:
@@ -174,24 +198,40 @@ class VideoTask(LatentTask):
         return torch.linspace(0, 1, self.frames, device=self.device).expand(count, self.frames)
 
     def captions(self, batch: scenes.Scenes, seed: int) -> list[str]:
-        return super().captions(batch, seed) if self.frames == 1 else scenes.varied_captions(batch, seed, SAYS_MOTION)
+        return (
+            super().captions(batch, seed)
+            if self.frames == 1
+            else scenes.varied_captions(batch, seed, SAYS_MOTION)
+        )
 
     def coded(self, pictures_NCYX: Tensor) -> dict[str, Tensor]:
         kept = super().coded(pictures_NCYX)
-        return {**kept, "features": judge_features(self.judge, pictures_NCYX).half()} if self.align and self.judge is not None else kept
+        return (
+            {**kept, "features": judge_features(self.judge, pictures_NCYX).half()}
+            if self.align and self.judge is not None
+            else kept
+        )
 
     def losses(self, step: int) -> dict[str, Tensor]:
         lesson = self._lesson(step) if self.teacher is None else self._repeated(step)
         with torch.no_grad():
-            text_BLE = flow.padded(self.text_encoder(lesson["ids"]).last_hidden_state, lesson["ids"], vocabulary.end_id())
+            text_BLE = flow.padded(
+                self.text_encoder(lesson["ids"]).last_hidden_state, lesson["ids"], vocabulary.end_id()
+            )
         with shapes.precision(self.device, self.precision):
-            v_BCFYX = flow.predict(self.model.transformer, lesson["noisy"].transpose(1, 2), lesson["level"], text_BLE)
-        losses = self.weighed((v_BCFYX.float().transpose(1, 2) - lesson["wanted"]).flatten(0, 1), lesson["mask"].flatten(0, 1))
+            v_BCFYX = flow.predict(
+                self.model.transformer, lesson["noisy"].transpose(1, 2), lesson["level"], text_BLE
+            )
+        losses = self.weighed(
+            (v_BCFYX.float().transpose(1, 2) - lesson["wanted"]).flatten(0, 1), lesson["mask"].flatten(0, 1)
+        )
         return self._aligned(losses, lesson["rows"]) if self.align else losses
 
     @torch.no_grad()
     def _lesson(self, step: int) -> dict[str, Tensor]:
-        """Draw noise, levels and captions for the scenes of a step; return what the network sees and should answer, a row for each."""
+        """Draw noise, levels and captions for the scenes of a step; return what the network sees and should
+        answer, a row for each.
+        """
         generator = seeded(self.seed, 3, step, self.device)
         latents_NCYX, mask_NYX, batch = self._batch(step, generator)
         noise_NCYX = torch.randn(latents_NCYX.shape, generator=generator, device=self.device)
@@ -205,7 +245,9 @@ class VideoTask(LatentTask):
         return {**{name: value.unflatten(0, (-1, self.frames)) for name, value in frames.items()}, **shared}
 
     def _repeated(self, step: int) -> dict[str, Tensor]:
-        """Return the lesson of a step whose scenes hear each answer of the teacher in TAUGHT_TURNS turns of a block, in new company."""
+        """Return the lesson of a step whose scenes hear each answer of the teacher in TAUGHT_TURNS turns of a
+        block, in new company.
+        """
         turn = step % (self.blocks_of * self.reuse) // self.blocks_of
         first = step - step % self.blocks_of - turn % TAUGHT_TURNS * self.blocks_of
         if first != self.taught_at:
@@ -236,13 +278,17 @@ class VideoTask(LatentTask):
             if self.judge is None:
                 return {}
             records, pictures_BCYX = sampled_pictures(model.transformer, self.text_encoder, self.codec, 96)
-            return {name: row["share"] for name, row in shares(judged(self.judge, records, pictures_BCYX)).items()}
+            return {
+                name: row["share"] for name, row in shares(judged(self.judge, records, pictures_BCYX)).items()
+            }
         records, clips = sampled_clips(model.transformer, self.text_encoder, self._draw_keys, 32)
         return {name: row["share"] for name, row in shares(read_right(records, clips)).items()}
 
     def _draw_keys(self, latents_BCFYX: Tensor) -> Tensor:
         """Draw the frames that have latents, BFCYX, with the picture model's codec."""
-        return decode(self.codec, latents_BCFYX.transpose(1, 2).flatten(0, 1)).unflatten(0, (len(latents_BCFYX), -1))
+        return decode(self.codec, latents_BCFYX.transpose(1, 2).flatten(0, 1)).unflatten(
+            0, (len(latents_BCFYX), -1)
+        )
 
 
 def stratified_levels(count: int, generator: torch.Generator) -> Tensor:
@@ -253,11 +299,20 @@ def stratified_levels(count: int, generator: torch.Generator) -> Tensor:
 
 
 def sample_latents(
-    network: Any, text_encoder: Any, captions: list[str], *, frames: int, steps: int = 25, seed: int = SAMPLE_SEED, guidance: float = GUIDANCE
+    network: Any,
+    text_encoder: Any,
+    captions: list[str],
+    *,
+    frames: int,
+    steps: int = 25,
+    seed: int = SAMPLE_SEED,
+    guidance: float = GUIDANCE,
 ) -> Tensor:
     """Sample one clip of latents per caption, BCFYX; noise i depends on the seed and i only."""
     noise = unit_noise(len(captions), (network.config.in_channels, frames, 16, 16), seed).to(network.device)
-    *_, latents_BCFYX = flow.euler(network, scheduler(), noise, padded_states(text_encoder, captions), steps, guidance)
+    *_, latents_BCFYX = flow.euler(
+        network, scheduler(), noise, padded_states(text_encoder, captions), steps, guidance
+    )
     return latents_BCFYX
 
 
@@ -268,7 +323,9 @@ def padded_states(text_encoder: Any, captions: list[str]) -> Tensor:
     return flow.padded(text_encoder(ids_BL).last_hidden_state, ids_BL, vocabulary.end_id())
 
 
-def sampled_pictures(network: Any, text_encoder: Any, codec: Any, count: int) -> tuple[list[scenes.Scene], Tensor]:
+def sampled_pictures(
+    network: Any, text_encoder: Any, codec: Any, count: int
+) -> tuple[list[scenes.Scene], Tensor]:
     """Sample a picture for each of `count` plain captions of held-out scenes."""
     records = scenes.sample_records(count, SAMPLE_SEED, held_out=True)
     captions = [grammar.caption(record.fields, show_motion=False) for record in records]
@@ -277,9 +334,16 @@ def sampled_pictures(network: Any, text_encoder: Any, codec: Any, count: int) ->
 
 
 def sampled_clips(
-    network: Any, text_encoder: Any, draw: Callable[[Tensor], Tensor], count: int, *, steps: int = 25, digits: float = 0.0
+    network: Any,
+    text_encoder: Any,
+    draw: Callable[[Tensor], Tensor],
+    count: int,
+    *,
+    steps: int = 25,
+    digits: float = 0.0,
 ) -> tuple[list[scenes.Scene], list[Tensor]]:
-    """Sample a clip, FCYX in 0..1, for each of `count` captions of held-out scenes, of which a share shows a digit.
+    """Sample a clip, FCYX in 0..1, for each of `count` captions of held-out scenes, of which a share shows a
+    digit.
 
     draw: turns latents into clips, BCFYX into BFCYX.
     """
@@ -287,5 +351,16 @@ def sampled_clips(
     clips: list[Tensor] = []
     for start in range(0, count, 8):
         captions = [record.caption for record in records[start : start + 8]]
-        clips += [*draw(sample_latents(network, text_encoder, captions, frames=LATENT_FRAMES, steps=steps, seed=SAMPLE_SEED + start)).cpu()]
+        clips += [
+            *draw(
+                sample_latents(
+                    network,
+                    text_encoder,
+                    captions,
+                    frames=LATENT_FRAMES,
+                    steps=steps,
+                    seed=SAMPLE_SEED + start,
+                )
+            ).cpu()
+        ]
     return records, clips

@@ -45,7 +45,9 @@ def video_codec(channels: int) -> Any:
     """Build the codec; it sees no time yet, and is indifferent to its attention."""
     from diffusers import AutoencoderKLWan
 
-    codec = AutoencoderKLWan(**CODEC, z_dim=channels, latents_mean=[0.0] * channels, latents_std=[1.0] * channels)
+    codec = AutoencoderKLWan(
+        **CODEC, z_dim=channels, latents_mean=[0.0] * channels, latents_std=[1.0] * channels
+    )
     with torch.no_grad():
         for name, parameter in codec.named_parameters():
             if parameter.ndim == 5 and "time_conv" not in name:
@@ -68,19 +70,25 @@ def _take_last(convolution: Any) -> None:
 
 
 def _repeat(convolution: Any) -> None:
-    """Let a convolution that makes two frames of one begin with the mean of this and the last frame, then this one."""
+    """Let a convolution that makes two frames of one begin with the mean of this and the last frame, then
+    this one.
+    """
     channels = convolution.in_channels
     convolution.weight.zero_()
-    convolution.weight[:channels, :, 1, 0, 0] = convolution.weight[:channels, :, 2, 0, 0] = 0.5 * torch.eye(channels)
+    convolution.weight[:channels, :, 1, 0, 0] = convolution.weight[:channels, :, 2, 0, 0] = 0.5 * torch.eye(
+        channels
+    )
     convolution.weight[channels:, :, 2, 0, 0] = torch.eye(channels)
     convolution.bias.zero_()
 
 
 @torch.no_grad()
 def inflate(codec: Any, picture: Any) -> int:
-    """Start from the picture model's codec: copy each convolution of the same shape into the last tap; return how many.
+    """Start from the picture model's codec: copy each convolution of the same shape into the last tap; return
+    how many.
 
-    Norms differ (groups there, root mean square of a pixel's channels here), so it is a start, not the same function.
+    Norms differ (groups there, root mean square of a pixel's channels here), so it is a start, not the same
+    function.
     """
     copied = 0
     for mine, theirs in _pairs(codec, picture):
@@ -93,7 +101,11 @@ def inflate(codec: Any, picture: Any) -> int:
 
 def _pairs(codec: Any, picture: Any) -> list[tuple[Any, Any]]:
     encoder, decoder, theirs = codec.encoder, codec.decoder, picture.encoder
-    pairs = [(encoder.conv_in, theirs.conv_in), (encoder.conv_out, theirs.conv_out), (codec.quant_conv, picture.quant_conv)]
+    pairs = [
+        (encoder.conv_in, theirs.conv_in),
+        (encoder.conv_out, theirs.conv_out),
+        (codec.quant_conv, picture.quant_conv),
+    ]
     for level, block in enumerate(theirs.down_blocks):
         pairs += _of_block(encoder.down_blocks[2 * level], block.resnets[0])
         if block.downsamplers:
@@ -101,7 +113,11 @@ def _pairs(codec: Any, picture: Any) -> list[tuple[Any, Any]]:
     for mine, block in zip(encoder.mid_block.resnets, theirs.mid_block.resnets, strict=True):
         pairs += _of_block(mine, block)
     theirs = picture.decoder
-    pairs += [(decoder.conv_in, theirs.conv_in), (decoder.conv_out, theirs.conv_out), (codec.post_quant_conv, picture.post_quant_conv)]
+    pairs += [
+        (decoder.conv_in, theirs.conv_in),
+        (decoder.conv_out, theirs.conv_out),
+        (codec.post_quant_conv, picture.post_quant_conv),
+    ]
     for mine, block in zip(decoder.mid_block.resnets, theirs.mid_block.resnets, strict=True):
         pairs += _of_block(mine, block)
     for mine, block in zip(decoder.up_blocks, theirs.up_blocks, strict=True):
@@ -121,7 +137,9 @@ def _of_block(mine: Any, theirs: Any) -> list[tuple[Any, Any]]:
 
 def _flat(convolution: Any, x_NCYX: Tensor) -> Tensor:
     """Apply the last tap alone."""
-    return functional.conv2d(x_NCYX, convolution.weight[:, :, -1], convolution.bias, padding=convolution.weight.shape[-1] // 2)
+    return functional.conv2d(
+        x_NCYX, convolution.weight[:, :, -1], convolution.bias, padding=convolution.weight.shape[-1] // 2
+    )
 
 
 def _convolve(convolution: Any, x: Tensor) -> Tensor:
@@ -142,7 +160,9 @@ def _residual(block: Any, x: Tensor) -> Tensor:
 
 
 def encoded(codec: Any, pictures_NCYX: Tensor) -> Tensor:
-    """Return mean and log variance of each picture in -1..1 as the first of a clip, or the second of a pair: NCYX."""
+    """Return mean and log variance of each picture in -1..1 as the first of a clip, or the second of a pair:
+    NCYX.
+    """
     encoder = codec.encoder
     x = _flat(encoder.conv_in, pictures_NCYX)
     for layer in encoder.down_blocks:
@@ -171,7 +191,9 @@ def decoded(codec: Any, latents_BCFYX: Tensor) -> Tensor:
 
 
 def _doubled(time_conv: Any, x_BCFYX: Tensor) -> Tensor:
-    """Make two frames of every one but the first; for the first pair the frame before counts as zero, as in diffusers."""
+    """Make two frames of every one but the first; for the first pair the frame before counts as zero, as in
+    diffusers.
+    """
     two_BCFYX = time_conv(x_BCFYX[:, :, 1:])
     return torch.cat([x_BCFYX[:, :, :1], two_BCFYX.unflatten(1, (2, -1)).movedim(1, 3).flatten(2, 3)], dim=2)
 
@@ -183,7 +205,17 @@ class VideoCodecTask:
     step `crop_steps` and on whole clips after it.
     """
 
-    def __init__(self, picture: Any, *, seed: int, picture_steps: int, crop_steps: int, batch: int = 32, device: str = "cpu", precision: str = "fp32") -> None:
+    def __init__(
+        self,
+        picture: Any,
+        *,
+        seed: int,
+        picture_steps: int,
+        crop_steps: int,
+        batch: int = 32,
+        device: str = "cpu",
+        precision: str = "fp32",
+    ) -> None:
         """picture: the picture model's codec. batch: pictures; a fourth of it clips."""
         torch.manual_seed(seed)
         channels = picture.config.latent_channels
@@ -191,7 +223,13 @@ class VideoCodecTask:
         inflate(self.model, picture)
         self.model.to(device)
         self.picture = picture.to(device).requires_grad_(False).eval()
-        self.seed, self.batch, self.picture_steps, self.crop_steps, self.precision = seed, batch, picture_steps, crop_steps, precision
+        self.seed, self.batch, self.picture_steps, self.crop_steps, self.precision = (
+            seed,
+            batch,
+            picture_steps,
+            crop_steps,
+            precision,
+        )
         self.device = torch.device(device)
         self.config: dict[str, Any] = {
             "codec": {**CODEC, "z_dim": channels},
@@ -219,7 +257,9 @@ class VideoCodecTask:
         noise = torch.randn(taught.mean.shape, generator=generator, device=self.device)
         latents_NCYX = taught.mean + taught.std * noise
         with shapes.precision(self.device, self.precision):
-            drawn_BCFYX = decoded(self.model, latents_NCYX.unflatten(0, (len(clips_BCFYX), -1)).transpose(1, 2)).float()
+            drawn_BCFYX = decoded(
+                self.model, latents_NCYX.unflatten(0, (len(clips_BCFYX), -1)).transpose(1, 2)
+            ).float()
         error_BCFYX = 0.5 * (drawn_BCFYX + 1) - clips_BCFYX
         l1, l2 = error_BCFYX.abs().mean(), error_BCFYX.square().mean()
         losses = {"loss": l1 + 2 * l2, "l1": l1, "l2": l2}
@@ -228,15 +268,25 @@ class VideoCodecTask:
     def _with_latents(self, losses: dict[str, Tensor], keys_NCYX: Tensor, taught: Any) -> dict[str, Tensor]:
         with shapes.precision(self.device, self.precision):
             mean_NCYX, logvar_NCYX = encoded(self.model, keys_NCYX).float().chunk(2, dim=1)
-        latent, logvar = (mean_NCYX - taught.mean).square().mean(), (logvar_NCYX - taught.logvar).square().mean()
-        return {**losses, "loss": losses["loss"] + LATENT_WEIGHT * latent + LOGVAR_WEIGHT * logvar, "latent": latent, "logvar": logvar}
+        latent, logvar = (
+            (mean_NCYX - taught.mean).square().mean(),
+            (logvar_NCYX - taught.logvar).square().mean(),
+        )
+        return {
+            **losses,
+            "loss": losses["loss"] + LATENT_WEIGHT * latent + LOGVAR_WEIGHT * logvar,
+            "latent": latent,
+            "logvar": logvar,
+        }
 
     def measure(self, model: Any, step: int) -> dict[str, Any]:
         return {name: round(value, 3) for name, value in codec_psnrs(model, self.picture, 16).items()}
 
 
 def training_clips(count: int, frames: int, generator: torch.Generator, *, crop: bool) -> Tensor:
-    """Draw grainy clips, whole or cropped where the object is: `frames` in a row of the nine of its path, BCFYX in 0..1."""
+    """Draw grainy clips, whole or cropped where the object is: `frames` in a row of the nine of its path,
+    BCFYX in 0..1.
+    """
     device = generator.device
     batch = scenes.sample(count, generator, digits=shapes.DIGIT_SHARE)
     start_B = torch.randint(0, 9 - frames + 1, (count,), generator=generator, device=device)
@@ -247,14 +297,18 @@ def training_clips(count: int, frames: int, generator: torch.Generator, *, crop:
     pictures_NCYX = scenes.add_grain(pictures_NCYX, batch, noise)
     if crop:
         spread_B2 = 48 * (torch.rand(count, 2, generator=generator, device=device) - 0.5)
-        centre_N2 = torch.stack([batch.floats["x"], batch.floats["y"]], dim=1) + spread_B2.repeat_interleave(frames, dim=0)
+        centre_N2 = torch.stack([batch.floats["x"], batch.floats["y"]], dim=1) + spread_B2.repeat_interleave(
+            frames, dim=0
+        )
         pictures_NCYX = cropped(pictures_NCYX, centre_N2)
     return pictures_NCYX.unflatten(0, (count, frames)).transpose(1, 2)
 
 
 @torch.no_grad()
 def codec_psnr(codec: Any, count: int, seed: int = 9_000_001) -> float:
-    """Return the mean PSNR in dB of coding held-out clips of nine frames once, as diffusers does it, film grain included."""
+    """Return the mean PSNR in dB of coding held-out clips of nine frames once, as diffusers does it, film
+    grain included.
+    """
     values = []
     for record in scenes.sample_records(count, seed, held_out=True):
         clip_BCFYX = scenes.clip(record, 9)[None].transpose(1, 2).to(codec.device)
@@ -271,15 +325,25 @@ def codec_psnrs(codec: Any, picture: Any, count: int, seed: int = 9_000_001) -> 
     model's codec; "between": of the frames that have no latent of their own, drawn so.
     """
     device = next(codec.parameters()).device
-    clips_BCFYX = torch.stack([scenes.clip(record, 9) for record in scenes.sample_records(count, seed, held_out=True)]).transpose(1, 2).to(device)
+    clips_BCFYX = (
+        torch.stack([scenes.clip(record, 9) for record in scenes.sample_records(count, seed, held_out=True)])
+        .transpose(1, 2)
+        .to(device)
+    )
     keys_NCYX = 2 * clips_BCFYX[:, :, ::2].transpose(1, 2).flatten(0, 1) - 1
 
     def drawn(latents_NCYX: Tensor) -> Tensor:
-        return (0.5 * (decoded(codec, latents_NCYX.unflatten(0, (count, -1)).transpose(1, 2)) + 1)).clamp(0, 1)
+        return (0.5 * (decoded(codec, latents_NCYX.unflatten(0, (count, -1)).transpose(1, 2)) + 1)).clamp(
+            0, 1
+        )
 
     def psnr(got_BCFYX: Tensor, wanted_BCFYX: Tensor) -> float:
         return float(psnr_each(got_BCFYX, wanted_BCFYX, ceiling=math.inf).mean())
 
     own = drawn(encoded(codec, keys_NCYX).chunk(2, dim=1)[0])
     taught = drawn(picture.encode(keys_NCYX).latent_dist.mean)
-    return {"psnr": psnr(own, clips_BCFYX), "drawn": psnr(taught, clips_BCFYX), "between": psnr(taught[:, :, 1::2], clips_BCFYX[:, :, 1::2])}
+    return {
+        "psnr": psnr(own, clips_BCFYX),
+        "drawn": psnr(taught, clips_BCFYX),
+        "between": psnr(taught[:, :, 1::2], clips_BCFYX[:, :, 1::2]),
+    }

@@ -19,7 +19,26 @@ from vedit.errors import ModelError, UsageError, option
 from vedit.models.hub import hub_or_cache
 from vedit.training.loop import seeded
 
-CONVOLUTIONS = (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512, 0)  # 0: halve the sides
+CONVOLUTIONS = (
+    64,
+    64,
+    0,
+    128,
+    128,
+    0,
+    256,
+    256,
+    256,
+    0,
+    512,
+    512,
+    512,
+    0,
+    512,
+    512,
+    512,
+    0,
+)  # 0: halve the sides
 HUB_ID, HUB_FILE = "timm/vgg16_bn.tv_in1k", "model.safetensors"
 TORCHVISION_URL = "https://download.pytorch.org/models/vgg16_bn-6c64b313.pth"
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -32,7 +51,9 @@ class Vgg(nn.Module):
         super().__init__()
         wanted = sorted(set(layers))
         if not wanted or wanted[0] < 0 or wanted[-1] > 43:
-            raise UsageError(f"the layers {list(layers)} are not those of VGG16-BN.", "Layers are numbered 0 to 43.")
+            raise UsageError(
+                f"the layers {list(layers)} are not those of VGG16-BN.", "Layers are numbered 0 to 43."
+            )
         self.layers = wanted
         self.features = nn.Sequential(*_modules()[: wanted[-1] + 1])
         self.register_buffer("mean", torch.tensor(MEAN)[:, None, None], persistent=False)
@@ -82,13 +103,22 @@ def load_vgg(layers: Sequence[int], weights: str | None = None) -> Vgg:
         return network
     found = _read(weights) if weights is not None else _fetched()
     state = {key: tensor for key, tensor in found.items() if key in network.state_dict()}
-    missing = sorted(network.state_dict().keys() - state.keys() - {key for key in network.state_dict() if key.endswith("num_batches_tracked")})
+    missing = sorted(
+        network.state_dict().keys()
+        - state.keys()
+        - {key for key in network.state_dict() if key.endswith("num_batches_tracked")}
+    )
     if missing:
-        raise ModelError(f"{weights or HUB_ID}: not the weights of VGG16-BN: {missing[0]} is missing.", "The names are those of torchvision's vgg16_bn.")
+        raise ModelError(
+            f"{weights or HUB_ID}: not the weights of VGG16-BN: {missing[0]} is missing.",
+            "The names are those of torchvision's vgg16_bn.",
+        )
     try:
         network.load_state_dict(state, strict=False)
     except RuntimeError as error:
-        raise ModelError(f"{weights or HUB_ID}: not the weights of VGG16-BN: {str(error).splitlines()[-1].strip()}") from None
+        raise ModelError(
+            f"{weights or HUB_ID}: not the weights of VGG16-BN: {str(error).splitlines()[-1].strip()}"
+        ) from None
     return network
 
 
@@ -111,7 +141,9 @@ def _read(path: str) -> dict[str, Tensor]:
             return load_file(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise ModelError(f"{path}: there is no such file.", "It would hold the weights of VGG16-BN.") from None
+        raise ModelError(
+            f"{path}: there is no such file.", "It would hold the weights of VGG16-BN."
+        ) from None
     except Exception as error:  # safetensors, pickle and zip each have errors of their own
         raise ModelError(f"{path}: cannot be read as weights: {str(error).strip().splitlines()[0]}") from None
 
@@ -131,5 +163,6 @@ def _fetched() -> dict[str, Tensor]:
     raise ModelError(
         f"the perceptual loss needs the weights of VGG16-BN, and they are not here: {reason.rstrip('.')}.",
         f"They are looked for at the Hub ({HUB_ID}) and in {cached}.",
-        f"Name a file with {option('vgg_weights', 'FILE')}, take an untrained network with {option('vgg_weights', 'random:0')}, or train without: {option('set.loss.perceptual', 0)}",
+        f"Name a file with {option('vgg_weights', 'FILE')}, take an untrained network with"
+        f" {option('vgg_weights', 'random:0')}, or train without: {option('set.loss.perceptual', 0)}",
     )

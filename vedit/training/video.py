@@ -85,7 +85,13 @@ class VideoTask:
     """
 
     def __init__(
-        self, params: GeneratorParams, clips: Clips, *, place: Place | None = None, vgg_weights: str | None = None, strips: Path | None = None
+        self,
+        params: GeneratorParams,
+        clips: Clips,
+        *,
+        place: Place | None = None,
+        vgg_weights: str | None = None,
+        strips: Path | None = None,
     ) -> None:
         self.params, self.clips, self.strips = params, clips, strips
         self.place = place or Place()
@@ -104,11 +110,21 @@ class VideoTask:
         vgg = load_vgg(table.layer_numbers, vgg_weights).to(self.device) if table.perceptual else None
         if vgg is not None and min(self.params.data.shape) < vgg.smallest_side:
             raise UsageError(
-                f"layer {vgg.layers[-1]} of VGG needs pictures of {vgg.smallest_side} pixels, data.size is {self.params.data.size}.",
+                f"layer {vgg.layers[-1]} of VGG needs pictures of {vgg.smallest_side} pixels, data.size is"
+                f" {self.params.data.size}.",
                 "",
                 "Leave the last of loss.layers out",
             )
-        return HybridLoss(self.schedule, table.pixel, table.perceptual, table.mode, table.timesteps, table.cut_below, table.layer_weights, vgg)
+        return HybridLoss(
+            self.schedule,
+            table.pixel,
+            table.perceptual,
+            table.mode,
+            table.timesteps,
+            table.cut_below,
+            table.layer_weights,
+            vgg,
+        )
 
     def _encode_captions(self) -> tuple[dict[str, Tensor], int]:
         encoder = TextEncoder(self.params.text.encoder, self.params.text.model, device=str(self.device))
@@ -163,7 +179,11 @@ class VideoTask:
         noisy = self.schedule.mix(x0, noise, level)
         text_BE = torch.stack([self.text_of[draw.caption] for draw in draws]).to(self.device)
         drop_B = torch.tensor([draw.is_dropped for draw in draws], device=self.device)
-        present_B = torch.tensor([draw.is_present for draw in draws], device=self.device) if self.params.diffusion.focus_present else None
+        present_B = (
+            torch.tensor([draw.is_present for draw in draws], device=self.device)
+            if self.params.diffusion.focus_present
+            else None
+        )
         with self.autocast():
             output = self.network(noisy, timestep_B, text_BE, drop_B=drop_B, present_B=present_B)
         frames_BK = torch.stack([draw.frames_K for draw in draws]).to(self.device)
@@ -176,7 +196,9 @@ class VideoTask:
 
     def autocast(self) -> torch.autocast:
         name = self.params.run.precision
-        return torch.autocast(self.device.type, DTYPES[name] if name != "fp32" else None, enabled=name != "fp32")
+        return torch.autocast(
+            self.device.type, DTYPES[name] if name != "fp32" else None, enabled=name != "fp32"
+        )
 
     # --- sample strips ---
 
@@ -196,20 +218,33 @@ def sampled(model: UNet3D, params: GeneratorParams, text_BE: Tensor, seed: int) 
     """Clips of texts by the settings of [sample], (B, 3, F, Y, X); clip b depends on the seed and b alone."""
     table, schedule = params.sample, build_schedule(params)
     network = UNet3DNetwork(model, schedule)
-    streams = [_stream(network, params, text_E, row, seeded(seed, 8, row)) for row, text_E in enumerate(text_BE)]
+    streams = [
+        _stream(network, params, text_E, row, seeded(seed, 8, row)) for row, text_E in enumerate(text_BE)
+    ]
     for _ in sample(network, schedule.timesteps(table.steps), streams):
         pass
     return torch.stack([stream.latents.transpose(0, 1) for stream in streams])
 
 
-def _stream(network: UNet3DNetwork, params: GeneratorParams, text_E: Tensor, row: int, generator: torch.Generator) -> Stream:
+def _stream(
+    network: UNet3DNetwork, params: GeneratorParams, text_E: Tensor, row: int, generator: torch.Generator
+) -> Stream:
     table, (width, height) = params.sample, params.data.shape
 
     def noise() -> Tensor:
         drawn_CFYX = torch.randn(network.channels, params.data.frames, height, width, generator=generator)
         return drawn_CFYX.transpose(0, 1).to(text_E.device)
 
-    return Stream(str(row), noise(), text_E[None, None], network.empty, table.guidance, clamp=read_clip(table.clip), eta=table.eta, noise=noise)
+    return Stream(
+        str(row),
+        noise(),
+        text_E[None, None],
+        network.empty,
+        table.guidance,
+        clamp=read_clip(table.clip),
+        eta=table.eta,
+        noise=noise,
+    )
 
 
 def write_strip(clips_BCFYX: Tensor, path: Path) -> None:
@@ -217,10 +252,16 @@ def write_strip(clips_BCFYX: Tensor, path: Path) -> None:
     from PIL import Image
 
     batch, _, frames, height, width = clips_BCFYX.shape
-    array = to_bytes(clips_BCFYX.transpose(1, 2)).transpose(0, 2, 1, 3, 4).reshape(batch * height, frames * width, 3)
+    array = (
+        to_bytes(clips_BCFYX.transpose(1, 2))
+        .transpose(0, 2, 1, 3, 4)
+        .reshape(batch * height, frames * width, 3)
+    )
     scale = max(1, 64 // height)
     path.parent.mkdir(parents=True, exist_ok=True)
-    picture = Image.fromarray(array).resize((array.shape[1] * scale, array.shape[0] * scale), Image.Resampling.NEAREST)
+    picture = Image.fromarray(array).resize(
+        (array.shape[1] * scale, array.shape[0] * scale), Image.Resampling.NEAREST
+    )
     partial = path.with_suffix(".part")
     picture.save(partial, format="PNG")
     partial.replace(path)

@@ -28,7 +28,9 @@ def tensors(seed: int = 0) -> Tensors:
     def drawn(*shape: int) -> Tensor:
         return torch.randn(2, FRAMES, *shape, generator=generator, dtype=torch.float64)
 
-    return Tensors({**{name: drawn(HEADS, TOKENS, WIDTH) for name in "qkv"}, "x": drawn(TOKENS, HEADS * WIDTH)}, BRANCHES)
+    return Tensors(
+        {**{name: drawn(HEADS, TOKENS, WIDTH) for name in "qkv"}, "x": drawn(TOKENS, HEADS * WIDTH)}, BRANCHES
+    )
 
 
 def call(**changes: Any) -> Call:
@@ -47,7 +49,9 @@ def two(model: TinyModel, frames: int = FRAMES) -> list[Stream]:
     ]
 
 
-def predicted(model: TinyModel, *rules: Rule, frames: int = FRAMES, frames_per_call: int = 8, step: int = 0) -> dict[str, Tensor]:
+def predicted(
+    model: TinyModel, *rules: Rule, frames: int = FRAMES, frames_per_call: int = 8, step: int = 0
+) -> dict[str, Tensor]:
     """The network's output for both branches under some rules."""
     streams = two(model, frames)
     controller = Controller(model, Plan(rules), branch_names(streams), frames, (SIDE, SIDE), 20)

@@ -5,7 +5,17 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.engine.rules.site import ALWAYS, BRANCHES, FINEST, FRAMES, TOKENS, attention, call, predicted, tensors
+from tests.engine.rules.site import (
+    ALWAYS,
+    BRANCHES,
+    FINEST,
+    FRAMES,
+    TOKENS,
+    attention,
+    call,
+    predicted,
+    tensors,
+)
 from tests.engine.tiny import TinyModel
 from vedit.engine.rules import Bias, KeyMask, MapColumns, Rule, Tensors
 from vedit.engine.rules.rule import Call, Stage
@@ -49,11 +59,16 @@ def test_a_key_mask_lets_a_branch_see_only_the_keys_inside(more: tuple[Rule, ...
     for frame, keys in ((0, [0, 2]), (2, [1, 2, 3])):
         q, k, v = (before[name, "tgt"][frame] for name in "qkv")
         torch.testing.assert_close(masked[1, frame], attention(q, k[:, keys], v[:, keys]), rtol=0, atol=1e-13)
-    torch.testing.assert_close(masked[1, 1], plain[1, 1], rtol=0, atol=1e-13)  # an empty mask shuts nobody out
+    torch.testing.assert_close(
+        masked[1, 1], plain[1, 1], rtol=0, atol=1e-13
+    )  # an empty mask shuts nobody out
 
 
 def test_attention_over_inside_and_outside_is_two_masked_calls(model: TinyModel) -> None:
-    inside, outside = attended(KeyMask(FINEST, ("tgt",), MASK, ALWAYS)), attended(KeyMask(FINEST, ("tgt",), 1 - MASK, ALWAYS))
+    inside, outside = (
+        attended(KeyMask(FINEST, ("tgt",), MASK, ALWAYS)),
+        attended(KeyMask(FINEST, ("tgt",), 1 - MASK, ALWAYS)),
+    )
     before = tensors()
     logits = before["q", "tgt"] @ before["k", "tgt"].transpose(-1, -2)
     open_FK = MASK.flatten(1)[:, None, None, :] > 0
@@ -64,15 +79,22 @@ def test_attention_over_inside_and_outside_is_two_masked_calls(model: TinyModel)
 
 @pytest.mark.parametrize("more", [(), (SAME,)], ids=["fused", "explicit"])
 def test_a_bias_is_added_to_the_logits(more: tuple[Rule, ...]) -> None:
-    values = torch.randn(FRAMES, 1, TOKENS, TOKENS, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    values = torch.randn(
+        FRAMES, 1, TOKENS, TOKENS, generator=torch.Generator().manual_seed(4), dtype=torch.float64
+    )
     found, before = attended(Bias(FINEST, ("tgt",), lambda call: values, ALWAYS), *more), tensors()
     expected = attention(before["q", "tgt"], before["k", "tgt"], before["v", "tgt"], values)
     torch.testing.assert_close(found[1], expected, rtol=0, atol=1e-13)
 
 
 def test_biases_with_an_order_add_up() -> None:
-    first, second = (Bias(FINEST, ("tgt",), lambda call, by=by: torch.full((1, 1, 1, TOKENS), by), ALWAYS, order=order) for by, order in ((1.0, 0), (2.0, 1)))
-    torch.testing.assert_close(attended(first, second)[1], attended()[1], rtol=0, atol=1e-13)  # even logits shift nothing
+    first, second = (
+        Bias(FINEST, ("tgt",), lambda call, by=by: torch.full((1, 1, 1, TOKENS), by), ALWAYS, order=order)
+        for by, order in ((1.0, 0), (2.0, 1))
+    )
+    torch.testing.assert_close(
+        attended(first, second)[1], attended()[1], rtol=0, atol=1e-13
+    )  # even logits shift nothing
     found = tensors()
     for rule in (first, second):
         rule.apply(found, call())

@@ -21,7 +21,9 @@ def test_joining_a_branch_with_itself_leaves_its_attention() -> None:
     found, before = tensors(), tensors()
     Concat(FINEST, "tgt", ("tgt",), ALWAYS).apply(found, call())
     doubled = attention(found["q", "tgt"], found["k", "tgt"], found["v", "tgt"])
-    torch.testing.assert_close(doubled, attention(before["q", "tgt"], before["k", "tgt"], before["v", "tgt"]), rtol=0, atol=1e-14)
+    torch.testing.assert_close(
+        doubled, attention(before["q", "tgt"], before["k", "tgt"], before["v", "tgt"]), rtol=0, atol=1e-14
+    )
 
 
 def test_in_the_network_only_the_target_changes() -> None:

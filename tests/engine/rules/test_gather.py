@@ -19,12 +19,16 @@ def model() -> TinyModel:
 
 def test_frames_attend_to_the_first_frame_and_themselves() -> None:
     found, before = tensors(), tensors()
-    Gather(FINEST, ("tgt",), ("first", "own"), ALWAYS).apply(found, call(is_key_pass=True, keyframes=(0, 1, 2)))
+    Gather(FINEST, ("tgt",), ("first", "own"), ALWAYS).apply(
+        found, call(is_key_pass=True, keyframes=(0, 1, 2))
+    )
     keys = before["k", "tgt"]
     for frame in range(FRAMES):
         expected = torch.cat([keys[0], keys[frame]], dim=1)
         assert torch.equal(found["k", "tgt"][frame], expected)
-    assert torch.equal(found["k", "src"], before["k", "src"]) and torch.equal(found["q", "tgt"], before["q", "tgt"])
+    assert torch.equal(found["k", "src"], before["k", "src"]) and torch.equal(
+        found["q", "tgt"], before["q", "tgt"]
+    )
 
 
 def test_the_frame_before_the_first_is_the_first() -> None:
@@ -38,7 +42,9 @@ def test_all_frames_are_one_set_of_tokens() -> None:
     Gather(FINEST, ("tgt",), ("all",), ALWAYS).apply(found, call())
     dense = attention(found["q", "tgt"], found["k", "tgt"], found["v", "tgt"])
     q, k, v = (before[name, "tgt"].transpose(0, 1).reshape(HEADS, FRAMES * TOKENS, -1) for name in "qkv")
-    torch.testing.assert_close(dense.transpose(0, 1).reshape(HEADS, FRAMES * TOKENS, -1), attention(q, k, v), rtol=0, atol=1e-13)
+    torch.testing.assert_close(
+        dense.transpose(0, 1).reshape(HEADS, FRAMES * TOKENS, -1), attention(q, k, v), rtol=0, atol=1e-13
+    )
 
 
 def test_an_index_tensor_names_the_frames_of_each_frame() -> None:
@@ -56,7 +62,9 @@ def test_own_tokens_alone_change_nothing(model: TinyModel) -> None:
 
 
 @pytest.mark.parametrize("frames_per_call", [1, 2, 3])
-def test_keyframes_in_a_pass_of_their_own_equal_one_call_of_all_frames(model: TinyModel, frames_per_call: int) -> None:
+def test_keyframes_in_a_pass_of_their_own_equal_one_call_of_all_frames(
+    model: TinyModel, frames_per_call: int
+) -> None:
     every_frame = Select("self")
     index = torch.tensor([[0, 2]] * FRAMES)
     in_one = predicted(model, Gather(every_frame, ("tgt",), index, ALWAYS))
@@ -70,8 +78,12 @@ def test_keyframes_in_a_pass_of_their_own_equal_one_call_of_all_frames(model: Ti
 
 def test_the_first_frame_is_reached_from_every_call(model: TinyModel) -> None:
     rule = Gather(Select("self"), ("tgt",), ("first",), ALWAYS)
-    whole = predicted(model, Gather(Select("self"), ("tgt",), torch.zeros(FRAMES, 1, dtype=torch.long), ALWAYS))
-    torch.testing.assert_close(predicted(model, rule, frames_per_call=1)["tgt"], whole["tgt"], rtol=0, atol=1e-12)
+    whole = predicted(
+        model, Gather(Select("self"), ("tgt",), torch.zeros(FRAMES, 1, dtype=torch.long), ALWAYS)
+    )
+    torch.testing.assert_close(
+        predicted(model, rule, frames_per_call=1)["tgt"], whole["tgt"], rtol=0, atol=1e-12
+    )
 
 
 def test_what_is_held_for_keyframes_is_counted() -> None:
@@ -84,7 +96,9 @@ def test_scatter_takes_each_tokens_output_from_another_token() -> None:
     found = tensors()
     out = torch.randn(2, FRAMES, HEADS, TOKENS, 5, generator=torch.Generator().manual_seed(3))
     found.put("out", out)
-    index = torch.stack([torch.randint(0, FRAMES, (FRAMES, TOKENS)), torch.randint(0, TOKENS, (FRAMES, TOKENS))], -1)
+    index = torch.stack(
+        [torch.randint(0, FRAMES, (FRAMES, TOKENS)), torch.randint(0, TOKENS, (FRAMES, TOKENS))], -1
+    )
     Scatter(FINEST, ("tgt",), lambda grid: index, ALWAYS).apply(found, call())
     for frame in range(FRAMES):
         for token in range(TOKENS):

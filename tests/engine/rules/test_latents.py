@@ -47,7 +47,10 @@ def test_an_embedding_by_step_equals_a_stream_with_that_text() -> None:
     model = TinyModel()
     other = model.encode_prompt("a blue mirror")
     by_rule = predicted(model, Embedding("tgt", lambda step: other, (True, False)))
-    by_text = [Stream("src", latents(3, 1), model.encode_prompt("a cat")), Stream("tgt", latents(3, 2), other)]
+    by_text = [
+        Stream("src", latents(3, 1), model.encode_prompt("a cat")),
+        Stream("tgt", latents(3, 2), other),
+    ]
     from vedit.engine.sample import predict
 
     expected = predict(model, by_text, 501, 0, None, 8)

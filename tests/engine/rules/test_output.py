@@ -22,7 +22,9 @@ def test_a_soft_mask_blends_token_by_token() -> None:
     share = torch.tensor([1.0, 0.0, 0.25, 0.5])[None, None, :, None]
     BlendOut(FINEST, "src", "tgt", lambda where: share, ALWAYS).apply(found, call())
     torch.testing.assert_close(found["out", "tgt"], share * out[1] + (1 - share) * out[0])
-    assert torch.equal(found["out", "tgt"][:, :, 0], out[1][:, :, 0]) and torch.equal(found["out", "tgt"][:, :, 1], out[0][:, :, 1])
+    assert torch.equal(found["out", "tgt"][:, :, 0], out[1][:, :, 0]) and torch.equal(
+        found["out", "tgt"][:, :, 1], out[0][:, :, 1]
+    )
 
 
 def test_a_mask_of_ones_keeps_the_target_and_one_of_zeros_gives_the_source() -> None:
@@ -38,8 +40,16 @@ def test_blending_outputs_equals_blending_rows_of_maps_over_shared_values() -> N
     from vedit.engine.rules import Replace
 
     same_values = Replace(SELF, "src", ("tgt",), values, ("v",))
-    by_output = predicted(model, same_values, BlendOut(SELF, "src", "tgt", lambda where: torch.tensor(share), values))
-    by_maps = predicted(model, same_values, MapColumns(SELF, "src", "tgt", lambda source, target, step: share * target + (1 - share) * source, values))
+    by_output = predicted(
+        model, same_values, BlendOut(SELF, "src", "tgt", lambda where: torch.tensor(share), values)
+    )
+    by_maps = predicted(
+        model,
+        same_values,
+        MapColumns(
+            SELF, "src", "tgt", lambda source, target, step: share * target + (1 - share) * source, values
+        ),
+    )
     torch.testing.assert_close(by_output["tgt"], by_maps["tgt"], rtol=0, atol=1e-12)
 
 

@@ -12,7 +12,9 @@ def test_the_target_gets_the_sources_tensors_and_nobody_else_changes() -> None:
     found, before = tensors(), tensors()
     Replace(FINEST, "src", ("tgt",), ALWAYS).apply(found, call())
     for name in "qk":
-        assert torch.equal(found[name, "tgt"], before[name, "src"]) and torch.equal(found[name, "src"], before[name, "src"])
+        assert torch.equal(found[name, "tgt"], before[name, "src"]) and torch.equal(
+            found[name, "src"], before[name, "src"]
+        )
     assert torch.equal(found["v", "tgt"], before["v", "tgt"])
 
 
@@ -28,8 +30,12 @@ def test_a_mask_of_the_window_is_cut_to_the_frames_of_the_call() -> None:
     found, before = tensors(), tensors()
     mask = torch.zeros(6, 1, 2, 2)
     mask[4] = 1  # the second frame of a call for frames 3, 4, 5
-    Replace(FINEST, "src", ("tgt",), ALWAYS, ("v",), keep=mask).apply(found, call(frames=slice(3, 6), total=6))
-    assert torch.equal(found["v", "tgt"][1], before["v", "tgt"][1]) and torch.equal(found["v", "tgt"][0], before["v", "src"][0])
+    Replace(FINEST, "src", ("tgt",), ALWAYS, ("v",), keep=mask).apply(
+        found, call(frames=slice(3, 6), total=6)
+    )
+    assert torch.equal(found["v", "tgt"][1], before["v", "tgt"][1]) and torch.equal(
+        found["v", "tgt"][0], before["v", "src"][0]
+    )
 
 
 @pytest.mark.parametrize(("step", "share"), [(0, 0.0), (1, 0.25), (2, 1.0)])

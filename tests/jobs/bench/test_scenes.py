@@ -5,12 +5,14 @@ import pytest
 pytest.importorskip("torch")
 import torch
 
-from vedit.jobs.bench.scenes import COPY, Score, interval, score, summary, table_text, with_mask
 from vedit.data import scenes
 from vedit.data.cases import KINDS, load_cases
+from vedit.jobs.bench.scenes import COPY, Score, interval, score, summary, table_text, with_mask
 
 FRAMES = 4
-CASES = {kind: next(case for case in load_cases("drawn-scenes-tuning") if case.kind == kind) for kind in KINDS}
+CASES = {
+    kind: next(case for case in load_cases("drawn-scenes-tuning") if case.kind == kind) for kind in KINDS
+}
 
 
 def drawn(scene: scenes.Scene) -> torch.Tensor:
@@ -47,16 +49,30 @@ def test_intervals_hold_the_mean_and_shrink_with_cases() -> None:
 
 
 def test_the_table_has_a_row_per_method_and_success_by_kind() -> None:
-    entries = [Score(method, f"{kind}-0", kind, 20, 30, 10, success, 1) for method, success in (("a", 1.0), ("b", 0.0)) for kind in ("colour", "shape")]
+    entries = [
+        Score(method, f"{kind}-0", kind, 20, 30, 10, success, 1)
+        for method, success in (("a", 1.0), ("b", 0.0))
+        for kind in ("colour", "shape")
+    ]
     rows = summary(entries)
-    assert [(row["method"], row["by_kind"]) for row in rows] == [("a", {"colour": 1.0, "shape": 1.0}), ("b", {"colour": 0.0, "shape": 0.0})]
+    assert [(row["method"], row["by_kind"]) for row in rows] == [
+        ("a", {"colour": 1.0, "shape": 1.0}),
+        ("b", {"colour": 0.0, "shape": 0.0}),
+    ]
     text = table_text(rows, markdown=True).splitlines()
     assert len(text) == 4 and text[2].startswith("| a | 20.0 [20.0, 20.0] | 30.0 [30.0, 30.0]")
 
 
 def test_masks_by_words_are_told_the_shape_except_for_backgrounds() -> None:
-    assert with_mask("p2p", CASES["colour"], {"steps": 5}) == {"steps": 5, "blend_words": [CASES["colour"].scene.shape]}
+    assert with_mask("p2p", CASES["colour"], {"steps": 5}) == {
+        "steps": 5,
+        "blend_words": [CASES["colour"].scene.shape],
+    }
     assert with_mask("p2p", CASES["ground"], {}) == {} == with_mask("pnp", CASES["colour"], {})
     both = with_mask("p2p", CASES["shape"], {})["blend_words"]
     assert both == [CASES["shape"].scene.shape, CASES["shape"].truth.shape]
-    assert with_mask("glp", CASES["shape"], {}) == with_mask("dds", CASES["shape"], {}) == {"mask_words": [CASES["shape"].scene.shape]}
+    assert (
+        with_mask("glp", CASES["shape"], {})
+        == with_mask("dds", CASES["shape"], {})
+        == {"mask_words": [CASES["shape"].scene.shape]}
+    )

@@ -7,8 +7,8 @@ import pytest
 pytest.importorskip("torch")
 import torch
 
-from vedit.jobs.bench.sheet import GAP, HEAD, MARGIN, PER_KIND, TILE, Sheet
 from vedit.data.cases import load_cases
+from vedit.jobs.bench.sheet import GAP, HEAD, MARGIN, PER_KIND, TILE, Sheet
 
 CASES = load_cases("drawn-scenes-tuning")
 

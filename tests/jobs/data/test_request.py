@@ -6,9 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from vedit.jobs.data.request import CutRequest, FolderRequest, ListedRequest, MovingMnistRequest, MsrVttRequest, plan
-from vedit.jobs.sink import Quiet
 from vedit.errors import UsageError
+from vedit.jobs.data.request import (
+    CutRequest,
+    FolderRequest,
+    ListedRequest,
+    MovingMnistRequest,
+    MsrVttRequest,
+    plan,
+)
+from vedit.jobs.sink import Quiet
 
 
 @pytest.mark.parametrize(
@@ -18,13 +25,18 @@ from vedit.errors import UsageError
         (MovingMnistRequest(folder="out", source="x.npy", synth=3), "--synth takes the output folder"),
         (MovingMnistRequest(folder="out", synth=3, caption="x"), "Drawn clips have exact captions"),
         (MovingMnistRequest(folder="out", source="x.npy", straight=True), "for clips that are drawn"),
-        (FolderRequest(folder="out", source="clips", min_seconds=2, max_seconds=1), "1 is below --min-seconds 2"),
+        (
+            FolderRequest(folder="out", source="clips", min_seconds=2, max_seconds=1),
+            "1 is below --min-seconds 2",
+        ),
         (FolderRequest(folder="out", source="clips", size="many"), "many is not a size"),
         (ListedRequest(folder="out", source="t.csv", clips="clips", fps="99"), "99 is not a rate"),
         (MsrVttRequest(folder="out", annotation="a.json", clips="clips"), "only if you may"),
     ],
 )
-def test_what_does_not_go_together_is_refused_without_a_file(request_: CutRequest, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_does_not_go_together_is_refused_without_a_file(
+    request_: CutRequest, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match=said):
         plan(request_)

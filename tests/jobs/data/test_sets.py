@@ -12,12 +12,12 @@ import pytest
 from PIL import Image, ImageSequence
 
 from tests.conftest import NASTY, shared, start, vedit
+from vedit.data.moving_mnist import draw, font_glyphs
+from vedit.errors import InputError
 from vedit.jobs.clips import even_delays, write_frames
 from vedit.jobs.data import sets as data_sets
 from vedit.jobs.data.read import Cut, choose, read_cut
 from vedit.jobs.score.index import read_index
-from vedit.data.moving_mnist import draw, font_glyphs
-from vedit.errors import InputError
 
 
 def frames_of(path: Path) -> list[np.ndarray]:
@@ -30,7 +30,9 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
-def make_clip(path: Path, shade: int, count: int = 6, side: int = 48, delays: list[int] | None = None) -> None:
+def make_clip(
+    path: Path, shade: int, count: int = 6, side: int = 48, delays: list[int] | None = None
+) -> None:
     """A clip of a bright square that moves over a ground of its own shade."""
     frames = np.full((count, side, side, 3), shade, np.uint8)
     for number in range(count):
@@ -83,7 +85,12 @@ def test_the_square_lies_where_the_offset_says(tmp_path: Path) -> None:
 
 
 def test_drawn_clips_are_what_the_rule_draws_pixel_for_pixel(tmp_path: Path) -> None:
-    assert vedit("data", "moving-mnist", "--synth", "3", tmp_path / "set", "--scale", "2", "--seed", "5", "-q").code == 0
+    assert (
+        vedit(
+            "data", "moving-mnist", "--synth", "3", tmp_path / "set", "--scale", "2", "--seed", "5", "-q"
+        ).code
+        == 0
+    )
     for number in range(3):
         flight = draw(5, number, font_glyphs)
         shown = frames_of(tmp_path / "set" / f"{number:05d}.gif")
@@ -99,7 +106,17 @@ def test_the_public_files_layout_becomes_clips_with_tracked_captions(tmp_path: P
     assert np.array_equal(np.stack(frames_of(tmp_path / "set" / "00001.gif"))[..., 0], array[:, 1])
     captions = [(tmp_path / "set" / f"0000{number}.txt").read_text() for number in range(3)]
     assert all("moving" in caption for caption in captions)
-    result = vedit("data", "moving-mnist", tmp_path / "mnist_test_seq.npy", tmp_path / "one", "--caption", "digits fly", "--limit", "2", "-q")
+    result = vedit(
+        "data",
+        "moving-mnist",
+        tmp_path / "mnist_test_seq.npy",
+        tmp_path / "one",
+        "--caption",
+        "digits fly",
+        "--limit",
+        "2",
+        "-q",
+    )
     assert result.code == 0
     assert sorted(path.name for path in (tmp_path / "one").glob("*.gif")) == ["00000.gif", "00001.gif"]
     assert (tmp_path / "one" / "00001.txt").read_text() == "digits fly\n"
@@ -107,7 +124,9 @@ def test_the_public_files_layout_becomes_clips_with_tracked_captions(tmp_path: P
 
 def test_a_larger_limit_adds_the_rest_and_a_smaller_one_takes_nothing_away(tmp_path: Path) -> None:
     for more, written, kept in (("2", 2, 0), ("5", 3, 2), ("3", 0, 3)):
-        result = vedit("data", "moving-mnist", "--synth", "5", tmp_path / "set", "--limit", more, "--json", "-q")
+        result = vedit(
+            "data", "moving-mnist", "--synth", "5", tmp_path / "set", "--limit", more, "--json", "-q"
+        )
         summary = json.loads(result.text)
         assert (summary["written"], summary["kept"]) == (written, kept)
     assert len((tmp_path / "set" / "manifest.jsonl").read_text().splitlines()) == 5
@@ -150,7 +169,9 @@ def test_a_set_whose_maker_was_killed_is_finished_by_the_next_call(tmp_path: Pat
     process.wait()
     assert vedit(*arguments, tmp_path / "parts").code == 0
     assert vedit(*arguments, tmp_path / "whole").code == 0
-    kept = {name: data for name, data in contents(tmp_path / "parts").items() if not name.endswith(".part")}  # of the clip in work
+    kept = {
+        name: data for name, data in contents(tmp_path / "parts").items() if not name.endswith(".part")
+    }  # of the clip in work
     assert kept == contents(tmp_path / "whole")
 
 
@@ -190,7 +211,10 @@ def test_settings_may_change_as_long_as_nothing_was_made(tmp_path: Path) -> None
 @pytest.mark.parametrize("rate", ["0", "-3", "51", "fast", "1/0"])
 def test_what_is_no_rate_is_refused(tmp_path: Path, rate: str) -> None:
     make_clip(tmp_path / "a.gif", 10)
-    assert vedit("data", "clip", tmp_path / "a.gif", tmp_path / "b.gif", "--frames", "2", "--fps", rate).code == 2
+    assert (
+        vedit("data", "clip", tmp_path / "a.gif", tmp_path / "b.gif", "--frames", "2", "--fps", rate).code
+        == 2
+    )
 
 
 def test_a_folder_with_other_things_is_left_alone(tmp_path: Path) -> None:
@@ -211,7 +235,9 @@ def test_corrupt_clips_are_named_and_left_out_and_the_rest_is_made(tmp_path: Pat
     (source / "more" / "second.txt").write_text("the second clip\nthe same in other words\n")
     for name in ("warn_corrupt_lzw.gif", "err_text.gif", "warn_truncated_in_image.gif"):
         (source / name).write_bytes((NASTY / name).read_bytes())
-    result = vedit("data", "folder", source, tmp_path / "set", "--size", "32", "--frames", "4", "--min-side", "8")
+    result = vedit(
+        "data", "folder", source, tmp_path / "set", "--size", "32", "--frames", "4", "--min-side", "8"
+    )
     assert result.code == 8
     for name in ("warn_corrupt_lzw.gif", "err_text.gif", "warn_truncated_in_image.gif"):
         assert name in result.err
@@ -222,7 +248,20 @@ def test_corrupt_clips_are_named_and_left_out_and_the_rest_is_made(tmp_path: Pat
         ("more__second.gif", ["the second clip", "the same in other words"], 4, [32, 32]),
     ]
     assert (tmp_path / "set" / "more__second.txt").read_text() == "the second clip\nthe same in other words\n"
-    again = vedit("data", "folder", source, tmp_path / "set", "--size", "32", "--frames", "4", "--min-side", "8", "--json", "-q")
+    again = vedit(
+        "data",
+        "folder",
+        source,
+        tmp_path / "set",
+        "--size",
+        "32",
+        "--frames",
+        "4",
+        "--min-side",
+        "8",
+        "--json",
+        "-q",
+    )
     assert again.code == 8
     assert json.loads(again.text)["written"] == 0
     assert vedit("data", "check", tmp_path / "set").code == 0
@@ -232,7 +271,9 @@ def test_small_still_uneven_and_double_clips_are_left_out_with_the_reason(tmp_pa
     source = tmp_path / "source"
     source.mkdir()
     make_clip(source / "good.gif", 20)
-    smaller = np.stack([np.asarray(Image.fromarray(frame).resize((40, 40))) for frame in frames_of(source / "good.gif")])
+    smaller = np.stack(
+        [np.asarray(Image.fromarray(frame).resize((40, 40))) for frame in frames_of(source / "good.gif")]
+    )
     write_frames(smaller, [10] * 6, str(source / "double.gif"))
     make_clip(source / "small.gif", 60, side=30)
     make_clip(source / "still.gif", 100, count=1)
@@ -246,7 +287,16 @@ def test_small_still_uneven_and_double_clips_are_left_out_with_the_reason(tmp_pa
     assert "1 of at least 2" in reasons["still.gif"]
     assert "33%" in reasons["uneven.gif"]
     assert "caption" in reasons["0001.gif"]
-    arguments = ("--keep-uneven", "--keep-doubles", "--min-side", "8", "--min-frames", "1", "--caption", "a square")
+    arguments = (
+        "--keep-uneven",
+        "--keep-doubles",
+        "--min-side",
+        "8",
+        "--min-frames",
+        "1",
+        "--caption",
+        "a square",
+    )
     assert vedit("data", "folder", source, tmp_path / "all", "-q", *arguments).code == 0
     assert len(list((tmp_path / "all").glob("*.gif"))) == 6
 
@@ -281,9 +331,26 @@ def test_a_table_makes_clips_of_its_rows(tmp_path: Path) -> None:
 def test_msr_vtt_needs_the_word_that_one_may_and_records_the_licence(tmp_path: Path) -> None:
     (tmp_path / "videos").mkdir()
     make_clip(tmp_path / "videos" / "video0.gif", 30, count=20)
-    videos = [{"video_id": "video0", "start time": 100.0, "end time": 102.0, "split": "train", "category": 3}]  # of the video on the web
-    (tmp_path / "a.json").write_text(json.dumps({"videos": videos, "sentences": [{"caption": "a square", "video_id": "video0", "sen_id": 0}]}))
-    arguments = ("data", "msrvtt", tmp_path / "a.json", tmp_path / "videos", tmp_path / "set", "--size", "32", "--frames", "5", "-q")
+    videos = [
+        {"video_id": "video0", "start time": 100.0, "end time": 102.0, "split": "train", "category": 3}
+    ]  # of the video on the web
+    (tmp_path / "a.json").write_text(
+        json.dumps(
+            {"videos": videos, "sentences": [{"caption": "a square", "video_id": "video0", "sen_id": 0}]}
+        )
+    )
+    arguments = (
+        "data",
+        "msrvtt",
+        tmp_path / "a.json",
+        tmp_path / "videos",
+        tmp_path / "set",
+        "--size",
+        "32",
+        "--frames",
+        "5",
+        "-q",
+    )
     refused = vedit(*arguments)
     assert refused.code == 2
     assert "--i-have-rights" in refused.err
@@ -299,14 +366,32 @@ def test_a_benchmark_of_pictures_becomes_clips_prompts_and_edits(tmp_path: Path)
     for number in range(24):
         Image.new("RGB", (60, 40), (number * 10, 0, 0)).save(frames / f"{number + 1:02d}.png")
     (tmp_path / "bench" / "V2VBench.yaml").write_text(
-        "data:\n- video_id: hike\n  prompt: a man hikes\n  edit:\n  - prompt: a superman hikes\n  - prompt: a man hikes, pixel art\n- video_id: lost\n  prompt: x\n"
+        "data:\n- video_id: hike\n  prompt: a man hikes\n  edit:\n  - prompt: a superman hikes\n  - prompt: a"
+        " man hikes, pixel art\n- video_id: lost\n  prompt: x\n"
     )
-    arguments = ("data", "v2vbench", tmp_path / "bench", tmp_path / "set", "--frames", "8", "--stride", "3", "--size", "16", "--fps", "8", "-q")
+    arguments = (
+        "data",
+        "v2vbench",
+        tmp_path / "bench",
+        tmp_path / "set",
+        "--frames",
+        "8",
+        "--stride",
+        "3",
+        "--size",
+        "16",
+        "--fps",
+        "8",
+        "-q",
+    )
     assert vedit(*arguments).code == 0
     shown = frames_of(tmp_path / "set" / "hike.gif")
     assert [int(frame[8, 8, 0]) for frame in shown] == [number * 30 for number in range(8)]
     assert shown[0].shape == (16, 16, 3)
-    assert [json.loads(line)["target_prompt"] for line in (tmp_path / "set" / "edits.jsonl").read_text().splitlines()] == [
+    assert [
+        json.loads(line)["target_prompt"]
+        for line in (tmp_path / "set" / "edits.jsonl").read_text().splitlines()
+    ] == [
         "a superman hikes",
         "a man hikes, pixel art",
     ]
@@ -322,7 +407,22 @@ def test_a_benchmark_of_pictures_becomes_clips_prompts_and_edits(tmp_path: Path)
 
 def test_the_thesis_cut_of_a_real_clip_has_8_frames_of_512(tmp_path: Path) -> None:
     wolf = shared("data/clips/wolf.mp4")
-    result = vedit("data", "clip", wolf, tmp_path / "wolf.gif", "--frames", "8", "--stride", "3", "--size", "64", "--fps", "8", "--caption", "a grey  wolf")
+    result = vedit(
+        "data",
+        "clip",
+        wolf,
+        tmp_path / "wolf.gif",
+        "--frames",
+        "8",
+        "--stride",
+        "3",
+        "--size",
+        "64",
+        "--fps",
+        "8",
+        "--caption",
+        "a grey  wolf",
+    )
     assert (result.code, result.err) == (0, "")
     assert len(frames_of(tmp_path / "wolf.gif")) == 8
     assert (tmp_path / "wolf.txt").read_text() == "a grey wolf\n"
@@ -344,7 +444,11 @@ def test_check_names_each_fault_and_exits_1(tmp_path: Path) -> None:
     (tmp_path / "c.gif").write_bytes(b"GIF89a")
     result = vedit("data", "check", tmp_path)
     assert result.code == 1
-    for said in ("b.gif: is the same file as a.gif", "b.gif: its caption file is empty", "c.gif: has no caption file"):
+    for said in (
+        "b.gif: is the same file as a.gif",
+        "b.gif: its caption file is empty",
+        "c.gif: has no caption file",
+    ):
         assert said in result.text
     assert "c.gif" in result.text.replace("c.gif: has no caption file", "")
 
@@ -373,7 +477,11 @@ def test_rows_of_wrong_types_in_a_data_set_are_not_believed_and_pipes_in_it_are_
     assert vedit(*command).code == 0
     assert "b.txt: not captions: it is a named pipe" in (tmp_path / "out" / "rejected.tsv").read_text()
     whole = contents(tmp_path / "out")
-    wrong = [{"file": ["a.gif"], "id": {}, "bytes": "x", "key": []}, {"id": "a", "file": "a.gif", "bytes": 3, "key": "k"}, {"source": [1], "stamp": {}}]
+    wrong = [
+        {"file": ["a.gif"], "id": {}, "bytes": "x", "key": []},
+        {"id": "a", "file": "a.gif", "bytes": 3, "key": "k"},
+        {"source": [1], "stamp": {}},
+    ]
     for name in ("manifest.jsonl", data_sets.INSPECTED):
         (tmp_path / "out" / name).write_text("\n".join(map(json.dumps, wrong)))
     assert vedit("data", "check", tmp_path / "out").code == 1

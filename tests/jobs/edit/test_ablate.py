@@ -9,17 +9,19 @@ import pytest
 pytest.importorskip("torch")
 
 from tests.jobs.conftest import job
+from vedit.errors import UsageError
 from vedit.jobs.clips import Selection, read_pixels
 from vedit.jobs.edit.ablate import ablate, ablations, table_text
 from vedit.jobs.edit.video import edit_video
-from vedit.errors import UsageError
 from vedit.media.run import Settings
 from vedit.models.sd.model import Model
 
 GLP = {"iterations": 3, "guidance": 3.0, "lr": 0.2}
 
 
-def test_every_variant_stands_beside_the_source_and_is_what_its_own_run_gives(model: Model, clip: str, tmp_path: Path) -> None:
+def test_every_variant_stands_beside_the_source_and_is_what_its_own_run_gives(
+    model: Model, clip: str, tmp_path: Path
+) -> None:
     base = job(clip, tmp_path / "all.nut", method="glp", params=GLP, target="a blue dog", mask=("0,0,16,32",))
     record = ablate(base, model, Settings(), truth=clip)
     assert [row["variant"] for row in record["rows"]] == ["source", "DDS", "GP only", "LP only", "GLP"]
@@ -27,7 +29,15 @@ def test_every_variant_stands_beside_the_source_and_is_what_its_own_run_gives(mo
     columns = [shown[:, :, place * 34 : place * 34 + 32] for place in range(6)]
     source = read_pixels(clip, Selection(size=32)).frames_FYX3
     assert (columns[0] == source).all() and (columns[5] == source).all()  # the truth given is the clip itself
-    dds = job(clip, tmp_path / "dds.nut", method="dds", params={**GLP, "w1": 2.0, "w2": 2.0}, target="a blue dog", mask=("0,0,16,32",), keep_outside=False)
+    dds = job(
+        clip,
+        tmp_path / "dds.nut",
+        method="dds",
+        params={**GLP, "w1": 2.0, "w2": 2.0},
+        target="a blue dog",
+        mask=("0,0,16,32",),
+        keep_outside=False,
+    )
     edit_video(dds, model, Settings())
     assert (columns[1] == read_pixels(str(tmp_path / "dds.nut"), Selection(size=32)).frames_FYX3).all()
     assert len({column.tobytes() for column in columns[1:5]}) == 4
@@ -49,7 +59,9 @@ def test_the_table_has_a_column_for_what_could_be_measured_only() -> None:
     ]
 
 
-def test_methods_without_parts_and_truths_of_another_length_are_refused(model: Model, clip: str, tmp_path: Path) -> None:
+def test_methods_without_parts_and_truths_of_another_length_are_refused(
+    model: Model, clip: str, tmp_path: Path
+) -> None:
     with pytest.raises(UsageError, match="pnp has no parts to switch off") as error:
         ablations("pnp")
     assert error.value.next_step == "Try --method glp"

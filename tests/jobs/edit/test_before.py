@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 
 from tests.conftest import ROOT
+from vedit.errors import UsageError
 from vedit.jobs.clips import Selection
 from vedit.jobs.edit.before import Asked, check_prompts, parse_output, parse_size, with_short_side
-from vedit.errors import UsageError
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,9 @@ from vedit.errors import UsageError
         ((2000, 20), Asked(size=64), Selection(size=(6400, 64), output=(2000, 20))),
     ],
 )
-def test_a_clip_keeps_its_aspect_and_comes_back_in_its_size_unless_asked(source: tuple[int, int], asked: Asked, expected: Selection) -> None:
+def test_a_clip_keeps_its_aspect_and_comes_back_in_its_size_unless_asked(
+    source: tuple[int, int], asked: Asked, expected: Selection
+) -> None:
     assert asked.of(source, 512) == expected
 
 
@@ -42,14 +44,20 @@ def test_the_other_side_is_the_nearest_whole_number() -> None:
     assert with_short_side((3, 2), 1) == (2, 1)
 
 
-@pytest.mark.parametrize("text", ["", "x", "5x", "x5", "0", "0x4", "4x0", "-1", "1.5", "99999", "64x64x64", "²"])
+@pytest.mark.parametrize(
+    "text", ["", "x", "5x", "x5", "0", "0x4", "4x0", "-1", "1.5", "99999", "64x64x64", "²"]
+)
 def test_what_is_not_a_size_is_refused(text: str) -> None:
     with pytest.raises(UsageError):
         parse_size(text)
 
 
 def test_sizes_of_outputs_are_words_or_width_and_height() -> None:
-    assert (parse_output("source"), parse_output("worked"), parse_output("20x10")) == ("source", "worked", (20, 10))
+    assert (parse_output("source"), parse_output("worked"), parse_output("20x10")) == (
+        "source",
+        "worked",
+        (20, 10),
+    )
     for text in ("20", "", "sauce", "20x"):
         with pytest.raises(UsageError):
             parse_output(text)
@@ -97,7 +105,16 @@ def test_what_is_wrong_is_said_without_loading_torch(tmp_path: Path) -> None:
     Image.new("L", (64, 64)).save(tmp_path / "black.png")
     lines = json.dumps([arguments for arguments, _, _ in REFUSED])
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-c", EACH, lines], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
-    for (arguments, code, message), (found, said, heavy) in zip(REFUSED, json.loads(done.stdout), strict=True):
+    done = subprocess.run(
+        [sys.executable, "-c", EACH, lines],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for (arguments, code, message), (found, said, heavy) in zip(
+        REFUSED, json.loads(done.stdout), strict=True
+    ):
         assert (found, message in said, heavy) == (code, True, []), (arguments, said)
     assert not (tmp_path / "out.gif").exists()

@@ -1,4 +1,6 @@
-"""Memory: what is predicted is what is taken, what would fit is named, and long clips take no more than short ones."""
+"""Memory: what is predicted is what is taken, what would fit is named, and long clips take no more than short
+ones.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +14,14 @@ import torch
 from PIL import Image
 
 from tests.jobs.conftest import job
+from vedit.engine.memory import Live, codec_peak, network_peak
+from vedit.engine.sample import Stream, branch_names, predict
+from vedit.errors import MemoryBudgetError
 from vedit.jobs.clips import Selection, read_pixels
 from vedit.jobs.edit.explain import explain
 from vedit.jobs.edit.memory import check_memory, need_of
 from vedit.jobs.edit.video import edit_video
 from vedit.jobs.edit.windows import Edit
-from vedit.engine.memory import Live, codec_peak, network_peak
-from vedit.engine.sample import Stream, branch_names, predict
-from vedit.errors import MemoryBudgetError
 from vedit.media.run import Settings
 from vedit.methods.base import bound
 from vedit.models.sd.model import Model
@@ -46,13 +48,18 @@ def actual(call: Any) -> int:
     return live.peak
 
 
-@pytest.mark.parametrize("method, params", [("ddim", {"steps": 3, "guidance": 3.0}), ("pnp", {"steps": 3, "guidance": 3.0}), ("p2p", WORDS)])
+@pytest.mark.parametrize(
+    "method, params",
+    [("ddim", {"steps": 3, "guidance": 3.0}), ("pnp", {"steps": 3, "guidance": 3.0}), ("p2p", WORDS)],
+)
 def test_a_call_takes_what_is_predicted(model: Model, clip: str, method: str, params: dict[str, Any]) -> None:
     edit = edit_of(model, clip, method=method, params=params)
     predicted = network_peak(model, edit.prepared.plan, edit.prepared.branches, 3, (8, 8))
     window = edit.request.blank()
     text = model.encode_prompt("a cat")
-    streams = [Stream("src", window.latents_FCYX, text)] * ("src" in edit.prepared.branches) + [Stream("tgt", window.latents_FCYX, text, text, 3.0)]
+    streams = [Stream("src", window.latents_FCYX, text)] * ("src" in edit.prepared.branches) + [
+        Stream("tgt", window.latents_FCYX, text, text, 3.0)
+    ]
     assert branch_names(streams) == list(edit.prepared.branches)
     controller = bound(model, edit.request, edit.prepared.plan, edit.prepared.branches, 3)
 
@@ -66,20 +73,33 @@ def test_a_call_takes_what_is_predicted(model: Model, clip: str, method: str, pa
 
 
 def test_the_autoencoder_takes_what_is_predicted(model: Model) -> None:
-    taken = max(actual(lambda: model.encode_frames(torch.zeros(3, 3, 32, 32))), actual(lambda: model.decode_latents(torch.zeros(3, 4, 8, 8))))
+    taken = max(
+        actual(lambda: model.encode_frames(torch.zeros(3, 3, 32, 32))),
+        actual(lambda: model.decode_latents(torch.zeros(3, 4, 8, 8))),
+    )
     assert 0.8 * taken <= codec_peak(model, 3, (8, 8)) <= 1.2 * taken
 
 
-def test_a_run_that_does_not_fit_says_what_would(model: Model, clip: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_does_not_fit_says_what_would(
+    model: Model, clip: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     edit = edit_of(model, clip, method="p2p", params=WORDS)
     whole, one = need_of(edit), need_of(edit, 1)
-    assert one.working < whole.working / 2 and one.held < whole.held and one.weights == whole.weights == _weights(model)
+    assert (
+        one.working < whole.working / 2
+        and one.held < whole.held
+        and one.weights == whole.weights == _weights(model)
+    )
     monkeypatch.setattr("vedit.engine.memory.available", lambda device: whole.total - whole.weights - 1)
     with pytest.raises(MemoryBudgetError) as error:
-        edit_video(job(clip, tmp_path / "a.gif", method="p2p", params=WORDS, target="a red dog"), model, Settings())
+        edit_video(
+            job(clip, tmp_path / "a.gif", method="p2p", params=WORDS, target="a red dog"), model, Settings()
+        )
     assert error.value.exit_code == 6 and "cpu has" in error.value.what
     assert error.value.next_step.startswith("Try --frames-per-call 1 (about ")
-    assert not (tmp_path / "a.gif").exists() and not (tmp_path / "cache").exists()  # nothing was run before it
+    assert (
+        not (tmp_path / "a.gif").exists() and not (tmp_path / "cache").exists()
+    )  # nothing was run before it
 
 
 def test_nothing_fits_into_a_mebibyte(model: Model, clip: str) -> None:
@@ -88,7 +108,9 @@ def test_nothing_fits_into_a_mebibyte(model: Model, clip: str) -> None:
         check_memory(edit, 1)
 
 
-def test_weights_that_are_loaded_already_need_no_room(model: Model, clip: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_that_are_loaded_already_need_no_room(
+    model: Model, clip: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     edit = edit_of(model, clip)
     need = need_of(edit)
     monkeypatch.setattr("vedit.engine.memory.available", lambda device: need.total - need.weights)
@@ -98,30 +120,54 @@ def test_weights_that_are_loaded_already_need_no_room(model: Model, clip: str, m
 def test_explain_prints_the_plan_and_the_memory(model: Model, clip: str) -> None:
     task = job(clip, Path("unused.gif"), method="p2p", params=WORDS, target="a red dog")
     text = explain(task, model, read_pixels(clip, Selection(size=32)))
-    assert "cross-attention (swap): 16 sites" in text and "memory: about " in text and "3 frames in windows of 3" in text
+    assert (
+        "cross-attention (swap): 16 sites" in text
+        and "memory: about " in text
+        and "3 frames in windows of 3" in text
+    )
 
 
 def growth(model: Model, folder: Path, short: int, long: int, **task: Any) -> float:
     """The peak of a long clip over that of a short one, four frames at once."""
 
     def peak(frames: int) -> int:
-        edit = job(long_clip(folder / f"{frames}.gif", frames), folder / f"{frames}.nut", target="a red dog", frames_per_call=4, record=False, **task)
+        edit = job(
+            long_clip(folder / f"{frames}.gif", frames),
+            folder / f"{frames}.nut",
+            target="a red dog",
+            frames_per_call=4,
+            record=False,
+            **task,
+        )
         return actual(lambda: edit_video(edit, model, Settings()))
 
     return peak(long) / peak(short)
 
 
 @pytest.mark.parametrize("method, params", [("p2p", {**WORDS, "steps": 2}), ("dds", {"iterations": 2})])
-def test_three_windows_take_no_more_than_one(model: Model, clip: str, tmp_path: Path, method: str, params: dict[str, Any]) -> None:
+def test_three_windows_take_no_more_than_one(
+    model: Model, clip: str, tmp_path: Path, method: str, params: dict[str, Any]
+) -> None:
     assert growth(model, tmp_path, 4, 12, method=method, params=params) <= 1.02
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "method, params", [("p2p", WORDS), ("pnp", {"steps": 3}), ("sdedit", {"steps": 3}), ("dds", {"iterations": 2}), ("glp", {"iterations": 2})]
+    "method, params",
+    [
+        ("p2p", WORDS),
+        ("pnp", {"steps": 3}),
+        ("sdedit", {"steps": 3}),
+        ("dds", {"iterations": 2}),
+        ("glp", {"iterations": 2}),
+    ],
 )
-def test_64_frames_take_no_more_than_8(model: Model, clip: str, tmp_path: Path, method: str, params: dict[str, Any]) -> None:
-    """GLP joins frames: its windows of gradients grow with them, and are small beside a real network's call, not beside this one's."""
+def test_64_frames_take_no_more_than_8(
+    model: Model, clip: str, tmp_path: Path, method: str, params: dict[str, Any]
+) -> None:
+    """GLP joins frames: its windows of gradients grow with them, and are small beside a real network's call,
+    not beside this one's.
+    """
     assert growth(model, tmp_path, 8, 64, method=method, params=params) <= (4 if method == "glp" else 1.1)
 
 
@@ -129,10 +175,18 @@ def _weights(model: Model) -> int:
     return sum(weight_bytes(part) for part in (model.unet, model.vae, model.text_encoder))
 
 
-def test_explain_says_seconds_and_disk_by_one_measurement_per_model(model: Model, clip: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_explain_says_seconds_and_disk_by_one_measurement_per_model(
+    model: Model, clip: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from vedit.jobs.edit import cost
 
-    task = job(clip, Path("unused.gif"), method="p2p", params={**WORDS, "inversion_steps": 6, "fixed_point": 1}, target="a red dog")
+    task = job(
+        clip,
+        Path("unused.gif"),
+        method="p2p",
+        params={**WORDS, "inversion_steps": 6, "fixed_point": 1},
+        target="a red dog",
+    )
     monkeypatch.setattr(cost, "_measured", lambda model, size: 2.0)
     text = explain(task, model, read_pixels(clip, Selection(size=32)))
     # 3 frames of 2 s for 6 steps of inversion with 2 evaluations each, and 3 steps of 3 branches: 126 s

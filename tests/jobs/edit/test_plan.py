@@ -13,14 +13,14 @@ import pytest
 pytest.importorskip("torch")
 
 from tests.jobs.conftest import job
+from vedit.cli.edit import command as edit_command
+from vedit.cli.invert import command as invert_command
+from vedit.errors import UsageError
 from vedit.jobs.clips import Selection, read_pixels
 from vedit.jobs.edit.plan import edit_frames, plan, plan_inversion
 from vedit.jobs.edit.request import EditRequest, InvertRequest
 from vedit.jobs.edit.video import edit_video
 from vedit.jobs.record import read_record
-from vedit.cli.edit import command as edit_command
-from vedit.cli.invert import command as invert_command
-from vedit.errors import UsageError
 from vedit.media.run import Settings
 from vedit.models.sd.model import Model
 
@@ -36,7 +36,9 @@ def asked(clip: str, output: Path | None, **changes: object) -> EditRequest:
 
 def test_an_edit_comes_back_from_json_as_it_was() -> None:
     assert EditRequest.from_json(json.loads(json.dumps(ASKED.json()))) == ASKED
-    inversion = InvertRequest(input="a.gif", output="a.inv.safetensors", size="64", method="null-text", lr=0.02)
+    inversion = InvertRequest(
+        input="a.gif", output="a.inv.safetensors", size="64", method="null-text", lr=0.02
+    )
     assert InvertRequest.from_json(json.loads(json.dumps(inversion.json()))) == inversion
 
 
@@ -50,7 +52,13 @@ def test_a_misspelt_key_of_an_edit_is_refused_with_the_nearest() -> None:
 
 
 def test_every_option_of_edit_and_invert_is_a_field_with_the_same_default() -> None:
-    spelt = {"source": "source_prompt", "target": "prompt", "settings": "set", "masks": "mask", "no_metadata": "metadata"}
+    spelt = {
+        "source": "source_prompt",
+        "target": "prompt",
+        "settings": "set",
+        "masks": "mask",
+        "no_metadata": "metadata",
+    }
     for command, request in ((edit_command, EditRequest), (invert_command, InvertRequest)):
         defaults = {field.name: field.default for field in fields(request)}
         of_the_face = {"explain", "list_methods", "as_json", "quiet", "progress", "help"}
@@ -65,11 +73,24 @@ def test_every_option_of_edit_and_invert_is_a_field_with_the_same_default() -> N
 
 
 def test_a_record_is_the_request_that_made_it(model: Model, clip: str, tmp_path: Path) -> None:
-    made = job(clip, tmp_path / "a.gif", target="a blue dog", seed=3, mask=("box:0,0,16,16",), keep_outside=True)
+    made = job(
+        clip, tmp_path / "a.gif", target="a blue dog", seed=3, mask=("box:0,0,16,16",), keep_outside=True
+    )
     edit_video(made, model, Settings())
     again = EditRequest.from_record(read_record(str(tmp_path / "a.gif")), "x.gif")
-    assert (again.prompt, again.source_prompt, again.method, again.seed, again.output) == ("a blue dog", made.source, made.method, 3, "x.gif")
-    assert (again.size, again.crop, again.mask, again.keep_outside) == (32, "square", ("box:0,0,16,16",), True)
+    assert (again.prompt, again.source_prompt, again.method, again.seed, again.output) == (
+        "a blue dog",
+        made.source,
+        made.method,
+        3,
+        "x.gif",
+    )
+    assert (again.size, again.crop, again.mask, again.keep_outside) == (
+        32,
+        "square",
+        ("box:0,0,16,16",),
+        True,
+    )
     assert EditRequest.from_json(json.loads(json.dumps(again.json()))) == again
 
 
@@ -77,20 +98,28 @@ def test_frames_are_those_of_the_file_that_would_be_written(model: Model, clip: 
     plan(asked(clip, tmp_path / "a.nut", model=model.name)).run(model=model)
     written = read_pixels(str(tmp_path / "a.nut"), Selection(size=(32, 32))).frames_FYX3
     pictures = list(plan(asked(clip, None, model=model.name)).frames(model=model))
-    assert pictures[0].size == (32, 32) and np.array_equal(np.stack([np.asarray(picture) for picture in pictures]), written)
+    assert pictures[0].size == (32, 32) and np.array_equal(
+        np.stack([np.asarray(picture) for picture in pictures]), written
+    )
 
 
 def test_frames_in_memory_go_through_the_edit_of_files(model: Model, clip: str) -> None:
     pixels = read_pixels(clip, Selection(size=(32, 32)))
     known = np.stack(list(edit_frames(model, pixels, asked(clip, None))))
-    assert np.array_equal(np.stack(list(edit_frames(model, np.asarray(pixels.frames_FYX3), asked("x", None, window=1)))), known)
+    assert np.array_equal(
+        np.stack(list(edit_frames(model, np.asarray(pixels.frames_FYX3), asked("x", None, window=1)))), known
+    )
 
 
 def test_a_plan_tells_what_it_will_do_without_the_model(clip: str, tmp_path: Path) -> None:
     drawn = asked(clip, tmp_path / "a.gif", source_prompt="a red circle", prompt="a blue circle")
     told = str(plan(drawn)).splitlines()
     assert told[0].startswith(f"edit {clip} with ddim on shapes: ") and told[0].endswith("frames of 32x32")
-    assert told[1:] == ['"a red circle" becomes "a blue circle"', "guidance 1.0, steps 3", f"written to {tmp_path / 'a.gif'}"]
+    assert told[1:] == [
+        '"a red circle" becomes "a blue circle"',
+        "guidance 1.0, steps 3",
+        f"written to {tmp_path / 'a.gif'}",
+    ]
 
 
 def test_a_plan_refuses_what_is_wrong_before_the_model_is_loaded(clip: str, tmp_path: Path) -> None:

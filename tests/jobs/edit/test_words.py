@@ -19,7 +19,9 @@ from vedit.methods import dds, glp, p2p
         ("", "a dog", []),
     ],
 )
-def test_the_words_that_change_are_those_of_the_source_that_go(source: str, target: str, expected: list[str]) -> None:
+def test_the_words_that_change_are_those_of_the_source_that_go(
+    source: str, target: str, expected: list[str]
+) -> None:
     assert changed_words(source, target) == expected
 
 
@@ -34,7 +36,9 @@ def test_the_words_that_change_are_those_of_the_source_that_go(source: str, targ
         ("a red circle moving left on a grey background", []),
     ],
 )
-def test_a_drawn_scene_s_object_is_its_shape_and_a_new_ground_has_none(target: str, expected: list[str]) -> None:
+def test_a_drawn_scene_s_object_is_its_shape_and_a_new_ground_has_none(
+    target: str, expected: list[str]
+) -> None:
     assert object_words("a red circle moving left on a grey background", target) == expected
     assert object_words("digit 5 moving left", "digit 7 moving left") == ["digit"]
 
@@ -42,7 +46,10 @@ def test_a_drawn_scene_s_object_is_its_shape_and_a_new_ground_has_none(target: s
 def test_words_that_are_named_or_refused_by_name_stay() -> None:
     prompts = ("a cat", "a dog")
     assert with_mask_words(dds.Params, {}, *prompts, is_drawn=False) == {"mask_words": ["cat"]}
-    assert with_mask_words(glp.Params, {"lr": 0.1}, *prompts, is_drawn=False) == {"lr": 0.1, "mask_words": ["cat"]}
+    assert with_mask_words(glp.Params, {"lr": 0.1}, *prompts, is_drawn=False) == {
+        "lr": 0.1,
+        "mask_words": ["cat"],
+    }
     for kept in ({"mask_words": []}, {"mask_words": ["a"]}, {"reference": "uncond"}, {"iterations": 5}):
         assert with_mask_words(dds.Params, kept, *prompts, is_drawn=False) == kept
     assert with_mask_words(p2p.Params, {}, *prompts, is_drawn=False) == {}

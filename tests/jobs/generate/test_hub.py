@@ -34,19 +34,52 @@ def shown(path: Path) -> np.ndarray:
 
 def test_a_pipeline_in_a_folder_makes_a_clip_with_its_record(wan: Path, tmp_path: Path) -> None:
     output = tmp_path / "cat.webp"
-    result = vedit("generate", "a cat", "--model", wan, "-o", output, "--seed", "3", "--pipe", "max_sequence_length=16", *SMALL)
+    result = vedit(
+        "generate",
+        "a cat",
+        "--model",
+        wan,
+        "-o",
+        output,
+        "--seed",
+        "3",
+        "--pipe",
+        "max_sequence_length=16",
+        *SMALL,
+    )
     assert (result.code, result.err) == (0, "")
     record = json.loads((tmp_path / "cat.webp.vedit.json").read_text())
     assert record["model"]["pipeline"] == "WanPipeline"
     (clip,) = record["clips"][0]
-    assert (clip["frames"], clip["size"], clip["steps"], clip["seed"], clip["fps"], clip["arguments"]) == (5, [32, 32], 2, 3, 16.0, {"max_sequence_length": 16})
+    assert (clip["frames"], clip["size"], clip["steps"], clip["seed"], clip["fps"], clip["arguments"]) == (
+        5,
+        [32, 32],
+        2,
+        3,
+        16.0,
+        {"max_sequence_length": 16},
+    )
     assert "pending" not in clip
-    made = load_pipeline(str(wan), device="cpu").make(Order("a cat", 3, 5, (32, 32), 2, 1.0, more={"max_sequence_length": 16}))
+    made = load_pipeline(str(wan), device="cpu").make(
+        Order("a cat", 3, 5, (32, 32), 2, 1.0, more={"max_sequence_length": 16})
+    )
     assert np.abs(shown(output).astype(int) - made).mean() < 6  # WebP loses a little
 
 
 def test_several_seeds_make_a_grid_and_steps_are_told(wan: Path, tmp_path: Path) -> None:
-    result = vedit("generate", "a cat", "--model", wan, "-o", tmp_path / "grid.gif", "--count", "2", *SMALL[:-1], "--progress", "jsonl")
+    result = vedit(
+        "generate",
+        "a cat",
+        "--model",
+        wan,
+        "-o",
+        tmp_path / "grid.gif",
+        "--count",
+        "2",
+        *SMALL[:-1],
+        "--progress",
+        "jsonl",
+    )
     assert result.code == 0
     assert shown(tmp_path / "grid.gif").shape == (5, 32, 65, 3)
     steps = [json.loads(line)["step"] for line in result.err.splitlines() if line.startswith("{")]
@@ -67,7 +100,9 @@ def test_several_seeds_make_a_grid_and_steps_are_told(wan: Path, tmp_path: Path)
         (("--motion-adapter", "a/b"), 5, "StableDiffusionPipeline"),
     ],
 )
-def test_mistakes_are_told_with_what_would_be_right(wan: Path, tmp_path: Path, arguments: tuple[str, ...], code: int, said: str) -> None:
+def test_mistakes_are_told_with_what_would_be_right(
+    wan: Path, tmp_path: Path, arguments: tuple[str, ...], code: int, said: str
+) -> None:
     result = vedit("generate", "a cat", "--model", wan, "-o", tmp_path / "a.gif", *arguments)
     assert result.code == code, result.err
     assert said in result.err
@@ -91,7 +126,9 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[StubHub]:
         yield stub
 
 
-def test_a_pipeline_of_the_hub_is_fetched_and_then_works_without_a_network(hub: StubHub, wan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pipeline_of_the_hub_is_fetched_and_then_works_without_a_network(
+    hub: StubHub, wan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from huggingface_hub import constants
 
     hub.add("somebody/wan", wan)
@@ -110,7 +147,11 @@ def test_gated_missing_and_empty_repositories_are_told_apart(hub: StubHub, wan: 
     (tmp_path / "other" / "weights.bin").write_bytes(b"x")
     hub.add("somebody/wan", wan, access="gated")
     hub.add("somebody/other", tmp_path / "other")
-    for name, said in (("wan", "is gated"), ("nothing", "does not exist"), ("other", "no pipeline of diffusers")):
+    for name, said in (
+        ("wan", "is gated"),
+        ("nothing", "does not exist"),
+        ("other", "no pipeline of diffusers"),
+    ):
         result = vedit("generate", "a cat", "--model", f"somebody/{name}", "-o", tmp_path / "a.gif", *SMALL)
         assert result.code == 5
         assert said in result.err
@@ -126,7 +167,9 @@ def test_offline_names_what_is_not_in_the_cache(tmp_path: Path, monkeypatch: pyt
     assert "vedit models fetch someone/some-video-model" in result.err
 
 
-def test_a_pipeline_whose_weights_changed_is_refused_before_it_is_loaded(wan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pipeline_whose_weights_changed_is_refused_before_it_is_loaded(
+    wan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = shutil.copytree(wan, tmp_path / "wan")
     assert vedit("generate", "a cat", "--model", model, "-o", tmp_path / "a.gif", *SMALL).code == 0
     assert str(tmp_path).encode() not in (tmp_path / "a.gif").read_bytes()

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from tests.conftest import vedit
+from vedit.errors import RemoteError, UsageError
 from vedit.jobs.clips import write_frames
 from vedit.jobs.generate import provider as generate_provider
 from vedit.jobs.generate.run import Choices, Request
 from vedit.jobs.watch import unwatched
-from vedit.errors import RemoteError, UsageError
 
 
 class Client:
@@ -33,7 +33,9 @@ class Client:
 
 
 def maker(answer: Any, **extra: Any) -> Any:
-    made = generate_provider.load(Choices("provider:fal-ai:Wan-AI/Wan2.2-TI2V-5B", extra=extra), connect=Client)
+    made = generate_provider.load(
+        Choices("provider:fal-ai:Wan-AI/Wan2.2-TI2V-5B", extra=extra), connect=Client
+    )
     made.client.answer = answer
     return made
 
@@ -41,14 +43,21 @@ def maker(answer: Any, **extra: Any) -> Any:
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     path = tmp_path_factory.mktemp("clip") / "clip.mp4"
-    write_frames(np.stack([np.full((32, 48, 3), shade, np.uint8) for shade in (10, 120, 240)]), [20] * 3, str(path))
+    write_frames(
+        np.stack([np.full((32, 48, 3), shade, np.uint8) for shade in (10, 120, 240)]), [20] * 3, str(path)
+    )
     return path.read_bytes()
 
 
-def test_only_what_was_set_is_sent_under_the_clients_own_names(clip: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_what_was_set_is_sent_under_the_clients_own_names(
+    clip: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MY_TOKEN", "t1")
     provider = maker(clip, key_env="MY_TOKEN", timeout=9.0)
-    made = provider.make(Request("a cat", "blurred", 7, 33, (832, 480), 20, 5.0, extra={"pipe": {"resolution": "480p"}}), unwatched)
+    made = provider.make(
+        Request("a cat", "blurred", 7, 33, (832, 480), 20, 5.0, extra={"pipe": {"resolution": "480p"}}),
+        unwatched,
+    )
     assert provider.client.given == {"provider": "fal-ai", "api_key": "t1", "timeout": 9.0}
     assert provider.client.calls == [
         ("a cat", {"model": "Wan-AI/Wan2.2-TI2V-5B", "guidance_scale": 5.0, "negative_prompt": ["blurred"], "num_frames": 33, "num_inference_steps": 20,
@@ -65,7 +74,15 @@ def test_the_arguments_are_those_of_the_real_client() -> None:
 
     from huggingface_hub import InferenceClient
 
-    own = {"model", "guidance_scale", "negative_prompt", "num_frames", "num_inference_steps", "seed", "extra_body"}
+    own = {
+        "model",
+        "guidance_scale",
+        "negative_prompt",
+        "num_frames",
+        "num_inference_steps",
+        "seed",
+        "extra_body",
+    }
     assert own <= set(inspect.signature(InferenceClient.text_to_video).parameters)
     assert {"provider", "api_key", "timeout"} <= set(inspect.signature(InferenceClient).parameters)
 
@@ -112,7 +129,9 @@ def test_rubbish_is_no_clip(rubbish: bytes) -> None:
         maker(rubbish).make(Request("a cat"), unwatched)
 
 
-def test_unknown_providers_are_refused_with_those_that_make_clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_providers_are_refused_with_those_that_make_clips(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(UsageError, match=r"(?s)did you mean fal-ai.*replicate"):
         generate_provider.load(Choices("provider:fal:x"), connect=Client)
     result = vedit("generate", "a cat", "--provider", "hf-inference", "-o", tmp_path / "a.gif")
@@ -141,5 +160,7 @@ def test_a_provider_that_drips_is_left_at_the_timeout(clip: bytes) -> None:
 def test_a_token_that_a_provider_repeats_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_TOKEN", "hf_secret_1")
     with pytest.raises(RemoteError) as caught:
-        maker(ValueError("no such key: hf_secret_1 at https://u:word@h/x"), key_env="MY_TOKEN").make(Request("a cat"), unwatched)
+        maker(ValueError("no such key: hf_secret_1 at https://u:word@h/x"), key_env="MY_TOKEN").make(
+            Request("a cat"), unwatched
+        )
     assert "hf_secret" not in str(caught.value) and "word" not in str(caught.value)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from vedit.jobs.generate.request import GenerateRequest, plan
 from vedit.errors import OutputError, UsageError
+from vedit.jobs.generate.request import GenerateRequest, plan
 
 TOLD = {
     "prompt": "a red star", "negative": None, "seed": 7, "frames": 8, "size": [64, 64], "steps": 5, "guidance": 3.0, "fps": 10.0, "extra": {},
@@ -26,10 +26,16 @@ RECORD = {
 
 def test_planning_loads_no_torch(tmp_path: Path) -> None:
     code = (
-        "import sys; from vedit.jobs.generate.request import GenerateRequest, plan; plan(GenerateRequest(prompt='x', output='a.gif')); "
-        "print(sorted({'torch', 'diffusers', 'transformers', 'huggingface_hub'} & set(sys.modules)))"
+        "import sys; from vedit.jobs.generate.request import GenerateRequest, plan;"
+        " plan(GenerateRequest(prompt='x', output='a.gif')); print(sorted({'torch', 'diffusers',"
+        " 'transformers', 'huggingface_hub'} & set(sys.modules)))"
     )
-    assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True).stdout == "[]\n"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+        ).stdout
+        == "[]\n"
+    )
 
 
 def test_a_plan_counts_prompts_times_seeds(tmp_path: Path) -> None:
@@ -51,7 +57,9 @@ def test_a_record_becomes_a_request_that_json_carries(tmp_path: Path) -> None:
 
 def test_a_provider_without_a_model_chooses_its_own() -> None:
     assert GenerateRequest(prompt="x", provider="fal-ai").named_model == "provider:fal-ai:"
-    assert GenerateRequest(prompt="x", provider="fal-ai", model="shapes").named_model == "provider:fal-ai:shapes"
+    assert (
+        GenerateRequest(prompt="x", provider="fal-ai", model="shapes").named_model == "provider:fal-ai:shapes"
+    )
     assert GenerateRequest(prompt="x").named_model == "shapes"
 
 
@@ -69,4 +77,6 @@ def test_outputs_that_exist_are_refused_before_anything_is_made(tmp_path: Path) 
     (tmp_path / "001-x-seed0.gif").write_bytes(b"")
     with pytest.raises(OutputError, match="exists"):
         plan(GenerateRequest(prompt="x", output_dir=str(tmp_path)))
-    assert plan(GenerateRequest(prompt="x", output_dir=str(tmp_path), skip_existing=True)).job.requests == [[]]
+    assert plan(GenerateRequest(prompt="x", output_dir=str(tmp_path), skip_existing=True)).job.requests == [
+        []
+    ]

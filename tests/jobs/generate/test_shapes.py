@@ -1,4 +1,6 @@
-"""Protects vedit/jobs/generate/shapes.py: the embedded generator makes what its words say, and refuses the rest."""
+"""Protects vedit/jobs/generate/shapes.py: the embedded generator makes what its words say, and refuses the
+rest.
+"""
 
 from types import SimpleNamespace
 
@@ -6,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+from vedit.data import scenes
+from vedit.errors import ModelError, UsageError
 from vedit.jobs import shapes_model
 from vedit.jobs.generate import run as generate
 from vedit.jobs.generate import shapes as generate_shapes
 from vedit.jobs.generate.run import Choices, Request
-from vedit.data import scenes
-from vedit.errors import ModelError, UsageError
 from vedit.training import shapes_truth
 
 torch.set_num_threads(1)  # ten times faster for small tensors on a busy machine
@@ -46,7 +48,10 @@ def test_a_prompt_becomes_a_complete_caption_and_the_seed_draws_what_it_leaves_o
     assert "moving" not in generate_shapes.read_prompt("a red ring", 0)
 
 
-@pytest.mark.parametrize(("prompt", "said"), [("a cat on a sofa", '"cat", "sofa"'), ("moving left", "names no shape"), ("digit", "two words")])
+@pytest.mark.parametrize(
+    ("prompt", "said"),
+    [("a cat on a sofa", '"cat", "sofa"'), ("moving left", "names no shape"), ("digit", "two words")],
+)
 def test_a_prompt_that_no_drawn_scene_shows_is_refused(unloaded, prompt, said):
     with pytest.raises(UsageError, match=said):
         unloaded.make(Request(prompt), watch)
@@ -79,11 +84,25 @@ def test_a_few_steps_already_show_colour_and_background_and_repeat_by_seed(maker
     made = maker.make(Request(prompt, seed=1, steps=6), watch)
     assert made.frames_FYX3.shape == (8, 64, 64, 3) and made.frames_FYX3.dtype == np.uint8
     assert np.array_equal(made.frames_FYX3, maker.make(Request(prompt, seed=1, steps=6), watch).frames_FYX3)
-    words = {"shape": "circle", "colour": "red", "texture": "plain", "size": "large", "ground": "teal", "pattern": "plain", "motion": "left"}
+    words = {
+        "shape": "circle",
+        "colour": "red",
+        "texture": "plain",
+        "size": "large",
+        "ground": "teal",
+        "pattern": "plain",
+        "motion": "left",
+    }
     clip = torch.from_numpy(made.frames_FYX3).permute(0, 3, 1, 2) / 255
     read = shapes_truth.read_clip(clip, words)
     assert (read["colour"], read["ground"]) == ("red", "teal")
-    assert made.facts == {"caption": prompt, "steps": 6, "guidance": 3.0, "frames": scenes.FRAMES, "size": [64, 64]}
+    assert made.facts == {
+        "caption": prompt,
+        "steps": 6,
+        "guidance": 3.0,
+        "frames": scenes.FRAMES,
+        "size": [64, 64],
+    }
 
 
 def test_the_record_names_the_weights(maker):

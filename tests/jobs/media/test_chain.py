@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vedit import stages
-from vedit.jobs.media.chain import build_chain, format_chain, parse_chain
 from vedit.errors import UsageError
+from vedit.jobs.media.chain import build_chain, format_chain, parse_chain
 from vedit.stages.options import Option
 
 
@@ -46,8 +46,26 @@ def test_lines_that_begin_with_a_hash_are_comments() -> None:
     ]
 
 
-VALUES = st.text(alphabet=st.characters(codec="utf-8", exclude_categories=("Cs",)), max_size=12) | st.sampled_from(
-    ["a; b", "it's", 'say "hi"', "'\"", "\"'", " x ", "#1", "a,b", "=:", "\n#", 'x="y', "'", '"', "\\", "no-loop"]
+VALUES = st.text(
+    alphabet=st.characters(codec="utf-8", exclude_categories=("Cs",)), max_size=12
+) | st.sampled_from(
+    [
+        "a; b",
+        "it's",
+        'say "hi"',
+        "'\"",
+        "\"'",
+        " x ",
+        "#1",
+        "a,b",
+        "=:",
+        "\n#",
+        'x="y',
+        "'",
+        '"',
+        "\\",
+        "no-loop",
+    ]
 )
 
 
@@ -86,7 +104,11 @@ def option_texts(option: Option) -> st.SearchStrategy[str]:
 def test_chains_of_every_stage_and_option_are_written_and_read(data: st.DataObject) -> None:
     specs = []
     for name in data.draw(st.lists(st.sampled_from(stages.names()), min_size=1, max_size=4)):
-        options = data.draw(st.lists(st.sampled_from(stages.load(name).OPTIONS), max_size=4, unique_by=lambda option: option.name))
+        options = data.draw(
+            st.lists(
+                st.sampled_from(stages.load(name).OPTIONS), max_size=4, unique_by=lambda option: option.name
+            )
+        )
         texts = {option.name: data.draw(option_texts(option)) for option in options}
         for option in options:
             option.parse(texts[option.name])  # what the table says of a parser is true
@@ -98,7 +120,10 @@ def test_ways_that_exclude_each_other_are_named_from_their_table() -> None:
     with pytest.raises(UsageError) as raised:
         build_chain(parse_chain("crop:left=1,centre=4x4,auto"))
     assert raised.value.what == "crop got --left/--right/--top/--bottom and --centre WxH and --auto."
-    assert raised.value.right == "Give one of --rect WxH+X+Y, --left/--right/--top/--bottom, --centre WxH, --auto."
+    assert (
+        raised.value.right
+        == "Give one of --rect WxH+X+Y, --left/--right/--top/--bottom, --centre WxH, --auto."
+    )
     with pytest.raises(UsageError, match="resize does not say to which size"):
         build_chain(parse_chain("resize:only-shrink"))
     with pytest.raises(UsageError, match="speed got a factor and --fps"):

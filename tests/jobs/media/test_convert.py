@@ -78,7 +78,9 @@ def test_nut_goes_through_a_pipe(movie: Path, tmp_path: Path) -> None:
     assert stream.code == 0
     result = vedit("convert", "-", "-o", tmp_path / "a.mp4", stdin=stream.out)
     assert (result.code, result.err) == (0, "")
-    assert [float(pts) for pts, _ in packets(tmp_path / "a.mp4")] == pytest.approx([n / 30 for n in range(30)])
+    assert [float(pts) for pts, _ in packets(tmp_path / "a.mp4")] == pytest.approx(
+        [n / 30 for n in range(30)]
+    )
     assert float(packets(tmp_path / "a.mp4", "a")[-1][0]) == pytest.approx(1, abs=0.1)
 
 
@@ -157,7 +159,9 @@ def test_many_inputs_are_converted_into_a_folder(movie: Path, tmp_path: Path) ->
         (["absent.mp4", "-o", "out.gif"], 3, "absent.mp4: cannot read: no such file"),
     ],
 )
-def test_what_cannot_be_done_is_told(args: list[str], code: int, words: str, movie: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_done_is_told(
+    args: list[str], code: int, words: str, movie: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     movie.rename(tmp_path / "in.mp4")
     result = vedit("convert", *args)
@@ -177,7 +181,19 @@ def test_memory_does_not_grow_with_the_length(tmp_path: Path) -> None:
     peaks = []
     for length in (1, 12):
         path = tmp_path / f"{length}.mp4"
-        ffmpeg("-f", "lavfi", "-i", f"testsrc=s=320x240:r=25:d={length}", "-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", path)
+        ffmpeg(
+            "-f",
+            "lavfi",
+            "-i",
+            f"testsrc=s=320x240:r=25:d={length}",
+            "-c:v",
+            "libx264",
+            "-preset",
+            "ultrafast",
+            "-pix_fmt",
+            "yuv420p",
+            path,
+        )
         result = measured("convert", path, "-o", tmp_path / f"{length}.nut")
         assert result.code == 0, result.err
         peaks.append(result.peak_mb)

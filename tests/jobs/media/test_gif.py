@@ -12,7 +12,21 @@ import numpy as np
 import pytest
 
 from tests import reference
-from tests.conftest import NASTY, OK, ROOT, WARN, WELL_FORMED, edited, gif, measured, parsed, same_facts, same_frames, shared, vedit
+from tests.conftest import (
+    NASTY,
+    OK,
+    ROOT,
+    WARN,
+    WELL_FORMED,
+    edited,
+    gif,
+    measured,
+    parsed,
+    same_facts,
+    same_frames,
+    shared,
+    vedit,
+)
 from tests.random_gifs import nasty, random_gif
 
 MESSAGES = {  # the table of docs/gif.md 4: what each damaged file makes a command say, once
@@ -38,7 +52,9 @@ COPY = (("speed", "0.5"), ("adjust", "--brightness", "1"), ("metadata",))
 
 @pytest.mark.parametrize("share", [(1, 2), (1, 3), (5, 3)], ids=["half", "third", "larger"])
 @pytest.mark.parametrize("name", WELL_FORMED)
-def test_nearest_resize_equals_nearest_resize_of_every_composed_frame(name: str, share: tuple[int, int]) -> None:
+def test_nearest_resize_equals_nearest_resize_of_every_composed_frame(
+    name: str, share: tuple[int, int]
+) -> None:
     source = parsed(gif(name))
     if share == (5, 3) and source.width * source.height > 60_000:
         pytest.skip("enlarging large files takes the reference decoder long")
@@ -49,7 +65,10 @@ def test_nearest_resize_equals_nearest_resize_of_every_composed_frame(name: str,
 
 
 OPERATIONS = {
-    "crop": (("crop", "--left", "20%", "--bottom", "10%"), lambda w, h: reference.cropped(int(w / 5 + 0.5), 0, w - int(w / 5 + 0.5), h - int(h / 10 + 0.5))),
+    "crop": (
+        ("crop", "--left", "20%", "--bottom", "10%"),
+        lambda w, h: reference.cropped(int(w / 5 + 0.5), 0, w - int(w / 5 + 0.5), h - int(h / 10 + 0.5)),
+    ),
     "rotate": (("rotate", "90"), lambda w, h: reference.turned(1)),
     "flip": (("rotate", "180", "--flip", "h"), lambda w, h: lambda frame: frame[::-1]),
     "resize": (("resize", "--size", "17x29", "--filter", "nearest"), lambda w, h: reference.nearest(17, 29)),
@@ -71,7 +90,9 @@ def test_random_gifs_give_what_the_slow_compositor_gives(operation: str, tens: i
         same_facts(done.out, source, delays=operation != "speed")
 
 
-CHAIN = "crop:left=10%,right=10%; rotate:90; resize:size=23x31,filter=nearest; adjust:brightness=1.2; speed:0.5"
+CHAIN = (
+    "crop:left=10%,right=10%; rotate:90; resize:size=23x31,filter=nearest; adjust:brightness=1.2; speed:0.5"
+)
 SINGLE = (
     ("crop", "--left", "10%", "--right", "10%"),
     ("rotate", "90"),
@@ -104,7 +125,14 @@ def test_a_chain_shows_what_single_commands_show(name: str) -> None:
 
 def test_a_pipe_of_commands_shows_what_a_chain_shows() -> None:
     command = " | ".join(f'"{sys.executable}" -m vedit gif {" ".join(arguments)}' for arguments in SINGLE)
-    done = subprocess.run(["sh", "-c", command], input=gif("ok_disposal_mix.gif").read_bytes(), capture_output=True, check=True, cwd=ROOT, timeout=120)
+    done = subprocess.run(
+        ["sh", "-c", command],
+        input=gif("ok_disposal_mix.gif").read_bytes(),
+        capture_output=True,
+        check=True,
+        cwd=ROOT,
+        timeout=120,
+    )
     assert done.stderr == b""
     same_frames(done.stdout, reference.read(edited("ok_disposal_mix.gif", "chain", CHAIN)))
 
@@ -144,7 +172,9 @@ def test_damage_keeps_what_is_whole_and_says_so_once(name: str) -> None:
     same_frames(done.out, parsed(gif(name)), reference.turned(2))
     said = [line for line in done.warnings if MESSAGES[name] in line]
     assert len(said) == 1 and said[0].startswith(f"vedit: {gif(name)}: ")
-    assert len(done.warnings) == (2 if name == "warn_truncated_in_image.gif" else 1)  # that one also lacks pixels
+    assert len(done.warnings) == (
+        2 if name == "warn_truncated_in_image.gif" else 1
+    )  # that one also lacks pixels
 
 
 @pytest.mark.parametrize("name", WARN)
@@ -189,7 +219,11 @@ ERRORS = {
 }
 
 
-@pytest.mark.parametrize("command", [("gif", "rotate", "90"), ("gif", "speed", "2"), ("gif", "resize", "--width", "9"), ("probe",)], ids=" ".join)
+@pytest.mark.parametrize(
+    "command",
+    [("gif", "rotate", "90"), ("gif", "speed", "2"), ("gif", "resize", "--width", "9"), ("probe",)],
+    ids=" ".join,
+)
 @pytest.mark.parametrize("name", ERRORS)
 def test_what_is_no_gif_is_refused_in_one_line(name: str, command: tuple[str, ...], tmp_path: Path) -> None:
     output = () if command == ("probe",) else ("-o", str(tmp_path / "out.gif"))
@@ -222,11 +256,16 @@ def start_up_s() -> float:
 
 
 @pytest.mark.parametrize("name", ["err_bomb_canvas.gif", "err_bomb_image.gif", "err_bomb_frames.gif"])
-@pytest.mark.parametrize("command", [("gif", "rotate", "90"), ("gif", "resize", "--width", "100")], ids=["rotate", "resize"])
+@pytest.mark.parametrize(
+    "command", [("gif", "rotate", "90"), ("gif", "resize", "--width", "100")], ids=["rotate", "resize"]
+)
 def test_bombs_are_refused_at_once_and_the_message_names_the_option(
     name: str, command: tuple[str, ...], bombs: dict[str, Path], start_up_s: float, tmp_path: Path
 ) -> None:
-    runs = [measured(*command, bombs[name], "-o", tmp_path / "out.gif", limits={"AS": 600 << 20, "CPU": 20}) for _ in range(2)]
+    runs = [
+        measured(*command, bombs[name], "-o", tmp_path / "out.gif", limits={"AS": 600 << 20, "CPU": 20})
+        for _ in range(2)
+    ]
     assert [run.code for run in runs] == [6, 6]
     assert "--limit" in runs[0].err and "over the limit" in runs[0].err
     assert min(run.cpu_s for run in runs) - start_up_s < 0.3
@@ -236,17 +275,28 @@ def test_bombs_are_refused_at_once_and_the_message_names_the_option(
 
 @pytest.mark.parametrize("name", ["err_bomb_canvas.gif", "err_bomb_image.gif", "err_bomb_frames.gif"])
 def test_a_bomb_through_a_pipe_is_refused_too(name: str, bombs: dict[str, Path]) -> None:
-    done = measured("gif", "rotate", "90", stdin=bombs[name].read_bytes(), output=subprocess.DEVNULL, limits={"AS": 1200 << 20, "CPU": 60})
+    done = measured(
+        "gif",
+        "rotate",
+        "90",
+        stdin=bombs[name].read_bytes(),
+        output=subprocess.DEVNULL,
+        limits={"AS": 1200 << 20, "CPU": 60},
+    )
     assert done.code == 6
     assert "--limit" in done.err
-    assert done.peak_mb < 60 and done.cpu_s < 5  # a pipe cannot be looked through first, so some images are decoded
+    assert (
+        done.peak_mb < 60 and done.cpu_s < 5
+    )  # a pipe cannot be looked through first, so some images are decoded
 
 
 def test_the_copy_path_allocates_no_pixels_and_may_go_on(bombs: dict[str, Path]) -> None:
     for path in bombs.values():
         done = measured("gif", "speed", "0.5", path, limits={"AS": 600 << 20, "CPU": 20})
         assert (done.code, done.err.strip()) == (0, "")
-        assert [image.payload for image in reference.read(done.out).images[:3]] == [image.payload for image in parsed(path).images[:3]]
+        assert [image.payload for image in reference.read(done.out).images[:3]] == [
+            image.payload for image in parsed(path).images[:3]
+        ]
 
 
 def test_the_limit_of_the_message_lets_the_file_through() -> None:
@@ -259,11 +309,19 @@ def test_the_limit_of_the_message_lets_the_file_through() -> None:
 
 @pytest.mark.parametrize("first", [0, 500, 1000, 1500])
 def test_two_thousand_corruptions_break_no_promise(first: int) -> None:
-    """No traceback, at most 2 s of CPU and 200 MB each, exit code 0, 3 or 6. To see one: python -m tests.corruptions SEED 1"""
+    """No traceback, at most 2 s of CPU and 200 MB each, exit code 0, 3 or 6.
+
+    To see one: python -m tests.corruptions SEED 1
+    """
     if not Path("/proc/self/clear_refs").exists():
         pytest.skip("measures memory through /proc")
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-m", "tests.corruptions", str(first), "500"], capture_output=True, text=True, cwd=ROOT, timeout=600, check=False
+        [sys.executable, "-W", "error", "-m", "tests.corruptions", str(first), "500"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=600,
+        check=False,
     )
     *broken, codes = done.stdout.splitlines()
     assert (done.returncode, done.stderr, broken) == (0, "", [])
@@ -275,7 +333,12 @@ def test_two_thousand_corruptions_break_no_promise(first: int) -> None:
 @pytest.mark.parametrize("first", range(10_000, 30_000, 2500))
 def test_many_more_corruptions_break_no_promise(first: int) -> None:
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-m", "tests.corruptions", str(first), "2500"], capture_output=True, text=True, cwd=ROOT, timeout=1200, check=False
+        [sys.executable, "-W", "error", "-m", "tests.corruptions", str(first), "2500"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=1200,
+        check=False,
     )
     assert done.stdout.count("\n") == 1, done.stdout
 
@@ -301,11 +364,15 @@ def long_clip(images: int) -> bytes:
     ],
     ids=lambda value: "-".join(value) if isinstance(value, tuple) else str(value),
 )
-def test_memory_does_not_grow_with_the_number_of_images(arguments: tuple[str, ...], few: int, many: int, jobs: int, limit_mb: int, tmp_path: Path) -> None:
+def test_memory_does_not_grow_with_the_number_of_images(
+    arguments: tuple[str, ...], few: int, many: int, jobs: int, limit_mb: int, tmp_path: Path
+) -> None:
     peaks = []
     for images in (few, many):
         (tmp_path / f"{images}.gif").write_bytes(long_clip(images))
-        done = measured("gif", *arguments, tmp_path / f"{images}.gif", "-o", tmp_path / "out.gif", "-y", jobs=jobs)
+        done = measured(
+            "gif", *arguments, tmp_path / f"{images}.gif", "-o", tmp_path / "out.gif", "-y", jobs=jobs
+        )
         if "--auto" not in arguments:  # its frames have no border in common
             assert (done.code, done.err.strip()) == (0, "")
         peaks.append(done.peak_mb)
@@ -315,7 +382,10 @@ def test_memory_does_not_grow_with_the_number_of_images(arguments: tuple[str, ..
 
 
 def test_memory_does_not_grow_with_a_pipe_either(tmp_path: Path) -> None:
-    peaks = [measured("gif", "rotate", "90", stdin=long_clip(images), output=subprocess.DEVNULL).peak_mb for images in (100, 2000)]
+    peaks = [
+        measured("gif", "rotate", "90", stdin=long_clip(images), output=subprocess.DEVNULL).peak_mb
+        for images in (100, 2000)
+    ]
     assert peaks[1] - peaks[0] < 4
 
 
@@ -326,7 +396,11 @@ def test_delays_of_every_ok_file_survive_a_round_trip_through_two_speeds() -> No
             continue
         slower = vedit("gif", "speed", "0.5", gif(name)).out
         back = reference.read(vedit("gif", "speed", "2", stdin=slower).out)
-        assert [abs(a - b) for a, b in zip(accumulate(back.delays), accumulate(source.delays), strict=True) if abs(a - b) > 1] == []
+        assert [
+            abs(a - b)
+            for a, b in zip(accumulate(back.delays), accumulate(source.delays), strict=True)
+            if abs(a - b) > 1
+        ] == []
 
 
 def test_full_colour_work_keeps_images_delays_loop_and_metadata() -> None:
@@ -335,14 +409,27 @@ def test_full_colour_work_keeps_images_delays_loop_and_metadata() -> None:
         done = vedit("gif", "resize", "--fit", "24x24", gif(name))
         assert done.code == 0
         found = reference.read(done.out)
-        assert (found.delays, found.loop, found.comments, found.apps) == (source.delays, source.loop, source.comments, source.apps)
+        assert (found.delays, found.loop, found.comments, found.apps) == (
+            source.delays,
+            source.loop,
+            source.comments,
+            source.apps,
+        )
 
 
 def test_full_colour_work_that_changes_nothing_shows_the_same_frames() -> None:
-    for name in ("ok_plain.gif", "ok_disposal_mix.gif", "ok_disposal2.gif", "ok_first_smaller.gif", "ok_static_dupes.gif"):
+    for name in (
+        "ok_plain.gif",
+        "ok_disposal_mix.gif",
+        "ok_disposal2.gif",
+        "ok_first_smaller.gif",
+        "ok_static_dupes.gif",
+    ):
         source = parsed(gif(name))
         found = reference.read(edited(name, "speed", "--reverse"))
-        assert all(np.array_equal(a, b) for a, b in zip(found.frames(), list(source.frames())[::-1], strict=True))
+        assert all(
+            np.array_equal(a, b) for a, b in zip(found.frames(), list(source.frames())[::-1], strict=True)
+        )
 
 
 def test_real_files_that_are_damaged_are_recovered_or_refused() -> None:

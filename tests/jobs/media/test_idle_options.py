@@ -24,12 +24,22 @@ def colourful(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _colours(path: Path) -> int:
     with Image.open(path) as image:
-        return max(len(set(frame.convert("RGB").get_flattened_data())) for frame in ImageSequence.Iterator(image))
+        return max(
+            len(set(frame.convert("RGB").get_flattened_data())) for frame in ImageSequence.Iterator(image)
+        )
 
 
 @pytest.mark.parametrize(
     "command",
-    ["convert", "gif crop --left 1", "gif rotate 90", "gif adjust --brightness 1.1", "gif speed 2", "gif metadata --strip comments", "gif chain rotate:90"],
+    [
+        "convert",
+        "gif crop --left 1",
+        "gif rotate 90",
+        "gif adjust --brightness 1.1",
+        "gif speed 2",
+        "gif metadata --strip comments",
+        "gif chain rotate:90",
+    ],
 )
 def test_colors_act_on_every_path(command: str, colourful: Path, tmp_path: Path) -> None:
     assert _colours(colourful) > 100
@@ -59,12 +69,18 @@ def test_colours_that_need_no_change_stay_on_the_exact_path(colourful: Path, tmp
     ],
 )
 def test_an_option_that_cannot_act_is_told(command: str, words: str, tmp_path: Path) -> None:
-    arguments = [str(gif("ok_plain.gif")) if part == "IN" else str(tmp_path / part) if part.startswith("o.") else part for part in command.split()]
+    arguments = [
+        str(gif("ok_plain.gif")) if part == "IN" else str(tmp_path / part) if part.startswith("o.") else part
+        for part in command.split()
+    ]
     done = vedit(*arguments)
     assert done.code == 0 and words in done.err and len(done.err.splitlines()) == 1
 
 
-@pytest.mark.parametrize(("limit", "code"), [("images=10", 6), ("images=25", 0), ("total=50k", 6), ("total=1M", 0), ("canvas=1000", 6)])
+@pytest.mark.parametrize(
+    ("limit", "code"),
+    [("images=10", 6), ("images=25", 0), ("total=50k", 6), ("total=1M", 0), ("canvas=1000", 6)],
+)
 @pytest.mark.parametrize("suffix", ["mp4", "nut", "y4m"])
 def test_limits_hold_for_films_and_streams(limit: str, code: int, suffix: str, tmp_path: Path) -> None:
     film = tmp_path / f"film.{suffix}"

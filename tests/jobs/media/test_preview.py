@@ -20,7 +20,9 @@ def frame(name: str, number: int) -> np.ndarray:
     return list(parsed(gif(name)).frames())[number - 1]
 
 
-@pytest.mark.parametrize("name", ["ok_disposal2.gif", "ok_transparent_first.gif", "ok_local_palettes.gif", "ok_interlaced.gif"])
+@pytest.mark.parametrize(
+    "name", ["ok_disposal2.gif", "ok_transparent_first.gif", "ok_local_palettes.gif", "ok_interlaced.gif"]
+)
 @pytest.mark.parametrize("suffix", [".png", ".webp"])
 def test_one_frame_is_written_exactly_with_its_alpha(name: str, suffix: str, tmp_path: Path) -> None:
     output = tmp_path / f"f{suffix}"
@@ -37,11 +39,19 @@ def test_a_picture_goes_down_a_pipe() -> None:
         assert np.array_equal(np.asarray(picture.convert("RGBA")), frame("ok_plain.gif", 1))
 
 
-SPREADS = [(12, 12, list(range(1, 13))), (100, 4, [1, 34, 67, 100]), (5, 12, [1, 2, 3, 4, 5]), (9, 1, [1]), (11, 3, [1, 6, 11])]
+SPREADS = [
+    (12, 12, list(range(1, 13))),
+    (100, 4, [1, 34, 67, 100]),
+    (5, 12, [1, 2, 3, 4, 5]),
+    (9, 1, [1]),
+    (11, 3, [1, 6, 11]),
+]
 
 
 @pytest.mark.parametrize(("count", "cells", "numbers"), SPREADS)
-def test_frames_are_spread_evenly_from_the_first_to_the_last(count: int, cells: int, numbers: list[int]) -> None:
+def test_frames_are_spread_evenly_from_the_first_to_the_last(
+    count: int, cells: int, numbers: list[int]
+) -> None:
     assert preview.spread(count, cells) == numbers
 
 
@@ -68,7 +78,17 @@ def test_a_pipe_gives_the_sheet_that_the_file_gives(tmp_path: Path) -> None:
 
 
 def test_a_video_has_a_contact_sheet(tmp_path: Path) -> None:
-    result = vedit("gif", "preview", shared("data/gifs/real/autoeditor_testsrc.mp4"), "-o", tmp_path / "s.png", "--grid", "2x2", "--tile", "100")
+    result = vedit(
+        "gif",
+        "preview",
+        shared("data/gifs/real/autoeditor_testsrc.mp4"),
+        "-o",
+        tmp_path / "s.png",
+        "--grid",
+        "2x2",
+        "--tile",
+        "100",
+    )
     assert (result.code, result.err) == (0, "")
     with Image.open(tmp_path / "s.png") as picture:
         assert picture.width > 200
@@ -189,7 +209,9 @@ class Clock:
 
 
 def shots(count: int, seconds: Fraction) -> list[preview.Shot]:
-    return [preview.Shot(i + 1, Image.new("RGB", (2, 2), (i, 0, 0)), i * seconds, seconds) for i in range(count)]
+    return [
+        preview.Shot(i + 1, Image.new("RGB", (2, 2), (i, 0, 0)), i * seconds, seconds) for i in range(count)
+    ]
 
 
 def test_playing_takes_as_long_as_the_clip() -> None:
@@ -233,7 +255,9 @@ def test_without_a_terminal_one_frame_is_drawn() -> None:
         (("-o", "x.jpg"), 2, "PNG or WebP"),
     ],
 )
-def test_wrong_options_are_refused_with_what_would_be_right(given: tuple[str, ...], code: int, words: str) -> None:
+def test_wrong_options_are_refused_with_what_would_be_right(
+    given: tuple[str, ...], code: int, words: str
+) -> None:
     result = vedit("gif", "preview", gif("ok_plain.gif"), *given)
     assert result.code == code
     assert words in result.err

@@ -1,4 +1,6 @@
-"""Protects vedit/jobs/score/clips.py: what is read for an edited video, and how clips that differ are matched."""
+"""Protects vedit/jobs/score/clips.py: what is read for an edited video, and how clips that differ are
+matched.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +15,18 @@ from PIL import Image
 
 from tests import reference
 from tests.conftest import gif
-from vedit.jobs.record import comment_of
-from vedit.jobs.score.clips import Item, Reading, complete, load, mask_frames, read_frames, record_of, selection_of
 from vedit.errors import InputError, UsageError
+from vedit.jobs.record import comment_of
+from vedit.jobs.score.clips import (
+    Item,
+    Reading,
+    complete,
+    load,
+    mask_frames,
+    read_frames,
+    record_of,
+    selection_of,
+)
 
 
 def write_gif(path: Path, frames: list[np.ndarray], **options: Any) -> str:
@@ -55,8 +66,17 @@ def test_one_frame_is_a_clip_too(tmp_path: Path) -> None:
 
 
 def test_what_is_not_named_comes_from_the_run_record(tmp_path: Path) -> None:
-    source, edited = write_gif(tmp_path / "in.gif", greys(3)), write_gif(tmp_path / "out.gif", greys(3, first=30))
-    record = {"input": source, "target_prompt": "new", "source_prompt": "old", "method": "p2p", "seconds": {"total": 3}}
+    source, edited = (
+        write_gif(tmp_path / "in.gif", greys(3)),
+        write_gif(tmp_path / "out.gif", greys(3, first=30)),
+    )
+    record = {
+        "input": source,
+        "target_prompt": "new",
+        "source_prompt": "old",
+        "method": "p2p",
+        "seconds": {"total": 3},
+    }
     (tmp_path / "out.gif.vedit.json").write_text(json.dumps(record))
     clip, facts = load(Item("out", "0", edited), Reading())
     assert (clip.prompt, clip.source_prompt) == ("new", "old")
@@ -85,7 +105,11 @@ def test_another_file_under_the_recorded_name_is_not_the_source(tmp_path: Path) 
 
 def test_the_recipe_that_a_clip_carries_serves_where_there_is_no_sidecar(tmp_path: Path) -> None:
     source = write_gif(tmp_path / "in.gif", greys(2))
-    edited = write_gif(tmp_path / "out.gif", greys(2, first=60), comment=comment_of({"input": source, "target_prompt": "new"}).encode())
+    edited = write_gif(
+        tmp_path / "out.gif",
+        greys(2, first=60),
+        comment=comment_of({"input": source, "target_prompt": "new"}).encode(),
+    )
     clip, _ = load(Item("out", "0", edited), Reading())
     assert clip.prompt == "new" and clip.source is not None
 
@@ -125,7 +149,10 @@ def test_a_longer_source_is_matched_as_asked(tmp_path: Path) -> None:
 
 
 def test_a_larger_source_is_brought_to_the_edited_size_when_asked(tmp_path: Path) -> None:
-    source, edited = write_gif(tmp_path / "in.gif", greys(2, 24, 32)), write_gif(tmp_path / "out.gif", greys(2))
+    source, edited = (
+        write_gif(tmp_path / "in.gif", greys(2, 24, 32)),
+        write_gif(tmp_path / "out.gif", greys(2)),
+    )
     clip, facts = load(Item("out", "0", edited, source), Reading(resize_source=True))
     assert clip.source_TYX3 is not None and clip.source_TYX3.shape == (2, 12, 16, 3)
     assert facts["source_read"] == "resized to 16x12"
@@ -157,5 +184,9 @@ def test_the_saved_mask_of_the_run_record_is_taken_unless_refused(tmp_path: Path
     (tmp_path / "out.gif.vedit.json").write_text(json.dumps({"mask": None, "edit_mask": ["1,1,2,2"]}))
     clip, _ = load(Item("out", "0", edited), Reading())
     assert clip.mask_TYX is not None and clip.mask_TYX.sum() == 2 * 255
-    (tmp_path / "out.gif.vedit.json").write_text(json.dumps({"mask": None, "edit_mask": ["1,1,2,2", "5,5,6,6"]}))
-    assert load(Item("out", "0", edited), Reading())[0].mask_TYX is None  # several were united: one alone would mislead
+    (tmp_path / "out.gif.vedit.json").write_text(
+        json.dumps({"mask": None, "edit_mask": ["1,1,2,2", "5,5,6,6"]})
+    )
+    assert (
+        load(Item("out", "0", edited), Reading())[0].mask_TYX is None
+    )  # several were united: one alone would mislead

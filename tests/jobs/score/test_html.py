@@ -1,4 +1,6 @@
-"""Protects vedit/jobs/score/html.py: one file that shows everything, with and without scripts, tried in a browser where there is one."""
+"""Protects vedit/jobs/score/html.py: one file that shows everything, with and without scripts, tried in a
+browser where there is one.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +18,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.conftest import vedit
 from tests.jobs.score.test_clips import greys, write_gif
 from tests.jobs.scores import report as numbers
-from tests.conftest import vedit
 from vedit.jobs.score.compare import compare, comparison_table
 from vedit.jobs.score.html import CIVIDIS, NOT_SEEN, coloured, forest, interval_svg, page, picture
 
-BROWSER = next((path for name in ("chromium", "chromium-browser", "google-chrome", "chrome") if (path := shutil.which(name))), None)
+BROWSER = next(
+    (
+        path
+        for name in ("chromium", "chromium-browser", "google-chrome", "chrome")
+        if (path := shutil.which(name))
+    ),
+    None,
+)
 # What a reader does, and what then stands on the page: stepping, the split and difference views, sorting.
 ACTIONS = """
 const said = {};
@@ -89,9 +98,30 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> str:
     write_gif(folder / "a.gif", greys(4, 24, 32))
     write_gif(folder / "out" / "a.gif", greys(4, 24, 32, first=60))
     (folder / "out" / "b<i>.gif").write_bytes(b"GIF89a")
-    (folder / "out" / "a.gif.vedit.json").write_text(json.dumps({"target_prompt": "</script><b>bold</b>", "method": "p2p"}))
-    options = ("--metrics", "flicker,warp_error", "--profile", "embedded", "--baseline", "identity", "--journal", folder / "j.jsonl")
-    done = vedit("score", "--edited", folder / "out", "--source-dir", folder, *options, "--html", folder / "r.html", "-q")
+    (folder / "out" / "a.gif.vedit.json").write_text(
+        json.dumps({"target_prompt": "</script><b>bold</b>", "method": "p2p"})
+    )
+    options = (
+        "--metrics",
+        "flicker,warp_error",
+        "--profile",
+        "embedded",
+        "--baseline",
+        "identity",
+        "--journal",
+        folder / "j.jsonl",
+    )
+    done = vedit(
+        "score",
+        "--edited",
+        folder / "out",
+        "--source-dir",
+        folder,
+        *options,
+        "--html",
+        folder / "r.html",
+        "-q",
+    )
     assert done.code == 8, done.err
     return (folder / "r.html").read_text()
 
@@ -99,14 +129,20 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_the_page_is_well_formed_and_loads_nothing_from_elsewhere(report: str) -> None:
     outline = Outline(report)
     assert outline.open == []
-    assert [address[:40] for address in outline.addresses if not address.startswith(("data:image/", "#"))] == []
+    assert [
+        address[:40] for address in outline.addresses if not address.startswith(("data:image/", "#"))
+    ] == []
     assert not re.search(r"https?://|@import|url\(", report)
 
 
 def test_without_scripts_tables_posters_and_charts_remain(report: str) -> None:
     plain = re.sub(r"<script.*?</script>", "", report, flags=re.DOTALL)
     posters = re.findall(r'<img[^>]* src="data:image/webp;base64,([^"]+)" alt="([^"]+)"', plain)
-    assert [name for _, name in posters] == ["source, first frame", "edit, first frame", "map of the warping error"]
+    assert [name for _, name in posters] == [
+        "source, first frame",
+        "edit, first frame",
+        "map of the warping error",
+    ]
     first = np.asarray(Image.open(io.BytesIO(base64.b64decode(posters[1][0]))).convert("RGB"))
     assert first.shape == (24, 32, 3) and abs(int(first[0, 0, 0]) - 60) <= 1
     assert "flicker_mae" in plain
@@ -127,20 +163,39 @@ def test_failures_flags_and_provenance_are_on_the_page(report: str) -> None:
 
 @pytest.mark.skipif(BROWSER is None, reason="no browser here")
 def test_a_browser_steps_plays_splits_and_sorts(report: str, tmp_path: Path) -> None:
-    catch = "<script>window.errors = []; window.onerror = (message) => window.errors.push(String(message));</script></head>"
+    catch = (
+        "<script>window.errors = []; window.onerror = (message) =>"
+        " window.errors.push(String(message));</script></head>"
+    )
     changed = report.replace("</head>", catch).replace("</body>", f"<script>{ACTIONS}</script></body>")
     (tmp_path / "page.html").write_text(changed)
-    flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync"
-    command = [BROWSER, *flags.split(), f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", (tmp_path / "page.html").as_uri()]
+    flags = (
+        "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
+        " --disable-component-update --disable-sync"
+    )
+    command = [
+        BROWSER,
+        *flags.split(),
+        f"--user-data-dir={tmp_path / 'profile'}",
+        "--dump-dom",
+        (tmp_path / "page.html").as_uri(),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=100)
     found = re.search(r'<pre id="said">(.*?)</pre>', done.stdout, re.DOTALL)
     assert found, done.stdout[-500:] + done.stderr[-500:]
     said = json.loads(html_text.unescape(found[1]))
     assert said["errors"] == []
-    assert len(said["first"]) == 3 and all(a != b for a, b in zip(said["first"][:2], said["second"][:2], strict=True))
+    assert len(said["first"]) == 3 and all(
+        a != b for a, b in zip(said["first"][:2], said["second"][:2], strict=True)
+    )
     assert said["place"] == "frame 2 of 4" and said["last"] == "frame 4 of 4"
     assert float(said["moved"]) > float(said["mark"])
-    assert said["overlap"] and "20%" in said["clip"] and said["blend"] == "difference" and said["playing"] == "Pause"
+    assert (
+        said["overlap"]
+        and "20%" in said["clip"]
+        and said["blend"] == "difference"
+        and said["playing"] == "Pause"
+    )
     assert said["up"] == sorted(said["up"]) and said["down"] == sorted(said["up"], reverse=True)
 
 
@@ -149,18 +204,40 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The page of a suite of eleven: an unchanged copy, a frozen clip, and one of which a third is there."""
     folder = tmp_path_factory.mktemp("many")
     (folder / "out").mkdir()
-    frames = [np.roll(np.arange(48, dtype=np.uint8)[None, :, None] * 5 + np.zeros((40, 1, 3), np.uint8), t, 1) for t in range(4)]
+    frames = [
+        np.roll(np.arange(48, dtype=np.uint8)[None, :, None] * 5 + np.zeros((40, 1, 3), np.uint8), t, 1)
+        for t in range(4)
+    ]
     write_gif(folder / "src.gif", frames)
     for number in range(1, 12):
         write_gif(
-            folder / "out" / f"c{number}.gif", frames if number == 4 else [np.clip(frame.astype(int) + 9 + number, 0, 255).astype(np.uint8) for frame in frames]
+            folder / "out" / f"c{number}.gif",
+            (
+                frames
+                if number == 4
+                else [np.clip(frame.astype(int) + 9 + number, 0, 255).astype(np.uint8) for frame in frames]
+            ),
         )
     whole = (folder / "out" / "c3.gif").read_bytes()
     (folder / "out" / "c3.gif").write_bytes(whole[: len(whole) // 2])
-    videos = "".join(f'[[video]]\nid = "c{number}"\nsource = "src.gif"\n[[video.edit]]\nprompt = "x"\n' for number in range(1, 12))
+    videos = "".join(
+        f'[[video]]\nid = "c{number}"\nsource = "src.gif"\n[[video.edit]]\nprompt = "x"\n'
+        for number in range(1, 12)
+    )
     (folder / "i.toml").write_text(videos)
     done = vedit(
-        "score", "--index", folder / "i.toml", "--edited", folder / "out", "--source-dir", folder, "--metrics", "flicker", "--html", folder / "r.html", "-q"
+        "score",
+        "--index",
+        folder / "i.toml",
+        "--edited",
+        folder / "out",
+        "--source-dir",
+        folder,
+        "--metrics",
+        "flicker",
+        "--html",
+        folder / "r.html",
+        "-q",
     )
     assert done.code == 8 and "Damaged and left out of out: c3." in done.text, done.err
     return (folder / "r.html").read_text()
@@ -171,12 +248,21 @@ def test_what_must_be_known_first_stands_first(many: str) -> None:
     assert "<section" not in top and top.index("Damaged and left out") < top.index("<table")
     for label, said in (("c3", "damaged: "), ("c4", "no_edit_guard: ")):
         assert f'<a href="#{label}">{label}</a>: {said}' in top
-    assert '<a href="#flags">Flags (2)</a>' in many and 'id="flags"' in many and 'id="videos"' in many and 'id="provenance"' in many
+    assert (
+        '<a href="#flags">Flags (2)</a>' in many
+        and 'id="flags"' in many
+        and 'id="videos"' in many
+        and 'id="provenance"' in many
+    )
 
 
-def test_videos_stand_in_the_order_people_count_and_begin_collapsed_where_there_are_many(many: str, report: str) -> None:
+def test_videos_stand_in_the_order_people_count_and_begin_collapsed_where_there_are_many(
+    many: str, report: str
+) -> None:
     assert re.findall(r'<section id="([^"]+)"', many) == [f"c{number}" for number in range(1, 12)]
-    assert re.findall(r'<th scope="row"><a href="#([^"]+)"', many) == [f"c{number}" for number in range(1, 12)]
+    assert re.findall(r'<th scope="row"><a href="#([^"]+)"', many) == [
+        f"c{number}" for number in range(1, 12)
+    ]
     assert many.count('<details class="video">') == 11 and report.count('<details class="video" open>') == 2
     assert 'data-do="filter"' in many and 'data-do="flagged"' in many
 
@@ -190,14 +276,34 @@ def test_error_maps_are_asked_for_and_are_not_most_of_the_bytes(report: str) -> 
 
 def test_a_comparison_has_a_forest_plot_with_the_verdict_beside_the_metric(tmp_path: Path) -> None:
     values = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]
-    a = numbers("a", {"up": [value + 1 for value in values], "down": [value + 2 for value in values], "same": values}, lower=["down"])
-    b = numbers("b", {"up": values, "down": values, "same": [value + (-1) ** place for place, value in enumerate(values)]}, lower=["down"])
+    a = numbers(
+        "a",
+        {"up": [value + 1 for value in values], "down": [value + 2 for value in values], "same": values},
+        lower=["down"],
+    )
+    b = numbers(
+        "b",
+        {"up": values, "down": values, "same": [value + (-1) ** place for place, value in enumerate(values)]},
+        lower=["down"],
+    )
     found = compare(a, b)
     drawn = forest(found)
-    middles = {key: float(x) for key, x in re.findall(r'<text x="4" y="\d+">(\w+)</text>.*?class="mean" d="M([\d.]+) ', drawn)}
-    assert middles["up"] == 340 and middles["down"] == 140 and middles["same"] == 240  # to the right where a is better
-    assert drawn.count('class="shown"') == 2 and drawn.count('class="open"') == 1 and drawn.count('class="range"') == 3
-    assert comparison_table(found, verdict_first=True).head[1] == "verdict" and comparison_table(found).head[-1] == "verdict"
+    middles = {
+        key: float(x)
+        for key, x in re.findall(r'<text x="4" y="\d+">(\w+)</text>.*?class="mean" d="M([\d.]+) ', drawn)
+    }
+    assert (
+        middles["up"] == 340 and middles["down"] == 140 and middles["same"] == 240
+    )  # to the right where a is better
+    assert (
+        drawn.count('class="shown"') == 2
+        and drawn.count('class="open"') == 1
+        and drawn.count('class="range"') == 3
+    )
+    assert (
+        comparison_table(found, verdict_first=True).head[1] == "verdict"
+        and comparison_table(found).head[-1] == "verdict"
+    )
 
 
 WIDTH = """<p id="said"></p><iframe src="in.html" style="width:390px;height:800px;border:0"></iframe>
@@ -206,13 +312,29 @@ WIDTH = """<p id="said"></p><iframe src="in.html" style="width:390px;height:800p
 
 @pytest.mark.skipif(BROWSER is None, reason="no browser here")
 def test_at_390_pixels_nothing_scrolls_sideways(report: str, many: str, tmp_path: Path) -> None:
-    long = many.replace("out: 11 edited videos", "out" * 60).replace('<details class="video">', '<details class="video" open>')
-    split = "<script>for (const box of document.querySelectorAll('[data-do=mode]')) { box.value = 'split'; box.dispatchEvent(new Event('change')); }</script>"
+    long = many.replace("out: 11 edited videos", "out" * 60).replace(
+        '<details class="video">', '<details class="video" open>'
+    )
+    split = (
+        "<script>for (const box of document.querySelectorAll('[data-do=mode]')) { box.value = 'split';"
+        " box.dispatchEvent(new Event('change')); }</script>"
+    )
     for text in (report.replace('class="pane map"', 'class="pane map" open'), long, report + split):
-        (tmp_path / "in.html").write_text(text + "<script>parent.postMessage(document.documentElement.scrollWidth, '*')</script>")
+        (tmp_path / "in.html").write_text(
+            text + "<script>parent.postMessage(document.documentElement.scrollWidth, '*')</script>"
+        )
         (tmp_path / "page.html").write_text(WIDTH)
-        flags = "--headless --no-sandbox --disable-gpu --no-first-run --allow-file-access-from-files --virtual-time-budget=3000"
-        command = [BROWSER, *flags.split(), f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", (tmp_path / "page.html").as_uri()]
+        flags = (
+            "--headless --no-sandbox --disable-gpu --no-first-run --allow-file-access-from-files"
+            " --virtual-time-budget=3000"
+        )
+        command = [
+            BROWSER,
+            *flags.split(),
+            f"--user-data-dir={tmp_path / 'profile'}",
+            "--dump-dom",
+            (tmp_path / "page.html").as_uri(),
+        ]
         done = subprocess.run(command, capture_output=True, text=True, timeout=100)
         found = re.search(r"W(\d+)W", done.stdout)
         assert found, done.stdout[-300:] + done.stderr[-300:]
@@ -224,7 +346,18 @@ def test_linked_media_embeds_no_frames(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         for number, frame in enumerate(greys(2)):
             Image.fromarray(frame).save(tmp_path / name / f"{number}.png")
-    done = vedit("score", tmp_path / "out", "--source", tmp_path / "in", "--metrics", "flicker", "--html", "-", "--link-media", "-q")
+    done = vedit(
+        "score",
+        tmp_path / "out",
+        "--source",
+        tmp_path / "in",
+        "--metrics",
+        "flicker",
+        "--html",
+        "-",
+        "--link-media",
+        "-q",
+    )
     assert "base64" not in done.text and done.text.count((tmp_path / "out" / "1.png").as_uri()) == 1
 
 
@@ -233,13 +366,21 @@ def test_linked_media_embeds_no_frames(tmp_path: Path) -> None:
 
 def test_colours_run_from_dark_to_light_and_grey_marks_what_is_not_seen() -> None:
     shown = coloured(np.array([[0.0, 0.5, 1.0, np.nan, 7.0]]))[0]
-    assert [tuple(map(int, pixel)) for pixel in shown] == [CIVIDIS[0], CIVIDIS[5], CIVIDIS[10], NOT_SEEN, CIVIDIS[10]]
+    assert [tuple(map(int, pixel)) for pixel in shown] == [
+        CIVIDIS[0],
+        CIVIDIS[5],
+        CIVIDIS[10],
+        NOT_SEEN,
+        CIVIDIS[10],
+    ]
     lightness = coloured(np.linspace(0, 1, 50)[None])[0] @ np.array([0.2126, 0.7152, 0.0722])
     assert (np.diff(lightness) > -0.01).all()  # also in black and white
 
 
 def test_large_frames_are_made_smaller_and_small_ones_kept_exactly() -> None:
-    large = Image.open(io.BytesIO(base64.b64decode(picture(np.zeros((1000, 500, 3), np.uint8)).partition(",")[2])))
+    large = Image.open(
+        io.BytesIO(base64.b64decode(picture(np.zeros((1000, 500, 3), np.uint8)).partition(",")[2]))
+    )
     assert large.size == (256, 512)
     noise = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
     small = Image.open(io.BytesIO(base64.b64decode(picture(noise).partition(",")[2])))

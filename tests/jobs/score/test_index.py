@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from vedit.jobs.score.index import read_folder, read_index
 from vedit.errors import InputError
+from vedit.jobs.score.index import read_folder, read_index
 
 TOML = """
 [[video]]
@@ -65,9 +65,22 @@ def place(tmp_path: Path) -> Path:
 def test_a_suite_names_sources_prompts_masks_and_clips(place: Path) -> None:
     cat, fox, boat = read_index(str(place / "suite.toml"), str(place / "out"))
     assert (cat.video_id, cat.edit_id, cat.edited) == ("cat", "0", str(place / "out/cat/0.gif"))
-    assert (cat.prompt, cat.source_prompt, cat.source, cat.mask) == ("a dog", "a cat", str(place / "pets/cat.mp4"), "auto")
-    assert (fox.edit_id, fox.edited, fox.mask) == ("fox", str(place / "out/cat/fox"), str(place / "fox.png"))  # a folder of frames
-    assert (boat.edited, boat.source, boat.truth) == (str(place / "out/boat.mp4"), str(place / "boat.webm"), str(place / "ship.gif"))
+    assert (cat.prompt, cat.source_prompt, cat.source, cat.mask) == (
+        "a dog",
+        "a cat",
+        str(place / "pets/cat.mp4"),
+        "auto",
+    )
+    assert (fox.edit_id, fox.edited, fox.mask) == (
+        "fox",
+        str(place / "out/cat/fox"),
+        str(place / "fox.png"),
+    )  # a folder of frames
+    assert (boat.edited, boat.source, boat.truth) == (
+        str(place / "out/boat.mp4"),
+        str(place / "boat.webm"),
+        str(place / "ship.gif"),
+    )
 
 
 def test_v2vbench_yaml_is_read_with_what_else_it_carries(place: Path) -> None:
@@ -128,9 +141,15 @@ def test_an_index_of_aliases_of_pipes_or_of_wrong_types_is_refused(tmp_path: Pat
     wrong = {
         "bomb.yaml": ("a: &a [x]\ndata: *a", "it uses an alias"),
         "deep.toml": ("a = " + "[" * 3000, "nested more than 32 deep"),
-        "prompt.toml": ("[[video]]\nid = 'a'\n[[video.edit]]\nprompt = [1]", "a prompt of a/0 is '[1]', which is not a text"),
+        "prompt.toml": (
+            "[[video]]\nid = 'a'\n[[video.edit]]\nprompt = [1]",
+            "a prompt of a/0 is '[1]', which is not a text",
+        ),
         "id.toml": ("[[video]]\nid = ['a']\n[[video.edit]]", "is not an id"),
-        "zero.toml": ('[[video]]\nid = "a"\nsource = "a\\u0000b"\n[[video.edit]]', "is not the name of a file"),
+        "zero.toml": (
+            '[[video]]\nid = "a"\nsource = "a\\u0000b"\n[[video.edit]]',
+            "is not the name of a file",
+        ),
         "pipe.yaml": (None, "it is a named pipe"),
     }
     for name, (text, said) in wrong.items():

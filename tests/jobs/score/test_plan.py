@@ -9,33 +9,42 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import NASTY
+from vedit.errors import CheckFailed, OutputError, UsageError
 from vedit.jobs.score.plan import plan
 from vedit.jobs.score.request import ScoreRequest
 from vedit.jobs.sink import Quiet
-from vedit.errors import CheckFailed, OutputError, UsageError
 
 CLIP = str(NASTY / "ok_plain.gif")
 
 
 def test_planning_loads_no_torch() -> None:
     code = (
-        "import sys; from vedit.jobs.score.plan import plan; from vedit.jobs.score.request import ScoreRequest; "
-        f"plan(ScoreRequest(clip={CLIP!r}, metrics='quality', profile='embedded')); "
-        "print(sorted({'torch', 'transformers', 'diffusers', 'open_clip'} & set(sys.modules)))"
+        "import sys; from vedit.jobs.score.plan import plan; from vedit.jobs.score.request import"
+        f" ScoreRequest; plan(ScoreRequest(clip={CLIP!r}, metrics='quality', profile='embedded'));"
+        " print(sorted({'torch', 'transformers', 'diffusers', 'open_clip'} & set(sys.modules)))"
     )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+        == "[]\n"
+    )
 
 
 def test_a_plan_says_what_it_will_do(tmp_path: Path) -> None:
     report = str(tmp_path / "report.json")
     made = plan(ScoreRequest(clip=CLIP, metrics="flicker", profile="embedded", json_file=report))
-    assert str(made) == f"score 1 clip, profile embedded: flicker_mae, temporal_flickering\n  json to {report}"
+    assert (
+        str(made) == f"score 1 clip, profile embedded: flicker_mae, temporal_flickering\n  json to {report}"
+    )
     assert not Path(report).exists()
 
 
 def test_scoring_from_python_gives_numbers_and_writes_the_report(tmp_path: Path) -> None:
     report = tmp_path / "report.json"
-    scored = plan(ScoreRequest(clip=CLIP, source=CLIP, truth=CLIP, metrics="psnr", fail_under=("psnr=30",), json_file=str(report))).run(Quiet())
+    scored = plan(
+        ScoreRequest(
+            clip=CLIP, source=CLIP, truth=CLIP, metrics="psnr", fail_under=("psnr=30",), json_file=str(report)
+        )
+    ).run(Quiet())
     scored.check()
     assert scored.results.rows[0].numbers["psnr"].value == 100
     assert "psnr" in scored.text()

@@ -13,6 +13,7 @@ import pytest
 
 from tests.jobs.score.test_clips import greys, write_gif
 from vedit import metrics
+from vedit.errors import InputError, UsageError
 from vedit.jobs.score import metrics as score_metrics
 from vedit.jobs.score import run as score_run
 from vedit.jobs.score.clips import Item
@@ -20,7 +21,6 @@ from vedit.jobs.score.journal import Journal
 from vedit.jobs.score.metrics import Choice, Fact, choose
 from vedit.jobs.score.results import Number, Results, read_results, summary_csv, to_csv, to_json
 from vedit.jobs.score.run import UNEDITED, Draft, Suite, flags_of, run
-from vedit.errors import InputError, UsageError
 from vedit.metrics.base import Clip, Score, Value
 from vedit.metrics.towers import Towers
 from vedit.metrics.types import Options
@@ -30,7 +30,9 @@ EMBEDDED = Options(profile="embedded")
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Two metrics that tell when they are called: level is the first grey level, gap needs a source and is undefined at 100."""
+    """Two metrics that tell when they are called: level is the first grey level, gap needs a source and is
+    undefined at 100.
+    """
     made: list[str] = []
 
     def metric(name: str, needs: frozenset[str], value: Any) -> ModuleType:
@@ -39,11 +41,22 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             found = value(clip)
             return {name: Score(found, (found, found), {} if math.isfinite(found) else {"why": "level 100"})}
 
-        facts = {"SUMMARY": name, "VERSION": 1, "VALUES": (Value(name, "", True, "", name),), "NEEDS": needs, "GROUPS": frozenset({"quality"}), "TOWERS": ()}
+        facts = {
+            "SUMMARY": name,
+            "VERSION": 1,
+            "VALUES": (Value(name, "", True, "", name),),
+            "NEEDS": needs,
+            "GROUPS": frozenset({"quality"}),
+            "TOWERS": (),
+        }
         return SimpleNamespace(__name__=f"tests.{name}", score=score, **facts)  # type: ignore[return-value]
 
     level = metric("level", frozenset(), lambda clip: float(clip.edited_TYX3[0, 0, 0, 0]))
-    gap = metric("gap", frozenset({"source"}), lambda clip: math.nan if clip.edited_TYX3[0, 0, 0, 0] == 100 else float(len(clip.source_TYX3)))
+    gap = metric(
+        "gap",
+        frozenset({"source"}),
+        lambda clip: math.nan if clip.edited_TYX3[0, 0, 0, 0] == 100 else float(len(clip.source_TYX3)),
+    )
     modules = {"level": level, "gap": gap}
     monkeypatch.setattr(metrics, "names", lambda: list(modules))
     monkeypatch.setattr(metrics, "load", lambda name: modules[name.replace("-", "_")])
@@ -61,7 +74,12 @@ def suite(folder: Path, levels: dict[str, int], *, sources: bool = True) -> list
 
 
 def score(items: list[Item], journal: Journal | None = None, **changes: Any) -> Results:
-    plan = Suite(tuple(items), choose(changes.pop("metrics", "quality"), "embedded"), EMBEDDED, **{"is_suite": True, "fallback_name": "suite", **changes})
+    plan = Suite(
+        tuple(items),
+        choose(changes.pop("metrics", "quality"), "embedded"),
+        EMBEDDED,
+        **{"is_suite": True, "fallback_name": "suite", **changes},
+    )
     results, stopped_by = run(plan, Towers(EMBEDDED), journal or Journal(None, False))
     assert stopped_by == ""
     return results
@@ -84,7 +102,10 @@ def test_a_corrupt_video_is_named_and_the_others_are_scored(calls: list[str], tm
     (tmp_path / "b.gif").write_bytes(b"GIF89a broken")
     found = score(items)
     assert calls == ["level a", "level c", "gap a", "gap c"]
-    assert found.summary("level").mean == 20 and (found.summary("level").n, found.summary("level").n_failed) == (2, 1)
+    assert found.summary("level").mean == 20 and (
+        found.summary("level").n,
+        found.summary("level").n_failed,
+    ) == (2, 1)
     (lost,) = [row for row in found.rows if row.failed]
     assert lost.video_id == "b" and str(tmp_path / "b.gif") in lost.failed["level"]
 
@@ -124,7 +145,9 @@ def test_a_clip_that_changed_and_a_torn_line_are_computed_anew(calls: list[str],
     items, path = suite(tmp_path, {"a": 10, "b": 20}), tmp_path / "journal.jsonl"
     score(items, Journal(str(path), False))
     lines = path.read_text().splitlines()
-    path.write_text("\n".join(lines[:-1]) + "\n" + lines[-1][:30])  # a crash in the middle of the last line: gap b
+    path.write_text(
+        "\n".join(lines[:-1]) + "\n" + lines[-1][:30]
+    )  # a crash in the middle of the last line: gap b
     write_gif(tmp_path / "a.gif", greys(2, first=50))
     calls.clear()
     found = score(items, Journal(str(path), True))
@@ -143,7 +166,9 @@ def test_without_resume_the_journal_starts_again(calls: list[str], tmp_path: Pat
 
 
 @pytest.mark.parametrize("signal, name", [(KeyboardInterrupt, "interrupt"), (SystemExit, "terminate")])
-def test_a_signal_keeps_what_is_done(signal: type[BaseException], name: str, calls: list[str], tmp_path: Path) -> None:
+def test_a_signal_keeps_what_is_done(
+    signal: type[BaseException], name: str, calls: list[str], tmp_path: Path
+) -> None:
     items, path = suite(tmp_path, {"a": 10, "b": 20}), str(tmp_path / "journal.jsonl")
     plan = Suite(tuple(items), choose("quality", "embedded"), EMBEDDED, is_suite=True, fallback_name="suite")
 
@@ -161,7 +186,9 @@ def test_a_signal_keeps_what_is_done(signal: type[BaseException], name: str, cal
     assert calls == ["gap b"]
 
 
-def test_the_identity_baseline_scores_the_source_in_place_of_the_edit(calls: list[str], tmp_path: Path) -> None:
+def test_the_identity_baseline_scores_the_source_in_place_of_the_edit(
+    calls: list[str], tmp_path: Path
+) -> None:
     found = score(suite(tmp_path, {"a": 90}), baseline="identity")
     assert found.values("level") == [90]
     (row,) = found.baselines["identity"]
@@ -170,7 +197,10 @@ def test_the_identity_baseline_scores_the_source_in_place_of_the_edit(calls: lis
 
 def test_an_edit_that_changed_nothing_is_flagged(calls: list[str], tmp_path: Path) -> None:
     source = write_gif(tmp_path / "source.gif", greys(3))
-    copy, other = write_gif(tmp_path / "copy.gif", greys(3)), write_gif(tmp_path / "other.gif", greys(3, first=60))
+    copy, other = (
+        write_gif(tmp_path / "copy.gif", greys(3)),
+        write_gif(tmp_path / "other.gif", greys(3, first=60)),
+    )
     found = score([Item("copy", "0", copy, source), Item("other", "0", other, source)])
     assert [row.flags for row in found.rows] == [(UNEDITED,), ()]
 
@@ -199,7 +229,9 @@ def test_without_the_guard_a_clip_counts_as_unedited_below_both_of_its_threshold
 
 @pytest.mark.parametrize(("flag", "change"), [(1.0, 90.0), (0.0, 0.0)])
 def test_the_guard_outweighs_what_is_known_without_it(flag: float, change: float) -> None:
-    draft = Draft(Item("a", "0", "a.gif", None), {"no_edit_guard": Number(flag, ())}, facts={"change": change})
+    draft = Draft(
+        Item("a", "0", "a.gif", None), {"no_edit_guard": Number(flag, ())}, facts={"change": change}
+    )
     assert (UNEDITED in flags_of(draft)) == (flag == 1)
 
 
@@ -212,7 +244,9 @@ def test_the_method_of_the_run_records_names_the_report(calls: list[str], tmp_pa
     assert score(items, name="mine").name == "mine"
 
 
-def test_a_report_reads_back_from_json_and_csv(calls: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_report_reads_back_from_json_and_csv(
+    calls: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     found = score(suite(tmp_path, {"b": 10, "a": 100}), baseline="identity")
     (tmp_path / "r.json").write_text(json.dumps(to_json(found)))
     again = read_results(str(tmp_path / "r.json"))
@@ -229,7 +263,9 @@ def test_a_report_reads_back_from_json_and_csv(calls: list[str], tmp_path: Path,
         read_results(str(tmp_path / "r.csv"))
 
 
-@pytest.mark.parametrize("text", ["{}", "[]", "null", '{"schema": 2}', "not json", '{"schema": 1, "videos": 3}'])
+@pytest.mark.parametrize(
+    "text", ["{}", "[]", "null", '{"schema": 2}', "not json", '{"schema": 1, "videos": 3}']
+)
 def test_what_is_no_report_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "x.json").write_text(text)
     with pytest.raises(InputError):
@@ -271,7 +307,9 @@ def test_every_number_has_a_key_of_its_own_and_a_line_that_explains_it() -> None
             assert value.explanation.endswith(".")
 
 
-def test_large_suites_keep_only_some_clips_decoded(calls: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_suites_keep_only_some_clips_decoded(
+    calls: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(score_run, "CLIP_MEMORY", 1)
     items = suite(tmp_path, {"a": 10, "b": 20})
     plan = Suite(tuple(items), choose("quality", "embedded"), EMBEDDED, is_suite=True)

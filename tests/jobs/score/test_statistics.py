@@ -10,7 +10,16 @@ import numpy as np
 import pytest
 
 from tests.jobs.scores import THESIS, column
-from vedit.jobs.score.statistics import bootstrap_interval, double_ranks, excludes_zero, holm, paired, sign_test, summarise, wilcoxon
+from vedit.jobs.score.statistics import (
+    bootstrap_interval,
+    double_ranks,
+    excludes_zero,
+    holm,
+    paired,
+    sign_test,
+    summarise,
+    wilcoxon,
+)
 
 
 @pytest.mark.parametrize("entry", THESIS["paired"], ids=lambda entry: entry["metric"])
@@ -24,8 +33,13 @@ def test_the_paired_comparison_of_the_thesis_comes_out(entry: dict[str, Any]) ->
 
 
 def test_only_clip_consistency_differs_between_the_thesis_methods() -> None:
-    found = {e["metric"]: paired(column("glp", e["metric"]), column("video-p2p", e["metric"])) for e in THESIS["paired"]}
-    assert [metric for metric, result in found.items() if excludes_zero(result.interval)] == ["clip_consistency"]
+    found = {
+        e["metric"]: paired(column("glp", e["metric"]), column("video-p2p", e["metric"]))
+        for e in THESIS["paired"]
+    }
+    assert [metric for metric, result in found.items() if excludes_zero(result.interval)] == [
+        "clip_consistency"
+    ]
 
 
 def test_the_averages_of_the_thesis_rows_are_those_recomputed_for_it() -> None:
@@ -44,7 +58,9 @@ def test_the_interval_is_the_one_of_explicit_resampling() -> None:
         below = math.floor(place)
         return means[below] + (place - below) * (means[below + 1] - means[below])
 
-    assert bootstrap_interval(values, seed=3) == pytest.approx((between(low_place), between(high_place)), rel=1e-12)
+    assert bootstrap_interval(values, seed=3) == pytest.approx(
+        (between(low_place), between(high_place)), rel=1e-12
+    )
 
 
 def test_fewer_than_five_videos_have_no_interval() -> None:
@@ -74,22 +90,35 @@ def test_the_sign_test_counts_every_outcome_of_a_fair_coin(wins: int, losses: in
 def enumerated(differences: list[float]) -> float:
     """Wilcoxon's p-value by trying every pattern of signs."""
     sizes = [abs(d) for d in differences if d]
-    ranks = [sum(other < size for other in sizes) + (1 + sum(other == size for other in sizes)) / 2 for size in sizes]
+    ranks = [
+        sum(other < size for other in sizes) + (1 + sum(other == size for other in sizes)) / 2
+        for size in sizes
+    ]
     seen = sum(rank for rank, d in zip(ranks, [d for d in differences if d], strict=True) if d > 0)
-    sums = [sum(rank for rank, sign in zip(ranks, signs, strict=True) if sign) for signs in itertools.product((0, 1), repeat=len(ranks))]
+    sums = [
+        sum(rank for rank, sign in zip(ranks, signs, strict=True) if sign)
+        for signs in itertools.product((0, 1), repeat=len(ranks))
+    ]
     return min(1.0, 2 * min(sum(s <= seen for s in sums), sum(s >= seen for s in sums)) / len(sums))
 
 
 @pytest.mark.parametrize(
     "differences",
-    [[1.0, 2.0, 3.0, 4.0, 5.0], [1.0, -2.0, 3.0, -4.0, 5.0, 6.5], [2.0, 2.0, -2.0, 1.0, 3.0, 0.0, -5.0], [0.5, 0.5, 0.5, -0.5, 0.5, 0.5, 0.5, 2.0, -3.0]],
+    [
+        [1.0, 2.0, 3.0, 4.0, 5.0],
+        [1.0, -2.0, 3.0, -4.0, 5.0, 6.5],
+        [2.0, 2.0, -2.0, 1.0, 3.0, 0.0, -5.0],
+        [0.5, 0.5, 0.5, -0.5, 0.5, 0.5, 0.5, 2.0, -3.0],
+    ],
 )
 def test_wilcoxon_counts_every_pattern_of_signs(differences: list[float]) -> None:
     assert wilcoxon(differences) == pytest.approx(enumerated(differences))
 
 
 def test_wilcoxon_of_five_equal_signs_is_a_sixteenth() -> None:
-    assert wilcoxon([0.1, 0.2, 0.3, 0.4, 0.5]) == pytest.approx(0.0625)  # 2 / 2**5: why five pairs never reach 0.05
+    assert wilcoxon([0.1, 0.2, 0.3, 0.4, 0.5]) == pytest.approx(
+        0.0625
+    )  # 2 / 2**5: why five pairs never reach 0.05
     assert wilcoxon([0.0, 0.0]) == 1.0
 
 
@@ -139,21 +168,32 @@ def test_the_same_seed_gives_the_same_interval_and_another_seed_another() -> Non
 
 def test_the_interval_of_several_edits_resamples_videos_with_all_of_them() -> None:
     values, videos = [1.0, 2.0, 6.0, 0.5, 9.0, 4.0, 4.5, 3.0], ["a", "a", "b", "c", "c", "c", "d", "e"]
-    groups = {video: [value for value, of in zip(values, videos, strict=True) if of == video] for video in "abcde"}
+    groups = {
+        video: [value for value, of in zip(values, videos, strict=True) if of == video] for video in "abcde"
+    }
     means = []
     for row in np.random.default_rng(2).integers(0, 5, (10000, 5)):
         picked = [value for k in row for value in groups["abcde"[k]]]
         means.append(sum(picked) / len(picked))
-    assert bootstrap_interval(values, 2, videos=videos) == pytest.approx(tuple(np.percentile(means, [2.5, 97.5])), rel=1e-12)
-    assert bootstrap_interval(values, 2, videos=["a", "a", "b", "c", "c", "c", "d", "d"]) is None  # eight edits, four videos
+    assert bootstrap_interval(values, 2, videos=videos) == pytest.approx(
+        tuple(np.percentile(means, [2.5, 97.5])), rel=1e-12
+    )
+    assert (
+        bootstrap_interval(values, 2, videos=["a", "a", "b", "c", "c", "c", "d", "d"]) is None
+    )  # eight edits, four videos
 
 
 def test_repeating_each_edit_narrows_no_interval_and_lowers_no_p_value() -> None:
     x, y = np.random.default_rng(5).normal(size=(2, 9))
-    once, thrice = paired(x, y), paired(np.repeat(x, 3), np.repeat(y, 3), videos=[f"v{k // 3}" for k in range(27)])
+    once, thrice = (
+        paired(x, y),
+        paired(np.repeat(x, 3), np.repeat(y, 3), videos=[f"v{k // 3}" for k in range(27)]),
+    )
     assert thrice.interval == pytest.approx(once.interval) and (thrice.n, thrice.videos) == (27, 9)
     assert (thrice.sign_p, thrice.wilcoxon_p, thrice.wins) == (once.sign_p, once.wilcoxon_p, once.wins)
-    assert summarise(np.repeat(x, 3).tolist(), videos=[f"v{k // 3}" for k in range(27)]).interval == pytest.approx(summarise(x.tolist()).interval)
+    assert summarise(
+        np.repeat(x, 3).tolist(), videos=[f"v{k // 3}" for k in range(27)]
+    ).interval == pytest.approx(summarise(x.tolist()).interval)
 
 
 def test_differences_within_the_rounding_are_ties() -> None:
@@ -162,7 +202,9 @@ def test_differences_within_the_rounding_are_ties() -> None:
 
 
 def verdicts(edits: int, spread: float, runs: int, clustered: bool = True) -> float:
-    """The share of suites of 50 videos, without a true difference, in which the two criteria of a verdict are met."""
+    """The share of suites of 50 videos, without a true difference, in which the two criteria of a verdict are
+    met.
+    """
     random, named = np.random.default_rng(11), 0
     videos = [f"v{k // edits}" for k in range(50 * edits)]
     for _ in range(runs):
@@ -173,7 +215,9 @@ def verdicts(edits: int, spread: float, runs: int, clustered: bool = True) -> fl
 
 
 @pytest.mark.parametrize(("edits", "spread"), [(3, 1.0), (3, 3.0), (3, 0.0), (1, 1.0)])
-def test_without_a_true_difference_at_most_7_percent_of_suites_get_a_verdict(monkeypatch: pytest.MonkeyPatch, edits: int, spread: float) -> None:
+def test_without_a_true_difference_at_most_7_percent_of_suites_get_a_verdict(
+    monkeypatch: pytest.MonkeyPatch, edits: int, spread: float
+) -> None:
     monkeypatch.setattr("vedit.jobs.score.statistics.RESAMPLES", 600)
     assert verdicts(edits, spread, 400) <= 0.07
 

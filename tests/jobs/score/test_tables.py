@@ -13,16 +13,39 @@ from typing import Any
 import pytest
 
 from tests.jobs.scores import THESIS, report, thesis
-from vedit.jobs.score.compare import NOTHING_SHOWN, compare, comparison_json, comparison_notes, comparison_table
+from vedit.errors import InputError, UsageError
+from vedit.jobs.score.compare import (
+    NOTHING_SHOWN,
+    compare,
+    comparison_json,
+    comparison_notes,
+    comparison_table,
+)
 from vedit.jobs.score.metrics import catalogue
-from vedit.jobs.score.render import Cell, Table, as_csv, as_html, as_latex, as_markdown, as_text, cells, rendered, shown, tex, width
+from vedit.jobs.score.render import (
+    Cell,
+    Table,
+    as_csv,
+    as_html,
+    as_latex,
+    as_markdown,
+    as_text,
+    cells,
+    rendered,
+    shown,
+    tex,
+    width,
+)
 from vedit.jobs.score.results import Number, Results, Row, read_results, summary_csv, to_json
 from vedit.jobs.score.summary import remarks, suite_table
 from vedit.jobs.score.tables import EXCHANGED, marked, tables
-from vedit.errors import InputError, UsageError
 from vedit.metrics.types import Options
 
-LABELS = {"pick score": "Pick Score", "viclip text alignment": "ViCLIP Text Alignment", "clip text alignment": "CLIP Text Alignment"}
+LABELS = {
+    "pick score": "Pick Score",
+    "viclip text alignment": "ViCLIP Text Alignment",
+    "clip text alignment": "CLIP Text Alignment",
+}
 
 
 def by_id(number: str) -> dict[str, Any]:
@@ -38,14 +61,27 @@ def texts(table: Table) -> list[list[str]]:
 
 @pytest.mark.parametrize(
     "method, place, number",
-    [("glp", 0, "3-1"), ("glp", 1, "3-2"), ("glp", 2, "3-3"), ("video-p2p", 0, "3-4"), ("video-p2p", 1, "3-5"), ("video-p2p", 2, "3-6")],
+    [
+        ("glp", 0, "3-1"),
+        ("glp", 1, "3-2"),
+        ("glp", 2, "3-3"),
+        ("video-p2p", 0, "3-4"),
+        ("video-p2p", 1, "3-5"),
+        ("video-p2p", 2, "3-6"),
+    ],
 )
-def test_a_method_has_the_rows_of_its_printed_table_under_the_right_headings(method: str, place: int, number: str) -> None:
+def test_a_method_has_the_rows_of_its_printed_table_under_the_right_headings(
+    method: str, place: int, number: str
+) -> None:
     table, printed = tables([thesis(method)], "thesis")[place], by_id(number)
     headings = [heading.lower() for heading in table.head[1:]]
     assert headings == printed["label"]  # the thesis' order of headings ...
-    columns = [printed["metric"].index(heading.replace(" ", "_")) for heading in headings]  # ... over the values that belong to them
-    assert texts(table)[:-1] == [[row[0], *(f"{row[1 + place]:.4f}" for place in columns)] for row in printed["rows"]]
+    columns = [
+        printed["metric"].index(heading.replace(" ", "_")) for heading in headings
+    ]  # ... over the values that belong to them
+    assert texts(table)[:-1] == [
+        [row[0], *(f"{row[1 + place]:.4f}" for place in columns)] for row in printed["rows"]
+    ]
     average = [f"{printed['recomputed'][place]:.4f}" for place in columns]
     assert texts(table)[-1] == ["Average", *average]
     assert (EXCHANGED["en"] in table.notes) == (place == 0)
@@ -66,13 +102,17 @@ def test_several_methods_add_table_4_1_with_the_exchange_undone() -> None:
         wanted = printed["rows"][printed["metric"].index(heading.lower().replace(" ", "_"))]
         if heading == "CLIP Consistency":
             wanted = [wanted[0], 0.9071]
-        assert [float(value) for value in found] == pytest.approx(wanted, abs=1.01e-4)  # 0.248255 is printed as 0.2482 there
+        assert [float(value) for value in found] == pytest.approx(
+            wanted, abs=1.01e-4
+        )  # 0.248255 is printed as 0.2482 there
     assert EXCHANGED["en"] in table.notes
 
 
 def test_only_the_difference_beyond_chance_is_bold_in_table_4_1() -> None:
     table = tables([thesis("glp"), thesis("video-p2p")], "thesis")[-1]
-    assert [(row[1].text, cell.text) for row in table.rows for cell in row if cell.is_best] == [("CLIP Consistency", "0.9496")]
+    assert [(row[1].text, cell.text) for row in table.rows for cell in row if cell.is_best] == [
+        ("CLIP Consistency", "0.9496")
+    ]
     assert sum(cell.is_first for row in table.rows for cell in row) == 7
 
 
@@ -105,17 +145,36 @@ def test_v2vbench_has_a_row_per_method_with_survey_names_and_three_decimals() ->
         "Method", "Frames Quality", "Semantic Consistency", "Object Consistency", "Video Quality",
         "Frames Text Alignment", "Frames Pick Score", "Video Text Alignment", "Motion Alignment",
     )  # fmt: skip
-    assert texts(table)[0] == ["glp", "4.974", "0.950", "0.682", "0.932", "27.458", "21.100", "0.248", "-2.255"]
+    assert texts(table)[0] == [
+        "glp",
+        "4.974",
+        "0.950",
+        "0.682",
+        "0.932",
+        "27.458",
+        "21.100",
+        "0.248",
+        "-2.255",
+    ]
 
 
 def test_v2vbench_shows_what_the_method_cost_where_that_is_known() -> None:
-    (table,) = tables([report("p2p", {"dover_score": [0.5], "method_seconds": [12.5], "method_peak_memory": [900.0]})], "v2vbench")
+    (table,) = tables(
+        [report("p2p", {"dover_score": [0.5], "method_seconds": [12.5], "method_peak_memory": [900.0]})],
+        "v2vbench",
+    )
     assert table.head[-2:] == ("Peak Memory (MiB)", "Runtime (s)")
     assert texts(table)[0][-2:] == ["900.000", "12.500"]
 
 
 def test_wide_has_a_column_per_metric_of_any_report_with_intervals_below() -> None:
-    (table,) = tables([report("a", {"psnr": [1, 2, 3, 4, 5]}), report("b", {"warp_error": [1, 1, 1, 1, 1]}, lower=["warp_error"])], "wide")
+    (table,) = tables(
+        [
+            report("a", {"psnr": [1, 2, 3, 4, 5]}),
+            report("b", {"warp_error": [1, 1, 1, 1, 1]}, lower=["warp_error"]),
+        ],
+        "wide",
+    )
     assert table.head == ("method", "videos", "psnr ↑", "warp_error ↓")
     assert texts(table)[0] == ["a", "5", "3.0000", "–"]
     assert re.fullmatch(r"\[\d\.\d{4}, \d\.\d{4}\]", texts(table)[1][2])
@@ -128,9 +187,15 @@ def test_two_reports_of_one_name_stay_apart() -> None:
 
 
 def test_best_of_a_lower_is_better_metric_is_the_smallest() -> None:
-    many = [report("a", {"warp_error": [1.0] * 6}, lower=["warp_error"]), report("b", {"warp_error": [2.0] * 6}, lower=["warp_error"])]
+    many = [
+        report("a", {"warp_error": [1.0] * 6}, lower=["warp_error"]),
+        report("b", {"warp_error": [2.0] * 6}, lower=["warp_error"]),
+    ]
     assert [cell.is_best for cell in marked(many, "warp_error")] == [True, False]
-    assert [cell.is_best or cell.is_first for cell in marked([many[0], many[0]], "warp_error")] == [False, False]
+    assert [cell.is_best or cell.is_first for cell in marked([many[0], many[0]], "warp_error")] == [
+        False,
+        False,
+    ]
 
 
 def test_bold_needs_five_videos_and_underline_does_not() -> None:
@@ -152,7 +217,9 @@ def test_profiles_are_not_mixed_unless_forced() -> None:
 
 def test_the_thesis_methods_differ_in_clip_consistency_alone() -> None:
     found = compare(thesis("glp"), thesis("video-p2p"))
-    assert {line.key: line.verdict for line in found.lines if line.verdict != NOTHING_SHOWN} == {"clip_consistency": "glp"}
+    assert {line.key: line.verdict for line in found.lines if line.verdict != NOTHING_SHOWN} == {
+        "clip_consistency": "glp"
+    }
     assert len(found.lines) == 8 and found.unpaired == {}
     line = next(line for line in found.lines if line.key == "clip_consistency")
     assert line.holm_p == pytest.approx(8 * line.paired.wilcoxon_p)  # the smallest of eight
@@ -165,26 +232,37 @@ def test_videos_of_one_report_only_are_named_and_left_out() -> None:
     assert found.unpaired == {"": ["other", "z"], "psnr": ["y"]}
     assert found.lines[0].paired.n == 1
     text = as_text(comparison_table(found))
-    assert "In one report only, left out: other, z." in text and "left out: y." in text and "n too small" in text
+    assert (
+        "In one report only, left out: other, z." in text and "left out: y." in text and "n too small" in text
+    )
 
 
 def test_order_of_the_videos_does_not_matter() -> None:
     names = [f"v{i}" for i in range(6)]
-    a, b = report("a", {"psnr": [1, 5, 2, 8, 3, 9]}, videos=names), report("b", {"psnr": [2, 3, 1, 1, 0, 4]}, videos=names)
+    a, b = (
+        report("a", {"psnr": [1, 5, 2, 8, 3, 9]}, videos=names),
+        report("b", {"psnr": [2, 3, 1, 1, 0, 4]}, videos=names),
+    )
     turned = report("a", {"psnr": [9, 3, 8, 2, 5, 1]}, videos=names[::-1])
     assert compare(a, b).lines == compare(turned, b).lines
 
 
 def test_a_lower_is_better_metric_is_won_by_the_smaller_values() -> None:
     values = [1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.7]
-    a, b = (report(name, {"warp_error": [value + shift for value in values]}, lower=["warp_error"]) for name, shift in (("a", 0.0), ("b", 1.0)))
+    a, b = (
+        report(name, {"warp_error": [value + shift for value in values]}, lower=["warp_error"])
+        for name, shift in (("a", 0.0), ("b", 1.0))
+    )
     (line,) = compare(a, b).lines
     assert (line.verdict, line.paired.wins, line.paired.mean) == ("a", 8, pytest.approx(-1.0))
 
 
 def test_too_few_videos_for_so_many_metrics_is_said() -> None:
     def notes(videos: int, metrics: int) -> str:
-        a, b = (report(name, {f"m{k}": [shift + t for t in range(videos)] for k in range(metrics)}) for name, shift in (("a", 0.0), ("b", 1.0)))
+        a, b = (
+            report(name, {f"m{k}": [shift + t for t in range(videos)] for k in range(metrics)})
+            for name, shift in (("a", 0.0), ("b", 1.0))
+        )
         return " ".join(comparison_notes(compare(a, b)))
 
     assert "6 videos are too few for 2 metrics" in notes(6, 2)  # 2 * 2 / 2**6 = 0.0625
@@ -210,7 +288,11 @@ def test_a_comparison_as_json_holds_every_number() -> None:
 SAMPLE = Table(
     "A & B_1",
     ("name", "x ↑"),
-    (cells("50%_#{}~^\\", "-1.5000"), (Cell("猫"), Cell("2.0000", is_best=True)), (Cell("a|b"), Cell("3", is_first=True))),
+    (
+        cells("50%_#{}~^\\", "-1.5000"),
+        (Cell("猫"), Cell("2.0000", is_best=True)),
+        (Cell("a|b"), Cell("3", is_first=True)),
+    ),
     rules=(2,),
     notes=("<n>",),
 )
@@ -246,7 +328,10 @@ def test_latex_without_chinese_is_a_plain_article_with_booktabs() -> None:
 def test_latex_scales_what_is_wider_than_the_page() -> None:
     narrow, wide = as_latex(SAMPLE), as_latex(Table("", ("x" * 40, "y" * 40), (cells("1", "2"),)))
     assert "resizebox" not in narrow
-    assert wide.index(r"\resizebox{\textwidth}{!}{%") < wide.index(r"\begin{tabular}") and r"\end{tabular}}" in wide
+    assert (
+        wide.index(r"\resizebox{\textwidth}{!}{%") < wide.index(r"\begin{tabular}")
+        and r"\end{tabular}}" in wide
+    )
 
 
 def test_markdown_keeps_cells_apart() -> None:
@@ -260,7 +345,11 @@ def test_csv_reads_back() -> None:
 
 
 def test_csv_gives_a_spreadsheet_no_formula_and_leaves_numbers_alone() -> None:
-    table = Table("", ("method", "=1+1"), (cells("-2+cmd", "-0.5000"), cells("@x", "+1.2e-05"), cells("-1", "[-0.1, 2]")))
+    table = Table(
+        "",
+        ("method", "=1+1"),
+        (cells("-2+cmd", "-0.5000"), cells("@x", "+1.2e-05"), cells("-1", "[-0.1, 2]")),
+    )
     assert list(csv.reader(io.StringIO(as_csv(table)))) == [
         ["method", "'=1+1"], ["'-2+cmd", "-0.5000"], ["'@x", "+1.2e-05"], ["-1", "[-0.1, 2]"],
     ]  # fmt: skip
@@ -272,13 +361,21 @@ def test_html_escapes() -> None:
 
 
 def test_numbers_too_small_for_four_decimals_keep_three_digits() -> None:
-    assert [shown(value) for value in (0.00038412, -0.00012, 0.0, 0.001, 12.3456789)] == ["0.000384", "-0.00012", "0.0000", "0.0010", "12.3457"]
+    assert [shown(value) for value in (0.00038412, -0.00012, 0.0, 0.001, 12.3456789)] == [
+        "0.000384",
+        "-0.00012",
+        "0.0000",
+        "0.0010",
+        "12.3457",
+    ]
     assert [shown(value, sign=True) for value in (0.5, -0.0001)] == ["+0.5000", "-0.0001"]
     assert (shown(None), shown(float("nan"))) == ("", "undefined")
 
 
 def test_what_a_metric_remarks_is_said_once_for_all_videos() -> None:
-    rows = [Row(f"v{i}", "0", {"ff_alpha": Number(0.0, (), {"note": f"{i} pairs count 0"})}) for i in range(3)]
+    rows = [
+        Row(f"v{i}", "0", {"ff_alpha": Number(0.0, (), {"note": f"{i} pairs count 0"})}) for i in range(3)
+    ]
     assert list(remarks(rows)) == ["ff_alpha (3 of 3 videos): 0 pairs count 0."]
     assert list(remarks(rows[2:])) == ["ff_alpha: 2 pairs count 0."]
 
@@ -286,13 +383,32 @@ def test_what_a_metric_remarks_is_said_once_for_all_videos() -> None:
 # --- what may be compared ------------------------------------------------------------------------
 
 
-def scored(name: str, key: str, values: list[float], *, options: dict[str, Any] | None = None, sha: str = "", version: int = 1, **facts: Any) -> Results:
+def scored(
+    name: str,
+    key: str,
+    values: list[float],
+    *,
+    options: dict[str, Any] | None = None,
+    sha: str = "",
+    version: int = 1,
+    **facts: Any,
+) -> Results:
     """A report of one real metric, with options and, where a hash is given, the weights of its network."""
     known = catalogue()[key]
     provenance = {"weights": ["net"]} if sha else {}
-    rows = [Row(f"v{place}", "0", {key: Number(value, (), {}, provenance)}, facts=facts) for place, value in enumerate(values)]
+    rows = [
+        Row(f"v{place}", "0", {key: Number(value, (), {}, provenance)}, facts=facts)
+        for place, value in enumerate(values)
+    ]
     weights = {"weights": {"net": {"sha256": sha}}} if sha else {}
-    return Results(name, "v2vbench", tuple(rows), {key: replace(known, version=version)}, {**asdict(Options()), **(options or {})}, weights)
+    return Results(
+        name,
+        "v2vbench",
+        tuple(rows),
+        {key: replace(known, version=version)},
+        {**asdict(Options()), **(options or {})},
+        weights,
+    )
 
 
 SIX = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
@@ -311,7 +427,9 @@ SIX = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
         ("pick_score", {"sha": "a" * 64, "options": {"dtype": "bf16"}}, "--dtype is fp32 in a, bf16 in b"),
     ],
 )
-def test_reports_that_were_made_differently_are_refused_with_what_differs(key: str, other: dict[str, Any], said: str) -> None:
+def test_reports_that_were_made_differently_are_refused_with_what_differs(
+    key: str, other: dict[str, Any], said: str
+) -> None:
     sha = {"sha": "a" * 64} if key == "pick_score" else {}
     a, b = scored("a", key, SIX, **sha), scored("b", key, [value + 1 for value in SIX], **other)
     for refused in (lambda: compare(a, b), lambda: tables([a, b], "wide")):
@@ -323,10 +441,19 @@ def test_reports_that_were_made_differently_are_refused_with_what_differs(key: s
 
 
 def test_options_that_change_no_shown_number_are_let_pass() -> None:
-    a = scored("a", "psnr", SIX, options={"bg_norm": "full", "dino": "dinov2", "batch": 1, "device": "cpu", "dtype": "bf16"})
+    a = scored(
+        "a",
+        "psnr",
+        SIX,
+        options={"bg_norm": "full", "dino": "dinov2", "batch": 1, "device": "cpu", "dtype": "bf16"},
+    )
     assert compare(a, scored("b", "psnr", SIX)).forced == ()
-    assert tables([scored("a", "bg_psnr", SIX, options={"bg_norm": "full"}), scored("b", "psnr", SIX)], "wide")  # in one report only
-    assert not compare(scored("a", "warp_error", SIX, options={"flow": "gmflow"}), scored("b", "warp_error", SIX)).forced
+    assert tables(
+        [scored("a", "bg_psnr", SIX, options={"bg_norm": "full"}), scored("b", "psnr", SIX)], "wide"
+    )  # in one report only
+    assert not compare(
+        scored("a", "warp_error", SIX, options={"flow": "gmflow"}), scored("b", "warp_error", SIX)
+    ).forced
 
 
 def test_reports_without_a_common_metric_or_number_are_refused() -> None:
@@ -342,23 +469,44 @@ def test_a_steady_difference_below_the_rounding_gets_no_verdict() -> None:
     assert line.verdict == NOTHING_SHOWN and line.paired.ties == 12
     found = compare(scored("a", "psnr", tiny * 2), scored("b", "psnr", SIX * 2))
     assert any("own rounding" in note for note in comparison_notes(found))
-    assert not any(cell.is_best for cell in marked([scored("a", "psnr", tiny * 2), scored("b", "psnr", SIX * 2)], "psnr"))
+    assert not any(
+        cell.is_best for cell in marked([scored("a", "psnr", tiny * 2), scored("b", "psnr", SIX * 2)], "psnr")
+    )
     (line,) = compare(scored("a", "psnr", large * 2), scored("b", "psnr", SIX * 2)).lines
     assert line.verdict == "a"
 
 
 def test_edits_of_one_video_are_one_in_a_comparison() -> None:
-    a, b = (scored(name, "psnr", values) for name, values in (("a", [value + 1 for value in SIX]), ("b", SIX)))
-    a, b = (replace(one, rows=tuple(replace(row, video_id="cat", edit_id=str(place)) for place, row in enumerate(one.rows))) for one in (a, b))
+    a, b = (
+        scored(name, "psnr", values) for name, values in (("a", [value + 1 for value in SIX]), ("b", SIX))
+    )
+    a, b = (
+        replace(
+            one,
+            rows=tuple(
+                replace(row, video_id="cat", edit_id=str(place)) for place, row in enumerate(one.rows)
+            ),
+        )
+        for one in (a, b)
+    )
     (line,) = compare(a, b).lines
-    assert line.verdict == NOTHING_SHOWN and (line.paired.n, line.paired.videos, line.paired.interval) == (6, 1, None)
+    assert line.verdict == NOTHING_SHOWN and (line.paired.n, line.paired.videos, line.paired.interval) == (
+        6,
+        1,
+        None,
+    )
     assert any("not independent" in note for note in comparison_notes(compare(a, b)))
     assert texts(comparison_table(compare(a, b)))[0][5] == "6 of 1 videos"
 
 
 def test_videos_of_one_source_are_told() -> None:
-    (said,) = [note for note in suite_table(scored("a", "psnr", SIX, source="cat.mp4")).notes if "one source" in note]
-    assert said == "a: v0, v1, v2, v3, v4, v5 are edits of one source, cat.mp4, but count as videos of their own."
+    (said,) = [
+        note for note in suite_table(scored("a", "psnr", SIX, source="cat.mp4")).notes if "one source" in note
+    ]
+    assert (
+        said
+        == "a: v0, v1, v2, v3, v4, v5 are edits of one source, cat.mp4, but count as videos of their own."
+    )
     assert not any("one source" in note for note in suite_table(scored("a", "psnr", SIX)).notes)
 
 
@@ -369,7 +517,10 @@ def test_a_damaged_clip_is_in_no_mean_and_no_pair_and_is_named() -> None:
     assert (hurt.summary("psnr").mean, hurt.summary("psnr").n, hurt.summary("psnr").n_failed) == (4.0, 5, 1)
     found = compare(hurt, scored("b", "psnr", SIX))
     assert found.lines[0].paired.n == 5 and "Damaged and left out of a: v0." in comparison_notes(found)
-    assert "Damaged and left out of a: v0." in suite_table(hurt).notes and "Damaged and left out of a: v0." in tables([hurt], "wide")[-1].notes
+    assert (
+        "Damaged and left out of a: v0." in suite_table(hurt).notes
+        and "Damaged and left out of a: v0." in tables([hurt], "wide")[-1].notes
+    )
     assert summary_csv(hurt).splitlines()[1] == "a,6,4.0,5"
     alone = replace(whole, rows=(replace(first, facts={"damage": "3 frames could be read"}),))
     assert alone.summary("psnr").mean == 1.0  # shown, beside its flag
@@ -387,7 +538,10 @@ def test_a_damaged_clip_is_in_no_mean_and_no_pair_and_is_named() -> None:
 def test_csv_as_spreadsheets_write_it_is_read(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes(content)
-    assert [(row.id, row.numbers["psnr"].value) for row in read_results(str(path)).rows] == [(("v0", "0"), 1.5), (("v1", "0"), 2.0)]
+    assert [(row.id, row.numbers["psnr"].value) for row in read_results(str(path)).rows] == [
+        (("v0", "0"), 1.5),
+        (("v1", "0"), 2.0),
+    ]
 
 
 def test_an_edit_that_stands_twice_in_a_report_is_named(tmp_path: Path) -> None:

@@ -18,15 +18,24 @@ from safetensors.torch import load_file
 
 from tests import reference
 from tests.training.videos import squares, write_folder
-from vedit.jobs.train import generator as app
-from vedit.jobs.train.clip_folder import find_pairs, read_folder
 from vedit.cli import execute
 from vedit.errors import InputError, Stopped, VeditError
+from vedit.jobs.train import generator as app
+from vedit.jobs.train.clip_folder import find_pairs, read_folder
 from vedit.models.unet3d.params import DataTable
 from vedit.training.loop import latest_state, state_of
 from vedit.training.video import VideoTask
 
-SMALL = ["--set", "model.dim=4", "--set", "model.heads=2", "--set", "model.head_width=4", "--set", "sample.steps=2"]
+SMALL = [
+    "--set",
+    "model.dim=4",
+    "--set",
+    "model.heads=2",
+    "--set",
+    "model.head_width=4",
+    "--set",
+    "sample.steps=2",
+]
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -40,7 +49,21 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def train(data: Path, run: Path, *more: str, steps: int = 3) -> int:
-    return execute(["train", "--preset", "tiny", "--data", str(data), "--out", str(run), "--steps", str(steps), *SMALL, *more])
+    return execute(
+        [
+            "train",
+            "--preset",
+            "tiny",
+            "--data",
+            str(data),
+            "--out",
+            str(run),
+            "--steps",
+            str(steps),
+            *SMALL,
+            *more,
+        ]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +131,11 @@ def test_a_run_leaves_state_log_curve_and_strips(run: Path) -> None:
     state = state_of(latest_state(run))
     assert (state["step"], state["config"]["clips"]["count"], state["config"]["vgg"]) == (3, 2, None)
     line = json.loads((run / "log.jsonl").read_text().splitlines()[-1])
-    assert {"step", "losses", "rate", "ema_decay", "seconds"} <= line.keys() and {"loss", "l_pix", "norm"} <= line["losses"].keys()
+    assert {"step", "losses", "rate", "ema_decay", "seconds"} <= line.keys() and {
+        "loss",
+        "l_pix",
+        "norm",
+    } <= line["losses"].keys()
     with Image.open(run / "loss.png") as curve, Image.open(run / "samples" / "step-000000003.png") as strip:
         assert curve.size == (900, 420) and strip.size == (4 * 64, 2 * 64)
 
@@ -133,7 +160,9 @@ def test_sigterm_saves_and_exits_with_75_and_the_same_command_goes_on(
     assert all(torch.equal(cut[name], whole[name]) for name in whole)
 
 
-def test_a_changed_setting_is_refused_and_fresh_begins_anew(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_changed_setting_is_refused_and_fresh_begins_anew(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert train(data, tmp_path, "-q", steps=1) == 0
     assert train(data, tmp_path, "-q", "--rate", "0.5", steps=2) == 2
     assert "options.rate was 0.004, is 0.5" in capsys.readouterr().err
@@ -149,7 +178,10 @@ def test_a_changed_setting_is_refused_and_fresh_begins_anew(data: Path, tmp_path
         (["--preset", "tny", "--out", "R", "--data", "D"], "did you mean tiny"),
         (["--preset", "tiny", "--out", "R", "--data", "D", "--set", "optim.rte=1"], "did you mean rate"),
         (["--preset", "tiny", "--out", "R", "--data", "D", "--set", "rate"], "--set rate has no value"),
-        (["--preset", "tiny", "--out", "R", "--data", "D", "--anneal", "5"], "--anneal is not for the preset tiny"),
+        (
+            ["--preset", "tiny", "--out", "R", "--data", "D", "--anneal", "5"],
+            "--anneal is not for the preset tiny",
+        ),
         (["--preset", "shapes", "--out", "R", "--data", "D"], "--data is not for the preset shapes"),
         (["--preset", "shapes", "--out", "R", "--precision", "fp16"], "fp16 is not for the embedded models"),
         (["--preset", "web-small.toml", "--out", "R", "--data", "D"], "cannot read: no such file"),
@@ -157,7 +189,11 @@ def test_a_changed_setting_is_refused_and_fresh_begins_anew(data: Path, tmp_path
     ],
 )
 def test_wrong_calls_of_train_say_what_is_wrong(
-    words: list[str], says: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    words: list[str],
+    says: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert execute(["train", *words]) == 2
@@ -170,7 +206,9 @@ def test_the_settings_are_explained(capsys: pytest.CaptureFixture[str]) -> None:
     assert "cut_below = 0.5: with timesteps = cut" in capsys.readouterr().out
 
 
-def test_losses_go_to_tensorboard_where_it_is_installed(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_losses_go_to_tensorboard_where_it_is_installed(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     written: list[tuple[str, int]] = []
 
     class Writer:
@@ -194,7 +232,10 @@ def test_no_tensorboard_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_launched_processes_are_told_who_they_are_and_the_first_failure_counts(tmp_path: Path) -> None:
-    code = "import os, sys; open(os.environ['RANK'], 'w').write(os.environ['WORLD_SIZE'] + os.environ['MASTER_ADDR']); sys.exit(int(sys.argv[1 + int(os.environ['RANK'])]))"
+    code = (
+        "import os, sys; open(os.environ['RANK'], 'w').write(os.environ['WORLD_SIZE'] +"
+        " os.environ['MASTER_ADDR']); sys.exit(int(sys.argv[1 + int(os.environ['RANK'])]))"
+    )
     command = [sys.executable, "-c", f"import os; os.chdir({str(tmp_path)!r}); {code}"]
     app.launch([*command, "0", "0"], 2)
     assert [(tmp_path / rank).read_text() for rank in "01"] == ["2127.0.0.1"] * 2
@@ -206,7 +247,9 @@ def test_launched_processes_are_told_who_they_are_and_the_first_failure_counts(t
 
 
 @pytest.mark.parametrize("module", ["click", "vedit", "torch", "sitecustomize"])
-def test_launched_processes_import_nothing_from_the_working_folder(module: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_launched_processes_import_nothing_from_the_working_folder(
+    module: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / f"{module}.py").write_text(f"open({str(tmp_path / 'RAN')!r}, 'w')")
     commands: list[list[str]] = []
     monkeypatch.setattr(app, "launch", lambda command, count: commands.append(list(command)))
@@ -266,14 +309,36 @@ def test_a_clip_is_made_repeats_and_has_its_record(run: Path, tmp_path: Path) ->
     with Image.open(tmp_path / "a.gif") as clip:
         assert (clip.size, clip.n_frames, clip.info["duration"]) == ((8, 8), 4, 100)
     record = json.loads((tmp_path / "a.gif.vedit.json").read_text())
-    assert (record["command"], record["model"]["weights"], record["clips"][0][0]["seed"]) == ("generate", "ema", 4)
+    assert (record["command"], record["model"]["weights"], record["clips"][0][0]["seed"]) == (
+        "generate",
+        "ema",
+        4,
+    )
 
 
 def test_raw_weights_guidance_and_a_negative_prompt_each_change_the_clip(run: Path, tmp_path: Path) -> None:
-    cases = {"plain": [], "raw": ["--weights", "raw"], "guided": ["--guidance", 40], "negative": ["--guidance", 40, "--negative", "a cat"], "eta": ["--eta", 1]}
+    cases = {
+        "plain": [],
+        "raw": ["--weights", "raw"],
+        "guided": ["--guidance", 40],
+        "negative": ["--guidance", 40, "--negative", "a cat"],
+        "eta": ["--eta", 1],
+    }
     made = {}
     for name, words in cases.items():
-        assert generate("a square moving left", "--model", run, "-o", tmp_path / f"{name}.gif", "--save-x-start", tmp_path / name, *words) == 0
+        assert (
+            generate(
+                "a square moving left",
+                "--model",
+                run,
+                "-o",
+                tmp_path / f"{name}.gif",
+                "--save-x-start",
+                tmp_path / name,
+                *words,
+            )
+            == 0
+        )
         made[name] = load_file(tmp_path / name / "step-002.safetensors")["x0"]
     for name in cases:
         assert all(not torch.equal(made[name], made[other]) for other in cases if other != name)
@@ -281,29 +346,65 @@ def test_raw_weights_guidance_and_a_negative_prompt_each_change_the_clip(run: Pa
 
 def test_seeds_and_prompts_make_a_grid_or_a_folder(run: Path, tmp_path: Path) -> None:
     (tmp_path / "prompts.txt").write_text("# two\na square moving left\n\na square moving right\n")
-    assert generate("--prompts", tmp_path / "prompts.txt", "--model", run, "-o", tmp_path / "grid.gif", "--count", 3) == 0
+    assert (
+        generate(
+            "--prompts", tmp_path / "prompts.txt", "--model", run, "-o", tmp_path / "grid.gif", "--count", 3
+        )
+        == 0
+    )
     with Image.open(tmp_path / "grid.gif") as grid:
         assert (grid.size, grid.n_frames) == ((3 * 9 - 1, 2 * 9 - 1), 4)
-    assert generate("--prompts", tmp_path / "prompts.txt", "--model", run, "-O", tmp_path / "all", "--seed", 7) == 0
-    assert sorted(path.name for path in (tmp_path / "all").glob("*.gif")) == ["001-a-square-moving-left-seed7.gif", "002-a-square-moving-right-seed7.gif"]
+    assert (
+        generate("--prompts", tmp_path / "prompts.txt", "--model", run, "-O", tmp_path / "all", "--seed", 7)
+        == 0
+    )
+    assert sorted(path.name for path in (tmp_path / "all").glob("*.gif")) == [
+        "001-a-square-moving-left-seed7.gif",
+        "002-a-square-moving-right-seed7.gif",
+    ]
 
 
 def test_a_stored_x0_goes_on_exactly_and_stays_outside_the_mask(run: Path, tmp_path: Path) -> None:
     x0 = tmp_path / "x0"
-    assert generate("a square moving left", "--model", run, "-o", tmp_path / "a.gif", "--save-x-start", x0) == 0
-    assert sorted(path.name for path in x0.glob("*.safetensors")) == [f"step-{step:03d}.safetensors" for step in range(3)]
+    assert (
+        generate("a square moving left", "--model", run, "-o", tmp_path / "a.gif", "--save-x-start", x0) == 0
+    )
+    assert sorted(path.name for path in x0.glob("*.safetensors")) == [
+        f"step-{step:03d}.safetensors" for step in range(3)
+    ]
     last = x0 / "step-002.safetensors"
     again = tmp_path / "again"
-    words = ["--from-x-start", last, "--from-step", 1, "--mask", "0,0,4,8", "--save-x-start", again, "--seed", 9]
+    words = [
+        "--from-x-start",
+        last,
+        "--from-step",
+        1,
+        "--mask",
+        "0,0,4,8",
+        "--save-x-start",
+        again,
+        "--seed",
+        9,
+    ]
     assert generate("a square moving right", "--model", run, "-o", tmp_path / "b.apng", *words) == 0
     with Image.open(tmp_path / "b.apng") as made:
         made.seek(1)
-        right_half = torch.frombuffer(bytearray(made.convert("RGB").tobytes()), dtype=torch.uint8).view(8, 8, 3)[:, 4:]
+        right_half = torch.frombuffer(bytearray(made.convert("RGB").tobytes()), dtype=torch.uint8).view(
+            8, 8, 3
+        )[:, 4:]
     kept = ((load_file(last)["x0"].clamp(-1, 1) + 1) * 127.5).round().byte()[:, 1].permute(1, 2, 0)
     assert torch.equal(right_half, kept[:, 4:])
     assert (
         generate(
-            "a square moving right", "--model", run, "-o", tmp_path / "c.gif", "--from-x-start", tmp_path / "a.gif", "--save-x-start", tmp_path / "strip.png"
+            "a square moving right",
+            "--model",
+            run,
+            "-o",
+            tmp_path / "c.gif",
+            "--from-x-start",
+            tmp_path / "a.gif",
+            "--save-x-start",
+            tmp_path / "strip.png",
         )
         == 0
     )
@@ -313,8 +414,19 @@ def test_a_stored_x0_goes_on_exactly_and_stays_outside_the_mask(run: Path, tmp_p
 
 def test_a_regenerated_clip_is_repeated_without_writing_its_steps_again(run: Path, tmp_path: Path) -> None:
     x0 = tmp_path / "x0"
-    assert generate("a square moving left", "--model", run, "-o", tmp_path / "a.gif", "--save-x-start", x0) == 0
-    words = ["--from-x-start", x0 / "step-002.safetensors", "--from-step", 1, "--mask", "0,0,4,8", "--save-x-start", tmp_path / "again"]
+    assert (
+        generate("a square moving left", "--model", run, "-o", tmp_path / "a.gif", "--save-x-start", x0) == 0
+    )
+    words = [
+        "--from-x-start",
+        x0 / "step-002.safetensors",
+        "--from-step",
+        1,
+        "--mask",
+        "0,0,4,8",
+        "--save-x-start",
+        tmp_path / "again",
+    ]
     assert generate("a square moving right", "--model", run, "-o", tmp_path / "b.gif", *words) == 0
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "again").iterdir()}
     assert execute(["replay", str(tmp_path / "b.gif"), "-o", str(tmp_path / "c.gif"), "-q"]) == 0
@@ -343,16 +455,39 @@ def test_wrong_calls_of_generate_say_what_is_wrong(
     assert not (tmp_path / "a.gif").exists()
 
 
-def test_an_exported_folder_makes_the_same_clips_and_names_what_is_wrong_with_it(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_exported_folder_makes_the_same_clips_and_names_what_is_wrong_with_it(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = tmp_path / "squares"
     assert execute(["models", "export", str(run), "-o", str(folder), "--both"]) == 0
-    assert sorted(path.name for path in folder.iterdir()) == ["README.md", "config.json", "model.raw.safetensors", "model.safetensors"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "README.md",
+        "config.json",
+        "model.raw.safetensors",
+        "model.safetensors",
+    ]
     assert "a square moving left" in (folder / "README.md").read_text()
     for weights in ("ema", "raw"):
         for model, name in ((run, "run.gif"), (folder, "folder.gif")):
-            assert generate("a square moving left", "--model", model, "-o", tmp_path / name, "--weights", weights, "-y") == 0
-        one, other = (reference.read((tmp_path / name).read_bytes()).frames() for name in ("run.gif", "folder.gif"))
-        assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))  # the recipe they carry names another model
+            assert (
+                generate(
+                    "a square moving left",
+                    "--model",
+                    model,
+                    "-o",
+                    tmp_path / name,
+                    "--weights",
+                    weights,
+                    "-y",
+                )
+                == 0
+            )
+        one, other = (
+            reference.read((tmp_path / name).read_bytes()).frames() for name in ("run.gif", "folder.gif")
+        )
+        assert all(
+            np.array_equal(a, b) for a, b in zip(one, other, strict=True)
+        )  # the recipe they carry names another model
     assert execute(["models", "export", str(run), "-o", str(folder)]) == 4
     assert execute(["models", "export", str(run), "-o", str(folder), "-y", "--step", "9"]) == 5
     assert "Steps that are saved: 3" in capsys.readouterr().err

@@ -6,10 +6,10 @@ from functools import partial
 import pytest
 import torch
 
+from vedit.errors import ModelError, Stopped, UsageError
 from vedit.jobs import shapes_model
 from vedit.jobs.train import shapes as train_shapes
 from vedit.jobs.train.shapes import Settings
-from vedit.errors import ModelError, Stopped, UsageError
 from vedit.training import shapes_codec
 from vedit.training.loop import latest_state, state_of
 
@@ -25,7 +25,9 @@ def tiny(monkeypatch):
     def short(preset):
         recipe = read_recipe(preset)
         options = replace(recipe.options, measure_every=10**9, save_every=10**9, log_every=1, warmup=1)
-        return replace(recipe, options=options if options.steps is None else replace(options, steps=2, anneal=1))
+        return replace(
+            recipe, options=options if options.steps is None else replace(options, steps=2, anneal=1)
+        )
 
     def small(stage, folder, settings):
         task = build(stage, folder, settings)
@@ -51,7 +53,9 @@ def test_all_stages_run_in_order_then_the_denoiser_goes_on_until_stopped(tmp_pat
         return sum(stage == "unet" for stage, _ in seen) >= 2
 
     def collect():
-        for stage, report in train_shapes.train_shapes("shapes-all", tmp_path, Settings(precision="fp32"), should_stop):
+        for stage, report in train_shapes.train_shapes(
+            "shapes-all", tmp_path, Settings(precision="fp32"), should_stop
+        ):
             seen.append((stage, report.step))
 
     with pytest.raises(Stopped):
@@ -66,7 +70,10 @@ def test_all_stages_run_in_order_then_the_denoiser_goes_on_until_stopped(tmp_pat
     annealed_state = state_of(latest_state(tmp_path / "unet-annealed"))
     assert annealed_state["step"] == before + 2
     assert annealed_state["ema_update_count"] == 2  # the average of the copy began anew
-    weights = [state_of(latest_state(tmp_path / stage))["config"]["mask_weight"] for stage in ("unet", "unet-annealed")]
+    weights = [
+        state_of(latest_state(tmp_path / stage))["config"]["mask_weight"]
+        for stage in ("unet", "unet-annealed")
+    ]
     assert weights == [5.0, 0.0]  # objects come out too large with it
     list(train_shapes.train_shapes("shapes", tmp_path, Settings(precision="fp32", steps=before + 1)))
     list(train_shapes.train_shapes("shapes", tmp_path, Settings(precision="fp32", anneal=1)))
@@ -79,13 +86,18 @@ def the_motion_adapter_stands_on_the_denoiser_that_trained_longest(run, step):
     list(train_shapes.train_shapes("shapes-motion", run, Settings(precision="fp32", steps=1)))
     assert state_of(latest_state(run / "motion"))["config"]["base"] == f"unet-annealed/step-{step + 2:09d}"
     list(train_shapes.train_shapes("shapes", run, Settings(precision="fp32", steps=step + 3)))
-    list(train_shapes.train_shapes("shapes-motion", run, Settings(precision="fp32", steps=2)))  # goes on, on the new one
+    list(
+        train_shapes.train_shapes("shapes-motion", run, Settings(precision="fp32", steps=2))
+    )  # goes on, on the new one
     state = state_of(latest_state(run / "motion"))
     assert state["config"]["base"] == f"unet/step-{step + 3:09d}" and state["step"] == 2
     assert state["pictures"] == 2 * 8 * 8
     shapes_model.pack_motion(run, run / "packed")
     record = shapes_model.record_of(run / "packed")
-    assert record["files"] == shapes_model.hashes(run / "packed") and "motion_words.safetensors" in record["files"]
+    assert (
+        record["files"] == shapes_model.hashes(run / "packed")
+        and "motion_words.safetensors" in record["files"]
+    )
 
 
 def test_the_denoiser_without_a_codec_says_what_to_run_first(tmp_path):
@@ -112,6 +124,8 @@ def test_a_stage_that_keeps_its_own_refuses_a_batch_or_rate(preset, given, said,
 
 def test_batch_and_rate_of_the_denoiser_can_be_chosen(tmp_path):
     def rate(preset):
-        return train_shapes._options(train_shapes.read_recipe(preset), Settings(rate=2e-3), one_stage=True).rate
+        return train_shapes._options(
+            train_shapes.read_recipe(preset), Settings(rate=2e-3), one_stage=True
+        ).rate
 
     assert (rate("shapes"), rate("shapes-motion"), rate("shapes-scorer")) == (2e-3, 2e-3, 1e-3)

@@ -1,4 +1,6 @@
-"""Protects the stages of the video model: they stand on each other, pack into a WanPipeline, and begin again from it."""
+"""Protects the stages of the video model: they stand on each other, pack into a WanPipeline, and begin again
+from it.
+"""
 
 from dataclasses import replace
 
@@ -6,12 +8,12 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from vedit.cli.train import command
+from vedit.errors import ModelError, UsageError
 from vedit.jobs import shapes_model
 from vedit.jobs.bench import motion as bench_motion
 from vedit.jobs.train import shapes as train_shapes
 from vedit.jobs.train.shapes import Settings
-from vedit.cli.train import command
-from vedit.errors import ModelError, UsageError
 from vedit.training.loop import latest_state, state_of, tensors_of
 
 torch.set_num_threads(1)  # ten times faster for small tensors on a busy machine
@@ -40,7 +42,9 @@ def tiny():
 
 
 def step(stage, run, steps=1, **settings):
-    list(train_shapes.train_shapes(f"shapes-{stage}", run, Settings(precision="fp32", steps=steps, **settings)))
+    list(
+        train_shapes.train_shapes(f"shapes-{stage}", run, Settings(precision="fp32", steps=steps, **settings))
+    )
 
 
 def config(run, stage):
@@ -75,11 +79,20 @@ def test_the_packed_folder_is_a_wan_pipeline_that_draws_what_training_measures(r
     assert record["files"] == shapes_model.hashes(run / "packed") and list(record["stages"]) == list(STAGES)
     model = shapes_model.load_video(run / "packed")
     captions = ["a small striped red circle moving left on a grey background", "a ring"]
-    ours = model.decode(sample_latents(model.transformer, model.text_encoder, captions, frames=5, steps=2, seed=5))
+    ours = model.decode(
+        sample_latents(model.transformer, model.text_encoder, captions, frames=5, steps=2, seed=5)
+    )
     stock = WanPipeline.from_pretrained(run / "packed").to(torch.float32)
     stock.set_progress_bar_config(disable=True)
     sizes = {"height": 64, "width": 64, "num_frames": 9, "max_sequence_length": 24}
-    theirs = stock(captions, num_inference_steps=2, guidance_scale=3.0, latents=unit_noise(2, (6, 5, 16, 16), 5), output_type="pt", **sizes).frames
+    theirs = stock(
+        captions,
+        num_inference_steps=2,
+        guidance_scale=3.0,
+        latents=unit_noise(2, (6, 5, 16, 16), 5),
+        output_type="pt",
+        **sizes,
+    ).frames
     assert theirs.shape == (2, 9, 3, 64, 64)
     assert torch.allclose(theirs, ours, atol=1e-3)
 
@@ -105,13 +118,17 @@ def test_the_codec_goes_on_from_a_packed_model_too(run, tmp_path):
     assert 0 < float((mine - theirs).abs().max()) < 0.01
     shapes_model.pack_video(tmp_path, tmp_path / "again")
     assert torch.equal(
-        shapes_model.load_video(tmp_path / "again").transformer.proj_out.weight, shapes_model.load_video(run / "packed").transformer.proj_out.weight
+        shapes_model.load_video(tmp_path / "again").transformer.proj_out.weight,
+        shapes_model.load_video(run / "packed").transformer.proj_out.weight,
     )
 
 
 def test_a_copy_anneals_without_the_mask(run):
     step("video", run, steps=None, anneal=2)
-    assert config(run, "video-annealed")["mask_weight"] == 0.0 and config(run, "video-annealed")["base"] == config(run, "video")["base"]
+    assert (
+        config(run, "video-annealed")["mask_weight"] == 0.0
+        and config(run, "video-annealed")["base"] == config(run, "video")["base"]
+    )
     assert state_of(latest_state(run / "video-annealed"))["step"] == 3
     record = shapes_model.pack_video(run, run / "annealed", annealed=True)
     assert list(record["stages"]) == ["video-codec", "video-pictures", "video-annealed"]
@@ -120,9 +137,13 @@ def test_a_copy_anneals_without_the_mask(run):
 def test_a_video_model_is_measured_by_the_same_reading_with_bars_of_its_own(run):
     figures = {
         (figure.group, figure.name): figure
-        for figure in bench_motion.bench_motion(run / "packed", trials=bench_motion.Trials(clips=2, drawn=2, steps=2, codec=2))
+        for figure in bench_motion.bench_motion(
+            run / "packed", trials=bench_motion.Trials(clips=2, drawn=2, steps=2, codec=2)
+        )
     }
-    assert {name: figures["clips", name].bar for name in ("motion", "shape", "colour", "ground")} == bench_motion.VIDEO_BARS
+    assert {
+        name: figures["clips", name].bar for name in ("motion", "shape", "colour", "ground")
+    } == bench_motion.VIDEO_BARS
     assert figures["codec", "psnr"].bar == 32.0 and figures["codec", "psnr"].passed is False
     assert figures["package", "size"].passed and 0 < figures["package", "size"].value < 15_000_000
 

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from tests.conftest import WELL_FORMED, gif, parsed
-from vedit.media.gif.compose import compose
 from vedit.media.frames import Clip, Frame, Palette, Rect
+from vedit.media.gif.compose import compose
 from vedit.media.gif.container import GifReader
 from vedit.media.gif.lzw import unpack
 
@@ -30,7 +30,9 @@ def seen(frame: Frame) -> np.ndarray:
 
 def image(index: int, rect: Rect, colour: int, disposal: int = 0, transparent: int | None = None) -> Frame:
     """An image of one palette index."""
-    return Frame(index, index, 1, "index", rect, Image.new("L", (rect.w, rect.h), colour), disposal, transparent)
+    return Frame(
+        index, index, 1, "index", rect, Image.new("L", (rect.w, rect.h), colour), disposal, transparent
+    )
 
 
 def shown(*images: Frame, width: int = 3, height: int = 1) -> list[list[tuple[int, ...]]]:
@@ -52,7 +54,16 @@ def test_every_composed_frame_equals_the_reference_compositor(name: str) -> None
         assert frame.kind == {"RGB": "rgb", "RGBA": "rgba"}[frame.pixels.mode]
 
 
-@pytest.mark.parametrize("name", ["ok_disposal_mix.gif", "ok_disposal2.gif", "ok_disposal3.gif", "ok_outside_part.gif", "httpx_rich-progress.gif"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ok_disposal_mix.gif",
+        "ok_disposal2.gif",
+        "ok_disposal3.gif",
+        "ok_outside_part.gif",
+        "httpx_rich-progress.gif",
+    ],
+)
 def test_nothing_changes_outside_the_rectangle_that_a_frame_names(name: str) -> None:
     clip, frames = frames_of(name)
     assert frames[0].rect == clip.canvas
@@ -64,7 +75,12 @@ def test_nothing_changes_outside_the_rectangle_that_a_frame_names(name: str) -> 
 
 def test_disposal_2_clears_and_disposal_3_brings_back() -> None:
     whole = Rect(0, 0, 3, 1)
-    assert shown(image(0, whole, 1), image(1, Rect(0, 0, 1, 1), 2, 3), image(2, Rect(1, 0, 1, 1), 2, 2), image(3, Rect(2, 0, 1, 1), 2)) == [
+    assert shown(
+        image(0, whole, 1),
+        image(1, Rect(0, 0, 1, 1), 2, 3),
+        image(2, Rect(1, 0, 1, 1), 2, 2),
+        image(3, Rect(2, 0, 1, 1), 2),
+    ) == [
         [WHITE, WHITE, WHITE],
         [RED, WHITE, WHITE],
         [WHITE, RED, WHITE],
@@ -73,7 +89,10 @@ def test_disposal_2_clears_and_disposal_3_brings_back() -> None:
 
 
 def test_disposal_3_on_the_first_image_leaves_the_canvas_transparent() -> None:
-    assert shown(image(0, Rect(0, 0, 3, 1), 1, 3), image(1, Rect(1, 0, 1, 1), 2)) == [[WHITE] * 3, [NONE, RED, NONE]]
+    assert shown(image(0, Rect(0, 0, 3, 1), 1, 3), image(1, Rect(1, 0, 1, 1), 2)) == [
+        [WHITE] * 3,
+        [NONE, RED, NONE],
+    ]
 
 
 def test_undefined_disposals_keep_the_image() -> None:
@@ -85,7 +104,10 @@ def test_a_transparent_index_beyond_the_palette_hides_nothing_and_a_pixel_beyond
 
 
 def test_an_image_outside_the_canvas_is_clipped_and_an_empty_one_keeps_its_place() -> None:
-    assert shown(image(0, Rect(-1, 0, 2, 4), 2), image(1, Rect(9, 9, 2, 2), 1), image(2, Rect(1, 0, 0, 0), 1)) == [[RED, NONE, NONE]] * 3
+    assert (
+        shown(image(0, Rect(-1, 0, 2, 4), 2), image(1, Rect(9, 9, 2, 2), 1), image(2, Rect(1, 0, 0, 0), 1))
+        == [[RED, NONE, NONE]] * 3
+    )
 
 
 def test_without_any_palette_indices_are_greys() -> None:

@@ -35,7 +35,9 @@ DAMAGE = {  # the table of docs/gif.md 4, for the damage that shows without deco
 def reader(data: bytes, pieces: Callable[[], int] | None = None, **options: Any) -> GifReader:
     """A reader over bytes; `pieces` gives the size of each piece that arrives."""
     stream = io.BytesIO(data)
-    return GifReader((lambda count: stream.read(min(count, pieces()))) if pieces else stream.read, "x.gif", **options)
+    return GifReader(
+        (lambda count: stream.read(min(count, pieces()))) if pieces else stream.read, "x.gif", **options
+    )
 
 
 def plain(source: GifReader) -> tuple[Any, ...]:
@@ -108,7 +110,13 @@ def test_random_files_are_written_as_they_were_read() -> None:
         data = random_gif(seed)
         source, found = reference.read(data), reference.read(rewritten(data))
         assert found.images == source.images
-        assert (found.size, found.loop, found.comments, found.apps, found.palette) == (source.size, source.loop, source.comments, source.apps, source.palette)
+        assert (found.size, found.loop, found.comments, found.apps, found.palette) == (
+            source.size,
+            source.loop,
+            source.comments,
+            source.apps,
+            source.palette,
+        )
 
 
 def test_rewriting_twice_changes_nothing_more() -> None:
@@ -145,11 +153,19 @@ def test_a_control_block_belongs_to_the_next_image_only_and_the_last_one_wins() 
         + nasty.gce(9)
         + nasty.END
     )
-    assert [(frame.duration, frame.disposal, frame.has_control) for frame in reader(data).frames()] == [(7, 2, True), (0, 0, False)]
+    assert [(frame.duration, frame.disposal, frame.has_control) for frame in reader(data).frames()] == [
+        (7, 2, True),
+        (0, 0, False),
+    ]
 
 
 def test_a_zero_screen_takes_the_extent_of_the_first_image() -> None:
-    data = nasty.header(0, 0, nasty.FOUR) + nasty.image(3, 4, bytes(12), x=2, y=5) + nasty.image(9, 9, bytes(81)) + nasty.END
+    data = (
+        nasty.header(0, 0, nasty.FOUR)
+        + nasty.image(3, 4, bytes(12), x=2, y=5)
+        + nasty.image(9, 9, bytes(81))
+        + nasty.END
+    )
     clip = reader(data).clip
     assert (clip.width, clip.height) == (5, 9)
 
@@ -174,12 +190,23 @@ def test_metadata_keeps_its_place_between_images() -> None:
 
 def test_unknown_extensions_and_the_user_input_flag_survive() -> None:
     control = b"\x21\xf9\x04\x02\x05\0\0\0"
-    data = nasty.header(2, 2, nasty.FOUR) + b"\x21\x42\x02hi\x00" + control + nasty.image(2, 2, bytes(4)) + nasty.END
+    data = (
+        nasty.header(2, 2, nasty.FOUR)
+        + b"\x21\x42\x02hi\x00"
+        + control
+        + nasty.image(2, 2, bytes(4))
+        + nasty.END
+    )
     assert rewritten(data) == data
 
 
 def test_a_comment_longer_than_the_limit_is_refused_before_it_is_held() -> None:
-    data = nasty.header(2, 2, nasty.FOUR) + nasty.comment(b"x" * 100_000) + nasty.image(2, 2, bytes(4)) + nasty.END
+    data = (
+        nasty.header(2, 2, nasty.FOUR)
+        + nasty.comment(b"x" * 100_000)
+        + nasty.image(2, 2, bytes(4))
+        + nasty.END
+    )
     with pytest.raises(LimitError, match="comment"):
         reader(data, limits=Limits(comment=50_000))
     held: list[int] = []
@@ -215,7 +242,11 @@ def test_a_scan_tells_what_a_clip_holds() -> None:
     data = gif("ok_metadata.gif").read_bytes()
     facts = scan_gif(io.BytesIO(data).read)
     source = parsed(gif("ok_metadata.gif"))
-    assert (facts.images, facts.loop, facts.duration_cs) == (len(source.images), source.loop, sum(source.delays))
+    assert (facts.images, facts.loop, facts.duration_cs) == (
+        len(source.images),
+        source.loop,
+        sum(source.delays),
+    )
     assert facts.pixels == sum(image.w * image.h for image in source.images)
 
 
@@ -223,9 +254,24 @@ def test_a_scan_tells_what_a_clip_holds() -> None:
     ("data", "key"),
     [
         (nasty.header(10_001, 10_000, nasty.FOUR) + nasty.image(1, 1, b"\0") + nasty.END, "canvas"),
-        (nasty.header(10, 10, nasty.FOUR) + nasty.image(10_001, 10_000, b"", data=nasty.sub(b"\0")) + nasty.END, "image"),
-        (nasty.header(10, 10, nasty.FOUR) + nasty.image(10_000, 9_000, b"", data=nasty.sub(b"\0")) * 230 + nasty.END, "total"),
-        (nasty.header(10, 10, nasty.FOUR) + nasty.image(10_000, 9_000, b"", data=nasty.sub(b"\0")) * 20 + nasty.END, "expansion"),
+        (
+            nasty.header(10, 10, nasty.FOUR)
+            + nasty.image(10_001, 10_000, b"", data=nasty.sub(b"\0"))
+            + nasty.END,
+            "image",
+        ),
+        (
+            nasty.header(10, 10, nasty.FOUR)
+            + nasty.image(10_000, 9_000, b"", data=nasty.sub(b"\0")) * 230
+            + nasty.END,
+            "total",
+        ),
+        (
+            nasty.header(10, 10, nasty.FOUR)
+            + nasty.image(10_000, 9_000, b"", data=nasty.sub(b"\0")) * 20
+            + nasty.END,
+            "expansion",
+        ),
         (nasty.header(1, 1, nasty.FOUR) + nasty.image(1, 1, b"\0") * 100_001 + nasty.END, "images"),
     ],
     ids=["canvas", "image", "total", "expansion", "images"],
@@ -250,8 +296,12 @@ def test_a_writer_without_frames_says_so() -> None:
 
 
 @pytest.mark.parametrize("head", [b"\x21\xff\x0bNETSCAPE2.0", b"\x21\xfe", b"\x21\xff\x0bXMP DataXMP"])
-@pytest.mark.parametrize("command", [("gif", "speed", "2"), ("gif", "metadata", "--comment", "a"), ("probe", "--json")])
-def test_time_grows_with_the_length_of_a_chain_of_one_byte_sub_blocks_not_with_its_square(tmp_path: Path, head: bytes, command: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    "command", [("gif", "speed", "2"), ("gif", "metadata", "--comment", "a"), ("probe", "--json")]
+)
+def test_time_grows_with_the_length_of_a_chain_of_one_byte_sub_blocks_not_with_its_square(
+    tmp_path: Path, head: bytes, command: tuple[str, ...]
+) -> None:
     whole = (NASTY / "ok_plain.gif").read_bytes()
     at = 13 + 3 * (2 << (whole[10] & 7))
     spent = []

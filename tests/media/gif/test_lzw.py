@@ -24,7 +24,9 @@ def unblocked(payload: bytes) -> bytes:
     return out
 
 
-def expected(payload: bytes, w: int, h: int, code_size: int, interlaced: bool) -> tuple[np.ndarray, np.ndarray]:
+def expected(
+    payload: bytes, w: int, h: int, code_size: int, interlaced: bool
+) -> tuple[np.ndarray, np.ndarray]:
     return reference.decode(reference.Image(0, 0, w, h, unblocked(payload), code_size, interlaced, None))
 
 
@@ -72,7 +74,11 @@ def test_a_stream_without_a_first_clear_code() -> None:
 @pytest.mark.parametrize(("code_size", "style"), [(2, 0), (2, 1), (5, 0), (8, 1), (8, 0)])
 def test_a_cut_stream_keeps_the_pixels_before_the_cut(code_size: int, style: int, interlaced: bool) -> None:
     rng = random.Random(code_size + style)
-    data = bytes(rng.randrange(1 << code_size) for _ in range(23 * 17)) if style == 0 else nasty.checks(23, 17, 1 << min(code_size, 6), 3)
+    data = (
+        bytes(rng.randrange(1 << code_size) for _ in range(23 * 17))
+        if style == 0
+        else nasty.checks(23, 17, 1 << min(code_size, 6), 3)
+    )
     whole = nasty.lzw(data, code_size)
     for length in range(len(whole) - 1):
         check(nasty.sub(whole[:length]), 23, 17, code_size, interlaced)
@@ -113,7 +119,9 @@ def test_what_is_encoded_decodes_to_the_same(code_size: int, interlaced: bool) -
         payload = encode(Image.frombytes("L", (w, h), data), code_size, interlaced)
         indices, known = expected(payload, w, h, code_size, interlaced)
         assert known.all() and indices.astype(np.uint8).tobytes() == data
-        assert decode(payload, w, h, code_size, interlaced).complaint == ""  # our own output never earns a warning
+        assert (
+            decode(payload, w, h, code_size, interlaced).complaint == ""
+        )  # our own output never earns a warning
 
 
 def test_an_image_larger_than_the_code_table_is_encoded_right() -> None:
@@ -124,7 +132,9 @@ def test_an_image_larger_than_the_code_table_is_encoded_right() -> None:
 
 
 def frame_of(data: bytes, w: int, h: int, **changes: object) -> Frame:
-    return Frame(0, 0, 5, "packed", Rect(0, 0, w, h), nasty.sub(nasty.lzw(data, 2)), code_size=2).but(**changes)
+    return Frame(0, 0, 5, "packed", Rect(0, 0, w, h), nasty.sub(nasty.lzw(data, 2)), code_size=2).but(
+        **changes
+    )
 
 
 def test_unpacking_clips_images_to_the_canvas() -> None:
@@ -147,8 +157,20 @@ def test_missing_pixels_become_transparent_by_an_index_that_no_pixel_uses() -> N
 @pytest.mark.parametrize("jobs", [1, 2, 4])
 def test_packing_gives_the_same_bytes_on_any_number_of_threads(jobs: int) -> None:
     clip = Clip(40, 30, palette=Palette(bytes(768)))
-    frames = [Frame(i, i, 1, "index", Rect(0, 0, 40, 30), Image.frombytes("L", (40, 30), nasty.checks(40, 30, 256, 2, i))) for i in range(20)]
-    assert [frame.pixels for frame in pack(clip, iter(frames), jobs=jobs)] == [encode(frame.pixels, 8) for frame in frames]
+    frames = [
+        Frame(
+            i,
+            i,
+            1,
+            "index",
+            Rect(0, 0, 40, 30),
+            Image.frombytes("L", (40, 30), nasty.checks(40, 30, 256, 2, i)),
+        )
+        for i in range(20)
+    ]
+    assert [frame.pixels for frame in pack(clip, iter(frames), jobs=jobs)] == [
+        encode(frame.pixels, 8) for frame in frames
+    ]
 
 
 def test_nothing_is_one_transparent_pixel_that_keeps_its_time() -> None:
@@ -171,4 +193,6 @@ def test_a_huge_image_of_few_bytes_is_decoded_only_as_far_as_they_reach() -> Non
     (frame,) = unpack(Clip(5, 60_000, palette=Palette(bytes(12))), iter([packed]), hurt=damage.append)
     assert frame.rect.h < 100
     assert damage == ["image 1: damaged data, 15 of 300000 pixels kept"]
-    assert frame.pixels.tobytes()[:15] == b"\1\2\3" * 5 and set(frame.pixels.tobytes()[15:]) == {frame.transparent}
+    assert frame.pixels.tobytes()[:15] == b"\1\2\3" * 5 and set(frame.pixels.tobytes()[15:]) == {
+        frame.transparent
+    }

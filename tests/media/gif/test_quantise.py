@@ -12,20 +12,26 @@ from PIL import Image, ImageDraw
 from tests import reference
 from tests.conftest import LIGHT_REAL, OK, gif, parsed
 from vedit.errors import UsageError
-from vedit.media.gif.compose import compose
 from vedit.media.frames import Clip, Frame, Frames, Palette, Rect
+from vedit.media.gif.compose import compose
 from vedit.media.gif.container import GifReader, write_gif
 from vedit.media.gif.lzw import pack, unpack
-from vedit.media.options import QuantiseOptions
 from vedit.media.gif.palettes import Table, sample, with_blends
 from vedit.media.gif.quantise import quantise
+from vedit.media.options import QuantiseOptions
 
 
 def picture(seed: int, width: int = 96, height: int = 64) -> Image.Image:
     """Smooth colours with some noise, as a photograph has."""
     random = np.random.default_rng(seed)
-    coarse = Image.fromarray(random.integers(0, 256, (5, 7, 3), np.uint8)).resize((width, height), Image.Resampling.BICUBIC)
-    return Image.fromarray(np.clip(np.asarray(coarse, np.int16) + random.normal(0, 4, (height, width, 3)), 0, 255).astype(np.uint8))
+    coarse = Image.fromarray(random.integers(0, 256, (5, 7, 3), np.uint8)).resize(
+        (width, height), Image.Resampling.BICUBIC
+    )
+    return Image.fromarray(
+        np.clip(np.asarray(coarse, np.int16) + random.normal(0, 4, (height, width, 3)), 0, 255).astype(
+            np.uint8
+        )
+    )
 
 
 def sprites(count: int, ground: tuple[int, int, int, int]) -> list[Image.Image]:
@@ -45,7 +51,9 @@ def sprites(count: int, ground: tuple[int, int, int, int]) -> list[Image.Image]:
 
 def frames_of(pictures: list[Image.Image], hint: Palette | None = None) -> Iterator[Frame]:
     for number, image in enumerate(pictures):
-        yield Frame(number, number, number + 3, image.mode.lower(), Rect(0, 0, *image.size), image, palette=hint)
+        yield Frame(
+            number, number, number + 3, image.mode.lower(), Rect(0, 0, *image.size), image, palette=hint
+        )
 
 
 def written(clip: Clip, frames: Frames, jobs: int = 1, **options: object) -> bytes:
@@ -55,13 +63,18 @@ def written(clip: Clip, frames: Frames, jobs: int = 1, **options: object) -> byt
     return out.getvalue()
 
 
-def made(pictures: list[Image.Image], jobs: int = 1, hint: Palette | None = None, **options: object) -> reference.Gif:
+def made(
+    pictures: list[Image.Image], jobs: int = 1, hint: Palette | None = None, **options: object
+) -> reference.Gif:
     return reference.read(written(Clip(*pictures[0].size), frames_of(pictures, hint), jobs, **options))
 
 
 def error(gif: reference.Gif, pictures: list[Image.Image]) -> float:
     """Root mean square per channel over all frames."""
-    squares = [(frame[..., :3].astype(float) - np.asarray(image.convert("RGB"))) ** 2 for frame, image in zip(gif.frames(), pictures, strict=True)]
+    squares = [
+        (frame[..., :3].astype(float) - np.asarray(image.convert("RGB"))) ** 2
+        for frame, image in zip(gif.frames(), pictures, strict=True)
+    ]
     return float(np.mean(squares)) ** 0.5
 
 
@@ -69,13 +82,17 @@ def colours(gif: reference.Gif) -> set[bytes]:
     return {frame[y, x, :3].tobytes() for frame in gif.frames() for y, x in np.argwhere(frame[..., 3] > 0)}
 
 
-@pytest.mark.parametrize("name", [*OK, *(name for name in LIGHT_REAL if name not in ("minrf_51.gif", "vdp_moving-mnist.gif"))])
+@pytest.mark.parametrize(
+    "name", [*OK, *(name for name in LIGHT_REAL if name not in ("minrf_51.gif", "vdp_moving-mnist.gif"))]
+)
 def test_composed_frames_that_were_not_changed_come_back(name: str) -> None:
     """Exactly, but for 256-colour palettes, where a colour makes room for the transparent entry."""
     source = parsed(gif(name))
     with gif(name).open("rb") as file:
         reader = GifReader(file.read)
-        result = reference.read(written(reader.clip, compose(reader.clip, unpack(reader.clip, reader.frames()))))
+        result = reference.read(
+            written(reader.clip, compose(reader.clip, unpack(reader.clip, reader.frames())))
+        )
     assert result.delays == source.delays
     crowded = max(len(image.palette or source.palette or reference.GREYS) for image in source.images) == 768
     for number, (frame, wanted) in enumerate(zip(result.frames(), source.frames(), strict=True), 1):
@@ -87,7 +104,11 @@ def test_composed_frames_that_were_not_changed_come_back(name: str) -> None:
 def test_a_frame_without_change_is_one_transparent_pixel_with_its_delay() -> None:
     still = picture(1)
     result = made([still, still, still])
-    assert [(image.x, image.y, image.w, image.h) for image in result.images] == [(0, 0, 96, 64), (0, 0, 1, 1), (0, 0, 1, 1)]
+    assert [(image.x, image.y, image.w, image.h) for image in result.images] == [
+        (0, 0, 96, 64),
+        (0, 0, 1, 1),
+        (0, 0, 1, 1),
+    ]
     assert result.delays == [3, 4, 5]
     assert result.images[1].transparent is not None
     first, second, third = result.frames()
@@ -139,11 +160,15 @@ def test_alpha_is_drawn_from_128_on() -> None:
     assert frame.tolist() == [[[0, 0, 0, 0], [50, 60, 70, 255]]]
 
 
-@pytest.mark.parametrize("options", [{}, {"palette": "frame"}, {"palette": "global"}, {"dither": "fs"}, {"dither": "bayer"}])
+@pytest.mark.parametrize(
+    "options", [{}, {"palette": "frame"}, {"palette": "global"}, {"dither": "fs"}, {"dither": "bayer"}]
+)
 def test_any_number_of_jobs_gives_the_same_bytes(options: dict[str, str]) -> None:
     pictures = [picture(seed) for seed in (1, 1, 2, 3, 2)]
     clip = Clip(96, 64)
-    assert written(clip, frames_of(pictures), 1, **options) == written(Clip(96, 64), frames_of(pictures), 4, **options)
+    assert written(clip, frames_of(pictures), 1, **options) == written(
+        Clip(96, 64), frames_of(pictures), 4, **options
+    )
 
 
 def test_a_still_keeps_256_colours() -> None:
@@ -154,23 +179,39 @@ def test_a_still_keeps_256_colours() -> None:
     assert result.images[0].transparent is None
 
 
-@pytest.mark.parametrize(("palette", "factor"), [("frame", 1.3), ("auto", 1.8), ("global", 2.5), ("keep", 2.5)])
+@pytest.mark.parametrize(
+    ("palette", "factor"), [("frame", 1.3), ("auto", 1.8), ("global", 2.5), ("keep", 2.5)]
+)
 def test_a_photograph_is_close_with_every_policy(palette: str, factor: float) -> None:
     """As a factor of Pillow's median cut with k-means of each frame; only "frame" has a palette for each."""
     pictures = [picture(1), picture(2), picture(3)]
-    oracle = np.sqrt(np.mean([(np.asarray(image.quantize(255, kmeans=1).convert("RGB"), float) - np.asarray(image)) ** 2 for image in pictures]))
+    oracle = np.sqrt(
+        np.mean(
+            [
+                (np.asarray(image.quantize(255, kmeans=1).convert("RGB"), float) - np.asarray(image)) ** 2
+                for image in pictures
+            ]
+        )
+    )
     assert error(made(pictures, palette=palette), pictures) <= factor * oracle
 
 
 def test_keep_uses_no_colour_but_the_source_s() -> None:
     hint = Palette(bytes((0, 0, 0, 255, 255, 255, 255, 0, 0, 0, 0, 255)))
-    assert colours(made([picture(1), picture(2)], hint=hint, palette="keep")) <= {hint.rgb[i : i + 3] for i in range(0, 12, 3)}
+    assert colours(made([picture(1), picture(2)], hint=hint, palette="keep")) <= {
+        hint.rgb[i : i + 3] for i in range(0, 12, 3)
+    }
 
 
 def test_global_makes_one_palette_and_frame_one_each() -> None:
     pictures = [picture(seed) for seed in range(4)]
     assert [image.palette is None for image in made(pictures, palette="global").images] == [True] * 4
-    assert [image.palette is None for image in made(pictures, palette="frame").images] == [True, False, False, False]
+    assert [image.palette is None for image in made(pictures, palette="frame").images] == [
+        True,
+        False,
+        False,
+        False,
+    ]
 
 
 def test_poor_source_palettes_are_left_and_good_ones_kept() -> None:
@@ -187,7 +228,9 @@ def test_blends_serve_frames_that_smooth_a_drawing() -> None:
     drawing = b"\0\0\0\xff\xff\xff\xff\xff\0"
     filled = with_blends(drawing, 255)
     assert filled.startswith(drawing) and len(filled) <= 765
-    shrunk = sample(Image.frombytes("RGB", (4, 1), bytes((64, 64, 64, 128, 128, 0, 191, 191, 191, 255, 255, 128))))
+    shrunk = sample(
+        Image.frombytes("RGB", (4, 1), bytes((64, 64, 64, 128, 128, 0, 191, 191, 191, 255, 255, 128)))
+    )
     assert shrunk.error(Table(drawing)) > 30
     assert shrunk.error(Table(filled)) < 4
 

@@ -13,9 +13,9 @@ import pytest
 from tests.conftest import vedit
 from tests.media.clips import clip_of, decoded, ffmpeg, noise, packets
 from vedit.errors import InputError, LimitError
-from vedit.media.streams.bytesource import NotOurs
 from vedit.media.frames import Palette
 from vedit.media.limits import Limits
+from vedit.media.streams.bytesource import NotOurs
 from vedit.media.streams.nut import NutReader, cut_sound, write_nut
 
 DELAYS = [7, 3, 50, 0, 123]
@@ -33,7 +33,9 @@ def written(mode: str = "RGB", **facts: object) -> bytes:
 def test_what_we_write_we_read_bit_for_bit_with_every_delay(mode: str) -> None:
     reader = NutReader(io.BytesIO(written(mode)))
     frames = list(reader.frames())
-    assert [frame.pixels.tobytes() for frame in frames] == [noise(13, 7, seed, mode).tobytes() for seed in range(5)]
+    assert [frame.pixels.tobytes() for frame in frames] == [
+        noise(13, 7, seed, mode).tobytes() for seed in range(5)
+    ]
     assert [frame.duration for frame in frames] == DELAYS
     assert {frame.kind for frame in frames} == {mode.lower()}
     assert reader.clip.timebase == Fraction(1, 100)
@@ -42,7 +44,9 @@ def test_what_we_write_we_read_bit_for_bit_with_every_delay(mode: str) -> None:
 @pytest.mark.parametrize("mode", ["RGB", "RGBA"])
 def test_ffmpeg_reads_the_pixels_that_we_write(mode: str) -> None:
     found = decoded(written(mode), (13, 7), mode)
-    assert [picture.tobytes() for picture in found] == [noise(13, 7, seed, mode).tobytes() for seed in range(5)]
+    assert [picture.tobytes() for picture in found] == [
+        noise(13, 7, seed, mode).tobytes() for seed in range(5)
+    ]
 
 
 def test_ffmpeg_reads_the_times_that_we_write() -> None:
@@ -65,17 +69,51 @@ def test_frames_of_a_gif_are_written_with_alpha_since_a_later_one_may_clear_the_
 def test_we_read_what_ffmpeg_writes_bit_for_bit(pixels: str, tmp_path: Path) -> None:
     source = tmp_path / "source.nut"
     source.write_bytes(written("RGBA"))
-    reader = NutReader(io.BytesIO(ffmpeg("-i", source, "-fps_mode", "passthrough", "-pix_fmt", pixels, "-c:v", "rawvideo", "-f", "nut", "pipe:1")))
+    reader = NutReader(
+        io.BytesIO(
+            ffmpeg(
+                "-i",
+                source,
+                "-fps_mode",
+                "passthrough",
+                "-pix_fmt",
+                pixels,
+                "-c:v",
+                "rawvideo",
+                "-f",
+                "nut",
+                "pipe:1",
+            )
+        )
+    )
     mode = "RGBA" if "a" in pixels else "RGB"
     wanted = [picture.tobytes() for picture in decoded(source, (13, 7), mode)]
     frames = list(reader.frames())
     assert [frame.pixels.tobytes() for frame in frames] == wanted
-    assert [frame.pts * reader.clip.timebase for frame in frames][:3] == [Fraction(0), Fraction(7, 100), Fraction(10, 100)]
+    assert [frame.pts * reader.clip.timebase for frame in frames][:3] == [
+        Fraction(0),
+        Fraction(7, 100),
+        Fraction(10, 100),
+    ]
 
 
 def test_times_of_ffmpeg_with_a_variable_rate_are_exact() -> None:
     made = "testsrc=s=16x16:r=30:d=2,select='not(mod(n,3)*mod(n,7))'"
-    data = ffmpeg("-f", "lavfi", "-i", made, "-fps_mode", "passthrough", "-pix_fmt", "rgb24", "-c:v", "rawvideo", "-f", "nut", "pipe:1")
+    data = ffmpeg(
+        "-f",
+        "lavfi",
+        "-i",
+        made,
+        "-fps_mode",
+        "passthrough",
+        "-pix_fmt",
+        "rgb24",
+        "-c:v",
+        "rawvideo",
+        "-f",
+        "nut",
+        "pipe:1",
+    )
     reader = NutReader(io.BytesIO(data))
     kept = [n for n in range(60) if not (n % 3 and n % 7)]
     assert [frame.pts * reader.clip.timebase for frame in reader.frames()] == [Fraction(n, 30) for n in kept]
@@ -108,7 +146,11 @@ def test_sound_is_cut_to_the_sample() -> None:
 
 def test_sound_that_nobody_wants_is_not_kept() -> None:
     both = ("-f", "lavfi", "-i", "testsrc=s=16x16:r=10:d=1", "-f", "lavfi", "-i", "sine=d=1:r=8000")
-    reader = NutReader(io.BytesIO(ffmpeg(*both, "-pix_fmt", "rgb24", "-c:v", "rawvideo", "-c:a", "pcm_s16le", "-f", "nut", "pipe:1")))
+    reader = NutReader(
+        io.BytesIO(
+            ffmpeg(*both, "-pix_fmt", "rgb24", "-c:v", "rawvideo", "-c:a", "pcm_s16le", "-f", "nut", "pipe:1")
+        )
+    )
     assert len(list(reader.frames())) == 10
     assert reader.sound is not None and not reader.sound.packets
 
@@ -202,16 +244,37 @@ PIXELS = bytes(48)
 
 
 def main(num: int = 1, den: int = 100, elided: bytes = b"\0") -> bytes:
-    codes = b"".join(v(flags) + v(6) + s(0) + v(1) + v(0) + v(0) + v(0) + v(count) for flags, count in ((8192, 1), (4096, 1), (8192, 253)))
+    codes = b"".join(
+        v(flags) + v(6) + s(0) + v(1) + v(0) + v(0) + v(0) + v(count)
+        for flags, count in ((8192, 1), (4096, 1), (8192, 253))
+    )
     return packet(MAIN, v(3) + v(1) + v(65536) + v(1) + v(num) + v(den) + codes + elided)
 
 
 def video(width: int = 4, height: int = 4) -> bytes:
-    return packet(STREAM, v(0) + v(0) + v(4) + b"RGB\x18" + v(0) + v(7) + v(100) + v(0) * 3 + v(width) + v(height) + v(1) + v(1) + v(0))
+    return packet(
+        STREAM,
+        v(0)
+        + v(0)
+        + v(4)
+        + b"RGB\x18"
+        + v(0)
+        + v(7)
+        + v(100)
+        + v(0) * 3
+        + v(width)
+        + v(height)
+        + v(1)
+        + v(1)
+        + v(0),
+    )
 
 
 def audio(rate: int, per: int, channels: int) -> bytes:
-    return packet(STREAM, v(1) + v(1) + v(4) + b"PSD\x10" + v(0) + v(7) + v(100) + v(0) * 3 + v(rate) + v(per) + v(channels))
+    return packet(
+        STREAM,
+        v(1) + v(1) + v(4) + b"PSD\x10" + v(0) + v(7) + v(100) + v(0) * 3 + v(rate) + v(per) + v(channels),
+    )
 
 
 def image(pts: int, data: bytes = PIXELS, flags: int = 1 | 16 | 8 | 32 | 64, extra: bytes = b"") -> bytes:
@@ -220,7 +283,11 @@ def image(pts: int, data: bytes = PIXELS, flags: int = 1 | 16 | 8 | 32 | 64, ext
 
 
 def info(who: int, name: bytes, value: int | bytes) -> bytes:
-    told = (s(value) if value >= 0 else s(-3) + s(value)) if isinstance(value, int) else s(-1) + v(len(value)) + value
+    told = (
+        (s(value) if value >= 0 else s(-3) + s(value))
+        if isinstance(value, int)
+        else s(-1) + v(len(value)) + value
+    )
     return packet(INFO, v(who) + s(0) + v(0) + v(0) + v(1) + v(len(name)) + name + told)
 
 
@@ -257,7 +324,11 @@ def test_a_stream_with_one_wrong_field_is_an_input_error(stream: bytes) -> None:
 
 
 def test_facts_that_make_no_sense_are_left_out_and_the_frames_are_read() -> None:
-    for told in (info(1, b"r_frame_rate", "²/²".encode()), info(1, b"r_frame_rate", b"1e99999999"), info(1, b"r_frame_rate", b"1/99999999999")):
+    for told in (
+        info(1, b"r_frame_rate", "²/²".encode()),
+        info(1, b"r_frame_rate", b"1e99999999"),
+        info(1, b"r_frame_rate", b"1/99999999999"),
+    ):
         reader = NutReader(io.BytesIO(WHOLE + told + image(0) + image(10)))
         assert reader.clip.rate is None
         assert [frame.duration for frame in reader.frames()] == [10, 10]
@@ -266,7 +337,9 @@ def test_facts_that_make_no_sense_are_left_out_and_the_frames_are_read() -> None
 
 
 def test_more_repeats_than_a_gif_tells_become_the_most(tmp_path: Path) -> None:
-    (tmp_path / "a.nut").write_bytes(WHOLE + info(0, b"vedit.loop", 10**6) + image(0) + info(1, b"vedit.end", 20))
+    (tmp_path / "a.nut").write_bytes(
+        WHOLE + info(0, b"vedit.loop", 10**6) + image(0) + info(1, b"vedit.end", 20)
+    )
     done = vedit("convert", tmp_path / "a.nut", "-o", tmp_path / "a.gif")
     assert done.code == 0
     made = (tmp_path / "a.gif").read_bytes()
@@ -274,7 +347,9 @@ def test_more_repeats_than_a_gif_tells_become_the_most(tmp_path: Path) -> None:
 
 
 def test_a_frame_that_is_held_for_ages_is_over_a_limit_before_it_is_repeated(tmp_path: Path) -> None:
-    (tmp_path / "a.nut").write_bytes(WHOLE + image(0) + image(1) + image(10**10))  # 3 years at 100 ticks a second
+    (tmp_path / "a.nut").write_bytes(
+        WHOLE + image(0) + image(1) + image(10**10)
+    )  # 3 years at 100 ticks a second
     for output in ("a.gif", "a.y4m"):
         done = vedit("convert", tmp_path / "a.nut", "-o", tmp_path / output)
         assert done.code == 6
@@ -283,7 +358,17 @@ def test_a_frame_that_is_held_for_ages_is_over_a_limit_before_it_is_repeated(tmp
 
 
 def test_a_large_frame_that_does_not_come_takes_no_memory() -> None:
-    stream = START + main() + video(9000, 9000) + packet(SYNC, v(0) + v(0)) + b"\x01" + v(1 | 16 | 8 | 32) + v(0) + v(128) + v(9000 * 9000 * 3)
+    stream = (
+        START
+        + main()
+        + video(9000, 9000)
+        + packet(SYNC, v(0) + v(0))
+        + b"\x01"
+        + v(1 | 16 | 8 | 32)
+        + v(0)
+        + v(128)
+        + v(9000 * 9000 * 3)
+    )
     tracemalloc.start()
     try:
         assert list(NutReader(io.BytesIO(stream)).frames()) == []
@@ -315,7 +400,9 @@ def test_sound_that_piles_up_between_two_pictures_is_refused_over_the_limit_for_
 
 
 @pytest.mark.parametrize(("ticks", "suffix"), [(10**8, "mp4"), (10**8, "mov"), (10**10, "webm")])
-def test_a_frame_that_is_shown_longer_than_a_format_can_say_is_told_with_one_that_can(ticks: int, suffix: str, tmp_path: Path) -> None:
+def test_a_frame_that_is_shown_longer_than_a_format_can_say_is_told_with_one_that_can(
+    ticks: int, suffix: str, tmp_path: Path
+) -> None:
     stream = io.BytesIO()
     write_nut(*clip_of([noise(16, 16, seed) for seed in range(3)], [4, ticks, 4]), stream)
     result = vedit("convert", "-", "-o", tmp_path / f"a.{suffix}", stdin=stream.getvalue())

@@ -33,7 +33,10 @@ def test_y4m_has_full_chroma_and_comes_back_within_rounding() -> None:
     reader = Y4mReader(io.BytesIO(data))
     frames = list(reader.frames())
     assert reader.clip.rate == 25
-    assert [differs_by(frame.pixels, noise(15, 9, seed)) <= 2 for seed, frame in enumerate(frames)] == [True, True]
+    assert [differs_by(frame.pixels, noise(15, 9, seed)) <= 2 for seed, frame in enumerate(frames)] == [
+        True,
+        True,
+    ]
 
 
 def test_ffmpeg_sees_the_colours_of_our_y4m() -> None:
@@ -51,12 +54,24 @@ def test_grey_frames_are_exact_in_mono() -> None:
 def test_we_read_the_444_of_ffmpeg(tmp_path: Path) -> None:
     picture = tmp_path / "bars.png"
     bars().save(picture)
-    data = ffmpeg("-i", picture, "-vf", "scale=out_color_matrix=bt601:out_range=tv", "-pix_fmt", "yuv444p", "-f", "yuv4mpegpipe", "pipe:1")
+    data = ffmpeg(
+        "-i",
+        picture,
+        "-vf",
+        "scale=out_color_matrix=bt601:out_range=tv",
+        "-pix_fmt",
+        "yuv444p",
+        "-f",
+        "yuv4mpegpipe",
+        "pipe:1",
+    )
     assert differs_by(next(Y4mReader(io.BytesIO(data)).frames()).pixels, bars()) <= 3
 
 
 def test_subsampled_y4m_is_read_through_ffmpeg_also_from_a_pipe(tmp_path: Path) -> None:
-    data = ffmpeg("-f", "lavfi", "-i", "testsrc=s=32x16:r=10:d=1", "-pix_fmt", "yuv420p", "-f", "yuv4mpegpipe", "pipe:1")
+    data = ffmpeg(
+        "-f", "lavfi", "-i", "testsrc=s=32x16:r=10:d=1", "-pix_fmt", "yuv420p", "-f", "yuv4mpegpipe", "pipe:1"
+    )
     path = tmp_path / "a.y4m"
     path.write_bytes(data)
     clip, frames, _ = open_clip(str(path))
@@ -67,7 +82,10 @@ def test_subsampled_y4m_is_read_through_ffmpeg_also_from_a_pipe(tmp_path: Path) 
     import subprocess
 
     read_end, write_end = os.pipe()
-    with subprocess.Popen(["cat", str(path)], stdout=write_end), os.fdopen(read_end, "rb", buffering=0) as pipe:
+    with (
+        subprocess.Popen(["cat", str(path)], stdout=write_end),
+        os.fdopen(read_end, "rb", buffering=0) as pipe,
+    ):
         os.close(write_end)
         _, frames, _ = open_clip("-", stream=pipe)
         assert [frame.pixels.tobytes() for frame in frames] == pixels
@@ -101,12 +119,21 @@ def test_raw_frames_tell_their_facts_as_one_json_line() -> None:
     assert stream.getvalue() == noise(6, 4, mode="RGBA").tobytes()
     assert said == ['{"format": "rgba", "size": "6x4", "rate": "25"}']
     info = RawInfo.from_json(said[0])
-    assert next(RawReader(io.BytesIO(stream.getvalue()), info).frames()).pixels.tobytes() == noise(6, 4, mode="RGBA").tobytes()
+    assert (
+        next(RawReader(io.BytesIO(stream.getvalue()), info).frames()).pixels.tobytes()
+        == noise(6, 4, mode="RGBA").tobytes()
+    )
 
 
 def test_raw_info_goes_to_a_file_and_comes_back(tmp_path: Path) -> None:
-    write_clip(*clip_of([noise(6, 4)] * 2, [5, 5]), str(tmp_path / "a.rgb24"), WriteOptions(raw_info=str(tmp_path / "info")))
-    clip, frames, _ = open_clip(str(tmp_path / "a.rgb24"), ReadOptions(format="rgb24", raw_info=str(tmp_path / "info")))
+    write_clip(
+        *clip_of([noise(6, 4)] * 2, [5, 5]),
+        str(tmp_path / "a.rgb24"),
+        WriteOptions(raw_info=str(tmp_path / "info")),
+    )
+    clip, frames, _ = open_clip(
+        str(tmp_path / "a.rgb24"), ReadOptions(format="rgb24", raw_info=str(tmp_path / "info"))
+    )
     assert (clip.width, clip.height, clip.rate, len(list(frames))) == (6, 4, 20, 2)
 
 
@@ -116,7 +143,16 @@ def test_raw_frames_without_size_or_rate_are_a_usage_error(tmp_path: Path) -> No
         open_clip(str(tmp_path / "a"), ReadOptions(format="rgb24"))
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"size": "axb", "rate": "1", "format": "rgb24"}', '{"size": "1x1", "rate": "1/0", "format": "rgb24"}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"size": "axb", "rate": "1", "format": "rgb24"}',
+        '{"size": "1x1", "rate": "1/0", "format": "rgb24"}',
+    ],
+)
 def test_raw_info_that_is_something_else_is_an_input_error(text: str) -> None:
     with pytest.raises(InputError, match="not raw info"):
         RawInfo.from_json(text)
@@ -129,7 +165,16 @@ def test_bytes_behind_the_last_raw_frame_are_warned_about() -> None:
     assert warnings == ["4 bytes behind frame 2 are not a whole frame; is the size right?"]
 
 
-@pytest.mark.parametrize("header", [b"YUV4MPEG2 W0 H4\n", b"YUV4MPEG2 H4\n", b"YUV4MPEG2 W4 H4 F1:0\n", b"YUV4MPEG2 W4", b"YUV4MPEGx W4 H4\n"])
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"YUV4MPEG2 W0 H4\n",
+        b"YUV4MPEG2 H4\n",
+        b"YUV4MPEG2 W4 H4 F1:0\n",
+        b"YUV4MPEG2 W4",
+        b"YUV4MPEGx W4 H4\n",
+    ],
+)
 def test_a_damaged_y4m_header_is_an_input_error(header: bytes) -> None:
     with pytest.raises(InputError):
         Y4mReader(io.BytesIO(header))
@@ -173,6 +218,8 @@ def test_numbers_without_end_on_the_command_line_are_usage_errors(option: str, n
 
 @pytest.mark.parametrize("size", ["0x4", "²x4", f"{'9' * 5000}x4", "4x", "4x-4"])
 def test_a_size_that_is_none_is_a_usage_error(size: str) -> None:
-    done = vedit("convert", "-f", "rgb24", "--size", size, "--rate", "5", NASTY / "ok_plain.gif", "-o", "never.gif")
+    done = vedit(
+        "convert", "-f", "rgb24", "--size", size, "--rate", "5", NASTY / "ok_plain.gif", "-o", "never.gif"
+    )
     assert done.code == 2
     assert "is not a size" in done.err

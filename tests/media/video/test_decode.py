@@ -12,8 +12,8 @@ import pytest
 
 from tests.conftest import vedit
 from tests.media.clips import ffmpeg
-from vedit.media.video.ffmpeg import find_ffmpeg, probe
 from vedit.media.frames import Chapter, Labels
+from vedit.media.video.ffmpeg import find_ffmpeg, probe
 from vedit.stages.speed import Speed
 
 FLASH_S, RATE = 0.6, 20
@@ -33,20 +33,67 @@ def flash(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def late(flash: Path, what: str, path: Path) -> Path:
-    """The film with its picture ("v") or its sound ("a") half a second later; a transport stream starts at 5000 s."""
+    """The film with its picture ("v") or its sound ("a") half a second later; a transport stream starts at
+    5000 s.
+    """
     other = "a" if what == "v" else "v"
     far = ("-output_ts_offset", "5000") if path.suffix == ".ts" else ()
-    ffmpeg("-itsoffset", "0.5", "-i", flash, "-i", flash, "-map", f"0:{what}", "-map", f"1:{other}", "-c", "copy", *far, path)
+    ffmpeg(
+        "-itsoffset",
+        "0.5",
+        "-i",
+        flash,
+        "-i",
+        flash,
+        "-map",
+        f"0:{what}",
+        "-map",
+        f"1:{other}",
+        "-c",
+        "copy",
+        *far,
+        path,
+    )
     return path
 
 
 def events(path: Path) -> tuple[float, float]:
     """When the flash is seen and when the beep is heard, in seconds from the begin of the file."""
-    command = [find_ffmpeg(), "-hide_banner", "-i", str(path), "-map", "0:v:0", "-vf", "showinfo", "-fps_mode", "passthrough"]
-    done = subprocess.run([*command, "-f", "rawvideo", "-pix_fmt", "gray", "-"], capture_output=True, check=True)
+    command = [
+        find_ffmpeg(),
+        "-hide_banner",
+        "-i",
+        str(path),
+        "-map",
+        "0:v:0",
+        "-vf",
+        "showinfo",
+        "-fps_mode",
+        "passthrough",
+    ]
+    done = subprocess.run(
+        [*command, "-f", "rawvideo", "-pix_fmt", "gray", "-"], capture_output=True, check=True
+    )
     times = [float(text) for text in re.findall(r"pts_time:\s*([\d.]+)", done.stderr.decode())]
     light = np.frombuffer(done.stdout, np.uint8).reshape(len(times), -1).mean(1)
-    sound = np.frombuffer(ffmpeg("-i", path, "-map", "0:a:0", "-af", "aresample=async=1:first_pts=0", "-ac", "1", "-ar", "48000", "-f", "s16le", "-"), np.int16)
+    sound = np.frombuffer(
+        ffmpeg(
+            "-i",
+            path,
+            "-map",
+            "0:a:0",
+            "-af",
+            "aresample=async=1:first_pts=0",
+            "-ac",
+            "1",
+            "-ar",
+            "48000",
+            "-f",
+            "s16le",
+            "-",
+        ),
+        np.int16,
+    )
     return times[int(np.argmax(light > 128))], float(np.argmax(np.abs(sound.astype(int)) > 2000) / 48000)
 
 
@@ -59,7 +106,9 @@ def ok(*args: str | Path, stdin: bytes | None = None) -> bytes:
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts"])
 @pytest.mark.parametrize(("what", "seen", "heard"), [("v", 1.1, 0.6), ("a", 0.6, 1.1)])
-def test_a_stream_that_begins_late_stays_late(what: str, seen: float, heard: float, suffix: str, flash: Path, tmp_path: Path) -> None:
+def test_a_stream_that_begins_late_stays_late(
+    what: str, seen: float, heard: float, suffix: str, flash: Path, tmp_path: Path
+) -> None:
     source = late(flash, what, tmp_path / f"late{suffix}")
     ok("convert", source, "-o", tmp_path / "out.mkv")
     assert events(tmp_path / "out.mkv") == pytest.approx((seen, heard), abs=0.05)  # AAC alone may add 0.02
@@ -68,7 +117,9 @@ def test_a_stream_that_begins_late_stays_late(what: str, seen: float, heard: flo
 
 
 @pytest.mark.parametrize(("what", "seen", "heard"), [("v", 1.1, 0.6), ("a", 0.6, 1.1)])
-def test_a_stream_that_begins_late_stays_late_through_pipes(what: str, seen: float, heard: float, flash: Path, tmp_path: Path) -> None:
+def test_a_stream_that_begins_late_stays_late_through_pipes(
+    what: str, seen: float, heard: float, flash: Path, tmp_path: Path
+) -> None:
     source = late(flash, what, tmp_path / "late.mp4")
     stream = ok("convert", source, "--to", "nut", "-o", "-")
     fast = ok("gif", "speed", "2", "--to", "nut", "-", stdin=stream)
@@ -84,9 +135,25 @@ def test_a_part_of_a_film_has_its_part_of_the_sound(flash: Path, tmp_path: Path)
 
 def test_four_times_as_fast_every_beep_is_heard(tmp_path: Path) -> None:
     beeps = "aevalsrc='0.8*sin(2*PI*1000*t)*lt(mod(t,0.5),0.03)':s=48000:d=6"
-    ffmpeg("-f", "lavfi", "-i", "color=s=32x32:r=5:d=6", "-f", "lavfi", "-i", beeps, "-pix_fmt", "yuv420p", "-c:a", "aac", tmp_path / "a.mp4")
+    ffmpeg(
+        "-f",
+        "lavfi",
+        "-i",
+        "color=s=32x32:r=5:d=6",
+        "-f",
+        "lavfi",
+        "-i",
+        beeps,
+        "-pix_fmt",
+        "yuv420p",
+        "-c:a",
+        "aac",
+        tmp_path / "a.mp4",
+    )
     ok("gif", "speed", "4", tmp_path / "a.mp4", "-o", tmp_path / "b.mp4")
-    sound = np.frombuffer(ffmpeg("-i", tmp_path / "b.mp4", "-ac", "1", "-ar", "48000", "-f", "s16le", "-"), np.int16).astype(int)
+    sound = np.frombuffer(
+        ffmpeg("-i", tmp_path / "b.mp4", "-ac", "1", "-ar", "48000", "-f", "s16le", "-"), np.int16
+    ).astype(int)
     loud = np.abs(sound[: len(sound) // 96 * 96]).reshape(-1, 96).max(1) > 3000
     assert int((loud[1:] & ~loud[:-1]).sum()) + int(loud[0]) == 12
 
@@ -108,13 +175,20 @@ def test_a_new_rate_of_a_film_plays_its_sound_at_that_speed(flash: Path, tmp_pat
 
 @pytest.fixture(scope="module")
 def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A film of 2 s with a title, a date, a place, two named chapters, and two sounds of which the second is the default."""
+    """A film of 2 s with a title, a date, a place, two named chapters, and two sounds of which the second is
+    the default.
+    """
     folder = tmp_path_factory.mktemp("labelled")
     chapters = "".join(
         f"[CHAPTER]\nTIMEBASE=1/1000\nSTART={at}\nEND={at + 1000}\ntitle={name}\n"
-        for at, name in ((0, "One; #1 = a\\\\b".replace(";", "\\;").replace("#", "\\#").replace("=", "\\=")), (1000, "Zwei"))
+        for at, name in (
+            (0, "One; #1 = a\\\\b".replace(";", "\\;").replace("#", "\\#").replace("=", "\\=")),
+            (1000, "Zwei"),
+        )
     )
-    (folder / "m").write_text(";FFMETADATA1\ntitle=My Title\nlocation=+48.1000+011.5000/\ndate=2020\n" + chapters)
+    (folder / "m").write_text(
+        ";FFMETADATA1\ntitle=My Title\nlocation=+48.1000+011.5000/\ndate=2020\n" + chapters
+    )
     ffmpeg(
         "-f", "lavfi", "-i", "testsrc2=s=32x32:r=10:d=2", "-f", "lavfi", "-i", "sine=f=300:d=2", "-f", "lavfi", "-i", "sine=f=3000:d=2", "-i", folder / "m",
         "-map", "0", "-map", "1", "-map", "2", "-map_metadata", "3", "-map_chapters", "3", "-metadata:s:a:0", "language=eng", "-metadata:s:a:1", "language=deu",
@@ -134,41 +208,90 @@ def test_title_date_place_and_chapters_are_kept(suffix: str, labelled: Path, tmp
     labels = told(tmp_path / f"out.{suffix}")
     tags = {key.lower(): value for key, value in labels.tags}
     assert (tags["title"], tags["date"], tags["location"]) == ("My Title", "2020", "+48.1000+011.5000/")
-    assert labels.chapters == (Chapter(Fraction(0), Fraction(1), "One; #1 = a\\b"), Chapter(Fraction(1), Fraction(2), "Zwei"))
+    assert labels.chapters == (
+        Chapter(Fraction(0), Fraction(1), "One; #1 = a\\b"),
+        Chapter(Fraction(1), Fraction(2), "Zwei"),
+    )
 
 
 def test_chapters_are_cut_and_rescaled_with_the_film(labelled: Path, tmp_path: Path) -> None:
     ok("convert", "--start", "0.5", "--duration", "1", labelled, "-o", tmp_path / "part.mkv")
     assert [(float(a), float(b)) for a, b, _ in told(tmp_path / "part.mkv").chapters] == [(0, 0.5), (0.5, 1)]
     ok("gif", "speed", "4", labelled, "-o", tmp_path / "fast.mkv")
-    assert [(float(a), float(b)) for a, b, _ in told(tmp_path / "fast.mkv").chapters] == [(0, 0.25), (0.25, 0.5)]
+    assert [(float(a), float(b)) for a, b, _ in told(tmp_path / "fast.mkv").chapters] == [
+        (0, 0.25),
+        (0.25, 0.5),
+    ]
 
 
 def test_all_sound_tracks_are_kept_with_their_languages(labelled: Path, tmp_path: Path) -> None:
     for suffix in ("mp4", "webm"):
         ok("convert", labelled, "-o", tmp_path / f"out.{suffix}")
         with (tmp_path / f"out.{suffix}").open("rb") as file:
-            assert [(sound.language, sound.is_default) for sound in probe(file).sounds] == [("eng", False), ("deu", True)]
+            assert [(sound.language, sound.is_default) for sound in probe(file).sounds] == [
+                ("eng", False),
+                ("deu", True),
+            ]
 
 
-def test_one_sound_through_a_pipe_is_the_default_one_and_the_others_are_told(labelled: Path, tmp_path: Path) -> None:
+def test_one_sound_through_a_pipe_is_the_default_one_and_the_others_are_told(
+    labelled: Path, tmp_path: Path
+) -> None:
     result = vedit("convert", labelled, "-o", tmp_path / "out.nut")
     assert "1 of 2 sound tracks is kept" in result.err
-    sound = np.frombuffer(ffmpeg("-i", tmp_path / "out.nut", "-ac", "1", "-ar", "48000", "-f", "s16le", "-"), np.int16)[4800:52800]
+    sound = np.frombuffer(
+        ffmpeg("-i", tmp_path / "out.nut", "-ac", "1", "-ar", "48000", "-f", "s16le", "-"), np.int16
+    )[4800:52800]
     assert abs(int(np.abs(np.fft.rfft(sound)).argmax()) - 3000) < 10
 
 
 def test_subtitles_that_are_left_out_are_told_once(labelled: Path, tmp_path: Path) -> None:
     (tmp_path / "s.srt").write_text("1\n00:00:00,000 --> 00:00:01,000\nhello\n")
-    ffmpeg("-i", labelled, "-i", tmp_path / "s.srt", "-map", "0:v", "-map", "0:a", "-map", "1", "-c", "copy", "-c:s", "srt", tmp_path / "s.mkv")
+    ffmpeg(
+        "-i",
+        labelled,
+        "-i",
+        tmp_path / "s.srt",
+        "-map",
+        "0:v",
+        "-map",
+        "0:a",
+        "-map",
+        "1",
+        "-c",
+        "copy",
+        "-c:s",
+        "srt",
+        tmp_path / "s.mkv",
+    )
     for suffix in ("mkv", "mp4"):
-        assert vedit("convert", tmp_path / "s.mkv", "-o", tmp_path / f"out.{suffix}").err.count("the subtitles are left out") == 1
+        assert (
+            vedit("convert", tmp_path / "s.mkv", "-o", tmp_path / f"out.{suffix}").err.count(
+                "the subtitles are left out"
+            )
+            == 1
+        )
     assert "subtitles" not in vedit("convert", labelled, "-o", tmp_path / "plain.mkv").err
 
 
 def test_a_film_with_hundreds_of_chapters_is_read(labelled: Path, tmp_path: Path) -> None:
-    (tmp_path / "m").write_text(";FFMETADATA1\n" + "".join(f"[CHAPTER]\nTIMEBASE=1/1000\nSTART={n}\nEND={n + 1}\ntitle=c{n}\n" for n in range(300)))
-    ffmpeg("-i", labelled, "-i", tmp_path / "m", "-map", "0:v", "-map_chapters", "1", "-c", "copy", tmp_path / "many.mkv")
+    (tmp_path / "m").write_text(
+        ";FFMETADATA1\n"
+        + "".join(f"[CHAPTER]\nTIMEBASE=1/1000\nSTART={n}\nEND={n + 1}\ntitle=c{n}\n" for n in range(300))
+    )
+    ffmpeg(
+        "-i",
+        labelled,
+        "-i",
+        tmp_path / "m",
+        "-map",
+        "0:v",
+        "-map_chapters",
+        "1",
+        "-c",
+        "copy",
+        tmp_path / "many.mkv",
+    )
     assert len(told(tmp_path / "many.mkv").chapters) == 300
 
 
@@ -176,7 +299,9 @@ def test_speed_moves_a_late_begin_and_chapters_alike() -> None:
     from vedit.media.frames import Clip
 
     labels = Labels((), (Chapter(Fraction(1), Fraction(3), "x"),))
-    clip = Speed(factor=Fraction(2)).open(Clip(2, 2, timebase=Fraction(1, 1000), rate=Fraction(10), labels=labels))
+    clip = Speed(factor=Fraction(2)).open(
+        Clip(2, 2, timebase=Fraction(1, 1000), rate=Fraction(10), labels=labels)
+    )
     assert clip.labels.chapters == (Chapter(Fraction(1, 2), Fraction(3, 2), "x"),) and clip.rate == 20
 
 
@@ -190,8 +315,13 @@ def plays(path: Path) -> int | None:
         return image.info.get("loop")
 
 
-@pytest.mark.parametrize(("loop", "gif", "others"), [((), 0, 0), (("--loop", "forever"), 0, 0), (("--loop", "once"), None, 1), (("--loop", "3"), 3, 4)])
-def test_a_film_loops_as_a_picture_unless_told_otherwise(loop: tuple[str, ...], gif: int | None, others: int, flash: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("loop", "gif", "others"),
+    [((), 0, 0), (("--loop", "forever"), 0, 0), (("--loop", "once"), None, 1), (("--loop", "3"), 3, 4)],
+)
+def test_a_film_loops_as_a_picture_unless_told_otherwise(
+    loop: tuple[str, ...], gif: int | None, others: int, flash: Path, tmp_path: Path
+) -> None:
     for suffix, wanted in (("gif", gif), ("webp", others), ("apng", others)):
         ok("convert", *loop, "--start", "0.5", "--duration", "0.2", flash, "-o", tmp_path / f"a.{suffix}")
         assert plays(tmp_path / f"a.{suffix}") == wanted
@@ -202,18 +332,40 @@ def test_a_film_loops_as_a_picture_unless_told_otherwise(loop: tuple[str, ...], 
 
 
 def test_probe_counts_what_an_edit_list_shows(tmp_path: Path) -> None:
-    ffmpeg("-f", "lavfi", "-i", "testsrc2=s=64x48:r=20:d=2", "-c:v", "libx264", "-g", "250", "-pix_fmt", "yuv420p", tmp_path / "a.mp4")
+    ffmpeg(
+        "-f",
+        "lavfi",
+        "-i",
+        "testsrc2=s=64x48:r=20:d=2",
+        "-c:v",
+        "libx264",
+        "-g",
+        "250",
+        "-pix_fmt",
+        "yuv420p",
+        tmp_path / "a.mp4",
+    )
     ffmpeg("-ss", "1.3", "-i", tmp_path / "a.mp4", "-c", "copy", tmp_path / "cut.mp4")
-    assert [ok("probe", "-e", key, tmp_path / "cut.mp4").decode().strip() for key in ("images", "duration_s")] == ["14", "0.7"]
+    assert [
+        ok("probe", "-e", key, tmp_path / "cut.mp4").decode().strip() for key in ("images", "duration_s")
+    ] == ["14", "0.7"]
 
 
-@pytest.mark.parametrize(("size", "word", "fits"), [((16386, 2), "wide", "16384x2"), ((2, 20000), "high", "2x16384")])
-def test_a_picture_beyond_the_encoder_is_told_before_any_work(size: tuple[int, int], word: str, fits: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("size", "word", "fits"), [((16386, 2), "wide", "16384x2"), ((2, 20000), "high", "2x16384")]
+)
+def test_a_picture_beyond_the_encoder_is_told_before_any_work(
+    size: tuple[int, int], word: str, fits: str, tmp_path: Path
+) -> None:
     from PIL import Image
 
     Image.new("P", size).save(tmp_path / "a.gif")
     result = vedit("convert", tmp_path / "a.gif", "-o", tmp_path / "a.mp4")
-    assert result.code == 6 and f"{size[0]}x{size[1]} is too {word} for H.264" in result.err and fits in result.err
+    assert (
+        result.code == 6
+        and f"{size[0]}x{size[1]} is too {word} for H.264" in result.err
+        and fits in result.err
+    )
     assert [path.name for path in tmp_path.iterdir()] == ["a.gif"]
 
 

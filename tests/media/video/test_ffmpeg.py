@@ -15,13 +15,13 @@ from PIL import Image, ImageChops
 from tests.conftest import ROOT, shared
 from tests.media.clips import COLOURS, bars, clip_of, decoded, ffmpeg, noise, packets, sound_md5
 from vedit.errors import InputError, ModelError, OutputError
-from vedit.media.video.decode import tempo_filters
-from vedit.media.video.encode import write_video
-from vedit.media.video.ffmpeg import find_ffmpeg, measure, parse_banner, probe
 from vedit.media.frames import Clip, Frame
 from vedit.media.open import open_clip, write_clip
 from vedit.media.options import ReadOptions, WriteOptions
-from vedit.media.video.planes import even
+from vedit.media.streams.planes import even
+from vedit.media.video.decode import tempo_filters
+from vedit.media.video.encode import write_video
+from vedit.media.video.ffmpeg import find_ffmpeg, measure, parse_banner, probe
 
 DELAYS = [7, 3, 50, 123]
 EXACT = ("-vf", "scale=flags=accurate_rnd+full_chroma_int")
@@ -101,8 +101,13 @@ def test_a_single_pixel_can_be_written(tmp_path: Path) -> None:
         assert read(tmp_path / "out.mp4")[1][0].pixels.size == (2, 2)
 
 
-@pytest.mark.parametrize(("options", "wanted"), [(WriteOptions(), (255, 255, 255)), (WriteOptions(background="#004080"), (0, 64, 128))])
-def test_transparency_shows_the_background(options: WriteOptions, wanted: tuple[int, int, int], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("options", "wanted"),
+    [(WriteOptions(), (255, 255, 255)), (WriteOptions(background="#004080"), (0, 64, 128))],
+)
+def test_transparency_shows_the_background(
+    options: WriteOptions, wanted: tuple[int, int, int], tmp_path: Path
+) -> None:
     clip, frames = clip_of([Image.new("RGBA", (32, 32), (200, 0, 0, 0))], [10])
     write_video(clip, frames, str(tmp_path / "out.mp4"), "mp4", options)
     found = decoded(tmp_path / "out.mp4", (32, 32), "RGB", *EXACT)[0].getpixel((16, 16))
@@ -113,7 +118,12 @@ def test_gif_delays_of_0_and_1_are_written_as_browsers_play_them(tmp_path: Path)
     warnings: list[str] = []
     clip, frames = clip_of([noise(16, 16, seed) for seed in range(4)], [0, 1, 2, 5], warn=warnings.append)
     write_video(clip, frames, str(tmp_path / "out.mkv"), "mkv")
-    assert seconds(*read(tmp_path / "out.mkv")) == [Fraction(1, 10), Fraction(1, 10), Fraction(2, 100), Fraction(5, 100)]
+    assert seconds(*read(tmp_path / "out.mkv")) == [
+        Fraction(1, 10),
+        Fraction(1, 10),
+        Fraction(2, 100),
+        Fraction(5, 100),
+    ]
     assert warnings == ["2 delays of 0 or 1 cs are written as 10 cs, which is how browsers play them"]
 
 
@@ -161,8 +171,22 @@ def test_frames_that_fail_half_way_leave_no_file_and_no_process(tmp_path: Path) 
     assert children() == []
 
 
-@pytest.mark.parametrize("name", ["-y.mp4", "a:b.mp4", "100%d.mp4", "a|b.mp4", "new\nline.mp4", "żółć 猫.mp4", "concat:x.mp4", "a'b\"c.mp4"])
-def test_names_are_never_options_patterns_or_protocols(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "name",
+    [
+        "-y.mp4",
+        "a:b.mp4",
+        "100%d.mp4",
+        "a|b.mp4",
+        "new\nline.mp4",
+        "żółć 猫.mp4",
+        "concat:x.mp4",
+        "a'b\"c.mp4",
+    ],
+)
+def test_names_are_never_options_patterns_or_protocols(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     clip, frames = clip_of([bars()] * 2, [10] * 2)
     write_clip(clip, frames, name, WriteOptions(format="mp4"))
@@ -183,7 +207,9 @@ def movie(tmp_path: Path) -> Path:
 
 def test_lossless_video_is_read_bit_for_bit(movie: Path) -> None:
     _, frames = read(movie)
-    assert [frame.pixels.tobytes() for frame in frames] == [picture.tobytes() for picture in decoded(movie, (64, 48))]
+    assert [frame.pixels.tobytes() for frame in frames] == [
+        picture.tobytes() for picture in decoded(movie, (64, 48))
+    ]
 
 
 def test_a_variable_rate_is_kept_exactly(tmp_path: Path) -> None:
@@ -208,7 +234,9 @@ def test_a_variable_rate_is_kept_exactly(tmp_path: Path) -> None:
 
 def test_a_named_part_is_read_at_its_own_times(movie: Path) -> None:
     clip, frames = read(movie, start_s=Fraction(1, 2), duration_s=Fraction(1, 5))
-    assert [frame.pts * clip.timebase for frame in frames] == pytest.approx([15 / 30, 16 / 30, 17 / 30, 18 / 30, 19 / 30, 20 / 30], abs=0.001)
+    assert [frame.pts * clip.timebase for frame in frames] == pytest.approx(
+        [15 / 30, 16 / 30, 17 / 30, 18 / 30, 19 / 30, 20 / 30], abs=0.001
+    )
     assert frames[0].pixels.tobytes() == decoded(movie, (64, 48))[15].tobytes()
 
 
@@ -226,9 +254,23 @@ def test_rotation_is_applied(movie: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["mpg", "vob"])
-def test_packets_without_a_time_of_showing_have_the_length_that_frames_have(suffix: str, tmp_path: Path) -> None:
+def test_packets_without_a_time_of_showing_have_the_length_that_frames_have(
+    suffix: str, tmp_path: Path
+) -> None:
     path = tmp_path / f"film.{suffix}"
-    ffmpeg("-f", "lavfi", "-i", "testsrc=s=64x48:r=60000/1001", "-frames:v", "48", "-c:v", "mpeg2video", "-bf", "2", path)
+    ffmpeg(
+        "-f",
+        "lavfi",
+        "-i",
+        "testsrc=s=64x48:r=60000/1001",
+        "-frames:v",
+        "48",
+        "-c:v",
+        "mpeg2video",
+        "-bf",
+        "2",
+        path,
+    )
     with path.open("rb") as file:
         timeline = measure(file)
     assert timeline.images == 48
@@ -247,18 +289,35 @@ def test_a_real_clip_of_sample_aspect_2_to_3_is_427_wide() -> None:
     assert (clip.width, clip.height, len(frames)) == (427, 360, 60)
 
 
-@pytest.mark.parametrize("encoder", [("-c:v", "qtrle", "-pix_fmt", "argb"), ("-c:v", "png", "-pix_fmt", "rgba")])
+@pytest.mark.parametrize(
+    "encoder", [("-c:v", "qtrle", "-pix_fmt", "argb"), ("-c:v", "png", "-pix_fmt", "rgba")]
+)
 def test_alpha_is_read_where_the_source_has_it(encoder: tuple[str, ...], tmp_path: Path) -> None:
     path = tmp_path / "alpha.mov"
     ffmpeg("-f", "lavfi", "-i", "color=red@0.5:s=16x16:d=0.2:r=10,format=rgba", *encoder, path)
     _, frames = read(path)
     assert frames[0].kind == "rgba"
-    assert frames[0].pixels.getpixel((8, 8)) in [(254, 0, 0, 127), (254, 0, 0, 128), (255, 0, 0, 127), (255, 0, 0, 128)]
+    assert frames[0].pixels.getpixel((8, 8)) in [
+        (254, 0, 0, 127),
+        (254, 0, 0, 128),
+        (255, 0, 0, 127),
+        (255, 0, 0, 128),
+    ]
 
 
 def test_alpha_of_webm_is_read(tmp_path: Path) -> None:
     path = tmp_path / "alpha.webm"
-    ffmpeg("-f", "lavfi", "-i", "color=red@0.5:s=16x16:d=0.2:r=10,format=rgba", "-c:v", "libvpx-vp9", "-pix_fmt", "yuva420p", path)
+    ffmpeg(
+        "-f",
+        "lavfi",
+        "-i",
+        "color=red@0.5:s=16x16:d=0.2:r=10,format=rgba",
+        "-c:v",
+        "libvpx-vp9",
+        "-pix_fmt",
+        "yuva420p",
+        path,
+    )
     _, frames = read(path)
     assert abs(frames[0].pixels.getpixel((8, 8))[3] - 128) <= 2
 
@@ -273,13 +332,25 @@ def test_a_pipe_gives_what_the_file_gives(movie: Path) -> None:
     mp4 = movie.with_suffix(".mp4")
     ffmpeg("-i", movie, "-c:v", "libx264", "-pix_fmt", "yuv420p", mp4)  # its index is at the end
     read_end, write_end = os.pipe()
-    with subprocess.Popen(["cat", str(mp4)], stdout=write_end), os.fdopen(read_end, "rb", buffering=0) as pipe:
+    with (
+        subprocess.Popen(["cat", str(mp4)], stdout=write_end),
+        os.fdopen(read_end, "rb", buffering=0) as pipe,
+    ):
         os.close(write_end)
         _, frames, _ = open_clip("-", stream=pipe)
-        assert [frame.pixels.tobytes() for frame in frames] == [frame.pixels.tobytes() for frame in read(mp4)[1]]
+        assert [frame.pixels.tobytes() for frame in frames] == [
+            frame.pixels.tobytes() for frame in read(mp4)[1]
+        ]
 
 
-@pytest.mark.parametrize("text", ["#EXTM3U\n#EXTINF:1,\nsecret.mp4\n", "ffconcat version 1.0\nfile secret.mp4\n", "\ufeff#EXTM3U\nfile:///etc/passwd\n"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "#EXTM3U\n#EXTINF:1,\nsecret.mp4\n",
+        "ffconcat version 1.0\nfile secret.mp4\n",
+        "\ufeff#EXTM3U\nfile:///etc/passwd\n",
+    ],
+)
 def test_playlists_open_no_other_file(text: str, movie: Path, tmp_path: Path) -> None:
     ffmpeg("-i", movie, "-c:v", "libx264", "-pix_fmt", "yuv420p", tmp_path / "secret.mp4")
     for name in ("list.m3u8", "list.mp4", "list.txt"):
@@ -290,13 +361,18 @@ def test_playlists_open_no_other_file(text: str, movie: Path, tmp_path: Path) ->
 
 def test_a_playlist_that_hides_from_us_opens_no_other_file_either(movie: Path, tmp_path: Path) -> None:
     ffmpeg("-i", movie, "-c:v", "libx264", "-pix_fmt", "yuv420p", tmp_path / "secret.mp4")
-    for text in ("\n" * 20 + "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nfile:secret.mp4\n", " " * 20 + "ffconcat version 1.0\nfile 'secret.mp4'\n"):
+    for text in (
+        "\n" * 20 + "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nfile:secret.mp4\n",
+        " " * 20 + "ffconcat version 1.0\nfile 'secret.mp4'\n",
+    ):
         (tmp_path / "list.m3u8").write_text(text)
         with pytest.raises(InputError):
             read(tmp_path / "list.m3u8")
 
 
-def test_a_name_that_looks_like_numbered_pictures_opens_only_itself(movie: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_that_looks_like_numbered_pictures_opens_only_itself(
+    movie: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     Image.new("RGB", (8, 8)).save("a001.jpg")
     data = movie.read_bytes()
@@ -305,7 +381,14 @@ def test_a_name_that_looks_like_numbered_pictures_opens_only_itself(movie: Path,
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"\0" * 500, b"RIFF\x10\0\0\0AVI LIST" + b"\0" * 30, b"\x1aE\xdf\xa3" + b"junk" * 50, b"\0\0\0\x18ftypisom" + b"\0" * 100]
+    "data",
+    [
+        b"",
+        b"\0" * 500,
+        b"RIFF\x10\0\0\0AVI LIST" + b"\0" * 30,
+        b"\x1aE\xdf\xa3" + b"junk" * 50,
+        b"\0\0\0\x18ftypisom" + b"\0" * 100,
+    ],
 )
 def test_what_is_no_video_is_an_input_error(data: bytes, tmp_path: Path) -> None:
     (tmp_path / "bad.mp4").write_bytes(data)
@@ -325,7 +408,9 @@ def test_a_cut_video_keeps_its_whole_frames_and_warns(movie: Path, tmp_path: Pat
 
 def children() -> list[int]:
     """Processes that we have started and not taken leave of."""
-    listed = subprocess.run(["ps", "-o", "pid=,comm=", "--ppid", str(os.getpid())], capture_output=True, text=True, check=False).stdout
+    listed = subprocess.run(
+        ["ps", "-o", "pid=,comm=", "--ppid", str(os.getpid())], capture_output=True, text=True, check=False
+    ).stdout
     return [int(line.split()[0]) for line in listed.splitlines() if "ffmpeg" in line]
 
 
@@ -363,7 +448,9 @@ except KeyboardInterrupt:
     import os; from tests.media.test_ffmpeg import children
     print("stopped", children(), flush=True)
 """
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=ROOT, start_new_session=True) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=ROOT, start_new_session=True
+    ) as process:
         assert process.stdout is not None and process.stdout.readline() == "going\n"
         os.killpg(process.pid, 2)
         assert process.stdout.readline() == "stopped []\n"
@@ -393,7 +480,9 @@ def talkie(tmp_path: Path) -> Path:
 
 
 def sound_length(path: Path) -> float:
-    return len(ffmpeg("-i", path, "-map", "0:a:0", "-f", "s16le", "-ac", "1", "-ar", "8000", "pipe:1")) / 16000
+    return (
+        len(ffmpeg("-i", path, "-map", "0:a:0", "-f", "s16le", "-ac", "1", "-ar", "8000", "pipe:1")) / 16000
+    )
 
 
 def test_sound_changes_its_tempo_with_the_frames(talkie: Path, tmp_path: Path) -> None:
@@ -484,7 +573,9 @@ def test_an_ffmpeg_named_wrongly_is_told(monkeypatch: pytest.MonkeyPatch) -> Non
         find_ffmpeg()
 
 
-def test_an_ffmpeg_that_cannot_run_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, movie: Path) -> None:
+def test_an_ffmpeg_that_cannot_run_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, movie: Path
+) -> None:
     broken = tmp_path / "ffmpeg"
     broken.write_bytes(b"\x7fELF nothing")
     broken.chmod(0o755)

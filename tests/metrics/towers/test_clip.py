@@ -30,12 +30,28 @@ def hf_model(config: clip.ClipConfig, seed: int = 0) -> Any:
     from transformers import CLIPConfig, CLIPModel
 
     act = "quick_gelu" if config.quick else "gelu"
-    vision = {"hidden_size": config.width, "num_hidden_layers": config.layers, "num_attention_heads": config.heads, "patch_size": config.patch}
-    text = {"hidden_size": config.text_width, "num_hidden_layers": config.text_layers, "num_attention_heads": config.text_heads, "eos_token_id": 49407}
+    vision = {
+        "hidden_size": config.width,
+        "num_hidden_layers": config.layers,
+        "num_attention_heads": config.heads,
+        "patch_size": config.patch,
+    }
+    text = {
+        "hidden_size": config.text_width,
+        "num_hidden_layers": config.text_layers,
+        "num_attention_heads": config.text_heads,
+        "eos_token_id": 49407,
+    }
     torch.manual_seed(seed)
     model = CLIPModel(
         CLIPConfig(
-            vision_config={**vision, "intermediate_size": 4 * config.width, "hidden_act": act, "image_size": config.image, "projection_dim": config.embed},
+            vision_config={
+                **vision,
+                "intermediate_size": 4 * config.width,
+                "hidden_act": act,
+                "image_size": config.image,
+                "projection_dim": config.embed,
+            },
             text_config={
                 **text,
                 "intermediate_size": 4 * config.text_width,
@@ -78,12 +94,18 @@ def pixels(video: Video) -> Tensor:
 
 @torch.no_grad()
 def expected_of(model: Any, video: Video, prompt: str) -> dict[str, np.ndarray]:
-    """The oracle's pooled and projected states, and its text embedding with tokens padded as OpenAI pads them."""
+    """The oracle's pooled and projected states, and its text embedding with tokens padded as OpenAI pads
+    them.
+    """
     import open_clip
 
     vision = model.vision_model(pixel_values=pixels(video)).pooler_output
     text = model.text_model(input_ids=open_clip.get_tokenizer("ViT-L-14")([prompt])).pooler_output
-    return {"pooled": vision.numpy(), "projected": model.visual_projection(vision).numpy(), "text": model.text_projection(text).numpy()}
+    return {
+        "pooled": vision.numpy(),
+        "projected": model.visual_projection(vision).numpy(),
+        "text": model.text_projection(text).numpy(),
+    }
 
 
 @pytest.fixture
@@ -121,21 +143,38 @@ def test_both_published_layouts_give_the_same_numbers(tmp_path: Path) -> None:
 def open_clip_state(model: Any) -> dict[str, Tensor]:
     """The same weights under the names of OpenAI's release, written down block by block."""
     old, new = model.state_dict(), {}
-    for prefix, tower, layers in (("visual.", "vision_model", TINY["clip_b32"].layers), ("", "text_model", TINY["clip_b32"].text_layers)):
+    for prefix, tower, layers in (
+        ("visual.", "vision_model", TINY["clip_b32"].layers),
+        ("", "text_model", TINY["clip_b32"].text_layers),
+    ):
         for layer in range(layers):
             here, there = f"{prefix}transformer.resblocks.{layer}", f"{tower}.encoder.layers.{layer}"
             for kind in ("weight", "bias"):
-                new[f"{here}.attn.in_proj_{kind}"] = torch.cat([old[f"{there}.self_attn.{part}_proj.{kind}"] for part in "qkv"])
+                new[f"{here}.attn.in_proj_{kind}"] = torch.cat(
+                    [old[f"{there}.self_attn.{part}_proj.{kind}"] for part in "qkv"]
+                )
                 new[f"{here}.attn.out_proj.{kind}"] = old[f"{there}.self_attn.out_proj.{kind}"]
-                new[f"{here}.ln_1.{kind}"], new[f"{here}.ln_2.{kind}"] = old[f"{there}.layer_norm1.{kind}"], old[f"{there}.layer_norm2.{kind}"]
-                new[f"{here}.mlp.c_fc.{kind}"], new[f"{here}.mlp.c_proj.{kind}"] = old[f"{there}.mlp.fc1.{kind}"], old[f"{there}.mlp.fc2.{kind}"]
+                new[f"{here}.ln_1.{kind}"], new[f"{here}.ln_2.{kind}"] = (
+                    old[f"{there}.layer_norm1.{kind}"],
+                    old[f"{there}.layer_norm2.{kind}"],
+                )
+                new[f"{here}.mlp.c_fc.{kind}"], new[f"{here}.mlp.c_proj.{kind}"] = (
+                    old[f"{there}.mlp.fc1.{kind}"],
+                    old[f"{there}.mlp.fc2.{kind}"],
+                )
     for kind in ("weight", "bias"):
-        new[f"visual.ln_pre.{kind}"], new[f"visual.ln_post.{kind}"] = old[f"vision_model.pre_layrnorm.{kind}"], old[f"vision_model.post_layernorm.{kind}"]
+        new[f"visual.ln_pre.{kind}"], new[f"visual.ln_post.{kind}"] = (
+            old[f"vision_model.pre_layrnorm.{kind}"],
+            old[f"vision_model.post_layernorm.{kind}"],
+        )
         new[f"ln_final.{kind}"] = old[f"text_model.final_layer_norm.{kind}"]
     new["visual.class_embedding"] = old["vision_model.embeddings.class_embedding"]
     new["visual.conv1.weight"] = old["vision_model.embeddings.patch_embedding.weight"]
     new["visual.positional_embedding"] = old["vision_model.embeddings.position_embedding.weight"]
-    new["visual.proj"], new["text_projection"] = old["visual_projection.weight"].T, old["text_projection.weight"].T
+    new["visual.proj"], new["text_projection"] = (
+        old["visual_projection.weight"].T,
+        old["text_projection.weight"].T,
+    )
     new["token_embedding.weight"] = old["text_model.embeddings.token_embedding.weight"]
     new["positional_embedding"] = old["text_model.embeddings.position_embedding.weight"]
     new["logit_scale"] = old["logit_scale"]
@@ -146,13 +185,24 @@ def open_clip_state(model: Any) -> dict[str, Tensor]:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda state: state.pop("vision_model.encoder.layers.1.self_attn.k_proj.bias"), "vision_model.encoder.layers.1.self_attn.k_proj.bias is missing"),
-        (lambda state: state.update({"vision_model.extra": torch.zeros(1)}), "vision_model.extra is unexpected"),
-        (lambda state: state.update({"text_projection.weight": torch.zeros(24, 16)}), r"text_projection.weight has shape \[24, 16\], not \[16, 24\]"),
+        (
+            lambda state: state.pop("vision_model.encoder.layers.1.self_attn.k_proj.bias"),
+            "vision_model.encoder.layers.1.self_attn.k_proj.bias is missing",
+        ),
+        (
+            lambda state: state.update({"vision_model.extra": torch.zeros(1)}),
+            "vision_model.extra is unexpected",
+        ),
+        (
+            lambda state: state.update({"text_projection.weight": torch.zeros(24, 16)}),
+            r"text_projection.weight has shape \[24, 16\], not \[16, 24\]",
+        ),
     ],
     ids=["missing", "extra", "misshapen"],
 )
-def test_a_key_that_does_not_fit_is_named_as_the_file_has_it(tmp_path: Path, change: Any, message: str) -> None:
+def test_a_key_that_does_not_fit_is_named_as_the_file_has_it(
+    tmp_path: Path, change: Any, message: str
+) -> None:
     state = hf_state(hf_model(TINY["clip_l"]))
     change(state)
     path = write_weights(tmp_path, "clip_l", state)
@@ -175,7 +225,10 @@ def test_a_long_prompt_is_cut_with_its_end_token_kept_and_says_so(tmp_path: Path
 def test_the_batch_size_does_not_change_the_features(tmp_path: Path) -> None:
     write_weights(tmp_path, "clip_l", hf_state(hf_model(TINY["clip_l"])))
     video = moving_video(5)
-    one, eight = (towers_at(tmp_path, Options(device="cpu", batch=batch)).get("clip_l").images(video) for batch in (1, 8))
+    one, eight = (
+        towers_at(tmp_path, Options(device="cpu", batch=batch)).get("clip_l").images(video)
+        for batch in (1, 8)
+    )
     assert relative(one["projected"], eight["projected"]) < 1e-5
 
 
@@ -184,7 +237,10 @@ def test_half_precision_stays_within_two_thousandths_of_each_cosine(tmp_path: Pa
     write_weights(tmp_path, "clip_l", hf_state(hf_model(TINY["clip_l"])))
     video = moving_video(3)
     options = Options(device="cpu")
-    full, half = (towers_at(tmp_path, replace(options, dtype=dtype)).get("clip_l").images(video)["pooled"] for dtype in ("fp32", "bf16"))
+    full, half = (
+        towers_at(tmp_path, replace(options, dtype=dtype)).get("clip_l").images(video)["pooled"]
+        for dtype in ("fp32", "bf16")
+    )
     cosine = (full * half).sum(1) / np.linalg.norm(full, axis=1) / np.linalg.norm(half, axis=1)
     assert (cosine > 1 - 2e-3).all()
     assert not np.array_equal(full, half)

@@ -1,4 +1,6 @@
-"""vedit/metrics/towers/dino.py: equal to transformers' models, positions resized as the published code resizes them."""
+"""vedit/metrics/towers/dino.py: equal to transformers' models, positions resized as the published code
+resizes them.
+"""
 
 from __future__ import annotations
 
@@ -26,13 +28,21 @@ def hf_model(name: str) -> Any:
     from transformers import Dinov2Config, Dinov2Model, ViTConfig, ViTModel
 
     config = TINY[name]
-    sizes: dict[str, Any] = {"hidden_size": config.width, "num_hidden_layers": config.layers, "num_attention_heads": config.heads, "patch_size": config.patch}
+    sizes: dict[str, Any] = {
+        "hidden_size": config.width,
+        "num_hidden_layers": config.layers,
+        "num_attention_heads": config.heads,
+        "patch_size": config.patch,
+    }
     image = config.grid * config.patch
     torch.manual_seed(1)
     if name == "dinov2":
         model: Any = Dinov2Model(Dinov2Config(**sizes, image_size=image, mlp_ratio=4))
     else:
-        model = ViTModel(ViTConfig(**sizes, image_size=image, intermediate_size=4 * config.width, layer_norm_eps=1e-6), add_pooling_layer=False)
+        model = ViTModel(
+            ViTConfig(**sizes, image_size=image, intermediate_size=4 * config.width, layer_norm_eps=1e-6),
+            add_pooling_layer=False,
+        )
     with torch.no_grad():
         for value in model.parameters():
             value.normal_(0.2 if value.ndim == 1 else 0, 0.5 if value.ndim == 1 else value.shape[-1] ** -0.5)
@@ -52,7 +62,9 @@ def pixels(video: Video, side: int = 256, crop: int = 224) -> Tensor:
     for frame in video.frames_TYX3:
         image = Image.fromarray(frame)
         short = min(image.size)
-        image = image.resize(tuple(int(side * length / short) for length in image.size), Image.Resampling.BICUBIC)
+        image = image.resize(
+            tuple(int(side * length / short) for length in image.size), Image.Resampling.BICUBIC
+        )
         left, top = ((length - crop) // 2 for length in image.size)
         values = np.asarray(image.crop((left, top, left + crop, top + crop)), np.float32) / 255
         found.append((values - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225])
@@ -80,10 +92,19 @@ def test_whole_frames_of_dinov2_keep_their_aspect(tmp_path: Path) -> None:
     model = hf_model("dinov2")
     write_weights(tmp_path, "dinov2", published("dinov2", model, tmp_path / "saved"))
     video = moving_video(2, 112, 140)
-    image = np.stack([np.asarray(Image.fromarray(frame).resize((280, 224), Image.Resampling.BICUBIC)) for frame in video.frames_TYX3])
+    image = np.stack(
+        [
+            np.asarray(Image.fromarray(frame).resize((280, 224), Image.Resampling.BICUBIC))
+            for frame in video.frames_TYX3
+        ]
+    )
     values = (image.astype(np.float32) / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
     with torch.no_grad():
-        expected = model(torch.tensor(values, dtype=torch.float32).permute(0, 3, 1, 2)).last_hidden_state[:, 0].numpy()
+        expected = (
+            model(torch.tensor(values, dtype=torch.float32).permute(0, 3, 1, 2))
+            .last_hidden_state[:, 0]
+            .numpy()
+        )
     assert relative(towers_at(tmp_path).get("dinov2").whole(video)["cls"], expected) < 1e-5
 
 
@@ -92,7 +113,13 @@ def bicubic(table_EYX: np.ndarray, rows: int, columns: int, scale: tuple[float, 
 
     def weight(x: float) -> float:
         x, a = abs(x), -0.75
-        return (a + 2) * x**3 - (a + 3) * x**2 + 1 if x <= 1 else a * x**3 - 5 * a * x**2 + 8 * a * x - 4 * a if x < 2 else 0.0
+        return (
+            (a + 2) * x**3 - (a + 3) * x**2 + 1
+            if x <= 1
+            else a * x**3 - 5 * a * x**2 + 8 * a * x - 4 * a
+            if x < 2
+            else 0.0
+        )
 
     _, height, width = table_EYX.shape
     found = np.zeros((len(table_EYX), rows, columns))
@@ -101,7 +128,11 @@ def bicubic(table_EYX: np.ndarray, rows: int, columns: int, scale: tuple[float, 
             y, x = (row + 0.5) / scale[0] - 0.5, (column + 0.5) / scale[1] - 0.5
             for i in range(int(np.floor(y)) - 1, int(np.floor(y)) + 3):
                 for j in range(int(np.floor(x)) - 1, int(np.floor(x)) + 3):
-                    found[:, row, column] += weight(y - i) * weight(x - j) * table_EYX[:, np.clip(i, 0, height - 1), np.clip(j, 0, width - 1)]
+                    found[:, row, column] += (
+                        weight(y - i)
+                        * weight(x - j)
+                        * table_EYX[:, np.clip(i, 0, height - 1), np.clip(j, 0, width - 1)]
+                    )
     return found
 
 
@@ -124,10 +155,18 @@ def test_the_file_of_timm_gives_the_same_states_as_that_of_transformers(tmp_path
         new[f"norm.{kind}"] = old[f"layernorm.{kind}"]
         for layer in range(2):
             here, there = f"blocks.{layer}", f"encoder.layer.{layer}"
-            new[f"{here}.attn.qkv.{kind}"] = torch.cat([old[f"{there}.attention.attention.{part}.{kind}"] for part in ("query", "key", "value")])
+            new[f"{here}.attn.qkv.{kind}"] = torch.cat(
+                [old[f"{there}.attention.attention.{part}.{kind}"] for part in ("query", "key", "value")]
+            )
             new[f"{here}.attn.proj.{kind}"] = old[f"{there}.attention.output.dense.{kind}"]
-            new[f"{here}.norm1.{kind}"], new[f"{here}.norm2.{kind}"] = old[f"{there}.layernorm_before.{kind}"], old[f"{there}.layernorm_after.{kind}"]
-            new[f"{here}.mlp.fc1.{kind}"], new[f"{here}.mlp.fc2.{kind}"] = old[f"{there}.intermediate.dense.{kind}"], old[f"{there}.output.dense.{kind}"]
+            new[f"{here}.norm1.{kind}"], new[f"{here}.norm2.{kind}"] = (
+                old[f"{there}.layernorm_before.{kind}"],
+                old[f"{there}.layernorm_after.{kind}"],
+            )
+            new[f"{here}.mlp.fc1.{kind}"], new[f"{here}.mlp.fc2.{kind}"] = (
+                old[f"{there}.intermediate.dense.{kind}"],
+                old[f"{there}.output.dense.{kind}"],
+            )
     for choice, state in ((0, old), (2, new)):
         write_weights(tmp_path / str(choice), "dino-vitb16", state, choice)
     video = moving_video(2)

@@ -1,4 +1,6 @@
-"""vedit/metrics/towers/gmflow.py: equal to the paper's formulas written pixel by pixel, from the published layout."""
+"""vedit/metrics/towers/gmflow.py: equal to the paper's formulas written pixel by pixel, from the published
+layout.
+"""
 
 from __future__ import annotations
 
@@ -21,24 +23,46 @@ State = dict[str, Tensor]
 
 def shapes() -> dict[str, tuple[int, ...]]:
     """Every tensor of the published file."""
-    found: dict[str, tuple[int, ...]] = {"backbone.conv1.weight": (64, 3, 7, 7), "backbone.conv2.weight": (128, 128, 1, 1), "backbone.conv2.bias": (128,)}
+    found: dict[str, tuple[int, ...]] = {
+        "backbone.conv1.weight": (64, 3, 7, 7),
+        "backbone.conv2.weight": (128, 128, 1, 1),
+        "backbone.conv2.bias": (128,),
+    }
     before = 64
     for layer, width in ((1, 64), (2, 96), (3, 128)):
         for block in range(2):
             name = f"backbone.layer{layer}.{block}"
-            found |= {f"{name}.conv1.weight": (width, before, 3, 3), f"{name}.conv2.weight": (width, width, 3, 3)}
+            found |= {
+                f"{name}.conv1.weight": (width, before, 3, 3),
+                f"{name}.conv2.weight": (width, width, 3, 3),
+            }
             if before != width:
-                found |= {f"{name}.downsample.0.weight": (width, before, 1, 1), f"{name}.downsample.0.bias": (width,)}
+                found |= {
+                    f"{name}.downsample.0.weight": (width, before, 1, 1),
+                    f"{name}.downsample.0.bias": (width,),
+                }
             before = width
     for layer in range(6):
         for part in ("self_attn", "cross_attn_ffn"):
             name = f"transformer.layers.{layer}.{part}"
-            found |= {f"{name}.{matrix}.weight": (128, 128) for matrix in ("q_proj", "k_proj", "v_proj", "merge")}
+            found |= {
+                f"{name}.{matrix}.weight": (128, 128) for matrix in ("q_proj", "k_proj", "v_proj", "merge")
+            }
             found |= {f"{name}.norm1.weight": (128,), f"{name}.norm1.bias": (128,)}
-        found |= {f"{name}.mlp.0.weight": (1024, 256), f"{name}.mlp.2.weight": (128, 1024), f"{name}.norm2.weight": (128,), f"{name}.norm2.bias": (128,)}
+        found |= {
+            f"{name}.mlp.0.weight": (1024, 256),
+            f"{name}.mlp.2.weight": (128, 1024),
+            f"{name}.norm2.weight": (128,),
+            f"{name}.norm2.bias": (128,),
+        }
     for part in ("q_proj", "k_proj"):
         found |= {f"feature_flow_attn.{part}.weight": (128, 128), f"feature_flow_attn.{part}.bias": (128,)}
-    return found | {"upsampler.0.weight": (256, 130, 3, 3), "upsampler.0.bias": (256,), "upsampler.2.weight": (576, 256, 1, 1), "upsampler.2.bias": (576,)}
+    return found | {
+        "upsampler.0.weight": (256, 130, 3, 3),
+        "upsampler.0.bias": (256,),
+        "upsampler.2.weight": (576, 256, 1, 1),
+        "upsampler.2.bias": (576,),
+    }
 
 
 def instance_norm(x_CYX: Tensor) -> Tensor:
@@ -48,7 +72,10 @@ def instance_norm(x_CYX: Tensor) -> Tensor:
 
 def layer_norm(x: Tensor, state: State, name: str) -> Tensor:
     centred = x - x.mean(-1, keepdim=True)
-    return centred / (centred.pow(2).mean(-1, keepdim=True) + 1e-5).sqrt() * state[f"{name}.weight"] + state[f"{name}.bias"]
+    return (
+        centred / (centred.pow(2).mean(-1, keepdim=True) + 1e-5).sqrt() * state[f"{name}.weight"]
+        + state[f"{name}.bias"]
+    )
 
 
 def encode(image_3YX: Tensor, state: State) -> Tensor:
@@ -81,11 +108,17 @@ def positions(rows: int, columns: int) -> Tensor:
 
 
 def attend(x_YXC: Tensor, other_YXC: Tensor, state: State, name: str, is_shifted: bool) -> Tensor:
-    """Each token sees those of its quarter; a shifted quarter that wraps around keeps its sides apart by -100."""
+    """Each token sees those of its quarter; a shifted quarter that wraps around keeps its sides apart by
+    -100.
+    """
     rows, columns, _ = x_YXC.shape
     height, width = rows // 2, columns // 2
     down, right = (height // 2, width // 2) if is_shifted else (0, 0)
-    q, k, v = x_YXC @ state[f"{name}.q_proj.weight"].T, other_YXC @ state[f"{name}.k_proj.weight"].T, other_YXC @ state[f"{name}.v_proj.weight"].T
+    q, k, v = (
+        x_YXC @ state[f"{name}.q_proj.weight"].T,
+        other_YXC @ state[f"{name}.k_proj.weight"].T,
+        other_YXC @ state[f"{name}.v_proj.weight"].T,
+    )
     seen = torch.zeros_like(x_YXC)
     for top in (0, height):
         for left in (0, width):
@@ -93,7 +126,9 @@ def attend(x_YXC: Tensor, other_YXC: Tensor, state: State, name: str, is_shifted
             tokens = [(y % rows, x % columns) for y in ys for x in xs]
             side = torch.tensor([2 * (y >= rows) + (x >= columns) for y in ys for x in xs])
             y, x = torch.tensor(tokens).T
-            scores = torch.einsum("qc,kc->qk", q[y, x], k[y, x]) / math.sqrt(128) - 100.0 * (side[:, None] != side[None])
+            scores = torch.einsum("qc,kc->qk", q[y, x], k[y, x]) / math.sqrt(128) - 100.0 * (
+                side[:, None] != side[None]
+            )
             seen[y, x] = torch.einsum("qk,kc->qc", scores.softmax(-1), v[y, x])
     return layer_norm(seen @ state[f"{name}.merge.weight"].T, state, f"{name}.norm1")
 
@@ -102,7 +137,10 @@ def block(x: Tensor, other: Tensor, state: State, layer: int) -> Tensor:
     name, is_shifted = f"transformer.layers.{layer}", layer % 2 == 1
     x = x + attend(x, x, state, f"{name}.self_attn", is_shifted)
     message = torch.cat([x, attend(x, other, state, f"{name}.cross_attn_ffn", is_shifted)], -1)
-    message = F.gelu(message @ state[f"{name}.cross_attn_ffn.mlp.0.weight"].T) @ state[f"{name}.cross_attn_ffn.mlp.2.weight"].T
+    message = (
+        F.gelu(message @ state[f"{name}.cross_attn_ffn.mlp.0.weight"].T)
+        @ state[f"{name}.cross_attn_ffn.mlp.2.weight"].T
+    )
     return x + layer_norm(message, state, f"{name}.cross_attn_ffn.norm2")
 
 
@@ -114,22 +152,38 @@ def expected_flow(first_3YX: Tensor, second_3YX: Tensor, state: State) -> Tensor
     for layer in range(6):
         a, b = block(a, b, state, layer), block(b, a, state, layer)
     grid = torch.tensor([[float(x), float(y)] for y in range(rows) for x in range(columns)])
-    flow = torch.einsum("qc,kc->qk", a.flatten(0, 1), b.flatten(0, 1)).div(math.sqrt(128)).softmax(-1) @ grid - grid
-    query = a.flatten(0, 1) @ state["feature_flow_attn.q_proj.weight"].T + state["feature_flow_attn.q_proj.bias"]
+    flow = (
+        torch.einsum("qc,kc->qk", a.flatten(0, 1), b.flatten(0, 1)).div(math.sqrt(128)).softmax(-1) @ grid
+        - grid
+    )
+    query = (
+        a.flatten(0, 1) @ state["feature_flow_attn.q_proj.weight"].T + state["feature_flow_attn.q_proj.bias"]
+    )
     key = query @ state["feature_flow_attn.k_proj.weight"].T + state["feature_flow_attn.k_proj.bias"]
     flow = (torch.einsum("qc,kc->qk", query, key) / math.sqrt(128)).softmax(-1) @ flow
     return enlarge(flow.T.reshape(2, rows, columns), a.permute(2, 0, 1), state)
 
 
 def enlarge(flow_2YX: Tensor, features_CYX: Tensor, state: State) -> Tensor:
-    hidden = F.conv2d(torch.cat([flow_2YX, features_CYX])[None], state["upsampler.0.weight"], state["upsampler.0.bias"], padding=1).relu()
-    weights = F.conv2d(hidden, state["upsampler.2.weight"], state["upsampler.2.bias"])[0].view(9, 8, 8, *flow_2YX.shape[1:]).softmax(0)
+    hidden = F.conv2d(
+        torch.cat([flow_2YX, features_CYX])[None],
+        state["upsampler.0.weight"],
+        state["upsampler.0.bias"],
+        padding=1,
+    ).relu()
+    weights = (
+        F.conv2d(hidden, state["upsampler.2.weight"], state["upsampler.2.bias"])[0]
+        .view(9, 8, 8, *flow_2YX.shape[1:])
+        .softmax(0)
+    )
     _, rows, columns = flow_2YX.shape
     padded, found = F.pad(flow_2YX, (1, 1, 1, 1)), torch.zeros(2, 8 * rows, 8 * columns)
     for y in range(rows):
         for x in range(columns):
             around = 8 * padded[:, y : y + 3, x : x + 3].flatten(1)
-            found[:, 8 * y : 8 * y + 8, 8 * x : 8 * x + 8] = torch.einsum("kij,ck->cij", weights[:, :, :, y, x], around)
+            found[:, 8 * y : 8 * y + 8, 8 * x : 8 * x + 8] = torch.einsum(
+                "kij,ck->cij", weights[:, :, :, y, x], around
+            )
     return found
 
 
@@ -160,7 +214,10 @@ def test_flow_equals_the_formulas_in_both_directions(weights: Path) -> None:
         expected = expected_flow(images[pair], images[pair + 1], state).numpy()
         assert np.abs(expected).mean() > 1  # there is something to be wrong about
         assert np.abs(forward[pair] - expected).mean() < 1e-3
-        assert np.abs(backward[pair] - expected_flow(images[pair + 1], images[pair], state).numpy()).mean() < 1e-3
+        assert (
+            np.abs(backward[pair] - expected_flow(images[pair + 1], images[pair], state).numpy()).mean()
+            < 1e-3
+        )
 
 
 def test_sides_that_are_no_multiples_of_16_are_padded_and_cropped_back(weights: Path) -> None:
@@ -182,6 +239,10 @@ def test_the_backward_pass_keeps_the_forward_flow_for_later(weights: Path) -> No
 
 
 def test_a_file_without_its_upsampler_is_refused(tmp_path: Path) -> None:
-    write_weights(tmp_path, "gmflow", {name: value for name, value in seeded(shapes()).items() if "upsampler" not in name})
+    write_weights(
+        tmp_path,
+        "gmflow",
+        {name: value for name, value in seeded(shapes()).items() if "upsampler" not in name},
+    )
     with pytest.raises(ModelError, match=r"upsampler.0.bias is missing \(and 3 more\)"):
         towers_at(tmp_path).get("gmflow").flow(moving_video(2))

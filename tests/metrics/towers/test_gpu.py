@@ -28,7 +28,10 @@ FEATURES: dict[str, Callable[[Any, Video], np.ndarray]] = {
 @pytest.mark.parametrize("name", list(FEATURES))
 def test_float32_gives_the_features_of_the_cpu(tiny_weights: Path, name: str) -> None:
     video = moving_video(8)
-    cpu, cuda = (FEATURES[name](towers_at(tiny_weights, Options(device=device)).get(name), video) for device in ("cpu", "cuda"))
+    cpu, cuda = (
+        FEATURES[name](towers_at(tiny_weights, Options(device=device)).get(name), video)
+        for device in ("cpu", "cuda")
+    )
     assert relative(cuda, cpu) < 1e-4
 
 
@@ -36,5 +39,8 @@ def test_float32_gives_the_features_of_the_cpu(tiny_weights: Path, name: str) ->
 @pytest.mark.parametrize("name", ["clip_l", "clip_h", "dinov2", "dino-vitb16", "viclip"])
 def test_half_precision_keeps_each_cosine(tiny_weights: Path, name: str, dtype: str) -> None:
     video = moving_video(8)
-    full, half = (FEATURES[name](towers_at(tiny_weights, Options(device="cuda", dtype=chosen)).get(name), video) for chosen in ("fp32", dtype))
+    full, half = (
+        FEATURES[name](towers_at(tiny_weights, Options(device="cuda", dtype=chosen)).get(name), video)
+        for chosen in ("fp32", dtype)
+    )
     assert (cosines(full, half) > 1 - 2e-3).all()

@@ -1,4 +1,6 @@
-"""vedit/metrics/towers/lpips.py: the published formula over torchvision's layers, with heads from a package that is only looked at."""
+"""vedit/metrics/towers/lpips.py: the published formula over torchvision's layers, with heads from a package
+that is only looked at.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,10 @@ def heads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, torch.Te
     folder.mkdir(parents=True)
     (tmp_path / "packages" / "lpips" / "__init__.py").write_text("raise ImportError('scipy is not there')")
     generator = torch.Generator().manual_seed(3)
-    state = {f"lin{index}.model.1.weight": torch.rand(1, width, 1, 1, generator=generator) for index, width in enumerate(CHANNELS)}
+    state = {
+        f"lin{index}.model.1.weight": torch.rand(1, width, 1, 1, generator=generator)
+        for index, width in enumerate(CHANNELS)
+    }
     torch.save(state, folder / "squeeze.pth")
     monkeypatch.syspath_prepend(str(tmp_path / "packages"))
     return state
@@ -46,8 +51,14 @@ def trunk(tmp_path: Path) -> Any:
 @torch.no_grad()
 def expected(first: Video, second: Video, trunk: Any, heads: dict[str, torch.Tensor]) -> list[float]:
     """Zhang et al. 2018, equation 1, with the slices of the published code."""
-    shift, scale = torch.tensor([-0.030, -0.088, -0.188]).view(3, 1, 1), torch.tensor([0.458, 0.448, 0.450]).view(3, 1, 1)
-    maps = [((torch.tensor(video.frames_TYX3).permute(0, 3, 1, 2) / 127.5 - 1) - shift) / scale for video in (first, second)]
+    shift, scale = (
+        torch.tensor([-0.030, -0.088, -0.188]).view(3, 1, 1),
+        torch.tensor([0.458, 0.448, 0.450]).view(3, 1, 1),
+    )
+    maps = [
+        ((torch.tensor(video.frames_TYX3).permute(0, 3, 1, 2) / 127.5 - 1) - shift) / scale
+        for video in (first, second)
+    ]
     total, begin = torch.zeros(len(first)), 0
     for index, end in enumerate((2, 5, 8, 10, 11, 12, 13)):
         maps = [trunk[begin:end](x) for x in maps]
@@ -63,7 +74,9 @@ def test_distances_equal_the_formula(tmp_path: Path, trunk: Any, heads: dict[str
     assert found.value > 0.01
 
 
-def test_equal_frames_have_no_distance_and_the_mask_hides_what_changed(tmp_path: Path, trunk: Any, heads: dict[str, torch.Tensor]) -> None:
+def test_equal_frames_have_no_distance_and_the_mask_hides_what_changed(
+    tmp_path: Path, trunk: Any, heads: dict[str, torch.Tensor]
+) -> None:
     source = moving_video(2, 40, 50)
     edited = Video(source.frames_TYX3.copy())
     edited.frames_TYX3[:, 10:20, 10:30] = 255
@@ -76,7 +89,12 @@ def test_equal_frames_have_no_distance_and_the_mask_hides_what_changed(tmp_path:
     assert background.score(clip, towers, OPTIONS)["bg_lpips"].value == 0
     smaller = np.zeros_like(mask)
     smaller[:, 12:18, 12:28] = 255  # two pixels less on each side
-    assert background.score(replace(clip, mask_TYX=smaller), towers, replace(OPTIONS, mask_dilate=2))["bg_lpips"].value == 0
+    assert (
+        background.score(replace(clip, mask_TYX=smaller), towers, replace(OPTIONS, mask_dilate=2))[
+            "bg_lpips"
+        ].value
+        == 0
+    )
     assert background.score(replace(clip, mask_TYX=smaller), towers, OPTIONS)["bg_lpips"].value > 0
 
 
@@ -87,7 +105,9 @@ def test_frames_too_small_for_the_network_have_no_value_and_say_why(tmp_path: Pa
     assert "50x20" in found.extra["why"]
 
 
-def test_without_the_package_the_error_says_what_to_install(tmp_path: Path, trunk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_package_the_error_says_what_to_install(
+    tmp_path: Path, trunk: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("vedit.metrics.towers.lpips.find_spec", lambda name: None)
     with pytest.raises(ModelError, match=r'pip install "vedit\[lpips\]"'):
         towers_at(tmp_path, OPTIONS).get("lpips_squeeze").distances(moving_video(1), moving_video(1))

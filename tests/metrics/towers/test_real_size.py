@@ -1,4 +1,6 @@
-"""Each backbone at its real size, from a file in the published layout, against the same oracles as the tiny ones."""
+"""Each backbone at its real size, from a file in the published layout, against the same oracles as the tiny
+ones.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ PROMPT = "a silver jeep on a winding road"
 
 def counted(state: dict[str, Any]) -> int:
     """Weights of a file, without its buffers."""
-    return sum(value.numel() for name, value in state.items() if not name.endswith(("position_ids", "_index")))
+    return sum(
+        value.numel() for name, value in state.items() if not name.endswith(("position_ids", "_index"))
+    )
 
 
 @pytest.mark.parametrize(("name", "count"), [("clip_l", 427_616_513), ("clip_h", 986_109_441)])
@@ -88,9 +92,13 @@ def test_dover_at_its_real_size(tmp_path: Path) -> None:
     video = moving_video(8, 260, 320)
     found = towers_at(tmp_path, Options(device="cpu", profile="strict")).get("dover").scores(video)
     indices = [index * 8 // 32 for index in range(32)]
-    small = F.interpolate(test_dover.normalised(video.frames_TYX3[indices]), size=(224, 224), mode="bilinear", antialias=False)
+    small = F.interpolate(
+        test_dover.normalised(video.frames_TYX3[indices]), size=(224, 224), mode="bilinear", antialias=False
+    )
     with torch.no_grad():
-        technical = test_dover.technical(test_dover.normalised(test_dover.cut(video.frames_TYX3, [indices])[0]), state, dover.CONFIG)
+        technical = test_dover.technical(
+            test_dover.normalised(test_dover.cut(video.frames_TYX3, [indices])[0]), state, dover.CONFIG
+        )
         aesthetic = test_dover.aesthetic(small, state, dover.CONFIG)
     assert found["technical"] == pytest.approx([technical], abs=1e-5)
     assert found["aesthetic"] == pytest.approx([aesthetic], abs=1e-5)

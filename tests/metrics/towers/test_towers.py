@@ -66,14 +66,18 @@ def test_a_hub_that_cannot_be_reached_is_asked_once(tmp_path: Path, monkeypatch:
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     calls: list[str] = []
-    monkeypatch.setattr("huggingface_hub.hf_hub_download", refusing(LocalEntryNotFoundError("no network"), calls))
+    monkeypatch.setattr(
+        "huggingface_hub.hf_hub_download", refusing(LocalEntryNotFoundError("no network"), calls)
+    )
     with pytest.raises(ModelError, match="the Hub cannot be reached") as caught:
         WeightFinder(hub_cache=tmp_path).find("viclip")
     assert calls == ["OpenGVLab/ViCLIP"]
     assert "--weights DIR" in str(caught.value)
 
 
-def test_a_file_that_is_not_there_sends_to_the_next_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_is_not_there_sends_to_the_next_repository(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     calls: list[str] = []
     monkeypatch.setattr("huggingface_hub.hf_hub_download", refusing(OSError("404: no such file"), calls))
     with pytest.raises(ModelError, match="404: no such file"):
@@ -87,18 +91,26 @@ def published_at(path: Path, monkeypatch: pytest.MonkeyPatch, **known: str) -> W
     return file
 
 
-def test_a_file_that_is_not_on_the_hub_is_fetched_once_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_is_not_on_the_hub_is_fetched_once_and_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "there").write_bytes(b"weights")
     published_at(tmp_path / "there", monkeypatch, sha256=hashlib.sha256(b"weights").hexdigest()[:8])
     finder = WeightFinder(cache=tmp_path / "cache")
     assert finder.look("aesthetic") is None
     found = finder.find("aesthetic")
-    assert (found.place, found.path.read_bytes(), finder.is_published(found)) == ("download", b"weights", True)
+    assert (found.place, found.path.read_bytes(), finder.is_published(found)) == (
+        "download",
+        b"weights",
+        True,
+    )
     (tmp_path / "there").unlink()
     assert finder.find("aesthetic").place == "cache"
 
 
-def test_a_fetched_file_with_another_hash_is_refused_and_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fetched_file_with_another_hash_is_refused_and_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "there").write_bytes(b"something else")
     published_at(tmp_path / "there", monkeypatch, sha256="0" * 8)
     finder = WeightFinder(cache=tmp_path / "cache")
@@ -123,7 +135,9 @@ def test_hashes_are_kept_until_the_file_changes(tmp_path: Path, monkeypatch: pyt
     first = WeightFinder(cache=tmp_path / "cache").sha256(path)
     with monkeypatch.context() as patch:
         patch.setattr(hashlib, "file_digest", lambda *args: pytest.fail("hashed again"))
-        assert WeightFinder(cache=tmp_path / "cache").sha256(path) == first == hashlib.sha256(b"one").hexdigest()
+        assert (
+            WeightFinder(cache=tmp_path / "cache").sha256(path) == first == hashlib.sha256(b"one").hexdigest()
+        )
     path.write_bytes(b"other")
     assert WeightFinder(cache=tmp_path / "cache").sha256(path) == hashlib.sha256(b"other").hexdigest()
 
@@ -151,7 +165,9 @@ class Evil:
         return (Path.touch, (Path("/tmp/vedit-evil"),))
 
 
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 not a zip", b"\x00" * 100], ids=["empty", "cut zip", "zeros"])
+@pytest.mark.parametrize(
+    "content", [b"", b"PK\x03\x04 not a zip", b"\x00" * 100], ids=["empty", "cut zip", "zeros"]
+)
 @pytest.mark.parametrize("name", ["weights.pth", "weights.safetensors"])
 def test_damaged_files_are_an_error_with_their_name(tmp_path: Path, name: str, content: bytes) -> None:
     path = tmp_path / name
@@ -169,12 +185,17 @@ def test_a_safetensors_file_that_was_cut_is_an_error_with_its_name(tmp_path: Pat
 
 
 def test_all_dtypes_of_published_files_are_read(tmp_path: Path) -> None:
-    state = {str(dtype): torch.arange(6).view(2, 3).to(dtype) for dtype in (torch.float32, torch.float16, torch.bfloat16, torch.int64)}
+    state = {
+        str(dtype): torch.arange(6).view(2, 3).to(dtype)
+        for dtype in (torch.float32, torch.float16, torch.bfloat16, torch.int64)
+    }
     state["scalar"] = torch.tensor(4.6)
     save_file(state, tmp_path / "all.safetensors", {"format": "pt"})
     found = read_state(tmp_path / "all.safetensors")
     assert found.keys() == state.keys()
-    assert all(torch.equal(found[name], value) and found[name].dtype == value.dtype for name, value in state.items())
+    assert all(
+        torch.equal(found[name], value) and found[name].dtype == value.dtype for name, value in state.items()
+    )
 
 
 def test_a_pickle_with_more_than_tensors_is_refused_unrun(tmp_path: Path) -> None:
@@ -209,7 +230,9 @@ def test_kept_features_need_no_network_and_are_bit_equal(tiny_weights: Path, tmp
     assert not third.is_loaded
 
 
-def test_other_pixels_weights_or_dtypes_have_features_of_their_own(tiny_weights: Path, tmp_path: Path) -> None:
+def test_other_pixels_weights_or_dtypes_have_features_of_their_own(
+    tiny_weights: Path, tmp_path: Path
+) -> None:
     store, video = FeatureStore(tmp_path), moving_video(1)
     changed = moving_video(1)
     changed.frames_TYX3[0, 0, 0, 0] ^= 1
@@ -224,7 +247,9 @@ def test_a_damaged_kept_file_is_computed_again(tiny_weights: Path, tmp_path: Pat
     expected = towers_at(tiny_weights, store=FeatureStore(tmp_path)).get("dinov2").cropped(video)["cls"]
     (file,) = tmp_path.iterdir()
     file.write_bytes(file.read_bytes()[:20])
-    np.testing.assert_array_equal(towers_at(tiny_weights, store=FeatureStore(tmp_path)).get("dinov2").cropped(video)["cls"], expected)
+    np.testing.assert_array_equal(
+        towers_at(tiny_weights, store=FeatureStore(tmp_path)).get("dinov2").cropped(video)["cls"], expected
+    )
 
 
 def test_the_longest_unused_features_go_first(tmp_path: Path) -> None:
@@ -247,18 +272,26 @@ def test_memory_holds_the_last_features_only() -> None:
 
 def test_a_folder_that_cannot_be_written_costs_no_result(tiny_weights: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    towers = Towers(OPTIONS, WeightFinder(tiny_weights, cache=tmp_path / "file"), FeatureStore(tmp_path / "file"))
+    towers = Towers(
+        OPTIONS, WeightFinder(tiny_weights, cache=tmp_path / "file"), FeatureStore(tmp_path / "file")
+    )
     assert towers.get("dinov2").cropped(moving_video(1))["cls"].shape == (1, 32)
 
 
 def test_both_files_of_the_aesthetic_head_give_the_same_scores(tmp_path: Path) -> None:
     state = aesthetic_head()
     write_weights(tmp_path / "pickle", "aesthetic", state)
-    tower_too = {**state, "vision_model.embeddings.class_embedding": torch.zeros(1024), "visual_projection.weight": torch.zeros(768, 1024)}
+    tower_too = {
+        **state,
+        "vision_model.embeddings.class_embedding": torch.zeros(1024),
+        "visual_projection.weight": torch.zeros(768, 1024),
+    }
     write_weights(tmp_path / "safe", "aesthetic", tower_too, choice=1)
     embeddings = np.random.default_rng(0).normal(size=(3, 768)).astype(np.float32)
     found = [towers_at(tmp_path / kind).get("aesthetic").scores(embeddings) for kind in ("pickle", "safe")]
-    np.testing.assert_allclose(*found, rtol=1e-6)  # not bit-equal: where a mapped file's tensors begin moves the last digit
+    np.testing.assert_allclose(
+        *found, rtol=1e-6
+    )  # not bit-equal: where a mapped file's tensors begin moves the last digit
 
 
 def test_the_published_head_has_927969_weights() -> None:

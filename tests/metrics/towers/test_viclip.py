@@ -1,4 +1,6 @@
-"""vedit/metrics/towers/viclip.py: equal to the paper's formulas written with einsum, from the published layout."""
+"""vedit/metrics/towers/viclip.py: equal to the paper's formulas written with einsum, from the published
+layout.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,17 @@ from vedit.errors import ModelError
 from vedit.metrics.towers import viclip
 from vedit.metrics.viclip_text_alignment import choose_frames
 
-TINY = viclip.ViclipConfig(patch=56, width=32, layers=2, heads=4, text_width=24, text_layers=2, text_heads=3, embed=16, vocabulary=49408)
+TINY = viclip.ViclipConfig(
+    patch=56,
+    width=32,
+    layers=2,
+    heads=4,
+    text_width=24,
+    text_layers=2,
+    text_heads=3,
+    embed=16,
+    vocabulary=49408,
+)
 PROMPT = "a red car drives by the sea"
 
 
@@ -33,9 +45,16 @@ def shapes(config: viclip.ViclipConfig) -> dict[str, tuple[int, ...]]:
         "text_encoder.positional_embedding": (config.context, config.text_width),
         "text_encoder.text_projection": (config.text_width, config.embed),
     }
-    for name, width in (("vision_encoder.ln_pre", config.width), ("vision_encoder.ln_post", config.width), ("text_encoder.ln_final", config.text_width)):
+    for name, width in (
+        ("vision_encoder.ln_pre", config.width),
+        ("vision_encoder.ln_post", config.width),
+        ("text_encoder.ln_final", config.text_width),
+    ):
         found |= {f"{name}.weight": (width,), f"{name}.bias": (width,)}
-    for tower, width, layers in (("vision_encoder", config.width, config.layers), ("text_encoder", config.text_width, config.text_layers)):
+    for tower, width, layers in (
+        ("vision_encoder", config.width, config.layers),
+        ("text_encoder", config.text_width, config.text_layers),
+    ):
         for layer in range(layers):
             block = f"{tower}.transformer.resblocks.{layer}"
             for part, (rows, columns) in {
@@ -52,22 +71,37 @@ def shapes(config: viclip.ViclipConfig) -> dict[str, tuple[int, ...]]:
 
 def norm(x: Tensor, state: dict[str, Tensor], name: str) -> Tensor:
     centred = x - x.mean(-1, keepdim=True)
-    return centred / (centred.pow(2).mean(-1, keepdim=True) + 1e-5).sqrt() * state[f"{name}.weight"] + state[f"{name}.bias"]
+    return (
+        centred / (centred.pow(2).mean(-1, keepdim=True) + 1e-5).sqrt() * state[f"{name}.weight"]
+        + state[f"{name}.bias"]
+    )
 
 
-def blocks(x_LE: Tensor, state: dict[str, Tensor], tower: str, layers: int, heads: int, is_causal: bool) -> Tensor:
+def blocks(
+    x_LE: Tensor, state: dict[str, Tensor], tower: str, layers: int, heads: int, is_causal: bool
+) -> Tensor:
     """Pre-norm residual blocks with quick-GELU, (L, E), attention by einsum."""
     length = len(x_LE)
     mask = torch.full((length, length), float("-inf")).triu(1) if is_causal else torch.zeros(length, length)
     for layer in range(layers):
         name = f"{tower}.transformer.resblocks.{layer}"
-        seen = norm(x_LE, state, f"{name}.ln_1") @ state[f"{name}.attn.in_proj_weight"].T + state[f"{name}.attn.in_proj_bias"]
+        seen = (
+            norm(x_LE, state, f"{name}.ln_1") @ state[f"{name}.attn.in_proj_weight"].T
+            + state[f"{name}.attn.in_proj_bias"]
+        )
         q, k, v = seen.view(length, 3, heads, -1).unbind(1)
         weights = (torch.einsum("qhd,khd->hqk", q, k) / q.shape[-1] ** 0.5 + mask).softmax(-1)
         mixed = torch.einsum("hqk,khd->qhd", weights, v).flatten(1)
         x_LE = x_LE + mixed @ state[f"{name}.attn.out_proj.weight"].T + state[f"{name}.attn.out_proj.bias"]
-        inner = norm(x_LE, state, f"{name}.ln_2") @ state[f"{name}.mlp.c_fc.weight"].T + state[f"{name}.mlp.c_fc.bias"]
-        x_LE = x_LE + (inner * torch.sigmoid(1.702 * inner)) @ state[f"{name}.mlp.c_proj.weight"].T + state[f"{name}.mlp.c_proj.bias"]
+        inner = (
+            norm(x_LE, state, f"{name}.ln_2") @ state[f"{name}.mlp.c_fc.weight"].T
+            + state[f"{name}.mlp.c_fc.bias"]
+        )
+        x_LE = (
+            x_LE
+            + (inner * torch.sigmoid(1.702 * inner)) @ state[f"{name}.mlp.c_proj.weight"].T
+            + state[f"{name}.mlp.c_proj.bias"]
+        )
     return x_LE
 
 
@@ -80,9 +114,24 @@ def expected_video(state: dict[str, Tensor], config: viclip.ViclipConfig, frames
     for place in range(side * side):
         row, column = divmod(place, side)
         for t, frame in enumerate(frames_T3YX):
-            patch = frame[:, row * config.patch : (row + 1) * config.patch, column * config.patch : (column + 1) * config.patch]
-            tokens.append(kernel @ patch.flatten() + positions[1 + place] + state["vision_encoder.temporal_positional_embedding"][0, t])
-    x = blocks(norm(torch.stack(tokens), state, "vision_encoder.ln_pre"), state, "vision_encoder", config.layers, config.heads, is_causal=False)
+            patch = frame[
+                :,
+                row * config.patch : (row + 1) * config.patch,
+                column * config.patch : (column + 1) * config.patch,
+            ]
+            tokens.append(
+                kernel @ patch.flatten()
+                + positions[1 + place]
+                + state["vision_encoder.temporal_positional_embedding"][0, t]
+            )
+    x = blocks(
+        norm(torch.stack(tokens), state, "vision_encoder.ln_pre"),
+        state,
+        "vision_encoder",
+        config.layers,
+        config.heads,
+        is_causal=False,
+    )
     return norm(x[0], state, "vision_encoder.ln_post") @ state["vision_encoder.proj"]
 
 
@@ -90,7 +139,10 @@ def expected_text(state: dict[str, Tensor], config: viclip.ViclipConfig, prompt:
     from open_clip.tokenizer import SimpleTokenizer
 
     ids = [49406, *SimpleTokenizer().encode(prompt), 49407]
-    x = state["text_encoder.token_embedding.weight"][ids] + state["text_encoder.positional_embedding"][: len(ids)]
+    x = (
+        state["text_encoder.token_embedding.weight"][ids]
+        + state["text_encoder.positional_embedding"][: len(ids)]
+    )
     x = blocks(x, state, "text_encoder", config.text_layers, config.text_heads, is_causal=True)
     return norm(x[-1], state, "text_encoder.ln_final") @ state["text_encoder.text_projection"]
 
@@ -106,7 +158,12 @@ def test_videos_and_texts_equal_the_formulas(tmp_path: Path) -> None:
     write_weights(tmp_path, "viclip", state)
     video = moving_video(8, 60, 80)
     tower = towers_at(tmp_path).get("viclip")
-    assert relative(tower.video(video, range(8))["projected"][0], expected_video(state, TINY, pixels(video)).numpy()) < 1e-5
+    assert (
+        relative(
+            tower.video(video, range(8))["projected"][0], expected_video(state, TINY, pixels(video)).numpy()
+        )
+        < 1e-5
+    )
     assert relative(tower.text(PROMPT)["projected"][0], expected_text(state, TINY, PROMPT).numpy()) < 1e-5
 
 
@@ -123,7 +180,9 @@ def test_the_published_pickle_and_the_safetensors_file_give_the_same_numbers(tmp
     state = seeded(shapes(TINY))
     write_weights(tmp_path / "pickle", "viclip", state)
     write_weights(tmp_path / "safe", "viclip", state, choice=2)
-    found = [towers_at(tmp_path / kind).get("viclip").text(PROMPT)["projected"] for kind in ("pickle", "safe")]
+    found = [
+        towers_at(tmp_path / kind).get("viclip").text(PROMPT)["projected"] for kind in ("pickle", "safe")
+    ]
     np.testing.assert_array_equal(*found)
 
 
@@ -132,7 +191,9 @@ def test_a_patch_convolution_without_its_time_axis_is_refused(tmp_path: Path) ->
     state = seeded(shapes(TINY))
     state["vision_encoder.conv1.weight"] = state["vision_encoder.conv1.weight"][:, :, 0]
     write_weights(tmp_path, "viclip", state)
-    with pytest.raises(ModelError, match=r"conv1.weight has shape \[32, 3, 56, 56\], not \[32, 3, 1, 56, 56\]"):
+    with pytest.raises(
+        ModelError, match=r"conv1.weight has shape \[32, 3, 56, 56\], not \[32, 3, 1, 56, 56\]"
+    ):
         towers_at(tmp_path).get("viclip").text(PROMPT)
 
 
@@ -156,5 +217,7 @@ def test_the_real_sizes_are_those_of_the_published_file() -> None:
         (1, True, [0] * 8, "repeated"),
     ],
 )
-def test_eight_frames_are_chosen_for_every_length(total: int, strict: bool, indices: list[int], rule: str) -> None:
+def test_eight_frames_are_chosen_for_every_length(
+    total: int, strict: bool, indices: list[int], rule: str
+) -> None:
     assert choose_frames(total, strict) == (indices, rule)

@@ -25,7 +25,11 @@ def test_a_folder_in_the_official_layout_loads_and_nothing_of_it_can_learn(folde
     model = load_model(str(folder))
     assert model.schedule.prediction == "epsilon"
     assert (model.scale, model.native_size) == (4, 32)
-    assert not any(weight.requires_grad for part in (model.unet, model.vae, model.text_encoder) for weight in part.parameters())
+    assert not any(
+        weight.requires_grad
+        for part in (model.unet, model.vae, model.text_encoder)
+        for weight in part.parameters()
+    )
     assert model.encode_prompt("a cat").shape == (1, 20, 16)
 
 
@@ -53,15 +57,34 @@ def test_a_prompt_too_long_is_refused_not_cut(folder: Path) -> None:
 @pytest.mark.parametrize(
     "index, says",
     [
-        ({"text_encoder_2": ["transformers", "CLIPTextModel"], "_class_name": "StableDiffusionXLPipeline"}, "StableDiffusionXLPipeline"),
-        ({"transformer": ["diffusers", "WanTransformer3DModel"], "_class_name": "WanPipeline"}, "WanPipeline"),
+        (
+            {"text_encoder_2": ["transformers", "CLIPTextModel"], "_class_name": "StableDiffusionXLPipeline"},
+            "StableDiffusionXLPipeline",
+        ),
+        (
+            {"transformer": ["diffusers", "WanTransformer3DModel"], "_class_name": "WanPipeline"},
+            "WanPipeline",
+        ),
         ({"unet": ["diffusers", "UNet3DConditionModel"]}, "UNet and the one text encoder"),
-        ({"text_encoder": ["alt_diffusion", "RobertaSeriesModelWithTransformation"], "_class_name": "AltDiffusionPipeline"}, "AltDiffusionPipeline"),
-        ({"vae": ["diffusers", "VQModel"], "_class_name": "LDMTextToImagePipeline"}, "LDMTextToImagePipeline"),
+        (
+            {
+                "text_encoder": ["alt_diffusion", "RobertaSeriesModelWithTransformation"],
+                "_class_name": "AltDiffusionPipeline",
+            },
+            "AltDiffusionPipeline",
+        ),
+        (
+            {"vae": ["diffusers", "VQModel"], "_class_name": "LDMTextToImagePipeline"},
+            "LDMTextToImagePipeline",
+        ),
     ],
 )
 def test_another_family_is_refused_by_name(tmp_path: Path, index: dict[str, object], says: str) -> None:
-    base = {"_class_name": "StableDiffusionPipeline", "unet": ["diffusers", "UNet2DConditionModel"], "text_encoder": ["transformers", "CLIPTextModel"]}
+    base = {
+        "_class_name": "StableDiffusionPipeline",
+        "unet": ["diffusers", "UNet2DConditionModel"],
+        "text_encoder": ["transformers", "CLIPTextModel"],
+    }
     (tmp_path / "model_index.json").write_text(json.dumps({**base, **index}))
     with pytest.raises(ModelError) as error:
         check_family("somebody/model", tmp_path)
@@ -87,15 +110,22 @@ def test_damaged_and_missing_weights_of_a_folder_say_what_to_type_next(tmp_path:
         load_model(str(folder))
 
 
-@pytest.mark.parametrize("part, file", [("unet", "diffusion_pytorch_model"), ("vae", "diffusion_pytorch_model"), ("text_encoder", "model")])
+@pytest.mark.parametrize(
+    "part, file",
+    [("unet", "diffusion_pytorch_model"), ("vae", "diffusion_pytorch_model"), ("text_encoder", "model")],
+)
 def test_weights_that_lack_a_tensor_are_refused_not_made_up(tmp_path: Path, part: str, file: str) -> None:
     from safetensors.torch import load_file, save_file
 
     path = write_folder(tmp_path / "short") / part / f"{file}.safetensors"
     weights = load_file(path)
     gone = sorted(weights)[0]
-    save_file({name: value for name, value in weights.items() if name != gone}, path, metadata={"format": "pt"})
-    with pytest.raises(ModelError, match=f"{part} lacks 1 tensors, such as .*{gone.removeprefix('text_model.')}"):
+    save_file(
+        {name: value for name, value in weights.items() if name != gone}, path, metadata={"format": "pt"}
+    )
+    with pytest.raises(
+        ModelError, match=f"{part} lacks 1 tensors, such as .*{gone.removeprefix('text_model.')}"
+    ):
         load_model(str(tmp_path / "short"))
 
 
@@ -111,7 +141,10 @@ def test_a_revision_of_a_model_that_has_none_is_refused(folder: Path) -> None:
 
 
 def test_the_identity_follows_the_weights_not_their_place(tmp_path: Path) -> None:
-    one, two = load_model(str(write_folder(tmp_path / "one"))), load_model(str(write_folder(tmp_path / "two")))
+    one, two = (
+        load_model(str(write_folder(tmp_path / "one"))),
+        load_model(str(write_folder(tmp_path / "two"))),
+    )
     same = {key: value for key, value in one.identity().items() if key != "id"}
     assert same == {key: value for key, value in two.identity().items() if key != "id"}
     assert len(same["unet_sha256"]) == 64
@@ -139,6 +172,10 @@ def test_a_network_that_takes_a_picture_beside_the_latents_is_refused() -> None:
 
 def test_half_precision_leaves_the_autoencoder_in_float32(folder: Path) -> None:
     model = load_model(str(folder), dtype="fp16")
-    assert (model.unet.dtype, model.text_encoder.dtype, model.vae.dtype) == (torch.float16, torch.float16, torch.float32)
+    assert (model.unet.dtype, model.text_encoder.dtype, model.vae.dtype) == (
+        torch.float16,
+        torch.float16,
+        torch.float32,
+    )
     half = load_model(str(folder), dtype="bf16")  # has the exponent of float32: no overflow
     assert half.vae.dtype == torch.bfloat16

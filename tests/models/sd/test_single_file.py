@@ -27,11 +27,24 @@ def parts() -> dict[str, Any]:
 
     torch.manual_seed(4)
     downs, ups = ("DownEncoderBlock2D",) * 4, ("UpDecoderBlock2D",) * 4
-    text = CLIPTextConfig(vocab_size=49408, hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=1)
+    text = CLIPTextConfig(
+        vocab_size=49408, hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=1
+    )
     return {
-        "unet": UNet2DConditionModel(sample_size=64, block_out_channels=WIDTHS, layers_per_block=2, attention_head_dim=8, cross_attention_dim=64),
+        "unet": UNet2DConditionModel(
+            sample_size=64,
+            block_out_channels=WIDTHS,
+            layers_per_block=2,
+            attention_head_dim=8,
+            cross_attention_dim=64,
+        ),
         "vae": AutoencoderKL(
-            down_block_types=downs, up_block_types=ups, block_out_channels=(32,) * 4, layers_per_block=2, latent_channels=4, norm_num_groups=32
+            down_block_types=downs,
+            up_block_types=ups,
+            block_out_channels=(32,) * 4,
+            layers_per_block=2,
+            latent_channels=4,
+            norm_num_groups=32,
         ),
         "text_encoder": CLIPTextModel(text),
     }
@@ -54,21 +67,32 @@ def file(tmp_path_factory: pytest.TempPathFactory, tensors: dict[str, torch.Tens
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".ckpt"])
-def test_a_checkpoint_in_one_file_has_the_weights_of_its_folder(file: Path, parts: dict[str, Any], tensors: dict[str, torch.Tensor], suffix: str) -> None:
+def test_a_checkpoint_in_one_file_has_the_weights_of_its_folder(
+    file: Path, parts: dict[str, Any], tensors: dict[str, torch.Tensor], suffix: str
+) -> None:
     path = file.with_suffix(suffix)
     if suffix == ".ckpt":
         torch.save({"state_dict": tensors, "global_step": 7}, path)
     model = load_model(str(path))
     for name, part in parts.items():
         theirs, ours = part.state_dict(), getattr(model, name).state_dict()
-        assert theirs.keys() == ours.keys() and all(torch.equal(theirs[key], ours[key]) for key in theirs), name
-    assert (model.scale, model.native_size, model.schedule.prediction, model.vae.config.scaling_factor) == (8, 512, "epsilon", 0.18215)
+        assert theirs.keys() == ours.keys() and all(torch.equal(theirs[key], ours[key]) for key in theirs), (
+            name
+        )
+    assert (model.scale, model.native_size, model.schedule.prediction, model.vae.config.scaling_factor) == (
+        8,
+        512,
+        "epsilon",
+        0.18215,
+    )
     assert native_side(str(path)) == 512
     assert set(model.identity()) >= {"unet_sha256"} and len(model.identity()["vae_sha256"]) == 64
 
 
 @pytest.fixture(scope="module")
-def second(tmp_path_factory: pytest.TempPathFactory, tensors: dict[str, torch.Tensor]) -> tuple[Path, Any, Any]:
+def second(
+    tmp_path_factory: pytest.TempPathFactory, tensors: dict[str, torch.Tensor]
+) -> tuple[Path, Any, Any]:
     """A 2.x in small under its published names; its network, and open_clip's own text encoder."""
     from diffusers import UNet2DConditionModel
     from open_clip.model import CLIP as OpenClip
@@ -76,19 +100,36 @@ def second(tmp_path_factory: pytest.TempPathFactory, tensors: dict[str, torch.Te
 
     torch.manual_seed(5)
     unet = UNet2DConditionModel(
-        sample_size=96, block_out_channels=WIDTHS, layers_per_block=2, attention_head_dim=[1, 1, 1, 1], cross_attention_dim=64, use_linear_projection=True
+        sample_size=96,
+        block_out_channels=WIDTHS,
+        layers_per_block=2,
+        attention_head_dim=[1, 1, 1, 1],
+        cross_attention_dim=64,
+        use_linear_projection=True,
     )
-    clip = OpenClip(64, CLIPVisionCfg(layers=1, width=64, patch_size=32, image_size=32), CLIPTextCfg(width=64, heads=1, layers=3)).eval()
+    clip = OpenClip(
+        64,
+        CLIPVisionCfg(layers=1, width=64, patch_size=32, image_size=32),
+        CLIPTextCfg(width=64, heads=1, layers=3),
+    ).eval()
     found = {name: value for name, value in tensors.items() if name.startswith("first_stage_model.")}
     found.update({unet_name(name): value for name, value in unet.state_dict().items()})
-    found.update({"cond_stage_model.model." + name: value for name, value in clip.state_dict().items() if not name.startswith("visual.")})
+    found.update(
+        {
+            "cond_stage_model.model." + name: value
+            for name, value in clip.state_dict().items()
+            if not name.startswith("visual.")
+        }
+    )
     path = tmp_path_factory.mktemp("second") / "768-v.safetensors"
     save_file({name: value.contiguous().clone() for name, value in found.items()}, path)
     return path, unet, clip
 
 
 @torch.no_grad()
-def test_a_second_version_in_one_file_predicts_v_and_reads_the_layer_before_open_clip_s_last(second: tuple[Path, Any, Any]) -> None:
+def test_a_second_version_in_one_file_predicts_v_and_reads_the_layer_before_open_clip_s_last(
+    second: tuple[Path, Any, Any],
+) -> None:
     path, unet, clip = second
     model = load_model(str(path))
     assert (model.schedule.prediction, model.native_size) == ("v_prediction", 768)
@@ -137,13 +178,17 @@ def without(start: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
         (without("model.diffusion_model.middle_block"), "UNet2DConditionModel lacks"),
     ],
 )
-def test_what_is_not_a_whole_checkpoint_is_named(tmp_path: Path, tensors: dict[str, torch.Tensor], change: Any, message: str) -> None:
+def test_what_is_not_a_whole_checkpoint_is_named(
+    tmp_path: Path, tensors: dict[str, torch.Tensor], change: Any, message: str
+) -> None:
     save_file(change(tensors), tmp_path / "x.safetensors")
     with pytest.raises(ModelError, match=message):
         load_model(str(tmp_path / "x.safetensors"))
 
 
-@pytest.mark.parametrize("content", [b"", b"<html>", (10**15).to_bytes(8, "little"), (2).to_bytes(8, "little") + b"[]"])
+@pytest.mark.parametrize(
+    "content", [b"", b"<html>", (10**15).to_bytes(8, "little"), (2).to_bytes(8, "little") + b"[]"]
+)
 def test_damaged_files_are_refused_by_their_header(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.safetensors").write_bytes(content)
     with pytest.raises(ModelError, match="not a safetensors file"):

@@ -25,7 +25,11 @@ def test_at_the_start_it_is_group_norm_to_the_bit(channels, groups):
 
 def test_it_scales_and_shifts_by_the_weighted_sum_of_time_and_text():
     layer = filled(AdaGN(8, 4, 6, group_limit=4)).double()
-    features, time, text = torch.randn(2, 8, 3, 4, 5).double(), torch.randn(2, 4).double(), torch.randn(2, 6).double()
+    features, time, text = (
+        torch.randn(2, 8, 3, 4, 5).double(),
+        torch.randn(2, 4).double(),
+        torch.randn(2, 6).double(),
+    )
 
     def of(linear, vector):
         return linear.weight @ (vector * torch.sigmoid(vector)) + linear.bias

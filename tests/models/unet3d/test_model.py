@@ -8,8 +8,8 @@ from torch import Tensor
 
 from tests.models.unet3d.test_unet3d import SMALL
 from vedit.engine.controller import Controller
-from vedit.engine.rules import Plan, Replace
 from vedit.engine.invert import invert
+from vedit.engine.rules import Plan, Replace
 from vedit.engine.sample import Stream, predict, sample
 from vedit.errors import ModelError
 from vedit.models.alpha_bar import cosine
@@ -43,13 +43,20 @@ def text(seed: int) -> Tensor:
 def test_a_clip_is_sampled_as_the_formula_of_ddim_says_with_guidance_from_the_learnt_null_text() -> None:
     model, x = network(), clip(1)
     timesteps = model.schedule.timesteps(3)
-    *_, last = sample(model, timesteps, [Stream("clip", clip(1), text(2), model.empty, 2.5)], frames_per_call=1)
+    *_, last = sample(
+        model, timesteps, [Stream("clip", clip(1), text(2), model.empty, 2.5)], frames_per_call=1
+    )
     drop = torch.tensor([True, False])
     for index, timestep in enumerate(timesteps):
         both = torch.stack([x, x]).transpose(1, 2)
-        null, said = model.network(both, torch.tensor([timestep] * 2), text(2)[0].repeat(2, 1), drop_B=drop).transpose(1, 2)
+        null, said = model.network(
+            both, torch.tensor([timestep] * 2), text(2)[0].repeat(2, 1), drop_B=drop
+        ).transpose(1, 2)
         eps = null + 2.5 * (said - null)
-        (a, b), (a_s, b_s) = model.schedule.shares(model.schedule.level(timestep)), model.schedule.shares(model.schedule.after(timesteps, index))
+        (a, b), (a_s, b_s) = (
+            model.schedule.shares(model.schedule.level(timestep)),
+            model.schedule.shares(model.schedule.after(timesteps, index)),
+        )
         x = a_s * (x - b * eps) / a + b_s * eps
     torch.testing.assert_close(last.latents["clip"], x, rtol=0, atol=1e-11)
 
@@ -70,8 +77,12 @@ def test_sites_are_found_in_forward_order() -> None:
         module.register_forward_hook(lambda *_, path=site.path: seen.append(path))
     predict(model, [Stream("a", clip(1), text(1))], 500, 0, None, 8)
     assert sorted(seen) == sorted(site.path for site in sites)
-    assert [path for path in seen if "temporal" in path or path == "stem_attention"] == [site.path for site in sites if site.kind == "temporal"]
-    assert [site.layer for site in sites if site.kind != "conv"] == list(range(sum(site.kind != "conv" for site in sites)))
+    assert [path for path in seen if "temporal" in path or path == "stem_attention"] == [
+        site.path for site in sites if site.kind == "temporal"
+    ]
+    assert [site.layer for site in sites if site.kind != "conv"] == list(
+        range(sum(site.kind != "conv" for site in sites))
+    )
 
 
 ALL = {"temporal": ("q_pre", "k_pre"), "self": ("q", "k", "v"), "conv": ("h",)}

@@ -2,7 +2,14 @@
 
 import pytest
 import torch
-from transformers import BertConfig, BertModel, BertTokenizer, CLIPTextConfig, CLIPTextModelWithProjection, CLIPTokenizer
+from transformers import (
+    BertConfig,
+    BertModel,
+    BertTokenizer,
+    CLIPTextConfig,
+    CLIPTextModelWithProjection,
+    CLIPTokenizer,
+)
 
 from vedit.data import vocabulary
 from vedit.errors import ModelError, UsageError
@@ -16,7 +23,9 @@ def test_hashing_ignores_case_and_punctuation_and_hears_the_order():
 
 
 def test_hashed_vectors_have_mean_square_one_and_share_what_captions_share():
-    left, right, cat = (hashed(text) for text in ("digit 5 moving left", "digit 5 moving right", "a sleeping cat"))
+    left, right, cat = (
+        hashed(text) for text in ("digit 5 moving left", "digit 5 moving right", "a sleeping cat")
+    )
     assert left.square().mean().item() == pytest.approx(1)
     assert left @ right > 4 * abs(left @ cat)
 
@@ -24,7 +33,9 @@ def test_hashed_vectors_have_mean_square_one_and_share_what_captions_share():
 def test_hashes_stay_the_same_between_versions():
     nonzero = hashed("digit five").nonzero().flatten().tolist()
     assert nonzero == sorted(nonzero) and len(nonzero) == 3  # two words and their pair
-    assert (hashed("digit five")[nonzero] / 256**0.5).tolist() == pytest.approx([value / 3**0.5 for value in SIGNS])
+    assert (hashed("digit five")[nonzero] / 256**0.5).tolist() == pytest.approx(
+        [value / 3**0.5 for value in SIGNS]
+    )
     assert nonzero == PLACES
 
 
@@ -38,7 +49,16 @@ def bert(tmp_path_factory):
     (folder / "vocab.txt").write_text("\n".join(words))
     BertTokenizer(str(folder / "vocab.txt")).save_pretrained(folder)
     torch.manual_seed(0)
-    model = BertModel(BertConfig(vocab_size=8, hidden_size=12, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, max_position_embeddings=16))
+    model = BertModel(
+        BertConfig(
+            vocab_size=8,
+            hidden_size=12,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            intermediate_size=16,
+            max_position_embeddings=16,
+        )
+    )
     model.eval().save_pretrained(folder)
     return folder, model.eval()
 

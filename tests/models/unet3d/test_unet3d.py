@@ -6,7 +6,16 @@ import pytest
 import torch
 
 from vedit.errors import UsageError
-from vedit.models.unet3d.unet3d import FARTHEST, PointConv, SpatialLinearAttention, TemporalAttention, TemporalConv, UNet3D, buckets, rotated
+from vedit.models.unet3d.unet3d import (
+    FARTHEST,
+    PointConv,
+    SpatialLinearAttention,
+    TemporalAttention,
+    TemporalConv,
+    UNet3D,
+    buckets,
+    rotated,
+)
 
 SMALL = {"dim": 4, "mults": (1, 2), "heads": 2, "head_width": 4, "text_width": 6}
 
@@ -60,7 +69,9 @@ def test_temporal_convolution_changes_nothing_at_the_start():
     plain = unet()
     convolved = UNet3D(**SMALL, temporal_conv=True).eval()
     missing = convolved.load_state_dict(plain.state_dict(), strict=False)
-    assert len(missing.missing_keys) == 8 and all("conv.conv" in name for name in missing.missing_keys)  # weight and bias, two levels down and up
+    assert len(missing.missing_keys) == 8 and all(
+        "conv.conv" in name for name in missing.missing_keys
+    )  # weight and bias, two levels down and up
     assert torch.allclose(convolved(clip, timestep, text), plain(clip, timestep, text), atol=1e-6)
 
 
@@ -80,7 +91,9 @@ def test_the_null_text_does_not_know_the_caption():
     network = unet()
     clip, timestep, text = inputs()
     drop = torch.tensor([True, True])
-    assert torch.equal(network(clip, timestep, text, drop_B=drop), network(clip, timestep, text.flip(0), drop_B=drop))
+    assert torch.equal(
+        network(clip, timestep, text, drop_B=drop), network(clip, timestep, text.flip(0), drop_B=drop)
+    )
     assert not torch.allclose(network(clip, timestep, text), network(clip, timestep, text.flip(0)))
 
 
@@ -117,7 +130,11 @@ def test_temporal_attention_is_softmax_attention_over_frames_with_its_bias():
     y = layer(x, bias)
     for row in range(2):
         pixel = x[0, :, :, row, 0].T
-        normal = (pixel - pixel.mean(1, keepdim=True)) / (pixel.var(1, unbiased=False, keepdim=True) + 1e-5).sqrt() * layer.norm.weight
+        normal = (
+            (pixel - pixel.mean(1, keepdim=True))
+            / (pixel.var(1, unbiased=False, keepdim=True) + 1e-5).sqrt()
+            * layer.norm.weight
+        )
         q, k, v = (normal @ layer.qkv.weight.T).view(3, 3, 2, 2).permute(1, 2, 0, 3)
         heads = [torch.softmax(q[n] @ k[n].T / 2**0.5 + bias[0, n], dim=-1) @ v[n] for n in range(2)]
         expected = pixel + torch.cat(heads, dim=1) @ layer.out.weight.T + layer.out.bias
@@ -131,7 +148,11 @@ def test_linear_attention_weighs_values_by_softmaxed_features_and_positions():
     y = layer(x)
     for frame in range(2):
         pixels = x[0, :, frame].flatten(1).T
-        normal = (pixels - pixels.mean(1, keepdim=True)) / (pixels.var(1, unbiased=False, keepdim=True) + 1e-5).sqrt() * layer.norm.weight
+        normal = (
+            (pixels - pixels.mean(1, keepdim=True))
+            / (pixels.var(1, unbiased=False, keepdim=True) + 1e-5).sqrt()
+            * layer.norm.weight
+        )
         q, k, v = (normal @ layer.qkv.weight.T).view(6, 3, 2, 2).permute(1, 2, 0, 3)
         heads = [q[n].softmax(1) @ (k[n].softmax(0).T @ v[n]) / 2**0.5 for n in range(2)]
         expected = pixels + torch.cat(heads, dim=1) @ layer.out.weight.T + layer.out.bias

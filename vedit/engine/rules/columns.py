@@ -34,4 +34,6 @@ class MapColumns(Rule):
         return frozenset({("maps", self.target)})
 
     def apply(self, tensors: Tensors, call: Call) -> None:
-        tensors["maps", self.target] = self.edit(tensors["maps", self.source], tensors["maps", self.target], call.step)
+        tensors["maps", self.target] = self.edit(
+            tensors["maps", self.source], tensors["maps", self.target], call.step
+        )

@@ -26,7 +26,9 @@ class Concat(Rule):
 
     @property
     def reads(self) -> frozenset[Part]:
-        return frozenset((tensor, branch) for tensor in self.tensors for branch in (self.source, *self.targets))
+        return frozenset(
+            (tensor, branch) for tensor in self.tensors for branch in (self.source, *self.targets)
+        )
 
     @property
     def writes(self) -> frozenset[Part]:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from vedit.engine.rules.rule import Call, Rule, Steps
 from vedit.engine.blend import blend
+from vedit.engine.rules.rule import Call, Rule, Steps
 from vedit.models.tensors import Part, Stage, Tensors
 
 
@@ -17,8 +17,8 @@ class LatentBlend(Rule):
     """After a step keep the latents of `target` inside a mask, and put the source's back outside.
 
     mask: (F, 1, Y, X) at the latents' size, or a function of the call that makes one, from the sums
-    of maps in `call.store` say; such a mask is shown to who runs the plan. source: a stream of the run, or a function from the index one past
-    the step to the latents (F, C, Y, X) after it.
+    of maps in `call.store` say; such a mask is shown to who runs the plan. source: a stream of the run, or a
+    function from the index one past the step to the latents (F, C, Y, X) after it.
     """
 
     stage: Stage = field(default="latents", init=False)

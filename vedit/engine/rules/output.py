@@ -14,7 +14,8 @@ from vedit.models.tensors import Frames, Part, Stage, Tensors
 
 @dataclass(frozen=True)
 class BlendOut(Rule):
-    """Keep the output of `target` where the mask is 1, take that of `source` where it is 0, in proportion between.
+    """Keep the output of `target` where the mask is 1, take that of `source` where it is 0, in proportion
+    between.
 
     mask: (F or 1, 1, Y, X) of any size, or a function of the call that gives one (F, 1, T, 1) by token.
     Blending the rows of maps, where values are shared, is the same as blending outputs.

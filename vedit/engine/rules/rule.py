@@ -2,8 +2,8 @@
 
     inputs    text embeddings, before the network is called          text (1 or F, L, E)
     pre       queries and keys before rotary positions, where the model has them     q_pre, k_pre
-    qkv       what attention is computed of                          q, k, v (F, N, T, D), bias (., ., Q or 1, K)
-    maps      attention maps, float32                                maps (F, N, Q, K)
+    qkv       what attention is computed of                          q, k, v (F, N, T, D), bias (., ., Q or 1,
+    K) maps      attention maps, float32                                maps (F, N, Q, K)
     output    attention before its output projection, and the        out (F, N, Q, D); x, the module's input,
               features of a convolution                              (F, T, C); h (F, C, Y, X)
     latents   the latents of each stream after a step                latents (F, C, Y, X)
@@ -24,8 +24,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vedit.engine.store import MapSize, MapStore
 from vedit.engine.blend import resize_mask
+from vedit.engine.store import MapSize, MapStore
 from vedit.errors import UsageError
 from vedit.models.sites import Select, Site
 from vedit.models.tensors import Frames, Part, Stage, Tensors
@@ -55,7 +55,9 @@ def step_range(steps: int, start: float = 0.0, end: float = 1.0) -> Steps:
 
 @dataclass(frozen=True)
 class Shape:
-    """The sizes that a rule meets: frames of the window; query and key tokens and the width of one site; sites."""
+    """The sizes that a rule meets: frames of the window; query and key tokens and the width of one site;
+    sites.
+    """
 
     frames: int
     queries: int
@@ -159,34 +161,51 @@ class Plan:
     @property
     def ordered(self) -> list[Rule]:
         """All of them as they are applied: by stage, then order, then as given."""
-        return sorted((*self.rules, *self.probes), key=lambda rule: (STAGES.index(rule.stage), rule.order or 0))
+        return sorted(
+            (*self.rules, *self.probes), key=lambda rule: (STAGES.index(rule.stage), rule.order or 0)
+        )
 
     def check(self, branches: Sequence[str]) -> None:
-        """Raise UsageError for an unknown stage or tensor, a branch that this run lacks, and two writers without an order."""
+        """Raise UsageError for an unknown stage or tensor, a branch that this run lacks, and two writers
+        without an order.
+        """
         for rule in (*self.rules, *self.probes):
             _check_place(rule)
         named = {branch for rule in (*self.rules, *self.probes) for _, branch in rule.reads | rule.writes}
         missing = named - set(branches)
         if missing:
-            raise UsageError(f"the plan names branches that this run does not have: {', '.join(sorted(missing))}.", f"It has {', '.join(branches)}.")
+            raise UsageError(
+                f"the plan names branches that this run does not have: {', '.join(sorted(missing))}.",
+                f"It has {', '.join(branches)}.",
+            )
 
     def check_writers(self, rules: Sequence[Rule], where: str) -> None:
         """Two rules that write one tensor of one branch in one step at one site need an order."""
         for first, second in _pairs(rules):
             shared = first.writes & second.writes
-            if shared and first.order == second.order and any(a and b for a, b in zip(first.steps, second.steps, strict=False)):
+            if (
+                shared
+                and first.order == second.order
+                and any(a and b for a, b in zip(first.steps, second.steps, strict=False))
+            ):
                 tensor, branch = min(shared)
                 raise UsageError(
-                    f"{first.name} and {second.name} both write {tensor} of {branch} at {where}, and nothing says which comes first.",
+                    f"{first.name} and {second.name} both write {tensor} of {branch} at {where}, and nothing"
+                    " says which comes first.",
                     "Rules that write one tensor in one step need an order.",
                 )
 
 
 def _check_place(rule: Rule) -> None:
     if rule.stage not in STAGES or rule.frames not in FRAMES:
-        raise UsageError(f"{rule.name}: there is no stage {rule.stage!r} with frames {rule.frames!r}.", f"Stages are {', '.join(STAGES)}.")
+        raise UsageError(
+            f"{rule.name}: there is no stage {rule.stage!r} with frames {rule.frames!r}.",
+            f"Stages are {', '.join(STAGES)}.",
+        )
     if (rule.select is None) != (rule.stage in ("inputs", "latents")):
-        raise UsageError(f"{rule.name}: the stage {rule.stage} {'needs' if rule.select is None else 'has no'} sites.")
+        raise UsageError(
+            f"{rule.name}: the stage {rule.stage} {'needs' if rule.select is None else 'has no'} sites."
+        )
     unknown = {tensor for tensor, _ in rule.writes} - TENSORS[rule.stage]
     if unknown:
         raise UsageError(

@@ -96,7 +96,10 @@ def _load(folder: Path, device: str) -> tuple[ShapesModel, float]:
 def _judge(model: ShapesModel, trials: Trials) -> Iterator[Figure]:
     from vedit.training.shapes_judge import judge_accuracy
 
-    shares = {**judge_accuracy(model.judge, trials.judge), "digit": judge_accuracy(model.judge, trials.judge, digits=1.0)["shape"]}
+    shares = {
+        **judge_accuracy(model.judge, trials.judge),
+        "digit": judge_accuracy(model.judge, trials.judge, digits=1.0)["shape"],
+    }
     for name, value in shares.items():
         yield share_of("judge on drawn scenes", name, round(value * trials.judge), trials.judge)
 
@@ -110,7 +113,10 @@ def _codec(model: ShapesModel, trials: Trials) -> Iterator[Figure]:
 def _scorer(model: ShapesModel, trials: Trials) -> Iterator[Figure]:
     from vedit.training.shapes_scorer import digits_right, scorer_right
 
-    for name, right in {**scorer_right(model.scorer, trials.scorer), "digit": digits_right(model.scorer, trials.scorer)}.items():
+    for name, right in {
+        **scorer_right(model.scorer, trials.scorer),
+        "digit": digits_right(model.scorer, trials.scorer),
+    }.items():
         yield share_of("scorer", name, int(right.sum()), trials.scorer, SCORER_BAR)
 
 
@@ -129,10 +135,20 @@ def _sample_time(model: ShapesModel) -> Iterator[Figure]:
 def _samples(model: ShapesModel, trials: Trials) -> Iterator[Figure]:
     from vedit.training.shapes_gates import judged, samples
 
-    records, pictures = samples(model.unet, model.text_encoder, model.vae, model.schedule, trials.samples, steps=trials.steps)
+    records, pictures = samples(
+        model.unet, model.text_encoder, model.vae, model.schedule, trials.samples, steps=trials.steps
+    )
     for name, right in judged(model.judge, records, pictures).items():
         yield share_of("samples", name, int(right.sum()), trials.samples, SAMPLE_BARS[name])
-    records, pictures = samples(model.unet, model.text_encoder, model.vae, model.schedule, trials.digits, steps=trials.steps, digits=1.0)
+    records, pictures = samples(
+        model.unet,
+        model.text_encoder,
+        model.vae,
+        model.schedule,
+        trials.digits,
+        steps=trials.steps,
+        digits=1.0,
+    )
     for name, right in judged(model.judge, records, pictures).items():
         if name in ("shape", "colour", "ground"):
             yield share_of("samples of digits", name, int(right.sum()), trials.digits)
@@ -176,7 +192,13 @@ def _inversion_of(model: ShapesModel, trials: Trials, grain: bool) -> Iterator[F
         yield _mean(group, f"{name} noise deviation", noise.flatten(1).std(dim=1), unit="")
         lost = psnr_each(coded, source, ceiling=CEILING_DB) - psnr_each(back, source, ceiling=CEILING_DB)
         is_gate = name == "fixed-point"
-        yield _mean(group, f"{name} loss to source", lost, bar=INVERSION_LOSS_BAR_DB if is_gate else None, at_most=True)
+        yield _mean(
+            group,
+            f"{name} loss to source",
+            lost,
+            bar=INVERSION_LOSS_BAR_DB if is_gate else None,
+            at_most=True,
+        )
 
 
 def share_of(group: str, name: str, right: int, trials: int, bar: float | None = None) -> Figure:
@@ -186,9 +208,21 @@ def share_of(group: str, name: str, right: int, trials: int, bar: float | None =
     return Figure(group, name, round(right / trials, 4), round(low, 4), round(high, 4), trials, bar)
 
 
-def _mean(group: str, name: str, values: Any, bar: float | None = None, at_most: bool = False, unit: str = "dB") -> Figure:
+def _mean(
+    group: str, name: str, values: Any, bar: float | None = None, at_most: bool = False, unit: str = "dB"
+) -> Figure:
     mean, half = float(values.mean()), 1.96 * float(values.std()) / len(values) ** 0.5
-    return Figure(group, name, round(mean, 3), round(mean - half, 3), round(mean + half, 3), len(values), bar, at_most, unit)
+    return Figure(
+        group,
+        name,
+        round(mean, 3),
+        round(mean - half, 3),
+        round(mean + half, 3),
+        len(values),
+        bar,
+        at_most,
+        unit,
+    )
 
 
 def store(folder: Path, figures: list[Figure]) -> None:
@@ -206,5 +240,8 @@ def table(figures: list[Figure]) -> str:
         bar = "" if f.bar is None else f"{'<=' if f.at_most else '>='} {f.bar:g}"
         verdict = {None: "", True: "passed", False: "MISSED"}[f.passed]
         trials = "" if f.trials is None else f"n {f.trials}"
-        lines.append(f"{f.group:24} {f.name:26} {f'{f.value:g} {f.unit}':>14} {spread:18} {trials:8} {bar:12} {verdict}".rstrip())
+        lines.append(
+            f"{f.group:24} {f.name:26} {f'{f.value:g} {f.unit}':>14} {spread:18} {trials:8} {bar:12}"
+            f" {verdict}".rstrip()
+        )
     return "\n".join(lines)

@@ -30,12 +30,16 @@ class Trials:
     codec: int = 32  # clips, of a video model
 
 
-def bench_motion(folder: Path = MOTION, base: Path = BUILTIN, trials: Trials = Trials(), device: str = "cpu") -> Iterator[Figure]:
+def bench_motion(
+    folder: Path = MOTION, base: Path = BUILTIN, trials: Trials = Trials(), device: str = "cpu"
+) -> Iterator[Figure]:
     """Measure a motion adapter on the denoiser in `base`, or a video model; yield each figure as it is known."""
     video = is_video(folder)
     (check_video if video else check_motion)(folder)
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-    yield Figure("package", "size", size, bar=MAX_VIDEO_BYTES if video else MAX_BYTES, at_most=True, unit="bytes")
+    yield Figure(
+        "package", "size", size, bar=MAX_VIDEO_BYTES if video else MAX_BYTES, at_most=True, unit="bytes"
+    )
     yield from _reading(trials)
     yield from _video_clips(folder, trials, device) if video else _clips(folder, base, trials, device)
 
@@ -56,7 +60,9 @@ def _clips(folder: Path, base: Path, trials: Trials, device: str) -> Iterator[Fi
     model = load(base, device)
     unet = load_clip_denoiser(model.unet, folder).to(device)
     clock, cpu = time.perf_counter(), time.process_time()
-    records, clips = sampled_clips(unet, model.text_encoder, model.vae, model.schedule, trials.clips, steps=trials.steps)
+    records, clips = sampled_clips(
+        unet, model.text_encoder, model.vae, model.schedule, trials.clips, steps=trials.steps
+    )
     clock, cpu = (time.perf_counter() - clock) / trials.clips, (time.process_time() - cpu) / trials.clips
     yield from _read(records, clips, BARS)
     yield from _times(clock, cpu)
@@ -68,9 +74,23 @@ def _video_clips(folder: Path, trials: Trials, device: str) -> Iterator[Figure]:
     from vedit.training.shapes_video_codec import codec_psnr
 
     model = load_video(folder, device)
-    yield Figure("codec", "psnr", round(codec_psnr(model.vae, trials.codec), 3), trials=trials.codec, bar=VIDEO_CODEC_BAR_DB, unit="dB")
+    yield Figure(
+        "codec",
+        "psnr",
+        round(codec_psnr(model.vae, trials.codec), 3),
+        trials=trials.codec,
+        bar=VIDEO_CODEC_BAR_DB,
+        unit="dB",
+    )
     clock, cpu = time.perf_counter(), time.process_time()
-    records, clips = sampled_clips(model.transformer, model.text_encoder, model.decode, trials.clips, steps=trials.steps, digits=CLIP_DIGITS)
+    records, clips = sampled_clips(
+        model.transformer,
+        model.text_encoder,
+        model.decode,
+        trials.clips,
+        steps=trials.steps,
+        digits=CLIP_DIGITS,
+    )
     clock, cpu = (time.perf_counter() - clock) / trials.clips, (time.process_time() - cpu) / trials.clips
     yield from _read(records, clips, VIDEO_BARS)
     yield from _times(clock, cpu, bar=MAX_VIDEO_CLIP_S)
@@ -84,7 +104,10 @@ def _read(records: list[Any], clips: list[Any], bars: dict[str, float]) -> Itera
     right = read_right(records, clips)
     for name, values in right.items():
         yield share_of("clips", name, int(values.sum()), len(records), bars.get(name))
-    words = [("motion", motion, {motion}) for motion in grammar.MOTIONS] + [("shape", "shape", {*grammar.SHAPES}), ("shape", "digit", {*grammar.DIGITS})]
+    words = [("motion", motion, {motion}) for motion in grammar.MOTIONS] + [
+        ("shape", "shape", {*grammar.SHAPES}),
+        ("shape", "digit", {*grammar.DIGITS}),
+    ]
     for field, name, wanted in words:
         hits = _of(records, right[field], field, wanted)
         if hits:  # few captions need not name every motion
@@ -97,4 +120,8 @@ def _times(clock: float, cpu: float, bar: float | None = None) -> Iterator[Figur
 
 
 def _of(records: list[Any], right: Any, field: str, wanted: set[str]) -> list[int]:
-    return [int(value) for record, value in zip(records, right.tolist(), strict=True) if getattr(record, field) in wanted]
+    return [
+        int(value)
+        for record, value in zip(records, right.tolist(), strict=True)
+        if getattr(record, field) in wanted
+    ]

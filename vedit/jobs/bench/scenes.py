@@ -17,12 +17,12 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from vedit.data.cases import KINDS, Case, load_cases
 from vedit.jobs import cache
 from vedit.jobs.bench.sheet import SOURCE, TRUTH, Sheet
 from vedit.jobs.edit.plan import edit_frames
 from vedit.jobs.edit.request import EditRequest
 from vedit.jobs.watch import Watch, unwatched
-from vedit.data.cases import KINDS, Case, load_cases
 from vedit.metrics.psnr import CEILING
 from vedit.pixels import from_bytes, mean_square, psnr, to_bytes
 
@@ -61,7 +61,10 @@ def score(method: str, case: Case, output_F3YX: Tensor, frames: int) -> Score:
 
     source, truth = drawn(case.scene), drawn(case.truth)
     changed = scenes.changed_pixels(source, truth).float().reshape(frames, 1, *source.shape[-2:])
-    distance = {value: float(torch.mean((output_F3YX - drawn(scene)) ** 2)) for value, scene in case.alternatives().items()}
+    distance = {
+        value: float(torch.mean((output_F3YX - drawn(scene)) ** 2))
+        for value, scene in case.alternatives().items()
+    }
     flicker = float(torch.mean(torch.abs(output_F3YX.diff(dim=0) - truth.diff(dim=0)))) * 100
     return Score(
         method,
@@ -76,13 +79,22 @@ def score(method: str, case: Case, output_F3YX: Tensor, frames: int) -> Score:
 
 
 def edit_scene(model: Model, case: Case, method: str, values: dict[str, Any], frames: int) -> Tensor:
-    """One method on one case, as users get it: pixels (F, 3, Y, X) in [-1, 1]. values: parameters of the method."""
+    """One method on one case, as users get it: pixels (F, 3, Y, X) in [-1, 1]. values: parameters of the
+    method.
+    """
     import numpy as np
 
     from vedit.data import scenes
 
     source = to_bytes(scenes.clip(case.scene, frames) * 2 - 1)
-    request = EditRequest(input=case.id, source_prompt=case.source_prompt, prompt=case.target_prompt, method=method, preset="", set=values)
+    request = EditRequest(
+        input=case.id,
+        source_prompt=case.source_prompt,
+        prompt=case.target_prompt,
+        method=method,
+        preset="",
+        set=values,
+    )
     return from_bytes(np.stack(list(edit_frames(model, source, request))))
 
 
@@ -157,7 +169,11 @@ def summary(scores: Iterable[Score]) -> list[dict[str, Any]]:
             values = [getattr(entry, name) for entry in entries]
             low, high = interval(values)
             row[name] = {"mean": fmean(values), "low": low, "high": high}
-        row["by_kind"] = {kind: fmean(of) for kind in KINDS if (of := [entry.success for entry in entries if entry.kind == kind])}
+        row["by_kind"] = {
+            kind: fmean(of)
+            for kind in KINDS
+            if (of := [entry.success for entry in entries if entry.kind == kind])
+        }
         table.append(row)
     return table
 
@@ -171,9 +187,14 @@ def table_text(rows: Sequence[dict[str, Any]], markdown: bool = False) -> str:
         cells = [row["method"]]
         for name, digits in zip(SCORES, (1, 1, 1, 2, 2), strict=True):
             value = row[name]
-            cells.append(f"{value['mean']:.{digits}f} [{value['low']:.{digits}f}, {value['high']:.{digits}f}]")
+            cells.append(
+                f"{value['mean']:.{digits}f} [{value['low']:.{digits}f}, {value['high']:.{digits}f}]"
+            )
         body.append([*cells, *(f"{row['by_kind'][kind]:.2f}" for kind in kinds)])
     if markdown:
         return "\n".join(["| " + " | ".join(line) + " |" for line in (head, ["---"] * len(head), *body)])
     widths = [max(len(line[i]) for line in (head, *body)) for i in range(len(head))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in (head, *body))
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in (head, *body)
+    )

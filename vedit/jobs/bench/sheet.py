@@ -26,7 +26,10 @@ class Sheet:
 
     def add(self, method: str, case: Case, pixels_F3YX: Tensor) -> None:
         """Take a clip in [-1, 1], if there is room for its case."""
-        if case.id not in self.rows and sum(seen.kind == case.kind for seen, _ in self.rows.values()) >= PER_KIND:
+        if (
+            case.id not in self.rows
+            and sum(seen.kind == case.kind for seen, _ in self.rows.values()) >= PER_KIND
+        ):
             return
         frame_YX3 = to_bytes(pixels_F3YX[len(pixels_F3YX) // 2])
         self.rows.setdefault(case.id, (case, {}))[1][method] = Image.fromarray(frame_YX3)
@@ -38,13 +41,18 @@ class Sheet:
         sheet = Image.new("RGB", size, "white")
         pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
         for place, method in enumerate(columns):
-            pen.text((MARGIN + place * (TILE + GAP) + TILE / 2, 2), method, fill="black", font=font, anchor="ma")
+            pen.text(
+                (MARGIN + place * (TILE + GAP) + TILE / 2, 2), method, fill="black", font=font, anchor="ma"
+            )
         for number, (case, made) in enumerate(self.rows.values()):
             top = HEAD + number * (TILE + GAP)
             pen.multiline_text((4, top + 24), "\n".join(_label(case)), fill="black", font=font)
             for place, method in enumerate(columns):
                 if method in made:
-                    sheet.paste(made[method].resize((TILE, TILE), Image.Resampling.NEAREST), (MARGIN + place * (TILE + GAP), top))
+                    sheet.paste(
+                        made[method].resize((TILE, TILE), Image.Resampling.NEAREST),
+                        (MARGIN + place * (TILE + GAP), top),
+                    )
         return sheet
 
 

@@ -17,16 +17,30 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from vedit.jobs.clips import write_frames
-from vedit.jobs.watch import Watch, unwatched
-from vedit.data.layout import FORMAT, JOURNAL, MANIFEST, REJECTED, SETTINGS, VERSION, Item, as_lines, clip_name, read_rows, tidy
+from vedit.data.layout import (
+    FORMAT,
+    JOURNAL,
+    MANIFEST,
+    REJECTED,
+    SETTINGS,
+    VERSION,
+    Item,
+    as_lines,
+    clip_name,
+    read_rows,
+    tidy,
+)
 from vedit.documents import Kind, cell, read_json, table
 from vedit.errors import OutputError, PartialFailure, UsageError, VeditError, option, reason_of
+from vedit.jobs.clips import write_frames
+from vedit.jobs.watch import Watch, unwatched
 from vedit.media.atomic import open_output
 from vedit.media.window import ordered_map
 from vedit.plain import json_text
 
-DESCRIPTION = Kind("the description of a data set", OutputError, "", "Name another folder", largest=2**20, names_files=True)
+DESCRIPTION = Kind(
+    "the description of a data set", OutputError, "", "Name another folder", largest=2**20, names_files=True
+)
 
 
 class SetPlan(NamedTuple):
@@ -55,7 +69,11 @@ class Summary(NamedTuple):
 
     @property
     def line(self) -> str:
-        parts = [f"{self.written} clips written", f"{self.kept} were there" * bool(self.kept), f"{self.rejected} left out" * bool(self.rejected)]
+        parts = [
+            f"{self.written} clips written",
+            f"{self.kept} were there" * bool(self.kept),
+            f"{self.rejected} left out" * bool(self.rejected),
+        ]
         parts.append(f"{len(self.failed)} corrupt" * bool(self.failed))
         more = f"; see {os.path.join(self.folder, REJECTED)}" if self.rejected or self.failed else ""
         return f"{self.folder}: {', '.join(part for part in parts if part)}{more}"
@@ -104,7 +122,13 @@ def build(
     named = {row["id"] for row in rows}
     rows += [row for name, row in done.items() if name not in named]  # of a longer run before
     _finish(plan.folder, rows, (*plan.rejected, *failed))
-    return Summary(str(plan.folder), len(named) - len(kept), len(kept), len(plan.rejected), tuple(name for name, _ in failed))
+    return Summary(
+        str(plan.folder),
+        len(named) - len(kept),
+        len(kept),
+        len(plan.rejected),
+        tuple(name for name, _ in failed),
+    )
 
 
 def _open_journal(path: Path) -> BinaryIO:
@@ -116,7 +140,9 @@ def _open_journal(path: Path) -> BinaryIO:
 
 def open_folder(plan: SetPlan, overwrite: bool) -> dict[str, Any]:
     """Make the folder, or check that it is this data set; gives the settings that rows are keyed by."""
-    settings: dict[str, Any] = json.loads(json.dumps({"kind": plan.kind, "to": plan.to, **plan.options}, default=str))
+    settings: dict[str, Any] = json.loads(
+        json.dumps({"kind": plan.kind, "to": plan.to, **plan.options}, default=str)
+    )
     about = {"format": FORMAT, "version": VERSION, "licence": plan.licence, "settings": settings}
     path = plan.folder / SETTINGS
     try:
@@ -129,7 +155,11 @@ def open_folder(plan: SetPlan, overwrite: bool) -> dict[str, Any]:
         if before == settings:
             return settings
         if not overwrite and _rows(plan.folder):
-            changed = [f"{key} was {before.get(key)}, now {settings.get(key)}" for key in sorted({*before, *settings}) if before.get(key) != settings.get(key)]
+            changed = [
+                f"{key} was {before.get(key)}, now {settings.get(key)}"
+                for key in sorted({*before, *settings})
+                if before.get(key) != settings.get(key)
+            ]
             raise OutputError(
                 f"{plan.folder} holds a data set with other settings: {'; '.join(changed)}.",
                 "",
@@ -148,7 +178,9 @@ def read_settings(folder: Path) -> dict[str, Any]:
     name = str(folder / SETTINGS)
     about = table(read_json(name, DESCRIPTION), name, DESCRIPTION)
     if (about.get("format"), about.get("version")) != (FORMAT, VERSION):
-        raise DESCRIPTION.refusal(name, f"its format is {about.get('format')!r}, version {about.get('version')!r}")
+        raise DESCRIPTION.refusal(
+            name, f"its format is {about.get('format')!r}, version {about.get('version')!r}"
+        )
     return table(about.get("settings"), name, DESCRIPTION)
 
 
@@ -166,7 +198,9 @@ def is_there(folder: Path, row: Mapping[str, Any]) -> bool:
     """Whether the files of a row are in the folder with the recorded size."""
     clip = folder / os.path.basename(str(row["file"]))
     try:
-        return clip.stat().st_size == row["bytes"] and clip.with_suffix(".txt").exists() == bool(row["captions"])
+        return clip.stat().st_size == row["bytes"] and clip.with_suffix(".txt").exists() == bool(
+            row["captions"]
+        )
     except OSError:
         return False
 
@@ -184,7 +218,13 @@ def _clear(folder: Path) -> None:
 Made = tuple[Item, dict[str, Any], VeditError | None]
 
 
-def _made(items: Iterable[Item], plan: SetPlan, settings: Mapping[str, Any], done: Mapping[str, dict[str, Any]], jobs: int) -> Iterator[Made]:
+def _made(
+    items: Iterable[Item],
+    plan: SetPlan,
+    settings: Mapping[str, Any],
+    done: Mapping[str, dict[str, Any]],
+    jobs: int,
+) -> Iterator[Made]:
     """Each item with its row, or with the error that it ended with; what is done is not made again."""
 
     def make(item: Item) -> Made:
@@ -205,7 +245,10 @@ def _made(items: Iterable[Item], plan: SetPlan, settings: Mapping[str, Any], don
 def write_item(item: Item, folder: Path, to: str, key: str) -> dict[str, Any]:
     """Write one clip with its captions; returns its row."""
     if item.name != clip_name(item.name):
-        raise UsageError(f"{item.name!r} is no name for a clip.", "Names are letters, digits, dots, dashes and underscores.")
+        raise UsageError(
+            f"{item.name!r} is no name for a clip.",
+            "Names are letters, digits, dots, dashes and underscores.",
+        )
     frames, delays, seen = item.read()
     captions = (*item.captions, *seen)
     clip = folder / f"{item.name}.{to}"
@@ -235,7 +278,11 @@ def _finish(folder: Path, rows: list[dict[str, Any]], rejected: tuple[tuple[str,
         file.write(as_lines(rows))
     if rejected:
         with open_output(str(folder / REJECTED)) as file:
-            file.write("".join(f"{cell(tidy(name))}\t{cell(tidy(reason))}\n" for name, reason in rejected).encode("utf-8", "backslashreplace"))
+            file.write(
+                "".join(f"{cell(tidy(name))}\t{cell(tidy(reason))}\n" for name, reason in rejected).encode(
+                    "utf-8", "backslashreplace"
+                )
+            )
     else:
         (folder / REJECTED).unlink(missing_ok=True)
     (folder / JOURNAL).unlink(missing_ok=True)

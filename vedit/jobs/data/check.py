@@ -8,19 +8,21 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
-from vedit.jobs.data.read import Cut, read_cut
-from vedit.jobs.watch import Watch, unwatched
 from vedit.data.folder import uneven_share
 from vedit.data.layout import MANIFEST, read_captions, read_rows
 from vedit.data.table import SUFFIXES, is_regular
 from vedit.errors import InputError, VeditError, reason_of
+from vedit.jobs.data.read import Cut, read_cut
+from vedit.jobs.watch import Watch, unwatched
 
 LONGEST = 400  # characters of a caption; CLIP reads about 300, T5 2000
 UNEVEN = 0.1
 
 
 class Findings(NamedTuple):
-    """What a data set holds: counts by number of frames and by size, captions, and (name, fault) of what is wrong."""
+    """What a data set holds: counts by number of frames and by size, captions, and (name, fault) of what is
+    wrong.
+    """
 
     folder: str
     clips: int
@@ -32,9 +34,15 @@ class Findings(NamedTuple):
     @property
     def line(self) -> str:
         def counted(table: dict[int, int] | dict[str, int]) -> str:
-            return ", ".join(f"{value} ({count})" if len(table) > 1 else str(value) for value, count in list(table.items())[:5])
+            return ", ".join(
+                f"{value} ({count})" if len(table) > 1 else str(value)
+                for value, count in list(table.items())[:5]
+            )
 
-        return f"{self.folder}: {self.clips} clips, {self.captions} captions; frames {counted(self.frames)}; size {counted(self.sizes)}"
+        return (
+            f"{self.folder}: {self.clips} clips, {self.captions} captions; frames {counted(self.frames)};"
+            f" size {counted(self.sizes)}"
+        )
 
 
 def check_set(folder: str, *, watch: Watch = unwatched) -> Findings:
@@ -46,7 +54,9 @@ def check_set(folder: str, *, watch: Watch = unwatched) -> Findings:
     clips = [name for name in names if name.lower().endswith(SUFFIXES)]
     if not clips:
         raise InputError(f"{folder} holds no clips.", "A data set is NAME.gif with NAME.txt beside it.")
-    rows = {file: row for row in read_rows(Path(folder, MANIFEST)) if isinstance(file := row.get("file"), str)}
+    rows = {
+        file: row for row in read_rows(Path(folder, MANIFEST)) if isinstance(file := row.get("file"), str)
+    }
     frames: Counter[int] = Counter()
     sizes: Counter[str] = Counter()
     same: dict[str, str] = {}
@@ -82,7 +92,9 @@ def check_set(folder: str, *, watch: Watch = unwatched) -> Findings:
         if (uneven := uneven_share([delay / 100 for delay in pictures.delays_cs])) > UNEVEN:
             faults.append((name, f"{uneven:.0%} of the frames have another delay than the rest"))
     faults += [(name, "in the manifest, and not there") for name in rows if name not in clips]
-    return Findings(folder, len(clips), dict(frames.most_common()), dict(sizes.most_common()), captions, tuple(faults))
+    return Findings(
+        folder, len(clips), dict(frames.most_common()), dict(sizes.most_common()), captions, tuple(faults)
+    )
 
 
 def _caption_faults(path: Path, texts: tuple[str, ...]) -> list[str]:

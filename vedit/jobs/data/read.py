@@ -9,9 +9,9 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vedit.jobs.clips import even_delays, fitted
 from vedit.data.layout import Pictures
 from vedit.errors import InputError, VeditError
+from vedit.jobs.clips import even_delays, fitted
 from vedit.media.frames import Clip, Frames
 from vedit.media.options import ReadOptions
 from vedit.media.source import opened, silent
@@ -49,7 +49,10 @@ def shown(name: str, read: ReadOptions = ReadOptions()) -> Iterator[tuple[Clip, 
     damage: list[str] = []
     if os.path.isdir(name):
         read = read._replace(rate=FRAME_FILES_RATE)
-    with opened(name, read, lambda message: None if HARMLESS in message else damage.append(message)) as (clip, frames):
+    with opened(name, read, lambda message: None if HARMLESS in message else damage.append(message)) as (
+        clip,
+        frames,
+    ):
         clip.warn = silent  # that delays of 0 play as 10 cs is no damage
         yield clip, playable(clip, frames)
     if damage:
@@ -58,7 +61,10 @@ def shown(name: str, read: ReadOptions = ReadOptions()) -> Iterator[tuple[Clip, 
 
 def times(name: str) -> list[Fraction]:
     """When each frame of a clip ends, in seconds."""
-    with shown(name, ReadOptions(scale=(16, 16))) as (clip, frames):  # a video is scaled by its decoder: only times are wanted
+    with shown(name, ReadOptions(scale=(16, 16))) as (
+        clip,
+        frames,
+    ):  # a video is scaled by its decoder: only times are wanted
         ends = [(frame.pts + frame.duration) * clip.timebase for frame in frames]
     if not ends:
         raise InputError("the clip has no frames.")
@@ -87,7 +93,8 @@ def choose(ends_s: Sequence[Fraction], cut: Cut) -> tuple[list[int], list[int]]:
             stride = cut.stride or 1
             wanted = cut.first + ((cut.frames or 1) - 1) * stride + 1
             raise InputError(
-                f"the clip has {len(ends_s)} frames, and {wanted} are needed.", f"Asked for are {cut.frames} frames from frame {cut.first} on, one in {stride}."
+                f"the clip has {len(ends_s)} frames, and {wanted} are needed.",
+                f"Asked for are {cut.frames} frames from frame {cut.first} on, one in {stride}.",
             )
         until = [ends_s[min(number + (cut.stride or 1), len(ends_s)) - 1] for number in numbers]
         start = ends_s[cut.first - 1] if cut.first else Fraction(0)
@@ -95,14 +102,25 @@ def choose(ends_s: Sequence[Fraction], cut: Cut) -> tuple[list[int], list[int]]:
         start, end = cut.span_s or (Fraction(0), ends_s[-1])
         end = min(end, ends_s[-1])
         if not start < end:
-            raise InputError(f"the part from {float(start):g} s to {float(end):g} s is empty.", f"The clip lasts {float(ends_s[-1]):g} s.")
+            raise InputError(
+                f"the part from {float(start):g} s to {float(end):g} s is empty.",
+                f"The clip lasts {float(ends_s[-1]):g} s.",
+            )
         if cut.frames is None:
-            numbers = [number for number, last in enumerate(ends_s) if last > start and (number == 0 or ends_s[number - 1] < end)]
+            numbers = [
+                number
+                for number, last in enumerate(ends_s)
+                if last > start and (number == 0 or ends_s[number - 1] < end)
+            ]
             until = [min(ends_s[number], end) for number in numbers]
         else:
             until = [start + (end - start) * Fraction(part + 1, cut.frames) for part in range(cut.frames)]
-            middles = [start + (end - start) * Fraction(2 * part + 1, 2 * cut.frames) for part in range(cut.frames)]
-            numbers = [next(number for number, last in enumerate(ends_s) if last > middle) for middle in middles]
+            middles = [
+                start + (end - start) * Fraction(2 * part + 1, 2 * cut.frames) for part in range(cut.frames)
+            ]
+            numbers = [
+                next(number for number, last in enumerate(ends_s) if last > middle) for middle in middles
+            ]
     if cut.fps is not None:
         return numbers, even_delays(len(numbers), cut.fps)
     marks = [rounded((moment - start) * 100) for moment in until]

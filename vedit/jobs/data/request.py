@@ -8,14 +8,14 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from vedit.data.folder import Limits
+from vedit.errors import UsageError, option
 from vedit.jobs.data import sets
 from vedit.jobs.data.build import Summary
 from vedit.jobs.data.read import Cut
 from vedit.jobs.edit.before import parse_size
 from vedit.jobs.request import Request
 from vedit.jobs.sink import Sink
-from vedit.data.folder import Limits
-from vedit.errors import UsageError, option
 from vedit.media.atomic import check_output
 from vedit.media.formats import output_format
 from vedit.media.limits import fraction
@@ -85,7 +85,10 @@ class FolderRequest(CutRequest):
 
     def check(self) -> None:
         if self.max_seconds is not None and self.max_seconds < self.min_seconds:
-            raise UsageError(f"{option('max_seconds', f'{self.max_seconds:g}')} is below {option('min_seconds', f'{self.min_seconds:g}')}.")
+            raise UsageError(
+                f"{option('max_seconds', f'{self.max_seconds:g}')} is below"
+                f" {option('min_seconds', f'{self.min_seconds:g}')}."
+            )
         super().check()
 
     def make(self, run: sets.Run) -> Summary:
@@ -105,7 +108,14 @@ class ListedRequest(CutRequest):
     caption_column: str = "caption"
 
     def make(self, run: sets.Run) -> Summary:
-        return sets.own_table(self.source, self.clips, run, self.cut(), id_column=self.id_column, caption_column=self.caption_column)
+        return sets.own_table(
+            self.source,
+            self.clips,
+            run,
+            self.cut(),
+            id_column=self.id_column,
+            caption_column=self.caption_column,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,12 +139,22 @@ class MsrVttRequest(CutRequest):
         super().check()
 
     def make(self, run: sets.Run) -> Summary:
-        return sets.msr_vtt(self.annotation, self.clips, run, self.cut(), captions=self.captions, split=self.split, seed=self.seed)
+        return sets.msr_vtt(
+            self.annotation,
+            self.clips,
+            run,
+            self.cut(),
+            captions=self.captions,
+            split=self.split,
+            seed=self.seed,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
 class BenchmarkRequest(CutRequest):
-    """V2VBench, or a list like it. listing: the list, None for the only one of the source. one_edit: of each clip, drawn by the seed."""
+    """V2VBench, or a list like it. listing: the list, None for the only one of the source. one_edit: of each
+    clip, drawn by the seed.
+    """
 
     source: str
     listing: str | None = None
@@ -166,20 +186,40 @@ class MovingMnistRequest(SetRequest):
 
     def check(self) -> None:
         if self.synth is None and self.source is None:
-            raise UsageError(f"moving-mnist needs a file and an output folder, or {option('synth', 'N')} and an output folder.", "", f"Example: {SYNTH}")
+            raise UsageError(
+                f"moving-mnist needs a file and an output folder, or {option('synth', 'N')} and an output"
+                " folder.",
+                "",
+                f"Example: {SYNTH}",
+            )
         if self.synth is not None and self.source is not None:
-            raise UsageError(f"{option('synth')} takes the output folder and no file.", "", f"Example: {SYNTH}")
+            raise UsageError(
+                f"{option('synth')} takes the output folder and no file.", "", f"Example: {SYNTH}"
+            )
         if self.synth is not None and self.caption is not None:
-            raise UsageError(f"{option('caption')} is for the file, which has no labels.", "Drawn clips have exact captions.", f"Leave out {option('caption')}")
+            raise UsageError(
+                f"{option('caption')} is for the file, which has no labels.",
+                "Drawn clips have exact captions.",
+                f"Leave out {option('caption')}",
+            )
         if self.synth is None and (self.straight or self.digits != FONT):
             raise UsageError(
-                f"{option('straight')} and {option('digits')} are for clips that are drawn.", "", f"Add {option('synth', 'N')}, and leave out the file"
+                f"{option('straight')} and {option('digits')} are for clips that are drawn.",
+                "",
+                f"Add {option('synth', 'N')}, and leave out the file",
             )
 
     def make(self, run: sets.Run) -> Summary:
         if self.synth is None:
             assert self.source is not None, "check saw it"
-            return sets.moving_mnist_file(self.source, run, frames=self.frames, scale=self.scale, caption=self.caption, count=self.count or 2)
+            return sets.moving_mnist_file(
+                self.source,
+                run,
+                frames=self.frames,
+                scale=self.scale,
+                caption=self.caption,
+                count=self.count or 2,
+            )
         return sets.moving_mnist_drawn(
             self.synth,
             run,
@@ -203,9 +243,20 @@ class DataPlan:
         return f"make a data set of {self.request.to} clips in {self.request.folder}{at_most}"
 
     def run(self, sink: Sink) -> Summary:
-        """Make it, or the rest of it. Raises as `app.data.build.build` does; clips that cannot be read are in the summary."""
+        """Make it, or the rest of it.
+
+        Raises as `app.data.build.build` does; clips that cannot be read are in the summary.
+        """
         request = self.request
-        run = sets.Run(Path(request.folder), request.to, request.limit, request.jobs or usable_cores(), request.overwrite, sink.warn, sink.steps)
+        run = sets.Run(
+            Path(request.folder),
+            request.to,
+            request.limit,
+            request.jobs or usable_cores(),
+            request.overwrite,
+            sink.warn,
+            sink.steps,
+        )
         return request.make(run)
 
 
@@ -217,7 +268,9 @@ def plan(request: SetRequest) -> DataPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class ClipRequest(Request):
-    """One clip out of a video, every `stride`-th of its frames from `start` on; `caption` goes into NAME.txt beside it."""
+    """One clip out of a video, every `stride`-th of its frames from `start` on; `caption` goes into NAME.txt
+    beside it.
+    """
 
     source: str
     output: str
@@ -232,11 +285,17 @@ class ClipRequest(Request):
 
 
 def cut_clip(request: ClipRequest) -> dict[str, Any]:
-    """Cut the clip and tell what was made. Raises UsageError, OutputError before, InputError while reading."""
+    """Cut the clip and tell what was made.
+
+    Raises UsageError, OutputError before, InputError while reading.
+    """
     if request.output == "-":
         raise UsageError("data clip writes a file.", "", "Name it, such as clip.gif")
     output_format(request.output)
-    for path in (request.output, *([str(Path(request.output).with_suffix(".txt"))] if request.caption else [])):
+    for path in (
+        request.output,
+        *([str(Path(request.output).with_suffix(".txt"))] if request.caption else []),
+    ):
         check_output(path, (request.source,), True if request.overwrite else None)
     cut = Cut(
         frames=request.frames,
@@ -258,6 +317,7 @@ def rate_of(text: str | None) -> Fraction | None:
     if rate is not None and not 0 < rate <= LARGEST_RATE:
         raise UsageError(
             f"{option('fps', text)} is not a rate.",
-            f"Give frames a second up to {LARGEST_RATE}, the fastest that browsers play a GIF, such as 8, 12.5 or 30000/1001.",
+            f"Give frames a second up to {LARGEST_RATE}, the fastest that browsers play a GIF, such as 8,"
+            " 12.5 or 30000/1001.",
         )
     return rate

@@ -13,6 +13,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from vedit import methods
+from vedit.errors import UsageError, option
 from vedit.jobs.clips import Pixels, read_pixels
 from vedit.jobs.edit.job import Job
 from vedit.jobs.edit.memory import check_memory
@@ -20,7 +21,6 @@ from vedit.jobs.edit.video import check_job, in_a_row, write_result
 from vedit.jobs.edit.windows import Edit, since
 from vedit.jobs.record import peak_memory_mib, write_record
 from vedit.jobs.watch import Watch, unwatched
-from vedit.errors import UsageError, option
 from vedit.media.run import Settings
 from vedit.metrics.psnr import CEILING
 from vedit.pixels import from_bytes, mean_square, psnr
@@ -40,17 +40,33 @@ def ablations(method: str) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] | None = getattr(methods.load(method), "ABLATIONS", None)
     if found is None:
         able = [name for name in methods.names() if hasattr(methods.load(name), "ABLATIONS")]
-        raise UsageError(f"{method} has no parts to switch off.", f"{option('ablate')} is for {', '.join(able)}.", f"Try {option('method', able[0])}")
+        raise UsageError(
+            f"{method} has no parts to switch off.",
+            f"{option('ablate')} is for {', '.join(able)}.",
+            f"Try {option('method', able[0])}",
+        )
     return found
 
 
-def ablate(job: Job, model: Model, settings: Settings, *, truth: str | None = None, pixels: Pixels | None = None, watch: Watch = unwatched) -> dict[str, Any]:
-    """Run every variant, write them side by side (source first, the truth last), return the record with the table.
+def ablate(
+    job: Job,
+    model: Model,
+    settings: Settings,
+    *,
+    truth: str | None = None,
+    pixels: Pixels | None = None,
+    watch: Watch = unwatched,
+) -> dict[str, Any]:
+    """Run every variant, write them side by side (source first, the truth last), return the record with the
+    table.
 
-    truth: the true edited clip, where it is known; it is taken by the same selection. pixels: the job's frames, where they are read already.
+    truth: the true edited clip, where it is known; it is taken by the same selection. pixels: the job's
+    frames, where they are read already.
     """
     started = time.perf_counter()
-    job = job._replace(keep_outside=bool(job.keep_outside))  # how well a variant keeps the clip by itself is what is asked
+    job = job._replace(
+        keep_outside=bool(job.keep_outside)
+    )  # how well a variant keeps the clip by itself is what is asked
     variants = ablations(job.method)
     check_job(job, model)
     pixels = pixels or read_pixels(job.input, job.selection, warn=settings.warn)
@@ -62,7 +78,12 @@ def ablate(job: Job, model: Model, settings: Settings, *, truth: str | None = No
         check_memory(edit, job.memory_mib)
         edit.run(watch)
         mask = edit.mask.pixels(slice(None)) if edit.mask else None
-        rows.append({**measured(name, pixels, edit.result, wanted, mask), "seconds": round(sum(edit.spans.values()), 3)})
+        rows.append(
+            {
+                **measured(name, pixels, edit.result, wanted, mask),
+                "seconds": round(sum(edit.spans.values()), 3),
+            }
+        )
         clips.append(edit.result)
         edits.append(edit)
     row = in_a_row([*clips, *([wanted.shown_FYX3] if wanted else [])])
@@ -87,11 +108,17 @@ def read_truth(name: str, pixels: Pixels) -> Pixels:
     """The true edited clip, by the selection of the source."""
     truth = read_pixels(name, pixels.selection)
     if len(truth.durations) != len(pixels.durations):
-        raise UsageError(f"{option('truth', name)} has {len(truth.durations)} frames of the selection, the clip {len(pixels.durations)}.", "They must match.")
+        raise UsageError(
+            f"{option('truth', name)} has {len(truth.durations)} frames of the selection, the clip"
+            f" {len(pixels.durations)}.",
+            "They must match.",
+        )
     return truth
 
 
-def measured(name: str, pixels: Pixels, result_FYX3: np.ndarray, truth: Pixels | None, mask_FYX: np.ndarray | None) -> dict[str, Any]:
+def measured(
+    name: str, pixels: Pixels, result_FYX3: np.ndarray, truth: Pixels | None, mask_FYX: np.ndarray | None
+) -> dict[str, Any]:
     """A row of the table."""
     import numpy as np
     import torch
@@ -110,7 +137,11 @@ def measured(name: str, pixels: Pixels, result_FYX3: np.ndarray, truth: Pixels |
     if truth is not None:
         right = from_bytes(truth.shown_FYX3)
         changed = _changed(own, right)
-        row.update(whole=_psnr(shown, right), unchanged=_psnr(shown, own, 1 - changed), edited=_psnr(shown, right, changed))
+        row.update(
+            whole=_psnr(shown, right),
+            unchanged=_psnr(shown, own, 1 - changed),
+            edited=_psnr(shown, right, changed),
+        )
     return row
 
 
@@ -119,7 +150,9 @@ def _psnr(a: Tensor, b: Tensor, mask: Tensor | None = None) -> float:
 
 
 def _changed(source_F3YX: Tensor, truth_F3YX: Tensor) -> Tensor:
-    """Where the true edit changes the clip, (F, 1, Y, X), grown by 2 pixels; palettes and codecs differ by less."""
+    """Where the true edit changes the clip, (F, 1, Y, X), grown by 2 pixels; palettes and codecs differ by
+    less.
+    """
     import torch
 
     differs = ((source_F3YX - truth_F3YX).abs().amax(1, keepdim=True) * 127.5 > PALETTE).float()
@@ -137,5 +170,9 @@ def table_text(rows: list[dict[str, Any]]) -> str:
     units = {"outside": " dB", "whole": " dB", "unchanged": " dB", "edited": " dB", "seconds": " s"}
     columns = [key for key in rows[-1] if key != "variant"]
     head = f"{'':<10}" + "".join(f"{key + units.get(key, ''):>14}" for key in columns)
-    body = [f"{row['variant']:<10}" + "".join(f"{row[key]:14.2f}" if key in row else f"{'':>14}" for key in columns) for row in rows]
+    body = [
+        f"{row['variant']:<10}"
+        + "".join(f"{row[key]:14.2f}" if key in row else f"{'':>14}" for key in columns)
+        for row in rows
+    ]
     return "\n".join(line.rstrip() for line in [head, *body])

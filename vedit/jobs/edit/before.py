@@ -11,9 +11,9 @@ import os
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from vedit.errors import InputError, UsageError, option
 from vedit.jobs.clips import Selection, size_of
 from vedit.jobs.edit.request import ClipRequest, EditRequest
-from vedit.errors import InputError, UsageError, option
 from vedit.models.hub import EMBEDDED
 
 Size = tuple[int, int]
@@ -47,7 +47,9 @@ class Asked(NamedTuple):
         else:
             worked = with_short_side(source, self.size or native)
         selection = Selection(self.start, self.stride, self.frames, worked)
-        output = {"source": whole, "worked": None}[self.output] if isinstance(self.output, str) else self.output
+        output = (
+            {"source": whole, "worked": None}[self.output] if isinstance(self.output, str) else self.output
+        )
         return selection if output == selection.shape else selection._replace(output=output)
 
 
@@ -64,10 +66,17 @@ def parse_size(text: str | None, name: str = "size") -> int | Size | None:
         return None
     width, cross, height = text.lower().partition("x")
     if not (width.isascii() and width.isdigit()) or (cross and not (height.isascii() and height.isdigit())):
-        raise UsageError(f"{option(name, text)} is not a size.", "Give a side such as 512, or WIDTHxHEIGHT such as 640x384.")
+        raise UsageError(
+            f"{option(name, text)} is not a size.",
+            "Give a side such as 512, or WIDTHxHEIGHT such as 640x384.",
+        )
     sides = [int(part) for part in (width, height) if part]
     if min(sides) < 1 or max(sides) > LARGEST_SIDE:
-        raise UsageError(f"{option(name, text)} is not a size that can be worked on.", f"Sides are 1 to {LARGEST_SIDE} pixels.", f"Try {option(name, '512')}")
+        raise UsageError(
+            f"{option(name, text)} is not a size that can be worked on.",
+            f"Sides are 1 to {LARGEST_SIDE} pixels.",
+            f"Try {option(name, '512')}",
+        )
     return (sides[0], sides[1]) if cross else sides[0]
 
 
@@ -77,7 +86,10 @@ def parse_output(text: str) -> str | Size:
         return text
     size = parse_size(text, "output_size") if "x" in text.lower() else None
     if not isinstance(size, tuple):
-        raise UsageError(f"{option('output_size', text)} is not a size.", f"It is {', '.join(OUTPUTS)}, or WIDTHxHEIGHT such as 640x384.")
+        raise UsageError(
+            f"{option('output_size', text)} is not a size.",
+            f"It is {', '.join(OUTPUTS)}, or WIDTHxHEIGHT such as 640x384.",
+        )
     return size
 
 
@@ -85,11 +97,21 @@ def asked_of(request: ClipRequest) -> Asked:
     """What a request says of frames and sizes. Raises UsageError."""
     size, output = request.size, request.output_size if isinstance(request, EditRequest) else "source"
     side = size if isinstance(size, tuple) else parse_size(None if size is None else str(size))
-    return Asked(request.start, request.stride, request.frames, side, request.crop, output if isinstance(output, tuple) else parse_output(output))
+    return Asked(
+        request.start,
+        request.stride,
+        request.frames,
+        side,
+        request.crop,
+        output if isinstance(output, tuple) else parse_output(output),
+    )
 
 
 def check_clip(name: str) -> Size | None:
-    """Width and height of the clip; None for standard input, which is read once. Raises InputError for one that is not there or is no clip."""
+    """Width and height of the clip; None for standard input, which is read once.
+
+    Raises InputError for one that is not there or is no clip.
+    """
     return None if name == "-" else size_of(name)
 
 

@@ -25,15 +25,28 @@ def told(edit: Edit) -> str:
     """A line for --explain."""
     each, inverted, sampled = evaluation_s(edit), inversion_evaluations(edit), sampling_evaluations(edit)
     seconds = each * (inverted + sampled) * edit.frames
-    long = f"{seconds / 3600:.1f} hours" if seconds >= 3600 else f"{seconds / 60:.0f} minutes" if seconds >= 90 else f"{seconds:.1f} s"
-    parts = f"an evaluation of a frame takes {each:.2g} s here; {inverted} a frame for the inversion, unless it is kept, and {sampled} for the edit"
+    long = (
+        f"{seconds / 3600:.1f} hours"
+        if seconds >= 3600
+        else f"{seconds / 60:.0f} minutes"
+        if seconds >= 90
+        else f"{seconds:.1f} s"
+    )
+    parts = (
+        f"an evaluation of a frame takes {each:.2g} s here; {inverted} a frame for the inversion, unless it"
+        f" is kept, and {sampled} for the edit"
+    )
     return f"time: about {long} ({parts}); disk: {shown(disk_bytes(edit))} while it runs"
 
 
 def inversion_evaluations(edit: Edit) -> int:
     """Evaluations per frame of the inversion that the method reads."""
     params: Any = edit.params
-    return (params.inversion_steps or params.steps) * (1 + params.fixed_point) if "inversion" in edit.module.NEEDS else 0
+    return (
+        (params.inversion_steps or params.steps) * (1 + params.fixed_point)
+        if "inversion" in edit.module.NEEDS
+        else 0
+    )
 
 
 def sampling_evaluations(edit: Edit) -> int:
@@ -48,7 +61,10 @@ def sampling_evaluations(edit: Edit) -> int:
 def disk_bytes(edit: Edit) -> int:
     """Frames in temporary files, and the latents of the inversion's levels that are kept."""
     pixels = edit.pixels
-    frames = sum(array.size for array in (pixels.frames_FYX3, pixels.full_FYX3) if array is not None) + pixels.shown_FYX3.size
+    frames = (
+        sum(array.size for array in (pixels.frames_FYX3, pixels.full_FYX3) if array is not None)
+        + pixels.shown_FYX3.size
+    )
     rows, columns = edit.model.latent_size(pixels.selection.shape)
     level = 4 * edit.model.channels * rows * columns * edit.frames
     return int(frames) + (level * (len(edit.timesteps) + 1) if "inversion" in edit.module.NEEDS else 0)
@@ -61,7 +77,16 @@ def evaluation_s(edit: Edit) -> float:
     model, path = edit.model, Path(cache.base()) / "speed.json"
     size = model.latent_size(edit.pixels.selection.shape)
     threads = torch.get_num_threads() if model.device.type == "cpu" else 0
-    key = name_of(platform.node(), platform.machine(), threads, str(model.device), str(model.dtype), model.offload, model.identity()["unet_sha256"], size)
+    key = name_of(
+        platform.node(),
+        platform.machine(),
+        threads,
+        str(model.device),
+        str(model.dtype),
+        model.offload,
+        model.identity()["unet_sha256"],
+        size,
+    )
     known = _known(path)
     if key not in known:
         known[key] = _measured(model, size)
@@ -91,6 +116,8 @@ def _measured(model: Any, size: tuple[int, int]) -> float:
     for _ in range(2):
         begin = time.perf_counter()
         with torch.inference_mode():
-            float(predict(model, [Stream("src", latents, text)], 1, 0, None, 1)["src"].sum())  # the sum waits for the device
+            float(
+                predict(model, [Stream("src", latents, text)], 1, 0, None, 1)["src"].sum()
+            )  # the sum waits for the device
         spans.append(time.perf_counter() - begin)
     return min(spans)

@@ -19,13 +19,21 @@ if TYPE_CHECKING:
 
 def sizes_told(sizes: dict[str, Any]) -> str:
     """The way of a frame through an edit."""
-    source, worked, filled, output = ("x".join(map(str, sizes[key])) for key in ("source", "worked", "filled", "output"))
-    steps = [source] + ["its centre square"] * (sizes["crop"] == "square") + [f"worked on as {worked}"] * (worked != source)
+    source, worked, filled, output = (
+        "x".join(map(str, sizes[key])) for key in ("source", "worked", "filled", "output")
+    )
+    steps = (
+        [source]
+        + ["its centre square"] * (sizes["crop"] == "square")
+        + [f"worked on as {worked}"] * (worked != source)
+    )
     steps += [f"filled up to {filled}"] * (filled != worked) + [f"written as {output}"] * (output != worked)
     return ", ".join(steps)
 
 
-def explain(job: Job, model: Model, pixels: Pixels, warn: Callable[[str], None] = lambda message: None) -> str:
+def explain(
+    job: Job, model: Model, pixels: Pixels, warn: Callable[[str], None] = lambda message: None
+) -> str:
     """The plan in words: branches, rules with their sites and steps, evaluations, memory.
 
     Raises UsageError or ModelError for a plan that does not fit the prompts or the model.
@@ -34,9 +42,15 @@ def explain(job: Job, model: Model, pixels: Pixels, warn: Callable[[str], None] 
     prepared = edit.prepared
     controller = bound(model, edit.request, prepared.plan, prepared.branches, edit.window)
     lines = [
-        f"{job.method} on {model.name}: {edit.frames} frames, {sizes_told(edit.sizes())}, latents {'x'.join(map(str, edit.request.shape))}",
+        (
+            f"{job.method} on {model.name}: {edit.frames} frames, {sizes_told(edit.sizes())}, latents"
+            f" {'x'.join(map(str, edit.request.shape))}"
+        ),
         f"branches of each call: {', '.join(prepared.branches)}",
-        f"steps {prepared.start + 1} to {prepared.start + prepared.iterations}, {prepared.evaluations} evaluations per frame, inversion not counted",
+        (
+            f"steps {prepared.start + 1} to {prepared.start + prepared.iterations}, {prepared.evaluations}"
+            " evaluations per frame, inversion not counted"
+        ),
     ]
     for rule, sites in controller.matched:
         lines.append(f"{rule.name}: {f'{len(sites)} sites' if rule.select is not None else rule.stage}")

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 PER_ROW = 8
 
 
-def write_heatmaps(folder: str, maps: dict[str, Tensor], frames_FYX3: np.ndarray, covered: tuple[float, float] = (1.0, 1.0)) -> None:
+def write_heatmaps(
+    folder: str, maps: dict[str, Tensor], frames_FYX3: np.ndarray, covered: tuple[float, float] = (1.0, 1.0)
+) -> None:
     """Write `BRANCH-PLACE-WORD.png` for each map (F, 1, y, x) named "BRANCH/WORD", in the prompt's order.
 
     covered: which share of a map's height and width the frames fill; the rest was filled up.
@@ -36,7 +38,9 @@ def write_heatmaps(folder: str, maps: dict[str, Tensor], frames_FYX3: np.ndarray
             Image.fromarray(tiled(overlay(map_F1YX, frames_FYX3, covered))).save(stream, "PNG")
 
 
-def overlay(map_F1YX: Tensor, frames_FYX3: np.ndarray, covered: tuple[float, float] = (1.0, 1.0)) -> np.ndarray:
+def overlay(
+    map_F1YX: Tensor, frames_FYX3: np.ndarray, covered: tuple[float, float] = (1.0, 1.0)
+) -> np.ndarray:
     """Grey frames under the map in black, red, yellow and white, (F, Y, X, 3) uint8."""
     import numpy as np
     import torch
@@ -44,7 +48,9 @@ def overlay(map_F1YX: Tensor, frames_FYX3: np.ndarray, covered: tuple[float, flo
     height, width = frames_FYX3.shape[1:3]
     shown = map_F1YX / map_F1YX.max().clamp(min=torch.finfo(map_F1YX.dtype).tiny)
     filled = (round(height / covered[0]), round(width / covered[1]))
-    heat = torch.nn.functional.interpolate(shown, filled, mode="bilinear", align_corners=False)[:, 0, :height, :width].numpy()
+    heat = torch.nn.functional.interpolate(shown, filled, mode="bilinear", align_corners=False)[
+        :, 0, :height, :width
+    ].numpy()
     colours = np.clip(3 * heat[..., None] - np.arange(3), 0, 1) * 255
     grey = frames_FYX3.mean(-1, keepdims=True)
     mixed: np.ndarray = np.rint(0.35 * grey + 0.65 * colours).astype(np.uint8)

@@ -13,9 +13,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from vedit.errors import InputError, UsageError
 from vedit.jobs.clips import Pixels
 from vedit.jobs.watch import Watch, unwatched
-from vedit.errors import InputError, UsageError
 from vedit.media.atomic import apart
 from vedit.pixels import from_bytes, psnr, to_bytes
 
@@ -50,7 +50,10 @@ class InversionSettings(NamedTuple):
 
         null = recorded["null"]
         return self._replace(
-            steps=recorded["steps"], fixed_point=recorded["fixed_point"], null=NullText(**null) if null else None, keep=None if null else self.keep
+            steps=recorded["steps"],
+            fixed_point=recorded["fixed_point"],
+            null=NullText(**null) if null else None,
+            keep=None if null else self.keep,
         )
 
 
@@ -95,7 +98,9 @@ def windows(frames: int, size: int) -> Iterator[slice]:
         yield slice(first, min(first + size, frames))
 
 
-def invert_video(model: Model, pixels: Pixels, path: str, settings: InversionSettings, *, watch: Watch = unwatched) -> dict[str, Any]:
+def invert_video(
+    model: Model, pixels: Pixels, path: str, settings: InversionSettings, *, watch: Watch = unwatched
+) -> dict[str, Any]:
     """Invert and write the artefact at `path`; returns what was measured.
 
     watch: wraps the steps to show progress. Frames go through in windows and each level is written
@@ -112,13 +117,20 @@ def invert_video(model: Model, pixels: Pixels, path: str, settings: InversionSet
         told = _write_null_text(model, plain, path, settings, facts, watch)
     else:
         told = _write_ddim(model, pixels, path, settings, facts, watch)
-    return {"key": identity_key(facts), "path": path, "seconds": round(time.perf_counter() - started, 3), **told}
+    return {
+        "key": identity_key(facts),
+        "path": path,
+        "seconds": round(time.perf_counter() - started, 3),
+        **told,
+    }
 
 
-def _write_ddim(model: Model, pixels: Pixels, path: str, settings: InversionSettings, facts: dict[str, Any], watch: Watch) -> dict[str, Any]:
-    from vedit.jobs.edit.unfinished import Level, Levels, name_of
+def _write_ddim(
+    model: Model, pixels: Pixels, path: str, settings: InversionSettings, facts: dict[str, Any], watch: Watch
+) -> dict[str, Any]:
     from vedit.engine.artefact import going_on
     from vedit.engine.invert import invert
+    from vedit.jobs.edit.unfinished import Level, Levels, name_of
 
     text = model.encode_prompt(settings.prompt)
     timesteps = model.schedule.timesteps(settings.steps)
@@ -126,7 +138,11 @@ def _write_ddim(model: Model, pixels: Pixels, path: str, settings: InversionSett
     shape = (frames, model.channels, *model.latent_size(pixels.selection.shape))
     kept = kept_levels(model, settings)
     # cleanest level first, the order in which inversion makes them
-    shapes: dict[str, tuple[int, ...]] = {"z0": shape, "text/source": tuple(text.shape), **{f"latents/{t:04d}": shape for t in reversed(kept)}}
+    shapes: dict[str, tuple[int, ...]] = {
+        "z0": shape,
+        "text/source": tuple(text.shape),
+        **{f"latents/{t:04d}": shape for t in reversed(kept)},
+    }
     with ExitStack() as stack:
         work = stack.enter_context(Levels(name_of(facts, settings.frames_per_call, str(model.device))))
         begun = work.read() if work.file.exists() else None
@@ -177,7 +193,9 @@ def move_to(file: Path, path: str) -> None:
         shutil.copyfileobj(source, stream, 1 << 20)
 
 
-def _write_null_text(model: Model, plain: Artefact, path: str, settings: InversionSettings, facts: dict[str, Any], watch: Watch) -> dict[str, Any]:
+def _write_null_text(
+    model: Model, plain: Artefact, path: str, settings: InversionSettings, facts: dict[str, Any], watch: Watch
+) -> dict[str, Any]:
     """Copy a plain inversion and add the embeddings; those of single frames need only one window at a time."""
     from vedit.engine.artefact import writing
     from vedit.engine.null_text import null_text
@@ -200,13 +218,19 @@ def _write_null_text(model: Model, plain: Artefact, path: str, settings: Inversi
             for part in parts:
 
                 def trajectory(index: int, part: slice = part) -> Tensor:
-                    return plain.latents(timesteps[index] if index < len(timesteps) else None, part).to(model.device)
+                    return plain.latents(timesteps[index] if index < len(timesteps) else None, part).to(
+                        model.device
+                    )
 
                 for step in null_text(
                     model, timesteps, trajectory, text, empty, null,
                     frames_per_call=settings.frames_per_call, first_frame=part.start,
                 ):  # fmt: skip
-                    writer.write(f"uncond/{step.timestep:04d}", step.embedding, 0 if len(step.embedding) == 1 else part.start)
+                    writer.write(
+                        f"uncond/{step.timestep:04d}",
+                        step.embedding,
+                        0 if len(step.embedding) == 1 else part.start,
+                    )
                     yield step
                 error += float(step.errors.sum())
 
@@ -215,7 +239,9 @@ def _write_null_text(model: Model, plain: Artefact, path: str, settings: Inversi
     return {"null_error": error / frames}
 
 
-def reconstruct(model: Model, artefact: Artefact, steps: int, frames: slice = slice(None), frames_per_call: int = 8) -> Tensor:
+def reconstruct(
+    model: Model, artefact: Artefact, steps: int, frames: slice = slice(None), frames_per_call: int = 8
+) -> Tensor:
     """Sample some frames of an inversion back: the latents that should equal z0.
 
     Guidance is 1, or with null embeddings what they were optimised for.
@@ -224,7 +250,9 @@ def reconstruct(model: Model, artefact: Artefact, steps: int, frames: slice = sl
 
     timesteps = model.schedule.nearest_stored(steps, artefact.saved)
     model.schedule.check_stored(timesteps, artefact.saved, artefact.path)
-    stream = Stream("src", artefact.latents(timesteps[0], frames).to(model.device), artefact.text().to(model.device))
+    stream = Stream(
+        "src", artefact.latents(timesteps[0], frames).to(model.device), artefact.text().to(model.device)
+    )
     if artefact.null_steps:
         stream.guidance = float(artefact.facts["null"]["guidance"])
         artefact.check_null_text(timesteps, stream.guidance)
@@ -241,10 +269,19 @@ def measure(model: Model, pixels: Pixels, path: str, settings: InversionSettings
     artefact = Artefact(path)
     errors, size = {"psnr": 0.0, "psnr_vae": 0.0}, pixels.selection.shape
     for part in windows(len(pixels.durations), settings.frames_per_call):
-        result = to_bytes(model.decode_latents(reconstruct(model, artefact, settings.steps, part, settings.frames_per_call), size=size))
+        result = to_bytes(
+            model.decode_latents(
+                reconstruct(model, artefact, settings.steps, part, settings.frames_per_call), size=size
+            )
+        )
         errors["psnr"] += squared_error(result, pixels.frames_FYX3[part])
-        errors["psnr_vae"] += squared_error(result, to_bytes(model.decode_latents(artefact.latents(None, part), size=size)))
-    return {name: round(psnr(error / pixels.frames_FYX3.size, peak=255, ceiling=math.inf), 2) for name, error in errors.items()}
+        errors["psnr_vae"] += squared_error(
+            result, to_bytes(model.decode_latents(artefact.latents(None, part), size=size))
+        )
+    return {
+        name: round(psnr(error / pixels.frames_FYX3.size, peak=255, ceiling=math.inf), 2)
+        for name, error in errors.items()
+    }
 
 
 def squared_error(a_FYX3: np.ndarray, b_FYX3: np.ndarray) -> float:
@@ -255,7 +292,10 @@ def squared_error(a_FYX3: np.ndarray, b_FYX3: np.ndarray) -> float:
 
 def inversion_recipe(artefact: Artefact) -> dict[str, Any]:
     """What is needed to find an inversion, or to make it again."""
-    return {"key": artefact.key, **{name: artefact.facts.get(name) for name in ("kind", "steps", "fixed_point", "null")}}
+    return {
+        "key": artefact.key,
+        **{name: artefact.facts.get(name) for name in ("kind", "steps", "fixed_point", "null")},
+    }
 
 
 def usable_inversion(recorded: Mapping[str, Any] | None) -> str | None:
@@ -264,7 +304,11 @@ def usable_inversion(recorded: Mapping[str, Any] | None) -> str | None:
 
     path = (recorded or {}).get("path")
     try:
-        return str(path) if recorded and path and os.path.exists(path) and Artefact(path).key == recorded["key"] else None
+        return (
+            str(path)
+            if recorded and path and os.path.exists(path) and Artefact(path).key == recorded["key"]
+            else None
+        )
     except InputError:  # damaged since: it is made again
         return None
 
@@ -274,10 +318,12 @@ def short_name(levels: Sequence[int]) -> str:
     return hashlib.sha256(",".join(map(str, levels)).encode()).hexdigest()[:8]
 
 
-def kept_inversion(key: str, levels: Sequence[int], warn: Callable[[str], None] = lambda message: None) -> Artefact | None:
+def kept_inversion(
+    key: str, levels: Sequence[int], warn: Callable[[str], None] = lambda message: None
+) -> Artefact | None:
     """An inversion of the cache with these levels, or more of them. warn: told of each that is damaged."""
-    from vedit.jobs import cache
     from vedit.engine.artefact import Artefact
+    from vedit.jobs import cache
 
     for path in sorted(glob.glob(os.path.join(glob.escape(cache.folder()), f"{key}*.inv.safetensors"))):
         try:
@@ -285,7 +331,10 @@ def kept_inversion(key: str, levels: Sequence[int], warn: Callable[[str], None] 
             if artefact.key != key or not {"z0", "text/source"} <= set(artefact.names):
                 raise InputError("it does not hold what its name says.")
         except InputError as error:
-            warn(f"the kept inversion {key[:16]} is damaged and made anew: {error.what.removeprefix(f'{path}: ').rstrip('.')}")
+            warn(
+                f"the kept inversion {key[:16]} is damaged and made anew:"
+                f" {error.what.removeprefix(f'{path}: ').rstrip('.')}"
+            )
             continue
         if set(levels) <= set(artefact.saved):
             return artefact
@@ -302,14 +351,15 @@ def cached_inversion(
     watch: Watch = unwatched,
     warn: Callable[[str], None] = lambda message: None,
 ) -> tuple[Artefact, dict[str, Any]]:
-    """The inversion to edit from, and what it took: the file given, else the cache's, else a new one put there.
+    """The inversion to edit from, and what it took: the file given, else the cache's, else a new one put
+    there.
 
     warn: told of a file of the cache that is damaged and made anew.
 
     Raises UsageError for a file that is of another model or clip, or, with `same_prompt`, of another prompt.
     """
-    from vedit.jobs import cache
     from vedit.engine.artefact import Artefact, identity_key
+    from vedit.jobs import cache
 
     facts = inversion_facts(model, pixels, settings)
     if given is not None:
@@ -323,7 +373,11 @@ def cached_inversion(
     try:
         os.makedirs(cache.folder(), exist_ok=True)
     except OSError as error:
-        raise UsageError(f"the cache folder {cache.folder()} cannot be made: {error.strerror}.", "", "Set VEDIT_CACHE_DIR to a folder of yours") from None
+        raise UsageError(
+            f"the cache folder {cache.folder()} cannot be made: {error.strerror}.",
+            "",
+            "Set VEDIT_CACHE_DIR to a folder of yours",
+        ) from None
     with apart():
         report = invert_video(model, pixels, path, settings, watch=watch)
     artefact = Artefact(path)

@@ -1,4 +1,6 @@
-"""What was settled for one edit: what its request asked for, with the frames and parameters that are known now."""
+"""What was settled for one edit: what its request asked for, with the frames and parameters that are known
+now.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +15,9 @@ class Job(NamedTuple):
     method: name of a method. params: its parameters by name, validated by the method's class.
     source: what the clip shows; target: what it should show. inversion: an artefact to use.
     mask: forms of `vedit.jobs.masks`, united. keep_outside: put the source's own pixels back outside
-    the mask, theirs or that of the method's words; None: if there is one. window: frames edited together, None to choose. save_masks: a clip, or a folder of
-    pictures, of the mask that the edit acted in. save_attention: a folder for a picture per word.
+    the mask, theirs or that of the method's words; None: if there is one. window: frames edited together,
+    None to choose. save_masks: a clip, or a folder of pictures, of the mask that the edit acted in.
+    save_attention: a folder for a picture per word.
     invert_like: the inversion of a run record, to be found or made again. memory_mib: what may be used.
     """
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from vedit.errors import MemoryBudgetError, option
 
 if TYPE_CHECKING:
-    from vedit.jobs.edit.windows import Edit
     from vedit.engine.memory import Need
+    from vedit.jobs.edit.windows import Edit
 
 MIB = 2**20
 
@@ -56,14 +56,22 @@ def check_memory(edit: Edit, limit_mib: int | None = None) -> None:
     room = free + (need.weights if limit_mib is None and edit.model.offload == "none" else 0)
     if need.total <= room:
         return
-    where = f"{device} has {shown(room)}" if limit_mib is None else f"{option('memory')} allows {limit_mib} MiB"
+    where = (
+        f"{device} has {shown(room)}" if limit_mib is None else f"{option('memory')} allows {limit_mib} MiB"
+    )
     width, height = edit.pixels.selection.shape
     dtype = str(edit.model.dtype).removeprefix("torch.")
     fits = [f"{what} (about {shown(less.total)})" for what, less in alternatives(edit) if less.total <= room]
     raise MemoryBudgetError(
-        f"needs about {shown(need.total)}, {where} ({min(edit.job.frames_per_call, edit.window)} frames at once, {width}x{height}, {dtype}).",
-        f"Weights take {shown(need.weights)}, a call {shown(need.working)}, maps and latents {shown(need.held)}.",
-        f"Try {' or '.join(fits[:2])}" if fits else f"Nothing here would fit: try a smaller {option('size')}, or another device",
+        f"needs about {shown(need.total)}, {where} ({min(edit.job.frames_per_call, edit.window)} frames at"
+        f" once, {width}x{height}, {dtype}).",
+        f"Weights take {shown(need.weights)}, a call {shown(need.working)}, maps and latents"
+        f" {shown(need.held)}.",
+        (
+            f"Try {' or '.join(fits[:2])}"
+            if fits
+            else f"Nothing here would fit: try a smaller {option('size')}, or another device"
+        ),
     )
 
 
@@ -77,7 +85,10 @@ def alternatives(edit: Edit) -> Iterator[tuple[str, Need]]:
         for offload in ("model", "sequential"):
             if offload != edit.model.offload:
                 yield option("offload", offload), need_of(edit, offload=offload)
-                yield f"{option('offload', offload)} {option('frames_per_call', 1)}", need_of(edit, 1, offload)
+                yield (
+                    f"{option('offload', offload)} {option('frames_per_call', 1)}",
+                    need_of(edit, 1, offload),
+                )
 
 
 def shown(size: int) -> str:
@@ -92,6 +103,6 @@ def told(need: Need, edit: Edit) -> str:
     free = available(edit.model.device)
     rest = "" if free is None else f"; {edit.model.device} has {shown(free)} free"
     return (
-        f"memory: about {shown(need.total)} (weights {shown(need.weights)}, a call {shown(need.working)}, maps and latents {shown(need.held)}){rest}; "
-        f"{edit.frames} frames in windows of {edit.window}"
+        f"memory: about {shown(need.total)} (weights {shown(need.weights)}, a call {shown(need.working)},"
+        f" maps and latents {shown(need.held)}){rest}; {edit.frames} frames in windows of {edit.window}"
     )

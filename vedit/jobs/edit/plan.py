@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from vedit import methods, presets
+from vedit.errors import OutputError, UsageError, option
 from vedit.jobs.clips import Pixels, Selection, clip_of, read_pixels
 from vedit.jobs.edit.before import asked_of, check_clip, check_file, check_prompts, chooser
 from vedit.jobs.edit.job import Job
@@ -21,7 +22,6 @@ from vedit.jobs.edit.settings import method_params
 from vedit.jobs.edit.words import with_mask_words
 from vedit.jobs.extras import need
 from vedit.jobs.sink import Quiet, Sink
-from vedit.errors import OutputError, UsageError, option
 from vedit.media.run import Settings
 from vedit.media.window import usable_cores
 from vedit.models.hub import EMBEDDED
@@ -50,7 +50,10 @@ class EditPlan:
         values = ", ".join(f"{key} {value}" for key, value in self.job.params.items())
         return "\n".join(
             [
-                f"edit {self.job.input} with {self.job.method} on {self.request.model}: {len(self.pixels.durations)} frames of {width}x{height}",
+                (
+                    f"edit {self.job.input} with {self.job.method} on {self.request.model}:"
+                    f" {len(self.pixels.durations)} frames of {width}x{height}"
+                ),
                 f'"{self.job.source}" becomes "{self.job.target}"',
                 *([values] if values else []),
                 *([f"written to {self.request.output}"] if self.request.output else []),
@@ -58,7 +61,10 @@ class EditPlan:
         )
 
     def explain(self, sink: Sink = Quiet(), model: Model | None = None) -> str:
-        """Rules with their sites and steps, evaluations, memory, time; loads the model. Raises as `app.edit.explain.explain` does."""
+        """Rules with their sites and steps, evaluations, memory, time; loads the model.
+
+        Raises as `app.edit.explain.explain` does.
+        """
         from vedit.jobs.edit.explain import explain
         from vedit.jobs.edit.video import check_job
 
@@ -67,7 +73,10 @@ class EditPlan:
         return explain(self.job, model, self.pixels, sink.warn)
 
     def run(self, sink: Sink = Quiet(), model: Model | None = None) -> dict[str, Any]:
-        """Edit and write the output; returns the run record. model: one that is loaded already. Raises VeditError."""
+        """Edit and write the output; returns the run record. model: one that is loaded already.
+
+        Raises VeditError.
+        """
         from vedit.jobs.edit.ablate import ablate
         from vedit.jobs.edit.video import edit_video
 
@@ -76,7 +85,9 @@ class EditPlan:
         model = model or load(self.request, sink)
         settings = Settings(jobs=usable_cores(), warn=sink.warn)
         if self.request.ablate:
-            return ablate(self.job, model, settings, truth=self.request.truth, pixels=self.pixels, watch=sink.steps)
+            return ablate(
+                self.job, model, settings, truth=self.request.truth, pixels=self.pixels, watch=sink.steps
+            )
         return edit_video(self.job, model, settings, pixels=self.pixels, watch=sink.steps)
 
     def frames(self, sink: Sink = Quiet(), model: Model | None = None) -> Iterator[Image]:
@@ -95,10 +106,15 @@ def plan(request: EditRequest, sink: Sink = Quiet(), *, repeats: bool = False) -
     """
     request = EditRequest.from_json(request.json())  # each value is of its kind
     if request.prompt is None:
-        raise UsageError(f"edit needs {option('prompt')}.", f"It takes a clip, what it shows ({option('source_prompt')}) and what it should show.")
+        raise UsageError(
+            f"edit needs {option('prompt')}.",
+            f"It takes a clip, what it shows ({option('source_prompt')}) and what it should show.",
+        )
     if request.truth and not request.ablate:
         raise UsageError(
-            f"{option('truth')} is for the table of {option('ablate')}.", "", f"Add {option('ablate', True)}, or score the output: vedit score OUT --truth FILE"
+            f"{option('truth')} is for the table of {option('ablate')}.",
+            "",
+            f"Add {option('ablate', True)}, or score the output: vedit score OUT --truth FILE",
         )
     need("diffusion")
     if not repeats:
@@ -107,12 +123,17 @@ def plan(request: EditRequest, sink: Sink = Quiet(), *, repeats: bool = False) -
     params = method_params(request.method, request.preset, request.set, request.model, **request.own_options)
     if not repeats:
         params = advised(request, params, sink)
-    selection = pixels.selection._replace(frames=request.frames) if repeats else pixels.selection  # as it was recorded
+    selection = (
+        pixels.selection._replace(frames=request.frames) if repeats else pixels.selection
+    )  # as it was recorded
     job = settled(request, selection, params)
     if not repeats:
         check_source(job)
         if request.model == EMBEDDED and (pixels.clip.width, pixels.clip.height) != DRAWN:
-            sink.warn(f"the embedded model only knows the scenes that `vedit scene` draws, 64x64 pixels; name a real one with {option('model', 'OWNER/NAME')}")
+            sink.warn(
+                "the embedded model only knows the scenes that `vedit scene` draws, 64x64 pixels; name a"
+                f" real one with {option('model', 'OWNER/NAME')}"
+            )
     return EditPlan(request, pixels, job)
 
 
@@ -125,8 +146,11 @@ def settled(request: EditRequest, selection: Selection, params: dict[str, Any]) 
     )  # fmt: skip
 
 
-def edit_frames(model: Model, clip: Pixels | np.ndarray, request: EditRequest, sink: Sink = Quiet()) -> Iterator[np.ndarray]:
-    """One edit of frames that are in memory: the edited ones (Y, X, 3) uint8, those of a window as soon as it is done.
+def edit_frames(
+    model: Model, clip: Pixels | np.ndarray, request: EditRequest, sink: Sink = Quiet()
+) -> Iterator[np.ndarray]:
+    """One edit of frames that are in memory: the edited ones (Y, X, 3) uint8, those of a window as soon as it
+    is done.
 
     clip: frames (F, Y, X, 3) uint8, or what `app.clips.read_pixels` read. The inversion is that of the
     cache, as with files. Raises VeditError.
@@ -151,7 +175,14 @@ def edited(job: Job, model: Model, pixels: Pixels, sink: Sink) -> Iterator[np.nd
 def load(request: ClipRequest, sink: Sink) -> Model:
     from vedit.models.sd.load import load_model
 
-    return load_model(request.model, request.revision, device=request.device, dtype=request.dtype, offload=request.offload, warn=sink.warn)
+    return load_model(
+        request.model,
+        request.revision,
+        device=request.device,
+        dtype=request.dtype,
+        offload=request.offload,
+        warn=sink.warn,
+    )
 
 
 def read_first(request: ClipRequest, prompts: tuple[str, ...], masks: tuple[str, ...], sink: Sink) -> Pixels:
@@ -171,21 +202,34 @@ def read_first(request: ClipRequest, prompts: tuple[str, ...], masks: tuple[str,
 
 
 def advised(request: EditRequest, params: dict[str, Any], sink: Sink) -> dict[str, Any]:
-    """The parameters with the words to look for, where nobody named a place; says so, and what a seed is not for."""
+    """The parameters with the words to look for, where nobody named a place; says so, and what a seed is not
+    for.
+    """
     assert request.prompt is not None
     model_class = methods.load(request.method).Params
     if not request.mask:
-        found = with_mask_words(model_class, params, request.source_prompt, request.prompt, is_drawn=request.model == EMBEDDED)
+        found = with_mask_words(
+            model_class, params, request.source_prompt, request.prompt, is_drawn=request.model == EMBEDDED
+        )
         if found != params:
-            sink.warn(f"the edit is kept to where {', '.join(found['mask_words'])} looks; for the whole frame: {option('set.mask_words', '')}")
+            sink.warn(
+                f"the edit is kept to where {', '.join(found['mask_words'])} looks; for the whole frame:"
+                f" {option('set.mask_words', '')}"
+            )
         params = found
-    if request.seed and "shared_noise" not in model_class.model_fields and "glp" not in model_class.model_fields:
+    if (
+        request.seed
+        and "shared_noise" not in model_class.model_fields
+        and "glp" not in model_class.model_fields
+    ):
         sink.warn(f"{option('seed', request.seed)} changes nothing: {request.method} draws no noise")
     return params
 
 
 def check_files(request: EditRequest) -> None:
-    """Refuse names that are wrong before anything is read: outputs, files of options, the method and its preset."""
+    """Refuse names that are wrong before anything is read: outputs, files of options, the method and its
+    preset.
+    """
     check_outputs(request)
     if not methods.has(request.method):
         methods.load(request.method)  # raises, naming those there are
@@ -204,10 +248,19 @@ def check_outputs(request: EditRequest) -> None:
     from vedit.media.formats import output_format
 
     output = request.output or "-"
-    beside = {"preview": request.preview, "save_masks": request.save_masks, "save_attention": request.save_attention}
+    beside = {
+        "preview": request.preview,
+        "save_masks": request.save_masks,
+        "save_attention": request.save_attention,
+    }
     names = [("output", request.output), *beside.items()]
     has_record = request.metadata and output != "-"
-    refuse_twice([*((option(name), path) for name, path in names), ("the record", output + SUFFIX if has_record else None)])
+    refuse_twice(
+        [
+            *((option(name), path) for name, path in names),
+            ("the record", output + SUFFIX if has_record else None),
+        ]
+    )
     for name, path in names:
         if path is None:
             continue
@@ -215,9 +268,17 @@ def check_outputs(request: EditRequest) -> None:
             check_folder(path, request.overwrite)
         elif output_format(path) == "folder":
             example = option(name, os.path.join(path, "clip.gif"))
-            raise UsageError(f"{option(name, path)} names a folder or a pattern, and one clip is written.", "", f"Name a file in it: {example}")
+            raise UsageError(
+                f"{option(name, path)} names a folder or a pattern, and one clip is written.",
+                "",
+                f"Name a file in it: {example}",
+            )
         elif request.input != "-" and same_file(path, request.input) and not request.overwrite:
-            raise UsageError(f"{option(name, path)} is the clip itself.", "", f"Name another file, or add {option('overwrite', True)} to replace the clip")
+            raise UsageError(
+                f"{option(name, path)} is the clip itself.",
+                "",
+                f"Name another file, or add {option('overwrite', True)} to replace the clip",
+            )
         else:
             check_output(path, (request.input,), True if request.overwrite else None)
 
@@ -230,9 +291,15 @@ def is_folder(path: str, always: str | None) -> bool:
 def check_folder(path: str, overwrite: bool) -> None:
     """Refuse a folder that holds pictures already, and a name that is a file."""
     if os.path.exists(path) and not os.path.isdir(path):
-        raise OutputError(f"{path} is a file, and a folder of pictures is asked for.", "", "Name another folder")
+        raise OutputError(
+            f"{path} is a file, and a folder of pictures is asked for.", "", "Name another folder"
+        )
     if not overwrite and os.path.isdir(path) and any(name.endswith(".png") for name in os.listdir(path)):
-        raise OutputError(f"{path} holds pictures already.", "", f"Add {option('overwrite', True)} to write into it, or name another folder")
+        raise OutputError(
+            f"{path} holds pictures already.",
+            "",
+            f"Add {option('overwrite', True)} to write into it, or name another folder",
+        )
 
 
 def check_ablation(request: EditRequest) -> None:
@@ -241,7 +308,9 @@ def check_ablation(request: EditRequest) -> None:
 
     for name in ("preview", "save_masks", "save_attention"):
         if getattr(request, name):
-            raise UsageError(f"{option(name)} does not go with {option('ablate')}, which writes all variants side by side.")
+            raise UsageError(
+                f"{option(name)} does not go with {option('ablate')}, which writes all variants side by side."
+            )
     ablations(request.method)
 
 
@@ -249,9 +318,11 @@ def check_source(job: Job) -> None:
     """Refuse a method that compares the words of two prompts when there is one."""
     if "source prompt" in methods.load(job.method).NEEDS and not job.source.strip() and job.inversion is None:
         raise UsageError(
-            f"{job.method} edits by the difference between two prompts, and {option('source_prompt')} is missing.",
+            f"{job.method} edits by the difference between two prompts, and {option('source_prompt')} is"
+            " missing.",
             f"{option('source_prompt')} says what the clip shows, {option('prompt')} what it should show.",
-            f"Add {option('source_prompt', QUOTED)}; or take a method that needs none, such as {option('method', 'pnp')}",
+            f"Add {option('source_prompt', QUOTED)}; or take a method that needs none, such as"
+            f" {option('method', 'pnp')}",
         )
 
 
@@ -264,12 +335,18 @@ class InvertPlan:
 
     def __str__(self) -> str:
         width, height = self.pixels.selection.shape
-        return f"invert {self.request.input} with {self.request.model}: {len(self.pixels.durations)} frames of {width}x{height}, {self.request.steps} steps"
+        return (
+            f"invert {self.request.input} with {self.request.model}: {len(self.pixels.durations)} frames of"
+            f" {width}x{height}, {self.request.steps} steps"
+        )
 
     def run(self, sink: Sink = Quiet(), model: Model | None = None) -> dict[str, Any]:
-        """Invert, write the file and measure it, if that is asked for; returns what was measured. Raises VeditError."""
-        from vedit.jobs.edit.invert import InversionSettings, invert_video, measure
+        """Invert, write the file and measure it, if that is asked for; returns what was measured.
+
+        Raises VeditError.
+        """
         from vedit.engine.null_text import NullText
+        from vedit.jobs.edit.invert import InversionSettings, invert_video, measure
         from vedit.media.atomic import together, whereabouts
 
         request = self.request
@@ -277,11 +354,19 @@ class InvertPlan:
         model = model or load(request, sink)
         null = None
         if request.method == "null-text":
-            null = NullText(request.guidance, request.inner_steps, request.lr, request.early_stop, request.shared)
-        settings = InversionSettings(request.prompt, request.steps, request.fixed_point, request.frames_per_call, null)
+            null = NullText(
+                request.guidance, request.inner_steps, request.lr, request.early_stop, request.shared
+            )
+        settings = InversionSettings(
+            request.prompt, request.steps, request.fixed_point, request.frames_per_call, null
+        )
         with together():
             report = invert_video(model, self.pixels, request.output, settings, watch=sink.steps)
-            return {**report, **measure(model, self.pixels, whereabouts(request.output), settings)} if request.check else report
+            return (
+                {**report, **measure(model, self.pixels, whereabouts(request.output), settings)}
+                if request.check
+                else report
+            )
 
 
 def plan_inversion(request: InvertRequest, sink: Sink = Quiet()) -> InvertPlan:
@@ -292,7 +377,11 @@ def plan_inversion(request: InvertRequest, sink: Sink = Quiet()) -> InvertPlan:
     output = request.output or ""
     if not output.endswith(".safetensors"):
         name = f"{output.rpartition('.')[0] or output}.inv.safetensors"
-        raise UsageError(f"{option('output', output)} does not name an inversion.", "It ends in .safetensors.", f"Name it {name}")
+        raise UsageError(
+            f"{option('output', output)} does not name an inversion.",
+            "It ends in .safetensors.",
+            f"Name it {name}",
+        )
     check_output(output, (request.input,), True if request.overwrite else None)
     need("diffusion")
     return InvertPlan(request, read_first(request, (request.prompt,), (), sink))

@@ -1,4 +1,6 @@
-"""What an edit and an inversion are asked for, as plain data: a call, a row of a batch and what a run record repeats are the same."""
+"""What an edit and an inversion are asked for, as plain data: a call, a row of a batch and what a run record
+repeats are the same.
+"""
 
 from __future__ import annotations
 
@@ -80,14 +82,26 @@ class EditRequest(ClipRequest):
     @property
     def own_options(self) -> dict[str, Any]:
         """Parameters that are options too, those that were given."""
-        own = {"steps": self.steps, "guidance": self.guidance, "negative": self.negative, "strength": self.strength}
+        own = {
+            "steps": self.steps,
+            "guidance": self.guidance,
+            "negative": self.negative,
+            "strength": self.strength,
+        }
         return {name: value for name, value in own.items() if value is not None}
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any], output: str | None) -> Self:
         """The request that a run record repeats, for another output."""
-        selection, model, crop = record["selection"], record["model"], isinstance(record["selection"]["size"], int)
-        size, shown = ((tuple(value) if isinstance(value, list) else value) for value in (selection["size"], selection.get("output")))
+        selection, model, crop = (
+            record["selection"],
+            record["model"],
+            isinstance(record["selection"]["size"], int),
+        )
+        size, shown = (
+            (tuple(value) if isinstance(value, list) else value)
+            for value in (selection["size"], selection.get("output"))
+        )
         return cls(
             input=record["input"],
             output=output,

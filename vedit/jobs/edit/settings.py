@@ -1,4 +1,6 @@
-"""The parameters that an edit gives its method: the preset's, then those set by name, then options such as steps."""
+"""The parameters that an edit gives its method: the preset's, then those set by name, then options such as
+steps.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +11,22 @@ from vedit import methods
 from vedit.errors import UsageError, option
 from vedit.models.hub import EMBEDDED
 
-OWN_OPTIONS = {"steps": "steps", "guidance": "guidance", "negative": "negative_prompt", "strength": "strength"}
+OWN_OPTIONS = {
+    "steps": "steps",
+    "guidance": "guidance",
+    "negative": "negative_prompt",
+    "strength": "strength",
+}
 
 
-def method_params(method: str, preset: str | None, settings: Mapping[str, Any], model: str, **options: Any) -> dict[str, Any]:
+def method_params(
+    method: str, preset: str | None, settings: Mapping[str, Any], model: str, **options: Any
+) -> dict[str, Any]:
     """The method's parameters, checked before a model is loaded.
 
     preset: None for the method's own (METHOD-shapes with the embedded model, where there is one), "" for
-    none. settings: by key. options: those of OWN_OPTIONS that were given, None for the others. Raises UsageError.
+    none. settings: by key. options: those of OWN_OPTIONS that were given, None for the others. Raises
+    UsageError.
     """
     from vedit.methods.base import canonical, read_params
     from vedit.presets import load_method
@@ -39,6 +49,16 @@ def check_own(method: str, params: Any, name: str, value: Any) -> None:
     if OWN_OPTIONS[name] in params.model_fields:
         return
     if name == "steps" and "iterations" in params.model_fields:
-        raise UsageError(f"{method} has no {option('steps')}: it takes iterations.", "", f"Try {option('set.iterations', value)}")
-    able = [other for other in methods.names() if OWN_OPTIONS[name] in methods.load(other).Params.model_fields]
-    raise UsageError(f"{method} has no {option(name)}.", f"It is for {', '.join(able)}.", f"Parameters of {method}: {', '.join(params.model_fields)}")
+        raise UsageError(
+            f"{method} has no {option('steps')}: it takes iterations.",
+            "",
+            f"Try {option('set.iterations', value)}",
+        )
+    able = [
+        other for other in methods.names() if OWN_OPTIONS[name] in methods.load(other).Params.model_fields
+    ]
+    raise UsageError(
+        f"{method} has no {option(name)}.",
+        f"It is for {', '.join(able)}.",
+        f"Parameters of {method}: {', '.join(params.model_fields)}",
+    )

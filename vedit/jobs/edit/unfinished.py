@@ -16,10 +16,10 @@ import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from vedit.jobs import cache
-from vedit.jobs.claims import Lock, remove
 from vedit.documents import Kind, parse_json, read_json, table
 from vedit.errors import InputError
+from vedit.jobs import cache
+from vedit.jobs.claims import Lock, remove
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,7 +56,9 @@ def claimed(name: str) -> tuple[Path, Lock]:
 
 
 class Level(NamedTuple):
-    """How far an inversion is: the first frame of the part that is worked on, the index of the last level reached, its latents, and sums so far."""
+    """How far an inversion is: the first frame of the part that is worked on, the index of the last level
+    reached, its latents, and sums so far.
+    """
 
     first: int
     reached: int
@@ -80,7 +82,9 @@ class Levels:
             facts = table(parse_json(head, str(self.state), KEPT), str(self.state), KEPT)
             if zlib.crc32(content) != facts["crc"]:
                 return None
-            latents = torch.frombuffer(bytearray(content), dtype=torch.float32).reshape(facts["shape"]).clone()
+            latents = (
+                torch.frombuffer(bytearray(content), dtype=torch.float32).reshape(facts["shape"]).clone()
+            )
             return Level(facts["first"], facts["reached"], latents, facts["squares"])
         except (InputError, OSError, ValueError, KeyError, TypeError, RuntimeError, OverflowError):
             return None
@@ -88,7 +92,13 @@ class Levels:
     def keep(self, level: Level) -> None:
         """Put the state on disk; it is the old one or the new one whenever the process ends."""
         content = level.latents.detach().float().cpu().contiguous().numpy().tobytes()
-        facts = {"first": level.first, "reached": level.reached, "squares": level.squares, "shape": list(level.latents.shape), "crc": zlib.crc32(content)}
+        facts = {
+            "first": level.first,
+            "reached": level.reached,
+            "squares": level.squares,
+            "shape": list(level.latents.shape),
+            "crc": zlib.crc32(content),
+        }
         partial = self.path.with_suffix(".new")
         partial.write_bytes(json.dumps(facts).encode() + b"\n" + content)
         os.replace(partial, self.state)

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from vedit.models.sd.model import Model
 
 
-def edit_video(job: Job, model: Model, settings: Settings, *, pixels: Pixels | None = None, watch: Watch = unwatched) -> dict[str, Any]:
+def edit_video(
+    job: Job, model: Model, settings: Settings, *, pixels: Pixels | None = None, watch: Watch = unwatched
+) -> dict[str, Any]:
     """Run one edit and write its output; returns the run record.
 
     pixels: the job's frames, where they are read already. Everything the user typed is checked
@@ -50,7 +52,9 @@ def edit_video(job: Job, model: Model, settings: Settings, *, pixels: Pixels | N
         return _write_all(job, model, pixels, edit, settings, started)
 
 
-def _write_all(job: Job, model: Model, pixels: Pixels, edit: Edit, settings: Settings, started: float) -> dict[str, Any]:
+def _write_all(
+    job: Job, model: Model, pixels: Pixels, edit: Edit, settings: Settings, started: float
+) -> dict[str, Any]:
     """Write the output and what goes with it; returns the run record."""
     begin = time.perf_counter()
     report = write_result(job, pixels, edit.result, edit.recipe(), settings)
@@ -77,7 +81,9 @@ def _write_all(job: Job, model: Model, pixels: Pixels, edit: Edit, settings: Set
     return record
 
 
-def write_result(job: Job, pixels: Pixels, result_FYX3: np.ndarray, recipe: dict[str, Any], settings: Settings) -> Report:
+def write_result(
+    job: Job, pixels: Pixels, result_FYX3: np.ndarray, recipe: dict[str, Any], settings: Settings
+) -> Report:
     """Write edited frames, which carry their recipe where the container can, unless the job leaves it out."""
 
     def made() -> tuple[Clip, Iterator[Frame]]:
@@ -86,9 +92,17 @@ def write_result(job: Job, pixels: Pixels, result_FYX3: np.ndarray, recipe: dict
 
     if job.record:
         settings = settings._replace(write=settings.write._replace(comment=comment_of(recipe)))
-    report = written(MadeSource(job.input, made, settings.warn), job.output, every_frame(pixels, job.output, settings), settings)
+    report = written(
+        MadeSource(job.input, made, settings.warn),
+        job.output,
+        every_frame(pixels, job.output, settings),
+        settings,
+    )
     if report.images is not None and report.images < len(result_FYX3):
-        settings.warn(f"{job.output} has {report.images} of {len(result_FYX3)} frames: a GIF plays at most 50 a second; to keep all, end its name in .mp4")
+        settings.warn(
+            f"{job.output} has {report.images} of {len(result_FYX3)} frames: a GIF plays at most 50 a second;"
+            " to keep all, end its name in .mp4"
+        )
     return report
 
 
@@ -96,10 +110,14 @@ def check_job(job: Job, model: Model) -> None:
     """Refuse what is wrong with a job before its clip is read."""
     module = methods.load(job.method)
     params = read_params(module.Params, job.params, job.method)
-    if "inversion" in module.NEEDS and job.inversion is None and job.invert_like is None:  # those are asked what they hold
+    if (
+        "inversion" in module.NEEDS and job.inversion is None and job.invert_like is None
+    ):  # those are asked what they hold
         inverted = params.inversion_steps or params.steps
         levels = model.schedule.timesteps(inverted)
-        model.schedule.check_stored(model.schedule.nearest_stored(params.steps, levels), levels, f"an inversion of {inverted} steps")
+        model.schedule.check_stored(
+            model.schedule.nearest_stored(params.steps, levels), levels, f"an inversion of {inverted} steps"
+        )
     for prompt in (job.source, job.target):
         check_prompt(model, prompt)
 
@@ -107,11 +125,20 @@ def check_job(job: Job, model: Model) -> None:
 def say_what_is_lost(job: Job, pixels: Pixels, warn: Callable[[str], None]) -> None:
     """Name what a clip has and an edit of it does not."""
     clip = pixels.clip
-    had = {"sound": clip.audio is not None, "chapters": bool(clip.labels.chapters), "subtitles": bool(clip.subtitles)}
+    had = {
+        "sound": clip.audio is not None,
+        "chapters": bool(clip.labels.chapters),
+        "subtitles": bool(clip.subtitles),
+    }
     lost = [name for name, is_there in had.items() if is_there]
-    if lost and not keeps_sound(output_format(job.output)):  # a writer of films says itself what it leaves out
+    if lost and not keeps_sound(
+        output_format(job.output)
+    ):  # a writer of films says itself what it leaves out
         kept = f"; to keep the {lost[0]}, end the output's name in .mp4" if lost != ["subtitles"] else ""
-        warn(f"the clip has {' and '.join(filter(None, (', '.join(lost[:-1]), lost[-1])))}, and what is written has none{kept}")
+        warn(
+            f"the clip has {' and '.join(filter(None, (', '.join(lost[:-1]), lost[-1])))}, and what is"
+            f" written has none{kept}"
+        )
     if pixels.has_alpha:
         warn("the clip is transparent in part; it is edited over white, and the result has no transparency")
 

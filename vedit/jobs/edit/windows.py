@@ -14,13 +14,19 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from vedit import methods
+from vedit.errors import UsageError, option
 from vedit.jobs.clips import Pixels, Selection, blank_frames, every_frame, frames_of, scaled
-from vedit.jobs.edit.invert import InversionSettings, cached_inversion, inversion_recipe, usable_inversion, windows
+from vedit.jobs.edit.invert import (
+    InversionSettings,
+    cached_inversion,
+    inversion_recipe,
+    usable_inversion,
+    windows,
+)
 from vedit.jobs.edit.unfinished import Windows, name_of
 from vedit.jobs.masks import EditMask
 from vedit.jobs.record import versions
 from vedit.jobs.watch import Watch
-from vedit.errors import UsageError, option
 from vedit.media.options import WriteOptions
 from vedit.media.run import Settings, written
 from vedit.media.source import MadeSource
@@ -31,9 +37,9 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from vedit.jobs.edit.job import Job
     from vedit.engine.artefact import Artefact
     from vedit.engine.sample import Step
+    from vedit.jobs.edit.job import Job
     from vedit.models.sd.model import Model
 
 
@@ -70,14 +76,20 @@ class Edit:
             if asked and not has_mask:
                 raise UsageError(
                     f"{option(name)}: {job.method} makes no mask with these settings.",
-                    f"Masks come from {option('mask')}, from blend_words of p2p, and from mask_words of dds and glp.",
+                    f"Masks come from {option('mask')}, from blend_words of p2p, and from mask_words of dds"
+                    " and glp.",
                     f"Try {option('set.blend_words', ['WORD'])}",
                 )
 
     def _window(self) -> int:
         if self.is_whole and self.job.window and self.job.window < self.frames:
-            self.warn(f"{self.job.method} joins frames with these settings: cut into windows of {self.job.window} it may jump between them")
-        return min(self.frames, self.job.window or (self.frames if self.is_whole else self.job.frames_per_call))
+            self.warn(
+                f"{self.job.method} joins frames with these settings: cut into windows of {self.job.window}"
+                " it may jump between them"
+            )
+        return min(
+            self.frames, self.job.window or (self.frames if self.is_whole else self.job.frames_per_call)
+        )
 
     def _prepared(self) -> Prepared:
         """The method made ready for the clip; raises for settings that do not fit the prompts or the model."""
@@ -108,12 +120,16 @@ class Edit:
         if "inversion" in self.module.NEEDS:
             self._invert(watch)
             if (self.source, tuple(self.timesteps)) != (self.request.source_prompt, self.request.timesteps):
-                self.prepared = self._prepared()  # for the prompt and the levels of the inversion that is there
+                self.prepared = (
+                    self._prepared()
+                )  # for the prompt and the levels of the inversion that is there
         self.spans["invert"] = since(begin)
         for note in self.prepared.notes:
             self.warn(note)
         if self.window < self.frames:
-            wanted = name_of(self.recipe(), self.job.save_masks is not None, self.job.save_attention is not None)
+            wanted = name_of(
+                self.recipe(), self.job.save_masks is not None, self.job.save_attention is not None
+            )
             self.kept = Windows(wanted, self.pixels.shown_FYX3.shape, self.job.save_masks is not None)
             self.result, self.masks = self.kept.result, self.kept.masks
         else:
@@ -131,10 +147,22 @@ class Edit:
 
     def _invert(self, watch: Watch) -> None:
         job, params = self.job, self.params
-        settings = InversionSettings(job.source, params.inversion_steps or params.steps, params.fixed_point, job.frames_per_call, keep=tuple(self.timesteps))
+        settings = InversionSettings(
+            job.source,
+            params.inversion_steps or params.steps,
+            params.fixed_point,
+            job.frames_per_call,
+            keep=tuple(self.timesteps),
+        )
         given = job.inversion or usable_inversion(job.invert_like)
         self.artefact, self.inversion = cached_inversion(
-            self.model, self.pixels, settings.like(job.invert_like), given=given, same_prompt="source prompt" in self.module.NEEDS, watch=watch, warn=self.warn
+            self.model,
+            self.pixels,
+            settings.like(job.invert_like),
+            given=given,
+            same_prompt="source prompt" in self.module.NEEDS,
+            watch=watch,
+            warn=self.warn,
         )
         self.timesteps = self.model.schedule.nearest_stored(self.params.steps, self.artefact.saved)
         self.model.schedule.check_stored(self.timesteps, self.artefact.saved, self.artefact.path)
@@ -143,7 +171,8 @@ class Edit:
             self.artefact.check_null_text(self.timesteps, params.guidance)
             if params.negative_prompt and params.null_text == "both":
                 raise UsageError(
-                    f"{self.artefact.path}: its null embeddings stand where negative_prompt {params.negative_prompt!r} would.",
+                    f"{self.artefact.path}: its null embeddings stand where negative_prompt"
+                    f" {params.negative_prompt!r} would.",
                     "Guidance leads away from one of them.",
                     f"Try {option('set.negative_prompt', '')}, or {option('set.null_text', 'none')}",
                 )
@@ -173,7 +202,9 @@ class Edit:
         if self.mask is not None:
             mask = self.mask.latent(frames, self.model.scale, self.pixels.selection.shape).to(device)
         if artefact is None:
-            latents = self.model.encode_frames(from_bytes(self.pixels.frames_FYX3[frames]), self.job.frames_per_call)
+            latents = self.model.encode_frames(
+                from_bytes(self.pixels.frames_FYX3[frames]), self.job.frames_per_call
+            )
             return Window(latents, no_latents, mask, first_frame=frames.start)
 
         def stored(index: int) -> Tensor:
@@ -193,7 +224,12 @@ class Edit:
     def _keep(self, frames: slice, step: Step) -> None:
         """Decode a window after its last step, and keep its mask and attention if they are wanted."""
         selection, made = self.pixels.selection, step.mask
-        result_F3YX = self.model.decode_latents(step.latents["tgt"], self.job.frames_per_call, selection.shape).float().cpu().clamp(-1, 1)
+        result_F3YX = (
+            self.model.decode_latents(step.latents["tgt"], self.job.frames_per_call, selection.shape)
+            .float()
+            .cpu()
+            .clamp(-1, 1)
+        )
         if selection.shown != selection.shape:
             result_F3YX = from_bytes(scaled(to_bytes(result_F3YX), selection.shown))
         if self.keeps_outside:
@@ -203,7 +239,10 @@ class Edit:
         if self.job.save_masks:
             if self.masks is None:
                 self.masks = blank_frames(self.result.shape[:3])
-            self.masks[frames] = mask_frames(made, self.model.scale, selection) if made is not None else self.mask.pixels(frames)  # type: ignore[union-attr]
+            if made is not None:
+                self.masks[frames] = mask_frames(made, self.model.scale, selection)
+            elif self.mask is not None:
+                self.masks[frames] = self.mask.pixels(frames)
         looked = {key: value.float().cpu().contiguous() for key, value in step.attention.items()}
         self._take_attention(looked)
         if self.kept is not None:
@@ -227,14 +266,18 @@ class Edit:
         selection = self.pixels.selection
         share = torch.ones(1, 1, 1, 1)
         if made_F1YX is not None:
-            share = soft_edges(made_F1YX.float().cpu(), self.model.scale)[..., : selection.shape[1], : selection.shape[0]]
+            share = soft_edges(made_F1YX.float().cpu(), self.model.scale)[
+                ..., : selection.shape[1], : selection.shape[0]
+            ]
             share = stretched(share, selection.shown, "bilinear")
         if self.mask is not None:
             share = share * (torch.from_numpy(self.mask.pixels(frames)).unsqueeze(1) / 255)
         return blend(from_bytes(self.pixels.shown_FYX3[frames]), result_F3YX, share)
 
     def write_extras(self, settings: Settings) -> None:
-        """The mask as a clip like the output, or as a folder of pictures; attention as a picture for each word."""
+        """The mask as a clip like the output, or as a folder of pictures; attention as a picture for each
+        word.
+        """
         import numpy as np
         import torch
 
@@ -243,7 +286,11 @@ class Edit:
         if self.job.save_masks and self.masks is not None:
             grey = np.broadcast_to(self.masks[..., None], self.result.shape)
             is_folder = os.path.isdir(self.job.save_masks) or self.job.save_masks.endswith(("/", os.sep))
-            settings = settings._replace(write=WriteOptions(format="folder", overwrite=True)) if is_folder else settings
+            settings = (
+                settings._replace(write=WriteOptions(format="folder", overwrite=True))
+                if is_folder
+                else settings
+            )
             timing = every_frame(self.pixels, self.job.save_masks, settings)
             source = MadeSource(self.job.input, lambda: frames_of(self.pixels, grey), settings.warn)
             written(source, self.job.save_masks, timing, settings)
@@ -254,7 +301,10 @@ class Edit:
     @property
     def covered(self) -> tuple[float, float]:
         """Which share of the latent's height and width the picture fills."""
-        (width, height), (rows, columns) = self.pixels.selection.shape, self.model.latent_size(self.pixels.selection.shape)
+        (width, height), (rows, columns) = (
+            self.pixels.selection.shape,
+            self.model.latent_size(self.pixels.selection.shape),
+        )
         return height / (rows * self.model.scale), width / (columns * self.model.scale)
 
     def recipe(self) -> dict[str, Any]:
@@ -283,7 +333,9 @@ class Edit:
         }
 
     def sizes(self) -> dict[str, Any]:
-        """What was done to the frames: the clip's width and height, what was worked on and filled up to, and what was written."""
+        """What was done to the frames: the clip's width and height, what was worked on and filled up to, and
+        what was written.
+        """
         selection, clip = self.pixels.selection, self.pixels.clip
         rows, columns = self.model.latent_size(selection.shape)
         return {
@@ -296,12 +348,16 @@ class Edit:
 
 
 def sampling_timesteps(params: Any, is_inverted: bool, model: Model) -> list[int]:
-    """The timesteps that a method samples at: levels of its inversion, where it has one; none where it does not sample."""
+    """The timesteps that a method samples at: levels of its inversion, where it has one; none where it does
+    not sample.
+    """
     if not hasattr(params, "steps"):
         return []
     if not is_inverted:
         return model.schedule.timesteps(params.steps)
-    return model.schedule.nearest_stored(params.steps, model.schedule.timesteps(params.inversion_steps or params.steps))
+    return model.schedule.nearest_stored(
+        params.steps, model.schedule.timesteps(params.inversion_steps or params.steps)
+    )
 
 
 def no_latents(index: int) -> Tensor:
@@ -313,7 +369,9 @@ def mask_frames(mask_F1YX: Tensor, scale: int, selection: Selection) -> np.ndarr
     import torch
 
     shown = (mask_F1YX.float().clamp(0, 1) * 255).round().cpu()
-    shown = shown.repeat_interleave(scale, 2).repeat_interleave(scale, 3)[..., : selection.shape[1], : selection.shape[0]]
+    shown = shown.repeat_interleave(scale, 2).repeat_interleave(scale, 3)[
+        ..., : selection.shape[1], : selection.shape[0]
+    ]
     array: np.ndarray = stretched(shown, selection.shown, "nearest-exact").to(torch.uint8).squeeze(1).numpy()
     return array
 
@@ -323,7 +381,11 @@ def stretched(mask_F1YX: Tensor, size: tuple[int, int], mode: str) -> Tensor:
     import torch
 
     wanted = (size[1], size[0])
-    return mask_F1YX if tuple(mask_F1YX.shape[-2:]) == wanted else torch.nn.functional.interpolate(mask_F1YX, wanted, mode=mode)
+    return (
+        mask_F1YX
+        if tuple(mask_F1YX.shape[-2:]) == wanted
+        else torch.nn.functional.interpolate(mask_F1YX, wanted, mode=mode)
+    )
 
 
 def since(begin: float) -> float:

@@ -15,8 +15,15 @@ from typing import Any
 def changed_words(source: str, target: str) -> list[str]:
     """Words of the source that the target replaces or leaves out, each once."""
     old, new = (prompt.replace(",", " ").replace(".", " ").split() for prompt in (source, target))
-    matcher = SequenceMatcher(None, [word.casefold() for word in old], [word.casefold() for word in new], autojunk=False)
-    changed = [word for kind, first, last, _, _ in matcher.get_opcodes() if kind in ("replace", "delete") for word in old[first:last]]
+    matcher = SequenceMatcher(
+        None, [word.casefold() for word in old], [word.casefold() for word in new], autojunk=False
+    )
+    changed = [
+        word
+        for kind, first, last, _, _ in matcher.get_opcodes()
+        if kind in ("replace", "delete")
+        for word in old[first:last]
+    ]
     return list(dict.fromkeys(changed))
 
 
@@ -31,12 +38,19 @@ def object_words(source: str, target: str) -> list[str]:
     return [word for word in source.replace(",", " ").split() if word.casefold() in things][:1]
 
 
-def with_mask_words(params: Any, values: Mapping[str, Any], source: str, target: str, *, is_drawn: bool) -> dict[str, Any]:
-    """The values with the changed words as mask words, for a method that has some, unless they name their own.
+def with_mask_words(
+    params: Any, values: Mapping[str, Any], source: str, target: str, *, is_drawn: bool
+) -> dict[str, Any]:
+    """The values with the changed words as mask words, for a method that has some, unless they name their
+    own.
 
     params: the method's class of settings. An empty list in the values keeps the mask off.
     """
-    if "mask_words" not in params.model_fields or "mask_words" in values or values.get("reference") == "uncond":
+    if (
+        "mask_words" not in params.model_fields
+        or "mask_words" in values
+        or values.get("reference") == "uncond"
+    ):
         return dict(values)
     words = object_words(source, target) if is_drawn else changed_words(source, target)
     full = params.model_validate(values)

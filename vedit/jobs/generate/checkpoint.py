@@ -11,11 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vedit.errors import InputError, ModelError, UsageError, VeditError, option
 from vedit.jobs.clips import Pixels, Selection, even_delays, made_clip, read_pixels, write_frames
 from vedit.jobs.generate.options import CHECKPOINT, read_by
 from vedit.jobs.generate.run import Choices, Made, Request, rate_of
 from vedit.jobs.watch import Watch
-from vedit.errors import InputError, ModelError, UsageError, VeditError, option
 from vedit.models.checked import read_config
 from vedit.models.hub import checked_downloads, first_line, hub_or_cache
 from vedit.pixels import from_bytes, to_bytes
@@ -58,7 +58,9 @@ def load(choices: Choices) -> CheckpointMaker:
     from vedit.training.checkpoint import find
 
     device = choose_device(choices.device)
-    folder = Path(choices.model) if os.path.isdir(choices.model) else _fetched(choices.model, choices.revision)
+    folder = (
+        Path(choices.model) if os.path.isdir(choices.model) else _fetched(choices.model, choices.revision)
+    )
     weights = choices.extra.get("weights", "ema")
     generator = load_generator(*find(folder, weights), weights, device=str(device))
     generator.precision = choose_dtype(choices.dtype, device)
@@ -70,7 +72,9 @@ def weights(choices: Choices) -> dict[str, Any]:
     from vedit.jobs.recorded import sha256_of
     from vedit.training.checkpoint import find
 
-    folder = Path(choices.model) if os.path.isdir(choices.model) else _fetched(choices.model, choices.revision)
+    folder = (
+        Path(choices.model) if os.path.isdir(choices.model) else _fetched(choices.model, choices.revision)
+    )
     return {"sha256": sha256_of(str(find(folder, choices.extra.get("weights", "ema"))[1]))}
 
 
@@ -83,7 +87,9 @@ def _fetched(name: str, revision: str | None) -> Path:
     except VeditError:
         raise
     except Exception as error:  # the Hub has many errors, and all mean that it is not here
-        raise ModelError(f"{name} cannot be fetched: {first_line(error)}", "", "Try again where there is network") from None
+        raise ModelError(
+            f"{name} cannot be fetched: {first_line(error)}", "", "Try again where there is network"
+        ) from None
 
 
 class CheckpointMaker:
@@ -116,15 +122,31 @@ class CheckpointMaker:
         text = generator.encode_prompt(request.prompt)
         negative = generator.encode_prompt(request.negative) if request.negative else generator.empty
         if request.negative and guidance == 1:
-            raise UsageError("a negative prompt has no meaning with guidance 1.", "Guidance leads away from it.", f"Try {option('guidance', '2')}")
-        stream = Stream("clip", x, text, negative, guidance, clamp=read_clip(clip), eta=eta, hold=hold, noise=noise)
+            raise UsageError(
+                "a negative prompt has no meaning with guidance 1.",
+                "Guidance leads away from it.",
+                f"Try {option('guidance', '2')}",
+            )
+        stream = Stream(
+            "clip", x, text, negative, guidance, clamp=read_clip(clip), eta=eta, hold=hold, noise=noise
+        )
         fps = request.fps or rate_of(generator.fps)
         keeper = Keeper(extra.get("save_x_start"), extra.get("save_every", 1), fps)
         with keeper:
             generator = dataclasses.replace(generator, schedule=schedule)
-            for done in watch(sample(generator, timesteps, [stream], start=start), len(timesteps) - start, "sample"):
+            for done in watch(
+                sample(generator, timesteps, [stream], start=start), len(timesteps) - start, "sample"
+            ):
                 keeper.see(done.index, _whole(done.x0["clip"]))
-        facts = {"steps": steps, "guidance": guidance, "eta": eta, "clip": clip, "spacing": spacing, "frames": shape[0], "size": [shape[3], shape[2]]}
+        facts = {
+            "steps": steps,
+            "guidance": guidance,
+            "eta": eta,
+            "clip": clip,
+            "spacing": spacing,
+            "frames": shape[0],
+            "size": [shape[3], shape[2]],
+        }
         return Made(_frames(_whole(stream.latents)), fps, facts)
 
     def _shape(self, request: Request) -> tuple[int, ...]:
@@ -135,7 +157,9 @@ class CheckpointMaker:
             if side % params.model.multiple:
                 near = max(params.model.multiple, round(side / params.model.multiple) * params.model.multiple)
                 raise UsageError(
-                    f"a side of {side} pixels does not fit the model.", f"Sides are multiples of {params.model.multiple}.", f"Try {option('size', near)}"
+                    f"a side of {side} pixels does not fit the model.",
+                    f"Sides are multiples of {params.model.multiple}.",
+                    f"Try {option('size', near)}",
                 )
         if (width, height) != params.data.shape or frames != params.data.frames:
             trained = "x".join(map(str, params.data.shape))
@@ -143,7 +167,12 @@ class CheckpointMaker:
         return (frames, 3, height, width)
 
     def _begin(
-        self, request: Request, shape: tuple[int, ...], schedule: Any, timesteps: list[int], noise: Callable[[], Tensor]
+        self,
+        request: Request,
+        shape: tuple[int, ...],
+        schedule: Any,
+        timesteps: list[int],
+        noise: Callable[[], Tensor],
     ) -> tuple[int, Tensor, Hold | None]:
         """The first step, what it starts from, and what is held: pure noise, or an x0 noised again."""
         from vedit.engine.sample import Hold
@@ -153,20 +182,30 @@ class CheckpointMaker:
         if source is None:
             for name in ("from_step", "mask"):
                 if extra.get(name):
-                    raise UsageError(f"{option(name)} needs {option('from_x_start')}.", "It says where to go on from a stored clip.")
+                    raise UsageError(
+                        f"{option(name)} needs {option('from_x_start')}.",
+                        "It says where to go on from a stored clip.",
+                    )
             return 0, noise(), None
         start = extra.get("from_step", 0)
         if not 0 <= start < len(timesteps):
-            raise UsageError(f"{option('from_step', start)} is not one of {len(timesteps)} steps.", f"Give 0 to {len(timesteps) - 1}; 0 makes everything anew.")
+            raise UsageError(
+                f"{option('from_step', start)} is not one of {len(timesteps)} steps.",
+                f"Give 0 to {len(timesteps) - 1}; 0 makes everything anew.",
+            )
         frames, channels, height, width = shape
-        pixels, whole = read_x_start(source, (1, channels, frames, height, width), rate_of(self.generator.fps))
+        pixels, whole = read_x_start(
+            source, (1, channels, frames, height, width), rate_of(self.generator.fps)
+        )
         x0 = whole[0].transpose(0, 1).to(self.generator.device)
         x = schedule.mix(x0, noise(), schedule.level(timesteps[start]))
         return start, x, Hold(x0, read_mask(mask, pixels).to(x0.device)) if mask else None
 
 
 def noise_from(seed: int, shape: tuple[int, ...], device: torch.device) -> Callable[[], Tensor]:
-    """Noise (F, C, Y, X) of a seed, drawn channel by channel on the CPU so that it is the same on every device."""
+    """Noise (F, C, Y, X) of a seed, drawn channel by channel on the CPU so that it is the same on every
+    device.
+    """
     import torch
 
     generator, (frames, channels, *size) = torch.Generator().manual_seed(seed), shape
@@ -184,7 +223,9 @@ def _frames(clip_13FYX: Tensor) -> np.ndarray:
 
 
 class Keeper:
-    """Writes the x0 of every `every`-th step: a folder (exact tensors and GIFs), one PNG strip (a row per step), or one clip (step after step)."""
+    """Writes the x0 of every `every`-th step: a folder (exact tensors and GIFs), one PNG strip (a row per
+    step), or one clip (step after step).
+    """
 
     def __init__(self, target: str | None, every: int, fps: Any) -> None:
         self.target, self.every, self.fps = target, every, fps
@@ -249,7 +290,9 @@ def read_x_start(name: str, shape: tuple[int, ...], fps: Any) -> tuple[Pixels, T
         made = _frames(x0)
         delays = even_delays(len(made), fps)
         clip, _ = made_clip(made, delays, name)
-        pixels = Pixels(made, delays, 0, clip, Selection(0, 1, len(made), (made.shape[2], made.shape[1])), "", "")
+        pixels = Pixels(
+            made, delays, 0, clip, Selection(0, 1, len(made), (made.shape[2], made.shape[1])), "", ""
+        )
     if tuple(x0.shape) != shape:
         found = f"{x0.shape[2]} frames of {x0.shape[4]}x{x0.shape[3]}"
         raise InputError(

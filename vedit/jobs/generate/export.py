@@ -8,9 +8,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from vedit.jobs.train.clip_folder import CACHED
 from vedit.documents import read_json
 from vedit.errors import InputError, ModelError, OutputError, option, reason_of
+from vedit.jobs.train.clip_folder import CACHED
 
 README = """# {name}
 
@@ -24,7 +24,9 @@ Format: `vedit-unet3d` 1, see config.json; the data's fingerprint is {fingerprin
 """
 
 
-def export_generator(run: Path, output: Path, *, step: int | None = None, with_raw: bool = False, overwrite: bool = False) -> dict[str, Any]:
+def export_generator(
+    run: Path, output: Path, *, step: int | None = None, with_raw: bool = False, overwrite: bool = False
+) -> dict[str, Any]:
     """Write the newest state of a run, or that of `step`, into a new folder; returns config.json.
 
     with_raw: add the trained weights beside the averaged ones. The folder appears when complete.
@@ -35,7 +37,11 @@ def export_generator(run: Path, output: Path, *, step: int | None = None, with_r
     saved = state_at(run, step)
     config = run_config(saved)
     if output.exists() and not overwrite:
-        raise OutputError(f"{output} exists.", "", f"Add {option('overwrite')} to replace it, or name another folder with {option('output')}")
+        raise OutputError(
+            f"{output} exists.",
+            "",
+            f"Add {option('overwrite')} to replace it, or name another folder with {option('output')}",
+        )
     partial = output.with_name(output.name + ".part")
     try:
         shutil.rmtree(partial, ignore_errors=True)
@@ -43,7 +49,9 @@ def export_generator(run: Path, output: Path, *, step: int | None = None, with_r
         shutil.copyfile(saved / "ema.safetensors", partial / "model.safetensors")
         if with_raw:
             shutil.copyfile(saved / "model.safetensors", partial / "model.raw.safetensors")
-        (partial / "config.json").write_text(json.dumps(config, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        (partial / "config.json").write_text(
+            json.dumps(config, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
         (partial / "README.md").write_text(_card(output.name, config, with_raw, run), encoding="utf-8")
         if output.exists():
             _replace(output, partial)
@@ -63,14 +71,21 @@ def state_at(run: Path, step: int | None) -> Path:
     found = latest_state(run) if step is None else run / "state" / f"step-{step:09d}"
     if found is None or not found.is_dir():
         there = ", ".join(str(int(state.name.removeprefix("step-"))) for state in states) or "none"
-        raise ModelError(f"{run}: there is no saved state{'' if step is None else f' of step {step}'}.", f"Steps that are saved: {there}.")
+        raise ModelError(
+            f"{run}: there is no saved state{'' if step is None else f' of step {step}'}.",
+            f"Steps that are saved: {there}.",
+        )
     return found
 
 
 def _replace(output: Path, partial: Path) -> None:
     """Put a complete folder in another's place; refuses one that is no generator."""
     if not (output / "config.json").exists():
-        raise OutputError(f"{output} is not a generator, so it is not replaced.", "", f"Name another folder with {option('output')}")
+        raise OutputError(
+            f"{output} is not a generator, so it is not replaced.",
+            "",
+            f"Name another folder with {option('output')}",
+        )
     old = output.with_name(output.name + ".old")
     os.rename(output, old)
     os.rename(partial, output)

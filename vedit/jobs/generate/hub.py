@@ -29,14 +29,19 @@ def load(choices: Choices) -> PipelineMaker:
     from vedit.models.pipelines import load_pipeline
 
     kept = {name: value for name, value in choices.extra.items() if name in OPTIONS - {"pipe"}}
-    return PipelineMaker(load_pipeline(choices.model, choices.revision, device=choices.device, dtype=choices.dtype, **kept), choices)
+    return PipelineMaker(
+        load_pipeline(choices.model, choices.revision, device=choices.device, dtype=choices.dtype, **kept),
+        choices,
+    )
 
 
 def weights(choices: Choices) -> dict[str, Any]:
     """The hashes of a pipeline's parts, which are fetched for it and not loaded. Raises ModelError."""
     from vedit.models.pipelines import find_pipeline, part_hashes
 
-    _, folder, index = find_pipeline(choices.model, choices.revision, choices.extra.get("variant"), choices.extra.get("motion_adapter"))
+    _, folder, index = find_pipeline(
+        choices.model, choices.revision, choices.extra.get("variant"), choices.extra.get("motion_adapter")
+    )
     return {"parts_sha256": part_hashes(folder, index, choices.extra.get("motion_adapter"))}
 
 
@@ -50,7 +55,12 @@ class PipelineMaker:
         from vedit.models.hub import commit_of
 
         folder = Path(self.model.pipe.config._name_or_path)
-        facts = {"pipeline": self.model.kind, "commit": commit_of(folder), "device": str(self.model.device), **weights(self.choices)}
+        facts = {
+            "pipeline": self.model.kind,
+            "commit": commit_of(folder),
+            "device": str(self.model.device),
+            **weights(self.choices),
+        }
         return {**facts, **{name: value for name, value in self.choices.extra.items() if name != "pipe"}}
 
     def make(self, request: Request, watch: Watch) -> Made:
@@ -59,11 +69,26 @@ class PipelineMaker:
 
         more = dict(request.extra.get("pipe", {}))
         fps = None if request.fps is None else float(request.fps)
-        order = Order(request.prompt, request.seed, request.frames, request.size, request.steps, request.guidance, request.negative, fps, more)
+        order = Order(
+            request.prompt,
+            request.seed,
+            request.frames,
+            request.size,
+            request.steps,
+            request.guidance,
+            request.negative,
+            fps,
+            more,
+        )
         total = request.steps or self.model.default("num_inference_steps") or 0
         passed = iter(watch(iter(range(total)), total, "sample"))
         frames = self.model.make(order, lambda: next(passed, None))
         for _ in passed:  # a pipeline that tells of no steps, or of fewer: the progress ends here
             pass
-        facts = {"frames": len(frames), "size": [frames.shape[2], frames.shape[1]], "steps": total or None, "arguments": more}
+        facts = {
+            "frames": len(frames),
+            "size": [frames.shape[2], frames.shape[1]],
+            "steps": total or None,
+            "arguments": more,
+        }
         return Made(frames, rate_of(self.model.rate(fps)), facts)

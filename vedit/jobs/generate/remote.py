@@ -10,11 +10,11 @@ from types import ModuleType
 from typing import IO, Any
 
 from vedit import remote
+from vedit.errors import RemoteError, UsageError, VeditError, option
 from vedit.jobs.data.read import Cut, read_cut, times
 from vedit.jobs.generate.options import REMOTE, read_by
 from vedit.jobs.generate.run import Choices, Made, Request
 from vedit.jobs.watch import Watch
-from vedit.errors import RemoteError, UsageError, VeditError, option
 
 PREFIX = "remote:"
 SUMMARY = f"{PREFIX}PROTOCOL, a hosted generator, with --base-url"
@@ -32,7 +32,11 @@ def load(choices: Choices) -> RemoteMaker:
 
     protocol = remote.load(choices.model.removeprefix(PREFIX))
     if "base_url" not in choices.extra:
-        raise UsageError(f"{choices.model} needs the address of the service.", "There is none to start from.", f"Add {option('base_url', 'https://HOST/v1')}")
+        raise UsageError(
+            f"{choices.model} needs the address of the service.",
+            "There is none to start from.",
+            f"Add {option('base_url', 'https://HOST/v1')}",
+        )
     if choices.revision is not None:
         raise UsageError("a hosted model has no revision.", "", f"Leave out {option('revision')}")
     check_base_url(choices.extra["base_url"])
@@ -47,7 +51,11 @@ class RemoteMaker:
 
     def identity(self) -> dict[str, Any]:
         extra = self.choices.extra
-        return {"protocol": self.choices.model, "base_url": extra["base_url"], "remote_model": extra.get("remote_model")}
+        return {
+            "protocol": self.choices.model,
+            "base_url": extra["base_url"],
+            "remote_model": extra.get("remote_model"),
+        }
 
     def make(self, request: Request, watch: Watch) -> Made:
         """Make one clip. Raises RemoteError."""
@@ -56,7 +64,9 @@ class RemoteMaker:
 
         extra = self.choices.extra
         seconds = extra.get("timeout", TIMEOUT_S)
-        service = Service(extra["base_url"], self.key, deadline=time.monotonic() + seconds, warn=self.choices.warn)
+        service = Service(
+            extra["base_url"], self.key, deadline=time.monotonic() + seconds, warn=self.choices.warn
+        )
         order = {**self.identity(), "form": extra.get("form", "multipart"), "fields": self.fields(request)}
         note = Note(request.pending, order)
         self.choices.warn(f"sends the prompt to {service.host}")
@@ -84,7 +94,10 @@ class RemoteMaker:
         for text in self.choices.extra.get("field", ()):
             name, equals, value = text.partition("=")
             if not equals or not name:
-                raise UsageError(f"{option('field', text)} has no value.", "Write NAME=VALUE, or NAME= to leave a field out.")
+                raise UsageError(
+                    f"{option('field', text)} has no value.",
+                    "Write NAME=VALUE, or NAME= to leave a field out.",
+                )
             fields[name] = value or None
         return {name: value for name, value in fields.items() if value is not None}
 
@@ -106,8 +119,15 @@ def decoded(file: IO[bytes], host: str, next_step: str) -> Made:
         ends = times(file.name)
     except VeditError as error:
         why = error.what.removeprefix(f"{file.name}: ").rstrip(".")
-        raise RemoteError(f"what {host} sent is no clip: {why}.", "", next_step[:1].upper() + next_step[1:]) from None
+        raise RemoteError(
+            f"what {host} sent is no clip: {why}.", "", next_step[:1].upper() + next_step[1:]
+        ) from None
     file.seek(0)
     data = file.read()
     facts = {"frames": len(frames), "size": [frames.shape[2], frames.shape[1]]}
-    return Made(frames, (Fraction(len(ends)) / ends[-1]).limit_denominator(1001), facts, data if data[4:8] == b"ftyp" else None)
+    return Made(
+        frames,
+        (Fraction(len(ends)) / ends[-1]).limit_denominator(1001),
+        facts,
+        data if data[4:8] == b"ftyp" else None,
+    )

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+from vedit.errors import OutputError, UsageError, option, reason_of, refuse_mistakes
 from vedit.jobs.edit.before import parse_size
 from vedit.jobs.extras import need
 from vedit.jobs.generate import run
@@ -18,7 +19,6 @@ from vedit.jobs.generate.options import BackendOptions
 from vedit.jobs.record import SUFFIX
 from vedit.jobs.request import Request
 from vedit.jobs.sink import Sink
-from vedit.errors import OutputError, UsageError, option, reason_of, refuse_mistakes
 from vedit.media.atomic import check_output, refuse_twice
 from vedit.media.formats import output_format
 from vedit.options import mistakes
@@ -96,10 +96,16 @@ class GeneratePlan:
     def __str__(self) -> str:
         count = sum(map(len, self.job.requests))
         clips = "1 clip" if count == 1 else f"{count} clips"
-        return f"generate {clips} with {self.job.choices.model} on {self.job.choices.device}, to {self.job.output or self.job.folder}"
+        return (
+            f"generate {clips} with {self.job.choices.model} on {self.job.choices.device}, to"
+            f" {self.job.output or self.job.folder}"
+        )
 
     def run(self, sink: Sink) -> list[dict[str, Any]]:
-        """Make the clips; a record per output, which lies beside it too. Raises as the model's backend does."""
+        """Make the clips; a record per output, which lies beside it too.
+
+        Raises as the model's backend does.
+        """
         job = self.job._replace(choices=self.job.choices._replace(warn=sink.warn))
         return run.generate(job, warn=sink.warn, watch=sink.steps)
 
@@ -110,9 +116,15 @@ def plan(request: GenerateRequest) -> GeneratePlan:
     Raises UsageError, InputError for a file of prompts that cannot be read, OutputError.
     """
     if not request.clips and (request.prompt is None) == (request.prompts is None):
-        raise UsageError(f"give a prompt or {option('prompts', 'FILE')}, one of them.", "", f"Example: {EXAMPLE}")
+        raise UsageError(
+            f"give a prompt or {option('prompts', 'FILE')}, one of them.", "", f"Example: {EXAMPLE}"
+        )
     if (request.output is None) == (request.output_dir is None):
-        raise UsageError(f"give {option('output', 'FILE')} or {option('output_dir', 'DIR')}, one of them.", "", f"Example: {EXAMPLE}")
+        raise UsageError(
+            f"give {option('output', 'FILE')} or {option('output_dir', 'DIR')}, one of them.",
+            "",
+            f"Example: {EXAMPLE}",
+        )
     refuse_mistakes("the options of a backend", mistakes(request))
     model = request.named_model
     if not run.is_hosted(model):
@@ -121,7 +133,9 @@ def plan(request: GenerateRequest) -> GeneratePlan:
     count = sum(map(len, rows))
     if request.save_x_start is not None and count > 1:
         raise UsageError(
-            f"{option('save_x_start')} keeps the steps of one clip.", f"{count} are asked for.", f"Leave out {option('count')} and {option('prompts')}"
+            f"{option('save_x_start')} keeps the steps of one clip.",
+            f"{count} are asked for.",
+            f"Leave out {option('count')} and {option('prompts')}",
         )
     if request.skip_existing and request.output_dir is None:
         raise UsageError(
@@ -131,7 +145,16 @@ def plan(request: GenerateRequest) -> GeneratePlan:
         )
     choices = run.Choices(model, request.revision, request.device, request.dtype, request.given())
     suffix = f".{request.to or 'gif'}"
-    job = run.Job(choices, rows, request.output, request.output_dir, suffix, request.to, not request.no_metadata, request.like)
+    job = run.Job(
+        choices,
+        rows,
+        request.output,
+        request.output_dir,
+        suffix,
+        request.to,
+        not request.no_metadata,
+        request.like,
+    )
     _check_outputs(job, request.overwrite or request.skip_existing)
     return GeneratePlan(request, run.without_finished(job) if request.skip_existing else job)
 
@@ -166,12 +189,20 @@ def _check_outputs(job: run.Job, overwrite: bool) -> None:
         check_output(job.output, (), overwrite or None)
         return
     if not job.folder:
-        raise UsageError(f"the name behind {option('output_dir')} is empty.", "A variable of a script may not be set.", "Name a folder")
+        raise UsageError(
+            f"the name behind {option('output_dir')} is empty.",
+            "A variable of a script may not be set.",
+            "Name a folder",
+        )
     try:
         os.makedirs(job.folder, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{job.folder}: cannot make the folder: {reason_of(error)}.") from None
-    paths = [os.path.join(job.folder, run.file_name(number, request, job)) for number, row in enumerate(job.requests) for request in row]
+    paths = [
+        os.path.join(job.folder, run.file_name(number, request, job))
+        for number, row in enumerate(job.requests)
+        for request in row
+    ]
     refuse_twice([*(("a clip", path) for path in paths), (option("save_x_start"), kept)])
     for path in paths:
         output_format(path, job.to)

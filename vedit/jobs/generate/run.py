@@ -3,9 +3,9 @@
 A backend is a module of this package, listed in BACKENDS, that has
 
     SUMMARY   one line: which models it takes
-    OPTIONS   keys of the options in `Choices.extra` and `Request.extra` that it reads, see `app.generate.options`
-    claims    from a model's name to whether it is this backend's; cheap, loads no torch
-    load      from Choices to a Maker
+    OPTIONS   keys of the options in `Choices.extra` and `Request.extra` that it reads, see
+    `app.generate.options` claims    from a model's name to whether it is this backend's; cheap, loads no
+    torch load      from Choices to a Maker
     weights   from Choices to the hashes in the Maker's identity, without loading it
 """
 
@@ -21,11 +21,11 @@ from fractions import Fraction
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from vedit.documents import Kind, read_text
+from vedit.errors import InputError, ModelError, UsageError, VeditError, option
 from vedit.jobs.clips import even_delays, write_frames
 from vedit.jobs.record import peak_memory_mib, versions, write_record
 from vedit.jobs.watch import Watch, unwatched
-from vedit.documents import Kind, read_text
-from vedit.errors import InputError, ModelError, UsageError, VeditError, option
 from vedit.media.atomic import open_output, together
 from vedit.media.options import WriteOptions
 from vedit.media.run import Settings
@@ -70,7 +70,9 @@ class Request(NamedTuple):
 
 
 class Made(NamedTuple):
-    """A clip that was made. facts: the values used, for the record. file: the MP4 it came in, when it came in one."""
+    """A clip that was made. facts: the values used, for the record. file: the MP4 it came in, when it came in
+    one.
+    """
 
     frames_FYX3: np.ndarray
     fps: Fraction
@@ -112,13 +114,22 @@ def backend_of(model: str) -> Any:
     for module in modules:
         if module.claims(model):
             return module
-    raise ModelError(f"there is no generator {model!r}.", "It is " + "; or ".join(module.SUMMARY for module in modules) + ".", "See: vedit generate --help")
+    raise ModelError(
+        f"there is no generator {model!r}.",
+        "It is " + "; or ".join(module.SUMMARY for module in modules) + ".",
+        "See: vedit generate --help",
+    )
 
 
-def generate(job: Job, *, warn: Callable[[str], None] = lambda message: None, watch: Watch = unwatched) -> list[dict[str, Any]]:
+def generate(
+    job: Job, *, warn: Callable[[str], None] = lambda message: None, watch: Watch = unwatched
+) -> list[dict[str, Any]]:
     """Make every clip of a job; returns a record per output, which lies beside it too."""
     module = backend_of(job.choices.model)
-    asked = {**job.choices.extra, **{key: value for row in job.requests for request in row for key, value in request.extra.items()}}
+    asked = {
+        **job.choices.extra,
+        **{key: value for row in job.requests for request in row for key, value in request.extra.items()},
+    }
     for name in sorted(asked.keys() - module.OPTIONS):
         raise UsageError(
             f"{option(name)} has no meaning for {job.choices.model}.",
@@ -136,12 +147,20 @@ def generate(job: Job, *, warn: Callable[[str], None] = lambda message: None, wa
     for number, row in enumerate(job.requests):
         grid.append([])
         for place, request in enumerate(row):
-            path = job.output if job.output is not None else os.path.join(job.folder or ".", file_name(number, request, job))
+            path = (
+                job.output
+                if job.output is not None
+                else os.path.join(job.folder or ".", file_name(number, request, job))
+            )
             tile = f".{number}-{place}" if job.output is not None else ""
             pending = f"{path}{tile}{PENDING}" if path != "-" else None
             made = _made(maker, request._replace(pending=pending), watch)
             if job.output is None:
-                records.append(_finish(job, path, made.frames_FYX3, made.fps, [[request]], [[made]], maker, started, warn))
+                records.append(
+                    _finish(
+                        job, path, made.frames_FYX3, made.fps, [[request]], [[made]], maker, started, warn
+                    )
+                )
                 _drop(pending)
             else:
                 grid[-1].append(made)
@@ -159,7 +178,9 @@ def _check_weights(weights: Mapping[str, Any], job: Job) -> None:
     assert job.like is not None
     known = {name: job.like[name] for name in weights if name in job.like}
     if not known:
-        job.choices.warn("the record holds no hashes of the model's weights: whether they are the same is not known")
+        job.choices.warn(
+            "the record holds no hashes of the model's weights: whether they are the same is not known"
+        )
     if any(weights[name] != value for name, value in known.items()):
         raise ModelError(
             f"the weights of {job.choices.model} are not those of the record.",
@@ -193,9 +214,17 @@ def _finish(
 ) -> dict[str, Any]:
     """Write one output and its record."""
     rows = [
-        [{**_told(request), "fps": float(made.fps), **made.facts} for request, made in zip(*pair, strict=True)] for pair in zip(requests, grid, strict=True)
+        [
+            {**_told(request), "fps": float(made.fps), **made.facts}
+            for request, made in zip(*pair, strict=True)
+        ]
+        for pair in zip(requests, grid, strict=True)
     ]
-    choices = {"device": job.choices.device, "dtype": job.choices.dtype, "extra": _without_secrets(job.choices.extra)}
+    choices = {
+        "device": job.choices.device,
+        "dtype": job.choices.dtype,
+        "extra": _without_secrets(job.choices.extra),
+    }
     recipe = {
         "command": "generate",
         "model": _model(job, maker),
@@ -203,7 +232,9 @@ def _finish(
         "clips": rows,
         "versions": versions("torch", "diffusers", "transformers", "pillow"),
     }
-    carried = recipe if job.record and not is_hosted(job.choices.model) else None  # nobody needs a service's address in a file that is passed on
+    carried = (
+        recipe if job.record and not is_hosted(job.choices.model) else None
+    )  # nobody needs a service's address in a file that is passed on
     alone = grid[0][0].file if len(grid) == len(grid[0]) == 1 else None
     record = {
         **recipe,
@@ -217,7 +248,13 @@ def _finish(
             with open_output(path) as stream:  # as it came: not encoded again, and with its sound
                 stream.write(alone)
         else:
-            write_frames(frames, even_delays(len(frames), fps), path, Settings(write=WriteOptions(format=job.to), warn=warn), recipe=carried)
+            write_frames(
+                frames,
+                even_delays(len(frames), fps),
+                path,
+                Settings(write=WriteOptions(format=job.to), warn=warn),
+                recipe=carried,
+            )
         if job.record and path != "-":
             write_record(path, record)
     return record
@@ -237,14 +274,20 @@ def may_be_repeated(record: Mapping[str, Any]) -> None:
     model = record.get("model")
     name = str(model.get("name")) if isinstance(model, dict) else ""
     if record.get("command") == "generate" and is_hosted(name):
-        raise InputError(f"this clip was made by {name}.", "A hosted generator makes another one when it is asked again.", "Ask it: vedit generate --help")
+        raise InputError(
+            f"this clip was made by {name}.",
+            "A hosted generator makes another one when it is asked again.",
+            "Ask it: vedit generate --help",
+        )
 
 
 def request_of(told: Mapping[str, Any]) -> Request:
     """A request as the record tells it, with what was chosen for it then."""
     values = {name: value for name, value in told.items() if name in Request._fields}
     size = values["size"] and tuple(values["size"])
-    return Request(**{**values, "size": size, "fps": rate_of(values["fps"]), "extra": without_extras(values["extra"])})
+    return Request(
+        **{**values, "size": size, "fps": rate_of(values["fps"]), "extra": without_extras(values["extra"])}
+    )
 
 
 def without_extras(extra: Mapping[str, Any]) -> dict[str, Any]:
@@ -260,9 +303,14 @@ def _told(request: Request) -> dict[str, Any]:
 
 
 def _without_secrets(extra: Mapping[str, Any]) -> dict[str, Any]:
-    """A backend's options as the record tells them: a --field for a service that is called a key has no value there."""
+    """A backend's options as the record tells them: a --field for a service that is called a key has no value
+    there.
+    """
     fields = (text.partition("=") for text in extra.get("field", ()))
-    told = [f"{name}={value}" for name, value in without_values({name: value for name, _, value in fields}).items()]
+    told = [
+        f"{name}={value}"
+        for name, value in without_values({name: value for name, _, value in fields}).items()
+    ]
     return {**extra, **({"field": told} if told else {})}
 
 
@@ -276,13 +324,20 @@ def without_finished(job: Job) -> Job:
     """A job for a folder without the clips that are there: outputs appear only when complete."""
     assert job.folder is not None
     rows = [
-        [request for request in row if not os.path.exists(os.path.join(job.folder, file_name(number, request, job)))] for number, row in enumerate(job.requests)
+        [
+            request
+            for request in row
+            if not os.path.exists(os.path.join(job.folder, file_name(number, request, job)))
+        ]
+        for number, row in enumerate(job.requests)
     ]
     return job._replace(requests=rows)
 
 
 def tiled(rows: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
-    """Clips as one: prompts below one another, seeds side by side, a pixel of white between; one is left as it is."""
+    """Clips as one: prompts below one another, seeds side by side, a pixel of white between; one is left as
+    it is.
+    """
     import numpy as np
 
     flat = [clip for row in rows for clip in row]
@@ -290,7 +345,9 @@ def tiled(rows: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
         return flat[0]
     count = max(len(clip) for clip in flat)
     height, width = (max(clip.shape[axis] for clip in flat) for axis in (1, 2))
-    sheet = np.full((count, len(rows) * (height + 1) - 1, max(map(len, rows)) * (width + 1) - 1, 3), 255, np.uint8)
+    sheet = np.full(
+        (count, len(rows) * (height + 1) - 1, max(map(len, rows)) * (width + 1) - 1, 3), 255, np.uint8
+    )
     for y, row in enumerate(rows):
         for x, clip in enumerate(row):
             held = clip[np.minimum(np.arange(count), len(clip) - 1)]  # a shorter clip waits on its last frame
@@ -310,7 +367,10 @@ def read_prompts(path: str) -> list[str]:
 
 def requests_for(prompts: Iterable[str], request: Request, count: int) -> list[list[Request]]:
     """One row per prompt with `count` seeds, counted up from that of the request."""
-    return [[request._replace(prompt=prompt, seed=request.seed + number) for number in range(count)] for prompt in prompts]
+    return [
+        [request._replace(prompt=prompt, seed=request.seed + number) for number in range(count)]
+        for prompt in prompts
+    ]
 
 
 def rate_of(fps: float | Fraction) -> Fraction:

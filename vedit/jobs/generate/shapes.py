@@ -9,9 +9,9 @@ from __future__ import annotations
 import random
 from typing import Any
 
+from vedit.errors import UsageError, option
 from vedit.jobs.generate.run import Choices, Made, Request
 from vedit.jobs.watch import Watch
-from vedit.errors import UsageError, option
 
 EMBEDDED = "shapes"
 SUMMARY = f'"{EMBEDDED}", the embedded model of drawn scenes'
@@ -64,8 +64,8 @@ class ShapesMaker:
         """Sample one clip. Raises UsageError for words, sizes and frame counts that it does not know."""
         import torch
 
-        from vedit.jobs.generate.run import rate_of
         from vedit.data import scenes
+        from vedit.jobs.generate.run import rate_of
         from vedit.training.shapes_gates import GUIDANCE, decode, sample_clips
 
         prompt, negative = read_prompt(request.prompt, request.seed), read_negative(request.negative)
@@ -73,18 +73,38 @@ class ShapesMaker:
         steps = request.steps or STEPS
         guidance = GUIDANCE if request.guidance is None else request.guidance
         if negative and guidance == 1:
-            raise UsageError("a negative prompt has no meaning with guidance 1.", "Guidance leads away from it.", f"Try {option('guidance', f'{GUIDANCE:g}')}")
+            raise UsageError(
+                "a negative prompt has no meaning with guidance 1.",
+                "Guidance leads away from it.",
+                f"Try {option('guidance', f'{GUIDANCE:g}')}",
+            )
         if steps > self.model.schedule.train_steps:
-            raise UsageError(f"{steps} steps are too many.", f"The model has {self.model.schedule.train_steps} noise levels.")
+            raise UsageError(
+                f"{steps} steps are too many.",
+                f"The model has {self.model.schedule.train_steps} noise levels.",
+            )
         device = self.unet.device
         with torch.autocast(device.type, self.dtype, enabled=self.dtype != torch.float32):
             stream = sample_clips(
-                self.unet, self.model.text_encoder, self.model.schedule, [prompt], steps=steps, seed=request.seed, guidance=guidance, negative=negative
+                self.unet,
+                self.model.text_encoder,
+                self.model.schedule,
+                [prompt],
+                steps=steps,
+                seed=request.seed,
+                guidance=guidance,
+                negative=negative,
             )
             *_, latents_BFCYX = watch(stream, steps, "sample")
             clip_FCYX = decode(self.model.vae, latents_BFCYX[0].float())
         frames = (clip_FCYX.float() * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
-        facts = {"caption": prompt, "steps": steps, "guidance": guidance, "frames": scenes.FRAMES, "size": [scenes.SIDE, scenes.SIDE]}
+        facts = {
+            "caption": prompt,
+            "steps": steps,
+            "guidance": guidance,
+            "frames": scenes.FRAMES,
+            "size": [scenes.SIDE, scenes.SIDE],
+        }
         return Made(frames, request.fps or rate_of(FPS), facts)
 
 
@@ -114,7 +134,9 @@ def _words(text: str) -> str:
 
     words = check_words(text)
     if len(words) > TEXT_LENGTH - 2:
-        raise UsageError(f'"{text}" has {len(words)} words.', f"The embedded model reads {TEXT_LENGTH - 2} at most.")
+        raise UsageError(
+            f'"{text}" has {len(words)} words.', f"The embedded model reads {TEXT_LENGTH - 2} at most."
+        )
     return " ".join(words)
 
 
@@ -122,6 +144,12 @@ def _check_shape(request: Request) -> None:
     from vedit.data.scenes import FRAMES, SIDE
 
     if request.size not in (None, (SIDE, SIDE)):
-        raise UsageError(f"the embedded model makes pictures of {SIDE}x{SIDE} pixels.", f"Leave out {option('size')}; vedit gif resize enlarges a clip.")
+        raise UsageError(
+            f"the embedded model makes pictures of {SIDE}x{SIDE} pixels.",
+            f"Leave out {option('size')}; vedit gif resize enlarges a clip.",
+        )
     if request.frames not in (None, FRAMES):
-        raise UsageError(f"the embedded model makes clips of {FRAMES} frames.", f"Leave out {option('frames')}; vedit gif speed changes how long a clip takes.")
+        raise UsageError(
+            f"the embedded model makes clips of {FRAMES} frames.",
+            f"Leave out {option('frames')}; vedit gif speed changes how long a clip takes.",
+        )

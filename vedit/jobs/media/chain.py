@@ -31,14 +31,20 @@ def parse_chain(text: str) -> list[Spec]:
         head, *rest = _split(part, ",")
         specs = [_open_stage(head, known)]
         for piece in rest:
-            if _stage_name(piece) in known and "=" not in piece.partition(":")[0] and not _is_option(specs[-1][0], piece):
+            if (
+                _stage_name(piece) in known
+                and "=" not in piece.partition(":")[0]
+                and not _is_option(specs[-1][0], piece)
+            ):
                 specs.append(_open_stage(piece, known))
             else:
                 _add(specs[-1], piece)
         result += specs
     if not result:
         raise UsageError(
-            "the chain is empty.", "It names stages, with ; between them.", 'Example: vedit gif chain "crop:left=10%; rotate:90" in.gif -o out.gif'
+            "the chain is empty.",
+            "It names stages, with ; between them.",
+            'Example: vedit gif chain "crop:left=10%; rotate:90" in.gif -o out.gif',
         )
     return result
 
@@ -117,7 +123,12 @@ def _closing(text: str, start: int, before: str) -> int:
 
 
 def _unquoted(value: str) -> str:
-    if len(value) > 1 and value[0] == value[-1] and value[0] in QUOTES and _closing(value, 0, "") == len(value):
+    if (
+        len(value) > 1
+        and value[0] == value[-1]
+        and value[0] in QUOTES
+        and _closing(value, 0, "") == len(value)
+    ):
         return value[1:-1].replace(value[0] * 2, value[0])
     return value
 
@@ -154,7 +165,9 @@ def _add(spec: Spec, piece: str) -> None:
         elif module.POSITIONAL and module.POSITIONAL not in given:
             key, value = module.POSITIONAL, piece
         else:
-            meant = nearest(_stage_name(piece), [*stages.names(), *(option.name for option in module.OPTIONS)])
+            meant = nearest(
+                _stage_name(piece), [*stages.names(), *(option.name for option in module.OPTIONS)]
+            )
             raise UsageError(
                 f"{name}: {piece!r} is neither an option of {name} nor a stage{meant}",
                 f"Options are key=value; {name} knows {', '.join(option.name for option in module.OPTIONS)}.",

@@ -29,7 +29,15 @@ class Conversion(NamedTuple):
     write: WriteOptions = WriteOptions()
 
 
-def convert(name: str, output: str, conversion: Conversion, settings: Settings, *, stages: BuildStages = tuple, dry_run: bool = False) -> Report:
+def convert(
+    name: str,
+    output: str,
+    conversion: Conversion,
+    settings: Settings,
+    *,
+    stages: BuildStages = tuple,
+    dry_run: bool = False,
+) -> Report:
     """Convert one clip; the output appears only when complete.
 
     name: a path, "-", or a folder of pictures. stages: makes stages to run last.
@@ -37,7 +45,14 @@ def convert(name: str, output: str, conversion: Conversion, settings: Settings, 
     """
     to = conversion.write.format or format_of(output)
     settings = settings._replace(write=conversion.write._replace(format=to, rate=conversion.fps))
-    return run_file(name, output, lambda: [*build_stages(conversion, to), *stages()], settings, _read_options(conversion, to), dry_run)
+    return run_file(
+        name,
+        output,
+        lambda: [*build_stages(conversion, to), *stages()],
+        settings,
+        _read_options(conversion, to),
+        dry_run,
+    )
 
 
 def _read_options(conversion: Conversion, to: str) -> ReadOptions:
@@ -59,19 +74,28 @@ def build_stages(conversion: Conversion, to: str) -> list[Stage]:
     stages: list[Stage] = []
     if conversion.start_s or conversion.duration_s is not None:
         if conversion.start_s < 0 or (conversion.duration_s is not None and conversion.duration_s <= 0):
-            raise UsageError("the part of the clip is empty.", "--start is 0 or more, --duration more than 0, both in seconds.")
+            raise UsageError(
+                "the part of the clip is empty.",
+                "--start is 0 or more, --duration more than 0, both in seconds.",
+            )
         stages.append(Trim(conversion.start_s, conversion.duration_s))
     if conversion.width or conversion.height:
         from vedit.stages.resize import Resize
 
         both = conversion.width is not None and conversion.height is not None
-        resize = Resize(size=(conversion.width, conversion.height)) if both else Resize(width=conversion.width, height=conversion.height)
+        resize = (
+            Resize(size=(conversion.width, conversion.height))
+            if both
+            else Resize(width=conversion.width, height=conversion.height)
+        )
         resize.accepts = (*resize.accepts, "yuv")  # planes come from a decoder, which has scaled already
         stages.append(resize)
     if conversion.fps is not None and to == "gif":
         if conversion.fps > FASTEST_GIF:
             raise UsageError(
-                f"--fps {float(conversion.fps):g} is too fast for a GIF.", f"Browsers play at most {FASTEST_GIF} images per second.", f"Use --fps {FASTEST_GIF}"
+                f"--fps {float(conversion.fps):g} is too fast for a GIF.",
+                f"Browsers play at most {FASTEST_GIF} images per second.",
+                f"Use --fps {FASTEST_GIF}",
             )
         stages.append(GifTiming(conversion.fps))
     elif conversion.fps is not None and to in (*VIDEO, "nut", "apng", "png", "webp", "folder"):

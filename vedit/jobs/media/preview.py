@@ -35,7 +35,9 @@ class Shot(NamedTuple):
 
 
 @contextmanager
-def opened(name: str, read: ReadOptions = ReadOptions(), warn: Warn = silent, is_counted: bool = False) -> Iterator[tuple[Clip, Iterator[Shot]]]:
+def opened(
+    name: str, read: ReadOptions = ReadOptions(), warn: Warn = silent, is_counted: bool = False
+) -> Iterator[tuple[Clip, Iterator[Shot]]]:
     """The composed frames of a clip; errors name the file.
 
     is_counted: make sure that `frames_hint` is the very number of frames, by a first pass if need be.
@@ -78,7 +80,9 @@ def pick(shots: Iterator[Shot], number: int) -> Shot:
         last = shot.number
         if last == number:
             return shot
-    raise UsageError(f"there is no frame {number}: the clip has {last}.", f"Frames are counted from 1 to {last}.")
+    raise UsageError(
+        f"there is no frame {number}: the clip has {last}.", f"Frames are counted from 1 to {last}."
+    )
 
 
 def spread(count: int, cells: int) -> list[int]:
@@ -93,7 +97,8 @@ def spread(count: int, cells: int) -> list[int]:
 def contact_sheet(clip: Clip, shots: Iterator[Shot], columns: int, rows: int, tile: int) -> Image.Image:
     """A table of evenly spread frames, each with its number and time under it.
 
-    clip: with its number of frames. tile: the longer side of each picture in pixels; smaller clips keep their size.
+    clip: with its number of frames. tile: the longer side of each picture in pixels; smaller clips keep their
+    size.
     """
     assert clip.frames_hint is not None, "the caller opens the clip counted"
     wanted = spread(clip.frames_hint, columns * rows)
@@ -170,7 +175,12 @@ def terminal_style(environment: Mapping[str, str]) -> str:
     term, program = environment.get("TERM", ""), environment.get("TERM_PROGRAM", "").lower()
     if "TMUX" in environment or term.startswith("screen"):
         return "blocks"  # what is in between lets no graphics through
-    if "kitty" in term or "KITTY_WINDOW_ID" in environment or "ghostty" in term or program in ("ghostty", "wezterm"):
+    if (
+        "kitty" in term
+        or "KITTY_WINDOW_ID" in environment
+        or "ghostty" in term
+        or program in ("ghostty", "wezterm")
+    ):
         return "kitty"
     if "sixel" in term or term.split("-")[0] in ("foot", "mlterm", "contour", "yaft") or program == "mintty":
         return "sixel"
@@ -207,7 +217,9 @@ def _half_blocks(above: bytes, below: bytes) -> Iterator[str]:
     for i in range(0, len(above), 4):
         top = "{};{};{}".format(*above[i : i + 3]) if above[i + 3] >= 128 else ""
         bottom = "{};{};{}".format(*below[i : i + 3]) if below[i + 3] >= 128 else ""
-        ink, ground, character = (top, bottom, "▀") if top else (bottom, "", "▄") if bottom else (front, "", " ")
+        ink, ground, character = (
+            (top, bottom, "▀") if top else (bottom, "", "▄") if bottom else (front, "", " ")
+        )
         if ground != back:
             yield f"\x1b[48;2;{ground}m" if ground else "\x1b[49m"
             back = ground
@@ -220,7 +232,9 @@ def _half_blocks(above: bytes, below: bytes) -> Iterator[str]:
 def _cells(picture: Image.Image, columns: int, rows: int) -> tuple[int, int]:
     """The columns and rows that a picture takes at its own size, or as much of it as there is room for."""
     width, height = CELL
-    share = min(Fraction(1), Fraction(columns * width, picture.width), Fraction(rows * height, picture.height))
+    share = min(
+        Fraction(1), Fraction(columns * width, picture.width), Fraction(rows * height, picture.height)
+    )
     return max(1, -int(-picture.width * share // width)), max(1, -int(-picture.height * share // height))
 
 
@@ -232,7 +246,10 @@ def _kitty(picture: Image.Image, columns: int, rows: int) -> tuple[str, int]:
     text = base64.b64encode(data.getvalue()).decode()
     chunks = [text[i : i + 4096] for i in range(0, len(text), 4096)]
     control = f"a=T,f=100,i=1,p=1,q=2,C=1,c={wide},r={high},"
-    parts = [f"\x1b_G{control if i == 0 else ''}m={int(i < len(chunks) - 1)};{chunk}\x1b\\" for i, chunk in enumerate(chunks)]
+    parts = [
+        f"\x1b_G{control if i == 0 else ''}m={int(i < len(chunks) - 1)};{chunk}\x1b\\"
+        for i, chunk in enumerate(chunks)
+    ]
     return "\n" * high + f"\x1b[{high}A" + "".join(parts) + "\n" * high, high
 
 
@@ -248,10 +265,16 @@ def _sixel(picture: Image.Image, columns: int, rows: int) -> tuple[str, int]:
         data = plane.tobytes()
     width, height = picture.size
     parts = [f'\x1bP0;1;0q"1;1;{width};{height}']
-    parts += (f"#{i};2;" + ";".join(str(round(level / 2.55)) for level in palette[3 * i : 3 * i + 3]) for i in sorted({*data} - {255}))
+    parts += (
+        f"#{i};2;" + ";".join(str(round(level / 2.55)) for level in palette[3 * i : 3 * i + 3])
+        for i in sorted({*data} - {255})
+    )
     for top in range(0, height, 6):
         lines = [data[y * width : (y + 1) * width] for y in range(top, min(top + 6, height))]
-        parts.append("$".join(f"#{colour}{_band(lines, colour)}" for colour in sorted({*b"".join(lines)} - {255})) + "-")
+        parts.append(
+            "$".join(f"#{colour}{_band(lines, colour)}" for colour in sorted({*b"".join(lines)} - {255}))
+            + "-"
+        )
     return "".join(parts) + "\x1b\\\n", _cells(picture, columns, rows)[1]
 
 
@@ -313,4 +336,8 @@ def picture_format(output: str) -> str:
         return "png"
     if suffix == ".webp":
         return "webp"
-    raise UsageError(f"{output}: previews are written as PNG or WebP.", "Other formats would lose pixels or transparency.", "Name it with .png or .webp")
+    raise UsageError(
+        f"{output}: previews are written as PNG or WebP.",
+        "Other formats would lose pixels or transparency.",
+        "Name it with .png or .webp",
+    )

@@ -16,7 +16,13 @@ from vedit.media.source import FileSource, source_of, without_pixels
 Facts = dict[str, Any]
 
 
-def probe(name: str, *, check: bool = False, limits: Limits = Limits(), warn: Callable[[str], None] = lambda message: None) -> Facts:
+def probe(
+    name: str,
+    *,
+    check: bool = False,
+    limits: Limits = Limits(),
+    warn: Callable[[str], None] = lambda message: None,
+) -> Facts:
     """The facts of one file under the stable schema of `vedit probe --json`.
 
     check: decode every image too, and list in "damage" what is wrong with its pixels.
@@ -46,7 +52,14 @@ def probe_gif(source: FileSource, check: bool) -> Facts:
         source.spool()
         source.scan(touches_pixels=True)
         source.rewind()
-    reader = GifReader(source.take, source.name, b"" if check else source.start, limits=limits, keep_payload=check, warn=damage.append)
+    reader = GifReader(
+        source.take,
+        source.name,
+        b"" if check else source.start,
+        limits=limits,
+        keep_payload=check,
+        warn=damage.append,
+    )
     clip = reader.clip
     frames = reader.frames()
     if check:
@@ -78,7 +91,10 @@ def probe_gif(source: FileSource, check: bool) -> Facts:
         "images": len(delays),
         "duration_s": duration / 100,
         "loop": clip.loop,
-        "rate": {"avg": round(100 * len(delays) / duration, 6) if duration else None, "const": len(set(delays)) == 1},
+        "rate": {
+            "avg": round(100 * len(delays) / duration, 6) if duration else None,
+            "const": len(set(delays)) == 1,
+        },
         "delays_cs": delays,
         "palettes": {"global": _colours(clip.palette), "local": local, "max_colors": largest},
         "transparency": transparency,
@@ -104,4 +120,6 @@ def raise_if_damaged(facts: list[Facts]) -> None:
     """The answer of `--check`: CheckFailed (exit 1) when anything is damaged."""
     hurt = [entry["file"] for entry in facts if entry.get("damage")]
     if hurt:
-        raise CheckFailed(f"damage found in {', '.join(hurt)}.", "", "To keep what is whole: vedit gif metadata IN -o OUT")
+        raise CheckFailed(
+            f"damage found in {', '.join(hurt)}.", "", "To keep what is whole: vedit gif metadata IN -o OUT"
+        )

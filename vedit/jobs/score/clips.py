@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from vedit.errors import InputError, UsageError, VeditError, option
 from vedit.jobs.clips import Selection, fitted
 from vedit.jobs.record import find_record
 from vedit.jobs.recorded import SUFFIX, Recorded, check_read, is_inside, renamed
-from vedit.errors import InputError, UsageError, VeditError, option
 from vedit.media.source import opened
 
 if TYPE_CHECKING:
@@ -22,13 +22,17 @@ if TYPE_CHECKING:
 
 Warn = Callable[[str], None]
 # what readers say where a part of a file is missing; bytes behind its end are not
-LOST = re.compile(r"truncated|damaged|ends early|cannot be decoded|is missing|are missing|left transparent", re.IGNORECASE)
+LOST = re.compile(
+    r"truncated|damaged|ends early|cannot be decoded|is missing|are missing|left transparent", re.IGNORECASE
+)
 DECODER = "vedit.media: frames composed, transparency over white, Pillow RGB"
 
 
 @dataclass(frozen=True)
 class Item:
-    """An edited video as named by the user. mask: a file, a box, "auto" for what the run record has, or "none"."""
+    """An edited video as named by the user. mask: a file, a box, "auto" for what the run record has, or
+    "none".
+    """
 
     video_id: str
     edit_id: str
@@ -58,7 +62,9 @@ class Reading:
     open_all: bool = False
 
 
-def read_frames(name: str, selection: Selection | None = None, *, warn: Warn = lambda message: None) -> np.ndarray:
+def read_frames(
+    name: str, selection: Selection | None = None, *, warn: Warn = lambda message: None
+) -> np.ndarray:
     """All frames of a clip, a frame folder or standard input, (T, Y, X, 3) uint8, or those of a selection.
 
     Frames are composed in file order with disposal honoured; folders are read in natural order.
@@ -78,12 +84,15 @@ def read_frames(name: str, selection: Selection | None = None, *, warn: Warn = l
     except VeditError as error:
         raise error.in_file(name) from error.__cause__
     if not pictures:
-        raise InputError(f"{name}: no frames.", "The clip is empty, or shorter than the frames its run record names.")
+        raise InputError(
+            f"{name}: no frames.", "The clip is empty, or shorter than the frames its run record names."
+        )
     return np.stack(pictures)
 
 
 def record_of(edited: str, warn: Warn, open_all: bool = False) -> dict[str, Any] | None:
-    """The run record beside an edited clip, else the recipe that it carries; None where there is none that can be read.
+    """The run record beside an edited clip, else the recipe that it carries; None where there is none that
+    can be read.
 
     Names in it are as seen from the working folder. Of a record that this user did not write, those
     that lie outside the clip's folder are left out, unless `open_all`: a page with their pictures
@@ -103,12 +112,17 @@ def record_of(edited: str, warn: Warn, open_all: bool = False) -> dict[str, Any]
 
 
 def _of_a_stranger(found: Recorded, warn: Warn) -> dict[str, Any]:
-    outside = [path for what, path in found.opens() if what in ("input", "mask", "saved mask") and not is_inside(path, found.folder)]
+    outside = [
+        path
+        for what, path in found.opens()
+        if what in ("input", "mask", "saved mask") and not is_inside(path, found.folder)
+    ]
     if not outside:
         return found.record
     warn(
-        f"{found.name} may be somebody else's: {', '.join(map(repr, outside[:3]))} lies outside its folder and is not read; "
-        f"name the source with {option('source')} or {option('source_dir')}, or add {option('yes')}"
+        f"{found.name} may be somebody else's: {', '.join(map(repr, outside[:3]))} lies outside its folder"
+        f" and is not read; name the source with {option('source')} or {option('source_dir')}, or add"
+        f" {option('yes')}"
     )
     record = renamed(found.record, lambda what, path: "" if path in outside else path)
     masks = record.get("edit_mask")
@@ -118,18 +132,28 @@ def _of_a_stranger(found: Recorded, warn: Warn) -> dict[str, Any]:
 
 
 def complete(item: Item, record: Mapping[str, Any] | None) -> Item:
-    """The item with what it does not name taken from the run record: prompts, and the source where that very file still is."""
+    """The item with what it does not name taken from the run record: prompts, and the source where that very
+    file still is.
+    """
     if record is None:
         return item
     source = item.source
     if source is None and isinstance(record.get("input"), str):
-        places = (record["input"], os.path.join(os.path.dirname(item.edited), os.path.basename(record["input"])))
-        source = next((path for path in places if path != "-" and os.path.exists(path) and is_recorded(path, record)), None)
+        places = (
+            record["input"],
+            os.path.join(os.path.dirname(item.edited), os.path.basename(record["input"])),
+        )
+        source = next(
+            (path for path in places if path != "-" and os.path.exists(path) and is_recorded(path, record)),
+            None,
+        )
     prompt, source_prompt = (
         given if given is not None else (record.get(key) or None)
         for given, key in ((item.prompt, "target_prompt"), (item.source_prompt, "source_prompt"))
     )  # fmt: skip
-    return Item(item.video_id, item.edit_id, item.edited, source, prompt, source_prompt, item.truth, item.mask)
+    return Item(
+        item.video_id, item.edit_id, item.edited, source, prompt, source_prompt, item.truth, item.mask
+    )
 
 
 def is_recorded(path: str, record: Mapping[str, Any]) -> bool:
@@ -143,7 +167,10 @@ def is_recorded(path: str, record: Mapping[str, Any]) -> bool:
 
 
 def load(item: Item, reading: Reading, warn: Warn = lambda message: None) -> tuple[Clip, dict[str, Any]]:
-    """Read an item's files; gives the clip that metrics are computed on, and facts for the report. Raises InputError."""
+    """Read an item's files; gives the clip that metrics are computed on, and facts for the report.
+
+    Raises InputError.
+    """
     from vedit.metrics._looks import remarks
     from vedit.metrics.base import Clip
     from vedit.metrics.types import Video
@@ -157,7 +184,11 @@ def load(item: Item, reading: Reading, warn: Warn = lambda message: None) -> tup
     record = record_of(item.edited, note, reading.open_all)
     item = complete(item, record)
     edited = read_frames(item.edited, warn=note)
-    facts: dict[str, Any] = {"edited": item.edited, "prompt": item.prompt, "source_prompt": item.source_prompt}
+    facts: dict[str, Any] = {
+        "edited": item.edited,
+        "prompt": item.prompt,
+        "source_prompt": item.source_prompt,
+    }
     others: dict[str, Any] = {}
     for name, path in (("source", item.source), ("truth", item.truth)):
         if path is not None:
@@ -169,27 +200,57 @@ def load(item: Item, reading: Reading, warn: Warn = lambda message: None) -> tup
         facts["align"] = "first"
     mask, facts["mask"] = read_mask(item, edited.shape[:3], record, note)
     is_whole = "source" in others and len(others["source"]) == len(edited)  # then only the end mark is gone
-    if damage := [message for message in found if LOST.search(message) and not (is_whole and message.endswith("no trailer"))]:
+    if damage := [
+        message
+        for message in found
+        if LOST.search(message) and not (is_whole and message.endswith("no trailer"))
+    ]:
         facts["damage"] = f"{len(edited)} frames could be read ({'; '.join(damage)})"
-    facts |= {"frames": len(edited), "width": edited.shape[2], "height": edited.shape[1], "decoder": DECODER, "warnings": found}
+    facts |= {
+        "frames": len(edited),
+        "width": edited.shape[2],
+        "height": edited.shape[1],
+        "decoder": DECODER,
+        "warnings": found,
+    }
     if "source" in others and others["source"].shape == edited.shape:
         facts["change"] = mean_change(edited, others["source"])
     if looks := remarks(edited, others.get("source")):
         facts["looks"] = looks
     if record is not None:
-        facts["run"] = {key: record[key] for key in ("method", "params", "model", "seed", "seconds", "peak_memory_mib", "versions") if key in record}
+        facts["run"] = {
+            key: record[key]
+            for key in ("method", "params", "model", "seed", "seconds", "peak_memory_mib", "versions")
+            if key in record
+        }
     videos = {name: Video(frames) for name, frames in others.items()}
-    return Clip(item.label, Video(edited), videos.get("source"), videos.get("truth"), mask, item.prompt, item.source_prompt, record), facts
+    return (
+        Clip(
+            item.label,
+            Video(edited),
+            videos.get("source"),
+            videos.get("truth"),
+            mask,
+            item.prompt,
+            item.source_prompt,
+            record,
+        ),
+        facts,
+    )
 
 
 def mean_change(edited: np.ndarray, source: np.ndarray) -> float:
     """Mean absolute difference of the edit and its source over the whole frame, grey levels."""
     import numpy as np
 
-    return float(np.mean([np.abs(a.astype(np.int16) - b).mean() for a, b in zip(edited, source, strict=True)]))
+    return float(
+        np.mean([np.abs(a.astype(np.int16) - b).mean() for a, b in zip(edited, source, strict=True)])
+    )
 
 
-def read_like(path: str, edited: np.ndarray, record: Mapping[str, Any] | None, reading: Reading, warn: Warn) -> tuple[np.ndarray, str]:
+def read_like(
+    path: str, edited: np.ndarray, record: Mapping[str, Any] | None, reading: Reading, warn: Warn
+) -> tuple[np.ndarray, str]:
     """A source or truth as the edit saw it, and how it was read.
 
     A clip that matches the edit in size and length is taken whole. Else the run record's selection
@@ -203,7 +264,13 @@ def read_like(path: str, edited: np.ndarray, record: Mapping[str, Any] | None, r
     if selection is not None:
         chosen = read_frames(path, selection, warn=warn)
         if chosen.shape == edited.shape:
-            return chosen, f"as in the run record: frames {selection.start} and every {selection.stride}., size {selection.size}"
+            return (
+                chosen,
+                (
+                    f"as in the run record: frames {selection.start} and every {selection.stride}., size"
+                    f" {selection.size}"
+                ),
+            )
     how = []
     if reading.resize_source and frames.shape[1:3] != edited.shape[1:3]:
         frames = read_frames(path, Selection(size=(edited.shape[2], edited.shape[1])), warn=warn)
@@ -219,8 +286,17 @@ def selection_of(record: Mapping[str, Any] | None) -> Selection | None:
     """Which frames of the source the edit took, and how it cut and scaled them."""
     try:
         assert record is not None
-        (start, stride, count), (width, height), crop = record["clip"]["frames"], record["clip"]["size"], record["clip"]["crop"]
-        return Selection(int(start), max(1, int(stride)), int(count), int(width) if crop == "centre" else (int(width), int(height)))
+        (start, stride, count), (width, height), crop = (
+            record["clip"]["frames"],
+            record["clip"]["size"],
+            record["clip"]["crop"],
+        )
+        return Selection(
+            int(start),
+            max(1, int(stride)),
+            int(count),
+            int(width) if crop == "centre" else (int(width), int(height)),
+        )
     except (AssertionError, KeyError, TypeError, ValueError):
         return None
 
@@ -228,7 +304,9 @@ def selection_of(record: Mapping[str, Any] | None) -> Selection | None:
 # --- masks ---------------------------------------------------------------------------------------
 
 
-def read_mask(item: Item, shape: tuple[int, ...], record: Mapping[str, Any] | None, warn: Warn) -> tuple[np.ndarray | None, str | None]:
+def read_mask(
+    item: Item, shape: tuple[int, ...], record: Mapping[str, Any] | None, warn: Warn
+) -> tuple[np.ndarray | None, str | None]:
     """The mask of an item, (T, Y, X) uint8 with > 127 where the edit may act, and where it came from.
 
     "auto" takes the mask that the edit saved, else the mask it was given. Raises InputError or
@@ -267,13 +345,22 @@ def mask_frames(spec: str, shape: tuple[int, ...]) -> np.ndarray:
 
         box, span, _ = parse(spec, (width, height))
         if span is not None:
-            raise UsageError(f"the mask {spec} holds for a range of time; score reads pictures, clips and boxes.")
+            raise UsageError(
+                f"the mask {spec} holds for a range of time; score reads pictures, clips and boxes."
+            )
         mask = np.zeros(shape, np.uint8)
         mask[:, box.top : box.bottom, box.left : box.right] = 255
         return mask
     found = read_frames(spec)[..., 0]
     if found.shape[1:] != (height, width):
-        raise InputError(f"{spec}: the mask has {found.shape[2]}x{found.shape[1]} pixels, the edited clip {width}x{height}.", "Both have one size.")
+        raise InputError(
+            f"{spec}: the mask has {found.shape[2]}x{found.shape[1]} pixels, the edited clip"
+            f" {width}x{height}.",
+            "Both have one size.",
+        )
     if len(found) not in (1, count):
-        raise InputError(f"{spec}: the mask has {len(found)} frames, the edited clip {count}.", "A mask has one frame for all, or one per frame.")
+        raise InputError(
+            f"{spec}: the mask has {len(found)} frames, the edited clip {count}.",
+            "A mask has one frame for all, or one per frame.",
+        )
     return np.repeat(found, count, 0) if len(found) == 1 else found

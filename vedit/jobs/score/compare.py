@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from vedit.errors import InputError, UsageError, option
 from vedit.jobs.score.metrics import check_keys, options_of, ordered
 from vedit.jobs.score.render import Cell, Table, shown
 from vedit.jobs.score.results import Results, Row, videos_of
 from vedit.jobs.score.statistics import LEAST, LEVEL, Paired, excludes_zero, holm, paired
-from vedit.errors import InputError, UsageError, option
 
 NOTHING_SHOWN = "no difference shown"
 
@@ -33,7 +33,9 @@ class Line:
 
 @dataclass(frozen=True)
 class Comparison:
-    """unpaired: videos of one report only, or without a number in one of them, by metric or "". forced: what was computed differently all the same."""
+    """unpaired: videos of one report only, or without a number in one of them, by metric or "". forced: what
+    was computed differently all the same.
+    """
 
     a: Results
     b: Results
@@ -42,7 +44,9 @@ class Comparison:
     forced: tuple[str, ...] = ()
 
 
-def compare(a: Results, b: Results, keys: Sequence[str] | None = None, *, force: bool = False, seed: int = 0) -> Comparison:
+def compare(
+    a: Results, b: Results, keys: Sequence[str] | None = None, *, force: bool = False, seed: int = 0
+) -> Comparison:
     """Compare two reports on the videos that both hold.
 
     keys: metrics to show; those of both reports by default. The verdict names a method when the
@@ -57,14 +61,17 @@ def compare(a: Results, b: Results, keys: Sequence[str] | None = None, *, force:
         shared = ordered(dict.fromkeys(keys))
     if not shared:
         raise InputError(
-            f"{a.name} and {b.name} have no metric in common.", f"{a.name} has {', '.join(a.keys) or 'none'}; {b.name} has {', '.join(b.keys) or 'none'}."
+            f"{a.name} and {b.name} have no metric in common.",
+            f"{a.name} has {', '.join(a.keys) or 'none'}; {b.name} has {', '.join(b.keys) or 'none'}.",
         )
     forced = check_alike([a, b], force, shared)
     pairs, alone = pair_rows(a.rows, b.rows)
     if not pairs:
         raise InputError(
             f"{a.name} and {b.name} have no video in common.",
-            f"Pairs have the same video_id and edit_id. {a.name} has {_few([row.label for row in a.rows], 3)}; {b.name} has {_few([row.label for row in b.rows], 3)}.",
+            f"Pairs have the same video_id and edit_id. {a.name} has"
+            f" {_few([row.label for row in a.rows], 3)}; {b.name} has"
+            f" {_few([row.label for row in b.rows], 3)}.",
         )
     unpaired = {"": alone} if alone else {}
     found: list[tuple[str, float, float, Paired]] = []
@@ -74,12 +81,20 @@ def compare(a: Results, b: Results, keys: Sequence[str] | None = None, *, force:
             unpaired[key] = left
         if x:
             fact = a.metrics[key].value
-            result = paired(x, y, higher_is_better=fact.higher_is_better, seed=seed, videos=videos, rounding=fact.rounding)
+            result = paired(
+                x, y, higher_is_better=fact.higher_is_better, seed=seed, videos=videos, rounding=fact.rounding
+            )
             found.append((key, sum(x) / len(x), sum(y) / len(y), result))
     if not found:
-        raise InputError(f"{a.name} and {b.name} have no number in common.", f"No video has one in both reports for {', '.join(shared)}.")
+        raise InputError(
+            f"{a.name} and {b.name} have no number in common.",
+            f"No video has one in both reports for {', '.join(shared)}.",
+        )
     corrected = holm([result.wilcoxon_p for *_, result in found])
-    lines = [Line(key, x, y, result, p, verdict(a, b, key, result, p)) for (key, x, y, result), p in zip(found, corrected, strict=True)]
+    lines = [
+        Line(key, x, y, result, p, verdict(a, b, key, result, p))
+        for (key, x, y, result), p in zip(found, corrected, strict=True)
+    ]
     return Comparison(a, b, tuple(lines), unpaired, tuple(forced))
 
 
@@ -90,7 +105,12 @@ def check_alike(reports: Sequence[Results], force: bool, keys: Sequence[str] | N
     the options that a metric's numbers depend on, its version, and the weights of its networks; what a
     report does not hold (a CSV) is not known.
     """
-    found = [f"the profile is {value}" for value in _differing([(report.name, report.profile) for report in reports if report.profile != "unknown"])]
+    found = [
+        f"the profile is {value}"
+        for value in _differing(
+            [(report.name, report.profile) for report in reports if report.profile != "unknown"]
+        )
+    ]
     told: dict[str, list[str]] = {}
     for key in keys if keys is not None else dict.fromkeys(key for report in reports for key in report.keys):
         having = [report for report in reports if key in report.metrics and report.profile != "unknown"]
@@ -116,9 +136,18 @@ def _making_of(key: str, reports: Sequence[Results]) -> dict[str, list[tuple[str
         if not report.options:
             continue
         for name in options_of(fact.metric):
-            value = report.options.get("flow") or ("tvl1" if report.profile == "embedded" else "gmflow") if name == "flow" else report.options.get(name)
+            value = (
+                report.options.get("flow") or ("tvl1" if report.profile == "embedded" else "gmflow")
+                if name == "flow"
+                else report.options.get(name)
+            )
             found.setdefault(option(name), []).append((report.name, value))
-        networks = dict.fromkeys(name for row in report.rows if key in row.numbers for name in row.numbers[key].provenance.get("weights", ()))
+        networks = dict.fromkeys(
+            name
+            for row in report.rows
+            if key in row.numbers
+            for name in row.numbers[key].provenance.get("weights", ())
+        )
         if networks:
             found.setdefault(option("dtype"), []).append((report.name, report.options.get("dtype")))
         for name in networks:
@@ -140,15 +169,26 @@ def pair_rows(a: Sequence[Row], b: Sequence[Row]) -> tuple[list[tuple[Row, Row]]
     of_a, of_b = {row.id: row for row in a}, {row.id: row for row in b}
     both = sorted(of_a.keys() & of_b.keys())
     alone = sorted(of_a.keys() ^ of_b.keys())
-    return [(of_a[name], of_b[name]) for name in both], [(of_a.get(name) or of_b[name]).label for name in alone]
+    return [(of_a[name], of_b[name]) for name in both], [
+        (of_a.get(name) or of_b[name]).label for name in alone
+    ]
 
 
-def paired_values(pairs: Sequence[tuple[Row, Row]], key: str) -> tuple[list[float], list[float], list[str], list[str]]:
-    """The values of a metric on edits where both have one, the videos they are of, and the names of those left out."""
+def paired_values(
+    pairs: Sequence[tuple[Row, Row]], key: str
+) -> tuple[list[float], list[float], list[str], list[str]]:
+    """The values of a metric on edits where both have one, the videos they are of, and the names of those
+    left out.
+    """
     x, y, videos, left = [], [], [], []
     for (row_a, row_b), video in zip(pairs, videos_of([row for row, _ in pairs]), strict=True):
         number_a, number_b = row_a.counted(key), row_b.counted(key)
-        if number_a is not None and number_b is not None and math.isfinite(number_a.value) and math.isfinite(number_b.value):
+        if (
+            number_a is not None
+            and number_b is not None
+            and math.isfinite(number_a.value)
+            and math.isfinite(number_b.value)
+        ):
             x.append(number_a.value)
             y.append(number_b.value)
             videos.append(video)
@@ -170,7 +210,19 @@ def comparison_table(found: Comparison, *, verdict_first: bool = False) -> Table
     verdict_first: the verdict behind the metric, where a narrow page still shows it, instead of at the end.
     """
     a, b = found.a, found.b
-    head = ["metric", a.name, b.name, f"{a.name} − {b.name}", "95% interval", "n", "wins/losses/ties", "sign p", "Wilcoxon p", "Holm p", "verdict"]
+    head = [
+        "metric",
+        a.name,
+        b.name,
+        f"{a.name} − {b.name}",
+        "95% interval",
+        "n",
+        "wins/losses/ties",
+        "sign p",
+        "Wilcoxon p",
+        "Holm p",
+        "verdict",
+    ]
     rows = []
     for line in found.lines:
         result, is_shown = line.paired, line.verdict != NOTHING_SHOWN
@@ -192,37 +244,74 @@ def comparison_table(found: Comparison, *, verdict_first: bool = False) -> Table
     if verdict_first:
         head.insert(1, head.pop())
         rows = [(row[0], row[-1], *row[1:-1]) for row in rows]
-    return Table(f"{a.name} against {b.name}", tuple(head), tuple(rows), left=2 if verdict_first else 1, notes=tuple(comparison_notes(found)))
+    return Table(
+        f"{a.name} against {b.name}",
+        tuple(head),
+        tuple(rows),
+        left=2 if verdict_first else 1,
+        notes=tuple(comparison_notes(found)),
+    )
 
 
 def comparison_notes(found: Comparison) -> list[str]:
-    notes = [f"Not computed alike, compared by {option('force')}: {'; '.join(found.forced)}."] if found.forced else []
+    notes = (
+        [f"Not computed alike, compared by {option('force')}: {'; '.join(found.forced)}."]
+        if found.forced
+        else []
+    )
     notes += [*damage_notes(found.a), *damage_notes(found.b), *source_notes(found.a)]
     if unknown := [report.name for report in (found.a, found.b) if report.profile == "unknown"]:
-        notes.append(f"How {' and '.join(unknown)} came about is not known: a CSV holds no options, versions or weights.")
+        notes.append(
+            f"How {' and '.join(unknown)} came about is not known: a CSV holds no options, versions or"
+            " weights."
+        )
     notes += [
         f"Wins are videos on which {found.a.name} is better; ↑ higher is better, ↓ lower is better.",
-        "A verdict needs a 95% interval of the mean difference without 0 and a Holm-corrected Wilcoxon p below 0.05.",
+        (
+            "A verdict needs a 95% interval of the mean difference without 0 and a Holm-corrected Wilcoxon p"
+            " below 0.05."
+        ),
     ]
     if any(line.paired.n != line.paired.videos for line in found.lines):
-        notes.append("Edits of one video are not independent: intervals resample videos with all their edits, and the tests take each video's mean difference.")
+        notes.append(
+            "Edits of one video are not independent: intervals resample videos with all their edits, and the"
+            " tests take each video's mean difference."
+        )
     if any(line.paired.videos < LEAST for line in found.lines):
         notes.append(f"Fewer than {LEAST} videos carry no interval, and so no verdict.")
     largest = max((line.paired.videos for line in found.lines), default=0)
     if largest >= LEAST and len(found.lines) * 2 / 2**largest >= LEVEL:
         notes.append(
-            f"{largest} videos are too few for {len(found.lines)} metrics: the corrected p cannot fall below {LEVEL}. Show fewer with {option('metrics')}, or score more videos."
+            f"{largest} videos are too few for {len(found.lines)} metrics: the corrected p cannot fall below"
+            f" {LEVEL}. Show fewer with {option('metrics')}, or score more videos."
         )
     if alone := found.unpaired.get(""):
         notes.append(f"In one report only, left out: {_few(alone)}.")
-    within = [line.key for line in found.lines if excludes_zero(line.paired.interval) and abs(line.paired.mean) <= found.a.metrics[line.key].value.rounding]
+    within = [
+        line.key
+        for line in found.lines
+        if excludes_zero(line.paired.interval)
+        and abs(line.paired.mean) <= found.a.metrics[line.key].value.rounding
+    ]
     if within:
         notes.append(f"Within the metric's own rounding, not judged: {', '.join(within)}.")
-    notes += [f"{key}: without a number in one of the two, left out: {_few(names)}." for key, names in found.unpaired.items() if key]
-    sizes = {report.name: {(row.facts.get("width"), row.facts.get("height")) for row in report.rows if "width" in row.facts} for report in (found.a, found.b)}
+    notes += [
+        f"{key}: without a number in one of the two, left out: {_few(names)}."
+        for key, names in found.unpaired.items()
+        if key
+    ]
+    sizes = {
+        report.name: {
+            (row.facts.get("width"), row.facts.get("height")) for row in report.rows if "width" in row.facts
+        }
+        for report in (found.a, found.b)
+    }
     of_a, of_b = (sizes[report.name] for report in (found.a, found.b))
     if of_a and of_b and of_a != of_b:
-        notes.append("The two were scored at different sizes; motion_alignment and warp_error can be compared at equal sizes only.")
+        notes.append(
+            "The two were scored at different sizes; motion_alignment and warp_error can be compared at equal"
+            " sizes only."
+        )
     return notes
 
 
@@ -239,7 +328,11 @@ def source_notes(results: Results) -> list[str]:
         if row.facts.get("source"):
             of.setdefault(str(row.facts["source"]), set()).add(row.video_id)
     shared = {source: names for source, names in of.items() if len(names) > 1}
-    return [f"{results.name}: {_few(sorted(names))} are edits of one source, {source}, but count as videos of their own." for source, names in shared.items()]
+    return [
+        f"{results.name}: {_few(sorted(names))} are edits of one source, {source}, but count as videos of"
+        " their own."
+        for source, names in shared.items()
+    ]
 
 
 def _few(names: Sequence[str], most: int = 10) -> str:
@@ -247,7 +340,11 @@ def _few(names: Sequence[str], most: int = 10) -> str:
 
 
 def interval_text(interval: tuple[float, float] | None, *, sign: bool = False) -> str:
-    return "n too small" if interval is None else f"[{shown(interval[0], sign=sign)}, {shown(interval[1], sign=sign)}]"
+    return (
+        "n too small"
+        if interval is None
+        else f"[{shown(interval[0], sign=sign)}, {shown(interval[1], sign=sign)}]"
+    )
 
 
 def comparison_json(found: Comparison) -> dict[str, Any]:
@@ -255,10 +352,18 @@ def comparison_json(found: Comparison) -> dict[str, Any]:
         "schema": 1,
         "a": found.a.name,
         "b": found.b.name,
-        "profile": found.a.profile if found.a.profile == found.b.profile else [found.a.profile, found.b.profile],
+        "profile": (
+            found.a.profile if found.a.profile == found.b.profile else [found.a.profile, found.b.profile]
+        ),
         "unpaired": found.unpaired,
         "metrics": {
-            line.key: {"mean_a": line.mean_a, "mean_b": line.mean_b, **line.paired._asdict(), "holm_p": line.holm_p, "verdict": line.verdict}
+            line.key: {
+                "mean_a": line.mean_a,
+                "mean_b": line.mean_b,
+                **line.paired._asdict(),
+                "holm_p": line.holm_p,
+                "verdict": line.verdict,
+            }
             for line in found.lines
         },
     }

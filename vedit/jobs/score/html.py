@@ -1,4 +1,5 @@
-"""The report as one page: tables with intervals, clips side by side and in step, charts, and where the flow disagrees.
+"""The report as one page: tables with intervals, clips side by side and in step, charts, and where the flow
+disagrees.
 
 The page loads nothing from elsewhere: style, script, charts (SVG) and frames (WebP) are inside it, so it
 works from the file system and can be mailed. Without scripts the tables, first frames and charts remain.
@@ -20,11 +21,11 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vedit.errors import VeditError
 from vedit.jobs.score.compare import Comparison, damage_notes, interval_text
 from vedit.jobs.score.render import as_html, shown
 from vedit.jobs.score.results import Number, Results, Row, finite, number_json, values_of
 from vedit.jobs.score.summary import failures, number_text, remarks, rows_table, skipped_notes, title
-from vedit.errors import VeditError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,7 +48,8 @@ _WORDS = ' class="words"'
 def page(heading: str, body: str) -> str:
     """A complete page around a body, with style and script inside."""
     return (
-        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport"'
+        f' content="width=device-width, initial-scale=1">'
         f"<title>{html.escape(heading)}</title><style>\n{_asset('page.css')}</style></head>\n"
         f"<body><h1>{html.escape(heading)}</h1>\n{body}\n<script>\n{_asset('page.js')}</script></body></html>\n"
     )
@@ -58,7 +60,9 @@ def _asset(name: str) -> str:
     return Path(__file__).with_name(name).read_text(encoding="utf-8")
 
 
-def report_page(results: Results, suite: Suite, towers: Any, clips: Clips, *, link_media: bool = False) -> str:
+def report_page(
+    results: Results, suite: Suite, towers: Any, clips: Clips, *, link_media: bool = False
+) -> str:
     """The page of a report, with the frames of its clips.
 
     link_media: point to the clips' files instead of embedding their frames.
@@ -67,7 +71,11 @@ def report_page(results: Results, suite: Suite, towers: Any, clips: Clips, *, li
     results = replace(results, rows=tuple(rows))
     parts = [contents(results), alerts(results), '<h2 id="numbers">Numbers</h2>', summary_section(results)]
     if len(rows) > 1:
-        parts += ['<div id="videos"><h2>Videos</h2></div>', FILTER, as_html(rows_table(results), is_linked=True)]
+        parts += [
+            '<div id="videos"><h2>Videos</h2></div>',
+            FILTER,
+            as_html(rows_table(results), is_linked=True),
+        ]
     items = {(item.video_id, item.edit_id): item for item in suite.items}
     for row in rows:
         clip = None
@@ -85,9 +93,10 @@ def report_page(results: Results, suite: Suite, towers: Any, clips: Clips, *, li
 
 OPEN_AT_MOST = 3  # videos whose sections begin open
 FILTER = (
-    '<div class="filter"><label>show <input type="search" data-do="filter" placeholder="name, prompt, flag"></label>'
-    '<label><input type="checkbox" data-do="flagged"> only with flags</label>'
-    '<button type="button" data-do="open">open all</button><button type="button" data-do="close">collapse all</button><output data-do="count"></output></div>'
+    '<div class="filter"><label>show <input type="search" data-do="filter" placeholder="name, prompt,'
+    ' flag"></label><label><input type="checkbox" data-do="flagged"> only with flags</label><button'
+    ' type="button" data-do="open">open all</button><button type="button" data-do="close">collapse'
+    ' all</button><output data-do="count"></output></div>'
 )
 
 
@@ -102,14 +111,22 @@ def contents(results: Results) -> str:
     """Links to the parts of the page."""
     told = len([row for row in results.rows if row.flags or row.failed])
     parts = [("flags", f"Flags ({told})")] if told else []
-    parts += [("numbers", "Numbers"), *([("videos", f"Videos ({len(results.rows)})")] if len(results.rows) > 1 else []), ("provenance", "Provenance")]
+    parts += [
+        ("numbers", "Numbers"),
+        *([("videos", f"Videos ({len(results.rows)})")] if len(results.rows) > 1 else []),
+        ("provenance", "Provenance"),
+    ]
     links = " ".join(f'<a href="#{name}">{text}</a>' for name, text in parts)
     return f'<nav aria-label="contents">{links}</nav>'
 
 
 def alerts(results: Results) -> str:
     """What must be known before the numbers are believed: damage, flags and failures, each with its video."""
-    left_out = "".join(f'<p class="flag"><strong>{html.escape(note)}</strong></p>' for note in damage_notes(results) if len(results.rows) > 1)
+    left_out = "".join(
+        f'<p class="flag"><strong>{html.escape(note)}</strong></p>'
+        for note in damage_notes(results)
+        if len(results.rows) > 1
+    )
     lines = []
     for row in results.rows:
         said = [*row.flags, *(f"not scored: {why}" for _, why in failures([row]))]
@@ -117,7 +134,11 @@ def alerts(results: Results) -> str:
         lines += [f'<p class="flag">{link}: {html.escape(text)}</p>' for text in said]
     if not lines:
         return ""
-    shown_lines = "".join(lines[:10]) + (f"<details><summary>and {len(lines) - 10} more</summary>{''.join(lines[10:])}</details>" if len(lines) > 10 else "")
+    shown_lines = "".join(lines[:10]) + (
+        f"<details><summary>and {len(lines) - 10} more</summary>{''.join(lines[10:])}</details>"
+        if len(lines) > 10
+        else ""
+    )
     return f'<div class="alerts" id="flags">{left_out}{shown_lines}</div>'
 
 
@@ -126,12 +147,24 @@ def alerts(results: Results) -> str:
 
 def summary_section(results: Results) -> str:
     """Each metric with its mean, its interval drawn over the videos, direction, range and meaning."""
-    head = ["metric", "mean" if len(results.rows) > 1 else "value", *(["95% interval", "videos", "n"] if len(results.rows) > 1 else [])]
+    head = [
+        "metric",
+        "mean" if len(results.rows) > 1 else "value",
+        *(["95% interval", "videos", "n"] if len(results.rows) > 1 else []),
+    ]
     head += [*results.baselines, "better", "usual range", "what it says"]
     rows = "".join(f"<tr>{''.join(_metric_cells(results, key))}</tr>" for key in results.keys)
-    columns = "".join(f'<th scope="col"{_WORDS if text == head[-1] else ""}>{html.escape(text)}</th>' for text in head)
-    said = "".join(f'<p class="note">{html.escape(note)}</p>' for note in (*skipped_notes(results.rows), *remarks(results.rows)))
-    return f'<div class="scroll"><table class="sortable"><thead><tr>{columns}</tr></thead><tbody>{rows}</tbody></table></div>{said}'
+    columns = "".join(
+        f'<th scope="col"{_WORDS if text == head[-1] else ""}>{html.escape(text)}</th>' for text in head
+    )
+    said = "".join(
+        f'<p class="note">{html.escape(note)}</p>'
+        for note in (*skipped_notes(results.rows), *remarks(results.rows))
+    )
+    return (
+        '<div class="scroll"><table'
+        f' class="sortable"><thead><tr>{columns}</tr></thead><tbody>{rows}</tbody></table></div>{said}'
+    )
 
 
 def _metric_cells(results: Results, key: str) -> Iterable[str]:
@@ -139,8 +172,14 @@ def _metric_cells(results: Results, key: str) -> Iterable[str]:
     yield f'<th scope="row">{html.escape(key)}</th>'
     yield _value_cell(found.mean)
     if len(results.rows) > 1:
-        low_high = "n too small" if found.interval is None else f"{shown(found.interval[0])} to {shown(found.interval[1])}"
-        yield f"<td>{low_high}</td><td>{interval_svg(results.values(key), found.mean, found.interval)}</td><td>{found.n}</td>"
+        low_high = (
+            "n too small"
+            if found.interval is None
+            else f"{shown(found.interval[0])} to {shown(found.interval[1])}"
+        )
+        yield (
+            f"<td>{low_high}</td><td>{interval_svg(results.values(key), found.mean, found.interval)}</td><td>{found.n}</td>"
+        )
     for rows in results.baselines.values():
         of_it = [value for value in values_of(rows, key) if value is not None and math.isfinite(value)]
         yield _value_cell(sum(of_it) / len(of_it) if of_it else None)
@@ -152,7 +191,9 @@ def _value_cell(value: float | None) -> str:
     return '<td data-value=""></td>' if value is None else f'<td data-value="{value!r}">{shown(value)}</td>'
 
 
-def interval_svg(values: Sequence[float | None], mean: float | None, interval: tuple[float, float] | None) -> str:
+def interval_svg(
+    values: Sequence[float | None], mean: float | None, interval: tuple[float, float] | None
+) -> str:
     """The videos as dots, the mean as a diamond, the interval as a bar."""
     there = [value for value in values if value is not None and math.isfinite(value)]
     if not there or mean is None:
@@ -163,41 +204,66 @@ def interval_svg(values: Sequence[float | None], mean: float | None, interval: t
         return 6 + 132 * ((value - low) / (high - low) if high > low else 0.5)
 
     dots = "".join(f'<circle class="dots" cx="{x(value):.1f}" cy="10" r="2.5"/>' for value in there)
-    bar = "" if interval is None else f'<line class="range" x1="{x(max(interval[0], low)):.1f}" x2="{x(min(interval[1], high)):.1f}" y1="10" y2="10"/>'
+    bar = (
+        ""
+        if interval is None
+        else (
+            f'<line class="range" x1="{x(max(interval[0], low)):.1f}" x2="{x(min(interval[1], high)):.1f}"'
+            ' y1="10" y2="10"/>'
+        )
+    )
     m = x(mean)
     label = f"from {low:.4g} to {high:.4g}, mean {mean:.4g}"
     return (
-        f'<svg class="interval" viewBox="0 0 144 20" role="img" aria-label="{label}">{dots}{bar}<path class="mean" d="M{m:.1f} 4 l4 6 l-4 6 l-4 -6 z"/></svg>'
+        f'<svg class="interval" viewBox="0 0 144 20" role="img" aria-label="{label}">{dots}{bar}<path'
+        f' class="mean" d="M{m:.1f} 4 l4 6 l-4 6 l-4 -6 z"/></svg>'
     )
 
 
 def forest(found: Comparison) -> str:
-    """The differences of a comparison as a forest plot: each metric's mean and interval, scaled to itself, to the right where A is better."""
+    """The differences of a comparison as a forest plot: each metric's mean and interval, scaled to itself, to
+    the right where A is better.
+    """
     lines = []
     for place, line in enumerate(found.lines):
         result, sign = line.paired, 1 if found.a.metrics[line.key].value.higher_is_better else -1
-        ends = [sign * end for end in (result.interval or (result.mean, result.mean))]
+        ends = [sign * end for end in result.interval or (result.mean, result.mean)]
         reach = max(abs(sign * result.mean), *map(abs, ends)) or 1.0
-        low, middle, high = (240 + 100 * value / reach for value in (min(ends), sign * result.mean, max(ends)))
+        low, middle, high = (
+            240 + 100 * value / reach for value in (min(ends), sign * result.mean, max(ends))
+        )
         y = 34 + 24 * place
         kind = "shown" if line.verdict in (found.a.name, found.b.name) else "open"
         label = f"{line.key}: {shown(result.mean, sign=True)} {interval_text(result.interval, sign=True)}"
-        bar = "" if result.interval is None else f'<line class="range" x1="{low:.1f}" x2="{high:.1f}" y1="{y}" y2="{y}"/>'
+        bar = (
+            ""
+            if result.interval is None
+            else f'<line class="range" x1="{low:.1f}" x2="{high:.1f}" y1="{y}" y2="{y}"/>'
+        )
         diamond = f'<path class="mean" d="M{middle:.1f} {y - 6} l5 6 l-5 6 l-5 -6 z"/>'
-        lines.append(f'<g class="{kind}"><title>{html.escape(label)}</title><text x="4" y="{y + 4}">{html.escape(line.key)}</text>{bar}{diamond}</g>')
+        lines.append(
+            f'<g class="{kind}"><title>{html.escape(label)}</title><text x="4"'
+            f' y="{y + 4}">{html.escape(line.key)}</text>{bar}{diamond}</g>'
+        )
     height = 44 + 24 * len(lines)
-    heads = f'<text x="236" y="14" text-anchor="end">← {html.escape(found.b.name[:16])} better</text><text x="244" y="14">{html.escape(found.a.name[:16])} better →</text>'
+    heads = (
+        f'<text x="236" y="14" text-anchor="end">← {html.escape(found.b.name[:16])} better</text><text'
+        f' x="244" y="14">{html.escape(found.a.name[:16])} better →</text>'
+    )
     return (
-        f'<figure class="forest"><svg viewBox="0 0 350 {height}" role="img" aria-label="differences with 95% intervals">{heads}'
-        f'<line class="axis" x1="240" x2="240" y1="20" y2="{height - 8}"/>{"".join(lines)}</svg>'
-        "<figcaption>Mean difference and 95% interval of each metric, on a scale of its own; filled where there is a verdict.</figcaption></figure>"
+        f'<figure class="forest"><svg viewBox="0 0 350 {height}" role="img" aria-label="differences with 95%'
+        f' intervals">{heads}<line class="axis" x1="240" x2="240" y1="20"'
+        f' y2="{height - 8}"/>{"".join(lines)}</svg><figcaption>Mean difference and 95% interval of each'
+        " metric, on a scale of its own; filled where there is a verdict.</figcaption></figure>"
     )
 
 
 # --- one video -----------------------------------------------------------------------------------
 
 
-def video_section(results: Results, row: Row, clip: Clip | None, towers: Any, suite: Suite, link_media: bool) -> str:
+def video_section(
+    results: Results, row: Row, clip: Clip | None, towers: Any, suite: Suite, link_media: bool
+) -> str:
     facts = row.facts
     said = [
         ("prompt", facts.get("prompt")),
@@ -205,20 +271,35 @@ def video_section(results: Results, row: Row, clip: Clip | None, towers: Any, su
         ("source read", facts.get("source_read")),
         ("mask", facts.get("mask")),
     ]
-    said += [("method", (facts.get("run") or {}).get("method")), ("warning", "; ".join(facts.get("warnings") or []))]
+    said += [
+        ("method", (facts.get("run") or {}).get("method")),
+        ("warning", "; ".join(facts.get("warnings") or [])),
+    ]
     words = "".join(f"<dt>{name}</dt><dd>{html.escape(str(value))}</dd>" for name, value in said if value)
     flags = "".join(f'<p class="flag">{html.escape(flag)}</p>' for flag in row.flags)
     lost = "".join(f'<p class="flag">not scored: {html.escape(why)}</p>' for _, why in failures([row]))
     maps = flow_maps(clip, towers, suite) if clip is not None and "warp_error" in row.numbers else None
     clips = player(row, clip, maps, link_media) if clip is not None or link_media else ""
-    baselines = {name: next((other for other in rows if other.id == row.id), None) for name, rows in results.baselines.items()}
-    charts = "".join(chart(key, row.numbers[key], baselines) for key in results.keys if key in row.numbers and len(row.numbers[key].per_frame) > 1)
-    numbers = "".join(f"<dt>{html.escape(key)}</dt><dd>{number_text(row, key)}</dd>" for key in results.keys if key in row.numbers)
+    baselines = {
+        name: next((other for other in rows if other.id == row.id), None)
+        for name, rows in results.baselines.items()
+    }
+    charts = "".join(
+        chart(key, row.numbers[key], baselines)
+        for key in results.keys
+        if key in row.numbers and len(row.numbers[key].per_frame) > 1
+    )
+    numbers = "".join(
+        f"<dt>{html.escape(key)}</dt><dd>{number_text(row, key)}</dd>"
+        for key in results.keys
+        if key in row.numbers
+    )
     listed = f"<dl>{numbers}</dl>" if len(results.rows) > 1 else ""
     is_open = " open" if len(results.rows) <= OPEN_AT_MOST else ""
     mark = ' <span class="mark">flagged</span>' if flags or lost else ""
     return (
-        f'<section id="{html.escape(row.label)}"><details class="video"{is_open}><summary><h2>{html.escape(row.label)}</h2>{mark}</summary>'
+        f'<section id="{html.escape(row.label)}"><details'
+        f' class="video"{is_open}><summary><h2>{html.escape(row.label)}</h2>{mark}</summary>'
         f'{flags}{lost}<dl>{words}</dl>{clips}{listed}<div class="charts">{charts}</div>'
         f"{details('Where each number comes from', {key: number_json(row.numbers[key]) for key in row.numbers})}</details></section>"
     )
@@ -234,33 +315,53 @@ def player(row: Row, clip: Clip | None, maps: tuple[list[str], float] | None, li
             panes.append(linked_pane(name, label, row.facts.get(name), frames))
         elif clip is not None and (video := getattr(clip, name)) is not None:
             frames[name] = [picture(frame) for frame in video.frames_TYX3]
-            panes.append(_pane(name, label, f'<img data-frames="{name}" class="{_size_class(row)}" src="{frames[name][0]}" alt="{label}, first frame">'))
+            panes.append(
+                _pane(
+                    name,
+                    label,
+                    f'<img data-frames="{name}" class="{_size_class(row)}" src="{frames[name][0]}"'
+                    f' alt="{label}, first frame">',
+                )
+            )
     if maps is not None:
         frames["map"] = maps[0]
         ramp = f'<span class="ramp" style="background:{_gradient()}"></span>'
-        caption = f"warping error: 0 (dark) to {maps[1]:.2g} of the full range (light); grey cannot be followed"
-        content = f'<img data-frames="map" class="{_size_class(row)}" src="{maps[0][0]}" alt="map of the warping error">{ramp}'
-        panes.append(f'<details class="pane map"><summary>error map</summary>{_pane("map", caption, content)}</details>')
+        caption = (
+            f"warping error: 0 (dark) to {maps[1]:.2g} of the full range (light); grey cannot be followed"
+        )
+        content = (
+            f'<img data-frames="map" class="{_size_class(row)}" src="{maps[0][0]}" alt="map of the warping'
+            f' error">{ramp}'
+        )
+        panes.append(
+            '<details class="pane map"><summary>error'
+            f" map</summary>{_pane('map', caption, content)}</details>"
+        )
     has_both = "source" in frames and "edited" in frames
     modes = '<option value="side">side by side</option>' + (
-        '<option value="split">split</option><option value="difference">difference</option>' if has_both else ""
+        '<option value="split">split</option><option value="difference">difference</option>'
+        if has_both
+        else ""
     )
     controls = (
-        '<div class="controls"><button type="button" data-do="back" aria-label="one frame back">◀</button>'
-        '<button type="button" data-do="play">Play</button><button type="button" data-do="next" aria-label="one frame on">▶</button>'
-        '<input type="range" data-do="seek" min="0" value="0" aria-label="frame"><output data-do="place"></output>'
-        '<label>speed <select data-do="rate"><option value="2">2/s</option><option value="8" selected>8/s</option><option value="12">12/s</option>'
-        '<option value="25">25/s</option></select></label>'
-        f'<label>view <select data-do="mode">{modes}</select></label>'
-        '<label class="only-split">split <input type="range" data-do="cut" min="0" max="100" value="50"></label>'
-        '<label class="only-difference">gain <input type="range" data-do="gain" min="1" max="10" value="3"></label></div>'
+        '<div class="controls"><button type="button" data-do="back" aria-label="one frame'
+        ' back">◀</button><button type="button" data-do="play">Play</button><button type="button"'
+        ' data-do="next" aria-label="one frame on">▶</button><input type="range" data-do="seek" min="0"'
+        ' value="0" aria-label="frame"><output data-do="place"></output><label>speed <select'
+        ' data-do="rate"><option value="2">2/s</option><option value="8" selected>8/s</option><option'
+        ' value="12">12/s</option><option value="25">25/s</option></select></label><label>view <select'
+        f' data-do="mode">{modes}</select></label><label class="only-split">split <input type="range"'
+        ' data-do="cut" min="0" max="100" value="50"></label><label class="only-difference">gain <input'
+        ' type="range" data-do="gain" min="1" max="10" value="3"></label></div>'
     )
     width, height = row.facts.get("width", SHOWN), row.facts.get("height", SHOWN)
     side = round(min(LARGEST, max(SHOWN, width)) * min(1, 1.5 * width / max(1, height)))
     data = json.dumps(frames).replace("<", "\\u003c")
     return (
-        f'<div class="player" data-mode="side" data-count="{max([1, *map(len, frames.values())])}" style="--shown:{side}px"><div class="stage" data-mode="side">{"".join(panes)}</div>{controls}'
-        f'<script type="application/json" class="frames">{data}</script></div>'
+        f'<div class="player" data-mode="side" data-count="{max([1, *map(len, frames.values())])}"'
+        f' style="--shown:{side}px"><div class="stage"'
+        f' data-mode="side">{"".join(panes)}</div>{controls}<script type="application/json"'
+        f' class="frames">{data}</script></div>'
     )
 
 
@@ -269,7 +370,9 @@ def _pane(name: str, caption: str, content: str) -> str:
 
 
 def _size_class(row: Row) -> str:
-    return "small" if max(row.facts.get("width", LARGEST), row.facts.get("height", LARGEST)) < SHOWN else "large"
+    return (
+        "small" if max(row.facts.get("width", LARGEST), row.facts.get("height", LARGEST)) < SHOWN else "large"
+    )
 
 
 def linked_pane(name: str, label: str, path: str | None, frames: dict[str, list[str]]) -> str:
@@ -279,12 +382,18 @@ def linked_pane(name: str, label: str, path: str | None, frames: dict[str, list[
     if os.path.isdir(path):
         from vedit.media.sequence import SUFFIXES, natural_key
 
-        files = sorted((file for file in os.listdir(path) if file.lower().endswith(SUFFIXES)), key=natural_key)
+        files = sorted(
+            (file for file in os.listdir(path) if file.lower().endswith(SUFFIXES)), key=natural_key
+        )
         frames[name] = [_address(os.path.join(path, file)) for file in files]
         return _pane(name, label, f'<img data-frames="{name}" src="{frames[name][0]}" alt="{label}">')
     address = _address(path)
     is_picture = path.lower().endswith((".gif", ".webp", ".apng", ".png"))
-    content = f'<img src="{address}" alt="{label}">' if is_picture else f'<video src="{address}" style="width:var(--shown)" muted loop playsinline></video>'
+    content = (
+        f'<img src="{address}" alt="{label}">'
+        if is_picture
+        else f'<video src="{address}" style="width:var(--shown)" muted loop playsinline></video>'
+    )
     return _pane(name, label, content)
 
 
@@ -306,7 +415,9 @@ def picture(frame_YX3: np.ndarray, *, longest: int = LARGEST) -> str:
     buffer = io.BytesIO()
     # small frames are shown enlarged, where the marks of a lossy encoder would be mistaken for the edit's
     is_exact = longest == LARGEST and max(image.size) < SHOWN
-    image.save(buffer, kind, **({"lossless": True} if is_exact else {"quality": 85 if longest == LARGEST else 40}))
+    image.save(
+        buffer, kind, **({"lossless": True} if is_exact else {"quality": 85 if longest == LARGEST else 40})
+    )
     return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
@@ -315,8 +426,14 @@ def picture(frame_YX3: np.ndarray, *, longest: int = LARGEST) -> str:
 
 def chart(key: str, number: Number, baselines: Mapping[str, Row | None]) -> str:
     """A metric frame by frame as a line, the baseline dashed, and a mark that the player moves."""
-    others = {name: row.numbers[key].per_frame for name, row in baselines.items() if row is not None and key in row.numbers}
-    values = [value for series in (number.per_frame, *others.values()) for value in series if math.isfinite(value)]
+    others = {
+        name: row.numbers[key].per_frame
+        for name, row in baselines.items()
+        if row is not None and key in row.numbers
+    }
+    values = [
+        value for series in (number.per_frame, *others.values()) for value in series if math.isfinite(value)
+    ]
     if not values:
         return ""
     low, high = min(values), max(values)
@@ -338,16 +455,18 @@ def chart(key: str, number: Number, baselines: Mapping[str, Row | None]) -> str:
     note = f" (dashed: {', '.join(others)})" if others else ""
     places = json.dumps([round(x, 1) for x in xs])
     return (
-        f'<figure class="chart"><figcaption>{html.escape(key)}{html.escape(note)}</figcaption>'
-        f'<svg viewBox="0 0 270 100" role="img" aria-label="{html.escape(key)} by frame, from {low:.4g} to {high:.4g}">'
-        f'<line class="axis" x1="48" x2="266" y1="82" y2="82"/><line class="now" x1="{xs[0]:.1f}" x2="{xs[0]:.1f}" y1="10" y2="82" data-places="{places}"/>'
-        f'{bases}{line(number.per_frame, "line")}{dots}<text x="2" y="12">{high:.4g}</text><text x="2" y="80">{low:.4g}</text>'
-        f'<text x="52" y="96">1</text><text x="262" y="96" text-anchor="end">{len(number.per_frame)}</text></svg></figure>'
+        f'<figure class="chart"><figcaption>{html.escape(key)}{html.escape(note)}</figcaption><svg viewBox="0'
+        f' 0 270 100" role="img" aria-label="{html.escape(key)} by frame, from {low:.4g} to {high:.4g}"><line'
+        f' class="axis" x1="48" x2="266" y1="82" y2="82"/><line class="now" x1="{xs[0]:.1f}" x2="{xs[0]:.1f}"'
+        f' y1="10" y2="82" data-places="{places}"/>{bases}{line(number.per_frame, "line")}{dots}<text x="2"'
+        f' y="12">{high:.4g}</text><text x="2" y="80">{low:.4g}</text><text x="52" y="96">1</text><text'
+        f' x="262" y="96" text-anchor="end">{len(number.per_frame)}</text></svg></figure>'
     )
 
 
 def flow_maps(clip: Clip, towers: Any, suite: Suite) -> tuple[list[str], float] | None:
-    """The warping error of each pair as pictures in cividis, and the error that the lightest colour stands for.
+    """The warping error of each pair as pictures in cividis, and the error that the lightest colour stands
+    for.
 
     The first frame has no pair before it and shows the first one's.
     """
@@ -392,5 +511,6 @@ def details(summary: str, content: Mapping[str, Any]) -> str:
 
 def provenance_section(results: Results) -> str:
     return '<h2 id="provenance">Provenance</h2>' + details(
-        f"Profile {results.profile}: options, versions, weights", {"options": results.options, **results.provenance, "seed": results.seed}
+        f"Profile {results.profile}: options, versions, weights",
+        {"options": results.options, **results.provenance, "seed": results.seed},
     )

@@ -18,9 +18,9 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from vedit.jobs.score.clips import Item
 from vedit.documents import Kind, read_toml, read_yaml
 from vedit.errors import InputError, nearest, option, reason_of
+from vedit.jobs.score.clips import Item
 from vedit.media.formats import CLIP_SUFFIXES
 from vedit.media.sequence import SUFFIXES, natural_key
 
@@ -30,16 +30,22 @@ EDIT_KEYS = ("id", "edit_id", "prompt", "source_prompt", "mask", "truth", "edite
 
 
 def read_index(path: str, edited_dir: str, source_dir: str | None = None) -> list[Item]:
-    """The items of an index, in its order; a clip that is not there is an item all the same, and fails when it is read.
+    """The items of an index, in its order; a clip that is not there is an item all the same, and fails when
+    it is read.
 
     Raises InputError for a file that is no index, with every unknown key named.
     """
     base = source_dir or os.path.dirname(path) or "."
     items = [item for video in _videos(path) for item in _items(video, path, edited_dir, base)]
     if not items:
-        raise InputError(f"{path}: it holds no edits.", "Each video has one [[video.edit]] or more, with a prompt.")
+        raise InputError(
+            f"{path}: it holds no edits.", "Each video has one [[video.edit]] or more, with a prompt."
+        )
     if twice := _first_twice([(item.video_id, item.edit_id) for item in items]):
-        raise InputError(f"{path}: {'/'.join(twice)} is there twice.", "Every video has its own id, and every edit of it too.")
+        raise InputError(
+            f"{path}: {'/'.join(twice)} is there twice.",
+            "Every video has its own id, and every edit of it too.",
+        )
     return items
 
 
@@ -48,7 +54,10 @@ def _videos(path: str) -> list[Mapping[str, Any]]:
     content = read_yaml(path, INDEX) if is_yaml else read_toml(path, INDEX)
     videos = content.get("video", content.get("data")) if isinstance(content, dict) else None
     if not isinstance(videos, list) or not all(isinstance(video, dict) for video in videos):
-        raise InputError(f"{path}: it has no list of videos.", "TOML has [[video]] tables; V2VBench's YAML has `data:` with a list.")
+        raise InputError(
+            f"{path}: it has no list of videos.",
+            "TOML has [[video]] tables; V2VBench's YAML has `data:` with a list.",
+        )
     return videos
 
 
@@ -109,7 +118,10 @@ def find_clip(folder: str, stem: str) -> str | None:
     """DIR/stem as a frame folder, or DIR/stem.gif, .mp4 and so on."""
     if os.path.isdir(os.path.join(folder, stem)) and holds_frames(os.path.join(folder, stem)):
         return os.path.join(folder, stem)
-    return next((path for suffix in CLIP_SUFFIXES if os.path.isfile(path := os.path.join(folder, stem + suffix))), None)
+    return next(
+        (path for suffix in CLIP_SUFFIXES if os.path.isfile(path := os.path.join(folder, stem + suffix))),
+        None,
+    )
 
 
 def holds_frames(folder: str) -> bool:
@@ -117,7 +129,9 @@ def holds_frames(folder: str) -> bool:
 
 
 def read_folder(edited_dir: str, source_dir: str | None = None) -> list[Item]:
-    """Every clip and frame folder in a folder as an edited video; sources of the same name out of `source_dir`."""
+    """Every clip and frame folder in a folder as an edited video; sources of the same name out of
+    `source_dir`.
+    """
     try:
         names = sorted((name for name in os.listdir(edited_dir) if not name.startswith(".")), key=natural_key)
     except OSError as error:
@@ -137,7 +151,10 @@ def read_folder(edited_dir: str, source_dir: str | None = None) -> list[Item]:
             f"An index names them: {option('index')} suite.toml",
         )
     if twice := _first_twice([(item.video_id, "") for item in items]):
-        raise InputError(f"{edited_dir}: two clips are called {twice[0]}.", "The name without its suffix tells videos apart.")
+        raise InputError(
+            f"{edited_dir}: two clips are called {twice[0]}.",
+            "The name without its suffix tells videos apart.",
+        )
     return items
 
 

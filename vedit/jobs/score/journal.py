@@ -1,4 +1,5 @@
-"""The journal of a suite: one JSON line per video and metric as soon as it is known, so that nothing is computed twice.
+"""The journal of a suite: one JSON line per video and metric as soon as it is known, so that nothing is
+computed twice.
 
 A line counts only when its key matches: the key is a hash of the files (path, size, time of
 change), prompts, options, weights and version of the metric, so a clip that was rendered again
@@ -14,13 +15,19 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import IO, Any
 
+from vedit.documents import Kind, whole_lines
+from vedit.errors import OutputError, option, reason_of
 from vedit.jobs.recorded import SUFFIX
 from vedit.jobs.score.clips import Item, Reading
 from vedit.jobs.score.results import Number, finite, number_json, number_of
-from vedit.documents import Kind, whole_lines
-from vedit.errors import OutputError, option, reason_of
 
-JOURNAL = Kind("a journal of vedit score", OutputError, next_step="Name another with --journal", largest=2**30, names_files=True)
+JOURNAL = Kind(
+    "a journal of vedit score",
+    OutputError,
+    next_step="Name another with --journal",
+    largest=2**30,
+    names_files=True,
+)
 
 
 class Journal:
@@ -41,12 +48,30 @@ class Journal:
         """What the report says about the video of a known line, and why the metric was skipped, or ""."""
         return dict(self.known[key]["facts"]), str(self.known[key]["skipped"])
 
-    def add(self, key: str, item: Item, metric: str, numbers: Mapping[str, Number], facts: Mapping[str, Any], skipped: str = "") -> None:
+    def add(
+        self,
+        key: str,
+        item: Item,
+        metric: str,
+        numbers: Mapping[str, Number],
+        facts: Mapping[str, Any],
+        skipped: str = "",
+    ) -> None:
         """Write a line, handed to the system at once."""
         if self.path is None:
             return
         values = {name: number_json(number) for name, number in numbers.items()}
-        line = finite({"key": key, "video_id": item.video_id, "edit_id": item.edit_id, "metric": metric, "values": values, "skipped": skipped, "facts": facts})
+        line = finite(
+            {
+                "key": key,
+                "video_id": item.video_id,
+                "edit_id": item.edit_id,
+                "metric": metric,
+                "values": values,
+                "skipped": skipped,
+                "facts": facts,
+            }
+        )
         try:
             if self._file is None:
                 self._file = open(self.path, "w" if self._is_new else "a", encoding="utf-8")
@@ -54,7 +79,11 @@ class Journal:
             self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
             self._file.flush()
         except OSError as error:
-            raise OutputError(f"{self.path}: cannot write the journal: {reason_of(error)}.", "", f"Name another with {option('journal')}") from None
+            raise OutputError(
+                f"{self.path}: cannot write the journal: {reason_of(error)}.",
+                "",
+                f"Name another with {option('journal')}",
+            ) from None
 
     def _end_torn_line(self) -> None:
         assert self._file is not None and self.path is not None
@@ -86,10 +115,25 @@ def _is_entry(line: Mapping[str, Any]) -> bool:
         return False
 
 
-def journal_key(item: Item, reading: Reading, metric: str, version: int, options: Mapping[str, Any], weights: Mapping[str, str]) -> str:
+def journal_key(
+    item: Item,
+    reading: Reading,
+    metric: str,
+    version: int,
+    options: Mapping[str, Any],
+    weights: Mapping[str, str],
+) -> str:
     """What the numbers of a metric on a video depend on, as a hash."""
     files = [item.edited, item.edited.rstrip("/") + SUFFIX, item.source, item.truth, item.mask]
-    parts = [asdict(item), asdict(reading), [_state(file) for file in files], metric, version, dict(options), dict(weights)]
+    parts = [
+        asdict(item),
+        asdict(reading),
+        [_state(file) for file in files],
+        metric,
+        version,
+        dict(options),
+        dict(weights),
+    ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
@@ -98,6 +142,8 @@ def _state(path: str | None) -> Any:
     if path is None or not os.path.exists(path):
         return None
     if os.path.isdir(path):
-        return sorted((entry.name, entry.stat().st_size, entry.stat().st_mtime_ns) for entry in os.scandir(path))
+        return sorted(
+            (entry.name, entry.stat().st_size, entry.stat().st_mtime_ns) for entry in os.scandir(path)
+        )
     status = os.stat(path)
     return [status.st_size, status.st_mtime_ns]

@@ -1,4 +1,6 @@
-"""The metrics there are: every number's facts, names that others use, groups, and lists such as `v2vbench,psnr,-dover_score`."""
+"""The metrics there are: every number's facts, names that others use, groups, and lists such as
+`v2vbench,psnr,-dover_score`.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ class Fact:
 
 @dataclass(frozen=True)
 class Choice:
-    """Which metrics to compute. named: keys or modules that were asked for by name, so that missing inputs are errors."""
+    """Which metrics to compute. named: keys or modules that were asked for by name, so that missing inputs
+    are errors.
+    """
 
     keys: tuple[str, ...]
     named: frozenset[str] = frozenset()
@@ -46,7 +50,12 @@ class Choice:
 
 def catalogue() -> dict[str, Fact]:
     """Every number by its key, in column order; loads no torch."""
-    found = [Fact(value, name.replace("-", "_"), module.VERSION) for name in metrics.names() for module in [metrics.load(name)] for value in module.VALUES]
+    found = [
+        Fact(value, name.replace("-", "_"), module.VERSION)
+        for name in metrics.names()
+        for module in [metrics.load(name)]
+        for value in module.VALUES
+    ]
     return {fact.key: fact for fact in sorted(found, key=lambda fact: fact.value.order)}
 
 
@@ -63,7 +72,11 @@ def choose(text: str | None, profile: str) -> Choice:
     weights. Raises UsageError for unknown names.
     """
     facts = catalogue()
-    parts = [part.strip() for part in (text or (EMBEDDED if profile == EMBEDDED else "v2vbench")).split(",") if part.strip()]
+    parts = [
+        part.strip()
+        for part in (text or (EMBEDDED if profile == EMBEDDED else "v2vbench")).split(",")
+        if part.strip()
+    ]
     keys: list[str] = list(facts) if parts and all(part.startswith("-") for part in parts) else []
     named: set[str] = set()
     for part in parts:
@@ -76,7 +89,9 @@ def choose(text: str | None, profile: str) -> Choice:
             if part not in {*GROUPS, EMBEDDED, "all"}:
                 named |= set(meant)
     if not keys:
-        raise UsageError(f"{option('metrics', text)} leaves no metric.", "", f"Groups: {', '.join(group_names())}")
+        raise UsageError(
+            f"{option('metrics', text)} leaves no metric.", "", f"Groups: {', '.join(group_names())}"
+        )
     return Choice(tuple(ordered(keys)), frozenset(named))
 
 
@@ -104,12 +119,16 @@ def _meaning(word: str, facts: dict[str, Fact]) -> list[str]:
             return [key]
     known = [*facts, *group_names()]
     raise UsageError(
-        f"there is no metric or group called {word!r}{nearest(name, known)}", f"Groups: {', '.join(group_names())}.", "List them with: vedit score --explain"
+        f"there is no metric or group called {word!r}{nearest(name, known)}",
+        f"Groups: {', '.join(group_names())}.",
+        "List them with: vedit score --explain",
     )
 
 
 def options_of(metric: str) -> tuple[str, ...]:
-    """The options that a metric's numbers depend on, beside the profile and the networks' dtype; none for one that is not here."""
+    """The options that a metric's numbers depend on, beside the profile and the networks' dtype; none for one
+    that is not here.
+    """
     return tuple(getattr(metrics.load(metric), "OPTIONS", ())) if metrics.has(metric) else ()
 
 
@@ -123,4 +142,6 @@ def check_keys(keys: Sequence[str], known: Iterable[str], where: str) -> None:
     there = list(known)
     for key in keys:
         if key not in there:
-            raise UsageError(f"{where}: there is no metric {key!r}{nearest(key, there)}", f"There are: {', '.join(there)}.")
+            raise UsageError(
+                f"{where}: there is no metric {key!r}{nearest(key, there)}", f"There are: {', '.join(there)}."
+            )

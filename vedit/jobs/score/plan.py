@@ -1,4 +1,5 @@
-"""From what is asked for to what will be scored: inputs and outputs checked, the profile chosen by the weights that are here.
+"""From what is asked for to what will be scored: inputs and outputs checked, the profile chosen by the
+weights that are here.
 
 plan(request) -> ScorePlan      printable; nothing heavy is loaded, nothing written
 plan.run(sink) -> Scored        the numbers; every form that was asked for is written
@@ -14,6 +15,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from vedit import metrics
+from vedit.errors import (
+    CheckFailed,
+    Interrupted,
+    PartialFailure,
+    Stopped,
+    UsageError,
+    VeditError,
+    nearest,
+    option,
+    refuse_mistakes,
+)
 from vedit.jobs.cache import folder
 from vedit.jobs.extras import need
 from vedit.jobs.score.clips import Item, Reading
@@ -22,7 +34,6 @@ from vedit.jobs.score.metrics import Choice, catalogue, choose
 from vedit.jobs.score.outputs import Makers
 from vedit.jobs.score.request import ScoreRequest
 from vedit.jobs.score.run import Clips, Suite, run
-from vedit.errors import CheckFailed, Interrupted, PartialFailure, Stopped, UsageError, VeditError, nearest, option, refuse_mistakes
 from vedit.media.atomic import open_output
 from vedit.metrics.base import towers_of
 from vedit.metrics.towers.files import WeightFinder
@@ -34,9 +45,14 @@ if TYPE_CHECKING:
     from vedit.jobs.sink import Sink
 
 SINGLE = 'vedit score edited.gif --source clip.gif --prompt "a blue circle on a grey background"'
-SUITE = "vedit score --index suite.toml --edited out --source-dir in --html report.html --json glp.json --resume"
+SUITE = (
+    "vedit score --index suite.toml --edited out --source-dir in --html report.html --json glp.json --resume"
+)
 PAGE_MEMORY_MIB = 512  # flows kept for the maps of the page
-OWN_PROFILE = "no weights found, so this is the embedded profile, which needs none; the eight metrics of V2VBench: vedit score weights"
+OWN_PROFILE = (
+    "no weights found, so this is the embedded profile, which needs none; the eight metrics of V2VBench:"
+    " vedit score weights"
+)
 
 
 class Threshold(NamedTuple):
@@ -51,7 +67,10 @@ class Threshold(NamedTuple):
         mean = results.summary(self.key).mean if self.key in results.metrics else None
         if mean is not None and not (mean < self.value if self.is_floor else mean > self.value):
             return ""
-        return f"{self.key} is {'undefined' if mean is None else f'{mean:.4f}'}, {'under' if self.is_floor else 'over'} {self.value:g}"
+        return (
+            f"{self.key} is {'undefined' if mean is None else f'{mean:.4f}'},"
+            f" {'under' if self.is_floor else 'over'} {self.value:g}"
+        )
 
 
 @dataclass(frozen=True)
@@ -68,13 +87,21 @@ class ScorePlan:
         clips = "1 clip" if len(self.suite.items) == 1 else f"{len(self.suite.items)} clips"
         skipped = [f"  without {name}: {why}" for name, why in self.suite.skips.items()]
         files = [f"  {form} to {path}" for form, path in self.request.files.items()]
-        return "\n".join([f"score {clips}, profile {self.suite.options.profile}: {', '.join(self.suite.choice.keys)}", *skipped, *files])
+        return "\n".join(
+            [
+                f"score {clips}, profile {self.suite.options.profile}: {', '.join(self.suite.choice.keys)}",
+                *skipped,
+                *files,
+            ]
+        )
 
     @property
     def journal(self) -> str | None:
         """The journal's file; a single clip has one only when it is named."""
         request = self.request
-        return request.journal or (os.path.join(request.edited_dir, "vedit-score.jsonl") if request.edited_dir else None)
+        return request.journal or (
+            os.path.join(request.edited_dir, "vedit-score.jsonl") if request.edited_dir else None
+        )
 
     def run(self, sink: Sink) -> Scored:
         """Score every clip and write what was asked for. Raises as `app.score.run.run` does."""
@@ -93,7 +120,9 @@ class ScorePlan:
         store = FeatureStore(features, memory_mib=PAGE_MEMORY_MIB if request.html_file else 256)
         towers = Towers(self.suite.options, self.finder, store)
         clips = Clips(self.suite, sink.warn)
-        results, stopped_by = run(self.suite, towers, Journal(self.journal, request.resume), clips=clips, watch=sink.steps)
+        results, stopped_by = run(
+            self.suite, towers, Journal(self.journal, request.resume), clips=clips, watch=sink.steps
+        )
         scored = Scored(self, results, stopped_by)
         scored.write(lambda: report_page(results, self.suite, towers, clips, link_media=request.link_media))
         return scored
@@ -154,7 +183,9 @@ class Scored:
         if not self.stopped_by:
             return None
         rows = self.results.rows
-        done = sum(1 for row in rows if not any(why.startswith("interrupted") for why in row.skipped.values()))
+        done = sum(
+            1 for row in rows if not any(why.startswith("interrupted") for why in row.skipped.values())
+        )
         kind = Interrupted if self.stopped_by == "interrupt" else Stopped
         return kind(
             f"interrupted; {done} of {len(rows)} videos are complete.",
@@ -189,7 +220,9 @@ def plan(request: ScoreRequest) -> ScorePlan:
     refuse_mistakes("the options of metrics", mistakes(request))
     request.check_outputs([path for path in (request.clip, request.source, request.truth) if path])
     need("diffusion")
-    finder = WeightFinder(Path(request.weights) if request.weights else None, _kept(), bool(os.environ.get("HF_HUB_OFFLINE")))
+    finder = WeightFinder(
+        Path(request.weights) if request.weights else None, _kept(), bool(os.environ.get("HF_HUB_OFFLINE"))
+    )
     suite, notes = _suite(request, finder)
     floors = [_threshold("fail_under", text, suite.choice) for text in request.fail_under]
     ceilings = [_threshold("fail_over", text, suite.choice) for text in request.fail_over]
@@ -203,17 +236,31 @@ def _kept() -> Path:
 
 def _refuse_clashes(request: ScoreRequest) -> None:
     if request.clip is None and not request.edited_dir:
-        raise UsageError("no clip to score.", f"Name an edited clip, or a folder of them with {option('edited_dir')}.", f"Example: {SINGLE}")
+        raise UsageError(
+            "no clip to score.",
+            f"Name an edited clip, or a folder of them with {option('edited_dir')}.",
+            f"Example: {SINGLE}",
+        )
     if request.clip is not None and request.edited_dir:
-        raise UsageError(f"CLIP and {option('edited_dir')} were both given.", "One clip, or a folder of edited clips.")
+        raise UsageError(
+            f"CLIP and {option('edited_dir')} were both given.", "One clip, or a folder of edited clips."
+        )
     if request.index and not request.edited_dir:
-        raise UsageError(f"{option('index')} needs {option('edited_dir')}, the folder of the edited clips.", "", f"Example: {SUITE}")
+        raise UsageError(
+            f"{option('index')} needs {option('edited_dir')}, the folder of the edited clips.",
+            "",
+            f"Example: {SUITE}",
+        )
 
 
 def _refuse_unread(request: ScoreRequest) -> None:
     """Options that this call would not read are mistakes."""
     if request.clip is None:
-        single = [name for name in ("source", "prompt", "source_prompt", "truth") if getattr(request, name) is not None]
+        single = [
+            name
+            for name in ("source", "prompt", "source_prompt", "truth")
+            if getattr(request, name) is not None
+        ]
         single += ["mask"] if request.mask not in ("auto", "none") else []
         if single:
             raise UsageError(
@@ -223,12 +270,20 @@ def _refuse_unread(request: ScoreRequest) -> None:
             )
         return
     if request.source_dir:
-        raise UsageError(f"{option('source_dir')} is for a suite.", "", f"For one clip: {option('source', 'FILE')}")
+        raise UsageError(
+            f"{option('source_dir')} is for a suite.", "", f"For one clip: {option('source', 'FILE')}"
+        )
     if request.clip == "-" and request.journal:
-        raise UsageError(f"{option('journal')} cannot tell one standard input from another.", "", f"Name a file, or leave {option('journal')} out")
+        raise UsageError(
+            f"{option('journal')} cannot tell one standard input from another.",
+            "",
+            f"Name a file, or leave {option('journal')} out",
+        )
     if request.resume and not request.journal:
         raise UsageError(
-            f"{option('resume')} has no journal to go on with.", "A suite has one; a single clip has one when it is named.", f"Add {option('journal', 'FILE')}"
+            f"{option('resume')} has no journal to go on with.",
+            "A suite has one; a single clip has one when it is named.",
+            f"Add {option('journal', 'FILE')}",
         )
 
 
@@ -260,8 +315,23 @@ def _items(request: ScoreRequest) -> list[Item]:
         items = read_folder(request.edited_dir, request.source_dir)
     else:
         assert request.clip is not None
-        label = "stdin" if request.clip == "-" else os.path.splitext(os.path.basename(request.clip.rstrip("/")))[0]
-        items = [Item(label, "0", request.clip, request.source, request.prompt, request.source_prompt, request.truth, request.mask)]
+        label = (
+            "stdin"
+            if request.clip == "-"
+            else os.path.splitext(os.path.basename(request.clip.rstrip("/")))[0]
+        )
+        items = [
+            Item(
+                label,
+                "0",
+                request.clip,
+                request.source,
+                request.prompt,
+                request.source_prompt,
+                request.truth,
+                request.mask,
+            )
+        ]
     return [replace(item, mask="none") for item in items] if request.mask == "none" else items
 
 
@@ -293,9 +363,14 @@ def _profile(request: ScoreRequest, finder: WeightFinder) -> Profile:
     choice = choose(request.metrics, "v2vbench")
     named = {facts[key].metric for key in choice.named}
     towers = {module: towers_of(metrics.load(module), options) for module in choice.modules()}
-    absent = {module: [name for name in names if finder.look(name) is None] for module, names in towers.items()}
+    absent = {
+        module: [name for name in names if finder.look(name) is None] for module, names in towers.items()
+    }
     lacking = {module: names for module, names in absent.items() if names and module not in named}
-    skips = {module: f"no weights on this machine; fetch them with: vedit score weights --fetch {names[0]}" for module, names in lacking.items()}
+    skips = {
+        module: f"no weights on this machine; fetch them with: vedit score weights --fetch {names[0]}"
+        for module, names in lacking.items()
+    }
     if any(names for module, names in towers.items() if module not in lacking):
         return Profile("v2vbench", flow, skips)
     if not request.metrics:
@@ -312,8 +387,14 @@ def _threshold(name: str, text: str, choice: Choice) -> Threshold:
     except ValueError:
         value = float("nan")
     if not equals or value != value:
-        raise UsageError(f"{option(name, text)} is not a threshold.", f"Write METRIC=VALUE, for example {option(name, example)}.")
+        raise UsageError(
+            f"{option(name, text)} is not a threshold.",
+            f"Write METRIC=VALUE, for example {option(name, example)}.",
+        )
     key = key.strip().replace("-", "_")
     if key not in choice.keys:
-        raise UsageError(f"{option(name, text)}: {key} is not among the metrics{nearest(key, choice.keys)}", f"They are: {', '.join(choice.keys)}.")
+        raise UsageError(
+            f"{option(name, text)}: {key} is not among the metrics{nearest(key, choice.keys)}",
+            f"They are: {', '.join(choice.keys)}.",
+        )
     return Threshold(key, value, name == "fail_under")

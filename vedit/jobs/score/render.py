@@ -56,7 +56,10 @@ def shown(value: float | None, *, sign: bool = False) -> str:
 
 def width(text: str) -> int:
     """Columns that a terminal gives a text: Chinese characters take two."""
-    return sum(0 if unicodedata.combining(letter) else 2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
+    return sum(
+        0 if unicodedata.combining(letter) else 2 if unicodedata.east_asian_width(letter) in "WF" else 1
+        for letter in text
+    )
 
 
 def _padded(text: str, columns: int, is_left: bool) -> str:
@@ -68,9 +71,16 @@ def as_text(table: Table) -> str:
     """Columns under headings; **best** and _first_ as in Markdown."""
     lines = [table.head, *(tuple(_marked(cell, str) for cell in row) for row in table.rows)]
     widths = [max(width(line[i]) for line in lines) for i in range(len(table.head))]
-    rows = ["  ".join(_padded(text, widths[i], i < table.left) for i, text in enumerate(line)).rstrip() for line in lines]
+    rows = [
+        "  ".join(_padded(text, widths[i], i < table.left) for i, text in enumerate(line)).rstrip()
+        for line in lines
+    ]
     rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
-    body = [part for number, row in enumerate(rows[1:]) for part in ((rule, row) if number in table.rules else (row,))]
+    body = [
+        part
+        for number, row in enumerate(rows[1:])
+        for part in ((rule, row) if number in table.rules else (row,))
+    ]
     return "\n".join([*([table.title] if table.title else []), rows[0], rule, *body, *table.notes])
 
 
@@ -83,7 +93,13 @@ def as_markdown(table: Table) -> str:
     """A pipe table; an underlined number is <u>, since Markdown has no underline."""
 
     def escape(text: str) -> str:
-        return text.replace("\\", "\\\\").replace("|", "\\|").replace("*", "\\*").replace("<", "&lt;").replace("\n", " ")
+        return (
+            text.replace("\\", "\\\\")
+            .replace("|", "\\|")
+            .replace("*", "\\*")
+            .replace("<", "&lt;")
+            .replace("\n", " ")
+        )
 
     def content(cell: Cell) -> str:
         text = escape(cell.text)
@@ -124,10 +140,20 @@ def as_latex(table: Table) -> str:
     lines = [r"\begin{table}[ht]", r"\centering"]
     if table.title:
         lines.append(rf"\caption{{{tex(table.title)}}}")
-    widths = [max(width(line[i]) for line in (table.head, *(tuple(cell.text for cell in row) for row in table.rows))) for i in range(len(table.head))]
+    widths = [
+        max(
+            width(line[i]) for line in (table.head, *(tuple(cell.text for cell in row) for row in table.rows))
+        )
+        for i in range(len(table.head))
+    ]
     is_wide = sum(widths) + 2.4 * (len(widths) - 1) > PAGE_LETTERS
     lines += [r"\resizebox{\textwidth}{!}{%"] if is_wide else []
-    lines += [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", " & ".join(map(tex, table.head)) + r" \\", r"\midrule"]
+    lines += [
+        rf"\begin{{tabular}}{{{columns}}}",
+        r"\toprule",
+        " & ".join(map(tex, table.head)) + r" \\",
+        r"\midrule",
+    ]
     for number, row in enumerate(table.rows):
         lines += [r"\midrule"] if number in table.rules else []
         lines.append(" & ".join(map(content, row)) + r" \\")
@@ -140,7 +166,16 @@ def standalone(body: str) -> str:
     """A LaTeX document around tables; Chinese headings bring the class that can set them."""
     is_chinese = any("\u4e00" <= letter <= "\u9fff" for letter in body)
     head = r"\documentclass[UTF8]{ctexart}" if is_chinese else r"\documentclass{article}"
-    return "\n".join([head, r"\usepackage{booktabs}", r"\usepackage{graphicx}", r"\begin{document}", body, r"\end{document}"])
+    return "\n".join(
+        [
+            head,
+            r"\usepackage{booktabs}",
+            r"\usepackage{graphicx}",
+            r"\begin{document}",
+            body,
+            r"\end{document}",
+        ]
+    )
 
 
 def as_csv(table: Table) -> str:
@@ -153,20 +188,32 @@ def as_csv(table: Table) -> str:
 
 
 def as_html(table: Table, *, is_linked: bool = False) -> str:
-    """A table element that the page's script can sort. is_linked: the first cell leads to the section of its name."""
+    """A table element that the page's script can sort. is_linked: the first cell leads to the section of its
+    name.
+    """
 
     def content(cell: Cell, place: int) -> str:
         text = html.escape(cell.text)
         text = f"<strong>{text}</strong>" if cell.is_best else f"<u>{text}</u>" if cell.is_first else text
         if place == 0:
-            return f'<th scope="row"><a href="#{text}">{text}</a></th>' if is_linked else f'<th scope="row">{text}</th>'
+            return (
+                f'<th scope="row"><a href="#{text}">{text}</a></th>'
+                if is_linked
+                else f'<th scope="row">{text}</th>'
+            )
         return f"<td>{text}</td>"
 
     head = "".join(f'<th scope="col">{html.escape(text)}</th>' for text in table.head)
-    rows = ["<tr>" + "".join(content(cell, place) for place, cell in enumerate(row)) + "</tr>" for row in table.rows]
+    rows = [
+        "<tr>" + "".join(content(cell, place) for place, cell in enumerate(row)) + "</tr>"
+        for row in table.rows
+    ]
     caption = f"<caption>{html.escape(table.title)}</caption>" if table.title else ""
     notes = "".join(f'<p class="note">{html.escape(note)}</p>' for note in table.notes)
-    return f'<div class="scroll"><table class="sortable">{caption}<thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>{notes}'
+    return (
+        '<div class="scroll"><table'
+        f' class="sortable">{caption}<thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>{notes}'
+    )
 
 
 RENDERERS = {"text": as_text, "md": as_markdown, "latex": as_latex, "csv": as_csv}

@@ -29,17 +29,26 @@ def compare_reports(request: CompareRequest) -> str:
             "csv": lambda: rendered([table], "csv"),
             "md": lambda: rendered([table], "md"),
             "latex": lambda: rendered([table], "latex", alone=request.standalone),
-            "html": lambda: page(table.title, forest(found) + as_html(comparison_table(found, verdict_first=True))),
+            "html": lambda: page(
+                table.title, forest(found) + as_html(comparison_table(found, verdict_first=True))
+            ),
         }
     )
     return rendered([table], "text")
 
 
 def lay_out(request: TableRequest) -> None:
-    """Write reports as tables. Raises InputError for a report that cannot be read, OutputError for the output."""
+    """Write reports as tables.
+
+    Raises InputError for a report that cannot be read, OutputError for the output.
+    """
     output = request.output or "-"
     check_output(output, request.reports, True if request.overwrite else None)
     reports = [read_results(path) for path in request.reports]
-    found = tables(reports, request.layout, lang=request.lang, column_from=request.column_from, force=request.force)
+    found = tables(
+        reports, request.layout, lang=request.lang, column_from=request.column_from, force=request.force
+    )
     with open_output(output) as stream:
-        stream.write(rendered(found, request.form, alone=request.standalone).encode("utf-8", "backslashreplace"))
+        stream.write(
+            rendered(found, request.form, alone=request.standalone).encode("utf-8", "backslashreplace")
+        )

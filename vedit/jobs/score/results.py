@@ -21,10 +21,10 @@ from typing import Annotated, Any, NotRequired
 from annotated_types import Ge
 from typing_extensions import TypedDict
 
-from vedit.jobs.score.metrics import Fact, catalogue, ordered
-from vedit.jobs.score.statistics import Summary, summarise
 from vedit.documents import Kind, cell, parse_json, read_text, table, uncell, validated
 from vedit.errors import InputError
+from vedit.jobs.score.metrics import Fact, catalogue, ordered
+from vedit.jobs.score.statistics import Summary, summarise
 from vedit.metrics.base import Value
 
 SCHEMA = 1
@@ -123,13 +123,17 @@ class Row:
         return str(self.facts.get("damage") or "")
 
     def counted(self, key: str) -> Number | None:
-        """The number that means and comparisons take: None also for a damaged clip, of which only a part was scored."""
+        """The number that means and comparisons take: None also for a damaged clip, of which only a part was
+        scored.
+        """
         return None if self.damage else self.numbers.get(key)
 
 
 @dataclass(frozen=True)
 class Results:
-    """A suite, or one video. name: of the method, as tables show it. baselines: rows of reference edits by name."""
+    """A suite, or one video. name: of the method, as tables show it. baselines: rows of reference edits by
+    name.
+    """
 
     name: str
     profile: str
@@ -145,7 +149,9 @@ class Results:
         return ordered(self.metrics)
 
     def values(self, key: str) -> list[float | None]:
-        """One value per video; None where there is none, which a mean then counts as failed unless it was skipped."""
+        """One value per video; None where there is none, which a mean then counts as failed unless it was
+        skipped.
+        """
         return values_of(self.rows, key)
 
     def summary(self, key: str) -> Summary:
@@ -198,7 +204,12 @@ def to_json(results: Results) -> dict[str, Any]:
         "seed": results.seed,
         "options": results.options,
         "metrics": {
-            key: {**asdict(results.metrics[key].value), "metric": results.metrics[key].metric, "version": results.metrics[key].version} for key in results.keys
+            key: {
+                **asdict(results.metrics[key].value),
+                "metric": results.metrics[key].metric,
+                "version": results.metrics[key].version,
+            }
+            for key in results.keys
         },
         "videos": [row_json(row) for row in results.rows],
         "baselines": {name: [row_json(row) for row in rows] for name, rows in results.baselines.items()},
@@ -226,12 +237,22 @@ def row_json(row: Row) -> dict[str, Any]:
 
 
 def number_json(number: Number) -> dict[str, Any]:
-    return {"value": number.value, "per_frame": list(number.per_frame), "extra": dict(number.extra), "provenance": dict(number.provenance)}
+    return {
+        "value": number.value,
+        "per_frame": list(number.per_frame),
+        "extra": dict(number.extra),
+        "provenance": dict(number.provenance),
+    }
 
 
 def number_of(record: Mapping[str, Any]) -> Number:
     """A number out of JSON: null is NaN again."""
-    return Number(_float(record["value"]), tuple(_float(value) for value in record.get("per_frame", ())), record.get("extra", {}), record.get("provenance", {}))
+    return Number(
+        _float(record["value"]),
+        tuple(_float(value) for value in record.get("per_frame", ())),
+        record.get("extra", {}),
+        record.get("provenance", {}),
+    )
 
 
 def _float(value: Any) -> float:
@@ -243,7 +264,13 @@ def row_of(record: Mapping[str, Any]) -> Row:
     numbers = {key: number_of(number) for key, number in record["values"].items()}
     facts = {key: value for key, value in record.items() if key not in own}
     return Row(
-        str(record["video_id"]), str(record["edit_id"]), numbers, record.get("skipped", {}), record.get("failed", {}), tuple(record.get("flags", ())), facts
+        str(record["video_id"]),
+        str(record["edit_id"]),
+        numbers,
+        record.get("skipped", {}),
+        record.get("failed", {}),
+        tuple(record.get("flags", ())),
+        facts,
     )
 
 
@@ -261,13 +288,16 @@ def fact_of(key: str, record: Mapping[str, Any]) -> Fact:
 
 
 def read_results(path: str) -> Results:
-    """Read a report: JSON that `vedit score --json` wrote, or CSV with video_id, edit_id and one column per metric.
+    """Read a report: JSON that `vedit score --json` wrote, or CSV with video_id, edit_id and one column per
+    metric.
 
     Raises InputError for anything else.
     """
     text = read_text(path, REPORT)
     try:
-        return check_once(path, _from_csv(path, text) if path.lower().endswith(".csv") else _from_json(path, text))
+        return check_once(
+            path, _from_csv(path, text) if path.lower().endswith(".csv") else _from_json(path, text)
+        )
     except (KeyError, TypeError, AttributeError, ValueError, csv.Error) as error:
         raise InputError(
             f"{path}: not a report of vedit score: {type(error).__name__}: {error}.",
@@ -281,7 +311,11 @@ def _from_json(path: str, text: str) -> Results:
     if "schema" not in found:
         raise REPORT.refusal(path, "it does not say its schema")
     if found["schema"] != SCHEMA:
-        raise InputError(f"{path}: its schema is {found.get('schema')!r}.", f"This vedit reads schema {SCHEMA}.", "Score again with this vedit")
+        raise InputError(
+            f"{path}: its schema is {found.get('schema')!r}.",
+            f"This vedit reads schema {SCHEMA}.",
+            "Score again with this vedit",
+        )
     record = validated(found, _Report, path, REPORT)
     return Results(
         record["name"],
@@ -307,12 +341,21 @@ def _from_csv(path: str, text: str) -> Results:
     keys = [key for key in (lines[0] if lines else {}) if key not in ("video_id", "edit_id")]
     unknown = [key for key in keys if key not in known]
     if unknown or not keys:
-        raise InputError(f"{path}: these columns are not metrics: {', '.join(unknown) or 'none at all'}.", f"The metrics are: {', '.join(known)}.")
+        raise InputError(
+            f"{path}: these columns are not metrics: {', '.join(unknown) or 'none at all'}.",
+            f"The metrics are: {', '.join(known)}.",
+        )
     rows = []
     for line in lines:
-        texts = {key: line[key].strip().replace(",", ".") if has_semicolons else line[key].strip() for key in keys if line[key]}
+        texts = {
+            key: line[key].strip().replace(",", ".") if has_semicolons else line[key].strip()
+            for key in keys
+            if line[key]
+        }
         numbers = {key: Number(float(text)) for key, text in texts.items() if text}
-        rows.append(Row(uncell(line["video_id"].strip()), uncell((line.get("edit_id") or "0").strip()), numbers))
+        rows.append(
+            Row(uncell(line["video_id"].strip()), uncell((line.get("edit_id") or "0").strip()), numbers)
+        )
     name = os.path.splitext(os.path.basename(path))[0]
     return Results(name, "unknown", tuple(rows), {key: known[key] for key in keys})
 
@@ -336,7 +379,9 @@ def to_csv(results: Results) -> str:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["video_id", "edit_id", *results.keys])
     for row in sorted(results.rows, key=lambda row: row.id):
-        writer.writerow([cell(row.video_id), cell(row.edit_id), *(_cell(row.numbers.get(key)) for key in results.keys)])
+        writer.writerow(
+            [cell(row.video_id), cell(row.edit_id), *(_cell(row.numbers.get(key)) for key in results.keys)]
+        )
     return out.getvalue()
 
 

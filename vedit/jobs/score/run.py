@@ -14,13 +14,13 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from vedit import metrics
+from vedit.errors import ModelError, UsageError, VeditError, option
 from vedit.jobs.record import peak_memory_mib, versions
 from vedit.jobs.score.clips import Item, Reading, load
 from vedit.jobs.score.journal import Journal, journal_key
 from vedit.jobs.score.metrics import Choice, catalogue
 from vedit.jobs.score.results import Number, Results, Row
 from vedit.jobs.watch import Watch
-from vedit.errors import ModelError, UsageError, VeditError, option
 from vedit.metrics.base import Clip, missing, towers_of
 from vedit.metrics.types import Options
 
@@ -38,7 +38,8 @@ UNEDITED = "no_edit_guard: hardly different from the source, so consistency and 
 class Suite:
     """One call of `vedit score`.
 
-    name: of the method; None takes the one that all run records agree on, else `fallback_name`. skips: modules left out, and why. is_suite: failures of a video are collected, not raised.
+    name: of the method; None takes the one that all run records agree on, else `fallback_name`. skips:
+    modules left out, and why. is_suite: failures of a video are collected, not raised.
     """
 
     items: tuple[Item, ...]
@@ -65,7 +66,15 @@ class Draft:
 
     def row(self, keys: Sequence[str]) -> Row:
         numbers = {key: self.numbers[key] for key in keys if key in self.numbers}
-        return Row(self.item.video_id, self.item.edit_id, numbers, self.skipped, self.failed, tuple(flags_of(self)), self.facts)
+        return Row(
+            self.item.video_id,
+            self.item.edit_id,
+            numbers,
+            self.skipped,
+            self.failed,
+            tuple(flags_of(self)),
+            self.facts,
+        )
 
 
 class Clips:
@@ -77,7 +86,10 @@ class Clips:
         self._failed: dict[tuple[str, str], VeditError] = {}
 
     def get(self, item: Item) -> tuple[Clip, dict[str, Any]]:
-        """The clip of an item and its facts; a clip that could not be read is not tried again. Raises InputError."""
+        """The clip of an item and its facts; a clip that could not be read is not tried again.
+
+        Raises InputError.
+        """
         key = (item.video_id, item.edit_id)
         if key in self._failed:
             raise self._failed[key]
@@ -98,11 +110,14 @@ def _bytes(clip: Clip) -> int:
     return sum(video.frames_TYX3.nbytes for video in videos if video is not None)
 
 
-def run(suite: Suite, towers: Towers, journal: Journal, *, clips: Clips | None = None, watch: Watch | None = None) -> tuple[Results, str]:
+def run(
+    suite: Suite, towers: Towers, journal: Journal, *, clips: Clips | None = None, watch: Watch | None = None
+) -> tuple[Results, str]:
     """Score every item; gives the results, and what ended a suite early: "interrupt", "terminate" or "".
 
-    What was done before a signal is in the results. Raises ModelError before any work when weights are missing, UsageError when a metric that was
-    named has not its inputs, and, for a single video, the error of reading or scoring it.
+    What was done before a signal is in the results. Raises ModelError before any work when weights are
+    missing, UsageError when a metric that was named has not its inputs, and, for a single video, the error of
+    reading or scoring it.
     """
     modules = [metrics.load(name) for name in in_tower_order(suite)]
     weights = find_weights(modules, suite, towers)
@@ -140,13 +155,23 @@ def in_tower_order(suite: Suite) -> list[str]:
     order = list(TOWERS)
 
     def place(name: str) -> int:
-        return max((order.index(tower) + 1 for tower in towers_of(metrics.load(name), suite.options) if tower in order), default=0)
+        return max(
+            (
+                order.index(tower) + 1
+                for tower in towers_of(metrics.load(name), suite.options)
+                if tower in order
+            ),
+            default=0,
+        )
 
     return sorted((name for name in suite.choice.modules() if name not in suite.skips), key=place)
 
 
 def find_weights(modules: Sequence[ModuleType], suite: Suite, towers: Towers) -> dict[str, Any]:
-    """Provenance of every network that will be used, fetched if need be, before any video is read. Raises ModelError."""
+    """Provenance of every network that will be used, fetched if need be, before any video is read.
+
+    Raises ModelError.
+    """
     names = dict.fromkeys(tower for module in modules for tower in towers_of(module, suite.options))
     found: dict[str, Any] = {}
     for name in names:
@@ -158,7 +183,8 @@ def find_weights(modules: Sequence[ModuleType], suite: Suite, towers: Towers) ->
             raise ModelError(
                 f"{short}: {error.what}",
                 error.right,
-                f"{error.next_step}\nor leave it out with {option('metrics')} ...,-{short}, or use {option('profile', 'embedded')}",
+                f"{error.next_step}\nor leave it out with {option('metrics')} ...,-{short}, or use"
+                f" {option('profile', 'embedded')}",
             ) from None
     for module in modules:
         if hasattr(module, "provenance"):
@@ -173,17 +199,38 @@ class Impossible(UsageError):
 class Work:
     """One metric on one video."""
 
-    def __init__(self, suite: Suite, module: ModuleType, towers: Towers, journal: Journal, clips: Clips, weights: Mapping[str, Any]) -> None:
-        self.suite, self.module, self.towers, self.journal, self.clips, self.weights = suite, module, towers, journal, clips, weights
+    def __init__(
+        self,
+        suite: Suite,
+        module: ModuleType,
+        towers: Towers,
+        journal: Journal,
+        clips: Clips,
+        weights: Mapping[str, Any],
+    ) -> None:
+        self.suite, self.module, self.towers, self.journal, self.clips, self.weights = (
+            suite,
+            module,
+            towers,
+            journal,
+            clips,
+            weights,
+        )
         self.name = module.__name__.rpartition(".")[2]
         own = {value.key for value in module.VALUES}
         self.keys = [key for key in suite.choice.keys if key in own]
 
     def score(self, draft: Draft, is_identity: bool = False) -> None:
         """Add the metric's numbers to a row, out of the journal where they are known."""
-        hashes = {name: self.weights[name].get("sha256", "") for name in (*towers_of(self.module, self.suite.options), self.name) if name in self.weights}
+        hashes = {
+            name: self.weights[name].get("sha256", "")
+            for name in (*towers_of(self.module, self.suite.options), self.name)
+            if name in self.weights
+        }
         kind = f"{self.name} of the source" if is_identity else self.name
-        key = journal_key(draft.item, self.suite.reading, kind, self.module.VERSION, self.suite.options.json(), hashes)
+        key = journal_key(
+            draft.item, self.suite.reading, kind, self.module.VERSION, self.suite.options.json(), hashes
+        )
         known = self.journal.numbers(key)
         if known is not None:
             facts, skipped = self.journal.facts(key)
@@ -193,7 +240,10 @@ class Work:
         try:
             clip, facts = self.clips.get(draft.item)
             draft.facts.update(facts)
-            numbers, skipped = self._compute(replace(clip, edited=clip.source, record=None) if is_identity and clip.source else clip, is_identity)
+            numbers, skipped = self._compute(
+                replace(clip, edited=clip.source, record=None) if is_identity and clip.source else clip,
+                is_identity,
+            )
         except VeditError as error:
             if not self.suite.is_suite or isinstance(error, (Impossible, ModelError)):
                 raise
@@ -220,17 +270,27 @@ class Work:
         if reason:
             named = self.suite.choice.named & set(self.keys)
             if named and not is_identity:
-                raise Impossible(f"{clip.id}: {sorted(named)[0]} {reason}.", "A metric that is named must be possible; those of a group are skipped.")
+                raise Impossible(
+                    f"{clip.id}: {sorted(named)[0]} {reason}.",
+                    "A metric that is named must be possible; those of a group are skipped.",
+                )
             return {}, reason
         begin = time.perf_counter()
         scores = self.module.score(clip, self.towers, self.suite.options)
         provenance = {
             "metric": self.name,
             "version": self.module.VERSION,
-            "weights": [name for name in (*towers_of(self.module, self.suite.options), self.name) if name in self.weights],
+            "weights": [
+                name
+                for name in (*towers_of(self.module, self.suite.options), self.name)
+                if name in self.weights
+            ],
             "seconds": round(time.perf_counter() - begin, 4),
         }
-        return {key: Number(score.value, score.per_frame, score.extra, provenance) for key, score in scores.items()}, ""
+        return {
+            key: Number(score.value, score.per_frame, score.extra, provenance)
+            for key, score in scores.items()
+        }, ""
 
     def _obstacle(self, clip: Clip) -> str:
         lacking = missing(self.module.NEEDS, clip)
@@ -249,7 +309,11 @@ def left_over(draft: Draft, keys: Iterable[str]) -> None:
 def flags_of(draft: Draft) -> list[str]:
     """What a reader must know before believing a row."""
     damage = draft.facts.get("damage")
-    return [*([f"damaged: {damage}"] if damage else []), *([UNEDITED] if is_unedited(draft) else []), *(draft.facts.get("looks") or [])]
+    return [
+        *([f"damaged: {damage}"] if damage else []),
+        *([UNEDITED] if is_unedited(draft) else []),
+        *(draft.facts.get("looks") or []),
+    ]
 
 
 def is_unedited(draft: Draft) -> bool:
@@ -263,19 +327,42 @@ def is_unedited(draft: Draft) -> bool:
     direction = draft.numbers.get("clip_direction") or draft.numbers.get("shapes_direction")
     if change is None or change >= LEAST_CHANGE:
         return False
-    return direction.value < LEAST_DIRECTION if direction is not None and direction.is_finite else bool(change == 0)
+    return (
+        direction.value < LEAST_DIRECTION
+        if direction is not None and direction.is_finite
+        else bool(change == 0)
+    )
 
 
-def results_of(suite: Suite, drafts: Iterable[Draft], same: Iterable[Draft], weights: Mapping[str, Any]) -> Results:
-    """Rows and facts together; a metric that no video has is left out of the columns, its reasons stay in the rows."""
+def results_of(
+    suite: Suite, drafts: Iterable[Draft], same: Iterable[Draft], weights: Mapping[str, Any]
+) -> Results:
+    """Rows and facts together; a metric that no video has is left out of the columns, its reasons stay in the
+    rows.
+    """
     from vedit.metrics.towers import FILES
 
     facts = catalogue()
     rows = [draft.row(suite.choice.keys) for draft in drafts]
-    skips = {key: suite.skips[facts[key].metric] for key in suite.choice.keys if facts[key].metric in suite.skips}
+    skips = {
+        key: suite.skips[facts[key].metric] for key in suite.choice.keys if facts[key].metric in suite.skips
+    }
     rows = [replace(row, skipped={**row.skipped, **skips}) for row in rows]
-    there = [key for key in suite.choice.keys if any(key in row.numbers or (key in row.failed and row.numbers) for row in rows)]
-    packages = ("numpy", "pillow", "torch", "torchvision", "open_clip_torch", "timm", "opencv-python-headless", "lpips")
+    there = [
+        key
+        for key in suite.choice.keys
+        if any(key in row.numbers or (key in row.failed and row.numbers) for row in rows)
+    ]
+    packages = (
+        "numpy",
+        "pillow",
+        "torch",
+        "torchvision",
+        "open_clip_torch",
+        "timm",
+        "opencv-python-headless",
+        "lpips",
+    )
     provenance = {
         "versions": versions(*packages),
         "weights": dict(weights),
@@ -284,9 +371,20 @@ def results_of(suite: Suite, drafts: Iterable[Draft], same: Iterable[Draft], wei
         "preprocessing": PREPROCESSING,
         "peak_memory_mib": peak_memory_mib(),
     }
-    baselines = {IDENTITY: tuple(draft.row(suite.choice.keys) for draft in same)} if suite.baseline == IDENTITY else {}
+    baselines = (
+        {IDENTITY: tuple(draft.row(suite.choice.keys) for draft in same)}
+        if suite.baseline == IDENTITY
+        else {}
+    )
     return Results(
-        name_of(suite, rows), suite.options.profile, tuple(rows), {key: facts[key] for key in there}, suite.options.json(), provenance, baselines, suite.seed
+        name_of(suite, rows),
+        suite.options.profile,
+        tuple(rows),
+        {key: facts[key] for key in there},
+        suite.options.json(),
+        provenance,
+        baselines,
+        suite.seed,
     )
 
 

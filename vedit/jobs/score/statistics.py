@@ -59,7 +59,9 @@ class Paired(NamedTuple):
     videos: int = 0
 
 
-def summarise(values: Sequence[float | None], seed: int = 0, *, videos: Sequence[str] | None = None) -> Summary:
+def summarise(
+    values: Sequence[float | None], seed: int = 0, *, videos: Sequence[str] | None = None
+) -> Summary:
     """Mean, spread and interval of the finite values; the others are only counted.
 
     videos: the video that each value is of; each its own by default.
@@ -74,7 +76,15 @@ def summarise(values: Sequence[float | None], seed: int = 0, *, videos: Sequence
     deviation = float(finite.std(ddof=1)) if n > 1 else None
     of_kept = None if videos is None else [videos[place] for place in kept]
     interval = bootstrap_interval(finite, seed, videos=of_kept)
-    return Summary(n, len(values) - n, float(finite.mean()), deviation, float(np.median(finite)), interval, n if of_kept is None else len(set(of_kept)))
+    return Summary(
+        n,
+        len(values) - n,
+        float(finite.mean()),
+        deviation,
+        float(np.median(finite)),
+        interval,
+        n if of_kept is None else len(set(of_kept)),
+    )
 
 
 def by_video(values: np.ndarray, videos: Sequence[str] | None) -> tuple[np.ndarray, np.ndarray]:
@@ -88,7 +98,9 @@ def by_video(values: np.ndarray, videos: Sequence[str] | None) -> tuple[np.ndarr
     return np.bincount(places, weights=values), np.bincount(places).astype(float)
 
 
-def bootstrap_interval(values: Sequence[float] | np.ndarray, seed: int = 0, *, videos: Sequence[str] | None = None) -> tuple[float, float] | None:
+def bootstrap_interval(
+    values: Sequence[float] | np.ndarray, seed: int = 0, *, videos: Sequence[str] | None = None
+) -> tuple[float, float] | None:
     """The percentile bootstrap's middle 95 % of the mean; None for fewer than LEAST videos.
 
     Rule: 10000 rows of `default_rng(seed).integers(0, n, (10000, n))` pick among n videos, each with all
@@ -105,7 +117,13 @@ def bootstrap_interval(values: Sequence[float] | np.ndarray, seed: int = 0, *, v
 
 
 def paired(
-    a: Sequence[float], b: Sequence[float], *, higher_is_better: bool = True, seed: int = 0, videos: Sequence[str] | None = None, rounding: float = 0.0
+    a: Sequence[float],
+    b: Sequence[float],
+    *,
+    higher_is_better: bool = True,
+    seed: int = 0,
+    videos: Sequence[str] | None = None,
+    rounding: float = 0.0,
 ) -> Paired:
     """Compare two methods on the same edits. a, b: finite, in the same order, at least one.
 

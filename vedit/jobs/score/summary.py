@@ -18,7 +18,9 @@ def report_table(results: Results) -> Table:
     """The table of a report, with notes on what was skipped, flagged or failed."""
     single = len(results.rows) == 1
     table = video_table(results) if single else suite_table(results)
-    return Table(table.title, table.head, table.rows, table.left, table.rules, (*table.notes, *notes(results)))
+    return Table(
+        table.title, table.head, table.rows, table.left, table.rules, (*table.notes, *notes(results))
+    )
 
 
 def video_table(results: Results) -> Table:
@@ -30,7 +32,16 @@ def video_table(results: Results) -> Table:
     for key in results.keys:
         fact = results.metrics[key].value
         baselines = (number_text(rows[0], key) for _, rows in others)
-        lines.append(cells(key, number_text(row, key), *baselines, "higher" if fact.higher_is_better else "lower", fact.usual, fact.unit))
+        lines.append(
+            cells(
+                key,
+                number_text(row, key),
+                *baselines,
+                "higher" if fact.higher_is_better else "lower",
+                fact.usual,
+                fact.unit,
+            )
+        )
     return Table(title(results), head, tuple(lines))
 
 
@@ -43,15 +54,43 @@ def suite_table(results: Results) -> Table:
         interval = "" if found.n == 0 else interval_text(found.interval)
         spread = [shown(value) for value in (found.mean, found.median, found.deviation)]
         counts = (str(found.n), str(found.n_failed) if found.n_failed else "")
-        lines.append(cells(key, spread[0], interval, spread[1], spread[2], *counts, "higher" if fact.higher_is_better else "lower", fact.usual))
+        lines.append(
+            cells(
+                key,
+                spread[0],
+                interval,
+                spread[1],
+                spread[2],
+                *counts,
+                "higher" if fact.higher_is_better else "lower",
+                fact.usual,
+            )
+        )
         for name, rows in results.baselines.items():
             of_it = summary_of(rows, key, results.seed)
-            lines.append(cells(f"  {name}", shown(of_it.mean), "", shown(of_it.median), shown(of_it.deviation), str(of_it.n), "", "", ""))
+            lines.append(
+                cells(
+                    f"  {name}",
+                    shown(of_it.mean),
+                    "",
+                    shown(of_it.median),
+                    shown(of_it.deviation),
+                    str(of_it.n),
+                    "",
+                    "",
+                    "",
+                )
+            )
     videos = len(set(videos_of(results.rows)))
     said = [f"Fewer than {LEAST} videos carry no interval."] if videos < LEAST else []
     if videos < len(results.rows):
-        said.append(f"The {len(results.rows)} edits are of {videos} videos; intervals resample videos with all their edits.")
-    return Table(title(results), head, tuple(lines), notes=(*damage_notes(results), *source_notes(results), *said))
+        said.append(
+            f"The {len(results.rows)} edits are of {videos} videos; intervals resample videos with all their"
+            " edits."
+        )
+    return Table(
+        title(results), head, tuple(lines), notes=(*damage_notes(results), *source_notes(results), *said)
+    )
 
 
 def rows_table(results: Results) -> Table:
@@ -128,7 +167,12 @@ def explained(facts: Iterable[Fact], columns: int = 96) -> str:
     for fact in facts:
         value = fact.value
         usual = f", usually {value.usual}" if value.usual else ""
-        lines.append(f"{value.key}: {DIRECTION[value.higher_is_better]}{usual}{f' ({value.unit})' if value.unit else ''}")
+        lines.append(
+            f"{value.key}:"
+            f" {DIRECTION[value.higher_is_better]}{usual}{f' ({value.unit})' if value.unit else ''}"
+        )
         also = f" Also called: {', '.join(value.aliases)}." if value.aliases else ""
-        lines += textwrap.wrap(value.explanation + also, columns, initial_indent="    ", subsequent_indent="    ")
+        lines += textwrap.wrap(
+            value.explanation + also, columns, initial_indent="    ", subsequent_indent="    "
+        )
     return "\n".join(lines)

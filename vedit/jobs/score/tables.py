@@ -6,15 +6,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+from vedit.errors import InputError, UsageError, option
 from vedit.jobs.score.compare import check_alike, damage_notes, interval_text, pair_rows, paired_values
 from vedit.jobs.score.render import Cell, Table, cells, shown
 from vedit.jobs.score.results import Results, Row
 from vedit.jobs.score.statistics import excludes_zero, paired
-from vedit.errors import InputError, UsageError, option
 
 
 class Group(NamedTuple):
-    """A group of the thesis' tables, in its order: names in English and Chinese, of its own table and of table 4-1."""
+    """A group of the thesis' tables, in its order: names in English and Chinese, of its own table and of
+    table 4-1.
+    """
 
     name: dict[str, str]
     in_comparison: dict[str, str]
@@ -25,12 +27,20 @@ GROUPS = (
     Group(
         {"en": "semantic consistency", "zh": "语义一致性"},
         {"en": "semantic consistency", "zh": "语义一致性"},
-        (("pick_score", "Pick Score"), ("viclip_text_alignment", "ViCLIP Text Alignment"), ("clip_text_alignment", "CLIP Text Alignment")),
+        (
+            ("pick_score", "Pick Score"),
+            ("viclip_text_alignment", "ViCLIP Text Alignment"),
+            ("clip_text_alignment", "CLIP Text Alignment"),
+        ),
     ),
     Group(
         {"en": "temporal consistency", "zh": "时序一致性"},
         {"en": "temporal consistency", "zh": "时序一致性"},
-        (("motion_alignment", "Motion Alignment"), ("clip_consistency", "CLIP Consistency"), ("dino_consistency", "DINO Consistency")),
+        (
+            ("motion_alignment", "Motion Alignment"),
+            ("clip_consistency", "CLIP Consistency"),
+            ("dino_consistency", "DINO Consistency"),
+        ),
     ),
     Group(
         {"en": "video quality", "zh": "视频质量"},
@@ -39,15 +49,35 @@ GROUPS = (
     ),
 )
 WORDS = {
-    "en": {"video": "Video", "average": "Average", "group": "Group", "metric": "Metric", "against": "Comparison of {names}"},
-    "zh": {"video": "视频", "average": "平均", "group": "类别", "metric": "指标", "against": "{names}编辑效果对比"},
+    "en": {
+        "video": "Video",
+        "average": "Average",
+        "group": "Group",
+        "metric": "Metric",
+        "against": "Comparison of {names}",
+    },
+    "zh": {
+        "video": "视频",
+        "average": "平均",
+        "group": "类别",
+        "metric": "指标",
+        "against": "{names}编辑效果对比",
+    },
 }
 EXCHANGED = {
-    "en": "The printed thesis has the headings Pick Score and ViCLIP Text Alignment exchanged; here every value stands under its own name.",
-    "zh": "论文原表中 Pick Score 与 ViCLIP Text Alignment 两个表头互换了位置;此处每个数值都列在其本来的名称之下。",
+    "en": (
+        "The printed thesis has the headings Pick Score and ViCLIP Text Alignment exchanged; here every value"
+        " stands under its own name."
+    ),
+    "zh": (
+        "论文原表中 Pick Score 与 ViCLIP Text Alignment 两个表头互换了位置;此处每个数值都列在其本来的名称之下。"
+    ),
 }
 MARKS = {
-    "en": "Bold: best mean, and the 95% interval of the paired difference to the runner-up excludes 0. Underlined: best mean alone.",
+    "en": (
+        "Bold: best mean, and the 95% interval of the paired difference to the runner-up excludes 0."
+        " Underlined: best mean alone."
+    ),
     "zh": "粗体:均值最优,且与次优方法的配对差的 95% 区间不含 0。下划线:仅均值最优。",
 }
 V2VBENCH = (
@@ -63,24 +93,45 @@ V2VBENCH = (
 COST = (("method_peak_memory", "Peak Memory (MiB)"), ("method_seconds", "Runtime (s)"))
 
 
-def tables(reports: Sequence[Results], layout: str, *, lang: str = "en", column_from: str | None = None, force: bool = False) -> list[Table]:
-    """The tables of a layout. column_from: a preset key whose value heads each column instead of the method's name."""
+def tables(
+    reports: Sequence[Results],
+    layout: str,
+    *,
+    lang: str = "en",
+    column_from: str | None = None,
+    force: bool = False,
+) -> list[Table]:
+    """The tables of a layout. column_from: a preset key whose value heads each column instead of the method's
+    name.
+    """
     notes = _said(reports, check_alike(reports, force, _shared(reports)))
     if column_from:
         reports = [renamed(report, column_from) for report in reports]
     reports = distinct(reports)
-    made = thesis_tables(reports, lang) if layout == "thesis" else [v2vbench_table(reports) if layout == "v2vbench" else wide_table(reports)]
+    made = (
+        thesis_tables(reports, lang)
+        if layout == "thesis"
+        else [v2vbench_table(reports) if layout == "v2vbench" else wide_table(reports)]
+    )
     return [*made[:-1], replace(made[-1], notes=(*made[-1].notes, *notes))]
 
 
 def _shared(reports: Sequence[Results]) -> list[str]:
     """The metrics that two reports or more have, so that their numbers stand beside each other."""
-    return [key for key in dict.fromkeys(key for report in reports for key in report.keys) if sum(key in report.metrics for report in reports) > 1]
+    return [
+        key
+        for key in dict.fromkeys(key for report in reports for key in report.keys)
+        if sum(key in report.metrics for report in reports) > 1
+    ]
 
 
 def _said(reports: Sequence[Results], differing: Sequence[str]) -> list[str]:
     """What a table must say of its reports: what --force let pass, and damaged clips."""
-    forced = [f"Not computed alike, put together by {option('force')}: {'; '.join(differing)}."] if differing else []
+    forced = (
+        [f"Not computed alike, put together by {option('force')}: {'; '.join(differing)}."]
+        if differing
+        else []
+    )
     return [*forced, *(note for report in reports for note in damage_notes(report))]
 
 
@@ -95,7 +146,16 @@ def distinct(reports: Sequence[Results]) -> list[Results]:
 
 
 def _named(report: Results, name: str) -> Results:
-    return Results(name, report.profile, report.rows, report.metrics, report.options, report.provenance, report.baselines, report.seed)
+    return Results(
+        name,
+        report.profile,
+        report.rows,
+        report.metrics,
+        report.options,
+        report.provenance,
+        report.baselines,
+        report.seed,
+    )
 
 
 def renamed(report: Results, column_from: str) -> Results:
@@ -104,11 +164,13 @@ def renamed(report: Results, column_from: str) -> Results:
     values = {str((row.facts.get("run") or {}).get("params", {}).get(key)) for row in report.rows}
     if values == {"None"}:
         raise InputError(
-            f"{report.name}: no run record of its videos has the parameter {key}.", "Run records are the *.vedit.json files beside the edited clips."
+            f"{report.name}: no run record of its videos has the parameter {key}.",
+            "Run records are the *.vedit.json files beside the edited clips.",
         )
     if len(values) > 1:
         raise UsageError(
-            f"{report.name}: {key} has several values: {', '.join(sorted(values))}.", "A column stands for one value; score each setting on its own."
+            f"{report.name}: {key} has several values: {', '.join(sorted(values))}.",
+            "A column stands for one value; score each setting on its own.",
         )
     return _named(report, f"{key}={values.pop()}")
 
@@ -121,7 +183,12 @@ def thesis_tables(reports: Sequence[Results], lang: str = "en") -> list[Table]:
 
     A group none of whose metrics a report has is left out; a heading without values too.
     """
-    found = [table for report in reports for group in GROUPS if (table := _of_videos(report, group, lang)) is not None]
+    found = [
+        table
+        for report in reports
+        for group in GROUPS
+        if (table := _of_videos(report, group, lang)) is not None
+    ]
     if not found:
         raise InputError(
             "the reports hold none of the thesis' eight metrics.",
@@ -139,11 +206,16 @@ def _of_videos(report: Results, group: Group, lang: str) -> Table | None:
     columns = [(key, heading) for key, heading in group.columns if key in report.metrics]
     if not columns:
         return None
-    rows = [cells(row.label, *(_value(row, key) for key, _ in columns)) for row in sorted(report.rows, key=lambda row: row.id)]
+    rows = [
+        cells(row.label, *(_value(row, key) for key, _ in columns))
+        for row in sorted(report.rows, key=lambda row: row.id)
+    ]
     average = cells(WORDS[lang]["average"], *(_mean(report, key) for key, _ in columns))
     title = f"{report.name} {group.name[lang]}" if lang == "en" else f"{report.name}{group.name[lang]}"
     head = (WORDS[lang]["video"], *(heading for _, heading in columns))
-    return Table(title, head, (*rows, average), rules=(len(rows),), notes=_notes([key for key, _ in columns], lang))
+    return Table(
+        title, head, (*rows, average), rules=(len(rows),), notes=_notes([key for key, _ in columns], lang)
+    )
 
 
 def _of_methods(reports: Sequence[Results], lang: str) -> Table:
@@ -151,7 +223,11 @@ def _of_methods(reports: Sequence[Results], lang: str) -> Table:
     rows: list[tuple[Cell, ...]] = []
     rules, keys = [], []
     for group in GROUPS:
-        columns = [(key, heading) for key, heading in group.columns if any(key in report.metrics for report in reports)]
+        columns = [
+            (key, heading)
+            for key, heading in group.columns
+            if any(key in report.metrics for report in reports)
+        ]
         if columns and rows:
             rules.append(len(rows))
         for place, (key, heading) in enumerate(columns):
@@ -160,8 +236,17 @@ def _of_methods(reports: Sequence[Results], lang: str) -> Table:
             rows.append((Cell(name), Cell(heading), *marked(reports, key)))
     words = WORDS[lang]
     names = [report.name for report in reports]
-    title = words["against"].format(names=" and ".join([", ".join(names[:-1]), names[-1]]) if lang == "en" else "与".join(names))
-    return Table(title, (words["group"], words["metric"], *names), tuple(rows), left=2, rules=tuple(rules), notes=(*_notes(keys, lang), MARKS[lang]))
+    title = words["against"].format(
+        names=" and ".join([", ".join(names[:-1]), names[-1]]) if lang == "en" else "与".join(names)
+    )
+    return Table(
+        title,
+        (words["group"], words["metric"], *names),
+        tuple(rows),
+        left=2,
+        rules=tuple(rules),
+        notes=(*_notes(keys, lang), MARKS[lang]),
+    )
 
 
 def _value(row: Row, key: str) -> str:
@@ -193,7 +278,9 @@ def marked(reports: Sequence[Results], key: str, digits: int | None = 4) -> list
     ]  # fmt: skip
 
 
-def _best(reports: Sequence[Results], key: str, means: Sequence[float | None], present: Sequence[int]) -> tuple[int | None, bool]:
+def _best(
+    reports: Sequence[Results], key: str, means: Sequence[float | None], present: Sequence[int]
+) -> tuple[int | None, bool]:
     if len(present) < 2:
         return None, False
     sign = 1 if reports[present[0]].metrics[key].value.higher_is_better else -1
@@ -205,24 +292,45 @@ def _best(reports: Sequence[Results], key: str, means: Sequence[float | None], p
     if not x:
         return first, False
     result = paired(x, y, seed=reports[first].seed, videos=videos)
-    return first, excludes_zero(result.interval) and abs(result.mean) > reports[first].metrics[key].value.rounding
+    return (
+        first,
+        excludes_zero(result.interval) and abs(result.mean) > reports[first].metrics[key].value.rounding,
+    )
 
 
 # --- one row per method --------------------------------------------------------------------------
 
 
 def v2vbench_table(reports: Sequence[Results]) -> Table:
-    """V2VBench's leaderboard form: survey names, three decimals, and what the method cost where that is known."""
-    columns = [*V2VBENCH, *(entry for entry in COST if any(_mean(report, entry[0]) != "–" for report in reports))]
+    """V2VBench's leaderboard form: survey names, three decimals, and what the method cost where that is
+    known.
+    """
+    columns = [
+        *V2VBENCH,
+        *(entry for entry in COST if any(_mean(report, entry[0]) != "–" for report in reports)),
+    ]
     if not any(key in report.metrics for key, _ in V2VBENCH for report in reports):
-        raise InputError("the reports hold none of V2VBench's eight metrics.", "They need weights; see: vedit score weights", f"Try {option('layout', 'wide')}")
+        raise InputError(
+            "the reports hold none of V2VBench's eight metrics.",
+            "They need weights; see: vedit score weights",
+            f"Try {option('layout', 'wide')}",
+        )
     by_column = [marked(reports, key, 3) for key, _ in columns]
-    rows = [(Cell(report.name), *(column[place] for column in by_column)) for place, report in enumerate(reports)]
-    return Table("", ("Method", *(heading for _, heading in columns)), tuple(rows), notes=(MARKS["en"],) if len(reports) > 1 else ())
+    rows = [
+        (Cell(report.name), *(column[place] for column in by_column)) for place, report in enumerate(reports)
+    ]
+    return Table(
+        "",
+        ("Method", *(heading for _, heading in columns)),
+        tuple(rows),
+        notes=(MARKS["en"],) if len(reports) > 1 else (),
+    )
 
 
 def wide_table(reports: Sequence[Results]) -> Table:
-    """One row per method, a column per metric of any report with its direction; means, then intervals in a row below."""
+    """One row per method, a column per metric of any report with its direction; means, then intervals in a
+    row below.
+    """
     keys = list(dict.fromkeys(key for report in reports for key in report.keys))
     facts = {key: fact for report in reports for key, fact in report.metrics.items()}
     by_key = {key: marked(reports, key, None) for key in keys}
@@ -231,6 +339,12 @@ def wide_table(reports: Sequence[Results]) -> Table:
         rows.append((Cell(report.name), Cell(str(len(report.rows))), *(by_key[key][place] for key in keys)))
         intervals = [report.summary(key).interval if key in report.metrics else None for key in keys]
         if any(interval is not None for interval in intervals):
-            rows.append(cells("  95% interval", "", *("" if interval is None else interval_text(interval) for interval in intervals)))
+            rows.append(
+                cells(
+                    "  95% interval",
+                    "",
+                    *("" if interval is None else interval_text(interval) for interval in intervals),
+                )
+            )
     head = ("method", "videos", *(f"{key} {facts[key].arrow}" for key in keys))
     return Table("", head, tuple(rows), notes=(MARKS["en"],) if len(reports) > 1 else ())

@@ -9,8 +9,8 @@ from types import ModuleType
 from typing import Any
 
 from vedit import metrics
-from vedit.jobs.score.metrics import catalogue, choose, ordered
 from vedit.errors import UsageError, nearest, option
+from vedit.jobs.score.metrics import catalogue, choose, ordered
 from vedit.metrics.base import towers_of
 from vedit.metrics.towers.files import FILES, Found, WeightFile, WeightFinder
 from vedit.metrics.types import Options
@@ -53,19 +53,36 @@ def _entry(finder: WeightFinder, tower: str, check: bool) -> Entry:
         return Entry(tower, file.repo, file.path, file.size_mb, file.licence, users)
     digest = finder.sha256(found.path) if check else None
     published = finder.is_published(found) if check else None
-    return Entry(tower, file.repo, file.path, round(found.path.stat().st_size / 1e6, 1), file.licence, users, str(found.path), found.place, digest, published)
+    return Entry(
+        tower,
+        file.repo,
+        file.path,
+        round(found.path.stat().st_size / 1e6, 1),
+        file.licence,
+        users,
+        str(found.path),
+        found.place,
+        digest,
+        published,
+    )
 
 
 def metrics_of(tower: str) -> list[str]:
     """The numbers that read a network, under any of the options that choose networks."""
-    users = [key for key, fact in catalogue().items() if any(tower in names for names in _choices_of_towers(metrics.load(fact.metric)))]
+    users = [
+        key
+        for key, fact in catalogue().items()
+        if any(tower in names for names in _choices_of_towers(metrics.load(fact.metric)))
+    ]
     return ordered(users)
 
 
 def _choices_of_towers(module: ModuleType) -> list[tuple[str, ...]]:
     """The networks of a metric: by default, and with each word of each option that it has."""
     words = declared_in(Options)
-    changes: list[dict[str, Any]] = [{key: word} for key in getattr(module, "OPTIONS", ()) for word in words[key].choices]
+    changes: list[dict[str, Any]] = [
+        {key: word} for key in getattr(module, "OPTIONS", ()) for word in words[key].choices
+    ]
     variants = [Options(), *(Options(**change) for change in changes)]
     return [towers_of(module, options) for options in variants]
 
@@ -78,8 +95,15 @@ def towers_for(word: str) -> list[str]:
         choice = choose(word, "v2vbench")
     except UsageError:
         known = [*FILES, *catalogue(), "v2vbench", "all"]
-        raise UsageError(f"there is no network, metric or group called {word!r}{nearest(word, known)}", f"Networks: {', '.join(FILES)}.") from None
-    return list(dict.fromkeys(tower for name in choice.modules() for tower in towers_of(metrics.load(name), Options())))
+        raise UsageError(
+            f"there is no network, metric or group called {word!r}{nearest(word, known)}",
+            f"Networks: {', '.join(FILES)}.",
+        ) from None
+    return list(
+        dict.fromkeys(
+            tower for name in choice.modules() for tower in towers_of(metrics.load(name), Options())
+        )
+    )
 
 
 def fetch_weights(finder: WeightFinder, tower: str) -> str:
@@ -91,14 +115,36 @@ def weights_text(entries: list[Entry], finder: WeightFinder) -> str:
     """The list for people: a block per network."""
     lines = []
     for entry in entries:
-        lines += [f"{entry.tower}: {entry.size_mb:g} MB, {state(entry)}", f"    {entry.path or f'{entry.repo}/{entry.file}'}"]
-        lines += [f"    licence: {entry.licence}", *textwrap.wrap(f"for {', '.join(entry.metrics)}", 92, initial_indent="    ", subsequent_indent="        ")]
+        lines += [
+            f"{entry.tower}: {entry.size_mb:g} MB, {state(entry)}",
+            f"    {entry.path or f'{entry.repo}/{entry.file}'}",
+        ]
+        lines += [
+            f"    licence: {entry.licence}",
+            *textwrap.wrap(
+                f"for {', '.join(entry.metrics)}", 92, initial_indent="    ", subsequent_indent="        "
+            ),
+        ]
     missing = [entry for entry in entries if entry.path is None]
     if missing:
         size = sum(entry.size_mb for entry in missing) / 1000
-        lines += ["", f"{len(missing)} of {len(entries)} are not here, {size:.1f} GB. Fetch them with: vedit score weights --fetch METRIC (or v2vbench, all)"]
+        lines += [
+            "",
+            (
+                f"{len(missing)} of {len(entries)} are not here, {size:.1f} GB. Fetch them with: vedit score"
+                " weights --fetch METRIC (or v2vbench, all)"
+            ),
+        ]
     where = f"{finder.folder}/OWNER/REPO/FILE, {finder.folder}/REPO/FILE, " if finder.folder else ""
-    return "\n".join([*lines, f"Looked for in: {where}the Hub's cache, {finder.cache}/weights. Another folder: {option('weights', 'DIR')}"])
+    return "\n".join(
+        [
+            *lines,
+            (
+                f"Looked for in: {where}the Hub's cache, {finder.cache}/weights. Another folder:"
+                f" {option('weights', 'DIR')}"
+            ),
+        ]
+    )
 
 
 def state(entry: Entry) -> str:
@@ -107,5 +153,9 @@ def state(entry: Entry) -> str:
         return "not here"
     if entry.sha256 is None:
         return f"here ({entry.place})"
-    verdict = {True: "as published", False: "NOT the published file", None: "the published hash is not known"}[entry.is_published]
+    verdict = {
+        True: "as published",
+        False: "NOT the published file",
+        None: "the published hash is not known",
+    }[entry.is_published]
     return f"here ({entry.place}), {verdict}, sha256 {entry.sha256}"

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 from annotated_types import MinLen
 from typing_extensions import TypedDict
 
-from vedit.jobs.clips import Pixels, Selection, read_pixels
 from vedit.data.layout import CAPTIONS
 from vedit.documents import Kind, read_json, read_text, validated
 from vedit.errors import InputError, OutputError, VeditError, option, reason_of
+from vedit.jobs.clips import Pixels, Selection, read_pixels
 from vedit.media.formats import PICTURES, VIDEO
 
 if TYPE_CHECKING:
@@ -31,7 +31,9 @@ class Pair(NamedTuple):
     captions: list[str]
 
 
-def read_folder(folder: Path, data: DataTable, cache: Path, *, warn: Callable[[str], None] = lambda message: None) -> Clips:
+def read_folder(
+    folder: Path, data: DataTable, cache: Path, *, warn: Callable[[str], None] = lambda message: None
+) -> Clips:
     """Every clip of a folder that has a caption, as uint8 frames of the settings' size.
 
     cache: a folder for the decoded clips; used again as long as files and settings stay the same.
@@ -57,13 +59,22 @@ def read_folder(folder: Path, data: DataTable, cache: Path, *, warn: Callable[[s
         )
     width, height = data.shape
     shape = (len(facts["captions"]), data.frames, height, width, 3)
-    return Clips(np.memmap(cache / "clips.u8", np.uint8, "r", shape=shape), facts["captions"], facts["fps"], fingerprint)
+    return Clips(
+        np.memmap(cache / "clips.u8", np.uint8, "r", shape=shape),
+        facts["captions"],
+        facts["fps"],
+        fingerprint,
+    )
 
 
 def find_pairs(folder: Path) -> tuple[list[Pair], list[str]]:
     """The clips of a folder with their captions, by name, and why others have none."""
     if not folder.is_dir():
-        raise InputError(f"{folder}: there is no such folder.", "It would hold NAME.gif beside NAME.txt.", f"Name it with: {option('data', 'DIR')}")
+        raise InputError(
+            f"{folder}: there is no such folder.",
+            "It would hold NAME.gif beside NAME.txt.",
+            f"Name it with: {option('data', 'DIR')}",
+        )
     pairs, reasons = [], []
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() not in SUFFIXES or not path.is_file():
@@ -95,7 +106,9 @@ def _fingerprint(pairs: list[Pair], data: DataTable) -> str:
 
 
 class Facts(TypedDict):
-    """Of decoded clips: the hash of what they were made from, their captions, frames a second, what was left out."""
+    """Of decoded clips: the hash of what they were made from, their captions, frames a second, what was left
+    out.
+    """
 
     fingerprint: str
     captions: list[Annotated[list[str], MinLen(1)]]
@@ -119,8 +132,12 @@ def _cached(cache: Path, fingerprint: str, data: DataTable) -> dict[str, Any] | 
     return {**facts} if fits and facts["fingerprint"] == fingerprint else None
 
 
-def _decode(pairs: list[Pair], data: DataTable, cache: Path, fingerprint: str, reasons: list[str]) -> dict[str, Any]:
-    """Write the frames of every usable clip, and tell what the file holds; adds to `reasons` why others are not in it."""
+def _decode(
+    pairs: list[Pair], data: DataTable, cache: Path, fingerprint: str, reasons: list[str]
+) -> dict[str, Any]:
+    """Write the frames of every usable clip, and tell what the file holds; adds to `reasons` why others are
+    not in it.
+    """
     import numpy as np
 
     captions, rates = [], []
@@ -142,7 +159,11 @@ def _decode(pairs: list[Pair], data: DataTable, cache: Path, fingerprint: str, r
     except OSError as error:
         partial.unlink(missing_ok=True)
         raise OutputError(f"{cache}: the decoded clips cannot be written: {reason_of(error)}.") from None
-    return {"fingerprint": fingerprint, "captions": captions, "fps": round(float(np.median(rates)), 3) if rates else 0.0}
+    return {
+        "fingerprint": fingerprint,
+        "captions": captions,
+        "fps": round(float(np.median(rates)), 3) if rates else 0.0,
+    }
 
 
 def _frames(path: Path, data: DataTable) -> tuple[Any, float]:

@@ -51,7 +51,8 @@ def train_generator(
 ) -> Iterator[Report]:
     """Train up to the last step; yields a report per line of the log, in the first process only.
 
-    say: told after a few steps what one takes. Raises Stopped, with the state saved, soon after `should_stop` turns true.
+    say: told after a few steps what one takes. Raises Stopped, with the state saved, soon after `should_stop`
+    turns true.
     """
     import torch
 
@@ -64,7 +65,13 @@ def train_generator(
         yield from _train(job, place, should_stop, warn, say)
 
 
-def _train(job: Job, place: Place, should_stop: Callable[[], bool], warn: Callable[[str], None], say: Callable[[str], None]) -> Iterator[Report]:
+def _train(
+    job: Job,
+    place: Place,
+    should_stop: Callable[[], bool],
+    warn: Callable[[str], None],
+    say: Callable[[str], None],
+) -> Iterator[Report]:
     from vedit.jobs.train.clip_folder import read_folder
     from vedit.training.loop import train
     from vedit.training.place import leave
@@ -72,16 +79,35 @@ def _train(job: Job, place: Place, should_stop: Callable[[], bool], warn: Callab
 
     for turn in (True, False):  # the first process decodes the clips, the others find them done
         if place.writes is turn:
-            clips = read_folder(job.data, job.params.data, job.folder / "data", warn=warn if place.writes else lambda message: None)
+            clips = read_folder(
+                job.data,
+                job.params.data,
+                job.folder / "data",
+                warn=warn if place.writes else lambda message: None,
+            )
         place.wait()
-    task = VideoTask(job.params, clips, place=place, vgg_weights=job.vgg_weights, strips=job.folder / "samples")
+    task = VideoTask(
+        job.params, clips, place=place, vgg_weights=job.vgg_weights, strips=job.folder / "samples"
+    )
     board = open_board(job.folder / "tensorboard") if place.writes else None
     try:
-        for report in train(task, build_options(job.params, place.world), job.folder, should_stop, place, say, should_stop, warn):
+        for report in train(
+            task,
+            build_options(job.params, place.world),
+            job.folder,
+            should_stop,
+            place,
+            say,
+            should_stop,
+            warn,
+        ):
             if place.writes:
                 try:
                     _show(report, job.folder, board)
-                except (OutputError, OSError) as error:  # pictures and curves of a full disk; the training goes on
+                except (
+                    OutputError,
+                    OSError,
+                ) as error:  # pictures and curves of a full disk; the training goes on
                     warn(f"step {report.step} is not drawn: {error}")
                 yield report
     except BaseException:
@@ -160,9 +186,19 @@ def launch(command: Sequence[str], count: int) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    common = {"WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    common = {
+        "WORLD_SIZE": str(count),
+        "LOCAL_WORLD_SIZE": str(count),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+    }
     children = [
-        subprocess.Popen(command, env={**os.environ, **common, "RANK": str(rank), "LOCAL_RANK": str(rank)}, start_new_session=True) for rank in range(count)
+        subprocess.Popen(
+            command,
+            env={**os.environ, **common, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            start_new_session=True,
+        )
+        for rank in range(count)
     ]
 
     def pass_on(number: int, frame: Any) -> None:
@@ -185,7 +221,9 @@ def launch(command: Sequence[str], count: int) -> None:
                 child.kill()
                 child.wait()
     if Stopped.exit_code in codes:
-        raise Stopped("stopped in all processes; the state is saved.", next_step="The same command goes on from there.")
+        raise Stopped(
+            "stopped in all processes; the state is saved.", next_step="The same command goes on from there."
+        )
     if any(codes):
         rank = next(rank for rank, code in enumerate(codes) if code)
         error = VeditError(f"process {rank} of {count} ended with {codes[rank]}; its message is above.")

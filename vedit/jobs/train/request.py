@@ -1,4 +1,5 @@
-"""What training is asked for, checked and made ready, and done: a stage of the embedded models, or a generator on one's own clips.
+"""What training is asked for, checked and made ready, and done: a stage of the embedded models, or a
+generator on one's own clips.
 
 plan(request) -> TrainPlan                   printable; loads no torch, writes nothing
 plan.run(sink, should_stop) -> (stage, Report) as training goes on
@@ -13,11 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vedit import presets
+from vedit.errors import UsageError, nearest, option
 from vedit.jobs.extras import need
 from vedit.jobs.request import Request
 from vedit.jobs.sink import Sink
 from vedit.jobs.train import generator, shapes
-from vedit.errors import UsageError, nearest, option
 from vedit.training.stages import EVERY, PRESETS, STAGES
 
 if TYPE_CHECKING:
@@ -29,7 +30,12 @@ FIRST = f"vedit train --preset {EVERY} --out RUN"
 WITH_DATA = "vedit train --preset moving-mnist --data DIR --out RUN"
 ONLY_SHAPES = ("anneal", "compiled", "begin")
 ONLY_GENERATOR = ("data", "settings", "launch", "fresh", "overwrite", "vgg_weights")
-OF_OPTIONS = {"run.steps": "steps", "run.seed": "seed", "optim.batch": "batch", "optim.rate": "rate"}  # settings that are options too
+OF_OPTIONS = {
+    "run.steps": "steps",
+    "run.seed": "seed",
+    "optim.batch": "batch",
+    "optim.rate": "rate",
+}  # settings that are options too
 BUILTIN = "builtin"
 
 
@@ -73,7 +79,11 @@ class ShapesPlan:
     settings: shapes.Settings
 
     def __str__(self) -> str:
-        stages = ", ".join(stage.preset for stage in STAGES if stage.in_turn) if self.preset == EVERY else self.preset
+        stages = (
+            ", ".join(stage.preset for stage in STAGES if stage.in_turn)
+            if self.preset == EVERY
+            else self.preset
+        )
         return f"train {stages} on {self.settings.device} in {self.folder}"
 
     @property
@@ -81,8 +91,13 @@ class ShapesPlan:
         return 1
 
     def run(self, sink: Sink, should_stop: ShouldStop = lambda: False) -> Reports:
-        """Train stage after stage. Raises Stopped, with everything saved, soon after `should_stop` turns true."""
-        yield from shapes.train_shapes(self.preset, self.folder, self.settings, should_stop, say=sink.warn, warn=sink.warn)
+        """Train stage after stage.
+
+        Raises Stopped, with everything saved, soon after `should_stop` turns true.
+        """
+        yield from shapes.train_shapes(
+            self.preset, self.folder, self.settings, should_stop, say=sink.warn, warn=sink.warn
+        )
 
 
 @dataclass(frozen=True)
@@ -105,7 +120,10 @@ class GeneratorPlan:
         generator.launch(command, self.processes)
 
     def run(self, sink: Sink, should_stop: ShouldStop = lambda: False) -> Reports:
-        """Train in this process. Raises Stopped, with the state saved, soon after `should_stop` turns true."""
+        """Train in this process.
+
+        Raises Stopped, with the state saved, soon after `should_stop` turns true.
+        """
         self._begin()
         for report in generator.train_generator(self.job, should_stop, warn=sink.warn, say=sink.warn):
             yield self.preset, report
@@ -122,11 +140,16 @@ def plan(request: TrainRequest) -> TrainPlan:
     """Check what is asked for. Raises UsageError."""
     if request.preset is None or request.folder is None:
         missing = option("preset") if request.preset is None else option("folder")
-        raise UsageError(f"{missing} is missing.", "Training needs a preset and a run folder.", f"Example: {FIRST}")
+        raise UsageError(
+            f"{missing} is missing.", "Training needs a preset and a run folder.", f"Example: {FIRST}"
+        )
     is_stage = request.preset == EVERY or _is_of_a_stage(request.preset)
     for name in ONLY_GENERATOR if is_stage else ONLY_SHAPES:
         if getattr(request, name):
-            raise UsageError(f"{option(name)} is not for the preset {request.preset}.", f"It is for {'a generator' if is_stage else 'the embedded models'}.")
+            raise UsageError(
+                f"{option(name)} is not for the preset {request.preset}.",
+                f"It is for {'a generator' if is_stage else 'the embedded models'}.",
+            )
     need("diffusion")
     make = _shapes_plan if is_stage else _generator_plan
     return make(request, request.preset, Path(request.folder))
@@ -142,7 +165,9 @@ def _is_file(preset: str) -> bool:
 
 def _shapes_plan(request: TrainRequest, preset: str, folder: Path) -> ShapesPlan:
     if request.precision == "fp16":
-        raise UsageError(f"{option('precision', 'fp16')} is not for the embedded models.", "They train in fp32 or bf16.")
+        raise UsageError(
+            f"{option('precision', 'fp16')} is not for the embedded models.", "They train in fp32 or bf16."
+        )
     settings = shapes.Settings(
         device=request.device,
         precision=request.precision,
@@ -166,22 +191,41 @@ def _begin_with(preset: str, place: str | None) -> Path | None:
         return None
     if preset == EVERY or not presets.load_embedded(preset)["stage"].startswith("video"):
         stages = ", ".join(stage.preset for stage in STAGES if stage.is_video)
-        raise UsageError(f"{option('begin')} is not for the preset {preset}.", f"It is for the stages of the video model: {stages}.")
+        raise UsageError(
+            f"{option('begin')} is not for the preset {preset}.",
+            f"It is for the stages of the video model: {stages}.",
+        )
     return VIDEO if place == BUILTIN else Path(place)
 
 
 def _generator_plan(request: TrainRequest, preset: str, folder: Path) -> GeneratorPlan:
     if preset not in presets.paths() and not _is_file(preset):
-        known = [*PRESETS, *(name for name, path in presets.paths().items() if presets.load(path).kind == "train")]
-        raise UsageError(f"there is nothing to train called {preset!r}{nearest(preset, known)}", f"There are: {', '.join(known)}; or name a TOML file.")
+        known = [
+            *PRESETS,
+            *(name for name, path in presets.paths().items() if presets.load(path).kind == "train"),
+        ]
+        raise UsageError(
+            f"there is nothing to train called {preset!r}{nearest(preset, known)}",
+            f"There are: {', '.join(known)}; or name a TOML file.",
+        )
     if request.data is None:
-        raise UsageError(f"{option('data')} is missing.", "A generator trains on a folder of NAME.gif and NAME.txt.", f"Example: {WITH_DATA}")
-    options = {path: value for path, name in OF_OPTIONS.items() if (value := getattr(request, name)) is not None}
+        raise UsageError(
+            f"{option('data')} is missing.",
+            "A generator trains on a folder of NAME.gif and NAME.txt.",
+            f"Example: {WITH_DATA}",
+        )
+    options = {
+        path: value for path, name in OF_OPTIONS.items() if (value := getattr(request, name)) is not None
+    }
     changes = {**request.settings, **options}
     if request.precision != "auto":
         changes["run.precision"] = request.precision
-    params = generator.settings_of(presets.load_train(preset), changes, f"{preset} with {option('settings')}" if changes else preset)
-    job = generator.Job(params, Path(request.data), folder, request.device, request.threads, request.vgg_weights)
+    params = generator.settings_of(
+        presets.load_train(preset), changes, f"{preset} with {option('settings')}" if changes else preset
+    )
+    job = generator.Job(
+        params, Path(request.data), folder, request.device, request.threads, request.vgg_weights
+    )
     is_one_of_several = generator.world_is_set()  # then the first of all has begun anew and launched them
     return GeneratorPlan(
         preset,

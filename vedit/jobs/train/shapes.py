@@ -75,7 +75,8 @@ def train_shapes(
 ) -> Iterator[tuple[str, "Report"]]:
     """Go through the stages of a preset; yield (stage, report) as the loop reports.
 
-    say: told after a few steps of each stage what one takes. Raises Stopped, with everything saved, soon after `should_stop` turns true.
+    say: told after a few steps of each stage what one takes. Raises Stopped, with everything saved, soon
+    after `should_stop` turns true.
     """
     import torch
 
@@ -87,7 +88,12 @@ def train_shapes(
 
 
 def _train_stages(
-    preset: str, folder: Path, settings: Settings, should_stop: Callable[[], bool], say: Callable[[str], None], warn: Callable[[str], None]
+    preset: str,
+    folder: Path,
+    settings: Settings,
+    should_stop: Callable[[], bool],
+    say: Callable[[str], None],
+    warn: Callable[[str], None],
 ) -> Iterator[tuple[str, "Report"]]:
     from vedit.training.loop import train
 
@@ -116,7 +122,8 @@ def _refuse_idle(recipe: Recipe, settings: Settings) -> None:
     for name, value in (("batch", settings.batch), ("rate", settings.rate)):
         if value is not None and recipe.batch is None:
             raise UsageError(
-                f"{option(name, float(value))} is not for the stage {recipe.stage}.", "It keeps its own; a preset file of your own may say another rate."
+                f"{option(name, float(value))} is not for the stage {recipe.stage}.",
+                "It keeps its own; a preset file of your own may say another rate.",
             )
 
 
@@ -136,7 +143,8 @@ def _fork(stage: str, folder: Path, options: "Options", settings: Settings) -> "
     if options.steps is not None and settings.steps is None:
         raise UsageError(
             f"stage {stage} anneals by itself at its end.",
-            f"Only stages without end take {option('anneal')}: the denoiser, the motion adapter, and those of the video model but its codec.",
+            f"Only stages without end take {option('anneal')}: the denoiser, the motion adapter, and those of"
+            " the video model but its codec.",
         )
     place = folder / f"{stage}-annealed"
     newest = latest_state(folder / stage)
@@ -144,7 +152,11 @@ def _fork(stage: str, folder: Path, options: "Options", settings: Settings) -> "
         raise ModelError(f"{folder}: nothing to anneal yet; stage {stage} has no saved state.")
     start = state_of(newest)["step"]
     annealed = latest_state(place)
-    if annealed is not None and start > _start(place) and state_of(annealed)["step"] >= state_of(annealed)["options"]["steps"]:
+    if (
+        annealed is not None
+        and start > _start(place)
+        and state_of(annealed)["step"] >= state_of(annealed)["options"]["steps"]
+    ):
         place.rename(place.with_name(f"{place.name}-{_start(place)}"))  # done; the run has gone on since
     if latest_state(place) is None:
         target = place / "state" / newest.name
@@ -157,12 +169,16 @@ def _fork(stage: str, folder: Path, options: "Options", settings: Settings) -> "
 
 
 def _begin_anew(saved: Path) -> None:
-    """Let the average of an annealed copy begin with its first step, since a long one would remember the high rate, and tell it of its loss."""
+    """Let the average of an annealed copy begin with its first step, since a long one would remember the high
+    rate, and tell it of its loss.
+    """
     from vedit.training.loop import state_of, write_atomically
 
     state = state_of(saved)
     config = {**state["config"], "mask_weight": 0.0}
-    write_atomically(saved / "state.json", json.dumps({**state, "config": config, "ema_update_count": 0}, indent=1) + "\n")
+    write_atomically(
+        saved / "state.json", json.dumps({**state, "config": config, "ema_update_count": 0}, indent=1) + "\n"
+    )
 
 
 def _start(place: Path) -> int:
@@ -207,11 +223,27 @@ def build_task(stage: str, folder: Path, settings: Settings) -> Any:
         from vedit.training.shapes_motion import MotionTask
 
         base, name = load_denoiser(folder)
-        return MotionTask(load_codec(folder), base, base_name=name, batch=batch, blocks_of=max(1, 128 // batch), mask_weight=weight, **common)
+        return MotionTask(
+            load_codec(folder),
+            base,
+            base_name=name,
+            batch=batch,
+            blocks_of=max(1, 128 // batch),
+            mask_weight=weight,
+            **common,
+        )
     blocks_of = max(1, 1024 // batch)
     if stage in ("video-pictures", "video"):
         return _video_task(stage, batch=batch, mask_weight=weight, **common)
-    return UNetTask(load_codec(folder), load_judge(folder), batch=batch, blocks_of=blocks_of, compiled=settings.compiled, mask_weight=weight, **common)
+    return UNetTask(
+        load_codec(folder),
+        load_judge(folder),
+        batch=batch,
+        blocks_of=blocks_of,
+        compiled=settings.compiled,
+        mask_weight=weight,
+        **common,
+    )
 
 
 def _video_task(stage: str, *, batch: int, **common: Any) -> Any:
@@ -220,7 +252,15 @@ def _video_task(stage: str, *, batch: int, **common: Any) -> Any:
     from vedit.training.shapes_video import LATENT_FRAMES, VideoTask
 
     picture, frames = shapes_model.load(), LATENT_FRAMES if stage == "video" else 1
-    return VideoTask(picture.vae, picture.judge, picture, frames=frames, batch=batch, blocks_of=max(1, 1024 // (batch * frames)), **common)
+    return VideoTask(
+        picture.vae,
+        picture.judge,
+        picture,
+        frames=frames,
+        batch=batch,
+        blocks_of=max(1, 1024 // (batch * frames)),
+        **common,
+    )
 
 
 def _begin(task: Any, stage: str, place: Path, packed: Path | None) -> None:

@@ -52,7 +52,15 @@ class Canvas:
         changed = changed.joined(rect) if self.shown is not None else self.rect
         self.shown, self.disposal, self.last = shown, frame.disposal, rect
         kind = "rgb" if shown.mode == "RGB" else "rgba"
-        return frame.but(kind=kind, rect=changed, pixels=shown, disposal=0, transparent=None, palette=palette, interlaced=False)
+        return frame.but(
+            kind=kind,
+            rect=changed,
+            pixels=shown,
+            disposal=0,
+            transparent=None,
+            palette=palette,
+            interlaced=False,
+        )
 
     def _disposed(self, rect: Rect) -> tuple[Image.Image, Rect]:
         """The canvas under the next image, and the part of it that disposal changed."""
@@ -71,7 +79,9 @@ class Canvas:
         indices = frame.pixels
         if rect != frame.rect:
             indices = indices.crop(rect.moved(-frame.rect.x, -frame.rect.y).box)
-        hidden = frame.transparent if frame.transparent is not None and frame.transparent < len(palette) else None
+        hidden = (
+            frame.transparent if frame.transparent is not None and frame.transparent < len(palette) else None
+        )
         if rect == self.rect and (hidden is None or not _occurs(indices, hidden)):
             return _coloured(indices, palette)  # covers everything: nothing under it matters
         canvas = under.copy()

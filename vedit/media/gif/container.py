@@ -162,7 +162,9 @@ class GifReader:
         """Note damage: once as a warning, or as an error under `strict`."""
         offset = self.window.offset
         if self.strict:
-            raise InputError(f"{message} (at byte {offset}).", "", "Leave out --strict to keep what is whole.")
+            raise InputError(
+                f"{message} (at byte {offset}).", "", "Leave out --strict to keep what is whole."
+            )
         self.damage.append(Damage(message, offset))
         self.warn(message)
 
@@ -180,7 +182,14 @@ class GifReader:
             if colours is None:
                 raise InputError("the GIF ends inside its global palette.")
             palette = Palette(colours)
-        return Clip(width, height, self.name, palette=palette, container=Container(head[:6], flags & 0x78, background, aspect), warn=self.warn)
+        return Clip(
+            width,
+            height,
+            self.name,
+            palette=palette,
+            container=Container(head[:6], flags & 0x78, background, aspect),
+            warn=self.warn,
+        )
 
     def _images(self) -> Iterator[Frame]:
         """Walk the blocks; yield one packed frame per image block."""
@@ -274,7 +283,9 @@ class GifReader:
             self.hurt(f"control block of {data[0]} bytes before image {self._count + 1} is ignored")
             return None
         if data[0] != 4 or len(data) != 6:
-            self.hurt(f"control block of {data[0]} bytes before image {self._count + 1}: the first 4 are used")
+            self.hurt(
+                f"control block of {data[0]} bytes before image {self._count + 1}: the first 4 are used"
+            )
         return data[1:5]
 
     def _takes_loop(self, block: Block, blocks: list[Block]) -> bool:
@@ -359,7 +370,9 @@ def _not_a_gif(data: bytes) -> str:
 def control_block(frame: Frame) -> bytes:
     """The graphic control extension of a frame: delay in cs, disposal, transparency."""
     bits = frame.disposal << 2 | frame.user_input << 1 | (frame.transparent is not None)
-    return b"\x21\xf9\x04" + bytes((bits, frame.duration & 255, frame.duration >> 8, frame.transparent or 0, 0))
+    return b"\x21\xf9\x04" + bytes(
+        (bits, frame.duration & 255, frame.duration >> 8, frame.transparent or 0, 0)
+    )
 
 
 def palette_bits(palette: Palette) -> int:
@@ -373,7 +386,9 @@ def palette_bytes(palette: Palette) -> bytes:
 
 
 def loop_block(loop: int) -> bytes:
-    """The canonical loop extension; `loop` is the field: 0 forever, more than its 16 bits hold is the most that they do."""
+    """The canonical loop extension; `loop` is the field: 0 forever, more than its 16 bits hold is the most
+    that they do.
+    """
     loop = min(loop, 65535)
     return b"\x21\xff\x0bNETSCAPE2.0\x03\x01" + bytes((loop & 255, loop >> 8)) + b"\x00"
 
@@ -416,7 +431,17 @@ def _header(clip: Clip, first: Frame) -> bytes:
     extended = clip.loop is not None or clip.blocks or first.before or _needs_control(first)
     version = b"GIF89a" if extended and container.version == b"GIF87a" else container.version
     flags = container.flags | (0x80 | palette_bits(palette) if palette else 0)
-    head = version + bytes((clip.width & 255, clip.width >> 8, clip.height & 255, clip.height >> 8, flags, container.background, container.aspect))
+    head = version + bytes(
+        (
+            clip.width & 255,
+            clip.width >> 8,
+            clip.height & 255,
+            clip.height >> 8,
+            flags,
+            container.background,
+            container.aspect,
+        )
+    )
     parts = [head, palette_bytes(palette) if palette else b""]
     if clip.loop is not None:
         parts.append(loop_block(clip.loop))
@@ -471,7 +496,9 @@ def scan_gif(read: Callable[[int], bytes], *, limits: Limits = Limits()) -> GifF
 
 def check_image(limits: Limits, frame: Frame) -> None:
     """Refuse an image that is larger than the limit allows."""
-    limits.check("image", frame.rect.w * frame.rect.h, f"image {frame.index + 1} of {frame.rect.w}x{frame.rect.h}")
+    limits.check(
+        "image", frame.rect.w * frame.rect.h, f"image {frame.index + 1} of {frame.rect.w}x{frame.rect.h}"
+    )
 
 
 __all__ = ["GREYS", "Damage", "GifFacts", "GifReader", "check_image", "scan_gif", "write_gif"]

@@ -55,8 +55,12 @@ def decode(payload: bytes, width: int, height: int, code_size: int, interlaced: 
     consumed, error = _run(pixels, payload, code_size, interlaced)
     if interlaced:
         is_whole = consumed < 0 and not error
-        return Decoded(_image(pixels)) if is_whole else _damaged(payload, width, height, code_size, interlaced)
-    if error or (pixels.getpixel((width - 1, height - 1)) == sentinel and not _fills(payload, width, height, code_size)):
+        return (
+            Decoded(_image(pixels)) if is_whole else _damaged(payload, width, height, code_size, interlaced)
+        )
+    if error or (
+        pixels.getpixel((width - 1, height - 1)) == sentinel and not _fills(payload, width, height, code_size)
+    ):
         return _damaged(payload, width, height, code_size, interlaced)
     complaint = ""
     if consumed < 0 or pixels.getpixel((0, height)) != sentinel:
@@ -109,11 +113,18 @@ def _decode_in_python(payload: bytes, width: int, height: int, code_size: int, i
     from vedit.media.gif import lzw_python
 
     found = lzw_python.decode(payload, code_size, width * height)
-    pixels, mask = found.indices.ljust(width * height, b"\0"), (b"\0" * len(found.indices)).ljust(width * height, b"\xff")
+    pixels, mask = (
+        found.indices.ljust(width * height, b"\0"),
+        (b"\0" * len(found.indices)).ljust(width * height, b"\xff"),
+    )
     if interlaced:
         order = [y for start, step in ((0, 8), (4, 8), (2, 4), (1, 2)) for y in range(start, height, step)]
-        places = sorted(range(height), key=order.__getitem__)  # row y of the picture is row places[y] of the stream
-        pixels, mask = (b"".join(rows[place * width : (place + 1) * width] for place in places) for rows in (pixels, mask))
+        places = sorted(
+            range(height), key=order.__getitem__
+        )  # row y of the picture is row places[y] of the stream
+        pixels, mask = (
+            b"".join(rows[place * width : (place + 1) * width] for place in places) for rows in (pixels, mask)
+        )
     missing = Image.frombytes("L", (width, height), mask) if len(found.indices) < width * height else None
     return Decoded(Image.frombytes("L", (width, height), pixels), missing, found.complaint)
 
@@ -252,11 +263,17 @@ class Unpacker:
                 return nothing(frame, palette)
         elif decoded.complaint:
             self.hurt(f"image {frame.index + 1} {decoded.complaint}")
-        if palette is not None and 1 << frame.code_size > len(palette) and frame.pixels.getextrema()[1] >= len(frame.palette or palette):
+        if (
+            palette is not None
+            and 1 << frame.code_size > len(palette)
+            and frame.pixels.getextrema()[1] >= len(frame.palette or palette)
+        ):
             self.hurt(f"image {frame.index + 1}: colours outside its palette of {len(palette)} are black")
         if rect != frame.rect:
             rect = frame.rect.clipped(self.canvas)
-            frame = frame.but(rect=rect, pixels=frame.pixels.crop(rect.moved(-frame.rect.x, -frame.rect.y).box))
+            frame = frame.but(
+                rect=rect, pixels=frame.pixels.crop(rect.moved(-frame.rect.x, -frame.rect.y).box)
+            )
         return frame
 
 
@@ -282,18 +299,31 @@ def _hide(frame: Frame, missing: Image.Image, palette: Palette | None) -> Frame:
     if index is None:  # all 256 are in use: keep the whole rows above the damage
         box = missing.getbbox()
         rows = box[1] if box else frame.rect.h
-        return frame.but(rect=frame.rect._replace(h=rows), pixels=frame.pixels.crop((0, 0, frame.rect.w, rows)))
+        return frame.but(
+            rect=frame.rect._replace(h=rows), pixels=frame.pixels.crop((0, 0, frame.rect.w, rows))
+        )
     pixels = frame.pixels.copy()
     pixels.paste(index, (0, 0), missing)
     own = frame.palette
     if index >= len(colours):
         own = Palette(colours.rgb.ljust(3 * index + 3, b"\0"))
     return frame.but(
-        pixels=pixels, transparent=index, palette=own, code_size=max(frame.code_size if frame.code_size < 9 else 8, index.bit_length(), 2), has_control=True
+        pixels=pixels,
+        transparent=index,
+        palette=own,
+        code_size=max(frame.code_size if frame.code_size < 9 else 8, index.bit_length(), 2),
+        has_control=True,
     )
 
 
-def unpack(clip: Clip, frames: Frames, *, limits: Limits = Limits(), hurt: Callable[[str], None] | None = None, jobs: int = 1) -> Frames:
+def unpack(
+    clip: Clip,
+    frames: Frames,
+    *,
+    limits: Limits = Limits(),
+    hurt: Callable[[str], None] | None = None,
+    jobs: int = 1,
+) -> Frames:
     """Packed frames to index frames ("L" images), in order, on `jobs` threads."""
     unpacker = Unpacker(clip, limits, hurt or clip.warn)
     threads = threads_for(clip.canvas.area, jobs, limits)
@@ -307,6 +337,8 @@ def pack(clip: Clip, frames: Frames, *, jobs: int = 1) -> Frames:
     def pack_one(frame: Frame) -> Frame:
         colours = frame.palette or clip.palette or GREYS
         code_size = max(2, min(frame.code_size, 8), (len(colours) - 1).bit_length())
-        return frame.but(kind="packed", pixels=encode_one(frame.pixels, code_size, frame.interlaced), code_size=code_size)
+        return frame.but(
+            kind="packed", pixels=encode_one(frame.pixels, code_size, frame.interlaced), code_size=code_size
+        )
 
     return ordered_map(pack_one, frames, threads_for(clip.canvas.area, jobs, clip.limits))

@@ -55,7 +55,15 @@ def decode(payload: bytes, code_size: int, wanted: int) -> Pixels:
 
 
 def _ended(out: list[bytes], count: int, wanted: int, has_end: bool) -> Pixels:
-    damage = "has more pixels than fit in it" if count > wanted else "has damaged data" if count < wanted else "" if has_end else "has no end code"
+    damage = (
+        "has more pixels than fit in it"
+        if count > wanted
+        else "has damaged data"
+        if count < wanted
+        else ""
+        if has_end
+        else "has no end code"
+    )
     return Pixels(b"".join(out)[:wanted], damage)
 
 

@@ -29,7 +29,18 @@ class Table:
     error: root mean square per channel on the sample it was chosen for.
     """
 
-    __slots__ = ("_ambiguous", "_greys", "_index", "_shifted", "_true", "colours", "error", "palette", "source", "transparent")
+    __slots__ = (
+        "_ambiguous",
+        "_greys",
+        "_index",
+        "_shifted",
+        "_true",
+        "colours",
+        "error",
+        "palette",
+        "source",
+        "transparent",
+    )
 
     def __init__(self, colours: bytes, *, slot: bool = True, source: Palette | None = None) -> None:
         count = len(colours) // 3
@@ -74,7 +85,9 @@ class Table:
             own = Image.frombytes("RGB", (len(self.colours) // 3, 1), self.colours)
             indices = own.im.convert("P", 0, self._shifted.im)
             indices.putpalette("RGB", "RGB", self.colours)
-            self._ambiguous = ImageChops.difference(own._new(indices).convert("RGB"), own).getbbox() is not None
+            self._ambiguous = (
+                ImageChops.difference(own._new(indices).convert("RGB"), own).getbbox() is not None
+            )
         return self._ambiguous
 
     def _map_few(self, rgb: Image.Image, few: set[Any]) -> Image.Image:
@@ -82,8 +95,12 @@ class Table:
         if few <= GREYS:
             if self._greys is None:
                 greys = [(level,) * 3 for level in range(256)]
-                mapped = self._map_cells(Image.frombytes("RGB", (256, 1), bytes(v for grey in greys for v in grey))).im
-                near = [mapped.getpixel((level, 0)) for level in range(256)]  # `tobytes` would import what opens files: 8 ms
+                mapped = self._map_cells(
+                    Image.frombytes("RGB", (256, 1), bytes(v for grey in greys for v in grey))
+                ).im
+                near = [
+                    mapped.getpixel((level, 0)) for level in range(256)
+                ]  # `tobytes` would import what opens files: 8 ms
                 self._greys = [self.index.get(grey, near[level]) for level, grey in enumerate(greys)]
             return lookup(rgb.getchannel(0), self._greys)
         if not few <= self.index.keys():

@@ -17,12 +17,26 @@ from PIL import Image, ImageChops
 
 from vedit.errors import UsageError, option
 from vedit.media.frames import Clip, Frame, Frames, Palette, Rect
+from vedit.media.gif.palettes import (
+    IS_ZERO,
+    SAMPLE,
+    Sample,
+    Table,
+    distance,
+    distinct,
+    lookup,
+    most_used,
+    sample,
+    split,
+    with_blends,
+)
 from vedit.media.memory import threads_for
 from vedit.media.options import QuantiseOptions
-from vedit.media.gif.palettes import IS_ZERO, SAMPLE, Sample, Table, distance, distinct, lookup, most_used, sample, split, with_blends
 from vedit.media.window import ordered_map
 
-PAINTED_BYTES = 10  # of memory per pixel of a frame: RGBA, what changed of it, which of it is opaque, and the indices
+PAINTED_BYTES = (
+    10  # of memory per pixel of a frame: RGBA, what changed of it, which of it is opaque, and the indices
+)
 PALETTES = ("auto", "keep", "global", "frame")
 DITHERS = ("none", "bayer", "fs")
 OPAQUE = 128  # alpha from here on is drawn
@@ -42,10 +56,14 @@ def check(options: QuantiseOptions) -> None:
         if value not in allowed:
             raise UsageError(f"{option(name, value)} is unknown.", f"It is one of: {', '.join(allowed)}.")
     if not 2 <= options.colors <= 256:
-        raise UsageError(f"{option('colors', options.colors)} is out of range.", "A GIF palette holds 2 to 256 colours.")
+        raise UsageError(
+            f"{option('colors', options.colors)} is out of range.", "A GIF palette holds 2 to 256 colours."
+        )
 
 
-def quantise(clip: Clip, frames: Frames, options: QuantiseOptions = QuantiseOptions(), jobs: int = 1) -> Frames:
+def quantise(
+    clip: Clip, frames: Frames, options: QuantiseOptions = QuantiseOptions(), jobs: int = 1
+) -> Frames:
     """Turn rgb and rgba frames into index frames that show the same, as few bytes as that takes.
 
     The number of frames, their times and metadata stay. `clip.palette` is set to the first frame's
@@ -154,7 +172,9 @@ class _Director:
         """The clip's palette where its first frame is fully transparent."""
         nothing = Sample(Image.new("RGB", (1, 1)), Image.new("L", (1, 1)))
         self.keeps_source = source is not None
-        return self._adopt(self._source_table(source, nothing) if source is not None else Table(b"\0\0\0"), GOOD)
+        return self._adopt(
+            self._source_table(source, nothing) if source is not None else Table(b"\0\0\0"), GOOD
+        )
 
     def _limit(self) -> int:
         return min(self.options.colors, 255 if self.slot else 256)
@@ -184,21 +204,36 @@ class _Director:
         if exact is not None:
             self.keeps_source = True
             return self._adopt(exact, 0.0)
-        return self._choose_first(some, rgb, source) if self.first is None else self._choose_next(some, rgb, source)
+        return (
+            self._choose_first(some, rgb, source)
+            if self.first is None
+            else self._choose_next(some, rgb, source)
+        )
 
-    def _exact_table(self, rgb: Image.Image, drawn: Image.Image | None, source: Palette | None, some: Sample) -> Table | None:
+    def _exact_table(
+        self, rgb: Image.Image, drawn: Image.Image | None, source: Palette | None, some: Sample
+    ) -> Table | None:
         """A palette at hand that has every colour of the region, as after stages that blend nothing."""
         if source is None:
             return None
         few: Any = rgb.getcolors(256)
         if few is None:
             return None
-        colours = {colour for count, colour in few if drawn is None or colour != (0, 0, 0) or count > drawn.histogram()[0]}
+        colours = {
+            colour
+            for count, colour in few
+            if drawn is None or colour != (0, 0, 0) or count > drawn.histogram()[0]
+        }
         for table in (self.first, self.current):
             if table is not None and colours <= table.index.keys():
                 return table
         # a full palette of greys or the like loses a colour to the transparent entry, and none is missed
-        if self.first is not None and len(self.first.index) == self._limit() and len(colours - self.first.index.keys()) == 1 and some.error(self.first) < 0.5:
+        if (
+            self.first is not None
+            and len(self.first.index) == self._limit()
+            and len(colours - self.first.index.keys()) == 1
+            and some.error(self.first) < 0.5
+        ):
             return self.first
         if not colours <= {tuple(colour) for colour in split(source.rgb)}:
             return None
@@ -218,7 +253,9 @@ class _Director:
         self.keeps_source = best.source is not None
         return self._adopt(best, error)
 
-    def _joined(self, built: Table, error: float, source: Palette | None, some: Sample) -> tuple[float, Table]:
+    def _joined(
+        self, built: Table, error: float, source: Palette | None, some: Sample
+    ) -> tuple[float, Table]:
         """A small palette of our own, with the source's colours and blends, for frames still to come."""
         colours = distinct(built.colours + (source.rgb[:768] if source is not None else b""))
         if source is None or self._limit() - len(colours) // 3 < 64:
@@ -241,7 +278,11 @@ class _Director:
             return saved > BYTE_PIXELS * len(table.palette.rgb) * first_error * max(error, 1)
 
         own = [] if self.current is self.first else [self.current]
-        if self.keeps_source and source is not None and source not in (self.first.source, self.current.source):
+        if (
+            self.keeps_source
+            and source is not None
+            and source not in (self.first.source, self.current.source)
+        ):
             own.append(self._source_table(source, some))
         error, best = first_error, self.first
         for table in own:
@@ -266,7 +307,9 @@ class _Director:
         """
         limit = self._limit()
         if rgb.getcolors(limit) is not None:
-            return 0.0, Table(Sample(rgb, some.drawn if rgb is some.rgb else None).best_colours(limit), slot=self.slot)
+            return 0.0, Table(
+                Sample(rgb, some.drawn if rgb is some.rgb else None).best_colours(limit), slot=self.slot
+            )
         wanted = 0.0
         for count in (31, 63, 127, limit):
             if count < min(wanted, limit):
@@ -305,7 +348,11 @@ class _Director:
                 picture = _picture(frame)
                 if picture.drawn is not None and picture.drawn.crop(rect.box).getextrema()[1] == 0:
                     continue
-                shots.append(sample(picture.rgb.crop(rect.box), picture.drawn and picture.drawn.crop(rect.box)).opaque())
+                shots.append(
+                    sample(
+                        picture.rgb.crop(rect.box), picture.drawn and picture.drawn.crop(rect.box)
+                    ).opaque()
+                )
                 if len(shots) > SHOTS:  # every second one, from here on too
                     shots, stride = shots[::2], stride * 2
             self.slot = spool.count > 1 or not shots or spool.has_alpha
@@ -424,7 +471,11 @@ class _Screen:
             if self.first is None:
                 self.first = task.table
                 self.clip.palette = task.table.palette
-            yield self._whole(task, indices) if indices is not None and task.table.transparent is None else self._difference(task, indices)
+            yield (
+                self._whole(task, indices)
+                if indices is not None and task.table.transparent is None
+                else self._difference(task, indices)
+            )
 
     def _frame(self, task: Task, rect: Rect, indices: Image.Image) -> Frame:
         table = task.table
@@ -473,7 +524,9 @@ class _Screen:
             better = ImageChops.lighter(better, ImageChops.invert(self.shown.crop(region.box)))
         return better if drawn is None else ImageChops.darker(better, drawn)
 
-    def _update(self, task: Task, mapped: Image.Image, better: Image.Image, drawn: Image.Image | None) -> None:
+    def _update(
+        self, task: Task, mapped: Image.Image, better: Image.Image, drawn: Image.Image | None
+    ) -> None:
         region = task.region
         self.rgb.paste(mapped, region.box, lookup(better, NOT_ZERO, "1"))
         if task.disposal == 2:

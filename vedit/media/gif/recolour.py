@@ -16,11 +16,11 @@ from typing import Any, NamedTuple
 
 from PIL import Image, ImageChops
 
-from vedit.media.gif.compose import CLEAR, RESTORE
 from vedit.media.frames import Clip, Frame, Frames, Palette, Rect
+from vedit.media.gif.compose import CLEAR, RESTORE
 from vedit.media.gif.container import GREYS
-from vedit.media.overlay import Overlay
 from vedit.media.gif.palettes import CELL, SQUARES, split
+from vedit.media.overlay import Overlay
 
 NOWHERE = Rect(0, 0, 0, 0)
 GOOD = 2.0  # root mean square error in the overlay that needs no new colours
@@ -64,7 +64,14 @@ class Colours:
     it is not worth looking for better colours.
     """
 
-    def __init__(self, source: Palette, hidden: int | None, palette: Palette | None = None, stolen: tuple[int, ...] = (), tolerated: float = GOOD) -> None:
+    def __init__(
+        self,
+        source: Palette,
+        hidden: int | None,
+        palette: Palette | None = None,
+        stolen: tuple[int, ...] = (),
+        tolerated: float = GOOD,
+    ) -> None:
         self.source = source
         self.hidden = hidden
         self.palette = palette or source
@@ -107,7 +114,11 @@ class Colours:
 
     def hiding(self, hidden: int | None) -> Colours:
         """The same palette for images with another transparent index."""
-        return self if hidden == self.hidden else Colours(self.source, hidden, self.palette, self.stolen, self.tolerated)
+        return (
+            self
+            if hidden == self.hidden
+            else Colours(self.source, hidden, self.palette, self.stolen, self.tolerated)
+        )
 
 
 class Recolourer:
@@ -130,7 +141,10 @@ class Recolourer:
         self.count = 0
 
     def run(self, frames: Frames) -> Frames:
-        """The frames with the overlay. The first is drawn at once, so that who asks the clip finds its new palette."""
+        """The frames with the overlay.
+
+        The first is drawn at once, so that who asks the clip finds its new palette.
+        """
         start = next(frames, None)
         return iter(()) if start is None else chain((self.draw(start),), map(self.draw, frames))
 
@@ -143,7 +157,9 @@ class Recolourer:
             self.was_active, self.has_turned = active, True
         is_settled = self.stale.is_empty and not self.has_turned
         palette = frame.palette or self.source
-        hidden = frame.transparent if frame.transparent is not None and frame.transparent < len(palette) else None
+        hidden = (
+            frame.transparent if frame.transparent is not None and frame.transparent < len(palette) else None
+        )
         part = frame.rect.clipped(self.overlay.rect) if active else NOWHERE
         if is_settled and part.is_empty and number != self.last:
             self.backdrop.add(frame, palette, hidden)
@@ -151,11 +167,18 @@ class Recolourer:
         counts = frame.pixels.histogram()
         if hidden is not None and not counts[hidden]:
             hidden = None
-        drawn = self._blended(frame, palette, hidden, part) if is_settled else self._restored(frame, palette, hidden, part)
+        drawn = (
+            self._blended(frame, palette, hidden, part)
+            if is_settled
+            else self._restored(frame, palette, hidden, part)
+        )
         needed = frame.rect if drawn is None or is_settled else frame.rect.joined(_bounds(drawn))
         disposal = frame.disposal
         if disposal == CLEAR and needed != frame.rect and self.backdrop.is_lost:
-            self.clip.warn(f"image {frame.index + 1} clears for the first time: where nothing is, the watermark is drawn only on this image")
+            self.clip.warn(
+                f"image {frame.index + 1} clears for the first time: where nothing is, the watermark is drawn"
+                " only on this image"
+            )
             needed = frame.rect
         if number == self.last and self.backdrop.is_bare_after(frame, palette, hidden, self.overlay):
             # letters over nothing are still there after this image, and only clearing takes them away
@@ -213,15 +236,28 @@ class Recolourer:
             mask = ImageChops.lighter(ImageChops.lighter(ImageChops.darker(own, piece.visible), below), bare)
         return Drawn(rect, colours, mask, exact if exact.getbbox() else None) if mask.getbbox() else None
 
-    def _painted(self, frame: Frame, palette: Palette, hidden: int | None, needed: Rect, drawn: Drawn | None, counts: list[int]) -> Frame:
+    def _painted(
+        self,
+        frame: Frame,
+        palette: Palette,
+        hidden: int | None,
+        needed: Rect,
+        drawn: Drawn | None,
+        counts: list[int],
+    ) -> Frame:
         """The image grown to the rectangle needed, with the pixels to be drawn in the best colours there are."""
         if drawn is None and needed == frame.rect:
             return self._kept(frame)
         used = counts if drawn is None else _left(counts, frame, drawn)
         if needed != frame.rect and hidden is None:
-            hidden = next((i for i in chain(range(len(palette), 256), range(len(palette))) if not used[i]), None)
+            hidden = next(
+                (i for i in chain(range(len(palette), 256), range(len(palette))) if not used[i]), None
+            )
             if hidden is None:
-                self.clip.warn(f"image {frame.index + 1} uses all 256 colours: the watermark is drawn only where this image is")
+                self.clip.warn(
+                    f"image {frame.index + 1} uses all 256 colours: the watermark is drawn only where this"
+                    " image is"
+                )
                 needed = frame.rect
         if hidden is not None:
             used[hidden] += 1
@@ -239,7 +275,13 @@ class Recolourer:
             if colours.palette is not self.source:
                 self.clip.palette = colours.palette
         own = None if colours.palette is self.written.palette else colours.palette
-        return frame.but(rect=needed, pixels=plane, palette=own, transparent=hidden, has_control=frame.has_control or hidden is not None)
+        return frame.but(
+            rect=needed,
+            pixels=plane,
+            palette=own,
+            transparent=hidden,
+            has_control=frame.has_control or hidden is not None,
+        )
 
     def _kept(self, frame: Frame) -> Frame:
         """A frame without a pixel changed, for the global palette that the result has."""
@@ -250,19 +292,36 @@ class Recolourer:
             frame = frame.but(transparent=None)
         if all(slot >> frame.code_size for slot in self.written.stolen):  # beyond what its pixels can say
             return frame
-        return frame if self.written.suits(frame.pixels.histogram(), frame.transparent) else frame.but(palette=self.source)
+        return (
+            frame
+            if self.written.suits(frame.pixels.histogram(), frame.transparent)
+            else frame.but(palette=self.source)
+        )
 
     def _base(self, palette: Palette, hidden: int | None, used: list[int]) -> Colours:
         """The palette that is there already: the result's global one, the last made from this one, or itself."""
         known = self.recent.get((palette.rgb, hidden))
         for colours in (self.written, known):
-            if colours is not None and colours.source.rgb == palette.rgb and colours.suits(used, hidden) and (hidden is None or hidden < len(colours.palette)):
+            if (
+                colours is not None
+                and colours.source.rgb == palette.rgb
+                and colours.suits(used, hidden)
+                and (hidden is None or hidden < len(colours.palette))
+            ):
                 return colours.hiding(hidden)
-        entries = palette if hidden is None or hidden < len(palette) else Palette(palette.rgb.ljust(3 * hidden + 3, b"\0"))
+        entries = (
+            palette
+            if hidden is None or hidden < len(palette)
+            else Palette(palette.rgb.ljust(3 * hidden + 3, b"\0"))
+        )
         return Colours(palette, hidden, entries)
 
-    def _fitted(self, frame: Frame, colours: Colours, used: list[int], drawn: Drawn) -> tuple[Colours, Image.Image]:
-        """A palette for the pixels to be drawn, and their indices: as it is, or with new colours where that pays."""
+    def _fitted(
+        self, frame: Frame, colours: Colours, used: list[int], drawn: Drawn
+    ) -> tuple[Colours, Image.Image]:
+        """A palette for the pixels to be drawn, and their indices: as it is, or with new colours where that
+        pays.
+        """
         fit = colours.map(drawn)
         exact = _colours_in(drawn) if drawn.exact else set()
         if fit.error > colours.tolerated or not exact <= colours.visible():
@@ -279,7 +338,9 @@ class Recolourer:
             indices.paste(_exact_indices(colours, drawn, indices), (0, 0), drawn.exact)
         return colours, indices
 
-    def _enriched(self, frame: Frame, base: Colours, fit: Fit, used: list[int], drawn: Drawn, exact: set[bytes]) -> tuple[Colours, Fit]:
+    def _enriched(
+        self, frame: Frame, base: Colours, fit: Fit, used: list[int], drawn: Drawn, exact: set[bytes]
+    ) -> tuple[Colours, Fit]:
         """The source's palette with new colours in slots that this image leaves free, and the pixels in them."""
         source, hidden = base.source, base.hidden
         size = max(len(source), 0 if hidden is None else hidden + 1)
@@ -290,20 +351,30 @@ class Recolourer:
         if base.stolen:
             plain = Colours(source, hidden, Palette(b"".join(entries)))
             fit = plain.map(drawn)
-        used = [count + seen for count, seen in zip(used, fit.indices.histogram(drawn.mask), strict=True)]  # they serve well already
+        used = [
+            count + seen for count, seen in zip(used, fit.indices.histogram(drawn.mask), strict=True)
+        ]  # they serve well already
         if source is self.source and self.clip.container.background < len(source):
             used[self.clip.container.background] += 1  # some viewers paint it
         missing = []
         for colour in exact:
-            slot = next((i for i, entry in enumerate(entries) if entry == colour and i != hidden and i < len(source)), None)
+            slot = next(
+                (i for i, entry in enumerate(entries) if entry == colour and i != hidden and i < len(source)),
+                None,
+            )
             if slot is None:
                 missing.append(colour)
             else:
                 used[slot] += 1
         free = _free_slots(entries, used)
         if len(missing) > len(free):
-            self.clip.warn(f"image {frame.index + 1} has no room for {len(missing) - len(free)} colours around the watermark: the nearest are taken")
-        new = _with_new(plain, entries, free, [*missing, *_better_colours(_poor(drawn, fit), len(free) - len(missing))])
+            self.clip.warn(
+                f"image {frame.index + 1} has no room for {len(missing) - len(free)} colours around the"
+                " watermark: the nearest are taken"
+            )
+        new = _with_new(
+            plain, entries, free, [*missing, *_better_colours(_poor(drawn, fit), len(free) - len(missing))]
+        )
         return new, fit if new is plain else new.map(drawn)
 
 
@@ -399,7 +470,11 @@ class Backdrop:
         if not here.is_empty and frame.disposal != RESTORE:
             box = here.moved(-rect.x, -rect.y).box
             is_cleared = frame.disposal == CLEAR
-            opaque.paste(0 if is_cleared else 255, box, None if is_cleared else _coloured(frame, palette, hidden, here)[1])
+            opaque.paste(
+                0 if is_cleared else 255,
+                box,
+                None if is_cleared else _coloured(frame, palette, hidden, here)[1],
+            )
         return ImageChops.subtract(overlay.piece(rect).solid, opaque).getbbox() is not None
 
 
@@ -408,7 +483,9 @@ def _plane(pixels: Image.Image) -> Image.Image:
     return pixels.point(SAME, "L") if pixels.mode == "P" else pixels.copy()
 
 
-def _coloured(frame: Frame, palette: Palette, hidden: int | None, rect: Rect) -> tuple[Image.Image, Image.Image | None]:
+def _coloured(
+    frame: Frame, palette: Palette, hidden: int | None, rect: Rect
+) -> tuple[Image.Image, Image.Image | None]:
     """Part of an image as "RGB", and the mask of what is drawn ("L"), None when all of it is."""
     part = frame.pixels.crop(rect.moved(-frame.rect.x, -frame.rect.y).box)
     mask = None if hidden is None else part._new(part.im.point(_all_but(hidden), "L"))
@@ -467,7 +544,9 @@ def _better_colours(poor: Image.Image | None, count: int) -> list[bytes]:
     few: Any = poor.getcolors(count)
     if few is not None:
         return [bytes(colour) for _, colour in sorted(few, reverse=True)]
-    return split(bytes(poor.quantize(count, Image.Quantize.MEDIANCUT, KMEANS).getpalette() or ())[: 3 * count])
+    return split(
+        bytes(poor.quantize(count, Image.Quantize.MEDIANCUT, KMEANS).getpalette() or ())[: 3 * count]
+    )
 
 
 def _colours_in(drawn: Drawn) -> set[bytes]:
@@ -484,4 +563,6 @@ def _exact_indices(colours: Colours, drawn: Drawn, nearest: Image.Image) -> Imag
     entries = split(colours.palette.rgb)
     found = {entry: slot for slot, entry in reversed(list(enumerate(entries))) if slot != colours.hidden}
     pixels, near = drawn.colours.tobytes(), nearest.tobytes()
-    return Image.frombytes("L", nearest.size, bytes(found.get(pixels[3 * i : 3 * i + 3], near[i]) for i in range(len(near))))
+    return Image.frombytes(
+        "L", nearest.size, bytes(found.get(pixels[3 * i : 3 * i + 3], near[i]) for i in range(len(near)))
+    )

@@ -34,13 +34,16 @@ class NotOurs(Exception):
 
 
 def spool(raw: Any, start: bytes, limits: Limits) -> BinaryIO:
-    """A temporary file, at its start, with `start` and all that still comes from a pipe; the caller closes it.
+    """A temporary file, at its start, with `start` and all that still comes from a pipe; the caller closes
+    it.
 
     Raises InputError for a device, which does not end, and LimitError when the pipe is longer than the limit
     or than half of what is free where temporary files go.
     """
     if stat.S_ISCHR(os.fstat(raw.fileno()).st_mode) and not os.isatty(raw.fileno()):
-        raise InputError("this is a device, and no clip that ends.", "A clip is a file, or comes through a pipe.")
+        raise InputError(
+            "this is a device, and no clip that ends.", "A clip is a file, or comes through a pipe."
+        )
     file = cast("BinaryIO", tempfile.TemporaryFile(prefix="vedit-", buffering=0))
     try:
         free = os.statvfs(file.fileno())
@@ -50,7 +53,8 @@ def spool(raw: Any, start: bytes, limits: Limits) -> BinaryIO:
             count += len(chunk)
             if count > most:
                 raise LimitError(
-                    f"the pipe gave more than {short_number(most)} bytes, as many as are kept in {tempfile.gettempdir()}.",
+                    f"the pipe gave more than {short_number(most)} bytes, as many as are kept in"
+                    f" {tempfile.gettempdir()}.",
                     "A part of the clip is needed again, so all of it is kept until the end.",
                     "Save it to a file first, or set TMPDIR to a larger disk and --limit spool=100G",
                 )

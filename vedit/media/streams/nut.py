@@ -19,20 +19,32 @@ from fractions import Fraction
 from typing import Any, BinaryIO, NamedTuple, Protocol
 
 from vedit.errors import InputError
-from vedit.media.streams.bytesource import ByteSource, EndOfStream, NotOurs
 from vedit.media.frames import Audio, Clip, Frame, Frames
 from vedit.media.limits import Limits, frame_rate, frame_size
+from vedit.media.streams.bytesource import ByteSource, EndOfStream, NotOurs
 from vedit.media.streams.raw import pixel_bytes
 
 MAGIC = b"nut/multimedia container\0"
 MAIN, STREAM, SYNC, INFO, INDEX = (
-    bytes.fromhex(code) for code in ("4e4d7a561f5f04ad", "4e5311405bf2f9db", "4e4be4adeeca4569", "4e49ab68b596ba78", "4e58dd672f23e64e")
+    bytes.fromhex(code)
+    for code in (
+        "4e4d7a561f5f04ad",
+        "4e5311405bf2f9db",
+        "4e4be4adeeca4569",
+        "4e49ab68b596ba78",
+        "4e58dd672f23e64e",
+    )
 )
 KEY, EOR, CODED_PTS, STREAM_ID, SIZE_MSB, CHECKSUM, RESERVED, SIDE_DATA = 1, 2, 8, 16, 32, 64, 128, 256
 HEADER_IDX, MATCH_TIME, CODED, INVALID = 1024, 2048, 4096, 8192
 MAX_DISTANCE = 65536
 PTS_SHIFT = 7  # time stamps are written whole, so the size of the short form does not matter
-PIXELS = {b"RGB\x18": ("RGB", "RGB"), b"RGBA": ("RGBA", "RGBA"), b"BGR\x18": ("RGB", "BGR"), b"BGRA": ("RGBA", "BGRA")}
+PIXELS = {
+    b"RGB\x18": ("RGB", "RGB"),
+    b"RGBA": ("RGBA", "RGBA"),
+    b"BGR\x18": ("RGB", "BGR"),
+    b"BGRA": ("RGBA", "BGRA"),
+}
 I420 = b"I420"
 PCM = b"PSD\x10"  # 16 bit little endian
 LONGEST_HEADER = 1 << 20
@@ -124,16 +136,38 @@ class NutWriter:
         self.sound = sound
         self.offset = 0
         self.synced = [0, 0]  # where the last sync point with a frame of each stream is
-        self.bases = [clip.timebase] + ([Fraction(1, sound.rate)] if sound and Fraction(1, sound.rate) != clip.timebase else [])
+        self.bases = [clip.timebase] + (
+            [Fraction(1, sound.rate)] if sound and Fraction(1, sound.rate) != clip.timebase else []
+        )
         self.timebase = clip.timebase
         self._put(MAGIC + _packet(MAIN, self._main_header()))
         code = b"RGB\x18" if mode == "RGB" else b"RGBA"
-        self._put(_packet(STREAM, self._stream_header(0, 0, code, clip.timebase) + _v(clip.width) + _v(clip.height) + _v(1) + _v(1) + _v(0)))
+        self._put(
+            _packet(
+                STREAM,
+                self._stream_header(0, 0, code, clip.timebase)
+                + _v(clip.width)
+                + _v(clip.height)
+                + _v(1)
+                + _v(1)
+                + _v(0),
+            )
+        )
         if sound:
-            self._put(_packet(STREAM, self._stream_header(1, 1, PCM, Fraction(1, sound.rate)) + _v(sound.rate) + _v(1) + _v(sound.channels)))
+            self._put(
+                _packet(
+                    STREAM,
+                    self._stream_header(1, 1, PCM, Fraction(1, sound.rate))
+                    + _v(sound.rate)
+                    + _v(1)
+                    + _v(sound.channels),
+                )
+            )
         self._put(_packet(INFO, _info(0, {"vedit.loop": ONCE if clip.loop is None else clip.loop})))
         if clip.rate:
-            self._put(_packet(INFO, _info(1, {"r_frame_rate": f"{clip.rate.numerator}/{clip.rate.denominator}"})))
+            self._put(
+                _packet(INFO, _info(1, {"r_frame_rate": f"{clip.rate.numerator}/{clip.rate.denominator}"}))
+            )
 
     def _put(self, data: bytes) -> None:
         self.write(data)
@@ -149,7 +183,18 @@ class NutWriter:
 
     def _stream_header(self, number: int, kind: int, code: bytes, timebase: Fraction) -> bytes:
         most = max(1, int(1 / timebase))
-        return _v(number) + _v(kind) + _v(4) + code + _v(self.bases.index(timebase)) + _v(PTS_SHIFT) + _v(most) + _v(0) + _v(0) + _v(0)
+        return (
+            _v(number)
+            + _v(kind)
+            + _v(4)
+            + code
+            + _v(self.bases.index(timebase))
+            + _v(PTS_SHIFT)
+            + _v(most)
+            + _v(0)
+            + _v(0)
+            + _v(0)
+        )
 
     def _frame(self, stream: int, timebase: Fraction, pts: int, size: int) -> None:
         """A sync point and the header of a frame; the caller writes its `size` bytes."""
@@ -174,7 +219,12 @@ class NutWriter:
             return
         width = 2 * self.sound.channels
         for at, data in self.sound.until(seconds):
-            self._frame(1, Fraction(1, self.sound.rate), max(0, round(at * self.sound.rate)), len(data) // width * width)
+            self._frame(
+                1,
+                Fraction(1, self.sound.rate),
+                max(0, round(at * self.sound.rate)),
+                len(data) // width * width,
+            )
             self.write(data[: len(data) // width * width])
 
     def finish(self, end: int) -> None:
@@ -191,7 +241,9 @@ def _info(stream_plus_1: int, values: dict[str, int | str]) -> bytes:
     return body
 
 
-def write_nut(clip: Clip, frames: Frames, stream: BinaryIO, *, sound: SoundSource | None = None, flush: bool = False) -> int:
+def write_nut(
+    clip: Clip, frames: Frames, stream: BinaryIO, *, sound: SoundSource | None = None, flush: bool = False
+) -> int:
     """Write composed frames as NUT; returns how many.
 
     The first frame decides between rgb24 and rgba. What comes from a GIF (it carries a palette)
@@ -202,7 +254,9 @@ def write_nut(clip: Clip, frames: Frames, stream: BinaryIO, *, sound: SoundSourc
     count = end = 0
     for frame in frames:
         if writer is None:
-            writer = NutWriter(stream, clip, "RGB" if frame.kind == "rgb" and frame.palette is None else "RGBA", sound)
+            writer = NutWriter(
+                stream, clip, "RGB" if frame.kind == "rgb" and frame.palette is None else "RGBA", sound
+            )
         writer.write_frame(frame)
         end = frame.pts + frame.duration
         count += 1
@@ -303,18 +357,29 @@ class NutReader:
         except DAMAGES:
             raise InputError("the NUT stream has a damaged header.") from None
         self.video_number, self.video = self._only(0)
-        if self.video is None or not (self.video.code in PIXELS or (has_planes and self.video.code == I420)) or self.video.aspect != 1:
+        if (
+            self.video is None
+            or not (self.video.code in PIXELS or (has_planes and self.video.code == I420))
+            or self.video.aspect != 1
+        ):
             raise NotOurs(self.source.so_far)
         self.sound_number, sound = self._only(1)
         if sound is not None and sound.code != PCM:
             raise NotOurs(self.source.so_far)
         self.source.seen = None
         self.sound = Sound(sound.rate, sound.channels) if sound else None
-        limits.check("canvas", self.video.width * self.video.height, f"a frame of {self.video.width}x{self.video.height}")
+        limits.check(
+            "canvas",
+            self.video.width * self.video.height,
+            f"a frame of {self.video.width}x{self.video.height}",
+        )
         self.clip = self._clip(name, self.video)
 
     def _only(self, kind: int) -> tuple[int, _Stream | None]:
-        return next(((number, stream) for number, stream in sorted(self.streams.items()) if stream.kind == kind), (-1, None))
+        return next(
+            ((number, stream) for number, stream in sorted(self.streams.items()) if stream.kind == kind),
+            (-1, None),
+        )
 
     def _clip(self, name: str, video: _Stream) -> Clip:
         loop = self.info.get("vedit.loop")
@@ -414,7 +479,11 @@ class NutReader:
         packet.bytes()
         stream = self.streams[number] = _Stream(kind, code, timebase, shift)
         if kind == 0:
-            (stream.width, stream.height), across, down = frame_size(f"{packet.v()}x{packet.v()}"), packet.v(), packet.v()
+            (stream.width, stream.height), across, down = (
+                frame_size(f"{packet.v()}x{packet.v()}"),
+                packet.v(),
+                packet.v(),
+            )
             stream.aspect = Fraction(across, down) if across and down else Fraction(1)
         elif kind == 1:
             stream.rate, stream.channels = packet.v() // packet.v(), packet.v()
@@ -460,7 +529,9 @@ class NutReader:
             if held is not None:
                 yield held.but(duration=max(0, pts - held.pts))
             if len(data) != expected:
-                raise InputError(f"frame {index + 1} of the NUT stream has {len(data)} bytes instead of {expected}.")
+                raise InputError(
+                    f"frame {index + 1} of the NUT stream has {len(data)} bytes instead of {expected}."
+                )
             held = Frame(index, pts, 0, kind, whole, picture(data))
         if held is not None and not self.has_end_marker:
             yield held.but(duration=self._last_duration(held.pts))
@@ -489,7 +560,9 @@ class NutReader:
                     yield pts, data
                 elif number == self.sound_number and self.sound is not None and self.sound.is_wanted:
                     waiting = (waiting if self.sound.packets else 0) + len(data) + PACKET_BYTES
-                    self.limits.check("memory", waiting, f"sound that waits for the next picture, {waiting} bytes,")
+                    self.limits.check(
+                        "memory", waiting, f"sound that waits for the next picture, {waiting} bytes,"
+                    )
                     self.sound.packets.append((pts * self.streams[number].timebase, bytes(data)))
         except EndOfStream:
             self.warn("the stream ends inside a frame, which is left out")
@@ -536,7 +609,9 @@ class NutReader:
             raise InputError("the NUT stream is damaged: an impossible frame code.")
         number = self._varlen() if flags & STREAM_ID else code.stream
         if number not in self.streams:
-            raise InputError(f"the NUT stream is damaged: a frame of stream {number}, which it does not have.")
+            raise InputError(
+                f"the NUT stream is damaged: a frame of stream {number}, which it does not have."
+            )
         stream = self.streams[number]
         pts = self._pts(stream) if flags & CODED_PTS else stream.last_pts + code.pts_delta
         size = code.size_lsb + (code.size_mul * self._varlen() if flags & SIZE_MSB else 0)
@@ -575,7 +650,7 @@ class NutReader:
 def _layout(code: bytes, size: tuple[int, int]) -> tuple[str, int, Callable[[bytearray], Any]]:
     """The kind of frames of a stream, their bytes, and what makes a picture of those."""
     if code == I420:
-        from vedit.media.video.planes import Planes, byte_count
+        from vedit.media.streams.planes import Planes, byte_count
 
         return "yuv", byte_count(*size), lambda data: Planes.frombytes(size, data)
     mode, raw_mode = PIXELS[code]

@@ -18,12 +18,16 @@ from typing import Any, BinaryIO, NamedTuple
 
 from vedit.documents import Kind, parse_json, table
 from vedit.errors import InputError, UsageError
-from vedit.media.streams.bytesource import ByteSource, EndOfStream, NotOurs
 from vedit.media.frames import Clip, Frame, Frames
 from vedit.media.limits import Limits, frame_rate, frame_size
+from vedit.media.streams.bytesource import ByteSource, EndOfStream, NotOurs
 from vedit.media.timing import constant_rate
 
-RAW_INFO = Kind("raw info", right='It is one line like {"format": "rgb24", "size": "640x480", "rate": "25"}.', largest=2**16)
+RAW_INFO = Kind(
+    "raw info",
+    right='It is one line like {"format": "rgb24", "size": "640x480", "rate": "25"}.',
+    largest=2**16,
+)
 MODES = {"rgb24": ("RGB", 3), "rgba": ("RGBA", 4)}
 """Of each raw format: Pillow's mode, and bytes per pixel."""
 
@@ -37,7 +41,9 @@ class RawInfo(NamedTuple):
     format: str
 
     def to_json(self) -> str:
-        return json.dumps({"format": self.format, "size": f"{self.width}x{self.height}", "rate": str(self.rate)})
+        return json.dumps(
+            {"format": self.format, "size": f"{self.width}x{self.height}", "rate": str(self.rate)}
+        )
 
     @staticmethod
     def from_json(text: str | bytes, name: str = "-") -> RawInfo:
@@ -61,7 +67,15 @@ class Y4mReader:
     Raises InputError for damage in front, NotOurs for a chroma layout that ffmpeg has to read.
     """
 
-    def __init__(self, raw: Any, name: str = "-", start: bytes = b"", *, limits: Limits = Limits(), warn: Callable[[str], None] = lambda message: None) -> None:
+    def __init__(
+        self,
+        raw: Any,
+        name: str = "-",
+        start: bytes = b"",
+        *,
+        limits: Limits = Limits(),
+        warn: Callable[[str], None] = lambda message: None,
+    ) -> None:
         self.source = ByteSource(raw, start)
         self.warn = warn
         try:
@@ -108,7 +122,14 @@ class Y4mReader:
             except EndOfStream:
                 self.warn(f"the stream ends inside frame {index + 1}, which is left out")
                 return
-            yield Frame(index, index, 1, "rgb", clip.canvas, _from_planes(data, (clip.width, clip.height), planes, self.is_full))
+            yield Frame(
+                index,
+                index,
+                1,
+                "rgb",
+                clip.canvas,
+                _from_planes(data, (clip.width, clip.height), planes, self.is_full),
+            )
             index += 1
 
 
@@ -120,7 +141,10 @@ def _from_planes(data: bytearray, size: tuple[int, int], planes: int, is_full: b
     from PIL import Image
 
     area = size[0] * size[1]
-    bands = [Image.frombuffer("L", size, data[plane * area : (plane + 1) * area], "raw", "L", 0, 1) for plane in range(planes)]
+    bands = [
+        Image.frombuffer("L", size, data[plane * area : (plane + 1) * area], "raw", "L", 0, 1)
+        for plane in range(planes)
+    ]
     if not is_full:
         bands = [band.point(_TO_FULL if place == 0 else _CHROMA_TO_FULL) for place, band in enumerate(bands)]
     if planes == 1:
@@ -129,7 +153,14 @@ def _from_planes(data: bytearray, size: tuple[int, int], planes: int, is_full: b
 
 
 def write_y4m(
-    clip: Clip, frames: Frames, stream: BinaryIO, *, mono: bool = False, rate: Fraction | None = None, background: str = "black", flush: bool = False
+    clip: Clip,
+    frames: Frames,
+    stream: BinaryIO,
+    *,
+    mono: bool = False,
+    rate: Fraction | None = None,
+    background: str = "black",
+    flush: bool = False,
 ) -> int:
     """Write composed frames as y4m, C444 or Cmono; returns how many.
 
@@ -140,7 +171,10 @@ def write_y4m(
     for frame, fps in constant_rate(clip, frames, rate):
         if count == 0:
             kind = "mono" if mono else "444"
-            write(f"YUV4MPEG2 W{clip.width} H{clip.height} F{fps.numerator}:{fps.denominator} Ip A1:1 C{kind} XCOLORRANGE=FULL\n".encode())
+            write(
+                f"YUV4MPEG2 W{clip.width} H{clip.height} F{fps.numerator}:{fps.denominator} Ip A1:1 C{kind}"
+                " XCOLORRANGE=FULL\n".encode()
+            )
         picture = flatten(frame.pixels, background)
         write(b"FRAME\n")
         if mono:
@@ -193,7 +227,9 @@ def parse_colour(background: str) -> tuple[int, ...]:
     try:
         return ImageColor.getrgb(background)[:3]
     except ValueError:
-        raise UsageError(f"--background {background} is not a colour.", "", "Write it as #rrggbb, or by name: white") from None
+        raise UsageError(
+            f"--background {background} is not a colour.", "", "Write it as #rrggbb, or by name: white"
+        ) from None
 
 
 # --- rgb24, rgba ---------------------------------------------------------------------------------
@@ -203,16 +239,27 @@ class RawReader:
     """Read frames that follow one another without any header."""
 
     def __init__(
-        self, raw: Any, info: RawInfo, name: str = "-", start: bytes = b"", *, limits: Limits = Limits(), warn: Callable[[str], None] = lambda message: None
+        self,
+        raw: Any,
+        info: RawInfo,
+        name: str = "-",
+        start: bytes = b"",
+        *,
+        limits: Limits = Limits(),
+        warn: Callable[[str], None] = lambda message: None,
     ) -> None:
         if info.format not in MODES:
-            raise UsageError(f"the raw format {info.format} is unknown.", f"It is one of: {', '.join(MODES)}.")
+            raise UsageError(
+                f"the raw format {info.format} is unknown.", f"It is one of: {', '.join(MODES)}."
+            )
         limits.check("canvas", info.width * info.height, f"a frame of {info.width}x{info.height}")
         self.source = ByteSource(raw, start)
         self.source.seen = None
         self.mode, self.depth = MODES[info.format]
         self.warn = warn
-        self.clip = Clip(info.width, info.height, name, timebase=1 / info.rate, rate=info.rate, loop=0, warn=warn)
+        self.clip = Clip(
+            info.width, info.height, name, timebase=1 / info.rate, rate=info.rate, loop=0, warn=warn
+        )
 
     def frames(self) -> Frames:
         from PIL import Image
@@ -224,13 +271,18 @@ class RawReader:
             try:
                 data = self.source.take_buffer(self.depth * clip.width * clip.height)
             except EndOfStream as end:
-                self.warn(f"{len(end.rest)} bytes behind frame {index} are not a whole frame; is the size right?")
+                self.warn(
+                    f"{len(end.rest)} bytes behind frame {index} are not a whole frame; is the size right?"
+                )
                 break
             image = Image.frombuffer(self.mode, size, data, "raw", self.mode, 0, 1)
             yield Frame(index, index, 1, self.mode.lower(), clip.canvas, image)
             index += 1
         if not index:
-            raise InputError("the raw stream holds no whole frame.", f"One frame is {self.depth * clip.width * clip.height} bytes.")
+            raise InputError(
+                "the raw stream holds no whole frame.",
+                f"One frame is {self.depth * clip.width * clip.height} bytes.",
+            )
 
 
 def write_raw(

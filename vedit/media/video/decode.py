@@ -18,13 +18,13 @@ from typing import BinaryIO
 
 from vedit.errors import InputError
 from vedit.media.closing import ClosingFrames
-from vedit.media.video.ffmpeg import Child, MovieFacts, VideoFacts, measure, probe
 from vedit.media.frames import Audio, Clip, Frames, SoundTrack
-from vedit.media.video.light import HDR, PEAK_NITS, Light, matrix_of, parse_light, to_sdr
+from vedit.media.light import HDR, PEAK_NITS, Light, matrix_of, parse_light, to_sdr
 from vedit.media.limits import Limits
-from vedit.media.streams.nut import NutReader, SoundSource, cut_sound
 from vedit.media.options import ReadOptions
+from vedit.media.streams.nut import NutReader, SoundSource, cut_sound
 from vedit.media.timing import rounded
+from vedit.media.video.ffmpeg import Child, MovieFacts, VideoFacts, measure, probe
 
 FASTEST_TEMPO, SLOWEST_TEMPO = 2, Fraction(1, 2)  # one atempo filter that is faster skips sound
 NOTHING_HEARD = "none"  # ffmpeg's name of a codec that it does not know
@@ -55,21 +55,37 @@ def read_video(
         rate = measure(file).rate
         video = replace(video, is_constant=rate is not None, fps=rate or video.fps)
     if facts.duration_s is not None and 0 < facts.duration_s <= options.start_s:
-        raise InputError(f"the part begins at {float(options.start_s):g} s, behind the end at {float(facts.duration_s):g} s.")
+        raise InputError(
+            f"the part begins at {float(options.start_s):g} s, behind the end at"
+            f" {float(facts.duration_s):g} s."
+        )
     width, height = _fit(video.shown, options.scale)
     limits = options.limits
     limits.check("canvas", video.width * video.height, f"a frame of {video.width}x{video.height}")
     limits.check("canvas", width * height, f"a frame of {width}x{height}")
     os.lseek(file.fileno(), 0, os.SEEK_SET)
-    child = Child(_read_arguments(video, options, format, width, height, facts.late_s(video, options.start_s)), stdin=file, stdout=subprocess.PIPE)
+    child = Child(
+        _read_arguments(video, options, format, width, height, facts.late_s(video, options.start_s)),
+        stdin=file,
+        stdout=subprocess.PIPE,
+    )
     try:
-        reader = NutReader(child.process.stdout, name, has_end_marker=True, has_planes=True, limits=Limits(0, 0, 0, 0, 0, 0), warn=warn)
+        reader = NutReader(
+            child.process.stdout,
+            name,
+            has_end_marker=True,
+            has_planes=True,
+            limits=Limits(0, 0, 0, 0, 0, 0),
+            warn=warn,
+        )
     except InputError:
         child.wait()
         complaint = child.complaint()
         child.close()
         raise InputError(
-            f"the video cannot be decoded: {complaint}.", "It may be damaged, or the range may lie behind its end.", "To look at it: vedit probe FILE"
+            f"the video cannot be decoded: {complaint}.",
+            "It may be damaged, or the range may lie behind its end.",
+            "To look at it: vedit probe FILE",
         ) from None
     except BaseException:
         child.close()
@@ -78,14 +94,23 @@ def read_video(
     clip.rate = min(options.fps or video.fps, video.fps) if video.fps and video.is_constant else None
     span = options.duration_s
     if facts.duration_s is not None:
-        span = min(max(Fraction(0), facts.duration_s - options.start_s), span if span is not None else facts.duration_s)
+        span = min(
+            max(Fraction(0), facts.duration_s - options.start_s),
+            span if span is not None else facts.duration_s,
+        )
     clip.frames_hint = rounded(span * (clip.rate or video.fps or 0)) or None if span is not None else None
     _tell_tonemap(parse_light(video.color, video.peak_nits), options, warn)
     if gives_planes(video, options):
         clip.light = _light_of_planes(video, options)
     clip.loop = 0  # a film cannot say
-    tags = (tag for tag in facts.labels.tags if not (tag[0].lower() == "comment" and tag[1].startswith('{"vedit"')))
-    clip.labels = facts.labels._replace(tags=tuple(tags))  # a recipe describes that film, not what is made of it
+    tags = (
+        tag
+        for tag in facts.labels.tags
+        if not (tag[0].lower() == "comment" and tag[1].startswith('{"vedit"'))
+    )
+    clip.labels = facts.labels._replace(
+        tags=tuple(tags)
+    )  # a recipe describes that film, not what is made of it
     clip.subtitles = facts.others.count("Subtitle")
     if facts.audio is not None and sound_path is not None:
         clip.audio = _sound_of(facts, sound_path, warn)
@@ -112,17 +137,30 @@ def _tell_tonemap(light: Light, options: ReadOptions, warn: Callable[[str], None
     if light.is_hdr and options.tonemap == "none":
         warn(f"HDR ({HDR[light.transfer]}) is not tone-mapped: it will look flat and grey")
     elif light.is_hdr:
-        warn(f"HDR ({HDR[light.transfer]}, {light.peak_nits or PEAK_NITS} nits) is tone-mapped to SDR by {options.tonemap}; see --tonemap")
+        warn(
+            f"HDR ({HDR[light.transfer]}, {light.peak_nits or PEAK_NITS} nits) is tone-mapped to SDR by"
+            f" {options.tonemap}; see --tonemap"
+        )
 
 
 def _sound_of(facts: MovieFacts, path: str, warn: Callable[[str], None]) -> Audio | None:
     tracks = tuple(
-        SoundTrack(number, sound.codec, sound.is_default, sound.language, sound.title, facts.late_s(sound, Fraction(0)))
+        SoundTrack(
+            number,
+            sound.codec,
+            sound.is_default,
+            sound.language,
+            sound.title,
+            facts.late_s(sound, Fraction(0)),
+        )
         for number, sound in enumerate(facts.sounds)
     )
     known = tuple(track for track in tracks if track.codec != NOTHING_HEARD)
     if len(known) < len(tracks):
-        warn(f"{len(tracks) - len(known)} of {len(tracks)} sound tracks are in a format that ffmpeg does not know and are left out")
+        warn(
+            f"{len(tracks) - len(known)} of {len(tracks)} sound tracks are in a format that ffmpeg does not"
+            " know and are left out"
+        )
     return Audio(path, tracks=known) if known else None
 
 
@@ -138,10 +176,15 @@ def _fit(shown: tuple[int, int], size: tuple[int | None, int | None] | None) -> 
     )
 
 
-def _read_arguments(video: VideoFacts, options: ReadOptions, format: str | None, width: int, height: int, late_s: Fraction) -> list[str]:
+def _read_arguments(
+    video: VideoFacts, options: ReadOptions, format: str | None, width: int, height: int, late_s: Fraction
+) -> list[str]:
     arguments = ["-loglevel", "error", "-protocol_whitelist", "fd,pipe"]
     if video.has_alpha and video.codec in ("vp8", "vp9"):
-        arguments += ["-c:v", "libvpx-vp9" if video.codec == "vp9" else "libvpx"]  # ffmpeg's own decoders drop alpha
+        arguments += [
+            "-c:v",
+            "libvpx-vp9" if video.codec == "vp9" else "libvpx",
+        ]  # ffmpeg's own decoders drop alpha
     if options.start_s:
         arguments += ["-ss", microseconds(options.start_s)]
     if options.duration_s is not None:
@@ -164,12 +207,27 @@ def _read_arguments(video: VideoFacts, options: ReadOptions, format: str | None,
     form = "rgba" if video.has_alpha else "rgb24"
     if gives_planes(video, options):
         form = "yuv420p"
-        scale += (",scale=" if mapped else ":") + ("out_range=tv:out_color_matrix=bt709" if mapped else "out_range=tv")
+        scale += (",scale=" if mapped else ":") + (
+            "out_range=tv:out_color_matrix=bt709" if mapped else "out_range=tv"
+        )
     filters = f"{scale},setsar=1,format={form}"
     if options.fps and video.is_constant and video.fps and video.fps > options.fps:
         filters = f"fps={options.fps}," + filters
     filters += ",tpad=stop=1:stop_mode=clone"
-    arguments += ["-i", "fd:", "-map", "0:V:0", "-vf", filters, "-c:v", "rawvideo", "-fps_mode", "passthrough", "-enc_time_base", "demux"]
+    arguments += [
+        "-i",
+        "fd:",
+        "-map",
+        "0:V:0",
+        "-vf",
+        filters,
+        "-c:v",
+        "rawvideo",
+        "-fps_mode",
+        "passthrough",
+        "-enc_time_base",
+        "demux",
+    ]
     return [*arguments, "-map_metadata", "-1", "-write_index", "0", "-f", "nut", "pipe:1"]
 
 
@@ -185,7 +243,10 @@ def _frames(child: Child, reader: NutReader, shift: int, warn: Callable[[str], N
         yield frame.but(pts=frame.pts + shift) if shift else frame
     status = child.wait()
     if not count:
-        raise InputError(f"the video holds no frame that can be decoded: {child.complaint()}.", "It may be damaged, or the range may lie behind its end.")
+        raise InputError(
+            f"the video holds no frame that can be decoded: {child.complaint()}.",
+            "It may be damaged, or the range may lie behind its end.",
+        )
     if status or child.words:
         warn(f"the video is damaged; what could be decoded is kept ({child.complaint()})")
 
@@ -208,7 +269,9 @@ def tempo_filters(tempo: Fraction) -> str:
 
 
 def sound_filters(tempo: Fraction) -> str:
-    """Filters that make sound begin at time 0 and have no gaps, so that it stays in step, and change its tempo."""
+    """Filters that make sound begin at time 0 and have no gaps, so that it stays in step, and change its
+    tempo.
+    """
     even = "aresample=async=1:first_pts=0"
     return f"{even},{tempo_filters(tempo)}" if tempo != 1 else even
 
@@ -231,7 +294,19 @@ class _FileSound:
             "-map",
             f"0:a:{audio.main.number}",
         ]
-        arguments += ["-af", sound_filters(audio.tempo), "-c:a", "pcm_s16le", "-ar", "48000", "-ac", "2", "-f", "s16le", "pipe:1"]
+        arguments += [
+            "-af",
+            sound_filters(audio.tempo),
+            "-c:a",
+            "pcm_s16le",
+            "-ar",
+            "48000",
+            "-ac",
+            "2",
+            "-f",
+            "s16le",
+            "pipe:1",
+        ]
         self.child = Child(arguments, stdin=self.file, stdout=subprocess.PIPE)
 
     def until(self, seconds: Fraction | None) -> Iterator[tuple[Fraction, bytes]]:
@@ -272,7 +347,17 @@ class _TempoSound:
         self.given = self.done = 0
         self.rest = b""
         shape = ["-f", "s16le", "-ar", str(self.rate), "-ac", str(self.channels)]
-        arguments = ["-loglevel", "error", *shape, "-i", "pipe:0", "-af", tempo_filters(tempo), *shape, "pipe:1"]
+        arguments = [
+            "-loglevel",
+            "error",
+            *shape,
+            "-i",
+            "pipe:0",
+            "-af",
+            tempo_filters(tempo),
+            *shape,
+            "pipe:1",
+        ]
         self.child = Child(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.waiting: SimpleQueue[bytes | None] = SimpleQueue()
         self.heard: SimpleQueue[bytes | None] = SimpleQueue()
@@ -340,14 +425,21 @@ def pcm(clip: Clip) -> Iterator[SoundSource | None]:
         yield None
         return
     if audio.live is not None:
-        live = cut_sound(audio.live, audio.start_s, audio.start_s + audio.duration_s if audio.duration_s is not None else None)
+        live = cut_sound(
+            audio.live,
+            audio.start_s,
+            audio.start_s + audio.duration_s if audio.duration_s is not None else None,
+        )
         if audio.tempo == 1:
             yield live
             return
         sound: _FileSound | _TempoSound = _TempoSound(live, audio.tempo)
     else:
         if len(audio.tracks) > 1:
-            clip.warn(f"1 of {len(audio.tracks)} sound tracks is kept, the one that players start with: this format has room for one")
+            clip.warn(
+                f"1 of {len(audio.tracks)} sound tracks is kept, the one that players start with: this format"
+                " has room for one"
+            )
         sound = _FileSound(audio)
     try:
         yield sound

@@ -17,21 +17,25 @@ from fractions import Fraction
 from typing import IO, Any, BinaryIO
 
 from vedit.errors import InputError, LimitError, OutputError, UsageError, option, reason_of
-from vedit.media.video.decode import heard, microseconds, sound_filters, sound_range
-from vedit.media.video.ffmpeg import Child, format_labels
 from vedit.media.formats import CONTAINERS, Container, encoder_options, rate_for
 from vedit.media.frames import Audio, Clip, Frame, Frames
-from vedit.media.video.light import Light
-from vedit.media.video.mkv import MkvWriter
-from vedit.media.streams.nut import SoundSource, cut_sound
+from vedit.media.light import Light
 from vedit.media.options import WriteOptions
-from vedit.media.video.planes import even
+from vedit.media.streams.nut import SoundSource, cut_sound
+from vedit.media.streams.planes import even
 from vedit.media.streams.raw import flatten
 from vedit.media.timing import at_constant_rate, playable
+from vedit.media.video.decode import heard, microseconds, sound_filters, sound_range
+from vedit.media.video.ffmpeg import Child, format_labels
+from vedit.media.video.mkv import MkvWriter
 
 MANY_SOUNDS = ("mp4", "mkv", "ts")  # families where players find a second sound track
 LONG_S = 3600  # a frame of an hour; formats begin to fail at about two, by the ticks they count in
-LARGEST = {"libx264": ("H.264", 16384), "libvpx-vp9": ("VP9", 65534), "mpeg2video": ("MPEG-2", 16382)}  # longest side that an encoder takes
+LARGEST = {
+    "libx264": ("H.264", 16384),
+    "libvpx-vp9": ("VP9", 65534),
+    "mpeg2video": ("MPEG-2", 16382),
+}  # longest side that an encoder takes
 
 
 def check(options: WriteOptions) -> None:
@@ -41,10 +45,21 @@ def check(options: WriteOptions) -> None:
     if options.repeat < 1:
         raise UsageError(f"{option('repeat', options.repeat)} is impossible.", "A clip plays at least once.")
     if options.crf is not None and not 0 <= options.crf <= 63:
-        raise UsageError(f"{option('crf', options.crf)} is out of range.", "It is 0 (exact) to 51, for webm to 63; 18 looks like the source.")
+        raise UsageError(
+            f"{option('crf', options.crf)} is out of range.",
+            "It is 0 (exact) to 51, for webm to 63; 18 looks like the source.",
+        )
 
 
-def write_video(clip: Clip, frames: Frames, path: str, format: str, options: WriteOptions = WriteOptions(), *, shown: str | None = None) -> int:
+def write_video(
+    clip: Clip,
+    frames: Frames,
+    path: str,
+    format: str,
+    options: WriteOptions = WriteOptions(),
+    *,
+    shown: str | None = None,
+) -> int:
     """Encode composed frames; returns how many images were written (once, without repeats).
 
     path: where to write; "-" is standard output, as a stream that needs no seeking. Callers give
@@ -73,9 +88,31 @@ def _write_video(clip: Clip, frames: Frames, path: str, container: Container, op
 
 def _repeat(once: str, path: str, container: Container, options: WriteOptions) -> None:
     with open(once, "rb") as file:
-        arguments = ["-loglevel", "error", "-y", "-stream_loop", str(options.repeat - 1), "-protocol_whitelist", "fd", "-i", "fd:"]
-        arguments += ["-map", "0:v", "-map", "0:a?", "-c", "copy", "-map_metadata", "0"]  # chapters are those of the first time round
-        with _standard_output(path) as stdout, Child([*arguments, *_target(path, container)], stdin=file, stdout=stdout) as child:
+        arguments = [
+            "-loglevel",
+            "error",
+            "-y",
+            "-stream_loop",
+            str(options.repeat - 1),
+            "-protocol_whitelist",
+            "fd",
+            "-i",
+            "fd:",
+        ]
+        arguments += [
+            "-map",
+            "0:v",
+            "-map",
+            "0:a?",
+            "-c",
+            "copy",
+            "-map_metadata",
+            "0",
+        ]  # chapters are those of the first time round
+        with (
+            _standard_output(path) as stdout,
+            Child([*arguments, *_target(path, container)], stdin=file, stdout=stdout) as child,
+        ):
             if child.wait():
                 raise OutputError(f"cannot write the repeats: {child.complaint()}.")
 
@@ -85,10 +122,22 @@ def _target(path: str, container: Container) -> list[str]:
     flags: list[str] = []
     if container.family == "mp4":
         # delay_moov: an empty one could not say that B-frames are not a delay of the picture
-        flags = ["-movflags", "frag_keyframe+delay_moov+default_base_moof" if _is_stream(path) else "+faststart"]
+        flags = [
+            "-movflags",
+            "frag_keyframe+delay_moov+default_base_moof" if _is_stream(path) else "+faststart",
+        ]
     if container.muxer in ("matroska", "webm"):
-        flags = ["-fflags", "+bitexact"]  # else a random number marks the file, and equal clips give unequal bytes
-    return [*flags, *container.options, "-f", container.muxer, "pipe:1" if path == "-" else f"file:{os.path.abspath(path)}"]
+        flags = [
+            "-fflags",
+            "+bitexact",
+        ]  # else a random number marks the file, and equal clips give unequal bytes
+    return [
+        *flags,
+        *container.options,
+        "-f",
+        container.muxer,
+        "pipe:1" if path == "-" else f"file:{os.path.abspath(path)}",
+    ]
 
 
 @contextmanager
@@ -127,7 +176,11 @@ def _encode(clip: Clip, frames: Frames, path: str, container: Container, options
         clip.warn("the subtitles are left out: films are written with pictures, sound and chapters")
     # before the first frame is drawn: sound that comes with it must not be dropped
     live = (
-        cut_sound(audio.live, audio.start_s, audio.start_s + audio.duration_s if audio.duration_s is not None else None)
+        cut_sound(
+            audio.live,
+            audio.start_s,
+            audio.start_s + audio.duration_s if audio.duration_s is not None else None,
+        )
         if audio and audio.live is not None
         else None
     )
@@ -136,13 +189,21 @@ def _encode(clip: Clip, frames: Frames, path: str, container: Container, options
         raise InputError("no frames to write.", "Every frame was dropped or the range selects none.")
     width, height = _even_size(clip.width, clip.height, options.even)
     with ExitStack() as opened:
-        sound_file = opened.enter_context(sound) if audio and live is None and (sound := _open_sound(clip, audio)) else None
+        sound_file = (
+            opened.enter_context(sound)
+            if audio and live is None and (sound := _open_sound(clip, audio))
+            else None
+        )
         label_file = opened.enter_context(_label_file(clip, options))
-        arguments = _write_arguments(clip, first.pts * clip.timebase, container, options, audio, live, sound_file, label_file)
+        arguments = _write_arguments(
+            clip, first.pts * clip.timebase, container, options, audio, live, sound_file, label_file
+        )
         fds = [file.fileno() for file in (sound_file, label_file) if file]
         with (
             _standard_output(path) as stdout,
-            Child([*arguments, *_target(path, container)], stdin=subprocess.PIPE, stdout=stdout, fds=fds) as child,
+            Child(
+                [*arguments, *_target(path, container)], stdin=subprocess.PIPE, stdout=stdout, fds=fds
+            ) as child,
         ):
             return _feed(child, clip, first, frames, (width, height), options, live, path)
 
@@ -156,10 +217,15 @@ def _check_size(clip: Clip, container: Container, options: WriteOptions) -> None
     side = "wide" if width > largest else "high"
     fits = Fraction(largest, max(width, height))
     less = f"--{'width' if width >= height else 'height'} {largest}"
-    wider = "" if largest >= 65534 or max(width, height) > 65534 else ", or write a .webm, whose VP9 has sides up to 65534"
+    wider = (
+        ""
+        if largest >= 65534 or max(width, height) > 65534
+        else ", or write a .webm, whose VP9 has sides up to 65534"
+    )
     raise LimitError(
         f"{clip.width}x{clip.height} is too {side} for {codec}.",
-        f"A side has up to {largest} pixels; {max(2, int(width * fits))}x{max(2, int(height * fits))} would fit.",
+        f"A side has up to {largest} pixels; {max(2, int(width * fits))}x{max(2, int(height * fits))} would"
+        " fit.",
         f"Add {less} to vedit convert{wider}",
     )
 
@@ -168,7 +234,11 @@ def _label_file(clip: Clip, options: WriteOptions) -> IO[bytes]:
     """Tags and chapters for the child, which reads them from a file."""
     import tempfile
 
-    tags = dict(clip.labels.tags) if options.comment is None else {**dict(clip.labels.tags), "comment": options.comment}
+    tags = (
+        dict(clip.labels.tags)
+        if options.comment is None
+        else {**dict(clip.labels.tags), "comment": options.comment}
+    )
     file = tempfile.TemporaryFile(prefix="vedit-")
     file.write(format_labels(clip.labels._replace(tags=tuple(tags.items()))).encode("utf-8", "replace"))
     file.flush()
@@ -197,29 +267,77 @@ def _write_arguments(
     """The child's command line up to its output. begin: when the first frame starts, in seconds."""
     # else ffmpeg lets every input begin at 0, and a late picture would come too early
     late = ["-copyts"] if sound_file is None else ["-itsoffset", microseconds(begin)]
-    arguments = ["-loglevel", "error", "-y", *late, "-protocol_whitelist", "pipe", "-f", "matroska", "-i", "pipe:0"]
+    arguments = [
+        "-loglevel",
+        "error",
+        "-y",
+        *late,
+        "-protocol_whitelist",
+        "pipe",
+        "-f",
+        "matroska",
+        "-i",
+        "pipe:0",
+    ]
     sound: list[str] = []
     if sound_file is not None and audio is not None:
-        arguments += [*sound_range(audio), "-protocol_whitelist", "fd", "-fd", str(sound_file.fileno()), "-i", "fd:"]
+        arguments += [
+            *sound_range(audio),
+            "-protocol_whitelist",
+            "fd",
+            "-fd",
+            str(sound_file.fileno()),
+            "-i",
+            "fd:",
+        ]
         sound = _sound_options(audio, container)
         if len(audio.tracks) > 1 and container.family not in MANY_SOUNDS:
-            clip.warn(f"1 of {len(audio.tracks)} sound tracks is kept, the one that players start with: this format has room for one")
+            clip.warn(
+                f"1 of {len(audio.tracks)} sound tracks is kept, the one that players start with: this format"
+                " has room for one"
+            )
     elif live is not None and audio is not None:
         sound = ["-map", "0:a:0", "-af", sound_filters(audio.tempo), *container.audio]
     labels = 1 if sound_file is None else 2
-    arguments += ["-protocol_whitelist", "fd", "-f", "ffmetadata", "-fd", str(label_file.fileno()), "-i", "fd:"]
+    arguments += [
+        "-protocol_whitelist",
+        "fd",
+        "-f",
+        "ffmetadata",
+        "-fd",
+        str(label_file.fileno()),
+        "-i",
+        "fd:",
+    ]
     light = clip.light or Light("tv", container.matrix, container.matrix, container.matrix)
-    matrix, primaries, transfer = (name or "unknown" for name in (light.matrix, light.primaries, light.transfer))
+    matrix, primaries, transfer = (
+        name or "unknown" for name in (light.matrix, light.primaries, light.transfer)
+    )
     scale = f"scale=out_color_matrix={matrix}:out_range=tv:flags=bicubic+accurate_rnd+full_chroma_inp,format=yuv420p,"
     tags = f"setparams=range=tv:colorspace={matrix}:color_primaries={primaries}:color_trc={transfer}"
     video = encoder_options(container, options.crf, options.preset)
     arguments += ["-map", "0:v:0", "-vf", f"{'' if clip.light else scale}{tags}", *video]
-    arguments += ["-colorspace", matrix, "-color_primaries", primaries, "-color_trc", transfer, "-color_range", "tv"]
+    arguments += [
+        "-colorspace",
+        matrix,
+        "-color_primaries",
+        primaries,
+        "-color_trc",
+        transfer,
+        "-color_range",
+        "tv",
+    ]
     if (clip.rate is None and container.family == "mp4") or container.muxer == "avi":
         # with B-frames the durations in these containers belong to other frames than they show
         arguments += ["-bf", "0"]
     base = clip.timebase
-    arguments += ["-fps_mode", "passthrough", "-enc_time_base", f"{base.numerator}/{base.denominator}", *sound]
+    arguments += [
+        "-fps_mode",
+        "passthrough",
+        "-enc_time_base",
+        f"{base.numerator}/{base.denominator}",
+        *sound,
+    ]
     return [*arguments, "-map_metadata", str(labels), "-map_chapters", str(labels)]
 
 
@@ -245,7 +363,16 @@ def _numbered(options: Sequence[str], place: int) -> list[str]:
     return [re.sub(r"^(-\w+:a)$", rf"\1:{place}", part) for part in options]
 
 
-def _feed(child: Child, clip: Clip, first: Frame, frames: Frames, size: tuple[int, int], options: WriteOptions, live: SoundSource | None, path: str) -> int:
+def _feed(
+    child: Child,
+    clip: Clip,
+    first: Frame,
+    frames: Frames,
+    size: tuple[int, int],
+    options: WriteOptions,
+    live: SoundSource | None,
+    path: str,
+) -> int:
     """Send the frames, and wait until the child has written them."""
     stdin = child.process.stdin
     assert stdin is not None

@@ -72,7 +72,11 @@ def find_ffmpeg() -> str:
 
         return str(get_ffmpeg_exe())
     except (ImportError, RuntimeError):
-        raise ModelError("ffmpeg was not found; video files need it.", "", "Install it with: pip install imageio-ffmpeg (or set VEDIT_FFMPEG to one)") from None
+        raise ModelError(
+            "ffmpeg was not found; video files need it.",
+            "",
+            "Install it with: pip install imageio-ffmpeg (or set VEDIT_FFMPEG to one)",
+        ) from None
 
 
 def _bundled() -> Iterator[str]:
@@ -84,7 +88,11 @@ def _bundled() -> Iterator[str]:
         yield exe
     spec = find_spec("imageio_ffmpeg")
     for folder in spec.submodule_search_locations or () if spec else ():
-        yield from sorted(path for path in glob.glob(os.path.join(glob.escape(folder), "binaries", "ffmpeg-*")) if os.path.isfile(path))
+        yield from sorted(
+            path
+            for path in glob.glob(os.path.join(glob.escape(folder), "binaries", "ffmpeg-*"))
+            if os.path.isfile(path)
+        )
 
 
 _running: WeakSet[subprocess.Popen[bytes]] = WeakSet()
@@ -105,14 +113,26 @@ class Child:
     """
 
     def __init__(
-        self, arguments: Sequence[str], *, stdin: Any = subprocess.DEVNULL, stdout: Any = subprocess.DEVNULL, fds: Sequence[int] = (), lines: int = 200
+        self,
+        arguments: Sequence[str],
+        *,
+        stdin: Any = subprocess.DEVNULL,
+        stdout: Any = subprocess.DEVNULL,
+        fds: Sequence[int] = (),
+        lines: int = 200,
     ) -> None:
         extra: dict[str, Any] = {"process_group": 0, "pass_fds": fds} if os.name == "posix" else {}
         command = [find_ffmpeg(), "-hide_banner", "-nostdin", *arguments]
         try:
-            self.process = subprocess.Popen(command, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE, bufsize=0, **extra)
+            self.process = subprocess.Popen(
+                command, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE, bufsize=0, **extra
+            )
         except OSError as error:
-            raise ModelError(f"ffmpeg cannot be started: {reason_of(error)} ({command[0]}).", "", "Set VEDIT_FFMPEG to one that works") from None
+            raise ModelError(
+                f"ffmpeg cannot be started: {reason_of(error)} ({command[0]}).",
+                "",
+                "Set VEDIT_FFMPEG to one that works",
+            ) from None
         _running.add(self.process)
         self.words: deque[str] = deque(maxlen=lines)
         self.listener = threading.Thread(target=self._listen, daemon=True)
@@ -250,7 +270,11 @@ class MovieFacts:
         ffmpeg lets a file begin at 0, and where time stamps may jump it counts from the first
         stream that is used: whether sound or picture begins late would be lost.
         """
-        return max(Fraction(0), stream.start_s - self.start_s - start_s) if self.format in JUMPING else Fraction(0)
+        return (
+            max(Fraction(0), stream.start_s - self.start_s - start_s)
+            if self.format in JUMPING
+            else Fraction(0)
+        )
 
 
 def probe(file: BinaryIO) -> MovieFacts:
@@ -260,21 +284,45 @@ def probe(file: BinaryIO) -> MovieFacts:
     """
     os.lseek(file.fileno(), 0, os.SEEK_SET)
     # only the descriptor handed over may be read: playlists and references lead nowhere
-    arguments = ["-loglevel", "info", "-protocol_whitelist", "fd,pipe", "-i", "fd:", "-f", "ffmetadata", "pipe:1"]
+    arguments = [
+        "-loglevel",
+        "info",
+        "-protocol_whitelist",
+        "fd,pipe",
+        "-i",
+        "fd:",
+        "-f",
+        "ffmetadata",
+        "pipe:1",
+    ]
     with Child(arguments, stdin=file, stdout=subprocess.PIPE, lines=BANNER_LINES) as child:
         assert child.process.stdout is not None
         text = child.process.stdout.read().decode("utf-8", "replace")
         child.wait()
         facts = parse_banner(list(child.words))
         if facts is None:
-            raise InputError(f"not a video that ffmpeg can read: {child.complaint()}.", "", "To see what it is: vedit probe FILE")
+            raise InputError(
+                f"not a video that ffmpeg can read: {child.complaint()}.",
+                "",
+                "To see what it is: vedit probe FILE",
+            )
         return replace(facts, labels=parse_labels(text))
 
 
 def read_comment(file: BinaryIO) -> str | None:
     """The comment tag of a video file; None for a file without, or that ffmpeg cannot read."""
     os.lseek(file.fileno(), 0, os.SEEK_SET)
-    arguments = ["-loglevel", "error", "-protocol_whitelist", "fd,pipe", "-i", "fd:", "-f", "ffmetadata", "pipe:1"]
+    arguments = [
+        "-loglevel",
+        "error",
+        "-protocol_whitelist",
+        "fd,pipe",
+        "-i",
+        "fd:",
+        "-f",
+        "ffmetadata",
+        "pipe:1",
+    ]
     with Child(arguments, stdin=file, stdout=subprocess.PIPE) as child:
         assert child.process.stdout is not None
         text = child.process.stdout.read().decode("utf-8", "replace")
@@ -283,7 +331,9 @@ def read_comment(file: BinaryIO) -> str | None:
 
 
 def parse_labels(text: str) -> Labels:
-    """Read tags and chapters from ffmpeg's `ffmetadata` format; a tag that tells of the file's format is left out."""
+    """Read tags and chapters from ffmpeg's `ffmetadata` format; a tag that tells of the file's format is left
+    out.
+    """
     sections: list[tuple[str, dict[str, str]]] = [("", {})]
     # a line break inside a value is written as a backslash and the break, as are = ; # and \\
     for line in re.findall(r"((?:[^\\\n]|\\.)+)(?:\n|\Z)", text, re.DOTALL):
@@ -307,28 +357,45 @@ def _chapter(values: dict[str, str]) -> Chapter | None:
 
 
 def _kept_tags(tags: dict[str, str]) -> tuple[tuple[str, str], ...]:
-    named = {APPLE_TAGS.get(key, key): value for key, value in tags.items() if key in APPLE_TAGS and APPLE_TAGS[key] not in tags}
+    named = {
+        APPLE_TAGS.get(key, key): value
+        for key, value in tags.items()
+        if key in APPLE_TAGS and APPLE_TAGS[key] not in tags
+    }
     kept = {**{key: value for key, value in tags.items() if key not in APPLE_TAGS}, **named}
     # mov gives a text once more under its language
-    return tuple((key, value) for key, value in kept.items() if key.lower() not in FORMAT_TAGS and not (key[-4:-3] == "-" and key[:-4] in kept))
+    return tuple(
+        (key, value)
+        for key, value in kept.items()
+        if key.lower() not in FORMAT_TAGS and not (key[-4:-3] == "-" and key[:-4] in kept)
+    )
 
 
 def format_labels(labels: Labels) -> str:
     """Tags and chapters as `ffmetadata`; times in nanoseconds."""
 
     def pair(key: str, value: str) -> str:
-        return "=".join(re.sub(r"[=;#\\\n]", r"\\\g<0>", part.replace("\0", "")) for part in (key, value)) + "\n"
+        return (
+            "=".join(re.sub(r"[=;#\\\n]", r"\\\g<0>", part.replace("\0", "")) for part in (key, value)) + "\n"
+        )
 
     text = ";FFMETADATA1\n" + "".join(pair(key, value) for key, value in labels.tags)
     for begin, end, title in labels.chapters:
-        text += f"[CHAPTER]\nTIMEBASE=1/1000000000\nSTART={rounded(begin * 10**9)}\nEND={rounded(end * 10**9)}\n" + pair("title", title)
+        text += (
+            f"[CHAPTER]\nTIMEBASE=1/1000000000\nSTART={rounded(begin * 10**9)}\nEND={rounded(end * 10**9)}\n"
+            + pair("title", title)
+        )
     return text
 
 
 def refuse_playlist(start: bytes) -> None:
     """Raise InputError for a file that only names other files; ffmpeg would be asked to open them."""
     if start.lstrip(b"\xef\xbb\xbf \r\n\t").startswith(PLAYLISTS):
-        raise InputError("this is a playlist, which names other files.", "A clip holds its frames itself.", "Give the files it names, one by one")
+        raise InputError(
+            "this is a playlist, which names other files.",
+            "A clip holds its frames itself.",
+            "Give the files it names, one by one",
+        )
 
 
 def parse_banner(lines: Sequence[str]) -> MovieFacts | None:
@@ -350,12 +417,22 @@ def parse_banner(lines: Sequence[str]) -> MovieFacts | None:
             streams[-1].append(line)
         elif streams:
             break
-    video = next((stream for stream in streams if ": Video: " in stream[0] and "(attached pic)" not in stream[0]), None)
+    video = next(
+        (stream for stream in streams if ": Video: " in stream[0] and "(attached pic)" not in stream[0]), None
+    )
     sounds = tuple(_audio_facts(stream) for stream in streams if ": Audio: " in stream[0])
     audio = next((sound for sound in sounds if sound.is_default), sounds[0] if sounds else None)
     kinds = (re.search(r": (Subtitle): ", stream[0]) for stream in streams)
     others = tuple(kind[1] for kind in kinds if kind)
-    return MovieFacts(matched[1] if matched else "", duration, _video_facts(video) if video else None, audio, sounds, others, start_s=start)
+    return MovieFacts(
+        matched[1] if matched else "",
+        duration,
+        _video_facts(video) if video else None,
+        audio,
+        sounds,
+        others,
+        start_s=start,
+    )
 
 
 def _fields(text: str) -> list[str]:
@@ -369,7 +446,14 @@ def _video_facts(lines: list[str]) -> VideoFacts | None:
     if size is None:
         return None
     sar = re.search(r"\bSAR (\d+):(\d+)", lines[0])
-    rotated = next((match for line in lines if (match := re.search(r"(?i)display ?matrix: rotation of (-?[\d.]+) degrees", line))), None)
+    rotated = next(
+        (
+            match
+            for line in lines
+            if (match := re.search(r"(?i)display ?matrix: rotation of (-?[\d.]+) degrees", line))
+        ),
+        None,
+    )
     codec = fields[0].split()[0]
     format_field = fields[1] if len(fields) > 1 else ""
     pix_fmt, _, tags = format_field.partition("(")
@@ -385,7 +469,9 @@ def _video_facts(lines: list[str]) -> VideoFacts | None:
         fps or tbr,
         fps is not None and tbr is not None and abs(fps - tbr) * 100 <= tbr,
         has_alpha_side or bool(ALPHA.match(pix_fmt)),
-        ", ".join(tag for tag in tags.rstrip(")").split(", ") if tag and tag not in ("progressive", "unknown")),
+        ", ".join(
+            tag for tag in tags.rstrip(")").split(", ") if tag and tag not in ("progressive", "unknown")
+        ),
         _start(fields),
         _peak_nits(lines),
     )
@@ -401,7 +487,9 @@ def _peak_nits(lines: Sequence[str]) -> int:
 
 def _start(fields: Sequence[str], word: str = "start") -> Fraction:
     """When something begins, if ffmpeg prints it, which it does where that is not 0."""
-    found = next((match for field in fields if (match := re.search(rf"\b{word} (-?\d+(\.\d+)?)", field))), None)
+    found = next(
+        (match for field in fields if (match := re.search(rf"\b{word} (-?\d+(\.\d+)?)", field))), None
+    )
     return Fraction(found[1]) if found else Fraction(0)
 
 
@@ -411,7 +499,9 @@ def _rate(fields: list[str], unit: str) -> Fraction | None:
         if match := re.match(rf"([\d.]+)(k?) {unit}\b", field):
             value = Fraction(match[1]) * (1000 if match[2] else 1)
             ntsc = Fraction(rounded(value) * 1000, 1001)
-            return ntsc if value != rounded(value) and abs(ntsc - value) < Fraction(6, 1000) else value or None
+            return (
+                ntsc if value != rounded(value) and abs(ntsc - value) < Fraction(6, 1000) else value or None
+            )
     return None
 
 
@@ -421,7 +511,9 @@ def _audio_facts(lines: list[str]) -> AudioFacts:
     rate = next((match for field in fields if (match := re.match(r"(\d+) Hz", field))), None)
     place = fields.index(rate.string) if rate else 0
     language = re.search(r"\((\w+)\)$", head)
-    title = next((match[1] for line in lines[1:] if (match := re.match(r"      title           : (.*)", line))), "")
+    title = next(
+        (match[1] for line in lines[1:] if (match := re.match(r"      title           : (.*)", line))), ""
+    )
     return AudioFacts(
         fields[0].split()[0],
         int(rate[1]) if rate else 0,
@@ -448,7 +540,22 @@ def measure(file: BinaryIO) -> Timeline:
     base = Fraction(1)
     packets: list[tuple[int, int, int]] = []
     with Child(
-        ["-loglevel", "error", "-protocol_whitelist", "fd,pipe", "-i", "fd:", "-map", "0:V:0", "-c", "copy", "-copyts", "-f", "framecrc", "pipe:1"],
+        [
+            "-loglevel",
+            "error",
+            "-protocol_whitelist",
+            "fd,pipe",
+            "-i",
+            "fd:",
+            "-map",
+            "0:V:0",
+            "-c",
+            "copy",
+            "-copyts",
+            "-f",
+            "framecrc",
+            "pipe:1",
+        ],
         stdin=file,
         stdout=subprocess.PIPE,
     ) as child:
@@ -459,7 +566,9 @@ def measure(file: BinaryIO) -> Timeline:
                     base = Fraction(line[6:].strip())
                 elif line.startswith("0,"):
                     _, dts, pts, duration, _, _, *flags = line.split(",")
-                    if any(int(flag.strip()[2:], 16) & DISCARD for flag in flags if flag.strip().startswith("F=")):
+                    if any(
+                        int(flag.strip()[2:], 16) & DISCARD for flag in flags if flag.strip().startswith("F=")
+                    ):
                         continue  # an edit list leaves it out
                     packets.append((int(dts), int(pts), int(duration)))
         child.wait()
@@ -472,18 +581,24 @@ def measure(file: BinaryIO) -> Timeline:
 
 
 def _shown(packets: list[tuple[int, int, int]]) -> tuple[list[int], int]:
-    """When packets are shown, sorted, and when the last one ends, from their times of decoding and showing and their durations.
+    """When packets are shown, sorted, and when the last one ends, from their times of decoding and showing
+    and their durations.
 
-    MPEG program streams tell the second time of some packets only; packets are shown in the steps in which they are decoded.
+    MPEG program streams tell the second time of some packets only; packets are shown in the steps in which
+    they are decoded.
     """
     if any(pts == NO_TIME for _, pts, _ in packets):
         delay = next((pts - dts for dts, pts, _ in packets if NO_TIME not in (dts, pts)), 0)
         packets = [(dts, dts + delay, duration) for dts, _, duration in packets if dts != NO_TIME]
-    return sorted(pts for _, pts, _ in packets), max((pts + duration for _, pts, duration in packets), default=0)
+    return sorted(pts for _, pts, _ in packets), max(
+        (pts + duration for _, pts, duration in packets), default=0
+    )
 
 
 def _known_rate(rate: Fraction) -> Fraction:
     """The whole or NTSC rate that rounded time stamps stand for, else the rate as it is."""
     whole = Fraction(rounded(rate))
-    known = next((known for known in (whole, whole * Fraction(1000, 1001)) if abs(known - rate) * 2000 < rate), None)
+    known = next(
+        (known for known in (whole, whole * Fraction(1000, 1001)) if abs(known - rate) * 2000 < rate), None
+    )
     return known or rate.limit_denominator(1001)

@@ -14,7 +14,7 @@ from typing import Any
 
 from vedit.media.frames import Clip
 from vedit.media.streams.nut import SoundSource
-from vedit.media.video.planes import Planes
+from vedit.media.streams.planes import Planes
 from vedit.media.streams.raw import pixel_bytes
 from vedit.media.timing import rounded
 
@@ -32,12 +32,17 @@ def _size(value: int) -> bytes:
 
 
 def _element(name: str, *parts: bytes | int | str) -> bytes:
-    body = b"".join(part if isinstance(part, bytes) else part.encode() if isinstance(part, str) else _number(part) for part in parts)
+    body = b"".join(
+        part if isinstance(part, bytes) else part.encode() if isinstance(part, str) else _number(part)
+        for part in parts
+    )
     return bytes.fromhex(name) + _size(len(body)) + body
 
 
 class MkvWriter:
-    """Write one rgb24 track, or one of 4:2:0 planes when the clip has `light`, and PCM sound beside it, to a stream that need not seek."""
+    """Write one rgb24 track, or one of 4:2:0 planes when the clip has `light`, and PCM sound beside it, to a
+    stream that need not seek.
+    """
 
     def __init__(self, stream: Any, clip: Clip, sound: SoundSource | None = None) -> None:
         self.write = stream.write
@@ -58,13 +63,42 @@ class MkvWriter:
             _element("4287", 4),
             _element("4285", 2),
         )
-        info = _element("1549a966", _element("2ad7b1", self.scale), _element("4d80", "vedit"), _element("5741", "vedit"))
-        video = _element("e0", _element("b0", clip.width), _element("ba", clip.height), _element("2eb524", b"I420" if clip.light else b"RGB\x18"))
+        info = _element(
+            "1549a966", _element("2ad7b1", self.scale), _element("4d80", "vedit"), _element("5741", "vedit")
+        )
+        video = _element(
+            "e0",
+            _element("b0", clip.width),
+            _element("ba", clip.height),
+            _element("2eb524", b"I420" if clip.light else b"RGB\x18"),
+        )
         length = _element("23e383", rounded(SECOND / clip.rate)) if clip.rate else b""
-        tracks = _element("ae", _element("d7", 1), _element("73c5", 1), _element("83", 1), _element("9c", 0), length, _element("86", "V_UNCOMPRESSED"), video)
+        tracks = _element(
+            "ae",
+            _element("d7", 1),
+            _element("73c5", 1),
+            _element("83", 1),
+            _element("9c", 0),
+            length,
+            _element("86", "V_UNCOMPRESSED"),
+            video,
+        )
         if self.sound:
-            pcm = _element("e1", _element("b5", struct.pack(">d", self.sound.rate)), _element("9f", self.sound.channels), _element("6264", 16))
-            tracks += _element("ae", _element("d7", 2), _element("73c5", 2), _element("83", 2), _element("9c", 0), _element("86", "A_PCM/INT/LIT"), pcm)
+            pcm = _element(
+                "e1",
+                _element("b5", struct.pack(">d", self.sound.rate)),
+                _element("9f", self.sound.channels),
+                _element("6264", 16),
+            )
+            tracks += _element(
+                "ae",
+                _element("d7", 2),
+                _element("73c5", 2),
+                _element("83", 2),
+                _element("9c", 0),
+                _element("86", "A_PCM/INT/LIT"),
+                pcm,
+            )
         return head + bytes.fromhex("18538067") + UNKNOWN_SIZE + info + _element("1654ae6b", tracks)
 
     def _stamp(self, seconds: Fraction) -> int:
@@ -83,7 +117,9 @@ class MkvWriter:
         block = bytes.fromhex("a1") + _size(len(head) + len(data)) + head
         group = bytes.fromhex("a0") + _size(len(block) + len(data) + len(behind)) + block
         time = _element("e7", stamp)
-        self.write(bytes.fromhex("1f43b675") + _size(len(time) + len(group) + len(data) + len(behind)) + time + group)
+        self.write(
+            bytes.fromhex("1f43b675") + _size(len(time) + len(group) + len(data) + len(behind)) + time + group
+        )
         self.write(data)
         if behind:
             self.write(behind)

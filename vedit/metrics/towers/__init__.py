@@ -41,7 +41,9 @@ TOWERS: dict[str, tuple[str, str]] = {
 class Towers:
     """The towers of one run."""
 
-    def __init__(self, options: Options, finder: WeightFinder | None = None, store: FeatureStore | None = None) -> None:
+    def __init__(
+        self, options: Options, finder: WeightFinder | None = None, store: FeatureStore | None = None
+    ) -> None:
         self.options, self.finder, self.store = options, finder or WeightFinder(), store or FeatureStore()
         self._towers: dict[str, Tower] = {}
 

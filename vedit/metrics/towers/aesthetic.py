@@ -18,7 +18,13 @@ from vedit.metrics.types import Floats, unit
 if TYPE_CHECKING:
     from vedit.metrics.towers.tower import State
 
-WIDTHS = {0: (768, 1024), 2: (1024, 128), 4: (128, 64), 6: (64, 16), 7: (16, 1)}  # by index in the training code
+WIDTHS = {
+    0: (768, 1024),
+    2: (1024, 128),
+    4: (128, 64),
+    6: (64, 16),
+    7: (16, 1),
+}  # by index in the training code
 
 
 class AestheticHead(Tower):
@@ -26,8 +32,18 @@ class AestheticHead(Tower):
     half_is_safe = False
 
     def build(self, state: State) -> nn.Module:
-        net = empty(lambda: nn.ModuleDict({"layers": nn.ModuleDict({str(index): nn.Linear(*widths) for index, widths in WIDTHS.items()})}))
-        return self.ready(net, state, ignore=("vision_model.*", "visual_projection.*"))  # one of the files holds the CLIP tower again
+        net = empty(
+            lambda: nn.ModuleDict(
+                {
+                    "layers": nn.ModuleDict(
+                        {str(index): nn.Linear(*widths) for index, widths in WIDTHS.items()}
+                    )
+                }
+            )
+        )
+        return self.ready(
+            net, state, ignore=("vision_model.*", "visual_projection.*")
+        )  # one of the files holds the CLIP tower again
 
     def scores(self, embeddings_TE: Floats) -> Floats:
         """The head's output by frame, (T,), of projected embeddings; their norm plays no part."""

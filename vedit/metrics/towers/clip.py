@@ -59,10 +59,25 @@ class ClipNet(nn.Module):
 
         super().__init__()
         act = QuickGELU if config.quick else nn.GELU
-        self.visual = VisionTransformer(config.image, config.patch, config.width, config.layers, config.heads, 4.0, output_dim=config.embed, act_layer=act)
+        self.visual = VisionTransformer(
+            config.image,
+            config.patch,
+            config.width,
+            config.layers,
+            config.heads,
+            4.0,
+            output_dim=config.embed,
+            act_layer=act,
+        )
         self.proj, self.visual.proj = self.visual.proj, None
         self.text = TextTransformer(
-            CONTEXT, config.vocabulary, config.text_width, config.text_heads, config.text_layers, output_dim=config.embed, act_layer=act
+            CONTEXT,
+            config.vocabulary,
+            config.text_width,
+            config.text_heads,
+            config.text_layers,
+            output_dim=config.embed,
+            act_layer=act,
         )
         self.logit_scale = nn.Parameter(torch.empty(()))
 
@@ -77,10 +92,14 @@ class ClipTower(Tower):
         net: Any = empty(lambda: ClipNet(CONFIGS[self.name]))
         is_hf = any(name.startswith("vision_model.") for name in state)
         logit_scale = state.get("logit_scale")
-        self.ready(net, state, hf_layout if is_hf else open_clip_layout, ignore=(r".*\bposition_ids", "attn_mask"))
+        self.ready(
+            net, state, hf_layout if is_hf else open_clip_layout, ignore=(r".*\bposition_ids", "attn_mask")
+        )
         net.text.attn_mask = net.text.build_causal_mask().to(self.device)
         assert logit_scale is not None, "asked for by ready"
-        net.logit_scale = nn.Parameter(logit_scale.float(), requires_grad=False)  # half of it would move the third digit
+        net.logit_scale = nn.Parameter(
+            logit_scale.float(), requires_grad=False
+        )  # half of it would move the third digit
         return net
 
     def images(self, video: Video) -> Features:
@@ -88,11 +107,15 @@ class ClipTower(Tower):
         return self.kept(lambda: self._images(video), "images", PREPROCESSING, video.digest)
 
     def _images(self, video: Video) -> Features:
-        pooled, projected = zip(*(self.net.image(batch) for batch in self.batches(video.clip224_TYX3, MEAN, STD)))
+        pooled, projected = zip(
+            *(self.net.image(batch) for batch in self.batches(video.clip224_TYX3, MEAN, STD))
+        )
         return {"pooled": to_numpy(torch.cat(pooled)), "projected": to_numpy(torch.cat(projected))}
 
     def text(self, prompt: str) -> Features:
-        """`projected` (1, embed), not normalised; `scale` (1,), the factor of cosines; `truncated` (1,), 1 when words were cut off."""
+        """`projected` (1, embed), not normalised; `scale` (1,), the factor of cosines; `truncated` (1,), 1
+        when words were cut off.
+        """
         return self.kept(lambda: self._text(prompt), "text", prompt)
 
     def _text(self, prompt: str) -> Features:
@@ -116,7 +139,9 @@ def tokenize(prompt: str, context: int) -> tuple[Tensor, bool]:
     """Token ids (1, context), the end token kept when the text is cut, and whether it was."""
     tokenizer = _tokenizer()
     ids = tokenizer([prompt], context_length=context)
-    return ids, bool(ids[0, -1]) and not torch.equal(ids, tokenizer([prompt], context_length=context + 1)[:, :context])
+    return ids, bool(ids[0, -1]) and not torch.equal(
+        ids, tokenizer([prompt], context_length=context + 1)[:, :context]
+    )
 
 
 def open_clip_layout(name: str, shape: tuple[int, ...]) -> Part:

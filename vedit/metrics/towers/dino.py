@@ -1,8 +1,9 @@
 """DINOv2-base and DINO ViT-B/16: what a frame shows, without words.
 
 Source: Oquab et al. 2023, Caron et al. 2021; blocks of timm, files of transformers. Positions are resized by
-plain bicubic interpolation as in the published code; timm's own resampling antialiases and gives other numbers.
-The epsilon of DINO's norms is 1e-6 as in its own code; the configuration of its copy for transformers says 1e-12.
+plain bicubic interpolation as in the published code; timm's own resampling antialiases and gives other
+numbers. The epsilon of DINO's norms is 1e-6 as in its own code; the configuration of its copy for
+transformers says 1e-12.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ WHOLE = "dino-whole: Pillow bicubic shorter side 224, whole patches"
 class DinoConfig:
     """Sizes of a tower; `grid` is the side of the position table in patches.
 
-    scaled: positions are interpolated by the factor (patches + 0.1) / grid, as DINO's code has it, and not to a size.
+    scaled: positions are interpolated by the factor (patches + 0.1) / grid, as DINO's code has it, and not to
+    a size.
     """
 
     patch: int
@@ -72,7 +74,9 @@ class DinoTower(Tower):
         is_hf = any(name.startswith("embeddings.") for name in state)
         layout = (dinov2_layout if config.has_layer_scale else vit_layout) if is_hf else same_names
         table = state.get("embeddings.position_embeddings" if is_hf else "pos_embed")
-        net = self.ready(empty(make), state, layout, ignore=(r"embeddings\.mask_token", r"pooler\..*", r"head\..*"))
+        net = self.ready(
+            empty(make), state, layout, ignore=(r"embeddings\.mask_token", r"pooler\..*", r"head\..*")
+        )
         assert table is not None, "asked for by ready"
         self.table_1ME = table.float().to(self.device)  # resized in float32, whatever the network runs in
         return net
@@ -82,14 +86,24 @@ class DinoTower(Tower):
         return self.kept(lambda: self._cls(video.dino224_TYX3), "images", CROPPED, video.digest)
 
     def whole(self, video: Video) -> Features:
-        """`cls` (T, width) of whole frames with a shorter side of 224; what fills no patch is left out on the right and below."""
-        return self.kept(lambda: self._cls(np.stack([shrink(frame, 224) for frame in video.frames_TYX3])), "images", WHOLE, video.digest)
+        """`cls` (T, width) of whole frames with a shorter side of 224; what fills no patch is left out on the
+        right and below.
+        """
+        return self.kept(
+            lambda: self._cls(np.stack([shrink(frame, 224) for frame in video.frames_TYX3])),
+            "images",
+            WHOLE,
+            video.digest,
+        )
 
     def _cls(self, frames_TYX3: Pixels) -> Features:
         patch = CONFIGS[self.name].patch
         rows, columns = (side // patch for side in frames_TYX3.shape[1:3])
         net: Any = self.net
-        net.pos_embed = nn.Parameter(positions(self.table_1ME, rows, columns, CONFIGS[self.name].scaled).to(self.dtype), requires_grad=False)
+        net.pos_embed = nn.Parameter(
+            positions(self.table_1ME, rows, columns, CONFIGS[self.name].scaled).to(self.dtype),
+            requires_grad=False,
+        )
         batches = self.batches(frames_TYX3[:, : rows * patch, : columns * patch], MEAN, STD)
         return {"cls": to_numpy(torch.cat([net(batch) for batch in batches]))}
 
@@ -101,7 +115,9 @@ def positions(table_1ME: Tensor, rows: int, columns: int, scaled: bool) -> Tenso
         return table_1ME
     table_1EYX = table_1ME[:, 1:].reshape(1, grid, grid, -1).permute(0, 3, 1, 2)
     if scaled:
-        resized = F.interpolate(table_1EYX, scale_factor=((rows + 0.1) / grid, (columns + 0.1) / grid), mode="bicubic")
+        resized = F.interpolate(
+            table_1EYX, scale_factor=((rows + 0.1) / grid, (columns + 0.1) / grid), mode="bicubic"
+        )
     else:
         resized = F.interpolate(table_1EYX, size=(rows, columns), mode="bicubic", align_corners=False)
     assert resized.shape[2:] == (rows, columns)
@@ -120,7 +136,12 @@ _HF = renamed(
     ]
 )
 _HF_VIT = renamed(
-    [(r"\.norm1\.", ".layernorm_before."), (r"\.norm2\.", ".layernorm_after."), (r"\.mlp\.fc1", ".intermediate.dense"), (r"\.mlp\.fc2", ".output.dense")]
+    [
+        (r"\.norm1\.", ".layernorm_before."),
+        (r"\.norm2\.", ".layernorm_after."),
+        (r"\.mlp\.fc1", ".intermediate.dense"),
+        (r"\.mlp\.fc2", ".output.dense"),
+    ]
 )
 
 
@@ -129,7 +150,9 @@ def dinov2_layout(name: str, shape: tuple[int, ...]) -> Part:
     found = _HF(name)
     if ".attn.qkv." in found:
         block, _, kind = found.partition(".attn.qkv.")
-        return joined([f"{block}.attention.attention.{part}.{kind}" for part in ("query", "key", "value")], shape)
+        return joined(
+            [f"{block}.attention.attention.{part}.{kind}" for part in ("query", "key", "value")], shape
+        )
     return same_names(found, shape)
 
 

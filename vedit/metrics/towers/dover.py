@@ -1,7 +1,8 @@
 """DOVER: technical and aesthetic quality of a video.
 
 Source: Wu et al. 2023 (VQAssessment/DOVER). The technical branch is a Video Swin-T over fragments, small
-squares cut out at native resolution, with torchvision's blocks; the aesthetic branch is a ConvNeXt-T with time.
+squares cut out at native resolution, with torchvision's blocks; the aesthetic branch is a ConvNeXt-T with
+time.
 Shape letters: N clips, W windows, H heads, M tokens of a window, D Y X frames (in pairs), rows, columns.
 """
 
@@ -79,8 +80,11 @@ def normalised(frames_TYX3: Pixels) -> Tensor:
     return (pixels_3TYX - torch.tensor(MEAN).view(3, 1, 1, 1)) / torch.tensor(STD).view(3, 1, 1, 1)
 
 
-def fragments(frames_TYX3: Pixels, clips_NT: Sequence[Sequence[int]], *, is_strict: bool = False) -> Iterator[Tensor]:
-    """Cut 7 x 7 cells of 32 x 32 pixels out of each clip at native resolution and join them: (3, T, 224, 224).
+def fragments(
+    frames_TYX3: Pixels, clips_NT: Sequence[Sequence[int]], *, is_strict: bool = False
+) -> Iterator[Tensor]:
+    """Cut 7 x 7 cells of 32 x 32 pixels out of each clip at native resolution and join them: (3, T, 224,
+    224).
 
     Each cell and clip has an offset of its own, from one generator seeded with 0, rows before columns; the
     published code draws from an unseeded one, so that its scores change from run to run.
@@ -107,7 +111,9 @@ def enlarged(clip_3TYX: Tensor) -> Tensor:
 
 def _offsets(free: int, clips: int, generator: torch.Generator) -> Tensor:
     shape = (CELLS, CELLS, clips)
-    return torch.randint(free, shape, generator=generator) if free > 0 else torch.zeros(shape, dtype=torch.long)
+    return (
+        torch.randint(free, shape, generator=generator) if free > 0 else torch.zeros(shape, dtype=torch.long)
+    )
 
 
 def _join(clip_3TYX: Tensor, size: Sequence[int], down_IJ: Tensor, right_IJ: Tensor) -> Tensor:
@@ -117,15 +123,18 @@ def _join(clip_3TYX: Tensor, size: Sequence[int], down_IJ: Tensor, right_IJ: Ten
         for j in range(CELLS):
             top = max(0, min(rows // CELLS * i, rows - CELL)) + int(down_IJ[i, j])
             left = max(0, min(columns // CELLS * j, columns - CELL)) + int(right_IJ[i, j])
-            joined[:, :, i * CELL : (i + 1) * CELL, j * CELL : (j + 1) * CELL] = clip_3TYX[:, :, top : top + CELL, left : left + CELL]
+            joined[:, :, i * CELL : (i + 1) * CELL, j * CELL : (j + 1) * CELL] = clip_3TYX[
+                :, :, top : top + CELL, left : left + CELL
+            ]
     return joined
 
 
 class Windows(NamedTuple):
-    """The tokens of each window of a map, (W, M): their places in the flattened map, and which of three sides they wrapped around.
+    """The tokens of each window of a map, (W, M): their places in the flattened map, and which of three sides
+    they wrapped around.
 
-    gate_Wmm: how many cells of the 7 x 7 grid lie between two tokens of one frame, summed over both axes. It is
-    not clamped to 1 in the published code, so that values up to 6 occur in the trained weights.
+    gate_Wmm: how many cells of the 7 x 7 grid lie between two tokens of one frame, summed over both axes. It
+    is not clamped to 1 in the published code, so that values up to 6 occur in the trained weights.
     """
 
     place_WM: Tensor
@@ -135,7 +144,9 @@ class Windows(NamedTuple):
 
 @cache
 def windows_of(size: tuple[int, int, int], window: tuple[int, int, int], is_shifted: bool) -> Windows:
-    """Cut a map into windows; shifted ones start half a window later and wrap around, except along an axis with one window."""
+    """Cut a map into windows; shifted ones start half a window later and wrap around, except along an axis
+    with one window.
+    """
     assert all(side % part == 0 for side, part in zip(size, window))
     place, side_of, cells = torch.zeros((), dtype=torch.long), torch.zeros((), dtype=torch.long), []
     for axis, (side, part) in enumerate(zip(size, window)):
@@ -145,7 +156,11 @@ def windows_of(size: tuple[int, int, int], window: tuple[int, int, int], is_shif
         place = place * side + (start % side).view(shape)
         side_of = side_of * 2 + (start >= side).view(shape)
         if axis > 0:
-            cells.append(((start % side) * CELLS // side).view(shape).expand(*(n // w for n, w in zip(size, window)), 1, *window[1:]))
+            cells.append(
+                ((start % side) * CELLS // side)
+                .view(shape)
+                .expand(*(n // w for n, w in zip(size, window)), 1, *window[1:])
+            )
     cells_2Wm = torch.stack([cell.flatten(0, 2).flatten(1) for cell in cells])
     gate = (cells_2Wm[:, :, :, None] - cells_2Wm[:, :, None]).abs().sum(0)
     return Windows(place.flatten(0, 2).flatten(1), side_of.flatten(0, 2).flatten(1), gate.float())
@@ -163,11 +178,20 @@ def relative_index(window: tuple[int, int, int]) -> Tensor:
 class FragmentAttention(nn.Module):
     """Window attention with a bias g * relative + (1 - g) * fragment, g the distance of the tokens' cells.
 
-    The signature is that of torchvision's window attention. Windows are taken one by one, so that the bias of each,
-    which is different, stays in the cache of the processor: five times faster than with all of them at once.
+    The signature is that of torchvision's window attention. Windows are taken one by one, so that the bias of
+    each, which is different, stays in the cache of the processor: five times faster than with all of them at
+    once.
     """
 
-    def __init__(self, dim: int, window_size: list[int], shift_size: list[int], num_heads: int, attention_dropout: float = 0.0, dropout: float = 0.0) -> None:
+    def __init__(
+        self,
+        dim: int,
+        window_size: list[int],
+        shift_size: list[int],
+        num_heads: int,
+        attention_dropout: float = 0.0,
+        dropout: float = 0.0,
+    ) -> None:
         super().__init__()
         self.window, self.is_shifted, self.heads = tuple(window_size), any(shift_size), num_heads
         self.qkv, self.proj = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
@@ -180,15 +204,23 @@ class FragmentAttention(nn.Module):
         qkv_NLC = self.qkv(x_NDYXC).flatten(1, 3)
         seen_NLC = torch.empty_like(x_NDYXC).flatten(1, 3)
         relative_HMM = self._by_offset(self.relative_position_bias_table)
-        fragment_HMM = None if self.fragment_position_bias_table is None else self._by_offset(self.fragment_position_bias_table)
+        fragment_HMM = (
+            None
+            if self.fragment_position_bias_table is None
+            else self._by_offset(self.fragment_position_bias_table)
+        )
         for place, side, gate in zip(*(part.to(x_NDYXC.device) for part in parts)):
             bias = relative_HMM
             if fragment_HMM is not None:
-                bias = fragment_HMM + gate.repeat(self.window[0], self.window[0]) * (relative_HMM - fragment_HMM)
+                bias = fragment_HMM + gate.repeat(self.window[0], self.window[0]) * (
+                    relative_HMM - fragment_HMM
+                )
             if self.is_shifted:
                 bias = bias.where(side[:, None] == side[None], bias - 100)
             q, k, v = qkv_NLC[:, place].unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-            seen_NLC[:, place] = F.scaled_dot_product_attention(q, k, v, attn_mask=bias).transpose(1, 2).flatten(2)
+            seen_NLC[:, place] = (
+                F.scaled_dot_product_attention(q, k, v, attn_mask=bias).transpose(1, 2).flatten(2)
+            )
         return self.proj(seen_NLC).view_as(x_NDYXC)
 
     def _by_offset(self, table: Tensor) -> Tensor:
@@ -209,11 +241,21 @@ class Technical(nn.Module):
         self.features = nn.Sequential()
         for stage, (depth, heads) in enumerate(zip(config.swin_depths, config.swin_heads)):
             width = config.swin_width * 2**stage
-            shifts = [[0, 0, 0] if block % 2 == 0 else [side // 2 for side in config.window] for block in range(depth)]
-            blocks = [SwinTransformerBlock(width, heads, list(config.window), shift, norm_layer=norm, attn_layer=FragmentAttention) for shift in shifts]
+            shifts = [
+                [0, 0, 0] if block % 2 == 0 else [side // 2 for side in config.window]
+                for block in range(depth)
+            ]
+            blocks = [
+                SwinTransformerBlock(
+                    width, heads, list(config.window), shift, norm_layer=norm, attn_layer=FragmentAttention
+                )
+                for shift in shifts
+            ]
             if stage < last:
                 for block in blocks:
-                    block.attn.fragment_position_bias_table = nn.Parameter(torch.empty_like(block.attn.relative_position_bias_table))
+                    block.attn.fragment_position_bias_table = nn.Parameter(
+                        torch.empty_like(block.attn.relative_position_bias_table)
+                    )
             self.features.append(nn.Sequential(*blocks))
             if stage < last:
                 self.features.append(PatchMerging(width, norm))
@@ -253,10 +295,17 @@ class Aesthetic(nn.Module):
     def __init__(self, config: DoverConfig) -> None:
         super().__init__()
         widths = config.conv_widths
-        self.downsample_layers = nn.ModuleList([nn.Sequential(nn.Conv3d(3, widths[0], (2, 4, 4), (2, 4, 4)), ChannelNorm(widths[0], eps=1e-6))])
+        self.downsample_layers = nn.ModuleList(
+            [nn.Sequential(nn.Conv3d(3, widths[0], (2, 4, 4), (2, 4, 4)), ChannelNorm(widths[0], eps=1e-6))]
+        )
         for before, after in pairwise(widths):
-            self.downsample_layers.append(nn.Sequential(ChannelNorm(before, eps=1e-6), nn.Conv3d(before, after, (1, 2, 2), (1, 2, 2))))
-        self.stages = nn.ModuleList(nn.Sequential(*(ConvBlock(width, j) for j in range(depth))) for width, depth in zip(widths, config.conv_depths))
+            self.downsample_layers.append(
+                nn.Sequential(ChannelNorm(before, eps=1e-6), nn.Conv3d(before, after, (1, 2, 2), (1, 2, 2)))
+            )
+        self.stages = nn.ModuleList(
+            nn.Sequential(*(ConvBlock(width, j) for j in range(depth)))
+            for width, depth in zip(widths, config.conv_depths)
+        )
         self.norm = nn.LayerNorm(widths[-1], eps=1e-6)
 
     def forward(self, clips_N3TYX: Tensor) -> Tensor:
@@ -291,11 +340,16 @@ class DoverTower(Tower):
     half_is_safe = False
 
     def build(self, state: State) -> nn.Module:
-        return self.ready(empty(lambda: DoverNet(CONFIG)), state, layout, ignore=(r".*\.relative_position_index",))
+        return self.ready(
+            empty(lambda: DoverNet(CONFIG)), state, layout, ignore=(r".*\.relative_position_index",)
+        )
 
     def scores(self, video: Video) -> Features:
         """Raw scores: `technical` by clip, (1 or 3,), and `aesthetic` (1,)."""
-        how = f"{'strict' if self.options.is_strict else 'v2vbench'}, antialias {self.options.dover_antialias}, fragments seeded 0, places of the size {'after' if self.options.is_strict else 'before'}"
+        how = (
+            f"{'strict' if self.options.is_strict else 'v2vbench'}, antialias {self.options.dover_antialias},"
+            f" fragments seeded 0, places of the size {'after' if self.options.is_strict else 'before'}"
+        )
         return self.kept(lambda: self._scores(video.frames_TYX3), "scores", how, video.digest)
 
     def _scores(self, frames_TYX3: Pixels) -> Features:
@@ -305,13 +359,20 @@ class DoverTower(Tower):
             net.technical_head(net.technical_backbone(self._batch(clip)))
             for clip in fragments(frames_TYX3, views.technical_NT, is_strict=self.options.is_strict)
         ]
-        aesthetic = net.aesthetic_head(net.aesthetic_backbone(self._batch(self._small(frames_TYX3, views.aesthetic_T))))
+        aesthetic = net.aesthetic_head(
+            net.aesthetic_backbone(self._batch(self._small(frames_TYX3, views.aesthetic_T)))
+        )
         return {"technical": torch.cat(technical).cpu().numpy(), "aesthetic": aesthetic.cpu().numpy()}
 
     def _small(self, frames_TYX3: Pixels, indices: Sequence[int]) -> Tensor:
         """The frames of the aesthetic branch, (3, T, 224, 224), the aspect not kept."""
         distinct, back = np.unique(indices, return_inverse=True)
-        small = F.interpolate(normalised(frames_TYX3[distinct]), size=(SIDE, SIDE), mode="bilinear", antialias=self.options.dover_antialias)
+        small = F.interpolate(
+            normalised(frames_TYX3[distinct]),
+            size=(SIDE, SIDE),
+            mode="bilinear",
+            antialias=self.options.dover_antialias,
+        )
         return small[:, back]
 
     def _batch(self, clip_3TYX: Tensor) -> Tensor:
@@ -327,7 +388,9 @@ def layout(name: str, shape: tuple[int, ...]) -> Part:
     if rest:
         index, _, rest = rest.partition(".")
         stage, is_merge = divmod(int(index), 2)
-        return same_names(_NAMES(f"{part}.layers.{stage}.{'downsample' if is_merge else 'blocks'}.{rest}"), shape)
+        return same_names(
+            _NAMES(f"{part}.layers.{stage}.{'downsample' if is_merge else 'blocks'}.{rest}"), shape
+        )
     if "_head." in name and name.endswith("weight"):
         return Part((name,), (*shape, 1, 1, 1), lambda tensor: tensor[:, :, 0, 0, 0])
     return same_names(name, shape)

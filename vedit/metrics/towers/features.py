@@ -79,7 +79,13 @@ class FeatureStore:
 
     def _forget_oldest(self) -> None:
         assert self.folder is not None
-        kept = sorted(((file.stat().st_mtime, file.stat().st_size, file) for file in self.folder.glob("*.features.safetensors")), reverse=True)
+        kept = sorted(
+            (
+                (file.stat().st_mtime, file.stat().st_size, file)
+                for file in self.folder.glob("*.features.safetensors")
+            ),
+            reverse=True,
+        )
         total = 0
         for _, size, file in kept:
             total += size

@@ -1,4 +1,7 @@
-"""The published weight files: where they are looked for, how they are fetched, and their hashes. Loads no torch."""
+"""The published weight files: where they are looked for, how they are fetched, and their hashes.
+
+Loads no torch.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,16 @@ class WeightFile:
 
 def _torchvision(path: str, size_mb: float) -> tuple[WeightFile, ...]:
     stem = path.partition(".")[0]
-    return (WeightFile("pytorch/torchvision", path, size_mb, "BSD-3-Clause", f"https://download.pytorch.org/models/{path}", stem.rpartition("-")[2]),)
+    return (
+        WeightFile(
+            "pytorch/torchvision",
+            path,
+            size_mb,
+            "BSD-3-Clause",
+            f"https://download.pytorch.org/models/{path}",
+            stem.rpartition("-")[2],
+        ),
+    )
 
 
 _CLIP_LICENCE = "MIT (repository of OpenAI; the card names none)"
@@ -52,14 +64,25 @@ _GMFLOW_SHA256 = "0c07dcb3"
 FILES: dict[str, tuple[WeightFile, ...]] = {
     "clip_l": (
         WeightFile("openai/clip-vit-large-patch14", "model.safetensors", 1711, _CLIP_LICENCE),
-        WeightFile("timm/vit_large_patch14_clip_224.openai", "open_clip_model.safetensors", 1711, _CLIP_LICENCE),
+        WeightFile(
+            "timm/vit_large_patch14_clip_224.openai", "open_clip_model.safetensors", 1711, _CLIP_LICENCE
+        ),
     ),
     "clip_b32": (
-        WeightFile("timm/vit_base_patch32_clip_224.openai", "open_clip_model.safetensors", 605, _CLIP_LICENCE),
+        WeightFile(
+            "timm/vit_base_patch32_clip_224.openai", "open_clip_model.safetensors", 605, _CLIP_LICENCE
+        ),
         WeightFile("openai/clip-vit-base-patch32", "model.safetensors", 605, _CLIP_LICENCE),
         WeightFile("openai/clip-vit-base-patch32", "pytorch_model.bin", 605, _CLIP_LICENCE),
     ),
-    "clip_h": (WeightFile("yuvalkirstain/PickScore_v1", "model.safetensors", 3945, "see https://huggingface.co/yuvalkirstain/PickScore_v1"),),
+    "clip_h": (
+        WeightFile(
+            "yuvalkirstain/PickScore_v1",
+            "model.safetensors",
+            3945,
+            "see https://huggingface.co/yuvalkirstain/PickScore_v1",
+        ),
+    ),
     "aesthetic": (
         WeightFile(
             "christophschuhmann/improved-aesthetic-predictor",
@@ -69,7 +92,12 @@ FILES: dict[str, tuple[WeightFile, ...]] = {
             "https://github.com/christophschuhmann/improved-aesthetic-predictor/raw/main/sac%2Blogos%2Bava1-l14-linearMSE.pth",
             md5="b1047fd767a00134b8fd6529bf19521a",
         ),
-        WeightFile("shunk031/aesthetics-predictor-v2-sac-logos-ava1-l14-linearMSE", "model.safetensors", 1220, "Apache-2.0 (conversion script: MIT)"),
+        WeightFile(
+            "shunk031/aesthetics-predictor-v2-sac-logos-ava1-l14-linearMSE",
+            "model.safetensors",
+            1220,
+            "Apache-2.0 (conversion script: MIT)",
+        ),
     ),
     "dinov2": (WeightFile("facebook/dinov2-base", "model.safetensors", 346, "Apache-2.0"),),
     "dino-vitb16": (
@@ -82,10 +110,26 @@ FILES: dict[str, tuple[WeightFile, ...]] = {
         WeightFile("OpenGVLab/VBench_Used_Models", "ViClip-InternVid-10M-FLT.pth", 1711, "MIT"),
         WeightFile("OpenGVLab/ViCLIP-L-14-hf", "model.safetensors", 1711, "MIT"),
     ),
-    "dover": (WeightFile("teowu/DOVER", "DOVER.pth", 229, "MIT on the card; S-Lab Licence 1.0 (non-commercial) on the code"),),
+    "dover": (
+        WeightFile(
+            "teowu/DOVER", "DOVER.pth", 229, "MIT on the card; S-Lab Licence 1.0 (non-commercial) on the code"
+        ),
+    ),
     "gmflow": (
-        WeightFile("pranay-ar/gmflow", "gmflow_sintel-0c07dcb3.pth", 18.8, "Apache-2.0 (code; a third party's mirror)", sha256=_GMFLOW_SHA256),
-        WeightFile("logtd/gmflow", "gmflow_sintel-0c07dcb3.pth", 18.8, "Apache-2.0 (code; a third party's mirror)", sha256=_GMFLOW_SHA256),
+        WeightFile(
+            "pranay-ar/gmflow",
+            "gmflow_sintel-0c07dcb3.pth",
+            18.8,
+            "Apache-2.0 (code; a third party's mirror)",
+            sha256=_GMFLOW_SHA256,
+        ),
+        WeightFile(
+            "logtd/gmflow",
+            "gmflow_sintel-0c07dcb3.pth",
+            18.8,
+            "Apache-2.0 (code; a third party's mirror)",
+            sha256=_GMFLOW_SHA256,
+        ),
     ),
     "lpips_alex": _torchvision("alexnet-owt-7be5be79.pth", 244),
     "lpips_vgg": _torchvision("vgg16-397923af.pth", 553),
@@ -115,7 +159,13 @@ class WeightFinder:
     own cache unless given.
     """
 
-    def __init__(self, folder: Path | None = None, cache: Path | None = None, offline: bool = False, hub_cache: Path | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path | None = None,
+        cache: Path | None = None,
+        offline: bool = False,
+        hub_cache: Path | None = None,
+    ) -> None:
         self.folder, self.cache, self.offline, self.hub_cache = folder, cache, offline, hub_cache
 
     def places(self, tower: str) -> list[str]:
@@ -145,7 +195,11 @@ class WeightFinder:
     def fetch(self, tower: str) -> Found:
         """Download the weights of a tower: the first of its files that can be had. Raises ModelError."""
         if self.offline:
-            raise ModelError(f"the weights of {tower} are not on this machine.", "Looked in: " + "; ".join(self.places(tower)) + ".", _put(tower))
+            raise ModelError(
+                f"the weights of {tower} are not on this machine.",
+                "Looked in: " + "; ".join(self.places(tower)) + ".",
+                _put(tower),
+            )
         reasons, hub_is_reached = [], True
         for file in FILES[tower]:
             if not file.url and not hub_is_reached:
@@ -180,18 +234,28 @@ class WeightFinder:
             raise ModelError("no folder to keep it in.")
         place.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with urllib.request.urlopen(file.url, timeout=60) as response, atomic_path(str(place)) as part, open(part, "wb") as stream:
+            with (
+                urllib.request.urlopen(file.url, timeout=60) as response,
+                atomic_path(str(place)) as part,
+                open(part, "wb") as stream,
+            ):
                 shutil.copyfileobj(response, stream)
         except (urllib.error.URLError, OutputError, OSError) as error:
             raise ModelError(f"{error}.") from None
         return place
 
     def _refuse_another(self, found: Found) -> None:
-        """A fetched file whose hash is not the published one is somebody else's: removed, so that it is not found next time."""
+        """A fetched file whose hash is not the published one is somebody else's: removed, so that it is not
+        found next time.
+        """
         if self.is_published(found) is False:
             sha256 = self.sha256(found.path)
             found.path.unlink()
-            raise ModelError(f"what {found.file.repo} gave as {found.file.path}: its hash is not that of the published file.", f"Its sha256 is {sha256}.")
+            raise ModelError(
+                f"what {found.file.repo} gave as {found.file.path}: its hash is not that of the published"
+                " file.",
+                f"Its sha256 is {sha256}.",
+            )
 
     def is_published(self, found: Found) -> bool | None:
         """Whether a file has the published hash; None where that is not known."""
@@ -215,7 +279,11 @@ class WeightFinder:
     @cached_property
     def _hashes(self) -> dict[str, str]:
         try:
-            kept = read_json(self.cache / "hashes.json", Kind("kept hashes", names_files=True)) if self.cache is not None else {}
+            kept = (
+                read_json(self.cache / "hashes.json", Kind("kept hashes", names_files=True))
+                if self.cache is not None
+                else {}
+            )
         except InputError:
             return {}
         return {str(key): str(value) for key, value in kept.items()} if isinstance(kept, dict) else {}
@@ -247,7 +315,8 @@ class WeightFinder:
 def _put(tower: str) -> str:
     file = FILES[tower][0]
     return (
-        f"On a machine with network run: vedit score weights --fetch {tower}\nor put the file at DIR/{file.repo}/{file.path} and add {option('weights', 'DIR')}"
+        f"On a machine with network run: vedit score weights --fetch {tower}\nor put the file at"
+        f" DIR/{file.repo}/{file.path} and add {option('weights', 'DIR')}"
     )
 
 
@@ -266,7 +335,9 @@ def _download_hub(file: WeightFile, cache: Path | None) -> Path:
         with hub_or_cache():
             return Path(hf_hub_download(file.repo, file.path, cache_dir=cache))
     except hub.GatedRepoError:
-        raise ModelError(f"it is gated: accept its licence at https://huggingface.co/{file.repo} and set HF_TOKEN.") from None
+        raise ModelError(
+            f"it is gated: accept its licence at https://huggingface.co/{file.repo} and set HF_TOKEN."
+        ) from None
     except (hub.LocalEntryNotFoundError, hub.OfflineModeIsEnabled):
         raise ConnectionError("the Hub cannot be reached.") from None
     except (hub.HfHubHTTPError, OSError, ValueError) as error:

@@ -27,13 +27,17 @@ WIDTHS, BLOCKS, MULTIPLE, SPLITS = (64, 96, 128), 6, 16, 2
 
 
 class Residual(nn.Module):
-    """Two convolutions with parameter-free instance norms, beside a shortcut that is projected where the shape changes."""
+    """Two convolutions with parameter-free instance norms, beside a shortcut that is projected where the
+    shape changes.
+    """
 
     def __init__(self, before: int, after: int, stride: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(before, after, 3, stride, 1, bias=False)
         self.conv2 = nn.Conv2d(after, after, 3, 1, 1, bias=False)
-        self.downsample = nn.Sequential(nn.Conv2d(before, after, 1, stride)) if stride != 1 or before != after else None
+        self.downsample = (
+            nn.Sequential(nn.Conv2d(before, after, 1, stride)) if stride != 1 or before != after else None
+        )
 
     def forward(self, x_BCYX: Tensor) -> Tensor:
         inner = F.relu(F.instance_norm(self.conv1(x_BCYX)))
@@ -55,7 +59,9 @@ class Encoder(nn.Module):
         self.conv2 = nn.Conv2d(third, third, 1)
 
     def forward(self, image_B3YX: Tensor) -> Tensor:
-        return self.conv2(self.layer3(self.layer2(self.layer1(F.relu(F.instance_norm(self.conv1(image_B3YX)))))))
+        return self.conv2(
+            self.layer3(self.layer2(self.layer1(F.relu(F.instance_norm(self.conv1(image_B3YX))))))
+        )
 
 
 class Attention(nn.Module):
@@ -63,16 +69,25 @@ class Attention(nn.Module):
 
     def __init__(self, width: int, has_ffn: bool) -> None:
         super().__init__()
-        self.q_proj, self.k_proj, self.v_proj, self.merge = (nn.Linear(width, width, bias=False) for _ in range(4))
+        self.q_proj, self.k_proj, self.v_proj, self.merge = (
+            nn.Linear(width, width, bias=False) for _ in range(4)
+        )
         self.norm1 = nn.LayerNorm(width)
         self.has_ffn = has_ffn
         if has_ffn:
-            self.mlp = nn.Sequential(nn.Linear(2 * width, 8 * width, bias=False), nn.GELU(), nn.Linear(8 * width, width, bias=False))
+            self.mlp = nn.Sequential(
+                nn.Linear(2 * width, 8 * width, bias=False),
+                nn.GELU(),
+                nn.Linear(8 * width, width, bias=False),
+            )
             self.norm2 = nn.LayerNorm(width)
 
     def forward(self, x_BYXC: Tensor, other_BYXC: Tensor, is_shifted: bool) -> Tensor:
         """x attends to `other`; shifted windows start half a window later and wrap around."""
-        query, key, value = (_to_windows(part, is_shifted) for part in (self.q_proj(x_BYXC), self.k_proj(other_BYXC), self.v_proj(other_BYXC)))
+        query, key, value = (
+            _to_windows(part, is_shifted)
+            for part in (self.q_proj(x_BYXC), self.k_proj(other_BYXC), self.v_proj(other_BYXC))
+        )
         mask = _shift_mask(*x_BYXC.shape[1:3]).to(x_BYXC) if is_shifted else None
         if mask is not None:
             mask = mask.repeat(len(x_BYXC), 1, 1)
@@ -90,7 +105,9 @@ class Block(nn.Module):
         self.cross_attn_ffn = Attention(width, has_ffn=True)
 
     def forward(self, x_BYXC: Tensor, is_shifted: bool) -> Tensor:
-        """Both images of a pair at once, (2, Y, X, C): each attends to itself and then to the other one as it came in."""
+        """Both images of a pair at once, (2, Y, X, C): each attends to itself and then to the other one as it
+        came in.
+        """
         return self.cross_attn_ffn(self.self_attn(x_BYXC, x_BYXC, is_shifted), x_BYXC.flip(0), is_shifted)
 
 
@@ -100,11 +117,18 @@ class GmflowNet(nn.Module):
         width = WIDTHS[-1]
         self.backbone = Encoder()
         self.transformer = nn.ModuleDict({"layers": nn.ModuleList(Block(width) for _ in range(BLOCKS))})
-        self.feature_flow_attn = nn.ModuleDict({"q_proj": nn.Linear(width, width), "k_proj": nn.Linear(width, width)})
-        self.upsampler = nn.Sequential(nn.Conv2d(2 + width, 256, 3, 1, 1), nn.ReLU(), nn.Conv2d(256, 9 * 64, 1))
+        self.feature_flow_attn = nn.ModuleDict(
+            {"q_proj": nn.Linear(width, width), "k_proj": nn.Linear(width, width)}
+        )
+        self.upsampler = nn.Sequential(
+            nn.Conv2d(2 + width, 256, 3, 1, 1), nn.ReLU(), nn.Conv2d(256, 9 * 64, 1)
+        )
 
     def mix(self, first_1CYX: Tensor, second_1CYX: Tensor) -> Tensor:
-        """The features of a pair after the transformer, (2, Y, X, C). Exchanging the images exchanges the rows."""
+        """The features of a pair after the transformer, (2, Y, X, C).
+
+        Exchanging the images exchanges the rows.
+        """
         x_2YXC = torch.cat([first_1CYX, second_1CYX]).permute(0, 2, 3, 1)
         x_2YXC = x_2YXC + _positions(x_2YXC.shape[1], x_2YXC.shape[2], x_2YXC.shape[3]).to(x_2YXC)
         for index, block in enumerate(self.transformer["layers"]):
@@ -118,14 +142,20 @@ class GmflowNet(nn.Module):
         first_NC, second_NC = first_YXC.flatten(0, 1), second_YXC.flatten(0, 1)
         flow_N2 = _attend(first_NC, second_NC, grid_N2) - grid_N2
         query_NC = self.feature_flow_attn["q_proj"](first_NC)
-        key_NC = self.feature_flow_attn["k_proj"](query_NC)  # of the projected query, as in the released weights
+        key_NC = self.feature_flow_attn["k_proj"](
+            query_NC
+        )  # of the projected query, as in the released weights
         flow_2YX = _attend(query_NC, key_NC, flow_N2).T.reshape(2, rows, columns)
         return self._enlarge(flow_2YX, first_YXC.permute(2, 0, 1))
 
     def _enlarge(self, flow_2YX: Tensor, features_CYX: Tensor) -> Tensor:
-        """Convex combination of the nine neighbours, with weights of its own for each of the 8 x 8 new pixels."""
+        """Convex combination of the nine neighbours, with weights of its own for each of the 8 x 8 new
+        pixels.
+        """
         _, rows, columns = flow_2YX.shape
-        weights = self.upsampler(torch.cat([flow_2YX, features_CYX])[None]).view(9, 8, 8, rows, columns).softmax(0)
+        weights = (
+            self.upsampler(torch.cat([flow_2YX, features_CYX])[None]).view(9, 8, 8, rows, columns).softmax(0)
+        )
         neighbours = F.unfold(8 * flow_2YX[None], 3, padding=1).view(2, 9, 1, 1, rows, columns)
         return (weights * neighbours).sum(1).permute(0, 3, 1, 4, 2).reshape(2, 8 * rows, 8 * columns)
 
@@ -156,12 +186,20 @@ def _to_windows(x_BYXC: Tensor, is_shifted: bool) -> Tensor:
     height, width = x_BYXC.shape[1] // SPLITS, x_BYXC.shape[2] // SPLITS
     if is_shifted:
         x_BYXC = x_BYXC.roll((-(height // 2), -(width // 2)), (1, 2))
-    return x_BYXC.unflatten(2, (SPLITS, width)).unflatten(1, (SPLITS, height)).permute(0, 1, 3, 2, 4, 5).flatten(0, 2).flatten(1, 2)
+    return (
+        x_BYXC.unflatten(2, (SPLITS, width))
+        .unflatten(1, (SPLITS, height))
+        .permute(0, 1, 3, 2, 4, 5)
+        .flatten(0, 2)
+        .flatten(1, 2)
+    )
 
 
 def _from_windows(windows_BNC: Tensor, shape: torch.Size, is_shifted: bool) -> Tensor:
     height, width = shape[1] // SPLITS, shape[2] // SPLITS
-    x_BYXC = windows_BNC.view(shape[0], SPLITS, SPLITS, height, width, -1).permute(0, 1, 3, 2, 4, 5).reshape(shape)
+    x_BYXC = (
+        windows_BNC.view(shape[0], SPLITS, SPLITS, height, width, -1).permute(0, 1, 3, 2, 4, 5).reshape(shape)
+    )
     return x_BYXC.roll((height // 2, width // 2), (1, 2)) if is_shifted else x_BYXC
 
 
@@ -177,7 +215,9 @@ def _shift_mask(rows: int, columns: int) -> Tensor:
 
 
 def padding(rows: int, columns: int) -> tuple[int, int, int, int]:
-    """What makes both sides multiples of 16, for `F.pad`: left, right, above, below; the odd pixel goes right and below."""
+    """What makes both sides multiples of 16, for `F.pad`: left, right, above, below; the odd pixel goes right
+    and below.
+    """
     down, right = -rows % MULTIPLE, -columns % MULTIPLE
     return right // 2, right - right // 2, down // 2, down - down // 2
 
@@ -202,7 +242,10 @@ class GmflowTower(Tower):
         rows, columns = video.size
         left, right, above, below = padding(rows, columns)
         net: Any = self.net
-        encoded = [net.backbone(F.pad(frame, (left, right, above, below), mode="replicate")) for frame in self._frames(video)]
+        encoded = [
+            net.backbone(F.pad(frame, (left, right, above, below), mode="replicate"))
+            for frame in self._frames(video)
+        ]
         found: dict[bool, list[Floats]] = {direction: [] for direction in {False, backward}}
         for first, second in pairwise(encoded):
             mixed = net.mix(first, second)

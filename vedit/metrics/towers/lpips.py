@@ -1,7 +1,7 @@
 """LPIPS: how different two pictures look to people.
 
-Source: Zhang et al. 2018, version 0.1. The trunk is torchvision's, trained on ImageNet; the linear heads come with
-the package `lpips`, of which only these files are read. Inputs are scaled to -1..1 and not resized.
+Source: Zhang et al. 2018, version 0.1. The trunk is torchvision's, trained on ImageNet; the linear heads come
+with the package `lpips`, of which only these files are read. Inputs are scaled to -1..1 and not resized.
 """
 
 from __future__ import annotations
@@ -22,7 +22,11 @@ from vedit.metrics.types import Floats, Pixels, Video
 if TYPE_CHECKING:
     from vedit.metrics.towers.tower import State
 
-TAPS = {"alex": (1, 4, 7, 9, 11), "vgg": (3, 8, 15, 22, 29), "squeeze": (1, 4, 7, 9, 10, 11, 12)}  # layers of torchvision whose outputs are compared
+TAPS = {
+    "alex": (1, 4, 7, 9, 11),
+    "vgg": (3, 8, 15, 22, 29),
+    "squeeze": (1, 4, 7, 9, 10, 11, 12),
+}  # layers of torchvision whose outputs are compared
 TRUNKS = {"alex": "alexnet", "vgg": "vgg16", "squeeze": "squeezenet1_1"}
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
 
@@ -60,26 +64,43 @@ class LpipsTower(Tower):
         spec = find_spec("lpips")
         folders = list(spec.submodule_search_locations or []) if spec else []
         if not folders:
-            raise ModelError("lpips needs the package lpips, which is not installed.", "", 'Install with: pip install "vedit[lpips]"')
+            raise ModelError(
+                "lpips needs the package lpips, which is not installed.",
+                "",
+                'Install with: pip install "vedit[lpips]"',
+            )
         return Path(folders[0]) / "weights" / "v0.1" / f"{self.kind}.pth"
 
     def build(self, state: State) -> LpipsNet:
         heads = read_state(self.heads_file)
         net: Any = empty(lambda: LpipsNet(self.kind))
         self.ready(net, state, ignore=(r"classifier\..*",))
-        self.heads = [heads[f"lin{index}.model.1.weight"].to(self.device, self.dtype) for index in range(len(TAPS[self.kind]))]
+        self.heads = [
+            heads[f"lin{index}.model.1.weight"].to(self.device, self.dtype)
+            for index in range(len(TAPS[self.kind]))
+        ]
         return net
 
     def distances(self, first: Video, second: Video) -> Floats:
         """The distance of frames of the same number, (T,); both videos have one size of 32 x 32 or more."""
         heads = self.finder.sha256(self.heads_file)
-        return self.kept(lambda: self._distances(first.frames_TYX3, second.frames_TYX3), "distance", heads, first.digest, second.digest)["distance"]
+        return self.kept(
+            lambda: self._distances(first.frames_TYX3, second.frames_TYX3),
+            "distance",
+            heads,
+            first.digest,
+            second.digest,
+        )["distance"]
 
     def _distances(self, first_TYX3: Pixels, second_TYX3: Pixels) -> Features:
         net, found = self.net, []
-        for a, b in zip(*(self.batches(frames, *_normalisation()) for frames in (first_TYX3, second_TYX3)), strict=True):
+        for a, b in zip(
+            *(self.batches(frames, *_normalisation()) for frames in (first_TYX3, second_TYX3)), strict=True
+        ):
             taps = zip(net.maps(a), net.maps(b), self.heads, strict=True)
-            found.append(torch.stack([((x - y).square() * head).sum(1).mean((1, 2)) for x, y, head in taps]).sum(0))
+            found.append(
+                torch.stack([((x - y).square() * head).sum(1).mean((1, 2)) for x, y, head in taps]).sum(0)
+            )
         return {"distance": to_numpy(torch.cat(found))}
 
 

@@ -1,4 +1,6 @@
-"""What the towers share: weights read strictly, a network built when the first feature is missing, features kept."""
+"""What the towers share: weights read strictly, a network built when the first feature is missing, features
+kept.
+"""
 
 from __future__ import annotations
 
@@ -35,12 +37,28 @@ class Tower:
     is_light: ClassVar[bool] = False  # small enough to stay beside another one
     half_is_safe: ClassVar[bool] = True  # whether `--dtype` holds; else always float32
 
-    def __init__(self, name: str, finder: WeightFinder, options: Options, store: FeatureStore, make_room: Callable[[Tower], None]) -> None:
-        self.name, self.finder, self.options, self.store, self.make_room = name, finder, options, store, make_room
+    def __init__(
+        self,
+        name: str,
+        finder: WeightFinder,
+        options: Options,
+        store: FeatureStore,
+        make_room: Callable[[Tower], None],
+    ) -> None:
+        self.name, self.finder, self.options, self.store, self.make_room = (
+            name,
+            finder,
+            options,
+            store,
+            make_room,
+        )
         self._net: Any = None
 
     def build(self, state: State) -> Any:
-        """The networks, made from the tensors of the file. Raises ModelError naming a key that does not fit."""
+        """The networks, made from the tensors of the file.
+
+        Raises ModelError naming a key that does not fit.
+        """
         raise NotImplementedError
 
     @cached_property
@@ -110,23 +128,34 @@ class Tower:
             import torch
 
             # TensorFloat-32 in convolutions would move the third digit on a GPU
-            with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+            with (
+                torch.inference_mode(),
+                torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False),
+            ):
                 found = compute()
             self.store.put(key, found)
         return found
 
-    def ready(self, net: nn.Module, state: State, layout: Layout | None = None, ignore: tuple[str, ...] = ()) -> nn.Module:
-        """A network made by `empty`, filled from a file's tensors, on the device and in the dtype of the options."""
+    def ready(
+        self, net: nn.Module, state: State, layout: Layout | None = None, ignore: tuple[str, ...] = ()
+    ) -> nn.Module:
+        """A network made by `empty`, filled from a file's tensors, on the device and in the dtype of the
+        options.
+        """
         fill(net, state, layout or same_names, ignore, self.device, self.dtype)
         return net.eval().requires_grad_(False)
 
-    def batches(self, frames_TYX3: Pixels, mean: tuple[float, ...], std: tuple[float, ...]) -> Iterator[Tensor]:
+    def batches(
+        self, frames_TYX3: Pixels, mean: tuple[float, ...], std: tuple[float, ...]
+    ) -> Iterator[Tensor]:
         """Frames as normalised batches (t, 3, Y, X), `options.batch` at a time."""
         import torch
 
         shift, scale = (torch.tensor(value, device=self.device).view(3, 1, 1) for value in (mean, std))
         for start in range(0, len(frames_TYX3), self.options.batch):
-            part = torch.from_numpy(np.ascontiguousarray(frames_TYX3[start : start + self.options.batch].transpose(0, 3, 1, 2))).to(self.device)
+            part = torch.from_numpy(
+                np.ascontiguousarray(frames_TYX3[start : start + self.options.batch].transpose(0, 3, 1, 2))
+            ).to(self.device)
             yield ((part.float() / 255 - shift) / scale).to(self.dtype)
 
 
@@ -137,7 +166,8 @@ def to_numpy(tensor: Tensor) -> Floats:
 
 
 def read_state(path: Path) -> State:
-    """The tensors of a safetensors file or a pickle, mapped rather than read; a wrapping {"model": ...} is taken off.
+    """The tensors of a safetensors file or a pickle, mapped rather than read; a wrapping {"model": ...} is
+    taken off.
 
     Raises ModelError for a file that is neither, or that holds more than tensors.
     """
@@ -149,11 +179,25 @@ def read_state(path: Path) -> State:
     try:
         if path.suffix == ".safetensors":
             return _map_safetensors(path)
-        state = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))  # files of torch before 1.6 are no zip files
-    except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, KeyError, ValueError, TypeError) as error:
+        state = torch.load(
+            path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
+        )  # files of torch before 1.6 are no zip files
+    except (
+        OSError,
+        RuntimeError,
+        pickle.UnpicklingError,
+        EOFError,
+        KeyError,
+        ValueError,
+        TypeError,
+    ) as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ModelError(f"{path}: the weights cannot be read: {first}", "", "Fetch the file again.") from None
-    while isinstance(state, dict) and len(state) == 1 and isinstance(inner := next(iter(state.values())), dict):
+        raise ModelError(
+            f"{path}: the weights cannot be read: {first}", "", "Fetch the file again."
+        ) from None
+    while (
+        isinstance(state, dict) and len(state) == 1 and isinstance(inner := next(iter(state.values())), dict)
+    ):
         state = inner
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise ModelError(f"{path}: not a file of tensors by name.", "", "Fetch the file again.")
@@ -168,7 +212,14 @@ def _map_safetensors(path: Path) -> State:
     """
     import torch
 
-    dtypes = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I64": torch.int64, "I32": torch.int32}
+    dtypes = {
+        "F64": torch.float64,
+        "F32": torch.float32,
+        "F16": torch.float16,
+        "BF16": torch.bfloat16,
+        "I64": torch.int64,
+        "I32": torch.int32,
+    }
     with path.open("rb") as stream:
         length = int.from_bytes(stream.read(8), "little")
         if not 2 <= length <= path.stat().st_size - 8:
@@ -226,24 +277,42 @@ def transposed(name: str, shape: tuple[int, ...]) -> Part:
     return Part((name,), shape[::-1], lambda tensor: tensor.T.contiguous())
 
 
-def fill(net: nn.Module, state: State, layout: Layout, ignore: Sequence[str], device: torch.device, dtype: torch.dtype) -> None:
-    """Put a file's tensors into a network. Raises ModelError naming a missing, an unexpected or a misshapen key of the file.
+def fill(
+    net: nn.Module,
+    state: State,
+    layout: Layout,
+    ignore: Sequence[str],
+    device: torch.device,
+    dtype: torch.dtype,
+) -> None:
+    """Put a file's tensors into a network. Raises ModelError naming a missing, an unexpected or a misshapen
+    key of the file.
 
-    state: emptied on the way, so that nothing is in memory twice. ignore: patterns of keys that may be there and
-    are no weights.
+    state: emptied on the way, so that nothing is in memory twice. ignore: patterns of keys that may be there
+    and are no weights.
     """
     parts = {name: layout(name, tuple(value.shape)) for name, value in net.state_dict().items()}
     wanted = {name: part.shape for part in parts.values() for name in part.names}
-    given = {name: tuple(value.shape) for name, value in state.items() if name in wanted or not any(re.fullmatch(pattern, name) for pattern in ignore)}
+    given = {
+        name: tuple(value.shape)
+        for name, value in state.items()
+        if name in wanted or not any(re.fullmatch(pattern, name) for pattern in ignore)
+    }
     refuse_misfit(wanted, given)
-    made = {name: part.make(*(state.pop(source) for source in part.names)).to(device, dtype) for name, part in parts.items()}
+    made = {
+        name: part.make(*(state.pop(source) for source in part.names)).to(device, dtype)
+        for name, part in parts.items()
+    }
     net.load_state_dict(made, strict=True, assign=True)
 
 
 def refuse_misfit(wanted: Mapping[str, tuple[int, ...]], given: Mapping[str, tuple[int, ...]]) -> None:
     """Raise ModelError for the first key in which a file and a network differ."""
     right = "It is not the published file of this tower."
-    for what, names in (("is missing", wanted.keys() - given.keys()), ("is unexpected", given.keys() - wanted.keys())):
+    for what, names in (
+        ("is missing", wanted.keys() - given.keys()),
+        ("is unexpected", given.keys() - wanted.keys()),
+    ):
         if names:
             more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
             raise ModelError(f"the key {min(names)} {what}{more}.", right)

@@ -80,7 +80,13 @@ class ViclipNet(nn.Module):
         super().__init__()
         self.vision_encoder = VideoTransformer(config)
         self.text_encoder = TextTransformer(
-            config.context, config.vocabulary, config.text_width, config.text_heads, config.text_layers, output_dim=config.embed, act_layer=QuickGELU
+            config.context,
+            config.vocabulary,
+            config.text_width,
+            config.text_heads,
+            config.text_layers,
+            output_dim=config.embed,
+            act_layer=QuickGELU,
         )
 
 
@@ -94,10 +100,20 @@ class ViclipTower(Tower):
     def video(self, video: Video, indices: Sequence[int]) -> Features:
         """`projected` (1, embed) of eight frames of a video, not normalised."""
         assert len(indices) == FRAMES
-        return self.kept(lambda: self._video(video.clip224_TYX3[list(indices)]), "video", PREPROCESSING, video.digest, str(list(indices)))
+        return self.kept(
+            lambda: self._video(video.clip224_TYX3[list(indices)]),
+            "video",
+            PREPROCESSING,
+            video.digest,
+            str(list(indices)),
+        )
 
     def _video(self, frames_TYX3: Pixels) -> Features:
-        return {"projected": to_numpy(self.net.vision_encoder(torch.cat(list(self.batches(frames_TYX3, MEAN, STD)))))}
+        return {
+            "projected": to_numpy(
+                self.net.vision_encoder(torch.cat(list(self.batches(frames_TYX3, MEAN, STD))))
+            )
+        }
 
     def text(self, prompt: str) -> Features:
         """`projected` (1, embed), not normalised; `truncated` (1,), 1 when words were cut off."""
@@ -105,7 +121,10 @@ class ViclipTower(Tower):
 
     def _text(self, prompt: str) -> Features:
         ids, is_cut = tokenize(prompt, CONFIG.context)
-        return {"projected": to_numpy(self.net.text_encoder(ids.to(self.device))), "truncated": np.array([is_cut], np.float32)}
+        return {
+            "projected": to_numpy(self.net.text_encoder(ids.to(self.device))),
+            "truncated": np.array([is_cut], np.float32),
+        }
 
 
 def layout(name: str, shape: tuple[int, ...]) -> Part:

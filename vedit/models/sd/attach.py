@@ -81,7 +81,11 @@ class _Processor:
         def heads(tensor: Tensor) -> Tensor:  # (B*F, T, N*D) -> (B, F, N, T, D)
             return tensor.unflatten(-1, (attn.heads, -1)).transpose(1, 2).unflatten(0, (count, -1))
 
-        parts = {"q": heads(attn.to_q(hidden_states)), "k": heads(attn.to_k(context)), "v": heads(attn.to_v(context))}
+        parts = {
+            "q": heads(attn.to_q(hidden_states)),
+            "k": heads(attn.to_k(context)),
+            "v": heads(attn.to_v(context)),
+        }
         tensors = Tensors({**parts, "x": hidden_states.unflatten(0, (count, -1))}, self.controller.branches)
         self.controller.apply(self.controller.acting(self.path, "qkv"), self.path, tensors)
         out_BFNQD = attend(self.controller, self.path, tensors, attn.scale)
@@ -99,7 +103,9 @@ def attend(controller: Applier, path: str, tensors: Tensors, scale: float) -> Te
     wanted = {branch for rule in looking for _, branch in rule.reads | rule.writes}
     written = {branch for rule in looking for _, branch in rule.writes}
     # what is only read keeps the fused result, bit for bit
-    out = _fused_rows(tensors, [name for name in controller.branches if name not in written], controller.branches, scale)
+    out = _fused_rows(
+        tensors, [name for name in controller.branches if name not in written], controller.branches, scale
+    )
     if wanted:
         _explicit(controller, path, tensors, out, looking, sorted(wanted), written, scale)
     after = controller.acting(path, "output")
@@ -135,9 +141,14 @@ def _explicit(
 
 
 def _groups(tensors: Tensors, wanted: Sequence[str], is_whole: bool) -> Iterator[slice]:
-    """Frames whose maps are made together: where edits act within a frame, memory need not grow with their number."""
+    """Frames whose maps are made together: where edits act within a frame, memory need not grow with their
+    number.
+    """
     frames = len(tensors["q", wanted[0]])
-    one = max(4 * q.shape[1] * q.shape[2] * k.shape[2] for q, k in ((tensors["q", name], tensors["k", name]) for name in wanted))
+    one = max(
+        4 * q.shape[1] * q.shape[2] * k.shape[2]
+        for q, k in ((tensors["q", name], tensors["k", name]) for name in wanted)
+    )
     size = frames if is_whole else max(1, MAP_BYTES // one)
     for first in range(0, frames, size):
         yield slice(first, min(first + size, frames))
@@ -145,7 +156,9 @@ def _groups(tensors: Tensors, wanted: Sequence[str], is_whole: bool) -> Iterator
 
 def _fused_rows(tensors: Tensors, names: Sequence[str], branches: dict[str, int], scale: float) -> Tensor:
     """Fused attention of some branches, in an output (B, F, N, Q, D) whose other rows are left empty."""
-    is_plain = not any(tensors.is_ragged(name) for name in "qkv") and not any(tensors.get("bias", name) is not None for name in names)
+    is_plain = not any(tensors.is_ragged(name) for name in "qkv") and not any(
+        tensors.get("bias", name) is not None for name in names
+    )
     if is_plain and len(names) == len(branches):
         return _fused(tensors.stacked("q"), tensors.stacked("k"), tensors.stacked("v"), scale)
     queries = tensors.stacked("q")
@@ -153,21 +166,31 @@ def _fused_rows(tensors: Tensors, names: Sequence[str], branches: dict[str, int]
     if is_plain:
         places = [branches[name] for name in names]
         if places:
-            out[places] = _fused(queries[places], tensors.stacked("k")[places], tensors.stacked("v")[places], scale)
+            out[places] = _fused(
+                queries[places], tensors.stacked("k")[places], tensors.stacked("v")[places], scale
+            )
         return out
     for name in names:  # rows of different token counts, or with biases of their own
         out[branches[name]] = F.scaled_dot_product_attention(
-            tensors["q", name], tensors["k", name], tensors["v", name], attn_mask=tensors.get("bias", name), scale=scale
+            tensors["q", name],
+            tensors["k", name],
+            tensors["v", name],
+            attn_mask=tensors.get("bias", name),
+            scale=scale,
         )
     return out
 
 
 def _fused(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
-    return F.scaled_dot_product_attention(q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1), scale=scale).unflatten(0, q.shape[:2])
+    return F.scaled_dot_product_attention(
+        q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1), scale=scale
+    ).unflatten(0, q.shape[:2])
 
 
 def _softmax(q_FNQD: Tensor, k_FNKD: Tensor, scale: float, bias: Tensor | None) -> Tensor:
-    """Attention maps in float32 at least, each row with its own maximum taken off (half precision gives NaN otherwise)."""
+    """Attention maps in float32 at least, each row with its own maximum taken off (half precision gives NaN
+    otherwise).
+    """
     precise = torch.promote_types(q_FNQD.dtype, torch.float32)
     logits = (q_FNQD.to(precise) @ k_FNKD.to(precise).transpose(-1, -2)) * scale
     return torch.softmax(logits if bias is None else logits + bias.to(precise), dim=-1)

@@ -43,21 +43,34 @@ def load_model(
     is_file = single_file.is_file(name)
     folder = Path(name) if is_file else find_folder(name, revision)
     # the autoencoder overflows in fp16 on some checkpoints: never below float32 or bf16
-    kinds = {"unet": precision, "vae": torch.float32 if precision == torch.float16 else precision, "text_encoder": precision}
+    kinds = {
+        "unet": precision,
+        "vae": torch.float32 if precision == torch.float16 else precision,
+        "text_encoder": precision,
+    }
     if is_file:
         if revision is not None:
-            raise UsageError(f"{name} has no revisions.", "They are versions of a model on the Hub.", "Leave out --revision")
+            raise UsageError(
+                f"{name} has no revisions.",
+                "They are versions of a model on the Hub.",
+                "Leave out --revision",
+            )
         whole, tokenizer, scheduler = single_file.load_parts(name)
         schedule = read_schedule(scheduler)
         parts = {part: module.to(kinds[part]) for part, module in whole.items()}
     else:
         for part in unused_parts(read_json(folder / "model_index.json", name)):
-            warn(f"{name}: its {part} is not used: an edit takes the UNet, the autoencoder and the text encoder")
+            warn(
+                f"{name}: its {part} is not used: an edit takes the UNet, the autoencoder and the text"
+                " encoder"
+            )
         schedule = _schedule(name, folder)
         parts, tokenizer = _parts_of(name, folder, kinds)
     _check_fit(name, parts, tokenizer)
     places = int(parts["text_encoder"].config.max_position_embeddings)
-    tokenizer.model_max_length = int(min(tokenizer.model_max_length, places))  # 1e30 where it has no limit of its own
+    tokenizer.model_max_length = int(
+        min(tokenizer.model_max_length, places)
+    )  # 1e30 where it has no limit of its own
     check_channels(name, int(parts["unet"].config.in_channels), int(parts["vae"].config.latent_channels))
     for part_name, part in parts.items():
         part.eval().requires_grad_(False)
@@ -67,7 +80,17 @@ def load_model(
         from accelerate import cpu_offload
 
         cpu_offload(parts["unet"], place)
-    return Model(name, commit_of(folder), folder, **parts, tokenizer=tokenizer, schedule=schedule, device=place, dtype=precision, offload=offload)
+    return Model(
+        name,
+        commit_of(folder),
+        folder,
+        **parts,
+        tokenizer=tokenizer,
+        schedule=schedule,
+        device=place,
+        dtype=precision,
+        offload=offload,
+    )
 
 
 def _parts_of(name: str, folder: Path, kinds: dict[str, torch.dtype]) -> tuple[dict[str, Any], Any]:
@@ -91,11 +114,17 @@ def _schedule(name: str, folder: Path) -> AlphaBar:
             raise ValueError("its noise levels are not numbers from 0 to 1")
         return schedule
     except (ValueError, TypeError, RuntimeError, OverflowError, LookupError, ZeroDivisionError) as error:
-        raise ModelError(f"{path}: not a noise schedule: {first_line(error)}.", "", _again(name, folder)) from None
+        raise ModelError(
+            f"{path}: not a noise schedule: {first_line(error)}.", "", _again(name, folder)
+        ) from None
 
 
 def _again(name: str, folder: Path) -> str:
-    return f"Fetch them again: vedit models fetch {name} --force" if commit_of(folder) else "Name another folder, or a Hub id: --model OWNER/NAME"
+    return (
+        f"Fetch them again: vedit models fetch {name} --force"
+        if commit_of(folder)
+        else "Name another folder, or a Hub id: --model OWNER/NAME"
+    )
 
 
 def _loaded(name: str, folder: Path, part: str, kind: Any, **options: Any) -> Any:
@@ -107,14 +136,20 @@ def _loaded(name: str, folder: Path, part: str, kind: Any, **options: Any) -> An
     except Exception as error:  # damaged files raise what their parsers raise
         weights = weights_in(folder / part)
         where = f"{part}/{weights.file if weights else ''}"
-        raise ModelError(f"{name}: the weights cannot be loaded ({where}): {first_line(error)}.", "", _again(name, folder)) from None
+        raise ModelError(
+            f"{name}: the weights cannot be loaded ({where}): {first_line(error)}.", "", _again(name, folder)
+        ) from None
 
 
 def _tokenizer(name: str, folder: Path, kind: Any) -> Any:
     try:
         return kind.from_pretrained(str(folder / "tokenizer"), local_files_only=True)
     except Exception as error:  # as above
-        raise ModelError(f"{name}: the tokenizer cannot be loaded (tokenizer/): {first_line(error)}.", "", _again(name, folder)) from None
+        raise ModelError(
+            f"{name}: the tokenizer cannot be loaded (tokenizer/): {first_line(error)}.",
+            "",
+            _again(name, folder),
+        ) from None
 
 
 def _check_fit(name: str, parts: dict[str, Any], tokenizer: Any) -> None:
@@ -122,18 +157,37 @@ def _check_fit(name: str, parts: dict[str, Any], tokenizer: Any) -> None:
     unet, vae, text = (parts[part].config for part in ("unet", "vae", "text_encoder"))
     words, known = len(tokenizer), int(text.vocab_size)
     if words > known:
-        raise ModelError(f"{name}: the tokenizer has {words} tokens, and the text encoder knows {known}.", "They are not of one model.")
-    widths = unet.cross_attention_dim if isinstance(unet.cross_attention_dim, (list, tuple)) else [unet.cross_attention_dim]
+        raise ModelError(
+            f"{name}: the tokenizer has {words} tokens, and the text encoder knows {known}.",
+            "They are not of one model.",
+        )
+    widths = (
+        unet.cross_attention_dim
+        if isinstance(unet.cross_attention_dim, (list, tuple))
+        else [unet.cross_attention_dim]
+    )
     if set(widths) != {text.hidden_size}:
-        raise ModelError(f"{name}: the UNet reads text of width {widths[0]}, and the text encoder gives {text.hidden_size}.", "They are not of one model.")
-    sides = unet.sample_size if isinstance(unet.sample_size, (list, tuple)) else [64 if unet.sample_size is None else unet.sample_size]
+        raise ModelError(
+            f"{name}: the UNet reads text of width {widths[0]}, and the text encoder gives"
+            f" {text.hidden_size}.",
+            "They are not of one model.",
+        )
+    sides = (
+        unet.sample_size
+        if isinstance(unet.sample_size, (list, tuple))
+        else [64 if unet.sample_size is None else unet.sample_size]
+    )
     if not all(type(side) is int and 0 < side <= 4096 for side in sides):
         raise ModelError(
-            f"{name}: unet/config.json says {str(unet.sample_size)[:40]!a} for sample_size.", "It is the side of the latents that it was trained at."
+            f"{name}: unet/config.json says {str(unet.sample_size)[:40]!a} for sample_size.",
+            "It is the side of the latents that it was trained at.",
         )
     scale = vae.scaling_factor
     if type(scale) not in (int, float) or not (math.isfinite(scale) and scale != 0):
-        raise ModelError(f"{name}: vae/config.json says {str(scale)[:40]!a} for scaling_factor.", "It is a number that latents are multiplied with.")
+        raise ModelError(
+            f"{name}: vae/config.json says {str(scale)[:40]!a} for scaling_factor.",
+            "It is a number that latents are multiplied with.",
+        )
 
 
 def check_channels(name: str, taken: int, given: int) -> None:
@@ -141,20 +195,30 @@ def check_channels(name: str, taken: int, given: int) -> None:
     if taken != given:
         raise ModelError(
             f"{name}: the UNet takes {taken} channels, and latents have {given}.",
-            "It is conditioned on a picture as well, as inpainting models and InstructPix2Pix are; these methods need a text-to-image model.",
+            "It is conditioned on a picture as well, as inpainting models and InstructPix2Pix are; these"
+            " methods need a text-to-image model.",
             "See: vedit models list",
         )
 
 
 def _part(kind: Any, folder: Path, **options: Any) -> Any:
-    """One component from its folder; a pickle only where there are no safetensors, half precision only where there is no full."""
+    """One component from its folder; a pickle only where there are no safetensors, half precision only where
+    there is no full.
+    """
     weights = weights_in(folder)
     assert weights is not None, "find_folder has seen the weights"
     if weights.file.endswith(".json"):
         shards(folder, weights.file)  # names a file that is missing, which the libraries do in other words
     part, report = kind.from_pretrained(
-        str(folder), local_files_only=True, use_safetensors=weights.is_safe, variant=weights.variant, output_loading_info=True, **options
+        str(folder),
+        local_files_only=True,
+        use_safetensors=weights.is_safe,
+        variant=weights.variant,
+        output_loading_info=True,
+        **options,
     )
-    if missing := sorted(report["missing_keys"]):  # the libraries would fill them with random numbers, and say so in a log
+    if missing := sorted(
+        report["missing_keys"]
+    ):  # the libraries would fill them with random numbers, and say so in a log
         raise ValueError(f"{folder.name} lacks {len(missing)} tensors, such as {missing[0]}")
     return part

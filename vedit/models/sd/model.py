@@ -1,4 +1,6 @@
-"""A loaded model in Stable Diffusion's layout: the network, the codec between pixels and latents, and CLIP's text."""
+"""A loaded model in Stable Diffusion's layout: the network, the codec between pixels and latents, and CLIP's
+text.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,11 @@ from vedit.models.place import OnDevice
 from vedit.models.sd import single_file
 from vedit.models.sd.network import UNetNetwork, rebuilt, weight_bytes
 
-RECORDED = {"unet_sha256": "unet", "vae_sha256": "vae", "text_sha256": "text_encoder"}  # parts by their keys in records
+RECORDED = {
+    "unet_sha256": "unet",
+    "vae_sha256": "vae",
+    "text_sha256": "text_encoder",
+}  # parts by their keys in records
 CODEC_PIXELS = 2 * 512 * 512  # that the autoencoder takes at once
 
 
@@ -63,14 +69,18 @@ class Model(UNetNetwork):
         count = len(self.tokenizer(prompt).input_ids)
         if count > limit:
             raise UsageError(
-                f"the prompt has {count - 2} tokens, the model reads {limit - 2}: {prompt!r}.", "A longer prompt would be cut in silence.", "Shorten it"
+                f"the prompt has {count - 2} tokens, the model reads {limit - 2}: {prompt!r}.",
+                "A longer prompt would be cut in silence.",
+                "Shorten it",
             )
         ids = self.tokenizer(prompt, padding="max_length", max_length=limit, return_tensors="pt").input_ids
         with self._in_use(self.text_encoder):
             return self.text_encoder(ids.to(self.device))[0].float()
 
     def latent_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Rows and columns of the latents of a picture of a width and height: a cell that it fills in part is one."""
+        """Rows and columns of the latents of a picture of a width and height: a cell that it fills in part is
+        one.
+        """
         width, height = size
         return -(-height // self.scale), -(-width // self.scale)
 
@@ -87,25 +97,41 @@ class Model(UNetNetwork):
         pixels_F3YX = padded(pixels_F3YX, self.scale)
         chunk = codec_frames(chunk, pixels_F3YX.shape[-2] * pixels_F3YX.shape[-1])
         with self._in_use(self.vae):
-            parts = [self.vae.encode(part.to(self.device, self.vae.dtype)).latent_dist.mean.float() for part in pixels_F3YX.split(chunk)]
+            parts = [
+                self.vae.encode(part.to(self.device, self.vae.dtype)).latent_dist.mean.float()
+                for part in pixels_F3YX.split(chunk)
+            ]
         return torch.cat(parts) * self.vae.config.scaling_factor
 
     @torch.inference_mode()
-    def decode_latents(self, latents_FCYX: Tensor, chunk: int = 8, size: tuple[int, int] | None = None) -> Tensor:
-        """Pixels (F, 3, Y, X) in [-1, 1], float32, not clipped. size: width and height that `encode_frames` was given, where it filled up."""
+    def decode_latents(
+        self, latents_FCYX: Tensor, chunk: int = 8, size: tuple[int, int] | None = None
+    ) -> Tensor:
+        """Pixels (F, 3, Y, X) in [-1, 1], float32, not clipped. size: width and height that `encode_frames`
+        was given, where it filled up.
+        """
         chunk = codec_frames(chunk, latents_FCYX.shape[-2] * latents_FCYX.shape[-1] * self.scale**2)
         with self._in_use(self.vae):
             parts = [
-                self.vae.decode((part / self.vae.config.scaling_factor).to(self.device, self.vae.dtype)).sample.float() for part in latents_FCYX.split(chunk)
+                self.vae.decode(
+                    (part / self.vae.config.scaling_factor).to(self.device, self.vae.dtype)
+                ).sample.float()
+                for part in latents_FCYX.split(chunk)
             ]
         pixels_F3YX = torch.cat(parts)
         return pixels_F3YX if size is None else pixels_F3YX[..., : size[1], : size[0]]
 
-    def codec_on_meta(self, frames: int, latent_size: tuple[int, int]) -> tuple[Callable[[], Any], Callable[[], Any]]:
+    def codec_on_meta(
+        self, frames: int, latent_size: tuple[int, int]
+    ) -> tuple[Callable[[], Any], Callable[[], Any]]:
         """Coding and decoding of some frames without contents, for predictions of memory."""
         vae, (rows, columns) = rebuilt(self.vae), latent_size
-        pixels = torch.empty(frames, 3, rows * self.scale, columns * self.scale, device="meta", dtype=vae.dtype)
-        latents = torch.empty(frames, int(vae.config.latent_channels), rows, columns, device="meta", dtype=vae.dtype)
+        pixels = torch.empty(
+            frames, 3, rows * self.scale, columns * self.scale, device="meta", dtype=vae.dtype
+        )
+        latents = torch.empty(
+            frames, int(vae.config.latent_channels), rows, columns, device="meta", dtype=vae.dtype
+        )
         return lambda: vae.encode(pixels), lambda: vae.decode(latents)
 
     def codec_bytes(self) -> int:
@@ -139,7 +165,11 @@ class Model(UNetNetwork):
 def padded(pixels_FCYX: Tensor, multiple: int) -> Tensor:
     """Pixels whose sides are multiples: the last row and column are repeated."""
     below, right = -pixels_FCYX.shape[-2] % multiple, -pixels_FCYX.shape[-1] % multiple
-    return torch.nn.functional.pad(pixels_FCYX, (0, right, 0, below), mode="replicate") if below or right else pixels_FCYX
+    return (
+        torch.nn.functional.pad(pixels_FCYX, (0, right, 0, below), mode="replicate")
+        if below or right
+        else pixels_FCYX
+    )
 
 
 def codec_frames(most: int, area: int) -> int:

@@ -1,4 +1,6 @@
-"""The network half of a model in Stable Diffusion's layout: what its UNet and its tokenizer say of themselves."""
+"""The network half of a model in Stable Diffusion's layout: what its UNet and its tokenizer say of
+themselves.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +19,16 @@ from vedit.models.sd.text import read_prompt
 from vedit.models.sites import Site
 from vedit.models.tensors import Applier
 
-ATTENTION = frozenset({"q", "k", "v", "bias", "maps", "out", "x"})  # no q_pre, k_pre: there are no rotary positions
+ATTENTION = frozenset(
+    {"q", "k", "v", "bias", "maps", "out", "x"}
+)  # no q_pre, k_pre: there are no rotary positions
 FEATURES = frozenset({"h"})
 
 
 class UNetNetwork:
-    """What the engine asks of a network, answered by a `UNet2DConditionModel` in `unet` and a CLIP tokenizer in `tokenizer`."""
+    """What the engine asks of a network, answered by a `UNet2DConditionModel` in `unet` and a CLIP tokenizer
+    in `tokenizer`.
+    """
 
     unet: Any
     tokenizer: Any

@@ -7,7 +7,9 @@ from vedit.models.sd import single_file
 
 
 def native_side(name: str, revision: str | None = None) -> int:
-    """The side in pixels that a model was trained at, by its configuration files; a model of the Hub is fetched. Raises ModelError."""
+    """The side in pixels that a model was trained at, by its configuration files; a model of the Hub is
+    fetched. Raises ModelError.
+    """
     if single_file.is_file(name):
         return single_file.native_side(name)
     folder = find_folder(name, revision)

@@ -1,4 +1,5 @@
-"""A Stable Diffusion 1.x or 2.x in one file, under the names of the original code, as most fine-tunes are shared.
+"""A Stable Diffusion 1.x or 2.x in one file, under the names of the original code, as most fine-tunes are
+shared.
 
 Everything that a folder's configuration files say is read off the tensors' shapes; the vocabulary
 is CLIP's own, which open_clip brings. safetensors are opened by their header alone until they are
@@ -23,7 +24,12 @@ from vedit.errors import ModelError, reason_of
 from vedit.models.hub import first_line
 
 SUFFIXES = (".safetensors", ".ckpt")
-UNET, VAE, CLIP, OPEN_CLIP = "model.diffusion_model.", "first_stage_model.", "cond_stage_model.transformer.", "cond_stage_model.model."
+UNET, VAE, CLIP, OPEN_CLIP = (
+    "model.diffusion_model.",
+    "first_stage_model.",
+    "cond_stage_model.transformer.",
+    "cond_stage_model.model.",
+)
 LONGEST_HEADER = 100 * 2**20
 HEADER = Kind(
     "a safetensors file",
@@ -40,7 +46,10 @@ SCHEDULER = {
 }  # fmt: skip
 OTHERS = (  # what else people have in one file, by a pattern of its names
     ("a LoRA, which changes a model and is none by itself", r"lora_|\.lora"),
-    ("a Stable Diffusion XL or another larger model", r"conditioner\.embedders\.|model\.diffusion_model\.label_emb\.|double_blocks|joint_blocks"),
+    (
+        "a Stable Diffusion XL or another larger model",
+        r"conditioner\.embedders\.|model\.diffusion_model\.label_emb\.|double_blocks|joint_blocks",
+    ),
     ("a ControlNet", r"control_model\.|zero_convs|controlnet_"),
     ("an embedding of textual inversion", r"emb_params|string_to_param|clip_[lg]$"),
     ("an autoencoder alone", r"(first_stage_model\.)?(encoder|decoder)\."),
@@ -71,14 +80,22 @@ def header(name: str) -> dict[str, tuple[int, ...]]:
         raise ModelError(f"{name}: cannot read: {reason_of(error)}.") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ModelError(
-            f"{name}: not a safetensors file: {error}.", "It may be damaged, or a page that was saved in its place.", "Download it again"
+            f"{name}: not a safetensors file: {error}.",
+            "It may be damaged, or a page that was saved in its place.",
+            "Download it again",
         ) from None
 
 
 def check(name: str) -> None:
-    """Refuse a file that is no whole Stable Diffusion 1.x or 2.x, saying what it is; a .ckpt only by its ending. Raises ModelError."""
+    """Refuse a file that is no whole Stable Diffusion 1.x or 2.x, saying what it is; a .ckpt only by its
+    ending. Raises ModelError.
+    """
     if not name.lower().endswith(SUFFIXES):
-        raise ModelError(f"{name} is a file, and not one of weights.", f"A model in one file ends in {' or '.join(SUFFIXES)}.", "See: vedit models list")
+        raise ModelError(
+            f"{name} is a file, and not one of weights.",
+            f"A model in one file ends in {' or '.join(SUFFIXES)}.",
+            "See: vedit models list",
+        )
     if name.lower().endswith(".safetensors"):
         check_names(name, header(name))
 
@@ -86,15 +103,26 @@ def check(name: str) -> None:
 def check_names(name: str, names: Iterable[str]) -> None:
     """Refuse tensors that are not those of a whole checkpoint."""
     names = list(names)
-    lacks = [what for what, start in (("network", UNET), ("autoencoder", VAE)) if not any(key.startswith(start) for key in names)]
+    lacks = [
+        what
+        for what, start in (("network", UNET), ("autoencoder", VAE))
+        if not any(key.startswith(start) for key in names)
+    ]
     lacks += [] if any(key.startswith((CLIP, OPEN_CLIP)) for key in names) else ["text encoder"]
-    other = next((kind for kind, pattern in OTHERS[:2] if any(re.search(pattern, key) for key in names)), None)
+    other = next(
+        (kind for kind, pattern in OTHERS[:2] if any(re.search(pattern, key) for key in names)), None
+    )
     if len(lacks) == 3 or other:
-        other = other or next((kind for kind, pattern in OTHERS if any(re.search(pattern, key) for key in names)), "not a model that is known here")
+        other = other or next(
+            (kind for kind, pattern in OTHERS if any(re.search(pattern, key) for key in names)),
+            "not a model that is known here",
+        )
         raise ModelError(
             f"{name} is {other}.",
-            "These methods need a whole Stable Diffusion 1.x or 2.x: a network, an autoencoder and a text encoder.",
-            "Name the model that it belongs to, or merge it into one: --model FILE.safetensors or --model OWNER/NAME",
+            "These methods need a whole Stable Diffusion 1.x or 2.x: a network, an autoencoder and a text"
+            " encoder.",
+            "Name the model that it belongs to, or merge it into one: --model FILE.safetensors or --model"
+            " OWNER/NAME",
         )
     if lacks:
         raise ModelError(
@@ -110,11 +138,15 @@ def native_side(name: str) -> int:
     if not name.lower().endswith(".safetensors"):
         return 512
     shapes = header(name)
-    return unet_config(name, shapes)["sample_size"] << (len(vae_config(name, shapes)["block_out_channels"]) - 1)
+    return unet_config(name, shapes)["sample_size"] << (
+        len(vae_config(name, shapes)["block_out_channels"]) - 1
+    )
 
 
 def load_parts(name: str) -> tuple[dict[str, Any], Any, dict[str, Any]]:
-    """The network, autoencoder and text encoder in float32, the tokenizer, and the scheduler's configuration. Raises ModelError."""
+    """The network, autoencoder and text encoder in float32, the tokenizer, and the scheduler's configuration.
+    Raises ModelError.
+    """
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint, convert_ldm_vae_checkpoint
 
@@ -124,17 +156,25 @@ def load_parts(name: str) -> tuple[dict[str, Any], Any, dict[str, Any]]:
     shapes = {key: tuple(value.shape) for key, value in tensors.items()}
     unet, vae = unet_config(name, shapes), vae_config(name, shapes)
     parts = {
-        "unet": filled(name, UNet2DConditionModel.from_config(unet), convert_ldm_unet_checkpoint(tensors, unet)),
+        "unet": filled(
+            name, UNet2DConditionModel.from_config(unet), convert_ldm_unet_checkpoint(tensors, unet)
+        ),
         "vae": filled(name, AutoencoderKL.from_config(vae), convert_ldm_vae_checkpoint(tensors, vae)),
         "text_encoder": text_encoder(name, tensors),
     }
     is_first = not unet["use_linear_projection"]
-    scheduler = {**SCHEDULER, "prediction_type": "epsilon" if is_first or not predicts_v(name) else "v_prediction"}
+    scheduler = {
+        **SCHEDULER,
+        "prediction_type": "epsilon" if is_first or not predicts_v(name) else "v_prediction",
+    }
     return parts, tokenizer(END if is_first else "!"), scheduler
 
 
 def read_tensors(name: str) -> dict[str, Any]:
-    """All tensors of a file. Raises ModelError for one that is damaged, or whose pickle holds more than tensors."""
+    """All tensors of a file.
+
+    Raises ModelError for one that is damaged, or whose pickle holds more than tensors.
+    """
     import torch
 
     try:
@@ -145,7 +185,9 @@ def read_tensors(name: str) -> dict[str, Any]:
         content = torch.load(name, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a damaged file makes the two readers say
         advice = (
-            "A .ckpt may hold more than weights, which is not run here; convert it to safetensors" if name.lower().endswith(".ckpt") else "Download it again"
+            "A .ckpt may hold more than weights, which is not run here; convert it to safetensors"
+            if name.lower().endswith(".ckpt")
+            else "Download it again"
         )
         raise ModelError(f"{name}: the weights cannot be read: {first_line(error)}.", "", advice) from None
     table = content.get("state_dict", content) if isinstance(content, dict) else {}
@@ -153,14 +195,23 @@ def read_tensors(name: str) -> dict[str, Any]:
 
 
 def unet_config(name: str, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
-    """The network's configuration, by its shapes: 1.x has eight heads everywhere and convolutions around attention, 2.x heads of 64 and linear layers."""
+    """The network's configuration, by its shapes: 1.x has eight heads everywhere and convolutions around
+    attention, 2.x heads of 64 and linear layers.
+    """
     try:
-        blocks = tuple(shapes[f"{UNET}input_blocks.{1 + (LAYERS + 1) * level}.0.out_layers.3.weight"][0] for level in range(LEVELS))
+        blocks = tuple(
+            shapes[f"{UNET}input_blocks.{1 + (LAYERS + 1) * level}.0.out_layers.3.weight"][0]
+            for level in range(LEVELS)
+        )
         cross = shapes[f"{UNET}input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight"][1]
         is_second = len(shapes[f"{UNET}input_blocks.1.1.proj_in.weight"]) == 2
         takes = shapes[f"{UNET}input_blocks.0.0.weight"][1]
     except (KeyError, IndexError) as error:
-        raise ModelError(f"{name}: not a Stable Diffusion 1.x or 2.x: its network has no {error.args[0]}.", "", "See: vedit models list") from None
+        raise ModelError(
+            f"{name}: not a Stable Diffusion 1.x or 2.x: its network has no {error.args[0]}.",
+            "",
+            "See: vedit models list",
+        ) from None
     return {
         "sample_size": 96 if is_second and predicts_v(name) else 64, "in_channels": takes, "out_channels": 4, "block_out_channels": blocks,
         "layers_per_block": LAYERS, "cross_attention_dim": cross, "attention_head_dim": [max(1, side // 64) for side in blocks] if is_second else 8,
@@ -175,7 +226,11 @@ def vae_config(name: str, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, An
         blocks = [shapes[f"{VAE}encoder.down.{level}.block.1.conv2.weight"][0] for level in range(LEVELS)]
         latent = shapes[f"{VAE}post_quant_conv.weight"][0]
     except (KeyError, IndexError) as error:
-        raise ModelError(f"{name}: its autoencoder is not Stable Diffusion's: there is no {error.args[0]}.", "", "See: vedit models list") from None
+        raise ModelError(
+            f"{name}: its autoencoder is not Stable Diffusion's: there is no {error.args[0]}.",
+            "",
+            "See: vedit models list",
+        ) from None
     return {
         "down_block_types": ("DownEncoderBlock2D",) * LEVELS, "up_block_types": ("UpDecoderBlock2D",) * LEVELS, "block_out_channels": blocks,
         "latent_channels": latent, "layers_per_block": LAYERS, "norm_num_groups": 32, "sample_size": 512, "scaling_factor": 0.18215,
@@ -191,19 +246,27 @@ def text_encoder(name: str, tensors: Mapping[str, Any]) -> Any:
     stem = (
         f"{OPEN_CLIP}token_embedding.weight"
         if is_open
-        else next((key for key in tensors if key.startswith(CLIP) and key.endswith("token_embedding.weight")), "")
+        else next(
+            (key for key in tensors if key.startswith(CLIP) and key.endswith("token_embedding.weight")), ""
+        )
     )
     if stem not in tensors:
         raise ModelError(f"{name}: its text encoder has no vocabulary.", "", "See: vedit models list")
     vocabulary, width = tensors[stem].shape
     pattern = r"resblocks\.(\d+)\.mlp\.c_fc\.weight" if is_open else r"layers\.(\d+)\.mlp\.fc1\.weight"
-    inner = {int(found[1]): value.shape[0] for key, value in tensors.items() if key.startswith("cond_stage_model.") and (found := re.search(pattern, key))}
+    inner = {
+        int(found[1]): value.shape[0]
+        for key, value in tensors.items()
+        if key.startswith("cond_stage_model.") and (found := re.search(pattern, key))
+    }
     config = CLIPTextConfig(
         vocab_size=vocabulary, hidden_size=width, intermediate_size=inner[0], num_hidden_layers=len(inner) - is_open, num_attention_heads=max(1, width // 64),
         hidden_act="gelu" if is_open else "quick_gelu", bos_token_id=0, eos_token_id=2, pad_token_id=1,
     )  # fmt: skip
     model = CLIPTextModel(config)
-    weights = convert_open_clip_checkpoint(model, tensors) if is_open else convert_ldm_clip_checkpoint(tensors)
+    weights = (
+        convert_open_clip_checkpoint(model, tensors) if is_open else convert_ldm_clip_checkpoint(tensors)
+    )
     own = model.state_dict()
     prefix = "text_model." if any(key.startswith("text_model.") for key in own) else ""
     named = {prefix + key.removeprefix("text_model."): value for key, value in weights.items()}
@@ -215,11 +278,19 @@ def filled(name: str, part: Any, weights: Mapping[str, Any]) -> Any:
     missing = sorted(set(part.state_dict()) - set(weights))
     missing = [key for key in missing if not key.endswith("position_ids")]
     if missing:
-        raise ModelError(f"{name}: {type(part).__name__} lacks {len(missing)} tensors, such as {missing[0]}.", "", "Take the full file, or another copy")
+        raise ModelError(
+            f"{name}: {type(part).__name__} lacks {len(missing)} tensors, such as {missing[0]}.",
+            "",
+            "Take the full file, or another copy",
+        )
     try:
         part.load_state_dict({key: value.float() for key, value in weights.items()}, strict=False)
     except RuntimeError as error:
-        raise ModelError(f"{name}: the weights do not fit: {str(error).strip().splitlines()[-1].strip()}.", "", "See: vedit models list") from None
+        raise ModelError(
+            f"{name}: the weights do not fit: {str(error).strip().splitlines()[-1].strip()}.",
+            "",
+            "See: vedit models list",
+        ) from None
     return part
 
 
@@ -244,13 +315,31 @@ def tokenizer(padding: str) -> Any:
     lines = gzip.decompress(path.read_bytes()).decode("utf-8").split("\n")[1 : 49152 - 256 - 2 + 1]
     merges = [(left, right) for left, _, right in (line.partition(" ") for line in lines)]
     letters = byte_letters()
-    tokens = [*letters, *(letter + "</w>" for letter in letters), *("".join(pair) for pair in merges), START, END]
+    tokens = [
+        *letters,
+        *(letter + "</w>" for letter in letters),
+        *("".join(pair) for pair in merges),
+        START,
+        END,
+    ]
     vocabulary = {token: place for place, token in enumerate(tokens)}
-    return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=77, bos_token=START, eos_token=END, unk_token=END, pad_token=padding)
+    return CLIPTokenizer(
+        vocab=vocabulary,
+        merges=merges,
+        model_max_length=77,
+        bos_token=START,
+        eos_token=END,
+        unk_token=END,
+        pad_token=padding,
+    )
 
 
 def byte_letters() -> list[str]:
     """The printable letters that byte-level BPE writes bytes as, in its order: printable bytes first."""
-    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    printable = [
+        *range(ord("!"), ord("~") + 1),
+        *range(ord("¡"), ord("¬") + 1),
+        *range(ord("®"), ord("ÿ") + 1),
+    ]
     hidden = [code for code in range(256) if code not in printable]
     return [chr(code) for code in printable] + [chr(256 + place) for place in range(len(hidden))]

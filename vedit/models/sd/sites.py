@@ -21,7 +21,10 @@ def find_sites(unet: Any) -> list[Site]:
 
 def _walk(unet: Any) -> Iterator[tuple[str, str, int]]:
     if not hasattr(unet, "down_blocks") or not hasattr(unet, "up_blocks"):
-        raise ModelError(f"{type(unet).__name__} is not a UNet.", "These methods control the attention of Stable Diffusion 1.x and 2.x UNets.")
+        raise ModelError(
+            f"{type(unet).__name__} is not a UNet.",
+            "These methods control the attention of Stable Diffusion 1.x and 2.x UNets.",
+        )
     scale = 1
     for i, block in enumerate(unet.down_blocks):
         yield from _block(f"down_blocks.{i}", block, scale)

@@ -8,7 +8,9 @@ from typing import Any
 from vedit.errors import ModelError, UsageError
 from vedit.models.prompt import Prompt
 
-BLANKS = re.compile(r"[^\S\x1c-\x1f]+")  # where tokenizers split; Python counts four more characters as blanks
+BLANKS = re.compile(
+    r"[^\S\x1c-\x1f]+"
+)  # where tokenizers split; Python counts four more characters as blanks
 
 
 def read_prompt(tokenizer: Any, text: str) -> Prompt:
@@ -22,7 +24,9 @@ def read_prompt(tokenizer: Any, text: str) -> Prompt:
     ids = tuple(tokenizer(text, truncation=False).input_ids)
     if len(ids) > length:
         raise UsageError(
-            f"the prompt has {len(ids) - 2} tokens, the model reads {length - 2}: {text!r}.", "A longer prompt would be cut in silence.", "Shorten it"
+            f"the prompt has {len(ids) - 2} tokens, the model reads {length - 2}: {text!r}.",
+            "A longer prompt would be cut in silence.",
+            "Shorten it",
         )
     places, pieces = [], [ids[0]]
     for word in words:
@@ -30,5 +34,8 @@ def read_prompt(tokenizer: Any, text: str) -> Prompt:
         places.append(tuple(range(len(pieces), len(pieces) + len(own))))
         pieces += own
     if (*pieces, ids[-1]) != ids:
-        raise ModelError(f"the model's tokenizer joins words, here in {text!r}.", "Editing by words needs a tokenizer like that of CLIP.")
+        raise ModelError(
+            f"the model's tokenizer joins words, here in {text!r}.",
+            "Editing by words needs a tokenizer like that of CLIP.",
+        )
     return Prompt(text, words, ids, tuple(places), length)

@@ -36,7 +36,9 @@ class ClipNetwork(UNetNetwork):
 
     def predict(self, latents_FCYX: Tensor, timestep: Any, text_FLE: Tensor) -> Tensor:
         text_BLE, words_BM = without_words(text_FLE, self.unet.time_embedding.cond_proj.in_features)
-        return clip_prediction(self.unet, latents_FCYX.flatten(0, 1), timestep, text_BLE, words_BM).unflatten(0, latents_FCYX.shape[:2])
+        return clip_prediction(self.unet, latents_FCYX.flatten(0, 1), timestep, text_BLE, words_BM).unflatten(
+            0, latents_FCYX.shape[:2]
+        )
 
 
 def with_words(text_BLE: Tensor, words_BM: Tensor) -> Tensor:
@@ -50,9 +52,15 @@ def without_words(text_BLE: Tensor, count: int) -> tuple[Tensor, Tensor]:
     return text_BLE[:, :-1], text_BLE[:, -1, :count]
 
 
-def clip_prediction(unet: Any, noisy_NCYX: Tensor, timestep: Any, text_BLE: Tensor, words_BM: Tensor) -> Tensor:
-    """Predict v for clips whose frames follow each other in the batch; text and motion words are given once per clip."""
+def clip_prediction(
+    unet: Any, noisy_NCYX: Tensor, timestep: Any, text_BLE: Tensor, words_BM: Tensor
+) -> Tensor:
+    """Predict v for clips whose frames follow each other in the batch; text and motion words are given once
+    per clip.
+    """
     noisy_BCFYX = noisy_NCYX.unflatten(0, (len(text_BLE), -1)).transpose(1, 2)
     text_NLE = text_BLE.repeat_interleave(noisy_BCFYX.shape[2], dim=0)
-    v_BCFYX: Tensor = unet(noisy_BCFYX, timestep, encoder_hidden_states=text_NLE, timestep_cond=words_BM).sample
+    v_BCFYX: Tensor = unet(
+        noisy_BCFYX, timestep, encoder_hidden_states=text_NLE, timestep_cond=words_BM
+    ).sample
     return v_BCFYX.transpose(1, 2).flatten(0, 1)

@@ -27,7 +27,15 @@ class AdaGN(nn.Module):
     alone, which makes a frame independent of how many others are sampled with it.
     """
 
-    def __init__(self, channels: int, time_width: int, text_width: int | None = None, *, group_limit: int = 32, norm_scope: str = "clip") -> None:
+    def __init__(
+        self,
+        channels: int,
+        time_width: int,
+        text_width: int | None = None,
+        *,
+        group_limit: int = 32,
+        norm_scope: str = "clip",
+    ) -> None:
         super().__init__()
         self.groups = math.gcd(group_limit, channels)
         self.norm_scope = norm_scope

@@ -23,7 +23,9 @@ PARTS = {"self": ("q", "k", "v"), "temporal": ("q_pre", "k_pre", "v")}  # in the
 def tensors_of(kind: str) -> frozenset[str]:
     """What rules can name at sites of a kind."""
     # linear attention within frames folds its output projection into a product of keys and values
-    return frozenset({"conv": ("h",), "self": PARTS["self"], "temporal": (*PARTS["temporal"], "out")}.get(kind, ()))
+    return frozenset(
+        {"conv": ("h",), "self": PARTS["self"], "temporal": (*PARTS["temporal"], "out")}.get(kind, ())
+    )
 
 
 def find_sites(network: nn.Module) -> list[Site]:
@@ -43,7 +45,9 @@ def find_sites(network: nn.Module) -> list[Site]:
                 found.append(Site(f"{name}.conv2", "conv", -1, scale))
             elif isinstance(module, Attention):
                 layer = sum(site.kind != "conv" for site in found)
-                found.append(Site(name, "temporal" if isinstance(module, TemporalAttention) else "self", layer, scale))
+                found.append(
+                    Site(name, "temporal" if isinstance(module, TemporalAttention) else "self", layer, scale)
+                )
     return found
 
 
@@ -57,7 +61,11 @@ def attached(network: nn.Module, sites: Sequence[Site], applier: Applier) -> Ite
             if site.kind == "conv":
                 hooks.append(module.register_forward_hook(_features(applier, site.path)))
             else:
-                hooks.append(module.qkv.register_forward_hook(_inputs(applier, site.path, module.heads, PARTS[site.kind])))
+                hooks.append(
+                    module.qkv.register_forward_hook(
+                        _inputs(applier, site.path, module.heads, PARTS[site.kind])
+                    )
+                )
                 if site.kind == "temporal":
                     hooks.append(module.out.register_forward_hook(_output(applier, site.path)))
         yield
@@ -75,7 +83,11 @@ def _inputs(applier: Applier, path: str, heads: int, names: tuple[str, ...]) -> 
         if not rules:
             return None
         # (B*T, S, 3*N*D) -> three of (B, T, N, S, D), T frames or pixels
-        parts = output_TSP.unflatten(-1, (3, heads, -1)).permute(2, 0, 3, 1, 4).unflatten(1, (len(applier.branches), -1))
+        parts = (
+            output_TSP.unflatten(-1, (3, heads, -1))
+            .permute(2, 0, 3, 1, 4)
+            .unflatten(1, (len(applier.branches), -1))
+        )
         tensors = Tensors(dict(zip(names, parts, strict=True)), applier.branches)
         applier.apply(rules, path, tensors)
         given = torch.stack([tensors.stacked(name) for name in names]).flatten(1, 2)
@@ -86,7 +98,13 @@ def _inputs(applier: Applier, path: str, heads: int, names: tuple[str, ...]) -> 
 
 def _output(applier: Applier, path: str) -> Hook:
     def hook(module: Any, inputs: Any, output_TSC: Tensor) -> Tensor | None:
-        return _applied(applier, path, "out", output_TSC.unflatten(0, (len(applier.branches), -1)), lambda out: out.flatten(0, 1))
+        return _applied(
+            applier,
+            path,
+            "out",
+            output_TSC.unflatten(0, (len(applier.branches), -1)),
+            lambda out: out.flatten(0, 1),
+        )
 
     return hook
 
@@ -98,7 +116,9 @@ def _features(applier: Applier, path: str) -> Hook:
     return hook
 
 
-def _applied(applier: Applier, path: str, name: str, stacked: Tensor, back: Callable[[Tensor], Tensor]) -> Tensor | None:
+def _applied(
+    applier: Applier, path: str, name: str, stacked: Tensor, back: Callable[[Tensor], Tensor]
+) -> Tensor | None:
     rules = applier.acting(path, "output")
     if not rules:
         return None

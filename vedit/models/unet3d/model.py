@@ -108,12 +108,17 @@ class Generator(UNet3DNetwork):
         return pictures
 
     def words(self, prompt: str) -> Prompt:
-        raise ModelError("this generator reads a prompt as one vector.", "Methods that edit by words need a model that reads tokens.")
+        raise ModelError(
+            "this generator reads a prompt as one vector.",
+            "Methods that edit by words need a model that reads tokens.",
+        )
 
     def encode_frames(self, pixels_F3YX: Tensor, chunk: int = 8) -> Tensor:
         return pixels_F3YX.to(self.device)
 
-    def decode_latents(self, latents_FCYX: Tensor, chunk: int = 8, size: tuple[int, int] | None = None) -> Tensor:
+    def decode_latents(
+        self, latents_FCYX: Tensor, chunk: int = 8, size: tuple[int, int] | None = None
+    ) -> Tensor:
         return latents_FCYX if size is None else latents_FCYX[..., : size[1], : size[0]]
 
     def identity(self) -> dict[str, Any]:

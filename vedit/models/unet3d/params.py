@@ -22,13 +22,21 @@ class Table(BaseModel):
 
 class ModelTable(Table):
     dim: int = Field(64, ge=1, description="width of the first level")
-    mults: tuple[Annotated[int, Field(ge=1)], ...] = Field((1, 2, 4, 8), min_length=1, description="width of each level as a multiple of dim")
+    mults: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (1, 2, 4, 8), min_length=1, description="width of each level as a multiple of dim"
+    )
     heads: int = Field(8, ge=1, description="attention heads")
     head_width: int = Field(32, ge=2, multiple_of=2, description="width of a head")
-    group_limit: int = Field(32, ge=1, description="most groups of a normalisation; it has gcd(group_limit, width)")
-    norm_scope: Literal["clip", "frame"] = Field("clip", description="statistics over the clip, or over each frame alone")
+    group_limit: int = Field(
+        32, ge=1, description="most groups of a normalisation; it has gcd(group_limit, width)"
+    )
+    norm_scope: Literal["clip", "frame"] = Field(
+        "clip", description="statistics over the clip, or over each frame alone"
+    )
     temporal_conv: bool = Field(False, description="convolve neighbouring frames in each level")
-    position: Literal["bias+rotary", "bias"] = Field("bias+rotary", description="how temporal attention knows distance")
+    position: Literal["bias+rotary", "bias"] = Field(
+        "bias+rotary", description="how temporal attention knows distance"
+    )
 
     @property
     def multiple(self) -> int:
@@ -40,19 +48,27 @@ class DiffusionTable(Table):
     steps: int = Field(1000, ge=2, description="training timesteps T of the cosine schedule")
     beta_max: float = Field(0.999, gt=0, lt=1, description="largest beta")
     predict: Literal["eps", "v", "x0"] = Field("eps", description="what the network predicts")
-    focus_present: Share = Field(0.0, description="share of clips whose frames do not see each other, as still pictures")
+    focus_present: Share = Field(
+        0.0, description="share of clips whose frames do not see each other, as still pictures"
+    )
 
 
 class TextTable(Table):
-    encoder: Literal["hash", "bert", "t5", "clip"] = Field("hash", description="how a caption becomes a vector")
-    model: str | None = Field(None, description="Hub id or folder of the encoder; the usual one of its kind by default")
+    encoder: Literal["hash", "bert", "t5", "clip"] = Field(
+        "hash", description="how a caption becomes a vector"
+    )
+    model: str | None = Field(
+        None, description="Hub id or folder of the encoder; the usual one of its kind by default"
+    )
     drop: Share = Field(0.1, description="share of captions replaced by the learnt null text, for guidance")
 
 
 class DataTable(Table):
     frames: int = Field(10, ge=1, description="frames per clip, taken uniformly over its time")
     size: int | tuple[int, int] = Field(64, description="side of the centre square, or width and height")
-    extend: Literal["pingpong", "loop", "hold"] = Field("pingpong", description="how clips with fewer frames go on")
+    extend: Literal["pingpong", "loop", "hold"] = Field(
+        "pingpong", description="how clips with fewer frames go on"
+    )
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -63,8 +79,14 @@ class DataTable(Table):
 class SampleTable(Table):
     steps: int = Field(20, ge=1, description="DDIM steps (ddim_num_steps)")
     guidance: float = Field(2.0, ge=0, description="weight of classifier-free guidance; 1 is none")
-    clip: str = Field("dynamic:0.9", pattern=r"^(none|static|dynamic(:(0?\.\d+|1(\.0*)?))?)$", description="clip_x_start: none, static or dynamic:QUANTILE")
-    spacing: Literal["leading", "trailing", "linspace"] = Field("leading", description="which timesteps are sampled")
+    clip: str = Field(
+        "dynamic:0.9",
+        pattern=r"^(none|static|dynamic(:(0?\.\d+|1(\.0*)?))?)$",
+        description="clip_x_start: none, static or dynamic:QUANTILE",
+    )
+    spacing: Literal["leading", "trailing", "linspace"] = Field(
+        "leading", description="which timesteps are sampled"
+    )
     eta: Share = Field(0.0, description="0 is DDIM, 1 adds the noise of DDPM")
 
 
@@ -81,9 +103,14 @@ class Described(Table):
     def _fits_together(self) -> "Described":
         for side in self.data.shape:
             if side < 1 or side % self.model.multiple:
-                raise ValueError(f"data.size {side} is not a multiple of {self.model.multiple}, which {len(self.model.mults)} levels need")
+                raise ValueError(
+                    f"data.size {side} is not a multiple of {self.model.multiple}, which"
+                    f" {len(self.model.mults)} levels need"
+                )
         if self.sample.steps > self.diffusion.steps:
-            raise ValueError(f"sample.steps {self.sample.steps} is more than diffusion.steps {self.diffusion.steps}")
+            raise ValueError(
+                f"sample.steps {self.sample.steps} is more than diffusion.steps {self.diffusion.steps}"
+            )
         return self
 
 
@@ -110,6 +137,12 @@ def _sentence(tables: Mapping[str, type[Table]], path: tuple[str, ...], detail: 
     if detail["type"] == "extra_forbidden":
         known = list(tables) if len(path) == 1 else list(tables[path[0]].model_fields)
         noun = "table" if len(path) == 1 else f"key of [{path[0]}]"
-        return f"no {noun} is called {path[-1]!r}{nearest(path[-1], known) or '.'} There are {', '.join(known)}."
+        return (
+            f"no {noun} is called {path[-1]!r}{nearest(path[-1], known) or '.'} There are {', '.join(known)}."
+        )
     what = str(detail["msg"]).removeprefix("Value error, ").rstrip(".")
-    return f"{'.'.join(path)} = {detail['input']!r}: {what[:1].lower()}{what[1:]}." if len(path) == 2 else f"{what}."
+    return (
+        f"{'.'.join(path)} = {detail['input']!r}: {what[:1].lower()}{what[1:]}."
+        if len(path) == 2
+        else f"{what}."
+    )

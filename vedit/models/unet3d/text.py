@@ -20,7 +20,11 @@ from torch.nn import functional
 from vedit.errors import ModelError, UsageError, nearest
 
 HASH_WIDTH = 256
-DEFAULT_MODELS = {"bert": "google-bert/bert-base-cased", "t5": "google-t5/t5-small", "clip": "openai/clip-vit-base-patch32"}
+DEFAULT_MODELS = {
+    "bert": "google-bert/bert-base-cased",
+    "t5": "google-t5/t5-small",
+    "clip": "openai/clip-vit-base-patch32",
+}
 KINDS = ("hash", *DEFAULT_MODELS)
 
 
@@ -33,7 +37,10 @@ class TextEncoder:
 
     def __init__(self, kind: str, model: str | None = None, *, device: str = "cpu") -> None:
         if kind not in KINDS:
-            raise UsageError(f"there is no text encoder called {kind!r}{nearest(kind, KINDS)}", f"There are {', '.join(KINDS)}.")
+            raise UsageError(
+                f"there is no text encoder called {kind!r}{nearest(kind, KINDS)}",
+                f"There are {', '.join(KINDS)}.",
+            )
         self.kind, self.model = kind, model or DEFAULT_MODELS.get(kind)
         self._encode: Callable[[str], Tensor] = hashed
         if self.model is None:
@@ -64,11 +71,25 @@ def _pretrained(kind: str, name: str, device: str) -> tuple[int, Callable[[str],
     try:
         import transformers
 
-        kinds: dict[str, Any] = {"bert": transformers.BertModel, "t5": transformers.T5EncoderModel, "clip": transformers.CLIPTextModelWithProjection}
+        kinds: dict[str, Any] = {
+            "bert": transformers.BertModel,
+            "t5": transformers.T5EncoderModel,
+            "clip": transformers.CLIPTextModelWithProjection,
+        }
         tokenizer = transformers.AutoTokenizer.from_pretrained(name, trust_remote_code=False)
-        encoder = kinds[kind].from_pretrained(name, dtype=torch.float32, use_safetensors=True).to(device).eval().requires_grad_(False)
+        encoder = (
+            kinds[kind]
+            .from_pretrained(name, dtype=torch.float32, use_safetensors=True)
+            .to(device)
+            .eval()
+            .requires_grad_(False)
+        )
     except ImportError:
-        raise ModelError(f"the text encoder {kind} needs transformers, not installed here.", "", 'Install with: pip install "vedit[diffusion]"') from None
+        raise ModelError(
+            f"the text encoder {kind} needs transformers, not installed here.",
+            "",
+            'Install with: pip install "vedit[diffusion]"',
+        ) from None
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise ModelError(

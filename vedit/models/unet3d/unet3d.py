@@ -52,7 +52,9 @@ class UNet3D(nn.Module):
         time_width = 4 * dim
         self.multiple = 2 ** (len(mults) - 1)
         self.sinusoid_width = 2 * math.ceil(dim / 2)
-        self.time_mlp = nn.Sequential(nn.Linear(self.sinusoid_width, time_width), nn.GELU(), nn.Linear(time_width, time_width))
+        self.time_mlp = nn.Sequential(
+            nn.Linear(self.sinusoid_width, time_width), nn.GELU(), nn.Linear(time_width, time_width)
+        )
         self.null_text = nn.Parameter(torch.randn(text_width)) if text_width is not None else None
         self.position_bias = PositionBias(heads)
         turns = position == "bias+rotary"
@@ -74,7 +76,10 @@ class UNet3D(nn.Module):
         self.stem_attention = TemporalAttention(dim, heads, head_width, turns)
         widths = [dim, *(dim * mult for mult in mults)]
         pairs = list(itertools.pairwise(widths))
-        self.down = nn.ModuleList(level(start, -1 if end_index < len(pairs) - 1 else 0, end) for end_index, (start, end) in enumerate(pairs))
+        self.down = nn.ModuleList(
+            level(start, -1 if end_index < len(pairs) - 1 else 0, end)
+            for end_index, (start, end) in enumerate(pairs)
+        )
         deepest = widths[-1]
         self.middle = Level(
             block(deepest, deepest),
@@ -84,19 +89,31 @@ class UNet3D(nn.Module):
             TemporalAttention(deepest, heads, head_width, turns),
             0,
         )
-        self.up = nn.ModuleList(level(2 * end, 1 if index < len(pairs) - 1 else 0, start) for index, (start, end) in enumerate(reversed(pairs)))
+        self.up = nn.ModuleList(
+            level(2 * end, 1 if index < len(pairs) - 1 else 0, start)
+            for index, (start, end) in enumerate(reversed(pairs))
+        )
         self.last_block = block(2 * dim, dim)
         self.out = zero(PointConv(dim, channels, 1))
 
     def forward(
-        self, noisy_BCFYX: Tensor, timestep_B: Tensor, text_BE: Tensor | None = None, *, drop_B: Tensor | None = None, present_B: Tensor | None = None
+        self,
+        noisy_BCFYX: Tensor,
+        timestep_B: Tensor,
+        text_BE: Tensor | None = None,
+        *,
+        drop_B: Tensor | None = None,
+        present_B: Tensor | None = None,
     ) -> Tensor:
         """drop_B: True puts the learnt null text in place of the caption. present_B: True keeps
         every frame of a clip from seeing the others, so that still pictures can be trained on.
         """
         rows, columns = noisy_BCFYX.shape[-2:]
         if rows % self.multiple or columns % self.multiple:
-            raise UsageError(f"a picture of {columns}x{rows} does not fit the model.", f"Its sides are multiples of {self.multiple}.")
+            raise UsageError(
+                f"a picture of {columns}x{rows} does not fit the model.",
+                f"Its sides are multiples of {self.multiple}.",
+            )
         time_BE = self.time_mlp(sinusoid(timestep_B, self.sinusoid_width).to(self.time_mlp[0].weight.dtype))
         if text_BE is not None and self.null_text is not None and drop_B is not None:
             text_BE = torch.where(drop_B[:, None], self.null_text.to(text_BE.dtype), text_BE)
@@ -123,12 +140,28 @@ class Level(nn.Module):
     direction: -1 halves rows and columns, 1 doubles them, 0 leaves them.
     """
 
-    def __init__(self, first: nn.Module, second: nn.Module, spatial: nn.Module, conv: nn.Module, temporal: nn.Module, direction: int) -> None:
+    def __init__(
+        self,
+        first: nn.Module,
+        second: nn.Module,
+        spatial: nn.Module,
+        conv: nn.Module,
+        temporal: nn.Module,
+        direction: int,
+    ) -> None:
         super().__init__()
-        self.first, self.second, self.spatial, self.conv, self.temporal = first, second, spatial, conv, temporal
+        self.first, self.second, self.spatial, self.conv, self.temporal = (
+            first,
+            second,
+            spatial,
+            conv,
+            temporal,
+        )
         width = temporal.width
         kinds = {-1: nn.Conv3d, 1: nn.ConvTranspose3d}
-        self.resize = kinds[direction](width, width, (1, 4, 4), (1, 2, 2), (0, 1, 1)) if direction else nn.Identity()
+        self.resize = (
+            kinds[direction](width, width, (1, 4, 4), (1, 2, 2), (0, 1, 1)) if direction else nn.Identity()
+        )
 
     def forward(self, x: Tensor, time_BE: Tensor, text_BE: Tensor | None, bias: Tensor) -> Tensor:
         x = self.second(self.first(x, time_BE, text_BE), time_BE, text_BE)
@@ -138,7 +171,9 @@ class Level(nn.Module):
 class ResidualBlock(nn.Module):
     """Convolution, AdaGN and SiLU, twice, beside a 1x1x1 skip."""
 
-    def __init__(self, start: int, end: int, time_width: int, text_width: int | None, group_limit: int, norm_scope: str) -> None:
+    def __init__(
+        self, start: int, end: int, time_width: int, text_width: int | None, group_limit: int, norm_scope: str
+    ) -> None:
         super().__init__()
         self.conv1 = nn.Conv3d(start, end, (1, 3, 3), padding=(0, 1, 1))
         self.norm1 = AdaGN(end, time_width, text_width, group_limit=group_limit, norm_scope=norm_scope)
@@ -203,7 +238,9 @@ class TemporalAttention(Attention):
     def forward(self, x_BCFYX: Tensor, bias: Tensor) -> Tensor:
         """bias: what PositionBias gives."""
         batch, _, _, rows, columns = x_BCFYX.shape
-        q, k, v = (x_TSND.transpose(1, 2) for x_TSND in self.project(x_BCFYX.permute(0, 3, 4, 2, 1).flatten(0, 2)))
+        q, k, v = (
+            x_TSND.transpose(1, 2) for x_TSND in self.project(x_BCFYX.permute(0, 3, 4, 2, 1).flatten(0, 2))
+        )
         scale = self.head_width**-0.5
         q, k = (rotated(q, scale), rotated(k)) if self.turns else (q * scale, k)
         logits = (q @ k.mT).unflatten(0, (-1, rows * columns)) + bias[:, None]
@@ -254,8 +291,14 @@ def rotated(x_SD: Tensor, scale: float = 1.0) -> Tensor:
     length, width = x_SD.shape[-2:]
     frequency = 10_000 ** (-torch.arange(0, width, 2, device=x_SD.device, dtype=torch.float32) / width)
     angle = torch.arange(length, device=x_SD.device, dtype=torch.float32)[:, None] * frequency
-    pairs = torch.view_as_complex(x_SD.to(torch.promote_types(x_SD.dtype, torch.float32)).unflatten(-1, (-1, 2)))
-    return torch.view_as_real(pairs * torch.polar(torch.full_like(angle, scale), angle)).flatten(-2).to(x_SD.dtype)
+    pairs = torch.view_as_complex(
+        x_SD.to(torch.promote_types(x_SD.dtype, torch.float32)).unflatten(-1, (-1, 2))
+    )
+    return (
+        torch.view_as_real(pairs * torch.polar(torch.full_like(angle, scale), angle))
+        .flatten(-2)
+        .to(x_SD.dtype)
+    )
 
 
 class TemporalConv(nn.Module):
@@ -268,7 +311,9 @@ class TemporalConv(nn.Module):
         nn.init.zeros_(self.conv.bias)
 
     def forward(self, x_BCFYX: Tensor) -> Tensor:
-        plane_BCFP = functional.conv2d(x_BCFYX.flatten(3), self.conv.weight.flatten(3), self.conv.bias, padding=(1, 0))
+        plane_BCFP = functional.conv2d(
+            x_BCFYX.flatten(3), self.conv.weight.flatten(3), self.conv.bias, padding=(1, 0)
+        )
         return plane_BCFP.unflatten(3, x_BCFYX.shape[3:])
 
 
@@ -276,13 +321,17 @@ class PointConv(nn.Conv3d):
     """A 1x1x1 convolution as one of two dimensions, which CPUs have a fast one for."""
 
     def forward(self, x_BCFYX: Tensor) -> Tensor:
-        return functional.conv2d(x_BCFYX.flatten(3), self.weight.flatten(3), self.bias).unflatten(3, x_BCFYX.shape[3:])
+        return functional.conv2d(x_BCFYX.flatten(3), self.weight.flatten(3), self.bias).unflatten(
+            3, x_BCFYX.shape[3:]
+        )
 
 
 def sinusoid(timestep_B: Tensor, width: int) -> Tensor:
     """Sines and cosines of timesteps, (B, width), as in Vaswani et al. 2017 with base 10000."""
     half = width // 2
-    frequency = torch.exp(torch.arange(half, device=timestep_B.device) * (-math.log(10_000) / max(1, half - 1)))
+    frequency = torch.exp(
+        torch.arange(half, device=timestep_B.device) * (-math.log(10_000) / max(1, half - 1))
+    )
     angle = timestep_B[:, None].float() * frequency
     return torch.cat([angle.sin(), angle.cos()], dim=-1)
 

@@ -14,8 +14,22 @@ DEFAULT_CURVE = "mobius"
 WHITE_NITS, PEAK_NITS, BRIGHTEST_NITS = 203, 1000, 10000
 HDR = {"smpte2084": "PQ", "arib-std-b67": "HLG"}
 WIDE = ("bt2020", "smpte431", "smpte432")
-MATRICES = ("bt709", "smpte170m", "bt470bg", "bt2020nc", "bt2020c", "fcc", "smpte240m", "gbr", "ycgco", "ictcp")
-HD_WIDTH, HD_HEIGHT = 1280, 576  # players take larger films that do not say for BT.709, smaller ones for BT.601
+MATRICES = (
+    "bt709",
+    "smpte170m",
+    "bt470bg",
+    "bt2020nc",
+    "bt2020c",
+    "fcc",
+    "smpte240m",
+    "gbr",
+    "ycgco",
+    "ictcp",
+)
+HD_WIDTH, HD_HEIGHT = (
+    1280,
+    576,
+)  # players take larger films that do not say for BT.709, smaller ones for BT.601
 
 
 class Light(NamedTuple):
@@ -56,7 +70,8 @@ def matrix_of(light: Light, width: int, height: int) -> str:
 
 
 def to_sdr(light: Light, curve: str = DEFAULT_CURVE) -> str:
-    """ffmpeg filters that make BT.709 RGB of HDR, or of a wide gamut, with 203 nits near white; "" when neither.
+    """ffmpeg filters that make BT.709 RGB of HDR, or of a wide gamut, with 203 nits near white; "" when
+    neither.
 
     Light above white is compressed by `curve`; a wide gamut is clipped.
     """

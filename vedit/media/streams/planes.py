@@ -46,7 +46,10 @@ class Planes:
         whole, small = width * height, (_half(width), _half(height))
         part = small[0] * small[1]
         y = Image.frombuffer("L", size, view[:whole], "raw", "L", 0, 1)
-        u, v = (Image.frombuffer("L", small, view[at : at + part], "raw", "L", 0, 1) for at in (whole, whole + part))
+        u, v = (
+            Image.frombuffer("L", small, view[at : at + part], "raw", "L", 0, 1)
+            for at in (whole, whole + part)
+        )
         return cls(y, u, v)
 
     @property
@@ -69,7 +72,9 @@ class Planes:
         return Planes(*(plane.transpose(method) for plane in (self.y, self.u, self.v)))
 
     def made_even(self, size: tuple[int, int], how: str) -> Planes:
-        """The picture at an even size, see `encode.WriteOptions.even`; chroma fits it already, or loses its last samples."""
+        """The picture at an even size, see `encode.WriteOptions.even`; chroma fits it already, or loses its
+        last samples.
+        """
         if size == self.size:
             return self
         small = size[0] // 2, size[1] // 2
@@ -90,7 +95,9 @@ def _chroma(plane: Any, left: int, top: int, size: tuple[int, int]) -> Any:
     grown.paste(plane, (2, 2))
     grown.paste(grown.crop((0, 2, width + 4, 3)).resize((width + 4, 2)), (0, 0))
     grown.paste(grown.crop((0, height + 1, width + 4, height + 2)).resize((width + 4, 2)), (0, height + 2))
-    return grown.transform(size, Image.Transform.AFFINE, (1, 0, left / 2 + 2, 0, 1, top / 2 + 2), Image.Resampling.BICUBIC)
+    return grown.transform(
+        size, Image.Transform.AFFINE, (1, 0, left / 2 + 2, 0, 1, top / 2 + 2), Image.Resampling.BICUBIC
+    )
 
 
 def even(picture: Any, size: tuple[int, int], how: str) -> Any:

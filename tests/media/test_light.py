@@ -10,7 +10,7 @@ from PIL import Image
 
 from tests.conftest import vedit
 from tests.media.clips import decoded, ffmpeg
-from vedit.media.video.light import CURVES, Light, matrix_of, parse_light, to_sdr
+from vedit.media.light import CURVES, Light, matrix_of, parse_light, to_sdr
 
 TO_2020 = np.array([[0.6274, 0.3293, 0.0433], [0.0691, 0.9195, 0.0114], [0.0164, 0.0880, 0.8956]])  # BT.2087
 
@@ -22,9 +22,17 @@ def pq(light: np.ndarray) -> np.ndarray:
 
 
 def hlg(light: np.ndarray) -> np.ndarray:
-    """The signal of grey light in units of 203 nits on a screen of 1000 nits (BT.2100, table 5; system gamma 1.2)."""
+    """The signal of grey light in units of 203 nits on a screen of 1000 nits (BT.2100, table 5; system gamma
+    1.2).
+    """
     scene = (light * 0.203) ** (1 / 1.2)
-    return np.asarray(np.where(scene <= 1 / 12, np.sqrt(3 * scene), 0.17883277 * np.log(np.maximum(12 * scene - 0.28466892, 1e-9)) + 0.55991073))
+    return np.asarray(
+        np.where(
+            scene <= 1 / 12,
+            np.sqrt(3 * scene),
+            0.17883277 * np.log(np.maximum(12 * scene - 0.28466892, 1e-9)) + 0.55991073,
+        )
+    )
 
 
 def film(path: Path, signal: np.ndarray, transfer: str) -> Path:
@@ -98,6 +106,9 @@ def test_colours_are_read_from_what_ffmpeg_prints() -> None:
     assert parse_light("") == Light() and to_sdr(Light()) == ""
 
 
-@pytest.mark.parametrize(("size", "matrix"), [((640, 480), "smpte170m"), ((1280, 720), "bt709"), ((720, 576), "smpte170m"), ((1080, 1920), "bt709")])
+@pytest.mark.parametrize(
+    ("size", "matrix"),
+    [((640, 480), "smpte170m"), ((1280, 720), "bt709"), ((720, 576), "smpte170m"), ((1080, 1920), "bt709")],
+)
 def test_a_film_without_a_matrix_is_taken_as_players_take_it(size: tuple[int, int], matrix: str) -> None:
     assert matrix_of(Light(), *size) == matrix
