@@ -19,7 +19,7 @@ def test_a_preset_is_right_for_its_method_and_fits_its_model(name: str) -> None:
     """Every layer, step count and scale that it names is there: in Stable Diffusion, or in the embedded
     model.
     """
-    method = name.partition("-")[0]
+    method = str(presets.load(name).table["method"])
     module = methods.load(method)
     params = read_params(module.Params, presets.load_method(method, name), name)
     model = TinyModel()

@@ -242,8 +242,7 @@ def command(clip: str | None, explain: bool, quiet: bool, progress: str, **given
             "",
             "See: vedit score --help",
         )
-    voice = Voice(quiet, progress)
-    scored = plan(request, voice).run(voice)
+    scored = plan(request).run(Voice(quiet, progress))
     if not request.takes_stdout:
         echo(scored.text(explain=explain), nl=False)
     scored.check()

@@ -10,12 +10,14 @@ which makes the round trip exact as they converge (Pan et al. 2023, AIDI; Garibi
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from vedit.engine.controller import Controller
 from vedit.engine.sample import Stream, at_least_float32, check_finite, predict
 from vedit.models.family import Denoiser
 
@@ -40,31 +42,34 @@ def invert(
     frames_per_call: int = 8,
     first_frame: int = 0,
     reached: int | None = None,
+    controller: Controller | None = None,
 ) -> Iterator[Inverted]:
     """Yield the latents of every timestep, cleanest first. Guidance is 1.
 
     timesteps: descending, as sampling takes them. latents_FCYX: of the clip, float32 or finer.
     fixed_point: further passes per step; each costs one evaluation. first_frame: the clip's number
     of frame 0, for messages. reached: index of the level that latents_FCYX are at already, to go on
-    from there; None for the clip's own.
+    from there; None for the clip's own. controller: rules of the branch "src" that the edit runs
+    under too.
     """
     schedule = model.schedule
     before = schedule.clean if reached is None else schedule.level(timesteps[reached])
     latents = at_least_float32(latents_FCYX)
-    for index in reversed(range(len(timesteps) if reached is None else reached)):
-        timestep = timesteps[index]
-        level = schedule.level(timestep)
-        arrived, asked_level = latents, before
-        for _ in range(fixed_point + 1):
-            stream = Stream("src", arrived, text_1LE)
-            output = predict(model, [stream], timestep, index, None, frames_per_call)["src"]
-            # a v-prediction becomes noise at the level the latents are at: the old one in the first
-            # pass (as DDIMInverseScheduler), the new one from then on
-            arrived, asked_level = (
-                schedule.step(latents, output, before, level, (arrived, asked_level)),
-                level,
-            )
-        # in one layout, whichever the network gave: sums in another order would not go on bit by bit the same
-        latents, before = arrived.contiguous(), level
-        check_finite(latents, index, model.network_dtype, first_frame)
-        yield Inverted(index, timestep, latents)
+    with nullcontext() if controller is None else controller.installed():
+        for index in reversed(range(len(timesteps) if reached is None else reached)):
+            timestep = timesteps[index]
+            level = schedule.level(timestep)
+            arrived, asked_level = latents, before
+            for _ in range(fixed_point + 1):
+                stream = Stream("src", arrived, text_1LE)
+                output = predict(model, [stream], timestep, index, controller, frames_per_call)["src"]
+                # a v-prediction becomes noise at the level the latents are at: the old one in the first
+                # pass (as DDIMInverseScheduler), the new one from then on
+                arrived, asked_level = (
+                    schedule.step(latents, output, before, level, (arrived, asked_level)),
+                    level,
+                )
+            # in one layout, whichever the network gave: sums in another order would not go on bit by bit the same
+            latents, before = arrived.contiguous(), level
+            check_finite(latents, index, model.network_dtype, first_frame)
+            yield Inverted(index, timestep, latents)

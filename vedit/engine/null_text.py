@@ -13,11 +13,13 @@ Shape letters: F frames, C channels, Y X rows and columns, L text tokens, E embe
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from vedit.engine.controller import Controller
 from vedit.engine.sample import Stream, ask, at_least_float32, check_finite, guided, predict
 from vedit.models.family import Denoiser, Network
 
@@ -64,59 +66,73 @@ def null_text(
     *,
     frames_per_call: int = 8,
     first_frame: int = 0,
+    controller: Controller | None = None,
 ) -> Iterator[NullStep]:
     """Yield the optimised embedding of every step, noisiest first.
 
     trajectory: the inverted latents (F, C, Y, X) by step index; one past the last gives the clip.
     text_1LE: the source prompt's embedding. Frames go through the network in chunks, also backwards.
+    controller: rules of the branch "src" that the edit runs under too; backwards all frames go through at once.
     """
     schedule = model.schedule
     text, empty = (at_least_float32(part.clone()) for part in (text_1LE, empty_1LE))
     moving = at_least_float32(trajectory(0))
     null = empty if settings.shared else empty.repeat(len(moving), 1, 1)
-    for index, timestep in enumerate(timesteps):
-        level, after = schedule.level(timestep), schedule.after(timesteps, index)
-        wanted = at_least_float32(trajectory(index + 1)).to(moving)
-        with torch.no_grad():
-            cond = predict(model, [Stream("src", moving, text)], timestep, index, None, frames_per_call)[
-                "src"
-            ]
+    with nullcontext() if controller is None else controller.installed():
+        for index, timestep in enumerate(timesteps):
+            level, after = schedule.level(timestep), schedule.after(timesteps, index)
+            wanted = at_least_float32(trajectory(index + 1)).to(moving)
+            with torch.no_grad():
+                cond = predict(
+                    model, [Stream("src", moving, text)], timestep, index, controller, frames_per_call
+                )["src"]
 
-        def arrive(
-            uncond: Tensor, at: Tensor, cond_FCYX: Tensor, start: float = level, end: float = after
-        ) -> Tensor:
-            return schedule.step(at, guided(cond_FCYX, uncond, settings.guidance), start, end)
+            def arrive(
+                uncond: Tensor, at: Tensor, cond_FCYX: Tensor, start: float = level, end: float = after
+            ) -> Tensor:
+                return schedule.step(at, guided(cond_FCYX, uncond, settings.guidance), start, end)
 
-        if settings.inner_steps:
-            share = index / len(timesteps)
-            fit = _Fit(model, timestep, moving, cond, wanted, arrive, settings, frames_per_call)
-            null = fit.run(
-                null, settings.lr * (1 - share / 2), settings.early_stop + 2e-5 * PUBLISHED_STEPS * share
-            )
-        with torch.no_grad():
-            uncond = predict(model, [Stream("src", moving, null)], timestep, index, None, frames_per_call)[
-                "src"
-            ]
-            moving = arrive(uncond, moving, cond)
-        check_finite(moving, index, model.network_dtype, first_frame)
-        yield NullStep(index, timestep, null, (moving - wanted).pow(2).mean((1, 2, 3)))
+            if settings.inner_steps:
+                share = index / len(timesteps)
+                fit = _Fit(
+                    model,
+                    timestep,
+                    moving,
+                    cond,
+                    wanted,
+                    arrive,
+                    settings,
+                    frames_per_call,
+                    index,
+                    controller,
+                )
+                null = fit.run(
+                    null, settings.lr * (1 - share / 2), settings.early_stop + 2e-5 * PUBLISHED_STEPS * share
+                )
+            with torch.no_grad():
+                uncond = predict(
+                    model, [Stream("src", moving, null)], timestep, index, controller, frames_per_call
+                )["src"]
+                moving = arrive(uncond, moving, cond)
+            check_finite(moving, index, model.network_dtype, first_frame)
+            yield NullStep(index, timestep, null, (moving - wanted).pow(2).mean((1, 2, 3)))
 
 
 class _Fit:
     """The optimisation of one step: gradients of chunks of frames are summed."""
 
     def __init__(
-        self,
-        network: Network,
-        timestep: int,
-        moving: Tensor,
-        cond: Tensor,
-        wanted: Tensor,
-        arrive: Callable[..., Tensor],
-        settings: NullText,
-        chunk: int,
-    ) -> None:
-        self.network, self.timestep, self.arrive, self.chunk = network, timestep, arrive, chunk
+        self, network: Network, timestep: int, moving: Tensor, cond: Tensor, wanted: Tensor, arrive: Callable[..., Tensor],
+        settings: NullText, chunk: int, step: int, controller: Controller | None,
+    ) -> None:  # fmt: skip
+        self.network, self.timestep, self.arrive, self.step, self.controller = (
+            network,
+            timestep,
+            arrive,
+            step,
+            controller,
+        )
+        self.chunk = chunk if controller is None else len(moving)
         self.moving, self.cond, self.wanted, self.settings = moving, cond, wanted, settings
         self.scale = HALF_SCALE if network.network_dtype == torch.float16 else 1.0
 
@@ -148,13 +164,15 @@ class _Fit:
             part = slice(first, min(first + self.chunk, frames))
             own = null.expand(part.stop - part.start, -1, -1) if self.settings.shared else null[part]
             moving = self.moving[part]
-            output = ask(self.network, moving[None].to(dtype), self.timestep, own[None].to(dtype))[0]
-            error = (
-                (self.arrive(at_least_float32(output), moving, self.cond[part]) - self.wanted[part])
-                .pow(2)
-                .mean((1, 2, 3))
-            )
-            (self.scale * error.sum() / (frames if self.settings.shared else 1)).backward()
+            # backwards inside too: checkpointing makes the activations again, under the same rules
+            with nullcontext() if self.controller is None else self.controller.call(self.step, part):
+                output = ask(self.network, moving[None].to(dtype), self.timestep, own[None].to(dtype))[0]
+                error = (
+                    (self.arrive(at_least_float32(output), moving, self.cond[part]) - self.wanted[part])
+                    .pow(2)
+                    .mean((1, 2, 3))
+                )
+                (self.scale * error.sum() / (frames if self.settings.shared else 1)).backward()
             errors.append(error.detach())
         assert null.grad is not None
         null.grad /= self.scale

@@ -24,9 +24,12 @@ from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 from torch import Tensor
 
 from vedit.engine.controller import Controller
+from vedit.engine.inflation import Inflation
+from vedit.engine.null_text import NullText
 from vedit.engine.rules import LatentBlend, Plan, Rule
 from vedit.engine.sample import Step, Stream, branch_names, sample
 from vedit.engine.store import MapStore
+from vedit.engine.tune import Tuning
 from vedit.engine.words import WordMaps, published_scale
 from vedit.errors import UsageError, nearest, option, refuse_mistakes
 from vedit.models.family import Family, Network
@@ -73,7 +76,22 @@ class MethodParams(BaseModel):
         """Whether frames act on each other, so that a clip is edited as one, and memory grows with its
         frames.
         """
-        return False
+        return self.inflation != "none"
+
+    @property
+    def inflation(self) -> Inflation:
+        """How frames see each other in the inversion and in the edit."""
+        return "none"
+
+    @property
+    def tuning(self) -> Tuning | None:
+        """How the network is tuned on the clip before its inversion, where it is."""
+        return None
+
+    @property
+    def null(self) -> NullText | None:
+        """How null embeddings are optimised behind the inversion, where they are."""
+        return None
 
 
 class SamplingParams(MethodParams):
@@ -172,6 +190,7 @@ class Prepared:
     `start`; total: steps that `run` yields, if more. notes: what the user should know.
     about: further lines of --explain, such as how words correspond. makes_mask: whether the last step
     shows a mask of the method's own. held_bytes: what is kept between calls, besides latents and maps.
+    before: evaluations per frame before the first step.
     """
 
     run: Callable[[Window], Iterator[Step]]
@@ -184,11 +203,12 @@ class Prepared:
     about: tuple[str, ...] = ()
     makes_mask: bool = False
     held_bytes: int = 0
+    before: int = 0
 
     @property
     def evaluations(self) -> int:
         """Network evaluations per frame, without the inversion."""
-        return len(self.branches) * self.iterations
+        return self.before + len(self.branches) * self.iterations
 
 
 def mistakes(params: type[MethodParams], table: Mapping[str, Any]) -> Iterator[str]:

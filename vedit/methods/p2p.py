@@ -18,7 +18,7 @@ Shape letters: F frames, N heads, Q query tokens, T text tokens, Y X latent rows
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -56,6 +56,7 @@ from vedit.models.sites import Select
 SUMMARY = "Swap, add or re-weight words of the prompt; everything else keeps its place."
 NEEDS = frozenset({"inversion", "source prompt"})
 Mode = Literal["auto", "swap", "refine", "reweight"]
+SelfTarget = Literal["frame", "temporal", "both", "none"]
 
 
 class Params(InversionParams):
@@ -129,6 +130,11 @@ class Params(InversionParams):
     )
 
     @property
+    def self_target(self) -> SelfTarget:
+        """Which self-attention is taken over: that within frames, that over frames, both, or none."""
+        return "frame"
+
+    @property
     def blends(self) -> bool:
         """Whether words say where the picture may change."""
         return bool(self.blend_words or self.subtract_words)
@@ -187,15 +193,26 @@ def column_edit(params: Params, source: Prompt, target: Prompt, steps: int) -> C
     return ColumnEdit(c_T, alpha_NT)
 
 
-def prepare(model: Family, request: Request, params: Params) -> Prepared:
-    """Raises UsageError for words that do not occur and prompts that do not fit."""
+def prepare(
+    model: Family,
+    request: Request,
+    params: Params,
+    more: Callable[[tuple[str, ...]], tuple[Rule, ...]] = lambda branches: (),
+) -> Prepared:
+    """Raises UsageError for words that do not occur and prompts that do not fit.
+
+    more: further rules, from the branches of the call.
+    """
     steps = len(request.timesteps)
     check_start(params.start_index, steps)
     source, target = (model.words(text) for text in (request.source_prompt, request.target_prompt))
     check_words(params, source, target)
     is_single = params.source_branch == "replay" or params.guidance == 1
     branches = branches_of(params.guidance, *(("src",) if is_single else ("src/uncond", "src")))
-    injected = tuple(injections(model, params, source, target, request.size, range(steps), steps))
+    injected = (
+        *more(branches),
+        *injections(model, params, source, target, request.size, range(steps), steps),
+    )
     needed = ("src", "tgt") if params.blends else ()
     looks = Looks(model, request, branches, params.blend_scales, needed)
     texts = Texts(model, request, params)
@@ -249,16 +266,21 @@ def injections(
     table = step_range(steps, *as_pair(params.self_replace))
     injecting = tuple(table[position] for position in positions)
     if any(injecting):
-        yield Replace(
-            _self_sites(network, params.self_max_tokens, size),
-            "src",
-            ("tgt",),
-            injecting,
-            name="self-attention",
-        )
+        if params.self_target in ("frame", "both"):
+            yield Replace(
+                self_sites(network, params.self_max_tokens, size),
+                "src",
+                ("tgt",),
+                injecting,
+                name="self-attention",
+            )
+        if params.self_target in ("temporal", "both"):
+            yield Replace(
+                Select("temporal"), "src", ("tgt",), injecting, name="attention over frames taken over"
+            )
 
 
-def _self_sites(network: Network, max_tokens: int, size: tuple[int, int]) -> Select:
+def self_sites(network: Network, max_tokens: int, size: tuple[int, int]) -> Select:
     """Self-attention modules with at most so many tokens; of a picture that is not square, in the square on
     its shorter side.
 

@@ -9,6 +9,7 @@ from vedit.engine.rules.output import BlendOut, Override
 from vedit.engine.rules.probe import Probe
 from vedit.engine.rules.replace import Replace
 from vedit.engine.rules.rule import Call, Plan, Rule, Shape, Steps, step_range
+from vedit.engine.rules.temporal import Temporal
 from vedit.models.tensors import Tensors
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "Scatter",
     "Shape",
     "Steps",
+    "Temporal",
     "Tensors",
     "step_range",
 ]

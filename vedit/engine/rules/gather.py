@@ -67,20 +67,23 @@ class Gather(Rule):
         return most * len(self.writes) * shape.sites * shape.queries * shape.width * 4
 
     def apply(self, tensors: Tensors, call: Call) -> None:
+        if call.total == 1 and len(self._names) == 1:
+            return  # a clip of one frame has only itself: not even the layout of its tensors changes
         own = {part: tensors[part] for part in self.writes}
         if call.is_key_pass:
             call.memory.update(own)
+        is_shown = bool(call.memory)  # else the frames that are asked for are in this call
+        places = {frame: place for place, frame in enumerate(call.keyframes if is_shown else call.numbers)}
         for part, tensor_FNTD in own.items():
-            tensors[part] = self._joined(tensor_FNTD, call.memory.get(part, tensor_FNTD), call)
+            tensors[part] = self._joined(tensor_FNTD, call.memory.get(part, tensor_FNTD), places, call.step)
 
-    def _joined(self, own_FNTD: Tensor, shown_FNTD: Tensor, call: Call) -> Tensor:
+    def _joined(self, own_FNTD: Tensor, shown_FNTD: Tensor, places: dict[int, int], step: int) -> Tensor:
         """shown: of the pass before, or of all frames of the window where they are in the call."""
         if isinstance(self.sources, Tensor):
             index_Fn = self.sources.to(own_FNTD.device)
             itself = torch.arange(len(own_FNTD), device=own_FNTD.device).unsqueeze(1)
             return _beside(own_FNTD[torch.where(index_Fn < 0, itself, index_Fn)])
-        places = {frame: place for place, frame in enumerate(call.keyframes or call.numbers)}
-        parts = [self._part(source, own_FNTD, shown_FNTD, places, call.step) for source in self.sources]
+        parts = [self._part(source, own_FNTD, shown_FNTD, places, step) for source in self.sources]
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
 
     def _part(self, source: Source, own: Tensor, shown: Tensor, places: dict[int, int], step: int) -> Tensor:

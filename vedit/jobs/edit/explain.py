@@ -40,7 +40,7 @@ def explain(
     """
     edit = Edit(job, model, pixels, warn)
     prepared = edit.prepared
-    controller = bound(model, edit.request, prepared.plan, prepared.branches, edit.window)
+    controller = bound(edit.model, edit.request, prepared.plan, prepared.branches, edit.window)
     lines = [
         (
             f"{job.method} on {model.name}: {edit.frames} frames, {sizes_told(edit.sizes())}, latents"

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from vedit.engine.artefact import Artefact
+    from vedit.engine.inflation import Inflation
     from vedit.engine.null_text import NullText
+    from vedit.engine.tune import Tuning
     from vedit.models.sd.model import Model
 
 
@@ -32,7 +34,8 @@ class InversionSettings(NamedTuple):
     """How to invert.
 
     steps: levels computed. fixed_point: further passes per step. null: null-text optimisation after
-    it. keep: timesteps whose latents are written; None for all.
+    it. keep: timesteps whose latents are written; None for all. inflation: how frames see each other.
+    tuning: of the network on the clip, before. embed: whether its weights are written too.
     """
 
     prompt: str
@@ -41,6 +44,27 @@ class InversionSettings(NamedTuple):
     frames_per_call: int = 8
     null: NullText | None = None
     keep: tuple[int, ...] | None = None
+    inflation: Inflation = "none"
+    tuning: Tuning | None = None
+    embed: bool = False
+
+    @classmethod
+    def of(
+        cls, params: Any, prompt: str, frames_per_call: int = 8, keep: tuple[int, ...] | None = None
+    ) -> InversionSettings:
+        """As a method's settings have it; null embeddings need every level."""
+        keep = None if params.null else keep
+        steps = params.inversion_steps or params.steps
+        return cls(
+            prompt,
+            steps,
+            params.fixed_point,
+            frames_per_call,
+            params.null,
+            keep,
+            params.inflation,
+            params.tuning,
+        )
 
     def like(self, recorded: Mapping[str, Any] | None) -> InversionSettings:
         """With the steps of an inversion that a run record describes."""
@@ -64,7 +88,8 @@ def inversion_facts(model: Model, pixels: Pixels, settings: InversionSettings) -
     return {
         "kind": "null-text" if settings.null else "ddim",
         "fixed_point": settings.fixed_point,
-        "model": model.identity(),
+        "model": {**model.identity(), "inflation": settings.inflation},
+        **({"tuning": asdict(settings.tuning)} if settings.tuning else {}),
         "source": pixels.facts(),
         "prompt": settings.prompt,
         "negative": "",
@@ -112,8 +137,16 @@ def invert_video(
     started = time.perf_counter()
     check_prompt(model, settings.prompt)
     facts = inversion_facts(model, pixels, settings)
+    if settings.tuning:
+        from vedit.engine.inflation import inflated
+        from vedit.jobs.edit.tuning import tune_model
+
+        model = inflated(model)
+        tune_model(model, pixels, facts, frames_per_call=settings.frames_per_call, watch=watch)
     if settings.null:
-        plain, _ = cached_inversion(model, pixels, settings._replace(null=None, keep=None), watch=watch)
+        plain, _ = cached_inversion(
+            model, pixels, settings._replace(null=None, keep=None, embed=False), watch=watch
+        )
         told = _write_null_text(model, plain, path, settings, facts, watch)
     else:
         told = _write_ddim(model, pixels, path, settings, facts, watch)
@@ -143,16 +176,24 @@ def _write_ddim(
         "text/source": tuple(text.shape),
         **{f"latents/{t:04d}": shape for t in reversed(kept)},
     }
+    tuned = embedded_tuning(model, settings)
+    shapes.update({name: tuple(tensor.shape) for name, tensor in tuned.items()})
+    together = (
+        settings.frames_per_call if settings.inflation == "none" else frames
+    )  # frames that see each other are inverted together
     with ExitStack() as stack:
-        work = stack.enter_context(Levels(name_of(facts, settings.frames_per_call, str(model.device))))
+        work = stack.enter_context(
+            Levels(name_of(facts, settings.frames_per_call, settings.embed, str(model.device)))
+        )
         begun = work.read() if work.file.exists() else None
         squares = begun.squares if begun else 0.0
         writer = stack.enter_context(going_on(work.file, shapes, facts, begun is not None))
-        writer.write("text/source", text)
+        for name, tensor in {"text/source": text, **tuned}.items():
+            writer.write(name, tensor)
 
         def steps() -> Iterator[Any]:
             nonlocal squares
-            for part in windows(frames, settings.frames_per_call):
+            for part in windows(frames, together):
                 if begun and part.start < begun.first:
                     yield from timesteps
                     continue
@@ -165,6 +206,7 @@ def _write_ddim(
                 for step in invert(
                     model, timesteps, latents, text,
                     fixed_point=settings.fixed_point, frames_per_call=settings.frames_per_call, first_frame=part.start, reached=reached,
+                    controller=control(model, settings, len(timesteps), part, shape),
                 ):  # fmt: skip
                     latents = step.latents
                     if step.timestep in kept:
@@ -173,12 +215,32 @@ def _write_ddim(
                     yield step
                 squares += float(latents.double().pow(2).mean()) * len(latents)
 
-        for _ in watch(steps(), len(timesteps) * -(-frames // settings.frames_per_call), "invert"):
+        for _ in watch(steps(), len(timesteps) * -(-frames // together), "invert"):
             pass
         os.fsync(writer.stream.fileno())
         move_to(work.file, path)
         work.finish()
     return {"noise_rms": round((squares / frames) ** 0.5, 4)}
+
+
+def control(
+    model: Model, settings: InversionSettings, steps: int, part: slice, shape: tuple[int, ...]
+) -> Any:
+    """The rules by which frames see each other while they are inverted; None where they do not."""
+    from vedit.engine.inflation import inflated_controller
+
+    return inflated_controller(
+        model, settings.inflation, "src", steps, part.stop - part.start, (shape[-2], shape[-1])
+    )
+
+
+def embedded_tuning(model: Any, settings: InversionSettings) -> dict[str, Tensor]:
+    """The tuned weights that an inversion is to hold, by name."""
+    return (
+        {f"tuned/{name}": weight.detach() for name, weight in model.tunable().items()}
+        if settings.embed and settings.tuning
+        else {}
+    )
 
 
 def move_to(file: Path, path: str) -> None:
@@ -206,12 +268,17 @@ def _write_null_text(
     shapes = {name: tuple(plain.tensors[name]["shape"]) for name in plain.names}
     frames, empty, text = shapes["z0"][0], model.encode_prompt(""), model.encode_prompt(settings.prompt)
     shapes.update({f"uncond/{t:04d}": (1 if null.shared else frames, *empty.shape[1:]) for t in timesteps})
-    parts = [slice(0, frames)] if null.shared else list(windows(frames, settings.frames_per_call))
+    tuned = embedded_tuning(model, settings)
+    shapes.update({name: tuple(tensor.shape) for name, tensor in tuned.items()})
+    is_one = null.shared or settings.inflation != "none"
+    parts = [slice(0, frames)] if is_one else list(windows(frames, settings.frames_per_call))
     error = 0.0
     with writing(path, shapes, facts) as writer:
         for name in plain.names:
             for part in windows(shapes[name][0], settings.frames_per_call):
                 writer.write(name, plain.read(name, part), part.start)
+        for name, tensor in tuned.items():
+            writer.write(name, tensor)
 
         def steps() -> Iterator[Any]:
             nonlocal error
@@ -225,6 +292,7 @@ def _write_null_text(
                 for step in null_text(
                     model, timesteps, trajectory, text, empty, null,
                     frames_per_call=settings.frames_per_call, first_frame=part.start,
+                    controller=control(model, settings, len(timesteps), part, shapes["z0"]),
                 ):  # fmt: skip
                     writer.write(
                         f"uncond/{step.timestep:04d}",
@@ -240,12 +308,20 @@ def _write_null_text(
 
 
 def reconstruct(
-    model: Model, artefact: Artefact, steps: int, frames: slice = slice(None), frames_per_call: int = 8
+    model: Model,
+    artefact: Artefact,
+    steps: int,
+    frames: slice = slice(None),
+    frames_per_call: int = 8,
+    inflation: Inflation = "none",
 ) -> Tensor:
     """Sample some frames of an inversion back: the latents that should equal z0.
 
     Guidance is 1, or with null embeddings what they were optimised for.
     """
+    from vedit.engine.controller import Controller
+    from vedit.engine.inflation import inflation_rules
+    from vedit.engine.rules import Plan
     from vedit.engine.sample import Stream, sample
 
     timesteps = model.schedule.nearest_stored(steps, artefact.saved)
@@ -257,8 +333,12 @@ def reconstruct(
         stream.guidance = float(artefact.facts["null"]["guidance"])
         artefact.check_null_text(timesteps, stream.guidance)
         stream.uncond = lambda index: artefact.uncond(timesteps[index], frames).to(model.device)
-    for _ in sample(model, timesteps, [stream], frames_per_call=frames_per_call):
-        pass
+    count, size = len(stream.latents), (stream.latents.shape[-2], stream.latents.shape[-1])
+    rules = inflation_rules(model, inflation, stream.branches, len(timesteps), count)
+    controller = Controller(model, Plan(rules), stream.branches, count, size, model.text_shape[0])
+    with controller.installed():
+        for _ in sample(model, timesteps, [stream], controller, frames_per_call=frames_per_call):
+            pass
     return stream.latents
 
 
@@ -267,13 +347,18 @@ def measure(model: Model, pixels: Pixels, path: str, settings: InversionSettings
     from vedit.engine.artefact import Artefact
 
     artefact = Artefact(path)
-    errors, size = {"psnr": 0.0, "psnr_vae": 0.0}, pixels.selection.shape
-    for part in windows(len(pixels.durations), settings.frames_per_call):
-        result = to_bytes(
-            model.decode_latents(
-                reconstruct(model, artefact, settings.steps, part, settings.frames_per_call), size=size
-            )
+    if settings.tuning:
+        from vedit.engine.inflation import inflated
+        from vedit.jobs.edit.tuning import tune_model
+
+        model = inflated(model)
+        tune_model(model, pixels, artefact.facts, given=artefact)
+    errors, size, frames = {"psnr": 0.0, "psnr_vae": 0.0}, pixels.selection.shape, len(pixels.durations)
+    for part in windows(frames, settings.frames_per_call if settings.inflation == "none" else frames):
+        sampled = reconstruct(
+            model, artefact, settings.steps, part, settings.frames_per_call, settings.inflation
         )
+        result = to_bytes(model.decode_latents(sampled, size=size))
         errors["psnr"] += squared_error(result, pixels.frames_FYX3[part])
         errors["psnr_vae"] += squared_error(
             result, to_bytes(model.decode_latents(artefact.latents(None, part), size=size))

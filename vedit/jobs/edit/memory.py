@@ -16,7 +16,7 @@ MIB = 2**20
 
 def need_of(edit: Edit, frames_per_call: int | None = None, offload: str | None = None) -> Need:
     """What an edit takes at most, by parts; with other settings than its own if they are given."""
-    from vedit.engine.memory import MARGIN, Need, codec_peak, network_peak
+    from vedit.engine.memory import MARGIN, Need, codec_peak, network_peak, tuning_peak
     from vedit.methods.base import bound
     from vedit.models.sd.model import codec_frames
 
@@ -27,6 +27,7 @@ def need_of(edit: Edit, frames_per_call: int | None = None, offload: str | None 
     window = edit.window if edit.job.window or edit.is_whole else calls
     size = model.latent_size(edit.pixels.selection.shape)
     controller = bound(model, edit.request, prepared.plan, prepared.branches, window)
+    calls = window if controller.takes_all else calls
     kept = controller.store.predicted_bytes() + controller.held
     latents = 4 * model.channels * size[0] * size[1] * window
     text, codec = model.text_bytes(), model.codec_bytes()
@@ -34,6 +35,8 @@ def need_of(edit: Edit, frames_per_call: int | None = None, offload: str | None 
     held = kept + prepared.held_bytes * window // edit.window + 4 * len(prepared.branches) * latents
     network = int(network_peak(model, prepared.plan, prepared.branches, calls, size) * MARGIN)
     coding = int(codec_peak(model, codec_frames(calls, size[0] * size[1] * model.scale**2), size) * MARGIN)
+    if edit.params.tuning is not None:
+        network = max(network, int(tuning_peak(model, edit.params.inflation, edit.frames, size) * MARGIN))
     if offload == "none":
         return Need(model.network_bytes() + codec + text, max(network, coding), held)
     staying = model.network_bytes() if offload == "model" else 0

@@ -13,6 +13,7 @@ import json
 import os
 import time
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -112,6 +113,49 @@ class Levels:
     def finish(self) -> None:
         """Remove what is left; the file was moved away."""
         for suffix in (".inv", ".state", ".new", ".lock"):
+            self.path.with_suffix(suffix).unlink(missing_ok=True)
+
+
+class State:
+    """Tensors and facts that work goes on from, in one file. tensors: those of `read`."""
+
+    def __init__(self, name: str) -> None:
+        self.path, self.lock = claimed(name)
+        self.state = self.path.with_suffix(".state")
+        self.tensors: dict[str, Tensor] | None = None
+
+    def read(self) -> dict[str, Any] | None:
+        """The facts, unless there are none or the file is damaged."""
+        from safetensors.torch import load
+
+        try:
+            head, _, content = self.state.read_bytes().partition(b"\n")
+            facts: dict[str, Any] = table(parse_json(head, str(self.state), KEPT), str(self.state), KEPT)
+            if zlib.crc32(content) != facts["crc"]:
+                return None
+            self.tensors = load(content)
+            return facts
+        except (InputError, OSError, ValueError, KeyError, TypeError, RuntimeError, OverflowError):
+            return None
+
+    def keep(self, facts: dict[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        """Put a state on disk; it is the old one or the new one whenever the process ends."""
+        from safetensors.torch import save
+
+        content = save({name: tensor.contiguous() for name, tensor in tensors.items()})
+        partial = self.path.with_suffix(".new")
+        partial.write_bytes(json.dumps({**facts, "crc": zlib.crc32(content)}).encode() + b"\n" + content)
+        os.replace(partial, self.state)
+
+    def __enter__(self) -> State:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.lock.release()
+
+    def finish(self) -> None:
+        """Remove what is left: the result is written."""
+        for suffix in (".state", ".new", ".lock"):
             self.path.with_suffix(suffix).unlink(missing_ok=True)
 
 

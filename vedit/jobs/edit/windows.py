@@ -19,6 +19,7 @@ from vedit.jobs.clips import Pixels, Selection, blank_frames, every_frame, frame
 from vedit.jobs.edit.invert import (
     InversionSettings,
     cached_inversion,
+    inversion_facts,
     inversion_recipe,
     usable_inversion,
     windows,
@@ -54,9 +55,10 @@ class Edit:
     result: np.ndarray
 
     def __init__(self, job: Job, model: Model, pixels: Pixels, warn: Callable[[str], None]) -> None:
-        self.job, self.model, self.pixels, self.warn = job, model, pixels, _once(warn)
+        self.job, self.pixels, self.warn = job, pixels, _once(warn)
         self.module = methods.load(job.method)
         self.params = read_params(self.module.Params, job.params, job.method)
+        self.model = model_for(model, self.params)
         self.timesteps = sampling_timesteps(self.params, "inversion" in self.module.NEEDS, model)
         self.mask = EditMask(job.mask, pixels, self.warn) if job.mask else None
         self.done = 0  # frames of the windows that are decoded
@@ -82,6 +84,13 @@ class Edit:
                 )
 
     def _window(self) -> int:
+        if self.params.inflation != "none" and self.job.window and self.job.window < self.frames:
+            raise UsageError(
+                f"{self.job.method} edits a clip as one, because all of its frames see each other: {option('window', self.job.window)} would cut "
+                f"{self.frames} frames apart.",
+                "Fewer frames take less memory.",
+                f"Try {option('frames', self.job.window)}, or {option('stride', 2)}",
+            )
         if self.is_whole and self.job.window and self.job.window < self.frames:
             self.warn(
                 f"{self.job.method} joins frames with these settings: cut into windows of {self.job.window}"
@@ -147,14 +156,9 @@ class Edit:
 
     def _invert(self, watch: Watch) -> None:
         job, params = self.job, self.params
-        settings = InversionSettings(
-            job.source,
-            params.inversion_steps or params.steps,
-            params.fixed_point,
-            job.frames_per_call,
-            keep=tuple(self.timesteps),
-        )
+        settings = InversionSettings.of(params, job.source, job.frames_per_call, tuple(self.timesteps))
         given = job.inversion or usable_inversion(job.invert_like)
+        tuned = self._tune(settings, given, watch) if params.tuning else None
         self.artefact, self.inversion = cached_inversion(
             self.model,
             self.pixels,
@@ -164,6 +168,8 @@ class Edit:
             watch=watch,
             warn=self.warn,
         )
+        if tuned is not None:
+            self.inversion["tuning"] = tuned
         self.timesteps = self.model.schedule.nearest_stored(self.params.steps, self.artefact.saved)
         self.model.schedule.check_stored(self.timesteps, self.artefact.saved, self.artefact.path)
         self.source = str(self.artefact.facts["prompt"])
@@ -176,6 +182,24 @@ class Edit:
                     "Guidance leads away from one of them.",
                     f"Try {option('set.negative_prompt', '')}, or {option('set.null_text', 'none')}",
                 )
+
+    def _tune(self, settings: InversionSettings, given: str | None, watch: Watch) -> dict[str, Any]:
+        """Put the weights that are tuned on the clip into the model, once an inversion that is given fits it."""
+        from vedit.engine.artefact import Artefact
+        from vedit.jobs.edit.tuning import tune_model
+
+        facts, artefact = inversion_facts(self.model, self.pixels, settings), None
+        if given is not None:
+            artefact = Artefact(given)
+            artefact.check_against(facts, same_prompt="source prompt" in self.module.NEEDS)
+        return tune_model(
+            self.model,
+            self.pixels,
+            facts,
+            frames_per_call=self.job.frames_per_call,
+            given=artefact,
+            watch=watch,
+        )
 
     def _steps(self) -> Iterator[Any]:
         """The steps of all windows; each window is decoded behind its last step."""
@@ -358,6 +382,13 @@ def sampling_timesteps(params: Any, is_inverted: bool, model: Model) -> list[int
     return model.schedule.nearest_stored(
         params.steps, model.schedule.timesteps(params.inversion_steps or params.steps)
     )
+
+
+def model_for(model: Model, params: Any) -> Model:
+    """The model that a method works with: one with layers over frames, for a method that tunes them."""
+    from vedit.engine.inflation import inflated
+
+    return model if params.tuning is None else inflated(model)
 
 
 def no_latents(index: int) -> Tensor:

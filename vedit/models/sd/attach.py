@@ -1,12 +1,13 @@
 """Run rules inside a stock diffusers UNet: attention processors and forward hooks, all put back.
 
-Order inside one attention module: rules of `enter`; project q, k, v; rules of `qkv`; branches whose maps a rule reads
+Order inside one attention module: project q, k, v; rules of `qkv`; branches whose maps a rule reads
 or writes get an explicit float32 softmax, then the rules of `maps`; all others use fused attention;
 then rules of `output`, and the output projection.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -15,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vedit.models.sd.inflate import OverFrames
 from vedit.models.sites import Site
 from vedit.models.tensors import Acting, Applier, Tensors
 
@@ -32,6 +34,8 @@ def attached(unet: Any, sites: Sequence[Site], controller: Applier) -> Iterator[
             if site.kind == "conv":
                 hooks.append(module.register_forward_hook(_FeatureHook(controller, site.path)))
             else:
+                if site.kind == "temporal":
+                    hooks.append(_over_frames(unet, site.path, controller))
                 before[site.path] = module.processor
                 module.set_processor(_Processor(controller, site.path))
         yield
@@ -41,6 +45,12 @@ def attached(unet: Any, sites: Sequence[Site], controller: Applier) -> Iterator[
         for path, processor in before.items():
             # set_processor would drop a processor that is itself a module
             unet.get_submodule(path).processor = processor
+
+
+def _over_frames(unet: Any, path: str, controller: Applier) -> Any:
+    """The layer over frames acts in steps in which some rule does at its site."""
+    hook = OverFrames(len(controller.branches), lambda: bool(controller.acting(path, "qkv")))
+    return unet.get_submodule(path.rpartition(".")[0]).register_forward_hook(hook)
 
 
 class _FeatureHook:
@@ -75,15 +85,8 @@ class _Processor:
         **kwargs: Any,
     ) -> Tensor:
         assert hidden_states.ndim == 3 and attention_mask is None, "a transformer block of Stable Diffusion"
-        count = len(self.controller.branches)
-        entering = self.controller.acting(self.path, "enter")
-        if entering:
-            given = Tensors({"x": hidden_states.unflatten(0, (count, -1))}, self.controller.branches)
-            self.controller.apply(entering, self.path, given)
-            if all(given.get("out", branch) is not None for branch in self.controller.branches):
-                return _projected(attn, given.stacked("out"))
-            hidden_states = given.stacked("x").flatten(0, 1)
         context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
+        count = len(self.controller.branches)
 
         def heads(tensor: Tensor) -> Tensor:  # (B*F, T, N*D) -> (B, F, N, T, D)
             return tensor.unflatten(-1, (attn.heads, -1)).transpose(1, 2).unflatten(0, (count, -1))
@@ -95,13 +98,9 @@ class _Processor:
         }
         tensors = Tensors({**parts, "x": hidden_states.unflatten(0, (count, -1))}, self.controller.branches)
         self.controller.apply(self.controller.acting(self.path, "qkv"), self.path, tensors)
-        return _projected(attn, attend(self.controller, self.path, tensors, attn.scale))
-
-
-def _projected(attn: Any, out_BFNQD: Tensor) -> Tensor:
-    hidden_states = out_BFNQD.flatten(0, 1).transpose(1, 2).flatten(2)
-    projected: Tensor = attn.to_out[1](attn.to_out[0](hidden_states)) / attn.rescale_output_factor
-    return projected
+        out_BFNQD = attend(self.controller, self.path, tensors, attn.scale)
+        hidden_states = out_BFNQD.flatten(0, 1).transpose(1, 2).flatten(2)
+        return attn.to_out[1](attn.to_out[0](hidden_states)) / attn.rescale_output_factor
 
 
 def attend(controller: Applier, path: str, tensors: Tensors, scale: float) -> Tensor:
@@ -193,8 +192,10 @@ def _fused_rows(tensors: Tensors, names: Sequence[str], branches: dict[str, int]
 
 
 def _fused(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
+    # the kernel's own 1 / sqrt(D) and a rounded D ** -0.5 differ in the last bit
+    own = None if math.isclose(scale, q.shape[-1] ** -0.5, rel_tol=1e-12) else scale
     return F.scaled_dot_product_attention(
-        q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1), scale=scale
+        q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1), scale=own
     ).unflatten(0, q.shape[:2])
 
 

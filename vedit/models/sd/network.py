@@ -4,16 +4,17 @@ themselves.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 from vedit.models.prompt import Prompt
 from vedit.models.sd.attach import attached
+from vedit.models.sd.inflate import being_tuned, inflate, is_inflated, load_tuned, tunable
 from vedit.models.sd.sites import find_sites
 from vedit.models.sd.text import read_prompt
 from vedit.models.sites import Site
@@ -79,6 +80,25 @@ class UNetNetwork:
             if not on:
                 self.unet.disable_gradient_checkpointing()
 
+    def inflated(self) -> Self:
+        """With layers over frames, which tuning fills; the same again for one that has them. Other weights are shared."""
+        if is_inflated(self.unet):
+            return self
+        copy: Self = replace(self, unet=inflate(self.unet))  # type: ignore[type-var]
+        return copy
+
+    def being_tuned(self) -> AbstractContextManager[dict[str, Any]]:
+        """The weights that tuning changes, by path, in float32 at least and with gradients while inside."""
+        return being_tuned(self.unet)
+
+    def load_tuned(self, weights: Mapping[str, Tensor]) -> None:
+        """Put tuned weights in place."""
+        load_tuned(self.unet, weights)
+
+    def tunable(self) -> dict[str, Any]:
+        """The weights that tuning changes, by path."""
+        return dict(tunable(self.unet))
+
     def on_meta(self) -> BareUNet:
         return BareUNet(rebuilt(self.unet), self.tokenizer)
 
@@ -98,6 +118,8 @@ def rebuilt(part: Any) -> Any:
     """A network's shape on the `meta` device, in its dtype."""
     with torch.device("meta"):
         copy = type(part).from_config(part.config)
+    if is_inflated(part):
+        copy = inflate(copy)
     return copy.to(part.dtype).eval().requires_grad_(False)
 
 

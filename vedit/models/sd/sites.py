@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from vedit.errors import ModelError
+from vedit.models.sd.inflate import TEMPORAL
 from vedit.models.sites import Site
 
 
@@ -60,3 +61,5 @@ def _attention(path: str, attention: Any, scale: int) -> Iterator[tuple[str, str
             yield f"{path}.transformer_blocks.{k}.attn1", "self", scale
         if getattr(transformer, "attn2", None) is not None:
             yield f"{path}.transformer_blocks.{k}.attn2", "cross", scale
+        if getattr(transformer, TEMPORAL, None) is not None:
+            yield f"{path}.transformer_blocks.{k}.{TEMPORAL}", "temporal", scale
