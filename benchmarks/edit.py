@@ -54,8 +54,10 @@ CHANGES: dict[str, dict[str, Any]] = {  # to the presets
     "combine": {"inversion_steps": None, "start_index": 0, "glp": {"iterations": 2}},
 }
 SD15 = {
-    "block_out_channels": (320, 640, 1280, 1280), "cross_attention_dim": 768, "attention_head_dim": 8, "sample_size": 64,
-    "down_block_types": ("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",), "up_block_types": ("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3,
+    "block_out_channels": (320, 640, 1280, 1280), "cross_attention_dim": 768, "attention_head_dim": 8,
+    "sample_size": 64,
+    "down_block_types": ("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",),
+    "up_block_types": ("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3,
 }  # fmt: skip
 
 
@@ -274,8 +276,12 @@ def status(field):
 clip, frames, method, output = sys.argv[2:]
 model = load_model("shapes", device="cpu")
 def job(count):
-    params = {**load_method(method, method + "-shapes"), **({"iterations": 4} if method in ("dds", "glp") else {"steps": 2})}
-    return Job(clip, output, method, "a red circle", "a blue circle", Selection(frames=count, size=128), params, window=8, record=False)
+    few = {"iterations": 4} if method in ("dds", "glp") else {"steps": 2}
+    params = {**load_method(method, method + "-shapes"), **few}
+    selection = Selection(frames=count, size=128)
+    return Job(
+        clip, output, method, "a red circle", "a blue circle", selection, params, window=8, record=False
+    )
 edit_video(job(1), model, Settings())  # what is imported and allocated once
 before = status("VmRSS")
 open("/proc/self/clear_refs", "w").write("5")  # the peak starts anew
@@ -320,7 +326,12 @@ def report_windows() -> Iterator[str]:
         )
 
 
-PARTS = {"embedded": lambda rounds: report_time("embedded", rounds), "sd15": lambda rounds: report_time("sd15", rounds), "maps": lambda _: report_maps(), "windows": lambda _: report_windows()}  # fmt: skip
+PARTS = {
+    "embedded": lambda rounds: report_time("embedded", rounds),
+    "sd15": lambda rounds: report_time("sd15", rounds),
+    "maps": lambda _: report_maps(),
+    "windows": lambda _: report_windows(),
+}
 
 
 def main() -> None:

@@ -135,13 +135,14 @@ def _bash_argument(node: Node) -> str:
 def zsh(root: Node, presets: list[str]) -> str:
     """One function per command around `_arguments`."""
     functions = "\n\n".join(_zsh_function(node) for node in root.all())
+    user_presets = "${VEDIT_CONFIG_DIR:-${XDG_CONFIG_HOME:-$HOME/.config}/vedit}/presets"
     return f"""\
 #compdef vedit
 # {HEADER}
 
 __vedit_presets() {{
     local -a names
-    names=({" ".join(presets)} ${{VEDIT_CONFIG_DIR:-${{XDG_CONFIG_HOME:-$HOME/.config}}/vedit}}/presets/*.toml(N:t:r))
+    names=({" ".join(presets)} {user_presets}/*.toml(N:t:r))
     compadd -a names
 }}
 
@@ -186,7 +187,8 @@ def _zsh_function(node: Node) -> str:
                 f'\'{place}: :{{_alternative "words:value:({_words(value.words)})" "files:file:_files"}}\''
             )
         lines.append(
-            f"'{'*' if repeats else place}:{'file' if value.kind == 'file' else value.kind}:{_zsh_action(value, plain_files=True)}'"
+            f"'{'*' if repeats else place}:{'file' if value.kind == 'file' else value.kind}"
+            f":{_zsh_action(value, plain_files=True)}'"
         )
     specs = " \\\n        ".join(lines)
     return f"{_zsh_name(node)}() {{\n    _arguments \\\n        {specs}\n}}"

@@ -16,7 +16,7 @@ from tree import ROOT, Node, build
 
 import completions
 
-# Why each dependency is there: the table of docs/reference.md. A dependency without a reason is an error here.
+# Why each dependency is there: the table of docs/reference.md. One without a reason is an error here.
 REASONS = {
     "click": "the command line: commands that load when they are called, options from one table per stage",
     "pillow": "GIF's LZW codec in C, resampling, median cut, the font of watermarks",

@@ -160,7 +160,7 @@ _spelling: Spelling = in_python
 
 
 def speak(spelling: Spelling) -> None:
-    """Let options in messages be spelt so from now on, in all threads: a face says this once, at its start."""
+    """Spell options in messages so from now on, in all threads: a face says this once, at its start."""
     global _spelling
     _spelling = spelling
 

@@ -39,5 +39,5 @@ def json_text(value: Any, *, is_ascii: bool = False, indent: int | None = None) 
 
 
 def american(word: str) -> str:
-    """A word in one spelling of the two that people type: center for centre, color for colour, gray for grey."""
+    """A word in the first of its two spellings: center for centre, color for colour, gray for grey."""
     return word.replace("centre", "center").replace("colour", "color").replace("grey", "gray")

@@ -42,7 +42,8 @@ PRESET = Kind("a preset", UsageError, "A preset is a TOML file.", "See: vedit pr
 EMBEDDED_STAGES = tuple(stage.name for stage in STAGES)
 WITH_BATCH = tuple(stage.name for stage in STAGES if stage.has_batch)
 EMBEDDED_KEYS: dict[str, type] = {
-    "rate": float, "batch": int, "steps": int, "anneal": int, "warmup": int, "ema_decay": float, "log_every": int, "save_every": int, "measure_every": int,
+    "rate": float, "batch": int, "steps": int, "anneal": int, "warmup": int, "ema_decay": float,
+    "log_every": int, "save_every": int, "measure_every": int,
 }  # fmt: skip
 
 

@@ -50,7 +50,7 @@ class Registry:
         )
 
     def summary(self, name: str) -> str:
-        """The line `SUMMARY = "..."` of a module; our own are read as text, which is quicker than an import."""
+        """The line `SUMMARY = "..."` of a module; of ours read as text, which is quicker than an import."""
         for folder in self.path:
             try:
                 with open(os.path.join(folder, f"{name.replace('-', '_')}.py"), encoding="utf-8") as file:

@@ -1,4 +1,4 @@
-"""What must not be shown or written down: passwords in addresses, and values that go with the name of a key."""
+"""What must not be shown or written down: passwords in addresses, and values that a key's name goes with."""
 
 from __future__ import annotations
 

@@ -46,7 +46,8 @@ def list_() -> None:
 
 
 @command.command(
-    help=f"""Remove what is kept; the next edit of a clip inverts it again, the next score computes its features again.
+    help=f"""Remove what is kept; the next edit of a clip inverts it again, the next score
+computes its features again.
 
 {examples(EXAMPLES[1:])}"""
 )

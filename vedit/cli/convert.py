@@ -356,7 +356,8 @@ def _items(names: list[str], common: dict[str, Any], say: Callable[[str], None])
         return items
     items = name_outputs(
         names, output, common["output_dir"], False, common["suffix"], to, overwrite,
-        is_stdout_tty=sys.stdout.isatty() and not common["dry_run"], makes_folders=not common["dry_run"], say=say,
+        is_stdout_tty=sys.stdout.isatty() and not common["dry_run"], makes_folders=not common["dry_run"],
+        say=say,
     )  # fmt: skip
     if common["as_json"] and not common["dry_run"] and any(item.output == "-" for item in items):
         raise UsageError("--json and the result would both go to standard output.", "", "Add -o FILE")

@@ -27,7 +27,8 @@ EXAMPLES = (
 SRC holds the clips as files or as folders of pictures, named by the video_id of the list. The list
 is YAML, TOML or JSON: data = [{{video_id, prompt, edit: [{{prompt, kind}}], stride, start, offset}}].
 Each clip's prompt becomes NAME.txt, its edits rows of edits.jsonl: video, source_prompt,
-target_prompt, kind; suite.toml is the index that vedit score reads. The benchmark's card states no licence for its clips.
+target_prompt, kind; suite.toml is the index that vedit score reads. The
+benchmark's card states no licence for its clips.
 
 {examples(EXAMPLES)}"""
 )

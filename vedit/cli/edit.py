@@ -210,8 +210,10 @@ clip_options = options(
     help="Progress on standard error.",
 )
 def command(
-    input: str | None, output: str | None, source: str, target: str | None, settings: tuple[str, ...], masks: tuple[str, ...],
-    explain: bool, list_methods: bool, no_metadata: bool, as_json: bool, quiet: bool, progress: str, **given: Any,
+    input: str | None, output: str | None, source: str, target: str | None, settings: tuple[str, ...],
+    masks: tuple[str, ...],
+    explain: bool, list_methods: bool, no_metadata: bool, as_json: bool, quiet: bool, progress: str,
+    **given: Any,
 ) -> None:  # fmt: skip
     if list_methods:
         show_methods()
@@ -230,7 +232,8 @@ def command(
     from vedit.media.atomic import together
 
     request = EditRequest(
-        input=input, output=output, source_prompt=source, prompt=target, set=settings_of(given["method"], settings),
+        input=input, output=output, source_prompt=source, prompt=target,
+        set=settings_of(given["method"], settings),
         mask=tuple(masks), metadata=not no_metadata, **given,
     )  # fmt: skip
     if explain and request.ablate:

@@ -278,7 +278,8 @@ def run_inputs(
         )
     overwrite = True if common["overwrite"] else False if common["keep"] else None
     items = name_outputs(
-        inputs or ["-"], common["output"], common["output_dir"], common["in_place"], common["suffix"], common["to"], overwrite,
+        inputs or ["-"], common["output"], common["output_dir"], common["in_place"], common["suffix"],
+        common["to"], overwrite,
         is_stdout_tty=sys.stdout.isatty() and not dry_run, makes_folders=not dry_run, say=voice.warn,
     )  # fmt: skip
     if as_json and not dry_run and any(item.output == "-" for item in items):

@@ -93,13 +93,18 @@ def _row(name: str, path: str) -> dict[str, Any]:
     }
 
 
-@command.command("show", help=f"""Show what a preset sets, as TOML, with the origin of each value.
+@command.command(
+    "show",
+    help=f"""Show what a preset sets, as TOML, with the origin of each value.
 
 The origin is the environment, the preset, the user config or the default, in this order of
 precedence; an option given on the command line goes before them all. What is printed is itself a
-preset. PRESET is a name or a TOML file. Of a preset for an editing method or for training its file is shown.
+preset. PRESET is a name or a TOML file. Of a preset for an editing method or for training its file
+is shown.
 
-{examples(SHOW_EXAMPLES)}""", short_help="Show the values of a preset and where each comes from.")  # fmt: skip
+{examples(SHOW_EXAMPLES)}""",
+    short_help="Show the values of a preset and where each comes from.",
+)
 @click.argument("name", metavar="PRESET")
 @json_option
 def show_preset(name: str, as_json: bool) -> None:

@@ -22,7 +22,8 @@ EXAMPLES = (
 
 
 @click.command(
-    help=f"""Repeat an edit or a generated clip from the run record beside its output, or from the recipe that the output carries.
+    help=f"""Repeat an edit or a generated clip from the run record beside its output, or from the recipe that
+the output carries.
 
 The model must be the one recorded, by the hash of its weights, and the source by the hash of its
 file. Versions that differ are named, since they may change the last bits.

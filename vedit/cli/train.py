@@ -56,9 +56,9 @@ EXAMPLES = (
 @click.command(
     help=f"""Train the embedded models on scenes drawn as they are needed, or a generator on your clips.
 
-Of the embedded models the presets, of kind "embedded", are stages: shapes-codec, shapes-judge (the classifier that
-reads samples), shapes-scorer, shapes (denoiser and text encoder, without end), and shapes-all,
-which goes through them in this order. The video model has stages of its own upon the packed
+Of the embedded models the presets, of kind "embedded", are stages: shapes-codec, shapes-judge
+(the classifier that reads samples), shapes-scorer, shapes (denoiser and text encoder, without end), and
+shapes-all, which goes through them in this order. The video model has stages of its own upon the packed
 picture model: shapes-video-codec, shapes-video-pictures, and shapes-video (clips), the last two without end.
 
 A text-to-video generator trains on --data, a folder of NAME.gif and NAME.txt, by a preset of kind

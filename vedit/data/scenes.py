@@ -310,7 +310,7 @@ def _rounded(value: Any) -> Any:
 
 
 def varied_captions(scenes: Scenes, seed: int, says_motion: float = 0.6) -> list[str]:
-    """Write one caption per scene the way training captions vary; `says_motion`: how many say how it moves."""
+    """Write one caption per scene the way training captions vary; `says_motion`: how many tell its motion."""
     rng = random.Random(seed)
     return [grammar.varied_caption(words, rng, says_motion=says_motion) for words in scenes.words()]
 

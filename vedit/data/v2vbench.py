@@ -30,7 +30,7 @@ KEYS = ("video_id", "prompt", "edit", "stride", "start", "offset")
 
 
 class Edit(NamedTuple):
-    """A target prompt, and what it changes: foreground, background, style, or "" where the list does not say."""
+    """A target prompt and what it changes: foreground, background, style; "" where the list does not say."""
 
     prompt: str
     kind: str = ""

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from vedit import __version__
 from vedit.documents import Kind, parse_json, table
-from vedit.errors import InputError, UsageError
+from vedit.errors import InputError, UsageError, option
 
 FORMAT = 1
 NOT_IDENTITY = (
@@ -239,15 +239,19 @@ class Artefact:
         """Null embeddings serve the steps and the guidance that they were optimised for."""
         if self.null_steps != list(timesteps):
             raise UsageError(
-                f"{self.path}: its null embeddings were optimised for {len(self.null_steps)} steps, this edit takes {len(timesteps)}.",
-                "", f"Try --steps {len(self.null_steps)}, or --set null_text=none",
-            )  # fmt: skip
+                f"{self.path}: its null embeddings were optimised for {len(self.null_steps)} steps, this edit"
+                f" takes {len(timesteps)}.",
+                "",
+                f"Try {option('steps', len(self.null_steps))}, or {option('set.null_text', 'none')}",
+            )
         wanted = float(self.facts["null"]["guidance"])
         if wanted != guidance:
             raise UsageError(
-                f"{self.path}: its null embeddings were optimised for guidance {wanted:g}, this edit has {guidance:g}.",
-                "", f"Try --set guidance={wanted:g}, or --set null_text=none",
-            )  # fmt: skip
+                f"{self.path}: its null embeddings were optimised for guidance {wanted:g}, this edit has"
+                f" {guidance:g}.",
+                "",
+                f"Try {option('set.guidance', wanted)}, or {option('set.null_text', 'none')}",
+            )
 
     def check_against(self, facts: Mapping[str, Any], *, same_prompt: bool) -> None:
         """Refuse an inversion of another model, clip, size or prompt, naming the first field that differs,

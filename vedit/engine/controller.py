@@ -24,7 +24,7 @@ from vedit.models.tensors import Stage, Tensors
 
 @dataclass(frozen=True)
 class Pass:
-    """One call of the network: the frames in it, and whether it only shows the keyframes to those after it."""
+    """One call of the network: its frames, and whether it only shows the keyframes to those after it."""
 
     frames: Indices
     is_key_pass: bool = False

@@ -278,7 +278,8 @@ def purify(
 
 
 def purify_latents(
-    latents_FRD: Tensor, source_FD: Tensor, omega: Sequence[float], *, energy: float = 0.99, kmax: int | None = None, noise: float | None = None,
+    latents_FRD: Tensor, source_FD: Tensor, omega: Sequence[float], *, energy: float = 0.99,
+    kmax: int | None = None, noise: float | None = None,
     average_frames: bool = False, space: str = "displacement", temporal: str = "joined",
 ) -> Tensor:  # fmt: skip
     """The final latent (F, D): the mean displacement of the last iterations, its unstable axes weakened.

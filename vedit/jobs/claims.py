@@ -84,5 +84,5 @@ def is_claimed(path: Path) -> bool:
 
 
 def _size(path: Path) -> int:
-    """Bytes of a file, or of the files in a folder, that are on disk: arrays are made at their full length."""
+    """Bytes on disk of a file or of the files in a folder: arrays are made at their full length."""
     return sum(file.stat().st_blocks * 512 for file in (path, *path.rglob("*")) if file.is_file())

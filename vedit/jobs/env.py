@@ -16,12 +16,14 @@ from vedit.secrecy import address
 
 PACKAGES = (
     "click", "pillow", "numpy", "imageio-ffmpeg", "tqdm", "pydantic", "tomlkit", "huggingface_hub",
-    "torch", "torchvision", "diffusers", "transformers", "accelerate", "peft", "safetensors", "open_clip_torch", "timm",
+    "torch", "torchvision", "diffusers", "transformers", "accelerate", "peft", "safetensors",
+    "open_clip_torch", "timm",
 )  # fmt: skip
 # Variables whose value is shown: it decides what vedit does, and is a number, a switch or a place.
 SHOWN = (
     "VEDIT_CACHE_DIR", "VEDIT_CONFIG_DIR", "VEDIT_DEBUG", "VEDIT_FFMPEG", "VEDIT_JOBS", "VEDIT_LIMITS",
-    "HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_HUB_DISABLE_XET", "HF_HUB_DOWNLOAD_TIMEOUT", "HF_HUB_ETAG_TIMEOUT",
+    "HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_HUB_DISABLE_XET", "HF_HUB_DOWNLOAD_TIMEOUT",
+    "HF_HUB_ETAG_TIMEOUT",
     "NO_PROXY",
     "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "NO_COLOR",
 )  # fmt: skip

@@ -57,7 +57,7 @@ def _kind(folder: Path) -> str | None:
 
 
 def _other(folder: Path) -> str | None:
-    """What a snapshot is that clips cannot be edited with: a pipeline for `vedit generate`, or a LoRA alone."""
+    """What a snapshot is that edits no clips: a pipeline for `vedit generate`, or a LoRA alone."""
     try:
         index = read_json(folder / "model_index.json", folder.name)
         return f"{index.get('_class_name')}: not for vedit edit; text-to-video ones are for vedit generate"

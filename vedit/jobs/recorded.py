@@ -327,7 +327,7 @@ def for_sidecar(record: Mapping[str, Any], output: str) -> dict[str, Any]:
 
 
 def for_comment(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """A recipe for the inside of a file: names without their folders, which would tell of the user's machine."""
+    """A recipe for the inside of a file: names without folders, which would tell of the user's machine."""
 
     def change(what: str, name: str) -> str:
         if (

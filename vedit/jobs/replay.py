@@ -102,7 +102,7 @@ def shown(name: str) -> str:
 
 
 def check_source(record: Mapping[str, Any], is_other: bool, warn: Callable[[str], None]) -> None:
-    """Refuse a source that is gone or is not the recorded one; of one that the user named that is only said."""
+    """Refuse a source that is gone or not the recorded one; of one that the user named only say so."""
     source = record["input"]
     if source == "-":
         if not is_other:

@@ -373,7 +373,7 @@ def _told(path: str) -> Iterator[None]:
 
 
 def remove_unfinished() -> None:
-    """Remove the part files of threads that the end of the process, after a signal, leaves no time to finish."""
+    """Remove the part files of threads that a signal's end of the process leaves no time to finish."""
     for part in list(_unfinished):
         part.remove()
 

@@ -112,7 +112,7 @@ def encoder_options(container: Container, crf: int | None, preset: str) -> list[
 
 
 def rate_for(container: Container, rate: Fraction) -> Fraction:
-    """The rate to write a clip of constant `rate` at: a multiple of it if there is one, else the next faster."""
+    """The rate to write a clip of constant `rate` at: a multiple of it, or else the next faster."""
     if not container.rates or rate in container.rates:
         return rate
     even = [known for known in container.rates if known % rate == 0]

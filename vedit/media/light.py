@@ -79,7 +79,10 @@ def to_sdr(light: Light, curve: str = DEFAULT_CURVE) -> str:
         return ""
     matrix = light.matrix if light.matrix not in ("", "gbr") else "bt2020nc"
     transfer = light.transfer if light.is_hdr else "bt709"
-    begin = f"zscale=tin={transfer}:min={matrix}:pin={light.primaries or 'bt2020'}:rin={light.range or 'tv'}:t=linear:npl={WHITE_NITS}"
+    begin = (
+        f"zscale=tin={transfer}:min={matrix}:pin={light.primaries or 'bt2020'}:rin={light.range or 'tv'}"
+        f":t=linear:npl={WHITE_NITS}"
+    )
     if light.is_hdr:
         peak = min(BRIGHTEST_NITS, max(WHITE_NITS, light.peak_nits or PEAK_NITS)) / WHITE_NITS
         knee = ":param=0.6" if curve == "mobius" else ""

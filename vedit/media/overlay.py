@@ -138,7 +138,11 @@ class Overlay:
         joint = ImageMath.lambda_eval(lambda a: a["convert"]((a["t"] + FULL // 2) / FULL, "L"), t=total)
         mixed = [
             ImageMath.lambda_eval(
-                lambda a: a["convert"]((a["float"](a["c"]) * a["m"] * 255 + a["float"](a["s"]) * a["v"] * a["r"]) / a["float"](a["t"]) + 0.5, "L"),
+                lambda a: a["convert"](
+                    (a["float"](a["c"]) * a["m"] * 255 + a["float"](a["s"]) * a["v"] * a["r"])
+                    / a["float"](a["t"]) + 0.5,
+                    "L",
+                ),
                 c=colour, m=cover, s=channel, v=alpha, r=rest, t=total,
             )
             for colour, channel in zip(self.colours.split(), channels, strict=True)

@@ -133,7 +133,7 @@ def _words(error: Exception) -> str:
 
 
 def _scale_key(image: Any, depth: int) -> None:
-    # Pillow scales the pixels of such a PNG to 8 bits, but keeps the colour that stands for "transparent" as it is in the file
+    # Pillow scales the pixels of such a PNG to 8 bits, but leaves the "transparent" colour as the file has it
     key = image.info.get("transparency")
     if image.mode == "L" and depth in (2, 4) and isinstance(key, int):
         image.info["transparency"] = key * 255 // ((1 << depth) - 1)

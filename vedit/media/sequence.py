@@ -47,7 +47,7 @@ def read_picture(
     limits: Limits = Limits(),
     warn: Callable[[str], None] = lambda message: None,
 ) -> tuple[Clip, Frames]:
-    """Read an animated PNG, WebP or AVIF, the pages of a TIFF, or a still picture, from a file that can seek."""
+    """Read an animated PNG, WebP or AVIF, a TIFF's pages, or a still picture, from a file that can seek."""
     if (layout := apng.layout_of(file)) is not None:
         return apng.read_apng(file, layout, name, limits=limits, warn=warn)
     size = file.seek(0, 2)

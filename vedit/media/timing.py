@@ -120,7 +120,7 @@ class GifTiming:
 
 
 def _pieces(frame: Frame, start: int, end: int, index: int) -> Iterator[Frame]:
-    """The frame from `start` to `end` in centiseconds, again and again when that is longer than a GIF delay."""
+    """The frame from `start` to `end` in centiseconds, repeated where that is longer than a GIF delay."""
     while end - start > LONGEST_CS:
         yield frame.but(index=index, pts=start, duration=LONGEST_CS)
         frame, start, index = frame.but(rect=NOTHING), start + LONGEST_CS, index + 1

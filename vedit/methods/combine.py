@@ -98,7 +98,7 @@ class Params(InversionParams):
 
 
 def levels_to(model: Family, timesteps: Sequence[int], params: Params) -> list[float]:
-    """The timesteps, noisiest first, by which GLP's result is inverted to the level that sampling starts at."""
+    """The timesteps, noisiest first, by which GLP's result is inverted to where sampling starts."""
     last = timesteps[params.start_index]
     fine = model.schedule.timesteps(params.inversion_steps or params.steps)
     return sorted({last, *(t for t in fine if t <= last)}, reverse=True)

@@ -244,7 +244,7 @@ def rate(params: ScoreParams, iteration: int) -> float:
 
 
 class EditMask:
-    """Where the picture may change: the user's mask, and where `mask_words` have looked in the source so far."""
+    """Where the picture may change: the user's mask, and where `mask_words` have looked so far."""
 
     def __init__(
         self,

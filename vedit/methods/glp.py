@@ -198,7 +198,8 @@ def last_purification(positions: Rows, source_FCYX: Tensor, params: Params) -> T
     """The latents that the last iterations agree on."""
     purified_FD = purify_latents(
         positions.stack(), source_FCYX.flatten(1), params.omega,
-        energy=params.latent_energy, kmax=params.latent_kmax, noise=params.latent_noise, average_frames=params.average_frames, space=params.latent_space,
+        energy=params.latent_energy, kmax=params.latent_kmax, noise=params.latent_noise,
+        average_frames=params.average_frames, space=params.latent_space,
         temporal=params.axes,
     )  # fmt: skip
     return purified_FD.reshape(source_FCYX.shape)

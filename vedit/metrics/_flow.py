@@ -162,7 +162,7 @@ def tvl1_pair(a_YX3: Pixels, b_YX3: Pixels) -> Floats:
 
 @contextmanager
 def few_threads(pixels: int) -> Iterator[None]:
-    """One thread for small pictures: thousands of short operations wait longer for each other than they work."""
+    """One thread for small pictures: their thousands of short operations would mostly wait."""
     import torch
 
     before = torch.get_num_threads()

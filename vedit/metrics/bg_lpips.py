@@ -1,4 +1,4 @@
-"""How different the background of the edit looks from the source's: the region of the mask is black in both."""
+"""How different the edit's background looks from the source's: the mask's region is black in both."""
 
 from __future__ import annotations
 

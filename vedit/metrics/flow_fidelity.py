@@ -96,7 +96,7 @@ def alpha_score(pairs: Sequence[tuple[float, float]], flow: str) -> Score:
 def alpha_of(
     edited_TYX3: Pixels, source_TYX3: Pixels, pair: int, backward_2YX: Floats
 ) -> tuple[float, float]:
-    """The error of one pair over the pixels that the source is steady at (NaN without any), and their share."""
+    """The error of one pair over the source's steady pixels (NaN without any), and their share."""
     errors = []
     for frames in (source_TYX3, edited_TYX3):
         moved, is_inside = look_up(frames[pair].astype(np.float64), backward_2YX)

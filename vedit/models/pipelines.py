@@ -36,7 +36,10 @@ SPATIAL = (
 )
 OFFLOADS = ("none", "model", "sequential", "group")
 # Frames a second that a family was trained at, as its own examples export it; the call does not tell.
-TRAINED_FPS = {"Wan": 16, "SkyReelsV2": 24, "HunyuanVideo15": 24, "HunyuanVideo": 15, "CogVideoX": 8, "Mochi": 30, "Allegro": 15, "EasyAnimate": 8, "SanaVideo": 16, "Kandinsky5": 24}  # fmt: skip
+TRAINED_FPS = {
+    "Wan": 16, "SkyReelsV2": 24, "HunyuanVideo15": 24, "HunyuanVideo": 15, "CogVideoX": 8,
+    "Mochi": 30, "Allegro": 15, "EasyAnimate": 8, "SanaVideo": 16, "Kandinsky5": 24,
+}  # fmt: skip
 OTHER_FPS = 8
 
 
@@ -115,7 +118,7 @@ class TextToVideo:
         return None if value is inspect.Parameter.empty else value
 
     def rate(self, asked: float | None) -> float:
-        """Frames a second of the clip: as asked, the pipeline's default, or what its family was trained at."""
+        """Frames a second: as asked, the pipeline's default, or what its family was trained at."""
         own = next((self.default(name) for name in RATES if self.default(name)), None)
         family = next((fps for family, fps in TRAINED_FPS.items() if self.kind.startswith(family)), OTHER_FPS)
         if self.kind == "WanPipeline" and self.pipe.config.get("expand_timesteps"):

@@ -35,7 +35,7 @@ class Prompt:
         return found
 
     def find(self, word: str) -> tuple[int, ...]:
-        """The tokens of every occurrence of a word, in any case and next to any punctuation; empty for none."""
+        """The tokens of every occurrence of a word, in any case, by any punctuation; empty for none."""
         exact = [place for place, known in enumerate(self.words) if known.casefold() == word.casefold()]
         near = [
             place for place, known in enumerate(self.words) if _bare(known) == _bare(word) and _bare(word)

@@ -63,7 +63,7 @@ class Tensors:
 
 
 class Acting(Protocol):
-    """A rule as the attention of a family sees it: what it reads and writes, and which frames it has to see."""
+    """A rule as a family's attention sees it: what it reads and writes, and which frames it has to see."""
 
     @property
     def frames(self) -> Frames: ...
@@ -76,7 +76,7 @@ class Acting(Protocol):
 
 
 class Applier(Protocol):
-    """What the attention of a family asks of who controls it. branches: names in batch order, to their place."""
+    """What a family's attention asks of who controls it. branches: names in batch order, to their place."""
 
     branches: dict[str, int]
 

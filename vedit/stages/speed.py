@@ -135,7 +135,8 @@ class Speed:
         if not factor:
             lost = (
                 lost
-                or f"images of varying times that are all shown {'at one rate' if self.fps else 'equally long'} leave no speed for it"
+                or "images of varying times that are all shown"
+                f" {'at one rate' if self.fps else 'equally long'} leave no speed for it"
             )
         audio = clip.audio
         if lost or not factor:

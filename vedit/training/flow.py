@@ -38,7 +38,7 @@ def predict(transformer: Any, noisy_BCFYX: Tensor, level_B: Tensor, text_BLE: Te
 
 @torch.no_grad()
 def drawn(codec: Any, latents_BCFYX: Tensor) -> Tensor:
-    """Turn normalised latents into clips in 0..1, BFCYX: one frame for the first latent, two for each other."""
+    """Turn normalised latents into clips in 0..1, BFCYX: one frame of the first latent, two of each other."""
     mean, std = (
         torch.tensor(codec.config[name]).to(latents_BCFYX)[:, None, None, None]
         for name in ("latents_mean", "latents_std")

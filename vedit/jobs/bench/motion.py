@@ -33,7 +33,7 @@ class Trials:
 def bench_motion(
     folder: Path = MOTION, base: Path = BUILTIN, trials: Trials = Trials(), device: str = "cpu"
 ) -> Iterator[Figure]:
-    """Measure a motion adapter on the denoiser in `base`, or a video model; yield each figure as it is known."""
+    """Measure a motion adapter on the denoiser in `base`, or a video model; yield figures as they come."""
     video = is_video(folder)
     (check_video if video else check_motion)(folder)
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())

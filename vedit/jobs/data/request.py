@@ -1,4 +1,4 @@
-"""What data sets are asked to be: one request per kind, checked by `plan`, made by `plan(request).run(sink)`."""
+"""What data sets are to be: one request per kind, checked by `plan`, made by `plan(request).run(sink)`."""
 
 from __future__ import annotations
 

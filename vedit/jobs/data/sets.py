@@ -334,7 +334,7 @@ def msr_vtt(
 
 
 def benchmark(source: str, listing: str | None, run: Run, cut: Cut, *, one_edit: bool, seed: int) -> Summary:
-    """Clips of an editing benchmark, their prompts, and edits.jsonl and suite.toml with what to make of them."""
+    """Clips and prompts of an editing benchmark, and edits.jsonl and suite.toml with what to make of them."""
     entries = v2vbench.read_list(listing or _only_list(source))
     videos = v2vbench.find_videos(source)
     pairs = [(entry, videos[entry.id]) for entry in entries if entry.id in videos]
@@ -348,10 +348,16 @@ def benchmark(source: str, listing: str | None, run: Run, cut: Cut, *, one_edit:
         pairs = [(entry._replace(edits=v2vbench.drawn_edit(entry, seed)), path) for entry, path in pairs]
     names = list(unique(clip_name(entry.id) for entry, _ in pairs))
     items = [
-        Item(name, (entry.prompt,) if entry.prompt else (), os.path.relpath(path, source), file_stamp(path), reader(path, _own_cut(entry, cut)),
-             {"edits": [edit._asdict() for edit in entry.edits], **cut_options(_own_cut(entry, Cut()))})
+        Item(
+            name,
+            (entry.prompt,) if entry.prompt else (),
+            os.path.relpath(path, source),
+            file_stamp(path),
+            reader(path, _own_cut(entry, cut)),
+            {"edits": [edit._asdict() for edit in entry.edits], **cut_options(_own_cut(entry, Cut()))},
+        )
         for name, (entry, path) in zip(names, pairs)
-    ]  # fmt: skip
+    ]
     summary = run.make(
         items,
         len(items),

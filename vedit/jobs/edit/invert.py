@@ -205,7 +205,8 @@ def _write_ddim(
                     writer.write("z0", latents, part.start)
                 for step in invert(
                     model, timesteps, latents, text,
-                    fixed_point=settings.fixed_point, frames_per_call=settings.frames_per_call, first_frame=part.start, reached=reached,
+                    fixed_point=settings.fixed_point, frames_per_call=settings.frames_per_call,
+                    first_frame=part.start, reached=reached,
                     controller=control(model, settings, len(timesteps), part, shape),
                 ):  # fmt: skip
                     latents = step.latents
@@ -258,7 +259,7 @@ def move_to(file: Path, path: str) -> None:
 def _write_null_text(
     model: Model, plain: Artefact, path: str, settings: InversionSettings, facts: dict[str, Any], watch: Watch
 ) -> dict[str, Any]:
-    """Copy a plain inversion and add the embeddings; those of single frames need only one window at a time."""
+    """Copy a plain inversion and add the embeddings; those of single frames need one window at a time."""
     from vedit.engine.artefact import writing
     from vedit.engine.null_text import null_text
 

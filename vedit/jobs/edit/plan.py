@@ -140,9 +140,12 @@ def plan(request: EditRequest, sink: Sink = Quiet(), *, repeats: bool = False) -
 def settled(request: EditRequest, selection: Selection, params: dict[str, Any]) -> Job:
     """The job of a request whose frames and parameters are known."""
     return Job(
-        request.input, request.output or "-", request.method, request.source_prompt, request.prompt or "", selection, params, request.seed,
-        request.inversion, request.mask, request.keep_outside, request.frames_per_call, request.preview, request.metadata, request.window,
-        request.save_masks, request.save_attention, None if request.invert_like is None else dict(request.invert_like), request.memory,
+        request.input, request.output or "-", request.method, request.source_prompt, request.prompt or "",
+        selection, params, request.seed,
+        request.inversion, request.mask, request.keep_outside, request.frames_per_call, request.preview,
+        request.metadata, request.window,
+        request.save_masks, request.save_attention,
+        None if request.invert_like is None else dict(request.invert_like), request.memory,
     )  # fmt: skip
 
 

@@ -101,7 +101,7 @@ class Edit:
         )
 
     def _prepared(self) -> Prepared:
-        """The method made ready for the clip; raises for settings that do not fit the prompts or the model."""
+        """The method made ready for the clip; raises for settings that fit neither prompts nor model."""
         job = self.job
         self.request = Request(
             source_prompt=self.source,
@@ -239,7 +239,7 @@ class Edit:
         return Window(latents, stored, mask, self._null_embeddings(frames), frames.start)
 
     def _null_embeddings(self, frames: slice) -> Callable[[int], Tensor] | None:
-        """The optimised null embeddings of a null-text inversion by step index, if the method is to use them."""
+        """The null embeddings of a null-text inversion by step index, if the method is to use them."""
         artefact = self.artefact
         if artefact is None or not artefact.null_steps or self.params.null_text == "none":
             return None

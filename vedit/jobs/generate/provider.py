@@ -118,7 +118,7 @@ class ProviderMaker:
         )
 
     def _in_time(self, prompt: str, named: dict[str, Any]) -> Any:
-        """What the provider sends within --timeout, whose clock for the client begins anew with every byte."""
+        """What the provider sends in time; the client's own clock begins anew with every byte."""
         found: list[Any] = []
 
         def ask() -> None:

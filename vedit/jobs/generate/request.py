@@ -64,7 +64,7 @@ class GenerateRequest(BackendOptions, Request):
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any], output: str) -> Self:
-        """What a run record tells of, for another output; files that it wrote besides are not written again."""
+        """What a run record tells of, for another output; its side files are not written again."""
         extra = run.without_extras(record["choices"]["extra"])
         return cls(
             **{**extra, "mask": tuple(extra.get("mask", ()))},

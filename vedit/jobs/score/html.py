@@ -177,9 +177,8 @@ def _metric_cells(results: Results, key: str) -> Iterable[str]:
             if found.interval is None
             else f"{shown(found.interval[0])} to {shown(found.interval[1])}"
         )
-        yield (
-            f"<td>{low_high}</td><td>{interval_svg(results.values(key), found.mean, found.interval)}</td><td>{found.n}</td>"
-        )
+        drawn = interval_svg(results.values(key), found.mean, found.interval)
+        yield f"<td>{low_high}</td><td>{drawn}</td><td>{found.n}</td>"
     for rows in results.baselines.values():
         of_it = [value for value in values_of(rows, key) if value is not None and math.isfinite(value)]
         yield _value_cell(sum(of_it) / len(of_it) if of_it else None)
@@ -295,13 +294,14 @@ def video_section(
         if key in row.numbers
     )
     listed = f"<dl>{numbers}</dl>" if len(results.rows) > 1 else ""
+    traced = {key: number_json(row.numbers[key]) for key in row.numbers}
     is_open = " open" if len(results.rows) <= OPEN_AT_MOST else ""
     mark = ' <span class="mark">flagged</span>' if flags or lost else ""
     return (
         f'<section id="{html.escape(row.label)}"><details'
         f' class="video"{is_open}><summary><h2>{html.escape(row.label)}</h2>{mark}</summary>'
         f'{flags}{lost}<dl>{words}</dl>{clips}{listed}<div class="charts">{charts}</div>'
-        f"{details('Where each number comes from', {key: number_json(row.numbers[key]) for key in row.numbers})}</details></section>"
+        f"{details('Where each number comes from', traced)}</details></section>"
     )
 
 

@@ -99,7 +99,7 @@ class Number:
 
 @dataclass(frozen=True)
 class Row:
-    """One edited video. skipped, failed: reasons by metric. facts: paths, prompts, size, frames, run record."""
+    """One edited video. skipped, failed: reasons by metric. facts: paths, prompts, size, frames, record."""
 
     video_id: str
     edit_id: str

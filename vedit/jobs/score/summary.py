@@ -1,4 +1,4 @@
-"""The table that `vedit score` prints: one video with a line per number, or a suite with a line per metric."""
+"""What `vedit score` prints: a table of one video's numbers, or of a suite's metrics."""
 
 from __future__ import annotations
 

@@ -70,7 +70,8 @@ EXCHANGED = {
         " stands under its own name."
     ),
     "zh": (
-        "论文原表中 Pick Score 与 ViCLIP Text Alignment 两个表头互换了位置;此处每个数值都列在其本来的名称之下。"
+        "论文原表中 Pick Score 与 ViCLIP Text Alignment 两个表头互换了位置;"
+        "此处每个数值都列在其本来的名称之下。"
     ),
 }
 MARKS = {
@@ -273,9 +274,13 @@ def marked(reports: Sequence[Results], key: str, digits: int | None = 4) -> list
     present = [place for place, mean in enumerate(means) if mean is not None]
     best, is_beyond_chance = _best(reports, key, means, present)
     return [
-        Cell(_mean(report, key, digits), is_best=place == best and is_beyond_chance, is_first=place == best and not is_beyond_chance)
+        Cell(
+            _mean(report, key, digits),
+            is_best=place == best and is_beyond_chance,
+            is_first=place == best and not is_beyond_chance,
+        )
         for place, report in enumerate(reports)
-    ]  # fmt: skip
+    ]
 
 
 def _best(

@@ -120,7 +120,7 @@ CACHED = Kind("facts of decoded clips", largest=2**28)
 
 
 def _cached(cache: Path, fingerprint: str, data: DataTable) -> dict[str, Any] | None:
-    """What clips.json says of the decoded clips, unless it is of others, damaged, or does not fit their file."""
+    """What clips.json says of the decoded clips, unless it is damaged or does not fit them."""
     path = str(cache / "clips.json")
     try:
         facts = validated(read_json(path, CACHED), Facts, path, CACHED)

@@ -245,7 +245,7 @@ class Recolourer:
         drawn: Drawn | None,
         counts: list[int],
     ) -> Frame:
-        """The image grown to the rectangle needed, with the pixels to be drawn in the best colours there are."""
+        """The image grown to the rectangle needed, its pixels in the best colours there are."""
         if drawn is None and needed == frame.rect:
             return self._kept(frame)
         used = counts if drawn is None else _left(counts, frame, drawn)
@@ -299,7 +299,7 @@ class Recolourer:
         )
 
     def _base(self, palette: Palette, hidden: int | None, used: list[int]) -> Colours:
-        """The palette that is there already: the result's global one, the last made from this one, or itself."""
+        """The palette there is: the result's global one, the last made from this one, or itself."""
         known = self.recent.get((palette.rgb, hidden))
         for colours in (self.written, known):
             if (
@@ -341,7 +341,7 @@ class Recolourer:
     def _enriched(
         self, frame: Frame, base: Colours, fit: Fit, used: list[int], drawn: Drawn, exact: set[bytes]
     ) -> tuple[Colours, Fit]:
-        """The source's palette with new colours in slots that this image leaves free, and the pixels in them."""
+        """The source's palette with new colours in slots that this image leaves free, and its pixels."""
         source, hidden = base.source, base.hidden
         size = max(len(source), 0 if hidden is None else hidden + 1)
         if len(used) - used.count(0) == size == 256 and not exact:

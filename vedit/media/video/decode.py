@@ -123,7 +123,7 @@ def gives_planes(video: VideoFacts, options: ReadOptions) -> bool:
 
 
 def _light_of_planes(video: VideoFacts, options: ReadOptions) -> Light:
-    """The colours of the planes that the child sends: those of the film, named in full where it says nothing."""
+    """The colours of the planes that the child sends: the film's, named in full where it says nothing."""
     light = parse_light(video.color, video.peak_nits)
     if to_sdr(light, options.tonemap):
         return Light("tv", "bt709", "bt709", "bt709")

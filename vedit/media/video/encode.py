@@ -313,7 +313,10 @@ def _write_arguments(
     matrix, primaries, transfer = (
         name or "unknown" for name in (light.matrix, light.primaries, light.transfer)
     )
-    scale = f"scale=out_color_matrix={matrix}:out_range=tv:flags=bicubic+accurate_rnd+full_chroma_inp,format=yuv420p,"
+    scale = (
+        f"scale=out_color_matrix={matrix}:out_range=tv:flags=bicubic+accurate_rnd+full_chroma_inp"
+        ",format=yuv420p,"
+    )
     tags = f"setparams=range=tv:colorspace={matrix}:color_primaries={primaries}:color_trc={transfer}"
     video = encoder_options(container, options.crf, options.preset)
     arguments += ["-map", "0:v:0", "-vf", f"{'' if clip.light else scale}{tags}", *video]

@@ -48,7 +48,7 @@ class Towers:
         self._towers: dict[str, Tower] = {}
 
     def get(self, name: str) -> Any:
-        """A tower by name; its weights are found at the first feature, and loaded at the first missing one."""
+        """A tower by name; its weights are found at the first feature, loaded at the first missing one."""
         if name not in self._towers:
             module, kind = TOWERS[name]
             made = getattr(importlib.import_module(f"{__name__}.{module}"), kind)

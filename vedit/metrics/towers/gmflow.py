@@ -204,7 +204,7 @@ def _from_windows(windows_BNC: Tensor, shape: torch.Size, is_shifted: bool) -> T
 
 
 def _shift_mask(rows: int, columns: int) -> Tensor:
-    """-100 between positions that a shifted window brings together from opposite borders, (4, N / 4, N / 4)."""
+    """-100 between positions that a shifted window joins from opposite borders, (4, N / 4, N / 4)."""
     regions = torch.zeros(1, rows, columns, 1)
     for axis, side in ((1, rows), (2, columns)):
         window, place = side // SPLITS, torch.arange(side)

@@ -244,7 +244,7 @@ def empty(make: Callable[[], nn.Module]) -> nn.Module:
 
 @dataclass(frozen=True)
 class Part:
-    """How a network's tensor lies in a file: under which names, each of which shape, and how they become it."""
+    """How a network's tensor lies in a file: the names and shapes there, and how they become it."""
 
     names: tuple[str, ...]
     shape: tuple[int, ...]

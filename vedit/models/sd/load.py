@@ -191,7 +191,7 @@ def _check_fit(name: str, parts: dict[str, Any], tokenizer: Any) -> None:
 
 
 def check_channels(name: str, taken: int, given: int) -> None:
-    """Refuse a UNet that wants more than latents: inpainting and image-conditioned ones take 8 or 9 channels."""
+    """Refuse a UNet that wants more than latents: inpainting and image-conditioned ones do."""
     if taken != given:
         raise ModelError(
             f"{name}: the UNet takes {taken} channels, and latents have {given}.",

@@ -41,7 +41,8 @@ HEADER = Kind(
 LEVELS, LAYERS = 4, 2
 START, END = "<|startoftext|>", "<|endoftext|>"
 SCHEDULER = {
-    "_class_name": "DDIMScheduler", "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "num_train_timesteps": 1000,
+    "_class_name": "DDIMScheduler", "beta_start": 0.00085, "beta_end": 0.012,
+    "beta_schedule": "scaled_linear", "num_train_timesteps": 1000,
     "set_alpha_to_one": False, "steps_offset": 1, "clip_sample": False, "timestep_spacing": "leading",
 }  # fmt: skip
 OTHERS = (  # what else people have in one file, by a pattern of its names
@@ -213,9 +214,12 @@ def unet_config(name: str, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, A
             "See: vedit models list",
         ) from None
     return {
-        "sample_size": 96 if is_second and predicts_v(name) else 64, "in_channels": takes, "out_channels": 4, "block_out_channels": blocks,
-        "layers_per_block": LAYERS, "cross_attention_dim": cross, "attention_head_dim": [max(1, side // 64) for side in blocks] if is_second else 8,
-        "down_block_types": ("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",), "up_block_types": ("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3,
+        "sample_size": 96 if is_second and predicts_v(name) else 64, "in_channels": takes, "out_channels": 4,
+        "block_out_channels": blocks,
+        "layers_per_block": LAYERS, "cross_attention_dim": cross,
+        "attention_head_dim": [max(1, side // 64) for side in blocks] if is_second else 8,
+        "down_block_types": ("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",),
+        "up_block_types": ("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3,
         "use_linear_projection": is_second, "norm_num_groups": 32,
     }  # fmt: skip
 
@@ -232,8 +236,10 @@ def vae_config(name: str, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, An
             "See: vedit models list",
         ) from None
     return {
-        "down_block_types": ("DownEncoderBlock2D",) * LEVELS, "up_block_types": ("UpDecoderBlock2D",) * LEVELS, "block_out_channels": blocks,
-        "latent_channels": latent, "layers_per_block": LAYERS, "norm_num_groups": 32, "sample_size": 512, "scaling_factor": 0.18215,
+        "down_block_types": ("DownEncoderBlock2D",) * LEVELS,
+        "up_block_types": ("UpDecoderBlock2D",) * LEVELS, "block_out_channels": blocks,
+        "latent_channels": latent, "layers_per_block": LAYERS, "norm_num_groups": 32, "sample_size": 512,
+        "scaling_factor": 0.18215,
     }  # fmt: skip
 
 
@@ -260,7 +266,8 @@ def text_encoder(name: str, tensors: Mapping[str, Any]) -> Any:
         if key.startswith("cond_stage_model.") and (found := re.search(pattern, key))
     }
     config = CLIPTextConfig(
-        vocab_size=vocabulary, hidden_size=width, intermediate_size=inner[0], num_hidden_layers=len(inner) - is_open, num_attention_heads=max(1, width // 64),
+        vocab_size=vocabulary, hidden_size=width, intermediate_size=inner[0],
+        num_hidden_layers=len(inner) - is_open, num_attention_heads=max(1, width // 64),
         hidden_act="gelu" if is_open else "quick_gelu", bos_token_id=0, eos_token_id=2, pad_token_id=1,
     )  # fmt: skip
     model = CLIPTextModel(config)
@@ -304,7 +311,7 @@ def predicts_v(name: str) -> bool:
 
 
 def tokenizer(padding: str) -> Any:
-    """CLIP's tokenizer of 49408 tokens, from open_clip's copy of its merges. padding: what fills a prompt up."""
+    """CLIP's tokenizer of 49408 tokens, from open_clip's merges. padding: what fills a prompt up."""
     from importlib.util import find_spec
 
     from transformers import CLIPTokenizer
