@@ -32,7 +32,10 @@ def inflation_rules(
     frames: int,
     select: Select | None = None,
 ) -> tuple[Rule, ...]:
-    """The rules of an inflation in every step. select: the self-attention that sees other frames; all of it by default."""
+    """The rules of an inflation in every step.
+
+    select: the self-attention that sees other frames; all of it by default.
+    """
     always, select = (True,) * steps, select or Select("self")
     rules: list[Rule] = []
     if inflation == "middle-frame":
@@ -62,13 +65,19 @@ def inflation_rules(
 def inflated_controller(
     network: Network, inflation: Inflation, branch: str, steps: int, frames: int, size: tuple[int, int]
 ) -> Controller | None:
-    """Control of a single branch under an inflation alone, as tuning and inversion run it; None where there is nothing to control."""
+    """Control of a single branch under an inflation alone, as tuning and inversion run it.
+
+    None where there is nothing to control.
+    """
     rules = inflation_rules(network, inflation, (branch,), steps, frames)
     return Controller(network, Plan(rules), (branch,), frames, size, network.text_shape[0]) if rules else None
 
 
 def inflated(model: Any) -> Any:
-    """A model with layers over frames; the same again for one that has them. Raises ModelError for a family that cannot be inflated."""
+    """A model with layers over frames; the same again for one that has them.
+
+    Raises ModelError for a family that cannot be inflated.
+    """
     if not hasattr(model, "inflated"):
         raise ModelError(
             f"{model.name} cannot be given layers over frames.",

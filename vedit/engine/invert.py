@@ -69,7 +69,7 @@ def invert(
                     schedule.step(latents, output, before, level, (arrived, asked_level)),
                     level,
                 )
-            # in one layout, whichever the network gave: sums in another order would not go on bit by bit the same
+            # in one layout, whichever the network gave: sums in another order are not the same bit by bit
             latents, before = arrived.contiguous(), level
             check_finite(latents, index, model.network_dtype, first_frame)
             yield Inverted(index, timestep, latents)

@@ -113,7 +113,10 @@ def network_peak(
 
 
 def tuning_peak(model: Any, inflation: Inflation, frames: int, latent_size: tuple[int, int]) -> int:
-    """What a step of tuning takes: what a pass keeps for the way back, and of each weight its float32, gradient and two moments."""
+    """What a step of tuning takes: what a pass keeps for the way back, and four float32 for each weight.
+
+    The four are the weight itself, its gradient and the two moments of the optimizer.
+    """
     copy, (tokens, width) = model.on_meta(), model.text_shape
     controller = inflated_controller(copy, inflation, "src", 1, frames, latent_size)
     assert controller is not None, "an inflated network has rules"

@@ -72,7 +72,7 @@ def null_text(
 
     trajectory: the inverted latents (F, C, Y, X) by step index; one past the last gives the clip.
     text_1LE: the source prompt's embedding. Frames go through the network in chunks, also backwards.
-    controller: rules of the branch "src" that the edit runs under too; backwards all frames go through at once.
+    controller: rules of the branch "src" that the edit runs under too; backwards all frames go at once.
     """
     schedule = model.schedule
     text, empty = (at_least_float32(part.clone()) for part in (text_1LE, empty_1LE))
@@ -122,9 +122,18 @@ class _Fit:
     """The optimisation of one step: gradients of chunks of frames are summed."""
 
     def __init__(
-        self, network: Network, timestep: int, moving: Tensor, cond: Tensor, wanted: Tensor, arrive: Callable[..., Tensor],
-        settings: NullText, chunk: int, step: int, controller: Controller | None,
-    ) -> None:  # fmt: skip
+        self,
+        network: Network,
+        timestep: int,
+        moving: Tensor,
+        cond: Tensor,
+        wanted: Tensor,
+        arrive: Callable[..., Tensor],
+        settings: NullText,
+        chunk: int,
+        step: int,
+        controller: Controller | None,
+    ) -> None:
         self.network, self.timestep, self.arrive, self.step, self.controller = (
             network,
             timestep,

@@ -31,7 +31,10 @@ MOMENTS = ("exp_avg", "exp_avg_sq")
 
 @dataclass(frozen=True)
 class Tuning:
-    """How to tune: steps of AdamW, its rate and weight decay, the largest norm of a gradient, and the seed of noise and timesteps."""
+    """How to tune: AdamW's steps, rate and weight decay, the largest norm of a gradient, and a seed.
+
+    The seed is that of noise and timesteps.
+    """
 
     steps: int = 500
     lr: float = 3e-5
@@ -66,7 +69,8 @@ def tune(
 ) -> Iterator[Tuned]:
     """Take the steps `done`.. ; the model holds the tuned weights behind the last one.
 
-    model: an inflated one. state: of the last step that was done. Raises ModelError for a loss that is not a number.
+    model: an inflated one. state: of the last step that was done. Raises ModelError for a loss that is
+    not a number.
     """
     latents, text = at_least_float32(latents_FCYX.clone()), at_least_float32(text_1LE.clone())
     controller = inflated_controller(model, inflation, "src", 1, len(latents), tuple(latents.shape[2:]))

@@ -1,13 +1,13 @@
-"""Edit-A-Video: FateZero's attention on a network tuned on the clip, with a mask that is carried from the first frame.
+"""Edit-A-Video: FateZero's attention on a network tuned on the clip, its mask carried from the first frame.
 
     m_f <- (1 - lambda) m_f + lambda A_(f->1) m_1       A: how frame f looks at the first, of self-attention
 
-Source: Shin et al. 2023; docs/methods.md 7.4. The paper has no public code: the formula is read from its text. The
-network is inflated with sparse-causal attention (the first frame and the one before) and tuned as in
-`video_p2p`; sparse-causal maps hold the columns of the first frame already. They are taken at the size
-that masks are made of, averaged over heads and modules, and each row is divided by its sum, so that a
-mask of ones stays one. The source is read from the inversion, which is exact, where the paper optimises null embeddings
-to sample it again.
+Source: Shin et al. 2023; docs/methods.md 7.4. The paper has no public code: the formula is read
+from its text. The network is inflated with sparse-causal attention (the first frame and the one
+before) and tuned as in `video_p2p`; sparse-causal maps hold the columns of the first frame already.
+They are taken at the size that masks are made of, averaged over heads and modules, and each row is
+divided by its sum, so that a mask of ones stays one. The source is read from the inversion, which
+is exact, where the paper optimises null embeddings to sample it again.
 Shape letters: F frames, N heads, Q query tokens, K key tokens, D head width, Y X latent rows and columns.
 """
 
@@ -36,7 +36,8 @@ NEEDS = frozenset({"inversion", "source prompt"})
 class Params(TuneFields, fatezero.Params):
     carry: Share = Field(
         0.5,
-        description="share of each frame's mask that comes from the first frame's, along self-attention; 0 is FateZero's mask",
+        description="share of each frame's mask that comes from the first frame's, along"
+        " self-attention; 0 is FateZero's mask",
     )
     frame_attention: Literal["sparse-causal"] = Field(
         "sparse-causal", description="frames see the first and the one before"
@@ -48,7 +49,11 @@ class Params(TuneFields, fatezero.Params):
 
 
 def prepare(model: Family, request: Request, params: Params) -> Prepared:
-    """Raises UsageError for words that do not occur and prompts that do not fit, ModelError for a family that cannot be inflated."""
+    """The method bound to a model and a clip.
+
+    Raises UsageError for words that do not occur and prompts that do not fit, ModelError for a family
+    that cannot be inflated.
+    """
     model = inflated(model)
     return fatezero.edited(model, request, params, CarriedMasks(model, request, params))
 
@@ -100,14 +105,20 @@ class CarriedMasks(fatezero.SourceMasks):
 
 
 def first_columns(q_FNQD: Tensor, k_FNKD: Tensor) -> Tensor:
-    """How much each token looks at each of the first frame, the mean over heads (F, Q, Q); the first frame's keys stand first."""
+    """How much each token looks at each of the first frame, the mean over heads (F, Q, Q).
+
+    The first frame's keys stand first.
+    """
     tokens = q_FNQD.shape[2]
     logits = q_FNQD.float() @ k_FNKD.float().transpose(-1, -2) * q_FNQD.shape[-1] ** -0.5
     return logits.softmax(-1)[..., :tokens].mean(1)
 
 
 def carried(mask_F1YX: Tensor, maps_FQK: Tensor, grid: tuple[int, int], share: float) -> Tensor:
-    """Masks in proportion with the first one, seen along maps at a grid. share: 0 gives the masks themselves."""
+    """Masks in proportion with the first one, seen along maps at a grid.
+
+    share: 0 gives the masks themselves.
+    """
     if not share:
         return mask_F1YX
     first_K = F.interpolate(mask_F1YX[:1], grid, mode="nearest").flatten()

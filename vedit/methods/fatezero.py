@@ -1,14 +1,16 @@
 """FateZero: the clip's own attention at every step, but for the place of the words whose shape may change.
 
-    A_tgt <- m A_tgt + (1 - m) A_src      self-attention, in the first steps; m: where words of the source look
+    A_tgt <- m A_tgt + (1 - m) A_src      self-attention, in the first steps; m: where source words look
 
-Source: Qi et al. 2023 and ChenyangQiQi/FateZero; docs/methods.md 7.2. Cross-attention is edited as in `p2p`. What
-the published code keeps of the inversion as whole maps (100 GB for eight frames) is read here as queries and keys
-of the branch "src", which is fed the inverted latents of each step; and since blending rows of two maps over the
-same values is blending their outputs, no self-attention map is made: m Attn(Q_T, K_T, V_T) + (1 - m)
-Attn(Q_S, K_S, V_T). The mask is made before the edit, from the source's cross maps of the same step.
-Frames see the middle frame, in the inversion too. Latents are not blended, unless `blend_words` ask for it.
-Deviation: the branch is asked at the latents of a level, where the published inversion was at those before it.
+Source: Qi et al. 2023 and ChenyangQiQi/FateZero; docs/methods.md 7.2. Cross-attention is edited as
+in `p2p`. What the published code keeps of the inversion as whole maps (100 GB for eight frames) is
+read here as queries and keys of the branch "src", which is fed the inverted latents of each step;
+and since blending rows of two maps over the same values is blending their outputs, no
+self-attention map is made: m Attn(Q_T, K_T, V_T) + (1 - m) Attn(Q_S, K_S, V_T). The mask is made
+before the edit, from the source's cross maps of the same step. Frames see the middle frame, in the
+inversion too. Latents are not blended, unless `blend_words` ask for it.
+Deviation: the branch is asked at the latents of a level, where the published inversion was at those
+before it.
 Shape letters: F frames, N heads, Q query tokens, K key tokens, D head width, Y X latent rows and columns.
 """
 
@@ -42,12 +44,14 @@ NEEDS = frozenset({"inversion", "source prompt"})
 class Params(p2p.Params):
     frame_attention: Literal["middle-frame", "sparse-causal", "first-frame", "none"] = Field(
         "middle-frame",
-        description="which frame the others see: the middle one, the first and the one before, the first, or only themselves",
+        description="which frame the others see: the middle one, the first and the one before, the"
+        " first, or only themselves",
     )
     shape_words: Words = Field(
         (),
         validation_alias=AliasChoices("shape_words", "blend_self_words"),
-        description="words of the source whose place has its own self-attention, so that its shape may change; a style needs none",
+        description="words of the source whose place has its own self-attention, so that its shape may"
+        " change; a style needs none",
     )
     shape_threshold: float = Field(
         0.3,
@@ -62,11 +66,13 @@ class Params(p2p.Params):
     cross_replace: Span | dict[str, Span] = Field(
         0.8,
         validation_alias=AliasChoices("cross_replace", "cross_replace_steps"),
-        description="share of steps, or a pair of shares, that edit cross-attention; or a table of them by word, default_ for the others",
+        description="share of steps, or a pair of shares, that edit cross-attention; or a table of them"
+        " by word, default_ for the others",
     )
     null_text: Literal["both", "source", "none"] = Field(
         "none",
-        description="branches that are guided away from the null embeddings of the inversion, where it has them",
+        description="branches that are guided away from the null embeddings of the inversion, where it"
+        " has them",
     )
 
     @property
@@ -128,7 +134,7 @@ def edited(model: Family, request: Request, params: Params, masks: SourceMasks) 
 
 
 def taken_over(tensors: Tensors, share_FNQD: Tensor | None) -> Tensor:
-    """The target's output where the share is 1, the source's attention to the target's values where it is 0."""
+    """The target's output where the share is 1, where it is 0 the source's attention to its values."""
     kept = F.scaled_dot_product_attention(tensors["q", "src"], tensors["k", "src"], tensors["v", "tgt"])
     return kept if share_FNQD is None else mixed(kept, tensors["out", "tgt"], share_FNQD)
 

@@ -3,10 +3,10 @@
     K, V of all frames            in the first self-attention of every block
     K, V of the first, previous   in the others
 
-Source: Wang et al. 2023 and baaivision/vid2vid-zero; docs/methods.md 7.3. The inversion sees single frames, as published
-(`plain_inversion`); one step of Adam per noise level makes the null embeddings, shared by all frames
-here, which guide both branches in the second half of the steps (`null_from`; the published
-`null_uncond_ratio` = -0.5). All else is taken of `p2p`.
+Source: Wang et al. 2023 and baaivision/vid2vid-zero; docs/methods.md 7.3. The inversion sees single
+frames, as published (`plain_inversion`); one step of Adam per noise level makes the null
+embeddings, shared by all frames here, which guide both branches in the second half of the steps
+(`null_from`; the published `null_uncond_ratio` = -0.5). All else is taken of `p2p`.
 Shape letters: F frames, L text tokens, E embedding width.
 """
 
@@ -64,7 +64,11 @@ class Params(NullParams):
 
 
 def prepare(model: Family, request: Request, params: Params) -> Prepared:
-    """Raises UsageError for words that do not occur and prompts that do not fit, ModelError for a layer that is not there."""
+    """The method bound to a model and a clip.
+
+    Raises UsageError for words that do not occur and prompts that do not fit, ModelError for a layer
+    that is not there.
+    """
     steps = len(request.timesteps)
     prepared = p2p.prepare(
         model, request, params, lambda branches: space_time(model, params, branches, steps, request.frames)

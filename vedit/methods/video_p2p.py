@@ -58,25 +58,29 @@ class NullParams(p2p.Params):
         10,
         ge=0,
         le=50,
-        description="steps of Adam per noise level for null embeddings that hold the source; 0 optimises none",
+        description="steps of Adam per noise level for null embeddings that hold the source; 0"
+        " optimises none",
     )
     early_stop: float = Field(
         1e-5, ge=0, description="mean squared error at which the null embedding of the first level is done"
     )
     source_branch: Literal["replay", "resample"] = Field(
         "resample",
-        description="sample the source again, held by its null embeddings, or feed it from its inversion, which needs none",
+        description="sample the source again, held by its null embeddings, or feed it from its"
+        " inversion, which needs none",
     )
     null_text: Literal["both", "source", "none"] = Field(
         "source",
-        description="branches that are guided away from the optimised null embeddings; source is decoupled guidance",
+        description="branches that are guided away from the optimised null embeddings; source is"
+        " decoupled guidance",
     )
 
     @model_validator(mode="after")
     def _null_embeddings_fit(self) -> Self:
         if self.null is not None and self.inversion_steps not in (None, self.steps):
             raise ValueError(
-                f"inversion_steps = {self.inversion_steps} and steps = {self.steps}: null embeddings are optimised for the steps of the inversion; "
+                f"inversion_steps = {self.inversion_steps} and steps = {self.steps}: null embeddings"
+                f" are optimised for the steps of the inversion; "
                 "leave inversion_steps out, or set inner_steps to 0"
             )
         return self
@@ -95,7 +99,8 @@ class Params(TuneFields, NullParams):
     cross_replace: Span | dict[str, Span] = Field(
         0.2,
         validation_alias=AliasChoices("cross_replace", "cross_replace_steps"),
-        description="share of steps, or a pair of shares, that edit cross-attention; or a table of them by word, default_ for the others",
+        description="share of steps, or a pair of shares, that edit cross-attention; or a table of them"
+        " by word, default_ for the others",
     )
     self_replace: Span = Field(
         0.5,
@@ -117,7 +122,11 @@ class Params(TuneFields, NullParams):
 
 
 def prepare(model: Family, request: Request, params: Params) -> Prepared:
-    """Raises UsageError for words that do not occur and prompts that do not fit, ModelError for a family that cannot be inflated."""
+    """The method bound to a model and a clip.
+
+    Raises UsageError for words that do not occur and prompts that do not fit, ModelError for a family
+    that cannot be inflated.
+    """
     model = inflated(model)
     steps, frames = len(request.timesteps), request.frames
     return p2p.prepare(

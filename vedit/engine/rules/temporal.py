@@ -11,7 +11,10 @@ from vedit.models.tensors import Frames, Part, Stage, Tensors
 
 @dataclass(frozen=True)
 class Temporal(Rule):
-    """Switch on the layers over frames that an inflated network has; all frames then go through in one call."""
+    """Switch on the layers over frames that an inflated network has.
+
+    All frames then go through in one call.
+    """
 
     stage: Stage = field(default="qkv", init=False)
     frames: Frames = field(default="all", init=False)

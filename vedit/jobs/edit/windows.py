@@ -86,7 +86,8 @@ class Edit:
     def _window(self) -> int:
         if self.params.inflation != "none" and self.job.window and self.job.window < self.frames:
             raise UsageError(
-                f"{self.job.method} edits a clip as one, because all of its frames see each other: {option('window', self.job.window)} would cut "
+                f"{self.job.method} edits a clip as one, because all of its frames see each other:"
+                f" {option('window', self.job.window)} would cut "
                 f"{self.frames} frames apart.",
                 "Fewer frames take less memory.",
                 f"Try {option('frames', self.job.window)}, or {option('stride', 2)}",
@@ -184,7 +185,7 @@ class Edit:
                 )
 
     def _tune(self, settings: InversionSettings, given: str | None, watch: Watch) -> dict[str, Any]:
-        """Put the weights that are tuned on the clip into the model, once an inversion that is given fits it."""
+        """Put the weights tuned on the clip into the model, once an inversion that is given fits it."""
         from vedit.engine.artefact import Artefact
         from vedit.jobs.edit.tuning import tune_model
 

@@ -1,4 +1,4 @@
-"""Text-to-set inflation: a layer over frames behind every transformer block of a UNet, and the weights that tuning changes.
+"""Text-to-set inflation: a layer over frames behind every transformer block of a UNet, to be tuned.
 
     x <- x + W_out Attn(LN(x))        over the frames, at each pixel, behind the feed-forward layer
 
@@ -81,7 +81,7 @@ def _fill(attention: Any, norm: nn.LayerNorm, like: Tensor, generator: torch.Gen
 
 
 def tunable(unet: Any) -> dict[str, nn.Parameter]:
-    """What tuning changes, by path: query projections of both kinds of attention, and the layers over frames."""
+    """What tuning changes, by path: the queries of both kinds of attention, and the layers over frames."""
     found = {}
     for path, block in _blocks(unet):
         for name, weight in block.named_parameters(prefix=path):

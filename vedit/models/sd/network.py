@@ -81,7 +81,10 @@ class UNetNetwork:
                 self.unet.disable_gradient_checkpointing()
 
     def inflated(self) -> Self:
-        """With layers over frames, which tuning fills; the same again for one that has them. Other weights are shared."""
+        """With layers over frames, which tuning fills; the same again for one that has them.
+
+        Other weights are shared.
+        """
         if is_inflated(self.unet):
             return self
         copy: Self = replace(self, unet=inflate(self.unet))  # type: ignore[type-var]
