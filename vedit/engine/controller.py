@@ -56,7 +56,7 @@ class Controller:
         self.sites: dict[str, Site] = {}
         self.grids: dict[str, tuple[int, int]] = {}
         self._at: dict[str, list[Rule]] = defaultdict(list)  # by path of a site; "" has none
-        self._memory: dict[tuple[int, str], dict[Any, Any]] = {}
+        self._memory: dict[tuple[int | str, str], dict[Any, Any]] = {}
         sizes: list[MapSize] = []
         self.held = 0
         sites = network.sites()
@@ -113,11 +113,27 @@ class Controller:
         if reach == "all":
             yield Pass(slice(0, self.total))
             return
-        keys = self._keyframes(acting, step) if reach == "keyframes" else ()
-        if keys:
-            yield Pass(list(keys), is_key_pass=True)  # a list: tensors take a tuple for several axes
-        for first in range(0, self.total, frames_per_call):
-            yield Pass(slice(first, min(self.total, first + frames_per_call)))
+        groups = [rule.groups(step, self.total) for rule in acting if rule.frames == reach]
+        if reach == "call" and any(groups):
+            yield from (Pass(list(group)) for group in max(groups, key=len))
+            return
+        done = 0
+        for group in self._key_groups(groups, acting, step) if reach == "keyframes" else ():
+            yield Pass(list(group), is_key_pass=True)  # a list: tensors take a tuple for several axes
+            until = self.total if group[-1] == self._keyframes(acting, step)[-1] else group[-1] + 1
+            yield from _chunks(done, until, frames_per_call)
+            done = until
+        yield from _chunks(done, self.total, frames_per_call)
+
+    def _key_groups(
+        self, groups: Sequence[Sequence[Sequence[int]]], acting: Sequence[Rule], step: int
+    ) -> Sequence[Sequence[int]]:
+        """The parts that the rules agree on; else all keyframes together."""
+        asked = [[list(group) for group in one] for one in groups if one]
+        if asked and all(one == asked[0] for one in asked):
+            return asked[0]
+        keys = self._keyframes(acting, step)
+        return [keys] if keys else []
 
     def _keyframes(self, acting: Sequence[Rule], step: int) -> tuple[int, ...]:
         return tuple(
@@ -147,7 +163,7 @@ class Controller:
                 self._call,
                 site=self.sites.get(path),
                 grid=self.grids.get(path, (0, 0)),
-                memory=self._memory.setdefault((id(rule), path), {}),
+                memory=self._memory.setdefault((rule.kin or id(rule), path), {}),
             )
             if frames is not None:
                 call = replace(call, frames=_within(call.frames, frames))
@@ -164,11 +180,16 @@ class Controller:
         for key, value in values.items():
             tensors[name, key] = value
         for rule in rules:
-            memory = self._memory.setdefault((id(rule), ""), {})
+            memory = self._memory.setdefault((rule.kin or id(rule), ""), {})
             rule.apply(
                 tensors, Call(step, frames, self.total, memory=memory, store=self.store, shown=self.shown)
             )
         return {key: tensors[name, key] for key in values}
+
+
+def _chunks(first: int, until: int, size: int) -> Iterator[Pass]:
+    for begin in range(first, until, size):
+        yield Pass(slice(begin, min(until, begin + size)))
 
 
 def _within(frames: Indices, part: slice) -> Indices:

@@ -8,6 +8,7 @@ matrix products also borrow workspace that no tensor shows: `MARGIN` allows for 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -17,7 +18,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from vedit.engine.controller import Controller
+from vedit.engine.controller import Controller, Pass
 from vedit.engine.inflation import Inflation, inflated_controller
 from vedit.engine.rules import Plan
 from vedit.engine.sample import ask
@@ -98,18 +99,25 @@ def network_peak(
     frames: that go through at once.
     """
     copy, (tokens, width) = network.on_meta(), network.text_shape
-    controller = Controller(copy, plan, branches, frames, latent_size, tokens)
     steps = max((len(rule.steps) for rule in plan.rules), default=1)
     busiest = max(range(steps), key=lambda step: sum(rule.acts(step) for rule in plan.rules))
+    keys = [key for rule in plan.rules if rule.acts(busiest) for key in rule.keyframes(busiest)]
+    controller = Controller(
+        copy, plan, branches, max([frames, *(key + 1 for key in keys)]), latent_size, tokens
+    )
 
-    def call() -> None:
-        rows, dtype = (len(branches), frames), network.network_dtype
+    def call(part: Pass) -> None:
+        count = len(range(controller.total)[part.frames] if isinstance(part.frames, slice) else part.frames)
+        rows, dtype = (len(branches), count), network.network_dtype
         batch = torch.empty(*rows, network.channels, *latent_size, device="meta", dtype=dtype)
         text = torch.empty(*rows, tokens, width, device="meta", dtype=dtype)
-        with controller.installed(), controller.call(busiest, slice(0, frames)):
+        with controller.installed(), controller.call(busiest, part.frames, part.is_key_pass):
             ask(copy, batch, 1, text)
 
-    return peak_of(call) - controller.store.predicted_bytes()
+    # the first call of each kind takes as much as any
+    kinds = {part.is_key_pass: part for part in reversed(list(controller.passes(busiest, frames)))}
+    peaks = [peak_of(partial(call, kinds[kind])) for kind in sorted(kinds, reverse=True)]
+    return max(peaks) - controller.store.predicted_bytes()
 
 
 def tuning_peak(model: Any, inflation: Inflation, frames: int, latent_size: tuple[int, int]) -> int:

@@ -149,6 +149,7 @@ def predict(
     names = branch_names(streams)
     total = streams[0].latents.shape[0]
     pieces: dict[str, list[Tensor]] = {name: [] for name in names}
+    order: list[int] = []
     if network.frame_axis:
         frames_per_call = total
     for part in passes(controller, step, total, frames_per_call):
@@ -162,7 +163,13 @@ def predict(
             continue  # it was there for its rules; these frames come again
         for name, piece in zip(names, at_least_float32(output), strict=True):
             pieces[name].append(piece)
-    return {name: torch.cat(parts) for name, parts in pieces.items()}
+        order += range(total)[part.frames] if isinstance(part.frames, slice) else part.frames
+    whole = {name: torch.cat(parts) for name, parts in pieces.items()}
+    return (
+        whole
+        if order == sorted(order)
+        else {name: rows[torch.tensor(order).argsort()] for name, rows in whole.items()}
+    )
 
 
 def passes(controller: Controller | None, step: int, total: int, frames_per_call: int) -> Iterator[Pass]:

@@ -1,9 +1,11 @@
 """What a method asks of the engine: a rule reads and writes named tensors at a place of the network's pass.
 
     inputs    text embeddings, before the network is called          text (1 or F, L, E)
-    pre       queries and keys before rotary positions, where the model has them     q_pre, k_pre
-    qkv       what attention is computed of                          q, k, v (F, N, T, D), bias (., ., Q or 1,
-    K) maps      attention maps, float32                                maps (F, N, Q, K)
+    enter     what goes into an attention module; who writes `out`   x (F, T, C), out (F, N, Q, D)
+              of every branch spares its attention
+    pre       queries and keys before rotary positions               q_pre, k_pre
+    qkv       what attention is computed of                          q, k, v (F, N, T, D); bias (., ., Q or 1, K)
+    maps      attention maps, float32                                maps (F, N, Q, K)
     output    attention before its output projection, and the        out (F, N, Q, D); x, the module's input,
               features of a convolution                              (F, T, C); h (F, C, Y, X)
     latents   the latents of each stream after a step                latents (F, C, Y, X)
@@ -30,10 +32,11 @@ from vedit.errors import UsageError
 from vedit.models.sites import Select, Site
 from vedit.models.tensors import Frames, Part, Stage, Tensors
 
-STAGES: tuple[Stage, ...] = ("inputs", "pre", "qkv", "maps", "output", "latents")
+STAGES: tuple[Stage, ...] = ("inputs", "enter", "pre", "qkv", "maps", "output", "latents")
 FRAMES: tuple[Frames, ...] = ("each", "call", "keyframes", "all")  # from narrow to wide
 TENSORS: dict[Stage, frozenset[str]] = {
     "inputs": frozenset({"text"}),
+    "enter": frozenset({"x", "out"}),
     "pre": frozenset({"q_pre", "k_pre"}),
     "qkv": frozenset({"q", "k", "v", "bias"}),
     "maps": frozenset({"maps"}),
@@ -73,7 +76,7 @@ class Call:
     step: index of the sampling step. frames: of the window that go through the network in this call.
     total: frames of the window. keyframes: those that a pass of their own has shown before this
     one; `is_key_pass` in that pass itself. site, grid: the module, and its rows and columns.
-    memory: what the rule keeps at this site until the step ends. store: sums of maps over the run.
+    memory: what the rule, and those of its kin, keep at this site until the step ends. store: sums of maps over the run.
     shown: what rules have to show to who runs the plan, such as the "mask" of a blend.
     """
 
@@ -111,7 +114,7 @@ class Rule(ABC):
 
     select: the sites; None for `inputs` and `latents`, which have none. steps: when it acts, by step
     index. order: of two rules that write one tensor of one branch in one step, the smaller acts
-    first; without an order that is an error.
+    first; without an order that is an error. kin: rules of one name here share what they keep.
     """
 
     select: Select | None
@@ -119,6 +122,7 @@ class Rule(ABC):
     name: str
     order: int | None = None
     frames: Frames = "each"
+    kin: str = ""
     stage: Stage
 
     @property
@@ -146,6 +150,15 @@ class Rule(ABC):
     def keyframes(self, step: int) -> Sequence[int]:
         """The frames that are to go through first, for a rule whose `frames` is "keyframes"."""
         return ()
+
+    def groups(self, step: int, total: int) -> Sequence[Sequence[int]]:
+        """Which frames go through together, where the rule cares.
+
+        For "keyframes": parts of them, ascending; the frames up to the last one of a part follow it.
+        For "call": all frames of the window, in the order of the calls.
+        """
+        keys = self.keyframes(step)
+        return (keys,) if keys else ()
 
     def acts(self, step: int) -> bool:
         return self.steps[step]

@@ -1,6 +1,6 @@
 """Run rules inside a stock diffusers UNet: attention processors and forward hooks, all put back.
 
-Order inside one attention module: project q, k, v; rules of `qkv`; branches whose maps a rule reads
+Order inside one attention module: rules of `enter`; project q, k, v; rules of `qkv`; branches whose maps a rule reads
 or writes get an explicit float32 softmax, then the rules of `maps`; all others use fused attention;
 then rules of `output`, and the output projection.
 """
@@ -85,8 +85,15 @@ class _Processor:
         **kwargs: Any,
     ) -> Tensor:
         assert hidden_states.ndim == 3 and attention_mask is None, "a transformer block of Stable Diffusion"
-        context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
         count = len(self.controller.branches)
+        entering = self.controller.acting(self.path, "enter")
+        if entering:
+            given = Tensors({"x": hidden_states.unflatten(0, (count, -1))}, self.controller.branches)
+            self.controller.apply(entering, self.path, given)
+            if all(given.get("out", branch) is not None for branch in self.controller.branches):
+                return _projected(attn, given.stacked("out"))
+            hidden_states = given.stacked("x").flatten(0, 1)
+        context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
 
         def heads(tensor: Tensor) -> Tensor:  # (B*F, T, N*D) -> (B, F, N, T, D)
             return tensor.unflatten(-1, (attn.heads, -1)).transpose(1, 2).unflatten(0, (count, -1))
@@ -98,9 +105,13 @@ class _Processor:
         }
         tensors = Tensors({**parts, "x": hidden_states.unflatten(0, (count, -1))}, self.controller.branches)
         self.controller.apply(self.controller.acting(self.path, "qkv"), self.path, tensors)
-        out_BFNQD = attend(self.controller, self.path, tensors, attn.scale)
-        hidden_states = out_BFNQD.flatten(0, 1).transpose(1, 2).flatten(2)
-        return attn.to_out[1](attn.to_out[0](hidden_states)) / attn.rescale_output_factor
+        return _projected(attn, attend(self.controller, self.path, tensors, attn.scale))
+
+
+def _projected(attn: Any, out_BFNQD: Tensor) -> Tensor:
+    hidden_states = out_BFNQD.flatten(0, 1).transpose(1, 2).flatten(2)
+    projected: Tensor = attn.to_out[1](attn.to_out[0](hidden_states)) / attn.rescale_output_factor
+    return projected
 
 
 def attend(controller: Applier, path: str, tensors: Tensors, scale: float) -> Tensor:
