@@ -133,7 +133,7 @@ def test_the_same_prompt_on_its_own_trajectory_gives_the_source(model: TinyModel
 @pytest.mark.parametrize("union", [False, True])
 def test_a_mask_of_everything_is_no_mask(model: TinyModel, union: bool) -> None:
     clip = edit_input(model, SOURCE, TARGET, STEPS)
-    masked = result(masactrl, model, clip, params(mask_words="cat", mask_threshold=0.0, union=union))
+    masked = result(masactrl, model, clip, params(object_words="cat", object_threshold=0.0, union=union))
     torch.testing.assert_close(masked, result(masactrl, model, clip, params(union=union)), rtol=0, atol=1e-12)
 
 
@@ -157,7 +157,7 @@ def test_object_asks_object_and_the_rest_the_rest(model: TinyModel) -> None:
 
 
 def test_masks_change_the_edit_and_do_not_depend_on_the_calls(model: TinyModel) -> None:
-    settings = params(mask_words="cat", mask_threshold=0.5)
+    settings = params(object_words="cat", object_threshold=0.5)
     whole, parts = (
         result(
             masactrl,
@@ -182,8 +182,8 @@ def test_without_guidance_two_branches_do(model: TinyModel) -> None:
     ("table", "said"),
     [
         ({"start_layer": 16}, "Give 0 to 15"),
-        ({"mask_words": "kat"}, "'kat' does not occur in either prompt"),
-        ({"mask_words": "night"}, "none of them occurs in the source prompt"),
+        ({"object_words": "kat"}, "'kat' does not occur in either prompt"),
+        ({"object_words": "night"}, "none of them occurs in the source prompt"),
         ({"start_index": STEPS}, "Give 0 to 3"),
     ],
 )

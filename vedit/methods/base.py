@@ -26,7 +26,7 @@ from torch import Tensor
 from vedit.engine.controller import Controller
 from vedit.engine.inflation import Inflation
 from vedit.engine.null_text import NullText
-from vedit.engine.rules import LatentBlend, Plan, Rule
+from vedit.engine.rules import LatentBlend, Merging, Plan, Replace, Rule
 from vedit.engine.sample import Step, Stream, branch_names, sample
 from vedit.engine.store import MapStore
 from vedit.engine.tune import Tuning
@@ -122,6 +122,34 @@ class InversionParams(SamplingParams):
             " source keeps the edit freer"
         ),
     )
+
+
+class MergeParams(MethodParams):
+    """Settings of a method whose self-attention may run over merged tokens of a few frames."""
+
+    merge: Share = Field(
+        0.0,
+        validation_alias=AliasChoices("merge", "local_merge_ratio"),
+        description="share of the tokens of neighbouring frames that self-attention merges; 0 merges none",
+    )
+    merge_across: Share = Field(
+        0.0,
+        validation_alias=AliasChoices("merge_across", "global_merge_ratio"),
+        description="share of what is left that is merged with frames further off",
+    )
+    merge_frames: int = Field(
+        4,
+        ge=2,
+        validation_alias=AliasChoices("merge_frames", "chunk_size"),
+        description="neighbouring frames whose tokens are merged, and that go through the network at once",
+    )
+    merge_scale: int = Field(
+        2, ge=1, le=8, description="coarsest modules that merge: the latent's side divided by theirs"
+    )
+
+    @property
+    def joins_frames(self) -> bool:
+        return self.merge > 0
 
 
 @dataclass(frozen=True)
@@ -392,18 +420,22 @@ def sampled(
     *,
     start: int = 0,
     looks: Looks | None = None,
+    merging: MergeParams | None = None,
     **facts: Any,
 ) -> Prepared:
     """A method that samples streams from a step on, under rules.
 
     streams, rules: of a window; `branches` are those of the streams. looks: what is probed, when the
-    method needs more than what the user wants to see. facts: further fields of `Prepared`.
+    method needs more than what the user wants to see. merging: settings that may merge tokens. facts: further
+    fields of `Prepared`.
     """
     watched = looks or Looks(model, request, branches)
     taken = len(request.timesteps) - start
 
     def plan(window: Window) -> Plan:
-        return Plan(rules(window), watched.probes())
+        given = rules(window)
+        merged = () if merging is None else merging_rules(model, request, merging, branches, given, window)
+        return Plan((*merged, *given), watched.probes())
 
     def run(window: Window) -> Iterator[Step]:
         moving = streams(window)
@@ -425,6 +457,41 @@ def sampled(
     prepared = Prepared(run, branches, plan(request.blank()), taken, start, taken, **facts)
     bound(model, request, prepared.plan, branches, request.frames)
     return prepared
+
+
+def merging_rules(
+    model: Family,
+    request: Request,
+    params: MergeParams,
+    branches: tuple[str, ...],
+    rules: Sequence[Rule],
+    window: Window,
+) -> tuple[Rule, ...]:
+    """The rules that merge tokens, where the settings ask for it.
+
+    Raises UsageError beside a rule that tells the tokens of self-attention apart, ModelError where no module
+    is fine enough.
+    """
+    if not params.merge:
+        return ()
+    fine = {site.scale for site in model.sites() if site.kind == "self" and site.scale <= params.merge_scale}
+    for rule in rules:
+        is_at_self = rule.select is not None and rule.select.kind == "self"
+        if is_at_self and not (isinstance(rule, Replace) and rule.keep is None):
+            raise UsageError(
+                f"merge = {params.merge:g} joins the tokens of frames, and {rule.name} tells them apart.",
+                "They do not go together.",
+                f"Try {option('set.merge', 0)}",
+            )
+    merging = Merging(
+        params.merge,
+        params.merge_across,
+        params.merge_frames,
+        seed=request.seed,
+        first_frame=window.first_frame,
+    )
+    select = Select("self", scales=tuple(sorted(fine)) or (params.merge_scale,))
+    return merging.rules(select, branches, (True,) * len(request.timesteps))
 
 
 def hold_outside(

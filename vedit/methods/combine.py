@@ -68,6 +68,11 @@ class Params(InversionParams):
             )
         if self.form == "in-loop" and (self.p2p.get("blend_words") or self.p2p.get("subtract_words")):
             wrong.append('p2p: a local blend needs sampling; form = "in-loop" has none')
+        wrong += [
+            f"{name}: merge joins frames, and combine edits them one by one"
+            for name in FORWARD
+            if getattr(self, name).get("merge")
+        ]
         if wrong:
             raise ValueError("; ".join(wrong))
         return self

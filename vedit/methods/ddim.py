@@ -11,6 +11,7 @@ from pydantic import Field
 from vedit.engine.sample import Stream
 from vedit.methods.base import (
     InversionParams,
+    MergeParams,
     Prepared,
     Request,
     Texts,
@@ -26,7 +27,7 @@ SUMMARY = "Invert the clip and sample again with the new prompt."
 NEEDS = frozenset({"inversion"})
 
 
-class Params(InversionParams):
+class Params(MergeParams, InversionParams):
     start_index: int = Field(0, ge=0, description="sampling step to start at; later keeps more of the clip")
 
 
@@ -44,4 +45,5 @@ def prepare(model: Family, request: Request, params: Params) -> Prepared:
         branches_of(params.guidance),
         lambda window: hold_outside(request, window),
         start=params.start_index,
+        merging=params,
     )

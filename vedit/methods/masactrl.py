@@ -3,7 +3,7 @@
 Source: Cao et al. 2023, eq. 4-8, defaults as in TencentARC/MasaCtrl; docs/methods.md 7.1. From a step and a
 layer on the target's self-attention takes the source's keys and values and keeps its own queries, so that
 the look stays while the layout may change. The unconditional target takes those of the unconditional
-source. With `mask_words`, tokens of the target where these words look attend to the source's tokens where
+source. With `object_words`, tokens of the target where these words look attend to the source's tokens where
 they look, and all others to the rest.
 
 Deviations: the masked halves are one attention with a mask of queries and keys, which is the same where masks
@@ -28,6 +28,7 @@ from vedit.errors import UsageError, nearest
 from vedit.methods.base import (
     InversionParams,
     Looks,
+    MergeParams,
     Prepared,
     Request,
     Share,
@@ -46,7 +47,7 @@ SUMMARY = "Let the new prompt move things while the look stays the clip's."
 NEEDS = frozenset({"inversion"})
 
 
-class Params(InversionParams):
+class Params(MergeParams, InversionParams):
     start_step: int = Field(
         4,
         ge=0,
@@ -58,10 +59,10 @@ class Params(InversionParams):
         description="first of the self-attention modules, in forward order, that takes them; Stable Diffusion has 16",
     )
     union: bool = Field(False, description="attend to the source's tokens and to its own")
-    mask_words: Words = Field(
+    object_words: Words = Field(
         (), description="words of either prompt for the object: object asks object, and the rest the rest"
     )
-    mask_threshold: Share = Field(0.1, description="share of the range of a map that counts as the object")
+    object_threshold: Share = Field(0.1, description="share of the range of a map that counts as the object")
     start_index: Annotated[int, Field(ge=0)] = Field(
         0, description="sampling step to start at; later keeps more of the clip"
     )
@@ -72,10 +73,10 @@ def prepare(model: Family, request: Request, params: Params) -> Prepared:
     steps = len(request.timesteps)
     check_start(params.start_index, steps)
     source, target = (model.words(text) for text in (request.source_prompt, request.target_prompt))
-    check_words(params.mask_words, source, target)
+    check_words(params.object_words, source, target)
     pairs = (("src", "tgt"),) if params.guidance == 1 else (("src/uncond", "tgt/uncond"), ("src", "tgt"))
     branches = ("src", "tgt") if params.guidance == 1 else ("src/uncond", "src", "tgt/uncond", "tgt")
-    looks = Looks(model, request, branches, needed=("src", "tgt") if params.mask_words else ())
+    looks = Looks(model, request, branches, needed=("src", "tgt") if params.object_words else ())
     texts = Texts(model, request, params)
     acting = tuple(step >= params.start_step for step in range(steps))
     select = mutual_sites(model, params.start_layer)
@@ -91,7 +92,7 @@ def prepare(model: Family, request: Request, params: Params) -> Prepared:
         if not any(acting):
             return held
         mutual = tuple(mutual_rules(params, pairs, select, acting))
-        if not params.mask_words:
+        if not params.object_words:
             return (*mutual, *held)
         masks = ObjectMasks(params, source, target, looks, request.size)
         return (
@@ -100,7 +101,16 @@ def prepare(model: Family, request: Request, params: Params) -> Prepared:
             *held,
         )
 
-    return sampled(model, request, streams, branches, rules, start=params.start_index, looks=looks)
+    return sampled(
+        model,
+        request,
+        streams,
+        branches,
+        rules,
+        start=params.start_index,
+        looks=looks,
+        merging=params,
+    )
 
 
 def mutual_sites(model: Family, first: int) -> Select:
@@ -137,7 +147,7 @@ def check_words(words: tuple[str, ...], source: Prompt, target: Prompt) -> None:
     for which, prompt in (("source", source), ("new", target)):
         if words and not any(prompt.find(word) for word in words):
             raise UsageError(
-                f"mask_words {', '.join(words)}: none of them occurs in the {which} prompt.",
+                f"object_words {', '.join(words)}: none of them occurs in the {which} prompt.",
                 f"Its words are {', '.join(prompt.words)}.",
             )
 
@@ -150,7 +160,7 @@ class ObjectMasks:
     ) -> None:
         self.params, self.looks, self.size = params, looks, size
         self.tokens = {
-            branch: tuple(token for word in params.mask_words for token in prompt.find(word))
+            branch: tuple(token for word in params.object_words for token in prompt.find(word))
             for branch, prompt in (("src", source), ("tgt", target))
         }
 
@@ -170,7 +180,7 @@ class ObjectMasks:
     def _object(self, call: Call, branch: str) -> Tensor:
         assert call.store is not None
         mask_F1YX = object_mask(
-            self.looks, call.store, branch, self.tokens[branch], self.params.mask_threshold
+            self.looks, call.store, branch, self.tokens[branch], self.params.object_threshold
         )
         return call.mask(mask_F1YX.float(), mask_F1YX.device).flatten(1)[:, :, None]
 

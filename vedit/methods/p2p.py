@@ -36,6 +36,7 @@ from vedit.errors import UsageError, nearest
 from vedit.methods.base import (
     InversionParams,
     Looks,
+    MergeParams,
     Numbers,
     Prepared,
     Request,
@@ -59,7 +60,7 @@ Mode = Literal["auto", "swap", "refine", "reweight"]
 SelfTarget = Literal["frame", "temporal", "both", "none"]
 
 
-class Params(InversionParams):
+class Params(MergeParams, InversionParams):
     mode: Mode = Field(
         "auto",
         validation_alias=AliasChoices("mode", "edit"),
@@ -235,6 +236,7 @@ def prepare(
         looks=looks,
         about=tuple(describe(params, source, target)),
         makes_mask=params.blends,
+        merging=params,
     )
 
 

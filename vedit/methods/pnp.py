@@ -21,6 +21,7 @@ from vedit.engine.sample import Stream
 from vedit.errors import option
 from vedit.methods.base import (
     InversionParams,
+    MergeParams,
     Prepared,
     Request,
     Share,
@@ -46,7 +47,7 @@ ATTENTION = (
 )
 
 
-class Params(InversionParams):
+class Params(MergeParams, InversionParams):
     feature_until: Share = Field(
         0.8,
         validation_alias=AliasChoices("feature_until", "tau_f", "pnp_f_t"),
@@ -117,6 +118,7 @@ def prepare(model: Family, request: Request, params: Params) -> Prepared:
         lambda window: (*injected.rules(window), *hold_outside(request, window)),
         start=params.start_index,
         notes=injected.notes,
+        merging=params,
     )
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from vedit.engine.noise import noise_like
 from vedit.errors import UsageError
 from vedit.methods.base import (
+    MergeParams,
     Prepared,
     Request,
     SamplingParams,
@@ -30,7 +31,7 @@ SUMMARY = "Add noise to the clip and sample it away with the new prompt."
 NEEDS: frozenset[str] = frozenset()
 
 
-class Params(SamplingParams):
+class Params(MergeParams, SamplingParams):
     strength: float = Field(
         0.6,
         gt=0,
@@ -73,4 +74,5 @@ def prepare(model: Family, request: Request, params: Params) -> Prepared:
         branches_of(params.guidance),
         lambda window: hold_outside(request, window, noised(window)),
         start=steps - taken,
+        merging=params,
     )

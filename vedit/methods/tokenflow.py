@@ -109,9 +109,8 @@ def prepare(model: Family, request: Request, params: Params) -> Prepared:
             *hold_outside(request, window),
         )
 
-    return sampled(
-        model, request, streams, branches, rules, start=start, notes=injected.notes if is_pnp else ()
-    )
+    notes = injected.notes if is_pnp else ()
+    return sampled(model, request, streams, branches, rules, start=start, merging=params, notes=notes)
 
 
 def noised(model: Family, request: Request, window: Window, start: int) -> Tensor:

@@ -5,6 +5,7 @@ from vedit.engine.rules.columns import MapColumns
 from vedit.engine.rules.concat import Concat
 from vedit.engine.rules.gather import Gather, Scatter
 from vedit.engine.rules.latents import Embedding, LatentBlend
+from vedit.engine.rules.merge import Merging
 from vedit.engine.rules.output import BlendOut, Override
 from vedit.engine.rules.probe import Probe
 from vedit.engine.rules.replace import Replace
@@ -22,6 +23,7 @@ __all__ = [
     "KeyMask",
     "LatentBlend",
     "MapColumns",
+    "Merging",
     "Override",
     "Plan",
     "Probe",
