@@ -21,6 +21,7 @@ from vedit.jobs.data.request import (
     MsrVttRequest,
 )
 from vedit.jobs.generate.request import GenerateRequest
+from vedit.jobs.media.gif import GifRequest
 from vedit.jobs.request import Request
 from vedit.jobs.score.request import CompareRequest, ScoreRequest, TableRequest
 from vedit.jobs.train.request import TrainRequest
@@ -83,6 +84,18 @@ def test_an_unknown_key_is_refused_with_the_nearest_spelling() -> None:
 def test_a_value_of_another_kind_is_refused_by_its_key() -> None:
     with pytest.raises(UsageError, match=r"row 3: not a Walk: steps: "):
         Walk.from_json({"steps": "many"}, "row 3")
+
+
+def test_a_request_of_named_fields_comes_back_from_json_too() -> None:
+    asked = GifRequest(inputs=("a.gif",), stages=(("rotate", {"angle": "90"}),), colors=16, overwrite=False)
+    told = json.loads(json.dumps(asked.json()))
+    assert told["stages"] == [["rotate", {"angle": "90"}]] and told["inputs"] == ["a.gif"]
+    assert GifRequest.from_json(told) == asked
+    assert GifRequest.from_json({"stages": "rotate:90"}).specs == [("rotate", {"angle": "90"})]
+    with pytest.raises(UsageError, match=r"the request: not a GifRequest: colors: "):
+        GifRequest.from_json({"colors": "many"})
+    with pytest.raises(UsageError, match=r"no key 'color'; did you mean colors\?"):
+        GifRequest.from_json({"color": 4})
 
 
 @pytest.mark.parametrize("name", REQUESTS)

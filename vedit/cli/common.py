@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vedit.errors import UsageError
 from vedit.plain import json_text, plain
 
 if TYPE_CHECKING:
@@ -188,8 +189,11 @@ class Voice:
             if bar is not None:
                 bar.close()
 
-    def steps(self, steps: Iterable[Any], total: int, what: str) -> Iterator[Any]:
+    def steps(self, steps: Iterable[Any], total: int | None, what: str) -> Iterator[Any]:
         """Pass the steps of long work on, showing how far it is."""
+        return self.watch(iter(steps), total) if what == "images" else self._steps(steps, total, what)
+
+    def _steps(self, steps: Iterable[Any], total: int | None, what: str) -> Iterator[Any]:
         if self.progress == "jsonl":
             import json
 
@@ -223,3 +227,10 @@ def toml_value(text: str) -> Any:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return text
+
+
+def may_overwrite(overwrite: bool | None, keep: bool) -> bool | None:
+    """What -y and -n say of outputs that exist; None where neither was given, and the user is asked."""
+    if overwrite and keep:
+        raise UsageError("-y and -n were given together.", "Give one of them.")
+    return True if overwrite else False if keep else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,6 +18,7 @@ from vedit.cli.common import (
     examples,
     limit_option,
     manner_options,
+    may_overwrite,
     options,
     output_options,
     print_json,
@@ -26,6 +27,8 @@ from vedit.errors import UsageError
 from vedit.media.light import CURVES, DEFAULT_CURVE
 
 if TYPE_CHECKING:
+    from vedit.jobs.media.chain import Spec
+    from vedit.jobs.media.files import FilesPlan
     from vedit.stages.options import Option
 
 OWN = {
@@ -131,18 +134,14 @@ class StageCommand(click.Command):
 
 
 class StageOption(click.ParamType):  # type: ignore[type-arg]
-    """A stage option's own parser as a click type."""
+    """The text of a stage's option, which is read when the stages are planned."""
 
-    def __init__(self, stage: str, option: Option) -> None:
+    def __init__(self, option: Option) -> None:
         self.name = option.metavar or "text"
-        self.stage = stage
         self.option = option
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return self.option.read(self.stage, value) if isinstance(value, str) else value
 
-
-def click_option(stage: str, option: Option) -> click.Option:
+def click_option(option: Option) -> click.Option:
     """One option of a stage as a click option."""
     text = option.help[:1].upper() + option.help[1:]
     if option.is_flag:
@@ -160,7 +159,7 @@ def click_option(stage: str, option: Option) -> click.Option:
     shown = "" if option.default is None or option.metavar == "" else f" (default {_shown(option.default)})"
     return click.Option(
         [f"--{option.name}", option.key],
-        type=StageOption(stage, option),
+        type=StageOption(option),
         metavar=option.metavar,
         help=f"{text}{shown}.",
     )
@@ -175,11 +174,15 @@ def _shown(value: Any) -> str:
 def stage_command(name: str) -> click.Command:
     """The click command of one stage."""
     module = stages.load(name)
-    params: list[click.Parameter] = [click_option(name, option) for option in module.OPTIONS]
+    params: list[click.Parameter] = [click_option(option) for option in module.OPTIONS]
     positional = next((option for option in module.OPTIONS if option.name == module.POSITIONAL), None)
 
     def callback(arguments: tuple[str, ...], **given: Any) -> None:
-        values = {option.key: given.pop(option.key, None) for option in module.OPTIONS}
+        texts = {
+            option.name: text
+            for option in module.OPTIONS
+            if (text := _text(given.pop(option.key, None), option)) is not None
+        }
         inputs = [
             argument.replace(MINUS, "-", 1) if argument.startswith(MINUS) else argument
             for argument in arguments
@@ -187,15 +190,11 @@ def stage_command(name: str) -> click.Command:
         if (
             positional is not None
             and inputs
-            and values[positional.key] is None
+            and positional.name not in texts
             and _is_value(inputs[0], positional)
         ):
-            values[positional.key] = positional.read(name, inputs.pop(0))
-        values = {
-            option.key: option.default if values[option.key] is None else values[option.key]
-            for option in module.OPTIONS
-        }
-        run_stages(inputs, lambda: [module.make(**values)], **given)
+            texts[positional.name] = inputs.pop(0)
+        run_stages(inputs, ((name, texts),), **given)
 
     usage = f"[{positional.metavar or positional.name.upper()}] [INPUT]..." if positional else "[INPUT]..."
     params.append(click.Argument(["arguments"], nargs=-1, metavar=usage))
@@ -224,89 +223,57 @@ def _is_value(argument: str, option: Option) -> bool:
         return re.match(r"-?[\d.]", argument) is not None and not argument.lower().endswith(CLIP_SUFFIXES)
 
 
+def _text(value: str | bool | None, option: Option) -> str | None:
+    """An option's text as a chain has it; None where it was not given, or says what holds anyway."""
+    if isinstance(value, bool):
+        return None if value == option.default else str(value).lower()
+    return value
+
+
 def run_stages(
     inputs: Sequence[str],
-    build: Callable[[], Sequence[Any]],
+    specs: Sequence[Spec],
     *,
-    loop: str | None = None,
-    strip: str | None = None,
-    comment: str | None = None,
-    **common: Any,
+    overwrite: bool | None,
+    keep: bool,
+    quiet: bool,
+    progress: str,
+    as_json: bool,
+    verbose: bool,
+    info: bool,
+    **given: Any,
 ) -> None:
     """Run stages over the inputs with the common options; shared by every gif command."""
-    voice = Voice(common["quiet"], common["progress"])
-    build()  # a wrong combination of options is found before any input is opened
-    extra = _metadata(loop, strip, comment)
-    run_inputs(inputs, lambda: [*build(), *extra()], voice, common)
+    from vedit.jobs.media.gif import GifRequest, plan
 
-
-def _metadata(loop: str | None, strip: str | None, comment: str | None) -> Callable[[], list[Any]]:
-    """The stage behind --loop, --strip and --comment, when one of them is given."""
-    if loop is None and strip is None and comment is None:
-        return list
-    from vedit.stages import metadata
-    from vedit.stages.options import read_options
-
-    given = {
-        key: value
-        for key, value in (("loop", loop), ("strip", strip), ("comment", comment))
-        if value is not None
-    }
-    values = read_options("metadata", metadata.OPTIONS, given)
-    return lambda: [metadata.make(**values)]
-
-
-def run_inputs(
-    inputs: Sequence[str], build: Callable[[], Sequence[Any]], voice: Voice, common: dict[str, Any]
-) -> None:
-    """Pair inputs with outputs, run them all, print what is asked for."""
-    from vedit.jobs.batch import Item, name_outputs, raise_failures, run_batch
-    from vedit.media.atomic import together
-    from vedit.media.limits import environment_limits, parse_limits
-    from vedit.media.options import QuantiseOptions, ReadOptions, WriteOptions
-    from vedit.media.run import Report, Settings, run_file
-    from vedit.media.window import usable_cores
-
-    dry_run, as_json = common["dry_run"], common["as_json"]
-    if common["overwrite"] and common["keep"]:
-        raise UsageError("-y and -n were given together.", "Give one of them.")
+    voice = Voice(quiet, progress)
+    request = GifRequest(
+        tuple(inputs) or ("-",), tuple(specs), overwrite=may_overwrite(overwrite, keep), **given
+    )
     if not inputs and sys.stdin.isatty():
         raise UsageError(
             "no input named, and standard input is a terminal.",
             "",
             f"Example: {click.get_current_context().command_path} in.gif -o out.gif",
         )
-    overwrite = True if common["overwrite"] else False if common["keep"] else None
-    items = name_outputs(
-        inputs or ["-"], common["output"], common["output_dir"], common["in_place"], common["suffix"],
-        common["to"], overwrite,
-        is_stdout_tty=sys.stdout.isatty() and not dry_run, makes_folders=not dry_run, say=voice.warn,
-    )  # fmt: skip
-    if as_json and not dry_run and any(item.output == "-" for item in items):
+    planned = plan(request, voice, to_terminal=sys.stdout.isatty())
+    run_files(planned, voice, as_json, verbose, info, request.dry_run)
+
+
+def run_files(
+    planned: FilesPlan, voice: Voice, as_json: bool, verbose: bool, info: bool, dry_run: bool
+) -> None:
+    """Run a plan and print what is asked for."""
+    from vedit.jobs.batch import raise_failures
+
+    if as_json and not dry_run and any(item.output == "-" for item in planned.items):
         raise UsageError("--json and the result would both go to standard output.", "", "Add -o FILE")
-    cores = common["jobs"] or usable_cores()
-    limits = parse_limits(common["limits"], environment_limits())
-    read = ReadOptions(limits=limits, strict=common["strict"], tonemap=common["tonemap"])
-    settings = Settings(
-        jobs=cores if len(items) == 1 else 1,
-        write=WriteOptions(format=common["to"]),
-        quantise=QuantiseOptions(common["palette"], common["colors"], common["dither"]),
-    )
-    if len(items) == 1:
-        settings = settings._replace(watch=voice.watch)
-
-    def work(item: Item) -> Report:
-        with together(is_last=len(items) == 1):
-            return run_file(
-                item.input, item.output, build, settings._replace(warn=voice.named(item.input)), read, dry_run
-            )
-
     outcomes = []
-    for outcome in run_batch(items, work, min(cores, max(1, len(items)))):
+    for outcome in planned.run(voice, is_last=True):
         outcomes.append(outcome)
         if outcome.result is not None:
-            show_report(outcome.result, voice, as_json, common["verbose"], common["info"], dry_run)
-        elif len(items) > 1:
+            show_report(outcome.result, voice, as_json, verbose, info, dry_run)
+        elif len(planned.items) > 1:
             complain(outcome.error)
     raise_failures(outcomes)
 

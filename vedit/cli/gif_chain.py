@@ -8,7 +8,7 @@ import click
 
 from vedit.cli.common import examples, manner_options, output_options
 from vedit.cli.gif import clip_options, metadata_options, palette_options, run_stages
-from vedit.errors import InputError, UsageError
+from vedit.errors import UsageError
 
 EXAMPLES = (
     (
@@ -45,13 +45,13 @@ another, but is decoded once and gets new colours at most once.
 @clip_options
 @manner_options
 def command(arguments: tuple[str, ...], file: str | None, preset: str | None, **common: Any) -> None:
-    from vedit.jobs.media.chain import build_chain, parse_chain
+    from vedit.jobs.media.chain import parse_chain, read_chain
 
     inputs = list(arguments)
     if file and preset:
         raise UsageError("-f and --preset were given together.", "Give one of them, or a CHAIN.")
     if file:
-        specs = parse_chain(_read(file))
+        specs = read_chain(file)
     elif preset:
         from vedit.presets import load_chain
 
@@ -62,12 +62,4 @@ def command(arguments: tuple[str, ...], file: str | None, preset: str | None, **
         raise UsageError(
             "no chain given.", "Name the stages first, then the inputs.", f"Example: {EXAMPLES[0][0]}"
         )
-    run_stages(inputs, build_chain(specs), **common)
-
-
-def _read(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8") as stream:
-            return stream.read()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot read the chain: {error}.") from None
+    run_stages(inputs, specs, **common)

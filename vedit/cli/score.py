@@ -242,7 +242,8 @@ def command(clip: str | None, explain: bool, quiet: bool, progress: str, **given
             "",
             "See: vedit score --help",
         )
-    scored = plan(request).run(Voice(quiet, progress))
+    voice = Voice(quiet, progress)
+    scored = plan(request, voice).run(voice)
     if not request.takes_stdout:
         echo(scored.text(explain=explain), nl=False)
     scored.check()

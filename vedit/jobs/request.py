@@ -5,24 +5,22 @@ row.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
-from typing import Any, ClassVar, Self
-
-from vedit.documents import Kind, validated
-from vedit.errors import UsageError, nearest, refuse_mistakes
+from typing import Any, Self
 
 
 class Request:
-    """What frozen dataclasses of plain values have in common: JSON, and back to an equal one.
+    """What frozen records of plain values have in common: JSON, and back to an equal one.
 
-    Fields hold texts, numbers, true or false, None, tuples of these, and tables from text to these.
+    Fields hold texts, numbers, true or false, None, tuples of these, and tables from text to these. They are
+    those of a frozen dataclass, or of a named tuple where a start must cost next to nothing.
     """
 
-    __pydantic_config__: ClassVar[Mapping[str, Any]] = {"extra": "forbid"}
+    # without an annotation, which pydantic would take for one more field of a named tuple
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
     def json(self) -> dict[str, Any]:
         """The request as JSON has it: tuples are lists."""
-        return {field.name: _plain(getattr(self, field.name)) for field in fields(self)}  # type: ignore[arg-type]  # subclasses are dataclasses
+        return {name: _plain(getattr(self, name)) for name in field_names(type(self))}
 
     @classmethod
     def from_json(cls, table: Mapping[str, Any], name: str = "the request") -> Self:
@@ -31,11 +29,23 @@ class Request:
         name: of the table, for messages. Raises UsageError, with the nearest spelling for a key that is
         unknown.
         """
-        known = [field.name for field in fields(cls)]  # type: ignore[arg-type]
+        from vedit.documents import Kind, validated
+        from vedit.errors import UsageError, nearest, refuse_mistakes
+
+        known = field_names(cls)
         refuse_mistakes(
             name, [f"no key {key!r}{nearest(key, known) or '.'}" for key in table if key not in known]
         )
         return validated(dict(table), cls, name, Kind(f"a {cls.__name__}", UsageError))
+
+
+def field_names(kind: type[Request]) -> list[str]:
+    """The fields of a class of requests."""
+    if issubclass(kind, tuple):
+        return list(kind._fields)  # type: ignore[attr-defined]  # of a named tuple
+    from dataclasses import fields
+
+    return [field.name for field in fields(kind)]  # type: ignore[arg-type]  # subclasses are dataclasses
 
 
 def _plain(value: Any) -> Any:

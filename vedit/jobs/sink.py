@@ -14,8 +14,11 @@ class Sink(Protocol):
     def warn(self, message: str) -> None:
         """Hear what the user should know; the job goes on."""
 
-    def steps(self, steps: Iterable[Any], total: int, what: str) -> Iterator[Any]:
-        """Pass the steps of long work on, and show how far it is. Raising here ends the job cleanly."""
+    def steps(self, steps: Iterable[Any], total: int | None, what: str) -> Iterator[Any]:
+        """Pass the steps of long work on, and show how far it is. Raising here ends the job cleanly.
+
+        total: how many there will be, None where nobody knows, as with the "images" of a pipe.
+        """
         ...
 
 
@@ -25,7 +28,7 @@ class Quiet:
     def warn(self, message: str) -> None:
         pass
 
-    def steps(self, steps: Iterable[Any], total: int, what: str) -> Iterator[Any]:
+    def steps(self, steps: Iterable[Any], total: int | None, what: str) -> Iterator[Any]:
         return iter(steps)
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-Watch = Callable[[Iterable[Any], int, str], Iterator[Any]]
+Watch = Callable[[Iterable[Any], int | None, str], Iterator[Any]]
 
 
-def unwatched(steps: Iterable[Any], total: int, what: str) -> Iterator[Any]:
+def unwatched(steps: Iterable[Any], total: int | None, what: str) -> Iterator[Any]:
     """Progress that shows nothing."""
     return iter(steps)

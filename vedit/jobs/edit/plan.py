@@ -79,16 +79,18 @@ class EditPlan:
         """
         from vedit.jobs.edit.ablate import ablate
         from vedit.jobs.edit.video import edit_video
+        from vedit.media.atomic import together
 
         if self.request.output is None:
             raise UsageError("no output named.", "", f"Add {option('output', 'FILE')}")
         model = model or load(self.request, sink)
         settings = Settings(jobs=usable_cores(), warn=sink.warn)
-        if self.request.ablate:
-            return ablate(
-                self.job, model, settings, truth=self.request.truth, pixels=self.pixels, watch=sink.steps
-            )
-        return edit_video(self.job, model, settings, pixels=self.pixels, watch=sink.steps)
+        with together():
+            if self.request.ablate:
+                return ablate(
+                    self.job, model, settings, truth=self.request.truth, pixels=self.pixels, watch=sink.steps
+                )
+            return edit_video(self.job, model, settings, pixels=self.pixels, watch=sink.steps)
 
     def frames(self, sink: Sink = Quiet(), model: Model | None = None) -> Iterator[Image]:
         """The edited frames as pictures, those of a window as soon as it is done; nothing is written."""

@@ -18,7 +18,7 @@ from vedit.jobs.generate import run
 from vedit.jobs.generate.options import BackendOptions
 from vedit.jobs.record import SUFFIX
 from vedit.jobs.request import Request
-from vedit.jobs.sink import Sink
+from vedit.jobs.sink import Quiet, Sink
 from vedit.media.atomic import check_output, refuse_twice
 from vedit.media.formats import output_format
 from vedit.options import mistakes
@@ -101,7 +101,7 @@ class GeneratePlan:
             f" {self.job.output or self.job.folder}"
         )
 
-    def run(self, sink: Sink) -> list[dict[str, Any]]:
+    def run(self, sink: Sink = Quiet()) -> list[dict[str, Any]]:
         """Make the clips; a record per output, which lies beside it too.
 
         Raises as the model's backend does.

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from vedit import stages
-from vedit.errors import UsageError, nearest
+from vedit.errors import InputError, UsageError, nearest
 from vedit.plain import american
 from vedit.stages.options import read_options
 
@@ -47,6 +47,16 @@ def parse_chain(text: str) -> list[Spec]:
             'Example: vedit gif chain "crop:left=10%; rotate:90" in.gif -o out.gif',
         )
     return result
+
+
+def read_chain(path: str) -> list[Spec]:
+    """The stages in a file, as `parse_chain` reads them. Raises InputError too."""
+    try:
+        with open(path, encoding="utf-8") as stream:
+            text = stream.read()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot read the chain: {error}.") from None
+    return parse_chain(text)
 
 
 def build_chain(specs: Sequence[Spec]) -> Callable[[], list[Any]]:

@@ -34,6 +34,7 @@ from vedit.jobs.score.metrics import Choice, catalogue, choose
 from vedit.jobs.score.outputs import Makers
 from vedit.jobs.score.request import ScoreRequest
 from vedit.jobs.score.run import Clips, Suite, run
+from vedit.jobs.sink import Quiet, Sink
 from vedit.media.atomic import open_output
 from vedit.metrics.base import towers_of
 from vedit.metrics.towers.files import WeightFinder
@@ -42,7 +43,6 @@ from vedit.options import declared_in, mistakes
 
 if TYPE_CHECKING:
     from vedit.jobs.score.results import Results
-    from vedit.jobs.sink import Sink
 
 SINGLE = 'vedit score edited.gif --source clip.gif --prompt "a blue circle on a grey background"'
 SUITE = (
@@ -75,13 +75,12 @@ class Threshold(NamedTuple):
 
 @dataclass(frozen=True)
 class ScorePlan:
-    """What will be scored. notes: what the user should know of the choices made."""
+    """What will be scored."""
 
     request: ScoreRequest
     suite: Suite
     finder: WeightFinder
     thresholds: tuple[Threshold, ...] = ()
-    notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         clips = "1 clip" if len(self.suite.items) == 1 else f"{len(self.suite.items)} clips"
@@ -103,15 +102,13 @@ class ScorePlan:
             os.path.join(request.edited_dir, "vedit-score.jsonl") if request.edited_dir else None
         )
 
-    def run(self, sink: Sink) -> Scored:
+    def run(self, sink: Sink = Quiet()) -> Scored:
         """Score every clip and write what was asked for. Raises as `app.score.run.run` does."""
         from vedit.jobs.score.html import report_page
         from vedit.jobs.score.journal import Journal
         from vedit.metrics.towers import FeatureStore, Towers
 
         request = self.request
-        for note in self.notes:
-            sink.warn(note)
         if request.jobs:
             import torch
 
@@ -209,8 +206,8 @@ class Scored:
         return PartialFailure(f"{len(failed)} of {len(rows)} videos were not scored completely.", what + more)
 
 
-def plan(request: ScoreRequest) -> ScorePlan:
-    """Check what is asked for, and choose the profile where none is named.
+def plan(request: ScoreRequest, sink: Sink = Quiet()) -> ScorePlan:
+    """Check what is asked for, and choose the profile where none is named; says which.
 
     Raises UsageError for what does not go together or would not be read, OutputError for outputs
     that may not be written, InputError for an index that cannot be read.
@@ -226,7 +223,9 @@ def plan(request: ScoreRequest) -> ScorePlan:
     suite, notes = _suite(request, finder)
     floors = [_threshold("fail_under", text, suite.choice) for text in request.fail_under]
     ceilings = [_threshold("fail_over", text, suite.choice) for text in request.fail_over]
-    return ScorePlan(request, suite, finder, (*floors, *ceilings), notes)
+    for note in notes:
+        sink.warn(note)
+    return ScorePlan(request, suite, finder, (*floors, *ceilings))
 
 
 def _kept() -> Path:
