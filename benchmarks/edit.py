@@ -51,6 +51,10 @@ CHANGES: dict[str, dict[str, Any]] = {  # to the presets
     "pnp": {"inversion_steps": None},
     "dds": {},
     "glp": {},
+    "tokenflow": {"inversion_steps": None},
+    "masactrl": {},
+    "rave": {"inversion_steps": None, "grid": 2},
+    "vidtome": {"inversion_steps": None},
     "combine": {"inversion_steps": None, "start_index": 0, "glp": {"iterations": 2}},
 }
 SD15 = {
@@ -216,6 +220,46 @@ def verdict(is_met: bool) -> str:
     return "met" if is_met else "MISSED"
 
 
+def report_tokenflow(rounds: int) -> Iterator[str]:
+    """Ours against the published loop on one network and clip, in turns."""
+    import torch
+
+    from benchmarks.tokenflow_loop import published
+    from vedit import methods
+    from vedit.methods.base import Request, Window, read_params
+    from vedit.methods.tokenflow import KeyFrames
+
+    frames, side, steps, module = 16, 32, 2, methods.load("tokenflow")
+    model = random_model("embedded")
+    latents = torch.randn(frames, 4, side, side, generator=torch.Generator().manual_seed(1))
+    latents = latents[:, :1].expand(-1, model.unet.config.in_channels, -1, -1).contiguous()
+    timesteps = tuple(model.schedule.timesteps(steps))
+    levels = [(model.schedule.level(t), model.schedule.after(timesteps, i)) for i, t in enumerate(timesteps)]
+    texts = [model.encode_prompt(prompt) for prompt in (SOURCE, "", TARGET)]
+    table = {"steps": steps, "feature_until": 1.0, "attention_until": 0.0}
+    attention = [f"up_blocks.{block}.attentions.*" for block in (1, 2, 3)]
+    params = read_params(module.Params, {**table, "attention_layers": attention}, "tokenflow")
+    request = Request(SOURCE, TARGET, timesteps, tuple(latents.shape[1:]), frames, frames_per_call=8)
+    keys = KeyFrames(frames, 8, 16).chosen
+    settings = {"feature_steps": steps, "attention_steps": 0}
+    taken = {"ours": 0.0, "published": 0.0}
+    for _ in range(rounds):
+        begin = time.process_time()
+        for _step in module.prepare(model, request, params).run(Window(latents, lambda index: latents)):
+            pass
+        taken["ours"] += time.process_time() - begin
+        begin = time.process_time()
+        published(model.unet, lambda index: latents, timesteps, levels, texts, keys, **settings)
+        taken["published"] += time.process_time() - begin
+    ratio = taken["published"] / taken["ours"]
+    shape = f"{frames} frames, latents {side}x{side}, {steps} steps, {rounds} rounds in turns"
+    yield f"\ntokenflow: embedded layout, {shape}\n"
+    yield "| ours, CPU s | published loop, CPU s | published over ours (goal 1.5) |"
+    yield "| --- | --- | --- |"
+    each = " | ".join(f"{taken[who] / rounds:.2f}" for who in ("ours", "published"))
+    yield f"| {each} | {ratio:.2f}: {verdict(ratio >= 1.5)} |"
+
+
 def report_maps() -> Iterator[str]:
     """What lives at once in a call of Prompt-to-Prompt with a local blend, less what lives in the same call
     without rules.
@@ -297,7 +341,7 @@ def report_windows() -> Iterator[str]:
     )
     yield "| method | 8 frames, MiB | 64 frames, MiB | whole process, 64 over 8 (goal 1.10) |"
     yield "| --- | --- | --- | --- |"
-    for method in ("p2p", "pnp", "sdedit", "glp"):
+    for method in ("p2p", "pnp", "sdedit", "glp", "tokenflow"):
         peaks = {}
         for frames in (8, 64):
             with tempfile.TemporaryDirectory() as folder:
@@ -329,6 +373,7 @@ def report_windows() -> Iterator[str]:
 PARTS = {
     "embedded": lambda rounds: report_time("embedded", rounds),
     "sd15": lambda rounds: report_time("sd15", rounds),
+    "tokenflow": report_tokenflow,
     "maps": lambda _: report_maps(),
     "windows": lambda _: report_windows(),
 }

@@ -1,4 +1,4 @@
-"""The loop of the published TokenFlow, written from its paper and its code: what ours is checked and timed against.
+"""The loop of the published TokenFlow, from its paper and its code: what ours is checked and timed against.
 
 Extended attention is made explicitly, head by head, from keys and values repeated for every keyframe;
 propagation goes stretch by stretch with the whole matrix of cosines. The weights of both keyframes are
@@ -124,7 +124,9 @@ def published(
     feature_steps: int = 40,
     attention_steps: int = 25,
 ) -> Tensor:
-    """The edited latents. trajectory: the source's latents by step. texts: of source, uncond and cond, (1, L, E).
+    """The edited latents.
+
+    trajectory: the source's latents by step. texts: of source, uncond and cond, (1, L, E).
 
     alphas: alpha-bar before and after each step. keys: the keyframes of a step, one in each stretch.
     """

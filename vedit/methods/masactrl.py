@@ -56,7 +56,7 @@ class Params(MergeParams, InversionParams):
     start_layer: int = Field(
         10,
         ge=0,
-        description="first of the self-attention modules, in forward order, that takes them; Stable Diffusion has 16",
+        description="first self-attention module, in forward order, that takes them, of 16 in SD 1.5",
     )
     union: bool = Field(False, description="attend to the source's tokens and to its own")
     object_words: Words = Field(
@@ -165,7 +165,7 @@ class ObjectMasks:
         }
 
     def bias(self, call: Call) -> Tensor:
-        """0 where a query and a key are both of the object or both not, else minus infinity: (F, 1, T, T or 2 T)."""
+        """0 where query and key are both of the object or both not, else -infinity: (F, 1, T, T or 2 T)."""
         assert call.store is not None
         if not call.store.sums:
             return torch.zeros(1, 1, 1, 1)  # nothing has looked yet
@@ -188,7 +188,7 @@ class ObjectMasks:
 def object_mask(
     looks: Looks, store: MapStore, branch: str, tokens: tuple[int, ...], threshold: float
 ) -> Tensor:
-    """Where tokens look at least `threshold` of their map's range: bool (F, 1, y, x); all of a map that is even."""
+    """Where tokens look at least `threshold` of their map's range: bool (F, 1, y, x); all of an even map."""
     map_F1yx = looks.words.of(store, branch, tokens)
     low, high = map_F1yx.amin((2, 3), keepdim=True), map_F1yx.amax((2, 3), keepdim=True)
     return map_F1yx - low >= threshold * (high - low)

@@ -1,7 +1,7 @@
 """RAVE: frames are laid out as grids that the network sees as one picture, shuffled anew in every step.
 
-Source: Kara et al. 2024, algorithm 1, and rehg-lab/RAVE; docs/methods.md 7.14. Attention inside a grid makes its
-frames look alike, and shuffling carries that through the whole clip at no cost. A last grid that is not
+Source: Kara et al. 2024, algorithm 1, and rehg-lab/RAVE; docs/methods.md 7.14. Attention inside a grid makes
+its frames look alike, and shuffling carries that through the whole clip at no cost. A last grid that is not
 full takes frames a second time, which are then dropped.
 
 Deviation: the published code holds the layout with a ControlNet, which vedit does not have; Plug-and-Play
@@ -70,7 +70,7 @@ def prepare(model: Family, request: Request, params: Params) -> Prepared:
         )
     if params.merge:
         raise UsageError(
-            f"merge = {params.merge:g} merges the tokens of frames, and the frames of a grid are one picture.",
+            f"merge = {params.merge:g} merges tokens of frames, and the frames of a grid are one picture.",
             "They do not go together.",
             f"Try {option('set.merge', 0)}",
         )

@@ -67,7 +67,10 @@ class Params(pnp.Params):
     )
     blend: Literal["paper", "reference"] = Field(
         "paper",
-        description="paper takes the keyframes on both sides by distance; reference those of this stretch and the one before, as the published code",
+        description=(
+            "paper takes the keyframes on both sides by distance; reference those of this stretch and the one"
+            " before, as the published code"
+        ),
     )
     base: Literal["pnp", "sdedit"] = Field(
         "pnp", description="what edits the keyframes: Plug-and-Play, or sampling from a noised clip"
@@ -139,7 +142,7 @@ class KeyFrames:
         return drawn(self, step)
 
     def groups(self, step: int) -> list[tuple[int, ...]]:
-        """The keyframes that go through together: all, or parts of which the later leave room for those before them."""
+        """The keyframes that go through together: all, or parts, the later with room for those before."""
         keys, size = self.chosen(step), max(1, self.most // 2)
         rest = range(self.most, len(keys), size)
         return [keys[: self.most], *(keys[begin : begin + size] for begin in rest)]
@@ -157,7 +160,7 @@ class KeyFrames:
         return ((before, share), (after, 1 - share))
 
     def published(self, frame: int, step: int) -> tuple[tuple[int, float], ...]:
-        """The keyframes of the frame's stretch and of the one before, weighted by the distance to the middles of both."""
+        """The keyframes of the frame's stretch and of the one before, by distance to the middles of both."""
         keys, place = self.chosen(step), frame // self.every
         if place == 0:
             return ((keys[0], 1.0),)

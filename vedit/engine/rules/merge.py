@@ -1,9 +1,9 @@
 """Merge the tokens of a few frames before self-attention, and hand its outputs back to all of them.
 
-Source: Li et al. 2024 (VidToMe), eq. 3-7, and lixirui142/VidToMe; docs/methods.md 7.15. Of the frames of a call
-one is drawn; of the others' tokens the given share, those with the nearest likeness there, take its tokens'
-place. Attention runs once over what is left of all frames. With `across`, what is left is merged with the
-tokens of the calls before it in the same step, which carry the look through the clip.
+Source: Li et al. 2024 (VidToMe), eq. 3-7, and lixirui142/VidToMe; docs/methods.md 7.15. Of the frames of a
+call one is drawn; of the others' tokens the given share, those with the nearest likeness there, take its
+tokens' place. Attention runs once over what is left of all frames. With `across`, what is left is merged
+with the tokens of the calls before it in the same step, which carry the look through the clip.
 
 Deviation: calls go forwards or backwards through the clip, as drawn; the published order also shuffles some.
 Shape letters: B branches, F frames, N heads, T tokens, M merged tokens, C channels, D head width.
@@ -42,7 +42,7 @@ class Merging:
     first_frame: int = 0
 
     def groups(self, step: int, total: int) -> list[list[int]]:
-        """The frames of each call: the first are fewer, by a number drawn in each step, so that seams move."""
+        """The frames of each call: the first has fewer, as drawn in each step, so that seams move."""
         generator = substream(self.seed, DRAW, step, self.first_frame)
         first = int(torch.randint(1, min(self.together, total) + 1, (), generator=generator))
         starts = [0, *range(first, total, self.together)]
@@ -51,7 +51,7 @@ class Merging:
         return parts[::-1] if is_backwards else parts
 
     def drawn(self, call: Call) -> tuple[int, bool]:
-        """Which frame of a call the others are merged into, and whether its tokens go into those of other calls."""
+        """Which frame of a call the others go into, and whether its tokens go into those of other calls."""
         generator = substream(self.seed, DRAW, call.step, self.first_frame + call.numbers[0], 1)
         frame = int(torch.randint(len(call.numbers), (), generator=generator))
         return frame, bool(torch.rand((), generator=generator) > self.anchor)
@@ -151,7 +151,7 @@ def merged_frames(x_BFTC: Tensor, frame: int, share: float) -> tuple[Tensor, Ten
 
 
 def met(local_BMC: Tensor, before_BSC: Tensor, share: float, is_guest: bool) -> tuple[Tensor, Tensor]:
-    """Merge a call's tokens with those of calls before it; what attention sees, and the place there of the call's own."""
+    """Merge a call's tokens with those of calls before; what attention sees, and where its own are there."""
     if is_guest:
         left, own, _ = matched(local_BMC, before_BSC, share)
     else:

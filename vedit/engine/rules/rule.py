@@ -4,7 +4,7 @@
     enter     what goes into an attention module; who writes `out`   x (F, T, C), out (F, N, Q, D)
               of every branch spares its attention
     pre       queries and keys before rotary positions               q_pre, k_pre
-    qkv       what attention is computed of                          q, k, v (F, N, T, D); bias (., ., Q or 1, K)
+    qkv       what attention is computed of                          q, k, v (F, N, T, D), bias (., ., Q, K)
     maps      attention maps, float32                                maps (F, N, Q, K)
     output    attention before its output projection, and the        out (F, N, Q, D); x, the module's input,
               features of a convolution                              (F, T, C); h (F, C, Y, X)
@@ -76,8 +76,8 @@ class Call:
     step: index of the sampling step. frames: of the window that go through the network in this call.
     total: frames of the window. keyframes: those that a pass of their own has shown before this
     one; `is_key_pass` in that pass itself. site, grid: the module, and its rows and columns.
-    memory: what the rule, and those of its kin, keep at this site until the step ends. store: sums of maps over the run.
-    shown: what rules have to show to who runs the plan, such as the "mask" of a blend.
+    memory: what the rule, and those of its kin, keep at this site until the step ends. store: sums of maps
+    over the run. shown: what rules have to show to who runs the plan, such as the "mask" of a blend.
     """
 
     step: int

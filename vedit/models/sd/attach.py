@@ -1,8 +1,8 @@
 """Run rules inside a stock diffusers UNet: attention processors and forward hooks, all put back.
 
-Order inside one attention module: rules of `enter`; project q, k, v; rules of `qkv`; branches whose maps a rule reads
-or writes get an explicit float32 softmax, then the rules of `maps`; all others use fused attention;
-then rules of `output`, and the output projection.
+Order inside one attention module: rules of `enter`; project q, k, v; rules of `qkv`; branches whose maps a
+rule reads or writes get an explicit float32 softmax, then the rules of `maps`; all others use fused
+attention; then rules of `output`, and the output projection.
 """
 
 from __future__ import annotations
