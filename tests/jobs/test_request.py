@@ -23,6 +23,7 @@ from vedit.jobs.data.request import (
 from vedit.jobs.generate.request import GenerateRequest
 from vedit.jobs.media.convert import ConvertRequest
 from vedit.jobs.media.gif import GifRequest
+from vedit.jobs.media.probe import ProbeRequest
 from vedit.jobs.request import Request
 from vedit.jobs.score.request import CompareRequest, ScoreRequest, TableRequest
 from vedit.jobs.train.request import TrainRequest
@@ -33,10 +34,12 @@ OF_THE_FACE = {
     "quiet",
     "progress",
     "as_json",
+    "entry",
 }  # how a call is shown is no part of what is asked for
 OF_MANY_FILES = {"keep", "verbose", "in_place"}  # -n says overwrite=False; convert refuses the last
 REQUESTS: dict[str, type[Request]] = {
     "convert": ConvertRequest,
+    "probe": ProbeRequest,
     "score": ScoreRequest,
     "score compare": CompareRequest,
     "score table": TableRequest,
