@@ -106,7 +106,7 @@ _vedit() {
         'vedit demo -O' | 'vedit demo --output-dir') _vedit_value folder "$cur"; return ;;
         'vedit demo --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
         'vedit edit -o' | 'vedit edit --output' | 'vedit edit --inversion' | 'vedit edit --mask' | 'vedit edit --preview' | 'vedit edit --truth') _vedit_value file "$cur"; return ;;
-        'vedit edit --source-prompt' | 'vedit edit --source' | 'vedit edit --prompt' | 'vedit edit --method' | 'vedit edit --set' | 'vedit edit --steps' | 'vedit edit --guidance' | 'vedit edit --negative' | 'vedit edit --strength' | 'vedit edit --seed' | 'vedit edit --model' | 'vedit edit --revision' | 'vedit edit --device' | 'vedit edit --frames-per-call' | 'vedit edit --window' | 'vedit edit --memory' | 'vedit edit --frames' | 'vedit edit --stride' | 'vedit edit --start' | 'vedit edit --size') _vedit_value text "$cur"; return ;;
+        'vedit edit --source' | 'vedit edit --prompt' | 'vedit edit --method' | 'vedit edit --set' | 'vedit edit --steps' | 'vedit edit --guidance' | 'vedit edit --negative' | 'vedit edit --strength' | 'vedit edit --seed' | 'vedit edit --model' | 'vedit edit --revision' | 'vedit edit --device' | 'vedit edit --frames-per-call' | 'vedit edit --window' | 'vedit edit --memory' | 'vedit edit --frames' | 'vedit edit --stride' | 'vedit edit --start' | 'vedit edit --size') _vedit_value text "$cur"; return ;;
         'vedit edit --preset') _vedit_value preset "$cur"; return ;;
         'vedit edit --save-masks' | 'vedit edit --save-attention') _vedit_value folder "$cur"; return ;;
         'vedit edit --dtype') _vedit_value words "$cur" 'auto fp32 fp16 bf16'; return ;;
@@ -207,8 +207,9 @@ _vedit() {
         'vedit gif watermark --to') _vedit_value words "$cur" 'gif nut y4m rgb24 rgba'; return ;;
         'vedit gif watermark --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
         'vedit invert -o' | 'vedit invert --output') _vedit_value file "$cur"; return ;;
-        'vedit invert --prompt' | 'vedit invert --steps' | 'vedit invert --fixed-point' | 'vedit invert --guidance' | 'vedit invert --inner-steps' | 'vedit invert --lr' | 'vedit invert --early-stop' | 'vedit invert --model' | 'vedit invert --revision' | 'vedit invert --device' | 'vedit invert --frames-per-call' | 'vedit invert --frames' | 'vedit invert --stride' | 'vedit invert --start' | 'vedit invert --size') _vedit_value text "$cur"; return ;;
+        'vedit invert --prompt' | 'vedit invert --steps' | 'vedit invert --fixed-point' | 'vedit invert --guidance' | 'vedit invert --inner-steps' | 'vedit invert --lr' | 'vedit invert --early-stop' | 'vedit invert --for-method' | 'vedit invert --set' | 'vedit invert --model' | 'vedit invert --revision' | 'vedit invert --device' | 'vedit invert --frames-per-call' | 'vedit invert --frames' | 'vedit invert --stride' | 'vedit invert --start' | 'vedit invert --size') _vedit_value text "$cur"; return ;;
         'vedit invert --method') _vedit_value words "$cur" 'ddim null-text'; return ;;
+        'vedit invert --preset') _vedit_value preset "$cur"; return ;;
         'vedit invert --dtype') _vedit_value words "$cur" 'auto fp32 fp16 bf16'; return ;;
         'vedit invert --offload') _vedit_value words "$cur" 'none model sequential'; return ;;
         'vedit invert --crop') _vedit_value words "$cur" 'none square'; return ;;
@@ -280,7 +281,7 @@ _vedit() {
         'vedit data table') words='--id-column --caption-column --frames --size --fps --to --limit -j --jobs -y --overwrite --json -q --quiet --progress -h --help' ;;
         'vedit data v2vbench') words='--list --frames --size --fps --stride --one-edit --seed --to --limit -j --jobs -y --overwrite --json -q --quiet --progress -h --help' ;;
         'vedit demo') words='-O --output-dir -y --overwrite -q --quiet --progress -h --help' ;;
-        'vedit edit') words='-o --output --source-prompt --source --prompt --method --preset --set --steps --guidance --negative --strength --seed --inversion --mask --keep-outside --no-keep-outside --save-masks --save-attention --preview --ablate --truth --explain --list-methods --no-metadata --model --revision --device --dtype --offload --frames-per-call --window --memory --frames --stride --start --size --crop --output-size -y --overwrite --json -q --quiet --progress -h --help' ;;
+        'vedit edit') words='-o --output --source --prompt --method --preset --set --steps --guidance --negative --strength --seed --inversion --mask --keep-outside --no-keep-outside --save-masks --save-attention --preview --ablate --truth --explain --list-methods --no-metadata --model --revision --device --dtype --offload --frames-per-call --window --memory --frames --stride --start --size --crop --output-size -y --overwrite --json -q --quiet --progress -h --help' ;;
         'vedit env') words='--json -h --help' ;;
         'vedit generate') words='-o --output -O --output-dir --to --model --revision --prompts --negative --seed --count --steps --ddim-num-steps --guidance --frames --size --fps --device --dtype --weights --eta --clip --spacing --save-x-start --save-every --from-x-start --from-step --mask --offload --vae-tiling --variant --motion-adapter --pipe --provider --base-url --remote-model --key-env --form --field --timeout --no-metadata -y --overwrite --skip-existing --json -q --quiet --progress -h --help' ;;
         'vedit gif') words='-h --help' ;;
@@ -293,7 +294,7 @@ _vedit() {
         'vedit gif rotate') words='--angle --flip --keep-interlace -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --tonemap --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
         'vedit gif speed') words='--factor --delay --fps --duration --reverse --boomerang --any --min-delay --raw-delays --drop -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --tonemap --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
         'vedit gif watermark') words='--text --font-size --opacity --position --color --margin --font --outline --outline-color --image --scale --frames -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --tonemap --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
-        'vedit invert') words='-o --output --prompt --steps --fixed-point --method --guidance --inner-steps --lr --early-stop --shared --per-frame --check --no-check --model --revision --device --dtype --offload --frames-per-call --frames --stride --start --size --crop -y --overwrite --json -q --quiet --progress -h --help' ;;
+        'vedit invert') words='-o --output --prompt --steps --fixed-point --method --guidance --inner-steps --lr --early-stop --shared --per-frame --for-method --preset --set --embed-tuning --check --no-check --model --revision --device --dtype --offload --frames-per-call --frames --stride --start --size --crop -y --overwrite --json -q --quiet --progress -h --help' ;;
         'vedit models') words='-h --help' ;;
         'vedit models export') words='-o --output --step --both -y --overwrite --json -h --help' ;;
         'vedit models fetch') words='--revision --force -q --quiet -h --help' ;;

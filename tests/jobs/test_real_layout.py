@@ -31,6 +31,8 @@ SHORT = {  # settings that make each method short; all others are those of its p
     "sdedit": ["--steps", "2"],
     "dds": ["--set", "iterations=2"],
     "glp": ["--set", "iterations=2"],
+    "video-p2p": [*INVERTED, "--set", "tune_steps=20", "--set", "inner_steps=1"],
+    "edit-a-video": [*INVERTED, "--set", "tune_steps=2"],
     "combine": [*INVERTED, "--set", "start_index=1", "--set", "glp={iterations=2}"],
 }
 SELECTION = ["--frames", "2", "--stride", "3", "--size", "128", "--crop", "square", "--output-size", "worked"]

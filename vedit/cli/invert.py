@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from vedit.cli.common import Voice, echo, examples, print_json
-from vedit.cli.edit import call_option, clip_options, hide_bars_of, model_options
+from vedit.cli.edit import call_option, clip_options, hide_bars_of, model_options, settings_of
 
 EXAMPLES = (
     (
@@ -20,6 +20,16 @@ EXAMPLES = (
             " --stride 3"
         ),
         "eight frames of a real clip, with a model of yours",
+    ),
+    (
+        (
+            "vedit invert clip.gif -o tuned.inv.safetensors --for-method video-p2p --embed-tuning --prompt"
+            ' "a red circle on a grey background"'
+        ),
+        (
+            "tuned on the clip, with the weights in the file; edit with: --method video-p2p --inversion"
+            " tuned.inv.safetensors"
+        ),
     ),
     (
         (
@@ -92,6 +102,18 @@ to another machine. Prints the identity key and how well the clip is reconstruct
 @click.option(
     "--shared/--per-frame", default=True, help="null-text: one embedding for all frames, or one for each."
 )
+@click.option(
+    "--for-method",
+    metavar="NAME",
+    help="Invert as this method of editing does: its steps, null embeddings, attention of frames, tuning.",
+)
+@click.option("--preset", metavar="NAME", help="for-method: preset of its parameters.")
+@click.option(
+    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="for-method: set a parameter of it."
+)
+@click.option(
+    "--embed-tuning", is_flag=True, help="for-method: also write the weights that were tuned on the clip."
+)
 @click.option("--check/--no-check", default=True, help="Sample the inversion back and print the error in dB.")
 @model_options
 @call_option
@@ -105,12 +127,14 @@ to another machine. Prints the identity key and how well the clip is reconstruct
     default="auto",
     help="Progress on standard error.",
 )
-def command(input: str, as_json: bool, quiet: bool, progress: str, **given: Any) -> None:
+def command(
+    input: str, settings: tuple[str, ...], as_json: bool, quiet: bool, progress: str, **given: Any
+) -> None:
     from vedit.jobs.edit.plan import plan_inversion
     from vedit.jobs.edit.request import InvertRequest
     from vedit.media.atomic import together
 
-    request = InvertRequest(input=input, **given)
+    request = InvertRequest(input=input, set=settings_of(given["for_method"] or "p2p", settings), **given)
     voice = Voice(quiet, progress)
     if not voice.shows_bar:
         hide_bars_of(request.model)

@@ -32,18 +32,21 @@ EXAMPLES = (
 def command(
     inputs: tuple[str, ...], as_json: bool, entry: str | None, check: bool, limits: tuple[str, ...]
 ) -> None:
-    from vedit.jobs.media.probe import ProbeRequest, raise_if_damaged, run
+    from vedit.jobs.media.probe import probe, raise_if_damaged
+    from vedit.media.limits import environment_limits, parse_limits
 
     if not inputs:
         if sys.stdin.isatty():
             raise UsageError("no input named.", "", "Example: vedit probe in.gif")
         inputs = ("-",)
     found, failed = [], []
-    for name, facts in run(ProbeRequest(inputs, check, limits)):
-        if isinstance(facts, VeditError):
+    for name in inputs:
+        try:
+            facts = probe(name, check=check, limits=parse_limits(limits, environment_limits()))
+        except VeditError as error:
             if len(inputs) == 1:
-                raise facts
-            complain(facts)
+                raise
+            complain(error)
             failed.append(name)
             continue
         found.append(facts)

@@ -24,7 +24,6 @@ from vedit.jobs.extras import need
 from vedit.jobs.sink import Quiet, Sink
 from vedit.media.run import Settings
 from vedit.media.window import usable_cores
-from vedit.methods.outline import outline
 from vedit.models.hub import EMBEDDED
 from vedit.models.sd.side import native_side
 
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL.Image import Image
 
+    from vedit.jobs.edit.invert import InversionSettings
     from vedit.models.sd.model import Model
 
 QUOTED = '"..."'  # a text of the user's
@@ -130,11 +130,13 @@ def plan(request: EditRequest, sink: Sink = Quiet(), *, repeats: bool = False) -
         pixels.selection._replace(frames=request.frames) if repeats else pixels.selection
     )  # as it was recorded
     job = settled(request, selection, params)
-    if not repeats and request.model == EMBEDDED and (pixels.clip.width, pixels.clip.height) != DRAWN:
-        sink.warn(
-            "the embedded model only knows the scenes that `vedit scene` draws, 64x64 pixels; name a"
-            f" real one with {option('model', 'OWNER/NAME')}"
-        )
+    if not repeats:
+        check_source(job)
+        if request.model == EMBEDDED and (pixels.clip.width, pixels.clip.height) != DRAWN:
+            sink.warn(
+                "the embedded model only knows the scenes that `vedit scene` draws, 64x64 pixels; name a"
+                f" real one with {option('model', 'OWNER/NAME')}"
+            )
     return EditPlan(request, pixels, job)
 
 
@@ -243,7 +245,6 @@ def check_files(request: EditRequest) -> None:
         presets.find(request.preset)
     check_file(request.inversion, "inversion")
     check_file(request.truth, "truth")
-    check_source(request)
 
 
 def check_outputs(request: EditRequest) -> None:
@@ -319,13 +320,11 @@ def check_ablation(request: EditRequest) -> None:
     ablations(request.method)
 
 
-def check_source(request: EditRequest) -> None:
+def check_source(job: Job) -> None:
     """Refuse a method that compares the words of two prompts when there is one."""
-    told = outline(request.method)
-    needs = told.needs if told else methods.load(request.method).NEEDS
-    if "source prompt" in needs and not request.source_prompt.strip() and request.inversion is None:
+    if "source prompt" in methods.load(job.method).NEEDS and not job.source.strip() and job.inversion is None:
         raise UsageError(
-            f"{request.method} edits by the difference between two prompts, and {option('source_prompt')} is"
+            f"{job.method} edits by the difference between two prompts, and {option('source_prompt')} is"
             " missing.",
             f"{option('source_prompt')} says what the clip shows, {option('prompt')} what it should show.",
             f"Add {option('source_prompt', QUOTED)}; or take a method that needs none, such as"
@@ -344,7 +343,7 @@ class InvertPlan:
         width, height = self.pixels.selection.shape
         return (
             f"invert {self.request.input} with {self.request.model}: {len(self.pixels.durations)} frames of"
-            f" {width}x{height}, {self.request.steps} steps"
+            f" {width}x{height}, {inversion_settings(self.request).steps} steps"
         )
 
     def run(self, sink: Sink = Quiet(), model: Model | None = None) -> dict[str, Any]:
@@ -352,21 +351,13 @@ class InvertPlan:
 
         Raises VeditError.
         """
-        from vedit.engine.null_text import NullText
-        from vedit.jobs.edit.invert import InversionSettings, invert_video, measure
+        from vedit.jobs.edit.invert import invert_video, measure
         from vedit.media.atomic import together, whereabouts
 
         request = self.request
         assert request.output is not None, "plan_inversion asks for it"
+        settings = inversion_settings(request)
         model = model or load(request, sink)
-        null = None
-        if request.method == "null-text":
-            null = NullText(
-                request.guidance, request.inner_steps, request.lr, request.early_stop, request.shared
-            )
-        settings = InversionSettings(
-            request.prompt, request.steps, request.fixed_point, request.frames_per_call, null
-        )
         with together():
             report = invert_video(model, self.pixels, request.output, settings, watch=sink.steps)
             return (
@@ -391,4 +382,51 @@ def plan_inversion(request: InvertRequest, sink: Sink = Quiet()) -> InvertPlan:
         )
     check_output(output, (request.input,), True if request.overwrite else None)
     need("diffusion")
+    inversion_settings(request)
     return InvertPlan(request, read_first(request, (request.prompt,), (), sink))
+
+
+OWN_OF_INVERSION = ("steps", "fixed_point", "method", "guidance", "inner_steps", "lr", "early_stop", "shared")
+
+
+def inversion_settings(request: InvertRequest) -> InversionSettings:
+    """How a request wants a clip inverted: by its own values, or as a method does. Raises UsageError."""
+    from vedit.engine.null_text import NullText
+    from vedit.jobs.edit.invert import InversionSettings
+    from vedit.methods.base import read_params
+
+    method = request.for_method
+    if method is None:
+        for name in ("preset", "set", "embed_tuning"):
+            if getattr(request, name):
+                raise UsageError(
+                    f"{option(name)} belongs to a method of editing, and none is named.",
+                    "",
+                    f"Add {option('for_method', 'video-p2p')}",
+                )
+        null = None
+        if request.method == "null-text":
+            null = NullText(
+                request.guidance, request.inner_steps, request.lr, request.early_stop, request.shared
+            )
+        return InversionSettings(
+            request.prompt, request.steps, request.fixed_point, request.frames_per_call, null
+        )
+    module = methods.load(method)
+    if "inversion" not in module.NEEDS:
+        raise UsageError(f"{method} starts without an inversion.", "It edits the clip itself.")
+    for name in OWN_OF_INVERSION:
+        if getattr(request, name) != getattr(InvertRequest, name):
+            raise UsageError(
+                f"{option(name)} does not go with {option('for_method', method)}, which brings its own.",
+                "",
+                f"Try {option('set.steps', 20)}, or another parameter of {method}",
+            )
+    table = method_params(method, request.preset, request.set, request.model)
+    params = read_params(module.Params, table, method)
+    if request.embed_tuning and params.tuning is None:
+        raise UsageError(
+            f"{option('embed_tuning')}: {method} tunes nothing.", "video-p2p and edit-a-video do."
+        )
+    settings = InversionSettings.of(params, request.prompt, request.frames_per_call)
+    return settings._replace(embed=request.embed_tuning)

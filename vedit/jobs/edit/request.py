@@ -139,6 +139,8 @@ class InvertRequest(ClipRequest):
     step. method: "null-text" also optimises embeddings that hold sampling at `guidance` on the clip,
     with inner_steps of Adam at most per level, lr at the first, early_stop the error to stop at, and
     one embedding for all frames if `shared`. check: sample it back and measure the error.
+    for_method: invert as this method of editing does, by `preset` and `set`: its steps, null embeddings,
+    attention between frames and tuning. embed_tuning: the tuned weights are written too.
     """
 
     prompt: str = ""
@@ -151,3 +153,7 @@ class InvertRequest(ClipRequest):
     early_stop: float = 1e-5
     shared: bool = True
     check: bool = True
+    for_method: str | None = None
+    preset: str | None = None
+    set: Mapping[str, Any] = field(default_factory=dict)
+    embed_tuning: bool = False

@@ -121,6 +121,7 @@ def _tune(
             weights = weights_of(work.tensors or {})
         for _ in watch(steps(), tuning.steps, "tune"):
             pass
+        weights = {name: weights[name] for name in model.tunable()}  # a state that was read has another order
         with apart():
             os.makedirs(os.path.dirname(path), exist_ok=True)
             with writing(
