@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from vedit.data import grammar
-from vedit.jobs.shapes_model import BUILTIN, MOTION, VIDEO, record_of
+from vedit.models.shapes.folder import BUILTIN, MOTION, VIDEO, record_of
 
 JUDGED = ("ground", "colour", "pattern", "texture", "shape", "size")
 

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from vedit.data import grammar, scenes
-from vedit.jobs.shapes_model import BUILTIN, MOTION, load
+from vedit.models.shapes.folder import BUILTIN, MOTION, load
 
 IMG = Path(__file__).resolve().parent.parent / "docs" / "img"
 BASE = {
@@ -81,18 +81,20 @@ def draw_scenes() -> None:
 
 def draw_samples(model: Any) -> None:
     """One row per attribute, one column per value; then prompts with everything in them."""
-    from vedit.training.shapes_gates import decode, sample_latents
+    from vedit.engine.embedded import sample_pictures
+    from vedit.models.shapes.codec import decode
+    from vedit.models.shapes.networks import PictureNetwork
 
-    rows = []
+    network, rows = PictureNetwork(model.unet, model.schedule), []
     for name, values in ROWS:
         captions = [grammar.caption({**BASE, name: value}, show_motion=False) for value in values]
-        latents = sample_latents(model.unet, model.text_encoder, model.schedule, captions, steps=50, seed=100)
+        latents = sample_pictures(network, model.text_encoder, captions, steps=50, seed=100)
         rows.append(decode(model.vae, latents))
     records = scenes.sample_records(14, 2, held_out=True)
     captions = [record.caption for record in records]
     pictures = decode(
         model.vae,
-        sample_latents(model.unet, model.text_encoder, model.schedule, captions, steps=50, seed=200),
+        sample_pictures(network, model.text_encoder, captions, steps=50, seed=200),
     )
     rows += [pictures[:7], pictures[7:]]
     print("\n".join(captions))
@@ -105,8 +107,8 @@ def draw_reconstructions(model: Any) -> None:
     from vedit.data import vocabulary
     from vedit.engine.invert import invert
     from vedit.engine.sample import Stream, sample
+    from vedit.models.shapes.codec import decode
     from vedit.models.shapes.networks import PictureNetwork
-    from vedit.training.shapes_gates import decode
 
     records = scenes.sample_records(10, 4, held_out=True)
     source = torch.cat([scenes.clip(record, 1) for record in records])
@@ -123,11 +125,13 @@ def draw_reconstructions(model: Any) -> None:
 
 def draw_clips(model: Any) -> None:
     """One clip a row, eight frames; what the prompts say is in CLIPS."""
-    from vedit.training.shapes_gates import decode, sample_clips
-    from vedit.training.shapes_motion import load_clip_denoiser
+    from vedit.engine.embedded import sample_clips
+    from vedit.models.shapes.codec import decode
+    from vedit.models.shapes.motion import load_clip_denoiser
+    from vedit.models.shapes.networks import ClipNetwork
 
-    unet = load_clip_denoiser(model.unet, MOTION)
-    *_, latents = sample_clips(unet, model.text_encoder, model.schedule, list(CLIPS), steps=25, seed=0)
+    network = ClipNetwork(load_clip_denoiser(model.unet, MOTION), model.schedule)
+    *_, latents = sample_clips(network, model.text_encoder, list(CLIPS), steps=25, seed=0)
     print("\n".join(CLIPS))
     sheet([decode(model.vae, clip) for clip in latents], IMG / "shapes-clips.png")
 

@@ -9,7 +9,8 @@ from vedit.errors import ModelError, OutputError
 from vedit.jobs import shapes_model
 from vedit.jobs.bench import model as bench_model
 from vedit.jobs.bench import motion as bench_motion
-from vedit.jobs.shapes_model import BUILTIN, MOTION, VIDEO
+from vedit.models.shapes import folder as shapes_folder
+from vedit.models.shapes.folder import BUILTIN, MOTION, VIDEO
 
 MAX_BYTES = 12_000_000
 
@@ -18,7 +19,7 @@ torch.set_num_threads(1)  # ten times faster for small tensors on a busy machine
 
 @pytest.fixture(scope="module")
 def model():
-    return shapes_model.load()
+    return shapes_folder.load()
 
 
 def test_the_folder_is_at_most_twelve_megabytes():
@@ -27,19 +28,19 @@ def test_the_folder_is_at_most_twelve_megabytes():
 
 @pytest.mark.parametrize("folder", [BUILTIN, MOTION, VIDEO])
 def test_every_file_has_the_hash_that_its_training_record_states(folder):
-    assert shapes_model.record_of(folder)["files"] == shapes_model.hashes(folder)
+    assert shapes_folder.record_of(folder)["files"] == shapes_model.hashes(folder)
 
 
 def test_the_video_model_is_below_fifteen_megabytes_and_loads():
     assert (
         sum(file.stat().st_size for file in VIDEO.rglob("*") if file.is_file()) < bench_motion.MAX_VIDEO_BYTES
     )
-    model = shapes_model.load_video()
+    model = shapes_folder.load_video()
     assert 2_000_000 <= model.transformer.num_parameters() <= 3_500_000
 
 
 def test_the_record_says_how_each_part_was_trained():
-    stages = shapes_model.record_of(BUILTIN)["stages"]
+    stages = shapes_folder.record_of(BUILTIN)["stages"]
     assert {"codec", "judge", "scorer"} < set(stages)
     for stage in stages.values():
         assert stage["pictures"] > 0 and stage["seconds"] > 0 and len(stage["loss_curve"]) > 5
@@ -48,7 +49,7 @@ def test_the_record_says_how_each_part_was_trained():
 @pytest.mark.parametrize("folder", [BUILTIN, MOTION, VIDEO])
 def test_every_missed_gate_is_named_in_the_card(folder):
     card = (folder / "README.md").read_text()
-    gates = shapes_model.record_of(folder)["gates"]
+    gates = shapes_folder.record_of(folder)["gates"]
     assert gates
     missed = [figure for figure in gates.values() if figure["passed"] is False]
     assert [figure for figure in missed if f"{figure['name']} ({figure['group']}, " not in card] == []
@@ -110,7 +111,7 @@ def test_the_judge_reads_drawn_scenes(model):
 @pytest.mark.slow
 def test_every_gate_gives_what_the_record_says():
     """Shares of 300 samples may move by a few with another processor; means by little."""
-    stored = shapes_model.record_of(BUILTIN)["gates"]
+    stored = shapes_folder.record_of(BUILTIN)["gates"]
     for figure in bench_model.bench_model():
         if figure.group in ("package", "speed"):
             continue
@@ -126,7 +127,7 @@ def test_a_folder_without_an_adapter_is_refused_with_what_to_type(tmp_path):
 
 def test_a_folder_without_a_model_is_refused_with_what_to_type(tmp_path):
     with pytest.raises(ModelError, match="vedit models pack"):
-        shapes_model.load(tmp_path)
+        shapes_folder.load(tmp_path)
 
 
 def test_packing_refuses_a_folder_that_holds_something(tmp_path):

@@ -10,10 +10,14 @@ from tests.conftest import ROOT
 
 FAMILY = re.compile(r"\bunet\b|block_out_channels|alphas_cumprod|\binput_ids\b|\.vae\b|\.text_encoder\b")
 OWN = {  # of the embedded models: their training, packing, drawing and gates
-    "app/shapes_model.py", "app/generate/shapes.py", "app/bench/model.py", "app/bench/motion.py", "app/train/shapes.py",
+    "jobs/shapes_model.py",
+    "jobs/generate/shapes.py",
+    "jobs/bench/model.py",
+    "jobs/bench/motion.py",
+    "jobs/train/shapes.py",
     "cli/models_pack.py",
-}  # fmt: skip
-PARTS = ("app", "cli", "diffusion", "methods", "stages", "media")
+}
+PARTS = ("jobs", "cli", "engine", "methods", "stages", "media")
 MODULES = sorted(path for part in PARTS for path in (ROOT / "vedit" / part).rglob("*.py"))
 
 
@@ -24,9 +28,7 @@ def test_nothing_outside_models_names_what_a_family_is_made_of(path) -> None:
 
 
 def test_one_sampler_one_inversion_and_one_guidance() -> None:
-    """A loop over timesteps that steps, and the formula of guidance, each stand once; the flow of the video
-    model is its own.
-    """
+    """A loop over timesteps that steps, and the formula of guidance, each stand once."""
     text = {path: path.read_text(encoding="utf-8") for path in (ROOT / "vedit").rglob("*.py")}
     steps = sorted(path.name for path, code in text.items() if re.search(r"(schedule|levels)\.step\(", code))
     assert steps == ["invert.py", "null_text.py", "sample.py"]
@@ -35,3 +37,8 @@ def test_one_sampler_one_inversion_and_one_guidance() -> None:
     ]
     assert formula == ["sample.py"]
     assert not any(".step(" in code and "prev_sample" in code for code in text.values())
+    assert not any("set_timesteps(" in code for code in text.values())
+
+
+def test_every_part_looked_at_is_there() -> None:
+    assert all(any(path.is_relative_to(ROOT / "vedit" / part) for path in MODULES) for part in PARTS)

@@ -32,6 +32,13 @@ def test_levels_and_steps_are_those_of_the_euler_scheduler(shift: float, steps: 
     assert ours.after(timesteps, steps - 1) == 0.0
 
 
+@pytest.mark.parametrize("steps", [1, 2, 25])
+def test_a_last_level_gives_the_spacing_that_the_scheduler_takes_by_itself(steps: int) -> None:
+    theirs = FlowMatchEulerDiscreteScheduler()
+    theirs.set_timesteps(steps)
+    assert Flow(last=1 / 1000).timesteps(steps) == pytest.approx(theirs.timesteps.tolist(), rel=1e-6)
+
+
 def test_mixing_is_the_scheduler_s_own_scaling_of_noise() -> None:
     theirs, ours = FlowMatchEulerDiscreteScheduler(shift=3.0), Flow(3.0)
     theirs.set_timesteps(10)

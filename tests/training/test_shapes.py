@@ -11,20 +11,21 @@ from vedit.data import grammar, scenes, vocabulary
 from vedit.engine.invert import invert
 from vedit.engine.sample import Stream, sample
 from vedit.errors import Stopped
-from vedit.training import shapes, shapes_codec, shapes_gates, shapes_judge, shapes_scorer, shapes_unet
+from vedit.models.shapes import judge, parts
+from vedit.training import shapes_codec, shapes_gates, shapes_judge, shapes_scorer, shapes_unet
 from vedit.training.loop import Options, latest_state, seeded, train
 
 
 @pytest.fixture(scope="module")
 def codec():
     torch.manual_seed(0)
-    return shapes.codec().eval()
+    return parts.codec().eval()
 
 
 def test_the_schedule_leaves_almost_no_signal_at_its_last_step():
     # The sum of beta is 1000 times the mean of a squared line from sqrt(.00085) to sqrt(.03):
     # 11.97; half the sum of its squares, 0.11, is what log(1 - beta) adds.
-    left = math.sqrt(shapes.scheduler().alphas_cumprod[-1])
+    left = math.sqrt(parts.scheduler().alphas_cumprod[-1])
     assert left == pytest.approx(math.exp(-(11.97 + 0.11) / 2), rel=0.01)
 
 
@@ -41,7 +42,7 @@ def test_standardising_changes_the_latents_and_not_the_decoded_picture(codec):
     pictures = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
     before, decoded = code(codec, pictures)
     mean, std = before.mean.mean(dim=(0, 2, 3)), before.mean.std(dim=(0, 2, 3))
-    copy = shapes.codec().eval()
+    copy = parts.codec().eval()
     copy.load_state_dict(codec.state_dict())
     shapes_codec.standardise(copy, mean, std)
     after, decoded_after = code(copy, pictures)
@@ -53,7 +54,7 @@ def test_standardising_changes_the_latents_and_not_the_decoded_picture(codec):
 
 @torch.no_grad()
 def test_cutting_a_channel_that_never_moves_changes_nothing_inside_the_picture(codec):
-    still = shapes.codec().eval()
+    still = parts.codec().eval()
     still.load_state_dict(codec.state_dict())
     still.quant_conv.weight[[2, 5]] = 0  # the means of channels 2 and 5 are now their biases
     pictures = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(1)) * 2 - 1
@@ -99,7 +100,7 @@ def test_the_latent_mask_covers_the_object_and_one_cell_around_it():
 def denoise(folder, *, seed, stop=None):
     """Train three steps of two pictures, two steps to a block; return the losses."""
     torch.manual_seed(0)
-    task = shapes_unet.UNetTask(shapes.codec(), None, seed=seed, batch=2, blocks_of=1, reuse=2)
+    task = shapes_unet.UNetTask(parts.codec(), None, seed=seed, batch=2, blocks_of=1, reuse=2)
     task.measure = lambda model, step: {}
     options = Options(rate=1e-3, steps=3, log_every=1, seed=seed)
     reports = []
@@ -124,7 +125,7 @@ def test_the_denoiser_goes_on_inside_a_block_to_the_same_bits(tmp_path):
 
 
 def test_dropped_captions_are_empty_and_about_a_tenth():
-    task = shapes_unet.UNetTask(shapes.codec(), None, seed=0, batch=400, blocks_of=1)
+    task = shapes_unet.UNetTask(parts.codec(), None, seed=0, batch=400, blocks_of=1)
     batch = scenes.sample(400, seeded(0, 0, 0))
     ids = task._token_ids(batch, 0, seeded(0, 0, 1))
     empty = (ids == vocabulary.token_ids([""])).all(dim=1)
@@ -137,7 +138,7 @@ def test_dropped_captions_are_empty_and_about_a_tenth():
 class Gaussian:
     """The exact v-prediction when clean latents are N(0, variance), at the embedded model's noise levels."""
 
-    frame_axis, network_dtype, schedule = False, torch.float32, shapes.schedule()
+    frame_axis, network_dtype, schedule = False, torch.float32, parts.schedule()
 
     def __init__(self, variance):
         self.variance = variance
@@ -149,7 +150,7 @@ class Gaussian:
 
 
 def test_fixed_point_inversion_returns_closer_than_plain_inversion():
-    network, timesteps, text = Gaussian(0.3), shapes.schedule().timesteps(25), torch.zeros(1, 1, 1)
+    network, timesteps, text = Gaussian(0.3), parts.schedule().timesteps(25), torch.zeros(1, 1, 1)
     clean = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0)) * 0.3**0.5
     errors = []
     for passes in (0, 1, 8):
@@ -163,7 +164,7 @@ def test_fixed_point_inversion_returns_closer_than_plain_inversion():
 def test_inverted_gaussian_latents_approach_unit_deviation_with_many_steps():
     clean = torch.randn(4, 4, 16, 16, generator=torch.Generator().manual_seed(0)) * 0.5
     *_, noise = invert(
-        Gaussian(0.25), shapes.schedule().timesteps(500), clean, torch.zeros(1, 1, 1), fixed_point=2
+        Gaussian(0.25), parts.schedule().timesteps(500), clean, torch.zeros(1, 1, 1), fixed_point=2
     )
     assert float(noise.latents.std()) == pytest.approx(1.0, abs=0.03)
 
@@ -224,7 +225,7 @@ def test_softening_keeps_a_flat_picture_flat_but_for_noise():
 
 def test_the_judge_names_a_value_of_every_field():
     torch.manual_seed(0)
-    verdict = shapes_judge.Judge().verdict(torch.rand(2, 3, 64, 64))
-    assert list(verdict) == list(shapes_judge.JUDGED)
+    verdict = judge.Judge().verdict(torch.rand(2, 3, 64, 64))
+    assert list(verdict) == list(judge.JUDGED)
     for name, said in verdict.items():
         assert said.shape == (2,) and int(said.max()) < len(grammar.FIELDS[name])

@@ -7,10 +7,11 @@ import torch
 from safetensors.torch import load_file
 
 from vedit.data import grammar, vocabulary
-from vedit.models.shapes.networks import clip_prediction
-from vedit.training import shapes, shapes_motion
+from vedit.engine.embedded import TRAVEL, moved, sample_clips
+from vedit.models.shapes import motion, parts
+from vedit.models.shapes.networks import ClipNetwork, clip_prediction
+from vedit.training import shapes_motion
 from vedit.training.loop import seeded
-from vedit.training.shapes_gates import TRAVEL, moved, sample_clips
 from vedit.training.shapes_unet import Denoiser
 
 torch.set_num_threads(1)  # ten times faster for small tensors on a busy machine
@@ -27,7 +28,7 @@ def base():
 def task(base):
     torch.manual_seed(1)
     return shapes_motion.MotionTask(
-        shapes.codec(CHANNELS).eval(), base, base_name="test", seed=0, batch=2, blocks_of=1
+        parts.codec(CHANNELS).eval(), base, base_name="test", seed=0, batch=2, blocks_of=1
     )
 
 
@@ -45,7 +46,7 @@ def predicted(unet, base, said="digit 5", frames=3):
 
 
 def test_a_fresh_adapter_leaves_every_frame_as_the_denoiser_of_pictures_draws_it(base):
-    noisy, text, v = predicted(shapes_motion.clip_denoiser(base.unet), base)
+    noisy, text, v = predicted(motion.clip_denoiser(base.unet), base)
     with torch.no_grad():
         alone = base.unet(
             noisy, torch.tensor([900] * 3 + [400] * 3), encoder_hidden_states=text.repeat_interleave(3, dim=0)
@@ -54,7 +55,7 @@ def test_a_fresh_adapter_leaves_every_frame_as_the_denoiser_of_pictures_draws_it
 
 
 def test_a_word_of_motion_is_heard_from_the_start(base):
-    unet = shapes_motion.clip_denoiser(base.unet)
+    unet = motion.clip_denoiser(base.unet)
     *_, still = predicted(unet, base)
     noisy, text, v = predicted(unet, base)
     with torch.no_grad():
@@ -98,8 +99,8 @@ def test_what_is_saved_gives_what_was_trained_and_the_base_stays(task, base, tmp
         parameter.data += 0.05 * torch.randn_like(parameter)
     *_, trained = predicted(task.unet, base)
     task.model.save(tmp_path)
-    *_, loaded = predicted(shapes_motion.load_clip_denoiser(base.unet, tmp_path), base)
-    *_, fresh = predicted(shapes_motion.clip_denoiser(base.unet), base)
+    *_, loaded = predicted(motion.load_clip_denoiser(base.unet, tmp_path), base)
+    *_, fresh = predicted(motion.clip_denoiser(base.unet), base)
     assert (
         float((loaded - trained).abs().max()) < 0.02 < float((fresh - trained).abs().max())
     )  # half precision
@@ -116,7 +117,7 @@ def test_the_stored_adapter_opens_in_stock_diffusers(task, base, tmp_path):
     unet = UNetMotionModel.from_unet2d(
         base.unet, MotionAdapter.from_pretrained(tmp_path, torch_dtype=torch.float32)
     )
-    noisy, text, v = predicted(shapes_motion.load_clip_denoiser(base.unet, tmp_path), base)
+    noisy, text, v = predicted(motion.load_clip_denoiser(base.unet, tmp_path), base)
     with torch.no_grad():
         stock = unet(
             noisy.unflatten(0, (2, 3)).transpose(1, 2),
@@ -137,11 +138,16 @@ def test_clips_train_on_all_moments_of_a_path_and_mostly_on_high_noise(task):
 
 
 def test_sampling_a_clip_is_a_function_of_prompt_and_seed(base):
-    unet = shapes_motion.clip_denoiser(base.unet)
+    unet = motion.clip_denoiser(base.unet)
 
     def clip(seed, **settings):
         (latents,) = sample_clips(
-            unet, base.text_encoder, shapes.schedule(), ["digit 5"], steps=1, seed=seed, **settings
+            ClipNetwork(unet, parts.schedule()),
+            base.text_encoder,
+            ["digit 5"],
+            steps=1,
+            seed=seed,
+            **settings,
         )
         return latents
 
@@ -172,8 +178,9 @@ def test_latents_move_along_the_path_that_the_words_name_and_the_middle_stays(ca
 
 
 def test_frames_share_their_noise_until_the_object_has_its_place(base):
-    unet = shapes_motion.clip_denoiser(base.unet)
-    clips = sample_clips(unet, base.text_encoder, shapes.schedule(), ["a ring moving up"], steps=4, seed=0)
+    unet = motion.clip_denoiser(base.unet)
+    network = ClipNetwork(unet, parts.schedule())
+    clips = sample_clips(network, base.text_encoder, ["a ring moving up"], steps=4, seed=0)
     spread = [
         float(latents[0].std(dim=0).mean()) for latents in clips
     ]  # after the steps from 751, 501, 251 and 1

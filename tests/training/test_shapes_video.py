@@ -4,9 +4,11 @@ import pytest
 import torch
 
 from vedit.data import grammar, scenes
-from vedit.training import shapes, shapes_video
+from vedit.engine.embedded import sample_videos
+from vedit.models.shapes import parts, video
+from vedit.models.shapes.judge import Judge
+from vedit.training import shapes_video
 from vedit.training.loop import Options, latest_state, seeded, tensors_of, train
-from vedit.training.shapes_judge import Judge
 from vedit.training.shapes_unet import Denoiser
 
 torch.set_num_threads(1)  # ten times faster for small tensors on a busy machine
@@ -17,13 +19,13 @@ OPTIONS = Options(rate=3e-3, warmup=1, log_every=1, save_every=10**9, measure_ev
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-    monkeypatch.setattr(shapes_video, "TRANSFORMER", {**shapes_video.TRANSFORMER, **SMALL})
+    monkeypatch.setattr(video, "TRANSFORMER", {**video.TRANSFORMER, **SMALL})
 
 
 @pytest.fixture(scope="module")
 def base():
     torch.manual_seed(0)
-    return shapes.codec(CHANNELS).eval(), Judge().eval(), Denoiser(CHANNELS).eval()
+    return parts.codec(CHANNELS).eval(), Judge().eval(), Denoiser(CHANNELS).eval()
 
 
 def build(base, **settings):
@@ -55,7 +57,7 @@ class Gaussian:
 
 @pytest.mark.parametrize("level", [0.05, 0.3, 0.5, 0.9])
 def test_the_teacher_gives_the_mean_velocity_of_the_straight_path(level):
-    power, alpha_bar = 0.3, shapes.scheduler().alphas_cumprod
+    power, alpha_bar = 0.3, parts.scheduler().alphas_cumprod
     teacher = shapes_video.Teacher(Gaussian(power, alpha_bar.sqrt()), alpha_bar)
     noisy = torch.randn(3, CHANNELS, 4, 4, generator=torch.Generator().manual_seed(0))
     v = teacher.velocity(noisy, torch.full((3,), level), torch.zeros(3, 2, 2))
@@ -65,7 +67,7 @@ def test_the_teacher_gives_the_mean_velocity_of_the_straight_path(level):
 
 
 def test_the_teacher_knows_levels_within_its_schedule():
-    alpha_bar = shapes.scheduler().alphas_cumprod
+    alpha_bar = parts.scheduler().alphas_cumprod
     teacher = shapes_video.Teacher(None, alpha_bar)
     assert teacher.knows(torch.tensor([0.001, 0.03, 0.99, 0.9999])).tolist() == [False, True, True, False]
     assert torch.allclose(
@@ -81,7 +83,7 @@ def test_without_a_teacher_the_loss_is_the_distance_to_noise_less_data(base, mon
         seen["noisy"], seen["level"] = noisy_BCFYX, level_B
         return torch.zeros_like(noisy_BCFYX)
 
-    monkeypatch.setattr(shapes_video.flow, "predict", half)
+    monkeypatch.setattr(video, "predict", half)
     loss = float(task.losses(0)["loss"])
     generator = seeded(0, 3, 0)
     latents, _, _ = task._batch(0, generator)
@@ -176,12 +178,10 @@ def test_the_head_trains_with_the_first_blocks_only(base):
 
 def test_a_sample_is_a_function_of_caption_and_seed(base):
     torch.manual_seed(0)
-    network = shapes_video.transformer(CHANNELS).eval()
+    network = video.VideoNetwork(video.transformer(CHANNELS).eval())
 
     def sample(seed, captions=("a red ring", "digit 5")):
-        return shapes_video.sample_latents(
-            network, base[2].text_encoder, list(captions), frames=5, steps=2, seed=seed
-        )
+        return sample_videos(network, base[2].text_encoder, list(captions), frames=5, steps=2, seed=seed)
 
     first = sample(0)
     assert first.shape == (2, CHANNELS, 5, 16, 16)

@@ -5,7 +5,8 @@ they should.
 import pytest
 import torch
 
-from vedit.training import shapes, shapes_video_codec
+from vedit.models.shapes import parts
+from vedit.training import shapes_video_codec
 from vedit.training.loop import Options, latest_state, seeded, tensors_of, train
 from vedit.training.shapes_video_codec import (
     VideoCodecTask,
@@ -23,7 +24,7 @@ CHANNELS = 6
 @pytest.fixture(scope="module")
 def picture():
     torch.manual_seed(1)
-    return shapes.codec(CHANNELS).eval()
+    return parts.codec(CHANNELS).eval()
 
 
 def trained(seed=0):

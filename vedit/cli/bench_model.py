@@ -63,7 +63,7 @@ def command(
     import torch
 
     from vedit.jobs.bench import model as bench_model
-    from vedit.jobs.shapes_model import BUILTIN
+    from vedit.models.shapes.folder import BUILTIN
 
     if threads:
         torch.set_num_threads(threads)

@@ -56,7 +56,7 @@ def command(
     import torch
 
     from vedit.jobs.bench import motion as bench_motion
-    from vedit.jobs.shapes_model import BUILTIN, MOTION
+    from vedit.models.shapes.folder import BUILTIN, MOTION
 
     if threads:
         torch.set_num_threads(threads)

@@ -1,9 +1,4 @@
-"""The embedded model's folder: find it, load it, pack a training run into it.
-
-The folder is an ordinary Stable Diffusion pipeline with three things beside it: `scorer/`
-(open_clip), `judge/` (the classifier of the gates) and `training.json` (how it came about). The
-motion adapter that makes clips with it has a folder of its own, with its own training.json.
-"""
+"""A training run of the embedded models, packed into a folder that can be loaded and shipped."""
 
 from __future__ import annotations
 
@@ -13,146 +8,16 @@ import shutil
 import stat
 import subprocess
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from vedit.documents import Kind, read_json, table, whole_lines
+from vedit.documents import Kind, whole_lines
 from vedit.errors import ModelError, OutputError
+from vedit.models.shapes.folder import BUILTIN, be_quiet, record_of
 
-if TYPE_CHECKING:
-    from vedit.models.alpha_bar import AlphaBar
-
-BUILTIN = Path(__file__).resolve().parent.parent / "builtin" / "shapes"
-MOTION = BUILTIN.with_name("shapes-motion")
-VIDEO = BUILTIN.with_name("shapes-video")
 BEGUN = "begun"  # in a run folder: the packed video model whose weights it began with
 MAX_CURVE_POINTS = 40
 LOG = Kind("a log of training", ModelError, largest=2**30)
-SCHEDULER = Kind("a configuration of noise levels", ModelError)
-TRAINING = Kind("the record of a model's training", ModelError, names_files=True)
-
-
-@dataclass(frozen=True)
-class ShapesModel:
-    """The loaded parts, float32, on one device."""
-
-    folder: Path
-    unet: Any
-    text_encoder: Any
-    vae: Any
-    schedule: AlphaBar
-    scorer: Any
-    judge: Any
-
-
-def load(folder: Path = BUILTIN, device: str = "cpu") -> ShapesModel:
-    """Load a packed folder; the weights are stored in half and used in float32."""
-    check_folder(folder)
-    import torch
-    from diffusers import AutoencoderKL, UNet2DConditionModel
-    from safetensors.torch import load_file
-    from transformers import CLIPTextModel
-
-    from vedit.training import shapes
-    from vedit.training.shapes_judge import Judge
-
-    be_quiet()
-    scorer, judge = shapes.scorer(), Judge()
-    scorer.load_state_dict(load_file(folder / "scorer" / "model.safetensors"))
-    judge.load_state_dict(load_file(folder / "judge" / "model.safetensors"))
-    parts = {
-        "unet": UNet2DConditionModel.from_pretrained(folder / "unet", torch_dtype=torch.float32),
-        "text_encoder": CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32),
-        "vae": AutoencoderKL.from_pretrained(folder / "vae", torch_dtype=torch.float32),
-        "scorer": scorer,
-        "judge": judge,
-    }
-    ready = {name: part.to(device).requires_grad_(False).eval() for name, part in parts.items()}
-    return ShapesModel(folder=folder, schedule=_schedule(folder), **ready)
-
-
-def _schedule(folder: Path) -> AlphaBar:
-    from vedit.models.alpha_bar import read_schedule
-
-    path = folder / "scheduler" / "scheduler_config.json"
-    return read_schedule(table(read_json(path, SCHEDULER), str(path), SCHEDULER))
-
-
-@dataclass(frozen=True)
-class VideoModel:
-    """The loaded parts of a video model, float32, on one device."""
-
-    folder: Path
-    transformer: Any
-    text_encoder: Any
-    vae: Any
-
-    def decode(self, latents_BCFYX: Any) -> Any:
-        """Turn latents into clips in 0..1, BFCYX."""
-        from vedit.training import flow
-
-        return flow.drawn(self.vae, latents_BCFYX)
-
-
-def load_video(folder: Path = VIDEO, device: str = "cpu") -> VideoModel:
-    """Load a packed video model; the weights are stored in half and used in float32."""
-    check_video(folder)
-    import torch
-    from diffusers import AutoencoderKLWan, WanTransformer3DModel
-    from transformers import CLIPTextModel
-
-    be_quiet()
-    parts = {
-        "transformer": WanTransformer3DModel.from_pretrained(
-            folder / "transformer", torch_dtype=torch.float32
-        ),
-        "text_encoder": CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32),
-        "vae": AutoencoderKLWan.from_pretrained(folder / "vae", torch_dtype=torch.float32),
-    }
-    return VideoModel(
-        folder=folder, **{name: part.to(device).requires_grad_(False).eval() for name, part in parts.items()}
-    )
-
-
-def check_folder(folder: Path) -> None:
-    """Raise ModelError unless the folder holds a packed model."""
-    if not (folder / "model_index.json").exists():
-        raise ModelError(
-            f"{folder} holds no packed model.", next_step="Pack a training run with: vedit models pack RUN"
-        )
-
-
-def check_motion(folder: Path) -> None:
-    """Raise ModelError unless the folder holds a packed motion adapter."""
-    if not (folder / "motion_words.safetensors").exists():
-        raise ModelError(
-            f"{folder} holds no packed motion adapter.",
-            next_step="Pack a training run with: vedit models pack RUN --motion",
-        )
-
-
-def is_video(folder: Path) -> bool:
-    """Tell whether a packed folder holds a video model."""
-    return (folder / "transformer").is_dir()
-
-
-def check_video(folder: Path) -> None:
-    """Raise ModelError unless the folder holds a packed video model."""
-    if not (folder / "transformer" / "config.json").exists() or not (folder / "vae" / "config.json").exists():
-        raise ModelError(
-            f"{folder} holds no packed video model.",
-            next_step="Pack a training run with: vedit models pack RUN --video",
-        )
-
-
-def be_quiet() -> None:
-    """Keep the progress bars of loading and saving off standard error; they take milliseconds."""
-    import diffusers.utils.logging
-    import transformers.utils.logging
-
-    diffusers.utils.logging.disable_progress_bar()
-    transformers.utils.logging.disable_progress_bar()
 
 
 def pack(run: Path, folder: Path, *, stage: str = "unet", overwrite: bool = False) -> dict[str, Any]:
@@ -174,13 +39,13 @@ def pack_motion(run: Path, folder: Path, *, stage: str = "motion", overwrite: bo
 
     stage: "motion", or "motion-annealed" for its annealed copy.
     """
-    from vedit.training import shapes
-    from vedit.training.shapes_motion import Motion, clip_denoiser
+    from vedit.models.shapes import parts
+    from vedit.models.shapes.motion import Motion, clip_denoiser
     from vedit.training.shapes_run import load_codec
 
     def write(partial: Path) -> dict[str, Any]:
         channels = load_codec(run).config.latent_channels
-        _averaged(Motion(clip_denoiser(shapes.unet(channels))), run / stage).save(partial)
+        _averaged(Motion(clip_denoiser(parts.unet(channels))), run / stage).save(partial)
         return training_record("vedit-shapes-motion", run, partial, (stage,))
 
     return _replaced(folder, write, overwrite)
@@ -211,7 +76,8 @@ def _write_video_parts(run: Path, folder: Path, stages: Sequence[str]) -> None:
     from transformers import CLIPTextModel
 
     from vedit.data import vocabulary
-    from vedit.training.shapes_video import Video, scheduler
+    from vedit.models.shapes.video import scheduler
+    from vedit.training.shapes_video import Video
     from vedit.training.shapes_video_codec import video_codec
 
     be_quiet()
@@ -262,8 +128,8 @@ def _write_parts(run: Path, folder: Path, stage: str) -> None:
     from safetensors.torch import save_file
 
     from vedit.data import vocabulary
-    from vedit.training import shapes
-    from vedit.training.shapes_judge import Judge
+    from vedit.models.shapes import parts
+    from vedit.models.shapes.judge import Judge
     from vedit.training.shapes_run import load_codec
     from vedit.training.shapes_scorer import Scorer
     from vedit.training.shapes_unet import Denoiser
@@ -276,7 +142,7 @@ def _write_parts(run: Path, folder: Path, stage: str) -> None:
         text_encoder=denoiser.text_encoder.half(),
         tokenizer=vocabulary.tokenizer(),
         unet=denoiser.unet.half(),
-        scheduler=shapes.scheduler(),
+        scheduler=parts.scheduler(),
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
@@ -329,12 +195,12 @@ def preset_of(stage: str) -> str:
 def _scorer_config() -> dict[str, Any]:
     """Return the scorer in the form that open_clip's `local-dir:` loading reads."""
     from vedit.data import vocabulary
-    from vedit.training import shapes
+    from vedit.models.shapes import parts
 
     words, _ = vocabulary.vocabulary()
-    text = {**shapes.SCORER_TEXT, "vocab_size": len(words), "pad_id": words[vocabulary.END]}
+    text = {**parts.SCORER_TEXT, "vocab_size": len(words), "pad_id": words[vocabulary.END]}
     return {
-        "model_cfg": {**shapes.SCORER, "text_cfg": text},
+        "model_cfg": {**parts.SCORER, "text_cfg": text},
         "preprocess_cfg": {"mean": [0.5] * 3, "std": [0.5] * 3, "size": 64, "interpolation": "bicubic"},
     }
 
@@ -390,7 +256,7 @@ def code_revision() -> str:
             ["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True
         )
         dirty = subprocess.run(
-            ["git", "status", "--porcelain", "--", "../data", "../train", "."],
+            ["git", "status", "--porcelain", "--", "../data", "../engine", "../models", "../training", "."],
             cwd=here,
             capture_output=True,
             text=True,
@@ -408,12 +274,6 @@ def hashes(folder: Path) -> dict[str, str]:
         for file in sorted(folder.rglob("*"))
         if file.is_file() and file.name not in ("training.json", "README.md")
     }
-
-
-def record_of(folder: Path) -> dict[str, Any]:
-    """Return what training.json says."""
-    path = str(folder / "training.json")
-    return table(read_json(path, TRAINING), path, TRAINING)
 
 
 def write_record(folder: Path, record: dict[str, Any]) -> None:

@@ -22,11 +22,13 @@ from vedit.models.levels import Level
 class Flow:
     """The levels sigma of a flow, from 1 (noise) to 0 (clean); a timestep is `train_steps` times sigma.
 
-    shift: above 1 more of the steps are spent at high noise, as larger pictures need.
+    shift: above 1 more of the steps are spent at high noise, as larger pictures need. last: the
+    level before the clean one, as diffusers spaces them; None spaces all of them evenly.
     """
 
     shift: float = 1.0
     train_steps: int = 1000
+    last: float | None = None
 
     @property
     def clean(self) -> float:
@@ -34,7 +36,8 @@ class Flow:
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        return {"name": "flow", "shift": self.shift, "steps": self.train_steps}
+        named = {"name": "flow", "shift": self.shift, "steps": self.train_steps}
+        return named if self.last is None else {**named, "last": self.last}
 
     def timesteps(self, steps: int) -> list[float]:
         if not 1 <= steps <= self.train_steps:
@@ -42,7 +45,8 @@ class Flow:
                 f"{steps} steps do not fit a schedule of {self.train_steps}.",
                 f"Give 1 to {self.train_steps} steps.",
             )
-        return [self.train_steps * self._shifted(1 - step / steps) for step in range(steps)]
+        each = 1 / steps if self.last is None else (1 - self.last) / max(1, steps - 1)
+        return [self.train_steps * self._shifted(1 - step * each) for step in range(steps)]
 
     def _shifted(self, sigma: float) -> float:
         return self.shift * sigma / (1 + (self.shift - 1) * sigma)

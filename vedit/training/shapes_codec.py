@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from vedit.data import scenes
+from vedit.models.shapes import parts
 from vedit.pixels import psnr_each
 from vedit.training import shapes
 from vedit.training.loop import seeded
@@ -30,12 +31,12 @@ class CodecTask:
         self, *, seed: int, crop_steps: int, batch: int = 64, device: str = "cpu", precision: str = "fp32"
     ) -> None:
         torch.manual_seed(seed)
-        self.model = shapes.codec().to(device)
+        self.model = parts.codec().to(device)
         self.precision = precision
         self.seed, self.batch, self.crop_steps = seed, batch, crop_steps
         self.device = torch.device(device)
         self.config: dict[str, Any] = {
-            "codec": shapes.CODEC,
+            "codec": parts.CODEC,
             "batch": batch,
             "crop_steps": crop_steps,
             "kl_weight": KL_WEIGHT,
@@ -141,7 +142,7 @@ def without_channels(model: Any, kept: Tensor, mean_C: Tensor) -> Any:
     constant that they carried goes into the first decoder bias.
     """
     channels = len(mean_C)
-    small = shapes.codec(len(kept)).to(mean_C)
+    small = parts.codec(len(kept)).to(mean_C)
     weights = {
         name: value
         for name, value in model.state_dict().items()

@@ -46,8 +46,8 @@ def load_judge(folder: Path) -> Any:
     """Load the newest averaged judge of a run, or None before it has a state."""
     from safetensors.torch import load_file
 
+    from vedit.models.shapes.judge import Judge
     from vedit.training.loop import latest_state
-    from vedit.training.shapes_judge import Judge
 
     newest = latest_state(folder / "judge")
     if newest is None:

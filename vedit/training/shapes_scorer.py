@@ -20,9 +20,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vedit.data import grammar, scenes, vocabulary
+from vedit.models.shapes import parts
+from vedit.models.shapes.judge import JUDGED
 from vedit.training import shapes
 from vedit.training.loop import seeded
-from vedit.training.shapes_judge import JUDGED, soften
+from vedit.training.shapes_judge import soften
 
 VARIANTS = 8
 READOUT_WEIGHT = 0.2
@@ -41,8 +43,8 @@ class Scorer(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.clip = shapes.scorer()
-        width = shapes.SCORER["embed_dim"]
+        self.clip = parts.scorer()
+        width = parts.SCORER["embed_dim"]
         heads = {name: nn.Linear(width, len(grammar.FIELDS[name])) for name in JUDGED}
         self.image_heads = nn.ModuleDict(heads)
         self.text_heads = nn.ModuleDict(
@@ -59,7 +61,7 @@ class ScorerTask:
         self.seed, self.batch, self.precision = seed, batch, precision
         self.device = torch.device(device)
         self.config: dict[str, Any] = {
-            "scorer": shapes.SCORER,
+            "scorer": parts.SCORER,
             "batch": batch,
             "variants": VARIANTS,
             "readout_weight": READOUT_WEIGHT,

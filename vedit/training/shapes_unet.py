@@ -18,10 +18,11 @@ import torch
 from torch import Tensor, nn
 
 from vedit.data import scenes, vocabulary
+from vedit.models.shapes import parts
+from vedit.models.shapes.judge import Judge
 from vedit.training import shapes
 from vedit.training.loop import seeded
 from vedit.training.shapes_gates import judged, samples, shares
-from vedit.training.shapes_judge import Judge
 
 DROPPED_CAPTIONS = 0.1
 MASK_WEIGHT = 5.0
@@ -32,8 +33,8 @@ class Denoiser(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.unet = shapes.unet(channels)
-        self.text_encoder = shapes.text_encoder()
+        self.unet = parts.unet(channels)
+        self.text_encoder = parts.text_encoder()
 
 
 class LatentTask:
@@ -67,14 +68,14 @@ class LatentTask:
         self.judge = judge.to(device) if judge is not None else None
         self.seed, self.batch, self.blocks_of, self.reuse = seed, batch, blocks_of, reuse
         self.precision, self.mask_weight = precision, mask_weight
-        alpha_bar = shapes.scheduler().alphas_cumprod.to(device)
+        alpha_bar = parts.scheduler().alphas_cumprod.to(device)
         self.signal_T, self.noise_T = alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
         self.block_index = -1
         self.config: dict[str, Any] = {
-            "unet": shapes.UNET,
+            "unet": parts.UNET,
             "channels": codec.config.latent_channels,
-            "text": shapes.TEXT,
-            "scheduler": shapes.SCHEDULER,
+            "text": parts.TEXT,
+            "scheduler": parts.SCHEDULER,
             "batch": batch,
             "blocks_of": blocks_of,
             "reuse": reuse,
@@ -223,7 +224,7 @@ class UNetTask(LatentTask):
         shown: dict[str, Any] = {}
         for digits, count in ((0.0, 144), (1.0, 48)):
             records, pictures_BCYX = samples(
-                model.unet, model.text_encoder, self.codec, shapes.schedule(), count, steps=25, digits=digits
+                model.unet, model.text_encoder, self.codec, parts.schedule(), count, steps=25, digits=digits
             )
             table = shares(judged(self.judge, records, pictures_BCYX))
             shown |= (

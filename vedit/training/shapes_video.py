@@ -24,10 +24,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vedit.data import grammar, scenes, vocabulary
+from vedit.engine.embedded import sample_videos
+from vedit.models.shapes import video
+from vedit.models.shapes.codec import decode
+from vedit.models.shapes.judge import Judge
+from vedit.models.shapes.text import padded
 from vedit.training import flow, shapes
 from vedit.training.loop import seeded
-from vedit.training.shapes_gates import decode, judged, read_right, shares, unit_noise
-from vedit.training.shapes_judge import Judge
+from vedit.training.shapes_gates import judged, read_right, shares
 from vedit.training.shapes_unet import MASK_WEIGHT, LatentTask
 
 CLIP_FRAMES = 9
@@ -37,31 +41,6 @@ TAUGHT_TURNS = 2  # the teacher costs half as much as the step it teaches
 ALIGN_WEIGHT = 0.5
 ALIGNED_BLOCK = 1  # the second of four
 SAMPLE_SEED = 9_000_011
-GUIDANCE = 3.0
-TRANSFORMER: dict[str, Any] = {
-    "patch_size": (1, 2, 2),
-    "num_attention_heads": 6,
-    "attention_head_dim": 32,
-    "text_dim": shapes.TEXT["hidden_size"],
-    "freq_dim": 128,
-    "ffn_dim": 512,
-    "num_layers": 4,
-    "cross_attn_norm": True,
-    "rope_max_seq_len": 64,
-}
-
-
-def transformer(channels: int) -> Any:
-    """Build the velocity network of latents with this many channels."""
-    from diffusers import WanTransformer3DModel
-
-    return WanTransformer3DModel(**TRANSFORMER, in_channels=channels, out_channels=channels)
-
-
-def scheduler() -> Any:
-    from diffusers import FlowMatchEulerDiscreteScheduler
-
-    return FlowMatchEulerDiscreteScheduler(num_train_timesteps=flow.TIMESTEPS)
 
 
 class Video(nn.Module):
@@ -69,8 +48,8 @@ class Video(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.transformer = transformer(channels)
-        width = TRANSFORMER["num_attention_heads"] * TRANSFORMER["attention_head_dim"]
+        self.transformer = video.transformer(channels)
+        width = video.TRANSFORMER["num_attention_heads"] * video.TRANSFORMER["attention_head_dim"]
         self.head = nn.Sequential(
             nn.LayerNorm(width), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, JUDGE_WIDTH)
         )
@@ -185,7 +164,7 @@ class VideoTask(LatentTask):
             del self.config[name]
         said = {"says_motion": SAYS_MOTION if frames > 1 else "as pictures"}
         self.config |= {
-            "transformer": TRANSFORMER,
+            "transformer": video.TRANSFORMER,
             "frames": frames,
             "taught": TAUGHT_TURNS if self.teacher is not None else 0,
             "align": self.align,
@@ -215,11 +194,11 @@ class VideoTask(LatentTask):
     def losses(self, step: int) -> dict[str, Tensor]:
         lesson = self._lesson(step) if self.teacher is None else self._repeated(step)
         with torch.no_grad():
-            text_BLE = flow.padded(
+            text_BLE = padded(
                 self.text_encoder(lesson["ids"]).last_hidden_state, lesson["ids"], vocabulary.end_id()
             )
         with shapes.precision(self.device, self.precision):
-            v_BCFYX = flow.predict(
+            v_BCFYX = video.predict(
                 self.model.transformer, lesson["noisy"].transpose(1, 2), lesson["level"], text_BLE
             )
         losses = self.weighed(
@@ -298,38 +277,15 @@ def stratified_levels(count: int, generator: torch.Generator) -> Tensor:
     return (torch.randperm(count, generator=generator, device=device) + offsets) / count
 
 
-def sample_latents(
-    network: Any,
-    text_encoder: Any,
-    captions: list[str],
-    *,
-    frames: int,
-    steps: int = 25,
-    seed: int = SAMPLE_SEED,
-    guidance: float = GUIDANCE,
-) -> Tensor:
-    """Sample one clip of latents per caption, BCFYX; noise i depends on the seed and i only."""
-    noise = unit_noise(len(captions), (network.config.in_channels, frames, 16, 16), seed).to(network.device)
-    *_, latents_BCFYX = flow.euler(
-        network, scheduler(), noise, padded_states(text_encoder, captions), steps, guidance
-    )
-    return latents_BCFYX
-
-
-@torch.no_grad()
-def padded_states(text_encoder: Any, captions: list[str]) -> Tensor:
-    """Return the text states of captions, then as many of the empty one, zero after each end."""
-    ids_BL = vocabulary.token_ids([*captions, *[""] * len(captions)]).to(text_encoder.device)
-    return flow.padded(text_encoder(ids_BL).last_hidden_state, ids_BL, vocabulary.end_id())
-
-
 def sampled_pictures(
     network: Any, text_encoder: Any, codec: Any, count: int
 ) -> tuple[list[scenes.Scene], Tensor]:
     """Sample a picture for each of `count` plain captions of held-out scenes."""
     records = scenes.sample_records(count, SAMPLE_SEED, held_out=True)
     captions = [grammar.caption(record.fields, show_motion=False) for record in records]
-    latents_BCFYX = sample_latents(network, text_encoder, captions, frames=1)
+    latents_BCFYX = sample_videos(
+        video.VideoNetwork(network), text_encoder, captions, frames=1, steps=25, seed=SAMPLE_SEED
+    )
     return records, decode(codec, latents_BCFYX[:, :, 0])
 
 
@@ -342,25 +298,16 @@ def sampled_clips(
     steps: int = 25,
     digits: float = 0.0,
 ) -> tuple[list[scenes.Scene], list[Tensor]]:
-    """Sample a clip, FCYX in 0..1, for each of `count` captions of held-out scenes, of which a share shows a
-    digit.
+    """Sample a clip, FCYX in 0..1, for each of `count` captions of held-out scenes.
 
-    draw: turns latents into clips, BCFYX into BFCYX.
+    digits: the share of them that show a digit. draw: turns latents into clips, BCFYX into BFCYX.
     """
     records = scenes.sample_records(count, SAMPLE_SEED, held_out=True, digits=digits)
-    clips: list[Tensor] = []
+    sampled, clips = video.VideoNetwork(network), []
     for start in range(0, count, 8):
         captions = [record.caption for record in records[start : start + 8]]
-        clips += [
-            *draw(
-                sample_latents(
-                    network,
-                    text_encoder,
-                    captions,
-                    frames=LATENT_FRAMES,
-                    steps=steps,
-                    seed=SAMPLE_SEED + start,
-                )
-            ).cpu()
-        ]
+        latents_BCFYX = sample_videos(
+            sampled, text_encoder, captions, frames=LATENT_FRAMES, steps=steps, seed=SAMPLE_SEED + start
+        )
+        clips += [*draw(latents_BCFYX).cpu()]
     return records, clips

@@ -23,8 +23,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vedit.data import scenes
+from vedit.models.shapes.codec import drawn
 from vedit.pixels import psnr_each
-from vedit.training import flow, shapes
+from vedit.training import shapes
 from vedit.training.loop import seeded
 from vedit.training.shapes_codec import cropped, training_pictures
 
@@ -306,14 +307,12 @@ def training_clips(count: int, frames: int, generator: torch.Generator, *, crop:
 
 @torch.no_grad()
 def codec_psnr(codec: Any, count: int, seed: int = 9_000_001) -> float:
-    """Return the mean PSNR in dB of coding held-out clips of nine frames once, as diffusers does it, film
-    grain included.
-    """
+    """Return the mean PSNR in dB of coding held-out clips of nine frames once, grain included."""
     values = []
     for record in scenes.sample_records(count, seed, held_out=True):
         clip_BCFYX = scenes.clip(record, 9)[None].transpose(1, 2).to(codec.device)
-        drawn = flow.drawn(codec, codec.encode(2 * clip_BCFYX - 1).latent_dist.mean)
-        values.append(psnr_each(drawn.transpose(1, 2), clip_BCFYX, ceiling=math.inf)[0])
+        coded = drawn(codec, codec.encode(2 * clip_BCFYX - 1).latent_dist.mean)
+        values.append(psnr_each(coded.transpose(1, 2), clip_BCFYX, ceiling=math.inf)[0])
     return float(torch.stack(values).mean())
 
 

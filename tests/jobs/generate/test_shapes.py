@@ -10,10 +10,10 @@ import torch
 
 from vedit.data import scenes
 from vedit.errors import ModelError, UsageError
-from vedit.jobs import shapes_model
 from vedit.jobs.generate import run as generate
 from vedit.jobs.generate import shapes as generate_shapes
 from vedit.jobs.generate.run import Choices, Request
+from vedit.models.shapes import folder
 from vedit.training import shapes_truth
 
 torch.set_num_threads(1)  # ten times faster for small tensors on a busy machine
@@ -74,7 +74,7 @@ def test_what_the_model_was_not_made_for_is_refused_before_sampling(unloaded, as
 
 
 def test_a_missing_adapter_says_how_to_make_one(monkeypatch, tmp_path):
-    monkeypatch.setattr(shapes_model, "MOTION", tmp_path)
+    monkeypatch.setattr(folder, "MOTION", tmp_path)
     with pytest.raises(ModelError, match="vedit models pack RUN --motion"):
         generate_shapes.load(Choices("shapes"))
 

@@ -10,6 +10,7 @@ from vedit.errors import ModelError, Stopped, UsageError
 from vedit.jobs import shapes_model
 from vedit.jobs.train import shapes as train_shapes
 from vedit.jobs.train.shapes import Settings
+from vedit.models.shapes.folder import record_of
 from vedit.training import shapes_codec
 from vedit.training.loop import latest_state, state_of
 
@@ -93,7 +94,7 @@ def the_motion_adapter_stands_on_the_denoiser_that_trained_longest(run, step):
     assert state["config"]["base"] == f"unet/step-{step + 3:09d}" and state["step"] == 2
     assert state["pictures"] == 2 * 8 * 8
     shapes_model.pack_motion(run, run / "packed")
-    record = shapes_model.record_of(run / "packed")
+    record = record_of(run / "packed")
     assert (
         record["files"] == shapes_model.hashes(run / "packed")
         and "motion_words.safetensors" in record["files"]

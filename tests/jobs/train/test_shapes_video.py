@@ -14,6 +14,7 @@ from vedit.jobs import shapes_model
 from vedit.jobs.bench import motion as bench_motion
 from vedit.jobs.train import shapes as train_shapes
 from vedit.jobs.train.shapes import Settings
+from vedit.models.shapes.folder import load_video, record_of
 from vedit.training.loop import latest_state, state_of, tensors_of
 
 torch.set_num_threads(1)  # ten times faster for small tensors on a busy machine
@@ -72,15 +73,17 @@ def test_clips_begin_with_what_pictures_taught_and_say_so(run, tmp_path):
 def test_the_packed_folder_is_a_wan_pipeline_that_draws_what_training_measures(run):
     from diffusers import WanPipeline
 
-    from vedit.training.shapes_gates import unit_noise
-    from vedit.training.shapes_video import sample_latents
+    from vedit.engine.embedded import sample_videos, unit_noise
+    from vedit.models.shapes.video import VideoNetwork
 
-    record = shapes_model.record_of(run / "packed")
+    record = record_of(run / "packed")
     assert record["files"] == shapes_model.hashes(run / "packed") and list(record["stages"]) == list(STAGES)
-    model = shapes_model.load_video(run / "packed")
+    model = load_video(run / "packed")
     captions = ["a small striped red circle moving left on a grey background", "a ring"]
     ours = model.decode(
-        sample_latents(model.transformer, model.text_encoder, captions, frames=5, steps=2, seed=5)
+        sample_videos(
+            VideoNetwork(model.transformer), model.text_encoder, captions, frames=5, steps=2, seed=5
+        )
     )
     stock = WanPipeline.from_pretrained(run / "packed").to(torch.float32)
     stock.set_progress_bar_config(disable=True)
@@ -103,23 +106,23 @@ def test_a_new_run_begins_with_a_packed_model_and_packs_what_it_has_not_trained(
     step("video", tmp_path, steps=2, rate=1e-12)  # goes on, and needs no folder again
     assert config(tmp_path, "video")["base"] == "packed/packed"
     shapes_model.pack_video(tmp_path, tmp_path / "again")
-    before, after = shapes_model.load_video(run / "packed"), shapes_model.load_video(tmp_path / "again")
+    before, after = load_video(run / "packed"), load_video(tmp_path / "again")
     for part in ("transformer", "vae"):
         mine, theirs = getattr(before, part).state_dict(), getattr(after, part).state_dict()
         assert all(torch.allclose(value, theirs[name], atol=1e-3) for name, value in mine.items())
-    record = shapes_model.record_of(tmp_path / "again")
+    record = record_of(tmp_path / "again")
     assert list(record["stages"]) == ["video"] and list(record["began with"]["stages"]) == list(STAGES)
 
 
 def test_the_codec_goes_on_from_a_packed_model_too(run, tmp_path):
     step("video-codec", tmp_path, begin=run / "packed")
     mine = tensors_of(latest_state(tmp_path / "video-codec"), "ema")["encoder.conv_in.weight"]
-    theirs = shapes_model.load_video(run / "packed").vae.state_dict()["encoder.conv_in.weight"]
+    theirs = load_video(run / "packed").vae.state_dict()["encoder.conv_in.weight"]
     assert 0 < float((mine - theirs).abs().max()) < 0.01
     shapes_model.pack_video(tmp_path, tmp_path / "again")
     assert torch.equal(
-        shapes_model.load_video(tmp_path / "again").transformer.proj_out.weight,
-        shapes_model.load_video(run / "packed").transformer.proj_out.weight,
+        load_video(tmp_path / "again").transformer.proj_out.weight,
+        load_video(run / "packed").transformer.proj_out.weight,
     )
 
 

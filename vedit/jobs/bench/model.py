@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from vedit.jobs.shapes_model import BUILTIN, ShapesModel, check_folder, load, record_of, write_record
+from vedit.jobs.shapes_model import write_record
+from vedit.models.shapes.folder import BUILTIN, ShapesModel, check_folder, load, record_of
 
 SAMPLE_BARS = {"ground": 0.99, "colour": 0.97, "pattern": 0.95, "texture": 0.95, "shape": 0.90, "size": 0.85}
 SCORER_BAR = 0.95
@@ -122,11 +123,14 @@ def _scorer(model: ShapesModel, trials: Trials) -> Iterator[Figure]:
 
 def _sample_time(model: ShapesModel) -> Iterator[Figure]:
     """Time one clip of eight frames; on a busy machine CPU time says more than the clock."""
-    from vedit.training.shapes_gates import decode, sample_latents
+    from vedit.engine.embedded import sample_pictures
+    from vedit.models.shapes.codec import decode
+    from vedit.models.shapes.networks import PictureNetwork
 
     captions = ["a red circle on a grey background"] * 8
     clock, cpu = time.perf_counter(), time.process_time()
-    decode(model.vae, sample_latents(model.unet, model.text_encoder, model.schedule, captions, steps=50))
+    network = PictureNetwork(model.unet, model.schedule)
+    decode(model.vae, sample_pictures(network, model.text_encoder, captions, steps=50))
     clock, cpu = time.perf_counter() - clock, time.process_time() - cpu
     yield Figure("speed", "50-step clip", round(clock, 2), bar=MAX_SAMPLE_S, at_most=True, unit="s")
     yield Figure("speed", "50-step clip, CPU time", round(cpu, 2), unit="s")
@@ -168,9 +172,9 @@ def _inversion_of(model: ShapesModel, trials: Trials, grain: bool) -> Iterator[F
     from vedit.data import scenes, vocabulary
     from vedit.engine.invert import invert
     from vedit.engine.sample import Stream, sample
+    from vedit.models.shapes.codec import decode
     from vedit.models.shapes.networks import PictureNetwork
     from vedit.pixels import psnr_each
-    from vedit.training.shapes_gates import decode
 
     records = scenes.sample_records(trials.inversions, 9_000_005, held_out=True)
     records = [replace(record, grain=scenes.MAX_GRAIN if grain else 0.0) for record in records]

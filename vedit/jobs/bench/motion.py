@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from vedit.jobs.bench.model import Figure, share_of
-from vedit.jobs.shapes_model import BUILTIN, MOTION, check_motion, check_video, is_video, load, load_video
+from vedit.models.shapes.folder import BUILTIN, MOTION, check_motion, check_video, is_video, load, load_video
 
 BARS = {"motion": 0.90, "colour": 0.95, "ground": 0.95}  # shape is as the denoiser's
 VIDEO_BARS = {**BARS, "shape": 0.85}
@@ -54,8 +54,8 @@ def _reading(trials: Trials) -> Iterator[Figure]:
 
 
 def _clips(folder: Path, base: Path, trials: Trials, device: str) -> Iterator[Figure]:
+    from vedit.models.shapes.motion import load_clip_denoiser
     from vedit.training.shapes_gates import sampled_clips
-    from vedit.training.shapes_motion import load_clip_denoiser
 
     model = load(base, device)
     unet = load_clip_denoiser(model.unet, folder).to(device)

@@ -26,20 +26,20 @@ def claims(model: str) -> bool:
 
 def load(choices: Choices) -> ShapesMaker:
     """Load the embedded model and its motion adapter. Raises ModelError."""
-    from vedit.jobs import shapes_model
     from vedit.models.place import choose_device, choose_dtype
-    from vedit.training.shapes_motion import load_clip_denoiser
+    from vedit.models.shapes import folder
+    from vedit.models.shapes.motion import load_clip_denoiser
 
-    shapes_model.check_motion(shapes_model.MOTION)
+    folder.check_motion(folder.MOTION)
     device = choose_device(choices.device)
-    model = shapes_model.load(device=str(device))
-    unet = load_clip_denoiser(model.unet, shapes_model.MOTION).to(device)
+    model = folder.load(device=str(device))
+    unet = load_clip_denoiser(model.unet, folder.MOTION).to(device)
     return ShapesMaker(model, unet, choose_dtype(choices.dtype, device))
 
 
 def weights(choices: Choices | None = None) -> dict[str, Any]:
     """The hashes of the embedded weights, as their folders record them."""
-    from vedit.jobs.shapes_model import BUILTIN, MOTION, record_of
+    from vedit.models.shapes.folder import BUILTIN, MOTION, record_of
 
     denoiser, motion = record_of(BUILTIN)["files"], record_of(MOTION)["files"]
     return {
@@ -65,8 +65,10 @@ class ShapesMaker:
         import torch
 
         from vedit.data import scenes
+        from vedit.engine.embedded import GUIDANCE, sample_clips
         from vedit.jobs.generate.run import rate_of
-        from vedit.training.shapes_gates import GUIDANCE, decode, sample_clips
+        from vedit.models.shapes.codec import decode
+        from vedit.models.shapes.networks import ClipNetwork
 
         prompt, negative = read_prompt(request.prompt, request.seed), read_negative(request.negative)
         _check_shape(request)
@@ -86,9 +88,8 @@ class ShapesMaker:
         device = self.unet.device
         with torch.autocast(device.type, self.dtype, enabled=self.dtype != torch.float32):
             stream = sample_clips(
-                self.unet,
+                ClipNetwork(self.unet, self.model.schedule),
                 self.model.text_encoder,
-                self.model.schedule,
                 [prompt],
                 steps=steps,
                 seed=request.seed,

@@ -185,7 +185,7 @@ def _shapes_plan(request: TrainRequest, preset: str, folder: Path) -> ShapesPlan
 
 def _begin_with(preset: str, place: str | None) -> Path | None:
     """The packed model to begin with, if any."""
-    from vedit.jobs.shapes_model import VIDEO
+    from vedit.models.shapes.folder import VIDEO
 
     if place is None:
         return None

@@ -202,10 +202,10 @@ def build_task(stage: str, folder: Path, settings: Settings) -> Any:
 
         return CodecTask(crop_steps=3000, **common)
     if stage == "video-codec":
-        from vedit.jobs import shapes_model
+        from vedit.models.shapes.folder import load
         from vedit.training.shapes_video_codec import VideoCodecTask
 
-        return VideoCodecTask(shapes_model.load().vae, picture_steps=500, crop_steps=850, **common)
+        return VideoCodecTask(load().vae, picture_steps=500, crop_steps=850, **common)
     if stage == "judge":
         from vedit.training.shapes_judge import JudgeTask
 
@@ -248,10 +248,10 @@ def build_task(stage: str, folder: Path, settings: Settings) -> Any:
 
 def _video_task(stage: str, *, batch: int, **common: Any) -> Any:
     """Build the task of the video model upon the packed picture model."""
-    from vedit.jobs import shapes_model
+    from vedit.models.shapes.folder import load
     from vedit.training.shapes_video import LATENT_FRAMES, VideoTask
 
-    picture, frames = shapes_model.load(), LATENT_FRAMES if stage == "video" else 1
+    picture, frames = load(), LATENT_FRAMES if stage == "video" else 1
     return VideoTask(
         picture.vae,
         picture.judge,
@@ -286,7 +286,8 @@ def _begin(task: Any, stage: str, place: Path, packed: Path | None) -> None:
 
 def _kept(packed: Path, run: Path) -> Path:
     """Copy a packed model into the run, which must not depend on a folder that changes."""
-    from vedit.jobs.shapes_model import BEGUN, check_video
+    from vedit.jobs.shapes_model import BEGUN
+    from vedit.models.shapes.folder import check_video
 
     check_video(packed)
     if not (run / BEGUN).exists():
@@ -298,7 +299,7 @@ def _kept(packed: Path, run: Path) -> Path:
 
 
 def _load_packed(task: Any, folder: Path) -> None:
-    from vedit.jobs.shapes_model import load_video
+    from vedit.models.shapes.folder import load_video
 
     model = load_video(folder)
     if hasattr(task.model, "transformer"):
@@ -322,13 +323,13 @@ def _freeze_codec(folder: Path, settings: Settings) -> None:
     """Write the averaged codec to RUN/vae, ready to build on: later stages need these bits."""
     from safetensors.torch import load_file
 
-    from vedit.training import shapes
+    from vedit.models.shapes import parts
     from vedit.training.loop import latest_state
     from vedit.training.shapes_codec import frozen
 
     newest = latest_state(folder / "codec")
     assert newest is not None
-    codec = shapes.codec()
+    codec = parts.codec()
     codec.load_state_dict(load_file(newest / "ema.safetensors"))
     partial = folder / "vae.tmp"
     frozen(codec.eval(), seed=settings.seed).save_pretrained(partial)
