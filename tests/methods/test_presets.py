@@ -9,7 +9,7 @@ from tests.engine.tiny import TinyModel
 from tests.methods.inputs import Asked, prepared
 from vedit import methods, presets
 from vedit.methods.base import read_params
-from vedit.training import shapes
+from vedit.models.shapes import parts
 
 METHOD_PRESETS = [name for name in presets.paths() if presets.load(name).kind == "method"]
 
@@ -24,7 +24,7 @@ def test_a_preset_is_right_for_its_method_and_fits_its_model(name: str) -> None:
     params = read_params(module.Params, presets.load_method(method, name), name)
     model = TinyModel()
     if name.endswith("-shapes"):
-        model.unet = shapes.unet(4)
+        model.unet = parts.unet(4)
     clip = Asked(
         torch.zeros(2, 4, 16, 16),
         lambda index: torch.zeros(2, 4, 16, 16),

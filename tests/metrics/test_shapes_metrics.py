@@ -20,7 +20,7 @@ from vedit.metrics import _shapes_scorer as shapes_scorer
 from vedit.metrics import shapes_edit_success, shapes_text_alignment
 from vedit.metrics.base import Clip
 from vedit.metrics.types import Options, Video
-from vedit.training import shapes
+from vedit.models.shapes import parts
 
 EDITS = [
     ("a red circle on a grey background", "a blue circle", "a blue circle on a grey background"),
@@ -66,7 +66,7 @@ def test_alignment_is_a_hundred_times_the_cosine_by_the_packed_tokenizer() -> No
     frames, prompt = drawn(before), EDITS[0][0]
     tokenizer = CLIPTokenizer.from_pretrained(shapes_scorer.FILE.parent.parent / "tokenizer")
     ids = tokenizer([prompt], padding="max_length", max_length=24, return_tensors="pt").input_ids
-    network = shapes.scorer()
+    network = parts.scorer()
     network.load_state_dict(load_file(shapes_scorer.FILE))
     network.float().eval()
     with torch.inference_mode():
@@ -136,7 +136,7 @@ def test_what_shows_no_scene_is_no_success(kind: str) -> None:
 
 
 def test_the_towers_written_out_are_open_clips() -> None:
-    network = shapes.scorer()
+    network = parts.scorer()
     network.load_state_dict(load_file(shapes_scorer.FILE))
     network.float().eval()
     generator = torch.Generator().manual_seed(0)
