@@ -276,7 +276,7 @@ class Artefact:
             raise UsageError(
                 f"{self.path}: {told}.",
                 "An inversion fits one model, clip, size and source prompt.",
-                "Invert again, or leave out --inversion",
+                f"Invert again, or leave out {option('inversion')}",
             )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from vedit.errors import UsageError
+from vedit.errors import UsageError, option
 
 Clamp = Callable[[Tensor], Tensor]  # of clips, one per row
 LARGEST_QUANTILE = 16_000_000  # values that torch.quantile takes at once; of more, the nearest value is taken
@@ -26,7 +26,7 @@ def read_clip(text: str) -> Clamp | None:
         quantile = -1.0
     if name != "dynamic" or not 0 < quantile <= 1:
         raise UsageError(
-            f"--clip {text} is not known.",
+            f"{option('clip', text)} is not known.",
             "It is none, static, dynamic, or dynamic:QUANTILE with a quantile in 0 to 1, such as"
             " dynamic:0.995.",
         )

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from vedit.engine.rules import step_range
-from vedit.errors import UsageError
+from vedit.errors import UsageError, option
 from vedit.models.prompt import Prompt
 
 Span = float | tuple[float, float]
@@ -31,7 +31,7 @@ def replacement_map(source: Prompt, target: Prompt, *, compat: bool = False) -> 
             f"the prompts have different lengths (source {len(source.words)} words, target"
             f" {len(target.words)}).",
             'Swapping words needs equal numbers; mode = "refine" does not.',
-            "Try --set mode=refine",
+            f"Try {option('set.mode', 'refine')}",
         )
     length = source.length
     map_ST = torch.zeros(length, length)

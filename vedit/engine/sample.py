@@ -22,7 +22,7 @@ from torch import Tensor
 from vedit.engine.clamp import Clamp
 from vedit.engine.controller import Controller, Pass
 from vedit.engine.rules.rule import Indices
-from vedit.errors import ModelError
+from vedit.errors import ModelError, option
 from vedit.models.family import Denoiser, Network
 from vedit.models.levels import Levels
 
@@ -255,13 +255,16 @@ def check_finite(latents_FCYX: Tensor, step: int, dtype: torch.dtype, first_fram
 def finite_advice(dtype: torch.dtype) -> tuple[str, str]:
     """What would be right and what to try where a network in a precision gives values that are not finite."""
     if dtype == torch.float16:
-        return "Half precision overflows in some checkpoints.", "Try --dtype bf16 or --dtype fp32"
+        return (
+            "Half precision overflows in some checkpoints.",
+            f"Try {option('dtype', 'bf16')} or {option('dtype', 'fp32')}",
+        )
     if dtype == torch.bfloat16:
-        return "Half precision is too coarse for some checkpoints.", "Try --dtype fp32"
+        return "Half precision is too coarse for some checkpoints.", f"Try {option('dtype', 'fp32')}"
     return (
         (
             "In full precision the weights themselves are damaged, or guidance or a factor of words is far"
             " too large."
         ),
-        "Try a smaller --guidance, or another copy of the model",
+        f"Try a smaller {option('guidance')}, or another copy of the model",
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vedit.errors import MemoryBudgetError
+from vedit.errors import MemoryBudgetError, option
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class MapStore:
                 f"attention maps would take {total / 2**20:.0f} MiB, more than {budget / 2**20:.0f} MiB:"
                 f" {names}.",
                 "Coarser maps or fewer frames at once need less.",
-                "Try --window 8, or a smaller --size",
+                f"Try {option('window', 8)}, or a smaller {option('size')}",
             )
         self.sizes = {size.key: size for size in sizes}
         self.sums: dict[str, Tensor] = {}

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from vedit.errors import InputError, VeditError
+from vedit.errors import InputError, VeditError, option
 from vedit.jobs.record import comment_of, embedded
 from vedit.media.formats import output_format
 from vedit.media.frames import Clip, Frame, Frames, Rect
@@ -119,7 +119,7 @@ def read_pixels(
         raise InputError(
             f"{name}: no frames from frame {selection.start} on.",
             f"The clip has {clip.frames_hint or 'fewer'} frames.",
-            "Use a smaller --start",
+            f"Use a smaller {option('start')}",
         )
     selection = selection._replace(frames=len(taken.durations))
     return Pixels(

@@ -22,7 +22,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from vedit.errors import InputError, UsageError, VeditError
+from vedit.errors import InputError, UsageError, VeditError, option
 from vedit.jobs.clips import Pixels, Selection, blank_frames, fitted
 from vedit.media.source import opened
 
@@ -196,7 +196,7 @@ def read_masks(name: str, selection: Selection, warn: Callable[[str], None]) -> 
         raise UsageError(
             f"the mask {name} is black everywhere, and so nothing would be edited.",
             WHITE,
-            f"If black is what you mean: --mask {NOT}{name}",
+            f"If black is what you mean: {option('mask', f'{NOT}{name}')}",
         )
     if levels == {255}:
         warn(f"the mask {name} is white everywhere: it leaves nothing out")
@@ -267,7 +267,7 @@ def parse(spec: str, size: tuple[int, int]) -> tuple[Box, Span | None, bool]:
         return whole, _span(match, spec), False
     if match := re.fullmatch(r"frames:(?P<begin>\d+)?-(?P<end>\d+)?(?:~(?P<ramp>\d+))?", spec):
         return whole, _span(match, spec), True
-    raise UsageError(f"--mask {spec} is neither a file nor a form of mask.", FORMS)
+    raise UsageError(f"{option('mask', spec)} is neither a file nor a form of mask.", FORMS)
 
 
 def _within(spec: str, box: Box, size: tuple[int, int]) -> Box:

@@ -11,7 +11,7 @@ import re
 from fractions import Fraction
 from typing import NamedTuple
 
-from vedit.errors import UsageError, nearest
+from vedit.errors import UsageError, nearest, option
 
 # --- containers ----------------------------------------------------------------------------------
 
@@ -190,7 +190,7 @@ def format_of(path: str) -> str:
         raise UsageError(
             "standard output has no suffix to tell the format.",
             f"The formats are: {', '.join(FORMATS)}.",
-            "Add --to FORMAT",
+            f"Add {option('to', 'FORMAT')}",
         )
     if suffix := suffix_of(path):
         return suffix
@@ -198,7 +198,7 @@ def format_of(path: str) -> str:
     raise UsageError(
         f"{path}: no format is known for this name{near}",
         f"The formats are: {', '.join(FORMATS)}.",
-        "Rename it, or add --to FORMAT",
+        f"Rename it, or add {option('to', 'FORMAT')}",
     )
 
 
@@ -211,13 +211,14 @@ def output_format(path: str, to: str | None = None) -> str:
     if to:
         if to not in FORMATS:
             raise UsageError(
-                f"--to {to} is not a format{nearest(to, FORMATS)}", f"The formats are: {', '.join(FORMATS)}."
+                f"{option('to', to)} is not a format{nearest(to, FORMATS)}",
+                f"The formats are: {', '.join(FORMATS)}.",
             )
         if named and named != to and to != "folder" and not any({named, to} <= same for same in SAME):
             raise UsageError(
-                f"{path} is named as {named}, and --to {to} was given.",
+                f"{path} is named as {named}, and {option('to', to)} was given.",
                 "One of them is wrong.",
-                f"Name it with .{to}, or leave out --to",
+                f"Name it with .{to}, or leave out {option('to')}",
             )
         return to
     if not named and (path == "-" or _is_device(path)):

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vedit.errors import ModelError, UsageError
+from vedit.errors import ModelError, UsageError, option
 from vedit.models.levels import Level
 
 PREDICTIONS = ("epsilon", "v_prediction", "sample")
@@ -108,7 +108,9 @@ class AlphaBar:
                 f"{what} holds {len(kept)} levels, and {len(timesteps)} steps need timestep {missing[0]},"
                 " which is not among them.",
                 f"Step counts that fit: {', '.join(map(str, fits[-6:]))}." if fits else "",
-                f"Try --steps {fits[-1]}" if fits else "Invert again, or leave out --inversion",
+                f"Try {option('steps', fits[-1])}"
+                if fits
+                else f"Invert again, or leave out {option('inversion')}",
             )
 
     def level(self, timestep: int) -> float:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from vedit import documents
 from vedit.documents import Kind, table
-from vedit.errors import ModelError, UsageError, VeditError, nearest
+from vedit.errors import ModelError, UsageError, VeditError, nearest, option
 from vedit.models.checked import check_parts
 from vedit.models.sharded import INDEX_FILE, parts_of, shards
 from vedit.secrecy import address, without_login
@@ -89,7 +89,9 @@ def find_folder(name: str, revision: str | None = None) -> Path:
     """
     if revision is not None and (name == EMBEDDED or os.path.isdir(name)):
         raise UsageError(
-            f"{name} has no revisions.", "They are versions of a model on the Hub.", "Leave out --revision"
+            f"{name} has no revisions.",
+            "They are versions of a model on the Hub.",
+            f"Leave out {option('revision')}",
         )
     if name == EMBEDDED:
         folder = BUILTIN / EMBEDDED
@@ -97,7 +99,8 @@ def find_folder(name: str, revision: str | None = None) -> Path:
             raise ModelError(
                 "the embedded model is not in this installation.",
                 "",
-                "Reinstall vedit, or name a model: --model FOLDER or --model OWNER/NAME",
+                f"Reinstall vedit, or name a model: {option('model', 'FOLDER')} or"
+                f" {option('model', 'OWNER/NAME')}",
             )
     elif os.path.isdir(name):
         folder = Path(name)
@@ -279,7 +282,7 @@ def check_family(name: str, folder: Path) -> None:
         raise ModelError(
             f"{name}: the network takes {takes} channels, the autoencoder gives {gives}.",
             "A network that also reads a mask, a depth map or a small picture cannot be edited with.",
-            "Name the plain text-to-image model: --model OWNER/NAME",
+            f"Name the plain text-to-image model: {option('model', 'OWNER/NAME')}",
         )
 
 
@@ -454,7 +457,7 @@ def explained(name: str, revision: str | None) -> Iterator[None]:
         raise ModelError(
             f"{name} has no revision {revision!r}.",
             "",
-            "Leave out --revision, or name a branch, tag or commit",
+            f"Leave out {option('revision')}, or name a branch, tag or commit",
         ) from None
     except hub.RepositoryNotFoundError:
         step = (

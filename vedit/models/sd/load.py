@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from vedit.errors import ModelError, UsageError, VeditError
+from vedit.errors import ModelError, UsageError, VeditError, option
 from vedit.models.alpha_bar import AlphaBar, read_schedule
 from vedit.models.hub import EMBEDDED, commit_of, find_folder, first_line, read_json, unused_parts, weights_in
 from vedit.models.place import choose_device, choose_dtype, quiet_libraries
@@ -53,7 +53,7 @@ def load_model(
             raise UsageError(
                 f"{name} has no revisions.",
                 "They are versions of a model on the Hub.",
-                "Leave out --revision",
+                f"Leave out {option('revision')}",
             )
         whole, tokenizer, scheduler = single_file.load_parts(name)
         schedule = read_schedule(scheduler)

@@ -20,7 +20,7 @@ from typing import Any
 
 from vedit import documents
 from vedit.documents import Kind
-from vedit.errors import ModelError, reason_of
+from vedit.errors import ModelError, option, reason_of
 from vedit.models.hub import first_line
 
 SUFFIXES = (".safetensors", ".ckpt")
@@ -122,8 +122,8 @@ def check_names(name: str, names: Iterable[str]) -> None:
             f"{name} is {other}.",
             "These methods need a whole Stable Diffusion 1.x or 2.x: a network, an autoencoder and a text"
             " encoder.",
-            "Name the model that it belongs to, or merge it into one: --model FILE.safetensors or --model"
-            " OWNER/NAME",
+            "Name the model that it belongs to, or merge it into one:"
+            f" {option('model', 'FILE.safetensors')} or {option('model', 'OWNER/NAME')}",
         )
     if lacks:
         raise ModelError(

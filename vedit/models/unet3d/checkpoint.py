@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from vedit.documents import Kind, read_json, table
-from vedit.errors import ModelError
+from vedit.errors import ModelError, option
 from vedit.models.alpha_bar import AlphaBar, cosine
 from vedit.models.unet3d.model import Generator
 from vedit.models.unet3d.params import Described, mistakes_in
@@ -71,7 +71,7 @@ def load(config: dict[str, Any], file: Path, weights: str = "ema", *, device: st
         raise ModelError(
             f"{folder} has no {weights} weights ({file.name}).",
             "",
-            "Take the others: --weights " + ("ema" if weights == "raw" else "raw"),
+            f"Take the others: {option('weights', 'ema' if weights == 'raw' else 'raw')}",
         ) from None
     except (OSError, SafetensorError, RuntimeError) as error:
         raise ModelError(
