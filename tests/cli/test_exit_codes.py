@@ -57,6 +57,23 @@ def test_each_mistake_has_its_code_and_says_what_is_right(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "gif rotate 90 IN -o", "gif rotate 90 IN -qO", "gif preview IN -o", "gif chain rotate:90 IN -O", "convert IN -O", "demo -O",
+        "generate dot -O", "generate dot -o", "edit IN -o", "invert IN -o", "scene dot -o", "replay IN -o", "score IN --json",
+        "score IN --html", "score IN --journal", "score compare IN IN --json", "score table IN -o", "models pack IN -o",
+        "models export IN -o", "bench scenes -o",
+    ],
+)  # fmt: skip
+def test_a_name_that_is_empty_is_refused_whatever_option_it_is_for(
+    line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = vedit(*(str(gif("ok_plain.gif")) if word == "IN" else word for word in line.split()), "")
+    assert done.code == 2 and "is empty" in done.err and not list(tmp_path.iterdir())
+
+
 def test_an_error_is_printed_once_with_the_name_of_the_file_in_front() -> None:
     done = vedit("gif", "rotate", "90", gif("err_text.gif"))
     assert done.err.count(str(gif("err_text.gif"))) == 1

@@ -235,12 +235,6 @@ def test_nothing_that_a_checkpoint_brings_is_executed(hub: StubHub, repository: 
     code = f"open({str(mark)!r}, 'w').close()\n"
     for place in ("pipeline.py", "unet/unet.py", "tokenizer/tokenization.py", "text_encoder/modeling.py"):
         (repository / place).write_text(code)
-    for part, classes in (
-        ("tokenizer/tokenizer_config.json", {"AutoTokenizer": ["tokenization.T", None]}),
-        ("text_encoder/config.json", {"AutoModel": "modeling.M"}),
-    ):
-        config = json.loads((repository / part).read_text())
-        (repository / part).write_text(json.dumps({**config, "auto_map": classes}))
     hub.add(NAME, repository)
     assert vedit("models", "info", NAME).code == 0
     assert not [request for request in hub.log if request.path.endswith(".py")]
@@ -250,6 +244,25 @@ def test_nothing_that_a_checkpoint_brings_is_executed(hub: StubHub, repository: 
     refused = vedit("models", "info", "somebody/pickled")
     assert refused.code == 5 and "the weights cannot be loaded" in refused.err
     assert not mark.exists()
+
+
+@pytest.mark.parametrize(
+    ("part", "classes"),
+    [
+        ("tokenizer/tokenizer_config.json", {"AutoTokenizer": ["tokenization.T", None]}),
+        ("text_encoder/config.json", {"AutoModel": "modeling.M"}),
+        ("text_encoder/config.json", {"AutoModel": "somebody/else--modeling.M"}),
+    ],
+    ids=["tokenizer", "encoder", "code of another repository"],
+)
+def test_a_model_that_asks_for_code_of_its_own_is_refused_with_a_word(
+    hub: StubHub, repository: Path, part: str, classes: dict[str, object]
+) -> None:
+    config = json.loads((repository / part).read_text())
+    (repository / part).write_text(json.dumps({**config, "auto_map": classes}))
+    hub.add(NAME, repository)
+    refused = vedit("models", "info", NAME)
+    assert refused.code == 5 and f"{part} asks for code of its own (auto_map)" in refused.err
 
 
 class Exploit:

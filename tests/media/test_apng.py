@@ -247,3 +247,21 @@ def test_a_first_image_that_cannot_be_decoded_is_an_input_error(tmp_path: Path) 
     )
     with pytest.raises(InputError):
         read(data, tmp_path)
+
+
+@pytest.mark.parametrize(("depth", "colour"), [(8, 0), (8, 3), (4, 0)], ids=["grey", "palette", "4 bits"])
+def test_pictures_at_the_ceiling_of_deflate_are_refused_before_one_is_decoded(
+    depth: int, colour: int, tmp_path: Path
+) -> None:
+    """240 of 81 megapixels took minutes: their 19 MB are 1023 pixels to a byte, which GIF data may be."""
+    side, count = 5000, 12
+    blank = packed([bytes(side * depth // 8)] * side)
+    data = header(side, side, depth, colour) + chunk(b"acTL", struct.pack(">II", count, 0))
+    data += chunk(b"PLTE", bytes(6)) if colour == 3 else b""
+    for number in range(count):
+        data += chunk(b"fcTL", struct.pack(">IIIIIHHBB", 2 * number, side, side, 0, 0, 1, 10, 0, 0))
+        data += chunk(b"fdAT", struct.pack(">I", 2 * number + 1) + blank) if number else chunk(b"IDAT", blank)
+    path = tmp_path / "a.png"
+    path.write_bytes(data + chunk(b"IEND", b""))
+    done = vedit("probe", str(path))
+    assert done.code == 6 and "--limit expansion=0" in done.err

@@ -63,6 +63,20 @@ FILE_ERRORS = (
 )
 
 
+class NamedContext(click.Context):
+    """What a command is called in: no file and no folder that an option names has an empty name."""
+
+    def invoke(self, *args: Any, **kwargs: Any) -> Any:
+        for param in self.command.params:
+            if param.metavar in ("FILE", "DIR") and self.params.get(param.name or "") == "":
+                raise UsageError(
+                    f"the name behind {param.opts[0]} is empty.",
+                    "A variable of a script may not be set.",
+                    f"Name a {'file' if param.metavar == 'FILE' else 'folder'}, or leave {param.opts[0]} out",
+                )
+        return super().invoke(*args, **kwargs)
+
+
 class LazyGroup(click.Group):
     """A group whose commands are modules named in a table, each with an attribute `command`."""
 
@@ -80,7 +94,9 @@ class LazyGroup(click.Group):
         if name not in self.table:
             return None
         module = self.modules.get(name, f"{__name__}.{name.replace('-', '_')}")
-        return importlib.import_module(module).command  # type: ignore[no-any-return]
+        command: click.Command = importlib.import_module(module).command
+        command.context_class = NamedContext
+        return command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

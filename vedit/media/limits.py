@@ -117,11 +117,14 @@ class Limits(NamedTuple):
         if key in ("canvas", "image") and value > PILLOW_PIXELS:
             allow_in_pillow(value)
 
-    def check_expansion(self, pixels: int, compressed: int) -> None:
-        """Refuse a stream that would swell beyond what honest GIF data can."""
+    def check_expansion(self, pixels: int, compressed: int, unit: str = "pixels") -> None:
+        """Refuse a stream that would swell beyond what honest GIF data can.
+
+        unit: what is counted, where it is not pixels, which take a byte each in a GIF.
+        """
         if self.expansion and pixels > 10**9 and pixels > self.expansion * max(1, compressed):
             raise LimitError(
-                f"{short_number(pixels)} pixels from {compressed} bytes is over the limit of {self.expansion}"
+                f"{short_number(pixels)} {unit} from {compressed} bytes is over the limit of {self.expansion}"
                 " to 1 for expansion.",
                 "Files like this one are often made to exhaust a machine.",
                 "If you trust it: --limit expansion=0",

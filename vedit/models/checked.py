@@ -23,8 +23,7 @@ CONFIGS = (
     "guider_config.json",
 )  # fmt: skip
 SHARDS = ".index.json"  # the end of the name of a file that says which tensor lies in which file
-# `auto_map` stands in models that are stock by now too: only Auto classes follow it, and no part may be one
-OWN_CODE = ("custom_pipelines", "custom_pipeline", "trust_remote_code")
+OWN_CODE = ("auto_map", "custom_pipelines", "custom_pipeline", "trust_remote_code")
 ATTENTION = (
     "attn_implementation",
     "_attn_implementation",

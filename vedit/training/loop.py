@@ -38,8 +38,17 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from typing_extensions import TypedDict
 
-from vedit.documents import Kind, read_json, read_text, table, validated
-from vedit.errors import CheckFailed, ModelError, OutputError, Stopped, UsageError, option, reason_of
+from vedit.documents import Kind, parse_json, read_json, read_text, table, validated
+from vedit.errors import (
+    CheckFailed,
+    InputError,
+    ModelError,
+    OutputError,
+    Stopped,
+    UsageError,
+    option,
+    reason_of,
+)
 from vedit.training.ema import Ema
 from vedit.training.place import Place, freed_memory_kept
 
@@ -587,8 +596,8 @@ def drop_lines_after(path: Path, step: int) -> None:
 
 def _step_of(line: str) -> float:
     try:
-        return float(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):
+        return float(parse_json(line, "", Kind("a line of a log"))["step"])
+    except (InputError, ValueError, KeyError, TypeError):
         return math.inf
 
 

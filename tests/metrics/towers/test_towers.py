@@ -184,6 +184,20 @@ def test_a_safetensors_file_that_was_cut_is_an_error_with_its_name(tmp_path: Pat
         read_state(path)
 
 
+@pytest.mark.parametrize(
+    "header",
+    [b"[" * 50_000, b'{"a": ' * 20 + b"1" + b"}" * 20, b"[1]", b"{", b'{"a": 1}', b'{"a": {"dtype": "F32"}}'],
+    ids=["nested brackets", "nested tables", "a list", "cut", "a number", "no place"],
+)
+def test_a_header_of_another_shape_is_an_error_with_the_name_of_the_file(
+    tmp_path: Path, header: bytes
+) -> None:
+    path = tmp_path / "weights.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header)
+    with pytest.raises(ModelError, match=r"weights\.safetensors"):
+        read_state(path)
+
+
 def test_all_dtypes_of_published_files_are_read(tmp_path: Path) -> None:
     state = {
         str(dtype): torch.arange(6).view(2, 3).to(dtype)

@@ -13,6 +13,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vedit.documents import Kind, read_json, table
+from vedit.errors import InputError
 from vedit.jobs import cache
 from vedit.jobs.edit.memory import shown
 from vedit.jobs.edit.unfinished import name_of
@@ -99,8 +101,9 @@ def evaluation_s(edit: Edit) -> float:
 
 def _known(path: Path) -> dict[str, float]:
     try:
-        return {str(key): float(value) for key, value in json.loads(path.read_text()).items()}
-    except (OSError, ValueError, AttributeError, TypeError):
+        kind = Kind("times of evaluations")
+        return {key: float(value) for key, value in table(read_json(path, kind), str(path), kind).items()}
+    except (InputError, ValueError, TypeError):
         return {}
 
 

@@ -4,7 +4,6 @@ kept.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from vedit.documents import Kind, parse_json, table
 from vedit.errors import ModelError
 from vedit.metrics.towers.features import Features, FeatureStore, feature_key
 from vedit.metrics.towers.files import Found, WeightFinder
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     State = dict[str, Tensor]
+
+LARGEST_HEADER = 100 << 20  # bytes; safetensors' own limit
 
 
 class Tower:
@@ -222,9 +224,10 @@ def _map_safetensors(path: Path) -> State:
     }
     with path.open("rb") as stream:
         length = int.from_bytes(stream.read(8), "little")
-        if not 2 <= length <= path.stat().st_size - 8:
+        if not 2 <= length <= min(LARGEST_HEADER, path.stat().st_size - 8):
             raise ValueError("its header is cut off.")
-        header = json.loads(stream.read(length))
+        kind = Kind("a header", ModelError, largest=LARGEST_HEADER, deepest=4)
+        header = table(parse_json(stream.read(length), str(path), kind), str(path), kind)
     state = {}
     for name, entry in header.items():
         if name != "__metadata__":

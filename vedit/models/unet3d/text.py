@@ -11,6 +11,7 @@ An encoder is made once for all captions and then let go: training reads a table
 import hashlib
 import itertools
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from vedit.errors import ModelError, UsageError, nearest
+from vedit.models.checked import check_part
 
 HASH_WIDTH = 256
 DEFAULT_MODELS = {
@@ -68,6 +70,7 @@ def hashed(caption: str) -> Tensor:
 
 def _pretrained(kind: str, name: str, device: str) -> tuple[int, Callable[[str], Tensor]]:
     """The width and the encoding function of a transformers text encoder."""
+    check_part(name, Path(name))
     try:
         import transformers
 
