@@ -178,7 +178,8 @@ def read_apng(
     # a small change on a large canvas is honest, a thousand canvases in a few bytes are not
     drawn = sum(part.control.rect.w * part.control.rect.h for part in layout.parts)
     limits.check_expansion(max(drawn, count * layout.width * layout.height // 10), size)
-    # a byte of PNG stands for 1032 pixels of 8 bits at most, which no limit of GIF's sees; each becomes four bytes
+    # a byte of PNG stands for 1032 pixels of 8 bits at most, which no limit of GIF's sees;
+    # each becomes four bytes
     limits.check_expansion(4 * drawn, size, "bytes of pictures")
     way = orientation_of(layout.exif) if layout.exif else 1
     width, height = (layout.height, layout.width) if way >= 5 else (layout.width, layout.height)

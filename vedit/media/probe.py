@@ -33,7 +33,7 @@ def _probe_movie(name: str, start: bytes) -> dict[str, Any]:
         video, audio = facts.video, facts.audio
         if video is None and audio is None:
             raise InputError("the file holds neither video nor sound that ffmpeg can read.")
-        timeline = measure(file) if video else None
+        timeline = measure(file, video.fps) if video else None
     duration = timeline.duration_s if timeline and timeline.images else facts.duration_s
     width, height = video.shown if video else (0, 0)
     return {

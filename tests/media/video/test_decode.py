@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import vedit
-from tests.media.clips import ffmpeg
+from tests.media.clips import ffmpeg, packets
 from vedit.media.frames import Chapter, Labels
 from vedit.media.video.ffmpeg import find_ffmpeg, probe
 from vedit.stages.speed import Speed
@@ -374,3 +374,61 @@ def test_comments_of_a_film_are_set_and_stripped(labelled: Path, tmp_path: Path)
     assert ("COMMENT", "seen") in told(tmp_path / "a.mkv").tags
     ok("gif", "metadata", "--strip", "all", tmp_path / "a.mkv", "-o", tmp_path / "b.mkv")
     assert told(tmp_path / "b.mkv") == Labels()
+
+
+# --- what a film is that a clip cannot be ------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("suffix", "rate"), [("mkv", "60000/1001"), ("mkv", "24000/1001"), ("webm", "30"), ("flv", "30000/1001")]
+)
+def test_a_rate_that_milliseconds_round_is_exact_again_in_mp4(suffix: str, rate: str, tmp_path: Path) -> None:
+    film, made = tmp_path / f"a.{suffix}", tmp_path / "a.mp4"
+    ffmpeg("-f", "lavfi", "-i", f"testsrc2=s=64x48:r={rate}", "-frames:v", "50", "-pix_fmt", "yuv420p", film)
+    ok("convert", film, "-o", made)
+    assert packets(made) == [(index / Fraction(rate), 1 / Fraction(rate)) for index in range(50)]
+
+
+def test_a_frame_that_is_not_where_the_rate_would_have_it_keeps_its_time(tmp_path: Path) -> None:
+    film, made = tmp_path / "a.mkv", tmp_path / "b.mkv"
+    late = "testsrc2=s=64x48:r=25:d=1,setpts='PTS+gte(N,10)*0.013/TB'"
+    ffmpeg("-f", "lavfi", "-i", late, "-fps_mode", "passthrough", "-enc_time_base", "1/1000", film)
+    ok("convert", film, "-o", made)
+    assert [time for time, _ in packets(made)] == [time for time, _ in packets(film)]
+
+
+def test_a_second_picture_track_is_told_and_a_cover_is_not_one(tmp_path: Path) -> None:
+    film, cover, plain = tmp_path / "a.mkv", tmp_path / "cover.mp4", tmp_path / "plain.mp4"
+    small = ("-f", "lavfi", "-i", "testsrc2=s=64x48:r=25:d=0.2")
+    coded = (
+        "-c:v:0",
+        "libx264",
+        "-filter:v:0",
+        "interlace",
+        "-flags:v:0",
+        "+ildct+ilme",
+        "-pix_fmt",
+        "yuv420p",
+    )
+    ffmpeg(*small, *small, "-map", "0", "-map", "1", *coded, film)
+    ffmpeg(*small, *small, "-map", "0", "-map", "1", "-c:v:1", "mjpeg", "-frames:v:1", "1",
+           "-disposition:v:1", "attached_pic", cover)  # fmt: skip
+    ffmpeg(*small, plain)
+    words = [
+        vedit("convert", str(path), "-o", str(tmp_path / "o.gif"), "-y").err for path in (film, cover, plain)
+    ]
+    assert "1 of 2 picture tracks is kept" in words[0]
+    assert "picture tracks" not in words[1] + words[2] and "interlaced" not in "".join(words)
+
+
+@pytest.mark.parametrize(
+    ("name", "scan", "order"),
+    [("a.ts", "tff", "top first"), ("a.ts", "bff", "bottom first"), ("a.mkv", "tff", "top coded first")],
+)
+def test_a_film_of_fields_is_told(name: str, scan: str, order: str, tmp_path: Path) -> None:
+    film = tmp_path / name
+    codec = ("-c:v", "mpeg2video") if name == "a.ts" else ("-c:v", "libx264", "-pix_fmt", "yuv420p")
+    fields = ("-vf", f"interlace=scan={scan}", *codec, "-flags", "+ildct+ilme")
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=s=64x48:r=50:d=0.4", *fields, film)
+    said = vedit("convert", str(film), "-o", str(tmp_path / "o.mp4")).err
+    assert f"interlaced ({order}" in said and "marked as progressive" in said

@@ -6,6 +6,7 @@ that one ends.
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import threading
@@ -51,8 +52,10 @@ def read_video(
     video = facts.video
     if video is None:
         raise InputError("the file holds no video stream.", "", "To see what it holds: vedit probe FILE")
+    tick_s = Fraction(0)
     if video.is_constant and not facts.format.startswith("mov,"):  # others tell no true average in front
-        rate = measure(file).rate
+        timeline = measure(file, video.fps)
+        rate, tick_s = timeline.rate, timeline.tick_s
         video = replace(video, is_constant=rate is not None, fps=rate or video.fps)
     if facts.duration_s is not None and 0 < facts.duration_s <= options.start_s:
         raise InputError(
@@ -99,6 +102,13 @@ def read_video(
             span if span is not None else facts.duration_s,
         )
     clip.frames_hint = rounded(span * (clip.rate or video.fps or 0)) or None if span is not None else None
+    if more := facts.others.count("Video"):
+        warn(f"1 of {more + 1} picture tracks is kept, the first: a clip has one")
+    if video.field_order:
+        warn(
+            f"the film is interlaced ({video.field_order}): both halves of a picture are kept in it as they"
+            " are, and what is written is marked as progressive"
+        )
     _tell_tonemap(parse_light(video.color, video.peak_nits), options, warn)
     if gives_planes(video, options):
         clip.light = _light_of_planes(video, options)
@@ -115,7 +125,37 @@ def read_video(
     if facts.audio is not None and sound_path is not None:
         clip.audio = _sound_of(facts, sound_path, warn)
     shift = rounded(options.start_s / clip.timebase)
-    return clip, ClosingFrames(_frames(child, reader, shift, warn), child.close, child.process.kill)
+    frames = _frames(child, reader, shift, warn)
+    if tick_s and clip.rate and clip.rate == video.fps and (1 / clip.rate / tick_s).denominator > 1:
+        clip, frames = evenly(clip, frames, tick_s)
+    return clip, ClosingFrames(frames, child.close, child.process.kill)
+
+
+def evenly(clip: Clip, frames: Frames, tick_s: Fraction) -> tuple[Clip, Frames]:
+    """The frames at the times that their rate gives, where the container had to round them to its ticks.
+
+    A stamp that is further than two ticks from its place is not rounded, and is kept: the end of a frame is
+    that of its begin and its duration, each of them rounded.
+    """
+    assert clip.rate is not None
+    step = 1 / clip.rate
+    base = Fraction(1, math.lcm(step.denominator, clip.timebase.denominator))
+    scale, each, tick = (rounded(seconds / base) for seconds in (clip.timebase, step, tick_s))
+
+    def placed() -> Frames:
+        first: int | None = None
+        for frame in frames:
+            begin, end = frame.pts * scale, (frame.pts + frame.duration) * scale
+            first = begin if first is None else first
+            begin, end = (_on_grid(time, first, each, 2 * tick) for time in (begin, end))
+            yield frame.but(pts=begin, duration=end - begin)
+
+    return clip.but(timebase=base), placed()
+
+
+def _on_grid(time: int, first: int, step: int, slack: int) -> int:
+    place = first + step * rounded(Fraction(time - first, step))
+    return place if abs(place - time) <= slack else time
 
 
 def gives_planes(video: VideoFacts, options: ReadOptions) -> bool:

@@ -41,6 +41,7 @@ APPLE_TAGS = {
     "com.apple.quicktime.model": "model",
 }
 PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"<?xml", b"[playlist]", b"<smil", b"<MPD")
+FIELD_ORDER = re.compile(r"(top|bottom) (coded )?first")
 ALPHA = re.compile(r"^(yuva|rgba|bgra|argb|abgr|gbrap|ya8|ya16|rgba64|bgra64|pal8|ayuv|vuya)")
 
 
@@ -229,6 +230,11 @@ class VideoFacts:
     peak_nits: int = 0
 
     @property
+    def field_order(self) -> str:
+        """Which half of the rows of an interlaced film is older, as ffmpeg says it, "" for others."""
+        return next((word for word in self.color.split(", ") if FIELD_ORDER.match(word)), "")
+
+    @property
     def shown(self) -> tuple[int, int]:
         width, height = max(1, rounded(self.width * self.sar)), self.height
         return (height, width) if self.rotation % 180 else (width, height)
@@ -252,7 +258,7 @@ class MovieFacts:
     """What ffmpeg tells about a file's header.
 
     video: the first picture stream that is not a cover. audio: the sound that a player starts with,
-    one of `sounds`. others: kinds of further streams, such as "Subtitle".
+    one of `sounds`. others: kinds of further streams: "Subtitle", and "Video" for what is not a cover.
     """
 
     format: str
@@ -417,13 +423,14 @@ def parse_banner(lines: Sequence[str]) -> MovieFacts | None:
             streams[-1].append(line)
         elif streams:
             break
-    video = next(
-        (stream for stream in streams if ": Video: " in stream[0] and "(attached pic)" not in stream[0]), None
-    )
+    pictures = [
+        stream for stream in streams if ": Video: " in stream[0] and "(attached pic)" not in stream[0]
+    ]
+    video = pictures[0] if pictures else None
     sounds = tuple(_audio_facts(stream) for stream in streams if ": Audio: " in stream[0])
     audio = next((sound for sound in sounds if sound.is_default), sounds[0] if sounds else None)
     kinds = (re.search(r": (Subtitle): ", stream[0]) for stream in streams)
-    others = tuple(kind[1] for kind in kinds if kind)
+    others = tuple(kind[1] for kind in kinds if kind) + ("Video",) * (len(pictures) - 1)
     return MovieFacts(
         matched[1] if matched else "",
         duration,
@@ -441,7 +448,8 @@ def _fields(text: str) -> list[str]:
 
 
 def _video_facts(lines: list[str]) -> VideoFacts | None:
-    fields = _fields(lines[0].partition(": Video: ")[2])
+    # "(tv, bt709, top coded first (swapped))": brackets in brackets would not be told apart
+    fields = _fields(lines[0].partition(": Video: ")[2].replace(" (swapped)", ""))
     size = next((match for field in fields if (match := re.match(r"(\d+)x(\d+)\b", field))), None)
     if size is None:
         return None
@@ -527,15 +535,22 @@ def _audio_facts(lines: list[str]) -> AudioFacts:
 
 @dataclass(frozen=True)
 class Timeline:
-    """The packets of a video stream: how many, how long together, and their rate when it is constant."""
+    """The packets of a video stream: how many, how long together, and their rate when it is constant.
+
+    tick_s: what the container counts time in.
+    """
 
     images: int
     duration_s: Fraction
     rate: Fraction | None
+    tick_s: Fraction
 
 
-def measure(file: BinaryIO) -> Timeline:
-    """Walk all packets of the video that are shown, without decoding them."""
+def measure(file: BinaryIO, told: Fraction | None = None) -> Timeline:
+    """Walk all packets of the video that are shown, without decoding them.
+
+    told: the rate in the header, which is taken where the rounded time stamps fit it.
+    """
     os.lseek(file.fileno(), 0, os.SEEK_SET)
     base = Fraction(1)
     packets: list[tuple[int, int, int]] = []
@@ -576,8 +591,11 @@ def measure(file: BinaryIO) -> Timeline:
     gaps = [after - before for before, after in pairwise(times)]
     # containers with millisecond stamps jitter by one tick
     is_constant = bool(gaps) and max(gaps) - min(gaps) <= 1 and times[-1] > times[0]
-    rate = _known_rate(len(gaps) / ((times[-1] - times[0]) * base)) if is_constant else None
-    return Timeline(len(packets), (last - times[0]) * base if times else Fraction(0), rate)
+    rate = _rate_of(len(gaps), (times[-1] - times[0]) * base, base, told) if is_constant else None
+    duration = (last - times[0]) * base if times else Fraction(0)
+    if rate and abs(len(times) / rate - duration) <= 2 * base:  # its stamps are rounded, the rate is not
+        duration = len(times) / rate
+    return Timeline(len(packets), duration, rate, base)
 
 
 def _shown(packets: list[tuple[int, int, int]]) -> tuple[list[int], int]:
@@ -593,6 +611,12 @@ def _shown(packets: list[tuple[int, int, int]]) -> tuple[list[int], int]:
     return sorted(pts for _, pts, _ in packets), max(
         (pts + duration for _, pts, duration in packets), default=0
     )
+
+
+def _rate_of(gaps: int, seconds: Fraction, tick_s: Fraction, told: Fraction | None) -> Fraction:
+    if told and abs(gaps / told - seconds) <= 2 * tick_s:
+        return told
+    return _known_rate(gaps / seconds)
 
 
 def _known_rate(rate: Fraction) -> Fraction:
