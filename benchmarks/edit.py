@@ -309,27 +309,22 @@ import sys
 sys.path[:0] = [sys.argv[1]]
 import torch
 torch.set_num_threads(1)
-from vedit.jobs.clips import Selection
-from vedit.jobs.edit.job import Job
-from vedit.jobs.edit.video import edit_video
-from vedit.media.run import Settings
+from vedit.jobs.edit.plan import plan
+from vedit.jobs.edit.request import EditRequest
 from vedit.models.sd.load import load_model
-from vedit.presets import load_method
 def status(field):
     return next(int(line.split()[1]) / 1024 for line in open("/proc/self/status") if line.startswith(field))
 clip, frames, method, output = sys.argv[2:]
 model = load_model("shapes", device="cpu")
-def job(count):
+def run(count):
     few = {"iterations": 4} if method in ("dds", "glp") else {"steps": 2}
-    params = {**load_method(method, method + "-shapes"), **few}
-    selection = Selection(frames=count, size=128)
-    return Job(
-        clip, output, method, "a red circle", "a blue circle", selection, params, window=8, record=False
-    )
-edit_video(job(1), model, Settings())  # what is imported and allocated once
+    plan(EditRequest(input=clip, output=output, method=method, source_prompt="a red circle",
+        prompt="a blue circle", frames=count, size=128, set=few, window=8, metadata=False, overwrite=True,
+    )).run(model=model)
+run(1)  # what is imported and allocated once
 before = status("VmRSS")
 open("/proc/self/clear_refs", "w").write("5")  # the peak starts anew
-edit_video(job(int(frames)), model, Settings())
+run(int(frames))
 print(before, status("VmHWM"))
 """
 

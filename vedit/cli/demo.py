@@ -29,8 +29,7 @@ def command(output_dir: str, overwrite: bool, quiet: bool, progress: str) -> Non
     from vedit.jobs.extras import need
 
     need("diffusion")
-    from vedit.jobs.demo import METHODS, SOURCE, TARGET, outputs_in, run_demo, scores_text
-    from vedit.jobs.edit.settings import method_params
+    from vedit.jobs.demo import SOURCE, TARGET, outputs_in, run_demo, scores_text
     from vedit.media.atomic import check_output, make_folder, open_output
     from vedit.models.hub import EMBEDDED
     from vedit.models.sd.load import load_model
@@ -39,9 +38,8 @@ def command(output_dir: str, overwrite: bool, quiet: bool, progress: str) -> Non
     for path in outputs_in(output_dir):
         check_output(path, (), True if overwrite else None)
     voice = Voice(quiet, progress)
-    presets = {method: method_params(method, None, {}, EMBEDDED) for method in METHODS}
     echo(f'"{SOURCE}" becomes "{TARGET}"')
-    text = scores_text(run_demo(output_dir, load_model(EMBEDDED), presets, say=echo, watch=voice.steps))
+    text = scores_text(run_demo(output_dir, load_model(EMBEDDED), say=echo, watch=voice.steps))
     with open_output(f"{output_dir}/table.txt") as stream:
         stream.write(text.encode() + b"\n")
     echo(text)

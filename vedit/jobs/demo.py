@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from vedit.data.cases import Case
 from vedit.jobs.bench.scenes import COPY, Score, score, with_mask
 from vedit.jobs.clips import Pixels, Selection, read_pixels
 from vedit.jobs.draw_scene import scene_for, write_scene
 from vedit.jobs.edit.job import Job
+from vedit.jobs.edit.settings import method_params
 from vedit.jobs.edit.video import edit_video
 from vedit.jobs.record import SUFFIX
 from vedit.jobs.watch import Watch, unwatched
 from vedit.media.run import Settings
+from vedit.models.hub import EMBEDDED
 from vedit.pixels import from_bytes
 
 if TYPE_CHECKING:
@@ -37,14 +39,14 @@ def outputs_in(folder: str) -> list[str]:
 def run_demo(
     folder: str,
     model: Model,
-    presets: dict[str, dict[str, Any]],
     *,
     say: Callable[[str], None],
     watch: Watch = unwatched,
 ) -> list[Score]:
     """Write clip, truth, edits and side-by-side GIFs into a folder; returns the scores.
 
-    presets: parameters by method; `say` is told of each file as it is written.
+    Each method has the parameters that an edit with the embedded model gives it. say: told of each file as it
+    is written.
     """
     os.makedirs(folder, exist_ok=True)
     scene, truth = scene_for(SOURCE, seed=0, truth=TARGET)
@@ -66,7 +68,7 @@ def run_demo(
             SOURCE,
             TARGET,
             source.selection,
-            with_mask(method, case, presets[method]),
+            with_mask(method, case, method_params(method, None, {}, EMBEDDED)),
             preview=preview,
         )
         edit_video(job, model, Settings(), watch=watch)
