@@ -241,7 +241,7 @@ complete -c vedit -n '__vedit_at \'vedit demo\'' -s q -l quiet -d 'No progress a
 complete -c vedit -n '__vedit_at \'vedit demo\'' -l progress -x -a 'auto jsonl none' -d 'Progress on standard error.'
 complete -c vedit -n '__vedit_at \'vedit demo\'' -s h -l help -d 'Show this message and exit.'
 complete -c vedit -n '__vedit_at \'vedit edit\'' -s o -l output -r -F -d 'Write here: GIF, or video by the name.'
-complete -c vedit -n '__vedit_at \'vedit edit\'' -l source -x -d 'What the clip shows.'
+complete -c vedit -n '__vedit_at \'vedit edit\'' -l source-prompt -l source -x -d 'What the clip shows.'
 complete -c vedit -n '__vedit_at \'vedit edit\'' -l prompt -x -d 'What it should show.'
 complete -c vedit -n '__vedit_at \'vedit edit\'' -l method -x -d 'Editing method (see --list-methods).'
 complete -c vedit -n '__vedit_at \'vedit edit\'' -l preset -x -a '(__vedit_presets)' -d 'Preset of parameters; METHOD-shapes with the embedded model by default, else METHOD.'

@@ -21,7 +21,7 @@ SPELT = [  # name, value, on the command line, in Python
     ("set.blend_words", ["WORD"], "--set 'blend_words=[\"WORD\"]'", 'set={"blend_words": ["WORD"]}'),
     ("set.guidance", 4.0, "--set guidance=4", 'set={"guidance": 4}'),
     ("set.negative_prompt", "", "--set negative_prompt=", 'set={"negative_prompt": ""}'),
-    ("source_prompt", '"..."', '--source "..."', 'source_prompt="..."'),
+    ("source_prompt", '"..."', '--source-prompt "..."', 'source_prompt="..."'),
     ("ablate", True, "--ablate", "ablate=True"),
     ("metadata", False, "--no-metadata", "metadata=False"),
     ("output", "FILE", "-o FILE", 'output="FILE"'),

@@ -7,10 +7,10 @@
     print(planned)
     pictures = list(planned.frames())
 
-A verb checks what it is asked, does it and returns what came of it. `plan` takes the same as a request, checks
-it, and gives what can be printed and run. Both raise VeditError, whose class says what kind of thing went
-wrong. `sink` hears warnings and steps; by default nobody does. An output that exists is replaced with
-`overwrite=True` alone. Importing this module loads no library; a verb loads what it needs.
+A verb checks what it is asked, does it and returns what came of it. `plan` takes the same as a request,
+checks it, and gives what can be printed and run. Both raise VeditError, whose class says what kind of
+thing went wrong. `sink` hears warnings and steps; by default nobody does. An output that exists is replaced
+with `overwrite=True` alone. Importing this module loads no library; a verb loads what it needs.
 """
 
 from __future__ import annotations
@@ -162,9 +162,9 @@ def gif(chain: str, input: str, output: str, *, sink: Sink = Quiet(), **options:
 
 
 def probe(input: str, *, check: bool = False) -> Record:
-    """What is in a clip, as `vedit probe --json` says it. check: decode every image of a GIF, and list damage.
+    """What is in a clip, as `vedit probe --json` says it.
 
-    Raises VeditError.
+    check: decode every image of a GIF, and list damage. Raises VeditError.
     """
     from vedit.jobs.media.probe import probe as facts
 

@@ -21,7 +21,9 @@ from vedit.jobs.data.request import (
     MsrVttRequest,
 )
 from vedit.jobs.generate.request import GenerateRequest
+from vedit.jobs.media.convert import ConvertRequest
 from vedit.jobs.media.gif import GifRequest
+from vedit.jobs.media.probe import ProbeRequest
 from vedit.jobs.request import Request
 from vedit.jobs.score.request import CompareRequest, ScoreRequest, TableRequest
 from vedit.jobs.train.request import TrainRequest
@@ -32,8 +34,12 @@ OF_THE_FACE = {
     "quiet",
     "progress",
     "as_json",
+    "entry",
 }  # how a call is shown is no part of what is asked for
+OF_MANY_FILES = {"keep", "verbose", "in_place"}  # -n says overwrite=False; convert refuses the last
 REQUESTS: dict[str, type[Request]] = {
+    "convert": ConvertRequest,
+    "probe": ProbeRequest,
     "score": ScoreRequest,
     "score compare": CompareRequest,
     "score table": TableRequest,
@@ -92,6 +98,8 @@ def test_a_request_of_named_fields_comes_back_from_json_too() -> None:
     assert told["stages"] == [["rotate", {"angle": "90"}]] and told["inputs"] == ["a.gif"]
     assert GifRequest.from_json(told) == asked
     assert GifRequest.from_json({"stages": "rotate:90"}).specs == [("rotate", {"angle": "90"})]
+    film = ConvertRequest(("a.mp4",), "a.gif", start="1:02.5", fps="30000/1001", overwrite=True)
+    assert ConvertRequest.from_json(json.loads(json.dumps(film.json()))) == film
     with pytest.raises(UsageError, match=r"the request: not a GifRequest: colors: "):
         GifRequest.from_json({"colors": "many"})
     with pytest.raises(UsageError, match=r"no key 'color'; did you mean colors\?"):
@@ -107,8 +115,9 @@ def test_every_option_of_a_command_is_a_field_with_the_same_default(name: str) -
         if isinstance(param, click.Option) and param.name not in (*OF_THE_FACE, "help")
     }
     arguments = {param.name for param in command.params if isinstance(param, click.Argument)}
-    known = {item.name: item.default for item in fields(request)}  # type: ignore[arg-type]
+    known = _defaults(request)
     of_records = {"clips", "like"} if name == "generate" else set()
+    options = {key: param for key, param in options.items() if name != "convert" or key not in OF_MANY_FILES}
     assert options.keys() | arguments == known.keys() - of_records
     plain = options.keys() - {
         "settings",
@@ -116,6 +125,12 @@ def test_every_option_of_a_command_is_a_field_with_the_same_default(name: str) -
         "model",
     }  # KEY=VALUE texts on the command line, a table in a request
     assert {key: known[key] for key in plain} == {key: _default(options[key]) for key in plain}
+
+
+def _defaults(request: type[Request]) -> dict[str, Any]:
+    if issubclass(request, tuple):
+        return dict(request._field_defaults)  # type: ignore[attr-defined]
+    return {item.name: item.default for item in fields(request)}  # type: ignore[arg-type]
 
 
 def _command(path: str) -> click.Command:

@@ -5,18 +5,15 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from fractions import Fraction
 from typing import Any
 
 import click
 
-from vedit.cli.common import Voice, complain, examples, limit_option, manner_options, output_options
-from vedit.cli.gif import palette_options, show_report, tonemap_option
+from vedit.cli.common import Voice, examples, limit_option, manner_options, may_overwrite, output_options
+from vedit.cli.gif import palette_options, run_files, tonemap_option
 from vedit.errors import UsageError
 from vedit.media.formats import CONTAINERS, FORMATS, VIDEO, output_format
-from vedit.media.limits import fraction, frame_rate, frame_size
-
-LONGEST_S = 10**9
+from vedit.media.limits import frame_size
 
 EXAMPLES = (
     ("vedit convert in.mp4 out.gif", "a GIF of at most 25 images per second"),
@@ -32,64 +29,35 @@ EXAMPLES = (
 )
 
 
-class Seconds(click.ParamType[Fraction]):
-    """Seconds, or minutes and seconds as 1:02.5, exact."""
+class Read(click.ParamType[str]):
+    """A text that `read` understands; `wrong` says what would be right."""
 
-    name = "seconds"
+    def __init__(self, name: str, read: Callable[[str], object], wrong: str) -> None:
+        self.name, self.read, self.wrong = name, read, wrong
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Fraction:
-        if isinstance(value, Fraction):
-            return value
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         try:
-            total = Fraction(0)
-            for part in value.split(":"):
-                if not part or part.startswith(("-", "+")):
-                    raise ValueError
-                total = total * 60 + fraction(part)
-            if total > LONGEST_S:
-                raise ValueError
-            return total
+            self.read(value)
         except ValueError:
-            self.fail(
-                f"{value!r} is not a time. Write seconds (2.5), or minutes and seconds (1:02.5).", param, ctx
-            )
+            self.fail(f"{value!r} is not a {self.wrong}", param, ctx)
+        return str(value)
 
 
-class Rate(click.ParamType[Fraction]):
-    """Frames per second, such as 25, 29.97 or 30000/1001."""
+def _reader(name: str) -> Callable[[str], object]:
+    """A reader of the job's, imported when a text is there to be read."""
 
-    name = "rate"
+    def read(text: str) -> object:
+        from vedit.jobs.media import convert
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Fraction:
-        if isinstance(value, Fraction):
-            return value
-        try:
-            rate = frame_rate(value)
-        except ValueError:
-            rate = Fraction(0)
-        if not 0 < rate <= 1000:
-            self.fail(
-                f"{value!r} is not a frame rate. Write frames per second: 25, 29.97 or 30000/1001.",
-                param,
-                ctx,
-            )
-        return rate
+        value: object = getattr(convert, name)(text)
+        return value
+
+    return read
 
 
-class FrameSize(click.ParamType[tuple[int, int]]):
-    """WIDTHxHEIGHT."""
-
-    name = "size"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, int]:
-        if isinstance(value, tuple):
-            return value
-        try:
-            return frame_size(value)
-        except ValueError:
-            self.fail(f"{value!r} is not a size. Write WIDTHxHEIGHT: 640x480.", param, ctx)
+SECONDS = Read("seconds", _reader("seconds"), "time. Write seconds (2.5), or minutes and seconds (1:02.5).")
+RATE = Read("rate", _reader("rate_of"), "frame rate. Write frames per second: 25, 29.97 or 30000/1001.")
+SIZE = Read("size", frame_size, "size. Write WIDTHxHEIGHT: 640x480.")
 
 
 @click.command(
@@ -118,10 +86,8 @@ With two names and no -o the second is the output.
     metavar="FORMAT",
     help="Input format, instead of a look at its first bytes; needed for rgb24 and rgba.",
 )
-@click.option(
-    "--start", "start_s", type=Seconds(), default="0", metavar="TIME", help="Begin here: seconds, or 1:02.5."
-)
-@click.option("--duration", "duration_s", type=Seconds(), metavar="TIME", help="Take this much.")
+@click.option("--start", type=SECONDS, default="0", metavar="TIME", help="Begin here: seconds, or 1:02.5.")
+@click.option("--duration", type=SECONDS, metavar="TIME", help="Take this much.")
 @click.option(
     "--width",
     type=click.IntRange(1, 16384),
@@ -136,13 +102,13 @@ With two names and no -o the second is the output.
 )
 @click.option(
     "--fps",
-    type=Rate(),
+    type=RATE,
     metavar="R",
     help="Frames per second: at most this many in a GIF (25 by default), exactly this many elsewhere.",
 )
-@click.option("--size", "raw_size", type=FrameSize(), metavar="WxH", help="Frame size of a raw input.")
+@click.option("--size", "raw_size", type=SIZE, metavar="WxH", help="Frame size of a raw input.")
 @click.option(
-    "--rate", type=Rate(), metavar="R", help="Frame rate of a raw input, or of a folder (25 by default)."
+    "--rate", type=RATE, metavar="R", help="Frame rate of a raw input, or of a folder (25 by default)."
 )
 @click.option(
     "--raw-info",
@@ -197,82 +163,46 @@ With two names and no -o the second is the output.
 @limit_option
 @output_options
 @manner_options
-def command(inputs: tuple[str, ...], loop: str | None, **common: Any) -> None:
-    from vedit.jobs.batch import Item, raise_failures, run_batch
-    from vedit.jobs.media.convert import Conversion, convert
-    from vedit.media.atomic import together
-    from vedit.media.limits import environment_limits, parse_limits
-    from vedit.media.options import QuantiseOptions, ReadOptions, WriteOptions
-    from vedit.media.run import Report, Settings
-    from vedit.media.window import usable_cores
+def command(
+    inputs: tuple[str, ...],
+    output: str | None,
+    output_dir: str | None,
+    in_place: bool,
+    overwrite: bool | None,
+    keep: bool,
+    quiet: bool,
+    progress: str,
+    as_json: bool,
+    verbose: bool,
+    **given: Any,
+) -> None:
+    from vedit.jobs.media.convert import ConvertRequest, plan
 
-    voice = Voice(common["quiet"], common["progress"])
-    names = list(inputs)
-    if common["in_place"]:
+    voice = Voice(quiet, progress)
+    if in_place:
         raise UsageError(
             "convert does not rewrite its input.",
             "Name the output.",
             "Example: vedit convert in.mp4 -o out.gif",
         )
-    if common["output"] is None and common["output_dir"] is None and len(names) == 2:
-        common["output"] = names.pop()
+    names = list(inputs)
+    if output is None and len(names) == 2 and output_dir is None:
+        output = names.pop()
     if not names and sys.stdin.isatty():
         raise UsageError(
             "no input named, and standard input is a terminal.",
             "",
             "Example: vedit convert in.mp4 -o out.gif",
         )
-    items = _items(names or ["-"], common, voice.warn)
-    reads_info = common["source_format"] in ("rgb24", "rgba")
-    limits = parse_limits(common["limits"], environment_limits())
-    write = WriteOptions(
-        **{key: common[key] for key in ("background", "quality", "even", "crf", "repeat")},
-        format=common["to"],
-        keep_audio=not common["no_audio"],
-        overwrite=bool(common["overwrite"]),
-        raw_info=None if reads_info else common["raw_info"],
-        preset=common["encoder_preset"],
+    request = ConvertRequest(
+        tuple(names) or ("-",), output, output_dir, overwrite=may_overwrite(overwrite, keep), **given
     )
-    read = ReadOptions(
-        format=common["source_format"],
-        rate=common["rate"],
-        size=common["raw_size"],
-        raw_info=common["raw_info"] if reads_info else None,
-        limits=limits,
-        tonemap=common["tonemap"],
-    )
-    conversion = Conversion(
-        **{key: common[key] for key in ("start_s", "duration_s", "width", "height", "fps")},
-        read=read,
-        write=write,
-    )
+    planned = plan(request, voice, to_terminal=sys.stdout.isatty())
     for line in idle_options(
-        click.get_current_context(), [output_format(item.output, common["to"]) for item in items]
+        click.get_current_context(), [output_format(item.output, request.to) for item in planned.items]
     ):
         voice.say(line)
-    cores = common["jobs"] or usable_cores()
-    stages = _loop_stage(loop)
-
-    colours = QuantiseOptions(common["palette"], common["colors"], common["dither"])
-    settings = Settings(jobs=cores if len(items) == 1 else 1, quantise=colours)
-    if len(items) == 1:
-        settings = settings._replace(watch=voice.watch)
-
-    def work(item: Item) -> Report:
-        with together(is_last=len(items) == 1):
-            named = settings._replace(warn=voice.named(item.input))
-            return convert(
-                item.input, item.output, conversion, named, stages=stages, dry_run=common["dry_run"]
-            )
-
-    outcomes = []
-    for outcome in run_batch(items, work, min(cores, max(1, len(items)))):
-        outcomes.append(outcome)
-        if outcome.result is not None:
-            show_report(outcome.result, voice, common["as_json"], common["verbose"], False, common["dry_run"])
-        elif len(items) > 1:
-            complain(outcome.error)
-    raise_failures(outcomes)
+    run_files(planned, voice, as_json, verbose, info=False, dry_run=request.dry_run)
 
 
 STILL_LOOPS = ("gif", "nut", "apng", "png", "webp")
@@ -321,55 +251,3 @@ def idle_options(context: click.Context, formats: list[str]) -> list[str]:
             "--rate changes nothing: it is for raw input and folders of pictures; results are timed by --fps"
         )
     return lines
-
-
-def _items(names: list[str], common: dict[str, Any], say: Callable[[str], None]) -> list[Any]:
-    """Pair inputs with outputs; a folder of pictures is one input, and frames go into a folder."""
-    from vedit.jobs.batch import Item, name_outputs, refuse_collisions
-    from vedit.media.atomic import check_output
-    from vedit.media.formats import format_of
-
-    if common["overwrite"] and common["keep"]:
-        raise UsageError("-y and -n were given together.", "Give one of them.")
-    overwrite = True if common["overwrite"] else False if common["keep"] else None
-    output, to = common["output"], common["to"]
-    if (
-        output is not None
-        and len(names) == 1
-        and (os.path.isdir(names[0]) or (to or format_of(output)) == "folder")
-    ):
-        if (to or format_of(output)) != "folder":
-            check_output(output, (), overwrite)
-        return [Item(names[0], output)]
-    if to is None and output is None:
-        raise UsageError(
-            "no output format.",
-            f"The formats are: {', '.join(FORMATS)}.",
-            "Name the output with -o FILE, or add --to FORMAT",
-        )
-    if to == "folder" and common["output_dir"] is not None:
-        items = [
-            Item(name, os.path.join(common["output_dir"], os.path.splitext(os.path.basename(name))[0], ""))
-            for name in names
-        ]
-        refuse_collisions(items)
-        return items
-    items = name_outputs(
-        names, output, common["output_dir"], False, common["suffix"], to, overwrite,
-        is_stdout_tty=sys.stdout.isatty() and not common["dry_run"], makes_folders=not common["dry_run"],
-        say=say,
-    )  # fmt: skip
-    if common["as_json"] and not common["dry_run"] and any(item.output == "-" for item in items):
-        raise UsageError("--json and the result would both go to standard output.", "", "Add -o FILE")
-    return items
-
-
-def _loop_stage(loop: str | None) -> Any:
-    """Makes the stage behind --loop, when it is given."""
-    if loop is None:
-        return list
-    from vedit.stages import metadata
-    from vedit.stages.options import read_options
-
-    values = read_options("metadata", metadata.OPTIONS, {"loop": loop})
-    return lambda: [metadata.make(**values)]

@@ -15,14 +15,14 @@ from vedit.errors import UsageError
 EXAMPLES = (
     (
         (
-            'vedit edit clip.gif -o blue.gif --source "a red circle on a grey background" --prompt "a blue'
-            ' circle on a grey background"'
+            'vedit edit clip.gif -o blue.gif --source-prompt "a red circle on a grey background" --prompt'
+            ' "a blue circle on a grey background"'
         ),
         "change a colour with the embedded model",
     ),
     (
         (
-            'vedit edit clip.gif -o out.gif --method pnp --source "a red circle on a grey background"'
+            'vedit edit clip.gif -o out.gif --method pnp --source-prompt "a red circle on a grey background"'
             ' --prompt "a green circle on a grey background"'
         ),
         "the same with plug-and-play features",
@@ -30,21 +30,21 @@ EXAMPLES = (
     (
         (
             "vedit edit wolf.mp4 -o fox.mp4 --model stable-diffusion-v1-5/stable-diffusion-v1-5 --frames 8"
-            ' --stride 3 --size 512 --source "a grey wolf" --prompt "a grey fox"'
+            ' --stride 3 --size 512 --source-prompt "a grey wolf" --prompt "a grey fox"'
         ),
         "a real clip with a real model",
     ),
     (
         (
-            'vedit edit clip.gif -o blue.gif --source "a red circle" --prompt "a blue circle" --mask'
+            'vedit edit clip.gif -o blue.gif --source-prompt "a red circle" --prompt "a blue circle" --mask'
             " box:10%,10%,40%,60% --mask time:1.5s- --save-masks mask.gif --save-attention heat/"
         ),
         "only in a box, or after a second and a half; with the mask, and a picture for each word",
     ),
     (
         (
-            'vedit edit clip.gif -o all.gif --method glp --ablate --source "a red circle" --prompt "a blue'
-            ' circle" --truth truth.gif'
+            'vedit edit clip.gif -o all.gif --method glp --ablate --source-prompt "a red circle" --prompt'
+            ' "a blue circle" --truth truth.gif'
         ),
         "GLP and its parts side by side, with a table",
     ),
@@ -116,7 +116,7 @@ clip_options = options(
 )
 @click.argument("input", required=False, metavar="INPUT")
 @click.option("-o", "--output", metavar="FILE", help="Write here: GIF, or video by the name.")
-@click.option("--source", default="", metavar="TEXT", help="What the clip shows.")
+@click.option("--source-prompt", "--source", default="", metavar="TEXT", help="What the clip shows.")
 @click.option("--prompt", "target", metavar="TEXT", help="What it should show.")
 @click.option("--method", default="p2p", metavar="NAME", help="Editing method (see --list-methods).")
 @click.option(
@@ -210,7 +210,7 @@ clip_options = options(
     help="Progress on standard error.",
 )
 def command(
-    input: str | None, output: str | None, source: str, target: str | None, settings: tuple[str, ...],
+    input: str | None, output: str | None, source_prompt: str, target: str | None, settings: tuple[str, ...],
     masks: tuple[str, ...],
     explain: bool, list_methods: bool, no_metadata: bool, as_json: bool, quiet: bool, progress: str,
     **given: Any,
@@ -222,7 +222,7 @@ def command(
         missing = "an input" if input is None else "--prompt"
         raise UsageError(
             f"edit needs {missing}.",
-            "It takes a clip, what it shows (--source) and what it should show (--prompt).",
+            "It takes a clip, what it shows (--source-prompt) and what it should show (--prompt).",
             f"Example: {EXAMPLES[0][0]}",
         )
     if output is None and not explain:
@@ -232,7 +232,7 @@ def command(
     from vedit.media.atomic import together
 
     request = EditRequest(
-        input=input, output=output, source_prompt=source, prompt=target,
+        input=input, output=output, source_prompt=source_prompt, prompt=target,
         set=settings_of(given["method"], settings),
         mask=tuple(masks), metadata=not no_metadata, **given,
     )  # fmt: skip

@@ -32,21 +32,18 @@ EXAMPLES = (
 def command(
     inputs: tuple[str, ...], as_json: bool, entry: str | None, check: bool, limits: tuple[str, ...]
 ) -> None:
-    from vedit.jobs.media.probe import probe, raise_if_damaged
-    from vedit.media.limits import environment_limits, parse_limits
+    from vedit.jobs.media.probe import ProbeRequest, raise_if_damaged, run
 
     if not inputs:
         if sys.stdin.isatty():
             raise UsageError("no input named.", "", "Example: vedit probe in.gif")
         inputs = ("-",)
     found, failed = [], []
-    for name in inputs:
-        try:
-            facts = probe(name, check=check, limits=parse_limits(limits, environment_limits()))
-        except VeditError as error:
+    for name, facts in run(ProbeRequest(inputs, check, limits)):
+        if isinstance(facts, VeditError):
             if len(inputs) == 1:
-                raise
-            complain(error)
+                raise facts
+            complain(facts)
             failed.append(name)
             continue
         found.append(facts)

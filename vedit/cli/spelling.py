@@ -4,7 +4,6 @@ from __future__ import annotations
 
 SHORT = {"output": "-o", "output_dir": "-O", "overwrite": "-y", "jobs": "-j"}  # as they are known best
 OTHERS = {  # options that are called otherwise here
-    "source_prompt": "source",
     "edited_dir": "edited",
     "folder": "out",
     "compiled": "compile",

@@ -2,14 +2,103 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
-from vedit.errors import UsageError
-from vedit.media.formats import VIDEO, format_of
-from vedit.media.options import ReadOptions, WriteOptions
+from vedit.errors import UsageError, option
+from vedit.jobs.batch import Item, name_outputs, refuse_collisions
+from vedit.jobs.media.chain import build_chain
+from vedit.jobs.media.files import FilesPlan, cores_for, limits_of
+from vedit.jobs.request import Request
+from vedit.jobs.sink import Quiet, Sink
+from vedit.media.atomic import check_output
+from vedit.media.formats import FORMATS, VIDEO, format_of
+from vedit.media.light import DEFAULT_CURVE
+from vedit.media.limits import fraction, frame_rate, frame_size
+from vedit.media.options import QuantiseOptions, ReadOptions, WriteOptions
 from vedit.media.pipeline import Stage
 from vedit.media.run import BuildStages, Report, Settings, run_file
+
+LONGEST_S = 10**9
+RAW = ("rgb24", "rgba")
+
+
+class ConvertFields(NamedTuple):
+    """The fields of `ConvertRequest`."""
+
+    inputs: tuple[str, ...] = ("-",)
+    output: str | None = None
+    output_dir: str | None = None
+    suffix: str = ""
+    overwrite: bool | None = None
+    to: str | None = None
+    source_format: str | None = None
+    start: str = "0"
+    duration: str | None = None
+    width: int | None = None
+    height: int | None = None
+    fps: str | None = None
+    raw_size: str | None = None
+    rate: str | None = None
+    raw_info: str | None = None
+    background: str | None = None
+    even: str = "pad"
+    crf: int | None = None
+    encoder_preset: str = "medium"
+    quality: int | None = None
+    repeat: int = 1
+    tonemap: str = DEFAULT_CURVE
+    no_audio: bool = False
+    loop: str | None = None
+    palette: str = "auto"
+    colors: int = 256
+    dither: str = "none"
+    limits: tuple[str, ...] = ()
+    jobs: int | None = None
+    dry_run: bool = False
+
+
+class ConvertRequest(ConvertFields, Request):
+    """Clips to be had in another format.
+
+    inputs, outputs, overwrite, limits, jobs, dry_run: as `jobs.media.gif.GifRequest` has them; a folder of
+    pictures is a clip. source_format: of the input, instead of a look at its first bytes. start, duration: a
+    part of it, as `seconds` reads them. fps, rate: as `rate_of`; raw_size: WxH. loop: of a GIF. The rest: as
+    `Conversion`, `ReadOptions` and `WriteOptions` have it.
+    """
+
+
+def seconds(text: str) -> Fraction:
+    """Seconds, or minutes and seconds as 1:02.5, exact; raises ValueError."""
+    total = Fraction(0)
+    for part in text.split(":"):
+        if not part or part.startswith(("-", "+")):
+            raise ValueError("a part is missing, or has a sign")
+        total = total * 60 + fraction(part)
+    if total > LONGEST_S:
+        raise ValueError("too long")
+    return total
+
+
+def rate_of(text: str) -> Fraction:
+    """Frames per second, such as 25, 29.97 or 30000/1001; raises ValueError."""
+    rate = frame_rate(text)
+    if not 0 < rate <= 1000:
+        raise ValueError("too fast")
+    return rate
+
+
+T = TypeVar("T")
+
+
+def _read_as(read: Callable[[str], T], text: str | None, name: str) -> Any:
+    """The value of a text, None where there is none. Raises UsageError."""
+    try:
+        return None if text is None else read(text)
+    except ValueError as error:
+        raise UsageError(f"{option(name, text)}: {error}.") from None
 
 
 class Conversion(NamedTuple):
@@ -101,3 +190,79 @@ def build_stages(conversion: Conversion, to: str) -> list[Stage]:
     elif conversion.fps is not None and to in (*VIDEO, "nut", "apng", "png", "webp", "folder"):
         stages.append(ConstantRate(conversion.fps))
     return stages
+
+
+def plan(request: ConvertRequest, sink: Sink = Quiet(), *, to_terminal: bool = False) -> FilesPlan:
+    """Pair inputs with outputs, and read the values.
+
+    to_terminal: standard output is a terminal, which takes no clip. Raises VeditError.
+    """
+    items = _items(request, sink, to_terminal and not request.dry_run)
+    conversion = _conversion(request)
+    stages: BuildStages = tuple
+    if request.loop is not None:
+        stages = build_chain([("metadata", {"loop": request.loop})])
+
+    def work(item: Item, settings: Settings) -> Report:
+        return convert(item.input, item.output, conversion, settings, stages=stages, dry_run=request.dry_run)
+
+    colours = QuantiseOptions(request.palette, request.colors, request.dither)
+    return FilesPlan(items, work, Settings(quantise=colours), cores_for(request.jobs))
+
+
+def _conversion(request: ConvertRequest) -> Conversion:
+    reads_info = request.source_format in RAW
+    return Conversion(
+        _read_as(seconds, request.start, "start"),
+        _read_as(seconds, request.duration, "duration"),
+        request.width,
+        request.height,
+        _read_as(rate_of, request.fps, "fps"),
+        ReadOptions(
+            format=request.source_format,
+            rate=_read_as(rate_of, request.rate, "rate"),
+            size=_read_as(frame_size, request.raw_size, "raw_size"),
+            raw_info=request.raw_info if reads_info else None,
+            limits=limits_of(request.limits),
+            tonemap=request.tonemap,
+        ),
+        WriteOptions(
+            format=request.to,
+            background=request.background,
+            quality=request.quality,
+            raw_info=None if reads_info else request.raw_info,
+            keep_audio=not request.no_audio,
+            overwrite=bool(request.overwrite),
+            crf=request.crf,
+            preset=request.encoder_preset,
+            even=request.even,
+            repeat=request.repeat,
+        ),
+    )
+
+
+def _items(request: ConvertRequest, sink: Sink, to_terminal: bool) -> list[Item]:
+    """Pair inputs with outputs; a folder of pictures is one input, and frames go into a folder."""
+    names, output, to = request.inputs, request.output, request.to
+    if output is not None and len(names) == 1:
+        format = to or format_of(output)
+        if format == "folder":
+            return [Item(names[0], output)]
+        if os.path.isdir(names[0]):
+            check_output(output, (), request.overwrite)
+            return [Item(names[0], output)]
+    if to is None and output is None:
+        raise UsageError(
+            "no output format.",
+            f"The formats are: {', '.join(FORMATS)}.",
+            f"Name the output with {option('output', 'FILE')}, or add {option('to', 'FORMAT')}",
+        )
+    if to == "folder" and request.output_dir is not None:
+        stems = [os.path.splitext(os.path.basename(name))[0] for name in names]
+        items = [Item(name, os.path.join(request.output_dir, stem, "")) for name, stem in zip(names, stems)]
+        refuse_collisions(items)
+        return items
+    return name_outputs(
+        names, output, request.output_dir, False, request.suffix, to, request.overwrite,
+        is_stdout_tty=to_terminal, makes_folders=not request.dry_run, say=sink.warn,
+    )  # fmt: skip

@@ -46,12 +46,13 @@ class GifFields(NamedTuple):
 class GifRequest(GifFields, Request):
     """Stages over one clip or many.
 
-    inputs: files, folders, "-" for standard input. stages: a line as `parse_chain` reads it, or what it gives:
-    names with the texts of their options; a single command is a chain of one. output, or output_dir with
-    suffix, or in_place: where results go, standard output by default. overwrite: replace outputs that exist;
-    False leaves them, None lets the face decide. to: format, by the output's name by default. loop, strip,
-    comment: as the stage metadata has them, behind the others. palette, colors, dither, tonemap, strict: as
-    `QuantiseOptions` and `ReadOptions` have them. limits: KEY=N. jobs: threads. dry_run: write nothing.
+    inputs: files, folders, "-" for standard input. stages: a line as `parse_chain` reads it, or what it
+    gives: names with the texts of their options; a single command is a chain of one. output, or output_dir
+    with suffix, or in_place: where results go, standard output by default. overwrite: replace outputs that
+    exist; False leaves them, None lets the face decide. to: format, by the output's name by default.
+    loop, strip, comment: as the stage metadata has them, behind the others. palette, colors, dither,
+    tonemap, strict: as `QuantiseOptions` and `ReadOptions` have them. limits: KEY=N. jobs: threads.
+    dry_run: write nothing.
     """
 
     @property
@@ -72,8 +73,8 @@ def plan(request: GifRequest, sink: Sink = Quiet(), *, to_terminal: bool = False
     build = build_chain(request.specs)  # a wrong option is found before any input is opened
     items = name_outputs(
         request.inputs, request.output, request.output_dir, request.in_place, request.suffix, request.to,
-        request.overwrite, is_stdout_tty=to_terminal and not request.dry_run, makes_folders=not request.dry_run,
-        say=sink.warn,
+        request.overwrite, is_stdout_tty=to_terminal and not request.dry_run,
+        makes_folders=not request.dry_run, say=sink.warn,
     )  # fmt: skip
     read = ReadOptions(limits=limits_of(request.limits), strict=request.strict, tonemap=request.tonemap)
     settings = Settings(

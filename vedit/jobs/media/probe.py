@@ -2,18 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, NamedTuple
 
 from vedit.errors import CheckFailed, InputError, VeditError
+from vedit.jobs.request import Request
 from vedit.media.frames import Palette
 from vedit.media.gif.container import GifReader
-from vedit.media.limits import Limits
+from vedit.media.limits import Limits, environment_limits, parse_limits
 from vedit.media.options import ReadOptions
 from vedit.media.source import FileSource, source_of, without_pixels
 
 Facts = dict[str, Any]
+
+
+class ProbeFields(NamedTuple):
+    """The fields of `ProbeRequest`."""
+
+    inputs: tuple[str, ...] = ("-",)
+    check: bool = False
+    limits: tuple[str, ...] = ()
+
+
+class ProbeRequest(ProbeFields, Request):
+    """Clips to tell of. check: decode every image of a GIF too. limits: KEY=N."""
+
+
+def run(request: ProbeRequest) -> Iterator[tuple[str, Facts | VeditError]]:
+    """The facts of each input, or the error that reading it ended with."""
+    limits = parse_limits(request.limits, environment_limits())
+    for name in request.inputs:
+        try:
+            yield name, probe(name, check=request.check, limits=limits)
+        except VeditError as error:
+            yield name, error
 
 
 def probe(
@@ -21,7 +44,6 @@ def probe(
     *,
     check: bool = False,
     limits: Limits = Limits(),
-    warn: Callable[[str], None] = lambda message: None,
 ) -> Facts:
     """The facts of one file under the stable schema of `vedit probe --json`.
 
