@@ -150,9 +150,6 @@ def load_method(method: str, name_or_path: str, required: bool = True) -> dict[s
     """
     if not required and os.sep not in name_or_path and name_or_path not in paths():
         return {}
-    from vedit import methods
-    from vedit.methods.base import mistakes
-
     path = find(name_or_path)
     table = read_toml(path, PRESET)
     wrong = list(_mistakes(table))
@@ -160,6 +157,9 @@ def load_method(method: str, name_or_path: str, required: bool = True) -> dict[s
         raise UsageError(
             f"{path}: this preset is a {table['kind']}, not a method.", "", "See: vedit presets list"
         )
+    from vedit import methods
+    from vedit.methods.base import mistakes
+
     named = table.get("method", method)
     if methods.has(str(named)):
         wrong += mistakes(methods.load(named).Params, parameters(table))

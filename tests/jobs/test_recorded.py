@@ -21,7 +21,8 @@ from tests.odd_json import mutated
 from vedit.errors import InputError, ModelError, UsageError
 from vedit.jobs import replay as app
 from vedit.jobs.record import comment_of, find_record, write_record
-from vedit.jobs.recorded import SEAL, check_read, check_record, for_comment, for_sidecar, is_inside, recorded
+from vedit.jobs.record_shape import check_read, check_record
+from vedit.jobs.recorded import SEAL, for_comment, for_sidecar, is_inside, recorded
 
 EDIT: dict[str, Any] = {
     "command": "edit", "input": "src.gif", "method": "sdedit", "params": {"steps": 2}, "source_prompt": "a red cat", "target_prompt": "a dog", "seed": 1,
@@ -67,7 +68,7 @@ def harmless(monkeypatch: pytest.MonkeyPatch) -> None:
     def work(*arguments: Any, **named: Any) -> Any:
         raise Reached
 
-    for name in ("edit_video", "ablate", "generate", "load_model"):
+    for name in ("plan_edit", "plan", "load_model"):
         monkeypatch.setattr(app, name, work)
 
 

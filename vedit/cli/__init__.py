@@ -159,6 +159,8 @@ def run() -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     # Interpreters that libraries start (compilers, workers) import nothing from the working folder either.
     os.environ["PYTHONSAFEPATH"] = "1"
+    # Looking for plugins of pydantic, which change nothing here, takes as long as pydantic itself.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     _open_standard_streams()
     code = execute(sys.argv[1:])
     stopping.ignore()

@@ -68,7 +68,7 @@ def command(
 ) -> None:
     from vedit.jobs.extras import need
     from vedit.jobs.record import find_record
-    from vedit.jobs.recorded import check_record
+    from vedit.jobs.record_shape import check_record
     from vedit.media.atomic import check_output
     from vedit.media.formats import output_format
 

@@ -6,7 +6,6 @@ import json
 import os
 import platform
 import sys
-from importlib import metadata
 from typing import Any
 
 from vedit import __version__
@@ -24,6 +23,8 @@ MARK = "vedit"  # key of a recipe in the comment of a container
 
 def versions(*packages: str) -> dict[str, str]:
     """Versions of what computed the pixels."""
+    from importlib import metadata
+
     found = {"vedit": __version__, "python": platform.python_version()}
     for package in packages:
         try:

@@ -14,7 +14,8 @@ from vedit.jobs.edit.request import EditRequest
 from vedit.jobs.generate.request import GenerateRequest, plan
 from vedit.jobs.generate.run import may_be_repeated
 from vedit.jobs.record import versions
-from vedit.jobs.recorded import EMBEDDED, Recorded, check_record, is_folder, is_inside, sha256_of
+from vedit.jobs.record_shape import check_record
+from vedit.jobs.recorded import EMBEDDED, Recorded, is_folder, is_inside, sha256_of
 from vedit.jobs.sink import Told
 from vedit.jobs.watch import Watch, unwatched
 from vedit.models.hub import cache_only, find_folder, hash_weights, is_in_cache

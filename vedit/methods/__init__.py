@@ -6,7 +6,7 @@ from types import ModuleType
 
 from vedit.registry import Registry
 
-registry = Registry(__name__, __path__, "vedit.methods", skip=("base",))
+registry = Registry(__name__, __path__, "vedit.methods", skip=("base", "outline"))
 
 
 def names() -> list[str]:

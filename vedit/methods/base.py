@@ -31,7 +31,8 @@ from vedit.engine.sample import Step, Stream, branch_names, sample
 from vedit.engine.store import MapStore
 from vedit.engine.tune import Tuning
 from vedit.engine.words import WordMaps, published_scale
-from vedit.errors import UsageError, nearest, option, refuse_mistakes
+from vedit.errors import UsageError, option, refuse_mistakes
+from vedit.methods.outline import no_key
 from vedit.models.family import Family, Network
 from vedit.models.sites import Select, Site, select_sites
 
@@ -251,10 +252,7 @@ def mistakes(params: type[MethodParams], table: Mapping[str, Any]) -> Iterator[s
                 continue
             seen.add(key)
             if detail["type"] == "extra_forbidden":
-                yield (
-                    f"no key {key!r}{nearest(key, _spellings(params)) or '.'} There are"
-                    f" {', '.join(sorted(params.model_fields))}."
-                )
+                yield no_key(key, params.model_fields, _spellings(params))
                 continue
             is_list = detail["type"] in ("tuple_type", "list_type")
             what = (

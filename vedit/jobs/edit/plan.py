@@ -24,6 +24,7 @@ from vedit.jobs.extras import need
 from vedit.jobs.sink import Quiet, Sink
 from vedit.media.run import Settings
 from vedit.media.window import usable_cores
+from vedit.methods.outline import outline
 from vedit.models.hub import EMBEDDED
 from vedit.models.sd.side import native_side
 
@@ -130,13 +131,11 @@ def plan(request: EditRequest, sink: Sink = Quiet(), *, repeats: bool = False) -
         pixels.selection._replace(frames=request.frames) if repeats else pixels.selection
     )  # as it was recorded
     job = settled(request, selection, params)
-    if not repeats:
-        check_source(job)
-        if request.model == EMBEDDED and (pixels.clip.width, pixels.clip.height) != DRAWN:
-            sink.warn(
-                "the embedded model only knows the scenes that `vedit scene` draws, 64x64 pixels; name a"
-                f" real one with {option('model', 'OWNER/NAME')}"
-            )
+    if not repeats and request.model == EMBEDDED and (pixels.clip.width, pixels.clip.height) != DRAWN:
+        sink.warn(
+            "the embedded model only knows the scenes that `vedit scene` draws, 64x64 pixels; name a"
+            f" real one with {option('model', 'OWNER/NAME')}"
+        )
     return EditPlan(request, pixels, job)
 
 
@@ -245,6 +244,7 @@ def check_files(request: EditRequest) -> None:
         presets.find(request.preset)
     check_file(request.inversion, "inversion")
     check_file(request.truth, "truth")
+    check_source(request)
 
 
 def check_outputs(request: EditRequest) -> None:
@@ -320,11 +320,13 @@ def check_ablation(request: EditRequest) -> None:
     ablations(request.method)
 
 
-def check_source(job: Job) -> None:
+def check_source(request: EditRequest) -> None:
     """Refuse a method that compares the words of two prompts when there is one."""
-    if "source prompt" in methods.load(job.method).NEEDS and not job.source.strip() and job.inversion is None:
+    told = outline(request.method)
+    needs = told.needs if told else methods.load(request.method).NEEDS
+    if "source prompt" in needs and not request.source_prompt.strip() and request.inversion is None:
         raise UsageError(
-            f"{job.method} edits by the difference between two prompts, and {option('source_prompt')} is"
+            f"{request.method} edits by the difference between two prompts, and {option('source_prompt')} is"
             " missing.",
             f"{option('source_prompt')} says what the clip shows, {option('prompt')} what it should show.",
             f"Add {option('source_prompt', QUOTED)}; or take a method that needs none, such as"

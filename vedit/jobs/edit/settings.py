@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from vedit import methods
-from vedit.errors import UsageError, option
+from vedit.errors import UsageError, option, refuse_mistakes
+from vedit.methods.outline import outline
 from vedit.models.hub import EMBEDDED
 
 OWN_OPTIONS = {
@@ -28,37 +29,54 @@ def method_params(
     none. settings: by key. options: those of OWN_OPTIONS that were given, None for the others. Raises
     UsageError.
     """
-    from vedit.methods.base import canonical, read_params
     from vedit.presets import load_method
 
-    params = methods.load(method).Params
+    refuse_unknown(method, settings, options)
     own = f"{method}-shapes" if model == EMBEDDED else method
     values = {} if preset == "" else load_method(method, preset or own, required=preset is not None)
+    from vedit.methods.base import canonical, read_params
+
+    params = methods.load(method).Params
     values = {canonical(params, key): value for key, value in values.items()}
     values.update((canonical(params, key), value) for key, value in settings.items())
     for name, value in options.items():
         if value is not None:
-            check_own(method, params, name, value)
             values[OWN_OPTIONS[name]] = value
     read_params(params, values, f"{method} parameters")
     return values
 
 
-def check_own(method: str, params: Any, name: str, value: Any) -> None:
+def refuse_unknown(method: str, settings: Mapping[str, Any], options: Mapping[str, Any]) -> None:
+    """Refuse keys and options that the method does not have, before anything heavy is imported for its
+    values.
+    """
+    for name, value in options.items():
+        if value is not None:
+            check_own(method, name, value)
+    if told := outline(method):
+        refuse_mistakes(f"{method} parameters", told.mistakes(settings))
+
+
+def keys_of(method: str) -> list[str]:
+    """The parameters of a method."""
+    told = outline(method)
+    return list(told.fields if told else methods.load(method).Params.model_fields)
+
+
+def check_own(method: str, name: str, value: Any) -> None:
     """Refuse an option that the method has no parameter for, naming what it has instead."""
-    if OWN_OPTIONS[name] in params.model_fields:
+    keys = keys_of(method)
+    if OWN_OPTIONS[name] in keys:
         return
-    if name == "steps" and "iterations" in params.model_fields:
+    if name == "steps" and "iterations" in keys:
         raise UsageError(
             f"{method} has no {option('steps')}: it takes iterations.",
             "",
             f"Try {option('set.iterations', value)}",
         )
-    able = [
-        other for other in methods.names() if OWN_OPTIONS[name] in methods.load(other).Params.model_fields
-    ]
+    able = [other for other in methods.names() if OWN_OPTIONS[name] in keys_of(other)]
     raise UsageError(
         f"{method} has no {option(name)}.",
         f"It is for {', '.join(able)}.",
-        f"Parameters of {method}: {', '.join(params.model_fields)}",
+        f"Parameters of {method}: {', '.join(keys)}",
     )

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from vedit.errors import InputError, UsageError, VeditError, option
 from vedit.jobs.clips import Selection, fitted
 from vedit.jobs.record import find_record
-from vedit.jobs.recorded import SUFFIX, Recorded, check_read, is_inside, renamed
+from vedit.jobs.record_shape import check_read
+from vedit.jobs.recorded import SUFFIX, Recorded, is_inside, renamed
 from vedit.media.source import opened
 
 if TYPE_CHECKING:
