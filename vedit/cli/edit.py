@@ -262,7 +262,9 @@ def settings_of(method: str, texts: Iterable[str]) -> dict[str, Any]:
     for text in texts:
         key, equals, value = text.partition("=")
         if not equals:
-            keys = ", ".join(methods.load(method).Params.model_fields)
+            from vedit.jobs.edit.settings import keys_of
+
+            keys = ", ".join(keys_of(method))
             raise UsageError(
                 f"--set {text} has no value.", "Write KEY=VALUE.", f"Parameters of {method}: {keys}"
             )

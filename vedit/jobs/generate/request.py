@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Self
 
-from vedit.errors import OutputError, UsageError, option, reason_of, refuse_mistakes
+from vedit.errors import InputError, OutputError, UsageError, option, reason_of, refuse_mistakes
 from vedit.jobs.edit.before import parse_size
 from vedit.jobs.extras import need
 from vedit.jobs.generate import run
@@ -64,8 +64,18 @@ class GenerateRequest(BackendOptions, Request):
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any], output: str) -> Self:
-        """What a run record tells of, for another output; its side files are not written again."""
+        """What a run record tells of, for another output; its side files are not written again.
+
+        Raises InputError for an option that this version does not have.
+        """
         extra = run.without_extras(record["choices"]["extra"])
+        unknown = sorted(set(extra) - {field.name for field in fields(BackendOptions)})
+        if unknown:
+            raise InputError(
+                f"the record sets {', '.join(map(repr, unknown))[:200]}, which this vedit does not know.",
+                "It may have been written by a later version.",
+                "Update vedit",
+            )
         return cls(
             **{**extra, "mask": tuple(extra.get("mask", ()))},
             output=output,
