@@ -1,7 +1,7 @@
 """What the file of a method says of its settings, read as text: a wrong key needs no torch to be refused.
 
-The file is parsed and never run, so only what stands there in so many words is known: the fields of `Params` and
-of the classes it is made of, in `vedit.methods`, and `NEEDS`.
+The file is parsed and never run, so only what stands there in so many words is known: the fields of
+`Params` and of the classes it is made of, in `vedit.methods`, and `NEEDS`.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def no_key(key: str, fields: Iterable[str], spellings: Iterable[str]) -> str:
 
 
 def outline(method: str) -> Outline | None:
-    """The outline of one of our own methods; None for one of another distribution, or one written otherwise."""
+    """The outline of one of our own methods; None for one of another distribution."""
     name = method.replace("-", "_")
     try:
         tree = parsed(name)
