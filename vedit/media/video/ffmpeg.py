@@ -580,12 +580,12 @@ def measure(file: BinaryIO, told: Fraction | None = None) -> Timeline:
                 if line.startswith("#tb 0:"):
                     base = Fraction(line[6:].strip())
                 elif line.startswith("0,"):
-                    _, dts, pts, duration, _, _, *flags = line.split(",")
+                    _, dts, pts, length, _, _, *flags = line.split(",")
                     if any(
                         int(flag.strip()[2:], 16) & DISCARD for flag in flags if flag.strip().startswith("F=")
                     ):
                         continue  # an edit list leaves it out
-                    packets.append((int(dts), int(pts), int(duration)))
+                    packets.append((int(dts), int(pts), int(length)))
         child.wait()
     times, last = _shown(packets)
     gaps = [after - before for before, after in pairwise(times)]
