@@ -44,7 +44,7 @@ _vedit() {
     while [ "$i" -lt "$COMP_CWORD" ]; do
         word=${COMP_WORDS[i]}
         case "$path $word" in
-            'vedit bench' | 'vedit bench model' | 'vedit bench motion' | 'vedit bench scenes' | 'vedit cache' | 'vedit cache clear' | 'vedit cache list' | 'vedit convert' | 'vedit data' | 'vedit data check' | 'vedit data clip' | 'vedit data folder' | 'vedit data moving-mnist' | 'vedit data msrvtt' | 'vedit data table' | 'vedit data v2vbench' | 'vedit demo' | 'vedit edit' | 'vedit env' | 'vedit generate' | 'vedit gif' | 'vedit gif adjust' | 'vedit gif chain' | 'vedit gif crop' | 'vedit gif metadata' | 'vedit gif preview' | 'vedit gif resize' | 'vedit gif rotate' | 'vedit gif speed' | 'vedit gif watermark' | 'vedit invert' | 'vedit models' | 'vedit models export' | 'vedit models fetch' | 'vedit models info' | 'vedit models list' | 'vedit models pack' | 'vedit presets' | 'vedit presets list' | 'vedit presets save' | 'vedit presets show' | 'vedit probe' | 'vedit replay' | 'vedit scene' | 'vedit score' | 'vedit score compare' | 'vedit score table' | 'vedit score weights' | 'vedit train') path="$path $word" ;;
+            'vedit batch' | 'vedit batch collect' | 'vedit batch run' | 'vedit batch status' | 'vedit bench' | 'vedit bench model' | 'vedit bench motion' | 'vedit bench scenes' | 'vedit cache' | 'vedit cache clear' | 'vedit cache list' | 'vedit convert' | 'vedit data' | 'vedit data check' | 'vedit data clip' | 'vedit data folder' | 'vedit data moving-mnist' | 'vedit data msrvtt' | 'vedit data table' | 'vedit data v2vbench' | 'vedit demo' | 'vedit edit' | 'vedit env' | 'vedit generate' | 'vedit gif' | 'vedit gif adjust' | 'vedit gif chain' | 'vedit gif crop' | 'vedit gif metadata' | 'vedit gif preview' | 'vedit gif resize' | 'vedit gif rotate' | 'vedit gif speed' | 'vedit gif watermark' | 'vedit invert' | 'vedit models' | 'vedit models export' | 'vedit models fetch' | 'vedit models info' | 'vedit models list' | 'vedit models pack' | 'vedit presets' | 'vedit presets list' | 'vedit presets save' | 'vedit presets show' | 'vedit probe' | 'vedit replay' | 'vedit scene' | 'vedit score' | 'vedit score compare' | 'vedit score table' | 'vedit score weights' | 'vedit train') path="$path $word" ;;
         esac
         i=$((i + 1))
     done
@@ -56,6 +56,19 @@ _vedit() {
         prev=${COMP_WORDS[COMP_CWORD - 2]}
     fi
     case "$path $prev" in
+
+
+        'vedit batch collect -O' | 'vedit batch collect --output-dir') _vedit_value folder "$cur"; return ;;
+        'vedit batch run --prompt' | 'vedit batch run --source' | 'vedit batch run --over' | 'vedit batch run --set' | 'vedit batch run --method' | 'vedit batch run --model' | 'vedit batch run --revision' | 'vedit batch run --seed' | 'vedit batch run --steps' | 'vedit batch run --guidance' | 'vedit batch run --negative' | 'vedit batch run --frames' | 'vedit batch run --stride' | 'vedit batch run --start' | 'vedit batch run --size' | 'vedit batch run --name' | 'vedit batch run --shard' | 'vedit batch run --retries' | 'vedit batch run --max-failures') _vedit_value text "$cur"; return ;;
+        'vedit batch run --source-from') _vedit_value words "$cur" 'txt name'; return ;;
+        'vedit batch run --clips' | 'vedit batch run -O' | 'vedit batch run --output-dir') _vedit_value folder "$cur"; return ;;
+        'vedit batch run --pair') _vedit_value words "$cur" 'product zip'; return ;;
+        'vedit batch run --preset') _vedit_value preset "$cur"; return ;;
+        'vedit batch run --dtype') _vedit_value words "$cur" 'auto fp32 fp16 bf16'; return ;;
+        'vedit batch run --crop') _vedit_value words "$cur" 'none square'; return ;;
+        'vedit batch run --workers') _vedit_value words "$cur" 'auto'; return ;;
+        'vedit batch run --redo') _vedit_value words "$cur" 'all older'; return ;;
+        'vedit batch run --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
 
 
         'vedit bench model --samples' | 'vedit bench model --steps' | 'vedit bench model --device' | 'vedit bench model --threads') _vedit_value text "$cur"; return ;;
@@ -264,6 +277,10 @@ _vedit() {
     if [[ $cur == -* ]]; then
         case $path in
         'vedit') words='-V --version --debug -h --help' ;;
+        'vedit batch') words='-h --help' ;;
+        'vedit batch collect') words='-O --output-dir -h --help' ;;
+        'vedit batch run') words='--prompt --source --source-from --clips --over --pair --set --method --preset --model --revision --dtype --seed --steps --guidance --negative --frames --stride --start --size --crop -O --output-dir --name --workers --shard --retries --max-failures --fail-fast --retry-failed --redo -y --overwrite --dry-run --json -q --quiet --progress -h --help' ;;
+        'vedit batch status') words='--watch --json -h --help' ;;
         'vedit bench') words='-h --help' ;;
         'vedit bench model') words='--samples --steps --device --threads --store --strict --json -h --help' ;;
         'vedit bench motion') words='--base --clips --steps --device --threads --store --strict --json -h --help' ;;
@@ -318,7 +335,8 @@ _vedit() {
         return
     fi
     case $path in
-        'vedit') words='bench cache convert data demo edit env generate gif invert models presets probe replay scene score train' ;;
+        'vedit') words='batch bench cache convert data demo edit env generate gif invert models presets probe replay scene score train' ;;
+        'vedit batch') words='collect run status' ;;
         'vedit bench') words='model motion scenes' ;;
         'vedit cache') words='clear list' ;;
         'vedit data') words='check clip folder moving-mnist msrvtt table v2vbench' ;;
@@ -326,6 +344,9 @@ _vedit() {
         'vedit models') words='export fetch info list pack' ;;
         'vedit presets') words='list save show' ;;
         'vedit score') words='compare table weights' ;;
+        'vedit batch collect') _vedit_value folder "$cur"; return ;;
+        'vedit batch run') _vedit_value file "$cur"; return ;;
+        'vedit batch status') _vedit_value folder "$cur"; return ;;
         'vedit bench model') _vedit_value folder "$cur"; return ;;
         'vedit bench motion') _vedit_value folder "$cur"; return ;;
         'vedit bench scenes') ;;

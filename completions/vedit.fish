@@ -3,7 +3,7 @@
 function __vedit_at --description 'Whether the words so far name this very command'
     set -l path vedit
     for word in (commandline -opc)[2..-1]
-        if contains -- "$path $word" 'vedit' 'vedit bench' 'vedit bench model' 'vedit bench motion' 'vedit bench scenes' 'vedit cache' 'vedit cache clear' 'vedit cache list' 'vedit convert' 'vedit data' 'vedit data check' 'vedit data clip' 'vedit data folder' 'vedit data moving-mnist' 'vedit data msrvtt' 'vedit data table' 'vedit data v2vbench' 'vedit demo' 'vedit edit' 'vedit env' 'vedit generate' 'vedit gif' 'vedit gif adjust' 'vedit gif chain' 'vedit gif crop' 'vedit gif metadata' 'vedit gif preview' 'vedit gif resize' 'vedit gif rotate' 'vedit gif speed' 'vedit gif watermark' 'vedit invert' 'vedit models' 'vedit models export' 'vedit models fetch' 'vedit models info' 'vedit models list' 'vedit models pack' 'vedit presets' 'vedit presets list' 'vedit presets save' 'vedit presets show' 'vedit probe' 'vedit replay' 'vedit scene' 'vedit score' 'vedit score compare' 'vedit score table' 'vedit score weights' 'vedit train'
+        if contains -- "$path $word" 'vedit' 'vedit batch' 'vedit batch collect' 'vedit batch run' 'vedit batch status' 'vedit bench' 'vedit bench model' 'vedit bench motion' 'vedit bench scenes' 'vedit cache' 'vedit cache clear' 'vedit cache list' 'vedit convert' 'vedit data' 'vedit data check' 'vedit data clip' 'vedit data folder' 'vedit data moving-mnist' 'vedit data msrvtt' 'vedit data table' 'vedit data v2vbench' 'vedit demo' 'vedit edit' 'vedit env' 'vedit generate' 'vedit gif' 'vedit gif adjust' 'vedit gif chain' 'vedit gif crop' 'vedit gif metadata' 'vedit gif preview' 'vedit gif resize' 'vedit gif rotate' 'vedit gif speed' 'vedit gif watermark' 'vedit invert' 'vedit models' 'vedit models export' 'vedit models fetch' 'vedit models info' 'vedit models list' 'vedit models pack' 'vedit presets' 'vedit presets list' 'vedit presets save' 'vedit presets show' 'vedit probe' 'vedit replay' 'vedit scene' 'vedit score' 'vedit score compare' 'vedit score table' 'vedit score weights' 'vedit train'
             set path "$path $word"
         end
     end
@@ -21,6 +21,7 @@ function __vedit_presets
 end
 
 complete -c vedit -n '__vedit_at \'vedit\'' -f
+complete -c vedit -n '__vedit_at \'vedit\'' -a batch -d 'Make many edits: from a list, a matrix, an index or a folder, on several devices'
 complete -c vedit -n '__vedit_at \'vedit\'' -a bench -d 'Measure models and methods where the right answer is known'
 complete -c vedit -n '__vedit_at \'vedit\'' -a cache -d 'List and clear what edits and scores keep for the next time'
 complete -c vedit -n '__vedit_at \'vedit\'' -a convert -d 'Convert between GIF, video, animated pictures, frame folders and frame streams'
@@ -41,6 +42,56 @@ complete -c vedit -n '__vedit_at \'vedit\'' -a train -d 'Train the embedded mode
 complete -c vedit -n '__vedit_at \'vedit\'' -s V -l version -d 'Show the version and exit.'
 complete -c vedit -n '__vedit_at \'vedit\'' -l debug -d 'Show a traceback with an error.'
 complete -c vedit -n '__vedit_at \'vedit\'' -s h -l help -d 'Show this message and exit.'
+complete -c vedit -n '__vedit_at \'vedit batch\'' -f
+complete -c vedit -n '__vedit_at \'vedit batch\'' -a collect -d 'Write results.jsonl, failed.csv and index.toml of a batch anew'
+complete -c vedit -n '__vedit_at \'vedit batch\'' -a run -d 'Make what is open; what a call without a command does'
+complete -c vedit -n '__vedit_at \'vedit batch\'' -a status -d 'Tell how far the batch in a folder is, also while another call is at it'
+complete -c vedit -n '__vedit_at \'vedit batch\'' -s h -l help -d 'Show this message and exit.'
+complete -c vedit -n '__vedit_at \'vedit batch collect\'' -f
+complete -c vedit -n '__vedit_at \'vedit batch collect\'' -a '(__fish_complete_directories)'
+complete -c vedit -n '__vedit_at \'vedit batch collect\'' -s O -l output-dir -x -a '(__fish_complete_directories)' -d 'Bring the outputs of the folders into this one.'
+complete -c vedit -n '__vedit_at \'vedit batch collect\'' -s h -l help -d 'Show this message and exit.'
+complete -c vedit -n '__vedit_at \'vedit batch run\'' -l prompt -x -d 'What clips should show, where a row does not say; {stem} {parent} {caption} {index} and columns are filled in. Several make an edit each.'
+complete -c vedit -n '__vedit_at \'vedit batch run\'' -l source -x -d 'What clips show, where a row does not say.'
+complete -c vedit -n '__vedit_at \'vedit batch run\'' -l source-from -x -a 'txt name' -d 'What the clips of a folder show: the words of NAME.txt beside each, or its name.'
+complete -c vedit -n '__vedit_at \'vedit batch run\'' -l clips -x -a '(__fish_complete_directories)' -d 'Where the videos of an index lie; its own folder by default.'
+complete -c vedit -n '__vedit_at \'vedit batch run\'' -l over -x -d 'Make every row with each of these values.'
+complete -c vedit -n '__vedit_at \'vedit batch run\'' -l pair -x -a 'product zip' -d 'Several --over: every combination, or the first with the first.'
+complete -c vedit -n '__vedit_at \'vedit batch run\'' -l set -x -d 'Set a parameter of the method, where a row does not.'
+complete -c vedit -n '__vedit_at \'vedit batch run\'' -l method -x -d 'Editing method, where a row does not say; p2p by default.'
+complete -c vedit -n '__vedit_at \'vedit batch run\'' -l preset -x -a '(__vedit_presets)' -d 'Preset of parameters, where a row does not say.'
+complete -c vedit -n '__vedit_at \'vedit batch run\'' -l model -x -d 'Model, where a row does not say; shapes by default.'
+complete -c vedit -n '__vedit_at \'vedit batch run\'' -l revision -x -d 'Branch, tag or commit of a Hub model.'
+complete -c vedit -n '__vedit_at \'vedit batch run\'' -l dtype -x -a 'auto fp32 fp16 bf16' -d 'Precision of the network.'
+complete -c vedit -n '__vedit_at \'vedit batch run\'' -l seed -x -d 'Seed, where a row does not say.'
+complete -c vedit -n '__vedit_at \'vedit batch run\'' -l steps -x -d 'Sampling steps, where a row does not say. At least 1.'
+complete -c vedit -n '__vedit_at \'vedit batch run\'' -l guidance -x -d 'How strongly the prompt leads, where a row does not say. From 1 to 100.'
+complete -c vedit -n '__vedit_at \'vedit batch run\'' -l negative -x -d 'What guidance leads away from, where a row does not say.'
+complete -c vedit -n '__vedit_at \'vedit batch run\'' -l frames -x -d 'Take at most so many frames. At least 1.'
+complete -c vedit -n '__vedit_at \'vedit batch run\'' -l stride -x -d 'Take every so many-th frame. At least 1.'
+complete -c vedit -n '__vedit_at \'vedit batch run\'' -l start -x -d 'First frame, from 0. At least 0.'
+complete -c vedit -n '__vedit_at \'vedit batch run\'' -l size -x -d 'Size that is worked on.'
+complete -c vedit -n '__vedit_at \'vedit batch run\'' -l crop -x -a 'none square' -d 'square: only the centre square.'
+complete -c vedit -n '__vedit_at \'vedit batch run\'' -s O -l output-dir -x -a '(__fish_complete_directories)' -d 'Folder for outputs, reports and the state. Required.'
+complete -c vedit -n '__vedit_at \'vedit batch run\'' -l name -x -d 'Names of outputs, such as {label}/{stem}-{seed}.{ext}. Fields: stem relpath parent index label method preset seed prompt source edit video axes axis.NAME key ext, and columns that begin with _; {prompt:40} cuts.'
+complete -c vedit -n '__vedit_at \'vedit batch run\'' -l workers -x -a 'auto' -d 'Who works: by default one worker per GPU, or one on the CPU. Any number gives the same bytes.'
+complete -c vedit -n '__vedit_at \'vedit batch run\'' -l shard -x -d 'Make only the I-th of N parts.'
+complete -c vedit -n '__vedit_at \'vedit batch run\'' -l retries -x -d 'Further tries when memory runs out, a service fails or a worker dies. At least 0.'
+complete -c vedit -n '__vedit_at \'vedit batch run\'' -l max-failures -x -d 'Stop when so many items have failed.'
+complete -c vedit -n '__vedit_at \'vedit batch run\'' -l fail-fast -d 'Stop at the first failure.'
+complete -c vedit -n '__vedit_at \'vedit batch run\'' -l retry-failed -d 'Try what failed in an earlier call again.'
+complete -c vedit -n '__vedit_at \'vedit batch run\'' -l redo -x -a 'all older' -d 'Make what is done again: all, what an older vedit made, or outputs whose name matches.'
+complete -c vedit -n '__vedit_at \'vedit batch run\'' -s y -l overwrite -d 'Replace files in DIR that no batch made.'
+complete -c vedit -n '__vedit_at \'vedit batch run\'' -l dry-run -d 'Tell what would be made, and write nothing.'
+complete -c vedit -n '__vedit_at \'vedit batch run\'' -l json -d 'Print the summary, or the plan of --dry-run, as JSON.'
+complete -c vedit -n '__vedit_at \'vedit batch run\'' -s q -l quiet -d 'No progress and no warnings.'
+complete -c vedit -n '__vedit_at \'vedit batch run\'' -l progress -x -a 'auto jsonl none' -d 'Progress on standard error: a line on a terminal, one a minute elsewhere, JSON lines for programs.'
+complete -c vedit -n '__vedit_at \'vedit batch run\'' -s h -l help -d 'Show this message and exit.'
+complete -c vedit -n '__vedit_at \'vedit batch status\'' -f
+complete -c vedit -n '__vedit_at \'vedit batch status\'' -a '(__fish_complete_directories)'
+complete -c vedit -n '__vedit_at \'vedit batch status\'' -l watch -d 'Tell again when it has changed, until nothing is open.'
+complete -c vedit -n '__vedit_at \'vedit batch status\'' -l json -d 'Print it as JSON.'
+complete -c vedit -n '__vedit_at \'vedit batch status\'' -s h -l help -d 'Show this message and exit.'
 complete -c vedit -n '__vedit_at \'vedit bench\'' -f
 complete -c vedit -n '__vedit_at \'vedit bench\'' -a model -d 'Measure an embedded model: codec, inversion, samples, scorer, size and speed'
 complete -c vedit -n '__vedit_at \'vedit bench\'' -a motion -d 'Sample a clip for each of many captions and read what it shows'

@@ -151,7 +151,7 @@ def gif(chain: str, input: str, output: str, *, sink: Sink = Quiet(), **options:
     The stages and their options are those of `vedit gif`. options: further fields of `GifRequest`, such as
     colors, loop, overwrite. Raises VeditError.
     """
-    from vedit.jobs.batch import raise_failures
+    from vedit.jobs.batch.files import raise_failures
     from vedit.jobs.media.gif import GifRequest
 
     asked = GifRequest.from_json({"inputs": [input], "stages": chain, "output": output, **options}, "gif")

@@ -264,7 +264,7 @@ def run_files(
     planned: FilesPlan, voice: Voice, as_json: bool, verbose: bool, info: bool, dry_run: bool
 ) -> None:
     """Run a plan and print what is asked for."""
-    from vedit.jobs.batch import raise_failures
+    from vedit.jobs.batch.files import raise_failures
 
     if as_json and not dry_run and any(item.output == "-" for item in planned.items):
         raise UsageError("--json and the result would both go to standard output.", "", "Add -o FILE")

@@ -26,7 +26,7 @@ from vedit.data.layout import (
 )
 from vedit.documents import validated
 from vedit.errors import InputError, UsageError, VeditError, option
-from vedit.jobs.batch import expand
+from vedit.jobs.batch.files import expand
 from vedit.jobs.clips import even_delays
 from vedit.jobs.data.build import SetPlan, Summary, build, limited, open_folder
 from vedit.jobs.data.read import Cut, read_cut, reader, shown, times

@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Any, NamedTuple, TypeVar
 
 from vedit.errors import UsageError, option
-from vedit.jobs.batch import Item, name_outputs, refuse_collisions
+from vedit.jobs.batch.files import Item, name_outputs, refuse_collisions
 from vedit.jobs.media.chain import build_chain
 from vedit.jobs.media.files import FilesPlan, cores_for, limits_of
 from vedit.jobs.request import Request

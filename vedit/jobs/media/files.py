@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from vedit.jobs.batch import Item, Outcome, run_batch
+from vedit.jobs.batch.files import Item, Outcome, run_batch
 from vedit.jobs.sink import Quiet, Sink
 from vedit.media.atomic import together
 from vedit.media.limits import Limits, environment_limits, parse_limits

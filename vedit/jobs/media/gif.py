@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from vedit.jobs.batch import Item, name_outputs
+from vedit.jobs.batch.files import Item, name_outputs
 from vedit.jobs.media.chain import Spec, build_chain, parse_chain
 from vedit.jobs.media.files import FilesPlan, cores_for, limits_of
 from vedit.jobs.request import Request

@@ -12,7 +12,7 @@ import pytest
 from tests import reference
 from tests.conftest import gif, vedit
 from vedit.errors import InputError, OutputError, PartialFailure, UsageError
-from vedit.jobs.batch import Item, expand, name_outputs, raise_failures, run_batch
+from vedit.jobs.batch.files import Item, expand, name_outputs, raise_failures, run_batch
 
 
 @pytest.fixture

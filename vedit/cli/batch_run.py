@@ -1,0 +1,278 @@
+"""`vedit batch run`: make what is open of many edits."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vedit.cli.common import Voice, echo, examples, options, print_json
+from vedit.errors import PartialFailure, Stopped, UsageError
+
+if TYPE_CHECKING:
+    from vedit.jobs.batch.plan import Plan
+    from vedit.jobs.batch.rows import Shared
+    from vedit.jobs.batch.run import Outcome
+
+EXAMPLES = (
+    ("vedit batch jobs.csv -O out", "every row of a table; again, and it goes on"),
+    (
+        'vedit batch clips --source-from txt --prompt "{caption} in the snow" -O out',
+        "every clip of a folder, with the words of NAME.txt beside it",
+    ),
+    (
+        'vedit batch clips --source "a red circle" --prompt "a blue circle" --over seed=0,1 --over method=p2p,pnp -O out',
+        "every combination",
+    ),
+    ("vedit batch jobs.toml -O out --dry-run", "what a matrix would make, and what is done already"),
+    ("vedit batch out/failed.csv -O out", "what failed, once more, when it is mended"),
+    ("vedit batch jobs.csv -O out --shard 1/4", "the first quarter, on one of four machines"),
+)
+ROW_OPTIONS = {
+    "source": "source_prompt", "method": "method", "preset": "preset", "model": "model", "revision": "revision", "dtype": "dtype",
+    "seed": "seed", "steps": "steps", "guidance": "guidance", "negative": "negative", "frames": "frames",
+    "stride": "stride", "start": "start", "size": "size", "crop": "crop",
+}  # fmt: skip
+
+row_options = options(
+    click.option("--prompt", "prompts", multiple=True, metavar="TEXT", help="What clips should show, where a row does not say; {stem} {parent} {caption} {index} and columns are filled in. Several make an edit each."),
+    click.option("--source", metavar="TEXT", help="What clips show, where a row does not say."),
+    click.option("--source-from", type=click.Choice(["txt", "name"]), help="What the clips of a folder show: the words of NAME.txt beside each, or its name."),
+    click.option("--clips", metavar="DIR", help="Where the videos of an index lie; its own folder by default."),
+    click.option("--over", "axes", multiple=True, metavar="KEY=V1,V2", help="Make every row with each of these values."),
+    click.option("--pair", type=click.Choice(["product", "zip"]), default="product", help="Several --over: every combination, or the first with the first."),
+    click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Set a parameter of the method, where a row does not."),
+    click.option("--method", metavar="NAME", help="Editing method, where a row does not say; p2p by default."),
+    click.option("--preset", metavar="NAME", help="Preset of parameters, where a row does not say."),
+    click.option("--model", metavar="NAME", help="Model, where a row does not say; shapes by default."),
+    click.option("--revision", metavar="REV", help="Branch, tag or commit of a Hub model."),
+    click.option("--dtype", type=click.Choice(["auto", "fp32", "fp16", "bf16"]), help="Precision of the network."),
+    click.option("--seed", type=int, metavar="N", help="Seed, where a row does not say."),
+    click.option("--steps", type=click.IntRange(1), metavar="N", help="Sampling steps, where a row does not say."),
+    click.option("--guidance", type=click.FloatRange(1, 100), metavar="X", help="How strongly the prompt leads, where a row does not say."),
+    click.option("--negative", metavar="TEXT", help="What guidance leads away from, where a row does not say."),
+    click.option("--frames", type=click.IntRange(1), metavar="N", help="Take at most so many frames."),
+    click.option("--stride", type=click.IntRange(1), metavar="N", help="Take every so many-th frame."),
+    click.option("--start", type=click.IntRange(0), metavar="N", help="First frame, from 0."),
+    click.option("--size", metavar="S|WxH", help="Size that is worked on."),
+    click.option("--crop", type=click.Choice(["none", "square"]), help="square: only the centre square."),
+)  # fmt: skip
+batch_options = options(
+    click.option("-O", "--output-dir", "out", metavar="DIR", required=True, help="Folder for outputs, reports and the state."),
+    click.option("--name", metavar="TEMPLATE", help="Names of outputs, such as {label}/{stem}-{seed}.{ext}. Fields: stem relpath parent index label method preset seed prompt source edit video axes axis.NAME key ext, and columns that begin with _; {prompt:40} cuts."),
+    click.option("--workers", default="auto", metavar="auto|N|cuda:0,cuda:1|cpu*2", help="Who works: by default one worker per GPU, or one on the CPU. Any number gives the same bytes."),
+    click.option("--shard", metavar="I/N", help="Make only the I-th of N parts."),
+    click.option("--retries", type=click.IntRange(0), default=1, metavar="N", help="Further tries when memory runs out, a service fails or a worker dies."),
+    click.option("--max-failures", metavar="N|P%", help="Stop when so many items have failed."),
+    click.option("--fail-fast", is_flag=True, help="Stop at the first failure."),
+    click.option("--retry-failed", is_flag=True, help="Try what failed in an earlier call again."),
+    click.option("--redo", metavar="all|older|REGEX", help="Make what is done again: all, what an older vedit made, or outputs whose name matches."),
+    click.option("-y", "--overwrite", is_flag=True, help="Replace files in DIR that no batch made."),
+    click.option("--dry-run", is_flag=True, help="Tell what would be made, and write nothing."),
+    click.option("--json", "as_json", is_flag=True, help="Print the summary, or the plan of --dry-run, as JSON."),
+    click.option("-q", "--quiet", is_flag=True, help="No progress and no warnings."),
+    click.option("--progress", type=click.Choice(["auto", "jsonl", "none"]), default="auto", help="Progress on standard error: a line on a terminal, one a minute elsewhere, JSON lines for programs."),
+)  # fmt: skip
+
+
+@click.command(
+    short_help="Make what is open; what a call without a command does.",
+    help=f"""Make many edits.
+
+    JOBS is a table (.csv), JSON lines (.jsonl), a matrix (.toml), an index (suite.toml, V2VBench's
+    .yaml), a folder of clips, or the failed.csv of an earlier call. Keys of a row are the options of
+    vedit edit: input, source, prompt, method, preset, set.KEY, seed and so on; label and output name
+    the result; paths are seen from the list.
+
+    The same call again makes what is not done. What an item is goes by its contents: a row that
+    changes is made again, one that is renamed is moved. Ctrl-C lets items at work finish (exit code
+    75), a second one ends them. Items that failed are in DIR/failed.csv, and the exit code is 8.
+
+    {examples(EXAMPLES)}""",
+)
+@click.argument("jobs", nargs=-1, metavar="JOBS...")
+@row_options
+@batch_options
+def command(jobs: tuple[str, ...], out: str, **given: Any) -> None:
+    if not jobs:
+        raise UsageError("batch needs a list of edits, or a folder.", "", f"Example: {EXAMPLES[0][0]}")
+    from vedit.jobs.batch.plan import plan, redo
+    from vedit.jobs.batch.rows import read_rows
+
+    shard = shard_of(given["shard"]) if given["shard"] else None
+    limit = failures_of(given["max_failures"], given["fail_fast"])
+    voice = Voice(given["quiet"], given["progress"])
+    made = plan(
+        read_rows(jobs, shared_of(given)), out, name=given["name"], may_fetch=not given["dry_run"], overwrite=given["overwrite"]
+    )  # fmt: skip
+    if given["retry_failed"]:
+        made.failed = {}
+    if given["redo"]:
+        redo(made, given["redo"])
+    if made.dropped:
+        more = f" and {len(made.dropped) - 3} more" if len(made.dropped) > 3 else ""
+        voice.warn(f"no longer asked for, and left as they are: {', '.join(made.dropped[:3])}{more}")
+    if given["dry_run"]:
+        show_plan(made, shard, given["as_json"])
+        return
+    finish(made, shard, limit, voice, given)
+
+
+def finish(
+    made: Plan, shard: tuple[int, int] | None, limit: float | None, voice: Voice, given: dict[str, Any]
+) -> None:
+    """Run what is open, tell what came of it, and raise what the exit code says."""
+    from vedit.jobs.batch.run import Policy, run
+    from vedit.jobs.runners.local import Local, places
+
+    face = Face(voice)
+    if any(not item.twin for item in made.open()):
+        from vedit.jobs.extras import need
+
+        need("diffusion")
+    outcome = run(made, Local(places(given["workers"])), Policy(given["retries"], limit, shard), face)
+    face.end()
+    if given["as_json"]:
+        print_json(
+            {
+                key: getattr(outcome, key)
+                for key in ("total", "done", "made", "failed", "is_stopped", "early", "seconds")
+            }
+        )
+    conclude(made, outcome, voice)
+
+
+def conclude(made: Plan, outcome: Outcome, voice: Voice) -> None:
+    """Say how it ended; raises Stopped and PartialFailure."""
+    from vedit.jobs.batch.progress import clock
+
+    out = made.state.out
+    told = f"{outcome.done} of {outcome.total} are done, {outcome.made} of them now"
+    if outcome.early:
+        raise PartialFailure(f"stopped early: {outcome.early}", f"{told}.", f"See {out}/failed.csv")
+    if outcome.is_stopped:
+        raise Stopped(f"stopped; {told}.", "", "The same call goes on")
+    if outcome.failed:
+        raise PartialFailure(
+            f"{outcome.failed} of {outcome.total} items failed.",
+            f"{told}.",
+            f"{out}/failed.csv has them with the reasons: mend it, then: vedit batch {out}/failed.csv -O {out}",
+        )
+    voice.say(f"{out}: {told}, in {clock(outcome.seconds)}")
+
+
+def shared_of(given: Mapping[str, Any]) -> Shared:
+    """What goes for all rows, from the options."""
+    from vedit.jobs.batch.matrix import over
+    from vedit.jobs.batch.rows import Shared
+
+    values = {key: given[name] for name, key in ROW_OPTIONS.items() if given[name] is not None}
+    for text in given["settings"]:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise UsageError(f"--set {text} has no value.", "Write KEY=VALUE.")
+        values[f"set.{key}"] = value
+    axes = tuple(map(over, given["axes"]))
+    return Shared(values, given["prompts"], given["source_from"], given["clips"], axes, given["pair"])
+
+
+def shard_of(text: str) -> tuple[int, int]:
+    part, _, count = text.partition("/")
+    if not (part.isdigit() and count.isdigit() and 1 <= int(part) <= int(count)):
+        raise UsageError(
+            f"--shard {text} is not a part of a whole.", "1/4 is the first of four, 4/4 the last."
+        )
+    return int(part), int(count)
+
+
+def failures_of(text: str | None, is_fast: bool) -> float | None:
+    """How many failures are too many: a number, or a share below 1."""
+    if is_fast:
+        return 1
+    if text is None:
+        return None
+    number = text.removesuffix("%")
+    if not number.isdigit() or int(number) < 1 or (text.endswith("%") and int(number) >= 100):
+        raise UsageError(f"--max-failures {text} is not a number or a share.", "Write 10, or 20%.")
+    return int(number) / 100 if text.endswith("%") else int(number)
+
+
+def show_plan(made: Plan, shard: tuple[int, int] | None, as_json: bool) -> None:
+    """Counts, models, and the first names."""
+    from vedit.jobs.batch.plan import in_shard
+
+    items = made.items if shard is None else in_shard(made.items, shard)
+    mine = {item.key for item in items}
+    left = [item for item in made.open() if item.key in mine]
+    models = sorted({item.request.model for item in left})
+    if as_json:
+        print_json({"total": len(items), "done": sum(key in mine for key in made.done), "failed": sum(key in mine for key in made.failed), "open": [{"key": item.key, "output": item.output} for item in left], "models": models, "dropped": made.dropped})  # fmt: skip
+        return
+    done = sum(item.key in made.done for item in items)
+    failed = sum(item.key in made.failed for item in items)
+    earlier = f", {failed} failed earlier (--retry-failed)" if failed else ""
+    echo(
+        f"{len(items)} items, {done} done{earlier}, {len(left)} to be made"
+        + (f" with {', '.join(models)}" if left else "")
+    )
+    for item in left[:10]:
+        echo(f"  {item.output}")
+    if len(left) > 10:
+        echo(f"  and {len(left) - 10} more")
+
+
+class Face:
+    """Shows what a batch tells: a line that changes on a terminal, one a minute elsewhere, JSON lines."""
+
+    EVERY_S = 60.0
+
+    def __init__(self, voice: Voice) -> None:
+        self.voice = voice
+        self.shown = time.monotonic()
+        self.width = 0
+
+    def __call__(self, event: Mapping[str, Any]) -> None:
+        if self.voice.progress == "jsonl":
+            if event["event"] != "tick":
+                sys.stderr.write(json.dumps(event) + "\n")
+            return
+        if event["event"] == "failed":
+            self._clear()
+            self.voice.say(f"{event['where']}: {event['output']}: {event['message']}")
+        elif event["event"] == "retry":
+            self._clear()
+            self.voice.say(f"{event['output']}: {event['message']}; tried again")
+        elif event["event"] == "warning":
+            self._clear()
+            self.voice.warn(str(event["message"]))
+        elif event["event"] == "tick":
+            self._show(event)
+
+    def _show(self, event: Mapping[str, Any]) -> None:
+        from vedit.jobs.batch.progress import line
+
+        if self.voice.quiet or self.voice.progress == "none":
+            return
+        text = line(event["done"], event["total"], event["failed"], event["running"], event["left"])
+        now = time.monotonic()
+        if self.voice.shows_bar:
+            text = text[:150]
+            sys.stderr.write(f"\r{text}{' ' * (self.width - len(text))}")
+            sys.stderr.flush()
+            self.width = len(text)
+        elif now - self.shown >= self.EVERY_S:
+            self.shown = now
+            self.voice.say(text)
+
+    def _clear(self) -> None:
+        if self.width:
+            sys.stderr.write(f"\r{' ' * self.width}\r")
+            self.width = 0
+
+    def end(self) -> None:
+        self._clear()
+        sys.stderr.flush()

@@ -1,0 +1,304 @@
+"""A batch before any work: its rows with their keys and names, and which of them are done."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from vedit.errors import OutputError, UsageError, VeditError, refuse_mistakes
+from vedit.jobs.batch.keys import Contents, Keys
+from vedit.jobs.batch.names import DEFAULT, OF_INDEX, check_template, named
+from vedit.jobs.batch.rows import Row, check_own
+from vedit.jobs.batch.state import FOLDER, State
+from vedit.jobs.edit.request import EditRequest
+from vedit.jobs.record import SUFFIX, find_record, write_record
+from vedit.media.formats import CLIP_SUFFIXES, STILLS
+
+
+@dataclass(frozen=True)
+class Item:
+    """One row, resolved. output: its name below the folder for outputs. twin: whether an item before it has the
+    same key, so that it gets a copy.
+    """
+
+    row: Row
+    key: str
+    output: str
+    twin: bool = False
+
+    @property
+    def request(self) -> EditRequest:
+        return self.row.request
+
+    @property
+    def group(self) -> tuple[Any, ...]:
+        """What decides how long an item takes."""
+        request = self.request
+        return request.model, request.method, request.frames, request.steps, request.size
+
+    def json(self) -> dict[str, Any]:
+        """The item as plan.jsonl has it."""
+        return {
+            "row": self.row.number, "where": self.row.where, "key": self.key, "output": self.output, "twin": self.twin,
+            "label": self.row.label, "axes": dict(self.row.axes), "video": self.row.video, "edit": self.row.edit,
+            "group": list(self.group), "request": self.request.json(), "written": dict(self.row.written), "extra": dict(self.row.extra),
+        }  # fmt: skip
+
+
+@dataclass
+class Plan:
+    """What is to be made in a folder. done: keys that are, with their records. failed: those that failed in an
+    earlier call. dropped: outputs that an earlier call made and nobody asks for now. redone: keys whose record does not count.
+    """
+
+    state: State
+    items: list[Item]
+    done: dict[str, dict[str, Any]] = field(default_factory=dict)
+    failed: dict[str, dict[str, Any]] = field(default_factory=dict)
+    dropped: list[str] = field(default_factory=list)
+    contents: Contents = field(default_factory=Contents)
+    redone: set[str] = field(default_factory=set)
+
+    def open(self) -> list[Item]:
+        """Items that are neither done nor failed, those of one model and clip together."""
+        rest = [
+            item
+            for item in self.items
+            if not item.twin and item.key not in self.done and item.key not in self.failed
+        ]
+        return sorted(
+            rest, key=lambda item: (item.request.model, item.request.input, item.request.source_prompt)
+        )
+
+
+def resolve(rows: Sequence[Row], keys: Keys, template: str | None = None) -> list[Item]:
+    """Each row with its key and name.
+
+    Raises UsageError for rows with one name, and for names that leave the folder; ModelError.
+    """
+    if template is not None:
+        check_template(template, tuple({name for row in rows for name in row.extra}))
+    refuse_mistakes("rows", [mistake for row in rows for mistake in check_own(row)])
+    items, seen, names, wrong = [], set[str](), dict[str, Item](), list[str]()
+    for row in rows:
+        extension = _extension(row, template)
+        key = keys.of(row.request, extension)
+        item = Item(row, key, _name(row, key, extension, template), key in seen)
+        other = names.setdefault(os.path.normcase(item.output).lower(), item)
+        if other is not item and other.key == key:
+            continue  # the same edit under the same name: once is enough
+        if other is not item:
+            wrong.append(f"{other.row.where} and {row.where} would both be {item.output}.")
+            continue
+        seen.add(key)
+        items.append(item)
+    if len(wrong) > 10:
+        wrong[10:] = [f"and {len(wrong) - 10} more."]
+    refuse_mistakes("names", wrong, "Give rows a label or an output, or another --name")
+    return items
+
+
+def _extension(row: Row, template: str | None) -> str:
+    own = str(row.output) if row.output is not None else template or ""
+    suffix = os.path.splitext(own)[1]
+    if suffix and "{" not in suffix:
+        return suffix[1:]
+    name = row.request.input.lower()
+    found = next(
+        (suffix for suffix in CLIP_SUFFIXES if name.endswith(suffix) and suffix not in STILLS), ".gif"
+    )
+    return found[1:]
+
+
+def _name(row: Row, key: str, extension: str, template: str | None) -> str:
+    if row.output is not None:
+        return os.path.normpath(str(row.output))
+    request = row.request
+    stem = os.path.basename(request.input.rstrip("/"))
+    told = [
+        "prompt",
+        "label",
+        *(["method"] if row.label == request.method else []),
+        *([] if row.video else ["seed"]),
+    ]
+    values = {
+        "stem": stem if os.path.isdir(request.input) else os.path.splitext(stem)[0],
+        "relpath": row.relpath, "parent": os.path.basename(os.path.dirname(os.path.abspath(request.input))),
+        "index": str(row.number), "label": row.label, "method": request.method, "preset": request.preset or "",
+        "seed": str(request.seed), "prompt": request.prompt or "", "source": request.source_prompt,
+        "edit": row.edit or "", "video": row.video or "", "key": key[:8], "ext": extension,
+        "axes": "".join(f"-{name}{label}" for name, label in row.axes.items() if name not in told),
+        **{f"axis.{name}": label for name, label in row.axes.items()},
+        **{name: str(value) for name, value in row.extra.items()},
+    }  # fmt: skip
+    return named(template or (OF_INDEX if row.video is not None else DEFAULT), values, key)
+
+
+def plan(
+    rows: Sequence[Row], out: str, *, name: str | None = None, may_fetch: bool = True, overwrite: bool = False
+) -> Plan:
+    """Resolve rows, and compare them with what lies in the folder for outputs; nothing is written.
+
+    overwrite: outputs that this folder's batches did not make may be replaced. Raises VeditError.
+    """
+    state = State(out)
+    if os.path.exists(out) and not os.path.isdir(out):
+        raise OutputError(
+            f"{out} is a file, and a folder for outputs is asked for.", "", "Name another with -O"
+        )
+    contents = Contents(str(state.folder / "hashes.json"))
+    items = resolve(rows, Keys(contents, may_fetch=may_fetch), name)
+    before = state.read_plan()
+    items = _with_kept(items, before, rows)
+    done = state.records("done")
+    asked = {item.key for item in items}
+    made = Plan(
+        state,
+        items,
+        {key: record for key, record in done.items() if key in asked and state.is_done(record)},
+        {key: record for key, record in state.records("failed").items() if key in asked},
+        [str(record["output"]) for key, record in done.items() if key not in asked and state.is_done(record)],
+        contents,
+    )
+    again = {item.key for item in items if "_error" in item.row.extra}  # a failed.csv is a wish to try again
+    made.failed = {k: record for k, record in made.failed.items() if k not in made.done and k not in again}
+    own = {str(line.get("output")) for line in before} | {
+        str(record.get("output")) for record in done.values()
+    }
+    made.dropped = [path for path in made.dropped if path not in {item.output for item in items}]
+    if not overwrite:
+        _refuse_foreign(made, own)
+    return made
+
+
+def _with_kept(items: list[Item], before: list[dict[str, Any]], rows: Sequence[Row]) -> list[Item]:
+    """Rows of a failed.csv take the place of those they came from; the others of that batch stay."""
+    replaced = {str(row.extra["_key"]) for row in rows if "_key" in row.extra}
+    if not replaced or len(replaced) < len(rows):
+        return items
+    keys, names = {item.key for item in items}, {item.output for item in items}
+    kept = [
+        item_of(line)
+        for line in before
+        if line["key"] not in replaced and line["key"] not in keys and line["output"] not in names
+    ]
+    return sorted([*kept, *items], key=lambda item: item.row.number)
+
+
+def item_of(line: Mapping[str, Any]) -> Item:
+    """An item as plan.jsonl has it."""
+    row = Row(
+        line["row"], line["where"], EditRequest.from_json(line["request"]), line["label"], line["written"].get("output"),
+        line["axes"], "", line["video"], line["edit"], line["written"], line["extra"],
+    )  # fmt: skip
+    return Item(row, line["key"], line["output"], line["twin"])
+
+
+def _refuse_foreign(made: Plan, own: set[str]) -> None:
+    """Refuse names that are taken by files that no batch made here."""
+    state = made.state
+    taken = [
+        item.output
+        for item in made.items
+        if item.output not in own and os.path.lexists(os.path.join(state.out, item.output))
+        and not state.is_done(made.done.get(item.key), item.output)
+    ]  # fmt: skip
+    if taken:
+        more = f" and {len(taken) - 3} more" if len(taken) > 3 else ""
+        raise OutputError(
+            f"{state.out} holds files of these names that no batch made: {', '.join(taken[:3])}{more}.",
+            "",
+            "Add -y to replace them, or name another folder with -O",
+        )
+
+
+def settle_names(made: Plan) -> None:
+    """Let what is done have the names that are asked for now: outputs are moved, twins are linked."""
+    wanted = {item.key: item.output for item in made.items if not item.twin}
+    moved = {
+        key: output
+        for key, output in wanted.items()
+        if made.done.get(key, {}).get("output", output) != output
+    }
+    held = {str(record["output"]) for record in made.done.values()}
+    if held & set(moved.values()):  # names change hands: nobody's output may be in another's way
+        for key, output in moved.items():
+            aside = f"{FOLDER}/moving/{key}{os.path.splitext(output)[1]}"
+            _rename(made, key, aside)
+    for key, output in moved.items():
+        _rename(made, key, output)
+    for item in made.items:
+        if item.twin and item.key in made.done:
+            link_twin(made.state, made.done[item.key], item.output)
+
+
+def _rename(made: Plan, key: str, output: str) -> None:
+    move(made.state, made.done[key], output)
+    made.done[key] = {**made.done[key], "output": output}
+    made.state.write("done", key, made.done[key])
+
+
+def move(state: State, record: Mapping[str, Any], output: str) -> None:
+    """Give an output another name, and its run record with it."""
+    before, after = (os.path.join(state.out, name) for name in (str(record["output"]), output))
+    os.makedirs(os.path.dirname(after) or ".", exist_ok=True)
+    try:
+        recorded = find_record(before).record if os.path.exists(before + SUFFIX) else None
+    except VeditError:
+        recorded = None
+    os.replace(before, after)
+    if recorded is not None:
+        write_record(after, {**recorded, "output": after})
+        os.unlink(before + SUFFIX)
+
+
+def link_twin(state: State, record: Mapping[str, Any], output: str) -> None:
+    """Give an item the output of another with the same key: the same file, or a copy where there are no links."""
+    import shutil
+
+    if state.is_done(record, output):
+        return
+    source, target = (os.path.join(state.out, name) for name in (str(record["output"]), output))
+    os.makedirs(os.path.dirname(target) or ".", exist_ok=True)
+    part = f"{target}.{os.getpid()}.part"
+    try:
+        os.link(source, part)
+    except OSError:
+        shutil.copyfile(source, part)
+    os.replace(part, target)
+    if os.path.exists(source + SUFFIX):
+        write_record(target, {**find_record(source).record, "output": target})
+
+
+def redo(made: Plan, which: str) -> None:
+    """Let done items be made again: "all", "older" (by another vedit), or those whose name a pattern finds.
+
+    Raises UsageError.
+    """
+    import re
+
+    from vedit import __version__
+
+    if which not in ("all", "older"):
+        try:
+            pattern = re.compile(which)
+        except re.error as error:
+            raise UsageError(
+                f"--redo {which}: not a pattern: {error}.", "all, older, or a regular expression."
+            ) from None
+    for item in made.items:
+        record = made.done.get(item.key)
+        if record is None or item.twin:
+            continue
+        is_older = record.get("versions", {}).get("vedit") != __version__
+        if which == "all" or (is_older if which == "older" else pattern.search(item.output)):
+            del made.done[item.key]
+            made.redone.add(item.key)
+
+
+def in_shard(items: Sequence[Item], shard: tuple[int, int]) -> list[Item]:
+    """The items of part i of n, from 1: by their keys, so that every machine finds the same without the others."""
+    part, count = shard
+    return [item for item in items if int(item.key[:8], 16) % count == part - 1]

@@ -1,0 +1,358 @@
+"""The rows of a batch, from tables, lists, matrices, folders and indexes: each one an edit request.
+
+    rows = read_rows(["jobs.csv"], Shared())
+
+Every form becomes raw rows, tables from key to value; `--over` multiplies them; then each is checked, and
+what is wrong with any of them is said at once.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from string import Formatter
+from typing import Any, NamedTuple
+
+from vedit import methods, presets
+from vedit.documents import Kind, read_json_lines, read_table, read_text, read_toml, uncell
+from vedit.errors import InputError, UsageError, VeditError, nearest, refuse_mistakes
+from vedit.jobs.batch.matrix import AXES, Axis, Pair, crossed, matrix_rows
+from vedit.jobs.batch.names import check_inside
+from vedit.jobs.edit.request import EditRequest
+
+MANIFEST = Kind(
+    "a list of edits", UsageError, "CSV, JSON lines, TOML, or an index.", largest=2**28, names_files=True
+)
+ALIASES = {"source": "source_prompt", "target_prompt": "prompt", "target": "prompt", "video": "input"}
+REQUEST_KEYS = (
+    "input", "prompt", "source_prompt", "method", "preset", "set", "steps", "guidance", "negative", "strength",
+    "seed", "frames", "stride", "start", "size", "crop", "mask", "keep_outside", "output_size", "window",
+    "inversion", "model", "revision", "dtype", "offload", "memory", "frames_per_call",
+)  # fmt: skip
+OWN_KEYS = ("label", "output", "command", "kind", "index", "edit")
+KNOWN = (*REQUEST_KEYS, *OWN_KEYS, *ALIASES)
+FROM_ONE = ("steps", "frames", "stride", "window", "memory", "frames_per_call")
+PATHS = ("input", "inversion")
+INDEX_SUFFIXES = (".yaml", ".yml")
+LISTS = (".csv", ".tsv", ".jsonl", ".toml", *INDEX_SUFFIXES)
+VIDEO, EDIT, RELPATH = "\0video", "\0edit", "\0relpath"  # of raw rows, beside what users can write
+
+
+class Raw(NamedTuple):
+    """A row as it was written. where: its file and place, for messages. base: what its paths are seen from."""
+
+    where: str
+    base: str
+    values: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What goes for all rows: values by key where a row has none of its own, and axes that multiply them.
+
+    source_from: "txt" takes the words of STEM.txt beside a clip of a folder, "name" its name. clips: where
+    the videos of an index lie. over, pair: as in `vedit.jobs.batch.matrix`.
+    """
+
+    values: Mapping[str, Any] = field(default_factory=dict)
+    prompts: tuple[str, ...] = ()
+    source_from: str | None = None
+    clips: str | None = None
+    over: tuple[Axis, ...] = ()
+    pair: Pair = "product"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One edit that is asked for. number: from 1. label: of its method in names. axes: labels by name.
+    video, edit: its names in an index. written: its keys as a list has them. extra: its columns that begin
+    with _.
+    """
+
+    number: int
+    where: str
+    request: EditRequest
+    label: str
+    output: str | None
+    axes: Mapping[str, str]
+    relpath: str
+    video: str | None
+    edit: str | None
+    written: Mapping[str, Any]
+    extra: Mapping[str, Any]
+
+
+def read_rows(manifests: Sequence[str], shared: Shared = Shared()) -> list[Row]:
+    """The rows of manifests, in their order. Raises UsageError with every mistake of every row."""
+    raws = [raw for path in manifests for raw in _raw_rows(path, shared)]
+    if not raws:
+        raise UsageError(f"{', '.join(manifests)}: there is nothing to edit in it.")
+    crossed_raws = [Raw(raw.where, raw.base, values) for raw in raws for values in _crossed(raw, shared)]
+    rows, wrong = [], list[str]()
+    for number, raw in enumerate(crossed_raws, 1):
+        try:
+            rows.append(_row(number, raw))
+        except _Mistakes as error:
+            wrong += error.told
+    if wrong:
+        refuse_mistakes(
+            ", ".join(manifests),
+            list(dict.fromkeys(wrong)),
+            f"Keys of a row: {', '.join((*REQUEST_KEYS, 'label', 'output'))}",
+        )
+    return rows
+
+
+def _crossed(raw: Raw, shared: Shared) -> Iterator[dict[str, Any]]:
+    """A raw row with what goes for all, for each prompt and each value of the axes."""
+    values = {
+        **{key: value for key, value in shared.values.items() if not _has(raw.values, key)},
+        **raw.values,
+    }
+    prompts = shared.prompts if not _has(raw.values, "prompt") else ()
+    for prompt in prompts or (None,):
+        row = values if prompt is None else {**values, "prompt": _filled(prompt, raw, values)}
+        yield from crossed([row], shared.over, shared.pair)
+
+
+def _has(values: Mapping[str, Any], key: str) -> bool:
+    return any(
+        name == key or ALIASES.get(name) == key for name, value in values.items() if value not in ("", None)
+    )
+
+
+def _filled(prompt: str, raw: Raw, values: Mapping[str, Any]) -> str:
+    """A prompt with the fields of its row: {stem} {parent} {caption} {index}, and columns. Raises UsageError."""
+    source = str(values.get("source_prompt", values.get("source", "")))
+    place = str(values.get("input", values.get("video", "")))
+    fields = {key: str(value) for key, value in values.items() if not key.startswith("\0")}
+    fields |= {"stem": _stem(place), "parent": os.path.basename(os.path.dirname(place)), "caption": source}
+    fields["index"] = raw.where.rpartition(" ")[2]
+    try:
+        names = [name for _, name, _, _ in Formatter().parse(prompt) if name is not None]
+    except ValueError as error:
+        raise UsageError(f"--prompt {prompt!r}: {error}.", "A brace of its own is written twice.") from None
+    for name in names:
+        if name not in fields:
+            raise UsageError(
+                f"--prompt {prompt!r}: there is no field {name!r}{nearest(name, fields) or '.'}",
+                f"Fields: {', '.join(fields)}.",
+            )
+        if name == "caption" and not source:
+            raise UsageError(
+                f"{raw.where}: {place} has no caption for {{caption}}.",
+                "",
+                "Add --source, or --source-from txt",
+            )
+    return prompt.format_map(fields)
+
+
+def _stem(path: str) -> str:
+    name = os.path.basename(path.rstrip("/"))
+    return name if os.path.isdir(path) else os.path.splitext(name)[0]
+
+
+# --- the forms -----------------------------------------------------------------------------------
+
+
+def _raw_rows(path: str, shared: Shared) -> Iterator[Raw]:
+    suffix = os.path.splitext(path)[1].lower()
+    if os.path.isdir(path):
+        yield from _folder_rows(path, shared)
+    elif not os.path.exists(path):
+        raise InputError(f"{path}: there is no such file or folder.", "A batch takes a list or a folder.")
+    elif suffix in (".csv", ".tsv"):
+        yield from _table_rows(path)
+    elif suffix == ".jsonl":
+        base = os.path.dirname(path) or "."
+        yield from (
+            Raw(f"{path} line {number}", base, row) for number, row in read_json_lines(path, MANIFEST)
+        )
+    elif suffix in INDEX_SUFFIXES or (suffix == ".toml" and _is_index(path)):
+        yield from _index_rows(path, shared)
+    elif suffix == ".toml":
+        base = os.path.dirname(path) or "."
+        for number, row in enumerate(matrix_rows(read_toml(path, MANIFEST), path), 1):
+            yield Raw(f"{path} row {number}", base, row)
+    else:
+        yield from _clip_row(path, shared)
+
+
+def _table_rows(path: str) -> Iterator[Raw]:
+    """CSV with a header. The separator is the one of , ; and tab that the header has most of."""
+    header = read_text(path, MANIFEST).lstrip("\n").partition("\n")[0]
+    delimiter = max(",;\t", key=header.count)
+    base = os.path.dirname(path) or "."
+    for number, cells in enumerate(read_table(path, MANIFEST, delimiter), 1):
+        values = {key.strip(): uncell(text) for key, text in cells.items() if text != ""}
+        yield Raw(f"{path} row {number}", base, dict(values))
+
+
+def _folder_rows(folder: str, shared: Shared) -> Iterator[Raw]:
+    """A row for each clip in a folder and below."""
+    from vedit.jobs.batch.files import expand
+
+    for number, (path, relative) in enumerate(expand([folder]), 1):
+        values = {"input": os.path.abspath(path), RELPATH: os.path.dirname(relative), **_source(path, shared)}
+        yield Raw(f"{folder} clip {number}", ".", values)
+
+
+def _clip_row(path: str, shared: Shared) -> Iterator[Raw]:
+    from vedit.media.formats import CLIP_SUFFIXES
+
+    if not path.lower().endswith(CLIP_SUFFIXES):
+        raise UsageError(f"{path}: not a list of edits.", f"A list ends in {' '.join(LISTS)}.")
+    yield Raw(f"{path} clip 1", ".", {"input": os.path.abspath(path), **_source(path, shared)})
+
+
+def _source(path: str, shared: Shared) -> dict[str, str]:
+    """What a clip shows, from where the user said. Raises InputError."""
+    if shared.source_from is None:
+        return {}
+    if shared.source_from == "name":
+        return {"source_prompt": re.sub(r"[-_]+", " ", _stem(path)).strip()}
+    text = os.path.splitext(path)[0] + ".txt"
+    if not os.path.exists(text):
+        raise InputError(
+            f"{path}: it has no words: there is no {text}.", "", "Or give --source for all clips"
+        )
+    return {"source_prompt": " ".join(read_text(text, MANIFEST).split())}
+
+
+def _is_index(path: str) -> bool:
+    return "video" in read_toml(path, MANIFEST)
+
+
+def _index_rows(path: str, shared: Shared) -> Iterator[Raw]:
+    """A row for each edit of each video of a suite.toml or of V2VBench's YAML."""
+    from vedit.jobs.score.index import read_index
+
+    base = shared.clips or os.path.dirname(path) or "."
+    for item in read_index(path, "", shared.clips):
+        values: dict[str, Any] = {"input": os.path.abspath(item.source or os.path.join(base, item.video_id))}
+        values |= {VIDEO: item.video_id, EDIT: item.edit_id}
+        values |= {"prompt": item.prompt} if item.prompt else {}
+        values |= {"source_prompt": item.source_prompt} if item.source_prompt else {}
+        values |= {"mask": os.path.abspath(item.mask)} if os.path.exists(item.mask) else {}
+        yield Raw(f"{path} {item.video_id}/{item.edit_id}", ".", values)
+
+
+# --- a raw row, checked --------------------------------------------------------------------------
+
+
+class _Mistakes(Exception):
+    def __init__(self, told: list[str]) -> None:
+        super().__init__(told)
+        self.told = told
+
+
+def _row(number: int, raw: Raw) -> Row:
+    """A row as a request. Raises _Mistakes with all that is wrong with it."""
+    wrong = list(_wrong_keys(raw))
+    values, settings = _sorted(raw)
+    wrong += _wrong_values(raw.where, values)
+    request = None
+    if not wrong:
+        try:
+            request = EditRequest.from_json({**values, "set": settings}, raw.where)
+        except VeditError as error:
+            wrong.append(error.what.replace("not a EditRequest: ", ""))
+    if request is None:
+        raise _Mistakes(wrong)
+    given = raw.values
+    return Row(
+        number, raw.where, request, str(given.get("label", values.get("method", "p2p"))), given.get("output"),
+        given.get(AXES, {}), given.get(RELPATH, ""), given.get(VIDEO), given.get(EDIT),
+        {key: value for key, value in given.items() if not key.startswith(("_", "\0"))},
+        {key: value for key, value in given.items() if key.startswith("_")},
+    )  # fmt: skip
+
+
+def _wrong_keys(raw: Raw) -> Iterator[str]:
+    for key in raw.values:
+        plain = key.replace("-", "_")
+        if plain in KNOWN or key.startswith(("_", "\0")) or (key.startswith("set.") and len(key) > 4):
+            continue
+        yield f"{raw.where}: no key {key!r}{nearest(plain, KNOWN) or '.'}"
+
+
+def _sorted(raw: Raw) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The values of the request by its own keys, with paths as seen from here; and the method's parameters."""
+    values: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
+    for written, value in raw.values.items():
+        key = written if written.startswith("set.") else written.replace("-", "_")
+        key = ALIASES.get(key, key)
+        if value is None or value == "":
+            continue
+        if key.startswith("set."):
+            settings[key[4:]] = _toml(value)
+        elif key == "set" and isinstance(value, Mapping):
+            settings.update(value)
+        elif key in REQUEST_KEYS:
+            values[key] = _seen_from(raw.base, value) if key in PATHS else value
+    if "mask" in values:
+        masks = values["mask"]
+        masks = masks.split(";") if isinstance(masks, str) else masks if isinstance(masks, list) else [masks]
+        values["mask"] = [_mask(raw.base, mask) for mask in masks]
+    return values, settings
+
+
+def _toml(value: Any) -> Any:
+    """A parameter's text as TOML reads it, else as it stands."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return value
+
+
+def _seen_from(base: str, path: Any) -> Any:
+    return os.path.abspath(os.path.join(base, path)) if isinstance(path, str) else path
+
+
+def _mask(base: str, mask: Any) -> Any:
+    """A mask that is a file, as seen from here; a box or a time stays."""
+    if isinstance(mask, str) and not re.match(r"(box|time|frames):", mask):
+        return _seen_from(base, mask)
+    return mask
+
+
+def _wrong_values(where: str, values: Mapping[str, Any]) -> Iterator[str]:
+    for key in ("input", "prompt"):
+        if key not in values:
+            yield f"{where}: it has no {key}."
+    method = values.get("method", "p2p")
+    if not isinstance(method, str) or not methods.has(method):
+        known = methods.names()
+        yield f"{where}: method {method!r} is not one of {', '.join(known)}{nearest(str(method), known)}"
+    preset = values.get("preset")
+    is_name = isinstance(preset, str) and os.sep not in preset and not preset.endswith(".toml")
+    if is_name and preset and preset not in presets.paths():
+        yield f"{where}: there is no preset {preset!r}{nearest(str(preset), presets.paths()) or '.'}"
+    for key in FROM_ONE:
+        if key in values and not _is_from(values[key], 1):
+            yield f"{where}: {key} {values[key]!r} is not a whole number from 1."
+    if "start" in values and not _is_from(values["start"], 0):
+        yield f"{where}: start {values['start']!r} is not a whole number from 0."
+
+
+def _is_from(value: Any, low: int) -> bool:
+    if isinstance(value, bool) or not re.fullmatch(r"\d{1,9}", str(value).strip()):
+        return False
+    return int(value) >= low
+
+
+def check_own(row: Row) -> list[str]:
+    """What is wrong with the keys of a row that are the batch's own."""
+    wrong = []
+    command = row.written.get("command", "edit")
+    if command != "edit":
+        wrong.append(f"{row.where}: command {command!r}: a batch makes edits; leave the key out.")
+    if row.output is not None and (why := check_inside(str(row.output), row.where)):
+        wrong.append(why)
+    return wrong

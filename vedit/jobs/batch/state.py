@@ -1,0 +1,218 @@
+"""The state of a batch as files: what is planned, done, failed and at work, one JSON a file.
+
+    OUT/.vedit-batch/plan.jsonl       the items, with key and name
+                     done/KEY.json    written by the worker, behind its output
+                     failed/KEY.json  exit code, message, attempts, log
+                     claim/KEY        host and process that is at it
+                     log/KEY.N.txt    what the worker said at attempt N
+                     events.jsonl     what happened, in order
+
+Files appear by rename or by an exclusive link, so that a call that is killed at any moment leaves nothing that
+stops the next, and several calls on one folder share the work, on a file server too.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from vedit.documents import Kind, read_json, whole_lines
+from vedit.errors import OutputError, VeditError, reason_of
+from vedit.media.atomic import make_folder, open_output
+from vedit.plain import json_text
+
+FOLDER = ".vedit-batch"
+RECORD = Kind("a record of a batch", largest=2**20, names_files=True)
+PLAN = Kind("the plan of a batch", largest=2**30, names_files=True)
+STALE_S = 600.0
+PARTS = ("done", "failed", "claim", "log")
+
+
+class State:
+    """The state below an output folder."""
+
+    def __init__(self, out: str) -> None:
+        self.out = out
+        self.folder = Path(out) / FOLDER
+        self.host = platform.node()
+
+    def make(self) -> None:
+        """Make the folders. Raises OutputError."""
+        make_folder(self.out)
+        for part in PARTS:
+            make_folder(str(self.folder / part))
+        for left in (self.folder / "claim").glob(".*.claim"):  # of calls that were killed while they claimed
+            with suppress(OSError):
+                if time.time() - left.stat().st_mtime > STALE_S:
+                    left.unlink()
+
+    @property
+    def exists(self) -> bool:
+        return (self.folder / "plan.jsonl").exists()
+
+    def path(self, part: str, key: str) -> str:
+        return str(self.folder / part / (key if part == "claim" else f"{key}.json"))
+
+    def log(self, key: str, attempt: int) -> str:
+        return str(self.folder / "log" / f"{key}.{attempt}.txt")
+
+    # --- the plan -----------------------------------------------------------------------------
+
+    def write_plan(self, items: Iterable[Mapping[str, Any]]) -> None:
+        with open_output(str(self.folder / "plan.jsonl")) as stream:
+            for item in items:
+                stream.write((json_text(item) + "\n").encode())
+
+    def read_plan(self) -> list[dict[str, Any]]:
+        path = self.folder / "plan.jsonl"
+        return list(whole_lines(path, PLAN)) if path.exists() else []
+
+    # --- records ------------------------------------------------------------------------------
+
+    def records(self, part: str) -> dict[str, dict[str, Any]]:
+        """All records of "done" or "failed" by key; one that cannot be read counts as missing."""
+        folder = self.folder / part
+        names = [name for name in os.listdir(folder) if name[0] != "."] if folder.is_dir() else []
+        found = {}
+        for name in names:
+            with suppress(VeditError, ValueError, OSError):
+                with open(folder / name, "rb") as file:
+                    record = json.loads(file.read(RECORD.largest))
+                if isinstance(record, dict):
+                    found[name.removesuffix(".json")] = record
+        return found
+
+    def record(self, part: str, key: str) -> dict[str, Any] | None:
+        try:
+            found = read_json(self.path(part, key), RECORD)
+        except VeditError:
+            return None
+        return found if isinstance(found, dict) else None
+
+    def write(self, part: str, key: str, record: Mapping[str, Any]) -> None:
+        write_record(self.path(part, key), record)
+
+    def remove(self, part: str, key: str) -> None:
+        with suppress(FileNotFoundError):
+            os.unlink(self.path(part, key))
+
+    def is_done(self, record: Mapping[str, Any] | None, output: str | None = None) -> bool:
+        """Whether a record is there, and its output, or another of the same bytes, with the size it had."""
+        if record is None:
+            return False
+        try:
+            found = os.stat(os.path.join(self.out, output or str(record["output"])))
+            return bool(found.st_size == record["bytes"])
+        except (OSError, KeyError, ValueError):
+            return False
+
+    # --- claims -------------------------------------------------------------------------------
+
+    def claim(self, key: str, pid: int) -> bool:
+        """Take an item for a process of this call; False when another has it."""
+        path = self.path("claim", key)
+        content = json.dumps({"host": self.host, "pid": os.getpid(), "began": began(os.getpid()), "worker": pid, "worker_began": began(pid)})  # fmt: skip
+        for _ in range(2):
+            if self._place(path, content):
+                return True
+            if not self.is_stale(key):
+                return False
+            with suppress(FileNotFoundError):
+                os.unlink(path)
+        return False
+
+    def _place(self, path: str, content: str) -> bool:
+        """Put a whole file where nobody has one."""
+        part = str(self.folder / "claim" / f".{os.urandom(6).hex()}.claim")
+        try:
+            with open(part, "w", encoding="utf-8") as file:
+                file.write(content)
+            try:
+                os.link(part, path)
+            except FileExistsError:
+                return False
+            except OSError:  # a mount without hard links
+                try:
+                    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+                except FileExistsError:
+                    return False
+                os.replace(part, path)
+            return True
+        except OSError as error:
+            raise OutputError(f"{path}: cannot write: {reason_of(error)}.") from None
+        finally:
+            with suppress(OSError):
+                os.unlink(part)
+
+    def release(self, key: str) -> None:
+        self.remove("claim", key)
+
+    def touch(self, keys: Iterable[str]) -> None:
+        for key in keys:
+            with suppress(OSError):
+                os.utime(self.path("claim", key))
+
+    def is_stale(self, key: str) -> bool:
+        """Whether nobody is at a claimed item any more: its processes on this host have ended, or it was not
+        touched for ten minutes by the clock of the file server.
+        """
+        path = self.path("claim", key)
+        try:
+            touched = os.stat(path).st_mtime
+            with open(path, encoding="utf-8") as file:
+                claim = json.loads(file.read(4096) or "{}")
+        except FileNotFoundError:
+            return True
+        except (OSError, ValueError):
+            claim, touched = {}, os.stat(path).st_mtime if os.path.exists(path) else 0.0
+        if isinstance(claim, dict) and claim.get("host") == self.host:
+            ids = (("pid", "began"), ("worker", "worker_began"))
+            return not any(is_alive(claim.get(pid), claim.get(start)) for pid, start in ids)
+        return self._now() - touched > STALE_S
+
+    def _now(self) -> float:
+        clock = self.folder / "claim" / ".clock"
+        clock.touch()
+        return clock.stat().st_mtime
+
+    # --- events -------------------------------------------------------------------------------
+
+    def event(self, event: Mapping[str, Any]) -> None:
+        """Add a line to what happened; a disk that is full does not end the batch here."""
+        line = (
+            json_text({"time": round(time.time(), 3), "host": self.host, "pid": os.getpid(), **event}) + "\n"
+        )
+        with suppress(OSError), open(self.folder / "events.jsonl", "ab", buffering=0) as file:
+            file.write(line.encode())  # one write: lines of several calls do not mix
+
+
+def write_record(path: str, record: Mapping[str, Any]) -> None:
+    with open_output(path) as stream:
+        stream.write((json_text(record) + "\n").encode())
+
+
+def began(pid: int) -> str:
+    """When a process began, where the system says; a number that is used again is another process."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            return file.read().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return ""
+
+
+def is_alive(pid: Any, start: Any) -> bool:
+    if not isinstance(pid, int) or pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it is somebody else's
+        pass
+    return not start or began(pid) in ("", start)
