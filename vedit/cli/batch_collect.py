@@ -16,10 +16,10 @@ EXAMPLES = (
 @click.command(
     help=f"""Write results.jsonl, failed.csv and index.toml of a batch anew.
 
-    With -O, what lies in several folders of one batch (see --shard) is brought into one, as links
-    or copies.
+With -O, what lies in several folders of one batch (see --shard) is brought into one, as links
+or copies.
 
-    {examples(EXAMPLES)}"""
+{examples(EXAMPLES)}"""
 )
 @click.argument("folders", nargs=-1, metavar="DIR...")
 @click.option(

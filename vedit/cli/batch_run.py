@@ -19,18 +19,18 @@ if TYPE_CHECKING:
     from vedit.jobs.batch.run import Outcome
 
 EXAMPLES = (
-    ("vedit batch jobs.csv -O out", "every row of a table; again, and it goes on"),
+    ("vedit batch run jobs.csv -O out", "every row of a table; again, and it goes on"),
     (
-        'vedit batch clips --source-from txt --prompt "{caption} in the snow" -O out',
+        'vedit batch run clips --source-from txt --prompt "{caption} in the snow" -O out',
         "every clip of a folder, with the words of NAME.txt beside it",
     ),
     (
-        'vedit batch clips --source "a red circle" --prompt "a blue circle" --over seed=0,1 --over method=p2p,pnp -O out',
+        'vedit batch run clips --source "a red circle" --prompt "a blue circle" --over seed=0,1 --over method=p2p,pnp -O out',
         "every combination",
     ),
-    ("vedit batch jobs.toml -O out --dry-run", "what a matrix would make, and what is done already"),
-    ("vedit batch out/failed.csv -O out", "what failed, once more, when it is mended"),
-    ("vedit batch jobs.csv -O out --shard 1/4", "the first quarter, on one of four machines"),
+    ("vedit batch run jobs.toml -O out --dry-run", "what a matrix would make, and what is done already"),
+    ("vedit batch run out/failed.csv -O out", "what failed, once more, when it is mended"),
+    ("vedit batch run jobs.csv -O out --shard 1/4", "the first quarter, on one of four machines"),
 )
 ROW_OPTIONS = {
     "source": "source_prompt", "method": "method", "preset": "preset", "model": "model", "revision": "revision", "dtype": "dtype",
@@ -83,16 +83,16 @@ batch_options = options(
     short_help="Make what is open; what a call without a command does.",
     help=f"""Make many edits.
 
-    JOBS is a table (.csv), JSON lines (.jsonl), a matrix (.toml), an index (suite.toml, V2VBench's
-    .yaml), a folder of clips, or the failed.csv of an earlier call. Keys of a row are the options of
-    vedit edit: input, source, prompt, method, preset, set.KEY, seed and so on; label and output name
-    the result; paths are seen from the list.
+JOBS is a table (.csv), JSON lines (.jsonl), a matrix (.toml), an index (suite.toml, V2VBench's
+.yaml), a folder of clips, or the failed.csv of an earlier call. Keys of a row are the options of
+vedit edit: input, source, prompt, method, preset, set.KEY, seed and so on; label and output name
+the result; paths are seen from the list.
 
-    The same call again makes what is not done. What an item is goes by its contents: a row that
-    changes is made again, one that is renamed is moved. Ctrl-C lets items at work finish (exit code
-    75), a second one ends them. Items that failed are in DIR/failed.csv, and the exit code is 8.
+The same call again makes what is not done. What an item is goes by its contents: a row that
+changes is made again, one that is renamed is moved. Ctrl-C lets items at work finish (exit code
+75), a second one ends them. Items that failed are in DIR/failed.csv, and the exit code is 8.
 
-    {examples(EXAMPLES)}""",
+{examples(EXAMPLES)}""",
 )
 @click.argument("jobs", nargs=-1, metavar="JOBS...")
 @row_options
