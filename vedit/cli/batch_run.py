@@ -25,7 +25,10 @@ EXAMPLES = (
         "every clip of a folder, with the words of NAME.txt beside it",
     ),
     (
-        'vedit batch run clips --source "a red circle" --prompt "a blue circle" --over seed=0,1 --over method=p2p,pnp -O out',
+        (
+            'vedit batch run clips --source "a red circle" --prompt "a blue circle" --over '
+            "seed=0,1 --over method=p2p,pnp -O out"
+        ),
         "every combination",
     ),
     ("vedit batch run jobs.toml -O out --dry-run", "what a matrix would make, and what is done already"),
@@ -33,50 +36,143 @@ EXAMPLES = (
     ("vedit batch run jobs.csv -O out --shard 1/4", "the first quarter, on one of four machines"),
 )
 ROW_OPTIONS = {
-    "source": "source_prompt", "method": "method", "preset": "preset", "model": "model", "revision": "revision", "dtype": "dtype",
-    "seed": "seed", "steps": "steps", "guidance": "guidance", "negative": "negative", "frames": "frames",
-    "stride": "stride", "start": "start", "size": "size", "crop": "crop",
-}  # fmt: skip
+    "source": "source_prompt",
+    "method": "method",
+    "preset": "preset",
+    "model": "model",
+    "revision": "revision",
+    "dtype": "dtype",
+    "seed": "seed",
+    "steps": "steps",
+    "guidance": "guidance",
+    "negative": "negative",
+    "frames": "frames",
+    "stride": "stride",
+    "start": "start",
+    "size": "size",
+    "crop": "crop",
+}
 
 row_options = options(
-    click.option("--prompt", "prompts", multiple=True, metavar="TEXT", help="What clips should show, where a row does not say; {stem} {parent} {caption} {index} and columns are filled in. Several make an edit each."),
+    click.option(
+        "--prompt",
+        "prompts",
+        multiple=True,
+        metavar="TEXT",
+        help=(
+            "What clips should show, where a row does not say; {stem} {parent} {caption} "
+            "{index} and columns are filled in. Several make an edit each."
+        ),
+    ),
     click.option("--source", metavar="TEXT", help="What clips show, where a row does not say."),
-    click.option("--source-from", type=click.Choice(["txt", "name"]), help="What the clips of a folder show: the words of NAME.txt beside each, or its name."),
-    click.option("--clips", metavar="DIR", help="Where the videos of an index lie; its own folder by default."),
-    click.option("--over", "axes", multiple=True, metavar="KEY=V1,V2", help="Make every row with each of these values."),
-    click.option("--pair", type=click.Choice(["product", "zip"]), default="product", help="Several --over: every combination, or the first with the first."),
-    click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Set a parameter of the method, where a row does not."),
-    click.option("--method", metavar="NAME", help="Editing method, where a row does not say; p2p by default."),
+    click.option(
+        "--source-from",
+        type=click.Choice(["txt", "name"]),
+        help="What the clips of a folder show: the words of NAME.txt beside each, or its name.",
+    ),
+    click.option(
+        "--clips", metavar="DIR", help="Where the videos of an index lie; its own folder by default."
+    ),
+    click.option(
+        "--over", "axes", multiple=True, metavar="KEY=V1,V2", help="Make every row with each of these values."
+    ),
+    click.option(
+        "--pair",
+        type=click.Choice(["product", "zip"]),
+        default="product",
+        help="Several --over: every combination, or the first with the first.",
+    ),
+    click.option(
+        "--set",
+        "settings",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Set a parameter of the method, where a row does not.",
+    ),
+    click.option(
+        "--method", metavar="NAME", help="Editing method, where a row does not say; p2p by default."
+    ),
     click.option("--preset", metavar="NAME", help="Preset of parameters, where a row does not say."),
     click.option("--model", metavar="NAME", help="Model, where a row does not say; shapes by default."),
     click.option("--revision", metavar="REV", help="Branch, tag or commit of a Hub model."),
-    click.option("--dtype", type=click.Choice(["auto", "fp32", "fp16", "bf16"]), help="Precision of the network."),
+    click.option(
+        "--dtype", type=click.Choice(["auto", "fp32", "fp16", "bf16"]), help="Precision of the network."
+    ),
     click.option("--seed", type=int, metavar="N", help="Seed, where a row does not say."),
-    click.option("--steps", type=click.IntRange(1), metavar="N", help="Sampling steps, where a row does not say."),
-    click.option("--guidance", type=click.FloatRange(1, 100), metavar="X", help="How strongly the prompt leads, where a row does not say."),
-    click.option("--negative", metavar="TEXT", help="What guidance leads away from, where a row does not say."),
+    click.option(
+        "--steps", type=click.IntRange(1), metavar="N", help="Sampling steps, where a row does not say."
+    ),
+    click.option(
+        "--guidance",
+        type=click.FloatRange(1, 100),
+        metavar="X",
+        help="How strongly the prompt leads, where a row does not say.",
+    ),
+    click.option(
+        "--negative", metavar="TEXT", help="What guidance leads away from, where a row does not say."
+    ),
     click.option("--frames", type=click.IntRange(1), metavar="N", help="Take at most so many frames."),
     click.option("--stride", type=click.IntRange(1), metavar="N", help="Take every so many-th frame."),
     click.option("--start", type=click.IntRange(0), metavar="N", help="First frame, from 0."),
     click.option("--size", metavar="S|WxH", help="Size that is worked on."),
     click.option("--crop", type=click.Choice(["none", "square"]), help="square: only the centre square."),
-)  # fmt: skip
+)
 batch_options = options(
-    click.option("-O", "--output-dir", "out", metavar="DIR", required=True, help="Folder for outputs, reports and the state."),
-    click.option("--name", metavar="TEMPLATE", help="Names of outputs, such as {label}/{stem}-{seed}.{ext}. Fields: stem relpath parent index label method preset seed prompt source edit video axes axis.NAME key ext, and columns that begin with _; {prompt:40} cuts."),
-    click.option("--workers", default="auto", metavar="auto|N|cuda:0,cuda:1|cpu*2", help="Who works: by default one worker per GPU, or one on the CPU. Any number gives the same bytes."),
+    click.option(
+        "-O",
+        "--output-dir",
+        "out",
+        metavar="DIR",
+        required=True,
+        help="Folder for outputs, reports and the state.",
+    ),
+    click.option(
+        "--name",
+        metavar="TEMPLATE",
+        help=(
+            "Names of outputs, such as {label}/{stem}-{seed}.{ext}. Fields: stem relpath "
+            "parent index label method preset seed prompt source edit video axes axis.NAME "
+            "key ext, and columns that begin with _; {prompt:40} cuts."
+        ),
+    ),
+    click.option(
+        "--workers",
+        default="auto",
+        metavar="auto|N|cuda:0,cuda:1|cpu*2",
+        help="Who works: by default one worker per GPU, or one on the CPU. Any number gives the same bytes.",
+    ),
     click.option("--shard", metavar="I/N", help="Make only the I-th of N parts."),
-    click.option("--retries", type=click.IntRange(0), default=1, metavar="N", help="Further tries when memory runs out, a service fails or a worker dies."),
+    click.option(
+        "--retries",
+        type=click.IntRange(0),
+        default=1,
+        metavar="N",
+        help="Further tries when memory runs out, a service fails or a worker dies.",
+    ),
     click.option("--max-failures", metavar="N|P%", help="Stop when so many items have failed."),
     click.option("--fail-fast", is_flag=True, help="Stop at the first failure."),
     click.option("--retry-failed", is_flag=True, help="Try what failed in an earlier call again."),
-    click.option("--redo", metavar="all|older|REGEX", help="Make what is done again: all, what an older vedit made, or outputs whose name matches."),
+    click.option(
+        "--redo",
+        metavar="all|older|REGEX",
+        help="Make what is done again: all, what an older vedit made, or outputs whose name matches.",
+    ),
     click.option("-y", "--overwrite", is_flag=True, help="Replace files in DIR that no batch made."),
     click.option("--dry-run", is_flag=True, help="Tell what would be made, and write nothing."),
-    click.option("--json", "as_json", is_flag=True, help="Print the summary, or the plan of --dry-run, as JSON."),
+    click.option(
+        "--json", "as_json", is_flag=True, help="Print the summary, or the plan of --dry-run, as JSON."
+    ),
     click.option("-q", "--quiet", is_flag=True, help="No progress and no warnings."),
-    click.option("--progress", type=click.Choice(["auto", "jsonl", "none"]), default="auto", help="Progress on standard error: a line on a terminal, one a minute elsewhere, JSON lines for programs."),
-)  # fmt: skip
+    click.option(
+        "--progress",
+        type=click.Choice(["auto", "jsonl", "none"]),
+        default="auto",
+        help=(
+            "Progress on standard error: a line on a terminal, one a minute elsewhere, JSON "
+            "lines for programs."
+        ),
+    ),
+)
 
 
 @click.command(
@@ -107,8 +203,12 @@ def command(jobs: tuple[str, ...], out: str, **given: Any) -> None:
     limit = failures_of(given["max_failures"], given["fail_fast"])
     voice = Voice(given["quiet"], given["progress"])
     made = plan(
-        read_rows(jobs, shared_of(given)), out, name=given["name"], may_fetch=not given["dry_run"], overwrite=given["overwrite"]
-    )  # fmt: skip
+        read_rows(jobs, shared_of(given)),
+        out,
+        name=given["name"],
+        may_fetch=not given["dry_run"],
+        overwrite=given["overwrite"],
+    )
     if given["retry_failed"]:
         made.failed = {}
     if given["redo"]:
@@ -160,7 +260,10 @@ def conclude(made: Plan, outcome: Outcome, voice: Voice) -> None:
         raise PartialFailure(
             f"{outcome.failed} of {outcome.total} items failed.",
             f"{told}.",
-            f"{out}/failed.csv has them with the reasons: mend it, then: vedit batch {out}/failed.csv -O {out}",
+            (
+                f"{out}/failed.csv has them with the reasons: mend it, then: vedit batch "
+                f"{out}/failed.csv -O {out}"
+            ),
         )
     voice.say(f"{out}: {told}, in {clock(outcome.seconds)}")
 
@@ -210,7 +313,16 @@ def show_plan(made: Plan, shard: tuple[int, int] | None, as_json: bool) -> None:
     left = [item for item in made.open() if item.key in mine]
     models = sorted({item.request.model for item in left})
     if as_json:
-        print_json({"total": len(items), "done": sum(key in mine for key in made.done), "failed": sum(key in mine for key in made.failed), "open": [{"key": item.key, "output": item.output} for item in left], "models": models, "dropped": made.dropped})  # fmt: skip
+        print_json(
+            {
+                "total": len(items),
+                "done": sum(key in mine for key in made.done),
+                "failed": sum(key in mine for key in made.failed),
+                "open": [{"key": item.key, "output": item.output} for item in left],
+                "models": models,
+                "dropped": made.dropped,
+            }
+        )
         return
     done = sum(item.key in made.done for item in items)
     failed = sum(item.key in made.failed for item in items)

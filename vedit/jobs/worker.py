@@ -1,7 +1,9 @@
 """A worker of a batch: `python -m vedit.jobs.worker` takes one JSON line per item and answers in JSON lines.
 
-    in   {"key": ..., "request": {...}, "output": ..., "out": OUT, "record": done/KEY.json, "log": ..., "attempt": 1}
-    out  {"ready": PID}   {"loaded": MODEL, "seconds": S}   {"step": N, "total": N, "what": ...}   {"warn": ...}
+    in   {"key": ..., "request": {...}, "output": ..., "out": OUT, "record": done/KEY.json, "log": ...,
+    "attempt": 1}
+    out  {"ready": PID}   {"loaded": MODEL, "seconds": S}   {"step": N, "total": N, "what": ...}   {"warn":
+    ...}
          {"done": KEY, "record": {...}}   {"failed": KEY, "exit": N, "message": ..., "worn": false}
 
 It keeps one model. The record of an item is written here, behind its output, so that what is finished stays
@@ -123,10 +125,17 @@ def _record(work: Work, item: Mapping[str, Any], sink: Told) -> dict[str, Any]:
     with open(target, "rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     record = {
-        "key": item["key"], "output": item["output"], "bytes": os.path.getsize(target), "sha256": digest,
-        "seconds": round(time.monotonic() - began, 3), "attempts": item["attempt"], "host": platform.node(),
-        "pid": os.getpid(), "finished": round(time.time(), 3), "versions": versions("torch", "diffusers"),
-    }  # fmt: skip
+        "key": item["key"],
+        "output": item["output"],
+        "bytes": os.path.getsize(target),
+        "sha256": digest,
+        "seconds": round(time.monotonic() - began, 3),
+        "attempts": item["attempt"],
+        "host": platform.node(),
+        "pid": os.getpid(),
+        "finished": round(time.time(), 3),
+        "versions": versions("torch", "diffusers"),
+    }
     write_record(item["record"], record)
     return record
 

@@ -187,8 +187,10 @@ def test_files_that_no_batch_made_are_not_replaced(clips: Path, tmp_path: Path) 
 def call(jobs: Path, out: Path, workers: int = 2, **variables: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, str(CALL), str(jobs), str(out), str(workers)],
-        env={**os.environ, **variables}, stderr=subprocess.DEVNULL, start_new_session=True,
-    )  # fmt: skip
+        env={**os.environ, **variables},
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
 
 
 def workers_of(out: Path) -> list[int]:
@@ -304,8 +306,10 @@ def test_what_is_finished_is_known_without_torch(tmp_path: Path, count: int) -> 
     )
     found = subprocess.run(
         [sys.executable, "-c", code, "batch", str(jobs), "-O", str(out), "--dry-run"],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     told, last = found.stdout.splitlines()
     assert told == f"{count} items, {count} done, 0 to be made"
     code_told, has_torch, seconds = last.split()

@@ -21,7 +21,19 @@ from vedit.presets import PRESET, find, parameters, paths
 SCHEMA = 1
 MEMORY = Kind("a list of hashes", largest=2**28, names_files=True)
 # where and how an item is made, not what it is
-APART = ("output", "overwrite", "device", "offload", "memory", "preset", "set", "steps", "guidance", "negative", "strength")  # fmt: skip
+APART = (
+    "output",
+    "overwrite",
+    "device",
+    "offload",
+    "memory",
+    "preset",
+    "set",
+    "steps",
+    "guidance",
+    "negative",
+    "strength",
+)
 MISSING = "missing"
 
 

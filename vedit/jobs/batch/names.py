@@ -1,4 +1,6 @@
-"""What the outputs of a batch are called: a template, parts that any disk takes, nothing outside the folder."""
+"""What the outputs of a batch are called: a template, parts that any disk takes, nothing outside the
+folder.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,23 @@ from vedit.errors import UsageError, nearest
 
 DEFAULT = "{relpath}/{stem}/{label}-{prompt:40}{axes}-s{seed}.{ext}"
 OF_INDEX = "{label}{axes}/{video}/{edit}.{ext}"
-FIELDS = ("stem", "relpath", "parent", "index", "label", "method", "preset", "seed", "prompt", "source", "edit", "video", "axes", "key", "ext")  # fmt: skip
+FIELDS = (
+    "stem",
+    "relpath",
+    "parent",
+    "index",
+    "label",
+    "method",
+    "preset",
+    "seed",
+    "prompt",
+    "source",
+    "edit",
+    "video",
+    "axes",
+    "key",
+    "ext",
+)
 LONGEST = 100  # bytes of a part
 RESERVED = {"con", "prn", "aux", "nul", *(f"{name}{n}" for name in ("com", "lpt") for n in range(1, 10))}
 
@@ -44,7 +62,8 @@ def check_template(template: str, columns: tuple[str, ...] = ()) -> None:
 def named(template: str, values: Mapping[str, str], key: str) -> str:
     """The name that a template gives, its parts made safe.
 
-    values: by field; one with a slash, such as relpath, makes folders. key: of the item, 8 digits of which stand
+    values: by field; one with a slash, such as relpath, makes folders. key: of the item, 8 digits of which
+    stand
     for what is cut away.
     """
     filled = []

@@ -19,7 +19,8 @@ from vedit.media.formats import CLIP_SUFFIXES, STILLS
 
 @dataclass(frozen=True)
 class Item:
-    """One row, resolved. output: its name below the folder for outputs. twin: whether an item before it has the
+    """One row, resolved. output: its name below the folder for outputs. twin: whether an item before it
+    has the
     same key, so that it gets a copy.
     """
 
@@ -41,16 +42,28 @@ class Item:
     def json(self) -> dict[str, Any]:
         """The item as plan.jsonl has it."""
         return {
-            "row": self.row.number, "where": self.row.where, "key": self.key, "output": self.output, "twin": self.twin,
-            "label": self.row.label, "axes": dict(self.row.axes), "video": self.row.video, "edit": self.row.edit,
-            "group": list(self.group), "request": self.request.json(), "written": dict(self.row.written), "extra": dict(self.row.extra),
-        }  # fmt: skip
+            "row": self.row.number,
+            "where": self.row.where,
+            "key": self.key,
+            "output": self.output,
+            "twin": self.twin,
+            "label": self.row.label,
+            "axes": dict(self.row.axes),
+            "video": self.row.video,
+            "edit": self.row.edit,
+            "group": list(self.group),
+            "request": self.request.json(),
+            "written": dict(self.row.written),
+            "extra": dict(self.row.extra),
+        }
 
 
 @dataclass
 class Plan:
-    """What is to be made in a folder. done: keys that are, with their records. failed: those that failed in an
-    earlier call. dropped: outputs that an earlier call made and nobody asks for now. redone: keys whose record does not count.
+    """What is to be made in a folder. done: keys that are, with their records. failed: those that failed
+    in an
+    earlier call. dropped: outputs that an earlier call made and nobody asks for now. redone: keys whose
+    record does not count.
     """
 
     state: State
@@ -125,14 +138,23 @@ def _name(row: Row, key: str, extension: str, template: str | None) -> str:
     ]
     values = {
         "stem": stem if os.path.isdir(request.input) else os.path.splitext(stem)[0],
-        "relpath": row.relpath, "parent": os.path.basename(os.path.dirname(os.path.abspath(request.input))),
-        "index": str(row.number), "label": row.label, "method": request.method, "preset": request.preset or "",
-        "seed": str(request.seed), "prompt": request.prompt or "", "source": request.source_prompt,
-        "edit": row.edit or "", "video": row.video or "", "key": key[:8], "ext": extension,
+        "relpath": row.relpath,
+        "parent": os.path.basename(os.path.dirname(os.path.abspath(request.input))),
+        "index": str(row.number),
+        "label": row.label,
+        "method": request.method,
+        "preset": request.preset or "",
+        "seed": str(request.seed),
+        "prompt": request.prompt or "",
+        "source": request.source_prompt,
+        "edit": row.edit or "",
+        "video": row.video or "",
+        "key": key[:8],
+        "ext": extension,
         "axes": "".join(f"-{name}{label}" for name, label in row.axes.items() if name not in told),
         **{f"axis.{name}": label for name, label in row.axes.items()},
         **{name: str(value) for name, value in row.extra.items()},
-    }  # fmt: skip
+    }
     return named(template or (OF_INDEX if row.video is not None else DEFAULT), values, key)
 
 
@@ -190,9 +212,18 @@ def _with_kept(items: list[Item], before: list[dict[str, Any]], rows: Sequence[R
 def item_of(line: Mapping[str, Any]) -> Item:
     """An item as plan.jsonl has it."""
     row = Row(
-        line["row"], line["where"], EditRequest.from_json(line["request"]), line["label"], line["written"].get("output"),
-        line["axes"], "", line["video"], line["edit"], line["written"], line["extra"],
-    )  # fmt: skip
+        line["row"],
+        line["where"],
+        EditRequest.from_json(line["request"]),
+        line["label"],
+        line["written"].get("output"),
+        line["axes"],
+        "",
+        line["video"],
+        line["edit"],
+        line["written"],
+        line["extra"],
+    )
     return Item(row, line["key"], line["output"], line["twin"])
 
 
@@ -202,9 +233,10 @@ def _refuse_foreign(made: Plan, own: set[str]) -> None:
     taken = [
         item.output
         for item in made.items
-        if item.output not in own and os.path.lexists(os.path.join(state.out, item.output))
+        if item.output not in own
+        and os.path.lexists(os.path.join(state.out, item.output))
         and not state.is_done(made.done.get(item.key), item.output)
-    ]  # fmt: skip
+    ]
     if taken:
         more = f" and {len(taken) - 3} more" if len(taken) > 3 else ""
         raise OutputError(
@@ -255,7 +287,9 @@ def move(state: State, record: Mapping[str, Any], output: str) -> None:
 
 
 def link_twin(state: State, record: Mapping[str, Any], output: str) -> None:
-    """Give an item the output of another with the same key: the same file, or a copy where there are no links."""
+    """Give an item the output of another with the same key: the same file, or a copy where there are no
+    links.
+    """
     import shutil
 
     if state.is_done(record, output):
@@ -299,6 +333,8 @@ def redo(made: Plan, which: str) -> None:
 
 
 def in_shard(items: Sequence[Item], shard: tuple[int, int]) -> list[Item]:
-    """The items of part i of n, from 1: by their keys, so that every machine finds the same without the others."""
+    """The items of part i of n, from 1: by their keys, so that every machine finds the same without the
+    others.
+    """
     part, count = shard
     return [item for item in items if int(item.key[:8], 16) % count == part - 1]

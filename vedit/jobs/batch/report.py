@@ -37,12 +37,34 @@ class Reports:
         for item in self.plan.items:
             done, failed = self.plan.done.get(item.key), self.plan.failed.get(item.key)
             request = item.request
-            asked = {"input": request.input, "source_prompt": request.source_prompt, "prompt": request.prompt, "method": request.method, "preset": request.preset, "seed": request.seed, "set": dict(request.set), "label": item.row.label}  # fmt: skip
+            asked = {
+                "input": request.input,
+                "source_prompt": request.source_prompt,
+                "prompt": request.prompt,
+                "method": request.method,
+                "preset": request.preset,
+                "seed": request.seed,
+                "set": dict(request.set),
+                "label": item.row.label,
+            }
             row = {"row": item.row.number, "key": item.key, "output": item.output, **asked, **item.row.extra}
             if done is not None:
-                yield {**row, "status": "done", "seconds": done.get("seconds"), "attempts": done.get("attempts"), "sha256": done.get("sha256")}  # fmt: skip
+                yield {
+                    **row,
+                    "status": "done",
+                    "seconds": done.get("seconds"),
+                    "attempts": done.get("attempts"),
+                    "sha256": done.get("sha256"),
+                }
             elif failed is not None:
-                yield {**row, "status": "failed", "exit": failed.get("exit"), "message": failed.get("message"), "attempts": failed.get("attempts"), "log": failed.get("log")}  # fmt: skip
+                yield {
+                    **row,
+                    "status": "failed",
+                    "exit": failed.get("exit"),
+                    "message": failed.get("message"),
+                    "attempts": failed.get("attempts"),
+                    "log": failed.get("log"),
+                }
             else:
                 yield {**row, "status": "open"}
 
@@ -68,7 +90,13 @@ class Reports:
 
     def _failed_row(self, item: Item) -> dict[str, Any]:
         record = self.plan.failed[item.key]
-        told = {"_error": " ".join(str(record.get("message", "")).split()), "_exit": record.get("exit"), "_attempts": record.get("attempts"), "_log": record.get("log"), "_key": item.key}  # fmt: skip
+        told = {
+            "_error": " ".join(str(record.get("message", "")).split()),
+            "_exit": record.get("exit"),
+            "_attempts": record.get("attempts"),
+            "_log": record.get("log"),
+            "_key": item.key,
+        }
         extra = {key: value for key, value in item.row.extra.items() if key not in TOLD}
         return {**_row_keys(item, self.plan.state.out), "output": item.output, **extra, **told}
 
@@ -85,10 +113,20 @@ class Reports:
         for (name, path, source), items in videos.items():
             unique = next(found for found in _numbered(name) if found not in taken)
             taken.add(unique)
-            lines += ["[[video]]", f"id = {_text(unique)}", f"source = {_text(os.path.relpath(path, self.plan.state.out))}", f"source_prompt = {_text(source)}"]  # fmt: skip
+            lines += [
+                "[[video]]",
+                f"id = {_text(unique)}",
+                f"source = {_text(os.path.relpath(path, self.plan.state.out))}",
+                f"source_prompt = {_text(source)}",
+            ]
             for item in items:
                 edit = os.path.splitext(item.output)[0]
-                lines += ["[[video.edit]]", f"id = {_text(edit)}", f"prompt = {_text(item.request.prompt or '')}", f"edited = {_text(item.output)}"]  # fmt: skip
+                lines += [
+                    "[[video.edit]]",
+                    f"id = {_text(edit)}",
+                    f"prompt = {_text(item.request.prompt or '')}",
+                    f"edited = {_text(item.output)}",
+                ]
             lines.append("")
         return "\n".join(lines)
 

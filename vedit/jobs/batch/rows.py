@@ -28,10 +28,34 @@ MANIFEST = Kind(
 )
 ALIASES = {"source": "source_prompt", "target_prompt": "prompt", "target": "prompt", "video": "input"}
 REQUEST_KEYS = (
-    "input", "prompt", "source_prompt", "method", "preset", "set", "steps", "guidance", "negative", "strength",
-    "seed", "frames", "stride", "start", "size", "crop", "mask", "keep_outside", "output_size", "window",
-    "inversion", "model", "revision", "dtype", "offload", "memory", "frames_per_call",
-)  # fmt: skip
+    "input",
+    "prompt",
+    "source_prompt",
+    "method",
+    "preset",
+    "set",
+    "steps",
+    "guidance",
+    "negative",
+    "strength",
+    "seed",
+    "frames",
+    "stride",
+    "start",
+    "size",
+    "crop",
+    "mask",
+    "keep_outside",
+    "output_size",
+    "window",
+    "inversion",
+    "model",
+    "revision",
+    "dtype",
+    "offload",
+    "memory",
+    "frames_per_call",
+)
 OWN_KEYS = ("label", "output", "command", "kind", "index", "edit")
 KNOWN = (*REQUEST_KEYS, *OWN_KEYS, *ALIASES)
 FROM_ONE = ("steps", "frames", "stride", "window", "memory", "frames_per_call")
@@ -42,7 +66,9 @@ VIDEO, EDIT, RELPATH = "\0video", "\0edit", "\0relpath"  # of raw rows, beside w
 
 
 class Raw(NamedTuple):
-    """A row as it was written. where: its file and place, for messages. base: what its paths are seen from."""
+    """A row as it was written. where: its file and place, for messages. base: what its paths are seen
+    from.
+    """
 
     where: str
     base: str
@@ -125,7 +151,9 @@ def _has(values: Mapping[str, Any], key: str) -> bool:
 
 
 def _filled(prompt: str, raw: Raw, values: Mapping[str, Any]) -> str:
-    """A prompt with the fields of its row: {stem} {parent} {caption} {index}, and columns. Raises UsageError."""
+    """A prompt with the fields of its row: {stem} {parent} {caption} {index}, and columns. Raises
+    UsageError.
+    """
     source = str(values.get("source_prompt", values.get("source", "")))
     place = str(values.get("input", values.get("video", "")))
     fields = {key: str(value) for key, value in values.items() if not key.startswith("\0")}
@@ -264,11 +292,18 @@ def _row(number: int, raw: Raw) -> Row:
         raise _Mistakes(wrong)
     given = raw.values
     return Row(
-        number, raw.where, request, str(given.get("label", values.get("method", "p2p"))), given.get("output"),
-        given.get(AXES, {}), given.get(RELPATH, ""), given.get(VIDEO), given.get(EDIT),
+        number,
+        raw.where,
+        request,
+        str(given.get("label", values.get("method", "p2p"))),
+        given.get("output"),
+        given.get(AXES, {}),
+        given.get(RELPATH, ""),
+        given.get(VIDEO),
+        given.get(EDIT),
         {key: value for key, value in given.items() if not key.startswith(("_", "\0"))},
         {key: value for key, value in given.items() if key.startswith("_")},
-    )  # fmt: skip
+    )
 
 
 def _wrong_keys(raw: Raw) -> Iterator[str]:
@@ -280,7 +315,9 @@ def _wrong_keys(raw: Raw) -> Iterator[str]:
 
 
 def _sorted(raw: Raw) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The values of the request by its own keys, with paths as seen from here; and the method's parameters."""
+    """The values of the request by its own keys, with paths as seen from here; and the method's
+    parameters.
+    """
     values: dict[str, Any] = {}
     settings: dict[str, Any] = {}
     for written, value in raw.values.items():

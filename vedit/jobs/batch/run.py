@@ -35,7 +35,8 @@ LOOK_S = 2.0  # between looks at what other calls have claimed
 
 @dataclass(frozen=True)
 class Policy:
-    """What happens when items fail. retries: of memory, services, and workers that died. most_failures: stop at
+    """What happens when items fail. retries: of memory, services, and workers that died. most_failures:
+    stop at
     so many, a number or a share below 1, None for never. shard: part i of n.
     """
 
@@ -128,7 +129,14 @@ class Loop:
         self.outcome.done, self.outcome.failed = self._done(), self._failed()
         self.outcome.seconds = time.monotonic() - began
         self.outcome.is_stopped = self.signals.count > 0 and bool(self.pending)
-        self._tell("summary", total=len(self.items), done=self.outcome.done, failed=self.outcome.failed, made=self.outcome.made, seconds=round(self.outcome.seconds, 1))  # fmt: skip
+        self._tell(
+            "summary",
+            total=len(self.items),
+            done=self.outcome.done,
+            failed=self.outcome.failed,
+            made=self.outcome.made,
+            seconds=round(self.outcome.seconds, 1),
+        )
         if self.refused is not None:
             raise self.refused
         return self.outcome
@@ -199,10 +207,15 @@ class Loop:
         slot.worker.model = item.request.model
         slot.worker.send(
             {
-                "key": item.key, "request": item.request.json(), "output": item.output, "out": self.state.out,
-                "record": self.state.path("done", item.key), "log": self.state.log(item.key, attempt), "attempt": attempt,
+                "key": item.key,
+                "request": item.request.json(),
+                "output": item.output,
+                "out": self.state.out,
+                "record": self.state.path("done", item.key),
+                "log": self.state.log(item.key, attempt),
+                "attempt": attempt,
             }
-        )  # fmt: skip
+        )
 
     # --- what workers say -------------------------------------------------------------------------
 
@@ -244,7 +257,14 @@ class Loop:
         self.pace.add(item.group, float(record["seconds"]))
         self.largest = max(self.largest, int(record["bytes"]))
         slot.at = None
-        self._tell("item", key=item.key, row=item.row.number, output=item.output, seconds=record["seconds"], worker=slot.place.name)  # fmt: skip
+        self._tell(
+            "item",
+            key=item.key,
+            row=item.row.number,
+            output=item.output,
+            seconds=record["seconds"],
+            worker=slot.place.name,
+        )
 
     def _went_wrong(self, slot: _Slot, code: int, message: str, is_worn: bool = False) -> None:
         assert slot.at is not None
@@ -282,13 +302,29 @@ class Loop:
 
     def _failed_for_good(self, item: Item, code: int, message: str, attempts: int) -> None:
         log = os.path.relpath(self.state.log(item.key, attempts), self.state.out) if attempts else ""
-        record = {"key": item.key, "exit": code, "message": message, "attempts": attempts, "log": log, "time": round(time.time(), 3)}  # fmt: skip
+        record = {
+            "key": item.key,
+            "exit": code,
+            "message": message,
+            "attempts": attempts,
+            "log": log,
+            "time": round(time.time(), 3),
+        }
         self.state.write("failed", item.key, record)
         self.state.release(item.key)
         self.plan.failed[item.key] = record
         self.messages.append(message)
         self.reports.write_failed()
-        self._tell("failed", key=item.key, row=item.row.number, where=item.row.where, output=item.output, exit=code, message=message, log=log)  # fmt: skip
+        self._tell(
+            "failed",
+            key=item.key,
+            row=item.row.number,
+            where=item.row.where,
+            output=item.output,
+            exit=code,
+            message=message,
+            log=log,
+        )
         self._check_failures(code, message)
 
     def _check_failures(self, code: int, message: str) -> None:
@@ -335,7 +371,16 @@ class Loop:
             self.touched = now
             self.state.touch(slot.at.item.key for slot in self.slots if slot.at)
             self.reports.write()
-        self.tell_face({"event": "tick", "done": self._done(), "total": len(self.items), "failed": self._failed(), "running": self._running(), "left": self.left()})  # fmt: skip
+        self.tell_face(
+            {
+                "event": "tick",
+                "done": self._done(),
+                "total": len(self.items),
+                "failed": self._failed(),
+                "running": self._running(),
+                "left": self.left(),
+            }
+        )
 
     def left(self) -> Left | None:
         at_work = [slot.at.item for slot in self.slots if slot.at]
@@ -404,7 +449,8 @@ def _listening(signals: _Signals) -> Iterator[None]:
 
 
 def run(plan: Plan, runner: Local, policy: Policy = Policy(), tell: Tell = lambda event: None) -> Outcome:
-    """Make what is open in a plan. Raises InputError, OutputError and ModelError for what stops all of it, and
+    """Make what is open in a plan. Raises InputError, OutputError and ModelError for what stops all of
+    it, and
     Interrupted at the second signal.
     """
     prepare(plan)

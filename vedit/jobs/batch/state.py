@@ -7,7 +7,8 @@
                      log/KEY.N.txt    what the worker said at attempt N
                      events.jsonl     what happened, in order
 
-Files appear by rename or by an exclusive link, so that a call that is killed at any moment leaves nothing that
+Files appear by rename or by an exclusive link, so that a call that is killed at any moment leaves nothing
+that
 stops the next, and several calls on one folder share the work, on a file server too.
 """
 
@@ -117,7 +118,15 @@ class State:
     def claim(self, key: str, pid: int) -> bool:
         """Take an item for a process of this call; False when another has it."""
         path = self.path("claim", key)
-        content = json.dumps({"host": self.host, "pid": os.getpid(), "began": began(os.getpid()), "worker": pid, "worker_began": began(pid)})  # fmt: skip
+        content = json.dumps(
+            {
+                "host": self.host,
+                "pid": os.getpid(),
+                "began": began(os.getpid()),
+                "worker": pid,
+                "worker_began": began(pid),
+            }
+        )
         for _ in range(2):
             if self._place(path, content):
                 return True

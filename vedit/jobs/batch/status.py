@@ -1,4 +1,6 @@
-"""A batch as its folder tells it, without its list: how far it is, its reports anew, several folders as one."""
+"""A batch as its folder tells it, without its list: how far it is, its reports anew, several folders as
+one.
+"""
 
 from __future__ import annotations
 
@@ -60,18 +62,23 @@ def status(out: str) -> Status:
     done = sum(item.key in plan.done for item in plan.items)
     failed = sum(item.key in plan.failed for item in plan.items)
     return Status(
-        len(plan.items), done, failed, len(plan.items) - done - failed, tuple(_running(plan)),
+        len(plan.items),
+        done,
+        failed,
+        len(plan.items) - done - failed,
+        tuple(_running(plan)),
         tuple(sorted(counts.items(), key=lambda found: -found[1])),
-    )  # fmt: skip
+    )
 
 
 def _running(plan: Plan) -> list[str]:
     folder = plan.state.folder / "claim"
     claimed = set(os.listdir(folder)) if folder.is_dir() else set()
     return [
-        item.output for item in plan.items
+        item.output
+        for item in plan.items
         if not item.twin and item.key in claimed and not plan.state.is_stale(item.key)
-    ]  # fmt: skip
+    ]
 
 
 def collect(out: str) -> Plan:
@@ -128,7 +135,11 @@ def _bring(source: State, target: State, record: dict[str, Any]) -> None:
     """Bring an output and its run record from one folder to another."""
     if target.is_done(record):
         return
-    link_twin(target, {**record, "output": os.path.relpath(os.path.join(source.out, record["output"]), target.out)}, str(record["output"]))  # fmt: skip
+    link_twin(
+        target,
+        {**record, "output": os.path.relpath(os.path.join(source.out, record["output"]), target.out)},
+        str(record["output"]),
+    )
     before, after = (os.path.join(state.out, str(record["output"])) for state in (source, target))
     if os.path.exists(before + SUFFIX) and not os.path.exists(after + SUFFIX):
         write_record(after, {**find_record(before).record, "output": after})

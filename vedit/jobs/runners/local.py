@@ -43,9 +43,14 @@ class Worker:
         with open(log, "ab") as errors:
             self.process = subprocess.Popen(
                 [*command, place.device],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, encoding="utf-8",
-                env={**os.environ, **place.variables}, start_new_session=True,  # Ctrl-C is for the parent to tell
-            )  # fmt: skip
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                encoding="utf-8",
+                env={**os.environ, **place.variables},
+                start_new_session=True,  # Ctrl-C is for the parent to tell
+            )
         self.inbox = inbox
         self.listener = threading.Thread(target=self._listen, daemon=True)
         self.listener.start()
