@@ -34,6 +34,10 @@ ENVIRONMENT = {
         "How long threads on a CPU wait busily for each other; 10000 rounds unless set.",
         "--device",
     ),
+    "PYDANTIC_DISABLE_PLUGINS": (
+        "Plugins of pydantic that are not looked for; all of them unless set, since looking takes long.",
+        "--preset",
+    ),
     "HF_TOKEN": ("Token for the Hub: gated and private models, inference providers.", "--revision"),
     "HF_ENDPOINT": (
         "Address of another Hub, such as a mirror, instead of https://huggingface.co.",

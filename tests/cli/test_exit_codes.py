@@ -93,7 +93,7 @@ def test_debug_shows_the_traceback_that_is_otherwise_hidden() -> None:
 
 
 def test_a_bug_is_told_as_one_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    import vedit.media.run as app
+    import vedit.jobs.media.gif as app
 
     def broken(*args: object, **kwargs: object) -> None:
         raise ZeroDivisionError("division by zero")
@@ -105,7 +105,7 @@ def test_a_bug_is_told_as_one_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_out_of_memory_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    import vedit.media.run as app
+    import vedit.jobs.media.gif as app
 
     def greedy(*args: object, **kwargs: object) -> None:
         raise MemoryError

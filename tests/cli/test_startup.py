@@ -129,7 +129,7 @@ def test_starting_costs_little_more_than_importing_click(
     benchmarks/.
     """
     ours, theirs, bare = [], [], []
-    for _ in range(7):
+    for _ in range(20):  # a busy machine needs more tries to show its best
         ours.append(cpu_s([sys.executable, "-m", "vedit", *command]))
         theirs.append(cpu_s([sys.executable, "-c", base]))
         bare.append(cpu_s([sys.executable, "-c", "pass"]))

@@ -51,7 +51,7 @@ class Told:
         print(message, file=sys.stderr, flush=True)  # into the item's log
         self.send({"warn": message})
 
-    def steps(self, steps: Iterable[Any], total: int, what: str) -> Iterator[Any]:
+    def steps(self, steps: Iterable[Any], total: int | None, what: str) -> Iterator[Any]:
         told = 0.0
         for done, step in enumerate(steps, 1):
             if done == total or time.monotonic() - told > BETWEEN_S:

@@ -4,8 +4,6 @@ How a film is written follows its container: ffmpeg's muxer and encoders, the ra
 the colours that players assume. Whoever adds a container adds one line to `CONTAINERS`.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from fractions import Fraction

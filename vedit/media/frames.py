@@ -14,7 +14,7 @@ Pillow images are the buffers because its codec, resampler and quantiser release
 nothing here imports Pillow, so a command that never looks at pixels never loads it.
 """
 
-from __future__ import annotations
+# Annotations of this half are values, not text: NamedTuple compiles each text, at every start.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -57,17 +57,17 @@ class Rect(NamedTuple):
     def is_empty(self) -> bool:
         return self.w <= 0 or self.h <= 0
 
-    def moved(self, dx: int, dy: int) -> Rect:
+    def moved(self, dx: int, dy: int) -> "Rect":
         return Rect(self.x + dx, self.y + dy, self.w, self.h)
 
-    def clipped(self, other: Rect) -> Rect:
+    def clipped(self, other: "Rect") -> "Rect":
         """The part inside `other`; width and height 0 when they do not meet."""
         x, y = max(self.x, other.x), max(self.y, other.y)
         return Rect(
             x, y, max(0, min(self.right, other.right) - x), max(0, min(self.bottom, other.bottom) - y)
         )
 
-    def joined(self, other: Rect) -> Rect:
+    def joined(self, other: "Rect") -> "Rect":
         """The smallest rectangle around both; an empty one adds nothing."""
         if self.is_empty:
             return other
@@ -182,7 +182,7 @@ class Labels(NamedTuple):
     tags: tuple[tuple[str, str], ...] = ()
     chapters: tuple[Chapter, ...] = ()
 
-    def cut(self, start_s: Fraction, duration_s: Fraction | None) -> Labels:
+    def cut(self, start_s: Fraction, duration_s: Fraction | None) -> "Labels":
         """The chapters of a part of the film, at the times they have in it."""
         end_s = None if duration_s is None else start_s + duration_s
         kept = []
@@ -195,7 +195,7 @@ class Labels(NamedTuple):
                 kept.append(Chapter(begin - start_s, end - start_s, chapter.title))
         return self._replace(chapters=tuple(kept))
 
-    def stretched(self, factor: Fraction) -> Labels:
+    def stretched(self, factor: Fraction) -> "Labels":
         """The chapters of a film that takes `factor` times as long."""
         return self._replace(
             chapters=tuple(
@@ -248,7 +248,7 @@ class Clip:
     def canvas(self) -> Rect:
         return Rect(0, 0, self.width, self.height)
 
-    def but(self, **changes: Any) -> Clip:
+    def but(self, **changes: Any) -> "Clip":
         """A copy with some facts changed; lists are shared, so `tail` still fills up."""
         return Clip(**{**vars(self), **changes})
 
@@ -279,7 +279,7 @@ class Frame(NamedTuple):
     user_input: bool = False
     before: tuple[Block, ...] = ()
 
-    def but(self, **changes: Any) -> Frame:
+    def but(self, **changes: Any) -> "Frame":
         """A copy with some fields changed; the pixels are shared."""
         return self._replace(**changes)
 

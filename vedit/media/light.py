@@ -5,8 +5,6 @@ ffmpeg's `tonemap`. Ours: the knee of mobius at 0.6, so that white stays white, 
 1000 nits for a film that names none.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 CURVES = ("none", "mobius", "hable", "reinhard", "gamma", "linear", "clip")

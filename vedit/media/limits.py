@@ -1,7 +1,5 @@
 """Limits that stop decompression bombs before any pixel is allocated."""
 
-from __future__ import annotations
-
 import os
 import re
 from fractions import Fraction

@@ -4,8 +4,6 @@ writer.
 They are named tuples, whose making costs a start a quarter of what frozen dataclasses cost.
 """
 
-from __future__ import annotations
-
 from fractions import Fraction
 from typing import NamedTuple
 

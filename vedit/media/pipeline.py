@@ -10,8 +10,6 @@ runs on the cheapest kind it accepts, which makes a chain give the same composed
 stages run one after another through a pipe.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, Protocol
 

@@ -1,7 +1,5 @@
 """Run a chain of stages over a clip: open, plan, connect, write."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack

@@ -4,8 +4,6 @@ Every command opens its input here, so that all read the same. `opened` gives th
 of a clip; `media.run` takes a `Source` through a chain of stages.
 """
 
-from __future__ import annotations
-
 import os
 import stat
 import sys
@@ -90,7 +88,7 @@ def composed(source: Source) -> tuple[Clip, Frames]:
 
 def source_of(
     name: str, read: ReadOptions, stack: ExitStack, warn: Warn = silent
-) -> FileSource | FolderSource:
+) -> "FileSource | FolderSource":
     """The source that a name stands for; what it opens is closed with the stack."""
     if name != "-" and os.path.isdir(name):
         return FolderSource(name, read, stack, warn)

@@ -12,8 +12,6 @@ A stage module holds
 and the folder listing does the rest.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Mapping
 from fractions import Fraction

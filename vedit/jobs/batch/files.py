@@ -1,7 +1,5 @@
 """Many inputs in one call: expand folders, name outputs, run all, and report what failed."""
 
-from __future__ import annotations
-
 import os
 import stat
 from collections import Counter

@@ -1,7 +1,5 @@
 """Clips that go from files to files: their plan, and running them all."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 

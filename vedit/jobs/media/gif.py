@@ -4,8 +4,6 @@ for outcome in plan(GifRequest(inputs=("in.gif",), stages="crop:left=10%; speed:
     print(outcome.result)
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import NamedTuple
 

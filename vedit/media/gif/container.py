@@ -7,8 +7,6 @@ what is whole is kept. Both a file and a pipe are read through one window that s
 so memory does not grow with the clip.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterator
 from typing import BinaryIO, NamedTuple
