@@ -1,29 +1,22 @@
-"""Protects vedit/training/place.py: what is freed within a training stays with the process, and goes back
-after it.
-"""
+"""Protects vedit/training/place.py: while training, what is freed stays with the process."""
 
-import resource
+import ctypes
 import sys
+from types import SimpleNamespace
 
 import pytest
-import torch
 
 from vedit.training.place import freed_memory_kept
 
-
-def page_faults_of_a_fresh_tensor():
-    """Of the second of two tensors of 64 MiB, one after the other; its pages are 16384 when they come from
-    the system.
-    """
-    torch.ones(2**24)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    torch.ones(2**24)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+MMAP_MAX, TRIM_THRESHOLD = -4, -1  # of malloc.h
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="of glibc")
-def test_memory_freed_in_one_step_serves_the_next_without_asking_the_system():
-    with freed_memory_kept():
-        page_faults_of_a_fresh_tensor()
-        assert page_faults_of_a_fresh_tensor() < 1000
-    assert page_faults_of_a_fresh_tensor() > 10_000
+def test_the_c_library_keeps_freed_memory_for_the_training_and_is_set_back_after_it(monkeypatch):
+    asked: list[tuple[int, int]] = []
+    library = SimpleNamespace(mallopt=lambda name, value: asked.append((name, value)))
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: library)
+    with pytest.raises(ZeroDivisionError), freed_memory_kept():
+        assert dict(asked) == {MMAP_MAX: 0, TRIM_THRESHOLD: 2**31 - 1}
+        raise ZeroDivisionError
+    assert dict(asked) == {MMAP_MAX: 65536, TRIM_THRESHOLD: 128 * 1024}  # glibc's own at its start

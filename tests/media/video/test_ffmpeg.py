@@ -445,7 +445,7 @@ def endless():
 try:
     write_clip(clip, endless(), {str(tmp_path / "out.mp4")!r})
 except KeyboardInterrupt:
-    import os; from tests.media.test_ffmpeg import children
+    import os; from tests.media.video.test_ffmpeg import children
     print("stopped", children(), flush=True)
 """
     with subprocess.Popen(
