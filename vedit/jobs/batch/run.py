@@ -17,7 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from vedit.errors import InputError, Interrupted, ModelError, OutputError
@@ -35,9 +35,10 @@ LOOK_S = 2.0  # between looks at what other calls have claimed
 
 @dataclass(frozen=True)
 class Policy:
-    """What happens when items fail. retries: of memory, services, and workers that died. most_failures:
-    stop at
-    so many, a number or a share below 1, None for never. shard: part i of n.
+    """What happens when items fail.
+
+    retries: of memory, services, and workers that died. most_failures: stop at so many, a number or a
+    share below 1, None for never. shard: part i of n.
     """
 
     retries: int = 1
@@ -85,7 +86,6 @@ class _Signals:
     """How often the user asked to stop."""
 
     count: int = 0
-    wakes: Callable[[], None] = field(default=lambda: None)
 
 
 class Loop:
@@ -449,9 +449,10 @@ def _listening(signals: _Signals) -> Iterator[None]:
 
 
 def run(plan: Plan, runner: Local, policy: Policy = Policy(), tell: Tell = lambda event: None) -> Outcome:
-    """Make what is open in a plan. Raises InputError, OutputError and ModelError for what stops all of
-    it, and
-    Interrupted at the second signal.
+    """Make what is open in a plan.
+
+    Raises InputError, OutputError and ModelError for what stops all of it, and Interrupted at the
+    second signal.
     """
     prepare(plan)
     return Loop(plan, runner, policy, tell).run()
