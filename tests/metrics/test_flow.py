@@ -29,13 +29,13 @@ def smooth(rows: int = 48, columns: int = 56, shift: tuple[float, float] = (0.0,
 
 @pytest.mark.parametrize("shift", [(1.0, 0.0), (-2.5, 1.5), (4.0, -3.0)])
 def test_a_moved_picture_has_its_movement_as_flow(shift: tuple[float, float]) -> None:
-    found = flow.tvl1_pair(smooth(), smooth(shift=shift))
+    found = flow.tvl1_pairs(smooth()[None], smooth(shift=shift)[None])[0]
     inner = found[:, 8:-8, 8:-8]
     assert np.abs(inner - np.array(shift)[:, None, None]).mean() < 0.1
 
 
 def test_equal_pictures_have_no_flow() -> None:
-    assert np.abs(flow.tvl1_pair(smooth(), smooth())).max() < 1e-5
+    assert np.abs(flow.tvl1_pairs(smooth()[None], smooth()[None])).max() < 1e-5
 
 
 def true_flow(scene: scenes.Scene, frames: int) -> tuple[np.ndarray, np.ndarray]:
@@ -53,7 +53,7 @@ def test_drawn_objects_are_followed_to_half_a_pixel() -> None:
     for scene in moving[:6]:
         frames = (scenes.clip(scene, 5)[:2] * 255 + 0.5).byte().permute(0, 2, 3, 1).numpy()
         truth, cover = true_flow(scene, 5)
-        found = flow.tvl1_pair(frames[0], frames[1])
+        found = flow.tvl1_pairs(frames[:1], frames[1:2])[0]
         errors.append(np.linalg.norm(found - truth[0], axis=0)[cover[0]].mean())
         lengths.append(np.linalg.norm(truth[0]))
     assert np.mean(lengths) > 2.5

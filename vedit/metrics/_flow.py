@@ -19,7 +19,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
@@ -83,10 +82,10 @@ def estimated(video: Video, *, backward: bool, engine: str, towers: Any) -> Floa
     key = feature_key("flow", engine, str(VERSION), "backward" if backward else "forward", video.digest)
     kept = towers.store.get(key) if towers is not None else None
     if kept is None:
-        estimate = tvl1_pair if engine == "tvl1" else dis_pair
-        frames = list(video.frames_TYX3)
+        estimate = tvl1_pairs if engine == "tvl1" else dis_pairs
+        earlier_PYX3, later_PYX3 = video.frames_TYX3[:-1], video.frames_TYX3[1:]
         kept = {
-            "flow": np.stack([estimate(b, a) if backward else estimate(a, b) for a, b in pairwise(frames)])
+            "flow": estimate(later_PYX3, earlier_PYX3) if backward else estimate(earlier_PYX3, later_PYX3)
         }
         if towers is not None:
             towers.store.put(key, kept)
@@ -122,6 +121,11 @@ def read_flows(path: str, video: Video) -> Flows:
     return Flows(found["backward"], found.get("forward"))
 
 
+def dis_pairs(a_PYX3: Pixels, b_PYX3: Pixels) -> Floats:
+    """Flow from each frame of one clip to that of another, (P, 2, Y, X) in pixels."""
+    return np.stack([dis_pair(a, b) for a, b in zip(a_PYX3, b_PYX3, strict=True)])
+
+
 def dis_pair(a_YX3: Pixels, b_YX3: Pixels) -> Floats:
     """OpenCV's dense inverse search, preset medium, on grey levels. Raises ModelError without OpenCV."""
     try:
@@ -147,17 +151,28 @@ def dis_pair(a_YX3: Pixels, b_YX3: Pixels) -> Floats:
 # --- TV-L1 ---------------------------------------------------------------------------------------
 
 
-def tvl1_pair(a_YX3: Pixels, b_YX3: Pixels) -> Floats:
-    """Flow from one frame to another, (2, Y, X) in pixels."""
+def tvl1_pairs(a_PYX3: Pixels, b_PYX3: Pixels) -> Floats:
+    """Flow from each frame of one clip to that of another, (P, 2, Y, X) in pixels.
+
+    Small frames go through in groups: their operations are so short that calling them costs more.
+    """
     import torch
 
-    with torch.inference_mode(), few_threads(a_YX3.shape[0] * a_YX3.shape[1]):
-        a_CYX, b_CYX = (
-            torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).float()[None] / 255
-            for image in (a_YX3, b_YX3)
-        )
-        found: Floats = tvl1(a_CYX, b_CYX)[0].numpy()
-    return found
+    rows, columns = a_PYX3.shape[1:3]
+    group = max(1, PIXELS_FOR_THREADS // (rows * columns))
+    with torch.inference_mode(), few_threads(rows * columns):
+        found = [
+            tvl1(as_colours(a_PYX3[at : at + group]), as_colours(b_PYX3[at : at + group])).numpy()
+            for at in range(0, len(a_PYX3), group)
+        ]
+    return np.concatenate(found)
+
+
+def as_colours(frames_PYX3: Pixels) -> Tensor:
+    """(P, C, Y, X), 0..1."""
+    import torch
+
+    return torch.from_numpy(np.ascontiguousarray(frames_PYX3.transpose(0, 3, 1, 2))).float() / 255
 
 
 @contextmanager
@@ -173,15 +188,15 @@ def few_threads(pixels: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def tvl1(a_1CYX: Tensor, b_1CYX: Tensor) -> Tensor:
-    """Flow from a to b, (1, 2, Y, X) in pixels; colours in 0..1."""
+def tvl1(a_PCYX: Tensor, b_PCYX: Tensor) -> Tensor:
+    """Flow from each a to its b, (P, 2, Y, X) in pixels; colours in 0..1."""
     from torch.nn.functional import interpolate
 
     flow = None
-    for a, b in reversed(pyramid(a_1CYX, b_1CYX)):
+    for a, b in reversed(pyramid(a_PCYX, b_PCYX)):
         rows, columns = a.shape[-2:]
         if flow is None:
-            flow = a.new_zeros(1, 2, rows, columns)
+            flow = a.new_zeros(len(a), 2, rows, columns)
         else:
             scale = a.new_tensor([columns / flow.shape[-1], rows / flow.shape[-2]]).view(1, 2, 1, 1)
             flow = interpolate(flow, size=(rows, columns), mode="bilinear", align_corners=False) * scale
