@@ -6,6 +6,7 @@ NAME.txt         its captions, UTF-8, one a line
 manifest.jsonl   one row a clip: what it shows, where it comes from, its hash
 rejected.tsv     what was left out, and why
 journal.jsonl    rows of a conversion that has not ended; gone when it has
+.inspected.jsonl what is known of each clip of a folder that was looked through
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 MANIFEST, JOURNAL, REJECTED, SETTINGS = "manifest.jsonl", "journal.jsonl", "rejected.tsv", "dataset.json"
+INSPECTED = ".inspected.jsonl"
 FORMAT, VERSION = "vedit-dataset", 1
 ROWS = Kind("the rows of a data set", largest=2**30, names_files=True)
 CAPTIONS = Kind("captions", right="They stand one a line in NAME.txt.", largest=2**20)

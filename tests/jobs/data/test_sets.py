@@ -226,6 +226,14 @@ def test_a_folder_with_other_things_is_left_alone(tmp_path: Path) -> None:
 # --- a folder of clips ---------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("name", ["manifest.jsonl", "journal.jsonl", "dataset.json", ".inspected.jsonl"])
+def test_a_folder_under_the_name_of_a_file_of_the_set_is_an_output_error(tmp_path: Path, name: str) -> None:
+    (tmp_path / "set" / name).mkdir(parents=True)
+    done = vedit("data", "moving-mnist", "--synth", 2, tmp_path / "set", "--frames", 4)
+    assert done.code == 4
+    assert f"{name} is a folder" in done.err
+
+
 def test_corrupt_clips_are_named_and_left_out_and_the_rest_is_made(tmp_path: Path) -> None:
     source = tmp_path / "source"
     (source / "more").mkdir(parents=True)

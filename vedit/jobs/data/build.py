@@ -19,6 +19,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from vedit.data.layout import (
     FORMAT,
+    INSPECTED,
     JOURNAL,
     MANIFEST,
     REJECTED,
@@ -108,7 +109,7 @@ def build(
     done = {row["id"]: row for row in _rows(plan.folder) if is_there(plan.folder, row)}
     rows: list[dict[str, Any]] = []
     failed: list[tuple[str, str]] = []
-    with _open_journal(plan.folder / JOURNAL) as journal:
+    with open_journal(plan.folder / JOURNAL) as journal:
         for item, row, error in watch(_made(items, plan, settings, done, jobs), total or 0, plan.kind):
             if error is not None:
                 failed.append((item.source, _reason(error)))
@@ -131,7 +132,8 @@ def build(
     )
 
 
-def _open_journal(path: Path) -> BinaryIO:
+def open_journal(path: Path) -> BinaryIO:
+    """A file that lines are added to. Raises OutputError where it cannot be written."""
     try:
         return open(path, "ab")
     except OSError as error:
@@ -150,6 +152,13 @@ def open_folder(plan: SetPlan, overwrite: bool) -> dict[str, Any]:
         names = [name for name in os.listdir(plan.folder) if not name.startswith(".")]
     except OSError as error:
         raise OutputError(f"{plan.folder}: cannot make the folder: {reason_of(error)}.") from None
+    for name in (MANIFEST, JOURNAL, REJECTED, SETTINGS, INSPECTED):
+        if (plan.folder / name).is_dir():
+            raise OutputError(
+                f"{plan.folder / name} is a folder, and the data set writes a file of this name.",
+                "",
+                "Name another folder, or move that one away",
+            )
     if path.exists():
         before = read_settings(plan.folder)
         if before == settings:

@@ -13,6 +13,7 @@ import numpy as np
 
 from vedit.data import folder, moving_mnist, msrvtt, table, v2vbench
 from vedit.data.layout import (
+    INSPECTED,
     ROWS,
     Item,
     Pictures,
@@ -28,13 +29,11 @@ from vedit.documents import validated
 from vedit.errors import InputError, UsageError, VeditError, option
 from vedit.jobs.batch.files import expand
 from vedit.jobs.clips import even_delays
-from vedit.jobs.data.build import SetPlan, Summary, build, limited, open_folder
+from vedit.jobs.data.build import SetPlan, Summary, build, limited, open_folder, open_journal
 from vedit.jobs.data.read import Cut, read_cut, reader, shown, times
 from vedit.jobs.watch import Watch, unwatched
 from vedit.media.atomic import open_output
 from vedit.media.window import ordered_map
-
-INSPECTED = ".inspected.jsonl"
 
 
 class Run(NamedTuple):
@@ -235,7 +234,7 @@ def inspect_all(paths: Sequence[str], run: Run) -> tuple[dict[str, folder.Inspec
 
     found: dict[str, folder.Inspection] = {}
     corrupt: set[str] = set()
-    with open(run.folder / INSPECTED, "ab") as journal:
+    with open_journal(run.folder / INSPECTED) as journal:
         for path, stamp, clip, is_new in run.watch(ordered_map(look, paths, run.jobs), len(paths), "inspect"):
             if clip is None:
                 corrupt.add(path)
