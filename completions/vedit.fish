@@ -86,6 +86,11 @@ complete -c vedit -n '__vedit_at \'vedit batch run\'' -l dry-run -d 'Tell what w
 complete -c vedit -n '__vedit_at \'vedit batch run\'' -l json -d 'Print the summary, or the plan of --dry-run, as JSON.'
 complete -c vedit -n '__vedit_at \'vedit batch run\'' -s q -l quiet -d 'No progress and no warnings.'
 complete -c vedit -n '__vedit_at \'vedit batch run\'' -l progress -x -a 'auto jsonl none' -d 'Progress on standard error: a line on a terminal, one a minute elsewhere, JSON lines for programs.'
+complete -c vedit -n '__vedit_at \'vedit batch run\'' -l runner -x -a 'local ray slurm' -d 'Who works: local, processes of this machine; ray, a cluster; slurm, an array of calls, whose script is printed. All give the same bytes.'
+complete -c vedit -n '__vedit_at \'vedit batch run\'' -l tasks -x -d 'slurm: in so many parts, M at a time. By default 4.'
+complete -c vedit -n '__vedit_at \'vedit batch run\'' -l sbatch -x -d 'slurm: an option of sbatch, such as --sbatch=--time=8:00:00.'
+complete -c vedit -n '__vedit_at \'vedit batch run\'' -l template -r -F -d 'slurm: a script that was printed before and edited; vedit\'s own part is written anew.'
+complete -c vedit -n '__vedit_at \'vedit batch run\'' -l submit -d 'slurm: hand the script to sbatch instead of printing it.'
 complete -c vedit -n '__vedit_at \'vedit batch run\'' -s h -l help -d 'Show this message and exit.'
 complete -c vedit -n '__vedit_at \'vedit batch status\'' -f
 complete -c vedit -n '__vedit_at \'vedit batch status\'' -a '(__fish_complete_directories)'

@@ -30,6 +30,7 @@ ENVIRONMENT = {
         "--limit",
     ),
     "IMAGEIO_FFMPEG_EXE": ("The same for every program that uses imageio-ffmpeg.", "--limit"),
+    "RAY_ADDRESS": ("The Ray cluster of --runner ray; without it Ray runs on this machine.", "--runner"),
     "GOMP_SPINCOUNT": (
         "How long threads on a CPU wait busily for each other; 10000 rounds unless set.",
         "--device",

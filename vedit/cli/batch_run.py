@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from vedit.cli.common import Voice, echo, examples, options, print_json
-from vedit.errors import PartialFailure, Stopped, UsageError
+from vedit.errors import PartialFailure, RemoteError, Stopped, UsageError, reason_of
+from vedit.jobs import runners
 
 if TYPE_CHECKING:
     from vedit.jobs.batch.plan import Plan
@@ -34,6 +36,10 @@ EXAMPLES = (
     ("vedit batch run jobs.toml -O out --dry-run", "what a matrix would make, and what is done already"),
     ("vedit batch run out/failed.csv -O out", "what failed, once more, when it is mended"),
     ("vedit batch run jobs.csv -O out --shard 1/4", "the first quarter, on one of four machines"),
+    (
+        "vedit batch run jobs.csv -O out --runner slurm --tasks 8%4 --sbatch=--gres=gpu:1 | sbatch",
+        "an array of eight parts, four at a time",
+    ),
 )
 ROW_OPTIONS = {
     "source": "source_prompt",
@@ -174,6 +180,34 @@ batch_options = options(
     ),
 )
 
+runner_options = options(
+    click.option(
+        "--runner",
+        type=click.Choice(runners.names()),
+        default="local",
+        help=(
+            "Who works: local, processes of this machine; ray, a cluster; slurm, an array of calls, whose "
+            "script is printed. All give the same bytes."
+        ),
+    ),
+    click.option("--tasks", metavar="N[%M]", help="slurm: in so many parts, M at a time. By default 4."),
+    click.option(
+        "--sbatch",
+        "lines",
+        multiple=True,
+        metavar="OPTION",
+        help="slurm: an option of sbatch, such as --sbatch=--time=8:00:00.",
+    ),
+    click.option(
+        "--template",
+        metavar="FILE",
+        help="slurm: a script that was printed before and edited; vedit's own part is written anew.",
+    ),
+    click.option("--submit", is_flag=True, help="slurm: hand the script to sbatch instead of printing it."),
+)
+OF_QUEUES = {"tasks": "--tasks", "lines": "--sbatch", "template": "--template", "submit": "--submit"}
+NOT_OF_PARTS = {*OF_QUEUES, "runner", "shard", "retry_failed", "redo", "dry_run", "as_json"}
+
 
 @click.command(
     short_help="Make what is open; what a call without a command does.",
@@ -193,6 +227,7 @@ changes is made again, one that is renamed is moved. Ctrl-C lets items at work f
 @click.argument("jobs", nargs=-1, metavar="JOBS...")
 @row_options
 @batch_options
+@runner_options
 def command(jobs: tuple[str, ...], out: str, **given: Any) -> None:
     if not jobs:
         raise UsageError("batch needs a list of edits, or a folder.", "", f"Example: {EXAMPLES[0][0]}")
@@ -201,6 +236,7 @@ def command(jobs: tuple[str, ...], out: str, **given: Any) -> None:
 
     shard = shard_of(given["shard"]) if given["shard"] else None
     limit = failures_of(given["max_failures"], given["fail_fast"])
+    check_runner(given)
     voice = Voice(given["quiet"], given["progress"])
     made = plan(
         read_rows(jobs, shared_of(given)),
@@ -226,15 +262,22 @@ def finish(
     made: Plan, shard: tuple[int, int] | None, limit: float | None, voice: Voice, given: dict[str, Any]
 ) -> None:
     """Run what is open, tell what came of it, and raise what the exit code says."""
-    from vedit.jobs.batch.run import Policy, run
-    from vedit.jobs.runners.local import Local, places
+    from contextlib import closing
 
-    face = Face(voice)
-    if any(not item.twin for item in made.open()):
+    from vedit.jobs.batch.run import Policy, run
+
+    is_open = any(not item.twin for item in made.open())
+    if is_open and given["runner"] != "slurm":
         from vedit.jobs.extras import need
 
         need("diffusion")
-    outcome = run(made, Local(places(given["workers"])), Policy(given["retries"], limit, shard), face)
+    begun = runners.load(given["runner"] if is_open else "local").begin(call_of(given, made.state.out))
+    if isinstance(begun, runners.Script):
+        hand_over(begun, made, voice, given["submit"])
+        return
+    face = Face(voice)
+    with closing(begun) as crew:
+        outcome = run(made, crew, Policy(given["retries"], limit, shard), face)
     face.end()
     if given["as_json"]:
         print_json(
@@ -244,6 +287,98 @@ def finish(
             }
         )
     conclude(made, outcome, voice)
+
+
+def check_runner(given: Mapping[str, Any]) -> None:
+    """Refuse options that the runner has no use for."""
+    if given["runner"] == "slurm":
+        if given["shard"]:
+            raise UsageError("--runner slurm makes the parts itself.", "", "Use --tasks instead of --shard")
+        return
+    unused = [spelt for name, spelt in OF_QUEUES.items() if given[name]]
+    if unused:
+        raise UsageError(f"{unused[0]} is for --runner slurm, and this is --runner {given['runner']}.")
+
+
+def call_of(given: Mapping[str, Any], out: str) -> runners.Call:
+    """What a runner is told."""
+    tasks, at_once = tasks_of(given["tasks"] or "4")
+    template = None
+    if given["template"] is not None:
+        from vedit.documents import Kind, read_text
+
+        kind = Kind("a script for sbatch", UsageError, largest=2**20, names_files=True)
+        template = read_text(given["template"], kind)
+    command = typed(click.get_current_context(), NOT_OF_PARTS)
+    return runners.Call(
+        given["workers"], command, os.getcwd(), out, tasks, at_once, tuple(given["lines"]), template
+    )
+
+
+def tasks_of(text: str) -> tuple[int, int | None]:
+    """The parts of `--tasks`, and how many at a time."""
+    import re
+
+    match = re.fullmatch(r"(\d{1,5})(?:%(\d{1,5}))?", text, re.ASCII)
+    if not match or not int(match[1]) or (match[2] and not int(match[2])):
+        raise UsageError(f"--tasks {text} is not a number of parts.", "Write 8, or 8%2 for two at a time.")
+    return int(match[1]), int(match[2]) if match[2] else None
+
+
+def typed(context: click.Context, without: Collection[str]) -> list[list[str]]:
+    """The call as it was typed, without some options: the words of the command, then those of each option."""
+    from click.core import ParameterSource
+
+    command, *_ = context.command_path.partition(" ")[::-1]
+    words, options_ = command.split(), []
+    for param in context.command.params:
+        value: Any = context.params.get(param.name or "")
+        source = context.get_parameter_source(param.name or "")
+        if param.name in without or source not in (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT):
+            continue
+        if isinstance(param, click.Argument):
+            words += [f"./{name}" if name.startswith("-") else name for name in value]
+        elif isinstance(param, click.Option) and param.is_flag:
+            options_.append([param.opts[0]])
+        else:
+            many = value if param.multiple else [value]
+            options_ += [_option(param.opts, str(one)) for one in many]
+    return [words, *options_]
+
+
+def _option(spellings: Sequence[str], value: str) -> list[str]:
+    """An option with its value; one that looks like an option is tied to it."""
+    return [f"{spellings[-1]}={value}"] if value.startswith("-") else [spellings[0], value]
+
+
+def hand_over(script: runners.Script, made: Plan, voice: Voice, is_submitted: bool) -> None:
+    """Print a script, or give it to its queue. The plan is written, and what is to be made again forgotten:
+    the parts are plain calls.
+    """
+    from vedit.jobs.batch.run import prepare
+
+    prepare(made)
+    made.forget()
+    content = script.text.encode("utf-8", "surrogateescape")
+    if not is_submitted:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
+        return
+    import subprocess
+
+    try:
+        done = subprocess.run(script.submit, input=content, capture_output=True)
+    except OSError as error:
+        raise RemoteError(
+            f"{script.submit[0]} cannot be called: {reason_of(error)}.",
+            "It is there on the machines of a SLURM cluster.",
+            "Leave --submit out to print the script",
+        ) from None
+    if done.returncode:
+        told = done.stderr.decode(errors="replace").strip() or f"exit code {done.returncode}"
+        raise RemoteError(f"{script.submit[0]} refused the script: {told}")
+    voice.say(done.stdout.decode(errors="replace").strip() or "submitted")
 
 
 def conclude(made: Plan, outcome: Outcome, voice: Voice) -> None:

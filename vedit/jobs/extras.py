@@ -4,7 +4,10 @@ from importlib.util import find_spec
 
 from vedit.errors import ModelError
 
-EXTRAS = {"diffusion": ("torch", "diffusers", "transformers", "safetensors", "open_clip")}
+EXTRAS = {
+    "diffusion": ("torch", "diffusers", "transformers", "safetensors", "open_clip"),
+    "ray": ("ray",),
+}
 
 
 def need(extra: str) -> None:

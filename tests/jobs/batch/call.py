@@ -1,24 +1,43 @@
-"""A call of a batch with stub workers, as a process of its own: `python call.py LIST OUT WORKERS`."""
+"""A call of a batch with stub workers, as a process of its own: `python call.py LIST OUT WORKERS [--shard I/N]`.
+
+WORKERS is a number of processes, or ray:N for actors.
+"""
 
 from __future__ import annotations
 
 import sys
+from contextlib import closing
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
+from vedit.cli.batch_run import shard_of
 from vedit.errors import Interrupted
 from vedit.jobs.batch.plan import plan
 from vedit.jobs.batch.rows import read_rows
-from vedit.jobs.batch.run import run
-from vedit.jobs.runners.local import Local, Place
+from vedit.jobs.batch.run import Policy, run
+from vedit.jobs.runners import Call, Crew, Place
+from vedit.jobs.runners.local import Local
+
+STUB = (sys.executable, str(Path(__file__).with_name("stub.py")))
+
+
+def crew_of(workers: str) -> Crew:
+    if workers.startswith("ray:"):
+        from vedit.jobs.runners import ray
+
+        crew = ray.begin(Call(workers.removeprefix("ray:")))
+        crew.command = STUB
+        return crew
+    return Local([Place(str(number), "cpu", {}) for number in range(int(workers))], STUB)
+
 
 if __name__ == "__main__":
-    stub = Path(__file__).with_name("stub.py")
-    places = [Place(str(number), "cpu", {}) for number in range(int(sys.argv[3]))]
-    made = plan(read_rows([sys.argv[1]]), sys.argv[2])
+    jobs, out, workers, *rest = sys.argv[1:]
+    made = plan(read_rows([jobs]), out)
     try:
-        outcome = run(made, Local(places, (sys.executable, str(stub))))
+        with closing(crew_of(workers)) as crew:
+            outcome = run(made, crew, Policy(shard=shard_of(rest[1]) if rest else None))
     except Interrupted:
         sys.exit(130)
     sys.exit(75 if outcome.is_stopped else 8 if outcome.failed else 0)

@@ -62,8 +62,8 @@ class Item:
 class Plan:
     """What is to be made in a folder. done: keys that are, with their records. failed: those that failed
     in an
-    earlier call. dropped: outputs that an earlier call made and nobody asks for now. redone: keys whose
-    record does not count.
+    earlier call, and failed_before the keys that had when the plan was made. dropped: outputs that an
+    earlier call made and nobody asks for now. redone: keys whose record does not count.
     """
 
     state: State
@@ -73,6 +73,7 @@ class Plan:
     dropped: list[str] = field(default_factory=list)
     contents: Contents = field(default_factory=Contents)
     redone: set[str] = field(default_factory=set)
+    failed_before: set[str] = field(default_factory=set)
 
     def open(self) -> list[Item]:
         """Items that are neither done nor failed, those of one model and clip together."""
@@ -84,6 +85,34 @@ class Plan:
         return sorted(
             rest, key=lambda item: (item.request.model, item.request.input, item.request.source_prompt)
         )
+
+    def forget_failures(self, items: Sequence[Item]) -> None:
+        """Remove the records of failures that are to be tried again: who looks on sees them open."""
+        for item in items:
+            if item.key in self.failed_before and item.key not in self.failed:
+                self.state.remove("failed", item.key)
+
+    def forget(self) -> None:
+        """Remove the records of all that is to be made again, so that any call makes it."""
+        self.forget_failures(self.items)
+        for key in self.redone:
+            self.state.remove("done", key)
+        self.redone.clear()
+
+    def refresh(self) -> None:
+        """See what other calls have done, or failed, since."""
+        asked = {item.key for item in self.items}
+        for key, record in self.state.records("done", asked - self.done.keys() - self.redone).items():
+            if self.state.is_done(record):
+                self.done[key] = record
+        self.refresh_failed()
+
+    def refresh_failed(self) -> None:
+        """See what other calls have failed at, or made after all."""
+        asked = {item.key for item in self.items} - self.done.keys()
+        there = self.state.keys("failed") & asked
+        self.failed = {key: record for key, record in self.failed.items() if key in there}
+        self.failed |= self.state.records("failed", there - self.failed.keys())
 
 
 def resolve(rows: Sequence[Row], keys: Keys, template: str | None = None) -> list[Item]:
@@ -184,6 +213,7 @@ def plan(
         [str(record["output"]) for key, record in done.items() if key not in asked and state.is_done(record)],
         contents,
     )
+    made.failed_before = set(made.failed)
     again = {item.key for item in items if "_error" in item.row.extra}  # a failed.csv is a wish to try again
     made.failed = {k: record for k, record in made.failed.items() if k not in made.done and k not in again}
     own = {str(line.get("output")) for line in before} | {

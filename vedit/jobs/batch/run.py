@@ -24,7 +24,7 @@ from vedit.errors import InputError, Interrupted, ModelError, OutputError
 from vedit.jobs.batch.plan import Item, Plan, in_shard, link_twin, settle_names
 from vedit.jobs.batch.progress import Left, Pace
 from vedit.jobs.batch.report import Reports
-from vedit.jobs.runners.local import Local, Place, Worker
+from vedit.jobs.runners import Crew, Place, Worker
 
 Tell = Callable[[Mapping[str, Any]], None]
 FOR_ANOTHER_TRY = (6, 7)  # memory and services: what may be otherwise next time
@@ -91,7 +91,7 @@ class _Signals:
 class Loop:
     """One call on one folder."""
 
-    def __init__(self, plan: Plan, runner: Local, policy: Policy, tell: Tell) -> None:
+    def __init__(self, plan: Plan, runner: Crew, policy: Policy, tell: Tell) -> None:
         self.plan, self.runner, self.policy, self.state = plan, runner, policy, plan.state
         self.tell_face = tell
         self.items = plan.items if policy.shard is None else in_shard(plan.items, policy.shard)
@@ -115,6 +115,7 @@ class Loop:
         self._tell(
             "start", total=len(self.items), done=self._done(), failed=self._failed(), workers=len(self.slots)
         )
+        self.plan.forget_failures(self.items)
         self._fail_missing()
         try:
             with _listening(self.signals):
@@ -124,6 +125,7 @@ class Loop:
                     self._keep_house()
         finally:
             self._end_workers()
+            self.plan.refresh()  # the reports are those of all calls, whoever writes them last
             self._link_twins()
             self.reports.write()
         self.outcome.done, self.outcome.failed = self._done(), self._failed()
@@ -314,6 +316,7 @@ class Loop:
         self.state.release(item.key)
         self.plan.failed[item.key] = record
         self.messages.append(message)
+        self.plan.refresh_failed()
         self.reports.write_failed()
         self._tell(
             "failed",
@@ -448,7 +451,7 @@ def _listening(signals: _Signals) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def run(plan: Plan, runner: Local, policy: Policy = Policy(), tell: Tell = lambda event: None) -> Outcome:
+def run(plan: Plan, runner: Crew, policy: Policy = Policy(), tell: Tell = lambda event: None) -> Outcome:
     """Make what is open in a plan.
 
     Raises InputError, OutputError and ModelError for what stops all of it, and Interrupted at the

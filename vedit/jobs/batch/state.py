@@ -18,7 +18,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -76,17 +76,21 @@ class State:
 
     # --- records ------------------------------------------------------------------------------
 
-    def records(self, part: str) -> dict[str, dict[str, Any]]:
-        """All records of "done" or "failed" by key; one that cannot be read counts as missing."""
+    def keys(self, part: str) -> set[str]:
+        """The keys that have a record in "done" or "failed"."""
         folder = self.folder / part
-        names = [name for name in os.listdir(folder) if name[0] != "."] if folder.is_dir() else []
+        names = os.listdir(folder) if folder.is_dir() else []
+        return {name.removesuffix(".json") for name in names if name[0] != "."}
+
+    def records(self, part: str, only: Set[str] | None = None) -> dict[str, dict[str, Any]]:
+        """The records of "done" or "failed" by key, all or some; one that cannot be read is missing."""
         found = {}
-        for name in names:
+        for key in self.keys(part) if only is None else self.keys(part) & only:
             with suppress(VeditError, ValueError, OSError):
-                with open(folder / name, "rb") as file:
+                with open(self.path(part, key), "rb") as file:
                     record = json.loads(file.read(RECORD.largest))
                 if isinstance(record, dict):
-                    found[name.removesuffix(".json")] = record
+                    found[key] = record
         return found
 
     def record(self, part: str, key: str) -> dict[str, Any] | None:

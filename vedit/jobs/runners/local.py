@@ -16,28 +16,21 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any
 
 from vedit.errors import UsageError
+from vedit.jobs.runners import Call, Inbox, Place, ending
 from vedit.media.window import usable_cores
 
+SUMMARY = "a child process per device of this machine"
 COMMAND = (sys.executable, "-m", "vedit.jobs.worker")
 COUNT_GPUS = "import torch; print(torch.cuda.device_count())"
-Message = tuple["Worker", Mapping[str, Any] | None]  # None: the worker has ended
-
-
-class Place(NamedTuple):
-    """Where a worker works. device: as a request has it. variables: of its environment."""
-
-    name: str
-    device: str
-    variables: Mapping[str, str]
 
 
 class Worker:
     """A child process that does one item after the other."""
 
-    def __init__(self, place: Place, command: Sequence[str], log: str, inbox: queue.Queue[Message]) -> None:
+    def __init__(self, place: Place, command: Sequence[str], log: str, inbox: Inbox) -> None:
         self.place = place
         self.model: str | None = None
         with open(log, "ab") as errors:
@@ -96,11 +89,7 @@ class Worker:
 
     def how_it_ended(self) -> str:
         """What its exit says, for a message."""
-        code = self.process.wait()
-        if code >= 0:
-            return f"the worker ended with exit code {code}"
-        hint = "; out of memory?" if -code == signal.SIGKILL else ""
-        return f"the worker was ended by signal {-code}{hint}"
+        return ending(self.process.wait())
 
 
 class Local:
@@ -109,10 +98,18 @@ class Local:
     def __init__(self, places: Sequence[Place], command: Sequence[str] = COMMAND) -> None:
         self.places = list(places)
         self.command = command
-        self.inbox: queue.Queue[Message] = queue.Queue()
+        self.inbox: Inbox = queue.Queue()
 
     def start(self, place: Place, log: str) -> Worker:
         return Worker(place, self.command, log, self.inbox)
+
+    def close(self) -> None:
+        """Its workers are all there is."""
+
+
+def begin(call: Call) -> Local:
+    """The crew of a call. Raises UsageError for devices that are not there."""
+    return Local(places(call.workers))
 
 
 def places(asked: str = "auto") -> list[Place]:
