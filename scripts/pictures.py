@@ -52,7 +52,11 @@ def run_all(folder: Path) -> None:
 
 
 def run_page(page: Path, folder: Path) -> None:
-    demo.draw(folder / "clip.gif", size=CLIP_SIZE)
+    """The tour names the clip as it lies in its own folder, the README as it lies in a checkout."""
+    clip = folder / "clip.gif"
+    demo.draw(clip, size=CLIP_SIZE)
+    (folder / "docs" / "img").mkdir(parents=True)
+    shutil.copy(clip, folder / "docs" / "img" / clip.name)
     path = os.pathsep.join([sysconfig.get_path("scripts"), os.environ["PATH"]])
     environment = {**os.environ, "PATH": path, "VEDIT_CONFIG_DIR": str(folder / ".config")}
     for command in commands(page):
