@@ -10,7 +10,6 @@ import html.parser
 import io
 import json
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -19,19 +18,12 @@ import pytest
 from PIL import Image
 
 from tests.conftest import vedit
+from tests.jobs.pages.browser import BROWSER, with_script
 from tests.jobs.score.test_clips import greys, write_gif
 from tests.jobs.scores import report as numbers
 from vedit.jobs.score.compare import compare, comparison_table
 from vedit.jobs.score.html import CIVIDIS, NOT_SEEN, coloured, forest, interval_svg, page, picture
 
-BROWSER = next(
-    (
-        path
-        for name in ("chromium", "chromium-browser", "google-chrome", "chrome")
-        if (path := shutil.which(name))
-    ),
-    None,
-)
 # What a reader does, and what then stands on the page: stepping, the split and difference views, sorting.
 ACTIONS = """
 const said = {};
@@ -163,11 +155,8 @@ def test_failures_flags_and_provenance_are_on_the_page(report: str) -> None:
 
 @pytest.mark.skipif(BROWSER is None, reason="no browser here")
 def test_a_browser_steps_plays_splits_and_sorts(report: str, tmp_path: Path) -> None:
-    catch = (
-        "<script>window.errors = []; window.onerror = (message) =>"
-        " window.errors.push(String(message));</script></head>"
-    )
-    changed = report.replace("</head>", catch).replace("</body>", f"<script>{ACTIONS}</script></body>")
+    catch = "window.errors = []; window.onerror = (message) => window.errors.push(String(message));"
+    changed = with_script(with_script(report, catch, "</head>"), ACTIONS)
     (tmp_path / "page.html").write_text(changed)
     flags = (
         "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
@@ -316,13 +305,13 @@ def test_at_390_pixels_nothing_scrolls_sideways(report: str, many: str, tmp_path
         '<details class="video">', '<details class="video" open>'
     )
     split = (
-        "<script>for (const box of document.querySelectorAll('[data-do=mode]')) { box.value = 'split';"
-        " box.dispatchEvent(new Event('change')); }</script>"
+        "for (const box of document.querySelectorAll('[data-do=mode]')) { box.value = 'split';"
+        " box.dispatchEvent(new Event('change')); }"
     )
-    for text in (report.replace('class="pane map"', 'class="pane map" open'), long, report + split):
-        (tmp_path / "in.html").write_text(
-            text + "<script>parent.postMessage(document.documentElement.scrollWidth, '*')</script>"
-        )
+    tells = "parent.postMessage(document.documentElement.scrollWidth, '*')"
+    opened = report.replace('class="pane map"', 'class="pane map" open')
+    for text in (opened, long, with_script(report, split)):
+        (tmp_path / "in.html").write_text(with_script(text, tells))
         (tmp_path / "page.html").write_text(WIDTH)
         flags = (
             "--headless --no-sandbox --disable-gpu --no-first-run --allow-file-access-from-files"

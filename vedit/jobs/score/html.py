@@ -17,11 +17,13 @@ import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vedit.errors import VeditError
+from vedit.jobs.pages.page import data
+from vedit.jobs.pages.page import page as whole_page
+from vedit.jobs.pages.player import controls, pane
 from vedit.jobs.score.compare import Comparison, damage_notes, interval_text
 from vedit.jobs.score.render import as_html, shown
 from vedit.jobs.score.results import Number, Results, Row, finite, number_json, values_of
@@ -47,17 +49,8 @@ _WORDS = ' class="words"'
 
 def page(heading: str, body: str) -> str:
     """A complete page around a body, with style and script inside."""
-    return (
-        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport"'
-        f' content="width=device-width, initial-scale=1">'
-        f"<title>{html.escape(heading)}</title><style>\n{_asset('page.css')}</style></head>\n"
-        f"<body><h1>{html.escape(heading)}</h1>\n{body}\n<script>\n{_asset('page.js')}</script></body></html>\n"
-    )
-
-
-@cache
-def _asset(name: str) -> str:
-    return Path(__file__).with_name(name).read_text(encoding="utf-8")
+    here = Path(__file__)
+    return whole_page(heading, body, [here.with_name("page.css")], [here.with_name("page.js")])
 
 
 def report_page(
@@ -316,7 +309,7 @@ def player(row: Row, clip: Clip | None, maps: tuple[list[str], float] | None, li
         elif clip is not None and (video := getattr(clip, name)) is not None:
             frames[name] = [picture(frame) for frame in video.frames_TYX3]
             panes.append(
-                _pane(
+                pane(
                     name,
                     label,
                     f'<img data-frames="{name}" class="{_size_class(row)}" src="{frames[name][0]}"'
@@ -334,39 +327,18 @@ def player(row: Row, clip: Clip | None, maps: tuple[list[str], float] | None, li
             f' error">{ramp}'
         )
         panes.append(
-            '<details class="pane map"><summary>error'
-            f" map</summary>{_pane('map', caption, content)}</details>"
+            f'<details class="pane map"><summary>error map</summary>{pane("map", caption, content)}</details>'
         )
     has_both = "source" in frames and "edited" in frames
-    modes = '<option value="side">side by side</option>' + (
-        '<option value="split">split</option><option value="difference">difference</option>'
-        if has_both
-        else ""
-    )
-    controls = (
-        '<div class="controls"><button type="button" data-do="back" aria-label="one frame'
-        ' back">◀</button><button type="button" data-do="play">Play</button><button type="button"'
-        ' data-do="next" aria-label="one frame on">▶</button><input type="range" data-do="seek" min="0"'
-        ' value="0" aria-label="frame"><output data-do="place"></output><label>speed <select'
-        ' data-do="rate"><option value="2">2/s</option><option value="8" selected>8/s</option><option'
-        ' value="12">12/s</option><option value="25">25/s</option></select></label><label>view <select'
-        f' data-do="mode">{modes}</select></label><label class="only-split">split <input type="range"'
-        ' data-do="cut" min="0" max="100" value="50"></label><label class="only-difference">gain <input'
-        ' type="range" data-do="gain" min="1" max="10" value="3"></label></div>'
-    )
     width, height = row.facts.get("width", SHOWN), row.facts.get("height", SHOWN)
     side = round(min(LARGEST, max(SHOWN, width)) * min(1, 1.5 * width / max(1, height)))
-    data = json.dumps(frames).replace("<", "\\u003c")
+    inside = data(frames, 'class="frames"')
     return (
         f'<div class="player" data-mode="side" data-count="{max([1, *map(len, frames.values())])}"'
         f' style="--shown:{side}px"><div class="stage"'
-        f' data-mode="side">{"".join(panes)}</div>{controls}<script type="application/json"'
-        f' class="frames">{data}</script></div>'
+        f' data-mode="side">{"".join(panes)}</div>{controls(has_both=has_both)}'
+        f"{inside}</div>"
     )
-
-
-def _pane(name: str, caption: str, content: str) -> str:
-    return f'<figure class="pane {name}">{content}<figcaption>{html.escape(caption)}</figcaption></figure>'
 
 
 def _size_class(row: Row) -> str:
@@ -386,7 +358,7 @@ def linked_pane(name: str, label: str, path: str | None, frames: dict[str, list[
             (file for file in os.listdir(path) if file.lower().endswith(SUFFIXES)), key=natural_key
         )
         frames[name] = [_address(os.path.join(path, file)) for file in files]
-        return _pane(name, label, f'<img data-frames="{name}" src="{frames[name][0]}" alt="{label}">')
+        return pane(name, label, f'<img data-frames="{name}" src="{frames[name][0]}" alt="{label}">')
     address = _address(path)
     is_picture = path.lower().endswith((".gif", ".webp", ".apng", ".png"))
     content = (
@@ -394,7 +366,7 @@ def linked_pane(name: str, label: str, path: str | None, frames: dict[str, list[
         if is_picture
         else f'<video src="{address}" style="width:var(--shown)" muted loop playsinline></video>'
     )
-    return _pane(name, label, content)
+    return pane(name, label, content)
 
 
 def _address(path: str) -> str:
