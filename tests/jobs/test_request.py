@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
 
 import click
@@ -12,6 +12,7 @@ import pytest
 
 from vedit.cli import main
 from vedit.errors import UsageError
+from vedit.jobs.batch.request import BatchRequest
 from vedit.jobs.data.request import (
     BenchmarkRequest,
     ClipRequest,
@@ -23,6 +24,7 @@ from vedit.jobs.data.request import (
 from vedit.jobs.generate.request import GenerateRequest
 from vedit.jobs.media.convert import ConvertRequest
 from vedit.jobs.media.gif import GifRequest
+from vedit.jobs.media.preview import PreviewRequest
 from vedit.jobs.media.probe import ProbeRequest
 from vedit.jobs.request import Request
 from vedit.jobs.score.request import CompareRequest, ScoreRequest, TableRequest
@@ -40,6 +42,8 @@ OF_MANY_FILES = {"keep", "verbose", "in_place"}  # -n says overwrite=False; conv
 REQUESTS: dict[str, type[Request]] = {
     "convert": ConvertRequest,
     "probe": ProbeRequest,
+    "gif preview": PreviewRequest,
+    "batch run": BatchRequest,
     "score": ScoreRequest,
     "score compare": CompareRequest,
     "score table": TableRequest,
@@ -117,10 +121,14 @@ def test_every_option_of_a_command_is_a_field_with_the_same_default(name: str) -
     arguments = {param.name for param in command.params if isinstance(param, click.Argument)}
     known = _defaults(request)
     of_records = {"clips", "like"} if name == "generate" else set()
-    options = {key: param for key, param in options.items() if name != "convert" or key not in OF_MANY_FILES}
+    if name in ("convert", "gif preview"):
+        options = {key: param for key, param in options.items() if key not in OF_MANY_FILES}
+    if name == "batch run":
+        options["set"] = options.pop("settings")
     assert options.keys() | arguments == known.keys() - of_records
     plain = options.keys() - {
         "settings",
+        "set",
         "pipe",
         "model",
     }  # KEY=VALUE texts on the command line, a table in a request
@@ -130,7 +138,8 @@ def test_every_option_of_a_command_is_a_field_with_the_same_default(name: str) -
 def _defaults(request: type[Request]) -> dict[str, Any]:
     if issubclass(request, tuple):
         return dict(request._field_defaults)  # type: ignore[attr-defined]
-    return {item.name: item.default for item in fields(request)}  # type: ignore[arg-type]
+    given = {item.name: item.default for item in fields(request)}  # type: ignore[arg-type]
+    return {name: None if default is MISSING else default for name, default in given.items()}
 
 
 def _command(path: str) -> click.Command:

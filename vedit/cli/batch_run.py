@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,7 +17,7 @@ from vedit.jobs import runners
 
 if TYPE_CHECKING:
     from vedit.jobs.batch.plan import Plan
-    from vedit.jobs.batch.rows import Shared
+    from vedit.jobs.batch.request import BatchRequest
     from vedit.jobs.batch.run import Outcome
 
 EXAMPLES = (
@@ -41,24 +41,6 @@ EXAMPLES = (
         "an array of eight parts, four at a time",
     ),
 )
-ROW_OPTIONS = {
-    "source": "source_prompt",
-    "method": "method",
-    "preset": "preset",
-    "model": "model",
-    "revision": "revision",
-    "dtype": "dtype",
-    "seed": "seed",
-    "steps": "steps",
-    "guidance": "guidance",
-    "negative": "negative",
-    "frames": "frames",
-    "stride": "stride",
-    "start": "start",
-    "size": "size",
-    "crop": "crop",
-}
-
 row_options = options(
     click.option(
         "--prompt",
@@ -70,7 +52,9 @@ row_options = options(
             "{index} and columns are filled in. Several make an edit each."
         ),
     ),
-    click.option("--source", metavar="TEXT", help="What clips show, where a row does not say."),
+    click.option(
+        "--source", "source_prompt", metavar="TEXT", help="What clips show, where a row does not say."
+    ),
     click.option(
         "--source-from",
         type=click.Choice(["txt", "name"]),
@@ -80,7 +64,7 @@ row_options = options(
         "--clips", metavar="DIR", help="Where the videos of an index lie; its own folder by default."
     ),
     click.option(
-        "--over", "axes", multiple=True, metavar="KEY=V1,V2", help="Make every row with each of these values."
+        "--over", multiple=True, metavar="KEY=V1,V2", help="Make every row with each of these values."
     ),
     click.option(
         "--pair",
@@ -193,7 +177,6 @@ runner_options = options(
     click.option("--tasks", metavar="N[%M]", help="slurm: in so many parts, M at a time. By default 4."),
     click.option(
         "--sbatch",
-        "lines",
         multiple=True,
         metavar="OPTION",
         help="slurm: an option of sbatch, such as --sbatch=--time=8:00:00.",
@@ -205,8 +188,10 @@ runner_options = options(
     ),
     click.option("--submit", is_flag=True, help="slurm: hand the script to sbatch instead of printing it."),
 )
-OF_QUEUES = {"tasks": "--tasks", "lines": "--sbatch", "template": "--template", "submit": "--submit"}
-NOT_OF_PARTS = {*OF_QUEUES, "runner", "shard", "retry_failed", "redo", "dry_run", "as_json"}
+NOT_OF_PARTS = {
+    *("runner", "tasks", "sbatch", "template", "submit"),
+    *("shard", "retry_failed", "redo", "dry_run", "as_json"),
+}
 
 
 @click.command(
@@ -228,58 +213,51 @@ changes is made again, one that is renamed is moved. Ctrl-C lets items at work f
 @row_options
 @batch_options
 @runner_options
-def command(jobs: tuple[str, ...], out: str, **given: Any) -> None:
+def command(
+    jobs: tuple[str, ...],
+    settings: tuple[str, ...],
+    as_json: bool,
+    quiet: bool,
+    progress: str,
+    **given: Any,
+) -> None:
     if not jobs:
         raise UsageError("batch needs a list of edits, or a folder.", "", f"Example: {EXAMPLES[0][0]}")
-    from vedit.jobs.batch.plan import plan, redo
-    from vedit.jobs.batch.rows import read_rows
+    from vedit.jobs.batch.request import BatchRequest, plan_batch
 
-    shard = shard_of(given["shard"]) if given["shard"] else None
-    limit = failures_of(given["max_failures"], given["fail_fast"])
-    check_runner(given)
-    voice = Voice(given["quiet"], given["progress"])
-    made = plan(
-        read_rows(jobs, shared_of(given)),
-        out,
-        name=given["name"],
-        may_fetch=not given["dry_run"],
-        overwrite=given["overwrite"],
-    )
-    if given["retry_failed"]:
-        made.failed = {}
-    if given["redo"]:
-        redo(made, given["redo"])
+    request = BatchRequest(jobs, set=settings_of(settings), **given)
+    voice = Voice(quiet, progress)
+    made = plan_batch(request)
     if made.dropped:
         more = f" and {len(made.dropped) - 3} more" if len(made.dropped) > 3 else ""
         voice.warn(f"no longer asked for, and left as they are: {', '.join(made.dropped[:3])}{more}")
-    if given["dry_run"]:
-        show_plan(made, shard, given["as_json"])
-        return
-    finish(made, shard, limit, voice, given)
+    if request.dry_run:
+        show_plan(made, request.part(), as_json)
+    else:
+        finish(made, request, voice, as_json)
 
 
-def finish(
-    made: Plan, shard: tuple[int, int] | None, limit: float | None, voice: Voice, given: dict[str, Any]
-) -> None:
+def finish(made: Plan, request: BatchRequest, voice: Voice, as_json: bool) -> None:
     """Run what is open, tell what came of it, and raise what the exit code says."""
     from contextlib import closing
 
-    from vedit.jobs.batch.run import Policy, run
+    from vedit.jobs.batch.run import run
 
     is_open = any(not item.twin for item in made.open())
-    if is_open and given["runner"] != "slurm":
+    if is_open and request.runner != "slurm":
         from vedit.jobs.extras import need
 
         need("diffusion")
-    begun = runners.load(given["runner"] if is_open else "local").begin(call_of(given, made.state.out))
+    call = request.call(typed(click.get_current_context(), NOT_OF_PARTS), os.getcwd())
+    begun = runners.load(request.runner if is_open else "local").begin(call)
     if isinstance(begun, runners.Script):
-        hand_over(begun, made, voice, given["submit"])
+        hand_over(begun, made, voice, request.submit)
         return
     face = Face(voice)
     with closing(begun) as crew:
-        outcome = run(made, crew, Policy(given["retries"], limit, shard), face)
+        outcome = run(made, crew, request.policy(), face)
     face.end()
-    if given["as_json"]:
+    if as_json:
         print_json(
             {
                 key: getattr(outcome, key)
@@ -287,42 +265,6 @@ def finish(
             }
         )
     conclude(made, outcome, voice)
-
-
-def check_runner(given: Mapping[str, Any]) -> None:
-    """Refuse options that the runner has no use for."""
-    if given["runner"] == "slurm":
-        if given["shard"]:
-            raise UsageError("--runner slurm makes the parts itself.", "", "Use --tasks instead of --shard")
-        return
-    unused = [spelt for name, spelt in OF_QUEUES.items() if given[name]]
-    if unused:
-        raise UsageError(f"{unused[0]} is for --runner slurm, and this is --runner {given['runner']}.")
-
-
-def call_of(given: Mapping[str, Any], out: str) -> runners.Call:
-    """What a runner is told."""
-    tasks, at_once = tasks_of(given["tasks"] or "4")
-    template = None
-    if given["template"] is not None:
-        from vedit.documents import Kind, read_text
-
-        kind = Kind("a script for sbatch", UsageError, largest=2**20, names_files=True)
-        template = read_text(given["template"], kind)
-    command = typed(click.get_current_context(), NOT_OF_PARTS)
-    return runners.Call(
-        given["workers"], command, os.getcwd(), out, tasks, at_once, tuple(given["lines"]), template
-    )
-
-
-def tasks_of(text: str) -> tuple[int, int | None]:
-    """The parts of `--tasks`, and how many at a time."""
-    import re
-
-    match = re.fullmatch(r"(\d{1,5})(?:%(\d{1,5}))?", text, re.ASCII)
-    if not match or not int(match[1]) or (match[2] and not int(match[2])):
-        raise UsageError(f"--tasks {text} is not a number of parts.", "Write 8, or 8%2 for two at a time.")
-    return int(match[1]), int(match[2]) if match[2] else None
 
 
 def typed(context: click.Context, without: Collection[str]) -> list[list[str]]:
@@ -403,40 +345,17 @@ def conclude(made: Plan, outcome: Outcome, voice: Voice) -> None:
     voice.say(f"{out}: {told}, in {clock(outcome.seconds)}")
 
 
-def shared_of(given: Mapping[str, Any]) -> Shared:
-    """What goes for all rows, from the options."""
-    from vedit.jobs.batch.matrix import over
-    from vedit.jobs.batch.rows import Shared
-
-    values = {key: given[name] for name, key in ROW_OPTIONS.items() if given[name] is not None}
-    for text in given["settings"]:
+def settings_of(texts: Iterable[str]) -> dict[str, str]:
+    """KEY=VALUE texts as a table of texts, which each row's method reads; raises UsageError for one that is
+    none.
+    """
+    table = {}
+    for text in texts:
         key, equals, value = text.partition("=")
         if not equals:
             raise UsageError(f"--set {text} has no value.", "Write KEY=VALUE.")
-        values[f"set.{key}"] = value
-    axes = tuple(map(over, given["axes"]))
-    return Shared(values, given["prompts"], given["source_from"], given["clips"], axes, given["pair"])
-
-
-def shard_of(text: str) -> tuple[int, int]:
-    part, _, count = text.partition("/")
-    if not (part.isdigit() and count.isdigit() and 1 <= int(part) <= int(count)):
-        raise UsageError(
-            f"--shard {text} is not a part of a whole.", "1/4 is the first of four, 4/4 the last."
-        )
-    return int(part), int(count)
-
-
-def failures_of(text: str | None, is_fast: bool) -> float | None:
-    """How many failures are too many: a number, or a share below 1."""
-    if is_fast:
-        return 1
-    if text is None:
-        return None
-    number = text.removesuffix("%")
-    if not number.isdigit() or int(number) < 1 or (text.endswith("%") and int(number) >= 100):
-        raise UsageError(f"--max-failures {text} is not a number or a share.", "Write 10, or 20%.")
-    return int(number) / 100 if text.endswith("%") else int(number)
+        table[key] = value
+    return table
 
 
 def show_plan(made: Plan, shard: tuple[int, int] | None, as_json: bool) -> None:

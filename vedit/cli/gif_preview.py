@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from vedit.cli.common import Voice, examples, limit_option, options
+from vedit.cli.common import Voice, examples, limit_option, may_overwrite, options
 from vedit.errors import UsageError
-
-if TYPE_CHECKING:
-    from vedit.media.options import ReadOptions
 
 EXAMPLES = (
     ("vedit gif preview in.gif", "play it once in the terminal"),
@@ -101,100 +96,27 @@ frame is drawn with characters. With -o it writes a picture: PNG or WebP, no pix
     click.option("--strict", is_flag=True, help="Treat recoverable damage as an error."),
     click.option("-q", "--quiet", is_flag=True, help="No warnings."),
 )
-def command(
-    input: str,
-    output: str | None,
-    grid: tuple[int, int] | None,
-    tile: int,
-    frame: int | None,
-    style: str,
-    **common: Any,
-) -> None:
-    if grid and frame:
-        raise UsageError(
-            "--grid and --frame were given together.",
-            "A contact sheet has many frames, --frame picks one.",
-            "Give one of them.",
-        )
-    if grid and output is None:
-        raise UsageError(
-            "--grid makes a picture, and no output is named.",
-            "",
-            f"Add -o sheet.png to: vedit gif preview {input} --grid {grid[0]}x{grid[1]}",
-        )
-    if input == "-" and sys.stdin.isatty():
+def command(overwrite: bool | None, keep: bool, quiet: bool, **given: Any) -> None:
+    from vedit.jobs.media.preview import PreviewRequest, show, write
+
+    request = PreviewRequest(overwrite=may_overwrite(overwrite, keep), **given)
+    request.check()
+    if request.input == "-" and sys.stdin.isatty():
         raise UsageError(
             "no input named, and standard input is a terminal.", "", "Example: vedit gif preview in.gif"
         )
-    if common["overwrite"] and common["keep"]:
-        raise UsageError("-y and -n were given together.", "Give one of them.")
-    from vedit.media.limits import environment_limits, parse_limits
-    from vedit.media.options import ReadOptions
-
-    voice = Voice(common["quiet"])
-    typed = {
-        name
-        for name in ("tile", "style")
-        if click.get_current_context().get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE
-    }
-    if "tile" in typed and (frame or output is None):
-        voice.say("--tile changes nothing: it is for contact sheets, which -o writes without --frame")
-    if "style" in typed and output is not None:
-        voice.say("--style changes nothing: it is for the terminal, and -o writes a picture")
-    read, warn = (
-        ReadOptions(limits=parse_limits(common["limits"], environment_limits()), strict=common["strict"]),
-        voice.named(input),
-    )
-    if output is None:
-        _show(input, read, warn, frame, style)
+    voice = Voice(quiet)
+    for message in request.unused(typed("tile", "style")):
+        voice.say(message)
+    if request.output is None:
+        columns, lines = shutil.get_terminal_size()
+        named = voice.named(request.input)
+        show(request, sys.stdout, columns, max(1, lines - 1), named, to_terminal=sys.stdout.isatty())
     else:
-        overwrite = True if common["overwrite"] else False if common["keep"] else None
-        _write(input, read, warn, output, overwrite, frame, grid or (4, 3), tile)
+        write(request, voice.named(request.input), to_terminal=sys.stdout.isatty())
 
 
-def _show(name: str, read: ReadOptions, warn: Callable[[str], None], number: int | None, style: str) -> None:
-    """Play in a terminal; one frame elsewhere, or when it is asked for."""
-    from vedit.jobs.media import preview
-
-    is_terminal = sys.stdout.isatty()
-    style = style if style != "auto" else preview.terminal_style(os.environ) if is_terminal else "blocks"
-    columns, lines = shutil.get_terminal_size()
-    with preview.opened(name, read, warn) as (_, shots):
-        if number is None and is_terminal:
-            preview.play(shots, sys.stdout, style, columns, max(1, lines - 1))
-        else:
-            text, _ = preview.draw(
-                preview.pick(shots, number or 1).picture, style, columns, max(1, lines - 1)
-            )
-            sys.stdout.write(text)
-            sys.stdout.flush()
-
-
-def _write(
-    name: str,
-    read: ReadOptions,
-    warn: Callable[[str], None],
-    output: str,
-    overwrite: bool | None,
-    number: int | None,
-    grid: tuple[int, int],
-    tile: int,
-) -> None:
-    """One frame, or a contact sheet, as a picture."""
-    from vedit.jobs.media import preview
-    from vedit.media.atomic import check_output, open_output
-
-    format = preview.picture_format(output)
-    if output == "-" and sys.stdout.isatty():
-        raise UsageError(
-            "a picture would go to the terminal.", "", "Name a file with -o, or leave out -o to draw it"
-        )
-    check_output(output, (name,), overwrite)
-    with preview.opened(name, read, warn, is_counted=number is None) as (clip, shots):
-        picture = (
-            preview.contact_sheet(clip, shots, *grid, tile)
-            if number is None
-            else preview.pick(shots, number).picture
-        )
-    with open_output(output) as stream:
-        preview.save_picture(picture, stream, format)
+def typed(*names: str) -> set[str]:
+    """Those of the options that were given on the command line."""
+    source_of = click.get_current_context().get_parameter_source
+    return {name for name in names if source_of(name) == click.core.ParameterSource.COMMANDLINE}

@@ -7,22 +7,127 @@ import io
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from fractions import Fraction
 from typing import Any, BinaryIO, NamedTuple, TextIO
 
 from PIL import Image
 
-from vedit.errors import InputError, UsageError, VeditError
+from vedit.errors import InputError, UsageError, VeditError, option
+from vedit.jobs.request import Request
 from vedit.media.frames import GIF_TIMEBASE, Clip, Frame, Frames
+from vedit.media.limits import environment_limits, parse_limits
 from vedit.media.options import ReadOptions
 from vedit.media.source import FileSource, Source, Warn, composed, silent, source_of
 
 CELL = 10, 20  # pixels of a character cell, as most terminals have them
 BROWSER_TICKS = 10  # browsers play a GIF delay of 0 or 1 cs as 10
 LIGHT, DARK, PAPER, INK = (235, 235, 235), (205, 205, 205), (24, 24, 24), (220, 220, 220)
+GRID = 4, 3  # columns and rows of a contact sheet
 GAP, LABEL = 8, 16  # pixels between the pictures of a contact sheet, and of a line of text
+
+
+class PreviewFields(NamedTuple):
+    """The fields of `PreviewRequest`."""
+
+    input: str = "-"
+    output: str | None = None
+    grid: tuple[int, int] | None = None
+    tile: int = 240
+    frame: int | None = None
+    style: str = "auto"
+    overwrite: bool | None = None
+    strict: bool = False
+    limits: tuple[str, ...] = ()
+
+
+class PreviewRequest(PreviewFields, Request):
+    """Look at a clip.
+
+    output: a picture; None draws it with characters. grid: columns and rows of the contact sheet that an
+    output without a frame is, 4x3 by default. tile: the longer side of its pictures. frame: only this one,
+    counted from 1. style: auto, blocks, kitty or sixel. overwrite: replace an output that exists; False
+    leaves it, None lets the face decide. limits: KEY=N.
+    """
+
+    def check(self) -> None:
+        """Refuse what does not go together. Raises UsageError."""
+        if self.grid and self.frame:
+            raise UsageError(
+                f"{option('grid')} and {option('frame')} were given together.",
+                f"A contact sheet has many frames, {option('frame')} picks one.",
+                "Give one of them.",
+            )
+        if self.grid and self.output is None:
+            columns, rows = self.grid
+            raise UsageError(
+                f"{option('grid')} makes a picture, and no output is named.",
+                "",
+                (
+                    f"Add {option('output', 'sheet.png')} to: vedit gif preview {self.input}"
+                    f" --grid {columns}x{rows}"
+                ),
+            )
+
+    def unused(self, given: Container[str]) -> Iterator[str]:
+        """What to say of options that were given, and change nothing here."""
+        if "tile" in given and (self.frame or self.output is None):
+            yield (
+                f"{option('tile')} changes nothing: it is for contact sheets, which {option('output')} writes"
+                f" without {option('frame')}"
+            )
+        if "style" in given and self.output is not None:
+            yield (
+                f"{option('style')} changes nothing: it is for the terminal, and {option('output')} writes a"
+                " picture"
+            )
+
+    @property
+    def read(self) -> ReadOptions:
+        return ReadOptions(limits=parse_limits(self.limits, environment_limits()), strict=self.strict)
+
+
+def show(
+    request: PreviewRequest, out: TextIO, columns: int, rows: int, warn: Warn = silent, *, to_terminal: bool
+) -> None:
+    """Play in a terminal; draw one frame elsewhere, or when it is asked for. Raises VeditError."""
+    style = request.style
+    if style == "auto":
+        style = terminal_style(os.environ) if to_terminal else "blocks"
+    with opened(request.input, request.read, warn) as (_, shots):
+        if request.frame is None and to_terminal:
+            play(shots, out, style, columns, rows)
+        else:
+            text, _ = draw(pick(shots, request.frame or 1).picture, style, columns, rows)
+            out.write(text)
+            out.flush()
+
+
+def write(request: PreviewRequest, warn: Warn = silent, *, to_terminal: bool = False) -> None:
+    """One frame, or a contact sheet, as a picture.
+
+    to_terminal: standard output is a terminal, which takes no picture. Raises VeditError.
+    """
+    from vedit.media.atomic import check_output, open_output
+
+    assert request.output is not None, "what has no output is shown"
+    format, number = picture_format(request.output), request.frame
+    if request.output == "-" and to_terminal:
+        output = option("output")
+        raise UsageError(
+            "a picture would go to the terminal.",
+            "",
+            f"Name a file with {output}, or leave out {output} to draw it",
+        )
+    check_output(request.output, (request.input,), request.overwrite)
+    with opened(request.input, request.read, warn, is_counted=number is None) as (clip, shots):
+        if number is None:
+            picture = contact_sheet(clip, shots, *(request.grid or GRID), request.tile)
+        else:
+            picture = pick(shots, number).picture
+    with open_output(request.output) as stream:
+        save_picture(picture, stream, format)
 
 
 class Shot(NamedTuple):
