@@ -125,7 +125,11 @@ def test_every_variable_that_the_program_reads_is_documented() -> None:
             )
         )
     # what other libraries define is theirs to document
-    ours = {name for name in read if not re.match(r"(HF_|TORCH_|RAY_(?!ADDRESS)|CUDA_|OMP_|PYTORCH_|XLA_|MKL_|PYTHON)", name)}
+    ours = {
+        name
+        for name in read
+        if not re.match(r"(HF_|TORCH_|RAY_(?!ADDRESS)|CUDA_|OMP_|PYTORCH_|XLA_|MKL_|PYTHON)", name)
+    }
     assert ours <= set(man_pages.ENVIRONMENT), "add it to ENVIRONMENT in scripts/man_pages.py"
 
 

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vedit.config import config_folder, section, user_config
 from vedit.documents import Kind, read_text, read_toml
-from vedit.errors import OutputError, UsageError, VeditError, nearest, reason_of, refuse_mistakes
+from vedit.errors import OutputError, UsageError, VeditError, nearest, option, reason_of, refuse_mistakes
 from vedit.training.stages import STAGES
 
 if TYPE_CHECKING:
@@ -427,7 +427,9 @@ def change(document: TOMLDocument, setting: str) -> None:
     places = [place for place, row in enumerate(rows) if stage in (row.get("name"), str(place + 1))]
     if not (equals and dot and key):
         raise UsageError(
-            f"--set {setting}: expected STAGE.OPTION=VALUE.", "", "Example: --set resize.width=320"
+            f"{option('set', setting)}: expected STAGE.OPTION=VALUE.",
+            "",
+            f"Example: {option('set.resize.width', 320)}",
         )
     if len(places) != 1:
         names = [str(row.get("name")) for row in rows]
@@ -437,7 +439,7 @@ def change(document: TOMLDocument, setting: str) -> None:
             else f"no stage is called {stage!r}{_nearest(stage, names)}"
         )
         raise UsageError(
-            f"--set {setting}: {what}",
+            f"{option('set', setting)}: {what}",
             f"The stages are {', '.join(f'{place} {name}' for place, name in enumerate(names, 1))}; a number"
             " names one of them.",
         )

@@ -95,7 +95,7 @@ def test_what_is_wrong_is_said_at_once(parse: object, text: str) -> None:
 
 
 def test_ways_count_options_that_were_given() -> None:
-    ways = Ways("what", (Way("--a", ("a",)), Way("--b/--c", ("b", "c"))), needs_one=False)
+    ways = Ways("what", (Way(("a",)), Way(("b", "c"))), needs_one=False)
     assert [way.name for way in ways.chosen({"a": None, "b": False, "c": 0})] == ["--b/--c"]  # 0 is a value
     ways.check("stage", {"a": None, "b": None, "c": None})
 

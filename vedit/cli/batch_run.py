@@ -53,7 +53,7 @@ row_options = options(
         ),
     ),
     click.option(
-        "--source", "source_prompt", metavar="TEXT", help="What clips show, where a row does not say."
+        "--source-prompt", "--source", metavar="TEXT", help="What clips show, where a row does not say."
     ),
     click.option(
         "--source-from",
@@ -111,7 +111,6 @@ batch_options = options(
     click.option(
         "-O",
         "--output-dir",
-        "out",
         metavar="DIR",
         required=True,
         help="Folder for outputs, reports and the state.",

@@ -10,7 +10,7 @@ from typing import Any
 
 from vedit import __version__
 from vedit.documents import Kind, parse_json, read_json, table
-from vedit.errors import InputError, VeditError
+from vedit.errors import InputError, VeditError, option
 from vedit.jobs.recorded import RECORD, Recorded, for_comment, for_sidecar, recorded, sealed
 from vedit.jobs.recorded import SUFFIX as SUFFIX
 from vedit.media.atomic import open_output
@@ -101,7 +101,8 @@ def find_record(output: str) -> Recorded:
             f"{path} describes another file than {made} now is.", "The output was replaced or changed since."
         )
     raise InputError(
-        f"{output} has no run record.", f"It would be {path}, or in the file; --no-metadata leaves it out."
+        f"{output} has no run record.",
+        f"It would be {path}, or in the file; {option('metadata', False)} leaves it out.",
     )
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from vedit.documents import Kind, whole_lines
-from vedit.errors import ModelError, OutputError
+from vedit.errors import ModelError, OutputError, option
 from vedit.models.shapes.folder import BUILTIN, be_quiet, record_of
 
 BEGUN = "begun"  # in a run folder: the packed video model whose weights it began with
@@ -105,7 +105,8 @@ def _write_video_parts(run: Path, folder: Path, stages: Sequence[str]) -> None:
 def _replaced(folder: Path, write: Callable[[Path], dict[str, Any]], overwrite: bool) -> dict[str, Any]:
     """Write a folder beside its name and put it there when it is whole; its README.md stays."""
     if folder.exists() and any(folder.iterdir()) and not overwrite:
-        raise OutputError(f"{folder} is not empty.", next_step="Add -y to replace what it holds.")
+        again = f"Add {option('overwrite', True)} to replace what it holds."
+        raise OutputError(f"{folder} is not empty.", next_step=again)
     partial = folder.with_name(folder.name + ".tmp")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)

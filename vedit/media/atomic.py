@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import BinaryIO
 
-from vedit.errors import OutputError, UsageError, may_replace, reason_of
+from vedit.errors import OutputError, UsageError, may_replace, option, reason_of
 from vedit.media.stopping import finish, held
 
 try:
@@ -39,13 +39,13 @@ def check_output(path: str, inputs: tuple[str, ...], overwrite: bool | None, in_
         raise UsageError(
             "the name of an output is empty.",
             "A variable of a script may not be set.",
-            "Name a file with -o, or - for standard output",
+            f"Name a file with {option('output')}, or - for standard output",
         )
     if path == "-" or is_special(path):
         return
     folder = os.path.dirname(path) or "."
     if os.path.isdir(path) or path.endswith(("/", os.sep)):
-        raise OutputError(f"{path} is a folder.", "", f"Write into it with: -O {path}")
+        raise OutputError(f"{path} is a folder.", "", f"Write into it with: {option('output_dir', path)}")
     if not os.path.isdir(folder):
         raise OutputError(f"{path}: there is no folder {folder}.", "", f"Make it with: mkdir -p {folder}")
     _keep.discard(target := os.path.realpath(path))
@@ -56,10 +56,16 @@ def check_output(path: str, inputs: tuple[str, ...], overwrite: bool | None, in_
     if in_place or overwrite:
         return
     if any(same_file(path, source) for source in inputs):
-        raise UsageError(f"{path} is both input and output.", "", "To rewrite it: --in-place (or -y)")
+        ways = f"{option('in_place', True)} (or {option('overwrite', True)})"
+        raise UsageError(f"{path} is both input and output.", "", f"To rewrite it: {ways}")
     if overwrite is None and may_replace(path):
         return
-    raise OutputError(f"{path} exists.", "", "Add -y to replace it, or name another output with -o")
+    raise OutputError(f"{path} exists.", "", replace_or_rename())
+
+
+def replace_or_rename() -> str:
+    """What to do about an output that is in the way."""
+    return f"Add {option('overwrite', True)} to replace it, or name another output with {option('output')}"
 
 
 def make_folder(folder: str) -> None:
@@ -79,10 +85,10 @@ def make_folder(folder: str) -> None:
 def refuse_twice(named: Iterable[tuple[str, str | None]]) -> None:
     """Refuse a job in which two outputs are one file, however their names are spelt.
 
-    named: what each is called on the command line, and its path; None and "" are left out.
+    named: what each is called in messages, and its path; None and "" are left out.
     """
     seen: dict[tuple[object, str], tuple[str, str]] = {}
-    for option, path in named:
+    for name, path in named:
         if not path or (path != "-" and is_special(path)):
             continue
         identity = identity_of(path)
@@ -90,13 +96,13 @@ def refuse_twice(named: Iterable[tuple[str, str | None]]) -> None:
             other, first = seen[identity]
             raise UsageError(
                 (
-                    f"{other} {first} and {option} {path} are one file."
+                    f"{other} {first} and {name} {path} are one file."
                     if path != "-"
-                    else f"{other} and {option} would both go to standard output."
+                    else f"{other} and {name} would both go to standard output."
                 ),
                 "Each output has a name of its own.",
             )
-        seen[identity] = option, path
+        seen[identity] = name, path
 
 
 def identity_of(path: str) -> tuple[object, str]:
@@ -239,7 +245,7 @@ def _rename_new(part: str, target: str, path: str) -> None:
         raise OutputError(
             f"{path} appeared while its content was being made, and is left as it is.",
             "",
-            "Add -y to replace it, or name another output with -o",
+            replace_or_rename(),
         ) from None
     os.unlink(part)
 

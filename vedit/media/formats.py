@@ -266,5 +266,5 @@ def check_own_format(path: str, start: bytes) -> None:
         raise UsageError(
             f"{path} is named as {named}, but {what}.",
             "Rewritten in place it would become another kind of file.",
-            "Name the output: -o FILE",
+            f"Name the output: {option('output', 'FILE')}",
         )

@@ -5,7 +5,7 @@ import re
 from fractions import Fraction
 from typing import NamedTuple
 
-from vedit.errors import LimitError, OutputError, UsageError
+from vedit.errors import LimitError, OutputError, UsageError, option
 
 LONGEST = 18  # digits of a limit
 _UNITS = {"k": 10**3, "M": 10**6, "G": 10**9}
@@ -107,10 +107,11 @@ class Limits(NamedTuple):
         """Raise LimitError when `value` is over the limit `key`."""
         limit = getattr(self, key)
         if limit and value > limit:
+            more = option("limits", [f"{key}={short_number(value, up=True)}"])
             raise LimitError(
                 f"{what} is over the limit of {short_number(limit)} for {key}.",
                 "Files like this one are often made to exhaust a machine.",
-                f"If you trust it: --limit {key}={short_number(value, up=True)} (or {key}=0 for no limit)",
+                f"If you trust it: {more} (or {key}=0 for no limit)",
             )
         if key in ("canvas", "image") and value > PILLOW_PIXELS:
             allow_in_pillow(value)
@@ -125,7 +126,7 @@ class Limits(NamedTuple):
                 f"{short_number(pixels)} {unit} from {compressed} bytes is over the limit of {self.expansion}"
                 " to 1 for expansion.",
                 "Files like this one are often made to exhaust a machine.",
-                "If you trust it: --limit expansion=0",
+                f"If you trust it: {option('limits', ['expansion=0'])}",
             )
 
 
@@ -147,7 +148,7 @@ def parse_limits(settings: tuple[str, ...] | list[str], base: Limits = Limits())
             raise UsageError(
                 f"no limit is called {key!r}.",
                 f"Limits are {', '.join(Limits._fields)}.",
-                "Example: --limit canvas=200M",
+                f"Example: {option('limits', ['canvas=200M'])}",
             )
         values[key] = _number(setting, text)
     return base._replace(**values)
@@ -160,7 +161,7 @@ def _number(setting: str, text: str) -> int:
         raise UsageError(
             f"{setting!r} is not a limit.",
             "A limit is a whole number, with k, M or G if you like.",
-            "Example: --limit canvas=200M",
+            f"Example: {option('limits', ['canvas=200M'])}",
         )
     return int(digits) * factor
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
-from vedit.errors import LimitError, MemoryBudgetError
+from vedit.errors import LimitError, MemoryBudgetError, option
 from vedit.media.limits import Limits, short_number
 
 SMALL = 64 * 2**20  # bytes of a window that nothing is looked up for
@@ -64,11 +64,12 @@ def check_whole(needed: int, what: str, limits: Limits, instead: str) -> None:
     Raises LimitError over the limit, MemoryBudgetError over what is free.
     """
     if limits.memory and needed > limits.memory:
+        more = option("limits", [f"memory={short_number(needed, up=True)}"])
         raise LimitError(
             f"{what} takes about {needed / 2**30:.1f} GiB, over the limit of {short_number(limits.memory)}"
             " for memory.",
             "",
-            f"{instead}. If the machine has room: --limit memory={short_number(needed, up=True)}",
+            f"{instead}. If the machine has room: {more}",
         )
     free = free_memory()
     if free is not None and needed > free:

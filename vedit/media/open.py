@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, BinaryIO, NamedTuple
 
-from vedit.errors import InputError, UsageError, nearest, reason_of
+from vedit.errors import InputError, UsageError, nearest, option, reason_of
 from vedit.media.closing import ClosingFrames
 from vedit.media.formats import FORMATS, LOOK, PICTURES, STREAMS, VIDEO, format_of
 from vedit.media.frames import Clip, Frames
@@ -186,12 +186,11 @@ def _raw_info(format: str, read: ReadOptions) -> Any:
     if read.raw_info is not None:
         return RawInfo.from_json(read_bytes(read.raw_info, RAW_INFO), read.raw_info)
     if read.size is None or read.rate is None:
-        missing = " and ".join(
-            option for option, value in (("--size WxH", read.size), ("--rate R", read.rate)) if value is None
-        )
+        unsaid = (("raw_size", "WxH", read.size), ("rate", "R", read.rate))
+        missing = " and ".join(option(name, form) for name, form, value in unsaid if value is None)
         raise UsageError(
             f"raw {format} frames do not tell their size or rate.",
-            f"Give {missing}, or --raw-info FILE with what the writer told.",
+            f"Give {missing}, or {option('raw_info', 'FILE')} with what the writer told.",
             f"Example: vedit convert -f {format} --size 640x480 --rate 25 in.raw -o out.mp4",
         )
     return RawInfo(*read.size, read.rate, format)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from PIL import Image, ImageChops
 
-from vedit.errors import InputError, LimitError, UsageError
+from vedit.errors import InputError, LimitError, UsageError, option
 from vedit.media.frames import Rect
 
 FULL = 255 * 255  # coverage times opacity of a pixel that hides what is under it
@@ -203,7 +203,7 @@ def load_font(font_file: str | None, size: int) -> Any:
         raise InputError(
             f"cannot read the font {font_file}: not a file.",
             "A TrueType or OpenType file is needed.",
-            "Leave out --font for the one built in.",
+            f"Leave out {option('font')} for the one built in.",
         )
     try:
         return ImageFont.truetype(font_file or FONT, size)
@@ -212,7 +212,7 @@ def load_font(font_file: str | None, size: int) -> Any:
         raise InputError(
             f"cannot read the font {font_file}: {reason.lower()}.",
             "A TrueType or OpenType file is needed, such as DejaVuSans.ttf.",
-            "Leave out --font for the one built in.",
+            f"Leave out {option('font')} for the one built in.",
         ) from None
 
 
@@ -257,7 +257,7 @@ def refuse_missing(text: str, font_file: str | None, size: int) -> None:
                 if font_file
                 else "It has Latin, Greek and Cyrillic letters; boxes would be drawn instead."
             ),
-            "Name a font that has it: --font FILE",
+            f"Name a font that has it: {option('font', 'FILE')}",
         )
 
 
@@ -307,7 +307,7 @@ def load_picture(path: str, scale: Fraction, warn: Callable[[str], None] = lambd
         ) from None
     if scale != 1:
         width, height = (max(1, int(side * scale + Fraction(1, 2))) for side in picture.size)
-        _check_size((width, height), f"the picture {path}", "Name a smaller --scale")
+        _check_size((width, height), f"the picture {path}", f"Name a smaller {option('scale')}")
         # weighted by alpha, so that the colours of transparent pixels do not bleed into edges
         picture = picture.convert("RGBa").resize((width, height), Image.Resampling.LANCZOS).convert("RGBA")
     if picture.getchannel("A").getextrema()[1] == 0:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import Any, BinaryIO
 
-from vedit.errors import InputError, LimitError, OutputError, UsageError, reason_of
+from vedit.errors import InputError, LimitError, OutputError, UsageError, option, reason_of
 from vedit.media import apng
 from vedit.media.apng import MILLISECONDS, STILL_MS, chunk
 from vedit.media.atomic import atomic_path, make_folder
@@ -285,7 +285,7 @@ def write_folder(clip: Clip, frames: Frames, path: str, *, overwrite: bool = Fal
                 raise OutputError(
                     f"{os.path.join(folder, name)} exists.",
                     "",
-                    "Add -y to replace it, or name another folder",
+                    f"Add {option('overwrite', True)} to replace it, or name another folder",
                 )
             picture = (
                 frame.pixels.convert("RGB")
@@ -388,7 +388,8 @@ def write_webp(clip: Clip, frames: Frames, stream: BinaryIO, *, quality: int | N
     quality: 0 to 100 for the lossy encoder; None is exact for what comes from a GIF, else 90.
     """
     needed, what = clip.width * clip.height * WEBP_BYTES, f"writing a WebP of {clip.width}x{clip.height}"
-    check_whole(needed, what, clip.limits, "Make it smaller (--width), or write an animated PNG (.apng)")
+    instead = f"Make it smaller ({option('width')}), or write an animated PNG (.apng)"
+    check_whole(needed, what, clip.limits, instead)
     first = next(frames, None)
     if first is None:
         raise InputError("no frames to write.", "Every frame was dropped or the range selects none.")

@@ -118,13 +118,13 @@ class Clip:
 NEEDS_OF = {
     "source": "the source clip",
     "prompt": "the target prompt",
-    "source_prompt": "the source prompt (--source-prompt)",  # not by option(): edit calls its own --source
+    "source_prompt": "the source prompt",
     "truth": "the ideal edit",
     "mask": "a mask",
     "pairs": "two frames or more",
     "record": "the run record beside the edited clip",
 }
-OF_OPTIONS = frozenset({"source", "prompt", "truth", "mask"})  # the needs that an option gives
+OF_OPTIONS = frozenset({"source", "prompt", "source_prompt", "truth", "mask"})  # needs that an option gives
 
 
 def missing(needs: Iterable[str], clip: Clip) -> list[str]:

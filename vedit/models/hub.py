@@ -27,7 +27,6 @@ BUILTIN = Path(__file__).resolve().parent.parent / "builtin"
 WEIGHED = ("unet", "vae", "text_encoder")
 PARTS = (*WEIGHED, "tokenizer", "scheduler")
 CONFIGS = ["model_index.json", *(f"{part}/*.{suffix}" for part in PARTS for suffix in ("json", "txt"))]
-OTHER_FOLDER = "Name another folder, or a Hub id: --model OWNER/NAME"
 LAYOUT = "A model is a folder in the layout of diffusers' StableDiffusionPipeline."
 WEIGHT_FILE = re.compile(
     r"(?:diffusion_pytorch_model|model|pytorch_model)(?:\.(?P<variant>fp16))?\.(?P<suffix>safetensors|bin)"
@@ -186,9 +185,18 @@ def check_complete(name: str, folder: Path) -> None:
     """Refuse a folder that lacks a part or its weights."""
     missing = missing_parts(folder)
     if missing:
-        step = f"Fetch it again: vedit models fetch {name}" if commit_of(folder) else OTHER_FOLDER
-        raise ModelError(f"{name} lacks {', '.join(missing)}.", LAYOUT, step)
+        raise ModelError(
+            f"{name} lacks {', '.join(missing)}.", LAYOUT, whole_again(name, folder, is_damaged=False)
+        )
     _check_parts(name, folder)
+
+
+def whole_again(name: str, folder: Path, is_damaged: bool = True) -> str:
+    """What to do about a folder that holds what cannot be read, or else lacks files."""
+    if commit_of(folder):
+        again = f"Fetch it again: vedit models fetch {name}"
+        return f"Fetch it again: vedit models fetch {name} --force" if is_damaged else again
+    return f"Name another folder, or a Hub id: {option('model', 'OWNER/NAME')}"
 
 
 def _check_parts(name: str, folder: Path) -> None:
@@ -199,8 +207,7 @@ def _check_parts(name: str, folder: Path) -> None:
     try:
         check_parts(name, folder, PARTS)
     except ModelError as error:
-        again = f"Fetch them again: vedit models fetch {name} --force" if commit_of(folder) else OTHER_FOLDER
-        raise ModelError(error.what, error.right, error.next_step or again) from None
+        raise ModelError(error.what, error.right, error.next_step or whole_again(name, folder)) from None
 
 
 def read_json(path: Path, name: str) -> dict[str, Any]:
@@ -445,7 +452,7 @@ def explained(name: str, revision: str | None) -> Iterator[None]:
     """Turn what the Hub's client raises into a ModelError with the next step."""
     from huggingface_hub import errors as hub
 
-    again = f"vedit models fetch {name}" + (f" --revision {revision}" if revision else "")
+    again = f"vedit models fetch {name} --revision {revision}" if revision else f"vedit models fetch {name}"
     try:
         with hub_or_cache(), checked_downloads(name):
             yield

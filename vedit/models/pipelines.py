@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from vedit.errors import MemoryBudgetError, ModelError, UsageError, nearest
+from vedit.errors import MemoryBudgetError, ModelError, UsageError, nearest, option
 from vedit.models.checked import check_index, check_part, check_parts, read_config, tensor_names
 from vedit.models.hub import explained, first_line, read_json, weights_of
 from vedit.models.place import DTYPES, choose_device, quiet_libraries
@@ -59,7 +59,7 @@ class Rules(NamedTuple):
             raise UsageError(
                 f"{frames} frames are too many.",
                 f"The model's motion layers know {self.longest} places in time.",
-                f"Try --frames {self.longest}",
+                f"Try {option('frames', self.longest)}",
             )
         if frames % self.factor == self.rest % self.factor:
             return
@@ -71,7 +71,7 @@ class Rules(NamedTuple):
         raise UsageError(
             f"{frames} frames do not fit the model.",
             f"{why}: it makes {self.factor}k{' + 1' * self.rest}.",
-            f"Try {' or '.join(f'--frames {count}' for count in near)}",
+            f"Try {' or '.join(option('frames', count) for count in near)}",
         )
 
     def check_size(self, width: int, height: int) -> None:
@@ -82,7 +82,7 @@ class Rules(NamedTuple):
         raise UsageError(
             f"{width}x{height} pixels do not fit the model.",
             f"Both sides are multiples of {self.multiple}: its latents and patches.",
-            f"Try --size {near[0]}x{near[1]}",
+            f"Try {option('size', f'{near[0]}x{near[1]}')}",
         )
 
 
@@ -135,27 +135,27 @@ class TextToVideo:
         if order.size is not None:
             self.rules.check_size(*order.size)
         width, height = order.size or (None, None)
-        asked = {
-            "--frames": (FRAMES, order.frames),
-            "--size": (("width",), width),
-            "--size WxH": (("height",), height),
-            "--steps": (("num_inference_steps",), order.steps),
-            "--guidance": (("guidance_scale",), order.guidance),
-            "--negative": (("negative_prompt",), order.negative),
-        }
+        asked = (  # an option, what a call may name it, and what was asked for
+            ("frames", FRAMES, order.frames),
+            ("size", ("width",), width),
+            ("size", ("height",), height),
+            ("steps", ("num_inference_steps",), order.steps),
+            ("guidance", ("guidance_scale",), order.guidance),
+            ("negative", ("negative_prompt",), order.negative),
+        )
         found: dict[str, Any] = {
             "prompt": order.prompt,
             "generator": torch.Generator().manual_seed(order.seed),
         }
-        for option, (names, value) in asked.items():
+        for own, names, value in asked:
             if value is None:
                 continue
             name = next((name for name in names if name in self.parameters), None)
             if name is None:
                 raise UsageError(
-                    f"{self.kind} has no {option}.",
+                    f"{self.kind} has no {option(own)}.",
                     f"Its call takes: {', '.join(self.settable())}.",
-                    f"Leave out {option.split()[0]}",
+                    f"Leave out {option(own)}",
                 )
             found[name] = value
         if order.fps is not None:
@@ -172,7 +172,8 @@ class TextToVideo:
                     f"Its call takes: {', '.join(self.settable())}.",
                 )
             if name in taken:
-                raise UsageError(f"{name} is set by an option of its own.", "", f"Leave out --pipe {name}")
+                instead = f"Leave out {option('pipe', name)}"
+                raise UsageError(f"{name} is set by an option of its own.", "", instead)
         return dict(more)
 
     def settable(self) -> list[str]:
@@ -208,7 +209,10 @@ class TextToVideo:
             raise MemoryBudgetError(
                 f"{self.name} does not fit {self.device} with this clip.",
                 "",
-                "Try --offload model, --vae-tiling, or fewer --frames",
+                (
+                    f"Try {option('offload', 'model')}, {option('vae_tiling', True)}, or fewer"
+                    f" {option('frames')}"
+                ),
             ) from None
         except ValueError as error:  # the pipeline's own checks
             raise UsageError(
@@ -302,9 +306,10 @@ def load_pipeline(
     place = choose_device(device)
     if offload != "none" and place.type == "cpu":
         raise UsageError(
-            f"--offload {offload} moves weights between a GPU and memory, and the device is the CPU.",
+            f"{option('offload', offload)} moves weights from a GPU to memory and back, and the device is the"
+            " CPU.",
             "",
-            "Leave out --offload",
+            f"Leave out {option('offload')}",
         )
     precision = DTYPES[dtype] if dtype != "auto" else torch.float32 if place.type == "cpu" else torch.bfloat16
     kind, folder, _ = find_pipeline(name, revision, variant, motion_adapter)
@@ -327,7 +332,7 @@ def load_pipeline(
     if vae_tiling:
         if not hasattr(getattr(pipe, "vae", None), "enable_tiling"):
             raise UsageError(
-                f"the autoencoder of {kind.__name__} has no tiling.", "", "Leave out --vae-tiling"
+                f"the autoencoder of {kind.__name__} has no tiling.", "", f"Leave out {option('vae_tiling')}"
             )
         pipe.vae.enable_tiling()
     return TextToVideo(name, pipe, place)
@@ -471,7 +476,7 @@ def check_text_to_video(name: str, index: Mapping[str, Any], motion_adapter: str
             raise ModelError(
                 f"{name} is a {kind_name}.",
                 "A motion adapter goes into a StableDiffusionPipeline.",
-                "Leave out --motion-adapter",
+                f"Leave out {option('motion_adapter')}",
             )
         return diffusers.AnimateDiffPipeline
     kind = getattr(diffusers, kind_name, None) if kind_name.isidentifier() else None
@@ -495,7 +500,7 @@ def check_text_to_video(name: str, index: Mapping[str, Any], motion_adapter: str
             "vedit generate makes clips from text alone.",
         )
     hint = (
-        "Add --motion-adapter guoyww/animatediff-motion-adapter-v1-5-2"
+        f"Add {option('motion_adapter', 'guoyww/animatediff-motion-adapter-v1-5-2')}"
         if kind_name == "StableDiffusionPipeline"
         else "See: vedit generate --help"
     )

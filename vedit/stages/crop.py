@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, ClassVar
 
-from vedit.errors import UsageError
+from vedit.errors import UsageError, option
 from vedit.media.frames import Clip, Frame, Frames, Rect
 from vedit.stages.options import Distance, Flag, Option, Size, Value, Way, Ways
 
@@ -45,10 +45,10 @@ WAYS = (
     Ways(
         "what to keep",
         (
-            Way("--rect WxH+X+Y", ("rect",)),
-            Way("--left/--right/--top/--bottom", ("left", "right", "top", "bottom")),
-            Way("--centre WxH", ("centre",)),
-            Way("--auto", ("auto",)),
+            Way(("rect",), ("WxH+X+Y",)),
+            Way(("left", "right", "top", "bottom")),
+            Way(("centre",), ("WxH",)),
+            Way(("auto",)),
         ),
     ),
 )
@@ -105,9 +105,9 @@ class Crop:
                 inside = inside.joined(Rect(box[0], box[1], box[2] - box[0], box[3] - box[1]))
         if inside.is_empty:
             raise UsageError(
-                "crop --auto leaves no pixels: every frame is one colour.",
+                f"crop {option('auto', True)} leaves no pixels: every frame is one colour.",
                 "",
-                "Give the rectangle yourself: --rect WxH+X+Y",
+                f"Give the rectangle yourself: {option('rect', 'WxH+X+Y')}",
             )
         self.border = inside
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from fractions import Fraction
 from typing import Any, ClassVar, NamedTuple
 
-from vedit.errors import UsageError, nearest
+from vedit.errors import UsageError, nearest, option
 from vedit.media.limits import fraction
 from vedit.plain import american
 
@@ -64,7 +64,7 @@ class Option(NamedTuple):
             return self.parse(value)
         except ValueError as error:
             raise UsageError(
-                f"{stage} --{self.name} {value}: {error}.", "", f"See: vedit gif {stage} --help"
+                f"{stage} {option(self.name, value)}: {error}.", "", f"See: vedit gif {stage} --help"
             ) from None
 
     def control(self) -> dict[str, Any]:
@@ -99,10 +99,19 @@ def _plain(value: Any) -> Any:
 
 
 class Way(NamedTuple):
-    """One way of saying a thing: its name for people, and the options it is said with."""
+    """One way of saying a thing: the options it is said with, and what they take, such as WxH; a way that is
+    said without its option has a name for people.
+    """
 
-    name: str
     options: tuple[str, ...]
+    values: tuple[str, ...] = ()
+    called: str = ""
+
+    @property
+    def name(self) -> str:
+        if self.called or not self.values:
+            return self.called or "/".join(map(option, self.options))
+        return " and/or ".join(map(option, self.options, self.values))
 
 
 def _is_given(value: Any) -> bool:

@@ -7,7 +7,7 @@ from fractions import Fraction
 from math import ceil, floor
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from vedit.errors import UsageError
+from vedit.errors import UsageError, option
 from vedit.media.frames import Clip, Frame, Frames, Rect
 from vedit.media.memory import threads_for
 from vedit.media.window import ordered_map
@@ -115,11 +115,11 @@ WAYS = (
     Ways(
         "to which size",
         (
-            Way("--size WxH", ("size",)),
-            Way("--width W and/or --height H", ("width", "height")),
-            Way("--scale P%", ("scale",)),
-            Way("--fit WxH", ("fit",)),
-            Way("--fill WxH", ("fill",)),
+            Way(("size",), ("WxH",)),
+            Way(("width", "height"), ("W", "H")),
+            Way(("scale",), ("P%",)),
+            Way(("fit",), ("WxH",)),
+            Way(("fill",), ("WxH",)),
         ),
     ),
 )
@@ -132,7 +132,8 @@ def make(**values: Any) -> Resize:
     sides = values["width"], values["height"]
     if sides != (None, None) and all(side in (None, -1) for side in sides):
         right = f"One of the two is a number from 1 to {LARGEST_SIDE}."
-        raise UsageError("resize --width -1 and --height -1 leave the size open.", right)
+        width, height = option("width", -1), option("height", -1)
+        raise UsageError(f"resize {width} and {height} leave the size open.", right)
     return Resize(**values)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import IO, Any
 
-from vedit.errors import UsageError
+from vedit.errors import UsageError, option
 from vedit.media.frames import GIF_TIMEBASE, Block, Clip, Frame, Frames, Rect
 from vedit.stages.options import Flag, Integer, Number, Option, Way, Ways
 
@@ -21,7 +21,7 @@ LONGEST_CS = 65535
 BROWSER_DELAY_CS = 10  # what browsers play for a delay of 0 or 1
 
 OPTIONS = (
-    Option("factor", Number(0.01, 100), "times as fast, 0.1 to 5 (with --any 0.01 to 100)", "F"),
+    Option("factor", Number(0.01, 100), "times as fast, 0.1 to 5 (with any 0.01 to 100)", "F"),
     Option("delay", Integer(0, LONGEST_CS), "show every image this long", "CS"),
     Option("fps", Number(0.01, 100), "images per second", "R"),
     Option("duration", Number(0.01, 10**6), "length of the whole clip", "SECONDS"),
@@ -42,14 +42,14 @@ WAYS = (
     Ways(
         "how fast",
         (
-            Way("a factor", ("factor",)),
-            Way("--delay", ("delay",)),
-            Way("--fps", ("fps",)),
-            Way("--duration", ("duration",)),
+            Way(("factor",), called="a factor"),
+            Way(("delay",)),
+            Way(("fps",)),
+            Way(("duration",)),
         ),
         needs_one=False,
     ),
-    Ways("which way", (Way("--reverse", ("reverse",)), Way("--boomerang", ("boomerang",))), needs_one=False),
+    Ways("which way", (Way(("reverse",)), Way(("boomerang",))), needs_one=False),
 )
 
 
@@ -58,9 +58,10 @@ def make(**values: Any) -> Speed:
     for ways in WAYS:
         ways.check("speed", values)
     if not any(ways.chosen(values) for ways in WAYS):
+        *some, last = (way.name for ways in WAYS for way in ways.ways)
         raise UsageError(
             "speed does not say how fast.",
-            "Give a factor, --delay, --fps, --duration, --reverse or --boomerang.",
+            f"Give {', '.join(some)} or {last}.",
             "Example: vedit gif speed 2 in.gif -o out.gif",
         )
     factor = values["factor"]
@@ -154,7 +155,11 @@ class Speed:
             return 1 / self.factor
         if self.duration is not None:
             if not self.total:
-                raise UsageError("the clip has no duration to scale.", "", "Use --delay CS or --fps R")
+                raise UsageError(
+                    "the clip has no duration to scale.",
+                    "",
+                    f"Use {option('delay', 'CS')} or {option('fps', 'R')}",
+                )
             return self.duration / clip.timebase / self.total
         return None if self.delay is not None or self.fps is not None else Fraction(1)
 
@@ -248,8 +253,8 @@ class Speed:
         )
         self.clip.warn(
             f"delays below {self.min_delay} cs are not played as written, so the clip takes {pts / 100:.2f}"
-            f" s, not {float(due) / 100:.2f} s{reached}; --drop merges images to keep the time, --min-delay 1"
-            " writes them anyway"
+            f" s, not {float(due) / 100:.2f} s{reached}; {option('drop', True)} merges images to keep the"
+            f" time, {option('min_delay', 1)} writes them anyway"
         )
 
     def _backwards(self, frames: Frames) -> Frames:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, ClassVar
 
-from vedit.errors import UsageError
+from vedit.errors import UsageError, option
 from vedit.media.frames import Clip, Frame, Frames
 from vedit.stages.options import Choice, Colour, Factor, FilePath, Integer, Option, Span, Way, Ways
 
@@ -80,7 +80,7 @@ OPTIONS = (
 )
 
 
-WAYS = (Ways("what to write", (Way("--text TEXT", ("text",)), Way("--image FILE", ("image",)))),)
+WAYS = (Ways("what to write", (Way(("text",), ("TEXT",)), Way(("image",), ("FILE",)))),)
 
 
 def make(**values: Any) -> Watermark:
@@ -91,10 +91,9 @@ def make(**values: Any) -> Watermark:
     defaults = {option.key: option.default for option in OPTIONS}
     for key in other:
         if values[key] != defaults[key]:
+            kind = option("text" if key == "scale" else "image")
             raise UsageError(
-                f"watermark --{key} has no meaning with {'--text' if key == 'scale' else '--image'}.",
-                "",
-                f"Leave out --{key}.",
+                f"watermark {option(key)} has no meaning with {kind}.", "", f"Leave out {option(key)}."
             )
     return Watermark(**values)
 
@@ -146,8 +145,8 @@ class Watermark:
         self.overlay = Overlay(drawing, clip.canvas, *self._place(clip, width, height), self.opacity)
         if clip.frames_hint is not None and self.first >= clip.frames_hint:
             clip.warn(
-                f"--frames starts at image {self.first + 1}, and there are only {clip.frames_hint}: nothing"
-                " is drawn"
+                f"{option('frames')} starts at image {self.first + 1}, and there are only {clip.frames_hint}:"
+                " nothing is drawn"
             )
         self.clip = replace(clip)  # its palette may be replaced in `run`
         return self.clip
@@ -189,7 +188,7 @@ class Watermark:
                 share = min(Fraction(clip.width, width), Fraction(clip.height, height)) * self.scale * 100
                 clip.warn(
                     f"the picture of {width}x{height} is clipped to the {clip.width}x{clip.height} canvas;"
-                    f" --scale {int(share * 10) / 10:g}% would fit"
+                    f" {option('scale', f'{int(share * 10) / 10:g}%')} would fit"
                 )
             return drawing
         assert self.text is not None
@@ -221,7 +220,7 @@ class Watermark:
             return bool(wide <= clip.width and high <= clip.height)
 
         size = largest_size(fits, self.font_size)
-        advice = f"--font-size {size} would fit"
+        advice = f"{option('font_size', size)} would fit"
         if size is None or size < SMALLEST:
             advice = f"no size from {SMALLEST} fits; break the text with \\n or shorten it"
         clip.warn(

@@ -11,11 +11,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
-from vedit.cli.batch_run import shard_of
 from vedit.errors import Interrupted
-from vedit.jobs.batch.plan import plan
-from vedit.jobs.batch.rows import read_rows
-from vedit.jobs.batch.run import Policy, run
+from vedit.jobs.batch.request import BatchRequest, plan_batch
+from vedit.jobs.batch.run import run
 from vedit.jobs.runners import Call, Crew, Place
 from vedit.jobs.runners.local import Local
 
@@ -34,10 +32,11 @@ def crew_of(workers: str) -> Crew:
 
 if __name__ == "__main__":
     jobs, out, workers, *rest = sys.argv[1:]
-    made = plan(read_rows([jobs]), out)
+    request = BatchRequest((jobs,), out, shard=rest[1] if rest else None)
+    made = plan_batch(request)
     try:
         with closing(crew_of(workers)) as crew:
-            outcome = run(made, crew, Policy(shard=shard_of(rest[1]) if rest else None))
+            outcome = run(made, crew, request.policy())
     except Interrupted:
         sys.exit(130)
     sys.exit(75 if outcome.is_stopped else 8 if outcome.failed else 0)

@@ -40,3 +40,15 @@ def test_a_shard_is_a_part_of_a_whole() -> None:
     for text in ("0/4", "5/4", "1", "a/b", "1/", "-1/4"):
         with pytest.raises(UsageError, match="is not a part of a whole"):
             plan_batch(BatchRequest(("missing.csv",), "out", shard=text))
+
+
+def test_a_queue_is_told_its_parts_and_no_other_runner_is() -> None:
+    assert BatchRequest((), "out", runner="slurm").parts() == (4, None)
+    assert BatchRequest((), "out", runner="slurm", tasks="8%2").parts() == (8, 2)
+    for text in ("0", "8%0", "8%", "x", "%2", "-1"):
+        with pytest.raises(UsageError, match="is not a number of parts"):
+            BatchRequest((), "out", runner="slurm", tasks=text).parts()
+    with pytest.raises(UsageError, match="--tasks is for --runner slurm, and this is --runner ray"):
+        plan_batch(BatchRequest(("missing.csv",), "out", runner="ray", tasks="8"))
+    with pytest.raises(UsageError, match="--runner slurm makes the parts itself"):
+        plan_batch(BatchRequest(("missing.csv",), "out", runner="slurm", shard="1/2"))

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
-from vedit.errors import OutputError, PartialFailure, UsageError, VeditError, reason_of
+from vedit.errors import OutputError, PartialFailure, UsageError, VeditError, option, reason_of
 from vedit.media.atomic import check_output, identity_of, is_special, make_folder, same_file
 from vedit.media.formats import CLIP_SUFFIXES, STILLS, output_format, suffix_of
 from vedit.media.window import ordered_map
@@ -154,49 +154,46 @@ def _check_combination(
     suffix: str,
     is_stdout_tty: bool,
 ) -> None:
-    given = [
-        flag
-        for flag, used in (
-            ("-o", output is not None),
-            ("-O", output_dir is not None),
-            ("--in-place", in_place),
-        )
-        if used
-    ]
+    places = {"output": output is not None, "output_dir": output_dir is not None, "in_place": in_place}
+    given = [option(name) for name, used in places.items() if used]
+    to_file, to_folder = option("output", "FILE"), option("output_dir", "DIR")
+    rewritten = option("in_place", True)
     if len(given) > 1:
         raise UsageError(
             f"{' and '.join(given)} were given together.",
-            "Give one: -o FILE for one output, -O DIR for many, or --in-place.",
+            f"Give one: {to_file} for one output, {to_folder} for many, or {rewritten}.",
         )
     if output == "" or output_dir == "":
         raise UsageError(
             f"the name behind {given[0]} is empty.",
             "A variable of a script may not be set.",
-            "Name a file with -o, a folder with -O",
+            f"Name a file with {option('output')}, a folder with {option('output_dir')}",
         )
     if suffix and output_dir is None:
         raise UsageError(
-            f"--suffix {suffix} is for the names that -O writes.", "", "Add -O DIR, or leave out --suffix"
+            f"{option('suffix', suffix)} is for the names that {option('output_dir')} writes.",
+            "",
+            f"Add {to_folder}, or leave out {option('suffix')}",
         )
     if in_place and "-" in inputs:
-        raise UsageError("standard input cannot be rewritten in place.", "", "Use -o FILE")
+        raise UsageError("standard input cannot be rewritten in place.", "", f"Use {to_file}")
     if output_dir is not None or in_place:
         return
     if len(inputs) == 1 and output is not None and inputs[0] != "-" and holds_pictures(inputs[0]):
         return  # a folder of frames is one clip
     if any(name != "-" and os.path.isdir(name) for name in inputs):
         raise UsageError(
-            "a folder was given as input.", "Its clips need a folder for the results.", "Add -O DIR"
+            "a folder was given as input.", "Its clips need a folder for the results.", f"Add {to_folder}"
         )
     if len(inputs) > 1:
         raise UsageError(
-            f"{len(inputs)} inputs need -O DIR or --in-place.",
+            f"{len(inputs)} inputs need {to_folder} or {rewritten}.",
             "",
             "Example: vedit gif rotate 90 a.gif b.gif -O turned",
         )
     if output is None and is_stdout_tty:
         raise UsageError(
-            "no output named, and standard output is a terminal.", "", "Add -o FILE, or pipe the result on"
+            "no output named, and standard output is a terminal.", "", f"Add {to_file}, or pipe the result on"
         )
 
 
@@ -216,7 +213,7 @@ def _checked(items: list[Item], overwrite: bool | None, in_place: bool, say: Say
     for item in items:
         try:
             if not is_one and overwrite is False and os.path.isfile(item.output):
-                say(f"{item.output} exists, and is left as it is (-n)")
+                say(f"{item.output} exists, and is left as it is ({option('overwrite', False)})")
                 continue
             check_output(item.output, (item.input,), overwrite, in_place)
             yield item

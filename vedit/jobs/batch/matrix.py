@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from vedit.errors import UsageError, nearest
+from vedit.errors import UsageError, nearest, option
 
 Pair = Literal["product", "zip"]
 PARTS = ("pair", "defaults", "job", "clip", "method", "axis", "exclude")
@@ -71,7 +71,8 @@ def over(text: str) -> Axis:
 
     key, equals, values = text.partition("=")
     if not equals or not key or not values:
-        raise UsageError(f"--over {text} has no values.", "", "Write it as --over seed=0,1")
+        right = f"Write it as {option('over', 'seed=0,1')}"
+        raise UsageError(f"{option('over', text)} has no values.", "", right)
     cells = next(csv.reader([values], skipinitialspace=True))
     return Axis(key.strip(), tuple(cell.strip() for cell in cells))
 

@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Mapping
 from string import Formatter
 
-from vedit.errors import UsageError, nearest
+from vedit.errors import UsageError, nearest, option
 
 DEFAULT = "{relpath}/{stem}/{label}-{prompt:40}{axes}-s{seed}.{ext}"
 OF_INDEX = "{label}{axes}/{video}/{edit}.{ext}"
@@ -38,25 +38,26 @@ RESERVED = {"con", "prn", "aux", "nul", *(f"{name}{n}" for name in ("com", "lpt"
 
 def check_template(template: str, columns: tuple[str, ...] = ()) -> None:
     """Refuse a template with fields that there are not, or that leaves the folder. Raises UsageError."""
+    asked = option("name", template)
     try:
         fields = [(name, width) for _, name, width, _ in Formatter().parse(template) if name is not None]
     except ValueError as error:
         raise UsageError(
-            f"--name {template}: {error}.", "A field is {stem}; a brace of its own is written twice."
+            f"{asked}: {error}.", "A field is {stem}; a brace of its own is written twice."
         ) from None
     known = (*FIELDS, *columns)
     for name, width in fields:
         if name not in known and not name.startswith("axis."):
             raise UsageError(
-                f"--name {template}: there is no field {name!r}{nearest(name, known) or '.'}",
+                f"{asked}: there is no field {name!r}{nearest(name, known) or '.'}",
                 f"Fields: {', '.join(known)}, and axis.NAME.",
             )
         if width and not width.isdigit():
-            raise UsageError(f"--name {template}: {width!r} is not a length.", "{prompt:40} cuts at 40.")
+            raise UsageError(f"{asked}: {width!r} is not a length.", "{prompt:40} cuts at 40.")
     if os.path.isabs(template) or ".." in template.split("/"):
-        raise UsageError(f"--name {template} leaves the folder for outputs.", "Names are seen from it.")
+        raise UsageError(f"{asked} leaves the folder for outputs.", "Names are seen from it.")
     if not template.endswith(".{ext}") and not os.path.splitext(template)[1]:
-        raise UsageError(f"--name {template} has no format.", "", f"End it in .{{ext}}: {template}.{{ext}}")
+        raise UsageError(f"{asked} has no format.", "", f"End it in .{{ext}}: {template}.{{ext}}")
 
 
 def named(template: str, values: Mapping[str, str], key: str) -> str:

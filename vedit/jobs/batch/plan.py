@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from vedit.errors import OutputError, UsageError, VeditError, refuse_mistakes
+from vedit.errors import OutputError, UsageError, VeditError, option, refuse_mistakes
 from vedit.jobs.batch.keys import Contents, Keys
 from vedit.jobs.batch.names import DEFAULT, OF_INDEX, check_template, named
 from vedit.jobs.batch.rows import Row, check_own
@@ -138,7 +138,7 @@ def resolve(rows: Sequence[Row], keys: Keys, template: str | None = None) -> lis
         items.append(item)
     if len(wrong) > 10:
         wrong[10:] = [f"and {len(wrong) - 10} more."]
-    refuse_mistakes("names", wrong, "Give rows a label or an output, or another --name")
+    refuse_mistakes("names", wrong, f"Give rows a label or an output, or another {option('name')}")
     return items
 
 
@@ -197,7 +197,9 @@ def plan(
     state = State(out)
     if os.path.exists(out) and not os.path.isdir(out):
         raise OutputError(
-            f"{out} is a file, and a folder for outputs is asked for.", "", "Name another with -O"
+            f"{out} is a file, and a folder for outputs is asked for.",
+            "",
+            f"Name another with {option('output_dir')}",
         )
     contents = Contents(str(state.folder / "hashes.json"))
     items = resolve(rows, Keys(contents, may_fetch=may_fetch), name)
@@ -272,7 +274,10 @@ def _refuse_foreign(made: Plan, own: set[str]) -> None:
         raise OutputError(
             f"{state.out} holds files of these names that no batch made: {', '.join(taken[:3])}{more}.",
             "",
-            "Add -y to replace them, or name another folder with -O",
+            (
+                f"Add {option('overwrite', True)} to replace them, or name another folder with"
+                f" {option('output_dir')}"
+            ),
         )
 
 
@@ -350,7 +355,7 @@ def redo(made: Plan, which: str) -> None:
             pattern = re.compile(which)
         except re.error as error:
             raise UsageError(
-                f"--redo {which}: not a pattern: {error}.", "all, older, or a regular expression."
+                f"{option('redo', which)}: not a pattern: {error}.", "all, older, or a regular expression."
             ) from None
     for item in made.items:
         record = made.done.get(item.key)

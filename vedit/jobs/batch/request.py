@@ -25,16 +25,16 @@ SCRIPT = Kind("a script for sbatch", UsageError, largest=2**20, names_files=True
 class BatchRequest(Request):
     """Make many edits.
 
-    jobs: lists, folders and clips. out: the folder for outputs, reports and the state. name: the template of
-    outputs' names. prompts, source_from, clips, over, pair: as in `vedit.jobs.batch.rows.Shared`, the axes
-    as texts KEY=V1,V2. The fields that an edit has too hold where a row does not say. workers: as in
-    `vedit.jobs.runners.local.places`. shard: I/N. max_failures: N or P%. redo: all, older or a pattern.
-    runner: who works, a name of `vedit.jobs.runners`; the fields of OF_QUEUES are for a queue: tasks is
-    N[%M], sbatch has options of its command, template is a file.
+    jobs: lists, folders and clips. output_dir: the folder for outputs, reports and the state. name: the
+    template of outputs' names. prompts, source_from, clips, over, pair: as in
+    `vedit.jobs.batch.rows.Shared`, the axes as texts KEY=V1,V2. The fields that an edit has too hold where a
+    row does not say. workers: as in `vedit.jobs.runners.local.places`. shard: I/N. max_failures: N or P%.
+    redo: all, older or a pattern. runner: who works, a name of `vedit.jobs.runners`; the fields of OF_QUEUES
+    are for a queue: tasks is N[%M], sbatch has options of its command, template is a file.
     """
 
     jobs: tuple[str, ...]
-    out: str
+    output_dir: str
     name: str | None = None
     prompts: tuple[str, ...] = ()
     source_from: Literal["txt", "name"] | None = None
@@ -129,7 +129,7 @@ class BatchRequest(Request):
         """What a runner is told. command: this call for a shell, made in a folder. Raises UsageError."""
         tasks, at_once = self.parts()
         template = None if self.template is None else read_text(self.template, SCRIPT)
-        return Call(self.workers, command, folder, self.out, tasks, at_once, self.sbatch, template)
+        return Call(self.workers, command, folder, self.output_dir, tasks, at_once, self.sbatch, template)
 
     def policy(self) -> Policy:
         """What happens when items fail. Raises UsageError."""
@@ -142,7 +142,7 @@ def plan_batch(request: BatchRequest) -> Plan:
     request.policy()  # what is wrong with the call comes before what is wrong with a list
     made = plan(
         read_rows(request.jobs, request.shared()),
-        request.out,
+        request.output_dir,
         name=request.name,
         may_fetch=not request.dry_run,
         overwrite=request.overwrite,

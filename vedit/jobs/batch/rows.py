@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from vedit import methods, presets
 from vedit.documents import Kind, read_json_lines, read_table, read_text, read_toml, uncell
-from vedit.errors import InputError, UsageError, VeditError, nearest, refuse_mistakes
+from vedit.errors import InputError, UsageError, VeditError, nearest, option, refuse_mistakes
 from vedit.jobs.batch.matrix import AXES, Axis, Pair, crossed, matrix_rows
 from vedit.jobs.batch.names import check_inside
 from vedit.jobs.edit.request import EditRequest
@@ -159,21 +159,22 @@ def _filled(prompt: str, raw: Raw, values: Mapping[str, Any]) -> str:
     fields = {key: str(value) for key, value in values.items() if not key.startswith("\0")}
     fields |= {"stem": _stem(place), "parent": os.path.basename(os.path.dirname(place)), "caption": source}
     fields["index"] = raw.where.rpartition(" ")[2]
+    asked = option("prompt", repr(prompt))
     try:
         names = [name for _, name, _, _ in Formatter().parse(prompt) if name is not None]
     except ValueError as error:
-        raise UsageError(f"--prompt {prompt!r}: {error}.", "A brace of its own is written twice.") from None
+        raise UsageError(f"{asked}: {error}.", "A brace of its own is written twice.") from None
     for name in names:
         if name not in fields:
             raise UsageError(
-                f"--prompt {prompt!r}: there is no field {name!r}{nearest(name, fields) or '.'}",
+                f"{asked}: there is no field {name!r}{nearest(name, fields) or '.'}",
                 f"Fields: {', '.join(fields)}.",
             )
         if name == "caption" and not source:
             raise UsageError(
                 f"{raw.where}: {place} has no caption for {{caption}}.",
                 "",
-                "Add --source, or --source-from txt",
+                f"Add {option('source_prompt')}, or {option('source_from', 'txt')}",
             )
     return prompt.format_map(fields)
 
@@ -245,7 +246,9 @@ def _source(path: str, shared: Shared) -> dict[str, str]:
     text = os.path.splitext(path)[0] + ".txt"
     if not os.path.exists(text):
         raise InputError(
-            f"{path}: it has no words: there is no {text}.", "", "Or give --source for all clips"
+            f"{path}: it has no words: there is no {text}.",
+            "",
+            f"Or give {option('source_prompt')} for all clips",
         )
     return {"source_prompt": " ".join(read_text(text, MANIFEST).split())}
 

@@ -46,7 +46,7 @@ class CheckpointOptions:
     )
     save_every: int | None = declared("Keep every K-th only.", metavar="K", kind=int, low=1, of=(CHECKPOINT,))
     from_x_start: str | None = declared(
-        "Go on from a stored or changed clip of --save-x-start.", metavar="FILE", of=(CHECKPOINT,)
+        "Go on from a stored or changed clip that save-x-start wrote.", metavar="FILE", of=(CHECKPOINT,)
     )
     from_step: int | None = declared(
         "The step to go on from; the later, the less changes.", metavar="K", kind=int, low=0, of=(CHECKPOINT,)
@@ -85,7 +85,7 @@ class RemoteOptions:
     """Of hosted generators."""
 
     base_url: str | None = declared(
-        "Address of a hosted generator, for --model remote:videos; there is no default.",
+        "Address of a hosted generator, of the model remote:videos; there is no default.",
         metavar="URL",
         of=(REMOTE,),
     )

@@ -19,7 +19,7 @@ from vedit.jobs.watch import Watch
 from vedit.secrecy import without, without_login, without_values
 
 PREFIX = "provider:"
-SUMMARY = f"{PREFIX}NAME:MODEL, a model at an inference provider of the Hub (--provider NAME --model MODEL)"
+SUMMARY = f"{PREFIX}NAME:MODEL, a model at an inference provider of the Hub"
 OPTIONS = read_by(PROVIDER)
 TIMEOUT_S = 1800.0
 

@@ -17,7 +17,7 @@ from vedit.jobs.generate.run import Choices, Made, Request
 from vedit.jobs.watch import Watch
 
 PREFIX = "remote:"
-SUMMARY = f"{PREFIX}PROTOCOL, a hosted generator, with --base-url"
+SUMMARY = f"{PREFIX}PROTOCOL, a hosted generator at a base URL"
 OPTIONS = read_by(REMOTE)
 TIMEOUT_S = 1800.0
 

@@ -165,7 +165,7 @@ def build_stages(conversion: Conversion, to: str) -> list[Stage]:
         if conversion.start_s < 0 or (conversion.duration_s is not None and conversion.duration_s <= 0):
             raise UsageError(
                 "the part of the clip is empty.",
-                "--start is 0 or more, --duration more than 0, both in seconds.",
+                f"{option('start')} is 0 or more, {option('duration')} more than 0, both in seconds.",
             )
         stages.append(Trim(conversion.start_s, conversion.duration_s))
     if conversion.width or conversion.height:
@@ -182,9 +182,9 @@ def build_stages(conversion: Conversion, to: str) -> list[Stage]:
     if conversion.fps is not None and to == "gif":
         if conversion.fps > FASTEST_GIF:
             raise UsageError(
-                f"--fps {float(conversion.fps):g} is too fast for a GIF.",
+                f"{option('fps', float(conversion.fps))} is too fast for a GIF.",
                 f"Browsers play at most {FASTEST_GIF} images per second.",
-                f"Use --fps {FASTEST_GIF}",
+                f"Use {option('fps', FASTEST_GIF)}",
             )
         stages.append(GifTiming(conversion.fps))
     elif conversion.fps is not None and to in (*VIDEO, "nut", "apng", "png", "webp", "folder"):

@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from vedit.errors import UsageError
+from vedit.errors import UsageError, option
 from vedit.jobs.runners import Call, Inbox, Place, ending
 from vedit.media.window import usable_cores
 
@@ -137,14 +137,15 @@ def _repeated(part: str, asked: str) -> list[str]:
     match = re.fullmatch(r"(auto|cpu|mps|cuda|cuda:\d+)(?:\*(\d+))?", part)
     if not match:
         raise UsageError(
-            f"--workers {asked}: {part!r} is not a device.", "Write auto, a number, cuda:0,cuda:1 or cpu*2."
+            f"{option('workers', asked)}: {part!r} is not a device.",
+            "Write auto, a number, cuda:0,cuda:1 or cpu*2.",
         )
     return [match[1]] * _counted(match[2] or "1", asked)
 
 
 def _counted(text: str, asked: str) -> int:
     if not 1 <= int(text) <= 64:
-        raise UsageError(f"--workers {asked}: {text} is not from 1 to 64.")
+        raise UsageError(f"{option('workers', asked)}: {text} is not from 1 to 64.")
     return int(text)
 
 
@@ -154,7 +155,7 @@ def _place(name: str, number: int, gpus: Sequence[str], threads: str) -> Place:
         return Place(f"{number} ({name})", name, variables)
     gpu = int(name.partition(":")[2] or 0)
     if gpu >= len(gpus):
-        raise UsageError(f"--workers: there is no {name}.", f"GPUs that can be seen: {len(gpus)}.")
+        raise UsageError(f"{option('workers')}: there is no {name}.", f"GPUs that can be seen: {len(gpus)}.")
     return Place(f"{number} ({name})", "cuda", {**variables, "CUDA_VISIBLE_DEVICES": gpus[gpu]})
 
 

@@ -24,7 +24,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from vedit.errors import RemoteError, UsageError, reason_of
+from vedit.errors import RemoteError, UsageError, option, reason_of
 from vedit.jobs.extras import need
 from vedit.jobs.runners import Call, Inbox, Place, ending
 from vedit.jobs.runners.local import COMMAND
@@ -248,15 +248,15 @@ def devices(asked: str, gpus: Sequence[int]) -> list[str]:
     match = re.fullmatch(r"(?:(cpu|cuda)\*)?(\d{1,4})|(cpu|cuda)", asked)
     if not match:
         raise UsageError(
-            f"--workers {asked}: the devices of a cluster are numbered by Ray.",
+            f"{option('workers', asked)}: the devices of a cluster are numbered by Ray.",
             "Write auto, a number, cuda*4 or cpu*2.",
         )
     count = int(match[2] or 1)
     device = match[1] or match[3] or ("cuda" if have else "cpu")
     if not 1 <= count <= 1024:
-        raise UsageError(f"--workers {asked}: {count} is not from 1 to 1024.")
+        raise UsageError(f"{option('workers', asked)}: {count} is not from 1 to 1024.")
     if device == "cuda" and count > have:
-        raise UsageError(f"--workers {asked}: the cluster has {have} GPUs.", "", "Or use cpu*N")
+        raise UsageError(f"{option('workers', asked)}: the cluster has {have} GPUs.", "", "Or use cpu*N")
     return [device] * count
 
 

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from string import Template
 
-from vedit.errors import UsageError
+from vedit.errors import UsageError, option
 from vedit.jobs.runners import Call, Script
 
 SUMMARY = "a script for sbatch, an array of calls with a part each"
@@ -75,11 +75,13 @@ def filled(template: str, array: str, body: str) -> str:
     if not begin or not end:
         raise UsageError(
             f"the template has no lines {BEGIN!r} and {END!r}.",
-            "It is a script that --runner slurm printed, with lines of yours outside of these two.",
+            f"It is a script that {option('runner', 'slurm')} printed, with your lines outside these two.",
         )
     before, count = re.subn(r"(?m)^#SBATCH --array=.*$", f"#SBATCH --array={array}", before)
     if not count:
-        raise UsageError("the template has no line #SBATCH --array=.", f"It would be --array={array}.")
+        raise UsageError(
+            "the template has no line #SBATCH --array=.", f"It would be #SBATCH --array={array}."
+        )
     return before + body.rstrip("\n") + after
 
 
@@ -87,7 +89,8 @@ def checked(line: str) -> str:
     """An option for a line of #SBATCH. Raises UsageError."""
     if not re.fullmatch(r"--?[a-zA-Z][^\x00-\x1f\x7f]*", line):
         raise UsageError(
-            f"--sbatch {line!r} is not an option of sbatch.", "Write it as --sbatch=--time=8:00:00."
+            f"{option('sbatch', repr(line))} is not an option of sbatch.",
+            f"Write it as {option('sbatch', ['--time=8:00:00'])}.",
         )
     return line
 

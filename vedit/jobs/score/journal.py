@@ -21,14 +21,6 @@ from vedit.jobs.recorded import SUFFIX
 from vedit.jobs.score.clips import Item, Reading
 from vedit.jobs.score.results import Number, finite, number_json, number_of
 
-JOURNAL = Kind(
-    "a journal of vedit score",
-    OutputError,
-    next_step="Name another with --journal",
-    largest=2**30,
-    names_files=True,
-)
-
 
 class Journal:
     """Numbers by key. path: None keeps none."""
@@ -102,7 +94,14 @@ class Journal:
 def _read(path: str) -> dict[str, dict[str, Any]]:
     if not os.path.exists(path):
         return {}
-    return {line["key"]: line for line in whole_lines(path, JOURNAL) if _is_entry(line)}
+    kind = Kind(
+        "a journal of vedit score",
+        OutputError,
+        next_step=f"Name another with {option('journal')}",
+        largest=2**30,
+        names_files=True,
+    )
+    return {line["key"]: line for line in whole_lines(path, kind) if _is_entry(line)}
 
 
 def _is_entry(line: Mapping[str, Any]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from vedit.errors import option
 from vedit.jobs.request import Request
 from vedit.media.atomic import check_output, open_output, refuse_twice
 
@@ -40,7 +41,7 @@ class Outputs(Request):
 
     def check_outputs(self, inputs: Sequence[str]) -> None:
         """Refuse outputs that exist or clash, before any work is done."""
-        refuse_twice([(f"--{form}", path) for form, path in self.files.items()])
+        refuse_twice([(option(f"{form}_file"), path) for form, path in self.files.items()])
         for path in self.files.values():
             check_output(path, tuple(inputs), True if self.overwrite else None)
 

@@ -30,7 +30,7 @@ from vedit.metrics.base import Value
 SCHEMA = 1
 REPORT = Kind(
     "a report of vedit score",
-    right="It is the JSON that --json writes, or CSV with the columns video_id, edit_id and metrics.",
+    right="It is the JSON that vedit score writes, or CSV with the columns video_id, edit_id and metrics.",
     next_step="Make one with: vedit score EDITED --json REPORT.json",
     largest=2**27,
     names_files=True,
@@ -301,7 +301,7 @@ def read_results(path: str) -> Results:
     except (KeyError, TypeError, AttributeError, ValueError, csv.Error) as error:
         raise InputError(
             f"{path}: not a report of vedit score: {type(error).__name__}: {error}.",
-            "It is the JSON that --json writes, or CSV with the columns video_id, edit_id and metrics.",
+            REPORT.right,
             f"Make one with: vedit score EDITED --json {os.path.splitext(path)[0]}.json",
         ) from None
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import BinaryIO, NamedTuple
 
-from vedit.errors import InputError
+from vedit.errors import InputError, option
 from vedit.media.frames import Block, Clip, Container, Frame, Frames, Palette, Rect
 from vedit.media.limits import Limits
 
@@ -161,7 +161,9 @@ class GifReader:
         offset = self.window.offset
         if self.strict:
             raise InputError(
-                f"{message} (at byte {offset}).", "", "Leave out --strict to keep what is whole."
+                f"{message} (at byte {offset}).",
+                "",
+                f"Leave out {option('strict', True)} to keep what is whole.",
             )
         self.damage.append(Damage(message, offset))
         self.warn(message)

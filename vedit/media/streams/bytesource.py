@@ -7,7 +7,7 @@ import stat
 import tempfile
 from typing import Any, BinaryIO, cast
 
-from vedit.errors import InputError, LimitError
+from vedit.errors import InputError, LimitError, option
 from vedit.media.limits import Limits, short_number
 
 CHUNK = 1 << 16
@@ -56,7 +56,10 @@ def spool(raw: Any, start: bytes, limits: Limits) -> BinaryIO:
                     f"the pipe gave more than {short_number(most)} bytes, as many as are kept in"
                     f" {tempfile.gettempdir()}.",
                     "A part of the clip is needed again, so all of it is kept until the end.",
-                    "Save it to a file first, or set TMPDIR to a larger disk and --limit spool=100G",
+                    (
+                        "Save it to a file first, or set TMPDIR to a larger disk and"
+                        f" {option('limits', ['spool=100G'])}"
+                    ),
                 )
             file.write(chunk)
             chunk = raw.read(1 << 20) or b""

@@ -17,7 +17,7 @@ from fractions import Fraction
 from typing import Any, BinaryIO, NamedTuple
 
 from vedit.documents import Kind, parse_json, table
-from vedit.errors import InputError, UsageError
+from vedit.errors import InputError, UsageError, option
 from vedit.media.frames import Clip, Frame, Frames
 from vedit.media.limits import Limits, frame_rate, frame_size
 from vedit.media.streams.bytesource import ByteSource, EndOfStream, NotOurs
@@ -228,7 +228,9 @@ def parse_colour(background: str) -> tuple[int, ...]:
         return ImageColor.getrgb(background)[:3]
     except ValueError:
         raise UsageError(
-            f"--background {background} is not a colour.", "", "Write it as #rrggbb, or by name: white"
+            f"{option('background', background)} is not a colour.",
+            "",
+            "Write it as #rrggbb, or by name: white",
         ) from None
 
 

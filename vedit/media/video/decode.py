@@ -17,7 +17,7 @@ from fractions import Fraction
 from queue import SimpleQueue
 from typing import BinaryIO
 
-from vedit.errors import InputError
+from vedit.errors import InputError, option
 from vedit.media.closing import ClosingFrames
 from vedit.media.frames import Audio, Clip, Frames, SoundTrack
 from vedit.media.light import HDR, PEAK_NITS, Light, matrix_of, parse_light, to_sdr
@@ -179,7 +179,7 @@ def _tell_tonemap(light: Light, options: ReadOptions, warn: Callable[[str], None
     elif light.is_hdr:
         warn(
             f"HDR ({HDR[light.transfer]}, {light.peak_nits or PEAK_NITS} nits) is tone-mapped to SDR by"
-            f" {options.tonemap}; see --tonemap"
+            f" {options.tonemap}; see {option('tonemap')}"
         )
 
 

@@ -216,7 +216,7 @@ def _check_size(clip: Clip, container: Container, options: WriteOptions) -> None
         return
     side = "wide" if width > largest else "high"
     fits = Fraction(largest, max(width, height))
-    less = f"--{'width' if width >= height else 'height'} {largest}"
+    less = option("width" if width >= height else "height", largest)
     wider = (
         ""
         if largest >= 65534 or max(width, height) > 65534

@@ -15,7 +15,16 @@ import torch
 
 from vedit.errors import ModelError, UsageError, VeditError, option
 from vedit.models.alpha_bar import AlphaBar, read_schedule
-from vedit.models.hub import EMBEDDED, commit_of, find_folder, first_line, read_json, unused_parts, weights_in
+from vedit.models.hub import (
+    EMBEDDED,
+    commit_of,
+    find_folder,
+    first_line,
+    read_json,
+    unused_parts,
+    weights_in,
+    whole_again,
+)
 from vedit.models.place import choose_device, choose_dtype, quiet_libraries
 from vedit.models.sd import single_file
 from vedit.models.sd.model import Model
@@ -115,16 +124,8 @@ def _schedule(name: str, folder: Path) -> AlphaBar:
         return schedule
     except (ValueError, TypeError, RuntimeError, OverflowError, LookupError, ZeroDivisionError) as error:
         raise ModelError(
-            f"{path}: not a noise schedule: {first_line(error)}.", "", _again(name, folder)
+            f"{path}: not a noise schedule: {first_line(error)}.", "", whole_again(name, folder)
         ) from None
-
-
-def _again(name: str, folder: Path) -> str:
-    return (
-        f"Fetch them again: vedit models fetch {name} --force"
-        if commit_of(folder)
-        else "Name another folder, or a Hub id: --model OWNER/NAME"
-    )
 
 
 def _loaded(name: str, folder: Path, part: str, kind: Any, **options: Any) -> Any:
@@ -137,7 +138,9 @@ def _loaded(name: str, folder: Path, part: str, kind: Any, **options: Any) -> An
         weights = weights_in(folder / part)
         where = f"{part}/{weights.file if weights else ''}"
         raise ModelError(
-            f"{name}: the weights cannot be loaded ({where}): {first_line(error)}.", "", _again(name, folder)
+            f"{name}: the weights cannot be loaded ({where}): {first_line(error)}.",
+            "",
+            whole_again(name, folder),
         ) from None
 
 
@@ -148,7 +151,7 @@ def _tokenizer(name: str, folder: Path, kind: Any) -> Any:
         raise ModelError(
             f"{name}: the tokenizer cannot be loaded (tokenizer/): {first_line(error)}.",
             "",
-            _again(name, folder),
+            whole_again(name, folder),
         ) from None
 
 

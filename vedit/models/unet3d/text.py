@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from vedit.errors import ModelError, UsageError, nearest
+from vedit.errors import ModelError, UsageError, nearest, option
 from vedit.models.checked import check_part
 
 HASH_WIDTH = 256
@@ -98,7 +98,7 @@ def _pretrained(kind: str, name: str, device: str) -> tuple[int, Callable[[str],
         raise ModelError(
             f"the text encoder {name} cannot be loaded: {reason.rstrip('.')}.",
             f"It is the Hub id or the folder of a {kind} model with safetensors.",
-            "Fetch it where there is network, or train without one: --set text.encoder=hash",
+            (f"Fetch it where there is network, or train without one: {option('set.text.encoder', 'hash')}"),
         ) from None
     config = encoder.config
     width = {"bert": "hidden_size", "t5": "d_model", "clip": "projection_dim"}[kind]
