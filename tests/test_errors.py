@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import ROOT
 from vedit.cli.spelling import on_command_line
-from vedit.errors import UsageError, in_python, option, speak
+from vedit.errors import UsageError, in_python, is_typed, listen, option, speak
 
 SPELT = [  # name, value, on the command line, in Python
     ("dtype", "bf16", "--dtype bf16", 'dtype="bf16"'),
@@ -109,3 +109,33 @@ def test_texts_below_the_command_line_name_no_flags() -> None:
         and not OF_OTHERS.search(text)
     ]
     assert named == []
+
+
+def test_no_layer_below_the_command_line_looks_for_a_terminal() -> None:
+    """Whether somebody types, and what may be shown, is the face's to say."""
+    asked = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in BELOW
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute) and node.attr in ("isatty", "ttyname", "ctermid")
+    ]
+    assert asked == []
+
+
+def test_a_face_says_whether_a_person_types_at_standard_input() -> None:
+    from vedit.errors import _hearing as before
+
+    assert not is_typed()  # nobody does where no face says so, as in a notebook
+    listen(lambda: True)
+    try:
+        assert is_typed()
+    finally:
+        listen(before)
+
+
+def test_an_option_of_several_values_is_spelt_once_for_each() -> None:
+    limits = option("limits", ["canvas=200M", "spool=0"])
+    assert limits == "--limit canvas=200M --limit spool=0"
+    assert in_python("limits", ["canvas=200M"]) == 'limits=["canvas=200M"]'
+    assert option("sbatch", ["--time=8:00:00"]) == "--sbatch=--time=8:00:00"
+    assert (option("overwrite", False), option("json_file", "r.json")) == ("-n", "--json r.json")

@@ -175,6 +175,13 @@ def option(name: str, value: object = None) -> str:
     return _spelling(name, value)
 
 
+Warn = Callable[[str], None]
+
+
+def silent(message: str) -> None:
+    """Nobody is told."""
+
+
 Decision = Callable[[str], bool]
 
 
@@ -199,3 +206,27 @@ def may_replace(path: str) -> bool:
     without one it is kept.
     """
     return _decision(path)
+
+
+Hearing = Callable[[], bool]
+
+
+def _hears_nobody() -> bool:
+    """Standard input is what another program gives."""
+    return False
+
+
+_hearing: Hearing = _hears_nobody
+
+
+def listen(hearing: Hearing) -> None:
+    """Let this tell from now on, in all threads, whether a person types at standard input, who gives no clip:
+    a face says this once, at its start.
+    """
+    global _hearing
+    _hearing = hearing
+
+
+def is_typed() -> bool:
+    """Whether a person types at standard input, as the face at work knows it."""
+    return _hearing()

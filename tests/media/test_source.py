@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import pty
+import subprocess
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -11,12 +15,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import gif, vedit
+from tests.conftest import ROOT, gif, vedit
 from tests.media.clips import clip_of, noise
+from vedit.errors import InputError
 from vedit.jobs.clips import fitted
+from vedit.media.limits import Limits
 from vedit.media.options import ReadOptions
 from vedit.media.run import written
 from vedit.media.source import MadeSource, opened, source_of
+from vedit.media.streams.bytesource import spool
 
 
 @pytest.fixture
@@ -84,3 +91,30 @@ def test_one_square_is_cut_and_scaled_for_edits_and_data_sets(offset: float, lef
     assert fitted(picture, 4, offset=offset).tobytes() == square.tobytes()
     assert fitted(picture, (6, 5)).tobytes() == picture.resize((6, 5), Image.Resampling.LANCZOS).tobytes()
     assert fitted(picture, None).tobytes() == picture.tobytes()
+
+
+def test_standard_input_at_which_a_person_types_is_no_clip() -> None:
+    master, slave = pty.openpty()
+    done = subprocess.run(
+        [sys.executable, "-m", "vedit", "gif", "rotate", "90", "-", "-o", "-"],
+        stdin=slave,
+        capture_output=True,
+        cwd=ROOT,
+        timeout=60,
+    )
+    os.close(master)
+    os.close(slave)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert b"standard input is a terminal" in done.stderr
+
+
+def test_a_device_that_does_not_end_is_not_spooled() -> None:
+    master, slave = pty.openpty()
+    with (
+        open(slave, "rb", buffering=0) as terminal,
+        open(master, "rb", buffering=0),
+        open("/dev/zero", "rb", buffering=0) as zeros,
+    ):
+        for device in (terminal, zeros):
+            with pytest.raises(InputError, match="this is a device"):
+                spool(device, b"", Limits())

@@ -18,7 +18,7 @@ import click
 
 from vedit import __version__
 from vedit.cli.spelling import on_command_line
-from vedit.errors import OutputError, UsageError, VeditError, answer, nearest, speak
+from vedit.errors import OutputError, UsageError, VeditError, answer, listen, nearest, speak
 from vedit.media import stopping
 from vedit.plain import american, plain
 
@@ -196,6 +196,11 @@ def ask(path: str) -> bool:
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
+def at_keyboard() -> bool:
+    """Whether standard input is a terminal."""
+    return sys.stdin.isatty()
+
+
 def execute(args: list[str]) -> int:
     """Run one command line; returns its exit code. Never lets a traceback through without --debug.
 
@@ -206,6 +211,7 @@ def execute(args: list[str]) -> int:
     stopping.install()
     speak(on_command_line)
     answer(ask)
+    listen(at_keyboard)
     warnings.filterwarnings(
         "ignore", module=r"PIL\."
     )  # what its warnings tell of is told in vedit's words, or concerns tags

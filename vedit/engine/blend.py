@@ -7,11 +7,13 @@ Shape letters: F frames, Q query tokens (= rows x columns of the map), L text to
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from vedit.errors import Warn
 
 
 def word_map(sums_FQL: Tensor, tokens: Sequence[int], size: tuple[int, int]) -> Tensor:
@@ -82,7 +84,7 @@ def blend(source_FCYX: Tensor, target_FCYX: Tensor, mask_F1YX: Tensor) -> Tensor
 class MaskWatch:
     """Warn once when masks are empty, or full, in more than half of the steps."""
 
-    def __init__(self, steps: int, warn: Callable[[str], None], advice: str, first_frame: int = 0) -> None:
+    def __init__(self, steps: int, warn: Warn, advice: str, first_frame: int = 0) -> None:
         self.half, self.warn, self.advice, self.first_frame = steps / 2, warn, advice, first_frame
         self.counts = {"empty": 0, "full": 0}
 

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from vedit.errors import InputError, VeditError, option
+from vedit.errors import InputError, VeditError, Warn, option, silent
 from vedit.jobs.record import comment_of, embedded
 from vedit.media.formats import output_format
 from vedit.media.frames import Clip, Frame, Frames, Rect
@@ -97,7 +97,7 @@ def read_pixels(
     name: str,
     selection: Selection | Callable[[tuple[int, int]], Selection],
     *,
-    warn: Callable[[str], None] = lambda message: None,
+    warn: Warn = silent,
 ) -> Pixels:
     """Decode the selected frames of any clip, or of a folder of pictures. Raises InputError when there are
     none.

@@ -19,10 +19,10 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from vedit.errors import InputError, UsageError, VeditError, option
+from vedit.errors import InputError, UsageError, VeditError, Warn, option, silent
 from vedit.jobs.clips import Pixels, Selection, blank_frames, fitted
 from vedit.media.source import opened
 
@@ -76,9 +76,7 @@ class EditMask:
     outside the frame and a range that holds no frame of the clip.
     """
 
-    def __init__(
-        self, specs: Sequence[str], pixels: Pixels, warn: Callable[[str], None] = lambda message: None
-    ) -> None:
+    def __init__(self, specs: Sequence[str], pixels: Pixels, warn: Warn = silent) -> None:
         self.shape, self.warn = pixels.shown_FYX3.shape[:3], warn
         self.layers = [self._layer(spec, pixels) for spec in specs]
 
@@ -164,7 +162,7 @@ def check_specs(specs: Sequence[str], size: tuple[int, int]) -> None:
             parse(spec, size)
 
 
-def clip_layer(name: str, pixels: Pixels, warn: Callable[[str], None]) -> np.ndarray:
+def clip_layer(name: str, pixels: Pixels, warn: Warn) -> np.ndarray:
     """A mask clip's frame for each edited one, (F or 1, Y, X) uint8.
 
     A clip as long as the source is taken by the same start and stride; one of another length is
@@ -182,7 +180,7 @@ def clip_layer(name: str, pixels: Pixels, warn: Callable[[str], None]) -> np.nda
     return masks[[min(place, len(masks) - 1) for place in places]]
 
 
-def read_masks(name: str, selection: Selection, warn: Callable[[str], None]) -> np.ndarray:
+def read_masks(name: str, selection: Selection, warn: Warn) -> np.ndarray:
     """All frames of a mask at the size of the output, cut as the clip is; (F, Y, X) uint8, 255 is edited.
 
     Transparent is black. Labels, as segmenters write them (0 and 1, or a colour for each object), are
@@ -210,7 +208,7 @@ def read_masks(name: str, selection: Selection, warn: Callable[[str], None]) -> 
     return made
 
 
-def shades_of(name: str, warn: Callable[[str], None]) -> tuple[set[int], np.ndarray]:
+def shades_of(name: str, warn: Warn) -> tuple[set[int], np.ndarray]:
     """The levels that a mask has, and its frames (F, Y, X) uint8 in a temporary file."""
     import numpy as np
 

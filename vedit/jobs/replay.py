@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from vedit.errors import InputError, ModelError, option
+from vedit.errors import InputError, ModelError, Warn, option, silent
 from vedit.jobs.edit.plan import plan as plan_edit
 from vedit.jobs.edit.request import EditRequest
 from vedit.jobs.generate.request import GenerateRequest, plan
@@ -32,7 +32,7 @@ def replay(
     name: str = "the record",
     is_other_source: bool = False,
     may_fetch: bool = True,
-    warn: Callable[[str], None] = lambda message: None,
+    warn: Warn = silent,
     watch: Watch = unwatched,
 ) -> dict[str, Any]:
     """Run what was recorded again, into `output`; returns the new record.
@@ -102,7 +102,7 @@ def shown(name: str) -> str:
     return plain(name)[:400]
 
 
-def check_source(record: Mapping[str, Any], is_other: bool, warn: Callable[[str], None]) -> None:
+def check_source(record: Mapping[str, Any], is_other: bool, warn: Warn) -> None:
     """Refuse a source that is gone or not the recorded one; of one that the user named only say so."""
     source = record["input"]
     if source == "-":
@@ -185,7 +185,7 @@ def recorded_model(record: Mapping[str, Any]) -> Model:
     return model
 
 
-def _warn_of_versions(record: Mapping[str, Any], warn: Callable[[str], None]) -> None:
+def _warn_of_versions(record: Mapping[str, Any], warn: Warn) -> None:
     ours = versions(*record["versions"])
     changed = [
         f"{name} {ours.get(name, 'none')} (was {old})"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
+from vedit.errors import Warn
 from vedit.jobs.watch import Watch
 
 
@@ -35,5 +36,5 @@ class Quiet:
 class Told:
     """A sink of two functions, for callers that have no more."""
 
-    def __init__(self, warn: Callable[[str], None], watch: Watch) -> None:
+    def __init__(self, warn: Warn, watch: Watch) -> None:
         self.warn, self.steps = warn, watch

@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, BinaryIO, NamedTuple
 
 from PIL import Image
 
-from vedit.errors import InputError
+from vedit.errors import InputError, Warn, silent
 from vedit.media.frames import Clip, Frame, Frames, Rect
 from vedit.media.limits import Limits
 from vedit.media.pictures import PNG_MAGIC, decode, from_bytes, orientation_of, turned
@@ -163,7 +163,7 @@ def read_apng(
     name: str,
     *,
     limits: Limits = Limits(),
-    warn: Callable[[str], None] = lambda message: None,
+    warn: Warn = silent,
 ) -> tuple[Clip, Frames]:
     """The clip of an animated PNG whose chunks are known, and its composed frames.
 
@@ -212,7 +212,7 @@ def _frames(file: BinaryIO, layout: Layout, clip: Clip, way: int, limits: Limits
         clip.warn(f"the animation says that it has {layout.said} images, and it has {len(layout.parts)}")
 
 
-def _decoded(file: BinaryIO, layout: Layout, part: Part, limits: Limits, warn: Callable[[str], None]) -> Any:
+def _decoded(file: BinaryIO, layout: Layout, part: Part, limits: Limits, warn: Warn) -> Any:
     data = []
     for offset, size in part.spans:
         file.seek(offset)

@@ -16,11 +16,12 @@ nothing here imports Pillow, so a command that never looks at pixels never loads
 
 # Annotations of this half are values, not text: NamedTuple compiles each text, at every start.
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, NamedTuple
 
+from vedit.errors import Warn, silent
 from vedit.media.light import Light
 from vedit.media.limits import Limits
 
@@ -240,7 +241,7 @@ class Clip:
     labels: Labels = NO_LABELS
     subtitles: int = 0
     light: Light | None = None
-    warn: Callable[[str], None] = lambda message: None
+    warn: Warn = silent
     limits: Limits = NO_OPTIONS
     jobs: int = 1
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, BinaryIO, NamedTuple
 
-from vedit.errors import InputError, UsageError, nearest, option, reason_of
+from vedit.errors import InputError, UsageError, Warn, nearest, option, reason_of, silent
 from vedit.media.closing import ClosingFrames
 from vedit.media.formats import FORMATS, LOOK, PICTURES, STREAMS, VIDEO, format_of
 from vedit.media.frames import Clip, Frames
@@ -45,7 +45,7 @@ class _Input(NamedTuple):
     stream: BinaryIO
     start: bytes
     read: ReadOptions
-    warn: Callable[[str], None]
+    warn: Warn
     opened: ExitStack
 
     @property
@@ -59,7 +59,7 @@ def open_clip(
     *,
     stream: BinaryIO | None = None,
     start: bytes = b"",
-    warn: Callable[[str], None] = lambda message: None,
+    warn: Warn = silent,
 ) -> tuple[Clip, ClosingFrames, str]:
     """Open a clip: its facts, its frames, and their kind ("packed" for GIF, "yuv" for film when
     `read.wants_planes` asks so, else "rgba").

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from PIL import Image, ImageChops
 
-from vedit.errors import InputError, LimitError, UsageError, option
+from vedit.errors import InputError, LimitError, UsageError, Warn, option, silent
 from vedit.media.frames import Rect
 
 FULL = 255 * 255  # coverage times opacity of a pixel that hides what is under it
@@ -291,7 +291,7 @@ def largest_size(fits: Callable[[int], bool], below: int) -> int | None:
     return low or None
 
 
-def load_picture(path: str, scale: Fraction, warn: Callable[[str], None] = lambda message: None) -> Drawing:
+def load_picture(path: str, scale: Fraction, warn: Warn = silent) -> Drawing:
     """A logo with its own transparency, upright, times `scale`; raises InputError naming the file."""
     from vedit.media.pictures import read_file
 

@@ -13,11 +13,10 @@ import os
 import re
 import stat
 import warnings
-from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-from vedit.errors import InputError, LimitError, reason_of
+from vedit.errors import InputError, LimitError, Warn, reason_of, silent
 from vedit.media.formats import LOOK
 from vedit.media.limits import Limits, allow_in_pillow
 
@@ -144,7 +143,7 @@ def _scale_key(image: Any, depth: int) -> None:
 # --- decoding ------------------------------------------------------------------------------------
 
 
-def decode(image: Any, warn: Callable[[str], None] | None = None) -> Any:
+def decode(image: Any, warn: Warn | None = None) -> Any:
     """The current image of an opened file as a viewer shows it: "RGB" or "RGBA", upright.
 
     warn: what a damaged image still gives is kept, and this is told; None refuses it.
@@ -265,9 +264,7 @@ def from_bytes(data: bytes, limits: Limits = Limits()) -> Any:
     return open_picture(io.BytesIO(data), limits)
 
 
-def read_file(
-    path: str, limits: Limits = Limits(), warn: Callable[[str], None] = lambda message: None
-) -> Any:
+def read_file(path: str, limits: Limits = Limits(), warn: Warn = silent) -> Any:
     """Read the first picture of a file by its name, as `decode` gives it.
 
     Raises InputError, also for a pipe or a device, which would be waited for; messages do not name the file.

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import BinaryIO, NamedTuple
 
-from vedit.errors import VeditError, option
+from vedit.errors import VeditError, Warn, option, silent
 from vedit.media.atomic import open_output, same_file, whereabouts
 from vedit.media.formats import check_own_format, keeps_tags, output_format
 from vedit.media.frames import Clip, Frames
@@ -13,7 +13,7 @@ from vedit.media.gif import container as gif
 from vedit.media.limits import check_sides
 from vedit.media.options import QuantiseOptions, ReadOptions, WriteOptions
 from vedit.media.pipeline import Stage, connect, converters, path_name, plan
-from vedit.media.source import FileSource, Source, Warn, silent, source_of
+from vedit.media.source import FileSource, Source, source_of
 
 BuildStages = Callable[[], Sequence[Stage]]
 

@@ -14,11 +14,11 @@ import io
 import os
 import re
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any, BinaryIO
 
-from vedit.errors import InputError, LimitError, OutputError, UsageError, option, reason_of
+from vedit.errors import InputError, LimitError, OutputError, UsageError, Warn, option, reason_of, silent
 from vedit.media import apng
 from vedit.media.apng import MILLISECONDS, STILL_MS, chunk
 from vedit.media.atomic import atomic_path, make_folder
@@ -45,7 +45,7 @@ def read_picture(
     name: str,
     *,
     limits: Limits = Limits(),
-    warn: Callable[[str], None] = lambda message: None,
+    warn: Warn = silent,
 ) -> tuple[Clip, Frames]:
     """Read an animated PNG, WebP or AVIF, a TIFF's pages, or a still picture, from a file that can seek."""
     if (layout := apng.layout_of(file)) is not None:
@@ -68,7 +68,7 @@ def read_picture(
     return clip, _animation(image, clip, images, first)
 
 
-def _images_of(image: Any, warn: Callable[[str], None]) -> list[int]:
+def _images_of(image: Any, warn: Warn) -> list[int]:
     """Which images of an opened file are frames: of a photo with a depth or gain map behind it, only the
     first.
     """
@@ -188,7 +188,7 @@ def read_folder(
     *,
     rate: Fraction | None = None,
     limits: Limits = Limits(),
-    warn: Callable[[str], None] = lambda message: None,
+    warn: Warn = silent,
 ) -> tuple[Clip, Frames]:
     """Read a folder of equally large pictures in natural order, each shown for 1 / rate seconds."""
     try:
@@ -220,7 +220,7 @@ def read_folder(
     return clip, _pictures(folder, names, clip, limits)
 
 
-def _picture_of(folder: str, name: str, limits: Limits, warn: Callable[[str], None]) -> Any:
+def _picture_of(folder: str, name: str, limits: Limits, warn: Warn) -> Any:
     try:
         return read_file(os.path.join(folder, name), limits, lambda message: warn(f"{name}: {message}"))
     except (InputError, LimitError) as error:
@@ -230,7 +230,7 @@ def _picture_of(folder: str, name: str, limits: Limits, warn: Callable[[str], No
 def _pictures(folder: str, names: list[str], clip: Clip, limits: Limits) -> Frames:
     for index, name in enumerate(names):
         picture = _picture_of(
-            folder, name, limits, clip.warn if index else lambda message: None
+            folder, name, limits, clip.warn if index else silent
         )  # the first has been told of
         if picture.size != (clip.width, clip.height):
             raise InputError(

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import BinaryIO, NamedTuple, Protocol
 
-from vedit.errors import InputError, UsageError, reason_of
+from vedit.errors import InputError, UsageError, Warn, is_typed, reason_of, silent
 from vedit.media.closing import ClosingFrames
 from vedit.media.formats import LOOK
 from vedit.media.frames import Clip, Frames
@@ -19,12 +19,6 @@ from vedit.media.gif import container as gif
 from vedit.media.limits import Limits
 from vedit.media.options import ReadOptions
 from vedit.media.pipeline import connect, converters, plan
-
-Warn = Callable[[str], None]
-
-
-def silent(message: str) -> None:
-    """Nobody is told."""
 
 
 class Opened(NamedTuple):
@@ -112,7 +106,7 @@ class FileSource:
 
     def _open(self) -> BinaryIO:
         if self.name == "-":
-            if sys.stdin.isatty():
+            if is_typed():
                 raise UsageError(
                     "no input: standard input is a terminal.", "", "Name a file, or pipe a clip in"
                 )

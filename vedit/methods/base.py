@@ -16,7 +16,7 @@ Shape letters: F frames, C channels, Y X latent rows and columns.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 import torch
@@ -31,7 +31,7 @@ from vedit.engine.sample import Step, Stream, branch_names, sample
 from vedit.engine.store import MapStore
 from vedit.engine.tune import Tuning
 from vedit.engine.words import WordMaps, published_scale
-from vedit.errors import UsageError, option, refuse_mistakes
+from vedit.errors import UsageError, Warn, option, refuse_mistakes, silent
 from vedit.methods.outline import no_key
 from vedit.models.family import Family, Network
 from vedit.models.sites import Select, Site, select_sites
@@ -172,7 +172,7 @@ class Request:
     seed: int = 0
     frames_per_call: int = 8
     wants_attention: bool = False
-    warn: Callable[[str], None] = field(default=lambda message: None)
+    warn: Warn = silent
 
     @property
     def size(self) -> tuple[int, int]:

@@ -24,7 +24,7 @@ from typing import IO, Any, NamedTuple
 
 from vedit import __version__
 from vedit.documents import Kind, parse_json, table
-from vedit.errors import RemoteError, UsageError, option
+from vedit.errors import RemoteError, UsageError, Warn, option, silent
 from vedit.secrecy import without
 
 LARGEST_ANSWER = 4 << 20  # bytes of JSON
@@ -151,7 +151,7 @@ class Service:
         timeout_s: float = 60,
         deadline: float = float("inf"),
         sleep: Callable[[float], None] = time.sleep,
-        warn: Callable[[str], None] = lambda message: None,
+        warn: Warn = silent,
     ) -> None:
         self.base = check_base_url(base_url)
         self.host = urllib.parse.urlsplit(self.base).netloc

@@ -46,8 +46,10 @@ from vedit.errors import (
     OutputError,
     Stopped,
     UsageError,
+    Warn,
     option,
     reason_of,
+    silent,
 )
 from vedit.training.ema import Ema
 from vedit.training.place import Place, freed_memory_kept
@@ -190,9 +192,9 @@ def train(
     folder: Path,
     should_stop: Callable[[], bool] = lambda: False,
     place: Place | None = None,
-    say: Callable[[str], None] = lambda message: None,
+    say: Warn = silent,
     give_up: Callable[[], bool] = lambda: False,
-    warn: Callable[[str], None] = lambda message: None,
+    warn: Warn = silent,
 ) -> Iterator[Report]:
     """Train, or go on training, the task in `folder`; yield a report every `log_every` steps.
 
@@ -250,7 +252,7 @@ class Run:
         options: Options,
         folder: Path,
         place: Place | None = None,
-        warn: Callable[[str], None] = lambda message: None,
+        warn: Warn = silent,
     ) -> None:
         if options.anneal and options.steps is None:
             raise UsageError("an anneal needs an end: give steps as well.")

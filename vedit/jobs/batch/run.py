@@ -451,7 +451,11 @@ def _listening(signals: _Signals) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def run(plan: Plan, runner: Crew, policy: Policy = Policy(), tell: Tell = lambda event: None) -> Outcome:
+def _untold(event: Mapping[str, Any]) -> None:
+    """Nobody is told."""
+
+
+def run(plan: Plan, runner: Crew, policy: Policy = Policy(), tell: Tell = _untold) -> Outcome:
     """Make what is open in a plan.
 
     Raises InputError, OutputError and ModelError for what stops all of it, and Interrupted at the

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
@@ -32,7 +32,7 @@ from vedit.data.layout import (
     tidy,
 )
 from vedit.documents import Kind, cell, read_json, table
-from vedit.errors import OutputError, PartialFailure, UsageError, VeditError, option, reason_of
+from vedit.errors import OutputError, PartialFailure, UsageError, VeditError, Warn, option, reason_of, silent
 from vedit.jobs.clips import write_frames
 from vedit.jobs.watch import Watch, unwatched
 from vedit.media.atomic import open_output
@@ -97,7 +97,7 @@ def build(
     total: int | None = None,
     jobs: int = 1,
     overwrite: bool = False,
-    warn: Callable[[str], None] = lambda message: None,
+    warn: Warn = silent,
     watch: Watch = unwatched,
 ) -> Summary:
     """Make the data set, or the rest of it. Corrupt clips are named, listed and left out.

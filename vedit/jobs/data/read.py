@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from vedit.data.layout import Pictures
-from vedit.errors import InputError, VeditError
+from vedit.errors import InputError, VeditError, silent
 from vedit.jobs.clips import even_delays, fitted
 from vedit.media.frames import Clip, Frames
 from vedit.media.options import ReadOptions
-from vedit.media.source import opened, silent
+from vedit.media.source import opened
 from vedit.media.timing import playable, rounded
 
 FRAME_FILES_RATE = Fraction(8)  # frames a second of a folder of pictures, which has no times: V2VBench's

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -26,7 +26,7 @@ from vedit.data.layout import (
     unique,
 )
 from vedit.documents import validated
-from vedit.errors import InputError, UsageError, VeditError, option
+from vedit.errors import InputError, UsageError, VeditError, Warn, option, silent
 from vedit.jobs.batch.files import expand
 from vedit.jobs.clips import even_delays
 from vedit.jobs.data.build import SetPlan, Summary, build, limited, open_folder, open_journal
@@ -44,7 +44,7 @@ class Run(NamedTuple):
     limit: int | None = None
     jobs: int = 1
     overwrite: bool = False
-    warn: Callable[[str], None] = lambda message: None
+    warn: Warn = silent
     watch: Watch = unwatched
 
     def make(self, items: Iterable[Item], total: int, plan: SetPlan) -> Summary:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from vedit.errors import Warn, silent
 from vedit.jobs.edit import cost
 from vedit.jobs.edit.memory import need_of, told
 from vedit.jobs.edit.windows import Edit
 from vedit.methods.base import bound
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from vedit.jobs.clips import Pixels
     from vedit.jobs.edit.job import Job
     from vedit.models.sd.model import Model
@@ -31,9 +30,7 @@ def sizes_told(sizes: dict[str, Any]) -> str:
     return ", ".join(steps)
 
 
-def explain(
-    job: Job, model: Model, pixels: Pixels, warn: Callable[[str], None] = lambda message: None
-) -> str:
+def explain(job: Job, model: Model, pixels: Pixels, warn: Warn = silent) -> str:
     """The plan in words: branches, rules with their sites and steps, evaluations, memory.
 
     Raises UsageError or ModelError for a plan that does not fit the prompts or the model.

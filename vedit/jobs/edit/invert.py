@@ -8,12 +8,12 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from vedit.errors import InputError, UsageError
+from vedit.errors import InputError, UsageError, Warn, silent
 from vedit.jobs.clips import Pixels
 from vedit.jobs.watch import Watch, unwatched
 from vedit.media.atomic import apart
@@ -404,9 +404,7 @@ def short_name(levels: Sequence[int]) -> str:
     return hashlib.sha256(",".join(map(str, levels)).encode()).hexdigest()[:8]
 
 
-def kept_inversion(
-    key: str, levels: Sequence[int], warn: Callable[[str], None] = lambda message: None
-) -> Artefact | None:
+def kept_inversion(key: str, levels: Sequence[int], warn: Warn = silent) -> Artefact | None:
     """An inversion of the cache with these levels, or more of them. warn: told of each that is damaged."""
     from vedit.engine.artefact import Artefact
     from vedit.jobs import cache
@@ -435,7 +433,7 @@ def cached_inversion(
     given: str | None = None,
     same_prompt: bool = True,
     watch: Watch = unwatched,
-    warn: Callable[[str], None] = lambda message: None,
+    warn: Warn = silent,
 ) -> tuple[Artefact, dict[str, Any]]:
     """The inversion to edit from, and what it took: the file given, else the cache's, else a new one put
     there.

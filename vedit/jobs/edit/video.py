@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vedit import methods
+from vedit.errors import Warn
 from vedit.jobs.clips import Pixels, blank_frames, every_frame, frames_of, read_pixels
 from vedit.jobs.edit.invert import check_prompt
 from vedit.jobs.edit.job import Job
@@ -122,7 +123,7 @@ def check_job(job: Job, model: Model) -> None:
         check_prompt(model, prompt)
 
 
-def say_what_is_lost(job: Job, pixels: Pixels, warn: Callable[[str], None]) -> None:
+def say_what_is_lost(job: Job, pixels: Pixels, warn: Warn) -> None:
     """Name what a clip has and an edit of it does not."""
     clip = pixels.clip
     had = {

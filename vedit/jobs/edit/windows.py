@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from vedit import methods
-from vedit.errors import UsageError, option
+from vedit.errors import UsageError, Warn, option
 from vedit.jobs.clips import Pixels, Selection, blank_frames, every_frame, frames_of, scaled
 from vedit.jobs.edit.invert import (
     InversionSettings,
@@ -54,7 +54,7 @@ class Edit:
 
     result: np.ndarray
 
-    def __init__(self, job: Job, model: Model, pixels: Pixels, warn: Callable[[str], None]) -> None:
+    def __init__(self, job: Job, model: Model, pixels: Pixels, warn: Warn) -> None:
         self.job, self.pixels, self.warn = job, pixels, _once(warn)
         self.module = methods.load(job.method)
         self.params = read_params(self.module.Params, job.params, job.method)
@@ -425,7 +425,7 @@ def since(begin: float) -> float:
     return round(time.perf_counter() - begin, 3)
 
 
-def _once(warn: Callable[[str], None]) -> Callable[[str], None]:
+def _once(warn: Warn) -> Callable[[str], None]:
     """Every window says the same, of other frames: once is enough."""
     said: set[str] = set()
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vedit.errors import InputError, ModelError, UsageError, VeditError, option
+from vedit.errors import InputError, ModelError, UsageError, VeditError, Warn, option, silent
 from vedit.jobs.clips import Pixels, Selection, even_delays, made_clip, read_pixels, write_frames
 from vedit.jobs.generate.options import CHECKPOINT, read_by
 from vedit.jobs.generate.run import Choices, Made, Request, rate_of
@@ -95,7 +95,7 @@ def _fetched(name: str, revision: str | None) -> Path:
 class CheckpointMaker:
     """Samples a generator by DDIM."""
 
-    def __init__(self, generator: Generator, warn: Callable[[str], None] = lambda message: None) -> None:
+    def __init__(self, generator: Generator, warn: Warn = silent) -> None:
         self.generator, self.warn = generator, warn
 
     def identity(self) -> dict[str, Any]:

@@ -16,13 +16,13 @@ import math
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from vedit.documents import Kind, read_text
-from vedit.errors import InputError, ModelError, UsageError, VeditError, option
+from vedit.errors import InputError, ModelError, UsageError, VeditError, Warn, option, silent
 from vedit.jobs.clips import even_delays, write_frames
 from vedit.jobs.record import peak_memory_mib, versions, write_record
 from vedit.jobs.watch import Watch, unwatched
@@ -48,7 +48,7 @@ class Choices(NamedTuple):
     device: str = "auto"
     dtype: str = "auto"
     extra: Mapping[str, Any] = MappingProxyType({})
-    warn: Callable[[str], None] = lambda message: None
+    warn: Warn = silent
 
 
 class Request(NamedTuple):
@@ -121,9 +121,7 @@ def backend_of(model: str) -> Any:
     )
 
 
-def generate(
-    job: Job, *, warn: Callable[[str], None] = lambda message: None, watch: Watch = unwatched
-) -> list[dict[str, Any]]:
+def generate(job: Job, *, warn: Warn = silent, watch: Watch = unwatched) -> list[dict[str, Any]]:
     """Make every clip of a job; returns a record per output, which lies beside it too."""
     module = backend_of(job.choices.model)
     asked = {
@@ -210,7 +208,7 @@ def _finish(
     grid: Sequence[Sequence[Made]],
     maker: Maker,
     started: float,
-    warn: Callable[[str], None],
+    warn: Warn,
 ) -> dict[str, Any]:
     """Write one output and its record."""
     rows = [

@@ -14,12 +14,12 @@ from typing import Any, BinaryIO, NamedTuple, TextIO
 
 from PIL import Image
 
-from vedit.errors import InputError, UsageError, VeditError, option
+from vedit.errors import InputError, UsageError, VeditError, Warn, option, silent
 from vedit.jobs.request import Request
 from vedit.media.frames import GIF_TIMEBASE, Clip, Frame, Frames
 from vedit.media.limits import environment_limits, parse_limits
 from vedit.media.options import ReadOptions
-from vedit.media.source import FileSource, Source, Warn, composed, silent, source_of
+from vedit.media.source import FileSource, Source, composed, source_of
 
 CELL = 10, 20  # pixels of a character cell, as most terminals have them
 BROWSER_TICKS = 10  # browsers play a GIF delay of 0 or 1 cs as 10

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from vedit.errors import InputError, UsageError, VeditError, option
+from vedit.errors import InputError, UsageError, VeditError, Warn, option, silent
 from vedit.jobs.clips import Selection, fitted
 from vedit.jobs.record import find_record
 from vedit.jobs.record_shape import check_read
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from vedit.metrics.base import Clip
 
-Warn = Callable[[str], None]
 # what readers say where a part of a file is missing; bytes behind its end are not
 LOST = re.compile(
     r"truncated|damaged|ends early|cannot be decoded|is missing|are missing|left transparent", re.IGNORECASE
@@ -63,9 +62,7 @@ class Reading:
     open_all: bool = False
 
 
-def read_frames(
-    name: str, selection: Selection | None = None, *, warn: Warn = lambda message: None
-) -> np.ndarray:
+def read_frames(name: str, selection: Selection | None = None, *, warn: Warn = silent) -> np.ndarray:
     """All frames of a clip, a frame folder or standard input, (T, Y, X, 3) uint8, or those of a selection.
 
     Frames are composed in file order with disposal honoured; folders are read in natural order.
@@ -167,7 +164,7 @@ def is_recorded(path: str, record: Mapping[str, Any]) -> bool:
         return bool(hashlib.file_digest(file, "sha256").hexdigest() == wanted)
 
 
-def load(item: Item, reading: Reading, warn: Warn = lambda message: None) -> tuple[Clip, dict[str, Any]]:
+def load(item: Item, reading: Reading, warn: Warn = silent) -> tuple[Clip, dict[str, Any]]:
     """Read an item's files; gives the clip that metrics are computed on, and facts for the report.
 
     Raises InputError.

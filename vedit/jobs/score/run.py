@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from vedit import metrics
-from vedit.errors import ModelError, UsageError, VeditError, option
+from vedit.errors import ModelError, UsageError, VeditError, Warn, option, silent
 from vedit.jobs.record import peak_memory_mib, versions
 from vedit.jobs.score.clips import Item, Reading, load
 from vedit.jobs.score.journal import Journal, journal_key
@@ -27,7 +27,6 @@ from vedit.metrics.types import Options
 if TYPE_CHECKING:
     from vedit.metrics.towers import Towers
 
-Warn = Callable[[str], None]
 CLIP_MEMORY = 2**29  # bytes of decoded clips that are kept for the next metric
 IDENTITY = "identity"
 PREPROCESSING = "pillow-bicubic-224-v1"
@@ -80,7 +79,7 @@ class Draft:
 class Clips:
     """Clips of a suite, the last ones kept decoded."""
 
-    def __init__(self, suite: Suite, warn: Warn = lambda message: None) -> None:
+    def __init__(self, suite: Suite, warn: Warn = silent) -> None:
         self.suite, self.warn = suite, warn
         self._kept: OrderedDict[tuple[str, str], tuple[Clip, dict[str, Any]]] = OrderedDict()
         self._failed: dict[tuple[str, str], VeditError] = {}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -13,7 +12,7 @@ from typing_extensions import TypedDict
 
 from vedit.data.layout import CAPTIONS
 from vedit.documents import Kind, read_json, read_text, validated
-from vedit.errors import InputError, OutputError, VeditError, option, reason_of
+from vedit.errors import InputError, OutputError, VeditError, Warn, option, reason_of, silent
 from vedit.jobs.clips import Pixels, Selection, read_pixels
 from vedit.media.formats import PICTURES, VIDEO
 
@@ -31,9 +30,7 @@ class Pair(NamedTuple):
     captions: list[str]
 
 
-def read_folder(
-    folder: Path, data: DataTable, cache: Path, *, warn: Callable[[str], None] = lambda message: None
-) -> Clips:
+def read_folder(folder: Path, data: DataTable, cache: Path, *, warn: Warn = silent) -> Clips:
     """Every clip of a folder that has a caption, as uint8 frames of the settings' size.
 
     cache: a folder for the decoded clips; used again as long as files and settings stay the same.

@@ -16,7 +16,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from vedit.errors import OutputError, Stopped, VeditError, option
+from vedit.errors import OutputError, Stopped, VeditError, Warn, option, silent
 from vedit.training.run_folder import run_lock
 
 if TYPE_CHECKING:
@@ -46,8 +46,8 @@ def train_generator(
     job: Job,
     should_stop: Callable[[], bool] = lambda: False,
     *,
-    warn: Callable[[str], None] = lambda message: None,
-    say: Callable[[str], None] = lambda message: None,
+    warn: Warn = silent,
+    say: Warn = silent,
 ) -> Iterator[Report]:
     """Train up to the last step; yields a report per line of the log, in the first process only.
 
@@ -69,7 +69,7 @@ def _train(
     job: Job,
     place: Place,
     should_stop: Callable[[], bool],
-    warn: Callable[[str], None],
+    warn: Warn,
     say: Callable[[str], None],
 ) -> Iterator[Report]:
     from vedit.jobs.train.clip_folder import read_folder
@@ -83,7 +83,7 @@ def _train(
                 job.data,
                 job.params.data,
                 job.folder / "data",
-                warn=warn if place.writes else lambda message: None,
+                warn=warn if place.writes else silent,
             )
         place.wait()
     task = VideoTask(

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vedit import presets
-from vedit.errors import ModelError, UsageError, option
+from vedit.errors import ModelError, UsageError, Warn, option, silent
 from vedit.training.run_folder import run_lock
 from vedit.training.stages import EVERY, STAGES, stage_of
 
@@ -70,8 +70,8 @@ def train_shapes(
     folder: Path,
     settings: Settings | None = None,
     should_stop: Callable[[], bool] = lambda: False,
-    say: Callable[[str], None] = lambda message: None,
-    warn: Callable[[str], None] = lambda message: None,
+    say: Warn = silent,
+    warn: Warn = silent,
 ) -> Iterator[tuple[str, "Report"]]:
     """Go through the stages of a preset; yield (stage, report) as the loop reports.
 
@@ -93,7 +93,7 @@ def _train_stages(
     settings: Settings,
     should_stop: Callable[[], bool],
     say: Callable[[str], None],
-    warn: Callable[[str], None],
+    warn: Warn,
 ) -> Iterator[tuple[str, "Report"]]:
     from vedit.training.loop import train
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import BinaryIO, NamedTuple
 
-from vedit.errors import InputError, option
+from vedit.errors import InputError, Warn, option, silent
 from vedit.media.frames import Block, Clip, Container, Frame, Frames, Palette, Rect
 from vedit.media.limits import Limits
 
@@ -125,7 +125,7 @@ class GifReader:
         limits: Limits = Limits(),
         strict: bool = False,
         keep_payload: bool = True,
-        warn: Callable[[str], None] = lambda message: None,
+        warn: Warn = silent,
     ) -> None:
         self.window = _Window(read, start)
         self.name = name

@@ -40,7 +40,7 @@ def spool(raw: Any, start: bytes, limits: Limits) -> BinaryIO:
     Raises InputError for a device, which does not end, and LimitError when the pipe is longer than the limit
     or than half of what is free where temporary files go.
     """
-    if stat.S_ISCHR(os.fstat(raw.fileno()).st_mode) and not os.isatty(raw.fileno()):
+    if stat.S_ISCHR(os.fstat(raw.fileno()).st_mode):
         raise InputError(
             "this is a device, and no clip that ends.", "A clip is a file, or comes through a pipe."
         )

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from typing import Any, BinaryIO, NamedTuple, Protocol
 
-from vedit.errors import InputError
+from vedit.errors import InputError, Warn, silent
 from vedit.media.frames import Audio, Clip, Frame, Frames
 from vedit.media.limits import Limits, frame_rate, frame_size
 from vedit.media.streams.bytesource import ByteSource, EndOfStream, NotOurs
@@ -340,7 +340,7 @@ class NutReader:
         has_end_marker: bool = False,
         has_planes: bool = False,
         limits: Limits = Limits(),
-        warn: Callable[[str], None] = lambda message: None,
+        warn: Warn = silent,
     ) -> None:
         self.source = ByteSource(raw, start)
         self.has_end_marker = has_end_marker

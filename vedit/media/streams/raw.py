@@ -12,12 +12,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from fractions import Fraction
 from typing import Any, BinaryIO, NamedTuple
 
 from vedit.documents import Kind, parse_json, table
-from vedit.errors import InputError, UsageError, option
+from vedit.errors import InputError, UsageError, Warn, option, silent
 from vedit.media.frames import Clip, Frame, Frames
 from vedit.media.limits import Limits, frame_rate, frame_size
 from vedit.media.streams.bytesource import ByteSource, EndOfStream, NotOurs
@@ -74,7 +73,7 @@ class Y4mReader:
         start: bytes = b"",
         *,
         limits: Limits = Limits(),
-        warn: Callable[[str], None] = lambda message: None,
+        warn: Warn = silent,
     ) -> None:
         self.source = ByteSource(raw, start)
         self.warn = warn
@@ -248,7 +247,7 @@ class RawReader:
         start: bytes = b"",
         *,
         limits: Limits = Limits(),
-        warn: Callable[[str], None] = lambda message: None,
+        warn: Warn = silent,
     ) -> None:
         if info.format not in MODES:
             raise UsageError(
@@ -295,7 +294,7 @@ def write_raw(
     *,
     rate: Fraction | None = None,
     background: str = "black",
-    tell: Callable[[str], None] = lambda line: None,
+    tell: Warn = silent,
     flush: bool = False,
 ) -> int:
     """Write composed frames as bare pixels; returns how many.

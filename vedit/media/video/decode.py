@@ -10,14 +10,14 @@ import math
 import os
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
 from queue import SimpleQueue
 from typing import BinaryIO
 
-from vedit.errors import InputError, option
+from vedit.errors import InputError, Warn, option, silent
 from vedit.media.closing import ClosingFrames
 from vedit.media.frames import Audio, Clip, Frames, SoundTrack
 from vedit.media.light import HDR, PEAK_NITS, Light, matrix_of, parse_light, to_sdr
@@ -38,7 +38,7 @@ def read_video(
     *,
     format: str | None = None,
     sound_path: str | None = None,
-    warn: Callable[[str], None] = lambda message: None,
+    warn: Warn = silent,
 ) -> tuple[Clip, Frames]:
     """Decode a video: rotated and scaled to square pixels as a player shows it, "rgb" or "rgba".
 
@@ -173,7 +173,7 @@ def _light_of_planes(video: VideoFacts, options: ReadOptions) -> Light:
     return Light("tv", matrix, light.primaries, light.transfer)
 
 
-def _tell_tonemap(light: Light, options: ReadOptions, warn: Callable[[str], None]) -> None:
+def _tell_tonemap(light: Light, options: ReadOptions, warn: Warn) -> None:
     if light.is_hdr and options.tonemap == "none":
         warn(f"HDR ({HDR[light.transfer]}) is not tone-mapped: it will look flat and grey")
     elif light.is_hdr:
@@ -183,7 +183,7 @@ def _tell_tonemap(light: Light, options: ReadOptions, warn: Callable[[str], None
         )
 
 
-def _sound_of(facts: MovieFacts, path: str, warn: Callable[[str], None]) -> Audio | None:
+def _sound_of(facts: MovieFacts, path: str, warn: Warn) -> Audio | None:
     tracks = tuple(
         SoundTrack(
             number,
@@ -276,7 +276,7 @@ def microseconds(value: Fraction) -> str:
     return f"{rounded(value * 10**6)}us"
 
 
-def _frames(child: Child, reader: NutReader, shift: int, warn: Callable[[str], None]) -> Frames:
+def _frames(child: Child, reader: NutReader, shift: int, warn: Warn) -> Frames:
     count = 0
     for frame in reader.frames():
         count += 1

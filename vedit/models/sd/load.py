@@ -7,13 +7,12 @@ weights are safetensors, or pickles read with `weights_only`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from vedit.errors import ModelError, UsageError, VeditError, option
+from vedit.errors import ModelError, UsageError, VeditError, Warn, option, silent
 from vedit.models.alpha_bar import AlphaBar, read_schedule
 from vedit.models.hub import (
     EMBEDDED,
@@ -38,7 +37,7 @@ def load_model(
     device: str = "auto",
     dtype: str = "auto",
     offload: str = "none",
-    warn: Callable[[str], None] = lambda message: None,
+    warn: Warn = silent,
 ) -> Model:
     """Load a model: "shapes" (embedded), a folder, a file of weights, or a Hub id with an optional revision.
 
