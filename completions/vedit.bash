@@ -121,9 +121,9 @@ _vedit() {
         'vedit demo -O' | 'vedit demo --output-dir') _vedit_value folder "$cur"; return ;;
         'vedit demo --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
         'vedit edit -o' | 'vedit edit --output' | 'vedit edit --inversion' | 'vedit edit --mask' | 'vedit edit --preview' | 'vedit edit --truth') _vedit_value file "$cur"; return ;;
-        'vedit edit --source-prompt' | 'vedit edit --source' | 'vedit edit --prompt' | 'vedit edit --method' | 'vedit edit --set' | 'vedit edit --steps' | 'vedit edit --guidance' | 'vedit edit --negative' | 'vedit edit --strength' | 'vedit edit --seed' | 'vedit edit --model' | 'vedit edit --revision' | 'vedit edit --device' | 'vedit edit --frames-per-call' | 'vedit edit --window' | 'vedit edit --memory' | 'vedit edit --frames' | 'vedit edit --stride' | 'vedit edit --start' | 'vedit edit --size') _vedit_value text "$cur"; return ;;
+        'vedit edit -O' | 'vedit edit --output-dir' | 'vedit edit --save-masks' | 'vedit edit --save-attention') _vedit_value folder "$cur"; return ;;
+        'vedit edit --suffix' | 'vedit edit --source-prompt' | 'vedit edit --source' | 'vedit edit --prompt' | 'vedit edit --method' | 'vedit edit --set' | 'vedit edit --steps' | 'vedit edit --guidance' | 'vedit edit --negative' | 'vedit edit --strength' | 'vedit edit --seed' | 'vedit edit --model' | 'vedit edit --revision' | 'vedit edit --device' | 'vedit edit --frames-per-call' | 'vedit edit --window' | 'vedit edit --memory' | 'vedit edit --frames' | 'vedit edit --stride' | 'vedit edit --start' | 'vedit edit --size') _vedit_value text "$cur"; return ;;
         'vedit edit --preset') _vedit_value preset "$cur"; return ;;
-        'vedit edit --save-masks' | 'vedit edit --save-attention') _vedit_value folder "$cur"; return ;;
         'vedit edit --dtype') _vedit_value words "$cur" 'auto fp32 fp16 bf16'; return ;;
         'vedit edit --offload') _vedit_value words "$cur" 'none model sequential'; return ;;
         'vedit edit --crop') _vedit_value words "$cur" 'none square'; return ;;
@@ -300,7 +300,7 @@ _vedit() {
         'vedit data table') words='--id-column --caption-column --frames --size --fps --to --limit -j --jobs -y --overwrite --json -q --quiet --progress -h --help' ;;
         'vedit data v2vbench') words='--list --frames --size --fps --stride --one-edit --seed --to --limit -j --jobs -y --overwrite --json -q --quiet --progress -h --help' ;;
         'vedit demo') words='-O --output-dir -y --overwrite -q --quiet --progress -h --help' ;;
-        'vedit edit') words='-o --output --source-prompt --source --prompt --method --preset --set --steps --guidance --negative --strength --seed --inversion --mask --keep-outside --no-keep-outside --save-masks --save-attention --preview --ablate --truth --explain --list-methods --no-metadata --model --revision --device --dtype --offload --frames-per-call --window --memory --frames --stride --start --size --crop --output-size -y --overwrite --json -q --quiet --progress -h --help' ;;
+        'vedit edit') words='-o --output -O --output-dir --suffix --source-prompt --source --prompt --method --preset --set --steps --guidance --negative --strength --seed --inversion --mask --keep-outside --no-keep-outside --save-masks --save-attention --preview --ablate --truth --explain --list-methods --no-metadata --model --revision --device --dtype --offload --frames-per-call --window --memory --frames --stride --start --size --crop --output-size -y --overwrite -n --no-overwrite --json -q --quiet --progress -h --help' ;;
         'vedit env') words='--json -h --help' ;;
         'vedit generate') words='-o --output -O --output-dir --to --model --revision --prompts --negative --seed --count --steps --ddim-num-steps --guidance --frames --size --fps --device --dtype --weights --eta --clip --spacing --save-x-start --save-every --from-x-start --from-step --mask --offload --vae-tiling --variant --motion-adapter --pipe --provider --base-url --remote-model --key-env --form --field --timeout --no-metadata -y --overwrite --skip-existing --json -q --quiet --progress -h --help' ;;
         'vedit gif') words='-h --help' ;;

@@ -22,13 +22,14 @@ def test_the_examples_of_the_page_work_in_order(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("VEDIT_CACHE_DIR", str(tmp_path / ".cache"))
-    assert len(EXAMPLES) == 7
+    assert len(EXAMPLES) == 8
     for example in EXAMPLES:
         exec(example, {})
     said = capsys.readouterr().out
     assert "full (112, 128) 8 " in said and "edit clip.gif with pnp on shapes: 2 frames of 64x64" in said
     assert "nothing.gif: cannot read" in said
-    for name in ("blue.gif", "green.gif"):
+    assert "2 of 2" in said
+    for name in ("blue.gif", "green.gif", "edited/clip_blue.gif"):
         with Image.open(tmp_path / name) as made:
             assert (made.size, made.n_frames) == ((64, 64), 2)  # type: ignore[attr-defined]
     assert sorted(path.name for path in tmp_path.glob("yellow-*.png")) == [

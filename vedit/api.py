@@ -21,6 +21,9 @@ from typing import TYPE_CHECKING, Any, overload
 from vedit.jobs.sink import Quiet, Sink
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from vedit.jobs.batch.run import Outcome
     from vedit.jobs.edit.plan import EditPlan, InvertPlan
     from vedit.jobs.edit.request import EditRequest, InvertRequest
     from vedit.jobs.generate.request import GeneratePlan, GenerateRequest
@@ -49,6 +52,7 @@ __all__ = [
     "ScoreRequest",
     "Sink",
     "edit",
+    "edit_clips",
     "generate",
     "gif",
     "invert",
@@ -108,6 +112,35 @@ def edit(
 
     given = {"input": input, "prompt": prompt, "output": output, "source_prompt": source_prompt}
     return plan(EditRequest.from_json({**given, "method": method, **options}, "edit"), sink).run(sink)
+
+
+def edit_clips(
+    inputs: Sequence[str],
+    prompt: str,
+    output_dir: str,
+    *,
+    source_prompt: str = "",
+    suffix: str = "",
+    overwrite: bool | None = None,
+    sink: Sink = Quiet(),
+    **options: Any,
+) -> Outcome:
+    """Make the same edit of several clips and of the clips in folders, with one model; returns how many.
+
+    output_dir: where results lie under their clips' names, with `suffix`. The same call goes on after a break,
+    and tries again what failed. overwrite: of a file that no such call made; False leaves its clip out.
+    options: further fields of `EditRequest`. Raises VeditError, for clips that failed when the rest is done.
+    """
+    from vedit.jobs.batch.clips import plan_clips, raise_unfinished
+    from vedit.jobs.batch.here import run_here
+    from vedit.jobs.edit.request import EditRequest
+
+    given = {"input": "", "prompt": prompt, "source_prompt": source_prompt, **options}
+    request = EditRequest.from_json(given, "edit_clips")
+    made = plan_clips(inputs, output_dir, request, suffix=suffix, overwrite=overwrite, say=sink.warn)
+    outcome = run_here(made, request.device, sink=sink)
+    raise_unfinished(output_dir, outcome)
+    return outcome
 
 
 def invert(input: str, output: str, *, prompt: str = "", sink: Sink = Quiet(), **options: Any) -> Record:

@@ -257,12 +257,7 @@ def finish(made: Plan, request: BatchRequest, voice: Voice, as_json: bool) -> No
         outcome = run(made, crew, request.policy(), face)
     face.end()
     if as_json:
-        print_json(
-            {
-                key: getattr(outcome, key)
-                for key in ("total", "done", "made", "failed", "is_stopped", "early", "seconds")
-            }
-        )
+        print_json(outcome_json(outcome))
     conclude(made, outcome, voice)
 
 
@@ -320,6 +315,12 @@ def hand_over(script: runners.Script, made: Plan, voice: Voice, is_submitted: bo
         told = done.stderr.decode(errors="replace").strip() or f"exit code {done.returncode}"
         raise RemoteError(f"{script.submit[0]} refused the script: {told}")
     voice.say(done.stdout.decode(errors="replace").strip() or "submitted")
+
+
+def outcome_json(outcome: Outcome) -> dict[str, Any]:
+    """What came of a call, for programs."""
+    names = ("total", "done", "made", "failed", "is_stopped", "early", "seconds")
+    return {name: getattr(outcome, name) for name in names}
 
 
 def conclude(made: Plan, outcome: Outcome, voice: Voice) -> None:
@@ -414,6 +415,10 @@ class Face:
         elif event["event"] == "warning":
             self._clear()
             self.voice.warn(str(event["message"]))
+        elif event["event"] == "stopping":
+            self._clear()
+            at_work = f"{', '.join(event['running'])} is finished first; " if event["running"] else ""
+            self.voice.say(f"stopping: {at_work}Ctrl-C again ends it now")
         elif event["event"] == "tick":
             self._show(event)
 

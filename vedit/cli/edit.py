@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from vedit import methods
-from vedit.cli.common import Voice, echo, examples, options, print_json, toml_value
+from vedit.cli.common import Voice, echo, examples, may_overwrite, options, print_json, toml_value
 from vedit.errors import UsageError
+
+if TYPE_CHECKING:
+    from vedit.jobs.edit.request import EditRequest
 
 EXAMPLES = (
     (
@@ -40,6 +43,10 @@ EXAMPLES = (
             " box:10%,10%,40%,60% --mask time:1.5s- --save-masks mask.gif --save-attention heat/"
         ),
         "only in a box, or after a second and a half; with the mask, and a picture for each word",
+    ),
+    (
+        'vedit edit clips -O blue --source-prompt "a red circle" --prompt "a blue circle"',
+        "every clip of a folder; the same call again goes on where it stopped",
     ),
     (
         (
@@ -114,8 +121,23 @@ clip_options = options(
 
 {examples(EXAMPLES)}"""
 )
-@click.argument("input", required=False, metavar="INPUT")
+@click.argument("inputs", nargs=-1, metavar="INPUT...")
 @click.option("-o", "--output", metavar="FILE", help="Write here: GIF, or video by the name.")
+@click.option(
+    "-O",
+    "--output-dir",
+    metavar="DIR",
+    help=(
+        "Edit each input, and each clip of a folder, and write it into this folder under its input's name;"
+        " the same call goes on where it stopped."
+    ),
+)
+@click.option(
+    "--suffix",
+    default="",
+    metavar="TEXT",
+    help="Add to the names that -O writes: a.gif becomes a_blue.gif with _blue.",
+)
 @click.option("--source-prompt", "--source", default="", metavar="TEXT", help="What the clip shows.")
 @click.option("--prompt", "target", metavar="TEXT", help="What it should show.")
 @click.option("--method", default="p2p", metavar="NAME", help="Editing method (see --list-methods).")
@@ -148,7 +170,7 @@ clip_options = options(
     metavar="FILE|box:X,Y,W,H[@T-T]|time:T-T|frames:N-N",
     help=(
         "Where and when to edit: a picture or clip (white is edited), a box, a range of time or frames;"
-        " several are united."
+        " several are united. With -O a folder of masks that are called as the clips are."
     ),
 )
 @click.option(
@@ -201,7 +223,8 @@ clip_options = options(
     ),
 )
 @click.option("-y", "--overwrite", is_flag=True, help="Replace the output if it exists.")
-@click.option("--json", "as_json", is_flag=True, help="Print the run record.")
+@click.option("-n", "--no-overwrite", "keep", is_flag=True, help="Never replace an output, and never ask.")
+@click.option("--json", "as_json", is_flag=True, help="Print the run record; with -O, what became of all.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no warnings.")
 @click.option(
     "--progress",
@@ -210,37 +233,82 @@ clip_options = options(
     help="Progress on standard error.",
 )
 def command(
-    input: str | None, output: str | None, source_prompt: str, target: str | None, settings: tuple[str, ...],
-    masks: tuple[str, ...],
+    inputs: tuple[str, ...], output: str | None, output_dir: str | None, suffix: str, source_prompt: str,
+    target: str | None, settings: tuple[str, ...], masks: tuple[str, ...], overwrite: bool, keep: bool,
     explain: bool, list_methods: bool, no_metadata: bool, as_json: bool, quiet: bool, progress: str,
     **given: Any,
 ) -> None:  # fmt: skip
     if list_methods:
         show_methods()
         return
-    if input is None or target is None:
-        missing = "an input" if input is None else "--prompt"
+    if not inputs or target is None:
+        missing = "--prompt" if inputs else "an input"
         raise UsageError(
             f"edit needs {missing}.",
             "It takes a clip, what it shows (--source-prompt) and what it should show (--prompt).",
             f"Example: {EXAMPLES[0][0]}",
         )
-    if output is None and not explain:
-        raise UsageError("no output named.", "", "Add -o FILE")
-    from vedit.jobs.edit.plan import plan
+    may = may_overwrite(overwrite, keep)
+    check_outputs(inputs, output, output_dir, suffix, explain)
     from vedit.jobs.edit.request import EditRequest
-    from vedit.media.atomic import together
 
     request = EditRequest(
-        input=input, output=output, source_prompt=source_prompt, prompt=target,
-        set=settings_of(given["method"], settings),
+        input=inputs[0], output=output, source_prompt=source_prompt, prompt=target,
+        set=settings_of(given["method"], settings), overwrite=overwrite,
         mask=tuple(masks), metadata=not no_metadata, **given,
     )  # fmt: skip
-    if explain and request.ablate:
-        raise UsageError("--explain does not go with --ablate, which writes all variants side by side.")
     voice = Voice(quiet, progress)
     if not voice.shows_bar:
         hide_bars_of(request.model)
+    if output_dir is not None:
+        from vedit.cli.edit_clips import edit_clips
+
+        edit_clips(inputs, output_dir, request, suffix, may, voice, as_json)
+        return
+    if keep and output is not None:
+        from vedit.media.atomic import check_output
+
+        check_output(output, inputs, overwrite=False)
+    edit_one(request, voice, explain, as_json)
+
+
+def check_outputs(
+    inputs: tuple[str, ...], output: str | None, output_dir: str | None, suffix: str, explain: bool
+) -> None:
+    """Refuse inputs and outputs that do not go together."""
+    if output is not None and output_dir is not None:
+        raise UsageError("-o and -O were given together.", "-o is for one clip, -O for a folder of results.")
+    if output_dir is not None:
+        if explain:
+            raise UsageError("--explain tells of one clip, and -O is for many.", "", "Name one, without -O")
+        return
+    if suffix:
+        raise UsageError(
+            "--suffix is for the names that -O writes.", "", "Add -O DIR, or name a file with -o"
+        )
+    if len(inputs) > 1:
+        example = 'vedit edit a.gif b.gif -O blue --source-prompt "a red circle" --prompt "a blue circle"'
+        raise UsageError(f"{len(inputs)} inputs need a folder for the results.", "", f"Example: {example}")
+    if os.path.isdir(inputs[0]):
+        from vedit.jobs.batch.files import holds_pictures
+
+        if not holds_pictures(inputs[0]):
+            raise UsageError(
+                f"{inputs[0]} is a folder, and not one of pictures alone, which would be a clip.",
+                "Its clips need a folder for the results.",
+                "Add -O DIR",
+            )
+    if output is None and not explain:
+        raise UsageError("no output named.", "", "Add -o FILE")
+
+
+def edit_one(request: EditRequest, voice: Voice, explain: bool, as_json: bool) -> None:
+    """Make one edit, or tell how it would be made."""
+    from vedit.jobs.edit.plan import plan
+    from vedit.media.atomic import together
+
+    if explain and request.ablate:
+        raise UsageError("--explain does not go with --ablate, which writes all variants side by side.")
     planned = plan(request, voice)
     if explain:
         echo(planned.explain(voice))

@@ -151,6 +151,12 @@ class EditMask:
         return torch.nn.functional.avg_pool2d(padded(full, scale), scale)
 
 
+def file_of(spec: str) -> str | None:
+    """The file or folder that a mask names, None for a box and for a range."""
+    spec = spec.removeprefix(NOT)
+    return None if re.match(r"(?:box|time|frames):|\d+,\d+,\d+,\d+$", spec) else spec
+
+
 def check_specs(specs: Sequence[str], size: tuple[int, int]) -> None:
     """Refuse what is not a mask, and boxes outside a frame of a width and height, before a clip is read.
 

@@ -47,8 +47,12 @@ class Told:
         except BrokenPipeError:
             raise SystemExit(0) from None
 
+    def log(self, text: str) -> None:
+        """Write words into the item's log, which standard error is."""
+        print(text, file=sys.stderr, flush=True)
+
     def warn(self, message: str) -> None:
-        print(message, file=sys.stderr, flush=True)  # into the item's log
+        self.log(message)
         self.send({"warn": message})
 
     def steps(self, steps: Iterable[Any], total: int | None, what: str) -> Iterator[Any]:
@@ -96,19 +100,18 @@ def serve(work: Work, items: Iterable[str], sink: Told) -> None:
         log = os.open(item["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
         os.dup2(log, 2)
         os.close(log)
-        sink.send(_done(work, item, sink))
+        sink.send(done(work, item, sink))
 
 
-def _done(work: Work, item: Mapping[str, Any], sink: Told) -> Message:
+def done(work: Work, item: Mapping[str, Any], sink: Told) -> Message:
     """Do one item; returns what to tell of it."""
     try:
         return {"done": item["key"], "record": _record(work, item, sink)}
     except VeditError as error:
-        print(error, file=sys.stderr, flush=True)
+        sink.log(str(error))
         return {"failed": item["key"], "exit": error.exit_code, "message": str(error), "worn": False}
     except Exception as error:  # an item that breaks the code fails alone
-        traceback.print_exc()
-        sys.stderr.flush()
+        sink.log(traceback.format_exc())
         is_memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
         code = MemoryBudgetError.exit_code if is_memory else 1
         what = f"{type(error).__name__}: {error}"

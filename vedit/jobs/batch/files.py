@@ -41,16 +41,18 @@ def expand(
     say: Say = _silent,
     is_wanted: Callable[[str], bool] = lambda name: True,
     results: str | None = None,
+    has_sequences: bool = False,
 ) -> Iterator[tuple[str, str]]:
     """Files named, and clips in folders named: the path, and its name relative to what was named.
 
     Folders are walked in sorted order; hidden files are left out. say: told what else was passed
     over, and folders that cannot be read. is_wanted: by the name of a clip found in a folder.
     results: a folder that is not walked into, since what lies there has been made already.
+    has_sequences: a folder of pictures alone is a clip.
     """
     for name in inputs:
-        if name == "-" or not os.path.isdir(name):
-            yield name, os.path.basename(name)
+        if name == "-" or not os.path.isdir(name) or (has_sequences and holds_pictures(name)):
+            yield name, os.path.basename(name.rstrip("/")) or os.path.basename(os.path.realpath(name))
             continue
         passed: list[str] = []
         for folder, folders, files in os.walk(name, onerror=lambda error: _tell_unreadable(error, say)):
@@ -58,6 +60,11 @@ def expand(
             passed += [f"{f}/" for f in made]
             folders[:] = sorted(f for f in folders if not f.startswith(".") and f not in made)
             passed += [f"{f}/" for f in folders if os.path.islink(os.path.join(folder, f))]
+            sequences = [f for f in folders if has_sequences and holds_pictures(os.path.join(folder, f))]
+            folders[:] = [f for f in folders if f not in sequences]
+            for sequence in sequences:
+                path = os.path.join(folder, sequence)
+                yield path, os.path.relpath(path, name)
             for file in sorted(files):
                 path = os.path.join(folder, file)
                 if file.startswith("."):

@@ -123,7 +123,10 @@ class Keys:
         return digest([SCHEMA, command, extension, table, params])
 
     def _mask(self, mask: str) -> str:
-        return self.contents.of(mask) if os.path.exists(mask) else mask
+        from vedit.jobs.masks import file_of
+
+        file = file_of(mask)
+        return mask if file is None else mask.replace(file, self.contents.of(file))
 
     def preset(self, request: EditRequest) -> dict[str, Any]:
         """What the preset of a request says, without the module of its method."""

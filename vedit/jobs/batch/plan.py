@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,7 +63,8 @@ class Plan:
     """What is to be made in a folder. done: keys that are, with their records. failed: those that failed
     in an
     earlier call, and failed_before the keys that had when the plan was made. dropped: outputs that an
-    earlier call made and nobody asks for now. redone: keys whose record does not count.
+    earlier call made and nobody asks for now. redone: keys whose record does not count. taken: items whose
+    name a file has that no batch made. refused: why nothing is done at the items with these keys.
     """
 
     state: State
@@ -74,6 +75,13 @@ class Plan:
     contents: Contents = field(default_factory=Contents)
     redone: set[str] = field(default_factory=set)
     failed_before: set[str] = field(default_factory=set)
+    taken: list[Item] = field(default_factory=list)
+    refused: dict[str, str] = field(default_factory=dict)
+
+    def lines(self) -> Iterator[dict[str, Any]]:
+        """The items as plan.jsonl has them."""
+        for item in self.items:
+            yield {**item.json(), "is_refused": True} if item.key in self.refused else item.json()
 
     def open(self) -> list[Item]:
         """Items that are neither done nor failed, those of one model and clip together."""
@@ -218,12 +226,13 @@ def plan(
     made.failed_before = set(made.failed)
     again = {item.key for item in items if "_error" in item.row.extra}  # a failed.csv is a wish to try again
     made.failed = {k: record for k, record in made.failed.items() if k not in made.done and k not in again}
-    own = {str(line.get("output")) for line in before} | {
+    own = {str(line.get("output")) for line in before if not line.get("is_refused")} | {
         str(record.get("output")) for record in done.values()
     }
     made.dropped = [path for path in made.dropped if path not in {item.output for item in items}]
+    made.taken = list(_taken(made, own))
     if not overwrite:
-        _refuse_foreign(made, own)
+        _refuse_taken(made)
     return made
 
 
@@ -259,20 +268,32 @@ def item_of(line: Mapping[str, Any]) -> Item:
     return Item(row, line["key"], line["output"], line["twin"])
 
 
-def _refuse_foreign(made: Plan, own: set[str]) -> None:
-    """Refuse names that are taken by files that no batch made here."""
+def _taken(made: Plan, own: set[str]) -> Iterator[Item]:
+    """Items whose names are those of files that no batch made here. Raises UsageError for a name that is that
+    of a clip to be edited.
+    """
     state = made.state
-    taken = [
-        item.output
-        for item in made.items
-        if item.output not in own
-        and os.path.lexists(os.path.join(state.out, item.output))
-        and not state.is_done(made.done.get(item.key), item.output)
-    ]
-    if taken:
-        more = f" and {len(taken) - 3} more" if len(taken) > 3 else ""
+    inputs = {os.path.realpath(item.request.input): item for item in made.items}
+    for item in made.items:
+        path = os.path.join(state.out, item.output)
+        if (edited := inputs.get(os.path.realpath(path))) is not None:
+            raise UsageError(
+                f"{item.row.where}: its output would replace {edited.request.input}, a clip to be edited.",
+                "",
+                "Name another folder with -O, or give outputs other names",
+            )
+        if item.output in own or not os.path.lexists(path):
+            continue
+        if not state.is_done(made.done.get(item.key), item.output):
+            yield item
+
+
+def _refuse_taken(made: Plan) -> None:
+    if made.taken:
+        names = [item.output for item in made.taken]
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         raise OutputError(
-            f"{state.out} holds files of these names that no batch made: {', '.join(taken[:3])}{more}.",
+            f"{made.state.out} holds files of these names that no batch made: {', '.join(names[:3])}{more}.",
             "",
             (
                 f"Add {option('overwrite', True)} to replace them, or name another folder with"

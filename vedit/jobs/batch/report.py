@@ -162,7 +162,10 @@ def _row_keys(item: Item, out: str) -> dict[str, Any]:
 
 
 def _mask(mask: str, out: str) -> str:
-    return os.path.relpath(mask, out) if os.path.exists(mask) else mask
+    from vedit.jobs.masks import file_of
+
+    file = file_of(mask)
+    return mask if file is None else mask.replace(file, os.path.relpath(file, out))
 
 
 def _toml(value: Any) -> str:

@@ -80,13 +80,15 @@ class Shared:
     """What goes for all rows: values by key where a row has none of its own, and axes that multiply them.
 
     source_from: "txt" takes the words of STEM.txt beside a clip of a folder, "name" its name. clips: where
-    the videos of an index lie. over, pair: as in `vedit.jobs.batch.matrix`.
+    the videos of an index lie. results: a folder of outputs, which is not looked into for clips. over, pair:
+    as in `vedit.jobs.batch.matrix`.
     """
 
     values: Mapping[str, Any] = field(default_factory=dict)
     prompts: tuple[str, ...] = ()
     source_from: str | None = None
     clips: str | None = None
+    results: str | None = None
     over: tuple[Axis, ...] = ()
     pair: Pair = "product"
 
@@ -221,10 +223,15 @@ def _table_rows(path: str) -> Iterator[Raw]:
 
 
 def _folder_rows(folder: str, shared: Shared) -> Iterator[Raw]:
-    """A row for each clip in a folder and below."""
+    """A row for each clip in a folder and below; a folder of pictures alone is a clip."""
     from vedit.jobs.batch.files import expand
+    from vedit.jobs.batch.state import made_in
 
-    for number, (path, relative) in enumerate(expand([folder]), 1):
+    own = made_in(shared.results) if shared.results else set()
+    found = expand([folder], results=shared.results, has_sequences=True)
+    for number, (path, relative) in enumerate(
+        (pair for pair in found if os.path.realpath(pair[0]) not in own), 1
+    ):
         values = {"input": os.path.abspath(path), RELPATH: os.path.dirname(relative), **_source(path, shared)}
         yield Raw(f"{folder} clip {number}", ".", values)
 
@@ -357,9 +364,10 @@ def _seen_from(base: str, path: Any) -> Any:
 
 def _mask(base: str, mask: Any) -> Any:
     """A mask that is a file, as seen from here; a box or a time stays."""
-    if isinstance(mask, str) and not re.match(r"(box|time|frames):", mask):
-        return _seen_from(base, mask)
-    return mask
+    from vedit.jobs.masks import file_of
+
+    file = file_of(mask) if isinstance(mask, str) else None
+    return mask.replace(file, _seen_from(base, file)) if file else mask
 
 
 def _wrong_values(where: str, values: Mapping[str, Any]) -> Iterator[str]:

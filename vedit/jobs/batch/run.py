@@ -25,6 +25,7 @@ from vedit.jobs.batch.plan import Item, Plan, in_shard, link_twin, settle_names
 from vedit.jobs.batch.progress import Left, Pace
 from vedit.jobs.batch.report import Reports
 from vedit.jobs.runners import Crew, Place, Worker
+from vedit.media.stopping import interrupt
 
 Tell = Callable[[Mapping[str, Any]], None]
 FOR_ANOTHER_TRY = (6, 7)  # memory and services: what may be otherwise next time
@@ -83,9 +84,10 @@ class _Slot:
 
 @dataclass
 class _Signals:
-    """How often the user asked to stop."""
+    """How often the user asked to stop. ends_work: whether the second time ends what this process is at."""
 
     count: int = 0
+    ends_work: bool = False
 
 
 class Loop:
@@ -103,6 +105,7 @@ class Loop:
         self.pace = Pace()
         self.slots = [_Slot(place) for place in runner.places]
         self.signals = _Signals()
+        self.said_stop = False
         self.refused: Exception | None = None  # ends the call when those at work have finished
         self.touched = self.looked = time.monotonic()
         self.largest = max((int(record["bytes"]) for record in plan.done.values()), default=0)
@@ -142,6 +145,11 @@ class Loop:
         if self.refused is not None:
             raise self.refused
         return self.outcome
+
+    def pulse(self) -> None:
+        """Hear what is said, and look after the rest, while this process is at an item itself."""
+        self._hear(0.0)
+        self._keep_house()
 
     def _goes_on(self) -> bool:
         if self.signals.count > 1:
@@ -221,9 +229,9 @@ class Loop:
 
     # --- what workers say -------------------------------------------------------------------------
 
-    def _hear(self) -> None:
+    def _hear(self, wait_s: float = 0.25) -> None:
         try:
-            worker, message = self.runner.inbox.get(timeout=0.25)
+            worker, message = self.runner.inbox.get(timeout=wait_s)
         except queue.Empty:
             return
         slot = next((slot for slot in self.slots if slot.worker is worker), None)
@@ -341,7 +349,10 @@ class Loop:
     # --- around it --------------------------------------------------------------------------------
 
     def _fail_missing(self) -> None:
-        """Clips that are not there need no worker."""
+        """Clips that are not there, and outputs that may not be replaced, need no worker."""
+        for item in [item for item in self.pending if item.key in self.plan.refused]:
+            self.pending.remove(item)
+            self._failed_for_good(item, OutputError.exit_code, self.plan.refused[item.key], 0)
         missing = [item for item in self.pending if not os.path.exists(item.request.input)]
         if missing and len(missing) == len(self.items):
             raise InputError(
@@ -370,6 +381,9 @@ class Loop:
 
     def _keep_house(self) -> None:
         now = time.monotonic()
+        if self.signals.count and not self.said_stop:
+            self.said_stop = True
+            self._tell("stopping", running=self._running())
         if now - self.touched > TOUCH_S:
             self.touched = now
             self.state.touch(slot.at.item.key for slot in self.slots if slot.at)
@@ -437,6 +451,8 @@ def _listening(signals: _Signals) -> Iterator[None]:
 
     def arrived(number: int, frame: Any) -> None:
         signals.count += 1
+        if signals.count > 1 and signals.ends_work:
+            interrupt(number)
 
     kept = {}
     for name in ("SIGINT", "SIGTERM", "SIGUSR1"):
@@ -469,5 +485,5 @@ def prepare(plan: Plan) -> None:
     """Make the folder, write the plan, and give outputs their names of now."""
     plan.state.make()
     plan.contents.save()
-    plan.state.write_plan(item.json() for item in plan.items)
+    plan.state.write_plan(plan.lines())
     settle_names(plan)

@@ -205,6 +205,12 @@ class State:
             file.write(line.encode())  # one write: lines of several calls do not mix
 
 
+def made_in(out: str) -> set[str]:
+    """The real paths of what batches made in a folder, or were to make."""
+    outputs = [str(line.get("output")) for line in State(out).read_plan() if not line.get("is_refused")]
+    return {os.path.realpath(os.path.join(out, output)) for output in outputs}
+
+
 def write_record(path: str, record: Mapping[str, Any]) -> None:
     with open_output(path) as stream:
         stream.write((json_text(record) + "\n").encode())
