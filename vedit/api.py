@@ -127,13 +127,13 @@ def edit_clips(
 ) -> Outcome:
     """Make the same edit of several clips and of the clips in folders, with one model; returns how many.
 
-    output_dir: where results lie under their clips' names, with `suffix`. The same call goes on after a break,
+    output_dir: where results lie under the names of clips, with `suffix`. The same call goes on after a break
     and tries again what failed. overwrite: of a file that no such call made; False leaves its clip out.
     options: further fields of `EditRequest`. Raises VeditError, for clips that failed when the rest is done.
     """
     from vedit.jobs.batch.clips import plan_clips, raise_unfinished
-    from vedit.jobs.batch.here import run_here
     from vedit.jobs.edit.request import EditRequest
+    from vedit.jobs.here import run_here
 
     given = {"input": "", "prompt": prompt, "source_prompt": source_prompt, **options}
     request = EditRequest.from_json(given, "edit_clips")

@@ -23,8 +23,8 @@ def edit_clips(
 ) -> None:
     """Edit every clip in this process, tell what came of it, and raise what the exit code says."""
     from vedit.jobs.batch.clips import plan_clips, raise_unfinished
-    from vedit.jobs.batch.here import run_here
     from vedit.jobs.batch.progress import clock
+    from vedit.jobs.here import run_here
 
     made = plan_clips(inputs, out, request, suffix=suffix, overwrite=overwrite, say=voice.say)
     face = Face(voice)

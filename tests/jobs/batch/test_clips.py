@@ -15,11 +15,11 @@ from vedit.errors import InputError, Interrupted, MemoryBudgetError, UsageError
 from vedit.jobs import worker
 from vedit.jobs.batch import clips as many
 from vedit.jobs.batch.clips import plan_clips
-from vedit.jobs.batch.here import run_here
 from vedit.jobs.batch.plan import Plan
 from vedit.jobs.batch.run import Outcome
 from vedit.jobs.batch.state import State
 from vedit.jobs.edit.request import EditRequest
+from vedit.jobs.here import run_here
 from vedit.media.atomic import open_output
 
 ASKED = EditRequest(input="", prompt="a blue circle", source_prompt="a red circle")
