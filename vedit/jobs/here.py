@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import IO, Any, cast
+from typing import IO, Any
 
 from vedit.errors import Interrupted
 from vedit.jobs import worker
 from vedit.jobs.batch.plan import Plan
 from vedit.jobs.batch.run import Loop, Outcome, Policy, Tell, prepare
-from vedit.jobs.runners.local import Place
+from vedit.jobs.runners import Inbox, Place
 from vedit.jobs.sink import Quiet, Sink
 
 
@@ -70,7 +70,7 @@ class Here:
     def __init__(self, work: Callable[[], worker.Work], device: str = "auto", sink: Sink = Quiet()) -> None:
         self.work, self.sink = work, sink
         self.places = [Place(device, device, {})]
-        self.inbox: queue.Queue[tuple[Any, Mapping[str, Any] | None]] = queue.Queue()
+        self.inbox: Inbox = queue.Queue()
         self.pulse: Callable[[], None] = lambda: None
 
     def start(self, place: Place, log: str) -> Worker:
@@ -90,7 +90,7 @@ def run_here(
     """Make what is open in a plan, in this process. Raises as `vedit.jobs.batch.run.run` does."""
     crew = Here(lambda: worker.Editor(device), device, sink)
     prepare(plan)
-    loop = Loop(plan, cast("Any", crew), policy, tell)
+    loop = Loop(plan, crew, policy, tell)
     crew.pulse, loop.signals.ends_work = loop.pulse, True
     try:
         return loop.run()

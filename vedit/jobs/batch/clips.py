@@ -74,9 +74,12 @@ def _keep_taken(made: Plan, overwrite: bool | None, say: Say) -> None:
         if overwrite is None and may_replace(path):
             continue
         if overwrite is None and not item.twin:
-            made.refused[item.key] = f"{path} exists.\nAdd -y to replace it, or -n to leave it as it is"
+            replace_it, leave_it = option("overwrite", True), option("overwrite", False)
+            next_step = f"Add {replace_it} to replace it, or {leave_it} to leave it as it is"
+            made.refused[item.key] = f"{path} exists.\n{next_step}"
             continue
-        say(f"{path} exists, and is left as it is{' (-n)' if overwrite is False else ''}")
+        said = "" if overwrite is None else f" ({option('overwrite', False)})"
+        say(f"{path} exists, and is left as it is{said}")
         made.items.remove(item)
 
 

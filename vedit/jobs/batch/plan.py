@@ -280,7 +280,7 @@ def _taken(made: Plan, own: set[str]) -> Iterator[Item]:
             raise UsageError(
                 f"{item.row.where}: its output would replace {edited.request.input}, a clip to be edited.",
                 "",
-                "Name another folder with -O, or give outputs other names",
+                f"Name another folder with {option('output_dir')}, or give outputs other names",
             )
         if item.output in own or not os.path.lexists(path):
             continue

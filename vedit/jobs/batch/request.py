@@ -78,7 +78,7 @@ class BatchRequest(Request):
         values = {key: value for key, value in given.items() if value is not None}
         values |= {f"set.{key}": value for key, value in self.set.items()}
         axes = tuple(map(over, self.over))
-        return Shared(values, self.prompts, self.source_from, self.clips, axes, self.pair)
+        return Shared(values, self.prompts, self.source_from, self.clips, self.output_dir, axes, self.pair)
 
     def part(self) -> tuple[int, int] | None:
         """I and N of the shard. Raises UsageError."""
