@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vedit.errors import InputError, UsageError, VeditError, Warn, option, silent
 from vedit.jobs.clips import Pixels, Selection, blank_frames, fitted
+from vedit.jobs.recorded import FORM
 from vedit.media.source import opened
 
 if TYPE_CHECKING:
@@ -154,7 +155,7 @@ class EditMask:
 def file_of(spec: str) -> str | None:
     """The file or folder that a mask names, None for a box and for a range."""
     spec = spec.removeprefix(NOT)
-    return None if re.match(r"(?:box|time|frames):|\d+,\d+,\d+,\d+$", spec) else spec
+    return None if FORM.match(spec) else spec
 
 
 def check_specs(specs: Sequence[str], size: tuple[int, int]) -> None:

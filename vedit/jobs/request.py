@@ -5,6 +5,7 @@ row.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, Self
 
 
@@ -39,16 +40,19 @@ class Request:
         return validated(dict(table), cls, name, Kind(f"a {cls.__name__}", UsageError))
 
 
-def field_names(kind: type[Request]) -> list[str]:
+@cache
+def field_names(kind: type[Request]) -> tuple[str, ...]:
     """The fields of a class of requests."""
     if issubclass(kind, tuple):
-        return list(kind._fields)  # type: ignore[attr-defined]  # of a named tuple
+        return tuple(kind._fields)  # type: ignore[attr-defined]  # of a named tuple
     from dataclasses import fields
 
-    return [field.name for field in fields(kind)]  # type: ignore[arg-type]  # subclasses are dataclasses
+    return tuple(field.name for field in fields(kind))  # type: ignore[arg-type]  # subclasses are dataclasses
 
 
 def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, (str, int, float)):  # as most are
+        return value
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, (tuple, list)) else value

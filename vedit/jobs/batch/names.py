@@ -9,6 +9,7 @@ import os
 import re
 import unicodedata
 from collections.abc import Mapping
+from functools import lru_cache
 from string import Formatter
 
 from vedit.errors import UsageError, nearest, option
@@ -68,7 +69,7 @@ def named(template: str, values: Mapping[str, str], key: str) -> str:
     for what is cut away.
     """
     filled = []
-    for literal, field, width, _ in Formatter().parse(template):
+    for literal, field, width, _ in _parsed(template):
         filled.append(literal)
         if field is not None:
             filled.append(_value(values.get(field, ""), field, int(width) if width else 0))
@@ -76,6 +77,12 @@ def named(template: str, values: Mapping[str, str], key: str) -> str:
     return "/".join(safe(part, key) for part in parts)
 
 
+@lru_cache(maxsize=8)
+def _parsed(template: str) -> list[tuple[str, str | None, str | None, str | None]]:
+    return list(Formatter().parse(template))
+
+
+@lru_cache(maxsize=4096)
 def _value(text: str, field: str, width: int) -> str:
     if field != "relpath" and field != "video":
         text = text.replace("/", "-")

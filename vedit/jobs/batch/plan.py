@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from vedit.errors import OutputError, UsageError, VeditError, option, refuse_mistakes
@@ -166,7 +167,7 @@ def _name(row: Row, key: str, extension: str, template: str | None) -> str:
     if row.output is not None:
         return os.path.normpath(str(row.output))
     request = row.request
-    stem = os.path.basename(request.input.rstrip("/"))
+    stem, parent = _stem_and_parent(request.input)
     told = [
         "prompt",
         "label",
@@ -174,9 +175,9 @@ def _name(row: Row, key: str, extension: str, template: str | None) -> str:
         *([] if row.video else ["seed"]),
     ]
     values = {
-        "stem": stem if os.path.isdir(request.input) else os.path.splitext(stem)[0],
+        "stem": stem,
         "relpath": row.relpath,
-        "parent": os.path.basename(os.path.dirname(os.path.abspath(request.input))),
+        "parent": parent,
         "index": str(row.number),
         "label": row.label,
         "method": request.method,
@@ -193,6 +194,12 @@ def _name(row: Row, key: str, extension: str, template: str | None) -> str:
         **{name: str(value) for name, value in row.extra.items()},
     }
     return named(template or (OF_INDEX if row.video is not None else DEFAULT), values, key)
+
+
+@lru_cache(maxsize=1024)
+def _stem_and_parent(path: str) -> tuple[str, str]:
+    name, parent = os.path.basename(path.rstrip("/")), os.path.dirname(os.path.abspath(path))
+    return name if os.path.isdir(path) else os.path.splitext(name)[0], os.path.basename(parent)
 
 
 def plan(
@@ -273,12 +280,14 @@ def _taken(made: Plan, own: set[str]) -> Iterator[Item]:
     of a clip to be edited.
     """
     state = made.state
-    inputs = {os.path.realpath(item.request.input): item for item in made.items}
+    inputs = {os.path.realpath(name): name for name in {item.request.input for item in made.items}}
+    names = {os.path.basename(name) for name in inputs}
     for item in made.items:
         path = os.path.join(state.out, item.output)
-        if (edited := inputs.get(os.path.realpath(path))) is not None:
+        edited = inputs.get(os.path.realpath(path)) if os.path.basename(path) in names else None
+        if edited is not None:
             raise UsageError(
-                f"{item.row.where}: its output would replace {edited.request.input}, a clip to be edited.",
+                f"{item.row.where}: its output would replace {edited}, a clip to be edited.",
                 "",
                 f"Name another folder with {option('output_dir')}, or give outputs other names",
             )

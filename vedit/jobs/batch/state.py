@@ -23,7 +23,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from vedit.documents import Kind, read_json, whole_lines
+from vedit.documents import Kind, read_bytes, read_json
 from vedit.errors import OutputError, VeditError, reason_of
 from vedit.media.atomic import make_folder, open_output
 from vedit.plain import json_text
@@ -32,6 +32,9 @@ FOLDER = ".vedit-batch"
 RECORD = Kind("a record of a batch", largest=2**20, names_files=True)
 PLAN = Kind("the plan of a batch", largest=2**30, names_files=True)
 STALE_S = 600.0
+LINE = {
+    "row", "where", "key", "output", "twin", "label", "axes", "video", "edit", "request", "written", "extra",
+}  # fmt: skip  # keys of a line of the plan
 PARTS = ("done", "failed", "claim", "log")
 
 
@@ -71,8 +74,10 @@ class State:
                 stream.write((json_text(item) + "\n").encode())
 
     def read_plan(self) -> list[dict[str, Any]]:
+        """The items of the last plan, without lines that a bad disk has torn."""
         path = self.folder / "plan.jsonl"
-        return list(whole_lines(path, PLAN)) if path.exists() else []
+        lines = read_bytes(path, PLAN).splitlines() if path.exists() else []
+        return [line for text in lines if (line := _table(text)) and line.keys() >= LINE]
 
     # --- records ------------------------------------------------------------------------------
 
@@ -85,11 +90,10 @@ class State:
     def records(self, part: str, only: Set[str] | None = None) -> dict[str, dict[str, Any]]:
         """The records of "done" or "failed" by key, all or some; one that cannot be read is missing."""
         found = {}
+        folder = str(self.folder / part)
         for key in self.keys(part) if only is None else self.keys(part) & only:
-            with suppress(VeditError, ValueError, OSError):
-                with open(self.path(part, key), "rb") as file:
-                    record = json.loads(file.read(RECORD.largest))
-                if isinstance(record, dict):
+            with suppress(OSError), open(f"{folder}/{key}.json", "rb") as file:
+                if record := _table(file.read(RECORD.largest)):
                     found[key] = record
         return found
 
@@ -203,6 +207,15 @@ class State:
         )
         with suppress(OSError), open(self.folder / "events.jsonl", "ab", buffering=0) as file:
             file.write(line.encode())  # one write: lines of several calls do not mix
+
+
+def _table(text: bytes) -> dict[str, Any] | None:
+    """The table that a line of ours holds; there may be many thousands, which are not looked at further."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
 
 
 def made_in(out: str) -> set[str]:
