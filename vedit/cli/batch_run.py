@@ -57,8 +57,11 @@ row_options = options(
     ),
     click.option(
         "--source-from",
-        type=click.Choice(["txt", "name"]),
-        help="What the clips of a folder show: the words of NAME.txt beside each, or its name.",
+        type=click.Choice(["txt", "record", "name"]),
+        help=(
+            "What the clips of a folder show: the words of NAME.txt beside each, the prompt in its run"
+            " record, or its name."
+        ),
     ),
     click.option(
         "--clips", metavar="DIR", help="Where the videos of an index lie; its own folder by default."
@@ -138,6 +141,30 @@ batch_options = options(
         metavar="N",
         help="Further tries when memory runs out, a service fails or a worker dies.",
     ),
+    click.option(
+        "--timeout",
+        type=click.FloatRange(0, min_open=True),
+        metavar="S",
+        help="Replace a worker that has said nothing for so many seconds, loading included.",
+    ),
+    click.option(
+        "--recycle", type=click.IntRange(1), metavar="N", help="Start a fresh worker after every N items."
+    ),
+    click.option(
+        "--grace",
+        type=click.FloatRange(0),
+        metavar="S",
+        help="After Ctrl-C or SIGTERM let items go on for so many seconds; by default to their end.",
+    ),
+    click.option(
+        "--order",
+        type=click.Choice(["model", "given"]),
+        default="model",
+        help=(
+            "model: items of one model and clip follow each other, so that each is loaded and inverted once;"
+            " given: as the rows stand."
+        ),
+    ),
     click.option("--max-failures", metavar="N|P%", help="Stop when so many items have failed."),
     click.option("--fail-fast", is_flag=True, help="Stop at the first failure."),
     click.option("--retry-failed", is_flag=True, help="Try what failed in an earlier call again."),
@@ -145,6 +172,9 @@ batch_options = options(
         "--redo",
         metavar="all|older|REGEX",
         help="Make what is done again: all, what an older vedit made, or outputs whose name matches.",
+    ),
+    click.option(
+        "--verify", is_flag=True, help="Read all outputs that are done, and make again what has changed."
     ),
     click.option("-y", "--overwrite", is_flag=True, help="Replace files in DIR that no batch made."),
     click.option("--dry-run", is_flag=True, help="Tell what would be made, and write nothing."),
@@ -226,7 +256,7 @@ def command(
 
     request = BatchRequest(jobs, set=settings_of(settings), **given)
     voice = Voice(quiet, progress)
-    made = plan_batch(request)
+    made = plan_batch(request, voice)
     if made.dropped:
         more = f" and {len(made.dropped) - 3} more" if len(made.dropped) > 3 else ""
         voice.warn(f"no longer asked for, and left as they are: {', '.join(made.dropped[:3])}{more}")
@@ -359,22 +389,27 @@ def settings_of(texts: Iterable[str]) -> dict[str, str]:
 
 
 def show_plan(made: Plan, shard: tuple[int, int] | None, as_json: bool) -> None:
-    """Counts, models, and the first names."""
+    """Counts, models, the first names, and what the rest will take."""
+    from vedit.jobs.batch.forecast import costs, dearest, time_left
     from vedit.jobs.batch.plan import in_shard
+    from vedit.jobs.batch.progress import clock
 
     items = made.items if shard is None else in_shard(made.items, shard)
     mine = {item.key for item in items}
     left = [item for item in made.open() if item.key in mine]
     models = sorted({item.request.model for item in left})
+    takes = time_left(made, left) if left and made.done else None
     if as_json:
         print_json(
             {
                 "total": len(items),
-                "done": sum(key in mine for key in made.done),
-                "failed": sum(key in mine for key in made.failed),
+                "done": sum(item.key in made.done for item in items),
+                "failed": sum(item.key in made.failed for item in items),
                 "open": [{"key": item.key, "output": item.output} for item in left],
                 "models": models,
                 "dropped": made.dropped,
+                "seconds_left": None if takes is None else round(takes.seconds, 1),
+                "dearest": [{"output": item.output, "costs": costs(item)} for item in dearest(left)],
             }
         )
         return
@@ -389,6 +424,13 @@ def show_plan(made: Plan, shard: tuple[int, int] | None, as_json: bool) -> None:
         echo(f"  {item.output}")
     if len(left) > 10:
         echo(f"  and {len(left) - 10} more")
+    if takes is not None:
+        span = f"{clock(takes.low)}-{clock(takes.high)}"
+        echo(f"about {clock(takes.seconds)} for one worker ({span}), by those done")
+    for item in dearest(left):
+        echo(f"the dearest with {item.request.model}, {item.output}:")
+        for line in costs(item):
+            echo(f"  {line}")
 
 
 class Face:

@@ -4,9 +4,9 @@ row.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from functools import cache
-from typing import Any, Self
+from typing import Any, Self, cast
 
 
 class Request:
@@ -40,14 +40,18 @@ class Request:
         return validated(dict(table), cls, name, Kind(f"a {cls.__name__}", UsageError))
 
 
-@cache
 def field_names(kind: type[Request]) -> tuple[str, ...]:
     """The fields of a class of requests."""
+    return _field_names(cast("Hashable", kind))
+
+
+@cache
+def _field_names(kind: Any) -> tuple[str, ...]:
     if issubclass(kind, tuple):
-        return tuple(kind._fields)  # type: ignore[attr-defined]  # of a named tuple
+        return tuple(kind._fields)  # of a named tuple
     from dataclasses import fields
 
-    return tuple(field.name for field in fields(kind))  # type: ignore[arg-type]  # subclasses are dataclasses
+    return tuple(field.name for field in fields(kind))  # subclasses are dataclasses
 
 
 def _plain(value: Any) -> Any:

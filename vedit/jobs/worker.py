@@ -38,6 +38,7 @@ class Told:
 
     def __init__(self, lines: IO[str]) -> None:
         self.lines = lines
+        self.loading_s = 0.0  # of models, for the item at work
 
     def send(self, message: Message) -> None:
         """Send a line; a parent that is gone ends the worker."""
@@ -88,7 +89,9 @@ class Editor:
             self.model, self.loaded = None, ()  # room for the next
             began = time.monotonic()
             self.model, self.loaded = load(request, sink), wanted
-            sink.send({"loaded": request.model, "seconds": round(time.monotonic() - began, 3)})
+            took = time.monotonic() - began
+            sink.loading_s += took
+            sink.send({"loaded": request.model, "seconds": round(took, 3)})
         return self.model
 
 
@@ -120,7 +123,7 @@ def done(work: Work, item: Mapping[str, Any], sink: Told) -> Message:
 
 def _record(work: Work, item: Mapping[str, Any], sink: Told) -> dict[str, Any]:
     """Make the output, then write its record; nobody may take an output for done before it is whole."""
-    began = time.monotonic()
+    began, sink.loading_s = time.monotonic(), 0.0
     target = os.path.join(item["out"], item["output"])
     make_folder(os.path.dirname(target) or ".")
     request = EditRequest.from_json({**item["request"], "output": target, "overwrite": True})
@@ -132,7 +135,8 @@ def _record(work: Work, item: Mapping[str, Any], sink: Told) -> dict[str, Any]:
         "output": item["output"],
         "bytes": os.path.getsize(target),
         "sha256": digest,
-        "seconds": round(time.monotonic() - began, 3),
+        "seconds": round(time.monotonic() - began - sink.loading_s, 3),
+        "loading": round(sink.loading_s, 3),
         "attempts": item["attempt"],
         "host": platform.node(),
         "pid": os.getpid(),

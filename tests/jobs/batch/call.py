@@ -1,6 +1,6 @@
-"""A call of a batch with stub workers, as a process of its own: `python call.py LIST OUT WORKERS [--shard I/N]`.
+"""A call of a batch with stub workers, as a process of its own: `call.py LIST OUT WORKERS [--KEY VALUE]...`.
 
-WORKERS is a number of processes, or ray:N for actors.
+WORKERS is a number of processes, or ray:N for actors; keys are fields of its request.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ def crew_of(workers: str) -> Crew:
 
 if __name__ == "__main__":
     jobs, out, workers, *rest = sys.argv[1:]
-    request = BatchRequest((jobs,), out, shard=rest[1] if rest else None)
+    given = {key.removeprefix("--"): value for key, value in zip(rest[::2], rest[1::2])}
+    request = BatchRequest.from_json({"jobs": [jobs], "output_dir": out, **given})
     made = plan_batch(request)
     try:
         with closing(crew_of(workers)) as crew:

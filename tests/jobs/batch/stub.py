@@ -25,6 +25,8 @@ def work(request: EditRequest, sink: worker.Told) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     if "bad" in request.prompt:
         raise InputError("the prompt is bad.")
+    if "hang" in request.prompt:
+        time.sleep(60)
     mark = Path(os.environ.get("STUB_MARKS", "/nonexistent")) / f"{request.seed}"
     if "memory once" in request.prompt and not mark.exists():
         mark.touch()

@@ -13,7 +13,7 @@ import pytest
 
 from tests.conftest import vedit
 from vedit.errors import InputError, UsageError
-from vedit.jobs.batch.plan import Plan, plan, redo
+from vedit.jobs.batch.plan import Plan, plan, redo, verify
 from vedit.jobs.batch.rows import read_rows
 from vedit.jobs.batch.run import Outcome, Policy, run
 from vedit.jobs.batch.state import State, began
@@ -176,6 +176,58 @@ def test_redo_chooses_what_is_made_again(clips: Path, tmp_path: Path) -> None:
         redo(planned(jobs, out), "(")
 
 
+def test_outputs_that_changed_are_made_again_when_they_are_verified(clips: Path, tmp_path: Path) -> None:
+    jobs, out = listed(clips, "fox", "wolf"), tmp_path / "out"
+    called(planned(jobs, out))
+    before = outputs(out)
+    changed = out / "c1" / "p2p-wolf-s0.gif"
+    changed.write_bytes(changed.read_bytes().upper())
+    made = planned(jobs, out)
+    assert made.open() == []  # its size is what it was
+    assert verify(made) == ["c1/p2p-wolf-s0.gif"]
+    assert called(made).made == 1
+    assert outputs(out) == before
+    assert verify(planned(jobs, out)) == []
+
+
+def test_rows_keep_their_order_when_that_is_asked_for(clips: Path, tmp_path: Path) -> None:
+    jobs = clips / "jobs.csv"
+    jobs.write_text("input,prompt\nc1.gif,fox\nc0.gif,cat\nc1.gif,wolf\n")
+    made = planned(jobs, tmp_path / "out")
+    assert [item.request.prompt for item in made.open()] == ["cat", "fox", "wolf"]  # a clip's together
+    made.order = "given"
+    assert [item.request.prompt for item in made.open()] == ["fox", "cat", "wolf"]
+
+
+def test_a_worker_that_says_nothing_for_too_long_is_replaced_and_its_item_fails(
+    clips: Path, tmp_path: Path
+) -> None:
+    jobs, out = listed(clips, "hang", "fox"), tmp_path / "out"
+    outcome = called(planned(jobs, out), policy=Policy(retries=0, timeout_s=1.5))
+    assert (outcome.done, outcome.failed) == (1, 1)
+    assert "said nothing for 1.5 s" in (out / "failed.csv").read_text()
+
+
+@pytest.mark.parametrize(("recycle", "workers"), [(None, 1), (2, 2)])
+def test_a_worker_is_replaced_after_so_many_items(
+    clips: Path, tmp_path: Path, recycle: int | None, workers: int
+) -> None:
+    jobs, out = listed(clips, "fox", "wolf", "cat", "dog"), tmp_path / "out"
+    assert called(planned(jobs, out), policy=Policy(recycle=recycle)).made == 4
+    assert len(workers_of(out)) == workers
+
+
+def test_items_at_work_are_ended_when_their_grace_is_over(clips: Path, tmp_path: Path) -> None:
+    jobs, out = listed(clips, "hang"), tmp_path / "out"
+    began = time.monotonic()
+    process = call(jobs, out, "--grace", "0.3", workers=1)
+    wait_for_a_claim(out)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == 75
+    assert time.monotonic() - began < 30  # and not the minute that it hangs
+    assert not list(out.glob(".vedit-batch/claim/[0-9a-f]*"))
+
+
 def test_files_that_no_batch_made_are_not_replaced(clips: Path, tmp_path: Path) -> None:
     jobs, out = listed(clips, "fox"), tmp_path / "out"
     (out / "c0").mkdir(parents=True)
@@ -184,13 +236,19 @@ def test_files_that_no_batch_made_are_not_replaced(clips: Path, tmp_path: Path) 
     assert outputs(out) == {"c0/p2p-fox-s0.gif": b"mine"}
 
 
-def call(jobs: Path, out: Path, workers: int = 2, **variables: str) -> subprocess.Popen[bytes]:
+def call(jobs: Path, out: Path, *given: str, workers: int = 2, **variables: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, str(CALL), str(jobs), str(out), str(workers)],
+        [sys.executable, str(CALL), str(jobs), str(out), str(workers), *given],
         env={**os.environ, **variables},
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
+
+
+def wait_for_a_claim(out: Path) -> None:
+    until = time.monotonic() + 30
+    while not list(out.glob(".vedit-batch/claim/[0-9a-f]*")) and time.monotonic() < until:
+        time.sleep(0.05)
 
 
 def workers_of(out: Path) -> list[int]:
@@ -249,9 +307,7 @@ def test_the_first_signal_lets_items_finish_and_the_second_ends_them(
 ) -> None:
     jobs, out = listed(clips, "fox", "wolf", "cat"), tmp_path / "out"
     process = call(jobs, out, workers=1, STUB_PAUSE_S="1.5")
-    until = time.monotonic() + 30
-    while not list(out.glob(".vedit-batch/claim/[0-9a-f]*")) and time.monotonic() < until:
-        time.sleep(0.05)
+    wait_for_a_claim(out)
     for _ in range(count):
         process.send_signal(signal.SIGINT)
         time.sleep(0.3)

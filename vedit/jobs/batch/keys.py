@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from vedit.documents import Kind, read_json, read_toml
-from vedit.errors import VeditError
+from vedit.errors import ModelError, VeditError
 from vedit.jobs.edit.request import EditRequest
 from vedit.media.atomic import open_output
-from vedit.models.hub import EMBEDDED, commit_of, find_folder
+from vedit.models.hub import EMBEDDED, cache_only, commit_of, find_folder
 from vedit.presets import PRESET, find, parameters, paths
 
 SCHEMA = 1
@@ -146,8 +146,13 @@ class Keys:
             return self.contents.of(name)
         is_here = name == EMBEDDED or os.path.isdir(name)
         if not is_here and not self.may_fetch:
-            return [name, revision, "not fetched"]
-        folder = find_folder(name, revision)
+            try:
+                with cache_only():
+                    folder = find_folder(name, revision)
+            except ModelError:
+                return [name, revision, "not fetched"]
+        else:
+            folder = find_folder(name, revision)
         return [name, commit] if (commit := commit_of(folder)) else self._files(folder)
 
     def _files(self, folder: Path) -> str:

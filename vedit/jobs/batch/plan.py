@@ -40,6 +40,13 @@ class Item:
         request = self.request
         return request.model, request.method, request.frames, request.steps, request.size
 
+    @property
+    def clip(self) -> tuple[Any, ...]:
+        """What decides whether an inversion that another item made can be used again."""
+        request = self.request
+        selection = request.frames, request.start, request.stride, request.size, request.crop
+        return request.model, request.input, request.source_prompt, request.method, *selection
+
     def json(self) -> dict[str, Any]:
         """The item as plan.jsonl has it."""
         return {
@@ -66,6 +73,7 @@ class Plan:
     earlier call, and failed_before the keys that had when the plan was made. dropped: outputs that an
     earlier call made and nobody asks for now. redone: keys whose record does not count. taken: items whose
     name a file has that no batch made. refused: why nothing is done at the items with these keys.
+    order: "model" keeps items of one model, clip and caption together; "given" that of the rows.
     """
 
     state: State
@@ -78,6 +86,7 @@ class Plan:
     failed_before: set[str] = field(default_factory=set)
     taken: list[Item] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
+    order: str = "model"
 
     def lines(self) -> Iterator[dict[str, Any]]:
         """The items as plan.jsonl has them."""
@@ -85,12 +94,14 @@ class Plan:
             yield {**item.json(), "is_refused": True} if item.key in self.refused else item.json()
 
     def open(self) -> list[Item]:
-        """Items that are neither done nor failed, those of one model and clip together."""
+        """Items that are neither done nor failed, in their order."""
         rest = [
             item
             for item in self.items
             if not item.twin and item.key not in self.done and item.key not in self.failed
         ]
+        if self.order == "given":
+            return rest
         return sorted(
             rest, key=lambda item: (item.request.model, item.request.input, item.request.source_prompt)
         )
@@ -395,6 +406,22 @@ def redo(made: Plan, which: str) -> None:
         if which == "all" or (is_older if which == "older" else pattern.search(item.output)):
             del made.done[item.key]
             made.redone.add(item.key)
+
+
+def verify(made: Plan) -> list[str]:
+    """Let done items be made again whose outputs are not what they were, and return these outputs."""
+    from vedit.jobs.recorded import sha256_of
+
+    changed = []
+    for item in made.items:
+        record = made.done.get(item.key)
+        if record is None or item.twin:
+            continue
+        if sha256_of(os.path.join(made.state.out, str(record["output"]))) != record.get("sha256"):
+            changed.append(str(record["output"]))
+            del made.done[item.key]
+            made.redone.add(item.key)
+    return changed
 
 
 def in_shard(items: Sequence[Item], shard: tuple[int, int]) -> list[Item]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from statistics import median, quantiles
 from typing import Any, NamedTuple
+
+from vedit.jobs.batch.plan import Item, Plan
 
 Group = tuple[Any, ...]
 
@@ -18,26 +21,71 @@ class Left(NamedTuple):
 
 
 class Pace:
-    """Seconds of items that are done, by what decides how long an item takes."""
+    """Seconds of items that are done, by what decides how long an item takes.
 
-    def __init__(self) -> None:
+    The first item of a clip also inverts it, so it counts apart from those after it. earlier: of earlier
+    calls, which hold for groups that nothing is known of now.
+    """
+
+    def __init__(self, earlier: Mapping[Group, list[float]] | None = None) -> None:
         self.seconds: dict[Group, list[float]] = {}
+        self.earlier = dict(earlier or {})
+        self.inverted: set[Group] = set()
+
+    def begin(self, item: Item) -> Group:
+        """The group of an item whose turn it is."""
+        is_first = item.clip not in self.inverted
+        self.inverted.add(item.clip)
+        return *item.group, is_first
 
     def add(self, group: Group, seconds: float) -> None:
         self.seconds.setdefault(group, []).append(seconds)
 
-    def left(self, groups: Iterable[Group], workers: int) -> Left | None:
-        """Seconds for items of these groups among workers; None before each group has one that is done."""
-        spans = []
-        for group in groups:
-            if group not in self.seconds:
+    def left(
+        self, items: Iterable[Item], at_work: Iterable[tuple[Group, float]], workers: int
+    ) -> Left | None:
+        """Seconds for items in their order, and for those at work with how long they have been, among
+        workers; None before something is known of each.
+        """
+        spans, inverted = [], set(self.inverted)
+        for group, spent in at_work:
+            if (known := self._known(group)) is None:
                 return None
-            spans.append(quartiles(self.seconds[group]))
+            spans.append(tuple(max(0.0, seconds - spent) for seconds in known))
+        for item in items:
+            known = self._known((*item.group, item.clip not in inverted))
+            inverted.add(item.clip)
+            if known is None:
+                return None
+            spans.append(known)
         low, middle, high = (sum(span[place] for span in spans) / max(1, workers) for place in range(3))
         return Left(middle, low, high)
 
+    def _known(self, group: Group) -> tuple[float, ...] | None:
+        """Quartiles of a group; where it has none yet, of first and later items of a clip alike."""
+        *rest, is_first = group
+        for seconds in (self.seconds, self.earlier):
+            for like in (group, (*rest, not is_first)):
+                if like in seconds:
+                    return quartiles(tuple(seconds[like]))
+        return None
 
-def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
+
+def pace_of(plan: Plan) -> Pace:
+    """The pace of what is done already."""
+    earlier: dict[Group, list[float]] = {}
+    order = Pace()
+    for item in sorted(plan.items, key=lambda item: float(plan.done.get(item.key, {}).get("finished", 0))):
+        record = plan.done.get(item.key, {})
+        if not item.twin and isinstance(record.get("seconds"), (int, float)):
+            earlier.setdefault(order.begin(item), []).append(float(record["seconds"]))
+    made = Pace(earlier)
+    made.inverted = order.inverted
+    return made
+
+
+@lru_cache(maxsize=256)
+def quartiles(values: tuple[float, ...]) -> tuple[float, float, float]:
     if len(values) < 2:
         return (values[0],) * 3
     low, _, high = quantiles(values, n=4, method="inclusive")

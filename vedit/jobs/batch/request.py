@@ -10,11 +10,12 @@ from typing import Any, Literal
 from vedit.documents import Kind, read_text
 from vedit.errors import UsageError, option
 from vedit.jobs.batch.matrix import Pair, over
-from vedit.jobs.batch.plan import Plan, plan, redo
+from vedit.jobs.batch.plan import Plan, plan, redo, verify
 from vedit.jobs.batch.rows import REQUEST_KEYS, Shared, read_rows
 from vedit.jobs.batch.run import Policy
 from vedit.jobs.request import Request
 from vedit.jobs.runners import Call
+from vedit.jobs.sink import Quiet, Sink
 
 OF_QUEUES = ("tasks", "sbatch", "template", "submit")
 PARTS = "4"  # of a queue that is not told how many
@@ -29,7 +30,9 @@ class BatchRequest(Request):
     template of outputs' names. prompts, source_from, clips, over, pair: as in
     `vedit.jobs.batch.rows.Shared`, the axes as texts KEY=V1,V2. The fields that an edit has too hold where a
     row does not say. workers: as in `vedit.jobs.runners.local.places`. shard: I/N. max_failures: N or P%.
-    redo: all, older or a pattern. runner: who works, a name of `vedit.jobs.runners`; the fields of OF_QUEUES
+    redo: all, older or a pattern. verify: read outputs that are done, and make again what has changed. order:
+    as in `vedit.jobs.batch.plan.Plan`. timeout, grace: seconds, with recycle as in
+    `vedit.jobs.batch.run.Policy`. runner: who works, a name of `vedit.jobs.runners`; the fields of OF_QUEUES
     are for a queue: tasks is N[%M], sbatch has options of its command, template is a file.
     """
 
@@ -37,7 +40,7 @@ class BatchRequest(Request):
     output_dir: str
     name: str | None = None
     prompts: tuple[str, ...] = ()
-    source_from: Literal["txt", "name"] | None = None
+    source_from: Literal["txt", "record", "name"] | None = None
     clips: str | None = None
     over: tuple[str, ...] = ()
     pair: Pair = "product"
@@ -64,6 +67,11 @@ class BatchRequest(Request):
     fail_fast: bool = False
     retry_failed: bool = False
     redo: str | None = None
+    verify: bool = False
+    order: Literal["model", "given"] = "model"
+    timeout: float | None = None
+    recycle: int | None = None
+    grace: float | None = None
     overwrite: bool = False
     dry_run: bool = False
     runner: str = "local"
@@ -133,10 +141,10 @@ class BatchRequest(Request):
 
     def policy(self) -> Policy:
         """What happens when items fail. Raises UsageError."""
-        return Policy(self.retries, self.most_failures(), self.part())
+        return Policy(self.retries, self.most_failures(), self.part(), self.timeout, self.recycle, self.grace)
 
 
-def plan_batch(request: BatchRequest) -> Plan:
+def plan_batch(request: BatchRequest, sink: Sink = Quiet()) -> Plan:
     """Read the rows, and compare them with what lies in the folder for outputs. Raises VeditError."""
     request.check_runner()
     request.policy()  # what is wrong with the call comes before what is wrong with a list
@@ -147,6 +155,10 @@ def plan_batch(request: BatchRequest) -> Plan:
         may_fetch=not request.dry_run,
         overwrite=request.overwrite,
     )
+    made.order = request.order
+    if request.verify and (changed := verify(made)):
+        more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
+        sink.warn(f"not what they were, and made again: {', '.join(changed[:3])}{more}")
     if request.retry_failed:
         made.failed = {}
     if request.redo:

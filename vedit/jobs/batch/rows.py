@@ -79,7 +79,8 @@ class Raw(NamedTuple):
 class Shared:
     """What goes for all rows: values by key where a row has none of its own, and axes that multiply them.
 
-    source_from: "txt" takes the words of STEM.txt beside a clip of a folder, "name" its name. clips: where
+    source_from: "txt" takes the words of STEM.txt beside a clip of a folder, "record" the prompt in its run
+    record, "name" its name. clips: where
     the videos of an index lie. results: a folder of outputs, which is not looked into for clips. over, pair:
     as in `vedit.jobs.batch.matrix`.
     """
@@ -250,6 +251,8 @@ def _source(path: str, shared: Shared) -> dict[str, str]:
         return {}
     if shared.source_from == "name":
         return {"source_prompt": re.sub(r"[-_]+", " ", _stem(path)).strip()}
+    if shared.source_from == "record":
+        return {"source_prompt": _recorded(path)}
     text = os.path.splitext(path)[0] + ".txt"
     if not os.path.exists(text):
         raise InputError(
@@ -258,6 +261,20 @@ def _source(path: str, shared: Shared) -> dict[str, str]:
             f"Or give {option('source_prompt')} for all clips",
         )
     return {"source_prompt": " ".join(read_text(text, MANIFEST).split())}
+
+
+def _recorded(path: str) -> str:
+    """What the run record of a clip says it shows. Raises InputError."""
+    from vedit.jobs.record import find_record
+
+    record = find_record(path).record
+    for key in ("target_prompt", "caption"):  # of an edit, of a drawn scene
+        if isinstance(record.get(key), str) and record[key]:
+            return str(record[key])
+    try:
+        return str(record["clips"][0][0]["prompt"])  # of a generated clip
+    except (KeyError, IndexError, TypeError):
+        raise InputError(f"{path}: its run record does not say what it shows.") from None
 
 
 def _is_index(path: str) -> bool:

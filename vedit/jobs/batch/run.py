@@ -22,7 +22,7 @@ from typing import Any
 
 from vedit.errors import InputError, Interrupted, ModelError, OutputError
 from vedit.jobs.batch.plan import Item, Plan, in_shard, link_twin, settle_names
-from vedit.jobs.batch.progress import Left, Pace
+from vedit.jobs.batch.progress import Group, Left, pace_of
 from vedit.jobs.batch.report import Reports
 from vedit.jobs.runners import Crew, Place, Worker
 from vedit.media.stopping import interrupt
@@ -39,12 +39,17 @@ class Policy:
     """What happens when items fail.
 
     retries: of memory, services, and workers that died. most_failures: stop at so many, a number or a
-    share below 1, None for never. shard: part i of n.
+    share below 1, None for never. shard: part i of n. timeout_s: how long a worker may say nothing at an
+    item, None for ever. recycle: items after which a worker is replaced. grace_s: how long items at work may
+    go on after a signal, None to their end.
     """
 
     retries: int = 1
     most_failures: float | None = None
     shard: tuple[int, int] | None = None
+    timeout_s: float | None = None
+    recycle: int | None = None
+    grace_s: float | None = None
 
     def limit(self, total: int) -> float:
         if self.most_failures is None:
@@ -67,11 +72,13 @@ class Outcome:
 
 @dataclass
 class _At:
-    """An item that a worker is at."""
+    """An item that a worker is at. heard: when it last said something. group: of its pace."""
 
     item: Item
     attempt: int
     began: float
+    heard: float
+    group: Group
     step: str = ""
 
 
@@ -80,6 +87,7 @@ class _Slot:
     place: Place
     worker: Worker | None = None
     at: _At | None = None
+    made: int = 0  # items of this worker
 
 
 @dataclass
@@ -102,10 +110,12 @@ class Loop:
         self.outcome = Outcome(len(self.items))
         self.attempts: Counter[str] = Counter()
         self.messages: list[str] = []
-        self.pace = Pace()
+        self.pace = pace_of(plan)
+        self.last_left: Left | None = None
+        self.next_look = 0.0
         self.slots = [_Slot(place) for place in runner.places]
         self.signals = _Signals()
-        self.said_stop = False
+        self.stopping_since: float | None = None
         self.refused: Exception | None = None  # ends the call when those at work have finished
         self.touched = self.looked = time.monotonic()
         self.largest = max((int(record["bytes"]) for record in plan.done.values()), default=0)
@@ -154,7 +164,23 @@ class Loop:
     def _goes_on(self) -> bool:
         if self.signals.count > 1:
             raise Interrupted("interrupted.")
+        if self._is_out_of_grace():
+            return False
         return any(slot.at for slot in self.slots) or (bool(self.pending) and not self._is_ending())
+
+    def _is_out_of_grace(self) -> bool:
+        """Whether the items at work have had their time since a signal; what is left of them stays open."""
+        if self.stopping_since is None or self.policy.grace_s is None:
+            return False
+        if time.monotonic() - self.stopping_since < self.policy.grace_s:
+            return False
+        for slot in self.slots:
+            if slot.at:
+                self._replace(slot)
+                self.state.release(slot.at.item.key)
+                self.pending.append(slot.at.item)
+                slot.at = None
+        return True
 
     def _is_ending(self) -> bool:
         return bool(self.signals.count or self.refused or self.outcome.early)
@@ -174,9 +200,9 @@ class Loop:
     def _begin(self, slot: _Slot) -> bool:
         if slot.worker is None:
             slot.worker = self.runner.start(slot.place, str(self.state.folder / "log" / "workers.txt"))
+            slot.made = 0
             self._tell("worker", worker=slot.place.name, pid=slot.worker.pid, what="started")
-        model = slot.worker.model
-        for item in sorted(self.pending, key=lambda item: item.request.model != model):  # stable
+        for item in self._in_turn(slot.worker.model):
             if self._is_made(item):
                 continue
             if self.state.claim(item.key, slot.worker.pid):
@@ -189,6 +215,12 @@ class Loop:
                 self._send(slot, item)
                 return True
         return not self.pending
+
+    def _in_turn(self, model: str | None) -> list[Item]:
+        """What is open, that of a model that is loaded first, unless the rows' own order was asked for."""
+        if self.plan.order == "given":
+            return list(self.pending)
+        return sorted(self.pending, key=lambda item: item.request.model != model)  # stable
 
     def _is_made(self, item: Item) -> bool:
         """Whether another call made, or lost, an item that we had open; then it is ours no more."""
@@ -213,7 +245,8 @@ class Loop:
             self.plan.redone.discard(item.key)
             self.state.remove("done", item.key)
         attempt = self.attempts[item.key]
-        slot.at = _At(item, attempt, time.monotonic())
+        now = time.monotonic()
+        slot.at = _At(item, attempt, now, now, self.pace.begin(item))
         slot.worker.model = item.request.model
         slot.worker.send(
             {
@@ -237,6 +270,8 @@ class Loop:
         slot = next((slot for slot in self.slots if slot.worker is worker), None)
         if slot is None:  # one that was replaced
             return
+        if slot.at:
+            slot.at.heard = time.monotonic()
         if message is None:
             self._lost(slot)
         elif "done" in message and slot.at:
@@ -264,9 +299,13 @@ class Loop:
         self.state.remove("failed", item.key)
         self.plan.done[item.key] = record
         self.outcome.made += 1
-        self.pace.add(item.group, float(record["seconds"]))
+        self.pace.add(slot.at.group, float(record["seconds"]))
         self.largest = max(self.largest, int(record["bytes"]))
         slot.at = None
+        slot.made += 1
+        if self.policy.recycle is not None and slot.made >= self.policy.recycle and slot.worker is not None:
+            slot.worker.finish()
+            slot.worker = None
         self._tell(
             "item",
             key=item.key,
@@ -381,9 +420,10 @@ class Loop:
 
     def _keep_house(self) -> None:
         now = time.monotonic()
-        if self.signals.count and not self.said_stop:
-            self.said_stop = True
+        if self.signals.count and self.stopping_since is None:
+            self.stopping_since = now
             self._tell("stopping", running=self._running())
+        self._end_silent(now)
         if now - self.touched > TOUCH_S:
             self.touched = now
             self.state.touch(slot.at.item.key for slot in self.slots if slot.at)
@@ -399,9 +439,28 @@ class Loop:
             }
         )
 
+    def _end_silent(self, now: float) -> None:
+        """Replace workers that have said nothing for too long."""
+        for slot in self.slots:
+            at, limit = slot.at, self.policy.timeout_s
+            if at is None or limit is None or now - at.heard < limit:
+                continue
+            slot.at = None
+            self._replace(slot)
+            why = f"the worker said nothing for {limit:g} s, and was ended"
+            self._tell("worker", worker=slot.place.name, what="ended", message=why)
+            if not self._tries_again(at, why):
+                self._failed_for_good(at.item, 1, why, at.attempt)
+
     def left(self) -> Left | None:
-        at_work = [slot.at.item for slot in self.slots if slot.at]
-        return self.pace.left((item.group for item in (*self.pending, *at_work)), len(self.slots))
+        now = time.monotonic()
+        if now < self.next_look:
+            return self.last_left
+        at_work = [(slot.at.group, now - slot.at.began) for slot in self.slots if slot.at]
+        self.last_left = self.pace.left(self.pending, at_work, len(self.slots))
+        # ten thousand items take a while to add up
+        self.next_look = now + max(0.5, 50 * (time.monotonic() - now))
+        return self.last_left
 
     def _running(self) -> list[str]:
         return [f"{slot.at.item.output} {slot.at.step}".strip() for slot in self.slots if slot.at]

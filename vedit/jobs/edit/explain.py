@@ -55,4 +55,13 @@ def explain(job: Job, model: Model, pixels: Pixels, warn: Warn = silent) -> str:
         if rule.steps:
             lines.append("    steps " + "".join("#" if on else "." for on in rule.steps))
     lines.append(f"attention maps kept: {controller.store.predicted_bytes() / 2**20:.2f} MiB")
-    return "\n".join([*lines, *prepared.about, *prepared.notes, told(need_of(edit), edit), cost.told(edit)])
+    return "\n".join([*lines, *prepared.about, *prepared.notes, *_costs(edit)])
+
+
+def costs(job: Job, model: Model, pixels: Pixels, warn: Warn = silent) -> list[str]:
+    """The lines of a plan on memory and on time. Raises as `explain` does."""
+    return _costs(Edit(job, model, pixels, warn))
+
+
+def _costs(edit: Edit) -> list[str]:
+    return [told(need_of(edit), edit), cost.told(edit)]

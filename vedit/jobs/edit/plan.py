@@ -74,6 +74,15 @@ class EditPlan:
         check_job(self.job, model)
         return explain(self.job, model, self.pixels, sink.warn)
 
+    def costs(self, sink: Sink = Quiet(), model: Model | None = None) -> list[str]:
+        """Memory and time in a line each; loads the model. Raises as `explain` does."""
+        from vedit.jobs.edit.explain import costs
+        from vedit.jobs.edit.video import check_job
+
+        model = model or load(self.request, sink)
+        check_job(self.job, model)
+        return costs(self.job, model, self.pixels, sink.warn)
+
     def run(self, sink: Sink = Quiet(), model: Model | None = None) -> dict[str, Any]:
         """Edit and write the output; returns the run record. model: one that is loaded already.
 
