@@ -59,14 +59,15 @@ _vedit() {
 
 
         'vedit batch collect -O' | 'vedit batch collect --output-dir') _vedit_value folder "$cur"; return ;;
-        'vedit batch run --prompt' | 'vedit batch run --source-prompt' | 'vedit batch run --source' | 'vedit batch run --over' | 'vedit batch run --set' | 'vedit batch run --method' | 'vedit batch run --model' | 'vedit batch run --revision' | 'vedit batch run --seed' | 'vedit batch run --steps' | 'vedit batch run --guidance' | 'vedit batch run --negative' | 'vedit batch run --frames' | 'vedit batch run --stride' | 'vedit batch run --start' | 'vedit batch run --size' | 'vedit batch run --name' | 'vedit batch run --shard' | 'vedit batch run --retries' | 'vedit batch run --max-failures' | 'vedit batch run --tasks' | 'vedit batch run --sbatch') _vedit_value text "$cur"; return ;;
-        'vedit batch run --source-from') _vedit_value words "$cur" 'txt name'; return ;;
+        'vedit batch run --prompt' | 'vedit batch run --source-prompt' | 'vedit batch run --source' | 'vedit batch run --over' | 'vedit batch run --set' | 'vedit batch run --method' | 'vedit batch run --model' | 'vedit batch run --revision' | 'vedit batch run --seed' | 'vedit batch run --steps' | 'vedit batch run --guidance' | 'vedit batch run --negative' | 'vedit batch run --frames' | 'vedit batch run --stride' | 'vedit batch run --start' | 'vedit batch run --size' | 'vedit batch run --name' | 'vedit batch run --shard' | 'vedit batch run --retries' | 'vedit batch run --timeout' | 'vedit batch run --recycle' | 'vedit batch run --grace' | 'vedit batch run --max-failures' | 'vedit batch run --tasks' | 'vedit batch run --sbatch') _vedit_value text "$cur"; return ;;
+        'vedit batch run --source-from') _vedit_value words "$cur" 'txt record name'; return ;;
         'vedit batch run --clips' | 'vedit batch run -O' | 'vedit batch run --output-dir') _vedit_value folder "$cur"; return ;;
         'vedit batch run --pair') _vedit_value words "$cur" 'product zip'; return ;;
         'vedit batch run --preset') _vedit_value preset "$cur"; return ;;
         'vedit batch run --dtype') _vedit_value words "$cur" 'auto fp32 fp16 bf16'; return ;;
         'vedit batch run --crop') _vedit_value words "$cur" 'none square'; return ;;
         'vedit batch run --workers') _vedit_value words "$cur" 'auto'; return ;;
+        'vedit batch run --order') _vedit_value words "$cur" 'model given'; return ;;
         'vedit batch run --redo') _vedit_value words "$cur" 'all older'; return ;;
         'vedit batch run --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
         'vedit batch run --runner') _vedit_value words "$cur" 'local ray slurm'; return ;;
@@ -281,7 +282,7 @@ _vedit() {
         'vedit') words='-V --version --debug -h --help' ;;
         'vedit batch') words='-h --help' ;;
         'vedit batch collect') words='-O --output-dir -h --help' ;;
-        'vedit batch run') words='--prompt --source-prompt --source --source-from --clips --over --pair --set --method --preset --model --revision --dtype --seed --steps --guidance --negative --frames --stride --start --size --crop -O --output-dir --name --workers --shard --retries --max-failures --fail-fast --retry-failed --redo -y --overwrite --dry-run --json -q --quiet --progress --runner --tasks --sbatch --template --submit -h --help' ;;
+        'vedit batch run') words='--prompt --source-prompt --source --source-from --clips --over --pair --set --method --preset --model --revision --dtype --seed --steps --guidance --negative --frames --stride --start --size --crop -O --output-dir --name --workers --shard --retries --timeout --recycle --grace --order --max-failures --fail-fast --retry-failed --redo --verify -y --overwrite --dry-run --json -q --quiet --progress --runner --tasks --sbatch --template --submit -h --help' ;;
         'vedit batch status') words='--watch --json -h --help' ;;
         'vedit bench') words='-h --help' ;;
         'vedit bench model') words='--samples --steps --device --threads --store --strict --json -h --help' ;;
