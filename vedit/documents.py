@@ -167,8 +167,12 @@ def parse_yaml(content: str | bytes, name: str, kind: Kind) -> Any:
         raise kind.refusal(name, f"not YAML: {' '.join(str(error).split())}") from None
 
 
-def read_table(path: str | os.PathLike[str], kind: Kind, delimiter: str = ",") -> list[dict[str, str]]:
+def read_table(
+    path: str | os.PathLike[str], kind: Kind, delimiter: str = ",", *, is_strict: bool = False
+) -> list[dict[str, str]]:
     """The rows of a CSV file by column; cells that a short row lacks are not in it.
+
+    is_strict: refuse quotes that do not end, which would swallow the rows behind them.
 
     Raises the kind's error.
     """
@@ -176,12 +180,13 @@ def read_table(path: str | os.PathLike[str], kind: Kind, delimiter: str = ",") -
     import io
 
     name = os.fspath(path)
-    lines = csv.reader(io.StringIO(read_text(path, kind), newline=""), delimiter=delimiter)
+    lines = csv.reader(io.StringIO(read_text(path, kind), newline=""), delimiter=delimiter, strict=is_strict)
     rows: list[dict[str, str]] = []
     try:
         columns = _without_empty_ends(next(lines, []))
         if len(set(columns)) < len(columns):
-            raise kind.refusal(name, "two columns have the same name")
+            twice = next(column for column in columns if columns.count(column) > 1)
+            raise kind.refusal(name, f"two columns are called {twice!r}")
         for cells in lines:
             if len(cells) > len(columns) and any(cells[len(columns) :]):
                 raise kind.refusal(

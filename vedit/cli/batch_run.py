@@ -417,7 +417,7 @@ def show_plan(made: Plan, shard: tuple[int, int] | None, as_json: bool) -> None:
     failed = sum(item.key in made.failed for item in items)
     earlier = f", {failed} failed earlier (--retry-failed)" if failed else ""
     echo(
-        f"{len(items)} items, {done} done{earlier}, {len(left)} to be made"
+        f"{len(items)} item{'' if len(items) == 1 else 's'}, {done} done{earlier}, {len(left)} to be made"
         + (f" with {', '.join(models)}" if left else "")
     )
     for item in left[:10]:

@@ -4,7 +4,8 @@
     "attempt": 1}
     out  {"ready": PID}   {"loaded": MODEL, "seconds": S}   {"step": N, "total": N, "what": ...}   {"warn":
     ...}
-         {"done": KEY, "record": {...}}   {"failed": KEY, "exit": N, "message": ..., "worn": false}
+         {"done": KEY, "record": {...}}
+         {"failed": KEY, "exit": N, "message": ..., "worn": false, "full": false}
 
 It keeps one model. The record of an item is written here, behind its output, so that what is finished stays
 finished when the parent is gone. A worker whose parent is gone ends at its next step.
@@ -12,6 +13,7 @@ finished when the parent is gone. A worker whose parent is gone ends at its next
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -112,13 +114,25 @@ def done(work: Work, item: Mapping[str, Any], sink: Told) -> Message:
         return {"done": item["key"], "record": _record(work, item, sink)}
     except VeditError as error:
         sink.log(str(error))
-        return {"failed": item["key"], "exit": error.exit_code, "message": str(error), "worn": False}
+        failed = {"failed": item["key"], "exit": error.exit_code, "message": str(error), "worn": False}
+        return {**failed, "full": _is_full(error)}
     except Exception as error:  # an item that breaks the code fails alone
         sink.log(traceback.format_exc())
         is_memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
         code = MemoryBudgetError.exit_code if is_memory else 1
         what = f"{type(error).__name__}: {error}"
-        return {"failed": item["key"], "exit": code, "message": what, "worn": is_memory or "CUDA" in what}
+        is_worn = is_memory or "CUDA" in what
+        failed = {"failed": item["key"], "exit": code, "message": what, "worn": is_worn}
+        return {**failed, "full": _is_full(error)}
+
+
+def _is_full(error: BaseException | None) -> bool:
+    """Whether a full disk is behind an error: then nothing is wrong with the item."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _record(work: Work, item: Mapping[str, Any], sink: Told) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -11,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
-from vedit.errors import InputError, MemoryBudgetError
+from vedit.errors import InputError, MemoryBudgetError, OutputError
 from vedit.jobs import worker
 from vedit.jobs.edit.request import EditRequest
 from vedit.media.atomic import atomic_path
@@ -27,6 +28,8 @@ def work(request: EditRequest, sink: worker.Told) -> None:
         raise InputError("the prompt is bad.")
     if "hang" in request.prompt:
         time.sleep(60)
+    if "full" in request.prompt:
+        raise OutputError("cannot write: no space left on device.") from OSError(errno.ENOSPC, "full")
     mark = Path(os.environ.get("STUB_MARKS", "/nonexistent")) / f"{request.seed}"
     if "memory once" in request.prompt and not mark.exists():
         mark.touch()

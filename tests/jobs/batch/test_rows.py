@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import vedit
-from vedit.errors import UsageError
+from vedit.errors import UsageError, VeditError
 from vedit.jobs.batch.keys import Contents, Keys
 from vedit.jobs.batch.matrix import over
 from vedit.jobs.batch.plan import resolve
@@ -153,3 +153,126 @@ def test_a_key_goes_by_contents_and_not_by_names(clips: Path) -> None:
     assert keys_of(clips, Shared(prompts=("a fox",))) == before
     (clips / "renamed-c0.gif").write_bytes(b"another")
     assert len(keys_of(clips, Shared(prompts=("a fox",))) - before) == 1
+
+
+def test_a_wrong_column_is_one_mistake_however_many_rows_there_are(clips: Path) -> None:
+    rows = "".join(f"c0.gif,wolf,fox,{n}\n" for n in range(50))
+    (clips / "a.csv").write_text(f"input,source,prompt,sead\n{rows}")
+    with pytest.raises(UsageError, match=r"row 1 and 49 more: no key 'sead'; did you mean seed\?") as told:
+        read_rows([str(clips / "a.csv")])
+    assert "1 mistake." in str(told.value)
+
+
+BROKEN = {
+    "empty.csv": (b"", "there is nothing to edit in it"),
+    "header.csv": (b"input,prompt\n", "there is nothing to edit in it"),
+    "empty.jsonl": (b"\n\n", "there is nothing to edit in it"),
+    "empty.toml": (b"", "there is nothing to edit in it"),
+    "latin.csv": ("input,prompt\nc0.gif,caf\xe9\n".encode("latin-1"), "UTF-8"),
+    "wide.csv": ("input,prompt\nc0.gif,x\n".encode("utf-16"), "UTF-8"),
+    "twice.csv": (b"input,prompt,prompt\nc0.gif,x,y\n", "two columns are called 'prompt'"),
+    "alias.csv": (
+        b"input,prompt,source,source_prompt\nc0.gif,x,y,z\n",
+        "source and source_prompt are one key",
+    ),
+    "long.csv": (b"input,prompt\nc0.gif,x,y,z\n", "line 2 has 4 cells"),
+    "quote.csv": (b'input,prompt\nc0.gif,x\nc1.gif,"y\nc2.gif,z\n', "unexpected end of data"),
+    "torn.jsonl": (b'{"input": "c0.gif", "prompt": "x"}\n' * 16 + b'{"input": "c0', "line 17"),
+    "list.jsonl": (b'{"input": "c0.gif", "prompt": "x"}\n' * 16 + b"[1]", "line 17"),
+    "axis.toml": (
+        b'[[clip]]\ninput = "c0.gif"\nprompt = "x"\n[[axis]]\nkey = "seed"\nvalues = []\n',
+        "values is not a list of values",
+    ),
+    "prompt.toml": (b'[[clip]]\ninput = "c0.gif"\nprompt = []\n', "prompt is a list without a prompt"),
+    "broken.toml": (b"[[clip]\n", "not TOML"),
+    "noprompt.csv": (b"input\nc0.gif\n", '--prompt "..." gives one to all'),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_list_that_cannot_be_read_is_named_with_what_is_wrong(clips: Path, name: str) -> None:
+    content, told = BROKEN[name]
+    (clips / name).write_bytes(content)
+    result = vedit("batch", clips / name, "-O", clips / "out")
+    assert result.code == 2
+    assert name in result.err and told in result.err
+    assert not (clips / "out").exists()
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("between", [",", ";", "\t"])
+def test_tables_of_spreadsheets_are_read_alike(clips: Path, end: str, mark: bytes, between: str) -> None:
+    lines = [("input", "prompt", "_note", ""), ("c0.gif", '"a fox, red; small"', "x", ""), ("", "", "", "")]
+    text = end.join(between.join(cells) for cells in lines[:2]) + end
+    (clips / "a.csv").write_bytes(mark + text.encode())
+    (row,) = read_rows([str(clips / "a.csv")])
+    assert (row.request.prompt, dict(row.extra)) == ("a fox, red; small", {"_note": "x"})
+
+
+def test_a_link_that_leads_out_of_the_folder_is_refused(clips: Path) -> None:
+    out, elsewhere = clips / "out", clips / "elsewhere"
+    out.mkdir()
+    elsewhere.mkdir()
+    (out / "sub").symlink_to(elsewhere)
+    (clips / "a.csv").write_text("input,prompt,output\nc0.gif,fox,x.gif\nc1.gif,fox,sub/x.gif\n")
+    result = vedit("batch", clips / "a.csv", "-O", out)
+    assert result.code == 4
+    assert "row 2" in result.err and "is a link to" in result.err
+
+
+@pytest.mark.parametrize("place", ["file", "state", "below a file"])
+def test_a_folder_for_outputs_that_cannot_be_one_is_an_output_error(clips: Path, place: str) -> None:
+    out = clips / "out"
+    if place == "state":
+        out.mkdir()
+        (out / ".vedit-batch").write_text("")
+    else:
+        out.write_text("")
+    (clips / "a.csv").write_text("input,prompt\nc0.gif,fox\n")
+    target = out / "deeper" if place == "below a file" else out
+    result = vedit("batch", clips / "a.csv", "-O", target)
+    assert result.code == 4
+    assert "out" in result.err and "Traceback" not in result.err
+
+
+def test_clips_of_a_folder_get_their_words_from_their_run_records(clips: Path) -> None:
+    records = {
+        "c0": {"command": "edit", "target_prompt": "a grey fox"},
+        "c1": {"command": "generate", "clips": [[{"prompt": "a red star"}]]},
+        "c2": {"command": "scene", "caption": "a blue circle"},
+    }
+    for name, record in records.items():
+        (clips / f"{name}.gif.vedit.json").write_text(json.dumps(record))
+    for clip in [*clips.glob("c[3-9].gif"), *clips.glob("*.txt")]:
+        clip.unlink()
+    shared = Shared(prompts=("{caption} in the snow",), source_from="record")
+    rows = read_rows([str(clips)], shared)
+    assert [row.request.source_prompt for row in rows] == ["a grey fox", "a red star", "a blue circle"]
+    assert rows[0].request.prompt == "a grey fox in the snow"
+    (clips / "c0.gif.vedit.json").unlink()
+    with pytest.raises(VeditError, match=r"c0\.gif"):
+        read_rows([str(clips)], shared)
+
+
+def test_a_folder_of_results_and_pictures_beside_clips(clips: Path) -> None:
+    (clips / "frames").mkdir()
+    for number in range(2):
+        (clips / "frames" / f"{number}.png").write_bytes(b"")
+    (clips / "out").mkdir()
+    (clips / "out" / "c9.gif").write_bytes(b"")
+    rows = read_rows([str(clips)], Shared(prompts=("a fox",), results=str(clips / "out")))
+    names = [Path(row.request.input).name for row in rows]
+    assert names == [*[f"c{n}.gif" for n in range(8)], "frames"] or names == ["frames", *names[1:]]
+
+
+def test_a_mask_is_what_it_is_whatever_it_is_called(clips: Path) -> None:
+    (clips / "m.png").write_bytes(b"mask")
+    masks = "m.png;not:m.png;box:1,2,3,4;5,6,7,8;frames:2-4"
+    (clips / "a.jsonl").write_text(json.dumps({"input": "c0.gif", "prompt": "a fox", "mask": masks}) + "\n")
+    (row,) = read_rows([str(clips / "a.jsonl")])
+    there = str(clips / "m.png")
+    assert row.request.mask == (there, f"not:{there}", "box:1,2,3,4", "5,6,7,8", "frames:2-4")
+    before = keys_of(clips / "a.jsonl")
+    (clips / "m.png").write_bytes(b"another")
+    assert keys_of(clips / "a.jsonl") != before

@@ -3,16 +3,18 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from tests.conftest import vedit
-from vedit.errors import InputError, UsageError
+from vedit.errors import InputError, OutputError, UsageError
 from vedit.jobs.batch.plan import Plan, plan, redo, verify
 from vedit.jobs.batch.rows import read_rows
 from vedit.jobs.batch.run import Outcome, Policy, run
@@ -121,6 +123,24 @@ def test_memory_is_tried_again_in_a_fresh_worker(
     assert (outcome.made, outcome.failed) == (1, 0)
     (record,) = State(str(tmp_path / "out")).records("done").values()
     assert record["attempts"] == 2
+
+
+def test_a_full_disk_stops_the_rest_and_is_no_fault_of_an_item(clips: Path, tmp_path: Path) -> None:
+    jobs, out = listed(clips, "fox", "full", "wolf"), tmp_path / "out"
+    with pytest.raises(OutputError, match="the disk is full"):
+        called(planned(jobs, out))
+    found = status(str(out))
+    assert (found.done, found.failed, found.open) == (1, 0, 2)
+
+
+def test_nothing_is_begun_where_the_next_output_may_not_fit(
+    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs, out = listed(clips, "fox", "wolf"), tmp_path / "out"
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=10))
+    with pytest.raises(OutputError, match="10 bytes are free, and the largest output so far has"):
+        called(planned(jobs, out))
+    assert status(str(out)).done == 1
 
 
 def test_too_many_failures_stop_the_rest(clips: Path, tmp_path: Path) -> None:

@@ -87,6 +87,9 @@ def matrix_rows(table: Mapping[str, Any], path: str) -> list[dict[str, Any]]:
         listed = table.get(name, [])
         if not isinstance(listed, list) or not all(isinstance(item, dict) for item in listed):
             wrong.append(f"{name} is not a list of [[{name}]] tables.")
+    for number, clip in enumerate(table.get("clip", []), 1):
+        if isinstance(clip, dict) and clip.get("prompt") == []:
+            wrong.append(f"[[clip]] {number}: prompt is a list without a prompt.")
     if table.get("pair", "product") not in ("product", "zip"):
         wrong.append(f"pair = {table['pair']!r} is not product or zip.")
     if not isinstance(table.get("defaults", {}), dict):

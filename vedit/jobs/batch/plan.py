@@ -248,6 +248,7 @@ def plan(
         str(record.get("output")) for record in done.values()
     }
     made.dropped = [path for path in made.dropped if path not in {item.output for item in items}]
+    _refuse_links(made)
     made.taken = list(_taken(made, own))
     if not overwrite:
         _refuse_taken(made)
@@ -284,6 +285,25 @@ def item_of(line: Mapping[str, Any]) -> Item:
         line["extra"],
     )
     return Item(row, line["key"], line["output"], line["twin"])
+
+
+def _refuse_links(made: Plan) -> None:
+    """Refuse names that a link in the folder for outputs leads out of it. Raises OutputError."""
+    out, seen = os.path.realpath(made.state.out), set[str]()
+    for item in made.items:
+        parts = item.output.split("/")
+        for count in range(1, len(parts) + (item.key not in made.done)):
+            place = "/".join((out, *parts[:count]))
+            if place in seen:
+                continue
+            seen.add(place)
+            if os.path.islink(place) and not (os.path.realpath(place) + os.sep).startswith(out + os.sep):
+                raise OutputError(
+                    f"{item.row.where}: {item.output} leaves the folder for outputs: {place} is a link to"
+                    f" {os.path.realpath(place)}.",
+                    "",
+                    f"Name another folder with {option('output_dir')}, or remove the link",
+                )
 
 
 def _taken(made: Plan, own: set[str]) -> Iterator[Item]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from string import Formatter
 from typing import Any, NamedTuple
@@ -24,7 +24,11 @@ from vedit.jobs.batch.names import check_inside
 from vedit.jobs.edit.request import EditRequest
 
 MANIFEST = Kind(
-    "a list of edits", UsageError, "CSV, JSON lines, TOML, or an index.", largest=2**28, names_files=True
+    "a list of edits",
+    UsageError,
+    'It is CSV, JSON lines, TOML or an index, in UTF-8; spreadsheets save it as "CSV UTF-8".',
+    largest=2**28,
+    names_files=True,
 )
 ALIASES = {"source": "source_prompt", "target_prompt": "prompt", "target": "prompt", "video": "input"}
 REQUEST_KEYS = (
@@ -58,6 +62,8 @@ REQUEST_KEYS = (
 )
 OWN_KEYS = ("label", "output", "command", "kind", "index", "edit")
 KNOWN = (*REQUEST_KEYS, *OWN_KEYS, *ALIASES)
+TEXT = '"..."'  # of the user's
+MOST_TOLD = 50  # mistakes; a list that was meant for something else has thousands
 FROM_ONE = ("steps", "frames", "stride", "window", "memory", "frames_per_call")
 PATHS = ("input", "inversion")
 INDEX_SUFFIXES = (".yaml", ".yml")
@@ -118,21 +124,37 @@ def read_rows(manifests: Sequence[str], shared: Shared = Shared()) -> list[Row]:
     """The rows of manifests, in their order. Raises UsageError with every mistake of every row."""
     raws = [raw for path in manifests for raw in _raw_rows(path, shared)]
     if not raws:
-        raise UsageError(f"{', '.join(manifests)}: there is nothing to edit in it.")
+        raise UsageError(
+            f"{', '.join(manifests)}: there is nothing to edit in it.",
+            "A table has a line of keys such as input,source,prompt, then a row a line; a folder has clips.",
+        )
     crossed_raws = [Raw(raw.where, raw.base, values) for raw in raws for values in _crossed(raw, shared)]
-    rows, wrong = [], list[str]()
+    rows, wrong = [], dict[str, dict[str, None]]()  # places by what is wrong there, in their order
     for number, raw in enumerate(crossed_raws, 1):
         try:
             rows.append(_row(number, raw))
         except _Mistakes as error:
-            wrong += error.told
-    if wrong:
-        refuse_mistakes(
-            ", ".join(manifests),
-            list(dict.fromkeys(wrong)),
-            f"Keys of a row: {', '.join((*REQUEST_KEYS, 'label', 'output'))}",
-        )
+            for told in error.told:
+                wrong.setdefault(told, {})[raw.where] = None
+    refuse_mistakes(", ".join(manifests), _told(wrong), _next_step(wrong))
     return rows
+
+
+def _told(wrong: Mapping[str, Iterable[str]]) -> list[str]:
+    """Each mistake with its place, what many rows share once."""
+    told = []
+    for what, places in wrong.items():
+        first, *others = places
+        more = f" and {len(others)} more" if len(others) > 1 else f" and {others[0]}" if others else ""
+        told.append(f"{first}{more}: {what}")
+    return told if len(told) <= MOST_TOLD else [*told[:MOST_TOLD], f"and {len(told) - MOST_TOLD} more."]
+
+
+def _next_step(wrong: Iterable[str]) -> str:
+    """What helps with mistakes that have to do with keys."""
+    if not any("no key" in what or "it has no" in what for what in wrong):
+        return ""
+    return f"Keys of a row: {', '.join((*REQUEST_KEYS, 'label', 'output'))}"
 
 
 def _crossed(raw: Raw, shared: Shared) -> Iterator[dict[str, Any]]:
@@ -218,7 +240,7 @@ def _table_rows(path: str) -> Iterator[Raw]:
     header = read_text(path, MANIFEST).lstrip("\n").partition("\n")[0]
     delimiter = max(",;\t", key=header.count)
     base = os.path.dirname(path) or "."
-    for number, cells in enumerate(read_table(path, MANIFEST, delimiter), 1):
+    for number, cells in enumerate(read_table(path, MANIFEST, delimiter, is_strict=True), 1):
         values = {key.strip(): uncell(text) for key, text in cells.items() if text != ""}
         yield Raw(f"{path} row {number}", base, dict(values))
 
@@ -308,13 +330,13 @@ def _row(number: int, raw: Raw) -> Row:
     """A row as a request. Raises _Mistakes with all that is wrong with it."""
     wrong = list(_wrong_keys(raw))
     values, settings = _sorted(raw)
-    wrong += _wrong_values(raw.where, values)
+    wrong += _wrong_values(values)
     request = None
     if not wrong:
         try:
             request = EditRequest.from_json({**values, "set": settings}, raw.where)
         except VeditError as error:
-            wrong.append(error.what.replace("not a EditRequest: ", ""))
+            wrong.append(error.what.removeprefix(f"{raw.where}: ").replace("not a EditRequest: ", ""))
     if request is None:
         raise _Mistakes(wrong)
     given = raw.values
@@ -338,7 +360,11 @@ def _wrong_keys(raw: Raw) -> Iterator[str]:
         plain = key.replace("-", "_")
         if plain in KNOWN or key.startswith(("_", "\0")) or (key.startswith("set.") and len(key) > 4):
             continue
-        yield f"{raw.where}: no key {key!r}{nearest(plain, KNOWN) or '.'}"
+        yield f"no key {key!r}{nearest(plain, KNOWN) or '.'}"
+    written = {key.replace("-", "_") for key, value in raw.values.items() if value not in (None, "")}
+    for alias, key in ALIASES.items():
+        if alias in written and key in written:
+            yield f"{alias} and {key} are one key, and both are given."
 
 
 def _sorted(raw: Raw) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -387,23 +413,24 @@ def _mask(base: str, mask: Any) -> Any:
     return mask.replace(file, _seen_from(base, file)) if file else mask
 
 
-def _wrong_values(where: str, values: Mapping[str, Any]) -> Iterator[str]:
-    for key in ("input", "prompt"):
-        if key not in values:
-            yield f"{where}: it has no {key}."
+def _wrong_values(values: Mapping[str, Any]) -> Iterator[str]:
+    if "input" not in values:
+        yield "it has no input."
+    if "prompt" not in values:
+        yield f"it has no prompt; {option('prompt', TEXT)} gives one to all that have none."
     method = values.get("method", "p2p")
     if not isinstance(method, str) or not methods.has(method):
         known = methods.names()
-        yield f"{where}: method {method!r} is not one of {', '.join(known)}{nearest(str(method), known)}"
+        yield f"method {method!r} is not one of {', '.join(known)}{nearest(str(method), known)}"
     preset = values.get("preset")
     is_name = isinstance(preset, str) and os.sep not in preset and not preset.endswith(".toml")
     if is_name and preset and preset not in presets.paths():
-        yield f"{where}: there is no preset {preset!r}{nearest(str(preset), presets.paths()) or '.'}"
+        yield f"there is no preset {preset!r}{nearest(str(preset), presets.paths()) or '.'}"
     for key in FROM_ONE:
         if key in values and not _is_from(values[key], 1):
-            yield f"{where}: {key} {values[key]!r} is not a whole number from 1."
+            yield f"{key} {values[key]!r} is not a whole number from 1."
     if "start" in values and not _is_from(values["start"], 0):
-        yield f"{where}: start {values['start']!r} is not a whole number from 0."
+        yield f"start {values['start']!r} is not a whole number from 0."
 
 
 def _is_from(value: Any, low: int) -> bool:

@@ -276,6 +276,8 @@ class Loop:
             self._lost(slot)
         elif "done" in message and slot.at:
             self._finished(slot, message["record"])
+        elif message.get("full") and slot.at:
+            self._stop_full(slot)
         elif "failed" in message and slot.at:
             self._went_wrong(slot, int(message["exit"]), str(message["message"]), bool(message["worn"]))
         elif "step" in message and slot.at:
@@ -323,6 +325,16 @@ class Loop:
         if code in FOR_ANOTHER_TRY and self._tries_again(at, message):
             return
         self._failed_for_good(at.item, code, message, at.attempt)
+
+    def _stop_full(self, slot: _Slot) -> None:
+        """The disk is full: the item stays open, and nothing else is begun."""
+        assert slot.at is not None
+        self.state.release(slot.at.item.key)
+        self.pending.append(slot.at.item)
+        slot.at = None
+        self.refused = OutputError(
+            f"{self.state.out}: the disk is full.", "", "Make room, and call again: it goes on"
+        )
 
     def _lost(self, slot: _Slot) -> None:
         """A worker has ended by itself."""
