@@ -14,7 +14,7 @@ function __vedit_presets
     set -l folder ~/.config/vedit
     set -q XDG_CONFIG_HOME; and set folder $XDG_CONFIG_HOME/vedit
     set -q VEDIT_CONFIG_DIR; and set folder $VEDIT_CONFIG_DIR
-    printf '%s\n' boomerang combine combine-shapes ddim ddim-shapes dds dds-shapes edit-a-video edit-a-video-shapes fatezero fatezero-shapes glp glp-shapes glp-thesis improved masactrl masactrl-shapes moving-mnist p2p p2p-shapes p2p-thesis pixel-art pnp pnp-shapes pnp-thesis rave rave-shapes sdedit sdedit-shapes shapes shapes-codec shapes-judge shapes-motion shapes-scorer shapes-video shapes-video-codec shapes-video-pictures slack-emoji thumbnail tiny tokenflow tokenflow-shapes vid2vid-zero vid2vid-zero-shapes video-p2p video-p2p-shapes video-p2p-thesis vidtome vidtome-shapes web-small
+    printf '%s\n' boomerang combine combine-shapes ddim ddim-shapes ddim-shapes-video ddim-wan dds dds-shapes dds-shapes-video dds-wan edit-a-video edit-a-video-shapes fatezero fatezero-shapes flowedit flowedit-align flowedit-dfv flowedit-director flowedit-shapes-video glp glp-shapes glp-shapes-video glp-thesis glp-wan improved masactrl masactrl-shapes masactrl-shapes-video masactrl-wan moving-mnist p2p p2p-shapes p2p-shapes-video p2p-thesis p2p-wan pixel-art pnp pnp-shapes pnp-thesis rave rave-shapes sdedit sdedit-shapes sdedit-shapes-video sdedit-wan shapes shapes-codec shapes-judge shapes-motion shapes-scorer shapes-video shapes-video-codec shapes-video-pictures slack-emoji thumbnail tiny tokenflow tokenflow-shapes vid2vid-zero vid2vid-zero-shapes video-p2p video-p2p-shapes video-p2p-thesis vidtome vidtome-shapes web-small
     for file in $folder/presets/*.toml
         string replace -r '^.*/(.*)\.toml$' '$1' -- $file
     end

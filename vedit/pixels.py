@@ -55,3 +55,15 @@ def mean_square(a: Tensor, b: Tensor, mask: Tensor | None = None) -> float:
         return float(error.mean())
     share = mask.double().expand_as(error)
     return float((error * share).sum() / share.sum().clamp(min=1))
+
+
+def padded(pixels_FCYX: Tensor, multiple: int) -> Tensor:
+    """Pixels whose sides are multiples: the last row and column are repeated."""
+    import torch
+
+    below, right = -pixels_FCYX.shape[-2] % multiple, -pixels_FCYX.shape[-1] % multiple
+    return (
+        torch.nn.functional.pad(pixels_FCYX, (0, right, 0, below), mode="replicate")
+        if below or right
+        else pixels_FCYX
+    )

@@ -235,7 +235,7 @@ def test_maps_made_frame_by_frame_give_the_same(model: TinyModel, monkeypatch: p
     whole, all_maps = outputs(model, plan, two(model, 3))
     assert set(seen) == {3}
     seen.clear()
-    monkeypatch.setattr("vedit.models.sd.attach.MAP_BYTES", 1)
+    monkeypatch.setattr("vedit.models.attention.MAP_BYTES", 1)
     parts, part_maps = outputs(model, plan, two(model, 3))
     assert set(seen) == {1}
     for name in whole:

@@ -15,7 +15,7 @@ from vedit.data import vocabulary
 from vedit.engine.prompts import alignment, column_schedule, equalizer, replacement_map
 from vedit.errors import UsageError
 from vedit.models.prompt import Prompt
-from vedit.models.sd.text import read_prompt
+from vedit.models.words import read_prompt
 
 embedded_tokenizer = cache(vocabulary.tokenizer)  # knows every byte
 SOURCE = "a cat sitting next to a mirror"

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vedit.models.alpha_bar import AlphaBar, read_schedule
 from vedit.models.sd.network import UNetNetwork
-from vedit.models.sd.text import read_prompt
+from vedit.models.words import read_prompt
 
 torch.set_num_threads(1)  # on tensors this small threads cost ten times what they give
 WORDS = [

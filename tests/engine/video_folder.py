@@ -13,10 +13,11 @@ from tests.engine.folder import write_folder
 
 
 def _words() -> Any:
-    """A tokenizer of whole words, as a fast tokenizer of transformers."""
+    """A tokenizer of whole words with an end mark, as a fast tokenizer of transformers."""
     from tokenizers import Tokenizer
     from tokenizers.models import WordLevel
     from tokenizers.pre_tokenizers import Whitespace
+    from tokenizers.processors import TemplateProcessing
     from transformers import PreTrainedTokenizerFast
 
     words = Tokenizer(
@@ -26,16 +27,43 @@ def _words() -> Any:
         )
     )
     words.pre_tokenizer = Whitespace()
+    words.post_processor = TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])  # as T5 ends
     return PreTrainedTokenizerFast(
         tokenizer_object=words, pad_token="<pad>", eos_token="</s>", unk_token="<unk>", model_max_length=32
     )
+
+
+def wan_transformer(seed: int = 4, **changes: object) -> Any:
+    """A Wan transformer of one block, 24 wide."""
+    from diffusers import WanTransformer3DModel
+
+    torch.manual_seed(seed)
+    settings = {
+        "patch_size": (1, 2, 2), "num_attention_heads": 2, "attention_head_dim": 12, "in_channels": 4,
+        "out_channels": 4, "text_dim": 16, "freq_dim": 32, "ffn_dim": 32, "num_layers": 1,
+        "cross_attn_norm": True, "qk_norm": "rms_norm_across_heads", "rope_max_seq_len": 32,
+    }  # fmt: skip
+    return WanTransformer3DModel(**{**settings, **changes})
+
+
+def write_wan22(path: Path, **index: object) -> Path:
+    """A Wan of 2.2 form: two transformers, of which the second takes over at 875, and UniPC's levels."""
+    from diffusers import UniPCMultistepScheduler
+
+    write_wan(path, boundary_ratio=0.875, transformer_2=["diffusers", "WanTransformer3DModel"],
+              scheduler=["diffusers", "UniPCMultistepScheduler"], **index)  # fmt: skip
+    wan_transformer(6).save_pretrained(path / "transformer_2")
+    UniPCMultistepScheduler(
+        use_flow_sigmas=True, flow_shift=12.0, prediction_type="flow_prediction"
+    ).save_pretrained(path / "scheduler")
+    return path
 
 
 def write_wan(path: Path, **index: object) -> Path:
     """A Wan of 2.1 form: 8 pixels and 4 frames per latent, patches of 2; sides are multiples of 16, frames 4k
     + 1.
     """
-    from diffusers import AutoencoderKLWan, FlowMatchEulerDiscreteScheduler, WanTransformer3DModel
+    from diffusers import AutoencoderKLWan, FlowMatchEulerDiscreteScheduler
     from transformers import UMT5Config, UMT5EncoderModel
 
     torch.manual_seed(4)
@@ -49,10 +77,7 @@ def write_wan(path: Path, **index: object) -> Path:
         latents_mean=[0.0] * 4,
         latents_std=[1.0] * 4,
     ).save_pretrained(path / "vae")
-    WanTransformer3DModel(
-        patch_size=(1, 2, 2), num_attention_heads=2, attention_head_dim=12, in_channels=4, out_channels=4, text_dim=16, freq_dim=32, ffn_dim=32, num_layers=1,
-        cross_attn_norm=True, qk_norm="rms_norm_across_heads", rope_max_seq_len=32,
-    ).save_pretrained(path / "transformer")  # fmt: skip
+    wan_transformer().save_pretrained(path / "transformer")
     text = UMT5Config(
         vocab_size=len(words),
         d_model=16,

@@ -15,7 +15,7 @@ from vedit.engine.prompts import alignment, column_schedule, equalizer, replacem
 from vedit.errors import ModelError, UsageError
 from vedit.methods import p2p
 from vedit.methods.base import read_params
-from vedit.models.sd.text import read_prompt
+from vedit.models.words import read_prompt
 
 STEPS = 4
 SOURCE = "a cat sitting next to a mirror"

@@ -86,7 +86,7 @@ def command(
 
     from vedit.jobs.bench.scenes import run_scenes, summary, table_text
     from vedit.jobs.bench.sheet import Sheet
-    from vedit.models.sd.load import load_model
+    from vedit.models.load import load_model
 
     model = load_model(model_choice.pop("model"), model_choice.pop("revision"), **model_choice)
     shown = Sheet() if sheet else None

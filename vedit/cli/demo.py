@@ -32,7 +32,7 @@ def command(output_dir: str, overwrite: bool, quiet: bool, progress: str) -> Non
     from vedit.jobs.demo import SOURCE, TARGET, outputs_in, run_demo, scores_text
     from vedit.media.atomic import check_output, make_folder, open_output
     from vedit.models.hub import EMBEDDED
-    from vedit.models.sd.load import load_model
+    from vedit.models.load import load_model
 
     make_folder(output_dir)
     for path in outputs_in(output_dir):

@@ -344,9 +344,9 @@ def hide_bars_of(model: str) -> None:
     """No bars of the Hub's client, for a model that it would be asked for; its import costs more than all
     other checks.
     """
-    from vedit.models.hub import EMBEDDED, hide_downloads
+    from vedit.models.hub import OURS, hide_downloads
 
-    if model != EMBEDDED and not os.path.exists(model):
+    if model not in OURS and not os.path.exists(model):
         hide_downloads()
 
 

@@ -45,6 +45,8 @@ FREE = (
 )
 OTHERS = {
     "model.unet_sha256": "another network",
+    "model.transformer_sha256": "another network",
+    "model.transformer_2_sha256": "another network",
     "model.vae_sha256": "another autoencoder",
     "model.text_sha256": "another text encoder",
     "source.pixels_sha256": "another clip",
@@ -72,6 +74,11 @@ def identity_key(facts: Mapping[str, Any]) -> str:
     if isinstance(kept.get("model"), Mapping):
         kept["model"] = {key: value for key, value in kept["model"].items() if key not in ("id", "revision")}
     return hashlib.sha256(canonical(kept).encode()).hexdigest()
+
+
+def level_name(timestep: float, kind: str = "latents") -> str:
+    """The name of the tensor of a timestep: of a whole one in four digits, of others all of their own."""
+    return f"{kind}/{timestep:04d}" if isinstance(timestep, int) else f"{kind}/{float(timestep)!r}"
 
 
 class Writer:
@@ -208,34 +215,34 @@ class Artefact:
         return identity_key(self.facts)
 
     @property
-    def saved(self) -> list[int]:
+    def saved(self) -> list[Any]:
         """The timesteps whose latents are stored, noisiest first."""
-        return sorted(
-            (int(key.split("/")[1]) for key in self.names if key.startswith("latents/")), reverse=True
-        )
+        return self._levels("latents")
 
-    def latents(self, timestep: int | None, frames: slice = slice(None)) -> Tensor:
+    def _levels(self, kind: str) -> list[Any]:
+        names = [key.split("/")[1] for key in self.names if key.startswith(f"{kind}/")]
+        return sorted((int(name) if name.isdigit() else float(name) for name in names), reverse=True)
+
+    def latents(self, timestep: float | None, frames: slice = slice(None)) -> Tensor:
         """The latents of some frames at a timestep, (F, C, Y, X) float32; None gives those of the clip."""
-        return self.read("z0" if timestep is None else f"latents/{timestep:04d}", frames)
+        return self.read("z0" if timestep is None else level_name(timestep), frames)
 
     def text(self) -> Tensor:
         return self.read("text/source")
 
     @property
-    def null_steps(self) -> list[int]:
+    def null_steps(self) -> list[Any]:
         """The timesteps with an optimised null embedding, noisiest first; none without null-text
         optimisation.
         """
-        return sorted(
-            (int(key.split("/")[1]) for key in self.names if key.startswith("uncond/")), reverse=True
-        )
+        return self._levels("uncond")
 
-    def uncond(self, timestep: int, frames: slice = slice(None)) -> Tensor:
+    def uncond(self, timestep: float, frames: slice = slice(None)) -> Tensor:
         """The optimised null embedding of a timestep: (1, L, E) where the frames share it, else (F, L, E)."""
-        name = f"uncond/{timestep:04d}"
+        name = level_name(timestep, "uncond")
         return self.read(name, frames if self.tensors[name]["shape"][0] > 1 else slice(None))
 
-    def check_null_text(self, timesteps: Sequence[int], guidance: float) -> None:
+    def check_null_text(self, timesteps: Sequence[float], guidance: float) -> None:
         """Null embeddings serve the steps and the guidance that they were optimised for."""
         if self.null_steps != list(timesteps):
             raise UsageError(

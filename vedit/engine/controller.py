@@ -16,7 +16,7 @@ from torch import Tensor
 
 from vedit.engine.rules.rule import FRAMES, Call, Indices, Plan, Rule, Shape
 from vedit.engine.store import MapSize, MapStore
-from vedit.errors import ModelError
+from vedit.errors import ModelError, option
 from vedit.models.family import Network
 from vedit.models.sites import Site, select_sites
 from vedit.models.tensors import Stage, Tensors
@@ -64,6 +64,7 @@ class Controller:
             found = [] if rule.select is None else select_sites(sites, rule.select, rule.name)
             if rule.select is not None:
                 _check_tensors(network, rule, rule.select.kind)
+            _check_frames(network, rule)
             self.matched.append((rule, found))
             for site in found:
                 self._at[site.path].append(rule)
@@ -207,4 +208,14 @@ def _check_tensors(network: Network, rule: Rule, kind: str) -> None:
         raise ModelError(
             f"{rule.name}: {kind} sites of this model have no tensor {', '.join(sorted(missing))}.",
             f"They have {', '.join(sorted(there))}.",
+        )
+
+
+def _check_frames(network: Network, rule: Rule) -> None:
+    """Refuse a rule that says which frames go through together, where the network sees all of them anyway."""
+    if network.frame_axis and rule.frames in ("call", "keyframes"):
+        raise ModelError(
+            f"{rule.name}: it sends a few frames at a time through the network, which here sees whole clips.",
+            "Its frames see each other by themselves.",
+            f"Try another method, such as {option('method', 'flowedit')}",
         )

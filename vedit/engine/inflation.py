@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from vedit.engine.controller import Controller
 from vedit.engine.rules import Gather, Plan, Rule, Temporal
-from vedit.errors import ModelError
+from vedit.errors import ModelError, option
 from vedit.models.family import Network
 from vedit.models.sites import Select
 
@@ -36,6 +36,12 @@ def inflation_rules(
 
     select: the self-attention that sees other frames; all of it by default.
     """
+    if inflation != "none" and network.frame_axis:
+        raise ModelError(
+            f"{inflation} attention is for a network that sees single pictures, and this one sees clips.",
+            "Its frames see each other by themselves.",
+            f"Try another method, such as {option('method', 'p2p')} or {option('method', 'flowedit')}",
+        )
     always, select = (True,) * steps, select or Select("self")
     rules: list[Rule] = []
     if inflation == "middle-frame":

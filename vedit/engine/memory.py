@@ -63,7 +63,7 @@ class _Fused(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is F.scaled_dot_product_attention:
-            return torch.empty_like(args[0])
+            return torch.empty_like(args[0] if args else kwargs["query"])
         return func(*args, **(kwargs or {}))
 
 

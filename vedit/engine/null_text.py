@@ -51,14 +51,14 @@ class NullStep:
     """
 
     index: int
-    timestep: int
+    timestep: float
     embedding: Tensor
     errors: Tensor
 
 
 def null_text(
     model: Denoiser,
-    timesteps: Sequence[int],
+    timesteps: Sequence[float],
     trajectory: Trajectory,
     text_1LE: Tensor,
     empty_1LE: Tensor,
@@ -124,7 +124,7 @@ class _Fit:
     def __init__(
         self,
         network: Network,
-        timestep: int,
+        timestep: float,
         moving: Tensor,
         cond: Tensor,
         wanted: Tensor,

@@ -20,7 +20,7 @@ from vedit.models.hub import EMBEDDED
 from vedit.pixels import from_bytes
 
 if TYPE_CHECKING:
-    from vedit.models.sd.model import Model
+    from vedit.models.family import Model
 
 SOURCE = "a red circle moving left on a grey background"
 TARGET = "a blue circle moving left on a grey background"

@@ -137,19 +137,22 @@ class EditMask:
                     np.maximum(shown, layer[place if len(layer) > 1 else 0], out=shown)
         return mask
 
-    def latent(self, frames: slice, scale: int, size: tuple[int, int] | None = None) -> Tensor:
+    def latent(
+        self, frames: slice, scale: int, size: tuple[int, int] | None = None, multiple: int = 1
+    ) -> Tensor:
         """The mask of some frames at latent size, (F, 1, Y, X) in [0, 1]: the share of a cell that is edited.
 
-        size: width and height that the clip is worked on in, where its output has others.
+        size: width and height that the clip is worked on in, where its output has others. multiple: of
+        cells on a side, which a frame is filled up to.
         """
         import torch
 
-        from vedit.models.sd.model import padded
+        from vedit.pixels import padded
 
         full = torch.from_numpy(self.pixels(frames)).float()[:, None] / 255
         if size is not None and size != (self.shape[2], self.shape[1]):
             full = torch.nn.functional.interpolate(full, (size[1], size[0]), mode="area")
-        return torch.nn.functional.avg_pool2d(padded(full, scale), scale)
+        return torch.nn.functional.avg_pool2d(padded(full, scale * multiple), scale)
 
 
 def file_of(spec: str) -> str | None:

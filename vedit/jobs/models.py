@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from vedit.errors import ModelError
-from vedit.models.hub import BUILTIN, EMBEDDED, fetch, missing_parts, other_family, read_json
+from vedit.models.hub import BUILTIN, EMBEDDED, EMBEDDED_VIDEO, fetch, missing_parts, other_family, read_json
 
 
 class Entry(NamedTuple):
@@ -26,6 +26,9 @@ def list_models() -> list[Entry]:
     found = []
     if (BUILTIN / EMBEDDED / "model_index.json").exists():
         found.append(Entry(EMBEDDED, _size(BUILTIN / EMBEDDED), "embedded: drawn scenes only"))
+    video = BUILTIN / EMBEDDED_VIDEO
+    if (video / "model_index.json").exists():
+        found.append(Entry(video.name, _size(video), "embedded: clips of drawn scenes, in training"))
     motion = BUILTIN / f"{EMBEDDED}-motion"
     if motion.is_dir():
         found.append(
@@ -94,7 +97,7 @@ def describe(name: str, revision: str | None = None, sites: bool = False) -> dic
     """
     if (told := _of_no_pipeline(name)) is not None:
         return told
-    from vedit.models.sd.load import load_model
+    from vedit.models.load import load_model
 
     model = load_model(name, revision, device="cpu", dtype="fp32")
     facts: dict[str, Any] = {
@@ -104,7 +107,7 @@ def describe(name: str, revision: str | None = None, sites: bool = False) -> dic
         "picture": (
             f"{model.native_size}x{model.native_size}, latents {model.channels} channels at 1/{model.scale}"
         ),
-        "prompt": f"{model.text_shape[0] - 2} tokens at most",
+        "prompt": f"{model.text_shape[0] - model.marks} tokens at most",
         "schedule": dict(model.schedule.identity),
         "sha256": {part: digest[:16] for part, digest in model.identity().items() if part.endswith("sha256")},
     }

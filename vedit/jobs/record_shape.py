@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from vedit.documents import validated
 from vedit.errors import InputError
@@ -60,9 +60,17 @@ class Picked(Shape):
 class Weights(Shape):
     id: Name
     revision: Revision | None
-    unet_sha256: Hash
+    unet_sha256: Hash | None = None
+    transformer_sha256: Hash | None = None
+    transformer_2_sha256: Hash | None = None
     vae_sha256: Hash
     text_sha256: Hash
+
+    @model_validator(mode="after")
+    def _has_network(self) -> Weights:
+        if self.unet_sha256 is None and self.transformer_sha256 is None:
+            raise ValueError("it holds no hash of a network")
+        return self
 
 
 class Null(BaseModel):

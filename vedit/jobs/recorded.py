@@ -27,7 +27,7 @@ SUFFIX = ".vedit.json"
 SEAL = "seal"  # key of a sidecar: what the output's bytes were, and that this user's vedit wrote the record
 RECORD = Kind("a run record", right="Outputs of vedit edit and vedit generate have one.", names_files=True)
 FORM = re.compile(r"(?:box|time|frames):|\d+,\d+,\d+,\d+$")  # of a mask that is no file
-EMBEDDED = "shapes"
+OURS = ("shapes", "shapes-video")  # of vedit.models.hub, which this module has no time for
 
 # --- files ---------------------------------------------------------------------------------------
 
@@ -217,7 +217,7 @@ class Recorded:
             for holder, key, what in _names(self.record)
             if what == "model" and isinstance(holder[key], str)
         ]
-        return sorted({name for name in names if name != EMBEDDED and not is_folder(name)})
+        return sorted({name for name in names if name not in OURS and not is_folder(name)})
 
     def with_named(self, named: Mapping[str, Any]) -> Recorded:
         """The record with files and a model that the user names instead of its own: keys input, model,

@@ -15,13 +15,14 @@ from vedit.jobs.generate.request import GenerateRequest, plan
 from vedit.jobs.generate.run import may_be_repeated
 from vedit.jobs.record import versions
 from vedit.jobs.record_shape import check_record
-from vedit.jobs.recorded import EMBEDDED, Recorded, is_folder, is_inside, sha256_of
+from vedit.jobs.recorded import OURS, Recorded, is_folder, is_inside, sha256_of
 from vedit.jobs.sink import Told
 from vedit.jobs.watch import Watch, unwatched
-from vedit.models.hub import cache_only, find_folder, hash_weights, is_in_cache
+from vedit.models.family import Model
+from vedit.models.hub import cache_only, find_folder, hash_weights, is_in_cache, layout_in, weighed_in
+from vedit.models.layout import SD
+from vedit.models.load import load_model
 from vedit.models.sd import single_file
-from vedit.models.sd.load import load_model
-from vedit.models.sd.model import RECORDED, Model
 from vedit.plain import plain
 
 
@@ -167,13 +168,15 @@ def recorded_model(record: Mapping[str, Any]) -> Model:
     Raises ModelError.
     """
     wanted = record["model"]
-    revision = wanted["revision"] if not is_folder(wanted["id"]) and wanted["id"] != EMBEDDED else None
+    revision = wanted["revision"] if not is_folder(wanted["id"]) and wanted["id"] not in OURS else None
     if single_file.is_file(wanted["id"]):
-        hashes = dict.fromkeys(RECORDED.values(), single_file.digest_of(Path(wanted["id"])))
+        layout, parts = SD, SD.weighed
+        hashes = dict.fromkeys(parts, single_file.digest_of(Path(wanted["id"])))
     else:
         folder = find_folder(wanted["id"], revision)
-        hashes = {part: hash_weights(folder / part) for part in RECORDED.values()}
-    if any(hashes[part] != wanted[key] for key, part in RECORDED.items()):
+        layout, parts = layout_in(folder), weighed_in(folder)
+        hashes = {part: hash_weights(folder / part) for part in parts}
+    if any(hashes[part] != wanted.get(key) for key, part in layout.hashed.items() if part in parts):
         raise ModelError(
             f"the weights of {wanted['id']} are not those of the record.",
             "Their hashes differ, so the result would too.",

@@ -4,7 +4,8 @@ A method module holds
 
     SUMMARY      one line of help
     NEEDS        a frozenset; "inversion" when `Window.trajectory` is read, "source prompt" when the
-                 inversion must have been made with this very prompt
+                 inversion must have been made with this very prompt, "pictures" when it is for
+                 networks that see frames one by one
     Params       its settings, a `MethodParams`; presets and options are checked by it
     prepare      prepare(model, request, params) -> Prepared: everything that is the same for all
                  windows of a clip, read and checked once; all that --explain prints, and `run`
@@ -31,9 +32,10 @@ from vedit.engine.sample import Step, Stream, branch_names, sample
 from vedit.engine.store import MapStore
 from vedit.engine.tune import Tuning
 from vedit.engine.words import WordMaps, published_scale
-from vedit.errors import UsageError, Warn, option, refuse_mistakes, silent
+from vedit.errors import ModelError, UsageError, Warn, option, refuse_mistakes, silent
 from vedit.methods.outline import no_key
 from vedit.models.family import Family, Network
+from vedit.models.flow import Flow
 from vedit.models.sites import Select, Site, select_sites
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -165,7 +167,7 @@ class Request:
 
     source_prompt: str
     target_prompt: str
-    timesteps: Sequence[int]
+    timesteps: Sequence[float]
     shape: tuple[int, int, int]
     frames: int
     has_mask: bool = False
@@ -219,7 +221,8 @@ class Prepared:
     `start`; total: steps that `run` yields, if more. notes: what the user should know.
     about: further lines of --explain, such as how words correspond. makes_mask: whether the last step
     shows a mask of the method's own. held_bytes: what is kept between calls, besides latents and maps.
-    before: evaluations per frame before the first step.
+    before: evaluations per frame before the first step. cost: all of them, where they are not one of each
+    branch in each iteration.
     """
 
     run: Callable[[Window], Iterator[Step]]
@@ -233,10 +236,13 @@ class Prepared:
     makes_mask: bool = False
     held_bytes: int = 0
     before: int = 0
+    cost: int | None = None
 
     @property
     def evaluations(self) -> int:
         """Network evaluations per frame, without the inversion."""
+        if self.cost is not None:
+            return self.cost
         return self.before + len(self.branches) * self.iterations
 
 
@@ -309,6 +315,16 @@ def sites_of_layers(network: Network, kind: str, paths: Sequence[str], what: str
     for path in paths:
         select_sites(sites, Select(kind, (path,)), what)
     return [site for site in sites if Select(kind, tuple(paths)).matches(site)]
+
+
+def check_flow(model: Family, method: str) -> None:
+    """Refuse a model whose network does not predict the velocity of a flow. Raises ModelError."""
+    if not isinstance(model.schedule, Flow):
+        raise ModelError(
+            f"{method} follows the flow of a model trained by flow matching, and {model.name} is none.",
+            "Models of Wan's layout are, and the embedded video model.",
+            f"Try {option('model', 'shapes-video')}, or {option('method', 'p2p')}",
+        )
 
 
 def check_start(start_index: int, steps: int) -> None:

@@ -102,7 +102,7 @@ class Params(InversionParams):
         return self.backward.joins_frames
 
 
-def levels_to(model: Family, timesteps: Sequence[int], params: Params) -> list[float]:
+def levels_to(model: Family, timesteps: Sequence[float], params: Params) -> list[float]:
     """The timesteps, noisiest first, by which GLP's result is inverted to where sampling starts."""
     last = timesteps[params.start_index]
     fine = model.schedule.timesteps(params.inversion_steps or params.steps)

@@ -30,7 +30,7 @@ from vedit.models.family import Family
 from vedit.models.sites import Select
 
 SUMMARY = "FateZero on a network tuned on the clip; its mask is carried over from the first frame."
-NEEDS = frozenset({"inversion", "source prompt"})
+NEEDS = frozenset({"inversion", "source prompt", "pictures"})
 
 
 class Params(TuneFields, fatezero.Params):

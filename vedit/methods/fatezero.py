@@ -38,7 +38,7 @@ from vedit.methods.base import Prepared, Request, Span, Texts, Window, Words
 from vedit.models.family import Family
 
 SUMMARY = "Keep the clip's own attention, but where named words look: shapes change there, styles everywhere."
-NEEDS = frozenset({"inversion", "source prompt"})
+NEEDS = frozenset({"inversion", "source prompt", "pictures"})
 
 
 class Params(p2p.Params):

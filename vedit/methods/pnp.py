@@ -38,7 +38,7 @@ from vedit.models.family import Family, Network
 from vedit.models.sites import Select
 
 SUMMARY = "Keep the clip's layout by its features and self-attention; the prompt sets the look."
-NEEDS = frozenset({"inversion"})
+NEEDS = frozenset({"inversion", "pictures"})
 FEATURES = ("up_blocks.1.resnets.1",)
 ATTENTION = (
     *(f"up_blocks.1.attentions.{place}" for place in (1, 2)),

@@ -37,7 +37,7 @@ from vedit.methods.base import (
 from vedit.models.family import Family
 
 SUMMARY = "Edit grids of frames that are shuffled in every step, so that all frames look alike."
-NEEDS = frozenset({"inversion"})
+NEEDS = frozenset({"inversion", "pictures"})
 DRAW = 8  # the substream of the shuffles
 
 

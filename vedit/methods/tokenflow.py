@@ -47,7 +47,7 @@ from vedit.models.sites import Select
 from vedit.models.tensors import Frames, Part, Stage
 
 SUMMARY = "Edit keyframes together and let all frames take their features from them."
-NEEDS = frozenset({"inversion"})
+NEEDS = frozenset({"inversion", "pictures"})
 EVERY_SELF = Select("self")
 KIN = "tokenflow"
 DRAW = 7  # the substream of the keyframes

@@ -29,7 +29,7 @@ from vedit.models.family import Family, Network
 from vedit.models.sites import Select
 
 SUMMARY = "Prompt-to-Prompt without tuning, whose frames all see each other."
-NEEDS = frozenset({"inversion", "source prompt"})
+NEEDS = frozenset({"inversion", "source prompt", "pictures"})
 
 
 class Params(NullParams):

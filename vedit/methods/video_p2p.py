@@ -28,7 +28,7 @@ from vedit.methods.base import Prepared, Request, Share, Span
 from vedit.models.family import Family
 
 SUMMARY = "Prompt-to-Prompt on a network tuned on the clip, whose frames see each other."
-NEEDS = frozenset({"inversion", "source prompt"})
+NEEDS = frozenset({"inversion", "source prompt", "pictures"})
 
 
 class TuneFields(BaseModel):

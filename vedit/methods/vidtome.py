@@ -17,7 +17,7 @@ from vedit.methods.base import Prepared, Request, Share
 from vedit.models.family import Family
 
 SUMMARY = "Plug-and-Play with the tokens of neighbouring frames merged, against flicker."
-NEEDS = frozenset({"inversion"})
+NEEDS = frozenset({"inversion", "pictures"})
 
 
 class Params(pnp.Params):

@@ -86,9 +86,7 @@ def check_index(name: str, index: Mapping[str, Any]) -> None:
 def is_stock(library: str, name: str) -> bool:
     """Whether a class is one that the installed diffusers or transformers has for parts of a pipeline."""
     if library == "transformers":
-        return _derives(
-            _found("transformers", name) or _found("transformers", _renamed(name)), "transformers"
-        )
+        return _derives(class_in_transformers(name), "transformers")
     if library == "diffusers":
         return _derives(_found("diffusers", name), "diffusers")
     import diffusers.pipelines
@@ -103,6 +101,11 @@ def is_stock(library: str, name: str) -> bool:
     kind = getattr(getattr(diffusers.pipelines, library, None), name, None)
     is_own = str(getattr(kind, "__module__", "")).startswith("diffusers.")
     return is_own and (_derives(kind, "diffusers") or _derives(kind, "transformers"))
+
+
+def class_in_transformers(name: str) -> Any:
+    """A class of transformers by a name that it has or had; None for none."""
+    return _found("transformers", name) or _found("transformers", _renamed(name))
 
 
 def _found(library: str, name: str) -> Any:

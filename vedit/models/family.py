@@ -6,8 +6,9 @@ and columns of the latents, L text tokens, E embedding width.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -93,7 +94,7 @@ class Family(Denoiser, Protocol):
         """Rows and columns of the latents of a picture of a width and height."""
 
     def frames(self, pictures: int) -> int:
-        """Latent frames of so many pictures; raises UsageError for a number that the codec cannot pack."""
+        """Latent frames of so many pictures; raises UsageError for a number that is too large."""
 
     def words(self, prompt: str) -> Prompt:
         """The prompt's words and their tokens. Raises ModelError where the model keeps no tokens apart."""
@@ -111,3 +112,55 @@ class Family(Denoiser, Protocol):
 
     def identity(self) -> dict[str, Any]:
         """What an inversion depends on, by content."""
+
+
+class Model(Family, Protocol):
+    """A family's model as jobs load it from files.
+
+    revision: the commit of a Hub model, else None. dtype: the precision asked for. offload: what leaves the
+    device between its uses. is_embedded: whether it ships with vedit. native_size: the shorter side in
+    pixels that it was trained at. hashes: of the weights of its parts, as far as they are known.
+    """
+
+    revision: str | None
+    folder: Path
+    dtype: torch.dtype
+    offload: str
+    hashes: dict[str, str]
+
+    @property
+    def is_embedded(self) -> bool: ...
+
+    @property
+    def native_size(self) -> int: ...
+
+    @property
+    def marks(self) -> int:
+        """Tokens that each prompt has besides its words'."""
+
+    @property
+    def cells(self) -> int:
+        """Latent cells on a side come in multiples of this."""
+
+    def filled(self, pictures: int) -> int:
+        """Pictures that the codec works on for so many: more of them where it packs some into one."""
+
+    def packed(self, mask_FCYX: Tensor) -> Tensor:
+        """A mask of pictures (F, 1, Y, X) as one of latent frames."""
+
+    def unpacked(self, mask_fCYX: Tensor, pictures: int) -> Tensor:
+        """What is known of latent frames (f, 1, Y, X), for each of so many pictures."""
+
+    def codec_on_meta(
+        self, frames: int, latent_size: tuple[int, int]
+    ) -> tuple[Callable[[], Any], Callable[[], Any]]:
+        """Coding and decoding of what the codec takes at once of so many pictures, without contents."""
+
+    def codec_bytes(self) -> int:
+        """Bytes of the codec's weights."""
+
+    def text_bytes(self) -> int:
+        """Bytes of the text encoder's weights."""
+
+    def parameters(self) -> dict[str, int]:
+        """How many numbers each part holds."""

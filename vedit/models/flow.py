@@ -3,18 +3,20 @@
     x = (1 - sigma) x0 + sigma eps,   v = eps - x0,   sigma' = shift sigma / (1 + (shift - 1) sigma)
 
 Source: Lipman et al. 2023, eq. 22 (with time running the other way); Esser et al. 2024 (Stable
-Diffusion 3), section 5.3.2 for the shift. Checked against diffusers' FlowMatchEulerDiscreteScheduler.
+Diffusion 3), section 5.3.2 for the shift. Checked against diffusers' FlowMatchEulerDiscreteScheduler
+and UniPCMultistepScheduler.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from torch import Tensor
 
-from vedit.errors import UsageError
+from vedit.errors import ModelError, UsageError, option
 from vedit.models.levels import Level
 
 
@@ -23,12 +25,17 @@ class Flow:
     """The levels sigma of a flow, from 1 (noise) to 0 (clean); a timestep is `train_steps` times sigma.
 
     shift: above 1 more of the steps are spent at high noise, as larger pictures need. last: the
-    level before the clean one, as diffusers spaces them; None spaces all of them evenly.
+    level before the clean one, as diffusers spaces them; None spaces all of them evenly. leads_to_last:
+    `last` ends the spacing and is no level itself. most: the noisiest level. is_whole: the network
+    is told timesteps without their fractions, while steps are taken between the exact levels.
     """
 
     shift: float = 1.0
     train_steps: int = 1000
     last: float | None = None
+    leads_to_last: bool = False
+    most: float = 1.0
+    is_whole: bool = False
 
     @property
     def clean(self) -> float:
@@ -36,8 +43,9 @@ class Flow:
 
     @property
     def identity(self) -> Mapping[str, Any]:
+        told = {"last": self.last, "leads_to_last": self.leads_to_last, "whole": self.is_whole}
         named = {"name": "flow", "shift": self.shift, "steps": self.train_steps}
-        return named if self.last is None else {**named, "last": self.last}
+        return {**named, **{key: value for key, value in told.items() if value}}
 
     def timesteps(self, steps: int) -> list[float]:
         if not 1 <= steps <= self.train_steps:
@@ -45,14 +53,43 @@ class Flow:
                 f"{steps} steps do not fit a schedule of {self.train_steps}.",
                 f"Give 1 to {self.train_steps} steps.",
             )
-        each = 1 / steps if self.last is None else (1 - self.last) / max(1, steps - 1)
+        is_open = self.last is None or self.leads_to_last
+        each = (1 - (self.last or 0.0)) / (steps if is_open else max(1, steps - 1))
         return [self.train_steps * self._shifted(1 - step * each) for step in range(steps)]
 
     def _shifted(self, sigma: float) -> float:
-        return self.shift * sigma / (1 + (self.shift - 1) * sigma)
+        return min(self.most, self.shift * sigma / (1 + (self.shift - 1) * sigma))
+
+    def told(self, timestep: float) -> float:
+        """What the network is told of a timestep."""
+        return float(int(timestep)) if self.is_whole else timestep
 
     def nearest_stored(self, steps: int, stored: Collection[float]) -> list[float]:
-        return self.timesteps(steps)
+        """The sampling timesteps, each moved to the nearest that an inversion has stored.
+
+        What would move further than half a stride of it, or fall together with another, stays, for
+        `check_stored` to refuse.
+        """
+        wanted, levels = self.timesteps(steps), sorted(stored)
+        if len(levels) < 2:
+            return wanted
+        reach = max(above - below for below, above in pairwise(levels)) / 2
+        moved = [min(levels, key=lambda level: (abs(level - t), level)) for t in wanted]
+        fits = len(set(moved)) == len(moved) and all(
+            abs(a - b) <= reach for a, b in zip(moved, wanted, strict=True)
+        )
+        return moved if fits else wanted
+
+    def check_stored(self, timesteps: Sequence[float], stored: Collection[float], what: str) -> None:
+        """Refuse sampling timesteps of which an inversion has not stored all; names a count that fits."""
+        kept = set(stored)
+        if all(timestep in kept for timestep in timesteps):
+            return
+        raise UsageError(
+            f"{what} holds {len(kept)} levels, and {len(timesteps)} steps need others.",
+            f"As many steps as levels fit: {len(kept)}.",
+            f"Try {option('steps', len(kept))}",
+        )
 
     def level(self, timestep: float) -> float:
         return timestep / self.train_steps
@@ -77,3 +114,29 @@ class Flow:
         self, x: Tensor, output: Tensor, level: float, after: float, asked: tuple[Tensor, float] | None = None
     ) -> Tensor:
         return x + (after - level) * output  # the direction is the same wherever it was asked for
+
+
+def read_flow(config: Mapping[str, Any]) -> Flow:
+    """The levels of a diffusers scheduler config (scheduler/scheduler_config.json) of flow matching.
+
+    The solver named there does not matter: its levels are taken, and steps are Euler's. Raises ModelError
+    for another kind of schedule.
+    """
+    kind, total = str(config.get("_class_name", "?")), int(config.get("num_train_timesteps", 1000))
+    if config.get("use_dynamic_shifting") or config.get("shift_terminal"):
+        raise ModelError(
+            f"the scheduler {kind} moves its levels by the size of the clip, which is not known."
+        )
+    for spacing in ("use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas", "invert_sigmas"):
+        if config.get(spacing):
+            raise ModelError(f"the scheduler {kind} has {spacing}, which is not known.")
+    if config.get("use_flow_sigmas"):  # UniPC and its like
+        shift = float(config.get("flow_shift", 1.0))
+        return Flow(shift, total, 1 / total, leads_to_last=True, most=1 - 1e-6, is_whole=True)
+    if kind != "FlowMatchEulerDiscreteScheduler":
+        raise ModelError(
+            f"the scheduler {kind} is not one of flow matching.",
+            "Known are FlowMatchEulerDiscreteScheduler, and those with use_flow_sigmas.",
+        )
+    plain = Flow(float(config.get("shift", 1.0)), total)
+    return Flow(plain.shift, total, last=plain._shifted(1 / total))  # it is shifted here, and again in a list

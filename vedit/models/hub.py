@@ -19,15 +19,22 @@ from vedit import documents
 from vedit.documents import Kind, table
 from vedit.errors import ModelError, UsageError, VeditError, nearest, option
 from vedit.models.checked import check_parts
+from vedit.models.layout import LAYOUTS, SD, Layout, class_of, layout_of
 from vedit.models.sharded import INDEX_FILE, parts_of, shards
 from vedit.secrecy import address, without_login
 
 EMBEDDED = "shapes"
+EMBEDDED_VIDEO = "shapes-video"
+OURS = (EMBEDDED, EMBEDDED_VIDEO)  # the models that ship with vedit
 BUILTIN = Path(__file__).resolve().parent.parent / "builtin"
-WEIGHED = ("unet", "vae", "text_encoder")
-PARTS = (*WEIGHED, "tokenizer", "scheduler")
-CONFIGS = ["model_index.json", *(f"{part}/*.{suffix}" for part in PARTS for suffix in ("json", "txt"))]
-LAYOUT = "A model is a folder in the layout of diffusers' StableDiffusionPipeline."
+BESIDE = ("tokenizer", "scheduler")  # parts without weights
+PARTS = tuple(dict.fromkeys(part for layout in LAYOUTS for part in (*layout.weighed, *layout.may))) + BESIDE
+CONFIGS = [
+    "model_index.json",
+    *(f"{part}/*.{suffix}" for part in PARTS for suffix in ("json", "txt")),
+    "tokenizer/*.model",
+]
+LAYOUT = f"A model is a folder in the layout of diffusers' {' or '.join(layout.title for layout in LAYOUTS)}."
 WEIGHT_FILE = re.compile(
     r"(?:diffusion_pytorch_model|model|pytorch_model)(?:\.(?P<variant>fp16))?\.(?P<suffix>safetensors|bin)"
 )
@@ -86,17 +93,17 @@ def find_folder(name: str, revision: str | None = None) -> Path:
     Raises ModelError for a name that is neither, and for a model of another family; UsageError for
     the revision of a model that has none.
     """
-    if revision is not None and (name == EMBEDDED or os.path.isdir(name)):
+    if revision is not None and (name in OURS or os.path.isdir(name)):
         raise UsageError(
             f"{name} has no revisions.",
             "They are versions of a model on the Hub.",
             f"Leave out {option('revision')}",
         )
-    if name == EMBEDDED:
-        folder = BUILTIN / EMBEDDED
+    if name in OURS:
+        folder = BUILTIN / name
         if not (folder / "model_index.json").exists():
             raise ModelError(
-                "the embedded model is not in this installation.",
+                f"the embedded model {name} is not in this installation.",
                 "",
                 f"Reinstall vedit, or name a model: {option('model', 'FOLDER')} or"
                 f" {option('model', 'OWNER/NAME')}",
@@ -124,12 +131,12 @@ def fetch(name: str, revision: str | None = None, *, force: bool = False) -> Pat
     """
     from huggingface_hub import HfApi, snapshot_download
 
-    if name == EMBEDDED:
+    if name in OURS:
         return find_folder(name)
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise ModelError(
-            f"there is no model {name!r} to fetch{nearest(name, [EMBEDDED]) or '.'}",
-            f"A model is {EMBEDDED} (embedded), a folder, or a Hub id such as OWNER/NAME.",
+            f"there is no model {name!r} to fetch{nearest(name, OURS) or '.'}",
+            f"A model is {' or '.join(OURS)} (embedded), a folder, or a Hub id such as OWNER/NAME.",
             "See: vedit models list",
         )
     with explained(name, revision):
@@ -143,7 +150,7 @@ def fetch(name: str, revision: str | None = None, *, force: bool = False) -> Pat
                 entry.rfilename for entry in HfApi().model_info(name, revision=folder.name).siblings or ()
             ]
             snapshot_download(
-                name, revision=folder.name, allow_patterns=_weight_paths(names), force_download=force
+                name, revision=folder.name, allow_patterns=_weight_paths(folder, names), force_download=force
             )
     check_complete(name, folder)
     return folder
@@ -158,12 +165,12 @@ def hide_downloads() -> None:
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]
 
 
-def _weight_paths(names: Iterable[str]) -> list[str]:
+def _weight_paths(folder: Path, names: Iterable[str]) -> list[str]:
     """The one weight file of each part, or its index and all that it may name, among all file names of a
-    repository.
+    repository. folder: what is there of it.
     """
     split, paths = [name.split("/") for name in names], list[str]()
-    for part in WEIGHED:
+    for part in weighed_in(folder):
         inside = [path[1] for path in split if len(path) == 2 and path[0] == part]
         weights = weights_of(inside)
         if weights is not None:
@@ -172,12 +179,45 @@ def _weight_paths(names: Iterable[str]) -> list[str]:
     return paths
 
 
+def layout_in(folder: Path) -> Layout:
+    """The layout of a model's folder; Stable Diffusion's where the index does not tell."""
+    return layout_of(read_json(folder / "model_index.json", folder.name)) or SD
+
+
+def weighed_in(folder: Path) -> tuple[str, ...]:
+    """The parts with weights that a model's folder should have."""
+    index = read_json(folder / "model_index.json", folder.name)
+    return (layout_of(index) or SD).weighed_in(index)
+
+
+def layout_named(name: str, revision: str | None = None) -> Layout:
+    """The layout of a model by name, asking nobody: Stable Diffusion's where that cannot be told yet."""
+    if name in OURS or os.path.isdir(name):
+        path: Any = (BUILTIN / name if name in OURS else Path(name)) / "model_index.json"
+    elif os.path.exists(name) or name.count("/") != 1:
+        return SD
+    else:
+        from huggingface_hub import try_to_load_from_cache
+
+        try:
+            path = try_to_load_from_cache(name, "model_index.json", revision=revision)
+        except ValueError:  # not an id
+            return SD
+    if not isinstance(path, (str, Path)):
+        return SD
+    try:
+        return layout_of(read_json(Path(path), name)) or SD
+    except ModelError:
+        return SD
+
+
 def missing_parts(folder: Path) -> list[str]:
     """The parts that have no folder or, where they should, no weights."""
+    weighed = weighed_in(folder)
     return [
         part
-        for part in PARTS
-        if not (folder / part).is_dir() or (part in WEIGHED and weights_in(folder / part) is None)
+        for part in (*weighed, *BESIDE)
+        if not (folder / part).is_dir() or (part in weighed and weights_in(folder / part) is None)
     ]
 
 
@@ -200,12 +240,12 @@ def whole_again(name: str, folder: Path, is_damaged: bool = True) -> str:
 
 
 def _check_parts(name: str, folder: Path) -> None:
-    """Look through the configurations of a Stable Diffusion folder.
+    """Look through the configurations of a model's folder.
 
     Raises ModelError with what to type next.
     """
     try:
-        check_parts(name, folder, PARTS)
+        check_parts(name, folder, (*weighed_in(folder), *BESIDE))
     except ModelError as error:
         raise ModelError(error.what, error.right, error.next_step or whole_again(name, folder)) from None
 
@@ -250,46 +290,42 @@ def unused_parts(index: dict[str, Any]) -> list[str]:
 
 
 def other_family(index: dict[str, Any]) -> str | None:
-    """What a pipeline is, by its model_index.json, when it is not a Stable Diffusion 1.x or 2.x."""
-
-    def class_of(part: str) -> Any:
-        entry = index.get(part)
-        return entry[1] if isinstance(entry, list) and len(entry) == 2 else entry
-
-    classes = {
-        part: class_of(part) for part in ("unet", "vae", "text_encoder", "text_encoder_2", "transformer")
-    }
-    is_ours = (
-        classes["unet"] == "UNet2DConditionModel"
-        and classes["vae"] in (None, "AutoencoderKL")
-        and classes["text_encoder"] in (None, "CLIPTextModel")
-        and classes["text_encoder_2"] is classes["transformer"] is None
-    )
-    return None if is_ours else str(index.get("_class_name", "pipeline of another family"))
+    """What a pipeline is, by its model_index.json, when its layout is not one that clips are edited with."""
+    return None if layout_of(index) else str(index.get("_class_name", "pipeline of another family"))
 
 
 def check_family(name: str, folder: Path) -> None:
-    """Refuse what is not a Stable Diffusion 1.x or 2.x pipeline, saying what it is."""
+    """Refuse what has none of the layouts that clips are edited with, saying what it is."""
     index = read_json(folder / "model_index.json", name)
-    kind = other_family(index)
-    if kind is not None:
+    layout = layout_of(index)
+    if layout is None:
+        is_picture = class_of(index, "transformer") == "WanTransformer3DModel"
         raise ModelError(
-            f"{name} is a {kind}.",
-            "These methods need the UNet and the one text encoder of Stable Diffusion 1.x or 2.x.",
+            f"{name} is a {other_family(index)}.",
+            (
+                "It begins with a picture; an edit needs Wan's text-to-video layout."
+                if is_picture
+                else "These methods need the UNet and the one text encoder of Stable Diffusion 1.x or 2.x, or"
+                " Wan's text-to-video layout."
+            ),
             "See: vedit models list",
         )
-    configs = {part: folder / part / "config.json" for part in ("unet", "vae")}
+    configs = {part: folder / part / "config.json" for part in (layout.network, "vae")}
     if not all(path.exists() for path in configs.values()):
         return  # for check_complete to say
     takes, gives = (
-        read_json(configs["unet"], name).get("in_channels", 4),
-        read_json(configs["vae"], name).get("latent_channels", 4),
+        read_json(configs[part], name).get(key, default)
+        for part, key, default in (
+            (layout.network, "in_channels", 4 if layout is SD else 16),
+            ("vae", layout.latents, 4 if layout is SD else 16),
+        )
     )
     if takes != gives:
         raise ModelError(
             f"{name}: the network takes {takes} channels, the autoencoder gives {gives}.",
             "A network that also reads a mask, a depth map or a small picture cannot be edited with.",
-            f"Name the plain text-to-image model: {option('model', 'OWNER/NAME')}",
+            f"Name the plain text-to-{'image' if layout is SD else 'video'} model:"
+            f" {option('model', 'OWNER/NAME')}",
         )
 
 

@@ -34,7 +34,7 @@ class Levels(Protocol):
     @property
     def identity(self) -> Mapping[str, Any]: ...
 
-    def timesteps(self, steps: int) -> Sequence[float]:
+    def timesteps(self, steps: int) -> Sequence[Any]:
         """The sampling timesteps, noisiest first; raises UsageError for a count that does not fit."""
 
     def level(self, timestep: Any) -> float:
@@ -59,8 +59,14 @@ class Levels(Protocol):
         asked: latents and level that the output was made for, where these are not `x` and `level`.
         """
 
-    def nearest_stored(self, steps: int, stored: Collection[int]) -> Sequence[float]:
+    def nearest_stored(self, steps: int, stored: Collection[Any]) -> Sequence[Any]:
         """The sampling timesteps, each moved to the nearest that an inversion has stored."""
+
+    def check_stored(self, timesteps: Sequence[Any], stored: Collection[Any], what: str) -> None:
+        """Raise UsageError, with a step count that fits, unless an inversion has stored all of them.
+
+        what: "an inversion of 12 steps", say, for the message.
+        """
 
     def after(self, timesteps: Sequence[Any], index: int) -> float:
         """The level that step `index` of a descending sequence arrives at."""

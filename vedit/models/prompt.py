@@ -12,8 +12,8 @@ from vedit.errors import UsageError, nearest
 class Prompt:
     """A prompt as words and tokens.
 
-    words: as typed. ids: token ids with the begin and end tokens, without padding.
-    places: for each word the positions of its tokens; the begin token is position 0.
+    words: as typed. ids: token ids with the marks of begin, where there is one, and end, without padding.
+    places: for each word the positions of its tokens; a begin token is position 0.
     length: tokens that the model reads, padding included.
     """
 

@@ -80,7 +80,9 @@ def select_sites(sites: Sequence[Site], select: Select, what: str) -> list[Site]
         expected = f"{select.expect}" if select.expect is not None else "at least one"
         raise ModelError(
             f"{what}: {select} matches {len(found)} sites of this model, expected {expected}.",
-            f"Its {select.kind} sites are {', '.join(there)}.",
+            f"Its {select.kind} sites are {', '.join(there)}."
+            if there
+            else f"It has no {select.kind} sites.",
             "Name the layers of this model in the preset; see: vedit models info MODEL --sites",
         )
     return found

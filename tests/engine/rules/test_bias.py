@@ -19,7 +19,7 @@ from tests.engine.rules.site import (
 from tests.engine.tiny import TinyModel
 from vedit.engine.rules import Bias, KeyMask, MapColumns, Rule, Tensors
 from vedit.engine.rules.rule import Call, Stage
-from vedit.models.sd.attach import attend
+from vedit.models.attention import attend
 from vedit.models.sites import Select
 
 

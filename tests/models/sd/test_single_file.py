@@ -13,8 +13,8 @@ from safetensors.torch import save_file
 from tests.engine.ldm import unet_name, vae_entry
 from vedit.errors import ModelError
 from vedit.models.sd.load import load_model
-from vedit.models.sd.side import native_side
 from vedit.models.sd.single_file import check, tokenizer
+from vedit.models.side import native_side
 
 WIDTHS = (32, 32, 64, 64)
 

@@ -14,8 +14,9 @@ from typing import Any
 from vedit.documents import Kind, read_json, read_toml
 from vedit.errors import ModelError, VeditError
 from vedit.jobs.edit.request import EditRequest
+from vedit.jobs.edit.settings import own_preset
 from vedit.media.atomic import open_output
-from vedit.models.hub import EMBEDDED, cache_only, commit_of, find_folder
+from vedit.models.hub import OURS, cache_only, commit_of, find_folder
 from vedit.presets import PRESET, find, parameters, paths
 
 SCHEMA = 1
@@ -144,7 +145,7 @@ class Keys:
     def _identify(self, name: str, revision: str | None) -> Any:
         if os.path.isfile(name):
             return self.contents.of(name)
-        is_here = name == EMBEDDED or os.path.isdir(name)
+        is_here = name in OURS or os.path.isdir(name)
         if not is_here and not self.may_fetch:
             try:
                 with cache_only():
@@ -162,7 +163,7 @@ class Keys:
 
 def _preset_table(method: str, preset: str | None, model: str) -> dict[str, Any]:
     """The parameters of a method's preset as its file has them."""
-    own = f"{method}-shapes" if model == EMBEDDED else method
+    own = own_preset(method, model)
     if preset == "" or (preset is None and own not in paths()):
         return {}
     return parameters(read_toml(find(preset or own), PRESET))

@@ -29,7 +29,7 @@ from vedit.pixels import from_bytes, mean_square, psnr, to_bytes
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from vedit.models.sd.model import Model
+    from vedit.models.family import Model
 
 SCORES = ("whole", "unchanged", "edited", "success", "flicker")
 COPY, CODEC = "copy-source", "codec-of-truth"

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from vedit.models.sd.model import Model
+    from vedit.models.family import Model
 
 SOURCE = "source"
 PALETTE = 16  # levels that a palette or a codec may move a pixel by

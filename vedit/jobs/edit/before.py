@@ -14,7 +14,7 @@ from typing import NamedTuple
 from vedit.errors import InputError, UsageError, option
 from vedit.jobs.clips import Selection, size_of
 from vedit.jobs.edit.request import ClipRequest, EditRequest
-from vedit.models.hub import EMBEDDED
+from vedit.models.hub import OURS
 
 Size = tuple[int, int]
 LARGEST_SIDE = 16384
@@ -123,7 +123,7 @@ def check_file(path: str | None, name: str) -> None:
 
 def check_prompts(model: str, prompts: Sequence[str]) -> None:
     """Refuse words that the embedded model has never seen, before it makes a smear of them."""
-    if model == EMBEDDED:
+    if model in OURS:
         from vedit.data.grammar import check_words
 
         for prompt in prompts:

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 def told(edit: Edit) -> str:
     """A line for --explain."""
     each, inverted, sampled = evaluation_s(edit), inversion_evaluations(edit), sampling_evaluations(edit)
-    seconds = each * (inverted + sampled) * edit.frames
+    is_clip = edit.model.frame_axis
+    seconds = each * (inverted + sampled) * (-(-edit.frames // edit.window) if is_clip else edit.frames)
+    unit = "clip" if is_clip else "frame"
     long = (
         f"{seconds / 3600:.1f} hours"
         if seconds >= 3600
@@ -35,7 +37,7 @@ def told(edit: Edit) -> str:
         else f"{seconds:.1f} s"
     )
     parts = (
-        f"an evaluation of a frame takes {each:.2g} s here; {inverted} a frame for the inversion, unless it"
+        f"an evaluation of a {unit} takes {each:.2g} s here; {inverted} a {unit} for the inversion, unless it"
         f" is kept, and {sampled} for the edit"
     )
     return f"time: about {long} ({parts}); disk: {shown(disk_bytes(edit))} while it runs"
@@ -68,16 +70,19 @@ def disk_bytes(edit: Edit) -> int:
         + pixels.shown_FYX3.size
     )
     rows, columns = edit.model.latent_size(pixels.selection.shape)
-    level = 4 * edit.model.channels * rows * columns * edit.frames
+    level = 4 * edit.model.channels * rows * columns * edit.model.frames(edit.frames)
     return int(frames) + (level * (len(edit.timesteps) + 1) if "inversion" in edit.module.NEEDS else 0)
 
 
 def evaluation_s(edit: Edit) -> float:
-    """Seconds of one evaluation of one frame on this machine, from the cache or measured now."""
+    """Seconds of one evaluation on this machine, from the cache or measured now: of one frame, or of a window
+    whose frames the network sees all at once.
+    """
     import torch
 
     model, path = edit.model, Path(cache.base()) / "speed.json"
     size = model.latent_size(edit.pixels.selection.shape)
+    frames = edit.request.frames if model.frame_axis else 1
     threads = torch.get_num_threads() if model.device.type == "cpu" else 0
     key = name_of(
         platform.node(),
@@ -86,12 +91,13 @@ def evaluation_s(edit: Edit) -> float:
         str(model.device),
         str(model.dtype),
         model.offload,
-        model.identity()["unet_sha256"],
+        {key: value for key, value in model.identity().items() if key.endswith("_sha256")},
         size,
+        frames,
     )
     known = _known(path)
     if key not in known:
-        known[key] = _measured(model, size)
+        known[key] = _measured(model, size, frames)
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(f".{os.getpid()}.new")
         partial.write_text(json.dumps(known))
@@ -107,14 +113,14 @@ def _known(path: Path) -> dict[str, float]:
         return {}
 
 
-def _measured(model: Any, size: tuple[int, int]) -> float:
+def _measured(model: Any, size: tuple[int, int], frames: int = 1) -> float:
     """The shorter of two evaluations: the first also loads what the second does not."""
     import torch
 
     from vedit.engine.sample import Stream, predict
 
     text = torch.zeros(1, *model.text_shape, device=model.device)
-    latents = torch.zeros(1, model.channels, *size, device=model.device)
+    latents = torch.zeros(frames, model.channels, *size, device=model.device)
     spans = []
     for _ in range(2):
         begin = time.perf_counter()

@@ -13,7 +13,7 @@ from vedit.methods.base import bound
 if TYPE_CHECKING:
     from vedit.jobs.clips import Pixels
     from vedit.jobs.edit.job import Job
-    from vedit.models.sd.model import Model
+    from vedit.models.family import Model
 
 
 def sizes_told(sizes: dict[str, Any]) -> str:
@@ -30,6 +30,17 @@ def sizes_told(sizes: dict[str, Any]) -> str:
     return ", ".join(steps)
 
 
+def packing(edit: Edit) -> list[str]:
+    """How a codec that packs frames takes those of the clip."""
+    model, pictures = edit.model, edit.window
+    filled, frames = model.filled(pictures), model.frames(pictures)
+    if frames == pictures:
+        return []
+    more = f", filled up to {filled} by repeating the last" if filled > pictures else ""
+    return [f"{pictures} frames{more}: the first alone and then {(filled - 1) // (frames - 1)} in one, which"
+            f" is {frames} latent frames that see each other"]  # fmt: skip
+
+
 def explain(job: Job, model: Model, pixels: Pixels, warn: Warn = silent) -> str:
     """The plan in words: branches, rules with their sites and steps, evaluations, memory.
 
@@ -37,12 +48,13 @@ def explain(job: Job, model: Model, pixels: Pixels, warn: Warn = silent) -> str:
     """
     edit = Edit(job, model, pixels, warn)
     prepared = edit.prepared
-    controller = bound(edit.model, edit.request, prepared.plan, prepared.branches, edit.window)
+    controller = bound(edit.model, edit.request, prepared.plan, prepared.branches, edit.request.frames)
     lines = [
         (
             f"{job.method} on {model.name}: {edit.frames} frames, {sizes_told(edit.sizes())}, latents"
             f" {'x'.join(map(str, edit.request.shape))}"
         ),
+        *packing(edit),
         f"branches of each call: {', '.join(prepared.branches)}",
         (
             f"steps {prepared.start + 1} to {prepared.start + prepared.iterations}, {prepared.evaluations}"

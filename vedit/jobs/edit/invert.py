@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from vedit.engine.inflation import Inflation
     from vedit.engine.null_text import NullText
     from vedit.engine.tune import Tuning
-    from vedit.models.sd.model import Model
+    from vedit.models.family import Model
 
 
 class InversionSettings(NamedTuple):
@@ -43,14 +43,14 @@ class InversionSettings(NamedTuple):
     fixed_point: int = 1
     frames_per_call: int = 8
     null: NullText | None = None
-    keep: tuple[int, ...] | None = None
+    keep: tuple[float, ...] | None = None
     inflation: Inflation = "none"
     tuning: Tuning | None = None
     embed: bool = False
 
     @classmethod
     def of(
-        cls, params: Any, prompt: str, frames_per_call: int = 8, keep: tuple[int, ...] | None = None
+        cls, params: Any, prompt: str, frames_per_call: int = 8, keep: tuple[float, ...] | None = None
     ) -> InversionSettings:
         """As a method's settings have it; null embeddings need every level."""
         keep = None if params.null else keep
@@ -103,9 +103,9 @@ def inversion_facts(model: Model, pixels: Pixels, settings: InversionSettings) -
     }
 
 
-def kept_levels(model: Model, settings: InversionSettings) -> list[int]:
+def kept_levels(model: Model, settings: InversionSettings) -> list[Any]:
     """The timesteps whose latents an inversion writes, noisiest first."""
-    levels = model.schedule.timesteps(settings.steps)
+    levels = list(model.schedule.timesteps(settings.steps))
     return levels if settings.keep is None else [t for t in levels if t in settings.keep]
 
 
@@ -121,6 +121,11 @@ def windows(frames: int, size: int) -> Iterator[slice]:
     """A clip's frames, some at a time."""
     for first in range(0, frames, size):
         yield slice(first, min(first + size, frames))
+
+
+def is_one(model: Model, settings: InversionSettings) -> bool:
+    """Whether all frames are inverted together, because they see each other."""
+    return settings.inflation != "none" or model.frame_axis
 
 
 def invert_video(
@@ -161,26 +166,25 @@ def invert_video(
 def _write_ddim(
     model: Model, pixels: Pixels, path: str, settings: InversionSettings, facts: dict[str, Any], watch: Watch
 ) -> dict[str, Any]:
-    from vedit.engine.artefact import going_on
+    from vedit.engine.artefact import going_on, level_name
     from vedit.engine.invert import invert
     from vedit.jobs.edit.unfinished import Level, Levels, name_of
 
     text = model.encode_prompt(settings.prompt)
     timesteps = model.schedule.timesteps(settings.steps)
-    frames = len(pixels.durations)
+    pictures = len(pixels.durations)
+    frames = model.frames(pictures)
     shape = (frames, model.channels, *model.latent_size(pixels.selection.shape))
     kept = kept_levels(model, settings)
     # cleanest level first, the order in which inversion makes them
     shapes: dict[str, tuple[int, ...]] = {
         "z0": shape,
         "text/source": tuple(text.shape),
-        **{f"latents/{t:04d}": shape for t in reversed(kept)},
+        **{level_name(t): shape for t in reversed(kept)},
     }
     tuned = embedded_tuning(model, settings)
     shapes.update({name: tuple(tensor.shape) for name, tensor in tuned.items()})
-    together = (
-        settings.frames_per_call if settings.inflation == "none" else frames
-    )  # frames that see each other are inverted together
+    together = pictures if is_one(model, settings) else settings.frames_per_call
     with ExitStack() as stack:
         work = stack.enter_context(
             Levels(name_of(facts, settings.frames_per_call, settings.embed, str(model.device)))
@@ -193,7 +197,7 @@ def _write_ddim(
 
         def steps() -> Iterator[Any]:
             nonlocal squares
-            for part in windows(frames, together):
+            for part in windows(pictures, together):
                 if begun and part.start < begun.first:
                     yield from timesteps
                     continue
@@ -211,12 +215,12 @@ def _write_ddim(
                 ):  # fmt: skip
                     latents = step.latents
                     if step.timestep in kept:
-                        writer.write(f"latents/{step.timestep:04d}", latents, part.start)
+                        writer.write(level_name(step.timestep), latents, part.start)
                     work.keep(Level(part.start, step.index, latents, squares))
                     yield step
                 squares += float(latents.double().pow(2).mean()) * len(latents)
 
-        for _ in watch(steps(), len(timesteps) * -(-frames // together), "invert"):
+        for _ in watch(steps(), len(timesteps) * -(-pictures // together), "invert"):
             pass
         os.fsync(writer.stream.fileno())
         move_to(work.file, path)
@@ -260,7 +264,7 @@ def _write_null_text(
     model: Model, plain: Artefact, path: str, settings: InversionSettings, facts: dict[str, Any], watch: Watch
 ) -> dict[str, Any]:
     """Copy a plain inversion and add the embeddings; those of single frames need one window at a time."""
-    from vedit.engine.artefact import writing
+    from vedit.engine.artefact import level_name, writing
     from vedit.engine.null_text import null_text
 
     null = settings.null
@@ -268,11 +272,13 @@ def _write_null_text(
     timesteps = model.schedule.timesteps(settings.steps)
     shapes = {name: tuple(plain.tensors[name]["shape"]) for name in plain.names}
     frames, empty, text = shapes["z0"][0], model.encode_prompt(""), model.encode_prompt(settings.prompt)
-    shapes.update({f"uncond/{t:04d}": (1 if null.shared else frames, *empty.shape[1:]) for t in timesteps})
+    shapes.update(
+        {level_name(t, "uncond"): (1 if null.shared else frames, *empty.shape[1:]) for t in timesteps}
+    )
     tuned = embedded_tuning(model, settings)
     shapes.update({name: tuple(tensor.shape) for name, tensor in tuned.items()})
-    is_one = null.shared or settings.inflation != "none"
-    parts = [slice(0, frames)] if is_one else list(windows(frames, settings.frames_per_call))
+    is_whole = null.shared or is_one(model, settings)
+    parts = [slice(0, frames)] if is_whole else list(windows(frames, settings.frames_per_call))
     error = 0.0
     with writing(path, shapes, facts) as writer:
         for name in plain.names:
@@ -296,7 +302,7 @@ def _write_null_text(
                     controller=control(model, settings, len(timesteps), part, shapes["z0"]),
                 ):  # fmt: skip
                     writer.write(
-                        f"uncond/{step.timestep:04d}",
+                        level_name(step.timestep, "uncond"),
                         step.embedding,
                         0 if len(step.embedding) == 1 else part.start,
                     )
@@ -355,14 +361,15 @@ def measure(model: Model, pixels: Pixels, path: str, settings: InversionSettings
         model = inflated(model)
         tune_model(model, pixels, artefact.facts, given=artefact)
     errors, size, frames = {"psnr": 0.0, "psnr_vae": 0.0}, pixels.selection.shape, len(pixels.durations)
-    for part in windows(frames, settings.frames_per_call if settings.inflation == "none" else frames):
+    for part in windows(frames, frames if is_one(model, settings) else settings.frames_per_call):
         sampled = reconstruct(
             model, artefact, settings.steps, part, settings.frames_per_call, settings.inflation
         )
-        result = to_bytes(model.decode_latents(sampled, size=size))
+        count = part.stop - part.start
+        result = to_bytes(model.decode_latents(sampled, size=size)[:count])
         errors["psnr"] += squared_error(result, pixels.frames_FYX3[part])
         errors["psnr_vae"] += squared_error(
-            result, to_bytes(model.decode_latents(artefact.latents(None, part), size=size))
+            result, to_bytes(model.decode_latents(artefact.latents(None, part), size=size)[:count])
         )
     return {
         name: round(psnr(error / pixels.frames_FYX3.size, peak=255, ceiling=math.inf), 2)
@@ -399,12 +406,12 @@ def usable_inversion(recorded: Mapping[str, Any] | None) -> str | None:
         return None
 
 
-def short_name(levels: Sequence[int]) -> str:
+def short_name(levels: Sequence[float]) -> str:
     """Which levels a file of the cache holds, for its name."""
     return hashlib.sha256(",".join(map(str, levels)).encode()).hexdigest()[:8]
 
 
-def kept_inversion(key: str, levels: Sequence[int], warn: Warn = silent) -> Artefact | None:
+def kept_inversion(key: str, levels: Sequence[float], warn: Warn = silent) -> Artefact | None:
     """An inversion of the cache with these levels, or more of them. warn: told of each that is damaged."""
     from vedit.engine.artefact import Artefact
     from vedit.jobs import cache

@@ -14,17 +14,28 @@ if TYPE_CHECKING:
 MIB = 2**20
 
 
-def need_of(edit: Edit, frames_per_call: int | None = None, offload: str | None = None) -> Need:
-    """What an edit takes at most, by parts; with other settings than its own if they are given."""
+def need_of(
+    edit: Edit,
+    frames_per_call: int | None = None,
+    offload: str | None = None,
+    pictures: int | None = None,
+) -> Need:
+    """What an edit takes at most, by parts; with other settings than its own if they are given.
+
+    pictures: of a window, where the network sees its frames all at once.
+    """
     from vedit.engine.memory import MARGIN, Need, codec_peak, network_peak, tuning_peak
     from vedit.methods.base import bound
-    from vedit.models.sd.model import codec_frames
 
     model, prepared = edit.model, edit.prepared
     offload = offload or model.offload
     calls = min(frames_per_call or edit.job.frames_per_call, edit.window)
     # a window that was not asked for goes with the call
     window = edit.window if edit.job.window or edit.is_whole else calls
+    if model.frame_axis:
+        calls = window = pictures or window
+    share, coded = window / edit.window, calls
+    calls, window = model.frames(calls), model.frames(window)
     size = model.latent_size(edit.pixels.selection.shape)
     controller = bound(model, edit.request, prepared.plan, prepared.branches, window)
     calls = window if controller.takes_all else calls
@@ -32,9 +43,9 @@ def need_of(edit: Edit, frames_per_call: int | None = None, offload: str | None 
     latents = 4 * model.channels * size[0] * size[1] * window
     text, codec = model.text_bytes(), model.codec_bytes()
     # latents of each branch, the network's answer and what the step makes of them
-    held = kept + prepared.held_bytes * window // edit.window + 4 * len(prepared.branches) * latents
+    held = kept + int(prepared.held_bytes * share) + 4 * len(prepared.branches) * latents
     network = int(network_peak(model, prepared.plan, prepared.branches, calls, size) * MARGIN)
-    coding = int(codec_peak(model, codec_frames(calls, size[0] * size[1] * model.scale**2), size) * MARGIN)
+    coding = int(codec_peak(model, coded, size) * MARGIN)
     if edit.params.tuning is not None:
         network = max(network, int(tuning_peak(model, edit.params.inflation, edit.frames, size) * MARGIN))
     if offload == "none":
@@ -64,10 +75,10 @@ def check_memory(edit: Edit, limit_mib: int | None = None) -> None:
     )
     width, height = edit.pixels.selection.shape
     dtype = str(edit.model.dtype).removeprefix("torch.")
+    at_once = edit.window if edit.model.frame_axis else min(edit.job.frames_per_call, edit.window)
     fits = [f"{what} (about {shown(less.total)})" for what, less in alternatives(edit) if less.total <= room]
     raise MemoryBudgetError(
-        f"needs about {shown(need.total)}, {where} ({min(edit.job.frames_per_call, edit.window)} frames at"
-        f" once, {width}x{height}, {dtype}).",
+        f"needs about {shown(need.total)}, {where} ({at_once} frames at once, {width}x{height}, {dtype}).",
         f"Weights take {shown(need.weights)}, a call {shown(need.working)}, maps and latents"
         f" {shown(need.held)}.",
         (
@@ -80,18 +91,24 @@ def check_memory(edit: Edit, limit_mib: int | None = None) -> None:
 
 def alternatives(edit: Edit) -> Iterator[tuple[str, Need]]:
     """Settings that need less, the least change first."""
-    calls = min(edit.job.frames_per_call, edit.window) // 2
+    calls = (edit.window if edit.model.frame_axis else min(edit.job.frames_per_call, edit.window)) // 2
     while calls >= 1:
-        yield option("frames_per_call", calls), need_of(edit, calls)
+        if edit.model.frame_axis:  # a clip that is inverted has no windows
+            name = "frames" if "inversion" in edit.module.NEEDS else "window"
+            fits = edit.model.filled(max(1, calls - 3))
+            yield option(name, fits), need_of(edit, pictures=fits)
+        else:
+            yield option("frames_per_call", calls), need_of(edit, calls)
         calls //= 2
     if edit.model.device.type != "cpu":
         for offload in ("model", "sequential"):
             if offload != edit.model.offload:
                 yield option("offload", offload), need_of(edit, offload=offload)
-                yield (
-                    f"{option('offload', offload)} {option('frames_per_call', 1)}",
-                    need_of(edit, 1, offload),
-                )
+                if not edit.model.frame_axis:
+                    yield (
+                        f"{option('offload', offload)} {option('frames_per_call', 1)}",
+                        need_of(edit, 1, offload),
+                    )
 
 
 def shown(size: int) -> str:

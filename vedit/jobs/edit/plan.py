@@ -25,15 +25,15 @@ from vedit.jobs.sink import Quiet, Sink
 from vedit.media.run import Settings
 from vedit.media.window import usable_cores
 from vedit.methods.outline import outline
-from vedit.models.hub import EMBEDDED
-from vedit.models.sd.side import native_side
+from vedit.models.hub import OURS
+from vedit.models.side import native_side
 
 if TYPE_CHECKING:
     import numpy as np
     from PIL.Image import Image
 
     from vedit.jobs.edit.invert import InversionSettings
-    from vedit.models.sd.model import Model
+    from vedit.models.family import Model
 
 QUOTED = '"..."'  # a text of the user's
 DRAWN = (64, 64)  # the size of every scene that the embedded model was trained on
@@ -140,7 +140,7 @@ def plan(request: EditRequest, sink: Sink = Quiet(), *, repeats: bool = False) -
         pixels.selection._replace(frames=request.frames) if repeats else pixels.selection
     )  # as it was recorded
     job = settled(request, selection, params)
-    if not repeats and request.model == EMBEDDED and (pixels.clip.width, pixels.clip.height) != DRAWN:
+    if not repeats and request.model in OURS and (pixels.clip.width, pixels.clip.height) != DRAWN:
         sink.warn(
             "the embedded model only knows the scenes that `vedit scene` draws, 64x64 pixels; name a"
             f" real one with {option('model', 'OWNER/NAME')}"
@@ -187,7 +187,7 @@ def edited(job: Job, model: Model, pixels: Pixels, sink: Sink) -> Iterator[np.nd
 
 
 def load(request: ClipRequest, sink: Sink) -> Model:
-    from vedit.models.sd.load import load_model
+    from vedit.models.load import load_model
 
     return load_model(
         request.model,
@@ -223,7 +223,7 @@ def advised(request: EditRequest, params: dict[str, Any], sink: Sink) -> dict[st
     model_class = methods.load(request.method).Params
     if not request.mask:
         found = with_mask_words(
-            model_class, params, request.source_prompt, request.prompt, is_drawn=request.model == EMBEDDED
+            model_class, params, request.source_prompt, request.prompt, is_drawn=request.model in OURS
         )
         if found != params:
             sink.warn(

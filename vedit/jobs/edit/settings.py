@@ -10,7 +10,8 @@ from typing import Any
 from vedit import methods
 from vedit.errors import UsageError, option, refuse_mistakes
 from vedit.methods.outline import outline
-from vedit.models.hub import EMBEDDED
+from vedit.models.hub import EMBEDDED, EMBEDDED_VIDEO, layout_named
+from vedit.models.layout import WAN
 
 OWN_OPTIONS = {
     "steps": "steps",
@@ -25,14 +26,13 @@ def method_params(
 ) -> dict[str, Any]:
     """The method's parameters, checked before a model is loaded.
 
-    preset: None for the method's own (METHOD-shapes with the embedded model, where there is one), "" for
-    none. settings: by key. options: those of OWN_OPTIONS that were given, None for the others. Raises
-    UsageError.
+    preset: None for the method's own (see `own_preset`), "" for none. settings: by key. options: those of
+    OWN_OPTIONS that were given, None for the others. Raises UsageError.
     """
     from vedit.presets import load_method
 
     refuse_unknown(method, settings, options)
-    own = f"{method}-shapes" if model == EMBEDDED else method
+    own = own_preset(method, model)
     values = {} if preset == "" else load_method(method, preset or own, required=preset is not None)
     from vedit.methods.base import canonical, read_params
 
@@ -44,6 +44,20 @@ def method_params(
             values[OWN_OPTIONS[name]] = value
     read_params(params, values, f"{method} parameters")
     return values
+
+
+def own_preset(method: str, model: str) -> str:
+    """The preset that a method has of its own for a model: METHOD-shapes with the embedded one,
+    METHOD-shapes-video with the embedded video model, METHOD-wan with those of Wan's layout; METHOD for
+    the others, and where there is no such preset.
+    """
+    from vedit.presets import paths
+
+    if model == EMBEDDED:
+        return f"{method}-{model}"
+    named = [f"{method}-{model}"] if model == EMBEDDED_VIDEO else []
+    named += [f"{method}-wan"] if layout_named(model) is WAN else []
+    return next((name for name in named if name in paths()), method)
 
 
 def refuse_unknown(method: str, settings: Mapping[str, Any], options: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vedit import methods
-from vedit.errors import Warn
+from vedit.errors import ModelError, Warn, option
 from vedit.jobs.clips import Pixels, blank_frames, every_frame, frames_of, read_pixels
 from vedit.jobs.edit.invert import check_prompt
 from vedit.jobs.edit.job import Job
@@ -26,7 +26,7 @@ from vedit.methods.base import read_params
 if TYPE_CHECKING:
     import numpy as np
 
-    from vedit.models.sd.model import Model
+    from vedit.models.family import Model
 
 
 def edit_video(
@@ -111,6 +111,14 @@ def check_job(job: Job, model: Model) -> None:
     """Refuse what is wrong with a job before its clip is read."""
     module = methods.load(job.method)
     params = read_params(module.Params, job.params, job.method)
+    if model.frame_axis and "pictures" in module.NEEDS:
+        able = [name for name in methods.names() if "pictures" not in methods.load(name).NEEDS]
+        raise ModelError(
+            f"{job.method} is for networks that see the frames of a clip one by one, and {model.name} sees"
+            " them all at once.",
+            f"Methods for it are {', '.join(able)}.",
+            f"Try {option('method', 'flowedit')}",
+        )
     if (
         "inversion" in module.NEEDS and job.inversion is None and job.invert_like is None
     ):  # those are asked what they hold

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from vedit.engine.artefact import Artefact
     from vedit.engine.sample import Step
     from vedit.jobs.edit.job import Job
-    from vedit.models.sd.model import Model
+    from vedit.models.family import Model
 
 
 class Edit:
@@ -63,7 +63,7 @@ class Edit:
         self.mask = EditMask(job.mask, pixels, self.warn) if job.mask else None
         self.done = 0  # frames of the windows that are decoded
         self.frames, self.source = len(pixels.durations), job.source
-        self.is_whole = self.params.joins_frames
+        self.is_whole = self.params.joins_frames or model.frame_axis
         self.window = self._window()
         self.artefact: Artefact | None = None
         self.inversion: dict[str, Any] | None = None
@@ -84,7 +84,10 @@ class Edit:
                 )
 
     def _window(self) -> int:
-        if self.params.inflation != "none" and self.job.window and self.job.window < self.frames:
+        is_one = self.params.inflation != "none" or (
+            self.model.frame_axis and "inversion" in self.module.NEEDS
+        )
+        if is_one and self.job.window and self.job.window < self.frames:
             raise UsageError(
                 f"{self.job.method} edits a clip as one, because all of its frames see each other:"
                 f" {option('window', self.job.window)} would cut "
@@ -94,8 +97,8 @@ class Edit:
             )
         if self.is_whole and self.job.window and self.job.window < self.frames:
             self.warn(
-                f"{self.job.method} joins frames with these settings: cut into windows of {self.job.window}"
-                " it may jump between them"
+                f"{self.model.name if self.model.frame_axis else self.job.method} joins frames with these"
+                f" settings: cut into windows of {self.job.window} it may jump between them"
             )
         return min(
             self.frames, self.job.window or (self.frames if self.is_whole else self.job.frames_per_call)
@@ -109,7 +112,7 @@ class Edit:
             target_prompt=job.target,
             timesteps=tuple(self.timesteps),
             shape=(self.model.channels, *self.model.latent_size(self.pixels.selection.shape)),
-            frames=self.window,
+            frames=self.model.frames(self.window),
             has_mask=self.mask is not None,
             seed=job.seed,
             frames_per_call=job.frames_per_call,
@@ -171,7 +174,7 @@ class Edit:
         )
         if tuned is not None:
             self.inversion["tuning"] = tuned
-        self.timesteps = self.model.schedule.nearest_stored(self.params.steps, self.artefact.saved)
+        self.timesteps = list(self.model.schedule.nearest_stored(self.params.steps, self.artefact.saved))
         self.model.schedule.check_stored(self.timesteps, self.artefact.saved, self.artefact.path)
         self.source = str(self.artefact.facts["prompt"])
         if self.artefact.null_steps and params.null_text != "none":
@@ -225,7 +228,9 @@ class Edit:
         artefact, timesteps, device = self.artefact, self.timesteps, self.model.device
         mask = None
         if self.mask is not None:
-            mask = self.mask.latent(frames, self.model.scale, self.pixels.selection.shape).to(device)
+            size = self.pixels.selection.shape
+            shares = self.mask.latent(frames, self.model.scale, size, self.model.cells)
+            mask = self.model.packed(shares).to(device)
         if artefact is None:
             latents = self.model.encode_frames(
                 from_bytes(self.pixels.frames_FYX3[frames]), self.job.frames_per_call
@@ -248,9 +253,12 @@ class Edit:
 
     def _keep(self, frames: slice, step: Step) -> None:
         """Decode a window after its last step, and keep its mask and attention if they are wanted."""
-        selection, made = self.pixels.selection, step.mask
+        selection, pictures = self.pixels.selection, frames.stop - frames.start
+        made = None if step.mask is None else self.model.unpacked(step.mask, pictures)
         result_F3YX = (
-            self.model.decode_latents(step.latents["tgt"], self.job.frames_per_call, selection.shape)
+            self.model.decode_latents(step.latents["tgt"], self.job.frames_per_call, selection.shape)[
+                :pictures
+            ]
             .float()
             .cpu()
             .clamp(-1, 1)
@@ -268,7 +276,10 @@ class Edit:
                 self.masks[frames] = mask_frames(made, self.model.scale, selection)
             elif self.mask is not None:
                 self.masks[frames] = self.mask.pixels(frames)
-        looked = {key: value.float().cpu().contiguous() for key, value in step.attention.items()}
+        looked = {
+            key: self.model.unpacked(value, pictures).float().cpu().contiguous()
+            for key, value in step.attention.items()
+        }
         self._take_attention(looked)
         if self.kept is not None:
             self.kept.keep(frames, looked)
@@ -372,17 +383,16 @@ class Edit:
         }
 
 
-def sampling_timesteps(params: Any, is_inverted: bool, model: Model) -> list[int]:
+def sampling_timesteps(params: Any, is_inverted: bool, model: Model) -> list[Any]:
     """The timesteps that a method samples at: levels of its inversion, where it has one; none where it does
     not sample.
     """
     if not hasattr(params, "steps"):
         return []
     if not is_inverted:
-        return model.schedule.timesteps(params.steps)
-    return model.schedule.nearest_stored(
-        params.steps, model.schedule.timesteps(params.inversion_steps or params.steps)
-    )
+        return list(model.schedule.timesteps(params.steps))
+    levels = model.schedule.timesteps(params.inversion_steps or params.steps)
+    return list(model.schedule.nearest_stored(params.steps, levels))
 
 
 def model_for(model: Model, params: Any) -> Model:

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from vedit.errors import ModelError, UsageError, VeditError, Warn, option, silent
+from vedit.errors import ModelError, UsageError, Warn, option, silent
 from vedit.models.alpha_bar import AlphaBar, read_schedule
 from vedit.models.hub import (
     EMBEDDED,
@@ -21,13 +21,12 @@ from vedit.models.hub import (
     first_line,
     read_json,
     unused_parts,
-    weights_in,
     whole_again,
 )
+from vedit.models.parts import load_tokenizer, loaded
 from vedit.models.place import choose_device, choose_dtype, quiet_libraries
 from vedit.models.sd import single_file
 from vedit.models.sd.model import Model
-from vedit.models.sharded import shards
 
 
 def load_model(
@@ -107,11 +106,11 @@ def _parts_of(name: str, folder: Path, kinds: dict[str, torch.dtype]) -> tuple[d
     from transformers import CLIPTextModel, CLIPTokenizer
 
     parts = {
-        "unet": _loaded(name, folder, "unet", UNet2DConditionModel, torch_dtype=kinds["unet"]),
-        "vae": _loaded(name, folder, "vae", AutoencoderKL, torch_dtype=kinds["vae"]),
-        "text_encoder": _loaded(name, folder, "text_encoder", CLIPTextModel, dtype=kinds["text_encoder"]),
+        "unet": loaded(name, folder, "unet", UNet2DConditionModel, torch_dtype=kinds["unet"]),
+        "vae": loaded(name, folder, "vae", AutoencoderKL, torch_dtype=kinds["vae"]),
+        "text_encoder": loaded(name, folder, "text_encoder", CLIPTextModel, dtype=kinds["text_encoder"]),
     }
-    return parts, _tokenizer(name, folder, CLIPTokenizer)
+    return parts, load_tokenizer(name, folder, CLIPTokenizer)
 
 
 def _schedule(name: str, folder: Path) -> AlphaBar:
@@ -124,33 +123,6 @@ def _schedule(name: str, folder: Path) -> AlphaBar:
     except (ValueError, TypeError, RuntimeError, OverflowError, LookupError, ZeroDivisionError) as error:
         raise ModelError(
             f"{path}: not a noise schedule: {first_line(error)}.", "", whole_again(name, folder)
-        ) from None
-
-
-def _loaded(name: str, folder: Path, part: str, kind: Any, **options: Any) -> Any:
-    """A part of the model. Raises ModelError with the name of its weights, whatever is wrong with them."""
-    try:
-        return _part(kind, folder / part, **options)
-    except (torch.OutOfMemoryError, MemoryError, VeditError):
-        raise
-    except Exception as error:  # damaged files raise what their parsers raise
-        weights = weights_in(folder / part)
-        where = f"{part}/{weights.file if weights else ''}"
-        raise ModelError(
-            f"{name}: the weights cannot be loaded ({where}): {first_line(error)}.",
-            "",
-            whole_again(name, folder),
-        ) from None
-
-
-def _tokenizer(name: str, folder: Path, kind: Any) -> Any:
-    try:
-        return kind.from_pretrained(str(folder / "tokenizer"), local_files_only=True)
-    except Exception as error:  # as above
-        raise ModelError(
-            f"{name}: the tokenizer cannot be loaded (tokenizer/): {first_line(error)}.",
-            "",
-            whole_again(name, folder),
         ) from None
 
 
@@ -201,26 +173,3 @@ def check_channels(name: str, taken: int, given: int) -> None:
             " methods need a text-to-image model.",
             "See: vedit models list",
         )
-
-
-def _part(kind: Any, folder: Path, **options: Any) -> Any:
-    """One component from its folder; a pickle only where there are no safetensors, half precision only where
-    there is no full.
-    """
-    weights = weights_in(folder)
-    assert weights is not None, "find_folder has seen the weights"
-    if weights.file.endswith(".json"):
-        shards(folder, weights.file)  # names a file that is missing, which the libraries do in other words
-    part, report = kind.from_pretrained(
-        str(folder),
-        local_files_only=True,
-        use_safetensors=weights.is_safe,
-        variant=weights.variant,
-        output_loading_info=True,
-        **options,
-    )
-    if missing := sorted(
-        report["missing_keys"]
-    ):  # the libraries would fill them with random numbers, and say so in a log
-        raise ValueError(f"{folder.name} lacks {len(missing)} tensors, such as {missing[0]}")
-    return part

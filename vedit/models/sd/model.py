@@ -14,16 +14,14 @@ from torch import Tensor
 
 from vedit.errors import UsageError
 from vedit.models.alpha_bar import AlphaBar
-from vedit.models.hub import BUILTIN, EMBEDDED, WEIGHED, hash_weights, latent_side
+from vedit.models.hub import BUILTIN, EMBEDDED, hash_weights, latent_side
+from vedit.models.layout import SD
 from vedit.models.place import OnDevice
 from vedit.models.sd import single_file
 from vedit.models.sd.network import UNetNetwork, rebuilt, weight_bytes
+from vedit.pixels import padded
 
-RECORDED = {
-    "unet_sha256": "unet",
-    "vae_sha256": "vae",
-    "text_sha256": "text_encoder",
-}  # parts by their keys in records
+WEIGHED, RECORDED = SD.weighed, SD.hashed
 CODEC_PIXELS = 2 * 512 * 512  # that the autoencoder takes at once
 
 
@@ -47,6 +45,11 @@ class Model(UNetNetwork):
     dtype: torch.dtype
     hashes: dict[str, str] = field(default_factory=dict)
     offload: str = "none"
+
+    @property
+    def marks(self) -> int:
+        """Tokens that each prompt has besides its words'."""
+        return len(self.tokenizer("").input_ids)
 
     @property
     def is_embedded(self) -> bool:
@@ -77,6 +80,10 @@ class Model(UNetNetwork):
         with self._in_use(self.text_encoder):
             return self.text_encoder(ids.to(self.device))[0].float()
 
+    @property
+    def cells(self) -> int:
+        return 1
+
     def latent_size(self, size: tuple[int, int]) -> tuple[int, int]:
         """Rows and columns of the latents of a picture of a width and height: a cell that it fills in part is
         one.
@@ -87,6 +94,15 @@ class Model(UNetNetwork):
     def frames(self, pictures: int) -> int:
         """Each picture has latents of its own."""
         return pictures
+
+    def filled(self, pictures: int) -> int:
+        return pictures
+
+    def packed(self, mask_FCYX: Tensor) -> Tensor:
+        return mask_FCYX
+
+    def unpacked(self, mask_fCYX: Tensor, pictures: int) -> Tensor:
+        return mask_fCYX
 
     @torch.inference_mode()
     def encode_frames(self, pixels_F3YX: Tensor, chunk: int = 8) -> Tensor:
@@ -124,8 +140,11 @@ class Model(UNetNetwork):
     def codec_on_meta(
         self, frames: int, latent_size: tuple[int, int]
     ) -> tuple[Callable[[], Any], Callable[[], Any]]:
-        """Coding and decoding of some frames without contents, for predictions of memory."""
+        """Coding and decoding of what goes through at once of some frames, without contents, for predictions
+        of memory.
+        """
         vae, (rows, columns) = rebuilt(self.vae), latent_size
+        frames = codec_frames(frames, rows * columns * self.scale**2)
         pixels = torch.empty(
             frames, 3, rows * self.scale, columns * self.scale, device="meta", dtype=vae.dtype
         )
@@ -160,16 +179,6 @@ class Model(UNetNetwork):
             **{key: self.hashes[part] for key, part in RECORDED.items()},
             "inflation": "none",
         }
-
-
-def padded(pixels_FCYX: Tensor, multiple: int) -> Tensor:
-    """Pixels whose sides are multiples: the last row and column are repeated."""
-    below, right = -pixels_FCYX.shape[-2] % multiple, -pixels_FCYX.shape[-1] % multiple
-    return (
-        torch.nn.functional.pad(pixels_FCYX, (0, right, 0, below), mode="replicate")
-        if below or right
-        else pixels_FCYX
-    )
 
 
 def codec_frames(most: int, area: int) -> int:

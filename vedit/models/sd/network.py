@@ -16,9 +16,9 @@ from vedit.models.prompt import Prompt
 from vedit.models.sd.attach import attached
 from vedit.models.sd.inflate import being_tuned, inflate, is_inflated, load_tuned, tunable
 from vedit.models.sd.sites import find_sites
-from vedit.models.sd.text import read_prompt
 from vedit.models.sites import Site
 from vedit.models.tensors import Applier
+from vedit.models.words import read_prompt
 
 ATTENTION = frozenset(
     {"q", "k", "v", "bias", "maps", "out", "x"}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from vedit.models.hub import find_folder, latent_side, read_json
+from vedit.models.hub import find_folder, latent_side, layout_in, read_json
+from vedit.models.layout import WAN
 from vedit.models.sd import single_file
+from vedit.models.wan.side import native_side as side_of_wan
 
 
 def native_side(name: str, revision: str | None = None) -> int:
@@ -13,5 +15,7 @@ def native_side(name: str, revision: str | None = None) -> int:
     if single_file.is_file(name):
         return single_file.native_side(name)
     folder = find_folder(name, revision)
+    if layout_in(folder) is WAN:
+        return side_of_wan(name, folder)
     unet, vae = (read_json(folder / part / "config.json", name) for part in ("unet", "vae"))
     return latent_side(unet.get("sample_size")) << (len(vae.get("block_out_channels", (64,))) - 1)

@@ -1,0 +1,67 @@
+"""The parts of a model's folder, loaded one by one, whichever family they are of.
+
+Nothing of a checkpoint is executed: components are stock classes of diffusers and transformers,
+weights are safetensors, or pickles read with `weights_only`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vedit.errors import ModelError, VeditError
+from vedit.models.hub import first_line, weights_in, whole_again
+from vedit.models.sharded import shards
+
+
+def loaded(name: str, folder: Path, part: str, kind: Any, **options: Any) -> Any:
+    """A part of the model. Raises ModelError with the name of its weights, whatever is wrong with them."""
+    try:
+        return _part(kind, folder / part, **options)
+    except (torch.OutOfMemoryError, MemoryError, VeditError):
+        raise
+    except Exception as error:  # damaged files raise what their parsers raise
+        weights = weights_in(folder / part)
+        where = f"{part}/{weights.file if weights else ''}"
+        raise ModelError(
+            f"{name}: the weights cannot be loaded ({where}): {first_line(error)}.",
+            "",
+            whole_again(name, folder),
+        ) from None
+
+
+def load_tokenizer(name: str, folder: Path, kind: Any) -> Any:
+    """The tokenizer. Raises ModelError."""
+    try:
+        return kind.from_pretrained(str(folder / "tokenizer"), local_files_only=True)
+    except Exception as error:  # as above
+        raise ModelError(
+            f"{name}: the tokenizer cannot be loaded (tokenizer/): {first_line(error)}.",
+            "",
+            whole_again(name, folder),
+        ) from None
+
+
+def _part(kind: Any, folder: Path, **options: Any) -> Any:
+    """One component from its folder; a pickle only where there are no safetensors, half precision only where
+    there is no full.
+    """
+    weights = weights_in(folder)
+    assert weights is not None, "find_folder has seen the weights"
+    if weights.file.endswith(".json"):
+        shards(folder, weights.file)  # names a file that is missing, which the libraries do in other words
+    part, report = kind.from_pretrained(
+        str(folder),
+        local_files_only=True,
+        use_safetensors=weights.is_safe,
+        variant=weights.variant,
+        output_loading_info=True,
+        **options,
+    )
+    if missing := sorted(
+        report["missing_keys"]
+    ):  # the libraries would fill them with random numbers, and say so in a log
+        raise ValueError(f"{folder.name} lacks {len(missing)} tensors, such as {missing[0]}")
+    return part

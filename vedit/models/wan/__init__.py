@@ -1,0 +1,1 @@
+"""Wan 2.1 and 2.2, and what has their layout, the embedded video model among them."""

@@ -1,0 +1,165 @@
+"""Load a model in Wan's layout from its folder.
+
+Nothing of a checkpoint is executed: components are stock classes of diffusers and transformers,
+weights are safetensors, or pickles read with `weights_only`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vedit.errors import ModelError, Warn, silent
+from vedit.models.checked import class_in_transformers, is_stock
+from vedit.models.flow import Flow, read_flow
+from vedit.models.hub import commit_of, first_line, read_json, weighed_in, whole_again
+from vedit.models.layout import class_of
+from vedit.models.parts import load_tokenizer, loaded
+from vedit.models.place import choose_device, choose_dtype, quiet_libraries
+from vedit.models.wan.model import WanModel
+from vedit.models.wan.side import NATIVE_SIDE, codec_factors
+
+LONGEST_TEXT = 512  # tokens that Wan reads
+
+
+def load_folder(
+    name: str,
+    folder: Path,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    offload: str = "none",
+    warn: Warn = silent,
+) -> WanModel:
+    """Load a folder that `find_folder` has looked through.
+
+    dtype: auto is bf16 on a GPU, as these models were trained, and fp32 on a CPU. offload: "none"; "model"
+    keeps on the CPU what is not in use, of two transformers one; "sequential" also streams them layer by
+    layer through the device. Raises ModelError for weights missing or damaged.
+    """
+    quiet_libraries()
+    place = choose_device(device)
+    precision = choose_dtype("bf16" if dtype == "auto" and place.type != "cpu" else dtype, place)
+    index = read_json(folder / "model_index.json", name)
+    parts, tokenizer = _parts_of(name, folder, index, precision), _tokenizer_of(name, folder, index)
+    _check_fit(name, parts, tokenizer)
+    for part_name, part in parts.items():
+        part.eval().requires_grad_(False)
+        if offload == "none" or (offload == "model" and part_name == "transformer"):
+            part.to(place)
+        if offload == "sequential" and place.type != "cpu" and part_name.startswith("transformer"):
+            from accelerate import cpu_offload
+
+            cpu_offload(part, place)
+    places = getattr(parts["text_encoder"].config, "max_position_embeddings", LONGEST_TEXT)
+    return WanModel(
+        name=name,
+        revision=commit_of(folder),
+        folder=folder,
+        **parts,
+        tokenizer=tokenizer,
+        schedule=_schedule(name, folder),
+        device=place,
+        dtype=precision,
+        text_tokens=int(min(LONGEST_TEXT, tokenizer.model_max_length, places)),
+        boundary=_boundary(name, index, parts),
+        by_token=bool(index.get("expand_timesteps", False)),
+        offload=offload,
+    )
+
+
+def _parts_of(name: str, folder: Path, index: dict[str, Any], precision: torch.dtype) -> dict[str, Any]:
+    """The networks of a folder, each in its dtype: half precision with a short exponent overflows in the
+    codec and in the text encoder.
+    """
+    import diffusers
+    import transformers
+
+    parts = {}
+    for part in weighed_in(folder):
+        kind, own = class_of(index, part), precision
+        if precision == torch.float16 and not part.startswith("transformer"):
+            own = torch.float32 if part == "vae" else torch.bfloat16
+        if part == "text_encoder":
+            parts[part] = loaded(name, folder, part, getattr(transformers, kind), dtype=own)
+        else:
+            parts[part] = loaded(name, folder, part, getattr(diffusers, kind), torch_dtype=own)
+    return parts
+
+
+def _tokenizer_of(name: str, folder: Path, index: dict[str, Any]) -> Any:
+    kind = str(class_of(index, "tokenizer"))
+    if not is_stock("transformers", kind):
+        raise ModelError(
+            f"{name}: its tokenizer is {kind[:80]!a}, which transformers does not have.",
+            "",
+            whole_again(name, folder),
+        )
+    return load_tokenizer(name, folder, class_in_transformers(kind))
+
+
+def _schedule(name: str, folder: Path) -> Flow:
+    path = folder / "scheduler" / "scheduler_config.json"
+    try:
+        schedule = read_flow(read_json(path, name))
+        if not (0 < schedule.shift < 1000 and schedule.train_steps > 1):
+            raise ValueError(f"its shift is {schedule.shift:g}")
+        return schedule
+    except (ValueError, TypeError, OverflowError, LookupError, ZeroDivisionError) as error:
+        raise ModelError(
+            f"{path}: not levels of a flow: {first_line(error)}.", "", whole_again(name, folder)
+        ) from None
+
+
+def _boundary(name: str, index: dict[str, Any], parts: dict[str, Any]) -> float | None:
+    """The share of the timesteps below which the second transformer takes over. Raises ModelError."""
+    ratio = index.get("boundary_ratio")
+    if "transformer_2" not in parts:
+        return None
+    if not isinstance(ratio, (int, float)) or not 0 < ratio < 1:
+        raise ModelError(
+            f"{name}: it has two transformers, and model_index.json says {str(ratio)[:40]!a} for"
+            " boundary_ratio.",
+            "It is the share of the noise levels below which the second takes over, such as 0.875.",
+        )
+    return float(ratio)
+
+
+def _check_fit(name: str, parts: dict[str, Any], tokenizer: Any) -> None:
+    """Refuse parts that do not belong together: they would fail in the middle of an edit."""
+    text, vae = parts["text_encoder"].config, parts["vae"].config
+    if len(tokenizer) > int(text.vocab_size):
+        raise ModelError(
+            f"{name}: the tokenizer has {len(tokenizer)} tokens, and the text encoder knows"
+            f" {text.vocab_size}.",
+            "They are not of one model.",
+        )
+    width = int(getattr(text, "d_model", None) or text.hidden_size)
+    for part in ("transformer", "transformer_2"):
+        if part not in parts:
+            continue
+        config = parts[part].config
+        if int(config.text_dim) != width:
+            raise ModelError(
+                f"{name}: the {part} reads text of width {config.text_dim}, and the text encoder gives"
+                f" {width}.",
+                "They are not of one model.",
+            )
+        if not int(config.in_channels) == int(config.out_channels) == int(vae.z_dim):
+            raise ModelError(
+                f"{name}: the {part} takes {config.in_channels} channels and gives {config.out_channels}, and"
+                f" latents have {vae.z_dim}.",
+                "It is conditioned on a picture as well; these methods need a text-to-video model.",
+                "See: vedit models list",
+            )
+        if int(config.patch_size[0]) != 1:
+            raise ModelError(f"{name}: the {part} joins frames into patches, which is not known.")
+    if codec_factors(vae)[0] not in NATIVE_SIDE:
+        raise ModelError(f"{name}: its codec makes pictures {codec_factors(vae)[0]} times smaller.",
+                         f"Known are {', '.join(map(str, NATIVE_SIDE))}.")  # fmt: skip
+    if len(vae.latents_mean) != int(vae.z_dim) or len(vae.latents_std) != int(vae.z_dim):
+        raise ModelError(
+            f"{name}: vae/config.json has no mean and deviation for each of {vae.z_dim} channels."
+        )
