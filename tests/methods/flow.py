@@ -20,10 +20,10 @@ TOKENS = 20
 
 
 class TinyWan(Transformers):
-    """A Wan of two blocks whose text embedding is a random row for each token."""
+    """A Wan of two blocks, or as many as said, whose text embedding is a random row for each token."""
 
-    def __init__(self, *, whole: bool = False) -> None:
-        transformer = wan_transformer(num_layers=2).eval().requires_grad_(False)
+    def __init__(self, *, whole: bool = False, blocks: int = 2) -> None:
+        transformer = wan_transformer(num_layers=blocks).eval().requires_grad_(False)
         super().__init__(transformer, Flow(3.0, is_whole=whole), text_tokens=TOKENS)
         self.device, self.dtype, self.name = torch.device("cpu"), torch.float32, "tiny"
 

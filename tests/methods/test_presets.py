@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
 from tests.engine.tiny import TinyModel
+from tests.methods.flow import TinyWan
 from tests.methods.inputs import Asked, prepared
 from vedit import methods, presets
 from vedit.methods.base import read_params
 from vedit.models.shapes import parts
 
+FLOWS = ("flowedit", "unedit")  # methods for models of flow matching
 METHOD_PRESETS = [name for name in presets.paths() if presets.load(name).kind == "method"]
 
 
@@ -22,15 +26,14 @@ def test_a_preset_is_right_for_its_method_and_fits_its_model(name: str) -> None:
     method = str(presets.load(name).table["method"])
     module = methods.load(method)
     params = read_params(module.Params, presets.load_method(method, name), name)
-    model = TinyModel()
-    if name.endswith("-shapes"):
-        model.unet = parts.unet(4)
+    model = model_for(name, method)
     clip = Asked(
         torch.zeros(2, 4, 16, 16),
         lambda index: torch.zeros(2, 4, 16, 16),
         model.schedule.timesteps(getattr(params, "steps", 1)),
         "a cat",
         "a dog",
+        torch.ones(2, 1, 16, 16) if method == "kvlock" else None,
     )
     outline = prepared(module, model, clip, params)
     assert outline.evaluations > 0
@@ -38,9 +41,22 @@ def test_a_preset_is_right_for_its_method_and_fits_its_model(name: str) -> None:
         assert len(outline.plan.rules) == 2
 
 
-def test_every_method_has_a_preset_for_both_models() -> None:
+def model_for(preset: str, method: str) -> Any:
+    """A model in small with the layers that a preset is for."""
+    if preset.endswith("-shapes-video"):
+        return TinyWan(blocks=4)
+    if preset.endswith("-wan") or method in FLOWS:
+        return TinyWan(blocks=30)
+    model = TinyModel()
+    if preset.endswith("-shapes"):
+        model.unet = parts.unet(4)
+    return model
+
+
+def test_every_method_has_a_preset_for_both_kinds_of_models() -> None:
     for name in methods.names():
-        assert {name, f"{name}-shapes"} <= set(METHOD_PRESETS)
+        embedded = f"{name}-shapes-video" if name in (*FLOWS, "kvlock") else f"{name}-shapes"
+        assert {name, embedded} <= set(METHOD_PRESETS)
 
 
 def test_thesis_presets_hold_the_values_of_the_thesis() -> None:

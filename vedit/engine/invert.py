@@ -19,6 +19,7 @@ from torch import Tensor
 
 from vedit.engine.controller import Controller
 from vedit.engine.sample import Stream, at_least_float32, check_finite, predict
+from vedit.engine.solvers import Solver, solve
 from vedit.models.family import Denoiser
 
 
@@ -73,3 +74,39 @@ def invert(
             latents, before = arrived.contiguous(), level
             check_finite(latents, index, model.network_dtype, first_frame)
             yield Inverted(index, timestep, latents)
+
+
+@torch.inference_mode()
+def walk(
+    model: Denoiser,
+    timesteps: Sequence[float],
+    latents_FCYX: Tensor,
+    text_1LE: Tensor,
+    solver: Solver,
+    *,
+    frames_per_call: int = 8,
+    first_frame: int = 0,
+    reached: int | None = None,
+    controller: Controller | None = None,
+) -> Iterator[Inverted]:
+    """Invert a flow with one of its own solvers; as `invert` otherwise.
+
+    A walk that goes on from `reached` has lost the velocity of the step before, which fireflow and uni-inv
+    then ask for again.
+    """
+    flow, places = model.schedule, list(reversed(range(len(timesteps) if reached is None else reached)))
+    begin = flow.clean if reached is None else flow.level(timesteps[reached])
+    levels = [begin, *(flow.level(timesteps[place]) for place in places)]
+    index = places[0] if places else 0
+
+    def velocity(latents: Tensor, level: float) -> Tensor:
+        stream = Stream("src", latents, text_1LE)
+        return predict(model, [stream], level * flow.train_steps, index, controller, frames_per_call)["src"]
+
+    with nullcontext() if controller is None else controller.installed():
+        walked = solve(velocity, levels, at_least_float32(latents_FCYX), solver)
+        for place in places:
+            index = place
+            _, latents = next(walked)
+            check_finite(latents, place, model.network_dtype, first_frame)
+            yield Inverted(place, timesteps[place], latents.contiguous())

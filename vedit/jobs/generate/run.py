@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 PROMPTS = Kind("prompts", right="They are a text file with one prompt per line.")
-BACKENDS = ("shapes", "remote", "provider", "checkpoint", "hub")  # asked in this order
+BACKENDS = ("shapes", "shapes_video", "remote", "provider", "checkpoint", "hub")  # asked in this order
 
 PENDING = ".pending.json"  # behind an output's name: a job at a hosted generator that is not fetched yet
 

@@ -89,21 +89,10 @@ class VideoModel:
 def load_video(folder: Path = VIDEO, device: str = "cpu") -> VideoModel:
     """Load a packed video model; the weights are stored in half and used in float32."""
     check_video(folder)
-    import torch
-    from diffusers import AutoencoderKLWan, WanTransformer3DModel
-    from transformers import CLIPTextModel
+    from vedit.models.wan.load import load_folder
 
-    be_quiet()
-    parts = {
-        "transformer": WanTransformer3DModel.from_pretrained(
-            folder / "transformer", torch_dtype=torch.float32
-        ),
-        "text_encoder": CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32),
-        "vae": AutoencoderKLWan.from_pretrained(folder / "vae", torch_dtype=torch.float32),
-    }
-    return VideoModel(
-        folder=folder, **{name: part.to(device).requires_grad_(False).eval() for name, part in parts.items()}
-    )
+    model = load_folder(str(folder), folder, device=device, dtype="fp32")
+    return VideoModel(folder, model.transformer, model.text_encoder, model.vae)
 
 
 def check_folder(folder: Path) -> None:

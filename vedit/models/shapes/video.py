@@ -9,11 +9,12 @@ tokens, E text width.
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
+from vedit.data.vocabulary import TEXT_LENGTH
 from vedit.models.flow import Flow
 from vedit.models.shapes import parts
+from vedit.models.wan.network import Transformers
 
 TIMESTEPS = 1000
 SCHEDULE = Flow(train_steps=TIMESTEPS, last=1 / TIMESTEPS)
@@ -50,23 +51,8 @@ def predict(transformer: Any, noisy_BCFYX: Tensor, level_B: Tensor, text_BLE: Te
 
 
 @dataclass
-class VideoNetwork:
+class VideoNetwork(Transformers):
     """The transformer as the engine's sampler calls it, clips of frames in one piece."""
 
-    transformer: Any
     schedule: Flow = SCHEDULE
-    frame_axis = True
-
-    @property
-    def network_dtype(self) -> torch.dtype:
-        dtype: torch.dtype = self.transformer.dtype
-        return dtype
-
-    @property
-    def channels(self) -> int:
-        return int(self.transformer.config.in_channels)
-
-    def predict(self, latents_BFCYX: Tensor, timestep: float, text_BLE: Tensor) -> Tensor:
-        level_B = latents_BFCYX.new_full((len(latents_BFCYX),), timestep / TIMESTEPS)
-        v_BCFYX = predict(self.transformer, latents_BFCYX.transpose(1, 2), level_B, text_BLE)
-        return v_BCFYX.transpose(1, 2)
+    text_tokens: int = TEXT_LENGTH

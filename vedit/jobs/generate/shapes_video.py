@@ -1,0 +1,98 @@
+"""Clips from the embedded video model: nine frames of 64x64 that one network draws together, offline.
+
+It knows the words of drawn scenes and refuses a prompt that holds others.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vedit.errors import UsageError, option
+from vedit.jobs.generate.run import Choices, Made, Request
+from vedit.jobs.generate.shapes import FPS, STEPS, read_negative, read_prompt
+from vedit.jobs.watch import Watch
+from vedit.models.hub import EMBEDDED_VIDEO
+
+SUMMARY = f'"{EMBEDDED_VIDEO}", the embedded video model of drawn scenes'
+OPTIONS: frozenset[str] = frozenset()
+FRAMES, SIDE = 9, 64
+GUIDANCE = 3.0
+
+
+def claims(model: str) -> bool:
+    return model == EMBEDDED_VIDEO
+
+
+def load(choices: Choices) -> VideoMaker:
+    """Load the model. Raises ModelError."""
+    from vedit.models.load import load_model
+
+    return VideoMaker(load_model(EMBEDDED_VIDEO, device=choices.device, dtype=choices.dtype))
+
+
+def weights(choices: Choices | None = None) -> dict[str, Any]:
+    """The hashes of the embedded weights, as the folder records them."""
+    from vedit.models.shapes.folder import VIDEO, record_of
+
+    files = record_of(VIDEO)["files"]
+    return {
+        "transformer_sha256": files["transformer/diffusion_pytorch_model.safetensors"],
+        "text_encoder_sha256": files["text_encoder/model.safetensors"],
+        "vae_sha256": files["vae/diffusion_pytorch_model.safetensors"],
+    }
+
+
+class VideoMaker:
+    """Samples by Euler steps with classifier-free guidance."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+
+    def identity(self) -> dict[str, Any]:
+        return weights()
+
+    def make(self, request: Request, watch: Watch) -> Made:
+        """Sample one clip. Raises UsageError for words, sizes and frame counts that it does not know."""
+        from vedit.engine.embedded import unit_noise
+        from vedit.engine.sample import Stream, sample
+        from vedit.jobs.generate.run import rate_of
+        from vedit.pixels import to_bytes
+
+        model = self.model
+        prompt, negative = read_prompt(request.prompt, request.seed), read_negative(request.negative)
+        _check_shape(request)
+        steps, guidance = request.steps or STEPS, GUIDANCE if request.guidance is None else request.guidance
+        if negative and guidance == 1:
+            raise UsageError(
+                "a negative prompt has no meaning with guidance 1.",
+                "Guidance leads away from it.",
+                f"Try {option('guidance', f'{GUIDANCE:g}')}",
+            )
+        timesteps, size = model.schedule.timesteps(steps), model.latent_size((SIDE, SIDE))
+        noise_CFYX = unit_noise(1, (model.channels, model.frames(FRAMES), *size), request.seed)[0]
+        said, unsaid = (model.encode_prompt(text).to(model.device) for text in (prompt, negative))
+        stream = Stream("tgt", noise_CFYX.transpose(0, 1).to(model.device), said, unsaid, guidance)
+        for _ in watch(sample(model, timesteps, [stream]), steps, "sample"):
+            pass
+        frames = to_bytes(model.decode_latents(stream.latents)[:FRAMES])
+        facts = {
+            "caption": prompt,
+            "steps": steps,
+            "guidance": guidance,
+            "frames": FRAMES,
+            "size": [SIDE, SIDE],
+        }
+        return Made(frames, request.fps or rate_of(FPS), facts)
+
+
+def _check_shape(request: Request) -> None:
+    if request.size not in (None, (SIDE, SIDE)):
+        raise UsageError(
+            f"the embedded video model makes pictures of {SIDE}x{SIDE} pixels.",
+            f"Leave out {option('size')}; vedit gif resize enlarges a clip.",
+        )
+    if request.frames not in (None, FRAMES):
+        raise UsageError(
+            f"the embedded video model makes clips of {FRAMES} frames.",
+            f"Leave out {option('frames')}; vedit gif speed changes how long a clip takes.",
+        )
