@@ -317,6 +317,7 @@ complete -c vedit -n '__vedit_at \'vedit edit\'' -l seed -x -d 'Seed of everythi
 complete -c vedit -n '__vedit_at \'vedit edit\'' -l inversion -r -F -d 'Use this inversion instead of the cache.'
 complete -c vedit -n '__vedit_at \'vedit edit\'' -l mask -r -F -d 'Where and when to edit: a picture or clip (white is edited), a box, a range of time or frames; several are united. With -O a folder of masks that are called as the clips are.'
 complete -c vedit -n '__vedit_at \'vedit edit\'' -l keep-outside -l no-keep-outside -d 'Put the source\'s own pixels back outside the mask, yours or that of the method\'s words; on when there is one.'
+complete -c vedit -n '__vedit_at \'vedit edit\'' -l detail -l no-detail -d 'Give back what the codec loses of the clip, wherever the edit left it as it was; on, but with --ablate.'
 complete -c vedit -n '__vedit_at \'vedit edit\'' -l save-masks -x -a '(__fish_complete_directories)' -d 'Also write the mask that the edit acted in, as a clip or as pictures.'
 complete -c vedit -n '__vedit_at \'vedit edit\'' -l save-attention -x -a '(__fish_complete_directories)' -d 'Also write a picture for each word: where it looked.'
 complete -c vedit -n '__vedit_at \'vedit edit\'' -l preview -r -F -d 'Also write source and edit side by side.'

@@ -33,6 +33,20 @@ def test_a_replayed_edit_gives_the_same_bytes(model: Model, clip: str, tmp_path:
     assert (tmp_path / "a.gif").read_bytes() == (tmp_path / "b.gif").read_bytes()
 
 
+@pytest.mark.parametrize("detail", [None, False])
+def test_detail_is_given_back_or_not_as_it_was(
+    model: Model, clip: str, tmp_path: Path, detail: bool | None
+) -> None:
+    edit_video(job(clip, tmp_path / "a.gif", detail=detail), model, Settings())
+    record = read_record(str(tmp_path / "a.gif"))
+    assert record["detail"] is (detail is None)
+    replay(record, str(tmp_path / "b.gif"))
+    assert (tmp_path / "a.gif").read_bytes() == (tmp_path / "b.gif").read_bytes()
+    del record["detail"]  # as those were written before there was any
+    replay(record, str(tmp_path / "c.gif"))
+    assert ((tmp_path / "a.gif").read_bytes() == (tmp_path / "c.gif").read_bytes()) is (detail is False)
+
+
 def test_other_weights_and_other_commands_are_refused(model: Model, clip: str, tmp_path: Path) -> None:
     record = edit_video(job(clip, tmp_path / "a.gif"), model, Settings())
     with pytest.raises(ModelError, match="not those of the record"):

@@ -182,6 +182,14 @@ clip_options = options(
     ),
 )
 @click.option(
+    "--detail/--no-detail",
+    default=None,
+    help=(
+        "Give back what the codec loses of the clip, wherever the edit left it as it was; on, but with"
+        " --ablate."
+    ),
+)
+@click.option(
     "--save-masks",
     metavar="FILE|DIR",
     help="Also write the mask that the edit acted in, as a clip or as pictures.",

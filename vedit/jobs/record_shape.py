@@ -125,6 +125,7 @@ class Edited(Shape):
     window: Frames | None
     edit_mask: Masks
     keep_outside: bool
+    detail: bool = False
     inversion: Inversion | None
     versions: dict[str, Words]
     truth: Name | None = None

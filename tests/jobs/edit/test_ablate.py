@@ -37,6 +37,7 @@ def test_every_variant_stands_beside_the_source_and_is_what_its_own_run_gives(
         target="a blue dog",
         mask=("0,0,16,32",),
         keep_outside=False,
+        detail=False,
     )
     edit_video(dds, model, Settings())
     assert (columns[1] == read_pixels(str(tmp_path / "dds.nut"), Selection(size=32)).frames_FYX3).all()

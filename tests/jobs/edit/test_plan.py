@@ -106,9 +106,8 @@ def test_frames_are_those_of_the_file_that_would_be_written(model: Model, clip: 
 def test_frames_in_memory_go_through_the_edit_of_files(model: Model, clip: str) -> None:
     pixels = read_pixels(clip, Selection(size=(32, 32)))
     known = np.stack(list(edit_frames(model, pixels, asked(clip, None))))
-    assert np.array_equal(
-        np.stack(list(edit_frames(model, np.asarray(pixels.frames_FYX3), asked("x", None, window=1)))), known
-    )
+    parts = list(edit_frames(model, np.asarray(pixels.frames_FYX3), asked("x", None, window=1)))
+    assert np.abs(np.stack(parts).astype(int) - known).max() <= 1  # sums of another shape round otherwise
 
 
 def test_a_plan_tells_what_it_will_do_without_the_model(clip: str, tmp_path: Path) -> None:

@@ -36,15 +36,34 @@ from vedit.pixels import from_bytes, to_bytes
 def test_the_same_prompt_at_guidance_1_gives_what_the_autoencoder_shows_of_the_clip(
     model: Model, clip: str, tmp_path: Path
 ) -> None:
-    edit_video(
-        job(clip, tmp_path / "out.nut", params={"steps": 5, "guidance": 1.0, "fixed_point": 8}),
-        model,
-        Settings(),
+    task = job(
+        clip, tmp_path / "out.nut", params={"steps": 5, "guidance": 1.0, "fixed_point": 8}, detail=False
     )
+    edit_video(task, model, Settings())
     pixels = read_pixels(clip, Selection(size=32))
     codec = to_bytes(model.decode_latents(model.encode_frames(from_bytes(pixels.frames_FYX3))))
     result = read_pixels(str(tmp_path / "out.nut"), Selection(size=32)).frames_FYX3
     assert np.abs(result.astype(int) - codec).max() <= 2
+
+
+@pytest.mark.parametrize("output", [None, (50, 40)])
+def test_an_edit_that_changes_nothing_gives_the_clip_itself_and_not_what_the_codec_shows_of_it(
+    model: Model, clip: str, tmp_path: Path, output: tuple[int, int] | None
+) -> None:
+    selection = Selection(size=32, output=output)
+    # dds with equal prompts moves nothing: its latents are the clip's own, bit for bit
+    task = job(
+        clip, tmp_path / "a.nut", method="dds", params={"iterations": 1}, selection=selection, window=2
+    )
+    record = edit_video(task, model, Settings())
+    assert record["detail"] is True
+    edit_video(task._replace(output=str(tmp_path / "b.nut"), detail=False), model, Settings())
+    shown = Selection(size=selection.shown)
+    source, with_it, without = (
+        read_pixels(name, shown).frames_FYX3 for name in (clip, task.output, str(tmp_path / "b.nut"))
+    )
+    assert np.array_equal(with_it, source)
+    assert np.abs(without.astype(int) - source).max() > 8
 
 
 def test_the_same_call_gives_the_same_bytes_and_uses_the_kept_inversion(
@@ -131,7 +150,7 @@ P2P = {
 @pytest.mark.parametrize(
     "method, params",
     [("ddim", {"steps": 3, "guidance": 3.0}), ("p2p", P2P), ("pnp", {"steps": 3}), ("sdedit", {"steps": 2, "shared_noise": False}),
-     ("dds", {"iterations": 2, "shared_noise": False})],
+     ("dds", {"iterations": 4, "shared_noise": False, "lr": 0.9})],
 )  # fmt: skip
 def test_frames_do_not_depend_on_how_the_clip_was_cut(
     model: Model, clip: str, tmp_path: Path, method: str, params: dict[str, Any]
@@ -452,7 +471,7 @@ def test_null_text_holds_guided_sampling_on_the_clip(model: Model, clip: str, tm
         null=NullText(7.5, inner_steps=6, lr=0.05, early_stop=0.0, shared=False),
     )
     invert_video(model, pixels, path, settings)
-    same = job(clip, tmp_path / "a.nut", params={"steps": 2, "guidance": 7.5, "fixed_point": 3})
+    same = job(clip, tmp_path / "a.nut", params={"steps": 2, "guidance": 7.5, "fixed_point": 3}, detail=False)
     codec = to_bytes(model.decode_latents(model.encode_frames(from_bytes(pixels.frames_FYX3)))).astype(int)
 
     def error(task: Job) -> float:

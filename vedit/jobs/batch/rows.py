@@ -50,6 +50,7 @@ REQUEST_KEYS = (
     "crop",
     "mask",
     "keep_outside",
+    "detail",
     "output_size",
     "window",
     "inversion",

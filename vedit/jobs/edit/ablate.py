@@ -64,9 +64,8 @@ def ablate(
     frames, where they are read already.
     """
     started = time.perf_counter()
-    job = job._replace(
-        keep_outside=bool(job.keep_outside)
-    )  # how well a variant keeps the clip by itself is what is asked
+    # how well a variant keeps the clip by itself is what is asked
+    job = job._replace(keep_outside=bool(job.keep_outside), detail=bool(job.detail))
     variants = ablations(job.method)
     check_job(job, model)
     pixels = pixels or read_pixels(job.input, job.selection, warn=settings.warn)

@@ -67,6 +67,10 @@ def explain(job: Job, model: Model, pixels: Pixels, warn: Warn = silent) -> str:
         if rule.steps:
             lines.append("    steps " + "".join("#" if on else "." for on in rule.steps))
     lines.append(f"attention maps kept: {controller.store.predicted_bytes() / 2**20:.2f} MiB")
+    lines.append(
+        "detail that the codec loses of the clip: "
+        + ("given back where the edit leaves the clip alone" if edit.gives_detail else "not given back")
+    )
     return "\n".join([*lines, *prepared.about, *prepared.notes, *_costs(edit)])
 
 

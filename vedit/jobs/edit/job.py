@@ -17,7 +17,8 @@ class Job(NamedTuple):
     mask: forms of `vedit.jobs.masks`, united. keep_outside: put the source's own pixels back outside
     the mask, theirs or that of the method's words; None: if there is one. window: frames edited together,
     None to choose. save_masks: a clip, or a folder of pictures, of the mask that the edit acted in.
-    save_attention: a folder for a picture per word.
+    save_attention: a folder for a picture per word. detail: give back what the codec loses of the clip where
+    the edit left it alone; None: but for an ablation.
     invert_like: the inversion of a run record, to be found or made again. memory_mib: what may be used.
     """
 
@@ -40,3 +41,4 @@ class Job(NamedTuple):
     save_attention: str | None = None
     invert_like: dict[str, Any] | None = None
     memory_mib: int | None = None
+    detail: bool | None = None

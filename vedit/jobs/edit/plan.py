@@ -156,7 +156,7 @@ def settled(request: EditRequest, selection: Selection, params: dict[str, Any]) 
         request.inversion, request.mask, request.keep_outside, request.frames_per_call, request.preview,
         request.metadata, request.window,
         request.save_masks, request.save_attention,
-        None if request.invert_like is None else dict(request.invert_like), request.memory,
+        None if request.invert_like is None else dict(request.invert_like), request.memory, request.detail,
     )  # fmt: skip
 
 

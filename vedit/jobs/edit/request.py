@@ -47,7 +47,8 @@ class EditRequest(ClipRequest):
     parameters, None for the method's own, "" for none; set: parameters by name, over the preset;
     steps, guidance, negative, strength: over both. inversion: a file to start from. mask: forms of
     `vedit.jobs.masks`, united. keep_outside: put the source's own pixels back outside the mask; None: if
-    there is one. output_size: "source", "worked", "WxH" or a pair. window: frames edited together, None
+    there is one. detail: give back what the codec loses of the clip, where the edit left it alone; None: but
+    for an ablation. output_size: "source", "worked", "WxH" or a pair. window: frames edited together, None
     to choose. memory: MiB that may be used. save_masks: a clip, or a folder of pictures, of the mask
     that the edit acted in. save_attention: a folder for a picture per word. preview: a clip of
     source and edit. metadata: whether the output has a run record. ablate: run the method with its
@@ -68,6 +69,7 @@ class EditRequest(ClipRequest):
     inversion: str | None = None
     mask: tuple[str, ...] = ()
     keep_outside: bool | None = None
+    detail: bool | None = None
     output_size: str | tuple[int, int] = "source"
     window: int | None = None
     memory: int | None = None
@@ -119,6 +121,7 @@ class EditRequest(ClipRequest):
             seed=record["seed"],
             mask=tuple(record["edit_mask"]),
             keep_outside=record["keep_outside"],
+            detail=record.get("detail", False),  # records had no such key before there was any
             frames_per_call=record["frames_per_call"],
             window=record["window"],
             model=model["id"],

@@ -74,6 +74,7 @@ class Edit:
         self.prepared = self._prepared()
         has_mask = self.mask is not None or self.prepared.makes_mask
         self.keeps_outside = has_mask if job.keep_outside is None else job.keep_outside
+        self.gives_detail = job.detail is not False
         for name, asked in (("save_masks", job.save_masks), ("keep_outside", job.keep_outside)):
             if asked and not has_mask:
                 raise UsageError(
@@ -215,13 +216,14 @@ class Edit:
                 continue
             begin = time.perf_counter()
             last = None
-            for last in self.prepared.run(self._window_of(frames)):
+            window = self._window_of(frames)
+            for last in self.prepared.run(window):
                 yield last
             if last is None:
                 raise UsageError(f"{self.job.method} made no step.", "Its step count must be at least 1.")
             self.spans["edit"] = round(self.spans["edit"] + since(begin), 3)
             begin = time.perf_counter()
-            self._keep(frames, last)
+            self._keep(frames, last, window.latents_FCYX)
             self.spans["decode"] = round(self.spans["decode"] + since(begin), 3)
 
     def _window_of(self, frames: slice) -> Window:
@@ -251,23 +253,19 @@ class Edit:
             return None
         return lambda index: artefact.uncond(self.timesteps[index], frames).to(self.model.device)
 
-    def _keep(self, frames: slice, step: Step) -> None:
-        """Decode a window after its last step, and keep its mask and attention if they are wanted."""
+    def _keep(self, frames: slice, step: Step, source_FCYX: Tensor) -> None:
+        """Decode a window after its last step, and keep its mask and attention if they are wanted.
+
+        source_FCYX: the clip's latents in this window.
+        """
         selection, pictures = self.pixels.selection, frames.stop - frames.start
         made = None if step.mask is None else self.model.unpacked(step.mask, pictures)
-        result_F3YX = (
-            self.model.decode_latents(step.latents["tgt"], self.job.frames_per_call, selection.shape)[
-                :pictures
-            ]
-            .float()
-            .cpu()
-            .clamp(-1, 1)
-        )
-        if selection.shown != selection.shape:
-            result_F3YX = from_bytes(scaled(to_bytes(result_F3YX), selection.shown))
-        if self.keeps_outside:
-            result_F3YX = self._put_back(frames, result_F3YX, made)
-        self.result[frames] = to_bytes(result_F3YX)
+        latents = step.latents["tgt"]
+        is_packed = len(latents) != pictures  # several frames in one of the latents
+        for part in windows(len(latents), len(latents) if is_packed else self.job.frames_per_call):
+            there = frames if is_packed else slice(frames.start + part.start, frames.start + part.stop)
+            here = made if made is None or is_packed else made[part]
+            self.result[there] = to_bytes(self._made(there, latents[part], source_FCYX[part], here))
         self.done = frames.stop
         if self.job.save_masks:
             if self.masks is None:
@@ -283,6 +281,30 @@ class Edit:
         self._take_attention(looked)
         if self.kept is not None:
             self.kept.keep(frames, looked)
+
+    def _made(
+        self, frames: slice, latents_FCYX: Tensor, source_FCYX: Tensor, mask_F1YX: Tensor | None
+    ) -> Tensor:
+        """Edited frames as they are written, in [-1, 1]: with the clip's detail, and its pixels outside
+        masks.
+        """
+        from vedit.engine.detail import with_detail
+
+        pictures = frames.stop - frames.start
+        result_F3YX = self._decoded(latents_FCYX, pictures)
+        if self.gives_detail:
+            shown = from_bytes(self.pixels.shown_FYX3[frames])
+            result_F3YX = with_detail(result_F3YX, self._decoded(source_FCYX, pictures), shown)
+        return self._put_back(frames, result_F3YX, mask_F1YX) if self.keeps_outside else result_F3YX
+
+    def _decoded(self, latents_FCYX: Tensor, pictures: int) -> Tensor:
+        """The first frames of latents as pixels (F, 3, Y, X) of the output's size in [-1, 1]."""
+        selection = self.pixels.selection
+        pixels = self.model.decode_latents(latents_FCYX, self.job.frames_per_call, selection.shape)
+        pixels_F3YX = pixels[:pictures].float().cpu().clamp(-1, 1)
+        if selection.shown == selection.shape:
+            return pixels_F3YX
+        return from_bytes(scaled(to_bytes(pixels_F3YX), selection.shown))
 
     def _take_attention(self, maps: dict[str, Tensor]) -> None:
         for key, value in maps.items():
@@ -364,6 +386,7 @@ class Edit:
             "window": job.window,
             "edit_mask": list(job.mask),
             "keep_outside": self.keeps_outside,
+            "detail": self.gives_detail,
             "inversion": None if self.artefact is None else inversion_recipe(self.artefact),
             "versions": versions("torch", "diffusers", "transformers", "pillow"),
         }
