@@ -8,6 +8,7 @@ from vedit.cli import LazyGroup
 
 OWN = {
     "collect": "Write results.jsonl, failed.csv and index.toml anew.",
+    "gallery": "Show what a batch made as a page.",
     "run": "Make what is open; what a call without a command does.",
     "status": "Tell how far a batch is.",
 }
