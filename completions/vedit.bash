@@ -44,7 +44,7 @@ _vedit() {
     while [ "$i" -lt "$COMP_CWORD" ]; do
         word=${COMP_WORDS[i]}
         case "$path $word" in
-            'vedit batch' | 'vedit batch collect' | 'vedit batch run' | 'vedit batch status' | 'vedit bench' | 'vedit bench model' | 'vedit bench motion' | 'vedit bench scenes' | 'vedit cache' | 'vedit cache clear' | 'vedit cache list' | 'vedit convert' | 'vedit data' | 'vedit data check' | 'vedit data clip' | 'vedit data folder' | 'vedit data moving-mnist' | 'vedit data msrvtt' | 'vedit data table' | 'vedit data v2vbench' | 'vedit demo' | 'vedit edit' | 'vedit env' | 'vedit generate' | 'vedit gif' | 'vedit gif adjust' | 'vedit gif chain' | 'vedit gif crop' | 'vedit gif metadata' | 'vedit gif preview' | 'vedit gif resize' | 'vedit gif rotate' | 'vedit gif speed' | 'vedit gif watermark' | 'vedit invert' | 'vedit models' | 'vedit models export' | 'vedit models fetch' | 'vedit models info' | 'vedit models list' | 'vedit models pack' | 'vedit presets' | 'vedit presets list' | 'vedit presets save' | 'vedit presets show' | 'vedit probe' | 'vedit replay' | 'vedit scene' | 'vedit score' | 'vedit score compare' | 'vedit score table' | 'vedit score weights' | 'vedit train') path="$path $word" ;;
+            'vedit batch' | 'vedit batch collect' | 'vedit batch gallery' | 'vedit batch run' | 'vedit batch status' | 'vedit bench' | 'vedit bench model' | 'vedit bench motion' | 'vedit bench scenes' | 'vedit cache' | 'vedit cache clear' | 'vedit cache list' | 'vedit convert' | 'vedit data' | 'vedit data check' | 'vedit data clip' | 'vedit data folder' | 'vedit data moving-mnist' | 'vedit data msrvtt' | 'vedit data table' | 'vedit data v2vbench' | 'vedit demo' | 'vedit edit' | 'vedit env' | 'vedit generate' | 'vedit gif' | 'vedit gif adjust' | 'vedit gif chain' | 'vedit gif crop' | 'vedit gif metadata' | 'vedit gif preview' | 'vedit gif resize' | 'vedit gif rotate' | 'vedit gif speed' | 'vedit gif watermark' | 'vedit invert' | 'vedit models' | 'vedit models export' | 'vedit models fetch' | 'vedit models info' | 'vedit models list' | 'vedit models pack' | 'vedit presets' | 'vedit presets list' | 'vedit presets save' | 'vedit presets show' | 'vedit probe' | 'vedit replay' | 'vedit scene' | 'vedit score' | 'vedit score compare' | 'vedit score table' | 'vedit score weights' | 'vedit train') path="$path $word" ;;
         esac
         i=$((i + 1))
     done
@@ -59,6 +59,7 @@ _vedit() {
 
 
         'vedit batch collect -O' | 'vedit batch collect --output-dir') _vedit_value folder "$cur"; return ;;
+        'vedit batch gallery -o' | 'vedit batch gallery --output' | 'vedit batch gallery --scores' | 'vedit batch gallery --sheet') _vedit_value file "$cur"; return ;;
         'vedit batch run --prompt' | 'vedit batch run --source-prompt' | 'vedit batch run --source' | 'vedit batch run --over' | 'vedit batch run --set' | 'vedit batch run --method' | 'vedit batch run --model' | 'vedit batch run --revision' | 'vedit batch run --seed' | 'vedit batch run --steps' | 'vedit batch run --guidance' | 'vedit batch run --negative' | 'vedit batch run --frames' | 'vedit batch run --stride' | 'vedit batch run --start' | 'vedit batch run --size' | 'vedit batch run --name' | 'vedit batch run --shard' | 'vedit batch run --retries' | 'vedit batch run --timeout' | 'vedit batch run --recycle' | 'vedit batch run --grace' | 'vedit batch run --max-failures' | 'vedit batch run --tasks' | 'vedit batch run --sbatch') _vedit_value text "$cur"; return ;;
         'vedit batch run --source-from') _vedit_value words "$cur" 'txt record name'; return ;;
         'vedit batch run --clips' | 'vedit batch run -O' | 'vedit batch run --output-dir') _vedit_value folder "$cur"; return ;;
@@ -282,6 +283,7 @@ _vedit() {
         'vedit') words='-V --version --debug -h --help' ;;
         'vedit batch') words='-h --help' ;;
         'vedit batch collect') words='-O --output-dir -h --help' ;;
+        'vedit batch gallery') words='-o --output --standalone --scores --sheet -h --help' ;;
         'vedit batch run') words='--prompt --source-prompt --source --source-from --clips --over --pair --set --method --preset --model --revision --dtype --seed --steps --guidance --negative --frames --stride --start --size --crop -O --output-dir --name --workers --shard --retries --timeout --recycle --grace --order --max-failures --fail-fast --retry-failed --redo --verify -y --overwrite --dry-run --json -q --quiet --progress --runner --tasks --sbatch --template --submit -h --help' ;;
         'vedit batch status') words='--watch --json -h --help' ;;
         'vedit bench') words='-h --help' ;;
@@ -339,7 +341,7 @@ _vedit() {
     fi
     case $path in
         'vedit') words='batch bench cache convert data demo edit env generate gif invert models presets probe replay scene score train' ;;
-        'vedit batch') words='collect run status' ;;
+        'vedit batch') words='collect gallery run status' ;;
         'vedit bench') words='model motion scenes' ;;
         'vedit cache') words='clear list' ;;
         'vedit data') words='check clip folder moving-mnist msrvtt table v2vbench' ;;
@@ -348,6 +350,7 @@ _vedit() {
         'vedit presets') words='list save show' ;;
         'vedit score') words='compare table weights' ;;
         'vedit batch collect') _vedit_value folder "$cur"; return ;;
+        'vedit batch gallery') _vedit_value folder "$cur"; return ;;
         'vedit batch run') _vedit_value file "$cur"; return ;;
         'vedit batch status') _vedit_value folder "$cur"; return ;;
         'vedit bench model') _vedit_value folder "$cur"; return ;;

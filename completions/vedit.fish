@@ -3,7 +3,7 @@
 function __vedit_at --description 'Whether the words so far name this very command'
     set -l path vedit
     for word in (commandline -opc)[2..-1]
-        if contains -- "$path $word" 'vedit' 'vedit batch' 'vedit batch collect' 'vedit batch run' 'vedit batch status' 'vedit bench' 'vedit bench model' 'vedit bench motion' 'vedit bench scenes' 'vedit cache' 'vedit cache clear' 'vedit cache list' 'vedit convert' 'vedit data' 'vedit data check' 'vedit data clip' 'vedit data folder' 'vedit data moving-mnist' 'vedit data msrvtt' 'vedit data table' 'vedit data v2vbench' 'vedit demo' 'vedit edit' 'vedit env' 'vedit generate' 'vedit gif' 'vedit gif adjust' 'vedit gif chain' 'vedit gif crop' 'vedit gif metadata' 'vedit gif preview' 'vedit gif resize' 'vedit gif rotate' 'vedit gif speed' 'vedit gif watermark' 'vedit invert' 'vedit models' 'vedit models export' 'vedit models fetch' 'vedit models info' 'vedit models list' 'vedit models pack' 'vedit presets' 'vedit presets list' 'vedit presets save' 'vedit presets show' 'vedit probe' 'vedit replay' 'vedit scene' 'vedit score' 'vedit score compare' 'vedit score table' 'vedit score weights' 'vedit train'
+        if contains -- "$path $word" 'vedit' 'vedit batch' 'vedit batch collect' 'vedit batch gallery' 'vedit batch run' 'vedit batch status' 'vedit bench' 'vedit bench model' 'vedit bench motion' 'vedit bench scenes' 'vedit cache' 'vedit cache clear' 'vedit cache list' 'vedit convert' 'vedit data' 'vedit data check' 'vedit data clip' 'vedit data folder' 'vedit data moving-mnist' 'vedit data msrvtt' 'vedit data table' 'vedit data v2vbench' 'vedit demo' 'vedit edit' 'vedit env' 'vedit generate' 'vedit gif' 'vedit gif adjust' 'vedit gif chain' 'vedit gif crop' 'vedit gif metadata' 'vedit gif preview' 'vedit gif resize' 'vedit gif rotate' 'vedit gif speed' 'vedit gif watermark' 'vedit invert' 'vedit models' 'vedit models export' 'vedit models fetch' 'vedit models info' 'vedit models list' 'vedit models pack' 'vedit presets' 'vedit presets list' 'vedit presets save' 'vedit presets show' 'vedit probe' 'vedit replay' 'vedit scene' 'vedit score' 'vedit score compare' 'vedit score table' 'vedit score weights' 'vedit train'
             set path "$path $word"
         end
     end
@@ -44,6 +44,7 @@ complete -c vedit -n '__vedit_at \'vedit\'' -l debug -d 'Show a traceback with a
 complete -c vedit -n '__vedit_at \'vedit\'' -s h -l help -d 'Show this message and exit.'
 complete -c vedit -n '__vedit_at \'vedit batch\'' -f
 complete -c vedit -n '__vedit_at \'vedit batch\'' -a collect -d 'Write results.jsonl, failed.csv and index.toml of a batch anew'
+complete -c vedit -n '__vedit_at \'vedit batch\'' -a gallery -d 'Show what a batch made as a page: clips in rows, what was varied in columns'
 complete -c vedit -n '__vedit_at \'vedit batch\'' -a run -d 'Make what is open; what a call without a command does'
 complete -c vedit -n '__vedit_at \'vedit batch\'' -a status -d 'Tell how far the batch in a folder is, also while another call is at it'
 complete -c vedit -n '__vedit_at \'vedit batch\'' -s h -l help -d 'Show this message and exit.'
@@ -51,6 +52,13 @@ complete -c vedit -n '__vedit_at \'vedit batch collect\'' -f
 complete -c vedit -n '__vedit_at \'vedit batch collect\'' -a '(__fish_complete_directories)'
 complete -c vedit -n '__vedit_at \'vedit batch collect\'' -s O -l output-dir -x -a '(__fish_complete_directories)' -d 'Bring the outputs of the folders into this one.'
 complete -c vedit -n '__vedit_at \'vedit batch collect\'' -s h -l help -d 'Show this message and exit.'
+complete -c vedit -n '__vedit_at \'vedit batch gallery\'' -f
+complete -c vedit -n '__vedit_at \'vedit batch gallery\'' -a '(__fish_complete_directories)'
+complete -c vedit -n '__vedit_at \'vedit batch gallery\'' -s o -l output -r -F -d 'The page; DIR/gallery.html by default.'
+complete -c vedit -n '__vedit_at \'vedit batch gallery\'' -l standalone -d 'Put the pictures into the page, up to 50 MB.'
+complete -c vedit -n '__vedit_at \'vedit batch gallery\'' -l scores -r -F -d 'Numbers of vedit score --index DIR/index.toml --json FILE, to sort by.'
+complete -c vedit -n '__vedit_at \'vedit batch gallery\'' -l sheet -r -F -d 'Write a contact sheet (PNG) instead of a page.'
+complete -c vedit -n '__vedit_at \'vedit batch gallery\'' -s h -l help -d 'Show this message and exit.'
 complete -c vedit -n '__vedit_at \'vedit batch run\'' -l prompt -x -d 'What clips should show, where a row does not say; {stem} {parent} {caption} {index} and columns are filled in. Several make an edit each.'
 complete -c vedit -n '__vedit_at \'vedit batch run\'' -l source-prompt -l source -x -d 'What clips show, where a row does not say.'
 complete -c vedit -n '__vedit_at \'vedit batch run\'' -l source-from -x -a 'txt record name' -d 'What the clips of a folder show: the words of NAME.txt beside each, the prompt in its run record, or its name.'

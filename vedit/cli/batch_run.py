@@ -270,6 +270,7 @@ def finish(made: Plan, request: BatchRequest, voice: Voice, as_json: bool) -> No
     """Run what is open, tell what came of it, and raise what the exit code says."""
     from contextlib import closing
 
+    from vedit.jobs.batch.gallery import keep_fresh
     from vedit.jobs.batch.run import run
 
     is_open = any(not item.twin for item in made.open())
@@ -284,7 +285,7 @@ def finish(made: Plan, request: BatchRequest, voice: Voice, as_json: bool) -> No
         return
     face = Face(voice)
     with closing(begun) as crew:
-        outcome = run(made, crew, request.policy(), face)
+        outcome = run(made, crew, request.policy(), face, keep_fresh(made))
     face.end()
     if as_json:
         print_json(outcome_json(outcome))

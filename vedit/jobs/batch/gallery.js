@@ -55,12 +55,20 @@ const picture = (about, alt) => {
   const view = made("span", { class: "view" });
   if (about.w) view.style.aspectRatio = `${about.w} / ${about.h}`;
   if (about.poster) {
-    const image = made("img", { src: about.poster, alt, loading: "lazy", decoding: "async", draggable: false });
+    const image = made("img", { "data-src": about.poster, alt, decoding: "async", draggable: false });
     if (Math.max(about.w, about.h) <= 128) image.classList.add("small");
     view.append(image);
   }
   return view;
 };
+// Posters are read when they come near the window: browsers' own laziness reads hundreds ahead.
+const near = new IntersectionObserver((entries) => {
+  for (const { isIntersecting, target } of entries) {
+    if (!isIntersecting) continue;
+    target.src = target.dataset.src;
+    near.unobserve(target);
+  }
+}, { rootMargin: "300px" });
 const strips = new Map(); // address -> promise of a picture
 const stripOf = (about) => {
   if (!about.strip) return Promise.resolve(null);
@@ -241,7 +249,9 @@ const draw = () => {
   }
   parts.push(...found.rows.slice(state.page * ROWS, (state.page + 1) * ROWS).map((row) => rowOf(row, found.heads)));
   if (!found.cells.length) parts.push(made("p", { class: "nothing" }, "Nothing is like that. ", "Clear the search, or show more states."));
+  near.disconnect();
   board.replaceChildren(...parts);
+  board.querySelectorAll("img[data-src]").forEach((image) => near.observe(image));
   drawPages(count);
   tell(found.cells.length);
   keep();

@@ -34,6 +34,7 @@ from vedit.plain import plain
 NAME = "gallery.html"
 DONE, FAILED, OPEN, RUNNING = range(4)
 TOLD_ELSEWHERE = ("input", "prompt", "source_prompt", "output", "overwrite", "set")
+SECONDS_BETWEEN, SECONDS_AT_LAST = 1.0, 20.0
 STANDALONE_BYTES = 50 * 2**20
 
 
@@ -211,6 +212,21 @@ class Gallery:
             for place, cells in rows.items()
         )
         return f'<noscript><div class="scroll"><table>{lines}</table></div></noscript>'
+
+
+def keep_fresh(plan: Plan) -> Callable[[bool], None]:
+    """What writes the page of a batch while it runs, and for the last time.
+
+    A poster takes some hundredths of a second: while items are at work, a few are made each time.
+    """
+    gallery = Gallery(plan)
+
+    def show(is_last: bool) -> None:
+        gallery.make_thumbs(SECONDS_AT_LAST if is_last else SECONDS_BETWEEN)
+        with suppress(VeditError):  # a page that cannot be written is no reason to end a batch
+            gallery.write()
+
+    return show
 
 
 def _plain_cell(cell: Mapping[str, Any]) -> str:

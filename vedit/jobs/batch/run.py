@@ -28,6 +28,7 @@ from vedit.jobs.runners import Crew, Place, Worker
 from vedit.media.stopping import interrupt
 
 Tell = Callable[[Mapping[str, Any]], None]
+Show = Callable[[bool], None]  # whether it is for the last time
 FOR_ANOTHER_TRY = (6, 7)  # memory and services: what may be otherwise next time
 SAME_FAILURES = 10  # from the start, with one message: the rest would fail too
 TOUCH_S = 30.0
@@ -101,9 +102,11 @@ class _Signals:
 class Loop:
     """One call on one folder."""
 
-    def __init__(self, plan: Plan, runner: Crew, policy: Policy, tell: Tell) -> None:
+    def __init__(
+        self, plan: Plan, runner: Crew, policy: Policy, tell: Tell, show: Show | None = None
+    ) -> None:
         self.plan, self.runner, self.policy, self.state = plan, runner, policy, plan.state
-        self.tell_face = tell
+        self.tell_face, self.show = tell, show
         self.items = plan.items if policy.shard is None else in_shard(plan.items, policy.shard)
         mine = {item.key for item in self.items}
         self.pending = [item for item in plan.open() if item.key in mine]
@@ -130,6 +133,7 @@ class Loop:
         )
         self.plan.forget_failures(self.items)
         self._fail_missing()
+        self._show(is_last=False)
         try:
             with _listening(self.signals):
                 while self._goes_on():
@@ -141,6 +145,7 @@ class Loop:
             self.plan.refresh()  # the reports are those of all calls, whoever writes them last
             self._link_twins()
             self.reports.write()
+            self._show(is_last=True)
         self.outcome.done, self.outcome.failed = self._done(), self._failed()
         self.outcome.seconds = time.monotonic() - began
         self.outcome.is_stopped = self.signals.count > 0 and bool(self.pending)
@@ -440,6 +445,7 @@ class Loop:
             self.touched = now
             self.state.touch(slot.at.item.key for slot in self.slots if slot.at)
             self.reports.write()
+            self._show(is_last=False)
         self.tell_face(
             {
                 "event": "tick",
@@ -499,6 +505,11 @@ class Loop:
                 slot.worker.kill()
                 self.state.release(slot.at.item.key)
 
+    def _show(self, is_last: bool) -> None:
+        """Keep the page fresh; a call that found nothing to do leaves it as it is."""
+        if self.show is not None and (self.pending or self.outcome.made or self.messages):
+            self.show(is_last)
+
     def _link_twins(self) -> None:
         for item in self.items:
             if item.twin and item.key in self.plan.done:
@@ -542,14 +553,20 @@ def _untold(event: Mapping[str, Any]) -> None:
     """Nobody is told."""
 
 
-def run(plan: Plan, runner: Crew, policy: Policy = Policy(), tell: Tell = _untold) -> Outcome:
-    """Make what is open in a plan.
+def run(
+    plan: Plan,
+    runner: Crew,
+    policy: Policy = Policy(),
+    tell: Tell = _untold,
+    show: Show | None = None,
+) -> Outcome:
+    """Make what is open in a plan. show: keeps a page of it fresh, see `vedit.jobs.batch.gallery`.
 
     Raises InputError, OutputError and ModelError for what stops all of it, and Interrupted at the
     second signal.
     """
     prepare(plan)
-    return Loop(plan, runner, policy, tell).run()
+    return Loop(plan, runner, policy, tell, show).run()
 
 
 def prepare(plan: Plan) -> None:

@@ -31,7 +31,7 @@ def write_sheet(plan: Plan, path: str) -> None:
     Raises UsageError for another name, InputError for too many edits, OutputError.
     """
     if not path.lower().endswith(".png"):
-        raise UsageError(f"{path}: a sheet is a PNG.", "", "Name it with .png")
+        raise UsageError(f"{path}: a contact sheet is a PNG.", "", "Name it with .png")
     gallery = Gallery(plan)
     gallery.make_thumbs()
     picture = sheet(gallery.facts(_Files(gallery.base)))
