@@ -41,7 +41,7 @@ def test_the_installed_command_is_run() -> None:
 
 def test_the_wheel_is_told_of_presets_man_pages_and_completions() -> None:
     wheel = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]
-    assert wheel["force-include"] == {"presets": "vedit/presets"}
+    assert wheel["force-include"] == {"presets": "vedit/presets/shipped"}
     shared = wheel["shared-data"]
     assert {f"share/man/man1/{page.name}": page for page in (ROOT / "man").iterdir()} and shared[
         "man"
@@ -86,7 +86,7 @@ def test_presets_are_found_in_an_installed_package(wheel: Path, tmp_path: Path) 
     )
     assert done.returncode == 0, done.stderr
     folder, names = done.stdout.splitlines()
-    assert Path(folder) == wheel / "vedit" / "presets"
+    assert Path(folder) == wheel / "vedit" / "presets" / "shipped"
     assert names.split() == sorted(path.stem for path in (ROOT / "presets").glob("*.toml"))
 
 

@@ -185,7 +185,7 @@ def test_environment_goes_before_preset_before_user_config_before_default(
     )
     write(config / "config.toml", "[gif.adjust]\ncontrast = 1.9\nsaturation = 0.5\n")
     monkeypatch.setenv("VEDIT_GIF_ADJUST_BRIGHTNESS", "2")
-    ((stage, settings),) = presets.resolve_chain(presets.load(path))
+    ((stage, settings),) = presets.resolve_chain(presets.load(path).table)
     assert stage == "adjust"
     assert settings == {
         "brightness": ("2", "environment"),
@@ -431,3 +431,12 @@ def test_numbers_and_switches_of_the_settings_are_taken_as_if_typed(tmp_path: Pa
     )
     assert execute(["gif", "resize", str(NASTY / "ok_plain.gif"), "-o", str(tmp_path / "o.gif")]) == 0
     assert reference.read((tmp_path / "o.gif").read_bytes()).size == (10, 8)
+
+
+def test_every_kind_of_preset_has_a_module_that_refuses_keys_of_other_kinds() -> None:
+    from vedit.presets import kinds
+
+    assert {presets.load(name).kind for name in presets.paths()} == set(kinds.names())
+    for name in kinds.names():
+        said = list(kinds.load(name).mistakes({"kind": name, "nonsense": 1}))
+        assert said and all(line.endswith(".") for line in said)

@@ -112,7 +112,7 @@ def show_preset(name: str, as_json: bool) -> None:
     if preset.kind != "chain":
         _show_file(preset, as_json)
         return
-    stages = presets.resolve_chain(preset)
+    stages = presets.resolve_chain(preset.table)
     if as_json:
         shown = [
             {"name": stage, "options": {key: setting._asdict() for key, setting in settings.items()}}
