@@ -225,6 +225,7 @@ _vedit() {
         'vedit gif watermark --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
         'vedit invert -o' | 'vedit invert --output') _vedit_value file "$cur"; return ;;
         'vedit invert --prompt' | 'vedit invert --steps' | 'vedit invert --fixed-point' | 'vedit invert --guidance' | 'vedit invert --inner-steps' | 'vedit invert --lr' | 'vedit invert --early-stop' | 'vedit invert --for-method' | 'vedit invert --set' | 'vedit invert --model' | 'vedit invert --revision' | 'vedit invert --device' | 'vedit invert --frames-per-call' | 'vedit invert --frames' | 'vedit invert --stride' | 'vedit invert --start' | 'vedit invert --size') _vedit_value text "$cur"; return ;;
+        'vedit invert --solver') _vedit_value words "$cur" 'ddim euler rf-solver fireflow uni-inv'; return ;;
         'vedit invert --method') _vedit_value words "$cur" 'ddim null-text'; return ;;
         'vedit invert --preset') _vedit_value preset "$cur"; return ;;
         'vedit invert --dtype') _vedit_value words "$cur" 'auto fp32 fp16 bf16'; return ;;
@@ -316,7 +317,7 @@ _vedit() {
         'vedit gif rotate') words='--angle --flip --keep-interlace -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --tonemap --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
         'vedit gif speed') words='--factor --delay --fps --duration --reverse --boomerang --any --min-delay --raw-delays --drop -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --tonemap --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
         'vedit gif watermark') words='--text --font-size --opacity --position --color --margin --font --outline --outline-color --image --scale --frames -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --tonemap --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
-        'vedit invert') words='-o --output --prompt --steps --fixed-point --method --guidance --inner-steps --lr --early-stop --shared --per-frame --for-method --preset --set --embed-tuning --check --no-check --model --revision --device --dtype --offload --frames-per-call --frames --stride --start --size --crop -y --overwrite --json -q --quiet --progress -h --help' ;;
+        'vedit invert') words='-o --output --prompt --steps --fixed-point --solver --method --guidance --inner-steps --lr --early-stop --shared --per-frame --for-method --preset --set --embed-tuning --check --no-check --model --revision --device --dtype --offload --frames-per-call --frames --stride --start --size --crop -y --overwrite --json -q --quiet --progress -h --help' ;;
         'vedit models') words='-h --help' ;;
         'vedit models export') words='-o --output --step --both -y --overwrite --json -h --help' ;;
         'vedit models fetch') words='--revision --force -q --quiet -h --help' ;;

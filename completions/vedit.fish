@@ -668,6 +668,7 @@ complete -c vedit -n '__vedit_at \'vedit invert\'' -s o -l output -r -F -d 'Writ
 complete -c vedit -n '__vedit_at \'vedit invert\'' -l prompt -x -d 'What the clip shows.'
 complete -c vedit -n '__vedit_at \'vedit invert\'' -l steps -x -d 'Noise levels computed. At least 1.'
 complete -c vedit -n '__vedit_at \'vedit invert\'' -l fixed-point -x -d 'Further evaluations per step, which make the round trip exact. From 0 to 10.'
+complete -c vedit -n '__vedit_at \'vedit invert\'' -l solver -x -a 'ddim euler rf-solver fireflow uni-inv' -d 'How the flow of a video transformer is walked; ddim does for all models.'
 complete -c vedit -n '__vedit_at \'vedit invert\'' -l method -x -a 'ddim null-text' -d 'null-text also optimises embeddings that hold guided sampling on the clip.'
 complete -c vedit -n '__vedit_at \'vedit invert\'' -l guidance -x -d 'null-text: guidance of the edits to come. From 1 to 100.'
 complete -c vedit -n '__vedit_at \'vedit invert\'' -l inner-steps -x -d 'null-text: steps of Adam per noise level, at most. From 0 to 50.'

@@ -66,6 +66,12 @@ to another machine. Prints the identity key and how well the clip is reconstruct
     help="Further evaluations per step, which make the round trip exact.",
 )
 @click.option(
+    "--solver",
+    type=click.Choice(["ddim", "euler", "rf-solver", "fireflow", "uni-inv"]),
+    default="ddim",
+    help="How the flow of a video transformer is walked; ddim does for all models.",
+)
+@click.option(
     "--method",
     type=click.Choice(["ddim", "null-text"]),
     default="ddim",

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -88,25 +89,26 @@ def walk(
     first_frame: int = 0,
     reached: int | None = None,
     controller: Controller | None = None,
+    back: bool = False,
 ) -> Iterator[Inverted]:
-    """Invert a flow with one of its own solvers; as `invert` otherwise.
+    """Walk a flow with one of its own solvers; as `invert` otherwise.
 
-    A walk that goes on from `reached` has lost the velocity of the step before, which fireflow and uni-inv
-    then ask for again.
+    back: from the noisiest level to the clean one, which has the index one past the last. A walk that goes
+    on from `reached` has lost the velocity of the step before, which fireflow and uni-inv ask for again.
     """
-    flow, places = model.schedule, list(reversed(range(len(timesteps) if reached is None else reached)))
-    begin = flow.clean if reached is None else flow.level(timesteps[reached])
-    levels = [begin, *(flow.level(timesteps[place]) for place in places)]
-    index = places[0] if places else 0
+    flow, count = model.schedule, len(timesteps)
+    levels = [*(flow.level(timestep) for timestep in timesteps), flow.clean]
+    places = [*range(count + 1)] if back else [*reversed(range(1 + (count if reached is None else reached)))]
+    index = 0  # of the step that the network is asked for, which rules go by
 
     def velocity(latents: Tensor, level: float) -> Tensor:
         stream = Stream("src", latents, text_1LE)
         return predict(model, [stream], level * flow.train_steps, index, controller, frames_per_call)["src"]
 
     with nullcontext() if controller is None else controller.installed():
-        walked = solve(velocity, levels, at_least_float32(latents_FCYX), solver)
-        for place in places:
-            index = place
+        walked = solve(velocity, [levels[place] for place in places], at_least_float32(latents_FCYX), solver)
+        for before, place in pairwise(places):
+            index = min(before, place)
             _, latents = next(walked)
-            check_finite(latents, place, model.network_dtype, first_frame)
-            yield Inverted(place, timesteps[place], latents.contiguous())
+            check_finite(latents, index, model.network_dtype, first_frame)
+            yield Inverted(place, timesteps[place] if place < count else 0, latents.contiguous())

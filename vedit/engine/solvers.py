@@ -20,6 +20,8 @@ from typing import Literal
 from torch import Tensor
 
 Solver = Literal["euler", "rf-solver", "fireflow", "uni-inv"]
+Way = Literal["ddim", "euler", "rf-solver", "fireflow", "uni-inv"]  # ddim: `vedit.engine.invert.invert`
+SYMMETRIC = ("rf-solver", "fireflow")  # sampled back with themselves; the others with Euler steps
 Velocity = Callable[[Tensor, float], Tensor]  # at some latents and a level
 
 

@@ -29,6 +29,7 @@ from vedit.engine.inflation import Inflation
 from vedit.engine.null_text import NullText
 from vedit.engine.rules import LatentBlend, Merging, Plan, Replace, Rule
 from vedit.engine.sample import Step, Stream, branch_names, sample
+from vedit.engine.solvers import Way
 from vedit.engine.store import MapStore
 from vedit.engine.tune import Tuning
 from vedit.engine.words import WordMaps, published_scale
@@ -117,6 +118,13 @@ class InversionParams(SamplingParams):
     )
     fixed_point: int = Field(
         0, ge=0, le=10, description="further evaluations per inversion step, for an exact round trip"
+    )
+    solver: Way = Field(
+        "ddim",
+        description=(
+            "how a flow is inverted: ddim asks at the level being reached, fixed_point times more; the others"
+            " are solvers of its own"
+        ),
     )
     null_text: Literal["both", "source", "none"] = Field(
         "both",
@@ -321,7 +329,7 @@ def check_flow(model: Family, method: str) -> None:
     """Refuse a model whose network does not predict the velocity of a flow. Raises ModelError."""
     if not isinstance(model.schedule, Flow):
         raise ModelError(
-            f"{method} follows the flow of a model trained by flow matching, and {model.name} is none.",
+            f"{method} follows the flow of a model trained by flow matching, and {model.name} is not one.",
             "Models of Wan's layout are, and the embedded video model.",
             f"Try {option('model', 'shapes-video')}, or {option('method', 'p2p')}",
         )

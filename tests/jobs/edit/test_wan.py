@@ -134,6 +134,36 @@ def test_an_inversion_holds_a_clip_whole_under_the_names_of_its_levels(
     assert other.code == 2 and "Try --steps 4" in other.err
 
 
+@pytest.mark.parametrize("solver", ["euler", "rf-solver", "fireflow", "uni-inv"])
+def test_a_flow_is_inverted_by_its_own_solvers_which_sample_back(
+    clip: Path, folder: Path, tmp_path: Path, solver: str
+) -> None:
+    made = vedit("invert", clip, "-o", tmp_path / "c.inv.safetensors", "--model", folder, "--size", "24",
+                 "--prompt", "a red cat", "--steps", "12", "--solver", solver, "--json")  # fmt: skip
+    assert made.code == 0, made.err
+    assert json.loads(made.text)["psnr_vae"] > (25 if solver == "euler" else 35)
+    facts = Artefact(str(tmp_path / "c.inv.safetensors")).facts
+    assert (facts["solver"], facts["fixed_point"]) == (solver, 0)
+    used = edit(clip, folder, tmp_path / "o.png", "--method", "ddim", "--steps", "12", "--set",
+                f"solver={solver}", "--inversion", str(tmp_path / "c.inv.safetensors"))  # fmt: skip
+    assert used.code == 0, used.err
+    other = edit(clip, folder, tmp_path / "p.png", "--method", "ddim", "--steps", "12",
+                 "--inversion", str(tmp_path / "c.inv.safetensors"))  # fmt: skip
+    assert other.code == 2 and "solver" in other.err
+
+
+def test_a_solver_of_flows_is_refused_for_a_model_without_one(clip: Path, tmp_path: Path) -> None:
+    from tests.engine.folder import write_folder
+
+    folder = write_folder(tmp_path / "m")
+    refused = vedit(
+        "invert", clip, "-o", tmp_path / "c.inv.safetensors", "--model", folder, "--solver", "euler"
+    )
+    assert refused.code == 2 and "Leave out --solver" in refused.err
+    edited = edit(clip, folder, tmp_path / "o.png", "--method", "p2p", "--set", "solver=euler")
+    assert edited.code == 2 and "trained by flow matching" in edited.err
+
+
 def test_two_transformers_edit_from_their_folder(clip: Path, tmp_path: Path) -> None:
     folder = write_wan22(tmp_path / "m")
     made = edit(clip, folder, tmp_path / "o.png", "--method", "flowedit", *STEPS, "--set", "n_max=4")

@@ -46,11 +46,15 @@ def told(edit: Edit) -> str:
 def inversion_evaluations(edit: Edit) -> int:
     """Evaluations per frame of the inversion that the method reads."""
     params: Any = edit.params
-    return (
-        (params.inversion_steps or params.steps) * (1 + params.fixed_point)
-        if "inversion" in edit.module.NEEDS
-        else 0
-    )
+    return inverting(params) if "inversion" in edit.module.NEEDS else 0
+
+
+def inverting(params: Any) -> int:
+    """Evaluations per frame of an inversion with these settings."""
+    from vedit.engine.solvers import evaluations
+
+    steps: int = params.inversion_steps or params.steps
+    return steps * (1 + params.fixed_point) if params.solver == "ddim" else evaluations(params.solver, steps)
 
 
 def sampling_evaluations(edit: Edit) -> int:

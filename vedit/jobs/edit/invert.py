@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from vedit.errors import InputError, UsageError, Warn, silent
+from vedit.errors import InputError, UsageError, Warn, option, silent
 from vedit.jobs.clips import Pixels
 from vedit.jobs.watch import Watch, unwatched
 from vedit.media.atomic import apart
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from vedit.engine.artefact import Artefact
     from vedit.engine.inflation import Inflation
     from vedit.engine.null_text import NullText
+    from vedit.engine.solvers import Way
     from vedit.engine.tune import Tuning
     from vedit.models.family import Model
 
@@ -35,7 +36,8 @@ class InversionSettings(NamedTuple):
 
     steps: levels computed. fixed_point: further passes per step. null: null-text optimisation after
     it. keep: timesteps whose latents are written; None for all. inflation: how frames see each other.
-    tuning: of the network on the clip, before. embed: whether its weights are written too.
+    tuning: of the network on the clip, before. embed: whether its weights are written too. solver: "ddim",
+    or one of a flow's own, which makes no further passes.
     """
 
     prompt: str
@@ -47,6 +49,7 @@ class InversionSettings(NamedTuple):
     inflation: Inflation = "none"
     tuning: Tuning | None = None
     embed: bool = False
+    solver: Way = "ddim"
 
     @classmethod
     def of(
@@ -64,6 +67,7 @@ class InversionSettings(NamedTuple):
             keep,
             params.inflation,
             params.tuning,
+            solver=params.solver,
         )
 
     def like(self, recorded: Mapping[str, Any] | None) -> InversionSettings:
@@ -78,6 +82,7 @@ class InversionSettings(NamedTuple):
             fixed_point=recorded["fixed_point"],
             null=NullText(**null) if null else None,
             keep=None if null else self.keep,
+            solver=recorded.get("solver", "ddim"),
         )
 
 
@@ -87,9 +92,10 @@ def inversion_facts(model: Model, pixels: Pixels, settings: InversionSettings) -
 
     return {
         "kind": "null-text" if settings.null else "ddim",
-        "fixed_point": settings.fixed_point,
+        "fixed_point": settings.fixed_point if settings.solver == "ddim" else 0,
         "model": {**model.identity(), "inflation": settings.inflation},
         **({"tuning": asdict(settings.tuning)} if settings.tuning else {}),
+        **({"solver": settings.solver} if settings.solver != "ddim" else {}),
         "source": pixels.facts(),
         "prompt": settings.prompt,
         "negative": "",
@@ -117,6 +123,19 @@ def check_prompt(model: Model, prompt: str) -> None:
         check_words(prompt)
 
 
+def check_solver(model: Model, solver: Way) -> None:
+    """Refuse the solvers of a flow for a model that has none. Raises UsageError."""
+    from vedit.models.flow import Flow
+
+    if solver != "ddim" and not isinstance(model.schedule, Flow):
+        raise UsageError(
+            f"{option('solver', solver)} walks the flow of a model trained by flow matching, and"
+            f" {model.name} is not one.",
+            "It is inverted by ddim.",
+            f"Leave out {option('solver')}",
+        )
+
+
 def windows(frames: int, size: int) -> Iterator[slice]:
     """A clip's frames, some at a time."""
     for first in range(0, frames, size):
@@ -141,6 +160,7 @@ def invert_video(
 
     started = time.perf_counter()
     check_prompt(model, settings.prompt)
+    check_solver(model, settings.solver)
     facts = inversion_facts(model, pixels, settings)
     if settings.tuning:
         from vedit.engine.inflation import inflated
@@ -167,7 +187,7 @@ def _write_ddim(
     model: Model, pixels: Pixels, path: str, settings: InversionSettings, facts: dict[str, Any], watch: Watch
 ) -> dict[str, Any]:
     from vedit.engine.artefact import going_on, level_name
-    from vedit.engine.invert import invert
+    from vedit.engine.invert import invert, walk
     from vedit.jobs.edit.unfinished import Level, Levels, name_of
 
     text = model.encode_prompt(settings.prompt)
@@ -207,16 +227,23 @@ def _write_ddim(
                 else:
                     reached, latents = None, model.encode_frames(from_bytes(pixels.frames_FYX3[part]))
                     writer.write("z0", latents, part.start)
-                for step in invert(
-                    model, timesteps, latents, text,
-                    fixed_point=settings.fixed_point, frames_per_call=settings.frames_per_call,
-                    first_frame=part.start, reached=reached,
-                    controller=control(model, settings, len(timesteps), part, shape),
-                ):  # fmt: skip
+                rules: dict[str, Any] = {
+                    "frames_per_call": settings.frames_per_call,
+                    "first_frame": part.start,
+                    "reached": reached,
+                    "controller": control(model, settings, len(timesteps), part, shape),
+                }
+                walked = (
+                    invert(model, timesteps, latents, text, fixed_point=settings.fixed_point, **rules)
+                    if settings.solver == "ddim"
+                    else walk(model, timesteps, latents, text, settings.solver, **rules)
+                )
+                for step in walked:
                     latents = step.latents
                     if step.timestep in kept:
                         writer.write(level_name(step.timestep), latents, part.start)
-                    work.keep(Level(part.start, step.index, latents, squares))
+                    if settings.solver in ("ddim", "euler", "rf-solver"):  # the others need the step before
+                        work.keep(Level(part.start, step.index, latents, squares))
                     yield step
                 squares += float(latents.double().pow(2).mean()) * len(latents)
 
@@ -321,6 +348,7 @@ def reconstruct(
     frames: slice = slice(None),
     frames_per_call: int = 8,
     inflation: Inflation = "none",
+    solver: Way = "ddim",
 ) -> Tensor:
     """Sample some frames of an inversion back: the latents that should equal z0.
 
@@ -328,14 +356,18 @@ def reconstruct(
     """
     from vedit.engine.controller import Controller
     from vedit.engine.inflation import inflation_rules
+    from vedit.engine.invert import walk
     from vedit.engine.rules import Plan
     from vedit.engine.sample import Stream, sample
+    from vedit.engine.solvers import SYMMETRIC
 
     timesteps = model.schedule.nearest_stored(steps, artefact.saved)
     model.schedule.check_stored(timesteps, artefact.saved, artefact.path)
-    stream = Stream(
-        "src", artefact.latents(timesteps[0], frames).to(model.device), artefact.text().to(model.device)
-    )
+    begin, text = artefact.latents(timesteps[0], frames).to(model.device), artefact.text().to(model.device)
+    if solver in SYMMETRIC and solver != "ddim":
+        *_, last = walk(model, timesteps, begin, text, solver, frames_per_call=frames_per_call, back=True)
+        return last.latents
+    stream = Stream("src", begin, text)
     if artefact.null_steps:
         stream.guidance = float(artefact.facts["null"]["guidance"])
         artefact.check_null_text(timesteps, stream.guidance)
@@ -363,7 +395,13 @@ def measure(model: Model, pixels: Pixels, path: str, settings: InversionSettings
     errors, size, frames = {"psnr": 0.0, "psnr_vae": 0.0}, pixels.selection.shape, len(pixels.durations)
     for part in windows(frames, frames if is_one(model, settings) else settings.frames_per_call):
         sampled = reconstruct(
-            model, artefact, settings.steps, part, settings.frames_per_call, settings.inflation
+            model,
+            artefact,
+            settings.steps,
+            part,
+            settings.frames_per_call,
+            settings.inflation,
+            settings.solver,
         )
         count = part.stop - part.start
         result = to_bytes(model.decode_latents(sampled, size=size)[:count])
@@ -388,6 +426,7 @@ def inversion_recipe(artefact: Artefact) -> dict[str, Any]:
     return {
         "key": artefact.key,
         **{name: artefact.facts.get(name) for name in ("kind", "steps", "fixed_point", "null")},
+        **({"solver": artefact.facts["solver"]} if "solver" in artefact.facts else {}),
     }
 
 

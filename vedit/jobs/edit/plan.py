@@ -397,7 +397,17 @@ def plan_inversion(request: InvertRequest, sink: Sink = Quiet()) -> InvertPlan:
     return InvertPlan(request, read_first(request, (request.prompt,), (), sink))
 
 
-OWN_OF_INVERSION = ("steps", "fixed_point", "method", "guidance", "inner_steps", "lr", "early_stop", "shared")
+OWN_OF_INVERSION = (
+    "steps",
+    "fixed_point",
+    "method",
+    "guidance",
+    "inner_steps",
+    "lr",
+    "early_stop",
+    "shared",
+    "solver",
+)
 
 
 def inversion_settings(request: InvertRequest) -> InversionSettings:
@@ -421,7 +431,12 @@ def inversion_settings(request: InvertRequest) -> InversionSettings:
                 request.guidance, request.inner_steps, request.lr, request.early_stop, request.shared
             )
         return InversionSettings(
-            request.prompt, request.steps, request.fixed_point, request.frames_per_call, null
+            request.prompt,
+            request.steps,
+            request.fixed_point,
+            request.frames_per_call,
+            null,
+            solver=request.solver,
         )
     module = methods.load(method)
     if "inversion" not in module.NEEDS:

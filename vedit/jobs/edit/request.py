@@ -139,9 +139,10 @@ class InvertRequest(ClipRequest):
     """One inversion.
 
     prompt: what the clip shows. steps: noise levels computed. fixed_point: further evaluations per
-    step. method: "null-text" also optimises embeddings that hold sampling at `guidance` on the clip,
-    with inner_steps of Adam at most per level, lr at the first, early_stop the error to stop at, and
-    one embedding for all frames if `shared`. check: sample it back and measure the error.
+    step. solver: of a flow; ddim does for all models. method: "null-text" also optimises embeddings that
+    hold sampling at `guidance` on the clip, with inner_steps of Adam at most per level, lr at the first,
+    early_stop the error to stop at, and one embedding for all frames if `shared`. check: sample it back and
+    measure the error.
     for_method: invert as this method of editing does, by `preset` and `set`: its steps, null embeddings,
     attention between frames and tuning. embed_tuning: the tuned weights are written too.
     """
@@ -149,6 +150,7 @@ class InvertRequest(ClipRequest):
     prompt: str = ""
     steps: int = 50
     fixed_point: int = 1
+    solver: Literal["ddim", "euler", "rf-solver", "fireflow", "uni-inv"] = "ddim"
     method: Literal["ddim", "null-text"] = "ddim"
     guidance: float = 7.5
     inner_steps: int = 10

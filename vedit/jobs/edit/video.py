@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from vedit import methods
 from vedit.errors import ModelError, Warn, option
 from vedit.jobs.clips import Pixels, blank_frames, every_frame, frames_of, read_pixels
-from vedit.jobs.edit.invert import check_prompt
+from vedit.jobs.edit.invert import check_prompt, check_solver
 from vedit.jobs.edit.job import Job
 from vedit.jobs.edit.memory import check_memory
 from vedit.jobs.edit.windows import Edit, since
@@ -127,6 +127,8 @@ def check_job(job: Job, model: Model) -> None:
         model.schedule.check_stored(
             model.schedule.nearest_stored(params.steps, levels), levels, f"an inversion of {inverted} steps"
         )
+    if "inversion" in module.NEEDS:
+        check_solver(model, params.solver)
     for prompt in (job.source, job.target):
         check_prompt(model, prompt)
 
