@@ -23,7 +23,7 @@ def noise_like(
 ) -> Tensor:
     """Unit noise (F, C, Y, X): the same for all frames, or by the frame's number in the clip.
 
-    first_frame: the clip's number of frame 0 here.
+    first_frame: index in the whole clip of the first frame here.
     """
     size: Sequence[int] = latents_FCYX.shape[1:]
     if shared:

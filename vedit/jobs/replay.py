@@ -87,18 +87,18 @@ def steps_outside(found: Recorded, named: set[str]) -> tuple[list[str], list[str
         if what not in ("saved mask", "inversion") and given.get(what) not in named
     ]
     fetches = [name for name in found.repositories() if "model" not in named]
-    reads = ", ".join(f"{what} {shown(path)}" for what, path in opens) or "no file"
+    reads = ", ".join(f"{what} {legible(path)}" for what, path in opens) or "no file"
     method = found.record.get("method") or "generate"
     told = [
-        f"{shown(found.name)} may be somebody else's recipe: {method}; reads {reads}; models:"
-        f" {', '.join(map(shown, fetches)) or 'none of the Hub'}"
+        f"{legible(found.name)} may be somebody else's recipe: {method}; reads {reads}; models:"
+        f" {', '.join(map(legible, fetches)) or 'none of the Hub'}"
     ]
-    outside = [f"open {shown(path)} ({what})" for what, path in opens if not is_inside(path, found.folder)]
-    outside += [f"fetch {shown(name)}" for name in fetches if not is_in_cache(name)]
+    outside = [f"open {legible(path)} ({what})" for what, path in opens if not is_inside(path, found.folder)]
+    outside += [f"fetch {legible(name)}" for name in fetches if not is_in_cache(name)]
     return told, outside
 
 
-def shown(name: str) -> str:
+def legible(name: str) -> str:
     """A name out of a file as it may be printed."""
     return plain(name)[:400]
 
@@ -141,7 +141,7 @@ def check_model(record: Mapping[str, Any]) -> None:
     name = record["model"]["name" if record["command"] == "generate" else "id"]
     if is_folder(name) and not os.path.exists(name):
         raise InputError(
-            f"the record's model, {shown(name)}, is not there.",
+            f"the record's model, {legible(name)}, is not there.",
             "A recipe inside a file tells its name, not where it is.",
             f"Name it: {option('model', 'FOLDER')}",
         )

@@ -54,7 +54,7 @@ class Reply(NamedTuple):
             found: dict[str, Any] = without(table(parse_json(self.body, host, ANSWER), host, ANSWER), key)
             return found
         except RemoteError:
-            words = shown(without(shown(self.body), key))
+            words = quoted(without(quoted(self.body), key))
         raise RemoteError(
             f"{host} answers what is no JSON object: {words!r}.",
             "",
@@ -236,7 +236,7 @@ class Service:
             if reply.status not in (301, 302, 303, 307, 308) or target is None:
                 return reply
             if method != "GET":
-                words = shown(without(target[:WORDS], self.key))
+                words = quoted(without(target[:WORDS], self.key))
                 raise RemoteError(
                     f"{self.host} sends a {method} on to {words}.",
                     "",
@@ -253,14 +253,14 @@ class Service:
         """
         try:
             # headers are Latin-1, addresses are ASCII: what is not goes as its bytes, as browsers send it
-            quoted = urllib.parse.quote(target.encode("latin-1"), safe=IN_ADDRESSES)
-            found = urllib.parse.urljoin(url, quoted)
+            escaped = urllib.parse.quote(target.encode("latin-1"), safe=IN_ADDRESSES)
+            found = urllib.parse.urljoin(url, escaped)
             parts = urllib.parse.urlsplit(found)
             host, _ = parts.hostname or "", parts.port
             home = urllib.parse.urlsplit(self.base).hostname or ""
             is_here, is_same = is_loopback(host), same_origin(found, self.base)
         except ValueError:
-            words = shown(without(target[:WORDS], self.key))
+            words = quoted(without(target[:WORDS], self.key))
             raise RemoteError(
                 f"{self.host} sends to {words!r}, which is no address.",
                 "",
@@ -270,7 +270,7 @@ class Service:
         may = may or (is_file and parts.scheme in ("http", "https") and is_here and is_loopback(home))
         if host and may and not parts.username and not parts.password:
             return found
-        where = shown(without(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}", self.key))
+        where = quoted(without(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}", self.key))
         raise RemoteError(f"{self.host} sends to {where}, which is not safe to follow.")
 
     def _once(self, method: str, url: str, body: bytes | None, kind: str, into: IO[bytes] | None) -> Reply:
@@ -342,7 +342,7 @@ def refusal(host: str, reply: Reply, key: str = "") -> Refusal:
         message = error.get("message", error) if isinstance(error, dict) else error
         words = f"{code}: {message}" if code else str(message)
     except RemoteError:
-        words = shown(reply.body)
+        words = quoted(reply.body)
     words = without(words, key)
     steps = {
         401: (
@@ -358,7 +358,7 @@ def refusal(host: str, reply: Reply, key: str = "") -> Refusal:
         reply.status, "Call again later: a job that was begun is gone on with" if reply.status >= 500 else ""
     )
     error = Refusal(
-        f"{host} answers {reply.status}" + (f": {shown(words).rstrip('.')}" if words else "") + ".", "", step
+        f"{host} answers {reply.status}" + (f": {quoted(words).rstrip('.')}" if words else "") + ".", "", step
     )
     error.status = reply.status
     return error
@@ -377,7 +377,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         return None
 
 
-def shown(text: bytes | str) -> str:
+def quoted(text: bytes | str) -> str:
     """A stranger's words on one line, without control characters, cut to a length."""
     words = text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
     line = " ".join("".join(char if char.isprintable() else " " for char in words).split())
@@ -388,7 +388,9 @@ def said(error: BaseException) -> str:
     """A failure of the network in words."""
     if isinstance(error, TimeoutError):
         return "no answer in time"
-    return shown((getattr(error, "strerror", None) or str(error) or type(error).__name__).lower()).rstrip(".")
+    return quoted((getattr(error, "strerror", None) or str(error) or type(error).__name__).lower()).rstrip(
+        "."
+    )
 
 
 def is_loopback(host: str) -> bool:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from vedit.documents import Kind, read_json
 from vedit.errors import RemoteError, VeditError, option
 from vedit.media.atomic import open_output
-from vedit.remote.http import Refusal, Service, shown
+from vedit.remote.http import Refusal, Service, quoted
 from vedit.secrecy import without_values
 
 FORMAT = "vedit-remote-job"
@@ -88,7 +88,7 @@ def begin(protocol: ModuleType, service: Service, order: Mapping[str, Any], note
     id = str(protocol.create(service, order))
     if not ID.fullmatch(id):
         raise RemoteError(
-            f"{service.host} began a job without a usable id: {shown(id)!r}.",
+            f"{service.host} began a job without a usable id: {quoted(id)!r}.",
             "An id is letters, digits and .:~_-",
             f"Is {option('base_url')} right?",
         )
@@ -120,14 +120,14 @@ def wait(protocol: ModuleType, service: Service, id: str, note: Note) -> Iterato
             note.drop()
             raise RemoteError(
                 f"{service.host}: job {id} {state.state}"
-                + (f": {shown(state.reason)}" if state.reason else "")
+                + (f": {quoted(state.reason)}" if state.reason else "")
                 + ".",
                 "",
                 "Call again to begin a new one",
             )
         if state.state not in WAITING:
             raise RemoteError(
-                f"{service.host} says that job {id} is {shown(state.state)!r}.",
+                f"{service.host} says that job {id} is {quoted(state.state)!r}.",
                 f"Known are {', '.join((*WAITING, DONE, *OVER))}.",
                 "Call again to ask again",
             )

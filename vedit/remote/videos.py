@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from typing import IO, Any
 
 from vedit.errors import RemoteError
-from vedit.remote.http import Service, shown
+from vedit.remote.http import Service, quoted
 from vedit.remote.jobs import State
 
 SUMMARY = "the /videos job protocol: vLLM-Omni, and gateways that speak it"
@@ -33,7 +33,7 @@ def create(service: Service, order: Mapping[str, Any]) -> str:
         answer = service.post("/videos", *multipart(fields))
     if not isinstance(answer.get("id"), str):
         raise RemoteError(
-            f"{service.host} began a job without a usable id: {shown(str(answer.get('id')))!r}.",
+            f"{service.host} began a job without a usable id: {quoted(str(answer.get('id')))!r}.",
             "It answers POST /videos with {id, status}.",
         )
     return str(answer["id"])
@@ -62,6 +62,6 @@ def multipart(fields: Mapping[str, Any]) -> tuple[bytes, str]:
     boundary = f"vedit-{secrets.token_hex(16)}"
     parts = []
     for name, value in fields.items():
-        quoted = name.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
-        parts.append(f'--{boundary}\r\nContent-Disposition: form-data; name="{quoted}"\r\n\r\n{value}\r\n')
+        escaped = name.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
+        parts.append(f'--{boundary}\r\nContent-Disposition: form-data; name="{escaped}"\r\n\r\n{value}\r\n')
     return ("".join(parts) + f"--{boundary}--\r\n").encode(), f"multipart/form-data; boundary={boundary}"

@@ -10,7 +10,7 @@ run through processes and parts of a step, so that the same steps are taken howe
 shared out. Rank 0 writes.
 
 Learning rate: warm-up, then constant for as long as the run goes on, then, only when asked
-for, a linear anneal to zero over the last `anneal` steps. A run can so be continued next week,
+for, a linear anneal to zero over the last `anneal` steps. So a run can be continued next week,
 and a copy of it annealed at any time for weights to ship.
 
 On disk: RUN/state/step-000012000/{model,ema,optimizer,rng}.safetensors and state.json, written

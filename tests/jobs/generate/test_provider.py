@@ -12,7 +12,7 @@ from tests.conftest import vedit
 from vedit.errors import RemoteError, UsageError
 from vedit.jobs.clips import write_frames
 from vedit.jobs.generate import provider as generate_provider
-from vedit.jobs.generate.run import Choices, Request
+from vedit.jobs.generate.run import Choices, Take
 from vedit.jobs.watch import unwatched
 
 
@@ -55,7 +55,7 @@ def test_only_what_was_set_is_sent_under_the_clients_own_names(
     monkeypatch.setenv("MY_TOKEN", "t1")
     provider = maker(clip, key_env="MY_TOKEN", timeout=9.0)
     made = provider.make(
-        Request("a cat", "blurred", 7, 33, (832, 480), 20, 5.0, extra={"pipe": {"resolution": "480p"}}),
+        Take("a cat", "blurred", 7, 33, (832, 480), 20, 5.0, extra={"pipe": {"resolution": "480p"}}),
         unwatched,
     )
     assert provider.client.given == {"provider": "fal-ai", "api_key": "t1", "timeout": 9.0}
@@ -65,7 +65,7 @@ def test_only_what_was_set_is_sent_under_the_clients_own_names(
     ]  # fmt: skip
     assert made.frames_FYX3.shape == (3, 32, 48, 3)
     assert made.fps == 5
-    provider.make(Request("a dog"), unwatched)
+    provider.make(Take("a dog"), unwatched)
     assert provider.client.calls[1] == ("a dog", {"model": "Wan-AI/Wan2.2-TI2V-5B", "seed": 0})
 
 
@@ -113,20 +113,20 @@ def failures() -> list[tuple[BaseException, str]]:
 def test_every_failure_of_the_client_is_a_remote_error_with_a_next_step(number: int) -> None:
     error, said = failures()[number]
     with pytest.raises(RemoteError) as caught:
-        maker(error).make(Request("a cat"), unwatched)
+        maker(error).make(Take("a cat"), unwatched)
     assert said in str(caught.value)
     assert caught.value.next_step
 
 
 def test_a_bug_is_not_dressed_up_as_a_failure_of_the_service() -> None:
     with pytest.raises(ZeroDivisionError):
-        maker(ZeroDivisionError()).make(Request("a cat"), unwatched)
+        maker(ZeroDivisionError()).make(Take("a cat"), unwatched)
 
 
 @pytest.mark.parametrize("rubbish", [b"", b"{}", b"\0" * 100])
 def test_rubbish_is_no_clip(rubbish: bytes) -> None:
     with pytest.raises(RemoteError, match="is no clip"):
-        maker(rubbish).make(Request("a cat"), unwatched)
+        maker(rubbish).make(Take("a cat"), unwatched)
 
 
 def test_unknown_providers_are_refused_with_those_that_make_clips(
@@ -154,13 +154,13 @@ def test_a_provider_that_drips_is_left_at_the_timeout(clip: bytes) -> None:
 
     made = generate_provider.load(Choices("provider:fal-ai:a/b", extra={"timeout": 0.1}), connect=Slow)
     with pytest.raises(RemoteError, match=r"not done in 0\.1 s"):
-        made.make(Request("a cat"), unwatched)
+        made.make(Take("a cat"), unwatched)
 
 
 def test_a_token_that_a_provider_repeats_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_TOKEN", "hf_secret_1")
     with pytest.raises(RemoteError) as caught:
         maker(ValueError("no such key: hf_secret_1 at https://u:word@h/x"), key_env="MY_TOKEN").make(
-            Request("a cat"), unwatched
+            Take("a cat"), unwatched
         )
     assert "hf_secret" not in str(caught.value) and "word" not in str(caught.value)

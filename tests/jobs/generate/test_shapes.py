@@ -12,7 +12,7 @@ from vedit.data import scenes
 from vedit.errors import ModelError, UsageError
 from vedit.jobs.generate import run as generate
 from vedit.jobs.generate import shapes as generate_shapes
-from vedit.jobs.generate.run import Choices, Request
+from vedit.jobs.generate.run import Choices, Take
 from vedit.models.shapes import folder
 from vedit.training import shapes_truth
 
@@ -54,7 +54,7 @@ def test_a_prompt_becomes_a_complete_caption_and_the_seed_draws_what_it_leaves_o
 )
 def test_a_prompt_that_no_drawn_scene_shows_is_refused(unloaded, prompt, said):
     with pytest.raises(UsageError, match=said):
-        unloaded.make(Request(prompt), watch)
+        unloaded.make(Take(prompt), watch)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_a_prompt_that_no_drawn_scene_shows_is_refused(unloaded, prompt, said):
 )
 def test_what_the_model_was_not_made_for_is_refused_before_sampling(unloaded, asked, said):
     with pytest.raises(UsageError, match=said):
-        unloaded.make(Request("a ring", **asked), watch)
+        unloaded.make(Take("a ring", **asked), watch)
 
 
 def test_a_missing_adapter_says_how_to_make_one(monkeypatch, tmp_path):
@@ -81,9 +81,9 @@ def test_a_missing_adapter_says_how_to_make_one(monkeypatch, tmp_path):
 
 def test_a_few_steps_already_show_colour_and_background_and_repeat_by_seed(maker):
     prompt = "a large red circle moving left on a teal background"
-    made = maker.make(Request(prompt, seed=1, steps=6), watch)
+    made = maker.make(Take(prompt, seed=1, steps=6), watch)
     assert made.frames_FYX3.shape == (8, 64, 64, 3) and made.frames_FYX3.dtype == np.uint8
-    assert np.array_equal(made.frames_FYX3, maker.make(Request(prompt, seed=1, steps=6), watch).frames_FYX3)
+    assert np.array_equal(made.frames_FYX3, maker.make(Take(prompt, seed=1, steps=6), watch).frames_FYX3)
     words = {
         "shape": "circle",
         "colour": "red",

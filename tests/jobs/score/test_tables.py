@@ -31,8 +31,8 @@ from vedit.jobs.score.render import (
     as_markdown,
     as_text,
     cells,
+    figure,
     rendered,
-    shown,
     tex,
     width,
 )
@@ -361,15 +361,15 @@ def test_html_escapes() -> None:
 
 
 def test_numbers_too_small_for_four_decimals_keep_three_digits() -> None:
-    assert [shown(value) for value in (0.00038412, -0.00012, 0.0, 0.001, 12.3456789)] == [
+    assert [figure(value) for value in (0.00038412, -0.00012, 0.0, 0.001, 12.3456789)] == [
         "0.000384",
         "-0.00012",
         "0.0000",
         "0.0010",
         "12.3457",
     ]
-    assert [shown(value, sign=True) for value in (0.5, -0.0001)] == ["+0.5000", "-0.0001"]
-    assert (shown(None), shown(float("nan"))) == ("", "undefined")
+    assert [figure(value, sign=True) for value in (0.5, -0.0001)] == ["+0.5000", "-0.0001"]
+    assert (figure(None), figure(float("nan"))) == ("", "undefined")
 
 
 def test_what_a_metric_remarks_is_said_once_for_all_videos() -> None:

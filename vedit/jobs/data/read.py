@@ -41,7 +41,7 @@ class Cut(NamedTuple):
 
 
 @contextmanager
-def shown(name: str, read: ReadOptions = ReadOptions()) -> Iterator[tuple[Clip, Frames]]:
+def as_played(name: str, read: ReadOptions = ReadOptions()) -> Iterator[tuple[Clip, Frames]]:
     """A clip, or a folder of pictures, as whole RGBA or RGB frames with the times that players show.
 
     Raises InputError behind the last frame of a clip that is damaged: a data set is no place for half a clip.
@@ -61,7 +61,7 @@ def shown(name: str, read: ReadOptions = ReadOptions()) -> Iterator[tuple[Clip, 
 
 def times(name: str) -> list[Fraction]:
     """When each frame of a clip ends, in seconds."""
-    with shown(name, ReadOptions(scale=(16, 16))) as (
+    with as_played(name, ReadOptions(scale=(16, 16))) as (
         clip,
         frames,
     ):  # a video is scaled by its decoder: only times are wanted
@@ -132,7 +132,7 @@ def _stacked(name: str, numbers: list[int], cut: Cut) -> Any:
 
     wanted = set(numbers)
     kept: dict[int, Any] = {}
-    with shown(name) as (_, frames):
+    with as_played(name) as (_, frames):
         for number, frame in enumerate(frames):
             if number in wanted:
                 kept[number] = np.asarray(fitted(frame.pixels, cut.size, offset=cut.offset))

@@ -30,7 +30,7 @@ from vedit.errors import InputError, UsageError, VeditError, Warn, option, silen
 from vedit.jobs.batch.files import expand
 from vedit.jobs.clips import even_delays
 from vedit.jobs.data.build import SetPlan, Summary, build, limited, open_folder, open_journal
-from vedit.jobs.data.read import Cut, read_cut, reader, shown, times
+from vedit.jobs.data.read import Cut, as_played, read_cut, reader, times
 from vedit.jobs.watch import Watch, unwatched
 from vedit.media.atomic import open_output
 from vedit.media.window import ordered_map
@@ -267,7 +267,7 @@ def inspect(path: str) -> folder.Inspection:
     from PIL import Image
 
     ends = times(path)
-    with shown(path) as (clip, frames):
+    with as_played(path) as (clip, frames):
         size = clip.width, clip.height
         del frames
     pictures = [

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from vedit.documents import Kind, read_json, table
 from vedit.errors import InputError
 from vedit.jobs import cache
-from vedit.jobs.edit.memory import shown
+from vedit.jobs.edit.memory import amount
 from vedit.jobs.edit.unfinished import name_of
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def told(edit: Edit) -> str:
         f"an evaluation of a {unit} takes {each:.2g} s here; {inverted} a {unit} for the inversion, unless it"
         f" is kept, and {sampled} for the edit"
     )
-    return f"time: about {long} ({parts}); disk: {shown(disk_bytes(edit))} while it runs"
+    return f"time: about {long} ({parts}); disk: {amount(disk_bytes(edit))} while it runs"
 
 
 def inversion_evaluations(edit: Edit) -> int:

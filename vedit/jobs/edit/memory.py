@@ -30,7 +30,7 @@ def need_of(
     model, prepared = edit.model, edit.prepared
     offload = offload or model.offload
     calls = min(frames_per_call or edit.job.frames_per_call, edit.window)
-    # a window that was not asked for goes with the call
+    # without a window asked for, it shrinks with the frames per call
     window = edit.window if edit.job.window or edit.is_whole else calls
     if model.frame_axis:
         calls = window = pictures or window
@@ -71,16 +71,16 @@ def check_memory(edit: Edit, limit_mib: int | None = None) -> None:
     if need.total <= room:
         return
     where = (
-        f"{device} has {shown(room)}" if limit_mib is None else f"{option('memory')} allows {limit_mib} MiB"
+        f"{device} has {amount(room)}" if limit_mib is None else f"{option('memory')} allows {limit_mib} MiB"
     )
     width, height = edit.pixels.selection.shape
     dtype = str(edit.model.dtype).removeprefix("torch.")
     at_once = edit.window if edit.model.frame_axis else min(edit.job.frames_per_call, edit.window)
-    fits = [f"{what} (about {shown(less.total)})" for what, less in alternatives(edit) if less.total <= room]
+    fits = [f"{what} (about {amount(less.total)})" for what, less in alternatives(edit) if less.total <= room]
     raise MemoryBudgetError(
-        f"needs about {shown(need.total)}, {where} ({at_once} frames at once, {width}x{height}, {dtype}).",
-        f"Weights take {shown(need.weights)}, a call {shown(need.working)}, maps and latents"
-        f" {shown(need.held)}.",
+        f"needs about {amount(need.total)}, {where} ({at_once} frames at once, {width}x{height}, {dtype}).",
+        f"Weights take {amount(need.weights)}, a call {amount(need.working)}, maps and latents"
+        f" {amount(need.held)}.",
         (
             f"Try {' or '.join(fits[:2])}"
             if fits
@@ -111,7 +111,7 @@ def alternatives(edit: Edit) -> Iterator[tuple[str, Need]]:
                     )
 
 
-def shown(size: int) -> str:
+def amount(size: int) -> str:
     """Bytes for people."""
     return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / MIB:.1f} MiB"
 
@@ -121,8 +121,8 @@ def told(need: Need, edit: Edit) -> str:
     from vedit.engine.memory import available
 
     free = available(edit.model.device)
-    rest = "" if free is None else f"; {edit.model.device} has {shown(free)} free"
+    rest = "" if free is None else f"; {edit.model.device} has {amount(free)} free"
     return (
-        f"memory: about {shown(need.total)} (weights {shown(need.weights)}, a call {shown(need.working)},"
-        f" maps and latents {shown(need.held)}){rest}; {edit.frames} frames in windows of {edit.window}"
+        f"memory: about {amount(need.total)} (weights {amount(need.weights)}, a call {amount(need.working)},"
+        f" maps and latents {amount(need.held)}){rest}; {edit.frames} frames in windows of {edit.window}"
     )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from vedit.errors import InputError, ModelError, UsageError, VeditError, Warn, option, silent
 from vedit.jobs.clips import Pixels, Selection, even_delays, made_clip, read_pixels, write_frames
 from vedit.jobs.generate.options import CHECKPOINT, read_by
-from vedit.jobs.generate.run import Choices, Made, Request, rate_of
+from vedit.jobs.generate.run import Choices, Made, Take, rate_of
 from vedit.jobs.watch import Watch
 from vedit.models.checked import read_config
 from vedit.models.hub import checked_downloads, first_line, hub_or_cache
@@ -101,7 +101,7 @@ class CheckpointMaker:
     def identity(self) -> dict[str, Any]:
         return self.generator.facts
 
-    def make(self, request: Request, watch: Watch) -> Made:
+    def make(self, request: Take, watch: Watch) -> Made:
         """Sample one clip. Raises UsageError for steps, sizes and options that do not fit the model."""
         import dataclasses
 
@@ -149,7 +149,7 @@ class CheckpointMaker:
         }
         return Made(_frames(_whole(stream.latents)), fps, facts)
 
-    def _shape(self, request: Request) -> tuple[int, ...]:
+    def _shape(self, request: Take) -> tuple[int, ...]:
         params = self.generator.params
         width, height = request.size or params.data.shape
         frames = request.frames or params.data.frames
@@ -168,7 +168,7 @@ class CheckpointMaker:
 
     def _begin(
         self,
-        request: Request,
+        request: Take,
         shape: tuple[int, ...],
         schedule: Any,
         timesteps: list[int],

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vedit.jobs.generate.options import HUB, read_by
-from vedit.jobs.generate.run import Choices, Made, Request, rate_of
+from vedit.jobs.generate.run import Choices, Made, Take, rate_of
 from vedit.jobs.watch import Watch
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class PipelineMaker:
         }
         return {**facts, **{name: value for name, value in self.choices.extra.items() if name != "pipe"}}
 
-    def make(self, request: Request, watch: Watch) -> Made:
+    def make(self, request: Take, watch: Watch) -> Made:
         """Make one clip. Raises UsageError for what the pipeline or its rules refuse."""
         from vedit.models.pipelines import Order
 

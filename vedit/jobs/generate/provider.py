@@ -14,7 +14,7 @@ from typing import Any
 from vedit.errors import RemoteError, UsageError, option
 from vedit.jobs.generate.options import PROVIDER, read_by
 from vedit.jobs.generate.remote import decoded
-from vedit.jobs.generate.run import Choices, Made, Request
+from vedit.jobs.generate.run import Choices, Made, Take
 from vedit.jobs.watch import Watch
 from vedit.secrecy import without, without_login, without_values
 
@@ -88,7 +88,7 @@ class ProviderMaker:
     def identity(self) -> dict[str, Any]:
         return {"provider": self.provider, "remote_model": self.model}
 
-    def make(self, request: Request, watch: Watch) -> Made:
+    def make(self, request: Take, watch: Watch) -> Made:
         """Make one clip. Raises RemoteError."""
         more = {
             **request.extra.get("pipe", {}),
@@ -147,7 +147,7 @@ class ProviderMaker:
         from vedit.remote import http
 
         def shown(text: str) -> str:
-            return http.shown(without(without_login(text), self.key or ""))
+            return http.quoted(without(without_login(text), self.key or ""))
 
         try:
             return self.client.text_to_video(prompt, **named)

@@ -13,7 +13,7 @@ from vedit import remote
 from vedit.errors import RemoteError, UsageError, VeditError, option
 from vedit.jobs.data.read import Cut, read_cut, times
 from vedit.jobs.generate.options import REMOTE, read_by
-from vedit.jobs.generate.run import Choices, Made, Request
+from vedit.jobs.generate.run import Choices, Made, Take
 from vedit.jobs.watch import Watch
 
 PREFIX = "remote:"
@@ -57,7 +57,7 @@ class RemoteMaker:
             "remote_model": extra.get("remote_model"),
         }
 
-    def make(self, request: Request, watch: Watch) -> Made:
+    def make(self, request: Take, watch: Watch) -> Made:
         """Make one clip. Raises RemoteError."""
         from vedit.remote.http import Service
         from vedit.remote.jobs import Note, begin, wait
@@ -78,7 +78,7 @@ class RemoteMaker:
             made = decoded(file, service.host, f"job {id} is kept: call again to fetch it again")
         return made._replace(facts={"job": id, **made.facts})
 
-    def fields(self, request: Request) -> dict[str, Any]:
+    def fields(self, request: Take) -> dict[str, Any]:
         """What is sent: what the user set, and the --field ones, an empty one leaving a field out."""
         fields: dict[str, Any] = {
             "model": self.choices.extra.get("remote_model"),

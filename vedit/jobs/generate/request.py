@@ -169,13 +169,13 @@ def plan(request: GenerateRequest) -> GeneratePlan:
     return GeneratePlan(request, run.without_finished(job) if request.skip_existing else job)
 
 
-def _rows(request: GenerateRequest) -> Sequence[Sequence[run.Request]]:
+def _rows(request: GenerateRequest) -> Sequence[Sequence[run.Take]]:
     """A row of clips per prompt."""
     if request.clips:
         return [[run.request_of(told) for told in row] for row in request.clips]
     prompts = run.read_prompts(request.prompts) if request.prompts else [request.prompt or ""]
     size = parse_size(request.size)
-    shared = run.Request(
+    shared = run.Take(
         "",
         request.negative,
         request.seed,

@@ -3,7 +3,7 @@
 A backend is a module of this package, listed in BACKENDS, that has
 
     SUMMARY   one line: which models it takes
-    OPTIONS   keys of the options in `Choices.extra` and `Request.extra` that it reads, see
+    OPTIONS   keys of the options in `Choices.extra` and `Take.extra` that it reads, see
     `app.generate.options` claims    from a model's name to whether it is this backend's; cheap, loads no
     torch load      from Choices to a Maker
     weights   from Choices to the hashes in the Maker's identity, without loading it
@@ -51,7 +51,7 @@ class Choices(NamedTuple):
     warn: Warn = silent
 
 
-class Request(NamedTuple):
+class Take(NamedTuple):
     """One clip to make; None leaves a value to the model. size: width and height.
 
     pending: a file for what a second call needs to go on with work that was begun elsewhere.
@@ -86,7 +86,7 @@ class Maker(Protocol):
     def identity(self) -> dict[str, Any]:
         """Which weights these are, for the record."""
 
-    def make(self, request: Request, watch: Watch) -> Made:
+    def make(self, request: Take, watch: Watch) -> Made:
         """Make one clip; `watch(steps, total, what)` passes the steps on and shows progress."""
 
 
@@ -99,7 +99,7 @@ class Job(NamedTuple):
     """
 
     choices: Choices
-    requests: Sequence[Sequence[Request]]
+    requests: Sequence[Sequence[Take]]
     output: str | None = None
     folder: str | None = None
     suffix: str = ".gif"
@@ -193,7 +193,7 @@ def _drop(pending: str | None) -> None:
         os.unlink(pending)
 
 
-def _made(maker: Maker, request: Request, watch: Watch) -> Made:
+def _made(maker: Maker, request: Take, watch: Watch) -> Made:
     if not request.prompt.strip():
         raise UsageError("the prompt is empty.", "Say what the clip should show.")
     return maker.make(request, watch)
@@ -204,7 +204,7 @@ def _finish(
     path: str,
     frames: np.ndarray,
     fps: Fraction,
-    requests: Sequence[Sequence[Request]],
+    requests: Sequence[Sequence[Take]],
     grid: Sequence[Sequence[Made]],
     maker: Maker,
     started: float,
@@ -279,11 +279,11 @@ def may_be_repeated(record: Mapping[str, Any]) -> None:
         )
 
 
-def request_of(told: Mapping[str, Any]) -> Request:
+def request_of(told: Mapping[str, Any]) -> Take:
     """A request as the record tells it, with what was chosen for it then."""
-    values = {name: value for name, value in told.items() if name in Request._fields}
+    values = {name: value for name, value in told.items() if name in Take._fields}
     size = values["size"] and tuple(values["size"])
-    return Request(
+    return Take(
         **{**values, "size": size, "fps": rate_of(values["fps"]), "extra": without_extras(values["extra"])}
     )
 
@@ -293,7 +293,7 @@ def without_extras(extra: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in extra.items() if name not in ("save_x_start", "save_every")}
 
 
-def _told(request: Request) -> dict[str, Any]:
+def _told(request: Take) -> dict[str, Any]:
     """A request as the record tells it."""
     told = {**request._asdict(), "extra": _without_secrets(request.extra)}
     del told["pending"]
@@ -312,7 +312,7 @@ def _without_secrets(extra: Mapping[str, Any]) -> dict[str, Any]:
     return {**extra, **({"field": told} if told else {})}
 
 
-def file_name(number: int, request: Request, job: Job) -> str:
+def file_name(number: int, request: Take, job: Job) -> str:
     """`001-digit-5-moving-left-seed7.gif`: the prompt's place, its words, the seed."""
     words = "-".join(re.findall(r"[^\W_]+", request.prompt.lower()))[:60].strip("-")
     return f"{number + 1:03d}-{words or 'clip'}-seed{request.seed}{job.suffix}"
@@ -363,7 +363,7 @@ def read_prompts(path: str) -> list[str]:
     return prompts
 
 
-def requests_for(prompts: Iterable[str], request: Request, count: int) -> list[list[Request]]:
+def requests_for(prompts: Iterable[str], request: Take, count: int) -> list[list[Take]]:
     """One row per prompt with `count` seeds, counted up from that of the request."""
     return [
         [request._replace(prompt=prompt, seed=request.seed + number) for number in range(count)]

@@ -10,7 +10,7 @@ import random
 from typing import Any
 
 from vedit.errors import UsageError, option
-from vedit.jobs.generate.run import Choices, Made, Request
+from vedit.jobs.generate.run import Choices, Made, Take
 from vedit.jobs.watch import Watch
 
 EMBEDDED = "shapes"
@@ -60,7 +60,7 @@ class ShapesMaker:
     def identity(self) -> dict[str, Any]:
         return weights()
 
-    def make(self, request: Request, watch: Watch) -> Made:
+    def make(self, request: Take, watch: Watch) -> Made:
         """Sample one clip. Raises UsageError for words, sizes and frame counts that it does not know."""
         import torch
 
@@ -141,7 +141,7 @@ def _words(text: str) -> str:
     return " ".join(words)
 
 
-def _check_shape(request: Request) -> None:
+def _check_shape(request: Take) -> None:
     from vedit.data.scenes import FRAMES, SIDE
 
     if request.size not in (None, (SIDE, SIDE)):

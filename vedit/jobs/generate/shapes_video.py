@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from vedit.errors import UsageError, option
-from vedit.jobs.generate.run import Choices, Made, Request
+from vedit.jobs.generate.run import Choices, Made, Take
 from vedit.jobs.generate.shapes import FPS, STEPS, read_negative, read_prompt
 from vedit.jobs.watch import Watch
 from vedit.models.hub import EMBEDDED_VIDEO
@@ -51,7 +51,7 @@ class VideoMaker:
     def identity(self) -> dict[str, Any]:
         return weights()
 
-    def make(self, request: Request, watch: Watch) -> Made:
+    def make(self, request: Take, watch: Watch) -> Made:
         """Sample one clip. Raises UsageError for words, sizes and frame counts that it does not know."""
         from vedit.engine.embedded import unit_noise
         from vedit.engine.sample import Stream, sample
@@ -85,7 +85,7 @@ class VideoMaker:
         return Made(frames, request.fps or rate_of(FPS), facts)
 
 
-def _check_shape(request: Request) -> None:
+def _check_shape(request: Take) -> None:
     if request.size not in (None, (SIDE, SIDE)):
         raise UsageError(
             f"the embedded video model makes pictures of {SIDE}x{SIDE} pixels.",

@@ -9,7 +9,7 @@ from typing import Any
 
 from vedit.errors import InputError, UsageError, option
 from vedit.jobs.score.metrics import check_keys, options_of, ordered
-from vedit.jobs.score.render import Cell, Table, shown
+from vedit.jobs.score.render import Cell, Table, figure
 from vedit.jobs.score.results import Results, Row, videos_of
 from vedit.jobs.score.statistics import LEAST, LEVEL, Paired, excludes_zero, holm, paired
 
@@ -229,9 +229,9 @@ def comparison_table(found: Comparison, *, verdict_first: bool = False) -> Table
         rows.append(
             (
                 Cell(f"{line.key} {a.metrics[line.key].arrow}"),
-                Cell(shown(line.mean_a), is_best=is_shown and line.verdict == a.name),
-                Cell(shown(line.mean_b), is_best=is_shown and line.verdict == b.name),
-                Cell(shown(result.mean, sign=True)),
+                Cell(figure(line.mean_a), is_best=is_shown and line.verdict == a.name),
+                Cell(figure(line.mean_b), is_best=is_shown and line.verdict == b.name),
+                Cell(figure(result.mean, sign=True)),
                 Cell(interval_text(result.interval, sign=True)),
                 Cell(str(result.n) if result.n == result.videos else f"{result.n} of {result.videos} videos"),
                 Cell(f"{result.wins}/{result.losses}/{result.ties}"),
@@ -343,7 +343,7 @@ def interval_text(interval: tuple[float, float] | None, *, sign: bool = False) -
     return (
         "n too small"
         if interval is None
-        else f"[{shown(interval[0], sign=sign)}, {shown(interval[1], sign=sign)}]"
+        else f"[{figure(interval[0], sign=sign)}, {figure(interval[1], sign=sign)}]"
     )
 
 

@@ -25,7 +25,7 @@ from vedit.jobs.pages.page import data
 from vedit.jobs.pages.page import page as whole_page
 from vedit.jobs.pages.player import controls, pane
 from vedit.jobs.score.compare import Comparison, damage_notes, interval_text
-from vedit.jobs.score.render import as_html, shown
+from vedit.jobs.score.render import as_html, figure
 from vedit.jobs.score.results import Number, Results, Row, finite, number_json, values_of
 from vedit.jobs.score.summary import failures, number_text, remarks, rows_table, skipped_notes, title
 
@@ -168,7 +168,7 @@ def _metric_cells(results: Results, key: str) -> Iterable[str]:
         low_high = (
             "n too small"
             if found.interval is None
-            else f"{shown(found.interval[0])} to {shown(found.interval[1])}"
+            else f"{figure(found.interval[0])} to {figure(found.interval[1])}"
         )
         drawn = interval_svg(results.values(key), found.mean, found.interval)
         yield f"<td>{low_high}</td><td>{drawn}</td><td>{found.n}</td>"
@@ -180,7 +180,7 @@ def _metric_cells(results: Results, key: str) -> Iterable[str]:
 
 
 def _value_cell(value: float | None) -> str:
-    return '<td data-value=""></td>' if value is None else f'<td data-value="{value!r}">{shown(value)}</td>'
+    return '<td data-value=""></td>' if value is None else f'<td data-value="{value!r}">{figure(value)}</td>'
 
 
 def interval_svg(
@@ -226,7 +226,7 @@ def forest(found: Comparison) -> str:
         )
         y = 34 + 24 * place
         kind = "shown" if line.verdict in (found.a.name, found.b.name) else "open"
-        label = f"{line.key}: {shown(result.mean, sign=True)} {interval_text(result.interval, sign=True)}"
+        label = f"{line.key}: {figure(result.mean, sign=True)} {interval_text(result.interval, sign=True)}"
         bar = (
             ""
             if result.interval is None

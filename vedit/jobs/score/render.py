@@ -44,7 +44,7 @@ def cells(*texts: str) -> tuple[Cell, ...]:
     return tuple(Cell(text) for text in texts)
 
 
-def shown(value: float | None, *, sign: bool = False) -> str:
+def figure(value: float | None, *, sign: bool = False) -> str:
     """A number in a table: four decimals, three digits where those would be zeros."""
     if value is None:
         return ""

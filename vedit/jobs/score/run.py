@@ -112,7 +112,7 @@ def _bytes(clip: Clip) -> int:
 def run(
     suite: Suite, towers: Towers, journal: Journal, *, clips: Clips | None = None, watch: Watch | None = None
 ) -> tuple[Results, str]:
-    """Score every item; gives the results, and what ended a suite early: "interrupt", "terminate" or "".
+    """Score every item; gives the results, and "interrupt", "terminate" or "" for how the suite ended.
 
     What was done before a signal is in the results. Raises ModelError before any work when weights are
     missing, UsageError when a metric that was named has not its inputs, and, for a single video, the error of

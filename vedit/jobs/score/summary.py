@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from vedit.jobs.score.compare import damage_notes, interval_text, source_notes
 from vedit.jobs.score.metrics import Fact
-from vedit.jobs.score.render import Table, cells, shown
+from vedit.jobs.score.render import Table, cells, figure
 from vedit.jobs.score.results import Results, Row, summary_of, videos_of
 from vedit.jobs.score.statistics import LEAST
 
@@ -52,7 +52,7 @@ def suite_table(results: Results) -> Table:
     for key in results.keys:
         fact, found = results.metrics[key].value, results.summary(key)
         interval = "" if found.n == 0 else interval_text(found.interval)
-        spread = [shown(value) for value in (found.mean, found.median, found.deviation)]
+        spread = [figure(value) for value in (found.mean, found.median, found.deviation)]
         counts = (str(found.n), str(found.n_failed) if found.n_failed else "")
         lines.append(
             cells(
@@ -71,10 +71,10 @@ def suite_table(results: Results) -> Table:
             lines.append(
                 cells(
                     f"  {name}",
-                    shown(of_it.mean),
+                    figure(of_it.mean),
                     "",
-                    shown(of_it.median),
-                    shown(of_it.deviation),
+                    figure(of_it.median),
+                    figure(of_it.deviation),
                     str(of_it.n),
                     "",
                     "",
@@ -111,7 +111,7 @@ def title(results: Results) -> str:
 
 def number_text(row: Row, key: str) -> str:
     number = row.numbers.get(key)
-    return "" if number is None else shown(number.value)
+    return "" if number is None else figure(number.value)
 
 
 def notes(results: Results) -> list[str]:

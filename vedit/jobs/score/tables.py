@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from vedit.errors import InputError, UsageError, option
 from vedit.jobs.score.compare import check_alike, damage_notes, interval_text, pair_rows, paired_values
-from vedit.jobs.score.render import Cell, Table, cells, shown
+from vedit.jobs.score.render import Cell, Table, cells, figure
 from vedit.jobs.score.results import Results, Row
 from vedit.jobs.score.statistics import excludes_zero, paired
 
@@ -258,7 +258,7 @@ def _value(row: Row, key: str) -> str:
 def _mean(report: Results, key: str, digits: int | None = 4) -> str:
     """A mean with so many decimals; None leaves that to its size."""
     mean = report.summary(key).mean if key in report.metrics else None
-    return "–" if mean is None else shown(mean) if digits is None else f"{mean:.{digits}f}"
+    return "–" if mean is None else figure(mean) if digits is None else f"{mean:.{digits}f}"
 
 
 # --- best of several -----------------------------------------------------------------------------
