@@ -16,7 +16,7 @@ from vedit.jobs.clips import Selection, read_pixels
 from vedit.jobs.edit.ablate import ablate
 from vedit.jobs.edit.invert import InversionSettings, invert_video
 from vedit.jobs.edit.video import edit_video
-from vedit.jobs.generate.run import Choices, Job, Request, generate
+from vedit.jobs.generate.run import Choices, Job, Take, generate
 from vedit.jobs.record import carried, read_record, write_record
 from vedit.jobs.replay import replay
 from vedit.media.run import Settings
@@ -149,7 +149,7 @@ def test_an_ablation_is_repeated_whole(model: Model, clip: str, tmp_path: Path) 
 
 
 def test_generated_clips_are_repeated_from_the_output_alone_to_the_byte(tmp_path: Path) -> None:
-    rows = [[Request("a red ring", steps=2, seed=seed) for seed in (3, 4)]]
+    rows = [[Take("a red ring", steps=2, seed=seed) for seed in (3, 4)]]
     record = generate(Job(Choices("shapes", device="cpu"), rows, str(tmp_path / "a.gif")))[0]
     (tmp_path / "a.gif.vedit.json").unlink()
     carried_record = read_record(str(tmp_path / "a.gif"))
