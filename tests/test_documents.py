@@ -206,3 +206,13 @@ def test_five_hundred_mutations_of_each_format_are_read_or_refused(tmp_path: Pat
                 refused += 1
     assert read + refused == 1500
     assert read > 50 and refused > 500
+
+
+def test_a_line_is_added_behind_a_whole_one(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    documents.add_line(path, {"name": "a"})
+    with path.open("ab") as file:
+        file.write(b'{"name": "to')
+    documents.add_line(path, {"name": "caf\xe9 \x1b"})
+    assert list(documents.whole_lines(path, KIND)) == [{"name": "a"}, {"name": "caf\xe9 \x1b"}]
+    assert path.read_bytes().count(b"\n") == 3 and b"\x1b" not in path.read_bytes()

@@ -15,9 +15,10 @@ import re
 import stat
 from collections.abc import Callable, Hashable, Iterator
 from functools import cache
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, BinaryIO, NamedTuple, TypeVar, cast
 
 from vedit.errors import InputError, VeditError, reason_of
+from vedit.plain import json_text
 
 T = TypeVar("T")
 LONGEST_NUMBER = 1024  # bits of a whole number; a float holds no more
@@ -117,6 +118,28 @@ def whole_lines(path: str | os.PathLike[str], kind: Kind) -> Iterator[dict[str, 
             yield table(parse_json(line, "", kind), "", kind)
         except VeditError:
             continue
+
+
+def add_line(path: str | os.PathLike[str], value: Any) -> None:
+    """Add an object to a journal, behind a whole line, in one write: lines of several processes do not mix.
+
+    Raises OSError.
+    """
+    with open_journal(path) as file:
+        file.write(f"{json_text(value)}\n".encode())
+
+
+def open_journal(path: str | os.PathLike[str]) -> BinaryIO:
+    """A file that lines are added to, each written at once; a line that a kill has torn is ended first.
+
+    Raises OSError.
+    """
+    file = open(path, "ab+", buffering=0)
+    if file.seekable() and file.seek(0, os.SEEK_END):
+        file.seek(-1, os.SEEK_END)
+        if file.read(1) != b"\n":
+            file.write(b"\n")
+    return file
 
 
 def read_toml(path: str | os.PathLike[str], kind: Kind) -> dict[str, Any]:

@@ -38,6 +38,14 @@ def json_text(value: Any, *, is_ascii: bool = False, indent: int | None = None) 
     return re.sub(_HIDDEN, lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
+def digest(value: Any) -> str:
+    """SHA-256 of a value's JSON with sorted keys: what a key of work that may be done already is made of."""
+    import hashlib
+    import json
+
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
+
+
 def american(word: str) -> str:
     """A word in the first of its two spellings: center for centre, color for colour, gray for grey."""
     return word.replace("centre", "center").replace("colour", "color").replace("grey", "gray")

@@ -11,7 +11,6 @@ journal.jsonl    rows of a conversion that has not ended; gone when it has
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vedit.documents import Kind, read_bytes, whole_lines
 from vedit.errors import InputError, reason_of
+from vedit.plain import digest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -62,7 +62,7 @@ class Item(NamedTuple):
     def key(self, settings: Mapping[str, Any]) -> str:
         """A hash of all that its files depend on: a row with the same key need not be made again."""
         parts = [self.name, self.captions, self.source, self.stamp, dict(self.facts), dict(settings)]
-        return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:32]
+        return digest(parts)[:32]
 
 
 def file_stamp(path: str | Path) -> str:

@@ -6,7 +6,6 @@ lost its connection goes on with the job that is paid for.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -17,6 +16,7 @@ from typing import Any, NamedTuple
 from vedit.documents import Kind, read_json
 from vedit.errors import RemoteError, VeditError, option
 from vedit.media.atomic import open_output
+from vedit.plain import digest
 from vedit.remote.http import Refusal, Service, quoted
 from vedit.secrecy import without_values
 
@@ -44,7 +44,7 @@ class Note(NamedTuple):
 
     @property
     def key(self) -> str:
-        return hashlib.sha256(json.dumps(dict(self.order), sort_keys=True, default=str).encode()).hexdigest()
+        return digest(dict(self.order))
 
     def read(self) -> str | None:
         """The vendor's id of a job for the same order, None when there is none."""

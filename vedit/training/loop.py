@@ -38,7 +38,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from typing_extensions import TypedDict
 
-from vedit.documents import Kind, parse_json, read_json, read_text, table, validated
+from vedit.documents import Kind, add_line, parse_json, read_json, read_text, table, validated
 from vedit.errors import (
     CheckFailed,
     InputError,
@@ -621,5 +621,4 @@ def sync(path: Path) -> None:
 
 def append_line(path: Path, record: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as log:
-        log.write(json.dumps(record) + "\n")
+    add_line(path, record)

@@ -17,6 +17,7 @@ from vedit.jobs.edit.request import EditRequest
 from vedit.jobs.edit.settings import own_preset
 from vedit.media.atomic import open_output
 from vedit.models.hub import OURS, cache_only, commit_of, find_folder
+from vedit.plain import digest
 from vedit.presets import PRESET, find, parameters, paths
 
 SCHEMA = 1
@@ -91,12 +92,6 @@ class Contents:
             with open_output(self.memory) as stream:
                 stream.write(json.dumps(self.known).encode())
             self.is_changed = False
-
-
-def digest(value: Any) -> str:
-    """SHA-256 of a value's canonical JSON."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 class Keys:

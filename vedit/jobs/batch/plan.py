@@ -73,7 +73,8 @@ class Plan:
     earlier call, and failed_before the keys that had when the plan was made. dropped: outputs that an
     earlier call made and nobody asks for now. redone: keys whose record does not count. taken: items whose
     name a file has that no batch made. refused: why nothing is done at the items with these keys.
-    order: "model" keeps items of one model, clip and caption together; "given" that of the rows.
+    order: "model" keeps items of one model, clip and caption together; "given" that of the rows. before: the
+    lines of the last plan.
     """
 
     state: State
@@ -87,6 +88,16 @@ class Plan:
     taken: list[Item] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
     order: str = "model"
+    before: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def is_as_before(self) -> bool:
+        """Whether the last plan of this folder says the same."""
+        return len(self.before) == len(self.items) and all(
+            (line["key"], line["output"], line["where"], line["label"], line["written"], line["extra"])
+            == (item.key, item.output, item.row.where, item.row.label, item.row.written, item.row.extra)
+            for line, item in zip(self.before, self.items)
+        )
 
     def lines(self) -> Iterator[dict[str, Any]]:
         """The items as plan.jsonl has them."""
@@ -241,6 +252,7 @@ def plan(
         [str(record["output"]) for key, record in done.items() if key not in asked and state.is_done(record)],
         contents,
     )
+    made.before = before
     made.failed_before = set(made.failed)
     again = {item.key for item in items if "_error" in item.row.extra}  # a failed.csv is a wish to try again
     made.failed = {k: record for k, record in made.failed.items() if k not in made.done and k not in again}

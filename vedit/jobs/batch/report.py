@@ -24,10 +24,22 @@ class Reports:
         self.plan = plan
 
     def write(self) -> None:
-        """Write all three."""
+        """Write all three, unless they say this already."""
+        if self.plan.is_as_before and self._are_newest():
+            return
         _write(self._path("results.jsonl"), "".join(json_text(row) + "\n" for row in self.results()))
         _write(self._path("index.toml"), self.index())
         self.write_failed()
+
+    def _are_newest(self) -> bool:
+        """Whether no record has come or gone since they were written."""
+        try:
+            written = os.stat(self._path("results.jsonl")).st_mtime_ns
+            os.stat(self._path("index.toml"))
+            folders = [os.stat(self.plan.state.folder / part) for part in ("done", "failed")]
+        except OSError:
+            return False
+        return all(folder.st_mtime_ns < written for folder in folders)
 
     def _path(self, name: str) -> str:
         return os.path.join(self.plan.state.out, name)

@@ -320,6 +320,7 @@ class Loop:
             output=item.output,
             seconds=record["seconds"],
             worker=slot.place.name,
+            left=self._left_told(),
         )
 
     def _went_wrong(self, slot: _Slot, code: int, message: str, is_worn: bool = False) -> None:
@@ -457,6 +458,11 @@ class Loop:
             }
         )
 
+    def _left_told(self) -> list[float] | None:
+        """Seconds that are left, with the quartiles around, for programs."""
+        left = self.left()
+        return None if left is None else [round(seconds, 1) for seconds in left]
+
     def _end_silent(self, now: float) -> None:
         """Replace workers that have said nothing for too long."""
         for slot in self.slots:
@@ -573,5 +579,6 @@ def prepare(plan: Plan) -> None:
     """Make the folder, write the plan, and give outputs their names of now."""
     plan.state.make()
     plan.contents.save()
-    plan.state.write_plan(plan.lines())
+    if plan.refused or not plan.is_as_before:
+        plan.state.write_plan(plan.lines())
     settle_names(plan)

@@ -23,7 +23,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from vedit.documents import Kind, read_bytes, read_json
+from vedit.documents import Kind, add_line, read_bytes, read_json
 from vedit.errors import OutputError, VeditError, reason_of
 from vedit.media.atomic import make_folder, open_output
 from vedit.plain import json_text
@@ -202,11 +202,9 @@ class State:
 
     def event(self, event: Mapping[str, Any]) -> None:
         """Add a line to what happened; a disk that is full does not end the batch here."""
-        line = (
-            json_text({"time": round(time.time(), 3), "host": self.host, "pid": os.getpid(), **event}) + "\n"
-        )
-        with suppress(OSError), open(self.folder / "events.jsonl", "ab", buffering=0) as file:
-            file.write(line.encode())  # one write: lines of several calls do not mix
+        line = {"time": round(time.time(), 3), "host": self.host, "pid": os.getpid(), **event}
+        with suppress(OSError):
+            add_line(self.folder / "events.jsonl", line)
 
 
 def _table(text: bytes) -> dict[str, Any] | None:

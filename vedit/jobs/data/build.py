@@ -17,6 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
+from vedit import documents
 from vedit.data.layout import (
     FORMAT,
     INSPECTED,
@@ -135,7 +136,7 @@ def build(
 def open_journal(path: Path) -> BinaryIO:
     """A file that lines are added to. Raises OutputError where it cannot be written."""
     try:
-        return open(path, "ab")
+        return documents.open_journal(path)
     except OSError as error:
         raise OutputError(f"{path}: cannot write: {reason_of(error)}.", "", "Name another folder") from None
 

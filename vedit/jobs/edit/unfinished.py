@@ -8,7 +8,6 @@ weeks is removed.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import time
@@ -21,6 +20,7 @@ from vedit.documents import Kind, parse_json, read_json, table
 from vedit.errors import InputError
 from vedit.jobs import cache
 from vedit.jobs.claims import Lock, remove
+from vedit.plain import digest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,7 +42,7 @@ def folder() -> Path:
 
 def name_of(*facts: Any) -> str:
     """A name for work that depends on these facts."""
-    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:32]
+    return digest(facts)[:32]
 
 
 def claimed(name: str) -> tuple[Path, Lock]:

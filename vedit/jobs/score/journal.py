@@ -8,18 +8,17 @@ or a metric that changed is computed anew. The last line may be torn by a crash;
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import IO, Any
+from typing import Any
 
-from vedit.documents import Kind, whole_lines
+from vedit.documents import Kind, add_line, whole_lines
 from vedit.errors import OutputError, option, reason_of
 from vedit.jobs.recorded import SUFFIX
 from vedit.jobs.score.clips import Item, Reading
 from vedit.jobs.score.results import Number, finite, number_json, number_of
+from vedit.plain import digest
 
 
 class Journal:
@@ -28,7 +27,6 @@ class Journal:
     def __init__(self, path: str | None, resume: bool) -> None:
         self.path = path
         self.known: dict[str, dict[str, Any]] = _read(path) if path and resume else {}
-        self._file: IO[str] | None = None
         self._is_new = not resume
 
     def numbers(self, key: str) -> dict[str, Number] | None:
@@ -65,30 +63,16 @@ class Journal:
             }
         )
         try:
-            if self._file is None:
-                self._file = open(self.path, "w" if self._is_new else "a", encoding="utf-8")
-                self._end_torn_line()
-            self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
-            self._file.flush()
+            if self._is_new:
+                open(self.path, "wb").close()
+                self._is_new = False
+            add_line(self.path, line)
         except OSError as error:
             raise OutputError(
                 f"{self.path}: cannot write the journal: {reason_of(error)}.",
                 "",
                 f"Name another with {option('journal')}",
             ) from None
-
-    def _end_torn_line(self) -> None:
-        assert self._file is not None and self.path is not None
-        if self._file.tell():
-            with open(self.path, "rb") as file:
-                file.seek(-1, os.SEEK_END)
-                if file.read(1) != b"\n":
-                    self._file.write("\n")
-
-    def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
 
 
 def _read(path: str) -> dict[str, dict[str, Any]]:
@@ -133,7 +117,7 @@ def journal_key(
         dict(options),
         dict(weights),
     ]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+    return digest(parts)
 
 
 def _state(path: str | None) -> Any:

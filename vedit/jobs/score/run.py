@@ -139,7 +139,6 @@ def run(
             left_over(draft, suite.choice.keys)
     finally:
         towers.free()
-        journal.close()
     return results_of(suite, drafts.values(), same.values(), weights), stopped_by
 
 
