@@ -52,7 +52,7 @@ def put(folder: Path, name: str, content: bytes) -> str:
         ("a.yaml", b"? [a]\n: b", "not YAML:"),
         ("a.yaml", b"a: !!python/name:os.system", "not YAML: could not determine a constructor"),
         ("a.csv", b"a,b\n1,2,3\n", "line 2 has 3 cells, and there are 2 columns"),
-        ("a.csv", b"a,a\n1,2\n", "two columns have the same name"),
+        ("a.csv", b"a,a\n1,2\n", "two columns are called 'a'"),
     ],
 )  # fmt: skip
 def test_a_document_that_is_not_right_is_refused_with_its_name_and_the_reason(

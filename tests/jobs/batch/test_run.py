@@ -8,8 +8,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -391,6 +393,31 @@ def test_what_is_finished_is_known_without_torch(tmp_path: Path, count: int) -> 
     code_told, has_torch, seconds = last.split()
     assert (code_told, has_torch) == ("0", "False")
     assert float(seconds) < 5  # of CPU; alone on a core about half of it
+
+
+def test_the_time_left_is_known_at_half_time_of_a_mixed_run(
+    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STUB_PAUSE_S", "0.1")
+    jobs = clips / "jobs.csv"
+    rows = [f"c{n}.gif,fox,{method},{seed}" for n in range(4) for method in ("p2p", "pnp") for seed in (0, 1)]
+    jobs.write_text("input,prompt,method,seed\n" + "\n".join(rows) + "\n")
+    said: list[tuple[float, Any]] = []
+
+    def tell(event: Mapping[str, Any]) -> None:
+        if event["event"] == "item":
+            said.append((time.monotonic(), event["left"]))
+
+    run(
+        planned(jobs, tmp_path / "out"),
+        Local([Place("1", "cpu", {})], (sys.executable, str(STUB))),
+        tell=tell,
+    )
+    assert said[0][1] is None  # nothing is known of the other method
+    assert said[-1][1] == [0.0, 0.0, 0.0]
+    at, left = said[7]
+    really = said[-1][0] - at
+    assert left[0] == pytest.approx(really, rel=0.25)
 
 
 @pytest.mark.parametrize("asked", ["gpu", "cpu*0", "cuda:7", "65"])

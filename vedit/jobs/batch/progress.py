@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from statistics import median, quantiles
@@ -23,14 +24,19 @@ class Left(NamedTuple):
 class Pace:
     """Seconds of items that are done, by what decides how long an item takes.
 
-    The first item of a clip also inverts it, so it counts apart from those after it. earlier: of earlier
-    calls, which hold for groups that nothing is known of now.
+    The first item of a clip also inverts it, so it counts apart from those after it. A machine that has
+    become busier, or idler, is known by the last items: their seconds against what was foreseen scale the
+    rest.
+    earlier: of earlier calls, which hold for groups that nothing is known of now.
     """
+
+    LAST = 6
 
     def __init__(self, earlier: Mapping[Group, list[float]] | None = None) -> None:
         self.seconds: dict[Group, list[float]] = {}
         self.earlier = dict(earlier or {})
         self.inverted: set[Group] = set()
+        self.ratios: deque[float] = deque(maxlen=self.LAST)
 
     def begin(self, item: Item) -> Group:
         """The group of an item whose turn it is."""
@@ -39,6 +45,9 @@ class Pace:
         return *item.group, is_first
 
     def add(self, group: Group, seconds: float) -> None:
+        foreseen = self._known(group)
+        if foreseen is not None and foreseen[1] > 0 and group in self.seconds:
+            self.ratios.append(seconds / foreseen[1])
         self.seconds.setdefault(group, []).append(seconds)
 
     def left(
@@ -58,7 +67,8 @@ class Pace:
             if known is None:
                 return None
             spans.append(known)
-        low, middle, high = (sum(span[place] for span in spans) / max(1, workers) for place in range(3))
+        share = (median(self.ratios) if len(self.ratios) > 2 else 1.0) / max(1, workers)
+        low, middle, high = (sum(span[place] for span in spans) * share for place in range(3))
         return Left(middle, low, high)
 
     def _known(self, group: Group) -> tuple[float, ...] | None:

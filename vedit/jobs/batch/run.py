@@ -310,6 +310,7 @@ class Loop:
         self.largest = max(self.largest, int(record["bytes"]))
         slot.at = None
         slot.made += 1
+        self.next_look = 0.0
         if self.policy.recycle is not None and slot.made >= self.policy.recycle and slot.worker is not None:
             slot.worker.finish()
             slot.worker = None
