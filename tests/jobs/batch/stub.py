@@ -34,9 +34,8 @@ def work(request: EditRequest, sink: worker.Told) -> None:
     if "memory once" in request.prompt and not mark.exists():
         mark.touch()
         raise MemoryBudgetError("too much.")
-    pause_s = PAUSE_S * (3 if request.method == "pnp" else 1)
     for _ in sink.steps(range(2), 2, "edit"):
-        time.sleep(pause_s / 2)
+        time.sleep(PAUSE_S / 2)
     with atomic_path(request.output) as part, open(part, "wb") as file:
         file.write(f"{request.prompt} {request.seed} ".encode())
         with open(request.input, "rb") as source:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from vedit.jobs.batch.plan import Item
@@ -52,6 +54,26 @@ def test_a_machine_that_became_twice_as_slow_takes_twice_as_long() -> None:
         done(pace, item(str(clip)), 4.0)
     left = pace.left([item("x"), item("y")], [], 1)
     assert left is not None and left.seconds == pytest.approx(8.0)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_time_left_is_right_within_a_quarter_at_half_time_of_a_mixed_run(seed: int) -> None:
+    draw = random.Random(seed)
+    items = [item(str(clip), method) for clip in range(12) for method in ("p2p", "p2p", "glp", "pnp")]
+    base, inverting = {"p2p": 5.0, "pnp": 6.0, "glp": 14.0}, 10.0
+    clips = set[object]()
+    seconds = []
+    for made in items:
+        fresh = inverting * (made.clip not in clips)
+        clips.add(made.clip)
+        seconds.append((base[made.request.method] + fresh) * draw.uniform(0.8, 1.25))
+    pace, spent, at = Pace(), 0.0, 0
+    while spent < sum(seconds) / 2:
+        done(pace, items[at], seconds[at])
+        spent, at = spent + seconds[at], at + 1
+    left = pace.left(items[at:], [], 1)
+    assert left is not None and left.seconds == pytest.approx(sum(seconds[at:]), rel=0.25)
+    assert left.low <= left.seconds <= left.high
 
 
 def test_the_line_says_how_far_it_is() -> None:
