@@ -19,7 +19,7 @@ from tests.conftest import vedit
 from vedit.errors import InputError, OutputError, UsageError
 from vedit.jobs.batch.plan import Plan, plan, redo, verify
 from vedit.jobs.batch.rows import read_rows
-from vedit.jobs.batch.run import Outcome, Policy, run
+from vedit.jobs.batch.run import Outcome, Policy, prepare, run
 from vedit.jobs.batch.state import State, began
 from vedit.jobs.batch.status import merge, status
 from vedit.jobs.runners.local import Local, Place, places
@@ -88,6 +88,35 @@ def test_names_that_change_hands_lose_nothing(clips: Path, tmp_path: Path) -> No
     (clips / "jobs.csv").write_text("\n".join([lines[0], lines[2], lines[1]]) + "\n")
     assert called(planned(clips / "jobs.csv", out, "{index}.{ext}")).made == 0
     assert outputs(out) == {"1.gif": before["2.gif"], "2.gif": before["1.gif"]}
+
+
+def test_two_calls_that_rename_at_once_lose_nothing(clips: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    called(planned(listed(clips, "fox", "wolf"), out, "{index}.{ext}"))
+    before = outputs(out)
+    lines = (clips / "jobs.csv").read_text().splitlines()
+    (clips / "jobs.csv").write_text("\n".join([lines[0], lines[2], lines[1]]) + "\n")
+    calls = [planned(clips / "jobs.csv", out, "{index}.{ext}") for _ in range(3)]  # all have seen the old names
+    for made in calls:
+        prepare(made)
+        assert outputs(out) == {"1.gif": before["2.gif"], "2.gif": before["1.gif"]}
+        assert len(made.done) == 2 and all(made.state.is_done(record) for record in made.done.values())
+    assert os.listdir(out / ".vedit-batch" / "claim") in ([], [".clock"])
+
+
+def test_a_call_waits_for_another_that_moves_outputs_unless_its_machine_has_gone(
+    clips: Path, tmp_path: Path
+) -> None:
+    state = State(str(tmp_path / "out"))
+    state.make()
+    other = State(state.out)
+    other.host = "elsewhere"
+    assert other.claim("names", 1) and not state.claim("names", os.getpid())
+    old = time.time() - 601
+    os.utime(state.path("claim", "names"), (old, old))
+    with state.alone("names"):
+        assert not other.claim("names", 1)
+    assert other.claim("names", 1)
 
 
 def test_items_fail_alone_and_failed_csv_is_a_list_again(clips: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -16,6 +17,8 @@ from vedit.jobs.batch.state import FOLDER, State
 from vedit.jobs.edit.request import EditRequest
 from vedit.jobs.record import SUFFIX, find_record, write_record
 from vedit.media.formats import CLIP_SUFFIXES, STILLS
+
+NAMES = "names"  # the claim of a call that moves outputs
 
 
 @dataclass(frozen=True)
@@ -356,12 +359,32 @@ def _refuse_taken(made: Plan) -> None:
 
 def settle_names(made: Plan) -> None:
     """Let what is done have the names that are asked for now: outputs are moved, twins are linked."""
+    if _moved(made):
+        with made.state.alone(NAMES):  # another call may be moving the same files
+            _settle(made)
+    for item in made.items:
+        if item.twin and item.key in made.done:
+            link_twin(made.state, made.done[item.key], item.output)
+
+
+def _moved(made: Plan) -> dict[str, str]:
+    """The keys whose outputs have other names than are asked for, with these."""
     wanted = {item.key: item.output for item in made.items if not item.twin}
-    moved = {
+    return {
         key: output
         for key, output in wanted.items()
         if made.done.get(key, {}).get("output", output) != output
     }
+
+
+def _settle(made: Plan) -> None:
+    for key in _moved(made):
+        record = made.state.record("done", key)
+        if record is not None and made.state.is_done(record):
+            made.done[key] = record
+        else:
+            del made.done[key]
+    moved = _moved(made)
     held = {str(record["output"]) for record in made.done.values()}
     if held & set(moved.values()):  # names change hands: nobody's output may be in another's way
         for key, output in moved.items():
@@ -369,12 +392,10 @@ def settle_names(made: Plan) -> None:
             _rename(made, key, aside)
     for key, output in moved.items():
         _rename(made, key, output)
-    for item in made.items:
-        if item.twin and item.key in made.done:
-            link_twin(made.state, made.done[item.key], item.output)
 
 
 def _rename(made: Plan, key: str, output: str) -> None:
+    made.state.touch([NAMES])
     move(made.state, made.done[key], output)
     made.done[key] = {**made.done[key], "output": output}
     made.state.write("done", key, made.done[key])
@@ -404,9 +425,15 @@ def link_twin(state: State, record: Mapping[str, Any], output: str) -> None:
         return
     source, target = (os.path.join(state.out, name) for name in (str(record["output"]), output))
     os.makedirs(os.path.dirname(target) or ".", exist_ok=True)
-    part = f"{target}.{os.getpid()}.part"
+    # below the state, where what a call that is killed leaves behind is in nobody's way
+    part = str(state.folder / "moving" / f"{state.host}-{os.getpid()}.part")
+    os.makedirs(os.path.dirname(part), exist_ok=True)
+    with suppress(FileNotFoundError):
+        os.unlink(part)
     try:
         os.link(source, part)
+    except FileNotFoundError:
+        return  # another call is moving it, and the next one links it
     except OSError:
         shutil.copyfile(source, part)
     os.replace(part, target)

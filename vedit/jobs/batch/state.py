@@ -18,8 +18,8 @@ import json
 import os
 import platform
 import time
-from collections.abc import Iterable, Mapping, Set
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Set
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,7 @@ class State:
             make_folder(str(self.folder / part))
         for left in (self.folder / "claim").glob(".*.claim"):  # of calls that were killed while they claimed
             with suppress(OSError):
-                if time.time() - left.stat().st_mtime > STALE_S:
+                if self._now() - left.stat().st_mtime > STALE_S:
                     left.unlink()
 
     @property
@@ -166,6 +166,16 @@ class State:
         finally:
             with suppress(OSError):
                 os.unlink(part)
+
+    @contextmanager
+    def alone(self, what: str) -> Iterator[None]:
+        """Do what one call at a time may do, on whatever machine; wait for another that is at it."""
+        while not self.claim(what, os.getpid()):
+            time.sleep(0.1)
+        try:
+            yield
+        finally:
+            self.release(what)
 
     def release(self, key: str) -> None:
         self.remove("claim", key)
