@@ -18,6 +18,7 @@ EXAMPLES = (
         "vedit bench scenes --markdown -o table.md --sheet sheet.png",
         "all methods on all 120 cases, and a picture of some",
     ),
+    ("vedit bench scenes --journal scores.jsonl", "the same in parts: a run that is stopped goes on"),
 )
 
 
@@ -55,6 +56,14 @@ most that can be reached. Intervals are 95 % bootstrap intervals over cases.
         " --limit only those are run."
     ),
 )
+@click.option(
+    "--journal",
+    metavar="FILE",
+    help=(
+        "Write each score to FILE as soon as it is known, and take from there what is known already; code"
+        " that changed is not noticed."
+    ),
+)
 @click.option("-y", "--overwrite", is_flag=True, help="Replace outputs that exist.")
 @model_options
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no warnings.")
@@ -67,13 +76,13 @@ most that can be reached. Intervals are 95 % bootstrap intervals over cases.
 def command(
     names: str | None, settings: tuple[str, ...], cases: str, limit: int | None, frames: int, markdown: bool,
     as_json: bool,
-    output: str | None, sheet: str | None, overwrite: bool, quiet: bool, progress: str, **model_choice: Any,
+    output: str | None, sheet: str | None, journal: str | None, overwrite: bool, quiet: bool, progress: str, **model_choice: Any,
 ) -> None:  # fmt: skip
     from vedit.errors import UsageError
     from vedit.jobs.extras import need
     from vedit.media.atomic import check_output, open_output, refuse_twice
 
-    refuse_twice((("-o", output), ("--sheet", sheet)))
+    refuse_twice((("-o", output), ("--sheet", sheet), ("--journal", journal)))
     for path in (output, sheet):
         if path:
             check_output(path, (), True if overwrite else None)
@@ -84,17 +93,19 @@ def command(
 
     from dataclasses import asdict
 
+    from vedit.jobs.bench.journal import Journal
     from vedit.jobs.bench.scenes import run_scenes, summary, table_text
     from vedit.jobs.bench.sheet import Sheet
     from vedit.models.load import load_model
 
+    known = Journal(journal)
     model = load_model(model_choice.pop("model"), model_choice.pop("revision"), **model_choice)
     shown = Sheet() if sheet else None
     if shown is not None and limit is None and output is None:
         limit = SHOWN
     watch = timed(Voice(quiet, progress), len(presets) + 2)
     scores = run_scenes(
-        model, list(presets), presets, cases=cases, limit=limit, frames=frames, watch=watch, sheet=shown
+        model, presets, cases=cases, limit=limit, frames=frames, watch=watch, sheet=shown, journal=known
     )
     rows = summary(scores)
     text = table_text(rows, markdown)

@@ -8,6 +8,7 @@ matrix products also borrow workspace that no tensor shows: `MARGIN` allows for 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -125,20 +126,36 @@ def tuning_peak(model: Any, inflation: Inflation, frames: int, latent_size: tupl
 
     The four are the weight itself, its gradient and the two moments of the optimizer.
     """
-    copy, (tokens, width) = model.on_meta(), model.text_shape
-    controller = inflated_controller(copy, inflation, "src", 1, frames, latent_size)
-    assert controller is not None, "an inflated network has rules"
-
-    def call() -> None:
-        batch = torch.empty(1, frames, model.channels, *latent_size, device="meta", dtype=model.network_dtype)
-        text = torch.empty(1, frames, tokens, width, device="meta", dtype=model.network_dtype)
-        with torch.enable_grad(), copy.checkpointing(), controller.call(0, slice(0, frames)):
-            ask(copy, batch, 1, text)
-
+    copy = model.on_meta()
     for weight in copy.tunable().values():
         weight.requires_grad_(True)
-    with controller.installed():
-        return peak_of(call) + 4 * 4 * sum(weight.numel() for weight in copy.tunable().values())
+    text = torch.empty(1, frames, *model.text_shape, device="meta", dtype=model.network_dtype)
+    return backwards_peak(copy, inflation, text, latent_size) + 4 * 4 * sum(
+        weight.numel() for weight in copy.tunable().values()
+    )
+
+
+def null_peak(model: Any, inflation: Inflation, frames: int, latent_size: tuple[int, int]) -> int:
+    """What a step of optimising null embeddings takes for some frames at once."""
+    text = torch.empty(1, frames, *model.text_shape, device="meta", dtype=model.network_dtype)
+    return backwards_peak(model.on_meta(), inflation, text.requires_grad_(), latent_size)
+
+
+def backwards_peak(
+    copy: Any, inflation: Inflation, text_1FLE: Tensor, latent_size: tuple[int, int]
+) -> int:
+    """What a pass of a network on `meta` keeps for the way back, the way there included."""
+    frames, dtype = text_1FLE.shape[1], text_1FLE.dtype
+    controller = inflated_controller(copy, inflation, "src", 1, frames, latent_size)
+
+    def call() -> None:
+        batch = torch.empty(1, frames, copy.channels, *latent_size, device="meta", dtype=dtype)
+        with torch.enable_grad(), copy.checkpointing():
+            with nullcontext() if controller is None else controller.call(0, slice(0, frames)):
+                ask(copy, batch, 1, text_1FLE)
+
+    with nullcontext() if controller is None else controller.installed():
+        return peak_of(call)
 
 
 def codec_peak(model: Any, frames: int, latent_size: tuple[int, int]) -> int:

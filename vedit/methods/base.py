@@ -168,7 +168,8 @@ class Request:
     """What is asked of a method: the same for every window of a clip.
 
     source_prompt: what the clip was inverted with. timesteps: of sampling, noisiest first.
-    shape: channels, rows and columns of the latents. frames: of the largest window.
+    shape: channels, rows and columns of the latents. frames: of the largest window. tiles: frames of the
+    clip that one of them shows, where several are laid out as one picture.
     has_mask: whether windows bring an edit mask of the user's. wants_attention: whether the last
     step is to show where each word looked. warn: told of what shows only while it runs.
     """
@@ -183,6 +184,11 @@ class Request:
     frames_per_call: int = 8
     wants_attention: bool = False
     warn: Warn = silent
+    tiles: int = 1
+
+    def frames_together(self, frames_per_call: int) -> int:
+        """Pictures that go through the network at once, where the clip's frames go by so many."""
+        return min(self.frames, max(1, frames_per_call // self.tiles))
 
     @property
     def size(self) -> tuple[int, int]:
@@ -230,7 +236,8 @@ class Prepared:
     about: further lines of --explain, such as how words correspond. makes_mask: whether the last step
     shows a mask of the method's own. held_bytes: what is kept between calls, besides latents and maps.
     before: evaluations per frame before the first step. cost: all of them, where they are not one of each
-    branch in each iteration.
+    branch in each iteration. seen: what
+    the network is shown, where that is not the clip's frames one by one.
     """
 
     run: Callable[[Window], Iterator[Step]]
@@ -245,6 +252,7 @@ class Prepared:
     held_bytes: int = 0
     before: int = 0
     cost: int | None = None
+    seen: Request | None = None
 
     @property
     def evaluations(self) -> int:

@@ -96,14 +96,15 @@ def prepare(model: Family, request: Request, params: Params) -> Prepared:
                 moving = [texts.guided(window, grids.laid(x))]
                 if params.base == "pnp":
                     moving = [grids.stream(texts, window, index), *moving]
-                calls = max(1, request.frames_per_call // params.grid**2)
+                calls = on_grids.frames_together(request.frames_per_call)
                 step = next(
                     sample(model, request.timesteps, moving, controller, frames_per_call=calls, start=index)
                 )
                 x = held(window, grids.taken(step.latents["tgt"]), index + 1)
                 yield replace(step, latents={"tgt": x}, x0={"tgt": grids.taken(step.x0["tgt"])})
 
-    prepared = Prepared(run, branches, plan, steps - start, start, steps - start, notes=injected.notes)
+    taken = steps - start
+    prepared = Prepared(run, branches, plan, taken, start, taken, notes=injected.notes, seen=on_grids)
     bound(model, on_grids, plan, branches, on_grids.frames)
     return prepared
 
@@ -116,6 +117,7 @@ def gridded(request: Request, side: int) -> Request:
         shape=(channels, side * rows, side * columns),
         frames=-(-request.frames // side**2),
         has_mask=False,
+        tiles=side**2,
     )
 
 

@@ -76,3 +76,12 @@ def test_masks_by_words_are_told_the_shape_except_for_backgrounds() -> None:
         == with_mask("dds", CASES["shape"], {})
         == {"mask_words": [CASES["shape"].scene.shape]}
     )
+
+
+def test_methods_that_hold_shapes_are_told_which_may_change() -> None:
+    case = CASES["shape"]
+    told = with_mask("fatezero", case, {})
+    assert told["shape_words"] == [case.scene.shape] and len(told["blend_words"]) == 2
+    assert "shape_words" not in with_mask("fatezero", CASES["colour"], {})
+    assert with_mask("masactrl", case, {}) == {"object_words": [case.scene.shape, case.truth.shape]}
+    assert with_mask("video-p2p", case, {"blend_words": []}) == {"blend_words": []}, "what is set stays"

@@ -12,16 +12,18 @@ Scores per case (docs/models.md 6), PSNR in dB:
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from vedit.data.cases import KINDS, Case, load_cases
 from vedit.jobs import cache
+from vedit.jobs.bench.journal import Journal, Score, score_key
 from vedit.jobs.bench.sheet import SOURCE, TRUTH, Sheet
 from vedit.jobs.edit.plan import edit_frames
 from vedit.jobs.edit.request import EditRequest
+from vedit.jobs.edit.settings import keys_of
 from vedit.jobs.watch import Watch, unwatched
 from vedit.metrics.psnr import CEILING
 from vedit.pixels import from_bytes, mean_square, psnr, to_bytes
@@ -34,20 +36,6 @@ if TYPE_CHECKING:
 SCORES = ("whole", "unchanged", "edited", "success", "flicker")
 COPY, CODEC = "copy-source", "codec-of-truth"
 RESAMPLES = 2000
-
-
-@dataclass(frozen=True)
-class Score:
-    """The scores of one method on one case."""
-
-    method: str
-    case: str
-    kind: str
-    whole: float
-    unchanged: float
-    edited: float
-    success: float
-    flicker: float
 
 
 def score(method: str, case: Case, output_F3YX: Tensor, frames: int) -> Score:
@@ -101,18 +89,43 @@ def edit_scene(model: Model, case: Case, method: str, values: dict[str, Any], fr
 def with_mask(method: str, case: Case, values: dict[str, Any]) -> dict[str, Any]:
     """Methods that mask by words are told the object's, as a user would. A new background has no such word.
 
-    The masks of dds and glp read the source branch alone, so theirs is a word of the source.
+    The masks of dds and glp read the source branch alone, so theirs is a word of the source, and so is
+    the place whose own shape fatezero and edit-a-video let go.
     """
-    key = {"p2p": "blend_words", "dds": "mask_words", "glp": "mask_words"}.get(method)
-    if key is None or case.kind in ("ground", "pattern") or key in values:
+    if case.kind in ("ground", "pattern"):
         return values
-    words = (case.scene.shape, case.truth.shape) if method == "p2p" else (case.scene.shape,)
-    return {**values, key: list(dict.fromkeys(words))}
+    source, both = [case.scene.shape], list(dict.fromkeys((case.scene.shape, case.truth.shape)))
+    told = {"mask_words": source, "blend_words": both, "object_words": both}
+    if case.kind in ("shape", "size"):
+        told["shape_words"] = source
+    keys = set(keys_of(method))
+    return {**{key: words for key, words in told.items() if key in keys}, **values}
+
+
+Make = Callable[[], "Tensor"]
+
+
+def rows_of(
+    model: Model, case: Case, presets: dict[str, dict[str, Any]], frames: int
+) -> Iterator[tuple[str, dict[str, Any], Make]]:
+    """The rows of a case: a name, its parameters, and what makes its pixels (F, 3, Y, X) in [-1, 1]."""
+    from vedit.data import scenes
+
+    def drawn(scene: Any) -> Tensor:
+        return scenes.clip(scene, frames) * 2 - 1
+
+    def coded() -> Tensor:
+        return model.decode_latents(model.encode_frames(drawn(case.truth))).clamp(-1, 1)
+
+    yield COPY, {}, lambda: drawn(case.scene)
+    yield CODEC, {}, coded
+    for name, preset in presets.items():
+        values = with_mask(name, case, preset)
+        yield name, values, partial(edit_scene, model, case, name, values, frames)
 
 
 def run_scenes(
     model: Model,
-    names: Sequence[str],
     presets: dict[str, dict[str, Any]],
     *,
     cases: str = "drawn-scenes",
@@ -120,34 +133,41 @@ def run_scenes(
     frames: int = 8,
     watch: Watch = unwatched,
     sheet: Sheet | None = None,
+    journal: Journal | None = None,
 ) -> list[Score]:
     """Score methods on the frozen cases, with the two rows every table needs.
 
     presets: parameters by method. limit: cases of each kind, None for all. sheet: is shown what
-    was made, after source and truth.
+    was made, after source and truth. journal: what it knows is not made again, unless the sheet shows it.
     """
     from vedit.data import scenes
 
+    kept, identity = journal or Journal(None), model.identity()
     chosen = [case for kind in KINDS for case in [c for c in load_cases(cases) if c.kind == kind][:limit]]
-
-    def shown(name: str, case: Case, pixels_F3YX: Tensor) -> Tensor:
-        if sheet is not None:
-            sheet.add(name, case, pixels_F3YX)
-        return pixels_F3YX
+    keys: list[str] = []
+    missing: dict[Case, list[tuple[str, str, Make]]] = {}
+    for case in chosen:
+        for name, values, make in rows_of(model, case, presets, frames):
+            keys.append(score_key(case, name, values, frames, identity))
+            if keys[-1] not in kept.known or (sheet is not None and sheet.has_room(case)):
+                missing.setdefault(case, []).append((keys[-1], name, make))
+        if sheet is not None and sheet.has_room(case):
+            for name, scene in ((SOURCE, case.scene), (TRUTH, case.truth)):
+                sheet.add(name, case, scenes.clip(scene, frames) * 2 - 1)
 
     def work() -> Iterator[Score]:
-        for case in chosen:
-            source, truth = (scenes.clip(scene, frames) * 2 - 1 for scene in (case.scene, case.truth))
-            shown(SOURCE, case, source)
-            shown(TRUTH, case, truth)
-            yield score(COPY, case, source, frames)
-            yield score(CODEC, case, model.decode_latents(model.encode_frames(truth)).clamp(-1, 1), frames)
+        for case, rows in missing.items():
             with cache.passing():  # the methods share the inversions of a case
-                for name in names:
-                    made = edit_scene(model, case, name, with_mask(name, case, presets[name]), frames)
-                    yield score(name, case, shown(name, case, made), frames)
+                for key, name, make in rows:
+                    pixels = make()
+                    if sheet is not None and name not in (COPY, CODEC):
+                        sheet.add(name, case, pixels)
+                    kept.add(key, found := score(name, case, pixels, frames))
+                    yield found
 
-    return list(watch(work(), len(chosen) * (len(names) + 2), "cases"))
+    for _ in watch(work(), sum(map(len, missing.values())), "cases"):
+        pass
+    return [kept.known[key] for key in keys]
 
 
 def interval(values: Sequence[float], seed: int = 0) -> tuple[float, float]:

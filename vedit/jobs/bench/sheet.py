@@ -24,12 +24,14 @@ class Sheet:
     def __init__(self) -> None:
         self.rows: dict[str, tuple[Case, dict[str, Image.Image]]] = {}
 
+    def has_room(self, case: Case) -> bool:
+        """Whether a case is on the sheet, or may come on it."""
+        alike = sum(seen.kind == case.kind for seen, _ in self.rows.values())
+        return case.id in self.rows or alike < PER_KIND
+
     def add(self, method: str, case: Case, pixels_F3YX: Tensor) -> None:
         """Take a clip in [-1, 1], if there is room for its case."""
-        if (
-            case.id not in self.rows
-            and sum(seen.kind == case.kind for seen, _ in self.rows.values()) >= PER_KIND
-        ):
+        if not self.has_room(case):
             return
         frame_YX3 = to_bytes(pixels_F3YX[len(pixels_F3YX) // 2])
         self.rows.setdefault(case.id, (case, {}))[1][method] = Image.fromarray(frame_YX3)

@@ -22,12 +22,16 @@ from vedit.jobs.edit.unfinished import name_of
 if TYPE_CHECKING:
     from vedit.jobs.edit.windows import Edit
 
+GRADIENT = 4  # evaluations of a pass forwards, and again on the way back, and the way back as two
+
 
 def told(edit: Edit) -> str:
     """A line for --explain."""
-    each, inverted, sampled = evaluation_s(edit), inversion_evaluations(edit), sampling_evaluations(edit)
+    each, sampled = evaluation_s(edit), sampling_evaluations(edit)
+    tuned, inverted, nulled = tuning_evaluations(edit), inversion_evaluations(edit), null_evaluations(edit)
     is_clip = edit.model.frame_axis
-    seconds = each * (inverted + sampled) * (-(-edit.frames // edit.window) if is_clip else edit.frames)
+    count = -(-edit.frames // edit.window) if is_clip else edit.frames
+    seconds = each * (tuned + inverted + nulled + sampled) * count
     unit = "clip" if is_clip else "frame"
     long = (
         f"{seconds / 3600:.1f} hours"
@@ -36,9 +40,12 @@ def told(edit: Edit) -> str:
         if seconds >= 90
         else f"{seconds:.1f} s"
     )
+    first = [f"{tuned} for tuning"] if tuned else []
+    first += [f"{inverted} for the inversion"] + ([f"{nulled} at most for null embeddings"] if nulled else [])
+    kept = "unless they are kept" if len(first) > 1 else "unless it is kept"
     parts = (
-        f"an evaluation of a {unit} takes {each:.2g} s here; {inverted} a {unit} for the inversion, unless it"
-        f" is kept, and {sampled} for the edit"
+        f"an evaluation of a {unit} takes {each:.2g} s here; a {unit} takes {', '.join(first)}, {kept}, and"
+        f" {sampled} for the edit"
     )
     return f"time: about {long} ({parts}); disk: {amount(disk_bytes(edit))} while it runs"
 
@@ -55,6 +62,22 @@ def inverting(params: Any) -> int:
 
     steps: int = params.inversion_steps or params.steps
     return steps * (1 + params.fixed_point) if params.solver == "ddim" else evaluations(params.solver, steps)
+
+
+def tuning_evaluations(edit: Edit) -> int:
+    """What tuning on the clip takes, in evaluations per frame."""
+    tuning = edit.params.tuning
+    return 0 if tuning is None else GRADIENT * tuning.steps
+
+
+def null_evaluations(edit: Edit) -> int:
+    """What null embeddings take at most, in evaluations per frame: where the error is small they are done
+    sooner.
+    """
+    null = edit.params.null
+    if null is None:
+        return 0
+    return int((edit.params.inversion_steps or edit.params.steps) * (2 + GRADIENT * null.inner_steps))
 
 
 def sampling_evaluations(edit: Edit) -> int:

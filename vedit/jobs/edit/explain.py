@@ -48,7 +48,8 @@ def explain(job: Job, model: Model, pixels: Pixels, warn: Warn = silent) -> str:
     """
     edit = Edit(job, model, pixels, warn)
     prepared = edit.prepared
-    controller = bound(edit.model, edit.request, prepared.plan, prepared.branches, edit.request.frames)
+    seen = prepared.seen or edit.request
+    controller = bound(edit.model, seen, prepared.plan, prepared.branches, seen.frames)
     lines = [
         (
             f"{job.method} on {model.name}: {edit.frames} frames, {sizes_told(edit.sizes())}, latents"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from vedit.errors import MemoryBudgetError, option
@@ -10,6 +11,7 @@ from vedit.errors import MemoryBudgetError, option
 if TYPE_CHECKING:
     from vedit.engine.memory import Need
     from vedit.jobs.edit.windows import Edit
+    from vedit.methods.base import Request
 
 MIB = 2**20
 
@@ -24,7 +26,7 @@ def need_of(
 
     pictures: of a window, where the network sees its frames all at once.
     """
-    from vedit.engine.memory import MARGIN, Need, codec_peak, network_peak, tuning_peak
+    from vedit.engine.memory import MARGIN, Need, codec_peak
     from vedit.methods.base import bound
 
     model, prepared = edit.model, edit.prepared
@@ -37,21 +39,39 @@ def need_of(
     share, coded = window / edit.window, calls
     calls, window = model.frames(calls), model.frames(window)
     size = model.latent_size(edit.pixels.selection.shape)
-    controller = bound(model, edit.request, prepared.plan, prepared.branches, window)
-    calls = window if controller.takes_all else calls
+    seen = prepared.seen or replace(edit.request, frames=window)
+    controller = bound(model, seen, prepared.plan, prepared.branches, seen.frames)
+    at_once = seen.frames_together(calls)
+    at_once = seen.frames if controller.takes_all else at_once
     kept = controller.store.predicted_bytes() + controller.held
     latents = 4 * model.channels * size[0] * size[1] * window
     text, codec = model.text_bytes(), model.codec_bytes()
     # latents of each branch, the network's answer and what the step makes of them
     held = kept + int(prepared.held_bytes * share) + 4 * len(prepared.branches) * latents
-    network = int(network_peak(model, prepared.plan, prepared.branches, calls, size) * MARGIN)
+    network = int(passes_peak(edit, seen, at_once, calls) * MARGIN)
     coding = int(codec_peak(model, coded, size) * MARGIN)
-    if edit.params.tuning is not None:
-        network = max(network, int(tuning_peak(model, edit.params.inflation, edit.frames, size) * MARGIN))
     if offload == "none":
         return Need(model.network_bytes() + codec + text, max(network, coding), held)
     staying = model.network_bytes() if offload == "model" else 0
     return Need(staying, max(network, coding + codec, text), held)
+
+
+def passes_peak(edit: Edit, seen: Request, at_once: int, calls: int) -> int:
+    """What a pass of the network takes at most: of the edit, of tuning, and of null embeddings.
+
+    seen: what the network is shown. at_once: its pictures in a call. calls: frames of the clip in one.
+    """
+    from vedit.engine.memory import network_peak, null_peak, tuning_peak
+
+    model, params, prepared = edit.model, edit.params, edit.prepared
+    size = model.latent_size(edit.pixels.selection.shape)
+    peaks = [network_peak(model, prepared.plan, prepared.branches, at_once, seen.size)]
+    if params.tuning is not None:
+        peaks.append(tuning_peak(model, params.inflation, edit.frames, size))
+    if params.null is not None and params.null.inner_steps:
+        together = calls if params.inflation == "none" else edit.frames
+        peaks.append(null_peak(model, params.inflation, together, size))
+    return max(peaks)
 
 
 def check_memory(edit: Edit, limit_mib: int | None = None) -> None:

@@ -178,6 +178,12 @@ class Edit:
         self.timesteps = list(self.model.schedule.nearest_stored(self.params.steps, self.artefact.saved))
         self.model.schedule.check_stored(self.timesteps, self.artefact.saved, self.artefact.path)
         self.source = str(self.artefact.facts["prompt"])
+        if not self.artefact.null_steps and samples_again(params):
+            self.warn(
+                "nothing holds the source, which is sampled again with guidance: there are no null embeddings"
+                f" in {self._where(given)}, so the edit may drift from the clip; to read the source from its"
+                f" inversion: {option('set.source_branch', 'replay')}"
+            )
         if self.artefact.null_steps and params.null_text != "none":
             self.artefact.check_null_text(self.timesteps, params.guidance)
             if params.negative_prompt and params.null_text == "both":
@@ -187,6 +193,11 @@ class Edit:
                     "Guidance leads away from one of them.",
                     f"Try {option('set.negative_prompt', '')}, or {option('set.null_text', 'none')}",
                 )
+
+    def _where(self, given: str | None) -> str:
+        """Where null embeddings would be."""
+        how = option("for_method", self.job.method)
+        return "an inversion with inner_steps = 0" if given is None else f"{given}, which was not made with {how}"
 
     def _tune(self, settings: InversionSettings, given: str | None, watch: Watch) -> dict[str, Any]:
         """Put the weights tuned on the clip into the model, once an inversion that is given fits it."""
@@ -416,6 +427,11 @@ def sampling_timesteps(params: Any, is_inverted: bool, model: Model) -> list[Any
         return list(model.schedule.timesteps(params.steps))
     levels = model.schedule.timesteps(params.inversion_steps or params.steps)
     return list(model.schedule.nearest_stored(params.steps, levels))
+
+
+def samples_again(params: Any) -> bool:
+    """Whether the source branch is sampled with guidance, which does not lead back to the clip by itself."""
+    return getattr(params, "source_branch", "replay") == "resample" and params.guidance != 1
 
 
 def model_for(model: Model, params: Any) -> Model:
