@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,10 +24,13 @@ from vedit.models.tensors import Stage, Tensors
 
 @dataclass(frozen=True)
 class Pass:
-    """One call of the network: its frames, and whether it only shows the keyframes to those after it."""
+    """One call of the network: its frames, whether it shows keyframes to those after it, and whether its
+    frames come again.
+    """
 
     frames: Indices
     is_key_pass: bool = False
+    comes_again: bool = False
 
 
 class Controller:
@@ -118,13 +121,14 @@ class Controller:
         if reach == "call" and any(groups):
             yield from (Pass(list(group)) for group in max(groups, key=len))
             return
-        done = 0
+        begin, ends = 0, all(rule.ends_keyframes for rule in acting if rule.frames == reach)
         for group in self._key_groups(groups, acting, step) if reach == "keyframes" else ():
-            yield Pass(list(group), is_key_pass=True)  # a list: tensors take a tuple for several axes
+            # a list: tensors take a tuple for several axes
+            yield Pass(list(group), is_key_pass=True, comes_again=not ends)
             until = self.total if group[-1] == self._keyframes(acting, step)[-1] else group[-1] + 1
-            yield from _chunks(done, until, frames_per_call)
-            done = until
-        yield from _chunks(done, self.total, frames_per_call)
+            yield from _chunks(begin, until, frames_per_call, group if ends else ())
+            begin = until
+        yield from _chunks(begin, self.total, frames_per_call)
 
     def _key_groups(
         self, groups: Sequence[Sequence[Sequence[int]]], acting: Sequence[Rule], step: int
@@ -141,12 +145,19 @@ class Controller:
             sorted({frame for rule in acting if rule.frames == "keyframes" for frame in rule.keyframes(step)})
         )
 
-    @contextmanager
-    def call(self, step: int, frames: Indices, is_key_pass: bool = False) -> Iterator[None]:
+    def call(self, step: int, frames: Indices) -> AbstractContextManager[None]:
         """Tell the processors which step and which frames the network's call inside is for."""
+        return self.call_of(step, Pass(frames))
+
+    @contextmanager
+    def call_of(self, step: int, part: Pass) -> Iterator[None]:
+        """The same for a pass that may show keyframes."""
         acting = [rule for rule, _ in self.matched if rule.acts(step)]
         keys = self._keyframes(acting, step)
-        self._call = Call(step, frames, self.total, keys, is_key_pass, store=self.store, shown=self.shown)
+        self._call = Call(
+            step, part.frames, self.total, keys, part.is_key_pass, part.comes_again,
+            store=self.store, shown=self.shown,
+        )  # fmt: skip
         try:
             yield
         finally:
@@ -188,9 +199,13 @@ class Controller:
         return {key: tensors[name, key] for key in values}
 
 
-def _chunks(first: int, until: int, size: int) -> Iterator[Pass]:
-    for begin in range(first, until, size):
-        yield Pass(slice(begin, min(until, begin + size)))
+def _chunks(first: int, until: int, size: int, but: Sequence[int] = ()) -> Iterator[Pass]:
+    """The frames of a range some at a time; `but` are left out."""
+    rest = [frame for frame in range(first, until) if frame not in but]
+    for begin in range(0, len(rest), size):
+        part = rest[begin : begin + size]
+        is_run = part[-1] - part[0] + 1 == len(part)
+        yield Pass(slice(part[0], part[-1] + 1) if is_run else part)  # a slice copies nothing
 
 
 def _within(frames: Indices, part: slice) -> Indices:

@@ -112,7 +112,7 @@ def network_peak(
         rows, dtype = (len(branches), count), network.network_dtype
         batch = torch.empty(*rows, network.channels, *latent_size, device="meta", dtype=dtype)
         text = torch.empty(*rows, tokens, width, device="meta", dtype=dtype)
-        with controller.installed(), controller.call(busiest, part.frames, part.is_key_pass):
+        with controller.installed(), controller.call_of(busiest, part):
             ask(copy, batch, 1, text)
 
     # the first call of each kind takes as much as any
@@ -141,9 +141,7 @@ def null_peak(model: Any, inflation: Inflation, frames: int, latent_size: tuple[
     return backwards_peak(model.on_meta(), inflation, text.requires_grad_(), latent_size)
 
 
-def backwards_peak(
-    copy: Any, inflation: Inflation, text_1FLE: Tensor, latent_size: tuple[int, int]
-) -> int:
+def backwards_peak(copy: Any, inflation: Inflation, text_1FLE: Tensor, latent_size: tuple[int, int]) -> int:
     """What a pass of a network on `meta` keeps for the way back, the way there included."""
     frames, dtype = text_1FLE.shape[1], text_1FLE.dtype
     controller = inflated_controller(copy, inflation, "src", 1, frames, latent_size)

@@ -157,10 +157,10 @@ def predict(
         texts = _texts(streams, controller, step, part.frames, len(latents[0]))
         dtype = network.network_dtype
         batch, text_batch = torch.stack(latents).to(dtype), torch.stack(texts).to(dtype)
-        with nullcontext() if controller is None else controller.call(step, part.frames, part.is_key_pass):
+        with nullcontext() if controller is None else controller.call_of(step, part):
             output = ask(network, batch, timestep, text_batch)
-        if part.is_key_pass:
-            continue  # it was there for its rules; these frames come again
+        if part.comes_again:
+            continue  # it was there for its rules
         for name, piece in zip(names, at_least_float32(output), strict=True):
             pieces[name].append(piece)
         order += range(total)[part.frames] if isinstance(part.frames, slice) else part.frames

@@ -5,8 +5,8 @@
 Source: Geyer et al. 2023, eq. 3-6; docs/methods.md 6. Each step draws one keyframe in every stretch of
 `key_every` frames. They go through first, and their targets attend to each other's tokens. In all other
 calls self-attention is not computed: each token takes the outputs of the nearest tokens, by the cosine of
-the source's inputs of the module, in the keyframes before and after it. Both are kept before the output
-projection, which is affine, so that weights that sum to one commute with it.
+the source's inputs of the module, in the keyframes before and after it. A keyframe keeps its own output,
+so that it needs no second pass.
 
 Deviations: a frame between two keyframes blends both by true distance, and a keyframe keeps its own
 output; the published code takes the keyframes of its own stretch and of the one before, by the distance
@@ -183,8 +183,8 @@ def drawn(keys: KeyFrames, step: int) -> tuple[int, ...]:
 def propagation(keys: KeyFrames, branches: tuple[str, ...], steps: Steps, blend: str) -> tuple[Rule, ...]:
     """What makes the keyframes attend to each other, keeps their features, and hands them to all frames."""
     return (
-        Extended(keys, branches[1:], steps),
-        Remembered(keys, branches, steps),
+        Extended(keys, branches[1:], steps, blend),
+        Remembered(keys, branches, steps, blend),
         Propagated(keys, branches, steps, blend),
     )
 
@@ -196,9 +196,14 @@ class _KeyRule(Rule):
     keys: KeyFrames
     branches: tuple[str, ...]
     steps: Steps
+    blend: str = "paper"
     select: Select = field(default=EVERY_SELF, init=False)
     frames: Frames = field(default="keyframes", init=False)
     kin: str = field(default=KIN, init=False)
+
+    @property
+    def ends_keyframes(self) -> bool:
+        return self.blend == "paper"  # a keyframe keeps its own output
 
     def keyframes(self, step: int) -> Sequence[int]:
         return self.keys.chosen(step)
@@ -251,13 +256,13 @@ class Extended(_KeyRule):
 class Remembered(_KeyRule):
     """Keep the keyframes' outputs, and the source's inputs by which tokens find them, until the step ends."""
 
-    stage: Stage = field(default="output", init=False)
+    stage: Stage = field(default="exit", init=False)
     name: str = field(default="keyframe features", init=False)
     order: int = field(default=1, init=False)
 
     @property
     def reads(self) -> frozenset[Part]:
-        return frozenset({("x", "src"), *(("out", branch) for branch in self.branches)})
+        return frozenset({("x", "src"), *(("y", branch) for branch in self.branches)})
 
     @property
     def writes(self) -> frozenset[Part]:
@@ -269,17 +274,17 @@ class Remembered(_KeyRule):
         return count * (1 + len(self.branches)) * shape.sites * shape.queries * shape.width * 4
 
     def apply(self, tensors: Tensors, call: Call) -> None:
+        if not call.is_key_pass:
+            return
         x_KTC = tensors["x", "src"]
-        out_KBTC = (
-            torch.stack([tensors["out", branch] for branch in self.branches], 1).transpose(2, 3).flatten(3)
-        )
+        # a token's outputs of all branches lie together: they are taken together
+        y_KTBC = torch.stack([tensors["y", branch] for branch in self.branches], 2)
         shown = call.memory.get("shown", {})
         kept = {
             key: shown[key] for key in sorted(shown)[-2:]
         }  # frames between this part and the one before need them
-        call.memory["heads"] = tensors["out", "src"].shape[1]
         for place, key in enumerate(call.numbers):
-            features = (direction(x_KTC[place]), out_KBTC[place])
+            features = (direction(x_KTC[place]), y_KTBC[place])
             kept[key] = features if place < NEAR else (waiting(features[0]), waiting(features[1]))
         call.memory["shown"] = kept
 
@@ -291,7 +296,6 @@ class Propagated(_KeyRule):
     tile: bytes of cosines that are made at a time; the first of equally near tokens is taken.
     """
 
-    blend: str = "paper"
     tile: int = TILE_BYTES
     stage: Stage = field(default="enter", init=False)
     name: str = field(default="propagation", init=False)
@@ -302,25 +306,23 @@ class Propagated(_KeyRule):
 
     @property
     def writes(self) -> frozenset[Part]:
-        return frozenset(("out", branch) for branch in self.branches)
+        return frozenset(("y", branch) for branch in self.branches)
 
     def apply(self, tensors: Tensors, call: Call) -> None:
         if call.is_key_pass:
             return
         x_FTC, shown = tensors["x", "src"], call.memory["shown"]
-        out_BFTC = x_FTC.new_zeros(len(self.branches), *x_FTC.shape)
+        y_FTBC = x_FTC.new_zeros(*x_FTC.shape[:2], len(self.branches), x_FTC.shape[2])
         for key, taking in self._takers(call).items():
-            direction_TC, given_BTC = (part.to(x_FTC.device) for part in shown[key])
-            for place, share in taking:
-                is_itself = self.blend == "paper" and call.numbers[place] == key
-                given = (
-                    given_BTC
-                    if is_itself
-                    else given_BTC[:, nearest_tokens(x_FTC[place], direction_TC, self.tile)]
-                )
-                out_BFTC[:, place] += given if share == 1 else share * given
-        for branch, out_FTC in zip(self.branches, out_BFTC, strict=True):
-            tensors["out", branch] = out_FTC.unflatten(-1, (call.memory["heads"], -1)).transpose(1, 2)
+            unit_TC, given_TBC = (part.to(x_FTC.device) for part in shown[key])
+            places = [place for place, _ in taking]
+            nearest_NT = nearest_tokens(x_FTC[places].flatten(0, 1), unit_TC, self.tile).unflatten(
+                0, (len(places), -1)
+            )
+            for (place, share), nearest_T in zip(taking, nearest_NT, strict=True):
+                y_FTBC[place].add_(given_TBC[nearest_T], alpha=share)
+        for branch, y_FTC in zip(self.branches, y_FTBC.unbind(2), strict=True):
+            tensors["y", branch] = y_FTC
 
     def _takers(self, call: Call) -> dict[int, list[tuple[int, float]]]:
         """By keyframe: the places in the call of the frames that take from it, and their shares."""

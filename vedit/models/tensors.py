@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor
 
-Stage = Literal["inputs", "enter", "pre", "qkv", "maps", "output", "latents"]
+Stage = Literal["inputs", "enter", "pre", "qkv", "maps", "output", "exit", "latents"]
 Frames = Literal["each", "call", "keyframes", "all"]
 Part = tuple[str, str]  # the name of a tensor, and a branch
 

@@ -43,6 +43,10 @@ class Gather(Rule):
             return "all"
         return "keyframes" if {"first", "keyframes"}.intersection(self.sources) else "each"
 
+    @property
+    def ends_keyframes(self) -> bool:
+        return True  # they see themselves and each other, as all others do behind them
+
     def keyframes(self, step: int) -> Sequence[int]:
         first = (0,) if "first" in self._names else ()
         return (*first, *(self.chosen(step) if self.chosen is not None else ()))

@@ -40,7 +40,7 @@ class Probe(Rule):
         return (MapSize(self.key, shape.frames, shape.queries, shape.keys, shape.sites),)
 
     def apply(self, tensors: Tensors, call: Call) -> None:
-        if call.is_key_pass:  # its frames come again
+        if call.comes_again:
             return
         assert call.store is not None
         call.store.add(self.key, call.frames, tensors["maps", self.branch].mean(1))

@@ -1,13 +1,14 @@
 """What a method asks of the engine: a rule reads and writes named tensors at a place of the network's pass.
 
     inputs    text embeddings, before the network is called          text (1 or F, L, E)
-    enter     what goes into an attention module; who writes `out`   x (F, T, C), out (F, N, Q, D)
-              of every branch spares its attention
+    enter     what goes into an attention module; who writes `out`   x (F, T, C), out (F, N, Q, D),
+              or `y` of every branch spares its attention            y (F, T, C)
     pre       queries and keys before rotary positions               q_pre, k_pre
     qkv       what attention is computed of                          q, k, v (F, N, T, D), bias (., ., Q, K)
     maps      attention maps, float32                                maps (F, N, Q, K)
     output    attention before its output projection, and the        out (F, N, Q, D); x, the module's input,
               features of a convolution                              (F, T, C); h (F, C, Y, X)
+    exit      attention behind its output projection                 y (F, T, C); x
     latents   the latents of each stream after a step                latents (F, C, Y, X)
 
 The controller puts rules in the order of this list and applies them; it knows no class of rule, so
@@ -32,15 +33,16 @@ from vedit.errors import UsageError
 from vedit.models.sites import Select, Site
 from vedit.models.tensors import Frames, Part, Stage, Tensors
 
-STAGES: tuple[Stage, ...] = ("inputs", "enter", "pre", "qkv", "maps", "output", "latents")
+STAGES: tuple[Stage, ...] = ("inputs", "enter", "pre", "qkv", "maps", "output", "exit", "latents")
 FRAMES: tuple[Frames, ...] = ("each", "call", "keyframes", "all")  # from narrow to wide
 TENSORS: dict[Stage, frozenset[str]] = {
     "inputs": frozenset({"text"}),
-    "enter": frozenset({"x", "out"}),
+    "enter": frozenset({"x", "out", "y"}),
     "pre": frozenset({"q_pre", "k_pre"}),
     "qkv": frozenset({"q", "k", "v", "bias"}),
     "maps": frozenset({"maps"}),
     "output": frozenset({"out", "h"}),
+    "exit": frozenset({"y"}),
     "latents": frozenset({"latents"}),
 }
 LAST = 1000  # the order of a rule that only looks
@@ -75,7 +77,8 @@ class Call:
 
     step: index of the sampling step. frames: of the window that go through the network in this call.
     total: frames of the window. keyframes: those that a pass of their own has shown before this
-    one; `is_key_pass` in that pass itself. site, grid: the module, and its rows and columns.
+    one; `is_key_pass` in that pass itself, and `comes_again` if its frames do. site, grid: the module,
+    and its rows and columns.
     memory: what the rule, and those of its kin, keep at this site until the step ends. store: sums of maps
     over the run. shown: what rules have to show to who runs the plan, such as the "mask" of a blend.
     """
@@ -85,6 +88,7 @@ class Call:
     total: int
     keyframes: tuple[int, ...] = ()
     is_key_pass: bool = False
+    comes_again: bool = False
     site: Site | None = None
     grid: tuple[int, int] = (0, 0)
     memory: dict[Any, Any] = field(default_factory=dict)
@@ -124,6 +128,11 @@ class Rule(ABC):
     frames: Frames = "each"
     kin: str = ""
     stage: Stage
+
+    @property
+    def ends_keyframes(self) -> bool:
+        """Whether the pass that shows keyframes gives them what a later one would: they need no other."""
+        return False
 
     @property
     @abstractmethod

@@ -197,7 +197,11 @@ class Edit:
     def _where(self, given: str | None) -> str:
         """Where null embeddings would be."""
         how = option("for_method", self.job.method)
-        return "an inversion with inner_steps = 0" if given is None else f"{given}, which was not made with {how}"
+        return (
+            "an inversion with inner_steps = 0"
+            if given is None
+            else f"{given}, which was not made with {how}"
+        )
 
     def _tune(self, settings: InversionSettings, given: str | None, watch: Watch) -> dict[str, Any]:
         """Put the weights tuned on the clip into the model, once an inversion that is given fits it."""

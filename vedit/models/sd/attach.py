@@ -2,7 +2,7 @@
 
 Order inside one attention module: rules of `enter`; project q, k, v; rules of `qkv`; branches whose maps a
 rule reads or writes get an explicit float32 softmax, then the rules of `maps`; all others use fused
-attention; then rules of `output`, and the output projection.
+attention; then rules of `output`, the output projection, and rules of `exit`.
 """
 
 from __future__ import annotations
@@ -86,8 +86,10 @@ class _Processor:
         if entering:
             given = Tensors({"x": hidden_states.unflatten(0, (count, -1))}, self.controller.branches)
             self.controller.apply(entering, self.path, given)
+            if all(given.get("y", branch) is not None for branch in self.controller.branches):
+                return given.stacked("y").flatten(0, 1)
             if all(given.get("out", branch) is not None for branch in self.controller.branches):
-                return _projected(attn, given.stacked("out"))
+                return self._left(hidden_states, _projected(attn, given.stacked("out")))
             hidden_states = given.stacked("x").flatten(0, 1)
         context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
 
@@ -101,7 +103,20 @@ class _Processor:
         }
         tensors = Tensors({**parts, "x": hidden_states.unflatten(0, (count, -1))}, self.controller.branches)
         self.controller.apply(self.controller.acting(self.path, "qkv"), self.path, tensors)
-        return _projected(attn, attend(self.controller, self.path, tensors, attn.scale))
+        projected = _projected(attn, attend(self.controller, self.path, tensors, attn.scale))
+        return self._left(hidden_states, projected)
+
+    def _left(self, x: Tensor, y: Tensor) -> Tensor:
+        """What leaves the module, after the rules of `exit`. x: what came in. Both (B*F, T, C)."""
+        leaving = self.controller.acting(self.path, "exit")
+        if not leaving:
+            return y
+        branches = self.controller.branches
+        given = Tensors(
+            {"x": x.unflatten(0, (len(branches), -1)), "y": y.unflatten(0, (len(branches), -1))}, branches
+        )
+        self.controller.apply(leaving, self.path, given)
+        return given.stacked("y").flatten(0, 1)
 
 
 def _projected(attn: Any, out_BFNQD: Tensor) -> Tensor:

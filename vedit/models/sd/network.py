@@ -21,7 +21,7 @@ from vedit.models.tensors import Applier
 from vedit.models.words import read_prompt
 
 ATTENTION = frozenset(
-    {"q", "k", "v", "bias", "maps", "out", "x"}
+    {"q", "k", "v", "bias", "maps", "out", "x", "y"}
 )  # no q_pre, k_pre: there are no rotary positions
 FEATURES = frozenset({"h"})
 
