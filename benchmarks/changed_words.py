@@ -15,7 +15,8 @@ from noise_sharing import paired
 
 from vedit import methods
 from vedit.data.cases import KINDS, Case, load_cases
-from vedit.jobs.bench.scenes import SCORES, Score, edit_scene, score, summary, table_text
+from vedit.jobs.bench.journal import Score
+from vedit.jobs.bench.scenes import SCORES, edit_scene, score, summary, table_text
 from vedit.jobs.edit.settings import method_params
 from vedit.jobs.edit.words import with_mask_words
 from vedit.models.sd.load import load_model

@@ -14,9 +14,9 @@ from collections.abc import Iterator
 import torch
 
 from vedit.data.cases import KINDS
+from vedit.jobs.bench.journal import Score
 from vedit.jobs.bench.scenes import (
     SCORES,
-    Score,
     edit_scene,
     interval,
     load_cases,

@@ -80,7 +80,7 @@ _vedit() {
         'vedit bench motion --clips' | 'vedit bench motion --steps' | 'vedit bench motion --device' | 'vedit bench motion --threads') _vedit_value text "$cur"; return ;;
         'vedit bench scenes --methods' | 'vedit bench scenes --set' | 'vedit bench scenes --limit' | 'vedit bench scenes --frames' | 'vedit bench scenes --model' | 'vedit bench scenes --revision' | 'vedit bench scenes --device') _vedit_value text "$cur"; return ;;
         'vedit bench scenes --cases') _vedit_value words "$cur" 'drawn-scenes drawn-scenes-tuning'; return ;;
-        'vedit bench scenes -o' | 'vedit bench scenes --output' | 'vedit bench scenes --sheet') _vedit_value file "$cur"; return ;;
+        'vedit bench scenes -o' | 'vedit bench scenes --output' | 'vedit bench scenes --sheet' | 'vedit bench scenes --journal') _vedit_value file "$cur"; return ;;
         'vedit bench scenes --dtype') _vedit_value words "$cur" 'auto fp32 fp16 bf16'; return ;;
         'vedit bench scenes --offload') _vedit_value words "$cur" 'none model sequential'; return ;;
         'vedit bench scenes --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
@@ -290,7 +290,7 @@ _vedit() {
         'vedit bench') words='-h --help' ;;
         'vedit bench model') words='--samples --steps --device --threads --store --strict --json -h --help' ;;
         'vedit bench motion') words='--base --clips --steps --device --threads --store --strict --json -h --help' ;;
-        'vedit bench scenes') words='--methods --set --cases --limit --frames --markdown --json -o --output --sheet -y --overwrite --model --revision --device --dtype --offload -q --quiet --progress -h --help' ;;
+        'vedit bench scenes') words='--methods --set --cases --limit --frames --markdown --json -o --output --sheet --journal -y --overwrite --model --revision --device --dtype --offload -q --quiet --progress -h --help' ;;
         'vedit cache') words='-h --help' ;;
         'vedit cache clear') words='-h --help' ;;
         'vedit cache list') words='-h --help' ;;

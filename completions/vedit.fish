@@ -146,6 +146,7 @@ complete -c vedit -n '__vedit_at \'vedit bench scenes\'' -l markdown -d 'Print a
 complete -c vedit -n '__vedit_at \'vedit bench scenes\'' -l json -d 'Print rows and the scores of every case as JSON.'
 complete -c vedit -n '__vedit_at \'vedit bench scenes\'' -s o -l output -r -F -d 'Write the table here too.'
 complete -c vedit -n '__vedit_at \'vedit bench scenes\'' -l sheet -r -F -d 'Write a contact sheet: source, truth and every method, three cases of each kind; without -o or --limit only those are run.'
+complete -c vedit -n '__vedit_at \'vedit bench scenes\'' -l journal -r -F -d 'Write each score to FILE as soon as it is known, and take from there what is known already; code that changed is not noticed.'
 complete -c vedit -n '__vedit_at \'vedit bench scenes\'' -s y -l overwrite -d 'Replace outputs that exist.'
 complete -c vedit -n '__vedit_at \'vedit bench scenes\'' -l model -x -d 'shapes (embedded), a folder, one file of weights, or a Hub id such as OWNER/NAME.'
 complete -c vedit -n '__vedit_at \'vedit bench scenes\'' -l revision -x -d 'Branch, tag or commit of a Hub model.'

@@ -76,7 +76,8 @@ most that can be reached. Intervals are 95 % bootstrap intervals over cases.
 def command(
     names: str | None, settings: tuple[str, ...], cases: str, limit: int | None, frames: int, markdown: bool,
     as_json: bool,
-    output: str | None, sheet: str | None, journal: str | None, overwrite: bool, quiet: bool, progress: str, **model_choice: Any,
+    output: str | None, sheet: str | None, journal: str | None, overwrite: bool, quiet: bool,
+    progress: str, **model_choice: Any,
 ) -> None:  # fmt: skip
     from vedit.errors import UsageError
     from vedit.jobs.extras import need

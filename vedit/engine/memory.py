@@ -148,9 +148,9 @@ def backwards_peak(copy: Any, inflation: Inflation, text_1FLE: Tensor, latent_si
 
     def call() -> None:
         batch = torch.empty(1, frames, copy.channels, *latent_size, device="meta", dtype=dtype)
-        with torch.enable_grad(), copy.checkpointing():
-            with nullcontext() if controller is None else controller.call(0, slice(0, frames)):
-                ask(copy, batch, 1, text_1FLE)
+        told = nullcontext() if controller is None else controller.call(0, slice(0, frames))
+        with torch.enable_grad(), copy.checkpointing(), told:
+            ask(copy, batch, 1, text_1FLE)
 
     with nullcontext() if controller is None else controller.installed():
         return peak_of(call)

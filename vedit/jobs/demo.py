@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from vedit.data.cases import Case
-from vedit.jobs.bench.scenes import COPY, Score, score, with_mask
+from vedit.jobs.bench.journal import Score
+from vedit.jobs.bench.scenes import COPY, score, with_mask
 from vedit.jobs.clips import Pixels, Selection, read_pixels
 from vedit.jobs.draw_scene import scene_for, write_scene
 from vedit.jobs.edit.job import Job

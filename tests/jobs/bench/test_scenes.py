@@ -7,7 +7,8 @@ import torch
 
 from vedit.data import scenes
 from vedit.data.cases import KINDS, load_cases
-from vedit.jobs.bench.scenes import COPY, Score, interval, score, summary, table_text, with_mask
+from vedit.jobs.bench.journal import Score
+from vedit.jobs.bench.scenes import COPY, interval, score, summary, table_text, with_mask
 
 FRAMES = 4
 CASES = {

@@ -190,7 +190,10 @@ def test_explain_says_seconds_and_disk_by_one_measurement_per_model(
     monkeypatch.setattr(cost, "_measured", lambda model, size, frames: 2.0)
     text = explain(task, model, read_pixels(clip, Selection(size=32)))
     # 3 frames of 2 s for 6 steps of inversion with 2 evaluations each, and 3 steps of 3 branches: 126 s
-    assert "time: about 2 minutes (an evaluation of a frame takes 2 s here; a frame takes 12 for the inversion," in text
+    assert (
+        "time: about 2 minutes (an evaluation of a frame takes 2 s here; a frame takes 12 for the inversion,"
+        in text
+    )
     pixels, level = 2 * 3 * 32 * 32 * 3, 3 * 4 * 8 * 8 * 4
     assert f"disk: {(pixels + 4 * level) / 2**20:.1f} MiB" in text
     monkeypatch.setattr(cost, "_measured", lambda model, size, frames: pytest.fail("measured again"))
