@@ -236,8 +236,8 @@ class Prepared:
     about: further lines of --explain, such as how words correspond. makes_mask: whether the last step
     shows a mask of the method's own. held_bytes: what is kept between calls, besides latents and maps.
     before: evaluations per frame before the first step. cost: all of them, where they are not one of each
-    branch in each iteration. seen: what
-    the network is shown, where that is not the clip's frames one by one.
+    branch in each iteration. seen: what the network is shown, where that is not the clip's frames one by
+    one.
     """
 
     run: Callable[[Window], Iterator[Step]]
