@@ -44,7 +44,7 @@ _vedit() {
     while [ "$i" -lt "$COMP_CWORD" ]; do
         word=${COMP_WORDS[i]}
         case "$path $word" in
-            'vedit batch' | 'vedit batch collect' | 'vedit batch gallery' | 'vedit batch run' | 'vedit batch status' | 'vedit bench' | 'vedit bench model' | 'vedit bench motion' | 'vedit bench scenes' | 'vedit cache' | 'vedit cache clear' | 'vedit cache list' | 'vedit convert' | 'vedit data' | 'vedit data check' | 'vedit data clip' | 'vedit data folder' | 'vedit data moving-mnist' | 'vedit data msrvtt' | 'vedit data table' | 'vedit data v2vbench' | 'vedit demo' | 'vedit edit' | 'vedit env' | 'vedit generate' | 'vedit gif' | 'vedit gif adjust' | 'vedit gif chain' | 'vedit gif crop' | 'vedit gif metadata' | 'vedit gif preview' | 'vedit gif resize' | 'vedit gif rotate' | 'vedit gif speed' | 'vedit gif watermark' | 'vedit invert' | 'vedit models' | 'vedit models export' | 'vedit models fetch' | 'vedit models info' | 'vedit models list' | 'vedit models pack' | 'vedit presets' | 'vedit presets list' | 'vedit presets save' | 'vedit presets show' | 'vedit probe' | 'vedit replay' | 'vedit scene' | 'vedit score' | 'vedit score compare' | 'vedit score table' | 'vedit score weights' | 'vedit train') path="$path $word" ;;
+            'vedit batch' | 'vedit batch collect' | 'vedit batch gallery' | 'vedit batch run' | 'vedit batch status' | 'vedit bench' | 'vedit bench model' | 'vedit bench motion' | 'vedit bench scenes' | 'vedit cache' | 'vedit cache clear' | 'vedit cache list' | 'vedit convert' | 'vedit data' | 'vedit data check' | 'vedit data clip' | 'vedit data folder' | 'vedit data moving-mnist' | 'vedit data msrvtt' | 'vedit data table' | 'vedit data v2vbench' | 'vedit demo' | 'vedit edit' | 'vedit env' | 'vedit generate' | 'vedit gif' | 'vedit gif adjust' | 'vedit gif chain' | 'vedit gif crop' | 'vedit gif delay' | 'vedit gif frames' | 'vedit gif metadata' | 'vedit gif preview' | 'vedit gif resize' | 'vedit gif rotate' | 'vedit gif speed' | 'vedit gif watermark' | 'vedit invert' | 'vedit models' | 'vedit models export' | 'vedit models fetch' | 'vedit models info' | 'vedit models list' | 'vedit models pack' | 'vedit presets' | 'vedit presets list' | 'vedit presets save' | 'vedit presets show' | 'vedit probe' | 'vedit replay' | 'vedit scene' | 'vedit score' | 'vedit score compare' | 'vedit score table' | 'vedit score weights' | 'vedit train') path="$path $word" ;;
         esac
         i=$((i + 1))
     done
@@ -171,6 +171,24 @@ _vedit() {
         'vedit gif crop --tonemap') _vedit_value words "$cur" 'none mobius hable reinhard gamma linear clip'; return ;;
         'vedit gif crop --to') _vedit_value words "$cur" 'gif nut y4m rgb24 rgba'; return ;;
         'vedit gif crop --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
+        'vedit gif delay --rules' | 'vedit gif delay --hold' | 'vedit gif delay --min-delay' | 'vedit gif delay --suffix' | 'vedit gif delay --strip' | 'vedit gif delay --comment' | 'vedit gif delay --colors' | 'vedit gif delay --limit' | 'vedit gif delay -j' | 'vedit gif delay --jobs') _vedit_value text "$cur"; return ;;
+        'vedit gif delay -o' | 'vedit gif delay --output') _vedit_value file "$cur"; return ;;
+        'vedit gif delay -O' | 'vedit gif delay --output-dir') _vedit_value folder "$cur"; return ;;
+        'vedit gif delay --loop') _vedit_value words "$cur" 'forever once keep'; return ;;
+        'vedit gif delay --palette') _vedit_value words "$cur" 'auto keep global frame'; return ;;
+        'vedit gif delay --dither') _vedit_value words "$cur" 'none bayer fs'; return ;;
+        'vedit gif delay --tonemap') _vedit_value words "$cur" 'none mobius hable reinhard gamma linear clip'; return ;;
+        'vedit gif delay --to') _vedit_value words "$cur" 'gif nut y4m rgb24 rgba'; return ;;
+        'vedit gif delay --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
+        'vedit gif frames --keep' | 'vedit gif frames --drop' | 'vedit gif frames --every' | 'vedit gif frames --of' | 'vedit gif frames --time' | 'vedit gif frames --order' | 'vedit gif frames --suffix' | 'vedit gif frames --strip' | 'vedit gif frames --comment' | 'vedit gif frames --colors' | 'vedit gif frames --limit' | 'vedit gif frames -j' | 'vedit gif frames --jobs') _vedit_value text "$cur"; return ;;
+        'vedit gif frames -o' | 'vedit gif frames --output') _vedit_value file "$cur"; return ;;
+        'vedit gif frames -O' | 'vedit gif frames --output-dir') _vedit_value folder "$cur"; return ;;
+        'vedit gif frames --loop') _vedit_value words "$cur" 'forever once keep'; return ;;
+        'vedit gif frames --palette') _vedit_value words "$cur" 'auto keep global frame'; return ;;
+        'vedit gif frames --dither') _vedit_value words "$cur" 'none bayer fs'; return ;;
+        'vedit gif frames --tonemap') _vedit_value words "$cur" 'none mobius hable reinhard gamma linear clip'; return ;;
+        'vedit gif frames --to') _vedit_value words "$cur" 'gif nut y4m rgb24 rgba'; return ;;
+        'vedit gif frames --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
         'vedit gif metadata --loop') _vedit_value words "$cur" 'forever once keep'; return ;;
         'vedit gif metadata --strip' | 'vedit gif metadata --comment' | 'vedit gif metadata --suffix' | 'vedit gif metadata --colors' | 'vedit gif metadata --limit' | 'vedit gif metadata -j' | 'vedit gif metadata --jobs') _vedit_value text "$cur"; return ;;
         'vedit gif metadata -o' | 'vedit gif metadata --output') _vedit_value file "$cur"; return ;;
@@ -311,6 +329,8 @@ _vedit() {
         'vedit gif adjust') words='--brightness --contrast --saturation --gamma --pivot -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --tonemap --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
         'vedit gif chain') words='-f --file --preset -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --tonemap --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
         'vedit gif crop') words='--rect --left --right --top --bottom --centre --auto -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --tonemap --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
+        'vedit gif delay') words='--rules --hold --min-delay --raw-delays -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --tonemap --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
+        'vedit gif frames') words='--keep --drop --every --of --time --drop-equal --order --hold --close -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --tonemap --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
         'vedit gif metadata') words='--loop --strip --comment -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --palette --colors --dither --tonemap --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
         'vedit gif preview') words='-o --output --grid --tile --frame --style -y --overwrite -n --no-overwrite --limit --strict -q --quiet -h --help' ;;
         'vedit gif resize') words='--size --width --height --scale --fit --fill --keep-aspect --no-keep-aspect --filter --only-shrink -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --tonemap --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
@@ -346,7 +366,7 @@ _vedit() {
         'vedit bench') words='model motion scenes' ;;
         'vedit cache') words='clear list' ;;
         'vedit data') words='check clip folder moving-mnist msrvtt table v2vbench' ;;
-        'vedit gif') words='adjust chain crop metadata preview resize rotate speed watermark' ;;
+        'vedit gif') words='adjust chain crop delay frames metadata preview resize rotate speed watermark' ;;
         'vedit models') words='export fetch info list pack' ;;
         'vedit presets') words='list save show' ;;
         'vedit score') words='compare table weights' ;;
@@ -374,6 +394,8 @@ _vedit() {
         'vedit gif adjust') _vedit_value file "$cur"; return ;;
         'vedit gif chain') _vedit_value file "$cur"; return ;;
         'vedit gif crop') _vedit_value file "$cur"; return ;;
+        'vedit gif delay') _vedit_value file "$cur"; return ;;
+        'vedit gif frames') _vedit_value file "$cur"; return ;;
         'vedit gif metadata') _vedit_value file "$cur"; return ;;
         'vedit gif preview') _vedit_value file "$cur"; return ;;
         'vedit gif resize') _vedit_value file "$cur"; return ;;

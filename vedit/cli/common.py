@@ -92,7 +92,7 @@ output_options = options(
         help="Replace outputs that exist.",
     ),
     click.option(
-        "-n", "--no-overwrite", "keep", is_flag=True, help="Never replace an output, and never ask."
+        "-n", "--no-overwrite", "no_overwrite", is_flag=True, help="Never replace an output, and never ask."
     ),
 )
 manner_options = options(

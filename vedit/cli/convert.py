@@ -169,7 +169,7 @@ def command(
     output_dir: str | None,
     in_place: bool,
     overwrite: bool | None,
-    keep: bool,
+    no_overwrite: bool,
     quiet: bool,
     progress: str,
     as_json: bool,
@@ -195,7 +195,7 @@ def command(
             "Example: vedit convert in.mp4 -o out.gif",
         )
     request = ConvertRequest(
-        tuple(names) or ("-",), output, output_dir, overwrite=may_overwrite(overwrite, keep), **given
+        tuple(names) or ("-",), output, output_dir, overwrite=may_overwrite(overwrite, no_overwrite), **given
     )
     planned = plan(request, voice, to_terminal=sys.stdout.isatty())
     for line in idle_options(

@@ -220,6 +220,8 @@ def _is_value(argument: str, option: Option) -> bool:
         option.parse(argument)
         return True
     except ValueError:
+        if (is_meant := getattr(option.parse, "is_meant", None)) is not None:
+            return bool(is_meant(argument))
         return re.match(r"-?[\d.]", argument) is not None and not argument.lower().endswith(CLIP_SUFFIXES)
 
 
@@ -235,7 +237,7 @@ def run_stages(
     specs: Sequence[Spec],
     *,
     overwrite: bool | None,
-    keep: bool,
+    no_overwrite: bool,
     quiet: bool,
     progress: str,
     as_json: bool,
@@ -248,7 +250,7 @@ def run_stages(
 
     voice = Voice(quiet, progress)
     request = GifRequest(
-        tuple(inputs) or ("-",), tuple(specs), overwrite=may_overwrite(overwrite, keep), **given
+        tuple(inputs) or ("-",), tuple(specs), overwrite=may_overwrite(overwrite, no_overwrite), **given
     )
     if not inputs and sys.stdin.isatty():
         raise UsageError(

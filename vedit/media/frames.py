@@ -223,6 +223,8 @@ class Clip:
     limits: for those who make images that the source does not have. jobs: threads that a stage may use.
     labels: tags and chapters of a film. subtitles: how many tracks of them it has; none is ever written.
     light: what the planes of "yuv" frames mean; None for others.
+    keeps_colours: a stage has composed the frames and blended nothing: palettes are to have every colour,
+    where they can.
     """
 
     width: int
@@ -244,6 +246,7 @@ class Clip:
     warn: Warn = silent
     limits: Limits = NO_OPTIONS
     jobs: int = 1
+    keeps_colours: bool = False
 
     @property
     def canvas(self) -> Rect:

@@ -28,6 +28,7 @@ def check_sides(output: str, format: str, width: int, height: int) -> None:
         )
 
 
+LONGEST_S = 10**9
 SLOWEST, FASTEST = Fraction(1, 10**6), Fraction(10**6)  # frames per second that a file may claim
 
 
@@ -41,6 +42,18 @@ def fraction(value: str) -> Fraction:
         return Fraction(value)
     except ZeroDivisionError:
         raise ValueError("a share of nothing") from None
+
+
+def seconds(text: str) -> Fraction:
+    """Seconds, or minutes and seconds as 1:02.5, exact; raises ValueError."""
+    total = Fraction(0)
+    for part in text.split(":"):
+        if not part or part.startswith(("-", "+")):
+            raise ValueError("a part is missing, or has a sign")
+        total = total * 60 + fraction(part)
+    if total > LONGEST_S:
+        raise ValueError("too long")
+    return total
 
 
 def frame_rate(value: str) -> Fraction:

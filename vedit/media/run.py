@@ -98,7 +98,8 @@ def written(
     if any(stage.prepass for stage in stages):
         source.spool()
     source.scan(touches_pixels=path_name(steps) != "copy")
-    _look_ahead(source, stages, settings.jobs)
+    if _look_ahead(source, stages, settings.jobs):  # what a stage has seen may spare it a conversion
+        steps = plan(stages, source.kind, sink_kind)
     keeps_planes = keeps_tags(sink) and all("yuv" in stage.accepts for stage in stages)
     clip, frames, kind, hurt = source.open(wants_planes=keeps_planes)
     if kind == "yuv":
@@ -185,8 +186,8 @@ def idle_colours(quantise: QuantiseOptions, sink: str, path: str) -> str:
     return ""
 
 
-def _look_ahead(source: Source, stages: Sequence[Stage], jobs: int) -> None:
-    """Let each stage that must know the whole clip observe it, behind the stages before it."""
+def _look_ahead(source: Source, stages: Sequence[Stage], jobs: int) -> bool:
+    """Let each stage that must know the whole clip observe it, behind those before it; whether any did."""
     for place, stage in enumerate(stages):
         if stage.prepass:
             clip, frames, _, hurt = source.open(quiet=True)
@@ -195,6 +196,7 @@ def _look_ahead(source: Source, stages: Sequence[Stage], jobs: int) -> None:
             clip.jobs = jobs
             clip, frames = connect(clip, frames, steps, converters(source.read.limits, hurt, jobs))
             stage.observe(clip, frames)  # type: ignore[attr-defined]
+    return any(stage.prepass for stage in stages)
 
 
 def _write(clip: Clip, frames: Frames, output: str, sink: str, write: WriteOptions, report: Report) -> Report:

@@ -18,7 +18,7 @@ from fractions import Fraction
 from typing import Any, ClassVar, NamedTuple
 
 from vedit.errors import UsageError, nearest, option
-from vedit.media.limits import fraction
+from vedit.media.limits import fraction, seconds
 from vedit.plain import american
 
 Parser = Callable[[str], Any]
@@ -347,6 +347,66 @@ class Span(Value):
         if not match or int(match[1]) < 1 or (match[3] and int(match[3]) < int(match[1])):
             raise ValueError("expected a range such as 10-20, counted from 1, 10- to the end, or one number")
         return int(match[1]), int(match[1]) if not match[2] else int(match[3]) if match[3] else None
+
+
+LAST = 0  # the number of the last image, which is counted from 1 as all are
+
+
+class Spans(Value):
+    """Spans with commas between, and the words `all` and `last`: first and last image of each, None for an
+    open end.
+
+    may_turn: whether `9-2`, backwards, is one too.
+    """
+
+    kind: ClassVar[str] = "spans"
+
+    def __init__(self, may_turn: bool = False) -> None:
+        self.may_turn = may_turn
+
+    def __call__(self, value: str) -> tuple[tuple[int, int | None], ...]:
+        return tuple(self._span(part.strip()) for part in value.split(","))
+
+    def _span(self, text: str) -> tuple[int, int | None]:
+        if text in ("all", "last"):
+            return (1, None) if text == "all" else (LAST, LAST)
+        match = re.fullmatch(r"([1-9]\d{0,8})(-([1-9]\d{0,8}|last)?)?", text)
+        first = int(match[1]) if match else 0
+        last = (
+            None
+            if match and match[2] and match[3] in (None, "last")
+            else int(match[3] or first)
+            if match
+            else 0
+        )
+        if not match or (last is not None and last < first and not self.may_turn):
+            raise ValueError("expected images such as 1-20,35,50- counted from 1, all or last")
+        return first, last
+
+
+def is_within(spans: tuple[tuple[int, int | None], ...], number: int, is_last: bool) -> bool:
+    """Whether an image, counted from 1, is in one of the spans."""
+    return any(
+        is_last if first == LAST else first <= number and (last is None or number <= last)
+        for first, last in spans
+    )
+
+
+class Moments(Value):
+    """`T-T`: from one moment to another, in seconds or as 1:02.5; either may be left out."""
+
+    kind: ClassVar[str] = "text"
+
+    def __call__(self, value: str) -> tuple[Fraction, Fraction | None]:
+        begin, dash, end = value.partition("-")
+        try:
+            start_s = seconds(begin) if begin.strip() else Fraction(0)
+            end_s = seconds(end) if end.strip() else None
+        except ValueError:
+            dash = ""
+        if not dash or (end_s is not None and end_s <= start_s):
+            raise ValueError("expected two moments such as 1.5-4 or 1:02-1:10, or 4- to the end")
+        return start_s, end_s
 
 
 def read_options(stage: str, options: tuple[Option, ...], given: Mapping[str, str]) -> dict[str, Any]:

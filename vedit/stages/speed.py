@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import IO, Any
+from typing import Any
 
 from vedit.errors import UsageError, option
 from vedit.media.frames import GIF_TIMEBASE, Block, Clip, Frame, Frames, Rect
@@ -261,38 +261,17 @@ class Speed:
         """The frames in reverse, or forth and back; composed frames wait in a temporary file."""
         import tempfile
 
-        with tempfile.TemporaryFile(prefix="vedit-") as spool:
-            kept: list[tuple[Frame, int, int]] = []  # facts of each frame, and where its pixels are
+        from vedit.media.spool import Spool
+
+        with tempfile.TemporaryFile(prefix="vedit-") as file:
+            kept = Spool(file)
             for frame in frames:
                 if self.boomerang:
                     yield frame
-                kept.append((frame.but(pixels=None), *_store(spool, frame.pixels)))
+                kept.add(frame)
             whole = self.clip.canvas
             # the change from frame i+1 back to i is where i+1 differed from i
-            changed = [frame.rect for frame, _, _ in kept[1:]] + [whole]
+            changed = [kept.facts(i).rect for i in range(1, len(kept))] + [whole]
             order = range(len(kept) - 2, 0, -1) if self.boomerang else range(len(kept) - 1, -1, -1)
             for i in order:
-                frame, offset, size = kept[i]
-                yield frame.but(rect=changed[i], pixels=_fetch(spool, offset, size, whole.w, whole.h))
-
-
-def _store(spool: IO[bytes], pixels: Any) -> tuple[int, int]:
-    import zlib
-
-    data = pixels.mode.encode().ljust(4) + zlib.compress(pixels.tobytes(), 1)
-    return spool.tell(), spool.write(data)
-
-
-def _fetch(spool: IO[bytes], offset: int, size: int, width: int, height: int) -> Any:
-    import zlib
-
-    from PIL import Image
-
-    spool.seek(offset)
-    data = spool.read(size)
-    mode, pixels = data[:4].decode().strip(), zlib.decompress(data[4:])
-    if mode == "YUV":
-        from vedit.media.streams.planes import Planes
-
-        return Planes.frombytes((width, height), pixels)
-    return Image.frombytes(mode, (width, height), pixels)
+                yield kept[i].but(rect=changed[i])

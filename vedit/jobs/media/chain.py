@@ -163,12 +163,28 @@ def _open_stage(piece: str, known: list[str]) -> Spec:
     return spec
 
 
+def _is_positional(module: Any, spec: Spec, key: str, piece: str) -> bool:
+    """Whether a piece with = in it is the stage's own value rather than an option with its value."""
+    options = {option.name: option for option in module.OPTIONS}
+    own = options.get(module.POSITIONAL or "")
+    if (
+        own is None
+        or own.name in spec[1]
+        or american(key.strip().replace("_", "-")) in map(american, options)
+    ):
+        return False
+    is_meant = getattr(own.parse, "is_meant", None)
+    return is_meant is not None and bool(is_meant(_unquoted(piece.strip())))
+
+
 def _add(spec: Spec, piece: str) -> None:
     """Put `key=value`, a flag or the positional value into a stage's options."""
     name, given = spec
     module = stages.load(name)
     key, equals, value = piece.partition("=")
-    if not equals:
+    if equals and _is_positional(module, spec, key, piece):
+        key, value = module.POSITIONAL, piece
+    elif not equals:
         bare = piece.removeprefix("no-")
         if any(option.name == bare and option.is_flag for option in module.OPTIONS):
             key, value = bare, "true" if bare == piece else "false"

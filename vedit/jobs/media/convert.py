@@ -16,12 +16,11 @@ from vedit.jobs.sink import Quiet, Sink
 from vedit.media.atomic import check_output
 from vedit.media.formats import FORMATS, VIDEO, format_of
 from vedit.media.light import DEFAULT_CURVE
-from vedit.media.limits import fraction, frame_rate, frame_size
+from vedit.media.limits import frame_rate, frame_size, seconds
 from vedit.media.options import QuantiseOptions, ReadOptions, WriteOptions
 from vedit.media.pipeline import Stage
 from vedit.media.run import BuildStages, Report, Settings, run_file
 
-LONGEST_S = 10**9
 RAW = ("rgb24", "rgba")
 
 
@@ -68,18 +67,6 @@ class ConvertRequest(ConvertFields, Request):
     part of it, as `seconds` reads them. fps, rate: as `rate_of`; raw_size: WxH. loop: of a GIF. The rest: as
     `Conversion`, `ReadOptions` and `WriteOptions` have it.
     """
-
-
-def seconds(text: str) -> Fraction:
-    """Seconds, or minutes and seconds as 1:02.5, exact; raises ValueError."""
-    total = Fraction(0)
-    for part in text.split(":"):
-        if not part or part.startswith(("-", "+")):
-            raise ValueError("a part is missing, or has a sign")
-        total = total * 60 + fraction(part)
-    if total > LONGEST_S:
-        raise ValueError("too long")
-    return total
 
 
 def rate_of(text: str) -> Fraction:

@@ -120,6 +120,7 @@ class _Director:
     def __init__(self, clip: Clip, options: QuantiseOptions) -> None:
         self.canvas = clip.canvas
         self.options = options
+        self.keeps_colours = clip.keeps_colours
         self.current: Table | None = None
         self.first: Table | None = None
         self.hint: Table | None = None  # the table of the last source palette
@@ -229,16 +230,25 @@ class _Director:
                 return table
         # a full palette of greys or the like loses a colour to the transparent entry, and none is missed
         if (
-            self.first is not None
+            not self.keeps_colours
+            and self.first is not None
             and len(self.first.index) == self._limit()
             and len(colours - self.first.index.keys()) == 1
             and some.error(self.first) < 0.5
         ):
             return self.first
-        if not colours <= {tuple(colour) for colour in split(source.rgb)}:
+        if colours <= {tuple(colour) for colour in split(source.rgb)}:
+            table = self._source_table(source, some)
+            if colours <= table.index.keys():
+                return table
+        return self._table_of(colours, drawn is not None) if self.keeps_colours else None
+
+    def _table_of(self, colours: set[Any], has_holes: bool) -> Table | None:
+        """A palette of just these colours; 256 leave no room for a transparent one, where none is needed."""
+        fits = len(colours) <= self._limit()
+        if not fits and (has_holes or len(colours) > self.options.colors):
             return None
-        table = self._source_table(source, some)
-        return table if colours <= table.index.keys() else None
+        return Table(b"".join(bytes(colour) for colour in sorted(colours)), slot=self.slot and fits)
 
     def _choose_first(self, some: Sample, rgb: Image.Image, source: Palette | None) -> Table:
         """The clip's palette: the source's, unless one made for this frame is clearly better."""
@@ -492,14 +502,16 @@ class _Screen:
         )
 
     def _whole(self, task: Task, indices: Image.Image) -> Frame:
+        every = Image.new("L", indices.size, 255)
+        self._update(task, indices.convert("RGB"), every, task.drawn)
         return self._frame(task, task.region, indices)
 
     def _difference(self, task: Task, indices: Image.Image | None) -> Frame:
         """Draw only the pixels that come closer to the frame than what is already seen."""
         region, slot = task.region, task.table.transparent
-        assert slot is not None
         if indices is None:
             return self._nothing(task)
+        assert slot is not None
         rgb, drawn = task.rgb, task.drawn
         assert rgb is not None
         mapped = indices.convert("RGB")
@@ -538,5 +550,7 @@ class _Screen:
 
     def _nothing(self, task: Task) -> Frame:
         slot = task.table.transparent
-        assert slot is not None
+        if slot is None:
+            frame = self._frame(task, Rect(0, 0, 1, 1), Image.new("P", (1, 1), 0))
+            return frame.but(palette=Palette(b"\0\0\0"), transparent=0)
         return self._frame(task, Rect(0, 0, 1, 1), Image.new("P", (1, 1), slot))
