@@ -159,7 +159,7 @@ def test_the_real_layout_loads_whole_in_its_own_widths(sd15: Path, loads_once: C
 
 @pytest.mark.slow
 @pytest.mark.parametrize("clip", sorted(PROMPTS))
-@pytest.mark.parametrize("method", sorted(methods.names()))
+@pytest.mark.parametrize("method", methods.fitting(of_clips=False))
 def test_every_method_edits_a_real_clip(
     sd15: Path,
     loads_once: Callable[..., Any],

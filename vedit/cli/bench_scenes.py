@@ -90,7 +90,12 @@ def command(
     if sheet and not sheet.endswith((".png", ".webp")):
         raise UsageError(f"--sheet {sheet} is no name of a picture.", "End it in .png or .webp.")
     need("diffusion")
-    presets = presets_of(names.split(",") if names else methods.names(), settings, model_choice["model"])
+    from vedit.models.hub import layout_named
+    from vedit.models.layout import WAN
+
+    of_clips = layout_named(model_choice["model"], model_choice["revision"]) is WAN
+    chosen = names.split(",") if names else methods.fitting(of_clips)
+    presets = presets_of(chosen, settings, model_choice["model"])
 
     from dataclasses import asdict
 

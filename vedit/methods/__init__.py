@@ -14,6 +14,12 @@ def names() -> list[str]:
     return registry.names()
 
 
+def fitting(of_clips: bool) -> list[str]:
+    """The methods for networks that see clips whole, or for those that see pictures, which need no mask."""
+    other = {"pictures"} if of_clips else {"flow"}
+    return [name for name in names() if not load(name).NEEDS & {*other, "mask"}]
+
+
 def has(name: str) -> bool:
     """Whether there is a method of that name; cheaper than listing them all."""
     return registry.has(name)

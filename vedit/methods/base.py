@@ -5,7 +5,8 @@ A method module holds
     SUMMARY      one line of help
     NEEDS        a frozenset; "inversion" when `Window.trajectory` is read, "source prompt" when the
                  inversion must have been made with this very prompt, "pictures" when it is for
-                 networks that see frames one by one
+                 networks that see frames one by one, "flow" when it is for those of flow matching,
+                 "mask" when it edits nothing without one
     Params       its settings, a `MethodParams`; presets and options are checked by it
     prepare      prepare(model, request, params) -> Prepared: everything that is the same for all
                  windows of a clip, read and checked once; all that --explain prints, and `run`

@@ -38,7 +38,7 @@ from vedit.methods.base import (
 from vedit.models.family import Family
 
 SUMMARY = "Carry the clip along the difference of two prompts' flows, without inversion."
-NEEDS = frozenset({"source prompt"})
+NEEDS = frozenset({"source prompt", "flow"})
 
 
 class Params(SamplingParams):

@@ -42,7 +42,7 @@ from vedit.models.family import Family
 from vedit.models.sites import Select
 
 SUMMARY = "Sample the edit inside a mask, with the clip's own keys and values around it."
-NEEDS: frozenset[str] = frozenset()
+NEEDS = frozenset({"mask"})
 
 
 class Params(SamplingParams):

@@ -30,7 +30,7 @@ from vedit.methods.base import Looks, Prepared, Request, SamplingParams, Texts, 
 from vedit.models.family import Family
 
 SUMMARY = "Invert the flow part of the way, and lead it back along both prompts; a third of FlowEdit's cost."
-NEEDS = frozenset({"source prompt"})
+NEEDS = frozenset({"source prompt", "flow"})
 BRANCHES = ("src", "tgt")
 
 

@@ -112,11 +112,10 @@ def check_job(job: Job, model: Model) -> None:
     module = methods.load(job.method)
     params = read_params(module.Params, job.params, job.method)
     if model.frame_axis and "pictures" in module.NEEDS:
-        able = [name for name in methods.names() if "pictures" not in methods.load(name).NEEDS]
         raise ModelError(
             f"{job.method} is for networks that see the frames of a clip one by one, and {model.name} sees"
             " them all at once.",
-            f"Methods for it are {', '.join(able)}.",
+            f"Methods for it are {', '.join(methods.fitting(of_clips=True))}.",
             f"Try {option('method', 'flowedit')}",
         )
     if (
