@@ -115,7 +115,7 @@ def rows_of(
         return scenes.clip(scene, frames) * 2 - 1
 
     def coded() -> Tensor:
-        return model.decode_latents(model.encode_frames(drawn(case.truth))).clamp(-1, 1)
+        return model.decode_latents(model.encode_frames(drawn(case.truth)))[:frames].clamp(-1, 1)
 
     yield COPY, {}, lambda: drawn(case.scene)
     yield CODEC, {}, coded
