@@ -1,0 +1,68 @@
+"""docs/batch.md: its matrix is read, and its lines run as they stand, with a worker that makes no edits."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, vedit
+from vedit.jobs.batch import forecast
+from vedit.jobs.batch.keys import Contents, Keys
+from vedit.jobs.batch.plan import resolve
+from vedit.jobs.batch.rows import read_rows
+from vedit.jobs.runners import local
+
+PAGE = (ROOT / "docs" / "batch.md").read_text("utf-8")
+LINES = re.findall(r"^    (?:[A-Z_]+=\S+ )?(vedit batch .*)$", PAGE, re.M)
+WORDS = re.findall(r"`(vedit batch [^`]*-O[^`]*|vedit batch collect [^`]*)`", PAGE)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(forecast, "costs", lambda item: [])
+    stub = (sys.executable, str(Path(__file__).with_name("stub.py")))
+    monkeypatch.setattr(local.Local.__init__, "__defaults__", (stub,))
+    (tmp_path / "wolf.mp4").write_bytes(b"a wolf")
+    (tmp_path / "jobs.csv").write_text("input,prompt\nwolf.mp4,a fox\nwolf.mp4,bad\n")
+    return tmp_path
+
+
+def test_the_matrix_of_the_page_is_ten_edits(folder: Path) -> None:
+    (matrix,) = re.findall(r"^```toml\n(.*?)^```", PAGE, re.S | re.M)
+    (folder / "jobs.toml").write_text(matrix)
+    items = resolve(read_rows(["jobs.toml"]), Keys(Contents()))
+    made = {
+        str((item.request.method, item.request.prompt, item.request.seed, item.request.set)) for item in items
+    }
+    prompts = ("a grey fox", "a grey wolf in the snow")
+    sets = [{"equalizer": {"fox": c}} for c in (2, 4)]
+    wanted = [("p2p", prompt, seed, values) for prompt in prompts for seed in (0, 1) for values in sets]
+    assert made == set(map(str, [*wanted, *[("pnp", prompt, 0, {}) for prompt in prompts]]))
+    assert len(items) == 10
+    assert all(item.request.steps == 20 for item in items)
+    assert {item.output for item in items} >= {"wolf/p2p-a-grey-fox-c2-s0.mp4", "wolf/pnp-a-grey-fox-s0.mp4"}
+
+
+def test_the_lines_of_the_page_run_in_order(folder: Path) -> None:
+    assert len(LINES) == 4 and len(WORDS) == 3
+    first, slurm, ray, gallery = LINES
+    script, _, name = slurm.partition(" > ")
+    result = vedit(*shlex.split(script)[1:])
+    assert (result.code, name) == (0, "job.sh") and "#SBATCH --array=1-8%4" in result.text
+    result = vedit(*shlex.split(first)[1:])
+    assert result.code == 8 and "1 of 2 items failed" in result.err
+    assert vedit(*shlex.split(ray)[1:], "--dry-run").code == 0
+    assert vedit(*shlex.split(gallery)[1:]).code == 0 and (folder / "out" / "gallery.html").exists()
+    mended = (folder / "out" / "failed.csv").read_text().replace("bad", "a bear")
+    (folder / "out" / "failed.csv").write_text(mended)
+    parts, whole, again = WORDS
+    assert vedit(*shlex.split(again)[1:]).code == 0
+    for number in (1, 2):
+        assert vedit("batch", "jobs.csv", "-O", f"part{number}", "--shard", f"{number}/2").code in (0, 8)
+    assert vedit(*shlex.split(parts)[1:]).code == 0
+    assert vedit(*shlex.split(whole)[1:]).code == 0
