@@ -525,7 +525,7 @@ def test_every_page_and_section_that_the_code_cites_exists() -> None:
 
 
 @pytest.mark.parametrize(
-    "page", ["architecture", "embedded-model", "metrics", "generation", "newer", "style", "ui", "batch"]
+    "page", ["architecture", "embedded-model", "metrics", "generation", "newer", "style", "ui"]
 )
 def test_no_page_outside_the_repository_is_cited(page: str) -> None:
     assert [

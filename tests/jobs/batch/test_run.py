@@ -96,7 +96,9 @@ def test_two_calls_that_rename_at_once_lose_nothing(clips: Path, tmp_path: Path)
     before = outputs(out)
     lines = (clips / "jobs.csv").read_text().splitlines()
     (clips / "jobs.csv").write_text("\n".join([lines[0], lines[2], lines[1]]) + "\n")
-    calls = [planned(clips / "jobs.csv", out, "{index}.{ext}") for _ in range(3)]  # all have seen the old names
+    calls = [
+        planned(clips / "jobs.csv", out, "{index}.{ext}") for _ in range(3)
+    ]  # all have seen the old names
     for made in calls:
         prepare(made)
         assert outputs(out) == {"1.gif": before["2.gif"], "2.gif": before["1.gif"]}
