@@ -22,7 +22,7 @@ from vedit.jobs.batch.gallery import Embedded, dimensions_of, keep_fresh
 from vedit.jobs.batch.plan import Plan, plan
 from vedit.jobs.batch.rows import read_rows
 from vedit.jobs.batch.run import prepare
-from vedit.jobs.batch.sheet import HEAD, NAMES, TILE, wrapped
+from vedit.jobs.batch.sheet import GAP, LINE, NAMES, TILE, wrapped
 from vedit.jobs.batch.status import read
 from vedit.jobs.batch.thumbs import MOST_FRAMES, Part, Thumbs, taken
 
@@ -237,9 +237,10 @@ def test_a_clip_that_cannot_be_read_is_tried_once(out: Path, tmp_path: Path) -> 
 def test_a_sheet_has_a_row_per_clip_and_a_column_per_variant(out: Path, tmp_path: Path) -> None:
     assert vedit("batch", "gallery", out, "--sheet", tmp_path / "s.png").code == 0
     sheet = Image.open(tmp_path / "s.png").convert("RGB")
-    assert sheet.width == NAMES + 8 + 5 * (TILE + 8) and sheet.height == HEAD + 8 + 3 * (TILE + 8)
+    top, high = 2 * GAP + 2 * LINE, 120  # 32 x 24 pixels, five times as large
+    assert sheet.size == (NAMES + GAP + 5 * (TILE + GAP), top + 3 * (high + GAP))
     for column in range(4):  # the first clip's edits, in their colours
-        x, y = NAMES + 8 + (column + 1) * (TILE + 8) + TILE // 2, HEAD + 8 + TILE // 2
+        x, y = NAMES + GAP + (column + 1) * (TILE + GAP) + TILE // 2, top + high // 2
         assert sheet.getpixel((x, y)) == (20 * column, 200, 255 - 20 * column)
     assert vedit("batch", "gallery", out, "--sheet", tmp_path / "s.jpg").code == 2
     assert vedit("batch", "gallery", out, "--sheet", tmp_path / "s.png", "--standalone").code == 2

@@ -20,7 +20,7 @@ from vedit.errors import InputError, OutputError, UsageError
 from vedit.jobs.batch.plan import Plan, plan, redo, verify
 from vedit.jobs.batch.rows import read_rows
 from vedit.jobs.batch.run import Outcome, Policy, prepare, run
-from vedit.jobs.batch.state import State, began
+from vedit.jobs.batch.state import State, began, has_ended
 from vedit.jobs.batch.status import merge, status
 from vedit.jobs.runners.local import Local, Place, places
 
@@ -119,6 +119,39 @@ def test_a_call_waits_for_another_that_moves_outputs_unless_its_machine_has_gone
     with state.alone("names"):
         assert not other.claim("names", 1)
     assert other.claim("names", 1)
+
+
+def test_a_process_that_ended_and_was_not_asked_for_holds_no_claim(tmp_path: Path) -> None:
+    state = State(str(tmp_path / "out"))
+    state.make()
+    child = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
+    held = {
+        "host": state.host,
+        "space": state.space,
+        "pid": child.pid,
+        "began": began(child.pid),
+        "worker": 0,
+    }
+    Path(state.path("claim", "item")).write_text(json.dumps(held))
+    assert not state.claim("item", 0)
+    child.kill()
+    while not has_ended(child.pid):
+        time.sleep(0.01)
+    assert state.claim("item", 0)  # its entry is still there: nobody has waited for it
+    child.wait()
+    assert child.stdin is not None
+    child.stdin.close()
+
+
+def test_processes_of_another_container_on_this_host_are_not_taken_for_dead(tmp_path: Path) -> None:
+    state = State(str(tmp_path / "out"))
+    state.make()
+    held = {"host": state.host, "space": "pid:[1]", "pid": 2**22 + 1, "began": "1", "worker": 0}
+    Path(state.path("claim", "item")).write_text(json.dumps(held))
+    assert not state.claim("item", 0)
+    old = time.time() - 601
+    os.utime(state.path("claim", "item"), (old, old))
+    assert state.claim("item", 0)
 
 
 def test_items_fail_alone_and_failed_csv_is_a_list_again(clips: Path, tmp_path: Path) -> None:

@@ -153,8 +153,7 @@ const cellOf = (cell) => {
   if (cell.strip) view.dataset.plays = `c${cell.at}`;
   const title = made("span", {}, cell.prompt || cell.name);
   const variant = variantOf(cell);
-  if (variant) title.append(made("small", {}, variant));
-  const element = made("button", { type: "button", class: `cell ${cell.state}`, title: `${cell.name}\n${cell.prompt}` }, view, made("span", { class: "what" }, title, made("span", {}, caption(cell))));
+  const element = made("button", { type: "button", class: `cell ${cell.state}`, title: `${cell.name}\n${cell.prompt}` }, view, made("span", { class: "what" }, title, made("span", {}, caption(cell))), variant ? made("span", { class: "variant" }, variant) : "");
   element.dataset.at = cell.at;
   element.setAttribute("aria-label", `${cell.name}, ${SAID[cell.state]}${cell.why ? `: ${cell.why}` : ""}`);
   return element;

@@ -12,9 +12,10 @@ from vedit.media.atomic import open_output
 if TYPE_CHECKING:
     from PIL import Image
 
-TILE, GAP, HEAD, NAMES = 160, 8, 40, 168  # pixels
-SMALL = 12  # of letters
-PAPER, INK, SOFT, BAD = "white", (27, 31, 36), (87, 96, 106), (180, 70, 0)
+TILE, GAP, NAMES, LEAST = 160, 8, 168, 68  # pixels; a row is at least so high
+SMALL, LINE = 12, 16  # of letters, and from line to line
+PAPER, INK, SOFT, BAD, EDGE = "white", (27, 31, 36), (87, 96, 106), (180, 70, 0), (208, 215, 222)
+WITHOUT = ("not made yet", "no picture")
 LARGEST = 60_000_000  # pixels of a sheet
 
 
@@ -49,57 +50,81 @@ def sheet(facts: dict[str, Any]) -> Image.Image:
     for cell in facts["cells"]:
         rows.setdefault(cell["v"][0], {})[tuple(cell["v"][1:])] = cell
     columns = sorted({place for row in rows.values() for place in row})
+    dimensions = facts["dimensions"][1:]
+    top = GAP + LINE * max(1, len(dimensions)) + GAP
     width = NAMES + GAP + (len(columns) + 1) * (TILE + GAP)
-    height = HEAD * max(1, len(facts["dimensions"]) - 1) // 2 + GAP + len(rows) * (TILE + GAP)
-    if width * height > LARGEST:
-        raise InputError(
-            f"{len(facts['cells'])} edits are too many for a sheet of {width} x {height} pixels.",
-            "The page has no such limit: vedit batch gallery DIR.",
-        )
-    picture = Image.new("RGB", (width, height), PAPER)
+    _check_size(len(facts["cells"]), width, top + len(rows) * (TILE + GAP))
+    bands = [_Band(facts["sources"], cells) for cells in rows.values()]
+    picture = Image.new("RGB", (width, top + sum(band.height + GAP for band in bands)), PAPER)
     pen, font = ImageDraw.Draw(picture), load_font(None, SMALL)
-    top = HEAD * max(1, len(facts["dimensions"]) - 1) // 2
-    _write(pen, font, (NAMES + GAP, 4), "source", TILE, 1, SOFT)
+    _write(pen, font, (NAMES + GAP, GAP), "source", TILE, 1, SOFT)
     for number, place in enumerate(columns, 1):
-        words = [
-            f"{dimension['name']} {dimension['values'][value]}"
-            for dimension, value in zip(facts["dimensions"][1:], place)
-        ]
-        for line, text in enumerate(words):
-            _write(pen, font, (NAMES + GAP + number * (TILE + GAP), 4 + line * 18), text, TILE, 1, INK)
-    for row, (clip, cells) in enumerate(rows.items()):
-        y = top + GAP + row * (TILE + GAP)
-        _write(pen, font, (GAP, y), facts["dimensions"][0]["values"][clip], NAMES - GAP, 8, INK)
-        source = facts["sources"][next(iter(cells.values()))["c"]]
-        _paste(picture, source.get("poster"), (NAMES + GAP, y))
-        for number, place in enumerate(columns, 1):
-            spot = NAMES + GAP + number * (TILE + GAP), y
-            cell = cells.get(place)
-            if cell is None:
-                continue
-            if cell["s"] == DONE and cell.get("poster"):
-                _paste(picture, cell["poster"], spot)
-                continue
-            pen.rectangle((*spot, spot[0] + TILE - 1, spot[1] + TILE - 1), outline=(208, 215, 222))
-            said = f"failed: {cell.get('why', '')}" if cell["s"] == FAILED else "no picture"
-            inner = spot[0] + 6, spot[1] + 6
-            _write(pen, font, inner, said, TILE - 12, 9, BAD if cell["s"] == FAILED else SOFT)
+        for line, (dimension, value) in enumerate(zip(dimensions, place)):
+            words = f"{dimension['name']} {dimension['values'][value]}"
+            _write(pen, font, (_left(number), GAP + line * LINE), words, TILE, 1, INK)
+    y = top
+    for clip, band in zip(rows, bands):
+        name = facts["dimensions"][0]["values"][clip]
+        _write(pen, font, (GAP, y), name, NAMES - GAP, band.height // LINE, INK)
+        band.draw(picture, pen, font, y, columns)
+        y += band.height + GAP
     return picture
 
 
-def _paste(picture: Image.Image, poster: str | None, spot: tuple[int, int]) -> None:
-    """Put a poster into the middle of its square; small ones are enlarged by whole steps."""
+def _check_size(count: int, width: int, height: int) -> None:
+    if width * height > LARGEST:
+        raise InputError(
+            f"{count} edits are too many for a sheet of {width} x {height} pixels.",
+            "The page has no such limit.",
+        )
+
+
+def _left(column: int) -> int:
+    return NAMES + GAP + column * (TILE + GAP)
+
+
+class _Band:
+    """A row of the sheet: the pictures of a clip, as high as the highest of them."""
+
+    def __init__(self, sources: list[dict[str, Any]], cells: dict[tuple[int, ...], dict[str, Any]]) -> None:
+        self.cells = cells
+        self.source = _tile(sources[next(iter(cells.values()))["c"]].get("poster"))
+        self.tiles = {place: _tile(cell.get("poster")) for place, cell in cells.items()}
+        heights = [tile.height for tile in (self.source, *self.tiles.values()) if tile is not None]
+        self.height = max([LEAST, *heights])
+
+    def draw(self, picture: Image.Image, pen: Any, font: Any, y: int, columns: list[tuple[int, ...]]) -> None:
+        if self.source is not None:
+            self._paste(picture, self.source, _left(0), y)
+        for number, place in enumerate(columns, 1):
+            cell, tile, x = self.cells.get(place), self.tiles.get(place), _left(number)
+            if cell is None:
+                continue
+            if tile is not None:
+                self._paste(picture, tile, x, y)
+                continue
+            pen.rectangle((x, y, x + TILE - 1, y + self.height - 1), outline=EDGE)
+            said = f"failed: {cell.get('why', '')}" if cell["s"] == FAILED else WITHOUT[cell["s"] == DONE]
+            ink = BAD if cell["s"] == FAILED else SOFT
+            _write(pen, font, (x + 6, y + 4), said, TILE - 12, (self.height - 8) // LINE, ink)
+
+    def _paste(self, picture: Image.Image, tile: Image.Image, x: int, y: int) -> None:
+        picture.paste(tile, (x + (TILE - tile.width) // 2, y + (self.height - tile.height) // 2))
+
+
+def _tile(poster: str | None) -> Image.Image | None:
+    """A poster at its size on the sheet; small ones are enlarged by whole steps."""
     from PIL import Image
 
     if poster is None:
-        return
+        return None
     with Image.open(poster) as opened:
         shown = opened.convert("RGB")
     if max(shown.size) * 2 <= TILE:
         step = TILE // max(shown.size)
         shown = shown.resize((shown.width * step, shown.height * step), Image.Resampling.NEAREST)
     shown.thumbnail((TILE, TILE), Image.Resampling.LANCZOS)
-    picture.paste(shown, (spot[0] + (TILE - shown.width) // 2, spot[1] + (TILE - shown.height) // 2))
+    return shown
 
 
 def _write(pen: Any, font: Any, spot: tuple[int, int], text: str, width: int, most: int, ink: Any) -> None:
@@ -111,7 +136,7 @@ def _write(pen: Any, font: Any, spot: tuple[int, int], text: str, width: int, mo
             last = last[:-1]
         lines = [*lines[: most - 1], f"{last}…"]
     for number, line in enumerate(lines):
-        pen.text((spot[0], spot[1] + number * (SMALL + 4)), line, fill=ink, font=font)
+        pen.text((spot[0], spot[1] + number * LINE), line, fill=ink, font=font)
 
 
 def wrapped(text: str, length: Any, width: float) -> list[str]:

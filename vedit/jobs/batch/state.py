@@ -45,6 +45,7 @@ class State:
         self.out = out
         self.folder = Path(out) / FOLDER
         self.host = platform.node()
+        self.space = pid_space()
 
     def make(self) -> None:
         """Make the folders. Raises OutputError."""
@@ -129,6 +130,7 @@ class State:
         content = json.dumps(
             {
                 "host": self.host,
+                "space": self.space,
                 "pid": os.getpid(),
                 "began": began(os.getpid()),
                 "worker": pid,
@@ -186,8 +188,8 @@ class State:
                 os.utime(self.path("claim", key))
 
     def is_stale(self, key: str) -> bool:
-        """Whether nobody is at a claimed item any more: its processes on this host have ended, or it was not
-        touched for ten minutes by the clock of the file server.
+        """Whether nobody is at a claimed item any more: its processes, where they are seen from here, have
+        ended, or it was not touched for ten minutes by the clock of the file server.
         """
         path = self.path("claim", key)
         try:
@@ -198,7 +200,8 @@ class State:
             return True
         except (OSError, ValueError):
             claim, touched = {}, os.stat(path).st_mtime if os.path.exists(path) else 0.0
-        if isinstance(claim, dict) and claim.get("host") == self.host:
+        is_here = isinstance(claim, dict) and claim.get("host") == self.host
+        if is_here and claim.get("space", self.space) == self.space:
             ids = (("pid", "began"), ("worker", "worker_began"))
             return not any(is_alive(claim.get(pid), claim.get(start)) for pid, start in ids)
         return self._now() - touched > STALE_S
@@ -246,8 +249,27 @@ def began(pid: int) -> str:
         return ""
 
 
+def pid_space() -> str:
+    """What tells containers on one host apart: the processes of one are not those of another."""
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""
+
+
+def has_ended(pid: int) -> bool:
+    """Whether a process is a mere entry that nobody has asked for, as all are that end in a container whose
+    first process asks for none.
+    """
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            return file.read().rpartition(")")[2].split()[0] in "ZX"
+    except (OSError, IndexError):
+        return False
+
+
 def is_alive(pid: Any, start: Any) -> bool:
-    if not isinstance(pid, int) or pid <= 0:
+    if not isinstance(pid, int) or pid <= 0 or has_ended(pid):
         return False
     try:
         os.kill(pid, 0)
