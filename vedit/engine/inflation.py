@@ -17,7 +17,7 @@ from typing import Any, Literal
 from vedit.engine.controller import Controller
 from vedit.engine.rules import Gather, Plan, Rule, Temporal
 from vedit.errors import ModelError, option
-from vedit.models.family import Network
+from vedit.models.family import Family, Network, Tunable
 from vedit.models.sites import Select
 
 Inflation = Literal["none", "first-frame", "sparse-causal", "middle-frame", "dense"]
@@ -79,14 +79,16 @@ def inflated_controller(
     return Controller(network, Plan(rules), (branch,), frames, size, network.text_shape[0]) if rules else None
 
 
-def inflated(model: Any) -> Any:
+def inflated(model: Family) -> Tunable:
     """A model with layers over frames; the same again for one that has them.
 
     Raises ModelError for a family that cannot be inflated.
     """
-    if not hasattr(model, "inflated"):
+    inflate = getattr(model, "inflated", None)
+    if inflate is None:
         raise ModelError(
             f"{model.name} cannot be given layers over frames.",
             "Inflation is for Stable Diffusion 1.x and 2.x.",
         )
-    return model.inflated()
+    made: Tunable = inflate()
+    return made

@@ -24,7 +24,7 @@ from vedit.engine.inflation import Inflation, inflated_controller
 from vedit.engine.rules import Plan
 from vedit.engine.sample import ask
 from vedit.media.memory import free_memory
-from vedit.models.family import Network
+from vedit.models.family import Model, Network, Tunable
 
 MARGIN = 1.25
 
@@ -121,7 +121,7 @@ def network_peak(
     return max(peaks) - controller.store.predicted_bytes()
 
 
-def tuning_peak(model: Any, inflation: Inflation, frames: int, latent_size: tuple[int, int]) -> int:
+def tuning_peak(model: Tunable, inflation: Inflation, frames: int, latent_size: tuple[int, int]) -> int:
     """What a step of tuning takes: what a pass keeps for the way back, and four float32 for each weight.
 
     The four are the weight itself, its gradient and the two moments of the optimizer.
@@ -156,7 +156,7 @@ def backwards_peak(copy: Any, inflation: Inflation, text_1FLE: Tensor, latent_si
         return peak_of(call)
 
 
-def codec_peak(model: Any, frames: int, latent_size: tuple[int, int]) -> int:
+def codec_peak(model: Model, frames: int, latent_size: tuple[int, int]) -> int:
     """What the codec takes for some frames, in whichever direction takes more."""
     return max(peak_of(call) for call in model.codec_on_meta(frames, latent_size))
 

@@ -24,6 +24,7 @@ from vedit.engine.inflation import Inflation, inflated_controller
 from vedit.engine.noise import noise_like, substream
 from vedit.engine.sample import ask, at_least_float32, finite_advice
 from vedit.errors import ModelError
+from vedit.models.family import Tunable
 
 HALF_SCALE = 2.0**10  # gradients of a mean over a whole clip lie below what fp16 holds
 MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -58,7 +59,7 @@ def weights_of(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def tune(
-    model: Any,
+    model: Tunable,
     latents_FCYX: Tensor,
     text_1LE: Tensor,
     settings: Tuning,
@@ -87,7 +88,7 @@ def tune(
 
 
 def _step(
-    model: Any,
+    model: Tunable,
     controller: Any,
     adam: torch.optim.Optimizer,
     latents: Tensor,

@@ -22,13 +22,16 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from vedit.errors import MemoryBudgetError, VeditError
 from vedit.jobs.batch.state import write_record
 from vedit.jobs.edit.request import EditRequest
 from vedit.jobs.record import versions
 from vedit.media.atomic import make_folder
+
+if TYPE_CHECKING:
+    from vedit.models.family import Model
 
 Work = Callable[[EditRequest, "Told"], Any]  # makes the output of a request
 Message = Mapping[str, Any]
@@ -73,7 +76,7 @@ class Editor:
     def __init__(self, device: str) -> None:
         self.device = device
         self.loaded: tuple[Any, ...] = ()
-        self.model: Any = None
+        self.model: Model | None = None
 
     def __call__(self, request: EditRequest, sink: Told) -> None:
         from dataclasses import replace

@@ -6,7 +6,7 @@ and columns of the latents, L text tokens, E embedding width.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from vedit.models.alpha_bar import AlphaBar
 from vedit.models.levels import Levels
 from vedit.models.prompt import Prompt
 from vedit.models.sites import Site
@@ -164,3 +165,31 @@ class Model(Family, Protocol):
 
     def parameters(self) -> dict[str, int]:
         """How many numbers each part holds."""
+
+
+class TunableNetwork(Network, Protocol):
+    """A network with layers over frames."""
+
+    def tunable(self) -> dict[str, Tensor]:
+        """The weights that tuning changes, by path."""
+
+
+class Tunable(Model, Protocol):
+    """A model that can be given layers over frames, whose weights are tuned on a clip."""
+
+    @property
+    def schedule(self) -> AlphaBar: ...
+
+    def on_meta(self) -> TunableNetwork: ...
+
+    def inflated(self) -> Tunable:
+        """With layers over frames; the same again for one that has them."""
+
+    def tunable(self) -> dict[str, Tensor]:
+        """The weights that tuning changes, by path."""
+
+    def being_tuned(self) -> AbstractContextManager[dict[str, Tensor]]:
+        """The same in float32 at least and with gradients, while inside."""
+
+    def load_tuned(self, weights: Mapping[str, Tensor]) -> None:
+        """Put tuned weights in place."""

@@ -12,7 +12,7 @@ import math
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vedit.data import scenes
 from vedit.models.shapes import parts
@@ -59,7 +59,7 @@ class CodecTask:
         kl = posterior.kl().float().mean() / posterior.mean[0].numel()
         return {"loss": l1 + 2 * l2 + KL_WEIGHT * kl, "l1": l1, "l2": l2, "kl": kl}
 
-    def measure(self, model: Any, step: int) -> dict[str, Any]:
+    def measure(self, model: nn.Module, step: int) -> dict[str, Any]:
         return {"psnr": round(psnr_of_codec(model, 128), 3)}
 
 
@@ -88,13 +88,13 @@ def cropped(pictures_BCYX: Tensor, centre_B2: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def psnr_of_codec(model: Any, count: int, seed: int = 9_000_001) -> float:
+def psnr_of_codec(model: nn.Module, count: int, seed: int = 9_000_001) -> float:
     """Return the mean PSNR in dB of coding held-out scenes once, film grain included."""
     return float(codec_psnrs(model, count, seed).mean())
 
 
 @torch.no_grad()
-def codec_psnrs(model: Any, count: int, seed: int = 9_000_001) -> Tensor:
+def codec_psnrs(model: nn.Module, count: int, seed: int = 9_000_001) -> Tensor:
     """Return one PSNR per held-out picture."""
     device = next(model.parameters()).device
     records = scenes.sample_records(count, seed, held_out=True)
@@ -110,7 +110,7 @@ def codec_psnrs(model: Any, count: int, seed: int = 9_000_001) -> Tensor:
 
 
 @torch.no_grad()
-def frozen(model: Any, *, seed: int, count: int = 2048) -> Any:
+def frozen(model: nn.Module, *, seed: int, count: int = 2048) -> Any:
     """Return the codec to build on: unused channels gone, the others at mean 0 and deviation 1.
 
     The KL term switches channels off that the codec does not need: their posterior is wider
@@ -135,7 +135,7 @@ def frozen(model: Any, *, seed: int, count: int = 2048) -> Any:
 
 
 @torch.no_grad()
-def without_channels(model: Any, kept: Tensor, mean_C: Tensor) -> Any:
+def without_channels(model: nn.Module, kept: Tensor, mean_C: Tensor) -> Any:
     """Return a copy with only the `kept` latent channels; the others are held at their means.
 
     The 1x1 convolutions on both sides of the latents are folded into their 3x3 neighbours. A
@@ -174,7 +174,7 @@ def _set_identity(convolution: Any) -> None:
 
 
 @torch.no_grad()
-def standardise(model: Any, mean_C: Tensor, std_C: Tensor) -> None:
+def standardise(model: nn.Module, mean_C: Tensor, std_C: Tensor) -> None:
     """Bring latents of this mean and deviation to 0 and 1, without changing what is decoded."""
     into, out, channels = model.quant_conv, model.post_quant_conv, len(mean_C)
     into.weight[:channels] /= std_C[:, None, None, None]

@@ -8,7 +8,7 @@ as crisp as what it learns from. Its accuracy is printed beside every verdict.
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from vedit.data import scenes
@@ -40,7 +40,7 @@ class JudgeTask:
         losses = {name: functional.cross_entropy(logits[name].float(), batch.fields[name]) for name in JUDGED}
         return {"loss": torch.stack(list(losses.values())).sum(), **losses}
 
-    def measure(self, model: Any, step: int) -> dict[str, Any]:
+    def measure(self, model: nn.Module, step: int) -> dict[str, Any]:
         shares = {**judge_accuracy(model, 512), "digit": judge_accuracy(model, 512, digits=1.0)["shape"]}
         return {name: round(value, 4) for name, value in shares.items()}
 

@@ -101,7 +101,7 @@ class MotionTask(LatentTask):
     def captions(self, batch: scenes.Scenes, seed: int) -> list[str]:
         return scenes.varied_captions(batch, seed, SAYS_MOTION)
 
-    def measure(self, model: Any, step: int) -> dict[str, Any]:
+    def measure(self, model: nn.Module, step: int) -> dict[str, Any]:
         with self._with_weights(model):
             records, clips = sampled_clips(
                 self.unet, self.text_encoder, self.codec, parts.schedule(), 32, steps=25

@@ -93,7 +93,7 @@ class ScorerTask:
         ).sum()
         return {"loss": contrast + READOUT_WEIGHT * readout, "contrast": contrast, "readout": readout}
 
-    def measure(self, model: Any, step: int) -> dict[str, Any]:
+    def measure(self, model: nn.Module, step: int) -> dict[str, Any]:
         right = {**scorer_right(model.clip, 256), "digit": digits_right(model.clip, 256)}
         return {name: round(float(values.float().mean()), 4) for name, values in right.items()}
 

@@ -218,7 +218,7 @@ class UNetTask(LatentTask):
     def times(self, count: int, generator: torch.Generator) -> Tensor:
         return torch.rand(count, 1, generator=generator, device=self.device)
 
-    def measure(self, model: Any, step: int) -> dict[str, Any]:
+    def measure(self, model: nn.Module, step: int) -> dict[str, Any]:
         if self.judge is None:
             return {}
         shown: dict[str, Any] = {}

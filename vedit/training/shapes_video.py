@@ -252,7 +252,7 @@ class VideoTask(LatentTask):
         apart = 1 - (mine_BTD * theirs_BTD).sum(dim=2).mean()
         return {**losses, "loss": losses["loss"] + self.align * apart, "apart": apart}
 
-    def measure(self, model: Any, step: int) -> dict[str, Any]:
+    def measure(self, model: nn.Module, step: int) -> dict[str, Any]:
         if self.frames == 1:
             if self.judge is None:
                 return {}

@@ -280,7 +280,7 @@ class VideoCodecTask:
             "logvar": logvar,
         }
 
-    def measure(self, model: Any, step: int) -> dict[str, Any]:
+    def measure(self, model: nn.Module, step: int) -> dict[str, Any]:
         return {name: round(value, 3) for name, value in codec_psnrs(model, self.picture, 16).items()}
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from torch import Tensor
@@ -114,3 +116,25 @@ def test_queries_after_the_turn_of_positions_cannot_be_named() -> None:
     rule = Replace(Select("temporal"), "src", ("tgt",), (True,))
     with pytest.raises(ModelError, match="no tensor k, q"):
         Controller(model, Plan((rule,)), ("src", "tgt"), FRAMES, (8, 8), 1)
+
+
+def test_checkpointing_keeps_fewer_activations_and_gives_the_same_gradient() -> None:
+    model = network()
+    kept, gradients = [], []
+    for is_on in (False, True):
+        embedding = text(4).requires_grad_(True)
+        sizes: list[int] = []
+
+        def keep(tensor: Tensor, sizes: list[int] = sizes) -> Tensor:
+            sizes.append(tensor.numel())
+            return tensor
+
+        with model.checkpointing() if is_on else nullcontext():
+            with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+                loss = model.predict(clip(3)[None], 400, embedding).pow(2).sum()
+            kept.append(sum(sizes))
+            loss.backward()
+        gradients.append(embedding.grad)
+    assert torch.equal(gradients[0], gradients[1]) and gradients[0].abs().max() > 0
+    assert kept[1] < kept[0] / 2
+    assert not any("forward" in vars(module) for module in model.network.modules())

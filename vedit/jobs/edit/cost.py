@@ -21,6 +21,7 @@ from vedit.jobs.edit.unfinished import name_of
 
 if TYPE_CHECKING:
     from vedit.jobs.edit.windows import Edit
+    from vedit.models.family import Family
 
 GRADIENT = 4  # evaluations of a pass forwards, and again on the way back, and the way back as two
 
@@ -140,7 +141,7 @@ def _known(path: Path) -> dict[str, float]:
         return {}
 
 
-def _measured(model: Any, size: tuple[int, int], frames: int = 1) -> float:
+def _measured(model: Family, size: tuple[int, int], frames: int = 1) -> float:
     """The shorter of two evaluations: the first also loads what the second does not."""
     import torch
 

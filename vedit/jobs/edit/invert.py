@@ -266,13 +266,13 @@ def control(
     )
 
 
-def embedded_tuning(model: Any, settings: InversionSettings) -> dict[str, Tensor]:
+def embedded_tuning(model: Model, settings: InversionSettings) -> dict[str, Tensor]:
     """The tuned weights that an inversion is to hold, by name."""
-    return (
-        {f"tuned/{name}": weight.detach() for name, weight in model.tunable().items()}
-        if settings.embed and settings.tuning
-        else {}
-    )
+    from vedit.engine.inflation import inflated
+
+    if not (settings.embed and settings.tuning):
+        return {}
+    return {f"tuned/{name}": weight.detach() for name, weight in inflated(model).tunable().items()}
 
 
 def move_to(file: Path, path: str) -> None:

@@ -61,13 +61,14 @@ def passes_peak(edit: Edit, seen: Request, at_once: int, calls: int) -> int:
 
     seen: what the network is shown. at_once: its pictures in a call. calls: frames of the clip in one.
     """
+    from vedit.engine.inflation import inflated
     from vedit.engine.memory import network_peak, null_peak, tuning_peak
 
     model, params, prepared = edit.model, edit.params, edit.prepared
     size = model.latent_size(edit.pixels.selection.shape)
     peaks = [network_peak(model, prepared.plan, prepared.branches, at_once, seen.size)]
     if params.tuning is not None:
-        peaks.append(tuning_peak(model, params.inflation, edit.frames, size))
+        peaks.append(tuning_peak(inflated(model), params.inflation, edit.frames, size))
     if params.null is not None and params.null.inner_steps:
         together = calls if params.inflation == "none" else edit.frames
         peaks.append(null_peak(model, params.inflation, together, size))

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from vedit.engine.artefact import Artefact
+    from vedit.models.family import Tunable
 
 PREFIX = "tuned/"
 SAVES = 20
@@ -31,7 +32,7 @@ def tuning_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def tune_model(
-    model: Any,
+    model: Tunable,
     pixels: Pixels,
     facts: Mapping[str, Any],
     *,
@@ -90,7 +91,7 @@ def is_whole(path: str, key: str) -> bool:
 
 
 def _tune(
-    model: Any, pixels: Pixels, facts: dict[str, Any], path: str, frames_per_call: int, watch: Watch
+    model: Tunable, pixels: Pixels, facts: dict[str, Any], path: str, frames_per_call: int, watch: Watch
 ) -> dict[str, Any]:
     """Tune and write the weights; the mean loss of the last tenth."""
     from vedit.engine.artefact import writing

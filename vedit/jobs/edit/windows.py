@@ -206,6 +206,7 @@ class Edit:
     def _tune(self, settings: InversionSettings, given: str | None, watch: Watch) -> dict[str, Any]:
         """Put the weights tuned on the clip into the model, once an inversion that is given fits it."""
         from vedit.engine.artefact import Artefact
+        from vedit.engine.inflation import inflated
         from vedit.jobs.edit.tuning import tune_model
 
         facts, artefact = inversion_facts(self.model, self.pixels, settings), None
@@ -213,7 +214,7 @@ class Edit:
             artefact = Artefact(given)
             artefact.check_against(facts, same_prompt="source prompt" in self.module.NEEDS)
         return tune_model(
-            self.model,
+            inflated(self.model),
             self.pixels,
             facts,
             frames_per_call=self.job.frames_per_call,

@@ -7,11 +7,14 @@ knows the words of drawn scenes and refuses a prompt that holds others.
 from __future__ import annotations
 
 import random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vedit.errors import UsageError, option
 from vedit.jobs.generate.run import Choices, Made, Take
 from vedit.jobs.watch import Watch
+
+if TYPE_CHECKING:
+    from vedit.models.shapes.folder import ShapesModel
 
 EMBEDDED = "shapes"
 SUMMARY = f'"{EMBEDDED}", the embedded model of drawn scenes'
@@ -54,7 +57,7 @@ def weights(choices: Choices | None = None) -> dict[str, Any]:
 class ShapesMaker:
     """Samples by DDIM with classifier-free guidance."""
 
-    def __init__(self, model: Any, unet: Any, dtype: Any) -> None:
+    def __init__(self, model: ShapesModel, unet: Any, dtype: Any) -> None:
         self.model, self.unet, self.dtype = model, unet, dtype
 
     def identity(self) -> dict[str, Any]:

@@ -5,13 +5,16 @@ It knows the words of drawn scenes and refuses a prompt that holds others.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vedit.errors import UsageError, option
 from vedit.jobs.generate.run import Choices, Made, Take
 from vedit.jobs.generate.shapes import FPS, STEPS, read_negative, read_prompt
 from vedit.jobs.watch import Watch
 from vedit.models.hub import EMBEDDED_VIDEO
+
+if TYPE_CHECKING:
+    from vedit.models.family import Model
 
 SUMMARY = f'"{EMBEDDED_VIDEO}", the embedded video model of drawn scenes'
 OPTIONS: frozenset[str] = frozenset()
@@ -45,7 +48,7 @@ def weights(choices: Choices | None = None) -> dict[str, Any]:
 class VideoMaker:
     """Samples by Euler steps with classifier-free guidance."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Model) -> None:
         self.model = model
 
     def identity(self) -> dict[str, Any]:

@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from vedit.errors import ModelError
 from vedit.models.alpha_bar import AlphaBar
@@ -75,7 +77,15 @@ class UNet3DNetwork:
 
     @contextmanager
     def checkpointing(self) -> Iterator[None]:
-        yield  # it is small beside its activations, and has no blocks to keep apart
+        net = self.network
+        blocks = (*net.down, net.middle.first, net.middle.second, *net.up, net.last_block)
+        for block in blocks:
+            block.forward = partial(checkpoint, block.forward, use_reentrant=False)
+        try:
+            yield
+        finally:
+            for block in blocks:
+                del block.forward  # what its class says is seen again
 
     def on_meta(self) -> UNet3DNetwork:
         import copy
