@@ -21,7 +21,7 @@ from vedit.errors import OutputError, VeditError, option, reason_of
 JOURNAL = Kind(
     "a journal of vedit bench scenes",
     OutputError,
-    next_step="Name another with --journal",
+    "Another name begins another journal.",
     largest=2**28,
 )
 
