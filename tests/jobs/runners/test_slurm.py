@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -77,7 +78,7 @@ def test_words_reach_the_call_as_they_were_typed(tmp_path: Path) -> None:
 def test_the_script_is_sound_for_bash_and_shellcheck(tmp_path: Path) -> None:
     path = tmp_path / "job.sh"
     call = Call(
-        command=(["batch", "run", "a b.csv"], ["--prompt", "it's"]),
+        command=(["batch", "run", "a b.csv"], ["--prompt", "it's $5"]),
         lines=("--gres=gpu:1",),
         tasks=8,
         at_once=2,
@@ -259,3 +260,22 @@ def test_options_that_do_not_go_together_are_refused(
     done = vedit("batch", jobs, "-O", tmp_path / "out", *options)
     assert done.code == 2 and said in done.err
     assert not (tmp_path / "out").exists()
+
+
+def test_the_example_of_the_page_on_batches_makes_a_script_that_bash_reads(
+    jobs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (ROOT / "docs" / "batch.md").read_text(encoding="utf-8")
+    line = next(
+        line.strip() for line in page.splitlines() if "--runner slurm" in line and line.startswith("    ")
+    )
+    monkeypatch.chdir(jobs.parent)
+    words, _, target = line.partition(" > ")
+    done = vedit(*shlex.split(words)[1:])
+    assert (done.code, target) == (0, "job.sh"), done.err
+    assert "#SBATCH --array=1-8%4\n" in done.text and "#SBATCH --gres=gpu:1\n" in done.text
+    checked = subprocess.run(["bash", "-n"], input=done.out, capture_output=True)
+    assert (checked.returncode, checked.stderr) == (0, b"")
+    (jobs.parent / "job.sh").write_bytes(done.out)
+    again = vedit("batch", jobs, "-O", "other", "--runner", "slurm", "--template", "job.sh")
+    assert again.code == 0 and "-O other" in again.text and "#SBATCH --gres=gpu:1\n" in again.text

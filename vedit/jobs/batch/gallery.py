@@ -35,6 +35,7 @@ NAME = "gallery.html"
 DONE, FAILED, OPEN, RUNNING = range(4)
 TOLD_ELSEWHERE = ("input", "prompt", "source_prompt", "output", "overwrite", "set")
 SECONDS_BETWEEN, SECONDS_AT_LAST = 1.0, 20.0
+REST = 20  # times what the page took: so it is never more than a twentieth of a batch
 STANDALONE_BYTES = 50 * 2**20
 
 
@@ -217,14 +218,22 @@ class Gallery:
 def keep_fresh(plan: Plan) -> Callable[[bool], None]:
     """What writes the page of a batch while it runs, and for the last time.
 
-    A poster takes some hundredths of a second: while items are at work, a few are made each time.
+    A poster takes some hundredths of a second: while items are at work, a few are made each time. A page of
+    many thousands is written less often, so that workers need not wait for it.
     """
     gallery = Gallery(plan)
+    rests_until = 0.0
 
     def show(is_last: bool) -> None:
+        nonlocal rests_until
+        began = time.monotonic()
+        if began < rests_until and not is_last:
+            return
         gallery.make_thumbs(SECONDS_AT_LAST if is_last else SECONDS_BETWEEN)
         with suppress(VeditError):  # a page that cannot be written is no reason to end a batch
             gallery.write()
+        now = time.monotonic()
+        rests_until = now + REST * (now - began)
 
     return show
 

@@ -28,6 +28,7 @@ HEAD = Template("""#!/bin/bash
 $output
 $lines""")
 BODY = Template("""$begin
+# shellcheck disable=SC2016 # what was typed is meant as it stands
 # $tasks parts of one batch. Each may be called again, and goes on where it stopped.
 cd -- $folder || exit 4
 # Time runs out: the items at work finish, and the call ends with 75. Give longer items a longer --signal.
