@@ -217,6 +217,7 @@ runner_options = options(
     ),
     click.option("--submit", is_flag=True, help="slurm: hand the script to sbatch instead of printing it."),
 )
+WORKER = (sys.executable, "-m", "vedit.cli.worker")
 NOT_OF_PARTS = {
     *("runner", "tasks", "sbatch", "template", "submit"),
     *("shard", "retry_failed", "redo", "dry_run", "as_json"),
@@ -278,7 +279,7 @@ def finish(made: Plan, request: BatchRequest, voice: Voice, as_json: bool) -> No
         from vedit.jobs.extras import need
 
         need("diffusion")
-    call = request.call(typed(click.get_current_context(), NOT_OF_PARTS), os.getcwd())
+    call = request.call(typed(click.get_current_context(), NOT_OF_PARTS), os.getcwd(), WORKER)
     begun = runners.load(request.runner if is_open else "local").begin(call)
     if isinstance(begun, runners.Script):
         hand_over(begun, made, voice, request.submit)
@@ -443,6 +444,8 @@ class Face:
         self.voice = voice
         self.shown = time.monotonic()
         self.width = 0
+        self.said: set[str] = set()
+        self.repeated = 0  # warnings that were said of another item
 
     def __call__(self, event: Mapping[str, Any]) -> None:
         if self.voice.progress == "jsonl":
@@ -451,13 +454,19 @@ class Face:
             return
         if event["event"] == "failed":
             self._clear()
-            self.voice.say(f"{event['where']}: {event['output']}: {event['message']}")
+            is_named = event["where"].endswith(event["output"])
+            where = event["where"] if is_named else f"{event['where']}: {event['output']}"
+            is_new = self._is_new(event["message"])
+            self.voice.say(f"{where}: {event['message'] if is_new else 'failed for the same reason'}")
         elif event["event"] == "retry":
             self._clear()
             self.voice.say(f"{event['output']}: {event['message']}; tried again")
         elif event["event"] == "warning":
-            self._clear()
-            self.voice.warn(str(event["message"]))
+            if self._is_new(event["message"]):
+                self._clear()
+                self.voice.warn(f"{event['output']}: {event['message']}")
+            else:
+                self.repeated += 1
         elif event["event"] == "stopping":
             self._clear()
             at_work = f"{', '.join(event['running'])} is finished first; " if event["running"] else ""
@@ -486,6 +495,17 @@ class Face:
             sys.stderr.write(f"\r{' ' * self.width}\r")
             self.width = 0
 
+    def _is_new(self, message: str) -> bool:
+        is_new = message not in self.said
+        self.said.add(message)
+        return is_new
+
     def end(self) -> None:
         self._clear()
+        if self.repeated:
+            times = "once" if self.repeated == 1 else f"{self.repeated} times"
+            self.voice.say(
+                f"warnings of the same words were given {times} more; each stands in its item's log"
+            )
+            self.repeated = 0
         sys.stderr.flush()

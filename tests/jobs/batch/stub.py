@@ -24,6 +24,8 @@ def work(request: EditRequest, sink: worker.Told) -> None:
     assert request.output is not None and request.prompt is not None
     if "kill" in request.prompt:
         os.kill(os.getpid(), signal.SIGKILL)
+    if "warn" in request.prompt:
+        sink.warn("the clip is odd")
     if "bad" in request.prompt:
         raise InputError("the prompt is bad.")
     if "hang" in request.prompt:

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, vedit
+from vedit.cli import batch_run
 from vedit.jobs.batch import forecast
 from vedit.jobs.batch.keys import Contents, Keys
 from vedit.jobs.batch.plan import resolve
 from vedit.jobs.batch.rows import read_rows
-from vedit.jobs.runners import local
 
 PAGE = (ROOT / "docs" / "batch.md").read_text("utf-8")
 LINES = re.findall(r"^    (?:[A-Z_]+=\S+ )?(vedit batch .*)$", PAGE, re.M)
@@ -26,7 +26,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(forecast, "costs", lambda item: [])
     stub = (sys.executable, str(Path(__file__).with_name("stub.py")))
-    monkeypatch.setattr(local.Local.__init__, "__defaults__", (stub,))
+    monkeypatch.setattr(batch_run, "WORKER", stub)
     (tmp_path / "wolf.mp4").write_bytes(b"a wolf")
     (tmp_path / "jobs.csv").write_text("input,prompt\nwolf.mp4,a fox\nwolf.mp4,bad\n")
     return tmp_path

@@ -28,6 +28,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_worker_a_call_for_many_and_calls_for_one_give_the_same_bytes(folder: Path) -> None:
     Path("jobs.csv").write_text(
         "input,source,prompt,frames,steps,set.inversion_steps,output\n"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import vedit
-from vedit.errors import UsageError, VeditError
+from vedit.errors import InputError, UsageError, VeditError
 from vedit.jobs.batch.keys import Contents, Keys
 from vedit.jobs.batch.matrix import over
 from vedit.jobs.batch.plan import resolve
@@ -200,6 +200,13 @@ def test_a_list_that_cannot_be_read_is_named_with_what_is_wrong(clips: Path, nam
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_rows_that_a_spreadsheet_emptied_are_passed_over(clips: Path, end: str) -> None:
+    lines = ["input;prompt", "c0.gif;a fox", ";", "c1.gif;a fox;"]
+    (clips / "a.csv").write_text(end.join(lines) + end, newline="")
+    assert [row.where.rpartition(" ")[2] for row in read_rows([str(clips / "a.csv")])] == ["1", "3"]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
 @pytest.mark.parametrize("between", [",", ";", "\t"])
 def test_tables_of_spreadsheets_are_read_alike(clips: Path, end: str, mark: bytes, between: str) -> None:
@@ -276,3 +283,11 @@ def test_a_mask_is_what_it_is_whatever_it_is_called(clips: Path) -> None:
     before = keys_of(clips / "a.jsonl")
     (clips / "m.png").write_bytes(b"another")
     assert keys_of(clips / "a.jsonl") != before
+
+
+def test_clips_without_words_are_told_together(clips: Path) -> None:
+    for number in (2, 5):
+        (clips / f"c{number}.txt").unlink()
+    with pytest.raises(InputError, match="2 of 8 clips have no words") as told:
+        read_rows([str(clips)], Shared(prompts=("a fox",), source_from="txt"))
+    assert "c2.txt" in str(told.value) and "c5.txt" in str(told.value)

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import vedit
+from vedit.cli import batch_run
 from vedit.errors import InputError, OutputError, UsageError
 from vedit.jobs.batch.plan import Plan, plan, redo, verify
 from vedit.jobs.batch.rows import read_rows
@@ -485,3 +486,24 @@ def test_each_worker_sees_one_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,MIG-x")
     assert [place.variables["CUDA_VISIBLE_DEVICES"] for place in places("auto")] == ["3", "MIG-x"]
     assert [place.device for place in places("cuda:1,cpu*2")] == ["cuda", "cpu", "cpu"]
+
+
+def test_a_message_that_is_repeated_is_said_once(
+    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch_run, "WORKER", (sys.executable, str(STUB)))
+    result = vedit("batch", listed(clips, "bad", "bad", "bad warn", "warn", "warn"), "-O", tmp_path / "out")
+    assert result.code == 8
+    assert result.err.count("the prompt is bad.") == 1
+    assert result.err.count("failed for the same reason") == 2
+    assert result.err.count("the clip is odd") == 1 and "were given 2 times more" in result.err
+
+
+def test_a_worker_spells_options_as_its_caller_does(tmp_path: Path) -> None:
+    code = (
+        "import runpy, sys, vedit.jobs.worker as w; w.run = lambda work: None;"
+        " runpy.run_module('vedit.cli.worker', run_name='__main__');"
+        " from vedit.errors import option; print(option('source_prompt'))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "--source-prompt\n"

@@ -133,11 +133,18 @@ class BatchRequest(Request):
         if self.runner != "slurm" and unused:
             raise UsageError(f"{unused[0]} is for {slurm}, and this is {option('runner', self.runner)}.")
 
-    def call(self, command: Sequence[Sequence[str]], folder: str) -> Call:
-        """What a runner is told. command: this call for a shell, made in a folder. Raises UsageError."""
+    def call(
+        self, command: Sequence[Sequence[str]], folder: str, worker: Sequence[str] = Call().worker
+    ) -> Call:
+        """What a runner is told. command: this call for a shell, made in a folder. worker: as in Call.
+
+        Raises UsageError.
+        """
         tasks, at_once = self.parts()
         template = None if self.template is None else read_text(self.template, SCRIPT)
-        return Call(self.workers, command, folder, self.output_dir, tasks, at_once, self.sbatch, template)
+        return Call(
+            self.workers, command, folder, self.output_dir, tasks, at_once, self.sbatch, template, worker
+        )
 
     def policy(self) -> Policy:
         """What happens when items fail. Raises UsageError."""

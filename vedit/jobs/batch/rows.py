@@ -243,6 +243,8 @@ def _table_rows(path: str) -> Iterator[Raw]:
     base = os.path.dirname(path) or "."
     for number, cells in enumerate(read_table(path, MANIFEST, delimiter, is_strict=True), 1):
         values = {key.strip(): uncell(text) for key, text in cells.items() if text != ""}
+        if not any(text.strip() for text in values.values()):
+            continue  # spreadsheets write separators for rows that were emptied
         yield Raw(f"{path} row {number}", base, dict(values))
 
 
@@ -253,11 +255,23 @@ def _folder_rows(folder: str, shared: Shared) -> Iterator[Raw]:
 
     own = made_in(shared.results) if shared.results else set()
     found = expand([folder], results=shared.results, has_sequences=True)
-    for number, (path, relative) in enumerate(
-        (pair for pair in found if os.path.realpath(pair[0]) not in own), 1
-    ):
-        values = {"input": os.path.abspath(path), RELPATH: os.path.dirname(relative), **_source(path, shared)}
-        yield Raw(f"{folder} clip {number}", ".", values)
+    clips = [(path, relative) for path, relative in found if os.path.realpath(path) not in own]
+    wordless: list[str] = []
+    for number, (path, relative) in enumerate(clips, 1):
+        values = {"input": os.path.abspath(path), RELPATH: os.path.dirname(relative)}
+        try:
+            yield Raw(f"{folder} clip {number}", ".", {**values, **_source(path, shared)})
+        except InputError as error:
+            wordless.append(error.what)
+    if wordless:
+        more = f"\n  and {len(wordless) - 10} more." if len(wordless) > 10 else ""
+        raise InputError(
+            f"{folder}: {len(wordless)} of {len(clips)} clips have no words.\n  "
+            + "\n  ".join(wordless[:10])
+            + more,
+            "",
+            f"Write them, or give {option('source_prompt', TEXT)} for all clips",
+        )
 
 
 def _clip_row(path: str, shared: Shared) -> Iterator[Raw]:
@@ -279,9 +293,9 @@ def _source(path: str, shared: Shared) -> dict[str, str]:
     text = os.path.splitext(path)[0] + ".txt"
     if not os.path.exists(text):
         raise InputError(
-            f"{path}: it has no words: there is no {text}.",
+            f"{path}: there is no {text}.",
             "",
-            f"Or give {option('source_prompt')} for all clips",
+            f"Write it, or give {option('source_prompt', TEXT)} for all clips",
         )
     return {"source_prompt": " ".join(read_text(text, MANIFEST).split())}
 

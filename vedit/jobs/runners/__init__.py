@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import queue
 import signal
+import sys
 from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any, NamedTuple, Protocol
@@ -73,7 +74,8 @@ class Call(NamedTuple):
     workers: as `--workers` has them. command: what makes the same on another machine from `folder`: the
     words of the command, then those of each option. out: the folder for outputs. tasks: parts that a queue
     makes, and at_once of them at a time. lines: further options of the queue. template: a script that was
-    printed before.
+    printed before. worker: what a worker is, without its device; a face that spells
+    options its own way has one.
     """
 
     workers: str = "auto"
@@ -84,6 +86,7 @@ class Call(NamedTuple):
     at_once: int | None = None
     lines: Sequence[str] = ()
     template: str | None = None
+    worker: Sequence[str] = (sys.executable, "-m", "vedit.jobs.worker")
 
 
 class Script(NamedTuple):

@@ -109,7 +109,7 @@ class Local:
 
 def begin(call: Call) -> Local:
     """The crew of a call. Raises UsageError for devices that are not there."""
-    return Local(places(call.workers))
+    return Local(places(call.workers), call.worker)
 
 
 def places(asked: str = "auto") -> list[Place]:

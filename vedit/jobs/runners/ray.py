@@ -214,7 +214,7 @@ def begin(call: Call) -> Ray:
     threads = os.environ.get("OMP_NUM_THREADS", str(max(1, int(cpus))))
     variables = {"OMP_NUM_THREADS": threads}
     places = [Place(f"{number} (ray {name})", name, variables) for number, name in enumerate(names, 1)]
-    return Ray(places, cpus)
+    return Ray(places, cpus, call.worker)
 
 
 def connect() -> None:
