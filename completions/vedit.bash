@@ -44,7 +44,7 @@ _vedit() {
     while [ "$i" -lt "$COMP_CWORD" ]; do
         word=${COMP_WORDS[i]}
         case "$path $word" in
-            'vedit batch' | 'vedit batch collect' | 'vedit batch gallery' | 'vedit batch run' | 'vedit batch status' | 'vedit bench' | 'vedit bench model' | 'vedit bench motion' | 'vedit bench scenes' | 'vedit cache' | 'vedit cache clear' | 'vedit cache list' | 'vedit convert' | 'vedit data' | 'vedit data check' | 'vedit data clip' | 'vedit data folder' | 'vedit data moving-mnist' | 'vedit data msrvtt' | 'vedit data table' | 'vedit data v2vbench' | 'vedit demo' | 'vedit edit' | 'vedit env' | 'vedit generate' | 'vedit gif' | 'vedit gif adjust' | 'vedit gif chain' | 'vedit gif crop' | 'vedit gif delay' | 'vedit gif frames' | 'vedit gif metadata' | 'vedit gif preview' | 'vedit gif resize' | 'vedit gif rotate' | 'vedit gif speed' | 'vedit gif watermark' | 'vedit invert' | 'vedit models' | 'vedit models export' | 'vedit models fetch' | 'vedit models info' | 'vedit models list' | 'vedit models pack' | 'vedit presets' | 'vedit presets list' | 'vedit presets save' | 'vedit presets show' | 'vedit probe' | 'vedit replay' | 'vedit scene' | 'vedit score' | 'vedit score compare' | 'vedit score table' | 'vedit score weights' | 'vedit train') path="$path $word" ;;
+            'vedit batch' | 'vedit batch collect' | 'vedit batch gallery' | 'vedit batch run' | 'vedit batch status' | 'vedit bench' | 'vedit bench model' | 'vedit bench motion' | 'vedit bench scenes' | 'vedit cache' | 'vedit cache clear' | 'vedit cache list' | 'vedit convert' | 'vedit data' | 'vedit data check' | 'vedit data clip' | 'vedit data folder' | 'vedit data moving-mnist' | 'vedit data msrvtt' | 'vedit data table' | 'vedit data v2vbench' | 'vedit demo' | 'vedit edit' | 'vedit env' | 'vedit generate' | 'vedit gif' | 'vedit gif adjust' | 'vedit gif blur' | 'vedit gif chain' | 'vedit gif crop' | 'vedit gif delay' | 'vedit gif fade' | 'vedit gif frames' | 'vedit gif metadata' | 'vedit gif pad' | 'vedit gif preview' | 'vedit gif resize' | 'vedit gif rotate' | 'vedit gif speed' | 'vedit gif watermark' | 'vedit invert' | 'vedit models' | 'vedit models export' | 'vedit models fetch' | 'vedit models info' | 'vedit models list' | 'vedit models pack' | 'vedit presets' | 'vedit presets list' | 'vedit presets save' | 'vedit presets show' | 'vedit probe' | 'vedit replay' | 'vedit scene' | 'vedit score' | 'vedit score compare' | 'vedit score table' | 'vedit score weights' | 'vedit train') path="$path $word" ;;
         esac
         i=$((i + 1))
     done
@@ -152,6 +152,16 @@ _vedit() {
         'vedit gif adjust --tonemap') _vedit_value words "$cur" 'none mobius hable reinhard gamma linear clip'; return ;;
         'vedit gif adjust --to') _vedit_value words "$cur" 'gif nut y4m rgb24 rgba'; return ;;
         'vedit gif adjust --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
+        'vedit gif blur --rect' | 'vedit gif blur --strength' | 'vedit gif blur --suffix' | 'vedit gif blur --strip' | 'vedit gif blur --comment' | 'vedit gif blur --colors' | 'vedit gif blur --limit' | 'vedit gif blur -j' | 'vedit gif blur --jobs') _vedit_value text "$cur"; return ;;
+        'vedit gif blur --how') _vedit_value words "$cur" 'pixelate blur'; return ;;
+        'vedit gif blur -o' | 'vedit gif blur --output') _vedit_value file "$cur"; return ;;
+        'vedit gif blur -O' | 'vedit gif blur --output-dir') _vedit_value folder "$cur"; return ;;
+        'vedit gif blur --loop') _vedit_value words "$cur" 'forever once keep'; return ;;
+        'vedit gif blur --palette') _vedit_value words "$cur" 'auto keep global frame'; return ;;
+        'vedit gif blur --dither') _vedit_value words "$cur" 'none bayer fs'; return ;;
+        'vedit gif blur --tonemap') _vedit_value words "$cur" 'none mobius hable reinhard gamma linear clip'; return ;;
+        'vedit gif blur --to') _vedit_value words "$cur" 'gif nut y4m rgb24 rgba'; return ;;
+        'vedit gif blur --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
         'vedit gif chain -f' | 'vedit gif chain --file' | 'vedit gif chain -o' | 'vedit gif chain --output') _vedit_value file "$cur"; return ;;
         'vedit gif chain --preset') _vedit_value preset "$cur"; return ;;
         'vedit gif chain -O' | 'vedit gif chain --output-dir') _vedit_value folder "$cur"; return ;;
@@ -180,6 +190,15 @@ _vedit() {
         'vedit gif delay --tonemap') _vedit_value words "$cur" 'none mobius hable reinhard gamma linear clip'; return ;;
         'vedit gif delay --to') _vedit_value words "$cur" 'gif nut y4m rgb24 rgba'; return ;;
         'vedit gif delay --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
+        'vedit gif fade --in' | 'vedit gif fade --out' | 'vedit gif fade --color' | 'vedit gif fade --suffix' | 'vedit gif fade --strip' | 'vedit gif fade --comment' | 'vedit gif fade --colors' | 'vedit gif fade --limit' | 'vedit gif fade -j' | 'vedit gif fade --jobs') _vedit_value text "$cur"; return ;;
+        'vedit gif fade -o' | 'vedit gif fade --output') _vedit_value file "$cur"; return ;;
+        'vedit gif fade -O' | 'vedit gif fade --output-dir') _vedit_value folder "$cur"; return ;;
+        'vedit gif fade --loop') _vedit_value words "$cur" 'forever once keep'; return ;;
+        'vedit gif fade --palette') _vedit_value words "$cur" 'auto keep global frame'; return ;;
+        'vedit gif fade --dither') _vedit_value words "$cur" 'none bayer fs'; return ;;
+        'vedit gif fade --tonemap') _vedit_value words "$cur" 'none mobius hable reinhard gamma linear clip'; return ;;
+        'vedit gif fade --to') _vedit_value words "$cur" 'gif nut y4m rgb24 rgba'; return ;;
+        'vedit gif fade --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
         'vedit gif frames --keep' | 'vedit gif frames --drop' | 'vedit gif frames --every' | 'vedit gif frames --of' | 'vedit gif frames --time' | 'vedit gif frames --order' | 'vedit gif frames --suffix' | 'vedit gif frames --strip' | 'vedit gif frames --comment' | 'vedit gif frames --colors' | 'vedit gif frames --limit' | 'vedit gif frames -j' | 'vedit gif frames --jobs') _vedit_value text "$cur"; return ;;
         'vedit gif frames -o' | 'vedit gif frames --output') _vedit_value file "$cur"; return ;;
         'vedit gif frames -O' | 'vedit gif frames --output-dir') _vedit_value folder "$cur"; return ;;
@@ -198,6 +217,17 @@ _vedit() {
         'vedit gif metadata --tonemap') _vedit_value words "$cur" 'none mobius hable reinhard gamma linear clip'; return ;;
         'vedit gif metadata --to') _vedit_value words "$cur" 'gif nut y4m rgb24 rgba'; return ;;
         'vedit gif metadata --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
+        'vedit gif pad --size' | 'vedit gif pad --aspect' | 'vedit gif pad --suffix' | 'vedit gif pad --strip' | 'vedit gif pad --comment' | 'vedit gif pad --colors' | 'vedit gif pad --limit' | 'vedit gif pad -j' | 'vedit gif pad --jobs') _vedit_value text "$cur"; return ;;
+        'vedit gif pad --position') _vedit_value words "$cur" 'center top bottom left right top-left top-right bottom-left bottom-right'; return ;;
+        'vedit gif pad --color') _vedit_value words "$cur" 'transparent blurred'; return ;;
+        'vedit gif pad -o' | 'vedit gif pad --output') _vedit_value file "$cur"; return ;;
+        'vedit gif pad -O' | 'vedit gif pad --output-dir') _vedit_value folder "$cur"; return ;;
+        'vedit gif pad --loop') _vedit_value words "$cur" 'forever once keep'; return ;;
+        'vedit gif pad --palette') _vedit_value words "$cur" 'auto keep global frame'; return ;;
+        'vedit gif pad --dither') _vedit_value words "$cur" 'none bayer fs'; return ;;
+        'vedit gif pad --tonemap') _vedit_value words "$cur" 'none mobius hable reinhard gamma linear clip'; return ;;
+        'vedit gif pad --to') _vedit_value words "$cur" 'gif nut y4m rgb24 rgba'; return ;;
+        'vedit gif pad --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
         'vedit gif preview -o' | 'vedit gif preview --output') _vedit_value file "$cur"; return ;;
         'vedit gif preview --grid' | 'vedit gif preview --tile' | 'vedit gif preview --frame' | 'vedit gif preview --limit') _vedit_value text "$cur"; return ;;
         'vedit gif preview --style') _vedit_value words "$cur" 'auto blocks kitty sixel'; return ;;
@@ -327,11 +357,14 @@ _vedit() {
         'vedit generate') words='-o --output -O --output-dir --to --model --revision --prompts --negative --seed --count --steps --ddim-num-steps --guidance --frames --size --fps --device --dtype --weights --eta --clip --spacing --save-x-start --save-every --from-x-start --from-step --mask --offload --vae-tiling --variant --motion-adapter --pipe --provider --base-url --remote-model --key-env --form --field --timeout --no-metadata -y --overwrite --skip-existing --json -q --quiet --progress -h --help' ;;
         'vedit gif') words='-h --help' ;;
         'vedit gif adjust') words='--brightness --contrast --saturation --gamma --pivot -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --tonemap --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
+        'vedit gif blur') words='--rect --how --strength -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --tonemap --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
         'vedit gif chain') words='-f --file --preset -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --tonemap --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
         'vedit gif crop') words='--rect --left --right --top --bottom --centre --auto -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --tonemap --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
         'vedit gif delay') words='--rules --hold --min-delay --raw-delays -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --tonemap --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
+        'vedit gif fade') words='--in --out --color -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --tonemap --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
         'vedit gif frames') words='--keep --drop --every --of --time --drop-equal --order --hold --close -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --tonemap --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
         'vedit gif metadata') words='--loop --strip --comment -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --palette --colors --dither --tonemap --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
+        'vedit gif pad') words='--size --aspect --position --color -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --tonemap --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
         'vedit gif preview') words='-o --output --grid --tile --frame --style -y --overwrite -n --no-overwrite --limit --strict -q --quiet -h --help' ;;
         'vedit gif resize') words='--size --width --height --scale --fit --fill --keep-aspect --no-keep-aspect --filter --only-shrink -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --tonemap --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
         'vedit gif rotate') words='--angle --flip --keep-interlace -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --tonemap --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
@@ -366,7 +399,7 @@ _vedit() {
         'vedit bench') words='model motion scenes' ;;
         'vedit cache') words='clear list' ;;
         'vedit data') words='check clip folder moving-mnist msrvtt table v2vbench' ;;
-        'vedit gif') words='adjust chain crop delay frames metadata preview resize rotate speed watermark' ;;
+        'vedit gif') words='adjust blur chain crop delay fade frames metadata pad preview resize rotate speed watermark' ;;
         'vedit models') words='export fetch info list pack' ;;
         'vedit presets') words='list save show' ;;
         'vedit score') words='compare table weights' ;;
@@ -392,11 +425,14 @@ _vedit() {
         'vedit env') ;;
         'vedit generate') _vedit_value file "$cur"; return ;;
         'vedit gif adjust') _vedit_value file "$cur"; return ;;
+        'vedit gif blur') _vedit_value file "$cur"; return ;;
         'vedit gif chain') _vedit_value file "$cur"; return ;;
         'vedit gif crop') _vedit_value file "$cur"; return ;;
         'vedit gif delay') _vedit_value file "$cur"; return ;;
+        'vedit gif fade') _vedit_value file "$cur"; return ;;
         'vedit gif frames') _vedit_value file "$cur"; return ;;
         'vedit gif metadata') _vedit_value file "$cur"; return ;;
+        'vedit gif pad') _vedit_value file "$cur"; return ;;
         'vedit gif preview') _vedit_value file "$cur"; return ;;
         'vedit gif resize') _vedit_value file "$cur"; return ;;
         'vedit gif rotate') _vedit_word_or_file '0 90 180 270' "$prev" "$cur"; return ;;

@@ -90,16 +90,16 @@ frame is drawn with characters. With -o it writes a picture: PNG or WebP, no pix
         help="Replace an output that exists.",
     ),
     click.option(
-        "-n", "--no-overwrite", "keep", is_flag=True, help="Never replace an output, and never ask."
+        "-n", "--no-overwrite", "no_overwrite", is_flag=True, help="Never replace an output, and never ask."
     ),
     limit_option,
     click.option("--strict", is_flag=True, help="Treat recoverable damage as an error."),
     click.option("-q", "--quiet", is_flag=True, help="No warnings."),
 )
-def command(overwrite: bool | None, keep: bool, quiet: bool, **given: Any) -> None:
+def command(overwrite: bool | None, no_overwrite: bool, quiet: bool, **given: Any) -> None:
     from vedit.jobs.media.preview import PreviewRequest, show, write
 
-    request = PreviewRequest(overwrite=may_overwrite(overwrite, keep), **given)
+    request = PreviewRequest(overwrite=may_overwrite(overwrite, no_overwrite), **given)
     request.check()
     if request.input == "-" and sys.stdin.isatty():
         raise UsageError(

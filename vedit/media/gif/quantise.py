@@ -245,6 +245,8 @@ class _Director:
 
     def _table_of(self, colours: set[Any], has_holes: bool) -> Table | None:
         """A palette of just these colours; 256 leave no room for a transparent one, where none is needed."""
+        if has_holes and len(colours) < self._limit():
+            colours = colours | {(0, 0, 0)}  # what stands in the holes: with it all are mapped exactly
         fits = len(colours) <= self._limit()
         if not fits and (has_holes or len(colours) > self.options.colors):
             return None
