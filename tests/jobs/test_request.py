@@ -38,12 +38,7 @@ OF_THE_FACE = {
     "as_json",
     "entry",
 }  # how a call is shown is no part of what is asked for
-OF_MANY_FILES = {
-    "keep",
-    "no_overwrite",
-    "verbose",
-    "in_place",
-}  # -n says overwrite=False; convert refuses the last
+OF_MANY_FILES = {"no_overwrite", "verbose", "in_place"}  # -n says overwrite=False; convert refuses the last
 REQUESTS: dict[str, type[Request]] = {
     "convert": ConvertRequest,
     "probe": ProbeRequest,

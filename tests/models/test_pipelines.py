@@ -29,6 +29,8 @@ from vedit.models.pipelines import (  # noqa: E402
 
 ORDER = Order("a cat sitting", seed=3, frames=5, size=(32, 32), steps=2, guidance=2.0)
 
+OFFLOADS = ("none", "model", "sequential", "group")
+
 
 @pytest.fixture(scope="module")
 def wan(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -255,7 +257,7 @@ def test_code_in_a_folder_is_not_run(wan: Path, tmp_path: Path) -> None:
 
 
 def test_offloading_needs_a_gpu_and_tiling_an_autoencoder_that_can(wan: Path, model: TextToVideo) -> None:
-    for offload in pipelines.OFFLOADS[1:]:
+    for offload in OFFLOADS[1:]:
         with pytest.raises(UsageError, match="device is the CPU"):
             load_pipeline(str(wan), device="cpu", offload=offload)
     tiled = load_pipeline(str(wan), device="cpu", vae_tiling=True)
@@ -264,7 +266,7 @@ def test_offloading_needs_a_gpu_and_tiling_an_autoencoder_that_can(wan: Path, mo
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("offload", pipelines.OFFLOADS)
+@pytest.mark.parametrize("offload", OFFLOADS)
 def test_every_offload_gives_the_clip_that_the_gpu_alone_gives(
     wan: Path, model: TextToVideo, offload: str
 ) -> None:

@@ -282,24 +282,21 @@ def test_a_refused_key_says_where_a_key_belongs(stub: Stub, tmp_path: Path) -> N
     assert "VEDIT_REMOTE_KEY" in result.err
 
 
+def two_prompts(stub: Stub, folder: Path) -> tuple[str | Path, ...]:
+    """The words of a call that makes two clips."""
+    (folder / "prompts.txt").write_text("a cat\na dog\n")
+    return (
+        *("generate", "--prompts", folder / "prompts.txt", "--model", "remote:videos"),
+        *("--base-url", stub.url, "-O", folder / "out", "-q"),
+    )
+
+
 def test_several_prompts_are_jobs_of_their_own(stub: Stub, clip: bytes, tmp_path: Path) -> None:
     stub.on("POST", "/v1/videos", {"id": "video_1"}, {"id": "video_2"})
     for number in (1, 2):
         stub.on("GET", f"/v1/videos/video_{number}", {"status": "completed"})
         stub.on("GET", f"/v1/videos/video_{number}/content", Answer(body=clip))
-    (tmp_path / "prompts.txt").write_text("a cat\na dog\n")
-    arguments = (
-        "generate",
-        "--prompts",
-        tmp_path / "prompts.txt",
-        "--model",
-        "remote:videos",
-        "--base-url",
-        stub.url,
-        "-O",
-        tmp_path / "out",
-        "-q",
-    )
+    arguments = two_prompts(stub, tmp_path)
     assert vedit(*arguments).code == 0
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "001-a-cat-seed0.gif", "001-a-cat-seed0.gif.vedit.json", "002-a-dog-seed0.gif", "002-a-dog-seed0.gif.vedit.json",
@@ -310,19 +307,7 @@ def test_a_batch_that_broke_off_makes_only_the_rest(stub: Stub, clip: bytes, tmp
     stub.on("POST", "/v1/videos", {"id": "video_1"}, {"id": "video_2"})
     finished(stub, clip)
     stub.on("GET", "/v1/videos/video_2", Answer(500))
-    (tmp_path / "prompts.txt").write_text("a cat\na dog\n")
-    arguments = (
-        "generate",
-        "--prompts",
-        tmp_path / "prompts.txt",
-        "--model",
-        "remote:videos",
-        "--base-url",
-        stub.url,
-        "-O",
-        tmp_path / "out",
-        "-q",
-    )
+    arguments = two_prompts(stub, tmp_path)
     assert vedit(*arguments).code == 7
     assert vedit(*arguments).code == 4
     stub.on("GET", "/v1/videos/video_2", {"status": "completed"})

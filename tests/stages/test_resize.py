@@ -19,7 +19,12 @@ from vedit.media.gif.container import GifReader
 from vedit.media.gif.lzw import unpack
 from vedit.stages import resize
 from vedit.stages.options import Factor, read_options
-from vedit.stages.resize import OpenSize, Resize, Target, first_from, source_pixel
+from vedit.stages.resize import OpenSize, Resize, Target, first_from
+
+
+def source_pixel(x: int, source: int, target: int) -> int:
+    """The source column of output column `x` under nearest: floor((x + 0.5) * source / target)."""
+    return (2 * x + 1) * source // (2 * target)
 
 
 def target(width: int, height: int, /, **given: str) -> Target:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vedit.cli.common import Voice, echo, examples, print_json
+from vedit.cli.common import Decorator, Voice, echo, examples, options, print_json
 from vedit.errors import CheckFailed
 
 if TYPE_CHECKING:
@@ -20,6 +20,30 @@ EXAMPLES = (
     ("vedit bench model RUN/package --store", "write the figures into the folder's training.json"),
     ("vedit bench model --samples 60 --strict", "a quick look; exit 1 when a gate is missed"),
 )
+
+
+def figure_options(bar: str) -> Decorator:
+    """How figures are measured and told. bar: what a figure may miss."""
+    return options(
+        click.option("--device", default="cpu", show_default=True, metavar="NAME", help="cpu, cuda, mps."),
+        click.option(
+            "--threads", type=click.IntRange(1), default=None, metavar="N", help="Threads on a CPU."
+        ),
+        click.option("--store", is_flag=True, help="Write the figures into DIR/training.json."),
+        click.option("--strict", is_flag=True, help=f"Exit 1 when a {bar} is missed."),
+        click.option("--json", "as_json", is_flag=True, help="Print each figure as one JSON object."),
+    )
+
+
+def begin(threads: int | None) -> None:
+    """Load what measuring needs. Raises ModelError where it is not installed."""
+    from vedit.jobs.extras import need
+
+    need("diffusion")
+    import torch
+
+    if threads:
+        torch.set_num_threads(threads)
 
 
 @click.command(
@@ -40,11 +64,7 @@ nothing with the model, and whose own accuracy is printed first.
     show_default=True,
     help="DDIM steps of samples and inversions.",
 )
-@click.option("--device", default="cpu", show_default=True, metavar="NAME", help="cpu, cuda, mps.")
-@click.option("--threads", type=click.IntRange(1), default=None, metavar="N", help="Threads on a CPU.")
-@click.option("--store", is_flag=True, help="Write the figures into DIR/training.json.")
-@click.option("--strict", is_flag=True, help="Exit 1 when a gate is missed.")
-@click.option("--json", "as_json", is_flag=True, help="Print each figure as one JSON object.")
+@figure_options("gate")
 def command(
     folder: str | None,
     samples: int,
@@ -57,16 +77,10 @@ def command(
 ) -> None:
     from pathlib import Path
 
-    from vedit.jobs.extras import need
-
-    need("diffusion")
-    import torch
-
+    begin(threads)
     from vedit.jobs.bench import model as bench_model
     from vedit.models.shapes.folder import BUILTIN
 
-    if threads:
-        torch.set_num_threads(threads)
     place = Path(folder) if folder else BUILTIN
     trials = bench_model.Trials(samples=samples, steps=steps)
     report(bench_model.bench_model(place, trials, device), place, store=store, strict=strict, as_json=as_json)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from vedit.cli.bench_model import report
+from vedit.cli.bench_model import begin, figure_options, report
 from vedit.cli.common import examples
 
 EXAMPLES = (
@@ -32,11 +32,7 @@ carry Wilson's 95 % interval, and what this reading gets right on drawn clips is
 )
 @click.option("--clips", type=click.IntRange(1), default=100, show_default=True, help="Captions to sample.")
 @click.option("--steps", type=click.IntRange(2, 1000), default=25, show_default=True, help="DDIM steps.")
-@click.option("--device", default="cpu", show_default=True, metavar="NAME", help="cpu, cuda, mps.")
-@click.option("--threads", type=click.IntRange(1), default=None, metavar="N", help="Threads on a CPU.")
-@click.option("--store", is_flag=True, help="Write the figures into DIR/training.json.")
-@click.option("--strict", is_flag=True, help="Exit 1 when a bar is missed.")
-@click.option("--json", "as_json", is_flag=True, help="Print each figure as one JSON object.")
+@figure_options("bar")
 def command(
     folder: str | None,
     base: str | None,
@@ -50,16 +46,10 @@ def command(
 ) -> None:
     from pathlib import Path
 
-    from vedit.jobs.extras import need
-
-    need("diffusion")
-    import torch
-
+    begin(threads)
     from vedit.jobs.bench import motion as bench_motion
     from vedit.models.shapes.folder import BUILTIN, MOTION
 
-    if threads:
-        torch.set_num_threads(threads)
     place = Path(folder) if folder else MOTION
     trials = bench_motion.Trials(clips=clips, steps=steps)
     figures = bench_motion.bench_motion(place, Path(base) if base else BUILTIN, trials, device)

@@ -70,6 +70,23 @@ limit_option = click.option(
     help="Change a limit: canvas, image, total, images, comment, expansion, held, spool, memory; 0 lifts it.",
 )
 
+
+def replacing(help: str) -> Decorator:
+    """-y and -n, of which `may_overwrite` makes one answer. help: of the first."""
+    return options(
+        click.option(
+            "-y", "--overwrite/", "overwrite", flag_value=True, default=None, is_flag=True, help=help
+        ),
+        click.option(
+            "-n",
+            "--no-overwrite",
+            "no_overwrite",
+            is_flag=True,
+            help="Never replace an output, and never ask.",
+        ),
+    )
+
+
 output_options = options(
     click.option("-o", "--output", metavar="FILE", help="Write here; - is standard output."),
     click.option(
@@ -82,18 +99,7 @@ output_options = options(
         metavar="TEXT",
         help="Add to the names that -O writes: a.gif becomes a_small.gif with _small.",
     ),
-    click.option(
-        "-y",
-        "--overwrite/",
-        "overwrite",
-        flag_value=True,
-        default=None,
-        is_flag=True,
-        help="Replace outputs that exist.",
-    ),
-    click.option(
-        "-n", "--no-overwrite", "no_overwrite", is_flag=True, help="Never replace an output, and never ask."
-    ),
+    replacing("Replace outputs that exist."),
 )
 manner_options = options(
     click.option(

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from vedit.cli.common import Voice, examples, limit_option, may_overwrite, options
+from vedit.cli.common import Voice, examples, limit_option, may_overwrite, options, replacing
 from vedit.errors import UsageError
 
 EXAMPLES = (
@@ -80,18 +80,7 @@ frame is drawn with characters. With -o it writes a picture: PNG or WebP, no pix
         default="auto",
         help="How to draw; auto: as well as the terminal can.",
     ),
-    click.option(
-        "-y",
-        "--overwrite/",
-        "overwrite",
-        flag_value=True,
-        default=None,
-        is_flag=True,
-        help="Replace an output that exists.",
-    ),
-    click.option(
-        "-n", "--no-overwrite", "no_overwrite", is_flag=True, help="Never replace an output, and never ask."
-    ),
+    replacing("Replace an output that exists."),
     limit_option,
     click.option("--strict", is_flag=True, help="Treat recoverable damage as an error."),
     click.option("-q", "--quiet", is_flag=True, help="No warnings."),

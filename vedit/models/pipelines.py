@@ -34,7 +34,6 @@ SPATIAL = (
     "vae_spatial_scale_factor",
     "vae_scale_factor",
 )
-OFFLOADS = ("none", "model", "sequential", "group")
 # Frames a second that a family was trained at, as its own examples export it; the call does not tell.
 TRAINED_FPS = {
     "Wan": 16, "SkyReelsV2": 24, "HunyuanVideo15": 24, "HunyuanVideo": 15, "CogVideoX": 8,

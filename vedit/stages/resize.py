@@ -142,11 +142,6 @@ def rounded(value: Fraction) -> int:
     return max(1, floor(value + Fraction(1, 2)))
 
 
-def source_pixel(x: int, source: int, target: int) -> int:
-    """The source column of output column `x` under nearest: floor((x + 0.5) * source / target)."""
-    return (2 * x + 1) * source // (2 * target)
-
-
 def first_from(edge: int, source: int, target: int) -> int:
     """The first output column whose nearest source column is `edge` or beyond."""
     return (2 * target * edge + source - 1) // (2 * source)

@@ -18,7 +18,6 @@ from vedit.models.hub import OURS
 
 Size = tuple[int, int]
 LARGEST_SIDE = 16384
-CROPS = ("none", "square")
 OUTPUTS = ("source", "worked")
 
 
