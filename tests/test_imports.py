@@ -262,3 +262,20 @@ def test_the_plain_half_never_imports_the_heavy_libraries_when_it_is_imported(pa
 def test_media_and_stages_never_import_torch_at_all(folder: str) -> None:
     for path in (ROOT / "vedit" / folder).rglob("*.py"):
         assert [name for name, _ in imports(path) if name.split(".")[0] in HEAVY] == [], path
+
+
+def test_nobody_asks_a_rule_for_its_class() -> None:
+    """A rule says itself what it reads, writes, keeps and shows: a new one is one file."""
+    from vedit.engine import rules
+
+    classes = {name: kind for name, kind in vars(rules).items() if isinstance(kind, type)}
+    kinds = {name for name, kind in classes.items() if issubclass(kind, rules.Rule)}
+    assert len(kinds) > 10
+    asked = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in MODULES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("isinstance", "issubclass")
+        if {part.id for part in ast.walk(node.args[1]) if isinstance(part, ast.Name)} & kinds
+    ]
+    assert asked == []

@@ -28,7 +28,7 @@ from torch import Tensor
 from vedit.engine.controller import Controller
 from vedit.engine.inflation import Inflation
 from vedit.engine.null_text import NullText
-from vedit.engine.rules import LatentBlend, Merging, Plan, Replace, Rule
+from vedit.engine.rules import LatentBlend, Merging, Plan, Rule
 from vedit.engine.sample import Step, Stream, branch_names, sample
 from vedit.engine.solvers import Way
 from vedit.engine.store import MapStore
@@ -508,7 +508,7 @@ def merging_rules(
     fine = {site.scale for site in model.sites() if site.kind == "self" and site.scale <= params.merge_scale}
     for rule in rules:
         is_at_self = rule.select is not None and rule.select.kind == "self"
-        if is_at_self and not (isinstance(rule, Replace) and rule.keep is None):
+        if is_at_self and rule.tells_tokens_apart:
             raise UsageError(
                 f"merge = {params.merge:g} joins the tokens of frames, and {rule.name} tells them apart.",
                 "They do not go together.",

@@ -46,6 +46,10 @@ class Replace(Rule):
         return ("h",) if self.select.kind == "conv" else self.tensors
 
     @property
+    def tells_tokens_apart(self) -> bool:
+        return self.keep is not None
+
+    @property
     def reads(self) -> frozenset[Part]:
         return frozenset((part, self.source) for part in self.parts)
 

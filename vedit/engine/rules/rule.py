@@ -135,6 +135,11 @@ class Rule(ABC):
         return False
 
     @property
+    def tells_tokens_apart(self) -> bool:
+        """Whether it goes by where a token is, so that tokens may not be joined beside it."""
+        return True
+
+    @property
     @abstractmethod
     def reads(self) -> frozenset[Part]:
         """The tensors looked at."""
