@@ -13,10 +13,9 @@
     Stopped                  75   stopped by a signal with its state saved: call again
     Interrupted             130   stopped by Ctrl-C
 
-A message has up to three parts, each given only where it helps: what happened (with the
-value), what would be right, and what to type next. `VeditError("what", "right", "next")`
-prints them as lines after `vedit: `. An option in a message is written `option("dtype", "bf16")`,
-which each face spells its own way.
+A message has up to three parts, each given only where it helps: what happened (with the value), what would be
+right, and what to type next. `VeditError("what", "right", "next")` prints them as lines after `vedit: `. An
+option in a message is written `option("dtype", "bf16")`, which each face spells its own way.
 """
 
 from collections.abc import Callable, Iterable, Sequence

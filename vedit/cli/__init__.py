@@ -1,7 +1,7 @@
 """The command line: parse, call `app`, print. One module per command, imported when it is asked for.
 
-`COMMANDS` names every command with its one line of help, so that `vedit --help` imports none;
-a test holds the table against the modules.
+`COMMANDS` names every command with its one line of help, so that `vedit --help` imports none; a test holds
+the table against the modules.
 """
 
 from __future__ import annotations

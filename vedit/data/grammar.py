@@ -140,8 +140,8 @@ def _nearest(unknown: list[str]) -> str:
 def parse_caption(prompt: str) -> dict[str, str]:
     """Read the fields that a caption names; fields it does not name are absent.
 
-    Raises UsageError for a word outside the grammar, for two values of one field, for a word
-    on the wrong side of `on` and for a caption without a shape.
+    Raises UsageError for a word outside the grammar, for two values of one field, for a word on the wrong
+    side of `on` and for a caption without a shape.
     """
     words = _join_digits(check_words(prompt), prompt)
     split = next((i for i, word in enumerate(words) if word in ("on", "over")), len(words))

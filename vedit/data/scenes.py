@@ -70,9 +70,9 @@ class Scene:
     """One scene: what a caption can say, then the nuisances that it never says.
 
     x, y: centre in the first frame, pixels; span: path length over the clip, pixels;
-    size_offset: pixels added to the radius of `size`; rotation, stripe_angle, slope_angle:
-    radians; period, phase_x, phase_y: background pattern, pixels; grain: standard deviation
-    of the film grain (pictures lie in 0..1), fresh in every frame, drawn from `grain_seed`.
+    size_offset: pixels added to the radius of `size`; rotation, stripe_angle, slope_angle: radians; period,
+    phase_x, phase_y: background pattern, pixels; grain: standard deviation of the film grain (pictures lie in
+    0..1), fresh in every frame, drawn from `grain_seed`.
     """
 
     shape: str

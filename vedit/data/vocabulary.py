@@ -23,8 +23,8 @@ START, END = "<|startoftext|>", "<|endoftext|>"
 def vocabulary() -> tuple[dict[str, int], list[tuple[str, str]]]:
     """Return a byte-level CLIP vocabulary and the merges that make each grammar word one token.
 
-    The merges are those of byte-pair encoding over the words, each counted once, repeated
-    until every word is whole. Ties go to the pair that sorts first.
+    The merges are those of byte-pair encoding over the words, each counted once, repeated until every word is
+    whole. Ties go to the pair that sorts first.
     """
     letters = _byte_alphabet()
     split = {word: [*word[:-1], word[-1] + "</w>"] for word in grammar.WORDS}

@@ -14,11 +14,11 @@ PATIENCE_S = 1.0  # how long closing waits for a thread that is drawing a frame
 class ClosingFrames(Iterator[Frame]):
     """Pass frames on, and give back what they hold when they end, fail, are closed or forgotten.
 
-    A generator does so only once it has been started; a dry run never starts one.
-    Any thread may draw the frames while another closes them, as happens when the window of
-    `media.window` is left by an error: closing calls `interrupt`, which makes a read that waits
-    return, and gives nothing back before the frame in progress is drawn. A thread that goes on
-    waiting, as for a pipe that nobody writes to, gives back what is held when it returns.
+    A generator does so only once it has been started; a dry run never starts one. Any thread may draw the
+    frames while another closes them, as happens when the window of `media.window` is left by an error:
+    closing calls `interrupt`, which makes a read that waits return, and gives nothing back before the frame
+    in progress is drawn. A thread that goes on waiting, as for a pipe that nobody writes to, gives back what
+    is held when it returns.
     """
 
     def __init__(

@@ -64,9 +64,9 @@ def open_clip(
     """Open a clip: its facts, its frames, and their kind ("packed" for GIF, "yuv" for film when
     `read.wants_planes` asks so, else "rgba").
 
-    name: a path, "-" for standard input, or a folder of pictures. stream: the opened input, raw,
-    of which `start` has been read already; without it `name` is opened.
-    The input is closed when the frames are exhausted or closed, unless it was handed in.
+    name: a path, "-" for standard input, or a folder of pictures. stream: the opened input, raw, of which
+    `start` has been read already; without it `name` is opened. The input is closed when the frames are
+    exhausted or closed, unless it was handed in.
     """
     format, limits = read.format, read.limits
     if format is not None and format not in FORMATS:

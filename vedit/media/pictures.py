@@ -146,9 +146,9 @@ def _scale_key(image: Any, depth: int) -> None:
 def decode(image: Any, warn: Warn | None = None) -> Any:
     """The current image of an opened file as a viewer shows it: "RGB" or "RGBA", upright.
 
-    warn: what a damaged image still gives is kept, and this is told; None refuses it.
-    Raises InputError when nothing can be decoded, or when its numbers cannot be shown (32 bit and
-    floating-point pixels), LimitError when there is not enough memory.
+    warn: what a damaged image still gives is kept, and this is told; None refuses it. Raises InputError when
+    nothing can be decoded, or when its numbers cannot be shown (32 bit and floating-point pixels), LimitError
+    when there is not enough memory.
     """
     whole = image
     try:

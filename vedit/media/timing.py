@@ -37,11 +37,10 @@ def is_gif_timed(clip: Clip) -> bool:
 class GifTiming:
     """Turn a clip's times into centiseconds, thinned out to a rate that a GIF plays well.
 
-    fps: most frames per second; None leaves a GIF as it is, and means 25 for a constant rate
-    and 50, the fastest that browsers play, for varying times.
-    A clip with a faster constant rate is thinned evenly and plays at `fps` exactly, by error
-    diffusion (30 plays 3, 3, 4). Frames are never doubled: a slower clip keeps its own times,
-    each right to half a centisecond. The first frame starts at 0.
+    fps: most frames per second; None leaves a GIF as it is, and means 25 for a constant rate and 50, the
+    fastest that browsers play, for varying times. A clip with a faster constant rate is thinned evenly and
+    plays at `fps` exactly, by error diffusion (30 plays 3, 3, 4). Frames are never doubled: a slower clip
+    keeps its own times, each right to half a centisecond. The first frame starts at 0.
     """
 
     name = "timing"

@@ -1,7 +1,7 @@
 """Apply a function to a stream on threads, in order, with a bounded number of items alive.
 
-Pillow's codec, resampler and quantiser release the GIL, so threads scale and no process pool
-is needed. `concurrent.futures` would do, but importing it costs more than cropping a small GIF.
+Pillow's codec, resampler and quantiser release the GIL, so threads scale and no process pool is needed.
+`concurrent.futures` would do, but importing it costs more than cropping a small GIF.
 """
 
 from __future__ import annotations
@@ -64,11 +64,11 @@ def _start(work: Callable[[], None], is_needed: bool) -> bool:
 def ordered_map(function: Callable[[T], R], items: Iterable[T], jobs: int) -> Iterator[R]:
     """Yield `function(item)` for each item, in the order of the items.
 
-    jobs: threads to use, at most 64; 1 works in the caller's thread. At most 2*jobs+2 items are alive.
-    With more, a thread of its own draws the items, so that a result which is ready leaves
-    while the source waits for more: a pipe streams. That thread closes the source when it ends;
-    what the source reads is safe from being closed under it in `media.closing`. An exception of
-    the function, or of the source, is raised where its result would have come.
+    jobs: threads to use, at most 64; 1 works in the caller's thread. At most 2*jobs+2 items are alive. With
+    more, a thread of its own draws the items, so that a result which is ready leaves while the source waits
+    for more: a pipe streams. That thread closes the source when it ends; what the source reads is safe from
+    being closed under it in `media.closing`. An exception of the function, or of the source, is raised where
+    its result would have come.
     """
     jobs = min(jobs, MOST_THREADS)
     if jobs <= 1:

@@ -6,12 +6,11 @@ of neighbouring frames (`axes.energy` of their power) rebuild it (gradient purif
 end the displacement from the clip, over the last `latent_window` iterations, is weighted axis by
 axis (latent purification, LP).
 
-Expectation, measured on an analytic toy model: GP does not beat a plain delta denoising score at the
-same step size, LP helps by a few percent, shared noise helps against flicker by far the most.
-`ABLATIONS` are there to measure it on a real one.
-Axes of neighbouring frames are cut together (`axes = "joined"`); `axes = "union"` cuts each frame's own
-first, and keeps an edit much weaker than its neighbours'. On 30 drawn scenes joined axes flicker less
-(benchmarks/README.md), so they are the default.
+Expectation, measured on an analytic toy model: GP does not beat a plain delta denoising score at the same
+step size, LP helps by a few percent, shared noise helps against flicker by far the most. `ABLATIONS` are
+there to measure it on a real one. Axes of neighbouring frames are cut together (`axes = "joined"`); `axes =
+"union"` cuts each frame's own first, and keeps an edit much weaker than its neighbours'. On 30 drawn scenes
+joined axes flicker less (benchmarks/README.md), so they are the default.
 Deviations: where the kept axes of a window are one (always with window = 1, omega = [0, 1, 0]; or with kmax =
 1) skewness and kurtosis are those of that axis whatever its coefficient, so the thesis' rule that no
 single direction may rule has nothing to choose; the run then says so.

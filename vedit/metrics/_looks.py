@@ -1,10 +1,10 @@
 """What a clip looks like to somebody who opens it: standing still, of one colour, nothing but noise.
 
-Such a clip gets perfect numbers from metrics that only ask for steadiness, so a report says it beside them.
-A frame is of one colour when no channel's standard deviation reaches 2 grey levels, and noise when
-pixels have nothing to do with those 1, 2 and 3 away: the mean squared difference is
-then twice the variance (von Neumann 1941), where pictures have a small part of that. Noise that a
-codec has smoothed, or that was enlarged, is noise after it is made smaller by 2 or 4.
+Such a clip gets perfect numbers from metrics that only ask for steadiness, so a report says it beside them. A
+frame is of one colour when no channel's standard deviation reaches 2 grey levels, and noise when pixels have
+nothing to do with those 1, 2 and 3 away: the mean squared difference is then twice the variance (von Neumann
+1941), where pictures have a small part of that. Noise that a codec has smoothed, or that was enlarged, is
+noise after it is made smaller by 2 or 4.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The embedded contrastive scorer: image and text vectors of drawn scenes, from weights in the package.
 
-It knows the words of `vedit scene` and nothing else, so a prompt with another word has no score.
-Frames are brought to its 64x64 pixels by Pillow's bicubic filter, without cropping.
-Its network is open_clip's CLIP with a ResNet (Radford et al. 2021). It is written out here, since importing
-open_clip takes longer than scoring a short clip; the tests hold it against open_clip's.
+It knows the words of `vedit scene` and nothing else, so a prompt with another word has no score. Frames are
+brought to its 64x64 pixels by Pillow's bicubic filter, without cropping. Its network is open_clip's CLIP with
+a ResNet (Radford et al. 2021). It is written out here, since importing open_clip takes longer than scoring a
+short clip; the tests hold it against open_clip's.
 Shape letters: T frames, C channels, Y X rows and columns, L tokens, N heads, E embedding width.
 """
 

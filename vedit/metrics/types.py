@@ -25,9 +25,8 @@ Floats = NDArray[np.floating[Any]]
 class Options(MetricOptions):
     """What a user can choose about the numbers; part of every report.
 
-    profile: "v2vbench" follows the public code with its quirks, "strict" repairs them, "embedded"
-    needs no weights from outside.
-    device, dtype: as `vedit.models.place` reads them; float32 unless asked otherwise.
+    profile: "v2vbench" follows the public code with its quirks, "strict" repairs them, "embedded" needs no
+    weights from outside. device, dtype: as `vedit.models.place` reads them; float32 unless asked otherwise.
     batch: frames per network call. The others are those of `MetricOptions`.
     """
 

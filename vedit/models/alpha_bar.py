@@ -2,8 +2,8 @@
 
     z_t = sqrt(abar_t) x0 + sqrt(1 - abar_t) eps
 
-Source: Song et al. 2020 (DDIM), eq. 12 with eta = 0; conventions of docs/methods.md 0.
-Checked against diffusers' DDIMScheduler and DDIMInverseScheduler to 1e-6, with leading timesteps.
+Source: Song et al. 2020 (DDIM), eq. 12 with eta = 0; conventions of docs/methods.md 0. Checked against
+diffusers' DDIMScheduler and DDIMInverseScheduler to 1e-6, with leading timesteps.
 Deviation: a step goes to the next timestep of the list, the last to the final level. Those of
 diffusers go T // N down from wherever they are, which is the same with leading timesteps only: with
 "trailing" and "linspace" its steps miss the levels that the next ones start at (linspace by up to 1

@@ -1,7 +1,7 @@
 """What the embedded video model learns: the velocity of the straight path from data to noise.
 
-On the path z = (1 - s) x + s n, at a level s in 0..1, the network predicts the velocity
-v = n - x, and x = z - s v (`vedit.models.flow`).
+On the path z = (1 - s) x + s n, at a level s in 0..1, the network predicts the velocity v = n - x, and x = z
+- s v (`vedit.models.flow`).
 
 Source: Lipman et al. 2023.
 """

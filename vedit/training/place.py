@@ -1,7 +1,7 @@
 """Where a task trains: one device, or several processes that average their gradients.
 
-Several are joined by `accelerate` from the variables that its launcher, torchrun or
-`vedit train --launch` set; one process needs neither.
+Several are joined by `accelerate` from the variables that its launcher, torchrun or `vedit train --launch`
+set; one process needs neither.
 """
 
 import ctypes

@@ -118,9 +118,9 @@ def name_outputs(
     """Pair inputs with outputs, and find what would overwrite, before any work is done.
 
     to: format of the outputs, when it is not to go by their names; in a folder they get its suffix.
-    say: told what is passed over. One input whose output is in the way is refused; among
-    several the others go on, and with overwrite False those in the way are left out.
-    Raises UsageError for a combination that makes no sense and for names without a format.
+    say: told what is passed over. One input whose output is in the way is refused; among several the others
+    go on, and with overwrite False those in the way are left out. Raises UsageError for a combination that
+    makes no sense and for names without a format.
     """
     _check_combination(inputs, output, output_dir, in_place, suffix, is_stdout_tty)
     by_name = to is None and (

@@ -23,8 +23,8 @@ def write_heatmaps(
 ) -> None:
     """Write `BRANCH-PLACE-WORD.png` for each map (F, 1, y, x) named "BRANCH/WORD", in the prompt's order.
 
-    covered: which share of a map's height and width the frames fill; the rest was filled up.
-    A picture's scale ends at the word's own maximum over the clip. Raises OutputError.
+    covered: which share of a map's height and width the frames fill; the rest was filled up. A picture's
+    scale ends at the word's own maximum over the clip. Raises OutputError.
     """
     from PIL import Image
 

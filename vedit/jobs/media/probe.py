@@ -47,8 +47,8 @@ def probe(
 ) -> Facts:
     """The facts of one file under the stable schema of `vedit probe --json`.
 
-    check: decode every image too, and list in "damage" what is wrong with its pixels.
-    Raises InputError when it cannot be read at all.
+    check: decode every image too, and list in "damage" what is wrong with its pixels. Raises InputError when
+    it cannot be read at all.
     """
     try:
         with ExitStack() as stack:

@@ -18,8 +18,8 @@ class ScoreRequest(MetricOptions, Outputs):
     `app.score.metrics.choose` reads it. profile: None chooses by the weights that are here.
     weights: a folder to look for weights in first. device, dtype, batch, and the options of metrics:
     as `vedit.metrics.types.Options` has them. jobs: threads of the networks.
-    cache: keep on disk what networks computed. name: of the method in tables.
-    fail_under, fail_over: METRIC=VALUE, a mean below or above which is a failure.
+    cache: keep on disk what networks computed. name: of the method in tables. fail_under, fail_over:
+    METRIC=VALUE, a mean below or above which is a failure.
     journal: of a suite; None for the usual place. resume: take from it what has not changed.
     """
 

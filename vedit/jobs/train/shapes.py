@@ -1,11 +1,10 @@
 """Train the embedded models in one run folder, stage after stage, from nothing to a package.
 
-RUN/codec, RUN/judge, RUN/unet and RUN/scorer hold the state of each stage; a stage that has
-reached its steps is not touched again. The denoiser has no last step: `shapes-all` ends in it
-and trains until it is stopped, and the next call goes on. `anneal` copies the denoiser's newest
-state to RUN/unet-annealed and lets its rate fall to zero there, the loss without the weight of the
-object's mask; the run itself stays as it is.
-Asked again after the run has gone on, it sets the old copy aside under its step and makes another.
+RUN/codec, RUN/judge, RUN/unet and RUN/scorer hold the state of each stage; a stage that has reached its steps
+is not touched again. The denoiser has no last step: `shapes-all` ends in it and trains until it is stopped,
+and the next call goes on. `anneal` copies the denoiser's newest state to RUN/unet-annealed and lets its rate
+fall to zero there, the loss without the weight of the object's mask; the run itself stays as it is. Asked
+again after the run has gone on, it sets the old copy aside under its step and makes another.
 """
 
 import json

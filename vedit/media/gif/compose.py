@@ -19,10 +19,10 @@ CLEAR, RESTORE = 2, 3
 def compose(clip: Clip, frames: Frames) -> Frames:
     """Yield every frame as the whole canvas, "rgb" where each pixel is known to be opaque, else "rgba".
 
-    frames: index frames ("L" or "P" pixels). The result keeps their time and metadata; `rect` is
-    the part of the canvas that may differ from the frame before (the whole of it for the first),
-    and `palette` is the one that the image was drawn with, as a hint for `quantise`.
-    An image handed out is never drawn on again. Transparent pixels are 0, 0, 0, 0.
+    frames: index frames ("L" or "P" pixels). The result keeps their time and metadata; `rect` is the part of
+    the canvas that may differ from the frame before (the whole of it for the first), and `palette` is the one
+    that the image was drawn with, as a hint for `quantise`. An image handed out is never drawn on again.
+    Transparent pixels are 0, 0, 0, 0.
     """
     default = clip.palette or GREYS  # now: quantise may set the clip's palette before the second frame
     canvas = Canvas(clip.width, clip.height)

@@ -1,10 +1,9 @@
 """The GIF container: read and write blocks, never touching compressed pixels.
 
-Reading rules (design: docs/gif.md 4), each a decision the format leaves open:
-the canvas is the logical screen; a control block belongs to the next image and the last one
-wins; the first loop block found is the clip's; what is damaged is skipped with one warning and
-what is whole is kept. Both a file and a pipe are read through one window that slides forward,
-so memory does not grow with the clip.
+Reading rules (design: docs/gif.md 4), each a decision the format leaves open: the canvas is the logical
+screen; a control block belongs to the next image and the last one wins; the first loop block found is the
+clip's; what is damaged is skipped with one warning and what is whole is kept. Both a file and a pipe are read
+through one window that slides forward, so memory does not grow with the clip.
 """
 
 import re
@@ -111,9 +110,9 @@ class GifReader:
     keep_payload: False walks the blocks only; `Frame.pixels` is then the payload's length.
     strict: raise InputError at the first damage instead of collecting and warning.
 
-    `clip` is ready after construction, and `frames()` may be called once. `damage` and
-    `trailing_bytes` are complete when the frames are exhausted.
-    Raises InputError when there is nothing to show, LimitError over a limit.
+    `clip` is ready after construction, and `frames()` may be called once. `damage` and `trailing_bytes` are
+    complete when the frames are exhausted. Raises InputError when there is nothing to show, LimitError over a
+    limit.
     """
 
     def __init__(
@@ -397,8 +396,8 @@ def write_gif(clip: Clip, frames: Frames, stream: BinaryIO, *, flush: bool = Fal
     """Write packed frames as a GIF; returns the number of images.
 
     stream: a raw or buffered binary stream; partial writes of a raw one are continued.
-    flush: push every image out as soon as it is complete, for pipes.
-    The version becomes 89a where a control block, a loop or an extension needs it.
+    flush: push every image out as soon as it is complete, for pipes. The version becomes 89a where a control
+    block, a loop or an extension needs it.
     """
     first = next(frames, None)
     if first is None:

@@ -1,9 +1,8 @@
 """Palettes: map pixels to one, measure how well that goes, and find the colours for one.
 
-Pillow maps through a table of 64x64x64 cells that stays with a palette image, so a palette is
-mapped to many frames for the price of one; and it looks a cell up by its lowest corner, so
-palettes are shifted by half a cell to make that its centre (measured on photographic clips:
-10 to 20 % less error at no cost).
+Pillow maps through a table of 64x64x64 cells that stays with a palette image, so a palette is mapped to many
+frames for the price of one; and it looks a cell up by its lowest corner, so palettes are shifted by half a
+cell to make that its centre (measured on photographic clips: 10 to 20 % less error at no cost).
 """
 
 from __future__ import annotations

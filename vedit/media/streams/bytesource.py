@@ -73,9 +73,9 @@ def spool(raw: Any, start: bytes, limits: Limits) -> BinaryIO:
 class ByteSource:
     """A raw stream with a small window in front, which starts with the bytes in `start`.
 
-    raw: anything with `readinto`; short reads of a pipe are continued.
-    `seen` holds every byte taken so far until it is set to None: with it and `unread` a reader
-    that finds it cannot read the format hands the whole stream on.
+    raw: anything with `readinto`; short reads of a pipe are continued. `seen` holds every byte taken so far
+    until it is set to None: with it and `unread` a reader that finds it cannot read the format hands the
+    whole stream on.
     """
 
     __slots__ = ("pos", "raw", "seen", "window")

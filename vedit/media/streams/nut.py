@@ -1,8 +1,8 @@
 """NUT, the container that decoded frames travel in between programs: exact pixels, times, sound.
 
-What we write is a plain NUT stream that ffmpeg reads: rgb24 or rgba video, PCM sound, a sync
-point before every frame. NUT has no durations, so two facts travel in info packets with
-integer values, which other readers skip by the rules of the format:
+What we write is a plain NUT stream that ffmpeg reads: rgb24 or rgba video, PCM sound, a sync point before
+every frame. NUT has no durations, so two facts travel in info packets with integer values, which other
+readers skip by the rules of the format:
 
     vedit.loop     in front: how often the clip repeats, 0 forever; the text "once" for never
     vedit.end      behind the last frame: the tick at which it ends
@@ -126,8 +126,8 @@ def _packet(code: bytes, body: bytes) -> bytes:
 class NutWriter:
     """Write frames, and sound between them, as NUT.
 
-    mode: "RGB" or "RGBA". timebase: of the frames' pts.
-    `write_frame` and `finish` are called in order; every call leaves the stream at a packet's end.
+    mode: "RGB" or "RGBA". timebase: of the frames' pts. `write_frame` and `finish` are called in order; every
+    call leaves the stream at a packet's end.
     """
 
     def __init__(self, stream: BinaryIO, clip: Clip, mode: str, sound: SoundSource | None = None) -> None:
@@ -327,8 +327,8 @@ class NutReader:
 
     raw: anything with `readinto`; start: bytes of it already taken.
     has_end_marker: the last frame only says when the one before ends, and is not given.
-    has_planes: 4:2:0 frames are read too.
-    Raises InputError for damage in front, NotOurs when it holds something else than raw RGB and PCM.
+    has_planes: 4:2:0 frames are read too. Raises InputError for damage in front, NotOurs when it holds
+    something else than raw RGB and PCM.
     """
 
     def __init__(

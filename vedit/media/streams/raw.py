@@ -3,9 +3,9 @@
 Both have a constant rate. Frames of a clip with varying durations are therefore repeated or left
 out on writing: output frame k is what the clip shows at time k / rate.
 
-y4m holds Y'CbCr. We write C444 (BT.601, full range as `XCOLORRANGE=FULL` says; luma alone as
-Cmono) and read C444, C444alpha's opaque part, and Cmono ourselves; subsampled ones are left
-to ffmpeg. Alpha is composed over a background, since y4m readers do not show it.
+y4m holds Y'CbCr. We write C444 (BT.601, full range as `XCOLORRANGE=FULL` says; luma alone as Cmono) and read
+C444, C444alpha's opaque part, and Cmono ourselves; subsampled ones are left to ffmpeg. Alpha is composed over
+a background, since y4m readers do not show it.
 """
 
 from __future__ import annotations

@@ -44,9 +44,9 @@ def read_video(
 
     file: opened on a file that can seek; its descriptor becomes the child's standard input.
     format: ffmpeg's name of the container, None to let it look.
-    sound_path: what to open to copy the sound from; None when there is no such file.
-    The child runs from the call on; closing or exhausting the frames ends it.
-    Raises InputError when ffmpeg cannot read the file, LimitError when frames are too large.
+    sound_path: what to open to copy the sound from; None when there is no such file. The child runs from the
+    call on; closing or exhausting the frames ends it. Raises InputError when ffmpeg cannot read the file,
+    LimitError when frames are too large.
     """
     facts = probe(file)
     video = facts.video

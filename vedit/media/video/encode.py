@@ -63,8 +63,8 @@ def write_video(
     """Encode composed frames; returns how many images were written (once, without repeats).
 
     path: where to write; "-" is standard output, as a stream that needs no seeking. Callers give
-    a temporary name and rename it: nothing here is atomic. shown: the name for messages.
-    Raises OutputError with ffmpeg's last line when the encoder fails.
+    a temporary name and rename it: nothing here is atomic. shown: the name for messages. Raises OutputError
+    with ffmpeg's last line when the encoder fails.
     """
     check(options)
     try:

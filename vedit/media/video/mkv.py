@@ -1,7 +1,7 @@
 """Write raw frames as Matroska, the one stream ffmpeg reads that has a duration for every frame.
 
-This is how frames travel to the encoder; between vedit processes it is NUT. Time stamps are
-in the clip's own ticks where those are whole nanoseconds, else in nanoseconds.
+This is how frames travel to the encoder; between vedit processes it is NUT. Time stamps are in the clip's own
+ticks where those are whole nanoseconds, else in nanoseconds.
 
 Source: RFC 9559 (Matroska), RFC 8794 (EBML).
 """

@@ -87,10 +87,10 @@ def fragments(
     224).
 
     Each cell and clip has an offset of its own, from one generator seeded with 0, rows before columns; the
-    published code draws from an unseeded one, so that its scores change from run to run.
-    A clip below 224 pixels is enlarged first. As published, the cells' origins and offsets are nevertheless
-    those of the size before, so that they lie in the upper left of the enlarged frames; strict takes the size
-    after. A side below 32 pixels, at which the published code fails, has all its origins at 0.
+    published code draws from an unseeded one, so that its scores change from run to run. A clip below 224
+    pixels is enlarged first. As published, the cells' origins and offsets are nevertheless those of the size
+    before, so that they lie in the upper left of the enlarged frames; strict takes the size after. A side
+    below 32 pixels, at which the published code fails, has all its origins at 0.
     """
     generator = torch.Generator().manual_seed(0)
     down = right = None

@@ -26,8 +26,8 @@ class WeightFile:
     """One published file.
 
     repo: of the Hub, or of the site that `url` names where it is not on the Hub.
-    size_mb: about, in 10^6 bytes. licence: of the weights, as their card states it.
-    sha256, md5: what is known of the published file's hash, from its start.
+    size_mb: about, in 10^6 bytes. licence: of the weights, as their card states it. sha256, md5: what is
+    known of the published file's hash, from its start.
     """
 
     repo: str

@@ -1,11 +1,11 @@
 """A Stable Diffusion 1.x or 2.x in one file, under the names of the original code, as most fine-tunes are
 shared.
 
-Everything that a folder's configuration files say is read off the tensors' shapes; the vocabulary
-is CLIP's own, which open_clip brings. safetensors are opened by their header alone until they are
-loaded; a .ckpt is a pickle and is read with `weights_only`.
-What the shapes cannot tell is what a 2.x network predicts: a NAME.yaml beside the file, as other
-programs want it, says `parameterization: "v"` or not; without it 2.x is taken for 768-v.
+Everything that a folder's configuration files say is read off the tensors' shapes; the vocabulary is CLIP's
+own, which open_clip brings. safetensors are opened by their header alone until they are loaded; a .ckpt is a
+pickle and is read with `weights_only`. What the shapes cannot tell is what a 2.x network predicts: a
+NAME.yaml beside the file, as other programs want it, says `parameterization: "v"` or not; without it 2.x is
+taken for 768-v.
 """
 
 from __future__ import annotations

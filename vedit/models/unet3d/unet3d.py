@@ -30,8 +30,8 @@ class UNet3D(nn.Module):
     dim: width of the first level. mults: width of each level as a multiple of it; every level
     but the last halves rows and columns, so sides are multiples of 2^(levels - 1).
     text_width: E, or None for a model without text. position: "bias+rotary" or "bias".
-    temporal_conv: a (3,1,1) convolution in each level, the identity at the start.
-    group_limit, norm_scope: see AdaGN.
+    temporal_conv: a (3,1,1) convolution in each level, the identity at the start. group_limit, norm_scope:
+    see AdaGN.
     """
 
     def __init__(
