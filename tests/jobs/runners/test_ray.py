@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -16,9 +17,9 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, vedit
-from vedit.errors import UsageError
+from vedit.errors import RemoteError, UsageError
 from vedit.jobs.batch.state import State
-from vedit.jobs.runners.ray import devices, is_last, share
+from vedit.jobs.runners.ray import check_address, devices, is_last, share
 
 CALL = str(ROOT / "tests" / "jobs" / "batch" / "call.py")
 needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason='Ray is not here: pip install "vedit[ray]"')
@@ -54,6 +55,23 @@ def test_devices_that_are_not_there_are_refused(asked: str) -> None:
 def test_workers_find_room_beside_one_another(workers: int, machines: int, cores: float, each: float) -> None:
     assert share(workers, machines, cores) == each
     assert each * -(-workers // machines) <= cores
+
+
+def test_a_cluster_that_does_not_answer_is_told_at_once() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and nobody listens
+        port = taken.getsockname()[1]
+        for address in (
+            f"127.0.0.1:{port}",
+            f"ray://127.0.0.1:{port}",
+            "127.0.0.1:99999",
+            "no.such.invalid:1",
+        ):
+            with pytest.raises(RemoteError, match="does not answer"):
+                check_address(address)
+        taken.listen()
+        check_address(f"127.0.0.1:{port}")
+    check_address("auto")
 
 
 def test_an_item_ends_with_its_last_line_and_not_with_a_torn_one() -> None:

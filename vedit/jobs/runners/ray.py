@@ -18,6 +18,7 @@ import os
 import queue
 import re
 import signal
+import socket
 import subprocess
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,6 +32,8 @@ from vedit.jobs.runners.local import COMMAND
 from vedit.media.window import usable_cores
 
 SUMMARY = "a Ray actor per device, on one machine or many"
+MOST = 1024  # workers
+ANSWERS_IN_S = 10.0
 STARTS_IN_S = 300.0  # a cluster that has no room for an actor in that time has lost a machine
 ENDED = "ended"  # key of the last line of a worker that has ended by itself
 
@@ -162,7 +165,7 @@ class RayWorker:
 
 def _first_line(error: BaseException) -> str:
     """The first words of an error of Ray, whose messages go on for pages."""
-    text = next(iter(str(error).split("\n")), "") or type(error).__name__
+    text = (str(error).partition("\n")[0] or type(error).__name__).rstrip(".")
     return text if len(text) <= 200 else text[:199] + "…"
 
 
@@ -201,6 +204,7 @@ def begin(call: Call) -> Ray:
     Raises ModelError where Ray is not installed, RemoteError where no cluster answers, UsageError.
     """
     need("ray")
+    devices(call.workers, [MOST])  # what is misspelt is told before a cluster begins
     connect()
     import ray
 
@@ -225,6 +229,8 @@ def connect() -> None:
     import ray
 
     address = os.environ.get("RAY_ADDRESS") or None
+    if address:
+        check_address(address)
     own = {} if address else {"num_cpus": usable_cores(), "include_dashboard": False}  # not the machine's
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **own)
@@ -232,6 +238,21 @@ def connect() -> None:
         where = f"the cluster at {address}" if address else "Ray on this machine"
         raise RemoteError(
             f"{where} cannot be reached: {_first_line(error) or reason_of(error)}.",
+            "",
+            "Unset RAY_ADDRESS to begin one here, or start one with: ray start --head",
+        ) from None
+
+
+def check_address(address: str) -> None:
+    """Refuse an address where nobody listens: Ray would try for minutes. Raises RemoteError."""
+    match = re.fullmatch(r"(?:ray://)?\[?([^/\]]+?)\]?:(\d{1,5})", address)
+    if not match:
+        return  # a word such as auto, which Ray knows
+    try:
+        socket.create_connection((match[1], int(match[2])), timeout=ANSWERS_IN_S).close()
+    except (OSError, OverflowError, UnicodeError) as error:
+        raise RemoteError(
+            f"the cluster at {address} (RAY_ADDRESS) does not answer: {reason_of(error)}.",
             "",
             "Unset RAY_ADDRESS to begin one here, or start one with: ray start --head",
         ) from None
@@ -253,8 +274,8 @@ def devices(asked: str, gpus: Sequence[int]) -> list[str]:
         )
     count = int(match[2] or 1)
     device = match[1] or match[3] or ("cuda" if have else "cpu")
-    if not 1 <= count <= 1024:
-        raise UsageError(f"{option('workers', asked)}: {count} is not from 1 to 1024.")
+    if not 1 <= count <= MOST:
+        raise UsageError(f"{option('workers', asked)}: {count} is not from 1 to {MOST}.")
     if device == "cuda" and count > have:
         raise UsageError(f"{option('workers', asked)}: the cluster has {have} GPUs.", "", "Or use cpu*N")
     return [device] * count
