@@ -218,7 +218,7 @@ _vedit() {
         'vedit gif metadata --to') _vedit_value words "$cur" 'gif nut y4m rgb24 rgba'; return ;;
         'vedit gif metadata --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
         'vedit gif pad --size' | 'vedit gif pad --aspect' | 'vedit gif pad --suffix' | 'vedit gif pad --strip' | 'vedit gif pad --comment' | 'vedit gif pad --colors' | 'vedit gif pad --limit' | 'vedit gif pad -j' | 'vedit gif pad --jobs') _vedit_value text "$cur"; return ;;
-        'vedit gif pad --position') _vedit_value words "$cur" 'center top bottom left right top-left top-right bottom-left bottom-right'; return ;;
+        'vedit gif pad --position') _vedit_value words "$cur" 'center top-center bottom-center center-left center-right top-left top-right bottom-left bottom-right'; return ;;
         'vedit gif pad --color') _vedit_value words "$cur" 'transparent blurred'; return ;;
         'vedit gif pad -o' | 'vedit gif pad --output') _vedit_value file "$cur"; return ;;
         'vedit gif pad -O' | 'vedit gif pad --output-dir') _vedit_value folder "$cur"; return ;;
@@ -261,9 +261,10 @@ _vedit() {
         'vedit gif speed --tonemap') _vedit_value words "$cur" 'none mobius hable reinhard gamma linear clip'; return ;;
         'vedit gif speed --to') _vedit_value words "$cur" 'gif nut y4m rgb24 rgba'; return ;;
         'vedit gif speed --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
-        'vedit gif watermark --text' | 'vedit gif watermark --font-size' | 'vedit gif watermark --opacity' | 'vedit gif watermark --color' | 'vedit gif watermark --margin' | 'vedit gif watermark --outline' | 'vedit gif watermark --outline-color' | 'vedit gif watermark --scale' | 'vedit gif watermark --frames' | 'vedit gif watermark --suffix' | 'vedit gif watermark --strip' | 'vedit gif watermark --comment' | 'vedit gif watermark --colors' | 'vedit gif watermark --limit' | 'vedit gif watermark -j' | 'vedit gif watermark --jobs') _vedit_value text "$cur"; return ;;
-        'vedit gif watermark --position') _vedit_value words "$cur" 'top-left top-right bottom-left bottom-right center'; return ;;
-        'vedit gif watermark --font' | 'vedit gif watermark --image' | 'vedit gif watermark -o' | 'vedit gif watermark --output') _vedit_value file "$cur"; return ;;
+        'vedit gif watermark --text' | 'vedit gif watermark --opacity' | 'vedit gif watermark --at' | 'vedit gif watermark --color' | 'vedit gif watermark --margin' | 'vedit gif watermark --outline' | 'vedit gif watermark --outline-color' | 'vedit gif watermark --scale' | 'vedit gif watermark --frames' | 'vedit gif watermark --suffix' | 'vedit gif watermark --strip' | 'vedit gif watermark --comment' | 'vedit gif watermark --colors' | 'vedit gif watermark --limit' | 'vedit gif watermark -j' | 'vedit gif watermark --jobs') _vedit_value text "$cur"; return ;;
+        'vedit gif watermark --font-size') _vedit_value words "$cur" '10-50'; return ;;
+        'vedit gif watermark --position') _vedit_value words "$cur" 'top-left top-right bottom-left bottom-right center top-center bottom-center center-left center-right'; return ;;
+        'vedit gif watermark --captions' | 'vedit gif watermark --font' | 'vedit gif watermark --image' | 'vedit gif watermark -o' | 'vedit gif watermark --output') _vedit_value file "$cur"; return ;;
         'vedit gif watermark -O' | 'vedit gif watermark --output-dir') _vedit_value folder "$cur"; return ;;
         'vedit gif watermark --loop') _vedit_value words "$cur" 'forever once keep'; return ;;
         'vedit gif watermark --palette') _vedit_value words "$cur" 'auto keep global frame'; return ;;
@@ -369,7 +370,7 @@ _vedit() {
         'vedit gif resize') words='--size --width --height --scale --fit --fill --keep-aspect --no-keep-aspect --filter --only-shrink -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --tonemap --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
         'vedit gif rotate') words='--angle --flip --keep-interlace -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --tonemap --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
         'vedit gif speed') words='--factor --delay --fps --duration --reverse --boomerang --any --min-delay --raw-delays --drop -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --tonemap --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
-        'vedit gif watermark') words='--text --font-size --opacity --position --color --margin --font --outline --outline-color --image --scale --frames -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --tonemap --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
+        'vedit gif watermark') words='--text --font-size --opacity --position --at --captions --color --margin --font --outline --outline-color --image --scale --frames -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --tonemap --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
         'vedit invert') words='-o --output --prompt --steps --fixed-point --solver --method --guidance --inner-steps --lr --early-stop --shared --per-frame --for-method --preset --set --embed-tuning --check --no-check --model --revision --device --dtype --offload --frames-per-call --frames --stride --start --size --crop -y --overwrite --json -q --quiet --progress -h --help' ;;
         'vedit models') words='-h --help' ;;
         'vedit models export') words='-o --output --step --both -y --overwrite --json -h --help' ;;

@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw, ImageFont, features
 from tests import reference
 from tests.conftest import OK, ROOT, WELL_FORMED, edited, gif, parsed, same_facts, same_frames, vedit
 from tests.data.make_nasty_gifs import END, gce, header, image
+from tests.media.clips import decoded
 from tests.random_gifs import random_gif
 from vedit.media.frames import Clip, Frame, Rect
 from vedit.media.overlay import draw_text
@@ -499,3 +500,113 @@ def test_any_number_of_threads_gives_the_same_bytes() -> None:
 def test_the_result_is_readable_by_pillow() -> None:
     with Image.open(io.BytesIO(edited("ok_disposal2.gif", "watermark", "--text", "x"))) as picture:
         assert picture.n_frames == 6
+
+
+def box_of_change(name: str, *arguments: str) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of what a watermark changes in the first image."""
+    source = next(parsed(gif(name)).frames())
+    done = vedit("gif", "watermark", *arguments, gif(name))
+    assert done.code == 0, done.err
+    rows, columns = np.nonzero((next(reference.read(done.out).frames()) != source).any(axis=2))
+    return int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1
+
+
+def block(tmp_path: Path, width: int, height: int) -> str:
+    path = tmp_path / "block.png"
+    Image.new("RGB", (width, height), (1, 2, 250)).save(path)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("place", "box"),
+    [
+        (("--at", "7,9"), (7, 9, 17, 15)),
+        (("--at", "50%+25%"), (32, 12, 42, 18)),
+        (("--position", "bottom-center", "--margin", "3"), (27, 39, 37, 45)),
+        (("--position", "top-center", "--margin", "3"), (27, 3, 37, 9)),
+        (("--position", "center-left", "--margin", "2"), (2, 21, 12, 27)),
+        (("--position", "center-right", "--margin", "2"), (52, 21, 62, 27)),
+    ],
+)
+def test_a_drawing_goes_where_it_is_told_to(
+    place: tuple[str, ...], box: tuple[int, int, int, int], tmp_path: Path
+) -> None:
+    logo = block(tmp_path, 10, 6)
+    assert box_of_change("ok_plain.gif", "--image", logo, "--opacity", "255", *place) == box
+
+
+def test_any_size_of_letters_is_said_in_pixels() -> None:
+    name, opaque = "imagegif_gifplayer-muybridge.gif", ("--opacity", "255", "--color", "red")
+    small = box_of_change(name, "--text", "X", "--font-size", "50", *opaque)
+    large = box_of_change(name, "--text", "X", "--font-size", "150px", *opaque)
+    assert abs((large[3] - large[1]) - 3 * (small[3] - small[1])) <= 3
+
+
+SRT = "1\n00:00:00,000 --> 00:00:01,000\n<i>one</i>\n\n2\n00:00:02,000 --> 00:00:03,500\ntwo\nlines\n"
+
+
+@pytest.mark.parametrize("words", [SRT, "# a comment\n0-1 one\n2-3.5 two\\nlines\n"])
+@pytest.mark.parametrize("sink", ["gif", "nut"])
+def test_captions_are_shown_for_their_times_alone(words: str, sink: str, tmp_path: Path) -> None:
+    captions, result = tmp_path / "words.srt", tmp_path / f"out.{sink}"
+    captions.write_text(words, encoding="utf-8")
+    source = parsed(gif("minrf_51.gif"))  # 51 images of 10 cs
+    arguments = ("watermark", "--captions", captions, "--position", "bottom-center", "--opacity", "255")
+    done = vedit("gif", *map(str, arguments), "--color", "red", gif("minrf_51.gif"), "-o", result)
+    assert (done.code, done.err) == (0, "")
+    shown = (
+        [np.asarray(frame) for frame in decoded(result, source.size)]
+        if sink == "nut"
+        else [frame[..., :3] for frame in reference.read(result.read_bytes()).frames()]
+    )
+    pictures = zip(shown, source.frames(), strict=True)
+    changed = [i for i, (now, then) in enumerate(pictures) if not np.array_equal(now, then[..., :3])]
+    assert changed == [*range(10), *range(20, 35)]
+
+
+def test_an_animated_logo_plays_by_its_own_clock_and_begins_anew(tmp_path: Path) -> None:
+    colours = [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
+    first, *rest = (Image.new("RGB", (8, 8), colour) for colour in colours)
+    first.save(tmp_path / "logo.gif", save_all=True, append_images=rest, duration=[200, 100, 300])
+    result = edited(
+        "minrf_51.gif", "watermark", "--image", str(tmp_path / "logo.gif"), "--opacity", "255", "--at", "4,4"
+    )
+    shown = [tuple(int(v) for v in frame[6, 6, :3]) for frame in reference.read(result).frames()]
+    turn = [colours[0]] * 2 + [colours[1]] + [colours[2]] * 3
+    assert shown == [turn[i % 6] for i in range(51)]
+
+
+@pytest.mark.parametrize("text", ["Ærøskøbing ĳ", "Ελληνικά ώς", "Русский Їжак ѣ"])
+def test_the_font_that_comes_along_has_latin_greek_and_cyrillic_letters(text: str) -> None:
+    done = vedit("gif", "watermark", "--text", text, "--font-size", "10", gif("minrf_51.gif"))
+    assert done.code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["--text", "a", "--at", "7"], 2),
+        (["--text", "a", "--at", "7,x"], 2),
+        (["--text", "a", "--at", "70,9"], 2),
+        (["--text", "a", "--at", "7,9", "--position", "center"], 2),
+        (["--text", "a", "--font-size", "51"], 2),
+        (["--text", "a", "--font-size", "0px"], 2),
+        (["--text", "a", "--font-size", "9999px"], 2),
+        (["--captions", "nothing.srt"], 3),
+        (["--captions", "EMPTY"], 3),
+        (["--captions", "WRONG"], 3),
+        (["--captions", "BINARY"], 3),
+        (["--captions", "TURNED"], 3),
+        (["--captions", "EMPTY", "--text", "a"], 2),
+        (["--captions", "EMPTY", "--frames", "1-2"], 2),
+    ],
+)
+def test_places_sizes_and_captions_that_make_no_sense_are_refused(
+    arguments: list[str], code: int, tmp_path: Path
+) -> None:
+    contents = {"EMPTY": b"", "WRONG": b"hello\n", "BINARY": b"\xff\xfe\x00", "TURNED": b"3-2 hello\n"}
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+    given = [str(tmp_path / word) if word in contents else word for word in arguments]
+    done = vedit("gif", "watermark", *given, gif("ok_plain.gif"))
+    assert (done.code, done.out) == (code, b""), done.err

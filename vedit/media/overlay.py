@@ -305,14 +305,20 @@ def load_picture(path: str, scale: Fraction, warn: Warn = silent) -> Drawing:
             error.right,
             error.next_step,
         ) from None
+    if picture.getchannel("A").getextrema()[1] == 0:
+        raise InputError(f"the picture {path} is transparent everywhere.", "A logo needs visible pixels.")
+    drawing = drawing_of(picture, scale, path)
+    return _trimmed(drawing)
+
+
+def drawing_of(picture: Image.Image, scale: Fraction, path: str) -> Drawing:
+    """A picture "RGBA" times `scale`, with its borders; path: its name for messages."""
     if scale != 1:
         width, height = (max(1, int(side * scale + Fraction(1, 2))) for side in picture.size)
         _check_size((width, height), f"the picture {path}", f"Name a smaller {option('scale')}")
         # weighted by alpha, so that the colours of transparent pixels do not bleed into edges
         picture = picture.convert("RGBa").resize((width, height), Image.Resampling.LANCZOS).convert("RGBA")
-    if picture.getchannel("A").getextrema()[1] == 0:
-        raise InputError(f"the picture {path} is transparent everywhere.", "A logo needs visible pixels.")
-    return _trimmed(Drawing(picture.convert("RGB"), picture.getchannel("A")))
+    return Drawing(picture.convert("RGB"), picture.getchannel("A"))
 
 
 def _trimmed(drawing: Drawing) -> Drawing:

@@ -22,7 +22,8 @@ EXAMPLES = (
     ),
 )
 PLACES = (
-    "center", "top", "bottom", "left", "right", "top-left", "top-right", "bottom-left", "bottom-right",
+    "center", "top-center", "bottom-center", "center-left", "center-right",
+    "top-left", "top-right", "bottom-left", "bottom-right",
 )  # fmt: skip
 SOFTNESS = 40  # the blurred ground: the longer side of the canvas is this many times the radius
 

@@ -4,11 +4,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
-from vedit.errors import UsageError, option
-from vedit.media.frames import Clip, Frame, Frames
-from vedit.stages.options import Choice, Colour, Factor, FilePath, Integer, Option, Span, Way, Ways
+from vedit.errors import UsageError, VeditError, option
+from vedit.media.frames import GIF_TIMEBASE, Clip, Frame, Frames
+from vedit.media.timing import BROWSER_DELAY_CS
+from vedit.stages.options import (
+    Choice,
+    Colour,
+    Distance,
+    Factor,
+    FilePath,
+    Integer,
+    Length,
+    Option,
+    Span,
+    Value,
+    Way,
+    Ways,
+)
 
 SUMMARY = "Write text or put a logo on every frame; outside it no pixel changes."
 POSITIONAL = None
@@ -36,8 +50,13 @@ EXAMPLES = (
         "a logo at half its size",
     ),
 )
-POSITIONS = ("top-left", "top-right", "bottom-left", "bottom-right", "center")
+POSITIONS = (
+    "top-left", "top-right", "bottom-left", "bottom-right", "center",
+    "top-center", "bottom-center", "center-left", "center-right",
+)  # fmt: skip
 SMALLEST, LARGEST = 10, 50
+LARGEST_PX = 5000
+MOST_PICTURES = 1000  # of an animated logo
 
 
 @dataclass(frozen=True)
@@ -54,11 +73,52 @@ class Lines:
         return result
 
 
+class FontSize(Integer):
+    """A whole number in [low, high], or any number of pixels with `px` behind."""
+
+    def __call__(self, value: str) -> int:
+        try:
+            if value.endswith("px"):
+                return Integer(1, LARGEST_PX)(value[:-2])
+            return super().__call__(value)
+        except ValueError:
+            usual = f"a whole number from {self.low} to {self.high}"
+            raise ValueError(f"expected {usual}, or pixels such as 120px, up to {LARGEST_PX}px") from None
+
+
+class Point(Value):
+    """`X,Y` or `X+Y`: two lengths, each in pixels or as a share."""
+
+    kind: ClassVar[str] = "text"
+
+    def __call__(self, value: str) -> tuple[Length, Length]:
+        x, _, y = value.replace("+", ",").partition(",")
+        try:
+            return Distance()(x.strip()), Distance()(y.strip())
+        except ValueError:
+            raise ValueError("expected X,Y such as 12,30 or 10%,50%") from None
+
+
 OPTIONS = (
     Option("text", Lines(), "write this; \\n starts a new line", "TEXT"),
-    Option("font-size", Integer(SMALLEST, LARGEST), "height of the letters in pixels", "10-50", 24),
+    Option(
+        "font-size",
+        FontSize(SMALLEST, LARGEST),
+        "height of the letters in pixels; 120px says any other size",
+        "10-50|Npx",
+        24,
+    ),
     Option("opacity", Integer(0, 255), "0 is invisible, 255 hides what is under it", "0-255", 128),
     Option("position", Choice(*POSITIONS), "where on the canvas", "|".join(POSITIONS), "bottom-right"),
+    Option(
+        "at", Point(), "its left top corner instead: pixels, or shares of the width and of the height", "X,Y"
+    ),
+    Option(
+        "captions",
+        FilePath("captions"),
+        "write the texts of this file, each for its time: SubRip (.srt), or lines such as: 0.5-2 Hello",
+        "FILE",
+    ),
     Option("color", Colour(), "of the letters", "#rrggbb", (255, 255, 255)),
     Option("margin", Integer(0, 16384), "distance from the edges, as far as there is room", "N", 10),
     Option(
@@ -72,7 +132,7 @@ OPTIONS = (
     Option(
         "image",
         FilePath("picture"),
-        "put this picture there instead of text; its transparency is used",
+        "put this picture there instead of text; its transparency is used, and an animated one plays",
         "FILE",
     ),
     Option("scale", Factor(100), "size of the picture", "F|P%", Fraction(1)),
@@ -80,7 +140,12 @@ OPTIONS = (
 )
 
 
-WAYS = (Ways("what to write", (Way(("text",), ("TEXT",)), Way(("image",), ("FILE",)))),)
+WAYS = (
+    Ways(
+        "what to write",
+        (Way(("text",), ("TEXT",)), Way(("image",), ("FILE",)), Way(("captions",), ("FILE",))),
+    ),
+)
 
 
 def make(**values: Any) -> Watermark:
@@ -95,7 +160,85 @@ def make(**values: Any) -> Watermark:
             raise UsageError(
                 f"watermark {option(key)} has no meaning with {kind}.", "", f"Leave out {option(key)}."
             )
+    if values["at"] is not None and any(values[key] != defaults[key] for key in ("position", "margin")):
+        raise UsageError(
+            f"watermark got {option('at', 'X,Y')} and {option('position')} or {option('margin')}.",
+            "Give one way of saying where.",
+        )
+    if values["captions"] is not None and values["frames"] is not None:
+        raise UsageError(
+            f"watermark {option('frames')} has no meaning with {option('captions')}.",
+            "Captions say themselves when they are shown.",
+        )
     return Watermark(**values)
+
+
+class Mark(NamedTuple):
+    """A drawing, the first and last image that it is on (from 0), and its moments, of captions on film."""
+
+    overlay: Any
+    first: int
+    last: int | None
+    start_s: Fraction = Fraction(0)
+    end_s: Fraction | None = None
+
+    def is_shown(self, number: int, at_s: Fraction) -> bool:
+        is_on = number >= self.first and (self.last is None or number <= self.last)
+        return is_on and at_s >= self.start_s and (self.end_s is None or at_s < self.end_s)
+
+
+class Logo(NamedTuple):
+    """The pictures of an animated logo, and when each ends, in seconds."""
+
+    drawings: list[Any]
+    ends: list[Fraction]
+
+    def at(self, moment_s: Fraction) -> int:
+        """The number of the picture that is shown at a moment."""
+        within = moment_s % self.ends[-1]
+        return next(i for i, end in enumerate(self.ends) if within < end)
+
+
+def _played(clip: Clip, frame: Frame) -> int:
+    is_slow = clip.timebase == GIF_TIMEBASE and frame.duration < 2
+    return BROWSER_DELAY_CS if is_slow else frame.duration
+
+
+def _is_animated(path: str) -> bool:
+    """Whether a file holds several pictures; what cannot be read is told of when it is drawn."""
+    import os
+
+    if not os.path.isfile(path):
+        return False
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as image:
+            return bool(getattr(image, "is_animated", False)) and image.format in ("GIF", "PNG", "WEBP")
+    except (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError):
+        return False
+
+
+def load_logo(path: str, scale: Fraction, clip: Clip) -> Logo:
+    """All pictures of a logo, each as large as its canvas; raises InputError naming the file."""
+    from vedit.media.overlay import drawing_of
+    from vedit.media.source import opened
+
+    drawings: list[Any] = []
+    ends: list[Fraction] = []
+    at = Fraction(0)
+    try:
+        with opened(path, warn=lambda message: clip.warn(f"the picture {path}: {message}")) as (own, frames):
+            for frame in frames:
+                if len(drawings) == MOST_PICTURES:
+                    clip.warn(f"the first {MOST_PICTURES} images of the picture {path} are taken")
+                    break
+                at += max(_played(own, frame), 1) * own.timebase
+                drawings.append(drawing_of(frame.pixels.convert("RGBA"), scale, path))
+                ends.append(at)
+    except VeditError as error:
+        raise error.in_file(path) from None
+    return Logo(drawings, ends)
 
 
 class Watermark:
@@ -107,7 +250,6 @@ class Watermark:
     """
 
     name = "watermark"
-    prepass: str | None = None
     recolours = True  # what `path_name` calls its index path
 
     def __init__(
@@ -124,25 +266,51 @@ class Watermark:
         image: str | None = None,
         scale: Fraction = Fraction(1),
         frames: tuple[int, int | None] | None = None,
+        at: tuple[Length, Length] | None = None,
+        captions: str | None = None,
     ) -> None:
         self.text, self.font_size, self.color, self.font = text, font_size, color, font
         self.outline, self.outline_color = outline, outline_color
         self.image, self.scale = image, scale
-        self.opacity, self.position, self.margin = opacity, position, margin
+        self.opacity, self.position, self.margin, self.at = opacity, position, margin, at
         first, last = frames or (1, None)
         self.first, self.last = first - 1, None if last is None else last - 1
-        self.accepts: tuple[str, ...] = ("index", "rgba") if opacity else ("packed", "index", "rgba")
+        self.captions = captions
+        self.begins: list[int] | None = None  # of images, in ticks
+        self.prepass = "packed" if captions is not None and opacity else None
+        self.logo: Logo | None = None
+        if image is not None and opacity and _is_animated(image):
+            self.accepts: tuple[str, ...] = ("rgba",)
+        else:
+            self.accepts = ("index", "rgba") if opacity else ("packed", "index", "rgba")
+
+    def observe(self, clip: Clip, frames: Frames) -> None:
+        """Note when each image begins: captions on stored images go by numbers. Films are not looked at."""
+        clock = 0
+        begins = []
+        for frame in frames:
+            if frame.kind not in ("packed", "index"):
+                if hasattr(frames, "close"):
+                    frames.close()
+                return
+            begins.append(clock)
+            clock += _played(clip, frame)
+        self.begins = begins
 
     def open(self, clip: Clip) -> Clip:
         from dataclasses import replace
 
         if not self.opacity:
             return clip
-        from vedit.media.overlay import Overlay
-
-        drawing = self._draw(clip)
-        width, height = drawing.coverage.size
-        self.overlay = Overlay(drawing, clip.canvas, *self._place(clip, width, height), self.opacity)
+        if self.image is not None and self.accepts == ("rgba",):
+            self.logo = load_logo(self.image, self.scale, clip)
+            self.clip = clip.but(keeps_colours=True)
+            return self.clip
+        if self.captions is not None:
+            self.marks = self._captions(clip)
+        else:
+            self.marks = [Mark(self._overlay(clip, self._draw(clip)), self.first, self.last)]
+            self.overlay = self.marks[0].overlay
         if clip.frames_hint is not None and self.first >= clip.frames_hint:
             clip.warn(
                 f"{option('frames')} starts at image {self.first + 1}, and there are only {clip.frames_hint}:"
@@ -151,31 +319,88 @@ class Watermark:
         self.clip = replace(clip)  # its palette may be replaced in `run`
         return self.clip
 
+    def _overlay(self, clip: Clip, drawing: Any) -> Any:
+        from vedit.media.overlay import Overlay
+
+        width, height = drawing.coverage.size
+        return Overlay(drawing, clip.canvas, *self._place(clip, width, height), self.opacity)
+
+    def _captions(self, clip: Clip) -> list[Mark]:
+        """One mark for each caption that is shown on some image."""
+        from vedit.media.captions import read_captions
+
+        assert self.captions is not None
+        marks = []
+        for caption in read_captions(self.captions):
+            self.text = caption.text
+            overlay = self._overlay(clip, self._draw(clip))
+            first, last = 0, None
+            if self.begins is not None:
+                times = [begin * clip.timebase for begin in self.begins]
+                shown = [
+                    i
+                    for i, at in enumerate(times)
+                    if caption.start_s <= at and (caption.end_s is None or at < caption.end_s)
+                ]
+                if not shown:
+                    clip.warn(f"no image begins while this caption is shown: {caption.text.splitlines()[0]}")
+                    continue
+                first, last = shown[0], shown[-1]
+            marks.append(Mark(overlay, first, last, caption.start_s, caption.end_s))
+        return marks
+
     def run(self, frames: Frames) -> Frames:
-        if not self.opacity or self.overlay.rect.is_empty:
+        if not self.opacity:
             return frames
-        first = next(frames, None)
+        if self.logo is not None:
+            return self._animated(frames, self.logo)
+        marks = [mark for mark in self.marks if not mark.overlay.rect.is_empty]
+        first = next(frames, None) if marks else None
         if first is None:
-            return iter(())
+            return frames
         from itertools import chain
 
         frames = chain((first,), frames)
         if first.kind != "index":
-            return self._blend(frames)
+            return self._blend(frames, marks)
         from vedit.media.gif.recolour import Recolourer
 
-        return Recolourer(self.clip, self.overlay, self.first, self.last).run(frames)
+        for mark in marks:
+            frames = Recolourer(self.clip, mark.overlay, mark.first, mark.last).run(frames)
+        return frames
 
-    def _blend(self, frames: Frames) -> Frames:
+    def _blend(self, frames: Frames, marks: list[Mark]) -> Frames:
         """Full-colour frames with the exact blend; where it comes and goes the whole of it has changed."""
+        were_active: list[Mark] = []
+        clock = 0
         for number, frame in enumerate(frames):
-            active = number >= self.first and (self.last is None or number <= self.last)
-            turns = number == self.first or (self.last is not None and number == self.last + 1)
-            rect = frame.rect.joined(self.overlay.rect) if turns else frame.rect
-            yield self._blended(frame).but(rect=rect) if active else frame.but(rect=rect)
+            at = clock if self.clip.timebase == GIF_TIMEBASE else frame.pts
+            active = [mark for mark in marks if mark.is_shown(number, at * self.clip.timebase)]
+            clock += _played(self.clip, frame)
+            rect = frame.rect
+            for mark in marks:
+                if (mark in active) != (mark in were_active):
+                    rect = rect.joined(mark.overlay.rect)
+            for mark in active:
+                frame = frame.but(pixels=mark.overlay.blend(frame.pixels), palette=None)
+            yield frame.but(rect=rect)
+            were_active = active
 
-    def _blended(self, frame: Frame) -> Frame:
-        return frame.but(pixels=self.overlay.blend(frame.pixels), palette=None)
+    def _animated(self, frames: Frames, logo: Logo) -> Frames:
+        """Frames with the picture of the logo that its own time shows; it begins anew when it is over."""
+        overlays = [self._overlay(self.clip, drawing) for drawing in logo.drawings]
+        area = overlays[0].rect
+        for overlay in overlays:
+            area = area.joined(overlay.rect)
+        clock = 0
+        for number, frame in enumerate(frames):
+            at = clock if self.clip.timebase == GIF_TIMEBASE else frame.pts
+            clock += _played(self.clip, frame)
+            is_active = number >= self.first and (self.last is None or number <= self.last)
+            overlay = overlays[logo.at(at * self.clip.timebase)]
+            if is_active and not overlay.rect.is_empty:
+                frame = frame.but(pixels=overlay.blend(frame.pixels))
+            yield frame.but(rect=frame.rect.joined(area))
 
     def _draw(self, clip: Clip) -> Any:
         """The drawing, with a warning about whatever of it cannot be seen."""
@@ -221,7 +446,9 @@ class Watermark:
 
         size = largest_size(fits, self.font_size)
         advice = f"{option('font_size', size)} would fit"
-        if size is None or size < SMALLEST:
+        if self.font_size > LARGEST and size is not None:
+            advice = f"{option('font_size', f'{size}px')} would fit"
+        elif size is None or size < SMALLEST:
             advice = f"no size from {SMALLEST} fits; break the text with \\n or shorten it"
         clip.warn(
             f"the text of {width}x{height} pixels is clipped to the {clip.width}x{clip.height} canvas;"
@@ -230,10 +457,23 @@ class Watermark:
 
     def _place(self, clip: Clip, width: int, height: int) -> tuple[int, int]:
         """Where the left top corner goes; what is too large starts at the edge and is cut at its end."""
+        if self.at is not None:
+            x, y = self.at[0].pixels(clip.width), self.at[1].pixels(clip.height)
+            if x >= clip.width or y >= clip.height:
+                place = option("at", f"{x},{y}")
+                raise UsageError(
+                    f"watermark {place} lies outside the {clip.width}x{clip.height} canvas.",
+                    "X and Y count from the left top corner.",
+                )
+            return x, y
         if self.position == "center":
             x, y = (clip.width - width) // 2, (clip.height - height) // 2
         else:
             vertical, horizontal = self.position.split("-")
-            x = self.margin if horizontal == "left" else clip.width - width - self.margin
-            y = self.margin if vertical == "top" else clip.height - height - self.margin
+            ends = {
+                "left": self.margin, "right": clip.width - width - self.margin,
+                "top": self.margin, "bottom": clip.height - height - self.margin,
+            }  # fmt: skip
+            x = ends.get(horizontal, (clip.width - width) // 2)
+            y = ends.get(vertical, (clip.height - height) // 2)
         return max(0, min(x, clip.width - width)), max(0, min(y, clip.height - height))
