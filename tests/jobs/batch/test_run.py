@@ -163,7 +163,7 @@ def test_items_fail_alone_and_failed_csv_is_a_list_again(clips: Path, tmp_path: 
     assert (outcome.done, outcome.failed) == (1, 3)
     failed = (out / "failed.csv").read_text().splitlines()
     assert len(failed) == 4
-    assert "ended by signal 9" in failed[2] and ",2," in failed[2]  # two deaths
+    assert "takes less" in failed[2] and "ended by signal 9" in failed[2] and ",2," in failed[2]  # two deaths
     assert called(planned(jobs, out)).failed == 3  # failed is not done, and not tried again unasked
     mended = (
         (out / "failed.csv")

@@ -30,6 +30,7 @@ from vedit.media.stopping import interrupt
 Tell = Callable[[Mapping[str, Any]], None]
 Show = Callable[[bool], None]  # whether it is for the last time
 FOR_ANOTHER_TRY = (6, 7)  # memory and services: what may be otherwise next time
+LESS = "Where memory is short, a smaller frames_per_call or size in its row takes less."
 SAME_FAILURES = 10  # from the start, with one message: the rest would fail too
 TOUCH_S = 30.0
 LOOK_S = 2.0  # between looks at what other calls have claimed
@@ -251,7 +252,8 @@ class Loop:
             self.state.remove("done", item.key)
         attempt = self.attempts[item.key]
         now = time.monotonic()
-        slot.at = _At(item, attempt, now, now, self.pace.begin(item))
+        step = "" if slot.worker.model == item.request.model else "loading"
+        slot.at = _At(item, attempt, now, now, self.pace.begin(item), step)
         slot.worker.model = item.request.model
         slot.worker.send(
             {
@@ -289,6 +291,8 @@ class Loop:
             slot.at.step = f"{message['step']}/{message['total']}"
             self._tell_face("step", slot, step=message["step"], total=message["total"], what=message["what"])
         elif "loaded" in message:
+            if slot.at:
+                slot.at.step = ""
             self._tell(
                 "worker",
                 worker=slot.place.name,
@@ -358,7 +362,7 @@ class Loop:
             slot.at = at
             self._finished(slot, record or {})
         elif not self._tries_again(at, why):
-            self._failed_for_good(at.item, 1, why, at.attempt)
+            self._failed_for_good(at.item, 1, f"{why}\n{LESS}", at.attempt)
 
     def _tries_again(self, at: _At, why: str) -> bool:
         self.state.release(at.item.key)
