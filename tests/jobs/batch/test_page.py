@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import sys
@@ -66,3 +67,16 @@ def test_the_lines_of_the_page_run_in_order(folder: Path) -> None:
         assert vedit("batch", "jobs.csv", "-O", f"part{number}", "--shard", f"{number}/2").code in (0, 8)
     assert vedit(*shlex.split(parts)[1:]).code == 0
     assert vedit(*shlex.split(whole)[1:]).code == 0
+
+
+def test_the_events_of_a_run_are_those_of_the_page(folder: Path) -> None:
+    rows = re.findall(r"^\| `(\w+)` \| `([a-z ]+)`(.*)\|$", PAGE.partition("## For programs")[2], re.M)
+    known = {event: (set(keys.split()), set(re.findall(r"\w+", more))) for event, keys, more in rows}
+    (folder / "jobs.csv").write_text("input,prompt\nwolf.mp4,warn\nwolf.mp4,bad\nwolf.mp4,kill\n")
+    result = vedit("batch", "jobs.csv", "-O", "out", "--progress", "jsonl", "--json")
+    assert result.code == 8 and json.loads(result.text)["failed"] == 2
+    events = [json.loads(line) for line in result.err.splitlines() if line.startswith("{")]
+    assert {event["event"] for event in events} == known.keys() - {"stopping"}
+    for event in events:
+        always, sometimes = known[event.pop("event")]
+        assert always <= event.keys() <= always | sometimes, event
