@@ -15,6 +15,7 @@ from vedit.jobs import cache
 from vedit.jobs.clips import Selection, read_pixels
 from vedit.jobs.edit.ablate import ablate
 from vedit.jobs.edit.invert import InversionSettings, invert_video
+from vedit.jobs.edit.request import as_it_was
 from vedit.jobs.edit.video import edit_video
 from vedit.jobs.generate.run import Choices, Job, Take, generate
 from vedit.jobs.record import carried, read_record, write_record
@@ -45,6 +46,13 @@ def test_detail_is_given_back_or_not_as_it_was(
     del record["detail"]  # as those were written before there was any
     replay(record, str(tmp_path / "c.gif"))
     assert ((tmp_path / "a.gif").read_bytes() == (tmp_path / "c.gif").read_bytes()) is (detail is False)
+
+
+def test_masks_of_a_record_from_before_they_could_fit_stay_cells() -> None:
+    old = {"blend_scales": [4], "blend_threshold": 0.3}
+    assert as_it_was(old) == {**old, "blend_fit": "cells"}
+    assert as_it_was({"mask_scales": [4], "mask_fit": "pixels"})["mask_fit"] == "pixels"
+    assert as_it_was({"steps": 3}) == {"steps": 3}
 
 
 def test_other_weights_and_other_commands_are_refused(model: Model, clip: str, tmp_path: Path) -> None:

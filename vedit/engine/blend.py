@@ -15,6 +15,8 @@ from torch import Tensor
 
 from vedit.errors import Warn
 
+MARGIN = 1  # pixels by which a mask with the picture's edges reaches over them: edges are soft
+
 
 def word_map(sums_FQL: Tensor, tokens: Sequence[int], size: tuple[int, int]) -> Tensor:
     """The map (F, 1, y, x) of some text tokens, summed; size: rows and columns of the map."""
@@ -57,6 +59,22 @@ def grow(mask_F1YX: Tensor, cells: int) -> Tensor:
     sign = 1.0 if cells > 0 else -1.0
     width = 2 * abs(cells) + 1
     return F.max_pool2d(sign * mask_F1YX.float(), width, stride=1, padding=abs(cells)) * sign > 0.5
+
+
+def widened(fine_F1YX: Tensor, size: tuple[int, int], cells: int) -> Tensor:
+    """A mask of pixels dilated by so many cells of latents, and by `MARGIN` pixels.
+
+    size: rows and columns of the latents. A negative number of cells makes it narrower.
+    """
+    pixels = cells * (fine_F1YX.shape[-1] // size[1]) + MARGIN
+    width = 2 * abs(pixels) + 1
+    sign = 1 if pixels >= 0 else -1
+    return F.max_pool2d(sign * fine_F1YX, width, 1, abs(pixels)) * sign
+
+
+def area_mean(fine_F1YX: Tensor, size: tuple[int, int]) -> Tensor:
+    """A mask of pixels as one of latents with `size` rows and columns: the share of each cell."""
+    return F.avg_pool2d(fine_F1YX, fine_F1YX.shape[-1] // size[1])
 
 
 def resize_mask(mask_F1YX: Tensor, size: tuple[int, int]) -> Tensor:

@@ -40,17 +40,22 @@ def spread(map_F1YX: Tensor, attention_FQQ: Tensor, power: int = POWER) -> Tenso
     return values.transpose(1, 2).unflatten(2, map_F1YX.shape[-2:])
 
 
-def fitted(map_F1YX: Tensor, attention_FQQ: Tensor, guide_FCYX: Tensor, threshold: float) -> Tensor:
-    """The soft mask (F, 1, Y, X) in [0, 1], at the guide's size, of what a map looks at.
+def fitted(
+    map_F1YX: Tensor, attention_FQQ: Tensor, guide: Tensor | tuple[int, int], threshold: float
+) -> Tensor:
+    """The soft mask (F, 1, Y, X) in [0, 1] of what a map looks at.
 
-    guide_FCYX: pixels in [-1, 1]. threshold: share of the spread map's range that counts as looking.
+    guide: pixels (F, C, Y, X) in [-1, 1]; where none are known rows and columns of the mask, which then has
+    the edges of the map. threshold: share of the spread map's range that counts as looking.
     """
-    size = guide_FCYX.shape[-2:]
+    size = guide if isinstance(guide, tuple) else tuple(guide.shape[-2:])
     whole = stretched(spread(map_F1YX, attention_FQQ))
     fine = F.interpolate(whole, size, mode="bilinear", align_corners=False)
     rough = (GAIN * (fine - threshold) + 0.5).clamp(0, 1)
+    if isinstance(guide, tuple):
+        return rough
     radius = REACH * max(1, size[0] // map_F1YX.shape[-2])
-    frames = zip(rough.split(1), guide_FCYX.split(1), strict=True)  # one by one, for memory's sake
+    frames = zip(rough.split(1), guide.split(1), strict=True)  # one by one, for memory's sake
     return torch.cat([guided_filter(*frame, radius, EPS) for frame in frames]).clamp(0, 1)
 
 

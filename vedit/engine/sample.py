@@ -32,7 +32,8 @@ class Step:
     """One step done: its index, timestep, and the latents of each stream after it.
 
     latents: by stream name, each (F, C, Y, X). x0: the clean latents foreseen, for propagated streams.
-    mask: (F, 1, Y, X), where the edit may act, when a rule made one. attention: of the last step, by
+    mask: (F, 1, Y, X), where the edit may act, when a rule made one; fine: the same in pixels, where it is
+    known in pixels. attention: of the last step, by
     "BRANCH/WORD", where the word looked (F, 1, y, x), when that is wanted.
     """
 
@@ -41,6 +42,7 @@ class Step:
     latents: dict[str, Tensor]
     x0: dict[str, Tensor]
     mask: Tensor | None = None
+    fine: Tensor | None = None
     attention: Mapping[str, Tensor] = field(default_factory=dict)
 
 
@@ -232,7 +234,8 @@ def sample(
             latents = controller.outside("latents", "latents", latents, index, slice(0, controller.total))
             for stream in streams:
                 stream.latents = latents[stream.name]
-        yield Step(index, timestep, latents, x0, None if controller is None else controller.shown.get("mask"))
+        shown: dict[str, Tensor] = {} if controller is None else controller.shown
+        yield Step(index, timestep, latents, x0, shown.get("mask"), shown.get("fine"))
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:

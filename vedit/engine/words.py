@@ -11,19 +11,22 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from vedit.engine.blend import finest, word_map
+from vedit.engine.fit import fitted, stretched
 from vedit.engine.rules import Probe
 from vedit.engine.store import MapStore
 from vedit.models.family import Network
 from vedit.models.sites import Select, select_sites
 
 MAP_SIDE = 16  # the published masks are made of 16x16 maps
+START = 0  # place of the start token in every prompt
 
 
 class WordMaps:
     """The maps of some branches at some scales: the probes that sum them, and a word's share of the sums.
 
     scales: the latent's side divided by these; several are averaged, each by its number of modules.
-    size: rows and columns of the latent. Raises ModelError for a scale without cross-attention.
+    size: rows and columns of the latent. groups: also sum self-attention at the finest of these scales, which
+    `fitted` spreads maps along. Raises ModelError for a scale without cross-attention.
     """
 
     def __init__(
@@ -33,20 +36,21 @@ class WordMaps:
         scales: Sequence[int],
         size: tuple[int, int],
         what: str = "scales",
+        groups: bool = False,
     ) -> None:
         self.branches, self.grids, self.weights = (
             tuple(branches),
             dict[int, tuple[int, int]](),
             dict[int, int](),
         )
-        sites = network.sites()
+        self.groups, sites = groups, network.sites()
         for scale in scales:
             found = select_sites(sites, Select("cross", scales=(scale,)), what)
             self.grids[scale], self.weights[scale] = found[0].grid(size), len(found)
 
     def probes(self) -> tuple[Probe, ...]:
         """What sums the maps while the network runs."""
-        return tuple(
+        crossing = tuple(
             Probe(
                 Select("cross", scales=(scale,)),
                 branch,
@@ -56,11 +60,43 @@ class WordMaps:
             for branch in self.branches
             for scale in self.grids
         )
+        if not self.groups:
+            return crossing
+        finest_scale = min(self.grids)
+        grouping = tuple(
+            Probe(
+                Select("self", scales=(finest_scale,)),
+                branch,
+                f"{branch}/self",
+                f"self-attention of {branch} at 1/{finest_scale}",
+            )
+            for branch in self.branches
+        )
+        return (*crossing, *grouping)
 
     def of(self, store: MapStore, branch: str, tokens: Sequence[int]) -> Tensor:
         """The summed map (F, 1, y, x) of some tokens, over modules, heads and steps so far."""
         maps = [word_map(store.sums[f"{branch}/{scale}"], tokens, grid) for scale, grid in self.grids.items()]
         return finest(maps, list(self.weights.values()))
+
+    def fitted(
+        self,
+        store: MapStore,
+        branch: str,
+        tokens: Sequence[int],
+        guide: Tensor | tuple[int, int],
+        threshold: float,
+        *,
+        salient: bool = False,
+    ) -> Tensor:
+        """The soft mask (F, 1, Y, X) of some tokens, as `vedit.engine.fit.fitted` makes it.
+
+        salient: weigh the map by where the start token does not look, which is where words say something.
+        """
+        looked = self.of(store, branch, tokens)
+        if salient:
+            looked = stretched(looked) * stretched(-self.of(store, branch, [START]))
+        return fitted(looked, store.sums[f"{branch}/self"], guide, threshold)
 
 
 def published_scale(network: Network, size: tuple[int, int]) -> int:

@@ -211,7 +211,8 @@ class Window:
     timesteps; one past the last index gives z0. mask_F1YX: 1 inside the edit, or None.
     uncond: optimised null embeddings (1 or F, L, E) by step index, of a null-text inversion.
     first_frame: index in the whole clip of this window's first frame. begin: what the target starts
-    as; the source's own latents at that step when not given.
+    as; the source's own latents at that step when not given. pixels_F3YX: the clip itself in [-1, 1], `scale`
+    times the latents' rows and columns; None where nobody knows it.
     """
 
     latents_FCYX: Tensor
@@ -220,6 +221,7 @@ class Window:
     uncond: Callable[[int], Tensor] | None = None
     first_frame: int = 0
     begin: Tensor | None = None
+    pixels_F3YX: Tensor | None = None
 
     def at(self, index: int) -> Tensor:
         """What the target starts as at a step."""
@@ -394,7 +396,8 @@ class Looks:
     """Where the words of source and target look: probes that sum maps, and what they show at the end.
 
     scales: of the method's, or the published 16x16 maps. branches: those whose maps a method needs
-    anyway; all conditional ones where the user wants to see them.
+    anyway; all conditional ones where the user wants to see them. groups: masks are to fit what words look
+    at.
     """
 
     def __init__(
@@ -404,12 +407,14 @@ class Looks:
         branches: Sequence[str],
         scales: Sequence[int] | None = None,
         needed: Sequence[str] = (),
+        *,
+        groups: bool = False,
     ) -> None:
         self.model, self.request = model, request
         named = [branch for branch in ("src", "tgt") if branch in branches]
         self.named = named if request.wants_attention else [branch for branch in named if branch in needed]
         sizes = (scales or (published_scale(model, request.size),)) if self.named else ()
-        self.words = WordMaps(model, self.named, sizes, request.size)
+        self.words = WordMaps(model, self.named, sizes, request.size, groups=groups and bool(self.named))
 
     def probes(self) -> tuple[Rule, ...]:
         """What sums the maps while the network runs."""

@@ -21,7 +21,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from vedit.engine.blend import MaskWatch, threshold_map
+from vedit.engine.blend import MaskWatch, area_mean, grow, threshold_map, widened
 from vedit.engine.controller import Controller
 from vedit.engine.noise import noise_like, substream
 from vedit.engine.purify import clip_rms, dds_gradient, structure_gradient, update
@@ -78,6 +78,17 @@ class ScoreParams(MethodParams):
         min_length=1,
         description="map sizes that the mask is made of: the latent's side divided by these",
     )
+    mask_fit: Literal["pixels", "cells"] = Field(
+        "pixels",
+        description="a mask with the extent of what the words look at, and the picture's edges; or cells of"
+        " the map",
+    )
+    mask_salient: bool = Field(
+        False, description="weigh a word's map by where the prompt's start token does not look; with pixels"
+    )
+    mask_grow: int = Field(
+        0, ge=-16, le=16, description="widen the mask by so many latent cells, as room for another shape"
+    )
     mask_after: int = Field(
         10, ge=1, description="iterations that are only looked at, before the mask of mask_words holds"
     )
@@ -130,7 +141,9 @@ def optimised(
     branches = tuple(branch for name in names for branch in ((f"{name}/uncond", name) if guided else (name,)))
     tokens = mask_tokens(model, request, params)
     needed, scales = (("src",), params.mask_scales) if tokens else ((), None)
-    looks, texts = Looks(model, request, branches, scales, needed), Texts(model, request, params)
+    fits = params.mask_fit == "pixels" and bool(tokens) and not model.frame_axis
+    looks = Looks(model, request, branches, scales, needed, groups=fits)
+    texts = Texts(model, request, params)
 
     def plan(window: Window) -> Plan:
         return Plan(rules(window), looks.probes())
@@ -148,7 +161,8 @@ def optimised(
                     yield step
                 else:
                     attention = looks.shown(controller.store, params.iterations)
-                    yield replace(step, mask=mask.at(params.iterations), attention=attention)
+                    last = mask.at(params.iterations)
+                    yield replace(step, mask=last, fine=mask.fine, attention=attention)
 
     has_mask = request.has_mask or bool(tokens)
     notes = () if has_mask else ("no edit mask: nothing pulls the background back; w2 has no effect",)
@@ -244,7 +258,10 @@ def rate(params: ScoreParams, iteration: int) -> float:
 
 
 class EditMask:
-    """Where the picture may change: the user's mask, and where `mask_words` have looked so far."""
+    """Where the picture may change: the user's mask, and where `mask_words` have looked so far.
+
+    fine: the words' last mask in pixels, where the clip's are known.
+    """
 
     def __init__(
         self,
@@ -255,7 +272,8 @@ class EditMask:
         words: WordMaps,
         tokens: tuple[int, ...],
     ) -> None:
-        self.request, self.own, self.params = request, window.mask_F1YX, params
+        self.request, self.window, self.own, self.params = request, window, window.mask_F1YX, params
+        self.fine: Tensor | None = None
         self.store, self.words, self.tokens = store, words, tokens
         advice = "Try another mask_threshold, or other mask_words."
         self.watch = MaskWatch(params.iterations, request.warn, advice, window.first_frame)
@@ -264,11 +282,22 @@ class EditMask:
         """The mask (F, 1, Y, X) that holds in an iteration; None for everywhere."""
         if not self.tokens or iteration < self.params.mask_after:
             return self.own
-        looked = self.words.of(self.store, "src", self.tokens)
-        threshold, stretch = self.params.mask_threshold, self.params.mask_stretch
-        mask = threshold_map(looked, self.request.size, threshold, stretch=stretch).float()
+        mask = self._of_words()
         self.watch.see(mask)
         return mask if self.own is None else mask * self.own.to(mask)
+
+    def _of_words(self) -> Tensor:
+        """Where the words look, (F, 1, Y, X) in [0, 1] at the latents' size."""
+        params, guide = self.params, self.window.pixels_F3YX
+        if self.words.groups and guide is not None:
+            found = self.words.fitted(
+                self.store, "src", self.tokens, guide, params.mask_threshold, salient=params.mask_salient
+            )
+            self.fine = widened(found, self.request.size, params.mask_grow)
+            return area_mean(self.fine, self.request.size)
+        looked = self.words.of(self.store, "src", self.tokens)
+        mask = threshold_map(looked, self.request.size, params.mask_threshold, stretch=params.mask_stretch)
+        return grow(mask, params.mask_grow).float()
 
 
 def mask_tokens(model: Family, request: Request, params: ScoreParams) -> tuple[int, ...]:

@@ -26,7 +26,7 @@ import torch
 from pydantic import AliasChoices, Field
 from torch import Tensor
 
-from vedit.engine.blend import MaskWatch, grow, threshold_map
+from vedit.engine.blend import MaskWatch, area_mean, grow, threshold_map, widened
 from vedit.engine.prompts import alignment, as_pair, column_schedule, equalizer, replacement_map
 from vedit.engine.rules import Call, LatentBlend, MapColumns, Replace, Rule, step_range
 from vedit.engine.sample import Stream
@@ -120,6 +120,14 @@ class Params(MergeParams, InversionParams):
         description="map sizes that the mask is made of: the latent's side divided by these",
     )
     blend_stretch: bool = Field(False, description="subtract a map's minimum too before the threshold")
+    blend_fit: Literal["pixels", "cells"] = Field(
+        "pixels",
+        description="a mask with the extent of what the words look at, and the picture's edges; or cells of"
+        " the map, as published",
+    )
+    blend_salient: bool = Field(
+        False, description="weigh a word's map by where the prompt's start token does not look; with pixels"
+    )
     blend_grow: int = Field(
         0,
         ge=-16,
@@ -215,7 +223,10 @@ def prepare(
         *injections(model, params, source, target, request.size, range(steps), steps),
     )
     needed = ("src", "tgt") if params.blends else ()
-    looks = Looks(model, request, branches, params.blend_scales, needed)
+    fits = params.blend_fit == "pixels" and not (
+        params.inflation != "none" or params.merge or model.frame_axis or more(branches)
+    )
+    looks = Looks(model, request, branches, params.blend_scales, needed, groups=fits)
     texts = Texts(model, request, params)
 
     def streams(window: Window) -> list[Stream]:
@@ -362,7 +373,11 @@ class LocalBlend:
     def mask_at(self, call: Call) -> Tensor:
         """The mask of a step."""
         assert call.store is not None
-        mask = self.mask_of(call.store)
+        if self.words.groups and self.window.pixels_F3YX is not None:
+            call.shown["fine"] = fine = self.fine_of(call.store, self.window.pixels_F3YX)
+            mask = self.held(area_mean(fine, self.request.size))
+        else:
+            mask = self.held(self.mask_of(call.store))
         self.watch.see(mask)
         return mask
 
@@ -375,9 +390,45 @@ class LocalBlend:
             )
         if self.params.blend_invert:
             mask = ~mask
-        mask = grow(mask, self.params.blend_grow)
-        if self.window.mask_F1YX is not None:
-            mask = mask & (self.window.mask_F1YX.to(mask.device) > 0.5)
+        return grow(mask, self.params.blend_grow)
+
+    def held(self, mask_F1YX: Tensor) -> Tensor:
+        """The mask inside that of the user."""
+        own = self.window.mask_F1YX
+        if own is None:
+            return mask_F1YX
+        inside = own.to(mask_F1YX.device) > 0.5
+        return mask_F1YX & inside if mask_F1YX.dtype == torch.bool else mask_F1YX * inside
+
+    def fine_of(self, store: MapStore, pixels_F3YX: Tensor) -> Tensor:
+        """1 where the picture may change, (F, 1, Y, X) in [0, 1] at the pixels' size."""
+        params, size = self.params, self.request.size
+        found = self._fitted(store, params.blend_words, params.thresholds[0], pixels_F3YX)
+        mask = torch.ones_like(pixels_F3YX[:, :1]) if found is None else found
+        taken = self._fitted(store, params.subtract_words, params.thresholds[1], pixels_F3YX)
+        if taken is not None:
+            mask = mask * (1 - taken)
+        if params.blend_invert:
+            mask = 1 - mask
+        return widened(mask, size, params.blend_grow)
+
+    def _fitted(
+        self, store: MapStore, words: tuple[str, ...], threshold: float, pixels_F3YX: Tensor
+    ) -> Tensor | None:
+        """Where any word looks in either branch; None where neither prompt has one.
+
+        What the target looks at is not in the clip's pixels: its mask has the edges of its map.
+        """
+        mask = None
+        for branch, prompt in self.prompts.items():
+            tokens = tuple(token for word in words for token in prompt.find(word))
+            if not tokens:
+                continue
+            guide: Any = pixels_F3YX if branch == "src" else tuple(pixels_F3YX.shape[-2:])
+            found = self.words.fitted(
+                store, branch, tokens, guide, threshold, salient=self.params.blend_salient
+            )
+            mask = found if mask is None else torch.maximum(mask, found)
         return mask
 
     def _union(self, store: MapStore, words: tuple[str, ...], threshold: float, pool: bool) -> Tensor:

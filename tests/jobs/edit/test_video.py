@@ -143,6 +143,7 @@ P2P = {
     "blend_words": ["cat"],
     "blend_scales": [1],
     "blend_threshold": 0.9,
+    "blend_fit": "cells",
     "start_blend": 0.0,
 }
 
@@ -227,6 +228,31 @@ def test_the_mask_of_the_blend_is_saved_and_named_in_the_record(
     # and beyond the soft edge of a cell the source's own pixels stand
     far = outside & ~np.asarray([grown(frame, 4) for frame in inside])
     assert (result[far] == source[far]).all()
+
+
+def test_a_mask_that_fits_is_soft_and_of_pixels_and_outside_it_stands_the_source(
+    model: Model, clip: str, tmp_path: Path
+) -> None:
+    params = {**P2P, "blend_fit": "pixels", "blend_threshold": 0.6}
+    shown: dict[int, Any] = {}
+    for window in (1, 3):
+        task = job(
+            clip, tmp_path / f"{window}.nut", method="p2p", params=params, target="a red dog", window=window,
+            save_masks=str(tmp_path / f"mask{window}.nut"), detail=False,
+        )  # fmt: skip
+        edit_video(task, model, Settings())
+        cache.clear()
+        shown[window] = [
+            read_pixels(name, Selection(size=32)).frames_FYX3.astype(int)
+            for name in (task.output, str(task.save_masks))
+        ]
+    assert all(np.abs(one - three).max() <= 2 for one, three in zip(shown[1], shown[3], strict=True))
+    result, mask = shown[3][0], shown[3][1][..., :1]
+    assert len(np.unique(mask)) > 2
+    source = read_pixels(clip, Selection(size=32)).frames_FYX3.astype(int)
+    outside = np.broadcast_to(mask == 0, result.shape)
+    assert outside.any() and (result[outside] == source[outside]).all()
+    assert (result != source).any()
 
 
 def test_a_mask_of_the_user_is_saved_as_pictures(model: Model, clip: str, tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from vedit.jobs.bench.sheet import SOURCE, TRUTH, Sheet
 from vedit.jobs.edit.plan import edit_frames
 from vedit.jobs.edit.request import EditRequest
 from vedit.jobs.edit.settings import keys_of
+from vedit.jobs.edit.words import fit_for
 from vedit.jobs.watch import Watch, unwatched
 from vedit.metrics.psnr import CEILING
 from vedit.pixels import from_bytes, mean_square, psnr, to_bytes
@@ -95,7 +96,8 @@ def with_mask(method: str, case: Case, values: dict[str, Any]) -> dict[str, Any]
     if case.kind in ("ground", "pattern"):
         return values
     source, both = [case.scene.shape], list(dict.fromkeys((case.scene.shape, case.truth.shape)))
-    told = {"mask_words": source, "blend_words": both, "object_words": both}
+    told: dict[str, Any] = {"mask_words": source, "blend_words": both, "object_words": both}
+    told["mask_fit"] = fit_for(case.source_prompt, case.target_prompt, is_drawn=True)
     if case.kind in ("shape", "size"):
         told["shape_words"] = source
     keys = set(keys_of(method))

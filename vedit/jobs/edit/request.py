@@ -117,7 +117,7 @@ class EditRequest(ClipRequest):
             crop="square" if crop else "none",
             output_size="worked" if shown is None else shown,
             preset="",
-            set=record["params"],
+            set=as_it_was(record["params"]),
             seed=record["seed"],
             mask=tuple(record["edit_mask"]),
             keep_outside=record["keep_outside"],
@@ -132,6 +132,15 @@ class EditRequest(ClipRequest):
             truth=record.get("truth"),
             invert_like=record["inversion"],
         )
+
+
+def as_it_was(params: Mapping[str, Any]) -> dict[str, Any]:
+    """A record's parameters as they were meant: before masks could fit, they were of cells."""
+    found = dict(params)
+    for prefix in ("blend", "mask"):
+        if f"{prefix}_scales" in found:
+            found.setdefault(f"{prefix}_fit", "cells")
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -32,7 +32,7 @@ from vedit.media.options import WriteOptions
 from vedit.media.run import Settings, written
 from vedit.media.source import MadeSource
 from vedit.methods.base import Prepared, Request, Window, read_params
-from vedit.pixels import from_bytes, to_bytes
+from vedit.pixels import from_bytes, padded, to_bytes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -253,14 +253,26 @@ class Edit:
             latents = self.model.encode_frames(
                 from_bytes(self.pixels.frames_FYX3[frames]), self.job.frames_per_call
             )
-            return Window(latents, no_latents, mask, first_frame=frames.start)
+            return Window(
+                latents, no_latents, mask, first_frame=frames.start, pixels_F3YX=self._guide(frames, latents)
+            )
 
         def stored(index: int) -> Tensor:
             """The source's latents by step index; one past the last gives the clip's own."""
             return artefact.latents(timesteps[index] if index < len(timesteps) else None, frames)
 
         latents = artefact.latents(None, frames).to(device)
-        return Window(latents, stored, mask, self._null_embeddings(frames), frames.start)
+        nulls, guide = self._null_embeddings(frames), self._guide(frames, latents)
+        return Window(latents, stored, mask, nulls, frames.start, pixels_F3YX=guide)
+
+    def _guide(self, frames: slice, latents_FCYX: Tensor) -> Tensor | None:
+        """The window's pixels, for masks with their edges; None for a codec that packs frames."""
+        if len(latents_FCYX) != frames.stop - frames.start:
+            return None
+        pixels_F3YX = padded(from_bytes(self.pixels.frames_FYX3[frames]), self.model.scale)
+        rows, columns = (side * self.model.scale for side in latents_FCYX.shape[-2:])
+        is_alike = tuple(pixels_F3YX.shape[-2:]) == (rows, columns)
+        return pixels_F3YX.to(self.model.device) if is_alike else None
 
     def _null_embeddings(self, frames: slice) -> Callable[[int], Tensor] | None:
         """The null embeddings of a null-text inversion by step index, if the method is to use them."""
@@ -276,6 +288,7 @@ class Edit:
         """
         selection, pictures = self.pixels.selection, frames.stop - frames.start
         made = None if step.mask is None else self.model.unpacked(step.mask, pictures)
+        made = made if step.fine is None else step.fine
         latents = step.latents["tgt"]
         is_packed = len(latents) != pictures  # several frames in one of the latents
         for part in windows(len(latents), len(latents) if is_packed else self.job.frames_per_call):
@@ -287,7 +300,10 @@ class Edit:
             if self.masks is None:
                 self.masks = blank_frames(self.result.shape[:3])
             if made is not None:
-                self.masks[frames] = mask_frames(made, self.model.scale, selection)
+                scale = 1 if step.fine is not None else self.model.scale
+                self.masks[frames] = mask_frames(made, scale, selection)
+                if self.mask is not None and step.fine is not None:
+                    self.masks[frames] = self.masks[frames] * (self.mask.pixels(frames) / 255)
             elif self.mask is not None:
                 self.masks[frames] = self.mask.pixels(frames)
         looked = {
@@ -335,18 +351,23 @@ class Edit:
         """The source's own pixels outside the masks: the user's in pixels, the method's in latents."""
         import torch
 
-        from vedit.engine.blend import blend, soft_edges
+        from vedit.engine.blend import blend
 
         selection = self.pixels.selection
         share = torch.ones(1, 1, 1, 1)
         if made_F1YX is not None:
-            share = soft_edges(made_F1YX.float().cpu(), self.model.scale)[
-                ..., : selection.shape[1], : selection.shape[0]
-            ]
+            share = self._in_pixels(made_F1YX.float().cpu())[..., : selection.shape[1], : selection.shape[0]]
             share = stretched(share, selection.shown, "bilinear")
         if self.mask is not None:
             share = share * (torch.from_numpy(self.mask.pixels(frames)).unsqueeze(1) / 255)
         return blend(from_bytes(self.pixels.shown_FYX3[frames]), result_F3YX, share)
+
+    def _in_pixels(self, mask_F1YX: Tensor) -> Tensor:
+        """A mask of the method's at the size of the frames: those of latents fall off between their cells."""
+        from vedit.engine.blend import soft_edges
+
+        is_fine = tuple(mask_F1YX.shape[-2:]) != self.request.size
+        return mask_F1YX if is_fine else soft_edges(mask_F1YX, self.model.scale)
 
     def write_extras(self, settings: Settings) -> None:
         """The mask as a clip like the output, or as a folder of pictures; attention as a picture for each
@@ -451,7 +472,7 @@ def no_latents(index: int) -> Tensor:
 
 
 def mask_frames(mask_F1YX: Tensor, scale: int, selection: Selection) -> np.ndarray:
-    """A mask at latent size as pixels of the output, (F, Y, X) uint8."""
+    """A mask as pixels of the output, (F, Y, X) uint8; each of its cells is `scale` pixels wide and high."""
     import torch
 
     shown = (mask_F1YX.float().clamp(0, 1) * 255).round().cpu()

@@ -54,4 +54,19 @@ def with_mask_words(
         return dict(values)
     words = object_words(source, target) if is_drawn else changed_words(source, target)
     full = params.model_validate(values)
-    return {**values, "mask_words": words} if words and full.mask_after < full.iterations else dict(values)
+    if not words or full.mask_after >= full.iterations:
+        return dict(values)
+    return {"mask_fit": fit_for(source, target, is_drawn=is_drawn), **values, "mask_words": words}
+
+
+def fit_for(source: str, target: str, *, is_drawn: bool) -> str:
+    """Which mask of the source's words leaves an edit the room it needs.
+
+    One that fits what is there is right for another colour or texture; another thing, shape or size needs
+    more than the old one covers.
+    """
+    from vedit.data.grammar import DIGITS, SHAPES, SIZES
+
+    changed = {word.casefold() for word in [*changed_words(source, target), *changed_words(target, source)]}
+    things = {*SHAPES, *SIZES, *(digit.split()[0] for digit in DIGITS)}
+    return "pixels" if is_drawn and not changed & things else "cells"
