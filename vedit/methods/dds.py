@@ -21,7 +21,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from vedit.engine.blend import MaskWatch, area_mean, grow, threshold_map, widened
+from vedit.engine.blend import MaskWatch, cell_mask, grow, threshold_map, widened
 from vedit.engine.controller import Controller
 from vedit.engine.noise import noise_like, substream
 from vedit.engine.purify import clip_rms, dds_gradient, structure_gradient, update
@@ -294,7 +294,7 @@ class EditMask:
                 self.store, "src", self.tokens, guide, params.mask_threshold, salient=params.mask_salient
             )
             self.fine = widened(found, self.request.size, params.mask_grow)
-            return area_mean(self.fine, self.request.size)
+            return cell_mask(self.fine, self.request.size)
         looked = self.words.of(self.store, "src", self.tokens)
         mask = threshold_map(looked, self.request.size, params.mask_threshold, stretch=params.mask_stretch)
         return grow(mask, params.mask_grow).float()

@@ -26,7 +26,7 @@ import torch
 from pydantic import AliasChoices, Field
 from torch import Tensor
 
-from vedit.engine.blend import MaskWatch, area_mean, grow, threshold_map, widened
+from vedit.engine.blend import MaskWatch, cell_mask, grow, threshold_map, widened
 from vedit.engine.prompts import alignment, as_pair, column_schedule, equalizer, replacement_map
 from vedit.engine.rules import Call, LatentBlend, MapColumns, Replace, Rule, step_range
 from vedit.engine.sample import Stream
@@ -375,7 +375,7 @@ class LocalBlend:
         assert call.store is not None
         if self.words.groups and self.window.pixels_F3YX is not None:
             call.shown["fine"] = fine = self.fine_of(call.store, self.window.pixels_F3YX)
-            mask = self.held(area_mean(fine, self.request.size))
+            mask = self.held(cell_mask(fine, self.request.size))
         else:
             mask = self.held(self.mask_of(call.store))
         self.watch.see(mask)

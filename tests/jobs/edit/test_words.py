@@ -4,7 +4,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from vedit.jobs.edit.words import changed_words, object_words, with_mask_words
+from vedit.jobs.edit.words import changed_words, fit_for, object_words, with_mask_words
 from vedit.methods import dds, glp, p2p
 
 
@@ -45,7 +45,10 @@ def test_a_drawn_scene_s_object_is_its_shape_and_a_new_ground_has_none(
 
 def test_words_that_are_named_or_refused_by_name_stay() -> None:
     prompts = ("a cat", "a dog")
-    assert with_mask_words(dds.Params, {}, *prompts, is_drawn=False) == {"mask_words": ["cat"]}
+    assert with_mask_words(dds.Params, {}, *prompts, is_drawn=False) == {
+        "mask_words": ["cat"],
+        "mask_fit": "cells",
+    }
     assert with_mask_words(glp.Params, {"lr": 0.1}, *prompts, is_drawn=False) == {
         "lr": 0.1,
         "mask_words": ["cat"],
@@ -53,3 +56,12 @@ def test_words_that_are_named_or_refused_by_name_stay() -> None:
     for kept in ({"mask_words": []}, {"mask_words": ["a"]}, {"reference": "uncond"}, {"iterations": 5}):
         assert with_mask_words(dds.Params, kept, *prompts, is_drawn=False) == kept
     assert with_mask_words(p2p.Params, {}, *prompts, is_drawn=False) == {}
+
+
+def test_a_mask_fits_where_only_colour_or_texture_change_and_leaves_room_elsewhere() -> None:
+    ring = "a red ring on a grey background"
+    assert fit_for(ring, "a blue ring on a grey background", is_drawn=True) == "pixels"
+    assert fit_for(ring, "a striped red ring on a grey background", is_drawn=True) == "pixels"
+    assert fit_for(ring, "a red star on a grey background", is_drawn=True) == "cells"
+    assert fit_for(ring, "a large red ring on a grey background", is_drawn=True) == "cells"
+    assert fit_for("a grey wolf", "a grey fox", is_drawn=False) == "cells"
