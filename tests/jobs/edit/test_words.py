@@ -52,6 +52,7 @@ def test_words_that_are_named_or_refused_by_name_stay() -> None:
     assert with_mask_words(glp.Params, {"lr": 0.1}, *prompts, is_drawn=False) == {
         "lr": 0.1,
         "mask_words": ["cat"],
+        "mask_fit": "cells",
     }
     for kept in ({"mask_words": []}, {"mask_words": ["a"]}, {"reference": "uncond"}, {"iterations": 5}):
         assert with_mask_words(dds.Params, kept, *prompts, is_drawn=False) == kept
