@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from vedit.cli.common import Voice, examples, limit_option, manner_options, may_overwrite, output_options
-from vedit.cli.gif import palette_options, run_files, tonemap_option
+from vedit.cli.gif import deinterlace_option, palette_options, run_files, tonemap_option
 from vedit.errors import UsageError
 from vedit.media.formats import CONTAINERS, FORMATS, VIDEO, output_format
 from vedit.media.limits import frame_size
@@ -152,6 +152,7 @@ With two names and no -o the second is the output.
     help="Write the clip this many times over, in video, which cannot loop.",
 )
 @tonemap_option
+@deinterlace_option
 @click.option("--no-audio", is_flag=True, help="Leave the sound out.")
 @click.option(
     "--loop",

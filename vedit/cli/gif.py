@@ -61,8 +61,33 @@ tonemap_option = click.option(
     metavar="CURVE",
     help=f"How HDR film becomes SDR: {', '.join(CURVES)} ({DEFAULT_CURVE}).",
 )
+deinterlace_option = click.option(
+    "--deinterlace",
+    type=click.Choice(["auto", "on", "off"]),
+    default="auto",
+    help="Make whole pictures of the halves of interlaced film: where it says so (auto), always, or never.",
+)
 clip_options = options(
+    click.option("--start", metavar="TIME", help="Begin here: seconds, or 1:02.5."),
+    click.option("--end", metavar="TIME", help="End here."),
+    click.option("--duration", metavar="TIME", help="Or take this much."),
+    click.option(
+        "--fps", metavar="R", help="Frames per second: at most so many in a GIF, exactly so many in film."
+    ),
+    click.option(
+        "--crf",
+        type=click.IntRange(0, 63),
+        metavar="N",
+        help="Quality of film, lower is better (18; webm 24).",
+    ),
+    click.option("--no-audio", is_flag=True, help="Leave the sound of film out."),
+    click.option(
+        "--subtitles",
+        metavar="FILE",
+        help="Draw the words of this file (.srt) into the result, each for its time.",
+    ),
     tonemap_option,
+    deinterlace_option,
     click.option("--strict", is_flag=True, help="Treat recoverable damage as an error."),
     limit_option,
     click.option(

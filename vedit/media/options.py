@@ -22,7 +22,8 @@ class ReadOptions(NamedTuple):
     the source. scale: (width, height) to scale to, None in one place for the aspect. fps: a faster
     constant rate is thinned out to this one. is_quick: the fastest conversion to RGB, which does not
     interpolate colour between its samples. tonemap: one of `light.CURVES`, for HDR. wants_planes:
-    give "yuv" frames where the film is stored so.
+    give "yuv" frames where the film is stored so. deinterlace: "auto" makes whole pictures of the halves of a
+    film that says it is interlaced, "on" of every film, "off" of none.
     """
 
     format: str | None = None
@@ -38,6 +39,7 @@ class ReadOptions(NamedTuple):
     is_quick: bool = False
     tonemap: str = DEFAULT_CURVE
     wants_planes: bool = False
+    deinterlace: str = "auto"
 
 
 class WriteOptions(NamedTuple):

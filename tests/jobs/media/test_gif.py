@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from fractions import Fraction
 from itertools import accumulate
 from pathlib import Path
 
@@ -27,7 +28,10 @@ from tests.conftest import (
     shared,
     vedit,
 )
+from tests.media.clips import clip_of, decoded, ffmpeg, noise, packets
 from tests.random_gifs import nasty, random_gif
+from vedit.media.open import write_clip
+from vedit.media.video.ffmpeg import find_ffmpeg
 
 MESSAGES = {  # the table of docs/gif.md 4: what each damaged file makes a command say, once
     "warn_corrupt_lzw.gif": "image 2: damaged data, 1230 of 3072 pixels kept",
@@ -445,3 +449,89 @@ def test_real_files_that_are_damaged_are_recovered_or_refused() -> None:
         assert done.code == code, (name, done.err)
         if code == 0:
             same_frames(done.out, parsed(path), reference.turned(1))
+
+
+@pytest.mark.parametrize(
+    ("part", "kept"),
+    [
+        (("--start", "0.2", "--end", "0.5"), [2, 3, 4]),
+        (("--start", "0.2", "--duration", "0.3"), [2, 3, 4]),
+        (("--start", "0:00.3"), [3, 4, 5, 6, 7]),
+        (("--end", "0.1"), [0]),
+    ],
+)
+def test_a_part_of_a_film_goes_through_the_stages(
+    part: tuple[str, ...], kept: list[int], tmp_path: Path
+) -> None:
+    pictures = [noise(20, 16, seed) for seed in range(8)]
+    write_clip(*clip_of(pictures, [10] * 8), str(tmp_path / "in.nut"))
+    out = tmp_path / "out.nut"
+    assert vedit("gif", "crop", "--rect", "8x6+2+4", *part, tmp_path / "in.nut", "-o", out).code == 0
+    wanted = [pictures[i].crop((2, 4, 10, 10)).tobytes() for i in kept]
+    assert [frame.tobytes() for frame in decoded(out, (8, 6))] == wanted
+    assert [float(at) for at, _ in packets(out)] == pytest.approx([i / 10 for i in range(len(kept))])
+
+
+def test_the_rate_and_the_quality_of_the_result_are_asked_for(tmp_path: Path) -> None:
+    pictures = [noise(32, 16, seed) for seed in range(20)]
+    write_clip(*clip_of(pictures, [1] * 20, Fraction(1, 20), rate=Fraction(20)), str(tmp_path / "in.nut"))
+    made = vedit("gif", "crop", "--left", "2", "--fps", "5", tmp_path / "in.nut").out
+    assert reference.read(made).delays == [20] * 5
+    sizes = []
+    for crf in ("10", "45"):
+        out = tmp_path / f"{crf}.mp4"
+        assert (
+            vedit("gif", "rotate", "180", "--fps", "10", "--crf", crf, tmp_path / "in.nut", "-o", out).code
+            == 0
+        )
+        assert len(packets(out)) == 10
+        sizes.append(out.stat().st_size)
+    assert sizes[0] > 1.5 * sizes[1]
+
+
+def test_the_sound_goes_with_the_part_or_is_left_out(tmp_path: Path) -> None:
+    film = tmp_path / "in.mp4"
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=s=64x48:r=25:d=2", "-f", "lavfi", "-i", "sine=d=2", film)
+    for more, seconds in (((), 1.0), (("--no-audio",), 0.0)):
+        out = tmp_path / f"{seconds}.mp4"
+        assert (
+            vedit("gif", "rotate", "180", "--start", "0.5", "--duration", "1", *more, film, "-o", out).code
+            == 0
+        )
+        tracks = b"Audio" in subprocess.run([find_ffmpeg(), "-i", out], capture_output=True).stderr
+        assert tracks == (seconds > 0)
+        sound = ffmpeg("-i", out, "-ac", "1", "-ar", "44100", "-f", "s16le", "pipe:1") if tracks else b""
+        assert len(sound) / 88200 == pytest.approx(seconds, abs=0.06)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        ("--start", "2", "--end", "1"),
+        ("--end", "1", "--duration", "1"),
+        ("--start", "soon"),
+        ("--start", "-1"),
+        ("--duration", "0"),
+        ("--fps", "0"),
+        ("--fps", "fast"),
+        ("--fps", "60"),
+        ("--crf", "64"),
+        ("--start", "9"),
+    ],
+)
+def test_a_part_that_makes_no_sense_is_refused(part: tuple[str, ...]) -> None:
+    done = vedit("gif", "rotate", "90", *part, gif("ok_plain.gif"))
+    assert (done.code, done.out) == (2, b""), done.err
+
+
+def test_subtitles_are_drawn_into_the_picture_for_their_time(tmp_path: Path) -> None:
+    (tmp_path / "words.srt").write_text("1\n00:00:01,000 --> 00:00:02,000\nHello\n", encoding="utf-8")
+    words = ("--subtitles", str(tmp_path / "words.srt"))
+    source = parsed(gif("minrf_51.gif"))  # images of 10 cs
+    found = reference.read(vedit("gif", "metadata", "--loop", "forever", *words, gif("minrf_51.gif")).out)
+    pictures = zip(found.frames(), source.frames(), strict=True)
+    changed = [np.nonzero((now != then).any(axis=(1, 2)))[0] for now, then in pictures]
+    assert [i for i, rows in enumerate(changed) if len(rows)] == [*range(10, 20)]
+    assert min(changed[12]) > 80  # of 138 rows, the lower ones
+    done = vedit("gif", "rotate", "90", "--subtitles", "nothing.srt", gif("minrf_51.gif"))
+    assert done.code == 3 and "nothing.srt" in done.err

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import vedit
-from tests.media.clips import ffmpeg, packets
+from tests.media.clips import decoded, ffmpeg, packets
 from vedit.media.frames import Chapter, Labels
 from vedit.media.video.ffmpeg import find_ffmpeg, probe
 from vedit.stages.speed import Speed
@@ -430,5 +430,24 @@ def test_a_film_of_fields_is_told(name: str, scan: str, order: str, tmp_path: Pa
     codec = ("-c:v", "mpeg2video") if name == "a.ts" else ("-c:v", "libx264", "-pix_fmt", "yuv420p")
     fields = ("-vf", f"interlace=scan={scan}", *codec, "-flags", "+ildct+ilme")
     ffmpeg("-f", "lavfi", "-i", "testsrc2=s=64x48:r=50:d=0.4", *fields, film)
-    said = vedit("convert", str(film), "-o", str(tmp_path / "o.mp4")).err
+    said = vedit("convert", str(film), "--deinterlace", "off", "-o", str(tmp_path / "o.mp4")).err
     assert f"interlaced ({order}" in said and "marked as progressive" in said
+
+
+@pytest.mark.parametrize("mode", ["auto", "on", "off"])
+@pytest.mark.parametrize("is_interlaced", [True, False])
+def test_halves_become_whole_pictures_where_the_film_says_so_or_the_user(
+    mode: str, is_interlaced: bool, tmp_path: Path
+) -> None:
+    film, made = tmp_path / "a.mkv", tmp_path / "o.nut"
+    codec = ("-c:v", "libx264", "-qp", "0", "-pix_fmt", "yuv420p")
+    fields = ("-vf", "interlace=scan=tff", "-flags", "+ildct+ilme") if is_interlaced else ()
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=s=64x48:r=50:d=0.4", *fields, *codec, film)
+    done = vedit("convert", film, "--deinterlace", mode, "-o", made)
+    assert (done.code, "interlaced" in done.err) == (0, mode == "off" and is_interlaced)
+    is_made_whole = mode == "on" or (mode == "auto" and is_interlaced)
+    bwdif = "bwdif=mode=send_frame:deint=all," if is_made_whole else ""
+    scale = "scale=64:48:flags=bicubic+accurate_rnd+full_chroma_int:in_color_matrix=smpte170m"
+    wanted = decoded(film, (64, 48), "RGB", "-vf", f"{bwdif}{scale}")
+    found = decoded(made, (64, 48))
+    assert [frame.tobytes() for frame in found] == [frame.tobytes() for frame in wanted]

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from fractions import Fraction
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple
 
 from vedit.errors import UsageError, option
 from vedit.jobs.batch.files import Item, name_outputs, refuse_collisions
 from vedit.jobs.media.chain import build_chain
 from vedit.jobs.media.files import FilesPlan, cores_for, limits_of
+from vedit.jobs.media.rates import rate_of, rate_stages, read_as
 from vedit.jobs.request import Request
 from vedit.jobs.sink import Quiet, Sink
 from vedit.media.atomic import check_output
-from vedit.media.formats import FORMATS, VIDEO, format_of
+from vedit.media.formats import FORMATS, format_of
 from vedit.media.light import DEFAULT_CURVE
-from vedit.media.limits import frame_rate, frame_size, seconds
+from vedit.media.limits import frame_size, seconds
 from vedit.media.options import QuantiseOptions, ReadOptions, WriteOptions
 from vedit.media.pipeline import Stage
 from vedit.media.run import BuildStages, Report, Settings, run_file
@@ -49,6 +49,7 @@ class ConvertFields(NamedTuple):
     quality: int | None = None
     repeat: int = 1
     tonemap: str = DEFAULT_CURVE
+    deinterlace: str = "auto"
     no_audio: bool = False
     loop: str | None = None
     palette: str = "auto"
@@ -67,25 +68,6 @@ class ConvertRequest(ConvertFields, Request):
     part of it, as `seconds` reads them. fps, rate: as `rate_of`; raw_size: WxH. loop: of a GIF. The rest: as
     `Conversion`, `ReadOptions` and `WriteOptions` have it.
     """
-
-
-def rate_of(text: str) -> Fraction:
-    """Frames per second, such as 25, 29.97 or 30000/1001; raises ValueError."""
-    rate = frame_rate(text)
-    if not 0 < rate <= 1000:
-        raise ValueError("too fast")
-    return rate
-
-
-T = TypeVar("T")
-
-
-def _read_as(read: Callable[[str], T], text: str | None, name: str) -> Any:
-    """The value of a text, None where there is none. Raises UsageError."""
-    try:
-        return None if text is None else read(text)
-    except ValueError as error:
-        raise UsageError(f"{option(name, text)}: {error}.") from None
 
 
 class Conversion(NamedTuple):
@@ -145,7 +127,7 @@ def _read_options(conversion: Conversion, to: str) -> ReadOptions:
 
 def build_stages(conversion: Conversion, to: str) -> list[Stage]:
     """Trim, scale, and set the rate; each does nothing where the reader has done it."""
-    from vedit.media.timing import FASTEST_GIF, ConstantRate, GifTiming, Trim
+    from vedit.media.timing import Trim
 
     stages: list[Stage] = []
     if conversion.start_s or conversion.duration_s is not None:
@@ -166,16 +148,8 @@ def build_stages(conversion: Conversion, to: str) -> list[Stage]:
         )
         resize.accepts = (*resize.accepts, "yuv")  # planes come from a decoder, which has scaled already
         stages.append(resize)
-    if conversion.fps is not None and to == "gif":
-        if conversion.fps > FASTEST_GIF:
-            raise UsageError(
-                f"{option('fps', float(conversion.fps))} is too fast for a GIF.",
-                f"Browsers play at most {FASTEST_GIF} images per second.",
-                f"Use {option('fps', FASTEST_GIF)}",
-            )
-        stages.append(GifTiming(conversion.fps))
-    elif conversion.fps is not None and to in (*VIDEO, "nut", "apng", "png", "webp", "folder"):
-        stages.append(ConstantRate(conversion.fps))
+    if conversion.fps is not None:
+        stages += rate_stages(conversion.fps, to)
     return stages
 
 
@@ -200,18 +174,19 @@ def plan(request: ConvertRequest, sink: Sink = Quiet(), *, to_terminal: bool = F
 def _conversion(request: ConvertRequest) -> Conversion:
     reads_info = request.source_format in RAW
     return Conversion(
-        _read_as(seconds, request.start, "start"),
-        _read_as(seconds, request.duration, "duration"),
+        read_as(seconds, request.start, "start"),
+        read_as(seconds, request.duration, "duration"),
         request.width,
         request.height,
-        _read_as(rate_of, request.fps, "fps"),
+        read_as(rate_of, request.fps, "fps"),
         ReadOptions(
             format=request.source_format,
-            rate=_read_as(rate_of, request.rate, "rate"),
-            size=_read_as(frame_size, request.raw_size, "raw_size"),
+            rate=read_as(rate_of, request.rate, "rate"),
+            size=read_as(frame_size, request.raw_size, "raw_size"),
             raw_info=request.raw_info if reads_info else None,
             limits=limits_of(request.limits),
             tonemap=request.tonemap,
+            deinterlace=request.deinterlace,
         ),
         WriteOptions(
             format=request.to,

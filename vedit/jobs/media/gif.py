@@ -5,16 +5,23 @@ for outcome in plan(GifRequest(inputs=("in.gif",), stages="crop:left=10%; speed:
 """
 
 from collections.abc import Mapping
+from fractions import Fraction
 from typing import NamedTuple
 
+from vedit.errors import UsageError, option
 from vedit.jobs.batch.files import Item, name_outputs
 from vedit.jobs.media.chain import Spec, build_chain, parse_chain
 from vedit.jobs.media.files import FilesPlan, cores_for, limits_of
+from vedit.jobs.media.rates import rate_of, rate_stages, read_as
 from vedit.jobs.request import Request
 from vedit.jobs.sink import Quiet, Sink
+from vedit.media.formats import output_format
 from vedit.media.light import DEFAULT_CURVE
+from vedit.media.limits import seconds
 from vedit.media.options import QuantiseOptions, ReadOptions, WriteOptions
-from vedit.media.run import Report, Settings, run_file
+from vedit.media.run import BuildStages, Report, Settings, run_file
+
+SUBTITLES = {"position": "bottom-center", "opacity": "255", "outline": "2"}  # of the stage watermark
 
 
 class GifFields(NamedTuple):
@@ -34,7 +41,15 @@ class GifFields(NamedTuple):
     palette: str = "auto"
     colors: int = 256
     dither: str = "none"
+    start: str | None = None
+    end: str | None = None
+    duration: str | None = None
+    fps: str | None = None
+    crf: int | None = None
+    no_audio: bool = False
+    subtitles: str | None = None
     tonemap: str = DEFAULT_CURVE
+    deinterlace: str = "auto"
     strict: bool = False
     limits: tuple[str, ...] = ()
     jobs: int | None = None
@@ -49,7 +64,10 @@ class GifRequest(GifFields, Request):
     with suffix, or in_place: where results go, standard output by default. overwrite: replace outputs that
     exist; False leaves them, None lets the face decide. to: format, by the output's name by default.
     loop, strip, comment: as the stage metadata has them, behind the others. palette, colors, dither,
-    tonemap, strict: as `QuantiseOptions` and `ReadOptions` have them. limits: KEY=N. jobs: threads.
+    tonemap, deinterlace, strict: as `QuantiseOptions` and `ReadOptions` have them. start, end or duration:
+    the part that the stages get, in seconds or as 1:02.5. fps: frames per second of the result, at most so
+    many in a GIF. crf, no_audio: of films. subtitles: a file whose
+    words are drawn in behind the stages. limits: KEY=N. jobs: threads.
     dry_run: write nothing.
     """
 
@@ -60,7 +78,42 @@ class GifRequest(GifFields, Request):
         marks = {"loop": self.loop, "strip": self.strip, "comment": self.comment}
         given = {name: text for name, text in marks.items() if text is not None}
         specs = [(name, dict(texts)) for name, texts in asked]
+        if any(moment is not None for moment in (self.start, self.end, self.duration)):
+            start_s, end_s = _part(self)
+            end = "" if end_s is None else _text(end_s)
+            specs.insert(0, ("frames", {"time": f"{_text(start_s)}-{end}"}))
+        if self.subtitles is not None:
+            specs.append(("watermark", {"captions": self.subtitles, **SUBTITLES}))
         return [*specs, ("metadata", given)] if given else specs
+
+
+def _part(request: GifRequest) -> tuple[Fraction, Fraction | None]:
+    """The part of the clip that is asked for, in seconds. Raises UsageError."""
+    if request.end is not None and request.duration is not None:
+        raise UsageError(
+            f"{option('end')} and {option('duration')} were given together.", "Give one of them."
+        )
+    start_s = read_as(seconds, request.start, "start") or Fraction(0)
+    end_s = read_as(seconds, request.end, "end")
+    length_s = read_as(seconds, request.duration, "duration")
+    if length_s is not None:
+        end_s = start_s + length_s
+    if end_s is not None and end_s <= start_s:
+        raise UsageError(
+            "the part of the clip is empty.",
+            f"{option('end')} is behind {option('start')}, {option('duration')} more than 0, in seconds.",
+        )
+    return start_s, end_s
+
+
+def _text(value: Fraction) -> str:
+    return f"{value.numerator}/{value.denominator}"
+
+
+def _with_rate(build: BuildStages, fps: Fraction, output: str, to: str | None) -> BuildStages:
+    """The stages, and behind them one that gives the result its rate."""
+    sink = output_format(output, to)
+    return lambda: [*build(), *rate_stages(fps, sink)]
 
 
 def plan(request: GifRequest, sink: Sink = Quiet(), *, to_terminal: bool = False) -> FilesPlan:
@@ -74,13 +127,20 @@ def plan(request: GifRequest, sink: Sink = Quiet(), *, to_terminal: bool = False
         request.overwrite, is_stdout_tty=to_terminal and not request.dry_run,
         makes_folders=not request.dry_run, say=sink.warn,
     )  # fmt: skip
-    read = ReadOptions(limits=limits_of(request.limits), strict=request.strict, tonemap=request.tonemap)
+    start_s, end_s = _part(request)
+    fps = read_as(rate_of, request.fps, "fps")
+    read = ReadOptions(
+        limits=limits_of(request.limits), strict=request.strict, tonemap=request.tonemap,
+        start_s=start_s, duration_s=None if end_s is None else end_s - start_s,
+        deinterlace=request.deinterlace,
+    )  # fmt: skip
     settings = Settings(
-        write=WriteOptions(format=request.to),
+        write=WriteOptions(format=request.to, crf=request.crf, keep_audio=not request.no_audio),
         quantise=QuantiseOptions(request.palette, request.colors, request.dither),
     )
 
     def work(item: Item, settings: Settings) -> Report:
-        return run_file(item.input, item.output, build, settings, read, request.dry_run)
+        stages = _with_rate(build, fps, item.output, request.to) if fps else build
+        return run_file(item.input, item.output, stages, settings, read, request.dry_run)
 
     return FilesPlan(items, work, settings, cores_for(request.jobs))

@@ -104,7 +104,7 @@ def read_video(
     clip.frames_hint = rounded(span * (clip.rate or video.fps or 0)) or None if span is not None else None
     if more := facts.others.count("Video"):
         warn(f"1 of {more + 1} picture tracks is kept, the first: a clip has one")
-    if video.field_order:
+    if video.field_order and options.deinterlace == "off":
         warn(
             f"the film is interlaced ({video.field_order}): both halves of a picture are kept in it as they"
             " are, and what is written is marked as progressive"
@@ -253,6 +253,8 @@ def _read_arguments(
     filters = f"{scale},setsar=1,format={form}"
     if options.fps and video.is_constant and video.fps and video.fps > options.fps:
         filters = f"fps={options.fps}," + filters
+    if options.deinterlace == "on" or (options.deinterlace == "auto" and video.field_order):
+        filters = "bwdif=mode=send_frame:deint=all," + filters
     filters += ",tpad=stop=1:stop_mode=clone"
     arguments += [
         "-i",
