@@ -238,7 +238,7 @@ def connect() -> None:
         where = f"the cluster at {address}" if address else "Ray on this machine"
         raise RemoteError(
             f"{where} cannot be reached: {_first_line(error) or reason_of(error)}.",
-            "",
+            "A cluster may ask for a token: Ray takes it from RAY_AUTH_TOKEN." if address else "",
             "Unset RAY_ADDRESS to begin one here, or start one with: ray start --head",
         ) from None
 
