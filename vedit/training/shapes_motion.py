@@ -15,7 +15,7 @@ M motion words.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -26,8 +26,8 @@ from vedit.models.shapes.motion import ADAPTER, WORD_SCALE, Motion, clip_denoise
 from vedit.models.shapes.networks import clip_prediction
 from vedit.training.shapes_gates import read_right, sampled_clips, shares
 from vedit.training.shapes_unet import (
-    MASK_WEIGHT,
     Denoiser,
+    Drawing,
     LatentTask,
     stratified_timesteps,
     use_plain_attention,
@@ -50,30 +50,15 @@ class MotionTask(LatentTask):
         base: Denoiser,
         *,
         base_name: str,
-        seed: int,
-        batch: int = 4,
-        blocks_of: int = 32,
-        reuse: int = 4,
-        device: str = "cpu",
-        precision: str = "fp32",
-        mask_weight: float = MASK_WEIGHT,
+        **drawing: Unpack[Drawing],
     ) -> None:
         """base: the denoiser to build on; base_name: which one that is, for the record."""
-        super().__init__(
-            codec,
-            None,
-            seed=seed,
-            batch=batch,
-            blocks_of=blocks_of,
-            reuse=reuse,
-            device=device,
-            precision=precision,
-            mask_weight=mask_weight,
-        )
-        torch.manual_seed(seed)
+        drawing.setdefault("batch", 4)
+        super().__init__(codec, None, **drawing)
+        torch.manual_seed(self.seed)
         base.requires_grad_(False)
-        self.unet = clip_denoiser(base.unet).to(device).requires_grad_(False)
-        self.text_encoder = base.text_encoder.to(device).eval()
+        self.unet = clip_denoiser(base.unet).to(self.device).requires_grad_(False)
+        self.text_encoder = base.text_encoder.to(self.device).eval()
         use_plain_attention(self.unet)
         self.model = Motion(self.unet).requires_grad_(True)
         adapter = {

@@ -12,7 +12,7 @@ Tensor names: B scenes, F frames of each, N pictures (B x F), C latent channels,
 and columns, L text tokens.
 """
 
-from typing import Any
+from typing import Any, Required, TypedDict, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +37,18 @@ class Denoiser(nn.Module):
         self.text_encoder = parts.text_encoder()
 
 
+class Drawing(TypedDict, total=False):
+    """How a `LatentTask` draws its batches and codes them."""
+
+    seed: Required[int]
+    batch: int
+    blocks_of: int
+    reuse: int
+    device: str
+    precision: str
+    mask_weight: float
+
+
 class LatentTask:
     """v-prediction over latents of drawn scenes, loss weighted 1 + mask_weight x object mask.
 
@@ -56,12 +68,12 @@ class LatentTask:
         judge: Judge | None,
         *,
         seed: int,
-        batch: int,
-        blocks_of: int,
-        reuse: int,
-        device: str,
-        precision: str,
-        mask_weight: float,
+        batch: int = 32,
+        blocks_of: int = 32,
+        reuse: int = 4,
+        device: str = "cpu",
+        precision: str = "fp32",
+        mask_weight: float = MASK_WEIGHT,
     ) -> None:
         self.device = torch.device(device)
         self.codec = codec.to(device).requires_grad_(False).eval()
@@ -185,28 +197,12 @@ class UNetTask(LatentTask):
         codec: Any,
         judge: Judge | None,
         *,
-        seed: int,
-        batch: int = 32,
-        blocks_of: int = 32,
-        reuse: int = 4,
-        device: str = "cpu",
-        precision: str = "fp32",
-        mask_weight: float = MASK_WEIGHT,
         compiled: bool = False,
+        **drawing: Unpack[Drawing],
     ) -> None:
-        super().__init__(
-            codec,
-            judge,
-            seed=seed,
-            batch=batch,
-            blocks_of=blocks_of,
-            reuse=reuse,
-            device=device,
-            precision=precision,
-            mask_weight=mask_weight,
-        )
-        torch.manual_seed(seed)
-        self.model = Denoiser(codec.config.latent_channels).to(device)
+        super().__init__(codec, judge, **drawing)
+        torch.manual_seed(self.seed)
+        self.model = Denoiser(codec.config.latent_channels).to(self.device)
         use_plain_attention(self.model.unet)
         self.unet = torch.compile(self.model.unet) if compiled else self.model.unet
 

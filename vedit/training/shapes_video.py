@@ -17,7 +17,7 @@ rows and columns, T transformer tokens, L text tokens, E text width, D feature w
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +32,7 @@ from vedit.models.shapes.text import padded
 from vedit.training import flow, shapes
 from vedit.training.loop import seeded
 from vedit.training.shapes_gates import judged, read_right, shares
-from vedit.training.shapes_unet import MASK_WEIGHT, LatentTask
+from vedit.training.shapes_unet import Drawing, LatentTask
 
 CLIP_FRAMES = 9
 LATENT_FRAMES = 5  # the first picture, then one for every two
@@ -123,37 +123,21 @@ class VideoTask(LatentTask):
         judge: Judge | None,
         picture: Any,
         *,
-        seed: int,
         frames: int,
-        batch: int,
-        blocks_of: int = 32,
-        reuse: int = 4,
-        device: str = "cpu",
-        precision: str = "fp32",
-        mask_weight: float = MASK_WEIGHT,
         taught: bool = True,
         align: float = ALIGN_WEIGHT,
+        **drawing: Unpack[Drawing],
     ) -> None:
         """picture: the picture model, whose text encoder this stage uses. taught: whether its denoiser is the
         teacher of single pictures.
         """
         self.frames = frames
-        super().__init__(
-            codec,
-            judge,
-            seed=seed,
-            batch=batch,
-            blocks_of=blocks_of,
-            reuse=reuse,
-            device=device,
-            precision=precision,
-            mask_weight=mask_weight,
-        )
-        torch.manual_seed(seed)
-        self.model = Video(codec.config.latent_channels).to(device)
-        self.text_encoder = picture.text_encoder.to(device).requires_grad_(False).eval()
+        super().__init__(codec, judge, **drawing)
+        torch.manual_seed(self.seed)
+        self.model = Video(codec.config.latent_channels).to(self.device)
+        self.text_encoder = picture.text_encoder.to(self.device).requires_grad_(False).eval()
         self.teacher = (
-            Teacher(picture.unet.to(device).requires_grad_(False).eval(), self.signal_T.square())
+            Teacher(picture.unet.to(self.device).requires_grad_(False).eval(), self.signal_T.square())
             if taught and frames == 1
             else None
         )
