@@ -88,7 +88,11 @@ class Params(SamplingParams):
     @model_validator(mode="after")
     def _fits(self) -> Params:
         if self.n_max > self.steps:
-            raise ValueError(f"n_max = {self.n_max} is more than steps = {self.steps}")
+            fits = max(1, 7 * self.steps // 10)
+            raise ValueError(
+                f"n_max = {self.n_max} is more than steps = {self.steps}; as large a share as is usual is"
+                f" n_max = {fits}"
+            )
         if self.n_min > self.n_max:
             raise ValueError(f"n_min = {self.n_min} is more than n_max = {self.n_max}")
         if self.contrast != 1 and self.n_avg < 3:

@@ -202,6 +202,16 @@ def test_an_edit_that_does_not_fit_says_which_window_would(clip: Path, folder: P
     assert refused.code == 6 and "7 frames at once, 40x24" in refused.err
 
 
+def test_the_lengths_that_would_fit_fill_whole_latents() -> None:
+    from types import SimpleNamespace
+
+    from vedit.jobs.edit.memory import shorter
+
+    model = SimpleNamespace(filled=lambda pictures: -(-(pictures - 1) // 4) * 4 + 1)
+    assert shorter(SimpleNamespace(window=81, model=model)) == [37, 17, 9, 5, 1]  # type: ignore[arg-type]
+    assert shorter(SimpleNamespace(window=7, model=model)) == [1]  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("part, key, value, says", [
     ("transformer", "in_channels", 36, "takes 36 channels"),
     ("scheduler", "_class_name", "DDIMScheduler", "not one of flow matching"),

@@ -59,7 +59,7 @@ def explain(job: Job, model: Model, pixels: Pixels, warn: Warn = silent) -> str:
         f"branches of each call: {', '.join(prepared.branches)}",
         (
             f"steps {prepared.start + 1} to {prepared.start + prepared.iterations}, {prepared.evaluations}"
-            " evaluations per frame, inversion not counted"
+            f" evaluations per {'clip' if edit.model.frame_axis else 'frame'}, inversion not counted"
         ),
     ]
     for rule, sites in controller.matched:

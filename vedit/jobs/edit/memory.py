@@ -112,14 +112,13 @@ def check_memory(edit: Edit, limit_mib: int | None = None) -> None:
 
 def alternatives(edit: Edit) -> Iterator[tuple[str, Need]]:
     """Settings that need less, the least change first."""
-    calls = (edit.window if edit.model.frame_axis else min(edit.job.frames_per_call, edit.window)) // 2
-    while calls >= 1:
-        if edit.model.frame_axis:  # a clip that is inverted has no windows
-            name = "frames" if "inversion" in edit.module.NEEDS else "window"
-            fits = edit.model.filled(max(1, calls - 3))
+    if edit.model.frame_axis:  # a clip that is inverted has no windows
+        name = "frames" if "inversion" in edit.module.NEEDS else "window"
+        for fits in shorter(edit):
             yield option(name, fits), need_of(edit, pictures=fits)
-        else:
-            yield option("frames_per_call", calls), need_of(edit, calls)
+    calls = 0 if edit.model.frame_axis else min(edit.job.frames_per_call, edit.window) // 2
+    while calls >= 1:
+        yield option("frames_per_call", calls), need_of(edit, calls)
         calls //= 2
     if edit.model.device.type != "cpu":
         for offload in ("model", "sequential"):
@@ -130,6 +129,12 @@ def alternatives(edit: Edit) -> Iterator[tuple[str, Need]]:
                         f"{option('offload', offload)} {option('frames_per_call', 1)}",
                         need_of(edit, 1, offload),
                     )
+
+
+def shorter(edit: Edit) -> list[int]:
+    """Lengths of clips that fill whole latents, from half of the window on, longest first."""
+    halves = (edit.window >> place for place in range(1, edit.window.bit_length()))
+    return list(dict.fromkeys(edit.model.filled(max(1, half - 3)) for half in halves))
 
 
 def amount(size: int) -> str:
