@@ -128,7 +128,7 @@ def edit_clips(
     """Make the same edit of several clips and of the clips in folders, with one model; returns how many.
 
     output_dir: where results lie under the names of clips, with `suffix`. The same call goes on after a break
-    and tries again what failed. overwrite: of a file that no such call made; False leaves its clip out.
+    and tries again what failed. overwrite: of a file that is not this edit; False leaves its clip out.
     options: further fields of `EditRequest`. Raises VeditError, for clips that failed when the rest is done.
     """
     from vedit.jobs.batch.clips import plan_clips, raise_unfinished

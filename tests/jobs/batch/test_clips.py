@@ -94,15 +94,22 @@ def test_outputs_are_named_as_their_clips_and_a_second_call_makes_none(clips: Pa
     assert (again.made, again.done, Stub.made) == (0, 3, 1)
 
 
-def test_a_change_makes_what_it_concerns(clips: Path, tmp_path: Path) -> None:
+def test_a_change_makes_what_it_concerns_and_replaces_results_when_that_is_allowed(
+    clips: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "out"
     edited(clips, out)
     (clips / "a.gif").write_bytes(b"another")
     (clips / "new.gif").write_bytes(b"N")
-    assert edited(clips, out).made == 2
+    outcome = edited(clips, out)
+    assert (outcome.made, outcome.failed, (out / "a.gif").read_bytes()) == (1, 1, b"a blue circle  A")
+    assert edited(clips, out, overwrite=True).made == 1
     assert (out / "a.gif").read_bytes() == b"a blue circle  another"
     request = EditRequest(input="", prompt="a green circle", source_prompt="a red circle")
-    assert edited(clips, out, request=request).made == 4
+    assert edited(clips, out, request=request).failed == 4
+    assert edited(clips, out, request=request).failed == 4  # the second call is no leave to replace
+    assert edited(clips, out, request=request, overwrite=True).made == 4
+    assert edited(clips, out, request=request).made == 0
 
 
 def test_results_among_the_clips_are_not_taken_for_clips(clips: Path) -> None:
@@ -145,7 +152,7 @@ def test_the_first_ctrl_c_lets_the_clip_finish(clips: Path, tmp_path: Path) -> N
     assert told.count("stopping") == 1
     assert names(out) == {"a.gif"}
     (clips / "a.gif").write_bytes(b"A")
-    assert edited(clips, out).done == 3
+    assert edited(clips, out, overwrite=True).done == 3
 
 
 def test_the_second_ctrl_c_ends_the_clip(clips: Path, tmp_path: Path) -> None:

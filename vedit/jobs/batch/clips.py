@@ -37,12 +37,12 @@ def plan_clips(
     """The edits of all clips, with those that are done already; nothing is written.
 
     inputs: clips, folders of clips, folders of pictures that are clips. request: what they share; its input
-    and output do not count. overwrite: whether a file that no earlier call made may be replaced; False leaves
-    such clips out, None lets the face decide, and the clip fails where it says no. Raises VeditError for what
-    is wrong with all of them.
+    and output do not count. overwrite: whether a file that is not this very edit may be replaced; False
+    leaves such clips out, None lets the face decide, and the clip fails where it says no. Raises VeditError
+    for what is wrong with all of them.
     """
     check_shared(request)
-    made = plan(rows_of(inputs, out, request, suffix, say), out, overwrite=True)
+    made = plan(rows_of(inputs, out, request, suffix, say), out, overwrite=True, replaces=False)
     made.failed = {}  # the same call tries again
     if not overwrite:
         _keep_taken(made, overwrite, say)
@@ -68,7 +68,7 @@ def raise_unfinished(out: str, outcome: Outcome) -> str:
 
 
 def _keep_taken(made: Plan, overwrite: bool | None, say: Say) -> None:
-    """Leave files alone that no earlier call made."""
+    """Leave files alone that are not these very edits."""
     for item in made.taken:
         path = os.path.join(made.state.out, item.output)
         if overwrite is None and may_replace(path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -228,11 +228,18 @@ def _stem_and_parent(path: str) -> tuple[str, str]:
 
 
 def plan(
-    rows: Sequence[Row], out: str, *, name: str | None = None, may_fetch: bool = True, overwrite: bool = False
+    rows: Sequence[Row],
+    out: str,
+    *,
+    name: str | None = None,
+    may_fetch: bool = True,
+    overwrite: bool = False,
+    replaces: bool = True,
 ) -> Plan:
     """Resolve rows, and compare them with what lies in the folder for outputs; nothing is written.
 
-    overwrite: outputs that this folder's batches did not make may be replaced. Raises VeditError.
+    overwrite: outputs that this folder's batches did not make may be replaced. replaces: those that they made
+    of other edits may be. Raises VeditError.
     """
     state = State(out)
     if os.path.exists(out) and not os.path.isdir(out):
@@ -259,12 +266,15 @@ def plan(
     made.failed_before = set(made.failed)
     again = {item.key for item in items if "_error" in item.row.extra}  # a failed.csv is a wish to try again
     made.failed = {k: record for k, record in made.failed.items() if k not in made.done and k not in again}
-    own = {str(line.get("output")) for line in before if not line.get("is_refused")} | {
-        str(record.get("output")) for record in done.values()
-    }
+    own: dict[str, set[str]] = {}  # keys by the names they were made under, or were to be
+    for line in before:
+        if not line.get("is_refused"):
+            own.setdefault(str(line["output"]), set()).add(line["key"])
+    for key, record in done.items():
+        own.setdefault(str(record.get("output")), set()).add(key)
     made.dropped = [path for path in made.dropped if path not in {item.output for item in items}]
     _refuse_links(made)
-    made.taken = list(_taken(made, own))
+    made.taken = list(_taken(made, own, replaces))
     if not overwrite:
         _refuse_taken(made)
     return made
@@ -321,9 +331,10 @@ def _refuse_links(made: Plan) -> None:
                 )
 
 
-def _taken(made: Plan, own: set[str]) -> Iterator[Item]:
-    """Items whose names are those of files that no batch made here. Raises UsageError for a name that is that
-    of a clip to be edited.
+def _taken(made: Plan, own: Mapping[str, Set[str]], replaces: bool) -> Iterator[Item]:
+    """Items whose names are those of files that no batch made here, or that another edit has made.
+
+    Raises UsageError for a name that is that of a clip to be edited.
     """
     state = made.state
     inputs = {os.path.realpath(name): name for name in {item.request.input for item in made.items}}
@@ -337,7 +348,8 @@ def _taken(made: Plan, own: set[str]) -> Iterator[Item]:
                 "",
                 f"Name another folder with {option('output_dir')}, or give outputs other names",
             )
-        if item.output in own or not os.path.lexists(path):
+        is_own = item.output in own and (replaces or item.key in own[item.output])
+        if is_own or not os.path.lexists(path):
             continue
         if not state.is_done(made.done.get(item.key), item.output):
             yield item
