@@ -334,7 +334,8 @@ model = load_model("shapes", device="cpu")
 def run(count):
     few = {"iterations": 4} if method in ("dds", "glp") else {"steps": 2}
     plan(EditRequest(input=clip, output=output, method=method, source_prompt="a red circle",
-        prompt="a blue circle", frames=count, size=128, set=few, window=None if method == "tokenflow" else 8, metadata=False, overwrite=True,
+        prompt="a blue circle", frames=count, size=128, set=few, window=None if method == "tokenflow" else 8,
+        metadata=False, overwrite=True,
     )).run(model=model)
 run(1)  # what is imported and allocated once
 before = status("VmRSS")
