@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from tests.jobs.conftest import job
-from vedit.engine.memory import Live, codec_peak, network_peak
+from vedit.engine.memory import MARGIN, Live, codec_peak, network_peak
 from vedit.engine.sample import Stream, branch_names, predict
 from vedit.errors import MemoryBudgetError
 from vedit.jobs.clips import Selection, read_pixels
@@ -70,6 +70,21 @@ def test_a_call_takes_what_is_predicted(model: Model, clip: str, method: str, pa
     taken = actual(call) - controller.store.predicted_bytes()
     # fused attention on a CPU keeps the sums of its rows too; the batch itself is made inside `predict`
     assert 0.8 * taken <= predicted <= 1.2 * taken
+
+
+@pytest.mark.parametrize("frames_per_call", [2, 8])
+def test_a_grid_of_frames_is_foreseen_as_the_large_picture_that_it_is(
+    model: Model, clip: str, frames_per_call: int
+) -> None:
+    """A grid has all of its frames, however few were to go through at once."""
+    params = {"steps": 1, "guidance": 3.0, "grid": 2, "feature_layers": [], "attention_layers": []}
+    edit = edit_of(model, clip, method="rave", params=params, frames_per_call=frames_per_call)
+    predicted = need_of(edit).working / MARGIN
+    seen = edit.prepared.seen
+    assert seen is not None and seen.size == (16, 16) and seen.frames == 1
+    window = edit.request.blank()
+    taken = actual(lambda: list(edit.prepared.run(window)))
+    assert 0.8 * taken <= predicted <= 1.3 * taken
 
 
 def test_the_autoencoder_takes_what_is_predicted(model: Model) -> None:

@@ -203,3 +203,30 @@ def test_tuning_takes_what_is_foreseen_and_is_refused_before_it_runs(
     with pytest.raises(MemoryBudgetError, match="needs about"):
         check_memory(edit, 1)
     assert "attention over frames" in explain(task(clip, tmp_path / "out.gif"), model, pixels)
+
+
+def test_explain_counts_tuning_and_null_embeddings(
+    model: Model, clip: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vedit.jobs.edit import cost
+
+    monkeypatch.setattr(cost, "_measured", lambda model, size, frames: 2.0)
+    text = explain(task(clip, tmp_path / "out.gif"), model, read_pixels(clip, Selection(size=32)))
+    # four steps of tuning, two levels with an optimisation step each: a gradient is four evaluations
+    assert "a frame takes 16 for tuning, 2 for the inversion, 12 at most for null embeddings, unless" in text
+
+
+def test_a_source_that_nothing_holds_is_told_of(model: Model, clip: str, tmp_path: Path) -> None:
+    said: list[str] = []
+
+    def run(**params: Any) -> None:
+        said.clear()
+        one = task(clip, tmp_path / "out.gif", params={"tune_steps": 0, **params})
+        edit = Edit(one, model, read_pixels(clip, Selection(size=32)), said.append)
+        edit.run(lambda steps, total, what: iter(steps))
+
+    run(inner_steps=0)
+    assert "no null embeddings" in said[0] and "source_branch" in said[0]
+    for held in ({"inner_steps": 1}, {"inner_steps": 0, "source_branch": "replay"}):
+        run(**held)
+        assert not said

@@ -68,7 +68,9 @@ def passes_peak(edit: Edit, seen: Request, at_once: int, calls: int) -> int:
     size = model.latent_size(edit.pixels.selection.shape)
     peaks = [network_peak(model, prepared.plan, prepared.branches, at_once, seen.size)]
     if params.tuning is not None:
-        peaks.append(tuning_peak(inflated(model), params.inflation, edit.frames, size))
+        if edit.tuning_peak is None:  # settings that might need less are tried one by one, and it is the same
+            edit.tuning_peak = tuning_peak(inflated(model), params.inflation, edit.frames, size)
+        peaks.append(edit.tuning_peak)
     if params.null is not None and params.null.inner_steps:
         together = calls if params.inflation == "none" else edit.frames
         peaks.append(null_peak(model, params.inflation, together, size))

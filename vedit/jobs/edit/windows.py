@@ -48,11 +48,13 @@ class Edit:
     """One edit of one clip: its windows, and what comes out of them.
 
     result: the edited frames (F, Y, X, 3) uint8, in a temporary file. spans: seconds of each part.
-    inversion: which one was used, and what it took; None for methods without.
+    inversion: which one was used, and what it took; None for methods without. tuning_peak: bytes that
+    tuning takes, once that is known.
     Raises UsageError for masks and settings that do not fit the clip.
     """
 
     result: np.ndarray
+    tuning_peak: int | None = None
 
     def __init__(self, job: Job, model: Model, pixels: Pixels, warn: Warn) -> None:
         self.job, self.pixels, self.warn = job, pixels, _once(warn)
