@@ -36,7 +36,10 @@ ALL = [
 def test_every_option_says_what_it_takes_as_json(option: Option) -> None:
     facts = json.loads(json.dumps(option.control()))
     assert facts["name"] == option.name and facts["help"] == option.help
-    kinds = "range log-range choice switch text lines colour length size rectangle spans file loop words"
+    kinds = (
+        "range log-range choice switch text lines colour length size rectangle spans file loop words"
+        " rules delay moments aspect ground regions point"
+    )
     assert facts["kind"] in kinds.split()
     if facts["kind"] == "range":
         assert option.parse(str(facts["low"])) == Fraction(str(facts["low"]))

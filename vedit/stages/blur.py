@@ -35,7 +35,7 @@ class Region(NamedTuple):
 class Regions(Value):
     """`WxH+X+Y`, perhaps with `@T-T` behind, and spaces between several."""
 
-    kind: ClassVar[str] = "text"
+    kind: ClassVar[str] = "regions"
 
     def __call__(self, value: str) -> tuple[Region, ...]:
         found = tuple(self._region(part) for part in value.split())

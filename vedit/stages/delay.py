@@ -47,7 +47,7 @@ class Rule(NamedTuple):
 class Rules(Value):
     """`IMAGES=DELAY` with spaces between; a delay alone is for all images."""
 
-    kind: ClassVar[str] = "text"
+    kind: ClassVar[str] = "rules"
 
     def __call__(self, value: str) -> tuple[Rule, ...]:
         rules = [self._rule(word) for word in value.replace(";", " ").split()]
@@ -81,7 +81,7 @@ def _change(text: str) -> tuple[str, Fraction]:
 class Delay(Value):
     """One delay in hundredths of a second, or with `ms` or `s` behind."""
 
-    kind: ClassVar[str] = "text"
+    kind: ClassVar[str] = "delay"
 
     def __call__(self, value: str) -> Fraction:
         try:

@@ -395,7 +395,7 @@ def is_within(spans: tuple[tuple[int, int | None], ...], number: int, is_last: b
 class Moments(Value):
     """`T-T`: from one moment to another, in seconds or as 1:02.5; either may be left out."""
 
-    kind: ClassVar[str] = "text"
+    kind: ClassVar[str] = "moments"
 
     def __call__(self, value: str) -> tuple[Fraction, Fraction | None]:
         begin, dash, end = value.partition("-")

@@ -31,7 +31,7 @@ SOFTNESS = 40  # the blurred ground: the longer side of the canvas is this many 
 class Aspect(Value):
     """`W:H`, or a number: width through height, exact."""
 
-    kind: ClassVar[str] = "text"
+    kind: ClassVar[str] = "aspect"
 
     def __call__(self, value: str) -> Fraction:
         width, colon, height = value.partition(":")
@@ -47,7 +47,7 @@ class Aspect(Value):
 class Ground(Value):
     """A colour, `transparent`, or `blurred`: the picture itself, large and soft."""
 
-    kind: ClassVar[str] = "text"
+    kind: ClassVar[str] = "ground"
 
     def __call__(self, value: str) -> tuple[int, int, int] | str:
         if value in ("transparent", "blurred"):

@@ -89,7 +89,7 @@ class FontSize(Integer):
 class Point(Value):
     """`X,Y` or `X+Y`: two lengths, each in pixels or as a share."""
 
-    kind: ClassVar[str] = "text"
+    kind: ClassVar[str] = "point"
 
     def __call__(self, value: str) -> tuple[Length, Length]:
         x, _, y = value.replace("+", ",").partition(",")

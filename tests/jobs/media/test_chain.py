@@ -94,6 +94,13 @@ def option_texts(option: Option) -> st.SearchStrategy[str]:
         "loop": ["forever", "3"],
         "words": list(facts.get("names", [])),
         "lines": ["one\\ntwo; three"],
+        "rules": ["1-5=10 last=2s", "7"],
+        "delay": ["200", "2s"],
+        "moments": ["1.5-4", "1-"],
+        "aspect": ["16:9", "1.5"],
+        "ground": ["blurred", "red"],
+        "regions": ["4x3+1+2", "4x3+1+2@1-2 5x5+0+0"],
+        "point": ["3,4", "10%+20%"],
         "text": ["a 'b', \"c\""],
     }
     return st.sampled_from(samples[facts["kind"]])
