@@ -128,10 +128,11 @@ def plan(request: GifRequest, sink: Sink = Quiet(), *, to_terminal: bool = False
         makes_folders=not request.dry_run, say=sink.warn,
     )  # fmt: skip
     start_s, end_s = _part(request)
+    early_s = max(Fraction(0), start_s - 1)  # the frame that is shown at the start begins before it
     fps = read_as(rate_of, request.fps, "fps")
     read = ReadOptions(
         limits=limits_of(request.limits), strict=request.strict, tonemap=request.tonemap,
-        start_s=start_s, duration_s=None if end_s is None else end_s - start_s,
+        start_s=early_s, duration_s=None if end_s is None else end_s - early_s,
         deinterlace=request.deinterlace,
     )  # fmt: skip
     settings = Settings(
