@@ -87,11 +87,15 @@ def hashed(folder: Path, name: str) -> str:
             )
     if name == "score":
         report = json.loads((folder / "score.json").read_text())
-        rows = [
-            {key: value for key, value in row.items() if key in ("numbers", "values")}
-            for row in report.get("rows", [])
-        ]
-        return digest(json.dumps(rows, sort_keys=True).encode())
+        numbers = {
+            key: found["value"]
+            for video in report["videos"]
+            for key, found in video["values"].items()
+            if not key.startswith("method_")  # seconds and memory
+        }
+        if not numbers:
+            raise SystemExit("score.json holds no numbers to compare.")
+        return digest(json.dumps(numbers, sort_keys=True).encode())
     from vedit.media.open import open_clip
 
     clip, frames, kind = open_clip(str(folder / name))

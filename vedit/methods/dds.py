@@ -81,7 +81,7 @@ class ScoreParams(MethodParams):
     mask_fit: Literal["pixels", "cells"] = Field(
         "pixels",
         description="a mask with the extent of what the words look at, and the picture's edges; or cells of"
-        " the map",
+        " the map, which they also are where frames see each other",
     )
     mask_salient: bool = Field(
         False, description="weigh a word's map by where the prompt's start token does not look; with pixels"

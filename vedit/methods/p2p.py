@@ -123,7 +123,7 @@ class Params(MergeParams, InversionParams):
     blend_fit: Literal["pixels", "cells"] = Field(
         "pixels",
         description="a mask with the extent of what the words look at, and the picture's edges; or cells of"
-        " the map, as published",
+        " the map, as published, which they also are where frames see each other or tokens merge",
     )
     blend_salient: bool = Field(
         False, description="weigh a word's map by where the prompt's start token does not look; with pixels"

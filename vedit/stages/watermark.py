@@ -208,14 +208,14 @@ def _is_animated(path: str) -> bool:
     """Whether a file holds several pictures; what cannot be read is told of when it is drawn."""
     import os
 
+    from vedit.media.pictures import open_picture
+
     if not os.path.isfile(path):
         return False
-    from PIL import Image, UnidentifiedImageError
-
     try:
-        with Image.open(path) as image:
+        with open(path, "rb") as file, open_picture(file) as image:
             return bool(getattr(image, "is_animated", False)) and image.format in ("GIF", "PNG", "WEBP")
-    except (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError):
+    except (OSError, VeditError):
         return False
 
 

@@ -116,10 +116,11 @@ def _tile(poster: str | None) -> Image.Image | None:
     """A poster at its size on the sheet; small ones are enlarged by whole steps."""
     from PIL import Image
 
+    from vedit.media.pictures import read_file
+
     if poster is None:
         return None
-    with Image.open(poster) as opened:
-        shown = opened.convert("RGB")
+    shown: Image.Image = read_file(poster).convert("RGB")
     if max(shown.size) * 2 <= TILE:
         step = TILE // max(shown.size)
         shown = shown.resize((shown.width * step, shown.height * step), Image.Resampling.NEAREST)
