@@ -7,6 +7,7 @@ import os
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -227,3 +228,19 @@ def test_a_real_clip_becomes_a_gif_that_is_close(tmp_path: Path) -> None:
         from PIL import ImageChops, ImageStat
 
         assert max(ImageStat.Stat(ImageChops.difference(frame.pixels, wanted)).rms) < 8
+
+
+@pytest.mark.parametrize("command", [["convert"], ["gif", "rotate", "180"]])
+def test_a_part_of_a_film_begins_with_the_frame_that_is_shown_there(
+    tmp_path: Path, command: list[str]
+) -> None:
+    """Ten frames of .1 s, each of its own grey: at .25 s the third is shown, and for another .05 s."""
+    film, part = tmp_path / "film.mkv", tmp_path / "part.nut"
+    greys = "geq=lum='20+20*N':cb=128:cr=128,format=gray"
+    ffmpeg("-f", "lavfi", "-i", f"color=s=32x32:r=10:d=1,{greys}", "-c:v", "ffv1", film)
+    assert vedit(*command, film, "--start", "0.25", "--duration", "0.2", "-o", part).code == 0
+    clip, frames, _ = open_clip(str(part))
+    shown = [(round(float(np.mean(f.pixels))), f.duration * clip.timebase) for f in frames]
+    assert [length for _, length in shown] == [Fraction(1, 20), Fraction(1, 10), Fraction(1, 20)]
+    assert [grey for grey, _ in shown] == sorted({grey for grey, _ in shown})
+    assert shown[1][0] - shown[0][0] in range(18, 28)

@@ -10,7 +10,7 @@ from vedit.errors import UsageError, option
 from vedit.jobs.batch.files import Item, name_outputs, refuse_collisions
 from vedit.jobs.media.chain import build_chain
 from vedit.jobs.media.files import FilesPlan, cores_for, limits_of
-from vedit.jobs.media.rates import rate_of, rate_stages, read_as
+from vedit.jobs.media.rates import EARLY_S, rate_of, rate_stages, read_as
 from vedit.jobs.request import Request
 from vedit.jobs.sink import Quiet, Sink
 from vedit.media.atomic import check_output
@@ -115,7 +115,11 @@ def convert(
 
 def _read_options(conversion: Conversion, to: str) -> ReadOptions:
     """What a video decoder does cheaper than a stage is asked of it too."""
-    read = conversion.read._replace(start_s=conversion.start_s, duration_s=conversion.duration_s)
+    start_s, duration_s = conversion.start_s, conversion.duration_s
+    if to != "gif":  # where the decoder sets the rate, its frames are counted from the start
+        early_s = min(EARLY_S, start_s)
+        start_s, duration_s = start_s - early_s, duration_s and duration_s + early_s
+    read = conversion.read._replace(start_s=start_s, duration_s=duration_s)
     if conversion.width or conversion.height:
         read = read._replace(scale=(conversion.width, conversion.height))
     if to == "gif":

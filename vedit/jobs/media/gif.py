@@ -12,7 +12,7 @@ from vedit.errors import UsageError, option
 from vedit.jobs.batch.files import Item, name_outputs
 from vedit.jobs.media.chain import Spec, build_chain, parse_chain
 from vedit.jobs.media.files import FilesPlan, cores_for, limits_of
-from vedit.jobs.media.rates import rate_of, rate_stages, read_as
+from vedit.jobs.media.rates import EARLY_S, rate_of, rate_stages, read_as
 from vedit.jobs.request import Request
 from vedit.jobs.sink import Quiet, Sink
 from vedit.media.formats import output_format
@@ -128,7 +128,7 @@ def plan(request: GifRequest, sink: Sink = Quiet(), *, to_terminal: bool = False
         makes_folders=not request.dry_run, say=sink.warn,
     )  # fmt: skip
     start_s, end_s = _part(request)
-    early_s = max(Fraction(0), start_s - 1)  # the frame that is shown at the start begins before it
+    early_s = max(Fraction(0), start_s - EARLY_S)
     fps = read_as(rate_of, request.fps, "fps")
     read = ReadOptions(
         limits=limits_of(request.limits), strict=request.strict, tonemap=request.tonemap,

@@ -11,6 +11,8 @@ from vedit.media.formats import VIDEO
 from vedit.media.limits import frame_rate
 from vedit.media.pipeline import Stage
 
+EARLY_S = Fraction(1)  # read before a start: the frame that is shown there begins before it
+
 
 def rate_of(text: str) -> Fraction:
     """Frames per second, such as 25, 29.97 or 30000/1001; raises ValueError."""
