@@ -75,7 +75,7 @@ def test_masks_by_words_are_told_the_shape_except_for_backgrounds() -> None:
     assert (
         with_mask("glp", CASES["shape"], {})
         == with_mask("dds", CASES["shape"], {})
-        == {"mask_words": [CASES["shape"].scene.shape]}
+        == {"mask_words": [CASES["shape"].scene.shape], "mask_fit": "cells"}
     )
 
 

@@ -552,6 +552,7 @@ def test_outside_a_method_s_own_mask_the_source_is_put_back_unless_refused(
         "blend_threshold": 0.9,
         "blend_scales": [2],
         "blend_stretch": True,
+        "blend_fit": "cells",
         "start_blend": 0.0,
     }
     output, masks = str(tmp_path / "a.nut"), str(tmp_path / "m.nut")
