@@ -352,6 +352,7 @@ def test_a_full_disk_or_a_reader_that_leaves_ends_a_film_in_its_own_code(film: P
 
 
 def test_a_terminal_that_closes_leaves_no_part_file(tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # tests may run under nohup, which children inherit
     process = start(
         "convert",
         "-f",
@@ -366,6 +367,7 @@ def test_a_terminal_that_closes_leaves_no_part_file(tmp_path: Path) -> None:
         stdin=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
+    signal.signal(signal.SIGHUP, before)
     assert process.stdin
     process.stdin.write(bytes(64 * 64 * 3 * 20))
     process.stdin.flush()
