@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vedit.cli.common import Voice, echo, examples, options, print_json
-from vedit.errors import PartialFailure, RemoteError, Stopped, UsageError, reason_of
+from vedit.errors import RemoteError, UsageError, reason_of
 from vedit.jobs import runners
 
 if TYPE_CHECKING:
@@ -360,20 +360,8 @@ def conclude(made: Plan, outcome: Outcome, voice: Voice) -> None:
     from vedit.jobs.batch.progress import clock
 
     out = made.state.out
-    told = f"{outcome.done} of {outcome.total} are done, {outcome.made} of them now"
-    if outcome.early:
-        raise PartialFailure(f"stopped early: {outcome.early}", f"{told}.", f"See {out}/failed.csv")
-    if outcome.is_stopped:
-        raise Stopped(f"stopped; {told}.", "", "The same call goes on")
-    if outcome.failed:
-        raise PartialFailure(
-            f"{outcome.failed} of {outcome.total} items failed.",
-            f"{told}.",
-            (
-                f"{out}/failed.csv has them with the reasons: mend it, then: vedit batch "
-                f"{out}/failed.csv -O {out}"
-            ),
-        )
+    mend = f"{out}/failed.csv has them with the reasons: mend it, then: vedit batch {out}/failed.csv -O {out}"
+    told = outcome.concluded(out, "items", mend)
     voice.say(f"{out}: {told}, in {clock(outcome.seconds)}")
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from vedit import methods, presets
-from vedit.errors import InputError, PartialFailure, Stopped, UsageError, may_replace, option, refuse_mistakes
+from vedit.errors import InputError, UsageError, may_replace, option, refuse_mistakes
 from vedit.jobs.batch.files import expand, holds_pictures
 from vedit.jobs.batch.plan import Plan, plan
 from vedit.jobs.batch.rows import Row
@@ -53,18 +53,9 @@ def plan_clips(
 
 def raise_unfinished(out: str, outcome: Outcome) -> str:
     """What came of a call in words; raises PartialFailure and Stopped."""
-    told = f"{outcome.done} of {outcome.total} clips are edited, {outcome.made} of them now"
-    if outcome.early:
-        raise PartialFailure(f"stopped early: {outcome.early}", f"{told}.", f"See {out}/failed.csv")
-    if outcome.is_stopped:
-        raise Stopped(f"stopped; {told}.", "", "The same call goes on")
-    if outcome.failed:
-        raise PartialFailure(
-            f"{outcome.failed} of {outcome.total} clips failed.",
-            f"{told}.",
-            f"{out}/failed.csv has the reasons; the same call tries these again",
-        )
-    return told
+    return outcome.concluded(
+        out, "clips", f"{out}/failed.csv has the reasons; the same call tries these again"
+    )
 
 
 def _keep_taken(made: Plan, overwrite: bool | None, say: Say) -> None:

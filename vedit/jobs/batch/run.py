@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from vedit.errors import InputError, Interrupted, ModelError, OutputError
+from vedit.errors import InputError, Interrupted, ModelError, OutputError, PartialFailure, Stopped
 from vedit.jobs.batch.plan import Item, Plan, in_shard, link_twin, settle_names
 from vedit.jobs.batch.progress import Group, Left, pace_of
 from vedit.jobs.batch.report import Reports
@@ -70,6 +70,20 @@ class Outcome:
     is_stopped: bool = False
     early: str = ""
     seconds: float = 0.0
+
+    def concluded(self, out: str, noun: str, then: str) -> str:
+        """How it ended in words; raises PartialFailure and Stopped.
+
+        noun: what the items are called. then: what to do about those that failed.
+        """
+        told = f"{self.done} of {self.total} {noun} are done, {self.made} of them now"
+        if self.early:
+            raise PartialFailure(f"stopped early: {self.early}", f"{told}.", f"See {out}/failed.csv")
+        if self.is_stopped:
+            raise Stopped(f"stopped; {told}.", "", "The same call goes on")
+        if self.failed:
+            raise PartialFailure(f"{self.failed} of {self.total} {noun} failed.", f"{told}.", then)
+        return told
 
 
 @dataclass

@@ -74,7 +74,7 @@ class ShapesMaker:
         from vedit.models.shapes.networks import ClipNetwork
 
         prompt, negative = read_prompt(request.prompt, request.seed), read_negative(request.negative)
-        _check_shape(request)
+        check_shape(request, scenes.FRAMES, scenes.SIDE)
         steps = request.steps or STEPS
         guidance = GUIDANCE if request.guidance is None else request.guidance
         if negative and guidance == 1:
@@ -144,16 +144,15 @@ def _words(text: str) -> str:
     return " ".join(words)
 
 
-def _check_shape(request: Take) -> None:
-    from vedit.data.scenes import FRAMES, SIDE
-
-    if request.size not in (None, (SIDE, SIDE)):
+def check_shape(request: Take, frames: int, side: int, name: str = "embedded model") -> None:
+    """Refuse another size or length than the model makes. name: as messages call it."""
+    if request.size not in (None, (side, side)):
         raise UsageError(
-            f"the embedded model makes pictures of {SIDE}x{SIDE} pixels.",
+            f"the {name} makes pictures of {side}x{side} pixels.",
             f"Leave out {option('size')}; vedit gif resize enlarges a clip.",
         )
-    if request.frames not in (None, FRAMES):
+    if request.frames not in (None, frames):
         raise UsageError(
-            f"the embedded model makes clips of {FRAMES} frames.",
+            f"the {name} makes clips of {frames} frames.",
             f"Leave out {option('frames')}; vedit gif speed changes how long a clip takes.",
         )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from vedit.errors import UsageError, option
 from vedit.jobs.generate.run import Choices, Made, Take
-from vedit.jobs.generate.shapes import FPS, STEPS, read_negative, read_prompt
+from vedit.jobs.generate.shapes import FPS, STEPS, check_shape, read_negative, read_prompt
 from vedit.jobs.watch import Watch
 from vedit.models.hub import EMBEDDED_VIDEO
 
@@ -63,7 +63,7 @@ class VideoMaker:
 
         model = self.model
         prompt, negative = read_prompt(request.prompt, request.seed), read_negative(request.negative)
-        _check_shape(request)
+        check_shape(request, FRAMES, SIDE, "embedded video model")
         steps, guidance = request.steps or STEPS, GUIDANCE if request.guidance is None else request.guidance
         if negative and guidance == 1:
             raise UsageError(
@@ -86,16 +86,3 @@ class VideoMaker:
             "size": [SIDE, SIDE],
         }
         return Made(frames, request.fps or rate_of(FPS), facts)
-
-
-def _check_shape(request: Take) -> None:
-    if request.size not in (None, (SIDE, SIDE)):
-        raise UsageError(
-            f"the embedded video model makes pictures of {SIDE}x{SIDE} pixels.",
-            f"Leave out {option('size')}; vedit gif resize enlarges a clip.",
-        )
-    if request.frames not in (None, FRAMES):
-        raise UsageError(
-            f"the embedded video model makes clips of {FRAMES} frames.",
-            f"Leave out {option('frames')}; vedit gif speed changes how long a clip takes.",
-        )
