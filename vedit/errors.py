@@ -24,9 +24,15 @@ LONGEST_WORD = 100  # what is longer is no misspelt name, and looking for one wo
 
 
 class VeditError(Exception):
-    """Anything vedit reports to the user instead of a traceback."""
+    """Anything vedit reports to the user instead of a traceback.
+
+    stage: the place in a chain, from 0, of the stage that this happened in; option: the name of its option.
+    None where that is not known, or where no stage is to blame.
+    """
 
     exit_code = 1
+    stage: int | None = None
+    option: str | None = None
 
     def __init__(self, what: str, right: str = "", next_step: str = "") -> None:
         super().__init__(what, right, next_step)

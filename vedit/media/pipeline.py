@@ -10,9 +10,12 @@ runs on the cheapest kind it accepts, which makes a chain give the same composed
 stages run one after another through a pipe.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple, Protocol
 
+from vedit.errors import VeditError
 from vedit.media.frames import Clip, Frame, Frames
 from vedit.media.limits import Limits
 from vedit.media.options import QuantiseOptions
@@ -34,6 +37,9 @@ class Stage(Protocol):
         "yuv" is what film is stored as, which a chain of stages that all accept it keeps.
     prepass: the kind of frames that it must see once before it opens, through
         `observe(clip, frames)`, as what a border common to all frames is; None for most.
+
+    A stage that has a place on the canvas may say which once it is open: `marked`, rectangles of its input,
+    for a page that draws them.
     """
 
     name: str
@@ -101,6 +107,27 @@ def path_name(steps: Iterable[Step]) -> str:
     return "recolour" if recolours else "index" if "index" in kinds else "copy"
 
 
+_local = threading.local()
+
+
+@contextmanager
+def at_stage(place: int) -> Iterator[None]:
+    """Let errors and warnings say at which stage of a chain, from 0, they came up."""
+    _local.place = place
+    try:
+        yield
+    except VeditError as error:
+        error.stage = place
+        raise
+    finally:
+        _local.place = None
+
+
+def stage_at_work() -> int | None:
+    """The place of the stage that this thread is opening; None for none."""
+    return getattr(_local, "place", None)
+
+
 Converter = Callable[[Clip, Frames], Frames]
 
 
@@ -108,10 +135,13 @@ def connect(
     clip: Clip, frames: Frames, steps: Sequence[Step], converters: dict[str, Converter]
 ) -> tuple[Clip, Frames]:
     """Build the generator chain of a plan; nothing runs until frames are drawn from it."""
+    place = 0
     for step in steps:
         if step.stage is not None:
-            clip = step.stage.open(clip)
-            frames = step.stage.run(frames)
+            with at_stage(place):
+                clip = step.stage.open(clip)
+                frames = step.stage.run(frames)
+            place += 1
         else:
             frames = converters[step.name](clip, frames)
     return clip, frames

@@ -12,7 +12,7 @@ from vedit.media.frames import Clip, Frames
 from vedit.media.gif import container as gif
 from vedit.media.limits import check_sides
 from vedit.media.options import QuantiseOptions, ReadOptions, WriteOptions
-from vedit.media.pipeline import Stage, connect, converters, path_name, plan
+from vedit.media.pipeline import Stage, at_stage, connect, converters, path_name, plan
 from vedit.media.source import FileSource, Source, source_of
 
 BuildStages = Callable[[], Sequence[Stage]]
@@ -195,7 +195,8 @@ def _look_ahead(source: Source, stages: Sequence[Stage], jobs: int) -> bool:
             steps = plan(stages[:place], source.kind, wanted)
             clip.jobs = jobs
             clip, frames = connect(clip, frames, steps, converters(source.read.limits, hurt, jobs))
-            stage.observe(clip, frames)  # type: ignore[attr-defined]
+            with at_stage(place):
+                stage.observe(clip, frames)  # type: ignore[attr-defined]
     return any(stage.prepass for stage in stages)
 
 

@@ -17,11 +17,32 @@ EXAMPLES = (
     ("vedit gif adjust --contrast 1.3 --saturation 0 in.gif -o out.gif", "a stronger, grey picture"),
 )
 OPTIONS = (
-    Option("brightness", Number(0.1, 3.0), "factor on every channel", "0.1-3.0", Fraction(1)),
-    Option("contrast", Number(0.1, 3.0), "factor on the distance from the pivot", "0.1-3.0", Fraction(1)),
-    Option("saturation", Number(0, 3), "factor on the distance from grey", "0-3", Fraction(1)),
     Option(
-        "gamma", Number(0.1, 10), "exponent 1/GAMMA: more than 1 lightens the middle", "0.1-10", Fraction(1)
+        "brightness",
+        Number(0.1, 3.0),
+        "factor on every channel",
+        "0.1-3.0",
+        Fraction(1),
+        usual=(0.1, 3, 0.01),
+    ),
+    Option(
+        "contrast",
+        Number(0.1, 3.0),
+        "factor on the distance from the pivot",
+        "0.1-3.0",
+        Fraction(1),
+        usual=(0.1, 3, 0.01),
+    ),
+    Option(
+        "saturation", Number(0, 3), "factor on the distance from grey", "0-3", Fraction(1), usual=(0, 3, 0.01)
+    ),
+    Option(
+        "gamma",
+        Number(0.1, 10, is_log=True),
+        "exponent 1/GAMMA: more than 1 lightens the middle",
+        "0.1-10",
+        Fraction(1),
+        usual=(0.1, 10, 0.01),
     ),
     Option(
         "pivot",

@@ -60,7 +60,14 @@ OPTIONS = (
         "WxH+X+Y@T-T",
     ),
     Option("how", Choice("pixelate", "blur"), "large squares, or soft", "pixelate|blur", "pixelate"),
-    Option("strength", Integer(2, 1000), "side of the squares, or radius of the blur, in pixels", "N", 10),
+    Option(
+        "strength",
+        Integer(2, 1000),
+        "side of the squares, or radius of the blur, in pixels",
+        "N",
+        10,
+        usual=(2, 50, 1),
+    ),
 )
 
 
@@ -105,6 +112,11 @@ class Blur:
             kept.append(region._replace(rect=rect))
         self.regions = tuple(kept)
         return clip.but(keeps_colours=True)
+
+    @property
+    def marked(self) -> list[Rect]:
+        """The rectangles that are hidden."""
+        return [region.rect for region in self.regions]
 
     def run(self, frames: Frames) -> Frames:
         is_gif = self.clip.timebase == GIF_TIMEBASE

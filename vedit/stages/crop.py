@@ -32,11 +32,23 @@ class Rectangle(Value):
 
 OPTIONS = (
     Option("rect", Rectangle(), "keep this rectangle", "WxH+X+Y"),
-    Option("left", Distance(), "cut this much off the left: pixels, or a share of the width", "N|P%"),
-    Option("right", Distance(), "cut this much off the right", "N|P%"),
-    Option("top", Distance(), "cut this much off the top: pixels, or a share of the height", "N|P%"),
-    Option("bottom", Distance(), "cut this much off the bottom", "N|P%"),
-    Option("centre", Size(), "keep this size around the centre", "WxH"),
+    Option(
+        "left",
+        Distance(),
+        "cut this much off the left: pixels, or a share of the width",
+        "N|P%",
+        usual=(0, 100, 1),
+    ),
+    Option("right", Distance(), "cut this much off the right", "N|P%", usual=(0, 100, 1)),
+    Option(
+        "top",
+        Distance(),
+        "cut this much off the top: pixels, or a share of the height",
+        "N|P%",
+        usual=(0, 100, 1),
+    ),
+    Option("bottom", Distance(), "cut this much off the bottom", "N|P%", usual=(0, 100, 1)),
+    Option("centre", Size(), "keep this size around the centre", "WxH", usual=(50, 1000, 1)),
     Option("auto", Flag(), "trim the transparent or one-colour border that all frames share"),
 )
 
@@ -115,6 +127,11 @@ class Crop:
         self.kept = self._resolve(clip)
         self.palette = clip.palette
         return clip.but(width=self.kept.w, height=self.kept.h)
+
+    @property
+    def marked(self) -> list[Rect]:
+        """The rectangle that is kept."""
+        return [self.kept]
 
     def _resolve(self, clip: Clip) -> Rect:
         width, height = clip.width, clip.height

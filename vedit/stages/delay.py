@@ -101,9 +101,14 @@ OPTIONS = (
         " or s; or a change such as *0.5, +2 or -2",
         "RULES",
     ),
-    Option("hold", Delay(), "show the last image this long", "CS"),
+    Option("hold", Delay(), "show the last image this long", "CS", usual=(2, 500, 1)),
     Option(
-        "min-delay", Integer(0, LONGEST_CS), "no delay below this; browsers slow down delays under 2", "CS", 2
+        "min-delay",
+        Integer(0, LONGEST_CS),
+        "no delay below this; browsers slow down delays under 2",
+        "CS",
+        2,
+        usual=(0, 20, 1),
     ),
     Option(
         "raw-delays",

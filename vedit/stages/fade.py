@@ -17,8 +17,20 @@ EXAMPLES = (
     ("vedit gif fade --out 0.5 --color white in.gif -o out.gif", "into white at the end"),
 )
 OPTIONS = (
-    Option("in", Number(0, 3600), "seconds from the colour to the picture, at the beginning", "SECONDS"),
-    Option("out", Number(0, 3600), "seconds from the picture to the colour, at the end", "SECONDS"),
+    Option(
+        "in",
+        Number(0, 3600),
+        "seconds from the colour to the picture, at the beginning",
+        "SECONDS",
+        usual=(0, 5, 0.1),
+    ),
+    Option(
+        "out",
+        Number(0, 3600),
+        "seconds from the picture to the colour, at the end",
+        "SECONDS",
+        usual=(0, 5, 0.1),
+    ),
     Option("color", Colour(), "out of which and into which", "#rrggbb", (0, 0, 0)),
 )
 

@@ -28,7 +28,7 @@ EXAMPLES = (
 OPTIONS = (
     Option("keep", Spans(), "keep these images: numbers and ranges, counted from 1, or last", "A-B,..."),
     Option("drop", Spans(), "leave these images out", "A-B,..."),
-    Option("every", Integer(1, 10**9), "keep every N-th image, from the first on", "N"),
+    Option("every", Integer(1, 10**9), "keep every N-th image, from the first on", "N", usual=(1, 10, 1)),
     Option("of", Spans(), "with every: thin out only these images", "A-B,..."),
     Option("time", Moments(), "keep what is shown from one moment to another: seconds, or 1:02.5", "T-T"),
     Option("drop-equal", Flag(), "keep one of images in a row that show the same"),

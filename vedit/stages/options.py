@@ -23,6 +23,7 @@ from vedit.plain import american
 
 Parser = Callable[[str], Any]
 LARGEST_SIDE = 16384
+UNITS = {"CS": "cs", "SECONDS": "s", "R": "fps", "W": "px", "H": "px"}  # of the numbers that help shows so
 
 
 class Option(NamedTuple):
@@ -63,9 +64,11 @@ class Option(NamedTuple):
         try:
             return self.parse(value)
         except ValueError as error:
-            raise UsageError(
+            wrong = UsageError(
                 f"{stage} {option(self.name, value)}: {error}.", "", f"See: vedit gif {stage} --help"
-            ) from None
+            )
+            wrong.option = self.name
+            raise wrong from None
 
     def control(self) -> dict[str, Any]:
         """What a page needs to draw the option: kind, bounds, default, help; plain values for JSON.
@@ -77,11 +80,13 @@ class Option(NamedTuple):
             "kind": getattr(self.parse, "kind", "text"),
             "help": self.help,
         }
-        for field in ("low", "high", "names", "is_multiline"):
+        for field in ("low", "high", "names", "is_multiline", "holds"):
             if hasattr(self.parse, field):
                 facts[field] = _plain(getattr(self.parse, field))
         if self.metavar:
             facts["metavar"] = self.metavar
+        if self.metavar in UNITS:
+            facts["unit"] = UNITS[self.metavar]
         if self.default is not None:
             facts["default"] = _plain(self.default)
         if self.usual is not None:
@@ -214,12 +219,17 @@ class Integer(Value):
 
 
 class Number(Value):
-    """A decimal number in [low, high], exact: a Fraction."""
+    """A decimal number in [low, high], exact: a Fraction.
 
-    kind: ClassVar[str] = "range"
+    is_log: a slider has as much room for 0.5 to 1 as for 1 to 2.
+    """
 
-    def __init__(self, low: float, high: float) -> None:
-        self.low, self.high = low, high
+    def __init__(self, low: float, high: float, is_log: bool = False) -> None:
+        self.low, self.high, self.is_log = low, high, is_log
+
+    @property
+    def kind(self) -> str:
+        return "log-range" if self.is_log else "range"
 
     def __call__(self, value: str) -> Fraction:
         try:

@@ -59,7 +59,7 @@ class Ground(Value):
 
 
 OPTIONS = (
-    Option("size", Size(), "the size of the canvas in pixels", "WxH"),
+    Option("size", Size(), "the size of the canvas in pixels", "WxH", usual=(50, 1000, 1)),
     Option("aspect", Aspect(), "the smallest canvas of this aspect that holds the clip", "W:H"),
     Option("position", Choice(*PLACES), "where the clip is on it", "|".join(PLACES), "center"),
     Option(

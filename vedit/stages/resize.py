@@ -79,13 +79,18 @@ def _side(text: str) -> int:
     return number if 1 <= number <= LARGEST_SIDE or number == -1 else 0
 
 
+USUAL = (50, 1000, 1)  # pixels of a side, as a slider has them
 OPTIONS = (
-    Option("size", OpenSize(), "this size exactly; -1 for one of the two: from the aspect", "WxH"),
-    Option("width", Side(), "this width, 1 to 16384; the height follows the aspect", "W"),
-    Option("height", Side(), "this height, 1 to 16384; the width follows the aspect", "H"),
-    Option("scale", Factor(LARGEST_SIDE), "this many times the size", "F|P%"),
-    Option("fit", BoxSize(), "as large as fits inside, keeping the aspect", "WxH"),
-    Option("fill", BoxSize(), "cover this size and cut off what hangs over, from the centre", "WxH"),
+    Option(
+        "size", OpenSize(), "this size exactly; -1 for one of the two: from the aspect", "WxH", usual=USUAL
+    ),
+    Option("width", Side(), "this width, 1 to 16384; the height follows the aspect", "W", usual=USUAL),
+    Option("height", Side(), "this height, 1 to 16384; the width follows the aspect", "H", usual=USUAL),
+    Option("scale", Factor(LARGEST_SIDE), "this many times the size", "F|P%", usual=(0.1, 4, 0.01)),
+    Option("fit", BoxSize(), "as large as fits inside, keeping the aspect", "WxH", usual=USUAL),
+    Option(
+        "fill", BoxSize(), "cover this size and cut off what hangs over, from the centre", "WxH", usual=USUAL
+    ),
     Option(
         "keep-aspect",
         Flag(),

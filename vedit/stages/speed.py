@@ -21,15 +21,26 @@ LONGEST_CS = 65535
 BROWSER_DELAY_CS = 10  # what browsers play for a delay of 0 or 1
 
 OPTIONS = (
-    Option("factor", Number(0.01, 100), "times as fast, 0.1 to 5 (with any 0.01 to 100)", "F"),
-    Option("delay", Integer(0, LONGEST_CS), "show every image this long", "CS"),
-    Option("fps", Number(0.01, 100), "images per second", "R"),
-    Option("duration", Number(0.01, 10**6), "length of the whole clip", "SECONDS"),
+    Option(
+        "factor",
+        Number(0.01, 100, is_log=True),
+        "times as fast, 0.1 to 5 (with any 0.01 to 100)",
+        "F",
+        usual=(0.1, 5, 0.01),
+    ),
+    Option("delay", Integer(0, LONGEST_CS), "show every image this long", "CS", usual=(2, 200, 1)),
+    Option("fps", Number(0.01, 100), "images per second", "R", usual=(1, 50, 1)),
+    Option("duration", Number(0.01, 10**6), "length of the whole clip", "SECONDS", usual=(0.1, 60, 0.1)),
     Option("reverse", Flag(), "play backwards"),
     Option("boomerang", Flag(), "play forwards, then backwards"),
     Option("any", Flag(), "allow factors from 0.01 to 100"),
     Option(
-        "min-delay", Integer(0, LONGEST_CS), "no delay below this; browsers slow down delays under 2", "CS", 2
+        "min-delay",
+        Integer(0, LONGEST_CS),
+        "no delay below this; browsers slow down delays under 2",
+        "CS",
+        2,
+        usual=(0, 20, 1),
     ),
     Option("raw-delays", Flag(), "take a delay of 0 or 1 literally instead of the 10 cs that browsers play"),
     Option(

@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Any, ClassVar, NamedTuple
 
 from vedit.errors import UsageError, VeditError, option
-from vedit.media.frames import GIF_TIMEBASE, Clip, Frame, Frames
+from vedit.media.frames import GIF_TIMEBASE, Clip, Frame, Frames, Rect
 from vedit.media.timing import BROWSER_DELAY_CS
 from vedit.stages.options import (
     Choice,
@@ -120,14 +120,28 @@ OPTIONS = (
         "FILE",
     ),
     Option("color", Colour(), "of the letters", "#rrggbb", (255, 255, 255)),
-    Option("margin", Integer(0, 16384), "distance from the edges, as far as there is room", "N", 10),
+    Option(
+        "margin",
+        Integer(0, 16384),
+        "distance from the edges, as far as there is room",
+        "N",
+        10,
+        usual=(0, 100, 1),
+    ),
     Option(
         "font",
         FilePath("font"),
         "a TrueType or OpenType file; without it one that has Latin, Greek and Cyrillic letters",
         "FILE",
     ),
-    Option("outline", Integer(0, 50), "width of an outline around the letters, in pixels", "N", 0),
+    Option(
+        "outline",
+        Integer(0, 50),
+        "width of an outline around the letters, in pixels",
+        "N",
+        0,
+        usual=(0, 10, 1),
+    ),
     Option("outline-color", Colour(), "of the outline", "#rrggbb", (0, 0, 0)),
     Option(
         "image",
@@ -135,7 +149,7 @@ OPTIONS = (
         "put this picture there instead of text; its transparency is used, and an animated one plays",
         "FILE",
     ),
-    Option("scale", Factor(100), "size of the picture", "F|P%", Fraction(1)),
+    Option("scale", Factor(100), "size of the picture", "F|P%", Fraction(1), usual=(0.1, 4, 0.01)),
     Option("frames", Span(), "only on these images, counted from 1", "A-B"),
 )
 
@@ -279,6 +293,7 @@ class Watermark:
         self.begins: list[int] | None = None  # of images, in ticks
         self.prepass = "packed" if captions is not None and opacity else None
         self.logo: Logo | None = None
+        self.marked: list[Rect] = []  # whole drawings, also where they are cut at the canvas
         if image is not None and opacity and _is_animated(image):
             self.accepts: tuple[str, ...] = ("rgba",)
         else:
@@ -305,6 +320,7 @@ class Watermark:
         if self.image is not None and self.accepts == ("rgba",):
             self.logo = load_logo(self.image, self.scale, clip)
             self.clip = clip.but(keeps_colours=True)
+            self._overlay(clip, self.logo.drawings[0])
             return self.clip
         if self.captions is not None:
             self.marks = self._captions(clip)
@@ -322,8 +338,9 @@ class Watermark:
     def _overlay(self, clip: Clip, drawing: Any) -> Any:
         from vedit.media.overlay import Overlay
 
-        width, height = drawing.coverage.size
-        return Overlay(drawing, clip.canvas, *self._place(clip, width, height), self.opacity)
+        place = self._place(clip, *drawing.coverage.size)
+        self.marked.append(Rect(*place, *drawing.coverage.size))
+        return Overlay(drawing, clip.canvas, *place, self.opacity)
 
     def _captions(self, clip: Clip) -> list[Mark]:
         """One mark for each caption that is shown on some image."""

@@ -70,11 +70,14 @@ VALUES = st.text(
 
 
 @settings(deadline=None, max_examples=200)
-@given(st.lists(st.tuples(st.sampled_from(["watermark", "metadata"]), VALUES), min_size=1, max_size=4))
-def test_what_is_written_is_read_again(pairs: list[tuple[str, str]]) -> None:
+@given(
+    st.lists(st.tuples(st.sampled_from(["watermark", "metadata"]), VALUES), min_size=1, max_size=4),
+    st.sampled_from("'\""),
+)
+def test_what_is_written_is_read_again(pairs: list[tuple[str, str]], quote: str) -> None:
     key = {"watermark": "text", "metadata": "comment"}
     specs = [(name, {key[name]: value}) for name, value in pairs]
-    assert parse_chain(format_chain(specs)) == specs
+    assert parse_chain(format_chain(specs, quote)) == specs
 
 
 def option_texts(option: Option) -> st.SearchStrategy[str]:
@@ -82,7 +85,7 @@ def option_texts(option: Option) -> st.SearchStrategy[str]:
     facts = option.control()
     samples = {
         "range": [str(facts.get("low")), str(facts.get("high"))],
-        "log-range": ["50%", "0.5"],
+        "log-range": [str(facts["low"]), str(facts["high"])] if "low" in facts else ["50%", "0.5"],
         "choice": list(facts.get("names", [])),
         "switch": ["true", "false"],
         "colour": ["#ff8800", "red"],

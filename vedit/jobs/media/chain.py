@@ -74,21 +74,25 @@ def build_chain(specs: Sequence[Spec]) -> Callable[[], list[Any]]:
     return build
 
 
-def format_chain(specs: Sequence[Spec]) -> str:
-    """The line that `parse_chain` reads these stages from."""
-    return "; ".join(_written(name, given) for name, given in specs)
+def format_chain(specs: Sequence[Spec], quote: str = '"') -> str:
+    """The line that `parse_chain` reads these stages from.
+
+    quote: what stands around values that need it, unless only the other one spares them doubled quotes.
+    """
+    return "; ".join(_written(name, given, quote) for name, given in specs)
 
 
-def _written(name: str, given: Mapping[str, str]) -> str:
-    pieces = [f"{key}={_quoted(value)}" for key, value in given.items()]
+def _written(name: str, given: Mapping[str, str], quote: str) -> str:
+    pieces = [f"{key}={_quoted(value, quote)}" for key, value in given.items()]
     return f"{name}:{','.join(pieces)}" if pieces else name
 
 
-def _quoted(value: str) -> str:
+def _quoted(value: str, quote: str) -> str:
     """A value as it stands in a chain: bare where nothing in it could be mistaken."""
     if value and value == value.strip() and not any(char in f"{QUOTES};,\n" for char in value):
         return value
-    quote = "'" if '"' in value and "'" not in value else '"'
+    other = QUOTES.replace(quote, "")
+    quote = other if quote in value and other not in value else quote
     return quote + value.replace(quote, quote * 2) + quote
 
 

@@ -4,7 +4,7 @@ for outcome in plan(GifRequest(inputs=("in.gif",), stages="crop:left=10%; speed:
     print(outcome.result)
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -116,32 +116,42 @@ def _with_rate(build: BuildStages, fps: Fraction, output: str, to: str | None) -
     return lambda: [*build(), *rate_stages(fps, sink)]
 
 
+def read_options(request: GifRequest) -> ReadOptions:
+    """How the inputs are read. Raises UsageError."""
+    start_s, end_s = _part(request)
+    early_s = max(Fraction(0), start_s - EARLY_S)
+    return ReadOptions(
+        limits=limits_of(request.limits), strict=request.strict, tonemap=request.tonemap,
+        start_s=early_s, duration_s=None if end_s is None else end_s - early_s,
+        deinterlace=request.deinterlace,
+    )  # fmt: skip
+
+
+def stages_of(request: GifRequest) -> Callable[[str], BuildStages]:
+    """What makes the stages of a clip, by the name of its output. Raises UsageError."""
+    build = build_chain(request.specs)
+    fps = read_as(rate_of, request.fps, "fps")
+    return lambda output: _with_rate(build, fps, output, request.to) if fps else build
+
+
 def plan(request: GifRequest, sink: Sink = Quiet(), *, to_terminal: bool = False) -> FilesPlan:
     """Check the stages, and pair inputs with outputs.
 
     to_terminal: standard output is a terminal, which takes no clip. Raises VeditError.
     """
-    build = build_chain(request.specs)  # a wrong option is found before any input is opened
+    stages = stages_of(request)  # a wrong option is found before any input is opened
     items = name_outputs(
         request.inputs, request.output, request.output_dir, request.in_place, request.suffix, request.to,
         request.overwrite, is_stdout_tty=to_terminal and not request.dry_run,
         makes_folders=not request.dry_run, say=sink.warn,
     )  # fmt: skip
-    start_s, end_s = _part(request)
-    early_s = max(Fraction(0), start_s - EARLY_S)
-    fps = read_as(rate_of, request.fps, "fps")
-    read = ReadOptions(
-        limits=limits_of(request.limits), strict=request.strict, tonemap=request.tonemap,
-        start_s=early_s, duration_s=None if end_s is None else end_s - early_s,
-        deinterlace=request.deinterlace,
-    )  # fmt: skip
+    read = read_options(request)
     settings = Settings(
         write=WriteOptions(format=request.to, crf=request.crf, keep_audio=not request.no_audio),
         quantise=QuantiseOptions(request.palette, request.colors, request.dither),
     )
 
     def work(item: Item, settings: Settings) -> Report:
-        stages = _with_rate(build, fps, item.output, request.to) if fps else build
-        return run_file(item.input, item.output, stages, settings, read, request.dry_run)
+        return run_file(item.input, item.output, stages(item.output), settings, read, request.dry_run)
 
     return FilesPlan(items, work, settings, cores_for(request.jobs))
