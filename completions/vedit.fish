@@ -174,7 +174,7 @@ complete -c vedit -n '__vedit_at \'vedit convert\'' -l fps -x -d 'Frames per sec
 complete -c vedit -n '__vedit_at \'vedit convert\'' -l size -x -d 'Frame size of a raw input.'
 complete -c vedit -n '__vedit_at \'vedit convert\'' -l rate -x -d 'Frame rate of a raw input, or of a folder (25 by default).'
 complete -c vedit -n '__vedit_at \'vedit convert\'' -l raw-info -r -F -d 'Size and rate of raw frames: read for a raw input, written for a raw output.'
-complete -c vedit -n '__vedit_at \'vedit convert\'' -l background -x -d 'Shown where the clip is transparent and the format is not (white; black in y4m and rgb24).'
+complete -c vedit -n '__vedit_at \'vedit convert\'' -l background -x -d 'Shown where the clip is transparent: instead of transparency in .webm and .mov, and where the format has none (white; black in y4m and rgb24).'
 complete -c vedit -n '__vedit_at \'vedit convert\'' -l even -x -a 'pad crop scale' -d 'Odd sizes, which video cannot have: repeat the last row, cut it off, or stretch.'
 complete -c vedit -n '__vedit_at \'vedit convert\'' -l crf -x -d 'Quality of video: lower is better (18; webm 24). From 0 to 63.'
 complete -c vedit -n '__vedit_at \'vedit convert\'' -l encoder-preset -x -a 'ultrafast superfast veryfast faster fast medium slow slower veryslow' -d 'Time against size of H.264 video: ultrafast to veryslow (medium).'

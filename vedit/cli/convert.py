@@ -118,7 +118,8 @@ With two names and no -o the second is the output.
 @click.option(
     "--background",
     metavar="COLOR",
-    help="Shown where the clip is transparent and the format is not (white; black in y4m and rgb24).",
+    help="Shown where the clip is transparent: instead of transparency in .webm and .mov, and where the"
+    " format has none (white; black in y4m and rgb24).",
 )
 @click.option(
     "--even",

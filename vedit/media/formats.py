@@ -25,6 +25,7 @@ class Container(NamedTuple):
     family: kinds of file with one structure, see `family_of`. has_times: whether every frame can have a
     time of its own; else the rate is constant, one of `rates` where those are given.
     matrix: the colours that players assume or that the file names. options: of the muxer.
+    alpha: the encoder of a clip with transparency, and alpha_format what it gets, where there is room for it.
     """
 
     muxer: str
@@ -36,6 +37,8 @@ class Container(NamedTuple):
     rates: tuple[Fraction, ...] = ()
     matrix: str = "bt709"
     options: tuple[str, ...] = ()
+    alpha: tuple[str, ...] = ()
+    alpha_format: str = ""
 
 
 _X264 = ("-c:v", "libx264", "-crf", "{crf}", "-preset", "{preset}")
@@ -53,6 +56,18 @@ _VP9 = (
     "-cpu-used",
     "3",
 )
+_PRORES = (
+    "-c:v",
+    "prores_ks",
+    "-profile:v",
+    "4444",
+    "-alpha_bits",
+    "16",
+    "-vendor",
+    "apl0",
+    "-q:v",
+    "{qscale}",
+)
 _MPEG2 = ("-c:v", "mpeg2video", "-q:v", "{qscale}")
 _WMV = ("-c:v", "wmv2", "-q:v", "{qscale}")
 _THEORA = ("-c:v", "libtheora", "-q:v", "{theora}")
@@ -64,11 +79,19 @@ _VORBIS = ("-c:a", "libvorbis", "-q:a", "5")
 _TS_SOUND = ("aac", "mp2", "mp3", "ac3", "eac3")
 CONTAINERS = {
     "mp4": Container("mp4", "mp4", _X264, _AAC, ("aac", "mp3", "ac3", "eac3", "alac", "opus")),
-    "mov": Container("mov", "mp4", _X264, _AAC, ("aac", "mp3", "ac3", "alac", "pcm_s16le")),
+    "mov": Container(
+        "mov",
+        "mp4",
+        _X264,
+        _AAC,
+        ("aac", "mp3", "ac3", "alac", "pcm_s16le"),
+        alpha=_PRORES,
+        alpha_format="yuva444p10le",
+    ),
     "mkv": Container(
         "matroska", "mkv", _X264, _AAC, ("aac", "mp3", "ac3", "eac3", "opus", "vorbis", "flac", "pcm_s16le")
     ),
-    "webm": Container("webm", "mkv", _VP9, _OPUS, ("opus", "vorbis")),
+    "webm": Container("webm", "mkv", _VP9, _OPUS, ("opus", "vorbis"), alpha=_VP9, alpha_format="yuva420p"),
     "avi": Container(
         "avi", "avi", _X264, ("-c:a", "libmp3lame", "-q:a", "3"), ("mp3", "ac3"), has_times=False
     ),
@@ -92,21 +115,27 @@ def keeps_tags(format: str) -> bool:
     return format in CONTAINERS and CONTAINERS[format].video[1] in ("libx264", "libvpx-vp9")
 
 
+def keeps_alpha(format: str) -> bool:
+    """Whether a film of this format has room for transparency."""
+    return format in CONTAINERS and bool(CONTAINERS[format].alpha)
+
+
 def keeps_sound(format: str) -> bool:
     """Whether clips of this format have room for sound."""
     return format in CONTAINERS or format == "nut"
 
 
-def encoder_options(container: Container, crf: int | None, preset: str) -> list[str]:
+def encoder_options(container: Container, crf: int | None, preset: str, has_alpha: bool = False) -> list[str]:
     """The encoder with its quality, from H.264's scale (18 looks like the source); webm has a scale of its
     own.
 
     Quantiser scales of MPEG follow x264's own conversion, 0.85 * 2 ** ((crf - 12) / 6).
     """
     crf = crf if crf is not None else 24 if "libvpx-vp9" in container.video else 18
+    encoder = container.alpha if has_alpha else container.video
     qscale = min(31, max(1, round(0.85 * 2 ** ((crf - 12) / 6))))
     theora = min(10, max(0, round(10 - (crf - 12) / 4)))
-    return [part.format(crf=crf, preset=preset, qscale=qscale, theora=theora) for part in container.video]
+    return [part.format(crf=crf, preset=preset, qscale=qscale, theora=theora) for part in encoder]
 
 
 def rate_for(container: Container, rate: Fraction) -> Fraction:

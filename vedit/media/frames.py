@@ -223,6 +223,7 @@ class Clip:
     limits: for those who make images that the source does not have. jobs: threads that a stage may use.
     labels: tags and chapters of a film. subtitles: how many tracks of them it has; none is ever written.
     light: what the planes of "yuv" frames mean; None for others.
+    alpha: whether some pixel of some frame is not opaque, None where that is not known.
     keeps_colours: a stage has composed the frames and blended nothing: palettes are to have every colour,
     where they can.
     """
@@ -243,6 +244,7 @@ class Clip:
     labels: Labels = NO_LABELS
     subtitles: int = 0
     light: Light | None = None
+    alpha: bool | None = None
     warn: Warn = silent
     limits: Limits = NO_OPTIONS
     jobs: int = 1

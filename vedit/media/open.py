@@ -252,7 +252,7 @@ def write_clip(clip: Clip, frames: Frames, output: str, write: WriteOptions = Wr
     format = format_of(output) if write.format in (None, "video", "picture") else str(write.format)
     flush = output == "-"
     if write.background:
-        from vedit.media.streams.raw import parse_colour
+        from vedit.media.alpha import parse_colour
 
         parse_colour(write.background)  # before any work, and also where nothing is transparent
     if format in VIDEO:
@@ -260,7 +260,7 @@ def write_clip(clip: Clip, frames: Frames, output: str, write: WriteOptions = Wr
     if format == "folder":
         from vedit.media.sequence import write_folder
 
-        return write_folder(clip, frames, output, overwrite=write.overwrite)
+        return write_folder(clip, frames, output, overwrite=write.overwrite, background=write.background)
     if format in PICTURES:
         return _write_picture(clip, frames, output, format, write.quality)
     from vedit.media.atomic import open_output
@@ -278,7 +278,6 @@ def write_clip(clip: Clip, frames: Frames, output: str, write: WriteOptions = Wr
                 return write_nut(clip, frames, stream, sound=sound, flush=flush)
         from vedit.media.streams import raw
 
-        background = write.background or "black"
         if format in ("y4m", "mono"):
             return raw.write_y4m(
                 clip,
@@ -286,7 +285,7 @@ def write_clip(clip: Clip, frames: Frames, output: str, write: WriteOptions = Wr
                 stream,
                 mono=format == "mono",
                 rate=write.rate,
-                background=background,
+                background=write.background,
                 flush=flush,
             )
         return raw.write_raw(
@@ -295,7 +294,7 @@ def write_clip(clip: Clip, frames: Frames, output: str, write: WriteOptions = Wr
             stream,
             format,
             rate=write.rate,
-            background=background,
+            background=write.background,
             tell=_teller(write.raw_info),
             flush=flush,
         )

@@ -7,13 +7,13 @@ from typing import BinaryIO, NamedTuple
 
 from vedit.errors import VeditError, Warn, option, silent
 from vedit.media.atomic import open_output, same_file, whereabouts
-from vedit.media.formats import check_own_format, keeps_tags, output_format
+from vedit.media.formats import check_own_format, keeps_alpha, keeps_tags, output_format
 from vedit.media.frames import Clip, Frames
 from vedit.media.gif import container as gif
 from vedit.media.limits import check_sides
 from vedit.media.options import QuantiseOptions, ReadOptions, WriteOptions
 from vedit.media.pipeline import Stage, at_stage, connect, converters, path_name, plan
-from vedit.media.source import FileSource, Source, source_of
+from vedit.media.source import FileSource, FolderSource, Source, source_of
 
 BuildStages = Callable[[], Sequence[Stage]]
 
@@ -143,12 +143,25 @@ def _with_what_the_sink_needs(
         from vedit.media.timing import GifTiming
 
         stages.append(GifTiming())
+    if keeps_alpha(sink) and settings.write.background is None and _is_cheap_to_look_at(source):
+        from vedit.media.alpha import SeenAlpha
+
+        stages.append(SeenAlpha())
     path = path_name(plan(stages, source.kind, sink_kind))
     if idle := idle_colours(settings.quantise, sink, path):
         settings.warn(idle)
     elif source.kind == sink_kind == "packed" and _wants_colours(settings.quantise):
         stages.append(NewColours())
     return stages
+
+
+def _is_cheap_to_look_at(source: Source) -> bool:
+    """Whether all pictures can be decoded twice at little cost: a film says what it has."""
+    if isinstance(source, FileSource):
+        from vedit.media.pictures import kind_of
+
+        return source.is_gif or (not source.is_named and kind_of(source.start) is not None)
+    return isinstance(source, FolderSource)
 
 
 class NewColours:

@@ -20,6 +20,7 @@ from typing import Any, BinaryIO
 
 from vedit.errors import InputError, LimitError, OutputError, UsageError, Warn, option, reason_of, silent
 from vedit.media import apng
+from vedit.media.alpha import Ground
 from vedit.media.apng import MILLISECONDS, STILL_MS, chunk
 from vedit.media.atomic import atomic_path, make_folder
 from vedit.media.formats import STILLS
@@ -30,6 +31,7 @@ from vedit.media.pictures import PNG_MAGIC, decode, open_picture, read_file
 from vedit.media.timing import rounded
 
 SUFFIXES = STILLS
+OPAQUE_STILLS = (".jpg", ".jpeg", ".ppm", ".pgm")
 RATE = Fraction(25)  # frames per second of a folder, unless told
 FIRST_NUMBER = 1
 WEBP_BYTES = (
@@ -269,12 +271,18 @@ def split_pattern(path: str) -> tuple[str, str]:
     return folder or ".", name
 
 
-def write_folder(clip: Clip, frames: Frames, path: str, *, overwrite: bool = False) -> int:
+def write_folder(
+    clip: Clip, frames: Frames, path: str, *, overwrite: bool = False, background: str | None = None
+) -> int:
     """Write each frame as a picture, numbered from 1; all appear together when the last is done.
 
-    path: a folder (then %05d.png), or a pattern. Raises OutputError when a name is taken.
+    path: a folder (then %05d.png), or a pattern. background: under what is transparent, in pictures that have
+    no room for that. Raises OutputError when a name is taken.
     """
     folder, pattern = split_pattern(path)
+    suffix = os.path.splitext(pattern)[1].lower()
+    ground = Ground(clip, suffix.removeprefix("."), background)
+    lays_flat = suffix in OPAQUE_STILLS or background is not None
     make_folder(os.path.dirname(os.path.realpath(folder)))
     durations = set()
     names: list[str] = []
@@ -287,11 +295,7 @@ def write_folder(clip: Clip, frames: Frames, path: str, *, overwrite: bool = Fal
                     "",
                     f"Add {option('overwrite', True)} to replace it, or name another folder",
                 )
-            picture = (
-                frame.pixels.convert("RGB")
-                if name.lower().endswith((".jpg", ".jpeg", ".ppm", ".pgm"))
-                else frame.pixels
-            )
+            picture = ground.under(frame.pixels) if lays_flat else frame.pixels
             picture.save(os.path.join(spare, name))
             names.append(name)
             durations.add(frame.duration)

@@ -118,7 +118,9 @@ class Pad:
         self.x = self._at("left", "right", width - clip.width)
         self.y = self._at("top", "bottom", height - clip.height)
         self.canvas = Rect(0, 0, width, height)
-        return clip.but(width=width, height=height, keeps_colours=self.color != "blurred")
+        grows = (width, height) != (clip.width, clip.height)
+        has_alpha = True if grows and self.color == "transparent" else clip.alpha
+        return clip.but(width=width, height=height, keeps_colours=self.color != "blurred", alpha=has_alpha)
 
     def _around(self, clip: Clip) -> tuple[int, int]:
         assert self.aspect is not None

@@ -16,7 +16,8 @@ from fractions import Fraction
 from typing import Any, BinaryIO, NamedTuple
 
 from vedit.documents import Kind, parse_json, table
-from vedit.errors import InputError, UsageError, Warn, option, silent
+from vedit.errors import InputError, UsageError, Warn, silent
+from vedit.media.alpha import Ground
 from vedit.media.frames import Clip, Frame, Frames
 from vedit.media.limits import Limits, frame_rate, frame_size
 from vedit.media.streams.bytesource import ByteSource, EndOfStream, NotOurs
@@ -92,7 +93,7 @@ class Y4mReader:
             raise NotOurs(self.source.so_far)
         self.source.seen = None
         limits.check("canvas", width * height, f"a frame of {width}x{height}")
-        self.clip = Clip(width, height, name, timebase=1 / rate, rate=rate, loop=0, warn=warn)
+        self.clip = Clip(width, height, name, timebase=1 / rate, rate=rate, loop=0, alpha=False, warn=warn)
 
     @staticmethod
     def _facts(facts: dict[str, str]) -> tuple[int, int, Fraction, Fraction]:
@@ -158,13 +159,15 @@ def write_y4m(
     *,
     mono: bool = False,
     rate: Fraction | None = None,
-    background: str = "black",
+    background: str | None = None,
     flush: bool = False,
 ) -> int:
     """Write composed frames as y4m, C444 or Cmono; returns how many.
 
-    rate: frames per second, by default the clip's, else chosen from its first delays.
+    rate: frames per second, by default the clip's, else chosen from its first delays. background: under what
+    is transparent, black by default.
     """
+    ground = Ground(clip, "y4m", background, "black")
     count = 0
     write = stream.write
     for frame, fps in constant_rate(clip, frames, rate):
@@ -174,7 +177,7 @@ def write_y4m(
                 f"YUV4MPEG2 W{clip.width} H{clip.height} F{fps.numerator}:{fps.denominator} Ip A1:1 C{kind}"
                 " XCOLORRANGE=FULL\n".encode()
             )
-        picture = flatten(frame.pixels, background)
+        picture = ground.under(frame.pixels)
         write(b"FRAME\n")
         if mono:
             write(pixel_bytes(picture.convert("L")))
@@ -206,31 +209,6 @@ def pixel_bytes(picture: Any) -> bytes:
     finally:
         encoder.cleanup()
     return data if len(data) == size else picture.tobytes()  # type: ignore[no-any-return]
-
-
-def flatten(pixels: Any, background: str) -> Any:
-    """An opaque picture: what is transparent shows the background."""
-    if pixels.mode == "RGB":
-        return pixels
-    from PIL import Image
-
-    under = Image.new("RGB", pixels.size, parse_colour(background))
-    under.paste(pixels, None, pixels)
-    return under
-
-
-def parse_colour(background: str) -> tuple[int, ...]:
-    """A colour such as #ff8800 or white; raises UsageError."""
-    from PIL import ImageColor
-
-    try:
-        return ImageColor.getrgb(background)[:3]
-    except ValueError:
-        raise UsageError(
-            f"{option('background', background)} is not a colour.",
-            "",
-            "Write it as #rrggbb, or by name: white",
-        ) from None
 
 
 # --- rgb24, rgba ---------------------------------------------------------------------------------
@@ -293,20 +271,22 @@ def write_raw(
     format: str,
     *,
     rate: Fraction | None = None,
-    background: str = "black",
+    background: str | None = None,
     tell: Warn = silent,
     flush: bool = False,
 ) -> int:
     """Write composed frames as bare pixels; returns how many.
 
-    tell: gets the JSON line that says what the stream cannot, before the first frame is written.
+    tell: gets the JSON line that says what the stream cannot, before the first frame is written. background:
+    as `write_y4m` has it.
     """
+    ground = Ground(clip, format, background, "black")
     mode, _ = MODES[format]
     count = 0
     for frame, fps in constant_rate(clip, frames, rate):
         if count == 0:
             tell(RawInfo(clip.width, clip.height, fps, format).to_json())
-        pixels = frame.pixels.convert("RGBA") if mode == "RGBA" else flatten(frame.pixels, background)
+        pixels = frame.pixels.convert("RGBA") if mode == "RGBA" else ground.under(frame.pixels)
         stream.write(pixel_bytes(pixels))
         count += 1
         if flush:

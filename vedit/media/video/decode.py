@@ -113,6 +113,7 @@ def read_video(
     if gives_planes(video, options):
         clip.light = _light_of_planes(video, options)
     clip.loop = 0  # a film cannot say
+    clip.alpha = alpha_of(video)
     tags = (
         tag
         for tag in facts.labels.tags
@@ -156,6 +157,11 @@ def evenly(clip: Clip, frames: Frames, tick_s: Fraction) -> tuple[Clip, Frames]:
 def _on_grid(time: int, first: int, step: int, slack: int) -> int:
     place = first + step * rounded(Fraction(time - first, step))
     return place if abs(place - time) <= slack else time
+
+
+def alpha_of(video: VideoFacts) -> bool | None:
+    """As `Clip.alpha`: the fourth channel of RGB, which screen recorders write too, may hold nothing."""
+    return None if video.has_alpha and not video.has_alpha_plane else video.has_alpha
 
 
 def gives_planes(video: VideoFacts, options: ReadOptions) -> bool:

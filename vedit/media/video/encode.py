@@ -14,16 +14,16 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from fractions import Fraction
-from typing import IO, Any, BinaryIO
+from typing import IO, Any, BinaryIO, NamedTuple
 
 from vedit.errors import InputError, LimitError, OutputError, UsageError, option, reason_of
-from vedit.media.formats import CONTAINERS, Container, encoder_options, rate_for
+from vedit.media.alpha import Ground, filled, has_holes
+from vedit.media.formats import CONTAINERS, Container, encoder_options, keeps_alpha, rate_for
 from vedit.media.frames import Audio, Clip, Frame, Frames
 from vedit.media.light import Light
 from vedit.media.options import WriteOptions
 from vedit.media.streams.nut import SoundSource, cut_sound
 from vedit.media.streams.planes import even
-from vedit.media.streams.raw import flatten
 from vedit.media.timing import at_constant_rate, playable
 from vedit.media.video.decode import heard, microseconds, sound_filters, sound_range
 from vedit.media.video.ffmpeg import Child, format_labels
@@ -68,21 +68,21 @@ def write_video(
     """
     check(options)
     try:
-        return _write_video(clip, frames, path, CONTAINERS[format], options)
+        return _write_video(clip, frames, path, format, options)
     except OutputError as error:
         raise error.in_file(shown or path) from None
 
 
-def _write_video(clip: Clip, frames: Frames, path: str, container: Container, options: WriteOptions) -> int:
+def _write_video(clip: Clip, frames: Frames, path: str, format: str, options: WriteOptions) -> int:
     if options.repeat == 1:
-        return _encode(clip, frames, path, container, options)
+        return _encode(clip, frames, path, format, options)
     import tempfile
 
     folder = os.path.dirname(os.path.abspath(path)) if path != "-" else None
     with tempfile.TemporaryDirectory(prefix=".vedit-", dir=folder) as spare:
         once = os.path.join(spare, "once")
-        count = _encode(clip, frames, once, container, options)
-        _repeat(once, path, container, options)
+        count = _encode(clip, frames, once, format, options)
+        _repeat(once, path, CONTAINERS[format], options)
         return count
 
 
@@ -164,7 +164,8 @@ def _is_stream(path: str) -> bool:
     return path == "-" or (os.path.exists(path) and not os.path.isfile(path))
 
 
-def _encode(clip: Clip, frames: Frames, path: str, container: Container, options: WriteOptions) -> int:
+def _encode(clip: Clip, frames: Frames, path: str, format: str, options: WriteOptions) -> int:
+    container = CONTAINERS[format]
     _check_size(clip, container, options)
     frames = playable(clip, frames)
     if not container.has_times:
@@ -187,7 +188,8 @@ def _encode(clip: Clip, frames: Frames, path: str, container: Container, options
     first = next(frames, None)
     if first is None:
         raise InputError("no frames to write.", "Every frame was dropped or the range selects none.")
-    width, height = _even_size(clip.width, clip.height, options.even)
+    size = _even_size(clip.width, clip.height, options.even)
+    draw = _painter(clip, first, format, size, options)
     with ExitStack() as opened:
         sound_file = (
             opened.enter_context(sound)
@@ -196,8 +198,9 @@ def _encode(clip: Clip, frames: Frames, path: str, container: Container, options
         )
         label_file = opened.enter_context(_label_file(clip, options))
         arguments = _write_arguments(
-            clip, first.pts * clip.timebase, container, options, audio, live, sound_file, label_file
-        )
+            clip, draw.has_alpha, first.pts * clip.timebase, container, options, audio, live, sound_file,
+            label_file,
+        )  # fmt: skip
         fds = [file.fileno() for file in (sound_file, label_file) if file]
         with (
             _standard_output(path) as stdout,
@@ -205,7 +208,36 @@ def _encode(clip: Clip, frames: Frames, path: str, container: Container, options
                 [*arguments, *_target(path, container)], stdin=subprocess.PIPE, stdout=stdout, fds=fds
             ) as child,
         ):
-            return _feed(child, clip, first, frames, (width, height), options, live, path)
+            return _feed(child, clip, first, frames, draw, live, path)
+
+
+class _Painter(NamedTuple):
+    """Makes the pictures that the encoder gets, of the size that it can take.
+
+    has_alpha: they are "RGBA", since the clip is transparent somewhere and the format has room for that.
+    """
+
+    size: tuple[int, int]
+    even: str
+    ground: Ground
+    has_alpha: bool = False
+
+    def __call__(self, frame: Frame) -> Any:
+        if frame.kind == "yuv":
+            return frame.pixels.made_even(self.size, self.even)
+        if self.has_alpha:
+            return filled(even(frame.pixels.convert("RGBA"), self.size, self.even))
+        return even(self.ground.under(frame.pixels), self.size, self.even)
+
+
+def _painter(clip: Clip, first: Frame, format: str, size: tuple[int, int], options: WriteOptions) -> _Painter:
+    """Keep transparency where there is room for it and no background was asked for.
+
+    Of a clip that cannot be looked at twice the first frame decides.
+    """
+    is_transparent = clip.alpha if clip.alpha is not None else has_holes(first.pixels)
+    keeps = keeps_alpha(format) and options.background is None and is_transparent
+    return _Painter(size, options.even, Ground(clip, format, options.background), keeps)
 
 
 def _check_size(clip: Clip, container: Container, options: WriteOptions) -> None:
@@ -256,6 +288,7 @@ def _open_sound(clip: Clip, audio: Audio) -> BinaryIO | None:
 
 def _write_arguments(
     clip: Clip,
+    has_alpha: bool,
     begin: Fraction,
     container: Container,
     options: WriteOptions,
@@ -315,10 +348,10 @@ def _write_arguments(
     )
     scale = (
         f"scale=out_color_matrix={matrix}:out_range=tv:flags=bicubic+accurate_rnd+full_chroma_inp"
-        ",format=yuv420p,"
+        f",format={container.alpha_format if has_alpha else 'yuv420p'},"
     )
     tags = f"setparams=range=tv:colorspace={matrix}:color_primaries={primaries}:color_trc={transfer}"
-    video = encoder_options(container, options.crf, options.preset)
+    video = encoder_options(container, options.crf, options.preset, has_alpha)
     arguments += ["-map", "0:v:0", "-vf", f"{'' if clip.light else scale}{tags}", *video]
     arguments += [
         "-colorspace",
@@ -371,8 +404,7 @@ def _feed(
     clip: Clip,
     first: Frame,
     frames: Frames,
-    size: tuple[int, int],
-    options: WriteOptions,
+    draw: _Painter,
     live: SoundSource | None,
     path: str,
 ) -> int:
@@ -381,14 +413,11 @@ def _feed(
     assert stdin is not None
     count = longest = 0
     try:
-        writer = MkvWriter(_Whole(stdin), clip.but(width=size[0], height=size[1]), live)
+        width, height = draw.size
+        writer = MkvWriter(_Whole(stdin), clip.but(width=width, height=height, alpha=draw.has_alpha), live)
         frame: Frame | None = first
         while frame is not None:
-            if frame.kind == "yuv":
-                picture = frame.pixels.made_even(size, options.even)
-            else:
-                picture = even(flatten(frame.pixels, options.background or "white"), size, options.even)
-            writer.write_frame(frame.pts, frame.duration, picture)
+            writer.write_frame(frame.pts, frame.duration, draw(frame))
             count, longest = count + 1, max(longest, frame.duration)
             frame = next(frames, None)
         writer.finish()

@@ -42,6 +42,7 @@ APPLE_TAGS = {
 }
 PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"<?xml", b"[playlist]", b"<smil", b"<MPD")
 FIELD_ORDER = re.compile(r"(top|bottom) (coded )?first")
+ALPHA_PLANES = ("yuva", "gbrap", "ya8", "ya16", "ayuv", "vuya")
 ALPHA = re.compile(r"^(yuva|rgba|bgra|argb|abgr|gbrap|ya8|ya16|rgba64|bgra64|pal8|ayuv|vuya)")
 
 
@@ -228,6 +229,11 @@ class VideoFacts:
     color: str
     start_s: Fraction = Fraction(0)
     peak_nits: int = 0
+
+    @property
+    def has_alpha_plane(self) -> bool:
+        """Whether the film was made to be transparent: alpha is stored beside its picture."""
+        return self.has_alpha and (self.codec in ("vp8", "vp9") or self.pix_fmt.startswith(ALPHA_PLANES))
 
     @property
     def field_order(self) -> str:
@@ -466,7 +472,9 @@ def _video_facts(lines: list[str]) -> VideoFacts | None:
     format_field = fields[1] if len(fields) > 1 else ""
     pix_fmt, _, tags = format_field.partition("(")
     fps, tbr = _rate(fields, "fps"), _rate(fields, "tbr")
-    has_alpha_side = codec in ("vp8", "vp9") and any(re.match(r"\s+alpha_mode\s*: 1", line) for line in lines)
+    has_alpha_side = codec in ("vp8", "vp9") and any(
+        re.match(r"(?i)\s+alpha_mode\s*: 1", line) for line in lines
+    )
     return VideoFacts(
         codec,
         pix_fmt,

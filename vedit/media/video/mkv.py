@@ -40,8 +40,8 @@ def _element(name: str, *parts: bytes | int | str) -> bytes:
 
 
 class MkvWriter:
-    """Write one rgb24 track, or one of 4:2:0 planes when the clip has `light`, and PCM sound beside it, to a
-    stream that need not seek.
+    """Write one rgb24 track, of rgba where the clip has alpha, of 4:2:0 planes where it has `light`, and PCM
+    sound beside it, to a stream that need not seek.
     """
 
     def __init__(self, stream: Any, clip: Clip, sound: SoundSource | None = None) -> None:
@@ -70,7 +70,7 @@ class MkvWriter:
             "e0",
             _element("b0", clip.width),
             _element("ba", clip.height),
-            _element("2eb524", b"I420" if clip.light else b"RGB\x18"),
+            _element("2eb524", b"I420" if clip.light else b"RGBA" if clip.alpha else b"RGB\x18"),
         )
         length = _element("23e383", rounded(SECOND / clip.rate)) if clip.rate else b""
         tracks = _element(
