@@ -56,13 +56,14 @@ export const ofAspect = (rect, aspect, canvas) => {
 export const makeBox = ({ layer, canvas, label, rect, snaps = { x: [], y: [] }, hasHandles = true, isLoose = false, isDimming = true, changed }) => {
   let [now, aspect] = [{ ...rect }, 0];
   const size = h("output.size", { "aria-hidden": "true" });
-  const box = h(`div.box${hasHandles ? "" : ".movable"}${isDimming ? ".dimming" : ""}`, { tabindex: 0, role: "group", "aria-label": label, "aria-describedby": "box-help" }, size);
+  const box = h(`div.box${hasHandles ? "" : ".movable"}`, { tabindex: 0, role: "group", "aria-label": label, "aria-describedby": "box-help" }, size);
+  const hole = h("i.hole");
   const help = h("p.unseen#box-help", {}, t(hasHandles ? "box_help" : "box_help_move"));
   const guides = { x: h("i.guide.across", { hidden: true }), y: h("i.guide.down", { hidden: true }) };
   const scale = () => layer.clientWidth / canvas.width || 1;
 
   const draw = () => {
-    place(box, { left: `${(now.x / canvas.width) * 100}%`, top: `${(now.y / canvas.height) * 100}%`, width: `${(now.w / canvas.width) * 100}%`, height: `${(now.h / canvas.height) * 100}%` });
+    for (const one of [box, hole]) place(one, { left: `${(now.x / canvas.width) * 100}%`, top: `${(now.y / canvas.height) * 100}%`, width: `${(now.w / canvas.width) * 100}%`, height: `${(now.h / canvas.height) * 100}%` });
     size.textContent = hasHandles ? `${now.w}×${now.h} +${now.x}+${now.y}` : `${now.x}, ${now.y}`;
   };
   const guide = (axis, at) => {
@@ -144,7 +145,7 @@ export const makeBox = ({ layer, canvas, label, rect, snaps = { x: [], y: [] }, 
     const [dx, dy] = way.map((part) => part * (event.shiftKey ? 10 : 1));
     take(event.altKey && hasHandles ? resized(now, `${dy ? "s" : ""}${dx ? "e" : ""}`, dx, dy, canvas, aspect) : moved(now, dx, dy, true), true);
   });
-  layer.replaceChildren(ground, guides.x, guides.y, box, help);
+  layer.replaceChildren(h("div.dim", { hidden: !isDimming }, hole), ground, guides.x, guides.y, box, help);
   draw();
   return {
     element: box,

@@ -14,7 +14,7 @@ const [BIG_BYTES, BIG_PIXELS, PART] = [200e6, 2e9, 60]; // beyond these only the
 const KEPT = "vedit-editor";
 const PLACES = ["top-left", "top-center", "top-right", "center-left", "center", "center-right", "bottom-left", "bottom-center", "bottom-right"];
 const TEXT_INPUTS = new Set(["text", "number", "search", "url", "email"]);
-const KEYS = [["Space", "play"], [", .", "step"], ["Home End", "ends"], ["[ ]", "select"], ["Del", "drop"], ["B", "blink"], ["0 1", "fit"], ["+ −", "zoom"], ["C", "crop"], ["Ctrl+Z, Ctrl+Shift+Z", "undo"], ["K", "copy"], ["Ctrl+S", "download"], ["?", "keys"]];
+const KEYS = { play: "Space", step: ", .", ends: "Home End", select: "[ ]", drop: "Del", blink: "B", fit: "0 1", zoom: "+ −", crop: "C", undo: "Ctrl+Z Ctrl+Shift+Z", copy: "K", download: "Ctrl+S", keys: "?" };
 
 // root: an element or a shadow root. store: sessionStorage, or null. keysOn: what hears the keys.
 // told({revision, report, blob, chain, command}): after each result.
@@ -29,7 +29,7 @@ export const createEditor = async ({ root, transport, store = null, keysOn = doc
   const sources = new Map(session.sources.map((one) => [one.source, one]));
   let state = { chain: [], output: {}, selection: [] };
   let [ids, source, history, future, gesture] = [0, null, [], [], null];
-  let [timer, wanted, running, shownJob, tookMs, current, isWhole, placing, isOver, command] = [0, "", null, "", 0, null, false, null, false, null];
+  let [timer, wanted, running, shownJob, tookMs, current, isWhole, placing, isOver, command, isAsking] = [0, "", null, "", 0, null, false, null, false, null, 0];
 
   // History. A gesture, such as the moves of one slider, is one step.
   const snapshot = () => JSON.stringify(state);
@@ -48,12 +48,12 @@ export const createEditor = async ({ root, transport, store = null, keysOn = doc
     after(isLast, key);
     if (words) announce(t(words));
   };
-  const after = (isLast) => {
+  const after = (isLast, key) => {
     undoButton.disabled = !history.length;
     redoButton.disabled = !future.length;
     if (isLast) keepAll();
     clearTimeout(timer);
-    timer = setTimeout(run, isLast ? 0 : PAUSE_MS);
+    if (isLast || key !== "place") timer = setTimeout(run, isLast ? 0 : PAUSE_MS); // what is dragged is seen anyway
     if (isLast) followPlacing();
   };
   const back = (from, to, words) => {
@@ -78,23 +78,25 @@ export const createEditor = async ({ root, transport, store = null, keysOn = doc
   const run = async () => {
     clearTimeout(timer);
     if (!source || isOver) return;
+    if (isAsking) { isAsking = 2; return; } // one question at a time; the last wish follows
     const entries = active();
-    const job = jobOf(entries);
-    const text = JSON.stringify(job);
+    const text = JSON.stringify(jobOf(entries));
     if (text === wanted) return;
     wanted = text;
+    const [job, order, began] = [JSON.parse(text), entries.map(({ id }) => id), performance.now()];
     tellCommand(job);
     chain.clear();
-    const order = entries.map(({ id }) => id);
-    const began = performance.now();
-    try {
-      const { revision, report } = await transport.call("run", job);
-      if (text !== wanted) return;
-      running = { revision, order, job, began };
-      if (report) await finish(report); else { progress(0, null); if (tookMs > SLOW_MS) showStill(revision); }
-    } catch (error) {
-      if (text === wanted) fail(error, order);
-    }
+    let answer = null;
+    isAsking = 1;
+    try { answer = await transport.call("run", job); } catch (error) { if (text === wanted) fail(error, order); }
+    const isAgain = isAsking === 2;
+    isAsking = 0;
+    if (isAgain) run();
+    if (!answer || text !== wanted) return;
+    running = { revision: answer.revision, order, job, text, began };
+    if (answer.report) { finish(answer.report); return; }
+    progress(0, null);
+    if (tookMs > SLOW_MS) showStill(answer.revision);
   };
   const showStill = async (revision) => {
     try {
@@ -110,15 +112,15 @@ export const createEditor = async ({ root, transport, store = null, keysOn = doc
     else if (message.image) progress(message.image, message.total);
   });
   const finish = async (report) => {
-    const { revision, order, began, job } = running;
+    const { revision, order, began, job, text: asked } = running;
     running = null;
     tookMs = performance.now() - began;
     progress(null);
     const blob = await transport.blob(revision, true);
     const clip = await open(revision, report.facts, blob, true);
-    if (JSON.stringify(job) !== wanted && wanted) { clip.close(); return; }
+    if (asked !== wanted) { clip.close(); return; }
     current = { revision, report, job };
-    shownJob = JSON.stringify(job);
+    shownJob = asked;
     player.show("result", clip);
     timeline.set(clip);
     timeline.select(state.selection);
@@ -145,7 +147,7 @@ export const createEditor = async ({ root, transport, store = null, keysOn = doc
   const open = async (id, facts, blob, isResult) => {
     const delays = await delaysOf(id, facts);
     const shape = { width: facts.width, height: facts.height, delays: delays.length ? delays : [10] };
-    const decoder = blob && await decoderOf(blob).catch(() => null);
+    const decoder = blob && await decoderOf(blob, facts.format).catch(() => null);
     if (decoder?.count === shape.delays.length) return makeClip(shape, decoder.decode, decoder.close);
     decoder?.close();
     return makeClip(shape, (number) => transport.picture(id, number + 1));
@@ -221,6 +223,7 @@ export const createEditor = async ({ root, transport, store = null, keysOn = doc
       const [x, y, w, tall] = measured.boxes.at(-1) ?? [0, 0, canvas.width, canvas.height];
       leavePlacing(false);
       player.show("base", base);
+      const wasPlaying = placing?.wasPlaying ?? player.isPlaying;
       player.setMode("base");
       player.play(false);
       player.done.hidden = false;
@@ -232,7 +235,7 @@ export const createEditor = async ({ root, transport, store = null, keysOn = doc
         hasHandles: !isDrawing, isLoose: isDrawing, isDimming: entry.stage === "crop", snaps,
         changed: (rect, isLast) => edit(() => write(entry.id, rect, canvas, margin), { isLast, key: "place" }),
       });
-      placing = { id, option, box, canvas, at, shown: JSON.stringify(specsOf(shown.filter((one) => one.id !== id))), own: JSON.stringify(entry.options) };
+      placing = { id, option, box, canvas, wasPlaying, shown: JSON.stringify(specsOf(shown.filter((one) => one.id !== id))), own: JSON.stringify(entry.options) };
       tab("view");
       box.element.focus({ preventScroll: true });
       if (entry.stage === "crop") findBorder(entries, at, box, edges);
@@ -306,11 +309,12 @@ export const createEditor = async ({ root, transport, store = null, keysOn = doc
   const leavePlacing = (isBack = true) => {
     if (!placing) return;
     placing.box.close();
-    const { id } = placing;
-    placing = null;
+    const { id, wasPlaying } = placing;
     player.done.hidden = true;
     if (!isBack) return;
+    placing = null;
     player.setMode(player.wanted);
+    if (wasPlaying) player.play(true);
     const button = app.querySelector(`[data-card="${id}"] .draw`);
     (button ?? player.viewport).focus({ preventScroll: true });
   };
@@ -479,7 +483,7 @@ export const createEditor = async ({ root, transport, store = null, keysOn = doc
     dialog.showModal();
   };
   const showKeys = () => {
-    const dialog = makeDialog(t("keys"), [h("dl.keys", {}, ...KEYS.flatMap(([keys, what]) => [h("dt", {}, ...keys.split(/, (?=\S)/).map((one) => h("kbd", {}, one))), h("dd", {}, t(`k_${what}`))]))], [[t("close"), () => dialog.close(), true]]);
+    const dialog = makeDialog(t("keys"), [h("dl.keys", {}, ...Object.entries(KEYS).flatMap(([what, keys]) => [h("dt", {}, ...keys.split(" ").map((one) => h("kbd", {}, one))), h("dd", {}, t(`k_${what}`))]))], [[t("close"), () => dialog.close(), true]]);
     dialog.showModal();
   };
   const cardsOf = (steps) => steps.map(([stage, options]) => ({ id: nextId(), stage, options: { ...options }, on: true }));
@@ -510,7 +514,7 @@ export const createEditor = async ({ root, transport, store = null, keysOn = doc
     h("div.middle", {}, drop, player.element, timeline.element),
     h("aside.right", {}, result),
     h("footer", {}, h("div.command", {}, h("span.prompt", { "aria-hidden": "true" }, "$"), line, copied, form, shell), text_of),
-    h("nav.tabs", { "aria-label": t("view") }, ...tabs), live);
+    h("nav.nav", { "aria-label": t("view") }, ...tabs), live);
 
   // Files by drop and paste.
   const hasFile = (event) => [...(event.dataTransfer?.types ?? [])].includes("Files");

@@ -60,9 +60,10 @@ export const makeClip = (facts, decode, close = () => {}) => {
 };
 
 // Pictures out of the bytes of a file, by the browser's own decoder; null where it has none for them.
-export const decoderOf = async (blob) => {
-  if (!window.ImageDecoder || !blob.type || !(await ImageDecoder.isTypeSupported(blob.type))) return null;
-  const decoder = new ImageDecoder({ data: await blob.arrayBuffer(), type: blob.type });
+export const decoderOf = async (blob, format) => {
+  const type = blob.type.startsWith("image/") ? blob.type : `image/${format}`;
+  if (!window.ImageDecoder || !(await ImageDecoder.isTypeSupported(type))) return null;
+  const decoder = new ImageDecoder({ data: await blob.arrayBuffer(), type });
   await decoder.tracks.ready;
   await decoder.completed;
   const decode = async (frameIndex) => {
@@ -231,7 +232,7 @@ export const makePlayer = (told) => {
     go(time);
   };
   const modes = h("div.segments", { role: "radiogroup", "aria-label": t("compare") }, ...MODES.map((name) =>
-    h("label", {}, h("input", { type: "radio", name: "compare", value: name, checked: name === "result", onchange: () => setMode(name) }), h("span", {}, t(`mode_${name}`)))));
+    h("label", {}, h("input", { type: "radio", name: "compare", value: name, checked: name === "result", onchange: () => setMode(name) }), h("span", { "data-short": t(`short_${name}`) }, t(`mode_${name}`)))));
   const level = h("output.level", {}, "100 %");
   const fit = sign("fit", `${t("fit")} (0)`, () => zoomTo(1, true));
   const done = h("button.primary", { type: "button", hidden: true }, t("done_placing"));

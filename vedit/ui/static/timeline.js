@@ -5,7 +5,7 @@ import { clamp, h, icon, place } from "./dom.js";
 import { played } from "./player.js";
 import { t } from "./words.js";
 
-const [NARROW, USUAL, WIDE] = [34, 84, 260]; // widths of cells
+const [NARROW, USUAL, WIDE] = [34, 94, 280]; // widths of cells
 const HIGH = 48;
 
 // "3-7,9" from numbers that count from 1.
@@ -206,11 +206,11 @@ export const makeTimeline = ({ picked, act, seen, thumb }) => {
   const sum = h("output.sum", { "aria-live": "off" });
   const doing = (key, onclick, needs = 1, sample = null) => h("button", { type: "button", onclick, "data-needs": needs, title: t(`${key}_title`) }, sample ? icon(sample) : null, t(key));
   const acts = h("div.acts", { role: "toolbar", "aria-label": t("selection_acts") },
-    h("div.group", {}, amount, how, h("button", { type: "button", onclick: setDelay }, t("set_delay"))),
-    h("div.group", {}, doing("faster", () => delayed("*0.8"), 0), doing("slower", () => delayed("*1.25"), 0)),
-    h("div.group", {}, doing("drop", drop), doing("keep", () => act("frames", { keep: spansOf(chosen()) }))),
+    h("div", {}, h("div.group", {}, amount, how, h("button", { type: "button", onclick: setDelay }, t("set_delay"))),
+      h("div.group", {}, doing("slower", () => delayed("*1.25"), 0), doing("faster", () => delayed("*0.8"), 0))),
+    h("div", {}, h("div.group", {}, doing("drop", drop), doing("keep", () => act("frames", { keep: spansOf(chosen()) }))),
     h("div.group", {}, h("button", { type: "button", title: t("thin_title"), onclick: () => act("frames", { every: nth.value, ...(selection.size > 1 ? { of: spansOf(chosen()) } : {}) }) }, t("thin")), nth),
-    h("div.group", {}, doing("reverse", () => act("frames", { order: reversed(chosen(), count()) }), 2, "reverse"), doing("loop_here", () => { const order = loopedAt(chosen()[0], count()); if (order) act("frames", { order }); })));
+    h("div.group", {}, doing("reverse", () => act("frames", { order: reversed(chosen(), count()) }), 2, "reverse"), doing("loop_here", () => { const order = loopedAt(chosen()[0], count()); if (order) act("frames", { order }); }))));
   const equal = h("input", { type: "checkbox", onchange: () => { isEqual = equal.checked; measure(); cells.clear(); list.replaceChildren(); fill(); } });
   const head = h("div.timeline-head", {}, h("h2", {}, t("timeline")), text, sum, h("label.check", {}, equal, t("equal_width")));
 

@@ -5,6 +5,7 @@ const TABLE = {
   // stage and player
   stage: ["Picture", "画面"], view: ["View", "预览"], before: ["Before", "之前"], after: ["After", "之后"], compare: ["Compare", "对比"],
   mode_result: ["Result", "结果"], mode_source: ["Source", "原图"], mode_split: ["Split", "分割"], mode_side: ["Side by side", "并排"], mode_difference: ["Difference", "差异"],
+  short_result: ["Result", "结果"], short_source: ["Source", "原图"], short_split: ["Split", "分割"], short_side: ["Both", "并排"], short_difference: ["Diff", "差异"],
   split_at: ["Where the two pictures meet", "分割位置"], gain: ["Gain", "增益"], image_of: ["image {number} of {count}", "第 {number} / {count} 帧"],
   play: ["Play", "播放"], pause: ["Pause", "暂停"], step_back: ["One image back", "上一帧"], step_on: ["One image on", "下一帧"], time: ["Time", "时间"],
   fit: ["Fit", "适应窗口"], zoom_in: ["Zoom in", "放大"], zoom_out: ["Zoom out", "缩小"], done_placing: ["Done", "完成"],
