@@ -53,6 +53,7 @@ export const createEditor = async ({ root, transport, store = null, keysOn = doc
     redoButton.disabled = !future.length;
     if (isLast) keepAll();
     clearTimeout(timer);
+    app.dataset.state = "busy";
     if (isLast || key !== "place") timer = setTimeout(run, isLast ? 0 : PAUSE_MS); // what is dragged is seen anyway
     if (isLast) followPlacing();
   };
@@ -81,7 +82,8 @@ export const createEditor = async ({ root, transport, store = null, keysOn = doc
     if (isAsking) { isAsking = 2; return; } // one question at a time; the last wish follows
     const entries = active();
     const text = JSON.stringify(jobOf(entries));
-    if (text === wanted) return;
+    if (text === wanted) { if (text === shownJob) app.dataset.state = "ready"; return; }
+    app.dataset.state = "busy";
     wanted = text;
     const [job, order, began] = [JSON.parse(text), entries.map(({ id }) => id), performance.now()];
     tellCommand(job);
@@ -121,6 +123,7 @@ export const createEditor = async ({ root, transport, store = null, keysOn = doc
     if (asked !== wanted) { clip.close(); return; }
     current = { revision, report, job };
     shownJob = asked;
+    app.dataset.state = "ready";
     player.show("result", clip);
     timeline.set(clip);
     timeline.select(state.selection);
@@ -134,6 +137,7 @@ export const createEditor = async ({ root, transport, store = null, keysOn = doc
   };
   const fail = (error, order) => {
     running = null;
+    app.dataset.state = "failed";
     progress(null);
     const text = error.text ?? error.message;
     const id = error.stage === null || error.stage === undefined ? null : order[error.stage];

@@ -61,7 +61,7 @@ export const makeClip = (facts, decode, close = () => {}) => {
 
 // Pictures out of the bytes of a file, by the browser's own decoder; null where it has none for them.
 export const decoderOf = async (blob, format) => {
-  const type = blob.type.startsWith("image/") ? blob.type : `image/${format}`;
+  const type = blob.type.startsWith("image/") ? blob.type : `image/${format === "apng" ? "png" : format}`;
   if (!window.ImageDecoder || !(await ImageDecoder.isTypeSupported(type))) return null;
   const decoder = new ImageDecoder({ data: await blob.arrayBuffer(), type });
   await decoder.tracks.ready;
