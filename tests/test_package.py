@@ -90,8 +90,10 @@ def test_presets_are_found_in_an_installed_package(wheel: Path, tmp_path: Path) 
     assert names.split() == sorted(path.stem for path in (ROOT / "presets").glob("*.toml"))
 
 
-def test_the_wheel_holds_every_module_and_no_test(wheel: Path) -> None:
-    tracked = subprocess.run(["git", "ls-files", "vedit/*.py"], capture_output=True, text=True, cwd=ROOT)
+def test_the_wheel_holds_every_module_and_the_page_and_no_test(wheel: Path) -> None:
+    tracked = subprocess.run(
+        ["git", "ls-files", "vedit/*.py", "vedit/ui/static"], capture_output=True, text=True, cwd=ROOT
+    )
     if tracked.returncode:
         pytest.skip("not a git checkout")
     assert all((wheel / name).is_file() for name in tracked.stdout.split() if (ROOT / name).exists())
