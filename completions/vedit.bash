@@ -66,13 +66,13 @@ _vedit() {
         'vedit batch run --pair') _vedit_value words "$cur" 'product zip'; return ;;
         'vedit batch run --preset') _vedit_value preset "$cur"; return ;;
         'vedit batch run --dtype') _vedit_value words "$cur" 'auto fp32 fp16 bf16'; return ;;
+        'vedit batch run --lora' | 'vedit batch run --template') _vedit_value file "$cur"; return ;;
         'vedit batch run --crop') _vedit_value words "$cur" 'none square'; return ;;
         'vedit batch run --workers') _vedit_value words "$cur" 'auto'; return ;;
         'vedit batch run --order') _vedit_value words "$cur" 'model given'; return ;;
         'vedit batch run --redo') _vedit_value words "$cur" 'all older'; return ;;
         'vedit batch run --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
         'vedit batch run --runner') _vedit_value words "$cur" 'local ray slurm'; return ;;
-        'vedit batch run --template') _vedit_value file "$cur"; return ;;
 
 
         'vedit bench model --samples' | 'vedit bench model --steps' | 'vedit bench model --device' | 'vedit bench model --threads') _vedit_value text "$cur"; return ;;
@@ -80,7 +80,7 @@ _vedit() {
         'vedit bench motion --clips' | 'vedit bench motion --steps' | 'vedit bench motion --device' | 'vedit bench motion --threads') _vedit_value text "$cur"; return ;;
         'vedit bench scenes --methods' | 'vedit bench scenes --set' | 'vedit bench scenes --limit' | 'vedit bench scenes --frames' | 'vedit bench scenes --model' | 'vedit bench scenes --revision' | 'vedit bench scenes --device') _vedit_value text "$cur"; return ;;
         'vedit bench scenes --cases') _vedit_value words "$cur" 'drawn-scenes drawn-scenes-tuning'; return ;;
-        'vedit bench scenes -o' | 'vedit bench scenes --output' | 'vedit bench scenes --sheet' | 'vedit bench scenes --journal') _vedit_value file "$cur"; return ;;
+        'vedit bench scenes -o' | 'vedit bench scenes --output' | 'vedit bench scenes --sheet' | 'vedit bench scenes --journal' | 'vedit bench scenes --lora') _vedit_value file "$cur"; return ;;
         'vedit bench scenes --dtype') _vedit_value words "$cur" 'auto fp32 fp16 bf16'; return ;;
         'vedit bench scenes --offload') _vedit_value words "$cur" 'none model sequential'; return ;;
         'vedit bench scenes --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
@@ -123,7 +123,7 @@ _vedit() {
         'vedit data v2vbench --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
         'vedit demo -O' | 'vedit demo --output-dir') _vedit_value folder "$cur"; return ;;
         'vedit demo --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
-        'vedit edit -o' | 'vedit edit --output' | 'vedit edit --inversion' | 'vedit edit --mask' | 'vedit edit --preview' | 'vedit edit --truth') _vedit_value file "$cur"; return ;;
+        'vedit edit -o' | 'vedit edit --output' | 'vedit edit --inversion' | 'vedit edit --mask' | 'vedit edit --preview' | 'vedit edit --truth' | 'vedit edit --lora') _vedit_value file "$cur"; return ;;
         'vedit edit -O' | 'vedit edit --output-dir' | 'vedit edit --save-masks' | 'vedit edit --save-attention') _vedit_value folder "$cur"; return ;;
         'vedit edit --suffix' | 'vedit edit --source-prompt' | 'vedit edit --source' | 'vedit edit --prompt' | 'vedit edit --method' | 'vedit edit --set' | 'vedit edit --steps' | 'vedit edit --guidance' | 'vedit edit --negative' | 'vedit edit --strength' | 'vedit edit --seed' | 'vedit edit --model' | 'vedit edit --revision' | 'vedit edit --device' | 'vedit edit --frames-per-call' | 'vedit edit --window' | 'vedit edit --memory' | 'vedit edit --frames' | 'vedit edit --stride' | 'vedit edit --start' | 'vedit edit --size') _vedit_value text "$cur"; return ;;
         'vedit edit --preset') _vedit_value preset "$cur"; return ;;
@@ -133,7 +133,7 @@ _vedit() {
         'vedit edit --output-size') _vedit_value words "$cur" 'source worked'; return ;;
         'vedit edit --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
 
-        'vedit generate -o' | 'vedit generate --output' | 'vedit generate --prompts' | 'vedit generate --from-x-start') _vedit_value file "$cur"; return ;;
+        'vedit generate -o' | 'vedit generate --output' | 'vedit generate --prompts' | 'vedit generate --from-x-start' | 'vedit generate --lora') _vedit_value file "$cur"; return ;;
         'vedit generate -O' | 'vedit generate --output-dir' | 'vedit generate --save-x-start') _vedit_value folder "$cur"; return ;;
         'vedit generate --to' | 'vedit generate --model' | 'vedit generate --revision' | 'vedit generate --negative' | 'vedit generate --seed' | 'vedit generate --count' | 'vedit generate --steps' | 'vedit generate --ddim-num-steps' | 'vedit generate --guidance' | 'vedit generate --frames' | 'vedit generate --size' | 'vedit generate --fps' | 'vedit generate --device' | 'vedit generate --eta' | 'vedit generate --clip' | 'vedit generate --save-every' | 'vedit generate --from-step' | 'vedit generate --mask' | 'vedit generate --variant' | 'vedit generate --motion-adapter' | 'vedit generate --pipe' | 'vedit generate --provider' | 'vedit generate --base-url' | 'vedit generate --remote-model' | 'vedit generate --key-env' | 'vedit generate --field' | 'vedit generate --timeout') _vedit_value text "$cur"; return ;;
         'vedit generate --dtype') _vedit_value words "$cur" 'auto fp32 fp16 bf16'; return ;;
@@ -286,7 +286,7 @@ _vedit() {
         'vedit gif watermark --deinterlace') _vedit_value words "$cur" 'auto on off'; return ;;
         'vedit gif watermark --to') _vedit_value words "$cur" 'gif nut y4m rgb24 rgba'; return ;;
         'vedit gif watermark --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
-        'vedit invert -o' | 'vedit invert --output') _vedit_value file "$cur"; return ;;
+        'vedit invert -o' | 'vedit invert --output' | 'vedit invert --lora') _vedit_value file "$cur"; return ;;
         'vedit invert --prompt' | 'vedit invert --steps' | 'vedit invert --fixed-point' | 'vedit invert --guidance' | 'vedit invert --inner-steps' | 'vedit invert --lr' | 'vedit invert --early-stop' | 'vedit invert --for-method' | 'vedit invert --set' | 'vedit invert --model' | 'vedit invert --revision' | 'vedit invert --device' | 'vedit invert --frames-per-call' | 'vedit invert --frames' | 'vedit invert --stride' | 'vedit invert --start' | 'vedit invert --size') _vedit_value text "$cur"; return ;;
         'vedit invert --solver') _vedit_value words "$cur" 'ddim euler rf-solver fireflow uni-inv'; return ;;
         'vedit invert --method') _vedit_value words "$cur" 'ddim null-text'; return ;;
@@ -348,12 +348,12 @@ _vedit() {
         'vedit batch') words='-h --help' ;;
         'vedit batch collect') words='-O --output-dir -h --help' ;;
         'vedit batch gallery') words='-o --output --standalone --scores --sheet -h --help' ;;
-        'vedit batch run') words='--prompt --source-prompt --source --source-from --clips --over --pair --set --method --preset --model --revision --dtype --seed --steps --guidance --negative --frames --stride --start --size --crop -O --output-dir --name --workers --shard --retries --timeout --recycle --grace --order --max-failures --fail-fast --retry-failed --redo --verify -y --overwrite --dry-run --json -q --quiet --progress --runner --tasks --sbatch --template --submit -h --help' ;;
+        'vedit batch run') words='--prompt --source-prompt --source --source-from --clips --over --pair --set --method --preset --model --revision --dtype --lora --seed --steps --guidance --negative --frames --stride --start --size --crop -O --output-dir --name --workers --shard --retries --timeout --recycle --grace --order --max-failures --fail-fast --retry-failed --redo --verify -y --overwrite --dry-run --json -q --quiet --progress --runner --tasks --sbatch --template --submit -h --help' ;;
         'vedit batch status') words='--watch --json -h --help' ;;
         'vedit bench') words='-h --help' ;;
         'vedit bench model') words='--samples --steps --device --threads --store --strict --json -h --help' ;;
         'vedit bench motion') words='--base --clips --steps --device --threads --store --strict --json -h --help' ;;
-        'vedit bench scenes') words='--methods --set --cases --limit --frames --markdown --json -o --output --sheet --journal -y --overwrite --model --revision --device --dtype --offload -q --quiet --progress -h --help' ;;
+        'vedit bench scenes') words='--methods --set --cases --limit --frames --markdown --json -o --output --sheet --journal -y --overwrite --model --revision --device --dtype --offload --lora -q --quiet --progress -h --help' ;;
         'vedit cache') words='-h --help' ;;
         'vedit cache clear') words='-h --help' ;;
         'vedit cache list') words='-h --help' ;;
@@ -367,9 +367,9 @@ _vedit() {
         'vedit data table') words='--id-column --caption-column --frames --size --fps --to --limit -j --jobs -y --overwrite --json -q --quiet --progress -h --help' ;;
         'vedit data v2vbench') words='--list --frames --size --fps --stride --one-edit --seed --to --limit -j --jobs -y --overwrite --json -q --quiet --progress -h --help' ;;
         'vedit demo') words='-O --output-dir -y --overwrite -q --quiet --progress -h --help' ;;
-        'vedit edit') words='-o --output -O --output-dir --suffix --source-prompt --source --prompt --method --preset --set --steps --guidance --negative --strength --seed --inversion --mask --keep-outside --no-keep-outside --detail --no-detail --save-masks --save-attention --preview --ablate --truth --explain --list-methods --no-metadata --model --revision --device --dtype --offload --frames-per-call --window --memory --frames --stride --start --size --crop --output-size -y --overwrite -n --no-overwrite --json -q --quiet --progress -h --help' ;;
+        'vedit edit') words='-o --output -O --output-dir --suffix --source-prompt --source --prompt --method --preset --set --steps --guidance --negative --strength --seed --inversion --mask --keep-outside --no-keep-outside --detail --no-detail --save-masks --save-attention --preview --ablate --truth --explain --list-methods --no-metadata --model --revision --device --dtype --offload --lora --frames-per-call --window --memory --frames --stride --start --size --crop --output-size -y --overwrite -n --no-overwrite --json -q --quiet --progress -h --help' ;;
         'vedit env') words='--json -h --help' ;;
-        'vedit generate') words='-o --output -O --output-dir --to --model --revision --prompts --negative --seed --count --steps --ddim-num-steps --guidance --frames --size --fps --device --dtype --weights --eta --clip --spacing --save-x-start --save-every --from-x-start --from-step --mask --offload --vae-tiling --variant --motion-adapter --pipe --provider --base-url --remote-model --key-env --form --field --timeout --no-metadata -y --overwrite --skip-existing --json -q --quiet --progress -h --help' ;;
+        'vedit generate') words='-o --output -O --output-dir --to --model --revision --prompts --negative --seed --count --steps --ddim-num-steps --guidance --frames --size --fps --device --dtype --weights --eta --clip --spacing --save-x-start --save-every --from-x-start --from-step --mask --offload --vae-tiling --variant --motion-adapter --lora --pipe --provider --base-url --remote-model --key-env --form --field --timeout --no-metadata -y --overwrite --skip-existing --json -q --quiet --progress -h --help' ;;
         'vedit gif') words='-h --help' ;;
         'vedit gif adjust') words='--brightness --contrast --saturation --gamma --pivot -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --start --end --duration --fps --crf --no-audio --subtitles --tonemap --deinterlace --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
         'vedit gif blur') words='--rect --how --strength -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --start --end --duration --fps --crf --no-audio --subtitles --tonemap --deinterlace --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
@@ -385,7 +385,7 @@ _vedit() {
         'vedit gif rotate') words='--angle --flip --keep-interlace -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --start --end --duration --fps --crf --no-audio --subtitles --tonemap --deinterlace --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
         'vedit gif speed') words='--factor --delay --fps --duration --reverse --boomerang --any --min-delay --raw-delays --drop -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --start --end --crf --no-audio --subtitles --tonemap --deinterlace --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
         'vedit gif watermark') words='--text --font-size --opacity --position --at --captions --color --margin --font --outline --outline-color --image --scale --frames -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --start --end --duration --fps --crf --no-audio --subtitles --tonemap --deinterlace --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
-        'vedit invert') words='-o --output --prompt --steps --fixed-point --solver --method --guidance --inner-steps --lr --early-stop --shared --per-frame --for-method --preset --set --embed-tuning --check --no-check --model --revision --device --dtype --offload --frames-per-call --frames --stride --start --size --crop -y --overwrite --json -q --quiet --progress -h --help' ;;
+        'vedit invert') words='-o --output --prompt --steps --fixed-point --solver --method --guidance --inner-steps --lr --early-stop --shared --per-frame --for-method --preset --set --embed-tuning --check --no-check --model --revision --device --dtype --offload --lora --frames-per-call --frames --stride --start --size --crop -y --overwrite --json -q --quiet --progress -h --help' ;;
         'vedit models') words='-h --help' ;;
         'vedit models export') words='-o --output --step --both -y --overwrite --json -h --help' ;;
         'vedit models fetch') words='--revision --force -q --quiet -h --help' ;;

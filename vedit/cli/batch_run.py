@@ -91,6 +91,12 @@ row_options = options(
     click.option(
         "--dtype", type=click.Choice(["auto", "fp32", "fp16", "bf16"]), help="Precision of the network."
     ),
+    click.option(
+        "--lora",
+        multiple=True,
+        metavar="FILE|ID[:SCALE]",
+        help="Merge a LoRA into the model, where a row does not say; several add up.",
+    ),
     click.option("--seed", type=int, metavar="N", help="Seed, where a row does not say."),
     click.option(
         "--steps", type=click.IntRange(1), metavar="N", help="Sampling steps, where a row does not say."

@@ -79,6 +79,12 @@ model_options = options(
         default="none",
         help="Keep parts on the CPU between their uses.",
     ),
+    click.option(
+        "--lora",
+        multiple=True,
+        metavar="FILE|ID[:SCALE]",
+        help="Merge a LoRA into the model: a file, a folder or a Hub id, with its weight; several add up.",
+    ),
 )
 call_option = click.option(
     "--frames-per-call",

@@ -22,6 +22,7 @@ from torch import Tensor
 from vedit import __version__
 from vedit.documents import Kind, parse_json, table
 from vedit.errors import InputError, UsageError, option
+from vedit.models.adapters import by_content
 
 FORMAT = 1
 NOT_IDENTITY = (
@@ -49,6 +50,7 @@ OTHERS = {
     "model.transformer_2_sha256": "another network",
     "model.vae_sha256": "another autoencoder",
     "model.text_sha256": "another text encoder",
+    "model.lora": "other LoRAs",
     "source.pixels_sha256": "another clip",
 }
 DTYPE_NAMES = {torch.float32: ("F32", 4), torch.float16: ("F16", 2)}
@@ -72,8 +74,14 @@ def identity_key(facts: Mapping[str, Any]) -> str:
     """
     kept = {key: value for key, value in facts.items() if key not in NOT_IDENTITY}
     if isinstance(kept.get("model"), Mapping):
-        kept["model"] = {key: value for key, value in kept["model"].items() if key not in ("id", "revision")}
+        kept["model"] = _by_content(kept["model"])
     return hashlib.sha256(canonical(kept).encode()).hexdigest()
+
+
+def _by_content(model: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a model's identity decides its weights."""
+    kept = {key: value for key, value in model.items() if key not in ("id", "revision")}
+    return {**kept, "lora": by_content(kept["lora"])} if "lora" in kept else kept
 
 
 def level_name(timestep: float, kind: str = "latents") -> str:
@@ -294,6 +302,8 @@ def _differences(
         if key == "format":
             continue
         a, b = ours.get(key), theirs.get(key)
+        if key == "lora":
+            a, b = by_content(a or ()), by_content(b or ())
         if isinstance(a, dict) and isinstance(b, dict):
             yield from _differences(a, b, f"{prefix}{key}.")
         elif a != b:

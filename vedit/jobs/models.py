@@ -67,7 +67,7 @@ def _other(folder: Path) -> str | None:
     except ModelError:
         names = [path.name for path in folder.glob("*.safetensors")]
     is_lora = any("lora" in name.lower() for name in names) or (folder / "adapter_config.json").exists()
-    return "LoRA alone: it changes a model and is none by itself" if is_lora else None
+    return "LoRA: it changes a model, with --lora" if is_lora else None
 
 
 def _size(folder: Path) -> int:

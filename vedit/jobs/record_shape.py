@@ -57,6 +57,18 @@ class Picked(Shape):
     output: Size | None = None
 
 
+class Lora(Shape):
+    name: Name
+    scale: Annotated[float, Field(ge=-100, le=100)]
+    part: Annotated[str, Field(pattern=r"^\w{1,40}$")] | None
+    file: Annotated[str, Field(max_length=400, pattern=r"^[\w./-]+$")] | None
+    revision: Revision | None
+    sha256: Hash
+
+
+Loras = Annotated[list[Lora], Field(max_length=64)]
+
+
 class Weights(Shape):
     id: Name
     revision: Revision | None
@@ -65,6 +77,7 @@ class Weights(Shape):
     transformer_2_sha256: Hash | None = None
     vae_sha256: Hash
     text_sha256: Hash
+    lora: Loras = []
 
     @model_validator(mode="after")
     def _has_network(self) -> Weights:
@@ -146,6 +159,7 @@ class Extra(Shape):
     eta: Annotated[float, Field(ge=0, le=1)] | None = None
     clip: Words | None = None
     spacing: Literal["leading", "trailing", "linspace"] | None = None
+    lora: Loras = []
 
 
 class Asked(Shape):

@@ -61,6 +61,8 @@ def _names(record: Mapping[str, Any]) -> Iterator[tuple[Any, Any, str]]:
     yield from _listed(record.get("edit_mask"))
     yield from _keyed(record.get("inversion"), {"path": "inversion"})
     yield from _keyed(record.get("model"), {"id": "model", "name": "model", "motion_adapter": "model"})
+    model = record.get("model")
+    yield from _loras(model.get("lora") if isinstance(model, dict) else None)
     rows = record.get("clips") if isinstance(record.get("clips"), list) else []
     requests = [request for row in rows or () if isinstance(row, list) for request in row]
     for holder in (record.get("choices"), *requests):
@@ -68,11 +70,17 @@ def _names(record: Mapping[str, Any]) -> Iterator[tuple[Any, Any, str]]:
         if isinstance(extra, dict):
             yield from _keyed(extra, {"from_x_start": "clip", "motion_adapter": "model"})
             yield from _listed(extra.get("mask"))
+            yield from _loras(extra.get("lora"))
 
 
 def _keyed(holder: Any, keys: Mapping[str, str]) -> Iterator[tuple[Any, Any, str]]:
     if isinstance(holder, dict):
         yield from ((holder, key, what) for key, what in keys.items() if key in holder)
+
+
+def _loras(told: Any) -> Iterator[tuple[Any, Any, str]]:
+    for one in told if isinstance(told, list) else ():
+        yield from _keyed(one, {"name": "model"})
 
 
 def _listed(masks: Any) -> Iterator[tuple[Any, Any, str]]:

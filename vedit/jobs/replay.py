@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from vedit.jobs.record_shape import check_record
 from vedit.jobs.recorded import OURS, Recorded, is_folder, is_inside, sha256_of
 from vedit.jobs.sink import Told
 from vedit.jobs.watch import Watch, unwatched
+from vedit.models.adapters import find, parse, recorded
 from vedit.models.family import Model
 from vedit.models.hub import cache_only, find_folder, hash_weights, is_in_cache, layout_in, weighed_in
 from vedit.models.layout import SD
@@ -147,6 +148,17 @@ def check_model(record: Mapping[str, Any]) -> None:
         )
 
 
+def check_loras(told: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse LoRAs whose contents are not those of a record. Raises ModelError."""
+    for one in told:
+        if find(parse(recorded(one))).facts["sha256"] != one["sha256"]:
+            raise ModelError(
+                f"the LoRA {legible(one['name'])} is not the one of the record.",
+                "Its contents differ by their SHA-256, so the result would too.",
+                "Put back the file that was used",
+            )
+
+
 def check_files(record: Mapping[str, Any], names: Any) -> None:
     """Refuse masks and other files of a record whose contents are not those recorded, and what is no file."""
     known = record.get("files")
@@ -182,8 +194,10 @@ def recorded_model(record: Mapping[str, Any]) -> Model:
             "Their hashes differ, so the result would too.",
             f"Name the model that was used: {option('model', 'NAME')}",
         )
+    lora = [recorded(told) for told in wanted.get("lora", ())]
+    check_loras(wanted.get("lora", ()))
     short = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}[record["dtype"]]
-    model = load_model(wanted["id"], revision, device=record["device"], dtype=short)
+    model = load_model(wanted["id"], revision, device=record["device"], dtype=short, lora=lora)
     model.hashes.update(hashes)
     return model
 

@@ -89,7 +89,7 @@ class Editor:
     def _model(self, request: EditRequest, sink: Told) -> Any:
         from vedit.jobs.edit.plan import load
 
-        wanted = request.model, request.revision, request.dtype, request.offload
+        wanted = request.model, request.revision, request.dtype, request.offload, request.lora
         if wanted != self.loaded:
             self.model, self.loaded = None, ()  # room for the next
             began = time.monotonic()

@@ -484,11 +484,13 @@ def _hub_has_address(endpoint: str) -> bool:
 
 
 @contextmanager
-def explained(name: str, revision: str | None) -> Iterator[None]:
-    """Turn what the Hub's client raises into a ModelError with the next step."""
+def explained(name: str, revision: str | None, again: str | None = None) -> Iterator[None]:
+    """Turn what the Hub's client raises into a ModelError with the next step. again: the command that fetches
+    what is no model of its own.
+    """
     from huggingface_hub import errors as hub
 
-    again = f"vedit models fetch {name} --revision {revision}" if revision else f"vedit models fetch {name}"
+    again = again or " ".join(["vedit models fetch", name, *(["--revision", revision] if revision else [])])
     try:
         with hub_or_cache(), checked_downloads(name):
             yield

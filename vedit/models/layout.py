@@ -55,6 +55,19 @@ SD = Layout(
         "transformer": NOTHING,
     },
 )
+SDXL = Layout(
+    "sdxl",
+    "StableDiffusionXLPipeline",
+    ("StableDiffusionXLPipeline",),
+    ("unet", "vae", "text_encoder", "text_encoder_2"),
+    {
+        "unet": frozenset({"UNet2DConditionModel"}),
+        "vae": frozenset({None, "AutoencoderKL"}),
+        "text_encoder": frozenset({"CLIPTextModel"}),
+        "text_encoder_2": frozenset({"CLIPTextModelWithProjection"}),
+        "transformer": NOTHING,
+    },
+)
 WAN = Layout(
     "wan",
     "WanPipeline",

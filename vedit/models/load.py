@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from vedit.errors import Warn, silent
+from vedit.models.adapters import locate
 from vedit.models.family import Model
 from vedit.models.hub import EMBEDDED, find_folder, layout_in
 from vedit.models.layout import WAN
@@ -16,20 +19,30 @@ def load_model(
     device: str = "auto",
     dtype: str = "auto",
     offload: str = "none",
+    lora: Sequence[str] = (),
     warn: Warn = silent,
 ) -> Model:
     """Load a model: an embedded one, a folder, a file of weights, or a Hub id with an optional revision.
 
     offload: "none"; "model" keeps the parts that are not in use on the CPU; "sequential" also streams the
-    network layer by layer through the device (accelerate). warn: told of parts of the model that are not
-    used. Raises ModelError for weights missing, gated, offline, damaged, or of another family.
+    network layer by layer through the device (accelerate). lora: LoRAs that are merged into its parts, as
+    `vedit.models.adapters.parse` reads them. warn: told of parts of the model that are not used.
+    Raises ModelError for weights missing, gated, offline, damaged, or of another family.
     """
     if not single_file.is_file(name):
         folder = find_folder(name, revision)
         if layout_in(folder) is WAN:
             from vedit.models.wan.load import load_folder
 
-            return load_folder(name, folder, device=device, dtype=dtype, offload=offload, warn=warn)
+            return load_folder(
+                name,
+                folder,
+                device=device,
+                dtype=dtype,
+                offload=offload,
+                lora=locate(lora, WAN, name),
+                warn=warn,
+            )
     from vedit.models.sd.load import load_model as load_sd
 
-    return load_sd(name, revision, device=device, dtype=dtype, offload=offload, warn=warn)
+    return load_sd(name, revision, device=device, dtype=dtype, offload=offload, lora=lora, warn=warn)

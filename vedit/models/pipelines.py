@@ -12,7 +12,7 @@ import hashlib
 import inspect
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,8 +20,10 @@ import numpy as np
 import torch
 
 from vedit.errors import MemoryBudgetError, ModelError, UsageError, nearest, option
+from vedit.models.adapters import locate
 from vedit.models.checked import check_index, check_part, check_parts, read_config, tensor_names
 from vedit.models.hub import explained, first_line, read_json, weights_of
+from vedit.models.lora import merge
 from vedit.models.place import DTYPES, choose_device, quiet_libraries
 
 INDEX = "model_index.json"
@@ -294,11 +296,13 @@ def load_pipeline(
     vae_tiling: bool = False,
     variant: str | None = None,
     motion_adapter: str | None = None,
+    lora: Sequence[str] = (),
 ) -> TextToVideo:
     """Load a text-to-video pipeline by folder or Hub id.
 
     dtype: auto is bf16 on a GPU, since fp16 overflows in the large text encoders, and fp32 on a CPU.
     variant: of the weights, such as fp16. motion_adapter: makes a Stable Diffusion model an AnimateDiff.
+    lora: as in `vedit.models.adapters.parse`.
     Raises ModelError for weights missing, gated, offline, damaged, or of another family.
     """
     quiet_libraries()
@@ -326,6 +330,7 @@ def load_pipeline(
             f"Fetch it again: vedit models fetch {name} --force",
         ) from None
     check_whole(name, folder, pipe)
+    merge(name, networks_of(pipe), locate(lora, None, name))
     pipe.set_progress_bar_config(disable=True)
     _place(pipe, place, offload)
     if vae_tiling:
@@ -335,6 +340,12 @@ def load_pipeline(
             )
         pipe.vae.enable_tiling()
     return TextToVideo(name, pipe, place)
+
+
+def networks_of(pipe: Any) -> dict[str, Any]:
+    """The parts of a pipeline that LoRAs go into."""
+    parts = ("unet", "transformer", "transformer_2", "text_encoder", "text_encoder_2")
+    return {part: pipe.components[part] for part in parts if pipe.components.get(part) is not None}
 
 
 def find_pipeline(

@@ -115,6 +115,9 @@ class Keys:
         table["mask"] = [self._mask(mask) for mask in request.mask]
         table["inversion"] = self.contents.of(request.inversion) if request.inversion else None
         table["model"] = self.model(request.model, request.revision)
+        table["lora"] = [self._lora(lora) for lora in request.lora]
+        if not request.lora:  # keys of before there were any are the same
+            del table["lora"]
         params = {**self.preset(request), **_underscored(request.set), **request.own_options}
         return digest([SCHEMA, command, extension, table, params])
 
@@ -123,6 +126,11 @@ class Keys:
 
         file = file_of(mask)
         return mask if file is None else mask.replace(file, self.contents.of(file))
+
+    def _lora(self, lora: str) -> str:
+        from vedit.models.adapters import with_name
+
+        return with_name(lora, lambda name: self.contents.of(name) if os.path.exists(name) else name)
 
     def preset(self, request: EditRequest) -> dict[str, Any]:
         """What the preset of a request says, without the module of its method."""

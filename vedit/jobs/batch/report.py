@@ -163,12 +163,14 @@ def _row_keys(item: Item, out: str) -> dict[str, Any]:
     usual = {field.name: field.default for field in fields(item.request)}
     columns: dict[str, Any] = {}
     for key, value in item.request.json().items():
-        if key in ("output", "overwrite", "set", "mask") or value is None or value == usual.get(key):
+        if key in ("output", "overwrite", "set", "mask", "lora") or value is None or value == usual.get(key):
             continue
         columns[key] = os.path.relpath(value, out) if key in ("input", "inversion") else value
     columns["input"] = os.path.relpath(item.request.input, out)
     if item.request.mask:
         columns["mask"] = ";".join(_mask(mask, out) for mask in item.request.mask)
+    if item.request.lora:
+        columns["lora"] = ";".join(_lora(lora, out) for lora in item.request.lora)
     columns |= {f"set.{key}": _toml(value) for key, value in item.request.set.items()}
     return columns if item.row.label == item.request.method else {**columns, "label": item.row.label}
 
@@ -178,6 +180,12 @@ def _mask(mask: str, out: str) -> str:
 
     file = file_of(mask)
     return mask if file is None else mask.replace(file, os.path.relpath(file, out))
+
+
+def _lora(lora: str, out: str) -> str:
+    from vedit.models.adapters import with_name
+
+    return with_name(lora, lambda name: os.path.relpath(name, out) if os.path.exists(name) else name)
 
 
 def _toml(value: Any) -> str:

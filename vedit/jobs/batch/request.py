@@ -51,6 +51,7 @@ class BatchRequest(Request):
     model: str | None = None
     revision: str | None = None
     dtype: Literal["auto", "fp32", "fp16", "bf16"] | None = None
+    lora: tuple[str, ...] | None = None
     seed: int | None = None
     steps: int | None = None
     guidance: float | None = None
@@ -83,7 +84,7 @@ class BatchRequest(Request):
     def shared(self) -> Shared:
         """What goes for all rows. Raises UsageError for an axis without values."""
         given = {key: getattr(self, key, None) for key in REQUEST_KEYS if key != "set"}
-        values = {key: value for key, value in given.items() if value is not None}
+        values = {key: value for key, value in given.items() if value not in (None, ())}
         values |= {f"set.{key}": value for key, value in self.set.items()}
         axes = tuple(map(over, self.over))
         return Shared(values, self.prompts, self.source_from, self.clips, self.output_dir, axes, self.pair)

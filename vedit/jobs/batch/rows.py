@@ -58,6 +58,7 @@ REQUEST_KEYS = (
     "revision",
     "dtype",
     "offload",
+    "lora",
     "memory",
     "frames_per_call",
 )
@@ -403,6 +404,10 @@ def _sorted(raw: Raw) -> tuple[dict[str, Any], dict[str, Any]]:
         masks = values["mask"]
         masks = masks.split(";") if isinstance(masks, str) else masks if isinstance(masks, list) else [masks]
         values["mask"] = [_mask(raw.base, mask) for mask in masks]
+    if "lora" in values:
+        loras = values["lora"]
+        loras = loras.split(";") if isinstance(loras, str) else list(loras)
+        values["lora"] = [_lora(raw.base, lora) for lora in loras]
     return values, settings
 
 
@@ -426,6 +431,17 @@ def _mask(base: str, mask: Any) -> Any:
 
     file = file_of(mask) if isinstance(mask, str) else None
     return mask.replace(file, _seen_from(base, file)) if file else mask
+
+
+def _lora(base: str, lora: Any) -> Any:
+    """A LoRA that is a file, as seen from here; one of the Hub stays."""
+    from vedit.models.adapters import with_name
+
+    def seen(name: str) -> str:
+        path = str(_seen_from(base, name))
+        return path if os.path.exists(path) else name
+
+    return with_name(lora, seen) if isinstance(lora, str) else lora
 
 
 def _wrong_values(values: Mapping[str, Any]) -> Iterator[str]:

@@ -25,6 +25,7 @@ from vedit.jobs.sink import Quiet, Sink
 from vedit.media.run import Settings
 from vedit.media.window import usable_cores
 from vedit.methods.outline import outline
+from vedit.models.adapters import check_exist
 from vedit.models.hub import OURS
 from vedit.models.side import native_side
 
@@ -195,6 +196,7 @@ def load(request: ClipRequest, sink: Sink) -> Model:
         device=request.device,
         dtype=request.dtype,
         offload=request.offload,
+        lora=request.lora,
         warn=sink.warn,
     )
 
@@ -205,6 +207,7 @@ def read_first(request: ClipRequest, prompts: tuple[str, ...], masks: tuple[str,
 
     asked = asked_of(request)
     size = check_clip(request.input)
+    check_exist(request.lora)
     check_prompts(request.model, prompts)
     choose = chooser(asked, native_side(request.model, request.revision), masks)
     if size is not None:

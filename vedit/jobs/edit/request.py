@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
 from vedit.jobs.request import Request
+from vedit.models.adapters import recorded
 
 Size = str | int | tuple[int, int]
 
@@ -19,8 +20,9 @@ class ClipRequest(Request):
 
     input: a clip or a folder of pictures. frames: at most so many; every stride-th from start, from 0.
     size: that is worked on, a shorter side (512), or width and height ("640x384" or a pair); None for
-    the side that the model was trained at. crop: "square" takes the centre square. frames_per_call:
-    frames that go through the network at once.
+    the side that the model was trained at. crop: "square" takes the centre square. lora: LoRAs that are
+    merged into the model, each [PART=]FILE|ID[:SCALE]. frames_per_call: frames that go through the network
+    at once.
     """
 
     input: str
@@ -34,6 +36,7 @@ class ClipRequest(Request):
     device: str = "auto"
     dtype: Literal["auto", "fp32", "fp16", "bf16"] = "auto"
     offload: Literal["none", "model", "sequential"] = "none"
+    lora: tuple[str, ...] = ()
     frames_per_call: int = 8
     output: str | None = None
     overwrite: bool = False
@@ -126,6 +129,7 @@ class EditRequest(ClipRequest):
             window=record["window"],
             model=model["id"],
             revision=model["revision"],
+            lora=tuple(recorded(told) for told in model.get("lora", ())),
             device=record["device"],
             dtype={"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}[record["dtype"]],  # type: ignore[arg-type]  # one of its Literals
             ablate=record["command"] == "ablate",

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vedit.jobs.generate.options import HUB, read_by
-from vedit.jobs.generate.run import Choices, Made, Take, rate_of
+from vedit.jobs.generate.run import Choices, Made, Take, lora_hashes, rate_of
 from vedit.jobs.watch import Watch
 
 if TYPE_CHECKING:
@@ -42,7 +42,10 @@ def weights(choices: Choices) -> dict[str, Any]:
     _, folder, index = find_pipeline(
         choices.model, choices.revision, choices.extra.get("variant"), choices.extra.get("motion_adapter")
     )
-    return {"parts_sha256": part_hashes(folder, index, choices.extra.get("motion_adapter"))}
+    return {
+        "parts_sha256": part_hashes(folder, index, choices.extra.get("motion_adapter")),
+        **lora_hashes(choices),
+    }
 
 
 class PipelineMaker:
@@ -61,7 +64,8 @@ class PipelineMaker:
             "device": str(self.model.device),
             **weights(self.choices),
         }
-        return {**facts, **{name: value for name, value in self.choices.extra.items() if name != "pipe"}}
+        own = {name: value for name, value in self.choices.extra.items() if name not in ("pipe", "lora")}
+        return {**facts, **own}
 
     def make(self, request: Take, watch: Watch) -> Made:
         """Make one clip. Raises UsageError for what the pipeline or its rules refuse."""

@@ -12,6 +12,7 @@ from typing import Any
 from vedit.options import declared, declared_in
 
 CHECKPOINT, HUB, REMOTE, PROVIDER = "checkpoint", "hub", "remote", "provider"
+SHAPES = "shapes"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +78,13 @@ class HubOptions:
     )
     motion_adapter: str | None = declared(
         "Make an AnimateDiff of a Stable Diffusion model: a folder or Hub id.", metavar="NAME", of=(HUB,)
+    )
+    lora: tuple[str, ...] = declared(
+        "Merge a LoRA into the model: a file, a folder or a Hub id, with its weight; several add up.",
+        (),
+        metavar="FILE|ID[:SCALE]",
+        is_repeated=True,
+        of=(HUB, SHAPES),
     )
 
 

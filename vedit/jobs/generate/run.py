@@ -290,7 +290,10 @@ def request_of(told: Mapping[str, Any]) -> Take:
 
 def without_extras(extra: Mapping[str, Any]) -> dict[str, Any]:
     """A backend's options as a record tells them, without files that were written besides."""
-    return {name: value for name, value in extra.items() if name not in ("save_x_start", "save_every")}
+    from vedit.models.adapters import recorded
+
+    kept = {name: value for name, value in extra.items() if name not in ("save_x_start", "save_every")}
+    return {**kept, **({"lora": tuple(map(recorded, kept["lora"]))} if "lora" in kept else {})}
 
 
 def _told(request: Take) -> dict[str, Any]:
@@ -309,7 +312,23 @@ def _without_secrets(extra: Mapping[str, Any]) -> dict[str, Any]:
         f"{name}={value}"
         for name, value in without_values({name: value for name, _, value in fields}).items()
     ]
-    return {**extra, **({"field": told} if told else {})}
+    loras = lora_facts(extra)
+    return {**extra, **({"field": told} if told else {}), **({"lora": loras} if loras else {})}
+
+
+def lora_facts(extra: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What a record tells of the LoRAs among a backend's options."""
+    from vedit.models.adapters import find, parse
+
+    return [find(parse(text)).facts for text in extra.get("lora", ())]
+
+
+def lora_hashes(choices: Choices) -> dict[str, Any]:
+    """The contents of LoRAs, beside the hashes of the weights that they go into; nothing for none."""
+    from vedit.models.adapters import by_content
+
+    told = lora_facts(choices.extra)
+    return {"lora_sha256": [one["sha256"] for one in by_content(told)]} if told else {}
 
 
 def file_name(number: int, request: Take, job: Job) -> str:

@@ -10,7 +10,8 @@ import random
 from typing import TYPE_CHECKING, Any
 
 from vedit.errors import UsageError, option
-from vedit.jobs.generate.run import Choices, Made, Take
+from vedit.jobs.generate.options import SHAPES, read_by
+from vedit.jobs.generate.run import Choices, Made, Take, lora_hashes
 from vedit.jobs.watch import Watch
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 EMBEDDED = "shapes"
 SUMMARY = f'"{EMBEDDED}", the embedded model of drawn scenes'
-OPTIONS: frozenset[str] = frozenset()
+OPTIONS = read_by(SHAPES)
 STEPS = 25
 FPS = 10
 
@@ -29,6 +30,9 @@ def claims(model: str) -> bool:
 
 def load(choices: Choices) -> ShapesMaker:
     """Load the embedded model and its motion adapter. Raises ModelError."""
+    from vedit.models.adapters import locate
+    from vedit.models.layout import SD
+    from vedit.models.lora import merge
     from vedit.models.place import choose_device, choose_dtype
     from vedit.models.shapes import folder
     from vedit.models.shapes.motion import load_clip_denoiser
@@ -36,8 +40,10 @@ def load(choices: Choices) -> ShapesMaker:
     folder.check_motion(folder.MOTION)
     device = choose_device(choices.device)
     model = folder.load(device=str(device))
+    parts = {"unet": model.unet, "text_encoder": model.text_encoder}
+    merge(EMBEDDED, parts, locate(choices.extra.get("lora", ()), SD, EMBEDDED))
     unet = load_clip_denoiser(model.unet, folder.MOTION).to(device)
-    return ShapesMaker(model, unet, choose_dtype(choices.dtype, device))
+    return ShapesMaker(model, unet, choose_dtype(choices.dtype, device), weights(choices))
 
 
 def weights(choices: Choices | None = None) -> dict[str, Any]:
@@ -51,17 +57,18 @@ def weights(choices: Choices | None = None) -> dict[str, Any]:
         "vae_sha256": denoiser["vae/diffusion_pytorch_model.safetensors"],
         "motion_adapter_sha256": motion["diffusion_pytorch_model.safetensors"],
         "motion_words_sha256": motion["motion_words.safetensors"],
+        **(lora_hashes(choices) if choices else {}),
     }
 
 
 class ShapesMaker:
     """Samples by DDIM with classifier-free guidance."""
 
-    def __init__(self, model: ShapesModel, unet: Any, dtype: Any) -> None:
-        self.model, self.unet, self.dtype = model, unet, dtype
+    def __init__(self, model: ShapesModel, unet: Any, dtype: Any, hashes: dict[str, Any]) -> None:
+        self.model, self.unet, self.dtype, self.hashes = model, unet, dtype, hashes
 
     def identity(self) -> dict[str, Any]:
-        return weights()
+        return self.hashes
 
     def make(self, request: Take, watch: Watch) -> Made:
         """Sample one clip. Raises UsageError for words, sizes and frame counts that it does not know."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from vedit.errors import UsageError, option
-from vedit.jobs.generate.run import Choices, Made, Take
+from vedit.jobs.generate.options import SHAPES, read_by
+from vedit.jobs.generate.run import Choices, Made, Take, lora_hashes
 from vedit.jobs.generate.shapes import FPS, STEPS, check_shape, read_negative, read_prompt
 from vedit.jobs.watch import Watch
 from vedit.models.hub import EMBEDDED_VIDEO
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from vedit.models.family import Model
 
 SUMMARY = f'"{EMBEDDED_VIDEO}", the embedded video model of drawn scenes'
-OPTIONS: frozenset[str] = frozenset()
+OPTIONS = read_by(SHAPES)
 FRAMES, SIDE = 9, 64
 GUIDANCE = 3.0
 
@@ -30,7 +31,9 @@ def load(choices: Choices) -> VideoMaker:
     """Load the model. Raises ModelError."""
     from vedit.models.load import load_model
 
-    return VideoMaker(load_model(EMBEDDED_VIDEO, device=choices.device, dtype=choices.dtype))
+    lora = choices.extra.get("lora", ())
+    model = load_model(EMBEDDED_VIDEO, device=choices.device, dtype=choices.dtype, lora=lora)
+    return VideoMaker(model, weights(choices))
 
 
 def weights(choices: Choices | None = None) -> dict[str, Any]:
@@ -42,17 +45,18 @@ def weights(choices: Choices | None = None) -> dict[str, Any]:
         "transformer_sha256": files["transformer/diffusion_pytorch_model.safetensors"],
         "text_encoder_sha256": files["text_encoder/model.safetensors"],
         "vae_sha256": files["vae/diffusion_pytorch_model.safetensors"],
+        **(lora_hashes(choices) if choices else {}),
     }
 
 
 class VideoMaker:
     """Samples by Euler steps with classifier-free guidance."""
 
-    def __init__(self, model: Model) -> None:
-        self.model = model
+    def __init__(self, model: Model, hashes: dict[str, Any]) -> None:
+        self.model, self.hashes = model, hashes
 
     def identity(self) -> dict[str, Any]:
-        return weights()
+        return self.hashes
 
     def make(self, request: Take, watch: Watch) -> Made:
         """Sample one clip. Raises UsageError for words, sizes and frame counts that it does not know."""

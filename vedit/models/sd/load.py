@@ -7,12 +7,14 @@ weights are safetensors, or pickles read with `weights_only`.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from vedit.errors import ModelError, UsageError, Warn, option, silent
+from vedit.models.adapters import locate
 from vedit.models.alpha_bar import AlphaBar, read_schedule
 from vedit.models.hub import (
     EMBEDDED,
@@ -23,6 +25,8 @@ from vedit.models.hub import (
     unused_parts,
     whole_again,
 )
+from vedit.models.layout import SD
+from vedit.models.lora import merge
 from vedit.models.parts import load_tokenizer, loaded
 from vedit.models.place import choose_device, choose_dtype, quiet_libraries
 from vedit.models.sd import single_file
@@ -36,19 +40,21 @@ def load_model(
     device: str = "auto",
     dtype: str = "auto",
     offload: str = "none",
+    lora: Sequence[str] = (),
     warn: Warn = silent,
 ) -> Model:
     """Load a model: "shapes" (embedded), a folder, a file of weights, or a Hub id with an optional revision.
 
     offload: "none"; "model" keeps the text encoder and the autoencoder on the CPU between their
     uses; "sequential" also streams the UNet layer by layer through the device (accelerate).
-    warn: told of parts of the model that are not used.
+    lora: as in `vedit.models.load`. warn: told of parts of the model that are not used.
     Raises ModelError for weights missing, gated, offline, damaged, or of another family.
     """
     quiet_libraries()
     place, precision = choose_device(device), choose_dtype(dtype, choose_device(device))
     is_file = single_file.is_file(name)
     folder = Path(name) if is_file else find_folder(name, revision)
+    loras = locate(lora, SD, name)
     # the autoencoder overflows in fp16 on some checkpoints: never below float32 or bf16
     kinds = {
         "unet": precision,
@@ -79,6 +85,7 @@ def load_model(
         min(tokenizer.model_max_length, places)
     )  # 1e30 where it has no limit of its own
     check_channels(name, int(parts["unet"].config.in_channels), int(parts["vae"].config.latent_channels))
+    merged = merge(name, parts, loras)
     for part_name, part in parts.items():
         part.eval().requires_grad_(False)
         if offload == "none" or (offload == "model" and part_name == "unet"):
@@ -97,6 +104,7 @@ def load_model(
         device=place,
         dtype=precision,
         offload=offload,
+        lora=merged,
     )
 
 

@@ -29,7 +29,7 @@ CODEC_PIXELS = 2 * 512 * 512  # that the autoencoder takes at once
 class Model(UNetNetwork):
     """A loaded model. Latents are float32 whatever the network's dtype.
 
-    name, folder: where it came from. revision: the commit of a Hub model, else None.
+    name, folder: where it came from. revision: the commit of a Hub model, else None. lora: what was merged.
     Everything lies on `device`; with an offload, parts are moved there for their use.
     """
 
@@ -45,6 +45,7 @@ class Model(UNetNetwork):
     dtype: torch.dtype
     hashes: dict[str, str] = field(default_factory=dict)
     offload: str = "none"
+    lora: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def marks(self) -> int:
@@ -178,6 +179,7 @@ class Model(UNetNetwork):
             "revision": self.revision,
             **{key: self.hashes[part] for key, part in RECORDED.items()},
             "inflation": "none",
+            **({"lora": self.lora} if self.lora else {}),
         }
 
 

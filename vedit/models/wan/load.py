@@ -6,16 +6,19 @@ weights are safetensors, or pickles read with `weights_only`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from vedit.errors import ModelError, Warn, silent
+from vedit.models.adapters import Found
 from vedit.models.checked import class_in_transformers, is_stock
 from vedit.models.flow import Flow, read_flow
 from vedit.models.hub import commit_of, first_line, read_json, weighed_in, whole_again
 from vedit.models.layout import class_of
+from vedit.models.lora import merge
 from vedit.models.parts import load_tokenizer, loaded
 from vedit.models.place import choose_device, choose_dtype, quiet_libraries
 from vedit.models.wan.model import WanModel
@@ -31,13 +34,15 @@ def load_folder(
     device: str = "auto",
     dtype: str = "auto",
     offload: str = "none",
+    lora: Sequence[Found] = (),
     warn: Warn = silent,
 ) -> WanModel:
     """Load a folder that `find_folder` has looked through.
 
     dtype: auto is bf16 on a GPU, as these models were trained, and fp32 on a CPU. offload: "none"; "model"
     keeps on the CPU what is not in use, of two transformers one; "sequential" also streams them layer by
-    layer through the device. Raises ModelError for weights missing or damaged.
+    layer through the device. lora: what is merged into its parts. Raises ModelError for weights missing or
+    damaged.
     """
     quiet_libraries()
     place = choose_device(device)
@@ -45,6 +50,7 @@ def load_folder(
     index = read_json(folder / "model_index.json", name)
     parts, tokenizer = _parts_of(name, folder, index, precision), _tokenizer_of(name, folder, index)
     _check_fit(name, parts, tokenizer)
+    merged = merge(name, parts, lora)
     for part_name, part in parts.items():
         part.eval().requires_grad_(False)
         if offload == "none" or (offload == "model" and part_name == "transformer"):
@@ -67,6 +73,7 @@ def load_folder(
         boundary=_boundary(name, index, parts),
         by_token=bool(index.get("expand_timesteps", False)),
         offload=offload,
+        lora=merged,
     )
 
 

@@ -38,7 +38,7 @@ TILED_FROM = 1280 * 720  # pixels of a frame from which the codec works in overl
 class WanModel(WanNetwork):
     """A loaded model. Latents are float32 whatever the network's dtype.
 
-    name, folder: where it came from. revision: the commit of a Hub model, else None.
+    name, folder: where it came from. revision: the commit of a Hub model, else None. lora: what was merged.
     Everything lies on `device`; with an offload, parts are moved there for their use.
     """
 
@@ -58,6 +58,7 @@ class WanModel(WanNetwork):
     by_token: bool = False
     hashes: dict[str, str] = field(default_factory=dict)
     offload: str = "none"
+    lora: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def marks(self) -> int:
@@ -253,6 +254,7 @@ class WanModel(WanNetwork):
             "revision": self.revision,
             **{key: self.hashes[part] for key, part in WAN.hashed.items() if part in self.hashes},
             "inflation": "none",
+            **({"lora": self.lora} if self.lora else {}),
         }
 
     def _in_use(self, part: Any) -> Any:
