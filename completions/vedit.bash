@@ -44,7 +44,7 @@ _vedit() {
     while [ "$i" -lt "$COMP_CWORD" ]; do
         word=${COMP_WORDS[i]}
         case "$path $word" in
-            'vedit batch' | 'vedit batch collect' | 'vedit batch gallery' | 'vedit batch run' | 'vedit batch status' | 'vedit bench' | 'vedit bench model' | 'vedit bench motion' | 'vedit bench scenes' | 'vedit cache' | 'vedit cache clear' | 'vedit cache list' | 'vedit convert' | 'vedit data' | 'vedit data check' | 'vedit data clip' | 'vedit data folder' | 'vedit data moving-mnist' | 'vedit data msrvtt' | 'vedit data table' | 'vedit data v2vbench' | 'vedit demo' | 'vedit edit' | 'vedit env' | 'vedit generate' | 'vedit gif' | 'vedit gif adjust' | 'vedit gif blur' | 'vedit gif chain' | 'vedit gif crop' | 'vedit gif delay' | 'vedit gif fade' | 'vedit gif frames' | 'vedit gif metadata' | 'vedit gif pad' | 'vedit gif preview' | 'vedit gif resize' | 'vedit gif rotate' | 'vedit gif speed' | 'vedit gif watermark' | 'vedit invert' | 'vedit models' | 'vedit models export' | 'vedit models fetch' | 'vedit models info' | 'vedit models list' | 'vedit models pack' | 'vedit presets' | 'vedit presets list' | 'vedit presets save' | 'vedit presets show' | 'vedit probe' | 'vedit replay' | 'vedit scene' | 'vedit score' | 'vedit score compare' | 'vedit score table' | 'vedit score weights' | 'vedit train') path="$path $word" ;;
+            'vedit batch' | 'vedit batch collect' | 'vedit batch gallery' | 'vedit batch run' | 'vedit batch status' | 'vedit bench' | 'vedit bench model' | 'vedit bench motion' | 'vedit bench scenes' | 'vedit cache' | 'vedit cache clear' | 'vedit cache list' | 'vedit convert' | 'vedit data' | 'vedit data check' | 'vedit data clip' | 'vedit data folder' | 'vedit data moving-mnist' | 'vedit data msrvtt' | 'vedit data table' | 'vedit data v2vbench' | 'vedit demo' | 'vedit edit' | 'vedit env' | 'vedit generate' | 'vedit gif' | 'vedit gif adjust' | 'vedit gif blur' | 'vedit gif chain' | 'vedit gif crop' | 'vedit gif delay' | 'vedit gif fade' | 'vedit gif frames' | 'vedit gif metadata' | 'vedit gif pad' | 'vedit gif preview' | 'vedit gif resize' | 'vedit gif rotate' | 'vedit gif serve' | 'vedit gif speed' | 'vedit gif watermark' | 'vedit invert' | 'vedit models' | 'vedit models export' | 'vedit models fetch' | 'vedit models info' | 'vedit models list' | 'vedit models pack' | 'vedit presets' | 'vedit presets list' | 'vedit presets save' | 'vedit presets show' | 'vedit probe' | 'vedit replay' | 'vedit scene' | 'vedit score' | 'vedit score compare' | 'vedit score table' | 'vedit score weights' | 'vedit train') path="$path $word" ;;
         esac
         i=$((i + 1))
     done
@@ -264,6 +264,10 @@ _vedit() {
         'vedit gif rotate --deinterlace') _vedit_value words "$cur" 'auto on off'; return ;;
         'vedit gif rotate --to') _vedit_value words "$cur" 'gif nut y4m rgb24 rgba'; return ;;
         'vedit gif rotate --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
+        'vedit gif serve -o' | 'vedit gif serve --output') _vedit_value file "$cur"; return ;;
+        'vedit gif serve -O' | 'vedit gif serve --output-dir') _vedit_value folder "$cur"; return ;;
+        'vedit gif serve --preset') _vedit_value preset "$cur"; return ;;
+        'vedit gif serve --port' | 'vedit gif serve --origin' | 'vedit gif serve --max-upload' | 'vedit gif serve --cache' | 'vedit gif serve --idle') _vedit_value text "$cur"; return ;;
         'vedit gif speed --factor' | 'vedit gif speed --delay' | 'vedit gif speed --fps' | 'vedit gif speed --duration' | 'vedit gif speed --min-delay' | 'vedit gif speed --suffix' | 'vedit gif speed --strip' | 'vedit gif speed --comment' | 'vedit gif speed --colors' | 'vedit gif speed --start' | 'vedit gif speed --end' | 'vedit gif speed --crf' | 'vedit gif speed --limit' | 'vedit gif speed -j' | 'vedit gif speed --jobs') _vedit_value text "$cur"; return ;;
         'vedit gif speed -o' | 'vedit gif speed --output' | 'vedit gif speed --subtitles') _vedit_value file "$cur"; return ;;
         'vedit gif speed -O' | 'vedit gif speed --output-dir') _vedit_value folder "$cur"; return ;;
@@ -383,6 +387,7 @@ _vedit() {
         'vedit gif preview') words='-o --output --grid --tile --frame --style -y --overwrite -n --no-overwrite --limit --strict -q --quiet -h --help' ;;
         'vedit gif resize') words='--size --width --height --scale --fit --fill --keep-aspect --no-keep-aspect --filter --only-shrink -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --start --end --duration --fps --crf --no-audio --subtitles --tonemap --deinterlace --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
         'vedit gif rotate') words='--angle --flip --keep-interlace -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --start --end --duration --fps --crf --no-audio --subtitles --tonemap --deinterlace --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
+        'vedit gif serve') words='-o --output -O --output-dir -y --overwrite -n --no-overwrite --preset --port --no-browser --origin --max-upload --cache --idle --json -q --quiet -h --help' ;;
         'vedit gif speed') words='--factor --delay --fps --duration --reverse --boomerang --any --min-delay --raw-delays --drop -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --start --end --crf --no-audio --subtitles --tonemap --deinterlace --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
         'vedit gif watermark') words='--text --font-size --opacity --position --at --captions --color --margin --font --outline --outline-color --image --scale --frames -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --start --end --duration --fps --crf --no-audio --subtitles --tonemap --deinterlace --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
         'vedit invert') words='-o --output --prompt --steps --fixed-point --solver --method --guidance --inner-steps --lr --early-stop --shared --per-frame --for-method --preset --set --embed-tuning --check --no-check --model --revision --device --dtype --offload --lora --frames-per-call --frames --stride --start --size --crop -y --overwrite --json -q --quiet --progress -h --help' ;;
@@ -414,7 +419,7 @@ _vedit() {
         'vedit bench') words='model motion scenes' ;;
         'vedit cache') words='clear list' ;;
         'vedit data') words='check clip folder moving-mnist msrvtt table v2vbench' ;;
-        'vedit gif') words='adjust blur chain crop delay fade frames metadata pad preview resize rotate speed watermark' ;;
+        'vedit gif') words='adjust blur chain crop delay fade frames metadata pad preview resize rotate serve speed watermark' ;;
         'vedit models') words='export fetch info list pack' ;;
         'vedit presets') words='list save show' ;;
         'vedit score') words='compare table weights' ;;
@@ -451,6 +456,7 @@ _vedit() {
         'vedit gif preview') _vedit_value file "$cur"; return ;;
         'vedit gif resize') _vedit_value file "$cur"; return ;;
         'vedit gif rotate') _vedit_word_or_file '0 90 180 270' "$prev" "$cur"; return ;;
+        'vedit gif serve') _vedit_value file "$cur"; return ;;
         'vedit gif speed') _vedit_value file "$cur"; return ;;
         'vedit gif watermark') _vedit_value file "$cur"; return ;;
         'vedit invert') _vedit_value file "$cur"; return ;;

@@ -3,7 +3,7 @@
 function __vedit_at --description 'Whether the words so far name this very command'
     set -l path vedit
     for word in (commandline -opc)[2..-1]
-        if contains -- "$path $word" 'vedit' 'vedit batch' 'vedit batch collect' 'vedit batch gallery' 'vedit batch run' 'vedit batch status' 'vedit bench' 'vedit bench model' 'vedit bench motion' 'vedit bench scenes' 'vedit cache' 'vedit cache clear' 'vedit cache list' 'vedit convert' 'vedit data' 'vedit data check' 'vedit data clip' 'vedit data folder' 'vedit data moving-mnist' 'vedit data msrvtt' 'vedit data table' 'vedit data v2vbench' 'vedit demo' 'vedit edit' 'vedit env' 'vedit generate' 'vedit gif' 'vedit gif adjust' 'vedit gif blur' 'vedit gif chain' 'vedit gif crop' 'vedit gif delay' 'vedit gif fade' 'vedit gif frames' 'vedit gif metadata' 'vedit gif pad' 'vedit gif preview' 'vedit gif resize' 'vedit gif rotate' 'vedit gif speed' 'vedit gif watermark' 'vedit invert' 'vedit models' 'vedit models export' 'vedit models fetch' 'vedit models info' 'vedit models list' 'vedit models pack' 'vedit presets' 'vedit presets list' 'vedit presets save' 'vedit presets show' 'vedit probe' 'vedit replay' 'vedit scene' 'vedit score' 'vedit score compare' 'vedit score table' 'vedit score weights' 'vedit train'
+        if contains -- "$path $word" 'vedit' 'vedit batch' 'vedit batch collect' 'vedit batch gallery' 'vedit batch run' 'vedit batch status' 'vedit bench' 'vedit bench model' 'vedit bench motion' 'vedit bench scenes' 'vedit cache' 'vedit cache clear' 'vedit cache list' 'vedit convert' 'vedit data' 'vedit data check' 'vedit data clip' 'vedit data folder' 'vedit data moving-mnist' 'vedit data msrvtt' 'vedit data table' 'vedit data v2vbench' 'vedit demo' 'vedit edit' 'vedit env' 'vedit generate' 'vedit gif' 'vedit gif adjust' 'vedit gif blur' 'vedit gif chain' 'vedit gif crop' 'vedit gif delay' 'vedit gif fade' 'vedit gif frames' 'vedit gif metadata' 'vedit gif pad' 'vedit gif preview' 'vedit gif resize' 'vedit gif rotate' 'vedit gif serve' 'vedit gif speed' 'vedit gif watermark' 'vedit invert' 'vedit models' 'vedit models export' 'vedit models fetch' 'vedit models info' 'vedit models list' 'vedit models pack' 'vedit presets' 'vedit presets list' 'vedit presets save' 'vedit presets show' 'vedit probe' 'vedit replay' 'vedit scene' 'vedit score' 'vedit score compare' 'vedit score table' 'vedit score weights' 'vedit train'
             set path "$path $word"
         end
     end
@@ -420,6 +420,7 @@ complete -c vedit -n '__vedit_at \'vedit gif\'' -a pad -d 'Put the clip on a lar
 complete -c vedit -n '__vedit_at \'vedit gif\'' -a preview -d 'Show a GIF or a video: in the terminal, as a contact sheet, or one frame of it'
 complete -c vedit -n '__vedit_at \'vedit gif\'' -a resize -d 'Change the size, with good colours'
 complete -c vedit -n '__vedit_at \'vedit gif\'' -a rotate -d 'Turn by quarters clockwise, and mirror, lossless'
+complete -c vedit -n '__vedit_at \'vedit gif\'' -a serve -d 'Edit GIFs and films in a page of your browser'
 complete -c vedit -n '__vedit_at \'vedit gif\'' -a speed -d 'Play faster or slower, by exact delays; reverse; boomerang'
 complete -c vedit -n '__vedit_at \'vedit gif\'' -a watermark -d 'Write text or put a logo on every frame; outside it no pixel changes'
 complete -c vedit -n '__vedit_at \'vedit gif\'' -s h -l help -d 'Show this message and exit.'
@@ -836,6 +837,20 @@ complete -c vedit -n '__vedit_at \'vedit gif rotate\'' -s q -l quiet -d 'No prog
 complete -c vedit -n '__vedit_at \'vedit gif rotate\'' -s v -l verbose -d 'Say how each input is processed.'
 complete -c vedit -n '__vedit_at \'vedit gif rotate\'' -l progress -x -a 'auto jsonl none' -d 'Progress on standard error: a bar on a terminal, JSON lines for programs.'
 complete -c vedit -n '__vedit_at \'vedit gif rotate\'' -s h -l help -d 'Show this message and exit.'
+complete -c vedit -n '__vedit_at \'vedit gif serve\'' -s o -l output -r -F -d 'Write the result here when the page says Done, and end.'
+complete -c vedit -n '__vedit_at \'vedit gif serve\'' -s O -l output-dir -x -a '(__fish_complete_directories)' -d 'Let the page save results into this folder.'
+complete -c vedit -n '__vedit_at \'vedit gif serve\'' -s y -l overwrite -d 'Replace the file behind -o if it exists.'
+complete -c vedit -n '__vedit_at \'vedit gif serve\'' -s n -l no-overwrite -d 'Never replace an output, and never ask.'
+complete -c vedit -n '__vedit_at \'vedit gif serve\'' -l preset -x -a '(__vedit_presets)' -d 'Begin with the stages of a preset (see: vedit presets list).'
+complete -c vedit -n '__vedit_at \'vedit gif serve\'' -l port -x -d 'Port; 0 takes any free one. From 0 to 65535.'
+complete -c vedit -n '__vedit_at \'vedit gif serve\'' -l no-browser -d 'Print the address, and open no browser.'
+complete -c vedit -n '__vedit_at \'vedit gif serve\'' -l origin -x -d 'Answer under this address too, of a tunnel or proxy.'
+complete -c vedit -n '__vedit_at \'vedit gif serve\'' -l max-upload -x -d 'Largest file to receive (2G).'
+complete -c vedit -n '__vedit_at \'vedit gif serve\'' -l cache -x -d 'Disk for results, for undo (2G).'
+complete -c vedit -n '__vedit_at \'vedit gif serve\'' -l idle -x -d 'End after so many minutes without a page. At least 0.'
+complete -c vedit -n '__vedit_at \'vedit gif serve\'' -l json -d 'Print what Done wrote and the command line as JSON.'
+complete -c vedit -n '__vedit_at \'vedit gif serve\'' -s q -l quiet -d 'Say nothing but the address.'
+complete -c vedit -n '__vedit_at \'vedit gif serve\'' -s h -l help -d 'Show this message and exit.'
 complete -c vedit -n '__vedit_at \'vedit gif speed\'' -l factor -x -d 'Times as fast, 0.1 to 5 (with any 0.01 to 100).'
 complete -c vedit -n '__vedit_at \'vedit gif speed\'' -l delay -x -d 'Show every image this long.'
 complete -c vedit -n '__vedit_at \'vedit gif speed\'' -l fps -x -d 'Images per second.'

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 OWN = {
     "chain": "Run several stages in one process.",
     "preview": "Show frames in the terminal, or as a contact sheet.",
+    "serve": "Edit in a page of your browser, and see every result as it is.",
 }
 MINUS = "\N{MINUS SIGN}"  # stands for the dash of a negative number while click looks for options
 

@@ -1,14 +1,14 @@
 """Run a chain of stages over a clip: open, plan, connect, write."""
 
 import os
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import BinaryIO, NamedTuple
 
 from vedit.errors import VeditError, Warn, option, silent
 from vedit.media.atomic import open_output, same_file, whereabouts
 from vedit.media.formats import check_own_format, keeps_alpha, keeps_tags, output_format
-from vedit.media.frames import Clip, Frames
+from vedit.media.frames import Clip, Frames, Rect
 from vedit.media.gif import container as gif
 from vedit.media.limits import check_sides
 from vedit.media.options import QuantiseOptions, ReadOptions, WriteOptions
@@ -211,6 +211,76 @@ def _look_ahead(source: Source, stages: Sequence[Stage], jobs: int) -> bool:
             with at_stage(place):
                 stage.observe(clip, frames)  # type: ignore[attr-defined]
     return any(stage.prepass for stage in stages)
+
+
+@contextmanager
+def shown(
+    name: str,
+    output: str,
+    build: BuildStages,
+    settings: Settings = Settings(),
+    read: ReadOptions = ReadOptions(),
+    is_timing: bool = False,
+) -> Iterator[tuple[Clip, Frames]]:
+    """A clip behind its stages as whole pictures, before palettes are made or anything is written.
+
+    output: whose format may ask for other times. is_timing: frames of any kind will do, since only their
+    times are looked at. Errors name the input.
+    """
+    try:
+        with ExitStack() as stack:
+            source = source_of(name, read, stack, settings.warn)
+            source.spool()
+            sink = output_format(output, settings.write.format)
+            stages = _with_what_the_sink_needs(source, sink, "rgba", build(), settings)
+            kind = _cheapest(source, stages) if is_timing else "rgba"
+            source.scan(touches_pixels=kind != "packed")
+            _look_ahead(source, stages, settings.jobs)
+            clip, frames, given, hurt = source.open()
+            clip.limits, clip.jobs = source.read.limits, settings.jobs
+            steps = plan(stages, given, kind)
+            yield connect(clip, frames, steps, converters(source.read.limits, hurt, settings.jobs))
+    except VeditError as error:
+        raise error.in_file(name) from error.__cause__
+
+
+def _cheapest(source: Source, stages: Sequence[Stage]) -> str:
+    """The kind of frames that all stages take with the least work."""
+    if source.kind == "rgba":
+        return "rgba"
+    for kinds in (("packed",), ("packed", "index")):
+        if all(any(kind in stage.accepts for kind in kinds) for stage in stages):
+            return kinds[-1]
+    return "rgba"
+
+
+def marked(
+    name: str,
+    build: BuildStages,
+    place: int,
+    settings: Settings = Settings(),
+    read: ReadOptions = ReadOptions(),
+) -> tuple[tuple[int, int], list[Rect]]:
+    """Width and height of what the stage at a place of a chain gets, and the rectangles that it marks there.
+
+    Errors name the input.
+    """
+    try:
+        with ExitStack() as stack:
+            source = source_of(name, read, stack, settings.warn)
+            source.spool()
+            stages = list(build())[: place + 1]
+            source.scan(touches_pixels=True)
+            _look_ahead(source, stages, settings.jobs)
+            clip, frames, kind, hurt = source.open()
+            steps = plan(stages[:place], kind, "rgba")
+            clip, frames = connect(clip, frames, steps, converters(source.read.limits, hurt))
+            size = clip.width, clip.height
+            with at_stage(place):
+                stages[place].open(clip)
+            return size, list(getattr(stages[place], "marked", ()))
+    except VeditError as error:
+        raise error.in_file(name) from error.__cause__
 
 
 def _write(clip: Clip, frames: Frames, output: str, sink: str, write: WriteOptions, report: Report) -> Report:

@@ -1,0 +1,348 @@
+"""The editor behind a port of this machine: addresses, bodies, events. `protocol` lists them.
+
+Nothing here is imported until `vedit gif serve` asks for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import re
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from vedit.errors import OutputError, UsageError, VeditError, reason_of
+from vedit.ui.controls import media_type
+from vedit.ui.guard import Guard, Rules
+from vedit.ui.session import InTheWay, Missing, NoRoom, NotUnderstood, Session, problem, shown_name
+
+STATIC = os.path.join(os.path.dirname(__file__), "static")
+STATIC_TYPES = {
+    "html": "text/html; charset=utf-8",
+    "css": "text/css; charset=utf-8",
+    "js": "text/javascript; charset=utf-8",
+    "svg": "image/svg+xml",
+    "png": "image/png",
+    "json": "application/json",
+}
+STATUSES: tuple[tuple[type[VeditError], int], ...] = (
+    (NotUnderstood, 400),
+    (Missing, 404),
+    (InTheWay, 409),
+    (NoRoom, 507),
+)
+CONNECTIONS = 32
+CHUNK = 1 << 20  # bytes of an upload that are written at once
+HEARTBEAT_S = 15.0  # between two signs of life of the events
+GONE_S = 10.0  # without a page, a server of -o FILE ends
+POSTS = ("run", "plan", "cancel", "measure", "command", "preset", "save", "done", "close")
+
+
+def status_of(error: VeditError) -> int:
+    return next((status for kind, status in STATUSES if isinstance(error, kind)), 422)
+
+
+def refused(status: int, text: str, error: VeditError | None = None) -> JSONResponse:
+    """An answer that says why not."""
+    if error is None:
+        return JSONResponse({"error": problem(text, 2)}, status)
+    return JSONResponse({"error": problem(str(error), error.exit_code, error.stage, error.option)}, status)
+
+
+class Served:
+    """The addresses of one session."""
+
+    def __init__(self, session: Session, key: str) -> None:
+        self.session, self.key = session, key
+        self.static = {
+            name: STATIC_TYPES[name.rpartition(".")[2]]
+            for name in sorted(os.listdir(STATIC))
+            if name.rpartition(".")[2] in STATIC_TYPES
+        }
+        self.pages = 0  # that listen now
+        self.left_s = time.monotonic()  # when the last one went, or the server began
+        self.seen = False  # whether there ever was one
+        self.is_ending = False
+
+    def app(self) -> Starlette:
+        at = f"/{self.key}"
+        routes = [
+            Route(f"{at}/", self.page, methods=["GET"]),
+            Route(f"{at}/static/{{name}}", self.file, methods=["GET"]),
+            Route(f"{at}/events", self.events, methods=["GET"]),
+            *(Route(f"{at}/{name}", self._get(name), methods=["GET"]) for name in ("controls", "session")),
+            Route(f"{at}/presets", self._get("presets"), methods=["GET"]),
+            Route(f"{at}/preset/{{name}}", self.preset, methods=["GET"]),
+            Route(f"{at}/timeline/{{id}}", self.timeline, methods=["GET"]),
+            Route(f"{at}/source/{{id}}", self.bytes_of, methods=["GET"]),
+            Route(f"{at}/result/{{id}}", self.bytes_of, methods=["GET"]),
+            Route(f"{at}/frame/{{id}}/{{number}}.webp", self.frame, methods=["GET"]),
+            Route(f"{at}/thumbs/{{id}}", self.thumbs, methods=["GET"]),
+            Route(f"{at}/source", self.take("source"), methods=["PUT"]),
+            Route(f"{at}/file", self.take("file"), methods=["PUT"]),
+            *(Route(f"{at}/{name}", self._post(name), methods=["POST"]) for name in POSTS),
+        ]
+        return Starlette(
+            routes=routes,
+            exception_handlers={
+                HTTPException: _told_http,
+                VeditError: _told,
+                ClientDisconnect: _gone,
+                Exception: _bug,
+            },
+        )
+
+    async def page(self, request: Request) -> Response:
+        return FileResponse(os.path.join(STATIC, "page.html"), media_type=STATIC_TYPES["html"])
+
+    async def file(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        if name not in self.static:
+            raise HTTPException(404)
+        return FileResponse(os.path.join(STATIC, name), media_type=self.static[name])
+
+    def _get(self, kind: str) -> Callable[[Request], Any]:
+        async def answer(request: Request) -> Response:
+            return JSONResponse(await run_in_threadpool(self.session.call, kind, {}))
+
+        return answer
+
+    def _post(self, kind: str) -> Callable[[Request], Any]:
+        async def answer(request: Request) -> Response:
+            try:
+                args = json.loads(await request.body())
+            except (ValueError, RecursionError):
+                raise NotUnderstood("the body is not JSON.") from None
+            if not isinstance(args, dict):
+                raise NotUnderstood("the body is not a JSON object.")
+            return JSONResponse(await run_in_threadpool(self.session.call, kind, args))
+
+        return answer
+
+    async def preset(self, request: Request) -> Response:
+        args = {"name": request.path_params["name"]}
+        return JSONResponse(await run_in_threadpool(self.session.call, "load_preset", args))
+
+    async def timeline(self, request: Request) -> Response:
+        args = {"id": _id(request)}
+        return JSONResponse(await run_in_threadpool(self.session.call, "timeline", args))
+
+    async def bytes_of(self, request: Request) -> Response:
+        path, name = self.session.path_of(_id(request))
+        if not os.path.isfile(path):
+            raise Missing(f"{os.path.basename(name)} is not there any more.")
+        return FileResponse(path, media_type=media_type(name if name != path else path))
+
+    async def frame(self, request: Request) -> Response:
+        number = _whole(request.path_params["number"], 1, 10**9)
+        data = await run_in_threadpool(self.session.frame, _id(request), number)
+        return Response(data, media_type="image/webp")
+
+    async def thumbs(self, request: Request) -> Response:
+        asked = request.query_params
+        begin = _whole(asked.get("from", "1"), 1, 10**9)
+        count = _whole(asked.get("count", "20"), 1, 100)
+        height = _whole(asked.get("height", "48"), 16, 240)
+        data = await run_in_threadpool(self.session.thumbs, _id(request), begin, count, height)
+        return Response(data, media_type="image/webp")
+
+    def take(self, kind: str) -> Callable[[Request], Any]:
+        """Receive a file straight to the disk."""
+
+        async def answer(request: Request) -> Response:
+            name = shown_name(request.query_params.get("name", "clip"))
+            upload = await run_in_threadpool(self.session.upload, name)
+            try:
+                held = bytearray()
+                async for chunk in request.stream():
+                    held += chunk
+                    if len(held) >= CHUNK:
+                        await run_in_threadpool(upload.write, bytes(held))
+                        held.clear()
+                await run_in_threadpool(upload.write, bytes(held))
+            except OSError as error:
+                upload.abandon()
+                raise NoRoom(f"{name}: cannot keep it: {reason_of(error)}.") from None
+            except BaseException:
+                upload.abandon()
+                raise
+            taken = self.session.take_source if kind == "source" else self.session.take_file
+            return JSONResponse(await run_in_threadpool(taken, name, upload))
+
+        return answer
+
+    async def events(self, request: Request) -> Response:
+        return StreamingResponse(self._events(), media_type="text/event-stream")
+
+    async def _events(self) -> AsyncIterator[str]:
+        """What happens, until the page goes away or the server ends."""
+        loop = asyncio.get_running_loop()
+        queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+
+        def heard(event: dict[str, Any]) -> None:
+            loop.call_soon_threadsafe(queue.put_nowait, event)
+
+        stop = self.session.listen(heard)
+        self.pages, self.seen = self.pages + 1, True
+        try:
+            yield ": hello\n\n"
+            alive_s = time.monotonic()
+            while not self.is_ending:
+                try:
+                    event = await asyncio.wait_for(queue.get(), 0.25)
+                    yield f"data: {json.dumps(event)}\n\n"
+                except TimeoutError:
+                    if time.monotonic() - alive_s > HEARTBEAT_S:
+                        alive_s = time.monotonic()
+                        yield ": alive\n\n"
+            ending = "done" if self.session.ended is not None else "stopped"
+            yield f"data: {json.dumps({'ended': ending})}\n\n"
+        finally:
+            stop()
+            self.pages -= 1
+            self.left_s = time.monotonic()
+
+
+def _id(request: Request) -> str:
+    id = str(request.path_params["id"])
+    if not re.fullmatch(r"[0-9a-f]{16}", id):
+        raise HTTPException(404)
+    return id
+
+
+def _whole(text: str, low: int, high: int) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 12 and low <= int(text) <= high):
+        raise NotUnderstood(f"{text[:20]!r} is not a whole number from {low} to {high}.")
+    return int(text)
+
+
+async def _told(request: Request, error: Exception) -> Response:
+    assert isinstance(error, VeditError), "starlette calls this for nothing else"
+    return refused(status_of(error), "", error)
+
+
+async def _told_http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException), "starlette calls this for nothing else"
+    texts = {404: "there is nothing at this address", 405: "this address takes another method"}
+    response = refused(error.status_code, texts.get(error.status_code, str(error.detail)))
+    response.headers.update(error.headers or {})
+    return response
+
+
+async def _gone(request: Request, error: Exception) -> Response:
+    return Response(status_code=400)  # nobody hears it
+
+
+async def _bug(request: Request, error: Exception) -> Response:
+    return refused(500, f"bug: {type(error).__name__}: {error}")
+
+
+def bind(port: int) -> socket.socket:
+    """A socket of this machine alone. Raises UsageError for a port that is taken."""
+    listening = socket.socket()
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind(("127.0.0.1", port))
+        listening.listen(128)
+    except OSError as error:
+        listening.close()
+        raise OutputError(
+            f"port {port}: {reason_of(error)}.", "", "Leave out --port, and any free one is taken"
+        ) from None
+    return listening
+
+
+class Server(uvicorn.Server):
+    """A server that ends by itself, too: when the page is done, or when nobody is there any more.
+
+    idle_s: so long without a page, 0 for ever. ends_alone: also a moment after the last page has gone.
+    """
+
+    def __init__(self, config: uvicorn.Config, served: Served, idle_s: float, ends_alone: bool) -> None:
+        super().__init__(config)
+        self.served, self.idle_s, self.ends_alone = served, idle_s, ends_alone
+        self.is_idle = False
+        served.session.on_end = self.end
+
+    def end(self) -> None:
+        self.should_exit = True
+
+    async def on_tick(self, counter: int) -> bool:
+        served = self.served
+        alone_s = time.monotonic() - served.left_s if not served.pages else 0.0
+        if (self.idle_s and alone_s > self.idle_s) or (self.ends_alone and served.seen and alone_s > GONE_S):
+            self.is_idle = self.should_exit = True
+        ends = await super().on_tick(counter)
+        if ends:
+            served.is_ending = True
+        return ends
+
+
+def serve(
+    session: Session,
+    rules: Rules,
+    listening: socket.socket,
+    *,
+    idle_s: float = 0.0,
+    ends_alone: bool = False,
+    ready: Callable[[], None] = lambda: None,
+) -> None:
+    """Serve until the page is done, nobody is there any more, or a signal comes, which is raised again.
+
+    ready: called once requests are heard.
+    """
+    quiet = logging.getLogger("uvicorn")  # its words hold addresses, and so the key
+    quiet.addHandler(logging.NullHandler())
+    quiet.propagate = False
+    served = Served(session, rules.key)
+    config = uvicorn.Config(
+        Guard(served.app(), rules),
+        loop="asyncio",
+        http="h11",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        date_header=False,
+        limit_concurrency=CONNECTIONS,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=2,
+    )
+    server = Server(config, served, idle_s, ends_alone)
+
+    async def run() -> None:
+        asyncio.get_running_loop().call_soon(ready)
+        await server.serve([listening])
+
+    hangup = getattr(signal, "SIGHUP", None)
+    before = None if hangup is None else signal.getsignal(hangup)
+    if hangup is not None and before is not signal.SIG_IGN:
+        signal.signal(hangup, server.handle_exit)
+    try:
+        asyncio.run(run())
+    finally:
+        if hangup is not None and before is not None:
+            signal.signal(hangup, before)
+
+
+def refuse_origin(text: str) -> None:
+    """Raise UsageError for an --origin that is none."""
+    raise UsageError(
+        f"--origin {text}: expected an origin such as http://localhost:9000.",
+        "It is what the address bar of the browser begins with.",
+    )

@@ -1,0 +1,966 @@
+"""What the editor can do, without a server: sources, results, frames, commands, presets.
+
+`protocol` says what goes in and out. A result is made by the plan that the command line runs, so the two are
+the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import re
+import secrets
+import shutil
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from fractions import Fraction
+from itertools import accumulate
+from typing import Any, NamedTuple
+
+from vedit import __version__
+from vedit.errors import InputError, OutputError, UsageError, VeditError, reason_of
+from vedit.media.formats import CLIP_SUFFIXES, STILLS
+from vedit.ui.controls import FORMAT, FORMATS, Spec, checked, checked_output, controls, file_options
+from vedit.ui.shelf import Shelf, Upload
+
+Args = Mapping[str, Any]
+Answer = dict[str, Any]
+Event = dict[str, Any]
+Listener = Callable[[Event], None]
+
+UPLOAD = "upload:"
+KEPT_JOBS = 2000  # revisions that are known by name
+KEPT_FRAMES = 64 * 2**20  # bytes of encoded frames in memory
+OPEN_CLIPS = 4  # clips that stay open at the frame that was shown last
+QUIET_S = 0.1  # between two events of progress
+MOST_THUMBS, WIDEST_THUMB = 100, 160
+
+
+class NotUnderstood(UsageError):
+    """A request is not as `protocol` has it."""
+
+
+class Missing(InputError):
+    """There is no source, result, frame or preset of that name."""
+
+
+class InTheWay(OutputError):
+    """Something exists already, or is not ready yet."""
+
+
+class NoRoom(OutputError):
+    """The disk is full."""
+
+
+class Superseded(Exception):
+    """A newer run takes the place of this one, or nobody waits for it."""
+
+
+class Source(NamedTuple):
+    """A clip. name: as the user calls it. digest: the hash of its bytes, "" for a file that is read in place
+    and may change.
+    """
+
+    id: str
+    name: str
+    path: str
+    digest: str = ""
+
+    @property
+    def identity(self) -> str:
+        """Another text whenever the content may be another."""
+        if self.digest:
+            return self.digest
+        status = os.stat(self.path)
+        return f"{os.path.realpath(self.path)} {status.st_size} {status.st_mtime_ns} {status.st_ino}"
+
+
+class File(NamedTuple):
+    """A logo, a font, captions. path: where it lies; name: as the user calls it."""
+
+    name: str
+    path: str
+    digest: str
+
+
+class Job(NamedTuple):
+    """What is to be made of a source. chain: as the page has it; specs: with the paths of files."""
+
+    revision: str
+    source: Source
+    chain: list[Spec]
+    specs: list[Spec]
+    output: dict[str, str]
+    fields: dict[str, Any]
+    first: int
+
+    @property
+    def offset(self) -> int:
+        """How many stages are put in front of those of the page."""
+        has_part = any(self.fields.get(key) is not None for key in ("start", "end", "duration"))
+        return (self.first > 0) + has_part
+
+    def request(self, target: str) -> Any:
+        from vedit.jobs.media.gif import GifRequest
+
+        part = [("frames", {"keep": f"1-{self.first}"})] if self.first else []
+        return GifRequest(
+            (self.source.path,), tuple([*part, *self.specs]), output=target, overwrite=True, **self.fields
+        )
+
+    def place(self, stage: int | None) -> int | None:
+        """The place in the page's chain of a stage that runs; None for one that the page has not."""
+        place = None if stage is None else stage - self.offset
+        return place if place is not None and 0 <= place < len(self.chain) else None
+
+
+class Run:
+    """A job at work for a page."""
+
+    def __init__(self, job: Job, page: str) -> None:
+        self.job, self.page = job, page
+        self.is_over = threading.Event()
+        self.warnings: list[dict[str, Any]] = []
+        self.began_s = time.monotonic()
+
+
+class Session:
+    """One editor.
+
+    files: clips that are read in place. mode: "file" where the result is to be written to `target`, "folder"
+    where results may be saved into it, else "". chain, output: where the page begins. overwrite: whether
+    `target` may be replaced.
+    """
+
+    def __init__(
+        self,
+        shelf: Shelf,
+        files: Sequence[str] = (),
+        *,
+        mode: str = "",
+        target: str = "",
+        preset: str | None = None,
+        max_upload: int = 2 * 2**30,
+        overwrite: bool | None = None,
+    ) -> None:
+        self.shelf, self.mode, self.target = shelf, mode, target
+        self.max_upload, self.overwrite = max_upload, overwrite
+        self.lock = threading.RLock()
+        self.sources = {source.id: source for source in (Source(_token(), name, name) for name in files)}
+        self.given = list(self.sources)
+        self.files: dict[str, File] = {}
+        self.jobs: OrderedDict[str, Job] = OrderedDict()
+        self.reports: dict[str, Answer] = {}
+        self.runs: dict[str, Run] = {}
+        self.page_locks: dict[str, threading.Lock] = {}
+        self.threads: set[threading.Thread] = set()
+        self.listeners: list[Listener] = []
+        self.frames = _Frames(self)
+        self.ended: Answer | None = None  # what the command prints, once the page is done
+        self.on_end: Callable[[], None] = lambda: None
+        self.chain = self._of_preset(preset) if preset else []
+        self.fixed = _format_of(target) if mode == "file" else ""
+        self.calls: dict[str, Callable[[Args], Any]] = {
+            "controls": lambda args: {"version": __version__, **controls()},
+            "session": lambda args: self.state(),
+            "presets": lambda args: presets(),
+            "load_preset": self.load_preset,
+            "run": self.run,
+            "plan": self.plan,
+            "cancel": self.cancel,
+            "measure": self.measure,
+            "timeline": lambda args: self.frames.timeline(text_of(args, "id")),
+            "command": self.command,
+            "preset": self.save_preset,
+            "save": self.save,
+            "done": self.done,
+            "close": self.end,
+        }
+
+    def call(self, kind: str, args: Args) -> Any:
+        """Answer a request by its name. Raises VeditError."""
+        if kind not in self.calls:
+            raise Missing(f"there is no request called {kind!r}.")
+        try:
+            return self.calls[kind](args)
+        except VeditError as error:
+            raise self._in_names(error) from error.__cause__
+
+    # --- what comes in -----------------------------------------------------------------------------
+
+    def upload(self, name: str) -> Upload:
+        """A file to receive, which `take_source` or `take_file` then take."""
+        suffix = os.path.splitext(name)[1].lower()
+        return self.shelf.upload(suffix if suffix in (*CLIP_SUFFIXES, *STILLS) else "")
+
+    def take_source(self, name: str, upload: Upload) -> Answer:
+        """A clip that has come in. Raises VeditError for what no clip can be read from; it is gone then."""
+        source = Source(_token(), shown_name(name), upload.path, upload.finish())
+        try:
+            return self._with(source, self._facts(source.path, source.name))
+        except VeditError as error:
+            upload.abandon()
+            raise self._in_names(error, {source.path: source.name}) from error.__cause__
+
+    def _with(self, source: Source, facts: Answer) -> Answer:
+        with self.lock:
+            self.sources[source.id] = source
+        return {"source": source.id, "name": source.name, "bytes": facts["bytes"], "facts": facts}
+
+    def take_file(self, name: str, upload: Upload) -> Answer:
+        """A file for an option that has come in."""
+        return self._add_file(File(shown_name(name), upload.path, upload.finish()))
+
+    def _add_file(self, file: File) -> Answer:
+        id = _token()
+        with self.lock:
+            self.files[id] = file
+        return {"file": f"{UPLOAD}{id}", "name": file.name, "bytes": os.path.getsize(file.path)}
+
+    def add_source(self, name: str, chunks: Iterable[bytes]) -> Answer:
+        """A clip from its bytes. Raises VeditError."""
+        return self.take_source(name, self._received(name, chunks))
+
+    def add_file(self, name: str, chunks: Iterable[bytes]) -> Answer:
+        """A file for an option from its bytes. Raises VeditError."""
+        return self.take_file(name, self._received(name, chunks))
+
+    def _received(self, name: str, chunks: Iterable[bytes]) -> Upload:
+        upload = self.upload(name)
+        try:
+            for chunk in chunks:
+                upload.write(chunk)
+                if upload.bytes > self.max_upload:
+                    raise OutputError(f"{name} is too large: at most {self.max_upload} bytes are taken.")
+            return upload
+        except OSError as error:
+            upload.abandon()
+            raise NoRoom(f"{name}: cannot keep it: {reason_of(error)}.") from None
+        except BaseException:
+            upload.abandon()
+            raise
+
+    def _facts(self, path: str, name: str) -> Answer:
+        """What `vedit probe --json` says, under the user's name for the file."""
+        from vedit.jobs.media.probe import probe
+        from vedit.media.limits import environment_limits
+
+        return {**probe(path, limits=environment_limits()), "file": name}
+
+    def state(self) -> Answer:
+        """Where a page begins."""
+        return {
+            "version": __version__,
+            "mode": self.mode,
+            "sources": [self._given(self.sources[id]) for id in self.given],
+            "chain": [list(spec) for spec in self.chain],
+            "output": {FORMAT: self.fixed} if self.fixed else {},
+            "output_name": os.path.basename(self.target) if self.mode == "file" else "",
+            "max_upload": self.max_upload,
+            "presets": presets(),
+        }
+
+    def _given(self, source: Source) -> Answer:
+        named = {"source": source.id, "name": os.path.basename(source.name)}
+        try:
+            facts = self._facts(source.path, named["name"])
+        except VeditError as error:
+            return {**named, "error": self.told(error)}
+        return {**named, "bytes": facts["bytes"], "facts": facts}
+
+    # --- making results ----------------------------------------------------------------------------
+
+    def job(self, args: Args) -> Job:
+        """What a request asks to be made. Raises VeditError that names the stage and the option."""
+        source = self._source(args.get("source"))
+        chain = chain_of(args)
+        first = args.get("first") or 0
+        if isinstance(first, bool) or not isinstance(first, int) or first < 0:
+            raise NotUnderstood(f"first: {first!r} is not a number of images.")
+        specs = checked(self._with_files(chain, lambda file: file.path))
+        output = checked_output(self._file_texts(texts_of(args, "output"), {"subtitles"}), self.fixed)
+        shown = self._with_files(checked_shape(chain, specs), lambda file: file.digest)
+        try:
+            key = [source.identity, shown, output, first, __version__]
+        except OSError as error:
+            raise InputError(f"{source.name}: cannot read: {reason_of(error)}.") from None
+        revision = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
+        from vedit.ui.controls import request_fields
+
+        made = Job(revision, source, chain, specs, output, request_fields(output), first)
+        with self.lock:
+            self.jobs[revision] = made
+            self.jobs.move_to_end(revision)
+            while len(self.jobs) > KEPT_JOBS:
+                self.reports.pop(self.jobs.popitem(last=False)[0], None)
+        return made
+
+    def _source(self, id: Any) -> Source:
+        source = self.sources.get(id) if isinstance(id, str) else None
+        if source is None:
+            raise Missing("there is no such source.", "", "Open the file again")
+        return source
+
+    def _file(self, text: str) -> File:
+        """The file that an option names: one that came in, never a path."""
+        file = self.files.get(text.removeprefix(UPLOAD)) if text.startswith(UPLOAD) else None
+        if file is None:
+            raise UsageError("there is no such file here.", "", "Choose the file again")
+        return file
+
+    def _with_files(self, chain: Sequence[Spec], say: Callable[[File], str]) -> list[Spec]:
+        """The chain with something else in the place of each file. Raises UsageError at the option."""
+        from vedit import stages
+        from vedit.ui.controls import blamed
+
+        found = []
+        for place, (name, given) in enumerate(chain):
+            with blamed(place):
+                stages.load(name)
+            texts = dict(given)
+            for option in file_options(name) & set(given):
+                with blamed(place, option):
+                    texts[option] = say(self._file(given[option]))
+            found.append((name, texts))
+        return found
+
+    def _file_texts(self, texts: Mapping[str, str], names: set[str]) -> dict[str, str]:
+        from vedit.ui.controls import blamed
+
+        found = dict(texts)
+        for name in names & set(texts):
+            with blamed(None, name):
+                found[name] = self._file(texts[name]).path
+        return found
+
+    def run(self, args: Args) -> Answer:
+        """Begin to make a result, unless it is there."""
+        page = page_of(args)
+        job = self.job(args)
+        with self.lock:
+            now = self.runs.get(page)
+            report = self.reports.get(job.revision)
+            if report is not None and self.shelf.find(job.revision):
+                self._end_run(page)
+                return {"revision": job.revision, "report": report}
+            if now is not None and now.job.revision == job.revision:
+                return {"revision": job.revision}
+            self._end_run(page)
+            run = self.runs[page] = Run(job, page)
+            lock = self.page_locks.setdefault(page, threading.Lock())
+        thread = threading.Thread(target=self._work, args=(run, lock), daemon=True)
+        self.threads.add(thread)
+        thread.start()
+        return {"revision": job.revision}
+
+    def cancel(self, args: Args) -> Answer:
+        """End what runs for a page."""
+        self._end_run(page_of(args))
+        return {}
+
+    def _end_run(self, page: str) -> None:
+        with self.lock:
+            if (run := self.runs.pop(page, None)) is not None:
+                run.is_over.set()
+
+    def _work(self, run: Run, lock: threading.Lock) -> None:
+        """Make the result of a run, and tell how it ended."""
+        revision = run.job.revision
+        event: Event = {"revision": revision}
+        with lock:  # the run before it ends first
+            try:
+                if run.is_over.is_set():
+                    raise Superseded
+                event["report"] = self._make(run)
+            except Superseded:
+                event["superseded"] = True
+            except VeditError as error:
+                event["error"] = self.told(error, run.job)
+            except MemoryError:
+                event["error"] = problem("out of memory.\nWork on a smaller clip, or on a part of it.", 6)
+            except OSError as error:
+                event["error"] = problem(f"cannot write: {reason_of(error)}.", 4)
+            except Exception as error:
+                event["error"] = problem(f"bug: {type(error).__name__}: {error}", 1)
+        with self.lock:
+            if self.runs.get(run.page) is run:
+                del self.runs[run.page]
+            self.threads.discard(threading.current_thread())
+        self.emit(event)
+
+    def _make(self, run: Run) -> Answer:
+        from vedit.jobs.batch.files import raise_failures
+        from vedit.jobs.media.gif import plan
+
+        job = run.job
+        began_s = time.monotonic()
+        path = self.shelf.path_for(job.revision, job.output[FORMAT])
+        sink = _PageSink(self, run)
+        outcomes = list(plan(job.request(path), sink).run(sink))
+        raise_failures(outcomes)
+        made = outcomes[0].result
+        assert made is not None, "what failed was raised"
+        name = self.name_for(job)
+        facts = self._facts(path, name)
+        self.shelf.keep(job.revision, path)
+        report = {
+            "format": job.output[FORMAT],
+            "name": name,
+            "path": made.path,
+            "steps": made.steps,
+            "size_in": list(made.size_in),
+            "size_out": list(made.size_out),
+            "images": made.images,
+            "duration_s": made.duration_s,
+            "bytes_in": made.bytes_in,
+            "bytes_out": made.bytes_out,
+            "took_s": round(time.monotonic() - began_s, 3),
+            "warnings": run.warnings,
+            "facts": facts,
+            "is_part": job.first > 0,
+        }
+        with self.lock:
+            self.reports[job.revision] = report
+        return report
+
+    def name_for(self, job: Job) -> str:
+        """What a result is saved as."""
+        return self._target_name(job.source.name, job.output[FORMAT])
+
+    def _target_name(self, source: str, format: str) -> str:
+        if self.mode == "file":
+            return os.path.basename(self.target)
+        return f"{os.path.splitext(os.path.basename(source))[0]}-edited.{format}"
+
+    def plan(self, args: Args) -> Answer:
+        """Check a job and name it, without making it."""
+        from vedit.jobs.batch.files import raise_failures
+        from vedit.jobs.media.gif import plan
+
+        job = self.job(args)
+        run = Run(job, "")
+        sink = _PageSink(self, run)
+        request = job.request(self.shelf.path_for(job.revision, job.output[FORMAT]))
+        try:
+            outcomes = list(plan(request._replace(dry_run=True), sink).run(sink))
+            raise_failures(outcomes)
+        except VeditError as error:
+            raise self._placed(error, job) from error.__cause__
+        made = outcomes[0].result
+        assert made is not None, "what failed was raised"
+        return {
+            "revision": job.revision,
+            "path": made.path,
+            "steps": made.steps,
+            "size_in": list(made.size_in),
+            "size_out": list(made.size_out),
+            "warnings": run.warnings,
+        }
+
+    def measure(self, args: Args) -> Answer:
+        """The canvas that a stage gets, and what it marks on it."""
+        from vedit.jobs.media.gif import read_options, stages_of
+        from vedit.media.run import Settings, marked
+
+        stage = args.get("stage")
+        chain = chain_of(args)
+        if isinstance(stage, bool) or not isinstance(stage, int) or not 0 <= stage < len(chain):
+            raise NotUnderstood(f"stage: {stage!r} is not a place in the chain.")
+        job = self.job({**args, "chain": chain[: stage + 1]})
+        run = Run(job, "")
+        sink = _PageSink(self, run)
+        request = job.request(f"x.{job.output[FORMAT]}")
+        build = stages_of(request)(request.output)
+        settings = Settings(warn=sink.warn)
+        try:
+            (width, height), boxes = marked(
+                job.source.path, build, stage + job.offset, settings, read_options(request)
+            )
+        except VeditError as error:
+            raise self._placed(error, job) from error.__cause__
+        return {
+            "width": width,
+            "height": height,
+            "boxes": [[box.x, box.y, box.w, box.h] for box in boxes],
+            "warnings": run.warnings,
+        }
+
+    # --- what is looked at -------------------------------------------------------------------------
+
+    def path_of(self, id: str) -> tuple[str, str]:
+        """The file of a source or of a result, and its name. Raises Missing."""
+        if id in self.sources:
+            return self.sources[id].path, self.sources[id].name
+        path = self.shelf.find(id)
+        if path is None:
+            raise Missing("there is no such result.", "", "Run it again")
+        return path, self.reports[id]["name"] if id in self.reports else os.path.basename(path)
+
+    def frame(self, id: str, number: int) -> bytes:
+        """An image, counted from 1, as WebP without loss. Raises Missing behind the last one."""
+        try:
+            return self.frames.frame(id, number)
+        except VeditError as error:
+            raise self._in_names(self._placed(error, self.jobs.get(id))) from error.__cause__
+
+    def thumbs(self, id: str, begin: int, count: int, height: int) -> bytes:
+        """Small images side by side, as WebP."""
+        try:
+            return self.frames.thumbs(id, begin, count, height)
+        except VeditError as error:
+            raise self._in_names(self._placed(error, self.jobs.get(id))) from error.__cause__
+
+    # --- what is done with results -----------------------------------------------------------------
+
+    def command(self, args: Args) -> Answer:
+        """The command lines that make the same."""
+        from vedit.ui.commands import chain_text, forms
+
+        chain, output, source = self._shown(args)
+        asked = args.get("name")
+        target = self.target if self.mode == "file" else None
+        if isinstance(asked, str) and asked:
+            target = target or shown_name(asked)
+        target = target or self._target_name(source, output[FORMAT])
+        used = [
+            self._file(given[option]).name
+            for name, given in chain_of(args)
+            for option in sorted(file_options(name) & set(given))
+        ]
+        return {
+            "chain": chain_text(chain),
+            "output": target,
+            "notes": [f"{name} is the file that you chose here." for name in dict.fromkeys(used)],
+            "forms": forms(chain, output, source, target),
+        }
+
+    def _shown(self, args: Args) -> tuple[list[Spec], dict[str, str], str]:
+        """The chain and the output as a command has them, and the name of the source."""
+        given = args.get("source")
+        source = "in.gif" if given is None else self._source(given).name
+        chain = chain_of(args)
+        specs = checked(self._with_files(chain, lambda file: file.path))
+        shown = self._with_files(checked_shape(chain, specs), lambda file: file.name)
+        texts = texts_of(args, "output")
+        output = checked_output(self._file_texts(texts, {"subtitles"}), self.fixed)
+        if "subtitles" in texts:
+            output["subtitles"] = self._file(texts["subtitles"]).name
+        return shown, output, source
+
+    def save_preset(self, args: Args) -> Answer:
+        """Keep a chain among the user's presets."""
+        from vedit.presets import SUFFIX, document_from, save, user_folder
+
+        name = text_of(args, "name")
+        chain, _, _ = self._shown({"chain": args.get("chain")})
+        overwrite = args.get("overwrite") is True
+        if (
+            os.sep not in name
+            and not overwrite
+            and os.path.exists(os.path.join(user_folder(), name + SUFFIX))
+        ):
+            raise InTheWay(f"there is a preset called {name} already.", "", "Choose another name")
+        save(name, document_from(chain), True)
+        return {"name": name}
+
+    def load_preset(self, args: Args) -> Answer:
+        """The chain of a preset, by its name."""
+        from vedit import presets as own
+
+        name = text_of(args, "name")
+        if name not in own.paths():
+            raise Missing(f"there is no preset called {name!r}.")
+        return {"name": name, "chain": [list(spec) for spec in self._of_preset(name)]}
+
+    def _of_preset(self, name: str) -> list[Spec]:
+        """A preset's chain as the page has it; files that it names are taken in."""
+        from vedit import stages
+        from vedit.presets import load_chain
+
+        chain = []
+        for stage, given in load_chain(name):
+            names = {option.key: option.name for option in stages.load(stage).OPTIONS}
+            texts = {names.get(key, key): text for key, text in given.items()}
+            for option in file_options(stage) & set(texts):
+                path = texts[option]
+                if not os.path.isfile(path):
+                    raise InputError(f"{path}: the preset {name} names this file, and it is not there.")
+                with open(path, "rb") as file:
+                    digest = hashlib.file_digest(file, "sha256").hexdigest()
+                texts[option] = self._add_file(File(path, path, digest))["file"]
+            chain.append((stage, texts))
+        return chain
+
+    def _result(self, args: Args) -> tuple[str, str]:
+        revision = text_of(args, "revision")
+        path = self.shelf.find(revision)
+        if path is None or revision not in self.reports:
+            raise InTheWay("there is no result of this yet.", "", "Wait until it is made")
+        return revision, path
+
+    def save(self, args: Args) -> Answer:
+        """Write a result under -O DIR."""
+        from vedit.media.atomic import check_output
+
+        if self.mode != "folder":
+            raise Missing("results are saved with -O DIR alone.", "", "Download it instead")
+        revision, path = self._result(args)
+        name = text_of(args, "name")
+        ending = os.path.splitext(path)[1]
+        if shown_name(name) != name or name.startswith(".") or not name.lower().endswith(ending):
+            raise UsageError(
+                f"{name!r} is not a name for this result.", f"A name has no folder, and ends in {ending}."
+            )
+        target = os.path.join(self.target, name)
+        if os.path.lexists(target) and args.get("overwrite") is not True:
+            raise InTheWay(f"{name} exists.", "", "Choose another name, or replace it")
+        check_output(target, (self.jobs[revision].source.path,), args.get("overwrite") is True)
+        self._copy(path, target)
+        return {"name": name, "bytes": os.path.getsize(target)}
+
+    def done(self, args: Args) -> Answer:
+        """Write the file behind -o, and end."""
+        if self.mode != "file":
+            self._ended({"output": None})
+            return {}
+        from vedit.ui.commands import chain_text, one_line
+
+        revision, path = self._result(args)
+        job = self.jobs[revision]
+        if job.first:
+            raise InTheWay("this result is of a part of the clip alone.", "", "Make the whole of it first")
+        self._copy(path, self.target)
+        shown = self._with_files(checked_shape(job.chain, job.specs), lambda file: file.name)
+        command = one_line(shown, job.output, job.source.name, self.target)
+        self._ended({"output": self.target, "command": command, "chain": chain_text(shown)})
+        return {"name": os.path.basename(self.target), "bytes": os.path.getsize(path), "command": command}
+
+    def _copy(self, path: str, target: str) -> None:
+        from vedit.media.atomic import open_output
+
+        with open(path, "rb") as whole, open_output(target) as stream:
+            shutil.copyfileobj(whole, stream, 1 << 20)
+
+    def end(self, args: Args) -> Answer:
+        """End without a result."""
+        self.on_end()
+        return {}
+
+    def _ended(self, answer: Answer) -> None:
+        self.ended = answer
+        self.on_end()
+
+    # --- telling -----------------------------------------------------------------------------------
+
+    def listen(self, listener: Listener) -> Callable[[], None]:
+        """Hear events, from any thread; the answer ends it."""
+        with self.lock:
+            self.listeners.append(listener)
+
+        def stop() -> None:
+            with self.lock:
+                if listener in self.listeners:
+                    self.listeners.remove(listener)
+
+        return stop
+
+    def emit(self, event: Event) -> None:
+        with self.lock:
+            listeners = list(self.listeners)
+        for listener in listeners:
+            listener(event)
+
+    def told(self, error: VeditError, job: Job | None = None) -> Answer:
+        """An error as the page gets it."""
+        placed = self._in_names(self._placed(error, job))
+        return problem(str(placed), placed.exit_code, placed.stage, placed.option)
+
+    def _placed(self, error: VeditError, job: Job | None) -> VeditError:
+        """The error with the place in the page's chain, of the stage that it came up at."""
+        if job is not None:
+            error.stage = job.place(error.stage)
+        return error
+
+    def _in_names(self, error: VeditError, more: Mapping[str, str] = {}) -> VeditError:
+        """The error with the user's names for files, not those that they have here."""
+        error.what, error.right, error.next_step = (
+            self.in_names(text, more) for text in (error.what, error.right, error.next_step)
+        )
+        return error
+
+    def in_names(self, text: str, more: Mapping[str, str] = {}) -> str:
+        names = {source.path: os.path.basename(source.name) for source in self.sources.values()}
+        names |= {file.path: os.path.basename(file.name) for file in self.files.values()} | dict(more)
+        for path, name in names.items():
+            if path.startswith(self.shelf.folder):
+                text = text.replace(path, name)
+        return text.replace(self.shelf.folder + os.sep, "")
+
+    def close(self) -> None:
+        """End what runs, and remove what was kept."""
+        with self.lock:
+            for run in self.runs.values():
+                run.is_over.set()
+            threads = list(self.threads)
+        for thread in threads:
+            thread.join(5)
+        self.frames.close()
+        self.shelf.close()
+
+
+class _PageSink:
+    """Whom a run tells: it passes frames on until nobody waits for them."""
+
+    def __init__(self, session: Session, run: Run) -> None:
+        self.session, self.run = session, run
+
+    def warn(self, message: str) -> None:
+        from vedit.media.pipeline import stage_at_work
+
+        text = message.removeprefix(f"{self.run.job.source.path}: ")
+        warning = {
+            "text": self.session.in_names(text), "stage": self.run.job.place(stage_at_work())
+        }  # fmt: skip
+        if warning not in self.run.warnings:
+            self.run.warnings.append(warning)
+
+    def steps(self, steps: Iterable[Any], total: int | None, what: str) -> Iterator[Any]:
+        told_s = time.monotonic()
+        for image, step in enumerate(steps, 1):
+            if self.run.is_over.is_set():
+                raise Superseded
+            yield step
+            if time.monotonic() - told_s > QUIET_S:
+                told_s = time.monotonic()
+                self.session.emit({"revision": self.run.job.revision, "image": image, "total": total})
+
+
+class _Cursor(NamedTuple):
+    """A clip that is open: its pictures, and the stack that closes it."""
+
+    stack: ExitStack
+    frames: Iterator[Any]
+    at: list[int]  # the number of the last picture that was taken
+
+
+class _Frames:
+    """Single images of sources and results. A few clips stay open, so that the next image costs no start."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.lock = threading.Lock()
+        self.cursors: OrderedDict[str, _Cursor] = OrderedDict()
+        self.encoded: OrderedDict[tuple[str, int], bytes] = OrderedDict()
+        self.times: OrderedDict[str, Answer] = OrderedDict()
+
+    def frame(self, id: str, number: int) -> bytes:
+        with self.lock:
+            key = self._key(id), number
+            if key not in self.encoded:
+                picture = self._at(id, number)
+                if picture is None:
+                    raise Missing(f"there is no image {number}.")
+                self.encoded[key] = _webp(picture, lossless=True, exact=True, quality=0, method=0)
+            self.encoded.move_to_end(key)
+            while len(self.encoded) > 1 and sum(map(len, self.encoded.values())) > KEPT_FRAMES:
+                self.encoded.popitem(last=False)
+            return self.encoded[key]
+
+    def thumbs(self, id: str, begin: int, count: int, height: int) -> bytes:
+        from PIL import Image
+
+        with self.lock:
+            sheet = None
+            for place in range(count):
+                picture = self._at(id, begin + place)
+                if picture is None:
+                    break
+                share = height / picture.height
+                size = min(WIDEST_THUMB, max(1, round(picture.width * share))), height
+                if sheet is None:
+                    sheet = Image.new("RGBA", (size[0] * count, height))
+                sheet.paste(picture.convert("RGBA").resize(size, Image.Resampling.BOX), (size[0] * place, 0))
+            if sheet is None:
+                raise Missing(f"there is no image {begin}.")
+            return _webp(sheet, quality=75, method=0)
+
+    def timeline(self, id: str) -> Answer:
+        with self.lock:
+            key = self._key(id)
+            if key not in self.times:
+                with ExitStack() as stack:
+                    clip, frames = self._opened(id, stack, is_timing=True)
+                    delays = [frame.duration * clip.timebase * 100 for frame in frames]
+                starts = [Fraction(0), *accumulate(delays)]
+                self.times[key] = {
+                    "images": len(delays),
+                    "delays_cs": list(map(_number, delays)),
+                    "starts_cs": list(map(_number, starts[:-1])),
+                    "duration_cs": _number(starts[-1]),
+                }
+            while len(self.times) > 64:
+                self.times.popitem(last=False)
+            return self.times[key]
+
+    def _key(self, id: str) -> str:
+        """What is looked at: a revision that has a result is another thing than one that has none yet."""
+        return f"{id} {self.session.shelf.find(id) is not None}"
+
+    def _at(self, id: str, number: int) -> Any:
+        """The picture of a number, None behind the last one."""
+        key = self._key(id)
+        cursor = self.cursors.get(key)
+        if cursor is None or cursor.at[0] >= number:
+            self._drop(key)
+            stack = ExitStack()
+            try:
+                _, frames = self._opened(id, stack)
+            except BaseException:
+                stack.close()
+                raise
+            cursor = self.cursors[key] = _Cursor(stack, frames, [0])
+        self.cursors.move_to_end(key)
+        while len(self.cursors) > OPEN_CLIPS:
+            self._drop(next(iter(self.cursors)))
+        try:
+            for frame in cursor.frames:
+                cursor.at[0] += 1
+                if cursor.at[0] == number:
+                    return frame.pixels
+        except BaseException:
+            self._drop(key)
+            raise
+        self._drop(key)
+        return None
+
+    def _opened(self, id: str, stack: ExitStack, is_timing: bool = False) -> tuple[Any, Iterator[Any]]:
+        from vedit.jobs.media.gif import read_options, stages_of
+        from vedit.media.limits import environment_limits
+        from vedit.media.options import ReadOptions
+        from vedit.media.run import shown
+
+        session = self.session
+        is_made = id in session.sources or session.shelf.find(id) is not None
+        if is_made:
+            path, _ = session.path_of(id)
+            read = ReadOptions(limits=environment_limits())
+            return stack.enter_context(shown(path, "x.apng", list, read=read, is_timing=is_timing))
+        job = session.jobs.get(id)
+        if job is None:
+            raise Missing("there is no such clip.", "", "Plan it again")
+        request = job.request(f"x.{job.output[FORMAT]}")
+        build = stages_of(request)(request.output)
+        return stack.enter_context(
+            shown(job.source.path, request.output, build, read=read_options(request), is_timing=is_timing)
+        )
+
+    def _drop(self, key: str) -> None:
+        if (cursor := self.cursors.pop(key, None)) is not None:
+            if hasattr(cursor.frames, "close"):
+                cursor.frames.close()
+            cursor.stack.close()
+
+    def close(self) -> None:
+        with self.lock:
+            for key in list(self.cursors):
+                self._drop(key)
+
+
+def _webp(picture: Any, **options: Any) -> bytes:
+    data = io.BytesIO()
+    picture.save(data, "webp", **options)
+    return data.getvalue()
+
+
+def _number(value: Any) -> int | float:
+    return int(value) if value == int(value) else round(float(value), 4)
+
+
+def _token() -> str:
+    return secrets.token_hex(8)
+
+
+def _format_of(target: str) -> str:
+    """The format that the name behind -o asks for. Raises UsageError for one that the page cannot make."""
+    from vedit.media.formats import output_format
+
+    format = output_format(target)
+    format = {"png": "apng"}.get(format, format)
+    if format not in FORMATS:
+        raise UsageError(f"{target}: the page makes {', '.join(FORMATS)}.")
+    return format
+
+
+def problem(text: str, code: int, stage: int | None = None, option: str | None = None) -> Answer:
+    """An ERROR of the protocol."""
+    return {"text": text, "stage": stage, "option": option, "code": code}
+
+
+def presets() -> list[Answer]:
+    """The chain presets there are."""
+    from vedit.presets import load, paths
+
+    found = []
+    for name in paths():
+        try:
+            preset = load(name)
+        except VeditError:
+            continue
+        if preset.kind == "chain":
+            found.append({"name": name, "summary": preset.summary, "is_own": not preset.is_shipped})
+    return found
+
+
+def shown_name(name: str) -> str:
+    """The last part of a file's name, without what could be mistaken for more than a name."""
+    base = re.split(r"[/\\]", name)[-1]
+    base = "".join(char for char in base if char.isprintable())[-120:].strip()
+    return base if base not in ("", ".", "..") else "clip"
+
+
+def text_of(args: Args, key: str) -> str:
+    value = args.get(key)
+    if not isinstance(value, str):
+        raise NotUnderstood(f"{key}: expected a text.")
+    return value
+
+
+def page_of(args: Args) -> str:
+    page = args.get("page", "")
+    if not isinstance(page, str) or len(page) > 40:
+        raise NotUnderstood("page: expected a text of up to 40 characters.")
+    return page
+
+
+def texts_of(args: Args, key: str) -> dict[str, str]:
+    """A table of texts."""
+    table = args.get(key) or {}
+    if not isinstance(table, dict) or not all(isinstance(text, str) for text in table.values()):
+        raise NotUnderstood(f"{key}: expected texts by name.")
+    return table
+
+
+def chain_of(args: Args) -> list[Spec]:
+    """The chain of a request."""
+    chain = args.get("chain")
+    if not isinstance(chain, list) or len(chain) > 100:
+        raise NotUnderstood("chain: expected a list of at most 100 stages.")
+    found = []
+    for spec in chain:
+        if not isinstance(spec, (list, tuple)) or len(spec) != 2 or not isinstance(spec[0], str):
+            raise NotUnderstood("chain: expected [stage, options] for each stage.")
+        found.append((spec[0], texts_of({"options": spec[1]}, "options")))
+    return found
+
+
+def checked_shape(chain: Sequence[Spec], specs: Sequence[Spec]) -> list[Spec]:
+    """The chain as the page has it, with the options alone that `checked` left, in its order."""
+    return [
+        (name, {key: given.get(key, texts[key]) for key in texts})
+        for (name, given), (_, texts) in zip(chain, specs, strict=True)
+    ]
