@@ -25,9 +25,10 @@ from starlette.responses import FileResponse, JSONResponse, Response, StreamingR
 from starlette.routing import Route
 
 from vedit.errors import OutputError, UsageError, VeditError, reason_of
+from vedit.ui.asked import InTheWay, Missing, NoRoom, NotUnderstood, problem, shown_name
 from vedit.ui.controls import media_type
 from vedit.ui.guard import Guard, Rules
-from vedit.ui.session import InTheWay, Missing, NoRoom, NotUnderstood, Session, problem, shown_name
+from vedit.ui.session import Session
 
 STATIC = os.path.join(os.path.dirname(__file__), "static")
 STATIC_TYPES = {

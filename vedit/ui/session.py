@@ -7,126 +7,53 @@ the same bytes.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
-import re
 import secrets
 import shutil
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
-from fractions import Fraction
-from itertools import accumulate
-from typing import Any, NamedTuple
+from contextlib import contextmanager
+from typing import Any
 
 from vedit import __version__
 from vedit.errors import InputError, OutputError, UsageError, VeditError, reason_of
 from vedit.media.formats import CLIP_SUFFIXES, STILLS
-from vedit.ui.controls import FORMAT, FORMATS, Spec, checked, checked_output, controls, file_options
+from vedit.ui.asked import (
+    Answer,
+    Args,
+    InTheWay,
+    Missing,
+    NoRoom,
+    NotUnderstood,
+    chain_of,
+    page_of,
+    problem,
+    shown_name,
+    text_of,
+    texts_of,
+)
+from vedit.ui.controls import (
+    FORMAT,
+    FORMATS,
+    Spec,
+    blamed,
+    checked,
+    checked_output,
+    controls,
+    file_options,
+    request_fields,
+)
+from vedit.ui.looks import Looks
 from vedit.ui.shelf import Shelf, Upload
+from vedit.ui.work import Event, File, Job, PageSink, Run, Source, Superseded
 
-Args = Mapping[str, Any]
-Answer = dict[str, Any]
-Event = dict[str, Any]
 Listener = Callable[[Event], None]
 
-UPLOAD = "upload:"
+UPLOAD = "upload:"  # in front of the id of a file
 KEPT_JOBS = 2000  # revisions that are known by name
-KEPT_FRAMES = 64 * 2**20  # bytes of encoded frames in memory
-OPEN_CLIPS = 4  # clips that stay open at the frame that was shown last
-QUIET_S = 0.1  # between two events of progress
-MOST_THUMBS, WIDEST_THUMB = 100, 160
-
-
-class NotUnderstood(UsageError):
-    """A request is not as `protocol` has it."""
-
-
-class Missing(InputError):
-    """There is no source, result, frame or preset of that name."""
-
-
-class InTheWay(OutputError):
-    """Something exists already, or is not ready yet."""
-
-
-class NoRoom(OutputError):
-    """The disk is full."""
-
-
-class Superseded(Exception):
-    """A newer run takes the place of this one, or nobody waits for it."""
-
-
-class Source(NamedTuple):
-    """A clip. name: as the user calls it. digest: the hash of its bytes, "" for a file that is read in place
-    and may change.
-    """
-
-    id: str
-    name: str
-    path: str
-    digest: str = ""
-
-    @property
-    def identity(self) -> str:
-        """Another text whenever the content may be another."""
-        if self.digest:
-            return self.digest
-        status = os.stat(self.path)
-        return f"{os.path.realpath(self.path)} {status.st_size} {status.st_mtime_ns} {status.st_ino}"
-
-
-class File(NamedTuple):
-    """A logo, a font, captions. path: where it lies; name: as the user calls it."""
-
-    name: str
-    path: str
-    digest: str
-
-
-class Job(NamedTuple):
-    """What is to be made of a source. chain: as the page has it; specs: with the paths of files."""
-
-    revision: str
-    source: Source
-    chain: list[Spec]
-    specs: list[Spec]
-    output: dict[str, str]
-    fields: dict[str, Any]
-    first: int
-
-    @property
-    def offset(self) -> int:
-        """How many stages are put in front of those of the page."""
-        has_part = any(self.fields.get(key) is not None for key in ("start", "end", "duration"))
-        return (self.first > 0) + has_part
-
-    def request(self, target: str) -> Any:
-        from vedit.jobs.media.gif import GifRequest
-
-        part = [("frames", {"keep": f"1-{self.first}"})] if self.first else []
-        return GifRequest(
-            (self.source.path,), tuple([*part, *self.specs]), output=target, overwrite=True, **self.fields
-        )
-
-    def place(self, stage: int | None) -> int | None:
-        """The place in the page's chain of a stage that runs; None for one that the page has not."""
-        place = None if stage is None else stage - self.offset
-        return place if place is not None and 0 <= place < len(self.chain) else None
-
-
-class Run:
-    """A job at work for a page."""
-
-    def __init__(self, job: Job, page: str) -> None:
-        self.job, self.page = job, page
-        self.is_over = threading.Event()
-        self.warnings: list[dict[str, Any]] = []
-        self.began_s = time.monotonic()
 
 
 class Session:
@@ -151,7 +78,9 @@ class Session:
         self.shelf, self.mode, self.target = shelf, mode, target
         self.max_upload, self.overwrite = max_upload, overwrite
         self.lock = threading.RLock()
-        self.sources = {source.id: source for source in (Source(_token(), name, name) for name in files)}
+        self.sources = {
+            source.id: source for source in (Source(secrets.token_hex(8), name, name) for name in files)
+        }
         self.given = list(self.sources)
         self.files: dict[str, File] = {}
         self.jobs: OrderedDict[str, Job] = OrderedDict()
@@ -160,7 +89,7 @@ class Session:
         self.page_locks: dict[str, threading.Lock] = {}
         self.threads: set[threading.Thread] = set()
         self.listeners: list[Listener] = []
-        self.frames = _Frames(self)
+        self.looks = Looks(self._opened, self._key)
         self.ended: Answer | None = None  # what the command prints, once the page is done
         self.on_end: Callable[[], None] = lambda: None
         self.chain = self._of_preset(preset) if preset else []
@@ -174,7 +103,7 @@ class Session:
             "plan": self.plan,
             "cancel": self.cancel,
             "measure": self.measure,
-            "timeline": lambda args: self.frames.timeline(text_of(args, "id")),
+            "timeline": lambda args: self.looks.timeline(text_of(args, "id")),
             "command": self.command,
             "preset": self.save_preset,
             "save": self.save,
@@ -200,7 +129,7 @@ class Session:
 
     def take_source(self, name: str, upload: Upload) -> Answer:
         """A clip that has come in. Raises VeditError for what no clip can be read from; it is gone then."""
-        source = Source(_token(), shown_name(name), upload.path, upload.finish())
+        source = Source(secrets.token_hex(8), shown_name(name), upload.path, upload.finish())
         try:
             return self._with(source, self._facts(source.path, source.name))
         except VeditError as error:
@@ -217,7 +146,7 @@ class Session:
         return self._add_file(File(shown_name(name), upload.path, upload.finish()))
 
     def _add_file(self, file: File) -> Answer:
-        id = _token()
+        id = secrets.token_hex(8)
         with self.lock:
             self.files[id] = file
         return {"file": f"{UPLOAD}{id}", "name": file.name, "bytes": os.path.getsize(file.path)}
@@ -290,8 +219,6 @@ class Session:
         except OSError as error:
             raise InputError(f"{source.name}: cannot read: {reason_of(error)}.") from None
         revision = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
-        from vedit.ui.controls import request_fields
-
         made = Job(revision, source, chain, specs, output, request_fields(output), first)
         with self.lock:
             self.jobs[revision] = made
@@ -316,7 +243,6 @@ class Session:
     def _with_files(self, chain: Sequence[Spec], say: Callable[[File], str]) -> list[Spec]:
         """The chain with something else in the place of each file. Raises UsageError at the option."""
         from vedit import stages
-        from vedit.ui.controls import blamed
 
         found = []
         for place, (name, given) in enumerate(chain):
@@ -330,7 +256,6 @@ class Session:
         return found
 
     def _file_texts(self, texts: Mapping[str, str], names: set[str]) -> dict[str, str]:
-        from vedit.ui.controls import blamed
 
         found = dict(texts)
         for name in names & set(texts):
@@ -400,7 +325,7 @@ class Session:
         job = run.job
         began_s = time.monotonic()
         path = self.shelf.path_for(job.revision, job.output[FORMAT])
-        sink = _PageSink(self, run)
+        sink = PageSink(run, self.in_names, self.emit)
         outcomes = list(plan(job.request(path), sink).run(sink))
         raise_failures(outcomes)
         made = outcomes[0].result
@@ -444,7 +369,7 @@ class Session:
 
         job = self.job(args)
         run = Run(job, "")
-        sink = _PageSink(self, run)
+        sink = PageSink(run, self.in_names, self.emit)
         request = job.request(self.shelf.path_for(job.revision, job.output[FORMAT]))
         try:
             outcomes = list(plan(request._replace(dry_run=True), sink).run(sink))
@@ -473,7 +398,7 @@ class Session:
             raise NotUnderstood(f"stage: {stage!r} is not a place in the chain.")
         job = self.job({**args, "chain": chain[: stage + 1]})
         run = Run(job, "")
-        sink = _PageSink(self, run)
+        sink = PageSink(run, self.in_names, self.emit)
         request = job.request(f"x.{job.output[FORMAT]}")
         build = stages_of(request)(request.output)
         settings = Settings(warn=sink.warn)
@@ -504,16 +429,43 @@ class Session:
     def frame(self, id: str, number: int) -> bytes:
         """An image, counted from 1, as WebP without loss. Raises Missing behind the last one."""
         try:
-            return self.frames.frame(id, number)
+            return self.looks.frame(id, number)
         except VeditError as error:
             raise self._in_names(self._placed(error, self.jobs.get(id))) from error.__cause__
 
     def thumbs(self, id: str, begin: int, count: int, height: int) -> bytes:
         """Small images side by side, as WebP."""
         try:
-            return self.frames.thumbs(id, begin, count, height)
+            return self.looks.thumbs(id, begin, count, height)
         except VeditError as error:
             raise self._in_names(self._placed(error, self.jobs.get(id))) from error.__cause__
+
+    def _key(self, id: str) -> str:
+        """Another text when a revision has got its result, and when a file has changed."""
+        if id in self.sources:
+            return f"{id} {self.sources[id].identity}"
+        return f"{id} {self.shelf.find(id) is not None}"
+
+    @contextmanager
+    def _opened(self, id: str, is_timing: bool) -> Iterator[tuple[Any, Iterator[Any]]]:
+        """A source, a result, or what a job will be before it has palettes."""
+        from vedit.jobs.media.gif import read_options, stages_of
+        from vedit.media.limits import environment_limits
+        from vedit.media.options import ReadOptions
+        from vedit.media.run import shown
+
+        if id in self.sources or self.shelf.find(id) is not None:
+            path, read = self.path_of(id)[0], ReadOptions(limits=environment_limits())
+            with shown(path, "x.apng", list, read=read, is_timing=is_timing) as opened:
+                yield opened
+            return
+        job = self.jobs.get(id)
+        if job is None:
+            raise Missing("there is no such clip.", "", "Plan it again")
+        request = job.request(f"x.{job.output[FORMAT]}")
+        build, read = stages_of(request)(request.output), read_options(request)
+        with shown(job.source.path, request.output, build, read=read, is_timing=is_timing) as opened:
+            yield opened
 
     # --- what is done with results -----------------------------------------------------------------
 
@@ -709,180 +661,8 @@ class Session:
             threads = list(self.threads)
         for thread in threads:
             thread.join(5)
-        self.frames.close()
+        self.looks.close()
         self.shelf.close()
-
-
-class _PageSink:
-    """Whom a run tells: it passes frames on until nobody waits for them."""
-
-    def __init__(self, session: Session, run: Run) -> None:
-        self.session, self.run = session, run
-
-    def warn(self, message: str) -> None:
-        from vedit.media.pipeline import stage_at_work
-
-        text = message.removeprefix(f"{self.run.job.source.path}: ")
-        warning = {
-            "text": self.session.in_names(text), "stage": self.run.job.place(stage_at_work())
-        }  # fmt: skip
-        if warning not in self.run.warnings:
-            self.run.warnings.append(warning)
-
-    def steps(self, steps: Iterable[Any], total: int | None, what: str) -> Iterator[Any]:
-        told_s = time.monotonic()
-        for image, step in enumerate(steps, 1):
-            if self.run.is_over.is_set():
-                raise Superseded
-            yield step
-            if time.monotonic() - told_s > QUIET_S:
-                told_s = time.monotonic()
-                self.session.emit({"revision": self.run.job.revision, "image": image, "total": total})
-
-
-class _Cursor(NamedTuple):
-    """A clip that is open: its pictures, and the stack that closes it."""
-
-    stack: ExitStack
-    frames: Iterator[Any]
-    at: list[int]  # the number of the last picture that was taken
-
-
-class _Frames:
-    """Single images of sources and results. A few clips stay open, so that the next image costs no start."""
-
-    def __init__(self, session: Session) -> None:
-        self.session = session
-        self.lock = threading.Lock()
-        self.cursors: OrderedDict[str, _Cursor] = OrderedDict()
-        self.encoded: OrderedDict[tuple[str, int], bytes] = OrderedDict()
-        self.times: OrderedDict[str, Answer] = OrderedDict()
-
-    def frame(self, id: str, number: int) -> bytes:
-        with self.lock:
-            key = self._key(id), number
-            if key not in self.encoded:
-                picture = self._at(id, number)
-                if picture is None:
-                    raise Missing(f"there is no image {number}.")
-                self.encoded[key] = _webp(picture, lossless=True, exact=True, quality=0, method=0)
-            self.encoded.move_to_end(key)
-            while len(self.encoded) > 1 and sum(map(len, self.encoded.values())) > KEPT_FRAMES:
-                self.encoded.popitem(last=False)
-            return self.encoded[key]
-
-    def thumbs(self, id: str, begin: int, count: int, height: int) -> bytes:
-        from PIL import Image
-
-        with self.lock:
-            sheet = None
-            for place in range(count):
-                picture = self._at(id, begin + place)
-                if picture is None:
-                    break
-                share = height / picture.height
-                size = min(WIDEST_THUMB, max(1, round(picture.width * share))), height
-                if sheet is None:
-                    sheet = Image.new("RGBA", (size[0] * count, height))
-                sheet.paste(picture.convert("RGBA").resize(size, Image.Resampling.BOX), (size[0] * place, 0))
-            if sheet is None:
-                raise Missing(f"there is no image {begin}.")
-            return _webp(sheet, quality=75, method=0)
-
-    def timeline(self, id: str) -> Answer:
-        with self.lock:
-            key = self._key(id)
-            if key not in self.times:
-                with ExitStack() as stack:
-                    clip, frames = self._opened(id, stack, is_timing=True)
-                    delays = [frame.duration * clip.timebase * 100 for frame in frames]
-                starts = [Fraction(0), *accumulate(delays)]
-                self.times[key] = {
-                    "images": len(delays),
-                    "delays_cs": list(map(_number, delays)),
-                    "starts_cs": list(map(_number, starts[:-1])),
-                    "duration_cs": _number(starts[-1]),
-                }
-            while len(self.times) > 64:
-                self.times.popitem(last=False)
-            return self.times[key]
-
-    def _key(self, id: str) -> str:
-        """What is looked at: a revision that has a result is another thing than one that has none yet."""
-        return f"{id} {self.session.shelf.find(id) is not None}"
-
-    def _at(self, id: str, number: int) -> Any:
-        """The picture of a number, None behind the last one."""
-        key = self._key(id)
-        cursor = self.cursors.get(key)
-        if cursor is None or cursor.at[0] >= number:
-            self._drop(key)
-            stack = ExitStack()
-            try:
-                _, frames = self._opened(id, stack)
-            except BaseException:
-                stack.close()
-                raise
-            cursor = self.cursors[key] = _Cursor(stack, frames, [0])
-        self.cursors.move_to_end(key)
-        while len(self.cursors) > OPEN_CLIPS:
-            self._drop(next(iter(self.cursors)))
-        try:
-            for frame in cursor.frames:
-                cursor.at[0] += 1
-                if cursor.at[0] == number:
-                    return frame.pixels
-        except BaseException:
-            self._drop(key)
-            raise
-        self._drop(key)
-        return None
-
-    def _opened(self, id: str, stack: ExitStack, is_timing: bool = False) -> tuple[Any, Iterator[Any]]:
-        from vedit.jobs.media.gif import read_options, stages_of
-        from vedit.media.limits import environment_limits
-        from vedit.media.options import ReadOptions
-        from vedit.media.run import shown
-
-        session = self.session
-        is_made = id in session.sources or session.shelf.find(id) is not None
-        if is_made:
-            path, _ = session.path_of(id)
-            read = ReadOptions(limits=environment_limits())
-            return stack.enter_context(shown(path, "x.apng", list, read=read, is_timing=is_timing))
-        job = session.jobs.get(id)
-        if job is None:
-            raise Missing("there is no such clip.", "", "Plan it again")
-        request = job.request(f"x.{job.output[FORMAT]}")
-        build = stages_of(request)(request.output)
-        return stack.enter_context(
-            shown(job.source.path, request.output, build, read=read_options(request), is_timing=is_timing)
-        )
-
-    def _drop(self, key: str) -> None:
-        if (cursor := self.cursors.pop(key, None)) is not None:
-            if hasattr(cursor.frames, "close"):
-                cursor.frames.close()
-            cursor.stack.close()
-
-    def close(self) -> None:
-        with self.lock:
-            for key in list(self.cursors):
-                self._drop(key)
-
-
-def _webp(picture: Any, **options: Any) -> bytes:
-    data = io.BytesIO()
-    picture.save(data, "webp", **options)
-    return data.getvalue()
-
-
-def _number(value: Any) -> int | float:
-    return int(value) if value == int(value) else round(float(value), 4)
-
-
-def _token() -> str:
-    return secrets.token_hex(8)
 
 
 def _format_of(target: str) -> str:
@@ -894,11 +674,6 @@ def _format_of(target: str) -> str:
     if format not in FORMATS:
         raise UsageError(f"{target}: the page makes {', '.join(FORMATS)}.")
     return format
-
-
-def problem(text: str, code: int, stage: int | None = None, option: str | None = None) -> Answer:
-    """An ERROR of the protocol."""
-    return {"text": text, "stage": stage, "option": option, "code": code}
 
 
 def presets() -> list[Answer]:
@@ -913,48 +688,6 @@ def presets() -> list[Answer]:
             continue
         if preset.kind == "chain":
             found.append({"name": name, "summary": preset.summary, "is_own": not preset.is_shipped})
-    return found
-
-
-def shown_name(name: str) -> str:
-    """The last part of a file's name, without what could be mistaken for more than a name."""
-    base = re.split(r"[/\\]", name)[-1]
-    base = "".join(char for char in base if char.isprintable())[-120:].strip()
-    return base if base not in ("", ".", "..") else "clip"
-
-
-def text_of(args: Args, key: str) -> str:
-    value = args.get(key)
-    if not isinstance(value, str):
-        raise NotUnderstood(f"{key}: expected a text.")
-    return value
-
-
-def page_of(args: Args) -> str:
-    page = args.get("page", "")
-    if not isinstance(page, str) or len(page) > 40:
-        raise NotUnderstood("page: expected a text of up to 40 characters.")
-    return page
-
-
-def texts_of(args: Args, key: str) -> dict[str, str]:
-    """A table of texts."""
-    table = args.get(key) or {}
-    if not isinstance(table, dict) or not all(isinstance(text, str) for text in table.values()):
-        raise NotUnderstood(f"{key}: expected texts by name.")
-    return table
-
-
-def chain_of(args: Args) -> list[Spec]:
-    """The chain of a request."""
-    chain = args.get("chain")
-    if not isinstance(chain, list) or len(chain) > 100:
-        raise NotUnderstood("chain: expected a list of at most 100 stages.")
-    found = []
-    for spec in chain:
-        if not isinstance(spec, (list, tuple)) or len(spec) != 2 or not isinstance(spec[0], str):
-            raise NotUnderstood("chain: expected [stage, options] for each stage.")
-        found.append((spec[0], texts_of({"options": spec[1]}, "options")))
     return found
 
 
