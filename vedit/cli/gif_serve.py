@@ -164,14 +164,18 @@ def _serve(
     import secrets
 
     from vedit.ui.guard import Rules, names_of
-    from vedit.ui.server import bind, refuse_origin, serve
+    from vedit.ui.server import bind, serve
 
+    try:
+        names_of(port, origins)
+    except ValueError as error:
+        raise UsageError(
+            f"--origin {' '.join(origins)}: {error}.",
+            "It is what the address bar of the browser begins with.",
+        ) from None
     listening = bind(port)
     port = listening.getsockname()[1]
-    try:
-        hosts, allowed = names_of(port, origins)
-    except ValueError:
-        refuse_origin(" ".join(origins))
+    hosts, allowed = names_of(port, origins)
     rules = Rules(secrets.token_urlsafe(24), hosts, allowed, session.max_upload, session.shelf.room)
     address = f"http://127.0.0.1:{port}/{rules.key}/"
 

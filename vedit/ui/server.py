@@ -12,8 +12,10 @@ import os
 import re
 import signal
 import socket
+import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import uvicorn
@@ -24,7 +26,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from vedit.errors import OutputError, UsageError, VeditError, reason_of
+from vedit.errors import OutputError, VeditError, reason_of
 from vedit.ui.asked import InTheWay, Missing, NoRoom, NotUnderstood, problem, shown_name
 from vedit.ui.controls import media_type
 from vedit.ui.guard import Guard, Rules
@@ -252,7 +254,7 @@ async def _bug(request: Request, error: Exception) -> Response:
 
 
 def bind(port: int) -> socket.socket:
-    """A socket of this machine alone. Raises UsageError for a port that is taken."""
+    """A socket of this machine alone. Raises OutputError for a port that is taken."""
     listening = socket.socket()
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -330,20 +332,32 @@ def serve(
         asyncio.get_running_loop().call_soon(ready)
         await server.serve([listening])
 
-    hangup = getattr(signal, "SIGHUP", None)
-    before = None if hangup is None else signal.getsignal(hangup)
-    if hangup is not None and before is not signal.SIG_IGN:
-        signal.signal(hangup, server.handle_exit)
-    try:
+    with _hangup_of(server):
         asyncio.run(run())
+
+
+@contextmanager
+def _hangup_of(server: Server) -> Iterator[None]:
+    """Let a hang-up end the server as the other signals do, which uvicorn hears itself."""
+    number = getattr(signal, "SIGHUP", None)
+    before = None if number is None else signal.getsignal(number)
+    if (
+        number is None
+        or before is signal.SIG_IGN
+        or threading.current_thread() is not threading.main_thread()
+    ):
+        yield
+        return
+    came: list[int] = []
+
+    def heard(number: int, frame: Any) -> None:
+        came.append(number)
+        server.end()
+
+    signal.signal(number, heard)
+    try:
+        yield
     finally:
-        if hangup is not None and before is not None:
-            signal.signal(hangup, before)
-
-
-def refuse_origin(text: str) -> None:
-    """Raise UsageError for an --origin that is none."""
-    raise UsageError(
-        f"--origin {text}: expected an origin such as http://localhost:9000.",
-        "It is what the address bar of the browser begins with.",
-    )
+        signal.signal(number, before)
+    if came:
+        signal.raise_signal(number)
