@@ -27,6 +27,7 @@ export const createEditor = async ({ root, transport, store = null, keysOn = doc
   const specs = new Map(tables.stages.map((spec) => [spec.name, spec]));
   const uploads = new Map(Object.entries(kept.uploads ?? {}));
   const sources = new Map(session.sources.map((one) => [one.source, one]));
+  const early = new Map(); // ends of runs by revision, of which nobody knew yet
   let state = { chain: [], output: {}, selection: [] };
   let [ids, source, history, future, gesture] = [0, null, [], [], null];
   let [timer, wanted, running, shownJob, tookMs, current, isWhole, placing, isOver, command, isAsking] = [0, "", null, "", 0, null, false, null, false, null, 0];
@@ -90,13 +91,16 @@ export const createEditor = async ({ root, transport, store = null, keysOn = doc
     chain.clear();
     let answer = null;
     isAsking = 1;
+    early.clear();
     try { answer = await transport.call("run", job); } catch (error) { if (text === wanted) fail(error, order); }
     const isAgain = isAsking === 2;
     isAsking = 0;
     if (isAgain) run();
     if (!answer || text !== wanted) return;
     running = { revision: answer.revision, order, job, text, began };
-    if (answer.report) { finish(answer.report); return; }
+    const known = early.get(answer.revision); // its event may be quicker than the answer
+    if (answer.report ?? known?.report) { finish(answer.report ?? known.report); return; }
+    if (known) { fail(known.error, order); return; }
     progress(0, null);
     if (tookMs > SLOW_MS) showStill(answer.revision);
   };
@@ -109,7 +113,11 @@ export const createEditor = async ({ root, transport, store = null, keysOn = doc
   };
   transport.listen((message) => {
     if (message.ended) { over(t(message.ended === "done" ? "done_told" : "ended", { name: session.output_name })); return; }
-    if (!running || message.revision !== running.revision) return;
+    if (message.again) { if (running) { wanted = ""; run(); } return; } // events may have been missed
+    if (message.revision !== running?.revision) {
+      if (message.report || message.error) early.set(message.revision, message);
+      return;
+    }
     if (message.report) finish(message.report); else if (message.error) fail(message.error, running.order);
     else if (message.image) progress(message.image, message.total);
   });
@@ -198,9 +206,9 @@ export const createEditor = async ({ root, transport, store = null, keysOn = doc
   };
   const canvasOf = (entry) => {
     if (placing && entry?.id === placing.id) return placing.canvas;
-    const size = entry && entry !== active()[0] ? null : source?.facts;
-    const [width, height] = current?.report.size_out ?? [source?.facts.width ?? 100, source?.facts.height ?? 100];
-    return size ?? { width, height };
+    const own = source?.facts ?? { width: 100, height: 100 };
+    const [width, height] = entry === active()[0] ? [own.width, own.height] : current?.report.size_out ?? [own.width, own.height];
+    return { width, height };
   };
   const act = (id, what, value, name) => {
     if (what === "draw") placing?.id === id ? leavePlacing() : place(id, value);
@@ -320,7 +328,8 @@ export const createEditor = async ({ root, transport, store = null, keysOn = doc
     player.setMode(player.wanted);
     if (wasPlaying) player.play(true);
     const button = app.querySelector(`[data-card="${id}"] .draw`);
-    (button ?? player.viewport).focus({ preventScroll: true });
+    button?.focus({ preventScroll: true });
+    if (button?.getRootNode().activeElement !== button) player.viewport.focus({ preventScroll: true }); // its tab may be hidden
   };
 
   // The timeline writes cards.
@@ -439,7 +448,7 @@ export const createEditor = async ({ root, transport, store = null, keysOn = doc
     line.textContent = one?.[shell.value] ?? "";
     line.title = [line.textContent, ...command.notes].join("\n");
     text_of.hidden = !one?.text;
-    text_of.firstChild.textContent = t("text_of", { name: one?.file ?? "" });
+    text_of.firstChild.textContent = t("text_of", { name: one?.file ?? one?.name ?? "" });
     text_of.lastChild.textContent = one?.text ?? "";
   };
   const copyCommand = async () => {
@@ -557,6 +566,10 @@ export const createEditor = async ({ root, transport, store = null, keysOn = doc
   keysOn.addEventListener("keydown", keyed);
   keysOn.addEventListener("keyup", (event) => { if (event.key.toLowerCase() === "b") player.blink(false); });
   window.addEventListener("blur", () => player.blink(false));
+  window.addEventListener("pagehide", () => {
+    if (gesture && gesture !== snapshot()) remember(); // what is being typed has no end yet
+    keepAll();
+  });
   download.addEventListener("keydown", (event) => { if (event.key === " ") { download.click(); event.preventDefault(); } });
 
   // Where it begins: as it was before a reload, else as the command line says.

@@ -87,7 +87,7 @@ export const makePlayer = (told) => {
   const board = h("div.board", {}, sides.source.figure, sides.result.figure, sides.base.figure, h("div.pixels"), overlay, split);
   const viewport = h("div.viewport", { tabindex: 0, role: "group", "aria-label": t("stage") }, board);
   const badge = h("p.badge", { hidden: true });
-  let [mode, wanted, zoom, isFit, time, isPlaying, before, blinks, still, shift] = ["result", "result", 1, true, 0, false, 0, false, null, 0];
+  let [mode, wanted, zoom, isFit, time, isPlaying, before, blinks, still, reported, reportedAt] = ["result", "result", 1, true, 0, false, 0, false, null, -1, 0];
 
   const visible = () => {
     if (mode === "base") return [sides.base];
@@ -125,6 +125,8 @@ export const makePlayer = (told) => {
     const side = leading();
     if (!side.clip) return;
     const number = side.clip.at(side.clip.duration ? time % side.clip.duration : 0);
+    if (isPlaying && number === reported && performance.now() - reportedAt < 100) return; // words at each picture would cost more than it
+    [reported, reportedAt] = [number, performance.now()];
     seek.max = total();
     seek.value = time;
     const words = t("image_of", { number: number + 1, count: side.clip.count });
@@ -233,7 +235,7 @@ export const makePlayer = (told) => {
   };
   const modes = h("div.segments", { role: "radiogroup", "aria-label": t("compare") }, ...MODES.map((name) =>
     h("label", {}, h("input", { type: "radio", name: "compare", value: name, checked: name === "result", onchange: () => setMode(name) }), h("span", { "data-short": t(`short_${name}`) }, t(`mode_${name}`)))));
-  const level = h("output.level", {}, "100 %");
+  const level = h("output.level", { "aria-live": "off" }, "100 %");
   const fit = sign("fit", `${t("fit")} (0)`, () => zoomTo(1, true));
   const done = h("button.primary", { type: "button", hidden: true }, t("done_placing"));
   const tools = h("div.tools", {}, modes, gainBox, done, h("div.zoom", {},

@@ -49,6 +49,8 @@ export const overHttp = () => {
     address: path,
     listen: (heard) => {
       const events = new EventSource("events");
+      let times = 0;
+      events.onopen = () => { times += 1; if (times > 1) heard({ again: true }); };
       events.onmessage = (event) => {
         const told = JSON.parse(event.data);
         if (told.ended) events.close();
