@@ -107,8 +107,8 @@ def _stage(name: str) -> dict[str, Any]:
 
 def control(option: Option) -> dict[str, Any]:
     """An option as the page draws it; its default is a text, as all values there are."""
-    facts = option.control()
-    return facts if option.default is None else {**facts, "default": default_text(option)}
+    facts, text = option.control(), default_text(option)
+    return facts if text is None else {**facts, "default": text}
 
 
 def default_text(option: Option) -> str | None:
