@@ -57,7 +57,7 @@ def page_of(args: Args) -> str:
 
 def texts_of(args: Args, key: str) -> dict[str, str]:
     """A table of texts."""
-    table = args.get(key) or {}
+    table = {} if args.get(key) is None else args[key]
     if not isinstance(table, dict) or not all(isinstance(text, str) for text in table.values()):
         raise NotUnderstood(f"{key}: expected texts by name.")
     return table
