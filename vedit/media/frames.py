@@ -225,7 +225,7 @@ class Clip:
     light: what the planes of "yuv" frames mean; None for others.
     alpha: whether some pixel of some frame is not opaque, None where that is not known.
     keeps_colours: a stage has composed the frames and blended nothing: palettes are to have every colour,
-    where they can.
+    where they can. hurt: to be told of damaged pixels, which it may take for an error.
     """
 
     width: int
@@ -249,6 +249,7 @@ class Clip:
     limits: Limits = NO_OPTIONS
     jobs: int = 1
     keeps_colours: bool = False
+    hurt: Warn = silent
 
     @property
     def canvas(self) -> Rect:

@@ -104,7 +104,8 @@ def path_name(steps: Iterable[Step]) -> str:
     if "rgba" in kinds:
         return "full"
     recolours = any(getattr(step.stage, "recolours", False) and step.kind == "index" for step in steps)
-    return "recolour" if recolours else "index" if "index" in kinds else "copy"
+    decodes = any(getattr(step.stage, "decodes", False) for step in steps)
+    return "recolour" if recolours else "index" if decodes or "index" in kinds else "copy"
 
 
 _local = threading.local()

@@ -105,7 +105,7 @@ def written(
     if kind == "yuv":
         steps = plan(stages, "yuv", "yuv")
     path = path_name(steps)
-    clip.limits, clip.jobs = source.read.limits, settings.jobs
+    clip.limits, clip.jobs, clip.hurt = source.read.limits, settings.jobs, hurt
     size_in = clip.width, clip.height
     images_in = clip.frames_hint
     clip, frames = connect(
@@ -206,7 +206,7 @@ def _look_ahead(source: Source, stages: Sequence[Stage], jobs: int) -> bool:
             clip, frames, _, hurt = source.open(quiet=True)
             wanted = stage.prepass if source.kind == "packed" else "rgba"
             steps = plan(stages[:place], source.kind, wanted)
-            clip.jobs = jobs
+            clip.limits, clip.jobs = source.read.limits, jobs
             clip, frames = connect(clip, frames, steps, converters(source.read.limits, hurt, jobs))
             with at_stage(place):
                 stage.observe(clip, frames)  # type: ignore[attr-defined]

@@ -1,0 +1,57 @@
+"""Make a GIF smaller by what is redundant in it; every picture and its time stay as they are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vedit.errors import UsageError
+from vedit.media.frames import GIF_TIMEBASE, Clip, Frames
+from vedit.stages.options import Flag, Option
+
+SUMMARY = "Make a GIF smaller; exact unless told otherwise."
+POSITIONAL = None
+EXAMPLES = (
+    ("vedit gif optimize in.gif -o out.gif", "the same pictures in fewer bytes"),
+    ("vedit gif optimize --keep-images in.gif -o out.gif", "without merging equal images in a row"),
+)
+OPTIONS = (Option("keep-images", Flag(), "do not merge equal images in a row into one"),)
+
+
+def make(**values: Any) -> Optimize:
+    """Build the stage."""
+    return Optimize(**values)
+
+
+class Optimize:
+    """Draw what is shown with fewer pixels, colours and codes; see `media.gif.optimise`."""
+
+    name = "optimize"
+    accepts: tuple[str, ...] = ("packed",)
+    prepass: str | None = "packed"
+    decodes = True  # what `path_name` does not see in the kind of its frames
+
+    def __init__(self, keep_images: bool = False) -> None:
+        self.keep_images = bool(keep_images)
+        self.survey: Any = None
+
+    def observe(self, clip: Clip, frames: Frames) -> None:
+        """Look at the palettes of a GIF, for one that its images can share."""
+        first = next(frames, None)
+        if first is None or first.kind != "packed":
+            if hasattr(frames, "close"):
+                frames.close()
+            return
+        from vedit.media.gif.optimise import again, survey
+
+        self.survey = survey(clip, again(first, frames))
+
+    def open(self, clip: Clip) -> Clip:
+        if clip.timebase != GIF_TIMEBASE:
+            raise UsageError("optimize makes GIFs smaller, and this result is none.")
+        from vedit.media.gif.optimise import Optimisation
+
+        self.work = Optimisation(clip, self.survey, merges=not self.keep_images)
+        return self.work.clip
+
+    def run(self, frames: Frames) -> Frames:
+        return self.work.run(frames)
