@@ -44,7 +44,7 @@ _vedit() {
     while [ "$i" -lt "$COMP_CWORD" ]; do
         word=${COMP_WORDS[i]}
         case "$path $word" in
-            'vedit batch' | 'vedit batch collect' | 'vedit batch gallery' | 'vedit batch run' | 'vedit batch status' | 'vedit bench' | 'vedit bench model' | 'vedit bench motion' | 'vedit bench scenes' | 'vedit cache' | 'vedit cache clear' | 'vedit cache list' | 'vedit convert' | 'vedit data' | 'vedit data check' | 'vedit data clip' | 'vedit data folder' | 'vedit data moving-mnist' | 'vedit data msrvtt' | 'vedit data table' | 'vedit data v2vbench' | 'vedit demo' | 'vedit edit' | 'vedit env' | 'vedit generate' | 'vedit gif' | 'vedit gif adjust' | 'vedit gif blur' | 'vedit gif chain' | 'vedit gif crop' | 'vedit gif delay' | 'vedit gif fade' | 'vedit gif frames' | 'vedit gif metadata' | 'vedit gif pad' | 'vedit gif preview' | 'vedit gif resize' | 'vedit gif rotate' | 'vedit gif serve' | 'vedit gif speed' | 'vedit gif watermark' | 'vedit invert' | 'vedit models' | 'vedit models export' | 'vedit models fetch' | 'vedit models info' | 'vedit models list' | 'vedit models pack' | 'vedit presets' | 'vedit presets list' | 'vedit presets save' | 'vedit presets show' | 'vedit probe' | 'vedit replay' | 'vedit scene' | 'vedit score' | 'vedit score compare' | 'vedit score table' | 'vedit score weights' | 'vedit train') path="$path $word" ;;
+            'vedit batch' | 'vedit batch collect' | 'vedit batch gallery' | 'vedit batch run' | 'vedit batch status' | 'vedit bench' | 'vedit bench model' | 'vedit bench motion' | 'vedit bench scenes' | 'vedit cache' | 'vedit cache clear' | 'vedit cache list' | 'vedit convert' | 'vedit data' | 'vedit data check' | 'vedit data clip' | 'vedit data folder' | 'vedit data moving-mnist' | 'vedit data msrvtt' | 'vedit data table' | 'vedit data v2vbench' | 'vedit demo' | 'vedit edit' | 'vedit env' | 'vedit generate' | 'vedit gif' | 'vedit gif adjust' | 'vedit gif blur' | 'vedit gif chain' | 'vedit gif crop' | 'vedit gif delay' | 'vedit gif fade' | 'vedit gif frames' | 'vedit gif metadata' | 'vedit gif optimize' | 'vedit gif pad' | 'vedit gif preview' | 'vedit gif resize' | 'vedit gif rotate' | 'vedit gif serve' | 'vedit gif speed' | 'vedit gif watermark' | 'vedit invert' | 'vedit models' | 'vedit models export' | 'vedit models fetch' | 'vedit models info' | 'vedit models list' | 'vedit models pack' | 'vedit presets' | 'vedit presets list' | 'vedit presets save' | 'vedit presets show' | 'vedit probe' | 'vedit replay' | 'vedit scene' | 'vedit score' | 'vedit score compare' | 'vedit score table' | 'vedit score weights' | 'vedit train') path="$path $word" ;;
         esac
         i=$((i + 1))
     done
@@ -226,6 +226,16 @@ _vedit() {
         'vedit gif metadata --deinterlace') _vedit_value words "$cur" 'auto on off'; return ;;
         'vedit gif metadata --to') _vedit_value words "$cur" 'gif nut y4m rgb24 rgba'; return ;;
         'vedit gif metadata --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
+        'vedit gif optimize -o' | 'vedit gif optimize --output' | 'vedit gif optimize --subtitles') _vedit_value file "$cur"; return ;;
+        'vedit gif optimize -O' | 'vedit gif optimize --output-dir') _vedit_value folder "$cur"; return ;;
+        'vedit gif optimize --suffix' | 'vedit gif optimize --strip' | 'vedit gif optimize --comment' | 'vedit gif optimize --colors' | 'vedit gif optimize --start' | 'vedit gif optimize --end' | 'vedit gif optimize --duration' | 'vedit gif optimize --fps' | 'vedit gif optimize --crf' | 'vedit gif optimize --limit' | 'vedit gif optimize -j' | 'vedit gif optimize --jobs') _vedit_value text "$cur"; return ;;
+        'vedit gif optimize --loop') _vedit_value words "$cur" 'forever once keep'; return ;;
+        'vedit gif optimize --palette') _vedit_value words "$cur" 'auto keep global frame'; return ;;
+        'vedit gif optimize --dither') _vedit_value words "$cur" 'none bayer fs'; return ;;
+        'vedit gif optimize --tonemap') _vedit_value words "$cur" 'none mobius hable reinhard gamma linear clip'; return ;;
+        'vedit gif optimize --deinterlace') _vedit_value words "$cur" 'auto on off'; return ;;
+        'vedit gif optimize --to') _vedit_value words "$cur" 'gif nut y4m rgb24 rgba'; return ;;
+        'vedit gif optimize --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
         'vedit gif pad --size' | 'vedit gif pad --aspect' | 'vedit gif pad --suffix' | 'vedit gif pad --strip' | 'vedit gif pad --comment' | 'vedit gif pad --colors' | 'vedit gif pad --start' | 'vedit gif pad --end' | 'vedit gif pad --duration' | 'vedit gif pad --fps' | 'vedit gif pad --crf' | 'vedit gif pad --limit' | 'vedit gif pad -j' | 'vedit gif pad --jobs') _vedit_value text "$cur"; return ;;
         'vedit gif pad --position') _vedit_value words "$cur" 'center top-center bottom-center center-left center-right top-left top-right bottom-left bottom-right'; return ;;
         'vedit gif pad --color') _vedit_value words "$cur" 'transparent blurred'; return ;;
@@ -383,6 +393,7 @@ _vedit() {
         'vedit gif fade') words='--in --out --color -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --start --end --duration --fps --crf --no-audio --subtitles --tonemap --deinterlace --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
         'vedit gif frames') words='--keep --drop --every --of --time --drop-equal --order --hold --close -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --start --end --duration --fps --crf --no-audio --subtitles --tonemap --deinterlace --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
         'vedit gif metadata') words='--loop --strip --comment -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --palette --colors --dither --start --end --duration --fps --crf --no-audio --subtitles --tonemap --deinterlace --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
+        'vedit gif optimize') words='--keep-images -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --start --end --duration --fps --crf --no-audio --subtitles --tonemap --deinterlace --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
         'vedit gif pad') words='--size --aspect --position --color -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --start --end --duration --fps --crf --no-audio --subtitles --tonemap --deinterlace --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
         'vedit gif preview') words='-o --output --grid --tile --frame --style -y --overwrite -n --no-overwrite --limit --strict -q --quiet -h --help' ;;
         'vedit gif resize') words='--size --width --height --scale --fit --fill --keep-aspect --no-keep-aspect --filter --only-shrink -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --start --end --duration --fps --crf --no-audio --subtitles --tonemap --deinterlace --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
@@ -419,7 +430,7 @@ _vedit() {
         'vedit bench') words='model motion scenes' ;;
         'vedit cache') words='clear list' ;;
         'vedit data') words='check clip folder moving-mnist msrvtt table v2vbench' ;;
-        'vedit gif') words='adjust blur chain crop delay fade frames metadata pad preview resize rotate serve speed watermark' ;;
+        'vedit gif') words='adjust blur chain crop delay fade frames metadata optimize pad preview resize rotate serve speed watermark' ;;
         'vedit models') words='export fetch info list pack' ;;
         'vedit presets') words='list save show' ;;
         'vedit score') words='compare table weights' ;;
@@ -452,6 +463,7 @@ _vedit() {
         'vedit gif fade') _vedit_value file "$cur"; return ;;
         'vedit gif frames') _vedit_value file "$cur"; return ;;
         'vedit gif metadata') _vedit_value file "$cur"; return ;;
+        'vedit gif optimize') _vedit_value file "$cur"; return ;;
         'vedit gif pad') _vedit_value file "$cur"; return ;;
         'vedit gif preview') _vedit_value file "$cur"; return ;;
         'vedit gif resize') _vedit_value file "$cur"; return ;;

@@ -19,7 +19,7 @@ from vedit.media.formats import output_format
 from vedit.media.light import DEFAULT_CURVE
 from vedit.media.limits import seconds
 from vedit.media.options import QuantiseOptions, ReadOptions, WriteOptions
-from vedit.media.run import BuildStages, Report, Settings, run_file
+from vedit.media.run import BuildStages, Report, Settings, before_packing, run_file
 
 SUBTITLES = {"position": "bottom-center", "opacity": "255", "outline": "2"}  # of the stage watermark
 
@@ -83,7 +83,8 @@ class GifRequest(GifFields, Request):
             end = "" if end_s is None else _text(end_s)
             specs.insert(0, ("frames", {"time": f"{_text(start_s)}-{end}"}))
         if self.subtitles is not None:
-            specs.append(("watermark", {"captions": self.subtitles, **SUBTITLES}))
+            place = len(specs) - (bool(specs) and specs[-1][0] == "optimize")
+            specs.insert(place, ("watermark", {"captions": self.subtitles, **SUBTITLES}))
         return [*specs, ("metadata", given)] if given else specs
 
 
@@ -113,7 +114,7 @@ def _text(value: Fraction) -> str:
 def _with_rate(build: BuildStages, fps: Fraction, output: str, to: str | None) -> BuildStages:
     """The stages, and behind them one that gives the result its rate."""
     sink = output_format(output, to)
-    return lambda: [*build(), *rate_stages(fps, sink)]
+    return lambda: before_packing(build(), rate_stages(fps, sink))
 
 
 def read_options(request: GifRequest) -> ReadOptions:

@@ -1,6 +1,7 @@
 """What a GIF shows, as numbers of colours: each colour of the clip has one, and 0 is transparent.
 
-Palettes differ from image to image, so equal indices say nothing; equal numbers say that pixels look the same.
+Palettes differ from image to image, so equal indices say nothing; equal numbers say that pixels look the
+same.
 """
 
 from __future__ import annotations
@@ -73,9 +74,9 @@ def part(canvas: np.ndarray, rect: Rect) -> np.ndarray:
 class Screen:
     """The logical screen of a GIF, in numbers of colours; it begins transparent."""
 
-    def __init__(self, canvas: Rect, colours: ColourIds) -> None:
+    def __init__(self, canvas: Rect, colours: ColourIds, kind: type) -> None:
         self.canvas, self.colours = canvas, colours
-        self.shown = np.zeros((canvas.h, canvas.w), np.uint32)
+        self.shown: np.ndarray = np.zeros((canvas.h, canvas.w), kind)
         self.cleared = canvas  # where the picture may differ before anything is drawn
         self.leaving: tuple[Rect, np.ndarray | None] | None = None  # where, and what stood there
 
@@ -88,7 +89,7 @@ class Screen:
         indices = np.asarray(frame.pixels)
         if rect != frame.rect:
             indices = part(indices, rect.moved(-frame.rect.x, -frame.rect.y))
-        drawn = self.colours.table(palette, frame.transparent)[indices]
+        drawn = self.colours.table(palette, frame.transparent).astype(self.shown.dtype)[indices]
         if frame.transparent is None:
             here[...] = drawn
         else:

@@ -154,7 +154,8 @@ def _growing(code_size: int) -> np.ndarray:
     """The width of every code of a table's time, up to when it is full."""
     entries = (1 << code_size) + 2 + np.maximum(0, np.arange(TABLE) - 1)
     lengths = np.array([n.bit_length() for n in range(TABLE + 1)], np.uint8)
-    return np.clip(lengths[np.minimum(entries, TABLE)], code_size + 1, WIDEST)
+    widths: np.ndarray = np.clip(lengths[np.minimum(entries, TABLE)], code_size + 1, WIDEST)
+    return widths
 
 
 def _widths(count: int, code_size: int) -> np.ndarray:
@@ -174,6 +175,9 @@ def pack(strings: list[list[int]], code_size: int) -> bytes:
     planes = np.concatenate(codes).astype("<u2").view(np.uint8).reshape(-1, 2)
     bits = np.unpackbits(planes, axis=1, bitorder="little")
     data = np.packbits(bits[np.arange(16) < np.concatenate(widths)[:, None]], bitorder="little").tobytes()
-    return b"".join(
-        bytes((len(block),)) + block for block in (data[at : at + 255] for at in range(0, len(data), 255))
-    ) + b"\0"
+    return (
+        b"".join(
+            bytes((len(block),)) + block for block in (data[at : at + 255] for at in range(0, len(data), 255))
+        )
+        + b"\0"
+    )

@@ -29,11 +29,15 @@ from vedit.media.window import ordered_map
 
 KEEP = 1
 FEW_PIXELS = 8_000_000  # of a clip: so many are decoded twice, to leave unused colours out
-CHEAPER = 0.9  # share of the pixels with which another disposal must do
+MANY_PIXELS = 16_000_000  # the same where there are several palettes to be joined
+CHEAPER = 0.5  # share of the pixels with which another disposal must do
 FULL_TABLE = 4800  # bytes of an image that may have filled a table
+MOST_SETS = 400  # sets of colours from which a shared table is chosen
 SMALL = 1 << 14  # pixels of an image for which a palette of its own is tried, where the shared one would do
 REMEMBERED = 64  # images whose codes are kept, for clips that show them again
-WORTH = 0.002  # what trying another way must save to be tried again at once
+WORTH, MUCH = 0.002, 0.01  # shares of an image's bytes that are worth an effort, and much of it
+SHARE = 0.1  # of all pixels, on which an effort is made that saves little
+SPARE = 500_000  # pixels on which it is made anyway
 
 
 # --- the colours that are in use -----------------------------------------------------------------
@@ -44,10 +48,12 @@ class Survey(NamedTuple):
 
     shared: the global table; None where there is nothing to share. is_wild: whether images must be disposed
     of just as the source does, since no palette could draw what that brings back.
+    colours: how many the palettes hold at most.
     """
 
     shared: Palette | None
     is_wild: bool = False
+    colours: int = 1 << 24
 
 
 def again(first: Frame, frames: Frames) -> Frames:
@@ -58,59 +64,106 @@ def again(first: Frame, frames: Frames) -> Frames:
 
 def survey(clip: Clip, frames: Frames) -> Survey:
     """Look at packed frames once, and at their pixels where that is worth it."""
-    counts: Counter[frozenset[bytes]] = Counter()
-    palettes: set[bytes] = set()
-    unpacker = lzw.Unpacker(clip, clip.limits, silent)
-    pixels, is_restored = 0, False
-    for frame in frames:
-        palette = frame.palette or clip.palette or GREYS
-        palettes.add(palette.rgb)
-        pixels += frame.rect.area
-        is_restored |= frame.disposal == RESTORE
-        if len(palettes) > 1 or pixels <= FEW_PIXELS:
-            counts[_colours_used(unpacker(unpacker.admit(frame)), clip)] += 1
-        else:
-            counts[frozenset(_split(palette.rgb))] += 1
-    is_wild = is_restored and (len(palettes) > 1 or max(map(len, palettes)) >= 3 * 256)
-    return Survey(_shared(counts, clip.palette), is_wild)
+    seen = _Seen(clip)
+    optimiser = Optimiser(clip, np.uint32)
+    for drawing in optimiser.run(seen.pictures(frames)):
+        seen.needs[_mask(_occurring(drawing.numbers[drawing.must]))] += 1
+    for frame in frames:  # behind many pixels: what their palettes say is enough
+        seen.add(frame)
+        seen.needs[seen.mask_of(frame)] += 1
+    is_wild = seen.is_restored and (len(seen.palettes) > 1 or max(map(len, seen.palettes)) >= 3 * 256)
+    most = sum(map(len, seen.palettes)) // 3 + 2
+    if clip.palette is None and GREYS.rgb in seen.palettes:  # images without any: it is for viewers to say
+        return Survey(GREYS, is_wild, most)
+    return Survey(_shared(seen.needs, seen.colours, clip.palette), is_wild, most)
+
+
+class _Seen:
+    """What a survey has seen of a clip: its palettes, and how many images need which colours."""
+
+    def __init__(self, clip: Clip) -> None:
+        self.clip = clip
+        self.colours = ColourIds()
+        self.unpacker = lzw.Unpacker(clip, clip.limits, silent)
+        self.palettes: set[bytes] = set()
+        self.needs: Counter[int] = Counter()  # a bit for every colour
+        self.pixels, self.is_restored = 0, False
+
+    def add(self, frame: Frame) -> Palette:
+        palette = frame.palette or self.clip.palette or GREYS
+        self.palettes.add(palette.rgb)
+        self.pixels += frame.rect.area
+        self.is_restored |= frame.disposal == RESTORE
+        return palette
+
+    def pictures(self, frames: Frames) -> Iterator[Picture]:
+        """What the frames show, until there are too many to look at them for a few unused colours."""
+        screen = Screen(self.clip.canvas, self.colours, np.uint32)
+        for frame in frames:
+            palette = self.add(frame)
+            yield screen.show(self.unpacker(self.unpacker.admit(frame)), palette)
+            if self.pixels > (FEW_PIXELS if len(self.palettes) == 1 else MANY_PIXELS):
+                return
+
+    def mask_of(self, frame: Frame) -> int:
+        """The colours that a frame may draw."""
+        table = self.colours.table(frame.palette or self.clip.palette or GREYS, frame.transparent)
+        return _mask(np.unique(table))
+
+
+def _mask(numbers: np.ndarray) -> int:
+    return sum(1 << number for number in {int(number) for number in numbers} if number != NOTHING)
 
 
 def _split(rgb: bytes) -> list[bytes]:
     return [rgb[i : i + 3] for i in range(0, min(len(rgb), 768), 3)]
 
 
-def _colours_used(frame: Frame, clip: Clip) -> frozenset[bytes]:
-    """The colours that an index frame shows."""
-    colours = _split((frame.palette or clip.palette or GREYS).rgb)
-    used = frame.pixels.histogram()
-    if frame.transparent is not None and frame.transparent < len(colours):
-        used[frame.transparent] = 0
-    found = {colour for colour, count in zip(colours, used, strict=False) if count}
-    return frozenset(found | {b"\0\0\0"} if any(used[len(colours) :]) else found)
-
-
-def _shared(counts: Counter[frozenset[bytes]], source: Palette | None) -> Palette | None:
+def _shared(needs: Counter[int], colours: ColourIds, source: Palette | None) -> Palette | None:
     """A table for as many images as it can serve, with the colours of most images first; the source's where
     that is no larger.
     """
-    table: set[bytes] = set()
-    for colours, _ in counts.most_common():
-        if len(table | colours) <= 256:
-            table |= colours
-    served = {colours: count for colours, count in counts.items() if colours <= table}
-    uses: Counter[bytes] = Counter()
-    for colours, count in served.items():
-        for colour in colours:
-            uses[colour] += count
-    ordered = sorted(table, key=lambda colour: (-uses[colour], colour))
-    has_full = sum(counts.values()) > 1 and any(len(colours) == len(ordered) for colours in served)
-    if has_full and len(ordered) < 256:
+    table = _covering(dict(needs.most_common(MOST_SETS)))
+    uses: Counter[int] = Counter()
+    for mask, count in needs.items():
+        if mask & ~table == 0:
+            for number in _numbers(mask):
+                uses[number] += count
+    ordered = [colours.colours[n] for n in sorted(_numbers(table), key=lambda n: (-uses[n], n))]
+    if needs.total() > 1 and needs[table] and len(ordered) < 256:
         ordered.append(b"\0\0\0")  # room for a transparent index in images that use all of them
-    if source is not None and table <= set(_split(source.rgb)):
-        as_it_is = Palette(b"".join(ordered) or b"\0\0\0")
-        if palette_bits(source) <= palette_bits(as_it_is):  # images may then stay as they are stored
+    if source is not None and palette_bits(source) <= palette_bits(Palette(b"".join(ordered) or b"\0\0\0")):
+        theirs = _mask(np.array([colours.of(colour) for colour in _split(source.rgb)]))
+        if _spared(needs, table) <= _spared(needs, theirs):  # images may then stay as they are stored
             return source
     return Palette(b"".join(ordered)) if ordered else None
+
+
+def _spared(needs: Counter[int], table: int) -> int:
+    """Bytes of palettes that images need not bring along."""
+    return sum(count << mask.bit_count().bit_length() for mask, count in needs.items() if mask & ~table == 0)
+
+
+def _covering(needs: dict[int, int]) -> int:
+    """At most 256 colours that spare as many images as possible a palette of their own."""
+    table, left = 0, list(needs)
+    while left:
+        prices = [
+            ((mask & ~table).bit_count() + 0.01) / (needs[mask] << mask.bit_count().bit_length())
+            for mask in left
+        ]
+        best = left.pop(prices.index(min(prices)))
+        if (table | best).bit_count() <= 256:
+            table |= best
+    return table
+
+
+def _numbers(mask: int) -> Iterator[int]:
+    """The places of the bits that are set."""
+    while mask:
+        low = mask & -mask
+        yield low.bit_length() - 1
+        mask ^= low
 
 
 # --- which pixels of which images ----------------------------------------------------------------
@@ -145,9 +198,9 @@ class Optimiser:
     merges: whether equal pictures in a row become one. Every picture and its time stay as they are.
     """
 
-    def __init__(self, clip: Clip, colours: ColourIds, *, merges: bool = True, is_wild: bool = False) -> None:
-        self.clip, self.colours, self.merges, self.is_wild = clip, colours, merges, is_wild
-        self.shown = np.zeros((clip.height, clip.width), np.uint32)  # the picture that is pending
+    def __init__(self, clip: Clip, kind: type, *, merges: bool = True, is_wild: bool = False) -> None:
+        self.clip, self.merges, self.is_wild = clip, merges, is_wild
+        self.shown: np.ndarray = np.zeros((clip.height, clip.width), kind)  # the picture that is pending
         self.base = self.shown.copy()  # the canvas that it is drawn on
         self.number = 0
 
@@ -269,25 +322,25 @@ class Optimisation:
 
     def __init__(self, clip: Clip, seen: Survey | None, *, merges: bool) -> None:
         self.source = clip
-        self.seen = seen or Survey(clip.palette)
+        self.seen = seen or Survey(clip.palette or GREYS)
         self.merges = merges
+        self.kind = np.uint16 if self.seen.colours < 1 << 16 else np.uint32
         shared = self.seen.shared
-        background = clip.container.background
-        if shared is not clip.palette:  # its colours have other places: none of them is painted by anybody
-            background = 0
-        container = clip.container._replace(background=background, flags=clip.container.flags & 0x70)
-        self.clip = clip.but(palette=shared, container=container)
+        container = clip.container._replace(flags=clip.container.flags & 0x70)
+        if shared is not clip.palette and shared is not GREYS:
+            container = container._replace(background=_moved(container.background, clip.palette, shared))
+        self.clip = clip.but(palette=None if shared is GREYS else shared, container=container)
 
     def run(self, frames: Frames) -> Frames:
         colours = ColourIds()
-        coder = Coder(self.source.palette, colours, self.seen.shared)
-        optimiser = Optimiser(self.clip, colours, merges=self.merges, is_wild=self.seen.is_wild)
+        coder = Coder(self.source, colours, self.seen.shared)
+        optimiser = Optimiser(self.clip, self.kind, merges=self.merges, is_wild=self.seen.is_wild)
         for drawing in optimiser.run(self._pictures(frames, colours)):
             yield coder.packed(drawing)
 
     def _pictures(self, frames: Frames, colours: ColourIds) -> Iterator[Picture]:
         """What the frames show."""
-        screen = Screen(self.source.canvas, colours)
+        screen = Screen(self.source.canvas, colours, self.kind)
         default = self.source.palette or GREYS
         opened = ordered_map(self._opened, self._admitted(frames), self._threads())
         for frame, stored in opened:
@@ -312,17 +365,26 @@ class Optimisation:
         return opened, frame if is_plain else None
 
 
+def _moved(background: int, before: Palette | None, after: Palette | None) -> int:
+    """The index of the background's colour in another palette; no viewer of our time paints it."""
+    colours = _split(before.rgb) if before is not None else []
+    others = _split(after.rgb) if after is not None else []
+    is_there = background < len(colours) and colours[background] in others
+    return others.index(colours[background]) if is_there else 0
+
+
 # --- how an image is written ---------------------------------------------------------------------
 
 
 class _Table(NamedTuple):
-    """A palette for one image: which index stands for which colour.
+    """A palette for one image.
 
-    hidden: a free index for what stays as it is. is_own: whether the image has to bring it along.
+    numbers: of the colours, in the order of their indices. hidden: a free index for what stays as it is.
+    is_own: whether the image has to bring it along.
     """
 
     palette: Palette
-    index: dict[int, int]
+    numbers: np.ndarray
     hidden: int | None
     is_own: bool
 
@@ -340,8 +402,10 @@ class _Way(NamedTuple):
     hides: bool
     code_size: int
 
-    def coded(self, payload: bytes) -> "_Coded":
-        return _Coded(self, payload, len(payload) + self.table.cost)
+    def coded(self, payload: bytes, has_control: bool) -> _Coded:
+        """The way with its codes; a control block that nothing else needs counts."""
+        control = 8 if self.hides and not has_control else 0
+        return _Coded(self, payload, len(payload) + self.table.cost + control)
 
 
 class _Coded(NamedTuple):
@@ -351,30 +415,43 @@ class _Coded(NamedTuple):
 
 
 class _Habit:
-    """Whether something is worth trying: after each time that it did not pay, fewer chances."""
+    """Whether something slow is worth trying.
+
+    It is where it has just saved much. Otherwise it gets its share of all pixels, and rests for longer and
+    longer where it saves nothing.
+    """
 
     def __init__(self) -> None:
+        self.gain = 1.0
         self.skip = self.wait = 0
+        self.budget: float = SPARE
 
-    def is_due(self) -> bool:
+    def is_due(self, pixels: int, canvas: int) -> bool:
+        """Whether to try it on an image of so many pixels. canvas: those of the whole picture."""
+        self.budget += SHARE * canvas
         if self.wait:
             self.wait -= 1
             return False
+        if self.gain < MUCH and self.budget < pixels:
+            return False
+        self.budget -= pixels
         return True
 
     def learn(self, before: int, after: int) -> None:
-        pays = before - after > WORTH * before
-        self.skip = 0 if pays else min(2 * self.skip + 1, 31)
+        """Take in how many bytes an image took before and after."""
+        self.gain = (before - after) / before
+        self.skip = 0 if self.gain > WORTH else min(2 * self.skip + 1, 31)
         self.wait = self.skip
 
 
 class Coder:
     """Write images in as few bytes as the ways that are tried take."""
 
-    def __init__(self, source: Palette | None, colours: ColourIds, shared: Palette | None) -> None:
-        self.source, self.colours, self.shared = source or GREYS, colours, shared
+    def __init__(self, clip: Clip, colours: ColourIds, shared: Palette | None) -> None:
+        self.canvas = clip.canvas.area
+        self.source, self.colours, self.shared = clip.palette or GREYS, colours, shared
         entries = _split(shared.rgb) if shared is not None else []
-        self.shared_index = {colours.of(colour): i for i, colour in reversed(list(enumerate(entries)))}
+        self.entries = np.array([colours.of(colour) for colour in entries], np.int64)
         self.room = 2 << palette_bits(shared) if shared is not None else 0
         self.known: OrderedDict[bytes, Frame] = OrderedDict()
         self.deferring, self.choosing = _Habit(), _Habit()
@@ -392,21 +469,24 @@ class Coder:
         else:
             self.known.move_to_end(key)
         frame = drawing.frame
+        needs_control = bool(frame.duration or frame.user_input or known.transparent is not None)
+        disposal = (
+            0 if frame.disposal == KEEP and not needs_control else frame.disposal
+        )  # as good, and shorter
         return known.but(
             index=frame.index, pts=frame.pts, duration=frame.duration, before=frame.before,
-            disposal=frame.disposal, user_input=frame.user_input,
-            has_control=bool(frame.duration or frame.user_input or known.transparent is not None),
+            disposal=disposal, user_input=frame.user_input, has_control=needs_control,
         )  # fmt: skip
 
     def _written(self, drawing: Drawing) -> Frame:
-        ways = list(self._ways(drawing))
+        ways, has_control = list(self._ways(drawing)), drawing.frame.duration > 0
         best: _Coded | None = None
         for way in ways:
-            coded = way.coded(lzw.encode(Image.fromarray(way.plane), way.code_size))
+            coded = way.coded(lzw.encode(Image.fromarray(way.plane), way.code_size), has_control)
             if best is None or coded.size < best.size:
                 best = coded
         if best is not None:
-            best = self._better(best, ways)
+            best = self._better(best, ways, has_control)
         stored = drawing.stored and self._as_it_is(drawing.stored)
         if best is None:
             assert stored is not None, "what no palette draws is stored so"
@@ -433,22 +513,23 @@ class Coder:
             return stored.but(palette=None)
         return stored
 
-    def _better(self, best: _Coded, ways: list[_Way]) -> _Coded:
+    def _better(self, best: _Coded, ways: list[_Way], has_control: bool) -> _Coded:
         """Try the encoder that takes its time, where it has a choice and where a table fills up."""
         second = next(
             (way for way in ways if way.table is best.way.table and way.hides != best.way.hides), None
         )
-        if second is not None and self.choosing.is_due():
+        if second is not None and self.choosing.is_due(second.plane.size, self.canvas):
             code_size = max(second.code_size, best.way.code_size)
             way = best.way._replace(hides=True, code_size=code_size)
             coded = way.coded(
-                lzw_deferred.encode(best.way.plane.tobytes(), code_size, second.plane.tobytes())
+                lzw_deferred.encode(best.way.plane.tobytes(), code_size, second.plane.tobytes()), has_control
             )
             self.choosing.learn(best.size, coded.size)
             if coded.size < best.size:
                 return coded
-        if len(best.payload) > FULL_TABLE and self.deferring.is_due():
-            coded = best.way.coded(lzw_deferred.encode(best.way.plane.tobytes(), best.way.code_size))
+        if len(best.payload) > FULL_TABLE and self.deferring.is_due(best.way.plane.size, self.canvas):
+            payload = lzw_deferred.encode(best.way.plane.tobytes(), best.way.code_size)
+            coded = best.way.coded(payload, has_control)
             self.deferring.learn(best.size, coded.size)
             if coded.size < best.size:
                 return coded
@@ -459,54 +540,79 @@ class Coder:
     def _ways(self, drawing: Drawing) -> Iterator[_Way]:
         """Ways of writing an image, without its codes."""
         numbers, must = drawing.numbers, drawing.must
-        needed = _occurring(numbers[must])
-        free = _occurring(numbers[~must]) if not must.all() else []
-        for table in self._tables(needed, free, numbers.size):
-            if free and table.hidden is not None:
+        is_partial = not must.all()
+        needed = _occurring(numbers[must] if is_partial else numbers)
+        free = _occurring(numbers[~must]) if is_partial else needed[:0]
+        has_holes = bool((free == NOTHING).any())
+        for table in self._tables(needed, free, has_holes, numbers.size):
+            is_hiding = is_partial and table.hidden is not None
+            is_served = not has_holes and self._serves(table, free)
+            if is_hiding:
                 yield self._way(table, np.where(must, numbers, NOTHING), hides=True)
-            if NOTHING not in free and all(number in table.index for number in free):
+            if is_served:
                 yield self._way(table, numbers, hides=False)
+            if is_hiding and is_served:
+                yield self._way(table, _varied_hidden(numbers, must), hides=True)
+
+    def _serves(self, table: _Table, numbers: np.ndarray) -> bool:
+        return len(numbers) <= len(table.numbers) and bool(np.isin(numbers, table.numbers).all())
 
     def _way(self, table: _Table, numbers: np.ndarray, hides: bool) -> _Way:
         lookup = np.zeros(len(self.colours.colours), np.uint8)
-        lookup[list(table.index)] = list(table.index.values())
+        lookup[table.numbers[::-1]] = np.arange(len(table.numbers) - 1, -1, -1)  # the first of equal ones
         lookup[NOTHING] = table.hidden or 0
         plane = lookup[numbers]
         return _Way(table, plane, hides, max(2, int(plane.max()).bit_length()))
 
-    def _tables(self, needed: list[int], free: list[int], pixels: int) -> Iterator[_Table]:
+    def _tables(self, needed: np.ndarray, free: np.ndarray, has_holes: bool, pixels: int) -> Iterator[_Table]:
         """Palettes that have the colours needed."""
-        is_served = all(number in self.shared_index for number in needed)
-        if is_served and self.shared is not None:
-            used = {self.shared_index[number] for number in needed}
-            hidden = next((i for i in range(self.room) if i not in used), None)
-            if not free or hidden is not None or all(number in self.shared_index for number in free):
-                yield _Table(self.shared, self.shared_index, hidden, is_own=False)
-            highest = max(used, default=0)
-            if pixels > SMALL or highest < 16 or highest.bit_length() <= (len(needed) or 1).bit_length():
+        if self.shared is not None and np.isin(needed, self.entries).all():
+            used = np.isin(self.entries, needed)
+            unused = np.flatnonzero(~used)
+            hidden = int(unused[0]) if unused.size else None
+            if hidden is None and len(self.entries) < self.room:
+                hidden = len(self.entries)
+            if not len(free) or hidden is not None or (not has_holes and np.isin(free, self.entries).all()):
+                yield _Table(self.shared, self.entries, hidden, is_own=False)
+            highest = int(np.flatnonzero(used)[-1]) if used.any() else 0
+            if pixels > SMALL or highest < 16 or highest.bit_length() <= max(1, len(needed)).bit_length():
                 return
-        rest = [number for number in free if number != NOTHING and number not in set(needed)]
-        every = needed + rest
-        if len(every) <= 256 and (NOTHING not in free or len(every) < 256):
-            yield self._own(every, has_slot=NOTHING in free)
-        if free and rest and len(needed) < 256:
+        if len(free) <= 256:
+            every = np.union1d(needed, free)
+            every = every[every != NOTHING]
+            if len(every) <= 256 and (not has_holes or len(every) < 256):
+                yield self._own(every, has_slot=has_holes)
+            if len(every) == len(needed):
+                return
+        if len(free) and len(needed) < 256:
             yield self._own(needed, has_slot=True)
 
-    def _own(self, numbers: list[int], has_slot: bool) -> _Table:
+    def _own(self, numbers: np.ndarray, has_slot: bool) -> _Table:
         colours = [self.colours.colours[number] for number in numbers]
-        hidden = len(colours) if has_slot else None
-        if not has_slot and len(colours) < 2 << palette_bits(Palette(b"".join(colours) or b"\0\0\0")):
-            hidden = len(colours)  # the table is filled up to a power of two anyway
+        is_padded = len(colours) < 2 << palette_bits(Palette(b"".join(colours) or b"\0\0\0"))
+        hidden = len(colours) if has_slot or is_padded else None
         rgb = b"".join(colours) + (b"\0\0\0" if hidden is not None else b"")
-        return _Table(Palette(rgb), {number: i for i, number in enumerate(numbers)}, hidden, is_own=True)
+        return _Table(Palette(rgb), numbers, hidden, is_own=True)
+
+
+def _varied_hidden(numbers: np.ndarray, must: np.ndarray) -> np.ndarray:
+    """The picture with those runs hidden that stay and are of several colours: a run of one colour goes on
+    with its neighbours where that is theirs.
+    """
+    flat, is_free = numbers.ravel(), ~must.ravel()
+    begins = is_free.copy()
+    begins[1:] &= must.ravel()[:-1]
+    run = np.cumsum(begins)
+    turns = is_free[1:] & is_free[:-1] & (flat[1:] != flat[:-1])
+    varied = np.zeros(int(run[-1]) + 1, bool)
+    varied[run[1:][turns]] = True
+    return np.where(is_free & varied[run], NOTHING, flat).astype(numbers.dtype).reshape(numbers.shape)
 
 
 def _cost(frame: Frame) -> int:
     return 6 << palette_bits(frame.palette) if frame.palette is not None else 0
 
 
-def _occurring(numbers: np.ndarray) -> list[int]:
-    """The numbers that occur, the most frequent first."""
-    counts = np.bincount(numbers.ravel())
-    found = np.flatnonzero(counts)
-    return [int(number) for number in found[np.argsort(-counts[found], kind="stable")]]
+def _occurring(numbers: np.ndarray) -> np.ndarray:
+    """The numbers that occur, in order."""
+    return np.flatnonzero(np.bincount(numbers.ravel()))
