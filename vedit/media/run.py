@@ -142,24 +142,19 @@ def _with_what_the_sink_needs(
     if sink == "gif" and source.kind == "rgba":
         from vedit.media.timing import GifTiming
 
-<<<<<<< HEAD
-        stages.append(GifTiming())
+        stages = before_packing(stages, [GifTiming()])
     if keeps_alpha(sink) and settings.write.background is None and _is_cheap_to_look_at(source):
         from vedit.media.alpha import SeenAlpha
 
         stages.append(SeenAlpha())
-=======
-        stages = before_packing(stages, [GifTiming()])
->>>>>>> 46efe30 (A GIF is made smaller by what is redundant in it: vedit gif optimize, exact)
     path = path_name(plan(stages, source.kind, sink_kind))
     if idle := idle_colours(settings.quantise, sink, path):
         settings.warn(idle)
     elif source.kind == sink_kind == "packed" and _wants_colours(settings.quantise):
-        stages.append(NewColours())
+        stages = before_packing(stages, [NewColours()])
     return stages
 
 
-<<<<<<< HEAD
 def _is_cheap_to_look_at(source: Source) -> bool:
     """Whether all pictures can be decoded twice at little cost: a film says what it has."""
     if isinstance(source, FileSource):
@@ -167,14 +162,14 @@ def _is_cheap_to_look_at(source: Source) -> bool:
 
         return source.is_gif or (not source.is_named and kind_of(source.start) is not None)
     return isinstance(source, FolderSource)
-=======
+
+
 def before_packing(stages: Sequence[Stage], added: Sequence[Stage]) -> list[Stage]:
     """The stages with others behind them, but in front of those at the end that take compressed images."""
     place = len(stages)
     while place and stages[place - 1].accepts == ("packed",):
         place -= 1
     return [*stages[:place], *added, *stages[place:]]
->>>>>>> 46efe30 (A GIF is made smaller by what is redundant in it: vedit gif optimize, exact)
 
 
 class NewColours:
