@@ -89,7 +89,7 @@ _vedit() {
 
         'vedit convert --to' | 'vedit convert -f' | 'vedit convert --from') _vedit_value words "$cur" 'gif nut y4m mono rgb24 rgba mp4 mov mkv webm avi ts m2ts 3gp flv wmv mpg vob ogv m4v 3g2 mts asf mpeg apng png webp folder'; return ;;
         'vedit convert --start' | 'vedit convert --duration' | 'vedit convert --width' | 'vedit convert --height' | 'vedit convert --fps' | 'vedit convert --size' | 'vedit convert --rate' | 'vedit convert --background' | 'vedit convert --crf' | 'vedit convert --quality' | 'vedit convert --repeat' | 'vedit convert --colors' | 'vedit convert --limit' | 'vedit convert --suffix' | 'vedit convert -j' | 'vedit convert --jobs') _vedit_value text "$cur"; return ;;
-        'vedit convert --raw-info' | 'vedit convert -o' | 'vedit convert --output') _vedit_value file "$cur"; return ;;
+        'vedit convert --raw-info' | 'vedit convert --subtitles' | 'vedit convert --subtitles-font' | 'vedit convert -o' | 'vedit convert --output') _vedit_value file "$cur"; return ;;
         'vedit convert --even') _vedit_value words "$cur" 'pad crop scale'; return ;;
         'vedit convert --encoder-preset') _vedit_value words "$cur" 'ultrafast superfast veryfast faster fast medium slow slower veryslow'; return ;;
         'vedit convert --tonemap') _vedit_value words "$cur" 'none mobius hable reinhard gamma linear clip'; return ;;
@@ -145,7 +145,7 @@ _vedit() {
 
         'vedit gif adjust --brightness' | 'vedit gif adjust --contrast' | 'vedit gif adjust --saturation' | 'vedit gif adjust --gamma' | 'vedit gif adjust --suffix' | 'vedit gif adjust --strip' | 'vedit gif adjust --comment' | 'vedit gif adjust --colors' | 'vedit gif adjust --start' | 'vedit gif adjust --end' | 'vedit gif adjust --duration' | 'vedit gif adjust --fps' | 'vedit gif adjust --crf' | 'vedit gif adjust --limit' | 'vedit gif adjust -j' | 'vedit gif adjust --jobs') _vedit_value text "$cur"; return ;;
         'vedit gif adjust --pivot') _vedit_value words "$cur" 'middle mean frame-mean'; return ;;
-        'vedit gif adjust -o' | 'vedit gif adjust --output' | 'vedit gif adjust --subtitles') _vedit_value file "$cur"; return ;;
+        'vedit gif adjust -o' | 'vedit gif adjust --output' | 'vedit gif adjust --subtitles' | 'vedit gif adjust --subtitles-font') _vedit_value file "$cur"; return ;;
         'vedit gif adjust -O' | 'vedit gif adjust --output-dir') _vedit_value folder "$cur"; return ;;
         'vedit gif adjust --loop') _vedit_value words "$cur" 'forever once keep'; return ;;
         'vedit gif adjust --palette') _vedit_value words "$cur" 'auto keep global frame'; return ;;
@@ -156,7 +156,7 @@ _vedit() {
         'vedit gif adjust --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
         'vedit gif blur --rect' | 'vedit gif blur --strength' | 'vedit gif blur --suffix' | 'vedit gif blur --strip' | 'vedit gif blur --comment' | 'vedit gif blur --colors' | 'vedit gif blur --start' | 'vedit gif blur --end' | 'vedit gif blur --duration' | 'vedit gif blur --fps' | 'vedit gif blur --crf' | 'vedit gif blur --limit' | 'vedit gif blur -j' | 'vedit gif blur --jobs') _vedit_value text "$cur"; return ;;
         'vedit gif blur --how') _vedit_value words "$cur" 'pixelate blur'; return ;;
-        'vedit gif blur -o' | 'vedit gif blur --output' | 'vedit gif blur --subtitles') _vedit_value file "$cur"; return ;;
+        'vedit gif blur -o' | 'vedit gif blur --output' | 'vedit gif blur --subtitles' | 'vedit gif blur --subtitles-font') _vedit_value file "$cur"; return ;;
         'vedit gif blur -O' | 'vedit gif blur --output-dir') _vedit_value folder "$cur"; return ;;
         'vedit gif blur --loop') _vedit_value words "$cur" 'forever once keep'; return ;;
         'vedit gif blur --palette') _vedit_value words "$cur" 'auto keep global frame'; return ;;
@@ -165,7 +165,7 @@ _vedit() {
         'vedit gif blur --deinterlace') _vedit_value words "$cur" 'auto on off'; return ;;
         'vedit gif blur --to') _vedit_value words "$cur" 'gif nut y4m rgb24 rgba'; return ;;
         'vedit gif blur --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
-        'vedit gif chain -f' | 'vedit gif chain --file' | 'vedit gif chain -o' | 'vedit gif chain --output' | 'vedit gif chain --subtitles') _vedit_value file "$cur"; return ;;
+        'vedit gif chain -f' | 'vedit gif chain --file' | 'vedit gif chain -o' | 'vedit gif chain --output' | 'vedit gif chain --subtitles' | 'vedit gif chain --subtitles-font') _vedit_value file "$cur"; return ;;
         'vedit gif chain --preset') _vedit_value preset "$cur"; return ;;
         'vedit gif chain -O' | 'vedit gif chain --output-dir') _vedit_value folder "$cur"; return ;;
         'vedit gif chain --suffix' | 'vedit gif chain --strip' | 'vedit gif chain --comment' | 'vedit gif chain --colors' | 'vedit gif chain --start' | 'vedit gif chain --end' | 'vedit gif chain --duration' | 'vedit gif chain --fps' | 'vedit gif chain --crf' | 'vedit gif chain --limit' | 'vedit gif chain -j' | 'vedit gif chain --jobs') _vedit_value text "$cur"; return ;;
@@ -177,7 +177,7 @@ _vedit() {
         'vedit gif chain --to') _vedit_value words "$cur" 'gif nut y4m rgb24 rgba'; return ;;
         'vedit gif chain --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
         'vedit gif crop --rect' | 'vedit gif crop --left' | 'vedit gif crop --right' | 'vedit gif crop --top' | 'vedit gif crop --bottom' | 'vedit gif crop --centre' | 'vedit gif crop --suffix' | 'vedit gif crop --strip' | 'vedit gif crop --comment' | 'vedit gif crop --colors' | 'vedit gif crop --start' | 'vedit gif crop --end' | 'vedit gif crop --duration' | 'vedit gif crop --fps' | 'vedit gif crop --crf' | 'vedit gif crop --limit' | 'vedit gif crop -j' | 'vedit gif crop --jobs') _vedit_value text "$cur"; return ;;
-        'vedit gif crop -o' | 'vedit gif crop --output' | 'vedit gif crop --subtitles') _vedit_value file "$cur"; return ;;
+        'vedit gif crop -o' | 'vedit gif crop --output' | 'vedit gif crop --subtitles' | 'vedit gif crop --subtitles-font') _vedit_value file "$cur"; return ;;
         'vedit gif crop -O' | 'vedit gif crop --output-dir') _vedit_value folder "$cur"; return ;;
         'vedit gif crop --loop') _vedit_value words "$cur" 'forever once keep'; return ;;
         'vedit gif crop --palette') _vedit_value words "$cur" 'auto keep global frame'; return ;;
@@ -187,7 +187,7 @@ _vedit() {
         'vedit gif crop --to') _vedit_value words "$cur" 'gif nut y4m rgb24 rgba'; return ;;
         'vedit gif crop --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
         'vedit gif delay --rules' | 'vedit gif delay --hold' | 'vedit gif delay --min-delay' | 'vedit gif delay --suffix' | 'vedit gif delay --strip' | 'vedit gif delay --comment' | 'vedit gif delay --colors' | 'vedit gif delay --start' | 'vedit gif delay --end' | 'vedit gif delay --duration' | 'vedit gif delay --fps' | 'vedit gif delay --crf' | 'vedit gif delay --limit' | 'vedit gif delay -j' | 'vedit gif delay --jobs') _vedit_value text "$cur"; return ;;
-        'vedit gif delay -o' | 'vedit gif delay --output' | 'vedit gif delay --subtitles') _vedit_value file "$cur"; return ;;
+        'vedit gif delay -o' | 'vedit gif delay --output' | 'vedit gif delay --subtitles' | 'vedit gif delay --subtitles-font') _vedit_value file "$cur"; return ;;
         'vedit gif delay -O' | 'vedit gif delay --output-dir') _vedit_value folder "$cur"; return ;;
         'vedit gif delay --loop') _vedit_value words "$cur" 'forever once keep'; return ;;
         'vedit gif delay --palette') _vedit_value words "$cur" 'auto keep global frame'; return ;;
@@ -197,7 +197,7 @@ _vedit() {
         'vedit gif delay --to') _vedit_value words "$cur" 'gif nut y4m rgb24 rgba'; return ;;
         'vedit gif delay --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
         'vedit gif fade --in' | 'vedit gif fade --out' | 'vedit gif fade --color' | 'vedit gif fade --suffix' | 'vedit gif fade --strip' | 'vedit gif fade --comment' | 'vedit gif fade --colors' | 'vedit gif fade --start' | 'vedit gif fade --end' | 'vedit gif fade --duration' | 'vedit gif fade --fps' | 'vedit gif fade --crf' | 'vedit gif fade --limit' | 'vedit gif fade -j' | 'vedit gif fade --jobs') _vedit_value text "$cur"; return ;;
-        'vedit gif fade -o' | 'vedit gif fade --output' | 'vedit gif fade --subtitles') _vedit_value file "$cur"; return ;;
+        'vedit gif fade -o' | 'vedit gif fade --output' | 'vedit gif fade --subtitles' | 'vedit gif fade --subtitles-font') _vedit_value file "$cur"; return ;;
         'vedit gif fade -O' | 'vedit gif fade --output-dir') _vedit_value folder "$cur"; return ;;
         'vedit gif fade --loop') _vedit_value words "$cur" 'forever once keep'; return ;;
         'vedit gif fade --palette') _vedit_value words "$cur" 'auto keep global frame'; return ;;
@@ -207,7 +207,7 @@ _vedit() {
         'vedit gif fade --to') _vedit_value words "$cur" 'gif nut y4m rgb24 rgba'; return ;;
         'vedit gif fade --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
         'vedit gif frames --keep' | 'vedit gif frames --drop' | 'vedit gif frames --every' | 'vedit gif frames --of' | 'vedit gif frames --time' | 'vedit gif frames --order' | 'vedit gif frames --suffix' | 'vedit gif frames --strip' | 'vedit gif frames --comment' | 'vedit gif frames --colors' | 'vedit gif frames --start' | 'vedit gif frames --end' | 'vedit gif frames --duration' | 'vedit gif frames --fps' | 'vedit gif frames --crf' | 'vedit gif frames --limit' | 'vedit gif frames -j' | 'vedit gif frames --jobs') _vedit_value text "$cur"; return ;;
-        'vedit gif frames -o' | 'vedit gif frames --output' | 'vedit gif frames --subtitles') _vedit_value file "$cur"; return ;;
+        'vedit gif frames -o' | 'vedit gif frames --output' | 'vedit gif frames --subtitles' | 'vedit gif frames --subtitles-font') _vedit_value file "$cur"; return ;;
         'vedit gif frames -O' | 'vedit gif frames --output-dir') _vedit_value folder "$cur"; return ;;
         'vedit gif frames --loop') _vedit_value words "$cur" 'forever once keep'; return ;;
         'vedit gif frames --palette') _vedit_value words "$cur" 'auto keep global frame'; return ;;
@@ -218,7 +218,7 @@ _vedit() {
         'vedit gif frames --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
         'vedit gif metadata --loop') _vedit_value words "$cur" 'forever once keep'; return ;;
         'vedit gif metadata --strip' | 'vedit gif metadata --comment' | 'vedit gif metadata --suffix' | 'vedit gif metadata --colors' | 'vedit gif metadata --start' | 'vedit gif metadata --end' | 'vedit gif metadata --duration' | 'vedit gif metadata --fps' | 'vedit gif metadata --crf' | 'vedit gif metadata --limit' | 'vedit gif metadata -j' | 'vedit gif metadata --jobs') _vedit_value text "$cur"; return ;;
-        'vedit gif metadata -o' | 'vedit gif metadata --output' | 'vedit gif metadata --subtitles') _vedit_value file "$cur"; return ;;
+        'vedit gif metadata -o' | 'vedit gif metadata --output' | 'vedit gif metadata --subtitles' | 'vedit gif metadata --subtitles-font') _vedit_value file "$cur"; return ;;
         'vedit gif metadata -O' | 'vedit gif metadata --output-dir') _vedit_value folder "$cur"; return ;;
         'vedit gif metadata --palette') _vedit_value words "$cur" 'auto keep global frame'; return ;;
         'vedit gif metadata --dither') _vedit_value words "$cur" 'none bayer fs'; return ;;
@@ -226,7 +226,7 @@ _vedit() {
         'vedit gif metadata --deinterlace') _vedit_value words "$cur" 'auto on off'; return ;;
         'vedit gif metadata --to') _vedit_value words "$cur" 'gif nut y4m rgb24 rgba'; return ;;
         'vedit gif metadata --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
-        'vedit gif optimize -o' | 'vedit gif optimize --output' | 'vedit gif optimize --subtitles') _vedit_value file "$cur"; return ;;
+        'vedit gif optimize -o' | 'vedit gif optimize --output' | 'vedit gif optimize --subtitles' | 'vedit gif optimize --subtitles-font') _vedit_value file "$cur"; return ;;
         'vedit gif optimize -O' | 'vedit gif optimize --output-dir') _vedit_value folder "$cur"; return ;;
         'vedit gif optimize --suffix' | 'vedit gif optimize --strip' | 'vedit gif optimize --comment' | 'vedit gif optimize --colors' | 'vedit gif optimize --start' | 'vedit gif optimize --end' | 'vedit gif optimize --duration' | 'vedit gif optimize --fps' | 'vedit gif optimize --crf' | 'vedit gif optimize --limit' | 'vedit gif optimize -j' | 'vedit gif optimize --jobs') _vedit_value text "$cur"; return ;;
         'vedit gif optimize --loop') _vedit_value words "$cur" 'forever once keep'; return ;;
@@ -239,7 +239,7 @@ _vedit() {
         'vedit gif pad --size' | 'vedit gif pad --aspect' | 'vedit gif pad --suffix' | 'vedit gif pad --strip' | 'vedit gif pad --comment' | 'vedit gif pad --colors' | 'vedit gif pad --start' | 'vedit gif pad --end' | 'vedit gif pad --duration' | 'vedit gif pad --fps' | 'vedit gif pad --crf' | 'vedit gif pad --limit' | 'vedit gif pad -j' | 'vedit gif pad --jobs') _vedit_value text "$cur"; return ;;
         'vedit gif pad --position') _vedit_value words "$cur" 'center top-center bottom-center center-left center-right top-left top-right bottom-left bottom-right'; return ;;
         'vedit gif pad --color') _vedit_value words "$cur" 'transparent blurred'; return ;;
-        'vedit gif pad -o' | 'vedit gif pad --output' | 'vedit gif pad --subtitles') _vedit_value file "$cur"; return ;;
+        'vedit gif pad -o' | 'vedit gif pad --output' | 'vedit gif pad --subtitles' | 'vedit gif pad --subtitles-font') _vedit_value file "$cur"; return ;;
         'vedit gif pad -O' | 'vedit gif pad --output-dir') _vedit_value folder "$cur"; return ;;
         'vedit gif pad --loop') _vedit_value words "$cur" 'forever once keep'; return ;;
         'vedit gif pad --palette') _vedit_value words "$cur" 'auto keep global frame'; return ;;
@@ -253,7 +253,7 @@ _vedit() {
         'vedit gif preview --style') _vedit_value words "$cur" 'auto blocks kitty sixel'; return ;;
         'vedit gif resize --size' | 'vedit gif resize --width' | 'vedit gif resize --height' | 'vedit gif resize --scale' | 'vedit gif resize --fit' | 'vedit gif resize --fill' | 'vedit gif resize --suffix' | 'vedit gif resize --strip' | 'vedit gif resize --comment' | 'vedit gif resize --colors' | 'vedit gif resize --start' | 'vedit gif resize --end' | 'vedit gif resize --duration' | 'vedit gif resize --fps' | 'vedit gif resize --crf' | 'vedit gif resize --limit' | 'vedit gif resize -j' | 'vedit gif resize --jobs') _vedit_value text "$cur"; return ;;
         'vedit gif resize --filter') _vedit_value words "$cur" 'nearest box bilinear bicubic lanczos'; return ;;
-        'vedit gif resize -o' | 'vedit gif resize --output' | 'vedit gif resize --subtitles') _vedit_value file "$cur"; return ;;
+        'vedit gif resize -o' | 'vedit gif resize --output' | 'vedit gif resize --subtitles' | 'vedit gif resize --subtitles-font') _vedit_value file "$cur"; return ;;
         'vedit gif resize -O' | 'vedit gif resize --output-dir') _vedit_value folder "$cur"; return ;;
         'vedit gif resize --loop') _vedit_value words "$cur" 'forever once keep'; return ;;
         'vedit gif resize --palette') _vedit_value words "$cur" 'auto keep global frame'; return ;;
@@ -264,7 +264,7 @@ _vedit() {
         'vedit gif resize --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
         'vedit gif rotate --angle') _vedit_value words "$cur" '0 90 180 270'; return ;;
         'vedit gif rotate --flip') _vedit_value words "$cur" 'h v'; return ;;
-        'vedit gif rotate -o' | 'vedit gif rotate --output' | 'vedit gif rotate --subtitles') _vedit_value file "$cur"; return ;;
+        'vedit gif rotate -o' | 'vedit gif rotate --output' | 'vedit gif rotate --subtitles' | 'vedit gif rotate --subtitles-font') _vedit_value file "$cur"; return ;;
         'vedit gif rotate -O' | 'vedit gif rotate --output-dir') _vedit_value folder "$cur"; return ;;
         'vedit gif rotate --suffix' | 'vedit gif rotate --strip' | 'vedit gif rotate --comment' | 'vedit gif rotate --colors' | 'vedit gif rotate --start' | 'vedit gif rotate --end' | 'vedit gif rotate --duration' | 'vedit gif rotate --fps' | 'vedit gif rotate --crf' | 'vedit gif rotate --limit' | 'vedit gif rotate -j' | 'vedit gif rotate --jobs') _vedit_value text "$cur"; return ;;
         'vedit gif rotate --loop') _vedit_value words "$cur" 'forever once keep'; return ;;
@@ -279,7 +279,7 @@ _vedit() {
         'vedit gif serve --preset') _vedit_value preset "$cur"; return ;;
         'vedit gif serve --port' | 'vedit gif serve --origin' | 'vedit gif serve --max-upload' | 'vedit gif serve --cache' | 'vedit gif serve --idle') _vedit_value text "$cur"; return ;;
         'vedit gif speed --factor' | 'vedit gif speed --delay' | 'vedit gif speed --fps' | 'vedit gif speed --duration' | 'vedit gif speed --min-delay' | 'vedit gif speed --suffix' | 'vedit gif speed --strip' | 'vedit gif speed --comment' | 'vedit gif speed --colors' | 'vedit gif speed --start' | 'vedit gif speed --end' | 'vedit gif speed --crf' | 'vedit gif speed --limit' | 'vedit gif speed -j' | 'vedit gif speed --jobs') _vedit_value text "$cur"; return ;;
-        'vedit gif speed -o' | 'vedit gif speed --output' | 'vedit gif speed --subtitles') _vedit_value file "$cur"; return ;;
+        'vedit gif speed -o' | 'vedit gif speed --output' | 'vedit gif speed --subtitles' | 'vedit gif speed --subtitles-font') _vedit_value file "$cur"; return ;;
         'vedit gif speed -O' | 'vedit gif speed --output-dir') _vedit_value folder "$cur"; return ;;
         'vedit gif speed --loop') _vedit_value words "$cur" 'forever once keep'; return ;;
         'vedit gif speed --palette') _vedit_value words "$cur" 'auto keep global frame'; return ;;
@@ -291,7 +291,7 @@ _vedit() {
         'vedit gif watermark --text' | 'vedit gif watermark --opacity' | 'vedit gif watermark --at' | 'vedit gif watermark --color' | 'vedit gif watermark --margin' | 'vedit gif watermark --outline' | 'vedit gif watermark --outline-color' | 'vedit gif watermark --scale' | 'vedit gif watermark --frames' | 'vedit gif watermark --suffix' | 'vedit gif watermark --strip' | 'vedit gif watermark --comment' | 'vedit gif watermark --colors' | 'vedit gif watermark --start' | 'vedit gif watermark --end' | 'vedit gif watermark --duration' | 'vedit gif watermark --fps' | 'vedit gif watermark --crf' | 'vedit gif watermark --limit' | 'vedit gif watermark -j' | 'vedit gif watermark --jobs') _vedit_value text "$cur"; return ;;
         'vedit gif watermark --font-size') _vedit_value words "$cur" '10-50'; return ;;
         'vedit gif watermark --position') _vedit_value words "$cur" 'top-left top-right bottom-left bottom-right center top-center bottom-center center-left center-right'; return ;;
-        'vedit gif watermark --captions' | 'vedit gif watermark --font' | 'vedit gif watermark --image' | 'vedit gif watermark -o' | 'vedit gif watermark --output' | 'vedit gif watermark --subtitles') _vedit_value file "$cur"; return ;;
+        'vedit gif watermark --captions' | 'vedit gif watermark --font' | 'vedit gif watermark --image' | 'vedit gif watermark -o' | 'vedit gif watermark --output' | 'vedit gif watermark --subtitles' | 'vedit gif watermark --subtitles-font') _vedit_value file "$cur"; return ;;
         'vedit gif watermark -O' | 'vedit gif watermark --output-dir') _vedit_value folder "$cur"; return ;;
         'vedit gif watermark --loop') _vedit_value words "$cur" 'forever once keep'; return ;;
         'vedit gif watermark --palette') _vedit_value words "$cur" 'auto keep global frame'; return ;;
@@ -371,7 +371,7 @@ _vedit() {
         'vedit cache') words='-h --help' ;;
         'vedit cache clear') words='-h --help' ;;
         'vedit cache list') words='-h --help' ;;
-        'vedit convert') words='--to -f --from --start --duration --width --height --fps --size --rate --raw-info --background --even --crf --encoder-preset --quality --repeat --tonemap --deinterlace --no-audio --loop --palette --colors --dither --limit -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
+        'vedit convert') words='--to -f --from --start --duration --width --height --fps --size --rate --raw-info --background --even --crf --encoder-preset --quality --repeat --tonemap --deinterlace --no-audio --subtitles --subtitles-font --loop --palette --colors --dither --limit -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
         'vedit data') words='-h --help' ;;
         'vedit data check') words='--json -q --quiet --progress -h --help' ;;
         'vedit data clip') words='--start --frames --stride --size --offset --fps --caption -y --overwrite --json -h --help' ;;
@@ -385,22 +385,22 @@ _vedit() {
         'vedit env') words='--json -h --help' ;;
         'vedit generate') words='-o --output -O --output-dir --to --model --revision --prompts --negative --seed --count --steps --ddim-num-steps --guidance --frames --size --fps --device --dtype --weights --eta --clip --spacing --save-x-start --save-every --from-x-start --from-step --mask --offload --vae-tiling --variant --motion-adapter --lora --pipe --provider --base-url --remote-model --key-env --form --field --timeout --no-metadata -y --overwrite --skip-existing --json -q --quiet --progress -h --help' ;;
         'vedit gif') words='-h --help' ;;
-        'vedit gif adjust') words='--brightness --contrast --saturation --gamma --pivot -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --start --end --duration --fps --crf --no-audio --subtitles --tonemap --deinterlace --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
-        'vedit gif blur') words='--rect --how --strength -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --start --end --duration --fps --crf --no-audio --subtitles --tonemap --deinterlace --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
-        'vedit gif chain') words='-f --file --preset -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --start --end --duration --fps --crf --no-audio --subtitles --tonemap --deinterlace --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
-        'vedit gif crop') words='--rect --left --right --top --bottom --centre --auto -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --start --end --duration --fps --crf --no-audio --subtitles --tonemap --deinterlace --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
-        'vedit gif delay') words='--rules --hold --min-delay --raw-delays -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --start --end --duration --fps --crf --no-audio --subtitles --tonemap --deinterlace --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
-        'vedit gif fade') words='--in --out --color -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --start --end --duration --fps --crf --no-audio --subtitles --tonemap --deinterlace --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
-        'vedit gif frames') words='--keep --drop --every --of --time --drop-equal --order --hold --close -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --start --end --duration --fps --crf --no-audio --subtitles --tonemap --deinterlace --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
-        'vedit gif metadata') words='--loop --strip --comment -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --palette --colors --dither --start --end --duration --fps --crf --no-audio --subtitles --tonemap --deinterlace --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
-        'vedit gif optimize') words='--keep-images -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --start --end --duration --fps --crf --no-audio --subtitles --tonemap --deinterlace --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
-        'vedit gif pad') words='--size --aspect --position --color -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --start --end --duration --fps --crf --no-audio --subtitles --tonemap --deinterlace --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
+        'vedit gif adjust') words='--brightness --contrast --saturation --gamma --pivot -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --start --end --duration --fps --crf --no-audio --subtitles --subtitles-font --tonemap --deinterlace --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
+        'vedit gif blur') words='--rect --how --strength -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --start --end --duration --fps --crf --no-audio --subtitles --subtitles-font --tonemap --deinterlace --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
+        'vedit gif chain') words='-f --file --preset -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --start --end --duration --fps --crf --no-audio --subtitles --subtitles-font --tonemap --deinterlace --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
+        'vedit gif crop') words='--rect --left --right --top --bottom --centre --auto -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --start --end --duration --fps --crf --no-audio --subtitles --subtitles-font --tonemap --deinterlace --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
+        'vedit gif delay') words='--rules --hold --min-delay --raw-delays -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --start --end --duration --fps --crf --no-audio --subtitles --subtitles-font --tonemap --deinterlace --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
+        'vedit gif fade') words='--in --out --color -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --start --end --duration --fps --crf --no-audio --subtitles --subtitles-font --tonemap --deinterlace --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
+        'vedit gif frames') words='--keep --drop --every --of --time --drop-equal --order --hold --close -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --start --end --duration --fps --crf --no-audio --subtitles --subtitles-font --tonemap --deinterlace --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
+        'vedit gif metadata') words='--loop --strip --comment -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --palette --colors --dither --start --end --duration --fps --crf --no-audio --subtitles --subtitles-font --tonemap --deinterlace --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
+        'vedit gif optimize') words='--keep-images -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --start --end --duration --fps --crf --no-audio --subtitles --subtitles-font --tonemap --deinterlace --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
+        'vedit gif pad') words='--size --aspect --position --color -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --start --end --duration --fps --crf --no-audio --subtitles --subtitles-font --tonemap --deinterlace --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
         'vedit gif preview') words='-o --output --grid --tile --frame --style -y --overwrite -n --no-overwrite --limit --strict -q --quiet -h --help' ;;
-        'vedit gif resize') words='--size --width --height --scale --fit --fill --keep-aspect --no-keep-aspect --filter --only-shrink -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --start --end --duration --fps --crf --no-audio --subtitles --tonemap --deinterlace --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
-        'vedit gif rotate') words='--angle --flip --keep-interlace -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --start --end --duration --fps --crf --no-audio --subtitles --tonemap --deinterlace --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
+        'vedit gif resize') words='--size --width --height --scale --fit --fill --keep-aspect --no-keep-aspect --filter --only-shrink -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --start --end --duration --fps --crf --no-audio --subtitles --subtitles-font --tonemap --deinterlace --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
+        'vedit gif rotate') words='--angle --flip --keep-interlace -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --start --end --duration --fps --crf --no-audio --subtitles --subtitles-font --tonemap --deinterlace --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
         'vedit gif serve') words='-o --output -O --output-dir -y --overwrite -n --no-overwrite --preset --port --no-browser --origin --max-upload --cache --idle --json -q --quiet -h --help' ;;
-        'vedit gif speed') words='--factor --delay --fps --duration --reverse --boomerang --any --min-delay --raw-delays --drop -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --start --end --crf --no-audio --subtitles --tonemap --deinterlace --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
-        'vedit gif watermark') words='--text --font-size --opacity --position --at --captions --color --margin --font --outline --outline-color --image --scale --frames -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --start --end --duration --fps --crf --no-audio --subtitles --tonemap --deinterlace --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
+        'vedit gif speed') words='--factor --delay --fps --duration --reverse --boomerang --any --min-delay --raw-delays --drop -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --start --end --crf --no-audio --subtitles --subtitles-font --tonemap --deinterlace --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
+        'vedit gif watermark') words='--text --font-size --opacity --position --at --captions --color --margin --font --outline --outline-color --image --scale --frames -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --start --end --duration --fps --crf --no-audio --subtitles --subtitles-font --tonemap --deinterlace --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
         'vedit invert') words='-o --output --prompt --steps --fixed-point --solver --method --guidance --inner-steps --lr --early-stop --shared --per-frame --for-method --preset --set --embed-tuning --check --no-check --model --revision --device --dtype --offload --lora --frames-per-call --frames --stride --start --size --crop -y --overwrite --json -q --quiet --progress -h --help' ;;
         'vedit models') words='-h --help' ;;
         'vedit models export') words='-o --output --step --both -y --overwrite --json -h --help' ;;

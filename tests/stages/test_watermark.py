@@ -610,3 +610,24 @@ def test_places_sizes_and_captions_that_make_no_sense_are_refused(
     given = [str(tmp_path / word) if word in contents else word for word in arguments]
     done = vedit("gif", "watermark", *given, gif("ok_plain.gif"))
     assert (done.code, done.out) == (code, b""), done.err
+
+
+@pytest.mark.parametrize("outline", [1, 3, 7])
+def test_every_line_has_its_outline_around_it(outline: int) -> None:
+    drawing = draw_text("Ab\nCd\nEf", None, 40, (255, 255, 255), outline, (0, 0, 0))
+    letters = np.nonzero((np.asarray(drawing.colours)[..., 0] > 128).any(1))[0]
+    whole = np.nonzero((np.asarray(drawing.coverage) > 128).any(1))[0]
+    ends = [np.split(rows, np.nonzero(np.diff(rows) > 1)[0] + 1) for rows in (letters, whole)]
+    assert len(ends[0]) == len(ends[1]) == 3
+    for inner, outer in zip(*ends, strict=True):
+        assert (inner[0] - outer[0], outer[-1] - inner[-1]) == (outline, outline)
+
+
+def test_sizes_are_taken_as_shares_too() -> None:
+    name, opaque = "imagegif_gifplayer-muybridge.gif", ("--opacity", "255", "--color", "red", "--text", "X")
+    whole = parsed(gif(name)).size
+    pixels = round(whole[1] * 0.2)
+    same = (("--font-size", "20%", "--margin", "0"), ("--font-size", f"{pixels}px", "--margin", "0"))
+    assert box_of_change(name, *opaque, *same[0]) == box_of_change(name, *opaque, *same[1])
+    for wrong in (("--font-size", "51%"), ("--margin", "x%"), ("--outline", "60%")):
+        assert vedit("gif", "watermark", *opaque, *wrong, gif(name)).code == 2

@@ -10,7 +10,13 @@ from typing import Any
 import click
 
 from vedit.cli.common import Voice, examples, limit_option, manner_options, may_overwrite, output_options
-from vedit.cli.gif import deinterlace_option, palette_options, run_files, tonemap_option
+from vedit.cli.gif import (
+    deinterlace_option,
+    palette_options,
+    run_files,
+    subtitle_options,
+    tonemap_option,
+)
 from vedit.errors import UsageError
 from vedit.media.formats import CONTAINERS, FORMATS, VIDEO, output_format
 from vedit.media.limits import frame_size
@@ -155,6 +161,7 @@ With two names and no -o the second is the output.
 @tonemap_option
 @deinterlace_option
 @click.option("--no-audio", is_flag=True, help="Leave the sound out.")
+@subtitle_options
 @click.option(
     "--loop",
     default=None,

@@ -68,6 +68,18 @@ deinterlace_option = click.option(
     default="auto",
     help="Make whole pictures of the halves of interlaced film: where it says so (auto), always, or never.",
 )
+subtitle_options = options(
+    click.option(
+        "--subtitles",
+        metavar="FILE",
+        help="Draw the words of this file (.srt, .vtt or .ass) into the result, each for its time in it.",
+    ),
+    click.option(
+        "--subtitles-font",
+        metavar="FILE",
+        help="A font for them; without it one that has Latin, Greek and Cyrillic letters.",
+    ),
+)
 clip_options = options(
     click.option("--start", metavar="TIME", help="Begin here: seconds, or 1:02.5."),
     click.option("--end", metavar="TIME", help="End here."),
@@ -82,11 +94,7 @@ clip_options = options(
         help="Quality of film, lower is better (18; webm 24).",
     ),
     click.option("--no-audio", is_flag=True, help="Leave the sound of film out."),
-    click.option(
-        "--subtitles",
-        metavar="FILE",
-        help="Draw the words of this file (.srt) into the result, each for its time.",
-    ),
+    subtitle_options,
     tonemap_option,
     deinterlace_option,
     click.option("--strict", is_flag=True, help="Treat recoverable damage as an error."),

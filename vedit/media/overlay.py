@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import Any, NamedTuple
 
@@ -22,6 +22,8 @@ FULL = 255 * 255  # coverage times opacity of a pixel that hides what is under i
 SOLID = 128  # over nothing, a pixel of a GIF is drawn from this opacity on
 FONT = os.path.join(os.path.dirname(__file__), "fonts", "DejaVuSans.ttf")  # Latin, Greek and Cyrillic letters
 LARGEST = 100 * 10**6  # pixels of a drawing
+SPACING = 4  # pixels between lines, as Pillow has them
+PIECE = 4096  # letters of a word that are measured at once
 TOLD = 5  # so many missing letters are named
 MISSING = "\U0010ffff"  # a code point that no font has: it shows how the font draws what it lacks
 NOT_ZERO = [0] + [255] * 255
@@ -159,8 +161,11 @@ def draw_text(
     colour: Colour,
     outline: int = 0,
     outline_colour: Colour = (0, 0, 0),
+    align: str = "left",
 ) -> Drawing:
     """Lettering of one or more lines, with an outline of that many pixels behind it.
+
+    align: of the lines among each other, "left", "center" or "right".
 
     The default font comes with vedit, so the result does not depend on the machine. A letter and
     a combining mark behind it are drawn as the one letter that they make, where there is one.
@@ -172,14 +177,19 @@ def draw_text(
     text = unicodedata.normalize("NFC", text)
     ruler = ImageDraw.Draw(Image.new("L", (1, 1)))
     left, top, right, bottom = (
-        round(edge) for edge in ruler.multiline_textbbox((0, 0), text, font=font, stroke_width=outline)
+        round(edge)
+        for edge in ruler.multiline_textbbox((0, 0), text, font=font, stroke_width=outline, align=align)
     )
     extent = max(1, right - left + 4), max(1, bottom - top + 4)  # glyphs may lean out of their box by a pixel
     _check_size(extent, f"the text of {len(text)} characters", "Shorten it")
 
     def coverage(stroke: int) -> Image.Image:
         image = Image.new("L", extent)
-        ImageDraw.Draw(image).multiline_text((2 - left, 2 - top), text, 255, font, stroke_width=stroke)
+        # Pillow sets lines with a stroke further apart
+        spacing = SPACING + _advance(ruler, font, outline) - _advance(ruler, font, stroke)
+        ImageDraw.Draw(image).multiline_text(
+            (2 - left, 2 - top), text, 255, font, spacing=spacing, stroke_width=stroke, align=align
+        )
         return image
 
     letters = coverage(0)
@@ -191,6 +201,45 @@ def draw_text(
         colours = Image.composite(colours, behind, letters)
         letters = whole
     return _trimmed(Drawing(colours, letters))
+
+
+def _advance(ruler: Any, font: Any, stroke: int) -> float:
+    """From one line to the next, in pixels."""
+    one, two = (
+        ruler.multiline_textbbox((0, 0), text, font=font, spacing=SPACING, stroke_width=stroke)
+        for text in ("A", "A\nA")
+    )
+    return float(two[3] - one[3])
+
+
+def wrapped(text: str, font: Any, width: int) -> str:
+    """The text with its lines broken between words, so that each is at most `width` pixels wide.
+
+    A word that is wider, as a whole line of Chinese is, is broken between its letters.
+    """
+    return "\n".join(line for whole in text.split("\n") for line in _broken(whole, font, width))
+
+
+def _broken(line: str, font: Any, width: int) -> Iterator[str]:
+    so_far = ""
+    for word in line.split():
+        longer = f"{so_far} {word}" if so_far else word
+        if font.getlength(longer) <= width:
+            so_far = longer
+            continue
+        if so_far:
+            yield so_far
+        while len(word) > 1 and font.getlength(word[:PIECE]) > width:
+            count = _fitting(word, font, width)
+            yield word[:count]
+            word = word[count:]
+        so_far = word
+    yield so_far
+
+
+def _fitting(word: str, font: Any, width: int) -> int:
+    """How many letters of a word fit, at least one."""
+    return largest_size(lambda count: bool(font.getlength(word[:count]) <= width), PIECE) or 1
 
 
 def load_font(font_file: str | None, size: int) -> Any:
@@ -257,7 +306,8 @@ def refuse_missing(text: str, font_file: str | None, size: int) -> None:
                 if font_file
                 else "It has Latin, Greek and Cyrillic letters; boxes would be drawn instead."
             ),
-            f"Name a font that has it: {option('font', 'FILE')}",
+            f"Name a font that has it: {option('font', 'FILE')}, or for subtitles"
+            f" {option('subtitles_font', 'FILE')}",
         )
 
 

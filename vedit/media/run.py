@@ -211,13 +211,15 @@ def _look_ahead(source: Source, stages: Sequence[Stage], jobs: int) -> bool:
     """Let each stage that must know the whole clip observe it, behind those before it; whether any did."""
     for place, stage in enumerate(stages):
         if stage.prepass:
-            clip, frames, _, hurt = source.open(quiet=True)
+            clip, read, _, hurt = source.open(quiet=True)
             wanted = stage.prepass if source.kind == "packed" else "rgba"
             steps = plan(stages[:place], source.kind, wanted)
             clip.limits, clip.jobs = source.read.limits, jobs
-            clip, frames = connect(clip, frames, steps, converters(source.read.limits, hurt, jobs))
+            clip, frames = connect(clip, read, steps, converters(source.read.limits, hurt, jobs))
             with at_stage(place):
                 stage.observe(clip, frames)  # type: ignore[attr-defined]
+            if hasattr(read, "close"):  # a decoder of film shares its place in the file with the next one
+                read.close()
     return any(stage.prepass for stage in stages)
 
 

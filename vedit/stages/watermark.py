@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from vedit.errors import UsageError, VeditError, option
 from vedit.media.frames import GIF_TIMEBASE, Clip, Frame, Frames, Rect
@@ -23,6 +25,10 @@ from vedit.stages.options import (
     Way,
     Ways,
 )
+
+if TYPE_CHECKING:
+    from vedit.media.captions import Caption
+    from vedit.media.timed import TimedTexts
 
 SUMMARY = "Write text or put a logo on every frame; outside it no pixel changes."
 POSITIONAL = None
@@ -56,7 +62,9 @@ POSITIONS = (
 )  # fmt: skip
 SMALLEST, LARGEST = 10, 50
 LARGEST_PX = 5000
+MOST_PERCENT = 50  # of a height, for letters and what is around them
 MOST_PICTURES = 1000  # of an animated logo
+MOST_MARKS = 32  # texts that are laid over stored images one after another; more are blended on composed ones
 
 
 @dataclass(frozen=True)
@@ -74,16 +82,42 @@ class Lines:
 
 
 class FontSize(Integer):
-    """A whole number in [low, high], or any number of pixels with `px` behind."""
+    """A whole number in [low, high], any number of pixels with `px` behind, or a share of a height."""
 
-    def __call__(self, value: str) -> int:
+    def __call__(self, value: str) -> int | Length:  # type: ignore[override]
         try:
+            if value.endswith("%"):
+                return _share(value)
             if value.endswith("px"):
                 return Integer(1, LARGEST_PX)(value[:-2])
             return super().__call__(value)
         except ValueError:
             usual = f"a whole number from {self.low} to {self.high}"
-            raise ValueError(f"expected {usual}, or pixels such as 120px, up to {LARGEST_PX}px") from None
+            raise ValueError(
+                f"expected {usual}, pixels such as 120px, up to {LARGEST_PX}px, or a share such as 5%"
+            ) from None
+
+
+class OrShare(Integer):
+    """A whole number in [low, high], or a share such as 5%."""
+
+    def __call__(self, value: str) -> int | Length:  # type: ignore[override]
+        try:
+            return _share(value) if value.endswith("%") else super().__call__(value)
+        except ValueError:
+            usual = f"a whole number from {self.low} to {self.high}"
+            raise ValueError(f"expected {usual}, or a share such as 5%") from None
+
+
+def _share(value: str) -> Length:
+    share = Distance()(value)
+    if share.value > MOST_PERCENT:
+        raise ValueError("too large")
+    return share
+
+
+def _pixels(value: int | Length, whole: int) -> int:
+    return value.pixels(whole) if isinstance(value, Length) else value
 
 
 class Point(Value):
@@ -104,8 +138,8 @@ OPTIONS = (
     Option(
         "font-size",
         FontSize(SMALLEST, LARGEST),
-        "height of the letters in pixels; 120px says any other size",
-        "10-50|Npx",
+        "height of the letters in pixels; 120px says any other size, 5% a share of the height",
+        "10-50|Npx|P%",
         24,
     ),
     Option("opacity", Integer(0, 255), "0 is invisible, 255 hides what is under it", "0-255", 128),
@@ -116,15 +150,16 @@ OPTIONS = (
     Option(
         "captions",
         FilePath("captions"),
-        "write the texts of this file, each for its time: SubRip (.srt), or lines such as: 0.5-2 Hello",
+        "write the texts of this file, each for its time: SubRip (.srt), WebVTT, ASS, or lines such as:"
+        " 0.5-2 Hello",
         "FILE",
     ),
     Option("color", Colour(), "of the letters", "#rrggbb", (255, 255, 255)),
     Option(
         "margin",
-        Integer(0, 16384),
-        "distance from the edges, as far as there is room",
-        "N",
+        OrShare(0, 16384),
+        "distance from the edges, as far as there is room; 5% of the width and of the height",
+        "N|P%",
         10,
         usual=(0, 100, 1),
     ),
@@ -136,9 +171,9 @@ OPTIONS = (
     ),
     Option(
         "outline",
-        Integer(0, 50),
-        "width of an outline around the letters, in pixels",
-        "N",
+        OrShare(0, 50),
+        "width of an outline around the letters, in pixels, or as a share of their height",
+        "N|P%",
         0,
         usual=(0, 10, 1),
     ),
@@ -188,17 +223,14 @@ def make(**values: Any) -> Watermark:
 
 
 class Mark(NamedTuple):
-    """A drawing, the first and last image that it is on (from 0), and its moments, of captions on film."""
+    """A drawing, and the first and last image that it is on (from 0)."""
 
     overlay: Any
     first: int
     last: int | None
-    start_s: Fraction = Fraction(0)
-    end_s: Fraction | None = None
 
-    def is_shown(self, number: int, at_s: Fraction) -> bool:
-        is_on = number >= self.first and (self.last is None or number <= self.last)
-        return is_on and at_s >= self.start_s and (self.end_s is None or at_s < self.end_s)
+    def is_on(self, number: int) -> bool:
+        return number >= self.first and (self.last is None or number <= self.last)
 
 
 class Logo(NamedTuple):
@@ -269,13 +301,13 @@ class Watermark:
     def __init__(
         self,
         text: str | None = None,
-        font_size: int = 24,
+        font_size: int | Length = 24,
         opacity: int = 128,
         position: str = "bottom-right",
         color: tuple[int, int, int] = (255, 255, 255),
-        margin: int = 10,
+        margin: int | Length = 10,
         font: str | None = None,
-        outline: int = 0,
+        outline: int | Length = 0,
         outline_color: tuple[int, int, int] = (0, 0, 0),
         image: str | None = None,
         scale: Fraction = Fraction(1),
@@ -290,7 +322,8 @@ class Watermark:
         first, last = frames or (1, None)
         self.first, self.last = first - 1, None if last is None else last - 1
         self.captions = captions
-        self.begins: list[int] | None = None  # of images, in ticks
+        self.begins_s: list[Fraction] | None = None  # of images, where they are stored ones
+        self.size, self.align = 0, "left"  # of letters, known with the canvas
         self.prepass = "packed" if captions is not None and opacity else None
         self.logo: Logo | None = None
         self.marked: list[Rect] = []  # whole drawings, also where they are cut at the canvas
@@ -302,15 +335,29 @@ class Watermark:
     def observe(self, clip: Clip, frames: Frames) -> None:
         """Note when each image begins: captions on stored images go by numbers. Films are not looked at."""
         clock = 0
-        begins = []
+        begins_s = []
         for frame in frames:
             if frame.kind not in ("packed", "index"):
                 if hasattr(frames, "close"):
                     frames.close()
                 return
-            begins.append(clock)
+            begins_s.append(clock * clip.timebase)
             clock += _played(clip, frame)
-        self.begins = begins
+        self.begins_s = begins_s
+        if sum(self._is_seen(caption) for caption in self._read(clip)) > MOST_MARKS:
+            self.accepts = ("rgba",)
+
+    def _read(self, clip: Clip) -> tuple[Caption, ...]:
+        from vedit.media.captions import read_captions
+
+        assert self.captions is not None
+        return read_captions(self.captions, clip.warn)
+
+    def _is_seen(self, caption: Caption) -> bool:
+        """Whether some image begins while a caption is shown."""
+        assert self.begins_s is not None
+        place = bisect_left(self.begins_s, caption.start_s)
+        return place < len(self.begins_s) and (caption.end_s is None or self.begins_s[place] < caption.end_s)
 
     def open(self, clip: Clip) -> Clip:
         from dataclasses import replace
@@ -322,11 +369,13 @@ class Watermark:
             self.clip = clip.but(keeps_colours=True)
             self._overlay(clip, self.logo.drawings[0])
             return self.clip
+        self.size = _pixels(self.font_size, clip.height)
+        if isinstance(self.font_size, Length):
+            self.size = max(SMALLEST, self.size)  # a share of a small picture could not be read
         if self.captions is not None:
-            self.marks = self._captions(clip)
+            self.texts = self._timed(clip)
         else:
-            self.marks = [Mark(self._overlay(clip, self._draw(clip)), self.first, self.last)]
-            self.overlay = self.marks[0].overlay
+            self.overlay = self._overlay(clip, self._draw(clip))
         if clip.frames_hint is not None and self.first >= clip.frames_hint:
             clip.warn(
                 f"{option('frames')} starts at image {self.first + 1}, and there are only {clip.frames_hint}:"
@@ -342,66 +391,105 @@ class Watermark:
         self.marked.append(Rect(*place, *drawing.coverage.size))
         return Overlay(drawing, clip.canvas, *place, self.opacity)
 
-    def _captions(self, clip: Clip) -> list[Mark]:
-        """One mark for each caption that is shown on some image."""
-        from vedit.media.captions import read_captions
+    def _timed(self, clip: Clip) -> TimedTexts:
+        """The captions, drawn when their time comes. Raises UsageError for letters that the font lacks."""
+        from vedit.media import overlay
+        from vedit.media.timed import TimedTexts
 
-        assert self.captions is not None
-        marks = []
-        for caption in read_captions(self.captions):
-            self.text = caption.text
-            overlay = self._overlay(clip, self._draw(clip))
-            first, last = 0, None
-            if self.begins is not None:
-                times = [begin * clip.timebase for begin in self.begins]
-                shown = [
-                    i
-                    for i, at in enumerate(times)
-                    if caption.start_s <= at and (caption.end_s is None or at < caption.end_s)
-                ]
-                if not shown:
-                    clip.warn(f"no image begins while this caption is shown: {caption.text.splitlines()[0]}")
-                    continue
-                first, last = shown[0], shown[-1]
-            marks.append(Mark(overlay, first, last, caption.start_s, caption.end_s))
-        return marks
+        captions = self._read(clip)
+        letters = "".join(dict.fromkeys(letter for caption in captions for letter in caption.text))
+        overlay.refuse_missing(letters, self.font, self.size)
+        self._warn_of_order(clip, letters)
+        if self.begins_s is not None:
+            self._tell_unseen(clip, captions)
+        vertical, _, horizontal = self.position.partition("-")
+        self.align = horizontal or "center"
+        font = overlay.load_font(self.font, self.size)
+        width = max(1, self._room(clip) - 2 * self._stroke)
+
+        def draw(text: str) -> Any:
+            drawing = self._letters(overlay.wrapped(text, font, width), self.size)
+            self._warn_if_wide(clip, *drawing.coverage.size)
+            return drawing
+
+        def place(width: int, height: int) -> tuple[int, int]:
+            return self._place(clip, width, height)
+
+        step = 0 if self.at is not None else {"bottom": -1, "top": 1}.get(vertical, 0)
+        return TimedTexts(captions, draw, place, clip.canvas, self.opacity, step)
+
+    def _room(self, clip: Clip) -> int:
+        """How wide a line may be."""
+        if self.at is not None:
+            return clip.width - self.at[0].pixels(clip.width)
+        return clip.width - 2 * _pixels(self.margin, clip.width)
+
+    def _tell_unseen(self, clip: Clip, captions: Sequence[Caption]) -> None:
+        """Say which captions are shown on no image: those that fall between two, and those behind the end."""
+        assert self.begins_s is not None
+        unseen = [caption for caption in captions if not self._is_seen(caption)]
+        behind = [caption for caption in unseen if caption.start_s > self.begins_s[-1]]
+        for caption in unseen[: len(unseen) - len(behind)]:
+            clip.warn(f"no image begins while this caption is shown: {caption.text.splitlines()[0]}")
+        if behind:
+            clip.warn(f"{len(behind)} of {len(captions)} captions come behind the last image")
+
+    def _marks(self) -> list[Mark]:
+        """What is laid over stored images: the one drawing, or each caption for its images."""
+        if self.captions is None:
+            return [Mark(self.overlay, self.first, self.last)]
+        assert self.begins_s is not None
+        marks: dict[int, Mark] = {}
+        for number, moment_s in enumerate(self.begins_s):
+            for overlay in self.texts.at(moment_s):
+                first = marks[id(overlay)].first if id(overlay) in marks else number
+                marks[id(overlay)] = Mark(overlay, first, number)
+        return list(marks.values())
 
     def run(self, frames: Frames) -> Frames:
         if not self.opacity:
             return frames
         if self.logo is not None:
             return self._animated(frames, self.logo)
-        marks = [mark for mark in self.marks if not mark.overlay.rect.is_empty]
-        first = next(frames, None) if marks else None
+        first = next(frames, None)
         if first is None:
             return frames
         from itertools import chain
 
         frames = chain((first,), frames)
         if first.kind != "index":
-            return self._blend(frames, marks)
+            return self._blend(frames)
         from vedit.media.gif.recolour import Recolourer
 
-        for mark in marks:
-            frames = Recolourer(self.clip, mark.overlay, mark.first, mark.last).run(frames)
+        for mark in self._marks():
+            if not mark.overlay.rect.is_empty:
+                frames = Recolourer(self.clip, mark.overlay, mark.first, mark.last).run(frames)
         return frames
 
-    def _blend(self, frames: Frames, marks: list[Mark]) -> Frames:
+    def _blend(self, frames: Frames) -> Frames:
         """Full-colour frames with the exact blend; where it comes and goes the whole of it has changed."""
-        were_active: list[Mark] = []
+        were_active: list[Any] = []
         clock = 0
         for number, frame in enumerate(frames):
             at = clock if self.clip.timebase == GIF_TIMEBASE else frame.pts
-            active = [mark for mark in marks if mark.is_shown(number, at * self.clip.timebase)]
+            active = self._shown(number, at * self.clip.timebase)
             clock += _played(self.clip, frame)
             rect = frame.rect
-            for mark in marks:
-                if (mark in active) != (mark in were_active):
-                    rect = rect.joined(mark.overlay.rect)
-            for mark in active:
-                frame = frame.but(pixels=mark.overlay.blend(frame.pixels), palette=None)
+            for overlay in [*active, *were_active]:
+                if (overlay in active) != (overlay in were_active):
+                    rect = rect.joined(overlay.rect)
+            for overlay in active:
+                frame = frame.but(pixels=overlay.blend(frame.pixels), palette=None)
             yield frame.but(rect=rect)
             were_active = active
+
+    def _shown(self, number: int, moment_s: Fraction) -> list[Any]:
+        """The drawings on an image."""
+        if self.captions is None:
+            overlays = [self.overlay] if Mark(self.overlay, self.first, self.last).is_on(number) else []
+        else:
+            overlays = self.texts.at(moment_s)
+        return [overlay for overlay in overlays if not overlay.rect.is_empty]
 
     def _animated(self, frames: Frames, logo: Logo) -> Frames:
         """Frames with the picture of the logo that its own time shows; it begins anew when it is over."""
@@ -434,21 +522,30 @@ class Watermark:
                 )
             return drawing
         assert self.text is not None
-        overlay.refuse_missing(self.text, self.font, self.font_size)
-        if overlay.runs_from_right(self.text) and not overlay.can_run_from_right():
+        overlay.refuse_missing(self.text, self.font, self.size)
+        self._warn_of_order(clip, self.text)
+        drawing = self._letters(self.text, self.size)
+        self._warn_if_wide(clip, *drawing.coverage.size)
+        return drawing
+
+    def _warn_of_order(self, clip: Clip, text: str) -> None:
+        from vedit.media import overlay
+
+        if overlay.runs_from_right(text) and not overlay.can_run_from_right():
             clip.warn(
                 "the text runs from right to left, and FriBiDi, which lays it out, is not installed: its"
                 " letters stand in the wrong order"
             )
-        drawing = self._letters(self.font_size)
-        self._warn_if_wide(clip, *drawing.coverage.size)
-        return drawing
 
-    def _letters(self, size: int) -> Any:
+    @property
+    def _stroke(self) -> int:
+        return _pixels(self.outline, self.size)
+
+    def _letters(self, text: str, size: int) -> Any:
         from vedit.media.overlay import draw_text
 
-        assert self.text is not None
-        return draw_text(self.text, self.font, size, self.color, self.outline, self.outline_color)
+        stroke = _pixels(self.outline, size)
+        return draw_text(text, self.font, size, self.color, stroke, self.outline_color, self.align)
 
     def _warn_if_wide(self, clip: Clip, width: int, height: int) -> None:
         """Say which font size would fit when the text does not."""
@@ -456,14 +553,20 @@ class Watermark:
 
         if width <= clip.width and height <= clip.height:
             return
+        if self.captions is not None:
+            clip.warn(
+                f"a caption of {width}x{height} pixels is clipped to the {clip.width}x{clip.height} canvas"
+            )
+            return
 
         def fits(size: int) -> bool:
-            wide, high = self._letters(size).coverage.size
+            assert self.text is not None
+            wide, high = self._letters(self.text, size).coverage.size
             return bool(wide <= clip.width and high <= clip.height)
 
-        size = largest_size(fits, self.font_size)
+        size = largest_size(fits, self.size)
         advice = f"{option('font_size', size)} would fit"
-        if self.font_size > LARGEST and size is not None:
+        if self.size > LARGEST and size is not None:
             advice = f"{option('font_size', f'{size}px')} would fit"
         elif size is None or size < SMALLEST:
             advice = f"no size from {SMALLEST} fits; break the text with \\n or shorten it"
@@ -487,9 +590,10 @@ class Watermark:
             x, y = (clip.width - width) // 2, (clip.height - height) // 2
         else:
             vertical, horizontal = self.position.split("-")
+            beside, under = _pixels(self.margin, clip.width), _pixels(self.margin, clip.height)
             ends = {
-                "left": self.margin, "right": clip.width - width - self.margin,
-                "top": self.margin, "bottom": clip.height - height - self.margin,
+                "left": beside, "right": clip.width - width - beside,
+                "top": under, "bottom": clip.height - height - under,
             }  # fmt: skip
             x = ends.get(horizontal, (clip.width - width) // 2)
             y = ends.get(vertical, (clip.height - height) // 2)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests import reference
 from tests.conftest import (
@@ -535,3 +536,80 @@ def test_subtitles_are_drawn_into_the_picture_for_their_time(tmp_path: Path) -> 
     assert min(changed[12]) > 80  # of 138 rows, the lower ones
     done = vedit("gif", "rotate", "90", "--subtitles", "nothing.srt", gif("minrf_51.gif"))
     assert done.code == 3 and "nothing.srt" in done.err
+
+
+def rows_of(words: str, size: tuple[int, int], tmp_path: Path) -> np.ndarray:
+    """The rows and columns that subtitles change on a grey film of a size, as a box."""
+    captions, film, made = tmp_path / "w.srt", tmp_path / "g.mp4", tmp_path / "o.png"
+    captions.write_text(f"1\n00:00:00,000 --> 00:00:09,000\n{words}\n", encoding="utf-8")
+    ffmpeg("-f", "lavfi", "-i", f"color=gray:s={size[0]}x{size[1]}:d=0.04", "-pix_fmt", "yuv420p", film)
+    done = vedit("convert", film, "--subtitles", captions, "-o", made, "-y")
+    assert (done.code, done.err) == (0, "")
+    with Image.open(made) as picture:
+        shown = np.asarray(picture.convert("L")).astype(int)
+    changed = np.abs(shown - shown[0, 0]) > 3
+    rows, columns = np.nonzero(changed.any(1))[0], np.nonzero(changed.any(0))[0]
+    return np.array([rows[0], rows[-1], columns[0], columns[-1]])
+
+
+@pytest.mark.parametrize("height", [180, 720])
+def test_subtitles_are_as_large_as_the_picture_allows_and_keep_off_its_edges(
+    height: int, tmp_path: Path
+) -> None:
+    width = height * 16 // 9
+    top, bottom, left, right = rows_of("Hxg", (width, height), tmp_path)
+    assert 0.045 * height <= bottom - top + 1 <= 0.085 * height
+    assert abs(height - 1 - bottom - 0.05 * height) <= 2
+    assert abs(left - (width - 1 - right)) <= 2
+
+
+def test_long_subtitles_are_broken_to_the_width(tmp_path: Path) -> None:
+    one = rows_of("word", (320, 180), tmp_path)
+    box = rows_of("word " * 20, (320, 180), tmp_path)
+    assert box[1] - box[0] > 2 * (one[1] - one[0])
+    assert box[2] >= 320 * 0.05 - 1 and box[3] <= 320 * 0.95
+    letters = rows_of("W" * 60, (320, 180), tmp_path)  # no place to break it
+    assert letters[2] >= 320 * 0.05 - 1 and letters[3] <= 320 * 0.95
+
+
+def test_times_of_subtitles_are_those_of_the_result(tmp_path: Path) -> None:
+    (tmp_path / "w.srt").write_text("1\n00:00:00,200 --> 00:00:00,400\nHello\n", encoding="utf-8")
+    film = tmp_path / "g.mp4"
+    ffmpeg("-f", "lavfi", "-i", "color=gray:s=64x48:d=2:r=10", "-pix_fmt", "yuv420p", film)
+    for command in (("convert",), ("gif", "speed", "1")):
+        vedit(*command, film, "--start", "1", "--duration", "0.8", "--subtitles", tmp_path / "w.srt",
+              "-o", tmp_path / "o.nut", "-y")  # fmt: skip
+        shown = [np.asarray(frame).astype(int) for frame in decoded(tmp_path / "o.nut", (64, 48))]
+        assert [np.abs(frame - shown[0]).max() > 9 for frame in shown] == [
+            number in (2, 3) for number in range(8)
+        ]
+
+
+def test_many_subtitles_on_a_gif_are_drawn_as_few_are(tmp_path: Path) -> None:
+    line = "{n}\n00:00:0{a},{b}00 --> 00:00:0{c},{d}00\nA{n}\n\n"
+    words = [line.format(n=n, a=n // 10, b=n % 10, c=(n + 1) // 10, d=(n + 1) % 10) for n in range(51)]
+    (tmp_path / "many.srt").write_text("".join(words), encoding="utf-8")
+    (tmp_path / "few.srt").write_text("".join(words[40:45]), encoding="utf-8")
+    many, few = (
+        list(
+            reference.read(vedit("gif", "metadata", "--loop", "0", *words, gif("minrf_51.gif")).out).frames()
+        )
+        for words in (("--subtitles", tmp_path / "many.srt"), ("--subtitles", tmp_path / "few.srt"))
+    )
+    assert len(many) == len(few) == 51
+    for number in range(41, 44):  # letters alike to the colours that a palette has room for
+        assert np.abs(many[number].astype(int) - few[number])[..., :3].mean() < 3
+
+
+@pytest.mark.parametrize(
+    "given", [("--subtitles", "none.srt"), ("--subtitles-font", "x.ttf"), ("--subtitles", "w.srt")]
+)
+def test_subtitles_that_cannot_be_drawn_are_refused(
+    given: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("w.srt").write_text("1\n00:00:00,000 --> 00:00:01,000\n\u4f60\n", encoding="utf-8")
+    for command in (("convert",), ("gif", "rotate", "90")):
+        done = vedit(*command, *given, gif("ok_plain.gif"), "-o", "o.gif")
+        assert done.code in (2, 3) and not Path("o.gif").exists(), done.err
+    assert given[1] in done.err or "--subtitles-font FILE" in done.err

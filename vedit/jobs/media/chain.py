@@ -15,11 +15,18 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from vedit import stages
-from vedit.errors import InputError, UsageError, nearest
+from vedit.errors import InputError, UsageError, nearest, option
 from vedit.plain import american
 from vedit.stages.options import read_options
 
 Spec = tuple[str, dict[str, str]]
+SUBTITLES = {
+    "position": "bottom-center",
+    "opacity": "255",
+    "font-size": "6%",
+    "outline": "10%",
+    "margin": "5%",
+}  # of the stage watermark
 QUOTES = "\"'"
 
 
@@ -47,6 +54,21 @@ def parse_chain(text: str) -> list[Spec]:
             'Example: vedit gif chain "crop:left=10%; rotate:90" in.gif -o out.gif',
         )
     return result
+
+
+def subtitle_specs(path: str | None, font: str | None) -> list[Spec]:
+    """The stage that draws the words of a file into the lower part of the picture, if there is one.
+
+    Raises UsageError for a font without a file.
+    """
+    if path is None:
+        if font is not None:
+            raise UsageError(
+                f"{option('subtitles_font', font)} has no meaning without {option('subtitles', 'FILE')}."
+            )
+        return []
+    named = {} if font is None else {"font": font}
+    return [("watermark", {"captions": path, **SUBTITLES, **named})]
 
 
 def read_chain(path: str) -> list[Spec]:

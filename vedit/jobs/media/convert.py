@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from vedit.errors import UsageError, option
 from vedit.jobs.batch.files import Item, name_outputs, refuse_collisions
-from vedit.jobs.media.chain import build_chain
+from vedit.jobs.media.chain import build_chain, subtitle_specs
 from vedit.jobs.media.files import FilesPlan, cores_for, limits_of
 from vedit.jobs.media.rates import EARLY_S, rate_of, rate_stages, read_as
 from vedit.jobs.request import Request
@@ -51,6 +51,8 @@ class ConvertFields(NamedTuple):
     tonemap: str = DEFAULT_CURVE
     deinterlace: str = "auto"
     no_audio: bool = False
+    subtitles: str | None = None
+    subtitles_font: str | None = None
     loop: str | None = None
     palette: str = "auto"
     colors: int = 256
@@ -65,7 +67,8 @@ class ConvertRequest(ConvertFields, Request):
 
     inputs, outputs, overwrite, limits, jobs, dry_run: as `jobs.media.gif.GifRequest` has them; a folder of
     pictures is a clip. source_format: of the input, instead of a look at its first bytes. start, duration: a
-    part of it, as `seconds` reads them. fps, rate: as `rate_of`; raw_size: WxH. loop: of a GIF. The rest: as
+    part of it, as `seconds` reads them. fps, rate: as `rate_of`; raw_size: WxH. subtitles, subtitles_font: as
+    `GifRequest` has them. loop: of a GIF. The rest: as
     `Conversion`, `ReadOptions` and `WriteOptions` have it.
     """
 
@@ -164,9 +167,8 @@ def plan(request: ConvertRequest, sink: Sink = Quiet(), *, to_terminal: bool = F
     """
     items = _items(request, sink, to_terminal and not request.dry_run)
     conversion = _conversion(request)
-    stages: BuildStages = tuple
-    if request.loop is not None:
-        stages = build_chain([("metadata", {"loop": request.loop})])
+    marks = [("metadata", {"loop": request.loop})] if request.loop is not None else []
+    stages = build_chain([*subtitle_specs(request.subtitles, request.subtitles_font), *marks])
 
     def work(item: Item, settings: Settings) -> Report:
         return convert(item.input, item.output, conversion, settings, stages=stages, dry_run=request.dry_run)

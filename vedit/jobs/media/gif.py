@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from vedit.errors import UsageError, option
 from vedit.jobs.batch.files import Item, name_outputs
-from vedit.jobs.media.chain import Spec, build_chain, parse_chain
+from vedit.jobs.media.chain import Spec, build_chain, parse_chain, subtitle_specs
 from vedit.jobs.media.files import FilesPlan, cores_for, limits_of
 from vedit.jobs.media.rates import EARLY_S, rate_of, rate_stages, read_as
 from vedit.jobs.request import Request
@@ -20,8 +20,6 @@ from vedit.media.light import DEFAULT_CURVE
 from vedit.media.limits import seconds
 from vedit.media.options import QuantiseOptions, ReadOptions, WriteOptions
 from vedit.media.run import BuildStages, Report, Settings, before_packing, run_file
-
-SUBTITLES = {"position": "bottom-center", "opacity": "255", "outline": "2"}  # of the stage watermark
 
 
 class GifFields(NamedTuple):
@@ -48,6 +46,7 @@ class GifFields(NamedTuple):
     crf: int | None = None
     no_audio: bool = False
     subtitles: str | None = None
+    subtitles_font: str | None = None
     tonemap: str = DEFAULT_CURVE
     deinterlace: str = "auto"
     strict: bool = False
@@ -67,8 +66,8 @@ class GifRequest(GifFields, Request):
     tonemap, deinterlace, strict: as `QuantiseOptions` and `ReadOptions` have them. start, end or duration:
     the part that the stages get, in seconds or as 1:02.5. fps: frames per second of the result, at most so
     many in a GIF. crf, no_audio: of films. subtitles: a file whose
-    words are drawn in behind the stages. limits: KEY=N. jobs: threads.
-    dry_run: write nothing.
+    words are drawn in behind the stages, in the letters of the file subtitles_font if there is one.
+    limits: KEY=N. jobs: threads. dry_run: write nothing.
     """
 
     @property
@@ -82,9 +81,8 @@ class GifRequest(GifFields, Request):
             start_s, end_s = _part(self)
             end = "" if end_s is None else _text(end_s)
             specs.insert(0, ("frames", {"time": f"{_text(start_s)}-{end}"}))
-        if self.subtitles is not None:
-            place = len(specs) - (bool(specs) and specs[-1][0] == "optimize")
-            specs.insert(place, ("watermark", {"captions": self.subtitles, **SUBTITLES}))
+        place = len(specs) - (bool(specs) and specs[-1][0] == "optimize")
+        specs[place:place] = subtitle_specs(self.subtitles, self.subtitles_font)
         return [*specs, ("metadata", given)] if given else specs
 
 
