@@ -8,13 +8,17 @@ import numpy as np
 import pytest
 
 from tests import reference
-from tests.conftest import NASTY, OK, WELL_FORMED, edited, gif, parsed, same_facts, vedit
+from tests.conftest import NASTY, SHARED, WELL_FORMED, edited, gif, parsed, same_facts, vedit
 from tests.media.clips import clip_of, decoded, noise, packets
 from vedit.media.frames import Clip, Frame, Rect
 from vedit.stages import frames
 from vedit.stages.options import read_options
 
-SHORT = [name for name in OK if len(parsed(NASTY / name).images) < 3]
+
+def is_short(name: object) -> bool:
+    """Whether a file that is here has fewer than three images."""
+    places = (NASTY / str(name), SHARED / "data/gifs/real" / str(name))
+    return any(path.exists() and len(parsed(path).images) < 3 for path in places)
 
 
 def shows(result: bytes, source: reference.Gif, numbers: list[int]) -> reference.Gif:
@@ -38,7 +42,7 @@ def test_every_second_image_looks_as_it_did_and_has_the_time_of_two(name: str) -
     same_facts(result, source, delays=False)
 
 
-@pytest.mark.parametrize("name", [name for name in WELL_FORMED if name not in SHORT])
+@pytest.mark.parametrize("name", [name for name in WELL_FORMED if not is_short(name)])
 def test_images_left_out_at_the_front_leave_the_others_as_they_were(name: str) -> None:
     source = parsed(gif(name))
     found = shows(edited(name, "frames", "--drop", "1-2"), source, list(range(3, len(source.images) + 1)))
