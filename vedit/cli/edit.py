@@ -55,6 +55,17 @@ EXAMPLES = (
         ),
         "GLP and its parts side by side, with a table",
     ),
+    (
+        'vedit edit clip.gif -o blue.gif --instruction "make the circle blue"',
+        "by an instruction, with the embedded editor of drawn scenes",
+    ),
+    (
+        (
+            'vedit edit clip.gif -o out.gif --instruction "make the circle like the picture" --ref picture.png'
+            " --mask time:0.4s-"
+        ),
+        "like a reference picture, and only from a time on",
+    ),
     ("vedit edit --list-methods", "the methods and their parameters"),
 )
 
@@ -146,7 +157,30 @@ clip_options = options(
 )
 @click.option("--source-prompt", "--source", default="", metavar="TEXT", help="What the clip shows.")
 @click.option("--prompt", "target", metavar="TEXT", help="What it should show.")
-@click.option("--method", default="p2p", metavar="NAME", help="Editing method (see --list-methods).")
+@click.option(
+    "--instruction",
+    metavar="TEXT",
+    help='Edit by an instruction, such as "make the circle blue", instead of --prompt; by the method easyv2v, or'
+    " another that follows one.",
+)
+@click.option(
+    "--weights",
+    metavar="DIR|ID",
+    help="Trained weights of easyv2v, a folder or a Hub id; by default those of the embedded editor.",
+)
+@click.option("--ref", metavar="FILE", help="With --instruction: a picture of what the edit should look like.")
+@click.option(
+    "--ref-from",
+    type=click.IntRange(0),
+    metavar="N",
+    help="With --ref-edit: edit frame N of the clip first, from 0, and take it as the reference.",
+)
+@click.option("--ref-edit", metavar="TEXT", help="The instruction for the frame of --ref-from.")
+@click.option(
+    "--method",
+    metavar="NAME",
+    help="Editing method (see --list-methods); p2p by default, easyv2v with --instruction.",
+)
 @click.option(
     "--preset",
     metavar="NAME",
@@ -250,16 +284,22 @@ def command(
     inputs: tuple[str, ...], output: str | None, output_dir: str | None, suffix: str, source_prompt: str,
     target: str | None, settings: tuple[str, ...], masks: tuple[str, ...], overwrite: bool, keep: bool,
     explain: bool, list_methods: bool, no_metadata: bool, as_json: bool, quiet: bool, progress: str,
-    **given: Any,
+    method: str | None, instruction: str | None, weights: str | None, **given: Any,
 ) -> None:  # fmt: skip
     if list_methods:
         show_methods()
         return
+    if instruction is not None:
+        target = instructed(target, instruction, method)
+    given["method"] = method or ("p2p" if instruction is None else "easyv2v")
+    if weights is not None:
+        settings = (*settings, f"weights={weights}")
     if not inputs or target is None:
         missing = "--prompt" if inputs else "an input"
         raise UsageError(
             f"edit needs {missing}.",
-            "It takes a clip, what it shows (--source-prompt) and what it should show (--prompt).",
+            "It takes a clip, what it shows (--source-prompt) and what it should show (--prompt); or"
+            " --instruction.",
             f"Example: {EXAMPLES[0][0]}",
         )
     may = may_overwrite(overwrite, keep)
@@ -284,6 +324,26 @@ def command(
 
         check_output(output, inputs, overwrite=False)
     edit_one(request, voice, explain, as_json)
+
+
+def instructed(prompt: str | None, instruction: str, method: str | None) -> str:
+    """The instruction as the prompt of a method that follows one. Raises UsageError."""
+    if prompt is not None:
+        raise UsageError(
+            "--prompt and --instruction were given together.",
+            "A prompt says what the clip should show, an instruction what to do to it.",
+            "Give one of them",
+        )
+    if method is not None:
+        from vedit.jobs.edit.before import follows_instructions
+
+        if not follows_instructions(method):
+            raise UsageError(
+                f"{method} follows no instruction: it takes --prompt, and mostly --source-prompt.",
+                "",
+                "Leave out --method, or name --method easyv2v",
+            )
+    return instruction
 
 
 def check_outputs(

@@ -114,25 +114,36 @@ def _phrase(determiner: str, *words: str) -> str:
     return " ".join([determiner or article(said[0]), *said])
 
 
-def check_words(prompt: str) -> list[str]:
-    """Split a prompt into the grammar's words; refuse it when it holds another word."""
+def check_words(
+    prompt: str,
+    known: tuple[str, ...] = WORDS,
+    *,
+    what: str = "the drawn scenes",
+    example: str = 'For example: "a small red circle moving left on a checkered grey background".',
+    synonyms: Mapping[str, str] = SYNONYMS,
+) -> list[str]:
+    """Split a prompt into the grammar's words, or other known ones; refuse it when it holds another word.
+
+    what, example: for the message.
+    """
     words = re.findall(r"[a-z]+|[0-9]+|[^\sa-z0-9.,!]", prompt.lower())
-    unknown = [word for word in words if word not in WORDS]
+    unknown = [word for word in words if word not in known and word not in synonyms]
     if unknown:
         raise UsageError(
-            f"the drawn scenes do not know {_quoted(unknown)}.{_nearest(unknown)}",
-            f"The words they know: {', '.join(WORDS)}.",
-            'For example: "a small red circle moving left on a checkered grey background".',
+            f"{what} {'do' if what.endswith('s') else 'does'} not know {_quoted(unknown)}."
+            f"{_nearest(unknown, known)}",
+            f"The words {'they know' if what.endswith('s') else 'it knows'}: {', '.join(known)}.",
+            example,
         )
-    return [SYNONYMS.get(word, word) for word in words]
+    return [synonyms.get(word, word) for word in words]
 
 
 def _quoted(words: list[str]) -> str:
     return ", ".join(f'"{word}"' for word in dict.fromkeys(words))
 
 
-def _nearest(unknown: list[str]) -> str:
-    near = {word: difflib.get_close_matches(word, WORDS, n=1) for word in unknown}
+def _nearest(unknown: list[str], known: tuple[str, ...]) -> str:
+    near = {word: difflib.get_close_matches(word, known, n=1) for word in unknown}
     hints = [f'"{found[0]}"' for found in near.values() if found]
     return f" Did you mean {', '.join(dict.fromkeys(hints))}?" if hints else ""
 

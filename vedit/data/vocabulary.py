@@ -20,14 +20,14 @@ TEXT_LENGTH = 24
 START, END = "<|startoftext|>", "<|endoftext|>"
 
 
-def vocabulary() -> tuple[dict[str, int], list[tuple[str, str]]]:
-    """Return a byte-level CLIP vocabulary and the merges that make each grammar word one token.
+def vocabulary(known: tuple[str, ...] = grammar.WORDS) -> tuple[dict[str, int], list[tuple[str, str]]]:
+    """Return a byte-level CLIP vocabulary and the merges that make each known word one token.
 
     The merges are those of byte-pair encoding over the words, each counted once, repeated until every word is
     whole. Ties go to the pair that sorts first.
     """
     letters = _byte_alphabet()
-    split = {word: [*word[:-1], word[-1] + "</w>"] for word in grammar.WORDS}
+    split = {word: [*word[:-1], word[-1] + "</w>"] for word in known}
     merges: list[tuple[str, str]] = []
     while pairs := _pairs(split.values()):
         best = min(pairs, key=lambda pair: (-pairs[pair], pair))
@@ -62,30 +62,30 @@ def _merge(symbols: list[str], pair: tuple[str, str]) -> list[str]:
     return merged
 
 
-def tokenizer() -> Any:
-    """Build the CLIPTokenizer of the drawn scenes."""
+def tokenizer(known: tuple[str, ...] = grammar.WORDS) -> Any:
+    """Build the CLIPTokenizer of the drawn scenes, or of other words."""
     from transformers import CLIPTokenizer
 
-    words, merges = vocabulary()
+    words, merges = vocabulary(known)
     return CLIPTokenizer(vocab=words, merges=merges, model_max_length=TEXT_LENGTH)
 
 
 @cache
-def _word_ids() -> tuple[dict[str, int], int, int]:
-    words, _ = vocabulary()
-    return {word: words[word + "</w>"] for word in grammar.WORDS}, words[START], words[END]
+def _word_ids(known: tuple[str, ...] = grammar.WORDS) -> tuple[dict[str, int], int, int]:
+    words, _ = vocabulary(known)
+    return {word: words[word + "</w>"] for word in known}, words[START], words[END]
 
 
-def token_ids(captions: list[str]) -> Tensor:
-    """Return what the tokenizer gives for captions of grammar words, padded: BL, much faster."""
-    ids, start, end = _word_ids()
+def token_ids(captions: list[str], known: tuple[str, ...] = grammar.WORDS) -> Tensor:
+    """Return what the tokenizer gives for captions of known words, padded: BL, much faster."""
+    ids, start, end = _word_ids(known)
     rows = [[start, *(ids[word] for word in caption.split()), end] for caption in captions]
     return torch.tensor([row + [end] * (TEXT_LENGTH - len(row)) for row in rows])
 
 
-def end_id() -> int:
+def end_id(known: tuple[str, ...] = grammar.WORDS) -> int:
     """Return the token that ends every caption, and fills the rest of its row."""
-    return _word_ids()[2]
+    return _word_ids(known)[2]
 
 
 def motion_words(ids_BL: Tensor) -> Tensor:

@@ -142,6 +142,9 @@ class Edited(Shape):
     inversion: Inversion | None
     versions: dict[str, Words]
     truth: Name | None = None
+    ref: Name | None = None
+    ref_from: Annotated[int, Field(ge=0, le=10_000_000)] | None = None
+    ref_edit: Words | None = None
 
 
 class Extra(Shape):

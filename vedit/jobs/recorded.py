@@ -53,6 +53,7 @@ def _names(record: Mapping[str, Any]) -> Iterator[tuple[Any, Any, str]]:
             "input": "input",
             "mask": "saved mask",
             "truth": "truth",
+            "ref": "ref",
             "preview": "preview",
             "attention": "attention",
             "output": "output",
@@ -63,6 +64,7 @@ def _names(record: Mapping[str, Any]) -> Iterator[tuple[Any, Any, str]]:
     yield from _keyed(record.get("model"), {"id": "model", "name": "model", "motion_adapter": "model"})
     model = record.get("model")
     yield from _loras(model.get("lora") if isinstance(model, dict) else None)
+    yield from _keyed(record.get("params"), {"weights": "model"})  # of an editor that is trained on a model
     rows = record.get("clips") if isinstance(record.get("clips"), list) else []
     requests = [request for row in rows or () if isinstance(row, list) for request in row]
     for holder in (record.get("choices"), *requests):

@@ -70,6 +70,52 @@ def pack_video(run: Path, folder: Path, *, annealed: bool = False, overwrite: bo
     return _replaced(folder, write, overwrite)
 
 
+def pack_instruct(run: Path, folder: Path, *, annealed: bool = False, overwrite: bool = False) -> dict[str, Any]:
+    """Write the averaged instruction editor of a run in half precision; return what training.json says."""
+    stage = "instruct-annealed" if annealed else "instruct"
+
+    def write(partial: Path) -> dict[str, Any]:
+        _write_instruct_parts(run / stage, partial)
+        record = training_record("vedit-shapes-instruct", run, partial, (stage,))
+        begun = run / BEGUN
+        return {**record, "began with": record_of(begun)} if begun.exists() else record
+
+    return _replaced(folder, write, overwrite)
+
+
+def _write_instruct_parts(stage: Path, folder: Path) -> None:
+    """Write a folder of `vedit.models.wan.weights` with a whole transformer and words of its own."""
+    from safetensors.torch import save_file
+
+    from vedit.data import instructions, vocabulary
+    from vedit.models.hub import EMBEDDED_VIDEO
+    from vedit.models.shapes import instruct
+    from vedit.models.wan.conditions import unfit
+    from vedit.models.wan.weights import EMBEDDINGS, Recipe, write_recipe
+    from vedit.training.shapes_instruct import DROPPED_SOURCES, Instruct
+    from vedit.training.shapes_video import CLIP_FRAMES
+
+    be_quiet()
+    channels = int(json.loads((BUILTIN / "vae" / "config.json").read_text())["latent_channels"])
+    model = _averaged(Instruct(channels), stage).half()
+    new = {name: value.contiguous() for name, value in model.transformer.patch_embedding.new().items()}
+    save_file(new, folder / EMBEDDINGS)
+    unfit(model.transformer)
+    model.transformer.save_pretrained(folder / "transformer")
+    model.text_encoder.save_pretrained(folder / "text_encoder")
+    vocabulary.tokenizer(instructions.WORDS).save_pretrained(folder / "tokenizer")
+    recipe = Recipe(
+        EMBEDDED_VIDEO,
+        way=instruct.WAY,
+        positions=instruct.POSITIONS,
+        rank=0,
+        frames=CLIP_FRAMES,
+        drops_source=DROPPED_SOURCES > 0,
+        words="drawn scenes",
+    )
+    write_recipe(folder, recipe, {})
+
+
 def _write_video_parts(run: Path, folder: Path, stages: Sequence[str]) -> None:
     """Write a WanPipeline of diffusers from the newest stages, or what the run began with."""
     from diffusers import AutoencoderKLWan, WanPipeline, WanTransformer3DModel
@@ -190,7 +236,7 @@ def _averaged(module: Any, stage_folder: Path) -> Any:
 def preset_of(stage: str) -> str:
     """Name the preset that trains a stage, or all of the picture model's."""
     name = stage.removesuffix("-annealed")
-    return f"shapes-{name}" if name.startswith(("motion", "video")) else "shapes-all"
+    return f"shapes-{name}" if name.startswith(("motion", "video", "instruct")) else "shapes-all"
 
 
 def _scorer_config() -> dict[str, Any]:

@@ -6,8 +6,10 @@ A method module holds
     NEEDS        a frozenset; "inversion" when `Window.trajectory` is read, "source prompt" when the
                  inversion must have been made with this very prompt, "pictures" when it is for
                  networks that see frames one by one, "flow" when it is for those of flow matching,
-                 "mask" when it edits nothing without one
+                 "mask" when it edits nothing without one, "instruction" when its prompt is one
     Params       its settings, a `MethodParams`; presets and options are checked by it
+    longest      longest(model, params) -> frames of a clip that are edited together at most, where a method
+                 knows that; it need not be there
     prepare      prepare(model, request, params) -> Prepared: everything that is the same for all
                  windows of a clip, read and checked once; all that --explain prints, and `run`
 
@@ -172,7 +174,8 @@ class Request:
     shape: channels, rows and columns of the latents. frames: of the largest window. tiles: frames of the
     clip that one of them shows, where several are laid out as one picture.
     has_mask: whether windows bring an edit mask of the user's. wants_attention: whether the last
-    step is to show where each word looked. warn: told of what shows only while it runs.
+    step is to show where each word looked. warn: told of what shows only while it runs. reference: a
+    picture (3, Y, X) in [-1, 1] of what the edit should look like, at the size that is worked on.
     """
 
     source_prompt: str
@@ -186,6 +189,7 @@ class Request:
     wants_attention: bool = False
     warn: Warn = silent
     tiles: int = 1
+    reference: Tensor | None = None
 
     def frames_together(self, frames_per_call: int) -> int:
         """Pictures that go through the network at once, where the clip's frames go by so many."""
@@ -222,6 +226,8 @@ class Window:
     first_frame: int = 0
     begin: Tensor | None = None
     pixels_F3YX: Tensor | None = None
+    mask_pixels: Callable[[], Tensor] | None = None
+    pictures: int = 0
 
     def at(self, index: int) -> Tensor:
         """What the target starts as at a step."""
@@ -240,7 +246,7 @@ class Prepared:
     shows a mask of the method's own. held_bytes: what is kept between calls, besides latents and maps.
     before: evaluations per frame before the first step. cost: all of them, where they are not one of each
     branch in each iteration. seen: what the network is shown, where that is not the clip's frames one by
-    one.
+    one. beside: further frames that it is shown beside the clip's.
     """
 
     run: Callable[[Window], Iterator[Step]]
@@ -256,6 +262,7 @@ class Prepared:
     before: int = 0
     cost: int | None = None
     seen: Request | None = None
+    beside: int = 0
 
     @property
     def evaluations(self) -> int:

@@ -25,6 +25,7 @@ from vedit.secrecy import address, without_login
 
 EMBEDDED = "shapes"
 EMBEDDED_VIDEO = "shapes-video"
+EMBEDDED_EDITOR = "shapes-instruct"  # weights beside the video model, no model by themselves
 OURS = (EMBEDDED, EMBEDDED_VIDEO)  # the models that ship with vedit
 BUILTIN = Path(__file__).resolve().parent.parent / "builtin"
 BESIDE = ("tokenizer", "scheduler")  # parts without weights
@@ -154,6 +155,16 @@ def fetch(name: str, revision: str | None = None, *, force: bool = False) -> Pat
             )
     check_complete(name, folder)
     return folder
+
+
+def fetch_folder(name: str, patterns: Iterable[str], revision: str | None = None) -> Path:
+    """The files of a Hub repository that match, in the cache, downloaded when online. Raises ModelError."""
+    from huggingface_hub import snapshot_download
+
+    if name.count("/") != 1 or name.startswith((".", "/", "~")):
+        raise ModelError(f"{name}: there is no such folder, and it is not a Hub id such as OWNER/NAME.")
+    with explained(name, revision):
+        return Path(snapshot_download(name, revision=revision, allow_patterns=list(patterns)))
 
 
 def hide_downloads() -> None:

@@ -61,6 +61,8 @@ PACED_STEPS = 3  # after which it is said what a step takes
 class Task(Protocol):
     """What is trained. `config` is stored with the state; a changed one refuses to resume.
 
+    A task may have `groups`, lists of its weights whose gradients are clipped apart.
+
     A task that trains in several processes has `network` as well, and calls it instead of
     `model`: the loop puts the model there, wrapped so that gradients are averaged.
     """
@@ -303,7 +305,7 @@ class Run:
                 self.pictures, self.sums = pictures, sums
                 return None
         self.scaler.unscale_(self.optimizer)
-        norm = nn.utils.clip_grad_norm_(self.parameters, self.options.clip)
+        norm = self._clipped()
         if math.isfinite(norm.item()):
             self.scaler.step(self.optimizer)
             if (self.step + 1) % self.options.ema_every == 0:
@@ -318,6 +320,12 @@ class Run:
         self.paces.append(time.perf_counter() - started)
         self.seconds += self.paces[-1]
         return self._report()
+
+    def _clipped(self) -> Tensor:
+        """Clip the gradient, each group of weights for itself; returns its norm before."""
+        groups = getattr(self.task, "groups", None) or [self.parameters]
+        norms = [nn.utils.clip_grad_norm_(group, self.options.clip) for group in groups]
+        return norms[0] if len(norms) == 1 else torch.stack(norms).norm()
 
     def _add_gradient(self, part: int, give_up: Callable[[], bool]) -> None:
         """Go back through one of the batches of this step, unless it is to be given up: the way back is the

@@ -31,6 +31,7 @@ STAGES = (
     Stage("video-codec", "shapes-video-codec", is_video=True),
     Stage("video-pictures", "shapes-video-pictures", has_batch=True, is_video=True),
     Stage("video", "shapes-video", has_batch=True, is_video=True),
+    Stage("instruct", "shapes-instruct", has_batch=True, is_video=True),
 )
 PRESETS = (EVERY, *(stage.preset for stage in STAGES))
 

@@ -114,6 +114,7 @@ class Keys:
         table["input"] = self.contents.of(request.input)
         table["mask"] = [self._mask(mask) for mask in request.mask]
         table["inversion"] = self.contents.of(request.inversion) if request.inversion else None
+        table["ref"] = self.contents.of(request.ref) if request.ref else None
         table["model"] = self.model(request.model, request.revision)
         table["lora"] = [self._lora(lora) for lora in request.lora]
         if not request.lora:  # keys of before there were any are the same

@@ -129,6 +129,49 @@ def check_prompts(model: str, prompts: Sequence[str]) -> None:
             check_words(prompt)
 
 
+def follows_instructions(method: str) -> bool:
+    """Whether the prompt of a method is an instruction."""
+    from vedit import methods
+    from vedit.methods.outline import outline
+
+    told = outline(method)
+    return "instruction" in (told.needs if told else methods.load(method).NEEDS)
+
+
+def prompts_of(request: EditRequest) -> tuple[str, ...]:
+    """The prompts of a request that say what a clip shows; an instruction does not."""
+    if follows_instructions(request.method):
+        return ()
+    return (request.source_prompt, request.prompt or "")
+
+
+def check_instruction(request: EditRequest) -> None:
+    """Refuse what does not go with an instruction, or with a method that follows none. Raises UsageError."""
+    is_followed = follows_instructions(request.method)
+    for name in ("ref", "ref_from", "ref_edit"):
+        if getattr(request, name) is not None and not is_followed:
+            raise UsageError(
+                f"{option(name)} is for a method that follows an instruction, and {request.method} does not.",
+                "",
+                f"Try {option('method', 'easyv2v')}",
+            )
+    if request.ref is not None and request.ref_from is not None:
+        raise UsageError(f"{option('ref')} and {option('ref_from')} were given together.", "Give one of them.")
+    if (request.ref_from is None) != (request.ref_edit is None):
+        missing = "ref_edit" if request.ref_edit is None else "ref_from"
+        raise UsageError(
+            f"{option('ref_from')} and {option('ref_edit')} go together: a frame, and what is done to it.",
+            "",
+            f"Add {option(missing, 0 if missing == 'ref_from' else 'make the circle blue')}",
+        )
+    if is_followed and request.source_prompt:
+        raise UsageError(
+            f"{request.method} follows an instruction, and needs no {option('source_prompt')}.",
+            "",
+            f"Leave out {option('source_prompt')}",
+        )
+
+
 def chooser(asked: Asked, native: int, masks: Sequence[str]) -> Callable[[Size], Selection]:
     """From the clip's size to the selection; masks that do not fit it are refused there."""
     from vedit.jobs.masks import check_specs

@@ -19,6 +19,7 @@ class Job(NamedTuple):
     None to choose. save_masks: a clip, or a folder of pictures, of the mask that the edit acted in.
     save_attention: a folder for a picture per word. detail: give back what the codec loses of the clip where
     the edit left it alone; None: but for an ablation.
+    ref, ref_from, ref_edit: a reference picture, or the frame that is edited to be one, and how.
     invert_like: the inversion of a run record, to be found or made again. memory_mib: what may be used.
     """
 
@@ -42,3 +43,6 @@ class Job(NamedTuple):
     invert_like: dict[str, Any] | None = None
     memory_mib: int | None = None
     detail: bool | None = None
+    ref: str | None = None
+    ref_from: int | None = None
+    ref_edit: str | None = None

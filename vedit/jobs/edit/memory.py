@@ -42,7 +42,7 @@ def need_of(
     seen = prepared.seen or replace(edit.request, frames=window)
     controller = bound(model, seen, prepared.plan, prepared.branches, seen.frames)
     at_once = seen.frames_together(calls)
-    at_once = seen.frames if controller.takes_all else at_once
+    at_once = (seen.frames if controller.takes_all else at_once) + prepared.beside
     kept = controller.store.predicted_bytes() + controller.held
     latents = 4 * model.channels * size[0] * size[1] * window
     text, codec = model.text_bytes(), model.codec_bytes()

@@ -9,16 +9,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from vedit import methods, presets
 from vedit.errors import OutputError, UsageError, option
 from vedit.jobs.clips import Pixels, Selection, clip_of, read_pixels
-from vedit.jobs.edit.before import asked_of, check_clip, check_file, check_prompts, chooser
+from vedit.jobs.edit.before import (
+    asked_of,
+    check_clip,
+    check_file,
+    check_instruction,
+    check_prompts,
+    chooser,
+    prompts_of,
+)
 from vedit.jobs.edit.job import Job
 from vedit.jobs.edit.request import ClipRequest, EditRequest, InvertRequest
-from vedit.jobs.edit.settings import method_params
+from vedit.jobs.edit.settings import method_params, own_model
 from vedit.jobs.edit.words import with_mask_words
 from vedit.jobs.extras import need
 from vedit.jobs.sink import Quiet, Sink
@@ -124,6 +132,7 @@ def plan(request: EditRequest, sink: Sink = Quiet(), *, repeats: bool = False) -
             f"edit needs {option('prompt')}.",
             f"It takes a clip, what it shows ({option('source_prompt')}) and what it should show.",
         )
+    request = replace(request, model=own_model(request.method, request.set, request.model))
     if request.truth and not request.ablate:
         raise UsageError(
             f"{option('truth')} is for the table of {option('ablate')}.",
@@ -133,7 +142,8 @@ def plan(request: EditRequest, sink: Sink = Quiet(), *, repeats: bool = False) -
     need("diffusion")
     if not repeats:
         check_files(request)
-    pixels = read_first(request, (request.source_prompt, request.prompt), request.mask, sink)
+    check_instruction(request)
+    pixels = read_first(request, prompts_of(request), request.mask, sink)
     params = method_params(request.method, request.preset, request.set, request.model, **request.own_options)
     if not repeats:
         params = advised(request, params, sink)
@@ -158,6 +168,7 @@ def settled(request: EditRequest, selection: Selection, params: dict[str, Any]) 
         request.metadata, request.window,
         request.save_masks, request.save_attention,
         None if request.invert_like is None else dict(request.invert_like), request.memory, request.detail,
+        request.ref, request.ref_from, request.ref_edit,
     )  # fmt: skip
 
 
@@ -256,6 +267,7 @@ def check_files(request: EditRequest) -> None:
         presets.find(request.preset)
     check_file(request.inversion, "inversion")
     check_file(request.truth, "truth")
+    check_file(request.ref, "ref")
     check_source(request)
 
 

@@ -46,7 +46,9 @@ class ClipRequest(Request):
 class EditRequest(ClipRequest):
     """One edit.
 
-    prompt: what the clip should show; source_prompt: what it shows. preset: of the method's
+    prompt: what the clip should show, or the instruction of a method that follows one; source_prompt: what it
+    shows. ref: a picture of what the edit should look like, for such a method; or ref_from, a frame of the clip
+    by its number from 0, which is edited first by the instruction ref_edit. preset: of the method's
     parameters, None for the method's own, "" for none; set: parameters by name, over the preset;
     steps, guidance, negative, strength: over both. inversion: a file to start from. mask: forms of
     `vedit.jobs.masks`, united. keep_outside: put the source's own pixels back outside the mask; None: if
@@ -83,6 +85,9 @@ class EditRequest(ClipRequest):
     ablate: bool = False
     truth: str | None = None
     invert_like: Mapping[str, Any] | None = None
+    ref: str | None = None
+    ref_from: int | None = None
+    ref_edit: str | None = None
 
     @property
     def own_options(self) -> dict[str, Any]:
@@ -135,6 +140,9 @@ class EditRequest(ClipRequest):
             ablate=record["command"] == "ablate",
             truth=record.get("truth"),
             invert_like=record["inversion"],
+            ref=record.get("ref"),
+            ref_from=record.get("ref_from"),
+            ref_edit=record.get("ref_edit"),
         )
 
 

@@ -60,6 +60,17 @@ def own_preset(method: str, model: str) -> str:
     return next((name for name in named if name in paths()), method)
 
 
+def own_model(method: str, settings: Mapping[str, Any], model: str) -> str:
+    """The model that a method works on: easyv2v takes the backbone of its weights, where nobody names another
+    than the embedded picture model.
+    """
+    if model != EMBEDDED or method != "easyv2v":
+        return model
+    from vedit.models.wan.weights import find_weights, read_recipe
+
+    return read_recipe(find_weights(str(settings.get("weights", "")))).backbone
+
+
 def refuse_unknown(method: str, settings: Mapping[str, Any], options: Mapping[str, Any]) -> None:
     """Refuse keys and options that the method does not have, before anything heavy is imported for its
     values.

@@ -128,6 +128,8 @@ def check_job(job: Job, model: Model) -> None:
         )
     if "inversion" in module.NEEDS:
         check_solver(model, params.solver)
+    if "instruction" in module.NEEDS:
+        return  # its own words are checked when it is made ready
     for prompt in (job.source, job.target):
         check_prompt(model, prompt)
 

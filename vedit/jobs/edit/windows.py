@@ -11,11 +11,12 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from vedit import methods
-from vedit.errors import UsageError, Warn, option
-from vedit.jobs.clips import Pixels, Selection, blank_frames, every_frame, frames_of, scaled
+from vedit.errors import InputError, UsageError, VeditError, Warn, option
+from vedit.jobs.clips import Pixels, Selection, blank_frames, every_frame, fitted, frames_of, scaled
 from vedit.jobs.edit.invert import (
     InversionSettings,
     cached_inversion,
@@ -30,7 +31,7 @@ from vedit.jobs.record import versions
 from vedit.jobs.watch import Watch
 from vedit.media.options import WriteOptions
 from vedit.media.run import Settings, written
-from vedit.media.source import MadeSource
+from vedit.media.source import MadeSource, opened
 from vedit.methods.base import Prepared, Request, Window, read_params
 from vedit.pixels import from_bytes, padded, to_bytes
 
@@ -73,6 +74,7 @@ class Edit:
         self.kept: Windows | None = None
         self.attention: dict[str, list[Tensor]] = {}
         self.spans = {"invert": 0.0, "edit": 0.0, "decode": 0.0}
+        self.reference = self._reference()
         self.prepared = self._prepared()
         has_mask = self.mask is not None or self.prepared.makes_mask
         self.keeps_outside = has_mask if job.keep_outside is None else job.keep_outside
@@ -103,6 +105,14 @@ class Edit:
                 f"{self.model.name if self.model.frame_axis else self.job.method} joins frames with these"
                 f" settings: cut into windows of {self.job.window} it may jump between them"
             )
+        if self.job.window is None and hasattr(self.module, "longest"):
+            longest = min(self.frames, self.module.longest(self.model, self.params))
+            if longest < self.frames:
+                self.warn(
+                    f"{self.frames} frames are edited in windows of {longest}, as many as {self.job.method}'s"
+                    " weights were trained on: it may jump between them"
+                )
+            return longest
         return min(
             self.frames, self.job.window or (self.frames if self.is_whole else self.job.frames_per_call)
         )
@@ -121,6 +131,7 @@ class Edit:
             frames_per_call=job.frames_per_call,
             wants_attention=job.save_attention is not None,
             warn=self.warn,
+            reference=self.reference,
         )
         prepared: Prepared = self.module.prepare(self.model, self.request, self.params)
         return prepared
@@ -140,6 +151,8 @@ class Edit:
                     self._prepared()
                 )  # for the prompt and the levels of the inversion that is there
         self.spans["invert"] = since(begin)
+        if self.job.ref_from is not None:
+            self._make_reference(watch)
         for note in self.prepared.notes:
             self.warn(note)
         if self.window < self.frames:
@@ -255,9 +268,11 @@ class Edit:
             latents = self.model.encode_frames(
                 from_bytes(self.pixels.frames_FYX3[frames]), self.job.frames_per_call
             )
+            guide, pictures = self._guide(frames, latents), frames.stop - frames.start
             return Window(
-                latents, no_latents, mask, first_frame=frames.start, pixels_F3YX=self._guide(frames, latents)
-            )
+                latents, no_latents, mask, first_frame=frames.start, pixels_F3YX=guide,
+                mask_pixels=self._mask_pixels(frames), pictures=pictures,
+            )  # fmt: skip
 
         def stored(index: int) -> Tensor:
             """The source's latents by step index; one past the last gives the clip's own."""
@@ -266,6 +281,69 @@ class Edit:
         latents = artefact.latents(None, frames).to(device)
         nulls, guide = self._null_embeddings(frames), self._guide(frames, latents)
         return Window(latents, stored, mask, nulls, frames.start, pixels_F3YX=guide)
+
+    def _reference(self) -> Tensor | None:
+        """The reference picture; one that is to be made of a frame is black until then."""
+        import torch
+
+        job, selection = self.job, self.pixels.selection
+        if job.ref is not None:
+            shown = reference_picture(job.ref, selection)
+        elif job.ref_from is not None:
+            self._place_of(job.ref_from)
+            shown = torch.full((3, selection.shape[1], selection.shape[0]), -1.0)
+        else:
+            return None
+        return padded(shown[None], self.model.scale * self.model.cells)[0]
+
+    def _place_of(self, frame: int) -> int:
+        """Where a frame of the source is among those that are edited. Raises UsageError."""
+        first, stride = self.pixels.selection[:2]
+        place, off = divmod(frame - first, stride)
+        if off or not 0 <= place < self.frames:
+            every = f", every {stride}th" if stride > 1 else ""
+            raise UsageError(
+                f"{option('ref_from', frame)} is not a frame that is edited.",
+                f"Those are {first} to {first + stride * (self.frames - 1)}{every}.",
+                f"Try {option('ref_from', first)}",
+            )
+        return place
+
+    def _make_reference(self, watch: Watch) -> None:
+        """Edit the frame that is to be the reference, by the same weights as a clip of one frame."""
+        assert self.job.ref_from is not None and self.job.ref_edit is not None, "they come together"
+        place, pixels = self._place_of(self.job.ref_from), self.pixels
+        full = pixels.full_FYX3
+        one = pixels._replace(
+            frames_FYX3=pixels.frames_FYX3[place : place + 1],
+            full_FYX3=None if full is None else full[place : place + 1],
+            durations=pixels.durations[place : place + 1],
+            selection=pixels.selection._replace(start=self.job.ref_from, frames=1),
+        )
+        alone = {"mask": (), "keep_outside": None, "save_masks": None, "window": None}
+        job = replace(self.job, target=self.job.ref_edit, ref_from=None, ref_edit=None, **alone)
+        edit = Edit(job, self.model, one, self.warn)
+        edit.run(watch)
+        edit.finish()
+        shown = from_bytes(scaled(edit.result, pixels.selection.shape))
+        self.reference = padded(shown, self.model.scale * self.model.cells)[0]
+        self.prepared = self._prepared()
+
+    def _mask_pixels(self, frames: slice) -> Callable[[], Tensor] | None:
+        """The user's mask of a window at the size that is worked on, when it is asked for."""
+        given = self.mask
+        if given is None:
+            return None
+
+        def made() -> Tensor:
+            import torch
+
+            shown = torch.from_numpy(given.pixels(frames)).float()[:, None] / 255
+            width, height = self.pixels.selection.shape
+            whole = torch.nn.functional.interpolate(shown, (height, width), mode="nearest-exact")
+            return padded(whole, self.model.scale * self.model.cells)
+
+        return made
 
     def _guide(self, frames: slice, latents_FCYX: Tensor) -> Tensor | None:
         """The window's pixels, for masks with their edges; None for a codec that packs frames."""
@@ -427,6 +505,8 @@ class Edit:
             "keep_outside": self.keeps_outside,
             "detail": self.gives_detail,
             "inversion": None if self.artefact is None else inversion_recipe(self.artefact),
+            **({"ref": job.ref} if job.ref is not None else {}),
+            **({"ref_from": job.ref_from, "ref_edit": job.ref_edit} if job.ref_from is not None else {}),
             "versions": versions("torch", "diffusers", "transformers", "pillow"),
         }
 
@@ -471,6 +551,25 @@ def model_for(model: Model, params: Any) -> Model:
 
 def no_latents(index: int) -> Tensor:
     raise AssertionError("a method that reads the trajectory needs the inversion")
+
+
+def reference_picture(name: str, selection: Selection) -> Tensor:
+    """A picture (3, Y, X) in [-1, 1] at the size that is worked on, with white beside or above it where its
+    aspect is another. Raises InputError.
+    """
+    import numpy as np
+    from PIL import Image, ImageOps
+
+    try:
+        with opened(name) as (_, frames):
+            frame = next(iter(frames), None)
+            if frame is None:
+                raise InputError("no frames.", "A reference is a picture.")
+            shown = fitted(frame.pixels, None)
+    except VeditError as error:
+        raise error.in_file(name) from error.__cause__
+    whole = ImageOps.pad(shown, selection.shape, Image.Resampling.LANCZOS, color=(255, 255, 255))
+    return from_bytes(np.asarray(whole))
 
 
 def mask_frames(mask_F1YX: Tensor, scale: int, selection: Selection) -> np.ndarray:

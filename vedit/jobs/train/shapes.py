@@ -31,7 +31,8 @@ class Settings:
 
     batch, rate: of the denoiser (on a GPU 1024 and 2e-3 keep it busy) or of the motion adapter, in
     clips. The other stages keep theirs.
-    begin: a packed video model whose weights a stage of the video model begins with.
+    begin: a packed video model whose weights a stage of the video model begins with; of the instruction
+    editor also a packed one, and without it the video model that ships.
     """
 
     device: str = "cpu"
@@ -232,6 +233,8 @@ def build_task(stage: str, folder: Path, settings: Settings) -> Any:
             **common,
         )
     blocks_of = max(1, 1024 // batch)
+    if stage == "instruct":
+        return _instruct_task(batch=batch, is_annealed=bool(settings.anneal), **common)
     if stage in ("video-pictures", "video"):
         return _video_task(stage, batch=batch, mask_weight=weight, **common)
     return UNetTask(
@@ -262,15 +265,28 @@ def _video_task(stage: str, *, batch: int, **common: Any) -> Any:
     )
 
 
+def _instruct_task(*, batch: int, is_annealed: bool, **common: Any) -> Any:
+    """Build the task of the instruction editor upon the packed picture model's codec and text encoder."""
+    from vedit.models.shapes.folder import load
+    from vedit.training.shapes_instruct import CHANGED_WEIGHT, InstructTask
+
+    picture = load()
+    weight = 0.0 if is_annealed else CHANGED_WEIGHT
+    return InstructTask(picture.vae, picture.text_encoder, batch=batch, mask_weight=weight, **common)
+
+
 def _begin(task: Any, stage: str, place: Path, packed: Path | None) -> None:
     """Give a new stage of the video model the weights it begins with, and note in its config which they are.
 
     The stage of clips begins with that of pictures when the run has one; any stage with a packed
     model when one is named. The head that is not packed begins anew.
     """
+    from vedit.models.shapes.folder import VIDEO
     from vedit.training.loop import latest_state, state_of, tensors_of
 
     run = place.parent
+    if stage == "instruct":
+        packed = packed or VIDEO
     if (saved := latest_state(place)) is not None:
         task.config["base"] = state_of(saved)["config"].get("base")
         return
@@ -286,9 +302,10 @@ def _begin(task: Any, stage: str, place: Path, packed: Path | None) -> None:
 def _kept(packed: Path, run: Path) -> Path:
     """Copy a packed model into the run, which must not depend on a folder that changes."""
     from vedit.jobs.shapes_model import BEGUN
-    from vedit.models.shapes.folder import check_video
+    from vedit.models.shapes.folder import check_video, is_instruct
 
-    check_video(packed)
+    if not is_instruct(packed):
+        check_video(packed)
     if not (run / BEGUN).exists():
         partial = run / f"{BEGUN}.tmp"
         shutil.rmtree(partial, ignore_errors=True)
@@ -298,13 +315,38 @@ def _kept(packed: Path, run: Path) -> Path:
 
 
 def _load_packed(task: Any, folder: Path) -> None:
-    from vedit.models.shapes.folder import load_video
+    from vedit.models.shapes.folder import is_instruct, load_video
 
+    if is_instruct(folder):
+        task.model.load_state_dict(_instruct_weights(folder))
+        return
     model = load_video(folder)
-    if hasattr(task.model, "transformer"):
+    if hasattr(task.model, "text_encoder"):  # the instruction editor's
+        from vedit.models.wan.conditions import fitted_names
+
+        task.model.transformer.load_state_dict(fitted_names(model.transformer.state_dict()), strict=False)
+    elif hasattr(task.model, "transformer"):
         task.model.transformer.load_state_dict(model.transformer.state_dict())
     else:
         task.model.load_state_dict(model.vae.state_dict())
+
+
+def _instruct_weights(folder: Path) -> dict[str, Any]:
+    """The weights of a packed instruction editor by the names that its task has."""
+    from diffusers import WanTransformer3DModel
+    from safetensors.torch import load_file
+    from transformers import CLIPTextModel
+
+    from vedit.models.wan.conditions import fitted_names
+
+    network = WanTransformer3DModel.from_pretrained(folder / "transformer").state_dict()
+    text = CLIPTextModel.from_pretrained(folder / "text_encoder").state_dict()
+    new = load_file(folder / "embeddings.safetensors")
+    return {
+        **{f"transformer.{name}": value.float() for name, value in fitted_names(network).items()},
+        **{f"transformer.patch_embedding.{name}": value.float() for name, value in new.items()},
+        **{f"text_encoder.{name}": value.float() for name, value in text.items()},
+    }
 
 
 def best_precision(device: str) -> str:

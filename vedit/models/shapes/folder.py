@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 BUILTIN = Path(__file__).resolve().parents[2] / "builtin" / "shapes"
 MOTION = BUILTIN.with_name("shapes-motion")
 VIDEO = BUILTIN.with_name("shapes-video")
+INSTRUCT = BUILTIN.with_name("shapes-instruct")
 SCHEDULER = Kind("a configuration of noise levels", ModelError)
 TRAINING = Kind("the record of a model's training", ModelError, names_files=True)
 
@@ -115,6 +116,11 @@ def check_motion(folder: Path) -> None:
 def is_video(folder: Path) -> bool:
     """Tell whether a packed folder holds a video model."""
     return (folder / "transformer").is_dir()
+
+
+def is_instruct(folder: Path) -> bool:
+    """Tell whether a packed folder holds an instruction editor."""
+    return (folder / "embeddings.safetensors").exists()
 
 
 def check_video(folder: Path) -> None:

@@ -59,6 +59,7 @@ class WanModel(WanNetwork):
     hashes: dict[str, str] = field(default_factory=dict)
     offload: str = "none"
     lora: list[dict[str, Any]] = field(default_factory=list)
+    editors: dict[str, Any] = field(default_factory=dict)  # weights of instruction editors that are loaded
 
     @property
     def marks(self) -> int:
