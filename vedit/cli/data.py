@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 OWN = {
     "check": "Read a data set again and tell what is wrong with it.",
     "clip": "Cut one clip out of a video, with its caption.",
+    "edit-pairs": "Clips before and after an edit, to train an instruction editor on.",
     "folder": "Make a data set of the clips in a folder.",
     "moving-mnist": "Moving MNIST, from the public file or drawn here.",
     "msrvtt": "MSR-VTT from your own copy.",

@@ -168,7 +168,9 @@ clip_options = options(
     metavar="DIR|ID",
     help="Trained weights of easyv2v, a folder or a Hub id; by default those of the embedded editor.",
 )
-@click.option("--ref", metavar="FILE", help="With --instruction: a picture of what the edit should look like.")
+@click.option(
+    "--ref", metavar="FILE", help="With --instruction: a picture of what the edit should look like."
+)
 @click.option(
     "--ref-from",
     type=click.IntRange(0),

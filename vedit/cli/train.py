@@ -49,6 +49,10 @@ EXAMPLES = (
         "vedit train --preset improved --data DIR --out RUN --set loss.perceptual=0 --launch 2",
         "without the VGG loss, in two processes",
     ),
+    (
+        "vedit train --method easyv2v --pairs pairs.jsonl --backbone shapes-video --out RUN --set rank=16",
+        "an instruction editor on pairs of vedit data edit-pairs",
+    ),
     ("vedit train --describe", "every setting of a generator, for --set and presets of your own"),
 )
 
@@ -65,6 +69,9 @@ A text-to-video generator trains on --data, a folder of NAME.gif and NAME.txt, b
 "train": tiny, moving-mnist, improved, or a TOML file of your own. Loss curve, log and sample strips
 appear in the run folder. Several machines: accelerate launch -m vedit train ...
 
+An instruction editor trains with --method easyv2v: LoRA on a backbone, on pairs of clips. Its run folder
+has the weights for vedit edit --weights as RUN/weights. The embedded one, shapes-instruct, is a preset.
+
 The run folder holds everything; the same command goes on where it was stopped, exactly. SIGTERM
 and Ctrl-C save first and exit with 75: call again to continue.
 
@@ -75,16 +82,29 @@ and Ctrl-C save first and exit with 75: call again to continue.
     metavar="NAME",
     help=f"What to train: {', '.join(PRESETS)}; or a training preset or TOML file.",
 )
+@click.option(
+    "--method",
+    metavar="NAME",
+    help="Train an editor instead of a preset: easyv2v, which follows instructions.",
+)
+@click.option("--pairs", metavar="FILE", help="With --method: pairs.jsonl of vedit data edit-pairs.")
+@click.option(
+    "--backbone", metavar="NAME", help="With --method: a model of Wan's layout, as of vedit edit --model."
+)
 @click.option("--out", "folder", metavar="RUN", help="The run folder: state, log and frozen parts.")
 @click.option("--data", metavar="DIR", help="Folder of clips with captions, for a generator.")
 @click.option(
     "--set",
     "settings",
     multiple=True,
-    metavar="TABLE.KEY=VALUE",
-    help="Change a setting of a generator; repeatable.",
+    metavar="[TABLE.]KEY=VALUE",
+    help="Change a setting of a generator (TABLE.KEY), or of easyv2v (KEY); repeatable.",
 )
-@click.option("--describe", is_flag=True, help="Explain every setting of a generator, and stop.")
+@click.option(
+    "--describe",
+    is_flag=True,
+    help="Explain every setting of a generator, or with --method of easyv2v, and stop.",
+)
 @click.option("--device", default="cpu", show_default=True, metavar="NAME", help="cpu, cuda, cuda:1, mps.")
 @click.option(
     "--launch",
@@ -156,7 +176,10 @@ and Ctrl-C save first and exit with 75: call again to continue.
 @click.option("-q", "--quiet", is_flag=True, help="No reports.")
 def command(describe: bool, as_json: bool, quiet: bool, settings: tuple[str, ...], **given: Any) -> None:
     if describe:
-        from vedit.training.params import described
+        if given["method"] is not None:
+            from vedit.jobs.train.easyv2v import described
+        else:
+            from vedit.training.params import described
 
         echo("\n".join(described()))
         return

@@ -20,7 +20,15 @@ from vedit.data import grammar, instructions, scenes
 from vedit.data.instructions import KINDS, LIKE, WHEN, Span
 
 # Shapes are the slowest to learn. A scene that does not fit an edit gets another pattern instead.
-SHARES = {"colour": 3.0, "shape": 5.0, "texture": 2.5, "size": 4.0, "ground": 2.0, "pattern": 1.0, "motion": 3.0}
+SHARES = {
+    "colour": 3.0,
+    "shape": 5.0,
+    "texture": 2.5,
+    "size": 4.0,
+    "ground": 2.0,
+    "pattern": 1.0,
+    "motion": 3.0,
+}
 TWO_AT_ONCE = 0.12
 SPOKEN_TIMES = 0.25  # of the clips, say when
 MASKED = 0.3
@@ -102,12 +110,16 @@ def draw(
     device = generator.device
     before = scenes.sample(count, generator, digits=digits)
     is_digit = before.fields["shape"] >= len(grammar.SHAPES)
-    shares = torch.tensor([SHARES[kind] if clips or kind != "motion" else 0.0 for kind in KINDS], device=device)
+    shares = torch.tensor(
+        [SHARES[kind] if clips or kind != "motion" else 0.0 for kind in KINDS], device=device
+    )
     kind_B = torch.multinomial(shares, count, replacement=True, generator=generator)
     after = before
     for kind in KINDS:
         changed = _changed(before, kind, is_digit, generator)
-        after = after.with_fields(**{kind: torch.where(kind_B == KINDS.index(kind), changed, after.fields[kind])})
+        after = after.with_fields(
+            **{kind: torch.where(kind_B == KINDS.index(kind), changed, after.fields[kind])}
+        )
     after, kind_B, _ = _kept(before, after, kind_B, is_digit, generator)
     more: list[tuple[str, str] | None] = [None] * count
     twice = (torch.rand(count, generator=generator, device=device) < TWO_AT_ONCE).tolist()
@@ -140,14 +152,13 @@ def references(edits: DrawnEdits, generator: torch.Generator) -> scenes.Scenes:
     look = edits.after
     reach_B = scenes.REACH * (other._table(scenes.RADII.values())[look.fields["size"]] + 0.5) + scenes.MARGIN
     place = {
-        name: torch.minimum(torch.maximum(other.floats[name], reach_B), scenes.SIDE - reach_B) for name in "xy"
+        name: torch.minimum(torch.maximum(other.floats[name], reach_B), scenes.SIDE - reach_B)
+        for name in "xy"
     }
     return scenes.Scenes(look.fields, {**other.floats, **place})
 
 
-def _changed(
-    before: scenes.Scenes, kind: str, is_digit_B: Tensor, generator: torch.Generator
-) -> Tensor:
+def _changed(before: scenes.Scenes, kind: str, is_digit_B: Tensor, generator: torch.Generator) -> Tensor:
     """Another value of a field for each scene; a digit becomes another digit."""
     old, count, device = before.fields[kind], len(before), generator.device
     if kind != "shape":
@@ -164,7 +175,9 @@ def _unfit(after: scenes.Scenes, is_digit_B: Tensor) -> Tensor:
     fields, floats = after.fields, after.floats
     reach_B = scenes.REACH * after.radius_B
     travel_B2 = scenes._step_B2(after) * floats["span"][:, None]
-    ends = [floats[name] + shift for name, moved in zip("xy", travel_B2.T, strict=True) for shift in (0, moved)]
+    ends = [
+        floats[name] + shift for name, moved in zip("xy", travel_B2.T, strict=True) for shift in (0, moved)
+    ]
     outside = torch.stack([(end < reach_B) | (end > scenes.SIDE - reach_B) for end in ends]).any(dim=0)
     held = (7 * fields["shape"] + 3 * fields["colour"] + 5 * fields["ground"]) % 11 == 0
     textured = is_digit_B & (fields["texture"] != 0)
@@ -172,7 +185,11 @@ def _unfit(after: scenes.Scenes, is_digit_B: Tensor) -> Tensor:
 
 
 def _kept(
-    before: scenes.Scenes, after: scenes.Scenes, kind_B: Tensor, is_digit_B: Tensor, generator: torch.Generator
+    before: scenes.Scenes,
+    after: scenes.Scenes,
+    kind_B: Tensor,
+    is_digit_B: Tensor,
+    generator: torch.Generator,
 ) -> tuple[scenes.Scenes, Tensor, Tensor]:
     """The edits that can be; the others change the pattern of the background."""
     wrong = _unfit(after, is_digit_B)
@@ -213,7 +230,10 @@ def _when(count: int, generator: torch.Generator) -> list[Span | None]:
     device = generator.device
     said = torch.rand(count, generator=generator, device=device) < SPOKEN_TIMES
     which = torch.randint(len(SPANS), (count,), generator=generator, device=device)
-    return [SPANS[index] if is_said else None for index, is_said in zip(which.tolist(), said.tolist(), strict=True)]
+    return [
+        SPANS[index] if is_said else None
+        for index, is_said in zip(which.tolist(), said.tolist(), strict=True)
+    ]
 
 
 def _masks(

@@ -29,7 +29,12 @@ BEFORE = {  # {it}: the object, {new}: the value, {a}: its article
         "swap {it} for {a} {new}",
         "make {it} {a} {new}",
     ),
-    "texture/striped": ("make {it} striped", "add stripes to {it}", "put stripes on {it}", "give {it} stripes"),
+    "texture/striped": (
+        "make {it} striped",
+        "add stripes to {it}",
+        "put stripes on {it}",
+        "give {it} stripes",
+    ),
     "texture/dotted": ("make {it} dotted", "add dots to {it}", "put dots on {it}", "give {it} dots"),
     "texture/plain": ("make {it} plain", "remove the {old} from {it}", "{it} should be plain"),
     "size": ("make {it} {new}", "change the size of {it} to {new}", "{it} should be {new}"),

@@ -70,7 +70,9 @@ def pack_video(run: Path, folder: Path, *, annealed: bool = False, overwrite: bo
     return _replaced(folder, write, overwrite)
 
 
-def pack_instruct(run: Path, folder: Path, *, annealed: bool = False, overwrite: bool = False) -> dict[str, Any]:
+def pack_instruct(
+    run: Path, folder: Path, *, annealed: bool = False, overwrite: bool = False
+) -> dict[str, Any]:
     """Write the averaged instruction editor of a run in half precision; return what training.json says."""
     stage = "instruct-annealed" if annealed else "instruct"
 

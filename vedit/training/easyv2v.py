@@ -127,7 +127,11 @@ class EasyV2VTask:
         generator = seeded(self.seed, 3, step)
         shown = self._augmented(self.pairs.pixels(index), rng)
         said = "" if rng.random() < self.drops.text else rng.choice(list(self.pairs.instructions(index)))
-        return {"loss": self._loss(shown, said, self._level(generator), generator, rng.random() >= self.drops.source)}
+        return {
+            "loss": self._loss(
+                shown, said, self._level(generator), generator, rng.random() >= self.drops.source
+            )
+        }
 
     def _level(self, generator: torch.Generator) -> float:
         share = float(torch.rand(1, generator=generator))
@@ -146,7 +150,11 @@ class EasyV2VTask:
             backbone.device.type, backbone.network_dtype, enabled=backbone.network_dtype != torch.float32
         ):
             output = predict(
-                backbone.transformer, noisy.transpose(1, 2), backbone.schedule.train_steps * at, self._text(said), given
+                backbone.transformer,
+                noisy.transpose(1, 2),
+                backbone.schedule.train_steps * at,
+                self._text(said),
+                given,
             )
         error = (output.float().transpose(1, 2)[0] - flow.velocity(target_fCYX, noise)).square()
         if not self.drops.mask_weight or shown.mask is None:
@@ -209,7 +217,9 @@ class EasyV2VTask:
 
 def transition(shown: PairPixels, begin: int, ramp: int) -> PairPixels:
     """The source until a frame and the target from there on, mixed over `ramp` frames; the mask says when."""
-    share_F = torch.tensor([min(1.0, max(0.0, (frame - begin + 1) / (ramp + 1))) for frame in range(len(shown.source))])
+    share_F = torch.tensor(
+        [min(1.0, max(0.0, (frame - begin + 1) / (ramp + 1))) for frame in range(len(shown.source))]
+    )
     share = share_F[:, None, None, None]
     mask = torch.ones_like(shown.source[:, :1]) if shown.mask is None else shown.mask
     return shown._replace(

@@ -132,7 +132,9 @@ class InstructTask:
             v_BCFYX = predict(
                 self.model.transformer, noisy.transpose(1, 2), video.TIMESTEPS * level_B, text_BLE, given
             )
-        error_BFYX = (v_BCFYX.float().transpose(1, 2) - flow.velocity(target_BFCYX, noise)).square().mean(dim=2)
+        error_BFYX = (
+            (v_BCFYX.float().transpose(1, 2) - flow.velocity(target_BFCYX, noise)).square().mean(dim=2)
+        )
         weight_BFYX = 1 + self.mask_weight * block.changed_BFYX[rows]
         weight_BFYX = weight_BFYX / weight_BFYX.mean()
         return {"loss": (weight_BFYX * error_BFYX).mean(), "plain": error_BFYX.mean()}
@@ -188,7 +190,9 @@ class InstructTask:
         }
         if has_reference:
             shown = edits.references(drawn, generator)
-            latents["reference"] = self.coded(scenes.draw(shown, torch.zeros(size, device=self.device)))[:, None]
+            latents["reference"] = self.coded(scenes.draw(shown, torch.zeros(size, device=self.device)))[
+                :, None
+            ]
         changed = scenes.changed_pixels(before, after, grow=0).float()
         changed = nn.functional.max_pool2d(changed[:, None], 4)[:, 0].unflatten(0, (size, -1))
         return Block(drawn, latents, changed)

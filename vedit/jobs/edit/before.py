@@ -156,7 +156,9 @@ def check_instruction(request: EditRequest) -> None:
                 f"Try {option('method', 'easyv2v')}",
             )
     if request.ref is not None and request.ref_from is not None:
-        raise UsageError(f"{option('ref')} and {option('ref_from')} were given together.", "Give one of them.")
+        raise UsageError(
+            f"{option('ref')} and {option('ref_from')} were given together.", "Give one of them."
+        )
     if (request.ref_from is None) != (request.ref_edit is None):
         missing = "ref_edit" if request.ref_edit is None else "ref_from"
         raise UsageError(

@@ -22,6 +22,7 @@ from vedit.jobs.train import generator, shapes
 from vedit.training.stages import EVERY, PRESETS, STAGES
 
 if TYPE_CHECKING:
+    from vedit.jobs.train.easyv2v import Job as EditorJob
     from vedit.training.loop import Report
 
 Reports = Iterator[tuple[str, "Report"]]
@@ -37,13 +38,16 @@ OF_OPTIONS = {
     "optim.rate": "rate",
 }  # settings that are options too
 BUILTIN = "builtin"
+EDITOR = "easyv2v"
+WITH_PAIRS = "vedit train --method easyv2v --pairs pairs.jsonl --backbone shapes-video --out RUN"
 
 
 @dataclass(frozen=True)
 class TrainRequest(Request):
     """One training, in one run folder; the same request goes on where it was stopped.
 
-    preset: a stage of the embedded models, or a generator's. folder: the run. data: the clips of a
+    preset: a stage of the embedded models, or a generator's; or method: "easyv2v", an instruction editor on
+    pairs, a manifest of pairs of clips, and a backbone, a model of Wan's layout. folder: the run. data: the clips of a
     generator. settings: of a generator, by TABLE.KEY. launch: processes. precision: "auto", "fp32",
     "bf16" or "fp16". compiled: the embedded denoiser. steps: in all. anneal: steps of a copy whose
     rate falls to zero. begin: a packed video model to begin with, "builtin" for the one that ships.
@@ -51,6 +55,9 @@ class TrainRequest(Request):
     """
 
     preset: str | None = None
+    method: str | None = None
+    pairs: str | None = None
+    backbone: str | None = None
     folder: str | None = None
     data: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -133,11 +140,48 @@ class GeneratorPlan:
             generator.start_afresh(self.job.folder, self.overwrite)
 
 
-TrainPlan = ShapesPlan | GeneratorPlan
+@dataclass(frozen=True)
+class EditorPlan:
+    """An instruction editor that will be trained."""
+
+    job: EditorJob
+    is_fresh: bool = False
+    overwrite: bool = False
+
+    def __str__(self) -> str:
+        return f"train easyv2v on {self.job.backbone} with {self.job.pairs}, in {self.job.folder}"
+
+    @property
+    def processes(self) -> int:
+        return 1
+
+    def run(self, sink: Sink, should_stop: ShouldStop = lambda: False) -> Reports:
+        """Train in this process.
+
+        Raises Stopped, with state and weights saved, soon after `should_stop` turns true.
+        """
+        from vedit.jobs.train.easyv2v import train_easyv2v
+
+        if self.is_fresh:
+            generator.start_afresh(self.job.folder, self.overwrite)
+        for report in train_easyv2v(self.job, should_stop, say=sink.warn, warn=sink.warn):
+            yield "easyv2v", report
+
+
+TrainPlan = ShapesPlan | GeneratorPlan | EditorPlan
 
 
 def plan(request: TrainRequest) -> TrainPlan:
     """Check what is asked for. Raises UsageError."""
+    if request.method is not None:
+        return _editor_plan(request)
+    for name in ("pairs", "backbone"):
+        if getattr(request, name) is not None:
+            raise UsageError(
+                f"{option(name)} is for the training of an instruction editor.",
+                "",
+                f"Add {option('method', EDITOR)}",
+            )
     if request.preset is None or request.folder is None:
         missing = option("preset") if request.preset is None else option("folder")
         raise UsageError(
@@ -153,6 +197,38 @@ def plan(request: TrainRequest) -> TrainPlan:
     need("diffusion")
     make = _shapes_plan if is_stage else _generator_plan
     return make(request, request.preset, Path(request.folder))
+
+
+def _editor_plan(request: TrainRequest) -> EditorPlan:
+    if request.method != EDITOR:
+        raise UsageError(
+            f"there is no method to train called {request.method!r}{nearest(str(request.method), (EDITOR,))}",
+            f"There is {EDITOR}; the embedded models and generators have presets.",
+        )
+    for name in (*ONLY_SHAPES, "preset", "data", "launch", "vgg_weights"):
+        if getattr(request, name):
+            raise UsageError(
+                f"{option(name)} is not for {option('method', EDITOR)}.", "", f"Example: {WITH_PAIRS}"
+            )
+    for name in ("pairs", "backbone", "folder"):
+        if getattr(request, name) is None:
+            raise UsageError(
+                f"{option(name)} is missing.",
+                "An instruction editor is trained on pairs of clips and a backbone, in a run folder.",
+                f"Example: {WITH_PAIRS}",
+            )
+    if request.precision == "fp16":
+        raise UsageError(f"{option('precision', 'fp16')} is not for easyv2v.", "It trains in fp32 or bf16.")
+    need("diffusion")
+    from vedit.jobs.train.easyv2v import Job, read_settings
+
+    assert request.pairs is not None and request.backbone is not None and request.folder is not None
+    own = {name: value for name in ("rate", "batch") if (value := getattr(request, name)) is not None}
+    job = Job(
+        Path(request.pairs), request.backbone, Path(request.folder), read_settings({**request.settings, **own}),
+        request.device, request.precision, request.threads, request.seed or 0, request.steps,
+    )  # fmt: skip
+    return EditorPlan(job, request.fresh, request.overwrite)
 
 
 def _is_of_a_stage(preset: str) -> bool:

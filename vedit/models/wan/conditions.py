@@ -99,7 +99,9 @@ class Positions(nn.Module):
         return cos, sin
 
 
-def fit(transformer: Any, way: Way = "sequence", positions: Places = "sequential", init: Init = "zero") -> Any:
+def fit(
+    transformer: Any, way: Way = "sequence", positions: Places = "sequential", init: Init = "zero"
+) -> Any:
     """Exchange the patch embedding and the positions; a call without conditions gives what it gave before.
 
     Raises ModelError for a transformer whose patches are several frames long.

@@ -37,7 +37,9 @@ class EditNetwork(Transformers):
         # what is added to all branches of guidance by the text is added to what it makes of them
         latents, text = latents_BFCYX[:1], self.blind.to(text_BLE)
         without = self.given._replace(source=torch.zeros_like(self.given.source))
-        apart = self._asked(latents, timestep, text, self.given) - self._asked(latents, timestep, text, without)
+        apart = self._asked(latents, timestep, text, self.given) - self._asked(
+            latents, timestep, text, without
+        )
         return seen + (self.source_guidance - 1) * apart
 
     def _asked(self, latents_BFCYX: Tensor, timestep: float, text_BLE: Tensor, given: Conditions) -> Tensor:

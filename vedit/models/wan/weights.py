@@ -104,7 +104,13 @@ class Recipe:
             "revision": told.pop("revision"),
             "hashes": dict(told.pop("hashes")),
         }
-        return {"format": FORMAT, "version": VERSION, "backbone": backbone, **told, "targets": list(self.targets)}
+        return {
+            "format": FORMAT,
+            "version": VERSION,
+            "backbone": backbone,
+            **told,
+            "targets": list(self.targets),
+        }
 
 
 def read_recipe(folder: Path) -> Recipe:
