@@ -18,6 +18,10 @@ EXAMPLES = (
         "vedit bench scenes --markdown -o table.md --sheet sheet.png",
         "all methods on all 120 cases, and a picture of some",
     ),
+    (
+        "vedit bench scenes --instructions --limit 2",
+        "the embedded instruction editor on the same cases, told as instructions",
+    ),
     ("vedit bench scenes --journal scores.jsonl", "the same in parts: a run that is stopped goes on"),
 )
 
@@ -29,7 +33,9 @@ Every case changes one field of a scene and keeps the rest. The table shows PSNR
 (whole), to the source where nothing should change (unchanged), to the truth elsewhere
 (edited); success, which draws the scene with each value of the field and asks whether the
 wanted one is nearest; and flicker. copy-source is what doing nothing scores, codec-of-truth the
-most that can be reached. Intervals are 95 % bootstrap intervals over cases.
+most that can be reached. With --instructions the cases are told as instructions ("make the circle
+blue") to the methods that follow some, and below the table stands the loss with the source against
+that without. Intervals are 95 % bootstrap intervals over cases.
 
 {examples(EXAMPLES)}"""
 )
@@ -42,6 +48,12 @@ most that can be reached. Intervals are 95 % bootstrap intervals over cases.
     type=click.Choice(["drawn-scenes", "drawn-scenes-tuning"]),
     default="drawn-scenes",
     help="The frozen set; presets may be tuned on the second only.",
+)
+@click.option("--instructions", is_flag=True, help="Tell the cases as instructions, to easyv2v.")
+@click.option(
+    "--weights",
+    metavar="DIR|ID",
+    help="With --instructions: the weights of easyv2v; the embedded ones by default.",
 )
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Cases of each kind; all by default.")
 @click.option("--frames", type=click.IntRange(2, 8), default=8, metavar="N", help="Frames of each clip.")
@@ -77,7 +89,7 @@ def command(
     names: str | None, settings: tuple[str, ...], cases: str, limit: int | None, frames: int, markdown: bool,
     as_json: bool,
     output: str | None, sheet: str | None, journal: str | None, overwrite: bool, quiet: bool,
-    progress: str, **model_choice: Any,
+    progress: str, instructions: bool, weights: str | None, **model_choice: Any,
 ) -> None:  # fmt: skip
     from vedit.errors import UsageError
     from vedit.jobs.extras import need
@@ -90,9 +102,17 @@ def command(
     if sheet and not sheet.endswith((".png", ".webp")):
         raise UsageError(f"--sheet {sheet} is no name of a picture.", "End it in .png or .webp.")
     need("diffusion")
+    from vedit.jobs.edit.settings import own_model
     from vedit.models.hub import layout_named
     from vedit.models.layout import WAN
 
+    if weights is not None and not instructions:
+        raise UsageError("--weights is for --instructions.", "", "Add --instructions")
+    if instructions:
+        names = names or "easyv2v"
+        check_followed(names.split(","))
+        settings = (*settings, *([f"easyv2v.weights={weights}"] if weights is not None else []))
+        model_choice["model"] = own_model("easyv2v", {"weights": weights or ""}, model_choice["model"])
     of_clips = layout_named(model_choice["model"], model_choice["revision"]) is WAN
     chosen = names.split(",") if names else methods.fitting(of_clips)
     presets = presets_of(chosen, settings, model_choice["model"])
@@ -115,8 +135,15 @@ def command(
     )
     rows = summary(scores)
     text = table_text(rows, markdown)
+    losses = {}
+    if instructions and "easyv2v" in presets:
+        from vedit.jobs.bench.instructions import losses_of, losses_told
+
+        losses = losses_of(model, weights or "", cases=cases, limit=limit, frames=frames)
+        text = f"{text}\n\n{losses_told(losses)}"
     if as_json:
-        print_json({"rows": rows, "scores": [asdict(entry) for entry in scores]})
+        told = {"losses": losses} if losses else {}
+        print_json({"rows": rows, "scores": [asdict(entry) for entry in scores], **told})
     else:
         echo(text)
     if output:
@@ -125,6 +152,20 @@ def command(
     if sheet and shown is not None:
         with open_output(sheet) as stream:
             shown.picture().save(stream, sheet.rpartition(".")[2])
+
+
+def check_followed(names: list[str]) -> None:
+    """Refuse methods that follow no instruction. Raises UsageError."""
+    from vedit.errors import UsageError
+    from vedit.jobs.edit.before import follows_instructions
+
+    for name in names:
+        if not follows_instructions(name):
+            raise UsageError(
+                f"--instructions tells the cases as instructions, and {name} follows none.",
+                "",
+                "Leave out --methods, or name easyv2v",
+            )
 
 
 def presets_of(chosen: list[str], settings: tuple[str, ...], model: str) -> dict[str, dict[str, Any]]:

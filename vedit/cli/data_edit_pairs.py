@@ -23,7 +23,7 @@ EXAMPLES = (
     ("vedit data edit-pairs continuation captions.jsonl OUT", "what comes next, told as an instruction"),
     (
         (
-            "vedit data edit-pairs expert clips OUT --command 'mytool --in {input} --out {output} --text {instruction}'"
+            "vedit data edit-pairs expert clips OUT --command 'mytool {input} {output} {instruction}'"
             ' --instruction "make it snow" --expert mytool-2'
         ),
         "through an editor of your own",
@@ -34,14 +34,15 @@ EXAMPLES = (
 @click.command(
     help=f"""Make pairs of clips, before and after an edit, to train an instruction editor on.
 
-inverse: a control signal of a clip (edges, gray, blur, small), both ways. lift: pairs of pictures, as one frame
-and as two clips along the same smooth path. continuation: from clips with captions in time, what was before and
-what comes, the caption as an instruction. transition: the source until a time and the target from there on,
-with the mask that says so. expert: what an editor of yours makes of your clips, called by its command line.
+inverse: a control signal of a clip (edges, gray, blur, small), both ways. lift: pairs of pictures, as
+one frame and as two clips along the same smooth path. continuation: from clips with captions in time,
+what was before and what comes, the caption as an instruction. transition: the source until a time and
+the target from there on, with the mask that says so. expert: what an editor of yours makes of your
+clips, called by its command line.
 
 With --synth, scenes are drawn instead, with their true edit, several wordings, a mask and a reference
-picture. OUT holds pairs.jsonl (docs/data.md) and the clips; vedit train --method easyv2v trains on it. The same
-call goes on where it was stopped.
+picture. OUT holds pairs.jsonl (docs/data.md) and the clips; vedit train --method easyv2v trains on it.
+The same call goes on where it was stopped.
 
 {examples(EXAMPLES)}"""
 )
@@ -114,7 +115,8 @@ call goes on where it was stopped.
     help="Progress on standard error.",
 )
 def command(
-    kind: str, source: str | None, folder: str | None, synth: int | None, controls: str, command_line: str | None,
+    kind: str, source: str | None, folder: str | None, synth: int | None, controls: str,
+    command_line: str | None,
     as_json: bool, quiet: bool, progress: str, **given: Any,
 ) -> None:  # fmt: skip
     if synth is not None and source is not None and folder is None:

@@ -61,8 +61,8 @@ EXAMPLES = (
     ),
     (
         (
-            'vedit edit clip.gif -o out.gif --instruction "make the circle like the picture" --ref picture.png'
-            " --mask time:0.4s-"
+            'vedit edit clip.gif -o out.gif --instruction "make the circle like the picture"'
+            " --ref picture.png --mask time:0.4s-"
         ),
         "like a reference picture, and only from a time on",
     ),
@@ -160,8 +160,10 @@ clip_options = options(
 @click.option(
     "--instruction",
     metavar="TEXT",
-    help='Edit by an instruction, such as "make the circle blue", instead of --prompt; by the method easyv2v, or'
-    " another that follows one.",
+    help=(
+        'Edit by an instruction, such as "make the circle blue", instead of --prompt; the method is easyv2v,'
+        " or another that follows one."
+    ),
 )
 @click.option(
     "--weights",

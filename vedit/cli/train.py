@@ -177,9 +177,11 @@ and Ctrl-C save first and exit with 75: call again to continue.
 def command(describe: bool, as_json: bool, quiet: bool, settings: tuple[str, ...], **given: Any) -> None:
     if describe:
         if given["method"] is not None:
-            from vedit.jobs.train.easyv2v import described
-        else:
-            from vedit.training.params import described
+            from vedit.jobs.train import easyv2v
+
+            echo("\n".join(easyv2v.described()))
+            return
+        from vedit.training.params import described
 
         echo("\n".join(described()))
         return

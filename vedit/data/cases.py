@@ -6,12 +6,14 @@ compositions of both are held out of training; no scene is in both. One line of 
 """
 
 import json
+import random
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 
 from vedit.data import grammar
+from vedit.data.instructions import instruction
 from vedit.data.scenes import Scene, sample_records
 from vedit.errors import InputError, UsageError
 
@@ -43,6 +45,11 @@ class Case:
     @property
     def target_prompt(self) -> str:
         return self.truth.caption
+
+    @property
+    def instruction(self) -> str:
+        """What to type for the edit, in one of its wordings, which goes by the case's name."""
+        return instruction(self.scene.fields, self.kind, self.value, random.Random(self.id))
 
     def alternatives(self) -> dict[str, Scene]:
         """Return the scene once for each value of the changed field, the unchanged one included."""

@@ -1,8 +1,8 @@
 """Drawn scenes before and after an edit, in batches: the pairs that an instruction editor learns from.
 
-An edit changes one field of a scene, or two, and keeps every nuisance, so the right answer can be drawn. It may
-hold for a part of the clip only, in time (the instruction says when, or the mask), or in space (the mask); what
-lies outside is the source. A reference picture shows another scene with what the edit makes.
+An edit changes one field of a scene, or two, and keeps every nuisance, so the right answer can be drawn. It
+may hold for a part of the clip only, in time (the instruction says when, or the mask), or in space (the
+mask); what lies outside is the source. A reference picture shows another scene with what the edit makes.
 
 Tensor names: B pairs, F frames, N pictures (B x F), C colours, Y X rows and columns.
 """
@@ -126,7 +126,7 @@ def draw(
     second = _changed(before, "ground", is_digit, generator)
     two = after.with_fields(ground=second)
     fits = (~_unfit(two, is_digit)).tolist()
-    likes = _likes(count, generator) if like else [None] * count
+    likes: list[str | None] = _likes(count, generator) if like else [None] * count
     kinds = [KINDS[index] for index in kind_B.tolist()]
     for row, kind in enumerate(kinds):
         if twice[row] and fits[row] and kind in ("colour", "shape", "texture", "size") and likes[row] is None:

@@ -29,12 +29,13 @@ DOCUMENT = Kind(
     names_files=True,
 )
 Text = Annotated[str, MinLen(1)]
+EXTRA = {"extra": "allow"}  # further keys pass
 
 
 class Record(TypedDict):
     """A line of pairs.jsonl; further keys stay."""
 
-    __pydantic_config__ = {"extra": "allow"}  # type: ignore[misc]  # read by pydantic, and no key
+    __pydantic_config__ = EXTRA  # type: ignore[misc]  # read by pydantic, and no key
     id: Text
     kind: Text
     source: Text

@@ -15,9 +15,11 @@ def names() -> list[str]:
 
 
 def fitting(of_clips: bool) -> list[str]:
-    """The methods for networks that see clips whole, or for those that see pictures, which need no mask."""
+    """The methods for networks that see clips whole, or for those that see pictures, which need no mask and
+    take two prompts.
+    """
     other = {"pictures"} if of_clips else {"flow"}
-    return [name for name in names() if not load(name).NEEDS & {*other, "mask"}]
+    return [name for name in names() if not load(name).NEEDS & {*other, "mask", "instruction"}]
 
 
 def has(name: str) -> bool:

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 import torch
@@ -227,7 +228,6 @@ class Window:
     begin: Tensor | None = None
     pixels_F3YX: Tensor | None = None
     mask_pixels: Callable[[], Tensor] | None = None
-    pictures: int = 0
 
     def at(self, index: int) -> Tensor:
         """What the target starts as at a step."""
@@ -246,7 +246,8 @@ class Prepared:
     shows a mask of the method's own. held_bytes: what is kept between calls, besides latents and maps.
     before: evaluations per frame before the first step. cost: all of them, where they are not one of each
     branch in each iteration. seen: what the network is shown, where that is not the clip's frames one by
-    one. beside: further frames that it is shown beside the clip's.
+    one. beside: further frames that it is shown beside the clip's. facts: what else the result depends on,
+    for its record.
     """
 
     run: Callable[[Window], Iterator[Step]]
@@ -263,6 +264,7 @@ class Prepared:
     cost: int | None = None
     seen: Request | None = None
     beside: int = 0
+    facts: Mapping[str, str] = MappingProxyType({})
 
     @property
     def evaluations(self) -> int:

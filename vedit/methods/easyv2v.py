@@ -1,10 +1,10 @@
 """EasyV2V: follow an instruction, with a network that sees the clip, a mask and a reference picture.
 
-Source: arXiv 2512.16920, for what is seen and how it is put together (`vedit.models.wan.conditions`); neither its
-code nor its weights are released, so they come from `vedit train --method easyv2v`, or are the embedded editor's.
-Inference is unpublished: steps, guidance and levels are the backbone's. Guidance is of the text alone, and both
-halves see the source; `source_guidance` is that of InstructPix2Pix (Brooks et al. 2023, eq. 3).
-Shape letters: F frames, C channels, Y X latent rows and columns.
+Source: arXiv 2512.16920, for what is seen and how it is put together (`vedit.models.wan.conditions`);
+neither its code nor its weights are released, so they come from `vedit train --method easyv2v`, or are the
+embedded editor's. Inference is unpublished: steps, guidance and levels are the backbone's. Guidance is of
+the text alone, and both halves see the source; `source_guidance` is that of InstructPix2Pix (Brooks et al.
+2023, eq. 3). Shape letters: F frames, C channels, Y X latent rows and columns.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from collections.abc import Iterator
 
 import torch
 from pydantic import Field
-from torch import Tensor
 
 from vedit.engine.noise import noise_like
 from vedit.engine.rules import Plan
@@ -21,8 +20,7 @@ from vedit.engine.sample import Step, Stream, branch_names, sample
 from vedit.errors import UsageError, option
 from vedit.methods.base import Prepared, Request, SamplingParams, Window, check_flow
 from vedit.models.family import Family
-from vedit.models.wan.conditions import Conditions
-from vedit.models.wan.weights import Editor, editor_for
+from vedit.models.wan.weights import editor_for
 
 SUMMARY = "Follow an instruction, with trained weights; the embedded ones know drawn scenes."
 NEEDS = frozenset({"flow", "instruction"})
@@ -62,8 +60,8 @@ def prepare(model: Family, request: Request, params: Params) -> Prepared:
         )
     if params.source_guidance != 1 and not editor.recipe.drops_source:
         raise UsageError(
-            f"source_guidance = {params.source_guidance:g} leads away from an edit without the clip, and these"
-            " weights have never learnt one.",
+            f"source_guidance = {params.source_guidance:g} leads away from an edit without the clip, and"
+            " these weights have never learnt one.",
             "",
             f"Try {option('set.source_guidance', 1)}",
         )
@@ -77,7 +75,8 @@ def prepare(model: Family, request: Request, params: Params) -> Prepared:
         )
         stream = Stream("tgt", noise.to(model.device), said, none, params.guidance)
         with editor.network() as network:
-            network.given = seen(editor, request, window)
+            mask = None if window.mask_pixels is None else window.mask_pixels()
+            network.given = editor.conditions(window.latents_FCYX, mask, request.reference)
             network.blind, network.source_guidance = none, params.source_guidance
             yield from sample(
                 network, request.timesteps, [stream],
@@ -95,28 +94,5 @@ def prepare(model: Family, request: Request, params: Params) -> Prepared:
         cost=each * steps,
         beside=(request.frames if editor.recipe.way == "sequence" else 0) + (request.reference is not None),
         about=editor.about,
-    )
-
-
-def seen(editor: Editor, request: Request, window: Window) -> Conditions:
-    """What the network is shown beside the noisy clip."""
-    model = editor.model
-    frames = model.filled(window.pictures or len(window.latents_FCYX))
-    rows, columns = (side * model.scale for side in request.size)
-
-    def coded(pixels_F1YX: Tensor) -> Tensor:
-        return one(model.encode_frames(2 * pixels_F1YX.expand(-1, 3, -1, -1) - 1))
-
-    def one(latents_FCYX: Tensor) -> Tensor:
-        return latents_FCYX.transpose(0, 1)[None].to(model.device)
-
-    blank = {"ones": 1.0, "zeros": 0.0}.get(editor.recipe.blank_mask)
-    mask = None
-    if window.mask_pixels is not None:
-        mask = coded(window.mask_pixels())
-    elif blank is not None:
-        mask = coded(torch.full((frames, 1, rows, columns), blank))
-    shown = request.reference
-    return Conditions(
-        one(window.latents_FCYX), mask, None if shown is None else one(model.encode_frames(shown[None])[:1])
+        facts={"weights_sha256": editor.sha256},
     )

@@ -2,12 +2,13 @@
 
     x_s = (1 - s) z_tgt + s eps,   target eps - z_tgt,   t = 1000 s,   s = k u / (1 + (k - 1) u)
 
-u uniform, k the shift of the backbone's levels; the loss is of the frames of the target alone. What step n sees is
-a function of the seed and n, so a resumed run equals an uninterrupted one.
+u uniform, k the shift of the backbone's levels; the loss is of the frames of the target alone. What step n
+sees is a function of the seed and n, so a resumed run equals an uninterrupted one.
 
-Source: EasyV2V (arXiv 2512.16920): what trains, half of the clips as transitions, half without a reference, which
-is cropped and turned at random. Our choices, where it is silent: rate of the two groups of weights clipped apart,
-since a zero in front of a norm gives large gradients; masks left out in 30 %, instructions in 10 %.
+Source: EasyV2V (arXiv 2512.16920): what trains, half of the clips as transitions, half without a reference,
+which is cropped and turned at random. Our choices, where it is silent: rate of the two groups of weights
+clipped apart, since a zero in front of a norm gives large gradients; masks left out in 30 %, instructions in
+10 %.
 
 Tensor names: F pictures, f latent frames, C channels, Y X rows and columns, L text tokens, E text width.
 """

@@ -2,8 +2,8 @@
 
 The network begins as the embedded video model, which draws from a caption, and learns to draw what an
 instruction makes of a source. Three steps of four are single pictures, each a clip of one latent frame, and
-the fourth clips of nine frames, five latent frames; one in four shows a reference picture as well. Positions are
-shared by source and target, so that what single pictures teach holds in clips.
+the fourth clips of nine frames, five latent frames; one in four shows a reference picture as well. Positions
+are shared by source and target, so that what single pictures teach holds in clips.
 
 Source: EasyV2V (arXiv 2512.16920), for what is seen and how pairs are made. Deviation: all weights train.
 
@@ -119,7 +119,7 @@ class InstructTask:
         return self.count(step) * (LATENT_FRAMES if self.is_clips(step) else 1)
 
     def losses(self, step: int) -> dict[str, Tensor]:
-        block, rows, place = self._rows(step)
+        block, rows = self._rows(step)
         generator = seeded(self.seed, 3, step, self.device)
         target_BFCYX = block.latents["target"][rows]
         noise = torch.randn(target_BFCYX.shape, generator=generator, device=self.device)
@@ -144,7 +144,7 @@ class InstructTask:
         source = block.latents["source"][rows] * seen_B.view(-1, 1, 1, 1, 1)
         reference = block.latents["reference"][rows] if "reference" in block.latents else None
         parts = (source, block.latents["mask"][rows], reference)
-        return Conditions(*(None if part is None else part.transpose(1, 2) for part in parts))  # type: ignore[arg-type]
+        return Conditions(*(None if part is None else part.transpose(1, 2) for part in parts))
 
     def _text(self, block: Block, rows: Sequence[int], step: int, dropped: Sequence[bool]) -> Tensor:
         rng = random.Random(self.seed * 1_000_000_007 + step)
@@ -153,7 +153,7 @@ class InstructTask:
             self.model.text_encoder, ["" if drop else text for text, drop in zip(said, dropped, strict=True)]
         )
 
-    def _rows(self, step: int) -> tuple[Block, Tensor, int]:
+    def _rows(self, step: int) -> tuple[Block, Tensor]:
         """The block of a step and which of its pairs the step sees; drawn when the step is its first."""
         kind, count = (self.is_clips(step), self.has_reference(step)), self.count(step)
         turn = sum(
@@ -168,7 +168,7 @@ class InstructTask:
             size, generator=seeded(self.seed, 4, 4 * (turn // steps) + 2 * kind[0] + kind[1])
         )
         place = turn % steps
-        return self.blocks[kind][1], order[place * count : (place + 1) * count].to(self.device), place
+        return self.blocks[kind][1], order[place * count : (place + 1) * count].to(self.device)
 
     @torch.no_grad()
     def _drawn(self, kind: tuple[bool, bool], number: int, size: int) -> Block:
@@ -218,7 +218,7 @@ class InstructTask:
 
     def measure(self, model: nn.Module, step: int) -> dict[str, Any]:
         """Shares of right answers on the cases that may be tuned on, on single pictures and on clips."""
-        cases, found = load_cases(CASES), {}
+        cases, found = load_cases(CASES), dict[str, Any]()
         for name, frames, chosen in (("picture", 1, cases), ("clip", LATENT_FRAMES, cases[::3])):
             right, kept = self._tried(model, chosen, frames)
             found |= {name: round(sum(right) / len(right), 3), f"{name} kept dB": round(kept, 2)}
@@ -238,7 +238,7 @@ class InstructTask:
             chosen = cases[first : first + 12]
             sources = torch.stack([still(case.scene, path_F) for case in chosen])
             source = self.coded(sources.flatten(0, 1).to(self.device)).unflatten(0, (len(chosen), -1))
-            said = [said_of(case) for case in chosen]
+            said = [case.instruction for case in chosen]
             latents = edited(model, source, self.blank_CYX, said, steps=STEPS, guidance=GUIDANCE)
             pictures = decode(self.codec, latents.flatten(0, 1)).unflatten(0, (len(chosen), -1)).cpu()
             for case, before, shown in zip(chosen, sources, pictures, strict=True):
@@ -258,7 +258,8 @@ def drawn_pair(
 ) -> tuple[Tensor, Tensor]:
     """The pictures of each pair before and after, NCYX in 0..1, with the same grain.
 
-    path_BF: how far the object is on its way; time_BF: the time of each frame, which says whether it is edited.
+    path_BF: how far the object is on its way; time_BF: the time of each frame, which says whether it is
+    edited.
     """
     frames = path_BF.shape[1]
     rows = torch.arange(len(drawn), device=path_BF.device).repeat_interleave(frames)
@@ -272,11 +273,6 @@ def drawn_pair(
 def still(scene: scenes.Scene, path_F: Tensor) -> Tensor:
     """A scene without grain at some moments of its path, FCYX in 0..1."""
     return scenes.draw(scenes.stack([scene] * len(path_F)), path_F)
-
-
-def said_of(case: Case) -> str:
-    """The instruction of a case, in a wording drawn by its name."""
-    return instructions.instruction(case.scene.fields, case.kind, case.value, random.Random(case.id))
 
 
 def encoded(text_encoder: Any, texts: list[str]) -> Tensor:

@@ -1,6 +1,7 @@
 """Protects vedit/models/wan/conditions.py: what a transformer sees besides, and that it is otherwise untouched."""
 
 import copy
+from itertools import pairwise
 
 import pytest
 import torch
@@ -77,7 +78,7 @@ def test_source_mask_and_reference_each_change_what_comes_out(way, positions):
             Conditions(SOURCE, MASK, PICTURE),
         )
     ]
-    assert all(not torch.allclose(a, b, atol=1e-4) for a, b in zip(seen, seen[1:], strict=False))
+    assert all(not torch.allclose(a, b, atol=1e-4) for a, b in pairwise(seen))
     assert all(output.shape == NOISY.shape and output.isfinite().all() for output in seen)
 
 

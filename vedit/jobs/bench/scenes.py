@@ -21,6 +21,7 @@ from vedit.data.cases import KINDS, Case, load_cases
 from vedit.jobs import cache
 from vedit.jobs.bench.journal import Journal, Score, score_key
 from vedit.jobs.bench.sheet import SOURCE, TRUTH, Sheet
+from vedit.jobs.edit.before import follows_instructions
 from vedit.jobs.edit.plan import edit_frames
 from vedit.jobs.edit.request import EditRequest
 from vedit.jobs.edit.settings import keys_of
@@ -76,10 +77,11 @@ def edit_scene(model: Model, case: Case, method: str, values: dict[str, Any], fr
     from vedit.data import scenes
 
     source = to_bytes(scenes.clip(case.scene, frames) * 2 - 1)
+    told = follows_instructions(method)
     request = EditRequest(
         input=case.id,
-        source_prompt=case.source_prompt,
-        prompt=case.target_prompt,
+        source_prompt="" if told else case.source_prompt,
+        prompt=case.instruction if told else case.target_prompt,
         method=method,
         preset="",
         set=values,
@@ -145,6 +147,10 @@ def run_scenes(
     from vedit.data import scenes
 
     kept, identity = journal or Journal(None), model.identity()
+    if "easyv2v" in presets:
+        from vedit.models.wan.weights import editor_for
+
+        identity["weights_sha256"] = editor_for(str(presets["easyv2v"].get("weights", "")), model).sha256
     chosen = [case for kind in KINDS for case in [c for c in load_cases(cases) if c.kind == kind][:limit]]
     keys: list[str] = []
     missing: dict[Case, list[tuple[str, str, Make]]] = {}

@@ -8,7 +8,7 @@ import re
 import shlex
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from annotated_types import MinLen
 from typing_extensions import TypedDict
 
-from vedit.data.layout import clip_name, read_captions, unique
 from vedit.data.kinds_of_pairs import CONTROLS, KINDS
+from vedit.data.layout import clip_name, read_captions, unique
 from vedit.data.pairs import Pair, read_pairs
 from vedit.documents import Kind, read_json_lines, validated
 from vedit.errors import InputError, UsageError, Warn, option, silent
@@ -48,11 +48,12 @@ CAPTIONED = Kind(
 class PairsRequest(Request):
     """Pairs of one kind.
 
-    source: a folder of clips (inverse, expert), pairs.jsonl (lift of their first frames, transition), or clips
-    with captions in time (continuation); None with `synth`, which draws so many scenes instead. frames: of
-    drawn and of lifted clips. controls: of inverse. ramp: frames that a transition takes at most. command: of an
-    expert, with {input}, {output} and {instruction}; expert: what the record calls it; instructions: what it is
-    told, each once for every clip. timeout_s: of a call of it. to: of the clips, apng keeps every pixel.
+    source: a folder of clips (inverse, expert), pairs.jsonl (lift of their first frames, transition), or
+    clips with captions in time (continuation); None with `synth`, which draws so many scenes instead.
+    frames: of drawn and of lifted clips. controls: of inverse. ramp: frames that a transition takes at most.
+    command: of an expert, with {input}, {output} and {instruction}; expert: what the record calls it;
+    instructions: what it is told, each once for every clip. timeout_s: of a call of it. to: of the clips,
+    apng keeps every pixel.
     """
 
     kind: str
@@ -129,7 +130,7 @@ def check(request: PairsRequest) -> None:
         )
     if needs_command and not request.instructions:
         raise UsageError(
-            f"{option('instruction')} is missing: what the expert does, and what the editor is to learn it by.",
+            f"{option('instruction')} is missing: what the expert does, and the editor is to learn.",
             "",
             f"Add {option('instruction', 'make it snow')}",
         )
@@ -210,27 +211,28 @@ def lift_items(request: PairsRequest) -> Iterator[Item]:
     """Each pair of pictures as one frame, and along a path."""
     for pair in read_pairs(Path(str(request.source))):
         licence = request.licence if request.licence != "unstated" else pair.licence
-        yield Item(
-            f"{clip_name(pair.id)}-one",
-            "lift",
-            pair.expert,
-            licence,
-            lambda pair=pair: pairs.single(_as_made(pair)),
-        )
-        yield Item(
-            f"{clip_name(pair.id)}-path", "lift", pair.expert, licence,
-            lambda pair=pair: pairs.lifted(_as_made(pair), request.frames, _rng(request, pair.id)),
-        )  # fmt: skip
+        name = clip_name(pair.id)
+        yield Item(f"{name}-one", "lift", pair.expert, licence, partial(_single, pair))
+        yield Item(f"{name}-path", "lift", pair.expert, licence, partial(_lifted, request, pair))
+
+
+def _single(pair: Pair) -> Made:
+    return pairs.single(_as_made(pair))
+
+
+def _lifted(request: PairsRequest, pair: Pair) -> Made:
+    return pairs.lifted(_as_made(pair), request.frames, _rng(request, pair.id))
 
 
 def transition_items(request: PairsRequest) -> Iterator[Item]:
     """Each pair with its edit from a time on."""
     for pair in read_pairs(Path(str(request.source))):
         licence = request.licence if request.licence != "unstated" else pair.licence
-        yield Item(
-            clip_name(pair.id), "transition", pair.expert, licence,
-            lambda pair=pair: pairs.transition_drawn(_as_made(pair), request.ramp, _rng(request, pair.id)),
-        )  # fmt: skip
+        yield Item(clip_name(pair.id), "transition", pair.expert, licence, partial(_switched, request, pair))
+
+
+def _switched(request: PairsRequest, pair: Pair) -> Made:
+    return pairs.transition_drawn(_as_made(pair), request.ramp, _rng(request, pair.id))
 
 
 # --- captions in time ------------------------------------------------------------------------------
@@ -241,10 +243,11 @@ class _Captioned(TypedDict):
     captions: Annotated[list[tuple[float, float, str]], MinLen(1)]
 
 
-NO_VERB = frozenset(
-    "thing something nothing everything anything ring king string spring wing evening morning building ceiling"
-    " painting clothing ping swing sling sing bring during".split()
-)
+NO_VERB = {  # words in -ing that are things
+    *("thing", "something", "nothing", "everything", "anything", "ring", "king", "string", "spring", "wing"),
+    *("evening", "morning", "building", "ceiling", "painting", "clothing", "ping", "swing", "sling"),
+    *("sing", "bring", "during"),
+}
 
 
 def imperative(caption: str) -> str:
@@ -298,7 +301,9 @@ def continuation_items(request: PairsRequest) -> Iterator[Item]:
 def _continued(clip: str, begin: float, end: float, caption: str) -> Made:
     """The part of a clip before an interval, and the part inside, of one length. Raises InputError."""
     frames, delays = _read(clip)
-    at, before, inside = 0.0, [], []
+    at = 0.0
+    before: list[int] = []
+    inside: list[int] = []
     for place, delay in enumerate(delays):
         middle = at + delay / 200
         (before if middle < begin else inside if middle < end else []).append(place)
@@ -343,8 +348,8 @@ def _edited_by(request: PairsRequest, path: str, said: str) -> Made:
     count = min(len(frames), len(edited))
     if edited.shape[1:] != frames.shape[1:] or count < len(frames):
         raise InputError(
-            f"{words[0]} made {len(edited)} frames of {edited.shape[2]}x{edited.shape[1]} of {path}'s {len(frames)} of"
-            f" {frames.shape[2]}x{frames.shape[1]}."
+            f"{words[0]} made {len(edited)} frames of {edited.shape[2]}x{edited.shape[1]} of {path}'s"
+            f" {len(frames)} of {frames.shape[2]}x{frames.shape[1]}."
         )
     error = float(((frames.astype("float64") - edited[:count]) ** 2).mean())
     if psnr(error, ceiling=100, peak=255) > SAME_DB:
@@ -376,7 +381,6 @@ def drawn_items(request: PairsRequest) -> Iterator[Item]:
     """Drawn scenes, whose right answer is drawn too."""
     assert request.synth is not None, "check saw it"
     for number in range(request.synth):
-        made = partial(drawn_pair, request, number)
         if request.kind == "inverse":
             for control in request.controls:
                 for back in (False, True):
@@ -384,23 +388,28 @@ def drawn_items(request: PairsRequest) -> Iterator[Item]:
                     make = partial(_drawn_inverse, request, number, control, back)
                     yield Item(ident, "inverse", f"vedit {control}", DRAWN_LICENCE, make)
         elif request.kind == "lift":
-            rng = _rng(request, str(number))
-            yield _drawn(number, "lift", lambda made=made: pairs.single(made()), "one")
-            yield _drawn(
-                number, "lift", lambda made=made, rng=rng: pairs.lifted(made(), request.frames, rng), "path"
-            )
-        elif request.kind == "transition":
-            rng = _rng(request, str(number))
-            make = lambda made=made, rng=rng: pairs.transition_drawn(made(), request.ramp, rng)  # noqa: E731
-            yield _drawn(number, "transition", make)
-        elif request.kind == "continuation":
-            yield _drawn(number, "continuation", partial(_drawn_continuation, request, number))
+            yield _drawn(request, number, partial(_drawn_single, request, number), "one")
+            yield _drawn(request, number, partial(_drawn_lifted, request, number), "path")
         else:
-            yield _drawn(number, "expert", made)
+            make_drawn = {"transition": _drawn_transition, "continuation": _drawn_continuation}
+            made = make_drawn.get(request.kind, drawn_pair)
+            yield _drawn(request, number, partial(made, request, number))
 
 
-def _drawn(number: int, kind: str, make: Any, *more: str) -> Item:
-    return Item(pairs.named(number, *more), kind, "vedit scenes", DRAWN_LICENCE, make)
+def _drawn_single(request: PairsRequest, number: int) -> Made:
+    return pairs.single(drawn_pair(request, number))
+
+
+def _drawn_lifted(request: PairsRequest, number: int) -> Made:
+    return pairs.lifted(drawn_pair(request, number), request.frames, _rng(request, str(number)))
+
+
+def _drawn_transition(request: PairsRequest, number: int) -> Made:
+    return pairs.transition_drawn(drawn_pair(request, number), request.ramp, _rng(request, str(number)))
+
+
+def _drawn(request: PairsRequest, number: int, make: Callable[[], Made], *more: str) -> Item:
+    return Item(pairs.named(number, *more), request.kind, "vedit scenes", DRAWN_LICENCE, make)
 
 
 def _generator(request: PairsRequest, number: int) -> Any:
@@ -410,7 +419,9 @@ def _generator(request: PairsRequest, number: int) -> Any:
 
 
 def drawn_pair(request: PairsRequest, number: int) -> Made:
-    """A drawn clip before and after an edit, with several wordings, the mask of where it acts, and a reference."""
+    """A drawn clip before and after an edit, with several wordings, the mask of where it acts, and a
+    reference.
+    """
     import torch
 
     from vedit.data import edits, scenes

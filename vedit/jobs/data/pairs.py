@@ -1,13 +1,13 @@
 """Make pairs of clips, before and after an edit, for training an instruction editor.
 
-A folder holds pairs.jsonl (`vedit.data.pairs`) and the files it names. A run that was stopped goes on where it
-was: pairs that are in the journal are not made again. Everything drawn by chance is a function of the seed and
-the pair's number.
+A folder holds pairs.jsonl (`vedit.data.pairs`) and the files it names. A run that was stopped goes on where
+it was: pairs that are in the journal are not made again. Everything drawn by chance is a function of the
+seed and the pair's number.
 
-Source of the recipes: EasyV2V (arXiv 2512.16920). inverse: a control signal of a clip, both ways. lift: a pair
-of pictures as one frame each, and as two clips along one smooth affine path. continuation: a clip with captions in
-time, what was before and what comes, the caption as an instruction. transition: the source until a time, the
-target from there on. expert: what an editor of the user's makes of a clip.
+Source of the recipes: EasyV2V (arXiv 2512.16920). inverse: a control signal of a clip, both ways. lift: a
+pair of pictures as one frame each, and as two clips along one smooth affine path. continuation: a clip with
+captions in time, what was before and what comes, the caption as an instruction. transition: the source until
+a time, the target from there on. expert: what an editor of the user's makes of a clip.
 Shape letters: F frames, Y X rows and columns.
 """
 
@@ -55,8 +55,8 @@ class Made(NamedTuple):
 
 @dataclass(frozen=True)
 class Item:
-    """A pair that is to be. make: raises VeditError where it cannot be; None where it is not worth keeping, with
-    the reason in `why`.
+    """A pair that is to be. make: raises VeditError where it cannot be; None where it is not worth keeping,
+    with the reason in `why`.
     """
 
     id: str
@@ -224,8 +224,8 @@ def _written(item: Item, folder: Path, to: str) -> dict[str, Any]:
 
 
 def transition(made: Made, begin: int, ramp: int) -> Made:
-    """The source until frame `begin` and the target from there on, mixed over `ramp` frames; the mask is active
-    from there.
+    """The source until frame `begin` and the target from there on, mixed over `ramp` frames; the mask is
+    active from there.
     """
     import numpy as np
 
@@ -266,7 +266,8 @@ FROM_CONTROL = {
 def controlled(frames_FYX3: np.ndarray, control: str) -> np.ndarray:
     """A control signal of a clip, as a clip of its size.
 
-    edges: the Sobel gradient of the brightness, its largest value white. small: a quarter of the size and back.
+    edges: the Sobel gradient of the brightness, its largest value white. small: a quarter of the size and
+    back.
     """
     import numpy as np
     from PIL import Image, ImageFilter
@@ -305,7 +306,9 @@ def _edges(frames_FYX3: np.ndarray) -> np.ndarray:
 def inverse(
     frames_FYX3: np.ndarray, delays_cs: Sequence[int], control: str, *, back: bool, caption: str = ""
 ) -> Made:
-    """A clip and one of its control signals; back: from the signal to the clip, which a caption may describe."""
+    """A clip and one of its control signals; back: from the signal to the clip, which a caption may
+    describe.
+    """
     shown = controlled(frames_FYX3, control)
     if not back:
         return Made(frames_FYX3, shown, delays_cs, TO_CONTROL[control])
@@ -318,8 +321,8 @@ def inverse(
 
 
 def affine_path(frames: int, rng: random.Random) -> list[list[list[float]]]:
-    """The matrices of a smooth path: turn up to 5 degrees, size .9 to 1.15, shift up to 4 % of a side; the first
-    leaves the picture as it is.
+    """The matrices of a smooth path: turn up to 5 degrees, size .9 to 1.15, shift up to 4 % of a side; the
+    first leaves the picture as it is.
     """
     from math import cos, pi, sin
 
@@ -340,7 +343,9 @@ def affine_path(frames: int, rng: random.Random) -> list[list[list[float]]]:
 
 
 def moved(picture_YX3: np.ndarray, path: Sequence[Any]) -> np.ndarray:
-    """A picture along a path of matrices: bilinear, reflected at its border. The first frame is the picture."""
+    """A picture along a path of matrices: bilinear, reflected at its border. The first frame is the
+    picture.
+    """
     import torch
 
     picture = torch.from_numpy(picture_YX3.copy()).movedim(-1, 0).double()[None]

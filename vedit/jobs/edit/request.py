@@ -47,8 +47,8 @@ class EditRequest(ClipRequest):
     """One edit.
 
     prompt: what the clip should show, or the instruction of a method that follows one; source_prompt: what it
-    shows. ref: a picture of what the edit should look like, for such a method; or ref_from, a frame of the clip
-    by its number from 0, which is edited first by the instruction ref_edit. preset: of the method's
+    shows. ref: a picture of what the edit should look like, for such a method; or ref_from, a frame of the
+    clip by its number from 0, which is edited first by the instruction ref_edit. preset: of the method's
     parameters, None for the method's own, "" for none; set: parameters by name, over the preset;
     steps, guidance, negative, strength: over both. inversion: a file to start from. mask: forms of
     `vedit.jobs.masks`, united. keep_outside: put the source's own pixels back outside the mask; None: if

@@ -11,7 +11,6 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from vedit import methods
@@ -106,7 +105,7 @@ class Edit:
                 f" settings: cut into windows of {self.job.window} it may jump between them"
             )
         if self.job.window is None and hasattr(self.module, "longest"):
-            longest = min(self.frames, self.module.longest(self.model, self.params))
+            longest: int = min(self.frames, self.module.longest(self.model, self.params))
             if longest < self.frames:
                 self.warn(
                     f"{self.frames} frames are edited in windows of {longest}, as many as {self.job.method}'s"
@@ -268,10 +267,10 @@ class Edit:
             latents = self.model.encode_frames(
                 from_bytes(self.pixels.frames_FYX3[frames]), self.job.frames_per_call
             )
-            guide, pictures = self._guide(frames, latents), frames.stop - frames.start
+            guide = self._guide(frames, latents)
             return Window(
                 latents, no_latents, mask, first_frame=frames.start, pixels_F3YX=guide,
-                mask_pixels=self._mask_pixels(frames), pictures=pictures,
+                mask_pixels=self._mask_pixels(frames),
             )  # fmt: skip
 
         def stored(index: int) -> Tensor:
@@ -320,8 +319,10 @@ class Edit:
             durations=pixels.durations[place : place + 1],
             selection=pixels.selection._replace(start=self.job.ref_from, frames=1),
         )
-        alone = {"mask": (), "keep_outside": None, "save_masks": None, "window": None}
-        job = replace(self.job, target=self.job.ref_edit, ref_from=None, ref_edit=None, **alone)
+        job = self.job._replace(
+            target=self.job.ref_edit, ref_from=None, ref_edit=None, mask=(), keep_outside=None,
+            save_masks=None, window=None,
+        )  # fmt: skip
         edit = Edit(job, self.model, one, self.warn)
         edit.run(watch)
         edit.finish()
@@ -505,6 +506,7 @@ class Edit:
             "keep_outside": self.keeps_outside,
             "detail": self.gives_detail,
             "inversion": None if self.artefact is None else inversion_recipe(self.artefact),
+            **self.prepared.facts,
             **({"ref": job.ref} if job.ref is not None else {}),
             **({"ref_from": job.ref_from, "ref_edit": job.ref_edit} if job.ref_from is not None else {}),
             "versions": versions("torch", "diffusers", "transformers", "pillow"),
@@ -569,7 +571,7 @@ def reference_picture(name: str, selection: Selection) -> Tensor:
     except VeditError as error:
         raise error.in_file(name) from error.__cause__
     whole = ImageOps.pad(shown, selection.shape, Image.Resampling.LANCZOS, color=(255, 255, 255))
-    return from_bytes(np.asarray(whole))
+    return from_bytes(np.array(whole))
 
 
 def mask_frames(mask_F1YX: Tensor, scale: int, selection: Selection) -> np.ndarray:

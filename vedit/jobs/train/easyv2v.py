@@ -1,13 +1,14 @@
 """Train an instruction editor on one's own pairs, in a run folder.
 
-RUN/state holds the state, RUN/log.jsonl the log, and RUN/weights what `vedit edit --weights` takes, written when
-the training ends or is stopped.
+RUN/state holds the state, RUN/log.jsonl the log, and RUN/weights what `vedit edit --weights` takes, written
+when the training ends or is stopped.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,12 +103,14 @@ def read_settings(table: Mapping[str, Any]) -> Settings:
 
 @dataclass(frozen=True)
 class Job:
-    """One training. backbone: a model of Wan's layout. precision: "auto", "fp32" or "bf16", of the backbone."""
+    """One training. backbone: a model of Wan's layout. precision: "auto", "fp32" or "bf16", of the
+    backbone.
+    """
 
     pairs: Path
     backbone: str
     folder: Path
-    settings: Settings = Settings()
+    settings: Settings
     device: str = "cpu"
     precision: str = "auto"
     threads: int | None = None
@@ -168,7 +171,8 @@ def build_task(job: Job, warn: Warn = silent) -> EasyV2VTask:
         raise ModelError(
             f"{job.backbone} is not a model of Wan's layout, which easyv2v trains on.",
             "",
-            f"Try {option('backbone', 'shapes-video')}, or {option('backbone', 'Wan-AI/Wan2.2-TI2V-5B-Diffusers')}",
+            f"Try {option('backbone', 'shapes-video')}, or"
+            f" {option('backbone', 'Wan-AI/Wan2.2-TI2V-5B-Diffusers')}",
         )
     settings = job.settings
     check_backbone(model, settings)
@@ -216,8 +220,8 @@ def check_backbone(model: WanModel, settings: Settings) -> None:
     needed = frames * (2 if (settings.way, settings.positions) == ("sequence", "sequential") else 1) + 1
     if needed > places:
         raise UsageError(
-            f"frames = {settings.frames} are {frames} latent frames; with the clip beside them and a reference"
-            f" {needed}, and {model.name} has places for {places}.",
+            f"frames = {settings.frames} are {frames} latent frames; with the clip beside them and a"
+            f" reference {needed}, and {model.name} has places for {places}.",
             "Shared positions, or fewer frames, need fewer.",
             f"Try {option('set.positions', 'shared')}",
         )
@@ -227,7 +231,7 @@ def write_weights(task: EasyV2VTask, job: Job) -> Path:
     """Write the averaged weights of the newest state as RUN/weights."""
     from safetensors.torch import save_file
 
-    from vedit.models.wan.weights import EMBEDDINGS, LORA, write_recipe
+    from vedit.models.wan.weights import CONFIG, EMBEDDINGS, LORA, write_recipe
     from vedit.training.loop import latest_state, state_of, tensors_of
 
     newest = latest_state(job.folder)
@@ -252,6 +256,8 @@ def write_weights(task: EasyV2VTask, job: Job) -> Path:
         "settings": json.loads(job.settings.model_dump_json()),
     }
     write_recipe(partial, task.recipe, {"training": training})
+    for path in partial.glob("*.safetensors"):  # its writer leaves them to their owner alone
+        path.chmod(stat.S_IMODE((partial / CONFIG).stat().st_mode))
     shutil.rmtree(job.folder / WEIGHTS, ignore_errors=True)
     partial.rename(job.folder / WEIGHTS)
     return job.folder / WEIGHTS

@@ -75,7 +75,7 @@ class PairFiles:
         frame = read_pixels(name, lambda size: Selection(frames=1, size=size)).frames_FYX3[0]
         shown = fitted(Image.fromarray(frame), None)
         whole = ImageOps.pad(shown, self.size, Image.Resampling.LANCZOS, color=(255, 255, 255))
-        return padded(from_bytes(np.asarray(whole))[None], self.multiple)[0]
+        return padded(from_bytes(np.array(whole))[None], self.multiple)[0]
 
 
 def _size_of(pair: Pair) -> tuple[int, int]:

@@ -47,9 +47,9 @@ class TrainRequest(Request):
     """One training, in one run folder; the same request goes on where it was stopped.
 
     preset: a stage of the embedded models, or a generator's; or method: "easyv2v", an instruction editor on
-    pairs, a manifest of pairs of clips, and a backbone, a model of Wan's layout. folder: the run. data: the clips of a
-    generator. settings: of a generator, by TABLE.KEY. launch: processes. precision: "auto", "fp32",
-    "bf16" or "fp16". compiled: the embedded denoiser. steps: in all. anneal: steps of a copy whose
+    pairs, a manifest of pairs of clips, and a backbone, a model of Wan's layout. folder: the run. data: the
+    clips of a generator. settings: of a generator, by TABLE.KEY. launch: processes. precision: "auto",
+    "fp32", "bf16" or "fp16". compiled: the embedded denoiser. steps: in all. anneal: steps of a copy whose
     rate falls to zero. begin: a packed video model to begin with, "builtin" for the one that ships.
     vgg_weights: as `train.vgg.load_vgg` reads it. fresh: begin anew; overwrite: remove what is there.
     """
@@ -225,8 +225,9 @@ def _editor_plan(request: TrainRequest) -> EditorPlan:
     assert request.pairs is not None and request.backbone is not None and request.folder is not None
     own = {name: value for name in ("rate", "batch") if (value := getattr(request, name)) is not None}
     job = Job(
-        Path(request.pairs), request.backbone, Path(request.folder), read_settings({**request.settings, **own}),
-        request.device, request.precision, request.threads, request.seed or 0, request.steps,
+        Path(request.pairs), request.backbone, Path(request.folder),
+        read_settings({**request.settings, **own}), request.device, request.precision, request.threads,
+        request.seed or 0, request.steps,
     )  # fmt: skip
     return EditorPlan(job, request.fresh, request.overwrite)
 

@@ -1,10 +1,10 @@
 """A Wan transformer that also sees a source clip, a mask and a reference picture, its class untouched.
 
-    sequence   [P_src(z_src) + P_msk(z_msk), P(z_t), P_ref(z_ref)]     more tokens, all of which see each other
-    added      [P(z_t) + P_src(z_src) + P_msk(z_msk), P_ref(z_ref)]    the tokens of the clip alone
+    sequence   [P_src(z_src) + P_msk(z_msk), P(z_t), P_ref(z_ref)]     more tokens, all of which see each
+    other added      [P(z_t) + P_src(z_src) + P_msk(z_msk), P_ref(z_ref)]    the tokens of the clip alone
 
-Each part is embedded by a convolution of its own; source and reference are clean, and told so by a timestep of
-0 for their tokens. What comes out for the noisy clip is the answer. Wan's forward takes whatever its patch
+Each part is embedded by a convolution of its own; source and reference are clean, and told so by a timestep
+of 0 for their tokens. What comes out for the noisy clip is the answer. Wan's forward takes whatever its patch
 embedding gives and its rotary positions from the frames of its input, so both are exchanged, and nothing
 else is.
 

@@ -19,7 +19,8 @@ class EditNetwork(Transformers):
     """A transformer that has been fitted, and what it is shown beside the noisy clip.
 
     given: conditions of one clip for all branches, or a row for each stream, whose branches follow each
-    other. source_guidance: how strongly the source leads; blind: the text beside which it is left out, (1, L, E).
+    other. source_guidance: how strongly the source leads; blind: the text beside which it is left out, (1,
+    L, E).
 
         v0 + g_s (v_s - v0) + g (v_ts - v_s)     0: neither, s: source, t: text
     """

@@ -15,6 +15,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NotRequired
 
@@ -26,6 +27,7 @@ from vedit.errors import ModelError, option
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from vedit.models.wan.conditions import Conditions
     from vedit.models.wan.editing import EditNetwork
     from vedit.models.wan.model import WanModel
 
@@ -42,6 +44,7 @@ DOCUMENT = Kind(
     "Train some with: vedit train --method easyv2v --pairs pairs.jsonl --backbone NAME --out RUN",
     names_files=True,
 )
+EXTRA = {"extra": "allow"}  # further keys pass
 DRAWN = "drawn scenes"
 WAYS = {"sequence": "shown as more frames", "added": "added to the frames of the edit"}
 Blank = Literal["ones", "zeros", "skip"]
@@ -56,7 +59,7 @@ class _Backbone(TypedDict):
 class _Config(TypedDict):
     """What config.json holds; what else stands there stays."""
 
-    __pydantic_config__ = {"extra": "allow"}  # type: ignore[misc]  # read by pydantic, and no key
+    __pydantic_config__ = EXTRA  # type: ignore[misc]  # read by pydantic, and no key
     format: str
     version: int
     backbone: _Backbone
@@ -154,8 +157,10 @@ class Editor:
             self.lora = _tensors(folder / LORA)
         else:
             self.transformer = self._own_transformer()
-        has_words = (folder / "text_encoder").is_dir()
-        self.text_encoder, self.tokenizer = self._own_words() if has_words else (None, None)
+        self.text_encoder: Any = None
+        self.tokenizer: Any = None
+        if (folder / "text_encoder").is_dir():
+            self.text_encoder, self.tokenizer = self._own_words()
 
     def _check_backbone(self) -> None:
         recipe, model = self.recipe, self.model
@@ -232,6 +237,16 @@ class Editor:
             remove_lora(model.transformer)
             unfit(model.transformer)
 
+    @cached_property
+    def sha256(self) -> str:
+        """A hash of all that the weights are made of."""
+        import hashlib
+
+        whole = hashlib.sha256(json.dumps(self.recipe.table(), sort_keys=True).encode())
+        for file in sorted(self.folder.rglob("*.safetensors")):
+            whole.update(hashlib.sha256(file.read_bytes()).digest())
+        return whole.hexdigest()
+
     @property
     def about(self) -> tuple[str, ...]:
         """Lines of --explain."""
@@ -240,6 +255,36 @@ class Editor:
         return (
             f"weights: {self.folder}, {how} on {recipe.backbone}; the clip is {WAYS[recipe.way]}; trained on"
             f" {recipe.frames} frames",
+        )
+
+    def conditions(
+        self,
+        source_fCYX: Tensor,
+        mask_F1YX: Tensor | None = None,
+        reference_3YX: Tensor | None = None,
+    ) -> Conditions:
+        """What the network is shown of one clip. source: its latents; mask: of its pictures, in [0, 1], 1 may
+        change; reference: a picture in [-1, 1]. Without a mask there is what stands for none.
+        """
+        import torch
+
+        from vedit.models.wan.conditions import Conditions
+
+        model = self.model
+
+        def one(latents_fCYX: Tensor) -> Tensor:
+            return latents_fCYX.transpose(0, 1)[None].to(model.device)
+
+        blank = {"ones": 1.0, "zeros": 0.0}.get(self.recipe.blank_mask)
+        if mask_F1YX is None and blank is not None:
+            pictures = (len(source_fCYX) - 1) * model.packs + 1
+            rows, columns = (side * model.scale for side in source_fCYX.shape[-2:])
+            mask_F1YX = torch.full((pictures, 1, rows, columns), blank)
+        mask = None if mask_F1YX is None else 2 * mask_F1YX.expand(-1, 3, -1, -1) - 1
+        return Conditions(
+            one(source_fCYX),
+            None if mask is None else one(model.encode_frames(mask)),
+            None if reference_3YX is None else one(model.encode_frames(reference_3YX[None])[:1]),
         )
 
     def read(self, text: str) -> str:
@@ -288,8 +333,8 @@ def find_weights(weights: str) -> Path:
             raise ModelError(
                 "the embedded instruction editor is not in this installation.",
                 "Released editors need none of it.",
-                f"Name weights of your own: {option('set.weights', 'DIR')}, made by vedit train --method easyv2v"
-                " or --preset shapes-instruct",
+                f"Name weights of your own: {option('set.weights', 'DIR')}, made by vedit train"
+                " --method easyv2v or --preset shapes-instruct",
             )
         return folder
     folder = Path(weights) if Path(weights).is_dir() else fetch_folder(weights, FILES)
@@ -302,7 +347,8 @@ def add_lora(transformer: Any, recipe: Recipe) -> None:
     """Add LoRA to the attention of a transformer; at the start it changes nothing."""
     from peft import LoraConfig
 
-    made = LoraConfig(r=recipe.rank, lora_alpha=recipe.alpha, target_modules=list(recipe.targets))
+    alpha: Any = recipe.alpha  # peft's hint says int, and it divides by the rank
+    made = LoraConfig(r=recipe.rank, lora_alpha=alpha, target_modules=list(recipe.targets))
     transformer.add_adapter(made, adapter_name=ADAPTER)
 
 
