@@ -20,8 +20,7 @@ Shape letters: F frames, C channels, Y X latent rows and columns.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from types import MappingProxyType
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
 import torch
@@ -264,7 +263,7 @@ class Prepared:
     cost: int | None = None
     seen: Request | None = None
     beside: int = 0
-    facts: Mapping[str, str] = MappingProxyType({})
+    facts: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def evaluations(self) -> int:
