@@ -3,7 +3,7 @@
 
 __vedit_presets() {
     local folder=${VEDIT_CONFIG_DIR:-${XDG_CONFIG_HOME:-$HOME/.config}/vedit}/presets file
-    printf '%s\n' boomerang combine combine-shapes ddim ddim-shapes ddim-shapes-video ddim-wan dds dds-shapes dds-shapes-video dds-wan edit-a-video edit-a-video-shapes fatezero fatezero-shapes flowedit flowedit-align flowedit-dfv flowedit-director flowedit-shapes-video glp glp-shapes glp-shapes-video glp-thesis glp-wan improved kvlock kvlock-shapes-video masactrl masactrl-shapes masactrl-shapes-video masactrl-wan moving-mnist p2p p2p-shapes p2p-shapes-video p2p-thesis p2p-wan pixel-art pnp pnp-shapes pnp-thesis rave rave-shapes sdedit sdedit-shapes sdedit-shapes-video sdedit-wan shapes shapes-codec shapes-judge shapes-motion shapes-scorer shapes-video shapes-video-codec shapes-video-pictures slack-emoji thumbnail tiny tokenflow tokenflow-shapes unedit unedit-shapes-video unedit-wan vid2vid-zero vid2vid-zero-shapes video-p2p video-p2p-shapes video-p2p-thesis vidtome vidtome-shapes web-small
+    printf '%s\n' boomerang combine combine-shapes ddim ddim-shapes ddim-shapes-video ddim-wan dds dds-shapes dds-shapes-video dds-wan easyv2v easyv2v-shapes-video edit-a-video edit-a-video-shapes fatezero fatezero-shapes flowedit flowedit-align flowedit-dfv flowedit-director flowedit-shapes-video glp glp-shapes glp-shapes-video glp-thesis glp-wan improved kvlock kvlock-shapes-video masactrl masactrl-shapes masactrl-shapes-video masactrl-wan moving-mnist p2p p2p-shapes p2p-shapes-video p2p-thesis p2p-wan pixel-art pnp pnp-shapes pnp-thesis rave rave-shapes sdedit sdedit-shapes sdedit-shapes-video sdedit-wan shapes shapes-codec shapes-instruct shapes-judge shapes-motion shapes-scorer shapes-video shapes-video-codec shapes-video-pictures slack-emoji thumbnail tiny tokenflow tokenflow-shapes unedit unedit-shapes-video unedit-wan vid2vid-zero vid2vid-zero-shapes video-p2p video-p2p-shapes video-p2p-thesis vidtome vidtome-shapes web-small
     for file in "$folder"/*.toml; do
         [ -e "$file" ] || continue
         file=${file##*/}
@@ -44,7 +44,7 @@ _vedit() {
     while [ "$i" -lt "$COMP_CWORD" ]; do
         word=${COMP_WORDS[i]}
         case "$path $word" in
-            'vedit batch' | 'vedit batch collect' | 'vedit batch gallery' | 'vedit batch run' | 'vedit batch status' | 'vedit bench' | 'vedit bench model' | 'vedit bench motion' | 'vedit bench scenes' | 'vedit cache' | 'vedit cache clear' | 'vedit cache list' | 'vedit convert' | 'vedit data' | 'vedit data check' | 'vedit data clip' | 'vedit data folder' | 'vedit data moving-mnist' | 'vedit data msrvtt' | 'vedit data table' | 'vedit data v2vbench' | 'vedit demo' | 'vedit edit' | 'vedit env' | 'vedit generate' | 'vedit gif' | 'vedit gif adjust' | 'vedit gif blur' | 'vedit gif chain' | 'vedit gif crop' | 'vedit gif delay' | 'vedit gif fade' | 'vedit gif frames' | 'vedit gif metadata' | 'vedit gif optimize' | 'vedit gif pad' | 'vedit gif preview' | 'vedit gif resize' | 'vedit gif rotate' | 'vedit gif serve' | 'vedit gif speed' | 'vedit gif watermark' | 'vedit invert' | 'vedit models' | 'vedit models export' | 'vedit models fetch' | 'vedit models info' | 'vedit models list' | 'vedit models pack' | 'vedit presets' | 'vedit presets list' | 'vedit presets save' | 'vedit presets show' | 'vedit probe' | 'vedit replay' | 'vedit scene' | 'vedit score' | 'vedit score compare' | 'vedit score table' | 'vedit score weights' | 'vedit train') path="$path $word" ;;
+            'vedit batch' | 'vedit batch collect' | 'vedit batch gallery' | 'vedit batch run' | 'vedit batch status' | 'vedit bench' | 'vedit bench model' | 'vedit bench motion' | 'vedit bench scenes' | 'vedit cache' | 'vedit cache clear' | 'vedit cache list' | 'vedit convert' | 'vedit data' | 'vedit data check' | 'vedit data clip' | 'vedit data edit-pairs' | 'vedit data folder' | 'vedit data moving-mnist' | 'vedit data msrvtt' | 'vedit data table' | 'vedit data v2vbench' | 'vedit demo' | 'vedit edit' | 'vedit env' | 'vedit generate' | 'vedit gif' | 'vedit gif adjust' | 'vedit gif blur' | 'vedit gif chain' | 'vedit gif crop' | 'vedit gif delay' | 'vedit gif fade' | 'vedit gif frames' | 'vedit gif metadata' | 'vedit gif optimize' | 'vedit gif pad' | 'vedit gif preview' | 'vedit gif resize' | 'vedit gif rotate' | 'vedit gif serve' | 'vedit gif speed' | 'vedit gif watermark' | 'vedit invert' | 'vedit models' | 'vedit models export' | 'vedit models fetch' | 'vedit models info' | 'vedit models list' | 'vedit models pack' | 'vedit presets' | 'vedit presets list' | 'vedit presets save' | 'vedit presets show' | 'vedit probe' | 'vedit replay' | 'vedit scene' | 'vedit score' | 'vedit score compare' | 'vedit score table' | 'vedit score weights' | 'vedit train') path="$path $word" ;;
         esac
         i=$((i + 1))
     done
@@ -80,6 +80,7 @@ _vedit() {
         'vedit bench motion --clips' | 'vedit bench motion --steps' | 'vedit bench motion --device' | 'vedit bench motion --threads') _vedit_value text "$cur"; return ;;
         'vedit bench scenes --methods' | 'vedit bench scenes --set' | 'vedit bench scenes --limit' | 'vedit bench scenes --frames' | 'vedit bench scenes --model' | 'vedit bench scenes --revision' | 'vedit bench scenes --device') _vedit_value text "$cur"; return ;;
         'vedit bench scenes --cases') _vedit_value words "$cur" 'drawn-scenes drawn-scenes-tuning'; return ;;
+        'vedit bench scenes --weights') _vedit_value folder "$cur"; return ;;
         'vedit bench scenes -o' | 'vedit bench scenes --output' | 'vedit bench scenes --sheet' | 'vedit bench scenes --journal' | 'vedit bench scenes --lora') _vedit_value file "$cur"; return ;;
         'vedit bench scenes --dtype') _vedit_value words "$cur" 'auto fp32 fp16 bf16'; return ;;
         'vedit bench scenes --offload') _vedit_value words "$cur" 'none model sequential'; return ;;
@@ -102,6 +103,9 @@ _vedit() {
 
         'vedit data check --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
         'vedit data clip --start' | 'vedit data clip --frames' | 'vedit data clip --stride' | 'vedit data clip --size' | 'vedit data clip --offset' | 'vedit data clip --fps' | 'vedit data clip --caption') _vedit_value text "$cur"; return ;;
+        'vedit data edit-pairs --synth' | 'vedit data edit-pairs --seed' | 'vedit data edit-pairs --frames' | 'vedit data edit-pairs --controls' | 'vedit data edit-pairs --ramp' | 'vedit data edit-pairs --command' | 'vedit data edit-pairs --expert' | 'vedit data edit-pairs --instruction' | 'vedit data edit-pairs --timeout' | 'vedit data edit-pairs --licence' | 'vedit data edit-pairs --limit') _vedit_value text "$cur"; return ;;
+        'vedit data edit-pairs --to') _vedit_value words "$cur" 'apng gif mp4'; return ;;
+        'vedit data edit-pairs --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
         'vedit data folder --frames' | 'vedit data folder --size' | 'vedit data folder --fps' | 'vedit data folder --min-side' | 'vedit data folder --min-frames' | 'vedit data folder --min-seconds' | 'vedit data folder --max-seconds' | 'vedit data folder --max-uneven' | 'vedit data folder --caption' | 'vedit data folder --limit' | 'vedit data folder -j' | 'vedit data folder --jobs') _vedit_value text "$cur"; return ;;
         'vedit data folder --to') _vedit_value words "$cur" 'gif mp4'; return ;;
         'vedit data folder --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
@@ -123,9 +127,9 @@ _vedit() {
         'vedit data v2vbench --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
         'vedit demo -O' | 'vedit demo --output-dir') _vedit_value folder "$cur"; return ;;
         'vedit demo --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
-        'vedit edit -o' | 'vedit edit --output' | 'vedit edit --inversion' | 'vedit edit --mask' | 'vedit edit --preview' | 'vedit edit --truth' | 'vedit edit --lora') _vedit_value file "$cur"; return ;;
-        'vedit edit -O' | 'vedit edit --output-dir' | 'vedit edit --save-masks' | 'vedit edit --save-attention') _vedit_value folder "$cur"; return ;;
-        'vedit edit --suffix' | 'vedit edit --source-prompt' | 'vedit edit --source' | 'vedit edit --prompt' | 'vedit edit --method' | 'vedit edit --set' | 'vedit edit --steps' | 'vedit edit --guidance' | 'vedit edit --negative' | 'vedit edit --strength' | 'vedit edit --seed' | 'vedit edit --model' | 'vedit edit --revision' | 'vedit edit --device' | 'vedit edit --frames-per-call' | 'vedit edit --window' | 'vedit edit --memory' | 'vedit edit --frames' | 'vedit edit --stride' | 'vedit edit --start' | 'vedit edit --size') _vedit_value text "$cur"; return ;;
+        'vedit edit -o' | 'vedit edit --output' | 'vedit edit --ref' | 'vedit edit --inversion' | 'vedit edit --mask' | 'vedit edit --preview' | 'vedit edit --truth' | 'vedit edit --lora') _vedit_value file "$cur"; return ;;
+        'vedit edit -O' | 'vedit edit --output-dir' | 'vedit edit --weights' | 'vedit edit --save-masks' | 'vedit edit --save-attention') _vedit_value folder "$cur"; return ;;
+        'vedit edit --suffix' | 'vedit edit --source-prompt' | 'vedit edit --source' | 'vedit edit --prompt' | 'vedit edit --instruction' | 'vedit edit --ref-from' | 'vedit edit --ref-edit' | 'vedit edit --method' | 'vedit edit --set' | 'vedit edit --steps' | 'vedit edit --guidance' | 'vedit edit --negative' | 'vedit edit --strength' | 'vedit edit --seed' | 'vedit edit --model' | 'vedit edit --revision' | 'vedit edit --device' | 'vedit edit --frames-per-call' | 'vedit edit --window' | 'vedit edit --memory' | 'vedit edit --frames' | 'vedit edit --stride' | 'vedit edit --start' | 'vedit edit --size') _vedit_value text "$cur"; return ;;
         'vedit edit --preset') _vedit_value preset "$cur"; return ;;
         'vedit edit --dtype') _vedit_value words "$cur" 'auto fp32 fp16 bf16'; return ;;
         'vedit edit --offload') _vedit_value words "$cur" 'none model sequential'; return ;;
@@ -351,10 +355,10 @@ _vedit() {
         'vedit score weights --fetch' | 'vedit score weights --metrics') _vedit_value text "$cur"; return ;;
         'vedit score weights --weights') _vedit_value folder "$cur"; return ;;
         'vedit train --preset') _vedit_value preset "$cur"; return ;;
-        'vedit train --out' | 'vedit train --set' | 'vedit train --device' | 'vedit train --launch' | 'vedit train --threads' | 'vedit train --seed' | 'vedit train --steps' | 'vedit train --anneal' | 'vedit train --batch' | 'vedit train --rate') _vedit_value text "$cur"; return ;;
+        'vedit train --method' | 'vedit train --backbone' | 'vedit train --out' | 'vedit train --set' | 'vedit train --device' | 'vedit train --launch' | 'vedit train --threads' | 'vedit train --seed' | 'vedit train --steps' | 'vedit train --anneal' | 'vedit train --batch' | 'vedit train --rate') _vedit_value text "$cur"; return ;;
+        'vedit train --pairs' | 'vedit train --vgg-weights') _vedit_value file "$cur"; return ;;
         'vedit train --data' | 'vedit train --begin') _vedit_value folder "$cur"; return ;;
         'vedit train --precision') _vedit_value words "$cur" 'auto fp32 bf16 fp16'; return ;;
-        'vedit train --vgg-weights') _vedit_value file "$cur"; return ;;
     esac
     if [[ $cur == -* ]]; then
         case $path in
@@ -367,7 +371,7 @@ _vedit() {
         'vedit bench') words='-h --help' ;;
         'vedit bench model') words='--samples --steps --device --threads --store --strict --json -h --help' ;;
         'vedit bench motion') words='--base --clips --steps --device --threads --store --strict --json -h --help' ;;
-        'vedit bench scenes') words='--methods --set --cases --limit --frames --markdown --json -o --output --sheet --journal -y --overwrite --model --revision --device --dtype --offload --lora -q --quiet --progress -h --help' ;;
+        'vedit bench scenes') words='--methods --set --cases --instructions --weights --limit --frames --markdown --json -o --output --sheet --journal -y --overwrite --model --revision --device --dtype --offload --lora -q --quiet --progress -h --help' ;;
         'vedit cache') words='-h --help' ;;
         'vedit cache clear') words='-h --help' ;;
         'vedit cache list') words='-h --help' ;;
@@ -375,13 +379,14 @@ _vedit() {
         'vedit data') words='-h --help' ;;
         'vedit data check') words='--json -q --quiet --progress -h --help' ;;
         'vedit data clip') words='--start --frames --stride --size --offset --fps --caption -y --overwrite --json -h --help' ;;
+        'vedit data edit-pairs') words='--synth --seed --frames --controls --ramp --command --expert --instruction --timeout --licence --limit --to -y --overwrite --json -q --quiet --progress -h --help' ;;
         'vedit data folder') words='--frames --size --fps --min-side --min-frames --min-seconds --max-seconds --max-uneven --keep-uneven --keep-doubles --caption --no-name-captions --to --limit -j --jobs -y --overwrite --json -q --quiet --progress -h --help' ;;
         'vedit data moving-mnist') words='--synth --digits --count --straight --seed --frames --scale --caption --to --limit -j --jobs -y --overwrite --json -q --quiet --progress -h --help' ;;
         'vedit data msrvtt') words='--frames --size --fps --captions --split --seed --i-have-rights --to --limit -j --jobs -y --overwrite --json -q --quiet --progress -h --help' ;;
         'vedit data table') words='--id-column --caption-column --frames --size --fps --to --limit -j --jobs -y --overwrite --json -q --quiet --progress -h --help' ;;
         'vedit data v2vbench') words='--list --frames --size --fps --stride --one-edit --seed --to --limit -j --jobs -y --overwrite --json -q --quiet --progress -h --help' ;;
         'vedit demo') words='-O --output-dir -y --overwrite -q --quiet --progress -h --help' ;;
-        'vedit edit') words='-o --output -O --output-dir --suffix --source-prompt --source --prompt --method --preset --set --steps --guidance --negative --strength --seed --inversion --mask --keep-outside --no-keep-outside --detail --no-detail --save-masks --save-attention --preview --ablate --truth --explain --list-methods --no-metadata --model --revision --device --dtype --offload --lora --frames-per-call --window --memory --frames --stride --start --size --crop --output-size -y --overwrite -n --no-overwrite --json -q --quiet --progress -h --help' ;;
+        'vedit edit') words='-o --output -O --output-dir --suffix --source-prompt --source --prompt --instruction --weights --ref --ref-from --ref-edit --method --preset --set --steps --guidance --negative --strength --seed --inversion --mask --keep-outside --no-keep-outside --detail --no-detail --save-masks --save-attention --preview --ablate --truth --explain --list-methods --no-metadata --model --revision --device --dtype --offload --lora --frames-per-call --window --memory --frames --stride --start --size --crop --output-size -y --overwrite -n --no-overwrite --json -q --quiet --progress -h --help' ;;
         'vedit env') words='--json -h --help' ;;
         'vedit generate') words='-o --output -O --output-dir --to --model --revision --prompts --negative --seed --count --steps --ddim-num-steps --guidance --frames --size --fps --device --dtype --weights --eta --clip --spacing --save-x-start --save-every --from-x-start --from-step --mask --offload --vae-tiling --variant --motion-adapter --lora --pipe --provider --base-url --remote-model --key-env --form --field --timeout --no-metadata -y --overwrite --skip-existing --json -q --quiet --progress -h --help' ;;
         'vedit gif') words='-h --help' ;;
@@ -407,7 +412,7 @@ _vedit() {
         'vedit models fetch') words='--revision --force -q --quiet -h --help' ;;
         'vedit models info') words='--revision --sites --json -h --help' ;;
         'vedit models list') words='--json -h --help' ;;
-        'vedit models pack') words='-o --output --annealed --motion --video -y --overwrite --json -h --help' ;;
+        'vedit models pack') words='-o --output --annealed --motion --video --instruct -y --overwrite --json -h --help' ;;
         'vedit presets') words='-h --help' ;;
         'vedit presets list') words='--json -h --help' ;;
         'vedit presets save') words='--from --set --summary -y --overwrite -n --no-overwrite -h --help' ;;
@@ -419,7 +424,7 @@ _vedit() {
         'vedit score compare') words='--metrics --force --seed --json --csv --md --latex --html --standalone -y --overwrite -h --help' ;;
         'vedit score table') words='--layout --format --lang --column-from --standalone --force -o --output -y --overwrite -h --help' ;;
         'vedit score weights') words='--check --fetch --weights --metrics --json -h --help' ;;
-        'vedit train') words='--preset --out --data --set --describe --device --launch --precision --threads --compile --seed --steps --anneal --batch --rate --begin --vgg-weights --fresh -y --overwrite --json -q --quiet -h --help' ;;
+        'vedit train') words='--preset --method --pairs --backbone --out --data --set --describe --device --launch --precision --threads --compile --seed --steps --anneal --batch --rate --begin --vgg-weights --fresh -y --overwrite --json -q --quiet -h --help' ;;
         esac
         _vedit_value words "$cur" "$words"
         return
@@ -429,7 +434,7 @@ _vedit() {
         'vedit batch') words='collect gallery run status' ;;
         'vedit bench') words='model motion scenes' ;;
         'vedit cache') words='clear list' ;;
-        'vedit data') words='check clip folder moving-mnist msrvtt table v2vbench' ;;
+        'vedit data') words='check clip edit-pairs folder moving-mnist msrvtt table v2vbench' ;;
         'vedit gif') words='adjust blur chain crop delay fade frames metadata optimize pad preview resize rotate serve speed watermark' ;;
         'vedit models') words='export fetch info list pack' ;;
         'vedit presets') words='list save show' ;;
@@ -446,6 +451,7 @@ _vedit() {
         'vedit convert') _vedit_value file "$cur"; return ;;
         'vedit data check') _vedit_value folder "$cur"; return ;;
         'vedit data clip') _vedit_value file "$cur"; return ;;
+        'vedit data edit-pairs') _vedit_value words "$cur" 'inverse lift continuation transition expert'; return ;;
         'vedit data folder') _vedit_value file "$cur"; return ;;
         'vedit data moving-mnist') _vedit_value file "$cur"; return ;;
         'vedit data msrvtt') _vedit_value file "$cur"; return ;;

@@ -3,7 +3,7 @@
 function __vedit_at --description 'Whether the words so far name this very command'
     set -l path vedit
     for word in (commandline -opc)[2..-1]
-        if contains -- "$path $word" 'vedit' 'vedit batch' 'vedit batch collect' 'vedit batch gallery' 'vedit batch run' 'vedit batch status' 'vedit bench' 'vedit bench model' 'vedit bench motion' 'vedit bench scenes' 'vedit cache' 'vedit cache clear' 'vedit cache list' 'vedit convert' 'vedit data' 'vedit data check' 'vedit data clip' 'vedit data folder' 'vedit data moving-mnist' 'vedit data msrvtt' 'vedit data table' 'vedit data v2vbench' 'vedit demo' 'vedit edit' 'vedit env' 'vedit generate' 'vedit gif' 'vedit gif adjust' 'vedit gif blur' 'vedit gif chain' 'vedit gif crop' 'vedit gif delay' 'vedit gif fade' 'vedit gif frames' 'vedit gif metadata' 'vedit gif optimize' 'vedit gif pad' 'vedit gif preview' 'vedit gif resize' 'vedit gif rotate' 'vedit gif serve' 'vedit gif speed' 'vedit gif watermark' 'vedit invert' 'vedit models' 'vedit models export' 'vedit models fetch' 'vedit models info' 'vedit models list' 'vedit models pack' 'vedit presets' 'vedit presets list' 'vedit presets save' 'vedit presets show' 'vedit probe' 'vedit replay' 'vedit scene' 'vedit score' 'vedit score compare' 'vedit score table' 'vedit score weights' 'vedit train'
+        if contains -- "$path $word" 'vedit' 'vedit batch' 'vedit batch collect' 'vedit batch gallery' 'vedit batch run' 'vedit batch status' 'vedit bench' 'vedit bench model' 'vedit bench motion' 'vedit bench scenes' 'vedit cache' 'vedit cache clear' 'vedit cache list' 'vedit convert' 'vedit data' 'vedit data check' 'vedit data clip' 'vedit data edit-pairs' 'vedit data folder' 'vedit data moving-mnist' 'vedit data msrvtt' 'vedit data table' 'vedit data v2vbench' 'vedit demo' 'vedit edit' 'vedit env' 'vedit generate' 'vedit gif' 'vedit gif adjust' 'vedit gif blur' 'vedit gif chain' 'vedit gif crop' 'vedit gif delay' 'vedit gif fade' 'vedit gif frames' 'vedit gif metadata' 'vedit gif optimize' 'vedit gif pad' 'vedit gif preview' 'vedit gif resize' 'vedit gif rotate' 'vedit gif serve' 'vedit gif speed' 'vedit gif watermark' 'vedit invert' 'vedit models' 'vedit models export' 'vedit models fetch' 'vedit models info' 'vedit models list' 'vedit models pack' 'vedit presets' 'vedit presets list' 'vedit presets save' 'vedit presets show' 'vedit probe' 'vedit replay' 'vedit scene' 'vedit score' 'vedit score compare' 'vedit score table' 'vedit score weights' 'vedit train'
             set path "$path $word"
         end
     end
@@ -14,7 +14,7 @@ function __vedit_presets
     set -l folder ~/.config/vedit
     set -q XDG_CONFIG_HOME; and set folder $XDG_CONFIG_HOME/vedit
     set -q VEDIT_CONFIG_DIR; and set folder $VEDIT_CONFIG_DIR
-    printf '%s\n' boomerang combine combine-shapes ddim ddim-shapes ddim-shapes-video ddim-wan dds dds-shapes dds-shapes-video dds-wan edit-a-video edit-a-video-shapes fatezero fatezero-shapes flowedit flowedit-align flowedit-dfv flowedit-director flowedit-shapes-video glp glp-shapes glp-shapes-video glp-thesis glp-wan improved kvlock kvlock-shapes-video masactrl masactrl-shapes masactrl-shapes-video masactrl-wan moving-mnist p2p p2p-shapes p2p-shapes-video p2p-thesis p2p-wan pixel-art pnp pnp-shapes pnp-thesis rave rave-shapes sdedit sdedit-shapes sdedit-shapes-video sdedit-wan shapes shapes-codec shapes-judge shapes-motion shapes-scorer shapes-video shapes-video-codec shapes-video-pictures slack-emoji thumbnail tiny tokenflow tokenflow-shapes unedit unedit-shapes-video unedit-wan vid2vid-zero vid2vid-zero-shapes video-p2p video-p2p-shapes video-p2p-thesis vidtome vidtome-shapes web-small
+    printf '%s\n' boomerang combine combine-shapes ddim ddim-shapes ddim-shapes-video ddim-wan dds dds-shapes dds-shapes-video dds-wan easyv2v easyv2v-shapes-video edit-a-video edit-a-video-shapes fatezero fatezero-shapes flowedit flowedit-align flowedit-dfv flowedit-director flowedit-shapes-video glp glp-shapes glp-shapes-video glp-thesis glp-wan improved kvlock kvlock-shapes-video masactrl masactrl-shapes masactrl-shapes-video masactrl-wan moving-mnist p2p p2p-shapes p2p-shapes-video p2p-thesis p2p-wan pixel-art pnp pnp-shapes pnp-thesis rave rave-shapes sdedit sdedit-shapes sdedit-shapes-video sdedit-wan shapes shapes-codec shapes-instruct shapes-judge shapes-motion shapes-scorer shapes-video shapes-video-codec shapes-video-pictures slack-emoji thumbnail tiny tokenflow tokenflow-shapes unedit unedit-shapes-video unedit-wan vid2vid-zero vid2vid-zero-shapes video-p2p video-p2p-shapes video-p2p-thesis vidtome vidtome-shapes web-small
     for file in $folder/presets/*.toml
         string replace -r '^.*/(.*)\.toml$' '$1' -- $file
     end
@@ -141,6 +141,8 @@ complete -c vedit -n '__vedit_at \'vedit bench scenes\'' -f
 complete -c vedit -n '__vedit_at \'vedit bench scenes\'' -l methods -x -d 'Methods to score; all by default.'
 complete -c vedit -n '__vedit_at \'vedit bench scenes\'' -l set -x -d 'Set a parameter of a method.'
 complete -c vedit -n '__vedit_at \'vedit bench scenes\'' -l cases -x -a 'drawn-scenes drawn-scenes-tuning' -d 'The frozen set; presets may be tuned on the second only.'
+complete -c vedit -n '__vedit_at \'vedit bench scenes\'' -l instructions -d 'Tell the cases as instructions, to easyv2v.'
+complete -c vedit -n '__vedit_at \'vedit bench scenes\'' -l weights -x -a '(__fish_complete_directories)' -d 'With --instructions: the weights of easyv2v; the embedded ones by default.'
 complete -c vedit -n '__vedit_at \'vedit bench scenes\'' -l limit -x -d 'Cases of each kind; all by default. At least 1.'
 complete -c vedit -n '__vedit_at \'vedit bench scenes\'' -l frames -x -d 'Frames of each clip. From 2 to 8.'
 complete -c vedit -n '__vedit_at \'vedit bench scenes\'' -l markdown -d 'Print a Markdown table.'
@@ -208,6 +210,7 @@ complete -c vedit -n '__vedit_at \'vedit convert\'' -s h -l help -d 'Show this m
 complete -c vedit -n '__vedit_at \'vedit data\'' -f
 complete -c vedit -n '__vedit_at \'vedit data\'' -a check -d 'Read a data set again: pairs, pixels, hashes, captions'
 complete -c vedit -n '__vedit_at \'vedit data\'' -a clip -d 'Cut one clip out of a video: so many frames, every so many-th, as a square'
+complete -c vedit -n '__vedit_at \'vedit data\'' -a edit-pairs -d 'Make pairs of clips, before and after an edit, to train an instruction editor on'
 complete -c vedit -n '__vedit_at \'vedit data\'' -a folder -d 'Make a data set of the clips in a folder: good ones, each once, with captions'
 complete -c vedit -n '__vedit_at \'vedit data\'' -a moving-mnist -d 'Make a data set of digits that fly and bounce'
 complete -c vedit -n '__vedit_at \'vedit data\'' -a msrvtt -d 'Make a data set of MSR-VTT: an annotation file and a folder of its clips'
@@ -230,6 +233,24 @@ complete -c vedit -n '__vedit_at \'vedit data clip\'' -l caption -x -d 'What the
 complete -c vedit -n '__vedit_at \'vedit data clip\'' -s y -l overwrite -d 'Replace outputs that exist.'
 complete -c vedit -n '__vedit_at \'vedit data clip\'' -l json -d 'Print what was made as one JSON object.'
 complete -c vedit -n '__vedit_at \'vedit data clip\'' -s h -l help -d 'Show this message and exit.'
+complete -c vedit -n '__vedit_at \'vedit data edit-pairs\'' -a 'inverse lift continuation transition expert'
+complete -c vedit -n '__vedit_at \'vedit data edit-pairs\'' -l synth -x -d 'Draw N scenes instead of reading files. At least 1.'
+complete -c vedit -n '__vedit_at \'vedit data edit-pairs\'' -l seed -x -d 'Of everything that is drawn. At least 0. Default: 0.'
+complete -c vedit -n '__vedit_at \'vedit data edit-pairs\'' -l frames -x -d 'Of drawn and lifted clips. At least 1. Default: 9.'
+complete -c vedit -n '__vedit_at \'vedit data edit-pairs\'' -l controls -x -d 'Of inverse. Default: edges,gray,blur,small.'
+complete -c vedit -n '__vedit_at \'vedit data edit-pairs\'' -l ramp -x -d 'Frames that a transition takes at most; 0 cuts. At least 0. Default: 2.'
+complete -c vedit -n '__vedit_at \'vedit data edit-pairs\'' -l command -x -d 'Of expert: your editor, run without a shell.'
+complete -c vedit -n '__vedit_at \'vedit data edit-pairs\'' -l expert -x -d 'What the records call it; its first word by default.'
+complete -c vedit -n '__vedit_at \'vedit data edit-pairs\'' -l instruction -x -d 'Of expert: what it is told; repeatable.'
+complete -c vedit -n '__vedit_at \'vedit data edit-pairs\'' -l timeout -x -d 'Seconds that the expert may take for a clip. At least 0. Default: 600.0.'
+complete -c vedit -n '__vedit_at \'vedit data edit-pairs\'' -l licence -x -d 'Of your clips, for the records. Default: unstated.'
+complete -c vedit -n '__vedit_at \'vedit data edit-pairs\'' -l limit -x -d 'Pairs at most; a later call without it adds the rest. At least 1.'
+complete -c vedit -n '__vedit_at \'vedit data edit-pairs\'' -l to -x -a 'apng gif mp4' -d 'Format of the clips; apng keeps every pixel. Default: apng.'
+complete -c vedit -n '__vedit_at \'vedit data edit-pairs\'' -s y -l overwrite -d 'Make them anew where OUT holds pairs with other settings.'
+complete -c vedit -n '__vedit_at \'vedit data edit-pairs\'' -l json -d 'Print what came of it as one JSON object.'
+complete -c vedit -n '__vedit_at \'vedit data edit-pairs\'' -s q -l quiet -d 'No progress and no warnings.'
+complete -c vedit -n '__vedit_at \'vedit data edit-pairs\'' -l progress -x -a 'auto jsonl none' -d 'Progress on standard error.'
+complete -c vedit -n '__vedit_at \'vedit data edit-pairs\'' -s h -l help -d 'Show this message and exit.'
 complete -c vedit -n '__vedit_at \'vedit data folder\'' -l frames -x -d 'Frames of each clip, at even times over its length; all by default. At least 1.'
 complete -c vedit -n '__vedit_at \'vedit data folder\'' -l size -x -d 'Side of the square cut from the middle, or width and height without cutting.'
 complete -c vedit -n '__vedit_at \'vedit data folder\'' -l fps -x -d 'Frames a second that the clips play at; the time they stand for by default.'
@@ -320,7 +341,12 @@ complete -c vedit -n '__vedit_at \'vedit edit\'' -s O -l output-dir -x -a '(__fi
 complete -c vedit -n '__vedit_at \'vedit edit\'' -l suffix -x -d 'Add to the names that -O writes: a.gif becomes a_blue.gif with _blue.'
 complete -c vedit -n '__vedit_at \'vedit edit\'' -l source-prompt -l source -x -d 'What the clip shows.'
 complete -c vedit -n '__vedit_at \'vedit edit\'' -l prompt -x -d 'What it should show.'
-complete -c vedit -n '__vedit_at \'vedit edit\'' -l method -x -d 'Editing method (see --list-methods).'
+complete -c vedit -n '__vedit_at \'vedit edit\'' -l instruction -x -d 'Edit by an instruction, such as "make the circle blue", instead of --prompt; the method is easyv2v, or another that follows one.'
+complete -c vedit -n '__vedit_at \'vedit edit\'' -l weights -x -a '(__fish_complete_directories)' -d 'Trained weights of easyv2v, a folder or a Hub id; by default those of the embedded editor.'
+complete -c vedit -n '__vedit_at \'vedit edit\'' -l ref -r -F -d 'With --instruction: a picture of what the edit should look like.'
+complete -c vedit -n '__vedit_at \'vedit edit\'' -l ref-from -x -d 'With --ref-edit: edit frame N of the clip first, from 0, and take it as the reference. At least 0.'
+complete -c vedit -n '__vedit_at \'vedit edit\'' -l ref-edit -x -d 'The instruction for the frame of --ref-from.'
+complete -c vedit -n '__vedit_at \'vedit edit\'' -l method -x -d 'Editing method (see --list-methods); p2p by default, easyv2v with --instruction.'
 complete -c vedit -n '__vedit_at \'vedit edit\'' -l preset -x -a '(__vedit_presets)' -d 'Preset of parameters; METHOD-shapes with the embedded model by default, else METHOD.'
 complete -c vedit -n '__vedit_at \'vedit edit\'' -l set -x -d 'Set a parameter of the method.'
 complete -c vedit -n '__vedit_at \'vedit edit\'' -l steps -x -d 'Sampling steps. At least 1.'
@@ -1048,6 +1074,7 @@ complete -c vedit -n '__vedit_at \'vedit models pack\'' -s o -l output -x -a '(_
 complete -c vedit -n '__vedit_at \'vedit models pack\'' -l annealed -d 'Pack the annealed copy.'
 complete -c vedit -n '__vedit_at \'vedit models pack\'' -l motion -d 'Pack the motion adapter instead.'
 complete -c vedit -n '__vedit_at \'vedit models pack\'' -l video -d 'Pack the video model instead.'
+complete -c vedit -n '__vedit_at \'vedit models pack\'' -l instruct -d 'Pack the instruction editor instead.'
 complete -c vedit -n '__vedit_at \'vedit models pack\'' -s y -l overwrite -d 'Replace what the folder holds, except its README.md.'
 complete -c vedit -n '__vedit_at \'vedit models pack\'' -l json -d 'Print training.json.'
 complete -c vedit -n '__vedit_at \'vedit models pack\'' -s h -l help -d 'Show this message and exit.'
@@ -1172,11 +1199,14 @@ complete -c vedit -n '__vedit_at \'vedit score weights\'' -l metrics -x -d 'Show
 complete -c vedit -n '__vedit_at \'vedit score weights\'' -l json -d 'Print the list as JSON.'
 complete -c vedit -n '__vedit_at \'vedit score weights\'' -s h -l help -d 'Show this message and exit.'
 complete -c vedit -n '__vedit_at \'vedit train\'' -f
-complete -c vedit -n '__vedit_at \'vedit train\'' -l preset -x -a '(__vedit_presets)' -d 'What to train: shapes-all, shapes-codec, shapes-judge, shapes-scorer, shapes, shapes-motion, shapes-video-codec, shapes-video-pictures, shapes-video; or a training preset or TOML file.'
+complete -c vedit -n '__vedit_at \'vedit train\'' -l preset -x -a '(__vedit_presets)' -d 'What to train: shapes-all, shapes-codec, shapes-judge, shapes-scorer, shapes, shapes-motion, shapes-video-codec, shapes-video-pictures, shapes-video, shapes-instruct; or a training preset or TOML file.'
+complete -c vedit -n '__vedit_at \'vedit train\'' -l method -x -d 'Train an editor instead of a preset: easyv2v, which follows instructions.'
+complete -c vedit -n '__vedit_at \'vedit train\'' -l pairs -r -F -d 'With --method: pairs.jsonl of vedit data edit-pairs.'
+complete -c vedit -n '__vedit_at \'vedit train\'' -l backbone -x -d 'With --method: a model of Wan\'s layout, as of vedit edit --model.'
 complete -c vedit -n '__vedit_at \'vedit train\'' -l out -x -d 'The run folder: state, log and frozen parts.'
 complete -c vedit -n '__vedit_at \'vedit train\'' -l data -x -a '(__fish_complete_directories)' -d 'Folder of clips with captions, for a generator.'
-complete -c vedit -n '__vedit_at \'vedit train\'' -l set -x -d 'Change a setting of a generator; repeatable.'
-complete -c vedit -n '__vedit_at \'vedit train\'' -l describe -d 'Explain every setting of a generator, and stop.'
+complete -c vedit -n '__vedit_at \'vedit train\'' -l set -x -d 'Change a setting of a generator (TABLE.KEY), or of easyv2v (KEY); repeatable.'
+complete -c vedit -n '__vedit_at \'vedit train\'' -l describe -d 'Explain every setting of a generator, or with --method of easyv2v, and stop.'
 complete -c vedit -n '__vedit_at \'vedit train\'' -l device -x -d 'cpu, cuda, cuda:1, mps. Default: cpu.'
 complete -c vedit -n '__vedit_at \'vedit train\'' -l launch -x -d 'Train a generator in N processes, one per GPU. At least 1.'
 complete -c vedit -n '__vedit_at \'vedit train\'' -l precision -x -a 'auto fp32 bf16 fp16' -d 'Arithmetic; weights stay in fp32. Default: auto.'
