@@ -26,6 +26,19 @@ PROMPTS = {
     "wolf.mp4": ("a grey wolf turning its head in a forest", "a grey fox turning its head in a forest"),
     "woman-running.mp4": ("a woman running along the beach", "a robot running along the beach"),
 }
+SWAPS = {
+    **PROMPTS,
+    "kitten.mp4": (
+        "a kitten turning its head on a wooden floor",
+        "a puppy turning its head on a wooden floor",
+    ),
+    "ballet.mp4": ("a ballerina dancing on a city street", "a skeleton dancing on a city street"),
+    "rabbit-watermelon.mp4": ("a rabbit is eating a watermelon", "a rabbit is eating a pizza"),
+    "man-skiing.mp4": (
+        "a man in a yellow jacket is snowboarding",
+        "a panda in a yellow jacket is snowboarding",
+    ),
+}
 INVERTED = ["--steps", "2", "--set", "inversion_steps=2"]
 SHORT = {  # settings that make each method short; all others are those of its preset
     "sdedit": ["--steps", "2"],
@@ -40,7 +53,7 @@ UNET = "diffusion_pytorch_model.safetensors"
 
 
 def line(clip: str, output: Path, method: str, model: str, *more: str) -> list[str]:
-    source, target = PROMPTS[clip]
+    source, target = SWAPS[clip]
     settings = SHORT.get(method, INVERTED)
     prompts = ["--source", source, "--prompt", target]
     return [
@@ -66,7 +79,7 @@ def probed(path: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def sd15(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    words = sorted({word for pair in PROMPTS.values() for prompt in pair for word in prompt.split()})
+    words = sorted({word for pair in SWAPS.values() for prompt in pair for word in prompt.split()})
     folder = write_sd15(tmp_path_factory.mktemp("hub") / "stable-diffusion-v1-5", words)
     yield folder
     for weights in folder.rglob("*.safetensors"):  # 2.1 GB that pytest would keep for three runs
@@ -179,6 +192,30 @@ def test_every_method_edits_a_real_clip(
     assert record["peak_memory_mib"]["host"] < 8 * 1024
     result = read_pixels(str(output), Selection(size=128)).frames_FYX3
     assert result.std() > 5, "a picture, not a grey field"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("clip", sorted(SWAPS))
+@pytest.mark.parametrize("method", ["video-p2p", "tokenflow", "fatezero"])
+def test_methods_of_video_keep_sound_and_rate_of_every_real_clip(
+    sd15: Path,
+    loads_once: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    clip: str,
+    method: str,
+) -> None:
+    monkeypatch.setattr("vedit.models.sd.load.load_model", loads_once)
+    output = tmp_path / "out.mp4"
+    done = vedit(*line(clip, output, method, str(sd15)))
+    assert (done.code, done.warnings) == (0, [])
+    before, after = probed(shared(f"data/clips/{clip}")), probed(output)
+    assert after["duration_s"] == pytest.approx(2 * 3 / before["rate"]["avg"], abs=1e-3)
+    assert (after["width"], after["height"], after["images"]) == (128, 128, 2)
+    assert (after["audio"] is None) == (before["audio"] is None)
+    if before["audio"]:
+        assert after["audio"]["rate"] == before["audio"]["rate"]
+    assert read_pixels(str(output), Selection(size=128)).frames_FYX3.std() > 5, "a picture, not a grey field"
 
 
 @pytest.mark.slow
