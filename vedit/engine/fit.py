@@ -8,7 +8,8 @@ guided filter puts its edge where the picture has one.
              q_i = mean(a) I_i + mean(b)
 
 Source: He, Sun and Tang 2010, eq. 14 to 16 and 19, for pictures of any number of channels. Windows that
-reach over the frame's edge are cut to what lies inside.
+reach over the frame's edge are cut to what lies inside. a and b are smooth, so they are found on a smaller
+picture where windows are wide, as He and Sun 2015 do; edges come from I, which stays whole.
 Shape letters: F frames, C channels of the guide, Q tokens of a map (rows x columns), y x its rows and
 columns, Y X rows and columns of pixels.
 """
@@ -22,6 +23,7 @@ from torch import Tensor
 POWER = 4  # from the third on the masks of 18 drawn clips no longer change
 REACH = 2  # radius of the guided filter in cells of the map, whose error is a cell or so
 EPS = 1e-3  # variance of colours in [-1, 1] below which a window counts as flat
+WIDE = 4  # radius that is enough: the picture that a and b are found on is smaller by what is above it
 GAIN = 4.0  # steepness of the mask about the threshold, per unit of the stretched map
 
 
@@ -56,7 +58,8 @@ def fitted(
         return rough
     radius = REACH * max(1, size[0] // map_F1YX.shape[-2])
     frames = zip(rough.split(1), guide.split(1), strict=True)  # one by one, for memory's sake
-    return torch.cat([guided_filter(*frame, radius, EPS) for frame in frames]).clamp(0, 1)
+    step = max(1, radius // WIDE)
+    return torch.cat([guided_filter(*frame, radius, EPS, step) for frame in frames]).clamp(0, 1)
 
 
 def box_mean(values_FCYX: Tensor, radius: int) -> Tensor:
@@ -67,11 +70,27 @@ def box_mean(values_FCYX: Tensor, radius: int) -> Tensor:
     return F.avg_pool2d(rows, (1, width), 1, (0, radius), count_include_pad=False)
 
 
-def guided_filter(mask_F1YX: Tensor, guide_FCYX: Tensor, radius: int, eps: float) -> Tensor:
+def guided_filter(mask_F1YX: Tensor, guide_FCYX: Tensor, radius: int, eps: float, step: int = 1) -> Tensor:
     """The mask with the guide's edges, (F, 1, Y, X); it may leave [0, 1] a little.
 
-    radius: of the windows, in pixels. eps: variance of the guide that counts as flat.
+    radius: of the windows, in pixels. eps: variance of the guide that counts as flat. step: pixels of a
+    side that are averaged to one before a and b are sought; 1 for none.
     """
+    size = (guide_FCYX.shape[-2], guide_FCYX.shape[-1])
+    small = (max(1, size[0] // step), max(1, size[1] // step))
+    if step > 1:
+        mask_F1YX, guide = (F.interpolate(of, small, mode="area") for of in (mask_F1YX, guide_FCYX))
+        slope, offset = _lines(mask_F1YX, guide, max(1, radius // step), eps)
+        slope, offset = (
+            F.interpolate(of, size, mode="bilinear", align_corners=False) for of in (slope, offset)
+        )
+    else:
+        slope, offset = _lines(mask_F1YX, guide_FCYX, radius, eps)
+    return (slope * guide_FCYX).sum(1, keepdim=True) + offset
+
+
+def _lines(mask_F1YX: Tensor, guide_FCYX: Tensor, radius: int, eps: float) -> tuple[Tensor, Tensor]:
+    """mean(a), (F, C, Y, X), and mean(b), (F, 1, Y, X)."""
     count = guide_FCYX.shape[1]
     mean_mask, mean_guide = box_mean(mask_F1YX, radius), box_mean(guide_FCYX, radius)
     cross = box_mean(guide_FCYX * mask_F1YX, radius) - mean_guide * mean_mask
@@ -81,4 +100,4 @@ def guided_filter(mask_F1YX: Tensor, guide_FCYX: Tensor, radius: int, eps: float
     ridge = eps * torch.eye(count, dtype=mask_F1YX.dtype, device=mask_F1YX.device)
     slope = torch.linalg.solve(sigma_FYXCC + ridge, cross.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
     offset = mean_mask - (slope * mean_guide).sum(1, keepdim=True)
-    return (box_mean(slope, radius) * guide_FCYX).sum(1, keepdim=True) + box_mean(offset, radius)
+    return box_mean(slope, radius), box_mean(offset, radius)

@@ -20,6 +20,10 @@ from vedit.models.sites import Select, select_sites
 MAP_SIDE = 16  # the published masks are made of 16x16 maps
 START = 0  # place of the start token in every prompt
 
+GROUPED = (
+    2  # self-attention is read in every second step: what belongs together changes little, and maps cost
+)
+
 
 class WordMaps:
     """The maps of some branches at some scales: the probes that sum them, and a word's share of the sums.
@@ -69,6 +73,7 @@ class WordMaps:
                 branch,
                 f"{branch}/self",
                 f"self-attention of {branch} at 1/{finest_scale}",
+                every=GROUPED,
             )
             for branch in self.branches
         )

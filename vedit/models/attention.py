@@ -142,5 +142,7 @@ def _softmax(q_FNQD: Tensor, k_FNKD: Tensor, scale: float, bias: Tensor | None) 
     otherwise).
     """
     precise = torch.promote_types(q_FNQD.dtype, torch.float32)
-    logits = (q_FNQD.to(precise) @ k_FNKD.to(precise).transpose(-1, -2)) * scale
+    queries, keys = (tensor.to(precise).flatten(0, 1) for tensor in (q_FNQD, k_FNKD))
+    logits = torch.baddbmm(queries.new_empty(()), queries, keys.transpose(1, 2), beta=0, alpha=scale)
+    logits = logits.unflatten(0, q_FNQD.shape[:2])
     return torch.softmax(logits if bias is None else logits + bias.to(precise), dim=-1)

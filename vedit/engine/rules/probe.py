@@ -14,16 +14,18 @@ from vedit.models.tensors import Part, Stage, Tensors
 class Probe(Rule):
     """Sum the attention maps of a branch over steps, averaged over heads and sites.
 
-    The maps are taken after rules have edited them. key: name in the store.
+    The maps are taken after rules have edited them. key: name in the store. every: it looks in every so
+    manieth step, the first of them included.
     """
 
     stage: Stage = field(default="maps", init=False)
     order: int = field(default=LAST, init=False)
-    steps: Steps = field(default=(), init=False)  # it looks in every step, however many there are
+    steps: Steps = field(default=(), init=False)  # it looks however many there are
     select: Select
     branch: str
     key: str
     name: str = "probe"
+    every: int = 1
 
     @property
     def reads(self) -> frozenset[Part]:
@@ -34,7 +36,7 @@ class Probe(Rule):
         return frozenset()
 
     def acts(self, step: int) -> bool:
-        return True
+        return step % self.every == 0
 
     def sums(self, shape: Shape) -> tuple[MapSize, ...]:
         return (MapSize(self.key, shape.frames, shape.queries, shape.keys, shape.sites),)

@@ -37,7 +37,7 @@ class UNetNetwork:
 
     @property
     def network_dtype(self) -> torch.dtype:
-        dtype: torch.dtype = self.unet.dtype
+        dtype: torch.dtype = self.unet.conv_in.weight.dtype  # unet.dtype walks through all modules
         return dtype
 
     @property
