@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.ui.served import serving
 from vedit import __version__
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -141,3 +142,13 @@ def test_the_changelog_has_an_entry_for_this_version() -> None:
         (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"),
         re.M,
     )
+
+
+def test_an_installed_wheel_serves_its_own_page(wheel: Path, tmp_path: Path) -> None:
+    static = wheel / "vedit" / "ui" / "static"
+    (static / "marker.js").write_text("// of the wheel")
+    with serving(tmp_path / "spool", cwd=tmp_path, PYTHONPATH=str(wheel)) as server:
+        assert server.get("static/marker.js").body == b"// of the wheel"
+        assert server.get("").body == (static / "page.html").read_bytes()
+        assert server.get("session").status == server.get("controls").status == 200
+    (static / "marker.js").unlink()

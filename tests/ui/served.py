@@ -117,7 +117,9 @@ class Serving:
 
 
 @contextmanager
-def serving(spool: Path, *args: str | Path, listens: bool = True, **env: str) -> Iterator[Serving]:
+def serving(
+    spool: Path, *args: str | Path, listens: bool = True, cwd: Path | None = None, **env: str
+) -> Iterator[Serving]:
     """Start a server; it is stopped, if it still runs, behind the block."""
     spool.mkdir(exist_ok=True)
     command = [sys.executable, "-m", "vedit", "gif", "serve", "--no-browser", *map(str, args)]
@@ -126,6 +128,7 @@ def serving(spool: Path, *args: str | Path, listens: bool = True, **env: str) ->
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        cwd=cwd,
         env={**os.environ, "TMPDIR": str(spool), **env},
     )
     try:
