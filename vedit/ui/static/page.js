@@ -430,7 +430,7 @@ export const createEditor = async ({ root, transport, store = null, keysOn = doc
       h("button", { type: "button", onclick: () => presets() }, t("preset"))));
 
   // The command line.
-  const line = h("code.line", { tabindex: 0, "aria-label": t("command") });
+  const line = h("code.line", { tabindex: 0, role: "textbox", "aria-readonly": "true", "aria-label": t("command") });
   const form = h("select", { "aria-label": t("form"), onchange: () => showCommand() }, ...["command", "file", "preset", "folder"].map((name) => h("option", { value: name }, t(`form_${name}`))));
   const shell = h("select", { "aria-label": t("shell"), onchange: () => showCommand() }, ...["posix", "powershell"].map((name) => h("option", { value: name }, t(name))));
   shell.value = /Win/.test(navigator.platform) ? "powershell" : "posix";
@@ -523,9 +523,9 @@ export const createEditor = async ({ root, transport, store = null, keysOn = doc
       h("label.button.quiet", { htmlFor: "pick-source" }, icon("open"), h("span.words", {}, t("open"))), undoButton, redoButton,
       store ? h("button.quiet.language", { type: "button", lang: languageCode() === "en" ? "zh" : "en", onclick: otherLanguage }, t("language")) : null, sign("help", `${t("keys")} (?)`, showKeys))),
     picker, meter,
-    h("aside.left", {}, chain.element),
+    h("div.left", {}, chain.element),
     h("div.middle", {}, drop, player.element, timeline.element),
-    h("aside.right", {}, result),
+    h("div.right", {}, result),
     h("footer", {}, h("div.command", {}, h("span.prompt", { "aria-hidden": "true" }, "$"), line, copied, form, shell), text_of),
     h("nav.nav", { "aria-label": t("view") }, ...tabs), live);
 

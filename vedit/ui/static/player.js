@@ -160,6 +160,10 @@ export const makePlayer = (told) => {
     const { clip } = leading();
     return clip ? [clip.width, clip.height] : [1, 1];
   };
+  const fill = (picture, { width, height }, wide, high) => {
+    const scale = Math.min(wide / width, high / height);
+    place(picture, { width: `${width * scale}px`, height: `${height * scale}px` });
+  };
   const shape = () => {
     const both = mode === "side" && visible().length === 2;
     const [width, height] = natural();
@@ -175,7 +179,10 @@ export const makePlayer = (told) => {
     board.dataset.column = isColumn;
     board.dataset.sharp = zoom >= 2;
     board.dataset.grid = zoom >= 4;
-    for (const [name, side] of Object.entries(sides)) side.figure.hidden = !visible().includes(side);
+    for (const side of Object.values(sides)) {
+      side.figure.hidden = !visible().includes(side);
+      if (side.clip) fill(side.canvas, side.clip, width * zoom, height * zoom);
+    }
     split.hidden = board.dataset.mode !== "split";
     overlay.hidden = mode !== "base";
     level.textContent = `${Math.round(zoom * 100)} %`;
@@ -263,7 +270,7 @@ export const makePlayer = (told) => {
     // One picture of a result that is not there yet.
     showStill: (bitmap, words) => {
       const side = sides.result;
-      if (side.clip && (side.clip.width !== bitmap.width || side.clip.height !== bitmap.height)) place(board, { "--w": `${bitmap.width * zoom}px`, "--h": `${bitmap.height * zoom}px` });
+      fill(side.canvas, bitmap, bitmap.width * zoom, bitmap.height * zoom);
       Object.assign(side.canvas, { width: bitmap.width, height: bitmap.height });
       side.canvas.getContext("2d").drawImage(bitmap, 0, 0);
       still = bitmap;
