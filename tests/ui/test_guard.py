@@ -274,9 +274,9 @@ def test_the_start_address_leads_to_the_page() -> None:
         raise AssertionError("the page is not asked")
 
     own = rules()
-    sent = answers(Guard(never, own), scope("GET", f"/start/{own.ticket.word}"))
+    sent = answers(Guard(never, own, 60), scope("GET", f"/start/{own.ticket.word}"))
     assert sent[0]["status"] == 303 and (b"location", f"/{own.key}/".encode()) in sent[0]["headers"]
-    assert answers(Guard(never, own), scope("GET", f"/start/{own.ticket.word}"))[0]["status"] == 404
+    assert answers(Guard(never, own, 60), scope("GET", f"/start/{own.ticket.word}"))[0]["status"] == 404
 
 
 def test_a_start_address_from_another_site_is_not_used_up() -> None:
@@ -285,9 +285,11 @@ def test_a_start_address_from_another_site_is_not_used_up() -> None:
 
     own = rules()
     place = f"/start/{own.ticket.word}"
-    assert answers(Guard(never, own), scope("GET", place, sec_fetch_site="cross-site"))[0]["status"] == 403
-    assert answers(Guard(never, own), scope("GET", place, host="evil.example"))[0]["status"] == 421
-    assert answers(Guard(never, own), scope("GET", place))[0]["status"] == 303
+    assert (
+        answers(Guard(never, own, 60), scope("GET", place, sec_fetch_site="cross-site"))[0]["status"] == 403
+    )
+    assert answers(Guard(never, own, 60), scope("GET", place, host="evil.example"))[0]["status"] == 421
+    assert answers(Guard(never, own, 60), scope("GET", place))[0]["status"] == 303
 
 
 def test_a_body_that_stops_coming_ends_its_request() -> None:

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import http.client
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import uvicorn
 from PIL import Image
 
 from tests.conftest import NASTY, ROOT, vedit
 from tests.ui.served import BYTES, Serving, serving
+from vedit.ui.server import GONE_S, Served, Server
 
 PLAIN = NASTY / "ok_plain.gif"
 
@@ -379,3 +386,73 @@ def test_half_a_gigabyte_comes_in_without_being_held(tmp_path: Path) -> None:
 def resident_mb(server: Serving) -> float:
     status = Path(f"/proc/{server.process.pid}/status").read_text()
     return int(status.split("VmRSS:")[1].split()[0]) / 1024
+
+
+def test_a_request_that_stops_coming_is_given_up(tmp_path: Path) -> None:
+    """The server of this test waits a second instead of a minute."""
+    code = "import vedit.ui.guard as g; g.SILENCE_S = 1.0; from vedit.cli import run; run()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "gif", "serve", "--no-browser"],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    )
+    assert process.stderr is not None
+    address = process.stderr.readline().split("/")
+    server = Serving(process, int(address[2].rpartition(":")[2]), address[3], tmp_path)
+    try:
+        for start in (b"", b"G", b"GET / HTTP/1.1\r\nHost: x"):
+            begun = time.monotonic()
+            assert server.raw(start) == 0  # closed without an answer
+            assert 0.9 < time.monotonic() - begun < 15
+        put = f"PUT /{server.key}/source?name=a HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nOrigin: {server.origin}\r\n"
+        assert server.raw(f"{put}Content-Type: {BYTES}\r\nContent-Length: 9\r\n\r\nabc".encode()) == 408
+        assert os.listdir(tmp_path / server.folders()[0]) == ["owner"]
+        assert server.get("session").status == 200
+    finally:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
+        process.stderr.close()
+
+
+def test_the_end_does_not_wait_for_an_image_that_takes_long(tmp_path: Path) -> None:
+    clip = slow_gif(tmp_path / "slow.gif")
+    with serving(tmp_path / "spool", clip) as server:
+        chain = [["resize", {"width": "3000"}]]
+        planned = server.post("plan", source=source(server), chain=chain, output={"format": "apng"}).json
+        threading.Thread(
+            target=lambda: quietly(server, f"frame/{planned['revision']}/120.webp"), daemon=True
+        ).start()
+        time.sleep(0.5)
+        server.process.send_signal(signal.SIGINT)
+        assert server.process.wait(40) == 130  # the image would take minutes on a busy machine
+        assert server.folders() == []
+
+
+def quietly(server: Serving, path: str) -> None:
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        server.get(path)
+
+
+def ticked(
+    alone_s: float, pages: int = 0, seen: bool = True, idle_s: float = 0, ends_alone: bool = False
+) -> bool:
+    """Whether a server ends that has been alone for so long."""
+    session: Any = SimpleNamespace(on_end=None)
+    served = Served(session, "key")
+    served.pages, served.seen, served.left_s = pages, seen, time.monotonic() - alone_s
+    server = Server(uvicorn.Config(served.app(), log_config=None), served, idle_s, ends_alone)
+    return asyncio.run(server.on_tick(1))
+
+
+def test_a_server_of_one_file_ends_a_moment_after_its_page() -> None:
+    assert ticked(GONE_S + 1, ends_alone=True) and not ticked(GONE_S - 1, ends_alone=True)
+    assert not ticked(GONE_S + 1, ends_alone=True, pages=1) and not ticked(
+        GONE_S + 1, ends_alone=True, seen=False
+    )
+    assert not ticked(GONE_S + 1)  # without -o it stays
+
+
+def test_an_idle_server_ends_when_it_was_told_to() -> None:
+    assert ticked(61, idle_s=60) and ticked(61, idle_s=60, seen=False)
+    assert not ticked(59, idle_s=60) and not ticked(61, idle_s=60, pages=1) and not ticked(10**6)

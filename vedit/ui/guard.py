@@ -186,7 +186,7 @@ class Silence(Exception):
 class Guard:
     """The middleware that judges, and that puts the headers of every answer."""
 
-    def __init__(self, app: App, rules: Rules, silence_s: float = SILENCE_S) -> None:
+    def __init__(self, app: App, rules: Rules, silence_s: float) -> None:
         self.app, self.rules, self.silence_s = app, rules, silence_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

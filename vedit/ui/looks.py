@@ -20,6 +20,7 @@ KEPT_FRAMES = 64 * 2**20  # bytes of encoded images in memory
 KEPT_TIMELINES = 64
 OPEN_CLIPS = 4
 WIDEST_THUMB = 160
+PATIENCE_S = 2.0  # for an image at work when all ends
 
 
 class _Cursor(NamedTuple):
@@ -132,9 +133,13 @@ class Looks:
             cursor.stack.close()
 
     def close(self) -> None:
-        with self.lock:
+        if not self.lock.acquire(timeout=PATIENCE_S):
+            return  # an image takes long, and nobody waits for it any more
+        try:
             for key in list(self.cursors):
                 self._drop(key)
+        finally:
+            self.lock.release()
 
 
 def _webp(picture: Any, **options: Any) -> bytes:

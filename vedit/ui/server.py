@@ -15,23 +15,24 @@ import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import contextmanager, suppress
+from typing import Any, TypeVar
 
 import uvicorn
 from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from vedit.errors import OutputError, VeditError, reason_of
 from vedit.ui.asked import InTheWay, Missing, NoRoom, NotUnderstood, problem, shown_name
 from vedit.ui.controls import media_type
-from vedit.ui.guard import Guard, Rules
+from vedit.ui.guard import SILENCE_S, Guard, Rules, Silence
 from vedit.ui.session import Session
 
+T = TypeVar("T")
 STATIC = os.path.join(os.path.dirname(__file__), "static")
 STATIC_TYPES = {
     "html": "text/html; charset=utf-8",
@@ -63,6 +64,27 @@ def refused(status: int, text: str, error: VeditError | None = None) -> JSONResp
     if error is None:
         return JSONResponse({"error": problem(text, 2)}, status)
     return JSONResponse({"error": problem(str(error), error.exit_code, error.stage, error.option)}, status)
+
+
+async def in_thread(work: Callable[..., T], *args: Any) -> T:
+    """Work beside the server, on a thread that the end of the process does not wait for."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+
+    def settle(set_it: Callable[[Any], None], value: Any) -> None:
+        with suppress(RuntimeError):  # the server has ended
+            loop.call_soon_threadsafe(lambda: None if future.done() else set_it(value))
+
+    def run() -> None:
+        try:
+            result = work(*args)
+        except BaseException as error:
+            settle(future.set_exception, error)
+        else:
+            settle(future.set_result, result)
+
+    threading.Thread(target=run, daemon=True).start()
+    return await future
 
 
 class Served:
@@ -104,6 +126,7 @@ class Served:
                 HTTPException: _told_http,
                 VeditError: _told,
                 ClientDisconnect: _gone,
+                Silence: _late,
                 Exception: _bug,
             },
         )
@@ -119,7 +142,7 @@ class Served:
 
     def _get(self, kind: str) -> Callable[[Request], Any]:
         async def answer(request: Request) -> Response:
-            return JSONResponse(await run_in_threadpool(self.session.call, kind, {}))
+            return JSONResponse(await in_thread(self.session.call, kind, {}))
 
         return answer
 
@@ -131,17 +154,17 @@ class Served:
                 raise NotUnderstood("the body is not JSON.") from None
             if not isinstance(args, dict):
                 raise NotUnderstood("the body is not a JSON object.")
-            return JSONResponse(await run_in_threadpool(self.session.call, kind, args))
+            return JSONResponse(await in_thread(self.session.call, kind, args))
 
         return answer
 
     async def preset(self, request: Request) -> Response:
         args = {"name": request.path_params["name"]}
-        return JSONResponse(await run_in_threadpool(self.session.call, "load_preset", args))
+        return JSONResponse(await in_thread(self.session.call, "load_preset", args))
 
     async def timeline(self, request: Request) -> Response:
         args = {"id": _id(request)}
-        return JSONResponse(await run_in_threadpool(self.session.call, "timeline", args))
+        return JSONResponse(await in_thread(self.session.call, "timeline", args))
 
     async def bytes_of(self, request: Request) -> Response:
         path, name = self.session.path_of(_id(request))
@@ -151,7 +174,7 @@ class Served:
 
     async def frame(self, request: Request) -> Response:
         number = _whole(request.path_params["number"], 1, 10**9)
-        data = await run_in_threadpool(self.session.frame, _id(request), number)
+        data = await in_thread(self.session.frame, _id(request), number)
         return Response(data, media_type="image/webp")
 
     async def thumbs(self, request: Request) -> Response:
@@ -159,7 +182,7 @@ class Served:
         begin = _whole(asked.get("from", "1"), 1, 10**9)
         count = _whole(asked.get("count", "20"), 1, 100)
         height = _whole(asked.get("height", "48"), 16, 240)
-        data = await run_in_threadpool(self.session.thumbs, _id(request), begin, count, height)
+        data = await in_thread(self.session.thumbs, _id(request), begin, count, height)
         return Response(data, media_type="image/webp")
 
     def take(self, kind: str) -> Callable[[Request], Any]:
@@ -167,15 +190,15 @@ class Served:
 
         async def answer(request: Request) -> Response:
             name = shown_name(request.query_params.get("name", "clip"))
-            upload = await run_in_threadpool(self.session.upload, name)
+            upload = await in_thread(self.session.upload, name)
             try:
                 held = bytearray()
                 async for chunk in request.stream():
                     held += chunk
                     if len(held) >= CHUNK:
-                        await run_in_threadpool(upload.write, bytes(held))
+                        await in_thread(upload.write, bytes(held))
                         held.clear()
-                await run_in_threadpool(upload.write, bytes(held))
+                await in_thread(upload.write, bytes(held))
             except OSError as error:
                 upload.abandon()
                 raise NoRoom(f"{name}: cannot keep it: {reason_of(error)}.") from None
@@ -183,7 +206,7 @@ class Served:
                 upload.abandon()
                 raise
             taken = self.session.take_source if kind == "source" else self.session.take_file
-            return JSONResponse(await run_in_threadpool(taken, name, upload))
+            return JSONResponse(await in_thread(taken, name, upload))
 
         return answer
 
@@ -249,6 +272,12 @@ async def _gone(request: Request, error: Exception) -> Response:
     return Response(status_code=400)  # nobody hears it
 
 
+async def _late(request: Request, error: Exception) -> Response:
+    response = refused(408, "the body stopped coming")
+    response.headers["connection"] = "close"
+    return response
+
+
 async def _bug(request: Request, error: Exception) -> Response:
     return refused(500, f"bug: {type(error).__name__}: {error}")
 
@@ -266,6 +295,29 @@ def bind(port: int) -> socket.socket:
             f"port {port}: {reason_of(error)}.", "", "Leave out --port, and any free one is taken"
         ) from None
     return listening
+
+
+class Patient(H11Protocol):
+    """A connection that does not wait for ever for a request that stopped coming."""
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._wait()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._wait()
+
+    def _wait(self) -> None:
+        """Begin to wait anew, unless a request is being answered."""
+        if self.transport.is_closing() or (self.cycle is not None and not self.cycle.response_complete):
+            return
+        self._unset_keepalive_if_required()
+        self.timeout_keep_alive_task = self.loop.call_later(SILENCE_S, self._give_up)
+
+    def _give_up(self) -> None:
+        if not self.transport.is_closing():
+            self.transport.close()
 
 
 class Server(uvicorn.Server):
@@ -312,9 +364,9 @@ def serve(
     quiet.propagate = False
     served = Served(session, rules.key)
     config = uvicorn.Config(
-        Guard(served.app(), rules),
+        Guard(served.app(), rules, SILENCE_S),
         loop="asyncio",
-        http="h11",
+        http=Patient,
         ws="none",
         lifespan="off",
         log_config=None,
