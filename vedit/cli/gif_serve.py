@@ -193,8 +193,13 @@ def _open(address: str, voice: Voice) -> None:
     import threading
     import webbrowser
 
+    # without a screen there are browsers of text alone, which would take the terminal and show nothing
+    has_screen = sys.platform == "darwin" or any(
+        os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
+    )
+
     def try_it() -> None:
-        if not webbrowser.open(address):
+        if not (has_screen and webbrowser.open(address)):
             voice.say("no browser could be opened: open the address above")
 
     threading.Thread(target=try_it, daemon=True).start()
