@@ -750,6 +750,7 @@ complete -c vedit -n '__vedit_at \'vedit gif metadata\'' -s q -l quiet -d 'No pr
 complete -c vedit -n '__vedit_at \'vedit gif metadata\'' -s v -l verbose -d 'Say how each input is processed.'
 complete -c vedit -n '__vedit_at \'vedit gif metadata\'' -l progress -x -a 'auto jsonl none' -d 'Progress on standard error: a bar on a terminal, JSON lines for programs.'
 complete -c vedit -n '__vedit_at \'vedit gif metadata\'' -s h -l help -d 'Show this message and exit.'
+complete -c vedit -n '__vedit_at \'vedit gif optimize\'' -l lossy -x -d 'Let pixels become similar ones: much as gifsicle\'s, 20 is hardly seen, 80 is, 200 is plain (default 0).'
 complete -c vedit -n '__vedit_at \'vedit gif optimize\'' -l keep-images -d 'Do not merge equal images in a row into one.'
 complete -c vedit -n '__vedit_at \'vedit gif optimize\'' -s o -l output -r -F -d 'Write here; - is standard output.'
 complete -c vedit -n '__vedit_at \'vedit gif optimize\'' -s O -l output-dir -x -a '(__fish_complete_directories)' -d 'Write each output into this folder under its input\'s name.'

@@ -134,3 +134,24 @@ def test_it_runs_behind_stages_that_make_new_colours(tmp_path: Path) -> None:
     plain = vedit("gif", "resize", "--width", "40", gif("ok_plain.gif")).out
     assert timeline(result.read_bytes()) == timeline(plain)
     assert np.less_equal(result.stat().st_size, len(plain))
+
+
+@pytest.mark.parametrize(
+    "name", ["minrf_51.gif", "httpx_rich-progress.gif", "ok_noise.gif", "ok_disposal_mix.gif"]
+)
+def test_lossy_pixels_are_within_the_error_that_was_allowed(name: str) -> None:
+    source = gif(name).read_bytes()
+    plain, result = optimized(source, "--keep-images"), optimized(source, "--keep-images", "--lossy", "40")
+    before, after = reference.read(source), reference.read(result)
+    assert before.delays == after.delays
+    for wanted, found in zip(before.frames(), after.frames(), strict=True):
+        error = found.astype(int) - wanted.astype(int)
+        assert not error[..., 3].any()
+        assert (error[..., :3] ** 2).sum(axis=2).max() <= 10 * 40
+    assert len(result) <= len(plain)
+
+
+def test_lossy_saves_more_the_more_it_may_change() -> None:
+    source = gif("minrf_51.gif").read_bytes()
+    sizes = [len(optimized(source, "--lossy", loss)) for loss in ("0", "20", "80")]
+    assert sizes[0] > 1.5 * sizes[1] > 1.5 * sizes[2]

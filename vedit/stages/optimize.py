@@ -6,15 +6,26 @@ from typing import Any
 
 from vedit.errors import UsageError
 from vedit.media.frames import GIF_TIMEBASE, Clip, Frames
-from vedit.stages.options import Flag, Option
+from vedit.stages.options import Flag, Integer, Option
 
 SUMMARY = "Make a GIF smaller; exact unless told otherwise."
 POSITIONAL = None
 EXAMPLES = (
     ("vedit gif optimize in.gif -o out.gif", "the same pictures in fewer bytes"),
+    ("vedit gif optimize --lossy 40 in.gif -o out.gif", "fewer bytes, in colours that are nearly the same"),
     ("vedit gif optimize --keep-images in.gif -o out.gif", "without merging equal images in a row"),
 )
-OPTIONS = (Option("keep-images", Flag(), "do not merge equal images in a row into one"),)
+OPTIONS = (
+    Option(
+        "lossy",
+        Integer(0, 1000),
+        "let pixels become similar ones: much as gifsicle's, 20 is hardly seen, 80 is, 200 is plain",
+        "N",
+        0,
+        usual=(0, 200, 1),
+    ),
+    Option("keep-images", Flag(), "do not merge equal images in a row into one"),
+)
 
 
 def make(**values: Any) -> Optimize:
@@ -30,8 +41,8 @@ class Optimize:
     prepass: str | None = "packed"
     decodes = True  # what `path_name` does not see in the kind of its frames
 
-    def __init__(self, keep_images: bool = False) -> None:
-        self.keep_images = bool(keep_images)
+    def __init__(self, lossy: int = 0, keep_images: bool = False) -> None:
+        self.lossy, self.keep_images = lossy, bool(keep_images)
         self.survey: Any = None
 
     def observe(self, clip: Clip, frames: Frames) -> None:
@@ -50,7 +61,7 @@ class Optimize:
             raise UsageError("optimize makes GIFs smaller, and this result is none.")
         from vedit.media.gif.optimise import Optimisation
 
-        self.work = Optimisation(clip, self.survey, merges=not self.keep_images)
+        self.work = Optimisation(clip, self.survey, merges=not self.keep_images, loss=self.lossy)
         return self.work.clip
 
     def run(self, frames: Frames) -> Frames:

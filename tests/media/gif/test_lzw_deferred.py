@@ -75,3 +75,18 @@ def test_each_pixel_is_one_of_the_two_that_are_right_and_the_choice_saves_bytes(
     found = decoded(payload, 5, len(first))
     assert all(pixel in pair for pixel, pair in zip(found, zip(first, second, strict=True), strict=True))
     assert len(payload) < len(lzw_deferred.encode(first, 5))
+
+
+def test_similar_pixels_are_near_those_asked_for_and_take_fewer_bytes() -> None:
+    pixels = texture(3, 20_000, 64)
+    near = [{j: (i - j) ** 2 for j in range(64) if abs(i - j) <= 3} for i in range(64)]
+    payload, drawn = lzw_deferred.encode_similar(pixels, 6, near)
+    assert decoded(payload, 6, len(pixels)) == drawn
+    assert max(abs(a - b) for a, b in zip(drawn, pixels, strict=True)) <= 3
+    assert len(payload) < 0.9 * len(lzw_deferred.encode(pixels, 6))
+
+
+def test_similar_pixels_are_the_very_ones_where_nothing_else_is_near() -> None:
+    pixels = texture(4, 20_000, 64)
+    payload, drawn = lzw_deferred.encode_similar(pixels, 6, [{i: 0} for i in range(64)])
+    assert (payload, drawn) == (lzw_deferred.encode(pixels, 6), pixels)

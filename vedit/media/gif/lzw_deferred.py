@@ -11,7 +11,7 @@ transparent index are equally right. The encoder then takes whichever goes on wi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from operator import length_hint
 
@@ -21,7 +21,8 @@ TABLE = 4096  # codes that GIF's LZW knows at most
 WIDEST = 12
 PATIENCE = 256  # codes between two looks at how well a full table does
 SLACK = 1.05  # how much worse than on the average it may do: what one look sees is a sample
-Similar = Callable[[int, int], "int | None"]
+WIDTH = 4  # strings of similar pixels that are followed at once
+Nearness = Sequence[Mapping[int, int]]
 
 
 def encode(first: bytes, code_size: int, second: bytes | None = None) -> bytes:
@@ -30,6 +31,19 @@ def encode(first: bytes, code_size: int, second: bytes | None = None) -> bytes:
     first: an index per pixel, each below 2**code_size. second: indices that are as right, pixel by pixel.
     """
     return pack(_strings(first, code_size, second), code_size)
+
+
+def encode_similar(
+    first: bytes, code_size: int, near: Nearness, second: bytes | None = None
+) -> tuple[bytes, bytes]:
+    """The same with pixels that may become similar ones: sub-blocks, and the indices that they hold.
+
+    near: for each index those that may stand for it, itself among them, each with its squared error.
+    """
+    parts = _Parts(first, code_size)
+    drawn = bytearray()
+    strings = _similar(parts, iter(first if second is None else second), near, drawn)
+    return pack(strings, code_size), bytes(drawn)
 
 
 def _strings(first: bytes, code_size: int, second: bytes | None) -> list[list[int]]:
@@ -82,7 +96,8 @@ def _exact(parts: _Parts) -> list[list[int]]:
     string = next(pixels) << 8
     while True:
         codes, begun, code = parts.add(), parts.left(), parts.first_code
-        emit, known = codes.append, {}  # type: tuple[Callable[[int], None], dict[int, int]]
+        emit = codes.append
+        known: dict[int, int] = {}
         find = known.setdefault
         for pixel in pixels:
             if (found := find(string | pixel, code)) != code:
@@ -119,7 +134,8 @@ def _either(parts: _Parts, others: Iterator[int]) -> list[list[int]]:
     string = next(pairs)[0] << 8
     while True:
         codes, begun, code = parts.add(), parts.left(), parts.first_code
-        emit, known = codes.append, {}  # type: tuple[Callable[[int], None], dict[int, int]]
+        emit = codes.append
+        known: dict[int, int] = {}
         look_up, count = known.get, 0
         watch: _Watch | None = None
         for pixel, other in pairs:
@@ -146,6 +162,69 @@ def _either(parts: _Parts, others: Iterator[int]) -> list[list[int]]:
         else:
             break
     emit(string)
+    return parts.done
+
+
+def _similar(parts: _Parts, others: Iterator[int], near: Nearness, drawn: bytearray) -> list[list[int]]:
+    """Strings of pixels that are like those of the image: the longest, and of those the most alike.
+
+    Followed are the WIDTH known strings with the least error.
+    """
+    pairs = zip(parts.pixels, others, strict=False)
+    pixel = next(pairs)[0]
+    while True:
+        codes, begun, code = parts.add(), parts.left(), parts.first_code
+        emit = codes.append
+        after: dict[int, dict[int, int]] = {}  # the pixels that each string is known to go on with
+        spelled: dict[int, bytes] = {}
+        followers, count = after.get, 0
+        watch: _Watch | None = None
+        string = pixel << 8
+        strings = [(0, string)]  # those that may stand for the pixels so far, each with its error
+        for pixel, other in pairs:
+            alike = near[pixel]
+            longer = []
+            for error, string in strings:
+                if (known := followers(string)) is None:
+                    continue
+                if len(known) < len(alike):
+                    for candidate, next_string in known.items():
+                        more = alike.get(candidate)
+                        if more is not None:
+                            longer.append((error + more, next_string))
+                else:
+                    for candidate, more in alike.items():
+                        if candidate in known:
+                            longer.append((error + more, known[candidate]))
+                if other != pixel and other in known:
+                    longer.append((error, known[other]))
+            if longer:
+                if len(longer) > 1:
+                    longer.sort()
+                strings = longer[:WIDTH]
+                continue
+            string = strings[0][1]
+            emit(string)
+            text = spelled[string] if string in spelled else bytes((string >> 8,))
+            drawn += text
+            if watch is None:
+                after.setdefault(string, {})[pixel] = code
+                spelled[code] = text + bytes((pixel,))
+                code += 256
+                if code == TABLE << 8:
+                    watch = _Watch(parts, begun, codes)
+            else:
+                count += 1
+                if count == PATIENCE:
+                    count = 0
+                    if watch.has_enough():
+                        break
+            strings = [(0, pixel << 8)]
+        else:
+            break
+    string = strings[0][1]
+    emit(string)
+    drawn += spelled[string] if string in spelled else bytes((string >> 8,))
     return parts.done
 
 

@@ -28,6 +28,12 @@ from vedit.media.timing import LONGEST_CS, SHORTEST_CS
 from vedit.media.window import ordered_map
 
 KEEP = 1
+STILL = 0.5  # share of the error that is allowed, for pixels that stay as they were
+MOVING, CALM, SETTLED = (
+    0.35,
+    0.8,
+    0.85,
+)  # shares of a picture: that moves, that changes, of that: that is near
 FEW_PIXELS = 8_000_000  # of a clip: so many are decoded twice, to leave unused colours out
 MANY_PIXELS = 16_000_000  # the same where there are several palettes to be joined
 CHEAPER = 0.5  # share of the pixels with which another disposal must do
@@ -166,6 +172,56 @@ def _numbers(mask: int) -> Iterator[int]:
         mask ^= low
 
 
+# --- colours that are alike ----------------------------------------------------------------------
+
+
+class Alike:
+    """Which colours may stand for each other.
+
+    loss: as gifsicle's `--lossy`: squared errors of up to ten times as much, summed over red, green and blue.
+    """
+
+    def __init__(self, colours: ColourIds, loss: int) -> None:
+        self.colours, self.limit = colours, 10 * loss
+        self._rgb: np.ndarray = np.zeros((0, 3), np.int32)
+
+    def _table(self) -> np.ndarray:
+        if len(self._rgb) != len(self.colours.colours):
+            self._rgb = self.colours.rgb().astype(np.int32)
+        return self._rgb
+
+    def may_stay(self, numbers: np.ndarray, others: np.ndarray) -> np.ndarray:
+        """Where a picture may show what is there already: pixels that are near, if most of the picture stays.
+
+        Pixels that stay among others that move break strings, and take more bytes than they save. What is
+        transparent is like nothing else.
+        """
+        rgb = self._table()
+        near: np.ndarray = (numbers != others) & (numbers != NOTHING) & (others != NOTHING)
+        error = rgb[numbers[near]] - rgb[others[near]]
+        near[near] = np.einsum("nc,nc->n", error, error) <= STILL * self.limit
+        changed = np.count_nonzero(numbers != others) / near.size
+        stays = np.count_nonzero(near) / near.size
+        is_calm = changed - stays <= MOVING and (changed <= CALM or stays >= SETTLED * changed)
+        return near if is_calm else np.zeros_like(near)
+
+    def near(self, numbers: np.ndarray, size: int, hidden: int | None) -> list[dict[int, int]]:
+        """For each of `size` indices of a table those that are near, itself too, each with its squared error.
+
+        hidden: an index that stands for no colour.
+        """
+        rgb = self._table()[numbers]
+        found: list[dict[int, int]] = [{i: 0} for i in range(size)]
+        for i, colour in enumerate(rgb):
+            if i == hidden:
+                continue
+            error = rgb - colour
+            squares = np.einsum("nc,nc->n", error, error)
+            close = np.flatnonzero(squares <= self.limit)
+            found[i].update((int(j), int(squares[j])) for j in close if j not in (i, hidden))
+        return found
+
+
 # --- which pixels of which images ----------------------------------------------------------------
 
 
@@ -195,11 +251,20 @@ class _Pending:
 class Optimiser:
     """Draw pictures with as few pixels as they take.
 
-    merges: whether equal pictures in a row become one. Every picture and its time stay as they are.
+    merges: whether equal pictures in a row become one. Every picture and its time stay as they are, but for
+    pixels that may keep a colour that is `alike`.
     """
 
-    def __init__(self, clip: Clip, kind: type, *, merges: bool = True, is_wild: bool = False) -> None:
-        self.clip, self.merges, self.is_wild = clip, merges, is_wild
+    def __init__(
+        self,
+        clip: Clip,
+        kind: type,
+        *,
+        merges: bool = True,
+        is_wild: bool = False,
+        alike: Alike | None = None,
+    ) -> None:
+        self.clip, self.merges, self.is_wild, self.alike = clip, merges, is_wild, alike
         self.shown: np.ndarray = np.zeros((clip.height, clip.width), kind)  # the picture that is pending
         self.base = self.shown.copy()  # the canvas that it is drawn on
         self.number = 0
@@ -228,7 +293,12 @@ class Optimiser:
         self.clip.tail[:0] = blocks
 
     def _begin(self, picture: Picture, where: Rect) -> _Pending:
-        part(self.shown, picture.rect)[...] = picture.numbers
+        seen = part(self.shown, picture.rect)
+        seen[...] = picture.numbers
+        if self.alike is not None and self.number:
+            base = part(self.base, picture.rect)
+            stays = self.alike.may_stay(seen, base)
+            seen[stays] = base[stays]
         changed = part(self.shown, where) != part(self.base, where)
         return _Pending(picture, _bounds(changed).moved(where.x, where.y), self.base)
 
@@ -295,6 +365,11 @@ class Optimiser:
         differs = part(self.shown, stored.rect) != part(self.base, stored.rect)
         return None if (differs & (own == NOTHING)).any() else stored.but(disposal=disposal)
 
+    def redraw(self, rect: Rect, numbers: np.ndarray) -> None:
+        """Take what an image really shows, where it has been drawn with similar pixels."""
+        drawn = numbers != NOTHING
+        part(self.shown, rect)[drawn] = numbers[drawn]
+
     def _leave(self, rect: Rect, disposal: int) -> None:
         """Make the canvas what the next image is drawn on."""
         if disposal == CLEAR:
@@ -320,8 +395,8 @@ class Optimisation:
     seen: what a survey of the same frames told; without one the source's palettes are used.
     """
 
-    def __init__(self, clip: Clip, seen: Survey | None, *, merges: bool) -> None:
-        self.source = clip
+    def __init__(self, clip: Clip, seen: Survey | None, *, merges: bool, loss: int = 0) -> None:
+        self.source, self.loss = clip, loss
         self.seen = seen or Survey(clip.palette or GREYS)
         self.merges = merges
         self.kind = np.uint16 if self.seen.colours < 1 << 16 else np.uint32
@@ -333,10 +408,16 @@ class Optimisation:
 
     def run(self, frames: Frames) -> Frames:
         colours = ColourIds()
-        coder = Coder(self.source, colours, self.seen.shared)
-        optimiser = Optimiser(self.clip, self.kind, merges=self.merges, is_wild=self.seen.is_wild)
+        alike = Alike(colours, self.loss) if self.loss else None
+        coder = Coder(self.source, colours, self.seen.shared, alike)
+        optimiser = Optimiser(
+            self.clip, self.kind, merges=self.merges, is_wild=self.seen.is_wild, alike=alike
+        )
         for drawing in optimiser.run(self._pictures(frames, colours)):
-            yield coder.packed(drawing)
+            frame, drawn = coder.packed(drawing)
+            if drawn is not None:
+                optimiser.redraw(drawing.rect, drawn)
+            yield frame
 
     def _pictures(self, frames: Frames, colours: ColourIds) -> Iterator[Picture]:
         """What the frames show."""
@@ -414,6 +495,13 @@ class _Coded(NamedTuple):
     size: int
 
 
+class _Written(NamedTuple):
+    """A packed image; drawn: the numbers of its colours where they are not just those asked for."""
+
+    frame: Frame
+    drawn: np.ndarray | None = None
+
+
 class _Habit:
     """Whether something slow is worth trying.
 
@@ -447,36 +535,72 @@ class _Habit:
 class Coder:
     """Write images in as few bytes as the ways that are tried take."""
 
-    def __init__(self, clip: Clip, colours: ColourIds, shared: Palette | None) -> None:
+    def __init__(
+        self, clip: Clip, colours: ColourIds, shared: Palette | None, alike: Alike | None = None
+    ) -> None:
+        self.alike = alike
         self.canvas = clip.canvas.area
         self.source, self.colours, self.shared = clip.palette or GREYS, colours, shared
         entries = _split(shared.rgb) if shared is not None else []
         self.entries = np.array([colours.of(colour) for colour in entries], np.int64)
         self.room = 2 << palette_bits(shared) if shared is not None else 0
-        self.known: OrderedDict[bytes, Frame] = OrderedDict()
+        self.known: OrderedDict[bytes, _Written] = OrderedDict()
         self.deferring, self.choosing = _Habit(), _Habit()
 
-    def packed(self, drawing: Drawing) -> Frame:
-        """One image, compressed."""
+    def packed(self, drawing: Drawing) -> _Written:
+        """One image, compressed, and the colours that it draws where those are similar ones."""
         key = blake2b(drawing.numbers.tobytes() + drawing.must.tobytes(), digest_size=16).digest()
         key += bytes(drawing.rect) if max(drawing.rect) < 256 else repr(drawing.rect).encode()
-        known = self.known.get(key)
-        if known is None:
-            known = self._written(drawing)
-            self.known[key] = known
+        if key in self.known:
+            self.known.move_to_end(key)
+        else:
+            self.known[key] = self._similar(drawing) if self.alike else _Written(self._written(drawing))
             if len(self.known) > REMEMBERED:
                 self.known.popitem(last=False)
-        else:
-            self.known.move_to_end(key)
+        known, drawn = self.known[key]
         frame = drawing.frame
         needs_control = bool(frame.duration or frame.user_input or known.transparent is not None)
         disposal = (
             0 if frame.disposal == KEEP and not needs_control else frame.disposal
         )  # as good, and shorter
-        return known.but(
+        known = known.but(
             index=frame.index, pts=frame.pts, duration=frame.duration, before=frame.before,
             disposal=disposal, user_input=frame.user_input, has_control=needs_control,
         )  # fmt: skip
+        return _Written(known, drawn)
+
+    def _similar(self, drawing: Drawing) -> _Written:
+        """The image in similar pixels, in the way that takes the fewest bytes without them."""
+        assert self.alike is not None
+        has_control = drawing.frame.duration > 0
+        ways = list(self._ways(drawing))
+        plain = [
+            way.coded(lzw.encode(Image.fromarray(way.plane), way.code_size), has_control) for way in ways
+        ]
+        if not plain:
+            return _Written(self._written(drawing))
+        best = min(plain, key=lambda coded: coded.size)
+        way, second = best.way, _other_way(best.way, ways)
+        code_size = max(way.code_size, second.code_size if second else 0)
+        near = self.alike.near(way.table.numbers, 1 << code_size, way.table.hidden)
+        payload, indices = lzw_deferred.encode_similar(
+            way.plane.tobytes(), code_size, near, second.plane.tobytes() if second else None
+        )
+        coded = way._replace(hides=way.hides or second is not None, code_size=code_size).coded(
+            payload, has_control
+        )
+        stored = drawing.stored and self._as_it_is(drawing.stored)
+        if min(coded.size, best.size) >= (_size(stored) if stored else 1 << 62):
+            assert stored is not None
+            return _Written(stored)
+        if coded.size >= best.size:
+            return _Written(self._frame(drawing, best))
+        numbers = np.zeros(256, drawing.numbers.dtype)
+        numbers[: len(way.table.numbers)] = way.table.numbers
+        if coded.way.hides and way.table.hidden is not None:
+            numbers[way.table.hidden] = NOTHING
+        drawn = numbers[np.frombuffer(indices, np.uint8)].reshape(drawing.numbers.shape)
+        return _Written(self._frame(drawing, coded), drawn)
 
     def _written(self, drawing: Drawing) -> Frame:
         ways, has_control = list(self._ways(drawing)), drawing.frame.duration > 0
@@ -488,19 +612,20 @@ class Coder:
         if best is not None:
             best = self._better(best, ways, has_control)
         stored = drawing.stored and self._as_it_is(drawing.stored)
-        if best is None:
+        if best is None or (stored is not None and _size(stored) <= best.size):
             assert stored is not None, "what no palette draws is stored so"
             return stored
-        if stored is not None and len(stored.pixels) + _cost(stored) <= best.size:
-            return stored
-        table = best.way.table
+        return self._frame(drawing, best)
+
+    def _frame(self, drawing: Drawing, coded: _Coded) -> Frame:
+        table = coded.way.table
         return drawing.frame.but(
             kind="packed",
             rect=drawing.rect,
-            pixels=best.payload,
-            transparent=table.hidden if best.way.hides else None,
+            pixels=coded.payload,
+            transparent=table.hidden if coded.way.hides else None,
             palette=table.palette if table.is_own else None,
-            code_size=best.way.code_size,
+            code_size=coded.way.code_size,
             interlaced=False,
         )
 
@@ -515,9 +640,7 @@ class Coder:
 
     def _better(self, best: _Coded, ways: list[_Way], has_control: bool) -> _Coded:
         """Try the encoder that takes its time, where it has a choice and where a table fills up."""
-        second = next(
-            (way for way in ways if way.table is best.way.table and way.hides != best.way.hides), None
-        )
+        second = _other_way(best.way, ways)
         if second is not None and self.choosing.is_due(second.plane.size, self.canvas):
             code_size = max(second.code_size, best.way.code_size)
             way = best.way._replace(hides=True, code_size=code_size)
@@ -609,8 +732,14 @@ def _varied_hidden(numbers: np.ndarray, must: np.ndarray) -> np.ndarray:
     return np.where(is_free & varied[run], NOTHING, flat).astype(numbers.dtype).reshape(numbers.shape)
 
 
-def _cost(frame: Frame) -> int:
-    return 6 << palette_bits(frame.palette) if frame.palette is not None else 0
+def _other_way(way: _Way, ways: list[_Way]) -> _Way | None:
+    """The way that hides what this one draws, or the other way about."""
+    return next((other for other in ways if other.table is way.table and other.hides != way.hides), None)
+
+
+def _size(frame: Frame) -> int:
+    """Bytes of a packed image with its palette."""
+    return len(frame.pixels) + (6 << palette_bits(frame.palette) if frame.palette is not None else 0)
 
 
 def _occurring(numbers: np.ndarray) -> np.ndarray:
