@@ -168,3 +168,27 @@ def test_masks_and_attention_are_handed_over_in_both_forms(model: TinyModel, for
     assert last.mask is not None and 0 < int(last.mask.sum()) < last.mask.numel()
     assert {"src/cat", "tgt/dog"} <= last.attention.keys()
     assert all(bool(maps.isfinite().all()) and float(maps.max()) > 0 for maps in last.attention.values())
+
+
+@pytest.mark.parametrize(("source", "words"), [(SOURCE, ("cat", "dog")), (TARGET, ("dog",))])
+def test_words_of_the_object_are_those_of_glps_mask_and_of_the_local_blend_after_it(
+    model: TinyModel, source: str, words: tuple[str, ...]
+) -> None:
+    clip = edit_input(model, source, TARGET, STEPS)
+    short = {"forward": "p2p", "start_index": 2}
+    glp_table = {**QUICK, "mask_after": 2}
+    mine = params(**short, glp=glp_table, object_words=words)
+    masked = {**glp_table, "mask_words": [words[0]]}
+    named = params(**short, glp=masked, p2p={"blend_words": list(words)})
+    assert torch.equal(
+        last_step(combine, model, clip, mine).latents["tgt"], result(combine, model, clip, named)
+    )
+    inside = params(form="in-loop", forward="p2p", glp=glp_table, object_words=words)
+    same = params(form="in-loop", forward="p2p", glp=masked)
+    assert torch.equal(result(combine, model, clip, inside), result(combine, model, clip, same))
+
+
+def test_a_word_of_neither_prompt_is_refused(model: TinyModel) -> None:
+    clip = edit_input(model, SOURCE, TARGET, STEPS)
+    with pytest.raises(UsageError, match="'bird' does not occur"):
+        prepared(combine, model, clip, params(object_words=["bird"], glp={**QUICK, "mask_after": 2}))

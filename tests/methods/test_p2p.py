@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -367,3 +368,25 @@ def test_where_a_word_looked_is_the_mean_over_steps(model: TinyModel) -> None:
         seen.append(last.attention["src/cat"])
     torch.testing.assert_close(seen[1], seen[0], rtol=0, atol=1e-6)
     assert 0 < float(seen[0].max()) < 1
+
+
+@pytest.mark.parametrize("start", [0, 1])
+def test_a_blend_in_the_first_step_fits_its_mask_whichever_step_that_is(start: int) -> None:
+    model = TinyModel()
+    clip = edit_input(model, "a cat on a mirror", "a dog on a mirror", 4)
+    params = read_params(
+        p2p.Params,
+        {
+            "steps": 4,
+            "start_index": start,
+            "blend_words": ["cat", "dog"],
+            "blend_scales": [1],
+            "start_blend": 0.0,
+        },
+        "test",
+    )
+    generator = torch.Generator().manual_seed(3)
+    pixels = torch.rand(2, 3, *(4 * side for side in clip.request.size), generator=generator) * 2 - 1
+    window = dataclasses.replace(clip.window, pixels_F3YX=pixels)
+    steps = list(prepared(p2p, model, clip, params).run(window))
+    assert len(steps) == 4 - start and all(step.fine is not None for step in steps)

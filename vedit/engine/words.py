@@ -30,7 +30,7 @@ class WordMaps:
 
     scales: the latent's side divided by these; several are averaged, each by its number of modules.
     size: rows and columns of the latent. groups: also sum self-attention at the finest of these scales, which
-    `fitted` spreads maps along. Raises ModelError for a scale without cross-attention.
+    `fitted` spreads maps along, from step `first` on. Raises ModelError for a scale without cross-attention.
     """
 
     def __init__(
@@ -41,13 +41,14 @@ class WordMaps:
         size: tuple[int, int],
         what: str = "scales",
         groups: bool = False,
+        first: int = 0,
     ) -> None:
         self.branches, self.grids, self.weights = (
             tuple(branches),
             dict[int, tuple[int, int]](),
             dict[int, int](),
         )
-        self.groups, sites = groups, network.sites()
+        self.groups, self.first, sites = groups, first, network.sites()
         for scale in scales:
             found = select_sites(sites, Select("cross", scales=(scale,)), what)
             self.grids[scale], self.weights[scale] = found[0].grid(size), len(found)
@@ -74,6 +75,7 @@ class WordMaps:
                 f"{branch}/self",
                 f"self-attention of {branch} at 1/{finest_scale}",
                 every=GROUPED,
+                first=self.first,
             )
             for branch in self.branches
         )

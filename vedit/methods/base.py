@@ -405,7 +405,7 @@ class Looks:
 
     scales: of the method's, or the published 16x16 maps. branches: those whose maps a method needs
     anyway; all conditional ones where the user wants to see them. groups: masks are to fit what words look
-    at.
+    at. first: the step that a run begins with.
     """
 
     def __init__(
@@ -417,12 +417,14 @@ class Looks:
         needed: Sequence[str] = (),
         *,
         groups: bool = False,
+        first: int = 0,
     ) -> None:
         self.model, self.request = model, request
         named = [branch for branch in ("src", "tgt") if branch in branches]
         self.named = named if request.wants_attention else [branch for branch in named if branch in needed]
         sizes = (scales or (published_scale(model, request.size),)) if self.named else ()
-        self.words = WordMaps(model, self.named, sizes, request.size, groups=groups and bool(self.named))
+        is_grouped = groups and bool(self.named)
+        self.words = WordMaps(model, self.named, sizes, request.size, groups=is_grouped, first=first)
 
     def probes(self) -> tuple[Rule, ...]:
         """What sums the maps while the network runs."""

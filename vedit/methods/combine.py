@@ -24,8 +24,18 @@ from pydantic import AliasChoices, Field, model_validator
 from vedit.engine.invert import invert
 from vedit.engine.sample import Step
 from vedit.methods import dds, glp, p2p, pnp
-from vedit.methods.base import InversionParams, MethodParams, Prepared, Request, Texts, Window, mistakes
+from vedit.methods.base import (
+    InversionParams,
+    MethodParams,
+    Prepared,
+    Request,
+    Texts,
+    Window,
+    Words,
+    mistakes,
+)
 from vedit.methods.glp import Params as GlpParams
+from vedit.methods.masactrl import check_words
 from vedit.models.family import Family
 
 SUMMARY = "Optimise the clip's latents with GLP, and sample or guide them with p2p or pnp."
@@ -44,6 +54,11 @@ class Params(InversionParams):
         ge=0,
         validation_alias=AliasChoices("start_index", "ddim_init_latents_t_idx"),
         description="sampling step that GLP's result is inverted to",
+    )
+    object_words: Words = Field(
+        (),
+        description="the thing that is edited, in words of both prompts: mask_words of glp, and"
+        " blend_words of p2p after it, where those name none",
     )
     glp: dict[str, Any] = Field(
         {}, description="settings of glp; guidance and negative_prompt as above unless given"
@@ -114,7 +129,24 @@ def _plain(table: dict[str, Any]) -> dict[str, Any]:
 
 
 def prepare(model: Family, request: Request, params: Params) -> Prepared:
+    params = told(model, request, params)
     return (in_loop if params.form == "in-loop" else sequential)(model, request, params)
+
+
+def told(model: Family, request: Request, params: Params) -> Params:
+    """The settings with `object_words` in the tables of both methods. Raises UsageError for words of neither
+    prompt.
+    """
+    words = params.object_words
+    if not words:
+        return params
+    source, target = model.words(request.source_prompt), model.words(request.target_prompt)
+    check_words(words, source, target)
+    masked = {"mask_words": [word for word in words if source.find(word)], **_plain(params.glp)}
+    blended = _plain(params.p2p)
+    if params.form == "sequential":
+        blended = {"blend_words": list(words), **blended}
+    return params.model_copy(update={"glp": masked, "p2p": blended})
 
 
 def in_loop(model: Family, request: Request, params: Params) -> Prepared:

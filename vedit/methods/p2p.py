@@ -226,7 +226,8 @@ def prepare(
     fits = params.blend_fit == "pixels" and not (
         params.inflation != "none" or params.merge or model.frame_axis or more(branches)
     )
-    looks = Looks(model, request, branches, params.blend_scales, needed, groups=fits)
+    scales, first = params.blend_scales, params.start_index
+    looks = Looks(model, request, branches, scales, needed, groups=fits, first=first)
     texts = Texts(model, request, params)
 
     def streams(window: Window) -> list[Stream]:

@@ -14,8 +14,8 @@ from vedit.models.tensors import Part, Stage, Tensors
 class Probe(Rule):
     """Sum the attention maps of a branch over steps, averaged over heads and sites.
 
-    The maps are taken after rules have edited them. key: name in the store. every: it looks in every so
-    manieth step, the first of them included.
+    The maps are taken after rules have edited them. key: name in the store. every, first: it looks in
+    step `first` and each `every`-th from there.
     """
 
     stage: Stage = field(default="maps", init=False)
@@ -26,6 +26,7 @@ class Probe(Rule):
     key: str
     name: str = "probe"
     every: int = 1
+    first: int = 0
 
     @property
     def reads(self) -> frozenset[Part]:
@@ -36,7 +37,7 @@ class Probe(Rule):
         return frozenset()
 
     def acts(self, step: int) -> bool:
-        return step % self.every == 0
+        return (step - self.first) % self.every == 0
 
     def sums(self, shape: Shape) -> tuple[MapSize, ...]:
         return (MapSize(self.key, shape.frames, shape.queries, shape.keys, shape.sites),)

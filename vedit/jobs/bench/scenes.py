@@ -103,6 +103,8 @@ def with_mask(method: str, case: Case, values: dict[str, Any]) -> dict[str, Any]
     if case.kind in ("shape", "size"):
         told["shape_words"] = source
     keys = set(keys_of(method))
+    if "glp" in keys:  # a table of its settings
+        values = {**values, "glp": {"mask_fit": told["mask_fit"], **values.get("glp", {})}}
     return {**{key: words for key, words in told.items() if key in keys}, **values}
 
 
