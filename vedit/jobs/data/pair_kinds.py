@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 SAME_DB = 45.0  # an edit that changes less has not been made
 WORDINGS = 3  # of a drawn pair
+TRIES = 64  # until a drawn edit shows
 CAPTIONED = Kind(
     "clips with captions in time",
     right='Each line is {"clip": FILE, "captions": [[BEGIN, END, "a dog running"], ...]}, times in seconds.',
@@ -238,6 +239,9 @@ def _switched(request: PairsRequest, pair: Pair) -> Made:
 # --- captions in time ------------------------------------------------------------------------------
 
 
+ENDS_IN_E = {"arrang", "challeng", "chang", "exchang", "loung", "plung"}  # which "hang" and "sing" do not
+
+
 class _Captioned(TypedDict):
     clip: Annotated[str, MinLen(1)]
     captions: Annotated[list[tuple[float, float, str]], MinLen(1)]
@@ -274,6 +278,8 @@ def _is_participle(word: str) -> bool:
 def base_form(participle: str) -> str:
     """The verb of a participle, by the rules of English spelling: running, moving, jumping."""
     stem = participle.removesuffix("ing")
+    if stem in ENDS_IN_E:
+        return f"{stem}e"
     if len(stem) > 2 and stem[-1] == stem[-2] and stem[-1] not in "lsze":
         return stem[:-1]
     if stem[-1] in "vcu" or (stem[-1] in "szg" and stem[-2] in "aeiour" and not stem.endswith("ss")):
@@ -419,9 +425,21 @@ def _generator(request: PairsRequest, number: int) -> Any:
 
 
 def drawn_pair(request: PairsRequest, number: int) -> Made:
-    """A drawn clip before and after an edit, with several wordings, the mask of where it acts, and a
-    reference.
+    """A drawn clip before and after an edit, with several wordings, a mask and a reference.
+
+    A draw whose mask hides all of the change is drawn again.
     """
+    tries = (_drawn_once(request, TRIES * number + attempt) for attempt in range(TRIES))
+    return next(made for made in tries if _shows(made, is_still=request.kind == "lift"))
+
+
+def _shows(made: Made, *, is_still: bool) -> bool:
+    """Whether the edit can be seen; is_still: in the first frame."""
+    differs = made.source_FYX3 != made.target_FYX3
+    return bool((differs[:1] if is_still else differs).any())
+
+
+def _drawn_once(request: PairsRequest, number: int) -> Made:
     import torch
 
     from vedit.data import edits, scenes
@@ -438,14 +456,11 @@ def drawn_pair(request: PairsRequest, number: int) -> Made:
     mask = drawn.weights(time)[0] if bool(drawn.masked_B[0]) else None
     shown = scenes.draw(edits.references(drawn, generator), torch.zeros(1))
     when = drawn.when[0]
-    span = (
-        None
-        if when is None
-        else (round(float(when[0]) * frames / 10, 3), round(float(when[1]) * frames / 10, 3))
-    )
+    span = None if when is None else tuple(round(float(each) * frames / 10, 3) for each in when)
     return Made(
         _bytes(before), _bytes(after), [10] * frames, said,
-        None if mask is None else (mask * 255).byte().numpy(), _bytes(shown)[0], span,
+        None if mask is None else (mask * 255).byte().numpy(), _bytes(shown)[0],
+        None if span is None else (span[0], span[1]),
     )  # fmt: skip
 
 
