@@ -18,6 +18,7 @@ const beginning = (stage, way, { width, height }) => ({
   delay: { "": { rules: "all=10" } },
   rotate: { "": { angle: "90" } },
   fade: { "": { in: "0.5" } },
+  frames: { "": { "drop-equal": "true" } },
 })[stage]?.[way] ?? {};
 const FIRST_WAY = { resize: "width" };
 
