@@ -85,14 +85,15 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
     """Start a server in a folder of its own: serve("cat.gif", "-o", "out.gif")."""
     started: list[subprocess.Popen[str]] = []
 
-    def start(*args: str) -> Server:
+    def start(*args: str, folder_of_modules: Path | None = None) -> Server:
+        more = {"PYTHONPATH": str(folder_of_modules)} if folder_of_modules else {}
         process = subprocess.Popen(
             [sys.executable, "-m", "vedit", "gif", "serve", *args, "--no-browser"],
             cwd=tmp_path,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env={**os.environ, "PYTHONWARNINGS": "default", "NO_COLOR": "1"},
+            env={**os.environ, "PYTHONWARNINGS": "default", "NO_COLOR": "1", **more},
         )
         started.append(process)
         said = ""
@@ -207,9 +208,9 @@ def open_editor(
     """
     opened: list[tuple[Any, Editor]] = []
 
-    def start(*args: str, size: tuple[int, int] = WIDE, **more: Any) -> Editor:
+    def start(*args: str, size: tuple[int, int] = WIDE, modules: Path | None = None, **more: Any) -> Editor:
         (tmp_path / "cat.gif").write_bytes(numbered())
-        server = serve(*args)
+        server = serve(*args, folder_of_modules=modules)
         context = chromium.new_context(
             viewport={"width": size[0], "height": size[1]}, locale="en-GB", accept_downloads=True, **more
         )

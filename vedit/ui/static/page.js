@@ -137,8 +137,8 @@ export const createEditor = async ({ root, transport, store = null, keysOn = doc
     timeline.select(state.selection);
     for (const entry of state.chain) chain.badge(entry.id, "");
     const words = { copy: "lossless", index: "lossless", recolour: "lossless", full: "requantised" }[report.path];
-    const last = order.at(-1);
-    if (last !== undefined && words) for (const id of words === "lossless" ? order : [last]) chain.badge(id, t(words));
+    const isDrawn = (id) => report.path === "recolour" && state.chain.find((entry) => entry.id === id)?.stage === "watermark";
+    for (const id of words === "requantised" ? order.slice(-1) : words ? order : []) chain.badge(id, t(isDrawn(id) ? "lossless_outside" : words));
     showReport(report);
     for (const { text, stage } of report.warnings) { if (stage === null || !order[stage]) notes.append(h("p.note", {}, text)); else chain.warn(order[stage], text); }
     told({ revision, report, blob, job, command });

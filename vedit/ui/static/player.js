@@ -228,7 +228,7 @@ export const makePlayer = (told) => {
   split.addEventListener("input", cut);
   split.addEventListener("dblclick", () => { split.value = 50; cut(); });
   const gain = h("input", { type: "range", min: 1, max: 20, value: 4, "aria-label": t("gain"), oninput: () => place(board, { "--gain": gain.value }) });
-  const gainBox = h("label.gain", { hidden: true }, t("gain"), gain);
+  const gainBox = h("label.gain", { hidden: true, title: t("gain") }, "×", gain);
   const blink = (on) => { if (blinks !== on) { blinks = on; shape(); paint(); } };
   const setMode = (next) => {
     if (MODES.includes(next)) wanted = next;
