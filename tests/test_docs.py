@@ -466,6 +466,9 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for place in range(clip.n_frames):
             clip.seek(place)
             clip.convert("RGB").save(folder / "frames" / f"{place:05d}.png")
+            clip.convert("RGB").save(folder / f"img-{place:03d}.png")
+    for name in ("a.png", "b.png", "c.png", "photo.jpg"):
+        Image.new("RGB", (20, 20), (0, 90, 200)).save(folder / name)
     assert execute(["convert", str(folder / "in.gif"), "-o", str(folder / "in.mp4")]) == 0
     return folder
 

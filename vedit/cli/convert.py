@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -12,13 +11,14 @@ import click
 from vedit.cli.common import Voice, examples, limit_option, manner_options, may_overwrite, output_options
 from vedit.cli.gif import (
     deinterlace_option,
+    join_option,
     palette_options,
     run_files,
     subtitle_options,
     tonemap_option,
 )
 from vedit.errors import UsageError
-from vedit.media.formats import CONTAINERS, FORMATS, VIDEO, output_format
+from vedit.media.formats import CONTAINERS, FORMATS, VIDEO, names_pictures, output_format
 from vedit.media.limits import frame_size
 
 EXAMPLES = (
@@ -28,6 +28,9 @@ EXAMPLES = (
     ("vedit convert *.mp4 --to gif -O gifs", "many at once"),
     ("vedit convert in.mp4 -o frames/%05d.png", "one picture per frame"),
     ("vedit convert --rate 24 frames -o out.mp4", "and back"),
+    ("vedit convert --fps 12 img-%03d.png -o out.gif", "pictures with numbers, twelve a second"),
+    ("vedit convert --join a.png b.png c.png --fps 2 -o out.webm", "pictures named one by one"),
+    ("vedit convert --duration 5 photo.jpg -o out.mp4", "a picture that is shown for five seconds"),
     (
         "vedit convert in.mp4 --to nut | vedit convert - -o out.webm",
         "exact frames, times and sound through a pipe",
@@ -69,15 +72,19 @@ SIZE = Read("size", frame_size, "size. Write WIDTHxHEIGHT: 640x480.")
 @click.command(
     help=f"""Convert between GIF, video, animated pictures, frame folders and frame streams.
 
-INPUT is a GIF, any video that ffmpeg reads, an animated PNG, WebP or AVIF, a folder of pictures, or a
-NUT, y4m, rgb24 or rgba stream. The name of the output, or --to, tells what to write. Times are
-kept: varying delays stay as they are in video, and come back the same.
+INPUT is a GIF, any video that ffmpeg reads, an animated PNG, WebP or AVIF, a picture, a folder of
+pictures, a pattern such as img-%03d.png or '*.png' in quotes, or a NUT, y4m, rgb24 or rgba stream.
+The name of the output, or --to, tells what to write. Times are kept: varying delays stay as they
+are in video, and come back the same.
 
-With two names and no -o the second is the output.
+With two names and no -o the second is the output. Several inputs are as many clips; with --join
+they are pictures, and one clip. Pictures are shown at --fps, 25 a second by default; a single one
+for --duration.
 
 {examples(EXAMPLES)}"""
 )
 @click.argument("inputs", nargs=-1, metavar="INPUT... [OUTPUT]")
+@join_option
 @click.option(
     "--to",
     type=click.Choice(FORMATS),
@@ -114,7 +121,10 @@ With two names and no -o the second is the output.
 )
 @click.option("--size", "raw_size", type=SIZE, metavar="WxH", help="Frame size of a raw input.")
 @click.option(
-    "--rate", type=RATE, metavar="R", help="Frame rate of a raw input, or of a folder (25 by default)."
+    "--rate",
+    type=RATE,
+    metavar="R",
+    help="Frame rate of a raw input, or of pictures (--fps, or 25, by default).",
 )
 @click.option(
     "--raw-info",
@@ -195,7 +205,7 @@ def command(
             "Example: vedit convert in.mp4 -o out.gif",
         )
     names = list(inputs)
-    if output is None and len(names) == 2 and output_dir is None:
+    if output is None and len(names) == 2 and output_dir is None and not given["join"]:
         output = names.pop()
     if not names and sys.stdin.isatty():
         raise UsageError(
@@ -254,9 +264,10 @@ def idle_options(context: click.Context, formats: list[str]) -> list[str]:
     if (
         "rate" in typed
         and context.params["source_format"] not in raw
-        and not any(os.path.isdir(name) for name in context.params["inputs"])
+        and not context.params["join"]
+        and not any(names_pictures(name) for name in context.params["inputs"])
     ):
         lines.append(
-            "--rate changes nothing: it is for raw input and folders of pictures; results are timed by --fps"
+            "--rate changes nothing: it is for raw input and lists of pictures; results are timed by --fps"
         )
     return lines

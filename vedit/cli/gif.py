@@ -80,7 +80,11 @@ subtitle_options = options(
         help="A font for them; without it one that has Latin, Greek and Cyrillic letters.",
     ),
 )
+join_option = click.option(
+    "--join", is_flag=True, help="Take all inputs, in this order, as the pictures of one clip."
+)
 clip_options = options(
+    join_option,
     click.option("--start", metavar="TIME", help="Begin here: seconds, or 1:02.5."),
     click.option("--end", metavar="TIME", help="End here."),
     click.option("--duration", metavar="TIME", help="Or take this much."),

@@ -203,6 +203,23 @@ def is_pattern(path: str) -> bool:
     return name.endswith(STILLS) and re.search(r"%(0?\d+d|d(?![a-z]))", name) is not None
 
 
+GLOB = re.compile(r"[*?\[]")
+
+
+def names_pictures(path: str) -> bool:
+    """Whether the name of an input stands for several pictures, one a frame: a folder, a pattern such as
+    `img-%03d.png`, or `*.png` as the shell did not replace it. A file that is called so is that file.
+    """
+    if path == "-" or os.path.isfile(path):
+        return False
+    if os.path.isdir(path):
+        return True
+    name = os.path.basename(path).lower()
+    return not os.path.exists(path) and (
+        is_pattern(path) or (name.endswith(STILLS) and GLOB.search(path) is not None)
+    )
+
+
 def suffix_of(path: str) -> str:
     """The format that the suffix of a name stands for, or ""."""
     suffix = os.path.splitext(path)[1].lower().removeprefix(".")

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from vedit.errors import InputError, UsageError, Warn, nearest, option, reason_of, silent
 from vedit.media.closing import ClosingFrames
-from vedit.media.formats import FORMATS, LOOK, PICTURES, STREAMS, VIDEO, format_of
+from vedit.media.formats import FORMATS, LOOK, PICTURES, STREAMS, VIDEO, format_of, names_pictures
 from vedit.media.frames import Clip, Frames
 from vedit.media.limits import Limits
 from vedit.media.options import ReadOptions, WriteOptions
@@ -64,8 +64,8 @@ def open_clip(
     """Open a clip: its facts, its frames, and their kind ("packed" for GIF, "yuv" for film when
     `read.wants_planes` asks so, else "rgba").
 
-    name: a path, "-" for standard input, or a folder of pictures. stream: the opened input, raw, of which
-    `start` has been read already; without it `name` is opened. The input is closed when the frames are
+    name: a path, "-" for standard input, or what `names_pictures` takes. stream: the opened input, raw, of
+    which `start` has been read already; without it `name` is opened. The input is closed when the frames are
     exhausted or closed, unless it was handed in.
     """
     format, limits = read.format, read.limits
@@ -74,10 +74,10 @@ def open_clip(
             f"the format {format} is unknown{nearest(format, FORMATS)}",
             f"The formats are: {', '.join(FORMATS)}.",
         )
-    if stream is None and name != "-" and os.path.isdir(name):
-        from vedit.media.sequence import read_folder
+    if stream is None and (read.pictures or names_pictures(name)):
+        from vedit.media.sequence import read_pictures
 
-        clip, frames = read_folder(name, rate=read.rate, limits=limits, warn=warn)
+        clip, frames = read_pictures(name, read, warn)
         return clip, ClosingFrames(frames, lambda: None), "rgba"
     with ExitStack() as opened:
         if stream is None:
@@ -175,7 +175,7 @@ def _read(kind: str, given: _Input) -> tuple[Clip, Frames]:
     if kind == "picture":
         from vedit.media.sequence import read_picture
 
-        return read_picture(_seekable(given), name, **given.manners)
+        return read_picture(_seekable(given), name, still_s=given.read.still_s, **given.manners)
     return _read_video(given)
 
 

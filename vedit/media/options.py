@@ -15,7 +15,8 @@ class ReadOptions(NamedTuple):
     """How to read a clip, and which part of it; each kind of input heeds what concerns it.
 
     format: the reader, instead of a look at the first bytes; needed for rgb24 and rgba, with `size` and
-    `rate` or with `raw_info`, a file that a writer of raw frames left. rate is also that of a folder.
+    `rate` or with `raw_info`, a file that a writer of raw frames left. rate is also that of pictures, one a
+    frame. pictures: the files of a clip that is a list of them. still_s: how long a single picture is shown.
     strict: damage of a GIF that leaves something whole is an error.
 
     Of films, frames outside `start_s` and `duration_s` may be left out; time stamps stay those of
@@ -40,6 +41,8 @@ class ReadOptions(NamedTuple):
     tonemap: str = DEFAULT_CURVE
     wants_planes: bool = False
     deinterlace: str = "auto"
+    pictures: tuple[str, ...] = ()
+    still_s: Fraction | None = None
 
 
 class WriteOptions(NamedTuple):

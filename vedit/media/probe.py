@@ -7,6 +7,7 @@ from fractions import Fraction
 from typing import Any
 
 from vedit.errors import InputError
+from vedit.media.formats import names_pictures
 from vedit.media.limits import Limits
 
 
@@ -102,9 +103,11 @@ def probe_frames(name: str, kind: str, limits: Limits = Limits()) -> dict[str, A
 
 
 def _bytes_of(name: str) -> int:
-    """The size of a file, or of all files in a folder."""
+    """The size of a file, or of all files in a folder or of a pattern."""
     if not os.path.isdir(name):
-        return os.path.getsize(name)
+        from vedit.media.sequence import listed
+
+        return sum(os.path.getsize(file) for file in (listed(name) if names_pictures(name) else [name]))
     return sum(entry.stat().st_size for entry in os.scandir(name) if entry.is_file())
 
 

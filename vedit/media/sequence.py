@@ -16,6 +16,7 @@ import re
 import struct
 from collections.abc import Iterator
 from fractions import Fraction
+from math import lcm
 from typing import Any, BinaryIO
 
 from vedit.errors import InputError, LimitError, OutputError, UsageError, Warn, option, reason_of, silent
@@ -23,10 +24,11 @@ from vedit.media import apng
 from vedit.media.alpha import Ground
 from vedit.media.apng import MILLISECONDS, STILL_MS, chunk
 from vedit.media.atomic import atomic_path, make_folder
-from vedit.media.formats import STILLS
+from vedit.media.formats import GLOB, STILLS, is_pattern
 from vedit.media.frames import Clip, Frame, Frames, Rect
 from vedit.media.limits import Limits
 from vedit.media.memory import check_whole
+from vedit.media.options import ReadOptions
 from vedit.media.pictures import PNG_MAGIC, decode, open_picture, read_file
 from vedit.media.timing import rounded
 
@@ -34,6 +36,7 @@ SUFFIXES = STILLS
 OPAQUE_STILLS = (".jpg", ".jpeg", ".ppm", ".pgm")
 RATE = Fraction(25)  # frames per second of a folder, unless told
 FIRST_NUMBER = 1
+DIGITS = 18  # of a number in the name of a picture
 WEBP_BYTES = (
     50  # of memory per pixel: measured at 4 million pixels, lossy 34, lossless up to 49 (frames of noise)
 )
@@ -48,8 +51,12 @@ def read_picture(
     *,
     limits: Limits = Limits(),
     warn: Warn = silent,
+    still_s: Fraction | None = None,
 ) -> tuple[Clip, Frames]:
-    """Read an animated PNG, WebP or AVIF, a TIFF's pages, or a still picture, from a file that can seek."""
+    """Read an animated PNG, WebP or AVIF, a TIFF's pages, or a still picture, from a file that can seek.
+
+    still_s: how long a still picture is shown, a tenth of a second by default.
+    """
     if (layout := apng.layout_of(file)) is not None:
         return apng.read_apng(file, layout, name, limits=limits, warn=warn)
     size = file.seek(0, 2)
@@ -67,6 +74,9 @@ def read_picture(
     clip = Clip(
         first.width, first.height, name, timebase=MILLISECONDS, loop=loop, frames_hint=count, warn=warn
     )
+    if count == 1 and still_s:
+        clip.timebase = _base_of(still_s)
+        return clip, iter((_still(clip, first, rounded(still_s / clip.timebase)),))
     return clip, _animation(image, clip, images, first)
 
 
@@ -185,60 +195,126 @@ def natural_key(name: str) -> list[tuple[int, str]]:
     ]
 
 
-def read_folder(
-    folder: str,
-    *,
-    rate: Fraction | None = None,
-    limits: Limits = Limits(),
-    warn: Warn = silent,
-) -> tuple[Clip, Frames]:
-    """Read a folder of equally large pictures in natural order, each shown for 1 / rate seconds."""
-    try:
-        names = sorted(
-            (
-                name
-                for name in os.listdir(folder)
-                if name.lower().endswith(SUFFIXES) and not name.startswith(".")
-            ),
-            key=natural_key,
-        )
-    except OSError as error:
-        raise InputError(f"cannot read the folder: {reason_of(error)}.") from None
+def listed(name: str, read: ReadOptions = ReadOptions(), warn: Warn = silent) -> list[str]:
+    """The files of the pictures that an input stands for, in their order; raises InputError for none.
+
+    warn: told of numbers that a pattern leaves out.
+    """
+    if read.pictures:
+        return list(read.pictures)
+    if os.path.isdir(name):
+        found = _folder_pictures(name)
+    elif GLOB.search(name) and not is_pattern(name):
+        found = _globbed(name)
+    else:
+        found = _numbered(name, warn)
+    return found
+
+
+def _folder_pictures(folder: str) -> list[str]:
+    names = [entry for entry in _entries(folder) if entry.lower().endswith(SUFFIXES)]
     if not names:
         raise InputError("the folder holds no pictures.", f"Looked for {' '.join(SUFFIXES)}.")
-    limits.check("images", len(names), f"{len(names)} images")
-    first = _picture_of(folder, names[0], limits, warn)
-    fps = rate or RATE
+    return [os.path.join(folder, entry) for entry in sorted(names, key=natural_key)]
+
+
+def _entries(folder: str) -> list[str]:
+    """The names in a folder, less hidden ones."""
+    try:
+        return [entry for entry in os.listdir(folder) if not entry.startswith(".")]
+    except OSError as error:
+        raise InputError(f"cannot read the folder: {reason_of(error)}.") from None
+
+
+def _globbed(pattern: str) -> list[str]:
+    import glob
+
+    found = sorted((path for path in glob.glob(pattern) if os.path.isfile(path)), key=natural_key)
+    if not found:
+        raise InputError(f"no picture is named {pattern}.")
+    return found
+
+
+def _numbered(pattern: str, warn: Warn) -> list[str]:
+    """The files of a pattern such as img-%03d.png, from the lowest number on."""
+    folder, name = split_pattern(pattern)
+    before, digits, behind = re.split(r"%(0?\d*)d", name)
+    width = int(digits or 0)
+    counts = {}
+    for entry in _entries(folder):
+        middle = entry[len(before) : len(entry) - len(behind)]
+        is_named = entry.startswith(before) and entry.endswith(behind) and middle.isdecimal()
+        if is_named and middle.isascii() and len(middle) <= DIGITS and f"{int(middle):0{width}}" == middle:
+            counts[int(middle)] = entry
+    if not counts:
+        example = name.replace(f"%{digits}d", f"{FIRST_NUMBER:0{width}}")
+        raise InputError(
+            f"no picture is named {pattern}.", f"The first would be {example}, or have any number."
+        )
+    numbers = sorted(counts)
+    missing = numbers[-1] - numbers[0] + 1 - len(numbers)
+    if missing:
+        gap = next(number for number in numbers if number + 1 not in counts) + 1
+        warn(
+            f"{missing} number{'s have' if missing > 1 else ' has'} no picture between {numbers[0]} and"
+            f" {numbers[-1]}, the first being {gap}:"
+            " those on both sides follow one another"
+        )
+    return [os.path.join(folder, counts[number]) for number in numbers]
+
+
+def read_pictures(name: str, read: ReadOptions = ReadOptions(), warn: Warn = silent) -> tuple[Clip, Frames]:
+    """Read equally large pictures, each shown for 1 / `read.rate` seconds, a single one for `read.still_s`.
+
+    name: see `listed`.
+    """
+    files = listed(name, read, warn)
+    read.limits.check("images", len(files), f"{len(files)} images")
+    first = _picture_of(files[0], read.limits, warn)
+    fps = read.rate or RATE
     clip = Clip(
         first.width,
         first.height,
-        folder,
+        name,
         timebase=1 / fps,
         rate=fps,
         loop=0,
-        frames_hint=len(names),
+        frames_hint=len(files),
         warn=warn,
     )
-    return clip, _pictures(folder, names, clip, limits)
+    if len(files) == 1 and read.still_s:
+        base = _base_of(read.still_s)
+        clip.timebase, clip.rate, clip.frames_hint = base, None, 1
+        return clip, iter((_still(clip, first, rounded(read.still_s / base)),))
+    return clip, _pictures(files, clip, read.limits)
 
 
-def _picture_of(folder: str, name: str, limits: Limits, warn: Warn) -> Any:
+def _base_of(length_s: Fraction) -> Fraction:
+    """Ticks that a still picture's time is a whole number of."""
+    return Fraction(1, lcm(MILLISECONDS.denominator, length_s.denominator))
+
+
+def _still(clip: Clip, picture: Any, duration: int) -> Frame:
+    return Frame(0, 0, duration, picture.mode.lower(), clip.canvas, picture)
+
+
+def _picture_of(file: str, limits: Limits, warn: Warn) -> Any:
+    name = os.path.basename(file)
     try:
-        return read_file(os.path.join(folder, name), limits, lambda message: warn(f"{name}: {message}"))
+        return read_file(file, limits, lambda message: warn(f"{name}: {message}"))
     except (InputError, LimitError) as error:
         raise error.in_file(name) from None
 
 
-def _pictures(folder: str, names: list[str], clip: Clip, limits: Limits) -> Frames:
-    for index, name in enumerate(names):
-        picture = _picture_of(
-            folder, name, limits, clip.warn if index else silent
-        )  # the first has been told of
+def _pictures(files: list[str], clip: Clip, limits: Limits) -> Frames:
+    for index, file in enumerate(files):
+        picture = _picture_of(file, limits, clip.warn if index else silent)  # the first has been told of
         if picture.size != (clip.width, clip.height):
             raise InputError(
-                f"{name} is {picture.width}x{picture.height}, but {names[0]} is {clip.width}x{clip.height}.",
+                f"{os.path.basename(file)} is {picture.width}x{picture.height}, but"
+                f" {os.path.basename(files[0])} is {clip.width}x{clip.height}.",
                 "All pictures of a clip have one size.",
-                "Put those of another size into a folder of their own",
+                "Scale them to one size first, or name those of another size in a call of their own",
             )
         yield Frame(index, index, 1, picture.mode.lower(), clip.canvas, picture)
 

@@ -13,7 +13,7 @@ from typing import BinaryIO, NamedTuple, Protocol
 
 from vedit.errors import InputError, UsageError, Warn, is_typed, reason_of, silent
 from vedit.media.closing import ClosingFrames
-from vedit.media.formats import LOOK
+from vedit.media.formats import LOOK, names_pictures
 from vedit.media.frames import Clip, Frames
 from vedit.media.gif import container as gif
 from vedit.media.limits import Limits
@@ -83,8 +83,8 @@ def composed(source: Source) -> tuple[Clip, Frames]:
 def source_of(
     name: str, read: ReadOptions, stack: ExitStack, warn: Warn = silent
 ) -> "FileSource | FolderSource":
-    """The source that a name stands for; what it opens is closed with the stack."""
-    if name != "-" and os.path.isdir(name):
+    """The source that a name, or a list of pictures, stands for; what it opens is closed with the stack."""
+    if read.pictures or names_pictures(name):
         return FolderSource(name, read, stack, warn)
     return FileSource(name, read, stack, warn)
 
@@ -229,7 +229,7 @@ def without_pixels(limits: Limits) -> Limits:
 
 
 class FolderSource:
-    """A folder of pictures, in natural order."""
+    """Pictures, one a frame: a folder or a pattern in natural order, or a list of files."""
 
     size: int | None = None
     kind = "rgba"
@@ -256,14 +256,12 @@ class FolderSource:
         """The hash of the names and bytes of all pictures."""
         import hashlib
 
-        from vedit.media.sequence import SUFFIXES, natural_key
+        from vedit.media.sequence import listed
 
         digest = hashlib.sha256()
-        for file in sorted(
-            (entry for entry in os.listdir(self.name) if entry.lower().endswith(SUFFIXES)), key=natural_key
-        ):
-            digest.update(file.encode() + b"\0")
-            with open(os.path.join(self.name, file), "rb") as stream:
+        for file in listed(self.name, self.read):
+            digest.update(os.fsencode(os.path.basename(file)) + b"\0")
+            with open(file, "rb") as stream:
                 digest.update(hashlib.file_digest(stream, "sha256").digest())
         return digest.hexdigest()
 

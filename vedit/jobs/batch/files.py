@@ -1,6 +1,7 @@
 """Many inputs in one call: expand folders, name outputs, run all, and report what failed."""
 
 import os
+import re
 import stat
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -8,7 +9,14 @@ from typing import Generic, NamedTuple, TypeVar
 
 from vedit.errors import OutputError, PartialFailure, UsageError, VeditError, option, reason_of
 from vedit.media.atomic import check_output, identity_of, is_special, make_folder, same_file
-from vedit.media.formats import CLIP_SUFFIXES, STILLS, output_format, suffix_of
+from vedit.media.formats import (
+    CLIP_SUFFIXES,
+    GLOB,
+    STILLS,
+    names_pictures,
+    output_format,
+    suffix_of,
+)
 from vedit.media.window import ordered_map
 
 T = TypeVar("T")
@@ -182,6 +190,8 @@ def _check_combination(
             "",
             f"Add {to_folder}, or leave out {option('suffix')}",
         )
+    if in_place and any(names_pictures(name) and not os.path.isdir(name) for name in inputs):
+        raise UsageError("pictures cannot be rewritten in place as one clip.", "", f"Use {to_file}")
     if in_place and "-" in inputs:
         raise UsageError("standard input cannot be rewritten in place.", "", f"Use {to_file}")
     if output_dir is not None or in_place:
@@ -195,7 +205,9 @@ def _check_combination(
     if len(inputs) > 1:
         raise UsageError(
             f"{len(inputs)} inputs need {to_folder} or {rewritten}.",
-            "",
+            f"Pictures that are to be one clip: {option('join', True)}."
+            if all(name.lower().endswith(STILLS) for name in inputs)
+            else "",
             "Example: vedit gif rotate 90 a.gif b.gif -O turned",
         )
     if output is None and is_stdout_tty:
@@ -222,7 +234,7 @@ def _checked(items: list[Item], overwrite: bool | None, in_place: bool, say: Say
             if not is_one and overwrite is False and os.path.isfile(item.output):
                 say(f"{item.output} exists, and is left as it is ({option('overwrite', False)})")
                 continue
-            check_output(item.output, (item.input,), overwrite, in_place)
+            check_output(item.output, _files_of(item.input), overwrite, in_place)
             yield item
         except OutputError as error:
             if is_one:
@@ -230,8 +242,23 @@ def _checked(items: list[Item], overwrite: bool | None, in_place: bool, say: Say
             yield item._replace(refusal=error)
 
 
+def _files_of(name: str) -> tuple[str, ...]:
+    """The files that an input stands for, which its output must not replace unasked."""
+    if not names_pictures(name):
+        return (name,)
+    from vedit.media.sequence import listed
+
+    try:
+        return tuple(listed(name))
+    except VeditError:  # reading it will tell
+        return ()
+
+
 def _renamed(name: str, suffix: str, to: str | None) -> str:
     stem, old = os.path.splitext("stdin.gif" if name == "-" else name)
+    if "%" in stem or GLOB.search(stem):  # img-%03d.png becomes img.gif
+        folder, stem = os.path.split(stem)
+        stem = os.path.join(folder, re.sub(r"[-_. ]*(%0?\d*d|[*?\[\]]+)[-_. ]*", "", stem) or "pictures")
     return f"{stem}{suffix}{old if to is None else f'.{to}'}"
 
 

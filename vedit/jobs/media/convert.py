@@ -9,7 +9,7 @@ from typing import NamedTuple
 from vedit.errors import UsageError, option
 from vedit.jobs.batch.files import Item, name_outputs, refuse_collisions
 from vedit.jobs.media.chain import build_chain, subtitle_specs
-from vedit.jobs.media.files import FilesPlan, cores_for, limits_of
+from vedit.jobs.media.files import FilesPlan, cores_for, joined, limits_of
 from vedit.jobs.media.rates import EARLY_S, rate_of, rate_stages, read_as
 from vedit.jobs.request import Request
 from vedit.jobs.sink import Quiet, Sink
@@ -60,16 +60,17 @@ class ConvertFields(NamedTuple):
     limits: tuple[str, ...] = ()
     jobs: int | None = None
     dry_run: bool = False
+    join: bool = False
 
 
 class ConvertRequest(ConvertFields, Request):
     """Clips to be had in another format.
 
-    inputs, outputs, overwrite, limits, jobs, dry_run: as `jobs.media.gif.GifRequest` has them; a folder of
-    pictures is a clip. source_format: of the input, instead of a look at its first bytes. start, duration: a
-    part of it, as `seconds` reads them. fps, rate: as `rate_of`; raw_size: WxH. subtitles, subtitles_font: as
-    `GifRequest` has them. loop: of a GIF. The rest: as
-    `Conversion`, `ReadOptions` and `WriteOptions` have it.
+    inputs, join, outputs, overwrite, limits, jobs, dry_run: as `jobs.media.gif.GifRequest` has them; a folder
+    of pictures is a clip. source_format: of the input, instead of a look at its first bytes. start,
+    duration: a part of it, as `seconds` reads them. fps, rate: as `rate_of`; raw_size: WxH. subtitles,
+    subtitles_font: as `GifRequest` has them. loop: of a GIF. The rest: as `Conversion`, `ReadOptions` and
+    `WriteOptions` have it.
     """
 
 
@@ -179,15 +180,20 @@ def plan(request: ConvertRequest, sink: Sink = Quiet(), *, to_terminal: bool = F
 
 def _conversion(request: ConvertRequest) -> Conversion:
     reads_info = request.source_format in RAW
+    start_s = read_as(seconds, request.start, "start")
+    duration_s = read_as(seconds, request.duration, "duration")
+    fps = read_as(rate_of, request.fps, "fps")
     return Conversion(
-        read_as(seconds, request.start, "start"),
-        read_as(seconds, request.duration, "duration"),
+        start_s,
+        duration_s,
         request.width,
         request.height,
-        read_as(rate_of, request.fps, "fps"),
+        fps,
         ReadOptions(
             format=request.source_format,
-            rate=read_as(rate_of, request.rate, "rate"),
+            rate=read_as(rate_of, request.rate, "rate") or (None if reads_info else fps),
+            pictures=request.inputs if request.join else (),
+            still_s=None if duration_s is None else start_s + duration_s,
             size=read_as(frame_size, request.raw_size, "raw_size"),
             raw_info=request.raw_info if reads_info else None,
             limits=limits_of(request.limits),
@@ -212,6 +218,14 @@ def _conversion(request: ConvertRequest) -> Conversion:
 def _items(request: ConvertRequest, sink: Sink, to_terminal: bool) -> list[Item]:
     """Pair inputs with outputs; a folder of pictures is one input, and frames go into a folder."""
     names, output, to = request.inputs, request.output, request.to
+    if to is None and output is None:
+        raise UsageError(
+            "no output format.",
+            f"The formats are: {', '.join(FORMATS)}.",
+            f"Name the output with {option('output', 'FILE')}, or add {option('to', 'FORMAT')}",
+        )
+    if request.join:
+        return [joined(names, output, request.output_dir, False, to, request.overwrite, to_terminal)]
     if output is not None and len(names) == 1:
         format = to or format_of(output)
         if format == "folder":
@@ -219,12 +233,6 @@ def _items(request: ConvertRequest, sink: Sink, to_terminal: bool) -> list[Item]
         if os.path.isdir(names[0]):
             check_output(output, (), request.overwrite)
             return [Item(names[0], output)]
-    if to is None and output is None:
-        raise UsageError(
-            "no output format.",
-            f"The formats are: {', '.join(FORMATS)}.",
-            f"Name the output with {option('output', 'FILE')}, or add {option('to', 'FORMAT')}",
-        )
     if to == "folder" and request.output_dir is not None:
         stems = [os.path.splitext(os.path.basename(name))[0] for name in names]
         items = [Item(name, os.path.join(request.output_dir, stem, "")) for name, stem in zip(names, stems)]

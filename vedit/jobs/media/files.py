@@ -3,9 +3,11 @@
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from vedit.errors import UsageError, option
 from vedit.jobs.batch.files import Item, Outcome, run_batch
 from vedit.jobs.sink import Quiet, Sink
-from vedit.media.atomic import together
+from vedit.media.atomic import check_output, together
+from vedit.media.formats import names_pictures, output_format
 from vedit.media.limits import Limits, environment_limits, parse_limits
 from vedit.media.run import Report, Settings
 from vedit.media.window import usable_cores
@@ -38,6 +40,43 @@ class FilesPlan(NamedTuple):
                 return self.work(item, heard)
 
         return run_batch(self.items, work, min(self.cores, max(1, len(self.items))))
+
+
+def joined(
+    names: tuple[str, ...],
+    output: str | None,
+    output_dir: str | None,
+    in_place: bool,
+    to: str | None,
+    overwrite: bool | None,
+    is_stdout_tty: bool,
+) -> Item:
+    """Pictures that are the frames of one clip, and where it goes. Raises VeditError."""
+    if output_dir is not None or in_place:
+        given = option("output_dir", "DIR") if output_dir is not None else option("in_place", True)
+        raise UsageError(
+            f"{option('join', True)} makes one clip, and {given} is for many.",
+            "",
+            f"Name it with {option('output', 'FILE')}",
+        )
+    if "-" in names:
+        raise UsageError(f"{option('join', True)} takes files, and - is standard input.")
+    if folder := next((name for name in names if names_pictures(name)), None):
+        raise UsageError(
+            f"{option('join', True)} takes files, and {folder} stands for several.",
+            "A folder or a pattern is a clip by itself.",
+            f"Leave out {option('join', True)}",
+        )
+    if output is None and is_stdout_tty:
+        raise UsageError(
+            "no output named, and standard output is a terminal.",
+            f"With {option('join', True)} every name is an input.",
+            f"Add {option('output', 'FILE')}, or pipe the result on",
+        )
+    if output is not None and output_format(output, to) != "folder":
+        check_output(output, names, overwrite)
+    label = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+    return Item(label, "-" if output is None else output)
 
 
 def cores_for(jobs: int | None) -> int:

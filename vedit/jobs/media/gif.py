@@ -11,7 +11,7 @@ from typing import NamedTuple
 from vedit.errors import UsageError, option
 from vedit.jobs.batch.files import Item, name_outputs
 from vedit.jobs.media.chain import Spec, build_chain, parse_chain, subtitle_specs
-from vedit.jobs.media.files import FilesPlan, cores_for, limits_of
+from vedit.jobs.media.files import FilesPlan, cores_for, joined, limits_of
 from vedit.jobs.media.rates import EARLY_S, rate_of, rate_stages, read_as
 from vedit.jobs.request import Request
 from vedit.jobs.sink import Quiet, Sink
@@ -53,13 +53,15 @@ class GifFields(NamedTuple):
     limits: tuple[str, ...] = ()
     jobs: int | None = None
     dry_run: bool = False
+    join: bool = False
 
 
 class GifRequest(GifFields, Request):
     """Stages over one clip or many.
 
-    inputs: files, folders, "-" for standard input. stages: a line as `parse_chain` reads it, or what it
-    gives: names with the texts of their options; a single command is a chain of one. output, or output_dir
+    inputs: files, folders, "-" for standard input; with join pictures, the frames of one clip.
+    stages: a line as `parse_chain` reads it, or what it gives: names with the texts of their options; a
+    single command is a chain of one. output, or output_dir
     with suffix, or in_place: where results go, standard output by default. overwrite: replace outputs that
     exist; False leaves them, None lets the face decide. to: format, by the output's name by default.
     loop, strip, comment: as the stage metadata has them, behind the others. palette, colors, dither,
@@ -122,7 +124,8 @@ def read_options(request: GifRequest) -> ReadOptions:
     return ReadOptions(
         limits=limits_of(request.limits), strict=request.strict, tonemap=request.tonemap,
         start_s=early_s, duration_s=None if end_s is None else end_s - early_s,
-        deinterlace=request.deinterlace,
+        deinterlace=request.deinterlace, rate=read_as(rate_of, request.fps, "fps"), still_s=end_s,
+        pictures=request.inputs if request.join else (),
     )  # fmt: skip
 
 
@@ -133,17 +136,27 @@ def stages_of(request: GifRequest) -> Callable[[str], BuildStages]:
     return lambda output: _with_rate(build, fps, output, request.to) if fps else build
 
 
+def _items(request: GifRequest, sink: Sink, to_terminal: bool) -> list[Item]:
+    if request.join:
+        return [
+            joined(
+                request.inputs, request.output, request.output_dir, request.in_place, request.to,
+                request.overwrite, to_terminal,
+            )
+        ]  # fmt: skip
+    return name_outputs(
+        request.inputs, request.output, request.output_dir, request.in_place, request.suffix, request.to,
+        request.overwrite, is_stdout_tty=to_terminal, makes_folders=not request.dry_run, say=sink.warn,
+    )  # fmt: skip
+
+
 def plan(request: GifRequest, sink: Sink = Quiet(), *, to_terminal: bool = False) -> FilesPlan:
     """Check the stages, and pair inputs with outputs.
 
     to_terminal: standard output is a terminal, which takes no clip. Raises VeditError.
     """
     stages = stages_of(request)  # a wrong option is found before any input is opened
-    items = name_outputs(
-        request.inputs, request.output, request.output_dir, request.in_place, request.suffix, request.to,
-        request.overwrite, is_stdout_tty=to_terminal and not request.dry_run,
-        makes_folders=not request.dry_run, say=sink.warn,
-    )  # fmt: skip
+    items = _items(request, sink, to_terminal and not request.dry_run)
     read = read_options(request)
     settings = Settings(
         write=WriteOptions(format=request.to, crf=request.crf, keep_audio=not request.no_audio),
