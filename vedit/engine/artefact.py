@@ -50,6 +50,7 @@ OTHERS = {
     "model.transformer_2_sha256": "another network",
     "model.vae_sha256": "another autoencoder",
     "model.text_sha256": "another text encoder",
+    "model.text_encoder_2_sha256": "another text encoder",
     "model.lora": "other LoRAs",
     "source.pixels_sha256": "another clip",
 }

@@ -76,7 +76,7 @@ def inflated_controller(
     None where there is nothing to control.
     """
     rules = inflation_rules(network, inflation, (branch,), steps, frames)
-    return Controller(network, Plan(rules), (branch,), frames, size, network.text_shape[0]) if rules else None
+    return Controller(network, Plan(rules), (branch,), frames, size, network.text_tokens) if rules else None
 
 
 def inflated(model: Family) -> Tunable:

@@ -99,19 +99,19 @@ def network_peak(
 
     frames: that go through at once.
     """
-    copy, (tokens, width) = network.on_meta(), network.text_shape
+    copy, (rows, width) = network.on_meta(), network.text_shape
     steps = max((len(rule.steps) for rule in plan.rules), default=1)
     busiest = max(range(steps), key=lambda step: sum(rule.acts(step) for rule in plan.rules))
     keys = [key for rule in plan.rules if rule.acts(busiest) for key in rule.keyframes(busiest)]
     controller = Controller(
-        copy, plan, branches, max([frames, *(key + 1 for key in keys)]), latent_size, tokens
+        copy, plan, branches, max([frames, *(key + 1 for key in keys)]), latent_size, network.text_tokens
     )
 
     def call(part: Pass) -> None:
         count = len(range(controller.total)[part.frames] if isinstance(part.frames, slice) else part.frames)
-        rows, dtype = (len(branches), count), network.network_dtype
-        batch = torch.empty(*rows, network.channels, *latent_size, device="meta", dtype=dtype)
-        text = torch.empty(*rows, tokens, width, device="meta", dtype=dtype)
+        size, dtype = (len(branches), count), network.network_dtype
+        batch = torch.empty(*size, network.channels, *latent_size, device="meta", dtype=dtype)
+        text = torch.empty(*size, rows, width, device="meta", dtype=dtype)
         with controller.installed(), controller.call_of(busiest, part):
             ask(copy, batch, 1, text)
 

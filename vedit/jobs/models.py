@@ -107,7 +107,7 @@ def describe(name: str, revision: str | None = None, sites: bool = False) -> dic
         "picture": (
             f"{model.native_size}x{model.native_size}, latents {model.channels} channels at 1/{model.scale}"
         ),
-        "prompt": f"{model.text_shape[0] - model.marks} tokens at most",
+        "prompt": f"{model.text_tokens - model.marks} tokens at most",
         "schedule": dict(model.schedule.identity),
         "sha256": {part: digest[:16] for part, digest in model.identity().items() if part.endswith("sha256")},
     }

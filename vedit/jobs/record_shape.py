@@ -77,6 +77,7 @@ class Weights(Shape):
     transformer_2_sha256: Hash | None = None
     vae_sha256: Hash
     text_sha256: Hash
+    text_encoder_2_sha256: Hash | None = None
     lora: Loras = []
 
     @model_validator(mode="after")

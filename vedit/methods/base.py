@@ -449,7 +449,7 @@ def bound(model: Family, request: Request, plan: Plan, branches: Sequence[str], 
     """A plan bound to the model and the clip's size; raises for sites that are missing and maps that do not
     fit.
     """
-    return Controller(model, plan, branches, frames, request.size, model.text_shape[0])
+    return Controller(model, plan, branches, frames, request.size, model.text_tokens)
 
 
 def no_rules(window: Window) -> tuple[Rule, ...]:

@@ -170,7 +170,7 @@ class SourceMasks:
             # maps of this step alone: sums begin anew with each controller
             plan = Plan(rules, self.words.probes())
             controller = Controller(
-                self.model, plan, ("src",), frames, self.request.size, self.model.text_shape[0]
+                self.model, plan, ("src",), frames, self.request.size, self.model.text_tokens
             )
             stream = texts.replayed(window, window.trajectory(step))
             with controller.installed():

@@ -24,8 +24,9 @@ from vedit.models.tensors import Applier
 class Network(Protocol):
     """The part that is asked at every step.
 
-    network_dtype: its precision. channels: of the latents. text_shape: tokens and width of a text embedding.
-    frame_axis: whether it sees whole clips, so that their frames cannot go through it in parts.
+    network_dtype: its precision. channels: of the latents. text_shape: rows and width of a text embedding.
+    text_tokens: of its rows those that attention sees, the first. frame_axis: whether it sees whole clips, so
+    that their frames cannot go through it in parts.
     """
 
     @property
@@ -36,6 +37,9 @@ class Network(Protocol):
 
     @property
     def text_shape(self) -> tuple[int, int]: ...
+
+    @property
+    def text_tokens(self) -> int: ...
 
     @property
     def frame_axis(self) -> bool: ...

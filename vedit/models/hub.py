@@ -19,7 +19,7 @@ from vedit import documents
 from vedit.documents import Kind, table
 from vedit.errors import ModelError, UsageError, VeditError, nearest, option
 from vedit.models.checked import check_parts
-from vedit.models.layout import LAYOUTS, SD, Layout, class_of, layout_of
+from vedit.models.layout import LAYOUTS, SD, WAN, Layout, class_of, layout_of
 from vedit.models.sharded import INDEX_FILE, parts_of, shards
 from vedit.secrecy import address, without_login
 
@@ -28,8 +28,9 @@ EMBEDDED_VIDEO = "shapes-video"
 EMBEDDED_EDITOR = "shapes-instruct"  # weights beside the video model, no model by themselves
 OURS = (EMBEDDED, EMBEDDED_VIDEO)  # the models that ship with vedit
 BUILTIN = Path(__file__).resolve().parent.parent / "builtin"
-BESIDE = ("tokenizer", "scheduler")  # parts without weights
-PARTS = tuple(dict.fromkeys(part for layout in LAYOUTS for part in (*layout.weighed, *layout.may))) + BESIDE
+PARTS = tuple(
+    dict.fromkeys(part for layout in LAYOUTS for part in (*layout.weighed, *layout.may, *layout.beside))
+)
 CONFIGS = [
     "model_index.json",
     *(f"{part}/*.{suffix}" for part in PARTS for suffix in ("json", "txt")),
@@ -227,7 +228,7 @@ def missing_parts(folder: Path) -> list[str]:
     weighed = weighed_in(folder)
     return [
         part
-        for part in (*weighed, *BESIDE)
+        for part in (*weighed, *layout_in(folder).beside)
         if not (folder / part).is_dir() or (part in weighed and weights_in(folder / part) is None)
     ]
 
@@ -256,7 +257,7 @@ def _check_parts(name: str, folder: Path) -> None:
     Raises ModelError with what to type next.
     """
     try:
-        check_parts(name, folder, (*weighed_in(folder), *BESIDE))
+        check_parts(name, folder, (*weighed_in(folder), *layout_in(folder).beside))
     except ModelError as error:
         raise ModelError(error.what, error.right, error.next_step or whole_again(name, folder)) from None
 
@@ -316,8 +317,8 @@ def check_family(name: str, folder: Path) -> None:
             (
                 "It begins with a picture; an edit needs Wan's text-to-video layout."
                 if is_picture
-                else "These methods need the UNet and the one text encoder of Stable Diffusion 1.x or 2.x, or"
-                " Wan's text-to-video layout."
+                else "These methods need the UNet and the text encoders of Stable Diffusion 1.x, 2.x or XL"
+                " (its base), or Wan's text-to-video layout."
             ),
             "See: vedit models list",
         )
@@ -327,15 +328,15 @@ def check_family(name: str, folder: Path) -> None:
     takes, gives = (
         read_json(configs[part], name).get(key, default)
         for part, key, default in (
-            (layout.network, "in_channels", 4 if layout is SD else 16),
-            ("vae", layout.latents, 4 if layout is SD else 16),
+            (layout.network, "in_channels", 16 if layout is WAN else 4),
+            ("vae", layout.latents, 16 if layout is WAN else 4),
         )
     )
     if takes != gives:
         raise ModelError(
             f"{name}: the network takes {takes} channels, the autoencoder gives {gives}.",
             "A network that also reads a mask, a depth map or a small picture cannot be edited with.",
-            f"Name the plain text-to-{'image' if layout is SD else 'video'} model:"
+            f"Name the plain text-to-{'video' if layout is WAN else 'image'} model:"
             f" {option('model', 'OWNER/NAME')}",
         )
 

@@ -22,6 +22,7 @@ class Layout:
     classes: Mapping[str, frozenset[str | None]]
     may: tuple[str, ...] = ()
     latents: str = "latent_channels"  # what the autoencoder's configuration calls their channels
+    beside: tuple[str, ...] = ("tokenizer", "scheduler")  # parts without weights
 
     @property
     def network(self) -> str:
@@ -67,6 +68,7 @@ SDXL = Layout(
         "text_encoder_2": frozenset({"CLIPTextModelWithProjection"}),
         "transformer": NOTHING,
     },
+    beside=("tokenizer", "tokenizer_2", "scheduler"),
 )
 WAN = Layout(
     "wan",
@@ -84,7 +86,7 @@ WAN = Layout(
     ("transformer_2",),
     "z_dim",
 )
-LAYOUTS = (SD, WAN)
+LAYOUTS = (SD, SDXL, WAN)
 
 
 def class_of(index: Mapping[str, Any], part: str) -> Any:

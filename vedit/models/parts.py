@@ -32,13 +32,13 @@ def loaded(name: str, folder: Path, part: str, kind: Any, **options: Any) -> Any
         ) from None
 
 
-def load_tokenizer(name: str, folder: Path, kind: Any) -> Any:
+def load_tokenizer(name: str, folder: Path, kind: Any, part: str = "tokenizer") -> Any:
     """The tokenizer. Raises ModelError."""
     try:
-        return kind.from_pretrained(str(folder / "tokenizer"), local_files_only=True)
+        return kind.from_pretrained(str(folder / part), local_files_only=True)
     except Exception as error:  # as above
         raise ModelError(
-            f"{name}: the tokenizer cannot be loaded (tokenizer/): {first_line(error)}.",
+            f"{name}: the tokenizer cannot be loaded ({part}/): {first_line(error)}.",
             "",
             whole_again(name, folder),
         ) from None

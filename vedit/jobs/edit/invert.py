@@ -374,7 +374,7 @@ def reconstruct(
         stream.uncond = lambda index: artefact.uncond(timesteps[index], frames).to(model.device)
     count, size = len(stream.latents), (stream.latents.shape[-2], stream.latents.shape[-1])
     rules = inflation_rules(model, inflation, stream.branches, len(timesteps), count)
-    controller = Controller(model, Plan(rules), stream.branches, count, size, model.text_shape[0])
+    controller = Controller(model, Plan(rules), stream.branches, count, size, model.text_tokens)
     with controller.installed():
         for _ in sample(model, timesteps, [stream], controller, frames_per_call=frames_per_call):
             pass

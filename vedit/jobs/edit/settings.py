@@ -11,7 +11,7 @@ from vedit import methods
 from vedit.errors import UsageError, option, refuse_mistakes
 from vedit.methods.outline import outline
 from vedit.models.hub import EMBEDDED, EMBEDDED_VIDEO, layout_named
-from vedit.models.layout import WAN
+from vedit.models.layout import SDXL, WAN
 
 OWN_OPTIONS = {
     "steps": "steps",
@@ -48,15 +48,16 @@ def method_params(
 
 def own_preset(method: str, model: str) -> str:
     """The preset that a method has of its own for a model: METHOD-shapes with the embedded one,
-    METHOD-shapes-video with the embedded video model, METHOD-wan with those of Wan's layout; METHOD for
-    the others, and where there is no such preset.
+    METHOD-shapes-video with the embedded video model, METHOD-wan with those of Wan's layout,
+    METHOD-sdxl with Stable Diffusion XL; METHOD for the others, and where there is no such preset.
     """
     from vedit.presets import paths
 
     if model == EMBEDDED:
         return f"{method}-{model}"
     named = [f"{method}-{model}"] if model == EMBEDDED_VIDEO else []
-    named += [f"{method}-wan"] if layout_named(model) is WAN else []
+    layout = layout_named(model)
+    named += [f"{method}-{layout.name}"] if layout in (SDXL, WAN) else []
     return next((name for name in named if name in paths()), method)
 
 

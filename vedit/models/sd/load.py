@@ -21,16 +21,19 @@ from vedit.models.hub import (
     commit_of,
     find_folder,
     first_line,
+    layout_in,
     read_json,
     unused_parts,
     whole_again,
 )
-from vedit.models.layout import SD
+from vedit.models.layout import SD, SDXL, Layout
 from vedit.models.lora import merge
 from vedit.models.parts import load_tokenizer, loaded
 from vedit.models.place import choose_device, choose_dtype, quiet_libraries
 from vedit.models.sd import single_file
 from vedit.models.sd.model import Model
+from vedit.models.sd.xl import XLModel
+from vedit.models.sd.xl import check_fit as check_xl
 
 
 def load_model(
@@ -54,12 +57,14 @@ def load_model(
     place, precision = choose_device(device), choose_dtype(dtype, choose_device(device))
     is_file = single_file.is_file(name)
     folder = Path(name) if is_file else find_folder(name, revision)
-    loras = locate(lora, SD, name)
+    layout = SD if is_file else layout_in(folder)
+    loras = locate(lora, layout, name)
     # the autoencoder overflows in fp16 on some checkpoints: never below float32 or bf16
     kinds = {
         "unet": precision,
         "vae": torch.float32 if precision == torch.float16 else precision,
         "text_encoder": precision,
+        "text_encoder_2": precision,
     }
     if is_file:
         if revision is not None:
@@ -78,7 +83,10 @@ def load_model(
                 " encoder"
             )
         schedule = _schedule(name, folder)
-        parts, tokenizer = _parts_of(name, folder, kinds)
+        parts, tokenizer = _parts_of(name, folder, kinds, layout)
+    own: dict[str, Any] = {}
+    if layout is SDXL:
+        own = _own_of_xl(name, folder, parts)
     _check_fit(name, parts, tokenizer)
     places = int(parts["text_encoder"].config.max_position_embeddings)
     tokenizer.model_max_length = int(
@@ -94,7 +102,7 @@ def load_model(
         from accelerate import cpu_offload
 
         cpu_offload(parts["unet"], place)
-    return Model(
+    return (XLModel if layout is SDXL else Model)(
         name,
         commit_of(folder),
         folder,
@@ -105,20 +113,38 @@ def load_model(
         dtype=precision,
         offload=offload,
         lora=merged,
+        **own,
     )
 
 
-def _parts_of(name: str, folder: Path, kinds: dict[str, torch.dtype]) -> tuple[dict[str, Any], Any]:
-    """The three networks of a folder, each in its dtype, and the tokenizer."""
+def _parts_of(
+    name: str, folder: Path, kinds: dict[str, torch.dtype], layout: Layout
+) -> tuple[dict[str, Any], Any]:
+    """The networks of a folder, each in its dtype, and the tokenizer."""
     from diffusers import AutoencoderKL, UNet2DConditionModel
-    from transformers import CLIPTextModel, CLIPTokenizer
+    from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
-    parts = {
-        "unet": loaded(name, folder, "unet", UNet2DConditionModel, torch_dtype=kinds["unet"]),
-        "vae": loaded(name, folder, "vae", AutoencoderKL, torch_dtype=kinds["vae"]),
-        "text_encoder": loaded(name, folder, "text_encoder", CLIPTextModel, dtype=kinds["text_encoder"]),
+    classes = {
+        "unet": UNet2DConditionModel,
+        "vae": AutoencoderKL,
+        "text_encoder": CLIPTextModel,
+        "text_encoder_2": CLIPTextModelWithProjection,
     }
+    parts = {}
+    for part in layout.weighed:
+        what = "dtype" if part.startswith("text_encoder") else "torch_dtype"
+        parts[part] = loaded(name, folder, part, classes[part], **{what: kinds[part]})
     return parts, load_tokenizer(name, folder, CLIPTokenizer)
+
+
+def _own_of_xl(name: str, folder: Path, parts: dict[str, Any]) -> dict[str, Any]:
+    """What a model of SDXL has beside the other's: the second tokenizer, and what an empty prompt is."""
+    from transformers import CLIPTokenizer
+
+    tokenizer = load_tokenizer(name, folder, CLIPTokenizer, "tokenizer_2")
+    check_xl(name, parts, tokenizer)
+    index = read_json(folder / "model_index.json", name)
+    return {"tokenizer_2": tokenizer, "zeros": bool(index.get("force_zeros_for_empty_prompt", True))}
 
 
 def _schedule(name: str, folder: Path) -> AlphaBar:
@@ -148,7 +174,7 @@ def _check_fit(name: str, parts: dict[str, Any], tokenizer: Any) -> None:
         if isinstance(unet.cross_attention_dim, (list, tuple))
         else [unet.cross_attention_dim]
     )
-    if set(widths) != {text.hidden_size}:
+    if "text_encoder_2" not in parts and set(widths) != {text.hidden_size}:
         raise ModelError(
             f"{name}: the UNet reads text of width {widths[0]}, and the text encoder gives"
             f" {text.hidden_size}.",

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -15,13 +15,12 @@ from torch import Tensor
 from vedit.errors import UsageError
 from vedit.models.alpha_bar import AlphaBar
 from vedit.models.hub import BUILTIN, EMBEDDED, hash_weights, latent_side
-from vedit.models.layout import SD
+from vedit.models.layout import SD, Layout
 from vedit.models.place import OnDevice
 from vedit.models.sd import single_file
 from vedit.models.sd.network import UNetNetwork, rebuilt, weight_bytes
 from vedit.pixels import padded
 
-WEIGHED, RECORDED = SD.weighed, SD.hashed
 CODEC_PIXELS = 2 * 512 * 512  # that the autoencoder takes at once
 
 
@@ -33,6 +32,7 @@ class Model(UNetNetwork):
     Everything lies on `device`; with an offload, parts are moved there for their use.
     """
 
+    layout: ClassVar[Layout] = SD
     name: str
     revision: str | None
     folder: Path
@@ -162,7 +162,10 @@ class Model(UNetNetwork):
 
     def parameters(self) -> dict[str, int]:
         """How many numbers each part holds."""
-        return {part: sum(weight.numel() for weight in getattr(self, part).parameters()) for part in WEIGHED}
+        return {
+            part: sum(weight.numel() for weight in getattr(self, part).parameters())
+            for part in self.layout.weighed
+        }
 
     def _in_use(self, part: Any) -> Any:
         return OnDevice(part, self.device)
@@ -170,14 +173,14 @@ class Model(UNetNetwork):
     def identity(self) -> dict[str, Any]:
         """What an inversion depends on, by content: hashes of the weights that made it."""
         if not self.hashes and self.folder.is_file():
-            self.hashes = dict.fromkeys(WEIGHED, single_file.digest_of(self.folder))
-        for part in WEIGHED:
+            self.hashes = dict.fromkeys(self.layout.weighed, single_file.digest_of(self.folder))
+        for part in self.layout.weighed:
             if part not in self.hashes:
                 self.hashes[part] = hash_weights(self.folder / part)
         return {
             "id": self.name,
             "revision": self.revision,
-            **{key: self.hashes[part] for key, part in RECORDED.items()},
+            **{key: self.hashes[part] for key, part in self.layout.hashed.items()},
             "inflation": "none",
             **({"lora": self.lora} if self.lora else {}),
         }

@@ -46,7 +46,11 @@ class UNetNetwork:
 
     @property
     def text_shape(self) -> tuple[int, int]:
-        return int(self.tokenizer.model_max_length), int(self.unet.config.cross_attention_dim)
+        return self.text_tokens, int(self.unet.config.cross_attention_dim)
+
+    @property
+    def text_tokens(self) -> int:
+        return int(self.tokenizer.model_max_length)
 
     def predict(self, latents_FCYX: Tensor, timestep: Any, text_FLE: Tensor) -> Tensor:
         output: Tensor = self.unet(latents_FCYX, timestep, encoder_hidden_states=text_FLE).sample
@@ -102,7 +106,7 @@ class UNetNetwork:
         """The weights that tuning changes, by path."""
         return dict(tunable(self.unet))
 
-    def on_meta(self) -> BareUNet:
+    def on_meta(self) -> UNetNetwork:
         return BareUNet(rebuilt(self.unet), self.tokenizer)
 
     def network_bytes(self) -> int:

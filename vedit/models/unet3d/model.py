@@ -46,6 +46,10 @@ class UNet3DNetwork:
         return 1, 0 if null is None else len(null)
 
     @property
+    def text_tokens(self) -> int:
+        return 1
+
+    @property
     def device(self) -> torch.device:
         return self.network.out.weight.device
 
