@@ -65,7 +65,7 @@ def test_a_prompt_too_long_is_refused_not_cut(folder: Path) -> None:
             {"transformer": ["diffusers", "WanTransformer3DModel"], "_class_name": "WanPipeline"},
             "WanPipeline",
         ),
-        ({"unet": ["diffusers", "UNet3DConditionModel"]}, "UNet and the one text encoder"),
+        ({"unet": ["diffusers", "UNet3DConditionModel"]}, "UNet and the text encoders"),
         (
             {
                 "text_encoder": ["alt_diffusion", "RobertaSeriesModelWithTransformation"],
