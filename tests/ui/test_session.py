@@ -304,3 +304,28 @@ def test_films_come_in_and_go_out(editor: Session, tmp_path: Path) -> None:
     times = editor.call("timeline", {"id": source["source"]})
     assert times["images"] == 6 and times["duration_cs"] == pytest.approx(30, abs=2)
     assert pixels(editor.frame(source["source"], 6)).shape[:2] == (48, 64)
+
+
+def test_subtitles_stand_in_the_command_under_the_users_name(tmp_path: Path) -> None:
+    target = tmp_path / "out.gif"
+    session = Session(Shelf(2**30, str(tmp_path)), [str(PLAIN)], mode="file", target=str(target))
+    words = b"1\n00:00:00,000 --> 00:00:00,300\nhello\n"
+    id = session.add_file("my words.srt", [words])["file"]
+    again = session.add_file("other.srt", [words])["file"]
+    told = Told(session)
+    asked = job(session, ["rotate", {"angle": "90"}], output={"subtitles": id, "start": "0.1"})
+    lines = session.call("command", asked)
+    assert lines["notes"] == ["my words.srt is the file that you chose here."]
+    revision = session.call("run", asked)["revision"]
+    assert "report" in told.end(revision)
+    assert (
+        session.call("plan", {**asked, "output": {"subtitles": again, "start": "0.1"}})["revision"]
+        == revision
+    )
+    done = session.call("done", {"revision": revision})
+    assert (
+        done["command"] == lines["forms"]["command"]["posix"]
+        and "--subtitles 'my words.srt'" in done["command"]
+    )
+    assert target.read_bytes() == Path(session.path_of(revision)[0]).read_bytes()
+    session.close()

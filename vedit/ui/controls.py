@@ -62,6 +62,12 @@ def output_options() -> tuple[Option, ...]:
         Option(
             "subtitles", FilePath("captions"), "draw the words of this file in, each for its time", "FILE"
         ),
+        Option(
+            "subtitles-font",
+            FilePath("font"),
+            "draw them with this font",
+            "FILE",
+        ),
         Option("tonemap", Choice(*CURVES), "how HDR film becomes SDR", "CURVE", DEFAULT_CURVE),
         Option(
             "deinterlace",
@@ -196,4 +202,13 @@ def media_type(path: str) -> str:
 
 def file_options(name: str) -> set[str]:
     """The options of a stage that name a file."""
-    return {option.name for option in stages.load(name).OPTIONS if isinstance(option.parse, FilePath)}
+    return _files(stages.load(name).OPTIONS)
+
+
+def output_files() -> set[str]:
+    """The options of the result that name a file."""
+    return _files(output_options())
+
+
+def _files(options: tuple[Option, ...]) -> set[str]:
+    return {option.name for option in options if isinstance(option.parse, FilePath)}

@@ -44,6 +44,7 @@ from vedit.ui.controls import (
     checked_output,
     controls,
     file_options,
+    output_files,
     request_fields,
 )
 from vedit.ui.looks import Looks
@@ -212,14 +213,16 @@ class Session:
         if isinstance(first, bool) or not isinstance(first, int) or first < 0:
             raise NotUnderstood(f"first: {first!r} is not a number of images.")
         specs = checked(self._with_files(chain, lambda file: file.path))
-        output = checked_output(self._file_texts(texts_of(args, "output"), {"subtitles"}), self.fixed)
+        output = self._output_of(args, lambda file: file.path)
+        same = self._output_of(args, lambda file: file.digest)
         shown = self._with_files(checked_shape(chain, specs), lambda file: file.digest)
         try:
-            key = [source.identity, shown, output, first, __version__]
+            key = [source.identity, shown, same, first, __version__]
         except OSError as error:
             raise InputError(f"{source.name}: cannot read: {reason_of(error)}.") from None
         revision = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
-        made = Job(revision, source, chain, specs, output, request_fields(output), first)
+        named = self._output_of(args, lambda file: file.name)
+        made = Job(revision, source, chain, specs, named, request_fields(output), first)
         with self.lock:
             self.jobs[revision] = made
             self.jobs.move_to_end(revision)
@@ -255,13 +258,13 @@ class Session:
             found.append((name, texts))
         return found
 
-    def _file_texts(self, texts: Mapping[str, str], names: set[str]) -> dict[str, str]:
-
-        found = dict(texts)
-        for name in names & set(texts):
+    def _output_of(self, args: Args, say: Callable[[File], str]) -> dict[str, str]:
+        """What is asked of the result, with something else in the place of each file. Raises UsageError."""
+        texts = dict(texts_of(args, "output"))
+        for name in output_files() & set(texts):
             with blamed(None, name):
-                found[name] = self._file(texts[name]).path
-        return found
+                texts[name] = say(self._file(texts[name]))
+        return checked_output(texts, self.fixed)
 
     def run(self, args: Args) -> Answer:
         """Begin to make a result, unless it is there."""
@@ -484,6 +487,8 @@ class Session:
             for name, given in chain_of(args)
             for option in sorted(file_options(name) & set(given))
         ]
+        asked_of = texts_of(args, "output")
+        used += [self._file(asked_of[option]).name for option in sorted(output_files() & set(asked_of))]
         return {
             "chain": chain_text(chain),
             "output": target,
@@ -498,11 +503,7 @@ class Session:
         chain = chain_of(args)
         specs = checked(self._with_files(chain, lambda file: file.path))
         shown = self._with_files(checked_shape(chain, specs), lambda file: file.name)
-        texts = texts_of(args, "output")
-        output = checked_output(self._file_texts(texts, {"subtitles"}), self.fixed)
-        if "subtitles" in texts:
-            output["subtitles"] = self._file(texts["subtitles"]).name
-        return shown, output, source
+        return shown, self._output_of(args, lambda file: file.name), source
 
     def save_preset(self, args: Args) -> Answer:
         """Keep a chain among the user's presets."""

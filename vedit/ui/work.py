@@ -46,7 +46,11 @@ class File(NamedTuple):
 
 
 class Job(NamedTuple):
-    """What is to be made of a source. chain: as the page has it; specs: with the paths of files."""
+    """What is to be made of a source.
+
+    chain: as the page has it; specs: with the paths of files. output: with the user's names for them; fields:
+    of the request that makes it.
+    """
 
     revision: str
     source: Source
