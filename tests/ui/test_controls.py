@@ -64,7 +64,7 @@ def test_every_option_of_every_stage_is_a_control_once() -> None:
 
 
 def test_every_option_of_a_gif_command_is_a_control_of_the_result() -> None:
-    """But for those that say where it goes, and what is printed."""
+    """But for those that say what goes in and where it goes, and what is printed."""
     holder: Any = palette_options(metadata_options(clip_options(lambda: None)))
     shared = {
         name.removeprefix("--")
@@ -74,7 +74,7 @@ def test_every_option_of_a_gif_command_is_a_control_of_the_result() -> None:
         if name.startswith("--")
     }
     drawn = {option.name for option in output_options()}
-    assert shared - {"limit", "info", "to"} == drawn - {FORMAT}
+    assert shared - {"limit", "info", "to", "join"} == drawn - {FORMAT}
 
 
 def test_a_default_is_the_text_that_means_the_same() -> None:

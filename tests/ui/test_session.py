@@ -318,14 +318,14 @@ def test_subtitles_stand_in_the_command_under_the_users_name(tmp_path: Path) -> 
     assert lines["notes"] == ["my words.srt is the file that you chose here."]
     revision = session.call("run", asked)["revision"]
     assert "report" in told.end(revision)
-    assert (
-        session.call("plan", {**asked, "output": {"subtitles": again, "start": "0.1"}})["revision"]
-        == revision
-    )
     done = session.call("done", {"revision": revision})
     assert (
         done["command"] == lines["forms"]["command"]["posix"]
         and "--subtitles 'my words.srt'" in done["command"]
     )
     assert target.read_bytes() == Path(session.path_of(revision)[0]).read_bytes()
+    assert (
+        session.call("plan", {**asked, "output": {"subtitles": again, "start": "0.1"}})["revision"]
+        == revision
+    )
     session.close()
