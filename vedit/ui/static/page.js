@@ -517,7 +517,7 @@ export const createEditor = async ({ root, transport, store = null, keysOn = doc
   const otherLanguage = () => { kept.language = languageCode() === "en" ? "zh" : "en"; keepAll(); location.reload(); };
   const tabs = ["chain", "view", "result"].map((name) => h("button", { type: "button", "aria-pressed": name === "view", "data-tab": name, onclick: () => tab(name) }, t(`tab_${name}`)));
   const tab = (name) => { app.dataset.tab = name; for (const one of tabs) one.setAttribute("aria-pressed", one.dataset.tab === name); };
-  const drop = h("section.drop", { "aria-label": t("open") }, icon("open"), h("h2", {}, t("drop_here")), h("label.button.primary", { htmlFor: "pick-source" }, t("or_pick")), h("p", {}, t("or_paste")));
+  const drop = h("section.drop", { "aria-label": t("open") }, icon("open"), h("h2", {}, t("drop_here")), h("label.button.primary", { htmlFor: "pick-source" }, t("or_pick")), h("p", {}, t(transport.address("x", true) ? "or_paste" : "or_paste_there")));
   const app = h("main.editor", { "data-tab": "view" },
     h("header", {}, h("h1", {}, "vedit"), h("div.source", {}, choose, shownSource), h("div.head-acts", {},
       h("label.button.quiet", { htmlFor: "pick-source" }, icon("open"), h("span.words", {}, t("open"))), undoButton, redoButton,

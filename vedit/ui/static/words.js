@@ -43,7 +43,7 @@ const TABLE = {
   // presets
   preset_name: ["Name", "名称"], preset_save: ["Save these steps", "保存当前步骤"], preset_load: ["Load", "载入"], preset_own: ["yours", "自存"], preset_none: ["There are none yet.", "还没有预设。"],
   // page
-  open: ["Open…", "打开…"], source: ["Source", "来源"], drop_here: ["Drop a GIF or a film here", "将 GIF 或视频拖到此处"], or_pick: ["Pick a file", "选择文件"], or_paste: ["or paste one. Files stay on this computer.", "或粘贴。文件不会离开本机。"], undo: ["Undo", "撤销"], redo: ["Redo", "重做"], keys: ["Keys", "快捷键"], language: ["中文", "English"],
+  open: ["Open…", "打开…"], source: ["Source", "来源"], drop_here: ["Drop a GIF or a film here", "将 GIF 或视频拖到此处"], or_pick: ["Pick a file", "选择文件"], or_paste: ["or paste one. Files stay on this computer.", "或粘贴。文件不会离开本机。"], or_paste_there: ["or paste one. It goes to the notebook's kernel, and nowhere else.", "或粘贴。文件只会发送到笔记本内核。"], undo: ["Undo", "撤销"], redo: ["Redo", "重做"], keys: ["Keys", "快捷键"], language: ["中文", "English"],
   tab_chain: ["Steps", "步骤"], tab_view: ["View", "预览"], tab_result: ["Result", "结果"], sending: ["Sending {name}: {percent} %", "正在上传 {name}:{percent}%"], failed: ["That failed: {text}", "失败:{text}"], undone: ["Undone", "已撤销"], redone: ["Redone", "已重做"], moved: ["Moved", "已移动"], images_short: ["{count} images", "{count} 帧"],
   k_play: ["Play, pause", "播放、暂停"], k_step: ["One image back, on", "上一帧、下一帧"], k_ends: ["First, last image", "第一帧、最后一帧"], k_select: ["Selection begins, ends here", "选区从此开始、到此结束"], k_drop: ["Drop the selection", "删除所选帧"], k_blink: ["Hold: the source", "按住:原图"], k_fit: ["Fit, 100 %", "适应、100%"], k_zoom: ["Zoom", "缩放"], k_crop: ["Crop", "裁剪"], k_undo: ["Undo, redo", "撤销、重做"], k_copy: ["Copy the command line", "复制命令"], k_download: ["Download", "下载"], k_keys: ["This list", "此列表"],
 };
