@@ -12,6 +12,7 @@ from vedit.cli.common import Voice, examples, limit_option, manner_options, may_
 from vedit.cli.gif import (
     deinterlace_option,
     join_option,
+    max_size_option,
     palette_options,
     run_files,
     subtitle_options,
@@ -179,6 +180,7 @@ for --duration.
     help="Repeats of a GIF: a number (0 forever), forever, once or keep.",
 )
 @palette_options
+@max_size_option
 @limit_option
 @output_options
 @manner_options

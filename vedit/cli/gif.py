@@ -83,6 +83,11 @@ subtitle_options = options(
 join_option = click.option(
     "--join", is_flag=True, help="Take all inputs, in this order, as the pictures of one clip."
 )
+max_size_option = click.option(
+    "--max-size",
+    metavar="SIZE",
+    help="Fit a GIF into so many bytes (8MB, 500k): lossy, then fewer colours, images, pixels.",
+)
 clip_options = options(
     join_option,
     click.option("--start", metavar="TIME", help="Begin here: seconds, or 1:02.5."),
@@ -91,6 +96,7 @@ clip_options = options(
     click.option(
         "--fps", metavar="R", help="Frames per second: at most so many in a GIF, exactly so many in film."
     ),
+    max_size_option,
     click.option(
         "--crf",
         type=click.IntRange(0, 63),

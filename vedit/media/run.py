@@ -35,9 +35,13 @@ class Settings(NamedTuple):
     warn: Warn = silent
     watch: Callable[[Frames, int | None], Frames] = unwatched
 
+    def with_colors(self, most: int) -> "Settings":
+        """The same with no more than so many colours."""
+        return self._replace(quantise=self.quantise._replace(colors=min(most, self.quantise.colors)))
+
 
 class Report(NamedTuple):
-    """What was done, or would be done in a dry run, to one input."""
+    """What was done, or would be done in a dry run, to one input. setting: what was given up for its size."""
 
     input: str
     output: str
@@ -50,6 +54,7 @@ class Report(NamedTuple):
     duration_s: float | None = None
     bytes_in: int | None = None
     bytes_out: int | None = None
+    setting: str | None = None
 
 
 def run_file(
@@ -98,7 +103,7 @@ def written(
     if any(stage.prepass for stage in stages):
         source.spool()
     source.scan(touches_pixels=path_name(steps) != "copy")
-    if _look_ahead(source, stages, settings.jobs):  # what a stage has seen may spare it a conversion
+    if _look_ahead(source, stages, settings):  # what a stage has seen may spare it a conversion
         steps = plan(stages, source.kind, sink_kind)
     keeps_planes = keeps_tags(sink) and all("yuv" in stage.accepts for stage in stages)
     clip, frames, kind, hurt = source.open(wants_planes=keeps_planes)
@@ -165,11 +170,15 @@ def _is_cheap_to_look_at(source: Source) -> bool:
 
 
 def before_packing(stages: Sequence[Stage], added: Sequence[Stage]) -> list[Stage]:
-    """The stages with others behind them, but in front of those at the end that take compressed images."""
+    """The stages with others behind them, but in front of one that packs images, where none behind that
+    looks at pixels.
+    """
     place = len(stages)
-    while place and stages[place - 1].accepts == ("packed",):
+    while place and "packed" in stages[place - 1].accepts:
         place -= 1
-    return [*stages[:place], *added, *stages[place:]]
+        if stages[place].accepts == ("packed",):
+            return [*stages[:place], *added, *stages[place:]]
+    return [*stages, *added]
 
 
 class NewColours:
@@ -207,15 +216,16 @@ def idle_colours(quantise: QuantiseOptions, sink: str, path: str) -> str:
     return ""
 
 
-def _look_ahead(source: Source, stages: Sequence[Stage], jobs: int) -> bool:
+def _look_ahead(source: Source, stages: Sequence[Stage], settings: Settings) -> bool:
     """Let each stage that must know the whole clip observe it, behind those before it; whether any did."""
     for place, stage in enumerate(stages):
         if stage.prepass:
             clip, read, _, hurt = source.open(quiet=True)
             wanted = stage.prepass if source.kind == "packed" else "rgba"
             steps = plan(stages[:place], source.kind, wanted)
-            clip.limits, clip.jobs = source.read.limits, jobs
-            clip, frames = connect(clip, read, steps, converters(source.read.limits, hurt, jobs))
+            clip.limits, clip.jobs = source.read.limits, settings.jobs
+            ways = converters(source.read.limits, hurt, settings.jobs, settings.quantise)
+            clip, frames = connect(clip, read, steps, ways)
             with at_stage(place):
                 stage.observe(clip, frames)  # type: ignore[attr-defined]
             if hasattr(read, "close"):  # a decoder of film shares its place in the file with the next one
@@ -245,7 +255,7 @@ def shown(
             stages = _with_what_the_sink_needs(source, sink, "rgba", build(), settings)
             kind = _cheapest(source, stages) if is_timing else "rgba"
             source.scan(touches_pixels=kind != "packed")
-            _look_ahead(source, stages, settings.jobs)
+            _look_ahead(source, stages, settings)
             clip, frames, given, hurt = source.open()
             clip.limits, clip.jobs = source.read.limits, settings.jobs
             steps = plan(stages, given, kind)
@@ -281,7 +291,7 @@ def marked(
             source.spool()
             stages = list(build())[: place + 1]
             source.scan(touches_pixels=True)
-            _look_ahead(source, stages, settings.jobs)
+            _look_ahead(source, stages, settings)
             clip, frames, kind, hurt = source.open()
             steps = plan(stages[:place], kind, "rgba")
             clip, frames = connect(clip, frames, steps, converters(source.read.limits, hurt))

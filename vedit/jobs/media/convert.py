@@ -6,10 +6,11 @@ import os
 from fractions import Fraction
 from typing import NamedTuple
 
-from vedit.errors import UsageError, option
+from vedit.errors import UsageError, option, silent
 from vedit.jobs.batch.files import Item, name_outputs, refuse_collisions
 from vedit.jobs.media.chain import build_chain, subtitle_specs
 from vedit.jobs.media.files import FilesPlan, cores_for, joined, limits_of
+from vedit.jobs.media.max_size import Setting, check_fits, fitted, wish_of
 from vedit.jobs.media.rates import EARLY_S, rate_of, rate_stages, read_as
 from vedit.jobs.request import Request
 from vedit.jobs.sink import Quiet, Sink
@@ -61,6 +62,7 @@ class ConvertFields(NamedTuple):
     jobs: int | None = None
     dry_run: bool = False
     join: bool = False
+    max_size: str | None = None
 
 
 class ConvertRequest(ConvertFields, Request):
@@ -169,10 +171,25 @@ def plan(request: ConvertRequest, sink: Sink = Quiet(), *, to_terminal: bool = F
     items = _items(request, sink, to_terminal and not request.dry_run)
     conversion = _conversion(request)
     marks = [("metadata", {"loop": request.loop})] if request.loop is not None else []
-    stages = build_chain([*subtitle_specs(request.subtitles, request.subtitles_font), *marks])
+    specs = [*subtitle_specs(request.subtitles, request.subtitles_font), *marks]
+    stages = build_chain(specs)
+    wish = wish_of(request.max_size)
 
     def work(item: Item, settings: Settings) -> Report:
-        return convert(item.input, item.output, conversion, settings, stages=stages, dry_run=request.dry_run)
+        if wish is None or request.dry_run:
+            return convert(
+                item.input, item.output, conversion, settings, stages=stages, dry_run=request.dry_run
+            )
+        check_fits(item.input, item.output, request.to)
+        heard = settings.warn
+        quiet = settings._replace(warn=silent)
+
+        def attempt(setting: Setting, path: str) -> Report:
+            manner = settings if setting == Setting() else quiet
+            build = build_chain(setting.specs(specs))
+            return convert(item.input, path, conversion, manner.with_colors(setting.colors), stages=build)
+
+        return fitted(attempt, wish, item.output, heard)
 
     colours = QuantiseOptions(request.palette, request.colors, request.dither)
     return FilesPlan(items, work, Settings(quantise=colours), cores_for(request.jobs))

@@ -4,14 +4,15 @@ for outcome in plan(GifRequest(inputs=("in.gif",), stages="crop:left=10%; speed:
     print(outcome.result)
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
-from vedit.errors import UsageError, option
+from vedit.errors import UsageError, option, silent
 from vedit.jobs.batch.files import Item, name_outputs
 from vedit.jobs.media.chain import Spec, build_chain, parse_chain, subtitle_specs
 from vedit.jobs.media.files import FilesPlan, cores_for, joined, limits_of
+from vedit.jobs.media.max_size import Setting, check_fits, fitted, wish_of
 from vedit.jobs.media.rates import EARLY_S, rate_of, rate_stages, read_as
 from vedit.jobs.request import Request
 from vedit.jobs.sink import Quiet, Sink
@@ -54,6 +55,7 @@ class GifFields(NamedTuple):
     jobs: int | None = None
     dry_run: bool = False
     join: bool = False
+    max_size: str | None = None
 
 
 class GifRequest(GifFields, Request):
@@ -131,7 +133,11 @@ def read_options(request: GifRequest) -> ReadOptions:
 
 def stages_of(request: GifRequest) -> Callable[[str], BuildStages]:
     """What makes the stages of a clip, by the name of its output. Raises UsageError."""
-    build = build_chain(request.specs)
+    return _stages_of(request, request.specs)
+
+
+def _stages_of(request: GifRequest, specs: Sequence[Spec]) -> Callable[[str], BuildStages]:
+    build = build_chain(specs)
     fps = read_as(rate_of, request.fps, "fps")
     return lambda output: _with_rate(build, fps, output, request.to) if fps else build
 
@@ -163,7 +169,20 @@ def plan(request: GifRequest, sink: Sink = Quiet(), *, to_terminal: bool = False
         quantise=QuantiseOptions(request.palette, request.colors, request.dither),
     )
 
+    wish = wish_of(request.max_size)
+
     def work(item: Item, settings: Settings) -> Report:
-        return run_file(item.input, item.output, stages(item.output), settings, read, request.dry_run)
+        if wish is None or request.dry_run:
+            return run_file(item.input, item.output, stages(item.output), settings, read, request.dry_run)
+        check_fits(item.input, item.output, request.to)
+        heard = settings.warn
+        quiet = settings._replace(warn=silent)
+
+        def attempt(setting: Setting, path: str) -> Report:
+            build = _stages_of(request, setting.specs(request.specs))(path)
+            manner = settings if setting == Setting() else quiet
+            return run_file(item.input, path, build, manner.with_colors(setting.colors), read)
+
+        return fitted(attempt, wish, item.output, heard)
 
     return FilesPlan(items, work, settings, cores_for(request.jobs))

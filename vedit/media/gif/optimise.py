@@ -34,6 +34,7 @@ MOVING, CALM, SETTLED = (
     0.8,
     0.85,
 )  # shares of a picture: that moves, that changes, of that: that is near
+MOST_COLOURS = 255  # of one image, beside the transparent index
 FEW_PIXELS = 8_000_000  # of a clip: so many are decoded twice, to leave unused colours out
 MANY_PIXELS = 16_000_000  # the same where there are several palettes to be joined
 CHEAPER = 0.5  # share of the pixels with which another disposal must do
@@ -72,12 +73,18 @@ def survey(clip: Clip, frames: Frames) -> Survey:
     """Look at packed frames once, and at their pixels where that is worth it."""
     seen = _Seen(clip)
     optimiser = Optimiser(clip, np.uint32)
+    is_mixed = False
     for drawing in optimiser.run(seen.pictures(frames)):
-        seen.needs[_mask(_occurring(drawing.numbers[drawing.must]))] += 1
+        needed = _occurring(drawing.numbers[drawing.must])
+        is_mixed |= len(needed) > MOST_COLOURS
+        seen.needs[_mask(needed)] += 1
     for frame in frames:  # behind many pixels: what their palettes say is enough
         seen.add(frame)
+        is_mixed |= frame.disposal == CLEAR and len(seen.palettes) > 1
         seen.needs[seen.mask_of(frame)] += 1
-    is_wild = seen.is_restored and (len(seen.palettes) > 1 or max(map(len, seen.palettes)) >= 3 * 256)
+    is_wild = is_mixed or (
+        seen.is_restored and (len(seen.palettes) > 1 or max(map(len, seen.palettes)) >= 3 * 256)
+    )
     most = sum(map(len, seen.palettes)) // 3 + 2
     if clip.palette is None and GREYS.rgb in seen.palettes:  # images without any: it is for viewers to say
         return Survey(GREYS, is_wild, most)
@@ -342,7 +349,7 @@ class Optimiser:
         target = part(self.shown, where).copy()
         part(target, after.rect.moved(-where.x, -where.y))[...] = after.numbers
         changed = target != base
-        if (changed & (target == NOTHING)).any():
+        if (changed & (target == NOTHING)).any() or len(_occurring(target[changed])) > MOST_COLOURS:
             return None
         return int(np.count_nonzero(changed))
 
