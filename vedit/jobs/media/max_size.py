@@ -15,8 +15,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import NamedTuple
@@ -154,6 +152,9 @@ def fitted(attempt: Attempt, wish: int, output: str, warn: Warn) -> Report:
 
     attempt: makes a GIF with a setting, at a path. Raises OutputError where nothing is small enough.
     """
+    import shutil  # here, since every GIF command loads this module
+    import tempfile
+
     with tempfile.TemporaryDirectory(prefix="vedit-") as folder:
         search = _Search(attempt, wish, folder)
         step = next((i for i, setting in enumerate(LADDER) if search.fits(setting)), None)
