@@ -88,7 +88,7 @@ _vedit() {
 
 
 
-        'vedit convert --to' | 'vedit convert -f' | 'vedit convert --from') _vedit_value words "$cur" 'gif nut y4m mono rgb24 rgba mp4 mov mkv webm avi ts m2ts 3gp flv wmv mpg vob ogv m4v 3g2 mts asf mpeg apng png webp folder'; return ;;
+        'vedit convert --to' | 'vedit convert -f' | 'vedit convert --from') _vedit_value words "$cur" 'gif nut y4m mono rgb24 rgba mp4 mov mkv webm avi ts m2ts 3gp flv wmv mpg vob ogv m4v 3g2 mts asf mpeg apng png webp avif folder'; return ;;
         'vedit convert --start' | 'vedit convert --duration' | 'vedit convert --width' | 'vedit convert --height' | 'vedit convert --fps' | 'vedit convert --size' | 'vedit convert --rate' | 'vedit convert --background' | 'vedit convert --crf' | 'vedit convert --quality' | 'vedit convert --repeat' | 'vedit convert --colors' | 'vedit convert --max-size' | 'vedit convert --limit' | 'vedit convert --suffix' | 'vedit convert -j' | 'vedit convert --jobs') _vedit_value text "$cur"; return ;;
         'vedit convert --raw-info' | 'vedit convert --subtitles' | 'vedit convert --subtitles-font' | 'vedit convert -o' | 'vedit convert --output') _vedit_value file "$cur"; return ;;
         'vedit convert --even') _vedit_value words "$cur" 'pad crop scale'; return ;;

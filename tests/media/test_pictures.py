@@ -18,12 +18,12 @@ from tests.media.clips import noise
 from tests.pictures import chunk, header, packed, png, samples, saved, tiff
 from tests.random_gifs import corrupted
 from vedit.errors import InputError, LimitError
+from vedit.media.avif import avif_loop
 from vedit.media.limits import Limits
 from vedit.media.open import open_clip
 from vedit.media.options import ReadOptions
 from vedit.media.overlay import load_picture
 from vedit.media.pictures import kind_of, read_file
-from vedit.media.sequence import avif_loop
 
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 16 16\n%%EndComments\n(code) =\n%%EOF\n"
 FOREIGN = {

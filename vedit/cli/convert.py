@@ -19,7 +19,7 @@ from vedit.cli.gif import (
     tonemap_option,
 )
 from vedit.errors import UsageError
-from vedit.media.formats import CONTAINERS, FORMATS, VIDEO, names_pictures, output_format
+from vedit.media.formats import CONTAINERS, FORMATS, PICTURES, VIDEO, names_pictures, output_format
 from vedit.media.limits import frame_size
 
 EXAMPLES = (
@@ -160,7 +160,7 @@ for --duration.
     "--quality",
     type=click.IntRange(0, 100),
     metavar="N",
-    help="Quality of WebP (exact for a GIF's frames, else 90).",
+    help="Quality of WebP and AVIF (for a GIF's frames exact in WebP and within 4 of 255 in AVIF, else 90).",
 )
 @click.option(
     "--repeat",
@@ -226,7 +226,7 @@ def command(
     run_files(planned, voice, as_json, verbose, info=False, dry_run=request.dry_run)
 
 
-STILL_LOOPS = ("gif", "nut", "apng", "png", "webp")
+STILL_LOOPS = ("gif", "nut", *PICTURES)
 OPAQUE = (*VIDEO, "y4m", "mono", "rgb24", "folder")
 # An option that acts on some formats only: its name, those formats, and what would help elsewhere.
 FOR_FORMATS = {
@@ -236,7 +236,7 @@ FOR_FORMATS = {
         "it is for H.264 films",
     ),
     "even": (VIDEO, "only films need even sizes"),
-    "quality": (("webp",), "it is the quality of WebP; that of films is --crf"),
+    "quality": (("webp", "avif"), "it is the quality of WebP and AVIF; that of films is --crf"),
     "repeat": (VIDEO, "other formats loop by themselves, see --loop"),
     "loop": (STILL_LOOPS, "such a file cannot loop; films can be written several times over with --repeat"),
     "background": (OPAQUE, "the format keeps transparency"),

@@ -151,7 +151,7 @@ def rate_for(container: Container, rate: Fraction) -> Fraction:
 
 VIDEO = tuple(CONTAINERS)
 STREAMS = ("nut", "y4m", "mono", "rgb24", "rgba")
-PICTURES = ("apng", "png", "webp")
+PICTURES = ("apng", "png", "webp", "avif")
 FORMATS = ("gif", *STREAMS, *VIDEO, *PICTURES, "folder")
 STILLS = (
     ".png",
@@ -289,6 +289,8 @@ _STARTS = (  # of files: where the bytes stand, the bytes, the family
     (0, b"\x30\x26\xb2\x75", "asf"),
     (0, b"OggS", "ogg"),
     (0, b"\0\0\1\xba", "mpg"),
+    (4, b"ftypavif", "avif"),
+    (4, b"ftypavis", "avif"),
     *((4, box, "mp4") for box in (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot")),
     (0, b"\x47", "ts"),
     (4, b"\x47", "ts"),

@@ -1,7 +1,7 @@
 """Open any clip and write any clip: look at the first bytes, or at the name of the output.
 
 Formats by name stand in `media.formats`: gif, nut, y4m, mono (y4m of grey frames), rgb24, rgba, the
-containers of films, apng, png (one still, or an animation), webp, folder (one picture per frame).
+containers of films, apng, png (one still, or an animation), webp, avif, folder (one picture per frame).
 """
 
 from __future__ import annotations
@@ -331,4 +331,8 @@ def _write_picture(clip: Clip, frames: Frames, output: str, format: str, quality
     with seekable_output(output) as stream:
         if format == "webp":
             return sequence.write_webp(clip, frames, stream, quality=quality)
+        if format == "avif":
+            from vedit.media.avif import write_avif
+
+            return write_avif(clip, frames, stream, quality=quality)
         return sequence.write_apng(clip, frames, stream)

@@ -51,7 +51,7 @@ class WriteOptions(NamedTuple):
     format: one of `formats.FORMATS`, None to go by the name. rate: of formats with a constant one.
     background: shown where the clip is transparent and the format is not; None is black in y4m and
     rgb24, white in film and JPEG, and keeps transparency in films that have room for it.
-    quality: of WebP, 0 to 100; None is exact for what comes from a GIF, else 90.
+    quality: of WebP and AVIF, 0 to 100; None is exact for what comes from a GIF (AVIF: nearly), else 90.
     raw_info: a file for the JSON line about raw frames, which otherwise goes to standard error.
     overwrite: replace the pictures of a folder.
 

@@ -148,7 +148,8 @@ def _with_what_the_sink_needs(
         from vedit.media.timing import GifTiming
 
         stages = before_packing(stages, [GifTiming()])
-    if keeps_alpha(sink) and settings.write.background is None and _is_cheap_to_look_at(source):
+    wants_alpha = sink == "avif" or (keeps_alpha(sink) and settings.write.background is None)
+    if wants_alpha and _is_cheap_to_look_at(source):
         from vedit.media.alpha import SeenAlpha
 
         stages.append(SeenAlpha())

@@ -111,6 +111,8 @@ def _is_beside(image: Any) -> bool:
 def _loop_of(image: Any, file: BinaryIO) -> int | None:
     """How often an animation repeats, as `Clip.loop` counts."""
     if image.format == "AVIF":
+        from vedit.media.avif import avif_loop
+
         return avif_loop(file)
     plays = image.info.get("loop", 0)  # pages of a TIFF cannot say
     return None if plays == 1 else plays - 1 if plays else 0
@@ -147,41 +149,6 @@ def _end_of(image: Any, pts: int) -> int:
     start, lasts = image.info.get("timestamp", pts), image.info.get("duration") or STILL_MS
     is_timed = isinstance(start, int) and isinstance(lasts, int) and lasts > 0
     return max(pts, start) + lasts if is_timed else pts + STILL_MS
-
-
-def avif_loop(file: BinaryIO) -> int | None:
-    """How often an AVIF animation repeats, as `Clip.loop` counts: for ever where it does not say.
-
-    Source: the edit list of the first track, as libavif writes and reads it (avifDecoder.repetitionCount).
-    """
-    file.seek(0)
-    track = _box(_box(file.read(), b"moov"), b"trak")
-    header, edits = _box(track, b"tkhd"), _box(_box(track, b"edts"), b"elst")
-    if len(edits) < 8 or len(header) < 36:
-        return 0
-    if not edits[3] & 1:
-        return None
-    is_long = header[0] == 1
-    whole = int.from_bytes(header[28:36] if is_long else header[20:24], "big")
-    once = int.from_bytes(edits[8:16] if edits[0] == 1 else edits[8:12], "big")
-    if whole == (1 << (64 if is_long else 32)) - 1 or not once:
-        return 0
-    return -(-whole // once) - 1 or None
-
-
-def _box(data: bytes, kind: bytes) -> bytes:
-    """The content of the first box of a kind among those that `data` consists of, or nothing."""
-    place = 0
-    while place + 8 <= len(data):
-        size, head = int.from_bytes(data[place : place + 4], "big"), 8
-        if size == 1:
-            size, head = int.from_bytes(data[place + 8 : place + 16], "big"), 16
-        elif size == 0:
-            size = len(data) - place
-        if data[place + 4 : place + 8] == kind:
-            return data[place + head : place + size]
-        place += max(size, 8)
-    return b""
 
 
 def natural_key(name: str) -> list[tuple[int, str]]:

@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Any, TypeVar
 
 from vedit.errors import UsageError, option
-from vedit.media.formats import VIDEO
+from vedit.media.formats import PICTURES, VIDEO
 from vedit.media.limits import frame_rate
 from vedit.media.pipeline import Stage
 
@@ -48,4 +48,4 @@ def rate_stages(fps: Fraction, to: str) -> list[Stage]:
                 f"Use {option('fps', FASTEST_GIF)}",
             )
         return [GifTiming(fps)]
-    return [ConstantRate(fps)] if to in (*VIDEO, "nut", "apng", "png", "webp", "folder") else []
+    return [ConstantRate(fps)] if to in (*VIDEO, *PICTURES, "nut", "folder") else []
