@@ -3,7 +3,7 @@
 function __vedit_at --description 'Whether the words so far name this very command'
     set -l path vedit
     for word in (commandline -opc)[2..-1]
-        if contains -- "$path $word" 'vedit' 'vedit batch' 'vedit batch collect' 'vedit batch gallery' 'vedit batch run' 'vedit batch status' 'vedit bench' 'vedit bench model' 'vedit bench motion' 'vedit bench scenes' 'vedit cache' 'vedit cache clear' 'vedit cache list' 'vedit convert' 'vedit data' 'vedit data check' 'vedit data clip' 'vedit data edit-pairs' 'vedit data folder' 'vedit data moving-mnist' 'vedit data msrvtt' 'vedit data table' 'vedit data v2vbench' 'vedit demo' 'vedit edit' 'vedit env' 'vedit generate' 'vedit gif' 'vedit gif adjust' 'vedit gif blur' 'vedit gif chain' 'vedit gif crop' 'vedit gif delay' 'vedit gif fade' 'vedit gif frames' 'vedit gif metadata' 'vedit gif optimize' 'vedit gif pad' 'vedit gif preview' 'vedit gif resize' 'vedit gif rotate' 'vedit gif serve' 'vedit gif speed' 'vedit gif watermark' 'vedit invert' 'vedit models' 'vedit models export' 'vedit models fetch' 'vedit models info' 'vedit models list' 'vedit models pack' 'vedit presets' 'vedit presets list' 'vedit presets save' 'vedit presets show' 'vedit probe' 'vedit replay' 'vedit scene' 'vedit score' 'vedit score compare' 'vedit score table' 'vedit score weights' 'vedit train'
+        if contains -- "$path $word" 'vedit' 'vedit batch' 'vedit batch collect' 'vedit batch gallery' 'vedit batch run' 'vedit batch status' 'vedit bench' 'vedit bench model' 'vedit bench motion' 'vedit bench scenes' 'vedit cache' 'vedit cache clear' 'vedit cache list' 'vedit caption' 'vedit convert' 'vedit data' 'vedit data check' 'vedit data clip' 'vedit data edit-pairs' 'vedit data folder' 'vedit data moving-mnist' 'vedit data msrvtt' 'vedit data table' 'vedit data v2vbench' 'vedit demo' 'vedit edit' 'vedit env' 'vedit generate' 'vedit gif' 'vedit gif adjust' 'vedit gif blur' 'vedit gif chain' 'vedit gif crop' 'vedit gif delay' 'vedit gif fade' 'vedit gif frames' 'vedit gif metadata' 'vedit gif optimize' 'vedit gif pad' 'vedit gif preview' 'vedit gif resize' 'vedit gif rotate' 'vedit gif serve' 'vedit gif speed' 'vedit gif watermark' 'vedit invert' 'vedit models' 'vedit models export' 'vedit models fetch' 'vedit models info' 'vedit models list' 'vedit models pack' 'vedit presets' 'vedit presets list' 'vedit presets save' 'vedit presets show' 'vedit probe' 'vedit replay' 'vedit scene' 'vedit score' 'vedit score compare' 'vedit score table' 'vedit score weights' 'vedit train'
             set path "$path $word"
         end
     end
@@ -24,6 +24,7 @@ complete -c vedit -n '__vedit_at \'vedit\'' -f
 complete -c vedit -n '__vedit_at \'vedit\'' -a batch -d 'Make many edits: from a list, a matrix, an index or a folder, on several devices'
 complete -c vedit -n '__vedit_at \'vedit\'' -a bench -d 'Measure models and methods where the right answer is known'
 complete -c vedit -n '__vedit_at \'vedit\'' -a cache -d 'List and clear what edits and scores keep for the next time'
+complete -c vedit -n '__vedit_at \'vedit\'' -a caption -d 'Say what clips show, in a sentence each'
 complete -c vedit -n '__vedit_at \'vedit\'' -a convert -d 'Convert between GIF, video, animated pictures, frame folders and frame streams'
 complete -c vedit -n '__vedit_at \'vedit\'' -a data -d 'Make data sets for training and benchmarks from your own files'
 complete -c vedit -n '__vedit_at \'vedit\'' -a demo -d 'Draw a clip, edit it by text with three methods, and compare with the true answer'
@@ -168,6 +169,16 @@ complete -c vedit -n '__vedit_at \'vedit cache clear\'' -f
 complete -c vedit -n '__vedit_at \'vedit cache clear\'' -s h -l help -d 'Show this message and exit.'
 complete -c vedit -n '__vedit_at \'vedit cache list\'' -f
 complete -c vedit -n '__vedit_at \'vedit cache list\'' -s h -l help -d 'Show this message and exit.'
+complete -c vedit -n '__vedit_at \'vedit caption\'' -l model -x -d 'The captioner: shapes reads drawn scenes.'
+complete -c vedit -n '__vedit_at \'vedit caption\'' -l detail -x -a 'short detailed' -d 'How much is said.'
+complete -c vedit -n '__vedit_at \'vedit caption\'' -l frames -x -d 'Look at so many frames at most. At least 1.'
+complete -c vedit -n '__vedit_at \'vedit caption\'' -l every -x -d 'Look at every N-th frame. At least 1.'
+complete -c vedit -n '__vedit_at \'vedit caption\'' -l write-txt -d 'Write NAME.txt beside each clip.'
+complete -c vedit -n '__vedit_at \'vedit caption\'' -s y -l overwrite -d 'Replace a NAME.txt that says something else.'
+complete -c vedit -n '__vedit_at \'vedit caption\'' -l device -x -d 'auto, cpu, cuda, cuda:N or mps.'
+complete -c vedit -n '__vedit_at \'vedit caption\'' -l json -d 'Print one JSON object per clip.'
+complete -c vedit -n '__vedit_at \'vedit caption\'' -s q -l quiet -d 'No warnings.'
+complete -c vedit -n '__vedit_at \'vedit caption\'' -s h -l help -d 'Show this message and exit.'
 complete -c vedit -n '__vedit_at \'vedit convert\'' -l join -d 'Take all inputs, in this order, as the pictures of one clip.'
 complete -c vedit -n '__vedit_at \'vedit convert\'' -l to -x -a 'gif nut y4m mono rgb24 rgba mp4 mov mkv webm avi ts m2ts 3gp flv wmv mpg vob ogv m4v 3g2 mts asf mpeg apng png webp avif folder' -d 'Output format when the name does not tell: gif, nut, y4m, mono, rgb24, rgba, mp4, mov, mkv, webm, avi, ts, m2ts, 3gp, flv, wmv, mpg, vob, ogv, m4v, 3g2, mts, asf, mpeg, apng, png, webp, avif, folder.'
 complete -c vedit -n '__vedit_at \'vedit convert\'' -s f -l from -x -a 'gif nut y4m mono rgb24 rgba mp4 mov mkv webm avi ts m2ts 3gp flv wmv mpg vob ogv m4v 3g2 mts asf mpeg apng png webp avif folder' -d 'Input format, instead of a look at its first bytes; needed for rgb24 and rgba.'

@@ -33,6 +33,7 @@ LAYERS = [  # a module may import from its own row and from rows below
 ]
 ALLOWED = {  # what a part may import beside itself and the plain modules; a part that is not named here follows LAYERS alone
     "cli": {
+        "ui",
         "jobs",
         "presets",
         "methods",

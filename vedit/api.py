@@ -51,6 +51,7 @@ __all__ = [
     "Quiet",
     "ScoreRequest",
     "Sink",
+    "caption",
     "edit",
     "edit_clips",
     "generate",
@@ -192,6 +193,24 @@ def gif(chain: str, input: str, output: str, *, sink: Sink = Quiet(), **options:
     raise_failures(outcomes)
     assert outcomes[0].result is not None, "what failed was raised"
     return outcomes[0].result
+
+
+def caption(*inputs: str, sink: Sink = Quiet(), **options: Any) -> list[Record]:
+    """What clips show, in a sentence each: clip, caption, frames (seconds and caption) and model.
+
+    options: further fields of `CaptionRequest`, such as model, detail, write_txt. Raises VeditError, for a
+    clip that has no caption too.
+    """
+    from vedit.errors import VeditError
+    from vedit.jobs.caption.request import CaptionRequest
+    from vedit.jobs.caption.run import run
+
+    found = []
+    for _, told in run(CaptionRequest.from_json({"inputs": list(inputs), **options}, "caption"), sink):
+        if isinstance(told, VeditError):
+            raise told
+        found.append(told)
+    return found
 
 
 def probe(input: str, *, check: bool = False) -> Record:

@@ -23,6 +23,7 @@ from vedit.media import stopping
 from vedit.plain import american, plain
 
 COMMANDS = {
+    "caption": "Say what clips show, in a sentence each.",
     "batch": "Make many edits: from a list, a matrix or a folder, on several devices.",
     "bench": "Measure models and methods where the right answer is known.",
     "cache": "List and clear the inversions that edits keep.",
