@@ -16,9 +16,12 @@ from PIL import Image
 from tests.conftest import NASTY
 from tests.ui.test_exact import Told
 from vedit.errors import InputError, UsageError, VeditError
+from vedit.jobs.media.gif import stages_of
+from vedit.media.run import Settings, run_file
 from vedit.ui.asked import InTheWay, Missing, NotUnderstood
 from vedit.ui.session import Session
 from vedit.ui.shelf import Shelf
+from vedit.ui.work import PageSink, Run, Superseded
 
 PLAIN = NASTY / "ok_plain.gif"
 
@@ -329,3 +332,23 @@ def test_subtitles_stand_in_the_command_under_the_users_name(tmp_path: Path) -> 
         == revision
     )
     session.close()
+
+
+def test_a_run_ends_while_a_stage_looks_at_the_clip(editor: Session) -> None:
+    """What `crop --auto` looks at is not the result yet, and may take as long."""
+    found = editor.job(job(editor, ["crop", {"auto": "true"}], ["resize", {"width": "20"}]))
+    run = Run(found, "")
+    seen = 0
+
+    def noted(frames: Any) -> Any:
+        nonlocal seen
+        for frame in PageSink(run, str, lambda event: None).look(frames):
+            seen += 1
+            run.is_over.set()
+            yield frame
+
+    request = found.request(str(Path(editor.shelf.folder) / "x.gif"))
+    settings = Settings(look=noted)
+    with pytest.raises(Superseded):
+        run_file(found.source.path, request.output, stages_of(request)(request.output), settings)
+    assert seen == 1 and not os.path.exists(request.output)

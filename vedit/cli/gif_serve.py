@@ -15,7 +15,7 @@ EXAMPLES = (
     ("vedit gif serve in.gif", "open the page in a browser, with this clip"),
     ("vedit gif serve in.gif -o out.gif", "a step of a script: it goes on when the page says Done"),
     ("vedit gif serve *.gif -O done", "several clips, saved into a folder"),
-    ("vedit gif serve --port 8000 --no-browser", "on another machine; see below"),
+    ("vedit gif serve --port 8000 --no-browser", "on another machine, as told above"),
 )
 SIZES = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 

@@ -27,6 +27,7 @@ class Settings(NamedTuple):
     """What holds for every clip of a call.
 
     jobs: threads for the frames of one clip. watch: wraps the frames on their way out, to show progress.
+    look: wraps the frames that a stage looks at before the clip is made. Both may raise, which ends the job.
     """
 
     jobs: int = 1
@@ -34,6 +35,7 @@ class Settings(NamedTuple):
     quantise: QuantiseOptions = QuantiseOptions()
     warn: Warn = silent
     watch: Callable[[Frames, int | None], Frames] = unwatched
+    look: Callable[[Frames], Frames] = iter
 
     def with_colors(self, most: int) -> "Settings":
         """The same with no more than so many colours."""
@@ -228,7 +230,7 @@ def _look_ahead(source: Source, stages: Sequence[Stage], settings: Settings) -> 
             ways = converters(source.read.limits, hurt, settings.jobs, settings.quantise)
             clip, frames = connect(clip, read, steps, ways)
             with at_stage(place):
-                stage.observe(clip, frames)  # type: ignore[attr-defined]
+                stage.observe(clip, settings.look(frames))  # type: ignore[attr-defined]
             if hasattr(read, "close"):  # a decoder of film shares its place in the file with the next one
                 read.close()
     return any(stage.prepass for stage in stages)

@@ -107,6 +107,13 @@ class PageSink:
         if warning not in self.run.warnings:
             self.run.warnings.append(warning)
 
+    def look(self, frames: Iterator[Any]) -> Iterator[Any]:
+        """The frames that a stage sees before the clip is made, until nobody waits for it."""
+        for frame in frames:
+            if self.run.is_over.is_set():
+                raise Superseded
+            yield frame
+
     def steps(self, steps: Iterable[Any], total: int | None, what: str) -> Iterator[Any]:
         told_s = time.monotonic()
         for image, step in enumerate(steps, 1):

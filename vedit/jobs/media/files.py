@@ -33,6 +33,7 @@ class FilesPlan(NamedTuple):
         settings = self.settings._replace(jobs=self.cores if is_one else 1)
         if is_one:
             settings = settings._replace(watch=lambda frames, total: sink.steps(frames, total, "images"))
+            settings = settings._replace(look=getattr(sink, "look", iter))
 
         def work(item: Item) -> Report:
             with together(is_last=is_last and is_one):
