@@ -116,7 +116,7 @@ def spec_for(name: str, dice: random.Random) -> tuple[str, dict[str, str]]:
 
 OUTPUTS: list[dict[str, str]] = [
     {}, {}, {}, {"loop": "2"}, {"colors": "16"}, {"comment": 'a "b" c'}, {"palette": "global", "dither": "bayer"},
-    {"start": "0.1"}, {"end": "0.4", "strip": "comments"}, {"fps": "5"}, {"format": "webp"}, {"format": "apng"},
+    {"start": "0.1"}, {"end": "0.4", "strip": "comments"}, {"fps": "5"}, {"format": "webp"}, {"format": "apng"}, {"max-size": "2k"},
 ]  # fmt: skip
 
 

@@ -352,3 +352,15 @@ def test_a_run_ends_while_a_stage_looks_at_the_clip(editor: Session) -> None:
     with pytest.raises(Superseded):
         run_file(found.source.path, request.output, stages_of(request)(request.output), settings)
     assert seen == 1 and not os.path.exists(request.output)
+
+
+def test_a_wished_size_is_met_and_the_report_says_how(editor: Session, tmp_path: Path) -> None:
+    told = Told(editor)
+    picture = Image.effect_noise((60, 40), 80)
+    picture.save(tmp_path / "noise.gif")
+    source = editor.add_source("noise.gif", [(tmp_path / "noise.gif").read_bytes()])["source"]
+    answer = editor.call("run", {"source": source, "chain": [], "output": {"max-size": "1k"}})
+    report = told.end(answer["revision"])["report"]
+    assert report["bytes_out"] <= 1000 and report["setting"]
+    wrong = editor.call("run", {"source": source, "chain": [], "output": {"max-size": "small"}})
+    assert told.end(wrong["revision"])["error"]["code"] == 2

@@ -52,6 +52,12 @@ def output_options() -> tuple[Option, ...]:
             "none|bayer|fs",
             "none",
         ),
+        Option(
+            "max-size",
+            Text(),
+            "fit a GIF into so many bytes (8MB, 500k): lossy, then fewer colours, images, pixels",
+            "SIZE",
+        ),
         shared["loop"],
         Option("start", _TIME, "begin here: seconds, or 1:02.5", "TIME"),
         Option("end", _TIME, "end here", "TIME"),

@@ -81,10 +81,11 @@ characters: a newer run of a page ends the running one of the same page, and no 
                                 hundredths of a second (decimals in films)
 
     REPORT    {format, name, path, steps, size_in, size_out, images, duration_s, bytes_in, bytes_out,
-               took_s, warnings, facts, is_part}
+               took_s, warnings, facts, is_part, setting}
               facts: those of `vedit probe --json` of the result, with delays_cs, loop and palettes of a GIF.
               name: what to save it as. path: copy, index, recolour, planes or full.
-              is_part: whether it was made of the `first` images alone.
+              is_part: whether it was made of the `first` images alone. setting: what was given up for
+              max-size, in words, or null.
     warnings  [{text, stage}]; stage: place in the chain from 0, or null
     ERROR     {text, stage, option, code}: text as the command line says it, with lines; stage: place in the
               chain from 0, or null; option: its name, or null; those of `output` have stage null. code: the

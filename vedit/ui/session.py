@@ -351,6 +351,7 @@ class Session:
             "warnings": run.warnings,
             "facts": facts,
             "is_part": job.first > 0,
+            "setting": made.setting,
         }
         with self.lock:
             self.reports[job.revision] = report
