@@ -23,6 +23,7 @@ FORMATS = {  # what results can be, and what a browser calls it
     "gif": "image/gif",
     "webp": "image/webp",
     "apng": "image/apng",
+    "avif": "image/avif",
     "mp4": "video/mp4",
     "webm": "video/webm",
     "mov": "video/quicktime",
