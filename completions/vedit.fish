@@ -3,7 +3,7 @@
 function __vedit_at --description 'Whether the words so far name this very command'
     set -l path vedit
     for word in (commandline -opc)[2..-1]
-        if contains -- "$path $word" 'vedit' 'vedit batch' 'vedit batch collect' 'vedit batch gallery' 'vedit batch run' 'vedit batch status' 'vedit bench' 'vedit bench model' 'vedit bench motion' 'vedit bench scenes' 'vedit cache' 'vedit cache clear' 'vedit cache list' 'vedit caption' 'vedit convert' 'vedit data' 'vedit data check' 'vedit data clip' 'vedit data edit-pairs' 'vedit data folder' 'vedit data moving-mnist' 'vedit data msrvtt' 'vedit data table' 'vedit data v2vbench' 'vedit demo' 'vedit edit' 'vedit env' 'vedit generate' 'vedit gif' 'vedit gif adjust' 'vedit gif blur' 'vedit gif chain' 'vedit gif crop' 'vedit gif delay' 'vedit gif fade' 'vedit gif frames' 'vedit gif metadata' 'vedit gif optimize' 'vedit gif pad' 'vedit gif preview' 'vedit gif resize' 'vedit gif rotate' 'vedit gif serve' 'vedit gif speed' 'vedit gif watermark' 'vedit invert' 'vedit models' 'vedit models export' 'vedit models fetch' 'vedit models info' 'vedit models list' 'vedit models pack' 'vedit presets' 'vedit presets list' 'vedit presets save' 'vedit presets show' 'vedit probe' 'vedit replay' 'vedit scene' 'vedit score' 'vedit score compare' 'vedit score table' 'vedit score weights' 'vedit train'
+        if contains -- "$path $word" 'vedit' 'vedit batch' 'vedit batch collect' 'vedit batch gallery' 'vedit batch run' 'vedit batch status' 'vedit bench' 'vedit bench model' 'vedit bench motion' 'vedit bench scenes' 'vedit cache' 'vedit cache clear' 'vedit cache list' 'vedit caption' 'vedit convert' 'vedit data' 'vedit data check' 'vedit data clip' 'vedit data edit-pairs' 'vedit data folder' 'vedit data moving-mnist' 'vedit data msrvtt' 'vedit data table' 'vedit data v2vbench' 'vedit demo' 'vedit edit' 'vedit env' 'vedit generate' 'vedit gif' 'vedit gif adjust' 'vedit gif blur' 'vedit gif chain' 'vedit gif crop' 'vedit gif delay' 'vedit gif fade' 'vedit gif frames' 'vedit gif metadata' 'vedit gif optimize' 'vedit gif pad' 'vedit gif preview' 'vedit gif resize' 'vedit gif rotate' 'vedit gif serve' 'vedit gif speed' 'vedit gif watermark' 'vedit invert' 'vedit models' 'vedit models export' 'vedit models fetch' 'vedit models info' 'vedit models list' 'vedit models pack' 'vedit presets' 'vedit presets list' 'vedit presets save' 'vedit presets show' 'vedit probe' 'vedit replay' 'vedit rewrite' 'vedit scene' 'vedit score' 'vedit score compare' 'vedit score table' 'vedit score weights' 'vedit train'
             set path "$path $word"
         end
     end
@@ -37,6 +37,7 @@ complete -c vedit -n '__vedit_at \'vedit\'' -a models -d 'List, fetch and look i
 complete -c vedit -n '__vedit_at \'vedit\'' -a presets -d 'List, show and save presets: named settings in TOML files'
 complete -c vedit -n '__vedit_at \'vedit\'' -a probe -d 'Tell what is in GIFs and videos, without decoding them'
 complete -c vedit -n '__vedit_at \'vedit\'' -a replay -d 'Repeat an edit or a generated clip from the run record beside its output, or from the recipe that the output carries'
+complete -c vedit -n '__vedit_at \'vedit\'' -a rewrite -d 'Make the prompt of an edit from what a clip shows and an instruction'
 complete -c vedit -n '__vedit_at \'vedit\'' -a scene -d 'Draw a clip from a caption'
 complete -c vedit -n '__vedit_at \'vedit\'' -a score -d 'Judge edited clips: quality, fidelity to text and source, steadiness'
 complete -c vedit -n '__vedit_at \'vedit\'' -a train -d 'Train the embedded models on scenes drawn as they are needed, or a generator on your clips'
@@ -1152,6 +1153,10 @@ complete -c vedit -n '__vedit_at \'vedit replay\'' -s y -l overwrite -d 'Replace
 complete -c vedit -n '__vedit_at \'vedit replay\'' -s q -l quiet -d 'No progress and no warnings.'
 complete -c vedit -n '__vedit_at \'vedit replay\'' -l progress -x -a 'auto jsonl none' -d 'Progress on standard error.'
 complete -c vedit -n '__vedit_at \'vedit replay\'' -s h -l help -d 'Show this message and exit.'
+complete -c vedit -n '__vedit_at \'vedit rewrite\'' -l source -x -d 'What the clip shows. Required.'
+complete -c vedit -n '__vedit_at \'vedit rewrite\'' -l max-distance -x -d 'The share of words that may change (0.4). From 0 to 1.'
+complete -c vedit -n '__vedit_at \'vedit rewrite\'' -l json -d 'Print one JSON object.'
+complete -c vedit -n '__vedit_at \'vedit rewrite\'' -s h -l help -d 'Show this message and exit.'
 complete -c vedit -n '__vedit_at \'vedit scene\'' -s o -l output -r -F -d 'Write the clip here; - is standard output.'
 complete -c vedit -n '__vedit_at \'vedit scene\'' -l truth -x -d 'The caption of an edit of this scene.'
 complete -c vedit -n '__vedit_at \'vedit scene\'' -s t -l truth-output -r -F -d 'Write the true result of the edit here.'

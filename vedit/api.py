@@ -59,6 +59,7 @@ __all__ = [
     "invert",
     "plan",
     "probe",
+    "rewrite",
     "score",
 ]
 
@@ -221,3 +222,14 @@ def probe(input: str, *, check: bool = False) -> Record:
     from vedit.jobs.media.probe import probe as facts
 
     return facts(input, check=check)
+
+
+def rewrite(source: str, instruction: str, *, max_distance: float = 0.4) -> Record:
+    """The prompt that an instruction makes of a source prompt, as `vedit rewrite --json` says it.
+
+    max_distance: of words, as a share of the longer prompt, that may change. Raises UsageError.
+    """
+    from vedit.jobs.rewrite.request import RewriteRequest
+    from vedit.jobs.rewrite.run import rewrite as run
+
+    return run(RewriteRequest(source=source, instruction=instruction, max_distance=max_distance))

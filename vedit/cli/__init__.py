@@ -39,6 +39,7 @@ COMMANDS = {
     "presets": "List, show and save presets.",
     "probe": "Tell what is in a GIF or a video.",
     "replay": "Repeat an edit or a generated clip from its run record.",
+    "rewrite": "Make the prompt of an edit from an instruction.",
     "scene": "Draw a clip from a caption, and the true result of an edit.",
     "score": "Judge edited clips, compare methods, lay out tables.",
     "train": "Train the embedded models, or a generator on your clips.",

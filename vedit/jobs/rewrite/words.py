@@ -1,0 +1,58 @@
+"""How two prompts differ, word by word, and what a rewritten one must hold to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import SequenceMatcher
+from typing import NamedTuple
+
+LONGEST_SPAN = 4  # words that may stand for others in one place
+LONGEST = 75  # words of a prompt: CLIP's text encoder has 77 places, two of them for its marks
+
+
+class Change(NamedTuple):
+    """Words that stand for others; one of the two may be empty."""
+
+    old: str
+    new: str
+
+
+def distance(source: Sequence[str], target: Sequence[str]) -> float:
+    """Levenshtein distance in words over the length of the longer prompt, 0 to 1 (Levenshtein 1966).
+
+    `a` and `an` are one word: they follow the next one.
+    """
+    source, target = _same_article(source), _same_article(target)
+    row = list(range(len(target) + 1))
+    for place, word in enumerate(source, 1):
+        last, row[0] = row[0], place
+        for at, other in enumerate(target, 1):
+            last, row[at] = row[at], min(row[at] + 1, row[at - 1] + 1, last + (word != other))
+    return row[-1] / max(len(source), len(target), 1)
+
+
+def changes(source: Sequence[str], target: Sequence[str]) -> list[Change]:
+    """What stands for what, in order; `a` and `an` are one word."""
+    matcher = SequenceMatcher(None, _same_article(source), _same_article(target), autojunk=False)
+    return [
+        Change(" ".join(source[i1:i2]), " ".join(target[j1:j2]))
+        for kind, i1, i2, j1, j2 in matcher.get_opcodes()
+        if kind != "equal"
+    ]
+
+
+def _same_article(words: Sequence[str]) -> list[str]:
+    return ["a" if word == "an" else word for word in words]
+
+
+def failed_check(source: str, target: str, max_distance: float) -> str:
+    """Why a rewritten prompt is not an aligned one; "" when it is."""
+    old, new = source.split(), target.split()
+    if old == new:
+        return "nothing is changed"
+    if len(new) > LONGEST:
+        return f"it has {len(new)} words, and prompts are read to {LONGEST}"
+    if longest := [change for change in changes(old, new) if len(change.new.split()) > LONGEST_SPAN]:
+        return f'"{longest[0].new}" is more than {LONGEST_SPAN} words in one place'
+    far = distance(old, new)
+    return f"{far:.2f} of its words change, {max_distance:g} may" if far > max_distance else ""
