@@ -13,6 +13,8 @@ import pytest
 from tests.conftest import vedit
 from tests.media.clips import decoded, ffmpeg, packets
 from vedit.media.frames import Chapter, Labels
+from vedit.media.open import open_clip
+from vedit.media.options import ReadOptions
 from vedit.media.video.ffmpeg import find_ffmpeg, probe
 from vedit.stages.speed import Speed
 
@@ -451,3 +453,58 @@ def test_halves_become_whole_pictures_where_the_film_says_so_or_the_user(
     wanted = decoded(film, (64, 48), "RGB", "-vf", f"{bwdif}{scale}")
     found = decoded(made, (64, 48))
     assert [frame.tobytes() for frame in found] == [frame.tobytes() for frame in wanted]
+
+
+REORDERED = [
+    ("libx264", "-bf", "2"),
+    ("libx264", "-bf", "3"),
+    ("mpeg4", "-bf", "2"),
+    ("mpeg4", "-bf", "0"),
+    ("mjpeg", "-q:v", "2"),
+]
+
+
+def stamps_and_pixels(path: Path, **options: object) -> tuple[list[Fraction], list[bytes]]:
+    clip, frames, _ = open_clip(str(path), ReadOptions(**options))  # type: ignore[arg-type]
+    found = list(frames)
+    return [frame.pts * clip.timebase for frame in found], [frame.pixels.tobytes() for frame in found]
+
+
+@pytest.mark.parametrize("codec", REORDERED)
+@pytest.mark.parametrize("rate", ["25", "24000/1001"])
+def test_an_avi_with_reordered_pictures_begins_when_it_begins(
+    codec: tuple[str, ...], rate: str, tmp_path: Path
+) -> None:
+    film, same = tmp_path / "a.avi", tmp_path / "a.mkv"
+    colours = ("-pix_fmt", "yuvj420p" if codec[0] == "mjpeg" else "yuv420p")
+    ffmpeg("-f", "lavfi", "-i", f"testsrc2=s=64x48:r={rate}:d=1", *colours, "-c:v", *codec, film)
+    ffmpeg("-i", film, "-c:v", "ffv1", "-fps_mode", "passthrough", same)
+    whole = decoded(same, (64, 48))
+    stamps, pixels = stamps_and_pixels(film)
+    assert stamps == [n / Fraction(rate) for n in range(len(whole))]
+    for start in (Fraction(1, 5), Fraction(1, 2)):
+        part = {time: data for time, data in zip(*stamps_and_pixels(film, start_s=start), strict=True)}
+        after = {n / Fraction(rate): data for n, data in enumerate(pixels) if n / Fraction(rate) >= start}
+        near = {min(after, key=lambda t: abs(t - time)): data for time, data in part.items() if time >= start}
+        assert near == after
+        cut, _ = stamps_and_pixels(film, duration_s=start)
+        assert len(cut) == -(-(start * Fraction(rate)).numerator // (start * Fraction(rate)).denominator)
+
+
+def test_a_film_that_begins_before_zero_is_as_long_as_its_pictures(tmp_path: Path) -> None:
+    film = tmp_path / "a.mkv"
+    source = ("-f", "lavfi", "-i", "testsrc2=s=64x48:r=25:d=0.4", "-c:v", "mpeg4", "-bf", "0")
+    ffmpeg(*source, "-output_ts_offset", "-0.2", "-avoid_negative_ts", "disabled", film)
+    with film.open("rb") as file:
+        facts = probe(file)
+    assert (facts.start_s, facts.duration_s, facts.length_s) == (
+        Fraction(-1, 5),
+        Fraction(1, 5),
+        Fraction(2, 5),
+    )
+    stamps, whole = stamps_and_pixels(film)
+    assert stamps == [Fraction(n, 25) for n in range(10)]
+    times, part = stamps_and_pixels(film, start_s=Fraction(3, 10))
+    assert times[-1] == Fraction(9, 25) and part[-1] == whole[-1]
+    done = vedit("convert", film, "--start", "0.3", "-o", tmp_path / "o.mp4")
+    assert (done.code, done.err) == (0, "")

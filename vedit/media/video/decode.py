@@ -25,7 +25,7 @@ from vedit.media.limits import Limits
 from vedit.media.options import ReadOptions
 from vedit.media.streams.nut import NutReader, SoundSource, cut_sound
 from vedit.media.timing import rounded
-from vedit.media.video.ffmpeg import Child, MovieFacts, VideoFacts, measure, probe
+from vedit.media.video.ffmpeg import Child, MovieFacts, VideoFacts, measure, probe, reordering_s
 
 FASTEST_TEMPO, SLOWEST_TEMPO = 2, Fraction(1, 2)  # one atempo filter that is faster skips sound
 NOTHING_HEARD = "none"  # ffmpeg's name of a codec that it does not know
@@ -57,18 +57,26 @@ def read_video(
         timeline = measure(file, video.fps)
         rate, tick_s = timeline.rate, timeline.tick_s
         video = replace(video, is_constant=rate is not None, fps=rate or video.fps)
-    if facts.duration_s is not None and 0 < facts.duration_s <= options.start_s:
+    length_s = facts.length_s
+    if length_s is not None and 0 < length_s <= options.start_s:
         raise InputError(
-            f"the part begins at {float(options.start_s):g} s, behind the end at"
-            f" {float(facts.duration_s):g} s."
+            f"the part begins at {float(options.start_s):g} s, behind the end at {float(length_s):g} s."
         )
     width, height = _fit(video.shown, options.scale)
     limits = options.limits
     limits.check("canvas", video.width * video.height, f"a frame of {video.width}x{video.height}")
     limits.check("canvas", width * height, f"a frame of {width}x{height}")
     os.lseek(file.fileno(), 0, os.SEEK_SET)
+    early_s = Fraction(0)
+    if facts.format == "avi":
+        early_s = reordering_s(file, facts)
+        options = _begun_earlier(options, options.start_s % (tick_s or 1 / (video.fps or Fraction(1))))
+    if facts.start_s < 0:  # ffmpeg finds no key frame in front of 0
+        options = _begun_earlier(options, options.start_s)
+    late_s = facts.late_s(video, options.start_s)
+    os.lseek(file.fileno(), 0, os.SEEK_SET)
     child = Child(
-        _read_arguments(video, options, format, width, height, facts.late_s(video, options.start_s)),
+        _read_arguments(video, options, format, width, height, late_s, early_s),
         stdin=file,
         stdout=subprocess.PIPE,
     )
@@ -96,11 +104,8 @@ def read_video(
     clip = reader.clip
     clip.rate = min(options.fps or video.fps, video.fps) if video.fps and video.is_constant else None
     span = options.duration_s
-    if facts.duration_s is not None:
-        span = min(
-            max(Fraction(0), facts.duration_s - options.start_s),
-            span if span is not None else facts.duration_s,
-        )
+    if length_s is not None:
+        span = min(max(Fraction(0), length_s - options.start_s), span if span is not None else length_s)
     clip.frames_hint = rounded(span * (clip.rate or video.fps or 0)) or None if span is not None else None
     if more := facts.others.count("Video"):
         warn(f"1 of {more + 1} picture tracks is kept, the first: a clip has one")
@@ -130,6 +135,15 @@ def read_video(
     if tick_s and clip.rate and clip.rate == video.fps and (1 / clip.rate / tick_s).denominator > 1:
         clip, frames = evenly(clip, frames, tick_s)
     return clip, ClosingFrames(frames, child.close, child.process.kill)
+
+
+def _begun_earlier(options: ReadOptions, more_s: Fraction) -> ReadOptions:
+    """The same part and what is in front of it, which callers leave out.
+
+    For AVI it begins with a tick: ffmpeg shifts times by a start that it has rounded to the film's own ticks.
+    """
+    longer_s = None if options.duration_s is None else options.duration_s + more_s
+    return options._replace(start_s=options.start_s - more_s, duration_s=longer_s)
 
 
 def evenly(clip: Clip, frames: Frames, tick_s: Fraction) -> tuple[Clip, Frames]:
@@ -223,8 +237,17 @@ def _fit(shown: tuple[int, int], size: tuple[int | None, int | None] | None) -> 
 
 
 def _read_arguments(
-    video: VideoFacts, options: ReadOptions, format: str | None, width: int, height: int, late_s: Fraction
+    video: VideoFacts,
+    options: ReadOptions,
+    format: str | None,
+    width: int,
+    height: int,
+    late_s: Fraction,
+    early_s: Fraction = Fraction(0),
 ) -> list[str]:
+    """The child's command line. late_s is added to its times, and early_s (see `reordering_s`) taken off."""
+    if early_s and options.start_s:
+        options = options._replace(start_s=options.start_s + early_s)
     arguments = ["-loglevel", "error", "-protocol_whitelist", "fd,pipe"]
     if video.has_alpha and video.codec in ("vp8", "vp9"):
         arguments += [
@@ -261,6 +284,8 @@ def _read_arguments(
         filters = f"fps={options.fps}," + filters
     if options.deinterlace == "on" or (options.deinterlace == "auto" and video.field_order):
         filters = "bwdif=mode=send_frame:deint=all," + filters
+    if early_s and not options.start_s:
+        filters = f"setpts=PTS-({early_s})/TB," + filters
     filters += ",tpad=stop=1:stop_mode=clone"
     arguments += [
         "-i",

@@ -276,6 +276,11 @@ class MovieFacts:
     labels: Labels = NO_LABELS
     start_s: Fraction = Fraction(0)
 
+    @property
+    def length_s(self) -> Fraction | None:
+        """How long the film is: what begins before 0 is not counted in `duration_s`."""
+        return None if self.duration_s is None else self.duration_s - min(Fraction(0), self.start_s)
+
     def late_s(self, stream: VideoFacts | AudioFacts, start_s: Fraction) -> Fraction:
         """What a child that reads one stream from `start_s` on must add to its times.
 
@@ -552,6 +557,27 @@ class Timeline:
     duration_s: Fraction
     rate: Fraction | None
     tick_s: Fraction
+
+
+def reordering_s(file: BinaryIO, facts: MovieFacts) -> Fraction:
+    """How much too late the pictures of an AVI come out of ffmpeg.
+
+    AVI says in which order pictures are decoded, and not when they are shown: with B-frames ffmpeg gives the
+    first one the time of the packet that the decoder had come to.
+    """
+    os.lseek(file.fileno(), 0, os.SEEK_SET)
+    arguments = ["-loglevel", "error", "-protocol_whitelist", "fd,pipe", "-i", "fd:", "-map", "0:V:0"]
+    arguments += ["-frames:v", "1", "-vf", "scale=16:16", "-fps_mode", "passthrough"]
+    arguments += ["-enc_time_base", "demux", "-f", "framecrc", "pipe:1"]
+    with Child(arguments, stdin=file, stdout=subprocess.PIPE) as child:
+        assert child.process.stdout is not None
+        text = child.process.stdout.read().decode("ascii", "replace")
+        child.wait()
+    base = re.search(r"^#tb 0: (\d+/[1-9]\d*)", text, re.MULTILINE)
+    first = re.search(r"^0, *-?\d+, *(-?\d+),", text, re.MULTILINE)
+    if base is None or first is None or facts.video is None:  # reading it will tell
+        return Fraction(0)
+    return max(Fraction(0), int(first[1]) * Fraction(base[1]) - (facts.video.start_s - facts.start_s))
 
 
 def measure(file: BinaryIO, told: Fraction | None = None) -> Timeline:
