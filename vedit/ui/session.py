@@ -61,8 +61,7 @@ class Session:
     """One editor.
 
     files: clips that are read in place. mode: "file" where the result is to be written to `target`, "folder"
-    where results may be saved into it, else "". chain, output: where the page begins. overwrite: whether
-    `target` may be replaced.
+    where results may be saved into it, else "". preset: whose stages the page begins with. max_upload: bytes.
     """
 
     def __init__(
@@ -74,10 +73,9 @@ class Session:
         target: str = "",
         preset: str | None = None,
         max_upload: int = 2 * 2**30,
-        overwrite: bool | None = None,
     ) -> None:
         self.shelf, self.mode, self.target = shelf, mode, target
-        self.max_upload, self.overwrite = max_upload, overwrite
+        self.max_upload = max_upload
         self.lock = threading.RLock()
         self.sources = {
             source.id: source for source in (Source(secrets.token_hex(8), name, name) for name in files)

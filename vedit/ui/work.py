@@ -87,7 +87,6 @@ class Run:
         self.job, self.page = job, page
         self.is_over = threading.Event()
         self.warnings: list[dict[str, Any]] = []
-        self.began_s = time.monotonic()
 
 
 class PageSink:
