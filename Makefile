@@ -21,7 +21,7 @@ demo: $(VENV)/installed-diffusion
 	$(BIN)/vedit demo -O vedit-demo
 
 test: $(VENV)/installed-test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 tour: $(VENV)/installed-base
 	$(BIN)/python scripts/demo.py tour
