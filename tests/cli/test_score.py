@@ -394,6 +394,33 @@ def test_table_prints_the_thesis_tables_in_every_form(reports: tuple[Path, Path]
     assert vedit("score", "table", reports[0], "--format", "md").text.startswith("| method |")
 
 
+def test_three_reports_are_compared_in_pairs_in_every_form(
+    reports: tuple[Path, Path], tmp_path: Path
+) -> None:
+    (tmp_path / "third.csv").write_text(reports[1].read_text())
+    forms = [part for form in ("json", "csv", "html") for part in (f"--{form}", tmp_path / f"c.{form}")]
+    done = vedit("score", "compare", *reports, tmp_path / "third.csv", "--metrics", "temporal", *forms)
+    assert done.code == 0 and "glp, video-p2p and third" in done.text
+    saved = json.loads((tmp_path / "c.json").read_text())
+    assert (saved["tests"], len(saved["pairs"])) == (9, 3)
+    assert saved["pairs"][0]["metrics"]["clip_consistency"]["videos_needed"] > 5
+    assert (tmp_path / "c.html").read_text().count('class="forest"') == 3
+    assert vedit("score", "compare", reports[0]).code == 2
+
+
+def test_tables_are_a_page_too_or_instead(reports: tuple[Path, Path], tmp_path: Path) -> None:
+    line = ("score", "table", *reports, "--layout", "thesis", "--only", "comparison", "--transpose")
+    done = vedit(*line, "--html", tmp_path / "t.html")
+    assert done.code == 0 and "Comparison of glp and video-p2p" in done.text
+    written = (tmp_path / "t.html").read_text()
+    assert written.startswith("<!DOCTYPE html>") and written.count("<table") == 1 and "0.9071" in written
+    alone = vedit(*line, "--html", "-").text
+    assert alone == written
+    assert vedit(*line, "--html", "-", "-o", "-").code == 2
+    assert vedit(*line, "--html", tmp_path / "t.html").code == 4
+    assert vedit(*line, "--html", reports[0]).code == 2
+
+
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no LaTeX here")
 def test_latex_tables_compile_alone(reports: tuple[Path, Path], tmp_path: Path) -> None:
     text = vedit("score", "compare", *reports, "--latex", "-", "--standalone").text

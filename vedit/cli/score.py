@@ -16,7 +16,7 @@ from vedit.errors import UsageError, nearest
 from vedit.metrics._options import NetworkOptions, RegionOptions
 
 OWN = {
-    "compare": "Compare two methods on the same videos.",
+    "compare": "Compare methods on the same videos.",
     "table": "Lay reports out as tables.",
     "weights": "List the weights of the metrics, check or fetch them.",
 }

@@ -1,4 +1,4 @@
-"""`vedit score compare`: two reports, video by video."""
+"""`vedit score compare`: reports against each other, video by video."""
 
 from __future__ import annotations
 
@@ -14,26 +14,30 @@ EXAMPLES = (
         "vedit score compare glp.json p2p.json --metrics clip_consistency,motion_alignment --latex table.tex",
         "two metrics, as a LaTeX table too",
     ),
+    ("vedit score compare glp.json p2p.json pnp.json --html c.html", "every pair of three, and their ranks"),
 )
 
 
 @click.command(
-    help=f"""Compare two methods on the same videos.
+    help=f"""Compare methods on the same videos.
 
-A.json and B.json are reports of vedit score (--json), or CSV files with video_id, edit_id and one
-column per metric. Edits are paired by video_id and edit_id. The interval of the mean difference
+Reports are JSON of vedit score (--json), or CSV files with video_id, edit_id and one column per
+metric. Edits are paired by video_id and edit_id. The interval of the mean difference
 is a bootstrap over videos, each with all its edits; the sign test and Wilcoxon's signed-rank test
-take each video's mean difference; Holm's correction covers the metrics shown. The verdict is a
-name only when the interval excludes 0, the corrected p-value is below 0.05, and the difference
-is larger than the metric's own rounding. Reports made with other options, versions or weights
-are refused.
+take each video's mean difference; Holm's correction covers the metrics shown, and with more than
+two reports all their pairs together, beside which their ranks are shown. The verdict is a name
+only when the interval excludes 0, the corrected p-value is below 0.05, and the difference is
+larger than the metric's own rounding. The last columns say how large the difference is beside
+its spread, and from how many videos one as large would get a verdict. Reports made with
+other options, versions or weights are refused.
 
 {examples(EXAMPLES)}"""
 )
-@click.argument("a", metavar="A.json")
-@click.argument("b", metavar="B.json")
+@click.argument("reports", nargs=-1, required=True, metavar="A.json B.json...")
 @click.option(
-    "--metrics", metavar="LIST", help="Metrics to show and to correct over; all that both hold by default."
+    "--metrics",
+    metavar="LIST",
+    help="Metrics and groups to show and to correct over, -NAME removes; all that are shared by default.",
 )
 @click.option(
     "--force", is_flag=True, help="Compare reports that were computed differently; the table says so."

@@ -18,6 +18,10 @@ EXAMPLES = (
         "vedit score table v2.json v4.json v6.json --layout thesis --column-from preset:values",
         "a sweep over one parameter",
     ),
+    (
+        "vedit score table glp.json p2p.json --metrics temporal,-dino_consistency --transpose --html t.html",
+        "some metrics, a row for each, and a page besides",
+    ),
 )
 
 
@@ -49,6 +53,18 @@ method, a column for each metric that any report holds.
     metavar="preset:KEY",
     help="Head each column with a parameter's value out of the run records.",
 )
+@click.option(
+    "--metrics",
+    metavar="LIST",
+    help="Metrics, groups and other names of them to show; -NAME removes. All by default.",
+)
+@click.option(
+    "--only",
+    type=click.Choice(["videos", "comparison"]),
+    help="Of the thesis' tables those of each method, or the one that compares methods.",
+)
+@click.option("--transpose", is_flag=True, help="Turn rows into columns.")
+@click.option("--html", "html_file", metavar="FILE", help="Write the tables as a page too; - in their place.")
 @click.option("--standalone", is_flag=True, help="Make the LaTeX a document that compiles alone.")
 @click.option(
     "--force", is_flag=True, help="Put reports that were computed differently into one table; it says so."

@@ -12,12 +12,17 @@ import pytest
 from tests.jobs.scores import THESIS, column
 from vedit.jobs.score.statistics import (
     bootstrap_interval,
+    chi_square_tail,
     double_ranks,
+    effect_size,
     excludes_zero,
+    friedman,
     holm,
+    mean_ranks,
     paired,
     sign_test,
     summarise,
+    videos_needed,
     wilcoxon,
 )
 
@@ -225,3 +230,86 @@ def test_without_a_true_difference_at_most_7_percent_of_suites_get_a_verdict(
 def test_taken_edit_by_edit_far_too_many_suites_would_get_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vedit.jobs.score.statistics.RESAMPLES", 300)
     assert verdicts(3, 3.0, 100, clustered=False) > 0.15
+
+
+# --- effect size, sample size, several methods --------------------------------------------------
+
+
+def test_the_effect_of_the_thesis_rows_is_their_mean_over_their_deviation() -> None:
+    for entry in THESIS["paired"]:
+        found = paired(column("glp", entry["metric"]), column("video-p2p", entry["metric"]))
+        assert found.effect == pytest.approx(entry["mean_diff"] / entry["sd_diff"], abs=2e-5)
+
+
+def test_differences_all_alike_have_no_effect_size() -> None:
+    assert effect_size([0.3 - 0.2, 0.2 - 0.1, 0.1]) is None
+    assert effect_size([2.0]) is None and effect_size([]) is None
+    assert effect_size([1.0, 3.0]) == pytest.approx(math.sqrt(2))
+
+
+@pytest.mark.parametrize(
+    "effect, tests, of_t_test",  # statsmodels 0.15 TTestPower().solve_power(effect, alpha=0.05 / tests, power=0.8)
+    [
+        (0.95, 1, 10.773265),
+        (0.5, 1, 33.367131),
+        (0.2, 1, 198.150820),
+        (-0.5, 8, 54.912943),
+        (0.3, 24, 175.452023),
+    ],
+)
+def test_the_videos_needed_are_those_of_the_exact_t_test_over_wilcoxons_efficiency(
+    effect: float, tests: int, of_t_test: float
+) -> None:
+    assert abs((videos_needed(effect, tests) or 0) - of_t_test * math.pi / 3) <= 1.1
+
+
+def test_so_many_videos_get_a_verdict_about_as_often_as_promised() -> None:
+    needed = videos_needed(0.9)
+    assert needed is not None
+    drawn = np.random.default_rng(4).normal(0.9, 1, (600, needed))
+    share = sum(wilcoxon(row) < 0.05 for row in drawn) / len(drawn)
+    assert 0.75 < share < 0.88
+
+
+def test_no_effect_is_shown_by_no_number_of_videos_and_a_steady_one_by_the_fewest() -> None:
+    assert videos_needed(0.0) is None
+    assert videos_needed(None) == videos_needed(50.0) == 6  # 2 / 2**6 < 0.05 <= 2 / 2**5
+    assert videos_needed(None, 8) == 9  # 2 / 2**9 < 0.05 / 8 <= 2 / 2**8
+
+
+@pytest.mark.parametrize(
+    "value, freedom, tail",  # scipy.stats.chi2.sf of SciPy 1.17
+    [
+        (3.0, 1, 0.08326451666355042),
+        (5.0, 2, 0.0820849986238988),
+        (7.5, 3, 0.0575584519726364),
+        (12.3, 4, 0.015254394655769615),
+        (9.9, 5, 0.07811879766027666),
+        (0.5, 6, 0.9978385033102375),
+    ],
+)
+def test_the_tail_of_chi_square_is_scipys(value: float, freedom: int, tail: float) -> None:
+    assert chi_square_tail(value, freedom) == pytest.approx(tail, abs=1e-12)
+
+
+FOUR = [
+    [7.0, 9.9, 8.5, 5.1, 10.3],
+    [5.3, 5.7, 4.7, 3.5, 7.7],
+    [4.9, 7.6, 5.5, 2.8, 8.4],
+    [8.8, 8.9, 8.1, 3.3, 9.1],
+]
+TIED = [[1, 2, 2, 3, 4, 4], [2, 2, 1, 3, 5, 4], [3, 1, 2, 4, 4, 4]]
+
+
+@pytest.mark.parametrize("methods, p", [(FOUR, 0.0135882729582177), (TIED, 0.7788007830714077)])
+def test_friedmans_test_is_scipys_also_with_ties(methods: list[list[float]], p: float) -> None:
+    values_VM = np.array(methods, dtype=float).T
+    assert friedman(values_VM) == pytest.approx(p, abs=1e-12)
+    assert friedman(-values_VM[:, ::-1]) == pytest.approx(p, abs=1e-12)
+    assert friedman(np.ones((4, 3))) == 1.0
+
+
+def test_ranks_are_shared_by_ties_and_turn_with_the_direction() -> None:
+    values_VM = np.array([[3.0, 2.0, 1.0], [5.0, 5.0, 1.0]])
+    assert mean_ranks(values_VM) == [1.25, 1.75, 3.0]
+    assert mean_ranks(values_VM, higher_is_better=False) == [2.75, 2.25, 1.0]

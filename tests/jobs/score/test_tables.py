@@ -136,6 +136,47 @@ def test_reports_without_the_thesis_metrics_say_which_layout_shows_them() -> Non
         tables([report("p2p", {"psnr": [1.0]})], "thesis")
 
 
+def test_the_comparison_alone_is_table_4_1() -> None:
+    both = [thesis("glp"), thesis("video-p2p")]
+    whole = tables(both, "thesis")
+    assert tables(both, "thesis", only="comparison") == whole[-1:]
+    assert [table.title for table in tables(both, "thesis", only="videos")] == [t.title for t in whole[:-1]]
+    with pytest.raises(UsageError, match="there is one report"):
+        tables(both[:1], "thesis", only="comparison")
+    with pytest.raises(UsageError, match="--layout thesis"):
+        tables(both, "wide", only="comparison")
+
+
+def test_a_group_of_metrics_is_shown_less_those_taken_away() -> None:
+    both = [thesis("glp"), thesis("video-p2p")]
+    wanted = "temporal,-dino_consistency,Frames Quality"  # the survey's name of aesthetic_score
+    (table,) = tables(both, "wide", metrics=wanted)
+    assert {word.split()[0] for word in table.head[2:]} == {
+        "aesthetic_score",
+        "clip_consistency",
+        "motion_alignment",
+    }
+    (compared,) = tables(both, "thesis", only="comparison", metrics="pick_score, dover_score")
+    assert [row[1] for row in texts(compared)] == ["Pick Score", "Dover Score"]
+    with pytest.raises(UsageError, match=r"no metric 'pick_scores'; did you mean pick_score\?"):
+        tables(both, "wide", metrics="pick_scores")
+    with pytest.raises(UsageError, match="leaves no metric"):
+        tables(both, "wide", metrics="pick_score,-pick_score")
+
+
+@pytest.mark.parametrize("layout", ["thesis", "v2vbench", "wide"])
+def test_a_transposed_table_holds_every_number_at_the_mirrored_place(layout: str) -> None:
+    both = [thesis("glp"), thesis("video-p2p")]
+    for table, turned in zip(tables(both, layout), tables(both, layout, transpose=True), strict=True):
+        first, above = table.left, table.left - 1
+        numbers = [[row[place] for row in table.rows] for place in range(first, len(table.head))]
+        assert [list(row[1:]) for row in turned.rows[above:]] == numbers  # marks stay with their numbers
+        assert [row[0].text for row in turned.rows[above:]] == list(table.head[first:])
+        assert list(turned.head[1:]) == [row[first - 1].text.strip() for row in table.rows]
+        assert turned.notes == table.notes and turned.head[0]
+        assert len({len(row) for row in turned.rows} | {len(turned.head)}) == 1
+
+
 # --- the other layouts ---------------------------------------------------------------------------
 
 

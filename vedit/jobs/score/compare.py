@@ -11,16 +11,27 @@ from vedit.errors import InputError, UsageError, option
 from vedit.jobs.score.metrics import check_keys, options_of, ordered
 from vedit.jobs.score.render import Cell, Table, figure
 from vedit.jobs.score.results import Results, Row, videos_of
-from vedit.jobs.score.statistics import LEAST, LEVEL, Paired, excludes_zero, holm, paired
+from vedit.jobs.score.statistics import (
+    LEAST,
+    LEVEL,
+    POWER,
+    Paired,
+    excludes_zero,
+    holm,
+    paired,
+    videos_needed,
+)
 
 NOTHING_SHOWN = "no difference shown"
+MANY = 99_999  # videos; what would need more is not told to the last one
 
 
 @dataclass(frozen=True)
 class Line:
     """One metric of a comparison. holm_p: Wilcoxon's p-value corrected over the metrics shown.
 
-    verdict: the name of the better method, or NOTHING_SHOWN.
+    verdict: the name of the better method, or NOTHING_SHOWN. needed: videos from which a difference of this
+    size would get a verdict, None for a difference within the metric's own rounding.
     """
 
     key: str
@@ -29,12 +40,13 @@ class Line:
     paired: Paired
     holm_p: float
     verdict: str
+    needed: int | None = None
 
 
 @dataclass(frozen=True)
 class Comparison:
     """unpaired: videos of one report only, or without a number in one of them, by metric or "". forced: what
-    was computed differently all the same.
+    was computed differently all the same. tests: how many Holm's correction is over.
     """
 
     a: Results
@@ -42,6 +54,7 @@ class Comparison:
     lines: tuple[Line, ...]
     unpaired: dict[str, list[str]]
     forced: tuple[str, ...] = ()
+    tests: int = 1
 
 
 def compare(
@@ -65,6 +78,44 @@ def compare(
             f"{a.name} has {', '.join(a.keys) or 'none'}; {b.name} has {', '.join(b.keys) or 'none'}.",
         )
     forced = check_alike([a, b], force, shared)
+    return compare_pairs([(a, b)], shared, forced, seed)[0]
+
+
+def compare_pairs(
+    pairs: Sequence[tuple[Results, Results]], keys: Sequence[str], forced: Sequence[str], seed: int
+) -> list[Comparison]:
+    """Compare each pair of reports; Holm's correction is over all pairs and metrics together.
+
+    Raises InputError for a pair without a video or a number in common.
+    """
+    found = [_measured(a, b, keys, seed) for a, b in pairs]
+    corrected = iter(holm([result.wilcoxon_p for measured, _ in found for *_, result in measured]))
+    tests = sum(len(measured) for measured, _ in found)
+    return [
+        Comparison(
+            a,
+            b,
+            tuple(_judged(a, b, *entry, next(corrected), tests) for entry in measured),
+            unpaired,
+            tuple(forced),
+            tests,
+        )
+        for (a, b), (measured, unpaired) in zip(pairs, found, strict=True)
+    ]
+
+
+def _judged(
+    a: Results, b: Results, key: str, mean_a: float, mean_b: float, result: Paired, p: float, tests: int
+) -> Line:
+    is_within = abs(result.mean) <= a.metrics[key].value.rounding
+    needed = None if is_within or result.videos < 2 else videos_needed(result.effect, tests)
+    return Line(key, mean_a, mean_b, result, p, verdict(a, b, key, result, p), needed)
+
+
+def _measured(
+    a: Results, b: Results, shared: Sequence[str], seed: int
+) -> tuple[list[tuple[str, float, float, Paired]], dict[str, list[str]]]:
+    """Each metric with both means and the paired differences, and what was left out by metric."""
     pairs, alone = pair_rows(a.rows, b.rows)
     if not pairs:
         raise InputError(
@@ -90,12 +141,7 @@ def compare(
             f"{a.name} and {b.name} have no number in common.",
             f"No video has one in both reports for {', '.join(shared)}.",
         )
-    corrected = holm([result.wilcoxon_p for *_, result in found])
-    lines = [
-        Line(key, x, y, result, p, verdict(a, b, key, result, p))
-        for (key, x, y, result), p in zip(found, corrected, strict=True)
-    ]
-    return Comparison(a, b, tuple(lines), unpaired, tuple(forced))
+    return found, unpaired
 
 
 def check_alike(reports: Sequence[Results], force: bool, keys: Sequence[str] | None = None) -> list[str]:
@@ -221,6 +267,8 @@ def comparison_table(found: Comparison, *, verdict_first: bool = False) -> Table
         "sign p",
         "Wilcoxon p",
         "Holm p",
+        "effect",
+        "videos needed",
         "verdict",
     ]
     rows = []
@@ -238,6 +286,7 @@ def comparison_table(found: Comparison, *, verdict_first: bool = False) -> Table
                 Cell(f"{result.sign_p:.4f}"),
                 Cell(f"{result.wilcoxon_p:.4f}"),
                 Cell(f"{line.holm_p:.4f}"),
+                *effect_cells(line),
                 Cell(line.verdict, is_best=is_shown),
             )
         )
@@ -253,7 +302,15 @@ def comparison_table(found: Comparison, *, verdict_first: bool = False) -> Table
     )
 
 
-def comparison_notes(found: Comparison) -> list[str]:
+def effect_cells(line: Line) -> tuple[Cell, Cell]:
+    """The effect size, and the videos that a verdict would need."""
+    effect = line.paired.effect
+    needed = "" if line.needed is None else str(line.needed) if line.needed <= MANY else f"over {MANY}"
+    return Cell("" if effect is None else f"{effect:+.2f}"), Cell(needed)
+
+
+def comparison_notes(found: Comparison, first: str | None = None) -> list[str]:
+    """What a reader of a comparison must know. first: what the method is called whose wins are counted."""
     notes = (
         [f"Not computed alike, compared by {option('force')}: {'; '.join(found.forced)}."]
         if found.forced
@@ -266,10 +323,14 @@ def comparison_notes(found: Comparison) -> list[str]:
             " weights."
         )
     notes += [
-        f"Wins are videos on which {found.a.name} is better; ↑ higher is better, ↓ lower is better.",
+        f"Wins are videos on which {first or found.a.name} is better; ↑ higher is better, ↓ lower is better.",
         (
             "A verdict needs a 95% interval of the mean difference without 0 and a Holm-corrected Wilcoxon p"
             " below 0.05."
+        ),
+        (
+            "Effect is the mean difference in units of the videos' deviation; videos needed: with so many a"
+            f" difference of this size gets a verdict in {POWER:.0%} of suites, at {LEVEL} / {found.tests}."
         ),
     ]
     if any(line.paired.n != line.paired.videos for line in found.lines):
@@ -280,9 +341,10 @@ def comparison_notes(found: Comparison) -> list[str]:
     if any(line.paired.videos < LEAST for line in found.lines):
         notes.append(f"Fewer than {LEAST} videos carry no interval, and so no verdict.")
     largest = max((line.paired.videos for line in found.lines), default=0)
-    if largest >= LEAST and len(found.lines) * 2 / 2**largest >= LEVEL:
+    if largest >= LEAST and found.tests * 2 / 2**largest >= LEVEL:
+        many = f"{found.tests} {'metrics' if found.tests == len(found.lines) else 'tests'}"
         notes.append(
-            f"{largest} videos are too few for {len(found.lines)} metrics: the corrected p cannot fall below"
+            f"{largest} videos are too few for {many}: the corrected p cannot fall below"
             f" {LEVEL}. Show fewer with {option('metrics')}, or score more videos."
         )
     if alone := found.unpaired.get(""):
@@ -348,8 +410,11 @@ def interval_text(interval: tuple[float, float] | None, *, sign: bool = False) -
 
 
 def comparison_json(found: Comparison) -> dict[str, Any]:
+    return {"schema": 1, **pair_json(found)}
+
+
+def pair_json(found: Comparison) -> dict[str, Any]:
     return {
-        "schema": 1,
         "a": found.a.name,
         "b": found.b.name,
         "profile": (
@@ -362,6 +427,7 @@ def comparison_json(found: Comparison) -> dict[str, Any]:
                 "mean_b": line.mean_b,
                 **line.paired._asdict(),
                 "holm_p": line.holm_p,
+                "videos_needed": line.needed,
                 "verdict": line.verdict,
             }
             for line in found.lines

@@ -137,6 +137,37 @@ def needs_no_weights(module: ModuleType) -> bool:
     return not towers_of(module, Options(profile=EMBEDDED))
 
 
+def among(text: str, held: Iterable[str], where: str) -> list[str]:
+    """The metrics of a list such as `temporal,-flicker_mae` that reports hold, in column order.
+
+    Raises UsageError for a word that stands for none of them, and where none is left.
+    """
+    there = list(held)
+    keys: list[str] = []
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if parts and all(part.startswith("-") for part in parts):
+        keys = list(there)
+    for part in parts:
+        word = part.removeprefix("-")
+        meant = [word] if word in there else [key for key in _known_meaning(word) if key in there]
+        if not meant:
+            check_keys([word], there, where)
+        keys = [key for key in keys if key not in meant] if part.startswith("-") else [*keys, *meant]
+    if not keys:
+        raise UsageError(
+            f"{option('metrics', text)} leaves no metric.", f"The reports hold: {', '.join(there)}."
+        )
+    return ordered(dict.fromkeys(keys))
+
+
+def _known_meaning(word: str) -> list[str]:
+    """What a word stands for, nothing for a word that is unknown."""
+    try:
+        return _meaning(word, catalogue())
+    except UsageError:
+        return []
+
+
 def check_keys(keys: Sequence[str], known: Iterable[str], where: str) -> None:
     """Raise UsageError unless every key is among the known ones."""
     there = list(known)

@@ -29,7 +29,8 @@ class Cell:
 class Table:
     """head: column headings. rows: cells; the first `left` columns are words, the others numbers.
 
-    rules: rows above which a line is drawn. notes: sentences under the table.
+    rules: rows above which a line is drawn. notes: sentences under the table. across: what the columns of
+    numbers are, in a word, which heads the first column once they are rows.
     """
 
     title: str
@@ -38,10 +39,34 @@ class Table:
     left: int = 1
     rules: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
+    across: str = ""
 
 
 def cells(*texts: str) -> tuple[Cell, ...]:
     return tuple(Cell(text) for text in texts)
+
+
+def transposed(table: Table) -> Table:
+    """The table with rows as columns: its last column of words heads them.
+
+    Columns of words before it, as the groups of table 4-1 are, become rows of words at the top.
+    """
+    names = [row[table.left - 1].text.strip() for row in table.rows]
+    above = [
+        (Cell(table.head[place]), *(row[place] for row in table.rows)) for place in range(table.left - 1)
+    ]
+    below = [
+        (Cell(table.head[place]), *(row[place] for row in table.rows))
+        for place in range(table.left, len(table.head))
+    ]
+    return Table(
+        table.title,
+        (table.across, *names),
+        (*above, *below),
+        rules=(len(above),) if above else (),
+        notes=table.notes,
+        across=table.head[table.left - 1],
+    )
 
 
 def figure(value: float | None, *, sign: bool = False) -> str:

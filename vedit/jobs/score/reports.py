@@ -1,54 +1,96 @@
-"""What is made of reports that lie on disk: a comparison of two, tables of many."""
+"""What is made of reports that lie on disk: comparisons, and tables."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from typing import Any
 
+from vedit.errors import UsageError, option
 from vedit.jobs.score.compare import compare, comparison_json, comparison_table
 from vedit.jobs.score.html import forest, page
-from vedit.jobs.score.render import as_html, rendered
+from vedit.jobs.score.metrics import among
+from vedit.jobs.score.render import Table, as_html, rendered
 from vedit.jobs.score.request import CompareRequest, TableRequest
-from vedit.jobs.score.results import finite, read_results
+from vedit.jobs.score.results import Results, finite, read_results
+from vedit.jobs.score.several import compare_several, several_json, several_tables
 from vedit.jobs.score.tables import distinct, tables
-from vedit.media.atomic import check_output, open_output
+from vedit.media.atomic import check_output, open_output, refuse_twice
 
 
 def compare_reports(request: CompareRequest) -> str:
-    """Compare two reports and write the forms that are asked for; gives the table for people.
+    """Compare reports and write the forms that are asked for; gives the tables for people.
 
     Raises UsageError and InputError as `compare` does, OutputError for outputs that may not be written.
     """
-    request.check_outputs((request.a, request.b))
-    one, other = distinct([read_results(request.a), read_results(request.b)])
-    keys = request.metrics.split(",") if request.metrics else None
-    found = compare(one, other, keys, force=request.force, seed=request.seed)
-    table = comparison_table(found)
+    if len(request.reports) < 2:
+        raise UsageError("a comparison takes two reports or more.", "", "Name them: vedit score compare A B")
+    request.check_outputs(request.reports)
+    reports = distinct([read_results(path) for path in request.reports])
+    found, shown, body = _of_two(request, *reports) if len(reports) == 2 else _of_several(request, reports)
     request.write(
         {
-            "json": lambda: json.dumps(finite(comparison_json(found)), indent=1, ensure_ascii=False) + "\n",
-            "csv": lambda: rendered([table], "csv"),
-            "md": lambda: rendered([table], "md"),
-            "latex": lambda: rendered([table], "latex", alone=request.standalone),
-            "html": lambda: page(
-                table.title, forest(found) + as_html(comparison_table(found, verdict_first=True))
-            ),
+            "json": lambda: json.dumps(finite(found), indent=1, ensure_ascii=False) + "\n",
+            "csv": lambda: rendered(shown, "csv"),
+            "md": lambda: rendered(shown, "md"),
+            "latex": lambda: rendered(shown, "latex", alone=request.standalone),
+            "html": lambda: page(shown[0].title, body),
         }
     )
-    return rendered([table], "text")
+    return rendered(shown, "text")
+
+
+Found = tuple[dict[str, Any], list[Table], str]  # as JSON, as tables, as the body of a page
+
+
+def _of_two(request: CompareRequest, one: Results, other: Results) -> Found:
+    keys = None
+    if request.metrics:
+        where = "the two reports have not both this metric"
+        keys = among(request.metrics, [key for key in one.keys if key in other.metrics], where)
+    found = compare(one, other, keys, force=request.force, seed=request.seed)
+    body = forest(found) + as_html(comparison_table(found, verdict_first=True))
+    return comparison_json(found), [comparison_table(found)], body
+
+
+def _of_several(request: CompareRequest, reports: Sequence[Results]) -> Found:
+    found = compare_several(reports, request.metrics, force=request.force, seed=request.seed)
+    shown = several_tables(found)
+    parts = [as_html(shown[0]), *(forest(pair) for pair in found.pairs), as_html(shown[1])]
+    return several_json(found), shown, "\n".join(parts)
 
 
 def lay_out(request: TableRequest) -> None:
-    """Write reports as tables.
+    """Write reports as tables, and as a page where one is asked for.
 
-    Raises InputError for a report that cannot be read, OutputError for the output.
+    Raises InputError for a report that cannot be read, UsageError for what it cannot show, OutputError for
+    the outputs.
     """
-    output = request.output or "-"
-    check_output(output, request.reports, True if request.overwrite else None)
+    outputs = [] if request.html_file == "-" and not request.output else [request.output or "-"]
+    pages = [request.html_file] if request.html_file else []
+    refuse_twice(
+        [*((option("output"), path) for path in outputs), *((option("html_file"), path) for path in pages)]
+    )
+    for path in (*outputs, *pages):
+        check_output(path, request.reports, True if request.overwrite else None)
     reports = [read_results(path) for path in request.reports]
     found = tables(
-        reports, request.layout, lang=request.lang, column_from=request.column_from, force=request.force
+        reports,
+        request.layout,
+        lang=request.lang,
+        column_from=request.column_from,
+        metrics=request.metrics,
+        only=request.only,
+        transpose=request.transpose,
+        force=request.force,
     )
-    with open_output(output) as stream:
-        stream.write(
-            rendered(found, request.form, alone=request.standalone).encode("utf-8", "backslashreplace")
-        )
+    for path in outputs:
+        _write(path, rendered(found, request.form, alone=request.standalone))
+    for path in pages:
+        heading = "Scores of " + ", ".join(report.name for report in distinct(reports))
+        _write(path, page(heading, "\n".join(as_html(table) for table in found)))
+
+
+def _write(path: str, text: str) -> None:
+    with open_output(path) as stream:
+        stream.write(text.encode("utf-8", "backslashreplace"))

@@ -59,14 +59,13 @@ class ScoreRequest(MetricOptions, Outputs):
 
 @dataclass(frozen=True)
 class CompareRequest(Outputs):
-    """Two reports to compare, video by video.
+    """Two reports or more to compare, video by video.
 
-    metrics: a comma list, None for all that both hold. force: compare what was computed differently.
-    seed: of the bootstrap.
+    metrics: a list as `jobs.score.metrics.among` reads it, None for all that they hold. force:
+    compare what was computed differently. seed: of the bootstrap.
     """
 
-    a: str
-    b: str
+    reports: tuple[str, ...]
     metrics: str | None = None
     force: bool = False
     seed: int = 0
@@ -74,13 +73,19 @@ class CompareRequest(Outputs):
 
 @dataclass(frozen=True)
 class TableRequest(Request):
-    """Reports to lay out. output: a file, None for standard output. See `app.score.tables.tables`."""
+    """Reports to lay out. output: a file, None for standard output; html_file: of the page beside it. See
+    `jobs.score.tables.tables`.
+    """
 
     reports: tuple[str, ...]
     layout: str = "wide"
     form: str = "text"
     lang: str = "en"
     column_from: str | None = None
+    metrics: str | None = None
+    only: str | None = None
+    transpose: bool = False
+    html_file: str | None = None
     standalone: bool = False
     force: bool = False
     output: str | None = None

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from statistics import NormalDist
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ RESAMPLES = 10_000
 LEAST = 5  # fewer videos carry no interval
 EXACT_UP_TO = 25  # the Wilcoxon distribution is counted out up to this many differences
 LEVEL = 0.05
+POWER = 0.8  # the chance of a verdict that `videos_needed` asks for
 
 
 class Summary(NamedTuple):
@@ -44,7 +46,8 @@ class Paired(NamedTuple):
 
     n: edits. wins, losses, ties: videos on which A, or B, or none is better by the metric's direction,
     mean over their edits. interval: of the mean difference, None for fewer than LEAST videos. sign_p,
-    wilcoxon_p: over videos, two-sided. videos: how many there are.
+    wilcoxon_p: over videos, two-sided. videos: how many there are. effect: the mean of the videos'
+    differences in units of their deviation (Cohen's d of pairs), None for one video or no deviation.
     """
 
     n: int
@@ -57,6 +60,7 @@ class Paired(NamedTuple):
     sign_p: float
     wilcoxon_p: float
     videos: int = 0
+    effect: float | None = None
 
 
 def summarise(
@@ -135,6 +139,7 @@ def paired(
     differences = np.asarray(a, dtype=float) - np.asarray(b, dtype=float)
     sums, counts = by_video(differences, videos)
     means = sums / counts
+    effect = effect_size(means)
     means[np.abs(means) <= rounding] = 0
     better, worse = int((means > 0).sum()), int((means < 0).sum())
     if not higher_is_better:
@@ -151,7 +156,87 @@ def paired(
         sign_test(better, worse),
         wilcoxon(means),
         len(means),
+        effect,
     )
+
+
+def effect_size(differences: Sequence[float] | np.ndarray) -> float | None:
+    """Mean over deviation (n - 1) of paired differences; None where that is not defined.
+
+    Source: Cohen 1988, d_z.
+    """
+    import numpy as np
+
+    array = np.asarray(differences, dtype=float)
+    spread = float(array.std(ddof=1)) if len(array) > 1 else 0.0
+    # equal differences differ by their last bits, which is no deviation
+    is_spread = spread > 1e-12 * float(np.abs(array).max(initial=0.0))
+    return float(array.mean()) / spread if is_spread else None
+
+
+def videos_needed(effect: float | None, tests: int = 1) -> int | None:
+    """Videos from which a difference of this size gets a verdict with a chance of POWER.
+
+    effect: as `effect_size` gives it, None for differences that are all alike. tests: how many Holm's
+    correction is over; the level is LEVEL / tests, which each of them reaches at the latest. None for no
+    effect, which no number shows. The count for a t-test (Guenther 1981, within one of the exact one) over
+    the efficiency of Wilcoxon's test against it for normal differences, 3 / pi; at least as many as the
+    exact test needs to fall below the level, and as an interval takes.
+    """
+    level = LEVEL / max(tests, 1)
+    least = max(LEAST, math.floor(math.log2(2 / level)) + 1)
+    if effect is None:
+        return least
+    if effect == 0:
+        return None
+    normal = NormalDist()
+    size, power = normal.inv_cdf(1 - level / 2), normal.inv_cdf(POWER)
+    of_t_test = (size + power) ** 2 / effect**2 + size**2 / 2
+    return max(least, math.ceil(of_t_test * math.pi / 3))
+
+
+def mean_ranks(values_VM: np.ndarray, higher_is_better: bool = True) -> list[float]:
+    """The mean over videos of each method's rank on a video; 1 is best, ties share their mean rank."""
+    return [float(rank) for rank in _ranks(values_VM, higher_is_better).mean(axis=0)]
+
+
+def _ranks(values_VM: np.ndarray, higher_is_better: bool = True) -> np.ndarray:
+    import numpy as np
+
+    signed = -values_VM if higher_is_better else values_VM
+    return np.stack([double_ranks(row) for row in signed]) / 2
+
+
+def friedman(values_VM: np.ndarray) -> float:
+    """The p-value of Friedman's test that all methods are alike; rows are videos, columns methods.
+
+    The chi-square approximation with its correction for ties. Source: Friedman 1937.
+    """
+    import numpy as np
+
+    videos, methods = values_VM.shape
+    ranks = _ranks(values_VM)
+    ties = sum(
+        int((count**3 - count).sum())
+        for row in values_VM
+        for count in [np.unique(row, return_counts=True)[1]]
+    )
+    shrink = 1 - ties / (videos * methods * (methods**2 - 1))
+    if shrink <= 0:
+        return 1.0
+    spread = float((ranks.sum(axis=0) ** 2).sum())
+    found = 12 / (videos * methods * (methods + 1)) * spread - 3 * videos * (methods + 1)
+    return chi_square_tail(max(0.0, found / shrink), methods - 1)
+
+
+def chi_square_tail(value: float, freedom: int) -> float:
+    """The chance that chi-square with so many degrees of freedom exceeds a value, a finite sum."""
+    half = value / 2
+    total, k = (math.erfc(math.sqrt(half)), 1) if freedom % 2 else (math.exp(-half), 2)
+    while k < freedom:
+        total += math.exp(-half) * half ** (k / 2) / math.gamma(k / 2 + 1)
+        k += 2
+    return total
 
 
 def sign_test(wins: int, losses: int) -> float:

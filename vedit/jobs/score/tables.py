@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from vedit.errors import InputError, UsageError, option
 from vedit.jobs.score.compare import check_alike, damage_notes, interval_text, pair_rows, paired_values
-from vedit.jobs.score.render import Cell, Table, cells, figure
+from vedit.jobs.score.metrics import among
+from vedit.jobs.score.render import Cell, Table, cells, figure, transposed
 from vedit.jobs.score.results import Results, Row
 from vedit.jobs.score.statistics import excludes_zero, paired
 
@@ -54,6 +55,7 @@ WORDS = {
         "average": "Average",
         "group": "Group",
         "metric": "Metric",
+        "method": "Method",
         "against": "Comparison of {names}",
     },
     "zh": {
@@ -61,6 +63,7 @@ WORDS = {
         "average": "平均",
         "group": "类别",
         "metric": "指标",
+        "method": "方法",
         "against": "{names}编辑效果对比",
     },
 }
@@ -100,21 +103,41 @@ def tables(
     *,
     lang: str = "en",
     column_from: str | None = None,
+    metrics: str | None = None,
+    only: str | None = None,
+    transpose: bool = False,
     force: bool = False,
 ) -> list[Table]:
-    """The tables of a layout. column_from: a preset key whose value heads each column instead of the method's
-    name.
+    """The tables of a layout.
+
+    column_from: a preset key whose value heads each column instead of the method's name. metrics: a list as
+    `among` reads it; all that the reports hold by default. only: "videos" or "comparison" of the thesis'
+    tables. transpose: rows become columns. Raises UsageError and InputError.
     """
+    if only and layout != "thesis":
+        raise UsageError(
+            f"{option('only', only)} is for the thesis' tables.",
+            f"{option('layout', layout)} has one table, of methods.",
+            f"Say {option('layout', 'thesis')}, or leave it out",
+        )
+    if metrics:
+        keys = among(metrics, dict.fromkeys(key for report in reports for key in report.keys), "the reports")
+        reports = [_with_metrics(report, keys) for report in reports]
     notes = _said(reports, check_alike(reports, force, _shared(reports)))
     if column_from:
         reports = [renamed(report, column_from) for report in reports]
     reports = distinct(reports)
     made = (
-        thesis_tables(reports, lang)
+        thesis_tables(reports, lang, only)
         if layout == "thesis"
         else [v2vbench_table(reports) if layout == "v2vbench" else wide_table(reports)]
     )
-    return [*made[:-1], replace(made[-1], notes=(*made[-1].notes, *notes))]
+    made = [*made[:-1], replace(made[-1], notes=(*made[-1].notes, *notes))]
+    return [transposed(table) for table in made] if transpose else made
+
+
+def _with_metrics(report: Results, keys: Sequence[str]) -> Results:
+    return replace(report, metrics={key: fact for key, fact in report.metrics.items() if key in keys})
 
 
 def _shared(reports: Sequence[Results]) -> list[str]:
@@ -147,16 +170,7 @@ def distinct(reports: Sequence[Results]) -> list[Results]:
 
 
 def _named(report: Results, name: str) -> Results:
-    return Results(
-        name,
-        report.profile,
-        report.rows,
-        report.metrics,
-        report.options,
-        report.provenance,
-        report.baselines,
-        report.seed,
-    )
+    return replace(report, name=name)
 
 
 def renamed(report: Results, column_from: str) -> Results:
@@ -179,11 +193,18 @@ def renamed(report: Results, column_from: str) -> Results:
 # --- the thesis ----------------------------------------------------------------------------------
 
 
-def thesis_tables(reports: Sequence[Results], lang: str = "en") -> list[Table]:
+def thesis_tables(reports: Sequence[Results], lang: str = "en", only: str | None = None) -> list[Table]:
     """Tables 3-1 to 3-3 for every method, and table 4-1 when there are several.
 
-    A group none of whose metrics a report has is left out; a heading without values too.
+    A group none of whose metrics a report has is left out; a heading without values too. only: "videos" or
+    "comparison".
     """
+    if only == "comparison" and len(reports) < 2:
+        raise UsageError(
+            f"{option('only', only)} compares methods, and there is one report.",
+            "",
+            f"Name more reports, or say {option('only', 'videos')}",
+        )
     found = [
         table
         for report in reports
@@ -196,7 +217,8 @@ def thesis_tables(reports: Sequence[Results], lang: str = "en") -> list[Table]:
             "Its tables show pick_score, viclip_text_alignment and six more, which need weights.",
             f"Try {option('layout', 'wide')}",
         )
-    return [*found, _of_methods(reports, lang)] if len(reports) > 1 else found
+    compared = [_of_methods(reports, lang)] if len(reports) > 1 and only != "videos" else []
+    return compared if only == "comparison" else [*found, *compared]
 
 
 def _notes(keys: Sequence[str], lang: str) -> tuple[str, ...]:
@@ -215,7 +237,12 @@ def _of_videos(report: Results, group: Group, lang: str) -> Table | None:
     title = f"{report.name} {group.name[lang]}" if lang == "en" else f"{report.name}{group.name[lang]}"
     head = (WORDS[lang]["video"], *(heading for _, heading in columns))
     return Table(
-        title, head, (*rows, average), rules=(len(rows),), notes=_notes([key for key, _ in columns], lang)
+        title,
+        head,
+        (*rows, average),
+        rules=(len(rows),),
+        notes=_notes([key for key, _ in columns], lang),
+        across=WORDS[lang]["metric"],
     )
 
 
@@ -247,6 +274,7 @@ def _of_methods(reports: Sequence[Results], lang: str) -> Table:
         left=2,
         rules=tuple(rules),
         notes=(*_notes(keys, lang), MARKS[lang]),
+        across=words["method"],
     )
 
 
@@ -329,6 +357,7 @@ def v2vbench_table(reports: Sequence[Results]) -> Table:
         ("Method", *(heading for _, heading in columns)),
         tuple(rows),
         notes=(MARKS["en"],) if len(reports) > 1 else (),
+        across="Metric",
     )
 
 
@@ -352,4 +381,4 @@ def wide_table(reports: Sequence[Results]) -> Table:
                 )
             )
     head = ("method", "videos", *(f"{key} {facts[key].arrow}" for key in keys))
-    return Table("", head, tuple(rows), notes=(MARKS["en"],) if len(reports) > 1 else ())
+    return Table("", head, tuple(rows), notes=(MARKS["en"],) if len(reports) > 1 else (), across="metric")
