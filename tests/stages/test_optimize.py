@@ -155,3 +155,13 @@ def test_lossy_saves_more_the_more_it_may_change() -> None:
     source = gif("minrf_51.gif").read_bytes()
     sizes = [len(optimized(source, "--lossy", loss)) for loss in ("0", "20", "80")]
     assert sizes[0] > 1.5 * sizes[1] > 1.5 * sizes[2]
+
+
+def test_fewer_colours_and_loss_go_together_though_every_image_has_its_own_palette() -> None:
+    halves = [[(i, 40 * k, 255 - i) for i in range(256)] for k in range(4)]
+    source = nasty.header(32, 32, None, 0)
+    for k, palette in enumerate(halves):
+        pixels = bytes((7 * x + 13 * k * (x // 32)) % 256 for x in range(1024))
+        source += nasty.gce(5, 1) + nasty.image(32, 32, pixels, mcs=8, colours=palette, bits=8)
+    result = reference.read(optimized(source + nasty.END, "--lossy", "100", "--colors", "128"))
+    assert len(result.images) == 4

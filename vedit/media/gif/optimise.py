@@ -212,12 +212,18 @@ class Alike:
         is_calm = changed - stays <= MOVING and (changed <= CALM or stays >= SETTLED * changed)
         return near if is_calm else np.zeros_like(near)
 
+    def nearest(self, number: int, others: np.ndarray) -> int:
+        """That of other colours which is most like one."""
+        rgb = self._table()
+        error = rgb[others] - rgb[number]
+        return int(others[np.einsum("nc,nc->n", error, error).argmin()])
+
     def near(self, numbers: np.ndarray, size: int, hidden: int | None) -> list[dict[int, int]]:
         """For each of `size` indices of a table those that are near, itself too, each with its squared error.
 
         hidden: an index that stands for no colour.
         """
-        rgb = self._table()[numbers]
+        rgb = self._table()[numbers[:size]]
         found: list[dict[int, int]] = [{i: 0} for i in range(size)]
         for i, colour in enumerate(rgb):
             if i == hidden:
@@ -236,7 +242,7 @@ class Drawing(NamedTuple):
     """One image to be drawn: its time and disposal, and what is to be seen in its rectangle.
 
     numbers: of the colours. must: where they have to be drawn; elsewhere the canvas shows them already.
-    stored: the source's image where drawing it here gives the same picture.
+    stored: the source's image where drawing it here gives the same picture; own: the numbers that it draws.
     """
 
     frame: Frame
@@ -244,6 +250,7 @@ class Drawing(NamedTuple):
     numbers: np.ndarray
     must: np.ndarray
     stored: Frame | None = None
+    own: np.ndarray | None = None
 
 
 class _Pending:
@@ -274,6 +281,7 @@ class Optimiser:
         self.clip, self.merges, self.is_wild, self.alike = clip, merges, is_wild, alike
         self.shown: np.ndarray = np.zeros((clip.height, clip.width), kind)  # the picture that is pending
         self.base = self.shown.copy()  # the canvas that it is drawn on
+        self.source = self.shown if alike is None else self.shown.copy()  # the same picture in the source
         self.number = 0
 
     def run(self, pictures: Iterator[Picture]) -> Iterator[Drawing]:
@@ -300,14 +308,23 @@ class Optimiser:
         self.clip.tail[:0] = blocks
 
     def _begin(self, picture: Picture, where: Rect) -> _Pending:
-        seen = part(self.shown, picture.rect)
-        seen[...] = picture.numbers
-        if self.alike is not None and self.number:
-            base = part(self.base, picture.rect)
-            stays = self.alike.may_stay(seen, base)
-            seen[stays] = base[stays]
+        if self.alike is None:
+            part(self.shown, picture.rect)[...] = picture.numbers
+        else:
+            self._begin_similar(picture, where, self.alike)
         changed = part(self.shown, where) != part(self.base, where)
         return _Pending(picture, _bounds(changed).moved(where.x, where.y), self.base)
+
+    def _begin_similar(self, picture: Picture, where: Rect, alike: Alike) -> None:
+        """Take in a picture of which what does not change in the source need not change here either."""
+        before, seen = part(self.source, picture.rect), part(self.shown, picture.rect)
+        np.copyto(seen, picture.numbers, where=before != picture.numbers)
+        before[...] = picture.numbers
+        here, base = part(self.shown, where), part(self.base, where)
+        np.copyto(here, part(self.source, where), where=here != base)  # errors do not add up
+        if self.number:
+            stays = alike.may_stay(here, base)
+            here[stays] = base[stays]
 
     def _may_merge(self, before: Frame, picture: Picture) -> bool:
         """Whether a picture is one with that before. A time that players change is not added up."""
@@ -319,7 +336,7 @@ class Optimiser:
             and sum(times) <= LONGEST_CS
             and not before.user_input
             and not frame.user_input
-            and bool(np.array_equal(part(self.shown, picture.rect), picture.numbers))
+            and bool(np.array_equal(part(self.source, picture.rect), picture.numbers))
         )
 
     def _disposal(self, pending: _Pending, after: Picture) -> tuple[int, Rect]:
@@ -329,8 +346,7 @@ class Optimiser:
             if own == CLEAR:
                 return CLEAR, pending.frame.rect.clipped(self.clip.canvas)
             return (own if own == RESTORE else KEEP), rect
-        here = part(self.shown, after.rect)
-        changed = here != after.numbers
+        changed = part(self.source, after.rect) != after.numbers
         vanishing = changed & (after.numbers == NOTHING)
         kept = None if vanishing.any() else int(np.count_nonzero(changed))
         is_first = not self.number
@@ -362,7 +378,10 @@ class Optimiser:
             disposal = frame.disposal
         must = numbers != part(self.base, rect)
         stored = self._stored(pending, disposal) if disposal != CLEAR else None
-        return Drawing(frame.but(disposal=disposal, pixels=None), rect, numbers, must, stored)
+        own = pending.picture.own
+        if self.alike is not None:  # where nothing must be drawn, something nearer may be
+            numbers = np.where(must, numbers, part(self.source, rect))
+        return Drawing(frame.but(disposal=disposal, pixels=None), rect, numbers, must, stored, own)
 
     def _stored(self, pending: _Pending, disposal: int) -> Frame | None:
         """The source's image, if drawing it shows the picture here as well."""
@@ -423,7 +442,7 @@ class Optimisation:
         for drawing in optimiser.run(self._pictures(frames, colours)):
             frame, drawn = coder.packed(drawing)
             if drawn is not None:
-                optimiser.redraw(drawing.rect, drawn)
+                optimiser.redraw(frame.rect, drawn)
             yield frame
 
     def _pictures(self, frames: Frames, colours: ColourIds) -> Iterator[Picture]:
@@ -581,33 +600,55 @@ class Coder:
         assert self.alike is not None
         has_control = drawing.frame.duration > 0
         ways = list(self._ways(drawing))
+        if not ways:  # similar colours of many images come together, more than a palette holds
+            drawing = drawing._replace(numbers=self._fewer(drawing), stored=None)
+            ways = list(self._ways(drawing))
         plain = [
             way.coded(lzw.encode(Image.fromarray(way.plane), way.code_size), has_control) for way in ways
         ]
-        if not plain:
-            return _Written(self._written(drawing))
         best = min(plain, key=lambda coded: coded.size)
+        stored = drawing.stored and self._as_it_is(drawing.stored)
+        coded, drawn = self._alike(drawing, best, ways, self.alike, has_control)
+        if stored is not None and _size(stored) <= coded.size:
+            return _Written(stored, drawing.own)
+        return _Written(self._frame(drawing, coded), drawn)
+
+    def _alike(
+        self, drawing: Drawing, best: _Coded, ways: list[_Way], alike: Alike, has_control: bool
+    ) -> tuple[_Coded, np.ndarray]:
+        """The image in similar pixels, where that takes fewer bytes, and the colours that it draws."""
         way, second = best.way, _other_way(best.way, ways)
         code_size = max(way.code_size, second.code_size if second else 0)
-        near = self.alike.near(way.table.numbers, 1 << code_size, way.table.hidden)
+        near = alike.near(way.table.numbers, 1 << code_size, way.table.hidden)
         payload, indices = lzw_deferred.encode_similar(
             way.plane.tobytes(), code_size, near, second.plane.tobytes() if second else None
         )
-        coded = way._replace(hides=way.hides or second is not None, code_size=code_size).coded(
-            payload, has_control
-        )
-        stored = drawing.stored and self._as_it_is(drawing.stored)
-        if min(coded.size, best.size) >= (_size(stored) if stored else 1 << 62):
-            assert stored is not None
-            return _Written(stored)
+        similar = way._replace(hides=way.hides or second is not None, code_size=code_size)
+        coded = similar.coded(payload, has_control)
         if coded.size >= best.size:
-            return _Written(self._frame(drawing, best))
-        numbers = np.zeros(256, drawing.numbers.dtype)
+            return best, self._drawn(best.way, best.way.plane)
+        shape = drawing.numbers.shape
+        return coded, self._drawn(similar, np.frombuffer(indices, np.uint8).reshape(shape))
+
+    def _drawn(self, way: _Way, indices: np.ndarray) -> np.ndarray:
+        """The numbers of the colours that indices stand for."""
+        numbers = np.zeros(256, np.uint32)
         numbers[: len(way.table.numbers)] = way.table.numbers
-        if coded.way.hides and way.table.hidden is not None:
+        if way.hides and way.table.hidden is not None:
             numbers[way.table.hidden] = NOTHING
-        drawn = numbers[np.frombuffer(indices, np.uint8)].reshape(drawing.numbers.shape)
-        return _Written(self._frame(drawing, coded), drawn)
+        drawn: np.ndarray = numbers[indices]
+        return drawn
+
+    def _fewer(self, drawing: Drawing) -> np.ndarray:
+        """The numbers to be drawn with the most frequent colours only, and the nearest of them for others."""
+        assert self.alike is not None
+        counts = np.bincount(drawing.numbers[drawing.must], minlength=len(self.colours.colours))
+        kept = np.argsort(-counts, kind="stable")[:MOST_COLOURS]
+        nearest = np.arange(len(counts))
+        for number in np.flatnonzero(counts):
+            if counts[number] and number not in kept:
+                nearest[number] = self.alike.nearest(int(number), kept)
+        return np.where(drawing.must, nearest[drawing.numbers], drawing.numbers).astype(drawing.numbers.dtype)
 
     def _written(self, drawing: Drawing) -> Frame:
         ways, has_control = list(self._ways(drawing)), drawing.frame.duration > 0
