@@ -186,6 +186,14 @@ clip_options = options(
     help="Editing method (see --list-methods); p2p by default, easyv2v with --instruction.",
 )
 @click.option(
+    "--backend", metavar="NAME", help="instruct: the released editor, ip2p, lucy or vace; ip2p by default."
+)
+@click.option(
+    "--accept-licence",
+    is_flag=True,
+    help="instruct: fetch weights whose licence must be accepted; without it the licence is named.",
+)
+@click.option(
     "--preset",
     metavar="NAME",
     help="Preset of parameters; METHOD-shapes with the embedded model by default, else METHOD.",

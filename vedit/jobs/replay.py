@@ -67,9 +67,11 @@ def replay(
             return plan(GenerateRequest.from_record(record, output)).run(Told(warn, watch))[0]
         check_source(record, is_other_source, warn)
         check_files(record, [*record["edit_mask"], *filter(None, [record.get("truth")])])
-        model = recorded_model(record)
+        model = recorded_model(record) if record["method"] != "instruct" else None
         request, sink = EditRequest.from_record(record, output), Told(warn, watch)
-        made = plan_edit(request, sink, repeats=True).run(sink, model)
+        made = plan_edit(request, sink, repeats=True).run(
+            sink, model or recorded_editor(record, request, sink)
+        )
     if record["input"] == "-" and made["clip"]["sha256"] != record["clip"]["sha256"]:
         warn("standard input was another clip than that of the record")
     return made
@@ -146,6 +148,16 @@ def check_model(record: Mapping[str, Any]) -> None:
             "A recipe inside a file tells its name, not where it is.",
             f"Name it: {option('model', 'FOLDER')}",
         )
+
+
+def recorded_editor(record: Mapping[str, Any], request: EditRequest, sink: Told) -> Any:
+    """The released editor of an edit's record, its weights compared by their hashes. Raises ModelError."""
+    from vedit.jobs.edit.released import check_weights, load
+
+    check_loras(record["model"].get("lora", ()))
+    editor = load(request, sink)
+    check_weights(record, editor)
+    return editor
 
 
 def check_loras(told: Sequence[Mapping[str, Any]]) -> None:

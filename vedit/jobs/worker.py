@@ -89,7 +89,8 @@ class Editor:
     def _model(self, request: EditRequest, sink: Told) -> Any:
         from vedit.jobs.edit.plan import load
 
-        wanted = request.model, request.revision, request.dtype, request.offload, request.lora
+        wanted: tuple[Any, ...] = (request.model, request.revision, request.dtype, request.offload)
+        wanted += (request.lora, request.method == "instruct", request.backend, request.set.get("backend"))
         if wanted != self.loaded:
             self.model, self.loaded = None, ()  # room for the next
             began = time.monotonic()

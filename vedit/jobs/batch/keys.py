@@ -35,6 +35,8 @@ APART = (
     "guidance",
     "negative",
     "strength",
+    "backend",
+    "accept_licence",
 )
 MISSING = "missing"
 

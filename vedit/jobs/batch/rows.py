@@ -42,6 +42,7 @@ REQUEST_KEYS = (
     "guidance",
     "negative",
     "strength",
+    "backend",
     "seed",
     "frames",
     "stride",

@@ -132,6 +132,10 @@ def plan(request: EditRequest, sink: Sink = Quiet(), *, repeats: bool = False) -
             f"edit needs {option('prompt')}.",
             f"It takes a clip, what it shows ({option('source_prompt')}) and what it should show.",
         )
+    if request.method == "instruct":
+        from vedit.jobs.edit.released import plan_released
+
+        return plan_released(request, sink, repeats=repeats)
     request = replace(request, model=own_model(request.method, request.set, request.model))
     if request.truth and not request.ablate:
         raise UsageError(
@@ -198,7 +202,12 @@ def edited(job: Job, model: Model, pixels: Pixels, sink: Sink) -> Iterator[np.nd
     edit.finish()
 
 
-def load(request: ClipRequest, sink: Sink) -> Model:
+def load(request: ClipRequest, sink: Sink) -> Any:
+    """The model that a request names; of a released editor the pipeline."""
+    if isinstance(request, EditRequest) and request.method == "instruct":
+        from vedit.jobs.edit import released
+
+        return released.load(request, sink)
     from vedit.models.load import load_model
 
     return load_model(

@@ -58,7 +58,8 @@ class EditRequest(ClipRequest):
     that the edit acted in. save_attention: a folder for a picture per word. preview: a clip of
     source and edit. metadata: whether the output has a run record. ablate: run the method with its
     parts switched off in turn; truth: the true edited clip for its table. invert_like: the
-    inversion of a run record, to be found or made again.
+    inversion of a run record, to be found or made again. backend: the released editor of `instruct`;
+    accept_licence: its weights may be fetched under a licence that must be accepted.
     """
 
     prompt: str | None = None
@@ -88,6 +89,8 @@ class EditRequest(ClipRequest):
     ref: str | None = None
     ref_from: int | None = None
     ref_edit: str | None = None
+    backend: str | None = None
+    accept_licence: bool = False
 
     @property
     def own_options(self) -> dict[str, Any]:
@@ -97,6 +100,7 @@ class EditRequest(ClipRequest):
             "guidance": self.guidance,
             "negative": self.negative,
             "strength": self.strength,
+            "backend": self.backend,
         }
         return {name: value for name, value in own.items() if value is not None}
 

@@ -18,6 +18,7 @@ OWN_OPTIONS = {
     "guidance": "guidance",
     "negative": "negative_prompt",
     "strength": "strength",
+    "backend": "backend",
 }
 
 

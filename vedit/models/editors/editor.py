@@ -1,0 +1,168 @@
+"""Load a released editor: a pipeline of diffusers of the class that its backend names.
+
+Its licence is told before its weights are fetched, and where it must be accepted nothing is fetched before.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+
+from vedit.errors import MemoryBudgetError, ModelError, UsageError, Warn, option
+from vedit.models.adapters import locate
+from vedit.models.checked import check_parts
+from vedit.models.editors import Licence, Order
+from vedit.models.hub import commit_of, first_line, is_in_cache
+from vedit.models.lora import merge
+from vedit.models.pipelines import (
+    _dtype_name,
+    _place,
+    check_whole,
+    fetch_pipeline,
+    networks_of,
+    part_hashes,
+    read_index,
+)
+from vedit.models.place import DTYPES, choose_device, quiet_libraries
+
+HASHED = {"unet": "unet", "transformer": "transformer", "transformer_2": "transformer_2", "vae": "vae",
+          "text_encoder": "text"}  # fmt: skip
+
+
+@dataclass
+class Editor:
+    """A loaded editor. backend: its module. hashes: of its parts, as a record tells them."""
+
+    name: str
+    revision: str | None
+    backend: ModuleType
+    pipe: Any
+    device: torch.device
+    dtype: torch.dtype
+    hashes: dict[str, str]
+    lora: list[dict[str, Any]]
+
+    def identity(self) -> dict[str, Any]:
+        told = {"id": self.name, "revision": self.revision, "pipeline": type(self.pipe).__name__}
+        lora = {"lora": self.lora} if self.lora else {}
+        return {**told, **self.hashes, **lora, "licence": self.backend.LICENCE.name}
+
+    def edit(
+        self, frames_FYX3: np.ndarray, order: Order, on_step: Callable[[], None] = lambda: None
+    ) -> np.ndarray:
+        """The edited frames (F, Y, X, 3) uint8, as many and as large as given.
+
+        Frames and sides are filled up to what the editor takes, by repeating the last, and cut again. Raises
+        UsageError for what the pipeline refuses, MemoryBudgetError when it does not fit.
+        """
+        count, (height, width) = len(frames_FYX3), frames_FYX3.shape[1:3]
+        mask = order.mask_FYX
+        if mask is not None:
+            order = order._replace(mask_FYX=filled(mask, self.backend))
+        try:
+            with torch.inference_mode():
+                made: np.ndarray = self.backend.edit(
+                    self.pipe, filled(frames_FYX3, self.backend), order, on_step
+                )
+        except torch.OutOfMemoryError:
+            raise MemoryBudgetError(
+                f"{self.name} does not fit {self.device} with this clip.",
+                "",
+                f"Try {option('offload', 'model')}, a smaller {option('size')}, or fewer {option('frames')}",
+            ) from None
+        except ValueError as error:  # the pipeline's own checks
+            raise UsageError(f"{type(self.pipe).__name__} refuses this: {first_line(error)}.") from None
+        return made[:count, :height, :width]
+
+
+def filled(frames: np.ndarray, backend: ModuleType) -> np.ndarray:
+    """Frames (F, Y, X, ...) with as many and as long sides as a backend takes: the last are repeated."""
+    packs, grain = backend.PACKS, backend.GRAIN
+    more = -(len(frames) - 1) % packs
+    rows, columns = (-side % grain for side in frames.shape[1:3])
+    rest = ((0, 0),) * (frames.ndim - 3)
+    return np.pad(frames, ((0, more), (0, rows), (0, columns), *rest), mode="edge")
+
+
+def load_editor(
+    backend: ModuleType,
+    name: str,
+    revision: str | None = None,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    offload: str = "none",
+    lora: Sequence[str] = (),
+    accepted: bool = False,
+    warn: Warn,
+) -> Editor:
+    """Load a pipeline by folder or Hub id. accepted: whether the user has accepted its licence.
+
+    Raises UsageError for a licence that is not accepted, ModelError for weights missing, gated, damaged, or
+    of another class.
+    """
+    quiet_libraries()
+    place = choose_device(device)
+    precision = DTYPES[dtype] if dtype != "auto" else torch.float32 if place.type == "cpu" else torch.bfloat16
+    folder = find_editor(backend, name, revision, accepted=accepted, warn=warn)
+    index = read_index(str(folder))
+    hashes = {
+        f"{HASHED[part]}_sha256": digest
+        for part, digest in part_hashes(folder, index).items()
+        if part in HASHED
+    }
+    import diffusers
+
+    kind = getattr(diffusers, backend.PIPELINE)
+    without = {"safety_checker": None, "requires_safety_checker": False} if "safety_checker" in index else {}
+    try:
+        pipe = kind.from_pretrained(
+            str(folder), local_files_only=True, **{_dtype_name(): precision}, **without
+        )
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # damaged files raise what their parsers raise
+        raise ModelError(
+            f"{name}: the pipeline cannot be loaded: {first_line(error)}.",
+            "",
+            f"Fetch it again: vedit models fetch {name} --force",
+        ) from None
+    check_whole(name, folder, pipe)
+    merged = merge(name, networks_of(pipe), locate(lora, None, name))
+    pipe.set_progress_bar_config(disable=True)
+    _place(pipe, place, offload if place.type != "cpu" else "none")
+    return Editor(name, commit_of(folder), backend, pipe, place, precision, hashes, merged)
+
+
+def find_editor(backend: ModuleType, name: str, revision: str | None, *, accepted: bool, warn: Warn) -> Path:
+    """The folder of an editor, fetched where it is at the Hub. Raises as `load_editor`."""
+    if not os.path.isdir(name) and not is_in_cache(name):
+        check_licence(backend.LICENCE, name, accepted, warn)
+    index = read_index(name, revision)
+    if index.get("_class_name") != backend.PIPELINE:
+        raise ModelError(
+            f"{name} is a {str(index.get('_class_name'))[:80]}, and the backend calls a {backend.PIPELINE}.",
+            "",
+            f"Name such a model, or leave out {option('model')} for {backend.MODEL}",
+        )
+    folder = Path(name) if os.path.isdir(name) else fetch_pipeline(name, revision)
+    check_parts(name, folder, index)
+    return folder
+
+
+def check_licence(licence: Licence, name: str, accepted: bool, warn: Warn) -> None:
+    """Say what weights may be used for, before a download. Raises UsageError where it is not accepted."""
+    if licence.must_accept and not accepted:
+        raise UsageError(
+            f"{name} is under the {licence.name}, which is not accepted yet.",
+            f"Nothing is fetched before: read it at {licence.address}.",
+            f"If you accept it: {option('accept_licence', True)}",
+        )
+    warn(f"{name} is fetched, under the {licence.name}: {licence.address}")

@@ -1,0 +1,47 @@
+"""Lucy Edit: a Wan 2.2 transformer that sees the clip beside the noise.
+
+Source: diffusers' LucyEditPipeline. The length of the clip decides that of the result, so it is filled up to
+4k + 1 frames before the call; sides are multiples of 32, of which the pipeline checks 16 only. It takes
+neither a mask nor a strength.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from vedit.models.editors import Licence, Order, told
+
+SUMMARY = "Lucy Edit Dev, a Wan 2.2 that follows instructions of 20 to 30 words."
+PIPELINE = "LucyEditPipeline"
+MODEL = "decart-ai/Lucy-Edit-Dev"
+LICENCE = Licence(
+    "LUCY EDIT DEV MODEL Non-Commercial License", "https://huggingface.co/decart-ai/Lucy-Edit-Dev", True
+)
+SIDE, GRAIN, PACKS, MASKS = 480, 32, 4, False
+OWN = ("guidance_2",)
+
+
+def edit(pipe: Any, frames_FYX3: np.ndarray, order: Order, on_step: Callable[[], None]) -> np.ndarray:
+    """The edited frames, uint8. Raises what the pipeline raises."""
+    settings, (height, width) = order.settings, frames_FYX3.shape[1:3]
+    given = pipe(
+        video=[Image.fromarray(frame) for frame in frames_FYX3],
+        prompt=order.instruction,
+        negative_prompt=settings["negative_prompt"],
+        height=height,
+        width=width,
+        num_frames=len(frames_FYX3),
+        num_inference_steps=settings["steps"],
+        guidance_scale=settings["guidance"],
+        guidance_scale_2=settings["guidance_2"],
+        generator=torch.Generator().manual_seed(order.seed),
+        output_type="np",
+        callback_on_step_end=told(on_step),
+    )
+    frames: np.ndarray = np.rint(np.asarray(given.frames[0]).clip(0, 1) * 255).astype(np.uint8)
+    return frames
