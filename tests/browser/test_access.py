@@ -74,7 +74,7 @@ def test_no_rule_of_axe_is_broken_in_any_state(
     assert not violations(editor, axe)
 
     editor.tab("Result")
-    page.keyboard.press("?")
+    page.get_by_role("button", name="Keys (?)").click()
     page.locator("dialog").wait_for()
     assert not violations(editor, axe)
     page.get_by_role("button", name="Close", exact=True).click()

@@ -226,6 +226,7 @@ export const createEditor = async ({ root, transport, store = null, keysOn = doc
     const at = entries.findIndex((entry) => entry.id === id);
     if (at < 0) return;
     const entry = entries[at];
+    const before = app.getRootNode().activeElement;
     const isDrawing = entry.stage === "watermark";
     const shown = entries.slice(0, isDrawing ? at + 1 : at);
     try {
@@ -249,7 +250,8 @@ export const createEditor = async ({ root, transport, store = null, keysOn = doc
       });
       placing = { id, option, box, canvas, wasPlaying, shown: JSON.stringify(specsOf(shown.filter((one) => one.id !== id))), own: JSON.stringify(entry.options) };
       tab("view");
-      box.element.focus({ preventScroll: true });
+      const now = app.getRootNode().activeElement; // who has gone on meanwhile keeps the focus
+      if (now === before || !app.contains(now) || now === app || now.closest(".card, .viewport")) box.element.focus({ preventScroll: true });
       if (entry.stage === "crop") findBorder(entries, at, box, edges);
     } catch (error) { fail({ ...error, text: error.message }, entries.map((one) => one.id)); }
   };
