@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import ROOT
 
 LAYERS = [  # a module may import from its own row and from rows below
-    {"cli", "api", "ui", "__main__"},
+    {"cli", "api", "ui", "notebook", "__main__"},
     {"jobs", "presets"},  # a preset is checked against the options of stages and methods
     {"methods", "metrics", "training", "remote"},
     {"engine"},

@@ -1,0 +1,152 @@
+"""The editor in a cell of JupyterLab, which is not among what the tests install: it is looked for on the PATH."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.browser.conftest import PATIENCE_MS
+from tests.conftest import ROOT
+
+pytestmark = pytest.mark.slow
+JUPYTER = os.environ.get("VEDIT_TEST_JUPYTER") or shutil.which("jupyter-lab")  # the tests hide VEDIT_* later
+CELL = """from vedit.notebook import GifEditor
+editor = GifEditor(height=620)
+editor"""
+AFTER = """import subprocess, sys, shlex
+words = shlex.split(editor.command)
+subprocess.run([sys.executable, "-m", "vedit", *words[1:-1], "out.gif", "-y"], check=True)
+same = open("out.gif", "rb").read() == editor.result
+print("SAME" if same else "OTHER", len(editor.result), editor.chain)"""
+
+
+def notebook(*cells: str) -> str:
+    return json.dumps(
+        {
+            "cells": [
+                {
+                    "cell_type": "code",
+                    "source": cell,
+                    "metadata": {},
+                    "outputs": [],
+                    "execution_count": None,
+                    "id": f"c{i}",
+                }
+                for i, cell in enumerate(cells)
+            ],
+            "metadata": {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
+            "nbformat": 4,
+            "nbformat_minor": 5,
+        }
+    )
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[str]:
+    """The address of a JupyterLab in a folder of its own."""
+    if not JUPYTER:
+        pytest.skip("needs JupyterLab: pip install jupyterlab, or VEDIT_TEST_JUPYTER=.../bin/jupyter-lab")
+    settings = tmp_path / "settings" / "lab" / "user-settings" / "@jupyter-widgets" / "jupyterlab-manager"
+    settings.mkdir(parents=True)
+    (settings / "plugin.jupyterlab-settings").write_text('{"saveState": true}')
+    (tmp_path / "work").mkdir()
+    words = [
+        "--no-browser",
+        "--allow-root",
+        "--ip=127.0.0.1",
+        "--port=0",
+        "--ServerApp.root_dir=" + str(tmp_path / "work"),
+    ]
+    process = subprocess.Popen(
+        [JUPYTER, *words],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        env={
+            **os.environ,
+            "JUPYTER_CONFIG_DIR": str(tmp_path / "settings"),
+            "JUPYTERLAB_SETTINGS_DIR": str(tmp_path / "settings" / "lab" / "user-settings"),
+            "JUPYTERLAB_WORKSPACES_DIR": str(tmp_path / "workspaces"),
+            "PYTHONPATH": str(ROOT),
+        },
+    )
+    try:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if address := re.search(r"http://127\.0\.0\.1:\d+/lab\?token=\w+", line):
+                yield address[0]
+                break
+        else:
+            pytest.fail("JupyterLab did not start")
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=30)
+        process.stderr.close()
+
+
+def test_a_file_of_40_mb_is_cropped_in_a_cell_and_the_result_is_that_of_the_command(
+    chromium: Any, lab: str, tmp_path: Path
+) -> None:
+    from PIL import Image
+
+    size = (1300, 1000)
+    noise = [Image.frombytes("P", size, os.urandom(size[0] * size[1])) for _ in range(24)]
+    for image in noise:
+        image.putpalette(bytes(range(256)) * 3)
+    noise[0].save(tmp_path / "big.gif", save_all=True, append_images=noise[1:], duration=100, loop=0)
+    assert (tmp_path / "big.gif").stat().st_size > 40_000_000
+    shutil.copy(tmp_path / "big.gif", tmp_path / "work" / "big.gif")  # where the command looks for it
+    (tmp_path / "work" / "edit.ipynb").write_text(notebook(CELL, AFTER))
+
+    page = chromium.new_page(viewport={"width": 1400, "height": 1000})
+    page.set_default_timeout(PATIENCE_MS * 4)
+    page.goto(lab.replace("/lab?", "/lab/tree/edit.ipynb?"))
+    page.locator(".jp-Notebook .jp-Cell").first.click()
+    page.keyboard.press("Shift+Enter")
+    editor = page.locator("main.editor")
+    editor.locator(".drop").wait_for()
+    editor.locator("#pick-source").set_input_files(tmp_path / "big.gif")
+    page.locator("main.editor[data-state=ready]").wait_for()
+
+    editor.locator("button.add").click()
+    editor.get_by_role("menuitem").filter(has=page.get_by_text("Crop", exact=True)).click()
+    editor.locator(".box").wait_for()
+    editor.locator(".box").focus()
+    for _ in range(12):
+        page.keyboard.press("Alt+Shift+ArrowLeft")
+    editor.get_by_role("button", name="Done", exact=True).click()
+    page.locator("main.editor[data-state=ready]").wait_for()
+    page.wait_for_timeout(2000)  # the kernel reads the result after the page was told of it
+
+    page.locator(".jp-Notebook .jp-Cell").nth(1).locator(".jp-InputArea-editor").click()
+    page.keyboard.press("Shift+Enter")
+    said = page.locator(".jp-Notebook .jp-Cell").nth(1).locator(".jp-OutputArea-output").first
+    said.wait_for()
+    assert said.text_content().split()[0] == "SAME"
+    assert "crop:rect=1180x1000+0+0" in said.text_content()
+
+    page.keyboard.press("Control+s")
+    page.wait_for_timeout(3000)
+    saved = json.loads((tmp_path / "work" / "edit.ipynb").read_text())
+    assert "application/vnd.jupyter.widget-state+json" in saved["metadata"]["widgets"]
+    page.close()
+
+    # opened again: the kernel that comes up knows nothing of the widget
+    again = chromium.new_page(viewport={"width": 1400, "height": 1000})
+    again.set_default_timeout(PATIENCE_MS * 2)
+    (tmp_path / "work" / "read.ipynb").write_text(json.dumps(saved))
+    again.goto(lab.replace("/lab?", "/lab/tree/read.ipynb?"))
+    still = again.locator("main.still")
+    still.wait_for()
+    assert "crop" in still.locator(".line").text_content()
+    assert still.locator("img").evaluate("(image) => image.decode().then(() => image.naturalWidth)") > 0
+    again.close()

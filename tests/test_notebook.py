@@ -1,0 +1,106 @@
+"""The editor's widget, without a browser: what it answers to messages of the page."""
+
+from __future__ import annotations
+
+import builtins
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from vedit.errors import InputError, ModelError, UsageError
+
+
+@pytest.fixture
+def GifEditor() -> Any:
+    pytest.importorskip("anywidget", reason="needs: pip install 'vedit[notebook]'")
+    from vedit.notebook import GifEditor
+
+    return GifEditor
+
+
+def images() -> np.ndarray[Any, Any]:
+    return np.stack([np.full((40, 50, 3), shade, np.uint8) for shade in (0, 50, 100)])
+
+
+def ask(editor: Any, sent: list[Any], call: str, args: dict[str, Any], *buffers: bytes) -> Any:
+    """The answer to a message of the page."""
+    editor._answer(editor, {"id": 7, "call": call, "args": args}, [memoryview(data) for data in buffers])
+    return next(message for message in reversed(sent) if message.get("id") == 7)
+
+
+def test_an_array_is_edited_by_messages_and_the_result_saved(GifEditor: Any, tmp_path: Path) -> None:
+    editor = GifEditor(images(), chain="rotate:90", delays=[5, 6, 7])
+    sent: list[Any] = []
+    editor.send = lambda message, buffers=None: sent.append({**message, "buffers": buffers})
+    state = ask(editor, sent, "call", {"kind": "session"})["answer"]
+    source = state["sources"][0]
+    assert state["chain"] == [["rotate", {"angle": "90"}]]
+    assert source["facts"]["delays_cs"] == [5, 6, 7]
+    job = {"source": source["source"], "chain": state["chain"], "output": {}, "page": "x"}
+    assert ask(editor, sent, "call", {"kind": "command", "args": job})["answer"]["chain"] == editor.chain
+    assert editor.chain == "rotate:angle=90"
+    revision = ask(editor, sent, "call", {"kind": "run", "args": job})["answer"]["revision"]
+    for thread in list(editor._session.threads):
+        thread.join(timeout=20)
+    assert editor.report["size_out"] == [40, 50]
+    piece = ask(editor, sent, "read", {"id": revision, "from": 0, "count": 10**9})
+    assert piece["buffers"] == [editor.result]
+    assert piece["answer"] == {"size": len(editor.result), "type": "image/gif"}
+    editor.save(tmp_path / "out.gif")
+    assert (tmp_path / "out.gif").read_bytes() == editor.result
+    editor.close()
+
+
+def test_a_chain_that_is_set_is_told_to_the_page(GifEditor: Any) -> None:
+    editor = GifEditor(images())
+    sent: list[Any] = []
+    editor.send = lambda message, buffers=None: sent.append(message)
+    editor.chain = "crop:auto"
+    assert sent == [{"chain": [["crop", {"auto": "true"}]]}]
+    editor.close()
+
+
+def test_a_file_comes_in_pieces_and_a_refused_one_is_told(GifEditor: Any) -> None:
+    editor = GifEditor()
+    sent: list[Any] = []
+    editor.send = lambda message, buffers=None: sent.append(message)
+    upload = ask(editor, sent, "begin", {"kind": "source", "name": "x.gif", "bytes": 6})["answer"]["upload"]
+    ask(editor, sent, "chunk", {"upload": upload, "number": 0}, b"GIF")
+    ask(editor, sent, "chunk", {"upload": upload, "number": 1}, b"no!")
+    error = ask(editor, sent, "end", {"upload": upload})["error"]
+    assert "x.gif" in error["text"] and error["code"] == 3
+    editor.close()
+
+
+def test_what_cannot_be_edited_is_refused(GifEditor: Any) -> None:
+    with pytest.raises(InputError, match="40x50x3 uint8"):
+        GifEditor(images()[0])
+    with pytest.raises(InputError, match="2 delays for 3 images"):
+        GifEditor(images(), delays=[1, 2])
+    with pytest.raises(UsageError, match="given together"):
+        GifEditor(chain="rotate:90", preset="web-small")
+
+
+def test_the_page_is_one_module_without_imports_and_names_everything_it_uses(GifEditor: Any) -> None:
+    from vedit.notebook import MODULES, STATIC, bundle
+
+    text = bundle()
+    assert "\nimport " not in text and text.count("\nexport ") == 1
+    assert {path.stem for path in STATIC.glob("*.js")} == {*MODULES, "start", "widget"}
+
+
+def test_without_anywidget_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(name: str, *args: Any, **more: Any) -> Any:
+        if name == "anywidget":
+            raise ImportError(name)
+        return real(name, *args, **more)
+
+    real = builtins.__import__
+    monkeypatch.delitem(sys.modules, "vedit.notebook", raising=False)
+    monkeypatch.setattr(builtins, "__import__", refused)
+    with pytest.raises(ModelError, match="needs anywidget") as raised:
+        import vedit.notebook  # noqa: F401
+    assert "pip install 'vedit[notebook]'" in str(raised.value)
