@@ -100,6 +100,13 @@ def test_a_frame_is_edited_first_and_is_then_the_reference(place: Path) -> None:
     assert far.code == 2 and "Those are 0 to 4." in far.err
 
 
+def test_several_clips_follow_an_instruction(place: Path, tmp_path: Path) -> None:
+    given = ("--instruction", "a red cat", "--weights", place / "run" / "weights", "--steps", "1")
+    result = vedit("edit", place / "a.apng", place / "b.apng", "-O", tmp_path / "out", *given)
+    assert result.code == 0, result.err
+    assert {"a.apng", "b.apng"} <= {file.name for file in (tmp_path / "out").iterdir()}
+
+
 def test_the_plan_tells_of_the_weights(place: Path) -> None:
     told = vedit(
         "edit",

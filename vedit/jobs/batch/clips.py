@@ -18,6 +18,7 @@ from vedit.jobs.batch.rows import Row
 from vedit.jobs.batch.run import Outcome
 from vedit.jobs.batch.state import made_in
 from vedit.jobs.edit.request import EditRequest
+from vedit.jobs.edit.settings import own_model
 from vedit.media.formats import CLIP_SUFFIXES, STILLS, output_format, suffix_of
 
 Say = Callable[[str], None]
@@ -41,6 +42,7 @@ def plan_clips(
     leaves such clips out, None lets the face decide, and the clip fails where it says no. Raises VeditError
     for what is wrong with all of them.
     """
+    request = replace(request, model=own_model(request.method, request.set, request.model))
     check_shared(request)
     made = plan(rows_of(inputs, out, request, suffix, say), out, overwrite=True, replaces=False)
     made.failed = {}  # the same call tries again
@@ -177,7 +179,7 @@ def _is_called(name: str, stem: str) -> bool:
 
 def check_shared(request: EditRequest) -> None:
     """Refuse what no clip could be edited with, as far as that is seen at once. Raises VeditError."""
-    from vedit.jobs.edit.before import asked_of, check_prompts
+    from vedit.jobs.edit.before import asked_of, check_instruction, check_prompts, prompts_of
     from vedit.jobs.edit.plan import check_source
     from vedit.jobs.edit.settings import refuse_unknown
     from vedit.jobs.masks import check_specs
@@ -197,7 +199,8 @@ def check_shared(request: EditRequest) -> None:
     asked_of(request)
     check_specs(request.mask, LARGEST)
     check_source(request)
-    check_prompts(request.model, (request.source_prompt, request.prompt))
+    check_instruction(request)
+    check_prompts(request.model, prompts_of(request))
 
 
 def check_values(request: EditRequest) -> None:

@@ -12,7 +12,7 @@ import os
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from string import Formatter
 from typing import Any, NamedTuple
 
@@ -22,6 +22,7 @@ from vedit.errors import InputError, UsageError, VeditError, nearest, option, re
 from vedit.jobs.batch.matrix import AXES, Axis, Pair, crossed, matrix_rows
 from vedit.jobs.batch.names import check_inside
 from vedit.jobs.edit.request import EditRequest
+from vedit.jobs.edit.settings import own_model
 
 MANIFEST = Kind(
     "a list of edits",
@@ -352,6 +353,7 @@ def _row(number: int, raw: Raw) -> Row:
     if not wrong:
         try:
             request = EditRequest.from_json({**values, "set": settings}, raw.where)
+            request = replace(request, model=own_model(request.method, request.set, request.model))
         except VeditError as error:
             wrong.append(error.what.removeprefix(f"{raw.where}: ").replace("not a EditRequest: ", ""))
     if request is None:
