@@ -222,3 +222,23 @@ def test_every_backend_says_what_it_needs() -> None:
     with pytest.raises(UsageError):
         editors.load("editor")
     assert filled(np.zeros((2, 3, 5), np.uint8), editors.load("vace")).shape == (5, 16, 16)
+
+
+def test_clips_of_a_folder_are_edited_one_after_the_other(
+    folders: dict[str, Path], clip: Path, tmp_path: Path
+) -> None:
+    done = vedit(
+        "edit",
+        clip,
+        "-O",
+        tmp_path / "out",
+        "--size",
+        "40",
+        "--backend",
+        "lucy",
+        *INSTRUCTION,
+        "--model",
+        folders["lucy"],
+    )
+    assert done.code == 0, done.err
+    assert frames_of(tmp_path / "out" / "clip.gif").shape == (3, 40, 56, 3)

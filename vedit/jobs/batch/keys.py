@@ -117,7 +117,9 @@ class Keys:
         table["mask"] = [self._mask(mask) for mask in request.mask]
         table["inversion"] = self.contents.of(request.inversion) if request.inversion else None
         table["ref"] = self.contents.of(request.ref) if request.ref else None
-        table["model"] = self.model(request.model, request.revision)
+        is_released = request.method == "instruct"
+        identify = self._pipeline if is_released else self.model
+        table["model"] = identify(request.model, request.revision)
         table["lora"] = [self._lora(lora) for lora in request.lora]
         if not request.lora:  # keys of before there were any are the same
             del table["lora"]
@@ -147,6 +149,10 @@ class Keys:
         if (name, revision) not in self._models:
             self._models[name, revision] = self._identify(name, revision)
         return self._models[name, revision]
+
+    def _pipeline(self, name: str, revision: str | None) -> Any:
+        """What tells the pipeline of a released editor from others; one of the Hub by its name alone."""
+        return self._files(Path(name)) if os.path.isdir(name) else [name, revision]
 
     def _identify(self, name: str, revision: str | None) -> Any:
         if os.path.isfile(name):
