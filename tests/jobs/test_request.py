@@ -27,7 +27,7 @@ from vedit.jobs.media.gif import GifRequest
 from vedit.jobs.media.preview import PreviewRequest
 from vedit.jobs.media.probe import ProbeRequest
 from vedit.jobs.request import Request
-from vedit.jobs.score.request import CompareRequest, ScoreRequest, TableRequest
+from vedit.jobs.score.request import CompareRequest, MergeRequest, ScoreRequest, TableRequest
 from vedit.jobs.train.request import TrainRequest
 
 OF_THE_FACE = {
@@ -46,6 +46,7 @@ REQUESTS: dict[str, type[Request]] = {
     "batch run": BatchRequest,
     "score": ScoreRequest,
     "score compare": CompareRequest,
+    "score merge": MergeRequest,
     "score table": TableRequest,
     "train": TrainRequest,
     "generate": GenerateRequest,

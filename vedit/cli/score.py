@@ -1,6 +1,6 @@
 """`vedit score`: judge edited clips.
 
-The command itself scores; compare, table and weights stand beside it.
+The command itself scores; check, compare, merge, table and weights stand beside it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from vedit.errors import UsageError, nearest
 from vedit.metrics._options import NetworkOptions, RegionOptions
 
 OWN = {
+    "check": "Say what is wrong with reports.",
     "compare": "Compare methods on the same videos.",
+    "merge": "Make one report of several.",
     "table": "Lay reports out as tables.",
     "weights": "List the weights of the metrics, check or fetch them.",
 }

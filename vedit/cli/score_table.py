@@ -14,6 +14,7 @@ EXAMPLES = (
         "tables per method and group, and the comparison of both",
     ),
     ("vedit score table *.json --layout v2vbench --format md", "one row per method"),
+    ("vedit score table p2p.json llm-edit.json --layout 4-2", "what rewritten prompts change"),
     (
         "vedit score table v2.json v4.json v6.json --layout thesis --column-from preset:values",
         "a sweep over one parameter",
@@ -29,14 +30,19 @@ EXAMPLES = (
     help=f"""Lay reports out as tables.
 
 thesis: per method a table for each group of metrics, rows by video, and with several methods one
-that compares them. v2vbench: one row per method under the survey's names. wide: one row per
-method, a column for each metric that any report holds.
+that compares them. 4-1, 4-2, 4-3: that table of the thesis alone, of methods, of one method
+without and with rewritten prompts, and of values of P2P's equalizer. v2vbench: one row per
+method under the survey's names. wide: one row per method, a column for each metric that any
+report holds.
 
 {examples(EXAMPLES)}"""
 )
 @click.argument("reports", nargs=-1, required=True, metavar="REPORT.json...")
 @click.option(
-    "--layout", type=click.Choice(["thesis", "v2vbench", "wide"]), default="wide", help="Which tables."
+    "--layout",
+    type=click.Choice(["thesis", "4-1", "4-2", "4-3", "v2vbench", "wide"]),
+    default="wide",
+    help="Which tables.",
 )
 @click.option(
     "--format",

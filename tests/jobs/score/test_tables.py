@@ -37,7 +37,8 @@ from vedit.jobs.score.render import (
     width,
 )
 from vedit.jobs.score.results import Number, Results, Row, read_results, summary_csv, to_json
-from vedit.jobs.score.summary import remarks, suite_table
+from vedit.jobs.score.several import compare_several, several_tables
+from vedit.jobs.score.summary import remarks, report_table, suite_table
 from vedit.jobs.score.tables import EXCHANGED, marked, tables
 from vedit.metrics.types import Options
 
@@ -129,6 +130,75 @@ def test_a_parameter_heads_the_columns_of_a_sweep() -> None:
     assert tables(sweep, "thesis", column_from="preset:values")[-1].head[2:] == ("values=2", "values=4")
     with pytest.raises(InputError, match="no run record of its videos has the parameter guidance"):
         tables(sweep, "thesis", column_from="guidance")
+
+
+def printed(number: str, column: int, **facts: Any) -> Results:
+    """A column of a printed table as a report of one video, each value under the metric it belongs to."""
+    table = by_id(number)
+    values = {key: [row[column]] for key, row in zip(table["metric"], table["rows"], strict=True)}
+    return report(table["columns"][column], values, **facts)
+
+
+def test_table_4_2_has_one_method_without_and_with_rewriting_and_no_videos() -> None:
+    both = [printed("4-2", 0), printed("4-2", 1)]
+    (table,) = tables(both, "4-2")
+    assert table.head == ("Group", "Metric", "none", "llm-edit")
+    wanted = {
+        key.replace("_", " "): [f"{value:.4f}" for value in row]
+        for key, row in zip(by_id("4-2")["metric"], by_id("4-2")["rows"], strict=True)
+    }
+    assert {row[1].lower(): row[2:] for row in texts(table)} == wanted
+    assert [row[1] for row in texts(table)] == by_id("4-2")["label"] and EXCHANGED["en"] in table.notes
+    assert tables(both, "4-2", lang="zh")[0].title == "LLM-edit编辑效果"
+    with pytest.raises(UsageError, match="two reports, without and with rewritten prompts, and there are 3"):
+        tables([*both, printed("4-2", 0)], "4-2")
+
+
+def test_table_4_3_has_three_metrics_under_the_factors_of_the_run_records() -> None:
+    words = ("origami", "Spider-Man", "railway")  # another word is scaled in every video
+    sweep = [
+        printed("4-3", place, run={"params": {"equalizer": {word: factor}}})
+        for place, (word, factor) in enumerate(zip(words, (2.0, 4.0, 6.0), strict=True))
+    ]
+    sweep = [replace(one, name=f"run {place}") for place, one in enumerate(sweep)]
+    (table,) = tables(sweep, "4-3")
+    assert list(table.head[2:]) == by_id("4-3")["columns"]
+    metrics = by_id("4-3")["metric"]
+    assert {row[1]: row[2:] for row in texts(table)} == {
+        label: [
+            f"{value:.4f}" for value in by_id("4-3")["rows"][metrics.index(label.lower().replace(" ", "_"))]
+        ]
+        for label in by_id("4-3")["label"]
+    }
+    assert tables(sweep, "4-3", column_from="equalizer")[0].head[2:] == (
+        "equalizer=2",
+        "equalizer=4",
+        "equalizer=6",
+    )
+    assert tables([printed("4-3", 0), printed("4-3", 1)], "4-3")[0].head[2:] == (
+        "values=2",
+        "values=4",
+    )  # names
+    with pytest.raises(InputError, match="none of the metrics of table 4-3"):
+        tables([report("a", {"psnr": [1.0]}), report("b", {"psnr": [1.0]})], "4-3")
+
+
+def test_weights_that_are_not_the_published_ones_are_named_under_every_table() -> None:
+    a, b = (scored(name, "pick_score", SIX, sha="a" * 64) for name in "ab")
+    other = replace(b, provenance={"weights": {"net": {"sha256": "a" * 64, "is_published": False}}})
+    said = "Not the published weights in b: pick_score (net)"
+    made = [
+        *tables([a, other], "thesis"),  # first that of a's videos, which has the published ones
+        *(tables([a, other], layout)[0] for layout in ("4-1", "4-2", "4-3", "v2vbench", "wide")),
+        comparison_table(compare(a, other)),
+        *several_tables(compare_several([a, other, replace(a, name="c")])),
+        report_table(other),
+    ]
+    assert [sum(note.startswith(said) for note in table.notes) for table in made] == [
+        0,
+        *[1] * (len(made) - 1),
+    ]
+    assert not any("published" in note for note in report_table(a).notes)
 
 
 def test_reports_without_the_thesis_metrics_say_which_layout_shows_them() -> None:

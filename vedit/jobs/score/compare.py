@@ -21,6 +21,7 @@ from vedit.jobs.score.statistics import (
     paired,
     videos_needed,
 )
+from vedit.jobs.score.weights import other_weights_notes
 
 NOTHING_SHOWN = "no difference shown"
 MANY = 99_999  # videos; what would need more is not told to the last one
@@ -121,8 +122,8 @@ def _measured(
         raise InputError(
             f"{a.name} and {b.name} have no video in common.",
             f"Pairs have the same video_id and edit_id. {a.name} has"
-            f" {_few([row.label for row in a.rows], 3)}; {b.name} has"
-            f" {_few([row.label for row in b.rows], 3)}.",
+            f" {few([row.label for row in a.rows], 3)}; {b.name} has"
+            f" {few([row.label for row in b.rows], 3)}.",
         )
     unpaired = {"": alone} if alone else {}
     found: list[tuple[str, float, float, Paired]] = []
@@ -163,7 +164,7 @@ def check_alike(reports: Sequence[Results], force: bool, keys: Sequence[str] | N
         for what, values in _making_of(key, having).items():
             for value in _differing(values):
                 told.setdefault(f"{what} is {value}", []).append(key)
-    found += [f"{what} ({_few(of, 4)})" for what, of in told.items()]
+    found += [f"{what} ({few(of, 4)})" for what, of in told.items()]
     if found and not force:
         raise UsageError(
             f"the reports were not computed alike: {'; '.join(found)}.",
@@ -317,6 +318,7 @@ def comparison_notes(found: Comparison, first: str | None = None) -> list[str]:
         else []
     )
     notes += [*damage_notes(found.a), *damage_notes(found.b), *source_notes(found.a)]
+    notes += other_weights_notes([found.a, found.b])
     if unknown := [report.name for report in (found.a, found.b) if report.profile == "unknown"]:
         notes.append(
             f"How {' and '.join(unknown)} came about is not known: a CSV holds no options, versions or"
@@ -348,7 +350,7 @@ def comparison_notes(found: Comparison, first: str | None = None) -> list[str]:
             f" {LEVEL}. Show fewer with {option('metrics')}, or score more videos."
         )
     if alone := found.unpaired.get(""):
-        notes.append(f"In one report only, left out: {_few(alone)}.")
+        notes.append(f"In one report only, left out: {few(alone)}.")
     within = [
         line.key
         for line in found.lines
@@ -358,7 +360,7 @@ def comparison_notes(found: Comparison, first: str | None = None) -> list[str]:
     if within:
         notes.append(f"Within the metric's own rounding, not judged: {', '.join(within)}.")
     notes += [
-        f"{key}: without a number in one of the two, left out: {_few(names)}."
+        f"{key}: without a number in one of the two, left out: {few(names)}."
         for key, names in found.unpaired.items()
         if key
     ]
@@ -380,7 +382,7 @@ def comparison_notes(found: Comparison, first: str | None = None) -> list[str]:
 def damage_notes(results: Results) -> list[str]:
     """The clips of a report that were damaged and are left out, in a sentence; none for most reports."""
     labels = [row.label for row in results.rows if row.damage]
-    return [f"Damaged and left out of {results.name}: {_few(labels)}."] if labels else []
+    return [f"Damaged and left out of {results.name}: {few(labels)}."] if labels else []
 
 
 def source_notes(results: Results) -> list[str]:
@@ -391,13 +393,14 @@ def source_notes(results: Results) -> list[str]:
             of.setdefault(str(row.facts["source"]), set()).add(row.video_id)
     shared = {source: names for source, names in of.items() if len(names) > 1}
     return [
-        f"{results.name}: {_few(sorted(names))} are edits of one source, {source}, but count as videos of"
+        f"{results.name}: {few(sorted(names))} are edits of one source, {source}, but count as videos of"
         " their own."
         for source, names in shared.items()
     ]
 
 
-def _few(names: Sequence[str], most: int = 10) -> str:
+def few(names: Sequence[str], most: int = 10) -> str:
+    """The first names, and how many more there are."""
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 

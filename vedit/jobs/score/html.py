@@ -28,6 +28,7 @@ from vedit.jobs.score.compare import Comparison, damage_notes, interval_text
 from vedit.jobs.score.render import as_html, figure
 from vedit.jobs.score.results import Number, Results, Row, finite, number_json, values_of
 from vedit.jobs.score.summary import failures, number_text, remarks, rows_table, skipped_notes, title
+from vedit.jobs.score.weights import other_weights_notes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -117,15 +118,17 @@ def alerts(results: Results) -> str:
     """What must be known before the numbers are believed: damage, flags and failures, each with its video."""
     left_out = "".join(
         f'<p class="flag"><strong>{html.escape(note)}</strong></p>'
-        for note in damage_notes(results)
-        if len(results.rows) > 1
+        for note in (
+            *(damage_notes(results) if len(results.rows) > 1 else ()),
+            *other_weights_notes([results]),
+        )
     )
     lines = []
     for row in results.rows:
         said = [*row.flags, *(f"not scored: {why}" for _, why in failures([row]))]
         link = f'<a href="#{html.escape(row.label)}">{html.escape(row.label)}</a>'
         lines += [f'<p class="flag">{link}: {html.escape(text)}</p>' for text in said]
-    if not lines:
+    if not (lines or left_out):
         return ""
     shown_lines = "".join(lines[:10]) + (
         f"<details><summary>and {len(lines) - 10} more</summary>{''.join(lines[10:])}</details>"

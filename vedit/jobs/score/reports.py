@@ -7,12 +7,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from vedit.errors import UsageError, option
+from vedit.jobs.score.check import Finding, check
 from vedit.jobs.score.compare import compare, comparison_json, comparison_table
 from vedit.jobs.score.html import forest, page
+from vedit.jobs.score.index import read_index
+from vedit.jobs.score.merge import merge
 from vedit.jobs.score.metrics import among
 from vedit.jobs.score.render import Table, as_html, rendered
-from vedit.jobs.score.request import CompareRequest, TableRequest
-from vedit.jobs.score.results import Results, finite, read_results
+from vedit.jobs.score.request import CheckRequest, CompareRequest, MergeRequest, TableRequest
+from vedit.jobs.score.results import Results, finite, read_results, to_json
 from vedit.jobs.score.several import compare_several, several_json, several_tables
 from vedit.jobs.score.tables import distinct, tables
 from vedit.media.atomic import check_output, open_output, refuse_twice
@@ -89,6 +92,23 @@ def lay_out(request: TableRequest) -> None:
     for path in pages:
         heading = "Scores of " + ", ".join(report.name for report in distinct(reports))
         _write(path, page(heading, "\n".join(as_html(table) for table in found)))
+
+
+def merge_reports(request: MergeRequest) -> None:
+    """Write one report of several. Raises UsageError, InputError and OutputError."""
+    output = request.output or "-"
+    check_output(output, request.reports, True if request.overwrite else None)
+    whole = merge([read_results(path) for path in request.reports], request.name, force=request.force)
+    _write(output, json.dumps(to_json(whole), indent=1, ensure_ascii=False) + "\n")
+
+
+def check_reports(request: CheckRequest) -> tuple[list[Results], list[Finding]]:
+    """The reports under names of their own, and what is wrong with them. Raises InputError."""
+    reports = distinct([read_results(path) for path in request.reports])
+    wanted = (
+        [(item.video_id, item.edit_id) for item in read_index(request.index, ".")] if request.index else None
+    )
+    return reports, check(reports, wanted)
 
 
 def _write(path: str, text: str) -> None:

@@ -72,6 +72,25 @@ class CompareRequest(Outputs):
 
 
 @dataclass(frozen=True)
+class MergeRequest(Request):
+    """Reports of one method to make one of. name: of the method. output: a file, None for standard output."""
+
+    reports: tuple[str, ...]
+    name: str | None = None
+    force: bool = False
+    output: str | None = None
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class CheckRequest(Request):
+    """Reports to look for faults in. index: the suite whose edits they should hold."""
+
+    reports: tuple[str, ...]
+    index: str | None = None
+
+
+@dataclass(frozen=True)
 class TableRequest(Request):
     """Reports to lay out. output: a file, None for standard output; html_file: of the page beside it. See
     `jobs.score.tables.tables`.

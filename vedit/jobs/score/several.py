@@ -23,6 +23,7 @@ from vedit.jobs.score.metrics import among
 from vedit.jobs.score.render import Cell, Table, figure
 from vedit.jobs.score.results import Results
 from vedit.jobs.score.statistics import friedman, mean_ranks
+from vedit.jobs.score.weights import other_weights_notes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -143,6 +144,7 @@ def _ranks_table(found: Several) -> Table:
         " that all methods are alike, not corrected.",
         "Bold: better than every other method by the verdicts below. Underlined: best mean alone.",
     ]
+    notes += other_weights_notes(found.reports)
     if found.left_out:
         notes.append(f"Not in every report, left out: {', '.join(found.left_out)}.")
     names = found.names

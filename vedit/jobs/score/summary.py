@@ -10,6 +10,7 @@ from vedit.jobs.score.metrics import Fact
 from vedit.jobs.score.render import Table, cells, figure
 from vedit.jobs.score.results import Results, Row, summary_of, videos_of
 from vedit.jobs.score.statistics import LEAST
+from vedit.jobs.score.weights import other_weights_notes
 
 DIRECTION = {True: "higher is better", False: "lower is better"}
 
@@ -116,7 +117,7 @@ def number_text(row: Row, key: str) -> str:
 
 def notes(results: Results) -> list[str]:
     """What the numbers do not say: skipped metrics with their reason, flags, failures."""
-    said = [*skipped_notes(results.rows), *remarks(results.rows)]
+    said = [*other_weights_notes([results]), *skipped_notes(results.rows), *remarks(results.rows)]
     for row in results.rows:
         said += [f"{row.label}: {flag}" for flag in row.flags]
     said += [f"{label}: not scored: {why}" for label, why in failures(results.rows)]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from vedit.errors import InputError, UsageError, option
 from vedit.jobs.score.compare import check_alike, damage_notes, interval_text, pair_rows, paired_values
@@ -12,6 +12,7 @@ from vedit.jobs.score.metrics import among
 from vedit.jobs.score.render import Cell, Table, cells, figure, transposed
 from vedit.jobs.score.results import Results, Row
 from vedit.jobs.score.statistics import excludes_zero, paired
+from vedit.jobs.score.weights import other_weights_notes
 
 
 class Group(NamedTuple):
@@ -77,6 +78,10 @@ EXCHANGED = {
         "此处每个数值都列在其本来的名称之下。"
     ),
 }
+PRINTED = {  # titles of the tables that the thesis has for one method
+    "en": {"4-2": "Effect of rewritten prompts", "4-3": "Prompt-to-Prompt under several values"},
+    "zh": {"4-2": "LLM-edit编辑效果", "4-3": "P2P不同 Values对比"},
+}
 MARKS = {
     "en": (
         "Bold: best mean, and the 95% interval of the paired difference to the runner-up excludes 0."
@@ -94,6 +99,7 @@ V2VBENCH = (
     ("viclip_text_alignment", "Video Text Alignment"),
     ("motion_alignment", "Motion Alignment"),
 )
+PRINTED_NUMBERS = ("4-1", "4-2", "4-3")
 COST = (("method_peak_memory", "Peak Memory (MiB)"), ("method_seconds", "Runtime (s)"))
 
 
@@ -123,15 +129,17 @@ def tables(
     if metrics:
         keys = among(metrics, dict.fromkeys(key for report in reports for key in report.keys), "the reports")
         reports = [_with_metrics(report, keys) for report in reports]
-    notes = _said(reports, check_alike(reports, force, _shared(reports)))
+    differing = check_alike(reports, force, _shared(reports))
     if column_from:
         reports = [renamed(report, column_from) for report in reports]
     reports = distinct(reports)
-    made = (
-        thesis_tables(reports, lang, only)
-        if layout == "thesis"
-        else [v2vbench_table(reports) if layout == "v2vbench" else wide_table(reports)]
-    )
+    notes = _said(reports, differing)
+    if layout == "thesis":
+        made = thesis_tables(reports, lang, only)
+    elif layout in PRINTED_NUMBERS:
+        made = [printed_table(reports, layout, lang, is_headed=bool(column_from))]
+    else:
+        made = [v2vbench_table(reports) if layout == "v2vbench" else wide_table(reports)]
     made = [*made[:-1], replace(made[-1], notes=(*made[-1].notes, *notes))]
     return [transposed(table) for table in made] if transpose else made
 
@@ -159,6 +167,11 @@ def _said(reports: Sequence[Results], differing: Sequence[str]) -> list[str]:
     return [*forced, *(note for report in reports for note in damage_notes(report))]
 
 
+def _of_weights(reports: Sequence[Results], keys: Sequence[str]) -> list[str]:
+    """What a table of these metrics must say of their weights."""
+    return other_weights_notes([_with_metrics(report, keys) for report in reports])
+
+
 def distinct(reports: Sequence[Results]) -> list[Results]:
     """Reports whose names differ: the second `p2p` becomes `p2p (2)`."""
     seen: dict[str, int] = {}
@@ -176,7 +189,7 @@ def _named(report: Results, name: str) -> Results:
 def renamed(report: Results, column_from: str) -> Results:
     """The report under `key=value`, the value being that of a preset key in its videos' run records."""
     key = column_from.removeprefix("preset:")
-    values = {str((row.facts.get("run") or {}).get("params", {}).get(key)) for row in report.rows}
+    values = {_told(_parameter(row, key)) for row in report.rows}
     if values == {"None"}:
         raise InputError(
             f"{report.name}: no run record of its videos has the parameter {key}.",
@@ -188,6 +201,19 @@ def renamed(report: Results, column_from: str) -> Results:
             "A column stands for one value; score each setting on its own.",
         )
     return _named(report, f"{key}={values.pop()}")
+
+
+def _parameter(row: Row, key: str) -> Any:
+    return (row.facts.get("run") or {}).get("params", {}).get(key)
+
+
+def _told(value: Any) -> str:
+    """A parameter's value in words; of a table by word, such as an equalizer, the numbers without the words,
+    which differ from video to video.
+    """
+    if isinstance(value, Mapping):
+        return ", ".join(dict.fromkeys(f"{item:g}" for item in value.values())) or "none"
+    return str(value)
 
 
 # --- the thesis ----------------------------------------------------------------------------------
@@ -221,6 +247,37 @@ def thesis_tables(reports: Sequence[Results], lang: str = "en", only: str | None
     return compared if only == "comparison" else [*found, *compared]
 
 
+def printed_table(reports: Sequence[Results], number: str, lang: str, *, is_headed: bool = False) -> Table:
+    """Table 4-1, 4-2 or 4-3 of the thesis, and no others.
+
+    4-2 sets a method beside itself with rewritten prompts. 4-3 has the three metrics of semantic consistency
+    under several values by which a word's attention is scaled; its columns are headed by that value where the
+    run records have it, and by the reports' names where is_headed, or where they have not.
+    """
+    if len(reports) < 2 or (number == "4-2" and len(reports) > 2):
+        wanted = (
+            "two reports, without and with rewritten prompts" if number == "4-2" else "two reports or more"
+        )
+        raise UsageError(f"table {number} has {wanted}, and there are {len(reports)}.")
+    if number == "4-3" and not is_headed and all(_scales(report) for report in reports):
+        reports = distinct([_named(report, f"values={_scales(report)}") for report in reports])
+    table = _of_methods(reports, lang, GROUPS[:1] if number == "4-3" else GROUPS)
+    if not table.rows:
+        raise InputError(
+            f"the reports hold none of the metrics of table {number}.",
+            "They need weights; see: vedit score weights",
+            f"Try {option('layout', 'wide')}",
+        )
+    return replace(table, title=PRINTED[lang].get(number, table.title))
+
+
+def _scales(report: Results) -> str:
+    """The one factor of the equalizers in a report's run records, "" where they have none or several."""
+    found = {_told(_parameter(row, "equalizer") or {}) for row in report.rows}
+    told = found.pop() if len(found) == 1 else ""
+    return "" if told == "none" or ", " in told else told
+
+
 def _notes(keys: Sequence[str], lang: str) -> tuple[str, ...]:
     return (EXCHANGED[lang],) if {"pick_score", "viclip_text_alignment"} & set(keys) else ()
 
@@ -233,6 +290,7 @@ def _of_videos(report: Results, group: Group, lang: str) -> Table | None:
         cells(row.label, *(_value(row, key) for key, _ in columns))
         for row in sorted(report.rows, key=lambda row: row.id)
     ]
+    keys = [key for key, _ in columns]
     average = cells(WORDS[lang]["average"], *(_mean(report, key) for key, _ in columns))
     title = f"{report.name} {group.name[lang]}" if lang == "en" else f"{report.name}{group.name[lang]}"
     head = (WORDS[lang]["video"], *(heading for _, heading in columns))
@@ -241,16 +299,16 @@ def _of_videos(report: Results, group: Group, lang: str) -> Table | None:
         head,
         (*rows, average),
         rules=(len(rows),),
-        notes=_notes([key for key, _ in columns], lang),
+        notes=(*_notes(keys, lang), *_of_weights([report], keys)),
         across=WORDS[lang]["metric"],
     )
 
 
-def _of_methods(reports: Sequence[Results], lang: str) -> Table:
+def _of_methods(reports: Sequence[Results], lang: str, groups: Sequence[Group] = GROUPS) -> Table:
     """Table 4-1: a group column, a metric column, and one column per method."""
     rows: list[tuple[Cell, ...]] = []
     rules, keys = [], []
-    for group in GROUPS:
+    for group in groups:
         columns = [
             (key, heading)
             for key, heading in group.columns
@@ -273,7 +331,7 @@ def _of_methods(reports: Sequence[Results], lang: str) -> Table:
         tuple(rows),
         left=2,
         rules=tuple(rules),
-        notes=(*_notes(keys, lang), MARKS[lang]),
+        notes=(*_notes(keys, lang), MARKS[lang], *_of_weights(reports, keys)),
         across=words["method"],
     )
 
@@ -334,6 +392,10 @@ def _best(
 # --- one row per method --------------------------------------------------------------------------
 
 
+def _marks(reports: Sequence[Results]) -> list[str]:
+    return [MARKS["en"]] if len(reports) > 1 else []
+
+
 def v2vbench_table(reports: Sequence[Results]) -> Table:
     """V2VBench's leaderboard form: survey names, three decimals, and what the method cost where that is
     known.
@@ -356,7 +418,7 @@ def v2vbench_table(reports: Sequence[Results]) -> Table:
         "",
         ("Method", *(heading for _, heading in columns)),
         tuple(rows),
-        notes=(MARKS["en"],) if len(reports) > 1 else (),
+        notes=(*_marks(reports), *_of_weights(reports, [key for key, _ in columns])),
         across="Metric",
     )
 
@@ -381,4 +443,6 @@ def wide_table(reports: Sequence[Results]) -> Table:
                 )
             )
     head = ("method", "videos", *(f"{key} {facts[key].arrow}" for key in keys))
-    return Table("", head, tuple(rows), notes=(MARKS["en"],) if len(reports) > 1 else (), across="metric")
+    return Table(
+        "", head, tuple(rows), notes=(*_marks(reports), *_of_weights(reports, keys)), across="metric"
+    )

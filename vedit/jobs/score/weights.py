@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from types import ModuleType
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from vedit import metrics
 from vedit.errors import UsageError, nearest, option
 from vedit.jobs.score.metrics import catalogue, choose, ordered
+from vedit.jobs.score.results import Results
 from vedit.metrics.base import towers_of
 from vedit.metrics.towers.files import FILES, Found, WeightFile, WeightFinder
 from vedit.metrics.types import Options
@@ -145,6 +146,36 @@ def weights_text(entries: list[Entry], finder: WeightFinder) -> str:
             ),
         ]
     )
+
+
+def other_weights_notes(reports: Sequence[Results]) -> list[str]:
+    """The numbers that come from weights which are not the published ones, in sentences."""
+    networks: dict[str, dict[str, str]] = {}
+    for report in reports:
+        for name, facts in report.provenance.get("weights", {}).items():
+            if isinstance(facts, Mapping) and facts.get("is_published") is False:
+                keys = _made_with(report, name)
+                if keys:
+                    networks.setdefault(report.name, {}).update(dict.fromkeys(keys, name))
+    return [
+        f"Not the published weights in {report}:"
+        f" {', '.join(f'{key} ({network})' for key, network in of.items())}; not comparable with printed"
+        " figures."
+        for report, of in networks.items()
+    ]
+
+
+def _made_with(report: Results, network: str) -> list[str]:
+    """The metrics of a report whose numbers a network made."""
+    return [
+        key
+        for key in report.keys
+        if any(
+            network in row.numbers[key].provenance.get("weights", ())
+            for row in report.rows
+            if key in row.numbers
+        )
+    ]
 
 
 def state(entry: Entry) -> str:
