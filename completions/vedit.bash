@@ -44,7 +44,7 @@ _vedit() {
     while [ "$i" -lt "$COMP_CWORD" ]; do
         word=${COMP_WORDS[i]}
         case "$path $word" in
-            'vedit batch' | 'vedit batch collect' | 'vedit batch gallery' | 'vedit batch run' | 'vedit batch status' | 'vedit bench' | 'vedit bench model' | 'vedit bench motion' | 'vedit bench scenes' | 'vedit cache' | 'vedit cache clear' | 'vedit cache list' | 'vedit caption' | 'vedit convert' | 'vedit data' | 'vedit data check' | 'vedit data clip' | 'vedit data edit-pairs' | 'vedit data folder' | 'vedit data moving-mnist' | 'vedit data msrvtt' | 'vedit data table' | 'vedit data v2vbench' | 'vedit demo' | 'vedit edit' | 'vedit env' | 'vedit generate' | 'vedit gif' | 'vedit gif adjust' | 'vedit gif blur' | 'vedit gif chain' | 'vedit gif crop' | 'vedit gif delay' | 'vedit gif fade' | 'vedit gif frames' | 'vedit gif metadata' | 'vedit gif optimize' | 'vedit gif pad' | 'vedit gif preview' | 'vedit gif resize' | 'vedit gif rotate' | 'vedit gif serve' | 'vedit gif speed' | 'vedit gif watermark' | 'vedit invert' | 'vedit models' | 'vedit models export' | 'vedit models fetch' | 'vedit models info' | 'vedit models list' | 'vedit models pack' | 'vedit presets' | 'vedit presets list' | 'vedit presets save' | 'vedit presets show' | 'vedit probe' | 'vedit replay' | 'vedit rewrite' | 'vedit scene' | 'vedit score' | 'vedit score compare' | 'vedit score table' | 'vedit score weights' | 'vedit train') path="$path $word" ;;
+            'vedit batch' | 'vedit batch collect' | 'vedit batch gallery' | 'vedit batch run' | 'vedit batch status' | 'vedit bench' | 'vedit bench model' | 'vedit bench motion' | 'vedit bench scenes' | 'vedit cache' | 'vedit cache clear' | 'vedit cache list' | 'vedit caption' | 'vedit convert' | 'vedit data' | 'vedit data check' | 'vedit data clip' | 'vedit data edit-pairs' | 'vedit data folder' | 'vedit data moving-mnist' | 'vedit data msrvtt' | 'vedit data table' | 'vedit data v2vbench' | 'vedit demo' | 'vedit edit' | 'vedit env' | 'vedit generate' | 'vedit gif' | 'vedit gif adjust' | 'vedit gif blur' | 'vedit gif chain' | 'vedit gif crop' | 'vedit gif delay' | 'vedit gif fade' | 'vedit gif frames' | 'vedit gif metadata' | 'vedit gif optimize' | 'vedit gif pad' | 'vedit gif preview' | 'vedit gif resize' | 'vedit gif rotate' | 'vedit gif serve' | 'vedit gif speed' | 'vedit gif watermark' | 'vedit invert' | 'vedit models' | 'vedit models export' | 'vedit models fetch' | 'vedit models info' | 'vedit models list' | 'vedit models pack' | 'vedit presets' | 'vedit presets list' | 'vedit presets save' | 'vedit presets show' | 'vedit probe' | 'vedit replay' | 'vedit rewrite' | 'vedit scene' | 'vedit score' | 'vedit score check' | 'vedit score compare' | 'vedit score merge' | 'vedit score table' | 'vedit score weights' | 'vedit train') path="$path $word" ;;
         esac
         i=$((i + 1))
     done
@@ -348,9 +348,12 @@ _vedit() {
         'vedit score --dtype') _vedit_value words "$cur" 'fp32 fp16 bf16'; return ;;
         'vedit score --baseline') _vedit_value words "$cur" 'identity'; return ;;
         'vedit score --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
+        'vedit score check --index') _vedit_value file "$cur"; return ;;
         'vedit score compare --metrics' | 'vedit score compare --seed') _vedit_value text "$cur"; return ;;
         'vedit score compare --json' | 'vedit score compare --csv' | 'vedit score compare --md' | 'vedit score compare --latex' | 'vedit score compare --html') _vedit_value file "$cur"; return ;;
-        'vedit score table --layout') _vedit_value words "$cur" 'thesis v2vbench wide'; return ;;
+        'vedit score merge --name') _vedit_value text "$cur"; return ;;
+        'vedit score merge -o' | 'vedit score merge --output') _vedit_value file "$cur"; return ;;
+        'vedit score table --layout') _vedit_value words "$cur" 'thesis 4-1 4-2 4-3 v2vbench wide'; return ;;
         'vedit score table --format') _vedit_value words "$cur" 'text md latex csv'; return ;;
         'vedit score table --lang') _vedit_value words "$cur" 'en zh'; return ;;
         'vedit score table --column-from' | 'vedit score table --metrics') _vedit_value text "$cur"; return ;;
@@ -427,7 +430,9 @@ _vedit() {
         'vedit rewrite') words='--source --max-distance --json -h --help' ;;
         'vedit scene') words='-o --output --truth -t --truth-output --seed --frames --grain --record --from-record --to -y --overwrite --json -q --quiet -h --help' ;;
         'vedit score') words='--source --prompt --source-prompt --truth --mask --index --edited --source-dir --align --resize-source --yes --metrics --profile --weights --flow --mask-dilate --bg-norm --dino --dover-antialias --success-model --lpips-net --device --dtype --batch -j --jobs --cache --explain --json --csv --md --latex --html --link-media --standalone --name --seed --baseline --fail-under --fail-over --journal --resume -y --overwrite -q --quiet --progress -h --help' ;;
+        'vedit score check') words='--index --json -h --help' ;;
         'vedit score compare') words='--metrics --force --seed --json --csv --md --latex --html --standalone -y --overwrite -h --help' ;;
+        'vedit score merge') words='--name --force -o --output -y --overwrite -h --help' ;;
         'vedit score table') words='--layout --format --lang --column-from --metrics --only --transpose --html --standalone --force -o --output -y --overwrite -h --help' ;;
         'vedit score weights') words='--check --fetch --weights --metrics --json -h --help' ;;
         'vedit train') words='--preset --method --pairs --backbone --out --data --set --describe --device --launch --precision --threads --compile --seed --steps --anneal --batch --rate --begin --vgg-weights --fresh -y --overwrite --json -q --quiet -h --help' ;;
@@ -444,7 +449,7 @@ _vedit() {
         'vedit gif') words='adjust blur chain crop delay fade frames metadata optimize pad preview resize rotate serve speed watermark' ;;
         'vedit models') words='export fetch info list pack' ;;
         'vedit presets') words='list save show' ;;
-        'vedit score') words='compare table weights' ;;
+        'vedit score') words='check compare merge table weights' ;;
         'vedit batch collect') _vedit_value folder "$cur"; return ;;
         'vedit batch gallery') _vedit_value folder "$cur"; return ;;
         'vedit batch run') _vedit_value file "$cur"; return ;;
@@ -497,7 +502,9 @@ _vedit() {
         'vedit replay') _vedit_value file "$cur"; return ;;
         'vedit rewrite') _vedit_value file "$cur"; return ;;
         'vedit scene') _vedit_value file "$cur"; return ;;
+        'vedit score check') _vedit_value file "$cur"; return ;;
         'vedit score compare') _vedit_value file "$cur"; return ;;
+        'vedit score merge') _vedit_value file "$cur"; return ;;
         'vedit score table') _vedit_value file "$cur"; return ;;
         'vedit score weights') ;;
         'vedit train') ;;

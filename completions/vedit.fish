@@ -3,7 +3,7 @@
 function __vedit_at --description 'Whether the words so far name this very command'
     set -l path vedit
     for word in (commandline -opc)[2..-1]
-        if contains -- "$path $word" 'vedit' 'vedit batch' 'vedit batch collect' 'vedit batch gallery' 'vedit batch run' 'vedit batch status' 'vedit bench' 'vedit bench model' 'vedit bench motion' 'vedit bench scenes' 'vedit cache' 'vedit cache clear' 'vedit cache list' 'vedit caption' 'vedit convert' 'vedit data' 'vedit data check' 'vedit data clip' 'vedit data edit-pairs' 'vedit data folder' 'vedit data moving-mnist' 'vedit data msrvtt' 'vedit data table' 'vedit data v2vbench' 'vedit demo' 'vedit edit' 'vedit env' 'vedit generate' 'vedit gif' 'vedit gif adjust' 'vedit gif blur' 'vedit gif chain' 'vedit gif crop' 'vedit gif delay' 'vedit gif fade' 'vedit gif frames' 'vedit gif metadata' 'vedit gif optimize' 'vedit gif pad' 'vedit gif preview' 'vedit gif resize' 'vedit gif rotate' 'vedit gif serve' 'vedit gif speed' 'vedit gif watermark' 'vedit invert' 'vedit models' 'vedit models export' 'vedit models fetch' 'vedit models info' 'vedit models list' 'vedit models pack' 'vedit presets' 'vedit presets list' 'vedit presets save' 'vedit presets show' 'vedit probe' 'vedit replay' 'vedit rewrite' 'vedit scene' 'vedit score' 'vedit score compare' 'vedit score table' 'vedit score weights' 'vedit train'
+        if contains -- "$path $word" 'vedit' 'vedit batch' 'vedit batch collect' 'vedit batch gallery' 'vedit batch run' 'vedit batch status' 'vedit bench' 'vedit bench model' 'vedit bench motion' 'vedit bench scenes' 'vedit cache' 'vedit cache clear' 'vedit cache list' 'vedit caption' 'vedit convert' 'vedit data' 'vedit data check' 'vedit data clip' 'vedit data edit-pairs' 'vedit data folder' 'vedit data moving-mnist' 'vedit data msrvtt' 'vedit data table' 'vedit data v2vbench' 'vedit demo' 'vedit edit' 'vedit env' 'vedit generate' 'vedit gif' 'vedit gif adjust' 'vedit gif blur' 'vedit gif chain' 'vedit gif crop' 'vedit gif delay' 'vedit gif fade' 'vedit gif frames' 'vedit gif metadata' 'vedit gif optimize' 'vedit gif pad' 'vedit gif preview' 'vedit gif resize' 'vedit gif rotate' 'vedit gif serve' 'vedit gif speed' 'vedit gif watermark' 'vedit invert' 'vedit models' 'vedit models export' 'vedit models fetch' 'vedit models info' 'vedit models list' 'vedit models pack' 'vedit presets' 'vedit presets list' 'vedit presets save' 'vedit presets show' 'vedit probe' 'vedit replay' 'vedit rewrite' 'vedit scene' 'vedit score' 'vedit score check' 'vedit score compare' 'vedit score merge' 'vedit score table' 'vedit score weights' 'vedit train'
             set path "$path $word"
         end
     end
@@ -195,7 +195,7 @@ complete -c vedit -n '__vedit_at \'vedit convert\'' -l background -x -d 'Shown w
 complete -c vedit -n '__vedit_at \'vedit convert\'' -l even -x -a 'pad crop scale' -d 'Odd sizes, which video cannot have: repeat the last row, cut it off, or stretch.'
 complete -c vedit -n '__vedit_at \'vedit convert\'' -l crf -x -d 'Quality of video: lower is better (18; webm 24). From 0 to 63.'
 complete -c vedit -n '__vedit_at \'vedit convert\'' -l encoder-preset -x -a 'ultrafast superfast veryfast faster fast medium slow slower veryslow' -d 'Time against size of H.264 video: ultrafast to veryslow (medium).'
-complete -c vedit -n '__vedit_at \'vedit convert\'' -l quality -x -d 'Quality of WebP and AVIF (for a GIF\'s frames exact in WebP and within 4 of 255 in AVIF, else 90). From 0 to 100.'
+complete -c vedit -n '__vedit_at \'vedit convert\'' -l quality -x -d 'Quality of WebP and AVIF (for a GIF\'s frames exact in WebP and within a few levels in AVIF, else 90). From 0 to 100.'
 complete -c vedit -n '__vedit_at \'vedit convert\'' -l repeat -x -d 'Write the clip this many times over, in video, which cannot loop. From 1 to 1000.'
 complete -c vedit -n '__vedit_at \'vedit convert\'' -l tonemap -x -a 'none mobius hable reinhard gamma linear clip' -d 'How HDR film becomes SDR: none, mobius, hable, reinhard, gamma, linear, clip (mobius).'
 complete -c vedit -n '__vedit_at \'vedit convert\'' -l deinterlace -x -a 'auto on off' -d 'Make whole pictures of the halves of interlaced film: where it says so (auto), always, or never.'
@@ -1172,7 +1172,9 @@ complete -c vedit -n '__vedit_at \'vedit scene\'' -s y -l overwrite -d 'Replace 
 complete -c vedit -n '__vedit_at \'vedit scene\'' -l json -d 'Print the record as one JSON object.'
 complete -c vedit -n '__vedit_at \'vedit scene\'' -s q -l quiet -d 'Do not say what was written.'
 complete -c vedit -n '__vedit_at \'vedit scene\'' -s h -l help -d 'Show this message and exit.'
+complete -c vedit -n '__vedit_at \'vedit score\'' -a check -d 'Say what is wrong with reports; exit with 1 when something is'
 complete -c vedit -n '__vedit_at \'vedit score\'' -a compare -d 'Compare methods on the same videos'
+complete -c vedit -n '__vedit_at \'vedit score\'' -a merge -d 'Make one report of several'
 complete -c vedit -n '__vedit_at \'vedit score\'' -a table -d 'Lay reports out as tables'
 complete -c vedit -n '__vedit_at \'vedit score\'' -a weights -d 'List the weights that metrics read: files, sizes, licences, and where they are looked for'
 complete -c vedit -n '__vedit_at \'vedit score\'' -l source -r -F -d 'The clip before the edit; from the run record by default.'
@@ -1220,6 +1222,9 @@ complete -c vedit -n '__vedit_at \'vedit score\'' -s y -l overwrite -d 'Replace 
 complete -c vedit -n '__vedit_at \'vedit score\'' -s q -l quiet -d 'No progress and no warnings.'
 complete -c vedit -n '__vedit_at \'vedit score\'' -l progress -x -a 'auto jsonl none' -d 'Progress on standard error.'
 complete -c vedit -n '__vedit_at \'vedit score\'' -s h -l help -d 'Show this message and exit.'
+complete -c vedit -n '__vedit_at \'vedit score check\'' -l index -r -F -d 'The suite whose edits each report should hold.'
+complete -c vedit -n '__vedit_at \'vedit score check\'' -l json -d 'Print the findings as JSON.'
+complete -c vedit -n '__vedit_at \'vedit score check\'' -s h -l help -d 'Show this message and exit.'
 complete -c vedit -n '__vedit_at \'vedit score compare\'' -l metrics -x -d 'Metrics and groups to show and to correct over, -NAME removes; all that are shared by default.'
 complete -c vedit -n '__vedit_at \'vedit score compare\'' -l force -d 'Compare reports that were computed differently; the table says so.'
 complete -c vedit -n '__vedit_at \'vedit score compare\'' -l seed -x -d 'Seed of the bootstrap. At least 0.'
@@ -1231,7 +1236,12 @@ complete -c vedit -n '__vedit_at \'vedit score compare\'' -l html -r -F -d 'Writ
 complete -c vedit -n '__vedit_at \'vedit score compare\'' -l standalone -d 'Make the LaTeX a document that compiles alone.'
 complete -c vedit -n '__vedit_at \'vedit score compare\'' -s y -l overwrite -d 'Replace outputs that exist.'
 complete -c vedit -n '__vedit_at \'vedit score compare\'' -s h -l help -d 'Show this message and exit.'
-complete -c vedit -n '__vedit_at \'vedit score table\'' -l layout -x -a 'thesis v2vbench wide' -d 'Which tables.'
+complete -c vedit -n '__vedit_at \'vedit score merge\'' -l name -x -d 'Name of the method; needed where the reports have several.'
+complete -c vedit -n '__vedit_at \'vedit score merge\'' -l force -d 'Merge reports that were computed differently; the report says so.'
+complete -c vedit -n '__vedit_at \'vedit score merge\'' -s o -l output -r -F -d 'Write here instead of to standard output.'
+complete -c vedit -n '__vedit_at \'vedit score merge\'' -s y -l overwrite -d 'Replace the output if it exists.'
+complete -c vedit -n '__vedit_at \'vedit score merge\'' -s h -l help -d 'Show this message and exit.'
+complete -c vedit -n '__vedit_at \'vedit score table\'' -l layout -x -a 'thesis 4-1 4-2 4-3 v2vbench wide' -d 'Which tables.'
 complete -c vedit -n '__vedit_at \'vedit score table\'' -l format -x -a 'text md latex csv' -d 'How they are written.'
 complete -c vedit -n '__vedit_at \'vedit score table\'' -l lang -x -a 'en zh' -d 'Language of the thesis\' group headings.'
 complete -c vedit -n '__vedit_at \'vedit score table\'' -l column-from -x -d 'Head each column with a parameter\'s value out of the run records.'
