@@ -358,7 +358,7 @@ _vedit() {
         'vedit score table --lang') _vedit_value words "$cur" 'en zh'; return ;;
         'vedit score table --column-from' | 'vedit score table --metrics') _vedit_value text "$cur"; return ;;
         'vedit score table --only') _vedit_value words "$cur" 'videos comparison'; return ;;
-        'vedit score table --html' | 'vedit score table -o' | 'vedit score table --output') _vedit_value file "$cur"; return ;;
+        'vedit score table --tags' | 'vedit score table --html' | 'vedit score table -o' | 'vedit score table --output') _vedit_value file "$cur"; return ;;
         'vedit score weights --fetch' | 'vedit score weights --metrics') _vedit_value text "$cur"; return ;;
         'vedit score weights --weights') _vedit_value folder "$cur"; return ;;
         'vedit train --preset') _vedit_value preset "$cur"; return ;;
@@ -432,8 +432,8 @@ _vedit() {
         'vedit score') words='--source --prompt --source-prompt --truth --mask --index --edited --source-dir --align --resize-source --yes --metrics --profile --weights --flow --mask-dilate --bg-norm --dino --dover-antialias --success-model --lpips-net --device --dtype --batch -j --jobs --cache --explain --json --csv --md --latex --html --link-media --standalone --name --seed --baseline --fail-under --fail-over --journal --resume -y --overwrite -q --quiet --progress -h --help' ;;
         'vedit score check') words='--index --json -h --help' ;;
         'vedit score compare') words='--metrics --force --seed --json --csv --md --latex --html --standalone -y --overwrite -h --help' ;;
-        'vedit score merge') words='--name --force -o --output -y --overwrite -h --help' ;;
-        'vedit score table') words='--layout --format --lang --column-from --metrics --only --transpose --html --standalone --force -o --output -y --overwrite -h --help' ;;
+        'vedit score merge') words='--name --seeds --force -o --output -y --overwrite -h --help' ;;
+        'vedit score table') words='--layout --format --lang --column-from --metrics --only --tags --transpose --html --standalone --force -o --output -y --overwrite -h --help' ;;
         'vedit score weights') words='--check --fetch --weights --metrics --json -h --help' ;;
         'vedit train') words='--preset --method --pairs --backbone --out --data --set --describe --device --launch --precision --threads --compile --seed --steps --anneal --batch --rate --begin --vgg-weights --fresh -y --overwrite --json -q --quiet -h --help' ;;
         esac

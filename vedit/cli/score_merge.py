@@ -10,6 +10,7 @@ from vedit.cli.common import examples
 
 EXAMPLES = (
     ("vedit score merge part1.json part2.json -o all.json", "a suite that two machines scored"),
+    ("vedit score merge s0.json s1.json s2.json --seeds -o all.json", "one method under three seeds"),
     ("vedit score merge cheap.json clip.json -o all.json", "the same videos, scored with other metrics"),
 )
 
@@ -25,6 +26,11 @@ versions or weights are refused.
 )
 @click.argument("reports", nargs=-1, required=True, metavar="REPORT.json...")
 @click.option("--name", metavar="TEXT", help="Name of the method; needed where the reports have several.")
+@click.option(
+    "--seeds",
+    is_flag=True,
+    help="The reports are of several seeds: edits are called EDIT@SEED, and count as edits of their video.",
+)
 @click.option(
     "--force", is_flag=True, help="Merge reports that were computed differently; the report says so."
 )

@@ -69,6 +69,11 @@ report holds.
     type=click.Choice(["videos", "comparison"]),
     help="Of the thesis' tables those of each method, or the one that compares methods.",
 )
+@click.option(
+    "--tags",
+    metavar="FILE",
+    help="Add a table for each tag of the videos in this index (wide and v2vbench).",
+)
 @click.option("--transpose", is_flag=True, help="Turn rows into columns.")
 @click.option("--html", "html_file", metavar="FILE", help="Write the tables as a page too; - in their place.")
 @click.option("--standalone", is_flag=True, help="Make the LaTeX a document that compiles alone.")

@@ -157,3 +157,20 @@ def test_an_index_of_aliases_of_pipes_or_of_wrong_types_is_refused(tmp_path: Pat
             (tmp_path / name).write_text(text)
         with pytest.raises(InputError, match=re.escape(said)):
             read_index(str(tmp_path / name), str(tmp_path))
+
+
+def test_tags_are_read_by_video_and_an_index_without_any_is_told(tmp_path: Path) -> None:
+    from vedit.jobs.score.index import read_tags
+
+    path = tmp_path / "suite.toml"
+    path.write_text(
+        '[[video]]\nid = "cat"\ntags = ["animal", "day", "day"]\n[[video]]\nid = "car"\ntags = "day"\n'
+    )
+    assert read_tags(str(path)) == {"cat": ("animal", "day"), "car": ("day",)}
+    for text, said in (
+        ('[[video]]\nid = "cat"\n', "no video has tags"),
+        ('[[video]]\nid = "c"\ntags = [1]\n', "not tags"),
+    ):
+        path.write_text(text)
+        with pytest.raises(InputError, match=said):
+            read_tags(str(path))

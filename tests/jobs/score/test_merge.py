@@ -11,8 +11,9 @@ import pytest
 from tests.conftest import vedit
 from tests.jobs.scores import report, thesis
 from vedit.errors import UsageError
-from vedit.jobs.score.merge import merge
+from vedit.jobs.score.merge import by_seed, merge
 from vedit.jobs.score.results import Results, to_json
+from vedit.jobs.score.statistics import bootstrap_interval
 from vedit.metrics.types import Options
 
 
@@ -82,3 +83,15 @@ def test_merge_writes_a_report_that_check_finds_whole(tmp_path: Path) -> None:
     assert checked.code == 0 and "glp: 20 edits of 20 videos, 8 metrics: nothing is wrong" in checked.text
     parts = vedit("score", "check", *inputs)
     assert parts.code == 1 and "not in every report: blue-texture/0" in parts.text
+
+
+def test_seeds_are_edits_of_their_video_in_every_interval() -> None:
+    drawn = {0: [1.0, 2.0, 3.0, 4.0, 6.0], 7: [2.0, 2.5, 3.5, 4.0, 8.0]}
+    parts = [report("m", {"psnr": values}, run={"seed": seed}) for seed, values in drawn.items()]
+    whole = merge(by_seed(parts))
+    assert [row.edit_id for row in whole.rows][:2] == ["0@0", "0@7"] and len(whole.rows) == 10
+    means = [(a + b) / 2 for a, b in zip(*drawn.values(), strict=True)]
+    assert whole.summary("psnr").interval == pytest.approx(bootstrap_interval(means))
+    assert whole.summary("psnr").videos == 5
+    with pytest.raises(UsageError, match="v0: its run record has no seed"):
+        by_seed([report("m", {"psnr": [1.0]})])

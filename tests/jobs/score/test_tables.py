@@ -292,6 +292,18 @@ def test_wide_has_a_column_per_metric_of_any_report_with_intervals_below() -> No
     assert texts(table)[3][3] == "[1.0000, 1.0000]"
 
 
+def test_each_tag_has_the_means_of_its_videos() -> None:
+    both = [report(name, {"psnr": [1.0 + add, 2.0, 6.0, 9.0]}) for name, add in (("a", 0), ("b", 2))]
+    tags = {"v0": ["cat", "day"], "v1": ["day"], "v2": ["cat"], "elsewhere": ["dog"]}
+    whole, cat, day = tables(both, "wide", tags=tags)
+    assert [table.title for table in (whole, cat, day)] == ["", "cat", "day"]
+    assert [row[1:] for row in texts(cat)] == [["2", "3.5000"], ["2", "4.5000"]]  # (1 + 6) / 2, (3 + 6) / 2
+    assert [row[1:] for row in texts(day)] == [["2", "1.5000"], ["2", "2.5000"]]
+    assert texts(whole) == texts(tables(both, "wide")[0])
+    with pytest.raises(UsageError, match="--layout wide"):
+        tables(both, "thesis", tags=tags)
+
+
 def test_two_reports_of_one_name_stay_apart() -> None:
     (table,) = tables([report("p2p", {"psnr": [1.0]}), report("p2p", {"psnr": [2.0]})], "wide")
     assert [row[0] for row in texts(table)] == ["p2p", "p2p (2)"]

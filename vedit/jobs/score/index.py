@@ -5,6 +5,7 @@
     id = "cat"
     source = "cat.mp4"            # seen from --source-dir, or from the index; <id>.* without it
     source_prompt = "a cat"
+    tags = ["animal", "indoors"]  # for the means of groups, see `vedit score table --tags`
     [[video.edit]]
     prompt = "a dog"              # the clip is DIR/cat/0, a file of any clip format or a frame folder
 
@@ -25,7 +26,7 @@ from vedit.media.formats import CLIP_SUFFIXES
 from vedit.media.sequence import SUFFIXES, natural_key
 
 INDEX = Kind("an index", right="An index is TOML with [[video]] tables, or V2VBench's YAML.")
-VIDEO_KEYS = ("id", "video_id", "source", "source_prompt", "prompt", "mask", "truth", "edit")
+VIDEO_KEYS = ("id", "video_id", "source", "source_prompt", "prompt", "mask", "truth", "edit", "tags")
 EDIT_KEYS = ("id", "edit_id", "prompt", "source_prompt", "mask", "truth", "edited")
 
 
@@ -47,6 +48,29 @@ def read_index(path: str, edited_dir: str, source_dir: str | None = None) -> lis
             "Every video has its own id, and every edit of it too.",
         )
     return items
+
+
+def read_tags(path: str) -> dict[str, tuple[str, ...]]:
+    """The tags of each video of an index, by its id.
+
+    Raises InputError for a file that is no index, and where no video has a tag.
+    """
+    found = {
+        _name(video.get("id", video.get("video_id")), path): _tags(video.get("tags", ()), path)
+        for video in _videos(path)
+    }
+    if not any(found.values()):
+        raise InputError(
+            f"{path}: no video has tags.", 'A [[video]] table has them as: tags = ["animal", "indoors"]'
+        )
+    return found
+
+
+def _tags(value: Any, path: str) -> tuple[str, ...]:
+    words = [value] if isinstance(value, str) else value
+    if not isinstance(words, (list, tuple)) or not all(isinstance(word, str) and word for word in words):
+        raise InputError(f"{path}: {str(value)[:40]!r} are not tags.", "Tags are a list of texts.")
+    return tuple(dict.fromkeys(words))
 
 
 def _videos(path: str) -> list[Mapping[str, Any]]:

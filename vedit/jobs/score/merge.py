@@ -48,6 +48,23 @@ def merge(reports: Sequence[Results], name: str | None = None, *, force: bool = 
     )
 
 
+def by_seed(reports: Sequence[Results]) -> list[Results]:
+    """The reports with each edit under its own and its seed's name, `0@7`, so that one video's edits under
+    several seeds are edits of that video, not videos. Raises UsageError for a row without a seed.
+    """
+    return [replace(report, rows=tuple(_seeded(report, row) for row in report.rows)) for report in reports]
+
+
+def _seeded(report: Results, row: Row) -> Row:
+    seed = (row.facts.get("run") or {}).get("seed")
+    if seed is None:
+        raise UsageError(
+            f"{report.name}: {row.label}: its run record has no seed.",
+            "Edits are told apart by the seeds of their run records, the *.vedit.json beside the clips.",
+        )
+    return replace(row, edit_id=f"{row.edit_id}@{seed}")
+
+
 def _other_weights(reports: Sequence[Results], force: bool) -> list[str]:
     """Networks whose files differ between reports that use them for other metrics; `check_alike` has told of
     those that made the same metric. Raises UsageError unless forced.

@@ -10,8 +10,8 @@ from vedit.errors import UsageError, option
 from vedit.jobs.score.check import Finding, check
 from vedit.jobs.score.compare import compare, comparison_json, comparison_table
 from vedit.jobs.score.html import forest, page
-from vedit.jobs.score.index import read_index
-from vedit.jobs.score.merge import merge
+from vedit.jobs.score.index import read_index, read_tags
+from vedit.jobs.score.merge import by_seed, merge
 from vedit.jobs.score.metrics import among
 from vedit.jobs.score.render import Table, as_html, rendered
 from vedit.jobs.score.request import CheckRequest, CompareRequest, MergeRequest, TableRequest
@@ -84,6 +84,7 @@ def lay_out(request: TableRequest) -> None:
         column_from=request.column_from,
         metrics=request.metrics,
         only=request.only,
+        tags=read_tags(request.tags) if request.tags else None,
         transpose=request.transpose,
         force=request.force,
     )
@@ -98,7 +99,10 @@ def merge_reports(request: MergeRequest) -> None:
     """Write one report of several. Raises UsageError, InputError and OutputError."""
     output = request.output or "-"
     check_output(output, request.reports, True if request.overwrite else None)
-    whole = merge([read_results(path) for path in request.reports], request.name, force=request.force)
+    reports = [read_results(path) for path in request.reports]
+    if request.seeds:
+        reports = by_seed(reports)
+    whole = merge(reports, request.name, force=request.force)
     _write(output, json.dumps(to_json(whole), indent=1, ensure_ascii=False) + "\n")
 
 

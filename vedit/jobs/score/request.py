@@ -73,10 +73,13 @@ class CompareRequest(Outputs):
 
 @dataclass(frozen=True)
 class MergeRequest(Request):
-    """Reports of one method to make one of. name: of the method. output: a file, None for standard output."""
+    """Reports of one method to make one of. name: of the method. seeds: each is of another seed. output: a
+    file, None for standard output.
+    """
 
     reports: tuple[str, ...]
     name: str | None = None
+    seeds: bool = False
     force: bool = False
     output: str | None = None
     overwrite: bool = False
@@ -92,8 +95,8 @@ class CheckRequest(Request):
 
 @dataclass(frozen=True)
 class TableRequest(Request):
-    """Reports to lay out. output: a file, None for standard output; html_file: of the page beside it. See
-    `jobs.score.tables.tables`.
+    """Reports to lay out. output: a file, None for standard output; html_file: of the page beside it.
+    tags: the index that has them. See `jobs.score.tables.tables`.
     """
 
     reports: tuple[str, ...]
@@ -103,6 +106,7 @@ class TableRequest(Request):
     column_from: str | None = None
     metrics: str | None = None
     only: str | None = None
+    tags: str | None = None
     transpose: bool = False
     html_file: str | None = None
     standalone: bool = False

@@ -111,6 +111,7 @@ def tables(
     column_from: str | None = None,
     metrics: str | None = None,
     only: str | None = None,
+    tags: Mapping[str, Sequence[str]] | None = None,
     transpose: bool = False,
     force: bool = False,
 ) -> list[Table]:
@@ -118,13 +119,20 @@ def tables(
 
     column_from: a preset key whose value heads each column instead of the method's name. metrics: a list as
     `among` reads it; all that the reports hold by default. only: "videos" or "comparison" of the thesis'
-    tables. transpose: rows become columns. Raises UsageError and InputError.
+    tables. tags: of videos by their ids; a table for each tag follows that of all videos. transpose: rows
+    become columns. Raises UsageError and InputError.
     """
     if only and layout != "thesis":
         raise UsageError(
             f"{option('only', only)} is for the thesis' tables.",
             f"{option('layout', layout)} has one table, of methods.",
             f"Say {option('layout', 'thesis')}, or leave it out",
+        )
+    if tags and layout not in ("wide", "v2vbench"):
+        raise UsageError(
+            f"{option('tags')} has a table of methods for each tag, and {option('layout', layout)} has not.",
+            "",
+            f"Say {option('layout', 'wide')} or {option('layout', 'v2vbench')}",
         )
     if metrics:
         keys = among(metrics, dict.fromkeys(key for report in reports for key in report.keys), "the reports")
@@ -139,9 +147,30 @@ def tables(
     elif layout in PRINTED_NUMBERS:
         made = [printed_table(reports, layout, lang, is_headed=bool(column_from))]
     else:
-        made = [v2vbench_table(reports) if layout == "v2vbench" else wide_table(reports)]
+        of_methods = v2vbench_table if layout == "v2vbench" else wide_table
+        groups = tagged(reports, tags) if tags else {}
+        made = [of_methods(reports), *(_titled(of_methods(of), tag) for tag, of in groups.items())]
     made = [*made[:-1], replace(made[-1], notes=(*made[-1].notes, *notes))]
     return [transposed(table) for table in made] if transpose else made
+
+
+def tagged(reports: Sequence[Results], tags: Mapping[str, Sequence[str]]) -> dict[str, list[Results]]:
+    """The reports with the videos of each tag alone, tags in the order of their names; those whose videos
+    are not in the reports are left out. A video with several tags is in several groups.
+    """
+    there = {row.video_id for report in reports for row in report.rows}
+    names = sorted({tag for video, own in tags.items() if video in there for tag in own})
+    return {
+        tag: [
+            replace(report, rows=tuple(row for row in report.rows if tag in tags.get(row.video_id, ())))
+            for report in reports
+        ]
+        for tag in names
+    }
+
+
+def _titled(table: Table, title: str) -> Table:
+    return replace(table, title=title)
 
 
 def _with_metrics(report: Results, keys: Sequence[str]) -> Results:
