@@ -195,7 +195,7 @@ complete -c vedit -n '__vedit_at \'vedit convert\'' -l background -x -d 'Shown w
 complete -c vedit -n '__vedit_at \'vedit convert\'' -l even -x -a 'pad crop scale' -d 'Odd sizes, which video cannot have: repeat the last row, cut it off, or stretch.'
 complete -c vedit -n '__vedit_at \'vedit convert\'' -l crf -x -d 'Quality of video: lower is better (18; webm 24). From 0 to 63.'
 complete -c vedit -n '__vedit_at \'vedit convert\'' -l encoder-preset -x -a 'ultrafast superfast veryfast faster fast medium slow slower veryslow' -d 'Time against size of H.264 video: ultrafast to veryslow (medium).'
-complete -c vedit -n '__vedit_at \'vedit convert\'' -l quality -x -d 'Quality of WebP and AVIF (for a GIF\'s frames exact in WebP and within a few levels in AVIF, else 90). From 0 to 100.'
+complete -c vedit -n '__vedit_at \'vedit convert\'' -l quality -x -d 'Quality of WebP and AVIF (for a GIF\'s frames exact in WebP, within a few levels in AVIF; else 90). From 0 to 100.'
 complete -c vedit -n '__vedit_at \'vedit convert\'' -l repeat -x -d 'Write the clip this many times over, in video, which cannot loop. From 1 to 1000.'
 complete -c vedit -n '__vedit_at \'vedit convert\'' -l tonemap -x -a 'none mobius hable reinhard gamma linear clip' -d 'How HDR film becomes SDR: none, mobius, hable, reinhard, gamma, linear, clip (mobius).'
 complete -c vedit -n '__vedit_at \'vedit convert\'' -l deinterlace -x -a 'auto on off' -d 'Make whole pictures of the halves of interlaced film: where it says so (auto), always, or never.'

@@ -44,7 +44,6 @@ REASONS = {
     "ray": "batches over several machines",
     "pytest": "the tests",
     "pytest-xdist": "the tests on two cores",
-    "pytest-xdist": "tests on several cores",
     "hypothesis": "tests of properties over many drawn inputs",
     "hatchling": "the build backend; tests look into the wheel",
     "mypy": "types, strict where data crosses modules",

@@ -160,7 +160,7 @@ for --duration.
     "--quality",
     type=click.IntRange(0, 100),
     metavar="N",
-    help="Quality of WebP and AVIF (for a GIF's frames exact in WebP and within a few levels in AVIF, else 90).",
+    help="Quality of WebP and AVIF (for a GIF's frames exact in WebP, within a few levels in AVIF; else 90).",
 )
 @click.option(
     "--repeat",
