@@ -51,7 +51,7 @@ class BatchRequest(Request):
     model: str | None = None
     revision: str | None = None
     dtype: Literal["auto", "fp32", "fp16", "bf16"] | None = None
-    lora: tuple[str, ...] | None = None
+    lora: tuple[str, ...] = ()
     seed: int | None = None
     steps: int | None = None
     guidance: float | None = None
