@@ -1,5 +1,6 @@
 # make demo      draw a clip, edit it by text on the embedded model, compare with the truth
 # make test      run the tests
+# make browser   run the tests of the editor's page, in Chromium
 # make tour      draw a clip and run the GIF commands on it; needs no model library
 # make docs      write man pages, completions and the tables of docs/reference.md again
 # make lint      ruff and mypy
@@ -22,6 +23,9 @@ demo: $(VENV)/installed-diffusion
 
 test: $(VENV)/installed-test
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+browser: $(VENV)/installed-browser
+	$(BIN)/python -m pytest -m 'browser and not slow' tests/browser
 
 tour: $(VENV)/installed-base
 	$(BIN)/python scripts/demo.py tour
@@ -54,6 +58,10 @@ $(VENV)/installed-test: $(VENV)/bin/python $(REQUIREMENTS)
 	$(PIP) --editable '.[diffusion,test]'
 	touch $@ $(VENV)/installed-base $(VENV)/installed-diffusion
 
+$(VENV)/installed-browser: $(VENV)/installed-test
+	$(PIP) --editable '.[diffusion,test,browser,notebook]'
+	touch $@
+
 # The versions of an environment in which the suite has just passed. What torch brings for one
 # kind of GPU is its own to choose.
 constraints: $(VENV)/installed-test
@@ -63,4 +71,4 @@ clean:
 	rm -rf tour vedit-demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find vedit tests scripts benchmarks -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: demo test tour docs lint bench constraints clean
+.PHONY: demo test browser tour docs lint bench constraints clean
