@@ -32,7 +32,7 @@ BELOW = sorted(
     {
         path
         for path in (ROOT / "vedit").rglob("*.py")
-        if path.relative_to(ROOT / "vedit").parts[0] not in ("cli", "__main__.py")
+        if path.relative_to(ROOT / "vedit").parts[0] not in ("cli", "ui", "__main__.py")
     }
 )
 FLAG = re.compile(r"(?<![\w-])(?:--(?!shown\b)[a-z{](?!\}(?:--)?\r\n)|-[oOyn](?![\w=]))")
@@ -42,6 +42,7 @@ COMMAND = re.compile(
 OF_OTHERS = re.compile(r"#SBATCH --|\bray start --")
 NO_FLAGS = {  # words of other programs, of style sheets, and of manifests that are written already
     "--porcelain",
+    "mytool --in {input} --out {output} --text {instruction}",
     "--",
     "-y",
     "moving-mnist --synth",

@@ -358,9 +358,9 @@ def test_another_family_is_refused_before_its_weights_are_fetched(hub: StubHub, 
     (repository / "model_index.json").write_text(
         json.dumps(
             {
-                **index,
-                "_class_name": "StableDiffusionXLPipeline",
-                "text_encoder_2": ["transformers", "CLIPTextModelWithProjection"],
+                **{part: kind for part, kind in index.items() if part != "unet"},
+                "_class_name": "StableDiffusion3Pipeline",
+                "transformer": ["diffusers", "SD3Transformer2DModel"],
             }
         )
     )
@@ -368,7 +368,7 @@ def test_another_family_is_refused_before_its_weights_are_fetched(hub: StubHub, 
     refused = vedit("models", "fetch", NAME)
     assert (
         refused.code == 5
-        and f"{NAME} is a StableDiffusionXLPipeline." in refused.err
+        and f"{NAME} is a StableDiffusion3Pipeline." in refused.err
         and "See: vedit models list" in refused.err
     )
     assert not hub.downloads(".safetensors")

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vedit.errors import ModelError
+from vedit.errors import ModelError, option
 from vedit.models.hub import BUILTIN, EMBEDDED, EMBEDDED_VIDEO, fetch, missing_parts, other_family, read_json
 
 
@@ -67,7 +67,7 @@ def _other(folder: Path) -> str | None:
     except ModelError:
         names = [path.name for path in folder.glob("*.safetensors")]
     is_lora = any("lora" in name.lower() for name in names) or (folder / "adapter_config.json").exists()
-    return "LoRA: it changes a model, with --lora" if is_lora else None
+    return f"LoRA: it changes a model, with {option('lora')}" if is_lora else None
 
 
 def _size(folder: Path) -> int:

@@ -60,7 +60,7 @@ def _check_encoder() -> None:
         raise OutputError(
             "this Pillow cannot write AVIF: it comes without libavif.",
             "",
-            "Install one that can (pip install --upgrade pillow), or write a .webp or an animated .png",
+            "Install one that can (pip install -U pillow), or write a .webp or an animated .png",
         )
 
 

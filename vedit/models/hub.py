@@ -502,7 +502,9 @@ def explained(name: str, revision: str | None, again: str | None = None) -> Iter
     """
     from huggingface_hub import errors as hub
 
-    again = again or " ".join(["vedit models fetch", name, *(["--revision", revision] if revision else [])])
+    if again is None:
+        fetch = f"vedit models fetch {name}"
+        again = f"vedit models fetch {name} --revision {revision}" if revision else fetch
     try:
         with hub_or_cache(), checked_downloads(name):
             yield

@@ -163,7 +163,8 @@ def growth(model: Model, folder: Path, short: int, long: int, **task: Any) -> fl
 def test_three_windows_take_no_more_than_one(
     model: Model, clip: str, tmp_path: Path, method: str, params: dict[str, Any]
 ) -> None:
-    assert growth(model, tmp_path, 4, 12, method=method, params=params) <= 1.02
+    # of a peak of 1 MB the frames that are more, 8 of 3 kB, are 2.5 %
+    assert growth(model, tmp_path, 4, 12, method=method, params=params) <= 1.03
 
 
 @pytest.mark.slow

@@ -58,6 +58,9 @@ def test_every_option_of_edit_and_invert_is_a_field_with_the_same_default() -> N
         "settings": "set",
         "masks": "mask",
         "no_metadata": "metadata",
+        "instruction": "prompt",
+        "weights": "set",
+        "method": "method",  # easyv2v with an instruction
     }
     for command, request in ((edit_command, EditRequest), (invert_command, InvertRequest)):
         defaults = {field.name: field.default for field in fields(request)}
@@ -70,7 +73,8 @@ def test_every_option_of_edit_and_invert_is_a_field_with_the_same_default() -> N
                 continue
             assert spelt.get(name, name) in defaults
             if isinstance(param, click.Option) and name not in spelt:
-                assert param.to_info_dict()["default"] == defaults[name], name
+                default = param.to_info_dict()["default"]
+                assert (() if param.multiple and default is None else default) == defaults[name], name
 
 
 def test_a_record_is_the_request_that_made_it(model: Model, clip: str, tmp_path: Path) -> None:

@@ -233,7 +233,7 @@ def test_the_mask_of_the_blend_is_saved_and_named_in_the_record(
 def test_a_mask_that_fits_is_soft_and_of_pixels_and_outside_it_stands_the_source(
     model: Model, clip: str, tmp_path: Path
 ) -> None:
-    params = {**P2P, "blend_fit": "pixels", "blend_threshold": 0.6}
+    params = {**P2P, "blend_fit": "pixels", "blend_threshold": 0.75}
     shown: dict[int, Any] = {}
     for window in (1, 3):
         task = job(

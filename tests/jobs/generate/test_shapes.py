@@ -27,7 +27,7 @@ def maker():
 
 @pytest.fixture
 def unloaded():
-    return generate_shapes.ShapesMaker(SimpleNamespace(schedule=SCHEDULE), None, torch.float32)
+    return generate_shapes.ShapesMaker(SimpleNamespace(schedule=SCHEDULE), None, torch.float32, {})
 
 
 def watch(steps, total, what):

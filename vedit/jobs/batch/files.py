@@ -11,7 +11,6 @@ from vedit.errors import OutputError, PartialFailure, UsageError, VeditError, op
 from vedit.media.atomic import check_output, identity_of, is_special, make_folder, same_file
 from vedit.media.formats import (
     CLIP_SUFFIXES,
-    GLOB,
     STILLS,
     names_pictures,
     output_format,
@@ -142,7 +141,8 @@ def name_outputs(
     )
     if output_dir is not None:
         items = [
-            Item(path, os.path.join(output_dir, _renamed(relative, suffix, to))) for path, relative in found
+            Item(path, os.path.join(output_dir, _renamed(relative, suffix, to, is_pattern=_is_pattern(path))))
+            for path, relative in found
         ]
     elif in_place:
         items = [Item(path, path) for path, _ in found]
@@ -254,9 +254,14 @@ def _files_of(name: str) -> tuple[str, ...]:
         return ()
 
 
-def _renamed(name: str, suffix: str, to: str | None) -> str:
+def _is_pattern(path: str) -> bool:
+    """Whether an input is a pattern; a file that is called so is not."""
+    return names_pictures(path) and not os.path.isdir(path)
+
+
+def _renamed(name: str, suffix: str, to: str | None, *, is_pattern: bool = False) -> str:
     stem, old = os.path.splitext("stdin.gif" if name == "-" else name)
-    if "%" in stem or GLOB.search(stem):  # img-%03d.png becomes img.gif
+    if is_pattern:  # img-%03d.png becomes img.gif
         folder, stem = os.path.split(stem)
         stem = os.path.join(folder, re.sub(r"[-_. ]*(%0?\d*d|[*?\[\]]+)[-_. ]*", "", stem) or "pictures")
     return f"{stem}{suffix}{old if to is None else f'.{to}'}"

@@ -183,7 +183,7 @@ class Loop:
 
     def _goes_on(self) -> bool:
         if self.signals.count > 1:
-            raise Interrupted("interrupted.")
+            raise Interrupted("interrupted.", "", "The same call goes on")
         if self._is_out_of_grace():
             return False
         return any(slot.at for slot in self.slots) or (bool(self.pending) and not self._is_ending())

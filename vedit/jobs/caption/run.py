@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from vedit.errors import OutputError, UsageError, VeditError
+from vedit.errors import OutputError, UsageError, VeditError, option
 from vedit.jobs.caption import captioners
 from vedit.jobs.caption.request import CaptionRequest
 from vedit.jobs.clips import Selection, read_pixels
@@ -69,6 +69,9 @@ def write_beside(name: str, caption: str, *, overwrite: bool) -> None:
         if path.read_bytes().decode(errors="replace").strip() == caption:
             return
         if not overwrite:
-            raise OutputError(f"{path} exists and says something else.", next_step="To replace it: -y")
+            raise OutputError(
+                f"{path} exists and says something else.",
+                next_step=f"To replace it: {option('overwrite', True)}",
+            )
     with open_output(str(path)) as stream:
         stream.write(caption.encode() + b"\n")

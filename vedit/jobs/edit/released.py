@@ -254,12 +254,9 @@ def at_size(mask_FYX: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def reference_of(name: str | None) -> tuple[Any, ...]:
-    from PIL import Image
+    from vedit.media.pictures import read_file
 
-    if name is None:
-        return ()
-    with Image.open(os.fspath(name)) as picture:
-        return (picture.convert("RGB"),)
+    return () if name is None else (read_file(os.fspath(name)).convert("RGB"),)
 
 
 def put_back(source_FYX3: np.ndarray, made_FYX3: np.ndarray, mask_FYX: np.ndarray) -> np.ndarray:

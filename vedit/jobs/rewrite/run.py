@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from vedit.errors import UsageError
+from vedit.errors import UsageError, option
 from vedit.jobs.rewrite.request import RewriteRequest
 from vedit.jobs.rewrite.rules import rewritten
 from vedit.jobs.rewrite.words import changes, distance, failed_check
@@ -23,7 +23,7 @@ def rewrite(request: RewriteRequest) -> dict[str, Any]:
     if why := failed_check(request.source, target, request.max_distance):
         raise UsageError(
             f'"{target}" is not an aligned prompt for "{request.source}": {why}.',
-            next_step="Allow more with --max-distance, or ask for less.",
+            next_step=f"Allow more with {option('max_distance')}, or ask for less.",
         )
     old, new = request.source.split(), target.split()
     found = changes(old, new)

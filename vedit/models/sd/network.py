@@ -37,7 +37,9 @@ class UNetNetwork:
 
     @property
     def network_dtype(self) -> torch.dtype:
-        dtype: torch.dtype = self.unet.conv_in.weight.dtype  # unet.dtype walks through all modules
+        # the dtype of a module walks through all of its parameters
+        first = getattr(self.unet, "conv_in", None)
+        dtype: torch.dtype = self.unet.dtype if first is None else first.weight.dtype
         return dtype
 
     @property
