@@ -79,6 +79,7 @@ export const createEditor = async ({ root, transport, store = null, keysOn = doc
 
   const run = async () => {
     clearTimeout(timer);
+    timer = 0;
     if (!source || isOver) return;
     if (isAsking) { isAsking = 2; return; } // one question at a time; the last wish follows
     const entries = active();
@@ -131,7 +132,7 @@ export const createEditor = async ({ root, transport, store = null, keysOn = doc
     if (asked !== wanted) { clip.close(); return; }
     current = { revision, report, job };
     shownJob = asked;
-    app.dataset.state = "ready";
+    if (!timer) app.dataset.state = "ready"; // else something newer is wished already
     player.show("result", clip);
     timeline.set(clip);
     timeline.select(state.selection);
