@@ -1,7 +1,7 @@
 """Models that say what a clip shows. A module here is one of them; they are found by listing.
 
-A module has `SUMMARY`, one line for help; `FRAMES` and `EVERY`, which frames it looks at unless told; `SIZE`,
-the side of the square that they are scaled to; and `open_captioner(device)`.
+A module has `FRAMES` and `EVERY`, which frames it looks at unless told; `SIZE`, the side of the square that
+they are scaled to; and `open_captioner(device)`.
 """
 
 from __future__ import annotations

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from vedit.models.shapes.judge import Judge
 
-SUMMARY = "Drawn scenes, by the embedded judge; works offline."
 FRAMES, EVERY, SIZE = 64, 1, 64
 FARTHEST = 0.08  # root mean square of pixels in 0..1 from the colours read; drawn: to 0.05, real: from 0.11
 
