@@ -140,7 +140,7 @@ complete -c vedit -n '__vedit_at \'vedit bench motion\'' -l strict -d 'Exit 1 wh
 complete -c vedit -n '__vedit_at \'vedit bench motion\'' -l json -d 'Print each figure as one JSON object.'
 complete -c vedit -n '__vedit_at \'vedit bench motion\'' -s h -l help -d 'Show this message and exit.'
 complete -c vedit -n '__vedit_at \'vedit bench scenes\'' -f
-complete -c vedit -n '__vedit_at \'vedit bench scenes\'' -l methods -x -d 'Methods to score; all by default.'
+complete -c vedit -n '__vedit_at \'vedit bench scenes\'' -l methods -x -d 'Methods to score, or presets of theirs; all methods by default.'
 complete -c vedit -n '__vedit_at \'vedit bench scenes\'' -l set -x -d 'Set a parameter of a method.'
 complete -c vedit -n '__vedit_at \'vedit bench scenes\'' -l cases -x -a 'drawn-scenes drawn-scenes-tuning' -d 'The frozen set; presets may be tuned on the second only.'
 complete -c vedit -n '__vedit_at \'vedit bench scenes\'' -l instructions -d 'Tell the cases as instructions, to easyv2v.'

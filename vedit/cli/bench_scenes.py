@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from vedit import methods
 from vedit.cli.common import Voice, echo, examples, print_json
 from vedit.cli.edit import model_options, settings_of
+
+if TYPE_CHECKING:
+    from vedit.jobs.bench.scenes import Contender
 
 SHOWN = 3  # cases of each kind on a sheet
 EXAMPLES = (
@@ -39,7 +42,12 @@ that without. Intervals are 95 % bootstrap intervals over cases.
 
 {examples(EXAMPLES)}"""
 )
-@click.option("--methods", "names", metavar="A,B", help="Methods to score; all by default.")
+@click.option(
+    "--methods",
+    "names",
+    metavar="A,B",
+    help="Methods to score, or presets of theirs; all methods by default.",
+)
 @click.option(
     "--set", "settings", multiple=True, metavar="METHOD.KEY=VALUE", help="Set a parameter of a method."
 )
@@ -115,7 +123,7 @@ def command(
         model_choice["model"] = own_model("easyv2v", {"weights": weights or ""}, model_choice["model"])
     of_clips = layout_named(model_choice["model"], model_choice["revision"]) is WAN
     chosen = names.split(",") if names else methods.fitting(of_clips)
-    presets = presets_of(chosen, settings, model_choice["model"])
+    contenders = contenders_of(chosen, settings, model_choice["model"])
 
     from dataclasses import asdict
 
@@ -129,14 +137,14 @@ def command(
     shown = Sheet() if sheet else None
     if shown is not None and limit is None and output is None:
         limit = SHOWN
-    watch = timed(Voice(quiet, progress), len(presets) + 2)
+    watch = timed(Voice(quiet, progress), len(contenders) + 2)
     scores = run_scenes(
-        model, presets, cases=cases, limit=limit, frames=frames, watch=watch, sheet=shown, journal=known
+        model, contenders, cases=cases, limit=limit, frames=frames, watch=watch, sheet=shown, journal=known
     )
     rows = summary(scores)
     text = table_text(rows, markdown)
     losses = {}
-    if instructions and "easyv2v" in presets:
+    if instructions and "easyv2v" in contenders:
         from vedit.jobs.bench.instructions import losses_of, losses_told
 
         losses = losses_of(model, weights or "", cases=cases, limit=limit, frames=frames)
@@ -168,10 +176,15 @@ def check_followed(names: list[str]) -> None:
             )
 
 
-def presets_of(chosen: list[str], settings: tuple[str, ...], model: str) -> dict[str, dict[str, Any]]:
-    """The parameters of each method. settings: METHOD.KEY=VALUE. Raises UsageError."""
+def contenders_of(chosen: list[str], settings: tuple[str, ...], model: str) -> dict[str, Contender]:
+    """The parameters of each method, by its own preset or by the preset that is named in its place.
+
+    settings: METHOD.KEY=VALUE, or PRESET.KEY=VALUE. Raises UsageError.
+    """
     from vedit.errors import UsageError
+    from vedit.jobs.bench.scenes import Contender
     from vedit.jobs.edit.settings import method_params
+    from vedit.presets.files import method_of
 
     own: dict[str, list[str]] = {name: [] for name in chosen}
     for setting in settings:
@@ -183,7 +196,12 @@ def presets_of(chosen: list[str], settings: tuple[str, ...], model: str) -> dict
                 f"Methods: {', '.join(chosen)}",
             )
         own[method].append(rest)
-    return {name: method_params(name, None, settings_of(name, own[name]), model) for name in chosen}
+    found = {}
+    for name in chosen:
+        method = method_of(name)
+        preset = None if name == method else name
+        found[name] = Contender(method, method_params(method, preset, settings_of(method, own[name]), model))
+    return found
 
 
 def timed(voice: Voice, each: int) -> Any:

@@ -139,6 +139,15 @@ def load_method(method: str, name_or_path: str, required: bool = True) -> dict[s
     return of_method.parameters(table)
 
 
+def method_of(name: str) -> str:
+    """The method that a preset is for; the name itself where it is a method's, or no preset has it."""
+    from vedit import methods
+
+    if methods.has(name) or name not in paths():
+        return name
+    return str(read_toml(find(name), PRESET).get("method", name))
+
+
 def load_train(name_or_path: str) -> dict[str, Any]:
     """The tables of a training preset, found right."""
     from vedit.training import params

@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("torch")
 import torch
 
-from vedit.data.cases import load_cases
+from vedit.data.cases import KINDS, load_cases
 from vedit.errors import OutputError
 from vedit.jobs.bench import scenes
 from vedit.jobs.bench.journal import Journal, Score, score_key
@@ -47,7 +47,20 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
 
 def run(path: str | None, presets: dict[str, dict[str, Any]], **more: Any) -> list[Score]:
     model: Any = StubModel()
-    return scenes.run_scenes(model, presets, limit=1, frames=2, journal=Journal(path), **more)
+    contenders = {name: scenes.Contender(name, values) for name, values in presets.items()}
+    return scenes.run_scenes(model, contenders, limit=1, frames=2, journal=Journal(path), **more)
+
+
+def test_a_preset_stands_in_its_own_row_as_its_method(made: list[tuple[str, str]]) -> None:
+    rows = {"best-shapes": scenes.Contender("combine", {}), "p2p": scenes.Contender("p2p", {})}
+    model: Any = StubModel()
+    found = scenes.run_scenes(model, rows, limit=1, frames=2)
+    assert [name for _, name in made[:2]] == ["combine", "p2p"], "case by case, one kind after the other"
+    assert [case.rpartition("-")[0] for case, _ in made[::2]] == list(KINDS)
+    assert [score.method for score in found if score.method not in (scenes.COPY, scenes.CODEC)] == [
+        "best-shapes",
+        "p2p",
+    ] * len(KINDS)
 
 
 def test_what_a_journal_knows_is_not_edited_again(tmp_path: Path, made: list[tuple[str, str]]) -> None:

@@ -14,8 +14,9 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from itertools import zip_longest
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vedit.data.cases import KINDS, Case, load_cases
 from vedit.jobs import cache
@@ -108,11 +109,18 @@ def with_mask(method: str, case: Case, values: dict[str, Any]) -> dict[str, Any]
     return {**{key: words for key, words in told.items() if key in keys}, **values}
 
 
+class Contender(NamedTuple):
+    """What stands in a row: a method with parameters, under its own name or under that of a preset."""
+
+    method: str
+    values: dict[str, Any]
+
+
 Make = Callable[[], "Tensor"]
 
 
 def rows_of(
-    model: Model, case: Case, presets: dict[str, dict[str, Any]], frames: int
+    model: Model, case: Case, contenders: dict[str, Contender], frames: int
 ) -> Iterator[tuple[str, dict[str, Any], Make]]:
     """The rows of a case: a name, its parameters, and what makes its pixels (F, 3, Y, X) in [-1, 1]."""
     from vedit.data import scenes
@@ -125,14 +133,14 @@ def rows_of(
 
     yield COPY, {}, lambda: drawn(case.scene)
     yield CODEC, {}, coded
-    for name, preset in presets.items():
-        values = with_mask(name, case, preset)
-        yield name, values, partial(edit_scene, model, case, name, values, frames)
+    for name, (method, preset) in contenders.items():
+        values = with_mask(method, case, preset)
+        yield name, values, partial(edit_scene, model, case, method, values, frames)
 
 
 def run_scenes(
     model: Model,
-    presets: dict[str, dict[str, Any]],
+    contenders: dict[str, Contender],
     *,
     cases: str = "drawn-scenes",
     limit: int | None = None,
@@ -143,21 +151,24 @@ def run_scenes(
 ) -> list[Score]:
     """Score methods on the frozen cases, with the two rows every table needs.
 
-    presets: parameters by method. limit: cases of each kind, None for all. sheet: is shown what
+    contenders: by the names of their rows. limit: cases of each kind, None for all. sheet: is shown what
     was made, after source and truth. journal: what it knows is not made again, unless the sheet shows it.
     """
     from vedit.data import scenes
 
     kept, identity = journal or Journal(None), model.identity()
-    if "easyv2v" in presets:
+    if "easyv2v" in contenders:
         from vedit.models.wan.weights import editor_for
 
-        identity["weights_sha256"] = editor_for(str(presets["easyv2v"].get("weights", "")), model).sha256
-    chosen = [case for kind in KINDS for case in [c for c in load_cases(cases) if c.kind == kind][:limit]]
+        weights = str(contenders["easyv2v"].values.get("weights", ""))
+        identity["weights_sha256"] = editor_for(weights, model).sha256
+    of_kind = [[case for case in load_cases(cases) if case.kind == kind][:limit] for kind in KINDS]
+    # one of each kind in turn: what a stopped run leaves in the journal stands for all kinds
+    chosen = [case for turn in zip_longest(*of_kind) for case in turn if case is not None]
     keys: list[str] = []
     missing: dict[Case, list[tuple[str, str, Make]]] = {}
     for case in chosen:
-        for name, values, make in rows_of(model, case, presets, frames):
+        for name, values, make in rows_of(model, case, contenders, frames):
             keys.append(score_key(case, name, values, frames, identity))
             if keys[-1] not in kept.known or (sheet is not None and sheet.has_room(case)):
                 missing.setdefault(case, []).append((keys[-1], name, make))

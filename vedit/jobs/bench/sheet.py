@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw, ImageFont
 
-from vedit.data.cases import Case
+from vedit.data.cases import KINDS, Case
 from vedit.pixels import to_bytes
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Sheet:
         self.rows.setdefault(case.id, (case, {}))[1][method] = Image.fromarray(frame_YX3)
 
     def picture(self) -> Image.Image:
-        """Draw the sheet, methods in the order in which they came."""
+        """Draw the sheet, cases by kind, methods in the order in which they came."""
         columns = list(dict.fromkeys(method for _, made in self.rows.values() for method in made))
         size = (MARGIN + len(columns) * (TILE + GAP), HEAD + len(self.rows) * (TILE + GAP))
         sheet = Image.new("RGB", size, "white")
@@ -46,7 +46,8 @@ class Sheet:
             pen.text(
                 (MARGIN + place * (TILE + GAP) + TILE / 2, 2), method, fill="black", font=font, anchor="ma"
             )
-        for number, (case, made) in enumerate(self.rows.values()):
+        by_kind = sorted(self.rows.values(), key=lambda row: KINDS.index(row[0].kind))
+        for number, (case, made) in enumerate(by_kind):
             top = HEAD + number * (TILE + GAP)
             pen.multiline_text((4, top + 24), "\n".join(_label(case)), fill="black", font=font)
             for place, method in enumerate(columns):
