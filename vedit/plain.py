@@ -30,6 +30,11 @@ def _shown(found: re.Match[str]) -> str:
     return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
 
 
+def one_line(text: str) -> str:
+    """The words of a text on one line, without anything that is not shown."""
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
+
+
 def json_text(value: Any, *, is_ascii: bool = False, indent: int | None = None) -> str:
     """Readable JSON that any terminal and any encoding takes: what is hidden is escaped, as JSON escapes."""
     import json  # costs every start 2 ms

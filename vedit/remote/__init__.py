@@ -10,7 +10,7 @@ A protocol module has
 
 from vedit.registry import Registry
 
-_registry = Registry("vedit.remote", __path__, "vedit.remote", skip=("http", "jobs"))
+_registry = Registry("vedit.remote", __path__, "vedit.remote", skip=("chat", "http", "jobs"))
 names = _registry.names
 has = _registry.has
 load = _registry.load

@@ -25,6 +25,7 @@ from typing import IO, Any, NamedTuple
 from vedit import __version__
 from vedit.documents import Kind, parse_json, table
 from vedit.errors import RemoteError, UsageError, Warn, option, silent
+from vedit.plain import one_line
 from vedit.secrecy import without
 
 LARGEST_ANSWER = 4 << 20  # bytes of JSON
@@ -379,8 +380,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 def quoted(text: bytes | str) -> str:
     """A stranger's words on one line, without control characters, cut to a length."""
-    words = text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
-    line = " ".join("".join(char if char.isprintable() else " " for char in words).split())
+    line = one_line(text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text))
     return line if len(line) <= WORDS else line[:WORDS] + " ..."
 
 
