@@ -12,7 +12,8 @@ import hashlib
 import inspect
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,7 +25,7 @@ from vedit.models.adapters import locate
 from vedit.models.checked import check_index, check_part, check_parts, read_config, tensor_names
 from vedit.models.hub import explained, first_line, read_json, weights_of
 from vedit.models.lora import merge
-from vedit.models.place import DTYPES, choose_device, quiet_libraries
+from vedit.models.place import choose_device, choose_dtype, quiet_libraries
 
 INDEX = "model_index.json"
 FRAMES = ("num_frames", "video_length", "frames")
@@ -203,34 +204,43 @@ class TextToVideo:
         Raises UsageError for what the pipeline refuses, MemoryBudgetError when it does not fit.
         """
         arguments = {**self.arguments(order), **self._callback(on_step)}
-        try:
-            with torch.inference_mode():
-                result = self.pipe(**arguments)
-        except torch.OutOfMemoryError:
-            raise MemoryBudgetError(
-                f"{self.name} does not fit {self.device} with this clip.",
-                "",
-                (
-                    f"Try {option('offload', 'model')}, {option('vae_tiling', True)}, or fewer"
-                    f" {option('frames')}"
-                ),
-            ) from None
-        except ValueError as error:  # the pipeline's own checks
-            raise UsageError(
-                f"{self.kind} refuses this: {first_line(error)}.", "", "See: vedit generate --help"
-            ) from None
+        less = f"{option('offload', 'model')}, {option('vae_tiling', True)}, or fewer {option('frames')}"
+        with calling(self.name, self.pipe, self.device, less, "See: vedit generate --help"):
+            result = self.pipe(**arguments)
         return to_frames(result.frames if hasattr(result, "frames") else result.images)
 
     def _callback(self, on_step: Callable[[], None]) -> dict[str, Any]:
-        def at_end(pipe: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
-            on_step()
-            return {}
-
         if "callback_on_step_end" in self.parameters:
-            return {"callback_on_step_end": at_end}
+            return {"callback_on_step_end": told(on_step)}
         if "callback" in self.parameters:
             return {"callback": lambda step, timestep, latents: on_step(), "callback_steps": 1}
         return {}
+
+
+def told(on_step: Callable[[], None]) -> Callable[..., dict[str, Any]]:
+    """A callback of diffusers' that tells of each step, and changes nothing."""
+
+    def at_end(pipe: Any, step: int, timestep: Any, tensors: Any) -> dict[str, Any]:
+        on_step()
+        return {}
+
+    return at_end
+
+
+@contextmanager
+def calling(name: str, pipe: Any, device: torch.device, less: str, next_step: str = "") -> Iterator[None]:
+    """Within it a pipeline is called without gradients, and what it raises is said in our words.
+
+    less: what to try where memory does not suffice. Raises UsageError for what the pipeline refuses,
+    MemoryBudgetError.
+    """
+    try:
+        with torch.inference_mode():
+            yield
+    except torch.OutOfMemoryError:
+        raise MemoryBudgetError(f"{name} does not fit {device} with this clip.", "", f"Try {less}") from None
+    except ValueError as error:  # the pipeline's own checks
+        raise UsageError(f"{type(pipe).__name__} refuses this: {first_line(error)}.", "", next_step) from None
 
 
 def call_parameters(kind: type) -> dict[str, inspect.Parameter]:
@@ -300,27 +310,66 @@ def load_pipeline(
 ) -> TextToVideo:
     """Load a text-to-video pipeline by folder or Hub id.
 
-    dtype: auto is bf16 on a GPU, since fp16 overflows in the large text encoders, and fp32 on a CPU.
-    variant: of the weights, such as fp16. motion_adapter: makes a Stable Diffusion model an AnimateDiff.
-    lora: as in `vedit.models.adapters.parse`.
+    device, dtype, offload: as in `choose_place`. variant: of the weights, such as fp16. motion_adapter: makes
+    a Stable Diffusion model an AnimateDiff. lora: as in `vedit.models.adapters.parse`.
     Raises ModelError for weights missing, gated, offline, damaged, or of another family.
     """
-    quiet_libraries()
-    place = choose_device(device)
-    if offload != "none" and place.type == "cpu":
+    place = choose_place(device, dtype, offload)
+    kind, folder, _ = find_pipeline(name, revision, variant, motion_adapter)
+    extra = _animated(str(folder), motion_adapter, place.dtype) if motion_adapter else {}
+    pipe, _ = open_pipeline(name, kind, folder, place, lora=lora, variant=variant, **extra)
+    if vae_tiling:
+        if not hasattr(getattr(pipe, "vae", None), "enable_tiling"):
+            raise UsageError(
+                f"the autoencoder of {kind.__name__} has no tiling.", "", f"Leave out {option('vae_tiling')}"
+            )
+        pipe.vae.enable_tiling()
+    return TextToVideo(name, pipe, place.device)
+
+
+class Place(NamedTuple):
+    """Where a pipeline runs, in which precision, and what leaves the device between its uses."""
+
+    device: torch.device
+    dtype: torch.dtype
+    offload: str
+
+
+def choose_place(device: str = "auto", dtype: str = "auto", offload: str = "none") -> Place:
+    """dtype: auto is bf16 on a GPU, since fp16 overflows in the large text encoders, and fp32 on a CPU.
+
+    Raises UsageError for a device that cannot be used, and for an offload from the CPU.
+    """
+    found = choose_device(device)
+    if offload != "none" and found.type == "cpu":
         raise UsageError(
             f"{option('offload', offload)} moves weights from a GPU to memory and back, and the device is the"
             " CPU.",
             "",
             f"Leave out {option('offload')}",
         )
-    precision = DTYPES[dtype] if dtype != "auto" else torch.float32 if place.type == "cpu" else torch.bfloat16
-    kind, folder, _ = find_pipeline(name, revision, variant, motion_adapter)
-    extra = _animated(str(folder), motion_adapter, precision) if motion_adapter else {}
+    own = "bf16" if dtype == "auto" and found.type != "cpu" else dtype
+    return Place(found, choose_dtype(own, found), offload)
+
+
+def open_pipeline(
+    name: str,
+    kind: Any,
+    folder: Path,
+    place: Place,
+    *,
+    lora: Sequence[str] = (),
+    variant: str | None = None,
+    **parts: Any,
+) -> tuple[Any, list[dict[str, Any]]]:
+    """A pipeline of a class from a folder that has been looked through, and the LoRAs merged into it.
+
+    parts: those that are not the folder's. Raises ModelError for weights missing or damaged.
+    """
+    quiet_libraries()
+    own = {_dtype_name(): place.dtype, **parts}
     try:
-        pipe = kind.from_pretrained(
-            str(folder), variant=variant, local_files_only=True, **{_dtype_name(): precision}, **extra
-        )
+        pipe = kind.from_pretrained(str(folder), variant=variant, local_files_only=True, **own)
     except torch.OutOfMemoryError:
         raise
     except Exception as error:  # damaged files raise what their parsers raise
@@ -330,16 +379,10 @@ def load_pipeline(
             f"Fetch it again: vedit models fetch {name} --force",
         ) from None
     check_whole(name, folder, pipe)
-    merge(name, networks_of(pipe), locate(lora, None, name))
+    merged = merge(name, networks_of(pipe), locate(lora, None, name))
     pipe.set_progress_bar_config(disable=True)
-    _place(pipe, place, offload)
-    if vae_tiling:
-        if not hasattr(getattr(pipe, "vae", None), "enable_tiling"):
-            raise UsageError(
-                f"the autoencoder of {kind.__name__} has no tiling.", "", f"Leave out {option('vae_tiling')}"
-            )
-        pipe.vae.enable_tiling()
-    return TextToVideo(name, pipe, place)
+    _put(pipe, place.device, place.offload)
+    return pipe, merged
 
 
 def networks_of(pipe: Any) -> dict[str, Any]:
@@ -433,7 +476,7 @@ def _dtype_name() -> str:
     return "dtype" if hasattr(deprecation_utils, "_resolve_dtype") else "torch_dtype"
 
 
-def _place(pipe: Any, device: torch.device, offload: str) -> None:
+def _put(pipe: Any, device: torch.device, offload: str) -> None:
     if offload == "model":
         pipe.enable_model_cpu_offload(device=device)
     elif offload == "sequential":

@@ -16,13 +16,12 @@ A module has
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from types import ModuleType
 from typing import Any, NamedTuple
 
 from vedit.registry import Registry
 
-registry = Registry(__name__, __path__, "vedit.editors", skip=("editor",))
+registry = Registry(__name__, __path__, "vedit.editors", skip=("editor", "call"))
 
 
 class Licence(NamedTuple):
@@ -45,16 +44,6 @@ class Order(NamedTuple):
     mask_FYX: Any = None
     references: tuple[Any, ...] = ()
     frames_per_call: int = 8
-
-
-def told(on_step: Callable[[], None]) -> Callable[..., dict[str, Any]]:
-    """A callback of diffusers' that tells of each step, and changes nothing."""
-
-    def at_end(pipe: Any, step: int, timestep: Any, tensors: Any) -> dict[str, Any]:
-        on_step()
-        return {}
-
-    return at_end
 
 
 def names() -> list[str]:

@@ -15,22 +15,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from vedit.errors import MemoryBudgetError, ModelError, UsageError, Warn, option
-from vedit.models.adapters import locate
+from vedit.errors import ModelError, UsageError, Warn, option
 from vedit.models.checked import check_parts
 from vedit.models.editors import Licence, Order
-from vedit.models.hub import commit_of, first_line, is_in_cache
-from vedit.models.lora import merge
+from vedit.models.hub import commit_of, is_in_cache
 from vedit.models.pipelines import (
-    _dtype_name,
-    _place,
-    check_whole,
+    calling,
+    choose_place,
     fetch_pipeline,
-    networks_of,
+    open_pipeline,
     part_hashes,
     read_index,
 )
-from vedit.models.place import DTYPES, choose_device, quiet_libraries
 
 HASHED = {"unet": "unet", "transformer": "transformer", "transformer_2": "transformer_2", "vae": "vae",
           "text_encoder": "text"}  # fmt: skip
@@ -66,19 +62,9 @@ class Editor:
         mask = order.mask_FYX
         if mask is not None:
             order = order._replace(mask_FYX=filled(mask, self.backend))
-        try:
-            with torch.inference_mode():
-                made: np.ndarray = self.backend.edit(
-                    self.pipe, filled(frames_FYX3, self.backend), order, on_step
-                )
-        except torch.OutOfMemoryError:
-            raise MemoryBudgetError(
-                f"{self.name} does not fit {self.device} with this clip.",
-                "",
-                f"Try {option('offload', 'model')}, a smaller {option('size')}, or fewer {option('frames')}",
-            ) from None
-        except ValueError as error:  # the pipeline's own checks
-            raise UsageError(f"{type(self.pipe).__name__} refuses this: {first_line(error)}.") from None
+        less = f"{option('offload', 'model')}, a smaller {option('size')}, or fewer {option('frames')}"
+        with calling(self.name, self.pipe, self.device, less):
+            made: np.ndarray = self.backend.edit(self.pipe, filled(frames_FYX3, self.backend), order, on_step)
         return made[:count, :height, :width]
 
 
@@ -108,37 +94,20 @@ def load_editor(
     Raises UsageError for a licence that is not accepted, ModelError for weights missing, gated, damaged, or
     of another class.
     """
-    quiet_libraries()
-    place = choose_device(device)
-    precision = DTYPES[dtype] if dtype != "auto" else torch.float32 if place.type == "cpu" else torch.bfloat16
+    place = choose_place(device, dtype, offload)
     folder = find_editor(backend, name, revision, accepted=accepted, warn=warn)
     index = read_index(str(folder))
+    import diffusers
+
+    kind = getattr(diffusers, backend.PIPELINE)
+    without = {"safety_checker": None, "requires_safety_checker": False} if "safety_checker" in index else {}
     hashes = {
         f"{HASHED[part]}_sha256": digest
         for part, digest in part_hashes(folder, index).items()
         if part in HASHED
     }
-    import diffusers
-
-    kind = getattr(diffusers, backend.PIPELINE)
-    without = {"safety_checker": None, "requires_safety_checker": False} if "safety_checker" in index else {}
-    try:
-        pipe = kind.from_pretrained(
-            str(folder), local_files_only=True, **{_dtype_name(): precision}, **without
-        )
-    except torch.OutOfMemoryError:
-        raise
-    except Exception as error:  # damaged files raise what their parsers raise
-        raise ModelError(
-            f"{name}: the pipeline cannot be loaded: {first_line(error)}.",
-            "",
-            f"Fetch it again: vedit models fetch {name} --force",
-        ) from None
-    check_whole(name, folder, pipe)
-    merged = merge(name, networks_of(pipe), locate(lora, None, name))
-    pipe.set_progress_bar_config(disable=True)
-    _place(pipe, place, offload if place.type != "cpu" else "none")
-    return Editor(name, commit_of(folder), backend, pipe, place, precision, hashes, merged)
+    pipe, merged = open_pipeline(name, kind, folder, place, lora=lora, **without)
+    return Editor(name, commit_of(folder), backend, pipe, place.device, place.dtype, hashes, merged)
 
 
 def find_editor(backend: ModuleType, name: str, revision: str | None, *, accepted: bool, warn: Warn) -> Path:

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 
-from vedit.models.editors import Licence, Order, told
+from vedit.models.editors import Licence, Order
+from vedit.models.editors.call import pictures
+from vedit.models.pipelines import to_frames, told
 
 SUMMARY = "InstructPix2Pix, frame by frame with shared noise."
 PIPELINE = "StableDiffusionInstructPix2PixPipeline"
@@ -37,7 +38,7 @@ def _some(pipe: Any, frames_FYX3: np.ndarray, order: Order, on_step: Callable[[]
     settings = order.settings
     given = pipe(
         [order.instruction] * count,
-        [Image.fromarray(frame) for frame in frames_FYX3],
+        pictures(frames_FYX3),
         num_inference_steps=settings["steps"],
         guidance_scale=settings["guidance"],
         image_guidance_scale=settings["image_guidance"],
@@ -48,5 +49,4 @@ def _some(pipe: Any, frames_FYX3: np.ndarray, order: Order, on_step: Callable[[]
         output_type="np",
         callback_on_step_end=told(on_step),
     )
-    images: np.ndarray = np.rint(np.asarray(given.images).clip(0, 1) * 255).astype(np.uint8)
-    return images
+    return to_frames(given.images)

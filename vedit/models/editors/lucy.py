@@ -11,10 +11,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import torch
-from PIL import Image
 
-from vedit.models.editors import Licence, Order, told
+from vedit.models.editors import Licence, Order
+from vedit.models.editors.call import pictures, sampled
 
 SUMMARY = "Lucy Edit Dev, a Wan 2.2 that follows instructions of 20 to 30 words."
 PIPELINE = "LucyEditPipeline"
@@ -28,20 +27,5 @@ OWN = ("guidance_2",)
 
 def edit(pipe: Any, frames_FYX3: np.ndarray, order: Order, on_step: Callable[[], None]) -> np.ndarray:
     """The edited frames, uint8. Raises what the pipeline raises."""
-    settings, (height, width) = order.settings, frames_FYX3.shape[1:3]
-    given = pipe(
-        video=[Image.fromarray(frame) for frame in frames_FYX3],
-        prompt=order.instruction,
-        negative_prompt=settings["negative_prompt"],
-        height=height,
-        width=width,
-        num_frames=len(frames_FYX3),
-        num_inference_steps=settings["steps"],
-        guidance_scale=settings["guidance"],
-        guidance_scale_2=settings["guidance_2"],
-        generator=torch.Generator().manual_seed(order.seed),
-        output_type="np",
-        callback_on_step_end=told(on_step),
-    )
-    frames: np.ndarray = np.rint(np.asarray(given.frames[0]).clip(0, 1) * 255).astype(np.uint8)
-    return frames
+    own = {"video": pictures(frames_FYX3), "guidance_scale_2": order.settings["guidance_2"]}
+    return sampled(pipe, frames_FYX3, order, on_step, **own)

@@ -12,10 +12,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import torch
-from PIL import Image
 
-from vedit.models.editors import Licence, Order, told
+from vedit.models.editors import Licence, Order
+from vedit.models.editors.call import pictures, sampled
 
 SUMMARY = "Wan VACE: makes what a mask leaves open, by a prompt and reference pictures."
 PIPELINE = "WanVACEPipeline"
@@ -27,26 +26,14 @@ OWN = ("conditioning_scale", "guidance_2")
 
 def edit(pipe: Any, frames_FYX3: np.ndarray, order: Order, on_step: Callable[[], None]) -> np.ndarray:
     """The edited frames, uint8. Raises what the pipeline raises."""
-    settings, (height, width) = order.settings, frames_FYX3.shape[1:3]
-    mask_FYX = order.mask_FYX
+    mask_FYX, settings = order.mask_FYX, order.settings
     if mask_FYX is None:
         mask_FYX = np.full(frames_FYX3.shape[:3], 255, np.uint8)
-    given = pipe(
-        prompt=order.instruction,
-        negative_prompt=settings["negative_prompt"],
-        video=[Image.fromarray(frame) for frame in frames_FYX3],
-        mask=[Image.fromarray(mask) for mask in mask_FYX],
-        reference_images=list(order.references) or None,
-        conditioning_scale=settings["conditioning_scale"],
-        height=height,
-        width=width,
-        num_frames=len(frames_FYX3),
-        num_inference_steps=settings["steps"],
-        guidance_scale=settings["guidance"],
-        guidance_scale_2=settings["guidance_2"],
-        generator=torch.Generator().manual_seed(order.seed),
-        output_type="np",
-        callback_on_step_end=told(on_step),
-    )
-    frames: np.ndarray = np.rint(np.asarray(given.frames[0]).clip(0, 1) * 255).astype(np.uint8)
-    return frames
+    own = {
+        "video": pictures(frames_FYX3),
+        "mask": pictures(mask_FYX),
+        "reference_images": list(order.references) or None,
+        "conditioning_scale": settings["conditioning_scale"],
+        "guidance_scale_2": settings["guidance_2"],
+    }
+    return sampled(pipe, frames_FYX3, order, on_step, **own)
