@@ -18,7 +18,7 @@ from PIL import Image
 from tests.conftest import Result, vedit
 from tests.hub import StubHub, stub_as_hub
 from tests.models.tiny_editors import WRITTEN
-from vedit.errors import UsageError
+from vedit.errors import ModelError, UsageError
 from vedit.jobs.clips import Selection, read_pixels
 from vedit.jobs.edit.released import put_back
 from vedit.models import editors
@@ -29,7 +29,8 @@ pytestmark = pytest.mark.filterwarnings(  # diffusers' Euler ancestral sampler, 
     "ignore:__array__ implementation:DeprecationWarning"
 )
 INSTRUCTION = ("--method", "instruct", "--instruction", "make the circle blue", "--steps", "2")
-SETTINGS = {"steps": 2, "guidance": 5.0, "negative_prompt": "", "image_guidance": 1.5, "guidance_2": None, "conditioning_scale": 1.0}  # fmt: skip
+SETTINGS = {"steps": 2, "guidance": 5.0, "negative_prompt": "", "image_guidance": 1.5, "guidance_2": None, "conditioning_scale": 1.0,
+            "reference_strength": 1.0, "reference_downscale": None, "stg": 1.0}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +103,10 @@ class Spy:
 
     def __call__(self, **given: Any) -> Any:
         self.given = given
+        given["video"] = given.get("video") or given["reference_conditions"][0].frames
         return SimpleNamespace(frames=[np.stack([np.asarray(frame) for frame in given["video"]]) / 255])
+
+    transformer = SimpleNamespace(transformer_blocks=[None] * 48)
 
 
 def spied(backend: str, frames: Any, **more: Any) -> tuple[dict[str, Any], Any]:
@@ -112,16 +116,19 @@ def spied(backend: str, frames: Any, **more: Any) -> tuple[dict[str, Any], Any]:
     return spy.given, made
 
 
-@pytest.mark.parametrize(("backend", "grain"), [("lucy", 32), ("vace", 16)])
-@pytest.mark.parametrize(("count", "wanted"), [(1, 1), (2, 5), (5, 5), (6, 9)])
+@pytest.mark.parametrize(
+    ("backend", "packs", "grain"), [("lucy", 4, 32), ("vace", 4, 16), ("ltx2-ic", 8, 32)]
+)
+@pytest.mark.parametrize("count", [1, 2, 5, 6, 9, 10])
 def test_a_clip_is_filled_up_to_what_the_editor_takes_and_cut_again(
-    backend: str, grain: int, count: int, wanted: int
+    backend: str, packs: int, grain: int, count: int
 ) -> None:
+    wanted = next(frames for frames in range(count, 99) if (frames - 1) % packs == 0)
     frames = np.random.default_rng(0).integers(0, 255, (count, 40, 72, 3), dtype=np.uint8)
     given, made = spied(backend, frames)
     assert np.array_equal(made, frames)
     assert len(given["video"]) == given["num_frames"] == wanted
-    assert (given["height"], given["width"]) == (-(-40 // grain) * grain, -(-72 // grain) * grain)
+    assert (given["height"], given["width"]) == (48 if grain == 16 else 64, 80 if grain == 16 else 96)
     assert given["video"][-1].size == (given["width"], given["height"])
     assert np.array_equal(np.asarray(given["video"][-1])[:40, :72], frames[-1])
 
@@ -151,6 +158,92 @@ def test_without_a_mask_vace_makes_everything_and_a_picture_is_handed_over() -> 
     given, _ = spied("vace", np.zeros((1, 32, 32, 3), np.uint8), references=(picture,))
     assert np.asarray(given["mask"][0]).min() == 255 and given["reference_images"] == [picture]
     assert spied("vace", np.zeros((1, 32, 32, 3), np.uint8))[0]["reference_images"] is None
+
+
+def test_ltx2_is_told_the_rate_and_shown_the_clip_as_small_as_its_lora_was_trained_to(
+    folders: dict[str, Path], tmp_path: Path
+) -> None:
+    frames = np.random.default_rng(0).integers(0, 255, (9, 40, 72, 3), dtype=np.uint8)
+    given, _ = spied("ltx2-ic", frames, fps=12.5)
+    assert given["frame_rate"] == 12.5 and given["reference_downscale_factor"] == 1
+    assert given["spatio_temporal_guidance_blocks"] == [28]
+    lora = write_ltx2_lora(tmp_path / "ic.safetensors", {"reference_downscale_factor": "2"})
+    editor = load_ltx2(folders, lora)
+    assert editor.headers["reference_downscale_factor"] == "2" and editor.lora[0]["sha256"]
+    editor.pipe = spy = Spy()
+    editor.edit(frames, Order("say", SETTINGS))
+    assert (spy.given["height"], spy.given["width"], spy.given["reference_downscale_factor"]) == (64, 128, 2)
+    editor.edit(frames, Order("say", {**SETTINGS, "reference_downscale": 1}))
+    assert (spy.given["width"], spy.given["reference_downscale_factor"]) == (96, 1)
+    odd = load_ltx2(
+        folders, write_ltx2_lora(tmp_path / "odd.safetensors", {"reference_downscale_factor": "1.5"})
+    )
+    with pytest.raises(ModelError, match=r"'1\.5' for reference_downscale_factor"):
+        odd.edit(frames, Order("say", SETTINGS))
+
+
+def load_ltx2(folders: dict[str, Path], *lora: Path) -> Editor:
+    backend = editors.load("ltx2-ic")
+    return load_editor(
+        backend,
+        str(folders["ltx2-ic"]),
+        device="cpu",
+        lora=[str(one) for one in lora],
+        warn=lambda message: None,
+    )
+
+
+def write_ltx2_lora(path: Path, header: dict[str, str]) -> Path:
+    """Two layers by the names of LTX's own network, as IC-LoRAs are published."""
+    from safetensors.torch import save_file
+
+    torch.manual_seed(6)
+    tensors = {}
+    for layer, (rows, columns) in {
+        "transformer_blocks.1.attn1.to_q": (24, 24),
+        "patchify_proj": (24, 8),
+    }.items():
+        tensors[f"diffusion_model.{layer}.lora_A.weight"] = torch.randn(2, columns)
+        tensors[f"diffusion_model.{layer}.lora_B.weight"] = torch.randn(rows, 2)
+    save_file(tensors, path, header)
+    return path
+
+
+def test_ltx2_makes_what_its_pipeline_makes_and_a_lora_is_merged_as_diffusers_does(
+    folders: dict[str, Path], tmp_path: Path
+) -> None:
+    from diffusers import LTX2InContextPipeline
+    from diffusers.pipelines.ltx2.pipeline_ltx2_ic_lora import LTX2ReferenceCondition
+
+    frames = np.random.default_rng(0).integers(0, 255, (9, 64, 64, 3), dtype=np.uint8)
+    lora = write_ltx2_lora(tmp_path / "ic.safetensors", {})
+    pipe = LTX2InContextPipeline.from_pretrained(folders["ltx2-ic"])
+    pipe.load_lora_weights(lora.parent, weight_name=lora.name)
+    pipe.set_progress_bar_config(disable=True)
+    given = pipe(
+        "make the circle blue", "", [LTX2ReferenceCondition([Image.fromarray(frame) for frame in frames])],
+        height=64, width=64, num_frames=9, frame_rate=24.0, num_inference_steps=2, guidance_scale=5.0,
+        spatio_temporal_guidance_blocks=[1], generator=torch.Generator().manual_seed(0), output_type="np",
+    )  # fmt: skip
+    made = load_ltx2(folders, lora).edit(frames, Order("make the circle blue", SETTINGS))
+    assert np.abs(made.astype(int) - np.rint(given.frames[0] * 255)).max() <= 1
+    assert (
+        np.abs(
+            made.astype(int) - load_ltx2(folders).edit(frames, Order("make the circle blue", SETTINGS))
+        ).max()
+        > 5
+    )
+
+
+def test_ltx2_without_a_lora_is_refused_before_anything_is_fetched(
+    hub: StubHub, clip: Path, tmp_path: Path
+) -> None:
+    refused = edit(clip, tmp_path / "o.gif", "ltx2-ic")
+    assert refused.code == 2 and not hub.log, refused.err
+    assert "heeds a clip by a LoRA alone" in refused.err and "--lora OWNER/NAME" in refused.err
+    again = edit(clip, tmp_path / "o.gif", "ltx2-ic", "--lora", "somebody/ic")
+    told = " ".join(again.err.split())
+    assert again.code == 2 and "LTX-2 Community License, which is not accepted" in told and not hub.log, told
 
 
 def test_put_back_is_in_proportion_where_a_mask_is_grey() -> None:
@@ -212,7 +305,7 @@ def test_what_will_be_handed_over_is_explained_without_weights(clip: Path, tmp_p
 
 
 def test_every_backend_says_what_it_needs() -> None:
-    assert editors.names() == ["ip2p", "lucy", "vace"]
+    assert editors.names() == ["ip2p", "ltx2-ic", "lucy", "vace"]
     import diffusers
 
     for name in editors.names():
@@ -221,7 +314,7 @@ def test_every_backend_says_what_it_needs() -> None:
         assert backend.LICENCE.address.startswith("https://") and backend.MODEL.count("/") == 1
     with pytest.raises(UsageError):
         editors.load("editor")
-    assert filled(np.zeros((2, 3, 5), np.uint8), editors.load("vace")).shape == (5, 16, 16)
+    assert filled(np.zeros((2, 3, 5), np.uint8), editors.load("vace"), {}).shape == (5, 16, 16)
 
 
 def test_clips_of_a_folder_are_edited_one_after_the_other(

@@ -186,7 +186,9 @@ clip_options = options(
     help="Editing method (see --list-methods); p2p by default, easyv2v with --instruction.",
 )
 @click.option(
-    "--backend", metavar="NAME", help="instruct: the released editor, ip2p, lucy or vace; ip2p by default."
+    "--backend",
+    metavar="NAME",
+    help="instruct: the released editor, ip2p, lucy, ltx2-ic or vace; ip2p by default.",
 )
 @click.option(
     "--accept-licence",

@@ -73,6 +73,11 @@ class Pixels(NamedTuple):
         """The frames at the size of the output."""
         return self.frames_FYX3 if self.full_FYX3 is None else self.full_FYX3
 
+    @property
+    def fps(self) -> float:
+        """Frames a second, on the average."""
+        return float(len(self.durations) / (sum(self.durations) * self.clip.timebase))
+
     def times(self) -> list[tuple[float, float]]:
         """Begin and end of each frame taken, in seconds of the source."""
         base, at, spans = self.clip.timebase, self.skipped, []

@@ -291,11 +291,18 @@ NUMBERS = ("lora_alpha", "r")
 PATTERNS = ("alpha_pattern", "rank_pattern")
 
 
-def _metadata(path: Path) -> Any:
+def header_of(path: Path) -> dict[str, str]:
+    """What the header of a file of safetensors tells beside its tensors; nothing for other files."""
+    if path.suffix.lower() != ".safetensors":
+        return {}
     with path.open("rb") as stream:
         length = int.from_bytes(stream.read(8), "little")
-        header = json.loads(stream.read(min(length, LARGEST_HEADER)))
-    text = header.get("__metadata__", {}).get(METADATA)
+        told: dict[str, str] = json.loads(stream.read(min(length, LARGEST_HEADER))).get("__metadata__", {})
+    return told
+
+
+def _metadata(path: Path) -> Any:
+    text = header_of(path).get(METADATA)
     try:
         return {} if text is None else parse_json(text, str(path), SETTINGS)
     except VeditError:

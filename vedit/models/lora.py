@@ -306,6 +306,8 @@ def _spellings(path: str, module: Any) -> Iterator[str]:
         yield path.removeprefix("text_model.") if path.startswith("text_model.") else f"text_model.{path}"
     if type(module).__name__.startswith("Wan"):
         yield original_of_wan(path)
+    elif type(module).__name__.startswith("LTX"):
+        yield original_of_ltx(path)
     elif hasattr(module, "down_blocks") and hasattr(module, "up_blocks"):
         yield from original_of_unet(path, module.config)
 
@@ -332,6 +334,24 @@ WAN_NAMES = (
 def original_of_wan(path: str) -> str:
     """What Wan's own network calls a layer of WanTransformer3DModel."""
     for pattern, name in WAN_NAMES:
+        path = re.sub(pattern, name, path)
+    return path
+
+
+LTX_NAMES = (
+    (r"\.norm_([qk])$", r".\1_norm"),
+    (r"^(audio_)?proj_in$", r"\1patchify_proj"),
+    (r"^(audio_)?time_embed\.", r"\1adaln_single."),
+    (r"^(audio_)?prompt_adaln\.", r"\1prompt_adaln_single."),
+    (r"^av_cross_attn_(video|audio)_scale_shift\.", r"av_ca_\1_scale_shift_adaln_single."),
+    (r"^av_cross_attn_video_a2v_gate\.", "av_ca_a2v_gate_adaln_single."),
+    (r"^av_cross_attn_audio_v2a_gate\.", "av_ca_v2a_gate_adaln_single."),
+)
+
+
+def original_of_ltx(path: str) -> str:
+    """What LTX's own network calls a layer of diffusers' transformer."""
+    for pattern, name in LTX_NAMES:
         path = re.sub(pattern, name, path)
     return path
 

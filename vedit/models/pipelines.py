@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from vedit.errors import MemoryBudgetError, ModelError, UsageError, nearest, option
-from vedit.models.adapters import locate
+from vedit.models.adapters import Found, locate
 from vedit.models.checked import check_index, check_part, check_parts, read_config, tensor_names
 from vedit.models.hub import explained, first_line, read_json, weights_of
 from vedit.models.lora import merge
@@ -317,7 +317,8 @@ def load_pipeline(
     place = choose_place(device, dtype, offload)
     kind, folder, _ = find_pipeline(name, revision, variant, motion_adapter)
     extra = _animated(str(folder), motion_adapter, place.dtype) if motion_adapter else {}
-    pipe, _ = open_pipeline(name, kind, folder, place, lora=lora, variant=variant, **extra)
+    found = locate(lora, None, name)
+    pipe, _ = open_pipeline(name, kind, folder, place, lora=found, variant=variant, **extra)
     if vae_tiling:
         if not hasattr(getattr(pipe, "vae", None), "enable_tiling"):
             raise UsageError(
@@ -358,7 +359,7 @@ def open_pipeline(
     folder: Path,
     place: Place,
     *,
-    lora: Sequence[str] = (),
+    lora: Sequence[Found] = (),
     variant: str | None = None,
     **parts: Any,
 ) -> tuple[Any, list[dict[str, Any]]]:
@@ -379,7 +380,7 @@ def open_pipeline(
             f"Fetch it again: vedit models fetch {name} --force",
         ) from None
     check_whole(name, folder, pipe)
-    merged = merge(name, networks_of(pipe), locate(lora, None, name))
+    merged = merge(name, networks_of(pipe), lora)
     pipe.set_progress_bar_config(disable=True)
     _put(pipe, place.device, place.offload)
     return pipe, merged

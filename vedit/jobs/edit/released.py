@@ -47,7 +47,7 @@ class ReleasedPlan(EditPlan):
         from vedit.models.editors.editor import filled
 
         backend, frames = backend_of(self.job.params), self.pixels.frames_FYX3
-        count, height, width = filled(frames[:, :, :, :1], backend).shape[:3]
+        count, height, width = filled(frames[:, :, :, :1], backend, self.job.params).shape[:3]
         return "\n".join(
             [
                 str(self),
@@ -121,6 +121,7 @@ class ReleasedPlan(EditPlan):
             None if shown is None or not editor.backend.MASKS else at_size(shown, pixels.selection.shape),
             reference_of(job.ref),
             job.frames_per_call,
+            pixels.fps,
         )
         total = int(job.params["steps"])
         passed = iter(sink.steps(iter(range(total)), total, "edit"))
@@ -184,6 +185,8 @@ def plan_released(request: EditRequest, sink: Sink, *, repeats: bool = False) ->
     given = method_params(METHOD, request.preset, request.set, request.model, **request.own_options)
     params = methods.load(METHOD).Params.model_validate(given).model_dump(mode="json")
     backend = backend_of(params)
+    if hasattr(backend, "check"):
+        backend.check(model_of(backend, request), request.lora)
     read = check_settings(backend, params, given, request)
     params = {key: params[key] for key in read}
     size = check_clip(request.input)
@@ -223,7 +226,7 @@ def load(request: EditRequest, sink: Sink) -> Editor:
     backend = backend_of(params)
     return load_editor(
         backend,
-        backend.MODEL if request.model == EMBEDDED else request.model,
+        model_of(backend, request),
         request.revision,
         device=request.device,
         dtype=request.dtype,
@@ -232,6 +235,11 @@ def load(request: EditRequest, sink: Sink) -> Editor:
         accepted=request.accept_licence,
         warn=sink.warn,
     )
+
+
+def model_of(backend: ModuleType, request: EditRequest) -> str:
+    """The model that is named, else the backend's own."""
+    return str(backend.MODEL) if request.model == EMBEDDED else request.model
 
 
 def check_weights(record: Any, editor: Editor) -> None:

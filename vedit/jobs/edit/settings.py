@@ -33,7 +33,7 @@ def method_params(
     from vedit.presets import load_method
 
     refuse_unknown(method, settings, options)
-    own = own_preset(method, model)
+    own = own_preset(method, model, backend=options.get("backend") or settings.get("backend"))
     values = {} if preset == "" else load_method(method, preset or own, required=preset is not None)
     from vedit.methods.base import canonical, read_params
 
@@ -47,13 +47,17 @@ def method_params(
     return values
 
 
-def own_preset(method: str, model: str) -> str:
+def own_preset(method: str, model: str, backend: Any = None) -> str:
     """The preset that a method has of its own for a model: METHOD-shapes with the embedded one,
     METHOD-shapes-video with the embedded video model, METHOD-wan with those of Wan's layout,
-    METHOD-sdxl with Stable Diffusion XL; METHOD for the others, and where there is no such preset.
+    METHOD-sdxl with Stable Diffusion XL; METHOD for the others, and where there is no such preset. A
+    released editor has one by its name, whatever the model.
     """
     from vedit.presets import paths
 
+    if method == "instruct":
+        own = f"{method}-{backend or 'ip2p'}"
+        return own if own in paths() else method
     if model == EMBEDDED:
         return f"{method}-{model}"
     named = [f"{method}-{model}"] if model == EMBEDDED_VIDEO else []

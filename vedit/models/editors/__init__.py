@@ -4,14 +4,21 @@ A module has
 
     SUMMARY   one line
     PIPELINE  the class of diffusers
+    ALSO      classes that models of the same parts name instead
     MODEL     the Hub id that is used where none is named
     LICENCE   a `Licence`
     SIDE      the shorter side that it is worked on by default
     GRAIN     sides are filled up to multiples of this
+    LEAST     the shortest side that it takes
     PACKS     frames are filled up to PACKS * k + 1; 1 takes any number
     MASKS     whether it takes a mask, white where it is edited
     OWN       keys of the settings that it reads beside steps, guidance and negative_prompt
+    check     refuses a model and LoRAs that cannot do it, before anything is fetched
+    settle    from the settings and what the headers of LoRAs say to the settings that it runs with
+    grain     from the settings to GRAIN, where they decide it
     edit      from a loaded pipeline, frames and an `Order` to the edited frames
+
+ALSO, LEAST, check, settle and grain need not be there.
 """
 
 from __future__ import annotations
@@ -35,7 +42,8 @@ class Licence(NamedTuple):
 class Order(NamedTuple):
     """What is asked of an editor. settings: its own, by name. frames, sides are filled up already.
 
-    mask_FYX: uint8, 255 where it is edited, or None. references: pictures of what it should look like.
+    mask_FYX: uint8, 255 where it is edited, or None. references: pictures of what it should look like. fps:
+    frames a second.
     """
 
     instruction: str
@@ -44,6 +52,7 @@ class Order(NamedTuple):
     mask_FYX: Any = None
     references: tuple[Any, ...] = ()
     frames_per_call: int = 8
+    fps: float = 24.0
 
 
 def names() -> list[str]:

@@ -6,8 +6,8 @@ Its licence is told before its weights are fetched, and where it must be accepte
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from vedit.errors import ModelError, UsageError, Warn, option
+from vedit.models.adapters import header_of, locate
 from vedit.models.checked import check_parts
 from vedit.models.editors import Licence, Order
 from vedit.models.hub import commit_of, is_in_cache
@@ -29,12 +30,14 @@ from vedit.models.pipelines import (
 )
 
 HASHED = {"unet": "unet", "transformer": "transformer", "transformer_2": "transformer_2", "vae": "vae",
-          "text_encoder": "text"}  # fmt: skip
+          "text_encoder": "text", "connectors": "connectors"}  # fmt: skip
 
 
 @dataclass
 class Editor:
-    """A loaded editor. backend: its module. hashes: of its parts, as a record tells them."""
+    """A loaded editor. backend: its module. hashes: of its parts, as a record tells them. headers: what those
+    of its LoRAs say.
+    """
 
     name: str
     revision: str | None
@@ -44,6 +47,7 @@ class Editor:
     dtype: torch.dtype
     hashes: dict[str, str]
     lora: list[dict[str, Any]]
+    headers: dict[str, str] = field(default_factory=dict)
 
     def identity(self) -> dict[str, Any]:
         told = {"id": self.name, "revision": self.revision, "pipeline": type(self.pipe).__name__}
@@ -58,21 +62,25 @@ class Editor:
         Frames and sides are filled up to what the editor takes, by repeating the last, and cut again. Raises
         UsageError for what the pipeline refuses, MemoryBudgetError when it does not fit.
         """
-        count, (height, width) = len(frames_FYX3), frames_FYX3.shape[1:3]
-        mask = order.mask_FYX
-        if mask is not None:
-            order = order._replace(mask_FYX=filled(mask, self.backend))
+        count, (height, width), backend = len(frames_FYX3), frames_FYX3.shape[1:3], self.backend
+        if hasattr(backend, "settle"):
+            order = order._replace(settings=backend.settle(order.settings, self.headers))
+        if order.mask_FYX is not None:
+            order = order._replace(mask_FYX=filled(order.mask_FYX, backend, order.settings))
+        frames = filled(frames_FYX3, backend, order.settings)
         less = f"{option('offload', 'model')}, a smaller {option('size')}, or fewer {option('frames')}"
         with calling(self.name, self.pipe, self.device, less):
-            made: np.ndarray = self.backend.edit(self.pipe, filled(frames_FYX3, self.backend), order, on_step)
+            made: np.ndarray = backend.edit(self.pipe, frames, order, on_step)
         return made[:count, :height, :width]
 
 
-def filled(frames: np.ndarray, backend: ModuleType) -> np.ndarray:
+def filled(frames: np.ndarray, backend: ModuleType, settings: Mapping[str, Any]) -> np.ndarray:
     """Frames (F, Y, X, ...) with as many and as long sides as a backend takes: the last are repeated."""
-    packs, grain = backend.PACKS, backend.GRAIN
+    packs = backend.PACKS
+    grain = backend.grain(settings) if hasattr(backend, "grain") else backend.GRAIN
     more = -(len(frames) - 1) % packs
-    rows, columns = (-side % grain for side in frames.shape[1:3])
+    least = getattr(backend, "LEAST", grain)
+    rows, columns = (max(least, -(-side // grain) * grain) - side for side in frames.shape[1:3])
     rest = ((0, 0),) * (frames.ndim - 3)
     return np.pad(frames, ((0, more), (0, rows), (0, columns), *rest), mode="edge")
 
@@ -100,14 +108,18 @@ def load_editor(
     import diffusers
 
     kind = getattr(diffusers, backend.PIPELINE)
-    without = {"safety_checker": None, "requires_safety_checker": False} if "safety_checker" in index else {}
+    without: dict[str, Any] = (
+        {"safety_checker": None, "requires_safety_checker": False} if "safety_checker" in index else {}
+    )
     hashes = {
         f"{HASHED[part]}_sha256": digest
         for part, digest in part_hashes(folder, index).items()
         if part in HASHED
     }
-    pipe, merged = open_pipeline(name, kind, folder, place, lora=lora, **without)
-    return Editor(name, commit_of(folder), backend, pipe, place.device, place.dtype, hashes, merged)
+    found = locate(lora, None, name)
+    pipe, merged = open_pipeline(name, kind, folder, place, lora=found, **without)
+    headers = {key: value for one in found for key, value in header_of(one.path).items()}
+    return Editor(name, commit_of(folder), backend, pipe, place.device, place.dtype, hashes, merged, headers)
 
 
 def find_editor(backend: ModuleType, name: str, revision: str | None, *, accepted: bool, warn: Warn) -> Path:
@@ -115,7 +127,7 @@ def find_editor(backend: ModuleType, name: str, revision: str | None, *, accepte
     if not os.path.isdir(name) and not is_in_cache(name):
         check_licence(backend.LICENCE, name, accepted, warn)
     index = read_index(name, revision)
-    if index.get("_class_name") != backend.PIPELINE:
+    if index.get("_class_name") not in (backend.PIPELINE, *getattr(backend, "ALSO", ())):
         raise ModelError(
             f"{name} is a {str(index.get('_class_name'))[:80]}, and the backend calls a {backend.PIPELINE}.",
             "",
