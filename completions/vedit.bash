@@ -44,7 +44,7 @@ _vedit() {
     while [ "$i" -lt "$COMP_CWORD" ]; do
         word=${COMP_WORDS[i]}
         case "$path $word" in
-            'vedit batch' | 'vedit batch collect' | 'vedit batch gallery' | 'vedit batch run' | 'vedit batch status' | 'vedit bench' | 'vedit bench model' | 'vedit bench motion' | 'vedit bench scenes' | 'vedit cache' | 'vedit cache clear' | 'vedit cache list' | 'vedit caption' | 'vedit convert' | 'vedit data' | 'vedit data check' | 'vedit data clip' | 'vedit data edit-pairs' | 'vedit data folder' | 'vedit data moving-mnist' | 'vedit data msrvtt' | 'vedit data table' | 'vedit data v2vbench' | 'vedit demo' | 'vedit edit' | 'vedit env' | 'vedit generate' | 'vedit gif' | 'vedit gif adjust' | 'vedit gif blur' | 'vedit gif chain' | 'vedit gif crop' | 'vedit gif delay' | 'vedit gif fade' | 'vedit gif frames' | 'vedit gif metadata' | 'vedit gif optimize' | 'vedit gif pad' | 'vedit gif preview' | 'vedit gif resize' | 'vedit gif rotate' | 'vedit gif serve' | 'vedit gif speed' | 'vedit gif watermark' | 'vedit invert' | 'vedit models' | 'vedit models export' | 'vedit models fetch' | 'vedit models info' | 'vedit models list' | 'vedit models pack' | 'vedit presets' | 'vedit presets list' | 'vedit presets save' | 'vedit presets show' | 'vedit probe' | 'vedit replay' | 'vedit rewrite' | 'vedit scene' | 'vedit score' | 'vedit score check' | 'vedit score compare' | 'vedit score merge' | 'vedit score table' | 'vedit score weights' | 'vedit train') path="$path $word" ;;
+            'vedit batch' | 'vedit batch collect' | 'vedit batch gallery' | 'vedit batch run' | 'vedit batch status' | 'vedit bench' | 'vedit bench model' | 'vedit bench motion' | 'vedit bench scenes' | 'vedit cache' | 'vedit cache clear' | 'vedit cache list' | 'vedit caption' | 'vedit convert' | 'vedit data' | 'vedit data check' | 'vedit data clip' | 'vedit data edit-pairs' | 'vedit data folder' | 'vedit data moving-mnist' | 'vedit data msrvtt' | 'vedit data table' | 'vedit data v2vbench' | 'vedit demo' | 'vedit edit' | 'vedit env' | 'vedit generate' | 'vedit gif' | 'vedit gif adjust' | 'vedit gif blur' | 'vedit gif chain' | 'vedit gif concat' | 'vedit gif crop' | 'vedit gif delay' | 'vedit gif fade' | 'vedit gif frames' | 'vedit gif metadata' | 'vedit gif optimize' | 'vedit gif pad' | 'vedit gif preview' | 'vedit gif resize' | 'vedit gif rotate' | 'vedit gif serve' | 'vedit gif speed' | 'vedit gif watermark' | 'vedit invert' | 'vedit models' | 'vedit models export' | 'vedit models fetch' | 'vedit models info' | 'vedit models list' | 'vedit models pack' | 'vedit presets' | 'vedit presets list' | 'vedit presets save' | 'vedit presets show' | 'vedit probe' | 'vedit replay' | 'vedit rewrite' | 'vedit scene' | 'vedit score' | 'vedit score check' | 'vedit score compare' | 'vedit score merge' | 'vedit score table' | 'vedit score weights' | 'vedit train') path="$path $word" ;;
         esac
         i=$((i + 1))
     done
@@ -182,6 +182,16 @@ _vedit() {
         'vedit gif chain --deinterlace') _vedit_value words "$cur" 'auto on off'; return ;;
         'vedit gif chain --to') _vedit_value words "$cur" 'gif nut y4m rgb24 rgba'; return ;;
         'vedit gif chain --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
+        'vedit gif concat --crossfade' | 'vedit gif concat --size' | 'vedit gif concat --still' | 'vedit gif concat --strip' | 'vedit gif concat --comment' | 'vedit gif concat --colors' | 'vedit gif concat --start' | 'vedit gif concat --end' | 'vedit gif concat --duration' | 'vedit gif concat --fps' | 'vedit gif concat --max-size' | 'vedit gif concat --crf' | 'vedit gif concat --limit' | 'vedit gif concat -j' | 'vedit gif concat --jobs') _vedit_value text "$cur"; return ;;
+        'vedit gif concat --color') _vedit_value words "$cur" 'transparent blurred'; return ;;
+        'vedit gif concat -o' | 'vedit gif concat --output' | 'vedit gif concat --subtitles' | 'vedit gif concat --subtitles-font') _vedit_value file "$cur"; return ;;
+        'vedit gif concat --loop') _vedit_value words "$cur" 'forever once keep'; return ;;
+        'vedit gif concat --palette') _vedit_value words "$cur" 'auto keep global frame'; return ;;
+        'vedit gif concat --dither') _vedit_value words "$cur" 'none bayer fs'; return ;;
+        'vedit gif concat --tonemap') _vedit_value words "$cur" 'none mobius hable reinhard gamma linear clip'; return ;;
+        'vedit gif concat --deinterlace') _vedit_value words "$cur" 'auto on off'; return ;;
+        'vedit gif concat --to') _vedit_value words "$cur" 'gif nut y4m rgb24 rgba'; return ;;
+        'vedit gif concat --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
         'vedit gif crop --rect' | 'vedit gif crop --left' | 'vedit gif crop --right' | 'vedit gif crop --top' | 'vedit gif crop --bottom' | 'vedit gif crop --centre' | 'vedit gif crop --suffix' | 'vedit gif crop --strip' | 'vedit gif crop --comment' | 'vedit gif crop --colors' | 'vedit gif crop --start' | 'vedit gif crop --end' | 'vedit gif crop --duration' | 'vedit gif crop --fps' | 'vedit gif crop --max-size' | 'vedit gif crop --crf' | 'vedit gif crop --limit' | 'vedit gif crop -j' | 'vedit gif crop --jobs') _vedit_value text "$cur"; return ;;
         'vedit gif crop -o' | 'vedit gif crop --output' | 'vedit gif crop --subtitles' | 'vedit gif crop --subtitles-font') _vedit_value file "$cur"; return ;;
         'vedit gif crop -O' | 'vedit gif crop --output-dir') _vedit_value folder "$cur"; return ;;
@@ -401,6 +411,7 @@ _vedit() {
         'vedit gif adjust') words='--brightness --contrast --saturation --gamma --pivot -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --join --start --end --duration --fps --max-size --crf --no-audio --subtitles --subtitles-font --tonemap --deinterlace --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
         'vedit gif blur') words='--rect --how --strength -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --join --start --end --duration --fps --max-size --crf --no-audio --subtitles --subtitles-font --tonemap --deinterlace --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
         'vedit gif chain') words='-f --file --preset -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --join --start --end --duration --fps --max-size --crf --no-audio --subtitles --subtitles-font --tonemap --deinterlace --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
+        'vedit gif concat') words='--crossfade --size --color --still -o --output -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --start --end --duration --fps --max-size --crf --no-audio --subtitles --subtitles-font --tonemap --deinterlace --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
         'vedit gif crop') words='--rect --left --right --top --bottom --centre --auto -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --join --start --end --duration --fps --max-size --crf --no-audio --subtitles --subtitles-font --tonemap --deinterlace --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
         'vedit gif delay') words='--rules --hold --min-delay --raw-delays -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --join --start --end --duration --fps --max-size --crf --no-audio --subtitles --subtitles-font --tonemap --deinterlace --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
         'vedit gif fade') words='--in --out --color -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --join --start --end --duration --fps --max-size --crf --no-audio --subtitles --subtitles-font --tonemap --deinterlace --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
@@ -446,7 +457,7 @@ _vedit() {
         'vedit bench') words='model motion scenes' ;;
         'vedit cache') words='clear list' ;;
         'vedit data') words='check clip edit-pairs folder moving-mnist msrvtt table v2vbench' ;;
-        'vedit gif') words='adjust blur chain crop delay fade frames metadata optimize pad preview resize rotate serve speed watermark' ;;
+        'vedit gif') words='adjust blur chain concat crop delay fade frames metadata optimize pad preview resize rotate serve speed watermark' ;;
         'vedit models') words='export fetch info list pack' ;;
         'vedit presets') words='list save show' ;;
         'vedit score') words='check compare merge table weights' ;;
@@ -476,6 +487,7 @@ _vedit() {
         'vedit gif adjust') _vedit_value file "$cur"; return ;;
         'vedit gif blur') _vedit_value file "$cur"; return ;;
         'vedit gif chain') _vedit_value file "$cur"; return ;;
+        'vedit gif concat') _vedit_value file "$cur"; return ;;
         'vedit gif crop') _vedit_value file "$cur"; return ;;
         'vedit gif delay') _vedit_value file "$cur"; return ;;
         'vedit gif fade') _vedit_value file "$cur"; return ;;

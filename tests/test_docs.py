@@ -469,6 +469,8 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
             clip.convert("RGB").save(folder / f"img-{place:03d}.png")
     for name in ("a.png", "b.png", "c.png", "photo.jpg"):
         Image.new("RGB", (20, 20), (0, 90, 200)).save(folder / name)
+    for name in ("a.gif", "b.gif", "c.gif"):
+        shutil.copy(folder / "in.gif", folder / name)
     assert execute(["convert", str(folder / "in.gif"), "-o", str(folder / "in.mp4")]) == 0
     return folder
 

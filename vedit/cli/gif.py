@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 OWN = {
     "chain": "Run several stages in one process.",
+    "concat": "Join clips one after another, with a crossfade if you like.",
     "preview": "Show frames in the terminal, or as a contact sheet.",
     "serve": "Edit in a page of your browser, and see every result as it is.",
 }
@@ -88,8 +89,7 @@ max_size_option = click.option(
     metavar="SIZE",
     help="Fit a GIF into so many bytes (8MB, 500k): lossy, then fewer colours, images, pixels.",
 )
-clip_options = options(
-    join_option,
+part_options = options(
     click.option("--start", metavar="TIME", help="Begin here: seconds, or 1:02.5."),
     click.option("--end", metavar="TIME", help="End here."),
     click.option("--duration", metavar="TIME", help="Or take this much."),
@@ -121,6 +121,7 @@ clip_options = options(
         help="Output format when the name does not tell.",
     ),
 )
+clip_options = options(join_option, part_options)
 metadata_options = options(
     click.option(
         "--loop",

@@ -13,7 +13,7 @@ from vedit.media.gif import container as gif
 from vedit.media.limits import check_sides
 from vedit.media.options import QuantiseOptions, ReadOptions, WriteOptions
 from vedit.media.pipeline import Stage, at_stage, connect, converters, path_name, plan
-from vedit.media.source import FileSource, FolderSource, Source, source_of
+from vedit.media.source import FileSource, Source, source_of
 
 BuildStages = Callable[[], Sequence[Stage]]
 
@@ -111,7 +111,7 @@ def written(
     clip, frames, kind, hurt = source.open(wants_planes=keeps_planes)
     if kind == "yuv":
         steps = plan(stages, "yuv", "yuv")
-    path = path_name(steps)
+    path = path_name(steps) if steps or kind == "packed" else "planes" if kind == "yuv" else "full"
     clip.limits, clip.jobs, clip.hurt = source.read.limits, settings.jobs, hurt
     size_in = clip.width, clip.height
     images_in = clip.frames_hint
@@ -151,7 +151,7 @@ def _with_what_the_sink_needs(
 
         stages = before_packing(stages, [GifTiming()])
     wants_alpha = sink == "avif" or (keeps_alpha(sink) and settings.write.background is None)
-    if wants_alpha and _is_cheap_to_look_at(source):
+    if wants_alpha and source.is_cheap:
         from vedit.media.alpha import SeenAlpha
 
         stages.append(SeenAlpha())
@@ -161,15 +161,6 @@ def _with_what_the_sink_needs(
     elif source.kind == sink_kind == "packed" and _wants_colours(settings.quantise):
         stages = before_packing(stages, [NewColours()])
     return stages
-
-
-def _is_cheap_to_look_at(source: Source) -> bool:
-    """Whether all pictures can be decoded twice at little cost: a film says what it has."""
-    if isinstance(source, FileSource):
-        from vedit.media.pictures import kind_of
-
-        return source.is_gif or (not source.is_named and kind_of(source.start) is not None)
-    return isinstance(source, FolderSource)
 
 
 def before_packing(stages: Sequence[Stage], added: Sequence[Stage]) -> list[Stage]:

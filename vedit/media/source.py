@@ -46,6 +46,11 @@ class Source(Protocol):
     @property
     def kind(self) -> str: ...
 
+    @property
+    def is_cheap(self) -> bool:
+        """Whether all pictures can be decoded twice at little cost: a film says what it has."""
+        ...
+
     def spool(self) -> None:
         """Make sure that it can be opened again."""
 
@@ -163,6 +168,12 @@ class FileSource:
     def kind(self) -> str:
         return "packed" if self.is_gif or self.is_text else "rgba"
 
+    @property
+    def is_cheap(self) -> bool:
+        from vedit.media.pictures import kind_of
+
+        return self.is_gif or (not self.is_named and kind_of(self.start) is not None)
+
     def scan(self, touches_pixels: bool) -> None:
         """Walk a GIF file's blocks: limits before any pixel is decoded, and facts for what follows."""
         if not (self.is_file and self.is_gif) or self.facts is not None:
@@ -233,6 +244,7 @@ class FolderSource:
 
     size: int | None = None
     kind = "rgba"
+    is_cheap = True
 
     def __init__(self, name: str, read: ReadOptions, stack: ExitStack, warn: Warn = silent) -> None:
         self.name, self.read, self.warn = name, read, warn
@@ -274,6 +286,7 @@ class MadeSource:
 
     size: int | None = None
     kind = "rgba"
+    is_cheap = False
     read = ReadOptions()
 
     def __init__(self, name: str, build: Callable[[], tuple[Clip, Frames]], warn: Warn = silent) -> None:

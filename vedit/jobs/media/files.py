@@ -68,10 +68,27 @@ def joined(
             "A folder or a pattern is a clip by itself.",
             f"Leave out {option('join', True)}",
         )
+    return one_output(
+        names, output, to, overwrite, is_stdout_tty, f"With {option('join', True)} every name is an input."
+    )
+
+
+def one_output(
+    names: tuple[str, ...],
+    output: str | None,
+    to: str | None,
+    overwrite: bool | None,
+    is_stdout_tty: bool,
+    why: str,
+) -> Item:
+    """One clip that is made of several inputs, and where it goes. Raises VeditError.
+
+    why: every name is an input.
+    """
     if output is None and is_stdout_tty:
         raise UsageError(
             "no output named, and standard output is a terminal.",
-            f"With {option('join', True)} every name is an input.",
+            why,
             f"Add {option('output', 'FILE')}, or pipe the result on",
         )
     if output is not None and output_format(output, to) != "folder":

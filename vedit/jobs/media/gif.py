@@ -11,7 +11,7 @@ from typing import NamedTuple
 from vedit.errors import UsageError, option, silent
 from vedit.jobs.batch.files import Item, name_outputs
 from vedit.jobs.media.chain import Spec, build_chain, parse_chain, subtitle_specs
-from vedit.jobs.media.files import FilesPlan, cores_for, joined, limits_of
+from vedit.jobs.media.files import FilesPlan, cores_for, joined, limits_of, one_output
 from vedit.jobs.media.max_size import Setting, check_fits, fitted, wish_of
 from vedit.jobs.media.rates import EARLY_S, rate_of, rate_stages, read_as
 from vedit.jobs.request import Request
@@ -56,6 +56,11 @@ class GifFields(NamedTuple):
     dry_run: bool = False
     join: bool = False
     max_size: str | None = None
+    concat: bool = False
+    crossfade: str | None = None
+    size: str | None = None
+    color: str | None = None
+    still: str | None = None
 
 
 class GifRequest(GifFields, Request):
@@ -71,7 +76,8 @@ class GifRequest(GifFields, Request):
     the part that the stages get, in seconds or as 1:02.5. fps: frames per second of the result, at most so
     many in a GIF. crf, no_audio: of films. subtitles: a file whose
     words are drawn in behind the stages, in the letters of the file subtitles_font if there is one.
-    limits: KEY=N. jobs: threads. dry_run: write nothing.
+    limits: KEY=N. jobs: threads. dry_run: write nothing. concat: join the inputs, one after another, in
+    front of the stages; with crossfade, size, color and still, texts as `concat.Manner` has them.
     """
 
     @property
@@ -122,6 +128,8 @@ def _with_rate(build: BuildStages, fps: Fraction, output: str, to: str | None) -
 def read_options(request: GifRequest) -> ReadOptions:
     """How the inputs are read. Raises UsageError."""
     start_s, end_s = _part(request)
+    if request.concat:  # the part is one of the whole
+        start_s, end_s = Fraction(0), None
     early_s = max(Fraction(0), start_s - EARLY_S)
     return ReadOptions(
         limits=limits_of(request.limits), strict=request.strict, tonemap=request.tonemap,
@@ -150,6 +158,15 @@ def _items(request: GifRequest, sink: Sink, to_terminal: bool) -> list[Item]:
                 request.overwrite, to_terminal,
             )
         ]  # fmt: skip
+    if request.concat:
+        if request.inputs.count("-") > 1:
+            raise UsageError("- is named twice, and standard input is read once.")
+        return [
+            one_output(
+                request.inputs, request.output, request.to, request.overwrite, to_terminal,
+                "Every name is an input.",
+            )
+        ]  # fmt: skip
     return name_outputs(
         request.inputs, request.output, request.output_dir, request.in_place, request.suffix, request.to,
         request.overwrite, is_stdout_tty=to_terminal, makes_folders=not request.dry_run, say=sink.warn,
@@ -170,19 +187,36 @@ def plan(request: GifRequest, sink: Sink = Quiet(), *, to_terminal: bool = False
     )
 
     wish = wish_of(request.max_size)
+    run = _runner(request, read)
 
     def work(item: Item, settings: Settings) -> Report:
         if wish is None or request.dry_run:
-            return run_file(item.input, item.output, stages(item.output), settings, read, request.dry_run)
-        check_fits(item.input, item.output, request.to)
+            return run(item.input, item.output, stages(item.output), settings, request.dry_run)
+        check_fits("-" if "-" in request.inputs else item.input, item.output, request.to)
         heard = settings.warn
         quiet = settings._replace(warn=silent)
 
         def attempt(setting: Setting, path: str) -> Report:
             build = _stages_of(request, setting.specs(request.specs))(path)
             manner = settings if setting == Setting() else quiet
-            return run_file(item.input, path, build, manner.with_colors(setting.colors), read)
+            return run(item.input, path, build, manner.with_colors(setting.colors), False)
 
         return fitted(attempt, wish, item.output, heard)
 
     return FilesPlan(items, work, settings, cores_for(request.jobs))
+
+
+def _runner(
+    request: GifRequest, read: ReadOptions
+) -> Callable[[str, str, BuildStages, Settings, bool], Report]:
+    """What makes an output of an input, or of all of them. Raises UsageError."""
+    if not request.concat:
+        return lambda name, output, build, settings, dry_run: run_file(
+            name, output, build, settings, read, dry_run
+        )
+    from vedit.jobs.media.concat import manner_of, run_concat
+
+    manner = manner_of(request.crossfade, request.size, request.color, request.still)
+    return lambda _, output, build, settings, dry_run: run_concat(
+        request.inputs, manner, output, build, settings, read, dry_run
+    )
