@@ -12,7 +12,7 @@ from vedit.cli.gif import metadata_options, palette_options, part_options, run_s
 EXAMPLES = (
     ("vedit gif concat a.gif b.gif c.gif -o abc.gif", "three clips, one after another"),
     (
-        "vedit gif concat --crossfade 0.5 a.gif b.gif -o ab.gif",
+        "vedit gif concat --crossfade 0.3 a.gif b.gif -o ab.gif",
         "the end of one turns into the beginning of the next",
     ),
     ("vedit gif concat --crossfade 1 --still 3 --size 640x480 *.jpg -o show.mp4", "a slide show of photos"),
