@@ -1224,7 +1224,7 @@ complete -c vedit -n '__vedit_at \'vedit score\'' -l source-dir -x -a '(__fish_c
 complete -c vedit -n '__vedit_at \'vedit score\'' -l align -x -a 'first stride' -d 'For a source of another length: its first frames, or frames over all of it.'
 complete -c vedit -n '__vedit_at \'vedit score\'' -l resize-source -d 'Bring source and truth to the edited size.'
 complete -c vedit -n '__vedit_at \'vedit score\'' -l yes -d 'Read what run records of others name outside their folders too.'
-complete -c vedit -n '__vedit_at \'vedit score\'' -l metrics -x -d 'Metrics and groups (v2vbench, quality, alignment, temporal, reference, background, method, embedded, all); -NAME removes.'
+complete -c vedit -n '__vedit_at \'vedit score\'' -l metrics -x -d 'Metrics and groups (v2vbench, quality, alignment, temporal, reference, background, core, method, embedded, all); -NAME removes.'
 complete -c vedit -n '__vedit_at \'vedit score\'' -l profile -x -a 'v2vbench strict embedded' -d 'As published, with its quirks repaired, or without weights; embedded when none are found.'
 complete -c vedit -n '__vedit_at \'vedit score\'' -l weights -x -a '(__fish_complete_directories)' -d 'Look for weights as DIR/OWNER/REPO/FILE first.'
 complete -c vedit -n '__vedit_at \'vedit score\'' -l flow -x -a 'gmflow tvl1 dis' -d 'What estimates motion for the warping error; tvl1 needs no weights, dis needs OpenCV.'

@@ -280,6 +280,39 @@ def test_the_success_model_can_be_chosen(tiny_weights: Path) -> None:
     assert towers_of(metrics.load("edit_success"), options) == ("clip_b32",)
 
 
+def test_structure_distance_is_the_mean_square_between_self_similarities() -> None:
+    a, b = (np.random.default_rng(seed).normal(size=(3, 4, 5)) for seed in (0, 1))
+    keys = {id(BLACK): a, id(GREY): b}
+    tower = SimpleNamespace(keys=lambda video: {"keys": keys[id(video)]})
+    towers = SimpleNamespace(get=lambda name: tower)
+    wanted = []
+    for frame in range(3):
+        apart = []
+        for i in range(4):
+            for j in range(4):
+                cosines = [
+                    keys[frame][i] @ keys[frame][j] / math.dist(keys[frame][i], [0] * 5)
+                    / math.dist(keys[frame][j], [0] * 5)
+                    for keys in (a, b)
+                ]  # fmt: skip
+                apart.append((cosines[0] - cosines[1]) ** 2)
+        wanted.append(np.mean(apart))
+    found = scores("structure_distance", Clip("c", BLACK, source=GREY), towers)
+    assert found.per_frame == pytest.approx(wanted, abs=1e-12)
+    assert scores("structure_distance", Clip("c", BLACK, source=BLACK), towers).value == 0
+
+
+def test_core_correspondence_and_faithfulness_are_their_formulas() -> None:
+    towers = Chosen({BLACK: [[0, 1], [1, 0], [0, 1]], GREY: [[1, 0], [1, 0], [-1, 1]]}, {PROMPT: [0, 5]})
+    clip = Clip("c", BLACK, source=GREY, prompt=PROMPT)
+    alike = 6.5025 / (40**2 + 6.5025)  # SSIM of two even pictures
+    half = math.sqrt(0.5)
+    assert scores("core_correspondence", clip, towers).per_frame == pytest.approx(
+        [0.7 * cosine + 0.3 * alike for cosine in (0, 1, half)]
+    )
+    assert scores("core_faithfulness", clip, towers).per_frame == pytest.approx((1, 0.5, 1))
+
+
 @pytest.mark.parametrize("name", metrics.names())
 def test_every_module_declares_what_it_is(name: str) -> None:
     module = metrics.load(name)

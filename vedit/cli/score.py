@@ -85,7 +85,7 @@ metric_options = options(
         "--metrics",
         metavar="LIST",
         help=(
-            "Metrics and groups (v2vbench, quality, alignment, temporal, reference, background, method,"
+            "Metrics and groups (v2vbench, quality, alignment, temporal, reference, background, core, method,"
             " embedded, all); -NAME removes."
         ),
     ),

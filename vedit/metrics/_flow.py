@@ -304,11 +304,24 @@ def divergence(x: Tensor, y: Tensor) -> Tensor:
 # --- following a flow ----------------------------------------------------------------------------
 
 
+def own_flow_only(options: Options) -> str:
+    """Why a metric that follows the edit itself cannot be computed with a file of flow; "" where it can."""
+    if not options.flow_engine.startswith("file:"):
+        return ""
+    return "follows the edit too, and a flow file holds the motion of the source"
+
+
 def look_up(image_YXC: NDArray[Any], flow_2YX: Floats) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """The image at x + flow(x), bilinear between pixel centres, and where that lies inside the frame."""
     rows, columns = image_YXC.shape[:2]
     y, x = np.mgrid[0:rows, 0:columns]
-    at_x, at_y = x + flow_2YX[0].astype(np.float64), y + flow_2YX[1].astype(np.float64)
+    return look_up_at(image_YXC, np.stack([x, y]) + flow_2YX.astype(np.float64))
+
+
+def look_up_at(image_YXC: NDArray[Any], at_2: Floats) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """The image at places (x, y) in any shape, (..., C), and which of them lie inside the frame."""
+    rows, columns = image_YXC.shape[:2]
+    at_x, at_y = at_2
     is_inside: NDArray[np.bool_] = (at_x >= 0) & (at_x <= columns - 1) & (at_y >= 0) & (at_y <= rows - 1)
     at_x, at_y = np.clip(np.nan_to_num(at_x), 0, columns - 1), np.clip(np.nan_to_num(at_y), 0, rows - 1)
     left, top = np.floor(at_x).astype(int), np.floor(at_y).astype(int)

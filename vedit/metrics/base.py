@@ -32,7 +32,10 @@ from vedit.errors import InputError, option
 from vedit.metrics.types import Floats, Options, Pixels, Video, unit
 
 LAST = 1000  # the order of a number that has none
-GROUPS = frozenset({"v2vbench", "quality", "alignment", "temporal", "reference", "background", "method"})
+GROUPS = frozenset(
+    {"v2vbench", "quality", "alignment", "temporal", "reference", "background", "method", "core"}
+)
+ON_REQUEST = frozenset({"core"})  # groups that are not computed unless they or their numbers are named
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,8 @@ class Clip:
     """An edited video and what it is judged by.
 
     id: names it in tables and messages. mask_TYX: uint8, > 127 where the edit may change pixels.
-    record: its run record as read from the sidecar.
+    record: its run record as read from the sidecar. asked: what the file should be and is, by name, each in
+    the words of a report; damage: what of it could not be read.
     """
 
     id: str
@@ -100,6 +104,8 @@ class Clip:
     prompt: str | None = None
     source_prompt: str | None = None
     record: Mapping[str, Any] | None = None
+    asked: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    damage: str = ""
 
     @property
     def edited_TYX3(self) -> Pixels:

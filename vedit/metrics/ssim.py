@@ -43,15 +43,21 @@ def is_too_small(frames_TYX3: Pixels) -> bool:
     return min(frames_TYX3.shape[1:3]) < 2 * REACH + 1
 
 
-def ssim_map(a_YX3: Pixels, b_YX3: Pixels) -> NDArray[np.float64]:
+def ssim_map(a_YX3: NDArray[Any], b_YX3: NDArray[Any]) -> NDArray[np.float64]:
     """SSIM of each pixel and channel inside the border, (Y - 10, X - 10, 3)."""
-    a, b = a_YX3.astype(np.float64), b_YX3.astype(np.float64)
-    mean_a, mean_b = blurred(a), blurred(b)
-    variance_a, variance_b = blurred(a * a) - mean_a**2, blurred(b * b) - mean_b**2
-    covariance = blurred(a * b) - mean_a * mean_b
+    mean_a, mean_b, variance_a, variance_b, covariance = moments(
+        a_YX3.astype(np.float64), b_YX3.astype(np.float64)
+    )
     top = (2 * mean_a * mean_b + C1) * (2 * covariance + C2)
     found: NDArray[np.float64] = top / ((mean_a**2 + mean_b**2 + C1) * (variance_a + variance_b + C2))
     return found
+
+
+def moments(a: NDArray[np.float64], b: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
+    """Means, variances and the covariance of two images under the window."""
+    mean_a, mean_b = blurred(a), blurred(b)
+    variance_a, variance_b = blurred(a * a) - mean_a**2, blurred(b * b) - mean_b**2
+    return mean_a, mean_b, variance_a, variance_b, blurred(a * b) - mean_a * mean_b
 
 
 def blurred(image_YX3: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -23,6 +23,7 @@ from vedit.jobs.score.clips import (
     complete,
     load,
     mask_frames,
+    rate_check,
     read_frames,
     record_of,
     selection_of,
@@ -190,3 +191,49 @@ def test_the_saved_mask_of_the_run_record_is_taken_unless_refused(tmp_path: Path
     assert (
         load(Item("out", "0", edited), Reading())[0].mask_TYX is None
     )  # several were united: one alone would mislead
+
+
+@pytest.mark.parametrize(
+    ("edited", "wanted"),
+    [
+        ((3, 12, 16, 100), {"frames": ("4", "3"), "size": ("16x12", "16x12"), "rate": ("10", "10")}),
+        ((4, 10, 16, 100), {"frames": ("4", "4"), "size": ("16x12", "16x10"), "rate": ("10", "10")}),
+        ((4, 12, 16, 40), {"frames": ("4", "4"), "size": ("16x12", "16x12"), "rate": ("10", "25")}),
+    ],
+)
+def test_frames_size_and_rate_are_checked_against_the_source(
+    tmp_path: Path, edited: tuple[int, ...], wanted: dict[str, tuple[str, str]]
+) -> None:
+    count, rows, columns, ms = edited
+    source = write_gif(tmp_path / "s.gif", greys(4))
+    images = [Image.fromarray(frame) for frame in greys(count, rows, columns)]
+    images[0].save(tmp_path / "e.gif", save_all=True, append_images=images[1:], duration=ms)
+    clip, _ = load(Item("e", "0", str(tmp_path / "e.gif"), source), Reading())
+    wanted["rate"] = tuple(f"{rate} frames/s" for rate in wanted["rate"])  # type: ignore[assignment]
+    assert clip.asked == wanted
+
+
+def test_a_record_says_what_was_asked_for_and_a_stride_keeps_the_speed(tmp_path: Path) -> None:
+    source = write_gif(tmp_path / "s.gif", greys(8, 20, 20))
+    frames = greys(4, 10, 10)
+    images = [Image.fromarray(frame) for frame in frames]
+    images[0].save(tmp_path / "e.gif", save_all=True, append_images=images[1:], duration=200)
+    record = {
+        "command": "edit",
+        "input": source,
+        "clip": {"frames": [0, 2, 4], "size": [10, 10], "crop": "none"},
+        "sizes": {"output": [10, 10]},
+    }
+    (tmp_path / "e.gif.vedit.json").write_text(json.dumps(record))
+    clip, _ = load(Item("e", "0", str(tmp_path / "e.gif"), source), Reading(open_all=True))
+    assert clip.asked == {
+        "frames": ("4", "4"),
+        "size": ("10x10", "10x10"),
+        "rate": ("5 frames/s", "5 frames/s"),
+    }
+
+
+def test_rounding_to_the_delays_of_a_gif_is_no_other_rate() -> None:
+    assert rate_check((30, 1.0), (30, 0.9)) == {"rate": ("30 frames/s", "30 frames/s")}  # 3 cs a frame
+    assert rate_check((10, 1.0), (10, 1.2))["rate"][1] == "8.333 frames/s"
+    assert rate_check((10, None), (10, 1.0)) == rate_check((1, 1.0), (1, 2.0)) == {}

@@ -284,7 +284,11 @@ def test_the_default_is_the_eight_of_v2vbench_or_what_needs_no_weights() -> None
 
 def test_lists_take_groups_keys_modules_and_names_of_others() -> None:
     assert choose("psnr,ssim", "embedded") == Choice(("psnr", "ssim"), frozenset({"psnr", "ssim"}))
-    assert choose("background,-bg_mae,-bg_lpips", "embedded").keys == ("bg_psnr", "bg_ssim", "bg_maxabs")
+    assert choose("background,-bg_mae,-bg_lpips,-edit_exclusivity", "embedded").keys == (
+        "bg_psnr",
+        "bg_ssim",
+        "bg_maxabs",
+    )
     assert choose("warp-error", "embedded").keys == ("warp_error",)
     assert choose("flicker", "embedded").keys == ("flicker_mae", "temporal_flickering")
     assert choose("Motion Alignment", "v2vbench").keys == ("motion_alignment",)

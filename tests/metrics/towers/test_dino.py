@@ -88,6 +88,22 @@ def test_cropped_frames_have_the_states_that_transformers_gives(tmp_path: Path, 
 
 
 @pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize("name", list(TINY))
+def test_keys_are_those_of_the_last_layer_of_transformers(tmp_path: Path, name: str) -> None:
+    model = hf_model(name)
+    write_weights(tmp_path, name, published(name, model, tmp_path / "saved"))
+    video = moving_video(2, 70, 100)
+    keys = [part for at, part in model.named_modules() if at.rpartition(".")[2] in ("key", "k_proj")]
+    kept: list[torch.Tensor] = []
+    keys[-1].register_forward_hook(lambda module, given, out: kept.append(out))
+    with torch.no_grad():
+        model(pixels(video))
+    found = towers_at(tmp_path).get(name).keys(video)["keys"]
+    assert found.shape == (2, 1 + (224 // TINY[name].patch) ** 2, 32)
+    assert relative(found, kept[0].flatten(2).numpy()) < 1e-5
+
+
+@pytest.mark.usefixtures("tiny")
 def test_whole_frames_of_dinov2_keep_their_aspect(tmp_path: Path) -> None:
     model = hf_model("dinov2")
     write_weights(tmp_path, "dinov2", published("dinov2", model, tmp_path / "saved"))

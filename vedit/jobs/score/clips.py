@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from vedit.errors import InputError, UsageError, VeditError, Warn, option, silent
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 LOST = re.compile(
     r"truncated|damaged|ends early|cannot be decoded|is missing|are missing|left transparent", re.IGNORECASE
 )
+RATE_TOLERANCE = 0.02
+HALF_CENTISECOND = 0.005 + 1e-9  # what rounding to a GIF's delays may take from each frame
 DECODER = "vedit.media: frames composed, transparency over white, Pillow RGB"
 
 
@@ -68,24 +71,37 @@ def read_frames(name: str, selection: Selection | None = None, *, warn: Warn = s
     Frames are composed in file order with disposal honoured; folders are read in natural order.
     Raises InputError when there are none.
     """
+    return read_timed(name, selection, warn=warn)[0]
+
+
+def read_timed(
+    name: str, selection: Selection | None = None, *, warn: Warn = silent
+) -> tuple[np.ndarray, float | None]:
+    """`read_frames`, and the seconds that the frames stand for, with those that a stride skips; None where
+    the clip has no times of its own.
+    """
     import numpy as np
 
     pictures: list[Any] = []
+    seconds = Fraction(0)
     try:
         with opened(name, warn=warn) as (clip, frames):
             chosen = selection or Selection(size=(clip.width, clip.height))
+            most = None if chosen.frames is None else chosen.start + chosen.frames * chosen.stride
             for number, frame in enumerate(frames):
-                if chosen.frames is not None and len(pictures) == chosen.frames:
+                if number == most or chosen.frames == 0:
                     break
-                if number >= chosen.start and (number - chosen.start) % chosen.stride == 0:
-                    pictures.append(np.asarray(fitted(frame.pixels, chosen.size)))
+                if number >= chosen.start:
+                    seconds += frame.duration * clip.timebase
+                    if (number - chosen.start) % chosen.stride == 0:
+                        pictures.append(np.asarray(fitted(frame.pixels, chosen.size)))
     except VeditError as error:
         raise error.in_file(name) from error.__cause__
     if not pictures:
         raise InputError(
             f"{name}: no frames.", "The clip is empty, or shorter than the frames its run record names."
         )
-    return np.stack(pictures)
+    return np.stack(pictures), float(seconds) if seconds and not os.path.isdir(name) else None
 
 
 def record_of(edited: str, warn: Warn, open_all: bool = False) -> dict[str, Any] | None:
@@ -181,7 +197,9 @@ def load(item: Item, reading: Reading, warn: Warn = silent) -> tuple[Clip, dict[
 
     record = record_of(item.edited, note, reading.open_all)
     item = complete(item, record)
-    edited = read_frames(item.edited, warn=note)
+    edited, seconds = read_timed(item.edited, warn=note)
+    timed = {"edited": (len(edited), seconds)}
+    asked = {"frames": str(len(edited)), "size": f"{edited.shape[2]}x{edited.shape[1]}"}
     facts: dict[str, Any] = {
         "edited": item.edited,
         "prompt": item.prompt,
@@ -190,8 +208,9 @@ def load(item: Item, reading: Reading, warn: Warn = silent) -> tuple[Clip, dict[
     others: dict[str, Any] = {}
     for name, path in (("source", item.source), ("truth", item.truth)):
         if path is not None:
-            others[name], facts[f"{name}_read"] = read_like(path, edited, record, reading, note)
+            others[name], facts[f"{name}_read"], timed[name] = read_like(path, edited, record, reading, note)
             facts[name] = path
+    checks = checks_of(asked, timed, others.get("source"), record, reading)
     if reading.align == "first" and others:
         shortest = min(len(edited), *map(len, others.values()))
         edited, others = edited[:shortest], {name: frames[:shortest] for name, frames in others.items()}
@@ -232,9 +251,53 @@ def load(item: Item, reading: Reading, warn: Warn = silent) -> tuple[Clip, dict[
             item.prompt,
             item.source_prompt,
             record,
+            checks,
+            str(facts.get("damage") or ""),
         ),
         facts,
     )
+
+
+def checks_of(
+    found: Mapping[str, str],
+    timed: Mapping[str, tuple[int, float | None]],
+    source: np.ndarray | None,
+    record: Mapping[str, Any] | None,
+    reading: Reading,
+) -> dict[str, tuple[str, str]]:
+    """What the edited file should have, by the run record or else by its source, and what it has: frames,
+    size, rate.
+
+    timed: frames and seconds of each clip. A source that the call matches to the edit says nothing of what
+    it matched.
+    """
+    recorded = selection_of(record)
+    sizes = (record or {}).get("sizes")
+    output = sizes.get("output") if isinstance(sizes, Mapping) else None
+    asked: dict[str, str] = {}
+    if recorded is not None and recorded.frames is not None:
+        asked["frames"] = str(recorded.frames)
+    elif source is not None and not reading.align:
+        asked["frames"] = str(len(source))
+    if isinstance(output, list) and len(output) == 2:
+        asked["size"] = f"{output[0]}x{output[1]}"
+    elif source is not None and not reading.resize_source:
+        asked["size"] = f"{source.shape[2]}x{source.shape[1]}"
+    checks = {name: (words, found[name]) for name, words in asked.items()}
+    return checks | rate_check(timed.get("source"), timed["edited"])
+
+
+def rate_check(
+    source: tuple[int, float | None] | None, edited: tuple[int, float | None]
+) -> dict[str, tuple[str, str]]:
+    """The rate of the source's frames and of the edit's, alike where they differ by what rounding a GIF's
+    delays makes of them; nothing where one has none.
+    """
+    if source is None or not source[1] or not edited[1] or min(source[0], edited[0]) < 2:
+        return {}
+    wanted, own = source[0] / source[1], edited[0] / edited[1]
+    is_alike = abs(own / wanted - 1) <= RATE_TOLERANCE or abs(1 / own - 1 / wanted) <= HALF_CENTISECOND
+    return {"rate": (f"{wanted:.4g} frames/s", f"{wanted if is_alike else own:.4g} frames/s")}
 
 
 def mean_change(edited: np.ndarray, source: np.ndarray) -> float:
@@ -248,19 +311,21 @@ def mean_change(edited: np.ndarray, source: np.ndarray) -> float:
 
 def read_like(
     path: str, edited: np.ndarray, record: Mapping[str, Any] | None, reading: Reading, warn: Warn
-) -> tuple[np.ndarray, str]:
-    """A source or truth as the edit saw it, and how it was read.
+) -> tuple[np.ndarray, str, tuple[int, float | None]]:
+    """A source or truth as the edit saw it, how it was read, and its frames and seconds before the options
+    matched them.
 
     A clip that matches the edit in size and length is taken whole. Else the run record's selection
     applies, where there is one; else what `reading` says; what still differs is refused by the
     metrics that need it.
     """
-    frames = read_frames(path, warn=warn)
+    frames, seconds = read_timed(path, warn=warn)
+    timed = (len(frames), seconds)
     if frames.shape == edited.shape:
-        return frames, "whole"
+        return frames, "whole", timed
     selection = selection_of(record)
     if selection is not None:
-        chosen = read_frames(path, selection, warn=warn)
+        chosen, seconds = read_timed(path, selection, warn=warn)
         if chosen.shape == edited.shape:
             return (
                 chosen,
@@ -268,6 +333,7 @@ def read_like(
                     f"as in the run record: frames {selection.start} and every {selection.stride}., size"
                     f" {selection.size}"
                 ),
+                (len(chosen), seconds),
             )
     how = []
     if reading.resize_source and frames.shape[1:3] != edited.shape[1:3]:
@@ -277,7 +343,7 @@ def read_like(
         places = [i * len(frames) // len(edited) for i in range(len(edited))]
         frames = frames[places]
         how.append(f"frames {places}")
-    return frames, ", ".join(how) or "whole"
+    return frames, ", ".join(how) or "whole", timed
 
 
 def selection_of(record: Mapping[str, Any] | None) -> Selection | None:

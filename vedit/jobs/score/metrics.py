@@ -10,7 +10,7 @@ from types import ModuleType
 
 from vedit import metrics
 from vedit.errors import UsageError, nearest, option
-from vedit.metrics.base import GROUPS, LAST, Value, towers_of
+from vedit.metrics.base import GROUPS, LAST, ON_REQUEST, Value, towers_of
 from vedit.metrics.types import Options
 
 EMBEDDED = "embedded"  # the metrics that need no weights from outside
@@ -105,7 +105,12 @@ def _meaning(word: str, facts: dict[str, Fact]) -> list[str]:
     if name == "all":
         return list(facts)
     if name == EMBEDDED:
-        return [key for key, fact in facts.items() if needs_no_weights(metrics.load(fact.metric))]
+        modules = {key: metrics.load(fact.metric) for key, fact in facts.items()}
+        return [
+            key
+            for key, module in modules.items()
+            if needs_no_weights(module) and not module.GROUPS & ON_REQUEST
+        ]
     if name in GROUPS:
         return [key for key, fact in facts.items() if name in metrics.load(fact.metric).GROUPS]
     if name in facts:

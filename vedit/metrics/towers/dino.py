@@ -96,6 +96,26 @@ class DinoTower(Tower):
             video.digest,
         )
 
+    def keys(self, video: Video) -> Features:
+        """`keys` (T, 1 + patches, width): those of the last layer's attention, CLS first, of the frames
+        cropped to 224 x 224.
+        """
+        return self.kept(lambda: self._keys(video.dino224_TYX3), "keys", CROPPED, video.digest)
+
+    def _keys(self, frames_TYX3: Pixels) -> Features:
+        found: list[Tensor] = []
+        net: Any = self.net
+        width = CONFIGS[self.name].width
+        # queries, keys and values of a place lie behind one another
+        hook = net.blocks[-1].attn.qkv.register_forward_hook(
+            lambda module, given, out: found.append(out[..., width : 2 * width])
+        )
+        try:
+            self._cls(frames_TYX3)
+        finally:
+            hook.remove()
+        return {"keys": to_numpy(torch.cat(found))}
+
     def _cls(self, frames_TYX3: Pixels) -> Features:
         patch = CONFIGS[self.name].patch
         rows, columns = (side // patch for side in frames_TYX3.shape[1:3])
