@@ -44,7 +44,7 @@ _vedit() {
     while [ "$i" -lt "$COMP_CWORD" ]; do
         word=${COMP_WORDS[i]}
         case "$path $word" in
-            'vedit batch' | 'vedit batch collect' | 'vedit batch gallery' | 'vedit batch run' | 'vedit batch status' | 'vedit bench' | 'vedit bench model' | 'vedit bench motion' | 'vedit bench scenes' | 'vedit cache' | 'vedit cache clear' | 'vedit cache list' | 'vedit caption' | 'vedit convert' | 'vedit data' | 'vedit data check' | 'vedit data clip' | 'vedit data edit-pairs' | 'vedit data folder' | 'vedit data moving-mnist' | 'vedit data msrvtt' | 'vedit data table' | 'vedit data v2vbench' | 'vedit demo' | 'vedit edit' | 'vedit env' | 'vedit generate' | 'vedit gif' | 'vedit gif adjust' | 'vedit gif blur' | 'vedit gif chain' | 'vedit gif concat' | 'vedit gif crop' | 'vedit gif delay' | 'vedit gif fade' | 'vedit gif frames' | 'vedit gif metadata' | 'vedit gif optimize' | 'vedit gif pad' | 'vedit gif preview' | 'vedit gif resize' | 'vedit gif rotate' | 'vedit gif serve' | 'vedit gif speed' | 'vedit gif watermark' | 'vedit invert' | 'vedit models' | 'vedit models export' | 'vedit models fetch' | 'vedit models info' | 'vedit models list' | 'vedit models pack' | 'vedit presets' | 'vedit presets list' | 'vedit presets save' | 'vedit presets show' | 'vedit probe' | 'vedit replay' | 'vedit rewrite' | 'vedit scene' | 'vedit score' | 'vedit score check' | 'vedit score compare' | 'vedit score merge' | 'vedit score table' | 'vedit score weights' | 'vedit train') path="$path $word" ;;
+            'vedit batch' | 'vedit batch collect' | 'vedit batch gallery' | 'vedit batch run' | 'vedit batch status' | 'vedit bench' | 'vedit bench model' | 'vedit bench motion' | 'vedit bench scenes' | 'vedit cache' | 'vedit cache clear' | 'vedit cache list' | 'vedit caption' | 'vedit convert' | 'vedit data' | 'vedit data check' | 'vedit data clip' | 'vedit data edit-pairs' | 'vedit data folder' | 'vedit data moving-mnist' | 'vedit data msrvtt' | 'vedit data table' | 'vedit data v2vbench' | 'vedit demo' | 'vedit edit' | 'vedit env' | 'vedit generate' | 'vedit gif' | 'vedit gif adjust' | 'vedit gif blur' | 'vedit gif chain' | 'vedit gif concat' | 'vedit gif crop' | 'vedit gif delay' | 'vedit gif fade' | 'vedit gif frames' | 'vedit gif metadata' | 'vedit gif optimize' | 'vedit gif pad' | 'vedit gif preview' | 'vedit gif resize' | 'vedit gif rotate' | 'vedit gif serve' | 'vedit gif speed' | 'vedit gif watermark' | 'vedit invert' | 'vedit models' | 'vedit models export' | 'vedit models fetch' | 'vedit models info' | 'vedit models list' | 'vedit models pack' | 'vedit presets' | 'vedit presets list' | 'vedit presets save' | 'vedit presets show' | 'vedit probe' | 'vedit replay' | 'vedit rewrite' | 'vedit scene' | 'vedit score' | 'vedit score agree' | 'vedit score blind' | 'vedit score check' | 'vedit score compare' | 'vedit score merge' | 'vedit score table' | 'vedit score weights' | 'vedit train') path="$path $word" ;;
         esac
         i=$((i + 1))
     done
@@ -345,7 +345,7 @@ _vedit() {
         'vedit scene -o' | 'vedit scene --output' | 'vedit scene -t' | 'vedit scene --truth-output' | 'vedit scene --record' | 'vedit scene --from-record') _vedit_value file "$cur"; return ;;
         'vedit scene --truth' | 'vedit scene --seed' | 'vedit scene --frames' | 'vedit scene --grain') _vedit_value text "$cur"; return ;;
         'vedit scene --to') _vedit_value words "$cur" 'gif nut y4m rgb24 rgba'; return ;;
-        'vedit score --source' | 'vedit score --truth' | 'vedit score --mask' | 'vedit score --index' | 'vedit score --json' | 'vedit score --csv' | 'vedit score --md' | 'vedit score --latex' | 'vedit score --html' | 'vedit score --journal') _vedit_value file "$cur"; return ;;
+        'vedit score --source' | 'vedit score --truth' | 'vedit score --mask' | 'vedit score --index' | 'vedit score --metric-file' | 'vedit score --json' | 'vedit score --csv' | 'vedit score --md' | 'vedit score --latex' | 'vedit score --html' | 'vedit score --journal') _vedit_value file "$cur"; return ;;
         'vedit score --prompt' | 'vedit score --source-prompt' | 'vedit score --metrics' | 'vedit score --mask-dilate' | 'vedit score --device' | 'vedit score --batch' | 'vedit score -j' | 'vedit score --jobs' | 'vedit score --name' | 'vedit score --seed' | 'vedit score --fail-under' | 'vedit score --fail-over') _vedit_value text "$cur"; return ;;
         'vedit score --edited' | 'vedit score --source-dir' | 'vedit score --weights') _vedit_value folder "$cur"; return ;;
         'vedit score --align') _vedit_value words "$cur" 'first stride'; return ;;
@@ -358,6 +358,10 @@ _vedit() {
         'vedit score --dtype') _vedit_value words "$cur" 'fp32 fp16 bf16'; return ;;
         'vedit score --baseline') _vedit_value words "$cur" 'identity'; return ;;
         'vedit score --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
+        'vedit score agree --labels' | 'vedit score agree --answers' | 'vedit score agree --key' | 'vedit score agree --json' | 'vedit score agree --csv' | 'vedit score agree --md' | 'vedit score agree --latex' | 'vedit score agree --html') _vedit_value file "$cur"; return ;;
+        'vedit score agree --metrics' | 'vedit score agree --seed') _vedit_value text "$cur"; return ;;
+        'vedit score blind -o' | 'vedit score blind --output' | 'vedit score blind --key') _vedit_value file "$cur"; return ;;
+        'vedit score blind --limit' | 'vedit score blind --seed') _vedit_value text "$cur"; return ;;
         'vedit score check --index') _vedit_value file "$cur"; return ;;
         'vedit score compare --metrics' | 'vedit score compare --seed') _vedit_value text "$cur"; return ;;
         'vedit score compare --json' | 'vedit score compare --csv' | 'vedit score compare --md' | 'vedit score compare --latex' | 'vedit score compare --html') _vedit_value file "$cur"; return ;;
@@ -440,7 +444,9 @@ _vedit() {
         'vedit replay') words='-o --output --input --model --mask --yes -y --overwrite -q --quiet --progress -h --help' ;;
         'vedit rewrite') words='--source --max-distance --json -h --help' ;;
         'vedit scene') words='-o --output --truth -t --truth-output --seed --frames --grain --record --from-record --to -y --overwrite --json -q --quiet -h --help' ;;
-        'vedit score') words='--source --prompt --source-prompt --truth --mask --index --edited --source-dir --align --resize-source --yes --metrics --profile --weights --flow --mask-dilate --bg-norm --dino --dover-antialias --success-model --lpips-net --device --dtype --batch -j --jobs --cache --explain --json --csv --md --latex --html --link-media --standalone --name --seed --baseline --fail-under --fail-over --journal --resume -y --overwrite -q --quiet --progress -h --help' ;;
+        'vedit score') words='--source --prompt --source-prompt --truth --mask --index --edited --source-dir --align --resize-source --yes --metrics --metric-file --profile --weights --flow --mask-dilate --bg-norm --dino --dover-antialias --success-model --lpips-net --device --dtype --batch -j --jobs --cache --explain --json --csv --md --latex --html --link-media --standalone --name --seed --baseline --fail-under --fail-over --journal --resume -y --overwrite -q --quiet --progress -h --help' ;;
+        'vedit score agree') words='--labels --answers --key --metrics --json --csv --md --latex --html --standalone --seed -y --overwrite -h --help' ;;
+        'vedit score blind') words='-o --output --key --limit --seed -y --overwrite -h --help' ;;
         'vedit score check') words='--index --json -h --help' ;;
         'vedit score compare') words='--metrics --force --seed --json --csv --md --latex --html --standalone -y --overwrite -h --help' ;;
         'vedit score merge') words='--name --seeds --force -o --output -y --overwrite -h --help' ;;
@@ -460,7 +466,7 @@ _vedit() {
         'vedit gif') words='adjust blur chain concat crop delay fade frames metadata optimize pad preview resize rotate serve speed watermark' ;;
         'vedit models') words='export fetch info list pack' ;;
         'vedit presets') words='list save show' ;;
-        'vedit score') words='check compare merge table weights' ;;
+        'vedit score') words='agree blind check compare merge table weights' ;;
         'vedit batch collect') _vedit_value folder "$cur"; return ;;
         'vedit batch gallery') _vedit_value folder "$cur"; return ;;
         'vedit batch run') _vedit_value file "$cur"; return ;;
@@ -514,6 +520,8 @@ _vedit() {
         'vedit replay') _vedit_value file "$cur"; return ;;
         'vedit rewrite') _vedit_value file "$cur"; return ;;
         'vedit scene') _vedit_value file "$cur"; return ;;
+        'vedit score agree') _vedit_value file "$cur"; return ;;
+        'vedit score blind') _vedit_value file "$cur"; return ;;
         'vedit score check') _vedit_value file "$cur"; return ;;
         'vedit score compare') _vedit_value file "$cur"; return ;;
         'vedit score merge') _vedit_value file "$cur"; return ;;

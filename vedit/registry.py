@@ -27,17 +27,20 @@ class Registry:
         self.path = path
         self.group = group
         self.skip = skip
+        self.files: dict[str, ModuleType] = {}  # of files that a user named, by names with dashes
 
     def names(self) -> list[str]:
         """All names, sorted; as typed, so with dashes."""
-        return sorted({*self._own(), *self._foreign()})
+        return sorted({*self._own(), *self._foreign(), *self.files})
 
     def has(self, name: str) -> bool:
         """Whether the name is known; our own are looked up without reading entry points."""
-        return name in self._own() or name in self._foreign()
+        return name in self.files or name in self._own() or name in self._foreign()
 
     def load(self, name: str) -> ModuleType:
         """Import the module of that name; a UsageError suggests the nearest one."""
+        if name in self.files:
+            return self.files[name]
         if name in self._own():
             return importlib.import_module(f"{self.package}.{name.replace('-', '_')}")
         foreign = self._foreign()

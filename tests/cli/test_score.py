@@ -80,7 +80,7 @@ def test_a_newcomers_line_gives_a_table_and_says_which_profile(drawn: Path) -> N
     found = {line.split()[0]: line.split()[1:3] for line in lines[3:] if not line.startswith("Skipped")}
     assert float(found["shapes_text_alignment"][0]) > 80 and found["shapes_text_alignment"][1] == "higher"
     assert found["warp_error"][1] == "lower"
-    assert "Skipped: psnr, ssim: needs the ideal edit (--truth)." in done.text
+    assert "Skipped: psnr, ssim, ciede2000, ms_ssim: needs the ideal edit (--truth)." in done.text
 
 
 def test_explain_says_direction_range_and_meaning(drawn: Path) -> None:

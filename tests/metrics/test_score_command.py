@@ -206,4 +206,9 @@ def test_no_two_numbers_have_the_same_place_among_the_columns() -> None:
 def test_every_network_says_which_numbers_read_it_under_any_option() -> None:
     assert metrics_of("lpips_squeeze") == ["lpips", "bg_lpips"]
     assert metrics_of("clip_b32") == ["edit_success"]
-    assert metrics_of("dinov2") == ["dino_consistency", "subject_consistency"]
+    assert metrics_of("dinov2") == [
+        "dino_consistency",
+        "core_correspondence",
+        "structure_distance",
+        "subject_consistency",
+    ]

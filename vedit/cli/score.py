@@ -1,6 +1,6 @@
 """`vedit score`: judge edited clips.
 
-The command itself scores; check, compare, merge, table and weights stand beside it.
+The command itself scores; agree, blind, check, compare, merge, table and weights stand beside it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from vedit.errors import UsageError, nearest
 from vedit.metrics._options import NetworkOptions, RegionOptions
 
 OWN = {
+    "agree": "Hold metrics against people's judgement.",
+    "blind": "Make a sheet on which people compare two methods blind.",
     "check": "Say what is wrong with reports.",
     "compare": "Compare methods on the same videos.",
     "merge": "Make one report of several.",
@@ -43,6 +45,7 @@ EXAMPLES = (
         "a suite; goes on where it was stopped",
     ),
     ("vedit score edited.gif --truth ideal.gif --fail-under psnr=30", "exit code 1 below 30 dB"),
+    ("vedit score edited.gif --metric-file redness.py", "with a metric of one's own"),
 )
 
 input_options = options(
@@ -88,6 +91,12 @@ metric_options = options(
             "Metrics and groups (v2vbench, quality, alignment, temporal, reference, background, core, method,"
             " embedded, all); -NAME removes."
         ),
+    ),
+    click.option(
+        "--metric-file",
+        multiple=True,
+        metavar="FILE.py",
+        help="A metric of your own, which is computed too; several may be given.",
     ),
     click.option(
         "--profile",
@@ -233,8 +242,11 @@ An index is TOML (or the YAML of V2VBench):
 def command(clip: str | None, explain: bool, quiet: bool, progress: str, **given: Any) -> None:
     from vedit.jobs.score.plan import plan
     from vedit.jobs.score.request import ScoreRequest
+    from vedit.metrics import own
 
     request = ScoreRequest(clip=clip, **given)
+    for path in request.metric_file:
+        own.load(path)
     if clip is None and not request.edited_dir and explain:
         show_metrics(request.metrics)
         return

@@ -6,7 +6,7 @@ from types import ModuleType
 
 from vedit.registry import Registry
 
-registry = Registry(__name__, __path__, "vedit.metrics", skip=("base", "types"))
+registry = Registry(__name__, __path__, "vedit.metrics", skip=("base", "types", "own"))
 
 
 def names() -> list[str]:

@@ -25,7 +25,6 @@ VALUES = (
         "0..20",
         "Mean difference of colours as people see them; 1 is just visible, 0 means equal.",
         ("CIEDE2000", "delta E 2000"),
-        order=13,
     ),
 )
 NEEDS = frozenset({"truth"})

@@ -29,7 +29,6 @@ VALUES = (
         "0..1",
         "Likeness of structure to the ideal edit from fine to coarse; 1 means equal.",
         ("MS-SSIM",),
-        order=13,
     ),
 )
 NEEDS = frozenset({"truth"})

@@ -42,6 +42,11 @@ class Choice:
     keys: tuple[str, ...]
     named: frozenset[str] = frozenset()
 
+    def with_all(self, modules: Iterable[str]) -> Choice:
+        """This choice and all numbers of some modules, which count as named."""
+        added = [value.key for name in modules for value in metrics.load(name).VALUES]
+        return Choice(tuple(ordered({*self.keys, *added})), self.named | set(added)) if added else self
+
     def modules(self) -> list[str]:
         """The modules that give the chosen numbers, in the order of the columns."""
         facts = catalogue()

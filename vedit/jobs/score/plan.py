@@ -36,6 +36,7 @@ from vedit.jobs.score.request import ScoreRequest
 from vedit.jobs.score.run import Clips, Suite, run
 from vedit.jobs.sink import Quiet, Sink
 from vedit.media.atomic import open_output
+from vedit.metrics import own
 from vedit.metrics.base import towers_of
 from vedit.metrics.towers.files import WeightFinder
 from vedit.metrics.types import Options
@@ -289,7 +290,7 @@ def _refuse_unread(request: ScoreRequest) -> None:
 def _suite(request: ScoreRequest, finder: WeightFinder) -> tuple[Suite, tuple[str, ...]]:
     """What to score and how, and what the user should know of it."""
     profile, flow, skips, notes = _profile(request, finder)
-    choice = choose(request.metrics, profile)
+    choice = choose(request.metrics, profile).with_all([own.load(path) for path in request.metric_file])
     items = _items(request)
     fallback = os.path.basename(os.path.normpath(request.edited_dir or items[0].video_id))
     suite = Suite(

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from typing import Any
 
 from vedit.errors import UsageError, option
+from vedit.jobs.score.agree import agree, agreement_json, agreement_table, read_labels
+from vedit.jobs.score.blind import differences, drawn, read_choices, sheet_of
 from vedit.jobs.score.check import Finding, check
 from vedit.jobs.score.compare import compare, comparison_json, comparison_table
 from vedit.jobs.score.html import forest, page
@@ -14,7 +17,14 @@ from vedit.jobs.score.index import read_index, read_tags
 from vedit.jobs.score.merge import by_seed, merge
 from vedit.jobs.score.metrics import among
 from vedit.jobs.score.render import Table, as_html, rendered
-from vedit.jobs.score.request import CheckRequest, CompareRequest, MergeRequest, TableRequest
+from vedit.jobs.score.request import (
+    AgreeRequest,
+    BlindRequest,
+    CheckRequest,
+    CompareRequest,
+    MergeRequest,
+    TableRequest,
+)
 from vedit.jobs.score.results import Results, finite, read_results, to_json
 from vedit.jobs.score.several import compare_several, several_json, several_tables
 from vedit.jobs.score.tables import distinct, tables
@@ -113,6 +123,61 @@ def check_reports(request: CheckRequest) -> tuple[list[Results], list[Finding]]:
         [(item.video_id, item.edit_id) for item in read_index(request.index, ".")] if request.index else None
     )
     return reports, check(reports, wanted)
+
+
+def agree_with(request: AgreeRequest) -> str:
+    """Hold reports against people's judgement and write the forms that are asked for; gives the table.
+
+    Raises UsageError, InputError and OutputError.
+    """
+    if (request.labels is None) == (not request.answers):
+        raise UsageError(
+            "metrics are held against labels, or against answers to a blind sheet.",
+            "",
+            f"Name one of {option('labels', 'FILE.csv')} and {option('answers', 'FILE.json')}",
+        )
+    if bool(request.answers) != (request.key is not None):
+        raise UsageError(f"{option('answers')} and {option('key')} belong together.")
+    request.check_outputs([*request.reports, *request.answers])
+    reports = distinct([read_results(path) for path in request.reports])
+    if request.labels is not None:
+        judged, against = read_labels(request.labels), reports
+    else:
+        assert request.key is not None
+        choices = read_choices(request.key, request.answers)
+        apart, judged = differences({report.name: report for report in reports}, choices)
+        against = [apart]
+    lines = agree(against, judged, request.metrics, seed=request.seed)
+    shown = [agreement_table(lines, reports, is_of_choices=bool(request.answers))]
+    request.write(
+        {
+            "json": lambda: json.dumps(finite(agreement_json(lines)), indent=1, ensure_ascii=False) + "\n",
+            "csv": lambda: rendered(shown, "csv"),
+            "md": lambda: rendered(shown, "md"),
+            "latex": lambda: rendered(shown, "latex", alone=request.standalone),
+            "html": lambda: page(shown[0].title, as_html(shown[0])),
+        }
+    )
+    return rendered(shown, "text")
+
+
+def blind_sheet(request: BlindRequest) -> tuple[str, str, int]:
+    """Write a blind sheet and its key; gives both names, and how many pairs it has.
+
+    Raises UsageError, InputError and OutputError.
+    """
+    if len(request.reports) != 2:
+        raise UsageError(f"a blind sheet is of two reports, and {len(request.reports)} were named.")
+    key = request.key or os.path.splitext(request.output)[0] + ".key.json"
+    refuse_twice([(option("output"), request.output), (option("key"), key)])
+    for path in (request.output, key):
+        check_output(path, request.reports, True if request.overwrite else None)
+    one, other = distinct([read_results(path) for path in request.reports])
+    shown = drawn(one, other, seed=request.seed, limit=request.limit)
+    made, answers = sheet_of(shown)
+    _write(request.output, made)
+    _write(key, json.dumps(answers, indent=1, ensure_ascii=False) + "\n")
+    return request.output, key, len(shown)
 
 
 def _write(path: str, text: str) -> None:

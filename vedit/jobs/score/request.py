@@ -16,6 +16,7 @@ class ScoreRequest(MetricOptions, Outputs):
     mask: a file, a box, "auto" for what the run record has, or "none". index: the list of a suite.
     align, resize_source, yes (`open_all`): as `app.score.clips.Reading` has them. metrics: a list as
     `app.score.metrics.choose` reads it. profile: None chooses by the weights that are here.
+    metric_file: Python files of metrics of one's own, all of whose numbers are computed.
     weights: a folder to look for weights in first. device, dtype, batch, and the options of metrics:
     as `vedit.metrics.types.Options` has them. jobs: threads of the networks.
     cache: keep on disk what networks computed. name: of the method in tables. fail_under, fail_over:
@@ -36,6 +37,7 @@ class ScoreRequest(MetricOptions, Outputs):
     resize_source: bool = False
     yes: bool = False
     metrics: str | None = None
+    metric_file: tuple[str, ...] = ()
     profile: str | None = None
     weights: str | None = None
     device: str = "auto"
@@ -69,6 +71,33 @@ class CompareRequest(Outputs):
     metrics: str | None = None
     force: bool = False
     seed: int = 0
+
+
+@dataclass(frozen=True)
+class AgreeRequest(Outputs):
+    """Reports to hold against people's labels, a CSV, or against the answers to a blind sheet and its key.
+
+    metrics: as `CompareRequest`. seed: of the bootstrap.
+    """
+
+    reports: tuple[str, ...]
+    labels: str | None = None
+    answers: tuple[str, ...] = ()
+    key: str | None = None
+    metrics: str | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class BlindRequest(Request):
+    """A blind sheet of two reports. key: where its key goes; beside it by default. limit: of pairs."""
+
+    reports: tuple[str, ...]
+    output: str
+    key: str | None = None
+    limit: int | None = None
+    seed: int = 0
+    overwrite: bool = False
 
 
 @dataclass(frozen=True)

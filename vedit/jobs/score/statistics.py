@@ -63,6 +63,22 @@ class Paired(NamedTuple):
     effect: float | None = None
 
 
+class Agreement(NamedTuple):
+    """Two rankings of the same things. n: things. videos: that they are of. spearman, kendall (tau-b): None
+    where one side is all alike. decided, same: things with a side that is not 0, and those on which both
+    sides have the same sign.
+    """
+
+    n: int
+    videos: int
+    spearman: float | None
+    spearman_interval: tuple[float, float] | None
+    kendall: float | None
+    kendall_interval: tuple[float, float] | None
+    decided: int
+    same: int
+
+
 def summarise(
     values: Sequence[float | None], seed: int = 0, *, videos: Sequence[str] | None = None
 ) -> Summary:
@@ -303,6 +319,92 @@ def holm(p_values: Sequence[float]) -> list[float]:
         largest = max(largest, min(1.0, (len(p_values) - step) * p_values[i]))
         adjusted[i] = largest
     return adjusted
+
+
+RESAMPLES_OF_RANKS = 2_000
+
+
+def agreement(
+    x: Sequence[float], y: Sequence[float], videos: Sequence[str] | None = None, *, seed: int = 0
+) -> Agreement:
+    """Rank correlations of two rows of numbers, with percentile bootstrap intervals over videos.
+
+    A sample weighs each thing by how often its video was drawn, which gives the correlation of the rows
+    repeated so often. Sources: Spearman 1904, Kendall 1945 (tau-b).
+    """
+    import numpy as np
+
+    a, b = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    names = list(videos) if videos is not None else [str(place) for place in range(len(a))]
+    number = {video: place for place, video in enumerate(dict.fromkeys(names))}
+    of_video = np.array([number[name] for name in names])
+    once = np.ones((1, len(a)))
+    rho, tau = _spearman(a, b, once)[0], _kendall(a, b, once)[0]
+    ranges: list[tuple[float, float] | None] = [None, None]
+    if len(number) >= LEAST:
+        drawn = np.random.default_rng(seed).integers(0, len(number), (RESAMPLES_OF_RANKS, len(number)))
+        counts = np.stack([np.bincount(row, minlength=len(number)) for row in drawn]).astype(float)
+        weights = counts[:, of_video]
+        ranges = [_middle(_spearman(a, b, weights)), _middle(_kendall(a, b, weights))]
+    decided = (a != 0) & (b != 0)
+    return Agreement(
+        len(a),
+        len(number),
+        float(rho) if np.isfinite(rho) else None,
+        ranges[0],
+        float(tau) if np.isfinite(tau) else None,
+        ranges[1],
+        int(decided.sum()),
+        int((np.sign(a) == np.sign(b))[decided].sum()),
+    )
+
+
+def _middle(values: np.ndarray) -> tuple[float, float] | None:
+    """The middle 95 % of what is finite."""
+    import numpy as np
+
+    there = values[np.isfinite(values)]
+    if not len(there):
+        return None
+    low, high = np.percentile(there, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def _spearman(a: np.ndarray, b: np.ndarray, weights_BN: np.ndarray) -> np.ndarray:
+    """Spearman's rho of each row of weights, (B,)."""
+    import numpy as np
+
+    def ranks(values: np.ndarray) -> np.ndarray:
+        before = (values[:, None] < values) + 0.5 * (values[:, None] == values)
+        found: np.ndarray = weights_BN @ before
+        return found
+
+    total = weights_BN.sum(axis=1)
+    centred = [of - ((weights_BN * of).sum(axis=1) / total)[:, None] for of in (ranks(a), ranks(b))]
+    both, one, other = (
+        (weights_BN * p * q).sum(axis=1)
+        for p, q in ((centred[0], centred[1]), (centred[0], centred[0]), (centred[1], centred[1]))
+    )
+    return _ratio(both, one * other, np.abs(total) ** 6)
+
+
+def _kendall(a: np.ndarray, b: np.ndarray, weights_BN: np.ndarray) -> np.ndarray:
+    """Kendall's tau-b of each row of weights, (B,)."""
+    import numpy as np
+
+    up, right = np.sign(a[:, None] - a), np.sign(b[:, None] - b)
+    both, one, other = (((weights_BN @ of) * weights_BN).sum(axis=1) for of in (up * right, up**2, right**2))
+    return _ratio(both, one * other, np.ones(len(weights_BN)))
+
+
+def _ratio(top: np.ndarray, squared: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """top / sqrt(squared), NaN where that is nothing beside its size but rounding."""
+    import numpy as np
+
+    is_there = squared > 1e-12 * size
+    found: np.ndarray = np.where(is_there, top / np.sqrt(np.where(is_there, squared, 1)), np.nan)
+    clipped: np.ndarray = np.clip(found, -1, 1)
+    return clipped
 
 
 def excludes_zero(interval: tuple[float, float] | None) -> bool:
