@@ -52,7 +52,7 @@ class Optimize:
             if hasattr(frames, "close"):
                 frames.close()
             return
-        from vedit.media.gif.optimise import again, survey
+        from vedit.media.gif.colours_in_use import again, survey
 
         self.survey = survey(clip, again(first, frames))
 

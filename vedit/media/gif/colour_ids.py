@@ -105,3 +105,8 @@ class Screen:
             part(self.shown, rect)[...] = NOTHING if before is None else before
             changed, self.leaving = changed.joined(rect), None
         return changed
+
+
+def occurring(numbers: np.ndarray) -> np.ndarray:
+    """The numbers that occur, in order."""
+    return np.flatnonzero(np.bincount(numbers.ravel()))
