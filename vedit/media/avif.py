@@ -78,13 +78,15 @@ class _Coming:
         may_turn = has_holes(first.pixels) or first.palette is not None  # a GIF may turn transparent later
         self.mode = "RGBA" if (clip.alpha if clip.alpha is not None else may_turn) else "RGB"
         self.durations: list[int] = []  # in milliseconds; Pillow looks each up after drawing its frame
+        self.end = 0
         self.waiting: Frame | None = None
         self._time(first)
 
     def _time(self, frame: Frame) -> None:
         """Rounded in the time of the clip, so that errors do not add up."""
         end = rounded((frame.pts + frame.duration) * self.clip.timebase * 1000)
-        self.durations.append(max(1, end - sum(self.durations)))
+        self.durations.append(max(1, end - self.end))
+        self.end += self.durations[-1]
 
     def picture(self, frame: Frame) -> Any:
         if self.mode == "RGBA":

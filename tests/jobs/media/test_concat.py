@@ -251,8 +251,8 @@ def test_pictures_are_shown_for_the_time_asked_for() -> None:
 @pytest.mark.parametrize(
     ("args", "code", "said"),
     [
-        (("--crossfade", "0.5", "a.gif", "b.gif"), 2, r"a\.gif lasts 0\.2 s, too short for a crossfade of 0\.5 s\..*--crossfade 0\.2"),
-        (("--crossfade", "0.15", "a.gif", "b.gif", "a.gif"), 2, r"b\.gif lasts 0\.2 s.* at both ends\..*--crossfade 0\.1"),
+        (("--crossfade", "0.5", "a.gif", "b.gif"), 2, r"^vedit: a\.gif: it lasts 0\.2 s, too short for a crossfade of 0\.5 s\..*--crossfade 0\.2"),
+        (("--crossfade", "0.15", "a.gif", "b.gif", "a.gif"), 2, r"^vedit: b\.gif: it lasts 0\.2 s.* at both ends\..*--crossfade 0\.1"),
         (("a.gif", "nix.gif"), 3, r"^vedit: nix\.gif: cannot read"),
         (("a.gif", "-", "-"), 2, "named twice"),
         (("a.gif", "b.gif", "--still", "0"), 2, "for no time"),

@@ -194,11 +194,11 @@ class ConcatSource:
         both = " at both ends" if ends == 2 else ""
         most_s = rounded(lasts_s * 100 / ends - Fraction(1, 2)) / 100
         raise UsageError(
-            f"{name} lasts {float(lasts_s):g} s, too short for a crossfade of"
+            f"it lasts {float(lasts_s):g} s, too short for a crossfade of"
             f" {float(self.manner.crossfade_s):g} s{both}.",
             "Each clip lasts at least as long as the crossfades at its ends.",
             f"Use {option('crossfade', most_s)}" if most_s > 0 else f"Leave {name} out",
-        )
+        ).in_file(name)
 
     # --- an input --------------------------------------------------------------------------------
 
