@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import builtins
+import io
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from vedit.errors import InputError, ModelError, UsageError
 
@@ -38,7 +40,6 @@ def test_an_array_is_edited_by_messages_and_the_result_saved(GifEditor: Any, tmp
     state = ask(editor, sent, "call", {"kind": "session"})["answer"]
     source = state["sources"][0]
     assert state["chain"] == [["rotate", {"angle": "90"}]]
-    assert source["facts"]["delays_cs"] == [5, 6, 7]
     job = {"source": source["source"], "chain": state["chain"], "output": {}, "page": "x"}
     assert ask(editor, sent, "call", {"kind": "command", "args": job})["answer"]["chain"] == editor.chain
     assert editor.chain == "rotate:angle=90"
@@ -46,11 +47,71 @@ def test_an_array_is_edited_by_messages_and_the_result_saved(GifEditor: Any, tmp
     for thread in list(editor._session.threads):
         thread.join(timeout=20)
     assert editor.report["size_out"] == [40, 50]
+    assert editor.report["facts"]["delays_cs"] == [5, 6, 7]
     piece = ask(editor, sent, "read", {"id": revision, "from": 0, "count": 10**9})
     assert piece["buffers"] == [editor.result]
     assert piece["answer"] == {"size": len(editor.result), "type": "image/gif"}
     editor.save(tmp_path / "out.gif")
     assert (tmp_path / "out.gif").read_bytes() == editor.result
+    editor.close()
+
+
+def made(editor: Any, sent: list[Any], chain: list[Any]) -> dict[str, Any]:
+    """The report of a result that the page asks for."""
+    source = ask(editor, sent, "call", {"kind": "session"})["answer"]["sources"][0]["source"]
+    job = {"source": source, "chain": chain, "output": {}, "page": "x"}
+    ask(editor, sent, "call", {"kind": "run", "args": job})
+    for thread in list(editor._session.threads):
+        thread.join(timeout=20)
+    return dict(editor.report)
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_an_array_keeps_every_colour_and_its_times_until_the_result_is_made(
+    GifEditor: Any, channels: int
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 40, 50, channels), np.uint8)
+    editor = GifEditor(pixels, delays=[5, 6, 7])
+    sent: list[Any] = []
+    editor.send = lambda message, buffers=None: sent.append({**message, "buffers": buffers})
+    source = ask(editor, sent, "call", {"kind": "session"})["answer"]["sources"][0]["source"]
+    times = ask(editor, sent, "call", {"kind": f"timeline/{source}"})["answer"]
+    assert times["delays_cs"] == [5, 6, 7]
+    for number in (1, 2, 3):
+        [data] = ask(editor, sent, "frame", {"id": source, "number": number})["buffers"]
+        with Image.open(io.BytesIO(data)) as picture:
+            shown = np.asarray(picture.convert("RGBA"))[..., :channels]
+        assert (shown == pixels[number - 1]).all()
+    editor.close()
+
+
+def test_the_result_of_an_array_is_what_our_writer_makes_of_it(GifEditor: Any, tmp_path: Path) -> None:
+    from vedit.jobs.clips import write_frames
+
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 40, 50, 3), np.uint8)
+    editor = GifEditor(pixels, delays=[5, 6, 7])
+    sent: list[Any] = []
+    editor.send = lambda message, buffers=None: sent.append(message)
+    made(editor, sent, [])
+    write_frames(pixels, [5, 6, 7], str(tmp_path / "out.gif"))
+    assert editor.result == (tmp_path / "out.gif").read_bytes()
+    editor.close()
+
+
+def test_the_notebook_keeps_a_small_result_whole_and_of_a_large_one_the_first_image(
+    GifEditor: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vedit import notebook
+
+    editor = GifEditor(images())
+    sent: list[Any] = []
+    editor.send = lambda message, buffers=None: sent.append(message)
+    made(editor, sent, [])
+    assert editor.get_state()["_picture"] == editor.result
+    monkeypatch.setattr(notebook, "SHOWN", 10)
+    made(editor, sent, [["rotate", {"angle": "90"}]])
+    with Image.open(io.BytesIO(editor.get_state()["_picture"])) as picture:
+        assert (picture.format, picture.size) == ("WEBP", (40, 50))
     editor.close()
 
 
@@ -80,6 +141,10 @@ def test_what_cannot_be_edited_is_refused(GifEditor: Any) -> None:
         GifEditor(images()[0])
     with pytest.raises(InputError, match="2 delays for 3 images"):
         GifEditor(images(), delays=[1, 2])
+    with pytest.raises(InputError, match="a delay is -1 cs"):
+        GifEditor(images(), delays=-1)
+    with pytest.raises(InputError, match="0x40x50x3"):
+        GifEditor(images()[:0])
     with pytest.raises(UsageError, match="given together"):
         GifEditor(chain="rotate:90", preset="web-small")
 

@@ -13,7 +13,6 @@ pieces of at most 4 MB, so that it works where a browser reaches no port of the 
 
 from __future__ import annotations
 
-import io
 import mimetypes
 import os
 import re
@@ -40,6 +39,9 @@ except ImportError:
 if TYPE_CHECKING:
     import numpy as np
 
+MADE = "clip.apng"  # what an array is called
+SHOWN = 2**20  # bytes of a result that the notebook keeps, to be looked at without a kernel
+PICTURES = ("gif", "apng", "webp", "avif")  # that browsers play
 PIECE = 4 * 2**20  # bytes of one message
 CACHE = 2 * 2**30  # of results on disk
 MAX_UPLOAD = 2 * 2**30
@@ -68,8 +70,8 @@ class GifEditor(anywidget.AnyWidget):
     """An editor of one clip, as a widget.
 
     source: a file, the bytes of one, or images (F, H, W, 3 or 4) of uint8 with `delays` in centiseconds, one
-    for all or one each; without it the page asks for a file. chain: what `vedit gif chain` takes. preset: the
-    name of one. height: of the cell, in pixels.
+    for all or one each, of which no colour is lost; without it the page asks for a file. chain: what
+    `vedit gif chain` takes. preset: the name of one. height: of the cell, in pixels.
 
     chain can be set, too; result (bytes), report and command follow what the page shows, and can be observed:
     `editor.observe(act, "result")`.
@@ -77,7 +79,7 @@ class GifEditor(anywidget.AnyWidget):
 
     _esm = bundle()
     _style = traitlets.Unicode((STATIC / "page.css").read_text(encoding="utf-8")).tag(sync=True)
-    _still = traitlets.Bytes(b"").tag(sync=True)
+    _picture = traitlets.Bytes(b"").tag(sync=True)
     height = traitlets.Int(640).tag(sync=True)
     chain = traitlets.Unicode("").tag(sync=True)
     command = traitlets.Unicode("").tag(sync=True)
@@ -110,8 +112,9 @@ class GifEditor(anywidget.AnyWidget):
         self.on_msg(self._answer)
 
     def _added(self, source: Any, delays: int | Sequence[int]) -> str:
-        data = source if isinstance(source, bytes) else _as_gif(source, delays)
-        return str(self._session.add_source("clip.gif", [data])["source"])
+        if isinstance(source, (bytes, bytearray, memoryview)):
+            return str(self._session.add_source("clip.gif", [bytes(source)])["source"])
+        return str(self._session.add_source(MADE, [_without_loss(source, delays)])["source"])
 
     def save(self, path: str | os.PathLike[str], overwrite: bool = False) -> None:
         """Write the result to a file. Raises UsageError where there is none yet, OutputError for one that
@@ -216,10 +219,12 @@ class GifEditor(anywidget.AnyWidget):
 
     def _take(self, revision: str, report: dict[str, Any]) -> None:
         path, _ = self._session.path_of(revision)
-        self._still = self._session.frame(revision, 1)
-        self.report = report
         with open(path, "rb") as stream:
-            self.result = stream.read()
+            result = stream.read()
+        moves = report["format"] in PICTURES and len(result) <= SHOWN
+        self._picture = result if moves else self._session.frame(revision, 1)
+        self.report = report
+        self.result = result
 
     @traitlets.observe("chain")
     def _wish(self, change: Any) -> None:
@@ -235,23 +240,25 @@ def _written(specs: Sequence[tuple[str, dict[str, str]]]) -> str:
     return format_chain(specs) if specs else ""
 
 
-def _as_gif(images: Any, delays: int | Sequence[int]) -> bytes:
-    """Images as a GIF, for the page to begin with. Raises InputError for another shape or type."""
+def _without_loss(images: Any, delays: int | Sequence[int]) -> bytes:
+    """Images as an animated PNG, so that colours are chosen once, for the result. Raises InputError for
+    another shape or type.
+    """
     import numpy as np
-    from PIL import Image
+
+    from vedit.jobs.clips import write_frames
 
     array = np.asarray(images)
-    if array.ndim != 4 or array.shape[3] not in (3, 4) or array.dtype != np.uint8 or not len(array):
+    if array.ndim != 4 or array.shape[3] not in (3, 4) or array.dtype != np.uint8 or not array.size:
         shape = "x".join(map(str, array.shape))
         raise InputError(
             f"the source is an array of {shape} {array.dtype}.", "Images are (F, H, W, 3 or 4) of uint8."
         )
-    times = [delays] * len(array) if isinstance(delays, int) else list(delays)
+    times = [int(delays)] * len(array) if isinstance(delays, (int, np.integer)) else list(map(int, delays))
     if len(times) != len(array):
         raise InputError(f"there are {len(times)} delays for {len(array)} images.", "Give one for each.")
-    frames = [Image.fromarray(image) for image in array]
-    out = io.BytesIO()
-    frames[0].save(
-        out, "GIF", save_all=True, append_images=frames[1:], duration=[t * 10 for t in times], loop=0
-    )
-    return out.getvalue()
+    if min(times) < 0:
+        raise InputError(f"a delay is {min(times)} cs.", "Delays are 0 or more.")
+    with tempfile.TemporaryDirectory(prefix="vedit-") as folder:
+        write_frames(array, times, os.path.join(folder, MADE))
+        return Path(folder, MADE).read_bytes()

@@ -6,6 +6,7 @@ about:blank is no secure context, so there is no `ImageDecoder` there.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import re
@@ -17,10 +18,12 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from PIL import Image, ImageDraw
+
+from tests.conftest import vedit
 
 WIDE, NARROW = (1280, 800), (360, 740)
 PATIENCE_MS = 30_000  # of what waits for a server on a busy machine
@@ -80,38 +83,58 @@ class Server:
         return self.process.wait(timeout=20)
 
 
+def started(folder: Path, *args: str, modules: Path | None = None) -> Server:
+    """Start a server in a folder: started(folder, "cat.gif", "-o", "out.gif")."""
+    settings = {"XDG_CONFIG_HOME": str(folder / "settings")}
+    more = {"PYTHONPATH": str(modules)} if modules else {}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "vedit", "gif", "serve", *args, "--no-browser"],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONWARNINGS": "default", "NO_COLOR": "1", **settings, **more},
+    )
+    said = ""
+    assert process.stderr is not None
+    for line in process.stderr:
+        said += line
+        if found := re.search(r"http://127\.0\.0\.1:\d+/\S+", line):
+            return Server(process, found[0], folder)
+    raise AssertionError(f"no address in {said!r}")
+
+
+def ended(server: Server) -> None:
+    if server.process.poll() is None:
+        server.process.send_signal(signal.SIGINT)
+    server.process.wait(timeout=20)
+    for stream in (server.process.stdout, server.process.stderr):
+        if stream is not None:
+            stream.close()
+
+
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
-    """Start a server in a folder of its own: serve("cat.gif", "-o", "out.gif")."""
-    started: list[subprocess.Popen[str]] = []
+    """Start a server of the test's own: serve("cat.gif", "-o", "out.gif")."""
+    servers: list[Server] = []
 
-    def start(*args: str, folder_of_modules: Path | None = None) -> Server:
-        more = {"PYTHONPATH": str(folder_of_modules)} if folder_of_modules else {}
-        process = subprocess.Popen(
-            [sys.executable, "-m", "vedit", "gif", "serve", *args, "--no-browser"],
-            cwd=tmp_path,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONWARNINGS": "default", "NO_COLOR": "1", **more},
-        )
-        started.append(process)
-        said = ""
-        assert process.stderr is not None
-        for line in process.stderr:
-            said += line
-            if found := re.search(r"http://127\.0\.0\.1:\d+/\S+", line):
-                return Server(process, found[0], tmp_path)
-        raise AssertionError(f"no address in {said!r}")
+    def start(*args: str, modules: Path | None = None) -> Server:
+        servers.append(started(tmp_path, *args, modules=modules))
+        return servers[-1]
 
     yield start
-    for process in started:
-        if process.poll() is None:
-            process.send_signal(signal.SIGINT)
-        process.wait(timeout=20)
-        for stream in (process.stdout, process.stderr):
-            if stream is not None:
-                stream.close()
+    for server in servers:
+        ended(server)
+
+
+@pytest.fixture(scope="session")
+def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server of cat.gif for all tests that ask for nothing else: a page of its own is all they need."""
+    folder = tmp_path_factory.mktemp("shared")
+    (folder / "cat.gif").write_bytes(numbered())
+    server = started(folder, "cat.gif")
+    yield server
+    ended(server)
 
 
 @dataclass
@@ -155,10 +178,9 @@ class Editor:
         """What the command line of the page makes when it is typed."""
         words = shlex.split(self.command())
         assert words[:2] == ["vedit", "gif"]
-        done = subprocess.run(
-            [sys.executable, "-m", "vedit", *words[1:], "-y"], cwd=self.server.folder, capture_output=True
-        )
-        assert done.returncode == 0, done.stderr.decode()
+        with contextlib.chdir(self.server.folder):
+            done = vedit(*words[1:], "-y")
+        assert done.code == 0, done.err
         return (self.server.folder / words[words.index("-o") + 1]).read_bytes()
 
     def download(self) -> bytes:
@@ -200,19 +222,26 @@ class Editor:
 
 @pytest.fixture
 def open_editor(
-    chromium: Any, serve: Callable[..., Server], tmp_path: Path
+    request: pytest.FixtureRequest, chromium: Any, serve: Callable[..., Server], tmp_path: Path
 ) -> Iterator[Callable[..., Editor]]:
-    """Start a server and open its page: open_editor("cat.gif", size=NARROW). The numbered GIF is cat.gif.
+    """Open a page: open_editor("cat.gif", size=NARROW). The numbered GIF is cat.gif.
 
     At the end nothing may have been said on the console, and no other origin asked.
     """
     opened: list[tuple[Any, Editor]] = []
 
-    def start(*args: str, size: tuple[int, int] = WIDE, modules: Path | None = None, **more: Any) -> Editor:
+    def server_of(args: tuple[str, ...], modules: Path | None) -> Server:
+        if args == ("cat.gif",) and modules is None:
+            return cast(Server, request.getfixturevalue("shared_server"))
         (tmp_path / "cat.gif").write_bytes(numbered())
-        server = serve(*args, folder_of_modules=modules)
+        return serve(*args, modules=modules)
+
+    def start(*args: str, size: tuple[int, int] = WIDE, modules: Path | None = None, **more: Any) -> Editor:
+        server = server_of(args, modules)
         context = chromium.new_context(
-            viewport={"width": size[0], "height": size[1]}, locale="en-GB", accept_downloads=True, **more
+            viewport={"width": size[0], "height": size[1]},
+            locale="en-GB",
+            **{"reduced_motion": "reduce", **more},  # what plays costs the machine
         )
         page = context.new_page()
         page.set_default_timeout(PATIENCE_MS)

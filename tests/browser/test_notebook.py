@@ -8,13 +8,14 @@ import re
 import shutil
 import signal
 import subprocess
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.browser.conftest import PATIENCE_MS
+from tests.browser.conftest import PATIENCE_MS, numbered
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.slow
@@ -22,6 +23,7 @@ JUPYTER = os.environ.get("VEDIT_TEST_JUPYTER") or shutil.which("jupyter-lab")  #
 CELL = """from vedit.notebook import GifEditor
 editor = GifEditor(height=620)
 editor"""
+SMALL = CELL.replace("height", '"cat.gif", "rotate:90", height')
 AFTER = """import subprocess, sys, shlex
 words = shlex.split(editor.command)
 subprocess.run([sys.executable, "-m", "vedit", *words[1:-1], "out.gif", "-y"], check=True)
@@ -139,3 +141,48 @@ def test_a_file_of_40_mb_is_cropped_in_a_cell_and_the_result_is_that_of_the_comm
     saved = json.loads((tmp_path / "work" / "edit.ipynb").read_text())
     assert "application/vnd.jupyter.widget-state+json" in saved["metadata"]["widgets"]
     page.close()
+
+
+def test_a_notebook_that_is_opened_again_shows_the_result_and_the_command_without_its_kernel(
+    chromium: Any, lab: str, tmp_path: Path
+) -> None:
+    (tmp_path / "work" / "cat.gif").write_bytes(numbered())
+    path = tmp_path / "work" / "edit.ipynb"
+    path.write_text(notebook(SMALL))
+    address = lab.replace("/lab?", "/lab/tree/edit.ipynb?")
+    page = chromium.new_page(viewport={"width": 1400, "height": 1000})
+    page.set_default_timeout(PATIENCE_MS * 4)
+    page.goto(address)
+    page.locator(".jp-Notebook .jp-Cell").first.click()
+    page.keyboard.press("Shift+Enter")
+    page.locator("main.editor[data-state=ready]").wait_for()
+    page.wait_for_timeout(2000)  # the kernel reads the result after the page was told of it
+    page.keyboard.press("Control+s")
+    for _ in range(60):
+        if "_picture" in path.read_text() and "vedit gif rotate" in path.read_text():
+            break
+        page.wait_for_timeout(500)
+    page.close()
+    _end_kernels(lab)
+
+    again = chromium.new_page(viewport={"width": 1400, "height": 1000})
+    again.set_default_timeout(PATIENCE_MS * 4)
+    again.goto(address)
+    still = again.locator("main.still")
+    still.wait_for()
+    assert str(still.locator(".line").text_content()).startswith("vedit gif rotate")
+    image = still.locator("img")
+    image.evaluate("(one) => one.decode()")
+    assert image.evaluate("(one) => [one.naturalWidth, one.naturalHeight]") == [160, 240]
+    assert again.locator("main.editor").count() == 1
+    again.close()
+
+
+def _end_kernels(lab: str) -> None:
+    base, _, token = lab.partition("/lab?token=")
+    key = {"Authorization": f"token {token}"}
+    with urllib.request.urlopen(urllib.request.Request(f"{base}/api/sessions", headers=key)) as answer:
+        sessions = json.load(answer)
+    for session in sessions:
+        address = f"{base}/api/sessions/{session['id']}"
+        urllib.request.urlopen(urllib.request.Request(address, method="DELETE", headers=key)).close()

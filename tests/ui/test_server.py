@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
 import http.client
 import json
 import os
@@ -54,6 +55,17 @@ def test_the_page_and_its_modules_are_served(server: Serving) -> None:
         assert answer.body == (ROOT / "vedit" / "ui" / "static" / name).read_bytes()
         assert answer.headers["content-type"].startswith("text/")
     assert server.get("static/page.py").status == 404
+
+
+def test_the_whole_page_travels_in_less_than_80_kb(server: Serving) -> None:
+    names = sorted(os.listdir(ROOT / "vedit" / "ui" / "static"))
+    sent = {
+        name: server.ask("GET", f"static/{name}", **{"Accept-Encoding": "br, gzip;q=0.9"}) for name in names
+    }
+    assert {answer.headers["content-encoding"] for answer in sent.values()} == {"gzip"}
+    for name, answer in sent.items():
+        assert gzip.decompress(answer.body) == (ROOT / "vedit" / "ui" / "static" / name).read_bytes()
+    assert sum(len(answer.body) for answer in sent.values()) < 80_000
 
 
 def test_a_session_begins_with_the_files_that_were_named(server: Serving) -> None:

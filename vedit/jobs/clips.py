@@ -296,10 +296,11 @@ def clip_of(frames_FYX3: np.ndarray, delays_cs: Sequence[int] | None = None, nam
 
 
 def made_clip(frames_FYX3: np.ndarray, delays_cs: Sequence[int], name: str) -> tuple[Clip, Iterator[Frame]]:
-    """Computed frames as a clip with a GIF's times, looping for ever."""
+    """Computed frames, (F, Y, X, 3 or 4) of uint8, as a clip with a GIF's times, looping for ever."""
     from PIL import Image
 
-    count, height, width = frames_FYX3.shape[:3]
+    count, height, width, channels = frames_FYX3.shape
+    kind = "rgba" if channels == 4 else "rgb"
     clip = Clip(
         width=width, height=height, name=name, loop=0, frames_hint=count, duration_hint=sum(delays_cs)
     )
@@ -307,7 +308,7 @@ def made_clip(frames_FYX3: np.ndarray, delays_cs: Sequence[int], name: str) -> t
     def frames() -> Iterator[Frame]:
         pts = 0
         for index, (array, delay) in enumerate(zip(frames_FYX3, delays_cs, strict=True)):
-            yield Frame(index, pts, delay, "rgb", clip.canvas, Image.fromarray(array))
+            yield Frame(index, pts, delay, kind, clip.canvas, Image.fromarray(array))
             pts += delay
 
     return clip, frames()

@@ -6,6 +6,7 @@ Nothing here is imported until `vedit gif serve` asks for it.
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import logging
 import os
@@ -16,6 +17,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from typing import Any, TypeVar
 
 import uvicorn
@@ -53,6 +55,14 @@ CHUNK = 1 << 20  # bytes of an upload that are written at once
 HEARTBEAT_S = 15.0  # between two signs of life of the events
 GONE_S = 10.0  # without a page, a server of -o FILE ends
 POSTS = ("run", "plan", "cancel", "measure", "command", "preset", "save", "done", "close")
+
+
+@cache
+def static(name: str) -> tuple[bytes, bytes]:
+    """A file of the page, as it is and packed: a tunnel may be slow."""
+    with open(os.path.join(STATIC, name), "rb") as file:
+        whole = file.read()
+    return whole, gzip.compress(whole, 9, mtime=0)
 
 
 def status_of(error: VeditError) -> int:
@@ -132,13 +142,23 @@ class Served:
         )
 
     async def page(self, request: Request) -> Response:
-        return FileResponse(os.path.join(STATIC, "page.html"), media_type=STATIC_TYPES["html"])
+        return self._own(request, "page.html")
 
     async def file(self, request: Request) -> Response:
         name = request.path_params["name"]
         if name not in self.static:
             raise HTTPException(404)
-        return FileResponse(os.path.join(STATIC, name), media_type=self.static[name])
+        return self._own(request, name)
+
+    def _own(self, request: Request, name: str) -> Response:
+        takes = [
+            word.partition(";")[0].strip() for word in request.headers.get("accept-encoding", "").split(",")
+        ]
+        whole, packed = static(name)
+        kind = self.static[name]
+        if "gzip" not in takes:
+            return Response(whole, media_type=kind)
+        return Response(packed, media_type=kind, headers={"content-encoding": "gzip"})
 
     def _get(self, kind: str) -> Callable[[Request], Any]:
         async def answer(request: Request) -> Response:

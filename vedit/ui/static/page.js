@@ -222,7 +222,7 @@ export const createEditor = async ({ root, transport, store = null, keysOn = doc
     const [x, y] = value === "own" ? [width, height] : value.split(":").map(Number);
     placing.box.setAspect(x / y);
   };
-  const place = async (id, option) => {
+  const place = async (id, option, isAsked = true) => {
     const entries = active();
     const at = entries.findIndex((entry) => entry.id === id);
     if (at < 0) return;
@@ -230,6 +230,7 @@ export const createEditor = async ({ root, transport, store = null, keysOn = doc
     const before = app.getRootNode().activeElement;
     const isDrawing = entry.stage === "watermark";
     const shown = entries.slice(0, isDrawing ? at + 1 : at);
+    if (isAsked) tab("view"); // at once: who goes back to the steps while this is measured stays there
     try {
       const measured = await transport.call("measure", { ...jobOf(entries), stage: at });
       const canvas = { width: measured.width, height: measured.height };
@@ -250,7 +251,6 @@ export const createEditor = async ({ root, transport, store = null, keysOn = doc
         changed: (rect, isLast) => edit(() => write(entry.id, rect, canvas, margin), { isLast, key: "place" }),
       });
       placing = { id, option, box, canvas, wasPlaying, shown: JSON.stringify(specsOf(shown.filter((one) => one.id !== id))), own: JSON.stringify(entry.options) };
-      tab("view");
       const now = app.getRootNode().activeElement; // who has gone on meanwhile keeps the focus
       if (now === before || !app.contains(now) || now === app || now.closest(".card, .viewport")) box.element.focus({ preventScroll: true });
       if (entry.stage === "crop") findBorder(entries, at, box, edges);
@@ -311,7 +311,7 @@ export const createEditor = async ({ root, transport, store = null, keysOn = doc
     if (at < 0) { leavePlacing(); return; }
     const entry = entries[at];
     const before = entries.slice(0, at);
-    if (JSON.stringify(specsOf(before)) !== shown) { place(id, option); return; }
+    if (JSON.stringify(specsOf(before)) !== shown) { place(id, option, false); return; }
     const isSame = JSON.stringify(entry.options) === own;
     if (entry.stage === "watermark") player.show("base", await baseOf([...before, entry]).catch(() => player.clip("base")));
     if (isSame && entry.stage !== "watermark") return;
@@ -419,6 +419,7 @@ export const createEditor = async ({ root, transport, store = null, keysOn = doc
   const finishButton = h("button.primary", { type: "button", disabled: true, onclick: () => trying(async () => { const { name } = await transport.call("done", { revision: current.revision }); over(t("done_told", { name })); }) }, icon("tick"), `${t("done")}: ${session.output_name}`);
   const discard = h("button", { type: "button", onclick: () => transport.call("close").catch(() => {}) }, t("discard"));
   const over = (text) => {
+    if (isOver) return; // the answer and the event both tell of it
     isOver = true;
     player.play(false);
     app.inert = true;

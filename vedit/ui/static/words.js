@@ -38,6 +38,7 @@ const TABLE = {
   download: ["Download", "下载"], save: ["Save", "保存"], done: ["Done", "完成"], close: ["Close", "关闭"], command: ["Command", "命令"], preset: ["Presets", "预设"], copy: ["Copy", "复制"], copied: ["Copied", "已复制"], in_the_way: ["{name} exists. Replace it?", "{name} 已存在,是否替换?"], replace: ["Replace", "替换"],
   saved: ["Saved as {name}", "已保存为 {name}"], done_told: ["{name} is written. This page can be closed.", "{name} 已写入,可以关闭此页。"], ended: ["The server has ended. Start it again with vedit gif serve.", "服务已结束。请用 vedit gif serve 重新启动。"], discard: ["Close without a result", "放弃并关闭"],
   part: ["Preview of the first {count} images", "仅预览前 {count} 帧"], whole: ["Make the whole file", "生成完整文件"], file_name: ["File name", "文件名"],
+  run_again: ["Run the cell to edit it again.", "运行此单元格即可继续编辑。"],
   // command
   form: ["Form", "形式"], form_command: ["Command", "命令"], form_file: ["Steps in a file", "步骤文件"], form_preset: ["Preset file", "预设文件"], form_folder: ["For a folder", "整个文件夹"], shell: ["Shell", "终端"], posix: ["POSIX shell", "POSIX 终端"], powershell: ["PowerShell", "PowerShell"], copy_command: ["Copy the command line (K)", "复制命令 (K)"], text_of: ["Contents of {name}", "{name} 的内容"],
   // presets
