@@ -63,6 +63,11 @@ def check_output(path: str, inputs: tuple[str, ...], overwrite: bool | None, in_
     raise OutputError(f"{path} exists.", "", replace_or_rename())
 
 
+def stands_in_the_way(path: str) -> bool:
+    """Whether there is now, under a name that was free when it was checked, what may not be replaced."""
+    return os.path.realpath(path) in _keep and os.path.lexists(path)
+
+
 def replace_or_rename() -> str:
     """What to do about an output that is in the way."""
     return f"Add {option('overwrite', True)} to replace it, or name another output with {option('output')}"

@@ -580,12 +580,17 @@ class Session:
         if self.mode != "file":
             self._ended({"output": None})
             return {}
+        from vedit.media.atomic import check_output, stands_in_the_way
         from vedit.ui.commands import chain_text, one_line
 
         revision, path = self._result(args)
         job = self.jobs[revision]
         if job.first:
             raise InTheWay("this result is of a part of the clip alone.", "", "Make the whole of it first")
+        if args.get("overwrite") is True:
+            check_output(self.target, (), True)
+        elif stands_in_the_way(self.target):
+            raise InTheWay(f"{self.target} has come up meanwhile.", "", "Replace it, or move it away")
         self._copy(path, self.target)
         shown = self._with_files(checked_shape(job.chain, job.specs), lambda file: file.name)
         command = one_line(shown, job.output, job.source.name, self.target)

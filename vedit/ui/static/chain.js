@@ -98,23 +98,26 @@ export const makeChain = (host) => {
       event.stopPropagation();
       shift(entry.id, by);
     });
-    dragged(grip, () => {
-      element.classList.add("dragging");
-      return (event, isLast) => {
-        for (const other of list.children) {
-          const area = other.getBoundingClientRect();
-          if (other === element || event.clientY < area.top || event.clientY > area.bottom) continue;
-          const isAfter = event.clientY > area.top + area.height / 2;
-          other[isAfter ? "after" : "before"](element);
-        }
-        if (!isLast) return;
-        element.classList.remove("dragging");
-        const order = [...list.children].map((one) => Number(one.dataset.card));
-        host.edit((state) => { state.chain.sort((one, two) => order.indexOf(one.id) - order.indexOf(two.id)); }, { isLast: true, isNew: true });
-      };
-    });
     return { element, controls, wrong, notes, badge };
   };
+  // The list has the pointer, not the grip: an element that moves loses it.
+  dragged(list, (down) => {
+    const element = down.target.closest(".grip")?.closest(".card");
+    if (!element) return null;
+    element.classList.add("dragging");
+    return (event, isLast) => {
+      for (const other of list.children) {
+        const area = other.getBoundingClientRect();
+        if (other === element || event.clientY < area.top || event.clientY > area.bottom) continue;
+        const isAfter = event.clientY > area.top + area.height / 2;
+        other[isAfter ? "after" : "before"](element);
+      }
+      if (!isLast) return;
+      element.classList.remove("dragging");
+      const order = [...list.children].map((one) => Number(one.dataset.card));
+      host.edit((state) => { state.chain.sort((one, two) => order.indexOf(one.id) - order.indexOf(two.id)); }, { isLast: true, isNew: true });
+    };
+  });
   const find = (state, id) => state.chain.find((entry) => entry.id === id);
   // Places that exclude each other though no `ways` says so: a free point and a named position.
   const write = (state, id, name, text) => {

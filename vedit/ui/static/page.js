@@ -97,6 +97,7 @@ export const createEditor = async ({ root, transport, store = null, keysOn = doc
     const isAgain = isAsking === 2;
     isAsking = 0;
     if (isAgain) run();
+    if (answer && !wanted) transport.call("cancel", { page }).catch(() => {}); // stopped before it was heard
     if (!answer || text !== wanted) return;
     running = { revision: answer.revision, order, job, text, began };
     const known = early.get(answer.revision); // its event may be quicker than the answer
@@ -169,6 +170,8 @@ export const createEditor = async ({ root, transport, store = null, keysOn = doc
     if (next.error) { fail(next.error, []); return; }
     source = next;
     sources.set(next.source, next);
+    app.dataset.state = "busy";
+    notes.replaceChildren();
     leavePlacing();
     [wanted, running, isWhole] = ["", null, false];
     drop.hidden = true;
@@ -186,10 +189,15 @@ export const createEditor = async ({ root, transport, store = null, keysOn = doc
   };
   const take = async (file) => {
     if (!file) return;
+    const before = app.dataset.state ?? "";
     try {
+      app.dataset.state = "busy";
       const told = (share) => announce(t("sending", { name: file.name, percent: Math.round(share * 100) }), share);
       await use(await transport.addSource(file, told));
-    } catch (error) { fail({ ...error, text: error.message }, []); }
+    } catch (error) { // what was there stays
+      app.dataset.state = before;
+      announceError(error.message);
+    }
     meter.hidden = true;
   };
   const upload = async (file) => {
@@ -369,7 +377,17 @@ export const createEditor = async ({ root, transport, store = null, keysOn = doc
     meter.firstChild.value = share;
     meter.lastChild.textContent = text;
   };
-  const cancel = h("button", { type: "button", onclick: () => { transport.call("cancel", { page }).catch(() => {}); running = null; progress(null); announce(t("cancelled")); } }, t("cancel"));
+  const cancel = h("button", { type: "button", onclick: () => stop() }, t("cancel"));
+  const stop = () => {
+    transport.call("cancel", { page }).catch(() => {});
+    [running, wanted] = [null, ""];
+    isAsking &&= 1;
+    progress(null);
+    announce(t("cancelled"));
+    if (isWhole) { isWhole = false; run(); return; } // back to the part, which is there already
+    app.dataset.state = "stopped";
+    offer(t("cancelled"), t("make_again"), false);
+  };
   const bar = h("progress", { "aria-label": t("making") });
   const made = h("span.made");
   const working = h("div.working", { hidden: true }, bar, made, cancel);
@@ -388,8 +406,15 @@ export const createEditor = async ({ root, transport, store = null, keysOn = doc
   const change = h("span.change");
   const facts = h("dl.facts");
   const notes = h("div.notes");
-  const part = h("div.part", { hidden: true }, h("p"), h("button", { type: "button", onclick: () => { isWhole = true; wanted = ""; run(); } }, t("whole")));
-  const download = h("a.button.primary.download", { "aria-disabled": "true", role: "button", tabindex: 0 }, icon("save"), t("download"));
+  const part = h("div.part", { hidden: true }, h("p"), h("button", { type: "button" }));
+  // What is shown is not all that is wished: what would make it so.
+  const offer = (words, doing, makesWhole) => {
+    part.firstChild.textContent = words;
+    part.lastChild.textContent = doing;
+    part.lastChild.onclick = () => { [isWhole, wanted, part.hidden] = [makesWhole, "", true]; run(); };
+    part.hidden = false;
+  };
+  const download = h(`a.button${session.mode === "file" ? "" : ".primary"}.download`, { "aria-disabled": "true", role: "button", tabindex: 0 }, icon("save"), t("download"));
   const showReport = (report) => {
     const [before, now] = [report.bytes_in ?? source.bytes, report.bytes_out];
     const percent = Math.round(Math.abs(1 - now / before) * 100);
@@ -399,8 +424,7 @@ export const createEditor = async ({ root, transport, store = null, keysOn = doc
     change.className = `change ${!percent ? "" : now < before ? "less" : "more"}`;
     const rows = [["f_size", report.size_out.join(" × ")], ["f_images", report.images], ["f_duration", `${Number(report.duration_s.toFixed(2))} s`], ["f_colours", report.facts?.palettes?.max_colors], ["f_path", has(`path_${report.path}`) ? t(`path_${report.path}`) : report.path], ["f_took", `${report.took_s.toFixed(2)} s`]];
     facts.replaceChildren(...rows.filter(([, value]) => value !== undefined && value !== null).flatMap(([key, value]) => [h("dt", {}, t(key)), h("dd", {}, String(value))]));
-    part.hidden = !report.is_part;
-    part.firstChild.textContent = t("part", { count: PART });
+    if (report.is_part) offer(t("part", { count: PART }), t("whole"), true); else part.hidden = true;
     notes.replaceChildren();
     const address = transport.address(current.revision, true);
     if (address && !report.is_part) { download.href = address; download.download = report.name; download.removeAttribute("aria-disabled"); } else { download.removeAttribute("href"); download.setAttribute("aria-disabled", "true"); }
@@ -416,7 +440,11 @@ export const createEditor = async ({ root, transport, store = null, keysOn = doc
     return trying(async () => { await transport.call("save", { revision: current.revision, name, overwrite }); notes.replaceChildren(h("p.good", {}, t("saved", { name }))); announce(t("saved", { name })); }, name, overwrite ? null : () => saveAs(true));
   };
   const save = h("button.primary", { type: "button", disabled: true, onclick: () => saveAs() }, t("save"));
-  const finishButton = h("button.primary", { type: "button", disabled: true, onclick: () => trying(async () => { const { name } = await transport.call("done", { revision: current.revision }); over(t("done_told", { name })); }) }, icon("tick"), `${t("done")}: ${session.output_name}`);
+  const finish_it = (overwrite = false) => trying(async () => {
+    const { name } = await transport.call("done", { revision: current.revision, overwrite });
+    over(t("done_told", { name }));
+  }, session.output_name, overwrite ? null : () => finish_it(true));
+  const finishButton = h("button.primary", { type: "button", disabled: true, onclick: () => finish_it() }, icon("tick"), `${t("done")}: ${session.output_name}`);
   const discard = h("button", { type: "button", onclick: () => transport.call("close").catch(() => {}) }, t("discard"));
   const over = (text) => {
     if (isOver) return; // the answer and the event both tell of it
@@ -429,8 +457,8 @@ export const createEditor = async ({ root, transport, store = null, keysOn = doc
   };
   const result = h("section.result", { "aria-label": t("result") }, h("div.panel-head", {}, h("h2", {}, t("result"))),
     h("p.headline", {}, size, change), working, facts, part, notes,
-    h("div.actions", {}, transport.address("x", true) ? download : null,
-      session.mode === "folder" ? h("div.fields", {}, named_file, save) : null, session.mode === "file" ? finishButton : null, session.mode === "file" ? discard : null,
+    h("div.actions", {}, session.mode === "file" ? finishButton : null, transport.address("x", true) ? download : null,
+      session.mode === "folder" ? h("div.fields", {}, named_file, save) : null, session.mode === "file" ? discard : null,
       h("button", { type: "button", onclick: () => presets() }, t("preset"))));
 
   // The command line.
@@ -477,26 +505,39 @@ export const createEditor = async ({ root, transport, store = null, keysOn = doc
     return dialog;
   };
   const presets = async () => {
-    const found = await transport.call("presets").catch(() => []);
     const name = h("input.grow", { type: "text", id: "preset-name", spellcheck: "false" });
     const said = h("p", { role: "status" });
+    const list = h("ul.presets");
+    const fill = async () => {
+      const found = await transport.call("presets").catch(() => []);
+      list.replaceChildren(...(found.length ? found.map(row) : [h("li", {}, t("preset_none"))]));
+    };
+    const row = (one) => h("li", {}, h("div", {}, h("b", {}, one.name), one.is_own ? h("span.badge-small", {}, t("preset_own")) : null, h("small", {}, one.summary ?? "")),
+      h("button", { type: "button", "aria-label": `${t("preset_load")}: ${one.name}`, onclick: () => load(one) }, t("preset_load")));
+    const tell = (kind, words) => { said.className = kind; said.textContent = words; };
     const store_it = async (overwrite) => {
       const wanted_name = name.value.trim();
-      try { await transport.call("preset", { name: wanted_name, chain: specsOf(active()), overwrite }); said.className = "good"; said.textContent = t("saved", { name: wanted_name }); } catch (error) {
-        said.className = "error";
-        said.textContent = error.message;
+      try {
+        await transport.call("preset", { name: wanted_name, chain: specsOf(active()), overwrite });
+        tell("good", t("saved", { name: wanted_name }));
+        await fill();
+      } catch (error) {
+        tell("error", error.message);
         if (error.status === 409) said.append(" ", h("button", { type: "button", onclick: () => store_it(true) }, t("replace")));
       }
     };
     const load = async (one) => {
-      const { chain: steps } = await transport.call(`preset/${encodeURIComponent(one.name)}`);
-      edit((now) => { now.chain = cardsOf(steps); }, { isNew: true });
-      dialog.close();
+      try {
+        const { chain: steps } = await transport.call(`preset/${encodeURIComponent(one.name)}`);
+        dialog.close();
+        edit((now) => { now.chain = cardsOf(steps); }, { isNew: true });
+      } catch (error) { tell("error", error.message); }
     };
+    name.addEventListener("keydown", (event) => { if (event.key === "Enter") store_it(false); });
     const dialog = makeDialog(t("preset"), [
-      h("div.fields", {}, h("label", { htmlFor: "preset-name" }, t("preset_name")), name, h("button.primary", { type: "button", onclick: () => store_it(false) }, t("preset_save"))), said,
-      h("ul.presets", {}, ...(found.length ? found.map((one) => h("li", {}, h("div", {}, h("b", {}, one.name), one.is_own ? h("span.badge-small", {}, t("preset_own")) : null, h("small", {}, one.summary ?? "")), h("button", { type: "button", "aria-label": `${t("preset_load")}: ${one.name}`, onclick: () => load(one) }, t("preset_load")))) : [h("li", {}, t("preset_none"))])),
+      h("div.fields", {}, h("label", { htmlFor: "preset-name" }, t("preset_name")), name, h("button.primary", { type: "button", onclick: () => store_it(false) }, t("preset_save"))), said, list,
     ], [[t("close"), () => dialog.close()]]);
+    await fill();
     dialog.showModal();
   };
   const showKeys = () => {
@@ -587,7 +628,7 @@ export const createEditor = async ({ root, transport, store = null, keysOn = doc
   undoButton.disabled = !history.length;
   redoButton.disabled = !future.length;
   for (const one of session.sources) if (one.error) fail(one.error, []);
-  const first = sources.get(was?.source) ?? session.sources.find((one) => !one.error);
+  const first = [sources.get(was?.source), ...session.sources].find((one) => one && !one.error);
   if (first) await use(first); else drop.hidden = false;
   return { take, use, get state() { return state; }, setChain: (steps) => edit((now) => { now.chain = cardsOf(steps); }, { isNew: true }), close: () => keysOn.removeEventListener("keydown", keyed), player, timeline };
 };

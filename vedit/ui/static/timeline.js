@@ -135,7 +135,7 @@ export const makeTimeline = ({ picked, act, seen, thumb }) => {
     const chosenTime = numbers.reduce((sum, number) => sum + (clip?.delays[number - 1] ?? 0), 0);
     const all = clip?.delays.reduce((sum, delay) => sum + delay, 0) ?? 0;
     sum.textContent = numbers.length ? t("selected", { count: numbers.length, time: (chosenTime / 100).toFixed(2) }) : t("all_images", { count: count(), time: (all / 100).toFixed(2) });
-    for (const button of acts.querySelectorAll("[data-needs]")) button.disabled = numbers.length < Number(button.dataset.needs);
+    for (const button of acts.querySelectorAll("[data-needs]")) button.disabled = numbers.length < Number(button.dataset.needs) || (button.dataset.leaves && numbers.length === count());
   };
   const reveal = (number) => {
     const [left, right] = [lefts[number - 1], lefts[number]];
@@ -204,11 +204,11 @@ export const makeTimeline = ({ picked, act, seen, thumb }) => {
   });
   text.addEventListener("change", () => { text.setAttribute("aria-invalid", "false"); mark(); });
   const sum = h("output.sum", { "aria-live": "off" });
-  const doing = (key, onclick, needs = 1, sample = null) => h("button", { type: "button", onclick, "data-needs": needs, title: t(`${key}_title`) }, sample ? icon(sample) : null, t(key));
+  const doing = (key, onclick, needs = 1, sample = null, leaves = null) => h("button", { type: "button", onclick, "data-needs": needs, "data-leaves": leaves, title: t(`${key}_title`) }, sample ? icon(sample) : null, t(key));
   const acts = h("div.acts", { role: "toolbar", "aria-label": t("selection_acts") },
     h("div", {}, h("div.group", {}, amount, how, h("button", { type: "button", onclick: setDelay }, t("set_delay"))),
       h("div.group", {}, doing("slower", () => delayed("*1.25"), 0), doing("faster", () => delayed("*0.8"), 0))),
-    h("div", {}, h("div.group", {}, doing("drop", drop), doing("keep", () => act("frames", { keep: spansOf(chosen()) }))),
+    h("div", {}, h("div.group", {}, doing("drop", drop, 1, null, "some"), doing("keep", () => act("frames", { keep: spansOf(chosen()) }))),
     h("div.group", {}, h("button", { type: "button", title: t("thin_title"), onclick: () => act("frames", { every: nth.value, ...(selection.size > 1 ? { of: spansOf(chosen()) } : {}) }) }, t("thin")), nth),
     h("div.group", {}, doing("reverse", () => act("frames", { order: reversed(chosen(), count()) }), 2, "reverse"), doing("loop_here", () => { const order = loopedAt(chosen()[0], count()); if (order) act("frames", { order }); }))));
   const equal = h("input", { type: "checkbox", onchange: () => { isEqual = equal.checked; measure(); cells.clear(); list.replaceChildren(); fill(); } });

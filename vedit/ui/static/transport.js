@@ -4,6 +4,8 @@
 // addSource(file, progress), addFile(file, progress); blob(id, isResult), the bytes of a file; picture(id, number)
 // and thumbs(id, from, count, height), ImageBitmaps; address(id, isResult) or null; listen(heard).
 
+import { t } from "./words.js";
+
 const CHUNK = 4 * 2 ** 20; // a notebook's messages stay below the limits of servers between
 const READS = /^(controls|session|presets|preset\/.*|timeline\/.*)$/;
 
@@ -21,15 +23,16 @@ const answered = async (response) => {
 };
 
 export const overHttp = () => {
-  const get = async (address) => answered(await fetch(address));
-  const post = async (kind, args) => answered(await fetch(kind, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(args) }));
+  const sent = async (address, how) => answered(await fetch(address, how).catch(() => { throw new Refused({ text: t("no_answer") }); }));
+  const get = (address) => sent(address);
+  const post = (kind, args) => sent(kind, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(args) });
   // XMLHttpRequest, since fetch does not tell how much is sent.
   const put = (kind, file, progress) => new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
     request.open("PUT", `${kind}?name=${encodeURIComponent(file.name || "pasted")}`);
     request.setRequestHeader("content-type", "application/octet-stream");
     request.upload.onprogress = (event) => progress?.(event.loaded / (event.total || 1));
-    request.onerror = () => reject(new Refused({ text: "the server does not answer" }));
+    request.onerror = () => reject(new Refused({ text: t("no_answer") }));
     request.onload = () => {
       let told = {};
       try { told = JSON.parse(request.responseText); } catch { /* not ours */ }
