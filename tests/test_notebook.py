@@ -44,7 +44,7 @@ def test_an_array_is_edited_by_messages_and_the_result_saved(GifEditor: Any, tmp
     assert ask(editor, sent, "call", {"kind": "command", "args": job})["answer"]["chain"] == editor.chain
     assert editor.chain == "rotate:angle=90"
     revision = ask(editor, sent, "call", {"kind": "run", "args": job})["answer"]["revision"]
-    for thread in list(editor._session.threads):
+    for thread in list(editor._session.making.threads):
         thread.join(timeout=20)
     assert editor.report["size_out"] == [40, 50]
     assert editor.report["facts"]["delays_cs"] == [5, 6, 7]
@@ -61,7 +61,7 @@ def made(editor: Any, sent: list[Any], chain: list[Any]) -> dict[str, Any]:
     source = ask(editor, sent, "call", {"kind": "session"})["answer"]["sources"][0]["source"]
     job = {"source": source, "chain": chain, "output": {}, "page": "x"}
     ask(editor, sent, "call", {"kind": "run", "args": job})
-    for thread in list(editor._session.threads):
+    for thread in list(editor._session.making.threads):
         thread.join(timeout=20)
     return dict(editor.report)
 
@@ -150,11 +150,11 @@ def test_what_cannot_be_edited_is_refused(GifEditor: Any) -> None:
 
 
 def test_the_page_is_one_module_without_imports_and_names_everything_it_uses(GifEditor: Any) -> None:
-    from vedit.notebook import MODULES, STATIC, bundle
+    from vedit.notebook import STATIC, bundle, needed
 
     text = bundle()
     assert "\nimport " not in text and text.count("\nexport ") == 1
-    assert {path.stem for path in STATIC.glob("*.js")} == {*MODULES, "start", "widget"}
+    assert {path.stem for path in STATIC.glob("*.js")} == {*needed("widget"), "start"}
 
 
 def test_without_anywidget_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

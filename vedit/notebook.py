@@ -46,17 +46,29 @@ PIECE = 4 * 2**20  # bytes of one message
 CACHE = 2 * 2**30  # of results on disk
 MAX_UPLOAD = 2 * 2**30
 STATIC = Path(__file__).parent / "ui" / "static"
-MODULES = ("dom", "words", "player", "crop", "timeline", "controls", "chain", "transport", "page")
 
 
 def bundle() -> str:
     """The page's modules as the one module that a widget may have, each in a scope of its own."""
-    parts = [f"const ${name} = (() => {{\n{_as_function(name)}\n}})();" for name in MODULES]
-    return "\n".join([*parts, _imports_replaced((STATIC / "widget.js").read_text(encoding="utf-8"))])
+    names = [name for name in needed("widget") if name != "widget"]
+    parts = [f"const ${name} = (() => {{\n{_as_function(name)}\n}})();" for name in names]
+    return "\n".join([*parts, _imports_replaced(_text("widget"))])
+
+
+def needed(name: str) -> list[str]:
+    """A module and those that it imports, each behind what it needs itself."""
+    found: dict[str, None] = {}
+    for other in re.findall(r'^import .* from "\./(\w+)\.js";$', _text(name), re.M):
+        found |= dict.fromkeys(needed(other))
+    return [*found, name]
+
+
+def _text(name: str) -> str:
+    return (STATIC / f"{name}.js").read_text(encoding="utf-8")
 
 
 def _as_function(name: str) -> str:
-    text = (STATIC / f"{name}.js").read_text(encoding="utf-8")
+    text = _text(name)
     exported = re.findall(r"^export (?:const|class) (\w+)", text, re.M)
     body = re.sub(r"^export (?=const|class)", "", _imports_replaced(text), flags=re.M)
     return f"{body}\nreturn {{ {', '.join(exported)} }};"
@@ -105,7 +117,7 @@ class GifEditor(anywidget.AnyWidget):
         if chain:
             self._session.chain = parse_chain(chain)
         if source is not None and not files:
-            self._session.given.append(self._added(source, delays))
+            self._session.holding.given.append(self._added(source, delays))
         self._session.listen(self._heard)
         super().__init__(height=height, chain=_written(self._session.chain))
         self._told = self.chain
@@ -113,8 +125,8 @@ class GifEditor(anywidget.AnyWidget):
 
     def _added(self, source: Any, delays: int | Sequence[int]) -> str:
         if isinstance(source, (bytes, bytearray, memoryview)):
-            return str(self._session.add_source("clip.gif", [bytes(source)])["source"])
-        return str(self._session.add_source(MADE, [_without_loss(source, delays)])["source"])
+            return str(self._session.holding.add_source("clip.gif", [bytes(source)])["source"])
+        return str(self._session.holding.add_source(MADE, [_without_loss(source, delays)])["source"])
 
     def save(self, path: str | os.PathLike[str], overwrite: bool = False) -> None:
         """Write the result to a file. Raises UsageError where there is none yet, OutputError for one that
@@ -199,11 +211,11 @@ class GifEditor(anywidget.AnyWidget):
         with stream:
             stream.seek(0)
             chunks = iter(lambda: stream.read(PIECE), b"")
-            add = self._session.add_source if kind == "source" else self._session.add_file
+            add = self._session.holding.add_source if kind == "source" else self._session.holding.add_file
             return add(name, chunks)
 
     def _read(self, id: str, begin: int, count: int) -> tuple[dict[str, Any], list[bytes]]:
-        path, name = self._session.path_of(id)
+        path, name = self._session.making.path_of(id)
         with open(path, "rb") as stream:
             stream.seek(begin)
             data = stream.read(count)
@@ -218,7 +230,7 @@ class GifEditor(anywidget.AnyWidget):
         self.send({"event": dict(event)})
 
     def _take(self, revision: str, report: dict[str, Any]) -> None:
-        path, _ = self._session.path_of(revision)
+        path, _ = self._session.making.path_of(revision)
         with open(path, "rb") as stream:
             result = stream.read()
         moves = report["format"] in PICTURES and len(result) <= SHOWN

@@ -85,7 +85,7 @@ class Server:
 
 def started(folder: Path, *args: str, modules: Path | None = None) -> Server:
     """Start a server in a folder: started(folder, "cat.gif", "-o", "out.gif")."""
-    settings = {"XDG_CONFIG_HOME": str(folder / "settings")}
+    settings = {"VEDIT_CONFIG_DIR": str(folder / "settings")}
     more = {"PYTHONPATH": str(modules)} if modules else {}
     process = subprocess.Popen(
         [sys.executable, "-m", "vedit", "gif", "serve", *args, "--no-browser"],

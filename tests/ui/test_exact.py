@@ -124,9 +124,9 @@ def compare(session: Session, told: Told, chain: Any, output: dict[str, str], fo
     """Run a job in the page and by its command lines; False where both refuse it."""
     files = {}
     for name in ("logo.png", "words.srt"):
-        files[name] = session.add_file(name, [Path(name).read_bytes()])["file"]
+        files[name] = session.holding.add_file(name, [Path(name).read_bytes()])["file"]
     given = [[name, {key: files.get(text, text) for key, text in texts.items()}] for name, texts in chain]
-    job = {"source": session.given[len(chain) % 2], "chain": given, "output": output}
+    job = {"source": session.holding.given[len(chain) % 2], "chain": given, "output": output}
     try:
         lines = session.call("command", job)
         answer = session.call("run", job)
@@ -136,7 +136,7 @@ def compare(session: Session, told: Told, chain: Any, output: dict[str, str], fo
         assert vedit(*line).code in (2, 3)
         return False
     end = answer if "report" in answer else told.end(answer["revision"])
-    made = end.get("report") and Path(session.path_of(answer["revision"])[0]).read_bytes()
+    made = end.get("report") and Path(session.making.path_of(answer["revision"])[0]).read_bytes()
     for form in forms:
         entry = lines["forms"][form]
         if "text" in entry and form == "file":
@@ -213,9 +213,9 @@ def test_the_line_means_the_same_to_a_shell(editor: Session) -> None:
     """What `shlex` says of quoting is what sh does: newlines, quotes, letters of any script."""
     for text in TEXTS:
         chain = [["watermark", {"text": text, "font-size": "10"}], ["metadata", {"comment": text}]]
-        line = editor.call("command", {"source": editor.given[0], "chain": chain, "output": {}})["forms"][
-            "command"
-        ]["posix"]
+        line = editor.call("command", {"source": editor.holding.given[0], "chain": chain, "output": {}})[
+            "forms"
+        ]["command"]["posix"]
         shown = subprocess.run(
             ["sh", "-c", 'for word in "$@"; do printf \'%s\\0\' "$word"; done', "sh", *shlex.split(line)],
             capture_output=True,
@@ -236,13 +236,13 @@ def test_a_command_for_a_folder_makes_the_same_of_each_clip(editor: Session, tmp
     os.mkdir("clips")
     for name in CLIPS:
         Path("clips", name).write_bytes(Path(name).read_bytes())
-    jobs = [{"source": id, "chain": chain, "output": {}} for id in editor.given]
+    jobs = [{"source": id, "chain": chain, "output": {}} for id in editor.holding.given]
     line = editor.call("command", jobs[0])["forms"]["folder"]["posix"]
     assert vedit(*shlex.split(line)[1:]).code == 0
     for name, job in zip(CLIPS, jobs, strict=True):
         revision = editor.call("run", job)["revision"]
         assert "report" in told.end(revision)
-        assert Path("done", name).read_bytes() == Path(editor.path_of(revision)[0]).read_bytes()
+        assert Path("done", name).read_bytes() == Path(editor.making.path_of(revision)[0]).read_bytes()
 
 
 def test_settings_of_the_user_do_not_make_another_file_of_the_shown_line(
@@ -252,13 +252,13 @@ def test_settings_of_the_user_do_not_make_another_file_of_the_shown_line(
     monkeypatch.setenv("VEDIT_GIF_RESIZE_FILTER", "nearest")
     monkeypatch.setenv("VEDIT_GIF_CHAIN_COLORS", "4")
     told = Told(editor)
-    job = {"source": editor.given[0], "chain": [["resize", {"width": "50"}]], "output": {}}
+    job = {"source": editor.holding.given[0], "chain": [["resize", {"width": "50"}]], "output": {}}
     line = editor.call("command", job)["forms"]["command"]["posix"]
     assert line.startswith("vedit gif chain ") and "--colors 256" in line
     revision = editor.call("run", job)["revision"]
     assert "report" in told.end(revision)
     assert vedit(*shlex.split(line)[1:]).code == 0
-    assert Path("ok_plain-edited.gif").read_bytes() == Path(editor.path_of(revision)[0]).read_bytes()
+    assert Path("ok_plain-edited.gif").read_bytes() == Path(editor.making.path_of(revision)[0]).read_bytes()
 
 
 def test_an_option_that_is_changed_changes_the_line_by_that_option_alone(editor: Session) -> None:
@@ -278,7 +278,7 @@ if sys.platform != "win32":
 
     def test_a_name_with_a_dash_in_front_is_a_file(editor: Session, tmp_path: Path) -> None:
         Path("-x.gif").write_bytes(Path(CLIPS[0]).read_bytes())
-        with_dash = editor.add_source("-x.gif", [Path("-x.gif").read_bytes()])["source"]
+        with_dash = editor.holding.add_source("-x.gif", [Path("-x.gif").read_bytes()])["source"]
         job = {"source": with_dash, "chain": [["rotate", {"angle": "90"}]], "output": {}}
         line = editor.call("command", job)["forms"]["command"]["posix"]
         assert vedit(*shlex.split(line)[1:]).code == 0

@@ -35,7 +35,7 @@ def editor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]
 
 
 def job(editor: Session, *chain: Any, **more: Any) -> dict[str, Any]:
-    return {"source": editor.given[0], "chain": list(chain), "output": {}, **more}
+    return {"source": editor.holding.given[0], "chain": list(chain), "output": {}, **more}
 
 
 def pixels(data: bytes) -> np.ndarray[Any, Any]:
@@ -55,11 +55,11 @@ def composed(path: str | Path) -> list[np.ndarray[Any, Any]]:
 def test_frames_of_a_source_are_its_own_to_the_pixel_in_any_order(editor: Session) -> None:
     wanted = composed(PLAIN)
     for number in (1, 2, 6, 3, 3, 1, 5):
-        shown = pixels(editor.frame(editor.given[0], number))
+        shown = pixels(editor.frame(editor.holding.given[0], number))
         opaque = wanted[number - 1][..., 3] == 255
         assert (shown[opaque] == wanted[number - 1][opaque]).all()
     with pytest.raises(Missing, match="no image 7"):
-        editor.frame(editor.given[0], 7)
+        editor.frame(editor.holding.given[0], 7)
 
 
 def test_a_frame_under_a_chain_needs_no_result(editor: Session) -> None:
@@ -86,7 +86,7 @@ def test_a_frame_shows_the_result_itself_once_there_is_one(editor: Session) -> N
 
 
 def test_thumbs_stand_side_by_side_and_stop_at_the_end(editor: Session) -> None:
-    sheet = Image.open(io.BytesIO(editor.thumbs(editor.given[0], 5, 4, 24)))
+    sheet = Image.open(io.BytesIO(editor.thumbs(editor.holding.given[0], 5, 4, 24)))
     assert sheet.size == (4 * 32, 24)
     shown = np.asarray(sheet.convert("RGBA"))
     assert shown[:, :64, 3].any() and not shown[:, 64:, 3].any()
@@ -125,7 +125,7 @@ def test_a_stage_tells_what_it_marks_on_its_input(
 ) -> None:
     logo = io.BytesIO()
     Image.new("RGBA", (9, 5), "red").save(logo, "png")
-    id = editor.add_file("logo.png", [logo.getvalue()])["file"]
+    id = editor.holding.add_file("logo.png", [logo.getvalue()])["file"]
     asked = [
         [name, {key: id if text == "LOGO" else text for key, text in texts.items()}] for name, texts in chain
     ]
@@ -138,7 +138,7 @@ def test_the_border_that_auto_finds_is_measured(editor: Session, tmp_path: Path)
     picture = Image.new("RGB", (30, 20), "white")
     picture.paste("red", (5, 6, 12, 16))
     picture.save(tmp_path / "border.gif")
-    source = editor.add_source("border.gif", [(tmp_path / "border.gif").read_bytes()])["source"]
+    source = editor.holding.add_source("border.gif", [(tmp_path / "border.gif").read_bytes()])["source"]
     found = editor.call(
         "measure", {"source": source, "chain": [["crop", {"auto": "true"}]], "output": {}, "stage": 0}
     )
@@ -212,7 +212,7 @@ def test_no_path_from_the_page_reaches_a_file(text: str, editor: Session) -> Non
 )
 def test_what_is_not_a_job_is_not_understood(args: dict[str, Any], editor: Session) -> None:
     with pytest.raises((NotUnderstood, Missing)):
-        editor.call("run", {"source": editor.given[0], **args})
+        editor.call("run", {"source": editor.holding.given[0], **args})
 
 
 def test_presets_go_and_come_under_their_names(editor: Session) -> None:
@@ -256,7 +256,7 @@ def test_a_file_that_changes_on_disk_is_another_source(editor: Session, tmp_path
 
 def test_messages_never_say_where_uploads_lie(editor: Session, tmp_path: Path) -> None:
     broken = PLAIN.read_bytes()[:-40]
-    source = editor.add_source("half.gif", [broken])["source"]
+    source = editor.holding.add_source("half.gif", [broken])["source"]
     told = Told(editor)
     revision = editor.call("run", {"source": source, "chain": [["rotate", {"angle": "90"}]], "output": {}})[
         "revision"
@@ -264,9 +264,9 @@ def test_messages_never_say_where_uploads_lie(editor: Session, tmp_path: Path) -
     end = told.end(revision)
     assert end["report"]["warnings"] and str(tmp_path) not in str(end)
     with pytest.raises(InputError) as raised:
-        editor.add_source("no.gif", [b"GIF89a"])
+        editor.holding.add_source("no.gif", [b"GIF89a"])
     assert str(raised.value).startswith("no.gif: ") and str(tmp_path) not in str(raised.value)
-    logo = editor.add_file("logo.png", [b"not a picture"])["file"]
+    logo = editor.holding.add_file("logo.png", [b"not a picture"])["file"]
     answer = editor.call("run", {"source": source, "chain": [["watermark", {"image": logo}]], "output": {}})
     error = told.end(answer["revision"])["error"]
     assert "logo.png" in error["text"] and str(tmp_path) not in error["text"]
@@ -301,8 +301,8 @@ def test_films_come_in_and_go_out(editor: Session, tmp_path: Path) -> None:
         "h264",
         "ok_plain-edited.mp4",
     )
-    film = Path(editor.path_of(answer["revision"])[0]).read_bytes()
-    source = editor.add_source("film.mp4", [film])
+    film = Path(editor.making.path_of(answer["revision"])[0]).read_bytes()
+    source = editor.holding.add_source("film.mp4", [film])
     assert source["facts"]["format"].startswith("mov") or source["facts"]["format"] == "mp4"
     times = editor.call("timeline", {"id": source["source"]})
     assert times["images"] == 6 and times["duration_cs"] == pytest.approx(30, abs=2)
@@ -313,8 +313,8 @@ def test_subtitles_stand_in_the_command_under_the_users_name(tmp_path: Path) -> 
     target = tmp_path / "out.gif"
     session = Session(Shelf(2**30, str(tmp_path)), [str(PLAIN)], mode="file", target=str(target))
     words = b"1\n00:00:00,000 --> 00:00:00,300\nhello\n"
-    id = session.add_file("my words.srt", [words])["file"]
-    again = session.add_file("other.srt", [words])["file"]
+    id = session.holding.add_file("my words.srt", [words])["file"]
+    again = session.holding.add_file("other.srt", [words])["file"]
     told = Told(session)
     asked = job(session, ["rotate", {"angle": "90"}], output={"subtitles": id, "start": "0.1"})
     lines = session.call("command", asked)
@@ -326,7 +326,7 @@ def test_subtitles_stand_in_the_command_under_the_users_name(tmp_path: Path) -> 
         done["command"] == lines["forms"]["command"]["posix"]
         and "--subtitles 'my words.srt'" in done["command"]
     )
-    assert target.read_bytes() == Path(session.path_of(revision)[0]).read_bytes()
+    assert target.read_bytes() == Path(session.making.path_of(revision)[0]).read_bytes()
     assert (
         session.call("plan", {**asked, "output": {"subtitles": again, "start": "0.1"}})["revision"]
         == revision
@@ -336,7 +336,7 @@ def test_subtitles_stand_in_the_command_under_the_users_name(tmp_path: Path) -> 
 
 def test_a_run_ends_while_a_stage_looks_at_the_clip(editor: Session) -> None:
     """What `crop --auto` looks at is not the result yet, and may take as long."""
-    found = editor.job(job(editor, ["crop", {"auto": "true"}], ["resize", {"width": "20"}]))
+    found = editor.making.job(job(editor, ["crop", {"auto": "true"}], ["resize", {"width": "20"}]))
     run = Run(found, "")
     seen = 0
 
@@ -358,7 +358,7 @@ def test_a_wished_size_is_met_and_the_report_says_how(editor: Session, tmp_path:
     told = Told(editor)
     picture = Image.effect_noise((60, 40), 80)
     picture.save(tmp_path / "noise.gif")
-    source = editor.add_source("noise.gif", [(tmp_path / "noise.gif").read_bytes()])["source"]
+    source = editor.holding.add_source("noise.gif", [(tmp_path / "noise.gif").read_bytes()])["source"]
     answer = editor.call("run", {"source": source, "chain": [], "output": {"max-size": "1k"}})
     report = told.end(answer["revision"])["report"]
     assert report["bytes_out"] <= 1000 and report["setting"]

@@ -5,7 +5,7 @@ Stages say themselves what they take, those of other distributions too.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -219,3 +219,11 @@ def output_files() -> set[str]:
 
 def _files(options: tuple[Option, ...]) -> set[str]:
     return {option.name for option in options if isinstance(option.parse, FilePath)}
+
+
+def checked_shape(chain: Sequence[Spec], specs: Sequence[Spec]) -> list[Spec]:
+    """The chain as the page has it, with the options alone that `checked` left, in its order."""
+    return [
+        (name, {key: given.get(key, texts[key]) for key in texts})
+        for (name, given), (_, texts) in zip(chain, specs, strict=True)
+    ]

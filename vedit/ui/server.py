@@ -187,7 +187,7 @@ class Served:
         return JSONResponse(await in_thread(self.session.call, "timeline", args))
 
     async def bytes_of(self, request: Request) -> Response:
-        path, name = self.session.path_of(_id(request))
+        path, name = self.session.making.path_of(_id(request))
         if not os.path.isfile(path):
             raise Missing(f"{os.path.basename(name)} is not there any more.")
         return FileResponse(path, media_type=media_type(name if name != path else path))
@@ -210,7 +210,7 @@ class Served:
 
         async def answer(request: Request) -> Response:
             name = shown_name(request.query_params.get("name", "clip"))
-            upload = await in_thread(self.session.upload, name)
+            upload = await in_thread(self.session.holding.upload, name)
             try:
                 held = bytearray()
                 async for chunk in request.stream():
@@ -225,7 +225,7 @@ class Served:
             except BaseException:
                 upload.abandon()
                 raise
-            taken = self.session.take_source if kind == "source" else self.session.take_file
+            taken = self.session.holding.take_source if kind == "source" else self.session.holding.take_file
             return JSONResponse(await in_thread(taken, name, upload))
 
         return answer

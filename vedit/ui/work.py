@@ -8,10 +8,40 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
-from vedit.ui.controls import Spec
+from vedit.errors import UsageError
+from vedit.ui.controls import FORMATS, Spec
 
 Event = dict[str, Any]
 QUIET_S = 0.1  # between two events of progress
+
+
+class Aim(NamedTuple):
+    """Where results go. mode: "file" into `target` alone, "folder" into that folder, "" to downloads. fixed:
+    the format that the name behind -o asks for, or "".
+    """
+
+    mode: str = ""
+    target: str = ""
+    fixed: str = ""
+
+    def name_for(self, source: str, format: str) -> str:
+        """What a result of a source is saved as."""
+        if self.mode == "file":
+            return os.path.basename(self.target)
+        return f"{os.path.splitext(os.path.basename(source))[0]}-edited.{format}"
+
+
+def aim_at(mode: str, target: str) -> Aim:
+    """Raises UsageError for a format that the page cannot make."""
+    from vedit.media.formats import output_format
+
+    if mode != "file":
+        return Aim(mode, target)
+    format = output_format(target)
+    format = {"png": "apng"}.get(format, format)
+    if format not in FORMATS:
+        raise UsageError(f"{target}: the page makes {', '.join(FORMATS)}.")
+    return Aim(mode, target, format)
 
 
 class Superseded(Exception):

@@ -42,7 +42,7 @@ const TABLE = {
   // command
   form: ["Form", "形式"], form_command: ["Command", "命令"], form_file: ["Steps in a file", "步骤文件"], form_preset: ["Preset file", "预设文件"], form_folder: ["For a folder", "整个文件夹"], shell: ["Shell", "终端"], posix: ["POSIX shell", "POSIX 终端"], powershell: ["PowerShell", "PowerShell"], copy_command: ["Copy the command line (K)", "复制命令 (K)"], text_of: ["Contents of {name}", "{name} 的内容"],
   // presets
-  preset_name: ["Name", "名称"], preset_save: ["Save these steps", "保存当前步骤"], preset_load: ["Load", "载入"], preset_own: ["yours", "自存"], preset_none: ["There are none yet.", "还没有预设。"],
+  preset_name: ["Name", "名称"], preset_save: ["Save these steps", "保存当前步骤"], preset_load: ["Load", "载入"], preset_own: ["yours", "自存"], question: ["Question", "询问"], preset_none: ["There are none yet.", "还没有预设。"],
   // page
   open: ["Open…", "打开…"], source: ["Source", "来源"], drop_here: ["Drop a GIF or a film here", "将 GIF 或视频拖到此处"], or_pick: ["Pick a file", "选择文件"], or_paste: ["or paste one. Files stay on this computer.", "或粘贴。文件不会离开本机。"], or_paste_there: ["or paste one. It goes to the notebook's kernel, and nowhere else.", "或粘贴。文件只会发送到笔记本内核。"], undo: ["Undo", "撤销"], redo: ["Redo", "重做"], keys: ["Keys", "快捷键"], language: ["中文", "English"],
   tab_chain: ["Steps", "步骤"], tab_view: ["View", "预览"], tab_result: ["Result", "结果"], sending: ["Sending {name}: {percent} %", "正在上传 {name}:{percent}%"], no_answer: ["The server does not answer. If it has ended, start it again with vedit gif serve.", "服务没有响应。如果它已结束,请用 vedit gif serve 重新启动。"], undone: ["Undone", "已撤销"], redone: ["Redone", "已重做"], moved: ["Moved", "已移动"], images_short: ["{count} images", "{count} 帧"],
