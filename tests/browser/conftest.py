@@ -264,6 +264,8 @@ def open_editor(
         origin = "/".join(editor.server.address.split("/")[:3])
         foreign = [url for url in editor.asked if not url.startswith((origin, "blob:"))]
         assert not foreign, foreign
-        refused = re.compile(r"Failed to load resource: the server responded with a status of 4(09|22) .*")
+        refused = re.compile(
+            r"Failed to load resource: (the server responded with a status of 4(09|22)|net::ERR_).*"
+        )
         said = [text for text in editor.said if not (editor.may_refuse and refused.fullmatch(text))]
         assert not said, said

@@ -120,6 +120,55 @@ def test_a_run_that_is_cancelled_can_be_made_after_all(
     page.locator(".facts", has_text="100 × 75").wait_for()
 
 
+def test_a_file_that_is_gone_is_told_and_a_reload_opens_another(
+    open_editor: Callable[..., Editor], tmp_path: Path
+) -> None:
+    (tmp_path / "two.gif").write_bytes(numbered(5))
+    editor = open_editor("cat.gif", "two.gif")
+    editor.may_refuse = True
+    page = editor.page
+    editor.settle()
+    page.get_by_role("combobox", name="Source").select_option(label="two.gif")
+    editor.settle()
+    (tmp_path / "two.gif").unlink()
+    editor.add("Rotate")
+    page.locator(".notes .error", has_text="two.gif: cannot read: no such file").wait_for()
+    page.reload()
+    editor.settle()
+    assert " cat.gif " in editor.command()
+
+
+def test_a_server_that_has_died_is_told(open_editor: Callable[..., Editor]) -> None:
+    editor = open_editor("cat.gif", "--port", "0")
+    editor.may_refuse = True
+    editor.settle()
+    editor.server.process.kill()
+    editor.server.process.wait()
+    editor.add("Rotate")
+    editor.page.locator(".notes .error", has_text="The server does not answer").wait_for()
+
+
+def test_steps_may_be_there_before_the_clip(open_editor: Callable[..., Editor]) -> None:
+    editor = open_editor()
+    editor.add("Crop")
+    editor.add("Rotate")
+    assert editor.page.locator(".error:not([hidden])").count() == 0
+    paste(editor, numbered(2), "cat.gif", "image/gif")
+    editor.settle()
+    assert editor.chain().endswith("rotate:angle=90")
+
+
+def test_all_images_cannot_be_dropped(open_editor: Callable[..., Editor]) -> None:
+    editor = open_editor("cat.gif")
+    editor.settle()
+    select = editor.page.get_by_label("Select images by number")
+    drop = editor.page.get_by_role("button", name="Drop", exact=True)
+    select.fill("1-9")
+    assert drop.is_enabled()
+    select.fill("all")
+    assert drop.is_disabled()
+
+
 def test_presets_are_saved_replaced_and_loaded(open_editor: Callable[..., Editor]) -> None:
     editor = open_editor("cat.gif", "--port", "0")  # a server of its own: it keeps what is saved
     editor.may_refuse = True

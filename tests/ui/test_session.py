@@ -354,6 +354,26 @@ def test_a_run_ends_while_a_stage_looks_at_the_clip(editor: Session) -> None:
     assert seen == 1 and not os.path.exists(request.output)
 
 
+def test_a_stage_that_breaks_is_told_and_leaves_nothing_and_the_editor_goes_on(
+    editor: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vedit.stages.rotate import Rotate
+
+    def breaks(*_: Any) -> Any:
+        raise RuntimeError("broken")
+        yield
+
+    told = Told(editor)
+    with monkeypatch.context() as patched:
+        patched.setattr(Rotate, "run", breaks)
+        answer = editor.call("run", job(editor, ["rotate", {"angle": "90"}]))
+        error = told.end(answer["revision"])["error"]
+    assert error["code"] == 1 and "RuntimeError: broken" in error["text"]
+    assert os.listdir(editor.shelf.folder) == ["owner"]
+    again = editor.call("run", job(editor, ["rotate", {"angle": "270"}]))
+    assert told.end(again["revision"])["report"]["size_out"] == [48, 64]
+
+
 def test_a_wished_size_is_met_and_the_report_says_how(editor: Session, tmp_path: Path) -> None:
     told = Told(editor)
     picture = Image.effect_noise((60, 40), 80)
