@@ -1,15 +1,16 @@
 """Time edits against bare evaluations of their network, and measure what they hold in memory.
 
-    python benchmarks/edit.py [--only PART] [--rounds N] [--append]
+    python benchmarks/edit.py [--only PART] [--methods A,B] [--rounds N] [--append]
 
 Parts: embedded, sd15 (time of every method with random weights, at the size of the embedded model and of
 Stable Diffusion 1.5), maps (memory of Prompt-to-Prompt at 512x512 in half precision), windows (peak memory of
 clips of 8 and of 64 frames).
 
 time: a method is a generator of steps. Before each step the calls of the network are recorded by a hook;
-after it the same calls, batch for batch, are made on the bare network with its stock attention. What counts
-is CPU time of this process, one thread, so that a busy machine is as busy for both; the ratio is of the sums
-over all steps and rounds, with everything a method does in it except reading, decoding and writing the clip.
+after it the same calls, batch for batch, are made on the bare network with its stock attention (of
+vid2vid-zero and fatezero, whose frames see others, with theirs, written out). What counts is CPU time of
+this process, one thread, so that a busy machine is as busy for both; the ratio is of the sums over all steps
+and rounds, with everything a method does in it except reading, decoding and writing the clip.
 maps: one network call of three branches and eight frames with and without the rules, on tensors without
 contents: sizes, lifetimes and dtypes are those of a real run; what a GPU's allocator rounds and its kernels
 borrow is not in it.
@@ -54,7 +55,7 @@ CHANGES: dict[str, dict[str, Any]] = {  # to the presets
     "tokenflow": {"inversion_steps": None},
     "fatezero": {},
     "vid2vid-zero": {},
-    "masactrl": {},
+    "masactrl": {"start_index": 4},
     "rave": {"inversion_steps": None, "grid": 2},
     "vidtome": {"inversion_steps": None},
     "video-p2p": {**MAPS, "inner_steps": 0, "source_branch": "replay"},
@@ -163,7 +164,47 @@ def is_tuned(method: str) -> bool:
     return issubclass(methods.load(method).Params, TuneFields)
 
 
-def time_run(model: RandomModel, running: Iterator[Any]) -> tuple[float, float, int]:
+class OtherFrames:
+    """Self-attention to keys and values of other frames, as their methods' authors wrote it: gathered, fused.
+
+    frames: of a clip; the rows of a call are clips of that many. whole: see all of them, else the first
+    and the one before.
+    """
+
+    def __init__(self, frames: int, whole: bool) -> None:
+        self.frames, self.whole = frames, whole
+
+    def __call__(self, attn: Any, hidden_states: Any, *_: Any, **__: Any) -> Any:
+        import torch
+        from torch.nn.functional import scaled_dot_product_attention
+
+        def heads(states: Any) -> Any:
+            return states.unflatten(-1, (attn.heads, -1)).transpose(1, 2)
+
+        def seen(states: Any) -> Any:
+            clips = states.unflatten(0, (-1, self.frames))
+            if self.whole:
+                return clips.flatten(1, 2).repeat_interleave(self.frames, 0)
+            before = [max(frame - 1, 0) for frame in range(self.frames)]
+            first = clips[:, [0] * self.frames]
+            return torch.cat([first, clips[:, before]], dim=2).flatten(0, 1)
+
+        query, key, value = (layer(hidden_states) for layer in (attn.to_q, attn.to_k, attn.to_v))
+        out = scaled_dot_product_attention(heads(query), heads(seen(key)), heads(seen(value)))
+        return attn.to_out[0](out.transpose(1, 2).flatten(2))
+
+
+def published_attention(unet: Any, method: str, frames: int) -> dict[str, OtherFrames]:
+    """What the self-attention of a method is without its engine, by layers; none where it is the stock's."""
+    layers = [name for name, _ in unet.named_modules() if name.endswith("attn1")]
+    if method == "vid2vid-zero":
+        return {name: OtherFrames(frames, ".attentions.0." in name) for name in layers}
+    return {name: OtherFrames(frames, False) for name in layers} if method == "fatezero" else {}
+
+
+def time_run(
+    model: RandomModel, running: Iterator[Any], attention: dict[str, OtherFrames] | None = None
+) -> tuple[float, float, int]:
     """CPU seconds of a method's steps and of their network calls alone, and the evaluations."""
     import torch
 
@@ -177,6 +218,8 @@ def time_run(model: RandomModel, running: Iterator[Any]) -> tuple[float, float, 
         edit_s += time.process_time() - begin
         hook.remove()
         with stock_attention(model.unet), torch.inference_mode():
+            for name, processor in (attention or {}).items():
+                model.unet.get_submodule(name).processor = processor
             begin = time.process_time()
             for batch, timestep, text in calls:
                 model.unet(batch, timestep, encoder_hidden_states=text)
@@ -208,7 +251,7 @@ def stock_attention(unet: Any) -> Iterator[None]:
                 module._forward_hooks.update(hooks)
 
 
-def report_time(size: str, rounds: int) -> Iterator[str]:
+def report_time(size: str, rounds: int, names: list[str]) -> Iterator[str]:
     frames, side, steps = (8, 16, 10) if size == "embedded" else (2, 8, 2)
     model = random_model(size)
     pixels = side * (4 if size == "embedded" else 8)
@@ -219,9 +262,13 @@ def report_time(size: str, rounds: int) -> Iterator[str]:
     yield "| method | evaluations | edit, CPU s | bare network, CPU s | ratio (goal 1.15) |"
     yield "| --- | --- | --- | --- | --- |"
     time_run(model, method_run(model, size, "ddim", frames, side, 1))  # warm
-    for method in CHANGES:
+    for method in names:
         own = model.inflated() if is_tuned(method) else model
-        taken = [time_run(own, method_run(own, size, method, frames, side, steps)) for _ in range(rounds)]
+        attention = published_attention(own.unet, method, frames)
+        taken = [
+            time_run(own, method_run(own, size, method, frames, side, steps), attention)
+            for _ in range(rounds)
+        ]
         edit_s, bare_s = (sum(one[place] for one in taken) for place in (0, 1))
         yield (
             f"| {method} | {taken[0][2]} | {edit_s / rounds:.3f} | {bare_s / rounds:.3f} |"
@@ -393,10 +440,14 @@ def report_windows() -> Iterator[str]:
         )
 
 
+def chosen(asked: argparse.Namespace) -> list[str]:
+    return asked.methods.split(",") if asked.methods else list(CHANGES)
+
+
 PARTS = {
-    "embedded": lambda rounds: report_time("embedded", rounds),
-    "sd15": lambda rounds: report_time("sd15", rounds),
-    "tokenflow": report_tokenflow,
+    "embedded": lambda asked: report_time("embedded", asked.rounds, chosen(asked)),
+    "sd15": lambda asked: report_time("sd15", asked.rounds, chosen(asked)),
+    "tokenflow": lambda asked: report_tokenflow(asked.rounds),
     "maps": lambda _: report_maps(),
     "windows": lambda _: report_windows(),
 }
@@ -409,6 +460,7 @@ def main() -> None:
     parser.add_argument(
         "--only", choices=PARTS, action="append", help="this part; may be given several times"
     )
+    parser.add_argument("--methods", help="whose time is taken, instead of all")
     parser.add_argument("--rounds", type=int, default=3, help="repetitions of each method")
     parser.add_argument("--append", action="store_true", help="add what is printed to benchmarks/README.md")
     options = parser.parse_args()
@@ -417,7 +469,7 @@ def main() -> None:
     torch.set_num_threads(1)
     lines: list[str] = []
     for part in options.only or PARTS:
-        for line in PARTS[part](options.rounds):
+        for line in PARTS[part](options):
             print(line, flush=True)
             lines.append(line)
     if options.append:
