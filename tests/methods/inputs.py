@@ -33,6 +33,7 @@ class Asked:
     first_frame: int = 0
     wants_attention: bool = False
     uncond: Callable[[int], Tensor] | None = None
+    pixels_F3YX: Tensor | None = None
     warn: Callable[[str], None] = field(default=lambda message: None)
 
     @property
@@ -60,7 +61,14 @@ class Asked:
 
     @property
     def window(self) -> Window:
-        return Window(self.latents_FCYX, self.trajectory, self.mask_F1YX, self.uncond, self.first_frame)
+        return Window(
+            self.latents_FCYX,
+            self.trajectory,
+            self.mask_F1YX,
+            self.uncond,
+            self.first_frame,
+            pixels_F3YX=self.pixels_F3YX,
+        )
 
 
 def trajectory_of(model: TinyModel, clean: Tensor, prompt: str, timesteps: list[int]) -> list[Tensor]:

@@ -99,8 +99,16 @@ class Params(MergeParams, InversionParams):
     )
 
 
-def prepare(model: Family, request: Request, params: Params) -> Prepared:
-    """Raises ModelError for a layer that the model does not have."""
+def prepare(
+    model: Family,
+    request: Request,
+    params: Params,
+    more: Callable[[Window, tuple[str, ...]], tuple[Rule, ...]] = lambda window, branches: (),
+) -> Prepared:
+    """Raises ModelError for a layer that the model does not have.
+
+    more: further rules of a window, from the branches of the call.
+    """
     steps = len(request.timesteps)
     check_start(params.start_index, steps)
     branches, texts = branches_of(params.guidance, "src"), Texts(model, request, params)
@@ -115,7 +123,11 @@ def prepare(model: Family, request: Request, params: Params) -> Prepared:
         request,
         streams,
         branches,
-        lambda window: (*injected.rules(window), *hold_outside(request, window)),
+        lambda window: (
+            *more(window, branches),
+            *injected.rules(window),
+            *hold_outside(request, window),
+        ),
         start=params.start_index,
         notes=injected.notes,
         merging=params,

@@ -1,5 +1,6 @@
 """Rules of attention, features and latents: one primitive a file. See `rule` for what a rule is."""
 
+from vedit.engine.rules.along import AlongTracks, KeepKeys
 from vedit.engine.rules.bias import Bias, KeyMask
 from vedit.engine.rules.columns import MapColumns
 from vedit.engine.rules.concat import Concat
@@ -14,12 +15,14 @@ from vedit.engine.rules.temporal import Temporal
 from vedit.models.tensors import Tensors
 
 __all__ = [
+    "AlongTracks",
     "Bias",
     "BlendOut",
     "Call",
     "Concat",
     "Embedding",
     "Gather",
+    "KeepKeys",
     "KeyMask",
     "LatentBlend",
     "MapColumns",
