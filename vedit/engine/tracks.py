@@ -15,16 +15,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from vedit.motion import pairs_of, visible
+from vedit.motion import Engine, Floats, Warps, pairs_of, visible
 from vedit.pixels import to_bytes
-
-Engine = Literal["tvl1", "dis"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +38,13 @@ class Tracks:
     def of(self, frame: int) -> Tensor:
         """Where the tracks of a frame's tokens are in every frame, (T, F) int64, -1 where they are not."""
         return self.place_NF[self.track_FT[frame].long()].long()
+
+    def begun(self) -> Tensor:
+        """The tokens with which tracks begin, (N, 2) frame and token, those of frame 0 first: all of it, then
+        what later frames show for the first time.
+        """
+        first_N = (self.place_NF >= 0).int().argmax(1)
+        return torch.stack([first_N, self.place_NF.gather(1, first_N[:, None])[:, 0].long()], 1)
 
 
 def standing(frames: int, grid: tuple[int, int]) -> Tracks:
@@ -101,15 +105,47 @@ class Motion:
             self._tracks[grid] = follow(*self._seen, grid)
         return self._tracks[grid]
 
-    @cached_property
+    def warps(self, grid: tuple[int, int]) -> Warps | None:
+        """Flows and what is seen, at a grid that covers the picture; None of a single frame."""
+        if len(self.pixels_F3YX) == 1:
+            return None
+        forward, forward_seen = self._seen
+        backward, backward_seen = self._back
+        rows, columns = self.pixels_F3YX.shape[-2:]
+        share_2 = torch.tensor([grid[1] / columns, grid[0] / rows]).view(1, 2, 1, 1)
+
+        def fit(part: Tensor) -> Tensor:
+            return torch.nn.functional.interpolate(part.float(), size=grid, mode="area")
+
+        return Warps(
+            fit(forward) * share_2,
+            fit(backward) * share_2,
+            fit(forward_seen[:, None]) > 0.5,
+            fit(backward_seen[:, None]) > 0.5,
+        )
+
+    @property
     def _seen(self) -> tuple[Tensor, Tensor]:
         """The flow from each frame to the next, and which pixels are in the next."""
+        return self._both[0]
+
+    @property
+    def _back(self) -> tuple[Tensor, Tensor]:
+        """The flow from each frame but the first to the one before, and which pixels are there."""
+        return self._both[1]
+
+    @cached_property
+    def _both(self) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
         frames_FYX3 = to_bytes(self.pixels_F3YX)
         estimate = pairs_of(self.engine)
         forward_P2YX = estimate(frames_FYX3[:-1], frames_FYX3[1:])
         backward_P2YX = estimate(frames_FYX3[1:], frames_FYX3[:-1])
-        seen_PYX = np.stack([visible(*both) for both in zip(forward_P2YX, backward_P2YX, strict=True)])
-        return torch.from_numpy(forward_P2YX), torch.from_numpy(seen_PYX)
+
+        def seen(there: Floats, back: Floats) -> tuple[Tensor, Tensor]:
+            found_PYX = np.stack([visible(*pair) for pair in zip(there, back, strict=True)])
+            return torch.from_numpy(there), torch.from_numpy(found_PYX)
+
+        return seen(forward_P2YX, backward_P2YX), seen(backward_P2YX, forward_P2YX)
 
 
 def _corners(grid: tuple[int, int]) -> Tensor:

@@ -13,6 +13,7 @@ from pydantic import Field
 from torch import Tensor
 
 from vedit.engine.noise import noise_like
+from vedit.engine.rules import Rule
 from vedit.errors import UsageError
 from vedit.methods.base import (
     MergeParams,
@@ -41,7 +42,13 @@ class Params(MergeParams, SamplingParams):
     shared_noise: bool = Field(True, description="the same noise for all frames, against flicker")
 
 
-def prepare(model: Family, request: Request, params: Params) -> Prepared:
+def prepare(
+    model: Family,
+    request: Request,
+    params: Params,
+    more: Callable[[Window, tuple[str, ...]], tuple[Rule, ...]] = lambda window, branches: (),
+) -> Prepared:
+    """more: further rules of a window, from the branches of the call."""
     steps = len(request.timesteps)
     taken = int(params.strength * steps + 1e-9)
     if taken < 1:
@@ -67,12 +74,13 @@ def prepare(model: Family, request: Request, params: Params) -> Prepared:
 
         return source
 
+    branches = branches_of(params.guidance)
     return sampled(
         model,
         request,
         lambda window: [texts.guided(window, noised(window)(steps - taken))],
-        branches_of(params.guidance),
-        lambda window: hold_outside(request, window, noised(window)),
+        branches,
+        lambda window: (*more(window, branches), *hold_outside(request, window, noised(window))),
         start=steps - taken,
         merging=params,
     )

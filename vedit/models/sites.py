@@ -13,7 +13,8 @@ from fnmatch import fnmatchcase
 
 from vedit.errors import ModelError
 
-KINDS = ("self", "cross", "temporal", "joint", "conv")
+KINDS = ("self", "cross", "temporal", "joint", "conv", "up")
+FEATURES = ("conv", "up")
 
 
 @dataclass(frozen=True)
@@ -21,9 +22,9 @@ class Site:
     """One module that can be controlled.
 
     path: of the module below the network, as `named_modules` spells it.
-    kind: "self", "cross", "temporal" or "joint" attention, or "conv" for the second convolution of a
-    residual block. layer: forward-order index among attention modules (0-31 in Stable Diffusion 1.x); -1 for
-    conv.
+    kind: "self", "cross", "temporal" or "joint" attention, "conv" for the second convolution of a residual
+    block, "up" for the last of a decoder block, whose output goes into the next block. layer: forward-order
+    index among attention modules (0-31 in Stable Diffusion 1.x); -1 for conv and up.
     scale: side of the latent divided by the side here: 1, 2, 4, 8.
     """
 
@@ -55,7 +56,7 @@ class Select:
     def matches(self, site: Site) -> bool:
         return (
             site.kind == self.kind
-            and (site.kind == "conv" or site.layer >= self.first_layer)
+            and (site.kind in FEATURES or site.layer >= self.first_layer)
             and (not self.scales or site.scale in self.scales)
             and any(
                 fnmatchcase(site.path, path) or fnmatchcase(site.path, path + ".*") for path in self.paths

@@ -13,12 +13,22 @@ from collections.abc import Callable
 from typing import Literal
 
 from vedit.motion.dis import dis_pairs
-from vedit.motion.places import Floats, Pixels, look_up, look_up_at, visible
+from vedit.motion.places import Floats, Pixels, Warps, look_up, look_up_at, visible, warped
 from vedit.motion.tvl1 import tvl1_pairs
 
 Engine = Literal["tvl1", "dis"]
 
-__all__ = ["Engine", "Floats", "Pixels", "look_up", "look_up_at", "pairs_of", "visible"]
+__all__ = [
+    "Engine",
+    "Floats",
+    "Pixels",
+    "Warps",
+    "look_up",
+    "look_up_at",
+    "pairs_of",
+    "visible",
+    "warped",
+]
 
 
 def pairs_of(engine: Engine) -> Callable[[Pixels, Pixels], Floats]:

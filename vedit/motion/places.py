@@ -1,14 +1,17 @@
 """Where a flow leads: pictures looked up between their pixels, and what can be found again.
 
-Shape letters: 2 for x and y, Y X rows and columns, C colours.
+Shape letters: P pairs of frames, 2 for x and y, Y X rows and columns, C colours or channels.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.floating[Any]]
@@ -47,3 +50,28 @@ def visible(backward_2YX: Floats, forward_2YX: Floats | None) -> NDArray[np.bool
     f = found.transpose(2, 0, 1)
     is_back: NDArray[np.bool_] = ((b + f) ** 2).sum(0) <= 0.01 * ((b**2).sum(0) + (f**2).sum(0)) + 0.5
     return is_inside & is_back
+
+
+class Warps(NamedTuple):
+    """How the frames of a grid move: flows in cells (P, 2, Y, X), forward from each frame to the next and
+    backward from that to it, and where each can be found there, bool (P, 1, Y, X).
+    """
+
+    forward: Tensor
+    backward: Tensor
+    forward_seen: Tensor
+    backward_seen: Tensor
+
+
+def warped(image: Tensor, flow: Tensor) -> Tensor:
+    """Images (P, C, Y, X) looked up at x + flow(x), flow (P, 2, Y, X); outside them the border goes on."""
+    import torch
+    from torch.nn.functional import grid_sample
+
+    rows, columns = image.shape[-2:]
+    y, x = torch.meshgrid(
+        torch.arange(rows, device=image.device), torch.arange(columns, device=image.device), indexing="ij"
+    )
+    at_x, at_y = x + flow[:, 0], y + flow[:, 1]
+    grid = torch.stack([at_x * 2 / max(columns - 1, 1) - 1, at_y * 2 / max(rows - 1, 1) - 1], dim=-1)
+    return grid_sample(image, grid, mode="bilinear", padding_mode="border", align_corners=True)

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vedit.motion.places import warped
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -141,18 +143,6 @@ def smoothed(image: Tensor, sigma: float) -> Tensor:
     return conv2d(
         pad(across, (0, 0, reach, reach), mode="replicate"), weights[:, None, :, None], groups=image.shape[1]
     )
-
-
-def warped(image: Tensor, flow: Tensor) -> Tensor:
-    """The image looked up at x + flow(x); outside it the border goes on."""
-    import torch
-    from torch.nn.functional import grid_sample
-
-    rows, columns = image.shape[-2:]
-    y, x = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
-    at_x, at_y = x + flow[:, 0], y + flow[:, 1]
-    grid = torch.stack([at_x * 2 / max(columns - 1, 1) - 1, at_y * 2 / max(rows - 1, 1) - 1], dim=-1)
-    return grid_sample(image, grid, mode="bilinear", padding_mode="border", align_corners=True)
 
 
 def central_differences(image: Tensor) -> tuple[Tensor, Tensor]:

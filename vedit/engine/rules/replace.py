@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from vedit.engine.rules.rule import Call, Rule, Steps, mixed
-from vedit.models.sites import Select
+from vedit.models.sites import FEATURES, Select
 from vedit.models.tensors import Part, Stage, Tensors
 
 MAPS = ("q", "k")
@@ -36,14 +36,14 @@ class Replace(Rule):
 
     @property
     def stage(self) -> Stage:  # type: ignore[override]
-        if self.select.kind == "conv":
+        if self.select.kind in FEATURES:
             return "output"
         return "pre" if all(name.endswith("_pre") for name in self.tensors) else "qkv"
 
     @property
     def parts(self) -> tuple[str, ...]:
         """Names of what is replaced."""
-        return ("h",) if self.select.kind == "conv" else self.tensors
+        return ("h",) if self.select.kind in FEATURES else self.tensors
 
     @property
     def tells_tokens_apart(self) -> bool:

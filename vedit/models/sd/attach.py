@@ -15,7 +15,7 @@ from torch import Tensor
 
 from vedit.models.attention import attend
 from vedit.models.sd.inflate import OverFrames
-from vedit.models.sites import Site
+from vedit.models.sites import FEATURES, Site
 from vedit.models.tensors import Applier, Tensors
 
 
@@ -27,7 +27,7 @@ def attached(unet: Any, sites: Sequence[Site], controller: Applier) -> Iterator[
     try:
         for site in sites:
             module = unet.get_submodule(site.path)
-            if site.kind == "conv":
+            if site.kind in FEATURES:
                 hooks.append(module.register_forward_hook(_FeatureHook(controller, site.path)))
             else:
                 if site.kind == "temporal":

@@ -16,14 +16,14 @@ from vedit.models.prompt import Prompt
 from vedit.models.sd.attach import attached
 from vedit.models.sd.inflate import being_tuned, inflate, is_inflated, load_tuned, tunable
 from vedit.models.sd.sites import find_sites
-from vedit.models.sites import Site
+from vedit.models.sites import FEATURES, Site
 from vedit.models.tensors import Applier
 from vedit.models.words import read_prompt
 
 ATTENTION = frozenset(
     {"q", "k", "v", "bias", "maps", "out", "x", "y"}
 )  # no q_pre, k_pre: there are no rotary positions
-FEATURES = frozenset({"h"})
+OF_FEATURES = frozenset({"h"})
 
 
 class UNetNetwork:
@@ -65,7 +65,7 @@ class UNetNetwork:
         return find_sites(self.unet)
 
     def tensors(self, kind: str) -> frozenset[str]:
-        return FEATURES if kind == "conv" else ATTENTION
+        return OF_FEATURES if kind in FEATURES else ATTENTION
 
     def width(self, site: Site) -> int:
         module = self.unet.get_submodule(site.path)

@@ -7,7 +7,7 @@ from typing import Any
 
 from vedit.errors import ModelError
 from vedit.models.sd.inflate import TEMPORAL
-from vedit.models.sites import Site
+from vedit.models.sites import FEATURES, Site
 
 
 def find_sites(unet: Any) -> list[Site]:
@@ -15,8 +15,9 @@ def find_sites(unet: Any) -> list[Site]:
     sites: list[Site] = []
     layer = 0
     for path, kind, scale in _walk(unet):
-        sites.append(Site(path, kind, -1 if kind == "conv" else layer, scale))
-        layer += kind != "conv"
+        is_attention = kind not in FEATURES
+        sites.append(Site(path, kind, layer if is_attention else -1, scale))
+        layer += is_attention
     return sites
 
 
@@ -37,6 +38,7 @@ def _walk(unet: Any) -> Iterator[tuple[str, str, int]]:
         yield from _block(f"up_blocks.{i}", block, scale)
         if getattr(block, "upsamplers", None):
             scale //= 2
+            yield f"up_blocks.{i}.upsamplers.0.conv", "up", scale
 
 
 def _block(path: str, block: Any, scale: int) -> Iterator[tuple[str, str, int]]:
