@@ -221,10 +221,11 @@ clip_options = options(
     "--mask",
     "masks",
     multiple=True,
-    metavar="FILE|box:X,Y,W,H[@T-T]|time:T-T|frames:N-N",
+    metavar="FILE|box:X,Y,W,H[@T-T]|track:X,Y,W,H[@T]|time:T-T|frames:N-N",
     help=(
-        "Where and when to edit: a picture or clip (white is edited), a box, a range of time or frames;"
-        " several are united. With -O a folder of masks that are called as the clips are."
+        "Where and when to edit: a picture or clip (white is edited), a box, a box or picture that follows"
+        " what it holds (track:), a range of time or frames; several are united. With -O a folder of masks"
+        " that are called as the clips are."
     ),
 )
 @click.option(

@@ -7,6 +7,8 @@
     time:1.5s- | time:-2s | time:1s-2s     the whole frame, in the source's time
     frames:12-40                           the whole frame, by the source's frame numbers from 0
 
+    track:x,y,w,h[@t] | track:m.png[@t]    a box or a painted mask in the frame at a time, the first by
+                                           default, that follows what it holds through the clip
     not:FORM                               the opposite of any of these
 
 `~0.5s` behind a range lets the mask rise and fall over that time. A frame belongs to a range that
@@ -20,23 +22,27 @@ import os
 import re
 import tempfile
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Union
 
 from vedit.errors import InputError, UsageError, VeditError, Warn, option, silent
 from vedit.jobs.clips import Pixels, Selection, blank_frames, fitted
-from vedit.jobs.recorded import FORM
+from vedit.jobs.recorded import file_in
 from vedit.media.source import opened
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
+    from vedit.jobs.tracked import Tracked
+
 FORMS = (
-    "A mask is a picture or clip, box:x,y,w,h[@1s-2s], time:1.5s-, time:-2s or frames:12-40; "
+    "A mask is a picture or clip, box:x,y,w,h[@1s-2s], time:1.5s-, time:-2s, frames:12-40 or "
+    "track:x,y,w,h@1s; "
     "~0.5s behind a range makes it soft, not: before it takes the opposite."
 )
 WHITE = "White is edited, black is kept, and transparent counts as black."
 NOT = "not:"  # before a mask: the opposite of it
+TRACK = "track:"  # before a box or a picture: it follows what it holds
 MOST_LABELS = 31  # of a picture whose levels are numbers of objects; a painted grey is brighter
 NUMBER = r"\d+(?:\.\d+)?"
 TIME = rf"{NUMBER}(?:s|ms)?"
@@ -70,6 +76,9 @@ class Box(NamedTuple):
     bottom: int
 
 
+Layer = Union[Box, "np.ndarray", "Tracked"]
+
+
 class EditMask:
     """The union of several masks over a clip; 255 is edited, 0 is kept, and between is mixed.
 
@@ -81,13 +90,31 @@ class EditMask:
         self.shape, self.warn = pixels.shown_FYX3.shape[:3], warn
         self.layers = [self._layer(spec, pixels) for spec in specs]
 
-    def _layer(self, spec: str, pixels: Pixels) -> tuple[Box | np.ndarray, list[float]]:
+    def _layer(self, spec: str, pixels: Pixels) -> tuple[Layer, list[float]]:
         if spec.startswith(NOT):
             return self._opposite(self._layer(spec.removeprefix(NOT), pixels)), [1.0] * self.shape[0]
+        if spec.startswith(TRACK):
+            return self._tracked(spec, pixels), [1.0] * self.shape[0]
         if os.path.exists(spec):
             return clip_layer(spec, pixels, self.warn), [1.0] * self.shape[0]
         box, span, by_frames = parse(spec, (self.shape[2], self.shape[1]))
         return box, [1.0] * self.shape[0] if span is None else self._weights(spec, span, by_frames, pixels)
+
+    def _tracked(self, spec: str, pixels: Pixels) -> Tracked:
+        """A mask that follows what it holds. Raises UsageError for a time that no frame has."""
+        from vedit.jobs.tracked import Tracked
+
+        drawn, at = parse_track(spec, (self.shape[2], self.shape[1]))
+        times = pixels.times()
+        at = times[0][0] if at is None else at
+        shown = [place for place, (begin, end) in enumerate(times) if begin <= at < end]
+        if not shown:
+            raise UsageError(
+                f"the mask {spec} is drawn at {at:g} s, where no frame is edited.",
+                f"The frames that are edited are {times[0][0]:.2f} s to {times[-1][1]:.2f} s of the source.",
+            )
+        first = drawn if isinstance(drawn, Box) else read_masks(drawn, pixels.selection, self.warn)[0]
+        return Tracked(spec, first, shown[0], pixels, self.warn)
 
     def _weights(self, spec: str, span: Span, by_frames: bool, pixels: Pixels) -> list[float]:
         """How much of a mask each frame takes; raises UsageError for a range that holds none."""
@@ -111,7 +138,7 @@ class EditMask:
             )
         return weights
 
-    def _opposite(self, layer: tuple[Box | np.ndarray, list[float]]) -> np.ndarray:
+    def _opposite(self, layer: tuple[Layer, list[float]]) -> np.ndarray:
         made = blank_frames(self.shape)
         for place in range(self.shape[0]):
             made[place] = 255
@@ -122,7 +149,7 @@ class EditMask:
         """The mask of some frames, (F, Y, X) uint8."""
         return self._painted(self.layers, frames)
 
-    def _painted(self, layers: Sequence[tuple[Box | np.ndarray, list[float]]], frames: slice) -> np.ndarray:
+    def _painted(self, layers: Sequence[tuple[Layer, list[float]]], frames: slice) -> np.ndarray:
         import numpy as np
 
         first, stop, _ = frames.indices(self.shape[0])
@@ -157,8 +184,8 @@ class EditMask:
 
 def file_of(spec: str) -> str | None:
     """The file or folder that a mask names, None for a box and for a range."""
-    spec = spec.removeprefix(NOT)
-    return None if FORM.match(spec) else spec
+    parts = file_in("mask", spec)
+    return None if parts is None else parts[1]
 
 
 def check_specs(specs: Sequence[str], size: tuple[int, int]) -> None:
@@ -168,7 +195,9 @@ def check_specs(specs: Sequence[str], size: tuple[int, int]) -> None:
     """
     for spec in specs:
         spec = spec.removeprefix(NOT)
-        if not os.path.exists(spec):
+        if spec.startswith(TRACK):
+            parse_track(spec, size)
+        elif not os.path.exists(spec):
             parse(spec, size)
 
 
@@ -276,6 +305,24 @@ def parse(spec: str, size: tuple[int, int]) -> tuple[Box, Span | None, bool]:
     if match := re.fullmatch(r"frames:(?P<begin>\d+)?-(?P<end>\d+)?(?:~(?P<ramp>\d+))?", spec):
         return whole, _span(match, spec), True
     raise UsageError(f"{option('mask', spec)} is neither a file nor a form of mask.", FORMS)
+
+
+def parse_track(spec: str, size: tuple[int, int]) -> tuple[Box | str, float | None]:
+    """A box in pixels or the file of a mask, and when it is drawn. Raises UsageError for neither."""
+    parts = file_in("mask", spec.removesuffix("@"))
+    what, after = parts[1:] if parts else (spec.removeprefix(TRACK), "")
+    if parts is None and "@" in what:
+        what, _, after = what.rpartition("@")
+    at = _seconds(after.removeprefix("@") or None)
+    if os.path.exists(what):
+        return what, at
+    if not re.fullmatch(rf"{SIDE},{SIDE},{SIDE},{SIDE}", what):
+        raise UsageError(
+            f"{option('mask', spec)} follows neither a box nor a file: {what} is not there.",
+            "",
+            f"Try {option('mask', 'track:10%,10%,40%,60%@1s')}, or {option('mask', 'track:mask.png')}",
+        )
+    return parse(f"box:{what}", size)[0], at
 
 
 def _within(spec: str, box: Box, size: tuple[int, int]) -> Box:

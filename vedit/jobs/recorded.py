@@ -26,7 +26,11 @@ from vedit.media.atomic import whereabouts
 SUFFIX = ".vedit.json"
 SEAL = "seal"  # key of a sidecar: what the output's bytes were, and that this user's vedit wrote the record
 RECORD = Kind("a run record", right="Outputs of vedit edit and vedit generate have one.", names_files=True)
-FORM = re.compile(r"(?:box|time|frames):|\d+,\d+,\d+,\d+$")  # of a mask that is no file
+FORM = re.compile(
+    r"(?:box|time|frames):|[\d.]+%?(?:,[\d.]+%?){3}(?:@[\d.]+m?s?)?$"
+)  # of a mask that is no file
+MASK = re.compile(r"(?P<before>(?:not:)?(?P<track>track:)?)(?P<name>.*)", re.DOTALL)
+DRAWN_AT = re.compile(r"(.+)(@[\d.]+m?s?)", re.DOTALL)
 OURS = ("shapes", "shapes-video")  # of vedit.models.hub, which this module has no time for
 
 # --- files ---------------------------------------------------------------------------------------
@@ -40,9 +44,25 @@ def renamed(record: Mapping[str, Any], change: Change) -> dict[str, Any]:
     """
     made = copy.deepcopy(dict(record))
     for holder, key, what in _names(made):
-        if isinstance(holder[key], str) and (what != "mask" or not FORM.match(holder[key])):
-            holder[key] = change(what, holder[key])
+        if isinstance(holder[key], str) and (parts := file_in(what, holder[key])) is not None:
+            before, name, after = parts
+            holder[key] = f"{before}{change(what, name)}{after}"
     return made
+
+
+def file_in(what: str, value: str) -> tuple[str, str, str] | None:
+    """The name of a file in a value, with what stands before and after it; None in a mask of another form.
+
+    not:track:m.png@2s is the opposite of the mask m.png, followed from where it is at two seconds.
+    """
+    match = MASK.fullmatch(value) if what == "mask" else None
+    if match is None:
+        return "", value, ""
+    if FORM.match(match["name"]):
+        return None
+    if match["track"] and not os.path.exists(match["name"]) and (drawn := DRAWN_AT.fullmatch(match["name"])):
+        return match["before"], drawn[1], drawn[2]
+    return match["before"], match["name"], ""
 
 
 def _names(record: Mapping[str, Any]) -> Iterator[tuple[Any, Any, str]]:
@@ -213,8 +233,10 @@ class Recorded:
         found: dict[tuple[str, str], None] = {}
         for holder, key, what in _names(self.record):
             name = holder[key]
-            if what in WRITTEN or not isinstance(name, str) or (what == "mask" and FORM.match(name)):
+            parts = file_in(what, name) if isinstance(name, str) else None
+            if what in WRITTEN or parts is None:
                 continue
+            name = parts[1]
             if (what == "model" and not is_folder(name)) or name == "-":
                 continue
             found[what, name] = None

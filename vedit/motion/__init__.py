@@ -26,6 +26,7 @@ __all__ = [
     "look_up",
     "look_up_at",
     "pairs_of",
+    "tvl1_pairs",
     "visible",
     "warped",
 ]
