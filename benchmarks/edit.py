@@ -58,6 +58,8 @@ CHANGES: dict[str, dict[str, Any]] = {  # to the presets
     "masactrl": {"start_index": 4},
     "rave": {"inversion_steps": None, "grid": 2},
     "vidtome": {"inversion_steps": None},
+    "flatten": {"inversion_steps": None},
+    "fresco": {"strength": 1.0},
     "video-p2p": {**MAPS, "inner_steps": 0, "source_branch": "replay"},
     "edit-a-video": MAPS,
     "combine": {"inversion_steps": None, "start_index": 0, "glp": {"iterations": 2}},

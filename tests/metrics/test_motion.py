@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from tests.metrics.clips import clip, noise, values
-from tests.metrics.test_flow import smooth
 from tests.metrics.test_full_reference import slow_ssim
+from tests.motion.test_tvl1 import smooth
 from vedit import metrics
 from vedit.metrics import _flow, dynamic_degree, motion_fidelity, warp_ssim
 from vedit.metrics.types import Options, Video

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from tests.metrics.clips import clip, noise, values
-from tests.metrics.test_flow import smooth
+from tests.motion.test_tvl1 import smooth
 from vedit.metrics import flow_fidelity, warp_error
-from vedit.metrics._flow import visible
 from vedit.metrics.types import Options
+from vedit.motion import visible
 
 TVL1 = Options(flow="tvl1")
 

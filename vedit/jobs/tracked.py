@@ -185,7 +185,9 @@ def box_mask(box: Place, size: tuple[int, ...]) -> np.ndarray:
     """255 in the pixels whose middles are in the box, (Y, X)."""
 
     def inside(middle: float, side: float, end: int) -> np.ndarray:
-        return np.abs(np.arange(end) + 0.5 - middle) <= side / 2
+        is_in: np.ndarray = np.abs(np.arange(end) + 0.5 - middle) <= side / 2
+        return is_in
 
     rows, columns = inside(box.y, box.height, size[0]), inside(box.x, box.width, size[1])
-    return (rows[:, None] & columns).astype(np.uint8) * np.uint8(255)
+    mask: np.ndarray = (rows[:, None] & columns).astype(np.uint8) * np.uint8(255)
+    return mask

@@ -17,11 +17,12 @@ from pydantic import AliasChoices, Field
 
 from vedit.engine.inflation import Inflation, inflation_rules
 from vedit.engine.rules import AlongTracks, KeepKeys, Rule
-from vedit.engine.tracks import Engine, Motion, standing
+from vedit.engine.tracks import Motion, standing
 from vedit.methods import pnp
 from vedit.methods.base import Prepared, Request, Share, Window
 from vedit.models.family import Family
 from vedit.models.sites import Select
+from vedit.motion import Engine
 
 SUMMARY = "Plug-and-Play with attention along the clip's optical flow, against flicker."
 NEEDS = frozenset({"inversion", "pictures"})

@@ -23,11 +23,12 @@ from vedit.engine.rules import AlongTracks, KeepKeys, Plan, Rule, Steps, step_ra
 from vedit.engine.rules.guide import GatherTokens, Keep, Kept, SpatialGuide
 from vedit.engine.rules.optimise import OptimiseFeatures
 from vedit.engine.sample import Step, Stream, predict
-from vedit.engine.tracks import Engine, Motion, standing
+from vedit.engine.tracks import Motion, standing
 from vedit.methods import sdedit
 from vedit.methods.base import Prepared, Request, Share, Texts, Window, Words, bound, sites_of_layers
 from vedit.models.family import Family
 from vedit.models.sites import Select, Site
+from vedit.motion import Engine
 
 SUMMARY = "Sample the noised clip with attention and features held to its motion; no inversion."
 NEEDS = frozenset({"pictures"})

@@ -17,9 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from vedit.metrics._flow import flows, look_up, towers_of_flow
+from vedit.metrics._flow import flows, towers_of_flow
 from vedit.metrics.base import Clip, Score, Value, mean_score, source_like_edit
 from vedit.metrics.types import Floats, Options, Pixels
+from vedit.motion import look_up
 
 SUMMARY = "EditBoard's two measures of how the edit keeps the source's motion."
 VERSION = 2

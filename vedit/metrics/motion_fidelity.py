@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vedit.metrics._flow import flows, look_up_at, own_flow_only, towers_of_flow
+from vedit.metrics._flow import flows, own_flow_only, towers_of_flow
 from vedit.metrics.base import Clip, Score, Value, source_like_edit
 from vedit.metrics.types import Floats, Options
+from vedit.motion import look_up_at
 
 SUMMARY = "Whether what moves in the edit moves as something in the source did."
 VERSION = 1

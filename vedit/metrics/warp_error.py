@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vedit.metrics._flow import Flows, flows, look_up, towers_of_flow, visible
+from vedit.metrics._flow import Flows, flows, towers_of_flow
 from vedit.metrics.base import Clip, Score, Value, source_like_edit
 from vedit.metrics.types import Options, Pixels
+from vedit.motion import look_up, visible
 
 SUMMARY = "How well the edit's pixels follow the motion of the source."
 VERSION = 1

@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from vedit.metrics._flow import flows, look_up, towers_of_flow, visible
+from vedit.metrics._flow import flows, towers_of_flow
 from vedit.metrics.background import mean_over, mean_where_any
 from vedit.metrics.base import Clip, Score, Value, source_like_edit
 from vedit.metrics.ssim import REACH, is_too_small, ssim_map
 from vedit.metrics.types import Options
+from vedit.motion import look_up, visible
 
 SUMMARY = "How alike neighbouring frames are along the source's motion."
 VERSION = 1
