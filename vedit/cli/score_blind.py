@@ -10,7 +10,7 @@ from vedit.cli.common import echo, examples
 
 EXAMPLES = (
     ("vedit score blind glp.json p2p.json -o sheet.html", "the sheet, and its key beside it"),
-    ("vedit score agree glp.json p2p.json --answers answers.json --key sheet.key.json", "what came of it"),
+    ("vedit score blind glp.json p2p.json -o sheet.html --limit 20", "twenty pairs, drawn at random"),
 )
 
 
