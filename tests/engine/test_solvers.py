@@ -7,13 +7,15 @@ scales d by sqrt(V(s') / V(s)).
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
+from diffusers import UniPCMultistepScheduler
 from torch import Tensor
 
-from vedit.engine.solvers import Solver, evaluations, solve
-from vedit.models.flow import Flow
+from vedit.engine.solvers import Solver, UniPC, evaluations, solve
+from vedit.models.flow import Flow, read_flow
 
 MEAN, POWER = 0.7, 0.25
 
@@ -102,3 +104,48 @@ def test_evaluations_are_as_many_as_said(solver: Solver) -> None:
 
     reached = [level for level, _ in solve(counted, levels(7), torch.zeros(1), solver)]
     assert len(asked) == evaluations(solver, 7) and reached == levels(7)[1:]
+
+
+@pytest.mark.parametrize("shift", [3.0, 12.0])
+@pytest.mark.parametrize("steps", [1, 2, 3, 10, 50])
+def test_unipc_arrives_where_that_of_diffusers_does(shift: float, steps: int) -> None:
+    theirs = UniPCMultistepScheduler(
+        use_flow_sigmas=True, flow_shift=shift, prediction_type="flow_prediction"
+    )
+    theirs.set_timesteps(steps)
+    schedule = read_flow({**theirs.config, "_class_name": "UniPCMultistepScheduler"})
+    timesteps, ours = schedule.timesteps(steps), UniPC()
+    mixing = 0.3 * torch.randn(4, 4, generator=torch.Generator().manual_seed(0))
+
+    def asked(z: Tensor, timestep: float) -> Tensor:
+        return torch.tanh(z @ mixing + timestep / 1000) - 0.3 * z
+
+    x = z = torch.randn(6, 4, generator=torch.Generator().manual_seed(1))
+    for index, told in enumerate(theirs.timesteps):
+        x = theirs.step(asked(x, float(told)), told, x, return_dict=False)[0]
+        level, after = schedule.level(timesteps[index]), schedule.after(timesteps, index)
+        x0 = schedule.to_x0(asked(z, schedule.told(timesteps[index])), z, level)
+        z = ours.step(z, x0, level, after)
+        torch.testing.assert_close(z, x, rtol=0, atol=1e-5)
+
+
+def pc(path: list[float], start: float) -> float:
+    """Where UniPC arrives."""
+    solver, z = UniPC(), torch.tensor([start], dtype=torch.float64)
+    for level, after in pairwise(path):
+        z = solver.step(z, z - level * velocity(z, level), level, after)
+    return float(z)
+
+
+def test_unipc_is_of_second_order() -> None:
+    errors = []
+    for steps in (64, 256):
+        path = [0.9 - 0.8 * step / steps for step in range(steps + 1)]
+        errors.append(abs(pc(path, exact(1.3, 0.9)) - exact(1.3, 0.1)))
+    assert math.log(errors[0] / errors[1]) / math.log(4) > 1.8, errors
+
+
+def test_unipc_begins_at_pure_noise_and_ends_clean_nearer_than_euler() -> None:
+    path = levels(64)
+    right = MEAN + math.sqrt(POWER) * -1.2  # V(1) is 1, and the mean there 0
+    assert abs(pc(path, -1.2) - right) < 0.2 * abs(walk("euler", path, -1.2) - right)

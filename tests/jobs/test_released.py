@@ -268,6 +268,22 @@ def test_nothing_of_lucy_is_fetched_before_its_licence_is_accepted(
     assert later.code == 0 and "licen" not in later.err.lower()
 
 
+def test_a_replay_fetches_lucy_only_where_its_licence_is_accepted_too(
+    folders: dict[str, Path], hub: StubHub, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.add("somebody/lucy", folders["lucy"])
+    output = tmp_path / "o.nut"
+    done = edit(clip, output, "lucy", "--model", "somebody/lucy", "--accept-licence")
+    assert done.code == 0, done.err
+    with stub_as_hub(monkeypatch, tmp_path / "elsewhere") as empty:  # another machine, with an empty cache
+        empty.add("somebody/lucy", folders["lucy"])
+        refused = vedit("replay", output, "-o", tmp_path / "p.nut", "--yes")
+        assert refused.code == 2 and "--accept-licence" in refused.err and not empty.log, refused.err
+        again = vedit("replay", output, "-o", tmp_path / "p.nut", "--yes", "--accept-licence")
+        assert again.code == 0, again.err
+    assert (tmp_path / "p.nut").read_bytes() == output.read_bytes()
+
+
 @pytest.mark.parametrize(
     ("more", "words"),
     [

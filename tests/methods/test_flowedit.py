@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from tests.methods.flow import TinyWan, clean, request_for, run
+from vedit import methods
+from vedit.engine import sample as sample_module
 from vedit.errors import ModelError, UsageError
 from vedit.methods import flowedit, sdedit
 from vedit.methods.base import Window, read_params
@@ -123,3 +125,53 @@ def test_a_network_that_does_not_follow_a_flow_is_refused(model: TinyWan) -> Non
 def test_settings_that_contradict_each_other_are_refused(values: dict[str, Any], says: str) -> None:
     with pytest.raises(UsageError, match=says):
         params(**values)
+
+
+def test_unipc_takes_the_steps_of_an_edit_and_of_sampling(model: TinyWan) -> None:
+    for more in ({"n_max": 1}, {}):
+        euler, unipc = (
+            edit(model, "a red cat", "a blue dog", solver=solver, **more) for solver in ("euler", "unipc")
+        )
+        far = (euler - unipc).abs().max()
+        assert far < 1e-6 if more else 1e-4 < far < (euler - clean()).abs().max()
+    same = edit(model, "a red cat", "a red cat", guidance=5.0, source_guidance=5.0, solver="unipc")
+    assert (same - clean()).abs().max() < 1e-5
+    n = 3
+    ours = edit(model, "a red cat", "a blue dog", n_max=n, n_min=n, guidance=4.0, solver="unipc")
+    theirs = {"steps": 6, "strength": n / 6, "guidance": 4.0, "shared_noise": False, "solver": "unipc"}
+    settings = read_params(sdedit.Params, theirs, "test")
+    assert torch.equal(ours, run(model, sdedit, settings, "a red cat", "a blue dog"))
+    with pytest.raises(UsageError, match="zeta"):
+        params(zeta=0.1, solver="unipc")
+
+
+@pytest.mark.parametrize("method", ["flowedit", "sdedit", "kvlock", "p2p"])
+def test_a_second_transformer_is_guided_by_a_weight_of_its_own(
+    method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = TinyWan()
+    model.transformer_2, model.boundary = TinyWan().transformer, 0.6
+    module = methods.load(method)
+    seen: list[float] = []
+    own = sample_module.guided
+
+    def spied(cond: Tensor, uncond: Tensor, scale: float) -> Tensor:
+        seen.append(scale)
+        return own(cond, uncond, scale)
+
+    monkeypatch.setattr(sample_module, "guided", spied)
+    own_settings = {
+        "flowedit": {"n_max": 4, "source_guidance": 1.0},
+        "sdedit": {"strength": 1.0},
+    }
+    settings = {"steps": 6, "guidance": 4.0, "guidance_2": 3.0, **own_settings.get(method, {})}
+    values = read_params(module.Params, settings, "test")
+    mask = torch.ones(3, 1, 8, 6)
+    asked: list[bool] = []
+    ready = model.part_at
+    monkeypatch.setattr(model, "part_at", lambda t: asked.append(ready(t) is model.transformer_2) or ready(t))
+    run(model, module, values, "a red cat", "a blue cat", Window(clean(), lambda index: clean(), mask))
+    assert {3.0, 4.0} == set(seen)
+    assert seen == [3.0 if late else 4.0 for late in asked for _ in range(len(seen) // len(asked))]
+    with pytest.raises(UsageError, match="guidance_2 = 3 needs guidance above 1"):
+        read_params(module.Params, {**settings, "guidance": 1.0}, "test")

@@ -46,6 +46,11 @@ the option that names them.
 @click.option(
     "--mask", multiple=True, metavar="MASK", help="The masks of the edit, instead of those recorded."
 )
+@click.option(
+    "--accept-licence",
+    is_flag=True,
+    help="Accept the licence of a released editor's weights, which are fetched only then.",
+)
 @click.option("--yes", is_flag=True, help="Open and fetch all that the record names, whoever wrote it.")
 @click.option("-y", "--overwrite", is_flag=True, help="Replace the output if it exists.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no warnings.")
@@ -61,6 +66,7 @@ def command(
     source: str | None,
     model: str | None,
     mask: tuple[str, ...],
+    accept_licence: bool,
     yes: bool,
     overwrite: bool,
     quiet: bool,
@@ -92,6 +98,7 @@ def command(
         output,
         name=found.name,
         is_other_source="input" in named,
+        accept_licence=accept_licence,
         may_fetch=found.is_own or yes or "model" in named,
         warn=voice.warn,
         watch=voice.steps,

@@ -90,7 +90,7 @@ def _place(
     schedule, level = network.schedule, network.schedule.level(timestep)
     outputs = predict(network, streams, timestep, 0, None, scenes.FRAMES)
     for row, stream in enumerate(streams):
-        clean_CYX = schedule.to_x0(stream.output(outputs), stream.latents, level).mean(dim=0)
+        clean_CYX = schedule.to_x0(stream.output(outputs, timestep), stream.latents, level).mean(dim=0)
         stream.latents = schedule.mix(moved(clean_CYX[None], words_BM[[row]])[0], own_BFCYX[row], level)
 
 

@@ -22,6 +22,7 @@ from torch import Tensor
 from vedit.engine.clamp import Clamp
 from vedit.engine.controller import Controller, Pass
 from vedit.engine.rules.rule import Indices
+from vedit.engine.solvers import UniPC
 from vedit.errors import ModelError, option
 from vedit.models.family import Denoiser, Network
 from vedit.models.levels import Levels
@@ -61,8 +62,9 @@ class Stream:
     Without `uncond` (or with guidance 1) one branch does: it is called `name`; the other `name/uncond`.
     replay: gives the stored latents of a step index instead of propagating them; one past the
     last index is the clean clip. A replayed stream needs no guidance: its branch is `cond` alone.
-    clamp: what becomes of the clean latents foreseen. eta: share of DDPM's noise in a step. hold: what
-    stays. noise: gives a tensor like the latents each time it is called; read with eta or hold.
+    weights: guidance by timestep, where it is not one number for all. clamp: what becomes of the clean
+    latents foreseen. eta: share of DDPM's noise in a step. hold: what stays. noise: gives a tensor like the
+    latents each time it is called; read with eta or hold. solver: takes the steps instead of the levels' own.
     """
 
     name: str
@@ -71,10 +73,12 @@ class Stream:
     uncond: Any = None
     guidance: float = 1.0
     replay: Callable[[int], Tensor] | None = None
+    weights: Callable[[float], float] | None = None
     clamp: Clamp | None = None
     eta: float = 0.0
     hold: Hold | None = None
     noise: Callable[[], Tensor] | None = None
+    solver: UniPC | None = None
 
     @property
     def branches(self) -> list[str]:
@@ -85,18 +89,23 @@ class Stream:
         value = self.uncond if branch.endswith("/uncond") else self.cond
         return value(step) if callable(value) else value
 
-    def output(self, outputs: Mapping[str, Tensor]) -> Tensor:
+    def output(self, outputs: Mapping[str, Tensor], timestep: float) -> Tensor:
         """The network's output for the stream, guided where it has two branches."""
         cond = outputs[self.name]
-        return (
-            guided(cond, outputs[f"{self.name}/uncond"], self.guidance) if len(self.branches) == 2 else cond
-        )
+        if len(self.branches) == 1:
+            return cond
+        weight = self.guidance if self.weights is None else self.weights(timestep)
+        return guided(cond, outputs[f"{self.name}/uncond"], weight)
 
     def moved(self, levels: Levels, output: Tensor, level: float, after: float) -> Tensor:
         """Take the latents from a level to another; the clean ones foreseen."""
         x, x0 = self.latents, levels.to_x0(output, self.latents, level)
         if self.clamp is None and not self.eta:
-            self.latents = levels.step(x, output, level, after)
+            self.latents = (
+                levels.step(x, output, level, after)
+                if self.solver is None
+                else self.solver.step(x, x0, level, after)
+            )
         else:
             x0 = x0 if self.clamp is None else self.clamp(x0[None])[0]
             self.latents = self._towards(x0, levels, level, after)
@@ -227,7 +236,7 @@ def sample(
             if stream.replay is not None:
                 stream.latents = stream.replay(index + 1)
                 continue
-            x0[stream.name] = stream.moved(schedule, stream.output(outputs), level, after)
+            x0[stream.name] = stream.moved(schedule, stream.output(outputs, timestep), level, after)
             check_finite(stream.latents, index, model.network_dtype, first_frame)
         latents = {stream.name: stream.latents for stream in streams}
         if controller is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ def replay(
     *,
     name: str = "the record",
     is_other_source: bool = False,
+    accept_licence: bool = False,
     may_fetch: bool = True,
     warn: Warn = silent,
     watch: Watch = unwatched,
@@ -40,7 +42,7 @@ def replay(
     """Run what was recorded again, into `output`; returns the new record.
 
     name: of the file with the record, for messages. is_other_source: the user named the source, which
-    may be another clip. may_fetch: without it models come from the cache alone.
+    may be another clip. accept_licence: of a released editor's weights, which may be fetched then. may_fetch: without it models come from the cache alone.
     Raises InputError for a record of another command or another shape, and for a source that is gone
     or changed; ModelError when the model's weights are not those recorded, before they are loaded.
     """
@@ -69,6 +71,7 @@ def replay(
         check_files(record, [*record["edit_mask"], *filter(None, [record.get("truth")])])
         model = recorded_model(record) if record["method"] != "instruct" else None
         request, sink = EditRequest.from_record(record, output), Told(warn, watch)
+        request = replace(request, accept_licence=accept_licence)
         made = plan_edit(request, sink, repeats=True).run(
             sink, model or recorded_editor(record, request, sink)
         )

@@ -21,10 +21,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import torch
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 from torch import Tensor
 
 from vedit.engine.controller import Controller
@@ -32,7 +40,7 @@ from vedit.engine.inflation import Inflation
 from vedit.engine.null_text import NullText
 from vedit.engine.rules import LatentBlend, Merging, Plan, Rule
 from vedit.engine.sample import Step, Stream, branch_names, sample
-from vedit.engine.solvers import Way
+from vedit.engine.solvers import Sampler, Way, solver_of
 from vedit.engine.store import MapStore
 from vedit.engine.tune import Tuning
 from vedit.engine.words import WordMaps, published_scale
@@ -110,6 +118,28 @@ class SamplingParams(MethodParams):
         le=1000,
         validation_alias=AliasChoices("steps", "n_steps"),
         description="DDIM steps of sampling",
+    )
+    guidance_2: float | None = Field(
+        None,
+        ge=1,
+        le=100,
+        validation_alias=AliasChoices("guidance_2", "guidance_scale_2"),
+        description="weight of guidance where a second transformer is asked; the same if not given",
+    )
+
+    @model_validator(mode="after")
+    def _is_guided(self) -> Self:
+        if self.guidance_2 not in (None, 1) and self.guidance == 1:
+            raise ValueError(f"guidance_2 = {self.guidance_2:g} needs guidance above 1")
+        return self
+
+
+class SolverParams(SamplingParams):
+    """Settings of a method that samples from noise of its own."""
+
+    solver: Sampler = Field(
+        "euler",
+        description="how steps along a flow are taken: euler, or unipc, of second order",
     )
 
 
@@ -354,6 +384,17 @@ def check_flow(model: Family, method: str) -> None:
         )
 
 
+def check_second(model: Family, params: MethodParams) -> None:
+    """Refuse a weight of guidance for a second network where there is none. Raises UsageError."""
+    second = getattr(params, "guidance_2", None)
+    if second is not None and not model.has_second:
+        raise UsageError(
+            f"guidance_2 = {second:g} is for a second transformer, and {model.name} has one network.",
+            "Wan 2.2 A14B has two: one for noisy levels, one for the rest.",
+            f"Leave it out, or try {option('guidance', second)}",
+        )
+
+
 def check_start(start_index: int, steps: int) -> None:
     """Refuse to start behind the last step."""
     if start_index >= steps:
@@ -367,6 +408,8 @@ class Texts:
 
     def __init__(self, model: Family, request: Request, params: MethodParams) -> None:
         self.model, self.request, self.params = model, request, params
+        if isinstance(params, SolverParams) and params.solver != "euler":
+            check_flow(model, f"solver = {params.solver}")
         self._made: dict[str, Tensor] = {}
 
     def of(self, prompt: str) -> Tensor:
@@ -382,7 +425,20 @@ class Texts:
         cond, uncond = self.of(self.request.target_prompt), self.of(self.params.negative_prompt)
         is_nulled = isinstance(self.params, InversionParams) and self.params.null_text == "both"
         guide: Any = window.uncond if window.uncond is not None and is_nulled else uncond
-        return Stream("tgt", latents.to(self.model.device), cond, guide, self.params.guidance)
+        made = Stream("tgt", latents.to(self.model.device), cond, guide, self.params.guidance)
+        made.solver = solver_of(self.params.solver) if isinstance(self.params, SolverParams) else None
+        return self.weighed(made)
+
+    def weighed(self, stream: Stream) -> Stream:
+        """The same stream, guided by another weight where a second network is asked."""
+        if isinstance(self.params, SamplingParams) and self.params.guidance_2 is not None:
+            stream.weights = self.weight_at
+        return stream
+
+    def weight_at(self, timestep: float) -> float:
+        """The weight of guidance at a timestep."""
+        second = getattr(self.params, "guidance_2", None)
+        return second if second is not None and self.model.second_at(timestep) else self.params.guidance
 
     def replayed(self, window: Window, latents: Tensor) -> Stream:
         """The stream "src": the stored latents of each step with the prompt they were inverted with."""

@@ -230,7 +230,8 @@ class Score:
             target, source = (schedule.to_eps(outputs[name], at, level) for name in ("tgt", "tgt/uncond"))
         else:
             source, target = (
-                schedule.to_eps(stream.output(outputs), stream.latents, level) for stream in self.streams
+                schedule.to_eps(stream.output(outputs, timestep), stream.latents, level)
+                for stream in self.streams
             )
         gradient = dds_gradient(target, source)
         self._check(gradient, iteration, timestep)

@@ -24,11 +24,12 @@ from vedit.engine.delta import Delta
 from vedit.engine.noise import noise_like
 from vedit.engine.rules import Plan, Rule
 from vedit.engine.sample import Step, Stream, branch_names, check_finite, predict, sample
+from vedit.engine.solvers import UniPC, solver_of
 from vedit.methods.base import (
     Looks,
     Prepared,
     Request,
-    SamplingParams,
+    SolverParams,
     Texts,
     Window,
     bound,
@@ -41,7 +42,7 @@ SUMMARY = "Carry the clip along the difference of two prompts' flows, without in
 NEEDS = frozenset({"source prompt", "flow"})
 
 
-class Params(SamplingParams):
+class Params(SolverParams):
     guidance: float = Field(
         13.5,
         ge=1,
@@ -97,6 +98,8 @@ class Params(SamplingParams):
             raise ValueError(f"n_min = {self.n_min} is more than n_max = {self.n_max}")
         if self.contrast != 1 and self.n_avg < 3:
             raise ValueError(f"contrast = {self.contrast:g} needs n_avg = 3 or more")
+        if self.zeta and self.solver != "euler":
+            raise ValueError(f"zeta = {self.zeta:g} pulls at each step, which solver = euler alone takes")
         if self.mean_free and not self.zeta:
             raise ValueError("mean_free is a share of zeta's pull, and zeta is 0")
         return self
@@ -118,11 +121,11 @@ def prepare(model: Family, request: Request, params: Params) -> Prepared:
     @torch.inference_mode()
     def run(window: Window) -> Iterator[Step]:
         edit = window.latents_FCYX.to(model.device)
-        count, taken = len(edit), 0
+        count, taken, solver = len(edit), 0, solver_of(params.solver)
         controller = bound(model, request, plan, names, count)
         with controller.installed():
             for index in range(first, first + moving):
-                edit = _moved(texts, params, window, edit, index, controller)
+                edit = _moved(texts, params, window, edit, index, controller, solver)
                 taken += 1
                 shown = looks.shown(controller.store, taken) if taken == moving and not params.n_min else {}
                 yield Step(index, request.timesteps[index], {"tgt": edit}, {"tgt": edit}, attention=shown)
@@ -166,7 +169,13 @@ def _noise(request: Request, params: Params, window: Window, *numbers: int) -> T
 
 
 def _moved(
-    texts: Texts, params: Params, window: Window, edit_FCYX: Tensor, index: int, controller: Controller
+    texts: Texts,
+    params: Params,
+    window: Window,
+    edit_FCYX: Tensor,
+    index: int,
+    controller: Controller,
+    solver: UniPC | None,
 ) -> Tensor:
     """The edit after a step; outside the user's mask it stays the clip."""
     request, model = texts.request, texts.model
@@ -180,10 +189,12 @@ def _moved(
     def velocities(p: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:
         streams[0].latents, streams[1].latents = q, p
         outputs = predict(model, streams, timestep, index, controller, request.frames_per_call)
-        return streams[1].output(outputs), streams[0].output(outputs)
+        return streams[1].output(outputs, timestep), streams[0].output(outputs, timestep)
 
     level, after = model.schedule.level(timestep), model.schedule.after(request.timesteps, index)
-    moved, _ = params.delta.step(source, edit_FCYX, draws, level, after, velocities)
+    moved, field = params.delta.step(source, edit_FCYX, draws, level, after, velocities)
+    if solver is not None:
+        moved = solver.step(edit_FCYX, model.schedule.to_x0(field, edit_FCYX, level), level, after)
     check_finite(moved, index, model.network_dtype, window.first_frame)
     return moved if window.mask_F1YX is None else blend(source, moved, window.mask_F1YX)
 

@@ -30,8 +30,8 @@ from vedit.methods.base import (
     Looks,
     Prepared,
     Request,
-    SamplingParams,
     Share,
+    SolverParams,
     Texts,
     Window,
     bound,
@@ -45,7 +45,7 @@ SUMMARY = "Sample the edit inside a mask, with the clip's own keys and values ar
 NEEDS = frozenset({"mask"})
 
 
-class Params(SamplingParams):
+class Params(SolverParams):
     strength: float = Field(
         1.0, gt=0, le=1, description="share of the steps that are taken, from the clip noised that far"
     )
@@ -91,6 +91,7 @@ def prepare(model: Family, request: Request, params: Params) -> Prepared:
     def run(window: Window) -> Iterator[Step]:
         amount, source = [1.0] * steps, _noised(texts, params, window)
         target = texts.guided(window, source(first))
+        target.guidance, target.weights = texts.weight_at(request.timesteps[first]), None
         streams = [Stream("src", source(first), texts.of(request.source_prompt), replay=source), target]
         assert tuple(branch_names(streams)) == names, "the branches announced are those that run"
         plan = Plan(rules(window, amount, source), looks.probes())
@@ -104,7 +105,8 @@ def prepare(model: Family, request: Request, params: Params) -> Prepared:
                 seen.append(step.x0["tgt"])
                 if step.index + 1 < steps:
                     amount[step.index + 1] = locked_by(seen, window.mask_F1YX, params.variance_scale)
-                    target.guidance = adapted(params.guidance, params.adapt, amount[step.index + 1])
+                    weight = texts.weight_at(request.timesteps[step.index + 1])
+                    target.guidance = adapted(weight, params.adapt, amount[step.index + 1])
                     yield step
                 else:
                     yield replace(step, attention=looks.shown(controller.store, taken))

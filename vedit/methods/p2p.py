@@ -460,4 +460,4 @@ def _source_stream(texts: Texts, window: Window, params: Params) -> Stream:
         return texts.replayed(window, start)
     cond, uncond = texts.of(texts.request.source_prompt), texts.of(params.negative_prompt)
     guide: Any = window.uncond if window.uncond is not None and params.null_text != "none" else uncond
-    return Stream("src", start.to(texts.model.device), cond, guide, params.guidance)
+    return texts.weighed(Stream("src", start.to(texts.model.device), cond, guide, params.guidance))

@@ -19,7 +19,7 @@ from vedit.methods.base import (
     MergeParams,
     Prepared,
     Request,
-    SamplingParams,
+    SolverParams,
     Texts,
     Window,
     branches_of,
@@ -32,7 +32,7 @@ SUMMARY = "Add noise to the clip and sample it away with the new prompt."
 NEEDS: frozenset[str] = frozenset()
 
 
-class Params(MergeParams, SamplingParams):
+class Params(MergeParams, SolverParams):
     strength: float = Field(
         0.6,
         gt=0,

@@ -98,6 +98,13 @@ class Family(Denoiser, Protocol):
     def latent_size(self, size: tuple[int, int]) -> tuple[int, int]:
         """Rows and columns of the latents of a picture of a width and height."""
 
+    @property
+    def has_second(self) -> bool:
+        """Whether a second network takes over at low noise."""
+
+    def second_at(self, timestep: float) -> bool:
+        """Whether it is asked at a timestep."""
+
     def frames(self, pictures: int) -> int:
         """Latent frames of so many pictures; raises UsageError for a number that is too large."""
 

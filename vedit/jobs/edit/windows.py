@@ -31,7 +31,7 @@ from vedit.jobs.watch import Watch
 from vedit.media.options import WriteOptions
 from vedit.media.run import Settings, written
 from vedit.media.source import MadeSource, opened
-from vedit.methods.base import Prepared, Request, Window, read_params
+from vedit.methods.base import Prepared, Request, Window, check_second, read_params
 from vedit.pixels import from_bytes, padded, to_bytes
 
 if TYPE_CHECKING:
@@ -132,6 +132,7 @@ class Edit:
             warn=self.warn,
             reference=self.reference,
         )
+        check_second(self.model, self.params)
         prepared: Prepared = self.module.prepare(self.model, self.request, self.params)
         return prepared
 

@@ -34,6 +34,10 @@ class UNetNetwork:
     unet: Any
     tokenizer: Any
     frame_axis = False
+    has_second = False
+
+    def second_at(self, timestep: float) -> bool:
+        return False
 
     @property
     def network_dtype(self) -> torch.dtype:

@@ -52,10 +52,20 @@ class WanNetwork:
     def text_shape(self) -> tuple[int, int]:
         return self.text_tokens, int(self.transformer.config.text_dim)
 
+    @property
+    def has_second(self) -> bool:
+        return self.transformer_2 is not None
+
+    def second_at(self, timestep: float) -> bool:
+        is_late = (
+            self.boundary is not None
+            and self.schedule.told(timestep) < self.boundary * self.schedule.train_steps
+        )
+        return is_late and self.has_second
+
     def part_at(self, timestep: float) -> Any:
         """The transformer that is asked at a timestep."""
-        is_late = self.boundary is not None and timestep < self.boundary * self.schedule.train_steps
-        return self.transformer_2 if is_late and self.transformer_2 is not None else self.transformer
+        return self.transformer_2 if self.second_at(timestep) else self.transformer
 
     def predict(self, latents_BFCYX: Tensor, timestep: float, text_BLE: Tensor) -> Tensor:
         told = self.schedule.told(timestep)
@@ -65,7 +75,7 @@ class WanNetwork:
             patch = self.transformer.config.patch_size
             shape = (*shape, frames // patch[0] * (rows // patch[1]) * (columns // patch[2]))
         levels = torch.full(shape, told, device=latents_BFCYX.device, dtype=torch.float32)
-        with self._ready(self.part_at(told)) as part:
+        with self._ready(self.part_at(timestep)) as part:
             output: Tensor = part(latents_BFCYX.transpose(1, 2), levels, text_BLE, return_dict=False)[0]
         return output.transpose(1, 2)
 
