@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from tests.engine.tiny import TinyModel
+from tests.methods.flow import TinyWan, request_for
 from tests.methods.inputs import edit_input, last_step, plain_ddim, prepared, result, steps_of, trajectory_of
 from vedit.engine.invert import invert
-from vedit.errors import UsageError
+from vedit.errors import ModelError, UsageError
 from vedit.methods import combine, dds, glp
 from vedit.methods.base import mistakes, read_params
 
@@ -192,3 +193,14 @@ def test_a_word_of_neither_prompt_is_refused(model: TinyModel) -> None:
     clip = edit_input(model, SOURCE, TARGET, STEPS)
     with pytest.raises(UsageError, match="'bird' does not occur"):
         prepared(combine, model, clip, params(object_words=["bird"], glp={**QUICK, "mask_after": 2}))
+
+
+def test_on_a_model_of_clips_the_forward_method_is_p2p() -> None:
+    wan = TinyWan()
+    request = request_for("a red cat", "a blue cat", wan, STEPS)
+    with pytest.raises(ModelError, match="forward = pnp injects") as refused:
+        combine.prepare(wan, request, params(forward="pnp"))
+    assert "--set forward=p2p" in str(refused.value)
+    for form in ("sequential", "in-loop"):
+        made = combine.prepare(wan, request, params(forward="p2p", form=form))
+        assert made.total > 0

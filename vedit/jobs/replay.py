@@ -42,7 +42,8 @@ def replay(
     """Run what was recorded again, into `output`; returns the new record.
 
     name: of the file with the record, for messages. is_other_source: the user named the source, which
-    may be another clip. accept_licence: of a released editor's weights, which may be fetched then. may_fetch: without it models come from the cache alone.
+    may be another clip. accept_licence: the user accepts that of a released editor's weights. may_fetch:
+    without it models come from the cache alone.
     Raises InputError for a record of another command or another shape, and for a source that is gone
     or changed; ModelError when the model's weights are not those recorded, before they are loaded.
     """

@@ -23,6 +23,7 @@ from pydantic import AliasChoices, Field, model_validator
 
 from vedit.engine.invert import invert
 from vedit.engine.sample import Step
+from vedit.errors import ModelError, option
 from vedit.methods import dds, glp, p2p, pnp
 from vedit.methods.base import (
     InversionParams,
@@ -129,6 +130,7 @@ def _plain(table: dict[str, Any]) -> dict[str, Any]:
 
 
 def prepare(model: Family, request: Request, params: Params) -> Prepared:
+    check_forward(model, params)
     params = told(model, request, params)
     return (in_loop if params.form == "in-loop" else sequential)(model, request, params)
 
@@ -147,6 +149,17 @@ def told(model: Family, request: Request, params: Params) -> Params:
     if params.form == "sequential":
         blended = {"blend_words": list(words), **blended}
     return params.model_copy(update={"glp": masked, "p2p": blended})
+
+
+def check_forward(model: Family, params: Params) -> None:
+    """Refuse a forward method whose network sees pictures where the model sees clips. Raises ModelError."""
+    if model.frame_axis and "pictures" in FORWARD[params.forward].NEEDS:
+        raise ModelError(
+            f"combine with forward = {params.forward} injects what a network sees of frames one by one, and"
+            f" {model.name} sees clips as wholes.",
+            "On such a model p2p is the forward method.",
+            f"Try {option('set.forward', 'p2p')}",
+        )
 
 
 def in_loop(model: Family, request: Request, params: Params) -> Prepared:
