@@ -441,7 +441,7 @@ _vedit() {
         'vedit presets save') words='--from --set --summary -y --overwrite -n --no-overwrite -h --help' ;;
         'vedit presets show') words='--json -h --help' ;;
         'vedit probe') words='--json -e --entry --check --limit -h --help' ;;
-        'vedit replay') words='-o --output --input --model --mask --yes -y --overwrite -q --quiet --progress -h --help' ;;
+        'vedit replay') words='-o --output --input --model --mask --accept-licence --yes -y --overwrite -q --quiet --progress -h --help' ;;
         'vedit rewrite') words='--source --max-distance --json -h --help' ;;
         'vedit scene') words='-o --output --truth -t --truth-output --seed --frames --grain --record --from-record --to -y --overwrite --json -q --quiet -h --help' ;;
         'vedit score') words='--source --prompt --source-prompt --truth --mask --index --edited --source-dir --align --resize-source --yes --metrics --metric-file --profile --weights --flow --mask-dilate --bg-norm --dino --dover-antialias --success-model --lpips-net --device --dtype --batch -j --jobs --cache --explain --json --csv --md --latex --html --link-media --standalone --name --seed --baseline --fail-under --fail-over --journal --resume -y --overwrite -q --quiet --progress -h --help' ;;

@@ -1186,6 +1186,7 @@ complete -c vedit -n '__vedit_at \'vedit replay\'' -s o -l output -r -F -d 'Writ
 complete -c vedit -n '__vedit_at \'vedit replay\'' -l input -r -F -d 'The source clip, where it is now; - is standard input. One with other contents is edited as well.'
 complete -c vedit -n '__vedit_at \'vedit replay\'' -l model -x -d 'The model, where it is now: a folder, or a Hub id.'
 complete -c vedit -n '__vedit_at \'vedit replay\'' -l mask -x -d 'The masks of the edit, instead of those recorded.'
+complete -c vedit -n '__vedit_at \'vedit replay\'' -l accept-licence -d 'Accept the licence of a released editor\'s weights, which are fetched only then.'
 complete -c vedit -n '__vedit_at \'vedit replay\'' -l yes -d 'Open and fetch all that the record names, whoever wrote it.'
 complete -c vedit -n '__vedit_at \'vedit replay\'' -s y -l overwrite -d 'Replace the output if it exists.'
 complete -c vedit -n '__vedit_at \'vedit replay\'' -s q -l quiet -d 'No progress and no warnings.'

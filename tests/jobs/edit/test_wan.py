@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from tests.conftest import Result, vedit
 from tests.engine.video_folder import write_wan, write_wan22
 from vedit.engine.artefact import Artefact
 from vedit.jobs.record import SUFFIX
+from vedit.media.video.ffmpeg import find_ffmpeg
 
 torch.set_num_threads(1)
 
@@ -228,3 +230,22 @@ def test_folders_that_cannot_be_edited_with_are_refused(
     path.write_text(json.dumps({**json.loads(path.read_text()), key: value}))
     refused = edit(clip, folder, tmp_path / "o.png", "--method", "flowedit")
     assert refused.code == 5 and says in refused.err, refused.err
+
+
+def test_the_sound_of_a_film_is_kept_whole_though_its_frames_are_filled_up(
+    folder: Path, tmp_path: Path
+) -> None:
+    from tests.jobs.edit.test_real_clips import filmed
+
+    film = filmed(tmp_path / "film.mp4", "40x24", rate="6", sound=True)
+    done = edit(film, folder, tmp_path / "out.mp4", "--method", "sdedit", "--steps", "2", "--guidance", "1")
+    assert done.code == 0, done.err
+    before, after = (json.loads(vedit("probe", "--json", name).text) for name in (film, tmp_path / "out.mp4"))
+    assert (after["images"], after["rate"]) == (before["images"], before["rate"]) and before["images"] == 6
+    assert sound_of(tmp_path / "out.mp4") == sound_of(film)
+
+
+def sound_of(film: Path) -> bytes:
+    """The packets of its sound, undecoded, by ffmpeg."""
+    command = [find_ffmpeg(), "-v", "error", "-i", str(film), "-map", "0:a", "-c", "copy", "-f", "md5", "-"]
+    return subprocess.run(command, check=True, capture_output=True).stdout
