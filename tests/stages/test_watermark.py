@@ -631,3 +631,16 @@ def test_sizes_are_taken_as_shares_too() -> None:
     assert box_of_change(name, *opaque, *same[0]) == box_of_change(name, *opaque, *same[1])
     for wrong in (("--font-size", "51%"), ("--margin", "x%"), ("--outline", "60%")):
         assert vedit("gif", "watermark", *opaque, *wrong, gif(name)).code == 2
+
+
+def test_a_palette_that_was_made_for_one_image_serves_those_that_follow() -> None:
+    ramp = np.add.outer(
+        np.arange(40) * 2, np.arange(200)
+    )  # of all colours, so that none of their slots is free
+    data = header(200, 40, [(i, 255 - i, i * 7 % 256) for i in range(200)], bits=8)
+    for number in range(40):
+        data += gce() + image(200, 40, ((ramp + 3 * number) % 200).astype(np.uint8).tobytes(), mcs=8)
+    done = vedit("gif", "watermark", "--text", "vedit", "--font-size", "20", stdin=data + END)
+    own = [image.palette for image in reference.read(done.out).images if image.palette is not None]
+    assert len(own) >= 10  # the ground moves on, and the first palette no longer does
+    assert len(set(own)) <= len(own) / 2

@@ -26,6 +26,7 @@ NOWHERE = Rect(0, 0, 0, 0)
 GOOD = 2.0  # root mean square error in the overlay that needs no new colours
 GAIN = 0.8  # new colours must reach this part of the error, or they are not worth a palette of their own
 DRIFT = 1.5  # a palette serves, and is the best there is, until its error has grown by this factor
+FEW, NEAR = 8, 4.0  # with fewer free slots new colours gain little: then this error is near enough
 KMEANS = 1  # rounds that improve on median cut; more gain nothing
 PATIENCE = 32  # images without disposal 2 after which none is expected
 POOR = [0] * 3 + [255] * 253  # a pixel this far from its palette colour wants a better one
@@ -324,10 +325,15 @@ class Recolourer:
         """
         fit = colours.map(drawn)
         exact = _colours_in(drawn) if drawn.exact else set()
-        if fit.error > colours.tolerated or not exact <= colours.visible():
+        is_free = frame.palette is not None or self.count == 1  # a palette is written anyway
+        needed = fit.error if is_free else GAIN * fit.error
+        if fit.error <= colours.tolerated and exact <= colours.visible():
+            pass
+        elif known := self._known(colours, used, drawn, exact, needed):
+            colours, fit = known
+        else:
             better, better_fit = self._enriched(frame, colours, fit, used, drawn, exact)
-            is_free = frame.palette is not None or self.count == 1  # a palette is written anyway
-            if exact or better_fit.error < (fit.error if is_free else GAIN * fit.error):
+            if exact or better_fit.error < needed:
                 colours, fit = better, better_fit
                 self.recent[better.source.rgb, better.hidden] = better
                 if len(self.recent) > 16:
@@ -337,6 +343,19 @@ class Recolourer:
         if drawn.exact:
             indices.paste(_exact_indices(colours, drawn, indices), (0, 0), drawn.exact)
         return colours, indices
+
+    def _known(
+        self, base: Colours, used: list[int], drawn: Drawn, exact: set[bytes], needed: float
+    ) -> tuple[Colours, Fit] | None:
+        """The palette that was made last from the same one, and its fit, where that serves."""
+        colours = self.recent.get((base.source.rgb, base.hidden))
+        if colours is None or colours is base or not colours.suits(used, base.hidden):
+            return None
+        if not exact <= colours.visible():
+            return None
+        fit = colours.map(drawn)
+        serves = fit.error <= colours.tolerated and (bool(exact) or fit.error < needed)
+        return (colours, fit) if serves else None
 
     def _enriched(
         self, frame: Frame, base: Colours, fit: Fit, used: list[int], drawn: Drawn, exact: set[bytes]
@@ -372,6 +391,8 @@ class Recolourer:
                 f"image {frame.index + 1} has no room for {len(missing) - len(free)} colours around the"
                 " watermark: the nearest are taken"
             )
+        if len(free) < FEW and fit.error <= NEAR and not exact:
+            return plain, fit
         new = _with_new(
             plain, entries, free, [*missing, *_better_colours(_poor(drawn, fit), len(free) - len(missing))]
         )
