@@ -88,8 +88,10 @@ _vedit() {
 
 
 
-        'vedit caption --model' | 'vedit caption --frames' | 'vedit caption --every' | 'vedit caption --device') _vedit_value text "$cur"; return ;;
-        'vedit caption --detail') _vedit_value words "$cur" 'short detailed'; return ;;
+        'vedit caption --model' | 'vedit caption --revision' | 'vedit caption --frames' | 'vedit caption --every' | 'vedit caption -o' | 'vedit caption --output' | 'vedit caption --device' | 'vedit caption --base-url' | 'vedit caption --remote-model' | 'vedit caption --key-env' | 'vedit caption --timeout') _vedit_value text "$cur"; return ;;
+        'vedit caption --detail') _vedit_value words "$cur" 'short detailed more'; return ;;
+        'vedit caption --by') _vedit_value words "$cur" 'clip medoid'; return ;;
+        'vedit caption --dtype') _vedit_value words "$cur" 'auto fp32 fp16 bf16'; return ;;
         'vedit convert --to' | 'vedit convert -f' | 'vedit convert --from') _vedit_value words "$cur" 'gif nut y4m mono rgb24 rgba mp4 mov mkv webm avi ts m2ts 3gp flv wmv mpg vob ogv m4v 3g2 mts asf mpeg apng png webp avif folder'; return ;;
         'vedit convert --start' | 'vedit convert --duration' | 'vedit convert --width' | 'vedit convert --height' | 'vedit convert --fps' | 'vedit convert --size' | 'vedit convert --rate' | 'vedit convert --background' | 'vedit convert --crf' | 'vedit convert --quality' | 'vedit convert --repeat' | 'vedit convert --colors' | 'vedit convert --max-size' | 'vedit convert --limit' | 'vedit convert --suffix' | 'vedit convert -j' | 'vedit convert --jobs') _vedit_value text "$cur"; return ;;
         'vedit convert --raw-info' | 'vedit convert --subtitles' | 'vedit convert --subtitles-font' | 'vedit convert -o' | 'vedit convert --output') _vedit_value file "$cur"; return ;;
@@ -396,7 +398,7 @@ _vedit() {
         'vedit cache') words='-h --help' ;;
         'vedit cache clear') words='-h --help' ;;
         'vedit cache list') words='-h --help' ;;
-        'vedit caption') words='--model --detail --frames --every --write-txt -y --overwrite --device --json -q --quiet -h --help' ;;
+        'vedit caption') words='--model --revision --detail --by --frames --every --write-txt -o --output -y --overwrite --redo --device --dtype --base-url --remote-model --key-env --timeout --json -q --quiet -h --help' ;;
         'vedit convert') words='--join --to -f --from --start --duration --width --height --fps --size --rate --raw-info --background --even --crf --encoder-preset --quality --repeat --tonemap --deinterlace --no-audio --subtitles --subtitles-font --loop --palette --colors --dither --max-size --limit -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
         'vedit data') words='-h --help' ;;
         'vedit data check') words='--json -q --quiet --progress -h --help' ;;

@@ -40,6 +40,7 @@ REASONS = {
     "safetensors": "weights that are read without running code",
     "open_clip_torch": "CLIP towers for scores, and the training of the embedded scorer",
     "timm": "vision backbones of the quality metrics",
+    "num2words": "numbers in words, which the processor of SmolVLM2 wants",
     "lpips": "the perceptual distance",
     "ray": "batches over several machines",
     "pytest": "the tests",

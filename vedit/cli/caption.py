@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from vedit.cli.common import Voice, complain, echo, examples, print_json
@@ -11,73 +13,110 @@ EXAMPLES = (
     ("vedit caption clip.gif", "a drawn scene, by the embedded judge"),
     ("vedit caption clip.gif --json", "with a caption for each frame looked at"),
     ("vedit caption clips/*.gif --write-txt", "NAME.txt beside each clip: a data set to train on"),
+    ("vedit caption clips/*.mp4 --model florence2 -o jobs.csv", "a list of clips with what they show"),
+    ("vedit caption jobs.csv -o told.csv --model smolvlm2", "the rows of a list that do not say it yet"),
+    (
+        "vedit caption clip.mp4 --base-url http://127.0.0.1:8080/v1 --remote-model qwen3-vl",
+        "a model that a server of one's own runs, such as llama-server",
+    ),
 )
 
 
 @click.command(
     help=f"""Say what clips show, in a sentence each.
 
-The sentence can be the --source of an edit or the caption of a clip to train on.
+The sentence can be the --source of an edit or the caption of a clip to train on. An INPUT is a clip, a
+folder of pictures, or a list (CSV, JSON lines) that names clips under input, video or file.
 
 {examples(EXAMPLES)}"""
 )
 @click.argument("inputs", nargs=-1, metavar="INPUT...")
-@click.option("--model", default="shapes", metavar="NAME", help="The captioner: shapes reads drawn scenes.")
+@click.option(
+    "--model",
+    metavar="NAME[:ID]",
+    help=(
+        "shapes reads drawn scenes and is the default; blip, florence2, smolvlm2 and hub:ID run a model of"
+        " the Hub, or of the folder behind the colon."
+    ),
+)
+@click.option("--revision", metavar="REV", help="Branch, tag or commit of a Hub model.")
 @click.option(
     "--detail",
-    type=click.Choice(["short", "detailed"]),
+    type=click.Choice(["short", "detailed", "more"]),
     default="short",
     help="How much is said.",
 )
+@click.option(
+    "--by",
+    type=click.Choice(["clip", "medoid"]),
+    help=(
+        "Look at all frames at once, or caption each and take the caption that is most like the others; what"
+        " the model does best by default."
+    ),
+)
 @click.option("--frames", type=click.IntRange(1), metavar="N", help="Look at so many frames at most.")
-@click.option("--every", type=click.IntRange(1), metavar="N", help="Look at every N-th frame.")
+@click.option(
+    "--every",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Look at every N-th frame; frames are spread over a real clip by default.",
+)
 @click.option("--write-txt", is_flag=True, help="Write NAME.txt beside each clip.")
-@click.option("-y", "--overwrite", is_flag=True, help="Replace a NAME.txt that says something else.")
+@click.option("-o", "--output", metavar="LIST", help="Write the clips with their captions: .csv .tsv .jsonl")
+@click.option(
+    "-y",
+    "--overwrite",
+    is_flag=True,
+    help="Replace the list, and a NAME.txt that says something else.",
+)
+@click.option("--redo", is_flag=True, help="Caption rows of a list that have a caption, too.")
 @click.option("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:N or mps.")
+@click.option(
+    "--dtype",
+    type=click.Choice(["auto", "fp32", "fp16", "bf16"]),
+    default="auto",
+    help="Precision of the network.",
+)
+@click.option(
+    "--base-url", metavar="URL", help="Ask a hosted model here; frames are sent there, and nowhere else."
+)
+@click.option("--remote-model", metavar="NAME", help="What the service calls its model.")
+@click.option(
+    "--key-env", metavar="NAME", help="Variable that holds the API key; VEDIT_REMOTE_KEY by default."
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(1),
+    default=120,
+    show_default=True,
+    metavar="S",
+    help="Longest wait for an answer of the service.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per clip.")
 @click.option("-q", "--quiet", is_flag=True, help="No warnings.")
-def command(
-    inputs: tuple[str, ...],
-    model: str,
-    detail: str,
-    frames: int | None,
-    every: int | None,
-    write_txt: bool,
-    overwrite: bool,
-    device: str,
-    as_json: bool,
-    quiet: bool,
-) -> None:
+def command(inputs: tuple[str, ...], as_json: bool, quiet: bool, **given: Any) -> None:
     from vedit.jobs.caption.request import CaptionRequest
     from vedit.jobs.caption.run import run
     from vedit.jobs.extras import need
+    from vedit.jobs.lists import is_list
 
     if not inputs:
         raise UsageError("no clip named.", "", "Example: vedit caption clip.gif")
-    need("diffusion")
-    request = CaptionRequest.from_json(
-        {
-            "inputs": list(inputs),
-            "model": model,
-            "detail": detail,
-            "frames": frames,
-            "every": every,
-            "write_txt": write_txt,
-            "overwrite": overwrite,
-            "device": device,
-        },
-        "caption",
-    )
+    request = CaptionRequest.from_json({"inputs": list(inputs), **given}, "caption")
+    if request.named_model != "remote":
+        need("diffusion")
+    count, is_one = 0, len(inputs) == 1 and not is_list(inputs[0])
     failed = []
     for name, told in run(request, Voice(quiet)):
+        count += 1
         if isinstance(told, VeditError):
-            if len(inputs) == 1:
+            if is_one:
                 raise told
             complain(told)
             failed.append(name)
         elif as_json:
             print_json(told)
         else:
-            echo(told["caption"] if len(inputs) == 1 else f"{name}: {told['caption']}")
+            echo(told["caption"] if is_one else f"{name}: {told['caption']}")
     if failed:
-        raise PartialFailure(f"{len(failed)} of {len(inputs)} clips have no caption: {', '.join(failed)}.")
+        raise PartialFailure(f"{len(failed)} of {count} clips have no caption: {', '.join(failed)}.")

@@ -6,6 +6,7 @@ from vedit.errors import ModelError
 
 EXTRAS = {
     "diffusion": ("torch", "diffusers", "transformers", "safetensors", "open_clip"),
+    "language": ("num2words",),
     "ray": ("ray",),
 }
 

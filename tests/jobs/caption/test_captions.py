@@ -15,7 +15,7 @@ from tests.conftest import shared, vedit
 from vedit import api
 from vedit.data import grammar, scenes
 from vedit.errors import InputError, UsageError
-from vedit.jobs.caption.captioners import module_of, names
+from vedit.jobs.caption.captioners import Opening, module_of, names
 from vedit.jobs.caption.captioners.shapes import detailed, open_captioner
 from vedit.pixels import to_bytes
 
@@ -28,9 +28,9 @@ def drawn(path: Path, caption: str = CAPTION) -> Path:
 
 
 def test_at_least_95_of_100_fresh_scenes_are_named_in_every_field() -> None:
-    reader = open_captioner("cpu")
+    reader = open_captioner(Opening(device="cpu"))
     records = scenes.sample_records(100, 424_242, held_out=None)
-    told = [reader.told(to_bytes(scenes.clip(record, 4) * 2 - 1), "short") for record in records]
+    told = [reader.told(to_bytes(scenes.clip(record, 4) * 2 - 1)) for record in records]
     assert sum(said.clip == record.caption for said, record in zip(told, records, strict=True)) >= 95
     assert all(len(said.frames) == 4 for said in told)
 

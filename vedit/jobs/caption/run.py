@@ -1,57 +1,147 @@
-"""Caption clips: their frames, a captioner's words, NAME.txt beside them."""
+"""Caption clips: their frames, a captioner's words, NAME.txt beside them, a list with them."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from vedit.errors import OutputError, UsageError, VeditError, option
+from vedit.errors import InputError, OutputError, UsageError, VeditError, option
 from vedit.jobs.caption import captioners
 from vedit.jobs.caption.request import CaptionRequest
-from vedit.jobs.clips import Selection, read_pixels
+from vedit.jobs.clips import Pixels, Selection, read_pixels
+from vedit.jobs.lists import caption_key, check_list, clip_of, is_list, moved, read_list, write_list
 from vedit.jobs.sink import Quiet, Sink
 
 Caption = dict[str, Any]
+LARGEST_STRIDE = 2**20
+
+
+class Wanted(NamedTuple):
+    """A clip that may be captioned. row, of: of the list that it stands in. has_words: it has a caption."""
+
+    name: str
+    row: dict[str, Any]
+    of: str | None = None
+    has_words: bool = False
 
 
 def run(request: CaptionRequest, sink: Sink = Quiet()) -> Iterator[tuple[str, Caption | VeditError]]:
-    """Each input with what is said of it, or with what was wrong with it.
+    """Each clip with what is said of it, or with what was wrong with it.
 
-    A caption has clip (its name), caption, frames (time in seconds, caption) and model. Raises UsageError
-    before anything is read.
+    A caption has clip (its name), caption, frames (time in seconds; caption, where each was looked at by
+    itself), by and model. What a list has captions for is passed over. Raises UsageError before a model is
+    loaded.
     """
-    module = captioners.module_of(request.model)
+    _check(request)
+    wanted = [one for name in request.inputs for one in _wanted(name)]
+    if request.write_txt:
+        _refuse_shared([one.name for one in wanted])
+    rows = []
+    captioner = captioners.opened(request, sink.warn)
+    for one in wanted:
+        row = dict(one.row) if one.of is None else moved(one.row, one.of, request.output or one.of)
+        rows.append(row)
+        if one.has_words and not request.redo:
+            continue
+        try:
+            told = _one(one.name, request, captioner, sink)
+        except VeditError as error:
+            yield one.name, error
+            continue
+        key = caption_key(row)
+        row[key] = [told["caption"]] if key == "captions" else told["caption"]
+        yield one.name, told
+    if request.output:
+        write_list(request.output, rows)
+
+
+def _check(request: CaptionRequest) -> None:
+    """Refuse what can be known to be wrong. Raises UsageError, OutputError."""
+    from vedit.media.atomic import check_output
+
+    module = captioners.module_of(request.named_model)
     for name in ("frames", "every"):
         if (value := getattr(request, name)) is not None and value < 1:
             raise UsageError(f"{name} = {value} leaves no frame to look at.", "Give 1 or more.")
-    if request.write_txt:
-        beside = {side_file(name): name for name in request.inputs}
-        if len(beside) < len(request.inputs):
-            raise UsageError("two inputs would share one caption file.", "Caption them one after the other.")
-    captioner = module.open_captioner(request.device)
-    for name in request.inputs:
-        try:
-            yield name, _one(name, request, module, captioner, sink)
-        except VeditError as error:
-            yield name, error
+    if request.by is not None and request.by not in module.WAYS:
+        raise UsageError(
+            f"{option('by', request.by)} is not a way of {request.named_model}.",
+            f"It has {' and '.join(module.WAYS)}.",
+            f"Leave out {option('by')}",
+        )
+    if request.output:
+        check_list(request.output)
+        check_output(request.output, (), request.overwrite or None)
 
 
-def _one(
-    name: str, request: CaptionRequest, module: Any, captioner: captioners.Captioner, sink: Sink
-) -> Caption:
-    selection = Selection(0, request.every or module.EVERY, request.frames or module.FRAMES, module.SIZE)
-    pixels = read_pixels(name, selection, warn=sink.warn)
+def _wanted(name: str) -> Iterator[Wanted]:
+    """The clips that an input names: itself, or those of a list."""
+    if not is_list(name):
+        yield Wanted(name, {"input": name})
+        return
+    for number, row in enumerate(read_list(name), 1):
+        clip = clip_of(row, name)
+        if clip is None:
+            raise UsageError(f"{name} row {number} names no clip.", "It stands under input, video or file.")
+        words = row.get(caption_key(row))
+        yield Wanted(clip, row, name, any(words) if isinstance(words, list) else bool(words))
+
+
+def _refuse_shared(names: list[str]) -> None:
+    """Refuse clips that would have one caption file. Raises UsageError."""
+    if len({side_file(name) for name in names}) < len(set(names)):
+        raise UsageError("two inputs would share one caption file.", "Caption them one after the other.")
+
+
+def _one(name: str, request: CaptionRequest, captioner: captioners.Captioner, sink: Sink) -> Caption:
+    module = captioners.module_of(request.named_model)
+    pixels = looked_at(name, module, request.frames, request.every, sink)
+    spans = pixels.times()
+    seconds = [round(begin, 3) for begin, _ in spans]
+    length = spans[-1][1] - spans[0][0]
+    by = request.by or module.WAYS[0]
+    look = captioners.Look(request.detail, by, seconds, len(spans) / length if length > 0 else 1.0)
     try:
-        told = captioner.told(pixels.frames_FYX3, request.detail)
+        told = captioner.told(pixels.frames_FYX3, look)
     except VeditError as error:
         raise error.in_file(name) from error.__cause__
     if request.write_txt:
         write_beside(name, told.clip, overwrite=request.overwrite)
-    seconds = [round(begin, 3) for begin, _ in pixels.times()]
-    frames = [{"at": at, "caption": text} for at, text in zip(seconds, told.frames, strict=True)]
-    return {"clip": name, "caption": told.clip, "frames": frames, "model": captioner.facts()}
+    frames: list[dict[str, Any]] = [{"at": at} for at in seconds]
+    for frame, text in zip(frames, told.frames):
+        frame["caption"] = text
+    facts = captioner.facts()
+    return {"clip": name, "caption": told.clip, "frames": frames, "by": by, "model": facts}
+
+
+def looked_at(name: str, module: Any, frames: int | None, every: int | None, sink: Sink) -> Pixels:
+    """The frames of a clip that a captioner looks at: those asked for, or as its module says.
+
+    Raises InputError.
+    """
+    if name == "-":
+        raise InputError("standard input is not captioned.", "", "Name a file")
+    count = frames or module.FRAMES
+    stride = every or module.EVERY or _spread(name, count)
+
+    def choose(size: tuple[int, int]) -> Selection:
+        return Selection(0, stride, count, module.side(*size))
+
+    return read_pixels(name, choose, warn=sink.warn)
+
+
+def _spread(name: str, count: int) -> int:
+    """The stride at which so many frames reach over a clip."""
+    from vedit.media.source import opened
+
+    try:
+        with opened(name) as (clip, _):
+            there = clip.frames_hint or count
+    except VeditError as error:
+        raise error.in_file(name) from error.__cause__
+    return min(LARGEST_STRIDE, max(1, -(-there // count)))
 
 
 def side_file(name: str) -> str:

@@ -11,8 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from vedit.errors import InputError
-from vedit.jobs.caption.captioners import Told
-from vedit.jobs.caption.request import Detail
+from vedit.jobs.caption.captioners import Look, Opening, Told
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,11 +19,17 @@ if TYPE_CHECKING:
 
     from vedit.models.shapes.judge import Judge
 
-FRAMES, EVERY, SIZE = 64, 1, 64
+SUMMARY = "drawn scenes, by the embedded judge, offline"
+FRAMES, EVERY, WAYS, DEFAULT = 64, 1, ("clip",), None
+SIZE = 64
 FARTHEST = 0.08  # root mean square of pixels in 0..1 from the colours read; drawn: to 0.05, real: from 0.11
 
 
-def open_captioner(device: str = "auto") -> Reader:
+def side(width: int, height: int) -> int:
+    return SIZE
+
+
+def open_captioner(opening: Opening = Opening()) -> Reader:
     from safetensors.torch import load_file
 
     from vedit.models.place import choose_device
@@ -33,7 +38,7 @@ def open_captioner(device: str = "auto") -> Reader:
 
     judge = Judge()
     judge.load_state_dict(load_file(BUILTIN / "judge" / "model.safetensors"))
-    return Reader(judge.to(choose_device(device)).eval())
+    return Reader(judge.to(choose_device(opening.device)).eval())
 
 
 class Reader:
@@ -42,8 +47,8 @@ class Reader:
     def __init__(self, judge: Judge) -> None:
         self.judge = judge
 
-    def told(self, frames_FYX3: np.ndarray, detail: Detail) -> Told:
-        """detail: "detailed" names what a plain caption leaves out: medium, plain."""
+    def told(self, frames_FYX3: np.ndarray, look: Look = Look(by="clip")) -> Told:
+        """Of detail all but "short" names what a plain caption leaves out: medium, plain."""
         import torch
 
         from vedit.data import grammar
@@ -62,7 +67,7 @@ class Reader:
                 f"The captioner shapes knows drawn scenes only, up to {FARTHEST:g}.",
             )
         fields["motion"] = motion_of(track(clip_FCYX, fields)) if len(clip_FCYX) > 1 else "still"
-        write = detailed if detail == "detailed" else grammar.caption
+        write = grammar.caption if look.detail == "short" else detailed
         frames = tuple(grammar.caption(one, show_motion=False) for one in each)
         return Told(write(fields), frames)
 
