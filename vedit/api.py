@@ -224,12 +224,13 @@ def probe(input: str, *, check: bool = False) -> Record:
     return facts(input, check=check)
 
 
-def rewrite(source: str, instruction: str, *, max_distance: float = 0.4) -> Record:
+def rewrite(source: str, instruction: str, *, sink: Sink = Quiet(), **options: Any) -> Record:
     """The prompt that an instruction makes of a source prompt, as `vedit rewrite --json` says it.
 
-    max_distance: of words, as a share of the longer prompt, that may change. Raises UsageError.
+    options: further fields of `RewriteRequest`, such as mode, max_distance, llm, base_url. Raises VeditError.
     """
     from vedit.jobs.rewrite.request import RewriteRequest
     from vedit.jobs.rewrite.run import rewrite as run
 
-    return run(RewriteRequest(source=source, instruction=instruction, max_distance=max_distance))
+    given = {"source": source, "instruction": instruction, **options}
+    return run(RewriteRequest.from_json(given, "rewrite"), sink)

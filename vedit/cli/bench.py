@@ -9,6 +9,7 @@ from vedit.cli import LazyGroup
 OWN = {
     "model": "Measure the embedded model against its gates.",
     "motion": "Measure the clips of the embedded generator.",
+    "rewrite": "Measure rewritten prompts on frozen pairs.",
     "scenes": "Score editing methods where the true edited clip is known.",
 }
 

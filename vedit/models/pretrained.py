@@ -6,7 +6,6 @@ Code that a repository brings along is never run.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -117,9 +116,13 @@ def identity(name: str, folder: Path) -> dict[str, Any]:
     return {"model": name, "revision": commit} if commit else {"model": name, "sha256": hash_weights(folder)}
 
 
-def fingerprint(told: dict[str, Any]) -> str:
-    """An identity in a few characters."""
-    return hashlib.sha256(repr(sorted(told.items())).encode()).hexdigest()[:12]
+@contextmanager
+def at_work(name: str) -> Iterator[None]:
+    """Turn what a network raises while it answers into a ModelError."""
+    try:
+        yield
+    except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError) as error:
+        raise ModelError(f"{name} cannot answer: {first_line(error)}.") from None
 
 
 def quiet() -> None:

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from vedit.errors import ModelError
-from vedit.models.hub import first_line
-from vedit.models.pretrained import find, identity, loaded, quiet, told_of
+from vedit.models.pretrained import at_work, find, identity, loaded, quiet, told_of
 from vedit.plain import one_line
 
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ class Reader:
         """What it answers to a question about pictures, the likeliest words. Raises ModelError."""
         shown: list[dict[str, str]] = [{"type": "image"} for _ in pictures]
         content = [*shown, {"type": "text", "text": text}]
-        with self._explained():
+        with at_work(self.name):
             prompt = self.processor.apply_chat_template(
                 [{"role": "user", "content": content}], add_generation_prompt=True
             )
@@ -44,7 +43,7 @@ class Reader:
 
     def of(self, **media: Any) -> Any:
         """What its processor makes of pictures and words. Raises ModelError."""
-        with self._explained():
+        with at_work(self.name):
             return self.processor(**media, return_tensors="pt")
 
     def answer(self, inputs: Any, *, most_tokens: int = 256, beams: int = 1) -> str:
@@ -55,7 +54,7 @@ class Reader:
         import torch
 
         inputs = inputs.to(self.network.device, self.network.dtype)
-        with self._explained(), torch.inference_mode():
+        with at_work(self.name), torch.inference_mode():
             ids = self.network.generate(
                 **inputs, max_new_tokens=most_tokens, do_sample=False, num_beams=beams
             )
@@ -71,23 +70,6 @@ class Reader:
                 "Try another checkpoint of it",
             )
         return words
-
-    def _explained(self) -> Any:
-        return _told(self.name)
-
-
-class _told:
-    """Turn what a network raises at work into a ModelError."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError)):
-            raise ModelError(f"{self.name} cannot answer: {first_line(error)}.") from None
 
 
 def open_reader(

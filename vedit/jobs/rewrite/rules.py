@@ -2,7 +2,8 @@
 
 A drawn scene's caption keeps its wording: the word of a field is put in the place of the old one, or where
 that field is said when it was not. In any other prompt "replace A with B", "turn A into B", "change A to B"
-and "swap A for B" put B for A, where A stands in the prompt as whole words.
+and "swap A for B" put B for A, where A stands in the prompt as whole words; and "make it Japanese" or "make
+it winter" put the counterparts of a lexicon.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from vedit.data import grammar
 from vedit.data.instructions import MADE_OF, WHEN
 from vedit.data.instructions import SYNONYMS as SAID_FOR
 from vedit.errors import UsageError
+from vedit.jobs.rewrite.lexicon import load_lexicon
 
 MATERIALS = {word: value for value, word in MADE_OF.items()}  # "stripes": "striped"
 GROW, SHRINK = ("larger", "bigger", "grow"), ("smaller", "shrink")
@@ -25,12 +27,29 @@ SWAPS = re.compile(
 )
 
 
-def rewritten(source: str, instruction: str) -> str:
-    """The source prompt after an instruction. Raises UsageError for what the rules do not understand."""
+MADE = re.compile(
+    r"\b(?:make|turn)\s+(?:the\s+)?(?P<old>.+?)\s+(?:an?)\s+(?P<new>.+?)\s*[.!]?$", re.IGNORECASE
+)
+COLOURS = (
+    "red", "orange", "yellow", "green", "blue", "purple", "violet", "pink", "brown", "black", "white", "grey",
+    "gray", "golden", "silver", "turquoise", "teal", "navy", "beige", "crimson", "scarlet", "magenta", "cyan",
+)  # fmt: skip
+RECOLOUR = re.compile(
+    r"\b(?:make|turn|paint|dye|colou?r)\s+(?:the\s+)?(?P<old>.+?)\s+"
+    rf"(?P<new>(?:(?:dark|light|bright|pale)\s+)?(?:{'|'.join(COLOURS)}))\s*[.!]?$",
+    re.IGNORECASE,
+)
+
+
+def rewritten(source: str, instruction: str, lexicon: str | None = None) -> str:
+    """The source prompt after an instruction. lexicon: a file of phrases of the user's.
+
+    Raises UsageError for what the rules do not understand.
+    """
     try:
         fields = grammar.parse_caption(source)
     except UsageError:
-        return swapped(source, instruction)
+        return swapped_or_placed(source, instruction, lexicon)
     wanted = wanted_fields(fields, instruction)
     if not wanted:
         raise UsageError(
@@ -147,16 +166,48 @@ def with_articles(words: Sequence[str]) -> list[str]:
     return [grammar.article(after) if word in ("a", "an") and after else word for word, after in pairs]
 
 
+def swapped_or_placed(source: str, instruction: str, lexicon: str | None = None) -> str:
+    """A prompt of no drawn scene: a swap that is spelled out, else the phrases of a lexicon.
+
+    Raises UsageError.
+    """
+    if made := recoloured(source, instruction):
+        return made
+    try:
+        return swapped(source, instruction)
+    except UsageError:
+        made = load_lexicon(lexicon).rewritten(source, instruction)
+        if made is None:
+            raise
+        return made
+
+
+def recoloured(source: str, instruction: str) -> str | None:
+    """A prompt in which a thing has another colour; None where the instruction asks for none of one there."""
+    found = RECOLOUR.search(instruction.strip())
+    thing = found and re.search(rf"\b{re.escape(found['old'])}\b", source, re.IGNORECASE)
+    if not found or not thing:
+        return None
+    words, after = source[: thing.start()].split(), source[thing.start() :]
+    if words and words[-1].lower() in COLOURS:
+        words.pop()
+    if words and words[-1].lower() in ("a", "an"):
+        article = grammar.article(found["new"].lower())
+        words[-1] = article.capitalize() if words[-1][0].isupper() else article
+    return " ".join([*words, found["new"].lower(), after])
+
+
 def swapped(source: str, instruction: str) -> str:
     """A prompt in which the words that an instruction names stand for others. Raises UsageError."""
-    found = SWAPS.search(instruction.strip())
+    found = SWAPS.search(instruction.strip()) or MADE.search(instruction.strip())
     old = found["old"] if found else ""
     place = re.search(rf"\b{re.escape(old)}\b", source, re.IGNORECASE) if found else None
     if found is None or place is None:
         what = f'"{old}" does not stand in "{source}".' if found else f'"{instruction}" is not a swap.'
         raise UsageError(
             f"the rules cannot follow the instruction: {what}",
-            'They know drawn scenes, and swaps such as "replace the wolf with a fox".',
+            'They know drawn scenes, swaps such as "replace the wolf with a fox", and the places and times of'
+            ' their lexicon, as in "make it Japanese" or "make it winter".',
         )
     made = f"{source[: place.start()]}{found['new']}{source[place.end() :]}"
     # the article before what was swapped; the rest of the prompt keeps its own
