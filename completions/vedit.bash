@@ -3,7 +3,7 @@
 
 __vedit_presets() {
     local folder=${VEDIT_CONFIG_DIR:-${XDG_CONFIG_HOME:-$HOME/.config}/vedit}/presets file
-    printf '%s\n' best-shapes boomerang combine combine-sdxl combine-shapes ddim ddim-shapes ddim-shapes-video ddim-wan dds dds-shapes dds-shapes-video dds-wan easyv2v easyv2v-shapes-video edit-a-video edit-a-video-shapes fatezero fatezero-shapes flowedit flowedit-align flowedit-dfv flowedit-director flowedit-shapes-video glp glp-shapes glp-shapes-video glp-thesis glp-wan improved instruct instruct-ip2p kvlock kvlock-shapes-video masactrl masactrl-sdxl masactrl-shapes masactrl-shapes-video masactrl-wan moving-mnist p2p p2p-shapes p2p-shapes-video p2p-thesis p2p-wan pixel-art pnp pnp-sdxl pnp-shapes pnp-thesis rave rave-sdxl rave-shapes rewrite-align rewrite-description rewrite-free rewrite-generate sdedit sdedit-shapes sdedit-shapes-video sdedit-wan shapes shapes-codec shapes-instruct shapes-judge shapes-motion shapes-scorer shapes-video shapes-video-codec shapes-video-pictures slack-emoji thumbnail tiny tokenflow tokenflow-sdxl tokenflow-shapes unedit unedit-shapes-video unedit-wan vid2vid-zero vid2vid-zero-shapes video-p2p video-p2p-shapes video-p2p-thesis vidtome vidtome-sdxl vidtome-shapes web-small
+    printf '%s\n' best-shapes boomerang combine combine-sdxl combine-shapes ddim ddim-shapes ddim-shapes-video ddim-wan dds dds-shapes dds-shapes-video dds-wan easyv2v easyv2v-shapes-video edit-a-video edit-a-video-shapes fatezero fatezero-shapes flowedit flowedit-align flowedit-dfv flowedit-director flowedit-shapes-video glp glp-shapes glp-shapes-video glp-thesis glp-wan improved instruct instruct-ip2p kvlock kvlock-shapes-video localize localize-shapes masactrl masactrl-sdxl masactrl-shapes masactrl-shapes-video masactrl-wan moving-mnist p2p p2p-shapes p2p-shapes-video p2p-thesis p2p-wan pixel-art pnp pnp-sdxl pnp-shapes pnp-thesis rave rave-sdxl rave-shapes rewrite-align rewrite-description rewrite-free rewrite-generate sdedit sdedit-shapes sdedit-shapes-video sdedit-wan shapes shapes-codec shapes-instruct shapes-judge shapes-motion shapes-scorer shapes-video shapes-video-codec shapes-video-pictures slack-emoji thumbnail tiny tokenflow tokenflow-sdxl tokenflow-shapes unedit unedit-shapes-video unedit-wan vid2vid-zero vid2vid-zero-shapes video-p2p video-p2p-shapes video-p2p-thesis vidtome vidtome-sdxl vidtome-shapes web-small
     for file in "$folder"/*.toml; do
         [ -e "$file" ] || continue
         file=${file##*/}
@@ -44,7 +44,7 @@ _vedit() {
     while [ "$i" -lt "$COMP_CWORD" ]; do
         word=${COMP_WORDS[i]}
         case "$path $word" in
-            'vedit batch' | 'vedit batch collect' | 'vedit batch gallery' | 'vedit batch run' | 'vedit batch status' | 'vedit bench' | 'vedit bench model' | 'vedit bench motion' | 'vedit bench rewrite' | 'vedit bench scenes' | 'vedit cache' | 'vedit cache clear' | 'vedit cache list' | 'vedit caption' | 'vedit convert' | 'vedit data' | 'vedit data check' | 'vedit data clip' | 'vedit data edit-pairs' | 'vedit data folder' | 'vedit data moving-mnist' | 'vedit data msrvtt' | 'vedit data table' | 'vedit data v2vbench' | 'vedit demo' | 'vedit edit' | 'vedit env' | 'vedit generate' | 'vedit gif' | 'vedit gif adjust' | 'vedit gif blur' | 'vedit gif chain' | 'vedit gif crop' | 'vedit gif delay' | 'vedit gif fade' | 'vedit gif frames' | 'vedit gif metadata' | 'vedit gif optimize' | 'vedit gif pad' | 'vedit gif preview' | 'vedit gif resize' | 'vedit gif rotate' | 'vedit gif serve' | 'vedit gif speed' | 'vedit gif watermark' | 'vedit invert' | 'vedit models' | 'vedit models export' | 'vedit models fetch' | 'vedit models info' | 'vedit models list' | 'vedit models pack' | 'vedit presets' | 'vedit presets list' | 'vedit presets save' | 'vedit presets show' | 'vedit probe' | 'vedit replay' | 'vedit rewrite' | 'vedit scene' | 'vedit score' | 'vedit score check' | 'vedit score compare' | 'vedit score merge' | 'vedit score table' | 'vedit score weights' | 'vedit train') path="$path $word" ;;
+            'vedit batch' | 'vedit batch collect' | 'vedit batch gallery' | 'vedit batch run' | 'vedit batch status' | 'vedit bench' | 'vedit bench model' | 'vedit bench motion' | 'vedit bench rewrite' | 'vedit bench scenes' | 'vedit cache' | 'vedit cache clear' | 'vedit cache list' | 'vedit caption' | 'vedit convert' | 'vedit data' | 'vedit data check' | 'vedit data clip' | 'vedit data edit-pairs' | 'vedit data folder' | 'vedit data moving-mnist' | 'vedit data msrvtt' | 'vedit data table' | 'vedit data v2vbench' | 'vedit demo' | 'vedit edit' | 'vedit env' | 'vedit generate' | 'vedit gif' | 'vedit gif adjust' | 'vedit gif blur' | 'vedit gif chain' | 'vedit gif crop' | 'vedit gif delay' | 'vedit gif fade' | 'vedit gif frames' | 'vedit gif metadata' | 'vedit gif optimize' | 'vedit gif pad' | 'vedit gif preview' | 'vedit gif resize' | 'vedit gif rotate' | 'vedit gif serve' | 'vedit gif speed' | 'vedit gif watermark' | 'vedit invert' | 'vedit localize' | 'vedit models' | 'vedit models export' | 'vedit models fetch' | 'vedit models info' | 'vedit models list' | 'vedit models pack' | 'vedit presets' | 'vedit presets list' | 'vedit presets save' | 'vedit presets show' | 'vedit probe' | 'vedit replay' | 'vedit rewrite' | 'vedit scene' | 'vedit score' | 'vedit score check' | 'vedit score compare' | 'vedit score merge' | 'vedit score table' | 'vedit score weights' | 'vedit train') path="$path $word" ;;
         esac
         i=$((i + 1))
     done
@@ -324,6 +324,10 @@ _vedit() {
         'vedit invert --offload') _vedit_value words "$cur" 'none model sequential'; return ;;
         'vedit invert --crop') _vedit_value words "$cur" 'none square'; return ;;
         'vedit invert --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
+        'vedit localize -O' | 'vedit localize --output-dir') _vedit_value folder "$cur"; return ;;
+        'vedit localize --to' | 'vedit localize --from' | 'vedit localize --category' | 'vedit localize --instruction' | 'vedit localize --source-prompt' | 'vedit localize --only' | 'vedit localize --model' | 'vedit localize --generator' | 'vedit localize --captioner' | 'vedit localize --llm' | 'vedit localize --base-url' | 'vedit localize --llm-model' | 'vedit localize --key-env' | 'vedit localize --set' | 'vedit localize --frames' | 'vedit localize --size' | 'vedit localize --seed' | 'vedit localize --device') _vedit_value text "$cur"; return ;;
+        'vedit localize --recipe') _vedit_value file "$cur"; return ;;
+        'vedit localize --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
 
         'vedit models export -o' | 'vedit models export --output') _vedit_value folder "$cur"; return ;;
         'vedit models export --step') _vedit_value text "$cur"; return ;;
@@ -429,6 +433,7 @@ _vedit() {
         'vedit gif speed') words='--factor --delay --fps --duration --reverse --boomerang --any --min-delay --raw-delays --drop -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --join --start --end --max-size --crf --no-audio --subtitles --subtitles-font --tonemap --deinterlace --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
         'vedit gif watermark') words='--text --font-size --opacity --position --at --captions --color --margin --font --outline --outline-color --image --scale --frames -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --join --start --end --duration --fps --max-size --crf --no-audio --subtitles --subtitles-font --tonemap --deinterlace --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
         'vedit invert') words='-o --output --prompt --steps --fixed-point --solver --method --guidance --inner-steps --lr --early-stop --shared --per-frame --for-method --preset --set --embed-tuning --check --no-check --model --revision --device --dtype --offload --lora --frames-per-call --frames --stride --start --size --crop -y --overwrite --json -q --quiet --progress -h --help' ;;
+        'vedit localize') words='-O --output-dir --to --from --category --instruction --source-prompt --recipe --only --model --generator --captioner --llm --base-url --llm-model --key-env --set --frames --size --seed --device --no-score --dry-run -y --overwrite --json -q --quiet --progress -h --help' ;;
         'vedit models') words='-h --help' ;;
         'vedit models export') words='-o --output --step --both -y --overwrite --json -h --help' ;;
         'vedit models fetch') words='--revision --force -q --quiet -h --help' ;;
@@ -455,7 +460,7 @@ _vedit() {
         return
     fi
     case $path in
-        'vedit') words='batch bench cache caption convert data demo edit env generate gif invert models presets probe replay rewrite scene score train' ;;
+        'vedit') words='batch bench cache caption convert data demo edit env generate gif invert localize models presets probe replay rewrite scene score train' ;;
         'vedit batch') words='collect gallery run status' ;;
         'vedit bench') words='model motion rewrite scenes' ;;
         'vedit cache') words='clear list' ;;
@@ -505,6 +510,7 @@ _vedit() {
         'vedit gif speed') _vedit_value file "$cur"; return ;;
         'vedit gif watermark') _vedit_value file "$cur"; return ;;
         'vedit invert') _vedit_value file "$cur"; return ;;
+        'vedit localize') _vedit_value file "$cur"; return ;;
         'vedit models export') _vedit_value file "$cur"; return ;;
         'vedit models fetch') _vedit_value file "$cur"; return ;;
         'vedit models info') _vedit_value file "$cur"; return ;;

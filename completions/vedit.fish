@@ -3,7 +3,7 @@
 function __vedit_at --description 'Whether the words so far name this very command'
     set -l path vedit
     for word in (commandline -opc)[2..-1]
-        if contains -- "$path $word" 'vedit' 'vedit batch' 'vedit batch collect' 'vedit batch gallery' 'vedit batch run' 'vedit batch status' 'vedit bench' 'vedit bench model' 'vedit bench motion' 'vedit bench rewrite' 'vedit bench scenes' 'vedit cache' 'vedit cache clear' 'vedit cache list' 'vedit caption' 'vedit convert' 'vedit data' 'vedit data check' 'vedit data clip' 'vedit data edit-pairs' 'vedit data folder' 'vedit data moving-mnist' 'vedit data msrvtt' 'vedit data table' 'vedit data v2vbench' 'vedit demo' 'vedit edit' 'vedit env' 'vedit generate' 'vedit gif' 'vedit gif adjust' 'vedit gif blur' 'vedit gif chain' 'vedit gif crop' 'vedit gif delay' 'vedit gif fade' 'vedit gif frames' 'vedit gif metadata' 'vedit gif optimize' 'vedit gif pad' 'vedit gif preview' 'vedit gif resize' 'vedit gif rotate' 'vedit gif serve' 'vedit gif speed' 'vedit gif watermark' 'vedit invert' 'vedit models' 'vedit models export' 'vedit models fetch' 'vedit models info' 'vedit models list' 'vedit models pack' 'vedit presets' 'vedit presets list' 'vedit presets save' 'vedit presets show' 'vedit probe' 'vedit replay' 'vedit rewrite' 'vedit scene' 'vedit score' 'vedit score check' 'vedit score compare' 'vedit score merge' 'vedit score table' 'vedit score weights' 'vedit train'
+        if contains -- "$path $word" 'vedit' 'vedit batch' 'vedit batch collect' 'vedit batch gallery' 'vedit batch run' 'vedit batch status' 'vedit bench' 'vedit bench model' 'vedit bench motion' 'vedit bench rewrite' 'vedit bench scenes' 'vedit cache' 'vedit cache clear' 'vedit cache list' 'vedit caption' 'vedit convert' 'vedit data' 'vedit data check' 'vedit data clip' 'vedit data edit-pairs' 'vedit data folder' 'vedit data moving-mnist' 'vedit data msrvtt' 'vedit data table' 'vedit data v2vbench' 'vedit demo' 'vedit edit' 'vedit env' 'vedit generate' 'vedit gif' 'vedit gif adjust' 'vedit gif blur' 'vedit gif chain' 'vedit gif crop' 'vedit gif delay' 'vedit gif fade' 'vedit gif frames' 'vedit gif metadata' 'vedit gif optimize' 'vedit gif pad' 'vedit gif preview' 'vedit gif resize' 'vedit gif rotate' 'vedit gif serve' 'vedit gif speed' 'vedit gif watermark' 'vedit invert' 'vedit localize' 'vedit models' 'vedit models export' 'vedit models fetch' 'vedit models info' 'vedit models list' 'vedit models pack' 'vedit presets' 'vedit presets list' 'vedit presets save' 'vedit presets show' 'vedit probe' 'vedit replay' 'vedit rewrite' 'vedit scene' 'vedit score' 'vedit score check' 'vedit score compare' 'vedit score merge' 'vedit score table' 'vedit score weights' 'vedit train'
             set path "$path $word"
         end
     end
@@ -14,7 +14,7 @@ function __vedit_presets
     set -l folder ~/.config/vedit
     set -q XDG_CONFIG_HOME; and set folder $XDG_CONFIG_HOME/vedit
     set -q VEDIT_CONFIG_DIR; and set folder $VEDIT_CONFIG_DIR
-    printf '%s\n' best-shapes boomerang combine combine-sdxl combine-shapes ddim ddim-shapes ddim-shapes-video ddim-wan dds dds-shapes dds-shapes-video dds-wan easyv2v easyv2v-shapes-video edit-a-video edit-a-video-shapes fatezero fatezero-shapes flowedit flowedit-align flowedit-dfv flowedit-director flowedit-shapes-video glp glp-shapes glp-shapes-video glp-thesis glp-wan improved instruct instruct-ip2p kvlock kvlock-shapes-video masactrl masactrl-sdxl masactrl-shapes masactrl-shapes-video masactrl-wan moving-mnist p2p p2p-shapes p2p-shapes-video p2p-thesis p2p-wan pixel-art pnp pnp-sdxl pnp-shapes pnp-thesis rave rave-sdxl rave-shapes rewrite-align rewrite-description rewrite-free rewrite-generate sdedit sdedit-shapes sdedit-shapes-video sdedit-wan shapes shapes-codec shapes-instruct shapes-judge shapes-motion shapes-scorer shapes-video shapes-video-codec shapes-video-pictures slack-emoji thumbnail tiny tokenflow tokenflow-sdxl tokenflow-shapes unedit unedit-shapes-video unedit-wan vid2vid-zero vid2vid-zero-shapes video-p2p video-p2p-shapes video-p2p-thesis vidtome vidtome-sdxl vidtome-shapes web-small
+    printf '%s\n' best-shapes boomerang combine combine-sdxl combine-shapes ddim ddim-shapes ddim-shapes-video ddim-wan dds dds-shapes dds-shapes-video dds-wan easyv2v easyv2v-shapes-video edit-a-video edit-a-video-shapes fatezero fatezero-shapes flowedit flowedit-align flowedit-dfv flowedit-director flowedit-shapes-video glp glp-shapes glp-shapes-video glp-thesis glp-wan improved instruct instruct-ip2p kvlock kvlock-shapes-video localize localize-shapes masactrl masactrl-sdxl masactrl-shapes masactrl-shapes-video masactrl-wan moving-mnist p2p p2p-shapes p2p-shapes-video p2p-thesis p2p-wan pixel-art pnp pnp-sdxl pnp-shapes pnp-thesis rave rave-sdxl rave-shapes rewrite-align rewrite-description rewrite-free rewrite-generate sdedit sdedit-shapes sdedit-shapes-video sdedit-wan shapes shapes-codec shapes-instruct shapes-judge shapes-motion shapes-scorer shapes-video shapes-video-codec shapes-video-pictures slack-emoji thumbnail tiny tokenflow tokenflow-sdxl tokenflow-shapes unedit unedit-shapes-video unedit-wan vid2vid-zero vid2vid-zero-shapes video-p2p video-p2p-shapes video-p2p-thesis vidtome vidtome-sdxl vidtome-shapes web-small
     for file in $folder/presets/*.toml
         string replace -r '^.*/(.*)\.toml$' '$1' -- $file
     end
@@ -33,6 +33,7 @@ complete -c vedit -n '__vedit_at \'vedit\'' -a env -d 'Show versions, devices, f
 complete -c vedit -n '__vedit_at \'vedit\'' -a generate -d 'Make a clip from text'
 complete -c vedit -n '__vedit_at \'vedit\'' -a gif -d 'Edit GIFs exactly: what an operation does not change stays as it is, bit for bit'
 complete -c vedit -n '__vedit_at \'vedit\'' -a invert -d 'Invert a clip: compute the noise that samples back to it, for edits to start from'
+complete -c vedit -n '__vedit_at \'vedit\'' -a localize -d 'Take a clip to another culture, place or look in four ways, and compare them'
 complete -c vedit -n '__vedit_at \'vedit\'' -a models -d 'List, fetch and look into models; make model folders from training runs'
 complete -c vedit -n '__vedit_at \'vedit\'' -a presets -d 'List, show and save presets: named settings in TOML files'
 complete -c vedit -n '__vedit_at \'vedit\'' -a probe -d 'Tell what is in GIFs and videos, without decoding them'
@@ -200,7 +201,7 @@ complete -c vedit -n '__vedit_at \'vedit caption\'' -l by -x -a 'clip medoid' -d
 complete -c vedit -n '__vedit_at \'vedit caption\'' -l frames -x -d 'Look at so many frames at most. At least 1.'
 complete -c vedit -n '__vedit_at \'vedit caption\'' -l every -x -d 'Look at every N-th frame; frames are spread over a real clip by default. At least 1.'
 complete -c vedit -n '__vedit_at \'vedit caption\'' -l write-txt -d 'Write NAME.txt beside each clip.'
-complete -c vedit -n '__vedit_at \'vedit caption\'' -s o -l output -x -d 'Write the clips with their captions: .csv .tsv .jsonl'
+complete -c vedit -n '__vedit_at \'vedit caption\'' -s o -l output -x -d 'Write the clips with their captions (.csv, .tsv, .jsonl).'
 complete -c vedit -n '__vedit_at \'vedit caption\'' -s y -l overwrite -d 'Replace the list, and a NAME.txt that says something else.'
 complete -c vedit -n '__vedit_at \'vedit caption\'' -l redo -d 'Caption rows of a list that have a caption, too.'
 complete -c vedit -n '__vedit_at \'vedit caption\'' -l device -x -d 'auto, cpu, cuda, cuda:N or mps.'
@@ -1123,6 +1124,33 @@ complete -c vedit -n '__vedit_at \'vedit invert\'' -l json -d 'Print the result 
 complete -c vedit -n '__vedit_at \'vedit invert\'' -s q -l quiet -d 'No progress and no warnings.'
 complete -c vedit -n '__vedit_at \'vedit invert\'' -l progress -x -a 'auto jsonl none' -d 'Progress on standard error.'
 complete -c vedit -n '__vedit_at \'vedit invert\'' -s h -l help -d 'Show this message and exit.'
+complete -c vedit -n '__vedit_at \'vedit localize\'' -s O -l output-dir -x -a '(__fish_complete_directories)' -d 'The folder for words, clips, scores and the page.'
+complete -c vedit -n '__vedit_at \'vedit localize\'' -l to -x -d 'Where the clip should go: Japan, winter, navy checkered.'
+complete -c vedit -n '__vedit_at \'vedit localize\'' -l from -x -d 'Where it comes from, when rules or a model should know.'
+complete -c vedit -n '__vedit_at \'vedit localize\'' -l category -x -d 'What should change: food, clothing, architecture.'
+complete -c vedit -n '__vedit_at \'vedit localize\'' -l instruction -x -d 'What should become of it, in your own words.'
+complete -c vedit -n '__vedit_at \'vedit localize\'' -l source-prompt -x -d 'What the clip shows; it is captioned without.'
+complete -c vedit -n '__vedit_at \'vedit localize\'' -l recipe -r -F -d 'The branches, and who writes the words.'
+complete -c vedit -n '__vedit_at \'vedit localize\'' -l only -x -d 'These branches alone.'
+complete -c vedit -n '__vedit_at \'vedit localize\'' -l model -x -d 'The model that edits, in the recipe\'s place.'
+complete -c vedit -n '__vedit_at \'vedit localize\'' -l generator -x -d 'The model that generates: any of vedit generate.'
+complete -c vedit -n '__vedit_at \'vedit localize\'' -l captioner -x -d 'The captioner: any of vedit caption.'
+complete -c vedit -n '__vedit_at \'vedit localize\'' -l llm -x -d 'Who rewrites prompts: any of vedit rewrite.'
+complete -c vedit -n '__vedit_at \'vedit localize\'' -l base-url -x -d 'A hosted language model that rewrites prompts.'
+complete -c vedit -n '__vedit_at \'vedit localize\'' -l llm-model -x -d 'What that service calls its model.'
+complete -c vedit -n '__vedit_at \'vedit localize\'' -l key-env -x -d 'Variable that holds the API key; VEDIT_REMOTE_KEY by default.'
+complete -c vedit -n '__vedit_at \'vedit localize\'' -l set -x -d 'A parameter of a branch\'s method, or an option of its generator.'
+complete -c vedit -n '__vedit_at \'vedit localize\'' -l frames -x -d 'Frames that are edited. At least 1.'
+complete -c vedit -n '__vedit_at \'vedit localize\'' -l size -x -d 'Size that edits are made in.'
+complete -c vedit -n '__vedit_at \'vedit localize\'' -l seed -x -d 'Seed of all branches. At least 0. Default: 0.'
+complete -c vedit -n '__vedit_at \'vedit localize\'' -l device -x -d 'auto, cpu, cuda, cuda:N or mps.'
+complete -c vedit -n '__vedit_at \'vedit localize\'' -l no-score -d 'Leave out the scores.'
+complete -c vedit -n '__vedit_at \'vedit localize\'' -l dry-run -d 'Stop behind the words, and tell what would be made.'
+complete -c vedit -n '__vedit_at \'vedit localize\'' -s y -l overwrite -d 'Replace another localisation in DIR.'
+complete -c vedit -n '__vedit_at \'vedit localize\'' -l json -d 'Print one JSON object per branch.'
+complete -c vedit -n '__vedit_at \'vedit localize\'' -s q -l quiet -d 'No progress and no warnings.'
+complete -c vedit -n '__vedit_at \'vedit localize\'' -l progress -x -a 'auto jsonl none' -d 'Progress on standard error.'
+complete -c vedit -n '__vedit_at \'vedit localize\'' -s h -l help -d 'Show this message and exit.'
 complete -c vedit -n '__vedit_at \'vedit models\'' -f
 complete -c vedit -n '__vedit_at \'vedit models\'' -a export -d 'Write the generator of a run of vedit train --data as a folder'
 complete -c vedit -n '__vedit_at \'vedit models\'' -a fetch -d 'Download what vedit needs of a Hub model into the cache, for use without network'

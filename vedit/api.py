@@ -57,6 +57,7 @@ __all__ = [
     "generate",
     "gif",
     "invert",
+    "localize",
     "plan",
     "probe",
     "rewrite",
@@ -212,6 +213,22 @@ def caption(*inputs: str, sink: Sink = Quiet(), **options: Any) -> list[Record]:
             raise told
         found.append(told)
     return found
+
+
+def localize(input: str, output_dir: str, *, sink: Sink = Quiet(), **options: Any) -> list[Record]:
+    """Edit a clip in several ways with one purpose, score and show them; a record per branch.
+
+    options: further fields of `LocalizeRequest`, such as to, instruction, recipe, only. Raises VeditError,
+    for branches that failed when the rest is done.
+    """
+    from vedit.jobs.localize.request import LocalizeRequest
+    from vedit.jobs.localize.run import plan as words_of
+    from vedit.jobs.localize.run import raise_failures
+
+    given = {"input": input, "output_dir": output_dir, **options}
+    results = words_of(LocalizeRequest.from_json(given, "localize"), sink).run(sink)
+    raise_failures(output_dir, results)
+    return [result.json() for result in results]
 
 
 def probe(input: str, *, check: bool = False) -> Record:

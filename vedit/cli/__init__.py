@@ -34,6 +34,7 @@ COMMANDS = {
     "env": "Show versions, devices, ffmpeg and caches, for bug reports.",
     "generate": "Make clips from text.",
     "gif": "Resize, crop, rotate, watermark, adjust, speed up, chain, preview.",
+    "localize": "Edit a clip in four ways with one purpose, and compare them.",
     "models": "List, fetch and look into models; make folders of training runs.",
     "invert": "Compute the noise that samples back to a clip.",
     "presets": "List, show and save presets.",

@@ -62,7 +62,9 @@ folder of pictures, or a list (CSV, JSON lines) that names clips under input, vi
     help="Look at every N-th frame; frames are spread over a real clip by default.",
 )
 @click.option("--write-txt", is_flag=True, help="Write NAME.txt beside each clip.")
-@click.option("-o", "--output", metavar="LIST", help="Write the clips with their captions: .csv .tsv .jsonl")
+@click.option(
+    "-o", "--output", metavar="LIST", help="Write the clips with their captions (.csv, .tsv, .jsonl)."
+)
 @click.option(
     "-y",
     "--overwrite",

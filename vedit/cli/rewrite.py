@@ -128,7 +128,7 @@ def command(
     if source is None and is_list(instruction):
         if output is None:
             raise UsageError(f"{instruction} is a list.", "", "Add -o LIST, where it is written with prompts")
-        more = {"list": instruction, "output": output, "instruction": shared}
+        more: dict[str, Any] = {"list": instruction, "output": output, "instruction": shared}
         more |= {"overwrite": overwrite, "redo": redo}
         asked = RewriteListRequest.from_json({**given, **more}, "rewrite")
         _show_list(rewrite_list(asked, Voice(quiet)), as_json)

@@ -63,7 +63,7 @@ def test_a_prompt_is_found_in_what_a_model_says_around_it(stub: Stub, answer: di
 @pytest.mark.parametrize(
     ("bad", "why"),
     [
-        (target("a cook cuts sushi rolls in a stone bar"), "0.78 of its words change, 0.4 may"),
+        (target("a cook cuts fish on a stone bar"), "0.67 of its words change, 0.4 may"),
         (target(SOURCE), "nothing is changed"),
         (target(""), "it is empty"),
         (said("I would rather not."), "there is no JSON object in the answer"),

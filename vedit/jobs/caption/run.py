@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from vedit.errors import InputError, OutputError, UsageError, VeditError, option
 from vedit.jobs.caption import captioners
-from vedit.jobs.caption.request import CaptionRequest
+from vedit.jobs.caption.request import CaptionRequest, Detail
 from vedit.jobs.clips import Pixels, Selection, read_pixels
 from vedit.jobs.lists import caption_key, check_list, clip_of, is_list, moved, read_list, write_list
 from vedit.jobs.sink import Quiet, Sink
@@ -96,24 +96,45 @@ def _refuse_shared(names: list[str]) -> None:
 
 
 def _one(name: str, request: CaptionRequest, captioner: captioners.Captioner, sink: Sink) -> Caption:
+    (told,) = told_of(name, request, captioner, (request.detail,), sink)
+    if request.write_txt:
+        write_beside(name, told.clip, overwrite=request.overwrite)
+    frames: list[dict[str, Any]] = [{"at": at} for at in told.seconds]
+    for frame, text in zip(frames, told.frames):
+        frame["caption"] = text
+    facts = captioner.facts()
+    return {"clip": name, "caption": told.clip, "frames": frames, "by": told.by, "model": facts}
+
+
+class Said(NamedTuple):
+    """What is said of a clip: of all of it, of frames, when they begin, and how it was come to."""
+
+    clip: str
+    frames: tuple[str, ...]
+    seconds: list[float]
+    by: str
+
+
+def told_of(
+    name: str,
+    request: CaptionRequest,
+    captioner: captioners.Captioner,
+    details: Sequence[Detail],
+    sink: Sink,
+) -> list[Said]:
+    """What a captioner says of one clip, in each detail. Raises VeditError, with the clip's name."""
     module = captioners.module_of(request.named_model)
     pixels = looked_at(name, module, request.frames, request.every, sink)
     spans = pixels.times()
     seconds = [round(begin, 3) for begin, _ in spans]
     length = spans[-1][1] - spans[0][0]
     by = request.by or module.WAYS[0]
-    look = captioners.Look(request.detail, by, seconds, len(spans) / length if length > 0 else 1.0)
+    rate = len(spans) / length if length > 0 else 1.0
     try:
-        told = captioner.told(pixels.frames_FYX3, look)
+        looks = [captioners.Look(detail, by, seconds, rate) for detail in details]
+        return [Said(*captioner.told(pixels.frames_FYX3, look), seconds, by) for look in looks]
     except VeditError as error:
         raise error.in_file(name) from error.__cause__
-    if request.write_txt:
-        write_beside(name, told.clip, overwrite=request.overwrite)
-    frames: list[dict[str, Any]] = [{"at": at} for at in seconds]
-    for frame, text in zip(frames, told.frames):
-        frame["caption"] = text
-    facts = captioner.facts()
-    return {"clip": name, "caption": told.clip, "frames": frames, "by": by, "model": facts}
 
 
 def looked_at(name: str, module: Any, frames: int | None, every: int | None, sink: Sink) -> Pixels:
