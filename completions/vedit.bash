@@ -3,7 +3,7 @@
 
 __vedit_presets() {
     local folder=${VEDIT_CONFIG_DIR:-${XDG_CONFIG_HOME:-$HOME/.config}/vedit}/presets file
-    printf '%s\n' best-shapes boomerang combine combine-sdxl combine-shapes ddim ddim-shapes ddim-shapes-video ddim-wan dds dds-shapes dds-shapes-video dds-wan easyv2v easyv2v-shapes-video edit-a-video edit-a-video-shapes fatezero fatezero-shapes flowedit flowedit-align flowedit-dfv flowedit-director flowedit-shapes-video glp glp-shapes glp-shapes-video glp-thesis glp-wan improved instruct instruct-ip2p kvlock kvlock-shapes-video localize localize-shapes masactrl masactrl-sdxl masactrl-shapes masactrl-shapes-video masactrl-wan moving-mnist p2p p2p-shapes p2p-shapes-video p2p-thesis p2p-wan pixel-art pnp pnp-sdxl pnp-shapes pnp-thesis rave rave-sdxl rave-shapes rewrite-align rewrite-description rewrite-free rewrite-generate sdedit sdedit-shapes sdedit-shapes-video sdedit-wan shapes shapes-codec shapes-instruct shapes-judge shapes-motion shapes-scorer shapes-video shapes-video-codec shapes-video-pictures slack-emoji thumbnail tiny tokenflow tokenflow-sdxl tokenflow-shapes unedit unedit-shapes-video unedit-wan vid2vid-zero vid2vid-zero-shapes video-p2p video-p2p-shapes video-p2p-thesis vidtome vidtome-sdxl vidtome-shapes web-small
+    printf '%s\n' best-shapes boomerang combine combine-sdxl combine-shapes ddim ddim-shapes ddim-shapes-video ddim-wan dds dds-shapes dds-shapes-video dds-wan easyv2v easyv2v-shapes-video edit-a-video edit-a-video-shapes fatezero fatezero-shapes flatten flatten-shapes flowedit flowedit-align flowedit-dfv flowedit-director flowedit-shapes-video fresco fresco-shapes glp glp-shapes glp-shapes-video glp-thesis glp-wan improved instruct instruct-ip2p instruct-ltx2-ic kvlock kvlock-shapes-video localize localize-shapes masactrl masactrl-sdxl masactrl-shapes masactrl-shapes-video masactrl-wan moving-mnist p2p p2p-shapes p2p-shapes-video p2p-thesis p2p-wan pixel-art pnp pnp-sdxl pnp-shapes pnp-thesis rave rave-sdxl rave-shapes rewrite-align rewrite-description rewrite-free rewrite-generate sdedit sdedit-shapes sdedit-shapes-video sdedit-wan shapes shapes-codec shapes-instruct shapes-judge shapes-motion shapes-scorer shapes-video shapes-video-codec shapes-video-pictures slack-emoji thumbnail tiny tokenflow tokenflow-sdxl tokenflow-shapes unedit unedit-shapes-video unedit-wan vid2vid-zero vid2vid-zero-shapes video-p2p video-p2p-shapes video-p2p-thesis vidtome vidtome-sdxl vidtome-shapes web-small
     for file in "$folder"/*.toml; do
         [ -e "$file" ] || continue
         file=${file##*/}
@@ -44,7 +44,7 @@ _vedit() {
     while [ "$i" -lt "$COMP_CWORD" ]; do
         word=${COMP_WORDS[i]}
         case "$path $word" in
-            'vedit batch' | 'vedit batch collect' | 'vedit batch gallery' | 'vedit batch run' | 'vedit batch status' | 'vedit bench' | 'vedit bench model' | 'vedit bench motion' | 'vedit bench rewrite' | 'vedit bench scenes' | 'vedit cache' | 'vedit cache clear' | 'vedit cache list' | 'vedit caption' | 'vedit convert' | 'vedit data' | 'vedit data check' | 'vedit data clip' | 'vedit data edit-pairs' | 'vedit data folder' | 'vedit data moving-mnist' | 'vedit data msrvtt' | 'vedit data table' | 'vedit data v2vbench' | 'vedit demo' | 'vedit edit' | 'vedit env' | 'vedit generate' | 'vedit gif' | 'vedit gif adjust' | 'vedit gif blur' | 'vedit gif chain' | 'vedit gif crop' | 'vedit gif delay' | 'vedit gif fade' | 'vedit gif frames' | 'vedit gif metadata' | 'vedit gif optimize' | 'vedit gif pad' | 'vedit gif preview' | 'vedit gif resize' | 'vedit gif rotate' | 'vedit gif serve' | 'vedit gif speed' | 'vedit gif watermark' | 'vedit invert' | 'vedit localize' | 'vedit models' | 'vedit models export' | 'vedit models fetch' | 'vedit models info' | 'vedit models list' | 'vedit models pack' | 'vedit presets' | 'vedit presets list' | 'vedit presets save' | 'vedit presets show' | 'vedit probe' | 'vedit replay' | 'vedit rewrite' | 'vedit scene' | 'vedit score' | 'vedit score check' | 'vedit score compare' | 'vedit score merge' | 'vedit score table' | 'vedit score weights' | 'vedit train') path="$path $word" ;;
+            'vedit batch' | 'vedit batch collect' | 'vedit batch gallery' | 'vedit batch run' | 'vedit batch status' | 'vedit bench' | 'vedit bench model' | 'vedit bench motion' | 'vedit bench rewrite' | 'vedit bench scenes' | 'vedit cache' | 'vedit cache clear' | 'vedit cache list' | 'vedit caption' | 'vedit convert' | 'vedit data' | 'vedit data check' | 'vedit data clip' | 'vedit data edit-pairs' | 'vedit data folder' | 'vedit data moving-mnist' | 'vedit data msrvtt' | 'vedit data table' | 'vedit data v2vbench' | 'vedit demo' | 'vedit edit' | 'vedit env' | 'vedit generate' | 'vedit gif' | 'vedit gif adjust' | 'vedit gif blur' | 'vedit gif chain' | 'vedit gif concat' | 'vedit gif crop' | 'vedit gif delay' | 'vedit gif fade' | 'vedit gif frames' | 'vedit gif metadata' | 'vedit gif optimize' | 'vedit gif pad' | 'vedit gif preview' | 'vedit gif resize' | 'vedit gif rotate' | 'vedit gif serve' | 'vedit gif speed' | 'vedit gif watermark' | 'vedit invert' | 'vedit localize' | 'vedit models' | 'vedit models export' | 'vedit models fetch' | 'vedit models info' | 'vedit models list' | 'vedit models pack' | 'vedit presets' | 'vedit presets list' | 'vedit presets save' | 'vedit presets show' | 'vedit probe' | 'vedit replay' | 'vedit rewrite' | 'vedit scene' | 'vedit score' | 'vedit score agree' | 'vedit score blind' | 'vedit score check' | 'vedit score compare' | 'vedit score merge' | 'vedit score table' | 'vedit score weights' | 'vedit train') path="$path $word" ;;
         esac
         i=$((i + 1))
     done
@@ -191,6 +191,16 @@ _vedit() {
         'vedit gif chain --deinterlace') _vedit_value words "$cur" 'auto on off'; return ;;
         'vedit gif chain --to') _vedit_value words "$cur" 'gif nut y4m rgb24 rgba'; return ;;
         'vedit gif chain --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
+        'vedit gif concat --crossfade' | 'vedit gif concat --size' | 'vedit gif concat --still' | 'vedit gif concat --strip' | 'vedit gif concat --comment' | 'vedit gif concat --colors' | 'vedit gif concat --start' | 'vedit gif concat --end' | 'vedit gif concat --duration' | 'vedit gif concat --fps' | 'vedit gif concat --max-size' | 'vedit gif concat --crf' | 'vedit gif concat --limit' | 'vedit gif concat -j' | 'vedit gif concat --jobs') _vedit_value text "$cur"; return ;;
+        'vedit gif concat --color') _vedit_value words "$cur" 'transparent blurred'; return ;;
+        'vedit gif concat -o' | 'vedit gif concat --output' | 'vedit gif concat --subtitles' | 'vedit gif concat --subtitles-font') _vedit_value file "$cur"; return ;;
+        'vedit gif concat --loop') _vedit_value words "$cur" 'forever once keep'; return ;;
+        'vedit gif concat --palette') _vedit_value words "$cur" 'auto keep global frame'; return ;;
+        'vedit gif concat --dither') _vedit_value words "$cur" 'none bayer fs'; return ;;
+        'vedit gif concat --tonemap') _vedit_value words "$cur" 'none mobius hable reinhard gamma linear clip'; return ;;
+        'vedit gif concat --deinterlace') _vedit_value words "$cur" 'auto on off'; return ;;
+        'vedit gif concat --to') _vedit_value words "$cur" 'gif nut y4m rgb24 rgba'; return ;;
+        'vedit gif concat --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
         'vedit gif crop --rect' | 'vedit gif crop --left' | 'vedit gif crop --right' | 'vedit gif crop --top' | 'vedit gif crop --bottom' | 'vedit gif crop --centre' | 'vedit gif crop --suffix' | 'vedit gif crop --strip' | 'vedit gif crop --comment' | 'vedit gif crop --colors' | 'vedit gif crop --start' | 'vedit gif crop --end' | 'vedit gif crop --duration' | 'vedit gif crop --fps' | 'vedit gif crop --max-size' | 'vedit gif crop --crf' | 'vedit gif crop --limit' | 'vedit gif crop -j' | 'vedit gif crop --jobs') _vedit_value text "$cur"; return ;;
         'vedit gif crop -o' | 'vedit gif crop --output' | 'vedit gif crop --subtitles' | 'vedit gif crop --subtitles-font') _vedit_value file "$cur"; return ;;
         'vedit gif crop -O' | 'vedit gif crop --output-dir') _vedit_value folder "$cur"; return ;;
@@ -352,7 +362,7 @@ _vedit() {
         'vedit scene -o' | 'vedit scene --output' | 'vedit scene -t' | 'vedit scene --truth-output' | 'vedit scene --record' | 'vedit scene --from-record') _vedit_value file "$cur"; return ;;
         'vedit scene --truth' | 'vedit scene --seed' | 'vedit scene --frames' | 'vedit scene --grain') _vedit_value text "$cur"; return ;;
         'vedit scene --to') _vedit_value words "$cur" 'gif nut y4m rgb24 rgba'; return ;;
-        'vedit score --source' | 'vedit score --truth' | 'vedit score --mask' | 'vedit score --index' | 'vedit score --json' | 'vedit score --csv' | 'vedit score --md' | 'vedit score --latex' | 'vedit score --html' | 'vedit score --journal') _vedit_value file "$cur"; return ;;
+        'vedit score --source' | 'vedit score --truth' | 'vedit score --mask' | 'vedit score --index' | 'vedit score --metric-file' | 'vedit score --json' | 'vedit score --csv' | 'vedit score --md' | 'vedit score --latex' | 'vedit score --html' | 'vedit score --journal') _vedit_value file "$cur"; return ;;
         'vedit score --prompt' | 'vedit score --source-prompt' | 'vedit score --metrics' | 'vedit score --mask-dilate' | 'vedit score --device' | 'vedit score --batch' | 'vedit score -j' | 'vedit score --jobs' | 'vedit score --name' | 'vedit score --seed' | 'vedit score --fail-under' | 'vedit score --fail-over') _vedit_value text "$cur"; return ;;
         'vedit score --edited' | 'vedit score --source-dir' | 'vedit score --weights') _vedit_value folder "$cur"; return ;;
         'vedit score --align') _vedit_value words "$cur" 'first stride'; return ;;
@@ -365,6 +375,10 @@ _vedit() {
         'vedit score --dtype') _vedit_value words "$cur" 'fp32 fp16 bf16'; return ;;
         'vedit score --baseline') _vedit_value words "$cur" 'identity'; return ;;
         'vedit score --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
+        'vedit score agree --labels' | 'vedit score agree --answers' | 'vedit score agree --key' | 'vedit score agree --json' | 'vedit score agree --csv' | 'vedit score agree --md' | 'vedit score agree --latex' | 'vedit score agree --html') _vedit_value file "$cur"; return ;;
+        'vedit score agree --metrics' | 'vedit score agree --seed') _vedit_value text "$cur"; return ;;
+        'vedit score blind -o' | 'vedit score blind --output' | 'vedit score blind --key') _vedit_value file "$cur"; return ;;
+        'vedit score blind --limit' | 'vedit score blind --seed') _vedit_value text "$cur"; return ;;
         'vedit score check --index') _vedit_value file "$cur"; return ;;
         'vedit score compare --metrics' | 'vedit score compare --seed') _vedit_value text "$cur"; return ;;
         'vedit score compare --json' | 'vedit score compare --csv' | 'vedit score compare --md' | 'vedit score compare --latex' | 'vedit score compare --html') _vedit_value file "$cur"; return ;;
@@ -419,6 +433,7 @@ _vedit() {
         'vedit gif adjust') words='--brightness --contrast --saturation --gamma --pivot -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --join --start --end --duration --fps --max-size --crf --no-audio --subtitles --subtitles-font --tonemap --deinterlace --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
         'vedit gif blur') words='--rect --how --strength -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --join --start --end --duration --fps --max-size --crf --no-audio --subtitles --subtitles-font --tonemap --deinterlace --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
         'vedit gif chain') words='-f --file --preset -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --join --start --end --duration --fps --max-size --crf --no-audio --subtitles --subtitles-font --tonemap --deinterlace --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
+        'vedit gif concat') words='--crossfade --size --color --still -o --output -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --start --end --duration --fps --max-size --crf --no-audio --subtitles --subtitles-font --tonemap --deinterlace --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
         'vedit gif crop') words='--rect --left --right --top --bottom --centre --auto -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --join --start --end --duration --fps --max-size --crf --no-audio --subtitles --subtitles-font --tonemap --deinterlace --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
         'vedit gif delay') words='--rules --hold --min-delay --raw-delays -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --join --start --end --duration --fps --max-size --crf --no-audio --subtitles --subtitles-font --tonemap --deinterlace --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
         'vedit gif fade') words='--in --out --color -o --output -O --output-dir --in-place --suffix -y --overwrite -n --no-overwrite --loop --strip --comment --palette --colors --dither --join --start --end --duration --fps --max-size --crf --no-audio --subtitles --subtitles-font --tonemap --deinterlace --strict --limit --info --to -j --jobs --dry-run --json -q --quiet -v --verbose --progress -h --help' ;;
@@ -445,10 +460,12 @@ _vedit() {
         'vedit presets save') words='--from --set --summary -y --overwrite -n --no-overwrite -h --help' ;;
         'vedit presets show') words='--json -h --help' ;;
         'vedit probe') words='--json -e --entry --check --limit -h --help' ;;
-        'vedit replay') words='-o --output --input --model --mask --yes -y --overwrite -q --quiet --progress -h --help' ;;
+        'vedit replay') words='-o --output --input --model --mask --accept-licence --yes -y --overwrite -q --quiet --progress -h --help' ;;
         'vedit rewrite') words='--source -o --output --instruction --redo -y --overwrite --mode --max-distance --llm --base-url --llm-model --key-env --timeout --revision --device --dtype --preset --lexicon --forbid --strict --refresh --no-cache --json -q --quiet -h --help' ;;
         'vedit scene') words='-o --output --truth -t --truth-output --seed --frames --grain --record --from-record --to -y --overwrite --json -q --quiet -h --help' ;;
-        'vedit score') words='--source --prompt --source-prompt --truth --mask --index --edited --source-dir --align --resize-source --yes --metrics --profile --weights --flow --mask-dilate --bg-norm --dino --dover-antialias --success-model --lpips-net --device --dtype --batch -j --jobs --cache --explain --json --csv --md --latex --html --link-media --standalone --name --seed --baseline --fail-under --fail-over --journal --resume -y --overwrite -q --quiet --progress -h --help' ;;
+        'vedit score') words='--source --prompt --source-prompt --truth --mask --index --edited --source-dir --align --resize-source --yes --metrics --metric-file --profile --weights --flow --mask-dilate --bg-norm --dino --dover-antialias --success-model --lpips-net --device --dtype --batch -j --jobs --cache --explain --json --csv --md --latex --html --link-media --standalone --name --seed --baseline --fail-under --fail-over --journal --resume -y --overwrite -q --quiet --progress -h --help' ;;
+        'vedit score agree') words='--labels --answers --key --metrics --json --csv --md --latex --html --standalone --seed -y --overwrite -h --help' ;;
+        'vedit score blind') words='-o --output --key --limit --seed -y --overwrite -h --help' ;;
         'vedit score check') words='--index --json -h --help' ;;
         'vedit score compare') words='--metrics --force --seed --json --csv --md --latex --html --standalone -y --overwrite -h --help' ;;
         'vedit score merge') words='--name --seeds --force -o --output -y --overwrite -h --help' ;;
@@ -465,10 +482,10 @@ _vedit() {
         'vedit bench') words='model motion rewrite scenes' ;;
         'vedit cache') words='clear list' ;;
         'vedit data') words='check clip edit-pairs folder moving-mnist msrvtt table v2vbench' ;;
-        'vedit gif') words='adjust blur chain crop delay fade frames metadata optimize pad preview resize rotate serve speed watermark' ;;
+        'vedit gif') words='adjust blur chain concat crop delay fade frames metadata optimize pad preview resize rotate serve speed watermark' ;;
         'vedit models') words='export fetch info list pack' ;;
         'vedit presets') words='list save show' ;;
-        'vedit score') words='check compare merge table weights' ;;
+        'vedit score') words='agree blind check compare merge table weights' ;;
         'vedit batch collect') _vedit_value folder "$cur"; return ;;
         'vedit batch gallery') _vedit_value folder "$cur"; return ;;
         'vedit batch run') _vedit_value file "$cur"; return ;;
@@ -496,6 +513,7 @@ _vedit() {
         'vedit gif adjust') _vedit_value file "$cur"; return ;;
         'vedit gif blur') _vedit_value file "$cur"; return ;;
         'vedit gif chain') _vedit_value file "$cur"; return ;;
+        'vedit gif concat') _vedit_value file "$cur"; return ;;
         'vedit gif crop') _vedit_value file "$cur"; return ;;
         'vedit gif delay') _vedit_value file "$cur"; return ;;
         'vedit gif fade') _vedit_value file "$cur"; return ;;
@@ -523,6 +541,8 @@ _vedit() {
         'vedit replay') _vedit_value file "$cur"; return ;;
         'vedit rewrite') _vedit_value file "$cur"; return ;;
         'vedit scene') _vedit_value file "$cur"; return ;;
+        'vedit score agree') _vedit_value file "$cur"; return ;;
+        'vedit score blind') _vedit_value file "$cur"; return ;;
         'vedit score check') _vedit_value file "$cur"; return ;;
         'vedit score compare') _vedit_value file "$cur"; return ;;
         'vedit score merge') _vedit_value file "$cur"; return ;;
