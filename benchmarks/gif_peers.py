@@ -25,6 +25,7 @@ import sys
 import tempfile
 import time
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -76,6 +77,17 @@ def tool(name: str) -> str:
     return shutil.which(name) or ""
 
 
+@cache
+def image_magick() -> str:
+    """ImageMagick's command, where what has its name is it."""
+    for name in ("convert", "magick"):
+        if path := tool(name):
+            told = subprocess.run([path, "-version"], capture_output=True, text=True, check=False).stdout
+            if "ImageMagick" in told:
+                return path
+    return ""
+
+
 def static_ffmpeg() -> str:
     """The binary inside imageio-ffmpeg, found without importing it."""
     for folder in sys.path:
@@ -106,7 +118,7 @@ def peers(
                 ffmpeg,
                 "OUT",
             ]
-    magick = tool("convert") or tool("magick")
+    magick = image_magick()
     if convert and magick:
         found["convert"] = [magick, "-limit", "thread", "1", "IN", *convert, "OUT"]
     if pillow:

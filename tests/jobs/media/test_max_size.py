@@ -10,7 +10,8 @@ import pytest
 from tests import reference
 from tests.conftest import gif, vedit
 from vedit.errors import UsageError
-from vedit.jobs.media.max_size import Setting, read_size, wish_of
+from vedit.jobs.media.max_size import Setting, fitted, read_size, wish_of
+from vedit.media.run import Report
 
 
 @pytest.mark.parametrize(
@@ -72,6 +73,21 @@ def test_a_size_that_nothing_reaches_is_refused_with_what_was_tried(tmp_path: Pa
     result = vedit("gif", "optimize", "--max-size", "50", gif("ok_noise.gif"), "-o", out)
     assert result.code == 4 and not out.exists()
     assert "--lossy 100" in result.err and "every second image" in result.err
+
+
+def test_where_sizes_jump_the_next_better_setting_is_named_with_what_it_takes(tmp_path: Path) -> None:
+    def attempt(setting: Setting, path: str) -> Report:
+        size = 1000 if setting.lossy < 58 else 600
+        Path(path).write_bytes(bytes(size))
+        return Report("a", path, "index", [], (1, 1), (1, 1), bytes_out=size)
+
+    said: list[str] = []
+    assert fitted(attempt, 800, str(tmp_path / "o.gif"), said.append).bytes_out == 600
+    (words,) = said
+    assert words.startswith("to fit in 800 bytes: --lossy 58 (")
+    assert words.endswith("settings tried; the next better one, --lossy 57, takes 1000)")
+    fitted(attempt, 610, str(tmp_path / "o.gif"), said.append)  # within 5 %: nothing needs to be said
+    assert "the next better" not in said[1]
 
 
 def test_a_conversion_and_a_resize_fit_too(tmp_path: Path) -> None:

@@ -137,6 +137,15 @@ class _Search:
         assert self.best is not None
         return (self.tried[self.best].bytes_out or 0) >= CLOSE * self.wish
 
+    def why_no_nearer(self) -> str:
+        """Of a result that is not close: the setting that was just too much, and what it takes."""
+        sizes = {setting: report.bytes_out or 0 for setting, report in self.tried.items()}
+        above = [setting for setting in sizes if sizes[setting] > self.wish]
+        if self.is_close or not above:
+            return ""
+        nearest = min(above, key=lambda setting: (sizes[setting], -setting.lossy))
+        return f"; the next better one, {nearest}, takes {sizes[nearest]}"
+
     def narrow(self, setting: Setting, field: str, good: int, bad: int) -> None:
         """Between a value that fits and one that does not, go towards the latter until it is close."""
         while abs(bad - good) > 1 and not self.is_close:
@@ -172,7 +181,8 @@ def fitted(attempt: Attempt, wish: int, output: str, warn: Warn) -> Report:
             search.narrow(found, "lossy", MOST_LOSSY, 0)
         assert search.best is not None
         if search.best != LADDER[0]:
-            warn(f"to fit in {wish} bytes: {search.best} ({len(search.tried)} settings tried)")
+            tried = f"{len(search.tried)} settings tried{search.why_no_nearer()}"
+            warn(f"to fit in {wish} bytes: {search.best} ({tried})")
         with open(search._path("best"), "rb") as result, open_output(output) as stream:
             shutil.copyfileobj(result, stream)
         first = search.tried[LADDER[0]]
