@@ -10,9 +10,10 @@ import torch
 from tests.engine.tiny import TinyModel
 from tests.methods.flow import TinyWan, request_for
 from tests.methods.inputs import edit_input, last_step, plain_ddim, prepared, result, steps_of, trajectory_of
+from vedit.engine.classify import foreseen_better
 from vedit.engine.invert import invert
 from vedit.errors import ModelError, UsageError
-from vedit.methods import combine, dds, glp
+from vedit.methods import combine, dds, glp, p2p
 from vedit.methods.base import mistakes, read_params
 
 STEPS = 4
@@ -201,6 +202,21 @@ def test_on_a_model_of_clips_the_forward_method_is_p2p() -> None:
     with pytest.raises(ModelError, match="forward = pnp injects") as refused:
         combine.prepare(wan, request, params(forward="pnp"))
     assert "--set forward=p2p" in str(refused.value)
-    for form in ("sequential", "in-loop"):
+    for form in ("sequential", "choice", "in-loop"):
         made = combine.prepare(wan, request, params(forward="p2p", form=form))
         assert made.total > 0
+
+
+@pytest.mark.parametrize("margin", [0.0, 1000.0])
+def test_a_choice_keeps_the_result_of_one_method_by_itself(model: TinyModel, margin: float) -> None:
+    clip = edit_input(model, SOURCE, TARGET, STEPS, frames=3)
+    settings = params(form="choice", forward="p2p", choice_margin=margin)
+    steps = list(steps_of(combine, model, clip, settings))
+    parts = [result(p2p, model, clip, settings.onward), result(glp, model, clip, settings.backward)]
+    texts = model.encode_prompt(TARGET), model.encode_prompt(SOURCE)
+    ahead, behind = (foreseen_better(model, part, texts, seed=clip.seed) for part in parts)
+    torch.testing.assert_close(
+        steps[-1].latents["tgt"], parts[1 if behind > margin * ahead else 0], rtol=0, atol=1e-12
+    )
+    assert len(steps) == prepared(combine, model, clip, settings).total == STEPS + 6 + 1
+    assert settings.joins_frames, "a clip makes one choice"

@@ -4,6 +4,8 @@ Source: the GLP thesis; docs/methods.md 5.6 fixes the two forms.
 sequential: GLP edits the clip; its result is inverted with the new prompt up to step `start_index`, as
 finely as the clip itself (`inversion_steps`), and sampled from there while the forward method reads the
 clip's own inversion. A late start keeps GLP's result and only cleans it.
+choice: both edit the clip by themselves, and the result is kept of which the network says by the wider
+margin that it shows the new prompt rather than the old (`vedit.engine.classify`); ours.
 in-loop: the forward method's rules act inside GLP's calls, at no further cost. Shares of the steps
 become shares of the noise range: a rule with share tau acts at timesteps t >= (1 - tau) 1000.
 
@@ -21,6 +23,7 @@ from typing import Any, Literal
 
 from pydantic import AliasChoices, Field, model_validator
 
+from vedit.engine.classify import LEVELS, foreseen_better
 from vedit.engine.invert import invert
 from vedit.engine.sample import Step
 from vedit.errors import ModelError, option
@@ -47,8 +50,16 @@ OWN = ("steps", "inversion_steps", "fixed_point", "start_index", "null_text")
 
 class Params(InversionParams):
     forward: Literal["p2p", "pnp"] = Field("pnp", description="the method that injects attention")
-    form: Literal["sequential", "in-loop"] = Field(
-        "sequential", description="one after the other, or the rules inside the optimisation"
+    form: Literal["sequential", "choice", "in-loop"] = Field(
+        "sequential",
+        description="one after the other, the better of both by the network's own word, or the rules inside"
+        " the optimisation",
+    )
+    choice_margin: float = Field(
+        1.05,
+        ge=0,
+        le=1000,
+        description="how many times wider glp's margin must be, where there is a choice",
     )
     start_index: int = Field(
         0,
@@ -114,8 +125,8 @@ class Params(InversionParams):
 
     @property
     def joins_frames(self) -> bool:
-        """Whether frames act on each other."""
-        return self.backward.joins_frames
+        """Whether frames act on each other; windows of a clip that chose for themselves would show."""
+        return self.form == "choice" or self.backward.joins_frames
 
 
 def levels_to(model: Family, timesteps: Sequence[float], params: Params) -> list[float]:
@@ -132,7 +143,9 @@ def _plain(table: dict[str, Any]) -> dict[str, Any]:
 def prepare(model: Family, request: Request, params: Params) -> Prepared:
     check_forward(model, params)
     params = told(model, request, params)
-    return (in_loop if params.form == "in-loop" else sequential)(model, request, params)
+    return {"sequential": sequential, "choice": choice, "in-loop": in_loop}[params.form](
+        model, request, params
+    )
 
 
 def told(model: Family, request: Request, params: Params) -> Params:
@@ -146,7 +159,7 @@ def told(model: Family, request: Request, params: Params) -> Params:
     check_words(words, source, target)
     masked = {"mask_words": [word for word in words if source.find(word)], **_plain(params.glp)}
     blended = _plain(params.p2p)
-    if params.form == "sequential":
+    if params.form != "in-loop":
         blended = {"blend_words": list(words), **blended}
     return params.model_copy(update={"glp": masked, "p2p": blended})
 
@@ -220,4 +233,48 @@ def sequential(model: Family, request: Request, params: Params) -> Prepared:
         notes=(*first.notes, *then.notes),
         makes_mask=first.makes_mask or then.makes_mask,
         held_bytes=first.held_bytes,
+    )
+
+
+def choice(model: Family, request: Request, params: Params) -> Prepared:
+    """Both methods by themselves, and the result that shows the new prompt by the wider margin."""
+    onward = FORWARD[params.forward].prepare(model, request, params.onward)
+    backward = glp.prepare(model, request, params.backward)
+    texts = Texts(model, request, params)
+    prompts = texts.of(request.target_prompt), texts.of(request.source_prompt)
+
+    def margin(step: Step) -> float:
+        return foreseen_better(
+            model,
+            step.latents["tgt"],
+            prompts,
+            seed=request.seed,
+            frames_per_call=request.frames_per_call,
+        )
+
+    def run(window: Window) -> Iterator[Step]:
+        last: list[Step] = []
+        for part in (onward, backward):
+            for step in part.run(window):
+                # the last one's latents may be worked on when the next method runs
+                kept = step
+                yield step
+            last.append(replace(kept, latents={"tgt": kept.latents["tgt"].clone()}))
+        ahead, behind = map(margin, last)
+        yield last[1] if behind > params.choice_margin * ahead else last[0]
+
+    looked = f"{2 * LEVELS} evaluations per frame and result to choose between them"
+    return replace(
+        onward,
+        run=run,
+        total=onward.total + backward.total + 1,
+        cost=onward.evaluations + backward.evaluations + 4 * LEVELS,
+        about=(
+            f"and by itself: {backward.iterations} iterations of glp; {looked}",
+            *onward.about,
+            *backward.about,
+        ),
+        notes=(*onward.notes, *backward.notes),
+        makes_mask=onward.makes_mask or backward.makes_mask,
+        held_bytes=max(onward.held_bytes, backward.held_bytes),
     )
