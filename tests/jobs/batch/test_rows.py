@@ -291,3 +291,50 @@ def test_clips_without_words_are_told_together(clips: Path) -> None:
     with pytest.raises(InputError, match="2 of 8 clips have no words") as told:
         read_rows([str(clips)], Shared(prompts=("a fox",), source_from="txt"))
     assert "c2.txt" in str(told.value) and "c5.txt" in str(told.value)
+
+
+def test_rows_give_instructions_weights_and_pictures(clips: Path) -> None:
+    from vedit.models.wan.weights import Recipe, write_recipe
+
+    weights = clips / "weights"
+    weights.mkdir()
+    write_recipe(weights, Recipe(backbone="shapes-video", rank=0), {})
+    (weights / "embeddings.safetensors").write_bytes(b"")
+    (clips / "look.png").write_bytes(b"picture")
+    table = (
+        "input,instruction,weights,ref,mask\n"
+        "c0.gif,make the circle blue,weights,,\n"
+        "c1.gif,make the circle red,weights,look.png,box:0%,0%,50%,50%\n".replace(
+            "box:0%,0%,50%,50%", '"box:0%,0%,50%,50%@1s-2s;time:1s-"'
+        )
+    )
+    (clips / "jobs.csv").write_text(table)
+    plain, full = (row.request for row in read_rows([str(clips / "jobs.csv")]))
+    assert (plain.method, plain.prompt, plain.set) == ("easyv2v", "make the circle blue", full.set)
+    assert full.set == {"weights": str(weights)} and full.ref == str(clips / "look.png")
+    assert full.mask == ("box:0%,0%,50%,50%@1s-2s", "time:1s-") and full.model == "shapes-video"
+    before = keys_of(clips / "jobs.csv")
+    weights.rename(clips / "elsewhere")
+    (clips / "jobs.csv").write_text(
+        table.replace(",weights,", ",elsewhere,").replace("ion,elsewhere,", "ion,weights,")
+    )
+    assert keys_of(clips / "jobs.csv") == before  # what they are, not where they lie
+    (clips / "elsewhere" / "embeddings.safetensors").write_bytes(b"other")
+    assert not keys_of(clips / "jobs.csv") & before
+
+
+def test_what_does_not_go_with_an_instruction_is_told_with_its_row(clips: Path) -> None:
+    rows = (
+        {"input": "c0.gif", "instruction": "make the circle blue", "prompt": "a blue circle"},
+        {"input": "c1.gif", "instruction": "make the circle blue", "method": "p2p"},
+        {"input": "c2.gif", "instruction": "make the circle blue", "source": "a red circle"},
+        {"input": "c3.gif", "prompt": "a blue circle", "ref": "look.png"},
+    )
+    (clips / "jobs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(UsageError) as error:
+        read_rows([str(clips / "jobs.jsonl")])
+    told = str(error.value)
+    assert "line 1: instruction and prompt are both given" in told
+    assert "line 2: p2p follows no instruction" in told and "name easyv2v" in told
+    assert "line 3: easyv2v follows an instruction, and needs no --source-prompt" in told
+    assert "line 4: --ref is for a method that follows an instruction, and p2p does not" in told

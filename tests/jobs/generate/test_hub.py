@@ -12,11 +12,14 @@ import pytest
 from PIL import Image, ImageSequence
 
 pytest.importorskip("torch")
+import torch
+from safetensors.torch import save_file
 
 from tests.conftest import vedit
 from tests.engine.folder import write_folder
-from tests.engine.video_folder import write_wan
+from tests.engine.video_folder import write_animatediff, write_wan
 from tests.hub import StubHub, stub_as_hub
+from tests.models.tiny_editors import write_ltx2
 from vedit.models.pipelines import Order, load_pipeline
 
 SMALL = ("--frames", "5", "--size", "32", "--steps", "2", "--guidance", "1", "-q")
@@ -183,3 +186,69 @@ def test_a_pipeline_whose_weights_changed_is_refused_before_it_is_loaded(
     monkeypatch.setattr("vedit.jobs.generate.hub.load", lambda choices: pytest.fail("it was loaded"))
     changed = vedit("replay", tmp_path / "a.gif", "-o", tmp_path / "c.gif", "-q")
     assert changed.code == 5 and "not those of the record" in changed.err
+
+
+LAYERS = {  # one of each network that LoRAs are made for, by the names that are published
+    "wan": ("diffusion_model.blocks.0.self_attn.q", (24, 24)),
+    "ltx2": ("diffusion_model.transformer_blocks.1.attn1.to_q", (24, 24)),
+    "animatediff": ("unet.down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q", (8, 8)),
+}
+
+
+def written_lora(path: Path, kind: str, **more: torch.Tensor) -> Path:
+    """A LoRA of rank 2 on one layer, strong enough to be seen."""
+    layer, (rows, columns) = LAYERS[kind]
+    generator = torch.Generator().manual_seed(3)
+    made = {
+        f"{layer}.lora_A.weight": torch.randn(2, columns, generator=generator),
+        f"{layer}.lora_B.weight": torch.randn(rows, 2, generator=generator),
+    }
+    save_file({**made, **more}, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def generators(tmp_path_factory: pytest.TempPathFactory, wan: Path) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("generators")
+    ltx2 = write_ltx2(root / "ltx2")
+    index = json.loads((ltx2 / "model_index.json").read_text())
+    (ltx2 / "model_index.json").write_text(json.dumps({**index, "_class_name": "LTX2Pipeline"}))
+    return {"wan": wan, "ltx2": ltx2, "animatediff": write_animatediff(root / "animatediff")}
+
+
+@pytest.mark.parametrize("kind", sorted(LAYERS))
+def test_a_lora_makes_of_a_generator_what_diffusers_makes_of_it(
+    generators: dict[str, Path], tmp_path: Path, kind: str
+) -> None:
+    lora, name = written_lora(tmp_path / "style.safetensors", kind), str(generators[kind])
+    order = Order(
+        "a red cat", 5, 9 if kind == "ltx2" else 5, (64, 64) if kind == "ltx2" else (32, 32), 2, 2.0
+    )
+    plain, ours, theirs = (
+        load_pipeline(name, device="cpu", lora=which) for which in ((), (f"{lora}:0.5",), ())
+    )
+    theirs.pipe.load_lora_weights(tmp_path, weight_name=lora.name, adapter_name="one")
+    theirs.pipe.set_adapters(["one"], [0.5])
+    made, right = ours.make(order).astype(int), theirs.make(order)
+    assert np.abs(made - right).max() <= 1 < np.abs(made - plain.make(order)).max()
+
+
+def test_a_generated_clip_of_a_folder_keeps_its_lora_and_unknown_keys_are_counted(
+    wan: Path, tmp_path: Path
+) -> None:
+    lora, output = written_lora(tmp_path / "style.safetensors", "wan"), tmp_path / "cat.webp"
+    line = ("generate", "a cat", "--model", wan, *SMALL)
+    made = vedit(*line, "-o", output, "--lora", f"{lora}:2")
+    assert made.code == 0, made.err
+    record = json.loads((tmp_path / "cat.webp.vedit.json").read_text())
+    assert "style.safetensors" in json.dumps(record) and '"scale": 2.0' in json.dumps(record)
+    plain = vedit(*line, "-o", tmp_path / "plain.webp")
+    assert plain.code == 0 and not np.array_equal(shown(output), shown(tmp_path / "plain.webp"))
+    again = vedit("replay", output, "-o", tmp_path / "again.webp")
+    assert again.code == 0 and np.array_equal(shown(output), shown(tmp_path / "again.webp")), again.err
+    odd = {f"unet.nowhere.{number}.lora_A.weight": torch.zeros(2, 24) for number in range(3)}
+    refused = vedit(
+        *line, "-o", tmp_path / "o.webp", "--lora", written_lora(tmp_path / "odd.safetensors", "wan", **odd)
+    )
+    assert refused.code == 5 and "has 3 keys, of 5, that are not of a layer of" in refused.err, refused.err
+    assert not (tmp_path / "o.webp").exists()

@@ -105,7 +105,7 @@ class Keys:
         self.contents = contents
         self.may_fetch = may_fetch
         self._models: dict[tuple[str, str | None], Any] = {}
-        self._presets: dict[tuple[str, str | None, str], dict[str, Any]] = {}
+        self._presets: dict[tuple[str, str | None, str, Any], dict[str, Any]] = {}
 
     def of(self, request: EditRequest, extension: str, command: str = "edit") -> str:
         """The key: 64 hex digits. extension: of the output, which decides its container.
@@ -124,6 +124,8 @@ class Keys:
         if not request.lora:  # keys of before there were any are the same
             del table["lora"]
         params = {**self.preset(request), **_underscored(request.set), **request.own_options}
+        if os.path.isdir(weights := str(params.get("weights", ""))):
+            params["weights"] = self.contents.of(weights)
         return digest([SCHEMA, command, extension, table, params])
 
     def _mask(self, mask: str) -> str:
@@ -139,7 +141,12 @@ class Keys:
 
     def preset(self, request: EditRequest) -> dict[str, Any]:
         """What the preset of a request says, without the module of its method."""
-        asked = request.method, request.preset, request.model
+        asked = (
+            request.method,
+            request.preset,
+            request.model,
+            request.backend or request.set.get("backend"),
+        )
         if asked not in self._presets:
             self._presets[asked] = _preset_table(*asked)
         return self._presets[asked]
@@ -173,9 +180,9 @@ class Keys:
         return digest([[str(file.relative_to(folder)), self.contents.of(str(file))] for file in files])
 
 
-def _preset_table(method: str, preset: str | None, model: str) -> dict[str, Any]:
+def _preset_table(method: str, preset: str | None, model: str, backend: Any) -> dict[str, Any]:
     """The parameters of a method's preset as its file has them."""
-    own = own_preset(method, model)
+    own = own_preset(method, model, backend)
     if preset == "" or (preset is None and own not in paths()):
         return {}
     return parameters(read_toml(find(preset or own), PRESET))

@@ -165,13 +165,16 @@ def _row_keys(item: Item, out: str) -> dict[str, Any]:
     for key, value in item.request.json().items():
         if key in ("output", "overwrite", "set", "mask", "lora") or value is None or value == usual.get(key):
             continue
-        columns[key] = os.path.relpath(value, out) if key in ("input", "inversion") else value
+        columns[key] = os.path.relpath(value, out) if key in ("input", "inversion", "ref") else value
     columns["input"] = os.path.relpath(item.request.input, out)
     if item.request.mask:
         columns["mask"] = ";".join(_mask(mask, out) for mask in item.request.mask)
     if item.request.lora:
         columns["lora"] = ";".join(_lora(lora, out) for lora in item.request.lora)
-    columns |= {f"set.{key}": _toml(value) for key, value in item.request.set.items()}
+    settings = dict(item.request.set)
+    if os.path.isdir(weights := str(settings.get("weights", ""))):
+        settings["weights"] = os.path.relpath(weights, out)
+    columns |= {f"set.{key}": _toml(value) for key, value in settings.items()}
     return columns if item.row.label == item.request.method else {**columns, "label": item.row.label}
 
 

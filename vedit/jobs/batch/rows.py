@@ -21,6 +21,7 @@ from vedit.documents import Kind, read_json_lines, read_table, read_text, read_t
 from vedit.errors import InputError, UsageError, VeditError, nearest, option, refuse_mistakes
 from vedit.jobs.batch.matrix import AXES, Axis, Pair, crossed, matrix_rows
 from vedit.jobs.batch.names import check_inside
+from vedit.jobs.edit.before import check_instruction, follows_instructions
 from vedit.jobs.edit.request import EditRequest
 from vedit.jobs.edit.settings import own_model
 
@@ -36,6 +37,10 @@ REQUEST_KEYS = (
     "input",
     "prompt",
     "source_prompt",
+    "ref",
+    "ref_from",
+    "ref_edit",
+    "accept_licence",
     "method",
     "preset",
     "set",
@@ -64,12 +69,13 @@ REQUEST_KEYS = (
     "memory",
     "frames_per_call",
 )
-OWN_KEYS = ("label", "output", "command", "kind", "index", "edit")
+OWN_KEYS = ("instruction", "weights", "label", "output", "command", "kind", "index", "edit")
 KNOWN = (*REQUEST_KEYS, *OWN_KEYS, *ALIASES)
 TEXT = '"..."'  # of the user's
+FOLLOWER = "easyv2v"  # who follows an instruction where no method is named
 MOST_TOLD = 50  # mistakes; a list that was meant for something else has thousands
 FROM_ONE = ("steps", "frames", "stride", "window", "memory", "frames_per_call")
-PATHS = ("input", "inversion")
+PATHS = ("input", "inversion", "ref")
 INDEX_SUFFIXES = (".yaml", ".yml")
 LISTS = (".csv", ".tsv", ".jsonl", ".toml", *INDEX_SUFFIXES)
 VIDEO, EDIT, RELPATH = "\0video", "\0edit", "\0relpath"  # of raw rows, beside what users can write
@@ -158,7 +164,7 @@ def _next_step(wrong: Iterable[str]) -> str:
     """What helps with mistakes that have to do with keys."""
     if not any("no key" in what or "it has no" in what for what in wrong):
         return ""
-    return f"Keys of a row: {', '.join((*REQUEST_KEYS, 'label', 'output'))}"
+    return f"Keys of a row: {', '.join((*REQUEST_KEYS, *OWN_KEYS[:4]))}"
 
 
 def _crossed(raw: Raw, shared: Shared) -> Iterator[dict[str, Any]]:
@@ -353,10 +359,15 @@ def _row(number: int, raw: Raw) -> Row:
     if not wrong:
         try:
             request = EditRequest.from_json({**values, "set": settings}, raw.where)
+            check_instruction(request)
             request = replace(request, model=own_model(request.method, request.set, request.model))
+            if _given(raw, "instruction") and not follows_instructions(request.method):
+                wrong.append(
+                    f"{request.method} follows no instruction; leave out method, or name {FOLLOWER}."
+                )
         except VeditError as error:
             wrong.append(error.what.removeprefix(f"{raw.where}: ").replace("not a EditRequest: ", ""))
-    if request is None:
+    if request is None or wrong:
         raise _Mistakes(wrong)
     given = raw.values
     return Row(
@@ -384,6 +395,8 @@ def _wrong_keys(raw: Raw) -> Iterator[str]:
     for alias, key in ALIASES.items():
         if alias in written and key in written:
             yield f"{alias} and {key} are one key, and both are given."
+    if "instruction" in written and {"prompt", "target", "target_prompt"} & written:
+        yield "instruction and prompt are both given; one of them says what is edited."
 
 
 def _sorted(raw: Raw) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -403,6 +416,11 @@ def _sorted(raw: Raw) -> tuple[dict[str, Any], dict[str, Any]]:
             settings.update(value)
         elif key in REQUEST_KEYS:
             values[key] = _seen_from(raw.base, value) if key in PATHS else value
+    if instruction := _given(raw, "instruction"):
+        values["prompt"] = instruction
+        values.setdefault("method", FOLLOWER)
+    if weights := _given(raw, "weights"):
+        settings["weights"] = _weights(raw.base, weights)
     if "mask" in values:
         masks = values["mask"]
         masks = masks.split(";") if isinstance(masks, str) else masks if isinstance(masks, list) else [masks]
@@ -412,6 +430,18 @@ def _sorted(raw: Raw) -> tuple[dict[str, Any], dict[str, Any]]:
         loras = loras.split(";") if isinstance(loras, str) else list(loras)
         values["lora"] = [_lora(raw.base, lora) for lora in loras]
     return values, settings
+
+
+def _given(raw: Raw, key: str) -> Any:
+    """The value of one of a row's keys, None where it has none."""
+    value = raw.values.get(key)
+    return None if value == "" else value
+
+
+def _weights(base: str, weights: Any) -> Any:
+    """Weights that are a folder, as seen from here; those of the Hub stay."""
+    path = _seen_from(base, weights)
+    return path if isinstance(path, str) and os.path.isdir(path) else weights
 
 
 def _toml(value: Any) -> Any:
