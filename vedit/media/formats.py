@@ -203,7 +203,9 @@ def is_pattern(path: str) -> bool:
     return name.endswith(STILLS) and re.search(r"%(0?\d+d|d(?![a-z]))", name) is not None
 
 
-GLOB = re.compile(r"[*?\[]")
+def has_wildcard(path: str) -> bool:
+    """Whether a path has a letter that stands for others."""
+    return any(letter in path for letter in "*?[")
 
 
 def names_pictures(path: str) -> bool:
@@ -215,9 +217,7 @@ def names_pictures(path: str) -> bool:
     if os.path.isdir(path):
         return True
     name = os.path.basename(path).lower()
-    return not os.path.exists(path) and (
-        is_pattern(path) or (name.endswith(STILLS) and GLOB.search(path) is not None)
-    )
+    return not os.path.exists(path) and (is_pattern(path) or (name.endswith(STILLS) and has_wildcard(path)))
 
 
 def suffix_of(path: str) -> str:

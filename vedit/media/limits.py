@@ -34,9 +34,9 @@ SLOWEST, FASTEST = Fraction(1, 10**6), Fraction(10**6)  # frames per second that
 
 def fraction(value: str) -> Fraction:
     """A number as written, exact; raises ValueError."""
-    if len(value) > 100 or re.search(
-        r"e[+-]?\d{4}", value, re.IGNORECASE
-    ):  # 1e999999999 would fill the memory with digits
+    if len(value) > 100 or (  # 1e999999999 would fill the memory with digits
+        "e" in value.lower() and re.search(r"e[+-]?\d{4}", value, re.IGNORECASE)
+    ):
         raise ValueError("too many digits")
     try:
         return Fraction(value)

@@ -24,7 +24,7 @@ from vedit.media import apng
 from vedit.media.alpha import Ground
 from vedit.media.apng import MILLISECONDS, STILL_MS, chunk
 from vedit.media.atomic import atomic_path, make_folder
-from vedit.media.formats import GLOB, STILLS, is_pattern
+from vedit.media.formats import STILLS, has_wildcard, is_pattern
 from vedit.media.frames import Clip, Frame, Frames, Rect
 from vedit.media.limits import Limits
 from vedit.media.memory import check_whole
@@ -171,7 +171,7 @@ def listed(name: str, read: ReadOptions = ReadOptions(), warn: Warn = silent) ->
         return list(read.pictures)
     if os.path.isdir(name):
         found = _folder_pictures(name)
-    elif GLOB.search(name) and not is_pattern(name):
+    elif has_wildcard(name) and not is_pattern(name):
         found = _globbed(name)
     else:
         found = _numbered(name, warn)
