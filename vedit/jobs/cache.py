@@ -75,6 +75,16 @@ def features() -> list[tuple[str, int]]:
     return [(path, size) for path, size, _ in _files(features_folder(), ".features.safetensors")]
 
 
+def prompts_folder() -> str:
+    """Where prompts that a language model wrote are kept."""
+    return os.path.join(base(), "rewrite")
+
+
+def prompts() -> list[tuple[str, int]]:
+    """Path and size of each prompt that is kept."""
+    return [(path, size) for path, size, _ in _files(prompts_folder(), ".json")]
+
+
 def unfinished() -> list[tuple[str, int]]:
     """Path and size of the part files of calls that were killed: no call writes at them for a while now."""
     now = time.time()
@@ -153,7 +163,7 @@ def _facts(path: str) -> dict[str, Any]:
 
 class Removed(NamedTuple):
     """How many of each were removed, and the bytes of all. parts: files of calls that were killed. works:
-    edits and inversions that were stopped.
+    edits and inversions that were stopped. prompts: of language models.
     """
 
     inversions: int
@@ -161,12 +171,14 @@ class Removed(NamedTuple):
     parts: int
     works: int
     size: int
+    prompts: int = 0
 
 
 def clear() -> Removed:
     """Remove everything kept, but what a call works on now."""
     kept, of_scores, parts = [(entry.path, entry.size) for entry in entries()], features(), unfinished()
-    for path, _ in (*kept, *of_scores, *parts):
+    written = prompts()
+    for path, _ in (*kept, *of_scores, *parts, *written):
         try:
             os.unlink(path)
         except FileNotFoundError:
@@ -176,5 +188,6 @@ def clear() -> Removed:
     works = unfinished_work()
     for work in works:
         work.remove()
-    size = sum(size for _, size in (*kept, *of_scores, *parts)) + sum(work.size for work in works)
-    return Removed(len(kept), len(of_scores), len(parts), sum(work.size > 0 for work in works), size)
+    size = sum(size for _, size in (*kept, *of_scores, *parts, *written)) + sum(work.size for work in works)
+    stopped = sum(work.size > 0 for work in works)
+    return Removed(len(kept), len(of_scores), len(parts), stopped, size, len(written))

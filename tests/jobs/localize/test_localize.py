@@ -180,6 +180,33 @@ def test_a_clip_that_is_no_drawn_scene_needs_another_captioner(tmp_path: Path) -
     assert done.code == 3 and "does not look like a drawn scene" in done.err
 
 
+@pytest.mark.slow
+def test_a_real_clip_goes_four_ways_through_models_in_the_published_layouts(tmp_path: Path) -> None:
+    """Random weights in small: what they make is noise, and every step of the way to it is taken."""
+    from tests.engine.folder import write_folder
+    from tests.engine.video_folder import write_wan
+
+    model, generator = write_folder(tmp_path / "sd"), write_wan(tmp_path / "wan")
+    shown, said = "a woman running along the beach", "replace the woman with a robot"
+    out = tmp_path / "out"
+    done = vedit(
+        "localize", shared("data/clips/woman-running.mp4"), "-O", out, "--recipe", "localize", "--model", model,
+        "--generator", generator, "--source-prompt", shown, "--instruction", said, "--frames", "2", "--size", "64",
+        *("--set", "image.steps=2", "--set", "image.inversion_steps=2", "--set", "video.iterations=2"),
+        *("--set", "text.steps=2", "--set", "text.inversion_steps=2", "--set", "text.tune_steps=2"),
+        *("--set", "generated.steps=2", "--set", "generated.frames=5", "--set", "generated.size=32x32"),
+    )  # fmt: skip
+    told = results(out)
+    assert done.code == 0, done.err
+    assert {row["prompt"] for row in told.values()} == {"a robot running along the beach"}
+    sizes = {}
+    for name, row in told.items():
+        facts = json.loads(vedit("probe", "--json", row["output"]).text)
+        sizes[name] = (facts["width"], facts["height"], facts["images"])
+    assert sizes == {**dict.fromkeys(("image", "video", "text"), (64, 64, 2)), "generated": (32, 32, 5)}
+    assert all(row["scores"] for row in told.values())
+
+
 @pytest.mark.parametrize(
     ("said", "instruction"),
     [

@@ -119,6 +119,15 @@ def test_a_kept_prompt_that_somebody_changed_is_checked_and_asked_for_again(
     assert ask(stub)["cache"] == "hit"
 
 
+def test_kept_prompts_are_listed_and_cleared_with_the_rest(stub: Stub, tmp_path: Path) -> None:
+    stub.on("POST", PATH, target(GOOD))
+    ask(stub)
+    assert "prompts of vedit rewrite" in vedit("cache", "list").text
+    assert "1 rewritten prompts" in vedit("cache", "clear").text
+    assert not list((tmp_path / "cache" / "rewrite").iterdir())
+    assert ask(stub)["cache"] == "miss"
+
+
 @pytest.mark.parametrize(
     ("answers", "why"),
     [

@@ -160,6 +160,7 @@ class LocalizePlan:
             "model": self.recipe.model,
             "seed": self.request.seed,
             "stride": self.stride,
+            "output_size": "worked",
             **{key: taken[key] for key in ("frames", "size", "crop") if key in taken},
         }
         return {**row, **given}

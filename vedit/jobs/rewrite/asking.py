@@ -127,11 +127,6 @@ def read(answer: str) -> tuple[str, str]:
 # --- the cache -----------------------------------------------------------------------------------
 
 
-def folder() -> str:
-    """Where prompts are kept."""
-    return os.path.join(cache.base(), "rewrite")
-
-
 def _place(request: RewriteRequest, speaker: Speaker, template: Mapping[str, Any]) -> str:
     """The file of a prompt, by all that decides it."""
     key = {
@@ -142,7 +137,7 @@ def _place(request: RewriteRequest, speaker: Speaker, template: Mapping[str, Any
         "instruction": request.instruction,
         "constraints": [request.max_distance, list(request.forbid)],
     }
-    return os.path.join(folder(), f"{digest(key)}.json")
+    return os.path.join(cache.prompts_folder(), f"{digest(key)}.json")
 
 
 def _kept(place: str, request: RewriteRequest) -> Answer | None:
