@@ -3,7 +3,7 @@
 
 __vedit_presets() {
     local folder=${VEDIT_CONFIG_DIR:-${XDG_CONFIG_HOME:-$HOME/.config}/vedit}/presets file
-    printf '%s\n' best-shapes boomerang combine combine-sdxl combine-shapes ddim ddim-shapes ddim-shapes-video ddim-wan dds dds-shapes dds-shapes-video dds-wan easyv2v easyv2v-shapes-video edit-a-video edit-a-video-shapes fatezero fatezero-shapes flatten flatten-shapes flowedit flowedit-align flowedit-dfv flowedit-director flowedit-shapes-video fresco fresco-shapes glp glp-shapes glp-shapes-video glp-thesis glp-wan improved instruct instruct-ip2p instruct-ltx2-ic kvlock kvlock-shapes-video localize localize-shapes masactrl masactrl-sdxl masactrl-shapes masactrl-shapes-video masactrl-wan moving-mnist p2p p2p-shapes p2p-shapes-video p2p-thesis p2p-wan pixel-art pnp pnp-sdxl pnp-shapes pnp-thesis rave rave-sdxl rave-shapes rewrite-align rewrite-description rewrite-free rewrite-generate sdedit sdedit-shapes sdedit-shapes-video sdedit-wan shapes shapes-codec shapes-instruct shapes-judge shapes-motion shapes-scorer shapes-video shapes-video-codec shapes-video-pictures slack-emoji thumbnail tiny tokenflow tokenflow-sdxl tokenflow-shapes unedit unedit-shapes-video unedit-wan vid2vid-zero vid2vid-zero-shapes video-p2p video-p2p-shapes video-p2p-thesis vidtome vidtome-sdxl vidtome-shapes web-small
+    printf '%s\n' best-shapes boomerang combine combine-sdxl combine-shapes ddim ddim-shapes ddim-shapes-video ddim-wan dds dds-shapes dds-shapes-video dds-wan easyv2v easyv2v-shapes-video edit-a-video edit-a-video-shapes fatezero fatezero-shapes flatten flatten-shapes flowedit flowedit-align flowedit-dfv flowedit-director flowedit-shapes-video fresco fresco-shapes glp glp-shapes glp-shapes-video glp-thesis glp-wan improved instruct instruct-ip2p instruct-ltx2-ic kvlock kvlock-shapes-video localize localize-shapes masactrl masactrl-sdxl masactrl-shapes masactrl-shapes-video masactrl-wan moving-mnist p2p p2p-shapes p2p-shapes-video p2p-thesis p2p-wan pixel-art pnp pnp-sdxl pnp-shapes pnp-thesis rave rave-sdxl rave-shapes rewrite-align rewrite-description rewrite-free rewrite-generate sdedit sdedit-shapes sdedit-shapes-video sdedit-wan shapes shapes-codec shapes-instruct shapes-judge shapes-motion shapes-scorer shapes-video shapes-video-codec shapes-video-pictures slack-emoji suite-shapes suite-thesis suite-v2vbench thumbnail tiny tokenflow tokenflow-sdxl tokenflow-shapes unedit unedit-shapes-video unedit-wan vid2vid-zero vid2vid-zero-shapes video-p2p video-p2p-shapes video-p2p-thesis vidtome vidtome-sdxl vidtome-shapes web-small
     for file in "$folder"/*.toml; do
         [ -e "$file" ] || continue
         file=${file##*/}
@@ -44,7 +44,7 @@ _vedit() {
     while [ "$i" -lt "$COMP_CWORD" ]; do
         word=${COMP_WORDS[i]}
         case "$path $word" in
-            'vedit batch' | 'vedit batch collect' | 'vedit batch gallery' | 'vedit batch run' | 'vedit batch status' | 'vedit bench' | 'vedit bench model' | 'vedit bench motion' | 'vedit bench rewrite' | 'vedit bench scenes' | 'vedit cache' | 'vedit cache clear' | 'vedit cache list' | 'vedit caption' | 'vedit convert' | 'vedit data' | 'vedit data check' | 'vedit data clip' | 'vedit data edit-pairs' | 'vedit data folder' | 'vedit data moving-mnist' | 'vedit data msrvtt' | 'vedit data table' | 'vedit data v2vbench' | 'vedit demo' | 'vedit edit' | 'vedit env' | 'vedit generate' | 'vedit gif' | 'vedit gif adjust' | 'vedit gif blur' | 'vedit gif chain' | 'vedit gif concat' | 'vedit gif crop' | 'vedit gif delay' | 'vedit gif fade' | 'vedit gif frames' | 'vedit gif metadata' | 'vedit gif optimize' | 'vedit gif pad' | 'vedit gif preview' | 'vedit gif resize' | 'vedit gif rotate' | 'vedit gif serve' | 'vedit gif speed' | 'vedit gif watermark' | 'vedit invert' | 'vedit localize' | 'vedit models' | 'vedit models export' | 'vedit models fetch' | 'vedit models info' | 'vedit models list' | 'vedit models pack' | 'vedit presets' | 'vedit presets list' | 'vedit presets save' | 'vedit presets show' | 'vedit probe' | 'vedit replay' | 'vedit rewrite' | 'vedit scene' | 'vedit score' | 'vedit score agree' | 'vedit score blind' | 'vedit score check' | 'vedit score compare' | 'vedit score merge' | 'vedit score table' | 'vedit score weights' | 'vedit train') path="$path $word" ;;
+            'vedit batch' | 'vedit batch collect' | 'vedit batch gallery' | 'vedit batch run' | 'vedit batch status' | 'vedit bench' | 'vedit bench model' | 'vedit bench motion' | 'vedit bench rewrite' | 'vedit bench scenes' | 'vedit cache' | 'vedit cache clear' | 'vedit cache list' | 'vedit caption' | 'vedit convert' | 'vedit data' | 'vedit data check' | 'vedit data clip' | 'vedit data edit-pairs' | 'vedit data folder' | 'vedit data moving-mnist' | 'vedit data msrvtt' | 'vedit data table' | 'vedit data v2vbench' | 'vedit demo' | 'vedit edit' | 'vedit env' | 'vedit generate' | 'vedit gif' | 'vedit gif adjust' | 'vedit gif blur' | 'vedit gif chain' | 'vedit gif concat' | 'vedit gif crop' | 'vedit gif delay' | 'vedit gif fade' | 'vedit gif frames' | 'vedit gif metadata' | 'vedit gif optimize' | 'vedit gif pad' | 'vedit gif preview' | 'vedit gif resize' | 'vedit gif rotate' | 'vedit gif serve' | 'vedit gif speed' | 'vedit gif watermark' | 'vedit invert' | 'vedit localize' | 'vedit models' | 'vedit models export' | 'vedit models fetch' | 'vedit models info' | 'vedit models list' | 'vedit models pack' | 'vedit presets' | 'vedit presets list' | 'vedit presets save' | 'vedit presets show' | 'vedit probe' | 'vedit replay' | 'vedit rewrite' | 'vedit scene' | 'vedit score' | 'vedit score agree' | 'vedit score blind' | 'vedit score check' | 'vedit score compare' | 'vedit score merge' | 'vedit score table' | 'vedit score weights' | 'vedit suite' | 'vedit suite list' | 'vedit suite run' | 'vedit suite show' | 'vedit train') path="$path $word" ;;
         esac
         i=$((i + 1))
     done
@@ -363,9 +363,10 @@ _vedit() {
         'vedit scene --truth' | 'vedit scene --seed' | 'vedit scene --frames' | 'vedit scene --grain') _vedit_value text "$cur"; return ;;
         'vedit scene --to') _vedit_value words "$cur" 'gif nut y4m rgb24 rgba'; return ;;
         'vedit score --source' | 'vedit score --truth' | 'vedit score --mask' | 'vedit score --index' | 'vedit score --metric-file' | 'vedit score --json' | 'vedit score --csv' | 'vedit score --md' | 'vedit score --latex' | 'vedit score --html' | 'vedit score --journal') _vedit_value file "$cur"; return ;;
-        'vedit score --prompt' | 'vedit score --source-prompt' | 'vedit score --metrics' | 'vedit score --mask-dilate' | 'vedit score --device' | 'vedit score --batch' | 'vedit score -j' | 'vedit score --jobs' | 'vedit score --name' | 'vedit score --seed' | 'vedit score --fail-under' | 'vedit score --fail-over') _vedit_value text "$cur"; return ;;
+        'vedit score --prompt' | 'vedit score --source-prompt' | 'vedit score --metrics' | 'vedit score --judge-model' | 'vedit score --judge-key-env' | 'vedit score --mask-dilate' | 'vedit score --device' | 'vedit score --batch' | 'vedit score -j' | 'vedit score --jobs' | 'vedit score --name' | 'vedit score --seed' | 'vedit score --fail-under' | 'vedit score --fail-over') _vedit_value text "$cur"; return ;;
         'vedit score --edited' | 'vedit score --source-dir' | 'vedit score --weights') _vedit_value folder "$cur"; return ;;
         'vedit score --align') _vedit_value words "$cur" 'first stride'; return ;;
+        'vedit score --judge') _vedit_value words "$cur" 'truth'; return ;;
         'vedit score --profile') _vedit_value words "$cur" 'v2vbench strict embedded'; return ;;
         'vedit score --flow') _vedit_value words "$cur" 'gmflow tvl1 dis'; return ;;
         'vedit score --bg-norm') _vedit_value words "$cur" 'background full'; return ;;
@@ -392,6 +393,13 @@ _vedit() {
         'vedit score table --tags' | 'vedit score table --html' | 'vedit score table -o' | 'vedit score table --output') _vedit_value file "$cur"; return ;;
         'vedit score weights --fetch' | 'vedit score weights --metrics') _vedit_value text "$cur"; return ;;
         'vedit score weights --weights') _vedit_value folder "$cur"; return ;;
+
+
+        'vedit suite run -O' | 'vedit suite run --output' | 'vedit suite run --clips' | 'vedit suite run --model' | 'vedit suite run --weights') _vedit_value folder "$cur"; return ;;
+        'vedit suite run --index') _vedit_value file "$cur"; return ;;
+        'vedit suite run --only' | 'vedit suite run --limit' | 'vedit suite run --steps' | 'vedit suite run --device') _vedit_value text "$cur"; return ;;
+        'vedit suite run --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
+
         'vedit train --preset') _vedit_value preset "$cur"; return ;;
         'vedit train --method' | 'vedit train --backbone' | 'vedit train --out' | 'vedit train --set' | 'vedit train --device' | 'vedit train --launch' | 'vedit train --threads' | 'vedit train --seed' | 'vedit train --steps' | 'vedit train --anneal' | 'vedit train --batch' | 'vedit train --rate') _vedit_value text "$cur"; return ;;
         'vedit train --pairs' | 'vedit train --vgg-weights') _vedit_value file "$cur"; return ;;
@@ -463,7 +471,7 @@ _vedit() {
         'vedit replay') words='-o --output --input --model --mask --accept-licence --yes -y --overwrite -q --quiet --progress -h --help' ;;
         'vedit rewrite') words='--source -o --output --instruction --redo -y --overwrite --mode --max-distance --llm --base-url --llm-model --key-env --timeout --revision --device --dtype --preset --lexicon --forbid --strict --refresh --no-cache --json -q --quiet -h --help' ;;
         'vedit scene') words='-o --output --truth -t --truth-output --seed --frames --grain --record --from-record --to -y --overwrite --json -q --quiet -h --help' ;;
-        'vedit score') words='--source --prompt --source-prompt --truth --mask --index --edited --source-dir --align --resize-source --yes --metrics --metric-file --profile --weights --flow --mask-dilate --bg-norm --dino --dover-antialias --success-model --lpips-net --device --dtype --batch -j --jobs --cache --explain --json --csv --md --latex --html --link-media --standalone --name --seed --baseline --fail-under --fail-over --journal --resume -y --overwrite -q --quiet --progress -h --help' ;;
+        'vedit score') words='--source --prompt --source-prompt --truth --mask --index --edited --source-dir --align --resize-source --yes --metrics --metric-file --judge --judge-model --judge-key-env --profile --weights --flow --mask-dilate --bg-norm --dino --dover-antialias --success-model --lpips-net --device --dtype --batch -j --jobs --cache --explain --json --csv --md --latex --html --link-media --standalone --name --seed --baseline --fail-under --fail-over --journal --resume -y --overwrite -q --quiet --progress -h --help' ;;
         'vedit score agree') words='--labels --answers --key --metrics --json --csv --md --latex --html --standalone --seed -y --overwrite -h --help' ;;
         'vedit score blind') words='-o --output --key --limit --seed -y --overwrite -h --help' ;;
         'vedit score check') words='--index --json -h --help' ;;
@@ -471,13 +479,17 @@ _vedit() {
         'vedit score merge') words='--name --seeds --force -o --output -y --overwrite -h --help' ;;
         'vedit score table') words='--layout --format --lang --column-from --metrics --only --tags --transpose --html --standalone --force -o --output -y --overwrite -h --help' ;;
         'vedit score weights') words='--check --fetch --weights --metrics --json -h --help' ;;
+        'vedit suite') words='-h --help' ;;
+        'vedit suite list') words='--json -h --help' ;;
+        'vedit suite run') words='-O --output --clips --index --only --limit --steps --model --weights --device --partial -q --quiet --progress -h --help' ;;
+        'vedit suite show') words='--file --json -h --help' ;;
         'vedit train') words='--preset --method --pairs --backbone --out --data --set --describe --device --launch --precision --threads --compile --seed --steps --anneal --batch --rate --begin --vgg-weights --fresh -y --overwrite --json -q --quiet -h --help' ;;
         esac
         _vedit_value words "$cur" "$words"
         return
     fi
     case $path in
-        'vedit') words='batch bench cache caption convert data demo edit env generate gif invert localize models presets probe replay rewrite scene score train' ;;
+        'vedit') words='batch bench cache caption convert data demo edit env generate gif invert localize models presets probe replay rewrite scene score suite train' ;;
         'vedit batch') words='collect gallery run status' ;;
         'vedit bench') words='model motion rewrite scenes' ;;
         'vedit cache') words='clear list' ;;
@@ -486,6 +498,7 @@ _vedit() {
         'vedit models') words='export fetch info list pack' ;;
         'vedit presets') words='list save show' ;;
         'vedit score') words='agree blind check compare merge table weights' ;;
+        'vedit suite') words='list run show' ;;
         'vedit batch collect') _vedit_value folder "$cur"; return ;;
         'vedit batch gallery') _vedit_value folder "$cur"; return ;;
         'vedit batch run') _vedit_value file "$cur"; return ;;
@@ -548,6 +561,9 @@ _vedit() {
         'vedit score merge') _vedit_value file "$cur"; return ;;
         'vedit score table') _vedit_value file "$cur"; return ;;
         'vedit score weights') ;;
+        'vedit suite list') ;;
+        'vedit suite run') _vedit_value file "$cur"; return ;;
+        'vedit suite show') _vedit_value file "$cur"; return ;;
         'vedit train') ;;
     esac
     _vedit_value words "$cur" "$words"

@@ -3,7 +3,7 @@
 function __vedit_at --description 'Whether the words so far name this very command'
     set -l path vedit
     for word in (commandline -opc)[2..-1]
-        if contains -- "$path $word" 'vedit' 'vedit batch' 'vedit batch collect' 'vedit batch gallery' 'vedit batch run' 'vedit batch status' 'vedit bench' 'vedit bench model' 'vedit bench motion' 'vedit bench rewrite' 'vedit bench scenes' 'vedit cache' 'vedit cache clear' 'vedit cache list' 'vedit caption' 'vedit convert' 'vedit data' 'vedit data check' 'vedit data clip' 'vedit data edit-pairs' 'vedit data folder' 'vedit data moving-mnist' 'vedit data msrvtt' 'vedit data table' 'vedit data v2vbench' 'vedit demo' 'vedit edit' 'vedit env' 'vedit generate' 'vedit gif' 'vedit gif adjust' 'vedit gif blur' 'vedit gif chain' 'vedit gif concat' 'vedit gif crop' 'vedit gif delay' 'vedit gif fade' 'vedit gif frames' 'vedit gif metadata' 'vedit gif optimize' 'vedit gif pad' 'vedit gif preview' 'vedit gif resize' 'vedit gif rotate' 'vedit gif serve' 'vedit gif speed' 'vedit gif watermark' 'vedit invert' 'vedit localize' 'vedit models' 'vedit models export' 'vedit models fetch' 'vedit models info' 'vedit models list' 'vedit models pack' 'vedit presets' 'vedit presets list' 'vedit presets save' 'vedit presets show' 'vedit probe' 'vedit replay' 'vedit rewrite' 'vedit scene' 'vedit score' 'vedit score agree' 'vedit score blind' 'vedit score check' 'vedit score compare' 'vedit score merge' 'vedit score table' 'vedit score weights' 'vedit train'
+        if contains -- "$path $word" 'vedit' 'vedit batch' 'vedit batch collect' 'vedit batch gallery' 'vedit batch run' 'vedit batch status' 'vedit bench' 'vedit bench model' 'vedit bench motion' 'vedit bench rewrite' 'vedit bench scenes' 'vedit cache' 'vedit cache clear' 'vedit cache list' 'vedit caption' 'vedit convert' 'vedit data' 'vedit data check' 'vedit data clip' 'vedit data edit-pairs' 'vedit data folder' 'vedit data moving-mnist' 'vedit data msrvtt' 'vedit data table' 'vedit data v2vbench' 'vedit demo' 'vedit edit' 'vedit env' 'vedit generate' 'vedit gif' 'vedit gif adjust' 'vedit gif blur' 'vedit gif chain' 'vedit gif concat' 'vedit gif crop' 'vedit gif delay' 'vedit gif fade' 'vedit gif frames' 'vedit gif metadata' 'vedit gif optimize' 'vedit gif pad' 'vedit gif preview' 'vedit gif resize' 'vedit gif rotate' 'vedit gif serve' 'vedit gif speed' 'vedit gif watermark' 'vedit invert' 'vedit localize' 'vedit models' 'vedit models export' 'vedit models fetch' 'vedit models info' 'vedit models list' 'vedit models pack' 'vedit presets' 'vedit presets list' 'vedit presets save' 'vedit presets show' 'vedit probe' 'vedit replay' 'vedit rewrite' 'vedit scene' 'vedit score' 'vedit score agree' 'vedit score blind' 'vedit score check' 'vedit score compare' 'vedit score merge' 'vedit score table' 'vedit score weights' 'vedit suite' 'vedit suite list' 'vedit suite run' 'vedit suite show' 'vedit train'
             set path "$path $word"
         end
     end
@@ -14,7 +14,7 @@ function __vedit_presets
     set -l folder ~/.config/vedit
     set -q XDG_CONFIG_HOME; and set folder $XDG_CONFIG_HOME/vedit
     set -q VEDIT_CONFIG_DIR; and set folder $VEDIT_CONFIG_DIR
-    printf '%s\n' best-shapes boomerang combine combine-sdxl combine-shapes ddim ddim-shapes ddim-shapes-video ddim-wan dds dds-shapes dds-shapes-video dds-wan easyv2v easyv2v-shapes-video edit-a-video edit-a-video-shapes fatezero fatezero-shapes flatten flatten-shapes flowedit flowedit-align flowedit-dfv flowedit-director flowedit-shapes-video fresco fresco-shapes glp glp-shapes glp-shapes-video glp-thesis glp-wan improved instruct instruct-ip2p instruct-ltx2-ic kvlock kvlock-shapes-video localize localize-shapes masactrl masactrl-sdxl masactrl-shapes masactrl-shapes-video masactrl-wan moving-mnist p2p p2p-shapes p2p-shapes-video p2p-thesis p2p-wan pixel-art pnp pnp-sdxl pnp-shapes pnp-thesis rave rave-sdxl rave-shapes rewrite-align rewrite-description rewrite-free rewrite-generate sdedit sdedit-shapes sdedit-shapes-video sdedit-wan shapes shapes-codec shapes-instruct shapes-judge shapes-motion shapes-scorer shapes-video shapes-video-codec shapes-video-pictures slack-emoji thumbnail tiny tokenflow tokenflow-sdxl tokenflow-shapes unedit unedit-shapes-video unedit-wan vid2vid-zero vid2vid-zero-shapes video-p2p video-p2p-shapes video-p2p-thesis vidtome vidtome-sdxl vidtome-shapes web-small
+    printf '%s\n' best-shapes boomerang combine combine-sdxl combine-shapes ddim ddim-shapes ddim-shapes-video ddim-wan dds dds-shapes dds-shapes-video dds-wan easyv2v easyv2v-shapes-video edit-a-video edit-a-video-shapes fatezero fatezero-shapes flatten flatten-shapes flowedit flowedit-align flowedit-dfv flowedit-director flowedit-shapes-video fresco fresco-shapes glp glp-shapes glp-shapes-video glp-thesis glp-wan improved instruct instruct-ip2p instruct-ltx2-ic kvlock kvlock-shapes-video localize localize-shapes masactrl masactrl-sdxl masactrl-shapes masactrl-shapes-video masactrl-wan moving-mnist p2p p2p-shapes p2p-shapes-video p2p-thesis p2p-wan pixel-art pnp pnp-sdxl pnp-shapes pnp-thesis rave rave-sdxl rave-shapes rewrite-align rewrite-description rewrite-free rewrite-generate sdedit sdedit-shapes sdedit-shapes-video sdedit-wan shapes shapes-codec shapes-instruct shapes-judge shapes-motion shapes-scorer shapes-video shapes-video-codec shapes-video-pictures slack-emoji suite-shapes suite-thesis suite-v2vbench thumbnail tiny tokenflow tokenflow-sdxl tokenflow-shapes unedit unedit-shapes-video unedit-wan vid2vid-zero vid2vid-zero-shapes video-p2p video-p2p-shapes video-p2p-thesis vidtome vidtome-sdxl vidtome-shapes web-small
     for file in $folder/presets/*.toml
         string replace -r '^.*/(.*)\.toml$' '$1' -- $file
     end
@@ -41,6 +41,7 @@ complete -c vedit -n '__vedit_at \'vedit\'' -a replay -d 'Repeat an edit or a ge
 complete -c vedit -n '__vedit_at \'vedit\'' -a rewrite -d 'Make the prompt of an edit from what a clip shows and an instruction'
 complete -c vedit -n '__vedit_at \'vedit\'' -a scene -d 'Draw a clip from a caption'
 complete -c vedit -n '__vedit_at \'vedit\'' -a score -d 'Judge edited clips: quality, fidelity to text and source, steadiness'
+complete -c vedit -n '__vedit_at \'vedit\'' -a suite -d 'Make edits by several methods, score them, and print a paper\'s tables'
 complete -c vedit -n '__vedit_at \'vedit\'' -a train -d 'Train the embedded models on scenes drawn as they are needed, or a generator on your clips'
 complete -c vedit -n '__vedit_at \'vedit\'' -s V -l version -d 'Show the version and exit.'
 complete -c vedit -n '__vedit_at \'vedit\'' -l debug -d 'Show a traceback with an error.'
@@ -1307,8 +1308,11 @@ complete -c vedit -n '__vedit_at \'vedit score\'' -l source-dir -x -a '(__fish_c
 complete -c vedit -n '__vedit_at \'vedit score\'' -l align -x -a 'first stride' -d 'For a source of another length: its first frames, or frames over all of it.'
 complete -c vedit -n '__vedit_at \'vedit score\'' -l resize-source -d 'Bring source and truth to the edited size.'
 complete -c vedit -n '__vedit_at \'vedit score\'' -l yes -d 'Read what run records of others name outside their folders too.'
-complete -c vedit -n '__vedit_at \'vedit score\'' -l metrics -x -d 'Metrics and groups (v2vbench, quality, alignment, temporal, reference, background, core, method, embedded, all); -NAME removes.'
+complete -c vedit -n '__vedit_at \'vedit score\'' -l metrics -x -d 'Metrics and groups (v2vbench, quality, alignment, temporal, reference, background, core, judge, method, embedded, all); -NAME removes.'
 complete -c vedit -n '__vedit_at \'vedit score\'' -l metric-file -r -F -d 'A metric of your own, which is computed too; several may be given.'
+complete -c vedit -n '__vedit_at \'vedit score\'' -l judge -x -a 'truth' -d 'Who answers the questions of the group judge: the reader of drawn scenes, or a chat model.'
+complete -c vedit -n '__vedit_at \'vedit score\'' -l judge-model -x -d 'The model at the judge\'s URL.'
+complete -c vedit -n '__vedit_at \'vedit score\'' -l judge-key-env -x -d 'The variable with its key; VEDIT_REMOTE_KEY by default.'
 complete -c vedit -n '__vedit_at \'vedit score\'' -l profile -x -a 'v2vbench strict embedded' -d 'As published, with its quirks repaired, or without weights; embedded when none are found.'
 complete -c vedit -n '__vedit_at \'vedit score\'' -l weights -x -a '(__fish_complete_directories)' -d 'Look for weights as DIR/OWNER/REPO/FILE first.'
 complete -c vedit -n '__vedit_at \'vedit score\'' -l flow -x -a 'gmflow tvl1 dis' -d 'What estimates motion for the warping error; tvl1 needs no weights, dis needs OpenCV.'
@@ -1402,6 +1406,30 @@ complete -c vedit -n '__vedit_at \'vedit score weights\'' -l weights -x -a '(__f
 complete -c vedit -n '__vedit_at \'vedit score weights\'' -l metrics -x -d 'Show only what these metrics need.'
 complete -c vedit -n '__vedit_at \'vedit score weights\'' -l json -d 'Print the list as JSON.'
 complete -c vedit -n '__vedit_at \'vedit score weights\'' -s h -l help -d 'Show this message and exit.'
+complete -c vedit -n '__vedit_at \'vedit suite\'' -f
+complete -c vedit -n '__vedit_at \'vedit suite\'' -a list -d 'List the suites there are'
+complete -c vedit -n '__vedit_at \'vedit suite\'' -a run -d 'Run a suite, or go on with one'
+complete -c vedit -n '__vedit_at \'vedit suite\'' -a show -d 'Print what a suite does'
+complete -c vedit -n '__vedit_at \'vedit suite\'' -s h -l help -d 'Show this message and exit.'
+complete -c vedit -n '__vedit_at \'vedit suite list\'' -f
+complete -c vedit -n '__vedit_at \'vedit suite list\'' -l json -d 'Print them as JSON.'
+complete -c vedit -n '__vedit_at \'vedit suite list\'' -s h -l help -d 'Show this message and exit.'
+complete -c vedit -n '__vedit_at \'vedit suite run\'' -s O -l output -x -a '(__fish_complete_directories)' -d 'The folder of everything. Required.'
+complete -c vedit -n '__vedit_at \'vedit suite run\'' -l clips -x -a '(__fish_complete_directories)' -d 'The source clips of a suite that does not draw them.'
+complete -c vedit -n '__vedit_at \'vedit suite run\'' -l index -r -F -d 'Their prompts: V2VBench\'s YAML, or TOML with [[video]] tables.'
+complete -c vedit -n '__vedit_at \'vedit suite run\'' -l only -x -d 'Of its runs, these.'
+complete -c vedit -n '__vedit_at \'vedit suite run\'' -l limit -x -d 'At most so many clips. At least 1.'
+complete -c vedit -n '__vedit_at \'vedit suite run\'' -l steps -x -d 'Steps and iterations of every method. At least 1.'
+complete -c vedit -n '__vedit_at \'vedit suite run\'' -l model -x -a '(__fish_complete_directories)' -d 'Instead of the suite\'s model.'
+complete -c vedit -n '__vedit_at \'vedit suite run\'' -l weights -x -a '(__fish_complete_directories)' -d 'Look for the metrics\' weights here first.'
+complete -c vedit -n '__vedit_at \'vedit suite run\'' -l device -x -d 'auto, cpu, cuda, cuda:N or mps.'
+complete -c vedit -n '__vedit_at \'vedit suite run\'' -l partial -d 'Run the clips that are there.'
+complete -c vedit -n '__vedit_at \'vedit suite run\'' -s q -l quiet -d 'No progress and no warnings.'
+complete -c vedit -n '__vedit_at \'vedit suite run\'' -l progress -x -a 'auto jsonl none' -d 'Progress on standard error.'
+complete -c vedit -n '__vedit_at \'vedit suite run\'' -s h -l help -d 'Show this message and exit.'
+complete -c vedit -n '__vedit_at \'vedit suite show\'' -l file -d 'Print its file as it is.'
+complete -c vedit -n '__vedit_at \'vedit suite show\'' -l json -d 'Print it as JSON.'
+complete -c vedit -n '__vedit_at \'vedit suite show\'' -s h -l help -d 'Show this message and exit.'
 complete -c vedit -n '__vedit_at \'vedit train\'' -f
 complete -c vedit -n '__vedit_at \'vedit train\'' -l preset -x -a '(__vedit_presets)' -d 'What to train: shapes-all, shapes-codec, shapes-judge, shapes-scorer, shapes, shapes-motion, shapes-video-codec, shapes-video-pictures, shapes-video, shapes-instruct; or a training preset or TOML file.'
 complete -c vedit -n '__vedit_at \'vedit train\'' -l method -x -d 'Train an editor instead of a preset: easyv2v, which follows instructions.'

@@ -43,6 +43,7 @@ COMMANDS = {
     "rewrite": "Make the prompt of an edit from an instruction.",
     "scene": "Draw a clip from a caption, and the true result of an edit.",
     "score": "Judge edited clips, compare methods, lay out tables.",
+    "suite": "Make edits by several methods, score them, print a paper's tables.",
     "train": "Train the embedded models, or a generator on your clips.",
 }
 

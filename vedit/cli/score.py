@@ -88,8 +88,8 @@ metric_options = options(
         "--metrics",
         metavar="LIST",
         help=(
-            "Metrics and groups (v2vbench, quality, alignment, temporal, reference, background, core, method,"
-            " embedded, all); -NAME removes."
+            "Metrics and groups (v2vbench, quality, alignment, temporal, reference, background, core, judge,"
+            " method, embedded, all); -NAME removes."
         ),
     ),
     click.option(
@@ -97,6 +97,15 @@ metric_options = options(
         multiple=True,
         metavar="FILE.py",
         help="A metric of your own, which is computed too; several may be given.",
+    ),
+    click.option(
+        "--judge",
+        metavar="truth|URL",
+        help="Who answers the questions of the group judge: the reader of drawn scenes, or a chat model.",
+    ),
+    click.option("--judge-model", metavar="NAME", help="The model at the judge's URL."),
+    click.option(
+        "--judge-key-env", metavar="NAME", help="The variable with its key; VEDIT_REMOTE_KEY by default."
     ),
     click.option(
         "--profile",

@@ -33,9 +33,11 @@ from vedit.metrics.types import Floats, Options, Pixels, Video, unit
 
 LAST = 1000  # the order of a number that has none
 GROUPS = frozenset(
-    {"v2vbench", "quality", "alignment", "temporal", "reference", "background", "method", "core"}
+    {"v2vbench", "quality", "alignment", "temporal", "reference", "background", "method", "core", "judge"}
 )
-ON_REQUEST = frozenset({"core"})  # groups that are not computed unless they or their numbers are named
+ON_REQUEST = frozenset(
+    {"core", "judge"}
+)  # groups that are not computed unless they or their numbers are named
 
 
 @dataclass(frozen=True)
@@ -129,11 +131,14 @@ NEEDS_OF = {
     "mask": "a mask",
     "pairs": "two frames or more",
     "record": "the run record beside the edited clip",
+    "judge": "a judge",
 }
-OF_OPTIONS = frozenset({"source", "prompt", "source_prompt", "truth", "mask"})  # needs that an option gives
+OF_OPTIONS = frozenset(
+    {"source", "prompt", "source_prompt", "truth", "mask", "judge"}
+)  # needs that an option gives
 
 
-def missing(needs: Iterable[str], clip: Clip) -> list[str]:
+def missing(needs: Iterable[str], clip: Clip, *, has_judge: bool = False) -> list[str]:
     """Which of a metric's needs a clip does not have, in the words of `NEEDS_OF`, with the option that gives
     it.
     """
@@ -145,6 +150,7 @@ def missing(needs: Iterable[str], clip: Clip) -> list[str]:
         "mask": clip.mask_TYX is not None,
         "pairs": len(clip.edited) >= 2,
         "record": clip.record is not None,
+        "judge": has_judge,
     }
     named = {
         need: f"{words} ({option(need)})" if need in OF_OPTIONS else words for need, words in NEEDS_OF.items()

@@ -30,6 +30,7 @@ from vedit.jobs.cache import folder
 from vedit.jobs.extras import need
 from vedit.jobs.score.clips import Item, Reading
 from vedit.jobs.score.index import read_folder, read_index
+from vedit.jobs.score.judges import judge_of
 from vedit.jobs.score.metrics import Choice, catalogue, choose
 from vedit.jobs.score.outputs import Makers
 from vedit.jobs.score.request import ScoreRequest
@@ -37,6 +38,7 @@ from vedit.jobs.score.run import Clips, Suite, run
 from vedit.jobs.sink import Quiet, Sink
 from vedit.media.atomic import open_output
 from vedit.metrics import own
+from vedit.metrics._judging import Judge
 from vedit.metrics.base import towers_of
 from vedit.metrics.towers.files import WeightFinder
 from vedit.metrics.types import Options
@@ -82,6 +84,7 @@ class ScorePlan:
     suite: Suite
     finder: WeightFinder
     thresholds: tuple[Threshold, ...] = ()
+    judge: Judge | None = None
 
     def __str__(self) -> str:
         clips = "1 clip" if len(self.suite.items) == 1 else f"{len(self.suite.items)} clips"
@@ -116,7 +119,7 @@ class ScorePlan:
             torch.set_num_threads(request.jobs)
         features = _kept() / "features" if request.cache else None
         store = FeatureStore(features, memory_mib=PAGE_MEMORY_MIB if request.html_file else 256)
-        towers = Towers(self.suite.options, self.finder, store)
+        towers = Towers(self.suite.options, self.finder, store, self.judge)
         clips = Clips(self.suite, sink.warn)
         results, stopped_by = run(
             self.suite, towers, Journal(self.journal, request.resume), clips=clips, watch=sink.steps
@@ -226,7 +229,13 @@ def plan(request: ScoreRequest, sink: Sink = Quiet()) -> ScorePlan:
     ceilings = [_threshold("fail_over", text, suite.choice) for text in request.fail_over]
     for note in notes:
         sink.warn(note)
-    return ScorePlan(request, suite, finder, (*floors, *ceilings))
+    judge = judge_of(
+        request.judge,
+        request.judge_model,
+        request.judge_key_env,
+        _kept() / "judge" if request.cache else None,
+    )
+    return ScorePlan(request, suite, finder, (*floors, *ceilings), judge)
 
 
 def _kept() -> Path:

@@ -139,6 +139,8 @@ def run(
             left_over(draft, suite.choice.keys)
     finally:
         towers.free()
+    if getattr(towers, "judge", None) is not None:
+        weights = {**weights, "judge": dict(towers.judge.facts())}
     return results_of(suite, drafts.values(), same.values(), weights), stopped_by
 
 
@@ -225,6 +227,8 @@ class Work:
             for name in (*towers_of(self.module, self.suite.options), self.name)
             if name in self.weights
         }
+        if "judge" in self.module.NEEDS and getattr(self.towers, "judge", None) is not None:
+            hashes["judge"] = self.towers.judge.name
         kind = f"{self.name} of the source" if is_identity else self.name
         key = journal_key(
             draft.item, self.suite.reading, kind, self.module.VERSION, self.suite.options.json(), hashes
@@ -291,7 +295,7 @@ class Work:
         }, ""
 
     def _obstacle(self, clip: Clip) -> str:
-        lacking = missing(self.module.NEEDS, clip)
+        lacking = missing(self.module.NEEDS, clip, has_judge=getattr(self.towers, "judge", None) is not None)
         if lacking:
             return f"needs {' and '.join(lacking)}"
         return str(self.module.unfit(clip, self.suite.options)) if hasattr(self.module, "unfit") else ""

@@ -264,7 +264,7 @@ def thesis_tables(reports: Sequence[Results], lang: str = "en", only: str | None
         table
         for report in reports
         for group in GROUPS
-        if (table := _of_videos(report, group, lang)) is not None
+        if (table := videos_table(report, group, lang)) is not None
     ]
     if not found:
         raise InputError(
@@ -272,7 +272,7 @@ def thesis_tables(reports: Sequence[Results], lang: str = "en", only: str | None
             "Its tables show pick_score, viclip_text_alignment and six more, which need weights.",
             f"Try {option('layout', 'wide')}",
         )
-    compared = [_of_methods(reports, lang)] if len(reports) > 1 and only != "videos" else []
+    compared = [methods_table(reports, lang)] if len(reports) > 1 and only != "videos" else []
     return compared if only == "comparison" else [*found, *compared]
 
 
@@ -290,7 +290,7 @@ def printed_table(reports: Sequence[Results], number: str, lang: str, *, is_head
         raise UsageError(f"table {number} has {wanted}, and there are {len(reports)}.")
     if number == "4-3" and not is_headed and all(_scales(report) for report in reports):
         reports = distinct([_named(report, f"values={_scales(report)}") for report in reports])
-    table = _of_methods(reports, lang, GROUPS[:1] if number == "4-3" else GROUPS)
+    table = methods_table(reports, lang, GROUPS[:1] if number == "4-3" else GROUPS)
     if not table.rows:
         raise InputError(
             f"the reports hold none of the metrics of table {number}.",
@@ -311,7 +311,8 @@ def _notes(keys: Sequence[str], lang: str) -> tuple[str, ...]:
     return (EXCHANGED[lang],) if {"pick_score", "viclip_text_alignment"} & set(keys) else ()
 
 
-def _of_videos(report: Results, group: Group, lang: str) -> Table | None:
+def videos_table(report: Results, group: Group, lang: str) -> Table | None:
+    """One report by video, in the columns of a group; None where it has none of them."""
     columns = [(key, heading) for key, heading in group.columns if key in report.metrics]
     if not columns:
         return None
@@ -333,7 +334,7 @@ def _of_videos(report: Results, group: Group, lang: str) -> Table | None:
     )
 
 
-def _of_methods(reports: Sequence[Results], lang: str, groups: Sequence[Group] = GROUPS) -> Table:
+def methods_table(reports: Sequence[Results], lang: str, groups: Sequence[Group] = GROUPS) -> Table:
     """Table 4-1: a group column, a metric column, and one column per method."""
     rows: list[tuple[Cell, ...]] = []
     rules, keys = [], []

@@ -42,8 +42,15 @@ class Towers:
     """The towers of one run."""
 
     def __init__(
-        self, options: Options, finder: WeightFinder | None = None, store: FeatureStore | None = None
+        self,
+        options: Options,
+        finder: WeightFinder | None = None,
+        store: FeatureStore | None = None,
+        judge: Any = None,
     ) -> None:
+        self.judge = (
+            judge  # who answers questions about clips, `vedit.metrics._judging.Judge`; None for nobody
+        )
         self.options, self.finder, self.store = options, finder or WeightFinder(), store or FeatureStore()
         self._towers: dict[str, Tower] = {}
 

@@ -1,0 +1,30 @@
+"""What a suite is asked for, as plain data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vedit.jobs.request import Request
+
+
+@dataclass(frozen=True, kw_only=True)
+class SuiteRequest(Request):
+    """A run of a suite.
+
+    suite: one that ships, a preset of kind "suite", or a file. output: the folder of everything. clips: the
+    folder of the source clips; index: their prompts, as `score` reads them. only: labels of runs. limit: at
+    most so many clips. steps: of every method that has steps or iterations. model: instead of the suite's.
+    weights: for the metrics. partial: run the clips that are there.
+    """
+
+    suite: str
+    output: str
+    clips: str | None = None
+    index: str | None = None
+    only: tuple[str, ...] = ()
+    limit: int | None = None
+    steps: int | None = None
+    model: str | None = None
+    weights: str | None = None
+    device: str = "auto"
+    partial: bool = False

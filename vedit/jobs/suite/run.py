@@ -1,0 +1,336 @@
+"""Run a suite: clips -> prompts -> edits -> scores -> tables. Each step skips what is done.
+
+OUT/clips/  OUT/prompts.jsonl  OUT/edits/LABEL/VIDEO/EDIT.gif  OUT/scores/LABEL.json
+OUT/tables/4-1.{txt,md,tex,csv}  OUT/report.html  OUT/thesis-check.md  OUT/suite.lock.toml
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from vedit import presets
+from vedit.errors import InputError, PartialFailure, UsageError, VeditError, nearest
+from vedit.jobs.batch.request import BatchRequest, plan_batch
+from vedit.jobs.bench.scenes import with_mask
+from vedit.jobs.here import run_here
+from vedit.jobs.score.plan import plan as plan_score
+from vedit.jobs.score.request import ScoreRequest
+from vedit.jobs.score.results import Results, read_results
+from vedit.jobs.sink import Quiet, Sink
+from vedit.jobs.suite import report
+from vedit.jobs.suite.clips import Take, takes_of, write_index
+from vedit.jobs.suite.request import SuiteRequest
+from vedit.media.atomic import open_output
+
+Tell = Callable[[Mapping[str, Any]], None]
+PREFIX = "suite-"  # of the presets that ship
+STEPS = ("steps", "iterations", "tune_steps")
+
+
+@dataclass
+class Done:
+    """What came of a suite. left_out: what is missing from the tables, and why."""
+
+    output: str
+    reports: dict[str, Results]
+    tables: list[str]
+    left_out: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
+
+    def check(self) -> None:
+        """Raise PartialFailure where something was left out."""
+        if self.left_out:
+            raise PartialFailure(
+                f"the suite is not complete: {self.left_out[0]}"
+                + (f" (and {len(self.left_out) - 1} more)" if len(self.left_out) > 1 else ""),
+                f"The tables in {self.output}/tables are of what there is, and say of how many.",
+            )
+
+
+def names() -> dict[str, str]:
+    """The suites there are, each with its summary."""
+    found = {}
+    for name in presets.paths():
+        if name.startswith(PREFIX):
+            found[name.removeprefix(PREFIX)] = presets.load(name, "suite").summary
+    return found
+
+
+def definition(name: str) -> Mapping[str, Any]:
+    """The table of a suite by its name or its file. Raises UsageError."""
+    return presets.load(file_of(name), "suite").table
+
+
+def file_of(name: str) -> str:
+    """The file of a suite by its name. Raises UsageError."""
+    if os.sep in name or name.endswith(presets.SUFFIX):
+        return name
+    name = name.removeprefix(PREFIX)
+    if PREFIX + name not in presets.paths():
+        known = names()
+        raise UsageError(
+            f"there is no suite called {name!r}{nearest(name, known) or '.'}",
+            f"There are: {', '.join(known)}; or name a file ending in {presets.SUFFIX}.",
+        )
+    return presets.find(PREFIX + name)
+
+
+def run(request: SuiteRequest, sink: Sink = Quiet(), tell: Tell = lambda event: None) -> Done:
+    """Do what is not done yet of a suite, and write its tables. Raises VeditError before any work for what
+    is wrong with the call; what fails later is left out and told.
+    """
+    suite = definition(request.suite)
+    runs = chosen_runs(suite, request.only)
+    out = request.output
+    os.makedirs(out, exist_ok=True)
+    clips = suite.get("clips", {})
+    takes, missing = takes_of(
+        clips,
+        os.path.join(out, "clips"),
+        source_dir=request.clips,
+        index=request.index,
+        limit=request.limit,
+        partial=request.partial,
+    )
+    done = Done(out, {}, [], [f"the clip {name} is missing" for name in missing])
+    write_index(os.path.join(out, "clips", "index.toml"), takes) if "cases" in clips else write_index(
+        _made(out, "index.toml"), takes
+    )
+    prompts = prompts_of(runs, takes, done.left_out)
+    _write(os.path.join(out, "prompts.jsonl"), "".join(json.dumps(row) + "\n" for row in prompts))
+    make_edits(request, suite, runs, takes, prompts, done, sink, tell)
+    for one in runs:
+        scored = score_run(request, suite, str(one["label"]), done, sink)
+        if scored is not None:
+            done.reports[str(one["label"])] = scored
+    if not done.reports:
+        raise InputError("no run of the suite has a result.", "; ".join(done.left_out[:3]))
+    done.tables = report.write(out, suite, done.reports, len(takes) + len(missing), done.left_out)
+    done.changed = report.lock(out, request, suite, done.reports, prompts)
+    return done
+
+
+def chosen_runs(suite: Mapping[str, Any], only: Sequence[str]) -> list[Mapping[str, Any]]:
+    """The runs that are asked for. Raises UsageError for a label that there is not."""
+    labels = [str(one["label"]) for one in suite["run"]]
+    for label in only:
+        if label not in labels:
+            raise UsageError(
+                f"the suite has no run {label!r}{nearest(label, labels) or '.'}",
+                f"Its runs: {', '.join(labels)}.",
+            )
+    return [one for one in suite["run"] if not only or one["label"] in only]
+
+
+# --- prompts and edits ---------------------------------------------------------------------------
+
+
+def prompts_of(
+    runs: Sequence[Mapping[str, Any]], takes: Sequence[Take], left_out: list[str]
+) -> list[dict[str, Any]]:
+    """The prompt of every run and clip; what cannot be rewritten is left out and told."""
+    rows = []
+    for one in runs:
+        for take in takes:
+            row = {"label": one["label"], "video": take.video, "edit": take.edit}
+            kind = one.get("prompt", "full")
+            if kind == "rewritten":
+                try:
+                    row["prompt"] = _rewritten(take)
+                except VeditError as error:
+                    left_out.append(f"{one['label']} {take.video}: {error.what}")
+                    continue
+            else:
+                row["prompt"] = take.short if kind == "short" else take.prompt
+            rows.append({**row, "source_prompt": take.source_prompt, "kind": kind})
+    return rows
+
+
+def _rewritten(take: Take) -> str:
+    """The instruction along the source prompt, by the rules."""
+    from vedit.jobs.rewrite.request import RewriteRequest
+    from vedit.jobs.rewrite.run import rewrite
+
+    return str(rewrite(RewriteRequest(source=take.source_prompt, instruction=take.instruction))["target"])
+
+
+def make_edits(
+    request: SuiteRequest,
+    suite: Mapping[str, Any],
+    runs: Sequence[Mapping[str, Any]],
+    takes: Sequence[Take],
+    prompts: Sequence[Mapping[str, Any]],
+    done: Done,
+    sink: Sink,
+    tell: Tell,
+) -> None:
+    """Make the edits that are not made yet, as one batch."""
+    by_take = {(take.video, take.edit): take for take in takes}
+    by_label = {str(one["label"]): one for one in runs}
+    rows = [
+        job_of(request, suite, by_label[str(row["label"])], by_take[row["video"], row["edit"]], row)
+        for row in prompts
+    ]
+    jobs = _made(request.output, "jobs.jsonl")
+    _write(jobs, "".join(json.dumps(row) + "\n" for row in rows))
+    edits = os.path.join(request.output, "edits")
+    made = plan_batch(BatchRequest(jobs=(jobs,), output_dir=edits, overwrite=True, retry_failed=True), sink)
+    if made.open():
+        outcome = run_here(made, request.device, tell=tell, sink=sink)
+        outcome.concluded(edits, "edit", "") if outcome.is_stopped else None
+    left = {item.output for item in made.open()} | {
+        item.output for item in made.items if item.key in made.failed
+    }
+    done.left_out += [f"{name} was not made, see {edits}/failed.csv" for name in sorted(left)]
+
+
+def job_of(
+    request: SuiteRequest,
+    suite: Mapping[str, Any],
+    one: Mapping[str, Any],
+    take: Take,
+    prompt: Mapping[str, Any],
+) -> dict[str, Any]:
+    """A row of the batch."""
+    from vedit.jobs.edit.settings import keys_of
+
+    clips = suite.get("clips", {})
+    job: dict[str, Any] = {
+        "input": os.path.abspath(take.source),
+        "source_prompt": take.source_prompt,
+        "prompt": prompt["prompt"],
+        "method": one["method"],
+        "label": one["label"],
+        "output": f"{one['label']}/{take.video}/{take.edit}.gif",
+    }
+    job |= {key: clips[key] for key in ("frames", "stride", "start", "size", "model") if key in clips}
+    if request.model:
+        job["model"] = request.model
+    if "preset" in one:
+        job["preset"] = one["preset"]
+    keys = set(keys_of(str(one["method"])))
+    values = dict(one.get("set", {}))
+    if "factor" in one and "equalizer" in keys:
+        values["equalizer"] = {
+            word: one["factor"] for word in new_words(take.source_prompt, str(prompt["prompt"]))
+        }
+    if take.case is not None:
+        values = with_mask(str(one["method"]), take.case, values)
+    if request.steps is not None:
+        values |= {key: request.steps for key in STEPS if key in keys}
+    return job | {f"set.{key}": value for key, value in values.items()}
+
+
+def new_words(source: str, prompt: str) -> list[str]:
+    """The words of a prompt that its source does not have, in their order."""
+    known = set(source.split())
+    return [word for word in dict.fromkeys(prompt.split()) if word not in known]
+
+
+# --- scores --------------------------------------------------------------------------------------
+
+
+def score_run(
+    request: SuiteRequest, suite: Mapping[str, Any], label: str, done: Done, sink: Sink
+) -> Results | None:
+    """The report of a run, out of its file where nothing has changed; None where it has no clip."""
+    folder = os.path.join(request.output, "edits", label)
+    if not os.path.isdir(folder):
+        return None
+    target = os.path.join(request.output, "scores", f"{label}.json")
+    index = _of_run(request.output, label, suite)
+    asked = suite.get("score", {})
+    key = _key(folder, index, asked, request.weights)
+    beside = _made(request.output, f"{label}.key")
+    if os.path.exists(target) and _text(beside) == key:
+        return read_results(target)
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    scored = plan_score(
+        ScoreRequest(
+            edited_dir=folder,
+            index=index,
+            metrics=asked.get("metrics"),
+            profile=asked.get("profile"),
+            weights=request.weights,
+            device=request.device,
+            name=label,
+            json_file=target,
+            journal=_made(request.output, f"{label}.journal.jsonl"),
+            resume=True,
+            overwrite=True,
+        ),
+        sink,
+    ).run(sink)
+    try:
+        scored.check()
+    except PartialFailure as error:
+        done.left_out.append(f"{label}: {error.what} {error.right}".rstrip())
+    _write(beside, key)
+    return read_results(target)
+
+
+def _of_run(out: str, label: str, suite: Mapping[str, Any]) -> str:
+    """The index of the clips that a run has, beside that of all."""
+    import tomllib
+
+    whole = (
+        os.path.join(out, "clips", "index.toml")
+        if "cases" in suite.get("clips", {})
+        else _made(out, "index.toml")
+    )
+    with open(whole, "rb") as file:
+        videos = tomllib.load(file)["video"]
+    takes = [
+        Take(
+            video["id"], edit["id"], video["source"], video["source_prompt"], edit["prompt"], "", "",
+            edit.get("truth"), (video.get("tags") or [None])[0],
+        )
+        for video in videos
+        for edit in video["edit"]
+        if os.path.exists(os.path.join(out, "edits", label, video["id"], f"{edit['id']}.gif"))
+    ]  # fmt: skip
+    path = _made(out, f"{label}.index.toml")
+    write_index(path, takes)
+    return path
+
+
+def _key(folder: str, index: str, asked: Mapping[str, Any], weights: str | None) -> str:
+    """What a report was made of: the clips by size and time, what was asked, and this vedit."""
+    from vedit import __version__
+
+    digest = hashlib.sha256(json.dumps([dict(asked), weights, __version__]).encode())
+    digest.update(_text(index).encode())
+    for place, folders, files in os.walk(folder):
+        folders.sort()
+        for name in sorted(files):
+            if name.endswith(".gif"):
+                facts = os.stat(os.path.join(place, name))
+                digest.update(f"{place}/{name} {facts.st_size} {facts.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
+
+
+def _made(out: str, name: str) -> str:
+    """A file of the suite's own state."""
+    folder = os.path.join(out, ".suite")
+    os.makedirs(folder, exist_ok=True)
+    return os.path.join(folder, name)
+
+
+def _text(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
+def _write(path: str, text: str) -> None:
+    """Write a file unless it says that already, so that its time stays."""
+    if _text(path) != text:
+        with open_output(path) as stream:
+            stream.write(text.encode())
