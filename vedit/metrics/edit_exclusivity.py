@@ -2,7 +2,7 @@
 
 Sum of |edit - source| inside the mask over the sum in the whole frame, a mean over frames; our definition,
 after the dimension of the same name of VEFX-Bench (2604.16272), which a reward model judges. A frame that did
-not change at all has none, and is counted.
+not change at all has none, and is counted; a clip of which none did is left out.
 """
 
 from __future__ import annotations
@@ -29,6 +29,12 @@ NEEDS = frozenset({"source", "mask"})
 OPTIONS = ("mask_dilate",)
 GROUPS = frozenset({"background"})
 TOWERS = ()
+
+
+def unfit(clip: Clip, options: Options) -> str:
+    """A copy of the source has no change to have a share of."""
+    is_copy = clip.source is not None and clip.source.digest == clip.edited.digest
+    return "needs a clip that is not its source unchanged" if is_copy else ""
 
 
 def score(clip: Clip, towers: Any, options: Options) -> dict[str, Score]:

@@ -4,7 +4,8 @@ Points on a grid are followed through both clips; the correlation of two tracks 
 cosine of their displacements, and each track of the edit is given the largest of its correlations with the
 source's. Source: Yatim et al. 2024 (Diffusion Motion Transfer) as FiVE-Bench computes it. Deviations: tracks
 come from the integrated flow and not from a point tracker, with at most 55 points a side; tracks that leave
-the frame or stand still (a mean step below STILL pixels) are dropped, where the published code gets NaN; the
+the frame or stand still (a mean step below STILL pixels) are dropped, where the published code gets NaN, so
+that a clip has no number where nothing of the source moves, and 0 where only the edit stands still; the
 identity that FiVE-Bench subtracts from the matrix is not.
 """
 
@@ -55,10 +56,10 @@ def score(clip: Clip, towers: Any, options: Options) -> dict[str, Score]:
         found.append(steps_of(forward))
     of_edit, of_source = found
     extra = {"flow": options.flow_engine, "tracks": len(of_edit), "source_tracks": len(of_source)}
-    if not (len(of_edit) and len(of_source)):
-        who = "the source" if not len(of_source) else "the edit"
-        why = f"nothing moves in {who}"
-        return {"motion_fidelity": Score(float("nan"), extra={**extra, "why": why})}
+    if not len(of_source):
+        return {}  # there is no motion to keep
+    if not len(of_edit):
+        return {"motion_fidelity": Score(0.0, extra={**extra, "note": "nothing moves in the edit"})}
     return {"motion_fidelity": Score(float(correlations(of_edit, of_source).max(axis=1).mean()), (), extra)}
 
 

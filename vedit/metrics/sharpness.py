@@ -42,11 +42,8 @@ def score(clip: Clip, towers: Any, options: Options) -> dict[str, Score]:
     found = {"sharpness": mean_score(map(laplacian_variance, clip.edited_TYX3))}
     if clip.source is not None:
         own = float(np.mean([*map(laplacian_variance, source_like_edit(clip).frames_TYX3)]))
-        found["sharpness_ratio"] = (
-            Score(found["sharpness"].value / own)
-            if own
-            else Score(float("nan"), extra={"why": "the source is of one colour"})
-        )
+        if own:  # a source of one colour has nothing to compare with
+            found["sharpness_ratio"] = Score(found["sharpness"].value / own)
     return found
 
 

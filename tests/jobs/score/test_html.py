@@ -22,7 +22,18 @@ from tests.jobs.pages.browser import BROWSER, with_script
 from tests.jobs.score.test_clips import greys, write_gif
 from tests.jobs.scores import report as numbers
 from vedit.jobs.score.compare import compare, comparison_table
-from vedit.jobs.score.html import CIVIDIS, NOT_SEEN, coloured, forest, interval_svg, page, picture
+from vedit.jobs.score.html import (
+    CIVIDIS,
+    NOT_SEEN,
+    Scales,
+    axis,
+    coloured,
+    filter_of,
+    forest,
+    interval_svg,
+    page,
+    picture,
+)
 
 # What a reader does, and what then stands on the page: stepping, the split and difference views, sorting.
 ACTIONS = """
@@ -385,3 +396,36 @@ def test_the_interval_is_drawn_over_the_videos() -> None:
 
 def test_a_page_escapes_its_heading() -> None:
     assert "<title>a &lt;b&gt;</title>" in page("a <b>", "")
+
+
+def test_axes_have_round_ends_and_noise_of_rounding_is_drawn_flat() -> None:
+    low, high = axis(0.953, 0.9871, 1e-4)
+    assert (round(low, 9), round(high, 9)) == (0.95, 0.99)
+    assert axis(3.0, 997.0, 1e-4) == (0, 1000)
+    low, high = axis(0.5, 0.50001, 1e-4)
+    assert low < 0.4995 and high > 0.5005
+    for span in (1.0, 9.99, 10.0, 0.3, 8.5):
+        low, high = axis(2.0, 2.0 + span, 1e-4)
+        assert low <= 2 + 1e-9 and high >= 2 + span - 1e-9 and high - low < 1.6 * span
+
+
+def test_all_videos_share_axes_and_the_scale_of_error_maps() -> None:
+    from dataclasses import replace
+
+    from vedit.jobs.score.results import Number
+
+    rows = numbers("a", {"warp_error": [0.01, 0.04]})
+    frames = [(0.01, 0.01), (0.04, 0.0025)]
+    changed = [
+        replace(row, numbers={"warp_error": Number(row.numbers["warp_error"].value, of)})
+        for row, of in zip(rows.rows, frames, strict=True)
+    ]
+    scales = Scales.of(replace(rows, rows=tuple(changed)))
+    assert scales.error == pytest.approx(3 * 0.2)
+    assert scales.axes["warp_error"] == pytest.approx((0, 0.04))
+
+
+def test_groups_of_videos_can_be_chosen() -> None:
+    rows = numbers("a", {"m": [1, 2]}, tags=["an <animal>"]).rows
+    assert '<option value="an &lt;animal&gt;">an &lt;animal&gt; (2)</option>' in filter_of(rows)
+    assert "<select" not in filter_of(numbers("a", {"m": [1, 2]}).rows)

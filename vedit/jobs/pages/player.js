@@ -70,6 +70,19 @@ const makePlayer = (player, moved = () => {}) => {
   find("mode").addEventListener("change", (event) => { stage.dataset.mode = player.dataset.mode = event.target.value; });
   find("cut").addEventListener("input", (event) => stage.style.setProperty("--cut", `${event.target.value}%`));
   find("gain").addEventListener("input", (event) => stage.style.setProperty("--gain", event.target.value));
+  find("zoom")?.addEventListener("change", (event) => { player.dataset.zoom = event.target.value; player.style.setProperty("--zoom", event.target.value); });
+  // In the split view the line goes where a pointer that is held down is.
+  const split = (event) => {
+    if (stage.dataset.mode !== "split" || !(event.buttons & 1)) return;
+    const box = stage.querySelector(".edited :is(img, canvas)")?.getBoundingClientRect();
+    if (!box || !box.width) return;
+    const share = Math.min(100, Math.max(0, ((event.clientX - box.left) / box.width) * 100));
+    find("cut").value = share;
+    stage.style.setProperty("--cut", `${share}%`);
+    event.preventDefault();
+  };
+  stage.addEventListener("pointerdown", split);
+  stage.addEventListener("pointermove", split);
   player.tabIndex = 0;
   player.addEventListener("keydown", (event) => {
     if (event.target !== player) return;

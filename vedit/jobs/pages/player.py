@@ -30,5 +30,7 @@ def controls(*, has_both: bool, has_own_speed: bool = False) -> str:
         f' data-do="rate">{own}{rates}</select></label><label>view <select'
         f' data-do="mode">{modes}</select></label><label class="only-split">split <input type="range"'
         ' data-do="cut" min="0" max="100" value="50"></label><label class="only-difference">gain <input'
-        ' type="range" data-do="gain" min="1" max="10" value="3"></label></div>'
+        ' type="range" data-do="gain" min="1" max="10" value="3"></label><label>zoom <select'
+        ' data-do="zoom"><option value="1">fit</option><option value="2">2x</option><option'
+        ' value="4">4x</option></select></label></div>'
     )

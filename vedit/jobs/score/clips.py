@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +34,7 @@ DECODER = "vedit.media: frames composed, transparency over white, Pillow RGB"
 @dataclass(frozen=True)
 class Item:
     """An edited video as named by the user. mask: a file, a box, "auto" for what the run record has, or
-    "none".
+    "none". tags: of the video in its index.
     """
 
     video_id: str
@@ -45,6 +45,7 @@ class Item:
     source_prompt: str | None = None
     truth: str | None = None
     mask: str = "auto"
+    tags: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -165,9 +166,7 @@ def complete(item: Item, record: Mapping[str, Any] | None) -> Item:
         given if given is not None else (record.get(key) or None)
         for given, key in ((item.prompt, "target_prompt"), (item.source_prompt, "source_prompt"))
     )  # fmt: skip
-    return Item(
-        item.video_id, item.edit_id, item.edited, source, prompt, source_prompt, item.truth, item.mask
-    )
+    return replace(item, source=source, prompt=prompt, source_prompt=source_prompt)
 
 
 def is_recorded(path: str, record: Mapping[str, Any]) -> bool:

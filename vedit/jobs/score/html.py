@@ -16,7 +16,7 @@ import json
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,10 +67,11 @@ def report_page(
     if len(rows) > 1:
         parts += [
             '<div id="videos"><h2>Videos</h2></div>',
-            FILTER,
+            filter_of(rows),
             as_html(rows_table(results), is_linked=True),
         ]
     items = {(item.video_id, item.edit_id): item for item in suite.items}
+    scales = Scales.of(results)
     for row in rows:
         clip = None
         if not link_media or "warp_error" in row.numbers:
@@ -78,7 +79,7 @@ def report_page(
                 clip, _ = clips.get(items[row.id])
             except VeditError:
                 clip = None  # its failure is told in the row
-        parts.append(video_section(results, row, clip, towers, suite, link_media))
+        parts.append(video_section(results, row, clip, towers, suite, scales, link_media))
     parts.append(provenance_section(results))
     return page(title(results), "\n".join(parts))
 
@@ -92,6 +93,56 @@ FILTER = (
     ' type="button" data-do="open">open all</button><button type="button" data-do="close">collapse'
     ' all</button><output data-do="count"></output></div>'
 )
+
+
+def filter_of(rows: Sequence[Row]) -> str:
+    """The filter, with a choice of groups where videos have tags."""
+    tags = sorted({tag for row in rows for tag in row.facts.get("tags") or ()})
+    if not tags:
+        return FILTER
+    choices = "".join(
+        f'<option value="{html.escape(tag, quote=True)}">{html.escape(tag)}'
+        f" ({sum(tag in (row.facts.get('tags') or ()) for row in rows)})</option>"
+        for tag in tags
+    )
+    group = f'<label>group <select data-do="group"><option value="">all</option>{choices}</select></label>'
+    return FILTER.replace(
+        '<button type="button" data-do="open">', group + '<button type="button" data-do="open">'
+    )
+
+
+@dataclass(frozen=True)
+class Scales:
+    """What all videos of a page share, so that they can be compared by eye. axes: lowest and highest value of
+    each chart; error: the warping error that the lightest colour stands for, None without any.
+    """
+
+    axes: Mapping[str, tuple[float, float]]
+    error: float | None
+
+    @classmethod
+    def of(cls, results: Results) -> Scales:
+        axes = {}
+        of_references = [row for rows in results.baselines.values() for row in rows]
+        for key in results.keys:
+            numbers = [row.numbers[key] for row in (*results.rows, *of_references) if key in row.numbers]
+            values = [value for number in numbers for value in number.per_frame if math.isfinite(value)]
+            if values:
+                axes[key] = axis(min(values), max(values), results.metrics[key].value.rounding)
+        rows = [row for row in results.rows if "warp_error" in row.numbers]
+        errors = [value for row in rows for value in row.numbers["warp_error"].per_frame if value >= 0]
+        # three times the largest root mean square lies above nearly all pixels of every video
+        return cls(axes, min(1.0, max(0.02, 3 * math.sqrt(max(errors)))) if errors else None)
+
+
+def axis(low: float, high: float, rounding: float) -> tuple[float, float]:
+    """Round ends of an axis around values; what only rounding moves is drawn flat."""
+    least = 20 * rounding
+    if high - low < least:
+        low, high = (low + high - least) / 2, (low + high + least) / 2
+    step = 10 ** math.floor(math.log10(high - low))
+    step = next(part for part in (step / 5, step / 2, step) if (high - low) / part <= 10)
+    return math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step
 
 
 def in_natural_order(rows: Sequence[Row]) -> list[Row]:
@@ -257,7 +308,13 @@ def forest(found: Comparison) -> str:
 
 
 def video_section(
-    results: Results, row: Row, clip: Clip | None, towers: Any, suite: Suite, link_media: bool
+    results: Results,
+    row: Row,
+    clip: Clip | None,
+    towers: Any,
+    suite: Suite,
+    scales: Scales,
+    link_media: bool,
 ) -> str:
     facts = row.facts
     said = [
@@ -267,22 +324,25 @@ def video_section(
         ("mask", facts.get("mask")),
     ]
     said += [
+        ("groups", ", ".join(facts.get("tags") or [])),
         ("method", (facts.get("run") or {}).get("method")),
         ("warning", "; ".join(facts.get("warnings") or [])),
     ]
     words = "".join(f"<dt>{name}</dt><dd>{html.escape(str(value))}</dd>" for name, value in said if value)
     flags = "".join(f'<p class="flag">{html.escape(flag)}</p>' for flag in row.flags)
     lost = "".join(f'<p class="flag">not scored: {html.escape(why)}</p>' for _, why in failures([row]))
-    maps = flow_maps(clip, towers, suite) if clip is not None and "warp_error" in row.numbers else None
+    maps = None
+    if clip is not None and scales.error is not None and "warp_error" in row.numbers:
+        maps = flow_maps(clip, towers, suite, scales.error)
     clips = player(row, clip, maps, link_media) if clip is not None or link_media else ""
     baselines = {
         name: next((other for other in rows if other.id == row.id), None)
         for name, rows in results.baselines.items()
     }
     charts = "".join(
-        chart(key, row.numbers[key], baselines)
+        chart(key, row.numbers[key], baselines, scales.axes[key])
         for key in results.keys
-        if key in row.numbers and len(row.numbers[key].per_frame) > 1
+        if key in row.numbers and len(row.numbers[key].per_frame) > 1 and key in scales.axes
     )
     numbers = "".join(
         f"<dt>{html.escape(key)}</dt><dd>{number_text(row, key)}</dd>"
@@ -294,7 +354,8 @@ def video_section(
     is_open = " open" if len(results.rows) <= OPEN_AT_MOST else ""
     mark = ' <span class="mark">flagged</span>' if flags or lost else ""
     return (
-        f'<section id="{html.escape(row.label)}"><details'
+        f'<section id="{html.escape(row.label)}"'
+        f' data-groups="{html.escape(json.dumps(facts.get("tags") or []), quote=True)}"><details'
         f' class="video"{is_open}><summary><h2>{html.escape(row.label)}</h2>{mark}</summary>'
         f'{flags}{lost}<dl>{words}</dl>{clips}{listed}<div class="charts">{charts}</div>'
         f"{details('Where each number comes from', traced)}</details></section>"
@@ -305,7 +366,7 @@ def player(row: Row, clip: Clip | None, maps: tuple[list[str], float] | None, li
     """Source, edit and error map in step; first frames stand there without scripts too."""
     frames: dict[str, list[str]] = {}
     panes = []
-    names = [("source", "source"), ("edited", "edit")]
+    names = [("source", "source"), ("edited", "edit"), ("truth", "ideal edit")]
     for name, label in names:
         if link_media:
             panes.append(linked_pane(name, label, row.facts.get(name), frames))
@@ -319,11 +380,16 @@ def player(row: Row, clip: Clip | None, maps: tuple[list[str], float] | None, li
                     f' alt="{label}, first frame">',
                 )
             )
+    if clip is not None and clip.mask_TYX is not None and not link_media:
+        frames["mask"] = masks_of(clip.mask_TYX)
+        content = f'<img data-frames="mask" class="{_size_class(row)}" src="{frames["mask"][0]}" alt="mask">'
+        panes.append(pane("mask", "mask: white may change", content))
     if maps is not None:
         frames["map"] = maps[0]
         ramp = f'<span class="ramp" style="background:{_gradient()}"></span>'
         caption = (
-            f"warping error: 0 (dark) to {maps[1]:.2g} of the full range (light); grey cannot be followed"
+            f"warping error: 0 (dark) to {maps[1]:.2g} of the full range (light), the same for all videos;"
+            " grey cannot be followed"
         )
         content = (
             f'<img data-frames="map" class="{_size_class(row)}" src="{maps[0][0]}" alt="map of the warping'
@@ -342,6 +408,15 @@ def player(row: Row, clip: Clip | None, maps: tuple[list[str], float] | None, li
         f' data-mode="side">{"".join(panes)}</div>{controls(has_both=has_both)}'
         f"{inside}</div>"
     )
+
+
+def masks_of(mask_TYX: np.ndarray) -> list[str]:
+    """The masks of the frames as small pictures, one where all are alike."""
+    import numpy as np
+
+    chosen = mask_TYX[:1] if (mask_TYX == mask_TYX[0]).all() else mask_TYX
+    shown = (np.repeat((mask > 127)[..., None], 3, axis=2).astype(np.uint8) * 255 for mask in chosen)
+    return [picture(one, longest=MAP_LARGEST) for one in shown]
 
 
 def _size_class(row: Row) -> str:
@@ -399,8 +474,11 @@ def picture(frame_YX3: np.ndarray, *, longest: int = LARGEST) -> str:
 # --- charts and maps -----------------------------------------------------------------------------
 
 
-def chart(key: str, number: Number, baselines: Mapping[str, Row | None]) -> str:
-    """A metric frame by frame as a line, the baseline dashed, and a mark that the player moves."""
+def chart(key: str, number: Number, baselines: Mapping[str, Row | None], ends: tuple[float, float]) -> str:
+    """A metric frame by frame as a line, the baseline dashed, and a mark that the player moves.
+
+    ends: of the axis, the same for all videos of a page.
+    """
     others = {
         name: row.numbers[key].per_frame
         for name, row in baselines.items()
@@ -411,7 +489,7 @@ def chart(key: str, number: Number, baselines: Mapping[str, Row | None]) -> str:
     ]
     if not values:
         return ""
-    low, high = min(values), max(values)
+    low, high = ends
     xs = [52 + 208 * place / max(1, len(number.per_frame) - 1) for place in range(len(number.per_frame))]
 
     def y(value: float) -> float:
@@ -428,10 +506,11 @@ def chart(key: str, number: Number, baselines: Mapping[str, Row | None]) -> str:
     )
     bases = "".join(line(series, "base") for series in others.values())
     note = f" (dashed: {', '.join(others)})" if others else ""
+    told = f"{key} by frame, from {min(values):.4g} to {max(values):.4g}"
     places = json.dumps([round(x, 1) for x in xs])
     return (
         f'<figure class="chart"><figcaption>{html.escape(key)}{html.escape(note)}</figcaption><svg viewBox="0'
-        f' 0 270 100" role="img" aria-label="{html.escape(key)} by frame, from {low:.4g} to {high:.4g}"><line'
+        f' 0 270 100" role="img" aria-label="{html.escape(told)}"><line'
         f' class="axis" x1="48" x2="266" y1="82" y2="82"/><line class="now" x1="{xs[0]:.1f}" x2="{xs[0]:.1f}"'
         f' y1="10" y2="82" data-places="{places}"/>{bases}{line(number.per_frame, "line")}{dots}<text x="2"'
         f' y="12">{high:.4g}</text><text x="2" y="80">{low:.4g}</text><text x="52" y="96">1</text><text'
@@ -439,22 +518,18 @@ def chart(key: str, number: Number, baselines: Mapping[str, Row | None]) -> str:
     )
 
 
-def flow_maps(clip: Clip, towers: Any, suite: Suite) -> tuple[list[str], float] | None:
+def flow_maps(clip: Clip, towers: Any, suite: Suite, top: float) -> tuple[list[str], float] | None:
     """The warping error of each pair as pictures in cividis, and the error that the lightest colour stands
-    for.
+    for, which is given.
 
     The first frame has no pair before it and shows the first one's.
     """
-    import numpy as np
-
     from vedit.metrics import warp_error
 
     try:
         errors = warp_error.error_maps(clip, towers, suite.options)
     except VeditError:
         return None
-    seen = errors[np.isfinite(errors)]
-    top = max(float(np.percentile(seen, 99.5)) if seen.size else 0.0, 0.02)
     pictures = [picture(coloured(error / top), longest=MAP_LARGEST) for error in errors]
     return [pictures[0], *pictures], top
 

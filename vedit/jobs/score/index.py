@@ -107,7 +107,13 @@ def _items(video: Mapping[str, Any], path: str, edited_dir: str, base: str) -> I
         what = f"{path}: a prompt of {name}/{edit_id}"
         prompt, before = _prompt(edit.get("prompt"), what), _prompt(source_prompt, what)
         edited = clip or os.path.join(edited_dir, name, edit_id)
-        yield Item(name, edit_id, edited, source, prompt, before, truth, mask or "auto")
+        tags = _tags(video.get("tags", ()), path) if not is_yaml(path) else ()
+        yield Item(name, edit_id, edited, source, prompt, before, truth, mask or "auto", tags)
+
+
+def is_yaml(path: str) -> bool:
+    """Whether an index is V2VBench's."""
+    return path.lower().endswith((".yaml", ".yml"))
 
 
 def _check_keys(table: Mapping[str, Any], known: tuple[str, ...], path: str) -> None:

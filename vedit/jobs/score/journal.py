@@ -109,7 +109,7 @@ def journal_key(
     """What the numbers of a metric on a video depend on, as a hash."""
     files = [item.edited, item.edited.rstrip("/") + SUFFIX, item.source, item.truth, item.mask]
     parts = [
-        asdict(item),
+        {key: value for key, value in asdict(item).items() if key != "tags"},  # which change no number
         asdict(reading),
         [_state(file) for file in files],
         metric,

@@ -48,7 +48,8 @@ if (control("filter")) {
     const wanted = control("filter").value.trim().toLowerCase();
     let count = 0;
     sections.forEach((section, i) => {
-      const fits = texts[i].includes(wanted) && (!control("flagged").checked || section.querySelector(".flag") !== null);
+      const groups = JSON.parse(section.dataset.groups || "[]");
+      const fits = texts[i].includes(wanted) && (!control("group")?.value || groups.includes(control("group").value)) && (!control("flagged").checked || section.querySelector(".flag") !== null);
       section.hidden = !fits;
       if (rows.has(section.id)) rows.get(section.id).hidden = !fits;
       count += fits;
@@ -57,6 +58,7 @@ if (control("filter")) {
   };
   control("filter").addEventListener("input", filter);
   control("flagged").addEventListener("change", filter);
+  control("group")?.addEventListener("change", filter);
   for (const [name, isOpen] of [["open", true], ["close", false]]) {
     control(name).addEventListener("click", () => document.querySelectorAll("details.video").forEach((video) => { video.open = isOpen; }));
   }

@@ -72,7 +72,7 @@ class Draft:
             self.skipped,
             self.failed,
             tuple(flags_of(self)),
-            self.facts,
+            {**self.facts, "tags": list(self.item.tags)} if self.item.tags else self.facts,
         )
 
 
