@@ -416,7 +416,7 @@ def masks_of(mask_TYX: np.ndarray) -> list[str]:
 
     chosen = mask_TYX[:1] if (mask_TYX == mask_TYX[0]).all() else mask_TYX
     shown = (np.repeat((mask > 127)[..., None], 3, axis=2).astype(np.uint8) * 255 for mask in chosen)
-    return [picture(one, longest=MAP_LARGEST) for one in shown]
+    return [picture(one) for one in shown]
 
 
 def _size_class(row: Row) -> str:
@@ -513,7 +513,7 @@ def chart(key: str, number: Number, baselines: Mapping[str, Row | None], ends: t
         f' 0 270 100" role="img" aria-label="{html.escape(told)}"><line'
         f' class="axis" x1="48" x2="266" y1="82" y2="82"/><line class="now" x1="{xs[0]:.1f}" x2="{xs[0]:.1f}"'
         f' y1="10" y2="82" data-places="{places}"/>{bases}{line(number.per_frame, "line")}{dots}<text x="2"'
-        f' y="12">{high:.4g}</text><text x="2" y="80">{low:.4g}</text><text x="52" y="96">1</text><text'
+        f' y="12">{tick(high, high - low)}</text><text x="2" y="80">{tick(low, high - low)}</text><text x="52" y="96">1</text><text'
         f' x="262" y="96" text-anchor="end">{len(number.per_frame)}</text></svg></figure>'
     )
 
