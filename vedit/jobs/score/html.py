@@ -474,6 +474,11 @@ def picture(frame_YX3: np.ndarray, *, longest: int = LARGEST) -> str:
 # --- charts and maps -----------------------------------------------------------------------------
 
 
+def tick(value: float, span: float) -> str:
+    """An end of an axis with as many decimals as tell it from the other end."""
+    return f"{value:.{min(6, max(0, 1 - math.floor(math.log10(span))))}f}"
+
+
 def chart(key: str, number: Number, baselines: Mapping[str, Row | None], ends: tuple[float, float]) -> str:
     """A metric frame by frame as a line, the baseline dashed, and a mark that the player moves.
 
@@ -506,14 +511,16 @@ def chart(key: str, number: Number, baselines: Mapping[str, Row | None], ends: t
     )
     bases = "".join(line(series, "base") for series in others.values())
     note = f" (dashed: {', '.join(others)})" if others else ""
+    tops = f'<text x="2" y="12">{tick(high, high - low)}</text><text x="2" y="80">{tick(low, high - low)}'
     told = f"{key} by frame, from {min(values):.4g} to {max(values):.4g}"
     places = json.dumps([round(x, 1) for x in xs])
     return (
         f'<figure class="chart"><figcaption>{html.escape(key)}{html.escape(note)}</figcaption><svg viewBox="0'
         f' 0 270 100" role="img" aria-label="{html.escape(told)}"><line'
         f' class="axis" x1="48" x2="266" y1="82" y2="82"/><line class="now" x1="{xs[0]:.1f}" x2="{xs[0]:.1f}"'
-        f' y1="10" y2="82" data-places="{places}"/>{bases}{line(number.per_frame, "line")}{dots}<text x="2"'
-        f' y="12">{tick(high, high - low)}</text><text x="2" y="80">{tick(low, high - low)}</text><text x="52" y="96">1</text><text'
+        f' y1="10" y2="82" data-places="{places}"/>{bases}{line(number.per_frame, "line")}{dots}'
+        f"{tops}</text><text"
+        f' x="52" y="96">1</text><text'
         f' x="262" y="96" text-anchor="end">{len(number.per_frame)}</text></svg></figure>'
     )
 

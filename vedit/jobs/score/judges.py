@@ -119,9 +119,9 @@ class TruthJudge:
 
     @cached_property
     def _reader(self) -> Any:
-        from vedit.jobs.caption.captioners import shapes
+        from vedit.jobs.caption.captioners import Opening, shapes
 
-        return shapes.open_captioner("cpu")
+        return shapes.open_captioner(Opening(device="cpu"))
 
     def answer(self, asked: Asked, edited_TYX3: Pixels, source_TYX3: Pixels | None) -> str:
         """Raises InputError for prompts of other words than those of drawn scenes."""
