@@ -21,6 +21,7 @@ from vedit.metrics._judging import Asked, Judge
 from vedit.metrics.types import Pixels
 
 if TYPE_CHECKING:
+    from vedit.jobs.caption.captioners import Captioner
     from vedit.remote.chat import Chat
 
 TRUTH = "truth"
@@ -118,7 +119,7 @@ class TruthJudge:
         self.asked = 0
 
     @cached_property
-    def _reader(self) -> Any:
+    def _reader(self) -> Captioner:
         from vedit.jobs.caption.captioners import Opening, shapes
 
         return shapes.open_captioner(Opening(device="cpu"))
@@ -138,8 +139,10 @@ class TruthJudge:
 
     def _seen(self, frames_TYX3: Pixels) -> dict[str, str]:
         """The fields of what is shown, nothing where it is no drawn scene."""
+        from vedit.jobs.caption.captioners import Look
+
         try:
-            return _fields(self._reader.told(_small(frames_TYX3), "detailed").clip)
+            return _fields(self._reader.told(_small(frames_TYX3), Look("detailed")).clip)
         except InputError:
             return {}
 
