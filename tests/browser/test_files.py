@@ -15,16 +15,19 @@ from PIL import Image
 from tests.browser.conftest import NARROW, WIDE, Editor, numbered
 from tests.conftest import vedit
 
-PASTE = """(main, [data, name, type]) => {
-  const bytes = Uint8Array.from(atob(data), (one) => one.charCodeAt(0));
+PASTE = """(main, files) => {
   const transfer = new DataTransfer();
-  transfer.items.add(new File([bytes], name, { type }));
+  for (const [data, name, type] of files) {
+    transfer.items.add(new File([Uint8Array.from(atob(data), (one) => one.charCodeAt(0))], name, { type }));
+  }
   main.dispatchEvent(new ClipboardEvent("paste", { clipboardData: transfer, bubbles: true, composed: true }));
 }"""
 
 
-def paste(editor: Editor, data: bytes, name: str, kind: str) -> None:
-    editor.page.locator("main").evaluate(PASTE, [base64.b64encode(data).decode(), name, kind])
+def paste(editor: Editor, *files: tuple[bytes, str, str]) -> None:
+    """Paste files: their bytes, names and types."""
+    given = [[base64.b64encode(data).decode(), name, kind] for data, name, kind in files]
+    editor.page.locator("main").evaluate(PASTE, given)
 
 
 def test_a_pasted_clip_is_the_source_and_its_name_that_of_the_result(
@@ -32,7 +35,7 @@ def test_a_pasted_clip_is_the_source_and_its_name_that_of_the_result(
 ) -> None:
     editor = open_editor()
     editor.page.get_by_role("heading", name="Drop a GIF or a film here").wait_for()
-    paste(editor, numbered(4), "from the web.gif", "image/gif")
+    paste(editor, (numbered(4), "from the web.gif", "image/gif"))
     editor.settle()
     assert "'from the web.gif'" in editor.command()
     with Image.open(io.BytesIO(editor.download())) as result:
@@ -44,7 +47,7 @@ def test_a_pasted_picture_becomes_a_clip_of_one_image(open_editor: Callable[...,
     Image.new("RGB", (90, 50), (200, 30, 60)).save(picture, "PNG")
     editor = open_editor("cat.gif")
     editor.settle()
-    paste(editor, picture.getvalue(), "image.png", "image/png")
+    paste(editor, (picture.getvalue(), "image.png", "image/png"))
     editor.page.locator(".where", has_text="image 1 of 1").wait_for()
     editor.settle()
     assert editor.pixel()[:3] == [200, 30, 60]
@@ -53,11 +56,36 @@ def test_a_pasted_picture_becomes_a_clip_of_one_image(open_editor: Callable[...,
     ) == ("image.png")
 
 
+def test_of_several_files_the_first_is_shown_and_all_can_be_chosen(
+    open_editor: Callable[..., Editor],
+) -> None:
+    editor = open_editor()
+    files = [(numbered(count), f"{count}.gif", "image/gif") for count in (3, 4, 5)]
+    paste(editor, *files)
+    choice = editor.page.get_by_role("combobox", name="Source")
+    choice.locator("option", has_text="5.gif").wait_for(state="attached")
+    editor.settle()
+    assert " 3.gif " in editor.command()
+    choice.select_option(label="5.gif")
+    editor.settle()
+    assert " 5.gif " in editor.command()
+
+
+def test_a_file_that_is_too_large_is_told_before_it_is_sent(open_editor: Callable[..., Editor]) -> None:
+    editor = open_editor("cat.gif", "--max-upload", "1k")
+    editor.settle()
+    before = len(editor.asked)
+    paste(editor, (numbered(), "large.gif", "image/gif"))
+    editor.page.locator(".notes .error", has_text="large.gif is too large: at most 1.0 kB").wait_for()
+    assert not [url for url in editor.asked[before:] if "/source" in url]
+    editor.settle()
+
+
 def test_what_is_no_clip_is_told_and_the_clip_before_it_stays(open_editor: Callable[..., Editor]) -> None:
     editor = open_editor("cat.gif")
     editor.may_refuse = True
     editor.settle()
-    paste(editor, b"#EXTM3U\nfile:///etc/passwd\n", "film.mp4", "video/mp4")
+    paste(editor, (b"#EXTM3U\nfile:///etc/passwd\n", "film.mp4", "video/mp4"))
     editor.page.locator(".notes .error", has_text="film.mp4").wait_for()
     assert editor.chain_text().endswith("cat-edited.gif")
     editor.add("Rotate")
@@ -153,7 +181,7 @@ def test_steps_may_be_there_before_the_clip(open_editor: Callable[..., Editor]) 
     editor.add("Crop")
     editor.add("Rotate")
     assert editor.page.locator(".error:not([hidden])").count() == 0
-    paste(editor, numbered(2), "cat.gif", "image/gif")
+    paste(editor, (numbered(2), "cat.gif", "image/gif"))
     editor.settle()
     assert editor.chain().endswith("rotate:angle=90")
 

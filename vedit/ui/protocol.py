@@ -100,7 +100,7 @@ What to do with them
                          clips). chain: as `vedit gif chain` takes it. output: the name behind -o.
     POST preset {name, chain, overwrite?}    {name}: saved among the user's presets; 409 where it exists
     POST save {revision, name, overwrite?}   {name, bytes}: written under -O DIR; 409 where it exists
-    POST done {revision}                     {name, bytes, command}: the file behind -o is written, and the
+    POST done {revision, overwrite?}         {name, bytes, command}: the file behind -o is written, and the
                                              server ends; 409 while there is no result. Without -o: {} and it
                                              ends
     POST close {}                            {}: the server ends without a result (with -o FILE: exit code 1)

@@ -120,20 +120,30 @@ export const createEditor = async ({ root, transport, store = null, keysOn = doc
     history.keep();
     runs.run();
   };
-  const take = async (file) => {
-    if (!file) return;
-    app.dataset.state = "busy";
-    try {
-      const told = (share) => announce(t("sending", { name: file.name, percent: Math.round(share * 100) }), share);
-      await use(await transport.addSource(file, told));
-    } catch (error) { // what was there stays
-      runs.tell();
-      result.tellOne("error", error.message);
+  // Take files; the first one is shown, and the others can be chosen.
+  const take = async (files) => {
+    let first = null;
+    for (const file of files) {
+      app.dataset.state = "busy";
+      try {
+        const told = (share) => announce(t("sending", { name: file.name, percent: Math.round(share * 100) }), share);
+        const next = await transport.addSource(checked(file), told);
+        sources.set(next.source, next);
+        if (first) showSources(); else await use(first = next);
+      } catch (error) { // what was there stays
+        runs.tell();
+        result.tellOne("error", error.message);
+      }
     }
     meter.hidden = true;
   };
+  const checked = (file) => {
+    const most = session.max_upload;
+    if (file.size > most) throw new Error(t("too_large", { name: file.name, most: bytes(most) }));
+    return file;
+  };
   const upload = async (file) => {
-    const { file: id } = await transport.addFile(file);
+    const { file: id } = await transport.addFile(checked(file));
     uploads.set(id, file.name);
     return id;
   };
@@ -229,7 +239,7 @@ export const createEditor = async ({ root, transport, store = null, keysOn = doc
   player.done.addEventListener("click", () => placing.leave());
 
   // The head, and the whole.
-  const picker = h("input.unseen", { type: "file", id: "pick-source", accept: "image/*,video/*", onchange: () => { take(picker.files[0]); picker.value = ""; } });
+  const picker = h("input.unseen", { type: "file", id: "pick-source", accept: "image/*,video/*", multiple: true, onchange: () => { take([...picker.files]); picker.value = ""; } });
   const shownSource = h("span.source-facts");
   const choose = h("select", { "aria-label": t("source"), hidden: true, onchange: () => use(sources.get(choose.value)) });
   const showSources = () => {
@@ -262,10 +272,14 @@ export const createEditor = async ({ root, transport, store = null, keysOn = doc
 
   // Files by drop and paste.
   const hasFile = (event) => [...(event.dataTransfer?.types ?? [])].includes("Files");
+  const dropped = ({ items, files }) => {
+    const folder = [...items].map((item) => item.webkitGetAsEntry?.()).find((entry) => entry?.isDirectory);
+    if (folder) result.tellOne("error", t("is_folder", { name: folder.name })); else take([...files]);
+  };
   app.addEventListener("dragover", (event) => { if (hasFile(event)) { event.preventDefault(); app.classList.add("dropping"); } });
   app.addEventListener("dragleave", (event) => { if (!app.contains(event.relatedTarget)) app.classList.remove("dropping"); });
-  app.addEventListener("drop", (event) => { app.classList.remove("dropping"); if (hasFile(event)) { event.preventDefault(); take(event.dataTransfer.files[0]); } });
-  keysOn.addEventListener("paste", (event) => { if (event.clipboardData?.files.length) take(event.clipboardData.files[0]); });
+  app.addEventListener("drop", (event) => { app.classList.remove("dropping"); if (hasFile(event)) { event.preventDefault(); dropped(event.dataTransfer); } });
+  keysOn.addEventListener("paste", (event) => { if (event.clipboardData?.files.length) take([...event.clipboardData.files]); });
 
   // Keys; text boxes keep theirs, and controls keep those that work them.
   const crop = () => {

@@ -172,7 +172,8 @@ export const makePlayer = (told) => {
       const [across, down] = both ? (isColumn ? [1, 2] : [2, 1]) : [1, 1];
       const [roomX, roomY] = [viewport.clientWidth - 32 - (across - 1) * 16, viewport.clientHeight - 32 - (both ? 24 * down : 0)];
       const most = Math.min(roomX / across / width, roomY / down / height);
-      zoom = clamp(most >= 2 ? Math.floor(Math.min(most, 4)) : Math.min(most, most > 1 && width * height < 200 * 200 ? most : 1), 0.02, 8);
+      const largest = width * height <= 64 * 64 ? 8 : 4; // icons and pixel art are small
+      zoom = clamp(most >= 2 ? Math.floor(Math.min(most, largest)) : Math.min(most, most > 1 && width * height < 200 * 200 ? most : 1), 0.02, 8);
     }
     place(board, { "--w": `${width * zoom}px`, "--h": `${height * zoom}px`, "--pixel": `${zoom}px` });
     board.dataset.mode = visible().length < 2 && mode !== "base" ? "single" : mode;

@@ -2,14 +2,31 @@
 
 import { h, icon } from "./dom.js";
 import { ask } from "./dialogs.js";
+import { played } from "./player.js";
 import { bytes, has, t } from "./words.js";
 
 const PATIENCE_MS = 250; // what is quick flashes nothing
 
+// As it is written, and as it is played where browsers hold to other times.
+const durationOf = ({ images, duration_s, facts }) => {
+  if (images < 2) return null;
+  const played_s = (facts?.delays_cs ?? []).reduce((sum, delay) => sum + played(delay), 0) / 100;
+  const short = (seconds) => `${Number(seconds.toFixed(2))} s`;
+  return played_s > duration_s + 0.005 ? t("plays_for", { time: short(duration_s), played: short(played_s) }) : short(duration_s);
+};
+
+// How much smaller or larger, in words.
+const changeOf = (before, now) => {
+  const percent = Math.round(Math.abs(1 - now / before) * 100);
+  if (!percent) return t("as_large");
+  if (now < before) return t("smaller", { percent });
+  return now < 3 * before ? t("larger", { percent }) : t("times_larger", { times: Math.round(now / before) });
+};
+
 const factsOf = (report) => [
   ["f_size", report.size_out.join(" × ")],
   ["f_images", report.images],
-  ["f_duration", `${Number(report.duration_s.toFixed(2))} s`],
+  ["f_duration", durationOf(report)],
   ["f_colours", report.facts?.palettes?.max_colors],
   ["f_path", has(`path_${report.path}`) ? t(`path_${report.path}`) : report.path],
   ["f_took", `${report.took_s.toFixed(2)} s`],
@@ -54,15 +71,15 @@ export const makeResult = (session, transport, part, host) => {
     current = next;
     const { revision, report } = next;
     const [before, now] = [report.bytes_in ?? sourceBytes, report.bytes_out];
-    const percent = Math.round(Math.abs(1 - now / before) * 100);
-    const words = percent ? t(now < before ? "smaller" : "larger", { percent }) : t("as_large");
+    const words = changeOf(before, now);
     size.textContent = bytes(now);
     change.textContent = words;
-    change.className = `change ${!percent ? "" : now < before ? "less" : "more"}`;
+    change.className = `change ${words === t("as_large") ? "" : now < before ? "less" : "more"}`;
     const rows = factsOf(report).filter(([, value]) => value !== undefined && value !== null);
     facts.replaceChildren(...rows.flatMap(([key, value]) => [h("dt", {}, t(key)), h("dd", {}, String(value))]));
     if (report.is_part) offer(t("part", { count: part }), t("whole"), true); else rest.hidden = true;
     notes.replaceChildren();
+    fileName.placeholder = report.name;
     link(report.is_part ? null : transport.address(revision, true), report.name);
     for (const button of [save, finish]) button.disabled = Boolean(report.is_part);
     host.announce(t("announce", { size: bytes(now), change: words }));
@@ -70,7 +87,7 @@ export const makeResult = (session, transport, part, host) => {
 
   // What to do with it.
   const [hasFile, hasFolder] = [session.mode === "file", session.mode === "folder"];
-  const download = h(`a.button${hasFile ? "" : ".primary"}.download`, { "aria-disabled": "true", role: "button", tabindex: 0 }, icon("save"), t("download"));
+  const download = h(`a.button${session.mode ? "" : ".primary"}.download`, { "aria-disabled": "true", role: "button", tabindex: 0 }, icon("save"), t("download"));
   download.addEventListener("keydown", (event) => { if (event.key === " ") { download.click(); event.preventDefault(); } });
   const link = (address, name) => {
     if (address) { download.href = address; download.download = name; } else download.removeAttribute("href");
@@ -101,8 +118,8 @@ export const makeResult = (session, transport, part, host) => {
   const discard = h("button", { type: "button", onclick: () => transport.call("close").catch(() => {}) }, t("discard"));
   const element = h("section.result", { "aria-label": t("result") }, h("div.panel-head", {}, h("h2", {}, t("result"))),
     h("p.headline", {}, size, change), working, facts, rest, notes,
-    h("div.actions", {}, hasFile ? finish : null, transport.address("x", true) ? download : null,
-      hasFolder ? h("div.fields", {}, fileName, save) : null, hasFile ? discard : null,
+    h("div.actions", {}, hasFile ? finish : null, hasFolder ? h("div.saving", {}, fileName, save) : null,
+      transport.address("x", true) ? download : null, hasFile ? discard : null,
       h("button", { type: "button", onclick: host.presets }, t("preset"))));
 
   return {

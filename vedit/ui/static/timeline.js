@@ -111,7 +111,9 @@ export const makeTimeline = ({ picked, act, seen, thumb }) => {
       if (!bitmap || owner !== clip) return;
       const wide = Math.max(1, Math.round((HIGH * clip.width) / clip.height));
       Object.assign(picture, { width: Math.min(wide, 320), height: HIGH });
-      picture.getContext("2d").drawImage(bitmap, 0, 0, picture.width, HIGH);
+      const context = picture.getContext("2d");
+      context.imageSmoothingEnabled = clip.height > HIGH;
+      context.drawImage(bitmap, 0, 0, picture.width, HIGH);
     }, () => {});
     return item;
   };
