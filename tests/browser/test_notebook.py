@@ -112,8 +112,7 @@ def test_a_file_of_40_mb_is_cropped_in_a_cell_and_the_result_is_that_of_the_comm
     page = chromium.new_page(viewport={"width": 1400, "height": 1000})
     page.set_default_timeout(PATIENCE_MS * 4)
     page.goto(lab.replace("/lab?", "/lab/tree/edit.ipynb?"))
-    page.locator(".jp-Notebook .jp-Cell").first.click()
-    page.keyboard.press("Shift+Enter")
+    _run_first(page)
     editor = page.locator("main.editor")
     editor.locator(".drop").wait_for()
     editor.locator("#pick-source").set_input_files(tmp_path / "big.gif")
@@ -153,8 +152,7 @@ def test_a_notebook_that_is_opened_again_shows_the_result_and_the_command_withou
     page = chromium.new_page(viewport={"width": 1400, "height": 1000})
     page.set_default_timeout(PATIENCE_MS * 4)
     page.goto(address)
-    page.locator(".jp-Notebook .jp-Cell").first.click()
-    page.keyboard.press("Shift+Enter")
+    _run_first(page)
     page.locator("main.editor[data-state=ready]").wait_for()
     page.wait_for_timeout(2000)  # the kernel reads the result after the page was told of it
     page.keyboard.press("Control+s")
@@ -176,6 +174,13 @@ def test_a_notebook_that_is_opened_again_shows_the_result_and_the_command_withou
     assert image.evaluate("(one) => [one.naturalWidth, one.naturalHeight]") == [160, 240]
     assert again.locator("main.editor").count() == 1
     again.close()
+
+
+def _run_first(page: Any) -> None:
+    """Run the first cell, once there is a kernel: what is run before is lost."""
+    page.get_by_text("| Idle").wait_for()
+    page.locator(".jp-Notebook .jp-Cell").first.click()
+    page.keyboard.press("Shift+Enter")
 
 
 def _end_kernels(lab: str) -> None:
