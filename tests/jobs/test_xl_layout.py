@@ -18,6 +18,8 @@ from tests.jobs.test_real_layout import INVERTED, SHORT
 from vedit import methods
 from vedit.jobs.clips import Selection, read_pixels
 
+# a step of tuning goes through all seventy blocks, and back
+QUICK = {**SHORT, "video-p2p": [*INVERTED, "--set", "tune_steps=2", "--set", "inner_steps=1"]}
 SOURCE, TARGET = "a grey wolf turning its head in a forest", "a grey fox turning its head in a forest"
 NAME = "somebody/stable-diffusion-xl-base-1.0"
 
@@ -41,7 +43,7 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[StubHub]:
 def edit(model: str, output: Path, method: str, *more: str) -> Result:
     prompts = ("--source", SOURCE, "--prompt", TARGET)
     return vedit("edit", shared("data/clips/wolf.mp4"), "-o", output, "--model", model, "--method", method, "--size", "64",
-                 "--frames", "2", "--stride", "3", "--quiet", *prompts, *SHORT.get(method, INVERTED), *more)  # fmt: skip
+                 "--frames", "2", "--stride", "3", "--quiet", *prompts, *QUICK.get(method, INVERTED), *more)  # fmt: skip
 
 
 @pytest.mark.slow
