@@ -106,7 +106,8 @@ def seconds(work: Any, *arguments: Any) -> float:
 def report(rounds: int, names: list[str]) -> None:
     model = RandomModel()
     for method in names:
-        model.calls = calls = []
+        calls: list[tuple[Any, ...]] = []
+        model.calls = calls
         edit(model, method)
         model.calls = None
         pairs = [(seconds(edit, model, method), seconds(bare, model, calls)) for _ in range(rounds)]
