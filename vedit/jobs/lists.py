@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vedit.documents import cell, read_json_lines, read_table, read_text, uncell
-from vedit.errors import UsageError
+from vedit.errors import InputError, UsageError
 from vedit.jobs.batch.rows import MANIFEST
 from vedit.plain import json_text
 
@@ -29,6 +29,14 @@ def is_list(name: str) -> bool:
 
 def read_list(path: str) -> list[Values]:
     """The rows of a list, in their order; empty ones are left out. Raises UsageError, InputError."""
+    if not os.path.exists(path):
+        raise InputError(f"{path}: there is no such file.", "", "Check the name")
+    if not (rows := _rows(path)):
+        raise UsageError(f"{path} has no rows.", "A list has a line of keys, then a row a line.")
+    return rows
+
+
+def _rows(path: str) -> list[Values]:
     if path.lower().endswith(".jsonl"):
         return [row for _, row in read_json_lines(path, MANIFEST)]
     header = read_text(path, MANIFEST).lstrip("\n").partition("\n")[0]

@@ -77,6 +77,11 @@ def test_a_lexicon_that_is_not_one_is_refused(text: str, why: str, tmp_path: Pat
         load_lexicon(str(tmp_path / "own.toml"))
 
 
+def test_a_lexicon_that_is_missing_is_told_even_where_no_prompt_needs_it() -> None:
+    with pytest.raises(UsageError, match="no such file"):
+        api.rewrite("a red circle", "make it blue", lexicon="/nowhere/own.toml")
+
+
 def test_every_phrase_of_ours_is_in_lower_case_and_stands_for_another() -> None:
     entries = load_lexicon().entries
     assert len(entries) > 100

@@ -51,6 +51,13 @@ def test_a_list_of_json_lines_keeps_its_keys(tmp_path: Path) -> None:
     assert vedit("rewrite", given).code == 2 and vedit("rewrite", given, "-o", tmp_path / "x.txt").code == 2
 
 
+def test_a_list_that_is_missing_or_empty_is_told(tmp_path: Path) -> None:
+    assert vedit("rewrite", tmp_path / "none.csv", "-o", tmp_path / "o.csv").code == 3
+    (tmp_path / "empty.csv").write_text("")
+    done = vedit("rewrite", tmp_path / "empty.csv", "-o", tmp_path / "o.csv")
+    assert done.code == 2 and "has no rows" in done.err and not (tmp_path / "o.csv").exists()
+
+
 @pytest.mark.parametrize(
     ("row", "key"),
     [({"source_prompt": ""}, "source_prompt"), ({"file": "a"}, "captions"), ({"input": "a", "file": "b"}, "source"), ({}, "source")],

@@ -136,7 +136,7 @@ def _scores(plan: LocalizePlan, results: Sequence[Result]) -> str:
 def _cells(key: str, scored: Sequence[Result], is_higher: bool) -> Iterator[str]:
     values = [one.means.get(key) for one in scored]
     there = [value for value in values if value is not None]
-    best = (max if is_higher else min)(there) if len(there) > 1 else None
+    best = (max if is_higher else min)(there) if len(set(there)) > 1 else None
     for value in values:
         mark = ' class="best"' if value is not None and value == best else ""
         yield f"<td{mark}>{'' if value is None else figure(value)}</td>"

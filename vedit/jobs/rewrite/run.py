@@ -9,6 +9,7 @@ from typing import Any
 from vedit.errors import ModelError, RemoteError, UsageError, VeditError, option
 from vedit.jobs.lists import caption_key, check_list, moved, read_list, write_list
 from vedit.jobs.rewrite.asking import Answer, Refused, asked, check, template_of
+from vedit.jobs.rewrite.lexicon import load_lexicon
 from vedit.jobs.rewrite.request import RULES, RewriteListRequest, RewriteOptions, RewriteRequest
 from vedit.jobs.rewrite.rules import rewritten
 from vedit.jobs.rewrite.speakers import Speaker, opened
@@ -38,6 +39,8 @@ class Rewriter:
             )
         if options.uses_rules:
             _refuse_unread(options)
+        if options.lexicon is not None:
+            load_lexicon(options.lexicon)  # what is wrong with it is told, whether a prompt needs it or not
         self.sink = sink
         self.speaker: Speaker | None = None if options.uses_rules else opened(options, sink.warn)
 
