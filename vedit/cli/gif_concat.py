@@ -38,6 +38,7 @@ another as they are stored, where the next one covers what the one before leaves
     click.option("--size", metavar="WxH", help="The size of the result (that of the first clip)."),
     click.option(
         "--color",
+        "around",
         metavar="#rrggbb|transparent|blurred",
         help="What is around clips of another shape (black).",
     ),

@@ -12,6 +12,7 @@ OTHERS = {  # options that are called otherwise here
     "listing": "list",
     "limits": "limit",
     "raw_size": "size",
+    "around": "color",
 }
 
 

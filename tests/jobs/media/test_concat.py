@@ -13,6 +13,8 @@ from PIL import Image
 from tests import reference
 from tests.conftest import vedit
 from tests.media.clips import decoded, ffmpeg, noise, packets
+from vedit.errors import UsageError
+from vedit.jobs.media.gif import GifRequest, plan
 
 CONCAT = "gif", "concat"
 
@@ -302,3 +304,8 @@ def test_one_clip_alone_is_itself() -> None:
     made("a.gif", ["red", "green"])
     joined("a.gif", "-o", "o.gif")
     assert Path("o.gif").read_bytes() == vedit("gif", "metadata", "--loop", "keep", "a.gif").out
+
+
+def test_a_request_that_joins_nothing_refuses_what_says_how() -> None:
+    with pytest.raises(UsageError, match="--crossfade 1 has no meaning without --concat"):
+        plan(GifRequest(inputs=("a.gif",), output="o.gif", crossfade="1"))

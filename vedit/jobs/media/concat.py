@@ -43,22 +43,22 @@ PIXEL_BYTES = 4
 class Manner(NamedTuple):
     """How clips are joined.
 
-    crossfade_s: how long one turns into the next. size: of the whole; None is the first clip's. color: around
-    clips of another shape, as the stage pad takes it. still_s: how long a picture is shown.
+    crossfade_s: how long one turns into the next. size: of the whole; None is the first clip's. around: the
+    ground of clips of another shape, as the stage pad takes it. still_s: how long a picture is shown.
     """
 
     crossfade_s: Fraction = Fraction(0)
     size: tuple[int, int] | None = None
-    color: tuple[int, int, int] | str = BLACK
+    around: tuple[int, int, int] | str = BLACK
     still_s: Fraction = STILL_S
 
 
-def manner_of(crossfade: str | None, size: str | None, color: str | None, still: str | None) -> Manner:
+def manner_of(crossfade: str | None, size: str | None, around: str | None, still: str | None) -> Manner:
     """The manner that texts tell. Raises UsageError."""
     manner = Manner(
         read_as(seconds, crossfade, "crossfade") or Fraction(0),
         read_as(Size(), size, "size"),
-        BLACK if color is None else read_as(Ground(), color, "color"),
+        BLACK if around is None else read_as(Ground(), around, "around"),
         STILL_S if still is None else read_as(seconds, still, "still"),
     )
     if not manner.still_s:
@@ -155,7 +155,7 @@ class ConcatSource:
         fits = (target.w, target.h)
         inside = "" if fits == self.canvas else f", as {_by(fits)} in its middle"
         self.warn(f"{part.name} is {_by(size)} and is fitted into {_by(self.canvas)}{inside}")
-        return (resize,) if fits == self.canvas else (resize, Pad(self.canvas, color=self.manner.color))
+        return (resize,) if fits == self.canvas else (resize, Pad(self.canvas, color=self.manner.around))
 
     def _overlap(self) -> tuple[int, int]:
         """How long two clips are blended, and the longest that an image of that is shown, in ticks: whole
@@ -250,7 +250,7 @@ class ConcatSource:
         first, alphas = clips[0], {clip.alpha for clip in clips}
         hints = [clip.frames_hint for clip in clips]
         images = sum(hint or 0 for hint in hints) if all(hints) and not self.overlap else None
-        if any(Pad in map(type, part.stages) for part in self.parts) and self.manner.color == "transparent":
+        if any(Pad in map(type, part.stages) for part in self.parts) and self.manner.around == "transparent":
             alphas.add(True)
         return first.but(
             width=self.canvas[0],

@@ -59,7 +59,7 @@ class GifFields(NamedTuple):
     concat: bool = False
     crossfade: str | None = None
     size: str | None = None
-    color: str | None = None
+    around: str | None = None
     still: str | None = None
 
 
@@ -77,7 +77,7 @@ class GifRequest(GifFields, Request):
     many in a GIF. crf, no_audio: of films. subtitles: a file whose
     words are drawn in behind the stages, in the letters of the file subtitles_font if there is one.
     limits: KEY=N. jobs: threads. dry_run: write nothing. concat: join the inputs, one after another, in
-    front of the stages; with crossfade, size, color and still, texts as `concat.Manner` has them.
+    front of the stages; with crossfade, size, around and still, texts as `concat.Manner` has them.
     """
 
     @property
@@ -206,17 +206,25 @@ def plan(request: GifRequest, sink: Sink = Quiet(), *, to_terminal: bool = False
     return FilesPlan(items, work, settings, cores_for(request.jobs))
 
 
+def _refuse_idle(request: GifRequest) -> None:
+    """Raise UsageError for what only says how clips are joined."""
+    for name in ("crossfade", "size", "around", "still"):
+        if (value := getattr(request, name)) is not None:
+            raise UsageError(f"{option(name, value)} has no meaning without {option('concat', True)}.")
+
+
 def _runner(
     request: GifRequest, read: ReadOptions
 ) -> Callable[[str, str, BuildStages, Settings, bool], Report]:
     """What makes an output of an input, or of all of them. Raises UsageError."""
     if not request.concat:
+        _refuse_idle(request)
         return lambda name, output, build, settings, dry_run: run_file(
             name, output, build, settings, read, dry_run
         )
     from vedit.jobs.media.concat import manner_of, run_concat
 
-    manner = manner_of(request.crossfade, request.size, request.color, request.still)
+    manner = manner_of(request.crossfade, request.size, request.around, request.still)
     return lambda _, output, build, settings, dry_run: run_concat(
         request.inputs, manner, output, build, settings, read, dry_run
     )
