@@ -189,3 +189,12 @@ def test_a_film_is_played_image_by_image(open_editor: Callable[..., Editor], tmp
     editor.page.get_by_role("radio", name="Source").check()
     editor.page.locator(".board .source canvas[data-frame='5']").wait_for()
     assert abs(editor.pixel("source")[0] - 120) <= 8  # the sixth; film is not exact
+
+
+@pytest.mark.parametrize(("motion", "button"), [("no-preference", "Pause"), ("reduce", "Play")])
+def test_a_clip_plays_by_itself_unless_less_motion_is_wished(
+    open_editor: Callable[..., Editor], motion: str, button: str
+) -> None:
+    editor = open_editor("cat.gif", reduced_motion=motion)
+    editor.settle()
+    editor.page.get_by_role("button", name=button, exact=True).wait_for()
