@@ -382,7 +382,7 @@ _vedit() {
         'vedit score blind --limit' | 'vedit score blind --seed') _vedit_value text "$cur"; return ;;
         'vedit score check --index') _vedit_value file "$cur"; return ;;
         'vedit score compare --metrics' | 'vedit score compare --seed') _vedit_value text "$cur"; return ;;
-        'vedit score compare --json' | 'vedit score compare --csv' | 'vedit score compare --md' | 'vedit score compare --latex' | 'vedit score compare --html') _vedit_value file "$cur"; return ;;
+        'vedit score compare --json' | 'vedit score compare --csv' | 'vedit score compare --md' | 'vedit score compare --latex' | 'vedit score compare --html' | 'vedit score compare --svg') _vedit_value file "$cur"; return ;;
         'vedit score merge --name') _vedit_value text "$cur"; return ;;
         'vedit score merge -o' | 'vedit score merge --output') _vedit_value file "$cur"; return ;;
         'vedit score table --layout') _vedit_value words "$cur" 'thesis 4-1 4-2 4-3 v2vbench wide'; return ;;
@@ -475,7 +475,7 @@ _vedit() {
         'vedit score agree') words='--labels --answers --key --metrics --json --csv --md --latex --html --standalone --seed -y --overwrite -h --help' ;;
         'vedit score blind') words='-o --output --key --limit --seed -y --overwrite -h --help' ;;
         'vedit score check') words='--index --json -h --help' ;;
-        'vedit score compare') words='--metrics --force --seed --json --csv --md --latex --html --standalone -y --overwrite -h --help' ;;
+        'vedit score compare') words='--metrics --force --seed --json --csv --md --latex --html --svg --standalone -y --overwrite -h --help' ;;
         'vedit score merge') words='--name --seeds --force -o --output -y --overwrite -h --help' ;;
         'vedit score table') words='--layout --format --lang --column-from --metrics --only --tags --transpose --html --standalone --force -o --output -y --overwrite -h --help' ;;
         'vedit score weights') words='--check --fetch --weights --metrics --json -h --help' ;;

@@ -1376,6 +1376,7 @@ complete -c vedit -n '__vedit_at \'vedit score compare\'' -l csv -r -F -d 'Write
 complete -c vedit -n '__vedit_at \'vedit score compare\'' -l md -r -F -d 'Write the table as Markdown.'
 complete -c vedit -n '__vedit_at \'vedit score compare\'' -l latex -r -F -d 'Write the table as LaTeX.'
 complete -c vedit -n '__vedit_at \'vedit score compare\'' -l html -r -F -d 'Write the table as a page.'
+complete -c vedit -n '__vedit_at \'vedit score compare\'' -l svg -r -F -d 'Write the forest plots as an SVG picture.'
 complete -c vedit -n '__vedit_at \'vedit score compare\'' -l standalone -d 'Make the LaTeX a document that compiles alone.'
 complete -c vedit -n '__vedit_at \'vedit score compare\'' -s y -l overwrite -d 'Replace outputs that exist.'
 complete -c vedit -n '__vedit_at \'vedit score compare\'' -s h -l help -d 'Show this message and exit.'

@@ -62,6 +62,7 @@ __all__ = [
     "probe",
     "rewrite",
     "score",
+    "suite",
 ]
 
 
@@ -251,3 +252,18 @@ def rewrite(source: str, instruction: str, *, sink: Sink = Quiet(), **options: A
 
     given = {"source": source, "instruction": instruction, **options}
     return run(RewriteRequest.from_json(given, "rewrite"), sink)
+
+
+def suite(name: str, output: str, *, sink: Sink = Quiet(), **options: Any) -> dict[str, Results]:
+    """Make the edits of a suite, score them and write its tables into a folder; returns the reports by run.
+
+    name: one that ships, or a file. options: further fields of `SuiteRequest`, such as clips, index, only,
+    limit, partial. What is done is not done again. Raises VeditError, when the rest is done also for what
+    was left out.
+    """
+    from vedit.jobs.suite.request import SuiteRequest
+    from vedit.jobs.suite.run import run
+
+    done = run(SuiteRequest.from_json({"suite": name, "output": output, **options}, "suite"), sink)
+    done.check()
+    return done.reports

@@ -50,6 +50,7 @@ other options, versions or weights are refused.
 @click.option("--md", "md_file", metavar="FILE", help="Write the table as Markdown.")
 @click.option("--latex", "latex_file", metavar="FILE", help="Write the table as LaTeX.")
 @click.option("--html", "html_file", metavar="FILE", help="Write the table as a page.")
+@click.option("--svg", "svg_file", metavar="FILE", help="Write the forest plots as an SVG picture.")
 @click.option("--standalone", is_flag=True, help="Make the LaTeX a document that compiles alone.")
 @click.option("-y", "--overwrite", is_flag=True, help="Replace outputs that exist.")
 def command(**given: Any) -> None:

@@ -429,3 +429,17 @@ def test_groups_of_videos_can_be_chosen() -> None:
     rows = numbers("a", {"m": [1, 2]}, tags=["an <animal>"]).rows
     assert '<option value="an &lt;animal&gt;">an &lt;animal&gt; (2)</option>' in filter_of(rows)
     assert "<select" not in filter_of(numbers("a", {"m": [1, 2]}).rows)
+
+
+def test_forest_plots_are_a_picture_of_their_own(tmp_path: Path) -> None:
+    from xml.etree import ElementTree
+
+    from vedit.jobs.score.html import forests_svg
+
+    a, b, c = (numbers(name, {"m": [1 + i, 2 + i, 4, 5, 9, 7]}) for i, name in enumerate(("a<b", "b", "c")))
+    root = ElementTree.fromstring(forests_svg([compare(a, b), compare(b, c)]))
+    tag = "{http://www.w3.org/2000/svg}"
+    assert root.tag == f"{tag}svg"
+    plots = root.findall(f"{tag}svg")
+    assert [plot.get("y") for plot in plots] == ["0", "80"]
+    assert "a<b better →" in [text.text for text in plots[0].iter(f"{tag}text")]

@@ -213,6 +213,24 @@ def test_a_second_call_makes_and_scores_nothing_again(
         first.check()
 
 
+def test_a_run_without_any_clip_is_left_out_and_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "small.toml").write_text(SMALL)
+    out = tmp_path / "out"
+
+    def edits(request: Any, suite: Any, runs: Any, takes: Any, prompts: Any, done: Any, *rest: Any) -> None:
+        for label in ("one", "two"):
+            (out / "edits" / label / takes[0].video).mkdir(parents=True)
+        shutil.copy(takes[0].source, out / "edits" / "one" / takes[0].video / "0.gif")
+        done.left_out.append("two was not made")
+
+    monkeypatch.setattr(suites, "make_edits", edits)
+    done = suites.run(SuiteRequest(suite=str(tmp_path / "small.toml"), output=str(out)))
+    assert list(done.reports) == ["one"]
+    assert "one n = 1 of 2." in (out / "tables" / "t.txt").read_text()
+    with pytest.raises(PartialFailure, match="two was not made"):
+        done.check()
+
+
 def test_suites_are_listed_and_shown() -> None:
     listed = vedit("suite", "list")
     assert listed.code == 0 and b"thesis" in listed.out

@@ -304,6 +304,27 @@ def forest(found: Comparison) -> str:
     )
 
 
+PLOT_STYLE = (
+    "text{fill:#1b1f24;font:9px system-ui,sans-serif}.axis{stroke:#d0d7de}.range{stroke:#0072b2;"
+    "stroke-width:2.5}.mean{fill:#fff;stroke:#1b1f24}.shown .mean{fill:#1b1f24}"
+)
+
+
+def forests_svg(pairs: Sequence[Comparison]) -> str:
+    """The forest plots of comparisons under one another, as an SVG file of its own."""
+    top, parts = 0, []
+    for found in pairs:
+        drawn = forest(found)
+        plot = drawn[drawn.index("<svg") : drawn.index("</svg>") + 6]
+        height = 44 + 24 * len(found.lines)
+        parts.append(plot.replace("<svg ", f'<svg y="{top}" width="350" height="{height}" ', 1))
+        top += height + 12
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 350 {top}" width="700" height="{2 * top}">'
+        f'<style>{PLOT_STYLE}</style><rect width="350" height="{top}" fill="#fff"/>{"".join(parts)}</svg>\n'
+    )
+
+
 # --- one video -----------------------------------------------------------------------------------
 
 

@@ -9,7 +9,7 @@ from vedit.errors import option
 from vedit.jobs.request import Request
 from vedit.media.atomic import check_output, open_output, refuse_twice
 
-FORMS = ("json", "csv", "md", "latex", "html")
+FORMS = ("json", "csv", "md", "latex", "html", "svg")
 Makers = Mapping[str, Callable[[], str]]
 
 
@@ -31,7 +31,7 @@ class Outputs(Request):
     @property
     def files(self) -> dict[str, str]:
         """The forms that are asked for, and where they go."""
-        named = {form: getattr(self, f"{form}_file") for form in FORMS}
+        named = {form: getattr(self, f"{form}_file", None) for form in FORMS}  # not all have a plot
         return {form: path for form, path in named.items() if path}
 
     @property

@@ -11,8 +11,8 @@ from vedit.errors import UsageError, option
 from vedit.jobs.score.agree import agree, agreement_json, agreement_table, read_labels
 from vedit.jobs.score.blind import differences, drawn, read_choices, sheet_of
 from vedit.jobs.score.check import Finding, check
-from vedit.jobs.score.compare import compare, comparison_json, comparison_table
-from vedit.jobs.score.html import forest, page
+from vedit.jobs.score.compare import Comparison, compare, comparison_json, comparison_table
+from vedit.jobs.score.html import forest, forests_svg, page
 from vedit.jobs.score.index import read_index, read_tags
 from vedit.jobs.score.merge import by_seed, merge
 from vedit.jobs.score.metrics import among
@@ -40,7 +40,8 @@ def compare_reports(request: CompareRequest) -> str:
         raise UsageError("a comparison takes two reports or more.", "", "Name them: vedit score compare A B")
     request.check_outputs(request.reports)
     reports = distinct([read_results(path) for path in request.reports])
-    found, shown, body = _of_two(request, *reports) if len(reports) == 2 else _of_several(request, reports)
+    of_two = len(reports) == 2
+    found, shown, body, pairs = _of_two(request, *reports) if of_two else _of_several(request, reports)
     request.write(
         {
             "json": lambda: json.dumps(finite(found), indent=1, ensure_ascii=False) + "\n",
@@ -48,12 +49,14 @@ def compare_reports(request: CompareRequest) -> str:
             "md": lambda: rendered(shown, "md"),
             "latex": lambda: rendered(shown, "latex", alone=request.standalone),
             "html": lambda: page(shown[0].title, body),
+            "svg": lambda: forests_svg(pairs),
         }
     )
     return rendered(shown, "text")
 
 
-Found = tuple[dict[str, Any], list[Table], str]  # as JSON, as tables, as the body of a page
+# as JSON, as tables, as the body of a page, and its pairs
+Found = tuple[dict[str, Any], list[Table], str, Sequence[Comparison]]
 
 
 def _of_two(request: CompareRequest, one: Results, other: Results) -> Found:
@@ -63,14 +66,14 @@ def _of_two(request: CompareRequest, one: Results, other: Results) -> Found:
         keys = among(request.metrics, [key for key in one.keys if key in other.metrics], where)
     found = compare(one, other, keys, force=request.force, seed=request.seed)
     body = forest(found) + as_html(comparison_table(found, verdict_first=True))
-    return comparison_json(found), [comparison_table(found)], body
+    return comparison_json(found), [comparison_table(found)], body, [found]
 
 
 def _of_several(request: CompareRequest, reports: Sequence[Results]) -> Found:
     found = compare_several(reports, request.metrics, force=request.force, seed=request.seed)
     shown = several_tables(found)
     parts = [as_html(shown[0]), *(forest(pair) for pair in found.pairs), as_html(shown[1])]
-    return several_json(found), shown, "\n".join(parts)
+    return several_json(found), shown, "\n".join(parts), found.pairs
 
 
 def lay_out(request: TableRequest) -> None:

@@ -68,11 +68,12 @@ class CompareRequest(Outputs):
     """Two reports or more to compare, video by video.
 
     metrics: a list as `jobs.score.metrics.among` reads it, None for all that they hold. force:
-    compare what was computed differently. seed: of the bootstrap.
+    compare what was computed differently. seed: of the bootstrap. svg_file: of the plots.
     """
 
     reports: tuple[str, ...]
     metrics: str | None = None
+    svg_file: str | None = None
     force: bool = False
     seed: int = 0
 

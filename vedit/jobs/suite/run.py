@@ -29,6 +29,7 @@ from vedit.media.atomic import open_output
 
 Tell = Callable[[Mapping[str, Any]], None]
 PREFIX = "suite-"  # of the presets that ship
+FEW_STEPS = 3
 STEPS = ("steps", "iterations", "tune_steps")
 
 
@@ -223,6 +224,8 @@ def job_of(
         values = with_mask(str(one["method"]), take.case, values)
     if request.steps is not None:
         values |= {key: request.steps for key in STEPS if key in keys}
+        if "mask_after" in keys and request.steps <= FEW_STEPS:  # else no step is left to the mask
+            values["mask_after"] = min(1, request.steps - 1)
     return job | {f"set.{key}": value for key, value in values.items()}
 
 
@@ -240,7 +243,7 @@ def score_run(
 ) -> Results | None:
     """The report of a run, out of its file where nothing has changed; None where it has no clip."""
     folder = os.path.join(request.output, "edits", label)
-    if not os.path.isdir(folder):
+    if not any(name.endswith(".gif") for _, _, files in os.walk(folder) for name in files):
         return None
     target = os.path.join(request.output, "scores", f"{label}.json")
     index = _of_run(request.output, label, suite)
