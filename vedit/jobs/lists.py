@@ -12,11 +12,17 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vedit.documents import cell, read_json_lines, read_table, read_text, uncell
+from vedit.documents import Kind, cell, read_json_lines, read_table, read_text, uncell
 from vedit.errors import InputError, UsageError
-from vedit.jobs.batch.rows import MANIFEST
 from vedit.plain import json_text
 
+MANIFEST = Kind(
+    "a list of edits",
+    UsageError,
+    'It is CSV, JSON lines, TOML or an index, in UTF-8; spreadsheets save it as "CSV UTF-8".',
+    largest=2**28,
+    names_files=True,
+)
 SUFFIXES = (".csv", ".tsv", ".jsonl")
 CLIP_KEYS = ("input", "video", "file")
 Values = dict[str, Any]

@@ -17,21 +17,15 @@ from string import Formatter
 from typing import Any, NamedTuple
 
 from vedit import methods, presets
-from vedit.documents import Kind, read_json_lines, read_table, read_text, read_toml, uncell
+from vedit.documents import read_json_lines, read_table, read_text, read_toml, uncell
 from vedit.errors import InputError, UsageError, VeditError, nearest, option, refuse_mistakes
 from vedit.jobs.batch.matrix import AXES, Axis, Pair, crossed, matrix_rows
 from vedit.jobs.batch.names import check_inside
 from vedit.jobs.edit.before import check_instruction, follows_instructions
 from vedit.jobs.edit.request import EditRequest
 from vedit.jobs.edit.settings import own_model
+from vedit.jobs.lists import MANIFEST
 
-MANIFEST = Kind(
-    "a list of edits",
-    UsageError,
-    'It is CSV, JSON lines, TOML or an index, in UTF-8; spreadsheets save it as "CSV UTF-8".',
-    largest=2**28,
-    names_files=True,
-)
 ALIASES = {"source": "source_prompt", "target_prompt": "prompt", "target": "prompt", "video": "input"}
 REQUEST_KEYS = (
     "input",

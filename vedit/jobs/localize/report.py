@@ -6,26 +6,24 @@ import html
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vedit.documents import read_json
 from vedit.errors import VeditError
 from vedit.jobs.clips import Selection, read_pixels
 from vedit.jobs.localize.recipe import ENDED
+from vedit.jobs.localize.results import REPORT, SCORES, Localisation, Result
 from vedit.jobs.pages.page import data, page
 from vedit.jobs.pages.player import controls, pane
 from vedit.jobs.score.html import SHOWN, picture
 from vedit.jobs.score.render import figure
 from vedit.jobs.sink import Sink
 
-if TYPE_CHECKING:
-    from vedit.jobs.localize.run import LocalizePlan, Result
-
 MOST = 64  # frames of a clip that the page holds
 SOURCE = "source"
 
 
-def write_page(path: str, plan: LocalizePlan, results: Sequence[Result], sink: Sink) -> None:
+def write_page(path: str, plan: Localisation, results: Sequence[Result], sink: Sink) -> None:
     """Write the page. Raises OutputError."""
     from vedit.media.atomic import open_output
 
@@ -45,7 +43,7 @@ def write_page(path: str, plan: LocalizePlan, results: Sequence[Result], sink: S
         stream.write(page(heading, body, [style]).encode("utf-8", "backslashreplace"))
 
 
-def _words(plan: LocalizePlan) -> str:
+def _words(plan: Localisation) -> str:
     words = plan.words
     told = [("it shows", words["caption"])]
     if words["detailed"] != words["caption"]:
@@ -58,7 +56,7 @@ def _words(plan: LocalizePlan) -> str:
     return f'<h2>Words</h2><dl class="words">{rows}</dl>'
 
 
-def _player(plan: LocalizePlan, results: Sequence[Result], sink: Sink) -> str:
+def _player(plan: Localisation, results: Sequence[Result], sink: Sink) -> str:
     """The source and every branch in step; a branch without a clip says why."""
     frames: dict[str, list[str]] = {}
     panes = [_clip_pane(SOURCE, "source", plan.words["caption"], _pictures(plan, None, sink), frames)]
@@ -89,7 +87,7 @@ def _clip_pane(
     return pane(html.escape(name), f"{title}: {prompt}" if prompt else title, content)
 
 
-def _pictures(plan: LocalizePlan, result: Result | None, sink: Sink) -> list[str] | str:
+def _pictures(plan: Localisation, result: Result | None, sink: Sink) -> list[str] | str:
     """The frames of the source that were taken, or of a branch's clip, as data addresses; else why not."""
     own = result is None
     path = plan.request.input if result is None else result.output
@@ -108,7 +106,7 @@ def _pictures(plan: LocalizePlan, result: Result | None, sink: Sink) -> list[str
         return str(error)
 
 
-def _scores(plan: LocalizePlan, results: Sequence[Result]) -> str:
+def _scores(plan: Localisation, results: Sequence[Result]) -> str:
     """A row per metric, a column per branch; the best of each in bold."""
     scored = [one for one in results if one.means]
     if not scored:
@@ -142,10 +140,8 @@ def _cells(key: str, scored: Sequence[Result], is_higher: bool) -> Iterator[str]
         yield f"<td{mark}>{'' if value is None else figure(value)}</td>"
 
 
-def _directions(plan: LocalizePlan, scored: Sequence[Result]) -> dict[str, bool]:
+def _directions(plan: Localisation, scored: Sequence[Result]) -> dict[str, bool]:
     """Whether higher is better, for every metric that a branch has, in the order of the reports."""
-    from vedit.jobs.localize.run import REPORT, SCORES
-
     found: dict[str, bool] = {}
     for one in scored:
         path = os.path.join(plan.out, SCORES, f"{one.branch.name}.json")
@@ -154,7 +150,7 @@ def _directions(plan: LocalizePlan, scored: Sequence[Result]) -> dict[str, bool]
     return found
 
 
-def _calls(plan: LocalizePlan, results: Sequence[Result]) -> str:
+def _calls(plan: Localisation, results: Sequence[Result]) -> str:
     """What made each clip; its run record lies beside it."""
     rows = []
     for one in results:

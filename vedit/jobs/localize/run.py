@@ -16,71 +16,27 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from vedit.documents import Kind, read_json, whole_lines
 from vedit.errors import InputError, PartialFailure, Stopped, VeditError
 from vedit.jobs.generate.request import GenerateRequest
 from vedit.jobs.lists import write_list
-from vedit.jobs.localize.recipe import ENDED, Branch, Recipe, recipe_of
+from vedit.jobs.localize.recipe import Branch, Recipe, recipe_of
 from vedit.jobs.localize.request import LocalizeRequest
+from vedit.jobs.localize.results import REPORT, SCORES, Localisation, Result
 from vedit.jobs.localize.words import FILE, target_of, words_of
 from vedit.jobs.sink import Quiet, Sink
 from vedit.plain import digest, json_text
 
 EDITS, LIST, RESULTS, PAGE = "edits", "edits.jsonl", "results.jsonl", "report.html"
-MADE, SCORES = "generated", "scores"
+MADE = "generated"
 LINES = Kind("the results of a localisation", InputError, largest=2**24)
-REPORT = Kind("a report of vedit score", InputError)
 LARGEST_STRIDE = 2**20
 
 
-@dataclass
-class Result:
-    """What came of a branch. output: its clip; error: why there is none. means: by metric. asked: what
-    decided a generated clip, scored: what decided the numbers, in short.
-    """
-
-    branch: Branch
-    prompt: str = ""
-    output: str = ""
-    error: str = ""
-    means: dict[str, float] = field(default_factory=dict)
-    score_error: str = ""
-    asked: str = ""
-    scored: str = ""
-
-    def json(self) -> dict[str, Any]:
-        own = self.branch
-        told = {
-            "branch": own.name,
-            "title": own.title,
-            "command": own.command,
-            "method": own.given.get("method") or own.given.get("model", ""),
-            "prompt": self.prompt,
-            "output": self.output,
-            "error": self.error,
-            "scores": self.means,
-            "score_error": self.score_error,
-            "asked": self.asked,
-            "scored": self.scored,
-        }
-        return {**told, "note": ENDED} if own.generates else told
-
-
-@dataclass(frozen=True)
-class LocalizePlan:
-    """A localisation whose words are there. stride: of the frames that are taken."""
-
-    request: LocalizeRequest
-    recipe: Recipe
-    words: Mapping[str, Any]
-    stride: int
-
-    @property
-    def out(self) -> str:
-        return self.request.output_dir
+class LocalizePlan(Localisation):
+    """What makes a localisation."""
 
     def __str__(self) -> str:
         words = self.words
