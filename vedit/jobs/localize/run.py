@@ -13,13 +13,12 @@ What is done is not done again. A branch that fails leaves the others as they ar
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vedit.documents import Kind, read_json, whole_lines
-from vedit.errors import InputError, PartialFailure, Stopped, VeditError
+from vedit.errors import InputError, PartialFailure, Stopped, VeditError, option
 from vedit.jobs.generate.request import GenerateRequest
 from vedit.jobs.lists import write_list
 from vedit.jobs.localize.recipe import Branch, Recipe, recipe_of
@@ -198,14 +197,13 @@ class LocalizePlan(Localisation):
 
 
 def _call(branch: Branch, recipe: Recipe) -> str:
-    """What a branch will be, in the words of the commands, with every host that is named."""
+    """What a branch will be, in the words of the face at work, with every host that is named."""
     given = dict(branch.given)
     settings = given.pop("set", {})
-    model = given.pop("model", recipe.model)
-    method = f" --method {given.pop('method')}" if "method" in given else ""
-    more = "".join(f" --{key.replace('_', '-')} {value}" for key, value in given.items())
-    more += "".join(f" --set {key}={json.dumps(value)}" for key, value in settings.items())
-    return f"vedit {branch.command}{method} --model {model}{more}"
+    asked = {"method": given.pop("method")} if "method" in given else {}
+    asked |= {"model": given.pop("model", recipe.model), **given}
+    asked |= {f"set.{key}": value for key, value in settings.items()}
+    return " ".join(["vedit", branch.command, *(option(key, value) for key, value in asked.items())])
 
 
 def plan(request: LocalizeRequest, sink: Sink = Quiet()) -> LocalizePlan:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from vedit.remote.chat import Chat
 
-SUMMARY = "a hosted model at --base-url: llama-server, vLLM, Ollama, and services that speak their interface"
+SUMMARY = "a hosted model: llama-server, vLLM, Ollama, and services that speak their interface"
 FRAMES, EVERY, WAYS = 8, None, ("clip", "medoid")
 DEFAULT = None
 LONGEST = 2000  # characters of a caption that are kept
