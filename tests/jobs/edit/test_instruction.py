@@ -89,6 +89,7 @@ def test_an_edit_takes_the_model_of_its_weights_and_its_record_repeats_it(place:
     assert (place / "again.gif").read_bytes() == (place / "out.gif").read_bytes()
 
 
+@pytest.mark.slow  # half a minute: two whole edits
 def test_a_frame_is_edited_first_and_is_then_the_reference(place: Path) -> None:
     result = edit(place, "ref.gif", "--ref-from", "3", "--ref-edit", "a blue cat")
     assert result.code == 0, result.err
@@ -100,6 +101,7 @@ def test_a_frame_is_edited_first_and_is_then_the_reference(place: Path) -> None:
     assert far.code == 2 and "Those are 0 to 4." in far.err
 
 
+@pytest.mark.slow  # half a minute: two whole edits
 def test_several_clips_follow_an_instruction(place: Path, tmp_path: Path) -> None:
     given = ("--instruction", "a red cat", "--weights", place / "run" / "weights", "--steps", "1")
     result = vedit("edit", place / "a.apng", place / "b.apng", "-O", tmp_path / "out", *given)

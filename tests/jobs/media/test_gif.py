@@ -312,7 +312,9 @@ def test_the_limit_of_the_message_lets_the_file_through() -> None:
     assert vedit("gif", "rotate", "90", "--limit", "canvas=500", "--limit", setting, stdin=data).code == 0
 
 
-@pytest.mark.parametrize("first", [0, 500, 1000, 1500])
+@pytest.mark.parametrize(
+    "first", [0, *(pytest.param(first, marks=pytest.mark.slow) for first in (500, 1000, 1500))]
+)
 def test_two_thousand_corruptions_break_no_promise(first: int) -> None:
     """No traceback, at most 2 s of CPU and 200 MB each, exit code 0, 3 or 6.
 
