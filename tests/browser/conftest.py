@@ -11,7 +11,6 @@ import io
 import os
 import re
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
@@ -24,6 +23,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from tests.conftest import vedit
+from tests.jobs.pages.browser import BROWSER
 
 WIDE, NARROW = (1280, 800), (360, 740)
 PATIENCE_MS = 30_000  # of what waits for a server on a busy machine
@@ -39,9 +39,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def executable() -> str:
     """The browser of the system; skips with the line that installs one."""
-    for name in ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome"):
-        if found := shutil.which(name):
-            return found
+    if BROWSER is not None:
+        return BROWSER
     pytest.skip("needs a browser: apt-get install chromium-headless-shell")
 
 

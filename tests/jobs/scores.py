@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
+from tests.conftest import ROOT
 from vedit.jobs.score.metrics import Fact
 from vedit.jobs.score.results import Number, Results, Row
 from vedit.metrics.base import Value
 
-THESIS: dict[str, Any] = tomllib.loads(
-    (Path(__file__).parent.parent / "data" / "thesis_tables.toml").read_text()
-)
+THESIS: dict[str, Any] = tomllib.loads((ROOT / "vedit" / "jobs" / "suite" / "thesis_tables.toml").read_text())
 
 
 def column(method: str, metric: str) -> list[float]:

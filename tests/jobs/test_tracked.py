@@ -128,6 +128,9 @@ def test_a_box_that_nobody_sees_again_is_not_carried_on() -> None:
         ("track:nowhere.png", "neither a box nor a file"),
         ("track:5,5,100,5", "does not lie in the 64x64 frame"),
         ("track:1,2,3", "neither a box nor a file"),
+        ("track:1,2,30,40@1.2.3s", "neither a box nor a file"),
+        ("track:1,2,30,40@1m", "neither a box nor a file"),
+        ("track:1,2,30,40@", "neither a box nor a file"),
     ],
 )
 def test_what_cannot_be_followed_is_refused_before_a_clip_is_read(spec: str, told: str) -> None:

@@ -9,8 +9,6 @@ Shape letters: F frames, C channels, Y X latent rows and columns.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
@@ -39,7 +37,8 @@ def foreseen_better(
     """
     schedule, less = model.schedule, 0.0
     clean = latents_FCYX.to(model.device)
-    for number, timestep in enumerate(evenly(schedule.timesteps(levels + 1))):
+    # at the noisiest of them nothing of the clip is left to be seen
+    for number, timestep in enumerate(schedule.timesteps(levels + 1)[1:]):
         level = schedule.level(timestep)
         noise = noise_like(clean, seed, DRAW, number, shared=False)
         noisy = schedule.mix(clean, noise, level)
@@ -53,8 +52,3 @@ def foreseen_better(
         )
         less += (that - this) / levels
     return less
-
-
-def evenly(timesteps: Sequence[float]) -> Sequence[float]:
-    """All but the first, where nothing of the clip is left to be seen."""
-    return timesteps[1:]

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Union
 
 from vedit.errors import InputError, UsageError, VeditError, Warn, option, silent
 from vedit.jobs.clips import Pixels, Selection, blank_frames, fitted
-from vedit.jobs.recorded import file_in
+from vedit.jobs.recorded import DRAWN_AT, file_in
 from vedit.media.source import opened
 
 if TYPE_CHECKING:
@@ -309,10 +309,9 @@ def parse(spec: str, size: tuple[int, int]) -> tuple[Box, Span | None, bool]:
 
 def parse_track(spec: str, size: tuple[int, int]) -> tuple[Box | str, float | None]:
     """A box in pixels or the file of a mask, and when it is drawn. Raises UsageError for neither."""
-    parts = file_in("mask", spec.removesuffix("@"))
-    what, after = parts[1:] if parts else (spec.removeprefix(TRACK), "")
-    if parts is None and "@" in what:
-        what, _, after = what.rpartition("@")
+    body = spec.removeprefix(TRACK)
+    drawn = None if os.path.exists(body) else DRAWN_AT.fullmatch(body)
+    what, after = drawn.groups() if drawn else (body, "")
     at = _seconds(after.removeprefix("@") or None)
     if os.path.exists(what):
         return what, at

@@ -27,10 +27,10 @@ SUFFIX = ".vedit.json"
 SEAL = "seal"  # key of a sidecar: what the output's bytes were, and that this user's vedit wrote the record
 RECORD = Kind("a run record", right="Outputs of vedit edit and vedit generate have one.", names_files=True)
 FORM = re.compile(
-    r"(?:box|time|frames):|[\d.]+%?(?:,[\d.]+%?){3}(?:@[\d.]+m?s?)?$"
+    r"(?:box|time|frames):|[\d.]+%?(?:,[\d.]+%?){3}(?:@\d+(?:\.\d+)?(?:s|ms)?)?$"
 )  # of a mask that is no file
 MASK = re.compile(r"(?P<before>(?:not:)?(?P<track>track:)?)(?P<name>.*)", re.DOTALL)
-DRAWN_AT = re.compile(r"(.+)(@[\d.]+m?s?)", re.DOTALL)
+DRAWN_AT = re.compile(r"(.+)(@\d+(?:\.\d+)?(?:s|ms)?)", re.DOTALL)
 OURS = ("shapes", "shapes-video")  # of vedit.models.hub, which this module has no time for
 
 # --- files ---------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import pytest
 BROWSER = next(
     (
         path
-        for name in ("chromium", "chromium-browser", "google-chrome", "chrome")
+        for name in ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "chrome")
         if (path := shutil.which(name))
     ),
     None,

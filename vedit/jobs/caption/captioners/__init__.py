@@ -26,6 +26,8 @@ from vedit.jobs.caption.request import By, CaptionRequest, Detail
 if TYPE_CHECKING:
     import numpy as np
 
+    from vedit.models.readers import Reader
+
 SAY = {
     "short": "Say in one short sentence what {it} shows: who or what, what they do, and where.",
     "detailed": "Describe in two sentences what {it} shows: subject, looks, action, setting, light.",
@@ -125,6 +127,23 @@ def opened(request: CaptionRequest, warn: Warn) -> Captioner:
     given = {name: getattr(request, name) for name in Opening._fields if hasattr(request, name)}
     captioner: Captioner = module.open_captioner(Opening(**{**given, "name": checkpoint, "warn": warn}))
     return captioner
+
+
+def reader_of(
+    opening: Opening, captioner: str, default: str | None = None, kind: str = "AutoModelForImageTextToText"
+) -> Reader:
+    """The network of transformers that a captioner reads with. kind: its class. Raises ModelError."""
+    from vedit.models.readers import open_reader
+
+    name = str(opening.name or default)
+    return open_reader(
+        name,
+        opening.revision,
+        device=opening.device,
+        dtype=opening.dtype,
+        again=f"vedit caption CLIP --model {captioner}:{name}",
+        kind=kind,
+    )
 
 
 def question(detail: Detail, frames: int = 1) -> str:

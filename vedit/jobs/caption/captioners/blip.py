@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from vedit.jobs.caption.captioners import Look, Opening, Told, by_medoid, within
+from vedit.jobs.caption.captioners import Look, Opening, Told, by_medoid, reader_of, within
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,20 +19,7 @@ side = within(384)
 
 
 def open_captioner(opening: Opening) -> Blip:
-    from vedit.models.readers import open_reader
-
-    name = opening.name or DEFAULT
-    again = f"vedit caption CLIP --model blip:{name}"
-    return Blip(
-        open_reader(
-            name,
-            opening.revision,
-            device=opening.device,
-            dtype=opening.dtype,
-            again=again,
-            kind="BlipForConditionalGeneration",
-        )
-    )
+    return Blip(reader_of(opening, "blip", DEFAULT, "BlipForConditionalGeneration"))
 
 
 class Blip:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from vedit.jobs.caption.captioners import Look, Opening, Told, by_medoid, within
+from vedit.jobs.caption.captioners import Look, Opening, Told, by_medoid, reader_of, within
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,20 +24,7 @@ side = within(768)
 
 
 def open_captioner(opening: Opening) -> Florence2:
-    from vedit.models.readers import open_reader
-
-    name = opening.name or DEFAULT
-    again = f"vedit caption CLIP --model florence2:{name}"
-    return Florence2(
-        open_reader(
-            name,
-            opening.revision,
-            device=opening.device,
-            dtype=opening.dtype,
-            again=again,
-            kind="Florence2ForConditionalGeneration",
-        )
-    )
+    return Florence2(reader_of(opening, "florence2", DEFAULT, "Florence2ForConditionalGeneration"))
 
 
 class Florence2:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from vedit.errors import UsageError, option
-from vedit.jobs.caption.captioners import Look, Opening, Told, by_medoid, question, within
+from vedit.jobs.caption.captioners import Look, Opening, Told, by_medoid, question, reader_of, within
 from vedit.jobs.caption.captioners.florence2 import Florence2
 
 if TYPE_CHECKING:
@@ -26,11 +26,7 @@ side = within(768)
 
 
 def open_captioner(opening: Opening) -> Hub | Florence2:
-    from vedit.models.readers import open_reader
-
-    name = str(opening.name)
-    again = f"vedit caption CLIP --model hub:{name}"
-    reader = open_reader(name, opening.revision, device=opening.device, dtype=opening.dtype, again=again)
+    reader = reader_of(opening, "hub")
     is_florence = type(reader.network).__name__.startswith("Florence2")  # which has tasks instead of a chat
     return Florence2(reader) if is_florence else Hub(reader)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from vedit.jobs.caption.captioners import Look, Opening, Told, by_medoid, question, within
+from vedit.jobs.caption.captioners import Look, Opening, Told, by_medoid, question, reader_of, within
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,20 +22,7 @@ side = within(512)
 
 
 def open_captioner(opening: Opening) -> SmolVlm2:
-    from vedit.models.readers import open_reader
-
-    name = opening.name or DEFAULT
-    again = f"vedit caption CLIP --model smolvlm2:{name}"
-    return SmolVlm2(
-        open_reader(
-            name,
-            opening.revision,
-            device=opening.device,
-            dtype=opening.dtype,
-            again=again,
-            kind="SmolVLMForConditionalGeneration",
-        )
-    )
+    return SmolVlm2(reader_of(opening, "smolvlm2", DEFAULT, "SmolVLMForConditionalGeneration"))
 
 
 class SmolVlm2:
