@@ -43,7 +43,7 @@ class Stub:
         for step in sink.steps(range(4), 4, "edit"):
             sink.send({"step": step, "total": 4, "what": "edit"})
             for _ in range(content.count(b"stop") if step == 0 else 0):
-                os.kill(os.getpid(), signal.SIGINT)
+                signal.raise_signal(signal.SIGINT)  # to this thread: it has arrived when this returns
         assert request.output is not None
         with open_output(request.output) as file:
             file.write(
