@@ -28,7 +28,7 @@ from pydantic import AliasChoices, Field
 from torch import Tensor
 
 from vedit.engine.noise import substream
-from vedit.engine.rules import Call, Rule, Shape, Steps, Tensors
+from vedit.engine.rules import Call, Rule, Shape, Steps, Tensors, parts
 from vedit.engine.sample import Stream
 from vedit.methods import pnp
 from vedit.methods.base import (
@@ -226,12 +226,8 @@ class Extended(_KeyRule):
     order: int = field(default=1, init=False)  # behind what the base injects
 
     @property
-    def reads(self) -> frozenset[Part]:
-        return self.writes
-
-    @property
     def writes(self) -> frozenset[Part]:
-        return frozenset((tensor, branch) for tensor in "kv" for branch in self.branches)
+        return parts("kv", self.branches)
 
     def bytes(self, shape: Shape) -> int:
         """Keys and values that later parts attend to."""
@@ -263,10 +259,6 @@ class Remembered(_KeyRule):
     @property
     def reads(self) -> frozenset[Part]:
         return frozenset({("x", "src"), *(("y", branch) for branch in self.branches)})
-
-    @property
-    def writes(self) -> frozenset[Part]:
-        return frozenset()
 
     def bytes(self, shape: Shape) -> int:
         """Of the keyframes of a part and the last two before it: an input, and an output of each branch."""
@@ -306,7 +298,7 @@ class Propagated(_KeyRule):
 
     @property
     def writes(self) -> frozenset[Part]:
-        return frozenset(("y", branch) for branch in self.branches)
+        return parts("y", self.branches)
 
     def apply(self, tensors: Tensors, call: Call) -> None:
         if call.is_key_pass:

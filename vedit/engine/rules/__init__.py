@@ -10,7 +10,7 @@ from vedit.engine.rules.merge import Merging
 from vedit.engine.rules.output import BlendOut, Override
 from vedit.engine.rules.probe import Probe
 from vedit.engine.rules.replace import Replace
-from vedit.engine.rules.rule import Call, Plan, Rule, Shape, Steps, step_range
+from vedit.engine.rules.rule import Call, Plan, Rule, Shape, Steps, parts, step_range
 from vedit.engine.rules.temporal import Temporal
 from vedit.models.tensors import Tensors
 
@@ -37,5 +37,6 @@ __all__ = [
     "Steps",
     "Temporal",
     "Tensors",
+    "parts",
     "step_range",
 ]

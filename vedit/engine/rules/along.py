@@ -15,7 +15,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from vedit.engine.rules.rule import Call, Rule, Shape, Steps
+from vedit.engine.rules.rule import Call, Rule, Shape, Steps, parts
 from vedit.engine.tracks import Tracks
 from vedit.models.sites import Select
 from vedit.models.tensors import Frames, Part, Stage, Tensors
@@ -45,12 +45,8 @@ class AlongTracks(Rule):
     kin: str = field(default="tracks", init=False)
 
     @property
-    def reads(self) -> frozenset[Part]:
-        return self.writes
-
-    @property
     def writes(self) -> frozenset[Part]:
-        return frozenset(("out", branch) for branch in self.branches)
+        return parts(("out",), self.branches)
 
     def apply(self, tensors: Tensors, call: Call) -> None:
         tracks = self.tracks(call.grid)
@@ -74,11 +70,7 @@ class KeepKeys(Rule):
 
     @property
     def reads(self) -> frozenset[Part]:
-        return frozenset((part, branch) for part in "qk" for branch in self.branches)
-
-    @property
-    def writes(self) -> frozenset[Part]:
-        return frozenset()
+        return parts("qk", self.branches)
 
     def bytes(self, shape: Shape) -> int:
         """Both, of all frames, until the step ends."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from vedit.engine.rules.rule import Call, Rule, Steps
+from vedit.engine.rules.rule import Call, Rule, Steps, parts
 from vedit.models.sites import Select
 from vedit.models.tensors import Part, Stage, Tensors
 
@@ -34,12 +34,8 @@ class Bias(Rule):
     order: int | None = None
 
     @property
-    def reads(self) -> frozenset[Part]:
-        return self.writes
-
-    @property
     def writes(self) -> frozenset[Part]:
-        return frozenset(("bias", branch) for branch in self.branches)
+        return parts(("bias",), self.branches)
 
     def apply(self, tensors: Tensors, call: Call) -> None:
         for branch in self.branches:
@@ -64,11 +60,11 @@ class KeyMask(Rule):
 
     @property
     def reads(self) -> frozenset[Part]:
-        return frozenset(("k", branch) for branch in self.branches)
+        return parts("k", self.branches)
 
     @property
     def writes(self) -> frozenset[Part]:
-        return frozenset(("bias", branch) for branch in self.branches)
+        return parts(("bias",), self.branches)
 
     def apply(self, tensors: Tensors, call: Call) -> None:
         for branch in self.branches:

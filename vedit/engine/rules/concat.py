@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from vedit.engine.rules.rule import Call, Rule, Steps
+from vedit.engine.rules.rule import Call, Rule, Steps, parts
 from vedit.models.sites import Select
 from vedit.models.tensors import Part, Stage, Tensors
 
@@ -32,7 +32,7 @@ class Concat(Rule):
 
     @property
     def writes(self) -> frozenset[Part]:
-        return frozenset((tensor, branch) for tensor in self.tensors for branch in self.targets)
+        return parts(self.tensors, self.targets)
 
     def apply(self, tensors: Tensors, call: Call) -> None:
         for tensor in self.tensors:

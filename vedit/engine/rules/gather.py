@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from vedit.engine.rules.rule import Call, Rule, Shape, Steps
+from vedit.engine.rules.rule import Call, Rule, Shape, Steps, parts
 from vedit.models.sites import Select
 from vedit.models.tensors import Frames, Part, Stage, Tensors
 
@@ -56,12 +56,8 @@ class Gather(Rule):
         return () if isinstance(self.sources, Tensor) else self.sources
 
     @property
-    def reads(self) -> frozenset[Part]:
-        return self.writes
-
-    @property
     def writes(self) -> frozenset[Part]:
-        return frozenset((tensor, branch) for tensor in self.tensors for branch in self.branches)
+        return parts(self.tensors, self.branches)
 
     def bytes(self, shape: Shape) -> int:
         """Key frames' keys and values, of which as many are held as `chosen` names in its largest step."""
@@ -128,12 +124,8 @@ class Scatter(Rule):
     order: int | None = None
 
     @property
-    def reads(self) -> frozenset[Part]:
-        return self.writes
-
-    @property
     def writes(self) -> frozenset[Part]:
-        return frozenset(("out", branch) for branch in self.branches)
+        return parts(("out",), self.branches)
 
     def apply(self, tensors: Tensors, call: Call) -> None:
         for branch in self.branches:

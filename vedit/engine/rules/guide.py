@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vedit.engine.rules.rule import Call, Rule, Steps
+from vedit.engine.rules.rule import Call, Rule, Steps, parts
 from vedit.models.sites import FEATURES, Select
 from vedit.models.tensors import Frames, Part, Stage, Tensors
 
@@ -37,11 +37,7 @@ class Keep(Rule):
 
     @property
     def reads(self) -> frozenset[Part]:
-        return frozenset((part, self.branch) for part in self.tensors)
-
-    @property
-    def writes(self) -> frozenset[Part]:
-        return frozenset()
+        return parts(self.tensors, [self.branch])
 
     def apply(self, tensors: Tensors, call: Call) -> None:
         assert call.site is not None
@@ -73,12 +69,8 @@ class SpatialGuide(Rule):
     stage: Stage = field(default="qkv", init=False)
 
     @property
-    def reads(self) -> frozenset[Part]:
-        return self.writes
-
-    @property
     def writes(self) -> frozenset[Part]:
-        return frozenset(("q", branch) for branch in self.branches)
+        return parts("q", self.branches)
 
     def apply(self, tensors: Tensors, call: Call) -> None:
         for branch in self.branches:
@@ -106,12 +98,8 @@ class GatherTokens(Rule):
     frames: Frames = field(default="all", init=False)
 
     @property
-    def reads(self) -> frozenset[Part]:
-        return self.writes
-
-    @property
     def writes(self) -> frozenset[Part]:
-        return frozenset((part, branch) for part in "kv" for branch in self.branches)
+        return parts("kv", self.branches)
 
     def apply(self, tensors: Tensors, call: Call) -> None:
         frame_M, token_M = self.tokens(call.grid).unbind(1)

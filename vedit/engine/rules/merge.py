@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from vedit.engine.noise import substream
-from vedit.engine.rules.rule import LAST, Call, Rule, Shape, Steps
+from vedit.engine.rules.rule import LAST, Call, Rule, Shape, Steps, parts
 from vedit.models.sites import Select
 from vedit.models.tensors import Frames, Part, Stage, Tensors
 
@@ -75,12 +75,8 @@ class Merge(Rule):
     kin: str = field(default="merge", init=False)
 
     @property
-    def reads(self) -> frozenset[Part]:
-        return self.writes
-
-    @property
     def writes(self) -> frozenset[Part]:
-        return frozenset(("x", branch) for branch in self.branches)
+        return parts("x", self.branches)
 
     def groups(self, step: int, total: int) -> Sequence[Sequence[int]]:
         return self.merging.groups(step, total)
@@ -121,12 +117,8 @@ class Unmerge(Rule):
     order: int = field(default=-LAST, init=False)
 
     @property
-    def reads(self) -> frozenset[Part]:
-        return self.writes
-
-    @property
     def writes(self) -> frozenset[Part]:
-        return frozenset(("out", branch) for branch in self.branches)
+        return parts(("out",), self.branches)
 
     def apply(self, tensors: Tensors, call: Call) -> None:
         for branch in self.branches:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from vedit.engine.rules.guide import Kept, kept_at
-from vedit.engine.rules.rule import Call, Rule, Shape, Steps
+from vedit.engine.rules.rule import Call, Rule, Shape, Steps, parts
 from vedit.models.sites import Select
 from vedit.models.tensors import Frames, Part, Stage, Tensors
 from vedit.motion import Warps, warped
@@ -45,12 +45,8 @@ class OptimiseFeatures(Rule):
     frames: Frames = field(default="all", init=False)
 
     @property
-    def reads(self) -> frozenset[Part]:
-        return self.writes
-
-    @property
     def writes(self) -> frozenset[Part]:
-        return frozenset(("h", branch) for branch in self.branches)
+        return parts("h", self.branches)
 
     def bytes(self, shape: Shape) -> int:
         """Of one branch at a time, and a map of resemblance of a frame with its gradient."""

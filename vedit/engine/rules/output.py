@@ -71,10 +71,6 @@ class Override(Rule):
         return () if self.chosen is None else self.chosen(step)
 
     @property
-    def reads(self) -> frozenset[Part]:
-        return self.writes
-
-    @property
     def writes(self) -> frozenset[Part]:
         return frozenset({("out", self.branch)})
 

@@ -32,10 +32,6 @@ class Probe(Rule):
     def reads(self) -> frozenset[Part]:
         return frozenset({("maps", self.branch)})
 
-    @property
-    def writes(self) -> frozenset[Part]:
-        return frozenset()
-
     def acts(self, step: int) -> bool:
         return (step - self.first) % self.every == 0
 

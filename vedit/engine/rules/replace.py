@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from vedit.engine.rules.rule import Call, Rule, Steps, mixed
+from vedit.engine.rules.rule import Call, Rule, Steps, mixed, parts
 from vedit.models.sites import FEATURES, Select
 from vedit.models.tensors import Part, Stage, Tensors
 
@@ -41,8 +41,8 @@ class Replace(Rule):
         return "pre" if all(name.endswith("_pre") for name in self.tensors) else "qkv"
 
     @property
-    def parts(self) -> tuple[str, ...]:
-        """Names of what is replaced."""
+    def names(self) -> tuple[str, ...]:
+        """Of what is replaced."""
         return ("h",) if self.select.kind in FEATURES else self.tensors
 
     @property
@@ -51,15 +51,15 @@ class Replace(Rule):
 
     @property
     def reads(self) -> frozenset[Part]:
-        return frozenset((part, self.source) for part in self.parts)
+        return parts(self.names, [self.source])
 
     @property
     def writes(self) -> frozenset[Part]:
-        return frozenset((part, target) for part in self.parts for target in self.targets)
+        return parts(self.names, self.targets)
 
     def apply(self, tensors: Tensors, call: Call) -> None:
         share = 1.0 if self.amount is None else float(self.amount[call.step])
-        for part in self.parts:
+        for part in self.names:
             source = tensors[part, self.source]
             for target in self.targets:
                 own = tensors[part, target]

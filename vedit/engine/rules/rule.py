@@ -20,8 +20,9 @@ C channels, Y X rows and columns, L text tokens, E embedding width.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any
 
 import torch
@@ -49,6 +50,11 @@ LAST = 1000  # the order of a rule that only looks
 
 Steps = tuple[bool, ...]
 Indices = slice | Sequence[int]
+
+
+def parts(tensors: Iterable[str], branches: Iterable[str]) -> frozenset[Part]:
+    """Each of some tensors in each of some branches."""
+    return frozenset(product(tensors, branches))
 
 
 def step_range(steps: int, start: float = 0.0, end: float = 1.0) -> Steps:
@@ -140,14 +146,14 @@ class Rule(ABC):
         return True
 
     @property
-    @abstractmethod
     def reads(self) -> frozenset[Part]:
-        """The tensors looked at."""
+        """The tensors looked at: those that it changes, unless it says otherwise."""
+        return self.writes
 
     @property
-    @abstractmethod
     def writes(self) -> frozenset[Part]:
-        """The tensors changed."""
+        """The tensors changed: none, unless it says so."""
+        return frozenset()
 
     @abstractmethod
     def apply(self, tensors: Tensors, call: Call) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from vedit.engine.rules.rule import Call, Rule, Steps
 from vedit.models.sites import Select
-from vedit.models.tensors import Frames, Part, Stage, Tensors
+from vedit.models.tensors import Frames, Stage, Tensors
 
 
 @dataclass(frozen=True)
@@ -22,14 +22,6 @@ class Temporal(Rule):
     steps: Steps
     name: str = "attention over frames"
     order: int | None = None
-
-    @property
-    def reads(self) -> frozenset[Part]:
-        return frozenset()
-
-    @property
-    def writes(self) -> frozenset[Part]:
-        return frozenset()
 
     def apply(self, tensors: Tensors, call: Call) -> None:
         """Its presence is what the network looks for."""
