@@ -72,6 +72,7 @@ def row(name: str, case_name: str, frames: int) -> str:
 
     from vedit.cli.bench_scenes import contenders_of
     from vedit.data.cases import load_cases
+    from vedit.jobs import cache
     from vedit.jobs.bench.scenes import edit_scene, with_mask
     from vedit.models.load import load_model
 
@@ -88,7 +89,8 @@ def row(name: str, case_name: str, frames: int) -> str:
 
     def edited(chosen: str, frames: int, *settings: str) -> None:
         method, values = contenders_of([chosen], settings, "shapes")[chosen]
-        edit_scene(model, case, method, with_mask(method, case, values), frames)
+        with cache.passing():  # an inversion that is kept would cost nothing
+            edit_scene(model, case, method, with_mask(method, case, values), frames)
 
     edited("ddim", 1, "ddim.steps=1")  # what is imported and allocated once
     UNet2DConditionModel.forward = counted
