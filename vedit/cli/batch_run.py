@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vedit.cli.common import Voice, echo, examples, options, print_json
+from vedit.cli.common import Voice, echo, examples, options, print_json, voice_options
 from vedit.errors import RemoteError, UsageError, reason_of
 from vedit.jobs import runners
 
@@ -187,15 +187,8 @@ batch_options = options(
     click.option(
         "--json", "as_json", is_flag=True, help="Print the summary, or the plan of --dry-run, as JSON."
     ),
-    click.option("-q", "--quiet", is_flag=True, help="No progress and no warnings."),
-    click.option(
-        "--progress",
-        type=click.Choice(["auto", "jsonl", "none"]),
-        default="auto",
-        help=(
-            "Progress on standard error: a line on a terminal, one a minute elsewhere, JSON "
-            "lines for programs."
-        ),
+    voice_options(
+        "Progress on standard error: a line on a terminal, one a minute elsewhere, JSON lines for programs."
     ),
 )
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from vedit.cli.common import Voice, echo, examples, print_json
+from vedit.cli.common import Voice, echo, examples, print_json, voice_options
 from vedit.cli.rewrite import model_options
 
 EXAMPLES = (
@@ -45,13 +45,7 @@ Answers are asked for anew, and not kept.
 )
 @model_options
 @click.option("--json", "as_json", is_flag=True, help="Print rows and every case as JSON.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress and no warnings.")
-@click.option(
-    "--progress",
-    type=click.Choice(["auto", "jsonl", "none"]),
-    default="auto",
-    help="Progress on standard error.",
-)
+@voice_options()
 def command(
     cases: str, limit: int | None, as_json: bool, quiet: bool, progress: str, no_cache: bool, **given: Any
 ) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vedit import methods
-from vedit.cli.common import Voice, echo, examples, print_json
+from vedit.cli.common import Voice, echo, examples, print_json, voice_options
 from vedit.cli.edit import model_options, settings_of
 
 if TYPE_CHECKING:
@@ -86,13 +86,7 @@ that without. Intervals are 95 % bootstrap intervals over cases.
 )
 @click.option("-y", "--overwrite", is_flag=True, help="Replace outputs that exist.")
 @model_options
-@click.option("-q", "--quiet", is_flag=True, help="No progress and no warnings.")
-@click.option(
-    "--progress",
-    type=click.Choice(["auto", "jsonl", "none"]),
-    default="auto",
-    help="Progress on standard error.",
-)
+@voice_options()
 def command(
     names: str | None, settings: tuple[str, ...], cases: str, limit: int | None, frames: int, markdown: bool,
     as_json: bool,

@@ -71,6 +71,14 @@ limit_option = click.option(
 )
 
 
+def voice_options(help: str = "Progress on standard error.") -> Decorator:
+    """-q and --progress, of which `Voice` is made. help: of the second."""
+    return options(
+        click.option("-q", "--quiet", is_flag=True, help="No progress and no warnings."),
+        click.option("--progress", type=click.Choice(["auto", "jsonl", "none"]), default="auto", help=help),
+    )
+
+
 def replacing(help: str) -> Decorator:
     """-y and -n, of which `may_overwrite` makes one answer. help: of the first."""
     return options(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from vedit.cli import LazyGroup
-from vedit.cli.common import Voice, options, print_json
+from vedit.cli.common import Voice, options, print_json, voice_options
 
 if TYPE_CHECKING:
     from vedit.jobs.data.request import SetRequest
@@ -62,13 +62,7 @@ set_options = options(
         "-y", "--overwrite", is_flag=True, help="Make it anew where the folder holds one with other settings."
     ),
     click.option("--json", "as_json", is_flag=True, help="Print what came of it as one JSON object."),
-    click.option("-q", "--quiet", is_flag=True, help="No progress and no warnings."),
-    click.option(
-        "--progress",
-        type=click.Choice(["auto", "jsonl", "none"]),
-        default="auto",
-        help="Progress on standard error.",
-    ),
+    voice_options(),
 )
 cut_options = options(
     click.option(

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from vedit.cli.common import Voice, examples, print_json
+from vedit.cli.common import Voice, examples, print_json, voice_options
 from vedit.data.kinds_of_pairs import CONTROLS, KINDS
 from vedit.errors import UsageError
 
@@ -107,13 +107,7 @@ The same call goes on where it was stopped.
     "-y", "--overwrite", is_flag=True, help="Make them anew where OUT holds pairs with other settings."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print what came of it as one JSON object.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress and no warnings.")
-@click.option(
-    "--progress",
-    type=click.Choice(["auto", "jsonl", "none"]),
-    default="auto",
-    help="Progress on standard error.",
-)
+@voice_options()
 def command(
     kind: str, source: str | None, folder: str | None, synth: int | None, controls: str,
     command_line: str | None,

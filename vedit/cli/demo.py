@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from vedit.cli.common import Voice, echo, examples
+from vedit.cli.common import Voice, echo, examples, voice_options
 
 EXAMPLES = (("vedit demo", "clips, side-by-side GIFs and a table in vedit-demo/"),)
 
@@ -18,13 +18,7 @@ Works offline with the embedded model. The clip is a drawn scene, so the right a
 )
 @click.option("-O", "--output-dir", default="vedit-demo", metavar="DIR", help="Write here (vedit-demo).")
 @click.option("-y", "--overwrite", is_flag=True, help="Replace files of an earlier demonstration.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress and no warnings.")
-@click.option(
-    "--progress",
-    type=click.Choice(["auto", "jsonl", "none"]),
-    default="auto",
-    help="Progress on standard error.",
-)
+@voice_options()
 def command(output_dir: str, overwrite: bool, quiet: bool, progress: str) -> None:
     from vedit.jobs.extras import need
 

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vedit import methods
-from vedit.cli.common import Voice, echo, examples, may_overwrite, options, print_json, toml_value
+from vedit.cli.common import (
+    Voice,
+    echo,
+    examples,
+    may_overwrite,
+    options,
+    print_json,
+    toml_value,
+    voice_options,
+)
 from vedit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -288,13 +297,7 @@ clip_options = options(
 @click.option("-y", "--overwrite", is_flag=True, help="Replace the output if it exists.")
 @click.option("-n", "--no-overwrite", "keep", is_flag=True, help="Never replace an output, and never ask.")
 @click.option("--json", "as_json", is_flag=True, help="Print the run record; with -O, what became of all.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress and no warnings.")
-@click.option(
-    "--progress",
-    type=click.Choice(["auto", "jsonl", "none"]),
-    default="auto",
-    help="Progress on standard error.",
-)
+@voice_options()
 def command(
     inputs: tuple[str, ...], output: str | None, output_dir: str | None, suffix: str, source_prompt: str,
     target: str | None, settings: tuple[str, ...], masks: tuple[str, ...], overwrite: bool, keep: bool,

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from vedit.cli.common import Voice, declared_options, examples, print_json, toml_value
+from vedit.cli.common import Voice, declared_options, examples, print_json, toml_value, voice_options
 from vedit.errors import UsageError
 from vedit.jobs.generate.options import CheckpointOptions, HubOptions, RemoteOptions
 
@@ -132,13 +132,7 @@ EXAMPLES = (
     help="With -O: make only the clips that are not there yet, as after a call that was stopped.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the run record of each output.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress and no warnings.")
-@click.option(
-    "--progress",
-    type=click.Choice(["auto", "jsonl", "none"]),
-    default="auto",
-    help="Progress on standard error.",
-)
+@voice_options()
 def command(
     model: str, pipe: tuple[str, ...], as_json: bool, quiet: bool, progress: str, **given: Any
 ) -> None:

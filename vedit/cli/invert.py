@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from vedit.cli.common import Voice, echo, examples, print_json
+from vedit.cli.common import Voice, echo, examples, print_json, voice_options
 from vedit.cli.edit import call_option, clip_options, hide_bars_of, model_options, settings_of
 
 EXAMPLES = (
@@ -126,13 +126,7 @@ to another machine. Prints the identity key and how well the clip is reconstruct
 @clip_options
 @click.option("-y", "--overwrite", is_flag=True, help="Replace the output if it exists.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress and no warnings.")
-@click.option(
-    "--progress",
-    type=click.Choice(["auto", "jsonl", "none"]),
-    default="auto",
-    help="Progress on standard error.",
-)
+@voice_options()
 def command(
     input: str, settings: tuple[str, ...], as_json: bool, quiet: bool, progress: str, **given: Any
 ) -> None:

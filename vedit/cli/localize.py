@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from vedit.cli.common import Voice, echo, examples, print_json, toml_value
+from vedit.cli.common import Voice, echo, examples, print_json, toml_value, voice_options
 from vedit.errors import UsageError
 
 EXAMPLES = (
@@ -75,13 +75,7 @@ that the recipe or the call names.
 @click.option("--dry-run", is_flag=True, help="Stop behind the words, and tell what would be made.")
 @click.option("-y", "--overwrite", is_flag=True, help="Replace another localisation in DIR.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per branch.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress and no warnings.")
-@click.option(
-    "--progress",
-    type=click.Choice(["auto", "jsonl", "none"]),
-    default="auto",
-    help="Progress on standard error.",
-)
+@voice_options()
 def command(
     input: str | None, output_dir: str | None, only: str | None, settings: tuple[str, ...], no_score: bool,
     dry_run: bool, as_json: bool, quiet: bool, progress: str, **given: Any,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vedit.cli.common import Voice, examples
+from vedit.cli.common import Voice, examples, voice_options
 
 if TYPE_CHECKING:
     from vedit.jobs.recorded import Recorded
@@ -53,13 +53,7 @@ the option that names them.
 )
 @click.option("--yes", is_flag=True, help="Open and fetch all that the record names, whoever wrote it.")
 @click.option("-y", "--overwrite", is_flag=True, help="Replace the output if it exists.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress and no warnings.")
-@click.option(
-    "--progress",
-    type=click.Choice(["auto", "jsonl", "none"]),
-    default="auto",
-    help="Progress on standard error.",
-)
+@voice_options()
 def command(
     made: str,
     output: str,

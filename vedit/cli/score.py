@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from vedit.cli import LazyGroup
-from vedit.cli.common import Voice, declared_options, echo, examples, options
+from vedit.cli.common import Voice, declared_options, echo, examples, options, voice_options
 from vedit.errors import UsageError, nearest
 from vedit.metrics._options import NetworkOptions, RegionOptions
 
@@ -170,13 +170,7 @@ report_options = options(
     click.option("--journal", metavar="FILE", help="Journal of a suite; DIR/vedit-score.jsonl by default."),
     click.option("--resume", is_flag=True, help="Take from the journal what has not changed."),
     click.option("-y", "--overwrite", is_flag=True, help="Replace outputs that exist."),
-    click.option("-q", "--quiet", is_flag=True, help="No progress and no warnings."),
-    click.option(
-        "--progress",
-        type=click.Choice(["auto", "jsonl", "none"]),
-        default="auto",
-        help="Progress on standard error.",
-    ),
+    voice_options(),
 )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from vedit.cli.common import Voice, echo, examples
+from vedit.cli.common import Voice, echo, examples, voice_options
 
 EXAMPLES = (
     ("vedit suite run shapes -O out", "the thesis' runs and tables on drawn scenes, offline"),
@@ -42,13 +42,7 @@ clips they are, and the exit code is 8.
 @click.option("--weights", metavar="DIR", help="Look for the metrics' weights here first.")
 @click.option("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:N or mps.")
 @click.option("--partial", is_flag=True, help="Run the clips that are there.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress and no warnings.")
-@click.option(
-    "--progress",
-    type=click.Choice(["auto", "jsonl", "none"]),
-    default="auto",
-    help="Progress on standard error.",
-)
+@voice_options()
 def command(only: str | None, quiet: bool, progress: str, **given: Any) -> None:
     from vedit.cli.batch_run import Face
     from vedit.jobs.suite.request import SuiteRequest
