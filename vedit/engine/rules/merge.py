@@ -46,9 +46,9 @@ class Merging:
         generator = substream(self.seed, DRAW, step, self.first_frame)
         first = int(torch.randint(1, min(self.together, total) + 1, (), generator=generator))
         starts = [0, *range(first, total, self.together)]
-        parts = [list(range(begin, end)) for begin, end in zip(starts, [*starts[1:], total], strict=True)]
+        runs = [list(range(begin, end)) for begin, end in zip(starts, [*starts[1:], total], strict=True)]
         is_backwards = bool(torch.rand((), generator=generator) > 0.5)
-        return parts[::-1] if is_backwards else parts
+        return runs[::-1] if is_backwards else runs
 
     def drawn(self, call: Call) -> tuple[int, bool]:
         """Which frame of a call the others go into, and whether its tokens go into those of other calls."""
