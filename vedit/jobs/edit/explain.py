@@ -70,7 +70,11 @@ def explain(job: Job, model: Model, pixels: Pixels, warn: Warn = silent) -> str:
     lines.append(f"attention maps kept: {controller.store.predicted_bytes() / 2**20:.2f} MiB")
     lines.append(
         "detail that the codec loses of the clip: "
-        + ("given back where the edit leaves the clip alone" if edit.gives_detail else "not given back")
+        + (
+            "given back where the edit leaves the clip alone"
+            if edit.developer.gives_detail
+            else "not given back"
+        )
     )
     return "\n".join([*lines, *prepared.about, *prepared.notes, *_costs(edit)])
 

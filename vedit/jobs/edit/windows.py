@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from vedit import methods
-from vedit.errors import InputError, UsageError, VeditError, Warn, option
-from vedit.jobs.clips import Pixels, Selection, blank_frames, every_frame, fitted, frames_of, scaled
+from vedit.errors import UsageError, Warn, option
+from vedit.jobs.clips import Pixels, blank_frames, every_frame, frames_of, scaled
+from vedit.jobs.edit.develop import Developer
 from vedit.jobs.edit.invert import (
     InversionSettings,
     cached_inversion,
@@ -24,13 +25,14 @@ from vedit.jobs.edit.invert import (
     usable_inversion,
     windows,
 )
+from vedit.jobs.edit.reference import alone, place_of, reference_picture
 from vedit.jobs.edit.unfinished import Windows, name_of
 from vedit.jobs.masks import EditMask
 from vedit.jobs.record import versions
 from vedit.jobs.watch import Watch
 from vedit.media.options import WriteOptions
 from vedit.media.run import Settings, written
-from vedit.media.source import MadeSource, opened
+from vedit.media.source import MadeSource
 from vedit.methods.base import Prepared, Request, Window, check_second, read_params
 from vedit.pixels import from_bytes, padded, to_bytes
 
@@ -76,8 +78,14 @@ class Edit:
         self.reference = self._reference()
         self.prepared = self._prepared()
         has_mask = self.mask is not None or self.prepared.makes_mask
-        self.keeps_outside = has_mask if job.keep_outside is None else job.keep_outside
-        self.gives_detail = job.detail is not False
+        self.developer = Developer(
+            model=self.model,
+            pixels=pixels,
+            mask=self.mask,
+            gives_detail=job.detail is not False,
+            keeps_outside=has_mask if job.keep_outside is None else job.keep_outside,
+            frames_per_call=job.frames_per_call,
+        )
         for name, asked in (("save_masks", job.save_masks), ("keep_outside", job.keep_outside)):
             if asked and not has_mask:
                 raise UsageError(
@@ -290,36 +298,16 @@ class Edit:
         if job.ref is not None:
             shown = reference_picture(job.ref, selection)
         elif job.ref_from is not None:
-            self._place_of(job.ref_from)
+            place_of(self.pixels, job.ref_from)
             shown = torch.full((3, selection.shape[1], selection.shape[0]), -1.0)
         else:
             return None
         return padded(shown[None], self.model.scale * self.model.cells)[0]
 
-    def _place_of(self, frame: int) -> int:
-        """Where a frame of the source is among those that are edited. Raises UsageError."""
-        first, stride = self.pixels.selection[:2]
-        place, off = divmod(frame - first, stride)
-        if off or not 0 <= place < self.frames:
-            every = f", every {stride}th" if stride > 1 else ""
-            raise UsageError(
-                f"{option('ref_from', frame)} is not a frame that is edited.",
-                f"Those are {first} to {first + stride * (self.frames - 1)}{every}.",
-                f"Try {option('ref_from', first)}",
-            )
-        return place
-
     def _make_reference(self, watch: Watch) -> None:
         """Edit the frame that is to be the reference, by the same weights as a clip of one frame."""
         assert self.job.ref_from is not None and self.job.ref_edit is not None, "they come together"
-        place, pixels = self._place_of(self.job.ref_from), self.pixels
-        full = pixels.full_FYX3
-        one = pixels._replace(
-            frames_FYX3=pixels.frames_FYX3[place : place + 1],
-            full_FYX3=None if full is None else full[place : place + 1],
-            durations=pixels.durations[place : place + 1],
-            selection=pixels.selection._replace(start=self.job.ref_from, frames=1),
-        )
+        one = alone(self.pixels, self.job.ref_from)
         job = self.job._replace(
             target=self.job.ref_edit, ref_from=None, ref_edit=None, mask=(), keep_outside=None,
             save_masks=None, window=None,
@@ -327,7 +315,7 @@ class Edit:
         edit = Edit(job, self.model, one, self.warn)
         edit.run(watch)
         edit.finish()
-        shown = from_bytes(scaled(edit.result, pixels.selection.shape))
+        shown = from_bytes(scaled(edit.result, self.pixels.selection.shape))
         self.reference = padded(shown, self.model.scale * self.model.cells)[0]
         self.prepared = self._prepared()
 
@@ -368,26 +356,22 @@ class Edit:
 
         source_FCYX: the clip's latents in this window.
         """
-        selection, pictures = self.pixels.selection, frames.stop - frames.start
-        made = None if step.mask is None else self.model.unpacked(step.mask, pictures)
-        made = made if step.fine is None else step.fine
+        pictures = frames.stop - frames.start
+        made = self.developer.mask_of(step, pictures)
         latents = step.latents["tgt"]
         is_packed = len(latents) != pictures  # several frames in one of the latents
         for part in windows(len(latents), len(latents) if is_packed else self.job.frames_per_call):
             there = frames if is_packed else slice(frames.start + part.start, frames.start + part.stop)
             here = made if made is None or is_packed else made[part]
-            self.result[there] = to_bytes(self._made(there, latents[part], source_FCYX[part], here))
+            developed = self.developer.frames(there, latents[part], source_FCYX[part], here)
+            self.result[there] = to_bytes(developed)
         self.done = frames.stop
         if self.job.save_masks:
             if self.masks is None:
                 self.masks = blank_frames(self.result.shape[:3])
-            if made is not None:
-                scale = 1 if step.fine is not None else self.model.scale
-                self.masks[frames] = mask_frames(made, scale, selection)
-                if self.mask is not None and step.fine is not None:
-                    self.masks[frames] = self.masks[frames] * (self.mask.pixels(frames) / 255)
-            elif self.mask is not None:
-                self.masks[frames] = self.mask.pixels(frames)
+            shown = self.developer.masks(frames, made, step.fine is not None)
+            if shown is not None:
+                self.masks[frames] = shown
         looked = {
             key: self.model.unpacked(value, pictures).float().cpu().contiguous()
             for key, value in step.attention.items()
@@ -395,30 +379,6 @@ class Edit:
         self._take_attention(looked)
         if self.kept is not None:
             self.kept.keep(frames, looked)
-
-    def _made(
-        self, frames: slice, latents_FCYX: Tensor, source_FCYX: Tensor, mask_F1YX: Tensor | None
-    ) -> Tensor:
-        """Edited frames as they are written, in [-1, 1]: with the clip's detail, and its pixels outside
-        masks.
-        """
-        from vedit.engine.detail import with_detail
-
-        pictures = frames.stop - frames.start
-        result_F3YX = self._decoded(latents_FCYX, pictures)
-        if self.gives_detail:
-            shown = from_bytes(self.pixels.shown_FYX3[frames])
-            result_F3YX = with_detail(result_F3YX, self._decoded(source_FCYX, pictures), shown)
-        return self._put_back(frames, result_F3YX, mask_F1YX) if self.keeps_outside else result_F3YX
-
-    def _decoded(self, latents_FCYX: Tensor, pictures: int) -> Tensor:
-        """The first frames of latents as pixels (F, 3, Y, X) of the output's size in [-1, 1]."""
-        selection = self.pixels.selection
-        pixels = self.model.decode_latents(latents_FCYX, self.job.frames_per_call, selection.shape)
-        pixels_F3YX = pixels[:pictures].float().cpu().clamp(-1, 1)
-        if selection.shown == selection.shape:
-            return pixels_F3YX
-        return from_bytes(scaled(to_bytes(pixels_F3YX), selection.shown))
 
     def _take_attention(self, maps: dict[str, Tensor]) -> None:
         for key, value in maps.items():
@@ -428,28 +388,6 @@ class Edit:
         """Drop what was kept for the same call to go on with: the results are written."""
         if self.kept is not None:
             self.kept.finish()
-
-    def _put_back(self, frames: slice, result_F3YX: Tensor, made_F1YX: Tensor | None) -> Tensor:
-        """The source's own pixels outside the masks: the user's in pixels, the method's in latents."""
-        import torch
-
-        from vedit.engine.blend import blend
-
-        selection = self.pixels.selection
-        share = torch.ones(1, 1, 1, 1)
-        if made_F1YX is not None:
-            share = self._in_pixels(made_F1YX.float().cpu())[..., : selection.shape[1], : selection.shape[0]]
-            share = stretched(share, selection.shown, "bilinear")
-        if self.mask is not None:
-            share = share * (torch.from_numpy(self.mask.pixels(frames)).unsqueeze(1) / 255)
-        return blend(from_bytes(self.pixels.shown_FYX3[frames]), result_F3YX, share)
-
-    def _in_pixels(self, mask_F1YX: Tensor) -> Tensor:
-        """A mask of the method's at the size of the frames: those of latents fall off between their cells."""
-        from vedit.engine.blend import soft_edges
-
-        is_fine = tuple(mask_F1YX.shape[-2:]) != self.request.size
-        return mask_F1YX if is_fine else soft_edges(mask_F1YX, self.model.scale)
 
     def write_extras(self, settings: Settings) -> None:
         """The mask as a clip like the output, or as a folder of pictures; attention as a picture for each
@@ -473,16 +411,7 @@ class Edit:
             written(source, self.job.save_masks, timing, settings)
         if self.job.save_attention:
             maps = {key: torch.cat(parts) for key, parts in self.attention.items()}
-            write_heatmaps(self.job.save_attention, maps, self.pixels.shown_FYX3, self.covered)
-
-    @property
-    def covered(self) -> tuple[float, float]:
-        """Which share of the latent's height and width the picture fills."""
-        (width, height), (rows, columns) = (
-            self.pixels.selection.shape,
-            self.model.latent_size(self.pixels.selection.shape),
-        )
-        return height / (rows * self.model.scale), width / (columns * self.model.scale)
+            write_heatmaps(self.job.save_attention, maps, self.pixels.shown_FYX3, self.developer.covered)
 
     def recipe(self) -> dict[str, Any]:
         """What the result depends on: equal recipes give equal pixels."""
@@ -504,8 +433,8 @@ class Edit:
             "frames_per_call": job.frames_per_call,
             "window": job.window,
             "edit_mask": list(job.mask),
-            "keep_outside": self.keeps_outside,
-            "detail": self.gives_detail,
+            "keep_outside": self.developer.keeps_outside,
+            "detail": self.developer.gives_detail,
             "inversion": None if self.artefact is None else inversion_recipe(self.artefact),
             **self.prepared.facts,
             **({"ref": job.ref} if job.ref is not None else {}),
@@ -554,49 +483,6 @@ def model_for(model: Model, params: Any) -> Model:
 
 def no_latents(index: int) -> Tensor:
     raise AssertionError("a method that reads the trajectory needs the inversion")
-
-
-def reference_picture(name: str, selection: Selection) -> Tensor:
-    """A picture (3, Y, X) in [-1, 1] at the size that is worked on, with white beside or above it where its
-    aspect is another. Raises InputError.
-    """
-    import numpy as np
-    from PIL import Image, ImageOps
-
-    try:
-        with opened(name) as (_, frames):
-            frame = next(iter(frames), None)
-            if frame is None:
-                raise InputError("no frames.", "A reference is a picture.")
-            shown = fitted(frame.pixels, None)
-    except VeditError as error:
-        raise error.in_file(name) from error.__cause__
-    whole = ImageOps.pad(shown, selection.shape, Image.Resampling.LANCZOS, color=(255, 255, 255))
-    return from_bytes(np.array(whole))
-
-
-def mask_frames(mask_F1YX: Tensor, scale: int, selection: Selection) -> np.ndarray:
-    """A mask as pixels of the output, (F, Y, X) uint8; each of its cells is `scale` pixels wide and high."""
-    import torch
-
-    shown = (mask_F1YX.float().clamp(0, 1) * 255).round().cpu()
-    shown = shown.repeat_interleave(scale, 2).repeat_interleave(scale, 3)[
-        ..., : selection.shape[1], : selection.shape[0]
-    ]
-    array: np.ndarray = stretched(shown, selection.shown, "nearest-exact").to(torch.uint8).squeeze(1).numpy()
-    return array
-
-
-def stretched(mask_F1YX: Tensor, size: tuple[int, int], mode: str) -> Tensor:
-    """A mask at another width and height."""
-    import torch
-
-    wanted = (size[1], size[0])
-    return (
-        mask_F1YX
-        if tuple(mask_F1YX.shape[-2:]) == wanted
-        else torch.nn.functional.interpolate(mask_F1YX, wanted, mode=mode)
-    )
 
 
 def since(begin: float) -> float:
