@@ -208,15 +208,17 @@ def test_on_a_model_of_clips_the_forward_method_is_p2p() -> None:
 
 
 @pytest.mark.parametrize("margin", [0.0, 1000.0])
-def test_a_choice_keeps_the_result_of_one_method_by_itself(model: TinyModel, margin: float) -> None:
+def test_a_choice_keeps_the_forward_method_alone_or_behind_glp(model: TinyModel, margin: float) -> None:
     clip = edit_input(model, SOURCE, TARGET, STEPS, frames=3)
     settings = params(form="choice", forward="p2p", choice_margin=margin)
     steps = list(steps_of(combine, model, clip, settings))
-    parts = [result(p2p, model, clip, settings.onward), result(glp, model, clip, settings.backward)]
+    behind = settings.model_copy(update={"form": "sequential"})
+    parts = [result(p2p, model, clip, settings.alone), result(combine, model, clip, behind)]
     texts = model.encode_prompt(TARGET), model.encode_prompt(SOURCE)
-    ahead, behind = (foreseen_better(model, part, texts, seed=clip.seed) for part in parts)
+    first, second = (foreseen_better(model, part, texts, seed=clip.seed) for part in parts)
     torch.testing.assert_close(
-        steps[-1].latents["tgt"], parts[1 if behind > margin * ahead else 0], rtol=0, atol=1e-12
+        steps[-1].latents["tgt"], parts[1 if second > margin * first else 0], rtol=0, atol=1e-12
     )
-    assert len(steps) == prepared(combine, model, clip, settings).total == STEPS + 6 + 1
+    made = prepared(combine, model, clip, settings)
+    assert len(steps) == made.total == STEPS + prepared(combine, model, clip, behind).total + 1
     assert settings.joins_frames, "a clip makes one choice"

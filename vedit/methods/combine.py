@@ -4,8 +4,9 @@ Source: the GLP thesis; docs/methods.md 5.6 fixes the two forms.
 sequential: GLP edits the clip; its result is inverted with the new prompt up to step `start_index`, as
 finely as the clip itself (`inversion_steps`), and sampled from there while the forward method reads the
 clip's own inversion. A late start keeps GLP's result and only cleans it.
-choice: both edit the clip by themselves, and the result is kept of which the network says by the wider
-margin that it shows the new prompt rather than the old (`vedit.engine.classify`); ours.
+choice: the forward method edits the clip by itself and behind GLP as above, and the result is kept of which
+the network says by the wider margin that it shows the new prompt rather than the old
+(`vedit.engine.classify`); ours.
 in-loop: the forward method's rules act inside GLP's calls, at no further cost. Shares of the steps
 become shares of the noise range: a rule with share tau acts at timesteps t >= (1 - tau) 1000.
 
@@ -52,14 +53,14 @@ class Params(InversionParams):
     forward: Literal["p2p", "pnp"] = Field("pnp", description="the method that injects attention")
     form: Literal["sequential", "choice", "in-loop"] = Field(
         "sequential",
-        description="one after the other, the better of both by the network's own word, or the rules inside"
-        " the optimisation",
+        description="one after the other, the better of that and of the forward method alone by the"
+        " network's own word, or the rules inside the optimisation",
     )
     choice_margin: float = Field(
         1.05,
         ge=0,
         le=1000,
-        description="how many times wider glp's margin must be, where there is a choice",
+        description="how many times wider the margin with glp must be, where there is a choice",
     )
     start_index: int = Field(
         0,
@@ -113,8 +114,16 @@ class Params(InversionParams):
 
     @property
     def onward(self) -> Any:
-        """The settings that the forward method runs with."""
-        own = {key: getattr(self, key) for key in OWN}
+        """The settings that the forward method runs with behind GLP."""
+        return self._forward_from(self.start_index)
+
+    @property
+    def alone(self) -> Any:
+        """The settings that the forward method runs with by itself."""
+        return self._forward_from(0)
+
+    def _forward_from(self, start_index: int) -> Any:
+        own = {**{key: getattr(self, key) for key in OWN}, "start_index": start_index}
         table = {
             "guidance": self.guidance,
             "negative_prompt": self.negative_prompt,
@@ -221,12 +230,14 @@ def sequential(model: Family, request: Request, params: Params) -> Prepared:
             yield step if step.mask is not None else replace(step, mask=mask)
 
     evaluations = f"{first.iterations} iterations of glp with {first.evaluations} evaluations per frame"
+    again = len(levels) * (1 + params.fixed_point)
     return replace(
         then,
         run=run,
         total=first.total + len(levels) + then.total,
+        before=first.evaluations + again,
         about=(
-            f"before these steps: {evaluations}, and {len(levels)} of inversion",
+            f"before these steps: {evaluations}, and {again} of inversion",
             *first.about,
             *then.about,
         ),
@@ -237,9 +248,11 @@ def sequential(model: Family, request: Request, params: Params) -> Prepared:
 
 
 def choice(model: Family, request: Request, params: Params) -> Prepared:
-    """Both methods by themselves, and the result that shows the new prompt by the wider margin."""
-    onward = FORWARD[params.forward].prepare(model, request, params.onward)
-    backward = glp.prepare(model, request, params.backward)
+    """The forward method by itself and behind GLP, and the result that shows the new prompt by the wider
+    margin.
+    """
+    alone = FORWARD[params.forward].prepare(model, request, params.alone)
+    behind = sequential(model, request, params)
     texts = Texts(model, request, params)
     prompts = texts.of(request.target_prompt), texts.of(request.source_prompt)
 
@@ -254,27 +267,23 @@ def choice(model: Family, request: Request, params: Params) -> Prepared:
 
     def run(window: Window) -> Iterator[Step]:
         last: list[Step] = []
-        for part in (onward, backward):
+        for part in (alone, behind):
             for step in part.run(window):
                 # the last one's latents may be worked on when the next method runs
                 kept = step
                 yield step
             last.append(replace(kept, latents={"tgt": kept.latents["tgt"].clone()}))
-        ahead, behind = map(margin, last)
-        yield last[1] if behind > params.choice_margin * ahead else last[0]
+        first, second = map(margin, last)
+        yield last[1] if second > params.choice_margin * first else last[0]
 
     looked = f"{2 * LEVELS} evaluations per frame and result to choose between them"
     return replace(
-        onward,
+        behind,
         run=run,
-        total=onward.total + backward.total + 1,
-        cost=onward.evaluations + backward.evaluations + 4 * LEVELS,
-        about=(
-            f"and by itself: {backward.iterations} iterations of glp; {looked}",
-            *onward.about,
-            *backward.about,
-        ),
-        notes=(*onward.notes, *backward.notes),
-        makes_mask=onward.makes_mask or backward.makes_mask,
-        held_bytes=max(onward.held_bytes, backward.held_bytes),
+        total=alone.total + behind.total + 1,
+        before=alone.evaluations + behind.before + 4 * LEVELS,
+        about=(f"and by itself: {alone.evaluations} evaluations per frame; {looked}", *behind.about),
+        notes=tuple(dict.fromkeys((*alone.notes, *behind.notes))),
+        makes_mask=alone.makes_mask or behind.makes_mask,
+        held_bytes=max(alone.held_bytes, behind.held_bytes),
     )

@@ -28,7 +28,7 @@ GRADIENT = 4  # evaluations of a pass forwards, and again on the way back, and t
 
 def told(edit: Edit) -> str:
     """A line for --explain."""
-    each, sampled = evaluation_s(edit), sampling_evaluations(edit)
+    each, sampled = evaluation_s(edit), edit.prepared.evaluations
     tuned, inverted, nulled = tuning_evaluations(edit), inversion_evaluations(edit), null_evaluations(edit)
     is_clip = edit.model.frame_axis
     count = -(-edit.frames // edit.window) if is_clip else edit.frames
@@ -79,15 +79,6 @@ def null_evaluations(edit: Edit) -> int:
     if null is None:
         return 0
     return int((edit.params.inversion_steps or edit.params.steps) * (2 + GRADIENT * null.inner_steps))
-
-
-def sampling_evaluations(edit: Edit) -> int:
-    """Evaluations per frame of the edit itself; those of GLP before a sequential combination too."""
-    before = getattr(edit.params, "backward", None)
-    if before is None or getattr(edit.params, "form", "") != "sequential":
-        return edit.prepared.evaluations
-    again = edit.params.steps * (1 + edit.params.fixed_point)
-    return int(edit.prepared.evaluations + before.iterations * (4 if before.guidance != 1 else 2) + again)
 
 
 def disk_bytes(edit: Edit) -> int:
