@@ -775,7 +775,7 @@ complete -c vedit -n '__vedit_at \'vedit gif fade\'' -l progress -x -a 'auto jso
 complete -c vedit -n '__vedit_at \'vedit gif fade\'' -s h -l help -d 'Show this message and exit.'
 complete -c vedit -n '__vedit_at \'vedit gif frames\'' -l keep -x -d 'Keep these images: numbers and ranges, counted from 1, or last.'
 complete -c vedit -n '__vedit_at \'vedit gif frames\'' -l drop -x -d 'Leave these images out.'
-complete -c vedit -n '__vedit_at \'vedit gif frames\'' -l every -x -d 'Keep every N-th image, from the first on.'
+complete -c vedit -n '__vedit_at \'vedit gif frames\'' -l every -x -d 'Keep every N-th image, from the first on; 1.5 keeps two of three.'
 complete -c vedit -n '__vedit_at \'vedit gif frames\'' -l of -x -d 'With every: thin out only these images.'
 complete -c vedit -n '__vedit_at \'vedit gif frames\'' -l time -x -d 'Keep what is shown from one moment to another: seconds, or 1:02.5.'
 complete -c vedit -n '__vedit_at \'vedit gif frames\'' -l drop-equal -d 'Keep one of images in a row that show the same.'

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.conftest import gif, vedit
 from vedit import stages
 from vedit.media.frames import Clip, Frame, Frames, Rect
 from vedit.media.pipeline import Step, connect, path_name, plan
@@ -103,3 +106,32 @@ def test_connecting_runs_nothing_until_frames_are_drawn() -> None:
     assert drawn == []
     assert next(frames).kind == "index"
     assert drawn == [0]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["gif", "resize", "80x80"],
+        ["gif", "resize", "--scale", "1.5", "--filter", "nearest"],
+        ["gif", "resize", "--fill", "80x80"],
+        ["gif", "pad", "80x80"],
+        ["gif", "pad", "--aspect", "16:9", "--color", "transparent"],
+        ["gif", "chain", "crop:rect=10x10+0+0; pad:90x90; resize:scale=0.1"],
+        ["gif", "concat", "--size", "80x80"],
+        ["convert", "--width", "80", "--height", "80"],
+    ],
+)
+def test_a_stage_makes_no_canvas_larger_than_may_be_read(command: list[str], tmp_path: Path) -> None:
+    """The GIF has 64x48 pixels, which are 3072."""
+    source, out = gif("ok_plain.gif"), tmp_path / "out.gif"
+    inputs = [source] * (1 + ("concat" in command))
+    result = vedit(*command, "--limit", "canvas=4000", *inputs, "-o", out)
+    assert result.code == 6 and not out.exists(), result.err
+    assert "makes, is over the limit of 4k for canvas" in result.err
+    more = re.search(r"--limit (canvas=\d+k)", result.err)
+    assert more and vedit(*command, "--limit", more[1], *inputs, "-o", out).code == 0
+
+
+def test_a_canvas_that_only_shrinks_may_be_as_large_as_it_was_read(tmp_path: Path) -> None:
+    out = tmp_path / "out.gif"
+    assert vedit("gif", "pad", "64x48", "--limit", "canvas=3072", gif("ok_plain.gif"), "-o", out).code == 0

@@ -69,6 +69,8 @@ def test_an_order_that_turns_back_looks_as_it_did(name: str) -> None:
         (("3-",), lambda n: [*range(3, n + 1)]),
         (("last",), lambda n: [n]),
         (("--drop", "last"), lambda n: [*range(1, n)]),
+        (("--every", "1.5"), lambda n: [k for k in range(1, n + 1) if k % 3]),
+        (("--every", "4/3"), lambda n: [k for k in range(1, n + 1) if k % 4]),
         (("--every", "3", "--of", "2-"), lambda n: [1, *range(2, n + 1, 3)]),
         (("--keep", "2-4", "--order", "3,1"), lambda n: [4, 2]),
     ],

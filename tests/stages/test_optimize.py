@@ -165,3 +165,29 @@ def test_fewer_colours_and_loss_go_together_though_every_image_has_its_own_palet
         source += nasty.gce(5, 1) + nasty.image(32, 32, pixels, mcs=8, colours=palette, bits=8)
     result = reference.read(optimized(source + nasty.END, "--lossy", "100", "--colors", "128"))
     assert len(result.images) == 4
+
+
+@pytest.mark.parametrize("lossy", ["0", "10", "0.3"])
+def test_a_full_table_with_a_colour_twice_leaves_room_for_holes(lossy: str) -> None:
+    """Many writers name the transparent index black, which the table has already."""
+    import io
+
+    from PIL import Image
+
+    rng = np.random.default_rng(3)
+    pictures = []
+    for _ in range(3):
+        indices = rng.integers(0, 4, (12, 12), np.uint8)
+        picture = Image.frombytes("P", (12, 12), indices.tobytes())
+        picture.putpalette([0, 0, 0, 250, 0, 0, 0, 250, 0, 0, 0, 0])
+        pictures.append(picture)
+    stream = io.BytesIO()
+    pictures[0].save(
+        stream, "GIF", save_all=True, append_images=pictures[1:], transparency=3, disposal=2, duration=100
+    )
+    result = optimized(stream.getvalue(), "--lossy", lossy)
+    if lossy == "0":
+        assert timeline(result) == timeline(stream.getvalue())
+    else:
+        holes = [[f[..., 3] for f in reference.read(data).frames()] for data in (result, stream.getvalue())]
+        assert np.array_equal(*holes)

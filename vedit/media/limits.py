@@ -92,6 +92,9 @@ def allow_in_pillow(pixels: int | None) -> None:
         Image.MAX_IMAGE_PIXELS = None if pixels is None else max(Image.MAX_IMAGE_PIXELS, pixels)
 
 
+BOMB = "Files like this one are often made to exhaust a machine."
+
+
 class Limits(NamedTuple):
     """How much a file may ask for; 0 lifts a limit.
 
@@ -116,15 +119,17 @@ class Limits(NamedTuple):
     spool: int = 20 * 10**9
     memory: int = 4 * 10**9
 
-    def check(self, key: str, value: int, what: str) -> None:
+    def check(self, key: str, value: int, what: str, why: str = BOMB) -> None:
         """Raise LimitError when `value` is over the limit `key`."""
         limit = getattr(self, key)
         if limit and value > limit:
             more = option("limits", [f"{key}={short_number(value, up=True)}"])
             raise LimitError(
                 f"{what} is over the limit of {short_number(limit)} for {key}.",
-                "Files like this one are often made to exhaust a machine.",
-                f"If you trust it: {more} (or {key}=0 for no limit)",
+                why,
+                f"If you trust it: {more} (or {key}=0 for no limit)"
+                if why == BOMB
+                else f"If there is room: {more}",
             )
         if key in ("canvas", "image") and value > PILLOW_PIXELS:
             allow_in_pillow(value)
@@ -138,7 +143,7 @@ class Limits(NamedTuple):
             raise LimitError(
                 f"{short_number(pixels)} {unit} from {compressed} bytes is over the limit of {self.expansion}"
                 " to 1 for expansion.",
-                "Files like this one are often made to exhaust a machine.",
+                BOMB,
                 f"If you trust it: {option('limits', ['expansion=0'])}",
             )
 

@@ -140,12 +140,27 @@ def connect(
     for step in steps:
         if step.stage is not None:
             with at_stage(place):
-                clip = step.stage.open(clip)
+                clip = _opened(step.stage, clip)
                 frames = step.stage.run(frames)
             place += 1
         else:
             frames = converters[step.name](clip, frames)
     return clip, frames
+
+
+def _opened(stage: Stage, clip: Clip) -> Clip:
+    """The clip behind a stage, which may make a canvas larger, but no larger than may be read."""
+    made = stage.open(clip)
+    if made.width * made.height > clip.width * clip.height:
+        check_canvas((made.width, made.height), stage.name, made.limits)
+    return made
+
+
+def check_canvas(size: tuple[int, int], maker: str, limits: Limits) -> None:
+    """Refuse a canvas over the limit before any frame of it is made. Raises LimitError."""
+    width, height = size
+    what = f"a canvas of {width}x{height}, which {maker} makes,"
+    limits.check("canvas", width * height, what, "Every frame on its way takes that much.")
 
 
 def converters(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from vedit.errors import UsageError, option
 from vedit.media.frames import GIF_TIMEBASE, Block, Clip, Frame, Frames, Rect
 from vedit.media.timing import BROWSER_DELAY_CS, LONGEST_CS, rounded
-from vedit.stages.options import LAST, Flag, Integer, Moments, Option, Spans, Way, Ways, is_within
+from vedit.stages.options import LAST, Flag, Moments, Number, Option, Spans, Way, Ways, is_within
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -28,7 +28,13 @@ EXAMPLES = (
 OPTIONS = (
     Option("keep", Spans(), "keep these images: numbers and ranges, counted from 1, or last", "A-B,..."),
     Option("drop", Spans(), "leave these images out", "A-B,..."),
-    Option("every", Integer(1, 10**9), "keep every N-th image, from the first on", "N", usual=(1, 10, 1)),
+    Option(
+        "every",
+        Number(1, 10**9),
+        "keep every N-th image, from the first on; 1.5 keeps two of three",
+        "N",
+        usual=(1, 10, 1),
+    ),
     Option("of", Spans(), "with every: thin out only these images", "A-B,..."),
     Option("time", Moments(), "keep what is shown from one moment to another: seconds, or 1:02.5", "T-T"),
     Option("drop-equal", Flag(), "keep one of images in a row that show the same"),
@@ -100,7 +106,7 @@ class Selection:
         self,
         keep: SpanList | None = None,
         drop: SpanList | None = None,
-        every: int | None = None,
+        every: Fraction | int | None = None,
         of: SpanList | None = None,
         time: tuple[Fraction, Fraction | None] | None = None,
         drop_equal: bool = False,
@@ -152,8 +158,8 @@ class Selection:
         self.is_gif = clip.timebase == GIF_TIMEBASE
         rate = clip.rate
         if self.is_held:
-            is_even = self.every is not None and self.of == ((1, None),)
-            rate = clip.rate / self.every if clip.rate and self.every and is_even else None
+            is_even = self.every == (step := int(self.every or 1)) and self.of == ((1, None),)
+            rate = clip.rate / step if clip.rate and is_even else None
         return self._with_sound(clip).but(rate=rate, frames_hint=None, duration_hint=None, keeps_colours=True)
 
     def _with_sound(self, clip: Clip) -> Clip:
@@ -191,7 +197,7 @@ class Selection:
 
     def _chosen(self, frames: Frames) -> Iterator[tuple[Frame, Frame | None]]:
         """Each frame, and what stays of it; ends early where nothing can follow and nobody needs the rest."""
-        nth = at = 0
+        nth = at = stays_next = 0
         held = next(frames, None)
         self.seen = 0
         while held is not None:
@@ -207,7 +213,8 @@ class Selection:
             elif self.drop is not None:
                 stays = None if is_within(self.drop, number, is_last) else held
             elif self.every is not None and is_within(self.of, number, is_last):
-                stays = None if nth % self.every else held
+                stays = held if nth == int(stays_next * self.every) else None
+                stays_next += stays is not None
                 nth += 1
             elif number in self.same:
                 stays = None

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any
 
 from vedit.errors import UsageError
 from vedit.media.frames import GIF_TIMEBASE, Clip, Frames
-from vedit.stages.options import Flag, Integer, Option
+from vedit.stages.options import Flag, Number, Option
 
 SUMMARY = "Make a GIF smaller; exact unless told otherwise."
 POSITIONAL = None
@@ -18,7 +19,7 @@ EXAMPLES = (
 OPTIONS = (
     Option(
         "lossy",
-        Integer(0, 1000),
+        Number(0, 1000),
         "let pixels become similar ones: much as gifsicle's, 20 is hardly seen, 80 is, 200 is plain",
         "N",
         0,
@@ -41,7 +42,7 @@ class Optimize:
     prepass: str | None = "packed"
     decodes = True  # what `path_name` does not see in the kind of its frames
 
-    def __init__(self, lossy: int = 0, keep_images: bool = False) -> None:
+    def __init__(self, lossy: Fraction | int = 0, keep_images: bool = False) -> None:
         self.lossy, self.keep_images = lossy, bool(keep_images)
         self.survey: Any = None
 

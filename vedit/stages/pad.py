@@ -114,7 +114,6 @@ class Pad:
             raise UsageError(
                 f"pad would make {width}x{height} pixels.", f"Each side has up to {LARGEST_SIDE}."
             )
-        clip.limits.check("canvas", width * height, f"a canvas of {width}x{height}")
         self.x = self._at("left", "right", width - clip.width)
         self.y = self._at("top", "bottom", height - clip.height)
         self.canvas = Rect(0, 0, width, height)

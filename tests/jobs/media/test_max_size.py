@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -40,11 +41,11 @@ def test_what_is_given_up_stands_behind_the_stages_and_before_what_packs() -> No
         ("optimize", {"keep-images": "true"}),
         ("metadata", {"loop": "3"}),
     ]
-    assert Setting(40, 64, 2, 500).specs(asked) == [
+    assert Setting(405, 64, 600, 500).specs(asked) == [
         ("crop", {"rect": "9x9+0+0"}),
-        ("frames", {"every": "2"}),
+        ("frames", {"every": "1000/600"}),
         ("resize", {"scale": "500/1000"}),
-        ("optimize", {"keep-images": "true", "lossy": "40"}),
+        ("optimize", {"keep-images": "true", "lossy": "81/2"}),
         ("metadata", {"loop": "3"}),
     ]
 
@@ -75,19 +76,52 @@ def test_a_size_that_nothing_reaches_is_refused_with_what_was_tried(tmp_path: Pa
     assert "--lossy 100" in result.err and "every second image" in result.err
 
 
-def test_where_sizes_jump_the_next_better_setting_is_named_with_what_it_takes(tmp_path: Path) -> None:
-    def attempt(setting: Setting, path: str) -> Report:
-        size = 1000 if setting.lossy < 58 else 600
-        Path(path).write_bytes(bytes(size))
-        return Report("a", path, "index", [], (1, 1), (1, 1), bytes_out=size)
+def attempt_of(size_of: Callable[[Setting], float]) -> Callable[[Setting, str], Report]:
+    """What makes files of sizes that a formula gives."""
 
+    def attempt(setting: Setting, path: str) -> Report:
+        Path(path).write_bytes(bytes(round(size_of(setting))))
+        return Report("a", path, "index", [], (1, 1), (1, 1), bytes_out=Path(path).stat().st_size)
+
+    return attempt
+
+
+def test_where_sizes_jump_the_next_better_setting_is_named_with_what_it_takes(tmp_path: Path) -> None:
+    attempt = attempt_of(lambda setting: 1000 if setting.lossy < 577 else 600)
     said: list[str] = []
     assert fitted(attempt, 800, str(tmp_path / "o.gif"), said.append).bytes_out == 600
     (words,) = said
-    assert words.startswith("to fit in 800 bytes: --lossy 58 (")
-    assert words.endswith("settings tried; the next better one, --lossy 57, takes 1000)")
+    assert words.startswith("to fit in 800 bytes: --lossy 57.7 (")
+    assert words.endswith("settings tried; the next better one, --lossy 57.6, takes 1000)")
     fitted(attempt, 610, str(tmp_path / "o.gif"), said.append)  # within 5 %: nothing needs to be said
     assert "the next better" not in said[1]
+
+
+@pytest.mark.parametrize("wish", range(1000, 2000, 100))
+@pytest.mark.parametrize(
+    "size_of",
+    [
+        lambda setting: 2000 - setting.lossy,
+        lambda setting: 20 + 6 * setting.colors + setting.images / 4 + setting.scale / 4,
+        lambda setting: 2 * setting.images,
+        lambda setting: setting.images * (setting.scale / 1000) ** 2 * 2,
+    ],
+    ids=["lossy", "colors", "images", "scale"],
+)
+def test_what_has_a_finer_setting_ends_within_five_in_a_hundred(
+    size_of: Callable[[Setting], float], wish: int, tmp_path: Path
+) -> None:
+    made = fitted(attempt_of(size_of), wish, str(tmp_path / "o.gif"), lambda words: None)
+    assert 0.95 * wish <= (made.bytes_out or 0) <= wish
+
+
+def test_no_more_is_given_up_than_it_takes(tmp_path: Path) -> None:
+    """Loss and colours change nothing here, so neither is spent where images are."""
+    made = fitted(
+        attempt_of(lambda setting: setting.images), 850, str(tmp_path / "o.gif"), lambda words: None
+    )
+    assert made.bytes_out and 808 <= made.bytes_out <= 850
+    assert made.setting == f"lossless, {made.bytes_out / 10:g}% of the images"
 
 
 def test_a_conversion_and_a_resize_fit_too(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from vedit.media.joint_sound import JointSound
 from vedit.media.limits import seconds
 from vedit.media.memory import SMALL, check_whole
 from vedit.media.options import ReadOptions
-from vedit.media.pipeline import Stage, connect, converters, plan
+from vedit.media.pipeline import Stage, check_canvas, connect, converters, plan
 from vedit.media.run import BuildStages, Report, Settings, written
 from vedit.media.source import Opened, Source, source_of
 from vedit.media.timing import BROWSER_DELAY_CS, SHORTEST_CS, is_gif_timed, playable, rounded
@@ -118,6 +118,7 @@ class ConcatSource:
         self.read, self.manner, self.stack, self.warn = read, manner, stack, warn
         self.parts = [self._look(name) for name in names]
         self.canvas = manner.size or (self.parts[0].clip.width, self.parts[0].clip.height)
+        check_canvas(self.canvas, "concat", read.limits)
         self.parts = [part._replace(stages=self._fitting(part)) for part in self.parts]
         self.base = _common([part.clip.timebase for part in self.parts])
         rates = {part.clip.rate for part in self.parts}

@@ -3,12 +3,13 @@
 What is given up, in this order, each only when all before it is not enough:
 
     1. nothing: `optimize` alone
-    2. exactness: `--lossy` 1 to 100
+    2. exactness: `--lossy` up to 100
     3. colours: 128, 64, 32
     4. every second image
     5. pixels: down to a tenth of the width and height
 
-Behind the first of these that is enough, the least of it is looked for, and behind 3 and 4 the least lossy.
+Behind the first of these that is enough less is given up until the result is near the size: of the pixels,
+then of the exactness, the colours, and the images.
 """
 
 from __future__ import annotations
@@ -26,28 +27,29 @@ from vedit.media.formats import output_format
 from vedit.media.run import Report
 
 CLOSE = Fraction(95, 100)  # of the size asked for: near enough to look no further
-MOST_LOSSY = 100
-SMALLEST, WHOLE = 100, 1000  # thousandths of width and height
+WHOLE = 1000  # thousandths
+MOST_LOSSY, SMALLEST = 1000, 100
 UNITS = {"": 1, "b": 1, "k": 10**3, "kb": 10**3, "m": 10**6, "mb": 10**6, "g": 10**9, "gb": 10**9,
          "kib": 2**10, "mib": 2**20, "gib": 2**30}  # fmt: skip
 LAST = ("optimize", "metadata")  # stages that stay behind what is added
 
 
 class Setting(NamedTuple):
-    """What is given up. every: one image of so many stays. scale: thousandths."""
+    """What is given up. lossy: in tenths. images: thousandths that stay. scale: thousandths of the sides."""
 
     lossy: int = 0
     colors: int = 256
-    every: int = 1
+    images: int = WHOLE
     scale: int = WHOLE
 
     def __str__(self) -> str:
         """In the words of the command line."""
-        parts = [option("lossy", self.lossy)] if self.lossy else ["lossless"]
+        parts = [option("lossy", f"{self.lossy / 10:g}")] if self.lossy else ["lossless"]
         if self.colors < 256:
             parts.append(option("colors", self.colors))
-        if self.every > 1:
-            parts.append("every second image")
+        if self.images < WHOLE:
+            is_half = 2 * self.images == WHOLE
+            parts.append("every second image" if is_half else f"{self.images / 10:g}% of the images")
         if self.scale < WHOLE:
             parts.append(f"{self.scale / 10:g}% of the width and height")
         return ", ".join(parts)
@@ -60,11 +62,11 @@ class Setting(NamedTuple):
             tail.insert(0, head.pop())
         own = next((texts for name, texts in tail if name == "optimize"), {})
         marks = [spec for spec in tail if spec[0] != "optimize"]
-        if self.every > 1:
-            head.append(("frames", {"every": str(self.every)}))
+        if self.images < WHOLE:
+            head.append(("frames", {"every": f"{WHOLE}/{self.images}"}))
         if self.scale < WHOLE:
             head.append(("resize", {"scale": f"{self.scale}/{WHOLE}"}))
-        lossy = max(self.lossy, int(own.get("lossy", "0")))
+        lossy = max(Fraction(self.lossy, 10), Fraction(own.get("lossy", "0")))
         return [*head, ("optimize", {**own, "lossy": str(lossy)}), *marks]
 
 
@@ -74,9 +76,10 @@ LADDER = (
     Setting(MOST_LOSSY, 128),
     Setting(MOST_LOSSY, 64),
     Setting(MOST_LOSSY, 32),
-    Setting(MOST_LOSSY, 32, 2),
-    Setting(MOST_LOSSY, 32, 2, SMALLEST),
+    Setting(MOST_LOSSY, 32, WHOLE // 2),
+    Setting(MOST_LOSSY, 32, WHOLE // 2, SMALLEST),
 )
+BACK = ("scale", "lossy", "colors", "images")  # the order in which less of each is given up
 
 
 def read_size(text: str) -> int:
@@ -120,14 +123,17 @@ class _Search:
         self.best: Setting | None = None
 
     def fits(self, setting: Setting) -> bool:
-        """Try a setting, and keep its result while it is the best that fits."""
-        with apart():
-            report = self.tried[setting] = self.attempt(setting, self._path("trial"))
-        if (report.bytes_out or 0) > self.wish:
-            return False
-        os.replace(self._path("trial"), self._path("best"))
-        self.best = setting
-        return True
+        """Whether a setting's result is small enough; it is kept as the best."""
+        if setting not in self.tried:
+            with apart():
+                self.tried[setting] = self.attempt(setting, self._path("trial"))
+            if self._size(setting) <= self.wish:
+                os.replace(self._path("trial"), self._path("best"))
+                self.best = setting
+        return self._size(setting) <= self.wish
+
+    def _size(self, setting: Setting) -> int:
+        return self.tried[setting].bytes_out or 0
 
     def _path(self, name: str) -> str:
         return os.path.join(self.folder, f"{name}.gif")
@@ -135,22 +141,25 @@ class _Search:
     @property
     def is_close(self) -> bool:
         assert self.best is not None
-        return (self.tried[self.best].bytes_out or 0) >= CLOSE * self.wish
+        return self._size(self.best) >= CLOSE * self.wish
 
     def why_no_nearer(self) -> str:
         """Of a result that is not close: the setting that was just too much, and what it takes."""
-        sizes = {setting: report.bytes_out or 0 for setting, report in self.tried.items()}
-        above = [setting for setting in sizes if sizes[setting] > self.wish]
+        above = [setting for setting in self.tried if self._size(setting) > self.wish]
         if self.is_close or not above:
             return ""
-        nearest = min(above, key=lambda setting: (sizes[setting], -setting.lossy))
-        return f"; the next better one, {nearest}, takes {sizes[nearest]}"
+        nearest = min(above, key=lambda setting: (self._size(setting), -setting.lossy))
+        return f"; the next better one, {nearest}, takes {self._size(nearest)}"
 
-    def narrow(self, setting: Setting, field: str, good: int, bad: int) -> None:
-        """Between a value that fits and one that does not, go towards the latter until it is close."""
+    def give_back(self, field: str) -> None:
+        """Of one thing give up less, as far as the result fits, and until it is close."""
+        assert self.best is not None
+        good, bad = getattr(self.best, field), getattr(LADDER[0], field)
+        if good == bad or self.is_close or self.fits(self.best._replace(**{field: bad})):
+            return
         while abs(bad - good) > 1 and not self.is_close:
             middle = (good + bad) // 2
-            if self.fits(setting._replace(**{field: middle})):
+            if self.fits(self.best._replace(**{field: middle})):
                 good = middle
             else:
                 bad = middle
@@ -166,21 +175,17 @@ def fitted(attempt: Attempt, wish: int, output: str, warn: Warn) -> Report:
 
     with tempfile.TemporaryDirectory(prefix="vedit-") as folder:
         search = _Search(attempt, wish, folder)
-        step = next((i for i, setting in enumerate(LADDER) if search.fits(setting)), None)
-        if step is None:
+        if not any(map(search.fits, LADDER)):
             tried = "; ".join(f"{setting}: {report.bytes_out}" for setting, report in search.tried.items())
             raise OutputError(
                 f"no result is as small as {wish} bytes.",
                 f"Tried were (in bytes) {tried}.",
                 f"Cut the clip, or ask for more with {option('max_size', 'SIZE')}",
             )
-        found = LADDER[step]
-        if found.scale < WHOLE:
-            search.narrow(found, "scale", SMALLEST, WHOLE)
-        elif step:
-            search.narrow(found, "lossy", MOST_LOSSY, 0)
         assert search.best is not None
         if search.best != LADDER[0]:
+            for field in BACK:
+                search.give_back(field)
             tried = f"{len(search.tried)} settings tried{search.why_no_nearer()}"
             warn(f"to fit in {wish} bytes: {search.best} ({tried})")
         with open(search._path("best"), "rb") as result, open_output(output) as stream:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 
 from vedit.media.gif.colour_ids import NOTHING, ColourIds
@@ -20,8 +22,8 @@ class Alike:
     loss: as gifsicle's `--lossy`: squared errors of up to ten times as much, summed over red, green and blue.
     """
 
-    def __init__(self, colours: ColourIds, loss: int) -> None:
-        self.colours, self.limit = colours, 10 * loss
+    def __init__(self, colours: ColourIds, loss: Fraction | int) -> None:
+        self.colours, self.limit = colours, int(10 * loss)
         self._rgb: np.ndarray = np.zeros((0, 3), np.int32)
 
     def _table(self) -> np.ndarray:

@@ -112,6 +112,8 @@ class Coder:
         self.source, self.colours, self.shared = clip.palette or GREYS, colours, shared
         entries = split(shared.rgb[:768]) if shared is not None else []
         self.entries = np.array([colours.of(colour) for colour in entries], np.int64)
+        self.firsts = np.zeros(len(entries), bool)  # a colour that comes again may be hidden
+        self.firsts[np.unique(self.entries, return_index=True)[1]] = True
         self.room = 2 << palette_bits(shared) if shared is not None else 0
         self.known: OrderedDict[bytes, _Written] = OrderedDict()
         self.deferring, self.choosing = _Habit(), _Habit()
@@ -281,15 +283,17 @@ class Coder:
     def _tables(self, needed: np.ndarray, free: np.ndarray, has_holes: bool, pixels: int) -> Iterator[_Table]:
         """Palettes that have the colours needed."""
         if self.shared is not None and np.isin(needed, self.entries).all():
-            used = np.isin(self.entries, needed)
+            used = self.firsts & np.isin(self.entries, needed)
             unused = np.flatnonzero(~used)
             hidden = int(unused[0]) if unused.size else None
             if hidden is None and len(self.entries) < self.room:
                 hidden = len(self.entries)
-            if not len(free) or hidden is not None or (not has_holes and np.isin(free, self.entries).all()):
+            is_enough = hidden is not None or (not has_holes and bool(np.isin(free, self.entries).all()))
+            if is_enough:
                 yield _Table(self.shared, self.entries, hidden, is_own=False)
             highest = int(np.flatnonzero(used)[-1]) if used.any() else 0
-            if pixels > SMALL or highest < 16 or highest.bit_length() <= max(1, len(needed)).bit_length():
+            is_short = highest < 16 or highest.bit_length() <= max(1, len(needed)).bit_length()
+            if is_enough and (pixels > SMALL or is_short):
                 return
         if len(free) <= 256:
             every = np.union1d(needed, free)

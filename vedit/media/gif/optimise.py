@@ -10,6 +10,7 @@ Three steps, of which only the first needs a pass of its own:
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fractions import Fraction
 
 import numpy as np
 
@@ -33,7 +34,7 @@ class Optimisation:
     seen: what a survey of the same frames told; without one the source's palettes are used.
     """
 
-    def __init__(self, clip: Clip, seen: Survey | None, *, merges: bool, loss: int = 0) -> None:
+    def __init__(self, clip: Clip, seen: Survey | None, *, merges: bool, loss: Fraction | int = 0) -> None:
         self.source, self.loss = clip, loss
         self.seen = seen or Survey(clip.palette or GREYS)
         self.merges = merges
