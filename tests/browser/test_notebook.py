@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from tests.conftest import ROOT
 
 pytestmark = pytest.mark.slow
 JUPYTER = os.environ.get("VEDIT_TEST_JUPYTER") or shutil.which("jupyter-lab")  # the tests hide VEDIT_* later
+LAB_PATIENCE_MS = 10 * PATIENCE_MS  # of what waits for JupyterLab, its kernel, or files that it writes
 CELL = """from vedit.notebook import GifEditor
 editor = GifEditor(height=620)
 editor"""
@@ -91,7 +92,7 @@ def lab(tmp_path: Path) -> Iterator[str]:
             pytest.fail("JupyterLab did not start")
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(timeout=30)
+        process.wait(timeout=LAB_PATIENCE_MS / 1000)
         process.stderr.close()
 
 
@@ -110,7 +111,7 @@ def test_a_file_of_40_mb_is_cropped_in_a_cell_and_the_result_is_that_of_the_comm
     (tmp_path / "work" / "edit.ipynb").write_text(notebook(CELL, AFTER))
 
     page = chromium.new_page(viewport={"width": 1400, "height": 1000})
-    page.set_default_timeout(PATIENCE_MS * 4)
+    page.set_default_timeout(LAB_PATIENCE_MS)
     page.goto(lab.replace("/lab?", "/lab/tree/edit.ipynb?"))
     _run_first(page)
     editor = page.locator("main.editor")
@@ -126,19 +127,23 @@ def test_a_file_of_40_mb_is_cropped_in_a_cell_and_the_result_is_that_of_the_comm
         page.keyboard.press("Alt+Shift+ArrowLeft")
     editor.get_by_role("button", name="Done", exact=True).click()
     page.locator("main.editor[data-state=ready]").wait_for()
-    page.wait_for_timeout(2000)  # the kernel reads the result after the page was told of it
+    cell = page.locator(".jp-Notebook .jp-Cell").nth(1)
+    said = cell.locator(".jp-OutputArea-output").first
 
-    page.locator(".jp-Notebook .jp-Cell").nth(1).locator(".jp-InputArea-editor").click()
-    page.keyboard.press("Shift+Enter")
-    said = page.locator(".jp-Notebook .jp-Cell").nth(1).locator(".jp-OutputArea-output").first
-    said.wait_for()
+    def ask() -> None:
+        cell.locator(".jp-InputArea-editor").click()
+        page.keyboard.press("Shift+Enter")
+        page.locator(".jp-Notebook .jp-Cell").nth(1).get_by_text(re.compile(r"\[\d+\]:")).wait_for()
+
+    # the kernel reads the result some time after the page was told of it
+    _repeated(page, ask, lambda: "crop:rect" in (said.text_content() or ""))
     assert said.text_content().split()[0] == "SAME"
     assert "crop:rect=1180x1000+0+0" in said.text_content()
 
-    page.keyboard.press("Control+s")
-    page.wait_for_timeout(3000)
-    saved = json.loads((tmp_path / "work" / "edit.ipynb").read_text())
-    assert "application/vnd.jupyter.widget-state+json" in saved["metadata"]["widgets"]
+    saved = tmp_path / "work" / "edit.ipynb"
+    state = "application/vnd.jupyter.widget-state+json"
+    _repeated(page, lambda: page.keyboard.press("Control+s"), lambda: state in saved.read_text())
+    assert state in json.loads(saved.read_text())["metadata"]["widgets"]
     page.close()
 
 
@@ -150,21 +155,22 @@ def test_a_notebook_that_is_opened_again_shows_the_result_and_the_command_withou
     path.write_text(notebook(SMALL))
     address = lab.replace("/lab?", "/lab/tree/edit.ipynb?")
     page = chromium.new_page(viewport={"width": 1400, "height": 1000})
-    page.set_default_timeout(PATIENCE_MS * 4)
+    page.set_default_timeout(LAB_PATIENCE_MS)
     page.goto(address)
     _run_first(page)
     page.locator("main.editor[data-state=ready]").wait_for()
-    page.wait_for_timeout(2000)  # the kernel reads the result after the page was told of it
-    page.keyboard.press("Control+s")
-    for _ in range(60):
-        if "_picture" in path.read_text() and "vedit gif rotate" in path.read_text():
-            break
-        page.wait_for_timeout(500)
+
+    def is_saved() -> bool:
+        text = path.read_text()
+        return "_picture" in text and "vedit gif rotate" in text
+
+    # the kernel reads the result some time after the page was told of it
+    _repeated(page, lambda: page.keyboard.press("Control+s"), is_saved)
     page.close()
     _end_kernels(lab)
 
     again = chromium.new_page(viewport={"width": 1400, "height": 1000})
-    again.set_default_timeout(PATIENCE_MS * 4)
+    again.set_default_timeout(LAB_PATIENCE_MS)
     again.goto(address)
     still = again.locator("main.still")
     still.wait_for()
@@ -181,6 +187,16 @@ def _run_first(page: Any) -> None:
     page.get_by_text("| Idle").wait_for()
     page.locator(".jp-Notebook .jp-Cell").first.click()
     page.keyboard.press("Shift+Enter")
+
+
+def _repeated(page: Any, act: Callable[[], None], is_done: Callable[[], bool]) -> None:
+    """Do something until it has had its effect."""
+    for _ in range(LAB_PATIENCE_MS // 1500):
+        act()
+        page.wait_for_timeout(1500)
+        if is_done():
+            return
+    pytest.fail("it has had no effect")
 
 
 def _end_kernels(lab: str) -> None:

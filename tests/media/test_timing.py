@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vedit.media.frames import Clip, Frame, Rect
-from vedit.media.timing import ConstantRate, GifTiming, Trim, constant_rate, playable
+from vedit.media.timing import ConstantRate, GifTiming, Trim, constant_rate, evenly, playable
 
 WHOLE = Rect(0, 0, 4, 4)
 
@@ -127,3 +127,22 @@ def test_times_that_browsers_do_not_play_are_slowed_down_in_gifs_only() -> None:
     ]
     clip, frames = of_durations([0, 1, 2], Fraction(1, 1000))
     assert [(frame.pts, frame.duration) for frame in playable(clip, iter(frames))] == [(0, 1), (1, 2)]
+
+
+@pytest.mark.parametrize(
+    ("count", "most", "places"),
+    [
+        (12, 12, list(range(12))),
+        (100, 4, [0, 33, 66, 99]),
+        (5, 12, [0, 1, 2, 3, 4]),
+        (7, 5, [0, 2, 3, 5, 6]),
+        (11, 3, [0, 5, 10]),
+        (9, 1, [0]),
+        (1, 4, [0]),
+        (0, 4, []),
+    ],
+)
+def test_places_are_spread_evenly_from_the_first_to_the_last(
+    count: int, most: int, places: list[int]
+) -> None:
+    assert evenly(count, most) == places

@@ -29,6 +29,15 @@ def rounded(value: Fraction) -> int:
     return (value + Fraction(1, 2)).__floor__()
 
 
+def evenly(count: int, most: int) -> list[int]:
+    """Places, from 0, of at most so many things spread evenly over a row, from its first to its last."""
+    if min(count, most) <= 1:
+        return [0][:count]
+    if count <= most:
+        return list(range(count))
+    return [rounded(Fraction(i * (count - 1), most - 1)) for i in range(most)]
+
+
 def is_gif_timed(clip: Clip) -> bool:
     """Whether times are a GIF's: centiseconds, without a constant rate."""
     return clip.timebase == GIF_TIMEBASE and clip.rate is None

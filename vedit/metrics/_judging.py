@@ -12,8 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
-
+from vedit.media.timing import evenly
 from vedit.metrics.base import Clip, Score
 from vedit.metrics.types import Pixels
 
@@ -101,8 +100,7 @@ def understood(asked: Asked, answer: str) -> str | None:
 
 def shown(frames_TYX3: Pixels, count: int = FRAMES) -> Pixels:
     """Frames evenly taken, first and last among them."""
-    places = np.unique(np.linspace(0, len(frames_TYX3) - 1, count).round().astype(int))
-    return frames_TYX3[places]
+    return frames_TYX3[evenly(len(frames_TYX3), count)]
 
 
 def answers_of(clip: Clip, towers: Any, questions: Sequence[Asked]) -> list[str | None]:

@@ -39,22 +39,6 @@ def test_a_picture_goes_down_a_pipe() -> None:
         assert np.array_equal(np.asarray(picture.convert("RGBA")), frame("ok_plain.gif", 1))
 
 
-SPREADS = [
-    (12, 12, list(range(1, 13))),
-    (100, 4, [1, 34, 67, 100]),
-    (5, 12, [1, 2, 3, 4, 5]),
-    (9, 1, [1]),
-    (11, 3, [1, 6, 11]),
-]
-
-
-@pytest.mark.parametrize(("count", "cells", "numbers"), SPREADS)
-def test_frames_are_spread_evenly_from_the_first_to_the_last(
-    count: int, cells: int, numbers: list[int]
-) -> None:
-    assert preview.spread(count, cells) == numbers
-
-
 def test_a_contact_sheet_holds_the_frames_it_names(tmp_path: Path) -> None:
     """50 images of 64x48 in 3x2: each picture stands unscaled where the grid says."""
     output = tmp_path / "sheet.png"

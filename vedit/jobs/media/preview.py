@@ -20,6 +20,7 @@ from vedit.media.frames import GIF_TIMEBASE, Clip, Frame, Frames
 from vedit.media.limits import environment_limits, parse_limits
 from vedit.media.options import ReadOptions
 from vedit.media.source import FileSource, Source, composed, source_of
+from vedit.media.timing import evenly
 
 CELL = 10, 20  # pixels of a character cell, as most terminals have them
 BROWSER_TICKS = 10  # browsers play a GIF delay of 0 or 1 cs as 10
@@ -190,15 +191,6 @@ def pick(shots: Iterator[Shot], number: int) -> Shot:
     )
 
 
-def spread(count: int, cells: int) -> list[int]:
-    """Numbers of evenly spread frames, the first and the last among them; fewer when there are fewer."""
-    if cells == 1 or count == 1:
-        return [1]
-    if count <= cells:
-        return list(range(1, count + 1))
-    return [1 + (2 * i * (count - 1) + cells - 1) // (2 * (cells - 1)) for i in range(cells)]
-
-
 def contact_sheet(clip: Clip, shots: Iterator[Shot], columns: int, rows: int, tile: int) -> Image.Image:
     """A table of evenly spread frames, each with its number and time under it.
 
@@ -206,7 +198,7 @@ def contact_sheet(clip: Clip, shots: Iterator[Shot], columns: int, rows: int, ti
     size.
     """
     assert clip.frames_hint is not None, "the caller opens the clip counted"
-    wanted = spread(clip.frames_hint, columns * rows)
+    wanted = {1 + place for place in evenly(clip.frames_hint, columns * rows)}
     shown = [(shot, _shrunk(shot.picture, tile, tile)) for shot in shots if shot.number in wanted]
     if not shown:
         raise InputError("no frames to show.")
