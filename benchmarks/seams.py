@@ -1,6 +1,6 @@
 """Seams of long clips: what frames differ by at the borders of windows, over what they differ by inside them.
 
-    python benchmarks/seams.py [--methods tokenflow,vid2vid-zero] [--frames 64] [--window 8] [--limit N]
+    python benchmarks/seams.py [--methods tokenflow,vid2vid-zero] [--frames 64] [--window 8] [--whole] [--limit N]
 
 A method edits windows of a long clip one after the other; where nothing ties them, the clip jumps from one
 window to the next. Drawn scenes of the benchmark are drawn with more frames (the same path, walked more
@@ -11,7 +11,8 @@ frames is held against the truth's:
                      window and pairs of two
     seam             border / inside; 1 is no seam
 
-Prints the means over cases, with 95 % bootstrap intervals.
+With --whole the clip is edited as one, and what would be borders are looked at all the same. Prints the means
+over cases, with 95 % bootstrap intervals.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ from vedit.models.load import load_model
 from vedit.pixels import from_bytes, to_bytes
 
 
-def errors(model: Model, case: Case, method: str, frames: int, window: int) -> tuple[float, float]:
+def errors(
+    model: Model, case: Case, method: str, frames: int, window: int, *, is_whole: bool
+) -> tuple[float, float]:
     """Errors of frame differences inside windows and at their borders, x100."""
     values = with_mask(method, case, method_params(method, None, {}, "shapes"))
     request = EditRequest(
@@ -44,7 +47,7 @@ def errors(model: Model, case: Case, method: str, frames: int, window: int) -> t
         method=method,
         preset="",
         set=values,
-        window=window,
+        window=None if is_whole else window,
     )
     source = to_bytes(scenes.clip(case.scene, frames) * 2 - 1)
     output_F3YX = from_bytes(np.stack(list(edit_frames(model, source, request))))
@@ -66,6 +69,7 @@ def main() -> None:
     parser.add_argument("--cases", default="drawn-scenes")
     parser.add_argument("--frames", type=int, default=64)
     parser.add_argument("--window", type=int, default=8)
+    parser.add_argument("--whole", action="store_true", help="edit the clip as one")
     parser.add_argument("--limit", type=int, default=1)
     chosen = parser.parse_args()
     torch.set_num_threads(1)
@@ -78,7 +82,9 @@ def main() -> None:
     print("| method | inside | border | seam | CPU s per frame |\n| --- | --- | --- | --- | --- |")
     for method in chosen.methods.split(","):
         begin = time.process_time()
-        found = [errors(model, case, method, chosen.frames, chosen.window) for case in cases]
+        found = [
+            errors(model, case, method, chosen.frames, chosen.window, is_whole=chosen.whole) for case in cases
+        ]
         cost = (time.process_time() - begin) / len(cases) / chosen.frames
         inside, border = (list(column) for column in zip(*found, strict=True))
         seam = [at / within for within, at in found]
