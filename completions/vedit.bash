@@ -364,10 +364,9 @@ _vedit() {
         'vedit scene --to') _vedit_value words "$cur" 'gif nut y4m rgb24 rgba'; return ;;
         'vedit score --source' | 'vedit score --truth' | 'vedit score --mask' | 'vedit score --index' | 'vedit score --metric-file' | 'vedit score --json' | 'vedit score --csv' | 'vedit score --md' | 'vedit score --latex' | 'vedit score --html' | 'vedit score --journal') _vedit_value file "$cur"; return ;;
         'vedit score --prompt' | 'vedit score --source-prompt' | 'vedit score --metrics' | 'vedit score --judge-model' | 'vedit score --judge-key-env' | 'vedit score --mask-dilate' | 'vedit score --device' | 'vedit score --batch' | 'vedit score -j' | 'vedit score --jobs' | 'vedit score --name' | 'vedit score --seed' | 'vedit score --fail-under' | 'vedit score --fail-over') _vedit_value text "$cur"; return ;;
-        'vedit score --edited' | 'vedit score --source-dir' | 'vedit score --weights') _vedit_value folder "$cur"; return ;;
+        'vedit score --edited' | 'vedit score --source-dir' | 'vedit score --judge' | 'vedit score --weights') _vedit_value folder "$cur"; return ;;
         'vedit score --align') _vedit_value words "$cur" 'first stride'; return ;;
-        'vedit score --judge') _vedit_value words "$cur" 'truth'; return ;;
-        'vedit score --profile') _vedit_value words "$cur" 'v2vbench strict embedded'; return ;;
+        'vedit score --profile') _vedit_value words "$cur" 'v2vbench strict embedded small'; return ;;
         'vedit score --flow') _vedit_value words "$cur" 'gmflow tvl1 dis'; return ;;
         'vedit score --bg-norm') _vedit_value words "$cur" 'background full'; return ;;
         'vedit score --dino') _vedit_value words "$cur" 'dinov2 dino-vitb16'; return ;;
@@ -397,7 +396,7 @@ _vedit() {
 
         'vedit suite run -O' | 'vedit suite run --output' | 'vedit suite run --clips' | 'vedit suite run --model' | 'vedit suite run --weights') _vedit_value folder "$cur"; return ;;
         'vedit suite run --index') _vedit_value file "$cur"; return ;;
-        'vedit suite run --only' | 'vedit suite run --limit' | 'vedit suite run --steps' | 'vedit suite run --device') _vedit_value text "$cur"; return ;;
+        'vedit suite run --only' | 'vedit suite run --limit' | 'vedit suite run --steps' | 'vedit suite run --set' | 'vedit suite run --llm' | 'vedit suite run --base-url' | 'vedit suite run --llm-model' | 'vedit suite run --key-env' | 'vedit suite run --device') _vedit_value text "$cur"; return ;;
         'vedit suite run --progress') _vedit_value words "$cur" 'auto jsonl none'; return ;;
 
         'vedit train --preset') _vedit_value preset "$cur"; return ;;
@@ -481,7 +480,7 @@ _vedit() {
         'vedit score weights') words='--check --fetch --weights --metrics --json -h --help' ;;
         'vedit suite') words='-h --help' ;;
         'vedit suite list') words='--json -h --help' ;;
-        'vedit suite run') words='-O --output --clips --index --only --limit --steps --model --weights --device --partial -q --quiet --progress -h --help' ;;
+        'vedit suite run') words='-O --output --clips --index --only --limit --steps --set --model --llm --base-url --llm-model --key-env --weights --device --partial -q --quiet --progress -h --help' ;;
         'vedit suite show') words='--file --json -h --help' ;;
         'vedit train') words='--preset --method --pairs --backbone --out --data --set --describe --device --launch --precision --threads --compile --seed --steps --anneal --batch --rate --begin --vgg-weights --fresh -y --overwrite --json -q --quiet -h --help' ;;
         esac

@@ -24,7 +24,7 @@ def command() -> None:
 {examples(EXAMPLES[:1])}""",
 )
 def list_() -> None:
-    from vedit.jobs.cache import entries, features, prompts, unfinished, unfinished_work
+    from vedit.jobs.cache import entries, features, unfinished, unfinished_work, words
 
     total = 0
     for entry in entries():
@@ -33,9 +33,9 @@ def list_() -> None:
     sizes = [size for _, size in features()]
     if sizes:
         echo(f"features of vedit score  {sum(sizes) / 2**20:8.1f} MiB  in {len(sizes)} files")
-    written = [size for _, size in prompts()]
-    if written:
-        echo(f"prompts of vedit rewrite  {sum(written) / 2**20:8.1f} MiB  in {len(written)} files")
+    written = {name: [size for _, size in files] for name, files in words().items() if files}
+    for name, of_it in written.items():
+        echo(f"{name}  {sum(of_it) / 2**20:8.1f} MiB  in {len(of_it)} files")
     parts = [size for _, size in unfinished()]
     if parts:
         echo(f"left by calls that were killed  {sum(parts) / 2**20:8.1f} MiB  in {len(parts)} files")
@@ -45,7 +45,8 @@ def list_() -> None:
             f"unfinished edits and inversions  {sum(works) / 2**20:8.1f} MiB  of {len(works)}; the same call"
             " goes on from there"
         )
-    echo(f"{(total + sum(sizes) + sum(written) + sum(parts) + sum(works)) / 2**20:.1f} MiB in all")
+    total += sum(map(sum, written.values()))
+    echo(f"{(total + sum(sizes) + sum(parts) + sum(works)) / 2**20:.1f} MiB in all")
 
 
 @command.command(
@@ -59,7 +60,7 @@ def clear() -> None:
 
     removed = clear_cache()
     killed = f", {removed.parts} files of calls that were killed" if removed.parts else ""
-    written = f", {removed.prompts} rewritten prompts" if removed.prompts else ""
+    written = f", {removed.words} prompts, captions and answers" if removed.words else ""
     works = f", {removed.works} unfinished edits and inversions" if removed.works else ""
     echo(
         f"removed {removed.inversions} inversions and {removed.features} files of features"

@@ -26,7 +26,8 @@ EXAMPLES = (
     help=f"""Say what clips show, in a sentence each.
 
 The sentence can be the --source of an edit or the caption of a clip to train on. An INPUT is a clip, a
-folder of pictures, or a list (CSV, JSON lines) that names clips under input, video or file.
+folder of pictures, or a list (CSV, JSON lines) that names clips under input, video or file. What a network
+or a service says is kept clip by clip (vedit cache list): the same call goes on where it was stopped.
 
 {examples(EXAMPLES)}"""
 )
@@ -71,7 +72,11 @@ folder of pictures, or a list (CSV, JSON lines) that names clips under input, vi
     is_flag=True,
     help="Replace the list, and a NAME.txt that says something else.",
 )
-@click.option("--redo", is_flag=True, help="Caption rows of a list that have a caption, too.")
+@click.option(
+    "--redo",
+    is_flag=True,
+    help="Caption what has a caption, too: rows of a list, and clips whose caption is kept.",
+)
 @click.option("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:N or mps.")
 @click.option(
     "--dtype",

@@ -243,6 +243,17 @@ def toml_value(text: str) -> Any:
         return text
 
 
+def settings_of(texts: Sequence[str], owner: str) -> dict[str, Any]:
+    """The values of --set OWNER.KEY=VALUE, read as TOML. Raises UsageError."""
+    found = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise UsageError(f"--set {text} has no value.", f"Write {owner}.KEY=VALUE.")
+        found[key] = toml_value(value)
+    return found
+
+
 def may_overwrite(overwrite: bool | None, keep: bool) -> bool | None:
     """What -y and -n say of outputs that exist; None where neither was given, and the user is asked."""
     if overwrite and keep:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from vedit.cli.common import Voice, echo, examples, print_json, toml_value, voice_options
+from vedit.cli.common import Voice, echo, examples, print_json, settings_of, voice_options
 from vedit.errors import UsageError
 
 EXAMPLES = (
@@ -87,7 +87,7 @@ def command(
         missing = "no clip named." if input is None else "no folder named."
         raise UsageError(missing, "", f"Example: {EXAMPLES[0][0]}")
     more = {"input": input, "output_dir": output_dir, "only": only.split(",") if only else []}
-    table = {**given, **more, "score": not no_score, "set": _settings(settings)}
+    table = {**given, **more, "score": not no_score, "set": settings_of(settings, "BRANCH")}
     voice = Voice(quiet, progress)
     planned = plan(LocalizeRequest.from_json(table, "localize"), voice)
     if dry_run:
@@ -105,13 +105,3 @@ def command(
     if not as_json:
         echo(f"{output_dir}/report.html")
     raise_failures(output_dir, results)
-
-
-def _settings(texts: tuple[str, ...]) -> dict[str, Any]:
-    found = {}
-    for text in texts:
-        key, equals, value = text.partition("=")
-        if not equals:
-            raise UsageError(f"--set {text} has no value.", "Write BRANCH.KEY=VALUE.")
-        found[key] = toml_value(value)
-    return found

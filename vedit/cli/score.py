@@ -89,7 +89,7 @@ metric_options = options(
         metavar="LIST",
         help=(
             "Metrics and groups (v2vbench, quality, alignment, temporal, reference, background, core, judge,"
-            " method, embedded, all); -NAME removes."
+            " method, embedded, small, all); -NAME removes."
         ),
     ),
     click.option(
@@ -100,8 +100,11 @@ metric_options = options(
     ),
     click.option(
         "--judge",
-        metavar="truth|URL",
-        help="Who answers the questions of the group judge: the reader of drawn scenes, or a chat model.",
+        metavar="truth|local:DIR|hub:ID|URL",
+        help=(
+            "Who answers the questions of the group judge: the reader of drawn scenes, a model that runs here"
+            " and sees pictures, or a chat model at an address."
+        ),
     ),
     click.option("--judge-model", metavar="NAME", help="The model at the judge's URL."),
     click.option(
@@ -109,8 +112,11 @@ metric_options = options(
     ),
     click.option(
         "--profile",
-        type=click.Choice(["v2vbench", "strict", "embedded"]),
-        help="As published, with its quirks repaired, or without weights; embedded when none are found.",
+        type=click.Choice(["v2vbench", "strict", "embedded", "small"]),
+        help=(
+            "As published, with its quirks repaired, without weights, or with one network for free prompts"
+            " (94 MB, small); embedded when none are found."
+        ),
     ),
     click.option("--weights", metavar="DIR", help="Look for weights as DIR/OWNER/REPO/FILE first."),
     declared_options(RegionOptions),

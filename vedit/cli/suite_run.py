@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from vedit.cli.common import Voice, echo, examples, voice_options
+from vedit.cli.common import Voice, echo, examples, settings_of, voice_options
 
 EXAMPLES = (
     ("vedit suite run shapes -O out", "the thesis' runs and tables on drawn scenes, offline"),
@@ -38,12 +38,25 @@ clips they are, and the exit code is 8.
 @click.option("--only", metavar="LABEL,...", help="Of its runs, these.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="At most so many clips.")
 @click.option("--steps", type=click.IntRange(1), metavar="N", help="Steps and iterations of every method.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="LABEL.KEY=VALUE",
+    help="A parameter of the method of one run.",
+)
 @click.option("--model", metavar="ID|DIR", help="Instead of the suite's model.")
+@click.option("--llm", metavar="NAME", help="Who rewrites prompts: any of vedit rewrite.")
+@click.option("--base-url", metavar="URL", help="A hosted language model that rewrites prompts.")
+@click.option("--llm-model", metavar="NAME", help="What that service calls its model.")
+@click.option(
+    "--key-env", metavar="NAME", help="Variable that holds the API key; VEDIT_REMOTE_KEY by default."
+)
 @click.option("--weights", metavar="DIR", help="Look for the metrics' weights here first.")
 @click.option("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:N or mps.")
 @click.option("--partial", is_flag=True, help="Run the clips that are there.")
 @voice_options()
-def command(only: str | None, quiet: bool, progress: str, **given: Any) -> None:
+def command(only: str | None, settings: tuple[str, ...], quiet: bool, progress: str, **given: Any) -> None:
     from vedit.cli.batch_run import Face
     from vedit.jobs.suite.request import SuiteRequest
     from vedit.jobs.suite.run import run
@@ -52,7 +65,7 @@ def command(only: str | None, quiet: bool, progress: str, **given: Any) -> None:
     voice = Voice(quiet, progress)
     face = Face(voice)
     try:
-        done = run(SuiteRequest(only=labels, **given), voice, face)
+        done = run(SuiteRequest(only=labels, set=settings_of(settings, "LABEL"), **given), voice, face)
     finally:
         face.end()
     for text in done.changed:

@@ -80,9 +80,27 @@ def prompts_folder() -> str:
     return os.path.join(base(), "rewrite")
 
 
-def prompts() -> list[tuple[str, int]]:
-    """Path and size of each prompt that is kept."""
-    return [(path, size) for path, size, _ in _files(prompts_folder(), ".json")]
+def captions_folder() -> str:
+    """Where captions that a network or a service gave are kept."""
+    return os.path.join(base(), "caption")
+
+
+def answers_folder() -> str:
+    """Where `vedit score --cache` keeps what judges answered."""
+    return os.path.join(base(), "score", "judge")
+
+
+def words() -> dict[str, list[tuple[str, int]]]:
+    """Path and size of the files of words that are kept, by what they are."""
+    places = {
+        "prompts of vedit rewrite": (prompts_folder(), ".json"),
+        "captions of vedit caption": (captions_folder(), ".json"),
+        "answers of judges": (answers_folder(), ".txt"),
+    }
+    return {
+        name: [(path, size) for path, size, _ in _files(place, ending)]
+        for name, (place, ending) in places.items()
+    }
 
 
 def unfinished() -> list[tuple[str, int]]:
@@ -163,7 +181,7 @@ def _facts(path: str) -> dict[str, Any]:
 
 class Removed(NamedTuple):
     """How many of each were removed, and the bytes of all. parts: files of calls that were killed. works:
-    edits and inversions that were stopped. prompts: of language models.
+    edits and inversions that were stopped. words: files of prompts, captions and answers.
     """
 
     inversions: int
@@ -171,13 +189,13 @@ class Removed(NamedTuple):
     parts: int
     works: int
     size: int
-    prompts: int = 0
+    words: int = 0
 
 
 def clear() -> Removed:
     """Remove everything kept, but what a call works on now."""
     kept, of_scores, parts = [(entry.path, entry.size) for entry in entries()], features(), unfinished()
-    written = prompts()
+    written = [file for files in words().values() for file in files]
     for path, _ in (*kept, *of_scores, *parts, *written):
         try:
             os.unlink(path)

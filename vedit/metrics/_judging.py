@@ -22,9 +22,9 @@ NO_JUDGE = "needs a judge"
 
 @dataclass(frozen=True)
 class Asked:
-    """One question. kind: "yes-no", "choice" or "scale". about: what it is about, for a judge that knows the
-    truth: prompts by name, and of a scale its name. answers: those that are understood. needs_source: the
-    source's frames are shown before the edit's.
+    """One question. kind: "yes-no", "choice", "scale" or "checklist". about: what it is about, for a judge
+    that knows the truth: prompts or a question by name, and of a scale its name. answers: those that are
+    understood. needs_source: the source's frames are shown before the edit's.
     """
 
     kind: str
@@ -56,6 +56,15 @@ def yes_no(prompt: str) -> Asked:
         f'Does the video show this: "{prompt}"?\nAnswer with one word, yes or no.'
     )
     return Asked("yes-no", text, {"prompt": prompt}, ("yes", "no"))
+
+
+def checked(question: str) -> Asked:
+    """A question of somebody's own about a clip."""
+    text = (
+        "These are frames of one video, in order. Look at what they show, not at what might be meant.\n"
+        f"{question}\nAnswer with one word, yes or no."
+    )
+    return Asked("checklist", text, {"question": question}, ("yes", "no"))
 
 
 def choice(source_prompt: str, prompt: str) -> Asked:

@@ -33,10 +33,21 @@ from vedit.metrics.types import Floats, Options, Pixels, Video, unit
 
 LAST = 1000  # the order of a number that has none
 GROUPS = frozenset(
-    {"v2vbench", "quality", "alignment", "temporal", "reference", "background", "method", "core", "judge"}
+    {
+        "v2vbench",
+        "quality",
+        "alignment",
+        "temporal",
+        "reference",
+        "background",
+        "method",
+        "core",
+        "judge",
+        "small",
+    }
 )
 ON_REQUEST = frozenset(
-    {"core", "judge"}
+    {"core", "judge", "small"}
 )  # groups that are not computed unless they or their numbers are named
 
 
@@ -95,7 +106,8 @@ class Clip:
 
     id: names it in tables and messages. mask_TYX: uint8, > 127 where the edit may change pixels.
     record: its run record as read from the sidecar. asked: what the file should be and is, by name, each in
-    the words of a report; damage: what of it could not be read.
+    the words of a report; damage: what of it could not be read. questions: about the edit, each with its
+    right answer, "yes" or "no".
     """
 
     id: str
@@ -108,6 +120,7 @@ class Clip:
     record: Mapping[str, Any] | None = None
     asked: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     damage: str = ""
+    questions: tuple[tuple[str, str], ...] = ()
 
     @property
     def edited_TYX3(self) -> Pixels:
@@ -132,6 +145,7 @@ NEEDS_OF = {
     "pairs": "two frames or more",
     "record": "the run record beside the edited clip",
     "judge": "a judge",
+    "questions": "questions about the edit, in the index",
 }
 OF_OPTIONS = frozenset(
     {"source", "prompt", "source_prompt", "truth", "mask", "judge"}
@@ -151,6 +165,7 @@ def missing(needs: Iterable[str], clip: Clip, *, has_judge: bool = False) -> lis
         "pairs": len(clip.edited) >= 2,
         "record": clip.record is not None,
         "judge": has_judge,
+        "questions": bool(clip.questions),
     }
     named = {
         need: f"{words} ({option(need)})" if need in OF_OPTIONS else words for need, words in NEEDS_OF.items()

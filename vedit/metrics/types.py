@@ -26,7 +26,8 @@ class Options(MetricOptions):
     """What a user can choose about the numbers; part of every report.
 
     profile: "v2vbench" follows the public code with its quirks, "strict" repairs them, "embedded" needs no
-    weights from outside. device, dtype: as `vedit.models.place` reads them; float32 unless asked otherwise.
+    weights from outside, "small" is the same and one small network for free prompts. device, dtype: as
+    `vedit.models.place` reads them; float32 unless asked otherwise.
     batch: frames per network call. The others are those of `MetricOptions`.
     """
 
@@ -49,11 +50,16 @@ class Options(MetricOptions):
     @property
     def flow_engine(self) -> str:
         """What estimates flow for the warping error."""
-        return self.flow or ("tvl1" if self.profile == "embedded" else "gmflow")
+        return self.flow or flow_of(self.profile)
 
     @property
     def is_strict(self) -> bool:
         return self.profile == "strict"
+
+
+def flow_of(profile: str) -> str:
+    """What estimates flow in a profile unless it is named."""
+    return "tvl1" if profile in ("embedded", "small") else "gmflow"
 
 
 class Video:

@@ -46,10 +46,12 @@ class Reader:
         with at_work(self.name):
             return self.processor(**media, return_tensors="pt")
 
-    def answer(self, inputs: Any, *, most_tokens: int = 256, beams: int = 1) -> str:
+    def answer(
+        self, inputs: Any, *, most_tokens: int = 256, beams: int = 1, may_be_empty: bool = False
+    ) -> str:
         """The words that it writes: greedy, or by beams; never drawn, so the same each time.
 
-        Raises ModelError, also where there are none.
+        Raises ModelError, also where there are none, unless it may be empty.
         """
         import torch
 
@@ -63,7 +65,7 @@ class Reader:
             written = ids[:, inputs["input_ids"].shape[1] :] if goes_on else ids
             text = self.processor.batch_decode(written, skip_special_tokens=True)[0]
         words = one_line(text.replace("\ufffd", " "))[:LONGEST]
-        if not words:
+        if not words and not may_be_empty:
             raise ModelError(
                 f"{self.name} answers without words.",
                 "Some conversions of a captioner do; a caption is never made up.",

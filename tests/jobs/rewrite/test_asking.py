@@ -123,7 +123,7 @@ def test_kept_prompts_are_listed_and_cleared_with_the_rest(stub: Stub, tmp_path:
     stub.on("POST", PATH, target(GOOD))
     ask(stub)
     assert "prompts of vedit rewrite" in vedit("cache", "list").text
-    assert "1 rewritten prompts" in vedit("cache", "clear").text
+    assert "1 prompts, captions and answers" in vedit("cache", "clear").text
     assert not list((tmp_path / "cache" / "rewrite").iterdir())
     assert ask(stub)["cache"] == "miss"
 

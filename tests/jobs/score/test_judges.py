@@ -17,11 +17,12 @@ import pytest
 from tests.conftest import vedit
 from tests.metrics.clips import clip, noise
 from vedit.data.cases import load_cases
-from vedit.errors import RemoteError, UsageError
+from vedit.errors import InputError, RemoteError, UsageError
 from vedit.jobs.draw_scene import frames_of, write_scene
+from vedit.jobs.score.clips import read_frames
 from vedit.jobs.score.judges import HostedJudge, TruthJudge, judge_of
-from vedit.metrics import judge_grades, judge_points, judge_questions
-from vedit.metrics._judging import Asked, choice, scale, shown, understood, yes_no
+from vedit.metrics import judge_checklist, judge_grades, judge_points, judge_questions
+from vedit.metrics._judging import Asked, checked, choice, scale, shown, understood, yes_no
 from vedit.metrics.towers import Towers
 from vedit.metrics.types import Options
 from vedit.remote.chat import Chat
@@ -238,8 +239,15 @@ def test_nothing_is_sent_without_a_named_host_and_a_model() -> None:
         judge_of("https://example.org/v1", None, None)
     with pytest.raises(UsageError, match="plain HTTP"):
         judge_of("http://example.org/v1", "m", None)
-    with pytest.raises(UsageError, match="go with"):
+    with pytest.raises(UsageError, match="goes with the address"):
         judge_of(None, "m", None)
+    for name in ("truth", "local:here", "hub:a/b"):
+        with pytest.raises(UsageError, match="goes with the address"):
+            judge_of(name, "m", None)
+    with pytest.raises(UsageError, match="did you mean truth"):
+        judge_of("trut", None, None)
+    with pytest.raises(UsageError, match="names no model"):
+        judge_of("hub:", None, None)
 
 
 def test_a_report_says_who_judged_and_what_it_cost(
@@ -262,3 +270,133 @@ def test_a_report_says_who_judged_and_what_it_cost(
     text = (tmp_path / "r.json").read_text()
     assert json.loads(text)["provenance"]["weights"]["judge"]["asked"] == 3
     assert '"unparsable": 3' in text and "secret-key-2" not in text + odd.err + odd.text
+
+
+# --- a model that runs here ----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def eye(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """SmolVLM2 in small, with random weights, as its repository is laid out."""
+    pytest.importorskip("num2words")
+    from tests.jobs.caption.tiny import save_smolvlm2
+
+    return save_smolvlm2(tmp_path_factory.mktemp("eye") / "smolvlm2")
+
+
+def test_a_model_that_runs_here_sees_the_frames_and_answers_the_same_again(eye: Path, tmp_path: Path) -> None:
+    first, again = (judge_of(f"local:{eye}", folder=tmp_path / "kept", device="cpu") for _ in range(2))
+    assert first is not None and again is not None and list(first.facts()) == ["judge", "asked", "reused"]
+    dark, light = np.zeros((3, 32, 32, 3), np.uint8), np.full((3, 32, 32, 3), 255, np.uint8)
+    grade = scale("looks", "a cat", "a dog", 1, 5)
+    said = [
+        first.answer(grade, dark, dark),
+        first.answer(grade, light, dark),
+        first.answer(yes_no("a dog"), dark, None),
+    ]
+    assert len(list((tmp_path / "kept").iterdir())) == 3 and all(isinstance(one, str) for one in said)
+    assert again.answer(grade, dark, dark) == said[0]
+    facts = again.facts()
+    assert (facts["asked"], facts["reused"]) == (0, 1) and len(facts["sha256"]) == 64
+    fresh = judge_of(f"local:{eye}", device="cpu")
+    assert fresh is not None and fresh.answer(grade, light, dark) == said[1], "nothing is drawn by chance"
+
+
+def test_the_answers_of_a_model_that_runs_here_come_into_a_report(
+    eye: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vedit.models.readers import Reader
+
+    texts: list[str] = []
+
+    def asked(self: Reader, text: str, pictures: Any, **how: Any) -> str:
+        texts.append(text)
+        assert len(pictures) == 2 and how == {"most_tokens": 128, "may_be_empty": True}
+        return "" if '"a red' in text else "Yes"
+
+    monkeypatch.setattr(Reader, "asked", asked)
+    write_scene(load_cases("drawn-scenes")[0].scene, str(tmp_path / "e.gif"), frames=2)
+    done = vedit("score", tmp_path / "e.gif", "--prompt", "a dog", "--source-prompt", "a red cat", "--judge",
+                 f"local:{eye}", "--metrics", "judge_questions", "--json", "-")  # fmt: skip
+    told = json.loads(done.out)
+    extra = told["videos"][0]["values"]["judge_yes_no"]["extra"]
+    assert extra["answers"] == [None, "yes"] and extra["unparsable"] == 1, "no words are no answer"
+    assert told["provenance"]["weights"]["judge"]["judge"] == str(eye) and len(texts) == 3
+    assert all(text.startswith("You judge edited videos.") for text in texts)
+
+
+def test_a_captioner_that_is_not_asked_in_words_is_no_judge(tmp_path: Path) -> None:
+    from tests.jobs.caption.tiny import save_blip
+    from vedit.errors import ModelError
+
+    judge = judge_of(f"local:{save_blip(tmp_path / 'blip')}", device="cpu")
+    assert judge is not None
+    with pytest.raises(ModelError, match="is not asked in words"):
+        judge.answer(yes_no("a dog"), noise(2), None)
+
+
+# --- checklists ----------------------------------------------------------------------------------
+
+
+def checklist(answers: tuple[str, ...], questions: tuple[tuple[str, str], ...]) -> Any:
+    case = clip(noise(3), questions=questions)
+    return judge_checklist.score(case, Towers(Options(), judge=Says(*answers)), Options())["judge_checklist"]
+
+
+def test_a_checklist_is_the_share_of_right_answers_among_those_understood() -> None:
+    questions = (("Is there a dog?", "yes"), ("Is there a cat?", "no"), ("Is it night?", "yes"))
+    found = checklist(("yes", "yes", "Yes."), questions)
+    assert found.value == pytest.approx(2 / 3) and found.extra["unparsable"] == 0
+    partly = checklist(("yes", "perhaps", "no"), questions)
+    assert partly.value == 0.5 and partly.extra["answers"] == ["yes", None, "no"]
+    assert np.isnan(checklist(("hm", "", "yes and no"), questions).value)
+
+
+def test_the_truth_judge_reads_questions_about_scenes(tmp_path: Path) -> None:
+    path = tmp_path / "star.gif"
+    assert vedit("scene", "a green star on a grey background", "-o", path, "--frames", "2").code == 0
+    frames, judge = read_frames(str(path)), TruthJudge()
+    asked = {
+        "Is there a green star on a grey background?": "yes",
+        "Is the star red?": "no",
+        "Is the background grey?": "yes",
+        "Is the background navy?": "no",
+        "Is it a large star?": "no",
+        "Is the background gray and plain?": "yes",
+    }
+    assert {question: judge.answer(checked(question), frames, None) for question in asked} == asked
+
+
+def test_the_truth_judge_does_not_guess_at_other_questions() -> None:
+    with pytest.raises(InputError, match="names nothing of a drawn scene"):
+        TruthJudge().answer(checked("Is anybody happy?"), noise(2, 64, 64), None)
+
+
+def test_questions_stand_in_the_index_and_other_metrics_do_not_depend_on_them(tmp_path: Path) -> None:
+    case = load_cases("drawn-scenes")[0]
+    (tmp_path / "out").mkdir()
+    write_scene(case.truth, str(tmp_path / "out" / "a.gif"), frames=2)
+    index = tmp_path / "i.toml"
+    line = ("score", "--index", index, "--edited", tmp_path / "out", "--judge", "truth", "--metrics",
+            "judge_checklist,sharpness", "--resume", "-y", "--json", tmp_path / "r.json")  # fmt: skip
+    text = '[[video]]\nid = "a"\n[[video.edit]]\nprompt = "x"\nquestions = '
+    colour = case.truth.fields["colour"]
+    index.write_text(text + f'["Is it {colour}?", {{ ask = "Is it a digit 5?", answer = "no" }}]\n')
+    assert vedit(*line).code == 0
+    first = json.loads((tmp_path / "r.json").read_text())["videos"][0]["values"]
+    assert first["judge_checklist"]["value"] == 1
+    index.write_text(text + f'[{{ ask = "Is it {colour}?", answer = "no" }}]\n')
+    assert vedit(*line).code == 0
+    second = json.loads((tmp_path / "r.json").read_text())["videos"][0]["values"]
+    assert second["judge_checklist"]["value"] == 0
+    assert second["sharpness"]["provenance"] == first["sharpness"]["provenance"], "not computed again"
+    for wrong in (
+        "[3]",
+        '[{ ask = "x", answer = "maybe" }]',
+        '[{ answer = "no" }]',
+        '[""]',
+        '[{ask="x",a="b"}]',
+    ):
+        index.write_text(text + wrong + "\n")
+        refused = vedit(*line)
+        assert refused.code == 3 and "is not a question" in refused.err, wrong

@@ -15,6 +15,7 @@ import pytest
 
 from tests.conftest import vedit
 from tests.jobs.scores import report, thesis
+from tests.remote.stub import serve
 from vedit import presets
 from vedit.data.cases import load_cases
 from vedit.errors import InputError, PartialFailure, UsageError
@@ -22,7 +23,7 @@ from vedit.jobs.rewrite.request import RewriteRequest
 from vedit.jobs.rewrite.run import rewrite
 from vedit.jobs.suite import report as reports
 from vedit.jobs.suite import run as suites
-from vedit.jobs.suite.clips import drawn, found, short_prompt, takes_of
+from vedit.jobs.suite.clips import Take, drawn, found, short_prompt, takes_of
 from vedit.jobs.suite.request import SuiteRequest
 from vedit.presets.kinds import suite as kind
 
@@ -97,14 +98,75 @@ def test_runs_have_the_prompts_that_they_say(tmp_path: Path) -> None:
     )
 
 
+def take(instruction: str = "", prompt: str = "a red fox in a forest") -> Take:
+    return Take("v", "0", "v.gif", "a grey wolf in a forest", prompt, prompt, instruction)
+
+
+REWRITTEN = [{"label": "llm-edit", "method": "p2p", "prompt": "rewritten"}]
+
+
+def test_a_prompt_that_runs_along_its_source_needs_no_rewriting_and_another_needs_a_model() -> None:
+    left: list[str] = []
+    near, said = suites.prompts_of(REWRITTEN, [take(), take("replace the wolf with a dog")], left)
+    assert near["prompt"] == "a red fox in a forest" and near["rewritten_by"].startswith("nobody")
+    assert (said["prompt"], said["rewritten_by"]) == ("a grey dog in a forest", "rules")
+    assert (
+        suites.prompts_of(REWRITTEN, [take(prompt="snow falls over the sleeping city at night")], left) == []
+    )
+    assert len(left) == 1 and "llm-edit v: rules do not bring 'snow falls" in left[0]
+
+
+def test_a_language_model_rewrites_the_prompts_of_a_suite(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setenv("VEDIT_CACHE_DIR", str(tmp_path))
+    target = "a grey wolf in a city"
+    with serve() as stub:
+        answer = {"choices": [{"message": {"content": json.dumps({"target": target})}}]}
+        stub.on("POST", "/v1/chat/completions", answer)
+        asked = SuiteRequest(suite="thesis", output="o", base_url=stub.url, llm_model="m")
+        options = suites.rewriting(
+            {"rewrite": {"llm": "hub:a/b", "strict": True, "max_distance": 0.5}}, asked
+        )
+        assert (options.llm, options.base_url, options.strict, options.max_distance) == (
+            None,
+            stub.url,
+            True,
+            0.5,
+        )
+        (row,) = suites.prompts_of(REWRITTEN, [take(prompt="a wolf walks through a city")], [], options)
+        assert row["prompt"] == target and row["rewritten_by"].endswith(":m")
+        assert "a wolf walks through a city" in json.loads(stub.asked[0].body)["messages"][-1]["content"]
+
+
+def test_parameters_of_one_run_can_be_set_and_a_wrong_label_has_a_neighbour() -> None:
+    one, two = suites.with_settings(RUNS, {"a.iterations": 3})
+    assert one["set"] == {"iterations": 3} and two["set"] == {} and two["factor"] == 2
+    for key in ("c.steps", "steps", "a."):
+        with pytest.raises(UsageError, match="names no run"):
+            suites.with_settings(RUNS, {key: 1})
+    refused = vedit("suite", "run", "shapes", "-O", "out", "--set", "glp.iterations")
+    assert refused.code == 2 and "has no value" in refused.err
+
+
+def test_an_index_may_say_instructions(tmp_path: Path) -> None:
+    drawn("drawn-scenes", str(tmp_path), {"count": 1, "frames": 2}, None)
+    index = tmp_path / "i.toml"
+    lines = '[[video]]\nid = "colour-00"\nsource_prompt = "a"\n[[video.edit]]\nprompt = "b"\n'
+    index.write_text(lines + 'instruction = "make it b"\n')
+    (only,), _ = found({}, str(tmp_path), str(index), None, partial=False)
+    assert (only.prompt, only.instruction) == ("b", "make it b")
+    index.write_text(lines)
+    (only,), _ = found({}, str(tmp_path), str(index), None, partial=False)
+    assert (only.prompt, only.instruction) == ("b", "")
+
+
 def test_factors_go_to_the_words_that_are_new_and_steps_to_every_method(tmp_path: Path) -> None:
-    (take,) = drawn("drawn-scenes", str(tmp_path), {"count": 1, "frames": 2}, None)
+    (taken,) = drawn("drawn-scenes", str(tmp_path), {"count": 1, "frames": 2}, None)
     request = SuiteRequest(suite="shapes", output=str(tmp_path), steps=3)
-    row = {"prompt": take.prompt}
-    p2p = suites.job_of(request, {"clips": {"cases": "drawn-scenes", "frames": 8}}, RUNS[1], take, row)
+    row = {"prompt": taken.prompt}
+    p2p = suites.job_of(request, {"clips": {"cases": "drawn-scenes", "frames": 8}}, RUNS[1], taken, row)
     assert p2p["set.equalizer"] == {"red": 2}
     assert (p2p["set.steps"], p2p["frames"], p2p["output"]) == (3, 8, "b/colour-00/0.gif")
-    glp = suites.job_of(request, {}, RUNS[0], take, row)
+    glp = suites.job_of(request, {}, RUNS[0], taken, row)
     assert glp["set.iterations"] == 3 and "set.equalizer" not in glp
 
 

@@ -24,7 +24,7 @@ class CaptionRequest(Request):
     what suits the captioner. device: where its network runs. base_url, remote_model, key_env, timeout:
     of a hosted model. write_txt: put NAME.txt beside each clip. output: a list of all clips with their
     captions. overwrite: a NAME.txt that says something else, and a list that is there. redo: caption rows of
-    a list that have a caption, too.
+    a list that have a caption, and ask again about clips whose caption is kept.
     """
 
     inputs: tuple[str, ...]

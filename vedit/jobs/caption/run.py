@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from vedit.errors import InputError, OutputError, UsageError, VeditError, option
 from vedit.jobs.caption import captioners
+from vedit.jobs.caption.kept import told
 from vedit.jobs.caption.request import CaptionRequest, Detail
 from vedit.jobs.clips import Pixels, Selection, read_pixels
 from vedit.jobs.lists import caption_key, check_list, clip_of, is_list, moved, read_list, write_list
@@ -46,13 +47,13 @@ def run(request: CaptionRequest, sink: Sink = Quiet()) -> Iterator[tuple[str, Ca
         if one.has_words and not request.redo:
             continue
         try:
-            told = _one(one.name, request, captioner, sink)
+            said = _one(one.name, request, captioner, sink)
         except VeditError as error:
             yield one.name, error
             continue
         key = caption_key(row)
-        row[key] = [told["caption"]] if key == "captions" else told["caption"]
-        yield one.name, told
+        row[key] = [said["caption"]] if key == "captions" else said["caption"]
+        yield one.name, said
     if request.output:
         write_list(request.output, rows)
 
@@ -96,14 +97,14 @@ def _refuse_shared(names: list[str]) -> None:
 
 
 def _one(name: str, request: CaptionRequest, captioner: captioners.Captioner, sink: Sink) -> Caption:
-    (told,) = told_of(name, request, captioner, (request.detail,), sink)
+    (said,) = told_of(name, request, captioner, (request.detail,), sink)
     if request.write_txt:
-        write_beside(name, told.clip, overwrite=request.overwrite)
-    frames: list[dict[str, Any]] = [{"at": at} for at in told.seconds]
-    for frame, text in zip(frames, told.frames):
+        write_beside(name, said.clip, overwrite=request.overwrite)
+    frames: list[dict[str, Any]] = [{"at": at} for at in said.seconds]
+    for frame, text in zip(frames, said.frames):
         frame["caption"] = text
     facts = captioner.facts()
-    return {"clip": name, "caption": told.clip, "frames": frames, "by": told.by, "model": facts}
+    return {"clip": name, "caption": said.clip, "frames": frames, "by": said.by, "model": facts}
 
 
 class Said(NamedTuple):
@@ -132,7 +133,10 @@ def told_of(
     rate = len(spans) / length if length > 0 else 1.0
     try:
         looks = [captioners.Look(detail, by, seconds, rate) for detail in details]
-        return [Said(*captioner.told(pixels.frames_FYX3, look), seconds, by) for look in looks]
+        if getattr(module, "IS_QUICK", False):
+            return [Said(*captioner.told(pixels.frames_FYX3, look), seconds, by) for look in looks]
+        kept = [told(captioner, pixels, look, request.dtype, anew=request.redo) for look in looks]
+        return [Said(*said, seconds, by) for said in kept]
     except VeditError as error:
         raise error.in_file(name) from error.__cause__
 

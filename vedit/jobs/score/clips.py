@@ -34,7 +34,8 @@ DECODER = "vedit.media: frames composed, transparency over white, Pillow RGB"
 @dataclass(frozen=True)
 class Item:
     """An edited video as named by the user. mask: a file, a box, "auto" for what the run record has, or
-    "none". tags: of the video in its index.
+    "none". tags: of the video in its index. questions: about the edit, each with its right answer.
+    instruction: what was asked for, where the prompt is not what somebody typed.
     """
 
     video_id: str
@@ -46,6 +47,8 @@ class Item:
     truth: str | None = None
     mask: str = "auto"
     tags: tuple[str, ...] = ()
+    questions: tuple[tuple[str, str], ...] = ()
+    instruction: str | None = None
 
     @property
     def label(self) -> str:
@@ -252,6 +255,7 @@ def load(item: Item, reading: Reading, warn: Warn = silent) -> tuple[Clip, dict[
             record,
             checks,
             str(facts.get("damage") or ""),
+            item.questions,
         ),
         facts,
     )

@@ -22,6 +22,7 @@ from vedit.jobs.score.statistics import (
     videos_needed,
 )
 from vedit.jobs.score.weights import other_weights_notes
+from vedit.metrics.types import flow_of
 
 NOTHING_SHOWN = "no difference shown"
 MANY = 99_999  # videos; what would need more is not told to the last one
@@ -184,7 +185,7 @@ def _making_of(key: str, reports: Sequence[Results]) -> dict[str, list[tuple[str
             continue
         for name in options_of(fact.metric):
             value = (
-                report.options.get("flow") or ("tvl1" if report.profile == "embedded" else "gmflow")
+                report.options.get("flow") or flow_of(report.profile)
                 if name == "flow"
                 else report.options.get(name)
             )

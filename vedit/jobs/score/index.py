@@ -8,6 +8,8 @@
     tags = ["animal", "indoors"]  # for the means of groups, see `vedit score table --tags`
     [[video.edit]]
     prompt = "a dog"              # the clip is DIR/cat/0, a file of any clip format or a frame folder
+    questions = ["Is there a dog?", { ask = "Is there a cat?", answer = "no" }]  # for judge_checklist
+    instruction = "make it a dog" # for the runs of a suite whose prompts are rewritten
 
 V2VBench's YAML (`data: - video_id: ..., edit: - prompt: ...`) is read too. Without an index every
 clip in a folder is one edited video, and run records say the rest.
@@ -27,7 +29,9 @@ from vedit.media.sequence import SUFFIXES, natural_key
 
 INDEX = Kind("an index", right="An index is TOML with [[video]] tables, or V2VBench's YAML.")
 VIDEO_KEYS = ("id", "video_id", "source", "source_prompt", "prompt", "mask", "truth", "edit", "tags")
-EDIT_KEYS = ("id", "edit_id", "prompt", "source_prompt", "mask", "truth", "edited")
+EDIT_KEYS = (
+    "id", "edit_id", "prompt", "source_prompt", "mask", "truth", "edited", "questions", "instruction",
+)  # fmt: skip
 
 
 def read_index(path: str, edited_dir: str, source_dir: str | None = None) -> list[Item]:
@@ -108,7 +112,26 @@ def _items(video: Mapping[str, Any], path: str, edited_dir: str, base: str) -> I
         prompt, before = _prompt(edit.get("prompt"), what), _prompt(source_prompt, what)
         edited = clip or os.path.join(edited_dir, name, edit_id)
         tags = _tags(video.get("tags", ()), path) if not is_yaml(path) else ()
-        yield Item(name, edit_id, edited, source, prompt, before, truth, mask or "auto", tags)
+        asked = _questions(edit.get("questions", ()), what) if not is_yaml(path) else ()
+        said = _prompt(edit.get("instruction"), f"{path}: the instruction of {name}/{edit_id}")
+        yield Item(
+            name, edit_id, edited, source, prompt, before, truth, mask or "auto", tags, asked, said or None
+        )
+
+
+def _questions(value: Any, what: str) -> tuple[tuple[str, str], ...]:
+    """Questions with their right answers; a text alone is answered with yes. Raises InputError."""
+    asked = value if isinstance(value, (list, tuple)) else [value]
+    pairs = [one if isinstance(one, dict) else {"ask": one} for one in asked]
+    for one in pairs:
+        text, answer = one.get("ask"), one.get("answer", "yes")
+        is_text = isinstance(text, str) and bool(text.strip())
+        if not is_text or answer not in ("yes", "no") or set(one) - {"ask", "answer"}:
+            raise InputError(
+                f"{what.replace('a prompt', 'the questions')}: {str(one)[:60]!r} is not a question.",
+                'A question is a text, or { ask = "Is there a cat?", answer = "no" }.',
+            )
+    return tuple((str(one["ask"]), str(one.get("answer", "yes"))) for one in pairs)
 
 
 def is_yaml(path: str) -> bool:

@@ -109,7 +109,7 @@ def journal_key(
     """What the numbers of a metric on a video depend on, as a hash."""
     files = [item.edited, item.edited.rstrip("/") + SUFFIX, item.source, item.truth, item.mask]
     parts = [
-        {key: value for key, value in asdict(item).items() if key != "tags"},  # which change no number
+        _deciding(asdict(item), metric),
         asdict(reading),
         [_state(file) for file in files],
         metric,
@@ -118,6 +118,12 @@ def journal_key(
         dict(weights),
     ]
     return digest(parts)
+
+
+def _deciding(item: dict[str, Any], metric: str) -> dict[str, Any]:
+    """What of an item decides the numbers of a metric: tags and instructions none, questions their own."""
+    own = {key: value for key, value in item.items() if key not in ("tags", "instruction", "questions")}
+    return {**own, "questions": item["questions"]} if metric == "judge_checklist" else own
 
 
 def _state(path: str | None) -> Any:

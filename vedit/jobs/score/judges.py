@@ -1,7 +1,8 @@
-"""Judges that read: one that knows drawn scenes, and any model behind /chat/completions.
+"""Judges that read: one that knows drawn scenes, a model of transformers that runs here, and any model behind
+/chat/completions.
 
-Answers of a hosted model are kept in a folder by what was asked: pictures, question, host and model. What
-comes back is words: they are matched against the answers asked for, and go nowhere else.
+Answers of models are kept in a folder by what was asked: pictures, question and model, with its host or its
+weights. What comes back is words: they are matched against the answers asked for, and go nowhere else.
 """
 
 from __future__ import annotations
@@ -10,62 +11,104 @@ import hashlib
 import io
 import json
 import os
+import re
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vedit.errors import InputError, UsageError, option
+from vedit.errors import InputError, ModelError, UsageError, nearest, option
 from vedit.media.atomic import open_output
 from vedit.metrics._judging import Asked, Judge
 from vedit.metrics.types import Pixels
 
 if TYPE_CHECKING:
     from vedit.jobs.caption.captioners import Captioner
+    from vedit.models.readers import Reader
     from vedit.remote.chat import Chat
 
 TRUTH = "truth"
+HERE = ("local", "hub")  # what stands before the colon of a model that runs here
+MOST_TOKENS = 128  # of an answer, as FiVE-Bench has it
 LARGEST = 512  # pixels of the longer side of what is sent
 SYSTEM = "You judge edited videos. You answer with what is asked for and nothing else."
 KEPT = 2000  # characters of an answer that are kept
 
 
 def judge_of(
-    name: str | None, model: str | None, key_env: str | None, folder: Path | None = None
+    name: str | None,
+    model: str | None = None,
+    key_env: str | None = None,
+    folder: Path | None = None,
+    *,
+    device: str = "auto",
+    dtype: str = "fp32",
 ) -> Judge | None:
-    """The judge of a name: "truth", or the base URL of a service; None for none. Raises UsageError."""
+    """The judge of a name: "truth", local:FOLDER or hub:ID, or the base URL of a service; None for none.
+
+    folder: where answers are kept, None for nowhere. device, dtype: of a model that runs here.
+    Raises UsageError; nothing is loaded or sent.
+    """
+    kind, _, own = (name or "").partition(":")
+    is_here = name is None or name == TRUTH or kind in HERE
+    if is_here and (model or key_env):
+        given = "judge_model" if model else "judge_key_env"
+        raise UsageError(
+            f"{option(given)} goes with the address of a service.",
+            "",
+            f"Add {option('judge', 'http://127.0.0.1:8080/v1')}, or leave it out",
+        )
     if name is None:
-        if model or key_env:
-            raise UsageError(
-                f"{option('judge_model')} and {option('judge_key_env')} go with {option('judge')}."
-            )
         return None
     if name == TRUTH:
         return TruthJudge()
-    from vedit.remote.chat import Chat
-    from vedit.remote.http import Service, key_from
-
+    if kind in HERE:
+        return LocalJudge(_named(name, own), device, dtype, folder)
+    if "://" not in name:
+        raise UsageError(
+            f"{option('judge', name)} is not a judge{nearest(name, [TRUTH, *HERE]) or '.'}",
+            "It is truth, local:FOLDER, hub:OWNER/NAME, or the address of a service.",
+        )
     if not model:
         raise UsageError(
             f"{option('judge', name)} needs the name of a model.",
             "",
             f"Add {option('judge_model', 'NAME')}",
         )
+    from vedit.remote.chat import Chat
+    from vedit.remote.http import Service, key_from
+
     return HostedJudge(Chat(Service(name, key_from(key_env)), model), folder)
 
 
-class HostedJudge:
-    """A model behind /chat/completions. folder: where its answers are kept, None for nowhere."""
+def _named(name: str, own: str) -> str:
+    if not own:
+        raise UsageError(
+            f"{option('judge', name)} names no model.",
+            "A folder stands behind local:, an id of the Hub behind hub:.",
+            f"Example: {option('judge', 'hub:HuggingFaceTB/SmolVLM2-256M-Video-Instruct')}",
+        )
+    return own
 
-    def __init__(self, chat: Chat, folder: Path | None = None) -> None:
-        self.chat, self.folder, self.reused = chat, folder, 0
 
-    @property
-    def name(self) -> str:
-        return f"{self.chat.model} at {self.chat.service.host}"
+class ModelJudge:
+    """A model that is asked in words. folder: where its answers are kept, None for nowhere."""
+
+    name: str
+
+    def __init__(self, folder: Path | None) -> None:
+        self.folder, self.sent, self.reused = folder, 0, 0
+
+    def who(self) -> list[str]:
+        """What tells its answers from those of another."""
+        raise NotImplementedError
+
+    def said(self, text: str, pictures: list[bytes]) -> str:
+        """Its answer to a question about pictures, PNG files. Raises RemoteError, ModelError."""
+        raise NotImplementedError
 
     def answer(self, asked: Asked, edited_TYX3: Pixels, source_TYX3: Pixels | None) -> str:
-        from vedit.remote.chat import Question, without_thoughts
+        from vedit.remote.chat import without_thoughts
 
         clips = [clip for clip in (source_TYX3, edited_TYX3) if clip is not None]
         pictures = [png(frame) for clip in clips for frame in clip]
@@ -73,7 +116,8 @@ class HostedJudge:
         if kept is not None and kept.is_file():
             self.reused += 1
             return kept.read_text(encoding="utf-8", errors="replace")
-        words = without_thoughts(self.chat.ask(Question(asked.text, SYSTEM, pictures)))[:KEPT]
+        self.sent += 1
+        words = without_thoughts(self.said(asked.text, pictures))[:KEPT]
         if kept is not None:
             os.makedirs(kept.parent, exist_ok=True)
             with open_output(str(kept)) as stream:
@@ -83,20 +127,69 @@ class HostedJudge:
     def _file(self, asked: Asked, pictures: list[bytes]) -> Path | None:
         if self.folder is None:
             return None
-        about = [asked.text, SYSTEM, self.chat.service.base, self.chat.model]
-        digest = hashlib.sha256(json.dumps(about).encode())
+        digest = hashlib.sha256(json.dumps([asked.text, SYSTEM, *self.who()]).encode())
         for picture in pictures:
             digest.update(hashlib.sha256(picture).digest())
         return self.folder / f"{digest.hexdigest()}.txt"
 
     def facts(self) -> Mapping[str, Any]:
-        return {
-            "judge": self.name,
-            "asked": self.chat.asked,
-            "reused": self.reused,
-            "tokens_read": self.chat.tokens["read"],
-            "tokens_written": self.chat.tokens["written"],
-        }
+        return {"judge": self.name, "asked": self.sent, "reused": self.reused}
+
+
+class HostedJudge(ModelJudge):
+    """A model behind /chat/completions."""
+
+    def __init__(self, chat: Chat, folder: Path | None = None) -> None:
+        super().__init__(folder)
+        self.chat = chat
+        self.name = f"{chat.model} at {chat.service.host}"
+
+    def who(self) -> list[str]:
+        return [self.chat.service.base, self.chat.model]
+
+    def said(self, text: str, pictures: list[bytes]) -> str:
+        from vedit.remote.chat import Question
+
+        return self.chat.ask(Question(text, SYSTEM, pictures))
+
+    def facts(self) -> Mapping[str, Any]:
+        tokens = self.chat.tokens
+        cost = {"tokens_read": tokens["read"], "tokens_written": tokens["written"]}
+        return {**super().facts(), "asked": self.chat.asked, **cost}
+
+
+class LocalJudge(ModelJudge):
+    """A model of transformers that sees pictures, loaded when it is first asked."""
+
+    def __init__(self, model: str, device: str, dtype: str, folder: Path | None = None) -> None:
+        super().__init__(folder)
+        self.name, self.device, self.dtype = model, device, dtype
+
+    @cached_property
+    def _reader(self) -> Reader:
+        from vedit.models.readers import open_reader
+
+        again = f"vedit score CLIP --metrics judge --judge hub:{self.name}"
+        found = open_reader(self.name, device=self.device, dtype=self.dtype, again=again)
+        if not found.talks:
+            raise ModelError(
+                f"{self.name} is not asked in words: it captions, and answers no questions.",
+                "A judge is a model with a chat template.",
+                f"Example: {option('judge', 'hub:HuggingFaceTB/SmolVLM2-256M-Video-Instruct')}",
+            )
+        return found
+
+    def who(self) -> list[str]:
+        return [json.dumps(self._reader.known, sort_keys=True), self.dtype]
+
+    def said(self, text: str, pictures: list[bytes]) -> str:
+        from PIL import Image
+
+        shown = [Image.open(io.BytesIO(one)).convert("RGB") for one in pictures]
+        return self._reader.asked(f"{SYSTEM}\n{text}", shown, most_tokens=MOST_TOKENS, may_be_empty=True)
+
+    def facts(self) -> Mapping[str, Any]:
+        return {**super().facts(), **(self._reader.known if self.sent or self.reused else {})}
 
 
 def png(frame_YX3: Pixels) -> bytes:
@@ -127,8 +220,11 @@ class TruthJudge:
     def answer(self, asked: Asked, edited_TYX3: Pixels, source_TYX3: Pixels | None) -> str:
         """Raises InputError for prompts of other words than those of drawn scenes."""
         self.asked += 1
-        prompts = {key: _fields(text) for key, text in asked.about.items() if key != "scale"}
         seen = self._seen(edited_TYX3)
+        if asked.kind == "checklist":
+            wanted = _named_in(asked.about["question"])
+            return "yes" if seen and _share(seen, wanted) == 1 else "no"
+        prompts = {key: _fields(text) for key, text in asked.about.items() if key != "scale"}
         if asked.kind == "yes-no":
             return "yes" if seen and _share(seen, prompts["prompt"]) == 1 else "no"
         if asked.kind == "choice":
@@ -164,6 +260,25 @@ def _fields(prompt: str) -> dict[str, str]:
     unsaid = {"size": "medium", "texture": "plain", "pattern": "plain"}
     fields = unsaid | grammar.parse_caption(prompt)
     return {key: value for key, value in fields.items() if key != "motion"}
+
+
+def _named_in(question: str) -> dict[str, str]:
+    """The fields that a question names, such as "Is there a red star?". Raises InputError for none."""
+    from vedit.data import grammar
+
+    words = [grammar.SYNONYMS.get(word, word) for word in re.findall(r"[a-z0-9]+", question.lower())]
+    ground = next((at for at, word in enumerate(words) if word in ("on", "over")), len(words))
+    if ground == len(words) and "background" in words:
+        ground = 0
+    parts = {**dict.fromkeys(("shape", "colour", "texture", "size"), words[:ground]),
+             **dict.fromkeys(("ground", "pattern"), words[ground:])}  # fmt: skip
+    found = {name: word for name, part in parts.items() for word in part if word in grammar.FIELDS[name]}
+    if not found:
+        raise InputError(
+            f"{question!r} names nothing of a drawn scene.",
+            f"{option('judge', TRUTH)} knows shapes, colours, textures, sizes, grounds and patterns.",
+        )
+    return found
 
 
 def _share(seen: Mapping[str, str], wanted: Mapping[str, str]) -> float:

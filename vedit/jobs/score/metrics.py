@@ -14,6 +14,10 @@ from vedit.metrics.base import GROUPS, LAST, ON_REQUEST, Value, towers_of
 from vedit.metrics.types import Options
 
 EMBEDDED = "embedded"  # the metrics that need no weights from outside
+SMALL = "small"  # and a small network for free prompts
+
+
+USUAL = {EMBEDDED: EMBEDDED, SMALL: f"{EMBEDDED},{SMALL}"}  # lists without one
 
 
 @dataclass(frozen=True)
@@ -73,15 +77,11 @@ def ordered(keys: Iterable[str]) -> list[str]:
 def choose(text: str | None, profile: str) -> Choice:
     """Read a comma list of metrics and groups; `-name` takes away what stands before it.
 
-    Without a list: the group `v2vbench`, or with the embedded profile everything that needs no
-    weights. Raises UsageError for unknown names.
+    Without a list: the group `v2vbench`, or with the embedded and the small profile everything that
+    needs no weights or small ones. Raises UsageError for unknown names.
     """
     facts = catalogue()
-    parts = [
-        part.strip()
-        for part in (text or (EMBEDDED if profile == EMBEDDED else "v2vbench")).split(",")
-        if part.strip()
-    ]
+    parts = [part.strip() for part in (text or USUAL.get(profile, "v2vbench")).split(",") if part.strip()]
     keys: list[str] = list(facts) if parts and all(part.startswith("-") for part in parts) else []
     named: set[str] = set()
     for part in parts:

@@ -26,7 +26,7 @@ from vedit.errors import (
     option,
     refuse_mistakes,
 )
-from vedit.jobs.cache import folder
+from vedit.jobs.cache import answers_folder, folder
 from vedit.jobs.extras import need
 from vedit.jobs.score.clips import Item, Reading
 from vedit.jobs.score.index import read_folder, read_index
@@ -233,7 +233,9 @@ def plan(request: ScoreRequest, sink: Sink = Quiet()) -> ScorePlan:
         request.judge,
         request.judge_model,
         request.judge_key_env,
-        _kept() / "judge" if request.cache else None,
+        Path(answers_folder()) if request.cache else None,
+        device=request.device,
+        dtype=request.dtype,
     )
     return ScorePlan(request, suite, finder, (*floors, *ceilings), judge)
 

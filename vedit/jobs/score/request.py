@@ -16,7 +16,8 @@ class ScoreRequest(MetricOptions, Outputs):
     mask: a file, a box, "auto" for what the run record has, or "none". index: the list of a suite.
     align, resize_source, yes (`open_all`): as `app.score.clips.Reading` has them. metrics: a list as
     `app.score.metrics.choose` reads it. profile: None chooses by the weights that are here.
-    judge: who answers questions, "truth" or a base URL; judge_model, judge_key_env: of a hosted one.
+    judge: who answers questions, "truth", local:FOLDER, hub:ID or a base URL; judge_model, judge_key_env: of
+    a hosted one.
     metric_file: Python files of metrics of one's own, all of whose numbers are computed.
     weights: a folder to look for weights in first. device, dtype, batch, and the options of metrics:
     as `vedit.metrics.types.Options` has them. jobs: threads of the networks.

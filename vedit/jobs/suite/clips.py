@@ -21,7 +21,8 @@ BESIDE = {"texture": "plain", "size": "medium", "pattern": "plain"}  # what a ca
 
 @dataclass(frozen=True)
 class Take:
-    """An edit of a clip. short: the prompt as somebody types it; instruction: what to change, in words.
+    """An edit of a clip. short: the prompt as somebody types it; instruction: what to change, in words, ""
+    where nobody said it but in the prompt.
 
     truth: the file of the true edit. tag: what kind of edit it is. case: of a drawn scene.
     """
@@ -135,7 +136,7 @@ def found(
             item.source_prompt or "",
             item.prompt or "",
             item.prompt or "",
-            item.prompt or "",
+            item.instruction or "",
         )
         for item in items
     ]

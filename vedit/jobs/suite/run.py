@@ -10,14 +10,25 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from vedit import presets
-from vedit.errors import InputError, PartialFailure, UsageError, VeditError, nearest
+from vedit.errors import (
+    InputError,
+    ModelError,
+    PartialFailure,
+    RemoteError,
+    UsageError,
+    nearest,
+    option,
+)
 from vedit.jobs.batch.request import BatchRequest, plan_batch
 from vedit.jobs.bench.scenes import with_mask
 from vedit.jobs.here import run_here
+from vedit.jobs.rewrite.asking import check
+from vedit.jobs.rewrite.request import RewriteOptions, RewriteRequest
+from vedit.jobs.rewrite.run import Rewriter
 from vedit.jobs.score.plan import plan as plan_score
 from vedit.jobs.score.request import ScoreRequest
 from vedit.jobs.score.results import Results, read_results
@@ -86,7 +97,7 @@ def run(request: SuiteRequest, sink: Sink = Quiet(), tell: Tell = lambda event: 
     is wrong with the call; what fails later is left out and told.
     """
     suite = definition(request.suite)
-    runs = chosen_runs(suite, request.only)
+    runs = with_settings(chosen_runs(suite, request.only), request.set)
     out = request.output
     os.makedirs(out, exist_ok=True)
     clips = suite.get("clips", {})
@@ -102,7 +113,7 @@ def run(request: SuiteRequest, sink: Sink = Quiet(), tell: Tell = lambda event: 
     write_index(os.path.join(out, "clips", "index.toml"), takes) if "cases" in clips else write_index(
         _made(out, "index.toml"), takes
     )
-    prompts = prompts_of(runs, takes, done.left_out)
+    prompts = prompts_of(runs, takes, done.left_out, rewriting(suite, request), sink)
     _write(os.path.join(out, "prompts.jsonl"), "".join(json.dumps(row) + "\n" for row in prompts))
     make_edits(request, suite, runs, takes, prompts, done, sink, tell)
     for one in runs:
@@ -128,22 +139,62 @@ def chosen_runs(suite: Mapping[str, Any], only: Sequence[str]) -> list[Mapping[s
     return [one for one in suite["run"] if not only or one["label"] in only]
 
 
+def with_settings(runs: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The runs with the parameters that a call sets, by LABEL.KEY. Raises UsageError."""
+    labels = [str(one["label"]) for one in runs]
+    for key in settings:
+        label, dot, rest = key.partition(".")
+        if not (dot and rest and label in labels):
+            raise UsageError(
+                f"{option(f'set.{key}', settings[key])} names no run{nearest(label, labels) or '.'}",
+                f"Write LABEL.KEY=VALUE; runs: {', '.join(labels)}.",
+            )
+    return [
+        {
+            **one,
+            "set": {
+                **one.get("set", {}),
+                **{
+                    key.partition(".")[2]: value
+                    for key, value in settings.items()
+                    if key.startswith(f"{one['label']}.")
+                },
+            },
+        }
+        for one in runs
+    ]
+
+
 # --- prompts and edits ---------------------------------------------------------------------------
 
 
+def rewriting(suite: Mapping[str, Any], request: SuiteRequest) -> RewriteOptions:
+    """Who rewrites: the call's choice takes the whole place of the suite's."""
+    who = ("llm", "base_url", "llm_model", "key_env")
+    own = {name: value for name in who if (value := getattr(request, name)) is not None}
+    table = suite.get("rewrite", {})
+    kept = {key: value for key, value in table.items() if not own or key not in (*who, "revision")}
+    return RewriteOptions.from_json({**kept, **own, "device": request.device}, "rewrite")
+
+
 def prompts_of(
-    runs: Sequence[Mapping[str, Any]], takes: Sequence[Take], left_out: list[str]
+    runs: Sequence[Mapping[str, Any]],
+    takes: Sequence[Take],
+    left_out: list[str],
+    options: RewriteOptions = RewriteOptions(),
+    sink: Sink = Quiet(),
 ) -> list[dict[str, Any]]:
     """The prompt of every run and clip; what cannot be rewritten is left out and told."""
     rows = []
+    rewriter = Rewriter(options, sink)
     for one in runs:
         for take in takes:
             row = {"label": one["label"], "video": take.video, "edit": take.edit}
             kind = one.get("prompt", "full")
             if kind == "rewritten":
                 try:
-                    row["prompt"] = _rewritten(take)
-                except VeditError as error:
+                    row |= _rewritten(take, rewriter, options)
+                except (UsageError, ModelError, RemoteError) as error:
                     left_out.append(f"{one['label']} {take.video}: {error.what}")
                     continue
             else:
@@ -152,12 +203,25 @@ def prompts_of(
     return rows
 
 
-def _rewritten(take: Take) -> str:
-    """The instruction along the source prompt, by the rules."""
-    from vedit.jobs.rewrite.request import RewriteRequest
-    from vedit.jobs.rewrite.run import rewrite
-
-    return str(rewrite(RewriteRequest(source=take.source_prompt, instruction=take.instruction))["target"])
+def _rewritten(take: Take, rewriter: Rewriter, options: RewriteOptions) -> dict[str, str]:
+    """The instruction along the source prompt, and who wrote it. Rules read instructions: where there is a
+    prompt alone, it is taken as it is if it runs along the source's.
+    """
+    instruction = take.instruction or take.prompt
+    own = {one.name: getattr(options, one.name) for one in fields(RewriteOptions)}
+    asked = RewriteRequest(source=take.source_prompt, instruction=instruction, **own)
+    if not take.instruction and options.uses_rules and not check(asked, take.prompt):
+        return {"prompt": take.prompt, "rewritten_by": "nobody: it runs along the source prompt"}
+    try:
+        made = rewriter.made(asked)
+    except UsageError as error:
+        if take.instruction or not options.uses_rules:
+            raise
+        raise UsageError(
+            f"rules do not bring {take.prompt!r} near {take.source_prompt!r}: {error.what}",
+            f"A language model may: {option('llm', 'hub:OWNER/NAME')}; or add an instruction to the index.",
+        ) from None
+    return {"prompt": str(made["target"]), "rewritten_by": str(made["method"])}
 
 
 def make_edits(

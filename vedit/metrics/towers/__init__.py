@@ -26,6 +26,7 @@ TOWERS: dict[str, tuple[str, str]] = {
     "clip_l": ("clip", "ClipTower"),
     "aesthetic": ("aesthetic", "AestheticHead"),
     "clip_b32": ("clip", "ClipTower"),
+    "clip_small": ("clip", "ClipTower"),
     "clip_h": ("clip", "ClipTower"),
     "viclip": ("viclip", "ViclipTower"),
     "dinov2": ("dino", "DinoTower"),

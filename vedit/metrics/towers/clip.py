@@ -2,6 +2,7 @@
 
 Source: Radford et al. 2021; blocks of open_clip, files of transformers or open_clip. ViT-L/14 is OpenAI's,
 ViT-H/14 is PickScore (Kirstain et al. 2023, a fine-tuned LAION tower), ViT-B/32 is for `--success-model`.
+ViT-8M/16 is TinyCLIP's smallest (Wu et al. 2023), whose training configuration has plain GELU.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ class ClipConfig:
 CONFIGS = {
     "clip_l": ClipConfig(14, 1024, 24, 16, 768, 12, 12, 768, quick=True),
     "clip_b32": ClipConfig(32, 768, 12, 12, 512, 12, 8, 512, quick=True),
+    "clip_small": ClipConfig(16, 256, 10, 4, 256, 3, 4, 512, quick=False),
     "clip_h": ClipConfig(14, 1280, 32, 16, 1024, 24, 16, 1024, quick=False),
 }
 

@@ -75,6 +75,7 @@ FILES: dict[str, tuple[WeightFile, ...]] = {
         WeightFile("openai/clip-vit-base-patch32", "model.safetensors", 605, _CLIP_LICENCE),
         WeightFile("openai/clip-vit-base-patch32", "pytorch_model.bin", 605, _CLIP_LICENCE),
     ),
+    "clip_small": (WeightFile("wkcn/TinyCLIP-ViT-8M-16-Text-3M-YFCC15M", "model.safetensors", 93.8, "MIT"),),
     "clip_h": (
         WeightFile(
             "yuvalkirstain/PickScore_v1",

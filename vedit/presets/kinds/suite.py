@@ -16,7 +16,11 @@ LISTS = {
     "table": ("id", "runs", "videos", "groups"),
     "compare": ("runs",),
 }
-TABLES = {"clips": CLIP_KEYS, "score": ("profile", "metrics")}
+REWRITE_KEYS = (
+    "llm", "base_url", "llm_model", "key_env", "timeout", "revision", "dtype", "lexicon", "max_distance",
+    "forbid", "strict", "preset",
+)  # fmt: skip
+TABLES = {"clips": CLIP_KEYS, "score": ("profile", "metrics"), "rewrite": REWRITE_KEYS}
 
 
 def mistakes(table: Mapping[str, Any]) -> Iterator[str]:

@@ -9,6 +9,7 @@ A module has
                      the middle, or a width and a height
     DEFAULT          the checkpoint that is taken unless one is named; None where there is no choice of one,
                      "" where one must be named
+    IS_QUICK         where it is: what it says takes so little time that it is not kept
     open_captioner   (Opening) -> Captioner
 """
 

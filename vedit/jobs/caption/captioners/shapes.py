@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "drawn scenes, by the embedded judge, offline"
 FRAMES, EVERY, WAYS, DEFAULT = 64, 1, ("clip",), None
+IS_QUICK = True
 SIZE = 64
 FARTHEST = 0.08  # root mean square of pixels in 0..1 from the colours read; drawn: to 0.05, real: from 0.11
 
