@@ -179,7 +179,7 @@ def test_a_real_clip_goes_four_ways_through_models_in_the_published_layouts(tmp_
     from tests.engine.video_folder import write_wan
 
     model, generator = write_folder(tmp_path / "sd"), write_wan(tmp_path / "wan")
-    shown, said = "a woman running along the beach", "replace the woman with a robot"
+    shown, said = "a woman running", "replace the woman with a robot"  # the small tokenizer reads 18 tokens
     out = tmp_path / "out"
     done = vedit(
         "localize", shared("data/clips/woman-running.mp4"), "-O", out, "--recipe", "localize", "--model", model,
@@ -190,7 +190,7 @@ def test_a_real_clip_goes_four_ways_through_models_in_the_published_layouts(tmp_
     )  # fmt: skip
     told = results(out)
     assert done.code == 0, done.err
-    assert {row["prompt"] for row in told.values()} == {"a robot running along the beach"}
+    assert {row["prompt"] for row in told.values()} == {"a robot running"}
     sizes = {}
     for name, row in told.items():
         facts = json.loads(vedit("probe", "--json", row["output"]).text)

@@ -266,7 +266,8 @@ def _named_in(question: str) -> dict[str, str]:
     """The fields that a question names, such as "Is there a red star?". Raises InputError for none."""
     from vedit.data import grammar
 
-    words = [grammar.SYNONYMS.get(word, word) for word in re.findall(r"[a-z0-9]+", question.lower())]
+    said = re.findall(r"digit [0-9]|[a-z0-9]+", question.lower())
+    words = [grammar.SYNONYMS.get(word, word) for word in said]
     ground = next((at for at, word in enumerate(words) if word in ("on", "over")), len(words))
     if ground == len(words) and "background" in words:
         ground = 0
