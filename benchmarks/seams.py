@@ -1,6 +1,6 @@
 """Seams of long clips: what frames differ by at the borders of windows, over what they differ by inside them.
 
-    python benchmarks/seams.py [--methods tokenflow,vid2vid-zero] [--frames 64] [--window 8] [--whole] [--limit N]
+    python benchmarks/seams.py [--methods A,B] [--frames 64] [--window 8] [--whole] [--limit N]
 
 A method edits windows of a long clip one after the other; where nothing ties them, the clip jumps from one
 window to the next. Drawn scenes of the benchmark are drawn with more frames (the same path, walked more
