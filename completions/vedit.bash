@@ -389,7 +389,7 @@ _vedit() {
         'vedit score table --lang') _vedit_value words "$cur" 'en zh'; return ;;
         'vedit score table --column-from' | 'vedit score table --metrics') _vedit_value text "$cur"; return ;;
         'vedit score table --only') _vedit_value words "$cur" 'videos comparison'; return ;;
-        'vedit score table --tags' | 'vedit score table --html' | 'vedit score table -o' | 'vedit score table --output') _vedit_value file "$cur"; return ;;
+        'vedit score table --tags' | 'vedit score table --html' | 'vedit score table --svg' | 'vedit score table -o' | 'vedit score table --output') _vedit_value file "$cur"; return ;;
         'vedit score weights --fetch' | 'vedit score weights --metrics') _vedit_value text "$cur"; return ;;
         'vedit score weights --weights') _vedit_value folder "$cur"; return ;;
 
@@ -476,7 +476,7 @@ _vedit() {
         'vedit score check') words='--index --json -h --help' ;;
         'vedit score compare') words='--metrics --force --seed --json --csv --md --latex --html --svg --standalone -y --overwrite -h --help' ;;
         'vedit score merge') words='--name --seeds --force -o --output -y --overwrite -h --help' ;;
-        'vedit score table') words='--layout --format --lang --column-from --metrics --only --tags --transpose --html --standalone --force -o --output -y --overwrite -h --help' ;;
+        'vedit score table') words='--layout --format --lang --column-from --metrics --only --tags --transpose --html --svg --standalone --force -o --output -y --overwrite -h --help' ;;
         'vedit score weights') words='--check --fetch --weights --metrics --json -h --help' ;;
         'vedit suite') words='-h --help' ;;
         'vedit suite list') words='--json -h --help' ;;

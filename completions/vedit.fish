@@ -1395,6 +1395,7 @@ complete -c vedit -n '__vedit_at \'vedit score table\'' -l only -x -a 'videos co
 complete -c vedit -n '__vedit_at \'vedit score table\'' -l tags -r -F -d 'Add a table for each tag of the videos in this index (wide and v2vbench).'
 complete -c vedit -n '__vedit_at \'vedit score table\'' -l transpose -d 'Turn rows into columns.'
 complete -c vedit -n '__vedit_at \'vedit score table\'' -l html -r -F -d 'Write the tables as a page too; - in their place.'
+complete -c vedit -n '__vedit_at \'vedit score table\'' -l svg -r -F -d 'Write the means with their intervals as an SVG picture too.'
 complete -c vedit -n '__vedit_at \'vedit score table\'' -l standalone -d 'Make the LaTeX a document that compiles alone.'
 complete -c vedit -n '__vedit_at \'vedit score table\'' -l force -d 'Put reports that were computed differently into one table; it says so.'
 complete -c vedit -n '__vedit_at \'vedit score table\'' -s o -l output -r -F -d 'Write here instead of to standard output.'

@@ -76,6 +76,9 @@ report holds.
 )
 @click.option("--transpose", is_flag=True, help="Turn rows into columns.")
 @click.option("--html", "html_file", metavar="FILE", help="Write the tables as a page too; - in their place.")
+@click.option(
+    "--svg", "svg_file", metavar="FILE", help="Write the means with their intervals as an SVG picture too."
+)
 @click.option("--standalone", is_flag=True, help="Make the LaTeX a document that compiles alone.")
 @click.option(
     "--force", is_flag=True, help="Put reports that were computed differently into one table; it says so."

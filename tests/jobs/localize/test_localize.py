@@ -185,6 +185,7 @@ def test_a_real_clip_goes_four_ways_through_models_in_the_published_layouts(tmp_
         "localize", shared("data/clips/woman-running.mp4"), "-O", out, "--recipe", "localize", "--model", model,
         "--generator", generator, "--source-prompt", shown, "--instruction", said, "--frames", "2", "--size", "64",
         *("--set", "image.steps=2", "--set", "image.inversion_steps=2", "--set", "video.iterations=2"),
+        *("--set", "image.negative_prompt=ugly"),
         *("--set", "text.steps=2", "--set", "text.inversion_steps=2", "--set", "text.tune_steps=2"),
         *("--set", "generated.steps=2", "--set", "generated.frames=5", "--set", "generated.size=32x32"),
     )  # fmt: skip

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import vedit
 from tests.jobs.scores import THESIS, report, thesis
 from vedit.errors import InputError, UsageError
 from vedit.jobs.score.compare import (
@@ -677,3 +678,29 @@ def test_an_edit_that_stands_twice_in_a_report_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps(twice))
     with pytest.raises(InputError, match="edit 0 of video v0 stands in it twice"):
         read_results(str(tmp_path / "a.json"))
+
+
+def test_a_picture_of_the_means_is_drawn_to_scale_and_names_every_method(tmp_path: Path) -> None:
+    import xml.etree.ElementTree as ET
+
+    paths = []
+    for name, values in (("glp", [1, 2, 3, 4, 5]), ("<p2p> with a very long name", [5, 6, 7, 8, 9])):
+        paths.append(tmp_path / f"{len(paths)}.json")
+        paths[-1].write_text(json.dumps(to_json(report(name, {"psnr": values, "ssim": [0.5] * 5}))))
+    out = tmp_path / "means.svg"
+    line = ("score", "table", *paths, "--metrics", "psnr", "--svg", out)
+    done = vedit(*line)
+    assert done.code == 0, done.err
+    assert "psnr" in done.text, "the tables are printed all the same"
+    svg = ET.parse(out).getroot()
+    texts = [one.text for one in svg.iter("{http://www.w3.org/2000/svg}text")]
+    assert "psnr ↑" in texts and "3.0000, n = 5" in texts and "7.0000, n = 5" in texts
+    assert "<p2p> with a very…" in texts and not any("ssim" in str(text) for text in texts)
+    paths_of = [one.attrib["d"] for one in svg.iter("{http://www.w3.org/2000/svg}path")]
+    left, right = (float(d.split()[0][1:]) for d in paths_of)
+    low, high = (float(text) for text in texts[texts.index("7.0000, n = 5") + 1 :][:2])
+    at = [120 + 240 * (mean - low) / (high - low) for mean in (3, 7)]
+    assert [left, right] == pytest.approx(at, abs=0.06)
+    assert vedit(*line).code == 4 and vedit(*line, "-y").code == 0
+    twice = vedit("score", "table", *paths, "--svg", out, "--html", out, "-y")
+    assert twice.code == 2

@@ -16,6 +16,7 @@ from vedit.jobs.score.html import forest, forests_svg, page
 from vedit.jobs.score.index import read_index, read_tags
 from vedit.jobs.score.merge import by_seed, merge
 from vedit.jobs.score.metrics import among
+from vedit.jobs.score.plots import means_svg
 from vedit.jobs.score.render import Table, as_html, rendered
 from vedit.jobs.score.request import (
     AgreeRequest,
@@ -27,7 +28,7 @@ from vedit.jobs.score.request import (
 )
 from vedit.jobs.score.results import Results, finite, read_results, to_json
 from vedit.jobs.score.several import compare_several, several_json, several_tables
-from vedit.jobs.score.tables import distinct, tables
+from vedit.jobs.score.tables import chosen, distinct, headed, tables
 from vedit.media.atomic import check_output, open_output, refuse_twice
 
 
@@ -84,10 +85,10 @@ def lay_out(request: TableRequest) -> None:
     """
     outputs = [] if request.html_file == "-" and not request.output else [request.output or "-"]
     pages = [request.html_file] if request.html_file else []
-    refuse_twice(
-        [*((option("output"), path) for path in outputs), *((option("html_file"), path) for path in pages)]
-    )
-    for path in (*outputs, *pages):
+    plots = [request.svg_file] if request.svg_file else []
+    named = (("output", outputs), ("html_file", pages), ("svg_file", plots))
+    refuse_twice([(option(name), path) for name, paths in named for path in paths])
+    for path in (*outputs, *pages, *plots):
         check_output(path, request.reports, True if request.overwrite else None)
     reports = [read_results(path) for path in request.reports]
     found = tables(
@@ -103,6 +104,8 @@ def lay_out(request: TableRequest) -> None:
     )
     for path in outputs:
         _write(path, rendered(found, request.form, alone=request.standalone))
+    if request.svg_file:
+        _write(request.svg_file, means_svg(headed(chosen(reports, request.metrics), request.column_from)))
     for path in pages:
         heading = "Scores of " + ", ".join(report.name for report in distinct(reports))
         _write(path, page(heading, "\n".join(as_html(table) for table in found)))

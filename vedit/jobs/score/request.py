@@ -130,8 +130,8 @@ class CheckRequest(Request):
 
 @dataclass(frozen=True)
 class TableRequest(Request):
-    """Reports to lay out. output: a file, None for standard output; html_file: of the page beside it.
-    tags: the index that has them. See `jobs.score.tables.tables`.
+    """Reports to lay out. output: a file, None for standard output; html_file: of the page beside it,
+    svg_file: of the plot. tags: the index that has them. See `jobs.score.tables.tables`.
     """
 
     reports: tuple[str, ...]
@@ -144,6 +144,7 @@ class TableRequest(Request):
     tags: str | None = None
     transpose: bool = False
     html_file: str | None = None
+    svg_file: str | None = None
     standalone: bool = False
     force: bool = False
     output: str | None = None

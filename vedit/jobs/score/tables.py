@@ -134,13 +134,9 @@ def tables(
             "",
             f"Say {option('layout', 'wide')} or {option('layout', 'v2vbench')}",
         )
-    if metrics:
-        keys = among(metrics, dict.fromkeys(key for report in reports for key in report.keys), "the reports")
-        reports = [_with_metrics(report, keys) for report in reports]
+    reports = chosen(reports, metrics)
     differing = check_alike(reports, force, _shared(reports))
-    if column_from:
-        reports = [renamed(report, column_from) for report in reports]
-    reports = distinct(reports)
+    reports = headed(reports, column_from)
     notes = _said(reports, differing)
     if layout == "thesis":
         made = thesis_tables(reports, lang, only)
@@ -152,6 +148,19 @@ def tables(
         made = [of_methods(reports), *(_titled(of_methods(of), tag) for tag, of in groups.items())]
     made = [*made[:-1], replace(made[-1], notes=(*made[-1].notes, *notes))]
     return [transposed(table) for table in made] if transpose else made
+
+
+def chosen(reports: Sequence[Results], metrics: str | None) -> list[Results]:
+    """The reports with the metrics of a list alone. Raises UsageError."""
+    if not metrics:
+        return list(reports)
+    keys = among(metrics, dict.fromkeys(key for report in reports for key in report.keys), "the reports")
+    return [_with_metrics(report, keys) for report in reports]
+
+
+def headed(reports: Sequence[Results], column_from: str | None) -> list[Results]:
+    """The reports under the names that head their columns. Raises UsageError, InputError."""
+    return distinct([renamed(report, column_from) for report in reports] if column_from else reports)
 
 
 def tagged(reports: Sequence[Results], tags: Mapping[str, Sequence[str]]) -> dict[str, list[Results]]:
