@@ -14,7 +14,7 @@ function __vedit_presets
     set -l folder ~/.config/vedit
     set -q XDG_CONFIG_HOME; and set folder $XDG_CONFIG_HOME/vedit
     set -q VEDIT_CONFIG_DIR; and set folder $VEDIT_CONFIG_DIR
-    printf '%s\n' best-shapes boomerang combine combine-sdxl combine-shapes ddim ddim-shapes ddim-shapes-video ddim-wan dds dds-shapes dds-shapes-video dds-wan easyv2v easyv2v-shapes-video edit-a-video edit-a-video-shapes fatezero fatezero-shapes flatten flatten-shapes flowedit flowedit-align flowedit-dfv flowedit-director flowedit-shapes-video fresco fresco-shapes glp glp-shapes glp-shapes-video glp-thesis glp-wan improved instruct instruct-ip2p instruct-ltx2-ic kvlock kvlock-shapes-video localize localize-shapes masactrl masactrl-sdxl masactrl-shapes masactrl-shapes-video masactrl-wan moving-mnist p2p p2p-shapes p2p-shapes-video p2p-thesis p2p-wan pixel-art pnp pnp-sdxl pnp-shapes pnp-thesis rave rave-sdxl rave-shapes rewrite-align rewrite-description rewrite-free rewrite-generate sdedit sdedit-shapes sdedit-shapes-video sdedit-wan shapes shapes-codec shapes-instruct shapes-judge shapes-motion shapes-scorer shapes-video shapes-video-codec shapes-video-pictures slack-emoji suite-shapes suite-thesis suite-v2vbench thumbnail tiny tokenflow tokenflow-sdxl tokenflow-shapes unedit unedit-shapes-video unedit-wan vid2vid-zero vid2vid-zero-shapes video-p2p video-p2p-shapes video-p2p-thesis vidtome vidtome-sdxl vidtome-shapes web-small
+    printf '%s\n' best-shapes boomerang combine combine-sdxl combine-shapes ddim ddim-shapes ddim-shapes-video ddim-wan dds dds-shapes dds-shapes-video dds-wan easyv2v easyv2v-shapes-video edit-a-video edit-a-video-shapes fatezero fatezero-shapes flatten flatten-shapes flowedit flowedit-align flowedit-dfv flowedit-director flowedit-shapes-video fresco fresco-shapes glp glp-shapes glp-shapes-video glp-thesis glp-wan improved instruct instruct-ip2p instruct-ltx2-ic kvlock kvlock-shapes-video localize localize-shapes masactrl masactrl-sdxl masactrl-shapes masactrl-shapes-video masactrl-wan moving-mnist p2p p2p-shapes p2p-shapes-video p2p-thesis p2p-wan pixel-art pnp pnp-sdxl pnp-shapes pnp-thesis protagonist protagonist-sdxl protagonist-shapes rave rave-sdxl rave-shapes rewrite-align rewrite-description rewrite-free rewrite-generate sdedit sdedit-shapes sdedit-shapes-video sdedit-wan shapes shapes-codec shapes-instruct shapes-judge shapes-motion shapes-scorer shapes-video shapes-video-codec shapes-video-pictures slack-emoji suite-shapes suite-thesis suite-v2vbench thumbnail tiny tokenflow tokenflow-sdxl tokenflow-shapes unedit unedit-shapes-video unedit-wan vid2vid-zero vid2vid-zero-shapes video-p2p video-p2p-shapes video-p2p-thesis vidtome vidtome-sdxl vidtome-shapes web-small
     for file in $folder/presets/*.toml
         string replace -r '^.*/(.*)\.toml$' '$1' -- $file
     end
@@ -76,6 +76,9 @@ complete -c vedit -n '__vedit_at \'vedit batch run\'' -l model -x -d 'Model, whe
 complete -c vedit -n '__vedit_at \'vedit batch run\'' -l revision -x -d 'Branch, tag or commit of a Hub model.'
 complete -c vedit -n '__vedit_at \'vedit batch run\'' -l dtype -x -a 'auto fp32 fp16 bf16' -d 'Precision of the network.'
 complete -c vedit -n '__vedit_at \'vedit batch run\'' -l lora -r -F -d 'Merge a LoRA into the model, where a row does not say; several add up.'
+complete -c vedit -n '__vedit_at \'vedit batch run\'' -l control -r -F -d 'Go by a ControlNet, where a row does not say: canny, depth=0.5:depth.mp4; several add up.'
+complete -c vedit -n '__vedit_at \'vedit batch run\'' -l image-prompt -r -F -d 'Show the look of a picture too, where a row does not say.'
+complete -c vedit -n '__vedit_at \'vedit batch run\'' -l image-adapter -x -a '(__fish_complete_directories)' -d 'The IP-Adapter that reads the picture of --image-prompt.'
 complete -c vedit -n '__vedit_at \'vedit batch run\'' -l seed -x -d 'Seed, where a row does not say.'
 complete -c vedit -n '__vedit_at \'vedit batch run\'' -l steps -x -d 'Sampling steps, where a row does not say. At least 1.'
 complete -c vedit -n '__vedit_at \'vedit batch run\'' -l guidance -x -d 'How strongly the prompt leads, where a row does not say. From 1 to 100.'
@@ -406,6 +409,7 @@ complete -c vedit -n '__vedit_at \'vedit edit\'' -l strength -x -d 'sdedit: how 
 complete -c vedit -n '__vedit_at \'vedit edit\'' -l seed -x -d 'Seed of everything random.'
 complete -c vedit -n '__vedit_at \'vedit edit\'' -l inversion -r -F -d 'Use this inversion instead of the cache.'
 complete -c vedit -n '__vedit_at \'vedit edit\'' -l mask -r -F -d 'Where and when to edit: a picture or clip (white is edited), a box, a box or picture that follows what it holds (track:), a range of time or frames; several are united. With -O a folder of masks that are called as the clips are.'
+complete -c vedit -n '__vedit_at \'vedit edit\'' -l flow -r -F -d 'What estimates the clip\'s motion for --mask track: and for flatten and fresco: tvl1 (default), dis, or raft or gmflow with a file of weights.'
 complete -c vedit -n '__vedit_at \'vedit edit\'' -l keep-outside -l no-keep-outside -d 'Put the source\'s own pixels back outside the mask, yours or that of the method\'s words; on when there is one.'
 complete -c vedit -n '__vedit_at \'vedit edit\'' -l detail -l no-detail -d 'Give back what the codec loses of the clip, wherever the edit left it as it was; on, but with --ablate.'
 complete -c vedit -n '__vedit_at \'vedit edit\'' -l save-masks -x -a '(__fish_complete_directories)' -d 'Also write the mask that the edit acted in, as a clip or as pictures.'
@@ -422,6 +426,9 @@ complete -c vedit -n '__vedit_at \'vedit edit\'' -l device -x -d 'auto, cpu, cud
 complete -c vedit -n '__vedit_at \'vedit edit\'' -l dtype -x -a 'auto fp32 fp16 bf16' -d 'Precision of the network.'
 complete -c vedit -n '__vedit_at \'vedit edit\'' -l offload -x -a 'none model sequential' -d 'Keep parts on the CPU between their uses.'
 complete -c vedit -n '__vedit_at \'vedit edit\'' -l lora -r -F -d 'Merge a LoRA into the model: a file, a folder or a Hub id, with its weight; several add up.'
+complete -c vedit -n '__vedit_at \'vedit edit\'' -l control -r -F -d 'Go by a ControlNet, inversion and all: canny (edges, found here), depth or pose (by a clip of yours), or a folder or Hub id with a clip or canny; depth=0.5:depth.mp4. Several add up.'
+complete -c vedit -n '__vedit_at \'vedit edit\'' -l image-prompt -r -F -d 'Show the look of a picture too, by an IP-Adapter; fox.png=0.7.'
+complete -c vedit -n '__vedit_at \'vedit edit\'' -l image-adapter -x -a '(__fish_complete_directories)' -d 'The IP-Adapter of --image-prompt; by default the published one for the model.'
 complete -c vedit -n '__vedit_at \'vedit edit\'' -l frames-per-call -x -d 'Frames that go through the network at once. At least 1.'
 complete -c vedit -n '__vedit_at \'vedit edit\'' -l window -x -d 'Frames of a long clip that are edited together; those of a call by default. At least 1.'
 complete -c vedit -n '__vedit_at \'vedit edit\'' -l memory -x -d 'Refuse a run that would need more; by default, what the device has free. At least 1.'
@@ -1150,6 +1157,7 @@ complete -c vedit -n '__vedit_at \'vedit invert\'' -l device -x -d 'auto, cpu, c
 complete -c vedit -n '__vedit_at \'vedit invert\'' -l dtype -x -a 'auto fp32 fp16 bf16' -d 'Precision of the network.'
 complete -c vedit -n '__vedit_at \'vedit invert\'' -l offload -x -a 'none model sequential' -d 'Keep parts on the CPU between their uses.'
 complete -c vedit -n '__vedit_at \'vedit invert\'' -l lora -r -F -d 'Merge a LoRA into the model: a file, a folder or a Hub id, with its weight; several add up.'
+complete -c vedit -n '__vedit_at \'vedit invert\'' -l control -r -F -d 'Go by a ControlNet, inversion and all: canny (edges, found here), depth or pose (by a clip of yours), or a folder or Hub id with a clip or canny; depth=0.5:depth.mp4. Several add up.'
 complete -c vedit -n '__vedit_at \'vedit invert\'' -l frames-per-call -x -d 'Frames that go through the network at once. At least 1.'
 complete -c vedit -n '__vedit_at \'vedit invert\'' -l frames -x -d 'Take at most so many frames. At least 1.'
 complete -c vedit -n '__vedit_at \'vedit invert\'' -l stride -x -d 'Take every so many-th frame; each lasts as long as those it stands for. At least 1.'

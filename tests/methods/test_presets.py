@@ -36,7 +36,7 @@ def test_a_preset_is_right_for_its_method_and_fits_its_model(name: str) -> None:
         model.schedule.timesteps(getattr(params, "steps", 1)),
         "a cat",
         "a dog",
-        torch.ones(2, 1, 16, 16) if method == "kvlock" else None,
+        torch.ones(2, 1, 16, 16) if "mask" in module.NEEDS else None,
     )
     outline = prepared(module, model, clip, params)
     assert outline.evaluations > 0

@@ -97,6 +97,22 @@ row_options = options(
         metavar="FILE|ID[:SCALE]",
         help="Merge a LoRA into the model, where a row does not say; several add up.",
     ),
+    click.option(
+        "--control",
+        multiple=True,
+        metavar="NET[=WEIGHT][:CLIP]",
+        help="Go by a ControlNet, where a row does not say: canny, depth=0.5:depth.mp4; several add up.",
+    ),
+    click.option(
+        "--image-prompt",
+        metavar="FILE[=WEIGHT]",
+        help="Show the look of a picture too, where a row does not say.",
+    ),
+    click.option(
+        "--image-adapter",
+        metavar="FILE|DIR|ID",
+        help="The IP-Adapter that reads the picture of --image-prompt.",
+    ),
     click.option("--seed", type=int, metavar="N", help="Seed, where a row does not say."),
     click.option(
         "--steps", type=click.IntRange(1), metavar="N", help="Sampling steps, where a row does not say."

@@ -24,7 +24,7 @@ def command() -> None:
 {examples(EXAMPLES[:1])}""",
 )
 def list_() -> None:
-    from vedit.jobs.cache import entries, features, unfinished, unfinished_work, words
+    from vedit.jobs.cache import entries, features, flows, unfinished, unfinished_work, words
 
     total = 0
     for entry in entries():
@@ -36,6 +36,9 @@ def list_() -> None:
     written = {name: [size for _, size in files] for name, files in words().items() if files}
     for name, of_it in written.items():
         echo(f"{name}  {sum(of_it) / 2**20:8.1f} MiB  in {len(of_it)} files")
+    moving = [size for _, size in flows()]
+    if moving:
+        echo(f"motion of clips  {sum(moving) / 2**20:8.1f} MiB  in {len(moving)} files")
     parts = [size for _, size in unfinished()]
     if parts:
         echo(f"left by calls that were killed  {sum(parts) / 2**20:8.1f} MiB  in {len(parts)} files")
@@ -45,8 +48,8 @@ def list_() -> None:
             f"unfinished edits and inversions  {sum(works) / 2**20:8.1f} MiB  of {len(works)}; the same call"
             " goes on from there"
         )
-    total += sum(map(sum, written.values()))
-    echo(f"{(total + sum(sizes) + sum(parts) + sum(works)) / 2**20:.1f} MiB in all")
+    total += sum(map(sum, (*written.values(), sizes, moving, parts, works)))
+    echo(f"{total / 2**20:.1f} MiB in all")
 
 
 @command.command(
@@ -61,8 +64,9 @@ def clear() -> None:
     removed = clear_cache()
     killed = f", {removed.parts} files of calls that were killed" if removed.parts else ""
     written = f", {removed.words} prompts, captions and answers" if removed.words else ""
+    moving = f", {removed.flows} flows of clips" if removed.flows else ""
     works = f", {removed.works} unfinished edits and inversions" if removed.works else ""
     echo(
         f"removed {removed.inversions} inversions and {removed.features} files of features"
-        f"{written}{killed}{works}, {removed.size / 2**20:.1f} MiB"
+        f"{written}{moving}{killed}{works}, {removed.size / 2**20:.1f} MiB"
     )

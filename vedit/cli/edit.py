@@ -65,6 +65,14 @@ EXAMPLES = (
         "GLP and its parts side by side, with a table",
     ),
     (
+        (
+            "vedit edit wolf.mp4 -o fox.mp4 --model stable-diffusion-v1-5/stable-diffusion-v1-5 --frames 8"
+            ' --source-prompt "a grey wolf" --prompt "a grey fox" --control canny=0.8'
+            " --image-prompt fox.png=0.6"
+        ),
+        "held to the clip's edges, and with the look of a picture",
+    ),
+    (
         'vedit edit clip.gif -o blue.gif --instruction "make the circle blue"',
         "by an instruction, with the embedded editor of drawn scenes",
     ),
@@ -104,6 +112,15 @@ model_options = options(
         multiple=True,
         metavar="FILE|ID[:SCALE]",
         help="Merge a LoRA into the model: a file, a folder or a Hub id, with its weight; several add up.",
+    ),
+)
+control_option = click.option(
+    "--control",
+    multiple=True,
+    metavar="NET[=WEIGHT][:CLIP]",
+    help=(
+        "Go by a ControlNet, inversion and all: canny (edges, found here), depth or pose (by a clip of"
+        " yours), or a folder or Hub id with a clip or canny; depth=0.5:depth.mp4. Several add up."
     ),
 )
 call_option = click.option(
@@ -238,6 +255,14 @@ clip_options = options(
     ),
 )
 @click.option(
+    "--flow",
+    metavar="NAME[:FILE]",
+    help=(
+        "What estimates the clip's motion for --mask track: and for flatten and fresco: tvl1 (default), dis,"
+        " or raft or gmflow with a file of weights."
+    ),
+)
+@click.option(
     "--keep-outside/--no-keep-outside",
     default=None,
     help=(
@@ -272,6 +297,17 @@ clip_options = options(
 @click.option("--list-methods", is_flag=True, help="List the methods and their parameters, and stop.")
 @click.option("--no-metadata", is_flag=True, help="Write no run record, neither beside the output nor in it.")
 @model_options
+@control_option
+@click.option(
+    "--image-prompt",
+    metavar="FILE[=WEIGHT]",
+    help="Show the look of a picture too, by an IP-Adapter; fox.png=0.7.",
+)
+@click.option(
+    "--image-adapter",
+    metavar="FILE|DIR|ID",
+    help="The IP-Adapter of --image-prompt; by default the published one for the model.",
+)
 @call_option
 @click.option(
     "--window",

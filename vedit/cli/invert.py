@@ -7,7 +7,14 @@ from typing import Any
 import click
 
 from vedit.cli.common import Voice, echo, examples, print_json, voice_options
-from vedit.cli.edit import call_option, clip_options, hide_bars_of, model_options, settings_of
+from vedit.cli.edit import (
+    call_option,
+    clip_options,
+    control_option,
+    hide_bars_of,
+    model_options,
+    settings_of,
+)
 
 EXAMPLES = (
     (
@@ -122,6 +129,7 @@ to another machine. Prints the identity key and how well the clip is reconstruct
 )
 @click.option("--check/--no-check", default=True, help="Sample the inversion back and print the error in dB.")
 @model_options
+@control_option
 @call_option
 @clip_options
 @click.option("-y", "--overwrite", is_flag=True, help="Replace the output if it exists.")

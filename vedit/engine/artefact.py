@@ -52,6 +52,7 @@ OTHERS = {
     "model.text_sha256": "another text encoder",
     "model.text_encoder_2_sha256": "another text encoder",
     "model.lora": "other LoRAs",
+    "model.control": "other ControlNets",
     "source.pixels_sha256": "another clip",
 }
 DTYPE_NAMES = {torch.float32: ("F32", 4), torch.float16: ("F16", 2)}

@@ -175,7 +175,9 @@ class _Fit:
             moving = self.moving[part]
             # backwards inside too: checkpointing makes the activations again, under the same rules
             with nullcontext() if self.controller is None else self.controller.call(self.step, part):
-                output = ask(self.network, moving[None].to(dtype), self.timestep, own[None].to(dtype))[0]
+                output = ask(self.network, moving[None].to(dtype), self.timestep, own[None].to(dtype), part)[
+                    0
+                ]
                 error = (
                     (self.arrive(at_least_float32(output), moving, self.cond[part]) - self.wanted[part])
                     .pow(2)

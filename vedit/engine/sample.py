@@ -140,11 +140,18 @@ def guided(cond: Tensor, uncond: Tensor, scale: float) -> Tensor:
     return uncond + scale * (cond - uncond)
 
 
-def ask(network: Network, latents_BFCYX: Tensor, timestep: float, text_BFLE: Tensor) -> Tensor:
-    """The network's output for whole clips, (B, F, C, Y, X), however it takes their frames."""
+def ask(
+    network: Network, latents_BFCYX: Tensor, timestep: float, text_BFLE: Tensor, frames: Indices = slice(None)
+) -> Tensor:
+    """The network's output for whole clips, (B, F, C, Y, X), however it takes their frames.
+
+    frames: which of the window they are, for a network that goes by pictures of them too.
+    """
     if network.frame_axis:
         return network.predict(latents_BFCYX, timestep, text_BFLE[:, 0])
-    output = network.predict(latents_BFCYX.flatten(0, 1), timestep, text_BFLE.flatten(0, 1))
+    controls = getattr(network, "controls", None)  # most networks have no place for any
+    with nullcontext() if controls is None else controls.of(frames):
+        output = network.predict(latents_BFCYX.flatten(0, 1), timestep, text_BFLE.flatten(0, 1))
     return output.unflatten(0, latents_BFCYX.shape[:2])
 
 
@@ -169,7 +176,7 @@ def predict(
         dtype = network.network_dtype
         batch, text_batch = torch.stack(latents).to(dtype), torch.stack(texts).to(dtype)
         with nullcontext() if controller is None else controller.call_of(step, part):
-            output = ask(network, batch, timestep, text_batch)
+            output = ask(network, batch, timestep, text_batch, part.frames)
         if part.comes_again:
             continue  # it was there for its rules
         for name, piece in zip(names, at_least_float32(output), strict=True):

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vedit.motion import Engine, Floats, Warps, pairs_of, visible
+from vedit.motion import Floats, Warps, pairs_of, visible
 from vedit.pixels import to_bytes
 
 
@@ -90,10 +90,10 @@ def follow(forward_P2YX: Tensor, visible_PYX: Tensor, grid: tuple[int, int]) -> 
 class Motion:
     """The motion of a clip, estimated when it is first asked for.
 
-    pixels: (F, 3, Y, X) in [-1, 1]. engine: TV-L1, or OpenCV's DIS.
+    pixels: (F, 3, Y, X) in [-1, 1]. engine: what estimates it, as `vedit.motion.pairs_of` reads it.
     """
 
-    def __init__(self, pixels_F3YX: Tensor, engine: Engine = "tvl1") -> None:
+    def __init__(self, pixels_F3YX: Tensor, engine: str = "tvl1") -> None:
         self.pixels_F3YX, self.engine = pixels_F3YX, engine
         self._tracks: dict[tuple[int, int], Tracks] = {}
 

@@ -103,10 +103,22 @@ def words() -> dict[str, list[tuple[str, int]]]:
     }
 
 
+def flows_folder() -> str:
+    """Where the motion of clips is kept."""
+    return os.path.join(base(), "flows")
+
+
+def flows() -> list[tuple[str, int]]:
+    """Path and size of each flow that is kept."""
+    return [(path, size) for path, size, _ in _files(flows_folder(), ".flow.npz")]
+
+
 def unfinished() -> list[tuple[str, int]]:
     """Path and size of the part files of calls that were killed: no call writes at them for a while now."""
     now = time.time()
-    found = [*_files(folder(), ".part"), *_files(features_folder(), ".part")]
+    found = [
+        part for place in (folder(), features_folder(), flows_folder()) for part in _files(place, ".part")
+    ]
     return [
         (path, size) for path, size, changed in found if now - changed > BEING_WRITTEN_S or not _is_open(path)
     ]
@@ -181,7 +193,7 @@ def _facts(path: str) -> dict[str, Any]:
 
 class Removed(NamedTuple):
     """How many of each were removed, and the bytes of all. parts: files of calls that were killed. works:
-    edits and inversions that were stopped. words: files of prompts, captions and answers.
+    edits and inversions that were stopped. words: files of prompts, captions and answers. flows: of clips.
     """
 
     inversions: int
@@ -190,13 +202,14 @@ class Removed(NamedTuple):
     works: int
     size: int
     words: int = 0
+    flows: int = 0
 
 
 def clear() -> Removed:
     """Remove everything kept, but what a call works on now."""
     kept, of_scores, parts = [(entry.path, entry.size) for entry in entries()], features(), unfinished()
-    written = [file for files in words().values() for file in files]
-    for path, _ in (*kept, *of_scores, *parts, *written):
+    written, moving = [file for files in words().values() for file in files], flows()
+    for path, _ in (*kept, *of_scores, *parts, *written, *moving):
         try:
             os.unlink(path)
         except FileNotFoundError:
@@ -206,6 +219,7 @@ def clear() -> Removed:
     works = unfinished_work()
     for work in works:
         work.remove()
-    size = sum(size for _, size in (*kept, *of_scores, *parts, *written)) + sum(work.size for work in works)
+    size = sum(size for _, size in (*kept, *of_scores, *parts, *written, *moving))
     stopped = sum(work.size > 0 for work in works)
-    return Removed(len(kept), len(of_scores), len(parts), stopped, size, len(written))
+    size += sum(work.size for work in works)
+    return Removed(len(kept), len(of_scores), len(parts), stopped, size, len(written), len(moving))

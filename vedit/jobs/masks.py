@@ -82,12 +82,13 @@ Layer = Union[Box, "np.ndarray", "Tracked"]
 class EditMask:
     """The union of several masks over a clip; 255 is edited, 0 is kept, and between is mixed.
 
-    Everything is read and checked at once. Raises UsageError for a form that is not known, a box
-    outside the frame and a range that holds no frame of the clip.
+    flow: what estimates the motion that masks follow. Everything is read and checked at once. Raises
+    UsageError for a form that is not known, a box outside the frame and a range that holds no frame of the
+    clip.
     """
 
-    def __init__(self, specs: Sequence[str], pixels: Pixels, warn: Warn = silent) -> None:
-        self.shape, self.warn = pixels.shown_FYX3.shape[:3], warn
+    def __init__(self, specs: Sequence[str], pixels: Pixels, warn: Warn = silent, flow: str = "tvl1") -> None:
+        self.shape, self.warn, self.flow = pixels.shown_FYX3.shape[:3], warn, flow
         self.layers = [self._layer(spec, pixels) for spec in specs]
 
     def _layer(self, spec: str, pixels: Pixels) -> tuple[Layer, list[float]]:
@@ -114,7 +115,7 @@ class EditMask:
                 f"The frames that are edited are {times[0][0]:.2f} s to {times[-1][1]:.2f} s of the source.",
             )
         first = drawn if isinstance(drawn, Box) else read_masks(drawn, pixels.selection, self.warn)[0]
-        return Tracked(spec, first, shown[0], pixels, self.warn)
+        return Tracked(spec, first, shown[0], pixels, self.warn, self.flow)
 
     def _weights(self, spec: str, span: Span, by_frames: bool, pixels: Pixels) -> list[float]:
         """How much of a mask each frame takes; raises UsageError for a range that holds none."""

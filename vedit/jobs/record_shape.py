@@ -69,6 +69,33 @@ class Lora(Shape):
 Loras = Annotated[list[Lora], Field(max_length=64)]
 
 
+Weight10 = Annotated[float, Field(ge=0, le=10)]
+
+
+class ControlNet(Shape):
+    net: Name
+    weight: Weight10
+    revision: Revision | None
+    clip: Name | None
+    tool: Literal["canny"] | None
+    sha256: Hash
+    clip_sha256: Hash
+
+    @model_validator(mode="after")
+    def _goes_by_one(self) -> ControlNet:
+        if (self.clip is None) == (self.tool is None):
+            raise ValueError("it goes by a clip or by a tool, and one of them")
+        return self
+
+
+class Pictured(Shape):
+    image: Name
+    weight: Weight10
+    adapter: Name
+    adapter_sha256: Hash
+    encoder_sha256: Hash
+
+
 class Weights(Shape):
     id: Name
     revision: Revision | None
@@ -146,6 +173,10 @@ class Edited(Shape):
     ref: Name | None = None
     ref_from: Annotated[int, Field(ge=0, le=10_000_000)] | None = None
     ref_edit: Words | None = None
+    control: Annotated[list[ControlNet], Field(max_length=64)] = []
+    image_prompt: Pictured | None = None
+    flow: Name | None = None
+    flow_sha256: Hash | None = None
 
 
 class Extra(Shape):

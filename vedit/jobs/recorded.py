@@ -55,6 +55,9 @@ def file_in(what: str, value: str) -> tuple[str, str, str] | None:
 
     not:track:m.png@2s is the opposite of the mask m.png, followed from where it is at two seconds.
     """
+    if what == "flow":
+        name, colon, file = value.partition(":")
+        return (f"{name}:", file, "") if colon and file else None
     match = MASK.fullmatch(value) if what == "mask" else None
     if match is None:
         return "", value, ""
@@ -80,10 +83,14 @@ def _names(record: Mapping[str, Any]) -> Iterator[tuple[Any, Any, str]]:
         },
     )
     yield from _listed(record.get("edit_mask"))
+    yield from _controls(record.get("control"))
+    yield from _keyed(record.get("image_prompt"), {"image": "clip", "adapter": "model"})
     yield from _keyed(record.get("inversion"), {"path": "inversion"})
     yield from _keyed(record.get("model"), {"id": "model", "name": "model", "motion_adapter": "model"})
     model = record.get("model")
     yield from _loras(model.get("lora") if isinstance(model, dict) else None)
+    yield from _keyed(record, {"flow": "flow"})
+    yield from _keyed(record.get("params"), {"flow": "flow"})
     yield from _keyed(record.get("params"), {"weights": "model"})  # of an editor that is trained on a model
     rows = record.get("clips") if isinstance(record.get("clips"), list) else []
     requests = [request for row in rows or () if isinstance(row, list) for request in row]
@@ -103,6 +110,11 @@ def _keyed(holder: Any, keys: Mapping[str, str]) -> Iterator[tuple[Any, Any, str
 def _loras(told: Any) -> Iterator[tuple[Any, Any, str]]:
     for one in told if isinstance(told, list) else ():
         yield from _keyed(one, {"name": "model"})
+
+
+def _controls(told: Any) -> Iterator[tuple[Any, Any, str]]:
+    for one in told if isinstance(told, list) else ():
+        yield from _keyed(one, {"net": "model", "clip": "clip"})
 
 
 def _listed(masks: Any) -> Iterator[tuple[Any, Any, str]]:

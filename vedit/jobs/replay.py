@@ -69,7 +69,10 @@ def replay(
             )
             return plan(GenerateRequest.from_record(record, output)).run(Told(warn, watch))[0]
         check_source(record, is_other_source, warn)
-        check_files(record, [*record["edit_mask"], *filter(None, [record.get("truth")])])
+        check_files(
+            record, [*record["edit_mask"], *filter(None, [record.get("truth"), *conditions_of(record)])]
+        )
+        check_networks_beside(record)
         model = recorded_model(record) if record["method"] != "instruct" else None
         request, sink = EditRequest.from_record(record, output), Told(warn, watch)
         request = replace(request, accept_licence=accept_licence)
@@ -172,6 +175,38 @@ def check_loras(told: Sequence[Mapping[str, Any]]) -> None:
                 f"the LoRA {legible(one['name'])} is not the one of the record.",
                 "Its contents differ by their SHA-256, so the result would too.",
                 "Put back the file that was used",
+            )
+
+
+def conditions_of(record: Mapping[str, Any]) -> list[str | None]:
+    """The clips and the picture that an edit's network went by."""
+    picture = record.get("image_prompt")
+    return [*(told["clip"] for told in record.get("control", ())), picture and picture["image"]]
+
+
+def check_networks_beside(record: Mapping[str, Any]) -> None:
+    """Refuse ControlNets and image adapters of this machine whose contents are not those of a record.
+
+    Those of the Hub are named with their commit. Raises ModelError.
+    """
+    found = [
+        (told["net"], hash_weights(Path(told["net"])), told["sha256"])
+        for told in record.get("control", ())
+        if os.path.isdir(told["net"])
+    ]
+    picture = record.get("image_prompt")
+    if picture is not None and os.path.isfile(picture["adapter"]):
+        found.append((picture["adapter"], sha256_of(picture["adapter"]) or "", picture["adapter_sha256"]))
+    for flow in {record.get("flow"), record["params"].get("flow")} - {None}:
+        file = str(flow).partition(":")[2]
+        if file and os.path.isfile(file):
+            found.append((file, sha256_of(file) or "", record.get("flow_sha256", "")))
+    for name, digest, wanted in found:
+        if digest != wanted:
+            raise ModelError(
+                f"the weights of {legible(name)} are not those of the record.",
+                "Their hashes differ, so the result would too.",
+                "Put back the files that were used",
             )
 
 

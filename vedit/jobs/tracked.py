@@ -19,7 +19,7 @@ import numpy as np
 
 from vedit.errors import Warn, option
 from vedit.jobs.clips import Pixels
-from vedit.motion import Floats, look_up, tvl1_pairs, visible
+from vedit.motion import Floats, look_up, pairs_of, visible
 
 SIDE = 256  # pixels of the longer side that flow is estimated at
 SEEN = 0.5  # share of a mask that must be found again
@@ -39,14 +39,22 @@ class Place(NamedTuple):
 class Tracked:
     """The masks of all frames, made when the first is asked for, (Y, X) uint8 each.
 
-    spec: as the user wrote it. drawn: a box, or a mask (Y, X) uint8. frame: that it is drawn in.
+    spec: as the user wrote it. drawn: a box, or a mask (Y, X) uint8. frame: that it is drawn in. flow: what
+    estimates the motion, as `vedit.motion.pairs_of` reads it.
     """
 
     def __init__(
-        self, spec: str, drawn: tuple[int, int, int, int] | np.ndarray, frame: int, pixels: Pixels, warn: Warn
+        self,
+        spec: str,
+        drawn: tuple[int, int, int, int] | np.ndarray,
+        frame: int,
+        pixels: Pixels,
+        warn: Warn,
+        flow: str = "tvl1",
     ) -> None:
         self.spec, self.drawn, self.frame, self.source, self.warn = spec, drawn, frame, pixels, warn
         self.shape = pixels.shown_FYX3.shape[:3]
+        self.estimate = pairs_of(flow)
 
     def __len__(self) -> int:
         return int(self.shape[0])
@@ -107,7 +115,7 @@ class Tracked:
         theirs.
         """
         frames = [smaller(self.source.shown_FYX3[place]) for place in (now, after)]
-        there, back = (tvl1_pairs(one[None], other[None])[0] for one, other in (frames, frames[::-1]))
+        there, back = (self.estimate(one[None], other[None])[0] for one, other in (frames, frames[::-1]))
         rows, columns = there.shape[1:]
         return there, back, np.array([self.shape[2] / columns, self.shape[1] / rows])
 

@@ -25,6 +25,7 @@ from typing import Annotated, Any, Literal, Self
 
 import torch
 from pydantic import (
+    AfterValidator,
     AliasChoices,
     BaseModel,
     BeforeValidator,
@@ -38,7 +39,8 @@ from torch import Tensor
 from vedit.engine.controller import Controller
 from vedit.engine.inflation import Inflation
 from vedit.engine.null_text import NullText
-from vedit.engine.rules import LatentBlend, Merging, Plan, Rule
+from vedit.engine.rules import LatentBlend, Merging, Plan, Rule, SeeBeside, Steps
+from vedit.engine.rules.beside import KeysOf
 from vedit.engine.sample import Step, Stream, branch_names, sample
 from vedit.engine.solvers import Sampler, Way, solver_of
 from vedit.engine.store import MapStore
@@ -49,6 +51,7 @@ from vedit.methods.outline import no_key
 from vedit.models.family import Family, Network
 from vedit.models.flow import Flow
 from vedit.models.sites import Select, Site, select_sites
+from vedit.motion import split_engine, weights_sha256
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Span = Share | tuple[Share, Share]
@@ -66,6 +69,27 @@ def one_is_a_list(value: Any) -> Any:
 Listed = BeforeValidator(one_is_a_list)
 Words = Annotated[tuple[str, ...], Listed]
 Numbers = Annotated[tuple[int, ...], Listed]
+
+
+IMAGE = "image prompt"  # name of the rule that shows one
+
+
+def checked_flow(engine: str) -> str:
+    """What estimates flow, as `vedit.motion` reads it."""
+    try:
+        split_engine(engine)
+    except UsageError as error:
+        raise ValueError(f"{error.what} {error.right}") from None
+    return engine
+
+
+FlowBy = Annotated[str, AfterValidator(checked_flow)]
+
+
+def of_flow(engine: str) -> dict[str, str]:
+    """What a result depends on beside the name of what estimates flow: its weights. Raises ModelError."""
+    digest = weights_sha256(engine)
+    return {} if digest is None else {"flow_sha256": digest}
 
 
 class MethodParams(BaseModel):
@@ -197,6 +221,25 @@ class MergeParams(MethodParams):
 
 
 @dataclass(frozen=True)
+class Picture:
+    """A picture as tokens (1, T, E): its own, and those that guidance leads away from.
+
+    keys_of: from the path of a cross-attention and tokens to keys and values. weight: above 0.
+    """
+
+    tokens: Tensor
+    away: Tensor
+    keys_of: KeysOf
+    weight: float
+
+    def rule(self, branches: Sequence[str], steps: Steps, mask_F1YX: Tensor | None = None) -> SeeBeside:
+        """What lets the target's branches see it, in a region where there is a mask."""
+        given = {"tgt": self.tokens, "tgt/uncond": self.away}
+        tokens = {branch: given[branch] for branch in branches if branch in given}
+        return SeeBeside(Select("cross"), tokens, self.keys_of, steps, self.weight, mask_F1YX, name=IMAGE)
+
+
+@dataclass(frozen=True)
 class Request:
     """What is asked of a method: the same for every window of a clip.
 
@@ -205,7 +248,8 @@ class Request:
     clip that one of them shows, where several are laid out as one picture.
     has_mask: whether windows bring an edit mask of the user's. wants_attention: whether the last
     step is to show where each word looked. warn: told of what shows only while it runs. reference: a
-    picture (3, Y, X) in [-1, 1] of what the edit should look like, at the size that is worked on.
+    picture (3, Y, X) in [-1, 1] of what the edit should look like, at the size that is worked on. image: a
+    picture that the target's cross-attention sees beside the prompt.
     """
 
     source_prompt: str
@@ -220,6 +264,7 @@ class Request:
     warn: Warn = silent
     tiles: int = 1
     reference: Tensor | None = None
+    image: Picture | None = None
 
     def frames_together(self, frames_per_call: int) -> int:
         """Pictures that go through the network at once, where the clip's frames go by so many."""
@@ -505,7 +550,18 @@ def bound(model: Family, request: Request, plan: Plan, branches: Sequence[str], 
     """A plan bound to the model and the clip's size; raises for sites that are missing and maps that do not
     fit.
     """
+    plan = with_image(request, plan, branches)
     return Controller(model, plan, branches, frames, request.size, model.text_tokens)
+
+
+def with_image(request: Request, plan: Plan, branches: Sequence[str]) -> Plan:
+    """The plan with the picture that is asked for, unless it is in there already, or nobody would see it."""
+    if request.image is None or "tgt" not in branches:
+        return plan
+    if any(rule.name == IMAGE for rule in plan.rules):
+        return plan
+    steps = max([len(request.timesteps), 1, *(len(rule.steps) for rule in plan.rules)])
+    return replace(plan, rules=(*plan.rules, request.image.rule(branches, (True,) * steps)))
 
 
 def no_rules(window: Window) -> tuple[Rule, ...]:

@@ -11,6 +11,7 @@ part of it. All else is taken of `pnp`.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 from pydantic import AliasChoices, Field
@@ -19,10 +20,9 @@ from vedit.engine.inflation import Inflation, inflation_rules
 from vedit.engine.rules import AlongTracks, KeepKeys, Rule
 from vedit.engine.tracks import Motion, standing
 from vedit.methods import pnp
-from vedit.methods.base import Prepared, Request, Share, Window
+from vedit.methods.base import FlowBy, Prepared, Request, Share, Window, of_flow
 from vedit.models.family import Family
 from vedit.models.sites import Select
-from vedit.motion import Engine
 
 SUMMARY = "Plug-and-Play with attention along the clip's optical flow, against flicker."
 NEEDS = frozenset({"inversion", "pictures"})
@@ -38,7 +38,10 @@ class Params(pnp.Params):
         "output",
         description="what weighs the places of a track: what attention gave, or its queries and keys",
     )
-    flow: Engine = Field("tvl1", description="what estimates the clip's motion")
+    flow: FlowBy = Field(
+        "tvl1",
+        description="what estimates the clip's motion: tvl1, dis, raft or gmflow, with :FILE of weights",
+    )
     compat: bool = Field(False, description="tracks at the finest grid of tokens alone, as published")
     feature_until: Share = Field(
         0.8,
@@ -83,4 +86,4 @@ def prepare(model: Family, request: Request, params: Params) -> Prepared:
         )
         return (*kept, *seeing, along)
 
-    return pnp.prepare(model, request, params, rules)
+    return replace(pnp.prepare(model, request, params, rules), facts=of_flow(params.flow))

@@ -25,10 +25,20 @@ from vedit.engine.rules.optimise import OptimiseFeatures
 from vedit.engine.sample import Step, Stream, predict
 from vedit.engine.tracks import Motion, standing
 from vedit.methods import sdedit
-from vedit.methods.base import Prepared, Request, Share, Texts, Window, Words, bound, sites_of_layers
+from vedit.methods.base import (
+    FlowBy,
+    Prepared,
+    Request,
+    Share,
+    Texts,
+    Window,
+    Words,
+    bound,
+    of_flow,
+    sites_of_layers,
+)
 from vedit.models.family import Family
 from vedit.models.sites import Select, Site
-from vedit.motion import Engine
 
 SUMMARY = "Sample the noised clip with attention and features held to its motion; no inversion."
 NEEDS = frozenset({"pictures"})
@@ -60,7 +70,10 @@ class Params(sdedit.Params):
     source_level: Share = Field(
         0.0, description="noise in the pass that shows the source, as a share of the schedule's steps"
     )
-    flow: Engine = Field("tvl1", description="what estimates the clip's motion")
+    flow: FlowBy = Field(
+        "tvl1",
+        description="what estimates the clip's motion: tvl1, dis, raft or gmflow, with :FILE of weights",
+    )
 
     @property
     def joins_frames(self) -> bool:
@@ -89,7 +102,8 @@ def prepare(model: Family, request: Request, params: Params) -> Prepared:
         held_to = sdedit.prepare(model, request, params, lambda seen, branches: rules(window, branches, kept))
         yield from held_to.run(window)
 
-    return replace(plain, run=run, before=1, held_bytes=bytes_of(model, request, attention, features))
+    held_bytes = bytes_of(model, request, attention, features)
+    return replace(plain, run=run, before=1, held_bytes=held_bytes, facts=of_flow(params.flow))
 
 
 def held(

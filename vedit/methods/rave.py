@@ -4,14 +4,16 @@ Source: Kara et al. 2024, algorithm 1, and rehg-lab/RAVE; docs/methods.md 7.14. 
 its frames look alike, and shuffling carries that through the whole clip at no cost. A last grid that is not
 full takes frames a second time, which are then dropped.
 
-Deviation: the published code holds the layout with a ControlNet, which vedit does not have; Plug-and-Play
-on the grids stands in (base = "ddim" leaves it out). The inversion is of single frames.
+Deviation: the published code holds the layout with a ControlNet, whose pictures are laid out on the same
+grids; without one Plug-and-Play on the grids stands in (base = "ddim" leaves it out). The inversion is of
+single frames.
 Shape letters: F frames, G grids, n frames on a grid's side, C channels, Y X latent rows and columns.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Literal
 
@@ -97,9 +99,12 @@ def prepare(model: Family, request: Request, params: Params) -> Prepared:
                 if params.base == "pnp":
                     moving = [grids.stream(texts, window, index), *moving]
                 calls = on_grids.frames_together(request.frames_per_call)
-                step = next(
-                    sample(model, request.timesteps, moving, controller, frames_per_call=calls, start=index)
-                )
+                with grids.shown(model):
+                    step = next(
+                        sample(
+                            model, request.timesteps, moving, controller, frames_per_call=calls, start=index
+                        )
+                    )
                 x = held(window, grids.taken(step.latents["tgt"]), index + 1)
                 yield replace(step, latents={"tgt": x}, x0={"tgt": grids.taken(step.x0["tgt"])})
 
@@ -143,6 +148,14 @@ class Grids:
         """Frames as grids, row by row: (G, C, n Y, n X)."""
         parts = x_FCYX[self.places].unflatten(0, (-1, self.side, self.side))
         return parts.permute(0, 3, 1, 4, 2, 5).flatten(4, 5).flatten(2, 3)
+
+    def shown(self, model: Family) -> AbstractContextManager[None]:
+        """While inside, pictures that the network goes by are laid out like the latents."""
+        controls = getattr(model, "controls", None)
+        made: AbstractContextManager[None] = (
+            nullcontext() if controls is None else controls.tiled(self.places, self.side)
+        )
+        return made
 
     def taken(self, grids_GCYX: Tensor) -> Tensor:
         """The frames of grids, in the clip's order."""

@@ -1,6 +1,7 @@
 """Rules of attention, features and latents: one primitive a file. See `rule` for what a rule is."""
 
 from vedit.engine.rules.along import AlongTracks, KeepKeys
+from vedit.engine.rules.beside import SeeBeside
 from vedit.engine.rules.bias import Bias, KeyMask
 from vedit.engine.rules.columns import MapColumns
 from vedit.engine.rules.concat import Concat
@@ -33,6 +34,7 @@ __all__ = [
     "Replace",
     "Rule",
     "Scatter",
+    "SeeBeside",
     "Shape",
     "Steps",
     "Temporal",

@@ -23,6 +23,7 @@ from vedit.presets import PRESET, find, parameters, paths
 SCHEMA = 1
 MEMORY = Kind("a list of hashes", largest=2**28, names_files=True)
 # where and how an item is made, not what it is
+CONDITIONS = ("control", "image_prompt", "image_adapter", "flow")
 APART = (
     "output",
     "overwrite",
@@ -123,6 +124,9 @@ class Keys:
         table["lora"] = [self._lora(lora) for lora in request.lora]
         if not request.lora:  # keys of before there were any are the same
             del table["lora"]
+        for name in CONDITIONS:
+            del table[name]
+        table |= self._conditions(request)
         params = {**self.preset(request), **_underscored(request.set), **request.own_options}
         if os.path.isdir(weights := str(params.get("weights", ""))):
             params["weights"] = self.contents.of(weights)
@@ -138,6 +142,22 @@ class Keys:
         from vedit.models.adapters import with_name
 
         return with_name(lora, lambda name: self.contents.of(name) if os.path.exists(name) else name)
+
+    def _conditions(self, request: EditRequest) -> dict[str, Any]:
+        """ControlNets, their clips and an image prompt by content; nothing where there are none, so that keys
+        of before are the same.
+        """
+        from vedit.models import controls, images
+
+        def of(name: str) -> str:
+            return self.contents.of(name) if os.path.exists(name) else name
+
+        found: dict[str, Any] = {"control": [controls.with_names(one, of) for one in request.control]}
+        found["image_prompt"] = request.image_prompt and images.with_name(request.image_prompt, of)
+        found["image_adapter"] = request.image_adapter and of(request.image_adapter)
+        name, _, file = (request.flow or "").partition(":")
+        found["flow"] = f"{name}:{of(file)}" if file else name
+        return {name: value for name, value in found.items() if value}
 
     def preset(self, request: EditRequest) -> dict[str, Any]:
         """What the preset of a request says, without the module of its method."""

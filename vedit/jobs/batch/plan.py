@@ -41,14 +41,23 @@ class Item:
     def group(self) -> tuple[Any, ...]:
         """What decides how long an item takes."""
         request = self.request
-        return request.model, request.lora, request.method, request.frames, request.steps, request.size
+        return (
+            request.model,
+            request.lora,
+            request.control,
+            request.method,
+            request.frames,
+            request.steps,
+            request.size,
+        )
 
     @property
     def clip(self) -> tuple[Any, ...]:
         """What decides whether an inversion that another item made can be used again."""
         request = self.request
         selection = request.frames, request.start, request.stride, request.size, request.crop
-        return request.model, request.lora, request.input, request.source_prompt, request.method, *selection
+        network = request.model, request.lora, request.control
+        return *network, request.input, request.source_prompt, request.method, *selection
 
     def json(self) -> dict[str, Any]:
         """The item as plan.jsonl has it."""
@@ -121,6 +130,7 @@ class Plan:
             key=lambda item: (
                 item.request.model,
                 item.request.lora,
+                item.request.control,
                 item.request.input,
                 item.request.source_prompt,
             ),

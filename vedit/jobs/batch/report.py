@@ -12,6 +12,8 @@ from typing import Any
 from vedit.documents import cell
 from vedit.jobs.batch.plan import Item, Plan
 from vedit.media.atomic import open_output
+from vedit.models import images
+from vedit.models.controls import with_names
 from vedit.plain import json_text
 
 TOLD = ("_error", "_exit", "_attempts", "_log", "_key")
@@ -163,7 +165,8 @@ def _row_keys(item: Item, out: str) -> dict[str, Any]:
     usual = {field.name: field.default for field in fields(item.request)}
     columns: dict[str, Any] = {}
     for key, value in item.request.json().items():
-        if key in ("output", "overwrite", "set", "mask", "lora") or value is None or value == usual.get(key):
+        is_apart = key in ("output", "overwrite", "set", "mask", "lora", "control")
+        if is_apart or value is None or value == usual.get(key) or value == []:
             continue
         columns[key] = os.path.relpath(value, out) if key in ("input", "inversion", "ref") else value
     columns["input"] = os.path.relpath(item.request.input, out)
@@ -171,6 +174,17 @@ def _row_keys(item: Item, out: str) -> dict[str, Any]:
         columns["mask"] = ";".join(_mask(mask, out) for mask in item.request.mask)
     if item.request.lora:
         columns["lora"] = ";".join(_lora(lora, out) for lora in item.request.lora)
+    if item.request.control:
+        columns["control"] = ";".join(
+            with_names(net, lambda name: _seen(name, out)) for net in item.request.control
+        )
+    if image := item.request.image_prompt:
+        columns["image_prompt"] = images.with_name(image, lambda name: _seen(name, out))
+    if (flow := item.request.flow) and ":" in flow:
+        name, _, file = flow.partition(":")
+        columns["flow"] = f"{name}:{_seen(file, out)}"
+    if adapter := item.request.image_adapter:
+        columns["image_adapter"] = _seen(adapter, out)
     settings = dict(item.request.set)
     if os.path.isdir(weights := str(settings.get("weights", ""))):
         settings["weights"] = os.path.relpath(weights, out)
@@ -188,7 +202,12 @@ def _mask(mask: str, out: str) -> str:
 def _lora(lora: str, out: str) -> str:
     from vedit.models.adapters import with_name
 
-    return with_name(lora, lambda name: os.path.relpath(name, out) if os.path.exists(name) else name)
+    return with_name(lora, lambda name: _seen(name, out))
+
+
+def _seen(name: str, out: str) -> str:
+    """A name of a file as seen from the list's folder; one of the Hub stays."""
+    return os.path.relpath(name, out) if os.path.exists(name) else name
 
 
 def _toml(value: Any) -> str:

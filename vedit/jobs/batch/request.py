@@ -52,6 +52,9 @@ class BatchRequest(Request):
     revision: str | None = None
     dtype: Literal["auto", "fp32", "fp16", "bf16"] | None = None
     lora: tuple[str, ...] = ()
+    control: tuple[str, ...] = ()
+    image_prompt: str | None = None
+    image_adapter: str | None = None
     seed: int | None = None
     steps: int | None = None
     guidance: float | None = None

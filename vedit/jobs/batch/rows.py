@@ -25,6 +25,7 @@ from vedit.jobs.edit.before import check_instruction, follows_instructions
 from vedit.jobs.edit.request import EditRequest
 from vedit.jobs.edit.settings import own_model
 from vedit.jobs.lists import MANIFEST
+from vedit.models import images
 
 ALIASES = {"source": "source_prompt", "target_prompt": "prompt", "target": "prompt", "video": "input"}
 REQUEST_KEYS = (
@@ -60,6 +61,10 @@ REQUEST_KEYS = (
     "dtype",
     "offload",
     "lora",
+    "control",
+    "image_prompt",
+    "image_adapter",
+    "flow",
     "memory",
     "frames_per_call",
 )
@@ -423,6 +428,17 @@ def _sorted(raw: Raw) -> tuple[dict[str, Any], dict[str, Any]]:
         loras = values["lora"]
         loras = loras.split(";") if isinstance(loras, str) else list(loras)
         values["lora"] = [_lora(raw.base, lora) for lora in loras]
+    if "control" in values:
+        nets = values["control"]
+        nets = nets.split(";") if isinstance(nets, str) else list(nets)
+        values["control"] = [_control(raw.base, net) for net in nets]
+    if isinstance(image := values.get("image_prompt"), str):
+        values["image_prompt"] = images.with_name(image, lambda name: str(_seen_from(raw.base, name)))
+    if isinstance(flow := values.get("flow"), str) and ":" in flow:
+        name, _, file = flow.partition(":")
+        values["flow"] = f"{name}:{_there(raw.base, file)}"
+    if isinstance(adapter := values.get("image_adapter"), str):
+        values["image_adapter"] = _there(raw.base, adapter)
     return values, settings
 
 
@@ -464,11 +480,20 @@ def _lora(base: str, lora: Any) -> Any:
     """A LoRA that is a file, as seen from here; one of the Hub stays."""
     from vedit.models.adapters import with_name
 
-    def seen(name: str) -> str:
-        path = str(_seen_from(base, name))
-        return path if os.path.exists(path) else name
+    return with_name(lora, lambda name: _there(base, name)) if isinstance(lora, str) else lora
 
-    return with_name(lora, seen) if isinstance(lora, str) else lora
+
+def _control(base: str, control: Any) -> Any:
+    """A ControlNet whose folder and clip are files, as seen from here; one of the Hub stays."""
+    from vedit.models.controls import with_names
+
+    return with_names(control, lambda name: _there(base, name)) if isinstance(control, str) else control
+
+
+def _there(base: str, name: str) -> str:
+    """A name of a file as seen from here, where there is one."""
+    path = str(_seen_from(base, name))
+    return path if os.path.exists(path) else name
 
 
 def _wrong_values(values: Mapping[str, Any]) -> Iterator[str]:

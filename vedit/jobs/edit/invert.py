@@ -17,6 +17,7 @@ from vedit.errors import InputError, UsageError, Warn, option, silent
 from vedit.jobs.clips import Pixels
 from vedit.jobs.watch import Watch, unwatched
 from vedit.media.atomic import apart
+from vedit.models.controls import at_frame
 from vedit.pixels import from_bytes, psnr, to_bytes
 
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from vedit.engine.solvers import Way
     from vedit.engine.tune import Tuning
     from vedit.models.family import Model
+
+
+SINGLE_STEP = ("ddim", "euler", "rf-solver")  # solvers that look at no step but their own
 
 
 class InversionSettings(NamedTuple):
@@ -238,13 +242,14 @@ def _write_ddim(
                     if settings.solver == "ddim"
                     else walk(model, timesteps, latents, text, settings.solver, **rules)
                 )
-                for step in walked:
-                    latents = step.latents
-                    if step.timestep in kept:
-                        writer.write(level_name(step.timestep), latents, part.start)
-                    if settings.solver in ("ddim", "euler", "rf-solver"):  # the others need the step before
-                        work.keep(Level(part.start, step.index, latents, squares))
-                    yield step
+                with at_frame(model, part.start):
+                    for step in walked:
+                        latents = step.latents
+                        if step.timestep in kept:
+                            writer.write(level_name(step.timestep), latents, part.start)
+                        if settings.solver in SINGLE_STEP:  # the others need the step before
+                            work.keep(Level(part.start, step.index, latents, squares))
+                        yield step
                 squares += float(latents.double().pow(2).mean()) * len(latents)
 
         for _ in watch(steps(), len(timesteps) * -(-pictures // together), "invert"):
@@ -323,17 +328,18 @@ def _write_null_text(
                         model.device
                     )
 
-                for step in null_text(
-                    model, timesteps, trajectory, text, empty, null,
-                    frames_per_call=settings.frames_per_call, first_frame=part.start,
-                    controller=control(model, settings, len(timesteps), part, shapes["z0"]),
-                ):  # fmt: skip
-                    writer.write(
-                        level_name(step.timestep, "uncond"),
-                        step.embedding,
-                        0 if len(step.embedding) == 1 else part.start,
-                    )
-                    yield step
+                with at_frame(model, part.start):
+                    for step in null_text(
+                        model, timesteps, trajectory, text, empty, null,
+                        frames_per_call=settings.frames_per_call, first_frame=part.start,
+                        controller=control(model, settings, len(timesteps), part, shapes["z0"]),
+                    ):  # fmt: skip
+                        writer.write(
+                            level_name(step.timestep, "uncond"),
+                            step.embedding,
+                            0 if len(step.embedding) == 1 else part.start,
+                        )
+                        yield step
                 error += float(step.errors.sum())
 
         for _ in watch(steps(), len(timesteps) * len(parts), "null-text"):
@@ -394,15 +400,16 @@ def measure(model: Model, pixels: Pixels, path: str, settings: InversionSettings
         tune_model(model, pixels, artefact.facts, given=artefact)
     errors, size, frames = {"psnr": 0.0, "psnr_vae": 0.0}, pixels.selection.shape, len(pixels.durations)
     for part in windows(frames, frames if is_one(model, settings) else settings.frames_per_call):
-        sampled = reconstruct(
-            model,
-            artefact,
-            settings.steps,
-            part,
-            settings.frames_per_call,
-            settings.inflation,
-            settings.solver,
-        )
+        with at_frame(model, part.start):
+            sampled = reconstruct(
+                model,
+                artefact,
+                settings.steps,
+                part,
+                settings.frames_per_call,
+                settings.inflation,
+                settings.solver,
+            )
         count = part.stop - part.start
         result = to_bytes(model.decode_latents(sampled, size=size)[:count])
         errors["psnr"] += squared_error(result, pixels.frames_FYX3[part])

@@ -21,6 +21,8 @@ class Job(NamedTuple):
     the edit left it alone; None: but for an ablation.
     ref, ref_from, ref_edit: a reference picture, or the frame that is edited to be one, and how.
     invert_like: the inversion of a run record, to be found or made again. memory_mib: what may be used.
+    control, image_prompt, image_adapter: what the network goes by besides text, as they were typed.
+    flow: what estimates motion, for masks that follow it and for methods.
     """
 
     input: str
@@ -46,3 +48,7 @@ class Job(NamedTuple):
     ref: str | None = None
     ref_from: int | None = None
     ref_edit: str | None = None
+    control: tuple[str, ...] = ()
+    image_prompt: str | None = None
+    image_adapter: str | None = None
+    flow: str | None = None

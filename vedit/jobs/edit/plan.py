@@ -26,6 +26,7 @@ from vedit.jobs.edit.before import (
     chooser,
     prompts_of,
 )
+from vedit.jobs.edit.conditions import check_clips, check_conditions, conditioned
 from vedit.jobs.edit.job import Job
 from vedit.jobs.edit.request import ClipRequest, EditRequest, InvertRequest
 from vedit.jobs.edit.settings import method_params, own_model
@@ -38,6 +39,7 @@ from vedit.methods.outline import outline
 from vedit.models.adapters import check_exist
 from vedit.models.hub import OURS
 from vedit.models.side import native_side
+from vedit.motion import check_engine
 
 if TYPE_CHECKING:
     import numpy as np
@@ -149,7 +151,10 @@ def plan(request: EditRequest, sink: Sink = Quiet(), *, repeats: bool = False) -
         check_files(request)
     check_instruction(request)
     pixels = read_first(request, prompts_of(request), request.mask, sink)
-    params = method_params(request.method, request.preset, request.set, request.model, **request.own_options)
+    params = with_flow(
+        request,
+        method_params(request.method, request.preset, request.set, request.model, **request.own_options),
+    )
     if not repeats:
         params = advised(request, params, sink)
     selection = (
@@ -179,6 +184,7 @@ def settled(request: EditRequest, selection: Selection, params: dict[str, Any]) 
         request.save_masks, request.save_attention,
         None if request.invert_like is None else dict(request.invert_like), request.memory, request.detail,
         request.ref, request.ref_from, request.ref_edit,
+        request.control, request.image_prompt, request.image_adapter, request.flow,
     )  # fmt: skip
 
 
@@ -232,14 +238,48 @@ def read_first(request: ClipRequest, prompts: tuple[str, ...], masks: tuple[str,
     asked = asked_of(request)
     size = check_clip(request.input)
     check_exist(request.lora)
+    shown = (request.image_prompt, request.image_adapter) if isinstance(request, EditRequest) else ()
+    check_conditions(request.model, request.revision, request.control, *shown)
     check_prompts(request.model, prompts)
     choose = chooser(asked, native_side(request.model, request.revision), masks)
     if size is not None:
         choose(size)
     pixels = read_pixels(request.input, choose, warn=sink.warn)
+    check_clips(request.control, pixels)
     if masks:
-        EditMask(masks, pixels, Quiet().warn)  # what it warns of is said when the edit makes it
+        flow = request.flow if isinstance(request, EditRequest) else None
+        EditMask(
+            masks, pixels, Quiet().warn, flow or "tvl1"
+        )  # what it warns of is said when the edit makes it
     return pixels
+
+
+def with_flow(request: EditRequest, params: dict[str, Any]) -> dict[str, Any]:
+    """The parameters with what estimates motion, where the method goes by it.
+
+    Raises UsageError, ModelError.
+    """
+    if request.flow is None:
+        if "flow" in params:
+            check_engine(str(params["flow"]))
+        return params
+    check_engine(request.flow)
+    if "flow" in methods.load(request.method).Params.model_fields:
+        return {**params, "flow": request.flow}
+    if not any("track:" in mask for mask in request.mask):
+        raise UsageError(
+            f"{option('flow', request.flow)}: nothing of this edit goes by motion.",
+            f"{able_of('flow')} do, and masks that follow something: {option('mask', 'track:X,Y,W,H')}.",
+            f"Leave out {option('flow')}",
+        )
+    return params
+
+
+def able_of(key: str) -> str:
+    """The methods that have a parameter."""
+    from vedit.jobs.edit.settings import keys_of
+
+    return " and ".join(name for name in methods.names() if key in keys_of(name))
 
 
 def advised(request: EditRequest, params: dict[str, Any], sink: Sink) -> dict[str, Any]:
@@ -396,7 +436,7 @@ class InvertPlan:
         request = self.request
         assert request.output is not None, "plan_inversion asks for it"
         settings = inversion_settings(request)
-        model = model or load(request, sink)
+        model = conditioned(model or load(request, sink), request.control, self.pixels, sink.warn)
         with together():
             report = invert_video(model, self.pixels, request.output, settings, watch=sink.steps)
             return (

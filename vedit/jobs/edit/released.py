@@ -36,7 +36,10 @@ if TYPE_CHECKING:
     from vedit.models.editors.editor import Editor
 
 METHOD = "instruct"
-OF_OURS = ("inversion", "window", "memory", "save_masks", "save_attention", "truth", "ref_from", "detail")
+OF_OURS = (
+    "inversion", "window", "memory", "save_masks", "save_attention", "truth", "ref_from", "detail", "control",
+    "image_prompt", "image_adapter", "flow",
+)  # fmt: skip
 
 
 class ReleasedPlan(EditPlan):
@@ -169,7 +172,7 @@ def plan_released(request: EditRequest, sink: Sink, *, repeats: bool = False) ->
     """Check all that can be checked without the editor, and read the clip. Raises VeditError."""
     need("diffusion")
     for name in OF_OURS:
-        if getattr(request, name) not in (None, False):
+        if getattr(request, name) not in (None, False, ()):
             raise UsageError(
                 f"{option(name)} does not go with {option('method', METHOD)}.",
                 "A released editor samples by itself.",

@@ -10,6 +10,8 @@ from typing import Any, Literal, Self
 
 from vedit.jobs.request import Request
 from vedit.models.adapters import recorded
+from vedit.models.controls import recorded as recorded_control
+from vedit.models.images import recorded as recorded_image
 
 Size = str | int | tuple[int, int]
 
@@ -21,8 +23,8 @@ class ClipRequest(Request):
     input: a clip or a folder of pictures. frames: at most so many; every stride-th from start, from 0.
     size: that is worked on, a shorter side (512), or width and height ("640x384" or a pair); None for
     the side that the model was trained at. crop: "square" takes the centre square. lora: LoRAs that are
-    merged into the model, each [PART=]FILE|ID[:SCALE]. frames_per_call: frames that go through the network
-    at once.
+    merged into the model, each [PART=]FILE|ID[:SCALE]. control: ControlNets that it goes by, each
+    NET[=WEIGHT][:CLIP]. frames_per_call: frames that go through the network at once.
     """
 
     input: str
@@ -37,6 +39,7 @@ class ClipRequest(Request):
     dtype: Literal["auto", "fp32", "fp16", "bf16"] = "auto"
     offload: Literal["none", "model", "sequential"] = "none"
     lora: tuple[str, ...] = ()
+    control: tuple[str, ...] = ()
     frames_per_call: int = 8
     output: str | None = None
     overwrite: bool = False
@@ -59,7 +62,10 @@ class EditRequest(ClipRequest):
     source and edit. metadata: whether the output has a run record. ablate: run the method with its
     parts switched off in turn; truth: the true edited clip for its table. invert_like: the
     inversion of a run record, to be found or made again. backend: the released editor of `instruct`;
-    accept_licence: its weights may be fetched under a licence that must be accepted.
+    accept_licence: its weights may be fetched under a licence that must be accepted. image_prompt: a picture
+    that the result is to show, FILE[=WEIGHT]; image_adapter: the IP-Adapter that reads it, None for the
+    published one. flow: what estimates motion for masks that follow something and for methods that go by it:
+    tvl1, dis, raft or gmflow, with :FILE of weights.
     """
 
     prompt: str | None = None
@@ -91,6 +97,9 @@ class EditRequest(ClipRequest):
     ref_edit: str | None = None
     backend: str | None = None
     accept_licence: bool = False
+    image_prompt: str | None = None
+    image_adapter: str | None = None
+    flow: str | None = None
 
     @property
     def own_options(self) -> dict[str, Any]:
@@ -139,6 +148,7 @@ class EditRequest(ClipRequest):
             model=model["id"],
             revision=model["revision"],
             lora=tuple(recorded(told) for told in model.get("lora", ())),
+            control=tuple(recorded_control(told) for told in record.get("control", ())),
             device=record["device"],
             dtype={"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}[record["dtype"]],  # type: ignore[arg-type]  # one of its Literals
             ablate=record["command"] == "ablate",
@@ -147,7 +157,16 @@ class EditRequest(ClipRequest):
             ref=record.get("ref"),
             ref_from=record.get("ref_from"),
             ref_edit=record.get("ref_edit"),
+            image_prompt=image_of(record)[0],
+            image_adapter=image_of(record)[1],
+            flow=record.get("flow"),
         )
+
+
+def image_of(record: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """The options that ask for the image prompt of a record, and for its adapter."""
+    told = record.get("image_prompt")
+    return (None, None) if told is None else recorded_image(told)
 
 
 def as_it_was(params: Mapping[str, Any]) -> dict[str, Any]:

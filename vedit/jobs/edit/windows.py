@@ -11,11 +11,14 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from vedit import methods
 from vedit.errors import UsageError, Warn, option
+from vedit.jobs import cache
 from vedit.jobs.clips import Pixels, blank_frames, every_frame, frames_of, scaled
+from vedit.jobs.edit.conditions import conditioned, shown_picture
 from vedit.jobs.edit.develop import Developer
 from vedit.jobs.edit.invert import (
     InversionSettings,
@@ -33,7 +36,9 @@ from vedit.jobs.watch import Watch
 from vedit.media.options import WriteOptions
 from vedit.media.run import Settings, written
 from vedit.media.source import MadeSource
-from vedit.methods.base import Prepared, Request, Window, check_second, read_params
+from vedit.methods.base import Prepared, Request, Window, check_second, read_params, with_image
+from vedit.models.controls import at_frame
+from vedit.motion import keeping
 from vedit.pixels import from_bytes, padded, to_bytes
 
 if TYPE_CHECKING:
@@ -62,9 +67,10 @@ class Edit:
         self.job, self.pixels, self.warn = job, pixels, _once(warn)
         self.module = methods.load(job.method)
         self.params = read_params(self.module.Params, job.params, job.method)
-        self.model = model_for(model, self.params)
+        self.model = model_for(conditioned(model, job.control, pixels, self.warn), self.params)
+        self.image, self.image_told = shown_picture(self.model, job.image_prompt, job.image_adapter)
         self.timesteps = sampling_timesteps(self.params, "inversion" in self.module.NEEDS, model)
-        self.mask = EditMask(job.mask, pixels, self.warn) if job.mask else None
+        self.mask = EditMask(job.mask, pixels, self.warn, job.flow or "tvl1") if job.mask else None
         self.done = 0  # frames of the windows that are decoded
         self.frames, self.source = len(pixels.durations), job.source
         self.is_whole = self.params.joins_frames or model.frame_axis
@@ -139,10 +145,11 @@ class Edit:
             wants_attention=job.save_attention is not None,
             warn=self.warn,
             reference=self.reference,
+            image=self.image,
         )
         check_second(self.model, self.params)
         prepared: Prepared = self.module.prepare(self.model, self.request, self.params)
-        return prepared
+        return replace(prepared, plan=with_image(self.request, prepared.plan, prepared.branches))
 
     def run(self, watch: Watch) -> None:
         """Invert, and edit every window."""
@@ -151,6 +158,10 @@ class Edit:
 
     def frames_done(self, watch: Watch) -> Iterator[np.ndarray]:
         """Invert, and edit every window; give its frames (Y, X, 3) uint8 as soon as it is done."""
+        with keeping(cache.flows_folder()):
+            yield from self._frames_done(watch)
+
+    def _frames_done(self, watch: Watch) -> Iterator[np.ndarray]:
         begin = time.perf_counter()
         if "inversion" in self.module.NEEDS:
             self._invert(watch)
@@ -256,8 +267,9 @@ class Edit:
             begin = time.perf_counter()
             last = None
             window = self._window_of(frames)
-            for last in self.prepared.run(window):
-                yield last
+            with at_frame(self.model, frames.start):
+                for last in self.prepared.run(window):
+                    yield last
             if last is None:
                 raise UsageError(f"{self.job.method} made no step.", "Its step count must be at least 1.")
             self.spans["edit"] = round(self.spans["edit"] + since(begin), 3)
@@ -437,10 +449,20 @@ class Edit:
             "detail": self.developer.gives_detail,
             "inversion": None if self.artefact is None else inversion_recipe(self.artefact),
             **self.prepared.facts,
+            **({"control": controls.told} if (controls := getattr(model, "controls", None)) else {}),
+            **self.image_told,
+            **self._flow_told(),
             **({"ref": job.ref} if job.ref is not None else {}),
             **({"ref_from": job.ref_from, "ref_edit": job.ref_edit} if job.ref_from is not None else {}),
             "versions": versions("torch", "diffusers", "transformers", "pillow"),
         }
+
+    def _flow_told(self) -> dict[str, Any]:
+        """What estimated motion, where that was asked for, and its weights."""
+        from vedit.methods.base import of_flow
+
+        flow = self.job.flow
+        return {} if flow is None else {"flow": flow, **of_flow(flow)}
 
     def sizes(self) -> dict[str, Any]:
         """What was done to the frames: the clip's width and height, what was worked on and filled up to, and

@@ -18,6 +18,7 @@ from vedit.models.hub import BUILTIN, EMBEDDED, hash_weights, latent_side
 from vedit.models.layout import SD, Layout
 from vedit.models.place import OnDevice
 from vedit.models.sd import single_file
+from vedit.models.sd.control import Controls
 from vedit.models.sd.network import UNetNetwork, rebuilt, weight_bytes
 from vedit.pixels import padded
 
@@ -29,7 +30,8 @@ class Model(UNetNetwork):
     """A loaded model. Latents are float32 whatever the network's dtype.
 
     name, folder: where it came from. revision: the commit of a Hub model, else None. lora: what was merged.
-    Everything lies on `device`; with an offload, parts are moved there for their use.
+    Everything lies on `device`; with an offload, parts are moved there for their use. controls: ControlNets
+    of an edit. kept: what edits have loaded beside it, by kind and folder, for the next one.
     """
 
     layout: ClassVar[Layout] = SD
@@ -46,6 +48,8 @@ class Model(UNetNetwork):
     hashes: dict[str, str] = field(default_factory=dict)
     offload: str = "none"
     lora: list[dict[str, Any]] = field(default_factory=list)
+    controls: Controls | None = None
+    kept: dict[tuple[str, str], Any] = field(default_factory=dict)
 
     @property
     def marks(self) -> int:
@@ -183,6 +187,7 @@ class Model(UNetNetwork):
             **{key: self.hashes[part] for key, part in self.layout.hashed.items()},
             "inflation": "none",
             **({"lora": self.lora} if self.lora else {}),
+            **({"control": told} if self.controls and (told := self.controls.identity()) else {}),
         }
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from vedit.models.prompt import Prompt
 from vedit.models.sd.attach import attached
+from vedit.models.sd.control import Controls
 from vedit.models.sd.inflate import being_tuned, inflate, is_inflated, load_tuned, tunable
 from vedit.models.sd.sites import find_sites
 from vedit.models.sites import FEATURES, Site
@@ -33,6 +34,7 @@ class UNetNetwork:
 
     unet: Any
     tokenizer: Any
+    controls: Controls | None = None
     frame_axis = False
     has_second = False
 
@@ -59,8 +61,18 @@ class UNetNetwork:
         return int(self.tokenizer.model_max_length)
 
     def predict(self, latents_FCYX: Tensor, timestep: Any, text_FLE: Tensor) -> Tensor:
-        output: Tensor = self.unet(latents_FCYX, timestep, encoder_hidden_states=text_FLE).sample
+        beside = {} if self.controls is None else self.controls.residuals(latents_FCYX, timestep, text_FLE)
+        output: Tensor = self.unet(latents_FCYX, timestep, encoder_hidden_states=text_FLE, **beside).sample
         return output
+
+    def keys_of(self, path: str, text_1LE: Tensor) -> tuple[Tensor, Tensor]:
+        """The keys and values (1, L, N D) that cross-attention at a path has for a text."""
+        module = self.unet.get_submodule(path)
+        if text_1LE.is_meta:  # memory is foretold by networks without contents, with the rules of this one
+            wide = text_1LE.new_empty(*text_1LE.shape[:-1], module.to_k.out_features)
+            return wide, wide
+        text = text_1LE.to(self.network_dtype)
+        return module.to_k(text), module.to_v(text)
 
     def words(self, prompt: str) -> Prompt:
         return read_prompt(self.tokenizer, prompt)
@@ -113,10 +125,13 @@ class UNetNetwork:
         return dict(tunable(self.unet))
 
     def on_meta(self) -> UNetNetwork:
-        return BareUNet(rebuilt(self.unet), self.tokenizer)
+        return BareUNet(rebuilt(self.unet), self.tokenizer, self.controls_on_meta())
+
+    def controls_on_meta(self) -> Controls | None:
+        return None if self.controls is None else self.controls.on_meta(rebuilt)
 
     def network_bytes(self) -> int:
-        return weight_bytes(self.unet)
+        return weight_bytes(self.unet) + (0 if self.controls is None else self.controls.bytes())
 
 
 @dataclass
@@ -125,6 +140,7 @@ class BareUNet(UNetNetwork):
 
     unet: Any
     tokenizer: Any
+    controls: Controls | None = None
 
 
 def rebuilt(part: Any) -> Any:

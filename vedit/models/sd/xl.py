@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from vedit.errors import ModelError
 from vedit.models.layout import SDXL, Layout
 from vedit.models.prompt import Prompt
+from vedit.models.sd.control import Controls
 from vedit.models.sd.model import Model
 from vedit.models.sd.network import UNetNetwork, rebuilt, weight_bytes
 from vedit.models.words import checked_ids, read_prompt
@@ -40,13 +41,18 @@ class XLNetwork(UNetNetwork):
             "text_embeds": text_FLE[:, -1, : pooled_width(self.unet.config)],
             "time_ids": picture_numbers(latents_FCYX, int(self.scale)),
         }
+        text = text_FLE[:, :-1]
+        beside = {} if self.controls is None else self.controls.residuals(latents_FCYX, timestep, text, added)
         output: Tensor = self.unet(
-            latents_FCYX, timestep, encoder_hidden_states=text_FLE[:, :-1], added_cond_kwargs=added
+            latents_FCYX, timestep, encoder_hidden_states=text, added_cond_kwargs=added, **beside
         ).sample
         return output
 
+    def keys_of(self, path: str, text_1LE: Tensor) -> tuple[Tensor, Tensor]:
+        return super().keys_of(path, text_1LE[:, :-1])
+
     def on_meta(self) -> BareXL:
-        return BareXL(rebuilt(self.unet), self.tokenizer, int(self.scale))
+        return BareXL(rebuilt(self.unet), self.tokenizer, int(self.scale), self.controls_on_meta())
 
 
 @dataclass
@@ -56,6 +62,7 @@ class BareXL(XLNetwork):
     unet: Any
     tokenizer: Any
     scale: int
+    controls: Controls | None = None
 
 
 def pooled_width(config: Any) -> int:

@@ -1,0 +1,233 @@
+"""What a network goes by besides text: the clips of ControlNets, and the picture of an image prompt.
+
+Names and files are checked before the model is loaded; its networks are loaded beside it when an edit or an
+inversion begins, and kept with it for the next one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from vedit.errors import InputError, ModelError, UsageError, VeditError, Warn, option, silent
+from vedit.jobs.clips import Pixels, Selection, blank_frames, fitted
+from vedit.media.source import opened
+from vedit.models import controls as asked_controls
+from vedit.models import images
+from vedit.models.controls import TOOLS, Control, check_class, check_made_for
+from vedit.models.hub import commit_of, find_folder, layout_named, read_json
+from vedit.models.layout import SD, SDXL
+from vedit.models.sd import single_file
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from vedit.methods.base import Picture
+    from vedit.models.family import Model
+
+FITTING = "ControlNets and image prompts are for models of Stable Diffusion's layouts."
+
+
+def check_conditions(
+    model: str,
+    revision: str | None,
+    control: Sequence[str],
+    image_prompt: str | None = None,
+    image_adapter: str | None = None,
+) -> None:
+    """Refuse what is wrong with conditions by their names and configurations alone. Raises VeditError."""
+    if not control and image_prompt is None:
+        if image_adapter is not None:
+            raise UsageError(
+                f"{option('image_adapter')} reads the picture of {option('image_prompt')}, which is missing.",
+                "",
+                f"Add {option('image_prompt', 'FILE')}",
+            )
+        return
+    given = option("control" if control else "image_prompt")
+    if not single_file.is_file(model) and layout_named(model, revision) not in (SD, SDXL):
+        raise ModelError(f"{given} does not go with {model}.", FITTING, f"Leave out {given}")
+    for text in control:
+        asked = asked_controls.parse(text)
+        if asked.clip not in TOOLS and not os.path.exists(asked.clip):
+            raise InputError(
+                f"{option('control', text)}: there is no clip {asked.clip!r}.",
+                f"It is a file, a folder of pictures, or {' or '.join(TOOLS)}.",
+                "Check the name",
+            )
+        if os.path.isdir(asked.net) and not single_file.is_file(model):
+            _check_folder(asked, model, revision)
+    if image_prompt is not None:
+        images.parse(image_prompt)
+        images.check_adapter(image_adapter)
+
+
+def _check_folder(asked: Control, model: str, revision: str | None) -> None:
+    from pathlib import Path
+
+    folder = Path(asked.net)
+    check_class(asked.net, folder)
+    unet = read_json(find_folder(model, revision) / "unet" / "config.json", model)
+    check_made_for(asked.net, read_json(folder / "config.json", asked.net), unet, model)
+
+
+def check_clips(control: Sequence[str], pixels: Pixels) -> None:
+    """Refuse condition clips of another length than the clip. Raises InputError."""
+    for text in control:
+        asked = asked_controls.parse(text)
+        if asked.clip not in TOOLS:
+            taken(asked.clip, _count(asked.clip), pixels)
+
+
+def _count(name: str) -> int:
+    try:
+        with opened(name) as (_, frames):
+            return sum(1 for _ in frames)
+    except VeditError as error:
+        raise error.in_file(name) from error.__cause__
+
+
+def taken(name: str, count: int, pixels: Pixels) -> list[int]:
+    """The frames of a condition clip that go with those of the edit: of one as long as the clip, or as what
+    is edited of it; a picture goes with all. Raises InputError for another length.
+    """
+    frames, whole = len(pixels.durations), pixels.clip.frames_hint
+    start, stride = pixels.selection[:2]
+    if count == 1:
+        return [0] * frames
+    if count == frames:
+        return list(range(frames))
+    if count == whole:
+        return list(range(start, count, stride))[:frames]
+    lengths = f"{frames}, as are edited" + (
+        f", or {whole}, as the clip has" if whole not in (None, frames) else ""
+    )
+    raise InputError(
+        f"the condition {name} has {count} frame{'s' if count > 1 else ''}, and {frames} are edited.",
+        f"It has {lengths}, or is a single picture for all.",
+        f"Cut it as the clip: vedit data clip, or try {option('frames', count)}" if count < frames else "",
+    )
+
+
+def conditioned(model: Model, control: Sequence[str], pixels: Pixels, warn: Warn = silent) -> Model:
+    """The model with ControlNets that go by clips; the same without any. Raises VeditError."""
+    if not control:
+        return model
+    from vedit.models.sd.control import Controlled, Controls, pictures_of
+    from vedit.models.sd.model import Model as SDModel
+
+    if not isinstance(model, SDModel):
+        raise ModelError(f"{option('control')} does not go with {model.name}.", FITTING)
+    if model.controls is not None:
+        return model
+    parts = []
+    for text in control:
+        asked = asked_controls.parse(text)
+        net, told = _loaded(asked, model)
+        frames_FYX3 = condition(asked.clip, pixels, warn)
+        digest = hashlib.sha256()
+        for frame in frames_FYX3:
+            digest.update(frame.tobytes())
+        told["clip_sha256"] = digest.hexdigest()
+        parts.append(Controlled(net, asked.weight, pictures_of(frames_FYX3, model.scale), told))
+    return replace(model, controls=Controls(parts))
+
+
+def _loaded(asked: Control, model: Any) -> tuple[Any, dict[str, Any]]:
+    """A ControlNet, loaded once for a model, and what a record tells of it."""
+    from vedit.models.sd.control import load_net
+
+    width = int(model.unet.config.cross_attention_dim)
+    folder = asked_controls.find(asked, width, model.name)
+    kept = ("control", str(folder))
+    if kept not in model.kept:
+        model.kept[kept] = load_net(asked.net, folder, model)
+    net = model.kept[kept]
+    is_tool = asked.clip in TOOLS
+    return net, {
+        "net": asked_controls.PUBLISHED[asked.net][width]
+        if asked.net in asked_controls.PUBLISHED
+        else asked.net,
+        "weight": asked.weight,
+        "revision": commit_of(folder) or asked.revision,
+        "clip": None if is_tool else asked.clip,
+        "tool": asked.clip if is_tool else None,
+        "sha256": net.sha256,
+    }
+
+
+def condition(clip: str, pixels: Pixels, warn: Warn = silent) -> np.ndarray:
+    """The frames that a ControlNet goes by, at the size that is worked on, (F, Y, X, 3) uint8."""
+    width, height = pixels.selection.shape
+    made = blank_frames((len(pixels.durations), height, width, 3))
+    if clip == "canny":
+        from vedit.media.canny import edges
+
+        for place, frame in enumerate(pixels.frames_FYX3):
+            made[place] = edges(frame)
+        return made
+    places = taken(clip, _count(clip), pixels)
+    for number, frame in enumerate(_frames(clip, pixels.selection, warn)):
+        for place, wanted in enumerate(places):
+            if wanted == number:
+                made[place] = frame
+    return made
+
+
+def _frames(name: str, selection: Selection, warn: Warn) -> Any:
+    """The frames of a condition clip, cut as the clip is."""
+    import numpy as np
+
+    try:
+        with opened(name, warn=warn) as (_, frames):
+            for frame in frames:
+                yield np.asarray(fitted(frame.pixels, selection.size))
+    except VeditError as error:
+        raise error.in_file(name) from error.__cause__
+
+
+def shown_picture(
+    model: Model, image_prompt: str | None, image_adapter: str | None
+) -> tuple[Picture | None, dict[str, Any]]:
+    """The picture that the edit's cross-attention sees, and what a record tells of it; one of weight 0 is
+    not seen. Raises VeditError.
+    """
+    if image_prompt is None:
+        return None, {}
+    from vedit.methods.base import Picture
+    from vedit.models.sd.image_prompt import load_adapter
+    from vedit.models.sd.model import Model as SDModel
+
+    if not isinstance(model, SDModel):
+        raise ModelError(f"{option('image_prompt')} does not go with {model.name}.", FITTING)
+    asked = images.parse(image_prompt)
+    found = images.find(image_adapter, int(model.unet.config.cross_attention_dim), model.name)
+    kept = ("image", str(found.file))
+    if kept not in model.kept:
+        model.kept[kept] = load_adapter(found, model)
+    adapter = model.kept[kept]
+    told = {
+        "image": asked.image,
+        "weight": asked.weight,
+        "adapter": found.name,
+        "adapter_sha256": adapter.sha256,
+        "encoder_sha256": adapter.encoder_sha256,
+    }
+    tokens, away = adapter.tokens(_picture(asked.image))
+    picture = Picture(tokens.float(), away.float(), adapter.keys_of, asked.weight) if asked.weight else None
+    return picture, {"image_prompt": told}
+
+
+def _picture(name: str) -> Any:
+    """The first frame of a file, transparency over white. Raises InputError."""
+    try:
+        with opened(name) as (_, frames):
+            frame = next(iter(frames), None)
+            if frame is None:
+                raise InputError("no frames.", "An image prompt is a picture.")
+            return fitted(frame.pixels, None)
+    except VeditError as error:
+        raise error.in_file(name) from error.__cause__
