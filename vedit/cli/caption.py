@@ -26,8 +26,9 @@ EXAMPLES = (
     help=f"""Say what clips show, in a sentence each.
 
 The sentence can be the --source of an edit or the caption of a clip to train on. An INPUT is a clip, a
-folder of pictures, or a list (CSV, JSON lines) that names clips under input, video or file. What a network
-or a service says is kept clip by clip (vedit cache list): the same call goes on where it was stopped.
+folder of pictures or of clips, or a list (CSV, JSON lines) that names clips under input, video or file. What
+a network or a service says is kept clip by clip (vedit cache list): the same call goes on where it was
+stopped.
 
 {examples(EXAMPLES)}"""
 )
@@ -105,17 +106,17 @@ def command(inputs: tuple[str, ...], as_json: bool, quiet: bool, **given: Any) -
     from vedit.jobs.caption.request import CaptionRequest
     from vedit.jobs.caption.run import run
     from vedit.jobs.extras import need
-    from vedit.jobs.lists import is_list
 
     if not inputs:
         raise UsageError("no clip named.", "", "Example: vedit caption clip.gif")
     request = CaptionRequest.from_json({"inputs": list(inputs), **given}, "caption")
     if request.named_model != "remote":
         need("diffusion")
-    count, is_one = 0, len(inputs) == 1 and not is_list(inputs[0])
+    count = 0
     failed = []
     for name, told in run(request, Voice(quiet)):
         count += 1
+        is_one = inputs == (name,)
         if isinstance(told, VeditError):
             if is_one:
                 raise told

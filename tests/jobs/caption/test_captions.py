@@ -86,3 +86,20 @@ def test_captioners_are_found_by_listing_and_a_wrong_name_has_a_neighbour() -> N
 def test_two_clips_that_would_share_a_caption_file_are_refused(tmp_path: Path) -> None:
     first, second = (drawn(tmp_path / f"clip.{kind}") for kind in ("gif", "mp4"))
     assert vedit("caption", first, second, "--write-txt").code == 2
+
+
+def test_a_folder_of_clips_is_all_of_them_and_a_list_that_is_done_says_so(tmp_path: Path) -> None:
+    (tmp_path / "clips").mkdir()
+    for number in (10, 9):
+        drawn(tmp_path / "clips" / f"c{number}.gif")
+    (tmp_path / "clips" / "notes.md").write_text("mine")
+    told = tmp_path / "told.csv"
+    done = vedit("caption", tmp_path / "clips", "-o", told)
+    assert done.code == 0, done.err
+    assert [line.partition(":")[0].rpartition("/")[2] for line in done.text.splitlines()] == [
+        "c9.gif",
+        "c10.gif",
+    ]
+    again = vedit("caption", told)
+    assert (again.code, again.text) == (0, "") and "all 2 rows have a caption; --redo" in again.err
+    assert vedit("caption", told, "--redo").text == done.text

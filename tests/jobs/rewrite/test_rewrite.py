@@ -125,3 +125,24 @@ def test_the_command_tells_what_changed() -> None:
 def test_rewriting_loads_no_tensor_library() -> None:
     done = vedit("rewrite", "make the circle blue", "--source", CIRCLE)
     assert not {"torch", "transformers", "diffusers"} & done.modules
+
+
+@pytest.mark.parametrize(
+    ("instruction", "target"),
+    [
+        ("replace the wolf by a fox", "a fox by the sea in a forest"),
+        ("Replace the wolf by the sea with a fox.", "a fox in a forest"),
+        ("a fox instead of the wolf", "a fox by the sea in a forest"),
+        ("put an owl in place of the wolf", "an owl by the sea in a forest"),
+        ("use a city instead of the forest", "a wolf by the sea in a city"),
+        ("substitute an owl for the wolf", "an owl by the sea in a forest"),
+        ("exchange the wolf for an owl", "an owl by the sea in a forest"),
+        ("transform the forest into a city", "a wolf by the sea in a city"),
+        ("convert the wolf to a fox", "a fox by the sea in a forest"),
+    ],
+)
+def test_a_swap_may_be_said_in_many_ways(instruction: str, target: str) -> None:
+    request = RewriteRequest(
+        source="a wolf by the sea in a forest", instruction=instruction, max_distance=0.6
+    )
+    assert rewrite(request)["target"] == target

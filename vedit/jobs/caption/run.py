@@ -39,6 +39,8 @@ def run(request: CaptionRequest, sink: Sink = Quiet()) -> Iterator[tuple[str, Ca
     wanted = [one for name in request.inputs for one in _wanted(name)]
     if request.write_txt:
         _refuse_shared([one.name for one in wanted])
+    if wanted and not request.redo and all(one.has_words for one in wanted):
+        sink.warn(f"all {len(wanted)} rows have a caption; {option('redo', True)} captions them again")
     rows = []
     captioner = captioners.opened(request, sink.warn)
     for one in wanted:
@@ -78,9 +80,9 @@ def _check(request: CaptionRequest) -> None:
 
 
 def _wanted(name: str) -> Iterator[Wanted]:
-    """The clips that an input names: itself, or those of a list."""
+    """The clips that an input names: itself, those of a list, or those in a folder of clips."""
     if not is_list(name):
-        yield Wanted(name, {"input": name})
+        yield from (Wanted(clip, {"input": clip}) for clip in _clips_in(name) or [name])
         return
     for number, row in enumerate(read_list(name), 1):
         clip = clip_of(row, name)
@@ -88,6 +90,20 @@ def _wanted(name: str) -> Iterator[Wanted]:
             raise UsageError(f"{name} row {number} names no clip.", "It stands under input, video or file.")
         words = row.get(caption_key(row))
         yield Wanted(clip, row, name, any(words) if isinstance(words, list) else bool(words))
+
+
+def _clips_in(name: str) -> list[str]:
+    """The clips in a folder that has no pictures, in natural order; none of anything else."""
+    from vedit.media.formats import CLIP_SUFFIXES
+    from vedit.media.sequence import SUFFIXES, natural_key
+
+    if not os.path.isdir(name):
+        return []
+    files = [file for file in os.listdir(name) if not file.startswith(".")]
+    if any(file.lower().endswith(SUFFIXES) for file in files):
+        return []
+    clips = [file for file in files if file.lower().endswith(CLIP_SUFFIXES)]
+    return [os.path.join(name, file) for file in sorted(clips, key=natural_key)]
 
 
 def _refuse_shared(names: list[str]) -> None:

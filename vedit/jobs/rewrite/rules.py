@@ -1,9 +1,9 @@
 """Rewriting by rules, without a language model: drawn scenes in their grammar, and swaps spelled out.
 
 A drawn scene's caption keeps its wording: the word of a field is put in the place of the old one, or where
-that field is said when it was not. In any other prompt "replace A with B", "turn A into B", "change A to B"
-and "swap A for B" put B for A, where A stands in the prompt as whole words; and "make it Japanese" or "make
-it winter" put the counterparts of a lexicon.
+that field is said when it was not. In any other prompt "replace A with B", "turn A into B", "change A to B",
+"swap A for B" and "B instead of A" put B for A, where A stands in the prompt as whole words; and "make it
+Japanese" or "make it winter" put the counterparts of a lexicon.
 """
 
 from __future__ import annotations
@@ -20,15 +20,18 @@ from vedit.jobs.rewrite.lexicon import load_lexicon
 MATERIALS = {word: value for value, word in MADE_OF.items()}  # "stripes": "striped"
 GROW, SHRINK = ("larger", "bigger", "grow"), ("smaller", "shrink")
 OF_GROUND = ("ground", "pattern")
-SWAPS = re.compile(
-    r"\b(?:replace|turn|change|swap|make)\s+(?:the\s+|an?\s+)?(?P<old>.+?)\s+"
-    r"(?:with|into|to|for)\s+(?:the\s+|an?\s+)?(?P<new>.+?)\s*[.!]?$",
-    re.IGNORECASE,
-)
-
-
-MADE = re.compile(
-    r"\b(?:make|turn)\s+(?:the\s+)?(?P<old>.+?)\s+(?:an?)\s+(?P<new>.+?)\s*[.!]?$", re.IGNORECASE
+OLD, NEW, END = r"(?:the\s+|an?\s+)?(?P<old>.+?)", r"(?:the\s+|an?\s+)?(?P<new>.+?)", r"\s*[.!]?$"
+# tried in this order: "by" may be part of what is replaced, "instead of" of what replaces it
+SWAPS = tuple(
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        rf"\bsubstitute\s+{NEW}\s+for\s+{OLD}{END}",
+        rf"^(?:(?:put|use|show|have)\s+)?{NEW}\s+(?:instead|in(?:\s+the)?\s+place)\s+of\s+{OLD}{END}",
+        rf"\b(?:replace|turn|change|swap|exchange|convert|transform|make)\s+{OLD}\s+"
+        rf"(?:with|into|to|for)\s+{NEW}{END}",
+        rf"\breplace\s+{OLD}\s+by\s+{NEW}{END}",
+        rf"\b(?:make|turn)\s+(?:the\s+)?(?P<old>.+?)\s+(?:an?)\s+(?P<new>.+?){END}",
+    )
 )
 COLOURS = (
     "red", "orange", "yellow", "green", "blue", "purple", "violet", "pink", "brown", "black", "white", "grey",
@@ -199,11 +202,12 @@ def recoloured(source: str, instruction: str) -> str | None:
 
 def swapped(source: str, instruction: str) -> str:
     """A prompt in which the words that an instruction names stand for others. Raises UsageError."""
-    found = SWAPS.search(instruction.strip()) or MADE.search(instruction.strip())
-    old = found["old"] if found else ""
-    place = re.search(rf"\b{re.escape(old)}\b", source, re.IGNORECASE) if found else None
+    swaps = [found for pattern in SWAPS if (found := pattern.search(instruction.strip()))]
+    places = [re.search(rf"\b{re.escape(swap['old'])}\b", source, re.IGNORECASE) for swap in swaps]
+    found, place = next(((swap, at) for swap, at in zip(swaps, places, strict=True) if at), (None, None))
     if found is None or place is None:
-        what = f'"{old}" does not stand in "{source}".' if found else f'"{instruction}" is not a swap.'
+        old = swaps[0]["old"] if swaps else ""
+        what = f'"{old}" does not stand in "{source}".' if swaps else f'"{instruction}" is not a swap.'
         raise UsageError(
             f"the rules cannot follow the instruction: {what}",
             'They know drawn scenes, swaps such as "replace the wolf with a fox", and the places and times of'

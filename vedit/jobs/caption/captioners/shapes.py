@@ -66,6 +66,7 @@ class Reader:
                 f"it does not look like a drawn scene: its pixels are {off:.2f} from the colours of"
                 f' "{grammar.caption(fields, show_motion=False)}", of 1.',
                 f"The captioner shapes knows drawn scenes only, up to {FARTHEST:g}.",
+                "Name one for real clips: blip, florence2 or smolvlm2",
             )
         fields["motion"] = motion_of(track(clip_FCYX, fields)) if len(clip_FCYX) > 1 else "still"
         write = grammar.caption if look.detail == "short" else detailed
