@@ -61,7 +61,8 @@ def key_of(engine: str, a_PYX3: Pixels, b_PYX3: Pixels) -> str:
 
 def _read(path: str, shape: tuple[int, ...]) -> Floats | None:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        # by a file of our own: NumPy leaves one open that it cannot read
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
             found: Floats = arrays["flow"]
     except (OSError, ValueError, KeyError, EOFError, BadZipFile):
         return None
