@@ -22,6 +22,7 @@ from vedit.engine.controller import Controller
 from vedit.engine.sample import Stream, at_least_float32, check_finite, predict
 from vedit.engine.solvers import Solver, solve
 from vedit.models.family import Denoiser
+from vedit.models.shown import Shown
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ def invert(
     first_frame: int = 0,
     reached: int | None = None,
     controller: Controller | None = None,
+    shown: Shown | None = None,
 ) -> Iterator[Inverted]:
     """Yield the latents of every timestep, cleanest first. Guidance is 1.
 
@@ -52,7 +54,7 @@ def invert(
     fixed_point: further passes per step; each costs one evaluation. first_frame: the clip's number
     of frame 0, for messages. reached: index of the level that latents_FCYX are at already, to go on
     from there; None for the clip's own. controller: rules of the branch "src" that the edit runs
-    under too.
+    under too. shown: the picture that a network which sees one is shown.
     """
     schedule = model.schedule
     before = schedule.clean if reached is None else schedule.level(timesteps[reached])
@@ -63,7 +65,7 @@ def invert(
             level = schedule.level(timestep)
             arrived, asked_level = latents, before
             for _ in range(fixed_point + 1):
-                stream = Stream("src", arrived, text_1LE)
+                stream = Stream("src", arrived, text_1LE, shown=shown)
                 output = predict(model, [stream], timestep, index, controller, frames_per_call)["src"]
                 # a v-prediction becomes noise at the level the latents are at: the old one in the first
                 # pass (as DDIMInverseScheduler), the new one from then on

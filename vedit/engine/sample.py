@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -24,8 +24,9 @@ from vedit.engine.controller import Controller, Pass
 from vedit.engine.rules.rule import Indices
 from vedit.engine.solvers import UniPC
 from vedit.errors import ModelError, option
-from vedit.models.family import Denoiser, Network
+from vedit.models.family import Denoiser, Network, PictureReader
 from vedit.models.levels import Levels
+from vedit.models.shown import Shown
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ class Stream:
     weights: guidance by timestep, where it is not one number for all. clamp: what becomes of the clean
     latents foreseen. eta: share of DDPM's noise in a step. hold: what stays. noise: gives a tensor like the
     latents each time it is called; read with eta or hold. solver: takes the steps instead of the levels' own.
+    shown, unshown: the picture that a network which sees one is shown with `cond`, and with `uncond`.
     """
 
     name: str
@@ -79,6 +81,8 @@ class Stream:
     hold: Hold | None = None
     noise: Callable[[], Tensor] | None = None
     solver: UniPC | None = None
+    shown: Shown | None = None
+    unshown: Shown | None = None
 
     @property
     def branches(self) -> list[str]:
@@ -88,6 +92,9 @@ class Stream:
     def text(self, branch: str, step: int) -> Tensor:
         value = self.uncond if branch.endswith("/uncond") else self.cond
         return value(step) if callable(value) else value
+
+    def picture(self, branch: str) -> Shown | None:
+        return self.unshown if branch.endswith("/uncond") else self.shown
 
     def output(self, outputs: Mapping[str, Tensor], timestep: float) -> Tensor:
         """The network's output for the stream, guided where it has two branches."""
@@ -141,12 +148,20 @@ def guided(cond: Tensor, uncond: Tensor, scale: float) -> Tensor:
 
 
 def ask(
-    network: Network, latents_BFCYX: Tensor, timestep: float, text_BFLE: Tensor, frames: Indices = slice(None)
+    network: Network,
+    latents_BFCYX: Tensor,
+    timestep: float,
+    text_BFLE: Tensor,
+    frames: Indices = slice(None),
+    shown: Sequence[Shown | None] = (),
 ) -> Tensor:
     """The network's output for whole clips, (B, F, C, Y, X), however it takes their frames.
 
-    frames: which of the window they are, for a network that goes by pictures of them too.
+    frames: which of the window they are, for a network that goes by pictures of them too. shown: the picture
+    that each clip is shown, where the network sees one.
     """
+    if network.sees_picture:
+        return cast(PictureReader, network).predict(latents_BFCYX, timestep, text_BFLE[:, 0], shown)
     if network.frame_axis:
         return network.predict(latents_BFCYX, timestep, text_BFLE[:, 0])
     controls = getattr(network, "controls", None)  # most networks have no place for any
@@ -166,6 +181,7 @@ def predict(
     """The network's output for every branch, (F, C, Y, X) each; frames go through as the rules need them."""
     names = branch_names(streams)
     total = streams[0].latents.shape[0]
+    shown = [stream.picture(branch) for stream in streams for branch in stream.branches]
     pieces: dict[str, list[Tensor]] = {name: [] for name in names}
     order: list[int] = []
     if network.frame_axis:
@@ -176,7 +192,7 @@ def predict(
         dtype = network.network_dtype
         batch, text_batch = torch.stack(latents).to(dtype), torch.stack(texts).to(dtype)
         with nullcontext() if controller is None else controller.call_of(step, part):
-            output = ask(network, batch, timestep, text_batch, part.frames)
+            output = ask(network, batch, timestep, text_batch, part.frames, shown)
         if part.comes_again:
             continue  # it was there for its rules
         for name, piece in zip(names, at_least_float32(output), strict=True):

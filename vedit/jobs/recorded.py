@@ -31,7 +31,7 @@ FORM = re.compile(
 )  # of a mask that is no file
 MASK = re.compile(r"(?P<before>(?:not:)?(?P<track>track:)?)(?P<name>.*)", re.DOTALL)
 DRAWN_AT = re.compile(r"(.+)(@\d+(?:\.\d+)?(?:s|ms)?)", re.DOTALL)
-OURS = ("shapes", "shapes-video")  # of vedit.models.hub, which this module has no time for
+OURS = ("shapes", "shapes-video", "shapes-motion")  # of vedit.models.hub, which this module has no time for
 
 # --- files ---------------------------------------------------------------------------------------
 

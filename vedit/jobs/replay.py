@@ -21,7 +21,15 @@ from vedit.jobs.sink import Told
 from vedit.jobs.watch import Watch, unwatched
 from vedit.models.adapters import find, parse, recorded
 from vedit.models.family import Model
-from vedit.models.hub import cache_only, find_folder, hash_weights, is_in_cache, layout_in, weighed_in
+from vedit.models.hub import (
+    cache_only,
+    find_folder,
+    hash_weights,
+    is_in_cache,
+    layout_in,
+    weighed_in,
+    with_adapter,
+)
 from vedit.models.layout import SD
 from vedit.models.load import load_model
 from vedit.models.sd import single_file
@@ -232,25 +240,32 @@ def recorded_model(record: Mapping[str, Any]) -> Model:
     """
     wanted = record["model"]
     revision = wanted["revision"] if not is_folder(wanted["id"]) and wanted["id"] not in OURS else None
-    if single_file.is_file(wanted["id"]):
+    base, _ = with_adapter(wanted["id"])
+    if single_file.is_file(base):
         layout, parts = SD, SD.weighed
-        hashes = dict.fromkeys(parts, single_file.digest_of(Path(wanted["id"])))
+        hashes = dict.fromkeys(parts, single_file.digest_of(Path(base)))
     else:
         folder = find_folder(wanted["id"], revision)
         layout, parts = layout_in(folder), weighed_in(folder)
         hashes = {part: hash_weights(folder / part) for part in parts}
     if any(hashes[part] != wanted.get(key) for key, part in layout.hashed.items() if part in parts):
-        raise ModelError(
-            f"the weights of {wanted['id']} are not those of the record.",
-            "Their hashes differ, so the result would too.",
-            f"Name the model that was used: {option('model', 'NAME')}",
-        )
+        raise _other_weights(wanted["id"])
     lora = [recorded(told) for told in wanted.get("lora", ())]
     check_loras(wanted.get("lora", ()))
     short = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}[record["dtype"]]
     model = load_model(wanted["id"], revision, device=record["device"], dtype=short, lora=lora)
     model.hashes.update(hashes)
+    if model.identity().get(ADAPTER) != wanted.get(ADAPTER):
+        raise _other_weights(wanted["id"])
     return model
+
+
+def _other_weights(name: str) -> ModelError:
+    return ModelError(
+        f"the weights of {name} are not those of the record.",
+        "Their hashes differ, so the result would too.",
+        f"Name the model that was used: {option('model', 'NAME')}",
+    )
 
 
 def _warn_of_versions(record: Mapping[str, Any], warn: Warn) -> None:

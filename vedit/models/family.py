@@ -17,6 +17,7 @@ from torch import Tensor
 from vedit.models.alpha_bar import AlphaBar
 from vedit.models.levels import Levels
 from vedit.models.prompt import Prompt
+from vedit.models.shown import Shown
 from vedit.models.sites import Site
 from vedit.models.tensors import Applier
 
@@ -26,7 +27,8 @@ class Network(Protocol):
 
     network_dtype: its precision. channels: of the latents. text_shape: rows and width of a text embedding.
     text_tokens: of its rows those that attention sees, the first. frame_axis: whether it sees whole clips, so
-    that their frames cannot go through it in parts.
+    that their frames cannot go through it in parts. sees_picture: whether each clip of a call is also shown a
+    picture, as `Showing` makes it.
     """
 
     @property
@@ -43,6 +45,9 @@ class Network(Protocol):
 
     @property
     def frame_axis(self) -> bool: ...
+
+    @property
+    def sees_picture(self) -> bool: ...
 
     def predict(self, latents_FCYX: Tensor, timestep: Any, text_FLE: Tensor) -> Tensor:
         """The network's output at a timestep, of the latents' shape, in its own precision.
@@ -176,6 +181,24 @@ class Model(Family, Protocol):
 
     def parameters(self) -> dict[str, int]:
         """How many numbers each part holds."""
+
+
+class PictureReader(Network, Protocol):
+    """A network that is also shown a picture."""
+
+    def predict(
+        self, latents_FCYX: Tensor, timestep: Any, text_FLE: Tensor, shown: Sequence[Shown | None] = ()
+    ) -> Tensor:
+        """As a network does. shown: to each clip of the batch."""
+
+
+class Showing(Model, Protocol):
+    """A model whose network is also shown a picture."""
+
+    def show(self, picture_3YX: Tensor, frames: int) -> tuple[Shown, Shown]:
+        """What clips of so many frames are shown of a picture in [-1, 1], and what the branch that guidance
+        leads away from is.
+        """
 
 
 class TunableNetwork(Network, Protocol):

@@ -19,14 +19,15 @@ from vedit import documents
 from vedit.documents import Kind, table
 from vedit.errors import ModelError, UsageError, VeditError, nearest, option
 from vedit.models.checked import check_parts
-from vedit.models.layout import LAYOUTS, SD, WAN, Layout, class_of, layout_of
+from vedit.models.layout import ANIMATEDIFF, LAYOUTS, SD, WAN, Layout, class_of, layout_of
 from vedit.models.sharded import INDEX_FILE, parts_of, shards
 from vedit.secrecy import address, without_login
 
 EMBEDDED = "shapes"
 EMBEDDED_VIDEO = "shapes-video"
+EMBEDDED_MOTION = "shapes-motion"  # a motion adapter; as a model it is the embedded one's with it
 EMBEDDED_EDITOR = "shapes-instruct"  # weights beside the video model, no model by themselves
-OURS = (EMBEDDED, EMBEDDED_VIDEO)  # the models that ship with vedit
+OURS = (EMBEDDED, EMBEDDED_VIDEO, EMBEDDED_MOTION)  # the models that ship with vedit
 BUILTIN = Path(__file__).resolve().parent.parent / "builtin"
 PARTS = tuple(
     dict.fromkeys(part for layout in LAYOUTS for part in (*layout.weighed, *layout.may, *layout.beside))
@@ -36,7 +37,8 @@ CONFIGS = [
     *(f"{part}/*.{suffix}" for part in PARTS for suffix in ("json", "txt")),
     "tokenizer/*.model",
 ]
-LAYOUT = f"A model is a folder in the layout of diffusers' {' or '.join(layout.title for layout in LAYOUTS)}."
+TITLES = [layout.title for layout in LAYOUTS]
+LAYOUT = f"A model is a folder in the layout of diffusers' {', '.join(TITLES[:-1])} or {TITLES[-1]}."
 WEIGHT_FILE = re.compile(
     r"(?:diffusion_pytorch_model|model|pytorch_model)(?:\.(?P<variant>fp16))?\.(?P<suffix>safetensors|bin)"
 )
@@ -89,12 +91,22 @@ def hash_weights(folder: Path) -> str:
     return digest.hexdigest()
 
 
+def with_adapter(name: str) -> tuple[str, str | None]:
+    """A model and the motion adapter that makes a network of clips of it, as MODEL+ADAPTER names them."""
+    if name == EMBEDDED_MOTION:
+        return EMBEDDED, EMBEDDED_MOTION
+    model, plus, adapter = name.rpartition("+")
+    return (name, None) if not (plus and model and adapter) or os.path.exists(name) else (model, adapter)
+
+
 def find_folder(name: str, revision: str | None = None) -> Path:
     """Where a model's files lie; Hub ids are looked up in the cache, and fetched when online.
 
+    A motion adapter behind the name is left aside.
     Raises ModelError for a name that is neither, and for a model of another family; UsageError for
     the revision of a model that has none.
     """
+    name, _ = with_adapter(name)
     if revision is not None and (name in OURS or os.path.isdir(name)):
         raise UsageError(
             f"{name} has no revisions.",
@@ -204,6 +216,8 @@ def weighed_in(folder: Path) -> tuple[str, ...]:
 
 def layout_named(name: str, revision: str | None = None) -> Layout:
     """The layout of a model by name, asking nobody: Stable Diffusion's where that cannot be told yet."""
+    if with_adapter(name)[1] is not None:
+        return ANIMATEDIFF
     if name in OURS or os.path.isdir(name):
         path: Any = (BUILTIN / name if name in OURS else Path(name)) / "model_index.json"
     elif os.path.exists(name) or name.count("/") != 1:
@@ -298,7 +312,10 @@ def unused_parts(index: dict[str, Any]) -> list[str]:
         for part, value in index.items()
         if isinstance(value, list) and len(value) == 2 and value[1] is not None
     }
-    return sorted(named - {*PARTS, "safety_checker", "feature_extractor"})
+    layout = layout_of(index) or SD
+    own = {*layout.weighed, *layout.may, *layout.beside}
+    # the weights of a motion adapter are part of the network's own
+    return sorted(named - own - {"safety_checker", "feature_extractor", "motion_adapter"})
 
 
 def other_family(index: dict[str, Any]) -> str | None:
@@ -318,7 +335,7 @@ def check_family(name: str, folder: Path) -> None:
                 "It begins with a picture; an edit needs Wan's text-to-video layout."
                 if is_picture
                 else "These methods need the UNet and the text encoders of Stable Diffusion 1.x, 2.x or XL"
-                " (its base), or Wan's text-to-video layout."
+                " (its base), of AnimateDiff or I2VGen-XL, or Wan's text-to-video layout."
             ),
             "See: vedit models list",
         )

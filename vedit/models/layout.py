@@ -70,6 +70,33 @@ SDXL = Layout(
     },
     beside=("tokenizer", "tokenizer_2", "scheduler"),
 )
+ANIMATEDIFF = Layout(
+    "animatediff",
+    "AnimateDiffPipeline",
+    ("AnimateDiffPipeline", "AnimateDiffVideoToVideoPipeline"),
+    ("unet", "vae", "text_encoder"),
+    {
+        "unet": frozenset({"UNetMotionModel"}),
+        "vae": frozenset({"AutoencoderKL"}),
+        "text_encoder": frozenset({"CLIPTextModel"}),
+        "text_encoder_2": NOTHING,
+        "transformer": NOTHING,
+    },
+)
+I2VGEN = Layout(
+    "i2vgen-xl",
+    "I2VGenXLPipeline",
+    ("I2VGenXLPipeline",),
+    ("unet", "vae", "text_encoder", "image_encoder"),
+    {
+        "unet": frozenset({"I2VGenXLUNet"}),
+        "vae": frozenset({"AutoencoderKL"}),
+        "text_encoder": frozenset({"CLIPTextModel"}),
+        "image_encoder": frozenset({"CLIPVisionModelWithProjection"}),
+        "transformer": NOTHING,
+    },
+    beside=("tokenizer", "scheduler", "feature_extractor"),
+)
 WAN = Layout(
     "wan",
     "WanPipeline",
@@ -86,7 +113,8 @@ WAN = Layout(
     ("transformer_2",),
     "z_dim",
 )
-LAYOUTS = (SD, SDXL, WAN)
+LAYOUTS = (SD, SDXL, WAN, ANIMATEDIFF, I2VGEN)
+MOTION = (ANIMATEDIFF, I2VGEN)  # video networks with layers over frames of their own
 
 
 def class_of(index: Mapping[str, Any], part: str) -> Any:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from vedit.errors import Warn, silent
 from vedit.models.adapters import locate
 from vedit.models.family import Model
-from vedit.models.hub import EMBEDDED, find_folder, layout_in
-from vedit.models.layout import WAN
+from vedit.models.hub import EMBEDDED, find_folder, layout_in, with_adapter
+from vedit.models.layout import MOTION, WAN
 from vedit.models.sd import single_file
 
 
@@ -24,25 +25,27 @@ def load_model(
 ) -> Model:
     """Load a model: an embedded one, a folder, a file of weights, or a Hub id with an optional revision.
 
+    A Stable Diffusion model with a motion adapter is MODEL+ADAPTER.
     offload: "none"; "model" keeps the parts that are not in use on the CPU; "sequential" also streams the
     network layer by layer through the device (accelerate). lora: LoRAs that are merged into its parts, as
     `vedit.models.adapters.parse` reads them. warn: told of parts of the model that are not used.
     Raises ModelError for weights missing, gated, offline, damaged, or of another family.
     """
+    options: dict[str, Any] = {"device": device, "dtype": dtype, "offload": offload, "warn": warn}
+    if with_adapter(name)[1] is not None:
+        from vedit.models.motion.load import load_adapted
+
+        return load_adapted(name, revision, lora=lora, **options)
     if not single_file.is_file(name):
         folder = find_folder(name, revision)
         if layout_in(folder) is WAN:
             from vedit.models.wan.load import load_folder
 
-            return load_folder(
-                name,
-                folder,
-                device=device,
-                dtype=dtype,
-                offload=offload,
-                lora=locate(lora, WAN, name),
-                warn=warn,
-            )
+            return load_folder(name, folder, lora=locate(lora, WAN, name), **options)
+        if (layout := layout_in(folder)) in MOTION:
+            from vedit.models.motion.load import load_motion
+
+            return load_motion(name, folder, layout, lora=locate(lora, layout, name), **options)
     from vedit.models.sd.load import load_model as load_sd
 
-    return load_sd(name, revision, device=device, dtype=dtype, offload=offload, lora=lora, warn=warn)
+    return load_sd(name, revision, lora=lora, **options)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from vedit.models.hub import find_folder, latent_side, layout_in, read_json
-from vedit.models.layout import WAN
+from vedit.models.hub import find_folder, latent_side, layout_in, read_json, with_adapter
+from vedit.models.layout import I2VGEN, WAN
+from vedit.models.motion.side import NATIVE_SIDE
 from vedit.models.sd import single_file
 from vedit.models.wan.side import native_side as side_of_wan
 
@@ -12,10 +13,13 @@ def native_side(name: str, revision: str | None = None) -> int:
     """The side in pixels that a model was trained at, by its configuration files; a model of the Hub is
     fetched. Raises ModelError.
     """
+    name, _ = with_adapter(name)
     if single_file.is_file(name):
         return single_file.native_side(name)
     folder = find_folder(name, revision)
     if layout_in(folder) is WAN:
         return side_of_wan(name, folder)
+    if layout_in(folder) is I2VGEN:
+        return NATIVE_SIDE
     unet, vae = (read_json(folder / part / "config.json", name) for part in ("unet", "vae"))
     return latent_side(unet.get("sample_size")) << (len(vae.get("block_out_channels", (64,))) - 1)

@@ -16,7 +16,7 @@ from vedit.errors import ModelError, VeditError
 from vedit.jobs.edit.request import EditRequest
 from vedit.jobs.edit.settings import own_preset
 from vedit.media.atomic import open_output
-from vedit.models.hub import OURS, cache_only, commit_of, find_folder
+from vedit.models.hub import BUILTIN, OURS, cache_only, commit_of, find_folder, with_adapter
 from vedit.plain import digest
 from vedit.presets import PRESET, find, parameters, paths
 
@@ -184,6 +184,9 @@ class Keys:
     def _identify(self, name: str, revision: str | None) -> Any:
         if os.path.isfile(name):
             return self.contents.of(name)
+        base, adapter = with_adapter(name)
+        if adapter is not None:
+            return [self.model(base, revision), self._adapter(adapter)]
         is_here = name in OURS or os.path.isdir(name)
         if not is_here and not self.may_fetch:
             try:
@@ -194,6 +197,11 @@ class Keys:
         else:
             folder = find_folder(name, revision)
         return [name, commit] if (commit := commit_of(folder)) else self._files(folder)
+
+    def _adapter(self, name: str) -> Any:
+        """What tells a motion adapter from others; one of the Hub by its name alone."""
+        folder = BUILTIN / name if name in OURS else Path(name)
+        return self._files(folder) if folder.is_dir() else name
 
     def _files(self, folder: Path) -> str:
         files = sorted(file for file in folder.rglob("*") if file.is_file())

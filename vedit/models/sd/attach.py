@@ -28,12 +28,12 @@ def attached(unet: Any, sites: Sequence[Site], controller: Applier) -> Iterator[
         for site in sites:
             module = unet.get_submodule(site.path)
             if site.kind in FEATURES:
-                hooks.append(module.register_forward_hook(_FeatureHook(controller, site.path)))
+                hooks.append(module.register_forward_hook(FeatureHook(controller, site.path)))
             else:
                 if site.kind == "temporal":
                     hooks.append(_over_frames(unet, site.path, controller))
                 before[site.path] = module.processor
-                module.set_processor(_Processor(controller, site.path))
+                module.set_processor(Processor(controller, site.path))
         yield
     finally:
         for hook in hooks:
@@ -49,7 +49,7 @@ def _over_frames(unet: Any, path: str, controller: Applier) -> Any:
     return unet.get_submodule(path.rpartition(".")[0]).register_forward_hook(hook)
 
 
-class _FeatureHook:
+class FeatureHook:
     """Apply rules to the output of a convolution."""
 
     def __init__(self, controller: Applier, path: str) -> None:
@@ -65,7 +65,7 @@ class _FeatureHook:
         return tensors.stacked("h").flatten(0, 1)
 
 
-class _Processor:
+class Processor:
     """The attention of one module under control; equals diffusers' own when no rule acts."""
 
     def __init__(self, controller: Applier, path: str) -> None:

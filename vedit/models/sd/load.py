@@ -82,12 +82,12 @@ def load_model(
                 f"{name}: its {part} is not used: an edit takes the UNet, the autoencoder and the text"
                 " encoder"
             )
-        schedule = _schedule(name, folder)
+        schedule = check_schedule(name, folder)
         parts, tokenizer = _parts_of(name, folder, kinds, layout)
     own: dict[str, Any] = {}
     if layout is SDXL:
         own = _own_of_xl(name, folder, parts)
-    _check_fit(name, parts, tokenizer)
+    check_fit(name, parts, tokenizer)
     places = int(parts["text_encoder"].config.max_position_embeddings)
     tokenizer.model_max_length = int(
         min(tokenizer.model_max_length, places)
@@ -147,7 +147,8 @@ def _own_of_xl(name: str, folder: Path, parts: dict[str, Any]) -> dict[str, Any]
     return {"tokenizer_2": tokenizer, "zeros": bool(index.get("force_zeros_for_empty_prompt", True))}
 
 
-def _schedule(name: str, folder: Path) -> AlphaBar:
+def check_schedule(name: str, folder: Path) -> AlphaBar:
+    """The noise levels of a folder's scheduler. Raises ModelError."""
     path = folder / "scheduler" / "scheduler_config.json"
     try:
         schedule = read_schedule(read_json(path, name))
@@ -160,7 +161,7 @@ def _schedule(name: str, folder: Path) -> AlphaBar:
         ) from None
 
 
-def _check_fit(name: str, parts: dict[str, Any], tokenizer: Any) -> None:
+def check_fit(name: str, parts: dict[str, Any], tokenizer: Any) -> None:
     """Refuse parts that do not belong together: they would fail in the middle of an edit."""
     unet, vae, text = (parts[part].config for part in ("unet", "vae", "text_encoder"))
     words, known = len(tokenizer), int(text.vocab_size)

@@ -36,6 +36,7 @@ class UNetNetwork:
     tokenizer: Any
     controls: Controls | None = None
     frame_axis = False
+    sees_picture = False
     has_second = False
 
     def second_at(self, timestep: float) -> bool:

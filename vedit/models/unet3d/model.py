@@ -34,6 +34,7 @@ class UNet3DNetwork:
     schedule: AlphaBar
     precision: torch.dtype = field(default=torch.float32, kw_only=True)
     frame_axis = True
+    sees_picture = False
     network_dtype = torch.float32  # what goes in and comes out, whatever the arithmetic inside
 
     @property

@@ -34,6 +34,7 @@ class WanNetwork:
     by_token: bool
     text_tokens: int
     frame_axis = True
+    sees_picture = False
 
     @property
     def transformers(self) -> list[Any]:

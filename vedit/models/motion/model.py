@@ -1,0 +1,151 @@
+"""A loaded video model: Stable Diffusion's codec and text encoder around a network of whole clips.
+
+Shape letters: F frames, C channels, Y X rows and columns, L text tokens, E text width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from vedit.errors import UsageError, option
+from vedit.models.hub import hash_weights
+from vedit.models.layout import ANIMATEDIFF, I2VGEN, Layout
+from vedit.models.motion.network import FirstFrameNetwork, MotionNetwork
+from vedit.models.motion.side import NATIVE_SIDE
+from vedit.models.sd.model import Model
+from vedit.models.sd.network import weight_bytes
+from vedit.models.shapes.networks import with_words
+from vedit.models.shown import Shown
+from vedit.models.words import checked_ids
+from vedit.pixels import to_bytes
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+@dataclass
+class MotionModel(MotionNetwork, Model):
+    """AnimateDiff. adapter: the folder of its motion adapter, where that is not part of the network's own."""
+
+    layout: ClassVar[Layout] = ANIMATEDIFF
+    adapter: Path | None = None
+
+    def frames(self, pictures: int) -> int:
+        """As many; raises UsageError for more than the layers over frames have places for."""
+        most = int(self.unet.config.motion_max_seq_length)
+        if pictures > most:
+            raise too_long(pictures, most, self.name)
+        return pictures
+
+    @torch.inference_mode()
+    def encode_prompt(self, prompt: str) -> Tensor:
+        """The text embedding, (1, L, E) float32; of the embedded model with a row for its motion words."""
+        states = super().encode_prompt(prompt)
+        if not self.motion_words:
+            return states
+        from vedit.data.vocabulary import motion_words
+
+        ids = torch.tensor([self.tokenizer(prompt).input_ids])
+        return with_words(states, motion_words(ids).to(states))
+
+    def identity(self) -> dict[str, Any]:
+        told = super().identity()
+        if self.adapter is not None:
+            if "motion_adapter" not in self.hashes:
+                self.hashes["motion_adapter"] = hash_weights(self.adapter)
+            told["motion_adapter_sha256"] = self.hashes["motion_adapter"]
+        return told
+
+
+@dataclass
+class FirstFrameModel(FirstFrameNetwork, Model):
+    """I2VGen-XL, whose clips begin with a picture that they are shown. feature_extractor: how an image
+    encoder is given one.
+    """
+
+    layout: ClassVar[Layout] = I2VGEN
+    image_encoder: Any = None
+    feature_extractor: Any = None
+
+    @property
+    def native_size(self) -> int:
+        return NATIVE_SIDE
+
+    @torch.inference_mode()
+    def encode_prompt(self, prompt: str) -> Tensor:
+        """The text encoder's last but one states, normalised, (1, L, E) float32, as its pipeline takes them.
+
+        Raises UsageError for a prompt too long.
+        """
+        checked_ids(self.tokenizer, prompt, self.text_tokens)
+        given = self.tokenizer(
+            prompt, padding="max_length", max_length=self.text_tokens, return_tensors="pt"
+        ).input_ids.to(self.device)
+        with self._in_use(self.text_encoder):
+            states = self.text_encoder(given, output_hidden_states=True).hidden_states[-2]
+            inner = getattr(self.text_encoder, "text_model", self.text_encoder)  # by version of transformers
+            normalised: Tensor = inner.final_layer_norm(states).float()
+        return normalised
+
+    @torch.inference_mode()
+    def show(self, picture_3YX: Tensor, frames: int) -> tuple[Shown, Shown]:
+        """The picture's latents and then, for each frame, how far behind it lies; and its embedding, which
+        the branch that guidance leads away from is not given.
+
+        Source: diffusers' I2VGenXLPipeline. Deviation: the codec's mean, where that draws from it.
+        """
+        first = self.encode_frames(picture_3YX[None])
+        far = torch.arange(1, frames, device=first.device) / max(1, frames - 1)
+        behind = torch.ones_like(first).expand(len(far), -1, -1, -1) * far[:, None, None, None]
+        latents = torch.cat([first, behind])
+        embedding = self._embedding(to_bytes(picture_3YX[None].float().cpu())[0])
+        return Shown(embedding, latents), Shown(torch.zeros_like(embedding), latents)
+
+    def _embedding(self, picture_YX3: np.ndarray) -> Tensor:
+        given = self.feature_extractor(
+            images=[seen_by_encoder(picture_YX3, self.feature_extractor.crop_size)],
+            do_normalize=True,
+            do_center_crop=False,
+            do_resize=False,
+            return_tensors="pt",
+        ).pixel_values
+        with self._in_use(self.image_encoder):
+            found: Tensor = self.image_encoder(
+                given.to(self.device, self.image_encoder.dtype)
+            ).image_embeds.float()
+        return found
+
+    def text_bytes(self) -> int:
+        return weight_bytes(self.text_encoder) + weight_bytes(self.image_encoder)
+
+
+def seen_by_encoder(picture_YX3: np.ndarray, size: Any) -> Any:
+    """The middle square of a picture as the image encoder is given it, scaled as the pipeline does: to a
+    square of its width first.
+    """
+    from PIL import Image
+
+    shown = Image.fromarray(picture_YX3)
+    side = shown.width
+    scale = min(1.0, shown.height / side)
+    whole = shown.resize(
+        (round(shown.width // scale), round(shown.height // scale)), Image.Resampling.BOX
+    )
+    left, top = (whole.width - side) // 2, (whole.height - side) // 2
+    return whole.crop((left, top, left + side, top + side)).resize(
+        (int(size["width"]), int(size["height"])), Image.Resampling.BILINEAR
+    )
+
+
+def too_long(pictures: int, most: int, name: str) -> UsageError:
+    """What is said of more frames than layers over frames know."""
+    return UsageError(
+        f"{pictures} frames at once are too many for {name}.",
+        f"Its layers over frames know {most} places in time.",
+        f"Try {option('frames', most)}, or {option('stride', -(-pictures // most))}",
+    )
