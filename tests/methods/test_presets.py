@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from tests.engine import sdxl
+from tests.engine.motion import TinyMotion
 from tests.engine.tiny import TinyModel
 from tests.methods.flow import TinyWan
 from tests.methods.inputs import Asked, prepared
@@ -15,6 +16,7 @@ from vedit import methods, presets
 from vedit.methods.base import read_params
 from vedit.models.shapes import parts
 
+MOTION = ("uniedit",)  # methods for networks with layers over frames
 FLOWS = ("flowedit", "unedit")  # methods for models of flow matching
 METHOD_PRESETS = [name for name in presets.paths() if presets.load(name).kind == "method"]
 
@@ -46,6 +48,8 @@ def test_a_preset_is_right_for_its_method_and_fits_its_model(name: str) -> None:
 
 def model_for(preset: str, method: str) -> Any:
     """A model in small with the layers that a preset is for."""
+    if method in MOTION:
+        return TinyMotion()
     if preset.endswith("-shapes-video"):
         return TinyWan(blocks=4)
     if preset.endswith("-wan") or method in FLOWS:

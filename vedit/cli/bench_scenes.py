@@ -106,7 +106,7 @@ def command(
     need("diffusion")
     from vedit.jobs.edit.settings import own_model
     from vedit.models.hub import layout_named
-    from vedit.models.layout import WAN
+    from vedit.models.layout import ANIMATEDIFF, WAN
 
     if weights is not None and not instructions:
         raise UsageError("--weights is for --instructions.", "", "Add --instructions")
@@ -115,8 +115,9 @@ def command(
         check_followed(names.split(","))
         settings = (*settings, *([f"easyv2v.weights={weights}"] if weights is not None else []))
         model_choice["model"] = own_model("easyv2v", {"weights": weights or ""}, model_choice["model"])
-    of_clips = layout_named(model_choice["model"], model_choice["revision"]) is WAN
-    chosen = names.split(",") if names else methods.fitting(of_clips)
+    layout = layout_named(model_choice["model"], model_choice["revision"])
+    able = methods.fitting_motion() if layout is ANIMATEDIFF else methods.fitting(of_clips=layout is WAN)
+    chosen = names.split(",") if names else able
     contenders = contenders_of(chosen, settings, model_choice["model"])
 
     from dataclasses import asdict

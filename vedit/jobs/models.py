@@ -8,7 +8,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from vedit.errors import ModelError, option
-from vedit.models.hub import BUILTIN, EMBEDDED, EMBEDDED_VIDEO, fetch, missing_parts, other_family, read_json
+from vedit.models.hub import (
+    BUILTIN,
+    EMBEDDED,
+    EMBEDDED_MOTION,
+    EMBEDDED_VIDEO,
+    fetch,
+    missing_parts,
+    other_family,
+    read_json,
+)
 
 
 class Entry(NamedTuple):
@@ -32,7 +41,9 @@ def list_models() -> list[Entry]:
     motion = BUILTIN / f"{EMBEDDED}-motion"
     if motion.is_dir():
         found.append(
-            Entry(motion.name, _size(motion), "embedded: makes clips of drawn scenes, for vedit generate")
+            Entry(
+                motion.name, _size(motion), "embedded: a motion adapter for shapes, for clips of drawn scenes"
+            )
         )
     for snapshot in sorted(Path(constants.HF_HUB_CACHE).glob("models--*/snapshots/*")):
         kind = _kind(snapshot)
@@ -95,7 +106,7 @@ def describe(name: str, revision: str | None = None, sites: bool = False) -> dic
 
     Of a training run and of the embedded adapter for clips they are those that their files tell.
     """
-    if (told := _of_no_pipeline(name)) is not None:
+    if not (sites and name == EMBEDDED_MOTION) and (told := _of_no_pipeline(name)) is not None:
         return told
     from vedit.models.load import load_model
 
@@ -125,7 +136,7 @@ def _of_no_pipeline(name: str) -> dict[str, Any] | None:
             "folder": str(folder),
             "kind": "motion adapter of the embedded model",
             "size": f"{_size(folder) / 2**20:.1f} MiB",
-            "use": 'vedit generate "..."',
+            "use": f'vedit generate "...", vedit edit {option("method", "uniedit")}',
         }
     states = (
         sorted(folder.glob("**/log.jsonl"))

@@ -261,7 +261,9 @@ class Recorded:
             for holder, key, what in _names(self.record)
             if what == "model" and isinstance(holder[key], str)
         ]
-        return sorted({name for name in names if name not in OURS and not is_folder(name)})
+        # a model and its motion adapter, MODEL+ADAPTER, are two
+        parts = {part for name in names if not is_folder(name) for part in name.split("+")}
+        return sorted({name for name in parts if name not in OURS and not is_folder(name)})
 
     def with_named(self, named: Mapping[str, Any]) -> Recorded:
         """The record with files and a model that the user names instead of its own: keys input, model,

@@ -35,6 +35,8 @@ from vedit.models.load import load_model
 from vedit.models.sd import single_file
 from vedit.plain import plain
 
+ADAPTER = "motion_adapter_sha256"  # in the identity of a model
+
 
 def replay(
     record: dict[str, Any],

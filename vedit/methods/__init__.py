@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from types import ModuleType
 
 from vedit.registry import Registry
@@ -15,11 +16,20 @@ def names() -> list[str]:
 
 
 def fitting(of_clips: bool) -> list[str]:
-    """The methods for networks that see clips whole, or for those that see pictures, which need no mask and
-    take two prompts.
+    """The methods for networks that see clips whole and are trained by flow matching, or for those that see
+    pictures, which need no mask and take two prompts.
     """
-    other = {"pictures"} if of_clips else {"flow"}
-    return [name for name in names() if not load(name).NEEDS & {*other, "mask", "instruction"}]
+    return without({"pictures" if of_clips else "flow", "temporal", "first frame", "mask", "instruction"})
+
+
+def fitting_motion() -> list[str]:
+    """Those for networks with layers over frames, which are shown no picture."""
+    return without({"pictures", "flow", "first frame", "mask", "instruction"})
+
+
+def without(needs: Collection[str]) -> list[str]:
+    """The methods that have none of these needs."""
+    return [name for name in names() if not load(name).NEEDS & {*needs}]
 
 
 def has(name: str) -> bool:

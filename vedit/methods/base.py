@@ -6,7 +6,9 @@ A method module holds
     NEEDS        a frozenset; "inversion" when `Window.trajectory` is read, "source prompt" when the
                  inversion must have been made with this very prompt, "pictures" when it is for
                  networks that see frames one by one, "flow" when it is for those of flow matching,
-                 "mask" when it edits nothing without one, "instruction" when its prompt is one
+                 "temporal" when it is for those with layers over frames, "first frame" for those that are
+                 shown the first frame of a clip, "mask" when it edits nothing without one, "instruction" when
+                 its prompt is one
     Params       its settings, a `MethodParams`; presets and options are checked by it
     longest      longest(model, params) -> frames of a clip that are edited together at most, where a method
                  knows that; it need not be there

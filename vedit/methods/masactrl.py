@@ -113,12 +113,12 @@ def prepare(model: Family, request: Request, params: Params) -> Prepared:
     )
 
 
-def mutual_sites(model: Family, first: int) -> Select:
-    """Self-attention from a module on. Raises UsageError behind the last."""
+def mutual_sites(model: Family, first: int, key: str = "start_layer") -> Select:
+    """Self-attention from a module on. key: the setting that says so. Raises UsageError behind the last."""
     layers = [site.layer for site in model.sites() if site.kind == "self"]
     if first >= len(layers):
         raise UsageError(
-            f"start_layer {first} is behind the last of {len(layers)} self-attention modules.",
+            f"{key} {first} is behind the last of {len(layers)} self-attention modules.",
             f"Give 0 to {len(layers) - 1}.",
         )
     return Select("self", first_layer=layers[first], expect=len(layers) - first)

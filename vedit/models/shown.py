@@ -13,8 +13,8 @@ from torch import Tensor
 class Shown:
     """A picture as a network is shown it.
 
-    embedding_1E: of an image encoder, read beside the text. latents_FCYX: of the picture, one for each frame of
-    the clip; what a frame behind the first is given is the family's.
+    embedding_1E: of an image encoder, read beside the text. latents_FCYX: of the picture, one for each frame
+    of the clip; what a frame behind the first is given is the family's.
     """
 
     embedding_1E: Tensor

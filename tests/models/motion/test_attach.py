@@ -76,9 +76,7 @@ def test_sites_stand_in_the_order_that_a_call_visits_them(model: Any) -> None:
     assert seen == [site.path for site in model.sites()]
 
 
-def test_processors_at_which_no_rule_acts_change_nothing(
-    model: Any, plain: dict[str, torch.Tensor]
-) -> None:
+def test_processors_at_which_no_rule_acts_change_nothing(model: Any, plain: dict[str, torch.Tensor]) -> None:
     before = dict(model.unet.attn_processors)
     idle = [
         Replace(Select(kind), "src", ("tgt",), (False,), name=kind) for kind in ("self", "cross", "temporal")
@@ -139,7 +137,5 @@ def test_what_a_call_takes_is_counted_on_a_copy_without_contents(model: Any) -> 
     from vedit.engine.memory import network_peak
 
     plan = Plan((Replace(Select("temporal"), "src", ("tgt",), (True,)),))
-    peaks = [
-        network_peak(model, plan, ("src", "tgt"), frames, (tiny.SIDE, tiny.SIDE)) for frames in (2, 4)
-    ]
+    peaks = [network_peak(model, plan, ("src", "tgt"), frames, (tiny.SIDE, tiny.SIDE)) for frames in (2, 4)]
     assert 0 < peaks[0] < peaks[1]

@@ -115,8 +115,12 @@ class Call:
         return resize_mask(self.of_frames(mask_F1YX) > 0.5, self.grid).to(device)
 
     def tokens(self, mask_F1YX: Tensor, device: torch.device) -> Tensor:
-        """The same by token, (F, 1, T, 1), as heads x tokens x width broadcast."""
-        return self.mask(mask_F1YX, device).flatten(1)[:, None, :, None]
+        """The same by token, (F, 1, T, 1), as heads x tokens x width broadcast; over frames, where they
+        are the tokens, (T, 1, F, 1).
+        """
+        by_token = self.mask(mask_F1YX, device).flatten(1)[:, None, :, None]
+        is_over_frames = self.site is not None and self.site.kind == "temporal"
+        return by_token.expand(len(self.numbers), -1, -1, -1).transpose(0, 2) if is_over_frames else by_token
 
 
 class Rule(ABC):

@@ -10,7 +10,7 @@ from typing import Any
 from vedit import methods
 from vedit.errors import UsageError, option, refuse_mistakes
 from vedit.methods.outline import outline
-from vedit.models.hub import EMBEDDED, EMBEDDED_VIDEO, layout_named
+from vedit.models.hub import EMBEDDED, EMBEDDED_MOTION, EMBEDDED_VIDEO, layout_named
 from vedit.models.layout import SDXL, WAN
 
 OWN_OPTIONS = {
@@ -48,18 +48,18 @@ def method_params(
 
 
 def own_preset(method: str, model: str, backend: Any = None) -> str:
-    """The preset that a method has of its own for a model: METHOD-shapes with the embedded one,
-    METHOD-shapes-video with the embedded video model, METHOD-wan with those of Wan's layout,
-    METHOD-sdxl with Stable Diffusion XL; METHOD for the others, and where there is no such preset. A
-    released editor has one by its name, whatever the model.
+    """The preset that a method has of its own for a model: METHOD-shapes with the embedded one, with its
+    motion adapter or without, METHOD-shapes-video with the embedded video model, METHOD-wan with those of
+    Wan's layout, METHOD-sdxl with Stable Diffusion XL; METHOD for the others, and where there is no such
+    preset. A released editor has one by its name, whatever the model.
     """
     from vedit.presets import paths
 
     if method == "instruct":
         own = f"{method}-{backend or 'ip2p'}"
         return own if own in paths() else method
-    if model == EMBEDDED:
-        return f"{method}-{model}"
+    if model in (EMBEDDED, EMBEDDED_MOTION):
+        return f"{method}-{EMBEDDED}"
     named = [f"{method}-{model}"] if model == EMBEDDED_VIDEO else []
     layout = layout_named(model)
     named += [f"{method}-{layout.name}"] if layout in (SDXL, WAN) else []
@@ -67,9 +67,11 @@ def own_preset(method: str, model: str, backend: Any = None) -> str:
 
 
 def own_model(method: str, settings: Mapping[str, Any], model: str) -> str:
-    """The model that a method works on: easyv2v takes the backbone of its weights, where nobody names another
-    than the embedded picture model.
+    """The model that a method works on, where nobody names another than the embedded picture model: easyv2v
+    takes the backbone of its weights, and what is for layers over frames the model with its motion adapter.
     """
+    if model == EMBEDDED and "temporal" in needs_of(method):
+        return EMBEDDED_MOTION
     if model != EMBEDDED or method != "easyv2v":
         return model
     from vedit.models.wan.weights import find_weights, read_recipe
@@ -86,6 +88,14 @@ def refuse_unknown(method: str, settings: Mapping[str, Any], options: Mapping[st
             check_own(method, name, value)
     if told := outline(method):
         refuse_mistakes(f"{method} parameters", told.mistakes(settings))
+
+
+def needs_of(method: str) -> frozenset[str]:
+    """What a method needs, by its file where that is ours."""
+    told = outline(method)
+    if told:
+        return told.needs
+    return frozenset(methods.load(method).NEEDS) if methods.has(method) else frozenset()
 
 
 def keys_of(method: str) -> list[str]:

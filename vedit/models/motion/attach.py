@@ -1,7 +1,7 @@
 """Run rules inside a stock video UNet: the processors and hooks of Stable Diffusion's, all put back.
 
-Attention over frames has a sequence of frames for each pixel: there a rule is given tensors (P, N, F, D) where
-it is given (F, N, T, D) within frames. P pixels, N heads, F frames, D head width.
+Attention over frames has a sequence of frames for each pixel: there a rule is given tensors (P, N, F, D)
+where it is given (F, N, T, D) within frames. P pixels, N heads, F frames, T tokens, D head width.
 """
 
 from __future__ import annotations

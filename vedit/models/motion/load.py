@@ -73,7 +73,9 @@ def load_motion(
     if layout is I2VGEN:
         own = {"feature_extractor": _extractor(name, folder)}
         _check_picture(name, parts)
-    made: type[MotionModel] | type[FirstFrameModel] = MotionModel if layout is ANIMATEDIFF else FirstFrameModel
+    made: type[MotionModel] | type[FirstFrameModel] = (
+        MotionModel if layout is ANIMATEDIFF else FirstFrameModel
+    )
     return made(
         name,
         commit_of(folder),
@@ -89,9 +91,7 @@ def load_motion(
     )
 
 
-def _parts_of(
-    name: str, folder: Path, layout: Layout, precision: torch.dtype
-) -> tuple[dict[str, Any], Any]:
+def _parts_of(name: str, folder: Path, layout: Layout, precision: torch.dtype) -> tuple[dict[str, Any], Any]:
     """The networks of a folder, each in its dtype, and the tokenizer."""
     from diffusers import AutoencoderKL, I2VGenXLUNet, UNetMotionModel
     from transformers import CLIPTextModel, CLIPTokenizer, CLIPVisionModelWithProjection

@@ -133,9 +133,7 @@ def seen_by_encoder(picture_YX3: np.ndarray, size: Any) -> Any:
     shown = Image.fromarray(picture_YX3)
     side = shown.width
     scale = min(1.0, shown.height / side)
-    whole = shown.resize(
-        (round(shown.width // scale), round(shown.height // scale)), Image.Resampling.BOX
-    )
+    whole = shown.resize((round(shown.width // scale), round(shown.height // scale)), Image.Resampling.BOX)
     left, top = (whole.width - side) // 2, (whole.height - side) // 2
     return whole.crop((left, top, left + side, top + side)).resize(
         (int(size["width"]), int(size["height"])), Image.Resampling.BILINEAR

@@ -102,9 +102,7 @@ class FirstFrameNetwork(MotionNetwork):
         return BareFirstFrame(rebuilt(self.unet), self.tokenizer)
 
 
-def stacked(
-    shown: Sequence[Shown | None], latents_BFCYX: Tensor, text_BLE: Tensor
-) -> tuple[Tensor, Tensor]:
+def stacked(shown: Sequence[Shown | None], latents_BFCYX: Tensor, text_BLE: Tensor) -> tuple[Tensor, Tensor]:
     """Embeddings (B, 1, E) and latents (B, F, C, Y, X) of what each clip is shown; zeros for nothing."""
     if not any(shown):
         empty = text_BLE.new_zeros(len(text_BLE), 1, text_BLE.shape[-1])

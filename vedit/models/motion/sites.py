@@ -2,11 +2,10 @@
 
 Attention within frames and over frames, and to text, in forward order:
 
-    AnimateDiff   attentions.J.transformer_blocks.K.attn1, .attn2       motion_modules.J....attn1, .attn2
-    I2VGen-XL     the same                                              temp_attentions.J....attn1, .attn2,
-                                                                        and transformer_in
-    SVD           the same                                              attentions.J.temporal_transformer_blocks
-                                                                        .K.attn1
+    within        attentions.J.transformer_blocks.K.attn1 (frames), .attn2 (text), in all of them
+    AnimateDiff   motion_modules.J.transformer_blocks.K.attn1, .attn2
+    I2VGen-XL     temp_attentions.J.transformer_blocks.K.attn1, .attn2, and transformer_in
+    SVD           attentions.J.temporal_transformer_blocks.K.attn1
 
 Both attentions of a layer over frames look at frames: there is no text in it, but in SVD, whose second one
 sees the picture and is left out.

@@ -1,0 +1,131 @@
+"""Edits with tiny video models from their folders: what users type, end to end."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tests.conftest import Result, vedit
+from tests.engine.folder import write_folder
+from tests.engine.motion import MOST, write_adapter, write_animatediff
+
+torch.set_num_threads(1)
+PROMPTS = ("--source", "a red cat", "--prompt", "a blue cat")
+STEPS = ("--steps", "3", "--guidance", "3")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VEDIT_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    root = tmp_path_factory.mktemp("models")
+    pictures, adapter = write_folder(root / "pictures"), write_adapter(root / "adapter")
+    return {
+        "animatediff": str(write_animatediff(root / "animatediff")),
+        "adapted": f"{pictures}+{adapter}",
+        "pictures": str(pictures),
+    }
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ten frames of 40x24, a square that moves over a slope."""
+    from PIL import Image
+
+    frames = []
+    for place in range(10):
+        picture = np.zeros((24, 40, 3), np.uint8) + np.linspace(40, 200, 40).astype(np.uint8)[:, None]
+        picture[8:16, 4 + 2 * place : 12 + 2 * place] = (220, 30, 30)
+        frames.append(Image.fromarray(picture))
+    path = tmp_path_factory.mktemp("clip") / "c.png"
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=100)
+    return path
+
+
+def edit(clip: Path, model: str, output: Path, method: str, *options: str) -> Result:
+    return vedit(
+        "edit", clip, "-o", output, "--model", model, "--method", method, "--size", "24", "--frames", "4",
+        "--no-detail", "-y", *PROMPTS, *options,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("model", ["animatediff", "adapted"])
+def test_uniedit_edits_a_clip_and_is_repeated(
+    folders: dict[str, str], clip: Path, tmp_path: Path, model: str
+) -> None:
+    motion = ("--set", "edits=motion", "--mask", "box:25%,25%,50%,50%", *STEPS)
+    done = edit(clip, folders[model], tmp_path / "a.png", "uniedit", *motion)
+    assert done.code == 0, done.err
+    record = json.loads((tmp_path / "a.png.vedit.json").read_text())
+    assert record["params"]["edits"] == "motion" and record["model"]["unet_sha256"]
+    assert ("motion_adapter_sha256" in record["model"]) == (model == "adapted")
+    again = vedit("replay", tmp_path / "a.png", "-o", tmp_path / "b.png")
+    assert again.code == 0, again.err
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["ddim", "sdedit", "p2p", "masactrl", "dds", "glp"])
+def test_methods_for_any_network_run_on_animatediff(
+    folders: dict[str, str], clip: Path, tmp_path: Path, method: str
+) -> None:
+    more = {"dds": ("--set", "iterations=2"), "glp": ("--set", "iterations=2")}.get(method, STEPS)
+    done = edit(clip, folders["animatediff"], tmp_path / "o.png", method, *more)
+    assert done.code == 0, done.err
+
+
+def test_the_plan_names_layers_over_frames_and_the_branches(
+    folders: dict[str, str], clip: Path, tmp_path: Path
+) -> None:
+    told = edit(
+        clip, folders["animatediff"], tmp_path / "o.png", "uniedit", "--set", "edits=motion", *STEPS, "--explain"
+    )  # fmt: skip
+    assert told.code == 0, told.err
+    assert "branches of each call: src/uncond, src, mot/uncond, mot, tgt/uncond, tgt" in told.text
+    assert "motion of mot: 42 sites" in told.text
+    assert "down_blocks.0.motion_modules.0.transformer_blocks.0.attn1 (1/1)" in told.text
+
+
+def test_a_method_of_pictures_is_refused_with_what_fits(
+    folders: dict[str, str], clip: Path, tmp_path: Path
+) -> None:
+    refused = edit(clip, folders["animatediff"], tmp_path / "o.png", "tokenflow", *STEPS)
+    assert refused.code == 5 and "sees them all at once" in refused.err
+    assert "uniedit" in refused.err and "flowedit" not in refused.err
+    flow = edit(clip, folders["animatediff"], tmp_path / "o.png", "flowedit")
+    assert flow.code == 5 and "flow matching" in flow.err
+
+
+def test_a_network_of_pictures_is_refused_for_layers_over_frames(
+    folders: dict[str, str], clip: Path, tmp_path: Path
+) -> None:
+    refused = edit(clip, folders["pictures"], tmp_path / "o.png", "uniedit", *STEPS)
+    assert refused.code == 5 and "has no layers that are for it" in refused.err
+    assert "MODEL+ADAPTER" in refused.err and "shapes-motion" in refused.err
+
+
+def test_frames_that_do_not_fit_are_explained(folders: dict[str, str], clip: Path, tmp_path: Path) -> None:
+    refused = edit(clip, folders["animatediff"], tmp_path / "o.png", "uniedit", "--frames", "10", *STEPS)
+    assert refused.code == 2 and f"know {MOST} places in time" in refused.err
+    assert f"--frames {MOST}" in refused.err and "--stride 2" in refused.err
+
+
+def test_a_clip_is_inverted_by_a_video_model_and_sampled_back(
+    folders: dict[str, str], clip: Path, tmp_path: Path
+) -> None:
+    done = vedit(
+        "invert", clip, "-o", tmp_path / "c.inv.safetensors", "--model", folders["animatediff"], "--size", "24",
+        "--frames", "4", "--prompt", "a red cat", "--steps", "4", "--fixed-point", "3", "--json",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    assert json.loads(done.text)["psnr_vae"] > 30
