@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.engine import sdxl
-from tests.engine.motion import TinyMotion
+from tests.engine.motion import TinyFirstFrame, TinyMotion
 from tests.engine.tiny import TinyModel
 from tests.methods.flow import TinyWan
 from tests.methods.inputs import Asked, prepared
@@ -50,6 +50,8 @@ def model_for(preset: str, method: str) -> Any:
     """A model in small with the layers that a preset is for."""
     if method in MOTION:
         return TinyMotion()
+    if method == "anyv2v":
+        return TinyFirstFrame()
     if preset.endswith("-shapes-video"):
         return TinyWan(blocks=4)
     if preset.endswith("-wan") or method in FLOWS:
@@ -64,7 +66,7 @@ def model_for(preset: str, method: str) -> Any:
 
 def test_every_method_has_a_preset_for_both_kinds_of_models() -> None:
     for name in methods.names():
-        if "pipeline" in methods.load(name).NEEDS:  # none of them is embedded
+        if {"pipeline", "first frame"} & methods.load(name).NEEDS:  # none of them is embedded
             assert name in METHOD_PRESETS
             continue
         embedded = f"{name}-shapes-video" if name in (*FLOWS, "kvlock", "easyv2v") else f"{name}-shapes"

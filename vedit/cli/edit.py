@@ -91,7 +91,10 @@ model_options = options(
         "--model",
         default="shapes",
         metavar="NAME",
-        help="shapes (embedded), a folder, one file of weights, or a Hub id such as OWNER/NAME.",
+        help=(
+            "shapes (embedded), a folder, one file of weights, or a Hub id such as OWNER/NAME; with +ADAPTER"
+            " behind it, a motion adapter by folder or Hub id."
+        ),
     ),
     click.option("--revision", metavar="REV", help="Branch, tag or commit of a Hub model."),
     click.option("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:N or mps."),
@@ -197,7 +200,9 @@ clip_options = options(
     help="Trained weights of easyv2v, a folder or a Hub id; by default those of the embedded editor.",
 )
 @click.option(
-    "--ref", metavar="FILE", help="With --instruction: a picture of what the edit should look like."
+    "--ref",
+    metavar="FILE",
+    help="A picture of what the edit should look like: with --instruction, or of the first frame for anyv2v.",
 )
 @click.option(
     "--ref-from",

@@ -12,7 +12,7 @@ import torch
 
 from tests.conftest import Result, vedit
 from tests.engine.folder import write_folder
-from tests.engine.motion import MOST, write_adapter, write_animatediff
+from tests.engine.motion import MOST, write_adapter, write_animatediff, write_i2vgen
 
 torch.set_num_threads(1)
 PROMPTS = ("--source", "a red cat", "--prompt", "a blue cat")
@@ -34,6 +34,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "animatediff": str(write_animatediff(root / "animatediff")),
         "adapted": f"{pictures}+{adapter}",
         "pictures": str(pictures),
+        "i2vgen": str(write_i2vgen(root / "i2vgen")),
     }
 
 
@@ -129,3 +130,69 @@ def test_a_clip_is_inverted_by_a_video_model_and_sampled_back(
     )  # fmt: skip
     assert done.code == 0, done.err
     assert json.loads(done.text)["psnr_vae"] > 30
+
+
+@pytest.fixture(scope="module")
+def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first frame of the clip in green and blue."""
+    from PIL import Image
+
+    shown = np.zeros((24, 40, 3), np.uint8) + np.array([20, 90, 60], np.uint8)
+    shown[8:16, 4:12] = (30, 30, 220)
+    path = tmp_path_factory.mktemp("picture") / "first.png"
+    Image.fromarray(shown).save(path)
+    return path
+
+
+INVERTED = ("--steps", "4", "--set", "inversion_steps=4", "--set", "start_index=0")
+
+
+def test_anyv2v_follows_a_first_frame_and_is_repeated(
+    folders: dict[str, str], clip: Path, picture: Path, tmp_path: Path
+) -> None:
+    done = edit(clip, folders["i2vgen"], tmp_path / "a.png", "anyv2v", "--ref", str(picture), *INVERTED)
+    assert done.code == 0, done.err
+    record = json.loads((tmp_path / "a.png.vedit.json").read_text())
+    assert record["model"]["image_encoder_sha256"] and record["ref"]
+    again = vedit("replay", tmp_path / "a.png", "-o", tmp_path / "b.png")
+    assert again.code == 0, again.err
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def test_anyv2v_lets_another_method_and_model_edit_the_first_frame(
+    folders: dict[str, str], clip: Path, tmp_path: Path
+) -> None:
+    by = ("--set", "frame_method=sdedit", "--set", f"frame_model={folders['pictures']}",
+          "--set", "frame_set={steps=3}")  # fmt: skip
+    done = edit(clip, folders["i2vgen"], tmp_path / "a.png", "anyv2v", *by, *INVERTED)
+    assert done.code == 0, done.err
+
+
+def test_a_first_frame_that_is_missing_or_given_twice_is_explained(
+    folders: dict[str, str], clip: Path, picture: Path, tmp_path: Path
+) -> None:
+    missing = edit(clip, folders["i2vgen"], tmp_path / "o.png", "anyv2v", *INVERTED)
+    assert missing.code == 2 and "--ref" in missing.err and "frame_model" in missing.err
+    twice = edit(clip, folders["i2vgen"], tmp_path / "o.png", "anyv2v", "--ref", str(picture),
+                 "--set", "frame_model=shapes")  # fmt: skip
+    assert twice.code == 2 and "Give one of them" in twice.err
+    gone = edit(clip, folders["i2vgen"], tmp_path / "o.png", "anyv2v", "--ref", "nowhere.png")
+    assert gone.code == 3 and "nowhere.png" in gone.err
+
+
+def test_a_network_that_is_shown_no_picture_is_refused_for_anyv2v(
+    folders: dict[str, str], clip: Path, picture: Path, tmp_path: Path
+) -> None:
+    for model in ("animatediff", "pictures"):
+        refused = edit(clip, folders[model], tmp_path / "o.png", "anyv2v", "--ref", str(picture), *INVERTED)
+        assert refused.code == 5 and "is shown none" in refused.err
+        assert "I2VGenXLPipeline" in refused.err
+
+
+def test_a_network_of_a_first_frame_is_refused_for_methods_that_show_none(
+    folders: dict[str, str], clip: Path, tmp_path: Path
+) -> None:
+    for method in ("uniedit", "p2p"):
+        refused = edit(clip, folders["i2vgen"], tmp_path / "o.png", method, *STEPS)
+        assert refused.code == 5 and "makes a clip of its first frame" in refused.err
+        assert "Methods for it are anyv2v." in refused.err

@@ -12,13 +12,14 @@ import torch
 
 from tests.engine import tiny
 from tests.engine.folder import write_folder
-from tests.engine.motion import MOST, write_adapter, write_animatediff
+from tests.engine.motion import MOST, write_adapter, write_animatediff, write_i2vgen
 from vedit.engine.sample import Stream, sample
 from vedit.errors import ModelError, UsageError
 from vedit.models.hub import EMBEDDED_MOTION, layout_named, with_adapter
 from vedit.models.layout import ANIMATEDIFF
 from vedit.models.load import load_model
-from vedit.models.motion.model import MotionModel
+from vedit.models.motion.model import FirstFrameModel, MotionModel
+from vedit.pixels import from_bytes
 
 PROMPT, NEGATIVE, STEPS, GUIDANCE, FRAMES = "a red cat", "big", 3, 3.0, 4
 
@@ -126,3 +127,43 @@ def test_an_adapter_of_another_network_is_refused(
 def test_an_adapter_that_is_nowhere_is_explained(pair: tuple[Path, Path]) -> None:
     with pytest.raises(ModelError, match="there is no motion adapter 'nowhere'"):
         load_model(f"{pair[0]}+nowhere", device="cpu")
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize("size", [(48, 32), (32, 48)])
+def test_clips_of_a_first_frame_are_those_that_the_pipeline_makes(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
+) -> None:
+    import diffusers
+    import numpy as np
+    from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
+    from PIL import Image
+
+    folder = write_i2vgen(tmp_path_factory.mktemp("motion") / "i2vgen")
+    width, height = size
+    picture = np.random.default_rng(2).integers(0, 256, (height, width, 3)).astype(np.uint8)
+    noise = torch.randn(FRAMES, 4, height // 4, width // 4, generator=torch.Generator().manual_seed(7))
+    model = load_model(str(folder), device="cpu")
+    assert isinstance(model, FirstFrameModel) and model.sees_picture
+    shown, unshown = model.show(from_bytes(picture[None])[0], FRAMES)
+    stream = Stream(
+        "tgt",
+        noise,
+        model.encode_prompt(PROMPT),
+        model.encode_prompt(NEGATIVE),
+        GUIDANCE,
+        shown=shown,
+        unshown=unshown,
+    )
+    *_, last = sample(model, model.schedule.timesteps(STEPS), [stream])
+    # what the pipeline draws from the codec is its mean here
+    monkeypatch.setattr(DiagonalGaussianDistribution, "sample", lambda self, generator=None: self.mean)
+    pipe = diffusers.I2VGenXLPipeline.from_pretrained(str(folder))
+    pipe.scheduler = diffusers.DDIMScheduler.from_config(pipe.scheduler.config, clip_sample=False)
+    pipe.set_progress_bar_config(disable=True)
+    theirs = pipe(
+        PROMPT, Image.fromarray(picture), height=height, width=width, num_frames=FRAMES, target_fps=8,
+        num_inference_steps=STEPS, guidance_scale=GUIDANCE, negative_prompt=NEGATIVE,
+        latents=noise.transpose(0, 1)[None], output_type="latent",
+    ).frames[0].transpose(0, 1)  # fmt: skip
+    torch.testing.assert_close(last.latents["tgt"], theirs, rtol=0, atol=2e-5)

@@ -8,8 +8,8 @@ are filled up inside, cut off again behind, and the result is scaled back.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from vedit.errors import InputError, UsageError, option
 from vedit.jobs.clips import Selection, size_of
@@ -131,11 +131,43 @@ def check_prompts(model: str, prompts: Sequence[str]) -> None:
 
 def follows_instructions(method: str) -> bool:
     """Whether the prompt of a method is an instruction."""
+    return "instruction" in needs_of(method)
+
+
+def needs_of(method: str) -> frozenset[str]:
+    """What a method needs, by its file where that is ours. Raises UsageError for one that is not there."""
     from vedit import methods
     from vedit.methods.outline import outline
 
     told = outline(method)
-    return "instruction" in (told.needs if told else methods.load(method).NEEDS)
+    return told.needs if told else frozenset(methods.load(method).NEEDS)
+
+
+def check_first_frame(request: EditRequest, params: Mapping[str, Any]) -> None:
+    """Refuse an edit by its first frame that has none, or two. Raises UsageError."""
+    if "first frame" not in needs_of(request.method):
+        return
+    model = params.get("frame_model")
+    if request.ref is not None and request.set.get("frame_model"):
+        raise UsageError(
+            f"{option('ref')} is the edited first frame, and {option('set.frame_model', model)} would edit"
+            " it.",
+            "Give one of them.",
+        )
+    edits = str(params.get("frame_method", "p2p"))
+    if request.ref is None and not model and edits != "instruct":  # its editors bring their own
+        raise UsageError(
+            f"{request.method} needs the clip's first frame as it should look.",
+            f"It is a picture, {option('ref', 'FILE')}; or another method makes it, of the models it runs on:"
+            f" {option('set.frame_method', 'p2p')} {option('set.frame_model', 'OWNER/NAME')}.",
+            f"Add {option('ref', 'edited.png')}",
+        )
+    if request.ref is None and "first frame" in needs_of(edits):
+        raise UsageError(
+            f"{option('set.frame_method', edits)} needs an edited first frame itself.",
+            "",
+            f"Try {option('set.frame_method', 'p2p')}",
+        )
 
 
 def prompts_of(request: EditRequest) -> tuple[str, ...]:
@@ -149,6 +181,8 @@ def check_instruction(request: EditRequest) -> None:
     """Refuse what does not go with an instruction, or with a method that follows none. Raises UsageError."""
     is_followed = follows_instructions(request.method)
     for name in ("ref", "ref_from", "ref_edit"):
+        if name == "ref" and "first frame" in needs_of(request.method):
+            continue
         if getattr(request, name) is not None and not is_followed:
             raise UsageError(
                 f"{option(name)} is for a method that follows an instruction, and {request.method} does not.",

@@ -11,14 +11,14 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from vedit.errors import InputError, UsageError, Warn, option, silent
 from vedit.jobs.clips import Pixels
 from vedit.jobs.watch import Watch, unwatched
 from vedit.media.atomic import apart
 from vedit.models.controls import at_frame
-from vedit.pixels import from_bytes, psnr, to_bytes
+from vedit.pixels import from_bytes, padded, psnr, to_bytes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from vedit.engine.null_text import NullText
     from vedit.engine.solvers import Way
     from vedit.engine.tune import Tuning
-    from vedit.models.family import Model
+    from vedit.models.family import Model, Showing
+    from vedit.models.shown import Shown
 
 
 SINGLE_STEP = ("ddim", "euler", "rf-solver")  # solvers that look at no step but their own
@@ -165,6 +166,13 @@ def invert_video(
     started = time.perf_counter()
     check_prompt(model, settings.prompt)
     check_solver(model, settings.solver)
+    if settings.null and model.sees_picture:
+        raise UsageError(
+            f"null embeddings are optimised for networks that read text alone, and {model.name} is shown a"
+            " picture.",
+            "",
+            "Invert it by ddim",
+        )
     facts = inversion_facts(model, pixels, settings)
     if settings.tuning:
         from vedit.engine.inflation import inflated
@@ -185,6 +193,14 @@ def invert_video(
         "seconds": round(time.perf_counter() - started, 3),
         **told,
     }
+
+
+def first_shown(model: Model, pixels: Pixels) -> Shown | None:
+    """The clip's first frame as the network is shown it; None for one that sees no picture."""
+    if not model.sees_picture:
+        return None
+    picture = padded(from_bytes(pixels.frames_FYX3[:1]), model.scale * model.cells)[0]
+    return cast("Showing", model).show(picture, model.frames(len(pixels.durations)))[0]
 
 
 def _write_ddim(
@@ -238,7 +254,15 @@ def _write_ddim(
                     "controller": control(model, settings, len(timesteps), part, shape),
                 }
                 walked = (
-                    invert(model, timesteps, latents, text, fixed_point=settings.fixed_point, **rules)
+                    invert(
+                        model,
+                        timesteps,
+                        latents,
+                        text,
+                        fixed_point=settings.fixed_point,
+                        shown=first_shown(model, pixels),
+                        **rules,
+                    )
                     if settings.solver == "ddim"
                     else walk(model, timesteps, latents, text, settings.solver, **rules)
                 )
@@ -355,10 +379,12 @@ def reconstruct(
     frames_per_call: int = 8,
     inflation: Inflation = "none",
     solver: Way = "ddim",
+    shown: Shown | None = None,
 ) -> Tensor:
     """Sample some frames of an inversion back: the latents that should equal z0.
 
-    Guidance is 1, or with null embeddings what they were optimised for.
+    Guidance is 1, or with null embeddings what they were optimised for. shown: the picture that a network
+    which sees one is shown.
     """
     from vedit.engine.controller import Controller
     from vedit.engine.inflation import inflation_rules
@@ -373,7 +399,7 @@ def reconstruct(
     if solver in SYMMETRIC and solver != "ddim":
         *_, last = walk(model, timesteps, begin, text, solver, frames_per_call=frames_per_call, back=True)
         return last.latents
-    stream = Stream("src", begin, text)
+    stream = Stream("src", begin, text, shown=shown)
     if artefact.null_steps:
         stream.guidance = float(artefact.facts["null"]["guidance"])
         artefact.check_null_text(timesteps, stream.guidance)
@@ -409,6 +435,7 @@ def measure(model: Model, pixels: Pixels, path: str, settings: InversionSettings
                 settings.frames_per_call,
                 settings.inflation,
                 settings.solver,
+                first_shown(model, pixels),
             )
         count = part.stop - part.start
         result = to_bytes(model.decode_latents(sampled, size=size)[:count])

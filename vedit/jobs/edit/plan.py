@@ -21,6 +21,7 @@ from vedit.jobs.edit.before import (
     asked_of,
     check_clip,
     check_file,
+    check_first_frame,
     check_instruction,
     check_prompts,
     chooser,
@@ -155,6 +156,7 @@ def plan(request: EditRequest, sink: Sink = Quiet(), *, repeats: bool = False) -
         request,
         method_params(request.method, request.preset, request.set, request.model, **request.own_options),
     )
+    check_first_frame(request, params)
     if not repeats:
         params = advised(request, params, sink)
     selection = (
@@ -300,7 +302,7 @@ def advised(request: EditRequest, params: dict[str, Any], sink: Sink) -> dict[st
         params = found
     if (
         request.seed
-        and "shared_noise" not in model_class.model_fields
+        and not {"shared_noise", "random_ratio"} & set(model_class.model_fields)
         and "glp" not in model_class.model_fields
     ):
         sink.warn(f"{option('seed', request.seed)} changes nothing: {request.method} draws no noise")

@@ -32,6 +32,7 @@ from vedit.jobs.edit.reference import alone, place_of, reference_picture
 from vedit.jobs.edit.unfinished import Windows, name_of
 from vedit.jobs.masks import EditMask
 from vedit.jobs.record import versions
+from vedit.jobs.sink import Told
 from vedit.jobs.watch import Watch
 from vedit.media.options import WriteOptions
 from vedit.media.run import Settings, written
@@ -172,6 +173,8 @@ class Edit:
         self.spans["invert"] = since(begin)
         if self.job.ref_from is not None:
             self._make_reference(watch)
+        if self._makes_first:
+            self._edit_first_frame(watch)
         for note in self.prepared.notes:
             self.warn(note)
         if self.window < self.frames:
@@ -312,9 +315,27 @@ class Edit:
         elif job.ref_from is not None:
             place_of(self.pixels, job.ref_from)
             shown = torch.full((3, selection.shape[1], selection.shape[0]), -1.0)
+        elif self._makes_first:
+            shown = torch.full((3, selection.shape[1], selection.shape[0]), -1.0)
         else:
             return None
         return padded(shown[None], self.model.scale * self.model.cells)[0]
+
+    @property
+    def _makes_first(self) -> bool:
+        """Whether the first frame is to be edited before the clip is."""
+        return "first frame" in self.module.NEEDS and self.job.ref is None
+
+    def _edit_first_frame(self, watch: Watch) -> None:
+        """Edit the first frame with the method and the model that the settings name."""
+        from importlib import import_module
+
+        above = import_module("vedit.jobs.edit.first_frame")  # whole edits, of which this one is a part
+        made = above.edited_first(
+            self.job, self.params, self.pixels, str(self.model.device), Told(self.warn, watch)
+        )
+        self.reference = padded(from_bytes(made[None]), self.model.scale * self.model.cells)[0]
+        self.prepared = self._prepared()
 
     def _make_reference(self, watch: Watch) -> None:
         """Edit the frame that is to be the reference, by the same weights as a clip of one frame."""

@@ -1,0 +1,74 @@
+"""A real clip and models in the layouts of AnimateDiff and I2VGen-XL, through whole commands."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch")
+
+from tests.conftest import Result, shared, vedit
+from tests.engine.folder import write_folder
+from tests.engine.motion import write_adapter, write_animatediff, write_i2vgen
+from vedit.jobs.clips import Selection, read_pixels
+
+PROMPTS = ("--source", "a big dog", "--prompt", "a red cat")
+INVERTED = ("--steps", "3", "--set", "inversion_steps=3", "--set", "start_index=0")
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    root = tmp_path_factory.mktemp("motion")
+    pictures = write_folder(root / "pictures")
+    return {
+        "animatediff": str(write_animatediff(root / "animatediff")),
+        "adapted": f"{pictures}+{write_adapter(root / 'adapter')}",
+        "i2vgen": str(write_i2vgen(root / "i2vgen")),
+        "pictures": str(pictures),
+    }
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VEDIT_CACHE_DIR", str(tmp_path / "cache"))
+
+
+def edit(model: str, output: Path, method: str, *more: str) -> Result:
+    clip = shared("data/clips/wolf.mp4")
+    return vedit("edit", clip, "-o", output, "--model", model, "--method", method, "--size", "64", "--frames", "6",
+                 "--stride", "3", "--no-detail", *PROMPTS, *INVERTED, *more)  # fmt: skip
+
+
+def probed(path: Path) -> dict[str, Any]:
+    facts: dict[str, Any] = json.loads(vedit("probe", "--json", path).text)
+    return facts
+
+
+CASES = {
+    "appearance": ("animatediff", "uniedit", ()),
+    "adapter": ("adapted", "uniedit", ()),
+    "motion": ("animatediff", "uniedit", ("--set", "edits=motion", "--mask", "box:25%,25%,50%,50%")),
+    "by a frame of its own": (
+        "i2vgen",
+        "anyv2v",
+        ("--set", "frame_method=sdedit", "--set", "frame_set={steps=3}"),
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", sorted(CASES))
+def test_a_real_clip_keeps_its_frames_rate_and_size(
+    folders: dict[str, str], tmp_path: Path, case: str
+) -> None:
+    model, method, more = CASES[case]
+    if method == "anyv2v":
+        more = (*more, "--set", f"frame_model={folders['pictures']}")
+    done = edit(folders[model], tmp_path / "out.mp4", method, *more)
+    assert done.code == 0, done.err
+    source, facts = probed(shared("data/clips/wolf.mp4")), probed(tmp_path / "out.mp4")
+    assert (facts["width"], facts["height"], facts["images"]) == (source["width"], source["height"], 6)
+    assert read_pixels(str(tmp_path / "out.mp4"), Selection(size=64)).frames_FYX3.std() > 5
