@@ -262,7 +262,7 @@ class Recorded:
             if what == "model" and isinstance(holder[key], str)
         ]
         # a model and its motion adapter, MODEL+ADAPTER, are two
-        parts = {part for name in names if not is_folder(name) for part in name.split("+")}
+        parts = {part for name in names for part in ([name] if os.path.exists(name) else name.split("+"))}
         return sorted({name for name in parts if name not in OURS and not is_folder(name)})
 
     def with_named(self, named: Mapping[str, Any]) -> Recorded:

@@ -159,7 +159,7 @@ def _extras(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 def check_model(record: Mapping[str, Any]) -> None:
     """Refuse the folder of a model that is not there: a recipe inside a file has its name alone."""
     name = record["model"]["name" if record["command"] == "generate" else "id"]
-    if is_folder(name) and not os.path.exists(name):
+    if any(is_folder(part) and not os.path.exists(part) for part in with_adapter(name) if part):
         raise InputError(
             f"the record's model, {legible(name)}, is not there.",
             "A recipe inside a file tells its name, not where it is.",
