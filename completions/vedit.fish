@@ -14,7 +14,7 @@ function __vedit_presets
     set -l folder ~/.config/vedit
     set -q XDG_CONFIG_HOME; and set folder $XDG_CONFIG_HOME/vedit
     set -q VEDIT_CONFIG_DIR; and set folder $VEDIT_CONFIG_DIR
-    printf '%s\n' best-shapes boomerang combine combine-sdxl combine-shapes ddim ddim-shapes ddim-shapes-video ddim-wan dds dds-shapes dds-shapes-video dds-wan easyv2v easyv2v-shapes-video edit-a-video edit-a-video-shapes fatezero fatezero-shapes flatten flatten-shapes flowedit flowedit-align flowedit-dfv flowedit-director flowedit-shapes-video fresco fresco-shapes glp glp-shapes glp-shapes-video glp-thesis glp-wan improved instruct instruct-ip2p instruct-ltx2-ic kvlock kvlock-shapes-video localize localize-shapes masactrl masactrl-sdxl masactrl-shapes masactrl-shapes-video masactrl-wan moving-mnist p2p p2p-shapes p2p-shapes-video p2p-thesis p2p-wan pixel-art pnp pnp-sdxl pnp-shapes pnp-thesis protagonist protagonist-sdxl protagonist-shapes rave rave-sdxl rave-shapes rewrite-align rewrite-description rewrite-free rewrite-generate sdedit sdedit-shapes sdedit-shapes-video sdedit-wan shapes shapes-codec shapes-instruct shapes-judge shapes-motion shapes-scorer shapes-video shapes-video-codec shapes-video-pictures slack-emoji suite-shapes suite-thesis suite-v2vbench thumbnail tiny tokenflow tokenflow-sdxl tokenflow-shapes unedit unedit-shapes-video unedit-wan vid2vid-zero vid2vid-zero-shapes video-p2p video-p2p-shapes video-p2p-thesis vidtome vidtome-sdxl vidtome-shapes web-small
+    printf '%s\n' anyv2v best-shapes boomerang combine combine-sdxl combine-shapes ddim ddim-shapes ddim-shapes-video ddim-wan dds dds-shapes dds-shapes-video dds-wan easyv2v easyv2v-shapes-video edit-a-video edit-a-video-shapes fatezero fatezero-shapes flatten flatten-shapes flowedit flowedit-align flowedit-dfv flowedit-director flowedit-shapes-video fresco fresco-shapes glp glp-shapes glp-shapes-video glp-thesis glp-wan improved instruct instruct-ip2p instruct-ltx2-ic kvlock kvlock-shapes-video localize localize-shapes masactrl masactrl-sdxl masactrl-shapes masactrl-shapes-video masactrl-wan moving-mnist p2p p2p-shapes p2p-shapes-video p2p-thesis p2p-wan pixel-art pnp pnp-sdxl pnp-shapes pnp-thesis protagonist protagonist-sdxl protagonist-shapes rave rave-sdxl rave-shapes rewrite-align rewrite-description rewrite-free rewrite-generate sdedit sdedit-shapes sdedit-shapes-video sdedit-wan shapes shapes-codec shapes-instruct shapes-judge shapes-motion shapes-scorer shapes-video shapes-video-codec shapes-video-pictures slack-emoji suite-shapes suite-thesis suite-v2vbench thumbnail tiny tokenflow tokenflow-sdxl tokenflow-shapes unedit unedit-shapes-video unedit-wan uniedit uniedit-motion uniedit-shapes vid2vid-zero vid2vid-zero-shapes video-p2p video-p2p-shapes video-p2p-thesis vidtome vidtome-sdxl vidtome-shapes web-small
     for file in $folder/presets/*.toml
         string replace -r '^.*/(.*)\.toml$' '$1' -- $file
     end
@@ -181,7 +181,7 @@ complete -c vedit -n '__vedit_at \'vedit bench scenes\'' -s o -l output -r -F -d
 complete -c vedit -n '__vedit_at \'vedit bench scenes\'' -l sheet -r -F -d 'Write a contact sheet: source, truth and every method, three cases of each kind; without -o or --limit only those are run.'
 complete -c vedit -n '__vedit_at \'vedit bench scenes\'' -l journal -r -F -d 'Write each score to FILE as soon as it is known, and take from there what is known already; code that changed is not noticed.'
 complete -c vedit -n '__vedit_at \'vedit bench scenes\'' -s y -l overwrite -d 'Replace outputs that exist.'
-complete -c vedit -n '__vedit_at \'vedit bench scenes\'' -l model -x -d 'shapes (embedded), a folder, one file of weights, or a Hub id such as OWNER/NAME.'
+complete -c vedit -n '__vedit_at \'vedit bench scenes\'' -l model -x -d 'shapes (embedded), a folder, one file of weights, or a Hub id such as OWNER/NAME; with +ADAPTER behind it, a motion adapter by folder or Hub id.'
 complete -c vedit -n '__vedit_at \'vedit bench scenes\'' -l revision -x -d 'Branch, tag or commit of a Hub model.'
 complete -c vedit -n '__vedit_at \'vedit bench scenes\'' -l device -x -d 'auto, cpu, cuda, cuda:N or mps.'
 complete -c vedit -n '__vedit_at \'vedit bench scenes\'' -l dtype -x -a 'auto fp32 fp16 bf16' -d 'Precision of the network.'
@@ -394,7 +394,7 @@ complete -c vedit -n '__vedit_at \'vedit edit\'' -l source-prompt -l source -x -
 complete -c vedit -n '__vedit_at \'vedit edit\'' -l prompt -x -d 'What it should show.'
 complete -c vedit -n '__vedit_at \'vedit edit\'' -l instruction -x -d 'Edit by an instruction, such as "make the circle blue", instead of --prompt; the method is easyv2v, or another that follows one.'
 complete -c vedit -n '__vedit_at \'vedit edit\'' -l weights -x -a '(__fish_complete_directories)' -d 'Trained weights of easyv2v, a folder or a Hub id; by default those of the embedded editor.'
-complete -c vedit -n '__vedit_at \'vedit edit\'' -l ref -r -F -d 'With --instruction: a picture of what the edit should look like.'
+complete -c vedit -n '__vedit_at \'vedit edit\'' -l ref -r -F -d 'A picture of what the edit should look like: with --instruction, or of the first frame for anyv2v.'
 complete -c vedit -n '__vedit_at \'vedit edit\'' -l ref-from -x -d 'With --ref-edit: edit frame N of the clip first, from 0, and take it as the reference. At least 0.'
 complete -c vedit -n '__vedit_at \'vedit edit\'' -l ref-edit -x -d 'The instruction for the frame of --ref-from.'
 complete -c vedit -n '__vedit_at \'vedit edit\'' -l method -x -d 'Editing method (see --list-methods); p2p by default, easyv2v with --instruction.'
@@ -420,7 +420,7 @@ complete -c vedit -n '__vedit_at \'vedit edit\'' -l truth -r -F -d 'The true edi
 complete -c vedit -n '__vedit_at \'vedit edit\'' -l explain -d 'Print the plan (rules, sites, steps, evaluations) and stop.'
 complete -c vedit -n '__vedit_at \'vedit edit\'' -l list-methods -d 'List the methods and their parameters, and stop.'
 complete -c vedit -n '__vedit_at \'vedit edit\'' -l no-metadata -d 'Write no run record, neither beside the output nor in it.'
-complete -c vedit -n '__vedit_at \'vedit edit\'' -l model -x -d 'shapes (embedded), a folder, one file of weights, or a Hub id such as OWNER/NAME.'
+complete -c vedit -n '__vedit_at \'vedit edit\'' -l model -x -d 'shapes (embedded), a folder, one file of weights, or a Hub id such as OWNER/NAME; with +ADAPTER behind it, a motion adapter by folder or Hub id.'
 complete -c vedit -n '__vedit_at \'vedit edit\'' -l revision -x -d 'Branch, tag or commit of a Hub model.'
 complete -c vedit -n '__vedit_at \'vedit edit\'' -l device -x -d 'auto, cpu, cuda, cuda:N or mps.'
 complete -c vedit -n '__vedit_at \'vedit edit\'' -l dtype -x -a 'auto fp32 fp16 bf16' -d 'Precision of the network.'
@@ -1151,7 +1151,7 @@ complete -c vedit -n '__vedit_at \'vedit invert\'' -l preset -x -a '(__vedit_pre
 complete -c vedit -n '__vedit_at \'vedit invert\'' -l set -x -d 'for-method: set a parameter of it.'
 complete -c vedit -n '__vedit_at \'vedit invert\'' -l embed-tuning -d 'for-method: also write the weights that were tuned on the clip.'
 complete -c vedit -n '__vedit_at \'vedit invert\'' -l check -l no-check -d 'Sample the inversion back and print the error in dB.'
-complete -c vedit -n '__vedit_at \'vedit invert\'' -l model -x -d 'shapes (embedded), a folder, one file of weights, or a Hub id such as OWNER/NAME.'
+complete -c vedit -n '__vedit_at \'vedit invert\'' -l model -x -d 'shapes (embedded), a folder, one file of weights, or a Hub id such as OWNER/NAME; with +ADAPTER behind it, a motion adapter by folder or Hub id.'
 complete -c vedit -n '__vedit_at \'vedit invert\'' -l revision -x -d 'Branch, tag or commit of a Hub model.'
 complete -c vedit -n '__vedit_at \'vedit invert\'' -l device -x -d 'auto, cpu, cuda, cuda:N or mps.'
 complete -c vedit -n '__vedit_at \'vedit invert\'' -l dtype -x -a 'auto fp32 fp16 bf16' -d 'Precision of the network.'
