@@ -42,6 +42,8 @@ def test_the_suites_that_ship_are_right(name: str) -> None:
         ({"run": []}, "no [[run]]"),
         ({"run": [{"label": "a"}]}, "no label or no method"),
         ({"run": [*RUNS, RUNS[0]]}, "two have the label 'a'"),
+        ({"run": [{"label": "a/../../b", "method": "p2p"}]}, "is not a word of letters"),
+        ({"run": RUNS, "rewrite": {"lmm": "rules"}}, "did you mean llm"),
         ({"run": RUNS, "table": [{"id": "1", "runs": ["c"]}]}, "there is no run 'c'"),
         ({"run": [{**RUNS[0], "prompt": "long"}]}, "none of full, short, rewritten"),
         ({"run": RUNS, "score": {"metric": "psnr"}}, "did you mean metrics"),
@@ -179,6 +181,8 @@ def test_clips_that_are_missing_are_all_named_and_partial_runs_the_rest(tmp_path
         found(asked, str(tmp_path), str(index), None, partial=False)
     takes, missing = found(asked, str(tmp_path), str(index), None, partial=True)
     assert ([take.video for take in takes], missing) == (["colour-00"], ["cat", "hike"])
+    with pytest.raises(InputError, match="none of the suite's clips is both in"):
+        found({"names": ["cat", "hike"]}, str(tmp_path), str(index), None, partial=True)
     with pytest.raises(UsageError, match="do not ship"):
         takes_of(asked, "", source_dir=None, index=None, limit=None, partial=False)
 

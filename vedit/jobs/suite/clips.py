@@ -127,7 +127,11 @@ def found(
             f"Add {option('partial', True)} to run those that are there",
         )
     if not items:
-        raise InputError(f"none of the suite's clips is in {source_dir}.")
+        raise InputError(
+            f"none of the suite's clips is both in {source_dir} and in {index}.",
+            f"It is of {', '.join(wanted[:4])} and {len(wanted) - 4} more." if len(wanted) > 4 else "",
+            "For clips of your own: vedit suite show thesis --file > mine.toml, and change the names in it",
+        )
     takes = [
         Take(
             item.video_id,

@@ -36,7 +36,7 @@ from vedit.jobs.sink import Quiet, Sink
 from vedit.jobs.suite import report
 from vedit.jobs.suite.clips import Take, takes_of, write_index
 from vedit.jobs.suite.request import SuiteRequest
-from vedit.media.atomic import open_output
+from vedit.media.atomic import make_folder, open_output
 
 Tell = Callable[[Mapping[str, Any]], None]
 PREFIX = "suite-"  # of the presets that ship
@@ -99,7 +99,7 @@ def run(request: SuiteRequest, sink: Sink = Quiet(), tell: Tell = lambda event: 
     suite = definition(request.suite)
     runs = with_settings(chosen_runs(suite, request.only), request.set)
     out = request.output
-    os.makedirs(out, exist_ok=True)
+    make_folder(out)
     clips = suite.get("clips", {})
     takes, missing = takes_of(
         clips,

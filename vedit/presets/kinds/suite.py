@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -54,6 +55,8 @@ def _references(table: Mapping[str, Any]) -> Iterator[str]:
     for place, run in enumerate(runs, 1):
         if not isinstance(run.get("label"), str) or not isinstance(run.get("method"), str):
             yield f"run {place}: it has no label or no method."
+        elif not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,60}", run["label"], re.ASCII):  # it names a folder
+            yield f"run {place}: label {run['label']!r} is not a word of letters, digits, dots and dashes."
         if run.get("prompt", "full") not in PROMPTS:
             yield f"run {place}: prompt = {run['prompt']!r} is none of {', '.join(PROMPTS)}."
     yield from (f"run: two have the label {label!r}." for label in set(labels) if labels.count(label) > 1)
