@@ -19,7 +19,6 @@ from vedit.jobs.clips import Selection, read_pixels
 
 SOURCE, TARGET = "a grey wolf turning its head in a forest", "a grey fox turning its head in a forest"
 WORDS = sorted({*SOURCE.split(), *TARGET.split()})
-NAME = "somebody/Wan2.1-T2V-1.3B-Diffusers"
 
 
 @pytest.fixture(scope="module")
@@ -105,25 +104,37 @@ def test_a_real_clip_is_inverted_and_made_from_text(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("version", ["2.1", "2.2"])
 def test_the_same_folder_from_a_hub_gives_the_same_bytes(
-    folders: dict[str, Path], hub: StubHub, tmp_path: Path
+    folders: dict[str, Path], hub: StubHub, tmp_path: Path, version: str
 ) -> None:
-    hub.add(NAME, folders["2.1"])
-    fetched = vedit("models", "fetch", NAME)
+    name, folder = f"somebody/Wan{version}-T2V-Diffusers", str(folders[version])
+    hub.add(name, folders[version])
+    fetched = vedit("models", "fetch", name)
     assert fetched.code == 0, fetched.err
-    assert len(hub.downloads(".safetensors")) >= 4  # the transformer's come in parts
+    networks = {request.path.split("/")[-2] for request in hub.downloads(".safetensors")}
+    assert {"transformer", "vae", "text_encoder"} <= networks
+    assert ("transformer_2" in networks) == (version == "2.2")
     told = vedit("models", "list").text
-    assert f"{NAME}" in told and "WanPipeline" in told and "incomplete" not in told
-    for model, output in ((str(folders["2.1"]), "folder.mp4"), (NAME, "hub.mp4")):
-        done = edit(model, tmp_path / output, "flowedit", *SHORT["flowedit"])
+    assert name in told and "WanPipeline" in told and "incomplete" not in told
+    for model, output in ((folder, "folder"), (name, "hub")):
+        done = edit(model, tmp_path / f"{output}.mp4", "flowedit", *SHORT["flowedit"])
         assert done.code == 0, done.err
-    a, b = (
-        read_pixels(str(tmp_path / name), Selection(size=64)).frames_FYX3
-        for name in ("folder.mp4", "hub.mp4")
-    )
-    assert np.array_equal(a, b)
+        done = vedit("invert", shared("data/clips/wolf.mp4"), "-o", tmp_path / f"{output}.inv.safetensors", "--model",
+                     model, "--size", "64", "--frames", "5", "--prompt", SOURCE, "--steps", "2")  # fmt: skip
+        assert done.code == 0, done.err
+        done = vedit("generate", SOURCE, "--model", model, "-o", tmp_path / f"{output}.gif", "--frames", "5",
+                     "--size", "64x64", "--steps", "2")  # fmt: skip
+        assert done.code == 0, done.err
+    for ending in ("mp4", "gif"):
+        a, b = (
+            read_pixels(str(tmp_path / f"{source}.{ending}"), Selection(size=64)).frames_FYX3
+            for source in ("folder", "hub")
+        )
+        assert np.array_equal(a, b)
     record = json.loads((tmp_path / "hub.mp4.vedit.json").read_text())
     assert record["params"]["n_max"] == 3 and record["model"]["revision"]
+    assert ("transformer_2_sha256" in record["model"]) == (version == "2.2")
 
 
 def test_an_image_to_video_model_is_refused_before_its_weights_are_fetched(

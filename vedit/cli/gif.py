@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vedit import stages
-from vedit.cli import LazyGroup
+from vedit.cli import LazyGroup, prepared
 from vedit.cli.common import (
     Voice,
     complain,
@@ -143,7 +143,7 @@ class GifGroup(LazyGroup):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name in OWN:
             return super().get_command(ctx, name)
-        return stage_command(name) if stages.has(name) else None
+        return prepared(stage_command(name)) if stages.has(name) else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -172,30 +172,11 @@ class StageCommand(click.Command):
             if isinstance(param, click.Option) and not param.is_flag
             for name in param.opts
         }
-        long_names = self._long_names()
-        is_option = True
         for i, arg in enumerate(args):
-            if arg[:1] != "-" or (i > 0 and args[i - 1] in takes_value):
-                continue
-            is_option = is_option and arg != "--"
-            if arg[1:2].isdigit() and re.fullmatch(r"-\d+(\.\d+)?", arg):
+            is_value = i > 0 and args[i - 1] in takes_value
+            if not is_value and re.fullmatch(r"-\d+(\.\d+)?", arg):
                 args[i] = MINUS + arg[1:]
-            elif is_option and arg in long_names and i < len(args) - 1:
-                args[i] = long_names[arg]
         return super().parse_args(ctx, args)
-
-    def _long_names(self) -> dict[str, str]:
-        """What -o and the like stand for.
-
-        click compares a short name with all options before it takes it, which costs small calls 5 %.
-        """
-        names = {}
-        for param in self.params:
-            if isinstance(param, click.Option) and (
-                whole := [name for name in param.opts if name[:2] == "--"]
-            ):
-                names.update({name: whole[0] for name in param.opts if name not in whole})
-        return names
 
 
 class StageOption(click.ParamType):  # type: ignore[type-arg]
