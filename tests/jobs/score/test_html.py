@@ -18,12 +18,13 @@ import pytest
 from PIL import Image
 
 from tests.conftest import vedit
-from tests.jobs.pages.browser import BROWSER, with_script
+from tests.jobs.pages.browser import BROWSER, FLAGS, with_script
 from tests.jobs.score.test_clips import greys, write_gif
 from tests.jobs.scores import report as numbers
 from vedit.jobs.score.compare import compare, comparison_table
 from vedit.jobs.score.html import (
     CIVIDIS,
+    FILTER,
     NOT_SEEN,
     Scales,
     axis,
@@ -34,6 +35,7 @@ from vedit.jobs.score.html import (
     page,
     picture,
 )
+from vedit.jobs.score.results import Row
 
 # What a reader does, and what then stands on the page: stepping, the split and difference views, sorting.
 ACTIONS = """
@@ -443,3 +445,49 @@ def test_forest_plots_are_a_picture_of_their_own(tmp_path: Path) -> None:
     plots = root.findall(f"{tag}svg")
     assert [plot.get("y") for plot in plots] == ["0", "80"]
     assert "a<b better →" in [text.text for text in plots[0].iter(f"{tag}text")]
+
+
+MANY_ACTIONS = """
+const said = {}, find = (name) => document.querySelector(`.filter [data-do=${name}]`);
+const shown = () => [...document.querySelectorAll("section")].filter((one) => !one.hidden).length;
+const set = (name, value, kind) => { find(name).value = value; find(name).dispatchEvent(new Event(kind)); };
+said.all = shown();
+set("filter", "c17", "input"); said.filtered = shown(); said.told = find("count").value;
+set("filter", "", "input"); set("group", "sea", "change"); said.group = shown();
+set("group", "", "change"); said.again = shown();
+const one = document.getElementById("c150"), box = one.querySelector("[data-do=zoom]");
+one.querySelector("details.video").open = true;
+const wide = () => one.querySelector("img[data-frames=edited]").getBoundingClientRect().width;
+said.before = wide();
+box.value = "2"; box.dispatchEvent(new Event("change")); said.after = wide();
+const pre = document.createElement("pre");
+pre.id = "said"; pre.textContent = JSON.stringify(said); document.body.append(pre);
+"""
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no browser here")
+def test_two_hundred_videos_are_filtered_grouped_and_zoomed(many: str, tmp_path: Path) -> None:
+    found = re.search(r'<section id="c5".*?</section>', many, re.DOTALL)
+    assert found
+    begin, end = many.index("<section"), many.rindex("</section>") + len("</section>")
+    groups = [("sea", "land", "air")[number % 3] for number in range(200)]
+    sections = "".join(
+        found[0]
+        .replace("c5", f"c{number}")
+        .replace('data-groups="[]"', f'data-groups="[&quot;{group}&quot;]"')
+        for number, group in enumerate(groups)
+    )
+    rows = [Row(f"c{number}", "0", {}, facts={"tags": [group]}) for number, group in enumerate(groups)]
+    page = (many[:begin] + sections + many[end:]).replace(FILTER, filter_of(rows))
+    (tmp_path / "page.html").write_text(with_script(page, MANY_ACTIONS))
+    command = [
+        str(BROWSER), *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1280,800", "--dump-dom",
+        (tmp_path / "page.html").as_uri(),
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    told = re.search(r'<pre id="said">(.*?)</pre>', done.stdout, re.DOTALL)
+    assert told, done.stdout[-300:] + done.stderr[-300:]
+    said = json.loads(html_text.unescape(told[1]))
+    assert (said["all"], said["filtered"], said["group"], said["again"]) == (200, 11, 67, 200)
+    assert said["told"] == "11 of 200 videos"
+    assert said["before"] > 0 and said["after"] != said["before"]
