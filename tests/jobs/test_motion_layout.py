@@ -16,7 +16,7 @@ from tests.engine.motion import write_adapter, write_animatediff, write_i2vgen
 from vedit.jobs.clips import Selection, read_pixels
 
 PROMPTS = ("--source", "a big dog", "--prompt", "a red cat")
-INVERTED = ("--steps", "3", "--set", "inversion_steps=3", "--set", "start_index=0")
+INVERTED = ("--steps", "3", "--set", "inversion_steps=3", "--set", "start_index=0", "--negative", "")
 
 
 @pytest.fixture(scope="module")
