@@ -175,7 +175,7 @@ def test_every_method_goes_by_both(model: Model, clip: str, net: Path, adapter: 
     assert not np.array_equal(bare, controlled) and not np.array_equal(controlled, both)
 
 
-def test_explain_tells_where_the_picture_is_seen(model: Model, clip: str, net: Path, adapter: Path, picture: Path, tmp_path: Path) -> None:  # fmt: skip
+def test_explain_tells_what_the_network_goes_by(model: Model, clip: str, net: Path, adapter: Path, picture: Path, tmp_path: Path) -> None:  # fmt: skip
     conditions = (
         "--control",
         f"{net}:canny",
@@ -185,7 +185,7 @@ def test_explain_tells_where_the_picture_is_seen(model: Model, clip: str, net: P
         str(adapter),
     )
     told = edit(model, clip, tmp_path / "out.gif", *conditions, "--explain").text
-    assert "image prompt: 16 sites" in told
+    assert "image prompt: 16 sites" in told and f"ControlNet {net}, weight 1, goes by canny" in told
 
 
 def test_windows_go_by_the_pictures_of_their_frames(model: Model, clip: str, net: Path) -> None:

@@ -62,6 +62,10 @@ def explain(job: Job, model: Model, pixels: Pixels, warn: Warn = silent) -> str:
             f" evaluations per {'clip' if edit.model.frame_axis else 'frame'}, inversion not counted"
         ),
     ]
+    controls = getattr(edit.model, "controls", None)
+    for net in () if controls is None else controls.told:
+        goes_by = net["clip"] or net["tool"]
+        lines.append(f"ControlNet {net['net']}, weight {net['weight']:g}, goes by {goes_by}")
     for rule, sites in controller.matched:
         lines.append(f"{rule.name}: {f'{len(sites)} sites' if rule.select is not None else rule.stage}")
         lines += [f"    {site.path} (1/{site.scale})" for site in sites]
