@@ -73,6 +73,11 @@ def test_the_folder_of_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"_class_name": "SD3ControlNetModel"}))
     with pytest.raises(ModelError, match="says 'SD3ControlNetModel'"):
         controls.find(Control(str(tmp_path), "canny"), 768, "m")
+    (tmp_path / "config.json").write_text(
+        json.dumps({"_class_name": "ControlNetModel", "auto_map": {"A": "b.C"}})
+    )
+    with pytest.raises(ModelError, match="auto_map"):
+        controls.find(Control(str(tmp_path), "canny"), 768, "m")
     (tmp_path / "config.json").write_text(json.dumps({"_class_name": "ControlNetModel"}))
     with pytest.raises(ModelError, match="lacks its weights"):
         controls.find(Control(str(tmp_path), "canny"), 768, "m")
@@ -88,6 +93,9 @@ def test_a_controlnet_of_another_family_is_refused_by_its_configuration() -> Non
         "in_channels": 4,
     }
     controls.check_made_for("net", {**ours, "block_out_channels": (320, 640)}, ours, "model")
+    controls.check_made_for(
+        "net", {"cross_attention_dim": 768}, {**ours, "addition_embed_type": None}, "model"
+    )
     with pytest.raises(ModelError, match=r"made for Stable Diffusion 2 \(text of width 1024\), and model has Stable Diffusion 1"):  # fmt: skip
         controls.check_made_for("net", {**ours, "cross_attention_dim": 1024}, ours, "model")
     with pytest.raises(ModelError, match="made for layers_per_block 1, and model has layers_per_block 2"):

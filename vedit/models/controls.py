@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from vedit.errors import ModelError, UsageError, nearest, option
 from vedit.models.adapters import HUB_ID
-from vedit.models.checked import read_config
+from vedit.models.checked import check_part, read_config
 from vedit.models.hub import fetch_folder, weights_in
 
 FORM = (
@@ -160,6 +160,7 @@ def check_class(name: str, folder: Path) -> None:
             f"{name} is not a ControlNet: it has no config.json.",
             f"A ControlNet is a folder in diffusers' layout, of {CLASS}.",
         )
+    check_part(name, folder)
     kind = read_config(folder / "config.json").get("_class_name")
     if kind != CLASS:
         raise ModelError(
@@ -175,7 +176,7 @@ def check_made_for(name: str, control: Mapping[str, Any], unet: Mapping[str, Any
     """
     for key in ALIKE:
         theirs, ours = (_plain(table.get(key)) for table in (control, unet))
-        if theirs == ours:
+        if theirs == ours or key not in control or key not in unet:  # what is not said is as usual
             continue
         if key == "cross_attention_dim" and isinstance(theirs, int) and isinstance(ours, int):
             made, wanted = (

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from vedit.errors import InputError, ModelError, UsageError, option
 from vedit.models.adapters import HUB_ID
+from vedit.models.checked import check_part
 from vedit.models.hub import commit_of, fetch_folder, weights_in
 
 FORM = "It is FILE with =WEIGHT behind it, such as fox.png=0.7."
@@ -144,6 +145,7 @@ def _with_encoder(name: str, file: Path) -> Adapter:
             "It is a CLIP vision model with projection, in a folder beside the adapter.",
             f"Put it there, or name the published adapter: {option('image_adapter', PUBLISHED[768])}",
         )
+    check_part(name, encoder)
     return Adapter(name, file, encoder)
 
 

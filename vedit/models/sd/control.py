@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from vedit.models.checked import read_config
 from vedit.models.controls import by_content, check_made_for
 from vedit.models.hub import hash_weights
 from vedit.models.parts import loaded
@@ -47,8 +48,8 @@ def load_net(name: str, folder: Path, model: Any) -> Net:
     from diffusers import ControlNetModel
 
     unet = model.unet
+    check_made_for(name, read_config(folder / "config.json"), unet.config, model.name)
     module = loaded(name, folder.parent, folder.name, ControlNetModel, torch_dtype=model.dtype)
-    check_made_for(name, module.config, unet.config, model.name)
     module.eval().requires_grad_(False)
     if model.offload == "sequential" and model.device.type != "cpu":
         from accelerate import cpu_offload
