@@ -92,7 +92,7 @@ def file_of(name: str) -> str:
     return presets.find(PREFIX + name)
 
 
-def run(request: SuiteRequest, sink: Sink = Quiet(), tell: Tell = lambda event: None) -> Done:
+def run(request: SuiteRequest, sink: Sink = Quiet(), tell: Tell | None = None) -> Done:
     """Do what is not done yet of a suite, and write its tables. Raises VeditError before any work for what
     is wrong with the call; what fails later is left out and told.
     """
@@ -232,7 +232,7 @@ def make_edits(
     prompts: Sequence[Mapping[str, Any]],
     done: Done,
     sink: Sink,
-    tell: Tell,
+    tell: Tell | None,
 ) -> None:
     """Make the edits that are not made yet, as one batch."""
     by_take = {(take.video, take.edit): take for take in takes}
@@ -246,7 +246,9 @@ def make_edits(
     edits = os.path.join(request.output, "edits")
     made = plan_batch(BatchRequest(jobs=(jobs,), output_dir=edits, overwrite=True, retry_failed=True), sink)
     if made.open():
-        outcome = run_here(made, request.device, tell=tell, sink=sink)
+        # who hears of every event shows warnings and steps by itself
+        heard: dict[str, Any] = {"tell": tell} if tell else {"sink": sink}
+        outcome = run_here(made, request.device, **heard)
         outcome.concluded(edits, "edit", "") if outcome.is_stopped else None
     left = {item.output for item in made.open()} | {
         item.output for item in made.items if item.key in made.failed
