@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,20 @@ def test_a_clip_is_the_one_that_the_packed_model_draws(tmp_path: Path) -> None:
     record = json.loads((tmp_path / f"o.png{SUFFIX}").read_text())
     files = json.loads((VIDEO / "training.json").read_text())["files"]
     assert record["model"]["transformer_sha256"] == files["transformer/diffusion_pytorch_model.safetensors"]
+
+
+@pytest.mark.slow
+def test_a_clip_takes_at_most_four_seconds_of_one_core(tmp_path: Path) -> None:
+    """The time of this process, which does not count waiting for others."""
+    loaded = 2  # times as long where the caches and the core's other half are taken
+    spent_s = []
+    for _ in range(3):
+        before = time.process_time()
+        assert vedit("generate", CAPTION, "-o", tmp_path / "o.gif", "-y").code == 0
+        spent_s.append(time.process_time() - before)
+        if spent_s[-1] <= 4:
+            return
+    assert min(spent_s) <= 4 * loaded, spent_s
 
 
 def test_a_clip_from_text_is_repeated_to_the_byte(tmp_path: Path) -> None:
