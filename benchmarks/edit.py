@@ -136,7 +136,8 @@ def method_run(model: RandomModel, size: str, method: str, frames: int, side: in
     import torch
 
     from vedit import methods
-    from vedit.methods.base import Request, Window, read_params
+    from vedit.methods.base import Request, Window
+    from vedit.methods.params import read_params
     from vedit.presets import load_method
 
     module = methods.load(method)
@@ -302,7 +303,8 @@ def tokenflow_seconds(side: int, rounds: int) -> tuple[float, float]:
 
     from benchmarks.tokenflow_loop import published
     from vedit import methods
-    from vedit.methods.base import Request, Window, read_params
+    from vedit.methods.base import Request, Window
+    from vedit.methods.params import read_params
     from vedit.methods.tokenflow import KeyFrames
 
     frames, steps, module = 16, 1, methods.load("tokenflow")
@@ -345,7 +347,9 @@ def report_maps() -> Iterator[str]:
     from vedit import methods
     from vedit.engine.memory import network_peak
     from vedit.engine.rules import Plan
-    from vedit.methods.base import Request, bound, read_params
+    from vedit.methods.base import Request
+    from vedit.methods.params import read_params
+    from vedit.methods.sampled import bound
 
     frames, side = 8, 64
     module = methods.load("p2p")

@@ -17,7 +17,8 @@ from typing import Any
 import torch
 
 from vedit import methods
-from vedit.methods.base import Request, Window, read_params
+from vedit.methods.base import Request, Window
+from vedit.methods.params import read_params
 from vedit.models.flow import Flow
 from vedit.models.prompt import Prompt
 from vedit.models.wan.network import Transformers

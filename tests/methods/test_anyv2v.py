@@ -16,7 +16,7 @@ from vedit.engine.invert import invert
 from vedit.engine.rules import Replace
 from vedit.errors import ModelError, UsageError
 from vedit.methods import anyv2v
-from vedit.methods.base import read_params
+from vedit.methods.params import read_params
 
 PROMPT, STEPS, FRAMES = "a red dog at night", 5, 3
 EVERYTHING = {"feature_until": 1.0, "attention_until": 1.0, "motion_until": 1.0}

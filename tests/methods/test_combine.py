@@ -14,7 +14,7 @@ from vedit.engine.classify import foreseen_better
 from vedit.engine.invert import invert
 from vedit.errors import ModelError, UsageError
 from vedit.methods import combine, dds, glp, p2p
-from vedit.methods.base import mistakes, read_params
+from vedit.methods.params import mistakes, read_params
 
 STEPS = 4
 SOURCE, TARGET = "a cat on a mirror", "a dog on a mirror"

@@ -13,7 +13,7 @@ from vedit import methods
 from vedit.engine.noise import noise_like
 from vedit.errors import UsageError
 from vedit.methods import ddim, sdedit
-from vedit.methods.base import read_params
+from vedit.methods.params import read_params
 
 STEPS = 5
 SOURCE, TARGET = "a cat on a mirror", "a red dog"

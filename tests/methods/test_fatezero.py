@@ -14,8 +14,8 @@ from vedit.engine.inflation import inflated_controller
 from vedit.engine.invert import invert
 from vedit.errors import UsageError
 from vedit.methods import edit_a_video, fatezero, p2p
-from vedit.methods.base import read_params
 from vedit.methods.edit_a_video import carried, first_columns
+from vedit.methods.params import read_params
 
 STEPS = 3
 SOURCE, TARGET = "a red cat", "a blue dog"

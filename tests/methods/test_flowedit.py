@@ -14,7 +14,8 @@ from vedit import methods
 from vedit.engine import sample as sample_module
 from vedit.errors import ModelError, UsageError
 from vedit.methods import flowedit, sdedit
-from vedit.methods.base import Window, read_params
+from vedit.methods.base import Window
+from vedit.methods.params import read_params
 
 torch.set_num_threads(1)
 

@@ -12,7 +12,7 @@ from tests.methods.inputs import edit_input, prepared, result
 from tests.methods.test_flatten import moving
 from vedit.engine.tracks import standing
 from vedit.methods import fresco, sdedit
-from vedit.methods.base import read_params
+from vedit.methods.params import read_params
 
 SOURCE, TARGET = "a cat on a mirror", "a red dog at night"
 SETTINGS: dict[str, Any] = {"steps": 4, "guidance": 3.0, "strength": 0.75}

@@ -15,7 +15,8 @@ from vedit.engine.rules import Plan
 from vedit.engine.sample import Step
 from vedit.errors import ModelError, UsageError, VeditError
 from vedit.methods import dds, glp
-from vedit.methods.base import Texts, bound, read_params
+from vedit.methods.params import read_params
+from vedit.methods.sampled import Texts, bound
 
 SOURCE, TARGET = "a cat on a mirror", "a red dog"
 COUNT = 4

@@ -12,7 +12,8 @@ from torch import Tensor
 from tests.methods.flow import TinyWan, clean, request_for, run
 from vedit.errors import UsageError
 from vedit.methods import kvlock, sdedit
-from vedit.methods.base import Window, read_params
+from vedit.methods.base import Window
+from vedit.methods.params import read_params
 
 torch.set_num_threads(1)
 

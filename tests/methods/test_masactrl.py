@@ -12,7 +12,7 @@ from tests.engine.tiny import TinyModel
 from tests.methods.inputs import Asked, edit_input, plain_ddim, prepared, result, steps_of
 from vedit.errors import UsageError
 from vedit.methods import masactrl
-from vedit.methods.base import read_params
+from vedit.methods.params import read_params
 
 STEPS = 4
 SOURCE, TARGET, NEGATIVE = "a cat on a mirror", "a red cat at night", "big"

@@ -11,7 +11,7 @@ from tests.engine.tiny import TinyModel
 from tests.methods.inputs import Asked, edit_input, result, steps_of
 from vedit.engine.null_text import NullText, null_text
 from vedit.methods import ddim, p2p, pnp
-from vedit.methods.base import read_params
+from vedit.methods.params import read_params
 
 STEPS = 3
 GUIDANCE = 7.5

@@ -31,7 +31,7 @@ def test_a_method_that_is_not_there_has_none() -> None:
 
 @pytest.mark.parametrize("key", ["featureuntil", "step", "n-stepz"])
 def test_a_wrong_key_is_refused_in_the_words_of_the_class(key: str) -> None:
-    from vedit.methods.base import read_params
+    from vedit.methods.params import read_params
 
     with pytest.raises(UsageError) as by_class:
         read_params(methods.load("pnp").Params, {key: 3}, "pnp parameters")

@@ -15,7 +15,7 @@ from tests.methods.inputs import Asked, edit_input, last_step, plain_ddim, prepa
 from vedit.engine.prompts import alignment, column_schedule, equalizer, replacement_map
 from vedit.errors import ModelError, UsageError
 from vedit.methods import p2p
-from vedit.methods.base import read_params
+from vedit.methods.params import read_params
 from vedit.models.words import read_prompt
 
 STEPS = 4

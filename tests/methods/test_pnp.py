@@ -12,7 +12,7 @@ from tests.engine.tiny import SIDE, TinyModel
 from tests.methods.inputs import Asked, edit_input, plain_ddim, prepared, result, steps_of
 from vedit.errors import ModelError, UsageError
 from vedit.methods import pnp
-from vedit.methods.base import mistakes, read_params
+from vedit.methods.params import mistakes, read_params
 
 STEPS = 5
 SOURCE, TARGET, NEGATIVE = "a cat on a mirror", "a red dog at night", "big"

@@ -13,7 +13,7 @@ from tests.engine.tiny import TinyModel
 from tests.methods.flow import TinyWan
 from tests.methods.inputs import Asked, prepared
 from vedit import methods, presets
-from vedit.methods.base import read_params
+from vedit.methods.params import read_params
 from vedit.models.shapes import parts
 
 MOTION = ("uniedit",)  # methods for networks with layers over frames

@@ -15,7 +15,8 @@ from vedit.engine.rules import Plan
 from vedit.engine.sample import Stream, predict
 from vedit.errors import UsageError
 from vedit.methods import pnp, protagonist
-from vedit.methods.base import Picture, read_params
+from vedit.methods.base import Picture
+from vedit.methods.params import read_params
 from vedit.methods.protagonist import surroundings
 
 SOURCE, TARGET = "a cat on a mirror", "a red dog at night"

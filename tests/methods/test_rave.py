@@ -12,7 +12,7 @@ from tests.engine.tiny import TinyModel, latents
 from tests.methods.inputs import edit_input, prepared, result
 from vedit.errors import UsageError
 from vedit.methods import ddim, pnp, rave
-from vedit.methods.base import read_params
+from vedit.methods.params import read_params
 from vedit.methods.rave import Grids
 
 SOURCE, TARGET = "a cat on a mirror", "a red dog at night"

@@ -12,7 +12,7 @@ from benchmarks.tokenflow_loop import published
 from tests.engine.tiny import SIDE, TinyModel, latents
 from tests.methods.inputs import Asked, edit_input, prepared, result, steps_of
 from vedit.methods import pnp, tokenflow
-from vedit.methods.base import read_params
+from vedit.methods.params import read_params
 from vedit.methods.tokenflow import KeyFrames, direction, nearest_tokens
 
 STEPS = 4
@@ -84,7 +84,7 @@ def test_equal_frames_stay_equal(model: TinyModel) -> None:
 def test_keyframes_everywhere_give_the_pass_of_the_keyframes(model: TinyModel) -> None:
     """With every frame a keyframe the edit is Plug-and-Play with attention extended over all frames."""
     from vedit.engine.rules import Gather
-    from vedit.methods.base import Texts, branches_of, sampled
+    from vedit.methods.sampled import Texts, branches_of, sampled
     from vedit.models.sites import Select
 
     clip, settings = edit_input(model, SOURCE, TARGET, STEPS, frames=3), params(key_every=1)

@@ -11,7 +11,8 @@ from tests.methods.flow import TinyWan, clean, request_for, run
 from vedit.engine.sample import Stream, sample
 from vedit.errors import UsageError
 from vedit.methods import unedit
-from vedit.methods.base import Window, read_params
+from vedit.methods.base import Window
+from vedit.methods.params import read_params
 
 torch.set_num_threads(1)
 

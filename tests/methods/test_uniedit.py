@@ -13,7 +13,7 @@ from tests.methods.inputs import edit_input, prepared, result
 from vedit.engine.rules import Replace
 from vedit.errors import ModelError, UsageError
 from vedit.methods import ddim, uniedit
-from vedit.methods.base import read_params
+from vedit.methods.params import read_params
 
 SOURCE, TARGET = "a cat on a mirror", "a red dog at night"
 STEPS = 5

@@ -12,7 +12,7 @@ from tests.engine.tiny import TinyModel, latents
 from tests.methods.inputs import Asked, edit_input, prepared, result
 from vedit.errors import ModelError
 from vedit.methods import p2p, vid2vid_zero
-from vedit.methods.base import read_params
+from vedit.methods.params import read_params
 
 STEPS = 4
 SOURCE, TARGET = "a red cat", "a blue dog"

@@ -17,7 +17,7 @@ from vedit.engine.null_text import NullText, null_text
 from vedit.engine.tune import Tuning, tune
 from vedit.errors import UsageError
 from vedit.methods import p2p, video_p2p
-from vedit.methods.base import read_params
+from vedit.methods.params import read_params
 
 STEPS, GUIDANCE = 3, 3.0
 SOURCE, TARGET = "a red cat", "a blue dog"

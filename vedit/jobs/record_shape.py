@@ -273,7 +273,7 @@ def _check_params(record: Mapping[str, Any], name: str) -> None:
     """The method's parameters by the method's own class, and none that would run without end."""
     from vedit import methods
     from vedit.errors import UsageError
-    from vedit.methods.base import read_params
+    from vedit.methods.params import read_params
 
     if record["method"] not in methods.names():
         raise RECORD.refusal(name, f"there is no method {record['method'][:80]!a}")

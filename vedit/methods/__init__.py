@@ -7,7 +7,7 @@ from types import ModuleType
 
 from vedit.registry import Registry
 
-registry = Registry(__name__, __path__, "vedit.methods", skip=("base", "outline"))
+registry = Registry(__name__, __path__, "vedit.methods", skip=("base", "outline", "params", "sampled"))
 
 
 def names() -> list[str]:

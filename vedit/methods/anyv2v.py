@@ -25,21 +25,10 @@ from vedit.engine.noise import noise_like
 from vedit.engine.rules import Replace, Rule, Steps, step_range
 from vedit.engine.sample import Stream
 from vedit.errors import UsageError, option
-from vedit.methods.base import (
-    InversionParams,
-    Prepared,
-    Request,
-    Share,
-    Texts,
-    Window,
-    Words,
-    branches_of,
-    check_start,
-    hold_outside,
-    sampled,
-    sites_of_layers,
-)
+from vedit.methods.base import Prepared, Request, Window
+from vedit.methods.params import InversionParams, Share, Words
 from vedit.methods.pnp import ATTENTION, FEATURES
+from vedit.methods.sampled import Texts, branches_of, check_start, hold_outside, sampled, sites_of_layers
 from vedit.models.family import Family, Showing
 from vedit.models.sites import Select
 

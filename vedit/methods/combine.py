@@ -29,18 +29,11 @@ from vedit.engine.invert import invert
 from vedit.engine.sample import Step
 from vedit.errors import ModelError, option
 from vedit.methods import dds, glp, p2p, pnp
-from vedit.methods.base import (
-    InversionParams,
-    MethodParams,
-    Prepared,
-    Request,
-    Texts,
-    Window,
-    Words,
-    mistakes,
-)
+from vedit.methods.base import Prepared, Request, Window
 from vedit.methods.glp import Params as GlpParams
 from vedit.methods.masactrl import check_words
+from vedit.methods.params import InversionParams, MethodParams, Words, mistakes
+from vedit.methods.sampled import Texts
 from vedit.models.family import Family
 
 SUMMARY = "Optimise the clip's latents with GLP, and sample or guide them with p2p or pnp."

@@ -9,18 +9,9 @@ from __future__ import annotations
 from pydantic import Field
 
 from vedit.engine.sample import Stream
-from vedit.methods.base import (
-    InversionParams,
-    MergeParams,
-    Prepared,
-    Request,
-    Texts,
-    Window,
-    branches_of,
-    check_start,
-    hold_outside,
-    sampled,
-)
+from vedit.methods.base import Prepared, Request, Window
+from vedit.methods.params import InversionParams, MergeParams
+from vedit.methods.sampled import Texts, branches_of, check_start, hold_outside, sampled
 from vedit.models.family import Family
 
 SUMMARY = "Invert the clip and sample again with the new prompt."

@@ -30,19 +30,9 @@ from vedit.engine.sample import Step, Stream, branch_names, finite_advice, predi
 from vedit.engine.store import MapStore
 from vedit.engine.words import WordMaps
 from vedit.errors import ModelError
-from vedit.methods.base import (
-    Looks,
-    MethodParams,
-    Numbers,
-    Prepared,
-    Request,
-    Share,
-    Texts,
-    Window,
-    Words,
-    bound,
-    no_rules,
-)
+from vedit.methods.base import Prepared, Request, Window
+from vedit.methods.params import MethodParams, Numbers, Share, Words
+from vedit.methods.sampled import Looks, Texts, bound, no_rules
 from vedit.models.family import Family
 
 SUMMARY = "Move the clip's latents towards the new prompt, step by step, without inversion."

@@ -18,7 +18,9 @@ from vedit.engine.noise import noise_like
 from vedit.engine.rules import Plan
 from vedit.engine.sample import Step, Stream, branch_names, sample
 from vedit.errors import UsageError, option
-from vedit.methods.base import Prepared, Request, SamplingParams, Window, check_flow
+from vedit.methods.base import Prepared, Request, Window
+from vedit.methods.params import SamplingParams
+from vedit.methods.sampled import check_flow
 from vedit.models.family import Family
 from vedit.models.wan.weights import editor_for
 

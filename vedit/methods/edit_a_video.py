@@ -24,7 +24,8 @@ from vedit.engine.controller import Controller
 from vedit.engine.inflation import Inflation, inflated
 from vedit.engine.rules import Call, Override, Rule, Tensors
 from vedit.methods import fatezero
-from vedit.methods.base import Prepared, Request, Share
+from vedit.methods.base import Prepared, Request
+from vedit.methods.params import Share
 from vedit.methods.video_p2p import TuneFields
 from vedit.models.family import Family
 from vedit.models.sites import Select

@@ -34,7 +34,9 @@ from vedit.engine.rules.rule import mixed
 from vedit.engine.sample import Step, predict
 from vedit.engine.words import WordMaps
 from vedit.methods import p2p
-from vedit.methods.base import Prepared, Request, Span, Texts, Window, Words
+from vedit.methods.base import Prepared, Request, Window
+from vedit.methods.params import Span, Words
+from vedit.methods.sampled import Texts
 from vedit.models.family import Family
 
 SUMMARY = "Keep the clip's own attention, but where named words look: shapes change there, styles everywhere."

@@ -20,7 +20,8 @@ from vedit.engine.inflation import Inflation, inflation_rules
 from vedit.engine.rules import AlongTracks, KeepKeys, Rule
 from vedit.engine.tracks import Motion, standing
 from vedit.methods import pnp
-from vedit.methods.base import FlowBy, Prepared, Request, Share, Window, of_flow
+from vedit.methods.base import Prepared, Request, Window
+from vedit.methods.params import FlowBy, Share, of_flow
 from vedit.models.family import Family
 from vedit.models.sites import Select
 

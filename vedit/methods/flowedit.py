@@ -25,17 +25,9 @@ from vedit.engine.noise import noise_like
 from vedit.engine.rules import Plan, Rule
 from vedit.engine.sample import Step, Stream, branch_names, check_finite, predict, sample
 from vedit.engine.solvers import UniPC, solver_of
-from vedit.methods.base import (
-    Looks,
-    Prepared,
-    Request,
-    SolverParams,
-    Texts,
-    Window,
-    bound,
-    check_flow,
-    hold_outside,
-)
+from vedit.methods.base import Prepared, Request, Window
+from vedit.methods.params import SolverParams
+from vedit.methods.sampled import Looks, Texts, bound, check_flow, hold_outside
 from vedit.models.family import Family
 
 SUMMARY = "Carry the clip along the difference of two prompts' flows, without inversion."

@@ -25,18 +25,9 @@ from vedit.engine.rules.optimise import OptimiseFeatures
 from vedit.engine.sample import Step, Stream, predict
 from vedit.engine.tracks import Motion, standing
 from vedit.methods import sdedit
-from vedit.methods.base import (
-    FlowBy,
-    Prepared,
-    Request,
-    Share,
-    Texts,
-    Window,
-    Words,
-    bound,
-    of_flow,
-    sites_of_layers,
-)
+from vedit.methods.base import Prepared, Request, Window
+from vedit.methods.params import FlowBy, Share, Words, of_flow
+from vedit.methods.sampled import Texts, bound, sites_of_layers
 from vedit.models.family import Family
 from vedit.models.sites import Select, Site
 

@@ -33,7 +33,8 @@ from vedit.engine.purify import Axes, frame_axes, purify, purify_latents
 from vedit.engine.purify import Window as Rows
 from vedit.engine.rules import Rule
 from vedit.methods import dds
-from vedit.methods.base import Prepared, Request, Window, no_rules
+from vedit.methods.base import Prepared, Request, Window
+from vedit.methods.sampled import no_rules
 from vedit.models.family import Family
 
 SUMMARY = "Move the clip's latents towards the new prompt along directions that stay the same."

@@ -9,7 +9,8 @@ from __future__ import annotations
 from pydantic import Field
 
 from vedit.errors import UsageError, option
-from vedit.methods.base import MethodParams, Prepared, Request
+from vedit.methods.base import Prepared, Request
+from vedit.methods.params import MethodParams
 from vedit.models.family import Family
 
 SUMMARY = "Follow an instruction with a released editor: InstructPix2Pix, Lucy Edit, Wan VACE or LTX-2."

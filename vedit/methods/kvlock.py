@@ -26,18 +26,9 @@ from vedit.engine.noise import noise_like
 from vedit.engine.rules import Plan, Replace, Rule
 from vedit.engine.sample import Step, Stream, branch_names, sample
 from vedit.errors import UsageError, option
-from vedit.methods.base import (
-    Looks,
-    Prepared,
-    Request,
-    Share,
-    SolverParams,
-    Texts,
-    Window,
-    bound,
-    branches_of,
-    hold_outside,
-)
+from vedit.methods.base import Prepared, Request, Window
+from vedit.methods.params import Share, SolverParams
+from vedit.methods.sampled import Looks, Texts, bound, branches_of, hold_outside
 from vedit.models.family import Family
 from vedit.models.sites import Select
 

@@ -25,20 +25,9 @@ from vedit.engine.rules import Bias, Call, Concat, Replace, Rule
 from vedit.engine.sample import Stream
 from vedit.engine.store import MapStore
 from vedit.errors import UsageError, nearest
-from vedit.methods.base import (
-    InversionParams,
-    Looks,
-    MergeParams,
-    Prepared,
-    Request,
-    Share,
-    Texts,
-    Window,
-    Words,
-    check_start,
-    hold_outside,
-    sampled,
-)
+from vedit.methods.base import Prepared, Request, Window
+from vedit.methods.params import InversionParams, MergeParams, Share, Words
+from vedit.methods.sampled import Looks, Texts, check_start, hold_outside, sampled
 from vedit.models.family import Family
 from vedit.models.prompt import Prompt
 from vedit.models.sites import Select

@@ -33,23 +33,9 @@ from vedit.engine.sample import Stream
 from vedit.engine.store import MapStore
 from vedit.engine.words import WordMaps
 from vedit.errors import UsageError, nearest
-from vedit.methods.base import (
-    InversionParams,
-    Looks,
-    MergeParams,
-    Numbers,
-    Prepared,
-    Request,
-    Share,
-    Span,
-    Texts,
-    Window,
-    Words,
-    branches_of,
-    check_start,
-    hold_outside,
-    sampled,
-)
+from vedit.methods.base import Prepared, Request, Window
+from vedit.methods.params import InversionParams, MergeParams, Numbers, Share, Span, Words
+from vedit.methods.sampled import Looks, Texts, branches_of, check_start, hold_outside, sampled
 from vedit.models.family import Family, Network
 from vedit.models.prompt import Prompt
 from vedit.models.sites import Select

@@ -19,21 +19,9 @@ from pydantic import AliasChoices, Field
 from vedit.engine.rules import Replace, Rule, Steps, step_range
 from vedit.engine.sample import Stream
 from vedit.errors import option
-from vedit.methods.base import (
-    InversionParams,
-    MergeParams,
-    Prepared,
-    Request,
-    Share,
-    Texts,
-    Window,
-    Words,
-    branches_of,
-    check_start,
-    hold_outside,
-    sampled,
-    sites_of_layers,
-)
+from vedit.methods.base import Prepared, Request, Window
+from vedit.methods.params import InversionParams, MergeParams, Share, Words
+from vedit.methods.sampled import Texts, branches_of, check_start, hold_outside, sampled, sites_of_layers
 from vedit.models.family import Family, Network
 from vedit.models.sites import Select
 

@@ -26,16 +26,9 @@ from vedit.engine.sample import Stream
 from vedit.engine.tune import Tuning
 from vedit.errors import ModelError, UsageError, option
 from vedit.methods import pnp
-from vedit.methods.base import (
-    Prepared,
-    Request,
-    Share,
-    Texts,
-    Window,
-    branches_of,
-    check_start,
-    sampled,
-)
+from vedit.methods.base import Prepared, Request, Window
+from vedit.methods.params import Share
+from vedit.methods.sampled import Texts, branches_of, check_start, sampled
 from vedit.models.family import Family
 from vedit.models.sites import Select
 

@@ -27,15 +27,8 @@ from vedit.engine.rules import Plan
 from vedit.engine.sample import Step, Stream, sample
 from vedit.errors import UsageError, option
 from vedit.methods import pnp
-from vedit.methods.base import (
-    Prepared,
-    Request,
-    Texts,
-    Window,
-    bound,
-    branches_of,
-    check_start,
-)
+from vedit.methods.base import Prepared, Request, Window
+from vedit.methods.sampled import Texts, bound, branches_of, check_start
 from vedit.models.family import Family
 
 SUMMARY = "Edit grids of frames that are shuffled in every step, so that all frames look alike."

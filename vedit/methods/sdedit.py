@@ -15,17 +15,9 @@ from torch import Tensor
 from vedit.engine.noise import noise_like
 from vedit.engine.rules import Rule
 from vedit.errors import UsageError
-from vedit.methods.base import (
-    MergeParams,
-    Prepared,
-    Request,
-    SolverParams,
-    Texts,
-    Window,
-    branches_of,
-    hold_outside,
-    sampled,
-)
+from vedit.methods.base import Prepared, Request, Window
+from vedit.methods.params import MergeParams, SolverParams
+from vedit.methods.sampled import Texts, branches_of, hold_outside, sampled
 from vedit.models.family import Family
 
 SUMMARY = "Add noise to the clip and sample it away with the new prompt."

@@ -31,17 +31,9 @@ from vedit.engine.noise import substream
 from vedit.engine.rules import Call, Rule, Shape, Steps, Tensors, parts
 from vedit.engine.sample import Stream
 from vedit.methods import pnp
-from vedit.methods.base import (
-    Prepared,
-    Request,
-    Share,
-    Texts,
-    Window,
-    branches_of,
-    check_start,
-    hold_outside,
-    sampled,
-)
+from vedit.methods.base import Prepared, Request, Window
+from vedit.methods.params import Share
+from vedit.methods.sampled import Texts, branches_of, check_start, hold_outside, sampled
 from vedit.models.family import Family
 from vedit.models.sites import Select
 from vedit.models.tensors import Frames, Part, Stage

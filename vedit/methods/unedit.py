@@ -26,7 +26,9 @@ from vedit.engine.rules import Plan
 from vedit.engine.sample import Step, Stream, check_finite, predict
 from vedit.engine.solvers import evaluations
 from vedit.errors import UsageError
-from vedit.methods.base import Looks, Prepared, Request, SamplingParams, Texts, Window, bound, check_flow
+from vedit.methods.base import Prepared, Request, Window
+from vedit.methods.params import SamplingParams
+from vedit.methods.sampled import Looks, Texts, bound, check_flow
 from vedit.models.family import Family
 
 SUMMARY = "Invert the flow part of the way, and lead it back along both prompts; a third of FlowEdit's cost."

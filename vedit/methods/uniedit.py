@@ -26,20 +26,10 @@ from torch import Tensor
 from vedit.engine.rules import Replace, Rule, Steps, step_range
 from vedit.engine.sample import Stream
 from vedit.errors import option
-from vedit.methods.base import (
-    InversionParams,
-    Prepared,
-    Request,
-    Share,
-    Texts,
-    Window,
-    Words,
-    check_start,
-    hold_outside,
-    sampled,
-    sites_of_layers,
-)
+from vedit.methods.base import Prepared, Request, Window
 from vedit.methods.masactrl import mutual_sites
+from vedit.methods.params import InversionParams, Share, Words
+from vedit.methods.sampled import Texts, check_start, hold_outside, sampled, sites_of_layers
 from vedit.models.family import Family
 from vedit.models.sites import Select
 

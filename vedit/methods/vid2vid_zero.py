@@ -23,7 +23,9 @@ from vedit.engine.inflation import Inflation, inflation_rules
 from vedit.engine.rules import Rule
 from vedit.engine.sample import Step
 from vedit.methods import p2p
-from vedit.methods.base import Prepared, Request, Share, Texts, Window, Words, sites_of_layers
+from vedit.methods.base import Prepared, Request, Window
+from vedit.methods.params import Share, Words
+from vedit.methods.sampled import Texts, sites_of_layers
 from vedit.methods.video_p2p import NullParams
 from vedit.models.family import Family, Network
 from vedit.models.sites import Select

@@ -24,7 +24,8 @@ from vedit.engine.inflation import Inflation, inflated, inflation_rules
 from vedit.engine.null_text import NullText
 from vedit.engine.tune import Tuning
 from vedit.methods import p2p
-from vedit.methods.base import Prepared, Request, Share, Span
+from vedit.methods.base import Prepared, Request
+from vedit.methods.params import Share, Span
 from vedit.models.family import Family
 
 SUMMARY = "Prompt-to-Prompt on a network tuned on the clip, whose frames see each other."

@@ -13,7 +13,8 @@ from __future__ import annotations
 from pydantic import AliasChoices, Field
 
 from vedit.methods import pnp
-from vedit.methods.base import Prepared, Request, Share
+from vedit.methods.base import Prepared, Request
+from vedit.methods.params import Share
 from vedit.models.family import Family
 
 SUMMARY = "Plug-and-Play with the tokens of neighbouring frames merged, against flicker."

@@ -126,11 +126,11 @@ def load_method(method: str, name_or_path: str, required: bool = True) -> dict[s
             f"{path}: this preset is a {table['kind']}, not a method.", "", "See: vedit presets list"
         )
     from vedit import methods
-    from vedit.methods import base
+    from vedit.methods.params import mistakes
 
     named = table.get("method", method)
     if methods.has(str(named)):
-        wrong += base.mistakes(methods.load(named).Params, of_method.parameters(table))
+        wrong += mistakes(methods.load(named).Params, of_method.parameters(table))
     refuse_mistakes(path, wrong)
     if named != method:
         raise UsageError(

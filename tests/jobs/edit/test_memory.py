@@ -23,7 +23,7 @@ from vedit.jobs.edit.memory import check_memory, need_of
 from vedit.jobs.edit.video import edit_video
 from vedit.jobs.edit.windows import Edit
 from vedit.media.run import Settings
-from vedit.methods.base import bound
+from vedit.methods.sampled import bound
 from vedit.models.sd.model import Model
 from vedit.models.sd.network import weight_bytes
 

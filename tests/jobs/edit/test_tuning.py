@@ -30,7 +30,7 @@ from vedit.jobs.edit.video import edit_video
 from vedit.jobs.edit.windows import Edit
 from vedit.media.run import Settings
 from vedit.methods import video_p2p
-from vedit.methods.base import read_params
+from vedit.methods.params import read_params
 from vedit.models.sd.model import Model
 
 TABLE: dict[str, Any] = {

@@ -19,7 +19,8 @@ from tests.engine.folder import write_folder
 from vedit.engine.rules import Plan, Replace
 from vedit.engine.sample import Stream, predict
 from vedit.errors import ModelError
-from vedit.methods.base import Picture, Request, bound, with_image
+from vedit.methods.base import Picture, Request
+from vedit.methods.sampled import bound, with_image
 from vedit.models import images
 from vedit.models.load import load_model
 from vedit.models.sd.image_prompt import ImageAdapter, load_adapter

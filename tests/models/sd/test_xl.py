@@ -21,7 +21,7 @@ from vedit.engine.rules import Plan
 from vedit.engine.rules.replace import Replace
 from vedit.engine.sample import Stream, predict
 from vedit.errors import ModelError, UsageError
-from vedit.methods.base import sites_of_layers
+from vedit.methods.sampled import sites_of_layers
 from vedit.models.adapters import locate
 from vedit.models.hub import find_folder
 from vedit.models.layout import SDXL

@@ -8,7 +8,7 @@ from vedit.errors import Warn, silent
 from vedit.jobs.edit import cost
 from vedit.jobs.edit.memory import need_of, told
 from vedit.jobs.edit.windows import Edit
-from vedit.methods.base import bound
+from vedit.methods.sampled import bound
 
 if TYPE_CHECKING:
     from vedit.jobs.clips import Pixels

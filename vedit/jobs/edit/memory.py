@@ -27,7 +27,7 @@ def need_of(
     pictures: of a window, where the network sees its frames all at once.
     """
     from vedit.engine.memory import MARGIN, Need, codec_peak
-    from vedit.methods.base import bound
+    from vedit.methods.sampled import bound
 
     model, prepared = edit.model, edit.prepared
     offload = offload or model.offload

@@ -484,7 +484,7 @@ def inversion_settings(request: InvertRequest) -> InversionSettings:
     """How a request wants a clip inverted: by its own values, or as a method does. Raises UsageError."""
     from vedit.engine.null_text import NullText
     from vedit.jobs.edit.invert import InversionSettings
-    from vedit.methods.base import read_params
+    from vedit.methods.params import read_params
 
     method = request.for_method
     if method is None:

@@ -35,7 +35,7 @@ def method_params(
     refuse_unknown(method, settings, options)
     own = own_preset(method, model, backend=options.get("backend") or settings.get("backend"))
     values = {} if preset == "" else load_method(method, preset or own, required=preset is not None)
-    from vedit.methods.base import canonical, read_params
+    from vedit.methods.params import canonical, read_params
 
     params = methods.load(method).Params
     values = {canonical(params, key): value for key, value in values.items()}

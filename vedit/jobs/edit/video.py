@@ -21,7 +21,7 @@ from vedit.media.formats import keeps_sound, output_format
 from vedit.media.frames import Clip, Frame
 from vedit.media.run import Report, Settings, written
 from vedit.media.source import MadeSource
-from vedit.methods.base import read_params
+from vedit.methods.params import read_params
 from vedit.models.hub import EMBEDDED_MOTION
 
 if TYPE_CHECKING:

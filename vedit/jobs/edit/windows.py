@@ -37,7 +37,9 @@ from vedit.jobs.watch import Watch
 from vedit.media.options import WriteOptions
 from vedit.media.run import Settings, written
 from vedit.media.source import MadeSource
-from vedit.methods.base import Prepared, Request, Window, check_second, read_params, with_image
+from vedit.methods.base import Prepared, Request, Window
+from vedit.methods.params import read_params
+from vedit.methods.sampled import check_second, with_image
 from vedit.models.controls import at_frame
 from vedit.motion import keeping
 from vedit.pixels import from_bytes, padded, to_bytes
@@ -480,7 +482,7 @@ class Edit:
 
     def _flow_told(self) -> dict[str, Any]:
         """What estimated motion, where that was asked for, and its weights."""
-        from vedit.methods.base import of_flow
+        from vedit.methods.params import of_flow
 
         flow = self.job.flow
         return {} if flow is None else {"flow": flow, **of_flow(flow)}
