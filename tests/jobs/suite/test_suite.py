@@ -297,6 +297,34 @@ def test_a_run_without_any_clip_is_left_out_and_told(tmp_path: Path, monkeypatch
         done.check()
 
 
+def test_a_metric_that_there_is_not_is_told_before_any_edit(tmp_path: Path) -> None:
+    (tmp_path / "small.toml").write_text(SMALL.replace("psnr,sharpness", "psnr,sharpnes"))
+    with pytest.raises(UsageError, match="no metric or group called 'sharpnes'; did you mean sharpness"):
+        suites.run(SuiteRequest(suite=str(tmp_path / "small.toml"), output=str(tmp_path / "out")))
+    assert not (tmp_path / "out").exists()
+
+
+def test_edits_that_nothing_can_score_are_kept_and_the_call_says_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unscored = SMALL.replace('profile = "embedded"', 'profile = "v2vbench"').replace(
+        "psnr,sharpness", "text_alignment"
+    )
+    (tmp_path / "small.toml").write_text(unscored)
+    out = tmp_path / "out"
+
+    def edits(request: Any, suite: Any, runs: Any, takes: Any, *rest: Any) -> None:
+        for label in ("one", "two"):
+            (out / "edits" / label / takes[0].video).mkdir(parents=True)
+            shutil.copy(takes[0].source, out / "edits" / label / takes[0].video / "0.gif")
+
+    monkeypatch.setattr(suites, "make_edits", edits)
+    with pytest.raises(PartialFailure, match="no run could be scored: one: no metric") as told:
+        suites.run(SuiteRequest(suite=str(tmp_path / "small.toml"), output=str(out)))
+    assert "vedit score weights" in str(told.value)
+    assert len(list((out / "edits").rglob("0.gif"))) == 2
+
+
 def test_suites_are_listed_and_shown() -> None:
     listed = vedit("suite", "list")
     assert listed.code == 0 and b"thesis" in listed.out

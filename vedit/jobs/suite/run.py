@@ -20,6 +20,7 @@ from vedit.errors import (
     PartialFailure,
     RemoteError,
     UsageError,
+    VeditError,
     nearest,
     option,
 )
@@ -29,6 +30,8 @@ from vedit.jobs.here import run_here
 from vedit.jobs.rewrite.asking import check
 from vedit.jobs.rewrite.request import RewriteOptions, RewriteRequest
 from vedit.jobs.rewrite.run import Rewriter
+from vedit.jobs.score.metrics import choose
+from vedit.jobs.score.plan import Scored
 from vedit.jobs.score.plan import plan as plan_score
 from vedit.jobs.score.request import ScoreRequest
 from vedit.jobs.score.results import Results, read_results
@@ -98,6 +101,8 @@ def run(request: SuiteRequest, sink: Sink = Quiet(), tell: Tell | None = None) -
     """
     suite = definition(request.suite)
     runs = with_settings(chosen_runs(suite, request.only), request.set)
+    if wanted := suite.get("score", {}).get("metrics"):
+        choose(wanted, suite["score"].get("profile", "v2vbench"))  # a wrong name, before hours of edits
     out = request.output
     make_folder(out)
     clips = suite.get("clips", {})
@@ -121,7 +126,7 @@ def run(request: SuiteRequest, sink: Sink = Quiet(), tell: Tell | None = None) -
         if scored is not None:
             done.reports[str(one["label"])] = scored
     if not done.reports:
-        raise InputError("no run of the suite has a result.", "; ".join(done.left_out[:3]))
+        raise _nothing(request, done)
     done.tables = report.write(out, suite, done.reports, len(takes) + len(missing), done.left_out)
     done.changed = report.lock(out, request, suite, done.reports, prompts)
     return done
@@ -307,7 +312,9 @@ def new_words(source: str, prompt: str) -> list[str]:
 def score_run(
     request: SuiteRequest, suite: Mapping[str, Any], label: str, done: Done, sink: Sink
 ) -> Results | None:
-    """The report of a run, out of its file where nothing has changed; None where it has no clip."""
+    """The report of a run, out of its file where nothing has changed; None where it has no clip, or where
+    nothing can be told of its clips, as without the weights of any metric.
+    """
     folder = os.path.join(request.output, "edits", label)
     if not any(name.endswith(".gif") for _, _, files in os.walk(folder) for name in files):
         return None
@@ -319,7 +326,27 @@ def score_run(
     if os.path.exists(target) and _text(beside) == key:
         return read_results(target)
     os.makedirs(os.path.dirname(target), exist_ok=True)
-    scored = plan_score(
+    try:
+        _scored(request, label, folder, index, asked, target, sink).check()
+    except PartialFailure as error:
+        done.left_out.append(f"{label}: {error.what} {error.right}".rstrip())
+    except (UsageError, InputError, ModelError) as error:
+        done.left_out.append(f"{label}: {error.what} {error.right}".rstrip())
+        return None
+    _write(beside, key)
+    return read_results(target)
+
+
+def _scored(
+    request: SuiteRequest,
+    label: str,
+    folder: str,
+    index: str,
+    asked: Mapping[str, Any],
+    target: str,
+    sink: Sink,
+) -> Scored:
+    return plan_score(
         ScoreRequest(
             edited_dir=folder,
             index=index,
@@ -335,12 +362,18 @@ def score_run(
         ),
         sink,
     ).run(sink)
-    try:
-        scored.check()
-    except PartialFailure as error:
-        done.left_out.append(f"{label}: {error.what} {error.right}".rstrip())
-    _write(beside, key)
-    return read_results(target)
+
+
+def _nothing(request: SuiteRequest, done: Done) -> VeditError:
+    """What is said where no run has a number."""
+    why, edits = "; ".join(done.left_out[:3]), os.path.join(request.output, "edits")
+    if not os.path.isdir(edits):
+        return InputError("no run of the suite has a result.", why)
+    return PartialFailure(
+        f"the edits are made, and no run could be scored: {why}",
+        f"They are in {edits}, and the same call goes on from there.",
+        "What metrics need: vedit score weights",
+    )
 
 
 def _of_run(out: str, label: str, suite: Mapping[str, Any]) -> str:
