@@ -307,9 +307,7 @@ def test_a_metric_that_there_is_not_is_told_before_any_edit(tmp_path: Path) -> N
 def test_edits_that_nothing_can_score_are_kept_and_the_call_says_what_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    unscored = SMALL.replace('profile = "embedded"', 'profile = "v2vbench"').replace(
-        "psnr,sharpness", "text_alignment"
-    )
+    unscored = SMALL.replace('profile = "embedded"\n', "").replace("psnr,sharpness", "v2vbench")
     (tmp_path / "small.toml").write_text(unscored)
     out = tmp_path / "out"
 
