@@ -15,7 +15,9 @@ from torch import Tensor
 
 from tests.engine import tiny
 from tests.engine.folder import write_folder
-from vedit.models.motion.network import FirstFrameNetwork, MotionNetwork
+from vedit.models.alpha_bar import AlphaBar
+from vedit.models.motion.karras import read_karras
+from vedit.models.motion.network import FirstFrameNetwork, MotionNetwork, SpatioTemporalNetwork
 from vedit.models.shown import Shown
 
 MOST = 8  # frames
@@ -94,6 +96,74 @@ class TinyFirstFrame(FirstFrameNetwork, tiny.TinyModel):
         row = torch.linspace(-1, 1, tiny.WIDTH).to(first) * picture_3YX.mean()
         latents = torch.cat([first[None], behind])
         return Shown(row[None], latents), Shown(torch.zeros_like(row)[None], latents)
+
+
+SVD_SCHEDULER = {
+    "_class_name": "EulerDiscreteScheduler", "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear",
+    "num_train_timesteps": 1000, "prediction_type": "v_prediction", "sigma_max": 700.0, "sigma_min": 0.002, "steps_offset": 1,
+    "timestep_spacing": "leading", "timestep_type": "continuous", "use_karras_sigmas": True, "interpolation_type": "linear",
+}  # fmt: skip
+
+
+def svd(dtype: torch.dtype = torch.float64, seed: int = 0) -> Any:
+    from diffusers import UNetSpatioTemporalConditionModel
+
+    torch.manual_seed(seed)
+    net = UNetSpatioTemporalConditionModel(
+        sample_size=tiny.SIDE, in_channels=8, out_channels=4, block_out_channels=(32, 32, 32, 32),
+        addition_time_embed_dim=8, projection_class_embeddings_input_dim=24, layers_per_block=2,
+        cross_attention_dim=tiny.WIDTH, num_attention_heads=(2, 2, 2, 2), num_frames=MOST,
+    )  # fmt: skip
+    return sharpened(net, dtype)
+
+
+@dataclass
+class TinySpatioTemporal(SpatioTemporalNetwork, tiny.TinyModel):
+    """Stable Video Diffusion as methods are given it, without files."""
+
+    unet: Any = field(default_factory=svd)
+    schedule: AlphaBar = field(default_factory=lambda: read_karras(SVD_SCHEDULER))
+    name: str = "tiny-svd"
+
+    def encode_prompt(self, prompt: str) -> Tensor:
+        return torch.zeros(1, *self.text_shape, dtype=torch.float64)
+
+    def show(self, picture_3YX: Tensor, frames: int) -> tuple[Shown, Shown]:
+        first = picture_3YX.new_zeros(4, *(side // 2 for side in picture_3YX.shape[-2:]))
+        first[:3] = torch.nn.functional.avg_pool2d(picture_3YX, 2)
+        row = torch.linspace(-1, 1, tiny.WIDTH).to(first) * picture_3YX.mean()
+        shown = Shown(row[None], first.expand(frames, -1, -1, -1))
+        return shown, Shown(torch.zeros_like(row)[None], torch.zeros_like(shown.latents_FCYX))
+
+
+def write_svd(path: Path) -> Path:
+    """A folder in StableVideoDiffusionPipeline's layout."""
+    from diffusers import AutoencoderKLTemporalDecoder
+    from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
+
+    torch.manual_seed(3)
+    AutoencoderKLTemporalDecoder(
+        down_block_types=("DownEncoderBlock2D",) * 3, block_out_channels=(32, 32, 32), layers_per_block=1
+    ).save_pretrained(path / "vae")
+    svd(torch.float32).save_pretrained(path / "unet")
+    seeing = CLIPVisionConfig(
+        hidden_size=16, intermediate_size=32, projection_dim=tiny.WIDTH, num_hidden_layers=1, num_attention_heads=2,
+        image_size=224, patch_size=56,
+    )  # fmt: skip
+    CLIPVisionModelWithProjection(seeing).save_pretrained(path / "image_encoder")
+    CLIPImageProcessor().save_pretrained(path / "feature_extractor")
+    (path / "scheduler").mkdir()
+    (path / "scheduler" / "scheduler_config.json").write_text(json.dumps(SVD_SCHEDULER))
+    index = {
+        "_class_name": "StableVideoDiffusionPipeline",
+        "unet": ["diffusers", "UNetSpatioTemporalConditionModel"],
+        "vae": ["diffusers", "AutoencoderKLTemporalDecoder"],
+        "image_encoder": ["transformers", "CLIPVisionModelWithProjection"],
+        "feature_extractor": ["transformers", "CLIPImageProcessor"],
+        "scheduler": ["diffusers", "EulerDiscreteScheduler"],
+    }
+    (path / "model_index.json").write_text(json.dumps(index))
+    return path
 
 
 def write_adapter(path: Path) -> Path:

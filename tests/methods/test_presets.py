@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.engine import sdxl
-from tests.engine.motion import TinyFirstFrame, TinyMotion
+from tests.engine.motion import TinyFirstFrame, TinyMotion, TinySpatioTemporal
 from tests.engine.tiny import TinyModel
 from tests.methods.flow import TinyWan
 from tests.methods.inputs import Asked, prepared
@@ -51,7 +51,7 @@ def model_for(preset: str, method: str) -> Any:
     if method in MOTION:
         return TinyMotion()
     if method == "anyv2v":
-        return TinyFirstFrame()
+        return TinySpatioTemporal() if preset.endswith("-svd") else TinyFirstFrame()
     if preset.endswith("-shapes-video"):
         return TinyWan(blocks=4)
     if preset.endswith("-wan") or method in FLOWS:

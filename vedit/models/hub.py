@@ -335,7 +335,8 @@ def check_family(name: str, folder: Path) -> None:
                 "It begins with a picture; an edit needs Wan's text-to-video layout."
                 if is_picture
                 else "These methods need the UNet and the text encoders of Stable Diffusion 1.x, 2.x or XL"
-                " (its base), of AnimateDiff or I2VGen-XL, or Wan's text-to-video layout."
+                " (its base), of AnimateDiff, I2VGen-XL or Stable Video Diffusion, or Wan's text-to-video"
+                " layout."
             ),
             "See: vedit models list",
         )
@@ -349,7 +350,7 @@ def check_family(name: str, folder: Path) -> None:
             ("vae", layout.latents, 16 if layout is WAN else 4),
         )
     )
-    if takes != gives:
+    if takes != gives * layout.takes:
         raise ModelError(
             f"{name}: the network takes {takes} channels, the autoencoder gives {gives}.",
             "A network that also reads a mask, a depth map or a small picture cannot be edited with.",

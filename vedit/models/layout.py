@@ -23,6 +23,7 @@ class Layout:
     may: tuple[str, ...] = ()
     latents: str = "latent_channels"  # what the autoencoder's configuration calls their channels
     beside: tuple[str, ...] = ("tokenizer", "scheduler")  # parts without weights
+    takes: int = 1  # pictures in latents that the network is given: the noisy one, and one that it is shown
 
     @property
     def network(self) -> str:
@@ -97,6 +98,21 @@ I2VGEN = Layout(
     },
     beside=("tokenizer", "scheduler", "feature_extractor"),
 )
+SVD = Layout(
+    "svd",
+    "StableVideoDiffusionPipeline",
+    ("StableVideoDiffusionPipeline",),
+    ("unet", "vae", "image_encoder"),
+    {
+        "unet": frozenset({"UNetSpatioTemporalConditionModel"}),
+        "vae": frozenset({"AutoencoderKLTemporalDecoder"}),
+        "image_encoder": frozenset({"CLIPVisionModelWithProjection"}),
+        "text_encoder": NOTHING,
+        "transformer": NOTHING,
+    },
+    beside=("scheduler", "feature_extractor"),
+    takes=2,
+)
 WAN = Layout(
     "wan",
     "WanPipeline",
@@ -113,8 +129,8 @@ WAN = Layout(
     ("transformer_2",),
     "z_dim",
 )
-LAYOUTS = (SD, SDXL, WAN, ANIMATEDIFF, I2VGEN)
-MOTION = (ANIMATEDIFF, I2VGEN)  # video networks with layers over frames of their own
+LAYOUTS = (SD, SDXL, WAN, ANIMATEDIFF, I2VGEN, SVD)
+MOTION = (ANIMATEDIFF, I2VGEN, SVD)  # video networks with layers over frames of their own
 
 
 def class_of(index: Mapping[str, Any], part: str) -> Any:

@@ -8,15 +8,19 @@ import pytest
 import torch
 
 from tests.engine import tiny
-from tests.engine.motion import TinyFirstFrame, TinyMotion
+from tests.engine.motion import TinyFirstFrame, TinyMotion, TinySpatioTemporal
 from vedit.engine.controller import Controller
 from vedit.engine.rules import Override, Plan, Replace
 from vedit.engine.sample import Stream, predict
 from vedit.models.sites import Select
 
 FRAMES = 3
-NETWORKS = {"animatediff": TinyMotion, "i2vgen-xl": TinyFirstFrame}
-OVER_FRAMES = {"animatediff": "motion_modules", "i2vgen-xl": "temp_attentions"}
+NETWORKS = {"animatediff": TinyMotion, "i2vgen-xl": TinyFirstFrame, "svd": TinySpatioTemporal}
+OVER_FRAMES = {
+    "animatediff": "motion_modules",
+    "i2vgen-xl": "temp_attentions",
+    "svd": "temporal_transformer_blocks",
+}
 
 
 @pytest.fixture(scope="module", params=sorted(NETWORKS))
@@ -54,11 +58,18 @@ def test_layers_over_frames_are_found_by_name_beside_those_of_stable_diffusion(m
     sites = model.sites()
     named = {path: module for path, module in model.unet.named_modules() if path.endswith(("attn1", "attn2"))}
     over = {path for path in named if OVER_FRAMES[kind] in path or "transformer_in" in path}
+    if kind == "svd":  # the second of a layer over frames sees the picture
+        named = {path: module for path, module in named.items() if path not in over or path.endswith("attn1")}
+        over &= set(named)
     assert {site.path for site in sites if site.kind == "temporal"} == over and over
-    within = {path for path in named if ".attentions." in path}
+    within = {path for path in named if ".attentions." in path} - over
     assert {site.path for site in sites if site.kind in ("self", "cross")} == within
     pictures = [(site.path, site.kind, site.scale) for site in tiny.TinyModel().sites()]
-    alike = [(site.path, site.kind, site.scale) for site in sites if site.kind != "temporal"]
+    alike = [
+        (site.path.replace(".spatial_res_block", ""), site.kind, site.scale)
+        for site in sites
+        if site.kind != "temporal"
+    ]
     assert alike == pictures, "what sees frames has the names, the order and the sizes of Stable Diffusion's"
 
 

@@ -12,13 +12,13 @@ import torch
 
 from tests.engine import tiny
 from tests.engine.folder import write_folder
-from tests.engine.motion import MOST, write_adapter, write_animatediff, write_i2vgen
+from tests.engine.motion import MOST, write_adapter, write_animatediff, write_i2vgen, write_svd
 from vedit.engine.sample import Stream, sample
 from vedit.errors import ModelError, UsageError
 from vedit.models.hub import EMBEDDED_MOTION, layout_named, with_adapter
 from vedit.models.layout import ANIMATEDIFF
 from vedit.models.load import load_model
-from vedit.models.motion.model import FirstFrameModel, MotionModel
+from vedit.models.motion.model import FirstFrameModel, MotionModel, VideoDiffusionModel
 from vedit.pixels import from_bytes
 
 PROMPT, NEGATIVE, STEPS, GUIDANCE, FRAMES = "a red cat", "big", 3, 3.0, 4
@@ -169,3 +169,35 @@ def test_clips_of_a_first_frame_are_those_that_the_pipeline_makes(
         latents=noise.transpose(0, 1)[None], output_type="latent",
     ).frames[0].transpose(0, 1)  # fmt: skip
     torch.testing.assert_close(last.latents["tgt"], theirs, rtol=0, atol=2e-5)
+
+
+def test_clips_of_stable_video_diffusion_are_those_that_its_pipeline_makes(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import diffusers
+    import numpy as np
+    from diffusers.pipelines.stable_video_diffusion import pipeline_stable_video_diffusion as module
+    from PIL import Image
+
+    folder = write_svd(tmp_path_factory.mktemp("motion") / "svd")
+    picture = np.random.default_rng(2).integers(0, 256, (32, 48, 3)).astype(np.uint8)
+    noise = torch.randn(FRAMES, 4, 8, 12, generator=torch.Generator().manual_seed(7))
+    model = load_model(str(folder), device="cpu")
+    assert isinstance(model, VideoDiffusionModel) and model.native_size == 576
+    given = from_bytes(picture[None])[0]
+    shown, unshown = model.show(given, FRAMES)
+    empty, timesteps = model.encode_prompt(""), model.schedule.timesteps(STEPS)
+    stream = Stream("tgt", noise, empty, empty, GUIDANCE, shown=shown, unshown=unshown)
+    *_, last = sample(model, timesteps, [stream])
+    # what the pipeline draws for the picture is drawn of one seed here
+    drawn = torch.randn(given.shape, generator=torch.Generator().manual_seed(0))
+    monkeypatch.setattr(module, "randn_tensor", lambda shape, **_: drawn.expand(shape))
+    pipe = diffusers.StableVideoDiffusionPipeline.from_pretrained(str(folder))
+    pipe.set_progress_bar_config(disable=True)
+    theirs = pipe(
+        Image.fromarray(picture), height=32, width=48, num_frames=FRAMES, num_inference_steps=STEPS,
+        min_guidance_scale=GUIDANCE, max_guidance_scale=GUIDANCE, latents=noise[None], output_type="latent",
+    ).frames[0]  # fmt: skip
+    torch.testing.assert_close(last.latents["tgt"], theirs, rtol=0, atol=2e-4)
+    pixels = model.decode_latents(last.latents["tgt"])
+    assert pixels.shape == (FRAMES, 3, 32, 48)

@@ -152,7 +152,8 @@ def check_network(method: str, needs: Collection[str], model: Model) -> None:
         raise ModelError(
             f"{method} gives an edited first frame to a network that makes a clip of it, and {model.name} is"
             " shown none.",
-            "Models that are have the layout of diffusers' I2VGenXLPipeline; none is embedded.",
+            "Models that are have the layout of diffusers' I2VGenXLPipeline or"
+            " StableVideoDiffusionPipeline; none is embedded.",
             f"Try {option('model', 'ali-vilab/i2vgen-xl')}",
         )
     if not shows(needs, model):

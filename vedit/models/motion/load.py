@@ -30,9 +30,10 @@ from vedit.models.hub import (
     whole_again,
     with_adapter,
 )
-from vedit.models.layout import ANIMATEDIFF, I2VGEN, Layout
+from vedit.models.layout import ANIMATEDIFF, I2VGEN, SVD, Layout
 from vedit.models.lora import merge
-from vedit.models.motion.model import FirstFrameModel, MotionModel
+from vedit.models.motion.karras import read_karras
+from vedit.models.motion.model import FirstFrameModel, MotionModel, VideoDiffusionModel
 from vedit.models.parts import load_tokenizer, loaded
 from vedit.models.place import choose_device, choose_dtype, quiet_libraries
 from vedit.models.sd.load import check_fit, check_schedule
@@ -56,7 +57,7 @@ def load_motion(
     offload: str = "none",
     lora: Sequence[Found] = (),
     warn: Warn = silent,
-) -> MotionModel | FirstFrameModel:
+) -> MotionModel | FirstFrameModel | VideoDiffusionModel:
     """Load a folder that `find_folder` has looked through; options as in `vedit.models.load`.
 
     Raises ModelError for weights missing or damaged.
@@ -66,39 +67,66 @@ def load_motion(
     for part in unused_parts(read_json(folder / "model_index.json", name)):
         warn(f"{name}: its {part} is not used")
     parts, tokenizer = _parts_of(name, folder, layout, precision)
-    check_fit(name, parts, tokenizer)
+    if layout is not SVD:
+        check_fit(name, parts, tokenizer)
     merged = merge(name, {key: part for key, part in parts.items() if key != "image_encoder"}, lora)
     put(parts, place, offload)
     own: dict[str, Any] = {}
-    if layout is I2VGEN:
+    if layout is not ANIMATEDIFF:
         own = {"feature_extractor": _extractor(name, folder)}
         _check_picture(name, parts)
-    made: type[MotionModel] | type[FirstFrameModel] = (
-        MotionModel if layout is ANIMATEDIFF else FirstFrameModel
-    )
-    return made(
+    made: Any = {
+        ANIMATEDIFF.name: MotionModel,
+        I2VGEN.name: FirstFrameModel,
+        SVD.name: VideoDiffusionModel,
+    }[layout.name]
+    if layout is SVD:
+        parts = {**parts, "text_encoder": None}
+    video: MotionModel | FirstFrameModel | VideoDiffusionModel = made(
         name,
         commit_of(folder),
         folder,
         **parts,
         tokenizer=tokenizer,
-        schedule=check_schedule(name, folder),
+        schedule=_karras(name, folder) if layout is SVD else check_schedule(name, folder),
         device=place,
         dtype=precision,
         offload=offload,
         lora=merged,
         **own,
     )
+    return video
+
+
+def _karras(name: str, folder: Path) -> AlphaBar:
+    """The levels of a folder's scheduler. Raises ModelError."""
+    path = folder / "scheduler" / "scheduler_config.json"
+    try:
+        return read_karras(read_json(path, name))
+    except (ValueError, TypeError, LookupError) as error:
+        raise ModelError(
+            f"{path}: not a noise schedule: {first_line(error)}.", "", whole_again(name, folder)
+        ) from None
 
 
 def _parts_of(name: str, folder: Path, layout: Layout, precision: torch.dtype) -> tuple[dict[str, Any], Any]:
     """The networks of a folder, each in its dtype, and the tokenizer."""
-    from diffusers import AutoencoderKL, I2VGenXLUNet, UNetMotionModel
+    from diffusers import (
+        AutoencoderKL,
+        AutoencoderKLTemporalDecoder,
+        I2VGenXLUNet,
+        UNetMotionModel,
+        UNetSpatioTemporalConditionModel,
+    )
     from transformers import CLIPTextModel, CLIPTokenizer, CLIPVisionModelWithProjection
 
     classes = {
-        "unet": UNetMotionModel if layout is ANIMATEDIFF else I2VGenXLUNet,
-        "vae": AutoencoderKL,
+        "unet": {
+            ANIMATEDIFF.name: UNetMotionModel,
+            I2VGEN.name: I2VGenXLUNet,
+            SVD.name: UNetSpatioTemporalConditionModel,
+        }[layout.name],
+        "vae": AutoencoderKLTemporalDecoder if layout is SVD else AutoencoderKL,
         "text_encoder": CLIPTextModel,
         "image_encoder": CLIPVisionModelWithProjection,
     }
@@ -108,6 +136,8 @@ def _parts_of(name: str, folder: Path, layout: Layout, precision: torch.dtype) -
         own = torch.float32 if part == "vae" and precision == torch.float16 else precision
         what = "dtype" if part.endswith("encoder") else "torch_dtype"
         parts[part] = loaded(name, folder, part, classes[part], **{what: own})
+    if layout is SVD:
+        return parts, None
     tokenizer = load_tokenizer(name, folder, CLIPTokenizer)
     places = int(parts["text_encoder"].config.max_position_embeddings)
     tokenizer.model_max_length = int(min(tokenizer.model_max_length, places))

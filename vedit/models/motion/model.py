@@ -5,6 +5,7 @@ Shape letters: F frames, C channels, Y X rows and columns, L text tokens, E text
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -12,13 +13,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor
 
-from vedit.errors import UsageError, option
+from vedit.errors import ModelError, UsageError, option
 from vedit.models.hub import hash_weights
-from vedit.models.layout import ANIMATEDIFF, I2VGEN, Layout
-from vedit.models.motion.network import FirstFrameNetwork, MotionNetwork
-from vedit.models.motion.side import NATIVE_SIDE
-from vedit.models.sd.model import Model
-from vedit.models.sd.network import weight_bytes
+from vedit.models.layout import ANIMATEDIFF, I2VGEN, SVD, Layout
+from vedit.models.motion.network import FirstFrameNetwork, MotionNetwork, SpatioTemporalNetwork
+from vedit.models.motion.side import NATIVE_SIDE, SVD_SIDE
+from vedit.models.prompt import Prompt
+from vedit.models.sd.model import Model, codec_frames
+from vedit.models.sd.network import rebuilt, weight_bytes
 from vedit.models.shapes.networks import with_words
 from vedit.models.shown import Shown
 from vedit.models.words import checked_ids
@@ -26,6 +28,9 @@ from vedit.pixels import to_bytes
 
 if TYPE_CHECKING:
     import numpy as np
+
+NOISE = 0.02  # of the picture that Stable Video Diffusion is shown, as it is told
+SEEN = 224  # side in pixels at which its image encoder is given a picture
 
 
 @dataclass
@@ -122,6 +127,100 @@ class FirstFrameModel(FirstFrameNetwork, Model):
 
     def text_bytes(self) -> int:
         return weight_bytes(self.text_encoder) + weight_bytes(self.image_encoder)
+
+
+@dataclass
+class VideoDiffusionModel(SpatioTemporalNetwork, Model):
+    """Stable Video Diffusion: a first frame and no text."""
+
+    layout: ClassVar[Layout] = SVD
+    image_encoder: Any = None
+    feature_extractor: Any = None
+
+    @property
+    def native_size(self) -> int:
+        return SVD_SIDE
+
+    @property
+    def marks(self) -> int:
+        """Its one row of text, which is empty."""
+        return 1
+
+    def words(self, prompt: str) -> Prompt:
+        raise ModelError(
+            f"{self.name} reads no text.", "Methods that edit by words need a model that reads tokens."
+        )
+
+    def encode_prompt(self, prompt: str) -> Tensor:
+        """Nothing, (1, 1, E): the network reads a picture where others read text."""
+        return torch.zeros(1, *self.text_shape, device=self.device)
+
+    @torch.inference_mode()
+    def decode_latents(
+        self, latents_FCYX: Tensor, chunk: int = 8, size: tuple[int, int] | None = None
+    ) -> Tensor:
+        """Pixels (F, 3, Y, X) in [-1, 1], float32, not clipped, some frames at a time, which see each other.
+
+        size: width and height to cut to.
+        """
+        chunk = codec_frames(chunk, latents_FCYX.shape[-2] * latents_FCYX.shape[-1] * self.scale**2)
+        with self._in_use(self.vae):
+            parts = [
+                self.vae.decode(
+                    (part / self.vae.config.scaling_factor).to(self.device, self.vae.dtype),
+                    num_frames=len(part),
+                ).sample.float()
+                for part in latents_FCYX.split(chunk)
+            ]
+        pixels_F3YX = torch.cat(parts)
+        return pixels_F3YX if size is None else pixels_F3YX[..., : size[1], : size[0]]
+
+    def codec_on_meta(
+        self, frames: int, latent_size: tuple[int, int]
+    ) -> tuple[Callable[[], Any], Callable[[], Any]]:
+        """As of other models; the decoder is told how many frames there are."""
+        encode, _ = super().codec_on_meta(frames, latent_size)
+        vae, (rows, columns) = rebuilt(self.vae), latent_size
+        frames = codec_frames(frames, rows * columns * self.scale**2)
+        size = (frames, int(vae.config.latent_channels), rows, columns)
+        latents = torch.empty(size, device="meta", dtype=vae.dtype)
+        return encode, lambda: vae.decode(latents, num_frames=frames)
+
+    @torch.inference_mode()
+    def show(self, picture_3YX: Tensor, frames: int) -> tuple[Shown, Shown]:
+        """The picture's latents, a little noisy, for every frame, and its embedding; the branch that guidance
+        leads away from is given neither.
+
+        Source: diffusers' StableVideoDiffusionPipeline. Deviation: the noise is the same for every picture.
+        """
+        noise = torch.randn(picture_3YX.shape, generator=torch.Generator().manual_seed(0))
+        noisy = picture_3YX.float().cpu() + NOISE * noise
+        first = self.encode_frames(noisy[None]) / self.vae.config.scaling_factor
+        shown = Shown(self._embedding(picture_3YX), first.expand(frames, -1, -1, -1))
+        return shown, Shown(torch.zeros_like(shown.embedding_1E), torch.zeros_like(shown.latents_FCYX))
+
+    def _embedding(self, picture_3YX: Tensor) -> Tensor:
+        from diffusers.pipelines.stable_video_diffusion.pipeline_stable_video_diffusion import (
+            _resize_with_antialiasing,
+        )
+
+        small = _resize_with_antialiasing(picture_3YX[None].float().cpu(), (SEEN, SEEN))
+        given = self.feature_extractor(
+            images=(small + 1) / 2,
+            do_normalize=True,
+            do_center_crop=False,
+            do_resize=False,
+            do_rescale=False,
+            return_tensors="pt",
+        ).pixel_values
+        with self._in_use(self.image_encoder):
+            found: Tensor = self.image_encoder(
+                given.to(self.device, self.image_encoder.dtype)
+            ).image_embeds.float()
+        return found
+
+    def text_bytes(self) -> int:
+        return weight_bytes(self.image_encoder)
 
 
 def seen_by_encoder(picture_YX3: np.ndarray, size: Any) -> Any:

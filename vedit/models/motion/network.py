@@ -26,6 +26,11 @@ from vedit.models.sites import Site
 from vedit.models.tensors import Applier
 
 I2VGEN_RATE = 8  # frames a second that I2VGen-XL is told, those of AnyV2V
+SVD_NUMBERS = (
+    6,
+    127,
+    0.02,
+)  # frames a second less one, motion bucket, noise of the picture: its pipeline's own
 
 
 class MotionNetwork(UNetNetwork):
@@ -102,6 +107,39 @@ class FirstFrameNetwork(MotionNetwork):
         return BareFirstFrame(rebuilt(self.unet), self.tokenizer)
 
 
+class SpatioTemporalNetwork(FirstFrameNetwork):
+    """Stable Video Diffusion: a `UNetSpatioTemporalConditionModel` in `unet`, which reads no text."""
+
+    @property
+    def channels(self) -> int:
+        return int(self.unet.config.out_channels)
+
+    @property
+    def text_tokens(self) -> int:
+        return 1
+
+    def predict(
+        self,
+        latents_BFCYX: Tensor,
+        timestep: Any,
+        text_BLE: Tensor,
+        shown: Sequence[Shown | None] = (),
+    ) -> Tensor:
+        """shown: to each clip of the batch, in the place of text too; nothing where only the sizes matter."""
+        embedding_B1E, picture_BFCYX = stacked(shown, latents_BFCYX, text_BLE)
+        numbers = torch.tensor([SVD_NUMBERS], device=latents_BFCYX.device, dtype=latents_BFCYX.dtype)
+        output: Tensor = self.unet(
+            torch.cat([latents_BFCYX, picture_BFCYX], dim=2),
+            timestep,
+            encoder_hidden_states=embedding_B1E,
+            added_time_ids=numbers.expand(len(latents_BFCYX), -1),
+        ).sample
+        return output
+
+    def on_meta(self) -> UNetNetwork:
+        return BareSpatioTemporal(rebuilt(self.unet), None)
+
+
 def stacked(shown: Sequence[Shown | None], latents_BFCYX: Tensor, text_BLE: Tensor) -> tuple[Tensor, Tensor]:
     """Embeddings (B, 1, E) and latents (B, F, C, Y, X) of what each clip is shown; zeros for nothing."""
     if not any(shown):
@@ -126,6 +164,14 @@ class BareMotion(MotionNetwork):
 @dataclass
 class BareFirstFrame(FirstFrameNetwork):
     """The same of a network that sees a picture."""
+
+    unet: Any
+    tokenizer: Any
+
+
+@dataclass
+class BareSpatioTemporal(SpatioTemporalNetwork):
+    """The same of Stable Video Diffusion."""
 
     unet: Any
     tokenizer: Any

@@ -3,3 +3,4 @@
 from __future__ import annotations
 
 NATIVE_SIDE = 512  # that AnyV2V edits at with I2VGen-XL, whose configuration names another
+SVD_SIDE = 576  # of the clips that Stable Video Diffusion was trained on, 1024x576
