@@ -171,6 +171,7 @@ def test_clips_of_a_first_frame_are_those_that_the_pipeline_makes(
     torch.testing.assert_close(last.latents["tgt"], theirs, rtol=0, atol=2e-5)
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 def test_clips_of_stable_video_diffusion_are_those_that_its_pipeline_makes(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:

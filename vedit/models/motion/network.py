@@ -137,7 +137,8 @@ class SpatioTemporalNetwork(FirstFrameNetwork):
         return output
 
     def on_meta(self) -> UNetNetwork:
-        return BareSpatioTemporal(rebuilt(self.unet), None)
+        # a factor of its layers is made on the CPU wherever the rest is
+        return BareSpatioTemporal(rebuilt(self.unet).to("meta"), None)
 
 
 def stacked(shown: Sequence[Shown | None], latents_BFCYX: Tensor, text_BLE: Tensor) -> tuple[Tensor, Tensor]:
