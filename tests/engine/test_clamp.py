@@ -30,7 +30,7 @@ def output_of(x, timestep):
 class Formula:
     """A denoiser whose network is a function of latents and timestep; frames go through together."""
 
-    frame_axis, network_dtype = True, torch.float64
+    frame_axis, sees_picture, network_dtype = True, False, torch.float64
 
     def __init__(self, schedule, output=output_of):
         self.schedule, self.output = schedule, output

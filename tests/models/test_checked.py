@@ -21,7 +21,7 @@ from vedit.errors import ModelError
 from vedit.models import pipelines
 from vedit.models.checked import check_index, check_parts, is_stock, tensor_names
 from vedit.models.hub import PARTS, check_family, is_as_published
-from vedit.models.sd.load import _schedule, load_model
+from vedit.models.sd.load import check_schedule, load_model
 
 
 @pytest.fixture(scope="module")
@@ -168,7 +168,7 @@ def test_three_hundred_damaged_configurations_are_told_or_understood(folder: Pat
             check_index("m", pipelines.read_index(str(folder)))
             check_family("m", folder)
             check_parts("m", folder, PARTS)
-            _schedule("m", folder)
+            check_schedule("m", folder)
             outcomes["read"] += 1
         except ModelError as error:
             assert len(str(error)) < 2000

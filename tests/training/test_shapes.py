@@ -138,7 +138,8 @@ def test_dropped_captions_are_empty_and_about_a_tenth():
 class Gaussian:
     """The exact v-prediction when clean latents are N(0, variance), at the embedded model's noise levels."""
 
-    frame_axis, network_dtype, schedule = False, torch.float32, parts.schedule()
+    frame_axis, sees_picture, network_dtype = False, False, torch.float32
+    schedule = parts.schedule()
 
     def __init__(self, variance):
         self.variance = variance

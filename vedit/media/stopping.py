@@ -17,12 +17,17 @@ _depth = 0
 _is_whole = False
 
 
+def begin() -> None:
+    """A job begins, which signals end, whatever was finished in this process before."""
+    global _is_whole
+    _is_whole = False
+
+
 def install() -> None:
     """Turn the signals into KeyboardInterrupt and SystemExit(128 + number); those set to be ignored, as by
     nohup, stay so.
     """
-    global _is_whole
-    _is_whole = False
+    begin()
     if threading.current_thread() is threading.main_thread():
         for number in _numbers():
             if signal.getsignal(number) is not signal.SIG_IGN:

@@ -20,7 +20,7 @@ VALUES = (
         "-100..100",
         "How well each frame shows what the prompt says, by a small network; compare edits of one clip.",
         rounding=1e-3,
-        order=8,
+        order=26,
     ),
 )
 NEEDS = frozenset({"prompt"})

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from vedit.errors import ModelError, UsageError, nearest, option
 from vedit.models.adapters import HUB_ID
 from vedit.models.checked import check_part, read_config
-from vedit.models.hub import fetch_folder, weights_in
+from vedit.models.hub import fetch_folder, read_json, weights_in
 
 FORM = (
     "It is canny, depth or pose, a FOLDER or OWNER/NAME, with =WEIGHT and :CLIP behind it, such as"
@@ -167,6 +167,17 @@ def check_class(name: str, folder: Path) -> None:
             f"{name} is not a ControlNet of Stable Diffusion: its config.json says {str(kind)[:60]!a}.",
             f"Edits take those of the class {CLASS}.",
         )
+
+
+def check_folder(net: str, model_folder: Path, model: str) -> None:
+    """Refuse the folder of what is not a ControlNet, or of one that was made for another kind of model.
+
+    Raises ModelError.
+    """
+    folder = Path(net)
+    check_class(net, folder)
+    unet = read_json(model_folder / "unet" / "config.json", model)
+    check_made_for(net, read_json(folder / "config.json", net), unet, model)
 
 
 def check_made_for(name: str, control: Mapping[str, Any], unet: Mapping[str, Any], model: str) -> None:

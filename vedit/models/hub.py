@@ -350,7 +350,8 @@ def check_family(name: str, folder: Path) -> None:
             ("vae", layout.latents, 16 if layout is WAN else 4),
         )
     )
-    if takes != gives * layout.takes:
+    wanted = gives * layout.takes if isinstance(gives, int) else gives
+    if takes != wanted:
         raise ModelError(
             f"{name}: the network takes {takes} channels, the autoencoder gives {gives}.",
             "A network that also reads a mask, a depth map or a small picture cannot be edited with.",

@@ -20,6 +20,7 @@ from vedit.jobs.batch.run import Outcome
 from vedit.jobs.batch.state import State
 from vedit.jobs.edit.request import EditRequest
 from vedit.jobs.here import run_here
+from vedit.media import stopping
 from vedit.media.atomic import open_output
 
 ASKED = EditRequest(input="", prompt="a blue circle", source_prompt="a red circle")
@@ -157,6 +158,7 @@ def test_the_first_ctrl_c_lets_the_clip_finish(clips: Path, tmp_path: Path) -> N
 
 def test_the_second_ctrl_c_ends_the_clip(clips: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
+    stopping.finish()  # as a job that was whole before in this process leaves it
     (clips / "a.gif").write_bytes(b"stop stop")
     with pytest.raises(Interrupted, match="The same call goes on"):
         edited(clips, out)

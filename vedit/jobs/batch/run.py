@@ -25,7 +25,7 @@ from vedit.jobs.batch.plan import Item, Plan, in_shard, link_twin, settle_names
 from vedit.jobs.batch.progress import Group, Left, pace_of
 from vedit.jobs.batch.report import Reports
 from vedit.jobs.runners import Crew, Place, Worker
-from vedit.media.stopping import interrupt
+from vedit.media.stopping import begin, interrupt
 
 Tell = Callable[[Mapping[str, Any]], None]
 Show = Callable[[bool], None]  # whether it is for the last time
@@ -555,6 +555,7 @@ def _listening(signals: _Signals) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    begin()
 
     def arrived(number: int, frame: Any) -> None:
         signals.count += 1

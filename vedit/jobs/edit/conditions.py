@@ -17,8 +17,8 @@ from vedit.jobs.clips import Pixels, Selection, blank_frames, fitted
 from vedit.media.source import opened
 from vedit.models import controls as asked_controls
 from vedit.models import images
-from vedit.models.controls import TOOLS, Control, check_class, check_made_for
-from vedit.models.hub import commit_of, find_folder, layout_named, read_json
+from vedit.models.controls import TOOLS, Control, check_folder
+from vedit.models.hub import commit_of, find_folder, layout_named
 from vedit.models.layout import SD, SDXL
 from vedit.models.sd import single_file
 
@@ -59,19 +59,10 @@ def check_conditions(
                 "Check the name",
             )
         if os.path.isdir(asked.net) and not single_file.is_file(model):
-            _check_folder(asked, model, revision)
+            check_folder(asked.net, find_folder(model, revision), model)
     if image_prompt is not None:
         images.parse(image_prompt)
         images.check_adapter(image_adapter)
-
-
-def _check_folder(asked: Control, model: str, revision: str | None) -> None:
-    from pathlib import Path
-
-    folder = Path(asked.net)
-    check_class(asked.net, folder)
-    unet = read_json(find_folder(model, revision) / "unet" / "config.json", model)
-    check_made_for(asked.net, read_json(folder / "config.json", asked.net), unet, model)
 
 
 def check_clips(control: Sequence[str], pixels: Pixels) -> None:
@@ -140,7 +131,7 @@ def _loaded(asked: Control, model: Any) -> tuple[Any, dict[str, Any]]:
     """A ControlNet, loaded once for a model, and what a record tells of it."""
     from vedit.models.sd.control import load_net
 
-    width = int(model.unet.config.cross_attention_dim)
+    width = model.text_shape[1]
     folder = asked_controls.find(asked, width, model.name)
     kept = ("control", str(folder))
     if kept not in model.kept:
@@ -204,7 +195,7 @@ def shown_picture(
     if not isinstance(model, SDModel):
         raise ModelError(f"{option('image_prompt')} does not go with {model.name}.", FITTING)
     asked = images.parse(image_prompt)
-    found = images.find(image_adapter, int(model.unet.config.cross_attention_dim), model.name)
+    found = images.find(image_adapter, model.text_shape[1], model.name)
     kept = ("image", str(found.file))
     if kept not in model.kept:
         model.kept[kept] = load_adapter(found, model)

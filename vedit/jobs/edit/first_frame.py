@@ -13,6 +13,7 @@ from vedit.jobs.edit.plan import plan
 from vedit.jobs.edit.request import EditRequest
 from vedit.jobs.sink import Sink
 from vedit.media.atomic import apart
+from vedit.media.pictures import read_file
 from vedit.models.hub import EMBEDDED
 
 if TYPE_CHECKING:
@@ -44,5 +45,4 @@ def edited_first(job: Job, params: Any, pixels: Pixels, device: str, sink: Sink)
             metadata=False,
         )
         plan(request, sink).run(sink)
-        with Image.open(output) as picture:
-            return np.array(picture.convert("RGB"))
+        return np.array(read_file(output).convert("RGB"))

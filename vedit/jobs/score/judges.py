@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from vedit.errors import InputError, ModelError, UsageError, nearest, option
 from vedit.media.atomic import open_output
+from vedit.media.pictures import from_bytes
 from vedit.metrics._judging import Asked, Judge
 from vedit.metrics.types import Pixels
 
@@ -183,9 +184,7 @@ class LocalJudge(ModelJudge):
         return [json.dumps(self._reader.known, sort_keys=True), self.dtype]
 
     def said(self, text: str, pictures: list[bytes]) -> str:
-        from PIL import Image
-
-        shown = [Image.open(io.BytesIO(one)).convert("RGB") for one in pictures]
+        shown = [from_bytes(one).convert("RGB") for one in pictures]
         return self._reader.asked(f"{SYSTEM}\n{text}", shown, most_tokens=MOST_TOKENS, may_be_empty=True)
 
     def facts(self) -> Mapping[str, Any]:
