@@ -90,6 +90,7 @@ def edit_line(clip: str, output: Path) -> list[str]:
     ]
 
 
+@pytest.mark.slow  # forty seconds: the whole way of a model from a Hub
 def test_fetch_list_info_and_edit_by_name_and_then_all_of_it_without_a_network(
     folder: Path, tmp_path: Path
 ) -> None:

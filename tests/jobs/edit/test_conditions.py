@@ -32,7 +32,7 @@ SHORT = {  # settings that make a method quick
     "sdedit": ("--steps", "2"), "dds": ("--set", "iterations=2"), "glp": ("--set", "iterations=2"),
     "video-p2p": ("--set", "tune_steps=1", "--set", "inner_steps=1"), "edit-a-video": ("--set", "tune_steps=1"),
     "vid2vid-zero": ("--set", "inner_steps=1"), "combine": ("--set", "start_index=1", "--set", "glp={iterations=2}"),
-    "protagonist": ("--mask", "box:25%,25%,50%,50%"),
+    "protagonist": ("--mask", "box:25%,25%,50%,50%"), "pnp": ("--negative", ""), "tokenflow": ("--negative", ""),
 }  # fmt: skip
 
 

@@ -73,6 +73,7 @@ def test_training_in_two_calls_equals_training_in_one(place: Path) -> None:
     assert {"transformer_sha256", "vae_sha256"} == set(again["backbone"]["hashes"])
 
 
+@pytest.mark.slow  # half a minute: two whole edits
 def test_an_edit_takes_the_model_of_its_weights_and_its_record_repeats_it(place: Path) -> None:
     result = edit(place, "out.gif", "--mask", "box:0,0,8,16", "--ref", place / "b.apng")
     assert result.code == 0, result.err

@@ -189,6 +189,7 @@ def test_a_window_that_would_cut_the_clip_is_refused_and_a_longer_one_is_not(
     assert Edit(task(clip, tmp_path / "out.gif", window=16), model, pixels, print).window == 3
 
 
+@pytest.mark.slow  # half a minute: tuning at several sizes
 def test_tuning_takes_what_is_foreseen_and_is_refused_before_it_runs(
     model: Model, clip: str, tmp_path: Path
 ) -> None:

@@ -80,6 +80,7 @@ def test_the_packed_editor_edits_drawn_clips_and_knows_its_words(run, tmp_path):
     assert wrong.code == 2 and '"cat"' in wrong.err and "stripes" in wrong.err
 
 
+@pytest.mark.slow  # half a minute: twelve edits
 def test_the_benchmark_tells_the_cases_as_instructions_and_both_losses(run):
     told = vedit(
         "bench", "scenes", "--instructions", "--weights", run / "packed", "--limit", "1", "--frames", "2",

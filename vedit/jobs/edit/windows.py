@@ -70,8 +70,10 @@ class Edit:
         self.job, self.pixels, self.warn = job, pixels, _once(warn)
         self.module = methods.load(job.method)
         self.params = read_params(self.module.Params, job.params, job.method)
-        self.model = model_for(conditioned(model, job.control, pixels, self.warn), self.params)
-        self.image, self.image_told = shown_picture(self.model, job.image_prompt, job.image_adapter)
+        given = conditioned(model, job.control, pixels, self.warn)
+        # adapters know the layers of a network that has not been inflated
+        self.image, self.image_told = shown_picture(given, job.image_prompt, job.image_adapter)
+        self.model = model_for(given, self.params)
         self.timesteps = sampling_timesteps(self.params, "inversion" in self.module.NEEDS, model)
         self.mask = EditMask(job.mask, pixels, self.warn, job.flow or "tvl1") if job.mask else None
         self.done = 0  # frames of the windows that are decoded
