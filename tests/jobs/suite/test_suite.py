@@ -317,7 +317,7 @@ def test_edits_that_nothing_can_score_are_kept_and_the_call_says_what_is_missing
             shutil.copy(takes[0].source, out / "edits" / label / takes[0].video / "0.gif")
 
     monkeypatch.setattr(suites, "make_edits", edits)
-    with pytest.raises(PartialFailure, match="no run could be scored: one: no metric") as told:
+    with pytest.raises(PartialFailure, match="no run could be scored: two: no metric") as told:
         suites.run(SuiteRequest(suite=str(tmp_path / "small.toml"), output=str(out)))
     assert "vedit score weights" in str(told.value)
     assert len(list((out / "edits").rglob("0.gif"))) == 2

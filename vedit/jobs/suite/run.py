@@ -366,11 +366,11 @@ def _scored(
 
 def _nothing(request: SuiteRequest, done: Done) -> VeditError:
     """What is said where no run has a number."""
-    why, edits = "; ".join(done.left_out[:3]), os.path.join(request.output, "edits")
+    edits = os.path.join(request.output, "edits")
     if not os.path.isdir(edits):
-        return InputError("no run of the suite has a result.", why)
+        return InputError("no run of the suite has a result.", "; ".join(done.left_out[:3]))
     return PartialFailure(
-        f"the edits are made, and no run could be scored: {why}",
+        f"the edits are made, and no run could be scored: {done.left_out[-1]}",
         f"They are in {edits}, and the same call goes on from there.",
         "What metrics need: vedit score weights",
     )
