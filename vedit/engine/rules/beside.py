@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 import torch.nn.functional as F
 from torch import Tensor
 
-from vedit.engine.rules.rule import Call, Rule, Steps
+from vedit.engine.rules.rule import Call, Rule, Steps, parts
 from vedit.models.sites import Select
 from vedit.models.tensors import Part, Stage, Tensors
 
 KeysOf = Callable[[str, Tensor], tuple[Tensor, Tensor]]
-LAST = 900  # behind all that a method does with the output
+BEHIND = 900  # behind all that a method does with the output
 
 
 @dataclass(frozen=True)
@@ -37,15 +37,15 @@ class SeeBeside(Rule):
     mask: Tensor | None = field(default=None, compare=False)
     instead: bool = False
     name: str = "tokens beside"
-    order: int | None = LAST
+    order: int | None = BEHIND
 
     @property
     def reads(self) -> frozenset[Part]:
-        return frozenset((part, branch) for branch in self.tokens for part in ("q", "out"))
+        return parts(("q", "out"), self.tokens)
 
     @property
     def writes(self) -> frozenset[Part]:
-        return frozenset(("out", branch) for branch in self.tokens)
+        return parts(("out",), self.tokens)
 
     def acts(self, step: int) -> bool:
         """Always, where a method counts more steps than were foreseen too."""
@@ -53,7 +53,7 @@ class SeeBeside(Rule):
 
     def apply(self, tensors: Tensors, call: Call) -> None:
         assert call.site is not None, "it has sites"
-        share = None if self.mask is None else call.mask(self.mask, tensors.rows("q")[0].device)
+        share = None if self.mask is None else call.tokens(self.mask, tensors.rows("q")[0].device)
         for branch, tokens in self.tokens.items():
             query_FNQD, own = tensors["q", branch], tensors["out", branch]
             key, value = (
@@ -65,5 +65,5 @@ class SeeBeside(Rule):
             seen = F.scaled_dot_product_attention(query_FNQD, key, value)
             added = self.weight * (seen - own if self.instead else seen)
             if share is not None:
-                added = added * share.flatten(1)[:, None, :, None].to(added)
+                added = added * share.to(added)
             tensors["out", branch] = own + added

@@ -12,6 +12,7 @@ import io
 import json
 import os
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -92,7 +93,7 @@ def _named(name: str, own: str) -> str:
     return own
 
 
-class ModelJudge:
+class ModelJudge(ABC):
     """A model that is asked in words. folder: where its answers are kept, None for nowhere."""
 
     name: str
@@ -100,13 +101,13 @@ class ModelJudge:
     def __init__(self, folder: Path | None) -> None:
         self.folder, self.sent, self.reused = folder, 0, 0
 
+    @abstractmethod
     def who(self) -> list[str]:
         """What tells its answers from those of another."""
-        raise NotImplementedError
 
+    @abstractmethod
     def said(self, text: str, pictures: list[bytes]) -> str:
         """Its answer to a question about pictures, PNG files. Raises RemoteError, ModelError."""
-        raise NotImplementedError
 
     def answer(self, asked: Asked, edited_TYX3: Pixels, source_TYX3: Pixels | None) -> str:
         from vedit.remote.chat import without_thoughts
