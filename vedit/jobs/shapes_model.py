@@ -57,7 +57,9 @@ def pack_video(run: Path, folder: Path, *, annealed: bool = False, overwrite: bo
     The weights are those of clips, or of pictures before there are clips. What the run has not
     trained itself is taken from the packed model that it began with.
     """
-    stages = [name for name in ("video-codec", "video-pictures", "video") if (run / name).exists()]
+    stages = [
+        name for name in ("video-codec", "video-pictures", "video-pairs", "video") if (run / name).exists()
+    ]
     if annealed:
         stages = [*stages[:-1], f"{stages[-1] if stages else 'video'}-annealed"]
     begun = run / BEGUN

@@ -41,7 +41,7 @@ NOISE_POWER = 0.5  # timestep = 1000 u^0.5: where an object is, is decided at hi
 class MotionTask(LatentTask):
     """v-prediction of whole clips; one noise level per clip, noise drawn anew for each frame."""
 
-    frames = FRAMES
+    frames = drawn_frames = FRAMES
     model: Motion
 
     def __init__(

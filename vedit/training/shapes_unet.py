@@ -59,7 +59,8 @@ class LatentTask:
     clip's frames follow each other in a batch: N = B scenes x F frames.
     """
 
-    frames = 1
+    frames = 1  # of a scene in a batch
+    drawn_frames = 1  # of a scene in a block
     model: nn.Module
 
     def __init__(
@@ -139,10 +140,14 @@ class LatentTask:
         """Return posterior samples, object masks on the latent grid, and the scenes of a step."""
         rows = self._rows(step)
         mean_NCYX, std_NCYX, mask_NYX = (
-            self.block[name][rows].flatten(0, 1) for name in ("mean", "std", "mask")
+            self.seen(step, self.block[name][rows]).flatten(0, 1) for name in ("mean", "std", "mask")
         )
         spread = torch.randn(mean_NCYX.shape, generator=generator, device=self.device)
         return mean_NCYX + std_NCYX * spread, mask_NYX, self.scenes[rows]
+
+    def seen(self, step: int, drawn_BF: Tensor) -> Tensor:
+        """Return those of a block's frames that a step sees; here all."""
+        return drawn_BF
 
     def _rows(self, step: int) -> Tensor:
         """Return which scenes of the block a step sees; draw the block when the step is its first."""
@@ -164,13 +169,13 @@ class LatentTask:
         parts = []
         for start in range(0, count, self.batch):
             rows = torch.arange(start, start + self.batch, device=self.device)
-            batch, time = self.scenes[rows.repeat_interleave(self.frames)], time_BF[rows].flatten()
+            batch, time = self.scenes[rows.repeat_interleave(self.drawn_frames)], time_BF[rows].flatten()
             pictures_NCYX = scenes.draw(batch, time)
             noise = torch.randn(pictures_NCYX.shape, generator=generator, device=self.device)
             pictures_NCYX = scenes.add_grain(pictures_NCYX, batch, noise)
             parts.append({**self.coded(pictures_NCYX), "mask": latent_mask(scenes.object_mask(batch, time))})
         self.block = {
-            name: torch.cat([part[name] for part in parts]).unflatten(0, (count, self.frames))
+            name: torch.cat([part[name] for part in parts]).unflatten(0, (count, self.drawn_frames))
             for name in parts[0]
         }
 

@@ -1,16 +1,21 @@
 """Train the embedded video model: a Wan-layout transformer over the latents of drawn clips.
 
-First single pictures, each a clip of one latent frame; then clips of nine frames, five latent
-frames. The codec (`shapes_video_codec`) codes each latent frame as the picture model's codec
-codes one picture, so this stage needs no other codec. The text encoder is the picture model's,
-held fixed.
+First single pictures, each a clip of one latent frame; then two of a clip's five latent frames, in
+the places that they have there, which teaches where a motion leads at two fifths of the cost; then
+clips of nine frames, five latent frames. The codec (`shapes_video_codec`) codes each latent frame
+as the picture model's codec codes one picture, so this stage needs no other codec. The text encoder
+is the picture model's, held fixed.
 
 While single pictures train, the picture model is the teacher: at the levels that its own schedule
 knows, the wanted velocity is what it predicts for the same latent and caption, a mean over every
 picture that may be meant, where n - x would be one of them drawn by chance. The features of a
 middle layer are aligned with those of the embedded judge (REPA), by a head that is not shipped.
 
-Source: flow matching, Lipman et al. 2023; alignment, Yu et al. 2024 (REPA). Deviation: the teacher.
+Levels of pictures are uniform. Those of clips are shifted towards noise, where a path is decided
+(Esser et al. 2024, equation 23).
+
+Source: flow matching, Lipman et al. 2023; alignment, Yu et al. 2024 (REPA). Deviations: the teacher,
+and clips seen in part.
 
 Tensor names: B clips, F latent frames of each, N pictures (B x F), C latent channels, Y X latent
 rows and columns, T transformer tokens, L text tokens, E text width, D feature width.
@@ -29,6 +34,7 @@ from vedit.models.shapes import video
 from vedit.models.shapes.codec import decode
 from vedit.models.shapes.judge import Judge
 from vedit.models.shapes.text import padded
+from vedit.models.wan.conditions import Positions
 from vedit.training import flow, shapes
 from vedit.training.loop import seeded
 from vedit.training.shapes_gates import judged, read_right, shares
@@ -36,7 +42,10 @@ from vedit.training.shapes_unet import Drawing, LatentTask
 
 CLIP_FRAMES = 9
 LATENT_FRAMES = 5  # the first picture, then one for every two
+PAIR = 2  # latent frames of a clip that its first stage sees
+PAIR_REUSE = 10  # turns of a block: each shows other frames of its clips
 SAYS_MOTION = 0.9
+CLIP_SHIFT = 3.0  # of the levels; 43 % of them are above .8, of uniform ones 20 %
 TAUGHT_TURNS = 2  # the teacher costs half as much as the step it teaches
 ALIGN_WEIGHT = 0.5
 ALIGNED_BLOCK = 1  # the second of four
@@ -49,6 +58,7 @@ class Video(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.transformer = video.transformer(channels)
+        self.transformer.rope = self.positions = Positions(self.transformer.rope)
         width = video.TRANSFORMER["num_attention_heads"] * video.TRANSFORMER["attention_head_dim"]
         self.head = nn.Sequential(
             nn.LayerNorm(width), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, JUDGE_WIDTH)
@@ -113,7 +123,7 @@ def level_of(signal: Tensor) -> Tensor:
 
 
 class VideoTask(LatentTask):
-    """The velocity of single pictures (frames 1) or of clips (frames 5), at stratified levels."""
+    """The velocity of single pictures (frames 1), of clips (frames 5) or of parts of them."""
 
     model: Video
 
@@ -124,14 +134,16 @@ class VideoTask(LatentTask):
         picture: Any,
         *,
         frames: int,
+        seen: int | None = None,
         taught: bool = True,
         align: float = ALIGN_WEIGHT,
         **drawing: Unpack[Drawing],
     ) -> None:
-        """picture: the picture model, whose text encoder this stage uses. taught: whether its denoiser is the
-        teacher of single pictures.
+        """picture: the picture model, whose text encoder this stage uses. frames: latent frames that are
+        drawn of each scene. seen: how many of them a step sees; all by default. taught: whether the
+        picture model's denoiser is the teacher of single pictures.
         """
-        self.frames = frames
+        self.drawn_frames, self.frames = frames, seen or frames
         super().__init__(codec, judge, **drawing)
         torch.manual_seed(self.seed)
         self.model = Video(codec.config.latent_channels).to(self.device)
@@ -144,10 +156,12 @@ class VideoTask(LatentTask):
         self.lessons: dict[str, Tensor] = {}
         self.taught_at = -1
         self.align = align if judge is not None else 0.0
+        self.shift = CLIP_SHIFT if frames > 1 else 1.0
         for name in ("unet", "scheduler"):
             del self.config[name]
         said = {"says_motion": SAYS_MOTION if frames > 1 else "as pictures"}
-        self.config |= {
+        parts = {"seen": self.frames, "shift": self.shift} if frames > 1 else {}
+        self.config |= parts | {
             "transformer": video.TRANSFORMER,
             "frames": frames,
             "taught": TAUGHT_TURNS if self.teacher is not None else 0,
@@ -156,14 +170,29 @@ class VideoTask(LatentTask):
         }
 
     def times(self, count: int, generator: torch.Generator) -> Tensor:
-        if self.frames == 1:
+        if self.drawn_frames == 1:
             return torch.rand(count, 1, generator=generator, device=self.device)
-        return torch.linspace(0, 1, self.frames, device=self.device).expand(count, self.frames)
+        return torch.linspace(0, 1, self.drawn_frames, device=self.device).expand(count, self.drawn_frames)
+
+    def places(self, step: int) -> list[int]:
+        """Return which of the drawn frames a step sees: all, or the two ends of a part of the clip, with
+        parts of every length equally often.
+        """
+        if self.frames == self.drawn_frames:
+            return list(range(self.frames))
+        assert self.frames == PAIR, "parts of clips are pairs of frames"
+        draw = seeded(self.seed, 9, step)
+        length = int(torch.randint(1, self.drawn_frames, (), generator=draw))
+        first = int(torch.randint(self.drawn_frames - length, (), generator=draw))
+        return [first, first + length]
+
+    def seen(self, step: int, drawn_BF: Tensor) -> Tensor:
+        return drawn_BF if self.frames == self.drawn_frames else drawn_BF[:, self.places(step)]
 
     def captions(self, batch: scenes.Scenes, seed: int) -> list[str]:
         return (
             super().captions(batch, seed)
-            if self.frames == 1
+            if self.drawn_frames == 1
             else scenes.varied_captions(batch, seed, SAYS_MOTION)
         )
 
@@ -181,14 +210,18 @@ class VideoTask(LatentTask):
             text_BLE = padded(
                 self.text_encoder(lesson["ids"]).last_hidden_state, lesson["ids"], vocabulary.end_id()
             )
-        with shapes.precision(self.device, self.precision):
+        with shapes.precision(self.device, self.precision), self.model.positions.at(self.places(step)):
             v_BCFYX = video.predict(
                 self.model.transformer, lesson["noisy"].transpose(1, 2), lesson["level"], text_BLE
             )
         losses = self.weighed(
             (v_BCFYX.float().transpose(1, 2) - lesson["wanted"]).flatten(0, 1), lesson["mask"].flatten(0, 1)
         )
-        return self._aligned(losses, lesson["rows"]) if self.align else losses
+        return (
+            self._aligned(losses, self.seen(step, self.block["features"][lesson["rows"]]))
+            if self.align
+            else losses
+        )
 
     @torch.no_grad()
     def _lesson(self, step: int) -> dict[str, Tensor]:
@@ -198,7 +231,7 @@ class VideoTask(LatentTask):
         generator = seeded(self.seed, 3, step, self.device)
         latents_NCYX, mask_NYX, batch = self._batch(step, generator)
         noise_NCYX = torch.randn(latents_NCYX.shape, generator=generator, device=self.device)
-        level_B = stratified_levels(self.batch, generator)
+        level_B = shifted(stratified_levels(self.batch, generator), self.shift)
         ids_BL = self._token_ids(batch, step, generator)
         level_N = level_B.repeat_interleave(self.frames)
         noisy_NCYX = flow.mixed(latents_NCYX, noise_NCYX, level_N)
@@ -228,16 +261,16 @@ class VideoTask(LatentTask):
         known = self.teacher.knows(level_N)[:, None, None, None]
         return torch.where(known, self.teacher.velocity(noisy_NCYX, level_N, text_BLE), drawn_NCYX)
 
-    def _aligned(self, losses: dict[str, Tensor], rows: Tensor) -> dict[str, Tensor]:
+    def _aligned(self, losses: dict[str, Tensor], features_BFTD: Tensor) -> dict[str, Tensor]:
         """Add one minus the cosine between a middle layer's tokens and the judge's features."""
         assert self.model.features is not None
         mine_BTD = functional.normalize(self.model.head(self.model.features), dim=2)
-        theirs_BTD = self.block["features"][rows].flatten(1, 2).float()
+        theirs_BTD = features_BFTD.flatten(1, 2).float()
         apart = 1 - (mine_BTD * theirs_BTD).sum(dim=2).mean()
         return {**losses, "loss": losses["loss"] + self.align * apart, "apart": apart}
 
     def measure(self, model: nn.Module, step: int) -> dict[str, Any]:
-        if self.frames == 1:
+        if self.drawn_frames == 1:
             if self.judge is None:
                 return {}
             records, pictures_BCYX = sampled_pictures(model.transformer, self.text_encoder, self.codec, 96)
@@ -259,6 +292,11 @@ def stratified_levels(count: int, generator: torch.Generator) -> Tensor:
     device = generator.device
     offsets = torch.rand(count, generator=generator, device=device)
     return (torch.randperm(count, generator=generator, device=device) + offsets) / count
+
+
+def shifted(level_B: Tensor, shift: float) -> Tensor:
+    """Move uniform levels towards noise: s' = a s / (1 + (a - 1) s)."""
+    return shift * level_B / (1 + (shift - 1) * level_B)
 
 
 def sampled_pictures(

@@ -30,6 +30,7 @@ STAGES = (
     Stage("motion", "shapes-motion", has_batch=True),
     Stage("video-codec", "shapes-video-codec", is_video=True),
     Stage("video-pictures", "shapes-video-pictures", has_batch=True, is_video=True),
+    Stage("video-pairs", "shapes-video-pairs", has_batch=True, is_video=True),
     Stage("video", "shapes-video", has_batch=True, is_video=True),
     Stage("instruct", "shapes-instruct", has_batch=True, is_video=True),
 )

@@ -22,6 +22,7 @@ from vedit.training.stages import EVERY, STAGES, stage_of
 if TYPE_CHECKING:
     from vedit.training.loop import Options, Report
 
+BEGINS_WITH = {"video-pairs": ("video-pictures",), "video": ("video-pairs", "video-pictures")}
 IN_TURN = tuple(stage.preset for stage in STAGES if stage.in_turn)
 
 
@@ -235,7 +236,7 @@ def build_task(stage: str, folder: Path, settings: Settings) -> Any:
     blocks_of = max(1, 1024 // batch)
     if stage == "instruct":
         return _instruct_task(batch=batch, is_annealed=bool(settings.anneal), **common)
-    if stage in ("video-pictures", "video"):
+    if stage in ("video-pictures", "video-pairs", "video"):
         return _video_task(stage, batch=batch, mask_weight=weight, **common)
     return UNetTask(
         load_codec(folder),
@@ -251,14 +252,15 @@ def build_task(stage: str, folder: Path, settings: Settings) -> Any:
 def _video_task(stage: str, *, batch: int, **common: Any) -> Any:
     """Build the task of the video model upon the packed picture model."""
     from vedit.models.shapes.folder import load
-    from vedit.training.shapes_video import LATENT_FRAMES, VideoTask
+    from vedit.training.shapes_video import LATENT_FRAMES, PAIR, PAIR_REUSE, VideoTask
 
-    picture, frames = load(), LATENT_FRAMES if stage == "video" else 1
+    picture, frames = load(), 1 if stage == "video-pictures" else LATENT_FRAMES
     return VideoTask(
         picture.vae,
         picture.judge,
         picture,
         frames=frames,
+        **({"seen": PAIR, "reuse": PAIR_REUSE} if stage == "video-pairs" else {}),
         batch=batch,
         blocks_of=max(1, 1024 // (batch * frames)),
         **common,
@@ -278,8 +280,8 @@ def _instruct_task(*, batch: int, is_annealed: bool, **common: Any) -> Any:
 def _begin(task: Any, stage: str, place: Path, packed: Path | None) -> None:
     """Give a new stage of the video model the weights it begins with, and note in its config which they are.
 
-    The stage of clips begins with that of pictures when the run has one; any stage with a packed
-    model when one is named. The head that is not packed begins anew.
+    The stage of pairs begins with that of pictures when the run has one, that of clips with pairs or
+    else pictures; any stage with a packed model when one is named. The head that is not packed begins anew.
     """
     from vedit.models.shapes.folder import VIDEO
     from vedit.training.loop import latest_state, state_of, tensors_of
@@ -290,13 +292,21 @@ def _begin(task: Any, stage: str, place: Path, packed: Path | None) -> None:
     if (saved := latest_state(place)) is not None:
         task.config["base"] = state_of(saved)["config"].get("base")
         return
-    pictures = latest_state(run / "video-pictures") if stage == "video" else None
+    before = next(
+        (
+            (name, state)
+            for name in BEGINS_WITH.get(stage, ())
+            if (state := latest_state(run / name)) is not None
+        ),
+        None,
+    )
     if packed is not None:
         _load_packed(task, _kept(packed, run))
         task.config["base"] = f"packed/{packed.name}"
-    elif pictures is not None:
-        task.model.load_state_dict(tensors_of(pictures, "ema"))
-        task.config["base"] = f"video-pictures/{pictures.name}"
+    elif before is not None:
+        name, state = before
+        task.model.load_state_dict(tensors_of(state, "ema"))
+        task.config["base"] = f"{name}/{state.name}"
 
 
 def _kept(packed: Path, run: Path) -> Path:

@@ -88,14 +88,22 @@ class Positions(nn.Module):
         self.base = base
         self.places: list[int] | None = None
 
+    @contextmanager
+    def at(self, places: list[int]) -> Iterator[None]:
+        self.places = places
+        try:
+            yield
+        finally:
+            self.places = None
+
     def forward(self, x_BCFYX: Tensor) -> tuple[Tensor, Tensor]:
-        angles: tuple[Tensor, Tensor] = self.base(x_BCFYX)
         if self.places is None:
+            angles: tuple[Tensor, Tensor] = self.base(x_BCFYX)
             return angles
-        frames = x_BCFYX.shape[2]
-        cos, sin = (
-            part.unflatten(1, (frames, -1))[:, self.places].flatten(1, 2) for part in angles
-        )  # as many frames come in as are placed, and no place is behind the last of them
+        frames = max(self.places) + 1
+        # the base reads no more of its input than the shape, so frames that a place lies behind cost nothing
+        every = self.base(x_BCFYX[:, :, :1].expand(-1, -1, frames, -1, -1))
+        cos, sin = (part.unflatten(1, (frames, -1))[:, self.places].flatten(1, 2) for part in every)
         return cos, sin
 
 
