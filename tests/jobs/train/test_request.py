@@ -61,6 +61,13 @@ def test_only_the_video_model_begins_with_a_packed_one(stage: object) -> None:
         plan(TrainRequest(preset=preset, folder="RUN", begin="builtin"))
 
 
+@pytest.mark.parametrize("stage", [stage for stage in STAGES if stage.is_video], ids=lambda stage: stage.preset)
+def test_every_stage_of_the_video_model_begins_with_a_packed_one(stage: object) -> None:
+    preset = stage.preset  # type: ignore[attr-defined]
+    made = plan(TrainRequest(preset=preset, folder="RUN", begin="packed"))
+    assert made.settings.begin == Path("packed")  # type: ignore[union-attr]
+
+
 def test_a_generator_without_clips_is_refused_with_a_line_that_has_them() -> None:
     with pytest.raises(UsageError, match="moving-mnist --data DIR"):
         plan(TrainRequest(preset="moving-mnist", folder="RUN"))

@@ -19,7 +19,7 @@ from vedit.jobs.extras import need
 from vedit.jobs.request import Request
 from vedit.jobs.sink import Sink
 from vedit.jobs.train import generator, shapes
-from vedit.training.stages import EVERY, PRESETS, STAGES
+from vedit.training.stages import EVERY, PRESETS, STAGES, stage_of
 
 if TYPE_CHECKING:
     from vedit.jobs.train.easyv2v import Job as EditorJob
@@ -266,7 +266,7 @@ def _begin_with(preset: str, place: str | None) -> Path | None:
 
     if place is None:
         return None
-    if preset == EVERY or not presets.load_embedded(preset)["stage"].startswith("video"):
+    if preset == EVERY or not stage_of(presets.load_embedded(preset)["stage"]).is_video:
         stages = ", ".join(stage.preset for stage in STAGES if stage.is_video)
         raise UsageError(
             f"{option('begin')} is not for the preset {preset}.",
