@@ -312,6 +312,7 @@ def video_card(record: dict[str, Any]) -> str:
     titles = {
         "video-codec": "Codec",
         "video-pictures": "Single pictures",
+        "video-pairs": "Two latent frames of clips",
         "video": "Clips",
         "video-annealed": "Clips, the rate falling to zero",
     }
@@ -338,8 +339,8 @@ Codec {gates["codec: psnr"]["value"]:.1f} dB on {gates["codec: psnr"]["trials"]}
 
 ## How it was trained
 
-`vedit train --preset shapes-video-codec --out RUN`, `--preset shapes-video-pictures`, `--preset shapes-video`, then
-`vedit models pack RUN -o DIR --video`. `--preset shapes-video --begin builtin` goes on from these weights.
+`vedit train --preset shapes-video-codec --out RUN`, `--preset shapes-video-pictures`, `--preset shapes-video-pairs`,
+`--preset shapes-video`, then `vedit models pack RUN -o DIR --video`. `--preset shapes-video --begin builtin` goes on from these weights.
 Pictures below count latent frames; shares while single pictures train are the judge's, later the reading's.
 
 {chr(10).join(f"{part}{chr(10)}" for part in parts)}"""

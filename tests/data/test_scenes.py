@@ -109,6 +109,21 @@ def test_a_plain_scene_shows_exactly_its_two_colours_away_from_the_edge():
     assert picture[:, 2, 2].tolist() == pytest.approx([0.5, 0.5, 0.5])
 
 
+def test_far_paths_take_what_room_the_frame_has():
+    near, far = (scenes.sample(4000, torch.Generator().manual_seed(3), far=far) for far in (False, True))
+    room = scenes.SIDE - 2 * (scenes.REACH * far.radius_B + scenes.MARGIN)
+    assert near.floats["span"].min() >= 8 and near.floats["span"].max() <= 16
+    share = (far.floats["span"] - 8) / (room - 8)
+    assert (
+        share.min() >= 0
+        and share.max() <= 1
+        and torch.allclose(share, (near.floats["span"] - 8) / 8, atol=1e-5)
+    )
+    covers = [scenes.object_mask(far[:64], torch.full((64,), time)) for time in (0.0, 1.0)]
+    for cover in covers:  # the whole object is inside, at both ends of its path
+        assert cover[:, [0, -1]].max() < 0.02 and cover[:, :, [0, -1]].max() < 0.02
+
+
 @pytest.mark.parametrize(
     ("motion", "step"),
     [("left", (-1, 0)), ("right", (1, 0)), ("up", (0, -1)), ("down", (0, 1)), ("still", (0, 0))],

@@ -129,6 +129,39 @@ def test_clips_have_five_moments_and_mostly_say_how_they_move(base):
     assert 0.85 < sum(map(bool, said)) / 300 < 0.95
 
 
+def test_pairs_are_the_ends_of_a_part_of_any_length(base):
+    task = build(base, frames=5, seen=2)
+    places = [task.places(step) for step in range(2000)]
+    lengths = torch.tensor([last - first for first, last in places])
+    assert {tuple(pair) for pair in places} == {(a, b) for b in range(5) for a in range(b)}
+    shares = torch.bincount(lengths, minlength=5)[1:] / len(places)
+    assert shares.sub(0.25).abs().max() < 0.04  # four standard errors
+    assert build(base, frames=5).places(0) == [0, 1, 2, 3, 4]
+
+
+def test_a_pair_is_seen_at_the_places_it_has_in_the_clip(base, monkeypatch):
+    """The network hears frames 1 and 4 of a clip with the rotary angles of frames 1 and 4."""
+    task = build(base, frames=5, seen=2)
+    monkeypatch.setattr(task, "places", lambda step: [1, 4])
+    heard = []
+    rope = task.model.transformer.rope
+    rope.register_forward_hook(lambda module, inputs, angles: heard.append((inputs[0].shape, angles)))
+    task.losses(0)
+    (shape, (cos, sin)), row = heard[0], task._rows(0)
+    assert shape[2] == 2
+    every = rope.base(torch.empty(1, CHANNELS, 5, 16, 16))
+    for mine, all_of_them in zip((cos, sin), every, strict=True):
+        assert torch.equal(mine.unflatten(1, (2, -1)), all_of_them.unflatten(1, (5, -1))[:, [1, 4]])
+    assert torch.equal(task.seen(0, task.block["mean"][row]), task.block["mean"][row][:, [1, 4]])
+
+
+def test_levels_of_clips_are_shifted_towards_noise():
+    """At a shift of 3, s' = 3 s / (1 + 2 s): the upper half of the levels lies above .75."""
+    levels = torch.tensor([0.0, 0.25, 0.5, 1.0])
+    assert torch.allclose(shapes_video.shifted(levels, 3.0), torch.tensor([0.0, 0.5, 0.75, 1.0]))
+    assert torch.equal(shapes_video.shifted(levels, 1.0), levels)
+
+
 def test_features_lie_in_the_order_of_tokens_rows_first(base):
     pictures = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(3))
     features = shapes_video.judge_features(base[1], pictures)

@@ -35,7 +35,7 @@ EXAMPLES = (
     ),
     (
         "vedit train --preset shapes-video-pictures --out RUN",
-        "the video model: single pictures, then --preset shapes-video for clips",
+        "the video model: single pictures, then shapes-video-pairs, then shapes-video for clips",
     ),
     (
         "vedit train --preset shapes-video --begin builtin --out RUN",

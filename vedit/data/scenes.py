@@ -27,6 +27,7 @@ SIDE = 64
 FRAMES = 8
 MAX_GRAIN = 0.02
 RADII = {"small": 9.0, "medium": 13.0, "large": 17.0}
+SPAN = 8.0, 16.0  # of a path over a clip, pixels
 REACH = 1.15  # the outermost point of any shape, in radii
 MARGIN = 1.0
 LARGEST = 2**63 - 1  # of a number in a record: what seeds a generator
@@ -218,13 +219,19 @@ def stack(scenes: Sequence[Scene], device: torch.device | str = "cpu") -> Scenes
 
 
 def sample(
-    count: int, generator: torch.Generator, *, held_out: bool | None = False, digits: float = 0.0
+    count: int,
+    generator: torch.Generator,
+    *,
+    held_out: bool | None = False,
+    digits: float = 0.0,
+    far: bool = False,
 ) -> Scenes:
     """Draw scenes at random, on the generator's device.
 
     held_out: False gives training triples, True held-out ones, None both.
     digits: the share of scenes that show a digit, always plain; their texture would be wider
     than their strokes. The other scenes of a seed are the same for any share.
+    far: let paths be as long as the frame has room for, and not 16 pixels at most.
     """
     device = generator.device
 
@@ -251,7 +258,7 @@ def sample(
         "motion": choice((1.0, 1.0, 1.0, 1.0, 1.0)),
     }
     floats = {
-        "span": uniform(8.0, 16.0),
+        "span": uniform(*SPAN),
         "size_offset": uniform(-0.5, 0.5),
         "rotation": uniform(-0.25, 0.25),
         "colour_shift": uniform(-0.04, 0.04, 3),
@@ -273,6 +280,9 @@ def sample(
         fields["texture"] = fields["texture"].masked_fill(is_digit, grammar.TEXTURES.index("plain"))
     scenes = Scenes(fields, floats)
     reach_B = REACH * scenes.radius_B + MARGIN
+    if far:
+        share_B = (floats["span"] - SPAN[0]) / (SPAN[1] - SPAN[0])
+        floats["span"] = SPAN[0] + share_B * (SIDE - 2 * reach_B - SPAN[0])
     travel_BC = _step_B2(scenes) * floats["span"][:, None]
     low_BC = reach_B[:, None] - travel_BC.clamp(max=0)
     high_BC = SIDE - reach_B[:, None] - travel_BC.clamp(min=0)

@@ -61,6 +61,7 @@ class LatentTask:
 
     frames = 1  # of a scene in a batch
     drawn_frames = 1  # of a scene in a block
+    far = False  # whether paths take all the room of the frame
     model: nn.Module
 
     def __init__(
@@ -164,7 +165,7 @@ class LatentTask:
     def _draw_block(self) -> None:
         generator = seeded(self.seed, 5, self.block_index, self.device)
         count = self.batch * self.blocks_of
-        self.scenes = scenes.sample(count, generator, digits=shapes.DIGIT_SHARE)
+        self.scenes = scenes.sample(count, generator, digits=shapes.DIGIT_SHARE, far=self.far)
         time_BF = self.times(count, generator)
         parts = []
         for start in range(0, count, self.batch):

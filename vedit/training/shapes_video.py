@@ -12,10 +12,14 @@ picture that may be meant, where n - x would be one of them drawn by chance. The
 middle layer are aligned with those of the embedded judge (REPA), by a head that is not shipped.
 
 Levels of pictures are uniform. Those of clips are shifted towards noise, where a path is decided
-(Esser et al. 2024, equation 23).
+(Esser et al. 2024, equation 23), and their paths are as long as the frame has room for: where an
+object begins then tells where it goes even in almost pure noise, and that is learnt first.
 
-Source: flow matching, Lipman et al. 2023; alignment, Yu et al. 2024 (REPA). Deviations: the teacher,
-and clips seen in part.
+Pairs mostly have a level of its own for each frame: one that shows its object then asks for the other,
+and where that is, only the motion's word says.
+
+Source: flow matching, Lipman et al. 2023; alignment, Yu et al. 2024 (REPA); levels of its own for each
+frame, Chen et al. 2024 (diffusion forcing). Deviations: the teacher, and clips seen in part.
 
 Tensor names: B clips, F latent frames of each, N pictures (B x F), C latent channels, Y X latent
 rows and columns, T transformer tokens, L text tokens, E text width, D feature width.
@@ -43,6 +47,7 @@ from vedit.training.shapes_unet import Drawing, LatentTask
 CLIP_FRAMES = 9
 LATENT_FRAMES = 5  # the first picture, then one for every two
 PAIR = 2  # latent frames of a clip that its first stage sees
+PAIR_APART = 0.6  # of the pairs have a level of its own for each frame
 PAIR_REUSE = 10  # turns of a block: each shows other frames of its clips
 SAYS_MOTION = 0.9
 CLIP_SHIFT = 3.0  # of the levels; 43 % of them are above .8, of uniform ones 20 %
@@ -70,6 +75,7 @@ class Video(nn.Module):
         self.features = hidden_BTD
 
 
+TOKENS = 64  # of a latent frame
 JUDGE_LAYERS, JUDGE_WIDTH = 9, 96  # three strided convolutions: 8x8, as many places as tokens
 
 
@@ -135,15 +141,17 @@ class VideoTask(LatentTask):
         *,
         frames: int,
         seen: int | None = None,
+        apart: float = 0.0,
         taught: bool = True,
         align: float = ALIGN_WEIGHT,
         **drawing: Unpack[Drawing],
     ) -> None:
         """picture: the picture model, whose text encoder this stage uses. frames: latent frames that are
-        drawn of each scene. seen: how many of them a step sees; all by default. taught: whether the
-        picture model's denoiser is the teacher of single pictures.
+        drawn of each scene. seen: how many of them a step sees; all by default. apart: the share of
+        clips whose frames have levels of their own. taught: whether the picture model's denoiser is the
+        teacher of single pictures.
         """
-        self.drawn_frames, self.frames = frames, seen or frames
+        self.drawn_frames, self.frames, self.apart = frames, seen or frames, apart
         super().__init__(codec, judge, **drawing)
         torch.manual_seed(self.seed)
         self.model = Video(codec.config.latent_channels).to(self.device)
@@ -156,11 +164,13 @@ class VideoTask(LatentTask):
         self.lessons: dict[str, Tensor] = {}
         self.taught_at = -1
         self.align = align if judge is not None else 0.0
-        self.shift = CLIP_SHIFT if frames > 1 else 1.0
+        self.shift, self.far = (CLIP_SHIFT, True) if frames > 1 else (1.0, False)
         for name in ("unet", "scheduler"):
             del self.config[name]
         said = {"says_motion": SAYS_MOTION if frames > 1 else "as pictures"}
-        parts = {"seen": self.frames, "shift": self.shift} if frames > 1 else {}
+        parts = (
+            {"seen": self.frames, "shift": self.shift, "far": self.far, "apart": apart} if frames > 1 else {}
+        )
         self.config |= parts | {
             "transformer": video.TRANSFORMER,
             "frames": frames,
@@ -212,7 +222,10 @@ class VideoTask(LatentTask):
             )
         with shapes.precision(self.device, self.precision), self.model.positions.at(self.places(step)):
             v_BCFYX = video.predict(
-                self.model.transformer, lesson["noisy"].transpose(1, 2), lesson["level"], text_BLE
+                self.model.transformer,
+                lesson["noisy"].transpose(1, 2),
+                self._heard(lesson["level"]),
+                text_BLE,
             )
         losses = self.weighed(
             (v_BCFYX.float().transpose(1, 2) - lesson["wanted"]).flatten(0, 1), lesson["mask"].flatten(0, 1)
@@ -231,14 +244,29 @@ class VideoTask(LatentTask):
         generator = seeded(self.seed, 3, step, self.device)
         latents_NCYX, mask_NYX, batch = self._batch(step, generator)
         noise_NCYX = torch.randn(latents_NCYX.shape, generator=generator, device=self.device)
-        level_B = shifted(stratified_levels(self.batch, generator), self.shift)
+        level_BF = self._levels(generator)
         ids_BL = self._token_ids(batch, step, generator)
-        level_N = level_B.repeat_interleave(self.frames)
+        level_N = level_BF.flatten()
         noisy_NCYX = flow.mixed(latents_NCYX, noise_NCYX, level_N)
         wanted_NCYX = self._wanted(flow.velocity(latents_NCYX, noise_NCYX), noisy_NCYX, level_N, ids_BL)
         frames = {"noisy": noisy_NCYX, "wanted": wanted_NCYX, "mask": mask_NYX}
-        shared = {"rows": self._rows(step), "level": level_B, "ids": ids_BL}
+        shared = {"rows": self._rows(step), "level": level_BF, "ids": ids_BL}
         return {**{name: value.unflatten(0, (-1, self.frames)) for name, value in frames.items()}, **shared}
+
+    def _levels(self, generator: torch.Generator) -> Tensor:
+        """Draw a level for each frame, BF; those of a clip are one unless they are apart."""
+        level_BF = stratified_levels(self.batch, generator)[:, None].expand(-1, self.frames)
+        if self.apart:
+            own = torch.rand(self.batch, self.frames, generator=generator, device=self.device)
+            is_apart = torch.rand(self.batch, generator=generator, device=self.device) < self.apart
+            level_BF = torch.where(is_apart[:, None], own, level_BF)
+        return shifted(level_BF, self.shift)
+
+    def _heard(self, level_BF: Tensor) -> Tensor:
+        """Return the levels as the network hears them: one for a clip, or one for each token."""
+        if not self.apart:
+            return level_BF[:, 0]
+        return level_BF.repeat_interleave(TOKENS, dim=1)
 
     def _repeated(self, step: int) -> dict[str, Tensor]:
         """Return the lesson of a step whose scenes hear each answer of the teacher in TAUGHT_TURNS turns of a

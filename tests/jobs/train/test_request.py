@@ -61,7 +61,9 @@ def test_only_the_video_model_begins_with_a_packed_one(stage: object) -> None:
         plan(TrainRequest(preset=preset, folder="RUN", begin="builtin"))
 
 
-@pytest.mark.parametrize("stage", [stage for stage in STAGES if stage.is_video], ids=lambda stage: stage.preset)
+@pytest.mark.parametrize(
+    "stage", [stage for stage in STAGES if stage.is_video], ids=lambda stage: stage.preset
+)
 def test_every_stage_of_the_video_model_begins_with_a_packed_one(stage: object) -> None:
     preset = stage.preset  # type: ignore[attr-defined]
     made = plan(TrainRequest(preset=preset, folder="RUN", begin="packed"))

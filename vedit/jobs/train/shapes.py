@@ -252,7 +252,7 @@ def build_task(stage: str, folder: Path, settings: Settings) -> Any:
 def _video_task(stage: str, *, batch: int, **common: Any) -> Any:
     """Build the task of the video model upon the packed picture model."""
     from vedit.models.shapes.folder import load
-    from vedit.training.shapes_video import LATENT_FRAMES, PAIR, PAIR_REUSE, VideoTask
+    from vedit.training.shapes_video import LATENT_FRAMES, PAIR, PAIR_APART, PAIR_REUSE, VideoTask
 
     picture, frames = load(), 1 if stage == "video-pictures" else LATENT_FRAMES
     return VideoTask(
@@ -260,7 +260,7 @@ def _video_task(stage: str, *, batch: int, **common: Any) -> Any:
         picture.judge,
         picture,
         frames=frames,
-        **({"seen": PAIR, "reuse": PAIR_REUSE} if stage == "video-pairs" else {}),
+        **({"seen": PAIR, "apart": PAIR_APART, "reuse": PAIR_REUSE} if stage == "video-pairs" else {}),
         batch=batch,
         blocks_of=max(1, 1024 // (batch * frames)),
         **common,

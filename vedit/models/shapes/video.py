@@ -45,7 +45,7 @@ def scheduler() -> Any:
 
 
 def predict(transformer: Any, noisy_BCFYX: Tensor, level_B: Tensor, text_BLE: Tensor) -> Tensor:
-    """Return the predicted velocity at these levels."""
+    """Return the predicted velocity at these levels: one for each clip, or BT, one for each of its tokens."""
     v_BCFYX: Tensor = transformer(noisy_BCFYX, TIMESTEPS * level_B, text_BLE, return_dict=False)[0]
     return v_BCFYX
 
