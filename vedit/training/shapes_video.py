@@ -11,9 +11,9 @@ knows, the wanted velocity is what it predicts for the same latent and caption, 
 picture that may be meant, where n - x would be one of them drawn by chance. The features of a
 middle layer are aligned with those of the embedded judge (REPA), by a head that is not shipped.
 
-Levels of pictures are uniform. Those of clips are shifted towards noise, where a path is decided
-(Esser et al. 2024, equation 23), and their paths are as long as the frame has room for: where an
-object begins then tells where it goes even in almost pure noise, and that is learnt first.
+Levels of pictures are uniform. Those of clips are shifted towards noise until the end of training,
+since a path is decided there (Esser et al. 2024, equation 23), and paths are as long as the frame
+has room for, so that a word of motion explains more of what is seen.
 
 Pairs mostly have a level of its own for each frame: one that shows its object then asks for the other,
 and where that is, only the motion's word says.
@@ -47,7 +47,7 @@ from vedit.training.shapes_unet import Drawing, LatentTask
 CLIP_FRAMES = 9
 LATENT_FRAMES = 5  # the first picture, then one for every two
 PAIR = 2  # latent frames of a clip that its first stage sees
-PAIR_APART = 0.6  # of the pairs have a level of its own for each frame
+PAIR_APART, CLIP_APART = 0.6, 0.3  # of the pairs, and of the clips, have a level of its own for each frame
 PAIR_REUSE = 10  # turns of a block: each shows other frames of its clips
 SAYS_MOTION = 0.9
 CLIP_SHIFT = 3.0  # of the levels; 43 % of them are above .8, of uniform ones 20 %
@@ -142,14 +142,15 @@ class VideoTask(LatentTask):
         frames: int,
         seen: int | None = None,
         apart: float = 0.0,
+        shift: float = 1.0,
         taught: bool = True,
         align: float = ALIGN_WEIGHT,
         **drawing: Unpack[Drawing],
     ) -> None:
         """picture: the picture model, whose text encoder this stage uses. frames: latent frames that are
         drawn of each scene. seen: how many of them a step sees; all by default. apart: the share of
-        clips whose frames have levels of their own. taught: whether the picture model's denoiser is the
-        teacher of single pictures.
+        clips whose frames have levels of their own. shift: of the levels towards noise. taught: whether
+        the picture model's denoiser is the teacher of single pictures.
         """
         self.drawn_frames, self.frames, self.apart = frames, seen or frames, apart
         super().__init__(codec, judge, **drawing)
@@ -164,7 +165,7 @@ class VideoTask(LatentTask):
         self.lessons: dict[str, Tensor] = {}
         self.taught_at = -1
         self.align = align if judge is not None else 0.0
-        self.shift, self.far = (CLIP_SHIFT, True) if frames > 1 else (1.0, False)
+        self.shift, self.far = shift, frames > 1
         for name in ("unet", "scheduler"):
             del self.config[name]
         said = {"says_motion": SAYS_MOTION if frames > 1 else "as pictures"}

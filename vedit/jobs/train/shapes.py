@@ -22,6 +22,7 @@ from vedit.training.stages import EVERY, STAGES, stage_of
 if TYPE_CHECKING:
     from vedit.training.loop import Options, Report
 
+ANNEALED = {"mask_weight": 0.0, "shift": 1.0, "apart": 0.0}  # plain loss at uniform levels
 BEGINS_WITH = {"video-pairs": ("video-pictures",), "video": ("video-pairs", "video-pictures")}
 IN_TURN = tuple(stage.preset for stage in STAGES if stage.in_turn)
 
@@ -171,12 +172,12 @@ def _fork(stage: str, folder: Path, options: "Options", settings: Settings) -> "
 
 def _begin_anew(saved: Path) -> None:
     """Let the average of an annealed copy begin with its first step, since a long one would remember the high
-    rate, and tell it of its loss.
+    rate, and tell it of its loss and levels.
     """
     from vedit.training.loop import state_of, write_atomically
 
     state = state_of(saved)
-    config = {**state["config"], "mask_weight": 0.0}
+    config = {name: ANNEALED.get(name, value) for name, value in state["config"].items()}
     write_atomically(
         saved / "state.json", json.dumps({**state, "config": config, "ema_update_count": 0}, indent=1) + "\n"
     )
@@ -237,7 +238,9 @@ def build_task(stage: str, folder: Path, settings: Settings) -> Any:
     if stage == "instruct":
         return _instruct_task(batch=batch, is_annealed=bool(settings.anneal), **common)
     if stage in ("video-pictures", "video-pairs", "video"):
-        return _video_task(stage, batch=batch, mask_weight=weight, **common)
+        return _video_task(
+            stage, is_annealed=bool(settings.anneal), batch=batch, mask_weight=weight, **common
+        )
     return UNetTask(
         load_codec(folder),
         load_judge(folder),
@@ -249,20 +252,29 @@ def build_task(stage: str, folder: Path, settings: Settings) -> Any:
     )
 
 
-def _video_task(stage: str, *, batch: int, **common: Any) -> Any:
+def _video_task(stage: str, *, is_annealed: bool, batch: int, **common: Any) -> Any:
     """Build the task of the video model upon the packed picture model."""
     from vedit.models.shapes.folder import load
-    from vedit.training.shapes_video import LATENT_FRAMES, PAIR, PAIR_APART, PAIR_REUSE, VideoTask
+    from vedit.training import shapes_video as made
 
-    picture, frames = load(), 1 if stage == "video-pictures" else LATENT_FRAMES
-    return VideoTask(
+    picture, frames = load(), 1 if stage == "video-pictures" else made.LATENT_FRAMES
+    how: dict[str, Any] = {}
+    if stage == "video-pairs":
+        how = {"seen": made.PAIR, "apart": made.PAIR_APART, "reuse": made.PAIR_REUSE}
+    elif stage == "video":
+        how = {"apart": made.CLIP_APART}
+    if frames > 1:
+        how["shift"] = made.CLIP_SHIFT
+    if is_annealed:
+        how |= {name: value for name, value in ANNEALED.items() if name in how}
+    return made.VideoTask(
         picture.vae,
         picture.judge,
         picture,
         frames=frames,
-        **({"seen": PAIR, "apart": PAIR_APART, "reuse": PAIR_REUSE} if stage == "video-pairs" else {}),
         batch=batch,
         blocks_of=max(1, 1024 // (batch * frames)),
+        **how,
         **common,
     )
 
