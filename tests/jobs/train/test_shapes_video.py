@@ -2,6 +2,7 @@
 from it.
 """
 
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -68,6 +69,27 @@ def test_clips_begin_with_what_pictures_taught_and_say_so(run, tmp_path):
     pictures, clips = (tensors_of(latest_state(run / stage), "ema") for stage in ("video-pictures", "video"))
     moved = max(float((clips[name] - value).abs().max()) for name, value in pictures.items())
     assert 0 < moved < 0.01  # one step of the rate 1e-3
+
+
+def test_pairs_stand_between_pictures_and_clips(run, tmp_path):
+    for stage in ("video-pictures", "video-codec"):
+        shutil.copytree(run / stage, tmp_path / stage)
+    step("video-pairs", tmp_path)
+    assert config(tmp_path, "video-pairs")["base"] == "video-pictures/step-000000001"
+    assert (config(tmp_path, "video-pairs")["seen"], config(tmp_path, "video-pairs")["frames"]) == (2, 5)
+    step("video", tmp_path)
+    assert config(tmp_path, "video")["base"] == "video-pairs/step-000000001"
+    assert config(tmp_path, "video")["seen"] == 5
+    packed = shapes_model.pack_video(tmp_path, tmp_path / "packed")
+    assert list(packed["stages"]) == ["video-codec", "video-pictures", "video-pairs", "video"]
+
+
+def test_a_copy_anneals_at_uniform_levels_of_whole_clips(run, tmp_path):
+    shutil.copytree(run / "video", tmp_path / "video")
+    assert (config(tmp_path, "video")["shift"], config(tmp_path, "video")["apart"]) == (3.0, 0.3)
+    step("video", tmp_path, steps=None, anneal=1)
+    annealed = config(tmp_path, "video-annealed")
+    assert (annealed["shift"], annealed["apart"], annealed["mask_weight"]) == (1.0, 0.0, 0.0)
 
 
 def test_the_packed_folder_is_a_wan_pipeline_that_draws_what_training_measures(run):
