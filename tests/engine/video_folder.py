@@ -137,3 +137,55 @@ def write_animatediff(path: Path, longest: int = 8) -> Path:
         json.dumps({**index, "feature_extractor": [None, None], "image_encoder": [None, None]})
     )
     return path
+
+
+def ltx_transformer(seed: int = 4, **changes: object) -> Any:
+    """An LTX-Video transformer of one block, 20 wide: no multiple of six, so some numbers are not turned."""
+    from diffusers import LTXVideoTransformer3DModel
+
+    torch.manual_seed(seed)
+    settings = {
+        "in_channels": 4, "out_channels": 4, "num_attention_heads": 2, "attention_head_dim": 10,
+        "cross_attention_dim": 20, "num_layers": 1, "caption_channels": 16,
+    }  # fmt: skip
+    return LTXVideoTransformer3DModel(**{**settings, **changes})
+
+
+def write_ltx(path: Path, *, late: bool = False, **index: object) -> Path:
+    """An LTX-Video of 0.9: 32 pixels and 8 frames per latent, levels that move with the size of a clip.
+
+    late: of 0.9.5, called otherwise, with a codec that is told a noise level and adds noise of its own.
+    """
+    from diffusers import AutoencoderKLLTXVideo, FlowMatchEulerDiscreteScheduler
+    from transformers import T5Config, T5EncoderModel
+
+    torch.manual_seed(4)
+    words, widths = _words(), (4, 4, 4, 4)
+    vae = AutoencoderKLLTXVideo(
+        latent_channels=4, block_out_channels=widths, decoder_block_out_channels=widths,
+        layers_per_block=(1, 1, 1, 1, 1), decoder_layers_per_block=(1, 1, 1, 1, 1), scaling_factor=0.5,
+        timestep_conditioning=late, decoder_inject_noise=(late, late, late, False, False),
+    )  # fmt: skip
+    vae.latents_mean.copy_(torch.tensor([0.1, 0.2, 0.3, 0.4]))
+    vae.latents_std.copy_(torch.tensor([1.0, 1.5, 0.5, 0.8]))
+    vae.save_pretrained(path / "vae")
+    ltx_transformer().save_pretrained(path / "transformer")
+    text = T5Config(vocab_size=len(words), d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2)
+    T5EncoderModel(text).save_pretrained(path / "text_encoder")
+    words.save_pretrained(path / "tokenizer")
+    moving = {
+        "use_dynamic_shifting": True, "base_shift": 0.95, "max_shift": 2.05, "base_image_seq_len": 1024,
+        "shift_terminal": 0.1,
+    }  # fmt: skip
+    FlowMatchEulerDiscreteScheduler(**({} if late else moving)).save_pretrained(path / "scheduler")
+    parts = {
+        "_class_name": "LTXConditionPipeline" if late else "LTXPipeline",
+        "_diffusers_version": "0.42.1",
+        "transformer": ["diffusers", "LTXVideoTransformer3DModel"],
+        "vae": ["diffusers", "AutoencoderKLLTXVideo"],
+        "text_encoder": ["transformers", "T5EncoderModel"],
+        "tokenizer": ["transformers", "PreTrainedTokenizerFast"],
+        "scheduler": ["diffusers", "FlowMatchEulerDiscreteScheduler"],
+    }
+    (path / "model_index.json").write_text(json.dumps({**parts, **index}))
+    return path

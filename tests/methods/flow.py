@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from tests.engine.tiny import tokenizer
-from tests.engine.video_folder import wan_transformer
+from tests.engine.video_folder import ltx_transformer, wan_transformer
 from vedit.methods.base import Request, Window
 from vedit.models.flow import Flow
+from vedit.models.ltx.network import BareLTX
 from vedit.models.prompt import Prompt
 from vedit.models.wan.network import Transformers
 from vedit.models.words import read_prompt
@@ -19,13 +20,10 @@ from vedit.models.words import read_prompt
 TOKENS = 20
 
 
-class TinyWan(Transformers):
-    """A Wan of two blocks, or as many as said, whose text embedding is a random row for each token."""
+class Texts:
+    """What makes a model of a network: a text embedding that is a random row for each token."""
 
-    def __init__(self, *, whole: bool = False, blocks: int = 2) -> None:
-        transformer = wan_transformer(num_layers=blocks).eval().requires_grad_(False)
-        super().__init__(transformer, Flow(3.0, is_whole=whole), text_tokens=TOKENS)
-        self.device, self.dtype, self.name = torch.device("cpu"), torch.float32, "tiny"
+    device, dtype, name = torch.device("cpu"), torch.float32, "tiny"
 
     def words(self, prompt: str) -> Prompt:
         return read_prompt(tokenizer(), prompt, TOKENS)
@@ -36,6 +34,22 @@ class TinyWan(Transformers):
         text = torch.zeros(1, TOKENS, 16)
         text[0, : len(ids)] = table[list(ids)]
         return text
+
+
+class TinyWan(Texts, Transformers):
+    """A Wan of two blocks, or as many as said."""
+
+    def __init__(self, *, whole: bool = False, blocks: int = 2) -> None:
+        transformer = wan_transformer(num_layers=blocks).eval().requires_grad_(False)
+        super().__init__(transformer, Flow(3.0, is_whole=whole), text_tokens=TOKENS)
+
+
+class TinyLTX(Texts, BareLTX):
+    """An LTX-Video of as many blocks."""
+
+    def __init__(self, blocks: int = 2) -> None:
+        transformer = ltx_transformer(num_layers=blocks).eval().requires_grad_(False)
+        super().__init__(transformer, Flow(3.0, terminal=0.1), TOKENS)
 
 
 def clean() -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from tests.engine import sdxl
 from tests.engine.motion import TinyFirstFrame, TinyMotion, TinySpatioTemporal
 from tests.engine.tiny import TinyModel
-from tests.methods.flow import TinyWan
+from tests.methods.flow import TinyLTX, TinyWan
 from tests.methods.inputs import Asked, prepared
 from vedit import methods, presets
 from vedit.methods.params import read_params
@@ -54,6 +54,8 @@ def model_for(preset: str, method: str) -> Any:
         return TinySpatioTemporal() if preset.endswith("-svd") else TinyFirstFrame()
     if preset.endswith("-shapes-video"):
         return TinyWan(blocks=4)
+    if preset.endswith("-ltx"):
+        return TinyLTX(blocks=28)
     if preset.endswith("-wan") or method in FLOWS:
         return TinyWan(blocks=30)
     model = TinyModel()

@@ -7,7 +7,7 @@ import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 
 from vedit.errors import UsageError
-from vedit.models.flow import Flow
+from vedit.models.flow import Flow, Moving, read_moving
 
 
 def pair() -> tuple[torch.Tensor, torch.Tensor]:
@@ -69,3 +69,36 @@ def test_a_step_there_and_back_along_one_direction_is_the_identity() -> None:
 def test_more_steps_than_levels_are_refused() -> None:
     with pytest.raises(UsageError, match="1001 steps do not fit"):
         Flow().timesteps(1001)
+
+
+MOVING = {
+    "_class_name": "FlowMatchEulerDiscreteScheduler", "use_dynamic_shifting": True, "base_shift": 0.95,
+    "max_shift": 2.05, "base_image_seq_len": 1024, "max_image_seq_len": 4096, "shift_terminal": 0.1,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["exponential", "linear"])
+@pytest.mark.parametrize("tokens", [12, 1024, 7392])
+def test_levels_that_move_with_a_clip_s_tokens_are_the_scheduler_s(tokens: int, kind: str) -> None:
+    from diffusers.pipelines.ltx.pipeline_ltx import calculate_shift
+
+    moving = read_moving({**MOVING, "time_shift_type": kind})
+    assert isinstance(moving, Moving)
+    theirs = FlowMatchEulerDiscreteScheduler.from_config({**MOVING, "time_shift_type": kind})
+    for steps in (2, 30):
+        mu = calculate_shift(tokens, 1024, 4096, 0.95, 2.05)
+        theirs.set_timesteps(sigmas=[1 - step / steps for step in range(steps)], mu=mu)
+        found = moving.at(tokens).timesteps(steps)
+        assert found == pytest.approx(theirs.timesteps.tolist(), rel=1e-5)
+        assert found[-1] == pytest.approx(100)  # it ends where shift_terminal says
+    assert moving.at(tokens).timesteps(1) == [1000]
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5, 30])
+def test_levels_that_stay_by_the_noise_are_those_of_the_condition_pipeline(steps: int) -> None:
+    from diffusers.pipelines.ltx.pipeline_ltx_condition import linear_quadratic_schedule
+
+    flow = read_moving({"_class_name": "FlowMatchEulerDiscreteScheduler"}, is_quadratic=True)
+    assert isinstance(flow, Flow)
+    expected = (1000 * linear_quadratic_schedule(steps)).tolist()
+    assert flow.timesteps(steps) == pytest.approx(expected, rel=1e-5)

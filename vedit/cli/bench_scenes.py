@@ -106,7 +106,7 @@ def command(
     need("diffusion")
     from vedit.jobs.edit.settings import own_model
     from vedit.models.hub import layout_named
-    from vedit.models.layout import ANIMATEDIFF, WAN
+    from vedit.models.layout import ANIMATEDIFF, CLIPS
 
     if weights is not None and not instructions:
         raise UsageError("--weights is for --instructions.", "", "Add --instructions")
@@ -116,7 +116,7 @@ def command(
         settings = (*settings, *([f"easyv2v.weights={weights}"] if weights is not None else []))
         model_choice["model"] = own_model("easyv2v", {"weights": weights or ""}, model_choice["model"])
     layout = layout_named(model_choice["model"], model_choice["revision"])
-    able = methods.fitting_motion() if layout is ANIMATEDIFF else methods.fitting(of_clips=layout is WAN)
+    able = methods.fitting_motion() if layout is ANIMATEDIFF else methods.fitting(of_clips=layout in CLIPS)
     chosen = names.split(",") if names else able
     contenders = contenders_of(chosen, settings, model_choice["model"])
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from vedit.documents import Kind, parse_json, read_json, table
 from vedit.errors import ModelError, UsageError, VeditError, nearest, option
 from vedit.models.checked import LARGEST_HEADER, tensor_names
-from vedit.models.layout import ANIMATEDIFF, I2VGEN, SD, SDXL, WAN, Layout
+from vedit.models.layout import ANIMATEDIFF, I2VGEN, LTX, SD, SDXL, WAN, Layout
 
 FORM = "It is FILE, FOLDER or OWNER/NAME, with :SCALE behind it, such as style.safetensors:0.8."
 PART = re.compile(r"(unet|transformer|transformer_2|text_encoder|text_encoder_2)=(?=.)")
@@ -254,7 +254,7 @@ KINDS: tuple[tuple[str, str, tuple[Layout, ...]], ...] = (  # what names tell, t
     (r"[._]k_img|add_k_proj", "a Wan transformer that begins with a picture", (WAN,)),
     (r"blocks[._]\d+[._](?:self_attn|cross_attn|ffn)[._]", "a Wan transformer", (WAN,)),
     (r"(?<!transformer_)(?<!vace_)blocks[._]\d+[._]attn[12][._]", "a Wan transformer", (WAN,)),
-    (r"transformer_blocks[._]\d+[._]attn", "another transformer (LTX, CogVideoX or the like)", ()),
+    (r"transformer_blocks[._]\d+[._]attn", "another transformer (LTX, CogVideoX or the like)", (LTX,)),
     (r"(?:^|[._])te1?_text_model|text_encoder\.", "a CLIP text encoder", (SD, SDXL, ANIMATEDIFF, I2VGEN)),
 )
 

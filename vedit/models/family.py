@@ -155,6 +155,15 @@ class Model(Family, Protocol):
     def marks(self) -> int:
         """Tokens that each prompt has besides its words'."""
 
+    def for_clip(self, size: tuple[int, int], pictures: int, rate: float) -> Model:
+        """The model as it is for clips of a width and height and so many pictures, so many a second: for some
+        the noise levels or what the network is told depend on them. Its weights are the same.
+        """
+
+    @property
+    def about(self) -> tuple[str, ...]:
+        """Lines of --explain on what depends on the clip."""
+
     @property
     def cells(self) -> int:
         """Latent cells on a side come in multiples of this."""

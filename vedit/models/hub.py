@@ -19,7 +19,7 @@ from vedit import documents
 from vedit.documents import Kind, table
 from vedit.errors import ModelError, UsageError, VeditError, nearest, option
 from vedit.models.checked import check_parts
-from vedit.models.layout import ANIMATEDIFF, LAYOUTS, SD, WAN, Layout, class_of, layout_of
+from vedit.models.layout import ANIMATEDIFF, CLIPS, LAYOUTS, SD, Layout, class_of, layout_of
 from vedit.models.sharded import INDEX_FILE, parts_of, shards
 from vedit.secrecy import address, without_login
 
@@ -335,8 +335,8 @@ def check_family(name: str, folder: Path) -> None:
                 "It begins with a picture; an edit needs Wan's text-to-video layout."
                 if is_picture
                 else "These methods need the UNet and the text encoders of Stable Diffusion 1.x, 2.x or XL"
-                " (its base), of AnimateDiff, I2VGen-XL or Stable Video Diffusion, or Wan's text-to-video"
-                " layout."
+                " (its base), of AnimateDiff, I2VGen-XL or Stable Video Diffusion, or the text-to-video"
+                " layout of Wan or LTX-Video."
             ),
             "See: vedit models list",
         )
@@ -346,8 +346,8 @@ def check_family(name: str, folder: Path) -> None:
     takes, gives = (
         read_json(configs[part], name).get(key, default)
         for part, key, default in (
-            (layout.network, "in_channels", 16 if layout is WAN else 4),
-            ("vae", layout.latents, 16 if layout is WAN else 4),
+            (layout.network, "in_channels", layout.channels),
+            ("vae", layout.latents, layout.channels),
         )
     )
     wanted = gives * layout.takes if isinstance(gives, int) else gives
@@ -355,7 +355,7 @@ def check_family(name: str, folder: Path) -> None:
         raise ModelError(
             f"{name}: the network takes {takes} channels, the autoencoder gives {gives}.",
             "A network that also reads a mask, a depth map or a small picture cannot be edited with.",
-            f"Name the plain text-to-{'video' if layout is WAN else 'image'} model:"
+            f"Name the plain text-to-{'video' if layout in CLIPS else 'image'} model:"
             f" {option('model', 'OWNER/NAME')}",
         )
 

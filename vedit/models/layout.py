@@ -23,6 +23,7 @@ class Layout:
     may: tuple[str, ...] = ()
     latents: str = "latent_channels"  # what the autoencoder's configuration calls their channels
     beside: tuple[str, ...] = ("tokenizer", "scheduler")  # parts without weights
+    channels: int = 4  # of latents, where configurations do not tell
     takes: int = 1  # pictures in latents that the network is given: the noisy one, and one that it is shown
 
     @property
@@ -128,8 +129,23 @@ WAN = Layout(
     },
     ("transformer_2",),
     "z_dim",
+    channels=16,
 )
-LAYOUTS = (SD, SDXL, WAN, ANIMATEDIFF, I2VGEN, SVD)
+LTX = Layout(
+    "ltx",
+    "LTXPipeline",
+    ("LTXPipeline", "LTXConditionPipeline", "LTXImageToVideoPipeline"),
+    ("transformer", "vae", "text_encoder"),
+    {
+        "transformer": frozenset({"LTXVideoTransformer3DModel"}),
+        "vae": frozenset({"AutoencoderKLLTXVideo"}),
+        "text_encoder": frozenset({"T5EncoderModel"}),
+        "unet": NOTHING,
+    },
+    channels=128,
+)
+LAYOUTS = (SD, SDXL, WAN, LTX, ANIMATEDIFF, I2VGEN, SVD)
+CLIPS = (WAN, LTX)  # transformers of whole clips, trained by flow matching
 MOTION = (ANIMATEDIFF, I2VGEN, SVD)  # video networks with layers over frames of their own
 
 

@@ -9,7 +9,7 @@ from vedit.errors import Warn, silent
 from vedit.models.adapters import locate
 from vedit.models.family import Model
 from vedit.models.hub import EMBEDDED, find_folder, layout_in, with_adapter
-from vedit.models.layout import MOTION, WAN
+from vedit.models.layout import LTX, MOTION, WAN
 from vedit.models.sd import single_file
 
 
@@ -42,6 +42,10 @@ def load_model(
             from vedit.models.wan.load import load_folder
 
             return load_folder(name, folder, lora=locate(lora, WAN, name), **options)
+        if layout_in(folder) is LTX:
+            from vedit.models.ltx.load import load_folder as load_ltx
+
+            return load_ltx(name, folder, lora=locate(lora, LTX, name), **options)
         if (layout := layout_in(folder)) in MOTION:
             from vedit.models.motion.load import load_motion
 

@@ -6,13 +6,16 @@ weights are safetensors, or pickles read with `weights_only`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from vedit.errors import ModelError, VeditError
-from vedit.models.hub import first_line, weights_in, whole_again
+from vedit.models.checked import class_in_transformers, is_stock
+from vedit.models.hub import first_line, weighed_in, weights_in, whole_again
+from vedit.models.layout import class_of
 from vedit.models.sharded import shards
 
 
@@ -30,6 +33,53 @@ def loaded(name: str, folder: Path, part: str, kind: Any, **options: Any) -> Any
             "",
             whole_again(name, folder),
         ) from None
+
+
+def parts_of_clips(
+    name: str, folder: Path, index: Mapping[str, Any], precision: torch.dtype
+) -> dict[str, Any]:
+    """The networks of a transformer of clips, each in its dtype: half precision with a short exponent
+    overflows in such a codec, and in T5.
+    """
+    import diffusers
+    import transformers
+
+    parts = {}
+    for part in weighed_in(folder):
+        kind, own = class_of(index, part), precision
+        if precision == torch.float16 and not part.startswith("transformer"):
+            own = torch.float32 if part == "vae" else torch.bfloat16
+        if part == "text_encoder":
+            parts[part] = loaded(name, folder, part, getattr(transformers, kind), dtype=own)
+        else:
+            parts[part] = loaded(name, folder, part, getattr(diffusers, kind), torch_dtype=own)
+    return parts
+
+
+def put(parts: Mapping[str, Any], place: torch.device, offload: str, network: str = "transformer") -> None:
+    """Put the parts where they lie between their uses. network: the part that is asked at every step; what
+    is called like it and more is another of its kind.
+    """
+    for name, part in parts.items():
+        part.eval().requires_grad_(False)
+        if offload == "none" or (offload == "model" and name == network):
+            part.to(place)
+        if offload == "sequential" and place.type != "cpu" and name.startswith(network):
+            from accelerate import cpu_offload
+
+            cpu_offload(part, place)
+
+
+def tokenizer_of(name: str, folder: Path, index: Mapping[str, Any]) -> Any:
+    """The tokenizer, of the class that a model_index.json names. Raises ModelError."""
+    kind = str(class_of(index, "tokenizer"))
+    if not is_stock("transformers", kind):
+        raise ModelError(
+            f"{name}: its tokenizer is {kind[:80]!a}, which transformers does not have.",
+            "",
+            whole_again(name, folder),
+        )
+    return load_tokenizer(name, folder, class_in_transformers(kind))
 
 
 def load_tokenizer(name: str, folder: Path, kind: Any, part: str = "tokenizer") -> Any:

@@ -157,4 +157,4 @@ def test_shapes_without_contents_take_the_same_way(model: WanModel) -> None:
     )
     assert out.shape == (1, 3, 4, 4, 4) and out.device.type == "meta"
     coded, decoded = (call() for call in model.codec_on_meta(6, (4, 4)))
-    assert coded.latent_dist.mean.shape[2:] == (3, 4, 4) and decoded.sample.shape[2:] == (9, 32, 32)
+    assert coded.latent_dist.mean.shape[2:] == (3, 4, 4) and decoded.shape[2:] == (9, 32, 32)

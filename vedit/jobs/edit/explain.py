@@ -56,6 +56,7 @@ def explain(job: Job, model: Model, pixels: Pixels, warn: Warn = silent) -> str:
             f" {'x'.join(map(str, edit.request.shape))}"
         ),
         *packing(edit),
+        *edit.model.about,
         f"branches of each call: {', '.join(prepared.branches)}",
         (
             f"steps {prepared.start + 1} to {prepared.start + prepared.iterations}, {prepared.evaluations}"

@@ -439,6 +439,7 @@ class InvertPlan:
         assert request.output is not None, "plan_inversion asks for it"
         settings = inversion_settings(request)
         model = conditioned(model or load(request, sink), request.control, self.pixels, sink.warn)
+        model = model.for_clip(self.pixels.selection.shape, len(self.pixels.durations), self.pixels.fps)
         with together():
             report = invert_video(model, self.pixels, request.output, settings, watch=sink.steps)
             return (

@@ -11,7 +11,7 @@ from vedit import methods
 from vedit.errors import UsageError, option, refuse_mistakes
 from vedit.methods.outline import outline
 from vedit.models.hub import EMBEDDED, EMBEDDED_MOTION, EMBEDDED_VIDEO, layout_named
-from vedit.models.layout import SDXL, SVD, WAN
+from vedit.models.layout import LTX, SDXL, SVD, WAN
 
 OWN_OPTIONS = {
     "steps": "steps",
@@ -50,8 +50,9 @@ def method_params(
 def own_preset(method: str, model: str, backend: Any = None) -> str:
     """The preset that a method has of its own for a model: METHOD-shapes with the embedded one, with its
     motion adapter or without, METHOD-shapes-video with the embedded video model, METHOD-wan with those of
-    Wan's layout, METHOD-sdxl with Stable Diffusion XL, METHOD-svd with Stable Video Diffusion; METHOD for
-    the others, and where there is no such preset. A released editor has one by its name, whatever the model.
+    Wan's layout, METHOD-ltx with LTX-Video, METHOD-sdxl with Stable Diffusion XL, METHOD-svd with Stable
+    Video Diffusion; METHOD for the others, and where there is no such preset. A released editor has one by
+    its name, whatever the model.
     """
     from vedit.presets import paths
 
@@ -62,7 +63,7 @@ def own_preset(method: str, model: str, backend: Any = None) -> str:
         return f"{method}-{EMBEDDED}"
     named = [f"{method}-{model}"] if model == EMBEDDED_VIDEO else []
     layout = layout_named(model)
-    named += [f"{method}-{layout.name}"] if layout in (SDXL, WAN, SVD) else []
+    named += [f"{method}-{layout.name}"] if layout in (SDXL, WAN, LTX, SVD) else []
     return next((name for name in named if name in paths()), method)
 
 

@@ -74,12 +74,13 @@ class Edit:
         # adapters know the layers of a network that has not been inflated
         self.image, self.image_told = shown_picture(given, job.image_prompt, job.image_adapter)
         self.model = model_for(given, self.params)
-        self.timesteps = sampling_timesteps(self.params, "inversion" in self.module.NEEDS, model)
         self.mask = EditMask(job.mask, pixels, self.warn, job.flow or "tvl1") if job.mask else None
         self.done = 0  # frames of the windows that are decoded
         self.frames, self.source = len(pixels.durations), job.source
         self.is_whole = self.params.joins_frames or model.frame_axis
         self.window = self._window()
+        self.model = self.model.for_clip(pixels.selection.shape, self.window, pixels.fps)
+        self.timesteps = sampling_timesteps(self.params, "inversion" in self.module.NEEDS, self.model)
         self.artefact: Artefact | None = None
         self.inversion: dict[str, Any] | None = None
         self.masks: np.ndarray | None = None

@@ -34,7 +34,7 @@ from vedit.models.layout import ANIMATEDIFF, I2VGEN, SVD, Layout
 from vedit.models.lora import merge
 from vedit.models.motion.karras import read_karras
 from vedit.models.motion.model import FirstFrameModel, MotionModel, VideoDiffusionModel
-from vedit.models.parts import load_tokenizer, loaded
+from vedit.models.parts import load_tokenizer, loaded, put
 from vedit.models.place import choose_device, choose_dtype, quiet_libraries
 from vedit.models.sd.load import check_fit, check_schedule
 from vedit.models.sd.load import load_model as load_pictures
@@ -70,7 +70,7 @@ def load_motion(
     if layout is not SVD:
         check_fit(name, parts, tokenizer)
     merged = merge(name, {key: part for key, part in parts.items() if key != "image_encoder"}, lora)
-    put(parts, place, offload)
+    put(parts, place, offload, "unet")
     own: dict[str, Any] = {}
     if layout is not ANIMATEDIFF:
         own = {"feature_extractor": _extractor(name, folder)}
@@ -144,18 +144,6 @@ def _parts_of(name: str, folder: Path, layout: Layout, precision: torch.dtype) -
     return parts, tokenizer
 
 
-def put(parts: Mapping[str, Any], place: torch.device, offload: str) -> None:
-    """Put the parts where they lie between their uses."""
-    for name, part in parts.items():
-        part.eval().requires_grad_(False)
-        if offload == "none" or (offload == "model" and name == "unet"):
-            part.to(place)
-    if offload == "sequential" and place.type != "cpu":
-        from accelerate import cpu_offload
-
-        cpu_offload(parts["unet"], place)
-
-
 def _extractor(name: str, folder: Path) -> Any:
     """How the image encoder is given a picture. Raises ModelError."""
     from transformers import CLIPImageProcessor
@@ -221,7 +209,7 @@ def load_adapted(
     kept |= {"name": name, "unet": _joined(asked, folder, pictures), "offload": offload}
     if folder != BUILTIN / EMBEDDED_MOTION:  # that of ours was trained with the model's own levels
         kept["schedule"] = published_schedule(pictures.schedule)
-    put({"unet": kept["unet"]}, place, offload)
+    put({"unet": kept["unet"]}, place, offload, "unet")
     return MotionModel(**kept, adapter=folder)
 
 

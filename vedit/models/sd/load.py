@@ -28,7 +28,7 @@ from vedit.models.hub import (
 )
 from vedit.models.layout import SD, SDXL, Layout
 from vedit.models.lora import merge
-from vedit.models.parts import load_tokenizer, loaded
+from vedit.models.parts import load_tokenizer, loaded, put
 from vedit.models.place import choose_device, choose_dtype, quiet_libraries
 from vedit.models.sd import single_file
 from vedit.models.sd.model import Model
@@ -94,14 +94,7 @@ def load_model(
     )  # 1e30 where it has no limit of its own
     check_channels(name, int(parts["unet"].config.in_channels), int(parts["vae"].config.latent_channels))
     merged = merge(name, parts, loras)
-    for part_name, part in parts.items():
-        part.eval().requires_grad_(False)
-        if offload == "none" or (offload == "model" and part_name == "unet"):
-            part.to(place)
-    if offload == "sequential" and place.type != "cpu":
-        from accelerate import cpu_offload
-
-        cpu_offload(parts["unet"], place)
+    put(parts, place, offload, "unet")
     return (XLModel if layout is SDXL else Model)(
         name,
         commit_of(folder),

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -88,6 +88,13 @@ class Model(UNetNetwork):
     @property
     def cells(self) -> int:
         return 1
+
+    def for_clip(self, size: tuple[int, int], pictures: int, rate: float) -> Self:
+        return self
+
+    @property
+    def about(self) -> tuple[str, ...]:
+        return ()
 
     def latent_size(self, size: tuple[int, int]) -> tuple[int, int]:
         """Rows and columns of the latents of a picture of a width and height: a cell that it fills in part is

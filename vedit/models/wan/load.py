@@ -10,16 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from vedit.errors import ModelError, Warn, silent
 from vedit.models.adapters import Found
-from vedit.models.checked import class_in_transformers, is_stock
 from vedit.models.flow import Flow, read_flow
-from vedit.models.hub import commit_of, first_line, read_json, weighed_in, whole_again
-from vedit.models.layout import class_of
+from vedit.models.hub import commit_of, first_line, read_json, whole_again
 from vedit.models.lora import merge
-from vedit.models.parts import load_tokenizer, loaded
+from vedit.models.parts import parts_of_clips, put, tokenizer_of
 from vedit.models.place import choose_device, choose_dtype, quiet_libraries
 from vedit.models.wan.model import WanModel
 from vedit.models.wan.side import NATIVE_SIDE, codec_factors
@@ -48,17 +44,10 @@ def load_folder(
     place = choose_device(device)
     precision = choose_dtype("bf16" if dtype == "auto" and place.type != "cpu" else dtype, place)
     index = read_json(folder / "model_index.json", name)
-    parts, tokenizer = _parts_of(name, folder, index, precision), _tokenizer_of(name, folder, index)
+    parts, tokenizer = parts_of_clips(name, folder, index, precision), tokenizer_of(name, folder, index)
     _check_fit(name, parts, tokenizer)
     merged = merge(name, parts, lora)
-    for part_name, part in parts.items():
-        part.eval().requires_grad_(False)
-        if offload == "none" or (offload == "model" and part_name == "transformer"):
-            part.to(place)
-        if offload == "sequential" and place.type != "cpu" and part_name.startswith("transformer"):
-            from accelerate import cpu_offload
-
-            cpu_offload(part, place)
+    put(parts, place, offload)
     places = getattr(parts["text_encoder"].config, "max_position_embeddings", LONGEST_TEXT)
     return WanModel(
         name=name,
@@ -75,36 +64,6 @@ def load_folder(
         offload=offload,
         lora=merged,
     )
-
-
-def _parts_of(name: str, folder: Path, index: dict[str, Any], precision: torch.dtype) -> dict[str, Any]:
-    """The networks of a folder, each in its dtype: half precision with a short exponent overflows in the
-    codec and in the text encoder.
-    """
-    import diffusers
-    import transformers
-
-    parts = {}
-    for part in weighed_in(folder):
-        kind, own = class_of(index, part), precision
-        if precision == torch.float16 and not part.startswith("transformer"):
-            own = torch.float32 if part == "vae" else torch.bfloat16
-        if part == "text_encoder":
-            parts[part] = loaded(name, folder, part, getattr(transformers, kind), dtype=own)
-        else:
-            parts[part] = loaded(name, folder, part, getattr(diffusers, kind), torch_dtype=own)
-    return parts
-
-
-def _tokenizer_of(name: str, folder: Path, index: dict[str, Any]) -> Any:
-    kind = str(class_of(index, "tokenizer"))
-    if not is_stock("transformers", kind):
-        raise ModelError(
-            f"{name}: its tokenizer is {kind[:80]!a}, which transformers does not have.",
-            "",
-            whole_again(name, folder),
-        )
-    return load_tokenizer(name, folder, class_in_transformers(kind))
 
 
 def _schedule(name: str, folder: Path) -> Flow:

@@ -1,7 +1,5 @@
 """A loaded model in Wan's layout: transformers, the codec between clips and latents, and the text encoder.
 
-The codec packs a first frame alone and then some frames into one latent. A clip of another length is
-filled up with its last frame, as a picture is with its last row, and cut again behind the codec.
 Source: diffusers' WanPipeline, for the text and the scales of latents.
 Shape letters: F pictures, f latent frames, C channels, Y X rows and columns, L text tokens, E text width.
 """
@@ -10,38 +8,33 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from vedit.errors import UsageError, option
+from vedit.models.clips import ClipModel
 from vedit.models.flow import Flow
-from vedit.models.hub import BUILTIN, OURS, hash_weights
-from vedit.models.layout import WAN
-from vedit.models.place import OnDevice
+from vedit.models.layout import WAN, Layout
 from vedit.models.prompt import Prompt
-from vedit.models.wan.network import WanNetwork, rebuilt, weight_bytes
+from vedit.models.wan.network import WanNetwork
 from vedit.models.wan.side import NATIVE_SIDE, codec_factors
 from vedit.models.words import checked_ids, read_prompt
-from vedit.pixels import padded
 
 ENCODED_AT_ONCE = 4  # frames behind the first that AutoencoderKLWan encodes at a time, whatever it packs
-TILED_FROM = 1280 * 720  # pixels of a frame from which the codec works in overlapping tiles
 
 
 @dataclass
-class WanModel(WanNetwork):
-    """A loaded model. Latents are float32 whatever the network's dtype.
+class WanModel(ClipModel, WanNetwork):
+    """A loaded model.
 
     name, folder: where it came from. revision: the commit of a Hub model, else None. lora: what was merged.
-    Everything lies on `device`; with an offload, parts are moved there for their use.
     """
 
+    layout: ClassVar[Layout] = WAN
     name: str
     revision: str | None
     folder: Path
@@ -60,15 +53,6 @@ class WanModel(WanNetwork):
     offload: str = "none"
     lora: list[dict[str, Any]] = field(default_factory=list)
     editors: dict[str, Any] = field(default_factory=dict)  # weights of instruction editors that are loaded
-
-    @property
-    def marks(self) -> int:
-        """Tokens that each prompt has besides its words'."""
-        return len(self.tokenizer("").input_ids)
-
-    @property
-    def is_embedded(self) -> bool:
-        return self.folder.parent == BUILTIN and self.folder.name in OURS
 
     @property
     def scale(self) -> int:
@@ -114,10 +98,9 @@ class WanModel(WanNetwork):
         first, second, third = self.transformer.config.patch_size
         return int(first), int(second), int(third)
 
-    def filled(self, pictures: int) -> int:
-        """Pictures that the codec works on for so many: 4k + 1 of them."""
-        grain = math.lcm(ENCODED_AT_ONCE, self.packs)
-        return -(-max(0, pictures - 1) // grain) * grain + 1
+    @property
+    def grain(self) -> int:
+        return math.lcm(ENCODED_AT_ONCE, self.packs)
 
     def frames(self, pictures: int) -> int:
         """Latent frames of so many pictures, filled up. Raises UsageError for too many."""
@@ -133,16 +116,6 @@ class WanModel(WanNetwork):
                 f"Try {option('frames', longest)}, or {option('stride', -(-pictures // longest))}",
             )
         return count
-
-    def packed(self, mask_FCYX: Tensor) -> Tensor:
-        """A mask of pictures as one of latent frames: each is edited as far as any of its pictures."""
-        filled = _filled(mask_FCYX, self.filled(len(mask_FCYX)))
-        rest = filled[1:].unflatten(0, (-1, self.packs)).amax(1) if len(filled) > 1 else filled[1:]
-        return torch.cat([filled[:1], rest])
-
-    def unpacked(self, mask_fCYX: Tensor, pictures: int) -> Tensor:
-        """What is known of latent frames, for each picture."""
-        return torch.cat([mask_fCYX[:1], mask_fCYX[1:].repeat_interleave(self.packs, 0)])[:pictures]
 
     def words(self, prompt: str) -> Prompt:
         return read_prompt(self.tokenizer, cleaned(prompt), self.text_tokens)
@@ -169,115 +142,14 @@ class WanModel(WanNetwork):
         states[:, count:] = 0
         return states
 
-    @torch.inference_mode()
-    def encode_frames(self, pixels_F3YX: Tensor, chunk: int = 8) -> Tensor:
-        """Latents (f, C, Y/s, X/s) of pixels in [-1, 1]: the posterior's mode, normalised by channel.
-
-        chunk is not asked for: the codec goes through a clip four frames at a time by itself.
-        """
-        filled = _filled(padded(pixels_F3YX, self.scale * self.cells), self.filled(len(pixels_F3YX)))
-        with self._in_use(self.vae), self._tiles(filled):
-            clip = filled.transpose(0, 1)[None].to(self.device, self.vae.dtype)
-            mode = self.vae.encode(clip).latent_dist.mode()[0].transpose(0, 1).float()
-        mean, std = self._normal(mode)
-        return (mode - mean) / std
-
-    @torch.inference_mode()
-    def decode_latents(
-        self, latents_fCYX: Tensor, chunk: int = 8, size: tuple[int, int] | None = None
-    ) -> Tensor:
-        """Pixels (F, 3, Y, X) in [-1, 1], float32, of the filled clip. size: width and height to cut to."""
-        latents = latents_fCYX.to(self.device, torch.float32)
-        mean, std = self._normal(latents)
-        with self._in_use(self.vae), self._tiles(latents, self.scale):
-            clip = (latents * std + mean).transpose(0, 1)[None].to(self.vae.dtype)
-            pixels_F3YX = self.vae.decode(clip).sample[0].transpose(0, 1).float()
-        return pixels_F3YX if size is None else pixels_F3YX[..., : size[1], : size[0]]
-
-    def _normal(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and deviation of each channel of latents."""
+    def normal(self) -> tuple[Tensor, Tensor]:
         mean, std = (
-            torch.tensor(self.vae.config[name], device=like.device, dtype=torch.float32)[:, None, None]
+            torch.tensor(self.vae.config[name], dtype=torch.float32)[:, None, None]
             for name in ("latents_mean", "latents_std")
         )
         return mean, std
-
-    @contextmanager
-    def _tiles(self, frames: Tensor, scale: int = 1) -> Iterator[None]:
-        """Within it large pictures go through the codec in overlapping tiles."""
-        is_large = frames.shape[-2] * frames.shape[-1] * scale**2 > TILED_FROM
-        before, self.vae.use_tiling = self.vae.use_tiling, is_large
-        try:
-            yield
-        finally:
-            self.vae.use_tiling = before
-
-    def codec_on_meta(
-        self, frames: int, latent_size: tuple[int, int]
-    ) -> tuple[Callable[[], Any], Callable[[], Any]]:
-        """Coding and decoding of a clip of some pictures without contents, for predictions of memory.
-
-        Of a long clip it is a part: what lives at once grows with its pictures alone, which are counted.
-        """
-        vae, (rows, columns), count = rebuilt(self.vae), latent_size, self.filled(frames)
-        sides, channels = (rows * self.scale, columns * self.scale), int(self.vae.config.z_dim)
-        is_large = sides[0] * sides[1] > TILED_FROM
-        vae.use_tiling = is_large
-        clip = torch.empty(1, 3, count, *sides, device="meta", dtype=vae.dtype)
-        latents = torch.empty(
-            1, channels, (count - 1) // self.packs + 1, rows, columns, device="meta", dtype=vae.dtype
-        )
-        return lambda: vae.encode(clip), lambda: vae.decode(latents)
-
-    def codec_bytes(self) -> int:
-        return weight_bytes(self.vae)
-
-    def text_bytes(self) -> int:
-        return weight_bytes(self.text_encoder)
-
-    def parameters(self) -> dict[str, int]:
-        """How many numbers each part holds."""
-        return {
-            part: sum(weight.numel() for weight in getattr(self, part).parameters()) for part in self._weighed
-        }
-
-    @property
-    def _weighed(self) -> tuple[str, ...]:
-        return (*WAN.weighed, *(part for part in WAN.may if getattr(self, part) is not None))
-
-    def identity(self) -> dict[str, Any]:
-        """What an inversion depends on, by content: hashes of the weights that made it."""
-        for part in self._weighed:
-            if part not in self.hashes:
-                self.hashes[part] = hash_weights(self.folder / part)
-        return {
-            "id": self.name,
-            "revision": self.revision,
-            **{key: self.hashes[part] for key, part in WAN.hashed.items() if part in self.hashes},
-            "inflation": "none",
-            **({"lora": self.lora} if self.lora else {}),
-        }
-
-    def _in_use(self, part: Any) -> Any:
-        return OnDevice(part, self.device)
-
-    @contextmanager
-    def _ready(self, part: Any) -> Iterator[Any]:
-        """The part on the device: of two with an offload, the other leaves it."""
-        if self.offload == "model" and self.device.type != "cpu":
-            for other in self.transformers:
-                if other is not part:
-                    other.to("cpu")
-            part.to(self.device)
-        yield part
 
 
 def cleaned(prompt: str) -> str:
     """A prompt as WanPipeline reads it: HTML's names of letters are letters, and blanks are single."""
     return " ".join(html.unescape(html.unescape(prompt)).split())
-
-
-def _filled(frames_FCYX: Tensor, count: int) -> Tensor:
-    """Frames, as many as that: the last is repeated."""
-    more = count - len(frames_FCYX)
-    return torch.cat([frames_FCYX, frames_FCYX[-1:].expand(more, -1, -1, -1)]) if more else frames_FCYX

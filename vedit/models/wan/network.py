@@ -5,7 +5,6 @@ Its latents are clips: frames are an axis of their own, and self-attention sees 
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
@@ -14,10 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vedit.models.clip_attention import TENSORS
+from vedit.models.clips import rebuilt, weight_bytes
 from vedit.models.flow import Flow
 from vedit.models.sites import Site
 from vedit.models.tensors import Applier
-from vedit.models.wan.attach import TENSORS, attached, find_sites
+from vedit.models.wan.attach import attached, find_sites
 
 
 class WanNetwork:
@@ -124,14 +125,3 @@ class Transformers(WanNetwork):
     boundary: float | None = None
     by_token: bool = False
     text_tokens: int = 512
-
-
-def rebuilt(part: Any) -> Any:
-    """A network's shape on the `meta` device, in its dtype."""
-    with torch.device("meta"):
-        made = type(part).from_config(copy.deepcopy(dict(part.config)))
-    return made.to(part.dtype).eval().requires_grad_(False)
-
-
-def weight_bytes(part: Any) -> int:
-    return sum(weight.numel() * weight.element_size() for weight in part.parameters())

@@ -1,0 +1,1 @@
+"""LTX-Video 0.9 in diffusers' layout."""

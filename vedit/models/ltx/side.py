@@ -1,0 +1,4 @@
+"""The side that LTX-Video was trained at, which its files do not tell. Loads no torch."""
+
+NATIVE_SIDE = 512  # the shorter of its pipeline's own 704x512
+NATIVE = (704, 512, 161, 25.0)  # width, height, frames and frames a second of the pipeline's call
