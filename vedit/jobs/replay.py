@@ -30,7 +30,6 @@ from vedit.models.hub import (
     weighed_in,
     with_adapter,
 )
-from vedit.models.layout import SD
 from vedit.models.load import load_model
 from vedit.models.sd import single_file
 from vedit.plain import plain
@@ -244,7 +243,8 @@ def recorded_model(record: Mapping[str, Any]) -> Model:
     revision = wanted["revision"] if not is_folder(wanted["id"]) and wanted["id"] not in OURS else None
     base, _ = with_adapter(wanted["id"])
     if single_file.is_file(base):
-        layout, parts = SD, SD.weighed
+        layout = single_file.layout(base)
+        parts = layout.weighed
         hashes = dict.fromkeys(parts, single_file.digest_of(Path(base)))
     else:
         folder = find_folder(wanted["id"], revision)

@@ -167,7 +167,11 @@ def without(start: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
     ("change", "message"),
     [
         (lambda tensors: {"lora_unet_down_blocks_0.lora_down.weight": torch.zeros(4, 8)}, "is a LoRA"),
-        (lambda tensors: {**tensors, "conditioner.embedders.0.x": torch.zeros(1)}, "Stable Diffusion XL"),
+        (
+            lambda tensors: {"conditioner.embedders.0.model.x": torch.zeros(1)},
+            "is the refiner of Stable Diffusion XL",
+        ),
+        (lambda tensors: {"double_blocks.0.x": torch.zeros(1)}, "is a FLUX"),
         (lambda tensors: {"control_model.zero_convs.0.0.weight": torch.zeros(1)}, "is a ControlNet"),
         (lambda tensors: {"emb_params": torch.zeros(1, 8)}, "textual inversion"),
         (lambda tensors: {"encoder.conv_in.weight": torch.zeros(1)}, "an autoencoder alone"),

@@ -12,6 +12,7 @@ from vedit.errors import UsageError, option, refuse_mistakes
 from vedit.methods.outline import outline
 from vedit.models.hub import EMBEDDED, EMBEDDED_MOTION, EMBEDDED_VIDEO, layout_named
 from vedit.models.layout import LTX, SDXL, SVD, WAN
+from vedit.models.sd import single_file
 
 OWN_OPTIONS = {
     "steps": "steps",
@@ -62,7 +63,7 @@ def own_preset(method: str, model: str, backend: Any = None) -> str:
     if model in (EMBEDDED, EMBEDDED_MOTION):
         return f"{method}-{EMBEDDED}"
     named = [f"{method}-{model}"] if model == EMBEDDED_VIDEO else []
-    layout = layout_named(model)
+    layout = single_file.layout(model) if single_file.is_file(model) else layout_named(model)
     named += [f"{method}-{layout.name}"] if layout in (SDXL, WAN, LTX, SVD) else []
     return next((name for name in named if name in paths()), method)
 

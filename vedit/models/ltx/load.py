@@ -23,7 +23,7 @@ from vedit.models.ltx.side import NATIVE
 from vedit.models.parts import parts_of_clips, put, tokenizer_of
 from vedit.models.place import choose_device, choose_dtype, quiet_libraries
 
-CONDITION = "LTXConditionPipeline"  # of 0.9.5 and later, whose call differs in what the others say nothing of
+CONDITION = "LTXConditionPipeline"  # of 0.9.5 and later, whose call differs in what no configuration tells
 LONGEST_TEXT = {CONDITION: 256}
 LONGEST_TEXT_ELSE = 128
 
@@ -72,6 +72,7 @@ def load_folder(
             is_causal=pipeline == CONDITION,
         ),
         moving=schedule if isinstance(schedule, Moving) else None,
+        hides_padding=pipeline == CONDITION,
         offload=offload,
         lora=merged,
     )

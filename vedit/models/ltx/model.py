@@ -31,6 +31,7 @@ class LTXModel(LTXNetwork, ClipModel):
 
     name, folder: where it came from. revision: the commit of a Hub model, else None. lora: what was merged.
     moving: how its levels depend on the tokens of a clip; None where they do not. grid: where tokens lie.
+    hides_padding: T5 sees nothing behind the prompt, as from 0.9.5 on; before, it sees the padding.
     """
 
     layout: ClassVar[Layout] = LTX
@@ -47,6 +48,7 @@ class LTXModel(LTXNetwork, ClipModel):
     text_tokens: int
     grid: Grid
     moving: Moving | None = None
+    hides_padding: bool = False
     hashes: dict[str, str] = field(default_factory=dict)
     offload: str = "none"
     lora: list[dict[str, Any]] = field(default_factory=list)
@@ -101,12 +103,18 @@ class LTXModel(LTXNetwork, ClipModel):
         there. Raises UsageError for a prompt too long.
         """
         count = len(checked_ids(self.tokenizer, prompt, self.text_tokens))
-        ids = self.tokenizer(
-            prompt, padding="max_length", max_length=self.text_tokens, return_tensors="pt"
-        ).input_ids
+        given = self.tokenizer(
+            prompt,
+            padding="max_length",
+            max_length=self.text_tokens,
+            return_attention_mask=True,
+            return_tensors="pt",
+        )
+        mask = given.attention_mask.to(self.device) if self.hides_padding else None
         with self._in_use(self.text_encoder):
-            # as its pipeline asks it, without a mask: T5 sees the padding
-            states: Tensor = self.text_encoder(ids.to(self.device))[0].float()
+            states: Tensor = self.text_encoder(given.input_ids.to(self.device), attention_mask=mask)[
+                0
+            ].float()
         states[:, count:] = 0
         return states
 

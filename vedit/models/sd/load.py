@@ -26,11 +26,11 @@ from vedit.models.hub import (
     unused_parts,
     whole_again,
 )
-from vedit.models.layout import SD, SDXL, Layout
+from vedit.models.layout import SDXL, Layout
 from vedit.models.lora import merge
 from vedit.models.parts import load_tokenizer, loaded, put
 from vedit.models.place import choose_device, choose_dtype, quiet_libraries
-from vedit.models.sd import single_file
+from vedit.models.sd import single_file, single_xl
 from vedit.models.sd.model import Model
 from vedit.models.sd.xl import XLModel
 from vedit.models.sd.xl import check_fit as check_xl
@@ -57,7 +57,7 @@ def load_model(
     place, precision = choose_device(device), choose_dtype(dtype, choose_device(device))
     is_file = single_file.is_file(name)
     folder = Path(name) if is_file else find_folder(name, revision)
-    layout = SD if is_file else layout_in(folder)
+    layout = single_file.layout(name) if is_file else layout_in(folder)
     loras = locate(lora, layout, name)
     # the autoencoder overflows in fp16 on some checkpoints: never below float32 or bf16
     kinds = {
@@ -66,6 +66,7 @@ def load_model(
         "text_encoder": precision,
         "text_encoder_2": precision,
     }
+    own: dict[str, Any] = {}
     if is_file:
         if revision is not None:
             raise UsageError(
@@ -73,7 +74,11 @@ def load_model(
                 "They are versions of a model on the Hub.",
                 f"Leave out {option('revision')}",
             )
-        whole, tokenizer, scheduler = single_file.load_parts(name)
+        if layout is SDXL:
+            whole, tokenizer, own["tokenizer_2"], scheduler = single_xl.load_parts(name)
+            check_xl(name, whole, own["tokenizer_2"])
+        else:
+            whole, tokenizer, scheduler = single_file.load_parts(name)
         schedule = read_schedule(scheduler)
         parts = {part: module.to(kinds[part]) for part, module in whole.items()}
     else:
@@ -84,8 +89,7 @@ def load_model(
             )
         schedule = check_schedule(name, folder)
         parts, tokenizer = _parts_of(name, folder, kinds, layout)
-    own: dict[str, Any] = {}
-    if layout is SDXL:
+    if layout is SDXL and not is_file:
         own = _own_of_xl(name, folder, parts)
     check_fit(name, parts, tokenizer)
     places = int(parts["text_encoder"].config.max_position_embeddings)

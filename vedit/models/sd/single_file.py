@@ -1,5 +1,5 @@
 """A Stable Diffusion 1.x or 2.x in one file, under the names of the original code, as most fine-tunes are
-shared.
+shared; what is SDXL's alone stands in `single_xl`.
 
 Everything that a folder's configuration files say is read off the tensors' shapes; the vocabulary is CLIP's
 own, which open_clip brings. safetensors are opened by their header alone until they are loaded; a .ckpt is a
@@ -22,6 +22,7 @@ from vedit import documents
 from vedit.documents import Kind
 from vedit.errors import ModelError, option, reason_of
 from vedit.models.hub import first_line
+from vedit.models.layout import SD, SDXL, Layout
 
 SUFFIXES = (".safetensors", ".ckpt")
 UNET, VAE, CLIP, OPEN_CLIP = (
@@ -30,6 +31,8 @@ UNET, VAE, CLIP, OPEN_CLIP = (
     "cond_stage_model.transformer.",
     "cond_stage_model.model.",
 )
+CLIP_XL, OPEN_CLIP_XL = "conditioner.embedders.0.transformer.", "conditioner.embedders.1.model."
+REFINER = "conditioner.embedders.0.model."
 LONGEST_HEADER = 100 * 2**20
 HEADER = Kind(
     "a safetensors file",
@@ -39,6 +42,7 @@ HEADER = Kind(
     largest=LONGEST_HEADER,
 )
 LEVELS, LAYERS = 4, 2
+NATIVE_SIDE_XL = 1024
 START, END = "<|startoftext|>", "<|endoftext|>"
 SCHEDULER = {
     "_class_name": "DDIMScheduler", "beta_start": 0.00085, "beta_end": 0.012,
@@ -48,9 +52,10 @@ SCHEDULER = {
 OTHERS = (  # what else people have in one file, by a pattern of its names
     ("a LoRA, which changes a model and is none by itself", r"lora_|\.lora"),
     (
-        "a Stable Diffusion XL or another larger model",
-        r"conditioner\.embedders\.|model\.diffusion_model\.label_emb\.|double_blocks|joint_blocks",
+        "a FLUX, a Stable Diffusion 3 or another larger model",
+        r"double_blocks|joint_blocks",
     ),
+    ("the refiner of Stable Diffusion XL", r"^conditioner\.embedders\.0\.model\."),
     ("a ControlNet", r"control_model\.|zero_convs|controlnet_"),
     ("an embedding of textual inversion", r"emb_params|string_to_param|clip_[lg]$"),
     ("an autoencoder alone", r"(first_stage_model\.)?(encoder|decoder)\."),
@@ -87,9 +92,23 @@ def header(name: str) -> dict[str, tuple[int, ...]]:
         ) from None
 
 
+def is_xl(names: Iterable[str]) -> bool:
+    """Whether the tensors are those of SDXL, by its second text encoder or the conditions beside the text."""
+    marks = (OPEN_CLIP_XL, CLIP_XL, REFINER, f"{UNET}label_emb.")
+    return any(key.startswith(marks) for key in names)
+
+
+def layout(name: str) -> Layout:
+    """The layout of the model in a file; Stable Diffusion's where that cannot be told, as of a .ckpt."""
+    try:
+        return SDXL if name.lower().endswith(".safetensors") and is_xl(header(name)) else SD
+    except ModelError:  # whoever loads it says what is wrong
+        return SD
+
+
 def check(name: str) -> None:
-    """Refuse a file that is no whole Stable Diffusion 1.x or 2.x, saying what it is; a .ckpt only by its
-    ending. Raises ModelError.
+    """Refuse a file that is no whole Stable Diffusion, saying what it is; a .ckpt only by its ending. Raises
+    ModelError.
     """
     if not name.lower().endswith(SUFFIXES):
         raise ModelError(
@@ -109,19 +128,26 @@ def check_names(name: str, names: Iterable[str]) -> None:
         for what, start in (("network", UNET), ("autoencoder", VAE))
         if not any(key.startswith(start) for key in names)
     ]
-    lacks += [] if any(key.startswith((CLIP, OPEN_CLIP)) for key in names) else ["text encoder"]
+    if is_large := is_xl(names):
+        lacks += [
+            what
+            for what, start in (("text encoder", CLIP_XL), ("second text encoder", OPEN_CLIP_XL))
+            if not any(key.startswith(start) for key in names)
+        ]
+    else:
+        lacks += [] if any(key.startswith((CLIP, OPEN_CLIP)) for key in names) else ["text encoder"]
     other = next(
-        (kind for kind, pattern in OTHERS[:2] if any(re.search(pattern, key) for key in names)), None
+        (kind for kind, pattern in OTHERS[:3] if any(re.search(pattern, key) for key in names)), None
     )
-    if len(lacks) == 3 or other:
+    if (len(lacks) == 3 and not is_large) or other:
         other = other or next(
             (kind for kind, pattern in OTHERS if any(re.search(pattern, key) for key in names)),
             "not a model that is known here",
         )
         raise ModelError(
             f"{name} is {other}.",
-            "These methods need a whole Stable Diffusion 1.x or 2.x: a network, an autoencoder and a text"
-            " encoder.",
+            "These methods need a whole Stable Diffusion 1.x, 2.x or XL (its base): a network, an autoencoder"
+            " and its text encoders.",
             "Name the model that it belongs to, or merge it into one:"
             f" {option('model', 'FILE.safetensors')} or {option('model', 'OWNER/NAME')}",
         )
@@ -138,6 +164,8 @@ def native_side(name: str) -> int:
     check(name)
     if not name.lower().endswith(".safetensors"):
         return 512
+    if layout(name) is SDXL:
+        return NATIVE_SIDE_XL
     shapes = header(name)
     return unet_config(name, shapes)["sample_size"] << (
         len(vae_config(name, shapes)["block_out_channels"]) - 1
@@ -154,6 +182,12 @@ def load_parts(name: str) -> tuple[dict[str, Any], Any, dict[str, Any]]:
     check(name)
     tensors = read_tensors(name)
     check_names(name, tensors)
+    if is_xl(tensors):
+        raise ModelError(
+            f"{name} is a Stable Diffusion XL in a pickle.",
+            "In one file it is read from safetensors alone.",
+            "Convert it, or take the file that ends in .safetensors",
+        )
     shapes = {key: tuple(value.shape) for key, value in tensors.items()}
     unet, vae = unet_config(name, shapes), vae_config(name, shapes)
     parts = {
@@ -224,8 +258,10 @@ def unet_config(name: str, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, A
     }  # fmt: skip
 
 
-def vae_config(name: str, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
-    """The autoencoder's configuration, by its shapes."""
+def vae_config(
+    name: str, shapes: Mapping[str, tuple[int, ...]], scaling: float = 0.18215, side: int = 512
+) -> dict[str, Any]:
+    """The autoencoder's configuration, by its shapes. scaling, side: what they do not tell."""
     try:
         blocks = [shapes[f"{VAE}encoder.down.{level}.block.1.conv2.weight"][0] for level in range(LEVELS)]
         latent = shapes[f"{VAE}post_quant_conv.weight"][0]
@@ -238,45 +274,62 @@ def vae_config(name: str, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, An
     return {
         "down_block_types": ("DownEncoderBlock2D",) * LEVELS,
         "up_block_types": ("UpDecoderBlock2D",) * LEVELS, "block_out_channels": blocks,
-        "latent_channels": latent, "layers_per_block": LAYERS, "norm_num_groups": 32, "sample_size": 512,
-        "scaling_factor": 0.18215,
+        "latent_channels": latent, "layers_per_block": LAYERS, "norm_num_groups": 32, "sample_size": side,
+        "scaling_factor": scaling,
     }  # fmt: skip
 
 
 def text_encoder(name: str, tensors: Mapping[str, Any]) -> Any:
     """CLIP's text encoder of 1.x, or open_clip's of 2.x, whose last layer is not used."""
     from diffusers.loaders.single_file_utils import convert_ldm_clip_checkpoint, convert_open_clip_checkpoint
-    from transformers import CLIPTextConfig, CLIPTextModel
+    from transformers import CLIPTextModel
 
     is_open = any(key.startswith(OPEN_CLIP) for key in tensors)
-    stem = (
-        f"{OPEN_CLIP}token_embedding.weight"
-        if is_open
-        else next(
-            (key for key in tensors if key.startswith(CLIP) and key.endswith("token_embedding.weight")), ""
-        )
+    prefix = OPEN_CLIP if is_open else CLIP
+    config = text_config(name, tensors, prefix, is_open)
+    config.num_hidden_layers -= is_open
+    model = CLIPTextModel(config)
+    weights = (
+        convert_open_clip_checkpoint(model, tensors) if is_open else convert_ldm_clip_checkpoint(tensors)
     )
-    if stem not in tensors:
+    return filled_text(name, model, weights)
+
+
+def text_config(name: str, tensors: Mapping[str, Any], prefix: str, is_open: bool) -> Any:
+    """The configuration of a text encoder whose names begin with a prefix, by its shapes."""
+    from transformers import CLIPTextConfig
+
+    stem = next(
+        (key for key in tensors if key.startswith(prefix) and key.endswith("token_embedding.weight")), None
+    )
+    if stem is None:
         raise ModelError(f"{name}: its text encoder has no vocabulary.", "", "See: vedit models list")
     vocabulary, width = tensors[stem].shape
     pattern = r"resblocks\.(\d+)\.mlp\.c_fc\.weight" if is_open else r"layers\.(\d+)\.mlp\.fc1\.weight"
     inner = {
         int(found[1]): value.shape[0]
         for key, value in tensors.items()
-        if key.startswith("cond_stage_model.") and (found := re.search(pattern, key))
+        if key.startswith(prefix) and (found := re.search(pattern, key))
     }
-    config = CLIPTextConfig(
-        vocab_size=vocabulary, hidden_size=width, intermediate_size=inner[0],
-        num_hidden_layers=len(inner) - is_open, num_attention_heads=max(1, width // 64),
+    if not inner:
+        raise ModelError(
+            f"{name}: its text encoder has no layers.", "", "Take the full file, or another copy"
+        )
+    return CLIPTextConfig(
+        vocab_size=vocabulary, hidden_size=width, intermediate_size=next(iter(inner.values())),
+        num_hidden_layers=len(inner), num_attention_heads=max(1, width // 64),
         hidden_act="gelu" if is_open else "quick_gelu", bos_token_id=0, eos_token_id=2, pad_token_id=1,
     )  # fmt: skip
-    model = CLIPTextModel(config)
-    weights = (
-        convert_open_clip_checkpoint(model, tensors) if is_open else convert_ldm_clip_checkpoint(tensors)
-    )
+
+
+def filled_text(name: str, model: Any, weights: Mapping[str, Any]) -> Any:
+    """A text encoder with those of some weights that it has, by the names of whichever transformers."""
     own = model.state_dict()
     prefix = "text_model." if any(key.startswith("text_model.") for key in own) else ""
-    named = {prefix + key.removeprefix("text_model."): value for key, value in weights.items()}
+    named = {
+        key if key in own else prefix + key.removeprefix("text_model."): value
+        for key, value in weights.items()
+    }
     return filled(name, model, {key: value for key, value in named.items() if key in own})
 
 
