@@ -96,6 +96,8 @@ def test_what_a_cut_takes_away_is_lost_and_a_warning_says_when(tmp_path: Path, k
     masks = EditMask([spec], pixels, told.append).pixels(slice(None))
     assert masks[0].any() and masks[1].any() and not masks[-1].any()
     assert len(told) == 1 and f"the mask {spec} is lost at 0." in told[0]
+    opposite = EditMask([f"not:{spec}"], pixels).pixels(slice(None))
+    assert np.array_equal(opposite[:2], 255 - masks[:2]) and not opposite[-1].any()
 
 
 @pytest.mark.parametrize(("growth", "step"), [(0.0, (3.0, -1.0)), (0.1, (0.0, 0.0)), (-0.05, (1.5, 2.0))])

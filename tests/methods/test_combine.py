@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from tests.engine.tiny import TinyModel
 from tests.methods.flow import TinyWan, request_for
 from tests.methods.inputs import edit_input, last_step, plain_ddim, prepared, result, steps_of, trajectory_of
 from vedit.engine.classify import foreseen_better
+from vedit.engine.inflation import inflated_controller
 from vedit.engine.invert import invert
 from vedit.errors import ModelError, UsageError
 from vedit.methods import combine, dds, glp, p2p
@@ -22,6 +24,9 @@ QUICK = {"iterations": 6, "lr": 0.2, "w1": 1.0, "w2": 1.0}
 NOTHING = {
     "p2p": {"cross_replace": 0.0, "self_replace": 0.0},
     "pnp": {"feature_until": 0.0, "attention_until": 0.0},
+    "masactrl": {"start_step": STEPS},
+    "fatezero": {"cross_replace": 0.0, "self_replace": 0.0, "frame_attention": "none"},
+    "flatten": {"sees": "none", "track_until": 0.0, "feature_until": 0.0, "attention_until": 0.0},
 }
 
 
@@ -34,7 +39,7 @@ def params(**table: Any) -> combine.Params:
     return read_params(combine.Params, {"steps": STEPS, "guidance": 3.0, "glp": QUICK, **table}, "test")
 
 
-@pytest.mark.parametrize("forward", ["p2p", "pnp"])
+@pytest.mark.parametrize("forward", sorted(NOTHING))
 @pytest.mark.parametrize("start", [0, 2])
 def test_sequential_inverts_what_glp_made_and_samples_from_there(
     model: TinyModel, forward: str, start: int
@@ -85,6 +90,20 @@ def test_the_forward_method_reads_the_clips_own_inversion(model: TinyModel, forw
     )
     *_, step = steps_of(combine, model, clip, params(forward=forward))
     assert torch.equal(step.latents["src"], clip.latents_FCYX)
+
+
+@pytest.mark.parametrize("forward", ["fatezero", "flatten"])
+def test_glps_result_is_inverted_as_its_frames_will_see_each_other(model: TinyModel, forward: str) -> None:
+    clip = edit_input(model, SOURCE, TARGET, STEPS)
+    seeing = {"fatezero": {"frame_attention": "sparse-causal"}, "flatten": {"sees": "sparse-causal"}}[forward]
+    settings = params(forward=forward, start_index=1, **{forward: seeing})
+    assert settings.inflation == "sparse-causal" and settings.joins_frames
+    made, levels = result(glp, model, clip, settings.backward), clip.timesteps[1:]
+    seen = inflated_controller(model, "sparse-causal", "src", len(levels), len(made), clip.request.size)
+    *_, last = invert(model, levels, made, model.encode_prompt(TARGET), controller=seen)
+    then = combine.FORWARD[forward].prepare(model, clip.request, settings.onward)
+    *_, wanted = then.run(replace(clip.window, begin=last.latents))
+    assert torch.equal(result(combine, model, clip, settings), wanted.latents["tgt"])
 
 
 @pytest.mark.parametrize("forward", ["p2p", "pnp"])
@@ -143,6 +162,10 @@ def test_mistakes_in_inner_tables_are_reported_with_their_table() -> None:
     )
     with pytest.raises(UsageError, match="local blend needs sampling"):
         params(form="in-loop", p2p={"blend_words": ["cat"]})
+    with pytest.raises(UsageError, match=r'"masactrl" needs sampling.* it takes p2p or pnp'):
+        params(form="in-loop", forward="masactrl")
+    with pytest.raises(UsageError, match='base = "sdedit" begins with the noised clip'):
+        params(forward="tokenflow", tokenflow={"base": "sdedit"})
 
 
 def test_a_mistake_of_the_forward_method_shows_before_the_optimisation(model: TinyModel) -> None:
@@ -188,6 +211,15 @@ def test_words_of_the_object_are_those_of_glps_mask_and_of_the_local_blend_after
     inside = params(form="in-loop", forward="p2p", glp=glp_table, object_words=words)
     same = params(form="in-loop", forward="p2p", glp=masked)
     assert torch.equal(result(combine, model, clip, inside), result(combine, model, clip, same))
+
+
+@pytest.mark.parametrize(("forward", "key"), [("masactrl", "object_words"), ("fatezero", "blend_words")])
+def test_words_of_the_object_are_those_that_the_forward_method_has_for_it(
+    model: TinyModel, forward: str, key: str
+) -> None:
+    request = edit_input(model, SOURCE, TARGET, STEPS).request
+    told = combine.told(model, request, params(forward=forward, object_words=["cat", "dog"]))
+    assert getattr(told, forward) == {key: ["cat", "dog"]} and told.glp["mask_words"] == ["cat"]
 
 
 def test_a_word_of_neither_prompt_is_refused(model: TinyModel) -> None:

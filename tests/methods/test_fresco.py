@@ -44,11 +44,11 @@ def test_held_in_no_step_it_is_sdedit(model: TinyModel) -> None:
 
 def test_a_single_frame_without_guide_and_iterations_is_sdedit(model: TinyModel) -> None:
     plain = read_params(sdedit.Params, SETTINGS, "test")
-    found = result(fresco, model, clip(model, 1), settings(guides=False, iterations=0))
+    found = result(fresco, model, clip(model, 1), settings(guide=0.0, iterations=0))
     torch.testing.assert_close(found, result(sdedit, model, clip(model, 1), plain), rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize("less", [{"guides": False}, {"iterations": 0}, {"guide": 5.0}, {"tracks": 9.0}])
+@pytest.mark.parametrize("less", [{"guide": 0.0}, {"iterations": 0}, {"guide": 5.0}, {"tracks": 9.0}])
 def test_each_part_acts(model: TinyModel, less: dict[str, Any]) -> None:
     whole, other = (result(fresco, model, clip(model), settings(**more)) for more in ({}, less))
     assert float((whole - other).abs().max()) > 1e-6

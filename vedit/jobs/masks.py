@@ -140,8 +140,12 @@ class EditMask:
         return weights
 
     def _opposite(self, layer: tuple[Layer, list[float]]) -> np.ndarray:
-        made = blank_frames(self.shape)
+        from vedit.jobs.tracked import Tracked
+
+        made, drawn = blank_frames(self.shape), layer[0]
         for place in range(self.shape[0]):
+            if isinstance(drawn, Tracked) and drawn.is_lost(place):
+                continue  # what it holds may be anywhere, and would be edited with all else
             made[place] = 255
             made[place] -= self._painted([layer], slice(place, place + 1))[0]
         return made

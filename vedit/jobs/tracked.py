@@ -4,7 +4,8 @@ A box goes on as the middle of what it holds does: the median motion of its pixe
 apart (Kalal, Mikolajczyk and Matas 2010, "Forward-backward error"; ours takes the median slope of motion
 over place for their pairs of points). A painted mask goes on pixel by pixel: each looks up where it was in
 the frame before. Only pixels that the flow back leads home are heard. Where less than half of a mask does,
-or a box has left the picture, it is lost: from there on nothing is edited, and a warning says when.
+or a box has left the picture, it is lost: from there on nothing is edited, in its opposite either, and a
+warning says when.
 Shape letters: F frames, Y X rows and columns, 2 for x and y.
 """
 
@@ -62,14 +63,23 @@ class Tracked:
     def __getitem__(self, place: int) -> np.ndarray:
         return self.masks[place]
 
+    def is_lost(self, place: int) -> bool:
+        """Whether nobody knows where the mask is in a frame."""
+        return place not in self.found
+
     @cached_property
     def masks(self) -> list[np.ndarray]:
-        made = [np.zeros(self.shape[1:], np.uint8) for _ in range(len(self))]
-        for ahead in (1, -1):
-            places = range(self.frame, len(self) if ahead > 0 else -1, ahead)
-            for place, mask in zip(places, self._carried(places), strict=False):
-                made[place] = mask
-        return made
+        nothing = np.zeros(self.shape[1:], np.uint8)
+        return [self.found.get(place, nothing) for place in range(len(self))]
+
+    @cached_property
+    def found(self) -> dict[int, np.ndarray]:
+        """The masks of the frames that it is followed into."""
+        return {
+            place: mask
+            for places in (range(self.frame, len(self)), range(self.frame, -1, -1))
+            for place, mask in zip(places, self._carried(places), strict=False)
+        }
 
     def _carried(self, places: range) -> Iterator[np.ndarray]:
         """The mask of each frame, until it is lost."""
@@ -123,7 +133,8 @@ class Tracked:
         begin, _ = self.source.times()[place]
         self.warn(
             f"the mask {self.spec} is lost at {begin:.2f} s: what it holds cannot be found again, and"
-            f" nothing is edited there; draw it once more with another {option('mask', 'track:X,Y,W,H@T')}"
+            f" nothing is edited there; where it is seen again, draw it once more with another"
+            f" {option('mask', 'track:X,Y,W,H@T')}"
         )
 
 

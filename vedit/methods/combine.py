@@ -1,4 +1,4 @@
-"""GLP with Prompt-to-Prompt or Plug-and-Play: optimise latents, and inject attention.
+"""GLP with a method that injects attention: optimise latents, and edit or guide what they become.
 
 Source: the GLP thesis; docs/methods.md 5.6 fixes the two forms.
 sequential: GLP edits the clip; its result is inverted with the new prompt up to step `start_index`, as
@@ -7,10 +7,11 @@ clip's own inversion. A late start keeps GLP's result and only cleans it.
 choice: the forward method edits the clip by itself and behind GLP as above, and the result is kept of which
 the network says by the wider margin that it shows the new prompt rather than the old
 (`vedit.engine.classify`); ours.
-in-loop: the forward method's rules act inside GLP's calls, at no further cost. Shares of the steps
+in-loop: the rules of p2p or pnp act inside GLP's calls, at no further cost. Shares of the steps
 become shares of the noise range: a rule with share tau acts at timesteps t >= (1 - tau) 1000.
 
-Deviations: the thesis pairs the two without saying how; it inverts nothing in between. The schedule's
+Deviations: the thesis pairs GLP with P2P and PnP without saying how, and others here are ours; it inverts
+nothing in between. The schedule's
 timesteps are the checkpoint's own spacing ("leading" for Stable Diffusion 1.x), also those of the
 inversion in between.
 """
@@ -25,10 +26,11 @@ from typing import Any, Literal
 from pydantic import AliasChoices, Field, model_validator
 
 from vedit.engine.classify import LEVELS, foreseen_better
+from vedit.engine.inflation import Inflation, inflated_controller
 from vedit.engine.invert import invert
 from vedit.engine.sample import Step
 from vedit.errors import ModelError, option
-from vedit.methods import dds, glp, p2p, pnp
+from vedit.methods import dds, fatezero, flatten, glp, masactrl, p2p, pnp, tokenflow
 from vedit.methods.base import Prepared, Request, Window
 from vedit.methods.glp import Params as GlpParams
 from vedit.methods.masactrl import check_words
@@ -36,14 +38,24 @@ from vedit.methods.params import InversionParams, MethodParams, Words, mistakes
 from vedit.methods.sampled import Texts
 from vedit.models.family import Family
 
-SUMMARY = "Optimise the clip's latents with GLP, and sample or guide them with p2p or pnp."
+SUMMARY = "Optimise the clip's latents with GLP, and sample or guide them with p2p, pnp or another method."
 NEEDS = frozenset({"inversion", "source prompt"})
-FORWARD: dict[str, ModuleType] = {"p2p": p2p, "pnp": pnp}
+FORWARD: dict[str, ModuleType] = {
+    "p2p": p2p,
+    "pnp": pnp,
+    "masactrl": masactrl,
+    "tokenflow": tokenflow,
+    "fatezero": fatezero,
+    "flatten": flatten,
+}
+IN_LOOP = ("p2p", "pnp")  # whose rules need nothing that only sampling has
 OWN = ("steps", "inversion_steps", "fixed_point", "start_index", "null_text")
 
 
 class Params(InversionParams):
-    forward: Literal["p2p", "pnp"] = Field("pnp", description="the method that injects attention")
+    forward: Literal["p2p", "pnp", "masactrl", "tokenflow", "fatezero", "flatten"] = Field(
+        "pnp", description="the method that injects attention"
+    )
     form: Literal["sequential", "choice", "in-loop"] = Field(
         "sequential",
         description="one after the other, the better of that and of the forward method alone by the"
@@ -63,26 +75,37 @@ class Params(InversionParams):
     )
     object_words: Words = Field(
         (),
-        description="the thing that is edited, in words of both prompts: mask_words of glp, and"
-        " blend_words of p2p after it, where those name none",
+        description="the thing that is edited, in words of both prompts: mask_words of glp, and after it"
+        " blend_words of p2p and fatezero, and object_words of masactrl, where those name none",
     )
     glp: dict[str, Any] = Field(
         {}, description="settings of glp; guidance and negative_prompt as above unless given"
     )
     p2p: dict[str, Any] = Field({}, description="settings of p2p where it is the forward method")
     pnp: dict[str, Any] = Field({}, description="settings of pnp where it is the forward method")
+    masactrl: dict[str, Any] = Field({}, description="settings of masactrl where it is the forward method")
+    tokenflow: dict[str, Any] = Field({}, description="settings of tokenflow where it is the forward method")
+    fatezero: dict[str, Any] = Field({}, description="settings of fatezero where it is the forward method")
+    flatten: dict[str, Any] = Field({}, description="settings of flatten where it is the forward method")
 
     @model_validator(mode="after")
     def _tables_are_right(self) -> Params:
         wrong = [f"glp: {mistake}" for mistake in mistakes(glp.Params, self.glp)]
-        wrong += [f"p2p: {mistake}" for mistake in mistakes(p2p.Params, self.p2p)]
-        wrong += [f"pnp: {mistake}" for mistake in mistakes(pnp.Params, self.pnp)]
+        for name, module in FORWARD.items():
+            wrong += [f"{name}: {mistake}" for mistake in mistakes(module.Params, getattr(self, name))]
         wrong += [
             f"{name}: {key} is set for the whole, not here"
             for name in FORWARD
             for key in OWN
             if key in getattr(self, name)
         ]
+        if self.form == "in-loop" and self.forward not in IN_LOOP:
+            wrong.append(
+                f'forward = "{self.forward}" needs sampling; form = "in-loop" has none: it takes'
+                f" {' or '.join(IN_LOOP)}"
+            )
+        if self.tokenflow.get("base") == "sdedit":
+            wrong.append('tokenflow: base = "sdedit" begins with the noised clip, not with what glp made')
         if self.form == "in-loop" and self.glp.get("reference") == "uncond":
             wrong.append(
                 'glp: form = "in-loop" reads the source branch, which reference = "uncond" leaves out'
@@ -128,7 +151,12 @@ class Params(InversionParams):
     @property
     def joins_frames(self) -> bool:
         """Whether frames act on each other; windows of a clip that chose for themselves would show."""
-        return self.form == "choice" or self.backward.joins_frames
+        return self.form == "choice" or self.backward.joins_frames or bool(self.onward.joins_frames)
+
+    @property
+    def inflation(self) -> Inflation:
+        found: Inflation = self.onward.inflation
+        return found
 
 
 def levels_to(model: Family, timesteps: Sequence[float], params: Params) -> list[float]:
@@ -160,10 +188,11 @@ def told(model: Family, request: Request, params: Params) -> Params:
     source, target = model.words(request.source_prompt), model.words(request.target_prompt)
     check_words(words, source, target)
     masked = {"mask_words": [word for word in words if source.find(word)], **_plain(params.glp)}
-    blended = _plain(params.p2p)
+    after = _plain(getattr(params, params.forward))
     if params.form != "in-loop":
-        blended = {"blend_words": list(words), **blended}
-    return params.model_copy(update={"glp": masked, "p2p": blended})
+        keys = FORWARD[params.forward].Params.model_fields.keys() & {"blend_words", "object_words"}
+        after = {**{key: list(words) for key in keys}, **after}
+    return params.model_copy(update={"glp": masked, params.forward: after})
 
 
 def check_forward(model: Family, params: Params) -> None:
@@ -216,6 +245,9 @@ def sequential(model: Family, request: Request, params: Params) -> Prepared:
             fixed_point=params.fixed_point,
             frames_per_call=request.frames_per_call,
             first_frame=window.first_frame,
+            controller=inflated_controller(
+                model, params.inflation, "src", len(levels), len(latents), request.size
+            ),
         ):
             latents = level.latents
             yield Step(level.index, level.timestep, {"tgt": latents}, {})
@@ -236,7 +268,7 @@ def sequential(model: Family, request: Request, params: Params) -> Prepared:
         ),
         notes=(*first.notes, *then.notes),
         makes_mask=first.makes_mask or then.makes_mask,
-        held_bytes=first.held_bytes,
+        held_bytes=max(first.held_bytes, then.held_bytes),
     )
 
 

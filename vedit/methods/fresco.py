@@ -46,9 +46,11 @@ class Params(sdedit.Params):
         description="layers whose output is optimised; * stands for any text",
     )
     guide: float = Field(
-        0.2, ge=0, le=100, description="how sharply queries are mixed by the source's resemblance"
+        0.2,
+        ge=0,
+        le=100,
+        description="how sharply queries are mixed by the source's resemblance; 0 leaves them",
     )
-    guides: bool = Field(True, description="mix queries by the source's resemblance at all")
     tracks: float = Field(
         0.2, ge=0, le=100, description="how sharply the places of a track are told apart; 0 takes their mean"
     )
@@ -114,7 +116,7 @@ def held(
     motion = None if window.pixels_F3YX is None else Motion(window.pixels_F3YX, params.flow)
     tracks = (lambda grid: standing(frames, grid)) if motion is None else motion.tracks
     rules: list[Rule] = [KeepKeys(select, branches, holding)]
-    if params.guides:
+    if params.guide:
         rules.append(SpatialGuide(select, branches, kept, holding, params.guide, order=GUIDED))
     rules += [
         GatherTokens(select, branches, lambda grid: tracks(grid).begun(), holding, order=GATHERED),

@@ -106,6 +106,7 @@ def _scale(text: str, number: str) -> float:
         raise UsageError(
             f"{option('lora', text)}: {number!r} is not a scale.",
             f"It is a number from -{LARGEST_SCALE:g} to {LARGEST_SCALE:g}; 1 adds all that was trained.",
+            f"Try {option('lora', f'{text.removesuffix(number)}1')}",
         )
     return scale
 

@@ -109,9 +109,11 @@ def _weight(text: str, number: str) -> float:
     except ValueError:
         weight = math.nan
     if not 0 <= weight <= LARGEST_WEIGHT:
+        net, _, clip = split(text)
         raise UsageError(
             f"{option('control', text)}: {number.removeprefix('?')!r} is not a weight.",
             f"It is a number from 0 to {LARGEST_WEIGHT:g}; 1 adds all that the ControlNet says.",
+            f"Try {option('control', f'{net}=1:{clip}' if clip else f'{net}=1')}",
         )
     return weight
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -170,14 +170,45 @@ def fetch(name: str, revision: str | None = None, *, force: bool = False) -> Pat
     return folder
 
 
-def fetch_folder(name: str, patterns: Iterable[str], revision: str | None = None) -> Path:
-    """The files of a Hub repository that match, in the cache, downloaded when online. Raises ModelError."""
-    from huggingface_hub import snapshot_download
+def fetch_folder(name: str, patterns: Sequence[str], revision: str | None = None) -> Path:
+    """The files of a Hub repository that match, in the cache, downloaded when online.
+
+    Offline, where the newest revision is there without them, an older one that has them all. Raises
+    ModelError.
+    """
+    from huggingface_hub import constants, errors, snapshot_download
 
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise ModelError(f"{name}: there is no such folder, and it is not a Hub id such as OWNER/NAME.")
-    with explained(name, revision):
-        return Path(snapshot_download(name, revision=revision, allow_patterns=list(patterns)))
+    with explained(name, revision, download_of(name, revision)):
+        try:
+            folder = Path(snapshot_download(name, revision=revision, allow_patterns=list(patterns)))
+        except errors.LocalEntryNotFoundError:
+            if revision is None and (older := _kept(name, patterns)):
+                return older
+            raise
+        if revision is None and constants.is_offline_mode() and not _has(folder, patterns):
+            return _kept(name, patterns) or folder
+        return folder
+
+
+def download_of(name: str, revision: str | None) -> str:
+    """The command that fetches a repository which is no model of its own."""
+    return f"hf download {name} --revision {revision}" if revision else f"hf download {name}"
+
+
+def _has(folder: Path, patterns: Iterable[str]) -> bool:
+    return all(any(folder.glob(pattern)) for pattern in patterns)
+
+
+def _kept(name: str, patterns: Sequence[str]) -> Path | None:
+    """The snapshot in the cache, of those that have all these files the one that was fetched last."""
+    from huggingface_hub import constants
+    from huggingface_hub.file_download import repo_folder_name
+
+    snapshots = Path(constants.HF_HUB_CACHE, repo_folder_name(repo_id=name, repo_type="model"), "snapshots")
+    kept = [folder for folder in snapshots.glob("*") if _has(folder, patterns)]
+    return max(kept, key=lambda folder: folder.stat().st_mtime, default=None)
 
 
 def hide_downloads() -> None:
@@ -521,6 +552,7 @@ def explained(name: str, revision: str | None, again: str | None = None) -> Iter
     """
     from huggingface_hub import errors as hub
 
+    is_model = again is None
     if again is None:
         fetch = f"vedit models fetch {name}"
         again = f"vedit models fetch {name} --revision {revision}" if revision else fetch
@@ -535,7 +567,8 @@ def explained(name: str, revision: str | None, again: str | None = None) -> Iter
         raise ModelError(
             f"{name} has no revision {revision!r}.",
             "",
-            f"Leave out {option('revision')}, or name a branch, tag or commit",
+            f"Leave out {option('revision') if is_model else f'@{revision}'}, or name a branch, tag or"
+            " commit",
         ) from None
     except hub.RepositoryNotFoundError:
         step = (

@@ -75,6 +75,7 @@ def _weight(text: str, number: str) -> float:
         raise UsageError(
             f"{option('image_prompt', text)}: {number.removeprefix('?')!r} is not a weight.",
             f"It is a number from 0 to {LARGEST_WEIGHT:g}; 1 adds all that the adapter was trained to.",
+            f"Try {option('image_prompt', f'{split(text)[0]}=1')}",
         )
     return weight
 

@@ -21,9 +21,9 @@ import numpy as np
 import torch
 
 from vedit.errors import MemoryBudgetError, ModelError, UsageError, nearest, option
-from vedit.models.adapters import Found, locate
+from vedit.models.adapters import HUB_ID, Found, locate
 from vedit.models.checked import check_index, check_part, check_parts, read_config, tensor_names
-from vedit.models.hub import explained, first_line, read_json, weights_of
+from vedit.models.hub import download_of, explained, fetch_folder, first_line, read_json, weights_of
 from vedit.models.lora import merge
 from vedit.models.place import choose_device, choose_dtype, quiet_libraries
 
@@ -585,20 +585,24 @@ def fetch_pipeline(
             raise ModelError(f"{name} cannot be fetched: {first_line(error)}.") from None
 
 
-def fetch_adapter(name: str) -> Path:
+def fetch_adapter(text: str) -> Path:
     """The snapshot of a motion adapter on the Hub: its configuration, and its weights in full precision if
     they are there.
-    """
-    from huggingface_hub import HfApi, snapshot_download
 
-    with explained(name, None):
+    text: OWNER/NAME, with @REVISION behind it for another than the newest.
+    """
+    from huggingface_hub import HfApi
+
+    found = HUB_ID.fullmatch(text)
+    name, revision = (found["name"], found["revision"]) if found and not found["file"] else (text, None)
+    with explained(name, revision, download_of(name, revision)):
         try:
-            names = [entry.rfilename for entry in HfApi().model_info(name).siblings or ()]
+            names = [entry.rfilename for entry in HfApi().model_info(name, revision=revision).siblings or ()]
         except OSError:  # offline: what the cache has
             names = []
         chosen = weights_of(names)
         wanted = ["config.json", chosen.file] if chosen else ["config.json", "diffusion_pytorch_model.*"]
-        return Path(snapshot_download(name, allow_patterns=wanted))
+        return fetch_folder(name, wanted, revision)
 
 
 def _animated(folder: str, adapter: str, precision: torch.dtype) -> dict[str, Any]:

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 pytest.importorskip("torch")
+import numpy as np
 import torch
+from PIL import Image
 
 from vedit.data import scenes
 from vedit.data.cases import KINDS, load_cases
 from vedit.jobs.bench.journal import Score
-from vedit.jobs.bench.scenes import COPY, interval, score, summary, table_text, with_mask
+from vedit.jobs.bench.scenes import COPY, interval, mask_drawn, score, summary, table_text, with_mask
 
 FRAMES = 4
 CASES = {
@@ -32,6 +36,22 @@ def test_doing_nothing_keeps_what_is_unchanged_and_never_succeeds(kind: str) -> 
     found = score(COPY, CASES[kind], drawn(CASES[kind].scene), FRAMES)
     assert found.unchanged == 100.0 and found.success == 0.0
     assert found.edited < found.whole < 40
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_mask_of_a_method_that_needs_one_holds_what_the_edit_changes(kind: str, tmp_path: Path) -> None:
+    source, truth = (drawn(scene)[0] for scene in (CASES[kind].scene, CASES[kind].truth))
+    changed = (source != truth).any(0).numpy()
+    (spec,) = mask_drawn(CASES[kind], str(tmp_path))
+    assert ("not:" in spec) == (kind in ("ground", "pattern"))
+    if kind in ("ground", "pattern"):
+        mask = np.asarray(Image.open(spec.removeprefix("not:track:"))) == 0
+        assert (mask & changed).sum() > 0.9 * changed.sum() and 0.02 < (~mask).mean() < 0.5
+    else:
+        x, y, width, height = map(int, spec.removeprefix("track:").split(","))
+        mask = np.zeros(changed.shape, bool)
+        mask[y : y + height, x : x + width] = True
+        assert not (changed & ~mask).any() and mask.mean() < 0.7
 
 
 def test_another_value_than_the_one_asked_for_is_no_success() -> None:

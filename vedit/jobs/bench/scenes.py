@@ -11,11 +11,13 @@ Scores per case (docs/models.md 6), PSNR in dB:
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import zip_longest
 from statistics import fmean
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vedit.data.cases import KINDS, Case, load_cases
@@ -25,7 +27,7 @@ from vedit.jobs.bench.sheet import SOURCE, TRUTH, Sheet
 from vedit.jobs.edit.before import follows_instructions
 from vedit.jobs.edit.plan import edit_frames
 from vedit.jobs.edit.request import EditRequest
-from vedit.jobs.edit.settings import keys_of
+from vedit.jobs.edit.settings import keys_of, needs_of
 from vedit.jobs.edit.words import fit_for
 from vedit.jobs.watch import Watch, unwatched
 from vedit.metrics.psnr import CEILING
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 SCORES = ("whole", "unchanged", "edited", "success", "flicker")
 COPY, CODEC = "copy-source", "codec-of-truth"
 RESAMPLES = 2000
+MARGIN = 2  # pixels that a drawn box leaves around the object
 
 
 def score(method: str, case: Case, output_F3YX: Tensor, frames: int) -> Score:
@@ -79,15 +82,17 @@ def edit_scene(model: Model, case: Case, method: str, values: dict[str, Any], fr
 
     source = to_bytes(scenes.clip(case.scene, frames) * 2 - 1)
     told = follows_instructions(method)
-    request = EditRequest(
-        input=case.id,
-        source_prompt="" if told else case.source_prompt,
-        prompt=case.instruction if told else case.target_prompt,
-        method=method,
-        preset="",
-        set=values,
-    )
-    return from_bytes(np.stack(list(edit_frames(model, source, request))))
+    with TemporaryDirectory() as folder:
+        request = EditRequest(
+            input=case.id,
+            source_prompt="" if told else case.source_prompt,
+            prompt=case.instruction if told else case.target_prompt,
+            method=method,
+            preset="",
+            set=values,
+            mask=mask_drawn(case, folder) if "mask" in needs_of(method) else (),
+        )
+        return from_bytes(np.stack(list(edit_frames(model, source, request))))
 
 
 def with_mask(method: str, case: Case, values: dict[str, Any]) -> dict[str, Any]:
@@ -107,6 +112,29 @@ def with_mask(method: str, case: Case, values: dict[str, Any]) -> dict[str, Any]
     if "glp" in keys:  # a table of its settings
         values = {**values, "glp": {"mask_fit": told["mask_fit"], **values.get("glp", {})}}
     return {**{key: words for key, words in told.items() if key in keys}, **values}
+
+
+def mask_drawn(case: Case, folder: str) -> tuple[str]:
+    """The mask that a method cannot do without, drawn in the first frame as a user would: a box around the
+    object as it is and as it shall be, that follows it; for a new background all but the object.
+
+    folder: where a painted one is put.
+    """
+    import torch
+    from PIL import Image
+
+    from vedit.data import scenes
+
+    pair = scenes.stack([case.scene, case.truth])
+    covered_YX = (scenes.object_mask(pair, torch.zeros(2)).amax(dim=0) > 0).numpy()
+    if case.kind in ("ground", "pattern"):
+        Image.fromarray(covered_YX.astype("uint8") * 255).save(painted := os.path.join(folder, "object.png"))
+        return (f"not:track:{painted}",)
+    (top, bottom), (left, right) = (
+        (max(0, int(places.min()) - MARGIN), min(len(covered_YX), int(places.max()) + 1 + MARGIN))
+        for places in covered_YX.nonzero()
+    )
+    return (f"track:{left},{top},{right - left},{bottom - top}",)
 
 
 class Contender(NamedTuple):

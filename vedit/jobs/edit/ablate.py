@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from vedit import methods
 from vedit.errors import UsageError, option
 from vedit.jobs.clips import Pixels, read_pixels
+from vedit.jobs.edit.first_frame import Whole
 from vedit.jobs.edit.job import Job
 from vedit.jobs.edit.memory import check_memory
 from vedit.jobs.edit.video import check_job, in_a_row, write_result
@@ -56,12 +57,13 @@ def ablate(
     truth: str | None = None,
     pixels: Pixels | None = None,
     watch: Watch = unwatched,
+    whole: Whole | None = None,
 ) -> dict[str, Any]:
     """Run every variant, write them side by side (source first, the truth last), return the record with the
     table.
 
     truth: the true edited clip, where it is known; it is taken by the same selection. pixels: the job's
-    frames, where they are read already.
+    frames, where they are read already. whole: as for `Edit`.
     """
     started = time.perf_counter()
     # how well a variant keeps the clip by itself is what is asked
@@ -73,7 +75,7 @@ def ablate(
     rows, clips = [measured(SOURCE, pixels, pixels.shown_FYX3, wanted, None)], [pixels.shown_FYX3]
     edits: list[Edit] = []
     for name, changes in variants.items():
-        edit = Edit(job._replace(params={**job.params, **changes}), model, pixels, settings.warn)
+        edit = Edit(job._replace(params={**job.params, **changes}), model, pixels, settings.warn, whole)
         check_memory(edit, job.memory_mib)
         edit.run(watch)
         mask = edit.mask.pixels(slice(None)) if edit.mask else None

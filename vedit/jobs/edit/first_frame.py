@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from vedit.jobs.clips import Pixels
 from vedit.jobs.edit.before import follows_instructions
 from vedit.jobs.edit.job import Job
-from vedit.jobs.edit.plan import plan
 from vedit.jobs.edit.request import EditRequest
 from vedit.jobs.sink import Sink
 from vedit.media.atomic import apart
@@ -20,10 +20,14 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-def edited_first(job: Job, params: Any, pixels: Pixels, device: str, sink: Sink) -> np.ndarray:
+Whole = Callable[[EditRequest, Sink], object]  # runs an edit from its request to its output
+
+
+def edited_first(job: Job, params: Any, pixels: Pixels, device: str, sink: Sink, whole: Whole) -> np.ndarray:
     """The first frame (Y, X, 3) uint8 at the size that is worked on, as `frame_method` edits it.
 
-    params: the settings that name the method, its model and its own settings. Raises VeditError.
+    params: the settings that name the method, its model and its own settings. whole: runs that edit.
+    Raises VeditError.
     """
     import numpy as np
     from PIL import Image
@@ -44,5 +48,5 @@ def edited_first(job: Job, params: Any, pixels: Pixels, device: str, sink: Sink)
             device=device,
             metadata=False,
         )
-        plan(request, sink).run(sink)
+        whole(request, sink)
         return np.array(read_file(output).convert("RGB"))

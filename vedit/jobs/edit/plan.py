@@ -113,9 +113,12 @@ class EditPlan:
         with together():
             if self.request.ablate:
                 return ablate(
-                    self.job, model, settings, truth=self.request.truth, pixels=self.pixels, watch=sink.steps
-                )
-            return edit_video(self.job, model, settings, pixels=self.pixels, watch=sink.steps)
+                    self.job, model, settings, truth=self.request.truth, pixels=self.pixels, watch=sink.steps,
+                    whole=run_whole,
+                )  # fmt: skip
+            return edit_video(
+                self.job, model, settings, pixels=self.pixels, watch=sink.steps, whole=run_whole
+            )
 
     def frames(self, sink: Sink = Quiet(), model: Model | None = None) -> Iterator[Image]:
         """The edited frames as pictures, those of a window as soon as it is done; nothing is written."""
@@ -140,7 +143,10 @@ def plan(request: EditRequest, sink: Sink = Quiet(), *, repeats: bool = False) -
     if request.method == "instruct":
         made: EditPlan = _released().plan_released(request, sink, repeats=repeats)
         return made
-    request = replace(request, model=own_model(request.method, request.set, request.model))
+    asked = request.model
+    request = replace(request, model=own_model(request.method, request.set, asked))
+    if request.model != asked and not repeats:
+        sink.warn(f"{request.method} runs on {request.model}: {asked} is for single pictures")
     if request.truth and not request.ablate:
         raise UsageError(
             f"{option('truth')} is for the table of {option('ablate')}.",
@@ -169,6 +175,11 @@ def plan(request: EditRequest, sink: Sink = Quiet(), *, repeats: bool = False) -
             f" real one with {option('model', 'OWNER/NAME')}"
         )
     return EditPlan(request, pixels, job)
+
+
+def run_whole(request: EditRequest, sink: Sink) -> None:
+    """Run an edit that is a part of another."""
+    plan(request, sink).run(sink)
 
 
 def _released() -> ModuleType:
@@ -210,7 +221,7 @@ def edited(job: Job, model: Model, pixels: Pixels, sink: Sink) -> Iterator[np.nd
     from vedit.jobs.edit.windows import Edit
 
     check_job(job, model)
-    edit = Edit(job, model, pixels, sink.warn)
+    edit = Edit(job, model, pixels, sink.warn, run_whole)
     check_memory(edit, job.memory_mib)
     yield from edit.frames_done(sink.steps)
     edit.finish()

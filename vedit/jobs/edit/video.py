@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from vedit import methods
 from vedit.errors import ModelError, Warn, option
 from vedit.jobs.clips import Pixels, blank_frames, every_frame, frames_of, read_pixels
+from vedit.jobs.edit.first_frame import Whole
 from vedit.jobs.edit.invert import check_prompt, check_solver
 from vedit.jobs.edit.job import Job
 from vedit.jobs.edit.memory import check_memory
@@ -31,18 +32,24 @@ if TYPE_CHECKING:
 
 
 def edit_video(
-    job: Job, model: Model, settings: Settings, *, pixels: Pixels | None = None, watch: Watch = unwatched
+    job: Job,
+    model: Model,
+    settings: Settings,
+    *,
+    pixels: Pixels | None = None,
+    watch: Watch = unwatched,
+    whole: Whole | None = None,
 ) -> dict[str, Any]:
     """Run one edit and write its output; returns the run record.
 
-    pixels: the job's frames, where they are read already. Everything the user typed is checked
-    before the first evaluation. Raises VeditError.
+    pixels: the job's frames, where they are read already. whole: as for `Edit`. Everything the user typed is
+    checked before the first evaluation. Raises VeditError.
     """
     started = time.perf_counter()
     check_job(job, model)
     pixels = pixels or read_pixels(job.input, job.selection, warn=settings.warn)
     say_what_is_lost(job, pixels, settings.warn)
-    edit = Edit(job, model, pixels, settings.warn)
+    edit = Edit(job, model, pixels, settings.warn, whole)
     check_memory(edit, job.memory_mib)
     edit.spans["read"] = since(started)
     try:

@@ -20,6 +20,7 @@ from vedit.jobs import cache
 from vedit.jobs.clips import Pixels, blank_frames, every_frame, frames_of, scaled
 from vedit.jobs.edit.conditions import conditioned, shown_picture
 from vedit.jobs.edit.develop import Developer
+from vedit.jobs.edit.first_frame import Whole, edited_first
 from vedit.jobs.edit.invert import (
     InversionSettings,
     cached_inversion,
@@ -59,15 +60,18 @@ class Edit:
 
     result: the edited frames (F, Y, X, 3) uint8, in a temporary file. spans: seconds of each part.
     inversion: which one was used, and what it took; None for methods without. tuning_peak: bytes that
-    tuning takes, once that is known.
+    tuning takes, once that is known. whole: runs the edit that a method's first frame is made by; those that
+    make none need it not.
     Raises UsageError for masks and settings that do not fit the clip.
     """
 
     result: np.ndarray
     tuning_peak: int | None = None
 
-    def __init__(self, job: Job, model: Model, pixels: Pixels, warn: Warn) -> None:
-        self.job, self.pixels, self.warn = job, pixels, _once(warn)
+    def __init__(
+        self, job: Job, model: Model, pixels: Pixels, warn: Warn, whole: Whole | None = None
+    ) -> None:
+        self.job, self.pixels, self.warn, self.whole = job, pixels, _once(warn), whole
         self.module = methods.load(job.method)
         self.params = read_params(self.module.Params, job.params, job.method)
         given = conditioned(model, job.control, pixels, self.warn)
@@ -333,11 +337,9 @@ class Edit:
 
     def _edit_first_frame(self, watch: Watch) -> None:
         """Edit the first frame with the method and the model that the settings name."""
-        from importlib import import_module
-
-        above = import_module("vedit.jobs.edit.first_frame")  # whole edits, of which this one is a part
-        made = above.edited_first(
-            self.job, self.params, self.pixels, str(self.model.device), Told(self.warn, watch)
+        assert self.whole is not None, "who lets such a method run hands in what runs whole edits"
+        made = edited_first(
+            self.job, self.params, self.pixels, str(self.model.device), Told(self.warn, watch), self.whole
         )
         self.reference = padded(from_bytes(made[None]), self.model.scale * self.model.cells)[0]
         self.prepared = self._prepared()

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from vedit.errors import ModelError, Warn, option, silent
-from vedit.models.adapters import Found
+from vedit.models.adapters import HUB_ID, Found
 from vedit.models.alpha_bar import AlphaBar, read_schedule
 from vedit.models.checked import check_part
 from vedit.models.hub import (
@@ -214,7 +214,8 @@ def load_adapted(
 
 
 def find_adapter(name: str) -> Path:
-    """The folder of a motion adapter, downloaded when it is a Hub id that is not in the cache.
+    """The folder of a motion adapter, downloaded when it is a Hub id, OWNER/NAME[@REVISION], that is not in
+    the cache.
 
     Raises ModelError.
     """
@@ -222,14 +223,15 @@ def find_adapter(name: str) -> Path:
         folder = BUILTIN / name
     elif os.path.isdir(name):
         folder = Path(name)
-    elif name.count("/") == 1 and not name.startswith((".", "/", "~")):
+    elif (found := HUB_ID.fullmatch(name)) and not found["file"] and not name.startswith(("./", "../")):
         from vedit.models.pipelines import fetch_adapter
 
         folder = fetch_adapter(name)
     else:
         raise ModelError(
             f"there is no motion adapter {name!r}.",
-            f"It is {EMBEDDED_MOTION} (embedded), a folder, or a Hub id, behind the model and a plus sign.",
+            f"It is {EMBEDDED_MOTION} (embedded), a folder, or OWNER/NAME[@REVISION] of the Hub, behind the"
+            " model and a plus sign.",
             f"Try {option('model', 'OWNER/NAME+guoyww/animatediff-motion-adapter-v1-5-2')}",
         )
     check_part(name, folder)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from vedit.errors import ModelError, UsageError, option
-from vedit.models.hub import hash_weights
+from vedit.models.hub import commit_of, hash_weights, with_adapter
 from vedit.models.layout import ANIMATEDIFF, I2VGEN, SVD, Layout
 from vedit.models.motion.network import FirstFrameNetwork, MotionNetwork, SpatioTemporalNetwork
 from vedit.models.motion.side import NATIVE_SIDE, SVD_SIDE
@@ -64,6 +64,9 @@ class MotionModel(MotionNetwork, Model):
             if "motion_adapter" not in self.hashes:
                 self.hashes["motion_adapter"] = hash_weights(self.adapter)
             told["motion_adapter_sha256"] = self.hashes["motion_adapter"]
+            if commit := commit_of(self.adapter):  # an adapter of the Hub, in this version
+                base, asked = with_adapter(self.name)
+                told["id"] = f"{base}+{str(asked).partition('@')[0]}@{commit}"
         return told
 
 
