@@ -1,4 +1,4 @@
-"""A real clip and models in the layouts of AnimateDiff and I2VGen-XL, through whole commands."""
+"""Real clips and models in the layouts of AnimateDiff, I2VGen-XL and SVD, through whole commands."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ pytest.importorskip("torch")
 
 from tests.conftest import Result, shared, vedit
 from tests.engine.folder import write_folder
-from tests.engine.motion import write_adapter, write_animatediff, write_i2vgen
+from tests.engine.motion import write_adapter, write_animatediff, write_i2vgen, write_svd
 from vedit.jobs.clips import Selection, read_pixels
 
 PROMPTS = ("--source", "a big dog", "--prompt", "a red cat")
@@ -27,6 +27,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "animatediff": str(write_animatediff(root / "animatediff")),
         "adapted": f"{pictures}+{write_adapter(root / 'adapter')}",
         "i2vgen": str(write_i2vgen(root / "i2vgen")),
+        "svd": str(write_svd(root / "svd")),
         "pictures": str(pictures),
     }
 
@@ -36,9 +37,8 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VEDIT_CACHE_DIR", str(tmp_path / "cache"))
 
 
-def edit(model: str, output: Path, method: str, *more: str) -> Result:
-    clip = shared("data/clips/wolf.mp4")
-    return vedit("edit", clip, "-o", output, "--model", model, "--method", method, "--size", "64", "--frames", "6",
+def edit(clip: str, model: str, output: Path, method: str, *more: str) -> Result:
+    return vedit("edit", shared(f"data/clips/{clip}"), "-o", output, "--model", model, "--method", method, "--size", "64", "--frames", "6",
                  "--stride", "3", "--no-detail", *PROMPTS, *INVERTED, *more)  # fmt: skip
 
 
@@ -56,19 +56,21 @@ CASES = {
         "anyv2v",
         ("--set", "frame_method=sdedit", "--set", "frame_set={steps=3}"),
     ),
+    "without words": ("svd", "anyv2v", ("--set", "frame_method=sdedit", "--set", "frame_set={steps=3}")),
 }
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("clip", ["wolf.mp4", "man-skiing.mp4"])
 @pytest.mark.parametrize("case", sorted(CASES))
 def test_a_real_clip_keeps_its_frames_rate_and_size(
-    folders: dict[str, str], tmp_path: Path, case: str
+    folders: dict[str, str], tmp_path: Path, clip: str, case: str
 ) -> None:
     model, method, more = CASES[case]
     if method == "anyv2v":
         more = (*more, "--set", f"frame_model={folders['pictures']}")
-    done = edit(folders[model], tmp_path / "out.mp4", method, *more)
+    done = edit(clip, folders[model], tmp_path / "out.mp4", method, *more)
     assert done.code == 0, done.err
-    source, facts = probed(shared("data/clips/wolf.mp4")), probed(tmp_path / "out.mp4")
+    source, facts = probed(shared(f"data/clips/{clip}")), probed(tmp_path / "out.mp4")
     assert (facts["width"], facts["height"], facts["images"]) == (source["width"], source["height"], 6)
     assert read_pixels(str(tmp_path / "out.mp4"), Selection(size=64)).frames_FYX3.std() > 5

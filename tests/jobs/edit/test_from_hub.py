@@ -20,6 +20,7 @@ from tests.engine import tiny
 from tests.engine.beside import write_adapter, write_controlnet
 from tests.engine.motion import write_adapter as write_motion
 from tests.hub import StubHub, stub_as_hub
+from vedit.jobs.clips import Selection, read_pixels
 from vedit.models import controls, images
 from vedit.models.sd.model import Model
 
@@ -118,7 +119,7 @@ def test_it_is_fetched_once_and_does_what_its_folder_does(
     for name, output in ((str(folder), "a.gif"), (NAME, "b.gif"), (NAME, "c.gif")):
         done = edit(model, clip, tmp_path / output, *options(name, "", picture))
         assert done.code == 0, done.err
-    made = [np.asarray(Image.open(tmp_path / f"{name}.gif").convert("RGB")) for name in "abc"]
+    made = [read_pixels(str(tmp_path / f"{name}.gif"), Selection(size=32)).frames_FYX3 for name in "abc"]
     assert np.array_equal(made[0], made[1]) and np.array_equal(made[1], made[2])
     assert told(record_of(tmp_path / "b.gif")) == hub.repositories[NAME].commit
     assert not hub.downloads(".bin")
