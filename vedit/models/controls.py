@@ -140,13 +140,10 @@ def find(asked: Control, width: int, model: str) -> Path:
                 f"Name one of yours: {option('control', f'FOLDER={asked.weight:g}:{asked.clip}')}",
             )
         name = PUBLISHED[name][width]
-    if os.path.isfile(name):
-        raise ModelError(
-            f"{name} is a file, and a ControlNet is a folder in diffusers' layout.",
-            f"It holds config.json and {WEIGHTS[0]}.",
-        )
-    folder = Path(name) if os.path.isdir(name) else fetch_folder(name, ["config.json"], asked.revision)
+    folder = Path(name) if os.path.exists(name) else fetch_folder(name, ["config.json"], asked.revision)
     check_class(name, folder)
+    told = read_json(folder / "config.json", name)
+    check_made_for(name, told, {"cross_attention_dim": width}, model)
     for file in () if os.path.isdir(name) else WEIGHTS:
         if weights_in(folder) is None:
             folder = fetch_folder(name, ["config.json", file], asked.revision)
@@ -156,7 +153,12 @@ def find(asked: Control, width: int, model: str) -> Path:
 
 
 def check_class(name: str, folder: Path) -> None:
-    """Refuse a folder that is not of a ControlNet that edits here can take. Raises ModelError."""
+    """Refuse what is not the folder of a ControlNet that edits here can take. Raises ModelError."""
+    if folder.is_file():
+        raise ModelError(
+            f"{name} is a file, and a ControlNet is a folder in diffusers' layout.",
+            f"It holds config.json and {WEIGHTS[0]}.",
+        )
     if not (folder / "config.json").is_file():
         raise ModelError(
             f"{name} is not a ControlNet: it has no config.json.",

@@ -185,6 +185,17 @@ def test_what_cannot_be_fetched_says_what_to_type(
     assert refused.code == 5 and f"hf download {NAME} --revision v1" in refused.err, refused.err
 
 
+def test_a_controlnet_of_another_family_is_refused_before_its_weights_are_fetched(
+    model: Model, clip: str, hub: StubHub, tmp_path: Path
+) -> None:
+    from tests.engine.sdxl import unet
+
+    hub.add(NAME, write_controlnet(tmp_path / "xl", unet()))
+    refused = edit(model, clip, tmp_path / "a.gif", "--control", f"{NAME}:canny")
+    assert refused.code == 5 and f"{NAME} was made for text of width 40, and" in refused.err, refused.err
+    assert not hub.downloads(".safetensors")
+
+
 def test_a_kind_alone_is_the_published_controlnet_and_a_picture_alone_the_published_adapter(
     model: Model, clip: str, picture: Path, hub: StubHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

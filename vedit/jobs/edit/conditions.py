@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -58,7 +59,7 @@ def check_conditions(
                 f"It is a file, a folder of pictures, or {' or '.join(TOOLS)}.",
                 "Check the name",
             )
-        if os.path.isdir(asked.net) and not single_file.is_file(model):
+        if os.path.exists(asked.net) and not single_file.is_file(model):
             check_folder(asked.net, find_folder(model, revision), model)
     if image_prompt is not None:
         images.parse(image_prompt)
@@ -96,10 +97,13 @@ def taken(name: str, count: int, pixels: Pixels) -> list[int]:
     lengths = f"{frames}, as are edited" + (
         f", or {whole}, as the clip has" if whole not in (None, frames) else ""
     )
+    size = f"{pixels.clip.width}x{pixels.clip.height}"
     raise InputError(
-        f"the condition {name} has {count} frame{'s' if count > 1 else ''}, and {frames} are edited.",
-        f"It has {lengths}, or is a single picture for all.",
-        f"Cut it as the clip: vedit data clip, or try {option('frames', count)}" if count < frames else "",
+        f"the condition {name} has {count} frames, and {frames} {'is' if frames == 1 else 'are'} edited.",
+        f"It needs {lengths}, or is a single picture for all.",
+        f"Try {option('frames', count)}"
+        if count < frames
+        else f"Cut it: vedit data clip {shlex.quote(name)} OUT --frames {frames} --size {size}",
     )
 
 
