@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from tests.engine.ldm import unet_name, vae_entry
 from vedit.errors import ModelError
 from vedit.models.sd.load import load_model
-from vedit.models.sd.single_file import check, tokenizer
+from vedit.models.sd.single_file import check, filled, tokenizer
 from vedit.models.side import native_side
 
 WIDTHS = (32, 32, 64, 64)
@@ -150,6 +150,14 @@ def test_the_yaml_beside_a_second_version_says_that_it_predicts_noise(second: tu
     finally:
         yaml.unlink()
     assert (model.schedule.prediction, model.native_size) == ("epsilon", 512)
+
+
+def test_weights_of_half_precision_become_float32() -> None:
+    part = torch.nn.Linear(3, 2)
+    half = {name: torch.randn(value.shape).half() for name, value in part.state_dict().items()}
+    found = filled("m", part, half).state_dict()
+    assert all(found[name].dtype == torch.float32 for name in half)
+    assert all(torch.equal(found[name], value.float()) for name, value in half.items())
 
 
 def test_the_vocabulary_is_clip_s() -> None:

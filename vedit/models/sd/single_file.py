@@ -344,7 +344,7 @@ def filled(name: str, part: Any, weights: Mapping[str, Any]) -> Any:
             "Take the full file, or another copy",
         )
     try:
-        part.load_state_dict({key: value.float() for key, value in weights.items()}, strict=False)
+        part.load_state_dict(dict(weights), strict=False)  # becomes float32 one by one: XL is large
     except RuntimeError as error:
         raise ModelError(
             f"{name}: the weights do not fit: {str(error).strip().splitlines()[-1].strip()}.",
