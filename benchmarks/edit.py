@@ -415,9 +415,9 @@ WINDOWED: dict[str, tuple[int, int, dict[str, Any]]] = {  # fewer frames, those 
     "flatten": (
         16,
         16,
-        {"sees": "none", "flow": "dis"},
+        {"sees": "none"},
     ),  # frames that all see each other cannot be cut apart
-    "fresco": (16, 16, {"iterations": 2, "flow": "dis"}),
+    "fresco": (16, 16, {"iterations": 2}),
 }
 
 

@@ -23,6 +23,7 @@ from vedit.engine.tune import Tuning
 from vedit.errors import UsageError, option, refuse_mistakes
 from vedit.methods.outline import no_key
 from vedit.motion import split_engine, weights_sha256
+from vedit.motion.dis import opencv
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Span = Share | tuple[Share, Share]
@@ -56,6 +57,8 @@ FlowBy = Annotated[str, AfterValidator(checked_flow)]
 
 def of_flow(engine: str) -> dict[str, str]:
     """What a result depends on beside the name of what estimates flow: its weights. Raises ModelError."""
+    if engine == "dis":
+        opencv()  # which is missed before the clip is inverted
     digest = weights_sha256(engine)
     return {} if digest is None else {"flow_sha256": digest}
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from vedit.errors import UsageError, nearest, option
-from vedit.motion.dis import dis_pairs
+from vedit.motion.dis import dis_pairs, opencv
 from vedit.motion.kept import keeping, once
 from vedit.motion.places import Floats, Pixels, Warps, look_up, look_up_at, visible, warped
 from vedit.motion.tvl1 import tvl1_pairs
@@ -85,6 +85,8 @@ def pairs_of(engine: str) -> Callable[[Pixels, Pixels], Floats]:
     estimate: Callable[[Pixels, Pixels], Floats] = tvl1_pairs if name == "tvl1" else dis_pairs
     if name in WITHOUT_WEIGHTS:
         told = name
+        if name == "dis":
+            opencv()  # before anything is made that needs it
     else:
         from vedit.motion.weights import pairs_by
 

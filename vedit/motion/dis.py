@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,13 +12,8 @@ if TYPE_CHECKING:
     from vedit.motion.places import Floats, Pixels
 
 
-def dis_pairs(a_PYX3: Pixels, b_PYX3: Pixels) -> Floats:
-    """Flow from each frame of one clip to that of another, (P, 2, Y, X) in pixels."""
-    return np.stack([dis_pair(a, b) for a, b in zip(a_PYX3, b_PYX3, strict=True)])
-
-
-def dis_pair(a_YX3: Pixels, b_YX3: Pixels) -> Floats:
-    """OpenCV's dense inverse search, preset medium, on grey levels. Raises ModelError without OpenCV."""
+def opencv() -> Any:
+    """OpenCV. Raises ModelError where it is not installed."""
     try:
         import cv2
     except ImportError:
@@ -27,6 +22,17 @@ def dis_pair(a_YX3: Pixels, b_YX3: Pixels) -> Floats:
             "",
             f"Install with: pip install opencv-python-headless, or use {option('flow', 'tvl1')}",
         ) from None
+    return cv2
+
+
+def dis_pairs(a_PYX3: Pixels, b_PYX3: Pixels) -> Floats:
+    """Flow from each frame of one clip to that of another, (P, 2, Y, X) in pixels."""
+    return np.stack([dis_pair(a, b) for a, b in zip(a_PYX3, b_PYX3, strict=True)])
+
+
+def dis_pair(a_YX3: Pixels, b_YX3: Pixels) -> Floats:
+    """OpenCV's dense inverse search, preset medium, on grey levels. Raises ModelError without OpenCV."""
+    cv2 = opencv()
     if min(a_YX3.shape[:2]) < 16:
         raise InputError(
             f"{option('flow', 'dis')} needs 16 pixels in each direction; the clip has"
