@@ -13,6 +13,7 @@ from vedit.training.shapes_unet import Denoiser
 
 torch.set_num_threads(1)  # ten times faster for small tensors on a busy machine
 CHANNELS = 6
+MOTION_OF = {step: name for name, step in scenes.STEP_XY.items()}
 SMALL = {"num_attention_heads": 2, "attention_head_dim": 12, "freq_dim": 16, "ffn_dim": 24, "num_layers": 2}
 OPTIONS = Options(rate=3e-3, warmup=1, log_every=1, save_every=10**9, measure_every=10**9)
 
@@ -153,6 +154,21 @@ def test_a_pair_is_seen_at_the_places_it_has_in_the_clip(base, monkeypatch):
     for mine, all_of_them in zip((cos, sin), every, strict=True):
         assert torch.equal(mine.unflatten(1, (2, -1)), all_of_them.unflatten(1, (5, -1))[:, [1, 4]])
     assert torch.equal(task.seen(0, task.block["mean"][row]), task.block["mean"][row][:, [1, 4]])
+
+
+def test_tokens_are_to_tell_where_the_object_is_where_it_was_and_how_it_goes():
+    """Oracle: the centroid of the object's mask, as it is drawn."""
+    batch = scenes.sample(6, torch.Generator().manual_seed(1), far=True)
+    told = shapes_video.path_of(batch, [0.0, 0.5]).unflatten(1, (2, 8, 8))
+    grid = torch.arange(scenes.SIDE) + 0.5
+    for place, time in enumerate((0.0, 0.5)):
+        covers = scenes.object_mask(batch, torch.full((6,), time))
+        for row, cover in enumerate(covers):
+            centre = torch.stack([(cover.sum(0) * grid).sum(), (cover.sum(1) * grid).sum()]) / cover.sum()
+            token = told[row, place, 5, 2]  # its middle is 20 pixels from the left, 44 from the top
+            assert torch.allclose(16 * token[:2], centre - torch.tensor([20.0, 44.0]), atol=2.0)
+            assert torch.equal(token[2:4], told[row, 0, 5, 2, :2])
+            assert batch.words()[row]["motion"] == MOTION_OF[tuple(token[4:].tolist())]
 
 
 def test_levels_of_clips_are_shifted_towards_noise():

@@ -283,7 +283,7 @@ def sample(
     if far:
         share_B = (floats["span"] - SPAN[0]) / (SPAN[1] - SPAN[0])
         floats["span"] = SPAN[0] + share_B * (SIDE - 2 * reach_B - SPAN[0])
-    travel_BC = _step_B2(scenes) * floats["span"][:, None]
+    travel_BC = step(scenes) * floats["span"][:, None]
     low_BC = reach_B[:, None] - travel_BC.clamp(max=0)
     high_BC = SIDE - reach_B[:, None] - travel_BC.clamp(min=0)
     start_BC = low_BC + (high_BC - low_BC) * place
@@ -369,7 +369,13 @@ def _cover(distance: Tensor) -> Tensor:
     return (0.5 - distance).clamp_(0, 1)
 
 
-def _step_B2(scenes: Scenes) -> Tensor:
+def centre(scenes: Scenes, time: float) -> Tensor:
+    """Return where each object is at a time in 0..1 of its path: B2, x and y in pixels."""
+    floats = scenes.floats
+    return torch.stack([floats["x"], floats["y"]], dim=1) + time * floats["span"][:, None] * step(scenes)
+
+
+def step(scenes: Scenes) -> Tensor:
     return scenes._table(STEP_XY.values())[scenes.fields["motion"]]
 
 
@@ -381,7 +387,7 @@ def _object(scenes: Scenes, time_B: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return signed distances in pixels (negative inside) and the object's own coordinates."""
     floats = scenes.floats
     travelled_B = floats["span"] * time_B.to(scenes.device)
-    step_B2 = _step_B2(scenes)
+    step_B2 = step(scenes)
     grid = _grid(scenes)
     x_BX = grid[None] - (floats["x"] + step_B2[:, 0] * travelled_B)[:, None]
     y_BY = grid[None] - (floats["y"] + step_B2[:, 1] * travelled_B)[:, None]

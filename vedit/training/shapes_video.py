@@ -53,12 +53,16 @@ SAYS_MOTION = 0.9
 CLIP_SHIFT = 3.0  # of the levels; 43 % of them are above .8, of uniform ones 20 %
 TAUGHT_TURNS = 2  # the teacher costs half as much as the step it teaches
 ALIGN_WEIGHT = 0.5
+PATH_WEIGHT = 1.0
+PATH = 6  # what each token tells: where from it the object lies, where it lay first, and its step
 ALIGNED_BLOCK = 1  # the second of four
 SAMPLE_SEED = 9_000_011
 
 
 class Video(nn.Module):
-    """What this stage trains: the transformer, and the head that compares a middle layer with the judge."""
+    """What this stage trains: the transformer, and what reads a middle layer: the head that is compared with
+    the judge's features, and the path that is compared with where the object is and goes.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -68,6 +72,7 @@ class Video(nn.Module):
         self.head = nn.Sequential(
             nn.LayerNorm(width), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, JUDGE_WIDTH)
         )
+        self.path = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, PATH))
         self.features: Tensor | None = None
         self.transformer.blocks[ALIGNED_BLOCK].register_forward_hook(self._keep)
 
@@ -231,6 +236,8 @@ class VideoTask(LatentTask):
         losses = self.weighed(
             (v_BCFYX.float().transpose(1, 2) - lesson["wanted"]).flatten(0, 1), lesson["mask"].flatten(0, 1)
         )
+        if self.drawn_frames > 1:
+            losses = self._led(losses, self.scenes[lesson["rows"]], self.places(step))
         return (
             self._aligned(losses, self.seen(step, self.block["features"][lesson["rows"]]))
             if self.align
@@ -298,6 +305,15 @@ class VideoTask(LatentTask):
         apart = 1 - (mine_BTD * theirs_BTD).sum(dim=2).mean()
         return {**losses, "loss": losses["loss"] + self.align * apart, "apart": apart}
 
+    def _led(self, losses: dict[str, Tensor], batch: scenes.Scenes, places: list[int]) -> dict[str, Tensor]:
+        """Add how far off a middle layer's tokens are about the object's path."""
+        assert self.model.features is not None
+        told_BTP = self.model.path(self.model.features)
+        off = (
+            (told_BTP - path_of(batch, [place / (self.drawn_frames - 1) for place in places])).square().mean()
+        )
+        return {**losses, "loss": losses["loss"] + PATH_WEIGHT * off, "path": off}
+
     def measure(self, model: nn.Module, step: int) -> dict[str, Any]:
         if self.drawn_frames == 1:
             if self.judge is None:
@@ -314,6 +330,22 @@ class VideoTask(LatentTask):
         return decode(self.codec, latents_BCFYX.transpose(1, 2).flatten(0, 1)).unflatten(
             0, (len(latents_BCFYX), -1)
         )
+
+
+def path_of(batch: scenes.Scenes, times: list[float]) -> Tensor:
+    """Return what each token should tell of its object's path, BTP: x and y from the token to the object
+    in its own frame and in the first of the frames, in quarters of the frame's side, and the motion's step.
+    """
+    side = round(TOKENS**0.5)
+    middle_S = (torch.arange(side, device=batch.device) + 0.5) * (scenes.SIDE / side)
+    grid_T2 = torch.stack(torch.meshgrid(middle_S, middle_S, indexing="xy"), dim=-1).flatten(0, 1)
+    centre_BF2 = torch.stack([scenes.centre(batch, time) for time in times], dim=1)
+    own = centre_BF2[:, :, None] - grid_T2
+    first = centre_BF2[:, :1, None] - grid_T2
+    step = scenes.step(batch)[:, None, None].expand_as(own)
+    return torch.cat([4 * own / scenes.SIDE, (4 * first / scenes.SIDE).expand_as(own), step], -1).flatten(
+        1, 2
+    )
 
 
 def stratified_levels(count: int, generator: torch.Generator) -> Tensor:
