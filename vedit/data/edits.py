@@ -174,7 +174,7 @@ def _unfit(after: scenes.Scenes, is_digit_B: Tensor) -> Tensor:
     """Which scenes cannot be: outside the picture, held out of training, or a digit with a texture."""
     fields, floats = after.fields, after.floats
     reach_B = scenes.REACH * after.radius_B
-    travel_B2 = scenes._step_B2(after) * floats["span"][:, None]
+    travel_B2 = scenes.step(after) * floats["span"][:, None]
     ends = [
         floats[name] + shift for name, moved in zip("xy", travel_B2.T, strict=True) for shift in (0, moved)
     ]
@@ -268,7 +268,7 @@ def _around(before: scenes.Scenes, after: scenes.Scenes) -> Tensor:
     for scene in (before, after):
         reach = (scenes.REACH * scene.radius_B + 2)[:, None]
         start = torch.stack([scene.floats["x"], scene.floats["y"]], dim=1)
-        end = start + scenes._step_B2(scene) * scene.floats["span"][:, None]
+        end = start + scenes.step(scene) * scene.floats["span"][:, None]
         corners += [start - reach, start + reach, end - reach, end + reach]
     stacked = torch.stack(corners)
     return torch.cat([stacked.amin(dim=0), stacked.amax(dim=0)], dim=1).clamp(0, scenes.SIDE)

@@ -7,7 +7,6 @@ Shape letters: F pictures, f latent frames, C channels, Y X rows and columns.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor
 
+from vedit.models.bare import rebuilt, weight_bytes
 from vedit.models.hub import BUILTIN, OURS, hash_weights
 from vedit.models.layout import Layout
 from vedit.models.place import OnDevice
@@ -195,17 +195,6 @@ class ClipModel:
                     other.to("cpu")
             part.to(self.device)
         yield part
-
-
-def rebuilt(part: Any) -> Any:
-    """A network's shape on the `meta` device, in its dtype."""
-    with torch.device("meta"):
-        made = type(part).from_config(copy.deepcopy(dict(part.config)))
-    return made.to(part.dtype).eval().requires_grad_(False)
-
-
-def weight_bytes(part: Any) -> int:
-    return sum(weight.numel() * weight.element_size() for weight in part.parameters())
 
 
 def filled_up(frames_FCYX: Tensor, count: int) -> Tensor:

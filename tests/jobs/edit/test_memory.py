@@ -24,8 +24,8 @@ from vedit.jobs.edit.video import edit_video
 from vedit.jobs.edit.windows import Edit
 from vedit.media.run import Settings
 from vedit.methods.sampled import bound
+from vedit.models.bare import weight_bytes
 from vedit.models.sd.model import Model
-from vedit.models.sd.network import weight_bytes
 
 MIB = 2**20
 WORDS = {"steps": 3, "blend_words": ["cat"], "blend_scales": [1], "guidance": 3.0}

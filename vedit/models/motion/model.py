@@ -14,13 +14,14 @@ import torch
 from torch import Tensor
 
 from vedit.errors import ModelError, UsageError, option
+from vedit.models.bare import weight_bytes
 from vedit.models.hub import commit_of, hash_weights, with_adapter
 from vedit.models.layout import ANIMATEDIFF, I2VGEN, SVD, Layout
 from vedit.models.motion.network import FirstFrameNetwork, MotionNetwork, SpatioTemporalNetwork
 from vedit.models.motion.side import NATIVE_SIDE, SVD_SIDE
 from vedit.models.prompt import Prompt
 from vedit.models.sd.model import Model, codec_frames
-from vedit.models.sd.network import rebuilt, weight_bytes
+from vedit.models.sd.network import rebuilt
 from vedit.models.shapes.networks import with_words
 from vedit.models.shown import Shown
 from vedit.models.words import checked_ids

@@ -14,12 +14,13 @@ from torch import Tensor
 
 from vedit.errors import UsageError
 from vedit.models.alpha_bar import AlphaBar
+from vedit.models.bare import weight_bytes
 from vedit.models.hub import BUILTIN, EMBEDDED, hash_weights, latent_side
 from vedit.models.layout import SD, Layout
 from vedit.models.place import OnDevice
 from vedit.models.sd import single_file
 from vedit.models.sd.control import Controls
-from vedit.models.sd.network import UNetNetwork, rebuilt, weight_bytes
+from vedit.models.sd.network import UNetNetwork, rebuilt
 from vedit.pixels import padded
 
 CODEC_PIXELS = 2 * 512 * 512  # that the autoencoder takes at once

@@ -12,6 +12,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from vedit.models import bare
 from vedit.models.prompt import Prompt
 from vedit.models.sd.attach import attached
 from vedit.models.sd.control import Controls
@@ -132,7 +133,7 @@ class UNetNetwork:
         return None if self.controls is None else self.controls.on_meta(rebuilt)
 
     def network_bytes(self) -> int:
-        return weight_bytes(self.unet) + (0 if self.controls is None else self.controls.bytes())
+        return bare.weight_bytes(self.unet) + (0 if self.controls is None else self.controls.bytes())
 
 
 @dataclass
@@ -145,13 +146,6 @@ class BareUNet(UNetNetwork):
 
 
 def rebuilt(part: Any) -> Any:
-    """A network's shape on the `meta` device, in its dtype."""
-    with torch.device("meta"):
-        copy = type(part).from_config(part.config)
-    if is_inflated(part):
-        copy = inflate(copy)
-    return copy.to(part.dtype).eval().requires_grad_(False)
-
-
-def weight_bytes(part: Any) -> int:
-    return sum(weight.numel() * weight.element_size() for weight in part.parameters())
+    """A network's shape on the `meta` device, inflated as it is."""
+    made = bare.rebuilt(part)
+    return inflate(made) if is_inflated(part) else made

@@ -17,11 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from vedit.errors import ModelError
+from vedit.models.bare import weight_bytes
 from vedit.models.layout import SDXL, Layout
 from vedit.models.prompt import Prompt
 from vedit.models.sd.control import Controls
 from vedit.models.sd.model import Model
-from vedit.models.sd.network import UNetNetwork, rebuilt, weight_bytes
+from vedit.models.sd.network import UNetNetwork, rebuilt
 from vedit.models.words import checked_ids, read_prompt
 
 NUMBERS = 6  # of a picture

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vedit.models.bare import rebuilt, weight_bytes
 from vedit.models.clip_attention import TENSORS
-from vedit.models.clips import rebuilt, weight_bytes
 from vedit.models.flow import Flow
 from vedit.models.sites import Site
 from vedit.models.tensors import Applier
