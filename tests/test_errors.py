@@ -39,7 +39,7 @@ FLAG = re.compile(r"(?<![\w-])(?:--(?!shown\b)[a-z{](?!\}(?:--)?\r\n)|-[oOyn](?!
 COMMAND = re.compile(
     r"\bvedit [a-z]"
 )  # a line for a shell ("vedit models fetch NAME --force") is one in any face
-OF_OTHERS = re.compile(r"#SBATCH --|\bray start --")
+OF_OTHERS = re.compile(r"#SBATCH --|\bray start --|\bhf download ")
 NO_FLAGS = {  # words of other programs, of style sheets, and of manifests that are written already
     "--porcelain",
     "mytool --in {input} --out {output} --text {instruction}",

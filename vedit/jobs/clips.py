@@ -22,6 +22,8 @@ from vedit.media.timing import rounded
 if TYPE_CHECKING:
     import numpy as np
 
+RATE_OF_NONE = 10.0  # players show a frame without a delay for a tenth of a second
+
 
 class Selection(NamedTuple):
     """Which frames of a clip are taken, and how large.
@@ -75,8 +77,9 @@ class Pixels(NamedTuple):
 
     @property
     def fps(self) -> float:
-        """Frames a second, on the average."""
-        return float(len(self.durations) / (sum(self.durations) * self.clip.timebase))
+        """Frames a second, on the average; of a clip whose frames last nothing, what players make of it."""
+        seconds = sum(self.durations) * self.clip.timebase
+        return float(len(self.durations) / seconds) if seconds else RATE_OF_NONE
 
     def times(self) -> list[tuple[float, float]]:
         """Begin and end of each frame taken, in seconds of the source."""
