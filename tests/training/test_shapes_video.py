@@ -168,7 +168,9 @@ def test_tokens_are_to_tell_where_the_object_is_where_it_was_and_how_it_goes():
             token = told[row, place, 5, 2]  # its middle is 20 pixels from the left, 44 from the top
             assert torch.allclose(16 * token[:2], centre - torch.tensor([20.0, 44.0]), atol=2.0)
             assert torch.equal(token[2:4], told[row, 0, 5, 2, :2])
-            assert batch.words()[row]["motion"] == MOTION_OF[tuple(token[4:].tolist())]
+            assert torch.allclose(token[4:6], token[:2] - token[2:4], atol=1e-6)
+            assert batch.words()[row]["motion"] == MOTION_OF[tuple(token[6:8].tolist())]
+            assert float(token[8]) == time
 
 
 def test_levels_of_clips_are_shifted_towards_noise():

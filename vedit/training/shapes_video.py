@@ -54,7 +54,7 @@ CLIP_SHIFT = 3.0  # of the levels; 43 % of them are above .8, of uniform ones 20
 TAUGHT_TURNS = 2  # the teacher costs half as much as the step it teaches
 ALIGN_WEIGHT = 0.5
 PATH_WEIGHT = 1.0
-PATH = 6  # what each token tells: where from it the object lies, where it lay first, and its step
+PATH = 9  # what each token tells: where the object lies and lay first, how far it came, its step, the time
 ALIGNED_BLOCK = 1  # the second of four
 SAMPLE_SEED = 9_000_011
 
@@ -334,7 +334,8 @@ class VideoTask(LatentTask):
 
 def path_of(batch: scenes.Scenes, times: list[float]) -> Tensor:
     """Return what each token should tell of its object's path, BTP: x and y from the token to the object
-    in its own frame and in the first of the frames, in quarters of the frame's side, and the motion's step.
+    in its own frame and in the first of the frames, and how far it came between them, in quarters of the
+    frame's side; the motion's step; and the time in 0..1.
     """
     side = round(TOKENS**0.5)
     middle_S = (torch.arange(side, device=batch.device) + 0.5) * (scenes.SIDE / side)
@@ -343,9 +344,9 @@ def path_of(batch: scenes.Scenes, times: list[float]) -> Tensor:
     own = centre_BF2[:, :, None] - grid_T2
     first = centre_BF2[:, :1, None] - grid_T2
     step = scenes.step(batch)[:, None, None].expand_as(own)
-    return torch.cat([4 * own / scenes.SIDE, (4 * first / scenes.SIDE).expand_as(own), step], -1).flatten(
-        1, 2
-    )
+    time_1F11 = torch.tensor(times, device=batch.device)[None, :, None, None]
+    lengths = [4 * part / scenes.SIDE for part in (own, first.expand_as(own), own - first)]
+    return torch.cat([*lengths, step, time_1F11.expand_as(own[..., :1])], -1).flatten(1, 2)
 
 
 def stratified_levels(count: int, generator: torch.Generator) -> Tensor:
