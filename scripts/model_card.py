@@ -20,8 +20,9 @@ INSTRUCT_INTRO = """# shapes-instruct: the instruction editor of drawn scenes, i
 
 Weights of EasyV2V upon `../shapes-video`: the whole transformer, fitted to see a source clip, a mask and a
 reference picture, and a text encoder that knows the words of instructions. `vedit edit clip.gif
---instruction "make the circle blue"` uses it where no other weights are named. It is young: colours and
-grounds are heeded, shapes and patterns half the time, and what an edit should leave wavers."""
+--instruction "make the circle blue"` uses it where no other weights are named. It is young: colours,
+grounds and sizes are heeded, shapes and patterns in two cases of three, and what an edit should leave
+wavers."""
 
 JUDGED = ("ground", "colour", "pattern", "texture", "shape", "size")
 
