@@ -5,6 +5,7 @@ import torch
 
 from vedit.data import grammar, scenes
 from vedit.engine.embedded import sample_videos
+from vedit.models.flow import shifted
 from vedit.models.shapes import parts, video
 from vedit.models.shapes.judge import Judge
 from vedit.training import shapes_video
@@ -176,8 +177,8 @@ def test_tokens_are_to_tell_where_the_object_is_where_it_was_and_how_it_goes():
 def test_levels_of_clips_are_shifted_towards_noise():
     """At a shift of 3, s' = 3 s / (1 + 2 s): the upper half of the levels lies above .75."""
     levels = torch.tensor([0.0, 0.25, 0.5, 1.0])
-    assert torch.allclose(shapes_video.shifted(levels, 3.0), torch.tensor([0.0, 0.5, 0.75, 1.0]))
-    assert torch.equal(shapes_video.shifted(levels, 1.0), levels)
+    assert torch.allclose(shifted(levels, 3.0), torch.tensor([0.0, 0.5, 0.75, 1.0]))
+    assert torch.equal(shifted(levels, 1.0), levels)
 
 
 def test_features_lie_in_the_order_of_tokens_rows_first(base):

@@ -267,8 +267,7 @@ def _around(before: scenes.Scenes, after: scenes.Scenes) -> Tensor:
     corners = []
     for scene in (before, after):
         reach = (scenes.REACH * scene.radius_B + 2)[:, None]
-        start = torch.stack([scene.floats["x"], scene.floats["y"]], dim=1)
-        end = start + scenes.step(scene) * scene.floats["span"][:, None]
+        start, end = scenes.centre(scene, 0.0), scenes.centre(scene, 1.0)
         corners += [start - reach, start + reach, end - reach, end + reach]
     stacked = torch.stack(corners)
     return torch.cat([stacked.amin(dim=0), stacked.amax(dim=0)], dim=1).clamp(0, scenes.SIDE)

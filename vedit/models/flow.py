@@ -14,12 +14,19 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor
 
 from vedit.errors import ModelError, UsageError, option
 from vedit.models.levels import Level
+
+Sigma = TypeVar("Sigma", float, Tensor)
+
+
+def shifted(sigma: Sigma, shift: float) -> Sigma:
+    """Move levels towards noise, or with a shift below 1 away from it."""
+    return shift * sigma / (1 + (shift - 1) * sigma)
 
 
 @dataclass(frozen=True)
@@ -77,7 +84,7 @@ class Flow:
         return [1 - step * each for step in range(steps)]
 
     def _shifted(self, sigma: float) -> float:
-        return min(self.most, self.shift * sigma / (1 + (self.shift - 1) * sigma))
+        return min(self.most, shifted(sigma, self.shift))
 
     def told(self, timestep: float) -> float:
         """What the network is told of a timestep."""

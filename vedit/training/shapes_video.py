@@ -16,10 +16,13 @@ since a path is decided there (Esser et al. 2024, equation 23), and paths are as
 has room for, so that a word of motion explains more of what is seen.
 
 Pairs mostly have a level of its own for each frame: one that shows its object then asks for the other,
-and where that is, only the motion's word says.
+and where that is, only the motion's word says. A head that is not shipped either tells from a middle layer
+where the object lies and goes, since words of direction, order of frames and places are learnt together or
+not at all.
 
 Source: flow matching, Lipman et al. 2023; alignment, Yu et al. 2024 (REPA); levels of its own for each
-frame, Chen et al. 2024 (diffusion forcing). Deviations: the teacher, and clips seen in part.
+frame, Chen et al. 2024 (diffusion forcing). Deviations: the teacher, the path that a
+middle layer tells, and clips seen in part.
 
 Tensor names: B clips, F latent frames of each, N pictures (B x F), C latent channels, Y X latent
 rows and columns, T transformer tokens, L text tokens, E text width, D feature width.
@@ -34,6 +37,7 @@ from torch.nn import functional
 
 from vedit.data import grammar, scenes, vocabulary
 from vedit.engine.embedded import sample_videos
+from vedit.models.flow import shifted
 from vedit.models.shapes import video
 from vedit.models.shapes.codec import decode
 from vedit.models.shapes.judge import Judge
@@ -47,10 +51,18 @@ from vedit.training.shapes_unet import Drawing, LatentTask
 CLIP_FRAMES = 9
 LATENT_FRAMES = 5  # the first picture, then one for every two
 PAIR = 2  # latent frames of a clip that its first stage sees
-PAIR_APART, CLIP_APART = 0.6, 0.3  # of the pairs, and of the clips, have a level of its own for each frame
-PAIR_REUSE = 10  # turns of a block: each shows other frames of its clips
 SAYS_MOTION = 0.9
-CLIP_SHIFT = 3.0  # of the levels; 43 % of them are above .8, of uniform ones 20 %
+VIEWS: dict[str, dict[str, Any]] = {  # what each stage sees; at a shift of 3, 43 % of the levels are above .8
+    "video-pictures": {"frames": 1},
+    "video-pairs": {
+        "frames": LATENT_FRAMES,
+        "seen": PAIR,
+        "own_levels": 0.6,
+        "shift": 3.0,
+        "reuse": 10,  # each turn of a block shows other frames of its clips
+    },
+    "video": {"frames": LATENT_FRAMES, "own_levels": 0.3, "shift": 3.0},
+}
 TAUGHT_TURNS = 2  # the teacher costs half as much as the step it teaches
 ALIGN_WEIGHT = 0.5
 PATH_WEIGHT = 1.0
@@ -146,18 +158,18 @@ class VideoTask(LatentTask):
         *,
         frames: int,
         seen: int | None = None,
-        apart: float = 0.0,
+        own_levels: float = 0.0,
         shift: float = 1.0,
         taught: bool = True,
         align: float = ALIGN_WEIGHT,
         **drawing: Unpack[Drawing],
     ) -> None:
         """picture: the picture model, whose text encoder this stage uses. frames: latent frames that are
-        drawn of each scene. seen: how many of them a step sees; all by default. apart: the share of
-        clips whose frames have levels of their own. shift: of the levels towards noise. taught: whether
-        the picture model's denoiser is the teacher of single pictures.
+        drawn of each scene. seen: how many of them a step sees; all by default. own_levels: the
+        share of clips whose frames have levels of their own. shift: of the levels towards noise. taught:
+        whether the picture model's denoiser is the teacher of single pictures.
         """
-        self.drawn_frames, self.frames, self.apart = frames, seen or frames, apart
+        self.drawn_frames, self.frames, self.own_levels = frames, seen or frames, own_levels
         super().__init__(codec, judge, **drawing)
         torch.manual_seed(self.seed)
         self.model = Video(codec.config.latent_channels).to(self.device)
@@ -174,10 +186,8 @@ class VideoTask(LatentTask):
         for name in ("unet", "scheduler"):
             del self.config[name]
         said = {"says_motion": SAYS_MOTION if frames > 1 else "as pictures"}
-        parts = (
-            {"seen": self.frames, "shift": self.shift, "far": self.far, "apart": apart} if frames > 1 else {}
-        )
-        self.config |= parts | {
+        view = {"seen": self.frames, "shift": shift, "far": self.far, "own_levels": own_levels, "path": PATH}
+        self.config |= (view if frames > 1 else {}) | {
             "transformer": video.TRANSFORMER,
             "frames": frames,
             "taught": TAUGHT_TURNS if self.teacher is not None else 0,
@@ -262,17 +272,17 @@ class VideoTask(LatentTask):
         return {**{name: value.unflatten(0, (-1, self.frames)) for name, value in frames.items()}, **shared}
 
     def _levels(self, generator: torch.Generator) -> Tensor:
-        """Draw a level for each frame, BF; those of a clip are one unless they are apart."""
+        """Draw a level for each frame, BF; one for a clip unless its frames have their own."""
         level_BF = stratified_levels(self.batch, generator)[:, None].expand(-1, self.frames)
-        if self.apart:
+        if self.own_levels:
             own = torch.rand(self.batch, self.frames, generator=generator, device=self.device)
-            is_apart = torch.rand(self.batch, generator=generator, device=self.device) < self.apart
-            level_BF = torch.where(is_apart[:, None], own, level_BF)
+            has_own = torch.rand(self.batch, generator=generator, device=self.device) < self.own_levels
+            level_BF = torch.where(has_own[:, None], own, level_BF)
         return shifted(level_BF, self.shift)
 
     def _heard(self, level_BF: Tensor) -> Tensor:
         """Return the levels as the network hears them: one for a clip, or one for each token."""
-        if not self.apart:
+        if not self.own_levels:
             return level_BF[:, 0]
         return level_BF.repeat_interleave(TOKENS, dim=1)
 
@@ -354,11 +364,6 @@ def stratified_levels(count: int, generator: torch.Generator) -> Tensor:
     device = generator.device
     offsets = torch.rand(count, generator=generator, device=device)
     return (torch.randperm(count, generator=generator, device=device) + offsets) / count
-
-
-def shifted(level_B: Tensor, shift: float) -> Tensor:
-    """Move uniform levels towards noise: s' = a s / (1 + (a - 1) s)."""
-    return shift * level_B / (1 + (shift - 1) * level_B)
 
 
 def sampled_pictures(

@@ -22,7 +22,7 @@ from vedit.training.stages import EVERY, STAGES, stage_of
 if TYPE_CHECKING:
     from vedit.training.loop import Options, Report
 
-ANNEALED = {"mask_weight": 0.0, "shift": 1.0, "apart": 0.0}  # plain loss at uniform levels
+ANNEALED = {"mask_weight": 0.0, "shift": 1.0, "own_levels": 0.0}  # plain loss at uniform levels
 BEGINS_WITH = {"video-pairs": ("video-pictures",), "video": ("video-pairs", "video-pictures")}
 IN_TURN = tuple(stage.preset for stage in STAGES if stage.in_turn)
 
@@ -237,7 +237,7 @@ def build_task(stage: str, folder: Path, settings: Settings) -> Any:
     blocks_of = max(1, 1024 // batch)
     if stage == "instruct":
         return _instruct_task(batch=batch, is_annealed=bool(settings.anneal), **common)
-    if stage in ("video-pictures", "video-pairs", "video"):
+    if stage_of(stage).is_video:
         return _video_task(
             stage, is_annealed=bool(settings.anneal), batch=batch, mask_weight=weight, **common
         )
@@ -255,26 +255,18 @@ def build_task(stage: str, folder: Path, settings: Settings) -> Any:
 def _video_task(stage: str, *, is_annealed: bool, batch: int, **common: Any) -> Any:
     """Build the task of the video model upon the packed picture model."""
     from vedit.models.shapes.folder import load
-    from vedit.training import shapes_video as made
+    from vedit.training.shapes_video import VIEWS, VideoTask
 
-    picture, frames = load(), 1 if stage == "video-pictures" else made.LATENT_FRAMES
-    how: dict[str, Any] = {}
-    if stage == "video-pairs":
-        how = {"seen": made.PAIR, "apart": made.PAIR_APART, "reuse": made.PAIR_REUSE}
-    elif stage == "video":
-        how = {"apart": made.CLIP_APART}
-    if frames > 1:
-        how["shift"] = made.CLIP_SHIFT
+    picture, view = load(), VIEWS[stage]
     if is_annealed:
-        how |= {name: value for name, value in ANNEALED.items() if name in how}
-    return made.VideoTask(
+        view = {name: ANNEALED.get(name, value) for name, value in view.items()}
+    return VideoTask(
         picture.vae,
         picture.judge,
         picture,
-        frames=frames,
         batch=batch,
-        blocks_of=max(1, 1024 // (batch * frames)),
-        **how,
+        blocks_of=max(1, 1024 // (batch * view["frames"])),
+        **view,
         **common,
     )
 

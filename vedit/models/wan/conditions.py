@@ -18,7 +18,7 @@ Tensor names: B clips, C latent channels, F latent frames, Y X latent rows and c
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -153,8 +153,6 @@ def predict(
     parts = [given.source, noisy_BCFYX] if is_sequence else [noisy_BCFYX]
     parts += [] if given.reference is None else [given.reference]
     places = [*range(frames)] * (1 + is_sequence) + ([] if given.reference is None else [frames])
-    if isinstance(transformer.rope, Positions):
-        transformer.rope.places = places
     levels = timestep_B
     if len(parts) > 1:
         _, patch_rows, patch_columns = transformer.config.patch_size
@@ -168,12 +166,9 @@ def predict(
             ],
             dim=1,
         )
-    try:
-        with embeddings.seeing(given):
-            output: Tensor = transformer(torch.cat(parts, dim=2), levels, text_BLE, return_dict=False)[0]
-    finally:
-        if isinstance(transformer.rope, Positions):
-            transformer.rope.places = None
+    placed = transformer.rope.at(places) if isinstance(transformer.rope, Positions) else nullcontext()
+    with embeddings.seeing(given), placed:
+        output: Tensor = transformer(torch.cat(parts, dim=2), levels, text_BLE, return_dict=False)[0]
     first = frames if is_sequence else 0
     return output[:, :, first : first + frames]
 
