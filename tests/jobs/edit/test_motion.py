@@ -13,6 +13,7 @@ import torch
 from tests.conftest import Result, vedit
 from tests.engine.folder import write_folder
 from tests.engine.motion import MOST, write_adapter, write_animatediff, write_i2vgen
+from tests.jobs.edit.square import write_square
 
 torch.set_num_threads(1)
 PROMPTS = ("--source", "a red cat", "--prompt", "a blue cat")
@@ -41,16 +42,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Ten frames of 40x24, a square that moves over a slope."""
-    from PIL import Image
-
-    frames = []
-    for place in range(10):
-        picture = np.zeros((24, 40, 3), np.uint8) + np.linspace(40, 200, 40).astype(np.uint8)[:, None]
-        picture[8:16, 4 + 2 * place : 12 + 2 * place] = (220, 30, 30)
-        frames.append(Image.fromarray(picture))
-    path = tmp_path_factory.mktemp("clip") / "c.png"
-    frames[0].save(path, save_all=True, append_images=frames[1:], duration=100)
-    return path
+    return write_square(tmp_path_factory.mktemp("clip") / "c.png", 10, step=2)
 
 
 def edit(clip: Path, model: str, output: Path, method: str, *options: str) -> Result:

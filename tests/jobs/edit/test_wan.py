@@ -13,6 +13,7 @@ import torch
 
 from tests.conftest import Result, vedit
 from tests.engine.video_folder import write_wan, write_wan22
+from tests.jobs.edit.square import write_square
 from vedit.engine.artefact import Artefact
 from vedit.jobs.record import SUFFIX
 from vedit.media.video.ffmpeg import find_ffmpeg
@@ -45,16 +46,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Seven frames of 40x24, a square that moves over a slope."""
-    from PIL import Image
-
-    frames = []
-    for place in range(7):
-        picture = np.zeros((24, 40, 3), np.uint8) + np.linspace(40, 200, 40).astype(np.uint8)[:, None]
-        picture[8:16, 4 + 3 * place : 12 + 3 * place] = (220, 30, 30)
-        frames.append(Image.fromarray(picture))
-    path = tmp_path_factory.mktemp("clip") / "c.png"
-    frames[0].save(path, save_all=True, append_images=frames[1:], duration=100)
-    return path
+    return write_square(tmp_path_factory.mktemp("clip") / "c.png", 7)
 
 
 def edit(clip: Path, folder: Path, output: Path, *options: str) -> Result:
