@@ -15,14 +15,13 @@ Levels of pictures are uniform. Those of clips are shifted towards noise until t
 since a path is decided there (Esser et al. 2024, equation 23), and paths are as long as the frame
 has room for, so that a word of motion explains more of what is seen.
 
-Pairs mostly have a level of its own for each frame: one that shows its object then asks for the other,
-and where that is, only the motion's word says. A head that is not shipped either tells from a middle layer
-where the object lies and goes, since words of direction, order of frames and places are learnt together or
-not at all.
+Most pairs show their first frame at a level of its own, almost clean: where the object is in the other,
+only the motion's word says. A head that is not shipped either tells from a middle layer where the object
+lies and goes, since words of direction, order of frames and places are learnt together or not at all.
 
-Source: flow matching, Lipman et al. 2023; alignment, Yu et al. 2024 (REPA); levels of its own for each
-frame, Chen et al. 2024 (diffusion forcing). Deviations: the teacher, the path that a
-middle layer tells, and clips seen in part.
+Source: flow matching, Lipman et al. 2023; alignment, Yu et al. 2024 (REPA); a level of its own
+for a frame, Chen et al. 2024 (diffusion forcing). Deviations: the teacher, the path that a middle layer
+tells, clips seen in part, and that only the first frame has its own level.
 
 Tensor names: B clips, F latent frames of each, N pictures (B x F), C latent channels, Y X latent
 rows and columns, T transformer tokens, L text tokens, E text width, D feature width.
@@ -57,12 +56,13 @@ VIEWS: dict[str, dict[str, Any]] = {  # what each stage sees; at a shift of 3, 4
     "video-pairs": {
         "frames": LATENT_FRAMES,
         "seen": PAIR,
-        "own_levels": 0.6,
+        "shown": 0.6,
         "shift": 3.0,
         "reuse": 10,  # each turn of a block shows other frames of its clips
     },
-    "video": {"frames": LATENT_FRAMES, "own_levels": 0.3, "shift": 3.0},
+    "video": {"frames": LATENT_FRAMES, "shown": 0.3, "shift": 3.0},
 }
+SHOWN_LEVEL = 0.3  # at most, of a first frame that is shown
 TAUGHT_TURNS = 2  # the teacher costs half as much as the step it teaches
 ALIGN_WEIGHT = 0.5
 PATH_WEIGHT = 1.0
@@ -158,18 +158,18 @@ class VideoTask(LatentTask):
         *,
         frames: int,
         seen: int | None = None,
-        own_levels: float = 0.0,
+        shown: float = 0.0,
         shift: float = 1.0,
         taught: bool = True,
         align: float = ALIGN_WEIGHT,
         **drawing: Unpack[Drawing],
     ) -> None:
         """picture: the picture model, whose text encoder this stage uses. frames: latent frames that are
-        drawn of each scene. seen: how many of them a step sees; all by default. own_levels: the
-        share of clips whose frames have levels of their own. shift: of the levels towards noise. taught:
+        drawn of each scene. seen: how many of them a step sees; all by default. shown: the share
+        of clips whose first frame is almost clean. shift: of the other levels towards noise. taught:
         whether the picture model's denoiser is the teacher of single pictures.
         """
-        self.drawn_frames, self.frames, self.own_levels = frames, seen or frames, own_levels
+        self.drawn_frames, self.frames, self.shown = frames, seen or frames, shown
         super().__init__(codec, judge, **drawing)
         torch.manual_seed(self.seed)
         self.model = Video(codec.config.latent_channels).to(self.device)
@@ -186,7 +186,7 @@ class VideoTask(LatentTask):
         for name in ("unet", "scheduler"):
             del self.config[name]
         said = {"says_motion": SAYS_MOTION if frames > 1 else "as pictures"}
-        view = {"seen": self.frames, "shift": shift, "far": self.far, "own_levels": own_levels, "path": PATH}
+        view = {"seen": self.frames, "shift": shift, "far": self.far, "shown": shown, "path": PATH}
         self.config |= (view if frames > 1 else {}) | {
             "transformer": video.TRANSFORMER,
             "frames": frames,
@@ -272,17 +272,18 @@ class VideoTask(LatentTask):
         return {**{name: value.unflatten(0, (-1, self.frames)) for name, value in frames.items()}, **shared}
 
     def _levels(self, generator: torch.Generator) -> Tensor:
-        """Draw a level for each frame, BF; one for a clip unless its frames have their own."""
-        level_BF = stratified_levels(self.batch, generator)[:, None].expand(-1, self.frames)
-        if self.own_levels:
-            own = torch.rand(self.batch, self.frames, generator=generator, device=self.device)
-            has_own = torch.rand(self.batch, generator=generator, device=self.device) < self.own_levels
-            level_BF = torch.where(has_own[:, None], own, level_BF)
-        return shifted(level_BF, self.shift)
+        """Draw a level for each frame, BF: one for a clip, but for first frames that are shown."""
+        level_B = shifted(stratified_levels(self.batch, generator), self.shift)
+        level_BF = level_B[:, None].repeat(1, self.frames)
+        if self.shown:
+            low_B = SHOWN_LEVEL * torch.rand(self.batch, generator=generator, device=self.device)
+            is_shown = torch.rand(self.batch, generator=generator, device=self.device) < self.shown
+            level_BF[:, 0] = torch.where(is_shown, low_B, level_B)
+        return level_BF
 
     def _heard(self, level_BF: Tensor) -> Tensor:
         """Return the levels as the network hears them: one for a clip, or one for each token."""
-        if not self.own_levels:
+        if not self.shown:
             return level_BF[:, 0]
         return level_BF.repeat_interleave(TOKENS, dim=1)
 

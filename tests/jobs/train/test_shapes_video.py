@@ -86,10 +86,10 @@ def test_pairs_stand_between_pictures_and_clips(run, tmp_path):
 
 def test_a_copy_anneals_at_uniform_levels_of_whole_clips(run, tmp_path):
     shutil.copytree(run / "video", tmp_path / "video")
-    assert (config(tmp_path, "video")["shift"], config(tmp_path, "video")["own_levels"]) == (3.0, 0.3)
+    assert (config(tmp_path, "video")["shift"], config(tmp_path, "video")["shown"]) == (3.0, 0.3)
     step("video", tmp_path, steps=None, anneal=1)
     annealed = config(tmp_path, "video-annealed")
-    assert (annealed["shift"], annealed["own_levels"], annealed["mask_weight"]) == (1.0, 0.0, 0.0)
+    assert (annealed["shift"], annealed["shown"], annealed["mask_weight"]) == (1.0, 0.0, 0.0)
 
 
 def test_the_packed_folder_is_a_wan_pipeline_that_draws_what_training_measures(run):

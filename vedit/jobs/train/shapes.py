@@ -22,7 +22,7 @@ from vedit.training.stages import EVERY, STAGES, stage_of
 if TYPE_CHECKING:
     from vedit.training.loop import Options, Report
 
-ANNEALED = {"mask_weight": 0.0, "shift": 1.0, "own_levels": 0.0}  # plain loss at uniform levels
+ANNEALED = {"mask_weight": 0.0, "shift": 1.0, "shown": 0.0}  # plain loss at uniform levels
 BEGINS_WITH = {"video-pairs": ("video-pictures",), "video": ("video-pairs", "video-pictures")}
 IN_TURN = tuple(stage.preset for stage in STAGES if stage.in_turn)
 
