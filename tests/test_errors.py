@@ -23,6 +23,7 @@ SPELT = [  # name, value, on the command line, in Python
     ("set.negative_prompt", "", "--set negative_prompt=", 'set={"negative_prompt": ""}'),
     ("source_prompt", '"..."', '--source-prompt "..."', 'source_prompt="..."'),
     ("ablate", True, "--ablate", "ablate=True"),
+    ("mask", "", "--mask ''", 'mask=""'),
     ("metadata", False, "--no-metadata", "metadata=False"),
     ("output", "FILE", "-o FILE", 'output="FILE"'),
     ("overwrite", True, "-y", "overwrite=True"),

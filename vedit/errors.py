@@ -125,6 +125,14 @@ def reason_of(error: BaseException) -> str:
     return (getattr(error, "strerror", None) or str(error)).lower()
 
 
+def read_fault(error: BaseException) -> str:
+    """What a library says of a file of weights that it cannot read. torch goes on with how to run the code
+    that a pickle may hold, which helps nobody.
+    """
+    said = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+    return "it is damaged, or holds more than tensors" if "weights_only" in said else said
+
+
 def refuse_mistakes(where: str, mistakes: Sequence[str], next_step: str = "") -> None:
     """Raise one UsageError that names every mistake in a preset or in the settings given; nothing where there
     is none.

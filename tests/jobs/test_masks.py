@@ -204,13 +204,38 @@ def test_a_mask_is_cut_and_scaled_as_the_clip_is(tmp_path: Path, pixels: Pixels)
 
 
 @pytest.mark.parametrize(
+    ("size", "frames", "said"),
+    [
+        ((20, 10), 1, ""),
+        ((61, 30), 1, ""),  # of the same proportions, but for rounding
+        ((20, 10), 5, ""),
+        ((20, 20), 1, "is 20x20 and the clip 20x10: it is stretched to the shape of the clip"),
+        ((20, 10), 3, "has 3 frames, and 5 are edited: it is stretched over their time"),
+        ((20, 10), 7, "has 7 frames, and 5 are edited"),
+    ],
+)
+def test_a_mask_of_another_shape_or_length_is_warned_of(
+    pixels: Pixels, tmp_path: Path, size: tuple[int, int], frames: int, said: str
+) -> None:
+    images = [Image.new("L", size, 255) for _ in range(frames)]
+    for number, image in enumerate(images):
+        image.putpixel((number, 0), 0)
+    name = str(tmp_path / "m.gif")
+    images[0].save(name, save_all=True, append_images=images[1:], duration=100)
+    told: list[str] = []
+    EditMask([name], pixels, told.append)
+    assert len(told) == bool(said) and all(said in line for line in told)
+
+
+@pytest.mark.parametrize(
     ("spec", "message"),
     [
         ("nothing.gif", "neither a file nor a form"),
         ("box:1,2,3", "neither a file nor a form"),
         ("box:15,0,10,5", "does not lie in the 20x10 frame"),
         ("0,0,99,5", "does not lie in the 20x10 frame"),
-        ("box:0,0,0,5", "does not lie"),
+        ("box:0,0,0,5", "has no area: 0 by 5 pixels"),
+        ("5,5,2,9", "has no area: -3 by 4 pixels"),
         ("time:-", "empty or open"),
         ("time:2s-1s", "empty or open"),
         ("time:9s-", r"holds no frame of this clip"),

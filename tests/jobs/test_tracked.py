@@ -129,15 +129,34 @@ def test_a_box_that_nobody_sees_again_is_not_carried_on() -> None:
     [
         ("track:nowhere.png", "neither a box nor a file"),
         ("track:5,5,100,5", "does not lie in the 64x64 frame"),
-        ("track:1,2,3", "neither a box nor a file"),
-        ("track:1,2,30,40@1.2.3s", "neither a box nor a file"),
-        ("track:1,2,30,40@1m", "neither a box nor a file"),
-        ("track:1,2,30,40@", "neither a box nor a file"),
+        ("track:1,2,3", "is not x,y,width,height"),
+        ("track:1,2,30,40@1.2.3s", "'1.2.3s' is not a time in seconds"),
+        ("track:1,2,30,40@1m", "'1m' is not a time in seconds"),
+        ("track:1,2,30,40@", "'' is not a time in seconds"),
+        ("track:1,2,30,40@1s-2s", "'1s-2s' is not a time in seconds"),
+        ("track:-1,2,30,40", "is not x,y,width,height"),
+        ("track:", "nothing is named"),
+        ("track:5,5,0,5", "the mask track:5,5,0,5 has no area"),
+        ("track:60,60,20,20", "of it is in the frame is box:60,60,4,4"),
     ],
 )
 def test_what_cannot_be_followed_is_refused_before_a_clip_is_read(spec: str, told: str) -> None:
     with pytest.raises(UsageError, match=told):
         check_specs([spec], (64, 64))
+
+
+def test_a_painted_clip_is_followed_from_its_first_frame_which_is_told(tmp_path: Path) -> None:
+    pixels = written(np.random.default_rng(0).integers(0, 255, (3, 16, 16, 3), np.uint8), tmp_path / "c.webp")
+    painted = np.zeros((2, 16, 16, 3), np.uint8)
+    painted[:, 4:12, 4:12] = 255
+    written(painted * np.array([1, 0], np.uint8)[:, None, None, None], tmp_path / "first.webp")
+    written(painted * np.array([0, 1], np.uint8)[:, None, None, None], tmp_path / "second.webp")
+    said: list[str] = []
+    mask = EditMask([f"track:{tmp_path / 'first.webp'}"], pixels, said.append)
+    assert np.array_equal(mask.pixels(slice(0, 1))[0], painted[0, ..., 0])
+    assert any("has 2 frames, and track: follows the first of them" in line for line in said)
+    with pytest.raises(UsageError, match="nothing as bright as half of white at first"):
+        EditMask([f"track:{tmp_path / 'second.webp'}"], pixels)
 
 
 def test_a_time_outside_the_clip_is_refused(tmp_path: Path) -> None:

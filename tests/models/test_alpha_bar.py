@@ -181,9 +181,12 @@ def test_steps_that_an_inversion_has_not_stored_are_refused_with_those_that_fit(
         == "an inversion of 12 steps holds 12 levels, and 8 steps need timestep 876, which is not among them."
     )
     # 6 is no divisor's luck: 1000 // 6 = 166 is twice 1000 // 12 = 83, while 1000 // 4 = 250 is not thrice
-    assert (error.value.right, error.value.next_step) == ("Step counts that fit: 1, 6, 12.", "Try --steps 12")
+    assert (error.value.right, error.value.next_step) == ("Step counts that fit: 1, 6, 12.", "Try --steps 6")
     for count in (1, 6, 12):
         schedule.check_stored(schedule.timesteps(count), schedule.timesteps(12), "it")
+    with pytest.raises(UsageError) as error:  # of many that fit those near to what was asked are named
+        schedule.check_stored(schedule.timesteps(3), schedule.timesteps(500), "it")
+    assert error.value.next_step == "Try --steps 4" and "500" not in error.value.right
 
 
 @pytest.mark.parametrize("spacing", ["linspace", "trailing"])

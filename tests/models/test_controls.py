@@ -41,7 +41,9 @@ def test_a_folder_may_hold_signs_in_its_name(tmp_path: Path, monkeypatch: pytest
     ("text", "said"),
     [
         ("kanny=1", "there is no ControlNet 'kanny'; did you mean canny"),
-        ("", "there is no ControlNet ''"),
+        ("", "--control '' names no ControlNet"),
+        ("=0.5:canny", "names no ControlNet"),
+        ("depth=x", "'x' is not a weight"),
         ("depth=1", "names no clip to go by"),
         ("somebody/net", "names no clip to go by"),
         ("canny=much", "'much' is not a weight"),
@@ -56,6 +58,28 @@ def test_what_is_not_a_controlnet_is_refused(text: str, said: str) -> None:
     with pytest.raises(UsageError, match=said.replace("?", r"\?")) as told:
         controls.parse(text)
     assert "canny" in str(told.value) or "number" in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "next_step"),
+    [
+        ("canny:0.5", "Try --control canny=0.5"),
+        ("depth:canny=0.5", "Try --control depth=0.5:canny"),
+        ("depth:nothing.mp4", "Check the name"),
+        ("depth:0.5", "Check the name"),  # what it goes by is not known
+    ],
+)
+def test_a_weight_in_the_place_of_the_clip_is_told_where_it_belongs(text: str, next_step: str) -> None:
+    with pytest.raises(InputError, match="there is no clip") as told:
+        controls.check_clip(text, controls.parse(text))
+    assert told.value.next_step == next_step
+
+
+@pytest.mark.parametrize(("width", "is_published"), [(16, False), (768, True)])
+def test_a_published_one_is_named_only_to_a_model_that_has_one(width: int, is_published: bool) -> None:
+    with pytest.raises(ModelError, match="was made for") as told:
+        controls.check_made_for("net", {"cross_attention_dim": 1024}, {"cross_attention_dim": width}, "m")
+    assert ("--control canny" in told.value.next_step) == is_published
 
 
 def test_published_ones_go_by_the_width_of_text_that_a_network_reads() -> None:

@@ -31,7 +31,7 @@ def on_command_line(name: str, value: object = None) -> str:
     flag = short.get(word) or f"--{'no-' if value is False else ''}{word.replace('_', '-')}"
     if value is None or isinstance(value, bool):
         return flag
-    text = f"{value:g}" if isinstance(value, float) else str(value)
+    text = f"{value:g}" if isinstance(value, float) else str(value) or "''"
     return f"{flag}={text}" if text.startswith("--") else f"{flag} {text}"
 
 

@@ -44,6 +44,8 @@ WHITE = "White is edited, black is kept, and transparent counts as black."
 NOT = "not:"  # before a mask: the opposite of it
 TRACK = "track:"  # before a box or a picture: it follows what it holds
 MOST_LABELS = 31  # of a picture whose levels are numbers of objects; a painted grey is brighter
+LEEWAY = 0.03  # of proportions: sides are rounded to what a model or a codec takes
+HALF = 127  # what is brighter is followed
 NUMBER = r"\d+(?:\.\d+)?"
 TIME = rf"{NUMBER}(?:s|ms)?"
 RANGE = rf"(?P<begin>{TIME})?-(?P<end>{TIME})?(?:~(?P<ramp>{TIME}))?"
@@ -113,9 +115,30 @@ class EditMask:
             raise UsageError(
                 f"the mask {spec} is drawn at {at:g} s, where no frame is edited.",
                 f"The frames that are edited are {times[0][0]:.2f} s to {times[-1][1]:.2f} s of the source.",
+                "Draw it in one of them",
             )
-        first = drawn if isinstance(drawn, Box) else read_masks(drawn, pixels.selection, self.warn)[0]
+        first = drawn if isinstance(drawn, Box) else self._painted_once(drawn, pixels)
         return Tracked(spec, first, shown[0], pixels, self.warn, self.flow)
+
+    def _painted_once(self, name: str, pixels: Pixels) -> np.ndarray:
+        """The mask that is followed, (Y, X) uint8: a picture, or the first of a clip. Raises UsageError for
+        one with nothing to follow.
+        """
+        masks = read_masks(name, pixels, self.warn)
+        if len(masks) > 1:
+            self.warn(
+                f"the mask {name} has {len(masks)} frames, and {TRACK} follows the first of them;"
+                f" without {TRACK} each is taken as it is"
+            )
+        if masks[0].max() <= HALF:
+            raise UsageError(
+                f"the mask {name} has nothing as bright as half of white{' at first' * (len(masks) > 1)},"
+                f" and so nothing to follow.",
+                WHITE,
+                "Paint what is to be followed white",
+            )
+        first: np.ndarray = masks[0]
+        return first
 
     def _weights(self, spec: str, span: Span, by_frames: bool, pixels: Pixels) -> list[float]:
         """How much of a mask each frame takes; raises UsageError for a range that holds none."""
@@ -136,6 +159,7 @@ class EditMask:
             raise UsageError(
                 f"the mask {spec} holds no frame of this clip.",
                 f"The frames that are edited are {shown} of the source.",
+                "Name a range among them",
             )
         return weights
 
@@ -210,21 +234,25 @@ def clip_layer(name: str, pixels: Pixels, warn: Warn) -> np.ndarray:
     """A mask clip's frame for each edited one, (F or 1, Y, X) uint8.
 
     A clip as long as the source is taken by the same start and stride; one of another length is
-    stretched over the source's time.
+    stretched over the source's time, which is warned of.
     """
-    masks = read_masks(name, pixels.selection, warn)
+    masks = read_masks(name, pixels, warn)
     count, (start, stride) = len(pixels.durations), pixels.selection[:2]
     if len(masks) in (1, count):
         return masks
     if len(masks) == pixels.clip.frames_hint:
         return masks[start::stride][:count]
+    warn(
+        f"the mask {name} has {len(masks)} frames, and {count} {'is' if count == 1 else 'are'} edited:"
+        " it is stretched over their time"
+    )
     times = pixels.times()
     begin, length = times[0][0], times[-1][1] - times[0][0]
     places = [int(((shown[0] + shown[1]) / 2 - begin) / length * len(masks)) for shown in times]
     return masks[[min(place, len(masks) - 1) for place in places]]
 
 
-def read_masks(name: str, selection: Selection, warn: Warn) -> np.ndarray:
+def read_masks(name: str, pixels: Pixels, warn: Warn) -> np.ndarray:
     """All frames of a mask at the size of the output, cut as the clip is; (F, Y, X) uint8, 255 is edited.
 
     Transparent is black. Labels, as segmenters write them (0 and 1, or a colour for each object), are
@@ -232,7 +260,9 @@ def read_masks(name: str, selection: Selection, warn: Warn) -> np.ndarray:
     """
     import numpy as np
 
+    selection = pixels.selection
     levels, shades = shades_of(name, warn)
+    warn_of_shape("mask", name, (shades.shape[2], shades.shape[1]), pixels, warn)
     top = max(levels)
     if top == 0:
         raise UsageError(
@@ -250,6 +280,22 @@ def read_masks(name: str, selection: Selection, warn: Warn) -> np.ndarray:
     for place, frame in enumerate(shades):
         made[place] = cut((frame > 0) * np.uint8(255) if has_labels else frame, selection)
     return made
+
+
+def warn_of_shape(what: str, name: str, size: tuple[int, int], pixels: Pixels, warn: Warn) -> None:
+    """Tell of a mask or the like that has other proportions than the clip, whose sides it is brought to.
+
+    size: its width and height.
+    """
+    width, height = size
+    whole = pixels.clip.width, pixels.clip.height
+    is_cut = isinstance(pixels.selection.size, int)
+    fits = [whole, pixels.selection.shown, *([(1, 1)] if is_cut else [])]
+    if not any(abs(width * rows - height * columns) <= LEEWAY * width * rows for columns, rows in fits):
+        warn(
+            f"the {what} {name} is {width}x{height} and the clip {whole[0]}x{whole[1]}: it is"
+            f" {'cut to a square' if is_cut else 'stretched to the shape of the clip'}"
+        )
 
 
 def shades_of(name: str, warn: Warn) -> tuple[set[int], np.ndarray]:
@@ -291,9 +337,9 @@ def cut(frame_YX: np.ndarray, selection: Selection) -> np.ndarray:
     return np.asarray(fitted(Image.fromarray(frame_YX), selection.size, selection.shown))[..., 0]
 
 
-def parse(spec: str, size: tuple[int, int]) -> tuple[Box, Span | None, bool]:
+def parse(spec: str, size: tuple[int, int], typed: str | None = None) -> tuple[Box, Span | None, bool]:
     """A box in pixels, the range it holds for (None is always), and whether that counts frames; size: width,
-    height.
+    height. typed: what the user wrote, where that is more.
     """
     whole = Box(0, 0, *size)
     if match := re.fullmatch(r"(\d+),(\d+),(\d+),(\d+)", spec):
@@ -303,7 +349,8 @@ def parse(spec: str, size: tuple[int, int]) -> tuple[Box, Span | None, bool]:
         x, y, width, height = (
             _pixels(text, size[place % 2]) for place, text in enumerate(match.groups()[:4])
         )
-        box = _within(spec, Box(round(x), round(y), round(x + width), round(y + height)), size)
+        edges = Box(round(x), round(y), round(x + width), round(y + height))
+        box = _within(typed or spec, edges, size)
         return box, _span(match, spec) if "@" in spec else None, False
     if match := re.fullmatch(rf"time:{RANGE}", spec):
         return whole, _span(match, spec), False
@@ -322,17 +369,43 @@ def parse_track(spec: str, size: tuple[int, int]) -> tuple[Box | str, float | No
         return what, at
     if not re.fullmatch(rf"{SIDE},{SIDE},{SIDE},{SIDE}", what):
         raise UsageError(
-            f"{option('mask', spec)} follows neither a box nor a file: {what} is not there.",
+            f"{option('mask', spec)} follows neither a box nor a file: {_fault_of_track(what)}.",
             "",
             f"Try {option('mask', 'track:10%,10%,40%,60%@1s')}, or {option('mask', 'track:mask.png')}",
         )
-    return parse(f"box:{what}", size)[0], at
+    return parse(f"box:{what}", size, spec)[0], at
+
+
+def _fault_of_track(what: str) -> str:
+    """Why a text is neither a box, which has four numbers and perhaps a time, nor a file."""
+    box, is_timed, time = what.rpartition("@")
+    if is_timed and re.fullmatch(rf"{SIDE},{SIDE},{SIDE},{SIDE}", box):
+        return f"{time!r} is not a time in seconds, from 0, such as 1s"
+    if what and re.fullmatch(r"[-+.,%\d\se]*", what):
+        return f"{what} is not x,y,width,height, four numbers from 0 in pixels or percent"
+    return f"{what} is not there" if what else "nothing is named"
 
 
 def _within(spec: str, box: Box, size: tuple[int, int]) -> Box:
-    if not (box.left < box.right <= size[0] and box.top < box.bottom <= size[1]):
-        raise UsageError(f"the mask box {spec} does not lie in the {size[0]}x{size[1]} frame.", FORMS)
-    return box
+    if box.left < box.right <= size[0] and box.top < box.bottom <= size[1]:
+        return box
+    frame = f"the {size[0]}x{size[1]} frame"
+    if box.left >= box.right or box.top >= box.bottom:
+        raise UsageError(
+            f"the mask {spec} has no area: {box.right - box.left} by {box.bottom - box.top} pixels.",
+            "box: takes x,y,width,height, and a mask by its edges left,top,right,bottom.",
+            "Make it at least a pixel wide and high",
+        )
+    inner = Box(box.left, box.top, min(box.right, size[0]), min(box.bottom, size[1]))
+    sides = f"{inner.left},{inner.top},{inner.right - inner.left},{inner.bottom - inner.top}"
+    raise UsageError(
+        f"the mask {spec} does not lie in {frame}: it reaches from {box.left},{box.top} to"
+        f" {box.right},{box.bottom}.",
+        "box: takes x,y,width,height, and a mask by its edges left,top,right,bottom.",
+        f"What of it is in the frame is box:{sides}"
+        if inner.left < inner.right and inner.top < inner.bottom
+        else "Name a box inside it",
+    )
 
 
 def _pixels(text: str, side: int) -> float:
@@ -342,7 +415,11 @@ def _pixels(text: str, side: int) -> float:
 def _span(match: re.Match[str], spec: str) -> Span:
     begin, end, ramp = (_seconds(match[name]) for name in ("begin", "end", "ramp"))
     if (begin is None and end is None) or (begin is not None and end is not None and end < begin):
-        raise UsageError(f"the range of the mask {spec} is empty or open on both sides.", FORMS)
+        raise UsageError(
+            f"the range of the mask {spec} is empty or open on both sides.",
+            "A range goes from what is earlier to what is later, and one of both may be missing:"
+            " time:1s-2s, time:1.5s-, time:-2s, frames:12-40.",
+        )
     return Span(begin, end, ramp or 0.0)
 
 

@@ -115,6 +115,7 @@ def _locked(model: Family, params: Params) -> Select:
         raise UsageError(
             f"lock_layer {params.lock_layer} is behind the last of {len(layers)} self-attention modules.",
             f"Give 0 to {len(layers) - 1}.",
+            f"Try {option('set.lock_layer', len(layers) - 1)}",
         )
     return Select("self", first_layer=layers[params.lock_layer])
 

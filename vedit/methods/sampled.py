@@ -60,7 +60,9 @@ def check_start(start_index: int, steps: int) -> None:
     """Refuse to start behind the last step."""
     if start_index >= steps:
         raise UsageError(
-            f"start_index {start_index} is behind the last of {steps} steps.", f"Give 0 to {steps - 1}."
+            f"start_index {start_index} is behind the last of {steps} steps.",
+            f"Give 0 to {steps - 1}.",
+            f"Try {option('set.start_index', 0)}, or more steps",
         )
 
 

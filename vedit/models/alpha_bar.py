@@ -104,11 +104,12 @@ class AlphaBar:
                 for count in range(1, min(len(kept), self.train_steps - 1) + 1)
                 if kept.issuperset(self.nearest_stored(count, kept))
             ]
+            near = sorted(fits, key=lambda count: (abs(count - len(timesteps)), -count))
             raise UsageError(
                 f"{what} holds {len(kept)} levels, and {len(timesteps)} steps need timestep {missing[0]},"
                 " which is not among them.",
-                f"Step counts that fit: {', '.join(map(str, fits[-6:]))}." if fits else "",
-                f"Try {option('steps', fits[-1])}"
+                f"Step counts that fit: {', '.join(map(str, sorted(near[:6])))}." if fits else "",
+                f"Try {option('steps', near[0])}"
                 if fits
                 else f"Invert again, or leave out {option('inversion')}",
             )

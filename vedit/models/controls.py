@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vedit.errors import ModelError, UsageError, nearest, option
+from vedit.errors import InputError, ModelError, UsageError, nearest, option
 from vedit.models.adapters import HUB_ID
 from vedit.models.checked import check_part, read_config
 from vedit.models.hub import fetch_folder, read_json, weights_in
@@ -73,19 +73,22 @@ def parse(text: str) -> Control:
     """NET[=WEIGHT][:CLIP]. Raises UsageError."""
     net, weight, clip = split(text)
     found = None if net in PUBLISHED or os.path.exists(net) else HUB_ID.fullmatch(net)
+    if not net:
+        raise UsageError(f"{option('control', text)} names no ControlNet.", FORM)
     if net not in PUBLISHED and not os.path.exists(net) and (found is None or found["file"]):
         raise UsageError(
             f"{option('control', text)}: there is no ControlNet {net!r}{nearest(net, PUBLISHED) or '.'}", FORM
         )
+    strength = _weight(text, weight) if weight else 1.0
     if not clip and net not in TOOLS:
-        example = option("control", f"{net}={weight or 1}:CLIP")
+        example = option("control", f"{net}={strength:g}:CLIP")
         raise UsageError(
             f"{option('control', text)} names no clip to go by.",
             "Only the edges of canny are made here; depth and poses come from a clip of yours.",
             f"Name it: {example}" + ("" if net in PUBLISHED else f", or {example.replace('CLIP', 'canny')}"),
         )
     name, revision = (found["name"], found["revision"]) if found else (net, None)
-    return Control(name, clip or net, _weight(text, weight) if weight else 1.0, revision)
+    return Control(name, clip or net, strength, revision)
 
 
 def split(text: str) -> tuple[str, str, str]:
@@ -104,10 +107,7 @@ def split(text: str) -> tuple[str, str, str]:
 
 
 def _weight(text: str, number: str) -> float:
-    try:
-        weight = float(number)
-    except ValueError:
-        weight = math.nan
+    weight = _number(number)
     if not 0 <= weight <= LARGEST_WEIGHT:
         net, _, clip = split(text)
         raise UsageError(
@@ -116,6 +116,33 @@ def _weight(text: str, number: str) -> float:
             f"Try {option('control', f'{net}=1:{clip}' if clip else f'{net}=1')}",
         )
     return weight
+
+
+def _number(text: str) -> float:
+    """NaN for what is not a number."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def check_clip(text: str, asked: Control) -> None:
+    """Refuse a clip of conditions that is not there; a weight in its place is told. Raises InputError."""
+    if asked.clip in TOOLS or os.path.exists(asked.clip):
+        return
+    file, _, weight = asked.clip.rpartition("=")
+    moved = ""
+    if 0 <= _number(asked.clip) <= LARGEST_WEIGHT and asked.net in TOOLS:
+        moved = f"{asked.net}={asked.clip}"
+    elif 0 <= _number(weight) <= LARGEST_WEIGHT and (file in TOOLS or os.path.exists(file)):
+        moved = f"{asked.net}={weight}:{file}"
+    raise InputError(
+        f"{option('control', text)}: there is no clip {asked.clip!r}.",
+        "A weight stands behind the ControlNet, with = before it."
+        if moved
+        else f"It is a file, a folder of pictures, or {' or '.join(TOOLS)}.",
+        f"Try {option('control', moved)}" if moved else "Check the name",
+    )
 
 
 def with_names(text: str, change: Callable[[str], str]) -> str:
@@ -205,7 +232,9 @@ def check_made_for(name: str, control: Mapping[str, Any], unet: Mapping[str, Any
         raise ModelError(
             f"the ControlNet {name} was made for {made}, and {model} has {wanted}.",
             "It adds to the network that it was trained with.",
-            f"Name one of the model's family, such as {option('control', 'canny')}",
+            f"Name one of the model's family, such as {option('control', 'canny')}"
+            if unet.get("cross_attention_dim") in FAMILIES
+            else "Name one that was made for it",
         )
 
 

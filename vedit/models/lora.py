@@ -18,9 +18,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from vedit.errors import ModelError
+from vedit.errors import ModelError, read_fault
 from vedit.models.adapters import Found, made_for, settings_of
-from vedit.models.hub import first_line
 
 ENDS = {  # of keys, the longer before those they end in
     ".lora_linear_layer.down.weight": "down",
@@ -189,7 +188,7 @@ def read(path: Path) -> dict[str, Tensor]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a damaged file makes the two readers say
         raise ModelError(
-            f"{path}: the LoRA cannot be read: {first_line(error)}.", "", "Download it again"
+            f"{path}: the LoRA cannot be read: {read_fault(error)}.", "", "Download it again"
         ) from None
     content = content.get("state_dict", content) if isinstance(content, dict) else {}
     found = {str(key): value for key, value in content.items() if isinstance(value, Tensor)}

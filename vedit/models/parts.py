@@ -19,8 +19,12 @@ from vedit.models.layout import class_of
 from vedit.models.sharded import shards
 
 
-def loaded(name: str, folder: Path, part: str, kind: Any, **options: Any) -> Any:
-    """A part of the model. Raises ModelError with the name of its weights, whatever is wrong with them."""
+def loaded(name: str, folder: Path, part: str, kind: Any, again: str | None = None, **options: Any) -> Any:
+    """A part of the model, or a network beside it.
+
+    again: what to do about weights that are damaged, where the network is not the model's own. Raises
+    ModelError with the name of the weights, whatever is wrong with them.
+    """
     try:
         return _part(kind, folder / part, **options)
     except (torch.OutOfMemoryError, MemoryError, VeditError):
@@ -31,7 +35,7 @@ def loaded(name: str, folder: Path, part: str, kind: Any, **options: Any) -> Any
         raise ModelError(
             f"{name}: the weights cannot be loaded ({where}): {first_line(error)}.",
             "",
-            whole_again(name, folder),
+            whole_again(name, folder) if again is None else again,
         ) from None
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vedit.errors import ModelError, option
+from vedit.errors import ModelError, option, read_fault
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -132,9 +132,8 @@ def _read(path: Path) -> dict[str, Any]:
             content = content.get(wrapper, content)
         found = {str(key).removeprefix("module."): value for key, value in content.items()}
     except Exception as error:  # whatever a damaged file makes the two readers say
-        first = str(error).strip().splitlines() or [type(error).__name__]
         raise ModelError(
-            f"{path}: the weights cannot be read: {first[0]}", "", "Download them again"
+            f"{path}: the weights cannot be read: {read_fault(error)}.", "", "Download them again"
         ) from None
     return found
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from vedit.errors import ModelError, UsageError, option
+from vedit.errors import ModelError, UsageError, option, read_fault
 from vedit.models.hub import hub_or_cache
 from vedit.training.loop import seeded
 
@@ -145,7 +145,7 @@ def _read(path: str) -> dict[str, Tensor]:
             f"{path}: there is no such file.", "It would hold the weights of VGG16-BN."
         ) from None
     except Exception as error:  # safetensors, pickle and zip each have errors of their own
-        raise ModelError(f"{path}: cannot be read as weights: {str(error).strip().splitlines()[0]}") from None
+        raise ModelError(f"{path}: cannot be read as weights: {read_fault(error)}.") from None
 
 
 def _fetched() -> dict[str, Tensor]:

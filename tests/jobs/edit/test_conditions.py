@@ -23,6 +23,7 @@ from vedit.jobs.batch.keys import Contents, Keys
 from vedit.jobs.batch.rows import read_rows
 from vedit.jobs.clips import Selection, read_pixels
 from vedit.jobs.edit.conditions import check_conditions, condition, conditioned, taken
+from vedit.jobs.edit.reference import one_picture
 from vedit.jobs.edit.request import EditRequest
 from vedit.media.canny import edges
 from vedit.models.sd.model import Model
@@ -208,6 +209,20 @@ def test_a_condition_clip_is_as_long_as_the_clip_or_what_is_edited_of_it(clip: s
     assert np.array_equal(made, pixels(tmp_path / "c.gif"))
 
 
+def test_a_condition_of_another_shape_and_a_clip_as_a_picture_are_warned_of(
+    clip: str, tmp_path: Path
+) -> None:
+    read, said = read_pixels(clip, Selection(size=32)), list[str]()
+    Image.new("RGB", (48, 32)).save(tmp_path / "wide.png")
+    condition(str(tmp_path / "wide.png"), read, said.append)
+    assert len(said) == 1 and "wide.png is 48x32 and the clip 32x32" in said[0]
+    written = np.asarray(one_picture(str(write_clip(tmp_path / "three.gif", 3)), "reference", said.append))
+    assert np.array_equal(written, pixels(tmp_path / "three.gif")[0])
+    assert "three.gif is a clip: its first frame is the reference" in said[1]
+    one_picture(str(tmp_path / "wide.png"), "reference", said.append)
+    assert len(said) == 2
+
+
 def test_wrong_conditions_are_refused_before_the_model_is_loaded(model: Model, clip: str, net: Path, adapter: Path, picture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
     def no_model(*args: Any, **kwargs: Any) -> Any:
         raise AssertionError("the model is loaded")
@@ -221,6 +236,7 @@ def test_wrong_conditions_are_refused_before_the_model_is_loaded(model: Model, c
         (("--control", f"{net}:nothing.gif"), 3, "there is no clip 'nothing.gif'"),
         (("--control", f"{net}:{write_clip(tmp_path / 'two.gif', 2)}"), 3, "Try --frames 2"),
         (("--control", f"{net}:{write_clip(tmp_path / 'five.gif', 5)}"), 3, "five.gif OUT --frames 3 --size"),
+        (("--control", f"{net}:canny=0.5"), 3, f"Try --control {net}=0.5:canny"),
         (("--control", "kanny"), 2, "there is no ControlNet 'kanny'"),
         (("--control", "depth=1"), 2, "names no clip to go by"),
         (("--control", f"{net}=x:canny"), 2, "'x' is not a weight"),

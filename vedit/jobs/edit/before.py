@@ -186,8 +186,11 @@ def check_instruction(request: EditRequest) -> None:
         if getattr(request, name) is not None and not is_followed:
             raise UsageError(
                 f"{option(name)} is for a method that follows an instruction, and {request.method} does not.",
-                "",
-                f"Try {option('method', 'easyv2v')}",
+                "A picture is also the edited first frame of anyv2v, and for the look of one there is"
+                f" {option('image_prompt', 'FILE')}."
+                if name == "ref"
+                else "",
+                f"Try {option('method', 'easyv2v')} {option('instruction', 'TEXT')}",
             )
     if request.ref is not None and request.ref_from is not None:
         raise UsageError(

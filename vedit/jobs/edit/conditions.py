@@ -14,7 +14,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from vedit.errors import InputError, ModelError, UsageError, VeditError, Warn, option, silent
-from vedit.jobs.clips import Pixels, Selection, blank_frames, fitted
+from vedit.jobs.clips import Pixels, blank_frames, fitted
+from vedit.jobs.edit.reference import one_picture
+from vedit.jobs.masks import warn_of_shape
 from vedit.media.source import opened
 from vedit.models import controls as asked_controls
 from vedit.models import images
@@ -53,12 +55,7 @@ def check_conditions(
         raise ModelError(f"{given} does not go with {model}.", FITTING, f"Leave out {given}")
     for text in control:
         asked = asked_controls.parse(text)
-        if asked.clip not in TOOLS and not os.path.exists(asked.clip):
-            raise InputError(
-                f"{option('control', text)}: there is no clip {asked.clip!r}.",
-                f"It is a file, a folder of pictures, or {' or '.join(TOOLS)}.",
-                "Check the name",
-            )
+        asked_controls.check_clip(text, asked)
         if os.path.exists(asked.net) and not single_file.is_file(model):
             check_folder(asked.net, find_folder(model, revision), model)
     if image_prompt is not None:
@@ -165,27 +162,28 @@ def condition(clip: str, pixels: Pixels, warn: Warn = silent) -> np.ndarray:
             made[place] = edges(frame)
         return made
     places = taken(clip, _count(clip), pixels)
-    for number, frame in enumerate(_frames(clip, pixels.selection, warn)):
+    for number, frame in enumerate(_frames(clip, pixels, warn)):
         for place, wanted in enumerate(places):
             if wanted == number:
                 made[place] = frame
     return made
 
 
-def _frames(name: str, selection: Selection, warn: Warn) -> Any:
+def _frames(name: str, pixels: Pixels, warn: Warn) -> Any:
     """The frames of a condition clip, cut as the clip is."""
     import numpy as np
 
     try:
-        with opened(name, warn=warn) as (_, frames):
+        with opened(name, warn=warn) as (clip, frames):
+            warn_of_shape("condition", name, (clip.width, clip.height), pixels, warn)
             for frame in frames:
-                yield np.asarray(fitted(frame.pixels, selection.size))
+                yield np.asarray(fitted(frame.pixels, pixels.selection.size))
     except VeditError as error:
         raise error.in_file(name) from error.__cause__
 
 
 def shown_picture(
-    model: Model, image_prompt: str | None, image_adapter: str | None
+    model: Model, image_prompt: str | None, image_adapter: str | None, warn: Warn = silent
 ) -> tuple[Picture | None, dict[str, Any]]:
     """The picture that the edit's cross-attention sees, and what a record tells of it; one of weight 0 is
     not seen. Raises VeditError.
@@ -211,18 +209,6 @@ def shown_picture(
         "adapter_sha256": adapter.sha256,
         "encoder_sha256": adapter.encoder_sha256,
     }
-    tokens, away = adapter.tokens(_picture(asked.image))
+    tokens, away = adapter.tokens(one_picture(asked.image, "image prompt", warn))
     picture = Picture(tokens.float(), away.float(), adapter.keys_of, asked.weight) if asked.weight else None
     return picture, {"image_prompt": told}
-
-
-def _picture(name: str) -> Any:
-    """The first frame of a file, transparency over white. Raises InputError."""
-    try:
-        with opened(name) as (_, frames):
-            frame = next(iter(frames), None)
-            if frame is None:
-                raise InputError("no frames.", "An image prompt is a picture.")
-            return fitted(frame.pixels, None)
-    except VeditError as error:
-        raise error.in_file(name) from error.__cause__

@@ -4,32 +4,44 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vedit.errors import InputError, UsageError, VeditError, option
+from vedit.errors import InputError, UsageError, VeditError, Warn, option, silent
 from vedit.jobs.clips import Pixels, Selection, fitted
 from vedit.media.source import opened
 from vedit.pixels import from_bytes
 
 if TYPE_CHECKING:
+    from PIL import Image
     from torch import Tensor
 
 
-def reference_picture(name: str, selection: Selection) -> Tensor:
+def reference_picture(name: str, selection: Selection, warn: Warn = silent) -> Tensor:
     """A picture (3, Y, X) in [-1, 1] at the size that is worked on, with white beside or above it where its
     aspect is another. Raises InputError.
     """
     import numpy as np
     from PIL import Image, ImageOps
 
-    try:
-        with opened(name) as (_, frames):
-            frame = next(iter(frames), None)
-            if frame is None:
-                raise InputError("no frames.", "A reference is a picture.")
-            shown = fitted(frame.pixels, None)
-    except VeditError as error:
-        raise error.in_file(name) from error.__cause__
+    shown = one_picture(name, "reference", warn)
     whole = ImageOps.pad(shown, selection.shape, Image.Resampling.LANCZOS, color=(255, 255, 255))
     return from_bytes(np.array(whole))
+
+
+def one_picture(name: str, called: str, warn: Warn = silent) -> Image.Image:
+    """The picture of a file, RGB, transparency over white; of a clip its first frame, which is told.
+
+    called: what it is used as. Raises InputError.
+    """
+    try:
+        with opened(name, warn=warn) as (_, frames):
+            frame = next(frames, None)
+            if frame is None:
+                raise InputError("no frames.", f"What is to be the {called} is a picture.")
+            shown: Image.Image = fitted(frame.pixels, None)
+            if next(frames, None) is not None:
+                warn(f"{name} is a clip: its first frame is the {called}")
+            return shown
+    except VeditError as error:
+        raise error.in_file(name) from error.__cause__
 
 
 def place_of(pixels: Pixels, frame: int) -> int:

@@ -76,7 +76,7 @@ class Edit:
         self.params = read_params(self.module.Params, job.params, job.method)
         given = conditioned(model, job.control, pixels, self.warn)
         # adapters know the layers of a network that has not been inflated
-        self.image, self.image_told = shown_picture(given, job.image_prompt, job.image_adapter)
+        self.image, self.image_told = shown_picture(given, job.image_prompt, job.image_adapter, self.warn)
         self.model = model_for(given, self.params)
         self.mask = EditMask(job.mask, pixels, self.warn, job.flow or "tvl1") if job.mask else None
         self.done = 0  # frames of the windows that are decoded
@@ -320,7 +320,7 @@ class Edit:
 
         job, selection = self.job, self.pixels.selection
         if job.ref is not None:
-            shown = reference_picture(job.ref, selection)
+            shown = reference_picture(job.ref, selection, self.warn)
         elif job.ref_from is not None:
             place_of(self.pixels, job.ref_from)
             shown = torch.full((3, selection.shape[1], selection.shape[0]), -1.0)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from vedit.documents import Kind, parse_json, table
-from vedit.errors import ModelError
+from vedit.errors import ModelError, read_fault
 from vedit.metrics.towers.features import Features, FeatureStore, feature_key
 from vedit.metrics.towers.files import Found, WeightFinder
 from vedit.metrics.types import Floats, Options, Pixels
@@ -193,9 +193,8 @@ def read_state(path: Path) -> State:
         ValueError,
         TypeError,
     ) as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ModelError(
-            f"{path}: the weights cannot be read: {first}", "", "Fetch the file again."
+            f"{path}: the weights cannot be read: {read_fault(error)}.", "", "Fetch the file again."
         ) from None
     while (
         isinstance(state, dict) and len(state) == 1 and isinstance(inner := next(iter(state.values())), dict)

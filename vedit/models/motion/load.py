@@ -252,7 +252,8 @@ def _joined(name: str, folder: Path, pictures: Model) -> Any:
     from diffusers import MotionAdapter, UNetMotionModel
 
     unet = pictures.unet
-    adapter = loaded(name, folder.parent, folder.name, MotionAdapter, torch_dtype=unet.dtype)
+    again = f"Name another: {option('model', f'{pictures.name}+ADAPTER')}"
+    adapter = loaded(name, folder.parent, folder.name, MotionAdapter, again, torch_dtype=unet.dtype)
     widths = [list(part.config.block_out_channels) for part in (adapter, unet)]
     if widths[0] != widths[1] or adapter.config.conv_in_channels:
         takes = adapter.config.conv_in_channels

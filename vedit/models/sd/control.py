@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from vedit.errors import option
 from vedit.models.checked import read_config
 from vedit.models.controls import by_content, check_made_for
 from vedit.models.hub import hash_weights
@@ -49,7 +50,8 @@ def load_net(name: str, folder: Path, model: Any) -> Net:
 
     unet = model.unet
     check_made_for(name, read_config(folder / "config.json"), unet.config, model.name)
-    module = loaded(name, folder.parent, folder.name, ControlNetModel, torch_dtype=model.dtype)
+    again = f"Name another: {option('control', 'FOLDER:CLIP')}"
+    module = loaded(name, folder.parent, folder.name, ControlNetModel, again, torch_dtype=model.dtype)
     module.eval().requires_grad_(False)
     if model.offload == "sequential" and model.device.type != "cpu":
         from accelerate import cpu_offload

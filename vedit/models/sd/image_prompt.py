@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from vedit.errors import ModelError
+from vedit.errors import ModelError, option, read_fault
 from vedit.models.hub import first_line, hash_weights
 from vedit.models.images import Adapter
 from vedit.models.lora import read
@@ -80,7 +80,10 @@ def load_adapter(found: Adapter, model: Any) -> ImageAdapter:
             "Edits take adapters of pictures: the plain ones, and those called plus.",
         )
     _check_fits(found, state["ip_adapter"], model)
-    encoder = loaded(found.name, found.encoder.parent, found.encoder.name, CLIPVisionModelWithProjection)
+    again = f"Name another: {option('image_adapter', 'FILE')}"
+    encoder = loaded(
+        found.name, found.encoder.parent, found.encoder.name, CLIPVisionModelWithProjection, again
+    )
     try:
         projection = model.unet._convert_ip_adapter_image_proj_to_diffusers(proj, low_cpu_mem_usage=False)
         processors = model.unet._convert_ip_adapter_attn_to_diffusers([state], low_cpu_mem_usage=False)
@@ -139,7 +142,7 @@ def _nested(file: Path) -> dict[str, Tensor]:
             for key, tensor in part.items()
         }
     except Exception as error:  # whatever a damaged file makes the reader say
-        raise ModelError(f"{file}: the IP-Adapter cannot be read: {first_line(error)}.") from None
+        raise ModelError(f"{file}: the IP-Adapter cannot be read: {read_fault(error)}.") from None
 
 
 def _check_fits(found: Adapter, tensors: dict[str, Tensor], model: Any) -> None:

@@ -20,8 +20,7 @@ from typing import Any
 
 from vedit import documents
 from vedit.documents import Kind
-from vedit.errors import ModelError, option, reason_of
-from vedit.models.hub import first_line
+from vedit.errors import ModelError, option, read_fault, reason_of
 from vedit.models.layout import SD, SDXL, Layout
 
 SUFFIXES = (".safetensors", ".ckpt")
@@ -224,7 +223,7 @@ def read_tensors(name: str) -> dict[str, Any]:
             if name.lower().endswith(".ckpt")
             else "Download it again"
         )
-        raise ModelError(f"{name}: the weights cannot be read: {first_line(error)}.", "", advice) from None
+        raise ModelError(f"{name}: the weights cannot be read: {read_fault(error)}.", "", advice) from None
     table = content.get("state_dict", content) if isinstance(content, dict) else {}
     return {str(key): value for key, value in table.items() if isinstance(value, torch.Tensor)}
 
