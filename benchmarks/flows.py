@@ -21,7 +21,7 @@ from vedit.methods.base import Request, Window
 from vedit.methods.params import read_params
 from vedit.models.flow import Flow
 from vedit.models.prompt import Prompt
-from vedit.models.wan.network import Transformers
+from vedit.models.wan.network import WanNetwork
 
 MOST = 1.15
 FRAMES, CHANNELS, SIDE, TOKENS, WIDTH = 5, 4, 16, 32, 64
@@ -34,7 +34,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
-class RandomModel(Transformers):
+class RandomModel(WanNetwork):
     """A network and random text, without a codec; its calls are kept while `calls` is a list."""
 
     def __init__(self) -> None:
@@ -95,7 +95,7 @@ def edit(model: RandomModel, method: str) -> None:
 @torch.inference_mode()
 def bare(model: RandomModel, calls: list[tuple[Any, ...]]) -> None:
     for call in calls:
-        Transformers.predict(model, *call)
+        WanNetwork.predict(model, *call)
 
 
 def seconds(work: Any, *arguments: Any) -> float:

@@ -12,9 +12,9 @@ from tests.engine.tiny import tokenizer
 from tests.engine.video_folder import ltx_transformer, wan_transformer
 from vedit.methods.base import Request, Window
 from vedit.models.flow import Flow
-from vedit.models.ltx.network import BareLTX
+from vedit.models.ltx.network import LTXNetwork
 from vedit.models.prompt import Prompt
-from vedit.models.wan.network import Transformers
+from vedit.models.wan.network import WanNetwork
 from vedit.models.words import read_prompt
 
 TOKENS = 20
@@ -36,7 +36,7 @@ class Texts:
         return text
 
 
-class TinyWan(Texts, Transformers):
+class TinyWan(Texts, WanNetwork):
     """A Wan of two blocks, or as many as said."""
 
     def __init__(self, *, whole: bool = False, blocks: int = 2) -> None:
@@ -44,7 +44,7 @@ class TinyWan(Texts, Transformers):
         super().__init__(transformer, Flow(3.0, is_whole=whole), text_tokens=TOKENS)
 
 
-class TinyLTX(Texts, BareLTX):
+class TinyLTX(Texts, LTXNetwork):
     """An LTX-Video of as many blocks."""
 
     def __init__(self, blocks: int = 2) -> None:

@@ -27,25 +27,25 @@ TENSORS = {
 }
 
 
-def find_sites(blocks: Sequence[Any], name: str, scale: int) -> list[Site]:
-    """Both attentions of every block, in forward order. name: of their list; scale: of a patch."""
+def find_sites(transformer: Any, blocks: str, scale: int) -> list[Site]:
+    """Both attentions of every block, in forward order. blocks: the name of their list; scale: of a patch."""
     return [
-        Site(f"{name}.{block}.{attention}", kind, 2 * block + place, scale)
-        for block in range(len(blocks))
+        Site(f"{blocks}.{block}.{attention}", kind, 2 * block + place, scale)
+        for block in range(len(getattr(transformer, blocks)))
         for place, (attention, kind) in enumerate((("attn1", "self"), ("attn2", "cross")))
     ]
 
 
 class Frames:
-    """How many frames of tokens the call at hand has. read: that number from what the rotary positions are
-    given.
-    """
+    """How many frames of tokens the call at hand has, read where the rotary positions are asked for."""
 
-    def __init__(self, read: Callable[[tuple[Any, ...]], int]) -> None:
-        self.read, self.count = read, 1
+    count = 1
+
+    def __init__(self, transformer: Any, read: Callable[[Any, tuple[Any, ...]], int]) -> None:
+        self.transformer, self.read = transformer, read
 
     def see(self, module: Any, inputs: tuple[Any, ...]) -> None:
-        self.count = self.read(inputs)
+        self.count = self.read(self.transformer, inputs)
 
 
 class ClipProcessor:
@@ -59,6 +59,28 @@ class ClipProcessor:
 
     def __init__(self, controller: Applier, path: str, frames: Frames, stock: Any) -> None:
         self.controller, self.path, self.frames, self.stock = controller, path, frames, stock
+
+    def __call__(
+        self,
+        attn: Any,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        rotary: tuple[Tensor, Tensor] | None = None,
+        **kwargs: Any,
+    ) -> Tensor:
+        if self.is_idle:
+            given: Tensor = self.stock(
+                attn, hidden_states, encoder_hidden_states, attention_mask, rotary, **kwargs
+            )
+            return given
+        assert encoder_hidden_states is not None or attention_mask is None, "a clip sees all of itself"
+        return self._run(attn, hidden_states, encoder_hidden_states, rotary, attention_mask)
+
+    @staticmethod
+    def frames_of(transformer: Any, inputs: tuple[Any, ...]) -> int:
+        """Frames of tokens, by what the rotary positions are given."""
+        raise NotImplementedError
 
     @property
     def is_idle(self) -> bool:
@@ -80,7 +102,7 @@ class ClipProcessor:
         """The text in what a module sees beside the clip."""
         return context_BLC
 
-    def run(
+    def _run(
         self,
         attn: Any,
         hidden_states: Tensor,
@@ -130,31 +152,25 @@ class ClipProcessor:
 
 @contextmanager
 def attached(
-    transformers: Sequence[Any],
-    sites: Sequence[Site],
-    frames: Callable[[Any], Frames],
-    make: Callable[[str, Frames, Any], ClipProcessor],
+    transformers: Sequence[Any], sites: Sequence[Site], controller: Applier, processor: type[ClipProcessor]
 ) -> Iterator[None]:
-    """Put processors in place at these sites of each transformer; they are themselves again on any exit.
-
-    frames: of a transformer, what reads its calls. make: a processor of a path, that, and the stock one.
-    """
+    """Put processors in place at these sites of each transformer; they are themselves again on any exit."""
     before: list[tuple[Any, Any]] = []
     hooks = []
     try:
         for transformer in transformers:
-            clip = frames(transformer)
-            hooks.append(transformer.rope.register_forward_pre_hook(clip.see))
+            frames = Frames(transformer, processor.frames_of)
+            hooks.append(transformer.rope.register_forward_pre_hook(frames.see))
             for site in sites:
                 module = transformer.get_submodule(site.path)
                 before.append((module, module.processor))
-                module.processor = make(site.path, clip, module.processor)
+                module.processor = processor(controller, site.path, frames, module.processor)
         yield
     finally:
         for hook in hooks:
             hook.remove()
-        for module, processor in reversed(before):
-            module.processor = processor
+        for module, stock in reversed(before):
+            module.processor = stock
 
 
 def heads(attn: Any, tensor: Tensor) -> Tensor:

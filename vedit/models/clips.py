@@ -2,32 +2,41 @@
 
 The codec packs a first frame alone and then some frames into one latent. A clip of another length is
 filled up with its last frame, as a picture is with its last row, and cut again behind the codec.
-Shape letters: F pictures, f latent frames, C channels, Y X rows and columns.
+Shape letters: F pictures, f latent frames, C channels, Y X rows and columns, L text tokens, E text width.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
 
+from vedit.errors import UsageError, option
 from vedit.models.bare import rebuilt, weight_bytes
+from vedit.models.clip_network import ClipNetwork
 from vedit.models.hub import BUILTIN, OURS, hash_weights
 from vedit.models.layout import Layout
 from vedit.models.place import OnDevice
+from vedit.models.prompt import Prompt
+from vedit.models.words import checked_ids, read_prompt
 from vedit.pixels import padded
 
 TILED_FROM = 1280 * 720  # pixels of a frame from which the codec works in overlapping tiles
 
 
-class ClipModel:
+@dataclass(kw_only=True)
+class ClipModel(ClipNetwork):
     """A loaded model. Latents are float32 whatever the network's dtype.
 
     Everything lies on `device`; with an offload, parts are moved there for their use.
+    name, folder: where it came from. revision: the commit of a Hub model, else None. lora: what was merged.
+    hides_padding: the text encoder sees nothing behind the prompt.
     """
 
     layout: ClassVar[Layout]
@@ -38,9 +47,11 @@ class ClipModel:
     text_encoder: Any
     tokenizer: Any
     device: torch.device
-    hashes: dict[str, str]
-    offload: str
-    lora: list[dict[str, Any]]
+    dtype: torch.dtype
+    hides_padding: bool = True
+    hashes: dict[str, str] = field(default_factory=dict)
+    offload: str = "none"
+    lora: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def scale(self) -> int:
@@ -58,7 +69,8 @@ class ClipModel:
         return self.packs
 
     @property
-    def cells(self) -> int:
+    def native_size(self) -> int:
+        """The shorter side in pixels that the model was trained at."""
         raise NotImplementedError
 
     def normal(self) -> tuple[Tensor, Tensor]:
@@ -86,6 +98,67 @@ class ClipModel:
     @property
     def is_embedded(self) -> bool:
         return self.folder.parent == BUILTIN and self.folder.name in OURS
+
+    def read(self, prompt: str) -> str:
+        """A prompt as the model's pipeline gives it to the tokenizer."""
+        return prompt
+
+    def words(self, prompt: str) -> Prompt:
+        return read_prompt(self.tokenizer, self.read(prompt), self.text_tokens)
+
+    @torch.inference_mode()
+    def encode_prompt(self, prompt: str) -> Tensor:
+        """The text embedding, (1, L, E) float32, zero behind the prompt's last token.
+
+        Raises UsageError for a prompt too long.
+        """
+        text = self.read(prompt)
+        count = len(checked_ids(self.tokenizer, text, self.text_tokens))
+        given = self.tokenizer(
+            text,
+            padding="max_length",
+            max_length=self.text_tokens,
+            return_attention_mask=True,
+            return_tensors="pt",
+        ).to(self.device)
+        mask = given.attention_mask if self.hides_padding else None
+        with self._in_use(self.text_encoder):
+            states_1LE: Tensor = self.text_encoder(given.input_ids, attention_mask=mask)[0].float()
+        states_1LE[:, count:] = 0
+        return states_1LE
+
+    @property
+    def cells(self) -> int:
+        """Latent cells on a side come in multiples of this: the network's patches."""
+        return math.lcm(*self.patch[1:])
+
+    def latent_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Rows and columns of the latents of a picture of a width and height: whole patches of the network.
+
+        Raises UsageError for more of them than it has places for.
+        """
+        width, height = size
+        rows, columns = (-(-side // (self.scale * self.cells)) * self.cells for side in (height, width))
+        for cells, patch in zip((rows, columns), self.patch[1:], strict=True):
+            if self.places is not None and cells // patch > self.places:
+                raise UsageError(
+                    f"{width}x{height} pixels are too many for {self.name}.",
+                    f"It has places for {self.places * self.scale * patch} on a side.",
+                    f"Try a smaller {option('size')}",
+                )
+        return rows, columns
+
+    def frames(self, pictures: int) -> int:
+        """Latent frames of so many pictures, filled up. Raises UsageError for too many."""
+        count, most = (self.filled(pictures) - 1) // self.packs + 1, self.places
+        if most is not None and count > most:
+            longest = (most - 1) * self.packs + 1
+            raise UsageError(
+                f"{pictures} frames at once are too many for {self.name}.",
+                f"It has places for {longest}.",
+                f"Try {option('frames', longest)}, or {option('stride', -(-pictures // longest))}",
+            )
+        return count
 
     def filled(self, pictures: int) -> int:
         """Pictures that the codec works on for so many: so many grains and 1."""

@@ -187,8 +187,8 @@ def read_moving(config: Mapping[str, Any], *, is_quadratic: bool = False) -> Flo
     plain = read_flow(still)
     terminal = config.get("shift_terminal") or None
     flow = Flow(plain.shift, plain.train_steps, terminal=terminal, is_quadratic=is_quadratic)
-    if not (0 < flow.shift < 1000 and flow.train_steps > 1) or not 0 < float(terminal or 0.5) < 1:
-        raise ValueError(f"its shift is {flow.shift:g}, its shift_terminal {terminal}")
+    if not 0 < float(terminal or 0.5) < 1:
+        raise ValueError(f"its shift_terminal is {terminal}")
     if not config.get("use_dynamic_shifting"):
         return flow
     if is_quadratic:
@@ -206,7 +206,7 @@ def read_flow(config: Mapping[str, Any]) -> Flow:
     """The levels of a diffusers scheduler config (scheduler/scheduler_config.json) of flow matching.
 
     The solver named there does not matter: its levels are taken, and steps are Euler's. Raises ModelError
-    for another kind of schedule.
+    for another kind of schedule, ValueError for numbers that make none.
     """
     kind, total = str(config.get("_class_name", "?")), int(config.get("num_train_timesteps", 1000))
     if config.get("use_dynamic_shifting") or config.get("shift_terminal"):
@@ -216,13 +216,15 @@ def read_flow(config: Mapping[str, Any]) -> Flow:
     for spacing in ("use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas", "invert_sigmas"):
         if config.get(spacing):
             raise ModelError(f"the scheduler {kind} has {spacing}, which is not known.")
-    if config.get("use_flow_sigmas"):  # UniPC and its like
-        shift = float(config.get("flow_shift", 1.0))
+    is_given = bool(config.get("use_flow_sigmas"))  # UniPC and its like
+    shift = float(config.get("flow_shift" if is_given else "shift", 1.0))
+    if not (0 < shift < 1000 and total > 1):
+        raise ValueError(f"its shift is {shift:g}, its num_train_timesteps {total}")
+    if is_given:
         return Flow(shift, total, 1 / total, leads_to_last=True, most=1 - 1e-6, is_whole=True)
     if kind != "FlowMatchEulerDiscreteScheduler":
         raise ModelError(
             f"the scheduler {kind} is not one of flow matching.",
             "Known are FlowMatchEulerDiscreteScheduler, and those with use_flow_sigmas.",
         )
-    plain = Flow(float(config.get("shift", 1.0)), total)
-    return Flow(plain.shift, total, last=plain._shifted(1 / total))  # it is shifted here, and again in a list
+    return Flow(shift, total, last=shifted(1 / total, shift))  # it is shifted here, and again in a list

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from vedit import documents
 from vedit.documents import Kind, table
-from vedit.errors import ModelError, UsageError, VeditError, nearest, option
+from vedit.errors import ModelError, UsageError, VeditError, Warn, nearest, option
 from vedit.models.checked import check_parts
 from vedit.models.layout import ANIMATEDIFF, CLIPS, LAYOUTS, SD, Layout, class_of, layout_of
 from vedit.models.sharded import INDEX_FILE, parts_of, shards
@@ -347,6 +347,11 @@ def unused_parts(index: dict[str, Any]) -> list[str]:
     own = {*layout.weighed, *layout.may, *layout.beside}
     # the weights of a motion adapter are part of the network's own
     return sorted(named - own - {"safety_checker", "feature_extractor", "motion_adapter"})
+
+
+def warn_of_unused(name: str, index: dict[str, Any], warn: Warn) -> None:
+    for part in unused_parts(index):
+        warn(f"{name}: its {part} is not used")
 
 
 def other_family(index: dict[str, Any]) -> str | None:

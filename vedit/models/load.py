@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any
 
 from vedit.errors import Warn, silent
 from vedit.models.adapters import locate
 from vedit.models.family import Model
 from vedit.models.hub import EMBEDDED, find_folder, layout_in, with_adapter
-from vedit.models.layout import LTX, MOTION, WAN
+from vedit.models.layout import CLIPS, MOTION
 from vedit.models.sd import single_file
 
 
@@ -38,15 +39,12 @@ def load_model(
         return load_adapted(name, revision, lora=lora, **options)
     if not single_file.is_file(name):
         folder = find_folder(name, revision)
-        if layout_in(folder) is WAN:
-            from vedit.models.wan.load import load_folder
-
-            return load_folder(name, folder, lora=locate(lora, WAN, name), **options)
-        if layout_in(folder) is LTX:
-            from vedit.models.ltx.load import load_folder as load_ltx
-
-            return load_ltx(name, folder, lora=locate(lora, LTX, name), **options)
-        if (layout := layout_in(folder)) in MOTION:
+        layout = layout_in(folder)
+        if layout in CLIPS:  # the folder of such a family has its layout's name
+            family = import_module(f"vedit.models.{layout.name}.load")
+            clips: Model = family.load_folder(name, folder, lora=locate(lora, layout, name), **options)
+            return clips
+        if layout in MOTION:
             from vedit.models.motion.load import load_motion
 
             return load_motion(name, folder, layout, lora=locate(lora, layout, name), **options)

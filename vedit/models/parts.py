@@ -6,17 +6,20 @@ weights are safetensors, or pickles read with `weights_only`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from vedit.errors import ModelError, VeditError
 from vedit.models.checked import class_in_transformers, is_stock
-from vedit.models.hub import first_line, weighed_in, weights_in, whole_again
+from vedit.models.hub import first_line, read_json, weighed_in, weights_in, whole_again
 from vedit.models.layout import class_of
 from vedit.models.sharded import shards
+
+Schedule = TypeVar("Schedule")
+WIDE = {"vae": torch.float32}  # parts that overflow in fp16, of some checkpoints, and what they are then
 
 
 def loaded(name: str, folder: Path, part: str, kind: Any, again: str | None = None, **options: Any) -> Any:
@@ -39,25 +42,36 @@ def loaded(name: str, folder: Path, part: str, kind: Any, again: str | None = No
         ) from None
 
 
-def parts_of_clips(
-    name: str, folder: Path, index: Mapping[str, Any], precision: torch.dtype
-) -> dict[str, Any]:
-    """The networks of a transformer of clips, each in its dtype: half precision with a short exponent
-    overflows in such a codec, and in T5.
+def named_classes(folder: Path, index: Mapping[str, Any]) -> dict[str, Any]:
+    """The classes of a folder's networks as its model_index.json names them all, which `find_folder` has seen
+    to be known ones.
     """
     import diffusers
     import transformers
 
+    return {
+        part: getattr(transformers if part.endswith("encoder") else diffusers, class_of(index, part))
+        for part in weighed_in(folder)
+    }
+
+
+def load_parts(
+    name: str,
+    folder: Path,
+    classes: Mapping[str, Any],
+    precision: torch.dtype,
+    wide: Mapping[str, torch.dtype] = WIDE,
+) -> dict[str, Any]:
+    """Parts of a folder, each in its dtype. wide: of those that overflow in fp16."""
     parts = {}
-    for part in weighed_in(folder):
-        kind, own = class_of(index, part), precision
-        if precision == torch.float16 and not part.startswith("transformer"):
-            own = torch.float32 if part == "vae" else torch.bfloat16
-        if part == "text_encoder":
-            parts[part] = loaded(name, folder, part, getattr(transformers, kind), dtype=own)
-        else:
-            parts[part] = loaded(name, folder, part, getattr(diffusers, kind), torch_dtype=own)
+    for part, kind in classes.items():
+        what = "dtype" if kind.__module__.startswith("transformers.") else "torch_dtype"
+        parts[part] = loaded(name, folder, part, kind, **{what: dtype_of(part, precision, wide)})
     return parts
+
+
+def dtype_of(part: str, precision: torch.dtype, wide: Mapping[str, torch.dtype] = WIDE) -> torch.dtype:
+    return wide.get(part, precision) if precision == torch.float16 else precision
 
 
 def put(parts: Mapping[str, Any], place: torch.device, offload: str, network: str = "transformer") -> None:
@@ -86,6 +100,18 @@ def tokenizer_of(name: str, folder: Path, index: Mapping[str, Any]) -> Any:
     return load_tokenizer(name, folder, class_in_transformers(kind))
 
 
+def clip_tokenizer(name: str, folder: Path, text_encoder: Any, part: str = "tokenizer") -> Any:
+    """CLIP's tokenizer, which knows how many tokens its encoder has places for: 1e30 stands where nobody told
+    it. Raises ModelError.
+    """
+    from transformers import CLIPTokenizer
+
+    made = load_tokenizer(name, folder, CLIPTokenizer, part)
+    places = int(text_encoder.config.max_position_embeddings)
+    made.model_max_length = int(min(made.model_max_length, places))
+    return made
+
+
 def load_tokenizer(name: str, folder: Path, kind: Any, part: str = "tokenizer") -> Any:
     """The tokenizer. Raises ModelError."""
     try:
@@ -96,6 +122,36 @@ def load_tokenizer(name: str, folder: Path, kind: Any, part: str = "tokenizer") 
             "",
             whole_again(name, folder),
         ) from None
+
+
+def levels_of(name: str, folder: Path, read: Callable[[Mapping[str, Any]], Schedule], what: str) -> Schedule:
+    """The noise levels of a folder's scheduler, as `read` makes them of its configuration. what: they should
+    be. Raises ModelError.
+    """
+    path = folder / "scheduler" / "scheduler_config.json"
+    try:
+        return read(read_json(path, name))
+    except (ValueError, TypeError, RuntimeError, OverflowError, LookupError, ZeroDivisionError) as error:
+        raise ModelError(f"{path}: not {what}: {first_line(error)}.", "", whole_again(name, folder)) from None
+
+
+def check_tokens(name: str, tokenizer: Any, text: Any) -> None:
+    """Refuse a tokenizer of another model. text: the configuration of the text encoder."""
+    if len(tokenizer) > int(text.vocab_size):
+        raise ModelError(
+            f"{name}: the tokenizer has {len(tokenizer)} tokens, and the text encoder knows"
+            f" {text.vocab_size}.",
+            "They are not of one model.",
+        )
+
+
+def check_width(name: str, reads: str, width: Any, encoder: str, given: Any) -> None:
+    """Refuse an encoder of another model. reads: who reads what it gives, such as "the UNet reads text"."""
+    if width != given:
+        raise ModelError(
+            f"{name}: {reads} of width {width}, and the {encoder} gives {given}.",
+            "They are not of one model.",
+        )
 
 
 def _part(kind: Any, folder: Path, **options: Any) -> Any:
@@ -114,8 +170,7 @@ def _part(kind: Any, folder: Path, **options: Any) -> Any:
         output_loading_info=True,
         **options,
     )
-    if missing := sorted(
-        report["missing_keys"]
-    ):  # the libraries would fill them with random numbers, and say so in a log
+    # the libraries would fill them with random numbers, and say so in a log
+    if missing := sorted(report["missing_keys"]):
         raise ValueError(f"{folder.name} lacks {len(missing)} tensors, such as {missing[0]}")
     return part

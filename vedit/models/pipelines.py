@@ -349,8 +349,7 @@ def choose_place(device: str = "auto", dtype: str = "auto", offload: str = "none
             "",
             f"Leave out {option('offload')}",
         )
-    own = "bf16" if dtype == "auto" and found.type != "cpu" else dtype
-    return Place(found, choose_dtype(own, found), offload)
+    return Place(found, choose_dtype(dtype, found, half=torch.bfloat16), offload)
 
 
 def open_pipeline(

@@ -27,10 +27,10 @@ def choose_device(name: str = "auto") -> torch.device:
     return device
 
 
-def choose_dtype(name: str, device: torch.device) -> torch.dtype:
-    """auto: half precision on a GPU, float32 on a CPU."""
+def choose_dtype(name: str, device: torch.device, half: torch.dtype = torch.float16) -> torch.dtype:
+    """auto: half precision on a GPU, of that kind, and float32 on a CPU."""
     if name == "auto":
-        return torch.float32 if device.type == "cpu" else torch.float16
+        return torch.float32 if device.type == "cpu" else half
     if name not in DTYPES:
         raise UsageError(
             f"the dtype {name!r} is not known{nearest(name, DTYPES) or '.'}",

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 from vedit.models.hub import find_folder, latent_side, layout_in, read_json, with_adapter
-from vedit.models.layout import I2VGEN, LTX, SVD, WAN
-from vedit.models.ltx.side import NATIVE_SIDE as SIDE_OF_LTX
+from vedit.models.layout import CLIPS, I2VGEN, SVD
 from vedit.models.motion.side import NATIVE_SIDE, SVD_SIDE
 from vedit.models.sd import single_file
-from vedit.models.wan.side import native_side as side_of_wan
 
 
 def native_side(name: str, revision: str | None = None) -> int:
@@ -18,11 +18,10 @@ def native_side(name: str, revision: str | None = None) -> int:
     if single_file.is_file(name):
         return single_file.native_side(name)
     folder = find_folder(name, revision)
-    if layout_in(folder) is WAN:
-        return side_of_wan(name, folder)
-    if layout_in(folder) is LTX:
-        return SIDE_OF_LTX
-    if (layout := layout_in(folder)) in (I2VGEN, SVD):
+    layout = layout_in(folder)
+    if layout in CLIPS:
+        return int(import_module(f"vedit.models.{layout.name}.side").native_side(name, folder))
+    if layout in (I2VGEN, SVD):
         return NATIVE_SIDE if layout is I2VGEN else SVD_SIDE
     unet, vae = (read_json(folder / part / "config.json", name) for part in ("unet", "vae"))
     return latent_side(unet.get("sample_size")) << (len(vae.get("block_out_channels", (64,))) - 1)

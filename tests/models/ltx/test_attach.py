@@ -14,8 +14,7 @@ from vedit.engine.rules import MapColumns, Plan, Probe, Replace
 from vedit.engine.sample import Stream, predict
 from vedit.errors import ModelError
 from vedit.models.flow import Flow
-from vedit.models.ltx.attach import attached
-from vedit.models.ltx.network import BareLTX, Grid
+from vedit.models.ltx.network import Grid, LTXNetwork
 from vedit.models.sites import Select
 
 torch.set_num_threads(1)
@@ -23,9 +22,9 @@ FRAMES, TOKENS, WORDS = 3, 7, (4, 5)  # tokens of the texts that stand for somet
 ON = (True,)
 
 
-def network(**changes: Any) -> BareLTX:
+def network(**changes: Any) -> LTXNetwork:
     transformer = ltx_transformer(num_layers=2, **changes).eval().requires_grad_(False)
-    return BareLTX(transformer, Flow(3.0), TOKENS, Grid(rate=10.0))
+    return LTXNetwork(transformer, Flow(3.0), TOKENS, Grid(rate=10.0))
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
@@ -46,7 +45,7 @@ def streams() -> list[Stream]:
 
 
 @torch.inference_mode()
-def outputs(net: BareLTX, *rules: Any, probes: tuple[Any, ...] = ()) -> dict[str, Tensor]:
+def outputs(net: LTXNetwork, *rules: Any, probes: tuple[Any, ...] = ()) -> dict[str, Tensor]:
     controller = Controller(net, Plan(rules, probes), ["src", "tgt"], FRAMES, (4, 3), TOKENS)
     with controller.installed():
         given = predict(net, streams(), 700.0, 0, controller, 1)
@@ -123,7 +122,7 @@ def test_frames_a_second_and_the_first_frame_s_length_decide_where_tokens_lie() 
 def test_processors_and_hooks_are_put_back_whatever_happens() -> None:
     net = network()
     before = dict(net.transformer.attn_processors)
-    with pytest.raises(RuntimeError), attached(net.transformer, net.sites(), None):  # type: ignore[arg-type]
+    with pytest.raises(RuntimeError), net.attached(net.sites(), None):  # type: ignore[arg-type]
         raise RuntimeError
     assert all(net.transformer.attn_processors[name] is one for name, one in before.items())
     assert not net.transformer.rope._forward_pre_hooks

@@ -15,17 +15,16 @@ from vedit.engine.sample import Stream, predict
 from vedit.errors import ModelError
 from vedit.models.flow import Flow
 from vedit.models.sites import Select
-from vedit.models.wan.attach import attached
-from vedit.models.wan.network import Transformers
+from vedit.models.wan.network import WanNetwork
 
 torch.set_num_threads(1)
 FRAMES, TOKENS = 3, 7
 ON = (True,)
 
 
-def network(**changes: Any) -> Transformers:
+def network(**changes: Any) -> WanNetwork:
     transformer = wan_transformer(num_layers=2, **changes).eval().requires_grad_(False)
-    return Transformers(transformer, Flow(3.0), text_tokens=TOKENS)
+    return WanNetwork(transformer, Flow(3.0), text_tokens=TOKENS)
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
@@ -40,7 +39,7 @@ def streams() -> list[Stream]:
 
 
 @torch.inference_mode()
-def outputs(net: Transformers, *rules: Any, probes: tuple[Any, ...] = ()) -> dict[str, Tensor]:
+def outputs(net: WanNetwork, *rules: Any, probes: tuple[Any, ...] = ()) -> dict[str, Tensor]:
     controller = Controller(net, Plan(rules, probes), ["src", "tgt"], FRAMES, (8, 6), TOKENS)
     with controller.installed():
         given = predict(net, streams(), 700.0, 0, controller, 1)
@@ -74,7 +73,7 @@ def test_a_transformer_that_reads_a_picture_too_stays_the_same_under_rules() -> 
         num_layers=2, in_channels=9, image_dim=20, added_kv_proj_dim=24
     ).eval().requires_grad_(False)  # fmt: skip
     latents, text, picture = noise(2, 9, FRAMES, 8, 6), noise(2, 512, 16), noise(2, 5, 20)
-    net = Transformers(transformer, Flow(3.0), text_tokens=512)
+    net = WanNetwork(transformer, Flow(3.0), text_tokens=512)
     controller = Controller(
         net,
         Plan((nothing("self", "q", "k"), nothing("cross", "q", "v"))),
@@ -147,7 +146,7 @@ def test_maps_that_are_edited_into_themselves_change_nothing() -> None:
 def test_processors_and_hooks_are_put_back_whatever_happens() -> None:
     net = network()
     before = dict(net.transformer.attn_processors)
-    with pytest.raises(RuntimeError), attached([net.transformer], net.sites(), None):  # type: ignore[arg-type]
+    with pytest.raises(RuntimeError), net.attached(net.sites(), None):  # type: ignore[arg-type]
         assert (
             net.transformer.attn_processors["blocks.0.attn1.processor"]
             is not before["blocks.0.attn1.processor"]

@@ -1,62 +1,27 @@
-"""The sites of an LTX-Video transformer, and rules at them. Checked against LTXVideoAttnProcessor.
+"""Rules in the attention of an LTX-Video transformer. Checked against LTXVideoAttnProcessor.
 
 Queries and keys are normalised and turned over their whole width, so each head has angles of its own, and
 tokens of the text that stand for nothing are masked.
-Shape letters: B branches, F frames, T tokens of a frame, S tokens of a clip, N heads, D head width, L text
-tokens.
+Shape letters: B branches, F frames, T tokens of a frame, S tokens of a clip, N heads, D head width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from vedit.models import clip_attention
-from vedit.models.clip_attention import ClipProcessor, Frames
-from vedit.models.sites import Site
-from vedit.models.tensors import Applier
+from vedit.models.clip_attention import ClipProcessor
 
 
-def find_sites(transformer: Any) -> list[Site]:
-    """Both attentions of every block, in forward order."""
-    return clip_attention.find_sites(
-        transformer.transformer_blocks, "transformer_blocks", int(transformer.config.patch_size)
-    )
-
-
-def attached(transformer: Any, sites: Sequence[Site], controller: Applier) -> AbstractContextManager[None]:
-    """Put processors in place at these sites; they are themselves again on any exit."""
-    return clip_attention.attached(
-        [transformer],
-        sites,
-        lambda transformer: Frames(lambda inputs: int(inputs[1])),  # its positions are told the number
-        partial(_Processor, controller),
-    )
-
-
-class _Processor(ClipProcessor):
+class LTXProcessor(ClipProcessor):
     """The attention of one module under control."""
 
-    def __call__(
-        self,
-        attn: Any,
-        hidden_states: Tensor,
-        encoder_hidden_states: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        image_rotary_emb: tuple[Tensor, Tensor] | None = None,
-        **kwargs: Any,
-    ) -> Tensor:
-        if self.is_idle:
-            given: Tensor = self.stock(
-                attn, hidden_states, encoder_hidden_states, attention_mask, image_rotary_emb, **kwargs
-            )
-            return given
-        return self.run(attn, hidden_states, encoder_hidden_states, image_rotary_emb, attention_mask)
+    @staticmethod
+    def frames_of(transformer: Any, inputs: tuple[Any, ...]) -> int:
+        """Its rotary positions are told the number."""
+        return int(inputs[1])
 
     def turn(self, x_BFNTD: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
         """Turn pairs of neighbouring numbers by the angle of the token's place and of their head."""

@@ -12,8 +12,6 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from vedit.errors import ModelError, Warn, option, silent
 from vedit.models.adapters import HUB_ID, Found
 from vedit.models.alpha_bar import AlphaBar, read_schedule
@@ -25,7 +23,7 @@ from vedit.models.hub import (
     commit_of,
     first_line,
     read_json,
-    unused_parts,
+    warn_of_unused,
     weights_in,
     whole_again,
     with_adapter,
@@ -34,12 +32,25 @@ from vedit.models.layout import ANIMATEDIFF, I2VGEN, SVD, Layout
 from vedit.models.lora import merge
 from vedit.models.motion.karras import read_karras
 from vedit.models.motion.model import FirstFrameModel, MotionModel, VideoDiffusionModel
-from vedit.models.parts import load_tokenizer, loaded, put
+from vedit.models.parts import (
+    check_width,
+    clip_tokenizer,
+    levels_of,
+    load_parts,
+    loaded,
+    named_classes,
+    put,
+)
 from vedit.models.place import choose_device, choose_dtype, quiet_libraries
 from vedit.models.sd.load import check_fit, check_schedule
 from vedit.models.sd.load import load_model as load_pictures
 from vedit.models.sd.model import Model
 
+MODELS: dict[str, Any] = {
+    ANIMATEDIFF.name: MotionModel,
+    I2VGEN.name: FirstFrameModel,
+    SVD.name: VideoDiffusionModel,
+}
 PUBLISHED = {  # what the published adapters were trained with, by their model cards
     "beta_schedule": "linear",
     "timestep_spacing": "linspace",
@@ -63,32 +74,19 @@ def load_motion(
     Raises ModelError for weights missing or damaged.
     """
     quiet_libraries()
-    place, precision = choose_device(device), choose_dtype(dtype, choose_device(device))
-    for part in unused_parts(read_json(folder / "model_index.json", name)):
-        warn(f"{name}: its {part} is not used")
-    parts, tokenizer = _parts_of(name, folder, layout, precision)
-    if layout is not SVD:
-        check_fit(name, parts, tokenizer)
+    place = choose_device(device)
+    precision = choose_dtype(dtype, place)
+    index = read_json(folder / "model_index.json", name)
+    warn_of_unused(name, index, warn)
+    parts = load_parts(name, folder, named_classes(folder, index), precision)
+    own = _own(name, folder, layout, parts)
     merged = merge(name, {key: part for key, part in parts.items() if key != "image_encoder"}, lora)
     put(parts, place, offload, "unet")
-    own: dict[str, Any] = {}
-    if layout is not ANIMATEDIFF:
-        own = {"feature_extractor": _extractor(name, folder)}
-        _check_picture(name, parts)
-    made: Any = {
-        ANIMATEDIFF.name: MotionModel,
-        I2VGEN.name: FirstFrameModel,
-        SVD.name: VideoDiffusionModel,
-    }[layout.name]
-    if layout is SVD:
-        parts = {**parts, "text_encoder": None}
-    video: MotionModel | FirstFrameModel | VideoDiffusionModel = made(
+    video: MotionModel | FirstFrameModel | VideoDiffusionModel = MODELS[layout.name](
         name,
         commit_of(folder),
         folder,
         **parts,
-        tokenizer=tokenizer,
-        schedule=_karras(name, folder) if layout is SVD else check_schedule(name, folder),
         device=place,
         dtype=precision,
         offload=offload,
@@ -98,50 +96,23 @@ def load_motion(
     return video
 
 
-def _karras(name: str, folder: Path) -> AlphaBar:
-    """The levels of a folder's scheduler. Raises ModelError."""
-    path = folder / "scheduler" / "scheduler_config.json"
-    try:
-        return read_karras(read_json(path, name))
-    except (ValueError, TypeError, LookupError) as error:
-        raise ModelError(
-            f"{path}: not a noise schedule: {first_line(error)}.", "", whole_again(name, folder)
-        ) from None
-
-
-def _parts_of(name: str, folder: Path, layout: Layout, precision: torch.dtype) -> tuple[dict[str, Any], Any]:
-    """The networks of a folder, each in its dtype, and the tokenizer."""
-    from diffusers import (
-        AutoencoderKL,
-        AutoencoderKLTemporalDecoder,
-        I2VGenXLUNet,
-        UNetMotionModel,
-        UNetSpatioTemporalConditionModel,
-    )
-    from transformers import CLIPTextModel, CLIPTokenizer, CLIPVisionModelWithProjection
-
-    classes = {
-        "unet": {
-            ANIMATEDIFF.name: UNetMotionModel,
-            I2VGEN.name: I2VGenXLUNet,
-            SVD.name: UNetSpatioTemporalConditionModel,
-        }[layout.name],
-        "vae": AutoencoderKLTemporalDecoder if layout is SVD else AutoencoderKL,
-        "text_encoder": CLIPTextModel,
-        "image_encoder": CLIPVisionModelWithProjection,
-    }
-    parts = {}
-    for part in layout.weighed:
-        # the autoencoder overflows in fp16 on some checkpoints
-        own = torch.float32 if part == "vae" and precision == torch.float16 else precision
-        what = "dtype" if part.endswith("encoder") else "torch_dtype"
-        parts[part] = loaded(name, folder, part, classes[part], **{what: own})
+def _own(name: str, folder: Path, layout: Layout, parts: Mapping[str, Any]) -> dict[str, Any]:
+    """What models of a layout have beside networks: levels, a tokenizer where they read text, and how they
+    are shown a picture where they are shown one. Raises ModelError for parts of different models.
+    """
+    own: dict[str, Any] = {}
     if layout is SVD:
-        return parts, None
-    tokenizer = load_tokenizer(name, folder, CLIPTokenizer)
-    places = int(parts["text_encoder"].config.max_position_embeddings)
-    tokenizer.model_max_length = int(min(tokenizer.model_max_length, places))
-    return parts, tokenizer
+        own = {"text_encoder": None, "tokenizer": None}
+        own["schedule"] = levels_of(name, folder, read_karras, "a noise schedule")
+    else:
+        own["tokenizer"] = clip_tokenizer(name, folder, parts["text_encoder"])
+        check_fit(name, parts, own["tokenizer"])
+        own["schedule"] = check_schedule(name, folder)
+    if layout is not ANIMATEDIFF:
+        read, given = parts["unet"].config.cross_attention_dim, parts["image_encoder"].config.projection_dim
+        check_width(name, "the UNet reads a picture", read, "image encoder", given)
+        own["feature_extractor"] = _extractor(name, folder)
+    return own
 
 
 def _extractor(name: str, folder: Path) -> Any:
@@ -156,17 +127,6 @@ def _extractor(name: str, folder: Path) -> Any:
             "It says how the image encoder is given a picture.",
             whole_again(name, folder),
         ) from None
-
-
-def _check_picture(name: str, parts: Mapping[str, Any]) -> None:
-    """Refuse an image encoder of another model: it would fail in the middle of an edit."""
-    read = int(parts["unet"].config.cross_attention_dim)
-    given = int(parts["image_encoder"].config.projection_dim)
-    if read != given:
-        raise ModelError(
-            f"{name}: the UNet reads a picture of width {read}, and the image encoder gives {given}.",
-            "They are not of one model.",
-        )
 
 
 # --- a model of pictures, and an adapter ------------------------------------------------------------

@@ -7,28 +7,27 @@ weights are safetensors, or pickles read with `weights_only`.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from vedit.errors import ModelError, UsageError, Warn, option, silent
 from vedit.models.adapters import locate
 from vedit.models.alpha_bar import AlphaBar, read_schedule
-from vedit.models.hub import (
-    EMBEDDED,
-    commit_of,
-    find_folder,
-    first_line,
-    layout_in,
-    read_json,
-    unused_parts,
-    whole_again,
-)
+from vedit.models.hub import EMBEDDED, commit_of, find_folder, layout_in, read_json, warn_of_unused
 from vedit.models.layout import SDXL, Layout
 from vedit.models.lora import merge
-from vedit.models.parts import load_tokenizer, loaded, put
+from vedit.models.parts import (
+    check_tokens,
+    check_width,
+    clip_tokenizer,
+    dtype_of,
+    levels_of,
+    load_parts,
+    put,
+)
 from vedit.models.place import choose_device, choose_dtype, quiet_libraries
 from vedit.models.sd import single_file, single_xl
 from vedit.models.sd.model import Model
@@ -54,141 +53,119 @@ def load_model(
     Raises ModelError for weights missing, gated, offline, damaged, or of another family.
     """
     quiet_libraries()
-    place, precision = choose_device(device), choose_dtype(dtype, choose_device(device))
+    place = choose_device(device)
+    precision = choose_dtype(dtype, place)
     is_file = single_file.is_file(name)
     folder = Path(name) if is_file else find_folder(name, revision)
     layout = single_file.layout(name) if is_file else layout_in(folder)
     loras = locate(lora, layout, name)
-    # the autoencoder overflows in fp16 on some checkpoints: never below float32 or bf16
-    kinds = {
-        "unet": precision,
-        "vae": torch.float32 if precision == torch.float16 else precision,
-        "text_encoder": precision,
-        "text_encoder_2": precision,
-    }
-    own: dict[str, Any] = {}
     if is_file:
-        if revision is not None:
-            raise UsageError(
-                f"{name} has no revisions.",
-                "They are versions of a model on the Hub.",
-                f"Leave out {option('revision')}",
-            )
-        if layout is SDXL:
-            whole, tokenizer, own["tokenizer_2"], scheduler = single_xl.load_parts(name)
-            check_xl(name, whole, own["tokenizer_2"])
-        else:
-            whole, tokenizer, scheduler = single_file.load_parts(name)
-        schedule = read_schedule(scheduler)
-        parts = {part: module.to(kinds[part]) for part, module in whole.items()}
+        read = _read_file(name, revision, layout, precision)
     else:
-        for part in unused_parts(read_json(folder / "model_index.json", name)):
-            warn(
-                f"{name}: its {part} is not used: an edit takes the UNet, the autoencoder and the text"
-                " encoder"
-            )
-        schedule = check_schedule(name, folder)
-        parts, tokenizer = _parts_of(name, folder, kinds, layout)
-    if layout is SDXL and not is_file:
-        own = _own_of_xl(name, folder, parts)
-    check_fit(name, parts, tokenizer)
-    places = int(parts["text_encoder"].config.max_position_embeddings)
-    tokenizer.model_max_length = int(
-        min(tokenizer.model_max_length, places)
-    )  # 1e30 where it has no limit of its own
-    check_channels(name, int(parts["unet"].config.in_channels), int(parts["vae"].config.latent_channels))
-    merged = merge(name, parts, loras)
-    put(parts, place, offload, "unet")
+        read = _read_folder(name, folder, layout, precision, warn)
+    if layout is SDXL:
+        check_xl(name, read.parts, read.own["tokenizer_2"])
+    check_fit(name, read.parts, read.tokenizer)
+    merged = merge(name, read.parts, loras)
+    put(read.parts, place, offload, "unet")
     return (XLModel if layout is SDXL else Model)(
         name,
         commit_of(folder),
         folder,
-        **parts,
-        tokenizer=tokenizer,
-        schedule=schedule,
+        **read.parts,
+        tokenizer=read.tokenizer,
+        schedule=read.schedule,
         device=place,
         dtype=precision,
         offload=offload,
         lora=merged,
-        **own,
+        **read.own,
     )
 
 
-def _parts_of(
-    name: str, folder: Path, kinds: dict[str, torch.dtype], layout: Layout
-) -> tuple[dict[str, Any], Any]:
-    """The networks of a folder, each in its dtype, and the tokenizer."""
-    from diffusers import AutoencoderKL, UNet2DConditionModel
-    from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+class _Read(NamedTuple):
+    """What a folder or a file holds. own: what a model of SDXL has beside the other's: the second tokenizer,
+    and what an empty prompt is.
+    """
 
+    parts: dict[str, Any]
+    tokenizer: Any
+    schedule: AlphaBar
+    own: dict[str, Any]
+
+
+def _read_file(name: str, revision: str | None, layout: Layout, precision: torch.dtype) -> _Read:
+    if revision is not None:
+        raise UsageError(
+            f"{name} has no revisions.",
+            "They are versions of a model on the Hub.",
+            f"Leave out {option('revision')}",
+        )
+    own: dict[str, Any] = {}
+    if layout is SDXL:
+        whole, tokenizer, own["tokenizer_2"], scheduler = single_xl.load_parts(name)
+    else:
+        whole, tokenizer, scheduler = single_file.load_parts(name)
+    parts = {part: module.to(dtype_of(part, precision)) for part, module in whole.items()}
+    return _Read(parts, tokenizer, read_schedule(scheduler), own)
+
+
+def _read_folder(name: str, folder: Path, layout: Layout, precision: torch.dtype, warn: Warn) -> _Read:
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from transformers import CLIPTextModel, CLIPTextModelWithProjection
+
+    index = read_json(folder / "model_index.json", name)
+    warn_of_unused(name, index, warn)
+    schedule = check_schedule(name, folder)
     classes = {
         "unet": UNet2DConditionModel,
         "vae": AutoencoderKL,
         "text_encoder": CLIPTextModel,
         "text_encoder_2": CLIPTextModelWithProjection,
     }
-    parts = {}
-    for part in layout.weighed:
-        what = "dtype" if part.startswith("text_encoder") else "torch_dtype"
-        parts[part] = loaded(name, folder, part, classes[part], **{what: kinds[part]})
-    return parts, load_tokenizer(name, folder, CLIPTokenizer)
-
-
-def _own_of_xl(name: str, folder: Path, parts: dict[str, Any]) -> dict[str, Any]:
-    """What a model of SDXL has beside the other's: the second tokenizer, and what an empty prompt is."""
-    from transformers import CLIPTokenizer
-
-    tokenizer = load_tokenizer(name, folder, CLIPTokenizer, "tokenizer_2")
-    check_xl(name, parts, tokenizer)
-    index = read_json(folder / "model_index.json", name)
-    return {"tokenizer_2": tokenizer, "zeros": bool(index.get("force_zeros_for_empty_prompt", True))}
+    parts = load_parts(name, folder, {part: classes[part] for part in layout.weighed}, precision)
+    own: dict[str, Any] = {}
+    if layout is SDXL:
+        own["tokenizer_2"] = clip_tokenizer(name, folder, parts["text_encoder_2"], "tokenizer_2")
+        own["zeros"] = bool(index.get("force_zeros_for_empty_prompt", True))
+    return _Read(parts, clip_tokenizer(name, folder, parts["text_encoder"]), schedule, own)
 
 
 def check_schedule(name: str, folder: Path) -> AlphaBar:
     """The noise levels of a folder's scheduler. Raises ModelError."""
-    path = folder / "scheduler" / "scheduler_config.json"
-    try:
-        schedule = read_schedule(read_json(path, name))
-        if not bool(torch.isfinite(schedule.alpha_bar).all()) or len(schedule.alpha_bar) < 2:
-            raise ValueError("its noise levels are not numbers from 0 to 1")
-        return schedule
-    except (ValueError, TypeError, RuntimeError, OverflowError, LookupError, ZeroDivisionError) as error:
-        raise ModelError(
-            f"{path}: not a noise schedule: {first_line(error)}.", "", whole_again(name, folder)
-        ) from None
+    return levels_of(name, folder, _levels, "a noise schedule")
 
 
-def check_fit(name: str, parts: dict[str, Any], tokenizer: Any) -> None:
+def _levels(config: Mapping[str, Any]) -> AlphaBar:
+    schedule = read_schedule(config)
+    if not bool(torch.isfinite(schedule.alpha_bar).all()) or len(schedule.alpha_bar) < 2:
+        raise ValueError("its noise levels are not numbers from 0 to 1")
+    return schedule
+
+
+def check_fit(name: str, parts: Mapping[str, Any], tokenizer: Any) -> None:
     """Refuse parts that do not belong together: they would fail in the middle of an edit."""
     unet, vae, text = (parts[part].config for part in ("unet", "vae", "text_encoder"))
-    words, known = len(tokenizer), int(text.vocab_size)
-    if words > known:
-        raise ModelError(
-            f"{name}: the tokenizer has {words} tokens, and the text encoder knows {known}.",
-            "They are not of one model.",
-        )
-    widths = (
-        unet.cross_attention_dim
-        if isinstance(unet.cross_attention_dim, (list, tuple))
-        else [unet.cross_attention_dim]
-    )
-    if "text_encoder_2" not in parts and set(widths) != {text.hidden_size}:
-        raise ModelError(
-            f"{name}: the UNet reads text of width {widths[0]}, and the text encoder gives"
-            f" {text.hidden_size}.",
-            "They are not of one model.",
-        )
-    sides = (
-        unet.sample_size
-        if isinstance(unet.sample_size, (list, tuple))
-        else [64 if unet.sample_size is None else unet.sample_size]
-    )
+    check_tokens(name, tokenizer, text)
+    if "text_encoder_2" not in parts:  # of two, `check_xl` knows
+        widths = unet.cross_attention_dim
+        for width in widths if isinstance(widths, (list, tuple)) else [widths]:
+            check_width(name, "the UNet reads text", width, "text encoder", text.hidden_size)
+    _check_side(name, unet.sample_size)
+    _check_scale(name, vae.scaling_factor)
+    check_channels(name, int(unet.in_channels), int(vae.latent_channels))
+
+
+def _check_side(name: str, told: Any) -> None:
+    sides = told if isinstance(told, (list, tuple)) else [64 if told is None else told]
     if not all(type(side) is int and 0 < side <= 4096 for side in sides):
         raise ModelError(
-            f"{name}: unet/config.json says {str(unet.sample_size)[:40]!a} for sample_size.",
+            f"{name}: unet/config.json says {str(told)[:40]!a} for sample_size.",
             "It is the side of the latents that it was trained at.",
         )
-    scale = vae.scaling_factor
+
+
+def _check_scale(name: str, scale: Any) -> None:
     if type(scale) not in (int, float) or not (math.isfinite(scale) and scale != 0):
         raise ModelError(
             f"{name}: vae/config.json says {str(scale)[:40]!a} for scaling_factor.",

@@ -14,7 +14,7 @@ from torch import Tensor
 from vedit.data.vocabulary import TEXT_LENGTH
 from vedit.models.flow import Flow
 from vedit.models.shapes import parts
-from vedit.models.wan.network import Transformers
+from vedit.models.wan.network import WanNetwork
 
 TIMESTEPS = 1000
 SCHEDULE = Flow(train_steps=TIMESTEPS, last=1 / TIMESTEPS)
@@ -51,7 +51,7 @@ def predict(transformer: Any, noisy_BCFYX: Tensor, level_B: Tensor, text_BLE: Te
 
 
 @dataclass
-class VideoNetwork(Transformers):
+class VideoNetwork(WanNetwork):
     """The transformer as the engine's sampler calls it, clips of frames in one piece."""
 
     schedule: Flow = SCHEDULE

@@ -1,73 +1,28 @@
-"""The sites of a Wan transformer, and rules at them. Checked against WanAttnProcessor.
+"""Rules in the attention of a Wan transformer. Checked against WanAttnProcessor.
 
-Shape letters: B branches, F frames, T tokens of a frame, N heads, D head width, L text tokens.
+Shape letters: B branches, F frames, T tokens of a frame, S tokens of a clip, N heads, D head width, L text
+tokens, C their width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
-from functools import partial
 from typing import Any
 
 from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
 
-from vedit.models import clip_attention
-from vedit.models.clip_attention import ClipProcessor, Frames, heads
-from vedit.models.sites import Site
-from vedit.models.tensors import Applier
+from vedit.models.clip_attention import ClipProcessor, heads
 
 IMAGE_TEXT = 512  # text tokens of a model that also reads a picture, whose tokens come before them
 
 
-def find_sites(transformer: Any) -> list[Site]:
-    """Both attentions of every block, in forward order."""
-    return clip_attention.find_sites(transformer.blocks, "blocks", int(transformer.config.patch_size[-1]))
-
-
-def attached(
-    transformers: Sequence[Any], sites: Sequence[Site], controller: Applier, image_text: int = IMAGE_TEXT
-) -> AbstractContextManager[None]:
-    """Put processors in place at these sites of each transformer; they are themselves again on any exit.
-
-    image_text: text tokens behind those of a picture, where the network reads one.
-    """
-    return clip_attention.attached(
-        transformers, sites, _frames, partial(_Processor, controller, image_text=image_text)
-    )
-
-
-def _frames(transformer: Any) -> Frames:
-    """Wan's rotary positions are given the clip itself."""
-    patch = int(transformer.config.patch_size[0])
-    return Frames(lambda inputs: int(inputs[0].shape[2]) // patch)
-
-
-class _Processor(ClipProcessor):
+class WanProcessor(ClipProcessor):
     """The attention of one module under control."""
 
-    def __init__(
-        self, controller: Applier, path: str, frames: Frames, stock: Any, *, image_text: int
-    ) -> None:
-        super().__init__(controller, path, frames, stock)
-        self.image_text = image_text
-
-    def __call__(
-        self,
-        attn: Any,
-        hidden_states: Tensor,
-        encoder_hidden_states: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        rotary_emb: tuple[Tensor, Tensor] | None = None,
-        **kwargs: Any,
-    ) -> Tensor:
-        if self.is_idle:
-            given: Tensor = self.stock(
-                attn, hidden_states, encoder_hidden_states, attention_mask, rotary_emb, **kwargs
-            )
-            return given
-        assert attention_mask is None, "a transformer block of Wan"
-        return self.run(attn, hidden_states, encoder_hidden_states, rotary_emb)
+    @staticmethod
+    def frames_of(transformer: Any, inputs: tuple[Any, ...]) -> int:
+        """Its rotary positions are given the clip itself."""
+        return int(inputs[0].shape[2]) // int(transformer.config.patch_size[0])
 
     def project(self, attn: Any, x: Tensor, context: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         if not attn.fused_projections:
@@ -93,15 +48,13 @@ class _Processor(ClipProcessor):
         return out.type_as(x_BFNTD)
 
     def text_of(self, attn: Any, context_BLC: Tensor) -> Tensor:
-        return context_BLC if attn.add_k_proj is None else context_BLC[:, -self.image_text :]
+        return context_BLC if attn.add_k_proj is None else context_BLC[:, -IMAGE_TEXT:]
 
     def besides(self, attn: Any, q_BFNTD: Tensor, context_BLC: Tensor) -> Tensor | None:
         """What the tokens see of the picture that the model also reads."""
-        from torch.nn.functional import scaled_dot_product_attention
-
         if attn.add_k_proj is None:
             return None
-        image_BLC = context_BLC[:, : -self.image_text]
+        image_BLC = context_BLC[:, :-IMAGE_TEXT]
         if attn.fused_projections:
             k, v = attn.to_added_kv(image_BLC).chunk(2, dim=-1)
         else:

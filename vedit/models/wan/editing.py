@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from vedit.models.wan.conditions import Conditions, predict
-from vedit.models.wan.network import Transformers
+from vedit.models.wan.network import WanNetwork
 
 
 @dataclass
-class EditNetwork(Transformers):
+class EditNetwork(WanNetwork):
     """A transformer that has been fitted, and what it is shown beside the noisy clip.
 
     given: conditions of one clip for all branches, or a row for each stream, whose branches follow each
