@@ -350,8 +350,9 @@ def unused_parts(index: dict[str, Any]) -> list[str]:
 
 
 def warn_of_unused(name: str, index: dict[str, Any], warn: Warn) -> None:
+    taken = ", ".join((layout_of(index) or SD).weighed_in(index))
     for part in unused_parts(index):
-        warn(f"{name}: its {part} is not used")
+        warn(f"{name}: its {part} is not used: an edit takes {taken}")
 
 
 def other_family(index: dict[str, Any]) -> str | None:
