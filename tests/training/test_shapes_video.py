@@ -181,6 +181,17 @@ def test_levels_of_clips_are_shifted_towards_noise():
     assert torch.equal(shifted(levels, 1.0), levels)
 
 
+def test_three_of_five_first_frames_are_shown_and_every_token_hears_its_frames_level(base):
+    task = build(base, frames=5, shown=0.6, shift=3.0)
+    task.batch = 2000
+    level = task._levels(seeded(0, 0, 0))
+    shown = level[:, 0] != level[:, 1]
+    assert abs(float(shown.float().mean()) - 0.6) < 0.05  # four standard errors
+    assert level[shown, 0].max() <= shapes_video.SHOWN_LEVEL < level[:, 1].median()
+    assert torch.equal(level[:, 2:], level[:, 1:2].expand(-1, 3))
+    assert torch.equal(task._heard(level).unflatten(1, (5, 64))[:, :, 7], level)
+
+
 def test_features_lie_in_the_order_of_tokens_rows_first(base):
     pictures = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(3))
     features = shapes_video.judge_features(base[1], pictures)
