@@ -1,13 +1,15 @@
-"""What tests of edits share: a tiny model, a clip, and a job."""
+"""What tests of edits share: a tiny model, a clip, a job, caches and a Hub of their own."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from PIL import Image
 
+from tests.hub import StubHub, stub_as_hub
 from vedit.jobs.clips import Selection
 from vedit.jobs.edit.job import Job
 
@@ -25,6 +27,27 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
 
     torch.set_num_threads(1)
     return load_model(str(write_folder(tmp_path_factory.mktemp("model"))))
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cache for the inversions of one test."""
+    monkeypatch.setenv("VEDIT_CACHE_DIR", str(tmp_path / "cache"))
+
+
+@pytest.fixture(scope="module")
+def module_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A cache for the inversions of all tests of a module."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VEDIT_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[StubHub]:
+    """A Hub on loopback, and an empty cache of it."""
+    with stub_as_hub(monkeypatch, tmp_path / "hub") as stub:
+        yield stub
 
 
 @pytest.fixture

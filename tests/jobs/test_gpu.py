@@ -33,6 +33,7 @@ LENGTH = {
 }
 pytestmark = [
     pytest.mark.gpu,
+    pytest.mark.usefixtures("own_cache"),
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
 ]
 
@@ -45,11 +46,6 @@ def sd15(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     yield folder
     for weights in folder.rglob("*.safetensors"):
         weights.unlink()
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VEDIT_CACHE_DIR", str(tmp_path / "cache"))
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ import pickle
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -36,12 +35,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def repository(folder: Path, tmp_path: Path) -> Path:
     """A copy that a test may change."""
     return Path(shutil.copytree(folder, tmp_path / "repository"))
-
-
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[StubHub]:
-    with stub_as_hub(monkeypatch, tmp_path / "cache") as stub:
-        yield stub
 
 
 def in_a_shell(

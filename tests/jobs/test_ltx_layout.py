@@ -2,53 +2,31 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 pytest.importorskip("torch")
 import numpy as np
 
-from tests.conftest import Result, shared, vedit
+from tests.conftest import shared, vedit
 from tests.engine.ltx09 import write_ltx09
-from tests.hub import StubHub, stub_as_hub
-from vedit.jobs.clips import Selection, read_pixels
+from tests.hub import StubHub
+from tests.jobs.layouts import (
+    CLIP,
+    SOURCE,
+    WORDS,
+    assert_kept,
+    edited,
+    fetch,
+    frames_of,
+    made,
+    probed,
+    record_of,
+)
 
-SOURCE, TARGET = "a grey wolf turning its head in a forest", "a grey fox turning its head in a forest"
-WORDS = sorted({*SOURCE.split(), *TARGET.split()})
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_ltx09(tmp_path_factory.mktemp("ltx") / "m", WORDS)
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VEDIT_CACHE_DIR", str(tmp_path / "cache"))
-
-
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[StubHub]:
-    with stub_as_hub(monkeypatch, tmp_path / "hub") as stub:
-        yield stub
-
-
-def edit(model: object, output: Path, method: str, *more: str) -> Result:
-    clip = shared("data/clips/wolf.mp4")
-    prompts = ("--source", SOURCE, "--prompt", TARGET)
-    return vedit("edit", clip, "-o", output, "--model", model, "--method", method, "--size", "96", "--frames",
-                 "10", *prompts, *more)  # fmt: skip
-
-
-def probed(path: Path) -> dict[str, Any]:
-    facts: dict[str, Any] = json.loads(vedit("probe", "--json", path).text)
-    return facts
-
-
+pytestmark = pytest.mark.usefixtures("own_cache")
+SELECTED = ("--size", "96", "--frames", "10")
 SHORT = {
     "flowedit": ("--steps", "4", "--set", "n_max=3"),
     "p2p": ("--steps", "3"),
@@ -57,23 +35,25 @@ SHORT = {
 }
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_ltx09(tmp_path_factory.mktemp("ltx") / "m", WORDS)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("method", sorted(SHORT))
 def test_a_real_clip_keeps_its_frames_rate_size_and_sound(folder: Path, tmp_path: Path, method: str) -> None:
     output = tmp_path / "out.mp4"
-    done = edit(folder, output, method, *SHORT[method])
-    assert done.code == 0, done.err
-    source, facts = probed(shared("data/clips/wolf.mp4")), probed(output)
-    assert (facts["width"], facts["height"], facts["images"]) == (source["width"], source["height"], 10)
-    assert facts["duration_s"] == pytest.approx(10 * source["duration_s"] / source["images"], abs=2e-3)
-    record = json.loads((tmp_path / "out.mp4.vedit.json").read_text())
-    assert record["model"]["rate"] == pytest.approx(source["images"] / source["duration_s"], rel=1e-3)
-    assert read_pixels(str(output), Selection(size=64)).frames_FYX3.std() > 5
+    edited(folder, output, method, *SELECTED, *SHORT[method])
+    assert_kept(output, 10)
+    source = probed(shared(CLIP))
+    rate = record_of(output)["model"]["rate"]
+    assert rate == pytest.approx(source["images"] / source["duration_s"], rel=1e-3)
 
 
 @pytest.mark.slow
 def test_the_preset_of_the_family_and_what_is_filled_up_are_said(folder: Path, tmp_path: Path) -> None:
-    told = edit(folder, tmp_path / "o.mp4", "flowedit", "--explain").text
+    told = edited(folder, tmp_path / "o.mp4", "flowedit", *SELECTED, "--explain").text
     assert "10 frames, filled up to 17 by repeating the last: the first alone and then 8 in one" in told
     assert "3 latent frames" in told and "steps 5 to 50" in told, told  # the first four are left out
 
@@ -81,25 +61,13 @@ def test_the_preset_of_the_family_and_what_is_filled_up_are_said(folder: Path, t
 @pytest.mark.slow
 def test_the_same_folder_from_a_hub_gives_the_same_bytes(folder: Path, hub: StubHub, tmp_path: Path) -> None:
     name = "somebody/LTX-Video"
-    hub.add(name, folder)
-    fetched = vedit("models", "fetch", name)
-    assert fetched.code == 0, fetched.err
-    assert len(hub.downloads(".safetensors")) == len(list(folder.rglob("*.safetensors"))) > 4
-    told = vedit("models", "list").text
-    assert name in told and "LTXPipeline" in told and "incomplete" not in told
-    for model, output in ((str(folder), "folder"), (name, "hub")):
-        done = edit(model, tmp_path / f"{output}.mp4", "flowedit", *SHORT["flowedit"])
-        assert done.code == 0, done.err
-        made = vedit("generate", SOURCE, "--model", model, "-o", tmp_path / f"{output}.gif", "--frames", "9",
-                     "--size", "64x64", "--steps", "2")  # fmt: skip
-        assert made.code == 0, made.err
+    fetch(hub, name, folder, "LTXPipeline")
+    for model, output in ((folder, "folder"), (name, "hub")):
+        edited(model, tmp_path / f"{output}.mp4", "flowedit", *SELECTED, *SHORT["flowedit"])
+        made(SOURCE, model, tmp_path / f"{output}.gif", 9)
     for ending in ("mp4", "gif"):
-        a, b = (
-            read_pixels(str(tmp_path / f"{source}.{ending}"), Selection(size=64)).frames_FYX3
-            for source in ("folder", "hub")
-        )
-        assert np.array_equal(a, b)
-    assert json.loads((tmp_path / "hub.mp4.vedit.json").read_text())["model"]["revision"]
+        assert np.array_equal(*(frames_of(tmp_path / f"{origin}.{ending}") for origin in ("folder", "hub")))
+    assert record_of(tmp_path / "hub.mp4")["model"]["revision"]
 
 
 @pytest.mark.slow

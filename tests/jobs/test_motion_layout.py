@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -13,8 +11,9 @@ pytest.importorskip("torch")
 from tests.conftest import Result, shared, vedit
 from tests.engine.folder import write_folder
 from tests.engine.motion import write_adapter, write_animatediff, write_i2vgen, write_svd
-from vedit.jobs.clips import Selection, read_pixels
+from tests.jobs.layouts import assert_kept
 
+pytestmark = pytest.mark.usefixtures("own_cache")
 PROMPTS = ("--source", "a big dog", "--prompt", "a red cat")
 INVERTED = ("--steps", "3", "--set", "inversion_steps=3", "--set", "start_index=0", "--negative", "")
 
@@ -32,19 +31,9 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     }
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VEDIT_CACHE_DIR", str(tmp_path / "cache"))
-
-
 def edit(clip: str, model: str, output: Path, method: str, *more: str) -> Result:
     return vedit("edit", shared(f"data/clips/{clip}"), "-o", output, "--model", model, "--method", method, "--size", "64", "--frames", "6",
                  "--stride", "3", "--no-detail", *PROMPTS, *INVERTED, *more)  # fmt: skip
-
-
-def probed(path: Path) -> dict[str, Any]:
-    facts: dict[str, Any] = json.loads(vedit("probe", "--json", path).text)
-    return facts
 
 
 CASES = {
@@ -71,6 +60,4 @@ def test_a_real_clip_keeps_its_frames_rate_and_size(
         more = (*more, "--set", f"frame_model={folders['pictures']}")
     done = edit(clip, folders[model], tmp_path / "out.mp4", method, *more)
     assert done.code == 0, done.err
-    source, facts = probed(shared(f"data/clips/{clip}")), probed(tmp_path / "out.mp4")
-    assert (facts["width"], facts["height"], facts["images"]) == (source["width"], source["height"], 6)
-    assert read_pixels(str(tmp_path / "out.mp4"), Selection(size=64)).frames_FYX3.std() > 5
+    assert_kept(tmp_path / "out.mp4", 6, f"data/clips/{clip}", stride=3)

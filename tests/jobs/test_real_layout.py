@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from tests.conftest import ROOT, Result, shared, vedit
 from tests.engine.folder import write_folder
 from tests.engine.sd15 import PARAMETERS, write_sd15
 from tests.hub import stub_hub
+from tests.jobs.layouts import probed, record_of
 from vedit import methods
 from vedit.jobs.clips import Selection, read_pixels
 
@@ -75,11 +75,6 @@ def line(clip: str, output: Path, method: str, model: str, *more: str) -> list[s
 def warned(done: Result, output: Path) -> list[str]:
     """The warnings of an edit, without the line that says what it made and how long it took."""
     return [text for text in done.warnings if not text.startswith(f"vedit: {output}: ")]
-
-
-def probed(path: Path) -> dict[str, Any]:
-    facts: dict[str, Any] = json.loads(vedit("probe", "--json", path).text)
-    return facts
 
 
 @pytest.fixture(scope="module")
@@ -194,7 +189,7 @@ def test_every_method_edits_a_real_clip(
     facts = probed(output)
     assert (facts["width"], facts["height"], facts["images"]) == (128, 128, 2)
     assert facts["duration_s"] == pytest.approx(2 * 3 / 20, abs=1e-3)
-    record = json.loads((tmp_path / "out.mp4.vedit.json").read_text())
+    record = record_of(tmp_path / "out.mp4")
     assert record["peak_memory_mib"]["host"] < 8 * 1024
     result = read_pixels(str(output), Selection(size=128)).frames_FYX3
     assert result.std() > 5, "a picture, not a grey field"
@@ -253,7 +248,7 @@ def test_the_same_prompt_without_guidance_gives_what_the_autoencoder_shows_of_a_
 def test_the_same_folder_from_a_hub_gives_the_same_bytes(sd15: Path, tmp_path: Path) -> None:
     here = in_a_process(*line("wolf.mp4", tmp_path / "folder.mp4", "p2p", str(sd15)))
     assert here.returncode == 0, here.stderr
-    record = json.loads((tmp_path / "folder.mp4.vedit.json").read_text())
+    record = record_of(tmp_path / "folder.mp4")
     assert record["peak_memory_mib"]["host"] < 8 * 1024
     name = "somebody/stable-diffusion-v1-5"
     with stub_hub() as hub:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -50,12 +49,6 @@ def clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     )
     first.save(tmp_path / "clip.gif", save_all=True, append_images=others, duration=[50, 70, 90], loop=0)
     return tmp_path / "clip.gif"
-
-
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[StubHub]:
-    with stub_as_hub(monkeypatch, tmp_path / "hub") as stub:
-        yield stub
 
 
 def edit(clip: Path, output: Path, backend: str, *more: str | Path) -> Result:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,59 +10,45 @@ import pytest
 pytest.importorskip("torch")
 import numpy as np
 
-from tests.conftest import Result, shared, vedit
+from tests.conftest import Result, vedit
 from tests.engine.sdxl import write_sdxl
-from tests.hub import StubHub, stub_as_hub
+from tests.hub import StubHub
+from tests.jobs import layouts
+from tests.jobs.layouts import WORDS, fetch, frames_of, record_of
 from tests.jobs.test_real_layout import INVERTED, SHORT
 from vedit import methods
-from vedit.jobs.clips import Selection, read_pixels
 
+pytestmark = pytest.mark.usefixtures("own_cache")
 # a step of tuning goes through all seventy blocks, and back
 QUICK = {**SHORT, "video-p2p": [*INVERTED, "--set", "tune_steps=2", "--set", "inner_steps=1"]}
-SOURCE, TARGET = "a grey wolf turning its head in a forest", "a grey fox turning its head in a forest"
 NAME = "somebody/stable-diffusion-xl-base-1.0"
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_sdxl(tmp_path_factory.mktemp("xl") / "base", sorted({*SOURCE.split(), *TARGET.split()}))
+    return write_sdxl(tmp_path_factory.mktemp("xl") / "base", WORDS)
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VEDIT_CACHE_DIR", str(tmp_path / "cache"))
-
-
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[StubHub]:
-    with stub_as_hub(monkeypatch, tmp_path / "hub") as stub:
-        yield stub
-
-
-def edit(model: str, output: Path, method: str, *more: str) -> Result:
-    prompts = ("--source", SOURCE, "--prompt", TARGET)
-    return vedit("edit", shared("data/clips/wolf.mp4"), "-o", output, "--model", model, "--method", method, "--size", "64",
-                 "--frames", "2", "--stride", "3", "--quiet", *prompts, *QUICK.get(method, INVERTED), *more)  # fmt: skip
+def edited(model: object, output: Path, method: str, *more: str) -> Result:
+    selected = ("--size", "64", "--frames", "2", "--stride", "3", "--quiet")
+    return layouts.edited(model, output, method, *selected, *QUICK.get(method, INVERTED), *more)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", methods.fitting(of_clips=False))
 def test_every_method_edits_a_real_clip_on_it(folder: Path, tmp_path: Path, method: str) -> None:
-    done = edit(str(folder), tmp_path / "out.mp4", method)
-    assert done.code == 0, done.err
-    record = json.loads((tmp_path / "out.mp4.vedit.json").read_text())
+    edited(folder, tmp_path / "out.mp4", method)
+    record = record_of(tmp_path / "out.mp4")
     assert record["sizes"]["worked"][1] == 64 and record["model"]["text_encoder_2_sha256"]
-    frames = read_pixels(str(tmp_path / "out.mp4"), Selection(size=64)).frames_FYX3
+    frames = frames_of(tmp_path / "out.mp4")
     assert len(frames) == 2 and frames.std() > 5
 
 
 @pytest.mark.slow
 def test_a_mask_of_words_is_found_and_an_edit_is_repeated(folder: Path, tmp_path: Path) -> None:
     more = ("--set", 'blend_words=["wolf","fox"]', "--save-masks", str(tmp_path / "mask.gif"))
-    done = edit(str(folder), tmp_path / "a.gif", "p2p", *more)
-    assert done.code == 0, done.err
-    mask = read_pixels(str(tmp_path / "mask.gif"), Selection(size=64)).frames_FYX3
-    assert 0 < (mask > 127).mean() < 1
+    edited(folder, tmp_path / "a.gif", "p2p", *more)
+    assert 0 < (frames_of(tmp_path / "mask.gif") > 127).mean() < 1
     again = vedit("replay", tmp_path / "a.gif", "-o", tmp_path / "b.gif")
     assert again.code == 0, again.err
     assert (tmp_path / "a.gif").read_bytes() == (tmp_path / "b.gif").read_bytes()
@@ -71,20 +56,11 @@ def test_a_mask_of_words_is_found_and_an_edit_is_repeated(folder: Path, tmp_path
 
 @pytest.mark.slow
 def test_the_same_folder_from_a_hub_gives_the_same_bytes(folder: Path, hub: StubHub, tmp_path: Path) -> None:
-    hub.add(NAME, folder)
-    fetched = vedit("models", "fetch", NAME)
-    assert fetched.code == 0, fetched.err
+    fetch(hub, NAME, folder, "StableDiffusionXLPipeline")
     assert len(hub.downloads(".safetensors")) == 4  # one file of weights for each part
-    told = vedit("models", "list").text
-    assert NAME in told and "StableDiffusionXLPipeline" in told and "incomplete" not in told
-    for model, output in ((str(folder), "folder.mp4"), (NAME, "hub.mp4")):
-        done = edit(model, tmp_path / output, "sdedit")
-        assert done.code == 0, done.err
-    a, b = (
-        read_pixels(str(tmp_path / name), Selection(size=64)).frames_FYX3
-        for name in ("folder.mp4", "hub.mp4")
-    )
-    assert np.array_equal(a, b)
+    edited(folder, tmp_path / "folder.mp4", "sdedit")
+    edited(NAME, tmp_path / "hub.mp4", "sdedit")
+    assert np.array_equal(*(frames_of(tmp_path / f"{origin}.mp4") for origin in ("folder", "hub")))
 
 
 def test_a_model_is_described_with_both_its_text_encoders(folder: Path) -> None:

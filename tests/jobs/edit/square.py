@@ -1,9 +1,9 @@
-"""A small clip for edits by models of clips: a square that moves over a slope."""
+"""A small clip for edits by models of clips: a square that moves over a slope, and frames of what is made."""
 
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageSequence
 
 
 def write_square(path: Path, frames: int, step: int = 3) -> Path:
@@ -15,3 +15,9 @@ def write_square(path: Path, frames: int, step: int = 3) -> Path:
         made.append(Image.fromarray(picture))
     made[0].save(path, save_all=True, append_images=made[1:], duration=100)
     return path
+
+
+def read_frames(path: Path) -> np.ndarray:
+    """The frames of an animated picture, (F, Y, X, 3), by Pillow."""
+    with Image.open(path) as picture:
+        return np.stack([np.asarray(frame.convert("RGB")) for frame in ImageSequence.Iterator(picture)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,19 +19,13 @@ from tests.conftest import Result, vedit
 from tests.engine import tiny
 from tests.engine.beside import write_adapter, write_controlnet
 from tests.engine.motion import write_adapter as write_motion
-from tests.hub import StubHub, stub_as_hub
+from tests.hub import StubHub
 from vedit.jobs.clips import Selection, read_pixels
 from vedit.models import controls, images
 from vedit.models.sd.model import Model
 
 NAME = "somebody/beside"
 FILE = "models/ip-adapter_sd15.safetensors"
-
-
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[StubHub]:
-    with stub_as_hub(monkeypatch, tmp_path / "hub") as stub:
-        yield stub
 
 
 @pytest.fixture

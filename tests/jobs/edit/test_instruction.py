@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,19 +11,14 @@ import torch
 
 from tests.conftest import Result, vedit
 from tests.engine.video_folder import write_wan
+from tests.jobs.edit.square import read_frames
 from vedit.jobs.clips import write_frames
 from vedit.jobs.record import SUFFIX
 from vedit.training.loop import latest_state, tensors_of
 
 torch.set_num_threads(1)
+pytestmark = pytest.mark.usefixtures("module_cache")
 SETTINGS = ("--set", "rank=2", "--set", "frames=5", "--set", "positions=shared", "--set", "log_every=1")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("VEDIT_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -56,13 +50,6 @@ def edit(place: Path, output: str, *more: str | Path) -> Result:
     return vedit("edit", place / "a.apng", "-o", place / output, *given, "--steps", "2", *more)
 
 
-def read(path: Path) -> np.ndarray:
-    from PIL import Image, ImageSequence
-
-    with Image.open(path) as picture:
-        return np.stack([np.asarray(frame.convert("RGB")) for frame in ImageSequence.Iterator(picture)])
-
-
 def test_training_in_two_calls_equals_training_in_one(place: Path) -> None:
     assert trained(place, "whole", "--steps", "2").code == 0
     for name in ("model", "ema", "optimizer"):
@@ -80,9 +67,9 @@ def test_an_edit_takes_the_model_of_its_weights_and_its_record_repeats_it(place:
     record = json.loads((place / f"out.gif{SUFFIX}").read_text())
     assert record["method"] == "easyv2v" and record["target_prompt"] == "a red cat"
     assert record["source_prompt"] == "" and len(record["weights_sha256"]) == 64
-    first = read(place / "out.gif")
+    first = read_frames(place / "out.gif")
     assert first.shape == (5, 16, 16, 3) and not np.array_equal(
-        first[:, :, :8], read(place / "a.apng")[:, :, :8]
+        first[:, :, :8], read_frames(place / "a.apng")[:, :, :8]
     )
     assert np.abs(first[:, :, 8:].astype(int) - 40).max() <= 2  # outside the mask the clip is put back
     again = vedit("replay", place / "out.gif", "-o", place / "again.gif")
@@ -95,7 +82,9 @@ def test_a_frame_is_edited_first_and_is_then_the_reference(place: Path) -> None:
     result = edit(place, "ref.gif", "--ref-from", "3", "--ref-edit", "a blue cat")
     assert result.code == 0, result.err
     plain = edit(place, "plain.gif")
-    assert plain.code == 0 and not np.array_equal(read(place / "ref.gif"), read(place / "plain.gif"))
+    assert plain.code == 0 and not np.array_equal(
+        read_frames(place / "ref.gif"), read_frames(place / "plain.gif")
+    )
     record = json.loads((place / f"ref.gif{SUFFIX}").read_text())
     assert (record["ref_from"], record["ref_edit"]) == (3, "a blue cat")
     far = edit(place, "far.gif", "--ref-from", "9", "--ref-edit", "a blue cat")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,19 +11,13 @@ import torch
 
 from tests.conftest import Result, vedit
 from tests.engine.video_folder import write_ltx
-from tests.jobs.edit.square import write_square
+from tests.jobs.edit.square import read_frames, write_square
 from vedit.engine.artefact import Artefact
 from vedit.jobs.record import SUFFIX
 
 torch.set_num_threads(1)
+pytestmark = pytest.mark.usefixtures("module_cache")
 PROMPTS = ("--source", "a red cat", "--prompt", "a blue cat")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("VEDIT_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -36,13 +29,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Seven frames of 40x24 at ten a second, a square that moves over a slope."""
     return write_square(tmp_path_factory.mktemp("clip") / "c.png", 7)
-
-
-def read_frames(path: Path) -> np.ndarray:
-    from PIL import Image, ImageSequence
-
-    with Image.open(path) as picture:
-        return np.stack([np.asarray(frame.convert("RGB")) for frame in ImageSequence.Iterator(picture)])
 
 
 def edit(clip: Path, folder: Path, output: Path, *options: str) -> Result:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,15 +15,9 @@ from tests.engine.motion import MOST, write_adapter, write_animatediff, write_i2
 from tests.jobs.edit.square import write_square
 
 torch.set_num_threads(1)
+pytestmark = pytest.mark.usefixtures("module_cache")
 PROMPTS = ("--source", "a red cat", "--prompt", "a blue cat")
 STEPS = ("--steps", "3", "--guidance", "3")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("VEDIT_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from tests.conftest import shared, vedit
 from tests.engine.folder import write_folder
 from vedit.media.video.ffmpeg import find_ffmpeg
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("own_cache")]
 CLIPS = ["ballet", "kitten", "man-skiing", "rabbit-watermelon", "wolf", "woman-running"]
 LINE = [
     "--method",
@@ -39,11 +39,6 @@ LINE = [
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(write_folder(tmp_path_factory.mktemp("model")))
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VEDIT_CACHE_DIR", str(tmp_path / "cache"))
 
 
 def facts(path: Path) -> dict[str, Any]:

@@ -13,29 +13,16 @@ import torch
 
 from tests.conftest import Result, vedit
 from tests.engine.video_folder import write_wan, write_wan22
-from tests.jobs.edit.square import write_square
+from tests.jobs.edit.square import read_frames, write_square
 from vedit.engine.artefact import Artefact
 from vedit.jobs.record import SUFFIX
 from vedit.media.video.ffmpeg import find_ffmpeg
 
 torch.set_num_threads(1)
-
-
-def read_frames(path: Path) -> np.ndarray:
-    from PIL import Image, ImageSequence
-
-    with Image.open(path) as picture:
-        return np.stack([np.asarray(frame.convert("RGB")) for frame in ImageSequence.Iterator(picture)])
+pytestmark = pytest.mark.usefixtures("module_cache")
 
 
 PROMPTS = ("--source", "a red cat", "--prompt", "a blue cat")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("VEDIT_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
-        yield
 
 
 @pytest.fixture(scope="module")

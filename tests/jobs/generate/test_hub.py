@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,7 @@ from safetensors.torch import save_file
 from tests.conftest import vedit
 from tests.engine.folder import write_folder
 from tests.engine.video_folder import write_animatediff, write_wan
-from tests.hub import StubHub, stub_as_hub
+from tests.hub import StubHub
 from tests.models.tiny_editors import write_ltx2
 from vedit.models.pipelines import Order, load_pipeline
 
@@ -121,12 +120,6 @@ def test_a_model_of_pictures_is_refused_with_the_way_to_clips(tmp_path: Path) ->
 def test_a_folder_that_is_no_model_is_a_model_error(tmp_path: Path) -> None:
     result = vedit("generate", "a cat", "--model", tmp_path, "-o", tmp_path / "a.gif")
     assert result.code == 5
-
-
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[StubHub]:
-    with stub_as_hub(monkeypatch, tmp_path / "cache") as stub:
-        yield stub
 
 
 def test_a_pipeline_of_the_hub_is_fetched_and_then_works_without_a_network(
