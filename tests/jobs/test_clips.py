@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import subprocess
 from fractions import Fraction
 from pathlib import Path
 
@@ -8,8 +9,11 @@ import pytest
 from PIL import Image
 
 from vedit.errors import InputError
-from vedit.jobs.clips import Selection, frames_of, read_pixels
+from vedit.jobs.clips import Selection, count_in, frames_in, frames_of, read_pixels
+from vedit.jobs.edit.conditions import taken
+from vedit.jobs.masks import EditMask
 from vedit.media.frames import Chapter, Labels
+from vedit.media.video.ffmpeg import find_ffmpeg
 
 
 @pytest.fixture
@@ -33,6 +37,39 @@ def test_a_frame_lasts_as_long_as_those_the_stride_skips(clip: str) -> None:
 
 def test_the_last_frame_of_a_count_also_stands_for_those_skipped(clip: str) -> None:
     assert read_pixels(clip, Selection(stride=3, frames=2, size=(8, 8))).durations == [1 + 2 + 3, 4 + 5 + 6]
+
+
+def with_long_sound(clip: Path, output: Path) -> str:
+    """The same frames as a film whose sound goes on for five seconds: its length tells nothing of its frames."""
+    subprocess.run(
+        [find_ffmpeg(), "-v", "error", "-i", clip, "-f", "lavfi", "-i", "sine=d=5", "-fps_mode", "vfr", "-c:v",
+         "libx264", "-pix_fmt", "yuv420p", "-c:a", "aac", output],
+        check=True,
+    )  # fmt: skip
+    return str(output)
+
+
+def test_frames_of_a_whole_film_are_counted_where_its_length_would_mislead(clip: str, tmp_path: Path) -> None:
+    film = with_long_sound(Path(clip), tmp_path / "film.mp4")
+    part = read_pixels(film, Selection(start=1, stride=2, frames=2, size=8))
+    assert part.clip.frames_hint != 7 and part.total is None
+    assert frames_in(part) == count_in(film) == 7 == read_pixels(film, Selection(size=8)).total
+    assert taken("condition", 7, part) == [1, 3]
+    with pytest.raises(InputError, match="It needs 2, as are edited, or 7, as the clip has"):
+        taken("condition", 5, part)
+    with pytest.raises(InputError, match="The clip has 7 frames"):
+        read_pixels(film, Selection(start=7, size=8))
+
+
+def test_a_mask_as_long_as_a_film_is_taken_as_its_frames_are(clip: str, tmp_path: Path) -> None:
+    film, said = with_long_sound(Path(clip), tmp_path / "film.mp4"), list[str]()
+    masks = [Image.new("L", (40, 20)) for _ in range(7)]
+    for row, mask in enumerate(masks):
+        mask.paste(255, (0, row, 40, row + 1))
+    masks[0].save(tmp_path / "m.gif", save_all=True, append_images=masks[1:], duration=100)
+    part = read_pixels(film, Selection(start=1, stride=2, frames=2, size=(40, 20)))
+    found = EditMask([str(tmp_path / "m.gif")], part, said.append).pixels(slice(None))
+    assert found[:, :, 0].argmax(1).tolist() == [1, 3] and not said
 
 
 def test_a_side_cuts_the_centre_square_and_a_size_keeps_all(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from vedit.media.frames import Clip, Frame, Frames, Rect
 from vedit.media.options import ReadOptions
 from vedit.media.pipeline import Stage
 from vedit.media.run import Report, Settings, written
-from vedit.media.source import MadeSource, composed, opened, source_of
+from vedit.media.source import MadeSource, composed, counted, opened, source_of
 from vedit.media.timing import rounded
 
 if TYPE_CHECKING:
@@ -57,7 +57,8 @@ class Pixels(NamedTuple):
     frames_FYX3: NumPy array, mapped from a temporary file, so that memory holds the frames in use.
     durations: ticks of `clip.timebase`; a frame that stands for those the stride skipped lasts as
     long as all of them. skipped: ticks before the first frame taken. full_FYX3: the same frames at
-    the size of the output, where that is another. has_alpha: some of them are transparent.
+    the size of the output, where that is another. has_alpha: some of them are transparent. total: frames of
+    the whole clip, where they were read to the last.
     """
 
     frames_FYX3: np.ndarray
@@ -69,6 +70,7 @@ class Pixels(NamedTuple):
     pixels_sha256: str
     full_FYX3: np.ndarray | None = None
     has_alpha: bool = False
+    total: int | None = None
 
     @property
     def shown_FYX3(self) -> np.ndarray:
@@ -126,7 +128,7 @@ def read_pixels(
     if not taken.durations:
         raise InputError(
             f"{name}: no frames from frame {selection.start} on.",
-            f"The clip has {clip.frames_hint or 'fewer'} frames.",
+            f"The clip has {taken.total} frames.",
             f"Use a smaller {option('start')}",
         )
     selection = selection._replace(frames=len(taken.durations))
@@ -140,7 +142,27 @@ def read_pixels(
         taken.sha256,
         taken.full,
         taken.has_alpha,
+        taken.total,
     )
+
+
+def frames_in(pixels: Pixels) -> int | None:
+    """Frames of the whole clip that some were taken of, counted where that is not known yet; of standard
+    input, which is read once, what it told.
+    """
+    name = pixels.clip.name
+    if pixels.total is not None or name == "-":
+        return pixels.clip.frames_hint if pixels.total is None else pixels.total
+    return count_in(name)
+
+
+def count_in(name: str) -> int:
+    """Frames of a clip or a folder of pictures. Raises InputError."""
+    try:
+        with ExitStack() as stack:
+            return counted(source_of(name, ReadOptions(), stack))
+    except VeditError as error:
+        raise error.in_file(name) from error.__cause__
 
 
 def size_of(name: str) -> tuple[int, int]:
@@ -153,7 +175,10 @@ def size_of(name: str) -> tuple[int, int]:
 
 
 class Taken(NamedTuple):
-    """Selected frames at both sizes (one array where they are the same), and what else was seen of them."""
+    """Selected frames at both sizes (one array where they are the same), and what else was seen of them.
+
+    total: frames of the clip, where the last was seen.
+    """
 
     worked: np.ndarray
     full: np.ndarray | None
@@ -161,6 +186,7 @@ class Taken(NamedTuple):
     durations: list[int]
     skipped: int
     has_alpha: bool
+    total: int | None
 
 
 def _take(frames: Frames, selection: Selection) -> Taken:
@@ -168,15 +194,17 @@ def _take(frames: Frames, selection: Selection) -> Taken:
     digest = hashlib.sha256()
     durations: list[int] = []
     skipped, has_alpha = 0, False
+    total: int | None = 0
     large = None if selection.shown == selection.shape else selection.shown
     with tempfile.TemporaryFile(prefix="vedit-") as spool, tempfile.TemporaryFile(prefix="vedit-") as full:
         for number, frame in enumerate(frames):
-            place = number - selection.start
+            place, total = number - selection.start, number + 1
             if place < 0:
                 skipped += frame.duration
             elif place % selection.stride:
                 durations[-1] += frame.duration
             elif selection.frames is not None and len(durations) == selection.frames:
+                total = None
                 break
             else:
                 has_alpha = has_alpha or (
@@ -196,6 +224,7 @@ def _take(frames: Frames, selection: Selection) -> Taken:
             durations,
             skipped,
             has_alpha,
+            total,
         )
 
 
@@ -295,6 +324,7 @@ def clip_of(frames_FYX3: np.ndarray, delays_cs: Sequence[int] | None = None, nam
         Selection(frames=len(delays), size=(clip.width, clip.height)),
         digest,
         digest,
+        total=len(delays),
     )
 
 

@@ -25,7 +25,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Union
 
 from vedit.errors import InputError, UsageError, VeditError, Warn, option, silent
-from vedit.jobs.clips import Pixels, Selection, blank_frames, fitted
+from vedit.jobs.clips import Pixels, Selection, blank_frames, fitted, frames_in
 from vedit.jobs.recorded import DRAWN_AT, file_in
 from vedit.media.source import opened
 
@@ -240,7 +240,7 @@ def clip_layer(name: str, pixels: Pixels, warn: Warn) -> np.ndarray:
     count, (start, stride) = len(pixels.durations), pixels.selection[:2]
     if len(masks) in (1, count):
         return masks
-    if len(masks) == pixels.clip.frames_hint:
+    if len(masks) == frames_in(pixels):
         return masks[start::stride][:count]
     warn(
         f"the mask {name} has {len(masks)} frames, and {count} {'is' if count == 1 else 'are'} edited:"

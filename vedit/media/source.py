@@ -94,6 +94,17 @@ def source_of(
     return FileSource(name, read, stack, warn)
 
 
+def counted(source: "FileSource | FolderSource") -> int:
+    """The number of frames, by a pass over them where no walk over a GIF's blocks tells.
+
+    Of a film a hint is a guess, by its length and its average rate.
+    """
+    source.spool()
+    source.scan(touches_pixels=True)
+    facts = source.facts if isinstance(source, FileSource) else None
+    return facts.images if facts else sum(1 for _ in source.open(quiet=True).frames)
+
+
 class FileSource:
     """A file, or standard input.
 

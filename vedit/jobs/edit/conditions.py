@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from vedit.errors import InputError, ModelError, UsageError, VeditError, Warn, option, silent
-from vedit.jobs.clips import Pixels, blank_frames, fitted
+from vedit.jobs.clips import Pixels, blank_frames, count_in, fitted, frames_in
 from vedit.jobs.edit.reference import one_picture
 from vedit.jobs.masks import warn_of_shape
 from vedit.media.source import opened
@@ -68,27 +68,19 @@ def check_clips(control: Sequence[str], pixels: Pixels) -> None:
     for text in control:
         asked = asked_controls.parse(text)
         if asked.clip not in TOOLS:
-            taken(asked.clip, _count(asked.clip), pixels)
-
-
-def _count(name: str) -> int:
-    try:
-        with opened(name) as (_, frames):
-            return sum(1 for _ in frames)
-    except VeditError as error:
-        raise error.in_file(name) from error.__cause__
+            taken(asked.clip, count_in(asked.clip), pixels)
 
 
 def taken(name: str, count: int, pixels: Pixels) -> list[int]:
     """The frames of a condition clip that go with those of the edit: of one as long as the clip, or as what
     is edited of it; a picture goes with all. Raises InputError for another length.
     """
-    frames, whole = len(pixels.durations), pixels.clip.frames_hint
-    start, stride = pixels.selection[:2]
+    frames, (start, stride) = len(pixels.durations), pixels.selection[:2]
     if count == 1:
         return [0] * frames
     if count == frames:
         return list(range(frames))
+    whole = frames_in(pixels)
     if count == whole:
         return list(range(start, count, stride))[:frames]
     lengths = f"{frames}, as are edited" + (
@@ -161,7 +153,7 @@ def condition(clip: str, pixels: Pixels, warn: Warn = silent) -> np.ndarray:
         for place, frame in enumerate(pixels.frames_FYX3):
             made[place] = edges(frame)
         return made
-    places = taken(clip, _count(clip), pixels)
+    places = taken(clip, count_in(clip), pixels)
     for number, frame in enumerate(_frames(clip, pixels, warn)):
         for place, wanted in enumerate(places):
             if wanted == number:

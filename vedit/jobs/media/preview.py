@@ -19,7 +19,7 @@ from vedit.jobs.request import Request
 from vedit.media.frames import GIF_TIMEBASE, Clip, Frame, Frames
 from vedit.media.limits import environment_limits, parse_limits
 from vedit.media.options import ReadOptions
-from vedit.media.source import FileSource, Source, composed, source_of
+from vedit.media.source import composed, counted, source_of
 from vedit.media.timing import evenly
 
 CELL = 10, 20  # pixels of a character cell, as most terminals have them
@@ -151,20 +151,12 @@ def opened(
     try:
         with ExitStack() as stack:
             source = source_of(name, read, stack, warn)
-            count = _count(source) if is_counted else None
+            count = counted(source) if is_counted else None
             clip, frames = composed(source)
             clip.frames_hint = count
             yield clip, _shots(clip, frames)
     except VeditError as error:
         raise error.in_file(name) from None
-
-
-def _count(source: Source) -> int:
-    """The number of frames, by a pass over them where no walk over a GIF's blocks tells."""
-    source.spool()
-    source.scan(touches_pixels=True)
-    facts = source.facts if isinstance(source, FileSource) else None
-    return facts.images if facts else sum(1 for _ in source.open(quiet=True).frames)
 
 
 def _shots(clip: Clip, frames: Frames) -> Iterator[Shot]:
