@@ -56,6 +56,15 @@ def test_a_time_is_said_behind_the_change():
     )
 
 
+def test_words_of_time_are_split_off_at_either_end():
+    for span, wordings in instructions.WHEN.items():
+        for words in wordings:
+            assert instructions.split_when(f"make it blue {words}") == ("make it blue", span)
+            assert instructions.split_when(f"{words} make it blue") == ("make it blue", span)
+    for text in ("make it blue", "from the middle on", "make it blue from the middle on and turn it"):
+        assert instructions.split_when(text) == (text, None)
+
+
 def test_every_wording_is_read_as_it_is_typed_and_every_word_is_one_token():
     texts = drawn(400).instructions(random.Random(0)) + drawn(400, like=True).instructions(random.Random(1))
     assert all(instructions.read_words(text) == text for text in texts)

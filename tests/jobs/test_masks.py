@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -201,6 +202,24 @@ def test_a_mask_is_cut_and_scaled_as_the_clip_is(tmp_path: Path, pixels: Pixels)
     assert (
         latent.shape == (1, 1, 3, 3) and latent[0, 0, :, 0].tolist() == [1, 1, 1] and latent[0, 0, 0, 2] == 0
     )
+
+
+@pytest.mark.parametrize(
+    ("when", "wanted"),
+    [  # frames whose middles are at 0.25, 0.75, 1.5, 2.25, 2.75 of 3 s
+        ((Fraction(1, 2), Fraction(1)), [0, 0, 255, 255, 255]),
+        ((Fraction(0), Fraction(1, 2)), [255, 255, 0, 0, 0]),  # that of the middle begins the second half
+        ((Fraction(2, 3), Fraction(1)), [0, 0, 0, 255, 255]),
+    ],
+)
+def test_masks_hold_in_a_part_of_the_clip(
+    pixels: Pixels, when: tuple[Fraction, Fraction], wanted: list[int]
+) -> None:
+    assert EditMask([], pixels, when=when).pixels(slice(None))[:, 0, 0].tolist() == wanted
+    boxed = EditMask(["box:0,0,5,5"], pixels, when=when).pixels(slice(1, 4))
+    assert boxed[:, 0, 0].tolist() == wanted[1:4] and not boxed[:, :, 5:].any()
+    with pytest.raises(UsageError, match=r"holds from 2\.85 s to 3\.00 s, and no frame"):
+        EditMask([], pixels, when=(Fraction(95, 100), Fraction(1)))
 
 
 @pytest.mark.parametrize(

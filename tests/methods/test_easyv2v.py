@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from fractions import Fraction
 
 import pytest
 import torch
@@ -168,6 +169,29 @@ def test_a_folder_without_weights_and_a_model_of_another_layout_are_refused(tmp_
         find_weights(str(tmp_path))
     with pytest.raises(ModelError, match="not one"):
         editor_for("", TinyModel())
+
+
+def test_words_of_time_become_a_part_of_the_clip_and_are_not_shown_to_the_network(model, tmp_path):
+    folder = str(written(tmp_path / "drawn", model, words=DRAWN))
+    timed, plain = "make the circle blue from the middle on", "make the circle blue"
+    params = easyv2v.Params(weights=folder)
+    assert easyv2v.spoken(model, params, timed) == (Fraction(1, 2), 1)
+    assert easyv2v.spoken(model, params, plain) is None
+    assert torch.equal(edited(model, folder, timed)[0], edited(model, folder, plain)[0])
+    free = str(written(tmp_path / "free", model))  # weights that read any words are told in words
+    assert easyv2v.spoken(model, easyv2v.Params(weights=free), timed) is None
+
+
+def test_an_instruction_about_a_picture_needs_one(model, tmp_path):
+    folder = written(tmp_path / "drawn", model, words=DRAWN)
+    with pytest.raises(UsageError, match="speaks of a picture, and none is given"):
+        edited(model, folder, "make the circle like the picture")
+    edited(model, folder, "make the circle like the picture", reference=torch.zeros(3, 16, 16))
+
+
+def test_the_embedded_weights_are_refused_on_a_model_with_another_codec(model):
+    with pytest.raises(ModelError, match=r"trained on other weights of shapes-video than .* \(vae_sha256\)"):
+        editor_for("", model)
 
 
 def test_words_of_drawn_scenes_are_checked_for_weights_that_know_no_others(model, tmp_path):

@@ -352,6 +352,7 @@ def command(
         target = instructed(target, instruction, method)
     given["method"] = method or ("p2p" if instruction is None else "easyv2v")
     if weights is not None:
+        _check_weights(given["method"], instruction)
         settings = (*settings, f"weights={weights}")
     if not inputs or target is None:
         missing = "--prompt" if inputs else "an input"
@@ -383,6 +384,19 @@ def command(
 
         check_output(output, inputs, overwrite=False)
     edit_one(request, voice, explain, as_json)
+
+
+def _check_weights(method: str, instruction: str | None) -> None:
+    """Refuse weights of an instruction editor for a method that has none of its own. Raises UsageError."""
+    from vedit.jobs.edit.settings import keys_of
+    from vedit.methods import has
+
+    if has(method) and "weights" not in keys_of(method):
+        raise UsageError(
+            f"--weights are those of easyv2v, and the method is {method}.",
+            "The weights of a model are named by --model.",
+            "Add --instruction TEXT" if instruction is None else "Leave out --method",
+        )
 
 
 def instructed(prompt: str | None, instruction: str, method: str | None) -> str:

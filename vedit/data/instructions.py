@@ -114,6 +114,20 @@ def instruction(
     return said if when is None else f"{said} {rng.choice(WHEN[when])}"
 
 
+def split_when(text: str) -> tuple[str, Span | None]:
+    """An instruction without the words that say when, which it ends or begins with, and that time; None for
+    all of the clip. text: as `read_words` gives it.
+    """
+    words = text.split()
+    for span, wordings in WHEN.items():
+        for said in map(str.split, wordings):
+            rest = [words[: -len(said)]] if words[-len(said) :] == said else []
+            rest += [words[len(said) :]] if words[: len(said)] == said else []
+            if rest and rest[0]:
+                return " ".join(rest[0]), span
+    return text, None
+
+
 def both(first: str, second: str) -> str:
     """Two instructions as one, or the first where that would be too long to be read."""
     joined = f"{first} and {second}"

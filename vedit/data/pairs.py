@@ -65,11 +65,21 @@ class Pair(NamedTuple):
 
 def read_pairs(path: Path) -> list[Pair]:
     """The pairs of a manifest. Raises InputError for records that are wrong, and where there are none."""
-    pairs = []
+    pairs, lines = list[Pair](), dict[str, int]()
     for number, table in read_json_lines(path, DOCUMENT):
         where = f"{path}: line {number}"
         record = validated(table, Record, where, DOCUMENT)
         pairs.append(_pair(record, path.parent))
+        before, span = lines.setdefault(record["id"], number), record.get("interval")
+        if before != number:
+            raise InputError(
+                f"{where}: its id {record['id']!r} is that of line {before}.", "Each pair has one of its own."
+            )
+        if span is not None and not 0 <= span[0] < span[1]:
+            raise InputError(
+                f"{where}: its interval ends at {span[1]:g} s and begins at {span[0]:g} s.",
+                "It is where the edit holds, begin and end in seconds from 0.",
+            )
         for name in ("source", "target", "mask", "reference"):
             file = getattr(pairs[-1], name)
             if file is not None and not os.path.exists(file):

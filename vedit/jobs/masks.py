@@ -22,6 +22,7 @@ import os
 import re
 import tempfile
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any, NamedTuple, Union
 
 from vedit.errors import InputError, UsageError, VeditError, Warn, option, silent
@@ -44,6 +45,7 @@ WHITE = "White is edited, black is kept, and transparent counts as black."
 NOT = "not:"  # before a mask: the opposite of it
 TRACK = "track:"  # before a box or a picture: it follows what it holds
 MOST_LABELS = 31  # of a picture whose levels are numbers of objects; a painted grey is brighter
+ROUNDING = 1e-9  # of times, which need not be whole numbers of anything
 LEEWAY = 0.03  # of proportions: sides are rounded to what a model or a codec takes
 HALF = 127  # what is brighter is followed
 NUMBER = r"\d+(?:\.\d+)?"
@@ -84,14 +86,42 @@ Layer = Union[Box, "np.ndarray", "Tracked"]
 class EditMask:
     """The union of several masks over a clip; 255 is edited, 0 is kept, and between is mixed.
 
-    flow: what estimates the motion that masks follow. Everything is read and checked at once. Raises
-    UsageError for a form that is not known, a box outside the frame and a range that holds no frame of the
-    clip.
+    flow: what estimates the motion that masks follow. when: the part of the clip, in shares of its time, that
+    all of them hold in; without masks it is one. Everything is read and checked at once. Raises UsageError
+    for a form that is not known, a box outside the frame and a range that holds no frame of the clip.
     """
 
-    def __init__(self, specs: Sequence[str], pixels: Pixels, warn: Warn = silent, flow: str = "tvl1") -> None:
+    def __init__(
+        self,
+        specs: Sequence[str],
+        pixels: Pixels,
+        warn: Warn = silent,
+        flow: str = "tvl1",
+        when: tuple[Fraction, Fraction] | None = None,
+    ) -> None:
         self.shape, self.warn, self.flow = pixels.shown_FYX3.shape[:3], warn, flow
-        self.layers = [self._layer(spec, pixels) for spec in specs]
+        whole: list[tuple[Layer, list[float]]] = [
+            (Box(0, 0, self.shape[2], self.shape[1]), [1.0] * self.shape[0])
+        ]
+        self.layers = [self._layer(spec, pixels) for spec in specs] or whole
+        self.holds = None if when is None else self._frames_in(when, pixels)
+
+    def _frames_in(self, when: tuple[Fraction, Fraction], pixels: Pixels) -> list[bool]:
+        """Which frames have their middle in a part of the clip, its end left out but for that of the clip."""
+        times = pixels.times()
+        begin, length = times[0][0], times[-1][1] - times[0][0]
+        shares = [((shown[0] + shown[1]) / 2 - begin) / length + ROUNDING for shown in times]
+        holds = [bool(when[0] <= share and (share < when[1] or when[1] >= 1)) for share in shares]
+        first, last = (begin + float(share) * length for share in when)
+        said = f"{first:.2f} s to {last:.2f} s"
+        if not any(holds):
+            raise UsageError(
+                f"the instruction holds from {said}, and no frame has its middle there.",
+                "Its words of time are shares of the clip.",
+                "Leave those words out, or take more frames",
+            )
+        self.warn(f"the instruction is kept to the time that it says, {said}")
+        return holds
 
     def _layer(self, spec: str, pixels: Pixels) -> tuple[Layer, list[float]]:
         if spec.startswith(NOT):
@@ -176,7 +206,11 @@ class EditMask:
 
     def pixels(self, frames: slice) -> np.ndarray:
         """The mask of some frames, (F, Y, X) uint8."""
-        return self._painted(self.layers, frames)
+        mask = self._painted(self.layers, frames)
+        if self.holds is not None:
+            for place, is_held in enumerate(self.holds[frames]):
+                mask[place] *= is_held
+        return mask
 
     def _painted(self, layers: Sequence[tuple[Layer, list[float]]], frames: slice) -> np.ndarray:
         import numpy as np

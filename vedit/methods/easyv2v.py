@@ -10,6 +10,7 @@ the text alone, and both halves see the source; `source_guidance` is that of Ins
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fractions import Fraction
 
 import torch
 from pydantic import Field
@@ -26,6 +27,8 @@ from vedit.models.wan.weights import editor_for
 
 SUMMARY = "Follow an instruction, with trained weights; the embedded ones know drawn scenes."
 NEEDS = frozenset({"flow", "instruction"})
+
+EXAMPLE = '"make the circle blue"'  # an instruction, as it is typed
 
 
 class Params(SamplingParams):
@@ -46,13 +49,27 @@ def longest(model: Family, params: Params) -> int:
     return editor_for(params.weights, model).recipe.frames
 
 
+def spoken(model: Family, params: Params, instruction: str) -> tuple[Fraction, Fraction] | None:
+    """When an instruction says that it holds, in shares of the clip; None for all of it, and for weights that
+    are told so in free words. Raises UsageError for words that the weights do not know.
+    """
+    return editor_for(params.weights, model).timed(instruction)[1]
+
+
 def prepare(model: Family, request: Request, params: Params) -> Prepared:
     """Raises ModelError for a model or weights that do not fit, UsageError for words that the weights do not
     know.
     """
     check_flow(model, "easyv2v")
     editor = editor_for(params.weights, model)
-    text = editor.read(request.target_prompt)
+    text, _ = editor.timed(request.target_prompt)
+    if request.reference is None and editor.needs_picture(text):
+        raise UsageError(
+            f'"{request.target_prompt}" speaks of a picture, and none is given.',
+            "It shows what the edit should look like.",
+            f"Add {option('ref', 'FILE')}, or make one of a frame: {option('ref_from', 0)}"
+            f" {option('ref_edit', EXAMPLE)}",
+        )
     if request.wants_attention:
         raise UsageError(
             f"{option('save_attention')} shows where the words of prompts look, and easyv2v follows an"

@@ -247,25 +247,30 @@ def weighed_in(folder: Path) -> tuple[str, ...]:
 
 def layout_named(name: str, revision: str | None = None) -> Layout:
     """The layout of a model by name, asking nobody: Stable Diffusion's where that cannot be told yet."""
+    return layout_told(name, revision) or SD
+
+
+def layout_told(name: str, revision: str | None = None) -> Layout | None:
+    """The same; None where it cannot be told yet, or where the model has none of the layouts."""
     if with_adapter(name)[1] is not None:
         return ANIMATEDIFF
     if name in OURS or os.path.isdir(name):
         path: Any = (BUILTIN / name if name in OURS else Path(name)) / "model_index.json"
     elif os.path.exists(name) or name.count("/") != 1:
-        return SD
+        return None
     else:
         from huggingface_hub import try_to_load_from_cache
 
         try:
             path = try_to_load_from_cache(name, "model_index.json", revision=revision)
         except ValueError:  # not an id
-            return SD
+            return None
     if not isinstance(path, (str, Path)):
-        return SD
+        return None
     try:
-        return layout_of(read_json(Path(path), name)) or SD
+        return layout_of(read_json(Path(path), name))
     except ModelError:
-        return SD
+        return None
 
 
 def missing_parts(folder: Path) -> list[str]:

@@ -242,14 +242,35 @@ def test_an_expert_that_fails_or_does_nothing_is_left_out_with_the_reason(tmp_pa
     outcome = make_pairs(
         asked(tmp_path, "expert", source=str(tmp_path / "clips"), command=command, instructions=("x",))
     )
-    with pytest.raises(PartialFailure, match=why):
+    with pytest.raises(InputError, match=f"no pair could be made: a-0: .*{why}"):
         outcome.check()
     assert rows(tmp_path) == []
+
+
+def test_a_clip_that_cannot_be_read_is_told_of_once(tmp_path):
+    (tmp_path / "clips").mkdir()
+    write_frames(clip(3), [10] * 3, str(tmp_path / "clips" / "a.apng"))
+    (tmp_path / "clips" / "b.gif").write_text("nothing")
+    said = []
+    outcome = make_pairs(asked(tmp_path, "inverse", source=str(tmp_path / "clips")), said.append)
+    assert len(said) == 1 and "b.gif" in said[0] and outcome.written == 8 and len(outcome.failed) == 8
+    with pytest.raises(
+        PartialFailure, match=r"8 pairs could not be made: b-edges-there and 7 more: .*b\.gif"
+    ):
+        outcome.check()
+
+
+def test_a_file_is_not_a_folder_of_clips(tmp_path):
+    write_frames(clip(3), [10] * 3, str(tmp_path / "a.apng"))
+    with pytest.raises(InputError, match="it is a file") as told:
+        make_pairs(asked(tmp_path, "inverse", source=str(tmp_path / "a.apng")))
+    assert "folder" in told.value.next_step
 
 
 @pytest.mark.parametrize(
     ("more", "message"),
     [
+        ({"kind": "inverse", "source": "x", "controls": ()}, "names no control"),
         ({"kind": "lfit", "synth": 1}, "no kind of pairs called 'lfit'"),
         ({"kind": "lift"}, "neither was given"),
         ({"kind": "lift", "synth": 1, "source": "x"}, "both was given"),
@@ -267,6 +288,9 @@ def test_what_does_not_go_together_is_refused(tmp_path, more, message):
     assert not (tmp_path / "out").exists()
 
 
+WHOLE = '{"id": "a", "kind": "lift", "source": ".", "target": ".", "instruction": "x"}'
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
@@ -278,12 +302,28 @@ def test_what_does_not_go_together_is_refused(tmp_path, more, message):
         ('{"id": "a", "kind": "lift", "source": "s", "target": "t", "instruction": []}', "instruction"),
         ("", "holds no pairs"),
         ("not json", "line 1"),
+        (f"{WHOLE}\n{WHOLE}", "line 2: its id 'a' is that of line 1"),
+        (WHOLE.replace("}", ', "interval": [2, 1]}'), "its interval ends at 1 s and begins at 2 s"),
     ],
 )
 def test_a_manifest_that_is_wrong_says_where(tmp_path, line, message):
     (tmp_path / "pairs.jsonl").write_text(line)
     with pytest.raises(InputError, match=message):
         read_pairs(tmp_path / "pairs.jsonl")
+
+
+def test_training_refuses_a_pair_of_other_proportions_and_takes_other_sizes(tmp_path):
+    for name, size in (("a", (24, 32)), ("b", (48, 64)), ("c", (24, 24))):
+        write_frames(clip(5, *size), [10] * 5, str(tmp_path / f"{name}.apng"))
+    lines = [
+        {"id": end, "kind": "x", "source": "a.apng", "target": f"{end}.apng", "instruction": "x"}
+        for end in ("b", "c")
+    ]
+    (tmp_path / "pairs.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    found = PairFiles(tmp_path / "pairs.jsonl", frames=5, size=(32, 32), multiple=16)
+    assert found.pixels(0).source.shape == found.pixels(0).target.shape
+    with pytest.raises(InputError, match=r"pair c: its source .* is 32x24, and its target .* 24x24"):
+        found.pixels(1)
 
 
 def test_training_sees_pairs_cut_to_whole_latents_of_one_size(tmp_path):

@@ -175,6 +175,25 @@ def test_a_network_that_is_shown_no_picture_is_refused_for_anyv2v(
         assert "I2VGenXLPipeline" in refused.err
 
 
+def test_a_network_of_another_kind_is_refused_before_it_is_loaded_and_before_what_else_is_missing(
+    folders: dict[str, str], clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_model(*args: Any, **kwargs: Any) -> Any:
+        raise AssertionError("the model is loaded")
+
+    monkeypatch.setattr("vedit.models.load.load_model", no_model)
+    wrong = {
+        ("anyv2v", "pictures"): "pictures is shown none",
+        ("anyv2v", "shapes"): "shapes is shown none",  # and not the embedded network of clips in its place
+        ("uniedit", "pictures"): "has no layers that are for it",
+        ("pnp", "animatediff"): "sees them all at once",
+        ("p2p", "i2vgen"): "makes a clip of its first frame",
+    }
+    for (method, model), said in wrong.items():
+        refused = edit(clip, folders.get(model, model), tmp_path / "o.png", method)
+        assert (refused.code, said in refused.err) == (5, True), refused.err
+
+
 def test_a_network_of_a_first_frame_is_refused_for_methods_that_show_none(
     folders: dict[str, str], clip: Path, tmp_path: Path
 ) -> None:

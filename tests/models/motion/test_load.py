@@ -13,6 +13,7 @@ import torch
 from tests.engine import tiny
 from tests.engine.folder import write_folder
 from tests.engine.motion import MOST, write_adapter, write_animatediff, write_i2vgen, write_svd
+from tests.engine.video_folder import write_wan
 from vedit.engine.sample import Stream, sample
 from vedit.errors import ModelError, UsageError
 from vedit.models.hub import EMBEDDED_MOTION, layout_named, with_adapter
@@ -124,9 +125,13 @@ def test_an_adapter_of_another_network_is_refused(
         load_model(f"{pictures}+{copied}", device="cpu")
 
 
-def test_an_adapter_that_is_nowhere_is_explained(pair: tuple[Path, Path]) -> None:
+def test_an_adapter_that_is_nowhere_and_one_for_another_layout_are_explained(
+    pair: tuple[Path, Path], tmp_path: Path
+) -> None:
     with pytest.raises(ModelError, match="there is no motion adapter 'nowhere'"):
         load_model(f"{pair[0]}+nowhere", device="cpu")
+    with pytest.raises(ModelError, match="is a WanPipeline"):
+        load_model(f"{write_wan(tmp_path / 'wan')}+{pair[1]}", device="cpu")
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")

@@ -99,6 +99,8 @@ SOURCES = {
     "transition": "It takes pairs.jsonl",
     "expert": "It takes a folder of clips",
 }
+EXPERT = '"mytool --in {input} --out {output} --text {instruction}"'  # as they are typed
+SNOW = '"make it snow"'
 EXAMPLE = "vedit data edit-pairs transition --synth 100 OUT"
 
 
@@ -108,7 +110,7 @@ def check(request: PairsRequest) -> None:
         from vedit.errors import nearest
 
         raise UsageError(
-            f"there is no kind of pairs called {request.kind!r}{nearest(request.kind, KINDS)}",
+            f"there is no kind of pairs called {request.kind!r}{nearest(request.kind, KINDS) or '.'}",
             f"There are {', '.join(KINDS)}.",
         )
     if (request.source is None) == (request.synth is None):
@@ -125,21 +127,25 @@ def check(request: PairsRequest) -> None:
             if not needs_command
             else "an expert is a command line of yours, and none is given.",
             "It has {input} and {output} where the names of files go, and {instruction}.",
-            f"Add {option('command', 'mytool --in {input} --out {output} --text {instruction}')}"
-            if needs_command
-            else "",
+            f"Add {option('command', EXPERT)}" if needs_command else "",
         )
     if needs_command and not request.instructions:
         raise UsageError(
             f"{option('instruction')} is missing: what the expert does, and the editor is to learn.",
             "",
-            f"Add {option('instruction', 'make it snow')}",
+            f"Add {option('instruction', SNOW)}",
         )
     for place in ("{input}", "{output}") if needs_command else ():
         if place not in str(request.command):
             raise UsageError(
-                f"{option('command', request.command)} has no {place}.", "It stands for the file's name."
+                f"{option('command', request.command)} has no {place}.",
+                "It stands for the file's name.",
+                f"Such as {option('command', EXPERT)}",
             )
+    if not request.controls:
+        raise UsageError(
+            f"{option('controls', '')} names no control.", f"There are {', '.join(CONTROLS)}.", "Leave it out"
+        )
     if wrong := [control for control in request.controls if control not in CONTROLS]:
         raise UsageError(f"there is no control {wrong[0]!r}.", f"There are {', '.join(CONTROLS)}.")
     if request.frames < 2 and request.kind in ("transition", "continuation"):
@@ -157,7 +163,12 @@ def _clips(request: PairsRequest) -> Iterator[tuple[str, str]]:
     """The clips of a folder: a name of each, and its path."""
     folder = str(request.source)
     if not os.path.isdir(folder):
-        raise InputError(f"{folder}: there is no such folder.", f"{SOURCES[request.kind]}.")
+        what = "it is a file" if os.path.exists(folder) else "there is no such folder"
+        raise InputError(
+            f"{folder}: {what}.",
+            f"{SOURCES[request.kind]}.",
+            "Put it into a folder of its own, and name that" if os.path.exists(folder) else "Check the name",
+        )
     files = sorted(name for name in os.listdir(folder) if os.path.splitext(name)[1].lower() in CLIP_SUFFIXES)
     names = unique(clip_name(os.path.splitext(name)[0]) for name in files)
     yield from zip(names, (os.path.join(folder, file) for file in files), strict=True)

@@ -24,7 +24,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from vedit.data.layout import JOURNAL, SETTINGS, as_lines, clip_name, read_rows
 from vedit.data.pairs import PAIRS, Pair, record_of
 from vedit.documents import Kind, read_json, table
-from vedit.errors import OutputError, PartialFailure, UsageError, VeditError, Warn, option, reason_of, silent
+from vedit.errors import (
+    InputError,
+    OutputError,
+    PartialFailure,
+    UsageError,
+    VeditError,
+    Warn,
+    option,
+    reason_of,
+    silent,
+)
 from vedit.jobs.clips import write_frames
 from vedit.jobs.data.build import open_journal
 from vedit.jobs.watch import Watch, unwatched
@@ -76,19 +86,33 @@ class Outcome(NamedTuple):
 
     @property
     def line(self) -> str:
-        parts = [f"{self.written} pairs written", f"{self.kept} were there" * bool(self.kept)]
+        parts = [
+            f"{self.written} pair{'' if self.written == 1 else 's'} written",
+            f"{self.kept} were there" * bool(self.kept),
+        ]
         parts.append(f"{len(self.failed)} left out" * bool(self.failed))
         return f"{os.path.join(self.folder, PAIRS)}: {', '.join(filter(None, parts))}"
 
     def check(self) -> None:
-        """Raise PartialFailure when some could not be made."""
-        if self.failed:
-            some = "; ".join(f"{name}: {why}" for name, why in self.failed[:3])
-            raise PartialFailure(
-                f"{len(self.failed)} pairs could not be made: {some}{' ...' if self.failed[3:] else ''}.",
-                "The others are written.",
-                "Call again to try those once more",
-            )
+        """Raise PartialFailure when some could not be made, InputError when none could."""
+        if not self.failed:
+            return
+        whys = dict[str, list[str]]()
+        for name, why in self.failed:
+            whys.setdefault(why, []).append(name)
+        told = [
+            f"{names[0]}{f' and {len(names) - 1} more' if names[1:] else ''}: {why}"
+            for why, names in whys.items()
+        ]
+        some = f"{'; '.join(told[:3])}{' ...' if told[3:] else ''}."
+        if not self.written and not self.kept:
+            raise InputError(f"no pair could be made: {some}", "", "Mend what it names, and call again")
+        count = f"{len(self.failed)} pair{'s' if self.failed[1:] else ''}"
+        raise PartialFailure(
+            f"{count} could not be made: {some}",
+            "The others are written.",
+            "Call again to try those once more",
+        )
 
 
 def write_pairs(
@@ -112,7 +136,7 @@ def write_pairs(
         for row in read_rows(folder / name)
         if _is_whole(folder, row)
     }
-    kept, written, failed = 0, 0, []
+    kept, written, failed = 0, 0, list[tuple[str, str]]()
     with open_journal(folder / JOURNAL) as journal:
         for item in watch(items, len(items), "pairs"):
             if item.id in rows:
@@ -124,8 +148,9 @@ def write_pairs(
                 raise
             except VeditError as error:
                 why = error.what.rstrip(".")
+                if why not in (said for _, said in failed):  # of a clip that cannot be read once is enough
+                    warn(f"{item.id}: {why}: left out")
                 failed.append((item.id, why))
-                warn(f"{item.id}: {why}: left out")
                 continue
             journal.write(as_lines([row]))
             journal.flush()

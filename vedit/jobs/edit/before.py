@@ -19,6 +19,7 @@ from vedit.models.hub import OURS
 Size = tuple[int, int]
 LARGEST_SIDE = 16384
 OUTPUTS = ("source", "worked")
+QUOTED = '"make the circle blue"'  # an instruction, as it is typed
 
 
 class Asked(NamedTuple):
@@ -201,7 +202,7 @@ def check_instruction(request: EditRequest) -> None:
         raise UsageError(
             f"{option('ref_from')} and {option('ref_edit')} go together: a frame, and what is done to it.",
             "",
-            f"Add {option(missing, 0 if missing == 'ref_from' else 'make the circle blue')}",
+            f"Add {option(missing, 0 if missing == 'ref_from' else QUOTED)}",
         )
     if is_followed and request.source_prompt:
         raise UsageError(

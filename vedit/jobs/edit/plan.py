@@ -28,9 +28,10 @@ from vedit.jobs.edit.before import (
     prompts_of,
 )
 from vedit.jobs.edit.conditions import check_clips, check_conditions, conditioned
+from vedit.jobs.edit.fits import check_network, of_layout
 from vedit.jobs.edit.job import Job
 from vedit.jobs.edit.request import ClipRequest, EditRequest, InvertRequest
-from vedit.jobs.edit.settings import method_params, own_model
+from vedit.jobs.edit.settings import method_params, needs_of, own_model
 from vedit.jobs.edit.words import with_mask_words
 from vedit.jobs.extras import need
 from vedit.jobs.sink import Quiet, Sink
@@ -38,7 +39,7 @@ from vedit.media.run import Settings
 from vedit.media.window import usable_cores
 from vedit.methods.outline import outline
 from vedit.models.adapters import check_exist
-from vedit.models.hub import OURS
+from vedit.models.hub import OURS, layout_told
 from vedit.models.side import native_side
 from vedit.motion import check_engine
 
@@ -147,6 +148,7 @@ def plan(request: EditRequest, sink: Sink = Quiet(), *, repeats: bool = False) -
     request = replace(request, model=own_model(request.method, request.set, asked))
     if request.model != asked and not repeats:
         sink.warn(f"{request.method} runs on {request.model}: {asked} is for single pictures")
+    check_layout(request)
     if request.truth and not request.ablate:
         raise UsageError(
             f"{option('truth')} is for the table of {option('ablate')}.",
@@ -318,6 +320,13 @@ def advised(request: EditRequest, params: dict[str, Any], sink: Sink) -> dict[st
     ):
         sink.warn(f"{option('seed', request.seed)} changes nothing: {request.method} draws no noise")
     return params
+
+
+def check_layout(request: EditRequest) -> None:
+    """Refuse a method on a network of another kind, where the model's layout is known. Raises ModelError."""
+    told = layout_told(request.model, request.revision)
+    if told is not None and methods.has(request.method):
+        check_network(request.method, needs_of(request.method), of_layout(request.model, told))
 
 
 def check_files(request: EditRequest) -> None:

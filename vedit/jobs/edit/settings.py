@@ -72,7 +72,7 @@ def own_model(method: str, settings: Mapping[str, Any], model: str) -> str:
     """The model that a method works on, where nobody names another than the embedded picture model: easyv2v
     takes the backbone of its weights, and what is for layers over frames the model with its motion adapter.
     """
-    if model == EMBEDDED and "temporal" in needs_of(method):
+    if model == EMBEDDED and "temporal" in (needs := needs_of(method)) and "first frame" not in needs:
         return EMBEDDED_MOTION
     if model != EMBEDDED or method != "easyv2v":
         return model

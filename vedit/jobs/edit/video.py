@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vedit import methods
-from vedit.errors import ModelError, Warn, option
+from vedit.errors import Warn
 from vedit.jobs.clips import Pixels, blank_frames, every_frame, frames_of, read_pixels
 from vedit.jobs.edit.first_frame import Whole
+from vedit.jobs.edit.fits import check_network, of_model
 from vedit.jobs.edit.invert import check_prompt, check_solver
 from vedit.jobs.edit.job import Job
 from vedit.jobs.edit.memory import check_memory
@@ -23,7 +24,6 @@ from vedit.media.frames import Clip, Frame
 from vedit.media.run import Report, Settings, written
 from vedit.media.source import MadeSource
 from vedit.methods.params import read_params
-from vedit.models.hub import EMBEDDED_MOTION
 
 if TYPE_CHECKING:
     import numpy as np
@@ -119,7 +119,7 @@ def check_job(job: Job, model: Model) -> None:
     """Refuse what is wrong with a job before its clip is read."""
     module = methods.load(job.method)
     params = read_params(module.Params, job.params, job.method)
-    check_network(job.method, module.NEEDS, model)
+    check_network(job.method, module.NEEDS, of_model(model))
     if (
         "inversion" in module.NEEDS and job.inversion is None and job.invert_like is None
     ):  # those are asked what they hold
@@ -134,53 +134,6 @@ def check_job(job: Job, model: Model) -> None:
         return  # its own words are checked when it is made ready
     for prompt in (job.source, job.target):
         check_prompt(model, prompt)
-
-
-def check_network(method: str, needs: Collection[str], model: Model) -> None:
-    """Refuse a method on a network of another kind, naming what would fit. Raises ModelError."""
-    from vedit.models.flow import Flow
-
-    lacking = {"mask", "instruction", *({"first frame"} if not model.sees_picture else ())}
-    lacking |= set() if isinstance(model.schedule, Flow) else {"flow"}
-    is_over_frames = any(site.kind == "temporal" for site in model.sites())
-    lacking |= {"pictures"} if model.frame_axis else set()
-    lacking |= set() if is_over_frames else {"temporal"}
-    able = [name for name in methods.without(lacking) if shows(methods.load(name).NEEDS, model)]
-    fits = f"Methods for it are {', '.join(able)}."
-    if model.frame_axis and "pictures" in needs:
-        own = "flowedit" if "flow" not in lacking else able[-1]
-        raise ModelError(
-            f"{method} is for networks that see the frames of a clip one by one, and {model.name} sees"
-            " them all at once.",
-            fits,
-            f"Try {option('method', own)}",
-        )
-    if "first frame" in needs and not model.sees_picture:
-        raise ModelError(
-            f"{method} gives an edited first frame to a network that makes a clip of it, and {model.name} is"
-            " shown none.",
-            "Models that are have the layout of diffusers' I2VGenXLPipeline or"
-            " StableVideoDiffusionPipeline; none is embedded.",
-            f"Try {option('model', 'ali-vilab/i2vgen-xl')}",
-        )
-    if not shows(needs, model):
-        raise ModelError(
-            f"{model.name} makes a clip of its first frame, and {method} shows it none.",
-            fits,
-            f"Try {option('method', able[0])}",
-        )
-    if "temporal" in needs and not is_over_frames:
-        raise ModelError(
-            f"{method} acts on attention over frames, and {model.name} has no layers that are for it.",
-            f"Such are AnimateDiff's: {EMBEDDED_MOTION} (embedded), a folder in the layout of"
-            " AnimateDiffPipeline, or a Stable Diffusion model and a motion adapter, as MODEL+ADAPTER.",
-            f"Try {option('model', 'OWNER/NAME+guoyww/animatediff-motion-adapter-v1-5-2')}",
-        )
-
-
-def shows(needs: Collection[str], model: Model) -> bool:
-    """Whether a method shows a network the picture that it wants, if it does."""
-    return "first frame" in needs or not model.sees_picture
 
 
 def say_what_is_lost(job: Job, pixels: Pixels, warn: Warn) -> None:

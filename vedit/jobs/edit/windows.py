@@ -78,7 +78,7 @@ class Edit:
         # adapters know the layers of a network that has not been inflated
         self.image, self.image_told = shown_picture(given, job.image_prompt, job.image_adapter, self.warn)
         self.model = model_for(given, self.params)
-        self.mask = EditMask(job.mask, pixels, self.warn, job.flow or "tvl1") if job.mask else None
+        self.mask = self._mask()
         self.done = 0  # frames of the windows that are decoded
         self.frames, self.source = len(pixels.durations), job.source
         self.is_whole = self.params.joins_frames or model.frame_axis
@@ -108,8 +108,24 @@ class Edit:
                     f"{option(name)}: {job.method} makes no mask with these settings.",
                     f"Masks come from {option('mask')}, from blend_words of p2p, and from mask_words of dds"
                     " and glp.",
-                    f"Try {option('set.blend_words', ['WORD'])}",
+                    self._mask_by(),
                 )
+
+    def _mask(self) -> EditMask | None:
+        """The user's masks, in the time that the instruction says."""
+        job, when = self.job, None
+        if hasattr(self.module, "spoken"):
+            when = self.module.spoken(self.model, self.params, job.target)
+        if not job.mask and when is None:
+            return None
+        return EditMask(job.mask, self.pixels, self.warn, job.flow or "tvl1", when)
+
+    def _mask_by(self) -> str:
+        """How to get a mask from the method, or from the user."""
+        for key in ("blend_words", "mask_words"):
+            if key in type(self.params).model_fields:
+                return f"Try {option(f'set.{key}', ['WORD'])}"
+        return f"Add {option('mask', 'FILE')}"
 
     def _window(self) -> int:
         is_one = self.params.inflation != "none" or (

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING
 from vedit.data.layout import file_stamp
 from vedit.data.pairs import Pair, read_pairs
 from vedit.errors import InputError, option
-from vedit.jobs.clips import Selection, fitted, read_pixels
+from vedit.jobs.clips import Selection, fitted, read_pixels, size_of
+from vedit.media.frames import Clip
 from vedit.pixels import from_bytes, padded
 from vedit.plain import digest
+
+LEEWAY = 0.03  # of proportions: sides are rounded to what a codec takes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,7 +31,7 @@ class PairFiles:
 
     def __init__(self, path: Path, *, frames: int, size: tuple[int, int] | None, multiple: int) -> None:
         self.pairs, self.frames, self.multiple = read_pairs(path), frames, multiple
-        self.size = size or _size_of(self.pairs[0])
+        self.size = size or size_of(self.pairs[0].source)
         files = [file for pair in self.pairs for file in pair[2:7] if isinstance(file, str)]
         self.fingerprint = digest(
             [[pair._asdict() for pair in self.pairs], [file_stamp(file) for file in files], frames, self.size]
@@ -45,20 +48,22 @@ class PairFiles:
         from vedit.training.easyv2v import PairPixels
 
         pair = self.pairs[index]
-        source, target = (self._clip(name) for name in (pair.source, pair.target))
+        read = [self._read(name) for name in (pair.source, pair.target)]
+        check_alike(pair, *(clip for clip, _ in read))
+        source, target = (frames for _, frames in read)
         count = min(len(source), len(target))
         count = 1 + (count - 1) // 4 * 4
         mask = None if pair.mask is None else (self._mask(pair.mask, count) + 1) / 2
         reference = None if pair.reference is None else self._reference(pair.reference)
         return PairPixels(source[:count], target[:count], mask, reference, pair.kind == "transition")
 
-    def _clip(self, name: str) -> Tensor:
+    def _read(self, name: str) -> tuple[Clip, Tensor]:
         pixels = read_pixels(name, Selection(frames=self.frames, size=self.size))
-        return padded(from_bytes(pixels.frames_FYX3.copy()), self.multiple)
+        return pixels.clip, padded(from_bytes(pixels.frames_FYX3.copy()), self.multiple)
 
     def _mask(self, name: str, count: int) -> Tensor:
         """A mask in [-1, 1]; one picture holds for all frames."""
-        mask_F1YX = self._clip(name).mean(dim=1, keepdim=True)
+        mask_F1YX = self._read(name)[1].mean(dim=1, keepdim=True)
         if len(mask_F1YX) == 1:
             return mask_F1YX.expand(count, -1, -1, -1)
         if len(mask_F1YX) < count:
@@ -78,10 +83,18 @@ class PairFiles:
         return padded(from_bytes(np.array(whole))[None], self.multiple)[0]
 
 
-def _size_of(pair: Pair) -> tuple[int, int]:
-    from vedit.jobs.clips import size_of
-
-    return size_of(pair.source)
+def check_alike(pair: Pair, source: Clip, target: Clip) -> None:
+    """Refuse clips of other proportions: scaled to one size, places would not be the same. Raises
+    InputError.
+    """
+    across, down = source.width * target.height, source.height * target.width
+    if abs(across - down) > LEEWAY * across:
+        raise InputError(
+            f"pair {pair.id}: its source {pair.source} is {source.width}x{source.height}, and its target"
+            f" {pair.target} {target.width}x{target.height}.",
+            "What is at a place before the edit is at the same place after it.",
+            "Cut both alike, or leave the pair out",
+        )
 
 
 def check_frames(frames: int) -> None:

@@ -22,13 +22,14 @@ from vedit.models.hub import (
     EMBEDDED_MOTION,
     commit_of,
     first_line,
+    layout_told,
     read_json,
     warn_of_unused,
     weights_in,
     whole_again,
     with_adapter,
 )
-from vedit.models.layout import ANIMATEDIFF, I2VGEN, SVD, Layout
+from vedit.models.layout import ANIMATEDIFF, I2VGEN, SD, SVD, Layout
 from vedit.models.lora import merge
 from vedit.models.motion.karras import read_karras
 from vedit.models.motion.model import FirstFrameModel, MotionModel, VideoDiffusionModel
@@ -148,6 +149,11 @@ def load_adapted(
     """
     base, asked = with_adapter(name)
     assert asked is not None, "who calls has seen the adapter"
+    goes_into = "A motion adapter goes into a Stable Diffusion 1.x or 2.x."
+    leave = f"Leave it out: {option('model', base)}"
+    if (told := layout_told(base, revision)) not in (None, SD):
+        raise ModelError(f"{base} is a {told.title}.", goes_into, leave)
+    folder = find_adapter(asked)  # before the model, which may be gigabytes
     place = choose_device(device)
     pictures = load_pictures(
         base,
@@ -159,12 +165,7 @@ def load_adapted(
         warn=warn,
     )
     if type(pictures) is not Model:
-        raise ModelError(
-            f"{base} is a {pictures.layout.title}.",
-            "A motion adapter goes into a Stable Diffusion 1.x or 2.x.",
-            f"Leave it out: {option('model', base)}",
-        )
-    folder = find_adapter(asked)
+        raise ModelError(f"{base} is a {pictures.layout.title}.", goes_into, leave)
     kept = {one.name: getattr(pictures, one.name) for one in fields(pictures)}
     kept |= {"name": name, "unet": _joined(asked, folder, pictures), "offload": offload}
     if folder != BUILTIN / EMBEDDED_MOTION:  # that of ours was trained with the model's own levels

@@ -23,10 +23,12 @@ from typing_extensions import TypedDict
 
 from vedit.documents import Kind, read_json, validated
 from vedit.errors import ModelError, option
+from vedit.models.hub import BUILTIN, OURS, hash_weights
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from vedit.data.instructions import Span
     from vedit.models.wan.conditions import Conditions
     from vedit.models.wan.editing import EditNetwork
     from vedit.models.wan.model import WanModel
@@ -169,8 +171,9 @@ class Editor:
                 f"{model.name} has two transformers, and an instruction editor is trained on one.",
                 "Wan 2.2 TI2V 5B and the models of Wan 2.1 have one.",
             )
-        known = model.identity() if recipe.hashes else {}
-        wrong = [name for name, value in recipe.hashes.items() if known.get(name) != value]
+        hashes = recipe.hashes or self._codec()
+        known = model.identity() if hashes else {}
+        wrong = [name for name, value in hashes.items() if known.get(name) != value]
         if wrong:
             raise ModelError(
                 f"{self.folder}: these weights were trained on other weights of {recipe.backbone} than"
@@ -179,6 +182,13 @@ class Editor:
                 f"Train them again: {option('backbone', model.name)}, or name that model:"
                 f" {option('model', recipe.backbone)}",
             )
+
+    def _codec(self) -> dict[str, str]:
+        """The part that weights with a transformer of their own still share with an embedded model."""
+        backbone = self.recipe.backbone
+        if backbone not in OURS or self.model.name == backbone:
+            return {}
+        return {"vae_sha256": hash_weights(BUILTIN / backbone / "vae")}
 
     def _own_transformer(self) -> Any:
         import diffusers
@@ -294,6 +304,20 @@ class Editor:
         from vedit.data.instructions import read_words
 
         return read_words(text)
+
+    def timed(self, text: str) -> tuple[str, Span | None]:
+        """An instruction as the weights know it, without the words that say when it holds, and that time in
+        shares of the clip. Free words are left to the network. Raises as `read` does.
+        """
+        if self.recipe.words != DRAWN:
+            return text, None
+        from vedit.data.instructions import split_when
+
+        return split_when(self.read(text))
+
+    def needs_picture(self, text: str) -> bool:
+        """Whether an instruction, as the weights know it, speaks of the reference picture."""
+        return self.recipe.words == DRAWN and "the picture" in text
 
     def encode(self, text: str) -> Tensor:
         """The states of an instruction, (1, L, E) float32."""
