@@ -25,9 +25,9 @@ from vedit.engine.noise import noise_like
 from vedit.engine.rules import Replace, Rule, Steps, step_range
 from vedit.engine.sample import Stream
 from vedit.errors import UsageError, option
+from vedit.methods import pnp
 from vedit.methods.base import Prepared, Request, Window
-from vedit.methods.params import InversionParams, Share, Words
-from vedit.methods.pnp import ATTENTION, FEATURES
+from vedit.methods.params import Share, Words
 from vedit.methods.sampled import Texts, branches_of, check_start, hold_outside, sampled, sites_of_layers
 from vedit.models.family import Family, Showing
 from vedit.models.sites import Select
@@ -42,7 +42,7 @@ OVER_FRAMES = tuple(
 )
 
 
-class Params(InversionParams):
+class Params(pnp.LayoutParams):
     guidance: float = Field(
         9.0,
         ge=1,
@@ -65,20 +65,8 @@ class Params(InversionParams):
         validation_alias=AliasChoices("motion_until", "temporal_until", "pnp_temp_attn_t"),
         description="share of steps that inject attention over frames",
     )
-    feature_layers: Words = Field(
-        FEATURES, description="residual blocks that inject features; * stands for any text"
-    )
-    attention_layers: Words = Field(
-        ATTENTION, description="transformers that inject attention within frames; * stands for any text"
-    )
     motion_layers: Words = Field(
         OVER_FRAMES, description="layers that inject attention over frames; * stands for any text"
-    )
-    start_index: int = Field(
-        0,
-        ge=0,
-        validation_alias=AliasChoices("start_index", "ddim_init_latents_t_idx"),
-        description="sampling step to start at; later keeps more of the clip",
     )
     random_ratio: Share = Field(
         0.0, description="share of fresh noise in the latents that the edit starts from; loosens the layout"

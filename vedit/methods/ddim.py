@@ -6,11 +6,9 @@ survives as far as the noise holds it.
 
 from __future__ import annotations
 
-from pydantic import Field
-
 from vedit.engine.sample import Stream
 from vedit.methods.base import Prepared, Request, Window
-from vedit.methods.params import InversionParams, MergeParams
+from vedit.methods.params import MergeParams, StartParams
 from vedit.methods.sampled import Texts, branches_of, check_start, hold_outside, sampled
 from vedit.models.family import Family
 
@@ -18,8 +16,8 @@ SUMMARY = "Invert the clip and sample again with the new prompt."
 NEEDS = frozenset({"inversion"})
 
 
-class Params(MergeParams, InversionParams):
-    start_index: int = Field(0, ge=0, description="sampling step to start at; later keeps more of the clip")
+class Params(MergeParams, StartParams):
+    pass
 
 
 def prepare(model: Family, request: Request, params: Params) -> Prepared:

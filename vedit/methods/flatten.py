@@ -21,7 +21,7 @@ from vedit.engine.rules import AlongTracks, KeepKeys, Rule
 from vedit.engine.tracks import Motion, standing
 from vedit.methods import pnp
 from vedit.methods.base import Prepared, Request, Window
-from vedit.methods.params import FlowBy, Share, of_flow
+from vedit.methods.params import FlowParams, Share, of_flow
 from vedit.models.family import Family
 from vedit.models.sites import Select
 
@@ -29,7 +29,7 @@ SUMMARY = "Plug-and-Play with attention along the clip's optical flow, against f
 NEEDS = frozenset({"inversion", "pictures"})
 
 
-class Params(pnp.Params):
+class Params(FlowParams, pnp.Params):
     sees: Literal["dense", "sparse-causal", "none"] = Field(
         "dense",
         description="frames that self-attention sees: all, the first and the one before, or a frame's own",
@@ -39,25 +39,12 @@ class Params(pnp.Params):
         "output",
         description="what weighs the places of a track: what attention gave, or its queries and keys",
     )
-    flow: FlowBy = Field(
-        "tvl1",
-        description="what estimates the clip's motion: tvl1, dis, raft or gmflow, with :FILE of weights",
-    )
     compat: bool = Field(False, description="tracks at the finest grid of tokens alone, as published")
-    feature_until: Share = Field(
-        0.8,
-        validation_alias=AliasChoices("feature_until", "tau_f", "pnp_f_t"),
-        description="share of steps that inject residual features",
-    )
     attention_until: Share = Field(
         0.8,
         validation_alias=AliasChoices("attention_until", "tau_A", "pnp_attn_t"),
         description="share of steps that inject self-attention",
     )
-
-    @property
-    def joins_frames(self) -> bool:
-        return True
 
     @property
     def inflation(self) -> Inflation:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import cache
 from typing import Literal
 
 import torch
@@ -150,16 +149,6 @@ def _streams(texts: Texts, params: Params, window: Window) -> list[Stream]:
     return [Stream("src", window.latents_FCYX, source, away, params.source_guidance), target]
 
 
-def _noise(request: Request, params: Params, window: Window, *numbers: int) -> Tensor:
-    return noise_like(
-        window.latents_FCYX,
-        request.seed,
-        *numbers,
-        shared=params.shared_noise,
-        first_frame=window.first_frame,
-    )
-
-
 def _moved(
     texts: Texts,
     params: Params,
@@ -173,8 +162,11 @@ def _moved(
     request, model = texts.request, texts.model
     timestep, device = request.timesteps[index], model.device
     source, streams = window.latents_FCYX.to(device), _streams(texts, params, window)
+    turn = 0 if params.noise == "fixed" else 1 + index
     draws = [
-        _noise(request, params, window, 3, 0 if params.noise == "fixed" else 1 + index, place).to(device)
+        noise_like(
+            source, request.seed, 3, turn, place, shared=params.shared_noise, first_frame=window.first_frame
+        )
         for place in range(params.n_avg)
     ]
 
@@ -194,20 +186,7 @@ def _moved(
 def _sampled(texts: Texts, params: Params, window: Window, edit_FCYX: Tensor, start: int) -> Iterator[Step]:
     """The last levels as ordinary sampling, which is SDEdit where nothing came before."""
     request, model = texts.request, texts.model
-    clean = window.latents_FCYX.to(model.device)
-
-    @cache
-    def noise() -> Tensor:
-        return _noise(request, params, window, 0).to(model.device)
-
-    def source(index: int) -> Tensor:
-        is_clean = index == len(request.timesteps)
-        return (
-            clean
-            if is_clean
-            else model.schedule.mix(clean, noise(), model.schedule.level(request.timesteps[index]))
-        )
-
+    clean, source = window.latents_FCYX.to(model.device), texts.noised(window, params.shared_noise)
     stream = texts.guided(window, source(start) + (edit_FCYX - clean))
     names = tuple(branch_names([stream]))
     looks = Looks(model, request, names)

@@ -26,7 +26,7 @@ from vedit.engine.sample import Step, Stream, predict
 from vedit.engine.tracks import Motion, standing
 from vedit.methods import sdedit
 from vedit.methods.base import Prepared, Request, Window
-from vedit.methods.params import FlowBy, Share, Words, of_flow
+from vedit.methods.params import FlowParams, Share, Words, of_flow
 from vedit.methods.sampled import Texts, bound, sites_of_layers
 from vedit.models.family import Family
 from vedit.models.sites import Select, Site
@@ -36,7 +36,7 @@ NEEDS = frozenset({"pictures"})
 GUIDED, GATHERED = 0, 1  # queries are mixed before keys and values come from elsewhere
 
 
-class Params(sdedit.Params):
+class Params(FlowParams, sdedit.Params):
     attention_layers: Words = Field(
         ("up_blocks.2.attentions.*", "up_blocks.3.attentions.*"),
         description="transformers whose self-attention follows the source; * stands for any text",
@@ -63,14 +63,6 @@ class Params(sdedit.Params):
     source_level: Share = Field(
         0.0, description="noise in the pass that shows the source, as a share of the schedule's steps"
     )
-    flow: FlowBy = Field(
-        "tvl1",
-        description="what estimates the clip's motion: tvl1, dis, raft or gmflow, with :FILE of weights",
-    )
-
-    @property
-    def joins_frames(self) -> bool:
-        return True
 
 
 def prepare(model: Family, request: Request, params: Params) -> Prepared:

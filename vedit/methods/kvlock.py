@@ -16,13 +16,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import cache
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from vedit.engine.noise import noise_like
 from vedit.engine.rules import Plan, Replace, Rule
 from vedit.engine.sample import Step, Stream, branch_names, sample
 from vedit.errors import UsageError, option
@@ -80,7 +78,7 @@ def prepare(model: Family, request: Request, params: Params) -> Prepared:
         return (lock, *held)
 
     def run(window: Window) -> Iterator[Step]:
-        amount, source = [1.0] * steps, _noised(texts, params, window)
+        amount, source = [1.0] * steps, texts.noised(window, params.shared_noise)
         target = texts.guided(window, source(first))
         target.guidance, target.weights = texts.weight_at(request.timesteps[first]), None
         streams = [Stream("src", source(first), texts.of(request.source_prompt), replay=source), target]
@@ -118,25 +116,6 @@ def _locked(model: Family, params: Params) -> Select:
             f"Try {option('set.lock_layer', len(layers) - 1)}",
         )
     return Select("self", first_layer=layers[params.lock_layer])
-
-
-def _noised(texts: Texts, params: Params, window: Window) -> Callable[[int], Tensor]:
-    """The clip at the level before a step, by its index, with one noise; one past the last is the clip."""
-    request, model = texts.request, texts.model
-    clean = window.latents_FCYX.to(model.device)
-
-    @cache
-    def noise() -> Tensor:
-        return noise_like(
-            window.latents_FCYX, request.seed, 0, shared=params.shared_noise, first_frame=window.first_frame
-        ).to(model.device)
-
-    def source(index: int) -> Tensor:
-        if index == len(request.timesteps):
-            return clean
-        return model.schedule.mix(clean, noise(), model.schedule.level(request.timesteps[index]))
-
-    return source
 
 
 def locked_by(seen: deque[Tensor], mask_F1YX: Tensor | None, scale: float) -> float:

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Annotated
 
 import torch
 from pydantic import Field
@@ -26,7 +25,7 @@ from vedit.engine.sample import Stream
 from vedit.engine.store import MapStore
 from vedit.errors import UsageError, nearest
 from vedit.methods.base import Prepared, Request, Window
-from vedit.methods.params import InversionParams, MergeParams, Share, Words
+from vedit.methods.params import MergeParams, Share, StartParams, Words
 from vedit.methods.sampled import Looks, Texts, check_start, hold_outside, sampled
 from vedit.models.family import Family
 from vedit.models.prompt import Prompt
@@ -36,7 +35,7 @@ SUMMARY = "Let the new prompt move things while the look stays the clip's."
 NEEDS = frozenset({"inversion"})
 
 
-class Params(MergeParams, InversionParams):
+class Params(MergeParams, StartParams):
     start_step: int = Field(
         4,
         ge=0,
@@ -52,9 +51,6 @@ class Params(MergeParams, InversionParams):
         (), description="words of either prompt for the object: object asks object, and the rest the rest"
     )
     object_threshold: Share = Field(0.1, description="share of the range of a map that counts as the object")
-    start_index: Annotated[int, Field(ge=0)] = Field(
-        0, description="sampling step to start at; later keeps more of the clip"
-    )
 
 
 def prepare(model: Family, request: Request, params: Params) -> Prepared:
@@ -71,8 +67,7 @@ def prepare(model: Family, request: Request, params: Params) -> Prepared:
     select = mutual_sites(model, params.start_layer)
 
     def streams(window: Window) -> list[Stream]:
-        source = texts.replayed(window, window.trajectory(params.start_index))
-        target = texts.guided(window, window.at(params.start_index))
+        source, target = texts.pair(window, params.start_index)
         empty = [] if params.guidance == 1 else [replace(source, name="src/uncond", uncond=target.uncond)]
         return [*empty, source, target]
 

@@ -34,7 +34,7 @@ from vedit.engine.store import MapStore
 from vedit.engine.words import WordMaps
 from vedit.errors import UsageError, nearest
 from vedit.methods.base import Prepared, Request, Window
-from vedit.methods.params import InversionParams, MergeParams, Numbers, Share, Span, Words
+from vedit.methods.params import MergeParams, Numbers, Share, Span, StartParams, Words
 from vedit.methods.sampled import Looks, Texts, branches_of, check_start, hold_outside, sampled
 from vedit.models.family import Family, Network
 from vedit.models.prompt import Prompt
@@ -46,7 +46,7 @@ Mode = Literal["auto", "swap", "refine", "reweight"]
 SelfTarget = Literal["frame", "temporal", "both", "none"]
 
 
-class Params(MergeParams, InversionParams):
+class Params(MergeParams, StartParams):
     mode: Mode = Field(
         "auto",
         validation_alias=AliasChoices("mode", "edit"),
@@ -78,12 +78,6 @@ class Params(MergeParams, InversionParams):
     )
     compat: bool = Field(
         False, description="let positions drift behind a word of another length, as the published code does"
-    )
-    start_index: int = Field(
-        0,
-        ge=0,
-        validation_alias=AliasChoices("start_index", "ddim_init_latents_t_idx"),
-        description="sampling step to start at; later keeps more of the clip",
     )
     source_branch: Literal["replay", "resample"] = Field(
         "replay", description="feed the source from its inversion, or sample it again"

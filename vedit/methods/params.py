@@ -163,6 +163,30 @@ class InversionParams(SamplingParams):
     )
 
 
+class StartParams(InversionParams):
+    """Settings of a method that may leave the first steps out."""
+
+    start_index: int = Field(
+        0,
+        ge=0,
+        validation_alias=AliasChoices("start_index", "ddim_init_latents_t_idx"),
+        description="sampling step to start at; later keeps more of the clip",
+    )
+
+
+class FlowParams(MethodParams):
+    """Settings of a method whose frames act on each other along the clip's motion."""
+
+    flow: FlowBy = Field(
+        "tvl1",
+        description="what estimates the clip's motion: tvl1, dis, raft or gmflow, with :FILE of weights",
+    )
+
+    @property
+    def joins_frames(self) -> bool:
+        return True
+
+
 class MergeParams(MethodParams):
     """Settings of a method whose self-attention may run over merged tokens of a few frames."""
 

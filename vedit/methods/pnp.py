@@ -17,10 +17,9 @@ from typing import NamedTuple
 from pydantic import AliasChoices, Field
 
 from vedit.engine.rules import Replace, Rule, Steps, step_range
-from vedit.engine.sample import Stream
 from vedit.errors import option
 from vedit.methods.base import Prepared, Request, Window
-from vedit.methods.params import InversionParams, MergeParams, Share, Words
+from vedit.methods.params import MergeParams, Share, StartParams, Words
 from vedit.methods.sampled import Texts, branches_of, check_start, hold_outside, sampled, sites_of_layers
 from vedit.models.family import Family, Network
 from vedit.models.sites import Select
@@ -35,7 +34,9 @@ ATTENTION = (
 )
 
 
-class Params(MergeParams, InversionParams):
+class LayoutParams(StartParams):
+    """What holds the layout, of this method and of others that build on it."""
+
     feature_until: Share = Field(
         0.8,
         validation_alias=AliasChoices("feature_until", "tau_f", "pnp_f_t"),
@@ -52,12 +53,9 @@ class Params(MergeParams, InversionParams):
     attention_layers: Words = Field(
         ATTENTION, description="transformers that inject self-attention; * stands for any text"
     )
-    start_index: int = Field(
-        0,
-        ge=0,
-        validation_alias=AliasChoices("start_index", "ddim_init_latents_t_idx"),
-        description="sampling step to start at; later keeps more of the clip",
-    )
+
+
+class Params(MergeParams, LayoutParams):
     content_from: int | None = Field(
         None,
         ge=0,
@@ -102,14 +100,10 @@ def prepare(
     branches, texts = branches_of(params.guidance, "src"), Texts(model, request, params)
     injected = injections(model, params, branches[1:], request, range(steps), steps)
 
-    def streams(window: Window) -> list[Stream]:
-        start = window.trajectory(params.start_index)
-        return [texts.replayed(window, start), texts.guided(window, window.at(params.start_index))]
-
     return sampled(
         model,
         request,
-        streams,
+        lambda window: texts.pair(window, params.start_index),
         branches,
         lambda window: (
             *more(window, branches),

@@ -22,7 +22,6 @@ from torch import Tensor
 
 from vedit.engine.inflation import Inflation, inflated, inflation_rules
 from vedit.engine.rules import LatentBlend, Rule, SeeBeside, step_range
-from vedit.engine.sample import Stream
 from vedit.engine.tune import Tuning
 from vedit.errors import ModelError, UsageError, option
 from vedit.methods import pnp
@@ -96,10 +95,6 @@ def prepare(model: Family, request: Request, params: Params) -> Prepared:
     always = (True,) * steps
     outside = params.outside_prompt or request.source_prompt
 
-    def streams(window: Window) -> list[Stream]:
-        start = window.trajectory(params.start_index)
-        return [texts.replayed(window, start), texts.guided(window, window.at(params.start_index))]
-
     def rules(window: Window) -> tuple[Rule, ...]:
         assert window.mask_F1YX is not None, "check_mask has seen that there is one"
         mask = window.mask_F1YX
@@ -122,7 +117,7 @@ def prepare(model: Family, request: Request, params: Params) -> Prepared:
     return sampled(
         model,
         request,
-        streams,
+        lambda window: texts.pair(window, params.start_index),
         branches,
         rules,
         start=params.start_index,

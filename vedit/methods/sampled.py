@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 from torch import Tensor
 
 from vedit.engine.controller import Controller
+from vedit.engine.noise import noise_like
 from vedit.engine.rules import LatentBlend, Merging, Plan, Rule
 from vedit.engine.sample import Step, Stream, branch_names, sample
 from vedit.engine.solvers import solver_of
@@ -40,7 +42,7 @@ def check_flow(model: Family, method: str) -> None:
     if not isinstance(model.schedule, Flow):
         raise ModelError(
             f"{method} follows the flow of a model trained by flow matching, and {model.name} is not one.",
-            "Models of Wan's layout are, and the embedded video model.",
+            "Models in the layouts of Wan and LTX-Video are, and the embedded video model.",
             f"Try {option('model', 'shapes-video')}, or {option('method', 'p2p')}",
         )
 
@@ -112,6 +114,30 @@ class Texts:
             self.of(self.request.source_prompt),
             replay=lambda index: window.trajectory(index).to(device),
         )
+
+    def pair(self, window: Window, start: int) -> list[Stream]:
+        """Source and target, from a step of the inversion on."""
+        source = self.replayed(window, window.trajectory(start))
+        return [source, self.guided(window, window.at(start))]
+
+    def noised(self, window: Window, shared: bool) -> Callable[[int], Tensor]:
+        """The clip at the level before a step, by its index, with one noise; one past the last is the clip.
+
+        shared: the noise is the same for all frames.
+        """
+        schedule, timesteps = self.model.schedule, self.request.timesteps
+        clean = window.latents_FCYX.to(self.model.device)
+
+        @cache
+        def noise() -> Tensor:
+            return noise_like(clean, self.request.seed, 0, shared=shared, first_frame=window.first_frame)
+
+        def source(index: int) -> Tensor:
+            if index == len(timesteps):
+                return clean
+            return schedule.mix(clean, noise(), schedule.level(timesteps[index]))
+
+        return source
 
 
 def branches_of(guidance: float, *sources: str) -> tuple[str, ...]:

@@ -7,12 +7,10 @@ take the same noise unless `shared_noise` is off, when frame i of a clip has its
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
 
 from pydantic import Field
 from torch import Tensor
 
-from vedit.engine.noise import noise_like
 from vedit.engine.rules import Rule
 from vedit.errors import UsageError
 from vedit.methods.base import Prepared, Request, Window
@@ -51,20 +49,7 @@ def prepare(
     texts = Texts(model, request, params)
 
     def noised(window: Window) -> Callable[[int], Tensor]:
-        """The clip at the noise level before a step, by its index; one past the last is the clip itself."""
-        clean = window.latents_FCYX
-
-        @cache
-        def noise() -> Tensor:
-            return noise_like(
-                clean, request.seed, 0, shared=params.shared_noise, first_frame=window.first_frame
-            )
-
-        def source(index: int) -> Tensor:
-            level = model.schedule.level(request.timesteps[index]) if index < steps else None
-            return clean if level is None else model.schedule.mix(clean, noise(), level)
-
-        return source
+        return texts.noised(window, params.shared_noise)
 
     branches = branches_of(params.guidance)
     return sampled(

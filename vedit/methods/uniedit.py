@@ -28,7 +28,7 @@ from vedit.engine.sample import Stream
 from vedit.errors import option
 from vedit.methods.base import Prepared, Request, Window
 from vedit.methods.masactrl import mutual_sites
-from vedit.methods.params import InversionParams, Share, Words
+from vedit.methods.params import Share, StartParams, Words
 from vedit.methods.sampled import Texts, check_start, hold_outside, sampled, sites_of_layers
 from vedit.models.family import Family
 from vedit.models.sites import Select
@@ -38,7 +38,7 @@ NEEDS = frozenset({"inversion", "temporal"})
 STRUCTURE, CONTENT, QUERIES = 0, 1, 2  # where two rules write one tensor, the later one stands
 
 
-class Params(InversionParams):
+class Params(StartParams):
     edits: Literal["appearance", "motion"] = Field(
         "appearance", description="what the new prompt changes; motion takes a third branch"
     )
@@ -61,7 +61,6 @@ class Params(InversionParams):
     motion_layers: Words = Field(
         ("*",), description="layers over frames that take them; * stands for any text"
     )
-    start_index: int = Field(0, ge=0, description="sampling step to start at; later keeps more of the clip")
 
 
 def prepare(model: Family, request: Request, params: Params) -> Prepared:
@@ -75,8 +74,7 @@ def prepare(model: Family, request: Request, params: Params) -> Prepared:
     texts, made = Texts(model, request, params), Injections(model, params, steps, marks)
 
     def streams(window: Window) -> list[Stream]:
-        source = texts.replayed(window, window.trajectory(params.start_index))
-        target = texts.guided(window, window.at(params.start_index))
+        source, target = texts.pair(window, params.start_index)
         empty = [] if params.guidance == 1 else [replace(source, name="src/uncond", uncond=target.uncond)]
         free = [replace(target, name="mot")] if moves else []
         return [*empty, source, *free, target]
