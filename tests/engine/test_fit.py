@@ -82,6 +82,14 @@ def test_a_map_is_stretched_frame_by_frame_and_a_flat_one_is_nowhere() -> None:
     assert stretched(maps).flatten(1).tolist() == [[0, 0.25, 1], [0, 0, 0]]
 
 
+def test_a_map_that_is_flat_but_for_rounding_is_nowhere() -> None:
+    word = torch.rand(1, 1, 2, 2, generator=torch.Generator().manual_seed(0)) + 1
+    evenly = torch.full((1, 4, 4), 1 / 3)  # all places look everywhere alike
+    spread_out = spread(word, evenly + 1e-8 * torch.rand(1, 4, 4, generator=torch.Generator().manual_seed(1)))
+    assert not stretched(spread_out).any() and not stretched(-spread_out).any()
+    assert stretched(word).max() == 1
+
+
 def overlap(mask: torch.Tensor, truth: torch.Tensor) -> float:
     a, b = mask > 0.5, truth > 0.5
     return float((a & b).sum() / (a | b).sum())

@@ -24,13 +24,17 @@ POWER = 4  # from the third on the masks of 18 drawn clips no longer change
 REACH = 2  # radius of the guided filter in cells of the map, whose error is a cell or so
 EPS = 1e-3  # variance of colours in [-1, 1] below which a window counts as flat
 WIDE = 4  # radius that is enough: the picture that a and b are found on is smaller by what is above it
+FLAT = 1e-5  # differences within a map, against what is in it, that may be rounding in single precision
 GAIN = 4.0  # steepness of the mask about the threshold, per unit of the stretched map
 
 
 def stretched(map_F1YX: Tensor) -> Tensor:
-    """A map from 0 at its least to 1 at its most, frame by frame; a flat one is 0."""
+    """A map from 0 at its least to 1 at its most, frame by frame; one that is flat but for rounding is 0."""
     low, high = map_F1YX.amin((1, 2, 3), keepdim=True), map_F1YX.amax((1, 2, 3), keepdim=True)
-    return (map_F1YX - low) / (high - low).clamp(min=torch.finfo(map_F1YX.dtype).tiny)
+    reach = high - low
+    is_flat = reach <= FLAT * torch.maximum(low.abs(), high.abs())
+    tiny = torch.finfo(map_F1YX.dtype).tiny
+    return torch.where(is_flat, torch.zeros_like(map_F1YX), (map_F1YX - low) / reach.clamp(min=tiny))
 
 
 def spread(map_F1YX: Tensor, attention_FQQ: Tensor, power: int = POWER) -> Tensor:
