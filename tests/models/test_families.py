@@ -7,6 +7,7 @@ import re
 import pytest
 
 from tests.conftest import ROOT
+from vedit.models.hub import warn_of_unused
 
 FAMILY = re.compile(r"\bunet\b|block_out_channels|alphas_cumprod|\binput_ids\b|\.vae\b|\.text_encoder\b")
 OWN = {  # of the embedded models: their training, packing, drawing and gates
@@ -38,6 +39,22 @@ def test_one_sampler_one_inversion_and_one_guidance() -> None:
     assert formula == ["sample.py"]
     assert not any(".step(" in code and "prev_sample" in code for code in text.values())
     assert not any("set_timesteps(" in code for code in text.values())
+
+
+def test_a_part_that_an_edit_leaves_out_is_told_with_those_that_it_takes() -> None:
+    said = list[str]()
+    index = {
+        "_class_name": "WanPipeline",
+        "transformer": ["diffusers", "WanTransformer3DModel"],
+        "transformer_2": [None, None],
+        "vae": ["diffusers", "AutoencoderKLWan"],
+        "text_encoder": ["transformers", "UMT5EncoderModel"],
+        "tokenizer": ["transformers", "T5TokenizerFast"],
+        "scheduler": ["diffusers", "UniPCMultistepScheduler"],
+        "upsampler": ["diffusers", "AutoencoderKL"],
+    }
+    warn_of_unused("m", index, said.append)
+    assert said == ["m: its upsampler is not used: an edit takes transformer, vae, text_encoder"]
 
 
 def test_every_part_looked_at_is_there() -> None:

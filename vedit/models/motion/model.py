@@ -72,14 +72,39 @@ class MotionModel(MotionNetwork, Model):
 
 
 @dataclass
-class FirstFrameModel(FirstFrameNetwork, Model):
-    """I2VGen-XL, whose clips begin with a picture that they are shown. feature_extractor: how an image
-    encoder is given one.
+class PictureModel(Model):
+    """A model whose clips begin with a picture that they are shown.
+
+    feature_extractor: how its image encoder is given one.
     """
 
-    layout: ClassVar[Layout] = I2VGEN
     image_encoder: Any = None
     feature_extractor: Any = None
+
+    def embedded(self, images: Any, **options: Any) -> Tensor:
+        """The image encoder's embedding of a picture of its size, (1, E) float32.
+
+        options: of the extractor.
+        """
+        given = self.feature_extractor(
+            images=images,
+            do_normalize=True,
+            do_center_crop=False,
+            do_resize=False,
+            return_tensors="pt",
+            **options,
+        ).pixel_values
+        with self._in_use(self.image_encoder):
+            found = self.image_encoder(given.to(self.device, self.image_encoder.dtype))
+        embedding: Tensor = found.image_embeds.float()
+        return embedding
+
+
+@dataclass
+class FirstFrameModel(FirstFrameNetwork, PictureModel):
+    """I2VGen-XL."""
+
+    layout: ClassVar[Layout] = I2VGEN
 
     @property
     def native_size(self) -> int:
@@ -112,34 +137,19 @@ class FirstFrameModel(FirstFrameNetwork, Model):
         far = torch.arange(1, frames, device=first.device) / max(1, frames - 1)
         behind = torch.ones_like(first).expand(len(far), -1, -1, -1) * far[:, None, None, None]
         latents = torch.cat([first, behind])
-        embedding = self._embedding(to_bytes(picture_3YX[None].float().cpu())[0])
+        whole = to_bytes(picture_3YX[None].float().cpu())[0]
+        embedding = self.embedded([seen_by_encoder(whole, self.feature_extractor.crop_size)])
         return Shown(embedding, latents), Shown(torch.zeros_like(embedding), latents)
-
-    def _embedding(self, picture_YX3: np.ndarray) -> Tensor:
-        given = self.feature_extractor(
-            images=[seen_by_encoder(picture_YX3, self.feature_extractor.crop_size)],
-            do_normalize=True,
-            do_center_crop=False,
-            do_resize=False,
-            return_tensors="pt",
-        ).pixel_values
-        with self._in_use(self.image_encoder):
-            found: Tensor = self.image_encoder(
-                given.to(self.device, self.image_encoder.dtype)
-            ).image_embeds.float()
-        return found
 
     def text_bytes(self) -> int:
         return weight_bytes(self.text_encoder) + weight_bytes(self.image_encoder)
 
 
 @dataclass
-class VideoDiffusionModel(SpatioTemporalNetwork, Model):
+class VideoDiffusionModel(SpatioTemporalNetwork, PictureModel):
     """Stable Video Diffusion: a first frame and no text."""
 
     layout: ClassVar[Layout] = SVD
-    image_encoder: Any = None
-    feature_extractor: Any = None
 
     @property
     def native_size(self) -> int:
@@ -209,19 +219,7 @@ class VideoDiffusionModel(SpatioTemporalNetwork, Model):
         )
 
         small = _resize_with_antialiasing(picture_3YX[None].float().cpu(), (SEEN, SEEN))
-        given = self.feature_extractor(
-            images=(small + 1) / 2,
-            do_normalize=True,
-            do_center_crop=False,
-            do_resize=False,
-            do_rescale=False,
-            return_tensors="pt",
-        ).pixel_values
-        with self._in_use(self.image_encoder):
-            found: Tensor = self.image_encoder(
-                given.to(self.device, self.image_encoder.dtype)
-            ).image_embeds.float()
-        return found
+        return self.embedded((small + 1) / 2, do_rescale=False)
 
     def text_bytes(self) -> int:
         return weight_bytes(self.image_encoder)

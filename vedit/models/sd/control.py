@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from vedit.errors import option
+from vedit.models.bare import weight_bytes
 from vedit.models.checked import read_config
 from vedit.models.controls import by_content, check_made_for
 from vedit.models.hub import hash_weights
@@ -182,11 +183,7 @@ class Controls:
     def bytes(self) -> int:
         """Bytes of their weights."""
         modules = {id(part.net.module): part.net.module for part in self.parts}
-        return sum(
-            weight.numel() * weight.element_size()
-            for module in modules.values()
-            for weight in module.parameters()
-        )
+        return sum(map(weight_bytes, modules.values()))
 
 
 def pictures_of(frames_FYX3: Any, multiple: int) -> Pictures:

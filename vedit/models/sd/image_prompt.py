@@ -10,7 +10,6 @@ Shape letters: T tokens of the picture, E width of text, N heads, D head width.
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +21,7 @@ from vedit.models.hub import first_line, hash_weights
 from vedit.models.images import Adapter
 from vedit.models.lora import read
 from vedit.models.parts import loaded
+from vedit.models.sd.single_file import digest_of
 
 FACES = ("perceiver_resampler.proj_in.weight", "norm.weight")  # of adapters that read a face, not a picture
 
@@ -108,7 +108,7 @@ def load_adapter(found: Adapter, model: Any) -> ImageAdapter:
         {path: placed(one.to_v_ip[0].weight) for path, one in own.items()},
         encoder.eval().requires_grad_(False).to(model.device, model.dtype),
         sees_all,
-        _digest(found.file),
+        digest_of(found.file),
         hash_weights(found.encoder),
     )
 
@@ -176,8 +176,3 @@ def _check_encoder(found: Adapter, encoder: Any, proj: dict[str, Tensor], sees_a
             f" {wanted}.",
             "They are not of one adapter.",
         )
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -353,13 +353,13 @@ def filled(name: str, part: Any, weights: Mapping[str, Any]) -> Any:
     return part
 
 
-def predicts_v(name: str) -> bool:
-    """Whether a 2.x predicts velocity: as the YAML beside it says, else yes."""
+def predicts_v(name: str, otherwise: bool = True) -> bool:
+    """Whether a file predicts velocity, as the YAML beside it says. otherwise: where there is none."""
     beside = Path(name).with_suffix(".yaml")
     try:
         return bool(re.search(r"""parameterization:\s*["']?v\b""", beside.read_text(encoding="utf-8")))
     except (OSError, UnicodeDecodeError):
-        return True
+        return otherwise
 
 
 def tokenizer(padding: str) -> Any:

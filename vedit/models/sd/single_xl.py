@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from vedit.errors import ModelError
@@ -25,6 +24,7 @@ from vedit.models.sd.single_file import (
     check_names,
     filled,
     filled_text,
+    predicts_v,
     read_tensors,
     text_config,
     tokenizer,
@@ -67,21 +67,12 @@ def load_parts(name: str) -> tuple[dict[str, Any], Any, Any, dict[str, Any]]:
 
 def scheduler_config(name: str, tensors: Mapping[str, Any]) -> dict[str, Any]:
     """What a folder's scheduler says."""
-    is_v = "v_pred" in tensors or says_v(name)
+    is_v = "v_pred" in tensors or predicts_v(name, otherwise=False)
     return {
         **SCHEDULER,
         "prediction_type": "v_prediction" if is_v else "epsilon",
         "rescale_betas_zero_snr": "ztsnr" in tensors,
     }
-
-
-def says_v(name: str) -> bool:
-    """Whether a YAML beside a file says that it predicts velocity."""
-    try:
-        told = Path(name).with_suffix(".yaml").read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        return False
-    return bool(re.search(r"""parameterization:\s*["']?v\b""", told))
 
 
 def unet_config(name: str, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
