@@ -13,9 +13,11 @@ Shape letters: F frames, C channels, Y X latent rows and columns.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 from pydantic import Field
@@ -54,57 +56,76 @@ def prepare(model: Family, request: Request, params: Params) -> Prepared:
             "It needs a mask, white where the edit may act.",
             f"Add {option('mask', 'box:25%,25%,50%,50%')}, or a picture or clip",
         )
-    steps, texts = len(request.timesteps), Texts(model, request, params)
+    steps = len(request.timesteps)
     taken = max(1, int(params.strength * steps + 1e-9))
-    first, names = steps - taken, branches_of(params.guidance, "src")
-    looks, targets = Looks(model, request, names), names[1:]
-    select = _locked(model, params)
-    locking = tuple(index >= max(first, steps - params.lock_steps) for index in range(steps))
+    names = branches_of(params.guidance, "src")
+    locked = Locked(
+        Texts(model, request, params), params, names, steps - taken, _locked(model, params),
+        Looks(model, request, names),
+    )  # fmt: skip
+    blank = request.blank()
+    plan = locked.plan(blank, [1.0] * steps, lambda index: blank.latents_FCYX)
+    bound(model, request, plan, names, request.frames)
+    held = 4 * params.variance_over * request.frames * math.prod(request.shape)
+    return Prepared(locked.run, names, plan, taken, locked.first, taken, held_bytes=held)
 
-    def rules(window: Window, amount: list[float], source: Callable[[int], Tensor]) -> tuple[Rule, ...]:
-        held = hold_outside(request, window, source)
-        if not any(locking):
-            return held
-        lock = Replace(
-            select,
-            "src",
-            targets,
-            locking,
-            ("k", "v"),
-            "keys and values of the clip",
-            window.mask_F1YX,
-            amount,
-        )
-        return (lock, *held)
 
-    def run(window: Window) -> Iterator[Step]:
-        amount, source = [1.0] * steps, texts.noised(window, params.shared_noise)
-        target = texts.guided(window, source(first))
-        target.guidance, target.weights = texts.weight_at(request.timesteps[first]), None
-        streams = [Stream("src", source(first), texts.of(request.source_prompt), replay=source), target]
-        assert tuple(branch_names(streams)) == names, "the branches announced are those that run"
-        plan = Plan(rules(window, amount, source), looks.probes())
-        controller = bound(model, request, plan, names, len(window.latents_FCYX))
+class Locked(NamedTuple):
+    """A run whose background is held.
+
+    names: of its branches. first: the step that it begins with. select: what is locked.
+    """
+
+    texts: Texts
+    params: Params
+    names: tuple[str, ...]
+    first: int
+    select: Select
+    looks: Looks
+
+    def plan(self, window: Window, amount: list[float], source: Callable[[int], Tensor]) -> Plan:
+        """amount: of the clip's keys and values at each step, of which those ahead may still change. source:
+        the noised clip before each step.
+        """
+        request = self.texts.request
+        rules: tuple[Rule, ...] = hold_outside(request, window, source)
+        steps = len(request.timesteps)
+        locking = tuple(index >= max(self.first, steps - self.params.lock_steps) for index in range(steps))
+        if any(locking):
+            lock = Replace(
+                self.select, "src", self.names[1:], locking, ("k", "v"), "keys and values of the clip",
+                window.mask_F1YX, amount,
+            )  # fmt: skip
+            rules = (lock, *rules)
+        return Plan(rules, self.looks.probes())
+
+    def run(self, window: Window) -> Iterator[Step]:
+        """Sample, and set the lock of each step by what the ones before it foresaw."""
+        texts, params, request = self.texts, self.params, self.texts.request
+        timesteps, source = request.timesteps, texts.noised(window, params.shared_noise)
+        amount = [1.0] * len(timesteps)
+        target = texts.guided(window, source(self.first))
+        target.guidance, target.weights = texts.weight_at(timesteps[self.first]), None
+        streams = [Stream("src", source(self.first), texts.of(request.source_prompt), replay=source), target]
+        assert tuple(branch_names(streams)) == self.names, "the branches announced are those that run"
+        plan = self.plan(window, amount, source)
+        controller = bound(texts.model, request, plan, self.names, len(window.latents_FCYX))
         seen: deque[Tensor] = deque(maxlen=params.variance_over)
         with controller.installed():
             for step in sample(
-                model, request.timesteps, streams, controller,
-                frames_per_call=request.frames_per_call, start=first, first_frame=window.first_frame,
+                texts.model, timesteps, streams, controller,
+                frames_per_call=request.frames_per_call, start=self.first, first_frame=window.first_frame,
             ):  # fmt: skip
                 seen.append(step.x0["tgt"])
-                if step.index + 1 < steps:
-                    amount[step.index + 1] = locked_by(seen, window.mask_F1YX, params.variance_scale)
-                    weight = texts.weight_at(request.timesteps[step.index + 1])
-                    target.guidance = adapted(weight, params.adapt, amount[step.index + 1])
-                    yield step
+                after = step.index + 1
+                if after == len(timesteps):
+                    shown = self.looks.shown(controller.store, after - self.first)
+                    yield replace(step, attention=shown)
                 else:
-                    yield replace(step, attention=looks.shown(controller.store, taken))
-
-    blank = request.blank()
-    plan = Plan(rules(blank, [1.0] * steps, lambda index: blank.latents_FCYX), looks.probes())
-    bound(model, request, plan, names, request.frames)
-    held = 4 * params.variance_over * request.frames * request.shape[0] * request.shape[1] * request.shape[2]
-    return Prepared(run, names, plan, taken, first, taken, held_bytes=held)
+                    amount[after] = locked_by(seen, window.mask_F1YX, params.variance_scale)
+                    weight = texts.weight_at(timesteps[after])
+                    target.guidance = adapted(weight, params.adapt, amount[after])
+                    yield step
 
 
 def _locked(model: Family, params: Params) -> Select:
