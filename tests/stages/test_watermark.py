@@ -326,6 +326,20 @@ def test_a_range_on_full_colour_marks_where_it_comes_and_goes_as_changed() -> No
     assert clip.width == 80
 
 
+@pytest.mark.parametrize(("told", "count"), [(9, 3), (2, 4), (None, 3)])
+def test_a_range_behind_the_last_image_is_told_by_their_number_and_not_by_a_guess(
+    told: int | None, count: int
+) -> None:
+    said = list[str]()
+    stage = _stage(text="x", frames="4-")
+    stage.open(Clip(80, 40, frames_hint=told, warn=said.append))
+    picture = Image.new("RGB", (80, 40))
+    frames = list(stage.run(Frame(i, i, 1, "rgb", Rect(0, 0, 1, 1), picture) for i in range(count)))
+    assert len(frames) == count
+    expected = [] if count == 4 else ["--frames starts at image 4, and there are only 3: nothing is drawn"]
+    assert said == expected
+
+
 def _stage(**given: str) -> watermark.Watermark:
     return watermark.make(**read_options("watermark", watermark.OPTIONS, given))
 

@@ -376,11 +376,6 @@ class Watermark:
             self.texts = self._timed(clip)
         else:
             self.overlay = self._overlay(clip, self._draw(clip))
-        if clip.frames_hint is not None and self.first >= clip.frames_hint:
-            clip.warn(
-                f"{option('frames')} starts at image {self.first + 1}, and there are only {clip.frames_hint}:"
-                " nothing is drawn"
-            )
         self.clip = replace(clip)  # its palette may be replaced in `run`
         return self.clip
 
@@ -449,6 +444,8 @@ class Watermark:
     def run(self, frames: Frames) -> Frames:
         if not self.opacity:
             return frames
+        if self.first:
+            frames = self._counted(frames)
         if self.logo is not None:
             return self._animated(frames, self.logo)
         first = next(frames, None)
@@ -465,6 +462,17 @@ class Watermark:
             if not mark.overlay.rect.is_empty:
                 frames = Recolourer(self.clip, mark.overlay, mark.first, mark.last).run(frames)
         return frames
+
+    def _counted(self, frames: Frames) -> Frames:
+        """The same frames; says behind the last that there were too few to draw on."""
+        count = 0
+        for count, frame in enumerate(frames, 1):
+            yield frame
+        if count <= self.first:
+            self.clip.warn(
+                f"{option('frames')} starts at image {self.first + 1}, and there are only {count}: nothing is"
+                " drawn"
+            )
 
     def _blend(self, frames: Frames) -> Frames:
         """Full-colour frames with the exact blend; where it comes and goes the whole of it has changed."""
