@@ -250,6 +250,12 @@ def test_the_outline_counts_four_evaluations_an_iteration(model: TinyModel) -> N
 
 
 @pytest.mark.parametrize("method", [dds, glp])
+def test_a_mask_of_the_user_s_alone_is_not_put_upon_itself(model: TinyModel, method: Any) -> None:
+    half = torch.full((2, 1, SIDE, SIDE), 0.375, dtype=torch.float64)  # cells that a mask covers in part
+    assert last_of(method, model, clip_of(model, mask_F1YX=half)).mask is None
+
+
+@pytest.mark.parametrize("method", [dds, glp])
 def test_words_of_the_source_make_the_mask_that_pulls_the_rest_back(model: TinyModel, method: Any) -> None:
     clip = clip_of(model)
     table = {

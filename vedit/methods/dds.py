@@ -151,7 +151,8 @@ def optimised(
                     yield step
                 else:
                     attention = looks.shown(controller.store, params.iterations)
-                    last = mask.at(params.iterations)
+                    # the user's own is put back pixel for pixel: upon itself, it would weaken its edges
+                    last = mask.at(params.iterations) if tokens else None
                     yield replace(step, mask=last, fine=mask.fine, attention=attention)
 
     has_mask = request.has_mask or bool(tokens)

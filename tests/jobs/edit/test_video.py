@@ -27,7 +27,7 @@ from vedit.jobs.edit.invert import InversionSettings, invert_video, measure
 from vedit.jobs.edit.job import Job
 from vedit.jobs.edit.request import EditRequest
 from vedit.jobs.edit.unfinished import Windows
-from vedit.jobs.edit.video import edit_video
+from vedit.jobs.edit.video import edit_video, say_nothing_changed
 from vedit.media.run import Settings
 from vedit.models.sd.model import Model
 from vedit.pixels import from_bytes, to_bytes
@@ -64,6 +64,23 @@ def test_an_edit_that_changes_nothing_gives_the_clip_itself_and_not_what_the_cod
     )
     assert np.array_equal(with_it, source)
     assert np.abs(without.astype(int) - source).max() > 8
+
+
+def test_an_edit_that_should_change_the_clip_and_changes_no_pixel_is_told_of(
+    clip: str, tmp_path: Path
+) -> None:
+    pixels = read_pixels(clip, Selection(size=32))
+    asked = job(clip, tmp_path / "o.nut")._replace(source="a cat", target="a dog")
+    changed = pixels.frames_FYX3.copy()
+    changed[-1, 3, 3, 1] ^= 1
+    for task, result, count in (
+        (asked, pixels.frames_FYX3, 1),
+        (asked, changed, 0),
+        (asked._replace(target="a cat"), pixels.frames_FYX3, 0),
+    ):
+        said: list[str] = []
+        say_nothing_changed(task, pixels, result, said.append)
+        assert len(said) == count and all("changes no pixel of the clip" in line for line in said)
 
 
 def test_the_same_call_gives_the_same_bytes_and_uses_the_kept_inversion(

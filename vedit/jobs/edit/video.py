@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vedit import methods
-from vedit.errors import Warn
+from vedit.errors import Warn, option
 from vedit.jobs.clips import Pixels, blank_frames, every_frame, frames_of, read_pixels
 from vedit.jobs.edit.first_frame import Whole
 from vedit.jobs.edit.fits import check_network, of_model
@@ -72,6 +72,7 @@ def _write_all(
         source = MadeSource(job.input, lambda: frames_of(pixels, pair), settings.warn)
         written(source, job.preview, every_frame(pixels, job.preview, settings), settings)
     edit.write_extras(settings)
+    say_nothing_changed(job, pixels, edit.result, settings.warn)
     edit.spans["write"] = since(begin)
     record = {
         **edit.recipe(),
@@ -88,6 +89,18 @@ def _write_all(
         write_record(job.output, record)
     edit.finish()
     return record
+
+
+def say_nothing_changed(job: Job, pixels: Pixels, result_FYX3: np.ndarray, warn: Warn) -> None:
+    """Tell of an edit that should change the clip, and leaves every pixel as it was."""
+    import numpy as np
+
+    if job.target == job.source or not all(
+        np.array_equal(*pair) for pair in zip(result_FYX3, pixels.shown_FYX3, strict=True)
+    ):
+        return
+    shown = "" if job.detail is False else f"; {option('detail', False)} shows what the model makes of it"
+    warn(f"the edit changes no pixel of the clip: try more steps, more guidance or a larger mask{shown}")
 
 
 def write_result(
