@@ -97,21 +97,25 @@ drawn along, textures flicker, an object near the border can be cut, a small one
 clips that hardly move."""
 
 
-VIDEO_INTRO = """# shapes-video: the video model, in training
+VIDEO_INTRO = """# shapes-video: the video model
 
 A flow-matching video transformer in the layout of Wan 2.1: nine frames of 64x64 as five latent
-frames of 16x16, which one network draws together from the caption. It is to replace
-`../shapes-motion`, whose path is imposed, once it passes its gates; until then nothing uses it by
-default. `WanPipeline.from_pretrained` opens the folder; call it with `height=64, width=64,
+frames of 16x16, which one network draws together from the caption, motion and all. `vedit generate`
+uses it by default. `WanPipeline.from_pretrained` opens the folder; call it with `height=64, width=64,
 num_frames=9, max_sequence_length=24`.
 
 Its latents are those of the picture model in `../shapes`: the codec was taught by that model's
 codec, and of every two frames after the first it codes the second, from which the decoder finds
 the one between. The text encoder is the picture model's, unchanged. Single pictures came first,
 with the picture model as teacher of the velocity and the judge's features as company for a middle
-layer; then two latent frames of each clip, at levels of their own, on paths as long as the frame has
-room for; then clips, whose captions say the motion in 90 % of cases. In these weights an object that
-stands still does so; one that moves is told from one that stands, not yet left from right."""
+layer; then two latent frames of each clip, on paths as long as the frame has room for; then clips, whose
+captions say the motion in 90 % of cases.
+
+What taught it to move, one after another, judged by the loss under a wrong word of motion over that under the right
+one: frames at levels of their own (it told still from moving), a head that tells object, path, step and time
+from a middle layer (it told across from up and down), and a first frame shown almost clean in three pairs of
+five while the other is mostly noise (it told left from right: of 1.00 came 1.08 after 240 steps, 1.38 after
+1 700, 1.55 after 2 400; without it 1.00 after 2 150)."""
 
 
 def number(value: float) -> str:

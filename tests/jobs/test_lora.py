@@ -154,7 +154,7 @@ def test_a_generated_clip_records_its_lora_and_is_repeated_with_it(tmp_path: Pat
 
     width = load().unet.get_submodule(LAYER).weight.shape[0]
     write_lora(lora, f"unet.{LAYER}", width=width)
-    line = ("generate", "a red star on a grey background", "--steps", "2", "--seed", "3")
+    line = ("generate", "a red star on a grey background", "--model", "shapes", "--steps", "2", "--seed", "3")
     for name, more in (("bare", ()), ("none", ("--lora", f"{lora}:0")), ("full", ("--lora", f"{lora}:4"))):
         done = vedit(*line, "-o", tmp_path / f"{name}.gif", "--no-metadata", *more)
         assert done.code == 0, done.err

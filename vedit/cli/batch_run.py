@@ -86,7 +86,11 @@ row_options = options(
         "--method", metavar="NAME", help="Editing method, where a row does not say; p2p by default."
     ),
     click.option("--preset", metavar="NAME", help="Preset of parameters, where a row does not say."),
-    click.option("--model", metavar="NAME", help="Model, where a row does not say; shapes by default."),
+    click.option(
+        "--model",
+        metavar="NAME",
+        help="Model, where a row does not say; that of vedit edit or generate by default.",
+    ),
     click.option("--revision", metavar="REV", help="Branch, tag or commit of a Hub model."),
     click.option(
         "--dtype", type=click.Choice(["auto", "fp32", "fp16", "bf16"]), help="Precision of the network."

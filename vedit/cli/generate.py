@@ -71,9 +71,9 @@ EXAMPLES = (
 @click.option(
     "--model",
     metavar="NAME",
-    default="shapes",
+    default="shapes-video",
     show_default=True,
-    help="shapes (embedded, drawn scenes), a run of vedit train, a packed generator, or a Hub id.",
+    help="shapes-video or shapes (embedded, drawn scenes), a run of vedit train, a packed one, or a Hub id.",
 )
 @click.option("--revision", metavar="REV", help="Branch, tag or commit of a Hub model.")
 @click.option("--prompts", metavar="FILE", help="Prompts from a file, one per line.")

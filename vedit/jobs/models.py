@@ -37,7 +37,7 @@ def list_models() -> list[Entry]:
         found.append(Entry(EMBEDDED, _size(BUILTIN / EMBEDDED), "embedded: drawn scenes only"))
     video = BUILTIN / EMBEDDED_VIDEO
     if (video / "model_index.json").exists():
-        found.append(Entry(video.name, _size(video), "embedded: clips of drawn scenes, in training"))
+        found.append(Entry(video.name, _size(video), "embedded: clips of drawn scenes"))
     motion = BUILTIN / f"{EMBEDDED}-motion"
     if motion.is_dir():
         found.append(
@@ -136,7 +136,7 @@ def _of_no_pipeline(name: str) -> dict[str, Any] | None:
             "folder": str(folder),
             "kind": "motion adapter of the embedded model",
             "size": f"{_size(folder) / 2**20:.1f} MiB",
-            "use": f'vedit generate "...", vedit edit {option("method", "uniedit")}',
+            "use": f'vedit generate "..." --model {EMBEDDED}, vedit edit {option("method", "uniedit")}',
         }
     states = (
         sorted(folder.glob("**/log.jsonl"))

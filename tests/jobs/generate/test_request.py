@@ -42,7 +42,7 @@ def test_a_plan_counts_prompts_times_seeds(tmp_path: Path) -> None:
     prompts = tmp_path / "prompts.txt"
     prompts.write_text("a red star\n\na blue circle\n")
     made = plan(GenerateRequest(prompts=str(prompts), count=3, seed=5, output=str(tmp_path / "a.gif")))
-    assert str(made) == f"generate 6 clips with shapes on auto, to {tmp_path}/a.gif"
+    assert str(made) == f"generate 6 clips with shapes-video on auto, to {tmp_path}/a.gif"
     assert [[clip.seed for clip in row] for row in made.job.requests] == [[5, 6, 7]] * 2
 
 

@@ -23,7 +23,7 @@ from vedit.media.atomic import check_output, refuse_twice
 from vedit.media.formats import output_format
 from vedit.options import mistakes
 
-DEFAULT_MODEL = "shapes"
+DEFAULT_MODEL = "shapes-video"
 EXAMPLE = 'vedit generate "a red star moving left on a grey background" -o star.gif'
 
 
