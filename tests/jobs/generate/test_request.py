@@ -60,7 +60,7 @@ def test_a_provider_without_a_model_chooses_its_own() -> None:
     assert (
         GenerateRequest(prompt="x", provider="fal-ai", model="shapes").named_model == "provider:fal-ai:shapes"
     )
-    assert GenerateRequest(prompt="x").named_model == "shapes"
+    assert GenerateRequest(prompt="x").named_model == "shapes-video"
 
 
 def test_steps_are_kept_of_one_clip_only(tmp_path: Path) -> None:
