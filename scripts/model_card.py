@@ -322,8 +322,14 @@ pictures is theirs, 32 clips sampled as trained, without the imposed path: motio
 """
 
 
+def stages_since_the_first(record: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """Return the stages of a packed model by name, those of the packed models it began with first."""
+    before = record.get("began with")
+    return [*(stages_since_the_first(before) if before else ()), *record["stages"].items()]
+
+
 def video_card(record: dict[str, Any]) -> str:
-    gates, stages = record["gates"], record["stages"]
+    gates = record["gates"]
     titles = {
         "video-codec": "Codec",
         "video-pictures": "Single pictures",
@@ -332,8 +338,8 @@ def video_card(record: dict[str, Any]) -> str:
         "video-annealed": "Clips, the rate falling to zero",
     }
     parts = [
-        f"{titles.get(name, name)}: {trained(stage)}.\n\n{curve_table(stage)}".strip()
-        for name, stage in stages.items()
+        f"{titles[name]}: {trained(stage)}.\n\n{curve_table(stage)}".strip()
+        for name, stage in stages_since_the_first(record)
     ]
     return f"""{VIDEO_INTRO}
 

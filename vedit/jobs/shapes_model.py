@@ -16,6 +16,7 @@ from vedit.errors import ModelError, OutputError, option
 from vedit.models.shapes.folder import BUILTIN, be_quiet, record_of
 
 BEGUN = "begun"  # in a run folder: the packed video model whose weights it began with
+ORIGIN = "_name_or_path"  # where diffusers writes what a part was read from
 MAX_CURVE_POINTS = 40
 LOG = Kind("a log of training", ModelError, largest=2**30)
 
@@ -148,8 +149,16 @@ def _write_video_parts(run: Path, folder: Path, stages: Sequence[str]) -> None:
         scheduler=scheduler(),
         transformer=network.half(),
     )
-    pipeline.save_pretrained(folder)
+    _save(pipeline, folder)
     _write_vocabulary(folder / "tokenizer")
+
+
+def _save(pipeline: Any, folder: Path) -> None:
+    """Save a pipeline of diffusers without the places on this machine that its parts were read from."""
+    pipeline.save_pretrained(folder)
+    for path in folder.glob("*/config.json"):
+        config = {name: value for name, value in json.loads(path.read_text()).items() if name != ORIGIN}
+        path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
 
 
 def _replaced(folder: Path, write: Callable[[Path], dict[str, Any]], overwrite: bool) -> dict[str, Any]:
@@ -198,7 +207,7 @@ def _write_parts(run: Path, folder: Path, stage: str) -> None:
         feature_extractor=None,
         requires_safety_checker=False,
     )
-    pipeline.save_pretrained(folder)
+    _save(pipeline, folder)
     _write_vocabulary(folder / "tokenizer")
     for name, module in {
         "scorer": _averaged(Scorer(), run / "scorer").clip,
