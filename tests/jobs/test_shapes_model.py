@@ -31,6 +31,11 @@ def test_every_file_has_the_hash_that_its_training_record_states(folder):
     assert shapes_folder.record_of(folder)["files"] == shapes_model.hashes(folder)
 
 
+@pytest.mark.parametrize("folder", [BUILTIN, MOTION, VIDEO])
+def test_no_file_tells_where_a_part_was_read_on_the_machine_that_packed_it(folder):
+    assert not any("_name_or_path" in path.read_text() for path in folder.rglob("config.json"))
+
+
 def test_the_video_model_is_below_fifteen_megabytes_and_loads():
     assert (
         sum(file.stat().st_size for file in VIDEO.rglob("*") if file.is_file()) < bench_motion.MAX_VIDEO_BYTES
