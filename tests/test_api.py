@@ -26,7 +26,7 @@ def test_the_examples_of_the_page_work_in_order(
     for example in EXAMPLES:
         exec(example, {})
     said = capsys.readouterr().out
-    assert "full (112, 128) 8 " in said and "edit clip.gif with pnp on shapes: 2 frames of 64x64" in said
+    assert "full (112, 128) 9 " in said and "edit clip.gif with pnp on shapes: 2 frames of 64x64" in said
     assert "nothing.gif: cannot read" in said
     assert "2 of 2" in said
     for name in ("blue.gif", "green.gif", "edited/clip_blue.gif"):

@@ -43,7 +43,7 @@ COMMAND = re.compile(
 OF_OTHERS = re.compile(r"#SBATCH --|\bray start --|\bhf download ")
 NO_FLAGS = {  # words of other programs, of style sheets, and of manifests that are written already
     "--porcelain",
-    "mytool --in {input} --out {output} --text {instruction}",
+    '"mytool --in {input} --out {output} --text {instruction}"',
     "--",
     "-y",
     "moving-mnist --synth",
