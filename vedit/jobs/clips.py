@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 RATE_OF_NONE = 10.0  # players show a frame without a delay for a tenth of a second
+LEEWAY = 0.03  # of proportions
 
 
 class Selection(NamedTuple):
@@ -163,6 +164,12 @@ def count_in(name: str) -> int:
             return counted(source_of(name, ReadOptions(), stack))
     except VeditError as error:
         raise error.in_file(name) from error.__cause__
+
+
+def has_proportions(size: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Whether two sizes have the same proportions, but for sides rounded to what a model or a codec takes."""
+    across = size[0] * other[1]
+    return abs(across - size[1] * other[0]) <= LEEWAY * across
 
 
 def size_of(name: str) -> tuple[int, int]:

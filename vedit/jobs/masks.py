@@ -26,7 +26,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, NamedTuple, Union
 
 from vedit.errors import InputError, UsageError, VeditError, Warn, option, silent
-from vedit.jobs.clips import Pixels, Selection, blank_frames, fitted, frames_in
+from vedit.jobs.clips import Pixels, Selection, blank_frames, fitted, frames_in, has_proportions
 from vedit.jobs.recorded import DRAWN_AT, file_in
 from vedit.media.source import opened
 
@@ -46,7 +46,6 @@ NOT = "not:"  # before a mask: the opposite of it
 TRACK = "track:"  # before a box or a picture: it follows what it holds
 MOST_LABELS = 31  # of a picture whose levels are numbers of objects; a painted grey is brighter
 ROUNDING = 1e-9  # of times, which need not be whole numbers of anything
-LEEWAY = 0.03  # of proportions: sides are rounded to what a model or a codec takes
 HALF = 127  # what is brighter is followed
 NUMBER = r"\d+(?:\.\d+)?"
 TIME = rf"{NUMBER}(?:s|ms)?"
@@ -325,7 +324,7 @@ def warn_of_shape(what: str, name: str, size: tuple[int, int], pixels: Pixels, w
     whole = pixels.clip.width, pixels.clip.height
     is_cut = isinstance(pixels.selection.size, int)
     fits = [whole, pixels.selection.shown, *([(1, 1)] if is_cut else [])]
-    if not any(abs(width * rows - height * columns) <= LEEWAY * width * rows for columns, rows in fits):
+    if not any(has_proportions(size, fit) for fit in fits):
         warn(
             f"the {what} {name} is {width}x{height} and the clip {whole[0]}x{whole[1]}: it is"
             f" {'cut to a square' if is_cut else 'stretched to the shape of the clip'}"

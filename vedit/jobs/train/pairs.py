@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING
 from vedit.data.layout import file_stamp
 from vedit.data.pairs import Pair, read_pairs
 from vedit.errors import InputError, option
-from vedit.jobs.clips import Selection, fitted, read_pixels, size_of
+from vedit.jobs.clips import Selection, fitted, has_proportions, read_pixels, size_of
 from vedit.media.frames import Clip
 from vedit.pixels import from_bytes, padded
 from vedit.plain import digest
-
-LEEWAY = 0.03  # of proportions: sides are rounded to what a codec takes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -87,8 +85,7 @@ def check_alike(pair: Pair, source: Clip, target: Clip) -> None:
     """Refuse clips of other proportions: scaled to one size, places would not be the same. Raises
     InputError.
     """
-    across, down = source.width * target.height, source.height * target.width
-    if abs(across - down) > LEEWAY * across:
+    if not has_proportions((source.width, source.height), (target.width, target.height)):
         raise InputError(
             f"pair {pair.id}: its source {pair.source} is {source.width}x{source.height}, and its target"
             f" {pair.target} {target.width}x{target.height}.",
