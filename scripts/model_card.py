@@ -336,6 +336,8 @@ def video_card(record: dict[str, Any]) -> str:
         "video-pairs": "Two latent frames of clips",
         "video": "Clips",
         "video-annealed": "Clips, the rate falling to zero",
+        "video-judged": "Clips, and drawings of its own that the judge reads",
+        "video-judged-annealed": "Clips, and drawings of its own that the judge reads, the rate falling to zero",
     }
     parts = [
         f"{titles[name]}: {trained(stage)}.\n\n{curve_table(stage)}".strip()
@@ -361,17 +363,24 @@ Codec {gates["codec: psnr"]["value"]:.1f} dB on {gates["codec: psnr"]["trials"]}
 ## How it was trained
 
 `vedit train --preset shapes-video-codec --out RUN`, `--preset shapes-video-pictures`, `--preset shapes-video-pairs`,
-`--preset shapes-video`, then `vedit models pack RUN -o DIR --video`. `--preset shapes-video --begin builtin` goes on from these weights.
+`--preset shapes-video`, `--preset shapes-video-judged`, the same with `--anneal 500`, then `vedit models pack RUN -o DIR
+--video --annealed`. `--preset shapes-video --begin builtin` goes on from these weights.
 Pictures below count latent frames; shares while single pictures train are the judge's, later the reading's.
 
 {chr(10).join(f"{part}{chr(10)}" for part in parts)}"""
 
 
 def instruct_card(record: dict[str, Any]) -> str:
-    titles = {"instruct": "Training", "instruct-annealed": "With the rate falling to zero at the end"}
+    titles = {
+        "instruct": "Pairs",
+        "instruct-annealed": "Pairs, the rate falling to zero",
+        "instruct-judged": "Pairs, and drawings of its own",
+        "instruct-judged-annealed": "Pairs, and drawings of its own, the rate falling to zero",
+    }
     parts = [
-        f"{titles.get(name, name)}: {trained(stage)}.\n\n{curve_table(stage)}".strip()
-        for name, stage in record["stages"].items()
+        f"{titles[name]}: {trained(stage)}.\n\n{curve_table(stage)}".strip()
+        for name, stage in stages_since_the_first(record)
+        if name in titles
     ]
     return f"""{INSTRUCT_INTRO}
 
@@ -385,8 +394,8 @@ the nearest. What training aims at: success .80, unchanged 30 dB, a ratio of los
 
 ## How it was trained
 
-`vedit train --preset shapes-instruct --out RUN`, then `vedit models pack RUN -o DIR --instruct`. It began with
-`{record["began with"]["format"] if "began with" in record else "nothing"}`. Shares are of the tuning cases: of single pictures, of clips, and of each kind of edit on
+`vedit train --preset shapes-instruct --out RUN`, `--preset shapes-instruct-judged`, the same with `--anneal 600`, then
+`vedit models pack RUN -o DIR --instruct --annealed`. It began with `../shapes-video` as it then was. Shares are of the tuning cases: of single pictures, of clips, and of each kind of edit on
 pictures; "kept" is the part that an edit should leave, against the source, before the codec's loss is
 given back.
 

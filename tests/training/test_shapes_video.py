@@ -201,6 +201,14 @@ def test_features_lie_in_the_order_of_tokens_rows_first(base):
     assert torch.allclose(features[1, 4 * 8 + 1], place / place.norm(), atol=1e-6)
 
 
+def test_a_step_in_half_precision_loses_what_one_in_full_does(base):
+    """bf16 has 8 bits: the loss agrees to a hundredth."""
+    whole, half = (build(base, frames=5, precision=name).losses(0) for name in ("fp32", "bf16"))
+    assert {name: float(value.detach()) for name, value in half.items()} == pytest.approx(
+        {name: float(value.detach()) for name, value in whole.items()}, rel=1e-2
+    )
+
+
 @pytest.mark.parametrize("frames", [1, 5])
 def test_what_is_asked_is_learnt(base, frames, tmp_path):
     task = build(base, frames=frames, batch=4, reuse=100, taught=False)

@@ -63,14 +63,16 @@ EXAMPLES = (
 Of the embedded models the presets, of kind "embedded", are stages: shapes-codec, shapes-judge
 (the classifier that reads samples), shapes-scorer, shapes (denoiser and text encoder, without end), and
 shapes-all, which goes through them in this order. The video model has stages of its own upon the packed
-picture model: shapes-video-codec, shapes-video-pictures, and shapes-video (clips), the last two without end.
+picture model: shapes-video-codec, shapes-video-pictures, shapes-video-pairs, shapes-video (clips) and
+shapes-video-judged (what it draws is read by the judge), all but the first without end.
 
 A text-to-video generator trains on --data, a folder of NAME.gif and NAME.txt, by a preset of kind
 "train": tiny, moving-mnist, improved, or a TOML file of your own. Loss curve, log and sample strips
 appear in the run folder. Several machines: accelerate launch -m vedit train ...
 
 An instruction editor trains with --method easyv2v: LoRA on a backbone, on pairs of clips. Its run folder
-has the weights for vedit edit --weights as RUN/weights. The embedded one, shapes-instruct, is a preset.
+has the weights for vedit edit --weights as RUN/weights. The embedded one is two presets, shapes-instruct
+and shapes-instruct-judged.
 
 The run folder holds everything; the same command goes on where it was stopped, exactly. SIGTERM
 and Ctrl-C save first and exit with 75: call again to continue.

@@ -14,6 +14,7 @@ from typing import Any
 from vedit.documents import Kind, whole_lines
 from vedit.errors import ModelError, OutputError, option
 from vedit.models.shapes.folder import BUILTIN, be_quiet, record_of
+from vedit.training.stages import STAGES
 
 BEGUN = "begun"  # in a run folder: the packed video model whose weights it began with
 ORIGIN = "_name_or_path"  # where diffusers writes what a part was read from
@@ -58,11 +59,7 @@ def pack_video(run: Path, folder: Path, *, annealed: bool = False, overwrite: bo
     The weights are those of clips, or of pictures before there are clips. What the run has not
     trained itself is taken from the packed model that it began with.
     """
-    stages = [
-        name for name in ("video-codec", "video-pictures", "video-pairs", "video") if (run / name).exists()
-    ]
-    if annealed:
-        stages = [*stages[:-1], f"{stages[-1] if stages else 'video'}-annealed"]
+    stages = _stages_of(run, "video", annealed)
     begun = run / BEGUN
 
     def write(partial: Path) -> dict[str, Any]:
@@ -73,15 +70,21 @@ def pack_video(run: Path, folder: Path, *, annealed: bool = False, overwrite: bo
     return _replaced(folder, write, overwrite)
 
 
+def _stages_of(run: Path, kind: str, annealed: bool) -> list[str]:
+    """Return the stages of a kind ("video", "instruct") of a run, in order; the last may be annealed."""
+    stages = [stage.name for stage in STAGES if stage.name.startswith(kind) and (run / stage.name).exists()]
+    return [*stages[:-1], f"{[kind, *stages][-1]}-annealed"] if annealed else stages
+
+
 def pack_instruct(
     run: Path, folder: Path, *, annealed: bool = False, overwrite: bool = False
 ) -> dict[str, Any]:
     """Write the averaged instruction editor of a run in half precision; return what training.json says."""
-    stage = "instruct-annealed" if annealed else "instruct"
+    stages = _stages_of(run, "instruct", annealed) or ["instruct"]
 
     def write(partial: Path) -> dict[str, Any]:
-        _write_instruct_parts(run / stage, partial)
-        record = training_record("vedit-shapes-instruct", run, partial, (stage,))
+        _write_instruct_parts(run / stages[-1], partial)
+        record = training_record("vedit-shapes-instruct", run, partial, stages)
         begun = run / BEGUN
         return {**record, "began with": record_of(begun)} if begun.exists() else record
 

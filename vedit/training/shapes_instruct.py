@@ -52,11 +52,15 @@ class Instruct(nn.Module):
 
 @dataclass(frozen=True)
 class Block:
-    """Pairs that are drawn and coded together. latents by name, each BFCYX; changed_BFYX on their grid."""
+    """Pairs that are drawn and coded together. latents by name, each BFCYX; changed_BFYX on their grid.
+
+    whole_BF: whether the edit holds in all of a frame, so that it shows the scene after it.
+    """
 
     drawn: edits.DrawnEdits
     latents: dict[str, Tensor]
     changed_BFYX: Tensor
+    whole_BF: Tensor
 
 
 class InstructTask:
@@ -195,7 +199,7 @@ class InstructTask:
             ]
         changed = scenes.changed_pixels(before, after, grow=0).float()
         changed = nn.functional.max_pool2d(changed[:, None], 4)[:, 0].unflatten(0, (size, -1))
-        return Block(drawn, latents, changed)
+        return Block(drawn, latents, changed, drawn.weights(time_BF).amin(dim=(2, 3)) == 1)
 
     def _mask_latents(self, drawn: edits.DrawnEdits, mask_BFYX: Tensor) -> Tensor:
         """Masks as coded clips of white and black; those that are not told are white."""

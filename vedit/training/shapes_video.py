@@ -61,6 +61,7 @@ VIEWS: dict[str, dict[str, Any]] = {  # what each stage sees; at a shift of 3, 4
         "reuse": 10,  # each turn of a block shows other frames of its clips
     },
     "video": {"frames": LATENT_FRAMES, "shown": 0.3, "shift": 3.0},
+    "video-judged": {"frames": LATENT_FRAMES, "mask_weight": 0.0},
 }
 SHOWN_LEVEL = 0.3  # at most, of a first frame that is shown
 TAUGHT_TURNS = 2  # the teacher costs half as much as the step it teaches
@@ -89,7 +90,7 @@ class Video(nn.Module):
         self.transformer.blocks[ALIGNED_BLOCK].register_forward_hook(self._keep)
 
     def _keep(self, block: nn.Module, inputs: Any, hidden_BTD: Tensor) -> None:
-        self.features = hidden_BTD
+        self.features = hidden_BTD.float()  # its readers work in full precision
 
 
 TOKENS = 64  # of a latent frame

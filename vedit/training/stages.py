@@ -32,7 +32,9 @@ STAGES = (
     Stage("video-pictures", "shapes-video-pictures", has_batch=True, is_video=True),
     Stage("video-pairs", "shapes-video-pairs", has_batch=True, is_video=True),
     Stage("video", "shapes-video", has_batch=True, is_video=True),
+    Stage("video-judged", "shapes-video-judged", has_batch=True, is_video=True),
     Stage("instruct", "shapes-instruct", has_batch=True, is_video=True),
+    Stage("instruct-judged", "shapes-instruct-judged", has_batch=True, is_video=True),
 )
 PRESETS = (EVERY, *(stage.preset for stage in STAGES))
 

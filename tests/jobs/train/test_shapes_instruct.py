@@ -1,10 +1,12 @@
 """Protects the stage of the embedded instruction editor: it begins as the video model, packs, is used and goes on."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from tests.conftest import vedit
 from vedit.jobs import shapes_model
@@ -35,10 +37,8 @@ def tiny():
         yield
 
 
-def step(run, steps=1, **settings):
-    list(
-        train_shapes.train_shapes("shapes-instruct", run, Settings(precision="fp32", steps=steps, **settings))
-    )
+def step(run, steps=1, preset="shapes-instruct", **settings):
+    list(train_shapes.train_shapes(preset, run, Settings(precision="fp32", steps=steps, **settings)))
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +66,24 @@ def test_the_packed_weights_are_small_and_another_run_goes_on_from_them(run, tmp
     before, after = (tensors_of(latest_state(each / "instruct"), "ema") for each in (run, tmp_path))
     assert before.keys() == after.keys()
     assert all(torch.allclose(value, after[name], atol=2e-3) for name, value in before.items())
+
+
+def test_what_is_judged_goes_on_from_the_run_or_the_weights_that_ship_and_is_what_is_packed(run, tmp_path):
+    step(tmp_path / "new", preset="shapes-instruct-judged")
+    config = state_of(latest_state(tmp_path / "new" / "instruct-judged"))["config"]
+    assert config["base"] == "packed/shapes-instruct" and config["mask_weight"] == 0 < config["judged"]
+    shutil.copytree(run / "instruct", tmp_path / "on" / "instruct")
+    step(tmp_path / "on", preset="shapes-instruct-judged")
+    assert state_of(latest_state(tmp_path / "on" / "instruct-judged"))["config"]["base"].startswith(
+        "instruct/"
+    )
+    step(tmp_path / "on", preset="shapes-instruct-judged", steps=None, anneal=1)
+    record = shapes_model.pack_instruct(tmp_path / "on", tmp_path / "packed", annealed=True)
+    assert list(record["stages"]) == ["instruct", "instruct-judged-annealed"]
+    state = latest_state(tmp_path / "on" / "instruct-judged-annealed")
+    ours = tensors_of(state, "ema")["transformer.proj_out.weight"]
+    packed = load_file(tmp_path / "packed" / "transformer" / "diffusion_pytorch_model.safetensors")
+    assert torch.allclose(packed["proj_out.weight"].float(), ours, atol=1e-3)
 
 
 def test_the_packed_editor_edits_drawn_clips_and_knows_its_words(run, tmp_path):

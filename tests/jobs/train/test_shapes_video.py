@@ -92,6 +92,21 @@ def test_a_copy_anneals_at_uniform_levels_of_whole_clips(run, tmp_path):
     assert (annealed["shift"], annealed["shown"], annealed["mask_weight"]) == (1.0, 0.0, 0.0)
 
 
+def test_what_is_judged_goes_on_from_clips_at_uniform_levels_and_is_what_is_packed(run, tmp_path):
+    for stage in ("video-codec", "video"):
+        shutil.copytree(run / stage, tmp_path / stage)
+    step("video-judged", tmp_path)
+    found = config(tmp_path, "video-judged")
+    assert found["base"] == "video/step-000000001" and found["judged"] > 0
+    assert (found["shift"], found["shown"], found["mask_weight"], found["seen"]) == (1.0, 0.0, 0.0, 5)
+    step("video-judged", tmp_path, steps=None, anneal=1)
+    record = shapes_model.pack_video(tmp_path, tmp_path / "packed", annealed=True)
+    assert list(record["stages"]) == ["video-codec", "video", "video-judged-annealed"]
+    ours = tensors_of(latest_state(tmp_path / "video-judged-annealed"), "ema")["transformer.proj_out.weight"]
+    packed = load_video(tmp_path / "packed").transformer.proj_out.weight
+    assert torch.allclose(packed, ours, atol=1e-3)
+
+
 def test_the_packed_folder_is_a_wan_pipeline_that_draws_what_training_measures(run):
     from diffusers import WanPipeline
 

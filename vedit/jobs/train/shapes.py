@@ -23,7 +23,13 @@ if TYPE_CHECKING:
     from vedit.training.loop import Options, Report
 
 ANNEALED = {"mask_weight": 0.0, "shift": 1.0, "shown": 0.0}  # plain loss at uniform levels
-BEGINS_WITH = {"video-pairs": ("video-pictures",), "video": ("video-pairs", "video-pictures")}
+INSTRUCTS = ("instruct", "instruct-judged")
+BEGINS_WITH = {
+    "video-pairs": ("video-pictures",),
+    "video": ("video-pairs", "video-pictures"),
+    "video-judged": ("video",),
+    "instruct-judged": ("instruct",),
+}
 IN_TURN = tuple(stage.preset for stage in STAGES if stage.in_turn)
 
 
@@ -235,8 +241,8 @@ def build_task(stage: str, folder: Path, settings: Settings) -> Any:
             **common,
         )
     blocks_of = max(1, 1024 // batch)
-    if stage == "instruct":
-        return _instruct_task(batch=batch, is_annealed=bool(settings.anneal), **common)
+    if stage in INSTRUCTS:
+        return _instruct_task(stage, batch=batch, is_annealed=bool(settings.anneal), **common)
     if stage_of(stage).is_video:
         return _video_task(
             stage, is_annealed=bool(settings.anneal), batch=batch, mask_weight=weight, **common
@@ -256,43 +262,47 @@ def _video_task(stage: str, *, is_annealed: bool, batch: int, **common: Any) -> 
     """Build the task of the video model upon the packed picture model."""
     from vedit.models.shapes.folder import load
     from vedit.training.shapes_video import VIEWS, VideoTask
+    from vedit.training.shapes_video_judged import JudgedTask
 
-    picture, view = load(), VIEWS[stage]
+    picture, view = load(), {**common, **VIEWS[stage]}
     if is_annealed:
         view = {name: ANNEALED.get(name, value) for name, value in view.items()}
-    return VideoTask(
+    return (JudgedTask if stage == "video-judged" else VideoTask)(
         picture.vae,
         picture.judge,
         picture,
         batch=batch,
         blocks_of=max(1, 1024 // (batch * view["frames"])),
         **view,
-        **common,
     )
 
 
-def _instruct_task(*, batch: int, is_annealed: bool, **common: Any) -> Any:
+def _instruct_task(stage: str, *, batch: int, is_annealed: bool, **common: Any) -> Any:
     """Build the task of the instruction editor upon the packed picture model's codec and text encoder."""
     from vedit.models.shapes.folder import load
     from vedit.training.shapes_instruct import CHANGED_WEIGHT, InstructTask
+    from vedit.training.shapes_instruct_judged import JudgedInstructTask
 
     picture = load()
-    weight = 0.0 if is_annealed else CHANGED_WEIGHT
-    return InstructTask(picture.vae, picture.text_encoder, batch=batch, mask_weight=weight, **common)
+    settings = {"batch": batch, "mask_weight": CHANGED_WEIGHT, **common}
+    if is_annealed or stage == "instruct-judged":
+        settings["mask_weight"] = 0.0
+    if stage == "instruct-judged":
+        return JudgedInstructTask(picture.vae, picture.text_encoder, picture.judge, **settings)
+    return InstructTask(picture.vae, picture.text_encoder, **settings)
 
 
 def _begin(task: Any, stage: str, place: Path, packed: Path | None) -> None:
     """Give a new stage of the video model the weights it begins with, and note in its config which they are.
 
-    The stage of pairs begins with that of pictures when the run has one, that of clips with pairs or
-    else pictures; any stage with a packed model when one is named. The head that is not packed begins anew.
+    A stage begins with the newest of BEGINS_WITH that the run has; with a packed model when one is named; and
+    where there is neither, instructions with the video model that ships, and what is judged with the weights
+    that ship of its own kind. The head that is not packed begins anew.
     """
-    from vedit.models.shapes.folder import VIDEO
+    from vedit.models.shapes.folder import INSTRUCT, VIDEO
     from vedit.training.loop import latest_state, state_of, tensors_of
 
     run = place.parent
-    if stage == "instruct":
-        packed = packed or VIDEO
     if (saved := latest_state(place)) is not None:
         task.config["base"] = state_of(saved)["config"].get("base")
         return
@@ -304,6 +314,9 @@ def _begin(task: Any, stage: str, place: Path, packed: Path | None) -> None:
         ),
         None,
     )
+    if before is None:
+        ships = {"instruct": VIDEO, "video-judged": VIDEO, "instruct-judged": INSTRUCT}
+        packed = packed or ships.get(stage)
     if packed is not None:
         _load_packed(task, _kept(packed, run))
         task.config["base"] = f"packed/{packed.name}"
