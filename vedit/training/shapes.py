@@ -13,7 +13,5 @@ def precision(device: torch.device, name: str) -> torch.autocast:
     On a CPU with AVX512-BF16 the codec trains 1.8 times as fast in bf16; channels_last slows
     every part down there.
     """
-    warnings.filterwarnings(
-        "ignore", message="Mismatch dtype between input and weight"
-    )  # as meant
+    warnings.filterwarnings("ignore", message="Mismatch dtype between input and weight")  # as meant
     return torch.autocast(device.type, torch.bfloat16, enabled=name == "bf16")
