@@ -41,6 +41,7 @@ def test_explain_prints_the_memory_and_writes_nothing(clip: Path) -> None:
         (("--save-attention", "full"), 4, "full holds pictures already"),
         (("--save-attention", "clip.gif"), 4, "clip.gif is a file"),
         (("--save-masks", "full"), 4, "full holds pictures already"),
+        (("--save-masks", "full/m%03d.png"), 2, "Name a file: --save-masks full/clip.gif"),
     ],
 )
 def test_what_cannot_be_is_refused_before_a_model_is_loaded(

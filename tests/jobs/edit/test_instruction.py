@@ -119,7 +119,7 @@ def test_the_plan_tells_of_the_weights(place: Path) -> None:
         (("--method", "p2p"), "p2p follows no instruction"),
         (("--source-prompt", "a cat"), "needs no --source-prompt"),
         (("--ref", "missing.png"), "there is no such file"),
-        (("--ref-from", "1"), "go together"),
+        (("--ref-from", "1"), 'Add --ref-edit "'),  # as a shell takes it
         (("--ref-edit", "a cat"), "go together"),
         (("--ref", "pairs.jsonl", "--ref-from", "1", "--ref-edit", "a cat"), "were given together"),
         (("--weights", "wan"), "not the weights of an instruction editor"),
@@ -139,6 +139,13 @@ def test_a_reference_without_an_instruction_is_refused(place: Path) -> None:
     given = ("--source", "a cat", "--prompt", "a dog", "--ref", place / "b.apng")
     result = vedit("edit", place / "a.apng", "-o", place / "no.gif", *given)
     assert result.code == 2 and "--ref is for a method that follows an instruction" in result.err
+
+
+def test_weights_of_an_editor_are_refused_by_a_method_that_has_none(place: Path) -> None:
+    given = ("--source", "a cat", "--prompt", "a dog", "--weights", place / "run" / "weights")
+    result = vedit("edit", place / "a.apng", "-o", place / "no.gif", "--method", "p2p", *given)
+    assert result.code == 2 and "--weights are those of easyv2v, and the method is p2p" in result.err
+    assert "Add --instruction TEXT" in result.err and "named by --model" in result.err
 
 
 @pytest.mark.parametrize(

@@ -211,6 +211,16 @@ def test_folders_that_cannot_be_edited_with_are_refused(
     assert refused.code == 5 and says in refused.err, refused.err
 
 
+def test_a_network_that_says_no_channels_out_gives_as_many_as_it_takes(clip: Path, tmp_path: Path) -> None:
+    """As diffusers' WanTransformer3DModel reads `"out_channels": null`."""
+    folder = write_wan(tmp_path / "m")
+    path = folder / "transformer" / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "out_channels": None}))
+    given = ("--method", "sdedit", "--steps", "2", "--guidance", "1")
+    done = edit(clip, folder, tmp_path / "o.png", *given)
+    assert done.code == 0, done.err
+
+
 def test_the_sound_of_a_film_is_kept_whole_though_its_frames_are_filled_up(
     folder: Path, tmp_path: Path
 ) -> None:

@@ -18,8 +18,9 @@ from tests.engine.sdxl import write_sdxl
 from vedit.engine.memory import network_peak
 from vedit.engine.rules import Plan
 from vedit.engine.sample import Stream, predict
+from vedit.errors import ModelError
 from vedit.models.load import load_model
-from vedit.models.sd.control import Controlled, Controls, Net, pictures_of
+from vedit.models.sd.control import Controlled, Controls, Net, load_net, pictures_of
 from vedit.models.sd.model import Model
 
 SIZE = 32
@@ -145,6 +146,17 @@ def test_grids_of_frames_go_by_grids_of_pictures(model: Model, nets: list[Net]) 
 
     same = replace(model, controls=Controls([Controlled(nets[0], 1.0, pictures_of(laid[None], model.scale))]))
     assert (found - asked(same, grid)).abs().max() < 1e-5
+
+
+def test_damaged_weights_of_a_controlnet_are_told_of_with_its_own_option(
+    model: Model, tmp_path: Path
+) -> None:
+    controlnet(model.unet, 4).save_pretrained(tmp_path / "net")
+    weights = tmp_path / "net" / "diffusion_pytorch_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(ModelError, match="the weights cannot be loaded") as error:
+        load_net("net", tmp_path / "net", model)
+    assert "--control" in error.value.next_step and "--model" not in str(error.value)
 
 
 def test_memory_counts_the_networks_beside(model: Model, nets: list[Net]) -> None:

@@ -372,11 +372,12 @@ def check_outputs(request: EditRequest) -> None:
         if name in ("save_masks", "save_attention") and is_folder(path, request.save_attention):
             check_folder(path, request.overwrite)
         elif output_format(path) == "folder":
-            example = option(name, os.path.join(path, "clip.gif"))
+            folder = os.path.dirname(path) if "%" in path else path
+            example = option(name, os.path.join(folder, "clip.gif"))
             raise UsageError(
                 f"{option(name, path)} names a folder or a pattern, and one clip is written.",
                 "",
-                f"Name a file in it: {example}",
+                f"Name a file: {example}",
             )
         elif request.input != "-" and same_file(path, request.input) and not request.overwrite:
             raise UsageError(
