@@ -45,7 +45,7 @@ def checked_ids(tokenizer: Any, text: str, length: int | None = None) -> tuple[i
     most = length or int(tokenizer.model_max_length)
     if len(ids) > most:
         raise UsageError(
-            f"the prompt has {len(ids) - marks} tokens, the model reads {most - marks}: {text!r}.",
+            f"{text!r} has {len(ids) - marks} tokens, the model reads {most - marks}.",
             "A longer prompt would be cut in silence.",
             "Shorten it",
         )
