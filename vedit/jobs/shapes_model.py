@@ -13,7 +13,7 @@ from typing import Any
 
 from vedit.documents import Kind, whole_lines
 from vedit.errors import ModelError, OutputError, option
-from vedit.models.shapes.folder import BUILTIN, be_quiet, record_of
+from vedit.models.shapes.folder import BUILTIN, VIDEO_FORMAT, be_quiet, record_of
 from vedit.training.stages import STAGES
 
 BEGUN = "begun"  # in a run folder: the packed video model whose weights it began with
@@ -64,7 +64,7 @@ def pack_video(run: Path, folder: Path, *, annealed: bool = False, overwrite: bo
 
     def write(partial: Path) -> dict[str, Any]:
         _write_video_parts(run, partial, stages)
-        record = training_record("vedit-shapes-video", run, partial, stages)
+        record = training_record(VIDEO_FORMAT, run, partial, stages)
         return {**record, "began with": record_of(begun)} if begun.exists() else record
 
     return _replaced(folder, write, overwrite)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from pathlib import Path
 
@@ -55,6 +56,19 @@ def test_a_clip_takes_at_most_four_seconds_of_one_core(tmp_path: Path) -> None:
         if spent_s[-1] <= 4:
             return
     assert min(spent_s) <= 4 * loaded, spent_s
+
+
+def test_a_packed_run_draws_as_the_model_of_the_package_does(tmp_path: Path) -> None:
+    shutil.copytree(VIDEO, tmp_path / "packed")
+    assert vedit("generate", CAPTION, "-o", tmp_path / "a.png", *LINE).code == 0
+    made = vedit("generate", CAPTION, "-o", tmp_path / "b.png", *LINE, "--model", tmp_path / "packed")
+    assert made.code == 0, made.err
+    with Image.open(tmp_path / "a.png") as ours, Image.open(tmp_path / "b.png") as packed:
+        assert [np.asarray(frame.convert("RGB")).tobytes() for frame in ImageSequence.Iterator(ours)] == [
+            np.asarray(frame.convert("RGB")).tobytes() for frame in ImageSequence.Iterator(packed)
+        ]
+    again = vedit("replay", tmp_path / "b.png", "-o", tmp_path / "c.png")
+    assert again.code == 0 and (tmp_path / "c.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
 def test_a_clip_from_text_is_repeated_to_the_byte(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from vedit.jobs.generate.options import HUB, read_by
 from vedit.jobs.generate.run import Choices, Made, Take, lora_hashes, rate_of
 from vedit.jobs.watch import Watch
+from vedit.models.shapes.folder import is_packed_video
 
 if TYPE_CHECKING:
     from vedit.models.pipelines import TextToVideo
@@ -18,9 +19,9 @@ OPTIONS = read_by(HUB)
 
 
 def claims(model: str) -> bool:
-    """A folder with a model_index.json, or anything spelt like a Hub id."""
+    """A folder with a model_index.json, but for one of ours, or anything spelt like a Hub id."""
     if os.path.isdir(model):
-        return Path(model, "model_index.json").exists()
+        return Path(model, "model_index.json").exists() and not is_packed_video(Path(model))
     return model.count("/") == 1 and not model.startswith((".", "/", "~"))
 
 

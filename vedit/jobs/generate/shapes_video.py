@@ -5,6 +5,7 @@ It knows the words of drawn scenes and refuses a prompt that holds others.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vedit.errors import UsageError, option
@@ -13,18 +14,20 @@ from vedit.jobs.generate.run import Choices, Made, Take, lora_hashes
 from vedit.jobs.generate.shapes import FPS, STEPS, check_shape, read_negative, read_prompt
 from vedit.jobs.watch import Watch
 from vedit.models.hub import EMBEDDED_VIDEO
+from vedit.models.shapes.folder import is_packed_video
 
 if TYPE_CHECKING:
     from vedit.models.family import Model
 
-SUMMARY = f'"{EMBEDDED_VIDEO}", the embedded video model of drawn scenes'
+SUMMARY = f'"{EMBEDDED_VIDEO}", the embedded video model of drawn scenes, or a packed run of its training'
 OPTIONS = read_by(SHAPES)
 FRAMES, SIDE = 9, 64
 GUIDANCE = 3.0
 
 
 def claims(model: str) -> bool:
-    return model == EMBEDDED_VIDEO
+    """The embedded model, and a folder that `vedit models pack --video` made."""
+    return model == EMBEDDED_VIDEO or is_packed_video(Path(model))
 
 
 def load(choices: Choices) -> VideoMaker:
@@ -32,20 +35,20 @@ def load(choices: Choices) -> VideoMaker:
     from vedit.models.load import load_model
 
     lora = choices.extra.get("lora", ())
-    model = load_model(EMBEDDED_VIDEO, device=choices.device, dtype=choices.dtype, lora=lora)
+    model = load_model(choices.model, device=choices.device, dtype=choices.dtype, lora=lora)
     return VideoMaker(model, weights(choices))
 
 
-def weights(choices: Choices | None = None) -> dict[str, Any]:
-    """The hashes of the embedded weights, as the folder records them."""
+def weights(choices: Choices) -> dict[str, Any]:
+    """The hashes of the weights, as their folder records them."""
     from vedit.models.shapes.folder import VIDEO, record_of
 
-    files = record_of(VIDEO)["files"]
+    files = record_of(VIDEO if choices.model == EMBEDDED_VIDEO else Path(choices.model))["files"]
     return {
         "transformer_sha256": files["transformer/diffusion_pytorch_model.safetensors"],
         "text_encoder_sha256": files["text_encoder/model.safetensors"],
         "vae_sha256": files["vae/diffusion_pytorch_model.safetensors"],
-        **(lora_hashes(choices) if choices else {}),
+        **lora_hashes(choices),
     }
 
 

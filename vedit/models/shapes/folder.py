@@ -21,6 +21,7 @@ BUILTIN = Path(__file__).resolve().parents[2] / "builtin" / "shapes"
 MOTION = BUILTIN.with_name("shapes-motion")
 VIDEO = BUILTIN.with_name("shapes-video")
 INSTRUCT = BUILTIN.with_name("shapes-instruct")
+VIDEO_FORMAT = "vedit-shapes-video"  # of the record of a video model's training
 SCHEDULER = Kind("a configuration of noise levels", ModelError)
 TRAINING = Kind("the record of a model's training", ModelError, names_files=True)
 
@@ -116,6 +117,16 @@ def check_motion(folder: Path) -> None:
 def is_video(folder: Path) -> bool:
     """Tell whether a packed folder holds a video model."""
     return (folder / "transformer").is_dir()
+
+
+def is_packed_video(folder: Path) -> bool:
+    """Tell whether a folder is one that `vedit models pack --video` made: its record says so."""
+    if not (folder / "training.json").exists():
+        return False
+    try:
+        return record_of(folder).get("format") == VIDEO_FORMAT
+    except ModelError:  # another program's file of that name
+        return False
 
 
 def is_instruct(folder: Path) -> bool:
