@@ -165,6 +165,25 @@ def test_a_first_frame_that_is_missing_or_given_twice_is_explained(
     assert twice.code == 2 and "Give one of them" in twice.err
     gone = edit(clip, folders["i2vgen"], tmp_path / "o.png", "anyv2v", "--ref", "nowhere.png")
     assert gone.code == 3 and "nowhere.png" in gone.err
+    (tmp_path / "words.png").write_text("not a picture")
+    words = ("--ref", str(tmp_path / "words.png"))
+    unreadable = edit(clip, folders["i2vgen"], tmp_path / "o.png", "anyv2v", *words)
+    assert unreadable.code == 3 and "words.png" in unreadable.err, unreadable.err
+
+
+def test_a_first_frame_of_another_size_is_fitted_and_told_of(
+    folders: dict[str, str], clip: Path, picture: Path, tmp_path: Path
+) -> None:
+    from PIL import Image
+
+    with Image.open(picture) as shown:
+        shown.resize((32, 32)).save(tmp_path / "square.png")
+    square = ("--ref", str(tmp_path / "square.png"))
+    done = edit(clip, folders["i2vgen"], tmp_path / "a.png", "anyv2v", *square, *INVERTED)
+    assert done.code == 0, done.err
+    assert "square.png is 32x32 and what is edited 40x24: the rest of it is white" in done.err
+    fits = edit(clip, folders["i2vgen"], tmp_path / "b.png", "anyv2v", "--ref", str(picture), *INVERTED)
+    assert fits.code == 0 and "white" not in fits.err
 
 
 def test_a_network_that_is_shown_no_picture_is_refused_for_anyv2v(

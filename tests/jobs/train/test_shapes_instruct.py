@@ -93,7 +93,7 @@ def test_the_packed_editor_edits_drawn_clips_and_knows_its_words(run, tmp_path):
     made = vedit("edit", clip, "-o", tmp_path / "out.gif", "--instruction", "Make the circle blue!", *given)
     assert made.code == 0, made.err
     record = json.loads((tmp_path / "out.gif.vedit.json").read_text())
-    assert record["model"]["id"] == "shapes-video" and record["params"]["guidance"] == 3.0
+    assert record["model"]["id"] == "shapes-video" and record["params"]["guidance"] == 2.0
     wrong = vedit("edit", clip, "-o", tmp_path / "no.gif", "--instruction", "make the cat blue", *given)
     assert wrong.code == 2 and '"cat"' in wrong.err and "stripes" in wrong.err
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vedit.errors import InputError, UsageError, VeditError, Warn, option, silent
-from vedit.jobs.clips import Pixels, Selection, fitted
+from vedit.jobs.clips import Pixels, Selection, fitted, has_proportions
 from vedit.media.source import opened
 from vedit.pixels import from_bytes
 
@@ -14,14 +14,23 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def reference_picture(name: str, selection: Selection, warn: Warn = silent) -> Tensor:
+def reference_picture(
+    name: str, selection: Selection, warn: Warn = silent, *, is_first: bool = False
+) -> Tensor:
     """A picture (3, Y, X) in [-1, 1] at the size that is worked on, with white beside or above it where its
-    aspect is another. Raises InputError.
+    aspect is another. is_first: it is the clip's edited first frame, which white does not belong in, so it
+    is told of. Raises InputError.
     """
     import numpy as np
     from PIL import Image, ImageOps
 
-    shown = one_picture(name, "reference", warn)
+    shown = one_picture(name, "first frame" if is_first else "reference", warn)
+    if is_first and not has_proportions(shown.size, selection.shape):
+        width, height = selection.shape
+        warn(
+            f"the first frame {name} is {shown.width}x{shown.height} and what is edited {width}x{height}:"
+            " the rest of it is white"
+        )
     whole = ImageOps.pad(shown, selection.shape, Image.Resampling.LANCZOS, color=(255, 255, 255))
     return from_bytes(np.array(whole))
 

@@ -336,7 +336,8 @@ class Edit:
 
         job, selection = self.job, self.pixels.selection
         if job.ref is not None:
-            shown = reference_picture(job.ref, selection, self.warn)
+            is_first = "first frame" in self.module.NEEDS
+            shown = reference_picture(job.ref, selection, self.warn, is_first=is_first)
         elif job.ref_from is not None:
             place_of(self.pixels, job.ref_from)
             shown = torch.full((3, selection.shape[1], selection.shape[0]), -1.0)
