@@ -5,8 +5,8 @@ The network is asked at every level, and what it is shown there is held fixed; s
 those of the steps that are taught. Nothing is carried back through the network more than once, however many
 steps there are.
 
-Source: Wu et al. 2024 (DRTune, arXiv 2405.00760, section 4.2). Deviations: Euler steps of a flow, and no
-early stop.
+Source: Wu et al. 2024 (DRTune, arXiv 2405.00760). Deviations: Euler steps of a flow; the steps that are
+taught are the caller's choice (there equally spaced); no early stop.
 """
 
 import itertools
