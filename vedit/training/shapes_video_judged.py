@@ -26,7 +26,7 @@ from vedit.training.shapes_video import SAYS_MOTION, VideoTask
 
 STEPS, TAUGHT = 8, 2  # of a drawing, and those that hear of it
 PICTURES = 4  # single pictures for each clip of a batch
-WEIGHT = 0.05  # at 0.2 outlines become what the judge takes for them: ragged stars, digits of one stroke
+WEIGHT = 0.15  # at 0.2 outlines become what the judge takes for them: ragged stars, digits of one stroke
 SHARES = {name: 1.0 if name == "shape" else 0.3 for name in JUDGED}  # the others must not be given up for it
 
 
