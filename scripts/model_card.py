@@ -124,7 +124,8 @@ What taught it shapes, of which squared errors of velocities had told it little 
 above): it draws from captions in eight steps without guidance, the embedded judge names what it sees in a frame, and
 the cross entropy to the caption goes back through two of the steps (DRTune, Wu et al. 2024). The judge's weight
 beside the loss of clips was .2 for 633 steps, which made ragged outlines, .05 for 3 130 (annealed then: shape .84),
-and .15 from then on. Digits suffer: some become a stroke or a ring. The figures below ask no judge."""
+and .15 from then on. Digits suffer: some become a stroke or a ring. The figures below ask no judge; on 300 captions
+instead of 100 they are motion .97, colour .96, ground 1.00, shape .82 (of shapes .89, of digits .59)."""
 
 
 def number(value: float) -> str:
