@@ -100,7 +100,9 @@ def test_a_target_that_takes_all_of_the_source_gives_what_the_source_gives() -> 
     same = streams()
     same[1].latents, same[1].cond = same[0].latents, same[0].cond
     plain = predict(net, same, 700.0, 0, None, 1)
-    assert (plain["src"] - plain["tgt"]).abs().max() < 1e-6  # rows of a batch may be added up in another order
+    assert (
+        plain["src"] - plain["tgt"]
+    ).abs().max() < 1e-6  # rows of a batch may be added up in another order
     found = outputs(net, Replace(Select("self"), "src", ("tgt",), ON, ("q", "k", "v")))
     other = outputs(net)
     assert (found["src"] - other["src"]).abs().max() < 1e-6  # the source is left alone
