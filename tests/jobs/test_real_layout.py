@@ -42,6 +42,7 @@ SWAPS = {
 INVERTED = ["--steps", "2", "--set", "inversion_steps=2"]
 SHORT = {  # settings that make each method short; all others are those of its preset
     "sdedit": ["--steps", "2"],
+    "fresco": ["--steps", "4", "--set", "iterations=2"],
     "dds": ["--set", "iterations=2"],
     "glp": ["--set", "iterations=2"],
     "video-p2p": [*INVERTED, "--set", "tune_steps=20", "--set", "inner_steps=1"],
