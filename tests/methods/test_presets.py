@@ -31,7 +31,23 @@ def test_a_preset_is_right_for_its_method_and_fits_its_model(name: str) -> None:
     params = read_params(module.Params, presets.load_method(method, name), name)
     if "instruction" in module.NEEDS:
         return  # trained weights say what it fits: tests/methods/test_easyv2v.py
-    model = model_for(name, method)
+    outline = outline_of(module, model_for(name, method), params)
+    if method in ("p2p", "pnp"):
+        assert len(outline.plan.rules) == 2
+
+
+@pytest.mark.parametrize("method", methods.fitting(of_clips=False))
+def test_a_method_for_pictures_has_layers_for_stable_diffusion_xl(method: str) -> None:
+    """By a preset of its own, or by the one for Stable Diffusion 1.x."""
+    own = f"{method}-sdxl"
+    name = own if own in METHOD_PRESETS else method
+    module = methods.load(method)
+    params = read_params(module.Params, presets.load_method(method, name), name)
+    outline_of(module, model_for(own, method), params)
+
+
+def outline_of(module: Any, model: Any, params: Any) -> Any:
+    """What a method would do to two frames; it has evaluations."""
     clip = Asked(
         torch.zeros(2, 4, 16, 16),
         lambda index: torch.zeros(2, 4, 16, 16),
@@ -42,8 +58,7 @@ def test_a_preset_is_right_for_its_method_and_fits_its_model(name: str) -> None:
     )
     outline = prepared(module, model, clip, params)
     assert outline.evaluations > 0
-    if method in ("p2p", "pnp"):
-        assert len(outline.plan.rules) == 2
+    return outline
 
 
 def model_for(preset: str, method: str) -> Any:
