@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vedit.errors import OutputError, Stopped, VeditError, Warn, option, silent
+from vedit.media.window import usable_cores
 from vedit.training.run_folder import run_lock
 
 if TYPE_CHECKING:
@@ -191,6 +192,8 @@ def launch(command: Sequence[str], count: int) -> None:
         "LOCAL_WORLD_SIZE": str(count),
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
+        # without it accelerate chooses a number of threads over --threads, and warns of that
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, usable_cores() // count))),
     }
     children = [
         subprocess.Popen(
