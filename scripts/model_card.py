@@ -20,8 +20,8 @@ INSTRUCT_INTRO = """# shapes-instruct: the instruction editor of drawn scenes
 
 Weights of EasyV2V upon `../shapes-video`: the whole transformer, fitted to see a source clip, a mask and a
 reference picture, and a text encoder that knows the words of instructions. `vedit edit clip.gif
---instruction "make the circle blue"` uses it where no other weights are named. Shapes, textures and sizes
-fail in one case of five; what an edit should leave is nearly as good as the codec can draw it.
+--instruction "make the circle blue"` uses it where no other weights are named. Shapes and textures
+fail in one case of four, sizes in one of seven; what an edit should leave is as good as the codec can draw it.
 
 Two things brought it there. First it learnt from pairs, by squared errors of velocities; then it drew its
 own answers in six steps, heard how far they are from the true edit and what the embedded judge reads in
