@@ -7,19 +7,14 @@ import pytest
 import torch
 
 from vedit.data import edits, instructions, scenes, vocabulary
-from vedit.models.shapes import instruct, parts, video
+from vedit.models.shapes import instruct, parts
 from vedit.training import shapes_instruct
 from vedit.training.loop import Options, latest_state, seeded, tensors_of, train
 
 torch.set_num_threads(1)
 CHANNELS = 6
-SMALL = {"num_attention_heads": 2, "attention_head_dim": 12, "freq_dim": 16, "ffn_dim": 24, "num_layers": 1}
+pytestmark = pytest.mark.usefixtures("small")
 OPTIONS = Options(rate=3e-3, warmup=1, log_every=1, save_every=10**9, measure_every=10**9)
-
-
-@pytest.fixture(autouse=True)
-def small(monkeypatch):
-    monkeypatch.setattr(video, "TRANSFORMER", {**video.TRANSFORMER, **SMALL})
 
 
 @pytest.fixture(scope="module")

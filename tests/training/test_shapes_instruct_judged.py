@@ -9,14 +9,8 @@ from vedit.models.shapes.judge import JUDGED, Judge
 from vedit.training import shapes_instruct_judged
 from vedit.training.loop import Options, train
 
-torch.set_num_threads(1)
 CHANNELS = 6
-SMALL = {"num_attention_heads": 2, "attention_head_dim": 12, "freq_dim": 16, "ffn_dim": 24, "num_layers": 1}
-
-
-@pytest.fixture(autouse=True)
-def small(monkeypatch):
-    monkeypatch.setattr(video, "TRANSFORMER", {**video.TRANSFORMER, **SMALL})
+pytestmark = pytest.mark.usefixtures("small")
 
 
 @pytest.fixture(scope="module")

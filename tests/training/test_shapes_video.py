@@ -15,13 +15,8 @@ from vedit.training.shapes_unet import Denoiser
 torch.set_num_threads(1)  # ten times faster for small tensors on a busy machine
 CHANNELS = 6
 MOTION_OF = {step: name for name, step in scenes.STEP_XY.items()}
-SMALL = {"num_attention_heads": 2, "attention_head_dim": 12, "freq_dim": 16, "ffn_dim": 24, "num_layers": 2}
+pytestmark = pytest.mark.usefixtures("small")
 OPTIONS = Options(rate=3e-3, warmup=1, log_every=1, save_every=10**9, measure_every=10**9)
-
-
-@pytest.fixture(autouse=True)
-def small(monkeypatch):
-    monkeypatch.setattr(video, "TRANSFORMER", {**video.TRANSFORMER, **SMALL})
 
 
 @pytest.fixture(scope="module")

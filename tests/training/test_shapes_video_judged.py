@@ -10,14 +10,8 @@ from vedit.models.shapes.judge import JUDGED, Judge
 from vedit.training import shapes_video, shapes_video_judged
 from vedit.training.shapes_unet import Denoiser
 
-torch.set_num_threads(1)
 CHANNELS = 6
-SMALL = {"num_attention_heads": 2, "attention_head_dim": 12, "freq_dim": 16, "ffn_dim": 24, "num_layers": 2}
-
-
-@pytest.fixture(autouse=True)
-def small(monkeypatch):
-    monkeypatch.setattr(video, "TRANSFORMER", {**video.TRANSFORMER, **SMALL})
+pytestmark = pytest.mark.usefixtures("small")
 
 
 @pytest.fixture(scope="module")
