@@ -22,6 +22,8 @@ Weights of EasyV2V upon `../shapes-video`: the whole transformer, fitted to see 
 reference picture, and a text encoder that knows the words of instructions. `vedit edit clip.gif
 --instruction "make the circle blue"` uses it where no other weights are named. Shapes and textures
 fail in one case of four, sizes in one of seven; what an edit should leave is as good as the codec can draw it.
+Instructions about motion were in its training and are not followed: of three that were tried ("make the circle
+move left", "let it move down", "make the circle stand still") none changed the path, and two shrank the object.
 
 Two things brought it there. First it learnt from pairs, by squared errors of velocities; then it drew its
 own answers in six steps, heard how far they are from the true edit and what the embedded judge reads in
